@@ -1,0 +1,20 @@
+//! Compiles `proto/` without a `protoc` on the machine: protox parses, tonic generates, and the
+//! descriptor set is kept beside the generated code for server reflection.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use tonic_prost_build::configure;
+
+const FILES: [&str; 3] =
+    ["proto/tollgate/v1/gate.proto", "proto/tollgate/v1/budget.proto", "proto/tollgate/admin/v1/admin.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors: FileDescriptorSet = protox::compile(FILES, ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
+    fs::write(&out, descriptors.encode_to_vec())?;
+    configure().build_client(true).build_server(true).compile_fds(descriptors)?;
+    Ok(())
+}

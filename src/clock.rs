@@ -1,0 +1,96 @@
+//! The only module that reads a clock.
+
+use std::{
+    fs,
+    sync::{Mutex, PoisonError},
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    domain::{
+        service_time::{ClockMark, ClockState, MarkFromTheFuture, Reading, ServiceTime},
+        window::Millis,
+    },
+    ports::Clock,
+};
+
+/// The machine's clocks behind [`ServiceTime`].
+#[derive(Debug)]
+pub struct SystemClock {
+    began: Instant,
+    boot_id: String,
+    /// Uptime when `began` was read.
+    uptime: Millis,
+    time: Mutex<ServiceTime>,
+}
+
+impl SystemClock {
+    /// Goes on from the stored mark.
+    pub fn resume(mark: Option<&ClockMark>) -> Result<Self, MarkFromTheFuture> {
+        let began = monotonic();
+        let boot_id = boot_id();
+        let uptime = uptime();
+        let time = ServiceTime::resume(mark, read(began), &boot_id, uptime)?;
+        Ok(Self { began, boot_id, uptime, time: Mutex::new(time) })
+    }
+
+    /// Believes the wall clock, whatever it says.
+    pub fn confirm(&self) {
+        self.locked(|time| {
+            time.at(read(self.began));
+            time.confirm();
+        });
+    }
+
+    fn locked<T>(&self, use_it: impl FnOnce(&mut ServiceTime) -> T) -> T {
+        use_it(&mut self.time.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Millis {
+        self.locked(|time| time.at(read(self.began)))
+    }
+
+    fn may_purge(&self) -> bool {
+        self.locked(|time| time.may_purge())
+    }
+
+    fn state(&self) -> ClockState {
+        self.locked(|time| time.state())
+    }
+
+    fn mark(&self) -> ClockMark {
+        let uptime = self.uptime.saturating_add(read(self.began).elapsed);
+        ClockMark { service: self.now(), boot_id: self.boot_id.clone(), uptime }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the module that reads clocks")]
+fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// Milliseconds since the epoch by the wall clock, for what is not service time: directory names,
+/// and the repair of a mark.
+#[allow(clippy::disallowed_methods, reason = "this is the module that reads clocks")]
+pub fn wall() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+fn read(began: Instant) -> Reading {
+    Reading { wall: wall(), elapsed: u64::try_from(began.elapsed().as_millis()).unwrap_or(Millis::MAX) }
+}
+
+/// Names this boot of the machine; empty where the machine does not tell (not Linux).
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+/// Milliseconds since boot, suspended time included.
+pub fn uptime() -> Millis {
+    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds: Option<f64> = text.split_whitespace().next().and_then(|first| first.parse().ok());
+    seconds.map_or(0, |seconds| std::time::Duration::from_secs_f64(seconds).as_millis().try_into().unwrap_or(0))
+}

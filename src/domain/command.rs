@@ -1,0 +1,251 @@
+//! What can be asked of an org, what it answers, and what can go wrong.
+
+use std::fmt;
+
+use super::{
+    decision::{Cause, Decision, LimitView},
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, Reason, RequestId, Scope, Source},
+    journal::Settlement,
+    rate::{Counter, RateRecord},
+    rows::{BaselineRow, DisputedRow, ExecutionRow, ReservationRow},
+    window::{Millis, Window},
+};
+use crate::domain::ledger::HourSlice;
+
+/// Amounts by meter, each meter once.
+pub type Amounts = Vec<(Meter, u64)>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    #[default]
+    Normal,
+    CheckOnly,
+    Shadow,
+}
+
+/// A request id with the fingerprint of the body it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    pub id: RequestId,
+    /// Of everything else in the request.
+    pub fingerprint: u64,
+}
+
+/// The billing provider's word, obtained outside the actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BalanceVerdict {
+    Allowed,
+    Exhausted,
+    Unknown(Cause),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acquire {
+    pub scope: Scope,
+    pub idempotency: Option<Idempotency>,
+    pub cost: Amounts,
+    pub reserve: Amounts,
+    pub reservation_ttl: Millis,
+    pub mode: Mode,
+    pub explain: bool,
+    /// Remember the execution for its continuations.
+    pub with_pause: bool,
+    /// `None` until the provider was asked.
+    pub balance: Option<BalanceVerdict>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Acquire(Box<Acquire>),
+    Commit {
+        reservation: DecisionId,
+        actual: Amounts,
+        idempotency: Idempotency,
+    },
+    Release {
+        reservation: DecisionId,
+        idempotency: Idempotency,
+    },
+    Extend {
+        reservation: DecisionId,
+        ttl: Millis,
+        idempotency: Idempotency,
+    },
+    Resume {
+        execution: ExecutionId,
+        idempotency: Option<Idempotency>,
+    },
+    Record {
+        scope: Scope,
+        usage: Amounts,
+        decision: Option<DecisionId>,
+        idempotency: Idempotency,
+    },
+    ReportCumulative(Box<ReportCumulative>),
+    Freeze {
+        reason: Reason,
+        idempotency: Idempotency,
+    },
+    Unfreeze {
+        idempotency: Idempotency,
+    },
+    /// Forgets everything.
+    Purge,
+    Status {
+        scope: Scope,
+    },
+    Inspect,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportCumulative {
+    pub scope: Scope,
+    pub source: Source,
+    pub incarnation: Incarnation,
+    pub meter: Meter,
+    pub total: u64,
+    pub idempotency: Idempotency,
+}
+
+/// What a reply waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing was changed.
+    None,
+    /// The change is written behind; the reply leaves at once.
+    WriteBehind,
+    /// The reply leaves when the change is on disk.
+    Durable,
+}
+
+impl Command {
+    /// The strongest promise its reply can carry. A denial promises nothing.
+    pub fn durability(&self) -> Durability {
+        match self {
+            Self::Status { .. } | Self::Inspect => Durability::None,
+            Self::Acquire(acquire) if acquire.mode == Mode::CheckOnly => Durability::None,
+            Self::Acquire(acquire) if acquire.reserve.is_empty() => Durability::WriteBehind,
+            Self::Resume { .. } => Durability::WriteBehind,
+            Self::Acquire(_)
+            | Self::Commit { .. }
+            | Self::Release { .. }
+            | Self::Extend { .. }
+            | Self::Record { .. }
+            | Self::ReportCumulative(_)
+            | Self::Freeze { .. }
+            | Self::Unfreeze { .. }
+            | Self::Purge => Durability::Durable,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Decision(Box<Decision>),
+    /// Nothing was changed: ask the provider and send the command again with its verdict.
+    NeedBalance,
+    Settled {
+        replayed: bool,
+    },
+    Extended {
+        expires_at: Millis,
+        replayed: bool,
+    },
+    Resumed {
+        continuations: u64,
+        replayed: bool,
+    },
+    Recorded {
+        replayed: bool,
+    },
+    Reported {
+        increment: u64,
+        reset: bool,
+        disputed: u64,
+        replayed: bool,
+    },
+    Frozen {
+        was_frozen: bool,
+        replayed: bool,
+    },
+    Purged {
+        existed: bool,
+    },
+    Status(Box<Status>),
+    Inspected(Option<Box<Snapshot>>),
+}
+
+/// Every limit without consuming.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub decision: Decision,
+    pub frozen: bool,
+    pub plan: String,
+}
+
+/// Everything kept of one org.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub plan: String,
+    pub frozen: Option<Reason>,
+    pub rate: Option<RateRecord>,
+    pub limits: Vec<LimitView>,
+    pub ledgers: Vec<LedgerView>,
+    pub counters: Vec<(Scope, Meter, Window, Counter)>,
+    pub reservations: Vec<ReservationRow>,
+    pub baselines: Vec<BaselineRow>,
+    pub executions: Vec<ExecutionRow>,
+    pub disputed: Vec<DisputedRow>,
+    pub wake_at: Option<Millis>,
+    pub rate_purge_at: Option<Millis>,
+    pub next_expiry_at: Option<Millis>,
+    pub seq: u64,
+    pub journal_from: u64,
+    pub remembered: usize,
+    pub evicted: u64,
+    pub admitted_total: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerView {
+    pub scope: Scope,
+    pub meter: Meter,
+    pub hours: Vec<HourSlice>,
+    pub reserved: u64,
+}
+
+/// Why a command was refused. None of these is a verdict about a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrgError {
+    /// The request id was used with another body.
+    RequestIdReused,
+    /// No room for another request id, and none is old enough to give up.
+    RequestMemoryFull,
+    ReservationNotFound,
+    ReservationSettled(Settlement),
+    TooManyReservations,
+    TooManyLedgers,
+    TooManySources,
+    TooManyDisputed,
+}
+
+impl fmt::Display for OrgError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RequestIdReused => "request_id was used before with another body; use a new one",
+            Self::RequestMemoryFull => "this org remembers as many request ids as allowed; try again in a minute",
+            Self::ReservationNotFound => "no such reservation, or it was settled more than a day ago",
+            Self::ReservationSettled(Settlement::Committed) => "the reservation is already committed",
+            Self::ReservationSettled(Settlement::Released) => "the reservation is already released",
+            Self::ReservationSettled(Settlement::Expired) => {
+                "the reservation has expired; book what was used with Record"
+            }
+            Self::TooManyReservations => "this org has as many open reservations as allowed",
+            Self::TooManyLedgers => "this org has as many pairs of scope and meter as allowed",
+            Self::TooManySources => "this org has as many cumulative sources as allowed",
+            Self::TooManyDisputed => "this org has as many disputed entries as allowed; an operator must look",
+        })
+    }
+}
+
+impl std::error::Error for OrgError {}

@@ -1,0 +1,186 @@
+//! The pipeline's answer to one Acquire.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    ids::{DecisionId, Meter, Scope},
+    window::{Millis, Window},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    Allowed,
+    RateLimited,
+    BalanceExhausted,
+    BudgetExceeded,
+    QuotaExceeded,
+    SessionLimitReached,
+    AccountsExhausted,
+    Frozen,
+    Indeterminate,
+}
+
+impl Code {
+    pub const ALL: [Self; 9] = [
+        Self::Allowed,
+        Self::RateLimited,
+        Self::BalanceExhausted,
+        Self::BudgetExceeded,
+        Self::QuotaExceeded,
+        Self::SessionLimitReached,
+        Self::AccountsExhausted,
+        Self::Frozen,
+        Self::Indeterminate,
+    ];
+
+    /// The HTTP status a plane may show for it.
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::Allowed => 200,
+            Self::BalanceExhausted | Self::BudgetExceeded | Self::QuotaExceeded => 402,
+            Self::Frozen => 403,
+            Self::RateLimited | Self::SessionLimitReached => 429,
+            Self::AccountsExhausted | Self::Indeterminate => 503,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "ALLOWED",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::BalanceExhausted => "BALANCE_EXHAUSTED",
+            Self::BudgetExceeded => "BUDGET_EXCEEDED",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::SessionLimitReached => "SESSION_LIMIT_REACHED",
+            Self::AccountsExhausted => "ACCOUNTS_EXHAUSTED",
+            Self::Frozen => "FROZEN",
+            Self::Indeterminate => "INDETERMINATE",
+        }
+    }
+}
+
+/// One check of the pipeline, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Gate {
+    Freeze,
+    Rate,
+    Budgets,
+    Balance,
+    Reserve,
+}
+
+impl Gate {
+    pub const ALL: [Self; 5] = [Self::Freeze, Self::Rate, Self::Budgets, Self::Balance, Self::Reserve];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Freeze => "freeze",
+            Self::Rate => "rate",
+            Self::Budgets => "budgets",
+            Self::Balance => "balance",
+            Self::Reserve => "reserve",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|gate| gate.name() == name)
+    }
+}
+
+/// Why a gate could not be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    StoreFault,
+    Timeout,
+    ProviderError,
+}
+
+impl Cause {
+    pub const ALL: [Self; 3] = [Self::StoreFault, Self::Timeout, Self::ProviderError];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StoreFault => "store_fault",
+            Self::Timeout => "timeout",
+            Self::ProviderError => "provider_error",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+}
+
+/// A gate that was let through unevaluated, by its policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailOpen {
+    pub gate: Gate,
+    pub cause: Cause,
+}
+
+/// One limit as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitView {
+    pub name: Arc<str>,
+    pub scope: Scope,
+    pub meter: Meter,
+    pub window: Window,
+    pub amount: Option<u64>,
+    pub buffer: u64,
+    pub used: u64,
+    pub reserved: u64,
+    /// When what was asked fits if nothing else happens, or the end of the window; `None` = never.
+    pub resets_at: Option<Millis>,
+    pub limiting: bool,
+    pub shadow: bool,
+    /// Backstop only.
+    pub blocked: u64,
+}
+
+impl LimitView {
+    /// amount - buffer - used - reserved; may be negative. A buffer at or above the amount makes
+    /// nothing usable. `None` = unlimited.
+    pub fn remaining(&self) -> Option<i64> {
+        let usable = i128::from(self.amount?.saturating_sub(self.buffer));
+        let left = usable - i128::from(self.used) - i128::from(self.reserved);
+        Some(i64::try_from(left).unwrap_or(if left < 0 { i64::MIN } else { i64::MAX }))
+    }
+
+    pub fn exhausted(&self) -> bool {
+        self.remaining().is_some_and(|left| left <= 0)
+    }
+}
+
+/// A granted reservation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    pub id: DecisionId,
+    pub expires_at: Millis,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// `None` for a peek.
+    pub id: Option<DecisionId>,
+    /// What the gates say; in shadow mode this may be a denial that was not enforced.
+    pub code: Code,
+    /// What the caller is told.
+    pub allowed: bool,
+    /// The gate that denied.
+    pub gate: Option<Gate>,
+    /// For people; empty where allowed without remark.
+    pub message: String,
+    /// In pipeline order, the backstop first.
+    pub limits: Vec<LimitView>,
+    /// 0 = allowed, or never.
+    pub retry_after: Millis,
+    pub fail_open: Vec<FailOpen>,
+    pub hold: Option<Hold>,
+    pub replayed: bool,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

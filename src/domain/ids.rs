@@ -1,0 +1,201 @@
+//! Names as types: a value exists only if it was valid, so nothing behind the edge checks again.
+//!
+//! Ids are refused, never normalised, and compared byte by byte. A [`Scope`] may be empty: that is
+//! the org itself.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+use crate::{
+    bounds::{ID_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES},
+    error::InputError,
+};
+
+const ID_RULE: &str = "1 to 128 characters of [A-Za-z0-9._:/-], a letter or digit first, \
+                       no \"//\" and no \".\" or \"..\" segment";
+const PRINTABLE_RULE: &str = "1 to 128 printable ASCII characters";
+const METER_RULE: &str = "1 to 64 characters of [a-z0-9_], a letter first";
+
+fn is_id(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() <= ID_BYTES
+        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(b))
+        && !text.contains("//")
+        && text.split('/').all(|segment| segment != "." && segment != "..")
+}
+
+fn is_printable(text: &str, max: usize) -> bool {
+    text.len() <= max && text.bytes().all(|b| (0x20..0x7f).contains(&b))
+}
+
+fn is_request_id(text: &str) -> bool {
+    !text.is_empty() && is_printable(text, REQUEST_ID_BYTES)
+}
+
+fn is_meter(text: &str) -> bool {
+    text.len() <= METER_BYTES
+        && text.as_bytes().first().is_some_and(u8::is_ascii_lowercase)
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $valid:expr, $rule:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text`; `field` names it in the error.
+            pub fn parse(field: &str, text: &str) -> Result<Self, InputError> {
+                if $valid(text) { Ok(Self(text.into())) } else { Err(InputError::new(field, text, $rule)) }
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name_type!(
+    /// A tenant: the unit of state, of ordering and of placement.
+    OrgId, is_id, ID_RULE
+);
+name_type!(
+    /// A part of an org with limits and a ledger of its own; empty is the org itself.
+    Scope, |text: &str| text.is_empty() || is_id(text), ID_RULE
+);
+name_type!(
+    /// What is counted, with a unit: `executions`, `spend` (micro-USD), `compute` (ms), `bytes`.
+    Meter, is_meter, METER_RULE
+);
+name_type!(
+    /// Names one mutating call of a client; a retry carries the same.
+    RequestId, is_request_id, PRINTABLE_RULE
+);
+name_type!(
+    /// A client's name for a running execution.
+    ExecutionId, is_request_id, PRINTABLE_RULE
+);
+name_type!(
+    /// A counter that reports totals.
+    Source, is_id, ID_RULE
+);
+name_type!(
+    /// One life of a [`Source`].
+    Incarnation, is_request_id, PRINTABLE_RULE
+);
+name_type!(
+    /// Label of the asking plane, for logs.
+    Plane, |text: &str| is_printable(text, PLANE_BYTES), "at most 64 printable ASCII characters"
+);
+name_type!(
+    /// Why an org is frozen, for people.
+    Reason, |text: &str| is_printable(text, REASON_BYTES), "at most 256 printable ASCII characters"
+);
+
+impl Scope {
+    /// The org itself.
+    pub fn org() -> Self {
+        Self(Arc::from(""))
+    }
+
+    pub fn is_org(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a charge here also counts for the org: upstream accounts and pools do not.
+    pub fn counts_for_org(&self) -> bool {
+        !self.0.starts_with("account/") && !self.0.starts_with("pool/")
+    }
+}
+
+impl Meter {
+    pub fn executions() -> Self {
+        Self(Arc::from("executions"))
+    }
+
+    pub fn spend() -> Self {
+        Self(Arc::from("spend"))
+    }
+}
+
+/// Names a decision and, where it reserved something, the reservation: 128 bits, unique across
+/// nodes and restarts, shown as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DecisionId(pub u128);
+
+impl DecisionId {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(field: &str, text: &str) -> Result<Self, InputError> {
+        let lower_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        u128::from_str_radix(text, 16)
+            .ok()
+            .filter(|_| lower_hex)
+            .map(Self)
+            .ok_or_else(|| InputError::new(field, text, "32 lower-case hexadecimal digits, as answered by Acquire"))
+    }
+}
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_refused_never_normalised() {
+        for good in ["a", "acme", "A.b_c:d/e-f", "workspace/ws_42", &"x".repeat(128)] {
+            assert!(OrgId::parse("org", good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/../b", "../..", "a//b", "a/.", "-a", "/a", "a b", "a\0b", "a\nb", "é", "a%2e"] {
+            assert!(OrgId::parse("org", bad).is_err(), "{bad:?}");
+        }
+        assert!(OrgId::parse("org", &"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn the_error_names_field_value_and_rule() {
+        let error = OrgId::parse("org", "a\nb").unwrap_err();
+        assert_eq!(error.field, "org");
+        assert_eq!(error.value, "a\\nb");
+        assert!(error.to_string().contains("a letter or digit first"));
+    }
+
+    #[test]
+    fn only_accounts_and_pools_stay_out_of_the_org() {
+        for (scope, counts) in [("", true), ("workspace/w", true), ("account/k1", false), ("pool/p", false)] {
+            assert_eq!(Scope::parse("scope", scope).unwrap().counts_for_org(), counts, "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_decision_id_reads_back() {
+        let id = DecisionId(0x0123_4567_89ab_cdef);
+        assert_eq!(DecisionId::parse("reservation_id", &id.to_string()), Ok(id));
+        assert!(DecisionId::parse("reservation_id", "xyz").is_err());
+        assert!(DecisionId::parse("reservation_id", &"A".repeat(32)).is_err());
+    }
+}

@@ -1,0 +1,339 @@
+//! What an org has promised: its gapless commit sequence and the request ids it remembers.
+//!
+//! Every commit writes one journal row under the next sequence number. Admitted outcomes with a
+//! request id are remembered from there, so that a retry gets the same answer and is charged once,
+//! also after a restart. Denials are not remembered: they are evaluated afresh. An entry lives and
+//! dies with the charge it stands for, because both are in the same commit.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{
+    command::{Idempotency, OrgError},
+    decision::{FailOpen, Hold},
+    ids::{DecisionId, RequestId},
+    rows::{JournalRow, Row, RowKey},
+    window::Millis,
+};
+use crate::bounds::{BARE_JOURNAL_MS, HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS, SHORT_MEMORY_MS};
+
+/// The namespace of a request id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Rpc {
+    Acquire,
+    Commit,
+    Release,
+    Extend,
+    Resume,
+    Record,
+    ReportCumulative,
+    Freeze,
+    Unfreeze,
+}
+
+/// How a reservation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    Committed,
+    Released,
+    Expired,
+}
+
+/// What was answered, so that it can be answered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Admitted { decision: DecisionId, hold: Option<Hold>, fail_open: Vec<FailOpen> },
+    Settled { reservation: DecisionId, how: Settlement },
+    Extended { expires_at: Millis },
+    Resumed { continuations: u64 },
+    Recorded,
+    Reported { increment: u64, reset: bool, disputed: u64 },
+    Frozen { was_frozen: bool },
+}
+
+/// One remembered outcome. Without a request id it only names a settled reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub at: Millis,
+    pub rpc: Rpc,
+    pub idempotency: Option<Idempotency>,
+    /// Remembered for a day instead of ten minutes.
+    pub long: bool,
+    pub outcome: Outcome,
+}
+
+impl Entry {
+    fn expires_at(&self) -> Millis {
+        self.at.saturating_add(if self.long { LONG_MEMORY_MS } else { SHORT_MEMORY_MS })
+    }
+}
+
+/// What a request id turned out to be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Recall {
+    Fresh,
+    Replay(Outcome),
+}
+
+#[derive(Debug)]
+enum Remembered {
+    Request(Rpc, RequestId),
+    Settled(DecisionId),
+}
+
+#[derive(Debug, Default)]
+pub struct Journal {
+    seq: u64,
+    from: u64,
+    by_id: HashMap<(Rpc, RequestId), Entry>,
+    settled: HashMap<DecisionId, Settlement>,
+    /// (expiry, what), one queue per retention, each in order of expiry.
+    short: VecDeque<(Millis, Remembered)>,
+    long: VecDeque<(Millis, Remembered)>,
+    /// (sequence, expiry) of stored rows, in order.
+    rows: VecDeque<(u64, Millis)>,
+    long_rows: VecDeque<(u64, Millis)>,
+    pending: Vec<Entry>,
+    pending_bare: u32,
+    evicted: u64,
+}
+
+impl Journal {
+    pub fn load(seq: u64, from: u64, evicted: u64, mut rows: Vec<JournalRow>, mut long_rows: Vec<JournalRow>) -> Self {
+        rows.sort_by_key(|row| row.seq);
+        long_rows.sort_by_key(|row| row.seq);
+        let mut journal = Self { seq, from, evicted, ..Self::default() };
+        journal.rows = rows.iter().map(|row| (row.seq, row_expiry(row))).collect();
+        journal.long_rows = long_rows.iter().map(|row| (row.seq, row_expiry(row))).collect();
+        for entry in rows.into_iter().chain(long_rows).flat_map(|row| row.entries) {
+            journal.index(entry);
+        }
+        journal
+    }
+
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    pub fn from(&self) -> u64 {
+        self.from
+    }
+
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    pub fn remembered(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Rows are stored, so the org has a past.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.long_rows.is_empty() && self.pending.is_empty() && self.pending_bare == 0
+    }
+
+    /// Whether the call was answered before.
+    pub fn recall(&self, rpc: Rpc, idempotency: Option<&Idempotency>, now: Millis) -> Result<Recall, OrgError> {
+        let Some(asked) = idempotency else { return Ok(Recall::Fresh) };
+        match self.by_id.get(&(rpc, asked.id.clone())) {
+            Some(entry) if entry.expires_at() <= now => Ok(Recall::Fresh),
+            Some(entry) if entry.idempotency.as_ref() == Some(asked) => Ok(Recall::Replay(entry.outcome.clone())),
+            Some(_) => Err(OrgError::RequestIdReused),
+            None => Ok(Recall::Fresh),
+        }
+    }
+
+    pub fn settlement(&self, reservation: DecisionId) -> Option<Settlement> {
+        self.settled.get(&reservation).copied()
+    }
+
+    /// Makes room for one more request id, giving up those that are past a retry's reach.
+    pub fn make_room(&mut self, max: u32, now: Millis) -> Result<(), OrgError> {
+        self.forget_expired(now);
+        while self.by_id.len() >= max as usize {
+            let age_limit = now.saturating_sub(MEMORY_FLOOR_MS);
+            let old = |queue: &VecDeque<(Millis, Remembered)>, keep: Millis| {
+                queue.front().is_some_and(|(expiry, _)| expiry.saturating_sub(keep) <= age_limit)
+            };
+            let dropped = if old(&self.short, SHORT_MEMORY_MS) {
+                self.short.pop_front()
+            } else if old(&self.long, LONG_MEMORY_MS) {
+                self.long.pop_front()
+            } else {
+                return Err(OrgError::RequestMemoryFull);
+            };
+            if let Some((expiry, what)) = dropped {
+                self.evicted += u64::from(matches!(what, Remembered::Request(..)));
+                self.forget(&what, expiry);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an outcome to the commit in preparation.
+    pub fn note(&mut self, entry: Entry) {
+        if entry.idempotency.is_none() && !matches!(entry.outcome, Outcome::Settled { .. }) {
+            self.pending_bare = self.pending_bare.saturating_add(1);
+            return;
+        }
+        self.index(entry.clone());
+        self.pending.push(entry);
+    }
+
+    fn index(&mut self, entry: Entry) {
+        let expiry = entry.expires_at();
+        let queue = if entry.long { &mut self.long } else { &mut self.short };
+        if let Outcome::Settled { reservation, how } = entry.outcome {
+            self.settled.insert(reservation, how);
+            queue.push_back((expiry, Remembered::Settled(reservation)));
+        }
+        if let Some(idempotency) = &entry.idempotency {
+            let id = idempotency.id.clone();
+            queue.push_back((expiry, Remembered::Request(entry.rpc, id.clone())));
+            self.by_id.insert((entry.rpc, id), entry);
+        }
+    }
+
+    fn forget_expired(&mut self, now: Millis) {
+        while let Some((expiry, what)) = self.short.pop_front_if(|(expiry, _)| *expiry <= now) {
+            self.forget(&what, expiry);
+        }
+        while let Some((expiry, what)) = self.long.pop_front_if(|(expiry, _)| *expiry <= now) {
+            self.forget(&what, expiry);
+        }
+    }
+
+    /// An id that was used again after its expiry has a younger entry, which stays.
+    fn forget(&mut self, what: &Remembered, expiry: Millis) {
+        match what {
+            Remembered::Settled(reservation) => {
+                self.settled.remove(reservation);
+            }
+            Remembered::Request(rpc, id) => {
+                let key = (*rpc, id.clone());
+                if self.by_id.get(&key).is_some_and(|entry| entry.expires_at() <= expiry) {
+                    self.by_id.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Closes the commit in preparation: its sequence and its rows.
+    pub fn commit(&mut self, now: Millis) -> (u64, Vec<Row>) {
+        self.seq += 1;
+        let (long, short): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|entry| entry.long);
+        let bare = std::mem::take(&mut self.pending_bare);
+        let row = JournalRow { seq: self.seq, at: now, bare, entries: short };
+        self.rows.push_back((self.seq, row_expiry(&row)));
+        let mut rows = vec![Row::Journal(row)];
+        if !long.is_empty() {
+            let row = JournalRow { seq: self.seq, at: now, bare: 0, entries: long };
+            self.long_rows.push_back((self.seq, row_expiry(&row)));
+            rows.push(Row::LongJournal(row));
+        }
+        if self.from == 0 {
+            self.from = self.seq;
+        }
+        (self.seq, rows)
+    }
+
+    /// Removes rows whose every entry has expired, oldest first, at most `max` at a time.
+    pub fn purge(&mut self, now: Millis, max: usize) -> Vec<RowKey> {
+        self.forget_expired(now);
+        let mut gone = Vec::new();
+        while gone.len() < max {
+            let Some((seq, _)) = self.rows.pop_front_if(|(_, expiry)| *expiry <= now) else { break };
+            self.from = seq + 1;
+            gone.push(RowKey::Journal { seq });
+        }
+        while gone.len() < max {
+            let Some((seq, _)) = self.long_rows.pop_front_if(|(_, expiry)| *expiry <= now) else { break };
+            gone.push(RowKey::LongJournal { seq });
+        }
+        gone
+    }
+
+    /// When a purge is worth waking for. Expiry itself is checked at every recall; removing rows
+    /// only saves room, so it is put off to the full hour.
+    pub fn next_purge(&self) -> Option<Millis> {
+        let soonest = self.rows.front().into_iter().chain(self.long_rows.front()).map(|(_, expiry)| *expiry).min();
+        soonest.map(|expiry| expiry.div_ceil(HOUR_MS) * HOUR_MS)
+    }
+}
+
+fn row_expiry(row: &JournalRow) -> Millis {
+    let bare = row.at.saturating_add(BARE_JOURNAL_MS);
+    row.entries.iter().map(Entry::expires_at).fold(bare, Millis::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::MINUTE_MS;
+
+    const T0: Millis = 1_000 * HOUR_MS;
+
+    fn asked(id: &str, fingerprint: u64) -> Idempotency {
+        Idempotency { id: RequestId::parse("request_id", id).unwrap(), fingerprint }
+    }
+
+    fn recorded(id: &str, at: Millis, long: bool) -> Entry {
+        Entry { at, rpc: Rpc::Record, idempotency: Some(asked(id, 1)), long, outcome: Outcome::Recorded }
+    }
+
+    fn reload(journal: &mut Journal, now: Millis) -> Journal {
+        let (seq, rows) = journal.commit(now);
+        let split = |long: bool| {
+            let of = |row: &Row| match row {
+                Row::Journal(row) if !long => Some(row.clone()),
+                Row::LongJournal(row) if long => Some(row.clone()),
+                _ => None,
+            };
+            rows.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        Journal::load(seq, journal.from(), journal.evicted(), split(false), split(true))
+    }
+
+    #[test]
+    fn an_id_is_remembered_also_after_a_reload_and_until_its_time() {
+        let mut journal = Journal::default();
+        journal.note(recorded("short", T0, false));
+        journal.note(recorded("long", T0, true));
+        let journal = reload(&mut journal, T0);
+        let recall = |id, now| journal.recall(Rpc::Record, Some(&asked(id, 1)), now);
+        assert_eq!(recall("short", T0 + SHORT_MEMORY_MS - 1), Ok(Recall::Replay(Outcome::Recorded)));
+        assert_eq!(recall("short", T0 + SHORT_MEMORY_MS), Ok(Recall::Fresh));
+        assert_eq!(recall("long", T0 + LONG_MEMORY_MS - 1), Ok(Recall::Replay(Outcome::Recorded)));
+        assert_eq!(recall("other", T0), Ok(Recall::Fresh));
+    }
+
+    #[test]
+    fn another_body_is_refused_and_another_rpc_is_another_id() {
+        let mut journal = Journal::default();
+        journal.note(recorded("a", T0, true));
+        assert_eq!(journal.recall(Rpc::Record, Some(&asked("a", 2)), T0), Err(OrgError::RequestIdReused));
+        assert_eq!(journal.recall(Rpc::Commit, Some(&asked("a", 2)), T0), Ok(Recall::Fresh));
+    }
+
+    #[test]
+    fn a_full_memory_gives_up_only_what_is_older_than_a_minute_and_counts_it() {
+        let mut journal = Journal::default();
+        journal.note(recorded("a", T0, true));
+        journal.note(recorded("b", T0 + 1, true));
+        assert_eq!(journal.make_room(2, T0 + MINUTE_MS - 1), Err(OrgError::RequestMemoryFull));
+        assert_eq!(journal.make_room(2, T0 + MINUTE_MS), Ok(()));
+        assert_eq!((journal.remembered(), journal.evicted()), (1, 1));
+    }
+
+    #[test]
+    fn purged_rows_leave_no_gap_behind_the_head() {
+        let mut journal = Journal::default();
+        journal.note(recorded("a", T0, false));
+        journal.commit(T0);
+        journal.commit(T0 + MINUTE_MS);
+        assert_eq!((journal.from(), journal.seq()), (1, 2));
+        assert!(journal.purge(T0 + SHORT_MEMORY_MS - 1, 10).is_empty(), "rows go oldest first");
+        assert_eq!(journal.purge(T0 + SHORT_MEMORY_MS, 10).len(), 2);
+        assert_eq!((journal.from(), journal.seq()), (3, 2));
+    }
+}

@@ -1,0 +1,256 @@
+//! The ledger of one (scope, meter): sparse hour slices, the younger of them with minute detail.
+//!
+//! Every number a rolling or calendar limit shows or enforces is a sum over these slices. Sums are
+//! kept beside them so that a decision costs no walk; [`Ledger::derive`] is the walk itself, used
+//! when a window moves on and by audits.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::window::{Millis, Window};
+use crate::bounds::{HOUR_MS, HOUR_RETENTION_MS, MINUTE_MS, MINUTE_RETENTION_MS};
+
+/// One hour of usage. Sums of amounts saturate: a full counter denies, it never wraps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HourSlice {
+    /// Start of the hour.
+    pub start: Millis,
+    pub total: u64,
+    /// (minute of the hour, amount), ascending; empty once rolled up.
+    pub minutes: Vec<(u8, u64)>,
+}
+
+impl HourSlice {
+    fn add(&mut self, now: Millis, amount: u64) {
+        self.total = self.total.saturating_add(amount);
+        let minute = u8::try_from((now - self.start) / MINUTE_MS).unwrap_or(u8::MAX);
+        match self.minutes.last_mut() {
+            Some((last, sum)) if *last == minute => *sum = sum.saturating_add(amount),
+            _ => self.minutes.push((minute, amount)),
+        }
+    }
+
+    fn minutes_from(&self, from: Millis) -> u64 {
+        let counts = |minute: u8| self.start + u64::from(minute) * MINUTE_MS >= from;
+        self.minutes
+            .iter()
+            .filter(|(minute, _)| counts(*minute))
+            .fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
+    }
+}
+
+/// A window's sum, valid while the window still starts at `from`.
+#[derive(Debug, Clone)]
+struct Sum {
+    window: Window,
+    from: Millis,
+    total: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    /// Ascending by start.
+    hours: VecDeque<HourSlice>,
+    /// Amounts held by reservations.
+    pub reserved: u64,
+    sums: Vec<Sum>,
+    /// Hours whose stored row is out of date.
+    dirty: BTreeSet<Millis>,
+}
+
+impl Ledger {
+    /// A ledger as stored. Slices from the future (the clock was repaired) count in the hour of
+    /// `now`: nothing is lost, and nothing stays spent longer than a window.
+    pub fn load(mut slices: Vec<HourSlice>, now: Millis) -> Self {
+        slices.sort_by_key(|slice| slice.start);
+        let mut ledger = Self::default();
+        for slice in slices {
+            if slice.start > now {
+                ledger.dirty.insert(slice.start);
+                ledger.add(now, slice.total);
+            } else {
+                ledger.hours.push_back(slice);
+            }
+        }
+        ledger
+    }
+
+    /// Books `amount` in the slices of `now`. `now` never goes backwards.
+    pub fn add(&mut self, now: Millis, amount: u64) {
+        let start = now / HOUR_MS * HOUR_MS;
+        if self.hours.back().is_none_or(|hour| hour.start < start) {
+            self.hours.push_back(HourSlice { start, ..HourSlice::default() });
+        }
+        if let Some(hour) = self.hours.back_mut() {
+            hour.add(now, amount);
+            self.dirty.insert(hour.start);
+        }
+        for sum in &mut self.sums {
+            sum.total = sum.total.saturating_add(amount);
+        }
+    }
+
+    /// What counts in `window` at `now`.
+    pub fn used(&mut self, window: Window, now: Millis) -> u64 {
+        let from = window.start(now);
+        if let Some(sum) = self.sums.iter().find(|sum| sum.window == window && sum.from == from) {
+            return sum.total;
+        }
+        let total = self.derive(window.slice(), from);
+        self.sums.retain(|sum| sum.window != window);
+        self.sums.push(Sum { window, from, total });
+        total
+    }
+
+    /// The same number, summed afresh over slices of length `slice` that start at or after `from`.
+    pub fn derive(&self, slice: Millis, from: Millis) -> u64 {
+        let hours = self.hours.iter().rev().take_while(|hour| hour.start + HOUR_MS > from);
+        let counted = hours.map(|hour| match slice {
+            MINUTE_MS => hour.minutes_from(from),
+            _ if hour.start >= from => hour.total,
+            _ => 0,
+        });
+        counted.fold(0, u64::saturating_add)
+    }
+
+    /// Everything since `start`, whole slices, finest that are kept: never less than what was
+    /// really used since then.
+    pub fn used_since(&self, start: Millis, now: Millis) -> u64 {
+        if now.saturating_sub(start) <= HOUR_MS {
+            self.derive(MINUTE_MS, start / MINUTE_MS * MINUTE_MS)
+        } else {
+            self.derive(HOUR_MS, start / HOUR_MS * HOUR_MS)
+        }
+    }
+
+    /// Earliest instant at which the sum of a rolling `window` is at most `target` if nothing else
+    /// happens.
+    pub fn falls_to(&mut self, window: Window, target: u64, now: Millis) -> Option<Millis> {
+        let mut left = self.used(window, now);
+        let from = window.start(now);
+        if left <= target {
+            return Some(now);
+        }
+        for (start, amount) in self.slices(window.slice(), from) {
+            left = left.saturating_sub(amount);
+            if left <= target {
+                return window.slice_leaves_at(start);
+            }
+        }
+        None
+    }
+
+    /// Slices of one length from `from` on, oldest first.
+    fn slices(&self, slice: Millis, from: Millis) -> impl Iterator<Item = (Millis, u64)> + '_ {
+        let of_hour = move |hour: &HourSlice| -> Vec<(Millis, u64)> {
+            if slice == HOUR_MS {
+                return vec![(hour.start, hour.total)];
+            }
+            hour.minutes.iter().map(|(minute, amount)| (hour.start + u64::from(*minute) * MINUTE_MS, *amount)).collect()
+        };
+        self.hours.iter().flat_map(of_hour).filter(move |(start, _)| *start >= from)
+    }
+
+    /// Drops minute detail past its retention; the rows change when they are next written.
+    pub fn roll_up(&mut self, now: Millis) {
+        for hour in &mut self.hours {
+            if hour.start + HOUR_MS + MINUTE_RETENTION_MS <= now && !hour.minutes.is_empty() {
+                hour.minutes = Vec::new();
+                self.dirty.insert(hour.start);
+            }
+        }
+    }
+
+    /// Removes slices past the retention.
+    pub fn purge(&mut self, now: Millis) {
+        while let Some(hour) = self.hours.front().filter(|hour| Self::dies_at(hour.start) <= now) {
+            self.dirty.insert(hour.start);
+            self.hours.pop_front();
+        }
+    }
+
+    /// When the next slice can be purged or rolled up.
+    pub fn next_purge(&self) -> Option<Millis> {
+        let roll = self.hours.iter().find(|hour| !hour.minutes.is_empty());
+        let roll = roll.map(|hour| hour.start + HOUR_MS + MINUTE_RETENTION_MS);
+        self.hours.front().map(|hour| Self::dies_at(hour.start)).into_iter().chain(roll).min()
+    }
+
+    fn dies_at(start: Millis) -> Millis {
+        start + HOUR_MS + HOUR_RETENTION_MS
+    }
+
+    /// Slices changed since the last call: the hour's start, and the slice unless it is gone.
+    pub fn take_dirty(&mut self) -> Vec<(Millis, Option<HourSlice>)> {
+        let dirty = std::mem::take(&mut self.dirty);
+        dirty.into_iter().map(|start| (start, self.hours.iter().rfind(|hour| hour.start == start).cloned())).collect()
+    }
+
+    pub fn hours(&self) -> impl Iterator<Item = &HourSlice> {
+        self.hours.iter()
+    }
+
+    /// Nothing booked and nothing held.
+    pub fn is_empty(&self) -> bool {
+        self.hours.is_empty() && self.reserved == 0 && self.dirty.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::DAY_MS;
+
+    const HOURLY: Window = Window::Rolling { len: HOUR_MS };
+    const DAILY: Window = Window::Rolling { len: DAY_MS };
+    const T0: Millis = 495_000 * HOUR_MS + 90_000;
+
+    #[test]
+    fn sums_follow_the_window_and_equal_the_walk() {
+        let mut ledger = Ledger::default();
+        ledger.add(T0, 5);
+        ledger.add(T0 + 30 * MINUTE_MS, 7);
+        assert_eq!(ledger.used(HOURLY, T0 + 30 * MINUTE_MS), 12);
+        let later = T0 + 62 * MINUTE_MS;
+        assert_eq!(ledger.used(HOURLY, later), 7);
+        assert_eq!(ledger.used(DAILY, later), 12);
+        assert_eq!(ledger.derive(HOURLY.slice(), HOURLY.start(later)), 7);
+    }
+
+    #[test]
+    fn falls_to_names_the_first_instant_at_which_it_is_true() {
+        let mut ledger = Ledger::default();
+        ledger.add(T0, 5);
+        ledger.add(T0 + 30 * MINUTE_MS, 7);
+        let now = T0 + 31 * MINUTE_MS;
+        let at = ledger.falls_to(HOURLY, 7, now).unwrap();
+        assert_eq!(ledger.clone().used(HOURLY, at), 7);
+        assert_eq!(ledger.clone().used(HOURLY, at - 1), 12);
+        assert_eq!(ledger.falls_to(HOURLY, 12, now), Some(now));
+    }
+
+    #[test]
+    fn roll_up_keeps_totals_and_purge_keeps_every_live_slice() {
+        let mut ledger = Ledger::default();
+        ledger.add(T0, 5);
+        ledger.take_dirty();
+        let later = T0 + 4 * HOUR_MS;
+        ledger.roll_up(later);
+        assert_eq!(ledger.take_dirty().len(), 1);
+        assert_eq!(ledger.used(DAILY, later), 5);
+        ledger.purge(T0 + HOUR_RETENTION_MS);
+        assert_eq!(ledger.hours().count(), 1, "R-BUD-8");
+        ledger.purge(T0 + HOUR_RETENTION_MS + HOUR_MS);
+        assert_eq!(ledger.take_dirty(), vec![(T0 / HOUR_MS * HOUR_MS, None)]);
+        assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn slices_from_the_future_count_now_and_leave_in_time() {
+        let stored =
+            vec![HourSlice { start: (T0 + 365 * DAY_MS) / HOUR_MS * HOUR_MS, total: 9, minutes: vec![(0, 9)] }];
+        let mut ledger = Ledger::load(stored, T0);
+        assert_eq!(ledger.used(HOURLY, T0), 9);
+        assert_eq!(ledger.used(HOURLY, T0 + 2 * HOUR_MS), 0);
+        assert_eq!(ledger.take_dirty().len(), 2, "the stale row goes, the repaired one stays");
+    }
+}

@@ -1,0 +1,139 @@
+//! Limits and the policy of an org: what configuration has decided, ready to be evaluated.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    ids::{Meter, Scope},
+    window::{Millis, Window},
+};
+use crate::bounds::HOUR_MS;
+
+/// Meter + window + amount + safety buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    pub name: Arc<str>,
+    pub meter: Meter,
+    pub window: Window,
+    /// `None` = unlimited, `Some(0)` = block all.
+    pub amount: Option<u64>,
+    /// Held back from the amount; at or above it, nothing is usable.
+    pub buffer: u64,
+    /// Evaluated and reported, never denying.
+    pub shadow: bool,
+}
+
+impl Limit {
+    /// A limit under its standard name.
+    pub fn new(meter: Meter, window: Window, amount: Option<u64>) -> Self {
+        Self { name: Self::standard_name(&meter, window).into(), meter, window, amount, buffer: 0, shadow: false }
+    }
+
+    /// `budget/hourly` for a named period of `spend`, `budget/bytes/hourly` for one of another
+    /// meter, `quota/executions` for the calendar month, `quota/executions/aligned/1h` otherwise.
+    fn standard_name(meter: &Meter, window: Window) -> String {
+        match (window.period(), window) {
+            (Some(period), _) if meter.as_str() == "spend" => format!("budget/{period}"),
+            (Some(period), _) => format!("budget/{meter}/{period}"),
+            (None, Window::Calendar(super::window::Calendar::Month)) => format!("quota/{meter}"),
+            (None, _) => format!("quota/{meter}/{window}"),
+        }
+    }
+
+    /// Rolling limits are budgets, all others quotas; they deny with different codes.
+    pub fn is_budget(&self) -> bool {
+        matches!(self.window, Window::Rolling { .. })
+    }
+}
+
+/// What happens when a gate could not be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnIndeterminate {
+    #[default]
+    Allow,
+    Deny,
+}
+
+/// The rate backstop: calls per aligned window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    /// `None` = switched off by an operator.
+    pub amount: Option<u64>,
+    pub len: Millis,
+    /// Whole windows without a call after which the record is removed.
+    pub idle_windows: u64,
+    pub on_indeterminate: OnIndeterminate,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { amount: Some(1000), len: HOUR_MS, idle_windows: 2, on_indeterminate: OnIndeterminate::Allow }
+    }
+}
+
+/// Everything an operator decided about one org.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OrgPolicy {
+    /// Name of the plan, empty without one.
+    pub plan: String,
+    pub rate: RateLimit,
+    /// Limits of the org itself, in pipeline order.
+    pub limits: Vec<Limit>,
+    /// Limits of its scopes by exact name.
+    pub scopes: BTreeMap<Scope, Vec<Limit>>,
+    /// Limits of every scope that starts with the text, where no exact name matches; the longest
+    /// matching text wins.
+    pub scope_prefixes: BTreeMap<String, Vec<Limit>>,
+    /// Whether a billing provider must have given its verdict before an execution is admitted.
+    pub balance_required: bool,
+    pub on_balance_indeterminate: OnIndeterminate,
+}
+
+impl OrgPolicy {
+    /// The limits of one scope; of the org itself where `scope` is empty.
+    pub fn limits_of(&self, scope: &Scope) -> &[Limit] {
+        if scope.is_org() {
+            return &self.limits;
+        }
+        if let Some(limits) = self.scopes.get(scope) {
+            return limits;
+        }
+        let matching = |prefix: &&String| scope.as_str().starts_with(prefix.as_str());
+        let longest = self.scope_prefixes.keys().filter(matching).max_by_key(|prefix| prefix.len());
+        longest.and_then(|prefix| self.scope_prefixes.get(prefix)).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bounds::DAY_MS, domain::window::Calendar};
+
+    #[test]
+    fn names_are_the_public_ones() {
+        let bytes = Meter::parse("meter", "bytes").unwrap();
+        for (meter, window, name) in [
+            (Meter::spend(), Window::Rolling { len: HOUR_MS }, "budget/hourly"),
+            (bytes, Window::Rolling { len: DAY_MS }, "budget/bytes/daily"),
+            (Meter::executions(), Window::Calendar(Calendar::Month), "quota/executions"),
+            (Meter::executions(), Window::Anchored { len: DAY_MS }, "quota/executions/anchored/1d"),
+        ] {
+            assert_eq!(&*Limit::new(meter, window, None).name, name);
+        }
+    }
+
+    #[test]
+    fn an_exact_scope_wins_over_the_longest_prefix() {
+        let limit = |amount| vec![Limit::new(Meter::spend(), Window::Rolling { len: HOUR_MS }, Some(amount))];
+        let scope = |text| Scope::parse("scope", text).unwrap();
+        let policy = OrgPolicy {
+            scopes: [(scope("workspace/a"), limit(1))].into(),
+            scope_prefixes: [("workspace/".into(), limit(2)), ("workspace/b".into(), limit(3))].into(),
+            ..OrgPolicy::default()
+        };
+        let amount = |text| policy.limits_of(&scope(text)).first().and_then(|l| l.amount);
+        assert_eq!(amount("workspace/a"), Some(1));
+        assert_eq!(amount("workspace/bee"), Some(3));
+        assert_eq!(amount("workspace/c"), Some(2));
+        assert_eq!(amount("account/c"), None);
+    }
+}

@@ -1,0 +1,117 @@
+//! The rate backstop: one `{window_id, count}` record per org, and the counter of any other
+//! aligned or anchored window.
+
+use super::{
+    limit::RateLimit,
+    window::{Millis, Window},
+};
+
+/// Calls of one org in one aligned window. Only `count` decides; `blocked` shows how far over an
+/// org runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateRecord {
+    /// floor(now / len).
+    pub window_id: u64,
+    pub len: Millis,
+    /// Admitted calls.
+    pub count: u64,
+    /// Calls denied by this or a later gate; saturating.
+    pub blocked: u64,
+}
+
+impl RateRecord {
+    /// The record as it stands at `now`: itself, or an empty one where its window has passed. A
+    /// record from the future (the clock was repaired) counts in the present window. Where an
+    /// operator changed the length in mid-window, the count is carried over, so that no change of
+    /// configuration reopens a spent window.
+    #[must_use]
+    pub fn at(record: Option<Self>, limit: &RateLimit, now: Millis) -> Self {
+        let fresh = Self { window_id: now / limit.len, len: limit.len, ..Self::default() };
+        match record {
+            Some(old) if old.window_id >= now / old.len => Self { count: old.count, blocked: old.blocked, ..fresh },
+            _ => fresh,
+        }
+    }
+
+    pub fn window_end(self) -> Millis {
+        self.window_id.saturating_add(1).saturating_mul(self.len)
+    }
+
+    /// When the record is removed if no further call comes.
+    pub fn purge_at(self, idle_windows: u64) -> Millis {
+        self.window_end().saturating_add(idle_windows.saturating_mul(self.len))
+    }
+}
+
+/// The counter of an aligned or anchored window of one (scope, meter).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counter {
+    pub start: Millis,
+    pub used: u64,
+}
+
+impl Counter {
+    /// The counter as it stands at `now`. Without a record it begins with `seed(start)`, what the
+    /// ledger knows of the window, so that a limit added in mid-window sees what came before it.
+    #[must_use]
+    pub fn at(record: Option<Self>, window: Window, now: Millis, seed: impl FnOnce(Millis) -> u64) -> Self {
+        let start = window.start(now);
+        let Some(old) = record else { return Self { start, used: seed(start) } };
+        match window.end(old.start) {
+            Some(end) if now < end => Self { start: old.start.min(now), used: old.used },
+            _ => Self { start, used: 0 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::HOUR_MS;
+
+    const NOW: Millis = 495_000 * HOUR_MS + 17;
+    const ALIGNED: Window = Window::Aligned { len: HOUR_MS };
+
+    fn limit(len: Millis) -> RateLimit {
+        RateLimit { len, ..RateLimit::default() }
+    }
+
+    #[test]
+    fn a_call_in_another_window_starts_afresh() {
+        let record = RateRecord { window_id: 495_000, len: HOUR_MS, count: 7, blocked: 3 };
+        assert_eq!(RateRecord::at(Some(record), &limit(HOUR_MS), NOW), record);
+        let next = RateRecord::at(Some(record), &limit(HOUR_MS), NOW + HOUR_MS);
+        assert_eq!((next.window_id, next.count, next.blocked), (495_001, 0, 0));
+        assert_eq!(record.purge_at(2), 495_003 * HOUR_MS, "R-RATE-2: two whole windows later");
+    }
+
+    #[test]
+    fn a_changed_length_does_not_reopen_a_spent_window() {
+        let record = RateRecord { window_id: 495_000, len: HOUR_MS, count: 7, blocked: 0 };
+        let shorter = RateRecord::at(Some(record), &limit(HOUR_MS / 2), NOW);
+        assert_eq!((shorter.count, shorter.len), (7, HOUR_MS / 2));
+        let longer = RateRecord::at(Some(record), &limit(2 * HOUR_MS), NOW);
+        assert_eq!((longer.count, longer.window_id), (7, 247_500));
+    }
+
+    #[test]
+    fn a_record_from_the_future_counts_now_and_ends_with_the_window() {
+        let record = RateRecord { window_id: 900_000, len: HOUR_MS, count: 7, blocked: 0 };
+        let repaired = RateRecord::at(Some(record), &limit(HOUR_MS), NOW);
+        assert_eq!((repaired.window_id, repaired.count), (495_000, 7));
+        assert_eq!(RateRecord::at(Some(repaired), &limit(HOUR_MS), NOW + HOUR_MS).count, 0);
+    }
+
+    #[test]
+    fn an_anchored_window_starts_at_first_use_and_ends_one_length_later() {
+        let window = Window::Anchored { len: HOUR_MS };
+        let counter = Counter { start: NOW, used: 4 };
+        assert_eq!(Counter::at(Some(counter), window, NOW + HOUR_MS - 1, |_| 0), counter);
+        assert_eq!(Counter::at(Some(counter), window, NOW + HOUR_MS, |_| 9), Counter { start: NOW + HOUR_MS, used: 0 });
+    }
+
+    #[test]
+    fn a_new_counter_begins_with_what_the_ledger_knows() {
+        assert_eq!(Counter::at(None, ALIGNED, NOW, |start| start % HOUR_MS + 6).used, 6);
+    }
+}

@@ -1,0 +1,162 @@
+//! What the store keeps of an org, in domain terms. The store turns rows into bytes; nothing here
+//! knows how.
+
+use super::{
+    command::Amounts,
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
+    journal::Entry,
+    ledger::HourSlice,
+    rate::{Counter, RateRecord},
+    window::{Millis, Window},
+};
+
+/// One per org: the sequence, the backstop, the freeze, the timer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Head {
+    /// Commits so far; each adds one, and each has a journal row.
+    pub seq: u64,
+    /// Oldest journal row that is kept whatever it holds; from here to `seq` there is no gap.
+    pub journal_from: u64,
+    /// Service time of the last change.
+    pub last_at: Millis,
+    pub rate: Option<RateRecord>,
+    pub frozen: Option<Reason>,
+    /// Mirrored by a timer row, so that a sweep finds it without loading the org.
+    pub wake_at: Option<Millis>,
+    /// Acquires allowed and charged since the org was first seen.
+    pub admitted_total: u64,
+    /// Request ids given up early.
+    pub evicted: u64,
+}
+
+/// One commit of an org: what it admitted, with the request ids. Entries remembered for a day are
+/// kept in a row of their own, so that the short ones can go after ten minutes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalRow {
+    pub seq: u64,
+    pub at: Millis,
+    /// Admissions without a request id in this commit.
+    pub bare: u32,
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReservationRow {
+    pub id: DecisionId,
+    pub scope: Scope,
+    pub amounts: Amounts,
+    pub expires_at: Millis,
+}
+
+/// The last total of a cumulative source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaselineRow {
+    pub scope: Scope,
+    pub source: Source,
+    pub meter: Meter,
+    pub incarnation: Incarnation,
+    pub total: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionRow {
+    pub id: ExecutionId,
+    pub continuations: u64,
+    pub last_seen: Millis,
+    /// An Acquire with pause admitted it.
+    pub admitted: bool,
+}
+
+/// An amount that was reported and not believed. Kept, never booked, never dropped in silence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisputedRow {
+    /// The commit it belongs to, which also names it.
+    pub seq: u64,
+    pub scope: Scope,
+    pub source: Source,
+    pub meter: Meter,
+    pub amount: u64,
+    pub at: Millis,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Row {
+    Head(Head),
+    Timer {
+        wake_at: Millis,
+    },
+    Slice {
+        scope: Scope,
+        meter: Meter,
+        slice: HourSlice,
+    },
+    Counter {
+        scope: Scope,
+        meter: Meter,
+        window: Window,
+        counter: Counter,
+    },
+    /// Short-lived entries; every commit has one.
+    Journal(JournalRow),
+    /// Entries remembered for a day.
+    LongJournal(JournalRow),
+    Reservation(ReservationRow),
+    Baseline(BaselineRow),
+    Execution(ExecutionRow),
+    Disputed(DisputedRow),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowKey {
+    Head,
+    Timer { wake_at: Millis },
+    Slice { scope: Scope, meter: Meter, start: Millis },
+    Counter { scope: Scope, meter: Meter, window: Window },
+    Journal { seq: u64 },
+    LongJournal { seq: u64 },
+    Reservation { id: DecisionId },
+    Baseline { scope: Scope, source: Source, meter: Meter },
+    Execution { id: ExecutionId },
+    Disputed { seq: u64 },
+}
+
+impl Row {
+    pub fn key(&self) -> RowKey {
+        match self {
+            Self::Head(_) => RowKey::Head,
+            Self::Timer { wake_at } => RowKey::Timer { wake_at: *wake_at },
+            Self::Slice { scope, meter, slice } => {
+                RowKey::Slice { scope: scope.clone(), meter: meter.clone(), start: slice.start }
+            }
+            Self::Counter { scope, meter, window, .. } => {
+                RowKey::Counter { scope: scope.clone(), meter: meter.clone(), window: *window }
+            }
+            Self::Journal(row) => RowKey::Journal { seq: row.seq },
+            Self::LongJournal(row) => RowKey::LongJournal { seq: row.seq },
+            Self::Reservation(row) => RowKey::Reservation { id: row.id },
+            Self::Baseline(row) => {
+                RowKey::Baseline { scope: row.scope.clone(), source: row.source.clone(), meter: row.meter.clone() }
+            }
+            Self::Execution(row) => RowKey::Execution { id: row.id.clone() },
+            Self::Disputed(row) => RowKey::Disputed { seq: row.seq },
+        }
+    }
+}
+
+/// One commit of one org: all of it becomes durable, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrgWrite {
+    pub org: OrgId,
+    /// The sequence this commit brings the org to. A fenced store compares it.
+    pub seq: u64,
+    /// Removes every row of the org first.
+    pub wipe: bool,
+    pub puts: Vec<Row>,
+    pub dels: Vec<RowKey>,
+}
+
+/// Everything stored of an org, in any order. No head = the org is not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrgRows {
+    pub rows: Vec<Row>,
+}

@@ -1,0 +1,226 @@
+//! How a limit's period runs, and the one table of named periods.
+//!
+//! ```text
+//! aligned{len}    [floor(now/len)*len, +len)              clock hours, from the Unix epoch
+//! anchored{len}   [first use, +len)                       starts when something is charged
+//! rolling{len}    [floor((now-len)/g)*g, now]             trailing sum of slices of length g
+//! calendar{unit}  day, week (from Monday), month          UTC
+//! ```
+//!
+//! A rolling window errs to the safe side: an amount leaves it at most one slice late, never early.
+
+use std::fmt;
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime};
+
+use crate::bounds::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WINDOW_MAX_MS};
+
+/// Milliseconds since the Unix epoch, or a length in milliseconds.
+pub type Millis = u64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Calendar {
+    Day,
+    Week,
+    Month,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Window {
+    Aligned { len: Millis },
+    Anchored { len: Millis },
+    Rolling { len: Millis },
+    Calendar(Calendar),
+}
+
+/// The named rolling periods. This table is their only definition: adding one is one line.
+pub const PERIODS: [(&str, Millis); 4] =
+    [("hourly", HOUR_MS), ("daily", DAY_MS), ("weekly", 7 * DAY_MS), ("monthly", 30 * DAY_MS)];
+
+const _: () = {
+    let mut index = 0;
+    while index < PERIODS.len() {
+        assert!(Window::Rolling { len: PERIODS[index].1 }.is_valid());
+        index += 1;
+    }
+};
+
+impl Window {
+    /// Lengths that can be counted exactly: whole seconds for counters, whole slices for rolling.
+    pub const fn is_valid(self) -> bool {
+        match self {
+            Self::Aligned { len } | Self::Anchored { len } => {
+                len >= SECOND_MS && len.is_multiple_of(SECOND_MS) && len <= WINDOW_MAX_MS
+            }
+            Self::Rolling { len } => {
+                let slice = if len <= HOUR_MS { MINUTE_MS } else { HOUR_MS };
+                len >= slice && len.is_multiple_of(slice) && len <= WINDOW_MAX_MS
+            }
+            Self::Calendar(_) => true,
+        }
+    }
+
+    /// Length of the ledger slices this window is summed from.
+    pub const fn slice(self) -> Millis {
+        match self {
+            Self::Rolling { len } if len <= HOUR_MS => MINUTE_MS,
+            _ => HOUR_MS,
+        }
+    }
+
+    /// Whether the window keeps a counter of its own instead of being a sum of slices.
+    pub const fn is_counted(self) -> bool {
+        matches!(self, Self::Aligned { .. } | Self::Anchored { .. })
+    }
+
+    /// First instant that counts at `now`, inclusive. An anchored window that has not begun starts
+    /// at `now`.
+    pub fn start(self, now: Millis) -> Millis {
+        match self {
+            Self::Aligned { len } => now / len * len,
+            Self::Anchored { .. } => now,
+            Self::Rolling { len } => now.saturating_sub(len) / self.slice() * self.slice(),
+            Self::Calendar(unit) => unit.start(now),
+        }
+    }
+
+    /// First instant after the window that began at `start`; a rolling window never ends.
+    pub fn end(self, start: Millis) -> Option<Millis> {
+        match self {
+            Self::Aligned { len } | Self::Anchored { len } => Some(start.saturating_add(len)),
+            Self::Rolling { .. } => None,
+            Self::Calendar(unit) => Some(unit.end(start)),
+        }
+    }
+
+    /// When the slice that begins at `slice_start` stops counting in a rolling window: the first
+    /// `now` whose window starts after it.
+    pub fn slice_leaves_at(self, slice_start: Millis) -> Option<Millis> {
+        match self {
+            Self::Rolling { len } => Some(slice_start.saturating_add(self.slice()).saturating_add(len)),
+            _ => None,
+        }
+    }
+
+    /// `hourly` … where the window is a named period.
+    pub fn period(self) -> Option<&'static str> {
+        let Self::Rolling { len } = self else { return None };
+        PERIODS.iter().find(|(_, period)| *period == len).map(|(name, _)| *name)
+    }
+}
+
+impl Calendar {
+    fn start(self, now: Millis) -> Millis {
+        let day = date(now);
+        let first = match self {
+            Self::Day => day,
+            Self::Week => {
+                day.checked_sub_days(Days::new(u64::from(day.weekday().num_days_from_monday()))).unwrap_or(day)
+            }
+            Self::Month => day.with_day(1).unwrap_or(day),
+        };
+        millis(first)
+    }
+
+    fn end(self, start: Millis) -> Millis {
+        let first = date(start);
+        let next = match self {
+            Self::Day => first.checked_add_days(Days::new(1)),
+            Self::Week => first.checked_add_days(Days::new(7)),
+            Self::Month => first.checked_add_months(Months::new(1)),
+        };
+        next.map_or(Millis::MAX, millis)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+        }
+    }
+}
+
+fn date(at: Millis) -> NaiveDate {
+    i64::try_from(at).ok().and_then(DateTime::from_timestamp_millis).unwrap_or(DateTime::UNIX_EPOCH).date_naive()
+}
+
+fn millis(day: NaiveDate) -> Millis {
+    u64::try_from(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis()).unwrap_or(0)
+}
+
+/// `1h`, `30d`, `90s`: the largest unit that fits exactly.
+#[derive(Debug, Clone, Copy)]
+pub struct Length(pub Millis);
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, name) in [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")] {
+            if self.0 >= unit && self.0.is_multiple_of(unit) {
+                return write!(f, "{}{name}", self.0 / unit);
+            }
+        }
+        write!(f, "{}ms", self.0)
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aligned { len } => write!(f, "aligned/{}", Length(*len)),
+            Self::Anchored { len } => write!(f, "anchored/{}", Length(*len)),
+            Self::Rolling { len } => write!(f, "rolling/{}", Length(*len)),
+            Self::Calendar(unit) => write!(f, "calendar/{}", unit.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // 2026-11-22 08:30:00 UTC, a Sunday.
+    const NOW: Millis = 1_795_336_200_000;
+
+    fn iso(at: Millis) -> String {
+        DateTime::from_timestamp_millis(at.try_into().unwrap()).unwrap().format("%F %T").to_string()
+    }
+
+    #[test]
+    fn calendar_windows_follow_utc_and_weeks_start_on_monday() {
+        for (unit, start, end) in [
+            (Calendar::Day, "2026-11-22 00:00:00", "2026-11-23 00:00:00"),
+            (Calendar::Week, "2026-11-16 00:00:00", "2026-11-23 00:00:00"),
+            (Calendar::Month, "2026-11-01 00:00:00", "2026-12-01 00:00:00"),
+        ] {
+            let window = Window::Calendar(unit);
+            let began = window.start(NOW);
+            assert_eq!((iso(began), iso(window.end(began).unwrap())), (start.into(), end.into()));
+            assert_eq!(window.start(window.end(began).unwrap() - 1), began);
+        }
+    }
+
+    #[test]
+    fn an_amount_leaves_a_rolling_window_at_most_one_slice_late_and_never_early() {
+        for len in [MINUTE_MS, HOUR_MS, DAY_MS, 30 * DAY_MS] {
+            let window = Window::Rolling { len };
+            let slice_start = NOW / window.slice() * window.slice();
+            let gone = window.slice_leaves_at(slice_start).unwrap();
+            assert!(window.start(gone - 1) <= slice_start, "counted until then");
+            assert!(window.start(gone) > slice_start, "and not from then on");
+            assert!(gone - NOW >= len && gone - NOW <= len + window.slice());
+        }
+    }
+
+    #[test]
+    fn periods_nest() {
+        let starts: Vec<_> = PERIODS.iter().map(|(_, len)| Window::Rolling { len: *len }.start(NOW)).collect();
+        assert!(starts.is_sorted_by(|a, b| a >= b), "R-BUD-3: {starts:?}");
+    }
+
+    #[test]
+    fn windows_before_the_epoch_of_their_length_start_at_zero() {
+        assert_eq!(Window::Rolling { len: DAY_MS }.start(5), 0);
+        assert_eq!(Window::Calendar(Calendar::Week).start(5), 0);
+    }
+}

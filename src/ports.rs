@@ -1,0 +1,81 @@
+//! What the core needs from outside, in domain terms. Adapters implement these; only `app` sees
+//! both sides.
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::domain::{
+    command::BalanceVerdict,
+    ids::OrgId,
+    rows::{Head, OrgRows, OrgWrite},
+    service_time::{ClockMark, ClockState},
+    window::Millis,
+};
+
+/// Service time. Never goes backwards.
+pub trait Clock: Send + Sync + fmt::Debug {
+    fn now(&self) -> Millis;
+    /// False while the wall clock is not believed.
+    fn may_purge(&self) -> bool;
+    fn state(&self) -> ClockState;
+    /// What to keep on disk, so that a restart goes on from here.
+    fn mark(&self) -> ClockMark;
+}
+
+/// The store failed. Never an acknowledgement and never a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFault {
+    /// `load`, `commit`, `open`, …
+    pub operation: &'static str,
+    pub cause: String,
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "store {}: {}", self.operation, self.cause)
+    }
+}
+
+impl std::error::Error for StoreFault {}
+
+/// Called once, when the commit is durable or has failed.
+pub type CommitDone = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
+
+/// Keeps orgs. Commits of one org become durable in the order they were handed over, each whole or
+/// not at all; after a fault nothing is committed any more.
+pub trait OrgStore: Send + Sync + fmt::Debug {
+    /// Everything kept of an org; no rows where it is not known.
+    fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>>;
+
+    /// Hands over one commit. Returns at once; `done` runs on a thread of the store's, is brief and
+    /// does not block.
+    fn commit(&self, write: OrgWrite, done: CommitDone);
+
+    /// Orgs whose timer is due at `now`, the earliest first, at most `max`.
+    fn due(&self, now: Millis, max: usize) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>>;
+
+    /// Orgs with their heads, in the order of their keys, from behind `after`.
+    fn list(&self, after: Option<&OrgId>, max: usize) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>>;
+
+    /// The first fault, once there is one. It is latched: only a restart clears it.
+    fn fault(&self) -> watch::Receiver<Option<StoreFault>>;
+
+    /// Commit groups made durable in the life of this store.
+    fn groups(&self) -> u64;
+
+    /// `sled`, `memory`, …
+    fn kind(&self) -> &'static str;
+
+    /// Waits until everything handed over is durable, and stops.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
+}
+
+/// Says whether an org's balance lets it execute. Asked outside the org's actor.
+pub trait BillingProvider: Send + Sync + fmt::Debug {
+    /// False where every org is allowed without asking.
+    fn is_metering(&self) -> bool;
+
+    fn check(&self, org: &OrgId) -> BoxFuture<'_, BalanceVerdict>;
+}

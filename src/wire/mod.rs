@@ -1,0 +1,30 @@
+//! Generated code of `proto/`.
+
+/// `tollgate.v1`: the data plane.
+#[allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::all,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap
+)]
+pub mod v1 {
+    tonic::include_proto!("tollgate.v1");
+}
+
+/// `tollgate.admin.v1`: the operator's view.
+#[allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::all,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap
+)]
+pub mod admin {
+    pub mod v1 {
+        tonic::include_proto!("tollgate.admin.v1");
+    }
+}
+
+/// Every public proto, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
