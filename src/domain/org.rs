@@ -11,18 +11,18 @@
 use super::{
     accounts::Accounts,
     command::{
-        Acquire, Amounts, BalanceVerdict, Command, Idempotency, Mode, OrgError, Reply, ReportCumulative, Snapshot,
-        Status,
+        Acquire, Amounts, BalanceVerdict, Command, Idempotency, Mode, OrgError, PeriodSpend, Reply, ReportCumulative,
+        Snapshot, Status,
     },
     decision::{Code, Decision, Gate, Hold, LimitView},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
     journal::{Entry, Journal, Outcome, Recall, Rpc, Settlement},
-    limit::OrgPolicy,
+    limit::{Limit, OrgPolicy},
     pipeline::{self, Facts, Verdict},
     rate::RateRecord,
     rows::{BaselineRow, DisputedRow, ExecutionRow, Head, OrgRows, OrgWrite, ReservationRow, Row, RowKey},
     table::Table,
-    window::Millis,
+    window::{Millis, PERIODS, Window},
 };
 use crate::bounds::{AMOUNT_MAX, Bounds, CLOCK_AHEAD_MAX_MS, EXECUTION_RETENTION_MS, HOUR_RETENTION_MS};
 
@@ -460,8 +460,16 @@ impl OrgState {
 
     fn status(&mut self, scope: &Scope, ctx: &Context<'_>) -> Reply {
         let decision = self.peek(scope.clone(), vec![(Meter::executions(), 1)], ctx);
-        let plan = ctx.policy.plan.clone();
-        Reply::Status(Box::new(Status { decision, frozen: self.frozen.is_some(), plan }))
+        let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
+        let spent = PERIODS.iter().map(|(period, len)| self.spent(period, *len, scope)).collect();
+        Reply::Status(Box::new(Status { decision, frozen, plan, spent }))
+    }
+
+    /// The same number a limit of this period would enforce.
+    fn spent(&mut self, period: &'static str, len: Millis, scope: &Scope) -> PeriodSpend {
+        let unlimited = Limit::new(Meter::spend(), Window::Rolling { len }, None);
+        let (used, reserved) = self.accounts.usage(scope, &unlimited, self.now);
+        PeriodSpend { period, used, reserved }
     }
 
     fn is_known(&self) -> bool {
