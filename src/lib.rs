@@ -4,6 +4,7 @@
 //! `service`, `grpc`; `app` puts them together.
 
 pub mod bounds;
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod error;

@@ -1,5 +1,7 @@
 //! Generated code of `proto/`.
 
+pub mod json;
+
 /// `tollgate.v1`: the data plane.
 #[allow(
     missing_debug_implementations,
