@@ -61,7 +61,10 @@ pub enum Verb {
     #[command(flatten)]
     Remote(RemoteVerb),
     /// Print the completion script of a shell
-    Completions { shell: Shell },
+    Completions {
+        /// The shell that will read it
+        shell: Shell,
+    },
 }
 
 /// Verbs that work on this machine's files.
@@ -97,6 +100,7 @@ pub struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub struct CheckConfigArgs {
+    /// TOML configuration
     pub file: PathBuf,
 }
 
@@ -147,6 +151,7 @@ pub enum RemoteVerb {
 
 #[derive(Debug, Args)]
 pub struct AcquireArgs {
+    /// The tenant
     #[arg(value_parser = org)]
     pub org: OrgId,
     /// A part of the org with limits of its own
@@ -171,6 +176,7 @@ pub struct AcquireArgs {
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// The tenants
     #[arg(required = true, num_args = 1..=STATUS_ORGS, value_name = "ORG", value_parser = org)]
     pub orgs: Vec<OrgId>,
     /// Also the limits of this part of the orgs
@@ -184,6 +190,7 @@ pub enum OrgVerb {
     List(OrgListArgs),
     /// Everything kept of an org
     Show {
+        /// The tenant
         #[arg(value_parser = org)]
         org: OrgId,
     },
@@ -213,6 +220,7 @@ pub struct OrgListArgs {
 
 #[derive(Debug, Args)]
 pub struct OrgWriteArgs {
+    /// The tenant
     #[arg(value_parser = org)]
     pub org: OrgId,
     /// Makes a repetition of this call safe [default: a random one]
@@ -224,6 +232,7 @@ pub struct OrgWriteArgs {
 pub enum BudgetVerb {
     /// The four periods: limit, spend, remaining
     Get {
+        /// The tenant
         #[arg(value_parser = org)]
         org: OrgId,
         /// The budget of this part of the org

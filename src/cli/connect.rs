@@ -149,6 +149,9 @@ fn write_status(status: &Status, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Some(delay) = status.get_details_retry_info().and_then(|info| info.retry_delay) {
         write!(f, "\nhint: try again in {delay:?}")?;
     }
+    if status.source().is_some() {
+        f.write_str("\nhint: the connection itself failed; --addr must name the node's gRPC port")?;
+    }
     if status.code() == Code::Unauthenticated {
         f.write_str("\nhint: --token-file sends a bearer token")?;
     }

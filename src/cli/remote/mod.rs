@@ -31,14 +31,16 @@ pub(super) fn run(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_
 }
 
 async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    // What can be refused without a node is refused before one is asked.
-    let acquire = if let RemoteVerb::Acquire(args) = verb { Some(acquire::request(args)?) } else { None };
-    let connection = Connection::open(global).await?;
+    let open = || Connection::open(global);
     match verb {
-        RemoteVerb::Acquire(_) => acquire::run(&connection, acquire.unwrap_or_default(), output).await,
-        RemoteVerb::Status(args) => status::run(&connection, args, output).await,
-        RemoteVerb::Org(verb) => org::run(&connection, verb, output).await,
-        RemoteVerb::Budget(verb) => budget::run(&connection, verb, output).await,
-        RemoteVerb::Node => node::run(&connection, output).await,
+        RemoteVerb::Acquire(args) => {
+            // What can be refused without a node is refused before one is asked.
+            let request = acquire::request(args)?;
+            acquire::run(&open().await?, request, output).await
+        }
+        RemoteVerb::Status(args) => status::run(&open().await?, args, output).await,
+        RemoteVerb::Org(verb) => org::run(&open().await?, verb, output).await,
+        RemoteVerb::Budget(verb) => budget::run(&open().await?, verb, output).await,
+        RemoteVerb::Node => node::run(&open().await?, output).await,
     }
 }

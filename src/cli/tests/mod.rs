@@ -2,9 +2,15 @@
 
 mod node;
 
-use std::{fs, net::TcpListener};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
 
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
 use super::{Exit, run_at};
 use crate::domain::window::Millis;
@@ -149,7 +155,10 @@ fn an_error_of_the_node_exits_1_with_sentence_status_and_reason() {
 
 #[test]
 fn a_node_that_is_not_there_is_named_with_a_hint() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening: nobody else gets the port, and a connection to it is refused.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = silent.local_addr().unwrap();
     let ran = tollgate(&["status", "acme", "--addr", &free.to_string()]);
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""));
     assert!(ran.err.starts_with(&format!("error: no connection to http://{free}: ")), "{}", ran.err);
@@ -170,6 +179,22 @@ fn a_server_that_accepts_and_says_nothing_is_a_timeout_too() {
     let ran = tollgate(&["node", "--addr", &address, "--timeout", "50ms"]);
     assert_eq!(ran.exit, Exit::Error);
     assert!(ran.err.contains("within 50ms"), "{}", ran.err);
+}
+
+#[test]
+fn a_port_that_speaks_something_else_is_an_error_that_says_which_port_is_meant() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let web = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
+        // Until the client hangs up: closing earlier could lose the answer to a reset.
+        stream.read_to_end(&mut Vec::new()).ok();
+    });
+    let ran = tollgate(&["node", "--addr", &address]);
+    web.join().unwrap();
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""));
+    assert!(ran.err.contains("--addr must name the node's gRPC port"), "{}", ran.err);
 }
 
 #[test]

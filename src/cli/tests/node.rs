@@ -1,5 +1,5 @@
 //! A node in this process with canned answers, by org: `acme` is allowed, `full` is denied, `broken`
-//! is an error, `silent` never answers, `vault` wants a token; `overloaded` is in doubt after a write.
+//! is an error, `silent` never answers, `vault` wants a token.
 
 use std::{
     future::pending,
@@ -21,7 +21,7 @@ use crate::wire::{
 
 type Reply<T> = Result<Response<T>, Status>;
 
-/// What the node was asked, as text, and the last Acquire as it came.
+/// What the node was asked: the last Acquire, and the org and request id of every purge and freeze.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub acquire: Option<AcquireRequest>,
