@@ -6,6 +6,7 @@
 pub mod actors;
 pub mod billing;
 pub mod bounds;
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod error;

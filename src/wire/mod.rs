@@ -4,6 +4,8 @@ pub mod answers;
 pub mod requests;
 pub mod status;
 
+pub mod json;
+
 /// `tollgate.v1`: the data plane.
 #[allow(
     missing_debug_implementations,
