@@ -82,7 +82,7 @@ pub enum LocalVerb {
     Import(ImportArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     /// TOML configuration; every key has a default
     #[arg(long, value_name = "FILE")]
@@ -96,6 +96,12 @@ pub struct ServeArgs {
     /// Overrides listen.http
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
+    /// Believe this machine's clock although it has jumped ahead of what was stored
+    #[arg(long)]
+    pub accept_clock: bool,
+    /// Acknowledge without syncing: the negative control of the power-cut test. Loses data
+    #[arg(long, hide = true)]
+    pub without_sync: bool,
 }
 
 #[derive(Debug, Args)]

@@ -56,7 +56,7 @@ impl GateService for Front {
         request: Request<Streaming<v1::AcquireStreamRequest>>,
     ) -> Answer<Self::AcquireStreamStream> {
         let front = self.clone();
-        let chunks = request.into_inner().ready_chunks(STREAM_CHUNK);
+        let chunks = request.into_inner().ready_chunks(STREAM_CHUNK).take_until(self.0.closing().cancelled_owned());
         let answers = chunks.flat_map_unordered(STREAM_GROUPS, move |chunk| front.clone().decide_chunk(chunk));
         Ok(Response::new(Box::pin(answers)))
     }

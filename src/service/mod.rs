@@ -14,6 +14,7 @@ use std::{
 };
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     actors::{CallError, Orgs},
@@ -98,6 +99,7 @@ pub struct Service {
     node: String,
     started_at: Millis,
     draining: AtomicBool,
+    closing: CancellationToken,
 }
 
 impl Service {
@@ -112,6 +114,7 @@ impl Service {
             emergency: EmergencyCap::default(),
             node: deps.node,
             draining: AtomicBool::new(false),
+            closing: CancellationToken::new(),
         }
     }
 
@@ -139,6 +142,11 @@ impl Service {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Cancelled when the node stops taking calls; open streams end with it.
+    pub fn closing(&self) -> CancellationToken {
+        self.closing.clone()
     }
 
     fn refuse_while_draining(&self) -> Result<(), ServiceError> {
