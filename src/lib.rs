@@ -5,6 +5,7 @@
 
 pub mod bounds;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod error;
 pub mod ports;
