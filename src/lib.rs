@@ -8,6 +8,7 @@ pub mod billing;
 pub mod bounds;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod error;
 pub mod grpc;
