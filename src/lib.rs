@@ -8,4 +8,5 @@ pub mod clock;
 pub mod domain;
 pub mod error;
 pub mod ports;
+pub mod store;
 pub mod wire;
