@@ -125,8 +125,9 @@ pub async fn run(
     }));
     let closing = service.closing();
     let Listeners { grpc, http } = listeners;
-    let (health, grpc) = grpc::server::serve(service.clone(), &config.bounds, grpc, jitter, closing.clone().cancelled_owned())
-        .map_err(Failure)?;
+    let (health, grpc) =
+        grpc::server::serve(service.clone(), &config.bounds, grpc, jitter, closing.clone().cancelled_owned())
+            .map_err(Failure)?;
     health.set_serving(service.is_serving()).await;
     let grpc = tokio::spawn(grpc);
     let http_stop = CancellationToken::new();
@@ -155,7 +156,11 @@ pub async fn run(
 
 /// The store and the clock that goes on from its mark. A store that is damaged is not replaced by
 /// an empty one: the node comes up without, says so, and stays NOT_SERVING.
-async fn open(config: &Config, start: Start, metrics: &Arc<Metrics>) -> Result<(Arc<dyn OrgStore>, Arc<SystemClock>), Failure> {
+async fn open(
+    config: &Config,
+    start: Start,
+    metrics: &Arc<Metrics>,
+) -> Result<(Arc<dyn OrgStore>, Arc<SystemClock>), Failure> {
     let options = SledOptions { sync_data: !start.without_sync, ..SledOptions::default() };
     let dir = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || sled::open(&dir, &options)).await;
@@ -293,6 +298,7 @@ async fn apply_reloads(service: Arc<Service>, mut current: Config, mut reloads: 
             tracing::warn!("{warning}");
         }
         tracing::info!(generation, needs_restart = ?restart, "configuration reloaded");
-        current = Config { policies: new.policies, bounds: new.bounds, ..current };
+        current.policies = new.policies;
+        current.bounds = new.bounds;
     }
 }

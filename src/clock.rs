@@ -94,3 +94,17 @@ pub fn uptime() -> Millis {
     let seconds: Option<f64> = text.split_whitespace().next().and_then(|first| first.parse().ok());
     seconds.map_or(0, |seconds| std::time::Duration::from_secs_f64(seconds).as_millis().try_into().unwrap_or(0))
 }
+
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+pub fn stopwatch() -> Stopwatch {
+    Stopwatch(monotonic())
+}
+
+impl Stopwatch {
+    pub fn micros(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}

@@ -4,6 +4,7 @@
 //! `service`, `grpc`; `app` puts them together.
 
 pub mod actors;
+pub mod app;
 pub mod billing;
 pub mod bounds;
 pub mod cli;
@@ -15,5 +16,6 @@ pub mod grpc;
 pub mod http;
 pub mod ports;
 pub mod service;
+pub mod store;
 pub mod telemetry;
 pub mod wire;

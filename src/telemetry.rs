@@ -2,7 +2,7 @@
 //!
 //! No metric carries an org: the number of series does not grow with tenants.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::IsTerminal, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -198,6 +198,7 @@ impl Metrics {
 pub fn init_logging(level: &str, json: bool) -> Result<(), String> {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level)).map_err(|e| e.to_string())?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let logs = logs.with_ansi(std::io::stderr().is_terminal());
     let installed = if json { logs.json().try_init() } else { logs.try_init() };
     installed.map_err(|error| error.to_string())
 }

@@ -53,6 +53,11 @@ impl Policies {
         Arc::clone(self.orgs.get(org).unwrap_or(&self.default))
     }
 
+    /// The policy of every org without a section of its own.
+    pub fn policy_of_unlisted(&self) -> &Arc<OrgPolicy> {
+        &self.default
+    }
+
     /// The orgs with a section of their own, in no order.
     pub fn listed(&self) -> impl Iterator<Item = (&OrgId, &Arc<OrgPolicy>)> {
         self.orgs.iter()

@@ -1,0 +1,85 @@
+//! What a node serves with when its store could not be opened: every operation is a fault, and the
+//! fault is there from the start, so the node is never healthy.
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use tokio::sync::watch;
+
+use crate::{
+    domain::{
+        ids::OrgId,
+        rows::{Head, OrgRows, OrgWrite},
+        window::Millis,
+    },
+    ports::{CommitDone, OrgStore, StoreFault},
+};
+
+#[derive(Debug)]
+pub struct BrokenStore {
+    fault: watch::Sender<Option<StoreFault>>,
+    reason: String,
+}
+
+impl BrokenStore {
+    pub fn new(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let (fault, _) = watch::channel(Some(StoreFault { operation: "open", cause: reason.clone() }));
+        Self { fault, reason }
+    }
+
+    fn refuse<T: Send + 'static>(&self, operation: &'static str) -> BoxFuture<'_, Result<T, StoreFault>> {
+        ready(Err(StoreFault { operation, cause: self.reason.clone() })).boxed()
+    }
+}
+
+impl OrgStore for BrokenStore {
+    fn load(&self, _org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        self.refuse("load")
+    }
+
+    fn commit(&self, _write: OrgWrite, done: CommitDone) {
+        done(Err(StoreFault { operation: "commit", cause: self.reason.clone() }));
+    }
+
+    fn due(&self, _now: Millis, _max: usize) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>> {
+        self.refuse("due")
+    }
+
+    fn list(&self, _after: Option<&OrgId>, _max: usize) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>> {
+        self.refuse("list")
+    }
+
+    fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
+        self.fault.subscribe()
+    }
+
+    fn groups(&self) -> u64 {
+        0
+    }
+
+    fn kind(&self) -> &'static str {
+        "broken"
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.refuse("close")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_operation_is_a_fault_from_the_start() {
+        let store = BrokenStore::new("quarantined");
+        let org = OrgId::parse("org", "a").unwrap();
+        assert_eq!(store.fault().borrow().as_ref().map(|fault| fault.operation), Some("open"));
+        assert!(store.load(&org).await.is_err());
+        assert!(store.due(0, 1).await.is_err());
+        assert!(store.list(None, 1).await.is_err());
+        let (tell, told) = std::sync::mpsc::channel();
+        let write = OrgWrite { org, seq: 1, wipe: false, puts: vec![], dels: vec![] };
+        store.commit(write, Box::new(move |result| tell.send(result).unwrap()));
+        assert_eq!(told.recv().unwrap().unwrap_err().cause, "quarantined");
+    }
+}

@@ -1,0 +1,128 @@
+//! Many commits merged into one atomic batch.
+//!
+//! Changes are merged in the order they were handed over, so the last word about a key wins. Wiping
+//! an org needs to know its rows: those already applied, read from the engine, and those merged
+//! before it in the same group.
+
+use std::{
+    collections::{BTreeMap, btree_map},
+    ops::ControlFlow,
+};
+
+use super::{
+    codec::decode,
+    keys::{Key, Kind, org_prefix, prefix_end},
+    records::Record,
+    rows::{Change, Keyspace, Prepared},
+};
+use crate::{
+    domain::{
+        ids::OrgId,
+        rows::{Row, RowKey},
+    },
+    ports::StoreFault,
+};
+
+/// Keys with their new value; `None` = removed.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    by_key: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Whether the engine holds any part at all; asked once per group, since it hardly ever does.
+    base_has_parts: Option<bool>,
+}
+
+impl Changes {
+    pub(super) fn merge(&mut self, base: &impl Keyspace, prepared: Prepared) -> Result<(), StoreFault> {
+        for change in prepared.changes {
+            match change {
+                Change::Put(key, value) => {
+                    self.by_key.insert(key, Some(value));
+                }
+                Change::Delete(key) => {
+                    self.by_key.insert(key, None);
+                }
+                Change::DeleteParts(prefix) => self.delete_parts(base, &prefix)?,
+                Change::Wipe(org) => self.wipe(base, &org)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.by_key.insert(key, Some(value));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    fn delete_parts(&mut self, base: &impl Keyspace, prefix: &[u8]) -> Result<(), StoreFault> {
+        let in_base = match self.base_has_parts {
+            Some(known) => known,
+            None => any_part(base)?,
+        };
+        self.base_has_parts = Some(in_base);
+        self.delete_merged(prefix);
+        if in_base { self.delete_stored(base, prefix) } else { Ok(()) }
+    }
+
+    fn wipe(&mut self, base: &impl Keyspace, org: &OrgId) -> Result<(), StoreFault> {
+        self.delete_timers(base, org)?;
+        for kind in Kind::OF_ORG {
+            let prefix = org_prefix(kind, org);
+            self.delete_merged(&prefix);
+            self.delete_stored(base, &prefix)?;
+        }
+        Ok(())
+    }
+
+    /// Timers sort by time, so the stored one is found through the stored head.
+    fn delete_timers(&mut self, base: &impl Keyspace, org: &OrgId) -> Result<(), StoreFault> {
+        let head = Key::row(org, &RowKey::Head).encode();
+        let stored = base.get(&head)?.and_then(|value| decode(&head, &value).ok());
+        if let Some((_, Record::Row { row: Row::Head(head), .. })) = stored
+            && let Some(wake_at) = head.wake_at
+        {
+            self.by_key.insert(Key::row(org, &RowKey::Timer { wake_at }).encode(), None);
+        }
+        let timers = vec![Kind::Timer.byte()]..vec![Kind::Timer.byte() + 1];
+        for (key, value) in self.by_key.range_mut(timers) {
+            if Key::decode(key).is_ok_and(|key| key.org() == Some(org)) {
+                *value = None;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_merged(&mut self, prefix: &[u8]) {
+        for (_, value) in self.by_key.range_mut(prefix.to_vec()..prefix_end(prefix)) {
+            *value = None;
+        }
+    }
+
+    fn delete_stored(&mut self, base: &impl Keyspace, prefix: &[u8]) -> Result<(), StoreFault> {
+        base.scan(prefix, &prefix_end(prefix), &mut |key, _| {
+            self.by_key.insert(key.to_vec(), None);
+            ControlFlow::Continue(())
+        })
+    }
+}
+
+impl IntoIterator for Changes {
+    type Item = (Vec<u8>, Option<Vec<u8>>);
+    type IntoIter = btree_map::IntoIter<Vec<u8>, Option<Vec<u8>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.by_key.into_iter()
+    }
+}
+
+fn any_part(base: &impl Keyspace) -> Result<bool, StoreFault> {
+    let mut any = false;
+    let (from, to) = ([Kind::JournalPart.byte()], prefix_end(&[Kind::LongJournalPart.byte()]));
+    base.scan(&from, &to, &mut |_, _| {
+        any = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(any)
+}

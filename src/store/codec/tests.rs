@@ -1,0 +1,141 @@
+use std::{fs, path::PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    bounds::HOUR_MS,
+    domain::{ledger::HourSlice, rows::Row},
+    store::{records::Meta, samples},
+};
+
+fn encoded(key: &Key, record: &Record) -> (Vec<u8>, Vec<u8>) {
+    let bytes = key.encode();
+    let value = encode(key, &bytes, record).unwrap();
+    (bytes, value)
+}
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(format!("{name}.hex"))
+}
+
+#[test]
+fn every_record_reads_back() {
+    for (name, key, record) in samples::named_records(&samples::org("acme")) {
+        let (bytes, value) = encoded(&key, &record);
+        assert_eq!(decode(&bytes, &value), Ok((key, record)), "{name}");
+    }
+}
+
+/// The files are what version 1 wrote. They are never edited: a new shape is a new version.
+#[test]
+fn version_1_reads_and_writes_its_golden_bytes() {
+    for (name, key, record) in samples::named_records(&samples::org("acme")) {
+        let (bytes, value) = encoded(&key, &record);
+        let text = fs::read_to_string(golden(name)).unwrap_or_else(|error| {
+            panic!("{name}: {error}; a new kind needs a file with:\n{}\n{}", hex(&bytes), hex(&value))
+        });
+        let lines: Vec<Vec<u8>> = text.lines().map(unhex).collect();
+        assert_eq!(hex(&bytes), hex(&lines[0]), "{name}: key");
+        assert_eq!(hex(&value), hex(&lines[1]), "{name}: value");
+        assert_eq!(decode(&lines[0], &lines[1]), Ok((key, record)), "{name}");
+    }
+}
+
+fn unhex(line: &str) -> Vec<u8> {
+    let digits: Vec<char> = line.chars().collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
+}
+
+#[test]
+fn one_flipped_bit_anywhere_is_an_error() {
+    for (name, key, record) in samples::named_records(&samples::org("acme")) {
+        let (bytes, value) = encoded(&key, &record);
+        for bit in 0..value.len() * 8 {
+            let mut broken = value.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&bytes, &broken).is_err(), "{name}: bit {bit} of the value");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut broken = bytes.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&broken, &value).is_err(), "{name}: bit {bit} of the key");
+        }
+    }
+}
+
+#[test]
+fn a_cut_value_is_an_error() {
+    for (name, key, record) in samples::named_records(&samples::org("acme")) {
+        let (bytes, value) = encoded(&key, &record);
+        for len in 0..value.len() {
+            let why = decode(&bytes, &value[..len]).unwrap_err().why;
+            assert_eq!(why, if len < 5 { Why::Truncated(len) } else { Why::Checksum }, "{name}");
+        }
+    }
+}
+
+fn framed(version: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
+    let sum = checksum(version, key, payload).to_be_bytes();
+    [&[version][..], &sum[..], payload].concat()
+}
+
+#[test]
+fn a_newer_version_is_told_apart_from_a_broken_disk() {
+    let key = Key::Meta.encode();
+    assert_eq!(decode(&key, &framed(9, &key, &[1, 2])).unwrap_err().why, Why::UnknownVersion(9));
+}
+
+#[test]
+fn impossible_content_under_a_good_checksum_is_corrupt() {
+    let slice = |minute| {
+        let slice = HourSlice { start: HOUR_MS, total: 1, minutes: vec![(minute, 1)] };
+        Row::Slice { scope: crate::domain::ids::Scope::org(), meter: crate::domain::ids::Meter::spend(), slice }
+    };
+    let key = Key::row(&samples::org("a"), &slice(0).key());
+    let bytes = key.encode();
+    assert!(decode(&bytes, &framed(1, &bytes, &[1, 1, 60, 1])).is_err(), "minute 60");
+    assert!(decode(&bytes, &framed(1, &bytes, &[1, 1, 59, 1])).is_ok(), "minute 59");
+    assert!(decode(&bytes, &framed(1, &bytes, &[1, 1, 59, 1, 0])).is_err(), "a byte too many");
+    assert!(encode(&key, &bytes, &Record::Row { row: slice(60), parts: 0 }).is_err(), "nor is it written");
+}
+
+#[test]
+fn a_claimed_length_allocates_nothing() {
+    let key = Key::row(&samples::org("a"), &crate::domain::rows::RowKey::Journal { seq: 1 });
+    let bytes = key.encode();
+    let claims_2_to_63_entries = [1, 1, 0, 253, 255, 255, 255, 255, 255, 255, 255, 127];
+    assert!(decode(&bytes, &framed(1, &bytes, &claims_2_to_63_entries)).is_err());
+}
+
+#[test]
+fn a_value_beyond_the_bound_is_not_written() {
+    let entries = samples::entries().into_iter().cycle().take(200).collect();
+    let key = Key::Part { org: samples::org("a"), of: crate::store::keys::Memory::Short, seq: 1, part: 1 };
+    assert!(encode(&key, &key.encode(), &Record::Part(entries)).is_err());
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(
+        kind in 0u8..32, key in prop::collection::vec(any::<u8>(), 0..64), value in prop::collection::vec(any::<u8>(), 0..256),
+    ) {
+        let _ = decode(&[vec![kind], key.clone()].concat(), &value);
+        prop_assert!(decode(&key, &value).is_err());
+    }
+
+    /// Past the checksum, so that the payload decoder itself meets them.
+    #[test]
+    fn arbitrary_payloads_never_panic(index in any::<prop::sample::Index>(), payload in prop::collection::vec(any::<u8>(), 0..256)) {
+        let keys = samples::keys();
+        let key = index.get(&keys).encode();
+        let _ = decode(&key, &framed(VERSION, &key, &payload));
+    }
+
+    #[test]
+    fn any_group_number_reads_back(group: u64) {
+        let record = Record::Meta(Meta { group, mark: None });
+        let (key, value) = encoded(&Key::Meta, &record);
+        prop_assert_eq!(decode(&key, &value), Ok((Key::Meta, record)));
+    }
+}

@@ -1,0 +1,356 @@
+//! What is inside a stored value, version 1: the store's own types, written by bincode on disk and by
+//! JSON in exports. Fields, their order and the order of variants never change; a new shape is a new
+//! version. What the key says is not repeated in the value.
+
+mod journal;
+
+use std::borrow::Cow;
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeSeed, Error as _},
+};
+
+use self::journal::{JournalV1, PartV1};
+use super::keys::Key;
+use crate::{
+    bounds::HOUR_MS,
+    domain::{
+        command::Amounts,
+        ids::{Incarnation, Meter, Reason, Scope, Source},
+        journal::Entry,
+        ledger::HourSlice,
+        rate::{Counter, RateRecord},
+        rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow, Row, RowKey},
+        service_time::ClockMark,
+        window::Millis,
+    },
+    error::InputError,
+};
+
+/// The node's own row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Meta {
+    /// Commit groups since the data directory was made.
+    pub group: u64,
+    pub mark: Option<ClockMark>,
+}
+
+/// One stored value in domain terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    Meta(Meta),
+    /// `parts` says how many parts continue a journal row; 0 for every other row.
+    Row {
+        row: Row,
+        parts: u16,
+    },
+    Part(Vec<Entry>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct MetaV1<'a> {
+    group: u64,
+    #[serde(borrow)]
+    mark: Option<MarkV1<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MarkV1<'a> {
+    service: Millis,
+    #[serde(borrow)]
+    boot_id: Cow<'a, str>,
+    uptime: Millis,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadV1<'a> {
+    seq: u64,
+    journal_from: u64,
+    last_at: Millis,
+    rate: Option<RateV1>,
+    #[serde(borrow)]
+    frozen: Option<Cow<'a, str>>,
+    wake_at: Option<Millis>,
+    admitted_total: u64,
+    evicted: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RateV1 {
+    window_id: u64,
+    len: Millis,
+    count: u64,
+    blocked: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TimerV1 {}
+
+#[derive(Serialize, Deserialize)]
+struct SliceV1 {
+    total: u64,
+    minutes: Vec<(u8, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CounterV1 {
+    start: Millis,
+    used: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReservationV1<'a> {
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    amounts: Vec<AmountV1<'a>>,
+    expires_at: Millis,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AmountV1<'a> {
+    #[serde(borrow)]
+    meter: Cow<'a, str>,
+    amount: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BaselineV1<'a> {
+    #[serde(borrow)]
+    incarnation: Cow<'a, str>,
+    total: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ExecutionV1 {
+    continuations: u64,
+    last_seen: Millis,
+    admitted: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct DisputedV1<'a> {
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow)]
+    meter: Cow<'a, str>,
+    amount: u64,
+    at: Millis,
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Meta(meta) => MetaV1::from(meta).serialize(out),
+            Self::Part(entries) => PartV1::from(entries.as_slice()).serialize(out),
+            Self::Row { row, parts } => serialize_row(row, *parts, out),
+        }
+    }
+}
+
+fn serialize_row<S: Serializer>(row: &Row, parts: u16, out: S) -> Result<S::Ok, S::Error> {
+    match row {
+        Row::Head(head) => HeadV1::from(head).serialize(out),
+        Row::Timer { .. } => TimerV1 {}.serialize(out),
+        Row::Slice { slice, .. } => SliceV1 { total: slice.total, minutes: slice.minutes.clone() }.serialize(out),
+        Row::Counter { counter, .. } => CounterV1 { start: counter.start, used: counter.used }.serialize(out),
+        Row::Journal(row) | Row::LongJournal(row) => JournalV1::new(row, parts).serialize(out),
+        Row::Reservation(row) => ReservationV1::from(row).serialize(out),
+        Row::Baseline(row) => {
+            BaselineV1 { incarnation: row.incarnation.as_str().into(), total: row.total }.serialize(out)
+        }
+        Row::Execution(row) => {
+            let ExecutionRow { continuations, last_seen, admitted, .. } = *row;
+            ExecutionV1 { continuations, last_seen, admitted }.serialize(out)
+        }
+        Row::Disputed(row) => DisputedV1::from(row).serialize(out),
+    }
+}
+
+/// Reads the record that belongs to a key.
+pub(super) struct RecordOf<'k>(pub &'k Key);
+
+impl<'de> DeserializeSeed<'de> for RecordOf<'_> {
+    type Value = Record;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Record, D::Error> {
+        match self.0 {
+            Key::Meta => Ok(Record::Meta(MetaV1::deserialize(from)?.into())),
+            Key::Part { .. } => Ok(Record::Part(PartV1::deserialize(from)?.into_entries().map_err(D::Error::custom)?)),
+            Key::Row { row, .. } => {
+                let (row, parts) = deserialize_row(row.clone(), from)?;
+                check(&row).map_err(D::Error::custom)?;
+                Ok(Record::Row { row, parts })
+            }
+        }
+    }
+}
+
+fn deserialize_row<'de, D: Deserializer<'de>>(key: RowKey, from: D) -> Result<(Row, u16), D::Error> {
+    let row = match key {
+        RowKey::Head => HeadV1::deserialize(from)?.into_head().map(Row::Head).map_err(D::Error::custom)?,
+        RowKey::Timer { wake_at } => {
+            TimerV1::deserialize(from)?;
+            Row::Timer { wake_at }
+        }
+        RowKey::Slice { scope, meter, start } => {
+            let SliceV1 { total, minutes } = SliceV1::deserialize(from)?;
+            Row::Slice { scope, meter, slice: HourSlice { start, total, minutes } }
+        }
+        RowKey::Counter { scope, meter, window } => {
+            let CounterV1 { start, used } = CounterV1::deserialize(from)?;
+            Row::Counter { scope, meter, window, counter: Counter { start, used } }
+        }
+        RowKey::Journal { seq } => {
+            let (row, parts) = JournalV1::deserialize(from)?.into_row(seq).map_err(D::Error::custom)?;
+            return Ok((Row::Journal(row), parts));
+        }
+        RowKey::LongJournal { seq } => {
+            let (row, parts) = JournalV1::deserialize(from)?.into_row(seq).map_err(D::Error::custom)?;
+            return Ok((Row::LongJournal(row), parts));
+        }
+        RowKey::Reservation { id } => {
+            let stored = ReservationV1::deserialize(from)?;
+            let scope = Scope::parse("scope", &stored.scope).map_err(D::Error::custom)?;
+            let amounts = amounts(&stored.amounts).map_err(D::Error::custom)?;
+            Row::Reservation(ReservationRow { id, scope, amounts, expires_at: stored.expires_at })
+        }
+        RowKey::Baseline { scope, source, meter } => {
+            let stored = BaselineV1::deserialize(from)?;
+            let incarnation = Incarnation::parse("incarnation", &stored.incarnation).map_err(D::Error::custom)?;
+            Row::Baseline(BaselineRow { scope, source, meter, incarnation, total: stored.total })
+        }
+        RowKey::Execution { id } => {
+            let ExecutionV1 { continuations, last_seen, admitted } = ExecutionV1::deserialize(from)?;
+            Row::Execution(ExecutionRow { id, continuations, last_seen, admitted })
+        }
+        RowKey::Disputed { seq } => {
+            DisputedV1::deserialize(from)?.into_row(seq).map(Row::Disputed).map_err(D::Error::custom)?
+        }
+    };
+    Ok((row, 0))
+}
+
+/// What no org ever holds, so that a row which does is corrupt: lengths of zero, minutes outside
+/// their hour. Checked before writing as well as after reading.
+pub(super) fn check(row: &Row) -> Result<(), InputError> {
+    match row {
+        Row::Head(Head { rate: Some(rate), .. }) if rate.len == 0 => {
+            Err(InputError::new("rate.len", rate.len, "a length above 0 ms"))
+        }
+        Row::Slice { slice, .. } if !slice.start.is_multiple_of(HOUR_MS) => {
+            Err(InputError::new("slice.start", slice.start, "the start of an hour"))
+        }
+        Row::Slice { slice, .. } => match slice.minutes.iter().find(|(minute, _)| *minute >= 60) {
+            Some((minute, _)) => Err(InputError::new("slice.minute", minute, "0 to 59")),
+            None if slice.minutes.is_sorted_by(|a, b| a.0 < b.0) => Ok(()),
+            None => Err(InputError::new("slice.minutes", format!("{:?}", slice.minutes), "ascending minutes")),
+        },
+        Row::Counter { window, .. } if !window.is_valid() => {
+            Err(InputError::new("window", window, "a window that can be counted"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn amounts(stored: &[AmountV1<'_>]) -> Result<Amounts, InputError> {
+    stored.iter().map(|each| Ok((Meter::parse("meter", &each.meter)?, each.amount))).collect()
+}
+
+impl<'a> From<&'a Meta> for MetaV1<'a> {
+    fn from(meta: &'a Meta) -> Self {
+        let mark = |mark: &'a ClockMark| MarkV1 {
+            service: mark.service,
+            boot_id: mark.boot_id.as_str().into(),
+            uptime: mark.uptime,
+        };
+        Self { group: meta.group, mark: meta.mark.as_ref().map(mark) }
+    }
+}
+
+impl From<MetaV1<'_>> for Meta {
+    fn from(stored: MetaV1<'_>) -> Self {
+        let mark = |mark: MarkV1<'_>| ClockMark {
+            service: mark.service,
+            boot_id: mark.boot_id.into_owned(),
+            uptime: mark.uptime,
+        };
+        Self { group: stored.group, mark: stored.mark.map(mark) }
+    }
+}
+
+impl<'a> From<&'a Head> for HeadV1<'a> {
+    fn from(head: &'a Head) -> Self {
+        let rate = |rate: RateRecord| RateV1 {
+            window_id: rate.window_id,
+            len: rate.len,
+            count: rate.count,
+            blocked: rate.blocked,
+        };
+        Self {
+            seq: head.seq,
+            journal_from: head.journal_from,
+            last_at: head.last_at,
+            rate: head.rate.map(rate),
+            frozen: head.frozen.as_ref().map(|reason| reason.as_str().into()),
+            wake_at: head.wake_at,
+            admitted_total: head.admitted_total,
+            evicted: head.evicted,
+        }
+    }
+}
+
+impl HeadV1<'_> {
+    fn into_head(self) -> Result<Head, InputError> {
+        let rate = |RateV1 { window_id, len, count, blocked }| RateRecord { window_id, len, count, blocked };
+        Ok(Head {
+            seq: self.seq,
+            journal_from: self.journal_from,
+            last_at: self.last_at,
+            rate: self.rate.map(rate),
+            frozen: self.frozen.map(|reason| Reason::parse("frozen", &reason)).transpose()?,
+            wake_at: self.wake_at,
+            admitted_total: self.admitted_total,
+            evicted: self.evicted,
+        })
+    }
+}
+
+impl<'a> From<&'a ReservationRow> for ReservationV1<'a> {
+    fn from(row: &'a ReservationRow) -> Self {
+        let amount = |(meter, amount): &'a (Meter, u64)| AmountV1 { meter: meter.as_str().into(), amount: *amount };
+        Self {
+            scope: row.scope.as_str().into(),
+            amounts: row.amounts.iter().map(amount).collect(),
+            expires_at: row.expires_at,
+        }
+    }
+}
+
+impl<'a> From<&'a DisputedRow> for DisputedV1<'a> {
+    fn from(row: &'a DisputedRow) -> Self {
+        Self {
+            scope: row.scope.as_str().into(),
+            source: row.source.as_str().into(),
+            meter: row.meter.as_str().into(),
+            amount: row.amount,
+            at: row.at,
+        }
+    }
+}
+
+impl DisputedV1<'_> {
+    fn into_row(self, seq: u64) -> Result<DisputedRow, InputError> {
+        Ok(DisputedRow {
+            seq,
+            scope: Scope::parse("scope", &self.scope)?,
+            source: Source::parse("source", &self.source)?,
+            meter: Meter::parse("meter", &self.meter)?,
+            amount: self.amount,
+            at: self.at,
+        })
+    }
+}

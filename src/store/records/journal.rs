@@ -1,0 +1,271 @@
+//! Journal rows and their entries, version 1.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{
+        command::Idempotency,
+        decision::{Cause, FailOpen, Gate, Hold},
+        ids::{DecisionId, RequestId},
+        journal::{Entry, Outcome, Rpc, Settlement},
+        rows::JournalRow,
+        window::Millis,
+    },
+    error::InputError,
+};
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct JournalV1<'a> {
+    at: Millis,
+    bare: u32,
+    /// How many part rows follow.
+    parts: u16,
+    #[serde(borrow)]
+    entries: Vec<EntryV1<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct PartV1<'a> {
+    #[serde(borrow)]
+    entries: Vec<EntryV1<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(in crate::store) struct EntryV1<'a> {
+    at: Millis,
+    rpc: RpcV1,
+    #[serde(borrow)]
+    idempotency: Option<IdempotencyV1<'a>>,
+    long: bool,
+    outcome: OutcomeV1,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IdempotencyV1<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    fingerprint: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RpcV1 {
+    Acquire,
+    Commit,
+    Release,
+    Extend,
+    Resume,
+    Record,
+    ReportCumulative,
+    Freeze,
+    Unfreeze,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OutcomeV1 {
+    Admitted {
+        #[serde(with = "hex128")]
+        decision: u128,
+        hold: Option<HoldV1>,
+        fail_open: Vec<FailOpenV1>,
+    },
+    Settled {
+        #[serde(with = "hex128")]
+        reservation: u128,
+        how: SettlementV1,
+    },
+    Extended {
+        expires_at: Millis,
+    },
+    Resumed {
+        continuations: u64,
+    },
+    Recorded,
+    Reported {
+        increment: u64,
+        reset: bool,
+        disputed: u64,
+    },
+    Frozen {
+        was_frozen: bool,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct HoldV1 {
+    #[serde(with = "hex128")]
+    id: u128,
+    expires_at: Millis,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FailOpenV1 {
+    gate: GateV1,
+    cause: CauseV1,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SettlementV1 {
+    Committed,
+    Released,
+    Expired,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum GateV1 {
+    Freeze,
+    Rate,
+    Budgets,
+    Balance,
+    Reserve,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CauseV1 {
+    StoreFault,
+    Timeout,
+    ProviderError,
+}
+
+/// 128-bit ids: a number on disk, 32 hexadecimal digits where people read.
+pub(in crate::store) mod hex128 {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    use crate::domain::ids::DecisionId;
+
+    pub(in crate::store) fn serialize<S: Serializer>(id: &u128, out: S) -> Result<S::Ok, S::Error> {
+        if out.is_human_readable() { DecisionId(*id).to_string().serialize(out) } else { id.serialize(out) }
+    }
+
+    pub(in crate::store) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        if !from.is_human_readable() {
+            return u128::deserialize(from);
+        }
+        let text = Cow::<str>::deserialize(from)?;
+        DecisionId::parse("id", &text).map(|id| id.0).map_err(D::Error::custom)
+    }
+}
+
+/// The same variants on both sides, both ways.
+macro_rules! mirror {
+    ($domain:ident <=> $stored:ident { $($variant:ident),+ $(,)? }) => {
+        impl From<$domain> for $stored {
+            fn from(value: $domain) -> Self {
+                match value { $($domain::$variant => Self::$variant,)+ }
+            }
+        }
+        impl From<$stored> for $domain {
+            fn from(value: $stored) -> Self {
+                match value { $($stored::$variant => Self::$variant,)+ }
+            }
+        }
+    };
+}
+
+mirror!(Rpc <=> RpcV1 { Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze });
+mirror!(Settlement <=> SettlementV1 { Committed, Released, Expired });
+mirror!(Gate <=> GateV1 { Freeze, Rate, Budgets, Balance, Reserve });
+mirror!(Cause <=> CauseV1 { StoreFault, Timeout, ProviderError });
+
+impl<'a> JournalV1<'a> {
+    pub(in crate::store) fn new(row: &'a JournalRow, parts: u16) -> Self {
+        Self { at: row.at, bare: row.bare, parts, entries: row.entries.iter().map(EntryV1::from).collect() }
+    }
+
+    pub(in crate::store) fn into_row(self, seq: u64) -> Result<(JournalRow, u16), InputError> {
+        let entries = self.entries.into_iter().map(EntryV1::into_entry).collect::<Result<_, _>>()?;
+        Ok((JournalRow { seq, at: self.at, bare: self.bare, entries }, self.parts))
+    }
+}
+
+impl<'a> From<&'a [Entry]> for PartV1<'a> {
+    fn from(entries: &'a [Entry]) -> Self {
+        Self { entries: entries.iter().map(EntryV1::from).collect() }
+    }
+}
+
+impl PartV1<'_> {
+    pub(in crate::store) fn into_entries(self) -> Result<Vec<Entry>, InputError> {
+        self.entries.into_iter().map(EntryV1::into_entry).collect()
+    }
+}
+
+impl<'a> From<&'a Entry> for EntryV1<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        let idempotency =
+            |asked: &'a Idempotency| IdempotencyV1 { id: asked.id.as_str().into(), fingerprint: asked.fingerprint };
+        Self {
+            at: entry.at,
+            rpc: entry.rpc.into(),
+            idempotency: entry.idempotency.as_ref().map(idempotency),
+            long: entry.long,
+            outcome: OutcomeV1::from(&entry.outcome),
+        }
+    }
+}
+
+impl EntryV1<'_> {
+    fn into_entry(self) -> Result<Entry, InputError> {
+        let idempotency = |asked: IdempotencyV1<'_>| {
+            let id = RequestId::parse("request_id", &asked.id)?;
+            Ok::<_, InputError>(Idempotency { id, fingerprint: asked.fingerprint })
+        };
+        Ok(Entry {
+            at: self.at,
+            rpc: self.rpc.into(),
+            idempotency: self.idempotency.map(idempotency).transpose()?,
+            long: self.long,
+            outcome: self.outcome.into(),
+        })
+    }
+}
+
+impl From<&Outcome> for OutcomeV1 {
+    fn from(outcome: &Outcome) -> Self {
+        let open = |open: &FailOpen| FailOpenV1 { gate: open.gate.into(), cause: open.cause.into() };
+        match outcome {
+            Outcome::Admitted { decision, hold, fail_open } => Self::Admitted {
+                decision: decision.0,
+                hold: hold.map(|hold| HoldV1 { id: hold.id.0, expires_at: hold.expires_at }),
+                fail_open: fail_open.iter().map(open).collect(),
+            },
+            Outcome::Settled { reservation, how } => Self::Settled { reservation: reservation.0, how: (*how).into() },
+            Outcome::Extended { expires_at } => Self::Extended { expires_at: *expires_at },
+            Outcome::Resumed { continuations } => Self::Resumed { continuations: *continuations },
+            Outcome::Recorded => Self::Recorded,
+            Outcome::Reported { increment, reset, disputed } => {
+                Self::Reported { increment: *increment, reset: *reset, disputed: *disputed }
+            }
+            Outcome::Frozen { was_frozen } => Self::Frozen { was_frozen: *was_frozen },
+        }
+    }
+}
+
+impl From<OutcomeV1> for Outcome {
+    fn from(stored: OutcomeV1) -> Self {
+        let open = |open: FailOpenV1| FailOpen { gate: open.gate.into(), cause: open.cause.into() };
+        match stored {
+            OutcomeV1::Admitted { decision, hold, fail_open } => Self::Admitted {
+                decision: DecisionId(decision),
+                hold: hold.map(|hold| Hold { id: DecisionId(hold.id), expires_at: hold.expires_at }),
+                fail_open: fail_open.into_iter().map(open).collect(),
+            },
+            OutcomeV1::Settled { reservation, how } => {
+                Self::Settled { reservation: DecisionId(reservation), how: how.into() }
+            }
+            OutcomeV1::Extended { expires_at } => Self::Extended { expires_at },
+            OutcomeV1::Resumed { continuations } => Self::Resumed { continuations },
+            OutcomeV1::Recorded => Self::Recorded,
+            OutcomeV1::Reported { increment, reset, disputed } => Self::Reported { increment, reset, disputed },
+            OutcomeV1::Frozen { was_frozen } => Self::Frozen { was_frozen },
+        }
+    }
+}

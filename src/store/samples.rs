@@ -1,0 +1,173 @@
+//! One row of every kind, for the tests of this module.
+
+use super::{
+    keys::{Key, Memory},
+    records::{Meta, Record},
+};
+use crate::{
+    bounds::{DAY_MS, HOUR_MS},
+    domain::{
+        command::Idempotency,
+        decision::{Cause, FailOpen, Gate, Hold},
+        ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, RequestId, Scope, Source},
+        journal::{Entry, Outcome, Rpc, Settlement},
+        ledger::HourSlice,
+        rate::{Counter, RateRecord},
+        rows::{BaselineRow, DisputedRow, ExecutionRow, Head, JournalRow, ReservationRow, Row},
+        service_time::ClockMark,
+        window::{Calendar, Millis, Window},
+    },
+};
+
+pub(super) const T0: Millis = 495_000 * HOUR_MS;
+
+pub(super) fn org(text: &str) -> OrgId {
+    OrgId::parse("org", text).unwrap()
+}
+
+fn scope() -> Scope {
+    Scope::parse("scope", "workspace/ws_42").unwrap()
+}
+
+pub(super) fn entry(id: &str, at: Millis, long: bool, outcome: Outcome) -> Entry {
+    let id = RequestId::parse("request_id", id).unwrap();
+    Entry { at, rpc: Rpc::Acquire, idempotency: Some(Idempotency { id, fingerprint: 0xfeed_f00d }), long, outcome }
+}
+
+/// One entry of every outcome and every rpc.
+pub(super) fn entries() -> Vec<Entry> {
+    let hold = Hold { id: DecisionId(7 << 64), expires_at: T0 + 300_000 };
+    let opened = |gate| FailOpen { gate, cause: Cause::ProviderError };
+    let admitted = Outcome::Admitted {
+        decision: DecisionId(u128::MAX),
+        hold: Some(hold),
+        fail_open: Gate::ALL.map(opened).to_vec(),
+    };
+    let timeout = FailOpen { gate: Gate::Rate, cause: Cause::Timeout };
+    let fault = FailOpen { gate: Gate::Rate, cause: Cause::StoreFault };
+    let outcomes = [
+        (Rpc::Acquire, admitted),
+        (Rpc::Acquire, Outcome::Admitted { decision: DecisionId(1), hold: None, fail_open: vec![timeout, fault] }),
+        (Rpc::Commit, Outcome::Settled { reservation: DecisionId(2), how: Settlement::Committed }),
+        (Rpc::Release, Outcome::Settled { reservation: DecisionId(3), how: Settlement::Released }),
+        (Rpc::Release, Outcome::Settled { reservation: DecisionId(4), how: Settlement::Expired }),
+        (Rpc::Extend, Outcome::Extended { expires_at: T0 + 1 }),
+        (Rpc::Resume, Outcome::Resumed { continuations: 3 }),
+        (Rpc::Record, Outcome::Recorded),
+        (Rpc::ReportCumulative, Outcome::Reported { increment: 60, reset: true, disputed: 5 }),
+        (Rpc::Freeze, Outcome::Frozen { was_frozen: false }),
+        (Rpc::Unfreeze, Outcome::Frozen { was_frozen: true }),
+    ];
+    let mut entries: Vec<Entry> = outcomes
+        .into_iter()
+        .enumerate()
+        .map(|(index, (rpc, outcome))| Entry { rpc, ..entry(&format!("r \"{index}\""), T0, index % 2 == 0, outcome) })
+        .collect();
+    entries.push(Entry { idempotency: None, ..entries[4].clone() });
+    entries
+}
+
+/// Named rows, at least one of every kind; the head's timer is among them.
+pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
+    let meter = Meter::spend;
+    let source = Source::parse("source", "node-1").unwrap();
+    let counter =
+        |window| Row::Counter { scope: scope(), meter: meter(), window, counter: Counter { start: T0, used: 7 } };
+    let journal = JournalRow { seq: 6, at: T0, bare: 11, entries: entries() };
+    let head = Head {
+        seq: 7,
+        journal_from: 6,
+        last_at: T0 + 5,
+        rate: Some(RateRecord { window_id: 495_000, len: HOUR_MS, count: 999, blocked: 3 }),
+        frozen: Some(Reason::parse("reason", "abuse, see \"ticket\"").unwrap()),
+        wake_at: Some(T0 + HOUR_MS),
+        admitted_total: 1_000_000,
+        evicted: 2,
+    };
+    vec![
+        ("head", Row::Head(head)),
+        ("timer", Row::Timer { wake_at: T0 + HOUR_MS }),
+        (
+            "slice",
+            Row::Slice {
+                scope: Scope::org(),
+                meter: meter(),
+                slice: HourSlice { start: T0, total: 300, minutes: vec![(0, 100), (59, 200)] },
+            },
+        ),
+        (
+            "slice_rolled_up",
+            Row::Slice {
+                scope: scope(),
+                meter: meter(),
+                slice: HourSlice { start: T0 - DAY_MS, total: u64::MAX, minutes: vec![] },
+            },
+        ),
+        ("counter_aligned", counter(Window::Aligned { len: HOUR_MS })),
+        ("counter_anchored", counter(Window::Anchored { len: DAY_MS })),
+        ("counter_rolling", counter(Window::Rolling { len: 30 * DAY_MS })),
+        ("counter_day", counter(Window::Calendar(Calendar::Day))),
+        ("counter_week", counter(Window::Calendar(Calendar::Week))),
+        ("counter_month", counter(Window::Calendar(Calendar::Month))),
+        ("journal", Row::Journal(journal.clone())),
+        ("journal_bare", Row::Journal(JournalRow { seq: 7, at: T0 + 5, bare: 1, entries: vec![] })),
+        ("long_journal", Row::LongJournal(JournalRow { bare: 0, ..journal })),
+        (
+            "reservation",
+            Row::Reservation(ReservationRow {
+                id: DecisionId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
+                scope: scope(),
+                amounts: vec![(Meter::executions(), 1), (meter(), 50_000)],
+                expires_at: T0 + 300_000,
+            }),
+        ),
+        (
+            "baseline",
+            Row::Baseline(BaselineRow {
+                scope: scope(),
+                source: source.clone(),
+                meter: meter(),
+                incarnation: Incarnation::parse("incarnation", "boot 1").unwrap(),
+                total: 180,
+            }),
+        ),
+        (
+            "execution",
+            Row::Execution(ExecutionRow {
+                id: ExecutionId::parse("execution_id", "run \\ 1").unwrap(),
+                continuations: 4,
+                last_seen: T0,
+                admitted: true,
+            }),
+        ),
+        ("disputed", Row::Disputed(DisputedRow { seq: 6, scope: scope(), source, meter: meter(), amount: 5, at: T0 })),
+    ]
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    named_rows().into_iter().map(|(_, row)| row).collect()
+}
+
+pub(super) fn meta() -> Meta {
+    let mark = ClockMark { service: T0 + 9, boot_id: "3b1c-boot".into(), uptime: 12_345 };
+    Meta { group: 42, mark: Some(mark) }
+}
+
+/// One stored value of every kind.
+pub(super) fn named_records(org: &OrgId) -> Vec<(&'static str, Key, Record)> {
+    let row = |(name, row): (&'static str, Row)| (name, Key::row(org, &row.key()), Record::Row { row, parts: 0 });
+    let part = |name, of| (name, Key::Part { org: org.clone(), of, seq: 6, part: 1 }, Record::Part(entries()));
+    let mut records = vec![("meta", Key::Meta, Record::Meta(meta()))];
+    records.extend(named_rows().into_iter().map(row));
+    records.push(part("journal_part", Memory::Short));
+    records.push(part("long_journal_part", Memory::Long));
+    records
+}
+
+pub(super) fn keys_of(org: &OrgId) -> Vec<Key> {
+    named_records(org).into_iter().map(|(_, key, _)| key).collect()
+}
+
+pub(super) fn keys() -> Vec<Key> {
+    keys_of(&org("acme"))
+}
