@@ -79,15 +79,23 @@ pub(super) struct Findings {
     warnings: Vec<Mistake>,
     /// Lines that are not TOML. What was guessed of them is not worth a second mistake.
     broken_lines: BTreeSet<usize>,
+    is_whole: bool,
 }
 
 impl Findings {
     pub(super) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), mistakes: Vec::new(), warnings: Vec::new(), broken_lines: BTreeSet::new() }
+        Self {
+            file: file.to_owned(),
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+            broken_lines: BTreeSet::new(),
+            is_whole: true,
+        }
     }
 
-    /// `text` is not TOML at this place. One mistake per line: the others follow from it.
+    /// The file can not be read here, or is not TOML. One mistake per line: the others follow from it.
     pub(super) fn broken(&mut self, place: Place, text: String) {
+        self.is_whole = false;
         let is_new = match place {
             Place::Position { line, .. } => self.broken_lines.insert(line),
             _ => true,
@@ -99,7 +107,7 @@ impl Findings {
 
     /// False where parts of the file could not be read: what seems to be missing may be there.
     pub(super) fn is_whole(&self) -> bool {
-        self.broken_lines.is_empty()
+        self.is_whole
     }
 
     pub(super) fn add(&mut self, place: &Place, text: String) {

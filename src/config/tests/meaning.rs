@@ -190,3 +190,9 @@ fn the_largest_values_are_accepted() {
     assert_eq!((p.rate.amount, p.rate.len), (Some(AMOUNT_MAX), 31 * DAY_MS));
     assert_eq!(p.limits.first().unwrap().amount, Some(AMOUNT_MAX));
 }
+
+#[test]
+fn port_zero_may_be_asked_for_twice() {
+    let listen = good("[listen]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n").listen;
+    assert_eq!((listen.grpc.port(), listen.http.port()), (0, 0));
+}
