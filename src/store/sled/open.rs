@@ -188,7 +188,7 @@ pub(in crate::store) enum Failure {
     Refused(OpenError),
 }
 
-pub(in crate::store) fn create_directory(layout: &Layout) -> Result<(), OpenError> {
+fn create_directory(layout: &Layout) -> Result<(), OpenError> {
     DirBuilder::new().recursive(true).mode(0o700).create(&layout.root).map_err(io_at("creating", &layout.root))
 }
 
@@ -197,6 +197,7 @@ fn take_lock(layout: &Layout, options: &SledOptions) -> Result<Lock, OpenError> 
     lock.ok_or_else(|| OpenError::Locked { dir: layout.root.clone() })
 }
 
+/// What keeps a data directory from being opened, if anything does.
 pub(in crate::store) fn quarantine_note(layout: &Layout) -> Result<Option<String>, OpenError> {
     match fs::read(layout.note()) {
         Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
@@ -311,12 +312,28 @@ fn write_note(layout: &Layout, moved_to: &Path, cause: &str) -> io::Result<()> {
          request id is then forgotten.\n",
         moved_to.display()
     );
-    write_synced(layout, &note)
+    leave_note(layout, &note)
 }
 
-pub(in crate::store) fn write_synced(layout: &Layout, note: &str) -> io::Result<()> {
+fn leave_note(layout: &Layout, note: &str) -> io::Result<()> {
     fs::write(layout.note(), note)?;
     fs::File::open(layout.note())?.sync_all()?;
+    sync_directory(&layout.root)
+}
+
+/// From here to [`finish_import`] no node starts on what is there.
+pub(in crate::store) fn start_import(dir: &Path) -> io::Result<()> {
+    let note = "An import into this directory did not finish, so it holds only a part.\n\
+                Remove everything in it and import again.\n";
+    leave_note(&Layout::new(dir), note)
+}
+
+/// The imported rows are durable: the directory may be used.
+pub(in crate::store) fn finish_import(dir: &Path, group: u64) -> io::Result<()> {
+    let layout = Layout::new(dir);
+    Sidecar::create(&layout, group)?;
+    sync_directory(&layout.root)?;
+    fs::remove_file(layout.note())?;
     sync_directory(&layout.root)
 }
 

@@ -23,7 +23,7 @@ fn quick() -> SledOptions {
     SledOptions { lock_wait: Duration::from_secs(2), ..SledOptions::default() }
 }
 
-fn start_at(dir: &Path) -> Arc<SledStore> {
+pub(in crate::store) fn start_at(dir: &Path) -> Arc<SledStore> {
     let opened = open(dir, &quick()).unwrap();
     let clock = Arc::new(SystemClock::resume(opened.mark()).unwrap());
     Arc::new(opened.start(clock, Arc::new(|_| {})).unwrap())
@@ -302,4 +302,7 @@ async fn a_corrupt_row_fails_its_org_by_name_and_latches_nothing() {
     assert!(fault.cause.contains("acme: Head"), "R-OPS-6: {fault}");
     assert_eq!(stored(&*store, "other").await, vec![head(1, None)]);
     assert_eq!(*store.fault().borrow(), None);
+}
+pub(in crate::store) fn sidecar_says(dir: &Path, group: u64) {
+    drop(layout::Sidecar::create(&Layout::new(dir), group).unwrap());
 }
