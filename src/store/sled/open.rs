@@ -125,9 +125,18 @@ impl Opened {
 
     /// Starts the committer.
     pub fn start(self, clock: Arc<dyn Clock>, observer: GroupObserver) -> Result<SledStore, OpenError> {
-        let group = self.group();
-        let sidecar = Sidecar::create(&self.layout, group).map_err(io_at("writing", &self.layout.sidecar()))?;
+        let sidecar = Sidecar::create(&self.layout, self.group()).map_err(io_at("writing", &self.layout.sidecar()))?;
         sync_directory(&self.layout.root).map_err(io_at("syncing", &self.layout.root))?;
+        self.start_with(sidecar, clock, observer)
+    }
+
+    pub(super) fn start_with(
+        self,
+        sidecar: Sidecar,
+        clock: Arc<dyn Clock>,
+        observer: GroupObserver,
+    ) -> Result<SledStore, OpenError> {
+        let group = self.group();
         let shared = Arc::new(Shared {
             engine: self.engine,
             fault: watch::Sender::new(None),
