@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
-use tonic_prost_build::configure;
+use tonic_prost_build::{Config, configure};
 
 const FILES: [&str; 3] =
     ["proto/tollgate/v1/gate.proto", "proto/tollgate/v1/budget.proto", "proto/tollgate/admin/v1/admin.proto"];
@@ -15,6 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors: FileDescriptorSet = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
     fs::write(&out, descriptors.encode_to_vec())?;
-    configure().build_client(true).build_server(true).compile_fds(descriptors)?;
+    // Names let the JSON mapping find a message's descriptor by its type.
+    let mut names = Config::new();
+    names.enable_type_names();
+    configure().build_client(true).build_server(true).compile_fds_with_config(descriptors, names)?;
     Ok(())
 }

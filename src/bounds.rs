@@ -80,7 +80,9 @@ pub struct Bounds {
     pub decision_budget_ms: u32,
     /// Time the rate backstop may take before it is indeterminate.
     pub rate_budget_ms: u32,
-    /// Time a drain on SIGTERM may take.
+    /// From NOT_SERVING to the end of settlement on SIGTERM, for load balancers to notice.
+    pub drain_notice_ms: u32,
+    /// Time that what is in flight after that may take.
     pub drain_ms: u32,
     /// Time between a store fault and the exit.
     pub store_fault_grace_ms: u32,
@@ -114,6 +116,7 @@ impl Default for Bounds {
             connection_age_ms: 1_800_000,
             decision_budget_ms: 2_500,
             rate_budget_ms: 250,
+            drain_notice_ms: 1_000,
             drain_ms: 20_000,
             store_fault_grace_ms: 5_000,
             idle_ms: 60_000,
@@ -130,7 +133,7 @@ impl Default for Bounds {
 
 /// Name and allowed range of every field of [`Bounds`], the one table behind configuration, reload
 /// and the admin view.
-pub const FIELDS: [(&str, Accessor, u32, u32); 19] = [
+pub const FIELDS: [(&str, Accessor, u32, u32); 20] = [
     ("org_in_flight", |b| &mut b.org_in_flight, 1, 65_536),
     ("node_in_flight", |b| &mut b.node_in_flight, 1, 1_000_000),
     ("batch_items", |b| &mut b.batch_items, 1, 10_000),
@@ -140,6 +143,7 @@ pub const FIELDS: [(&str, Accessor, u32, u32); 19] = [
     ("connection_age_ms", |b| &mut b.connection_age_ms, 1_000, 86_400_000),
     ("decision_budget_ms", |b| &mut b.decision_budget_ms, 100, 60_000),
     ("rate_budget_ms", |b| &mut b.rate_budget_ms, 10, 60_000),
+    ("drain_notice_ms", |b| &mut b.drain_notice_ms, 0, 600_000),
     ("drain_ms", |b| &mut b.drain_ms, 0, 600_000),
     ("store_fault_grace_ms", |b| &mut b.store_fault_grace_ms, 0, 600_000),
     ("idle_ms", |b| &mut b.idle_ms, 100, 86_400_000),

@@ -1,8 +1,13 @@
-//! The error of bad input: which field, what it held, what is allowed.
+//! The errors that reach a caller: bad input, and why a call was not carried out.
 //!
-//! Every other operation has its own error enum beside its code; `wire::status` maps all of them.
+//! None of these is a verdict about a limit; `wire::status` is the one table to gRPC and HTTP.
 
 use std::fmt;
+
+use crate::{
+    domain::{command::OrgError, ids::OrgId},
+    ports::StoreFault,
+};
 
 /// How much of a refused value is repeated in the error.
 const SHOWN_CHARS: usize = 64;
@@ -40,3 +45,47 @@ impl fmt::Display for InputError {
 }
 
 impl std::error::Error for InputError {}
+
+/// Why no decision was made, or a call was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceError {
+    Input(InputError),
+    Org(OrgError),
+    Store(StoreFault),
+    OrgBusy,
+    NodeBusy,
+    TimedOut,
+    Interrupted,
+    /// The node is going away and admits nothing new.
+    Draining,
+    /// Nothing is kept of this org.
+    UnknownOrg(OrgId),
+}
+
+impl From<InputError> for ServiceError {
+    fn from(error: InputError) -> Self {
+        Self::Input(error)
+    }
+}
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(error) => error.fmt(f),
+            Self::Org(error) => error.fmt(f),
+            Self::Store(_) => f.write_str("the store has failed; nothing was recorded"),
+            Self::OrgBusy => f.write_str("too many calls of this org are in flight; this is overload, not a quota"),
+            Self::NodeBusy => f.write_str("too many calls are in flight on this node; this is overload, not a quota"),
+            Self::TimedOut => {
+                f.write_str("no answer in time; the call may have been carried out: retry with the same request_id")
+            }
+            Self::Interrupted => {
+                f.write_str("interrupted; the call may have been carried out: retry with the same request_id")
+            }
+            Self::Draining => f.write_str("this node is draining and admits nothing new; ask another or try again"),
+            Self::UnknownOrg(org) => write!(f, "nothing is kept of org {org}"),
+        }
+    }
+}
+
+impl std::error::Error for ServiceError {}

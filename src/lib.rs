@@ -3,10 +3,19 @@
 //! `docs/architecture.md` is the map. Reading order: [`domain`] (the rules), `ports`, `actors`,
 //! `service`, `grpc`; `app` puts them together.
 
+pub mod actors;
+pub mod app;
+pub mod billing;
 pub mod bounds;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod error;
+pub mod grpc;
+pub mod http;
 pub mod ports;
+pub mod service;
 pub mod store;
+pub mod telemetry;
 pub mod wire;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `tollgate` command: parse, run, exit code. Everything else is `tollgate::cli`.
+
+use std::{env, io, process::ExitCode};
+
+fn main() -> ExitCode {
+    ExitCode::from(tollgate::cli::run(env::args_os(), &mut io::stdout(), &mut io::stderr()))
+}

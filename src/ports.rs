@@ -74,8 +74,5 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
 
 /// Says whether an org's balance lets it execute. Asked outside the org's actor.
 pub trait BillingProvider: Send + Sync + fmt::Debug {
-    /// False where every org is allowed without asking.
-    fn is_metering(&self) -> bool;
-
     fn check(&self, org: &OrgId) -> BoxFuture<'_, BalanceVerdict>;
 }

@@ -181,6 +181,15 @@ pub struct Status {
     pub decision: Decision,
     pub frozen: bool,
     pub plan: String,
+    /// What was spent and is held in each named period, limited or not.
+    pub spent: Vec<PeriodSpend>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeriodSpend {
+    pub period: &'static str,
+    pub used: u64,
+    pub reserved: u64,
 }
 
 /// Everything kept of one org.

@@ -126,9 +126,9 @@ impl Journal {
         self.by_id.len()
     }
 
-    /// Rows are stored, so the org has a past.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.long_rows.is_empty() && self.pending.is_empty() && self.pending_bare == 0
+    /// Nothing is remembered and nothing waits. Rows that remember nothing may still be stored.
+    pub fn is_quiet(&self) -> bool {
+        self.by_id.is_empty() && self.settled.is_empty() && self.pending.is_empty() && self.pending_bare == 0
     }
 
     /// Whether the call was answered before.
@@ -254,8 +254,12 @@ impl Journal {
     }
 
     /// When a purge is worth waking for. Expiry itself is checked at every recall; removing rows
-    /// only saves room, so it is put off to the full hour.
+    /// only saves room, so it is put off to the full hour, and a single row, such as every purge
+    /// leaves behind, is not worth it.
     pub fn next_purge(&self) -> Option<Millis> {
+        if self.rows.len() + self.long_rows.len() <= 1 && self.by_id.is_empty() {
+            return None;
+        }
         let soonest = self.rows.front().into_iter().chain(self.long_rows.front()).map(|(_, expiry)| *expiry).min();
         soonest.map(|expiry| expiry.div_ceil(HOUR_MS) * HOUR_MS)
     }

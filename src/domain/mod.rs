@@ -1,13 +1,17 @@
 //! The rules: `(state, command, now) -> (reply, changes)`. Pure: no I/O, no clock, no randomness,
 //! no runtime, no serialisation. Everything outside exists to call this and to keep what it says.
 
+mod accounts;
 pub mod command;
 pub mod decision;
 pub mod ids;
 pub mod journal;
 pub mod ledger;
 pub mod limit;
+pub mod org;
+mod pipeline;
 pub mod rate;
 pub mod rows;
 pub mod service_time;
+mod table;
 pub mod window;

@@ -1,4 +1,10 @@
-//! Generated code of `proto/`.
+//! Generated code of `proto/`, the conversions between it and the domain, and the one status table.
+
+pub mod answers;
+pub mod requests;
+pub mod status;
+
+pub mod json;
 
 /// `tollgate.v1`: the data plane.
 #[allow(

@@ -1,0 +1,227 @@
+//! One actor per org, and everything around it. The only module that names ractor; the rest of the
+//! program holds an [`Orgs`] handle.
+//!
+//! ```text
+//! Orgs::call ─ admission (permit, deadline) ─ registry (running actor, or one shared start)
+//!                                                └▶ org actor: apply commands, then
+//!                                                     reply now            (written behind)
+//!                                                     reply when committed (durable)
+//! write_behind: one ticker for all orgs asks changed ones to commit
+//! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
+//! supervisor:   logs crashes; the next call starts the org again from the store
+//! ```
+//!
+//! A mailbox is unbounded, so the bound stands before it: [`admission`].
+
+pub mod admission;
+mod org;
+mod registry;
+mod supervisor;
+mod sweeper;
+mod write_behind;
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
+
+use crate::{
+    bounds::Bounds,
+    domain::{
+        command::{Command, OrgError, Reply},
+        ids::{DecisionId, OrgId},
+        limit::OrgPolicy,
+    },
+    ports::{Clock, OrgStore, StoreFault},
+};
+
+use admission::{Gate, Lane};
+use registry::Registry;
+
+/// What an operator decided about each org.
+pub trait Policies: Send + Sync + fmt::Debug {
+    fn policy(&self, org: &OrgId) -> Arc<OrgPolicy>;
+}
+
+/// Everything that may change while running. Swapped whole on reload.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub policies: Arc<dyn Policies>,
+    pub bounds: Bounds,
+    /// Grows with every reload; actors compare it to see whether their policy is current.
+    pub generation: u64,
+}
+
+/// When plain Acquires reach the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriteBehind {
+    /// Zero: every reply waits for its commit.
+    pub interval: Duration,
+    /// Unflushed admissions per org beyond which Acquire waits.
+    pub max: u64,
+}
+
+/// Why a command was not carried out, or not known to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    Org(OrgError),
+    Store(StoreFault),
+    /// Shed before anything happened: too many calls in flight, of the org or of the node.
+    OrgBusy,
+    NodeBusy,
+    /// No answer in time; the command may or may not have been carried out.
+    TimedOut,
+    /// The actor ended before it answered; the command may or may not have been carried out.
+    Interrupted,
+}
+
+/// The answer to each command of one message, in order.
+pub type Answers = Vec<Result<Reply, CallError>>;
+
+/// What every actor shares.
+#[derive(Debug)]
+struct Shared {
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn OrgStore>,
+    rules: ArcSwap<Rules>,
+    write_behind: WriteBehind,
+    /// Random per process, so that decision ids never repeat across restarts.
+    incarnation: u64,
+    decisions: AtomicU64,
+    crashes: AtomicU64,
+    changed: write_behind::Changed,
+    fault: watch::Receiver<Option<StoreFault>>,
+}
+
+impl Shared {
+    fn next_decision(&self) -> DecisionId {
+        let number = self.decisions.fetch_add(1, Ordering::Relaxed);
+        DecisionId(u128::from(self.incarnation) << 64 | u128::from(number))
+    }
+
+    fn store_fault(&self) -> Option<StoreFault> {
+        self.fault.borrow().clone()
+    }
+}
+
+/// What [`Orgs::start`] needs.
+#[derive(Debug)]
+pub struct Deps {
+    pub clock: Arc<dyn Clock>,
+    pub store: Arc<dyn OrgStore>,
+    pub rules: Rules,
+    pub write_behind: WriteBehind,
+    pub incarnation: u64,
+}
+
+/// Handle to every org on this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Orgs {
+    shared: Arc<Shared>,
+    registry: Arc<Registry>,
+    node: Arc<Gate>,
+}
+
+impl Orgs {
+    /// Starts the supervisor, the write-behind ticker and the sweeper.
+    pub async fn start(deps: Deps) -> Result<Self, String> {
+        let shared = Arc::new(Shared {
+            fault: deps.store.fault(),
+            clock: deps.clock,
+            store: deps.store,
+            rules: ArcSwap::from_pointee(deps.rules),
+            write_behind: deps.write_behind,
+            incarnation: deps.incarnation,
+            decisions: AtomicU64::new(0),
+            crashes: AtomicU64::new(0),
+            changed: write_behind::Changed::default(),
+        });
+        let supervisor = supervisor::start(shared.clone()).await?;
+        let registry = Arc::new(Registry::new(shared.clone(), supervisor));
+        tokio::spawn(write_behind::run(Arc::downgrade(&shared)));
+        tokio::spawn(sweeper::run(Arc::downgrade(&registry)));
+        Ok(Self { shared, registry, node: Arc::new(Gate::default()) })
+    }
+
+    /// Hands `commands` to the org's actor as one message and waits for all answers, until
+    /// `deadline`. An error stands for the whole message.
+    pub async fn call(
+        &self,
+        org: &OrgId,
+        commands: Vec<Command>,
+        lane: Lane,
+        deadline: Instant,
+    ) -> Result<Answers, CallError> {
+        let _node_permit =
+            self.node.enter(lane, self.shared.rules.load().bounds.node_in_flight).ok_or(CallError::NodeBusy)?;
+        let (reply, answer) = oneshot::channel();
+        let work = org::Work { commands, reply };
+        let answered = async {
+            let _org_permit = self.registry.send(org, lane, org::OrgMsg::Run(work)).await?;
+            answer.await.map_err(|_| CallError::Interrupted)
+        };
+        tokio::time::timeout_at(deadline, answered).await.map_err(|_| CallError::TimedOut)?
+    }
+
+    /// The same for a single command.
+    pub async fn call_one(
+        &self,
+        org: &OrgId,
+        command: Command,
+        lane: Lane,
+        deadline: Instant,
+    ) -> Result<Reply, CallError> {
+        let mut answers = self.call(org, vec![command], lane, deadline).await?;
+        answers.pop().unwrap_or(Err(CallError::Interrupted))
+    }
+
+    /// Replaces policies and bounds; the next command of every org is judged by them.
+    pub fn reload(&self, rules: Rules) {
+        self.shared.rules.store(Arc::new(rules));
+    }
+
+    pub fn rules(&self) -> Arc<Rules> {
+        self.shared.rules.load_full()
+    }
+
+    /// A name for a decision made without an actor.
+    pub fn next_decision(&self) -> DecisionId {
+        self.shared.next_decision()
+    }
+
+    /// Interval in milliseconds, and unflushed admissions per org.
+    pub fn write_behind(&self) -> (u64, u64) {
+        let WriteBehind { interval, max } = self.shared.write_behind;
+        (u64::try_from(interval.as_millis()).unwrap_or(u64::MAX), max)
+    }
+
+    /// Actors in memory.
+    pub fn resident(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Calls in flight, both lanes.
+    pub fn in_flight(&self) -> u32 {
+        self.node.in_flight()
+    }
+
+    /// Actors that ended by a panic or an error since start.
+    pub fn crashes(&self) -> u64 {
+        self.shared.crashes.load(Ordering::Relaxed)
+    }
+
+    /// Drains every actor and waits until all they changed is durable, at most `within`.
+    pub async fn shutdown(&self, within: Duration) -> Result<(), String> {
+        self.registry.shutdown(within).await
+    }
+}

@@ -1,0 +1,269 @@
+//! The org actor: owns one [`OrgState`], applies commands one message at a time, and lets replies
+//! go when what they promise is true.
+//!
+//! Between reading and changing its state it never awaits. Every commit is handed to the store in
+//! order; replies that promise durability travel with it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+
+use super::{Answers, CallError, Rules, Shared, registry::Registration};
+use crate::{
+    domain::{
+        command::{Command, Durability, Reply},
+        ids::OrgId,
+        limit::OrgPolicy,
+        org::{Context, OrgState},
+        rows::{OrgRows, OrgWrite},
+    },
+    ports::StoreFault,
+};
+
+#[derive(Debug)]
+pub(super) enum OrgMsg {
+    Run(Work),
+    /// Commit what was written behind.
+    Flush,
+    /// The org's timer is due; answered when the purge is durable.
+    Sweep(oneshot::Sender<()>),
+}
+
+/// Commands with one way back.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) commands: Vec<Command>,
+    pub(super) reply: oneshot::Sender<Answers>,
+}
+
+#[derive(Debug)]
+pub(super) struct OrgActor;
+
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) org: OrgId,
+    pub(super) rows: OrgRows,
+    pub(super) shared: Arc<Shared>,
+    pub(super) registration: Registration,
+}
+
+/// How far the store has come with this org.
+#[derive(Debug, Default)]
+struct Progress {
+    seq: AtomicU64,
+    admissions: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct OrgTask {
+    org: OrgId,
+    state: OrgState,
+    shared: Arc<Shared>,
+    policy: Arc<OrgPolicy>,
+    generation: u64,
+    /// Written-behind admissions so far.
+    admissions: u64,
+    /// Sequence of the last commit handed over.
+    handed_over: u64,
+    durable: Arc<Progress>,
+    /// Asked for a flush already; cleared when it comes.
+    flush_asked: bool,
+    registration: Registration,
+}
+
+impl Actor for OrgActor {
+    type Msg = OrgMsg;
+    type State = OrgTask;
+    type Arguments = Start;
+
+    async fn pre_start(&self, me: ActorRef<OrgMsg>, start: Start) -> Result<OrgTask, ActorProcessingErr> {
+        start.registration.is_of(me.get_id());
+        let rules = start.shared.rules.load_full();
+        Ok(OrgTask {
+            state: OrgState::load(start.rows, start.shared.clock.now()),
+            policy: rules.policies.policy(&start.org),
+            generation: rules.generation,
+            org: start.org,
+            admissions: 0,
+            handed_over: 0,
+            durable: Arc::default(),
+            flush_asked: false,
+            registration: start.registration,
+            shared: start.shared,
+        })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<OrgMsg>,
+        message: OrgMsg,
+        task: &mut OrgTask,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            // Nobody waits for it any more, and nothing has happened yet.
+            OrgMsg::Run(work) if work.reply.is_closed() => {}
+            OrgMsg::Run(work) => task.run(work, &me),
+            OrgMsg::Flush => {
+                task.flush_asked = false;
+                task.commit(Box::new(|_| {}));
+            }
+            OrgMsg::Sweep(done) => task.sweep(done),
+        }
+        Ok(())
+    }
+
+    /// Runs after the last message of a drain: what was written behind reaches the disk before
+    /// another incarnation may load.
+    async fn post_stop(&self, _: ActorRef<OrgMsg>, task: &mut OrgTask) -> Result<(), ActorProcessingErr> {
+        let (done, committed) = oneshot::channel();
+        task.commit(Box::new(move |result| drop(done.send(result))));
+        match committed.await {
+            Ok(Ok(())) => task.registration.stopped_cleanly(),
+            Ok(Err(fault)) => tracing::error!(org = %task.org, %fault, "an org left memory with unsaved changes"),
+            Err(_) => {}
+        }
+        Ok(())
+    }
+}
+
+type Done = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
+
+impl OrgTask {
+    fn run(&mut self, work: Work, me: &ActorRef<OrgMsg>) {
+        let shared = self.shared.clone();
+        let rules = shared.rules.load();
+        self.refresh(&rules);
+        let fault = shared.store_fault();
+        let now = shared.clock.now();
+        let mut answers = Answers::with_capacity(work.commands.len());
+        let mut promised = false;
+        for command in &work.commands {
+            let ctx = Context {
+                now,
+                policy: &self.policy,
+                bounds: &rules.bounds,
+                decision: shared.next_decision(),
+                store_fault: fault.is_some(),
+            };
+            let answer = apply(&mut self.state, command, &ctx, fault.as_ref());
+            promised |= promises_durability(command, &answer);
+            self.admissions += u64::from(is_written_behind(command, &answer));
+            answers.push(answer);
+        }
+        drop(rules);
+        if fault.is_some() {
+            drop(work.reply.send(answers));
+        } else if promised || self.must_wait() {
+            self.reply_when_durable(work, answers);
+        } else {
+            self.ask_for_flush(me);
+            drop(work.reply.send(answers));
+        }
+    }
+
+    /// The policy in force; an operator may have changed it since the last message.
+    fn refresh(&mut self, rules: &Rules) {
+        if self.generation != rules.generation {
+            self.policy = rules.policies.policy(&self.org);
+            self.generation = rules.generation;
+        }
+    }
+
+    /// Too much is unflushed, or nothing may be.
+    fn must_wait(&self) -> bool {
+        let unflushed = self.admissions.saturating_sub(self.durable.admissions.load(Ordering::Acquire));
+        unflushed > self.shared.write_behind.max
+            || (self.shared.write_behind.interval.is_zero() && self.state.has_changes())
+    }
+
+    fn ask_for_flush(&mut self, me: &ActorRef<OrgMsg>) {
+        if self.state.has_changes() && !self.flush_asked {
+            self.flush_asked = true;
+            self.shared.changed.note(me.clone());
+        }
+    }
+
+    fn reply_when_durable(&mut self, work: Work, mut answers: Answers) {
+        let commands = work.commands;
+        self.commit(Box::new(move |result| {
+            if let Err(fault) = result {
+                for (command, answer) in commands.iter().zip(&mut answers) {
+                    if answer.is_ok() && command.durability() != Durability::None {
+                        *answer = Err(CallError::Store(fault.clone()));
+                    }
+                }
+            }
+            drop(work.reply.send(answers));
+        }));
+    }
+
+    fn sweep(&mut self, done: oneshot::Sender<()>) {
+        let rules = self.shared.rules.load_full();
+        self.refresh(&rules);
+        self.state.sweep(self.shared.clock.now(), &self.policy, self.shared.clock.may_purge());
+        self.commit(Box::new(move |_| {
+            let _ = done.send(());
+        }));
+    }
+
+    /// Hands everything changed to the store; `done` runs when it, and everything before it, is
+    /// durable.
+    fn commit(&mut self, done: Done) {
+        let Some(write) = self.state.take_write(&self.org, &self.policy).or_else(|| self.barrier()) else {
+            return done(Ok(()));
+        };
+        self.handed_over = write.seq;
+        let (seq, admissions, durable) = (write.seq, self.admissions, self.durable.clone());
+        self.shared.store.commit(
+            write,
+            Box::new(move |result| {
+                if result.is_ok() {
+                    durable.seq.store(seq, Ordering::Release);
+                    durable.admissions.store(admissions, Ordering::Release);
+                }
+                done(result);
+            }),
+        );
+    }
+
+    /// Nothing changed, but an earlier commit is still on its way: an empty one behind it.
+    fn barrier(&self) -> Option<OrgWrite> {
+        let seq = self.handed_over;
+        let on_its_way = self.durable.seq.load(Ordering::Acquire) != seq;
+        on_its_way.then(|| OrgWrite { org: self.org.clone(), seq, wipe: false, puts: Vec::new(), dels: Vec::new() })
+    }
+}
+
+/// With a failed store only what promises nothing is carried out, from memory; Resume is served
+/// uncounted.
+fn apply(
+    state: &mut OrgState,
+    command: &Command,
+    ctx: &Context<'_>,
+    fault: Option<&StoreFault>,
+) -> Result<Reply, CallError> {
+    match (fault, command) {
+        (Some(_), Command::Resume { .. }) => Ok(Reply::Resumed { continuations: 0, replayed: false }),
+        (Some(fault), _) if command.durability() == Durability::Durable => Err(CallError::Store(fault.clone())),
+        _ => state.apply(command, ctx).map_err(CallError::Org),
+    }
+}
+
+/// Whether this answer may leave only when it is on disk. A denial promises nothing.
+fn promises_durability(command: &Command, answer: &Result<Reply, CallError>) -> bool {
+    match answer {
+        Ok(Reply::Decision(decision)) => decision.hold.is_some(),
+        Ok(Reply::NeedBalance) | Err(_) => false,
+        Ok(_) => command.durability() == Durability::Durable,
+    }
+}
+
+fn is_written_behind(command: &Command, answer: &Result<Reply, CallError>) -> bool {
+    let admitted =
+        matches!(answer, Ok(Reply::Decision(decision)) if decision.code == crate::domain::decision::Code::Allowed);
+    admitted && command.durability() == Durability::WriteBehind
+}

@@ -1,0 +1,304 @@
+//! The composition root: configuration → adapters → actors → fronts, and the life of a node.
+//!
+//! ```text
+//! open store ─ resume clock ─ start actors ─ serve ─┬─ shutdown asked: NOT_SERVING, settle on,
+//!                                                   │  finish what is in flight, flush, close
+//!                                                   └─ store fault: NOT_SERVING, a bounded grace, exit
+//! ```
+
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    actors::{self, Orgs, Policies, Rules, WriteBehind},
+    billing::NoBilling,
+    clock::SystemClock,
+    config::{self, Config},
+    domain::{ids::OrgId, limit::OrgPolicy, service_time::ClockState, window::Length},
+    grpc::{self, server::Health},
+    http,
+    ports::{Clock, OrgStore},
+    service::{self, Service},
+    store::{
+        broken::BrokenStore,
+        sled::{self, GroupStats, OpenError, SledOptions},
+    },
+    telemetry::Metrics,
+};
+
+/// How often the clock is looked at without being asked.
+const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// What the HTTP port and the store may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a node is started with beyond its configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Start {
+    /// Believe the wall clock, whatever the stored mark says.
+    pub accept_clock: bool,
+    /// Negative control of the power-cut test: acknowledge without syncing.
+    pub without_sync: bool,
+}
+
+/// Why a node did not start, or ended other than it was asked to.
+#[derive(Debug)]
+pub struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Where a node listens.
+#[derive(Debug)]
+pub struct Listeners {
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
+impl Listeners {
+    /// # Errors
+    /// Naming the address that could not be bound.
+    pub async fn bind(config: &Config) -> Result<Self, Failure> {
+        let bind = async |name, address: SocketAddr| {
+            let bound = TcpListener::bind(address).await;
+            bound.map_err(|error| Failure(format!("listen.{name} = \"{address}\" can not be bound: {error}")))
+        };
+        Ok(Self { grpc: bind("grpc", config.listen.grpc).await?, http: bind("http", config.listen.http).await? })
+    }
+
+    /// The addresses in use, gRPC first; they differ from the configured ones where a port is 0.
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.grpc.local_addr().ok()?, self.http.local_addr().ok()?))
+    }
+}
+
+impl Policies for config::Policies {
+    fn policy(&self, org: &OrgId) -> Arc<OrgPolicy> {
+        Self::policy(self, org)
+    }
+}
+
+fn rules(config: &Config, generation: u64) -> Rules {
+    Rules { policies: Arc::new(config.policies.clone()), bounds: config.bounds.clone(), generation }
+}
+
+/// Runs a node until `shutdown`. Configurations that arrive on `reloads` take effect at once.
+///
+/// # Errors
+/// Where the node could not start, could not stop in time, or lost its store.
+pub async fn run(
+    config: Config,
+    start: Start,
+    listeners: Listeners,
+    reloads: mpsc::Receiver<Config>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), Failure> {
+    let metrics = Arc::new(Metrics::default());
+    let (store, clock) = open(&config, start, &metrics).await?;
+    let (incarnation, jitter) = (random()?, u32::try_from(random()? % 1000).unwrap_or(0));
+    let orgs = Orgs::start(actors::Deps {
+        clock: clock.clone(),
+        store: store.clone(),
+        rules: rules(&config, 0),
+        write_behind: WriteBehind {
+            interval: Duration::from_millis(config.durability.write_behind_ms.into()),
+            max: config.durability.write_behind_max.into(),
+        },
+        incarnation,
+    })
+    .await
+    .map_err(Failure)?;
+    announce(&config, &listeners, &*store);
+    let service = Arc::new(Service::new(service::Deps {
+        orgs,
+        clock: clock.clone(),
+        store: store.clone(),
+        billing: Arc::new(NoBilling),
+        metrics,
+        node: config.node.clone(),
+    }));
+    let closing = service.closing();
+    let Listeners { grpc, http } = listeners;
+    let (health, grpc) =
+        grpc::server::serve(service.clone(), &config.bounds, grpc, jitter, closing.clone().cancelled_owned())
+            .map_err(Failure)?;
+    health.set_serving(service.is_serving()).await;
+    let grpc = tokio::spawn(grpc);
+    let http_stop = CancellationToken::new();
+    let http = tokio::spawn(http::serve(service.clone(), http, http_stop.clone().cancelled_owned()));
+    let watching = tokio::spawn(watch_clock(clock));
+    let reloading = tokio::spawn(apply_reloads(service.clone(), config.clone(), reloads));
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        fault = store_lost(&service, &health, &*store) => Err(fault),
+    };
+    if ended.is_ok() {
+        drain(&service, &health).await;
+    }
+    closing.cancel();
+    let drain_for = Duration::from_millis(service.orgs().rules().bounds.drain_ms.into());
+    if timeout(drain_for, grpc).await.is_err() {
+        tracing::warn!(?drain_for, "connections were cut that did not finish in time");
+    }
+    watching.abort();
+    reloading.abort();
+    let stopped = stop(&service, &*store, drain_for).await;
+    http_stop.cancel();
+    let _ = timeout(STOP_WITHIN, http).await;
+    ended.and(stopped)
+}
+
+/// The store and the clock that goes on from its mark. A store that is damaged is not replaced by
+/// an empty one: the node comes up without, says so, and stays NOT_SERVING.
+async fn open(
+    config: &Config,
+    start: Start,
+    metrics: &Arc<Metrics>,
+) -> Result<(Arc<dyn OrgStore>, Arc<SystemClock>), Failure> {
+    let options = SledOptions { sync_data: !start.without_sync, ..SledOptions::default() };
+    let dir = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || sled::open(&dir, &options)).await;
+    let opened = match opened.map_err(|error| Failure(format!("opening the store: {error}")))? {
+        Ok(opened) => opened,
+        Err(error @ (OpenError::Locked { .. } | OpenError::UnknownVersion { .. } | OpenError::Io { .. })) => {
+            return Err(Failure(error.to_string()));
+        }
+        Err(damaged) => {
+            tracing::error!(%damaged, "the store was not opened; this node stays NOT_SERVING");
+            metrics.store_fault();
+            let clock = resume_clock(None, start)?;
+            return Ok((Arc::new(BrokenStore::new(damaged.to_string())), clock));
+        }
+    };
+    let clock = resume_clock(Some(&opened), start)?;
+    let metrics = metrics.clone();
+    let observe = move |stats: GroupStats| {
+        metrics.committed(u64::try_from(stats.writes).unwrap_or(u64::MAX), Duration::from_micros(stats.micros));
+    };
+    let store = opened.start(clock.clone(), Arc::new(observe)).map_err(|error| Failure(error.to_string()))?;
+    Ok((Arc::new(store), clock))
+}
+
+fn resume_clock(opened: Option<&sled::Opened>, start: Start) -> Result<Arc<SystemClock>, Failure> {
+    let mark = opened.and_then(sled::Opened::mark);
+    let clock = SystemClock::resume(mark).map_err(|future| {
+        Failure(format!(
+            "the stored clock mark is {} ahead of this machine's clock. If the clock is wrong, set it right and start again; \
+             if the mark is wrong, run `tollgate fsck --set-clock`",
+            Length((future.mark - future.wall) / 1000 * 1000)
+        ))
+    })?;
+    if start.accept_clock {
+        clock.confirm();
+    }
+    Ok(Arc::new(clock))
+}
+
+fn random() -> Result<u64, Failure> {
+    getrandom::u64().map_err(|error| Failure(format!("no randomness from the system: {error}")))
+}
+
+/// The start-up line: what this node is and what it enforces by default.
+fn announce(config: &Config, listeners: &Listeners, store: &dyn OrgStore) {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let rate = &config.policies.policy_of_unlisted().rate;
+    let (grpc, http) = listeners.addresses().unzip();
+    if grpc.is_some_and(|address| !address.ip().is_loopback()) {
+        tracing::warn!("listening beyond loopback without authentication; keep this port inside a trusted network");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = config.node,
+        grpc = grpc.map(tracing::field::display),
+        http = http.map(tracing::field::display),
+        data = %config.data_dir.display(),
+        store = store.kind(),
+        rate = rate.amount.map_or("off".into(), |amount| format!("{amount} per {}", Length(rate.len))),
+        listed_orgs = config.policies.listed().count(),
+        write_behind_ms = config.durability.write_behind_ms,
+        write_behind_max = config.durability.write_behind_max,
+        "tollgate is up"
+    );
+}
+
+/// NOT_SERVING first; running executions are served on until load balancers have noticed.
+async fn drain(service: &Service, health: &Health) {
+    let notice = Duration::from_millis(service.orgs().rules().bounds.drain_notice_ms.into());
+    tracing::info!(?notice, "draining: nothing new is admitted, running executions settle on");
+    service.start_draining();
+    health.set_serving(false).await;
+    tokio::time::sleep(notice).await;
+}
+
+async fn stop(service: &Service, store: &dyn OrgStore, within: Duration) -> Result<(), Failure> {
+    let flushed = service.orgs().shutdown(within.max(STOP_WITHIN)).await.map_err(Failure);
+    let closed = match timeout(STOP_WITHIN, store.close()).await {
+        Ok(closed) => closed.map_err(|fault| Failure(fault.to_string())),
+        Err(_) => Err(Failure("the store did not close in time".into())),
+    };
+    tracing::info!(groups = store.groups(), "stopped");
+    flushed.and(closed)
+}
+
+/// Resolves when the store failed while running, after a grace in which callers are told. A store
+/// that was never there does not end the node: a restart would not help.
+async fn store_lost(service: &Service, health: &Health, store: &dyn OrgStore) -> Failure {
+    let mut fault = store.fault();
+    if fault.borrow().is_some() {
+        return std::future::pending().await;
+    }
+    let cause = match fault.wait_for(Option::is_some).await {
+        Ok(fault) => fault.as_ref().map(ToString::to_string).unwrap_or_default(),
+        Err(_) => return std::future::pending().await,
+    };
+    health.set_serving(false).await;
+    service.metrics().store_fault();
+    let grace = Duration::from_millis(service.orgs().rules().bounds.store_fault_grace_ms.into());
+    tracing::error!(cause, ?grace, "the store has failed: NOT_SERVING, then exit for the supervisor to restart");
+    tokio::time::sleep(grace).await;
+    Failure(format!("the store has failed: {cause}"))
+}
+
+/// Keeps the clock's judgement current while nobody asks, and logs when it changes.
+async fn watch_clock(clock: Arc<SystemClock>) {
+    let mut steady = true;
+    loop {
+        clock.now();
+        let state = clock.state();
+        let now_steady = match state {
+            ClockState::Steady => true,
+            // Within a step of the wall is drift, not an alarm.
+            ClockState::Behind(by) => by <= crate::bounds::CLOCK_STEP_MS,
+            ClockState::Ahead(_) => false,
+        };
+        match (steady, now_steady) {
+            (true, false) => tracing::error!(%state, "clock alarm"),
+            (false, true) => tracing::info!("the clock is steady again"),
+            _ => {}
+        }
+        steady = now_steady;
+        tokio::time::sleep(CLOCK_LOOK).await;
+    }
+}
+
+async fn apply_reloads(service: Arc<Service>, mut current: Config, mut reloads: mpsc::Receiver<Config>) {
+    while let Some(new) = reloads.recv().await {
+        let restart = current.reload_diff(&new);
+        let generation = service.orgs().rules().generation + 1;
+        service.orgs().reload(rules(&new, generation));
+        for warning in new.warnings() {
+            tracing::warn!("{warning}");
+        }
+        tracing::info!(generation, needs_restart = ?restart, "configuration reloaded");
+        current.policies = new.policies;
+        current.bounds = new.bounds;
+    }
+}

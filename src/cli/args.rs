@@ -1,0 +1,354 @@
+//! The command line as types: what parses here is valid, what does not is a usage error (exit 2)
+//! that says what is allowed.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::{connect::Address, output::Format};
+use crate::{
+    bounds::AMOUNT_MAX,
+    domain::ids::{Meter, OrgId, Reason, RequestId, Scope},
+    error::InputError,
+};
+
+/// Orgs that one `status` may ask for: the items of one batch.
+const STATUS_ORGS: usize = 1000;
+/// Longest `--timeout`.
+const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// May this org execute now, and what is left?
+#[derive(Debug, Parser)]
+#[command(
+    name = "tollgate",
+    version,
+    after_help = "Exit codes: 0 done or allowed, 1 error, 2 usage, 3 denied.\n\
+                  Data goes to stdout, everything else to stderr."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options that every verb accepts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// The node to ask: HOST:PORT or http://HOST:PORT
+    #[arg(long, global = true, env = "TOLLGATE_ADDR", default_value = "http://127.0.0.1:7070", value_parser = Address::parse)]
+    pub addr: Address,
+
+    /// File with the bearer token that the node asks for
+    #[arg(long, global = true, env = "TOLLGATE_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Longest wait for the node, per call: 500ms, 5s, 2m
+    #[arg(long, global = true, env = "TOLLGATE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = timeout)]
+    pub timeout: Duration,
+
+    /// Tables for people, or the response messages as JSON
+    #[arg(long, short, global = true, env = "TOLLGATE_OUTPUT", value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    #[command(flatten)]
+    Local(LocalVerb),
+    #[command(flatten)]
+    Remote(RemoteVerb),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell that will read it
+        shell: Shell,
+    },
+}
+
+/// Verbs that work on this machine's files.
+#[derive(Debug, Subcommand)]
+pub enum LocalVerb {
+    /// Run a node
+    Serve(ServeArgs),
+    /// Check a configuration and report every mistake at once
+    CheckConfig(CheckConfigArgs),
+    /// Check a data directory that no node is using
+    Fsck(FsckArgs),
+    /// Write a data directory's contents to a file or to stdout
+    Export(ExportArgs),
+    /// Fill an empty data directory from a file or from stdin
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// TOML configuration; every key has a default
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Overrides data.dir
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Overrides listen.grpc
+    #[arg(long, value_name = "ADDR")]
+    pub grpc: Option<SocketAddr>,
+    /// Overrides listen.http
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Believe this machine's clock although it has jumped ahead of what was stored
+    #[arg(long)]
+    pub accept_clock: bool,
+    /// Acknowledge without syncing: the negative control of the power-cut test. Loses data
+    #[arg(long, hide = true)]
+    pub without_sync: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckConfigArgs {
+    /// TOML configuration
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct FsckArgs {
+    /// The data directory [default: ./tollgate-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Repair a clock mark from the future: believe the wall clock as it is now
+    #[arg(long)]
+    pub set_clock: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The data directory [default: ./tollgate-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where to write [default: stdout]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The data directory [default: ./tollgate-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Where to read [default: stdin]
+    pub file: Option<PathBuf>,
+}
+
+/// Verbs that ask a running node.
+#[derive(Debug, Subcommand)]
+pub enum RemoteVerb {
+    /// Ask whether an org may execute now, and count it (exit 3 if not)
+    Acquire(AcquireArgs),
+    /// Every limit of some orgs: used, remaining, resets in
+    Status(StatusArgs),
+    /// List, inspect, freeze and forget orgs
+    #[command(subcommand)]
+    Org(OrgVerb),
+    /// Budgets on spend
+    #[command(subcommand)]
+    Budget(BudgetVerb),
+    /// The node itself: health, store, clock, bounds
+    Node,
+}
+
+#[derive(Debug, Args)]
+pub struct AcquireArgs {
+    /// The tenant
+    #[arg(value_parser = org)]
+    pub org: OrgId,
+    /// A part of the org with limits of its own
+    #[arg(long, value_parser = scope)]
+    pub scope: Option<Scope>,
+    /// What is charged now, repeatable [default: executions=1]
+    #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
+    pub cost: Vec<MeterAmount>,
+    /// What is held until it is settled, repeatable: spend=50000 is $0.05
+    #[arg(long, value_name = "METER=AMOUNT", value_parser = reserve)]
+    pub reserve: Vec<MeterAmount>,
+    /// Makes a repetition of this call safe: it is charged once
+    #[arg(long, value_name = "ID", value_parser = request_id)]
+    pub request_id: Option<RequestId>,
+    /// Evaluate only; nothing is charged or remembered
+    #[arg(long)]
+    pub check_only: bool,
+    /// Run every gate instead of stopping at the first denial
+    #[arg(long)]
+    pub explain: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The tenants
+    #[arg(required = true, num_args = 1..=STATUS_ORGS, value_name = "ORG", value_parser = org)]
+    pub orgs: Vec<OrgId>,
+    /// Also the limits of this part of the orgs
+    #[arg(long, value_parser = scope)]
+    pub scope: Option<Scope>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OrgVerb {
+    /// Orgs with a record
+    List(OrgListArgs),
+    /// Everything kept of an org
+    Show {
+        /// The tenant
+        #[arg(value_parser = org)]
+        org: OrgId,
+    },
+    /// Forget an org entirely: counters, ledger, reservations, freeze
+    Purge(OrgWriteArgs),
+    /// Deny every acquire of an org until it is unfrozen
+    Freeze {
+        #[command(flatten)]
+        write: OrgWriteArgs,
+        /// Shown to the denied
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: Option<Reason>,
+    },
+    /// End a freeze
+    Unfreeze(OrgWriteArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct OrgListArgs {
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub limit: u32,
+    /// Continue after an earlier list: its next_page_token
+    #[arg(long, value_name = "TOKEN")]
+    pub after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct OrgWriteArgs {
+    /// The tenant
+    #[arg(value_parser = org)]
+    pub org: OrgId,
+    /// Makes a repetition of this call safe [default: a random one]
+    #[arg(long, value_name = "ID", value_parser = request_id)]
+    pub request_id: Option<RequestId>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BudgetVerb {
+    /// The four periods: limit, spend, remaining
+    Get {
+        /// The tenant
+        #[arg(value_parser = org)]
+        org: OrgId,
+        /// The budget of this part of the org
+        #[arg(long, value_parser = scope)]
+        scope: Option<Scope>,
+    },
+}
+
+/// `spend=50000`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterAmount {
+    pub meter: Meter,
+    /// 0 to [`AMOUNT_MAX`] in the meter's unit.
+    pub amount: i64,
+}
+
+impl MeterAmount {
+    fn parse(field: &str, text: &str) -> Result<Self, InputError> {
+        let refused = || {
+            let allowed =
+                format!("METER=AMOUNT, a whole amount of 0 to {AMOUNT_MAX} in the meter's unit, as in spend=50000");
+            InputError::new(field, text, allowed)
+        };
+        let (meter, amount) = text.split_once('=').ok_or_else(refused)?;
+        let meter = Meter::parse(&format!("{field}.meter"), meter)?;
+        let digits = !amount.is_empty() && amount.bytes().all(|byte| byte.is_ascii_digit());
+        let number = amount.parse::<u64>().ok().filter(|number| digits && *number <= AMOUNT_MAX);
+        let amount = number.and_then(|number| i64::try_from(number).ok()).ok_or_else(refused)?;
+        Ok(Self { meter, amount })
+    }
+}
+
+fn cost(text: &str) -> Result<MeterAmount, InputError> {
+    MeterAmount::parse("cost", text)
+}
+
+fn reserve(text: &str) -> Result<MeterAmount, InputError> {
+    MeterAmount::parse("reserve", text)
+}
+
+fn org(text: &str) -> Result<OrgId, InputError> {
+    OrgId::parse("org", text)
+}
+
+fn scope(text: &str) -> Result<Scope, InputError> {
+    Scope::parse("scope", text)
+}
+
+fn request_id(text: &str) -> Result<RequestId, InputError> {
+    RequestId::parse("request_id", text)
+}
+
+fn reason(text: &str) -> Result<Reason, InputError> {
+    Reason::parse("reason", text)
+}
+
+fn timeout(text: &str) -> Result<Duration, InputError> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    let millis = units.into_iter().find_map(|(unit, factor)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(factor)
+    });
+    millis
+        .map(Duration::from_millis)
+        .filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX)
+        .ok_or_else(|| InputError::new("timeout", text, "1ms to 10m: a whole number and one of ms, s, m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_amount_names_its_meter() {
+        for (text, meter, amount) in [
+            ("executions=1", "executions", 1),
+            ("spend=0", "spend", 0),
+            ("b=10000000000000000", "b", 10_000_000_000_000_000),
+        ] {
+            let parsed = cost(text).unwrap();
+            assert_eq!((parsed.meter.as_str(), parsed.amount), (meter, amount));
+        }
+    }
+
+    #[test]
+    fn a_bad_amount_is_refused_and_the_error_says_what_is_allowed() {
+        for bad in
+            ["", "executions", "executions=", "=1", "e=-1", "e=+1", "e=1.5", "e=1 ", "e=10000000000000001", "e=1=2"]
+        {
+            let error = cost(bad).unwrap_err().to_string();
+            assert!(error.contains("METER=AMOUNT") || error.contains("[a-z0-9_]"), "{bad:?}: {error}");
+        }
+        assert!(cost("Spend=1").unwrap_err().to_string().contains("cost.meter"));
+        assert!(reserve("x").unwrap_err().to_string().starts_with("reserve \"x\""));
+    }
+
+    #[test]
+    fn a_timeout_has_a_unit_and_a_bound() {
+        for (text, millis) in [("1ms", 1), ("5s", 5_000), ("10m", 600_000)] {
+            assert_eq!(timeout(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "5", "0s", "601s", "11m", "-1s", "1h", "s", "99999999999999999999s"] {
+            assert!(timeout(bad).unwrap_err().to_string().contains("1ms to 10m"), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Where a command's words go: data to stdout, everything else to stderr.
+//!
+//! A reader that went away (`| head`) is not an error of the command; any other failure to write its
+//! data is one, because a script must not take half an answer for the whole. What a server sent is
+//! escaped before it reaches a terminal.
+
+use std::{
+    fmt,
+    io::{ErrorKind, Write},
+};
+
+use clap::ValueEnum;
+use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
+use prost::Name;
+
+use super::Exit;
+use crate::{
+    domain::window::Millis,
+    wire::json::{self, JsonError},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Json,
+}
+
+/// The two streams of a command and how to use them.
+pub struct Output<'w> {
+    out: &'w mut dyn Write,
+    err: &'w mut dyn Write,
+    format: Format,
+    now: Millis,
+    /// Why stdout no longer takes data.
+    broken: Option<std::io::Error>,
+}
+
+impl fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").field("format", &self.format).field("broken", &self.broken).finish_non_exhaustive()
+    }
+}
+
+impl<'w> Output<'w> {
+    /// `now` is the wall clock's time for everything that is shown relative to it.
+    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, format: Format, now: Millis) -> Self {
+        Self { out, err, format, now, broken: None }
+    }
+
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Writes a response: as JSON, or as the text that `table` makes of it at the given time.
+    pub fn answer<M: Name>(&mut self, message: &M, table: impl FnOnce(&M, Millis) -> String) -> Result<(), JsonError> {
+        let text = match self.format {
+            Format::Table => table(message, self.now),
+            Format::Json => format!("{:#}", json::to_value(message)?),
+        };
+        self.data(&text);
+        Ok(())
+    }
+
+    /// Writes text to stdout and ends its last line.
+    pub fn data(&mut self, text: &str) {
+        self.data_bytes(line(text).as_bytes());
+    }
+
+    /// Writes bytes to stdout as they are.
+    pub fn data_bytes(&mut self, bytes: &[u8]) {
+        if self.broken.is_none() {
+            self.broken = self.out.write_all(bytes).err();
+        }
+    }
+
+    /// Writes text to stderr. Nothing can be done where even that fails.
+    pub fn note(&mut self, text: &str) {
+        let _ = self.err.write_all(line(text).as_bytes());
+    }
+
+    /// Writes an error to stderr.
+    pub fn error(&mut self, text: &str) {
+        self.note(&format!("error: {text}"));
+    }
+
+    /// Flushes; an answer that could not be written turns `exit` into an error.
+    pub fn finish(&mut self, exit: Exit) -> Exit {
+        let failure = self.broken.take().or_else(|| self.out.flush().err());
+        match failure {
+            Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+                self.error(&format!("the answer could not be written to stdout: {error}"));
+                Exit::Error
+            }
+            _ => exit,
+        }
+    }
+}
+
+/// `text` as whole lines, without control characters that would steer a terminal.
+fn line(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len() + 1);
+    for character in text.trim_end_matches('\n').chars() {
+        if character.is_control() && character != '\n' {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe.push('\n');
+    safe
+}
+
+/// A column's heading and the side its cells lean to.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    heading: &'static str,
+    side: CellAlignment,
+}
+
+/// A column of words.
+pub const fn words(heading: &'static str) -> Column {
+    Column { heading, side: CellAlignment::Left }
+}
+
+/// A column of numbers.
+pub const fn numbers(heading: &'static str) -> Column {
+    Column { heading, side: CellAlignment::Right }
+}
+
+/// Aligned columns without lines, so that `grep` and `awk` can read them too. An empty cell shows
+/// `-`: every row keeps its number of fields.
+pub fn table<const N: usize>(columns: [Column; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = bare_table();
+    table.set_header(columns.map(|column| Cell::new(column.heading.to_uppercase()).set_alignment(column.side)));
+    for row in rows {
+        table.add_row(
+            columns.iter().zip(row).map(|(column, text)| Cell::new(one_line(&text)).set_alignment(column.side)),
+        );
+    }
+    trimmed(&mut table)
+}
+
+/// Names and values, one pair a line.
+pub fn facts<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut table = bare_table();
+    for (name, value) in pairs {
+        table.add_row([Cell::new(name), Cell::new(one_line(&value))]);
+    }
+    trimmed(&mut table)
+}
+
+fn bare_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table
+}
+
+fn trimmed(table: &mut Table) -> String {
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
+    table.trim_fmt()
+}
+
+fn one_line(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.replace('\n', " ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    struct Failing(ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    fn finish_with(kind: ErrorKind, exit: Exit) -> (Exit, String) {
+        let mut err = Vec::new();
+        let mut out = Failing(kind);
+        let mut output = Output::new(&mut out, &mut err, Format::Table, 0);
+        output.data("a");
+        output.data("b");
+        let exit = output.finish(exit);
+        (exit, String::from_utf8(err).unwrap())
+    }
+
+    #[test]
+    fn a_closed_pipe_is_silent_and_keeps_the_exit_code() {
+        assert_eq!(finish_with(ErrorKind::BrokenPipe, Exit::Denied), (Exit::Denied, String::new()));
+    }
+
+    #[test]
+    fn an_answer_that_could_not_be_written_is_an_error() {
+        let (exit, err) = finish_with(ErrorKind::StorageFull, Exit::Done);
+        assert_eq!(exit, Exit::Error);
+        assert!(err.starts_with("error: the answer could not be written to stdout"), "{err}");
+    }
+
+    #[test]
+    fn control_characters_never_reach_the_terminal() {
+        assert_eq!(line("a\u{1b}[2Jb\nc\r"), "a\\u{1b}[2Jb\nc\\r\n");
+    }
+
+    #[test]
+    fn every_row_of_a_table_has_all_its_fields() {
+        let rows = [["a".to_owned(), String::new(), "1000".to_owned()], ["bb".into(), "x\ny".into(), "7".into()]];
+        assert_eq!(
+            table([words("one"), words("two"), numbers("n")], rows),
+            "ONE  TWO     N\na    -    1000\nbb   x y     7"
+        );
+    }
+}

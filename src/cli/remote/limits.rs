@@ -1,0 +1,169 @@
+//! Limits as tables and as one sentence; shared by every verb that shows them.
+
+use crate::{
+    cli::output::{numbers, table, words},
+    domain::window::Millis,
+    wire::v1::{DecisionCode, Limit},
+};
+
+use super::units::{amount, bar, iso, until};
+
+/// `RATE_LIMITED`; a code of a newer node is its number.
+pub(super) fn code_name(code: i32) -> String {
+    match DecisionCode::try_from(code) {
+        Ok(code) => code.as_str_name().trim_start_matches("DECISION_CODE_").to_owned(),
+        Err(_) => format!("code {code}"),
+    }
+}
+
+/// `999 left of 1000 (rate, resets in 42m 10s)` for the limit that matters most: the one that denied,
+/// else the one of which the smallest share is left.
+pub(super) fn headline(limits: &[Limit], now: Millis) -> String {
+    let enforced = || limits.iter().filter(|limit| !limit.unlimited && !limit.shadow);
+    let tightest = || enforced().min_by(|a, b| left_of(a, b).cmp(&left_of(b, a)));
+    match limits.iter().find(|limit| limit.limiting).or_else(tightest) {
+        Some(limit) => sentence(limit, now),
+        None => "no limit".to_owned(),
+    }
+}
+
+/// The share of `a` that is left, over a denominator that both share.
+fn left_of(a: &Limit, b: &Limit) -> i128 {
+    i128::from(a.remaining) * i128::from(b.amount.max(1))
+}
+
+fn sentence(limit: &Limit, now: Millis) -> String {
+    let part = if limit.scope.is_empty() { String::new() } else { format!(" of {}", limit.scope) };
+    let reset = match until(now, limit.resets_at_ms) {
+        never if limit.resets_at_ms == 0 => format!("{never} resets"),
+        soon if soon == "now" => format!("resets {soon}"),
+        later => format!("resets in {later}"),
+    };
+    let (remaining, total) = (amount(&limit.meter, limit.remaining), amount(&limit.meter, limit.amount));
+    format!("{remaining} left of {total} ({}{part}, {reset})", limit.name)
+}
+
+/// Every limit in the order the node sent them, which is the order of the pipeline.
+pub(super) fn limit_table(limits: &[Limit], now: Millis) -> String {
+    let columns = [
+        words("limit"),
+        words("scope"),
+        words("meter"),
+        words("window"),
+        numbers("used"),
+        numbers("reserved"),
+        numbers("remaining"),
+        numbers("of"),
+        words("resets in"),
+        words("resets at"),
+        words("note"),
+    ];
+    let rows = limits.iter().map(|limit| {
+        let [used, reserved, remaining, of] = columns_of_amounts(limit);
+        let (name, scope, meter, window) =
+            (limit.name.clone(), limit.scope.clone(), limit.meter.clone(), limit.window.clone());
+        let (wait, at) = resets(limit, now);
+        [name, scope, meter, window, used, reserved, remaining, of, wait, at, note(limit)]
+    });
+    table(columns, rows)
+}
+
+/// The same for many orgs, with a bar instead of the details.
+pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Limit)>, now: Millis) -> String {
+    let columns = [
+        words("org"),
+        words("limit"),
+        words("scope"),
+        words("taken"),
+        numbers("used"),
+        numbers("reserved"),
+        numbers("remaining"),
+        numbers("of"),
+        words("resets in"),
+        words("resets at"),
+    ];
+    let rows = limits.into_iter().map(|(org, limit)| {
+        let [used, reserved, remaining, of] = columns_of_amounts(limit);
+        let (wait, at) = resets(limit, now);
+        let (name, scope) = (limit.name.clone(), limit.scope.clone());
+        [org.to_owned(), name, scope, bar(limit), used, reserved, remaining, of, wait, at]
+    });
+    table(columns, rows)
+}
+
+fn columns_of_amounts(limit: &Limit) -> [String; 4] {
+    let shown = |value| amount(&limit.meter, value);
+    let (remaining, of) = if limit.unlimited {
+        (String::new(), "unlimited".to_owned())
+    } else {
+        (shown(limit.remaining), shown(limit.amount))
+    };
+    [shown(limit.used), shown(limit.reserved), remaining, of]
+}
+
+fn resets(limit: &Limit, now: Millis) -> (String, String) {
+    if limit.unlimited {
+        return (String::new(), String::new());
+    }
+    (until(now, limit.resets_at_ms), iso(limit.resets_at_ms))
+}
+
+fn note(limit: &Limit) -> String {
+    let mut notes = Vec::new();
+    if limit.limiting {
+        notes.push("limiting".to_owned());
+    }
+    if limit.exhausted {
+        notes.push("exhausted".to_owned());
+    }
+    if limit.shadow {
+        notes.push("shadow".to_owned());
+    }
+    if limit.buffer != 0 {
+        notes.push(format!("buffer {}", amount(&limit.meter, limit.buffer)));
+    }
+    if limit.blocked != 0 {
+        notes.push(format!("{} blocked", limit.blocked));
+    }
+    notes.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(name: &str, remaining: i64, amount: i64) -> Limit {
+        Limit { name: name.into(), meter: "executions".into(), remaining, amount, ..Limit::default() }
+    }
+
+    #[test]
+    fn the_headline_is_the_limit_of_which_the_smallest_share_is_left() {
+        let unlimited = Limit { unlimited: true, ..limit("budget/daily", 0, 0) };
+        let shadow = Limit { shadow: true, ..limit("budget/weekly", 0, 10) };
+        let limits = [limit("rate", 500, 1000), unlimited, shadow, limit("quota/executions", 4, 10)];
+        assert_eq!(headline(&limits, 0), "4 left of 10 (quota/executions, never resets)");
+        assert_eq!(headline(&limits[..3], 0), "500 left of 1000 (rate, never resets)");
+        assert_eq!(headline(&limits[1..3], 0), "no limit");
+    }
+
+    #[test]
+    fn the_limit_that_denied_comes_before_any_tighter_one() {
+        let limiting =
+            Limit { limiting: true, scope: "ws/1".into(), resets_at_ms: 5_000, ..limit("budget/hourly", 1, 2) };
+        assert_eq!(headline(&[limit("rate", 0, 9), limiting], 0), "1 left of 2 (budget/hourly of ws/1, resets in 5s)");
+    }
+
+    #[test]
+    fn notes_say_what_is_special_about_a_limit() {
+        let plain = limit("rate", 1, 2);
+        assert_eq!(note(&plain), "");
+        let special = Limit { limiting: true, exhausted: true, shadow: true, buffer: 5, blocked: 7, ..plain };
+        assert_eq!(note(&special), "limiting, exhausted, shadow, buffer 5, 7 blocked");
+    }
+
+    #[test]
+    fn a_code_of_a_newer_node_is_shown_by_its_number() {
+        assert_eq!(code_name(DecisionCode::RateLimited.into()), "RATE_LIMITED");
+        assert_eq!(code_name(77), "code 77");
+    }
+}

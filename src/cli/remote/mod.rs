@@ -1,0 +1,46 @@
+//! The client verbs: one call of the public API each, shown as a table or as the response's JSON.
+
+mod acquire;
+mod budget;
+mod limits;
+mod node;
+mod org;
+mod show;
+mod status;
+mod units;
+
+use tokio::runtime::Builder;
+
+use super::{
+    Exit,
+    args::{GlobalArgs, RemoteVerb},
+    connect::{Connection, Failure},
+    output::Output,
+};
+
+pub(super) fn run(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) -> Exit {
+    let outcome = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Machine(format!("no runtime: {error}")))
+        .and_then(|runtime| runtime.block_on(ask(global, verb, output)));
+    outcome.unwrap_or_else(|failure| {
+        output.error(&failure.to_string());
+        failure.exit()
+    })
+}
+
+async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let open = || Connection::open(global);
+    match verb {
+        RemoteVerb::Acquire(args) => {
+            // What can be refused without a node is refused before one is asked.
+            let request = acquire::request(args)?;
+            acquire::run(&open().await?, request, output).await
+        }
+        RemoteVerb::Status(args) => status::run(&open().await?, args, output).await,
+        RemoteVerb::Org(verb) => org::run(&open().await?, verb, output).await,
+        RemoteVerb::Budget(verb) => budget::run(&open().await?, verb, output).await,
+        RemoteVerb::Node => node::run(&open().await?, output).await,
+    }
+}

@@ -1,0 +1,40 @@
+//! `tollgate node`: the node that answers, and the bounds in force there.
+
+use crate::{
+    cli::{
+        Exit,
+        connect::{Connection, Failure},
+        output::{Output, facts, numbers, table, words},
+    },
+    domain::window::Millis,
+    wire::admin::v1::{GetNodeRequest, GetNodeResponse},
+};
+
+use super::units::when;
+
+pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let answer = connection.wait(connection.admin().get_node(GetNodeRequest {})).await?;
+    output.answer(&answer, describe)?;
+    Ok(Exit::Done)
+}
+
+fn describe(node: &GetNodeResponse, now: Millis) -> String {
+    let known = facts([
+        ("node", node.node.clone()),
+        ("version", node.version.clone()),
+        ("health", node.health.clone()),
+        ("store", node.store.clone()),
+        ("started", when(now, node.started_at_ms)),
+        ("service time", when(now, node.now_ms)),
+        ("clock", node.clock.clone()),
+        ("resident orgs", node.resident_orgs.to_string()),
+        ("in flight", node.in_flight.to_string()),
+        ("commit groups", node.commit_group.to_string()),
+        ("write behind", format!("{} ms, at most {} per org", node.write_behind_ms, node.write_behind_max)),
+        ("configuration", format!("reloaded {} times", node.config_generation)),
+    ]);
+    let mut bounds: Vec<_> = node.bounds.iter().collect();
+    bounds.sort();
+    let rows = bounds.into_iter().map(|(name, value)| [name.clone(), value.to_string()]);
+    format!("{known}\n\n{}", table([words("bound"), numbers("value")], rows))
+}

@@ -1,0 +1,135 @@
+//! `tollgate org show`: everything that is kept of an org, section by section.
+
+use crate::{
+    cli::output::{facts, numbers, table, words},
+    domain::window::Millis,
+    wire::admin::v1::{GetOrgResponse, Ledger, RateRecord},
+};
+
+use super::{
+    limits::limit_table,
+    units::{amount, iso, span, when},
+};
+
+pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> String {
+    [
+        summary(org),
+        section("rate record", org.rate.is_none(), || org.rate.map(rate).unwrap_or_default()),
+        section("limits", org.limits.is_empty(), || limit_table(&org.limits, now)),
+        section("ledgers", org.ledgers.is_empty(), || ledgers(&org.ledgers)),
+        section("counters", org.counters.is_empty(), || counters(org)),
+        section("reservations", org.reservations.is_empty(), || reservations(org, now)),
+        section("baselines", org.baselines.is_empty(), || baselines(org)),
+        section("executions", org.executions.is_empty(), || executions(org, now)),
+        section("disputed", org.disputed.is_empty(), || disputed(org, now)),
+        section("timers", org.timers.is_none(), || timers(org, now)),
+    ]
+    .join("\n\n")
+}
+
+fn section(title: &str, empty: bool, body: impl FnOnce() -> String) -> String {
+    if empty { format!("{title}: none") } else { format!("{title}:\n{}", body()) }
+}
+
+fn summary(org: &GetOrgResponse) -> String {
+    let frozen = match (org.frozen, org.freeze_reason.as_str()) {
+        (false, _) => "no".to_owned(),
+        (true, "") => "yes".to_owned(),
+        (true, reason) => format!("yes: {reason}"),
+    };
+    facts([
+        ("org", org.org.clone()),
+        ("plan", org.plan.clone()),
+        ("frozen", frozen),
+        ("admitted", org.admitted_total.to_string()),
+        ("commits", format!("{} (journal kept from {})", org.sequence, org.journal_from_sequence)),
+        (
+            "request ids",
+            format!("{} remembered, {} forgotten early", org.remembered_request_ids, org.request_ids_evicted),
+        ),
+    ])
+}
+
+fn rate(rate: RateRecord) -> String {
+    let start = rate.window_id.saturating_mul(rate.window_length_ms);
+    let length = span(u64::try_from(rate.window_length_ms).unwrap_or(0));
+    facts([
+        ("window", format!("{} of {length}, from {}", rate.window_id, iso(start))),
+        ("count", rate.count.to_string()),
+        ("blocked", rate.blocked.to_string()),
+    ])
+}
+
+fn ledgers(ledgers: &[Ledger]) -> String {
+    let held = ledgers.iter().map(|ledger| {
+        let reserved = amount(&ledger.meter, ledger.reserved);
+        [ledger.scope.clone(), ledger.meter.clone(), "reserved".to_owned(), String::new(), reserved]
+    });
+    let slices = ledgers.iter().flat_map(|ledger| {
+        let row = |slice: &str, start, value| {
+            [ledger.scope.clone(), ledger.meter.clone(), slice.to_owned(), iso(start), amount(&ledger.meter, value)]
+        };
+        ledger.hours.iter().flat_map(move |hour| {
+            let minutes = hour.minutes.iter().map(move |minute| row("minute", minute.start_ms, minute.amount));
+            std::iter::once(row("hour", hour.start_ms, hour.total)).chain(minutes)
+        })
+    });
+    let columns = [words("scope"), words("meter"), words("slice"), words("from"), numbers("amount")];
+    table(columns, held.chain(slices))
+}
+
+fn counters(org: &GetOrgResponse) -> String {
+    let columns = [words("scope"), words("meter"), words("window"), words("from"), numbers("used")];
+    let rows = org.counters.iter().map(|counter| {
+        let used = amount(&counter.meter, counter.used);
+        [counter.scope.clone(), counter.meter.clone(), counter.window.clone(), iso(counter.start_ms), used]
+    });
+    table(columns, rows)
+}
+
+fn reservations(org: &GetOrgResponse, now: Millis) -> String {
+    let columns = [words("reservation"), words("scope"), words("amounts"), words("expires")];
+    let rows = org.reservations.iter().map(|held| {
+        let amounts = held.amounts.iter().map(|held| format!("{} {}", held.meter, amount(&held.meter, held.amount)));
+        let amounts = amounts.collect::<Vec<_>>().join(", ");
+        [held.reservation_id.clone(), held.scope.clone(), amounts, when(now, held.expires_at_ms)]
+    });
+    table(columns, rows)
+}
+
+fn baselines(org: &GetOrgResponse) -> String {
+    let columns = [words("scope"), words("source"), words("incarnation"), words("meter"), numbers("total")];
+    let rows = org.baselines.iter().map(|base| {
+        let total = amount(&base.meter, base.total);
+        [base.scope.clone(), base.source.clone(), base.incarnation.clone(), base.meter.clone(), total]
+    });
+    table(columns, rows)
+}
+
+fn executions(org: &GetOrgResponse, now: Millis) -> String {
+    let columns = [words("execution"), words("admitted"), numbers("continuations"), words("last seen")];
+    let rows = org.executions.iter().map(|execution| {
+        let admitted = if execution.admitted { "yes" } else { "no" };
+        let (id, seen) = (execution.execution_id.clone(), when(now, execution.last_seen_at_ms));
+        [id, admitted.to_owned(), execution.continuations.to_string(), seen]
+    });
+    table(columns, rows)
+}
+
+fn disputed(org: &GetOrgResponse, now: Millis) -> String {
+    let columns = [words("scope"), words("source"), words("meter"), numbers("amount"), words("at")];
+    let rows = org.disputed.iter().map(|entry| {
+        let value = amount(&entry.meter, entry.amount);
+        [entry.scope.clone(), entry.source.clone(), entry.meter.clone(), value, when(now, entry.at_ms)]
+    });
+    table(columns, rows)
+}
+
+fn timers(org: &GetOrgResponse, now: Millis) -> String {
+    let timers = org.timers.unwrap_or_default();
+    facts([
+        ("next look", when(now, timers.wake_at_ms)),
+        ("rate record goes", when(now, timers.rate_purge_at_ms)),
+        ("next expiry", when(now, timers.next_expiry_at_ms)),
+    ])
+}

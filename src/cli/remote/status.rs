@@ -1,0 +1,79 @@
+//! `tollgate status`: what is left for some orgs, without consuming anything.
+//!
+//! One org or many is the same call, so that the JSON has one shape.
+
+use tonic::Code;
+
+use crate::{
+    cli::{
+        Exit,
+        args::StatusArgs,
+        connect::{self, Connection, Failure},
+        output::{Output, table, words},
+    },
+    domain::window::Millis,
+    wire::v1::{BatchGetStatusRequest, BatchGetStatusResponse, GetStatusRequest, GetStatusResponse},
+    wire::v1::{ItemError, batch_get_status_result::Result as Item},
+};
+
+use super::{
+    limits::{code_name, usage_table},
+    units::wait,
+};
+
+pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let scope = args.scope.as_ref().map(ToString::to_string).unwrap_or_default();
+    let items = args.orgs.iter().map(|org| GetStatusRequest { org: org.to_string(), scope: scope.clone() }).collect();
+    let request = BatchGetStatusRequest { items };
+    let answer = connection.wait(connection.gate().batch_get_status(request)).await?;
+    if answer.results.len() != args.orgs.len() {
+        return Err(Failure::Incomplete("it has not one result for each org"));
+    }
+    output.answer(&answer, describe)?;
+    let mut exit = Exit::Done;
+    for (org, result) in args.orgs.iter().zip(&answer.results) {
+        if let Some(error) = error_of(result.result.as_ref()) {
+            output.error(&format!("{org}: {error}"));
+            exit = Exit::Error;
+        }
+    }
+    Ok(exit)
+}
+
+fn error_of(item: Option<&Item>) -> Option<String> {
+    match item {
+        Some(Item::Status(_)) => None,
+        Some(Item::Error(ItemError { grpc_code, reason, message })) => {
+            let code = connect::code_name(Code::from_i32(*grpc_code));
+            let reason = if reason.is_empty() { String::new() } else { format!(", {reason}") };
+            Some(format!("{message} ({code}{reason})"))
+        }
+        None => Some("the node sent neither a status nor an error".to_owned()),
+    }
+}
+
+fn describe(answer: &BatchGetStatusResponse, now: Millis) -> String {
+    let statuses: Vec<&GetStatusResponse> = answer
+        .results
+        .iter()
+        .filter_map(|result| match &result.result {
+            Some(Item::Status(status)) => Some(status),
+            _ => None,
+        })
+        .collect();
+    if statuses.is_empty() {
+        return String::new();
+    }
+    let limits = statuses.iter().flat_map(|status| status.limits.iter().map(|limit| (status.org.as_str(), limit)));
+    format!("{}\n\n{}", verdicts(&statuses), usage_table(limits, now))
+}
+
+fn verdicts(statuses: &[&GetStatusResponse]) -> String {
+    let columns = [words("org"), words("next acquire"), words("plan"), words("try again in"), words("message")];
+    let rows = statuses.iter().map(|status| {
+        let verdict = if status.allowed { "allowed".to_owned() } else { format!("denied {}", code_name(status.code)) };
+        let retry = if status.retry_after_ms > 0 { wait(status.retry_after_ms) } else { String::new() };
+        [status.org.clone(), verdict, status.plan.clone(), retry, status.message.clone()]
+    });
+    table(columns, rows)
+}

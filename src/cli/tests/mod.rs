@@ -1,0 +1,395 @@
+//! The command from its arguments to its exit code, against a real gRPC server on port 0.
+
+mod node;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    thread,
+};
+
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+
+use super::{Exit, run_at};
+use crate::domain::window::Millis;
+use node::Node;
+
+/// 2026-11-22 08:30:00 UTC.
+const NOW: Millis = 1_795_336_200_000;
+const NOW_MS: i64 = 1_795_336_200_000;
+
+struct Ran {
+    exit: Exit,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap()
+    }
+
+    fn lines(&self) -> Vec<&str> {
+        self.out.lines().collect()
+    }
+}
+
+fn tollgate(args: &[&str]) -> Ran {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let exit = run_at(["tollgate"].iter().chain(args), &mut out, &mut err, NOW);
+    Ran { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+}
+
+impl Node {
+    fn ask(&self, args: &[&str]) -> Ran {
+        let address = self.address.to_string();
+        tollgate(&[args, &["--addr", &address]].concat())
+    }
+}
+
+#[test]
+fn an_allowed_acquire_says_what_is_left_and_exits_0() {
+    let ran = Node::start().ask(&["acquire", "acme", "--reserve", "spend=50000"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let expected = "\
+allowed  acme  $0.700000 left of $1.000000 (budget/hourly, never resets)
+decision       0123456789abcdef0123456789abcdef
+reservation    r1 expires 2026-11-22T08:35:00Z (in 5m)
+not evaluated  balance, let through because of timeout
+node           n1
+
+LIMIT          SCOPE  METER  WINDOW           USED   RESERVED  REMAINING         OF  RESETS IN  RESETS AT             NOTE
+rate           -      calls  aligned/1h          1          0        999       1000  42m 10s    2026-11-22T09:12:10Z  -
+budget/hourly  -      spend  rolling/1h  $0.250000  $0.050000  $0.700000  $1.000000  never      -                     -
+";
+    assert_eq!(ran.out, expected);
+}
+
+#[test]
+fn a_denied_acquire_is_data_on_stdout_and_exits_3() {
+    let ran = Node::start().ask(&["acquire", "full"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Denied, ""), "R-PIPE-5: a denial is not an error");
+    let lines = ran.lines();
+    assert_eq!(lines[0], "denied   full  RATE_LIMITED  0 left of 1000 (rate, resets in 42m 10s)");
+    assert_eq!(
+        lines[1], "The abuse backstop of 1000 calls per hour is reached.\\u{1b}[31m",
+        "nothing steers a terminal"
+    );
+    assert_eq!(lines[2], "try again in  42m 10s");
+    assert!(ran.out.contains("limiting, exhausted, 1 blocked"), "{}", ran.out);
+}
+
+#[test]
+fn json_is_the_response_message_whatever_was_decided() {
+    let node = Node::start();
+    let denied = node.ask(&["acquire", "full", "--output", "json"]);
+    assert_eq!((denied.exit, denied.err.as_str()), (Exit::Denied, ""));
+    let value = denied.json();
+    assert_eq!(value["allowed"], json!(false));
+    assert_eq!(value["code"], "DECISION_CODE_RATE_LIMITED");
+    assert_eq!(value["retry_after_ms"], json!(2_530_000));
+    assert_eq!(value["limits"][0]["resets_at_ms"], json!(NOW_MS + 2_530_000));
+    assert_eq!(value["fail_open"], json!([]), "what is empty is present");
+    assert_eq!(node.ask(&["--output", "json", "acquire", "acme"]).exit, Exit::Done);
+}
+
+#[test]
+fn everything_that_was_asked_reaches_the_node() {
+    let node = Node::start();
+    let args = "acquire acme --scope workspace/w1 --cost executions=2 --cost bytes=5 --reserve spend=50000 \
+                --request-id r-1 --check-only --explain";
+    assert_eq!(node.ask(&args.split_whitespace().collect::<Vec<_>>()).exit, Exit::Done);
+    let asked = crate::wire::json::to_value(node.seen().acquire.as_ref().unwrap()).unwrap();
+    let expected = json!({
+        "org": "acme", "scope": "workspace/w1", "operation": "OPERATION_UNSPECIFIED", "request_id": "r-1",
+        "cost": [{"meter": "executions", "amount": 2}, {"meter": "bytes", "amount": 5}],
+        "reserve": [{"meter": "spend", "amount": 50000}], "reservation_ttl_ms": 0,
+        "mode": "MODE_CHECK_ONLY", "explain": true, "plane": "cli"
+    });
+    assert_eq!(asked, expected);
+}
+
+#[test]
+fn bad_arguments_exit_2_and_say_what_is_allowed() {
+    for (args, hint) in [
+        ("acquire acme --cost executions", "METER=AMOUNT"),
+        ("acquire acme --cost Executions=1", "[a-z0-9_]"),
+        ("acquire acme --cost executions=-1", "0 to 10000000000000000"),
+        ("acquire acme --cost spend=1 --cost spend=2", "each meter at most once"),
+        ("acquire acme --reserve spend=1 --reserve spend=2", "each meter at most once"),
+        ("acquire a//b", "a letter or digit first"),
+        ("acquire", "<ORG>"),
+        ("status", "<ORG>"),
+        ("status acme --output yaml", "table, json"),
+        ("status acme --addr nowhere", "HOST:PORT"),
+        ("status acme --timeout 5", "1ms to 10m"),
+        ("org list --limit 0", "1..=1000000"),
+        ("serve --grpc nowhere", "socket address"),
+        ("completions tcsh", "bash"),
+        ("dance", "unrecognized subcommand"),
+        ("", "Usage"),
+    ] {
+        let ran = tollgate(&args.split_whitespace().collect::<Vec<_>>());
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""), "{args}");
+        assert!(ran.err.contains(hint), "{args}: {}", ran.err);
+    }
+}
+
+#[test]
+fn help_and_version_are_data() {
+    for args in [["--help"].as_slice(), &["--version"], &["acquire", "--help"], &["completions", "bash"]] {
+        let ran = tollgate(args);
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""), "{args:?}");
+        assert!(ran.out.contains("tollgate"), "{args:?}");
+    }
+}
+
+#[test]
+fn an_error_of_the_node_exits_1_with_sentence_status_and_reason() {
+    let ran = Node::start().ask(&["acquire", "broken", "--output", "json"]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "R-PIPE-5: no decision is not a denial");
+    assert_eq!(ran.err, "error: the store can not promise durability (UNAVAILABLE, STORE_FAULT)\n");
+}
+
+#[test]
+fn a_node_that_is_not_there_is_named_with_a_hint() {
+    // Bound and not listening: nobody else gets the port, and a connection to it is refused.
+    let silent = TcpSocket::new_v4().unwrap();
+    silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let free = silent.local_addr().unwrap();
+    let ran = tollgate(&["status", "acme", "--addr", &free.to_string()]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""));
+    assert!(ran.err.starts_with(&format!("error: no connection to http://{free}: ")), "{}", ran.err);
+    assert!(ran.err.contains("hint: no node listens there; `tollgate serve` starts one"), "{}", ran.err);
+}
+
+#[test]
+fn a_wait_ends_with_its_timeout() {
+    let ran = Node::start().ask(&["acquire", "silent", "--timeout", "50ms"]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "R-PIPE-8");
+    assert!(ran.err.contains("within 50ms\nhint: --timeout waits longer"), "{}", ran.err);
+}
+
+#[test]
+fn a_server_that_accepts_and_says_nothing_is_a_timeout_too() {
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = mute.local_addr().unwrap().to_string();
+    let ran = tollgate(&["node", "--addr", &address, "--timeout", "50ms"]);
+    assert_eq!(ran.exit, Exit::Error);
+    assert!(ran.err.contains("within 50ms"), "{}", ran.err);
+}
+
+#[test]
+fn a_port_that_speaks_something_else_is_an_error_that_says_which_port_is_meant() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let web = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
+        // Until the client hangs up: closing earlier could lose the answer to a reset.
+        stream.read_to_end(&mut Vec::new()).ok();
+    });
+    let ran = tollgate(&["node", "--addr", &address]);
+    web.join().unwrap();
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""));
+    assert!(ran.err.contains("--addr must name the node's gRPC port"), "{}", ran.err);
+}
+
+#[test]
+fn the_token_file_is_sent_as_a_bearer() {
+    let node = Node::start();
+    let refused = node.ask(&["acquire", "vault"]);
+    assert_eq!(refused.exit, Exit::Error);
+    assert!(refused.err.contains("(UNAUTHENTICATED)\nhint: --token-file"), "{}", refused.err);
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    fs::write(&file, "s3cret\n").unwrap();
+    assert_eq!(node.ask(&["acquire", "vault", "--token-file", file.to_str().unwrap()]).exit, Exit::Done);
+
+    for bad in ["", " \n", "two words", "tök"] {
+        fs::write(&file, bad).unwrap();
+        let ran = node.ask(&["acquire", "vault", "--token-file", file.to_str().unwrap()]);
+        assert_eq!(ran.exit, Exit::Error, "{bad:?}");
+        assert!(ran.err.contains("token") && !ran.err.contains("words"), "the token is not shown: {}", ran.err);
+    }
+}
+
+#[test]
+fn status_shows_every_limit_of_every_org() {
+    let ran = Node::start().ask(&["status", "acme", "full", "--scope", "workspace/w1"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let expected = "\
+ORG   NEXT ACQUIRE         PLAN  TRY AGAIN IN  MESSAGE
+acme  allowed              free  -             -
+full  denied RATE_LIMITED  -     42m 10s       The backstop is reached.
+
+ORG   LIMIT          SCOPE         TAKEN            USED   RESERVED  REMAINING         OF  RESETS IN  RESETS AT
+acme  rate           -             #####.....        500          0        500       1000  42m 10s    2026-11-22T09:12:10Z
+acme  budget/hourly  workspace/w1  ###.......  $0.250000  $0.050000  $0.700000  $1.000000  never      -
+full  rate           -             ##########       1000          0          0       1000  42m 10s    2026-11-22T09:12:10Z
+";
+    assert_eq!(ran.out, expected);
+}
+
+#[test]
+fn status_of_an_org_that_fails_is_an_error_beside_the_others() {
+    let node = Node::start();
+    let ran = node.ask(&["status", "acme", "broken"]);
+    assert_eq!(ran.exit, Exit::Error);
+    assert_eq!(ran.err, "error: broken: the record can not be read (UNAVAILABLE, STORE_FAULT)\n");
+    assert!(ran.out.contains("acme  allowed"), "{}", ran.out);
+    let value = node.ask(&["status", "acme", "broken", "--output", "json"]).json();
+    assert_eq!(value["results"][0]["status"]["org"], "acme");
+    assert_eq!(value["results"][1]["error"]["reason"], "STORE_FAULT");
+}
+
+#[test]
+fn org_list_pages_up_to_its_limit_and_says_how_to_go_on() {
+    let node = Node::start();
+    let ran = node.ask(&["org", "list", "--limit", "1200"]);
+    assert_eq!((ran.exit, ran.lines().len()), (Exit::Done, 1201));
+    assert_eq!(ran.lines()[0], "ORG       FROZEN  COMMITS  LAST CHANGE");
+    assert_eq!(ran.lines()[2], "org-0001  frozen        7  2026-11-22T08:26:55Z (3m 5s ago)");
+    assert_eq!(ran.err, "there are more: --after 1200 continues\n");
+    assert_eq!(node.seen().page_sizes, [1000, 200]);
+
+    let rest = node.ask(&["org", "list", "--after", "1200", "--limit", "5000", "--output", "json"]);
+    assert_eq!((rest.err.as_str(), rest.json()["orgs"].as_array().unwrap().len()), ("", 1300));
+    assert_eq!(rest.json()["next_page_token"], "");
+}
+
+#[test]
+fn org_show_has_a_section_for_everything_that_is_kept() {
+    let ran = Node::start().ask(&["org", "show", "acme"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let expected = "\
+org          acme
+plan         free
+frozen       yes: unpaid
+admitted     99
+commits      42 (journal kept from 40)
+request ids  5 remembered, 0 forgotten early
+
+rate record:
+window   498704 of 1h, from 2026-11-22T08:00:00Z
+count    12
+blocked  3
+
+limits:
+LIMIT  SCOPE  METER  WINDOW      USED  RESERVED  REMAINING    OF  RESETS IN  RESETS AT             NOTE
+rate   -      calls  aligned/1h    12         0        988  1000  42m 10s    2026-11-22T09:12:10Z  -
+
+ledgers:
+SCOPE         METER  SLICE     FROM                     AMOUNT
+workspace/w1  spend  reserved  -                     $0.000007
+workspace/w1  spend  hour      2026-11-22T08:00:00Z  $0.000050
+workspace/w1  spend  minute    2026-11-22T08:01:00Z  $0.000050
+
+counters:
+SCOPE  METER    WINDOW       FROM                      USED
+-      compute  anchored/1d  2026-11-22T08:00:00Z  1h 2m 3s
+
+reservations:
+RESERVATION  SCOPE  AMOUNTS          EXPIRES
+r1           -      spend $0.050000  2026-11-22T08:35:00Z (in 5m)
+
+baselines:
+SCOPE  SOURCE   INCARNATION  METER        TOTAL
+-      meter-1  boot-1       bytes  1,048,576 B
+
+executions:
+EXECUTION  ADMITTED  CONTINUATIONS  LAST SEEN
+e1         yes                   2  2026-11-22T08:29:00Z (1m ago)
+
+disputed: none
+
+timers:
+next look         2026-11-22T08:30:01Z (in 1s)
+rate record goes  -
+next expiry       -
+";
+    assert_eq!(ran.out, expected);
+}
+
+#[test]
+fn org_show_of_a_quiet_org_says_none_and_of_an_unknown_one_fails() {
+    let node = Node::start();
+    let quiet = node.ask(&["org", "show", "quiet"]).out;
+    for section in ["rate record", "limits", "ledgers", "reservations", "disputed", "timers"] {
+        assert!(quiet.contains(&format!("\n{section}: none")), "{section}: {quiet}");
+    }
+    let unknown = node.ask(&["org", "show", "nobody"]);
+    assert_eq!((unknown.exit, unknown.out.as_str()), (Exit::Error, ""));
+    assert_eq!(unknown.err, "error: nothing is kept of nobody (NOT_FOUND)\n");
+}
+
+#[test]
+fn org_writes_say_what_changed_and_carry_a_request_id() {
+    let node = Node::start();
+    for (args, said) in [
+        (["org", "freeze", "acme", "--reason", "unpaid bill"].as_slice(), "frozen  acme\n"),
+        (&["org", "freeze", "full", "--request-id", "f-1"], "frozen  full  (it was frozen already)\n"),
+        (&["org", "unfreeze", "full"], "unfrozen  full\n"),
+        (&["org", "unfreeze", "acme"], "unfrozen  acme  (it was not frozen)\n"),
+        (&["org", "purge", "acme"], "purged  acme\n"),
+        (&["org", "purge", "nobody"], "nothing was kept of nobody\n"),
+    ] {
+        let ran = node.ask(args);
+        assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, said, ""), "{args:?}");
+    }
+    let seen = node.seen();
+    assert_eq!(seen.writes[0].0, "acme unpaid bill");
+    assert_eq!(seen.writes[1], ("full ".to_owned(), "f-1".to_owned()));
+    let (first, second) = (&seen.writes[2].1, &seen.writes[3].1);
+    assert!(first.starts_with("cli-") && first.len() == 36 && first != second, "{first} {second}");
+}
+
+#[test]
+fn a_write_in_doubt_says_how_to_repeat_it_safely() {
+    let node = Node::start();
+    let ran = node.ask(&["org", "purge", "broken"]);
+    assert_eq!(ran.exit, Exit::Error);
+    let id = node.seen().writes[0].1.clone();
+    assert!(ran.err.contains(&format!("--request-id '{id}' repeats this call safely")), "R-PIPE-6: {}", ran.err);
+}
+
+#[test]
+fn a_budget_shows_its_periods_in_order() {
+    let node = Node::start();
+    let ran = node.ask(&["budget", "get", "acme", "--scope", "workspace/w1"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let expected = "\
+PERIOD       LIMIT      SPEND   RESERVED   REMAINING
+hourly   $1.000000  $0.000050  $0.000000   $0.999950
+daily    $2.000000  $1.250000  $0.000000   $0.750000
+weekly   $0.000000  $2.000000  $0.000000  -$2.000000
+monthly   no limit  $3.000000  $0.000000           -
+";
+    assert_eq!(ran.out, expected);
+    let value = node.ask(&["budget", "get", "acme", "--output", "json"]).json();
+    assert_eq!(
+        value["budget"]["periods"]["weekly"],
+        json!({"limit": 0, "spend": 2_000_000, "remaining": -2_000_000, "reserved": 0})
+    );
+    assert_eq!(value["budget"]["periods"]["monthly"].get("limit"), None, "R-BUD-2: absent is no limit");
+}
+
+#[test]
+fn node_shows_the_bounds_in_force() {
+    let ran = Node::start().ask(&["node"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    assert!(ran.out.contains("started        2026-11-22T07:30:00Z (1h ago)\n"), "{}", ran.out);
+    assert!(ran.out.contains("\n\nBOUND          VALUE\nbatch_items     1000\norg_in_flight   1024\n"), "{}", ran.out);
+}
+
+#[test]
+fn local_verbs_reach_their_functions() {
+    for args in [["serve"].as_slice(), &["check-config", "x.toml"], &["fsck"], &["export"], &["import"]] {
+        let ran = tollgate(args);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "{args:?}");
+        assert_eq!(ran.err, format!("error: `tollgate {}` is not part of this build\n", args[0]));
+    }
+}

@@ -1,0 +1,345 @@
+//! A node in this process with canned answers, by org: `acme` is allowed, `full` is denied, `broken`
+//! is an error, `silent` never answers, `vault` wants a token.
+
+use std::{
+    future::pending,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::NOW_MS;
+use crate::wire::{
+    admin::v1::{admin_service_server::*, *},
+    v1::{batch_get_status_result::Result as StatusItem, budget_service_server::*, gate_service_server::*, *},
+};
+
+type Reply<T> = Result<Response<T>, Status>;
+
+/// What the node was asked: the last Acquire, and the org and request id of every purge and freeze.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub acquire: Option<AcquireRequest>,
+    pub writes: Vec<(String, String)>,
+    pub page_sizes: Vec<i32>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Canned(Arc<Mutex<Seen>>);
+
+/// A running node; it ends when this is dropped.
+pub(super) struct Node {
+    pub address: SocketAddr,
+    seen: Canned,
+    _runtime: Runtime,
+}
+
+impl Node {
+    pub(super) fn start() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Canned::default();
+        let serving = Server::builder()
+            .add_service(GateServiceServer::new(seen.clone()))
+            .add_service(BudgetServiceServer::new(seen.clone()))
+            .add_service(AdminServiceServer::new(seen.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        runtime.spawn(serving);
+        Self { address, seen, _runtime: runtime }
+    }
+
+    pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.0.lock().unwrap()
+    }
+}
+
+fn rate(used: i64, limiting: bool) -> Limit {
+    Limit {
+        name: "rate".into(),
+        meter: "calls".into(),
+        window: "aligned/1h".into(),
+        amount: 1000,
+        used,
+        remaining: 1000 - used,
+        resets_at_ms: NOW_MS + 2_530_000,
+        exhausted: used >= 1000,
+        limiting,
+        blocked: i64::from(limiting),
+        ..Limit::default()
+    }
+}
+
+fn hourly(scope: &str) -> Limit {
+    Limit {
+        name: "budget/hourly".into(),
+        scope: scope.into(),
+        meter: "spend".into(),
+        window: "rolling/1h".into(),
+        amount: 1_000_000,
+        used: 250_000,
+        reserved: 50_000,
+        remaining: 700_000,
+        ..Limit::default()
+    }
+}
+
+fn broken(org: &str) -> Status {
+    let reason = ErrorDetails::with_error_info("STORE_FAULT", "tollgate", [("org".to_owned(), org.to_owned())]);
+    Status::with_error_details(Code::Unavailable, "the store can not promise durability", reason)
+}
+
+fn require_token<T>(request: &Request<T>) -> Result<(), Status> {
+    match request.metadata().get("authorization").map(|token| token.to_str()) {
+        Some(Ok("Bearer s3cret")) => Ok(()),
+        _ => Err(Status::unauthenticated("a bearer token is needed")),
+    }
+}
+
+#[tonic::async_trait]
+impl GateService for Canned {
+    type AcquireStreamStream = BoxStream<AcquireStreamResponse>;
+
+    async fn acquire(&self, request: Request<AcquireRequest>) -> Reply<AcquireResponse> {
+        if request.get_ref().org == "vault" {
+            require_token(&request)?;
+        }
+        assert!(request.metadata().get("grpc-timeout").is_some(), "every call carries its deadline");
+        let request = request.into_inner();
+        self.0.lock().unwrap().acquire = Some(request.clone());
+        let answer = match request.org.as_str() {
+            "broken" => return Err(broken("broken")),
+            "silent" => pending().await,
+            "full" => AcquireResponse {
+                code: DecisionCode::RateLimited.into(),
+                message: "The abuse backstop of 1000 calls per hour is reached.\u{1b}[31m".into(),
+                limits: vec![rate(1000, true)],
+                retry_after_ms: 2_530_000,
+                http_status_hint: 429,
+                node: "n1".into(),
+                ..AcquireResponse::default()
+            },
+            _ => AcquireResponse {
+                allowed: true,
+                code: DecisionCode::Allowed.into(),
+                decision_id: "0123456789abcdef0123456789abcdef".into(),
+                limits: vec![rate(1, false), hourly("")],
+                http_status_hint: 200,
+                fail_open: vec![FailOpen { gate: "balance".into(), cause: "timeout".into() }],
+                reservation_id: if request.reserve.is_empty() { "" } else { "r1" }.into(),
+                reservation_expires_at_ms: NOW_MS + 300_000,
+                node: "n1".into(),
+                ..AcquireResponse::default()
+            },
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn batch_get_status(&self, request: Request<BatchGetStatusRequest>) -> Reply<BatchGetStatusResponse> {
+        let results = request.into_inner().items.into_iter().map(|item| {
+            let result = match item.org.as_str() {
+                "broken" => StatusItem::Error(ItemError {
+                    grpc_code: Code::Unavailable.into(),
+                    reason: "STORE_FAULT".into(),
+                    message: "the record can not be read".into(),
+                }),
+                "full" => StatusItem::Status(GetStatusResponse {
+                    org: item.org,
+                    code: DecisionCode::RateLimited.into(),
+                    limits: vec![rate(1000, true)],
+                    retry_after_ms: 2_530_000,
+                    message: "The backstop is reached.".into(),
+                    ..GetStatusResponse::default()
+                }),
+                _ => StatusItem::Status(GetStatusResponse {
+                    org: item.org,
+                    allowed: true,
+                    code: DecisionCode::Allowed.into(),
+                    limits: vec![rate(500, false), hourly(&item.scope)],
+                    plan: "free".into(),
+                    ..GetStatusResponse::default()
+                }),
+            };
+            BatchGetStatusResult { result: Some(result) }
+        });
+        Ok(Response::new(BatchGetStatusResponse { results: results.collect() }))
+    }
+
+    async fn acquire_batch(&self, _: Request<AcquireBatchRequest>) -> Reply<AcquireBatchResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn acquire_stream(&self, _: Request<Streaming<AcquireStreamRequest>>) -> Reply<Self::AcquireStreamStream> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn commit(&self, _: Request<CommitRequest>) -> Reply<CommitResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn release(&self, _: Request<ReleaseRequest>) -> Reply<ReleaseResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn extend(&self, _: Request<ExtendRequest>) -> Reply<ExtendResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn resume(&self, _: Request<ResumeRequest>) -> Reply<ResumeResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn record(&self, _: Request<RecordRequest>) -> Reply<RecordResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn report_cumulative(&self, _: Request<ReportCumulativeRequest>) -> Reply<ReportCumulativeResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_status(&self, _: Request<GetStatusRequest>) -> Reply<GetStatusResponse> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+#[tonic::async_trait]
+impl BudgetService for Canned {
+    async fn get_budget(&self, request: Request<GetBudgetRequest>) -> Reply<GetBudgetResponse> {
+        let GetBudgetRequest { org, scope } = request.into_inner();
+        let period =
+            |limit, spend| BudgetPeriod { limit, spend, remaining: limit.map(|limit: i64| limit - spend), reserved: 0 };
+        let periods = [
+            ("monthly", period(None, 3_000_000)),
+            ("weekly", period(Some(0), 2_000_000)),
+            ("hourly", period(Some(1_000_000), 50)),
+            ("daily", period(Some(2_000_000), 1_250_000)),
+        ];
+        let periods = periods.into_iter().map(|(name, period)| (name.to_owned(), period)).collect();
+        let budget = Budget { org, scope, periods, monthly_spend: 3_000_000, ..Budget::default() };
+        Ok(Response::new(GetBudgetResponse { budget: Some(budget) }))
+    }
+}
+
+#[tonic::async_trait]
+impl AdminService for Canned {
+    /// 2500 orgs.
+    async fn list_orgs(&self, request: Request<ListOrgsRequest>) -> Reply<ListOrgsResponse> {
+        let ListOrgsRequest { page_size, page_token } = request.into_inner();
+        self.0.lock().unwrap().page_sizes.push(page_size);
+        let from: i32 = if page_token.is_empty() { 0 } else { page_token.parse().unwrap() };
+        let to = (from + page_size).min(2500);
+        let orgs = (from..to).map(|index| OrgSummary {
+            org: format!("org-{index:04}"),
+            frozen: index == 1,
+            sequence: 7,
+            last_change_at_ms: NOW_MS - 185_000,
+        });
+        let next_page_token = if to < 2500 { to.to_string() } else { String::new() };
+        Ok(Response::new(ListOrgsResponse { orgs: orgs.collect(), next_page_token }))
+    }
+
+    async fn get_org(&self, request: Request<GetOrgRequest>) -> Reply<GetOrgResponse> {
+        let org = request.into_inner().org;
+        match org.as_str() {
+            "acme" => Ok(Response::new(everything(org))),
+            "quiet" => Ok(Response::new(GetOrgResponse { org, ..GetOrgResponse::default() })),
+            _ => Err(Status::not_found(format!("nothing is kept of {org}"))),
+        }
+    }
+
+    async fn purge_org(&self, request: Request<PurgeOrgRequest>) -> Reply<PurgeOrgResponse> {
+        let PurgeOrgRequest { org, request_id } = request.into_inner();
+        self.0.lock().unwrap().writes.push((org.clone(), request_id));
+        if org == "broken" { Err(broken(&org)) } else { Ok(Response::new(PurgeOrgResponse { existed: org == "acme" })) }
+    }
+
+    async fn freeze(&self, request: Request<FreezeRequest>) -> Reply<FreezeResponse> {
+        let FreezeRequest { org, request_id, reason } = request.into_inner();
+        let was_frozen = org == "full";
+        self.0.lock().unwrap().writes.push((format!("{org} {reason}"), request_id));
+        Ok(Response::new(FreezeResponse { replayed: false, was_frozen }))
+    }
+
+    async fn unfreeze(&self, request: Request<UnfreezeRequest>) -> Reply<UnfreezeResponse> {
+        let was_frozen = request.into_inner().org == "full";
+        Ok(Response::new(UnfreezeResponse { replayed: false, was_frozen }))
+    }
+
+    async fn get_node(&self, _: Request<GetNodeRequest>) -> Reply<GetNodeResponse> {
+        Ok(Response::new(GetNodeResponse {
+            node: "n1".into(),
+            version: "0.1.0".into(),
+            health: "serving".into(),
+            store: "sled".into(),
+            started_at_ms: NOW_MS - i64::try_from(Duration::from_secs(3600).as_millis()).unwrap(),
+            now_ms: NOW_MS,
+            clock: "steady".into(),
+            resident_orgs: 3,
+            write_behind_ms: 10,
+            write_behind_max: 4096,
+            bounds: [("org_in_flight".to_owned(), 1024), ("batch_items".to_owned(), 1000)].into(),
+            ..GetNodeResponse::default()
+        }))
+    }
+}
+
+fn everything(org: String) -> GetOrgResponse {
+    let hour = NOW_MS / 3_600_000 * 3_600_000;
+    let spend = |amount| Amount { meter: "spend".into(), amount };
+    GetOrgResponse {
+        org,
+        plan: "free".into(),
+        frozen: true,
+        freeze_reason: "unpaid".into(),
+        rate: Some(RateRecord { window_id: hour / 3_600_000, window_length_ms: 3_600_000, count: 12, blocked: 3 }),
+        limits: vec![rate(12, false)],
+        ledgers: vec![Ledger {
+            scope: "workspace/w1".into(),
+            meter: "spend".into(),
+            hours: vec![HourSlice {
+                start_ms: hour,
+                total: 50,
+                minutes: vec![MinuteSlice { start_ms: hour + 60_000, amount: 50 }],
+            }],
+            reserved: 7,
+        }],
+        counters: vec![Counter {
+            scope: String::new(),
+            meter: "compute".into(),
+            window: "anchored/1d".into(),
+            start_ms: hour,
+            used: 3_723_000,
+        }],
+        reservations: vec![Reservation {
+            reservation_id: "r1".into(),
+            scope: String::new(),
+            amounts: vec![spend(50_000)],
+            expires_at_ms: NOW_MS + 300_000,
+        }],
+        baselines: vec![Baseline {
+            scope: String::new(),
+            source: "meter-1".into(),
+            meter: "bytes".into(),
+            incarnation: "boot-1".into(),
+            total: 1_048_576,
+        }],
+        executions: vec![Execution {
+            execution_id: "e1".into(),
+            continuations: 2,
+            last_seen_at_ms: NOW_MS - 60_000,
+            admitted: true,
+        }],
+        disputed: Vec::new(),
+        timers: Some(Timers { wake_at_ms: NOW_MS + 1_000, ..Timers::default() }),
+        sequence: 42,
+        journal_from_sequence: 40,
+        remembered_request_ids: 5,
+        request_ids_evicted: 0,
+        admitted_total: 99,
+    }
+}

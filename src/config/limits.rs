@@ -1,0 +1,194 @@
+//! Limits as an operator writes them: a table per meter, in which each key is a window.
+//!
+//! ```toml
+//! executions = { calendar_month = 10000 }
+//! compute    = { calendar_month = "4h" }                 # a length, kept in milliseconds
+//! spend      = { hourly = 5000000, monthly = "$100" }    # micro-USD, or dollars
+//! bytes      = { rolling_12h = { amount = 1000000, buffer = 1000, shadow = true } }
+//! ```
+//!
+//! Amounts are exact: a TOML float is refused. What can not be read is refused, never "no limit".
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use super::{
+    mistake::{Place, join, nearest},
+    reader::{Parsed, Section},
+    tree::{Entry, Table, Value},
+    values::{integer, length, micro_usd, truth},
+};
+use crate::{
+    bounds::AMOUNT_MAX,
+    domain::{
+        ids::Meter,
+        limit::Limit,
+        window::{Calendar, Millis, PERIODS, Window},
+    },
+};
+
+/// The meters that come with a unit. Operators may count others.
+const METERS: [&str; 4] = ["executions", "spend", "compute", "bytes"];
+
+/// Keys that mean something elsewhere and would be a mistake as a meter.
+const RESERVED: [&str; 3] = ["plan", "rate", "scopes"];
+
+const CALENDARS: [(&str, Calendar); 3] =
+    [("calendar_day", Calendar::Day), ("calendar_week", Calendar::Week), ("calendar_month", Calendar::Month)];
+
+type OfLength = fn(Millis) -> Window;
+
+/// The kinds of window that a length follows: `rolling_12h`.
+const WITH_LENGTH: [(&str, OfLength); 3] = [
+    ("aligned_", |len| Window::Aligned { len }),
+    ("anchored_", |len| Window::Anchored { len }),
+    ("rolling_", |len| Window::Rolling { len }),
+];
+
+const LENGTH_EXAMPLES: [&str; 3] = ["aligned_1h", "anchored_24h", "rolling_7d"];
+
+pub(super) const COUNTED_LENGTH_RULE: &str = "whole seconds from 1s to 31d, such as 30s, 10m, 1h or 7d";
+const ROLLING_LENGTH_RULE: &str = "whole minutes up to 1h and whole hours from there to 31d";
+
+/// The limits of one org or scope: every key that is left in the section is a meter.
+pub(super) fn limits(section: &mut Section<'_>) -> Vec<Limit> {
+    let mut limits = Vec::new();
+    for (key, entry) in section.take_named() {
+        match entry.value {
+            Value::Table(windows) if !RESERVED.contains(&key.as_str()) => {
+                limits.extend(limits_of_meter(section, &key, entry.key_at, windows));
+            }
+            _ if METERS.contains(&key.as_str()) => {
+                let path = join(section.path(), &key);
+                let allowed = "a table of windows, such as { monthly = 1000 }";
+                section.findings.refuse(&entry.value_at, &path, entry.shown(), allowed);
+            }
+            _ => section.unknown(&key, &entry.key_at, &METERS),
+        }
+    }
+    limits
+}
+
+/// Budgets before quotas, then by meter, the shortest window first.
+pub(super) fn in_pipeline_order(mut limits: Vec<Limit>) -> Vec<Limit> {
+    limits.sort_by(|a, b| (!a.is_budget(), &a.meter, a.window).cmp(&(!b.is_budget(), &b.meter, b.window)));
+    limits
+}
+
+fn limits_of_meter(section: &mut Section<'_>, key: &str, at: Place, windows: Table) -> Vec<Limit> {
+    let meter = match Meter::parse(section.path(), key) {
+        Ok(meter) => meter,
+        Err(error) => {
+            section.findings.add(&at, error.to_string());
+            return Vec::new();
+        }
+    };
+    if !METERS.contains(&key)
+        && let Some(meant) = nearest(key, &METERS)
+    {
+        let path = join(section.path(), key);
+        section.findings.warn(&at, format!("{path} limits a meter of your own, not {meant}: is that what you mean?"));
+    }
+    let mut section = section.open(key, at, windows);
+    let mut limits: Vec<Limit> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (key, entry) in section.take_named() {
+        let Some(window) = window(&mut section, &key, &entry) else { continue };
+        if !seen.insert(window) {
+            let path = section.path().to_owned();
+            let allowed = format!("each window once; another key here means {window} too");
+            section.findings.refuse(&entry.key_at, &path, &key, allowed);
+            continue;
+        }
+        limits.extend(limit(&mut section, &meter, window, &key, entry));
+    }
+    limits
+}
+
+/// The window that a key names; `None` where it names none: that is noted.
+fn window(section: &mut Section<'_>, key: &str, entry: &Entry) -> Option<Window> {
+    if let Some((_, len)) = PERIODS.iter().find(|(name, _)| *name == key) {
+        return Some(Window::Rolling { len: *len });
+    }
+    if let Some((_, unit)) = CALENDARS.iter().find(|(name, _)| *name == key) {
+        return Some(Window::Calendar(*unit));
+    }
+    let Some((text, make)) = WITH_LENGTH.iter().find_map(|(kind, make)| Some((key.strip_prefix(kind)?, make))) else {
+        let periods = PERIODS.iter().map(|(name, _)| *name);
+        let names: Vec<_> = periods.chain(CALENDARS.map(|(name, _)| name)).chain(LENGTH_EXAMPLES).collect();
+        section.unknown(key, &entry.key_at, &names);
+        return None;
+    };
+    let window = length(text).map(make).filter(|window| window.is_valid());
+    if window.is_none() {
+        let rule = if key.starts_with("rolling_") { ROLLING_LENGTH_RULE } else { COUNTED_LENGTH_RULE };
+        let path = section.path().to_owned();
+        section.findings.refuse(&entry.key_at, &path, key, format!("its length must be {rule}"));
+    }
+    window
+}
+
+fn limit(section: &mut Section<'_>, meter: &Meter, window: Window, key: &str, entry: Entry) -> Option<Limit> {
+    let Entry { value: Value::Table(details), .. } = entry else {
+        return match amount(meter, &entry) {
+            Ok(amount) => Some(Limit::new(meter.clone(), window, amount)),
+            Err(allowed) => {
+                let path = join(section.path(), key);
+                let allowed = format!("{allowed}, or a table {{ amount, buffer, shadow }}");
+                section.findings.refuse(&entry.value_at, &path, entry.shown(), allowed);
+                None
+            }
+        };
+    };
+    let mut section = section.open(key, entry.key_at, details);
+    if section.place("amount").is_none() {
+        let (at, path) = (section.at().clone(), join(section.path(), "amount"));
+        section.findings.add(&at, format!("{path} is missing: {}", amount_rule(meter)));
+    }
+    let buffer_at = section.place("buffer");
+    let amount = section.read("amount", |entry| amount(meter, entry));
+    let buffer = section.read("buffer", |entry| buffer(meter, entry)).unwrap_or(0);
+    let shadow = section.read("shadow", truth).unwrap_or(false);
+    let limit = Limit { buffer, shadow, ..Limit::new(meter.clone(), window, amount?) };
+    if let (Some(at), Some(amount)) = (buffer_at, limit.amount)
+        && buffer >= amount
+    {
+        let path = section.path().to_owned();
+        section
+            .findings
+            .warn(&at, format!("{path} has a buffer of {buffer} on an amount of {amount}: nothing is usable"));
+    }
+    Some(limit)
+}
+
+/// `None` inside is unlimited.
+fn amount(meter: &Meter, entry: &Entry) -> Parsed<Option<u64>> {
+    if entry.text() == Some("unlimited") {
+        return Ok(None);
+    }
+    counted(meter, entry).map(Some).ok_or_else(|| Cow::from(format!("{}, or \"unlimited\"", amount_rule(meter))))
+}
+
+fn buffer(meter: &Meter, entry: &Entry) -> Parsed<u64> {
+    counted(meter, entry).ok_or_else(|| amount_rule(meter).into())
+}
+
+fn counted(meter: &Meter, entry: &Entry) -> Option<u64> {
+    let in_unit = || match meter.as_str() {
+        "spend" => micro_usd(entry.text()?),
+        "compute" => length(entry.text()?),
+        _ => None,
+    };
+    integer(entry).or_else(in_unit).filter(|amount| *amount <= AMOUNT_MAX)
+}
+
+fn amount_rule(meter: &Meter) -> String {
+    match meter.as_str() {
+        "spend" => format!(
+            "a whole number from 0 to {AMOUNT_MAX} (micro-USD), dollars with at most 6 decimals such as \"$12.50\""
+        ),
+        "compute" => {
+            format!("a whole number from 0 to {AMOUNT_MAX} (milliseconds), a length such as \"30m\" or \"4h\"")
+        }
+        _ => format!("a whole number from 0 to {AMOUNT_MAX}"),
+    }
+}

@@ -1,0 +1,269 @@
+//! From plans and orgs to the policy of each org.
+//!
+//! ```text
+//! [rate]  <  [plans.NAME]  <  [orgs."ID"]
+//! ```
+//!
+//! What stands further right replaces what stands further left: the amount and the window of the
+//! rate backstop each by itself, a limit where meter and window are the same. Scopes are layered
+//! pattern by pattern, so a pattern of the org adds to the same pattern of its plan; between
+//! patterns an exact name wins over a prefix as a whole (see [`OrgPolicy::limits_of`]).
+//!
+//! Every policy is computed here, once: asking for one costs a look-up and a reference count.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    limits::{COUNTED_LENGTH_RULE, in_pipeline_order, limits},
+    mistake::{Place, join},
+    reader::{Parsed, Section},
+    tree::{Entry, Table, Value},
+    values::{NAME_RULE, choice, is_name, length, whole},
+};
+use crate::{
+    bounds::{AMOUNT_MAX, LIMITS_PER_SCOPE},
+    domain::{
+        ids::{OrgId, Scope},
+        limit::{Limit, OnIndeterminate, OrgPolicy, RateLimit},
+        window::{Millis, Window},
+    },
+};
+
+/// More idle windows than this would keep records for years.
+const IDLE_WINDOWS_MAX: u64 = 1_000;
+
+/// The policy of every org. Equal to another one if nothing that decides has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policies {
+    default: Arc<OrgPolicy>,
+    orgs: HashMap<OrgId, Arc<OrgPolicy>>,
+}
+
+impl Policies {
+    /// One policy for all.
+    pub fn uniform(policy: OrgPolicy) -> Self {
+        Self { default: Arc::new(policy), orgs: HashMap::new() }
+    }
+
+    /// The policy of an org, listed or not.
+    pub fn policy(&self, org: &OrgId) -> Arc<OrgPolicy> {
+        Arc::clone(self.orgs.get(org).unwrap_or(&self.default))
+    }
+
+    /// The policy of every org without a section of its own.
+    pub fn policy_of_unlisted(&self) -> &Arc<OrgPolicy> {
+        &self.default
+    }
+
+    /// The orgs with a section of their own, in no order.
+    pub fn listed(&self) -> impl Iterator<Item = (&OrgId, &Arc<OrgPolicy>)> {
+        self.orgs.iter()
+    }
+
+    /// Reads `[rate]`, `[defaults]`, `[plans]` and `[orgs]`.
+    pub(super) fn read(root: &mut Section<'_>) -> Self {
+        let backstop = backstop(root.section("rate"));
+        let default_plan = default_plan(root.section("defaults"));
+        let plans = plans(root.section("plans"), &backstop);
+        let none = Arc::new(OrgPolicy { rate: backstop, ..OrgPolicy::default() });
+        let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name) };
+        let default = match default_plan {
+            None => Arc::clone(&none),
+            Some((at, name)) => find(&name).cloned().unwrap_or_else(|| {
+                unknown_plan(root, &at, "defaults.plan", &name, &plans);
+                Arc::clone(&none)
+            }),
+        };
+        let orgs = orgs(root.section("orgs"), &plans, &none, &default);
+        Self { default, orgs }
+    }
+}
+
+fn default_plan(mut section: Section<'_>) -> Option<(Place, String)> {
+    section.read("plan", plan_reference)
+}
+
+/// Policies by the name of their plan.
+type Plans = BTreeMap<String, Arc<OrgPolicy>>;
+
+fn backstop(mut section: Section<'_>) -> RateLimit {
+    let default = RateLimit::default();
+    let amount_at = section.place("amount");
+    let amount = section.read("amount", |entry| match entry.text() {
+        Some("off") => Ok(None),
+        _ => whole(entry, 1, AMOUNT_MAX).map(Some).map_err(|rule| format!("{rule}, or \"off\"").into()),
+    });
+    if let (Some(at), Some(None)) = (&amount_at, amount) {
+        let text = "rate.amount is \"off\": no call counts against the rate backstop, except where a plan or an org \
+                    sets a rate";
+        section.findings.warn(at, text.into());
+    }
+    let len = aligned_window(&mut section);
+    let policies = [("allow", OnIndeterminate::Allow), ("deny", OnIndeterminate::Deny)];
+    RateLimit {
+        amount: amount.unwrap_or(default.amount),
+        len: len.unwrap_or(default.len),
+        idle_windows: section
+            .read("idle_windows", |entry| whole(entry, 1, IDLE_WINDOWS_MAX))
+            .unwrap_or(default.idle_windows),
+        on_indeterminate: section
+            .read("on_indeterminate", |entry| choice(entry, &policies))
+            .unwrap_or(default.on_indeterminate),
+    }
+}
+
+/// `window = { aligned = "1h" }`.
+fn aligned_window(section: &mut Section<'_>) -> Option<Millis> {
+    section.section("window").read("aligned", |entry| {
+        let len = entry.text().and_then(length).filter(|len| Window::Aligned { len: *len }.is_valid());
+        len.ok_or_else(|| COUNTED_LENGTH_RULE.into())
+    })
+}
+
+fn plans(mut section: Section<'_>, backstop: &RateLimit) -> Plans {
+    let mut plans = Plans::new();
+    let base = OrgPolicy { rate: backstop.clone(), ..OrgPolicy::default() };
+    for (name, at, entries) in named_tables(&mut section) {
+        if !is_name(&name) {
+            section.findings.refuse(&at, "plans", &name, format!("a plan is called {NAME_RULE}"));
+            continue;
+        }
+        let mut plan = layer(section.open(&name, at, entries), &base);
+        plan.plan.clone_from(&name);
+        plans.insert(name, Arc::new(plan));
+    }
+    plans
+}
+
+fn orgs(
+    mut section: Section<'_>,
+    plans: &Plans,
+    none: &Arc<OrgPolicy>,
+    default: &Arc<OrgPolicy>,
+) -> HashMap<OrgId, Arc<OrgPolicy>> {
+    let mut orgs = HashMap::new();
+    for (name, at, entries) in named_tables(&mut section) {
+        let org = match OrgId::parse("orgs", &name) {
+            Ok(org) => org,
+            Err(error) => {
+                section.findings.add(&at, error.to_string());
+                continue;
+            }
+        };
+        let mut section = section.open(&name, at, entries);
+        let base = match section.read("plan", plan_reference) {
+            None => default,
+            Some((_, plan)) if plan.is_empty() => none,
+            Some((at, plan)) => plans.get(&plan).unwrap_or_else(|| {
+                let path = join(section.path(), "plan");
+                unknown_plan(&mut section, &at, &path, &plan, plans);
+                none
+            }),
+        };
+        let policy = layer(section, base);
+        orgs.insert(org, if policy == **base { Arc::clone(base) } else { Arc::new(policy) });
+    }
+    orgs
+}
+
+/// Every table of a section whose keys an operator names; what is no table is noted.
+fn named_tables(section: &mut Section<'_>) -> Vec<(String, Place, Table)> {
+    let mut tables = Vec::new();
+    for (name, entry) in section.take_named() {
+        let shown = entry.shown();
+        match entry {
+            Entry { key_at, value: Value::Table(entries), .. } => tables.push((name, key_at, entries)),
+            Entry { value_at, .. } => {
+                let path = join(section.path(), &name);
+                section.findings.refuse(&value_at, &path, shown, format!("a section [{path}] or a table {{ … }}"));
+            }
+        }
+    }
+    tables
+}
+
+/// The name of a plan and where it stands; empty is none.
+fn plan_reference(entry: &Entry) -> Parsed<(Place, String)> {
+    let text = entry.text().filter(|text| text.is_empty() || is_name(text));
+    text.map(|text| (entry.value_at.clone(), text.to_owned()))
+        .ok_or_else(|| "the name of a plan, or \"\" for none".into())
+}
+
+/// Notes that a plan does not exist, unless it may stand in a part of the file that was unreadable.
+fn unknown_plan(section: &mut Section<'_>, at: &Place, path: &str, name: &str, plans: &Plans) {
+    if section.findings.is_whole() {
+        let names: Vec<_> = plans.keys().map(String::as_str).collect();
+        let allowed = match names.as_slice() {
+            [] => "there is no [plans.NAME] section to choose from".to_owned(),
+            names => format!("one of the plans {}, or \"\" for none", names.join(", ")),
+        };
+        section.findings.refuse(at, path, name, allowed);
+    }
+}
+
+/// What stands in `section`, over `base`.
+fn layer(mut section: Section<'_>, base: &OrgPolicy) -> OrgPolicy {
+    let mut policy = base.clone();
+    read_rate(section.section("rate"), &mut policy.rate);
+    read_scopes(section.section("scopes"), &mut policy);
+    let own = limits(&mut section);
+    policy.limits = over(&mut section, &policy.limits, own);
+    policy
+}
+
+fn read_rate(mut section: Section<'_>, rate: &mut RateLimit) {
+    if let Some(amount) = section.read("amount", |entry| whole(entry, 1, AMOUNT_MAX)) {
+        rate.amount = Some(amount);
+    }
+    if let Some(len) = aligned_window(&mut section) {
+        rate.len = len;
+    }
+}
+
+fn read_scopes(mut section: Section<'_>, policy: &mut OrgPolicy) {
+    for (pattern, at, entries) in named_tables(&mut section) {
+        let (prefix, is_prefix) = pattern.strip_suffix('*').map_or((pattern.as_str(), false), |text| (text, true));
+        let scope = match Scope::parse(section.path(), prefix) {
+            Ok(scope) if is_prefix || !scope.is_org() => scope,
+            Ok(_) => {
+                let path = section.path().to_owned();
+                let allowed = "a scope such as \"workspace/w1\", or a prefix such as \"workspace/*\"; limits of the org \
+                               itself stand beside `scopes`";
+                section.findings.refuse(&at, &path, &pattern, allowed);
+                continue;
+            }
+            Err(error) => {
+                section.findings.add(&at, format!("{error}; a `*` at the end makes it a prefix"));
+                continue;
+            }
+        };
+        let mut section = section.open(&pattern, at, entries);
+        let own = limits(&mut section);
+        let kept = if is_prefix {
+            policy.scope_prefixes.entry(prefix.to_owned()).or_default()
+        } else {
+            policy.scopes.entry(scope).or_default()
+        };
+        *kept = over(&mut section, kept, own);
+    }
+}
+
+/// `own` limits over those of `base`.
+fn over(section: &mut Section<'_>, base: &[Limit], own: Vec<Limit>) -> Vec<Limit> {
+    if own.is_empty() {
+        return base.to_vec();
+    }
+    let replaced: BTreeSet<_> = own.iter().map(|limit| (&limit.meter, limit.window)).collect();
+    let is_kept = |old: &&Limit| !replaced.contains(&(&old.meter, old.window));
+    let kept: Vec<_> = base.iter().filter(is_kept).cloned().collect();
+    let all = in_pipeline_order(kept.into_iter().chain(own).collect());
+    if all.len() > LIMITS_PER_SCOPE && base.len() <= LIMITS_PER_SCOPE {
+        let (at, path) = (section.at().clone(), section.path().to_owned());
+        let allowed = format!("at most {LIMITS_PER_SCOPE} limits on one org or scope, those of the plan included");
+        section.findings.refuse(&at, &path, format_args!("{} limits", all.len()), allowed);
+    }
+    all
+}

@@ -1,0 +1,161 @@
+//! The sections that describe a node: one function each, defaults where a key is missing or refused.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use super::{
+    reader::{Parsed, Section},
+    tree::Entry,
+    values::{address, choice, is_name, name, whole_u32},
+};
+use crate::bounds::{Bounds, FIELDS};
+
+/// A plain Acquire is on disk after this at the latest; longer would only lose more.
+const WRITE_BEHIND_MS_MAX: u32 = 10_000;
+const WRITE_BEHIND_COUNT_MAX: u32 = 1_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self { grpc: local(7070), http: local(7071) }
+    }
+}
+
+/// How far plain admissions may run ahead of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durability {
+    /// Time between commits of what is written behind; 0 = nothing is.
+    pub write_behind_ms: u32,
+    /// Unflushed admissions per org beyond which an Acquire waits.
+    pub write_behind_max: u32,
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self { write_behind_ms: 10, write_behind_max: 4096 }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    const NAMES: [(&'static str, Self); 5] = [
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+pub(super) fn listen(mut section: Section<'_>) -> Listen {
+    let default = Listen::default();
+    let at = section.place("http").or_else(|| section.place("grpc"));
+    let listen = Listen {
+        grpc: section.read("grpc", address).unwrap_or(default.grpc),
+        http: section.read("http", address).unwrap_or(default.http),
+    };
+    let any = |address: SocketAddr| address.ip().is_unspecified();
+    let same_host = listen.grpc.ip() == listen.http.ip() || any(listen.grpc) || any(listen.http);
+    // Port 0 is another free port each time.
+    if let Some(at) = at
+        && same_host
+        && listen.grpc.port() == listen.http.port()
+        && listen.http.port() != 0
+    {
+        let allowed = format!("another port than that of listen.grpc ({})", listen.grpc);
+        section.findings.refuse(&at, "listen.http", listen.http, allowed);
+    }
+    listen
+}
+
+pub(super) const DIRECTORY_RULE: &str = "the path of a directory";
+
+pub(super) fn data_dir(mut section: Section<'_>) -> PathBuf {
+    section.read("dir", directory).unwrap_or_else(|| "./tollgate-data".into())
+}
+
+fn directory(entry: &Entry) -> Parsed<PathBuf> {
+    let path = entry.text().filter(|text| !text.is_empty() && !text.contains('\0'));
+    path.map(PathBuf::from).ok_or_else(|| DIRECTORY_RULE.into())
+}
+
+pub(super) fn durability(mut section: Section<'_>) -> Durability {
+    let default = Durability::default();
+    Durability {
+        write_behind_ms: section
+            .read("write_behind_ms", |entry| whole_u32(entry, 0, WRITE_BEHIND_MS_MAX))
+            .unwrap_or(default.write_behind_ms),
+        write_behind_max: section
+            .read("write_behind_max", |entry| whole_u32(entry, 1, WRITE_BEHIND_COUNT_MAX))
+            .unwrap_or(default.write_behind_max),
+    }
+}
+
+pub(super) fn bounds(mut section: Section<'_>) -> Bounds {
+    let mut bounds = Bounds::default();
+    for (name, pick, min, max) in FIELDS {
+        if let Some(value) = section.read(name, |entry| whole_u32(entry, min, max)) {
+            *pick(&mut bounds) = value;
+        }
+    }
+    bounds
+}
+
+pub(super) fn node(mut section: Section<'_>) -> String {
+    section.read("name", name).unwrap_or_else(host_name)
+}
+
+pub(super) fn log(mut section: Section<'_>) -> Log {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    Log {
+        level: section.read("level", |entry| choice(entry, &LogLevel::NAMES)).unwrap_or_default(),
+        format: section.read("format", |entry| choice(entry, &formats)).unwrap_or_default(),
+    }
+}
+
+/// The name of this machine, where it has one that can name a node.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(name.trim()).filter(|name| is_name(name)).unwrap_or("local").to_owned()
+}

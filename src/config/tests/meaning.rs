@@ -1,0 +1,192 @@
+//! What a valid configuration means.
+
+use super::*;
+
+#[test]
+fn defaults_need_no_file() {
+    let config = load(None, variables(&[("PATH", "/bin"), ("TOLLGATE_ADDR", "x")]), Overrides::default()).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(config, good(""));
+    assert_eq!(config.listen.grpc.to_string(), "127.0.0.1:7070");
+    assert_eq!(config.listen.http.to_string(), "127.0.0.1:7071");
+    assert_eq!(config.data_dir, PathBuf::from("./tollgate-data"));
+    assert_eq!(config.durability, Durability { write_behind_ms: 10, write_behind_max: 4096 });
+    assert_eq!(config.bounds, Bounds::default());
+    assert!(values::is_name(&config.node));
+    let anyone = policy(&config, "anyone");
+    assert_eq!((anyone.rate.amount, anyone.rate.len, anyone.rate.idle_windows), (Some(1000), HOUR_MS, 2), "R-RATE-1");
+    assert_eq!(*anyone, OrgPolicy::default());
+    assert!(config.warnings().is_empty());
+}
+
+#[test]
+fn the_example_is_the_defaults_and_its_comments_are_valid() {
+    assert_eq!(good(Config::example()), Config::default());
+    let settings = |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).map(str::to_owned);
+    let full: Vec<_> =
+        Config::example().lines().map(|line| settings(line).unwrap_or_else(|| line.to_owned())).collect();
+    let config = good(&full.join("\n"));
+    assert_eq!(config.node, "n1");
+    let acme = policy(&config, "acme");
+    assert_eq!((acme.plan.as_str(), acme.rate.amount, acme.rate.len), ("pro", Some(20_000), MINUTE_MS));
+    assert_eq!(amounts(&acme, ""), [("quota/executions".into(), None)]);
+    assert_eq!(amounts(&acme, "workspace/ws_42"), [("budget/monthly".into(), Some(250_000_000))]);
+    for (name, ..) in FIELDS {
+        assert!(Config::example().contains(&format!("\n{name} = ")), "{name} is in the example");
+    }
+}
+
+#[test]
+fn limits_become_what_they_say() {
+    let config = good(
+        "[plans.free]\nexecutions = { calendar_month = 10_000, aligned_60m = 0, daily = 7 }\n\
+         compute = { calendar_month = \"4h\", hourly = 500 }\nspend = { hourly = 5000000, monthly = \"$12.50\" }\n\
+         bytes = { rolling_12h = { amount = 100, buffer = 10, shadow = true }, anchored_24h = \"unlimited\" }\n\
+         [defaults]\nplan = \"free\"\n",
+    );
+    let free = policy(&config, "anyone");
+    assert_eq!(free.plan, "free");
+    let named: Vec<_> = amounts(&free, "");
+    let expected = [
+        ("quota/bytes/rolling/12h", Some(100)),
+        ("budget/compute/hourly", Some(500)),
+        ("budget/executions/daily", Some(7)),
+        ("budget/hourly", Some(5_000_000)),
+        ("budget/monthly", Some(12_500_000)),
+        ("quota/bytes/anchored/1d", None),
+        ("quota/compute", Some(4 * HOUR_MS)),
+        ("quota/executions/aligned/1h", Some(0)),
+        ("quota/executions", Some(10_000)),
+    ];
+    let expected: Vec<_> = expected.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect();
+    let sorted = |mut list: Vec<(String, Option<u64>)>| {
+        list.sort();
+        list
+    };
+    assert_eq!(sorted(named), sorted(expected));
+    assert!(free.limits.is_sorted_by_key(|limit| !limit.is_budget()), "budgets before quotas");
+    let buffered = free.limits.iter().find(|limit| limit.buffer > 0).unwrap();
+    assert_eq!((buffered.buffer, buffered.shadow), (10, true));
+    assert!(config.warnings().is_empty());
+}
+
+#[test]
+fn an_org_replaces_what_its_plan_says_for_the_same_meter_and_window_only() {
+    let config = good(
+        "[rate]\namount = 9\n[plans.free]\nrate = { amount = 500, window = { aligned = \"10m\" } }\n\
+         spend = { hourly = 1, daily = 2 }\nscopes.\"workspace/*\" = { spend = { hourly = 3, daily = 4 } }\n\
+         scopes.\"workspace/x\" = { spend = { weekly = 5 } }\n\
+         [orgs.a]\nplan = \"free\"\nrate = { amount = 5000 }\nspend = { rolling_24h = \"unlimited\", weekly = 6 }\n\
+         scopes.\"workspace/*\" = { spend = { daily = 7 } }\n[orgs.b]\nplan = \"free\"\n",
+    );
+    let named = |list: &[(&str, Option<u64>)]| -> Vec<_> {
+        list.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect()
+    };
+    let a = policy(&config, "a");
+    assert_eq!((a.rate.amount, a.rate.len), (Some(5000), 10 * MINUTE_MS), "R-RATE-5");
+    let org = [("budget/hourly", Some(1)), ("budget/daily", None), ("budget/weekly", Some(6))];
+    assert_eq!(amounts(&a, ""), named(&org));
+    let prefixed = [("budget/hourly", Some(3)), ("budget/daily", Some(7))];
+    assert_eq!(amounts(&a, "workspace/w"), named(&prefixed));
+    assert_eq!(amounts(&a, "workspace/x"), named(&[("budget/weekly", Some(5))]));
+    assert!(amounts(&a, "account/k").is_empty());
+    let b = policy(&config, "b");
+    assert_eq!((b.plan.as_str(), b.rate.amount), ("free", Some(500)), "the plan by itself is unchanged");
+    assert_eq!(policy(&config, "c").rate.amount, Some(9), "no plan");
+}
+
+#[test]
+fn the_default_plan_is_of_every_org_that_names_none() {
+    let text = "[defaults]\nplan = \"free\"\n[plans.free]\nrate = { amount = 5 }\n[plans.pro]\n[orgs.a]\n\
+                rate = { window = { aligned = \"1m\" } }\n[orgs.b]\nplan = \"\"\n[orgs.c]\nplan = \"pro\"\n";
+    let config = good(text);
+    let plan = |org| (policy(&config, org).plan.clone(), policy(&config, org).rate.amount);
+    assert_eq!(plan("anyone"), ("free".into(), Some(5)));
+    assert_eq!(plan("a"), ("free".into(), Some(5)));
+    assert_eq!(policy(&config, "a").rate.len, MINUTE_MS);
+    assert_eq!(plan("b"), (String::new(), Some(1000)));
+    assert_eq!(plan("c"), ("pro".into(), Some(1000)));
+    assert_eq!(config.policies.listed().count(), 3);
+}
+
+#[test]
+fn unlisted_orgs_share_one_policy() {
+    let config = good("[plans.free]\nspend = { hourly = 1 }\n[orgs.a]\nplan = \"free\"\n[orgs.b]\nplan = \"free\"\n");
+    assert!(Arc::ptr_eq(&policy(&config, "x"), &policy(&config, "y")));
+    assert!(Arc::ptr_eq(&policy(&config, "a"), &policy(&config, "b")), "and so do orgs that add nothing to a plan");
+}
+
+#[test]
+fn variables_win_over_the_file_and_flags_over_both() {
+    let file =
+        file_of("[listen]\ngrpc = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\n[rate]\namount = 3\n[data]\ndir = \"/a\"\n");
+    let flags =
+        Overrides { data_dir: Some("/c".into()), grpc: Some("127.0.0.1:9".parse().unwrap()), ..Overrides::default() };
+    let pairs = [
+        ("TOLLGATE__LISTEN__GRPC", "127.0.0.1:5"),
+        ("TOLLGATE__LISTEN__HTTP", "127.0.0.1:6"),
+        ("TOLLGATE__RATE__AMOUNT", "5_000"),
+        ("TOLLGATE__DATA__DIR", "/b"),
+        ("TOLLGATE__RATE__WINDOW", "{ aligned = \"1m\" }"),
+        ("TOLLGATE__NODE__NAME", "42"),
+        ("TOLLGATE__ORGS__A__SPEND__HOURLY", "$5"),
+    ];
+    let config = load(Some(file.path()), variables(&pairs), flags).unwrap();
+    assert_eq!((config.listen.grpc.port(), config.listen.http.port()), (9, 6));
+    assert_eq!(config.data_dir, PathBuf::from("/c"));
+    assert_eq!(config.node, "42", "text, whatever else it could be");
+    let rate = policy(&config, "x").rate.clone();
+    assert_eq!((rate.amount, rate.len), (Some(5000), MINUTE_MS));
+    assert_eq!(amounts(&policy(&config, "a"), ""), [("budget/hourly".into(), Some(5_000_000))]);
+    let config = with_variables(&[("TOLLGATE__RATE__AMOUNT", "off"), ("TOLLGATE__DATA__DIR", "/b")]).unwrap();
+    assert_eq!((policy(&config, "x").rate.amount, config.data_dir), (None, PathBuf::from("/b")));
+}
+
+#[test]
+fn a_variable_means_the_name_in_the_file_that_differs_only_in_capitals() {
+    let file = file_of("[orgs.AcMe]\nrate = { amount = 1 }\n");
+    let pairs = [("TOLLGATE__ORGS__ACME__RATE__AMOUNT", "7"), ("TOLLGATE__ORGS__OTHER__RATE__AMOUNT", "8")];
+    let config = load(Some(file.path()), variables(&pairs), Overrides::default()).unwrap();
+    assert_eq!(policy(&config, "AcMe").rate.amount, Some(7));
+    assert_eq!(policy(&config, "other").rate.amount, Some(8));
+    assert_eq!(config.policies.listed().count(), 2);
+}
+
+#[test]
+fn a_reload_names_what_needs_a_restart() {
+    let old = good("");
+    let running = "[rate]\namount = 5\n[plans.free]\n[log]\nlevel = \"debug\"\n[bounds]\nidle_ms = 500\n";
+    assert_eq!(old.reload_diff(&good(running)), Vec::<String>::new());
+    assert_ne!(old.policies, good(running).policies);
+    let fixed = "[listen]\ngrpc = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\n[data]\ndir = \"x\"\n[durability]\n\
+                 write_behind_ms = 0\nwrite_behind_max = 1\n[node]\nname = \"a-name\"\n[log]\nformat = \"json\"\n\
+                 [bounds]\nconnections = 5\nmessage_bytes = 5000\n";
+    assert_eq!(
+        old.reload_diff(&good(fixed)),
+        [
+            "listen.grpc",
+            "listen.http",
+            "data.dir",
+            "durability.write_behind_ms",
+            "durability.write_behind_max",
+            "node.name",
+            "log.format",
+            "bounds.message_bytes",
+            "bounds.connections"
+        ]
+    );
+    for name in FIXED_BOUNDS {
+        assert!(FIELDS.iter().any(|(field, ..)| *field == name), "{name}");
+    }
+}
+
+#[test]
+fn the_largest_values_are_accepted() {
+    let config = good(&format!(
+        "[rate]\namount = {AMOUNT_MAX}\nwindow = {{ aligned = \"31d\" }}\n[defaults]\nplan = \"p\"\n[plans.p]\n\
+         spend = {{ monthly = \"$10000000000\" }}\n"
+    ));
+    let p = policy(&config, "x");
+    assert_eq!((p.rate.amount, p.rate.len), (Some(AMOUNT_MAX), 31 * DAY_MS));
+    assert_eq!(p.limits.first().unwrap().amount, Some(AMOUNT_MAX));
+}

@@ -1,0 +1,286 @@
+//! R-OPS-4: every mistake at once, each at its place, with what is allowed.
+
+use super::*;
+
+#[test]
+fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
+    for (text, expected) in [
+        (
+            "[listen]\ngrpc = \"localhost\"",
+            "t.toml:2:8: listen.grpc \"localhost\" is not allowed: an IP address and a port",
+        ),
+        ("listen.http = 7071", "t.toml:1:15: listen.http \"7071\" is not allowed: an IP address"),
+        (
+            "[listen]\nhttp = \"0.0.0.0:7070\"",
+            "t.toml:2:8: listen.http \"0.0.0.0:7070\" is not allowed: another port than",
+        ),
+        ("[listen]\npeer = \"127.0.0.1:1\"", "t.toml:2:1: listen.peer is not a known key: use one of grpc, http"),
+        ("[data]\ndir = \"\"", "t.toml:2:7: data.dir \"\" is not allowed: the path of a directory"),
+        (
+            "[durability]\nwrite_behind_ms = -1",
+            "t.toml:2:19: durability.write_behind_ms \"-1\" is not allowed: a whole number from 0 to 10000",
+        ),
+        ("[durability]\nwrite_behind_max = 0", "\"0\" is not allowed: a whole number from 1"),
+        (
+            "[rate]\namount = 0",
+            "t.toml:2:10: rate.amount \"0\" is not allowed: a whole number from 1 to 10000000000000000, or \"off\"",
+        ),
+        ("[rate]\namount = -5", "rate.amount \"-5\" is not allowed"),
+        ("[rate]\namount = 1.5", "rate.amount \"1.5\" is not allowed"),
+        ("[rate]\namount = \"1000\"", "rate.amount \"1000\" is not allowed"),
+        ("[rate]\namount = 99999999999999999999999999999999999999999999999", "is not allowed: a whole number from 1"),
+        (
+            "[rate]\nwindow = \"1h\"",
+            "t.toml:2:10: rate.window \"1h\" is not allowed: a section [rate.window] or a table { … }",
+        ),
+        (
+            "[rate]\nwindow = { rolling = \"1h\" }",
+            "t.toml:2:12: rate.window.rolling is not a known key: use one of aligned",
+        ),
+        (
+            "[rate]\nwindow = { aligned = \"40d\" }",
+            "rate.window.aligned \"40d\" is not allowed: whole seconds from 1s to 31d",
+        ),
+        ("[rate]\nidle_windows = 0", "rate.idle_windows \"0\" is not allowed"),
+        (
+            "[rate]\non_indeterminate = \"maybe\"",
+            "rate.on_indeterminate \"maybe\" is not allowed: \"allow\" or \"deny\"",
+        ),
+        (
+            "[rate]\namont = 5",
+            "t.toml:2:1: rate.amont is not a known key: use one of amount, window, idle_windows, on_indeterminate (did you mean amount?)",
+        ),
+        (
+            "[billing]\nprovider = \"none\"",
+            "t.toml:1:2: billing is not a known key: use one of listen, data, durability, rate, defaults, plans, orgs, bounds, node, log",
+        ),
+        ("rate = 5", "t.toml:1:8: rate \"5\" is not allowed: a section [rate] or a table { … }"),
+        ("[[plans]]\nx = 1", "plans \"[...]\" is not allowed: a section [plans]"),
+        (
+            "[defaults]\nplan = \"free\"",
+            "t.toml:2:8: defaults.plan \"free\" is not allowed: there is no [plans.NAME] section",
+        ),
+        (
+            "[plans.free]\n[defaults]\nplan = \"pro\"",
+            "t.toml:3:8: defaults.plan \"pro\" is not allowed: one of the plans free",
+        ),
+        ("[orgs.a]\nplan = 7", "t.toml:2:8: orgs.a.plan \"7\" is not allowed: the name of a plan"),
+        ("[plans.free]\n[orgs.a]\nplan = \"fre\"", "orgs.a.plan \"fre\" is not allowed: one of the plans free"),
+        ("[plans]\nfree = 5", "t.toml:2:8: plans.free \"5\" is not allowed: a section [plans.free]"),
+        ("[plans.\"a b\"]", "t.toml:1:8: plans \"a b\" is not allowed: a plan is called 1 to 64 characters"),
+        ("[orgs.\"a//b\"]", "t.toml:1:7: orgs \"a//b\" is not allowed: 1 to 128 characters"),
+        (
+            "[plans.free]\nmax_sessions = 1",
+            "t.toml:2:1: plans.free.max_sessions is not a known key: use one of rate, scopes, executions, spend, compute, bytes",
+        ),
+        ("[plans.free]\nspend = 5", "t.toml:2:9: plans.free.spend \"5\" is not allowed: a table of windows"),
+        (
+            "[plans.free]\n\"Spend!\" = { hourly = 1 }",
+            "t.toml:2:1: plans.free \"Spend!\" is not allowed: 1 to 64 characters of [a-z0-9_]",
+        ),
+        (
+            "[plans.free]\nrate = { amount = \"off\" }",
+            "t.toml:2:19: plans.free.rate.amount \"off\" is not allowed: a whole number from 1",
+        ),
+        ("[orgs.a]\nrate = { amount = 0 }", "orgs.a.rate.amount \"0\" is not allowed"),
+        (
+            "[orgs.a]\nrate = { idle_windows = 3 }",
+            "orgs.a.rate.idle_windows is not a known key: use one of amount, window",
+        ),
+        ("[orgs.a.scopes.\"\"]\n", "orgs.a.scopes \"\" is not allowed: a scope such as"),
+        ("[orgs.a.scopes.\"*/x\"]\n", "orgs.a.scopes \"*/x\" is not allowed"),
+        ("[orgs.a.scopes.w]\nrate = { amount = 5 }", "orgs.a.scopes.w.rate is not a known key: use one of executions"),
+        (
+            "[bounds]\nbatch_items = 0",
+            "t.toml:2:15: bounds.batch_items \"0\" is not allowed: a whole number from 1 to 10000",
+        ),
+        ("[bounds]\nbatch_item = 1", "(did you mean batch_items?)"),
+        (
+            "[node]\nname = \"a b\"",
+            "t.toml:2:8: node.name \"a b\" is not allowed: 1 to 64 characters of [A-Za-z0-9._-]",
+        ),
+        (
+            "[log]\nlevel = \"loud\"",
+            "log.level \"loud\" is not allowed: \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\"",
+        ),
+        ("[log]\nformat = true", "log.format \"true\" is not allowed: \"text\" or \"json\""),
+        ("\u{1f600} = 1", "t.toml:1:1: not TOML: "),
+        ("[log]\n\nlevel = \"info\"\nlevel = \"warn\"", "t.toml:4:1: not TOML: duplicate key"),
+        ("[log\n", "t.toml:1:5: not TOML: unclosed table"),
+    ] {
+        let shown = errors(text);
+        assert!(shown.contains(expected), "{text}\n  says: {shown}\n  want: {expected}");
+        assert_eq!(shown.lines().count(), 1, "one mistake, one line: {shown}");
+    }
+}
+
+#[test]
+fn a_limit_that_can_not_be_read_is_refused_never_no_limit() {
+    for (value, expected) in [
+        (
+            "spend = { hourly = -5 }",
+            "t.toml:2:20: plans.free.spend.hourly \"-5\" is not allowed: a whole number from 0 to 10000000000000000",
+        ),
+        ("spend = { hourly = 1.5 }", "plans.free.spend.hourly \"1.5\" is not allowed"),
+        ("spend = { hourly = \"$1.0000001\" }", "dollars with at most 6 decimals"),
+        ("spend = { hourly = \"4h\" }", "plans.free.spend.hourly \"4h\" is not allowed"),
+        ("executions = { daily = \"$5\" }", "plans.free.executions.daily \"$5\" is not allowed"),
+        ("executions = { daily = \"10\" }", "plans.free.executions.daily \"10\" is not allowed"),
+        ("executions = { daily = 10000000000000001 }", "is not allowed: a whole number from 0"),
+        ("compute = { daily = \"4 hours\" }", "a length such as \"30m\" or \"4h\""),
+        (
+            "spend = { hourley = 5 }",
+            "t.toml:2:11: plans.free.spend.hourley is not a known key: use one of hourly, daily, weekly, monthly, calendar_day, calendar_week, calendar_month, aligned_1h, anchored_24h, rolling_7d (did you mean hourly?)",
+        ),
+        (
+            "spend = { rolling_90s = 5 }",
+            "t.toml:2:11: plans.free.spend \"rolling_90s\" is not allowed: its length must be whole minutes up to 1h",
+        ),
+        ("spend = { rolling_90m = 5 }", "its length must be whole minutes up to 1h and whole hours"),
+        ("spend = { aligned_ = 5 }", "its length must be whole seconds from 1s to 31d"),
+        ("spend = { aligned_32d = 5 }", "its length must be whole seconds from 1s to 31d"),
+        ("spend = { anchored_0s = 5 }", "its length must be whole seconds from 1s to 31d"),
+        ("spend = { hourly = 5, rolling_60m = 6 }", "each window once; another key here means rolling/1h too"),
+        (
+            "spend = { hourly = { buffer = 5 } }",
+            "t.toml:2:11: plans.free.spend.hourly.amount is missing: a whole number",
+        ),
+        (
+            "spend = { hourly = { amount = 5, buffer = \"unlimited\" } }",
+            "spend.hourly.buffer \"unlimited\" is not allowed",
+        ),
+        ("spend = { hourly = { amount = 5, buffer = -1 } }", "spend.hourly.buffer \"-1\" is not allowed"),
+        ("spend = { hourly = { amount = 5, shadow = 1 } }", "spend.hourly.shadow \"1\" is not allowed: true or false"),
+        (
+            "spend = { hourly = { amount = 5, name = \"x\" } }",
+            "spend.hourly.name is not a known key: use one of amount, buffer, shadow",
+        ),
+        ("spend = { hourly = [5] }", "plans.free.spend.hourly \"[...]\" is not allowed"),
+        ("spend = { hourly = false }", "plans.free.spend.hourly \"false\" is not allowed"),
+    ] {
+        let shown = errors(&format!("[plans.free]\n{value}\n"));
+        assert!(shown.contains(expected), "R-BUD-2: {value}\n  says: {shown}\n  want: {expected}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+}
+
+#[test]
+fn ten_mistakes_are_ten_in_the_order_of_the_file() {
+    let text = "[listen]\ngrpc = 5\n[rate]\namount = 0\nwindows = 1\namount = 7\n[plans.free]\nspend = { hourly = -5, \
+                dayly = 3 }\nrate = { amount = 1.5 }\n[orgs.\"a b\"]\n[orgs.b]\nplan = \"free\"\nexempt = true\n[logs]\n\
+                level = 1\n[bounds]\nidle_ms = 1\n";
+    let found = check(text, "t.toml").unwrap_err();
+    let lines: Vec<_> = found
+        .mistakes()
+        .iter()
+        .map(|mistake| match mistake.place {
+            Place::Position { line, .. } => line,
+            _ => 0,
+        })
+        .collect();
+    assert_eq!(lines, [2, 4, 5, 6, 8, 8, 9, 10, 13, 14, 17], "{found}");
+    assert_eq!(found.len(), 11);
+    assert_eq!(found.to_string().lines().count(), found.len());
+}
+
+#[test]
+fn a_broken_line_is_one_mistake_and_hides_no_other() {
+    let shown =
+        errors("[plans.free]\nspend = { hourly = off }\ncompute = { daily = \"x\" }\n[orgs.a]\nplan = \"free\"\n");
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    assert!(shown.contains("t.toml:2:20: not TOML: "), "{shown}");
+    assert!(shown.contains("t.toml:3:21: plans.free.compute.daily \"x\""), "{shown}");
+    let unread = errors("[orgs.a]\nplan = \"free\"\namount 5\n[plans.free]\n");
+    assert_eq!(unread.lines().count(), 1, "the plan may stand behind the broken line: {unread}");
+}
+
+#[test]
+fn more_limits_than_a_scope_may_have_are_refused_where_they_meet() {
+    let windows = |from: usize, count: usize| -> String {
+        (from..from + count).map(|n| format!("aligned_{}s = 1", n + 1)).collect::<Vec<_>>().join(", ")
+    };
+    let plan = |count| format!("[plans.free]\nspend = {{ {} }}\n", windows(0, count));
+    good(&plan(LIMITS_PER_SCOPE));
+    let shown = errors(&plan(LIMITS_PER_SCOPE + 1));
+    assert!(shown.starts_with("t.toml:1:8: plans.free \"33 limits\" is not allowed: at most 32 limits"), "{shown}");
+    let org = format!("{}[orgs.a]\nplan = \"free\"\nspend = {{ {} }}\n", plan(30), windows(30, 3));
+    assert!(errors(&org).starts_with("t.toml:3:7: orgs.a \"33 limits\""), "{}", errors(&org));
+    good(&format!("{}[orgs.a]\nplan = \"free\"\nspend = {{ {} }}\n", plan(30), windows(28, 4)));
+}
+
+#[test]
+fn a_backstop_that_is_switched_off_is_one_warning() {
+    let config =
+        good("[rate]\nwindow = { aligned = \"1m\" }\non_indeterminate = \"deny\"\namount = \"off\"\n[orgs.a]\n");
+    assert_eq!(
+        policy(&config, "a").rate,
+        RateLimit { amount: None, len: MINUTE_MS, idle_windows: 2, on_indeterminate: OnIndeterminate::Deny }
+    );
+    assert_eq!(config.warnings().len(), 1, "R-PIPE-2: {:?}", config.warnings());
+    assert!(config.warnings()[0].starts_with("t.toml:4:10: rate.amount is \"off\""), "{:?}", config.warnings());
+}
+
+#[test]
+fn what_is_allowed_but_looks_wrong_is_a_warning() {
+    let config = good("[plans.free]\nexections = { daily = 5 }\ntokens = { daily = { amount = 5, buffer = 5 } }\n");
+    let shown = config.warnings().join("\n");
+    assert_eq!(config.warnings().len(), 2, "{shown}");
+    assert!(shown.contains("t.toml:2:1: plans.free.exections limits a meter of your own, not executions"), "{shown}");
+    assert!(shown.contains("plans.free.tokens.daily has a buffer of 5 on an amount of 5"), "{shown}");
+}
+
+#[test]
+fn mistakes_in_variables_name_the_variable() {
+    let deep = format!("TOLLGATE__{}", vec!["A"; 5000].join("__"));
+    for (pairs, expected) in [
+        (vec![("TOLLGATE__RATE__AMOUNT", "0")], "TOLLGATE__RATE__AMOUNT: rate.amount \"0\" is not allowed"),
+        (vec![("TOLLGATE__RATE__AMOUNT", "")], "TOLLGATE__RATE__AMOUNT: rate.amount \"\" is not allowed"),
+        (
+            vec![("TOLLGATE__RATE__AMONT", "5")],
+            "TOLLGATE__RATE__AMONT: rate.amont is not a known key: use one of amount",
+        ),
+        (vec![("TOLLGATE__RAT__AMOUNT", "5")], "TOLLGATE__RAT__AMOUNT: rat is not a known key: use one of listen"),
+        (vec![("TOLLGATE__RATE", "5")], "TOLLGATE__RATE: rate \"5\" is not allowed: a section"),
+        (vec![("TOLLGATE__", "5")], "TOLLGATE__: \"\" is not a known key"),
+        (
+            vec![("TOLLGATE__RATE__AMOUNT__X", "5"), ("TOLLGATE__RATE__AMOUNT", "6")],
+            "TOLLGATE__RATE__AMOUNT__X: rate.amount \"6\" is not allowed: a section",
+        ),
+        (
+            vec![("TOLLGATE__RATE__AMOUNT", "5"), ("TOLLGATE__RATE__amount", "6")],
+            "rate.amount \"6\" is not allowed: one variable only; TOLLGATE__RATE__AMOUNT sets it too",
+        ),
+        (
+            vec![("TOLLGATE__DATA__DIR", "/a\u{fffd}")],
+            "TOLLGATE__DATA__DIR: data.dir \"/a\\u{fffd}\" is not allowed: text in UTF-8",
+        ),
+        (vec![(deep.as_str(), "1")], "is not allowed: at most 8 names"),
+    ] {
+        let shown = with_variables(&pairs).unwrap_err().to_string();
+        assert!(shown.contains(expected), "{pairs:?}\n  says: {shown}\n  want: {expected}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+}
+
+#[test]
+fn mistakes_of_file_variables_and_flags_come_together() {
+    let file = file_of("[rate]\namount = 0\n");
+    let flags = Overrides { data_dir: Some(PathBuf::new()), ..Overrides::default() };
+    let shown = load(Some(file.path()), variables(&[("TOLLGATE__LOG__LEVEL", "x")]), flags).unwrap_err().to_string();
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), 3, "{shown}");
+    assert!(lines[0].contains(":2:10: rate.amount"), "{shown}");
+    assert!(lines[1].starts_with("TOLLGATE__LOG__LEVEL: log.level"), "{shown}");
+    assert!(lines[2].starts_with("--data-dir: data.dir"), "{shown}");
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_a_mistake_not_the_defaults() {
+    let nowhere = tempfile::tempdir().unwrap().path().join("none.toml");
+    let shown = load(Some(&nowhere), variables(&[]), Overrides::default()).unwrap_err().to_string();
+    assert!(shown.contains("none.toml: can not be read: "), "{shown}");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"a = \"\xff\"").unwrap();
+    let shown = load(Some(file.path()), variables(&[]), Overrides::default()).unwrap_err().to_string();
+    assert!(shown.contains("is not UTF-8 at byte 5"), "{shown}");
+}

@@ -1,0 +1,148 @@
+//! Single values: numbers, lengths, money, names, addresses. Exact, or refused; nothing is rounded.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use super::{
+    reader::Parsed,
+    tree::{Entry, Value},
+};
+use crate::{
+    bounds::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
+    domain::window::Millis,
+};
+
+/// The units of a length.
+const UNITS: [(char, Millis); 4] = [('s', SECOND_MS), ('m', MINUTE_MS), ('h', HOUR_MS), ('d', DAY_MS)];
+
+/// Digits behind the point of an amount in dollars: micro-USD.
+const USD_DIGITS: usize = 6;
+
+pub(super) fn whole(entry: &Entry, min: u64, max: u64) -> Parsed<u64> {
+    integer(entry)
+        .filter(|number| (min..=max).contains(number))
+        .ok_or_else(|| Cow::from(format!("a whole number from {min} to {max}")))
+}
+
+pub(super) fn whole_u32(entry: &Entry, min: u32, max: u32) -> Parsed<u32> {
+    let number = whole(entry, min.into(), max.into())?;
+    u32::try_from(number).map_err(|_| Cow::from(format!("a whole number from {min} to {max}")))
+}
+
+/// The number of an integer, where it has one that is not negative.
+pub(super) fn integer(entry: &Entry) -> Option<u64> {
+    match &entry.value {
+        Value::Integer(_, Some(number)) => u64::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn truth(entry: &Entry) -> Parsed<bool> {
+    match entry.value {
+        Value::Bool(value) => Ok(value),
+        _ => Err("true or false".into()),
+    }
+}
+
+/// One of a few names.
+pub(super) fn choice<T: Copy>(entry: &Entry, choices: &[(&str, T)]) -> Parsed<T> {
+    let chosen = entry.text().and_then(|text| choices.iter().find(|(name, _)| *name == text));
+    chosen.map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        Cow::from(names.join(" or "))
+    })
+}
+
+pub(super) fn address(entry: &Entry) -> Parsed<SocketAddr> {
+    let parsed = entry.text().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| "an IP address and a port, such as \"127.0.0.1:7070\" or \"[::]:7070\"".into())
+}
+
+/// What a node, a plan or anything else that an operator names may be called.
+pub(super) const NAME_RULE: &str = "1 to 64 characters of [A-Za-z0-9._-]";
+
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+pub(super) fn name(entry: &Entry) -> Parsed<String> {
+    entry.text().filter(|text| is_name(text)).map(str::to_owned).ok_or_else(|| NAME_RULE.into())
+}
+
+/// `30s`, `10m`, `1h`, `7d`.
+pub(super) fn length(text: &str) -> Option<Millis> {
+    let unit = text.chars().next_back()?;
+    let (_, unit_ms) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    digits(text.strip_suffix(unit)?)?.checked_mul(*unit_ms)
+}
+
+/// `$12.50` in micro-USD.
+pub(super) fn micro_usd(text: &str) -> Option<u64> {
+    let number = text.strip_prefix('$')?;
+    let (dollars, fraction) = number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
+    let micro = match fraction {
+        None => 0,
+        Some(part) if (1..=USD_DIGITS).contains(&part.len()) => digits(&format!("{part:0<USD_DIGITS$}"))?,
+        Some(_) => return None,
+    };
+    digits(dollars)?.checked_mul(1_000_000)?.checked_add(micro)
+}
+
+/// Decimal digits and nothing else: `parse` alone would take a sign.
+fn digits(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_exact_to_a_micro_dollar_or_refused() {
+        for (text, micro) in [
+            ("$0", Some(0)),
+            ("$100", Some(100_000_000)),
+            ("$12.50", Some(12_500_000)),
+            ("$0.000001", Some(1)),
+            ("$0.1", Some(100_000)),
+            ("$0.0000001", None),
+            ("$1.", None),
+            ("$.5", None),
+            ("$", None),
+            ("$-5", None),
+            ("$+5", None),
+            ("$ 5", None),
+            ("$1,000", None),
+            ("5", None),
+            ("$1e3", None),
+            ("$1.-5", None),
+            ("$99999999999999999999", None),
+            ("$18446744073709.551616", None),
+        ] {
+            assert_eq!(micro_usd(text), micro, "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_have_one_number_and_one_unit() {
+        for (text, len) in [
+            ("30s", Some(30_000)),
+            ("10m", Some(600_000)),
+            ("1h", Some(3_600_000)),
+            ("7d", Some(604_800_000)),
+            ("0s", Some(0)),
+            ("h", None),
+            ("1", None),
+            ("", None),
+            ("1.5h", None),
+            ("+1h", None),
+            ("1h30m", None),
+            ("1 h", None),
+            ("1w", None),
+            ("é", None),
+            ("18446744073709551615d", None),
+        ] {
+            assert_eq!(length(text), len, "{text}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Usage and holds of every (scope, meter) of an org: ledgers, the counters beside them, and the
+//! reservations that hold amounts.
+//!
+//! A charge counts in its scope and in the org, except in `account/*` and `pool/*`, which stand
+//! beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    command::LedgerView,
+    ids::{DecisionId, Meter, Scope},
+    ledger::{HourSlice, Ledger},
+    limit::{Limit, OrgPolicy},
+    rate::Counter,
+    rows::{ReservationRow, Row, RowKey},
+    table::Table,
+    window::{Millis, Window},
+};
+use crate::bounds::COUNTER_SLACK_MS;
+
+type LedgerKey = (Scope, Meter);
+type CounterKey = (Scope, Meter, Window);
+
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    ledgers: BTreeMap<LedgerKey, Ledger>,
+    counters: Table<CounterKey, Counter>,
+    reservations: Table<DecisionId, ReservationRow>,
+    /// (expiry, reservation), soonest first.
+    expiries: BTreeSet<(Millis, DecisionId)>,
+}
+
+/// The scopes in which a charge to `scope` counts.
+pub(super) fn charged_scopes(scope: &Scope) -> impl Iterator<Item = Scope> {
+    let org = (!scope.is_org() && scope.counts_for_org()).then(Scope::org);
+    std::iter::once(scope.clone()).chain(org)
+}
+
+impl Accounts {
+    pub(super) fn load(
+        slices: Vec<(Scope, Meter, HourSlice)>,
+        counters: Vec<(Scope, Meter, Window, Counter)>,
+        reservations: Vec<ReservationRow>,
+        now: Millis,
+    ) -> Self {
+        let mut by_ledger: BTreeMap<LedgerKey, Vec<HourSlice>> = BTreeMap::new();
+        for (scope, meter, slice) in slices {
+            by_ledger.entry((scope, meter)).or_default().push(slice);
+        }
+        let mut accounts = Self {
+            ledgers: by_ledger.into_iter().map(|(key, slices)| (key, Ledger::load(slices, now))).collect(),
+            counters: Table::load(counters.into_iter().map(|(s, m, w, counter)| ((s, m, w), counter))),
+            reservations: Table::load(reservations.iter().map(|row| (row.id, row.clone()))),
+            expiries: reservations.iter().map(|row| (row.expires_at, row.id)).collect(),
+        };
+        for row in &reservations {
+            accounts.hold(row);
+        }
+        accounts
+    }
+
+    /// What counts against `limit` of `scope` at `now`: used and reserved.
+    pub(super) fn usage(&mut self, scope: &Scope, limit: &Limit, now: Millis) -> (u64, u64) {
+        let ledger = self.ledgers.get_mut(&(scope.clone(), limit.meter.clone()));
+        let reserved = ledger.as_ref().map_or(0, |ledger| ledger.reserved);
+        if limit.window.is_counted() {
+            return (self.counter(scope, &limit.meter, limit.window, now).used, reserved);
+        }
+        (ledger.map_or(0, |ledger| ledger.used(limit.window, now)), reserved)
+    }
+
+    fn counter(&self, scope: &Scope, meter: &Meter, window: Window, now: Millis) -> Counter {
+        let record = self.counters.get(&(scope.clone(), meter.clone(), window)).copied();
+        let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
+        Counter::at(record, window, now, |start| ledger.map_or(0, |ledger| ledger.used_since(start, now)))
+    }
+
+    /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens.
+    /// `None` = never.
+    pub(super) fn fits_at(&mut self, scope: &Scope, limit: &Limit, asked: u64, now: Millis) -> Option<Millis> {
+        let amount = limit.amount?;
+        let usable = if asked == 0 { amount.checked_sub(1)? } else { amount.saturating_sub(limit.buffer) };
+        let free = usable.checked_sub(asked)?;
+        let (used, reserved) = self.usage(scope, limit, now);
+        let (target, holds_end) = match free.checked_sub(reserved) {
+            Some(target) => (target, now),
+            None => (free, self.last_expiry(scope, &limit.meter)?),
+        };
+        if used <= target {
+            return Some(holds_end);
+        }
+        let key = (scope.clone(), limit.meter.clone());
+        let falls = match limit.window {
+            Window::Rolling { .. } => self.ledgers.get_mut(&key)?.falls_to(limit.window, target, now),
+            _ => self.window_end(scope, limit, now),
+        };
+        falls.map(|at| at.max(holds_end))
+    }
+
+    /// End of the running window; `None` for a rolling one.
+    pub(super) fn window_end(&self, scope: &Scope, limit: &Limit, now: Millis) -> Option<Millis> {
+        let start = match limit.window {
+            Window::Anchored { .. } => self.counter(scope, &limit.meter, limit.window, now).start,
+            window => window.start(now),
+        };
+        limit.window.end(start)
+    }
+
+    fn last_expiry(&self, scope: &Scope, meter: &Meter) -> Option<Millis> {
+        let holds = |row: &ReservationRow| {
+            charged_scopes(&row.scope).any(|charged| charged == *scope)
+                && row.amounts.iter().any(|(held, _)| held == meter)
+        };
+        self.expiries.iter().rev().find(|(_, id)| self.reservations.get(id).is_some_and(holds)).map(|(at, _)| *at)
+    }
+
+    /// Books what happened, everywhere it counts.
+    pub(super) fn book(&mut self, policy: &OrgPolicy, scope: &Scope, meter: &Meter, amount: u64, now: Millis) {
+        if amount == 0 {
+            return;
+        }
+        for charged in charged_scopes(scope) {
+            let counted =
+                policy.limits_of(&charged).iter().filter(|limit| limit.meter == *meter && limit.window.is_counted());
+            for limit in counted {
+                let counter = self.counter(&charged, meter, limit.window, now);
+                let used = counter.used.saturating_add(amount);
+                self.counters.put((charged.clone(), meter.clone(), limit.window), Counter { used, ..counter });
+            }
+            self.ledgers.entry((charged, meter.clone())).or_default().add(now, amount);
+        }
+    }
+
+    pub(super) fn reserve(&mut self, row: ReservationRow) {
+        self.hold(&row);
+        self.expiries.insert((row.expires_at, row.id));
+        self.reservations.put(row.id, row);
+    }
+
+    /// Takes a reservation out and gives its amounts back.
+    pub(super) fn settle(&mut self, id: DecisionId) -> Option<ReservationRow> {
+        let row = self.reservations.remove(&id)?;
+        self.expiries.remove(&(row.expires_at, id));
+        self.each_held(&row, |ledger, amount| ledger.reserved = ledger.reserved.saturating_sub(amount));
+        Some(row)
+    }
+
+    pub(super) fn reservation_scope(&self, id: DecisionId) -> Option<Scope> {
+        self.reservations.get(&id).map(|row| row.scope.clone())
+    }
+
+    /// Moves an expiry later; an earlier one changes nothing. Answers the expiry in force.
+    pub(super) fn extend(&mut self, id: DecisionId, expires_at: Millis) -> Option<Millis> {
+        let mut row = self.reservations.get(&id)?.clone();
+        if expires_at > row.expires_at {
+            self.expiries.remove(&(row.expires_at, id));
+            self.expiries.insert((expires_at, id));
+            row.expires_at = expires_at;
+            self.reservations.put(id, row);
+            return Some(expires_at);
+        }
+        Some(row.expires_at)
+    }
+
+    /// The next reservation whose time is up.
+    pub(super) fn expired(&self, now: Millis) -> Option<DecisionId> {
+        self.expiries.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+    }
+
+    pub(super) fn next_expiry(&self) -> Option<Millis> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    fn hold(&mut self, row: &ReservationRow) {
+        self.each_held(row, |ledger, amount| ledger.reserved = ledger.reserved.saturating_add(amount));
+    }
+
+    fn each_held(&mut self, row: &ReservationRow, mut change: impl FnMut(&mut Ledger, u64)) {
+        for (meter, amount) in &row.amounts {
+            for charged in charged_scopes(&row.scope) {
+                change(self.ledgers.entry((charged, meter.clone())).or_default(), *amount);
+            }
+        }
+    }
+
+    /// How many ledgers a call on `scope` with these meters would add.
+    pub(super) fn new_ledgers<'a>(&self, scope: &Scope, meters: impl Iterator<Item = &'a Meter>) -> usize {
+        let missing = |meter: &Meter| {
+            charged_scopes(scope)
+                .filter(|charged| !self.ledgers.contains_key(&(charged.clone(), meter.clone())))
+                .count()
+        };
+        meters.map(missing).sum()
+    }
+
+    pub(super) fn ledger_count(&self) -> usize {
+        self.ledgers.len()
+    }
+
+    pub(super) fn reservation_count(&self) -> usize {
+        self.reservations.len()
+    }
+
+    /// Removes what no window can see any more.
+    pub(super) fn purge(&mut self, now: Millis) {
+        for ledger in self.ledgers.values_mut() {
+            ledger.roll_up(now);
+            ledger.purge(now);
+        }
+        self.counters.purge(|(_, _, window), counter| Self::counter_dies_at(*window, *counter) <= now);
+    }
+
+    fn counter_dies_at(window: Window, counter: Counter) -> Millis {
+        window.end(counter.start).unwrap_or(counter.start).saturating_add(COUNTER_SLACK_MS)
+    }
+
+    pub(super) fn next_purge(&self) -> Option<Millis> {
+        let counters = self.counters.iter().map(|((_, _, window), counter)| Self::counter_dies_at(*window, *counter));
+        self.ledgers.values().filter_map(Ledger::next_purge).chain(counters).chain(self.next_expiry()).min()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ledgers.values().all(Ledger::is_empty) && self.counters.is_empty() && self.reservations.is_empty()
+    }
+
+    /// Changed rows, as puts and deletions.
+    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        for ((scope, meter), ledger) in &mut self.ledgers {
+            for (start, slice) in ledger.take_dirty() {
+                let (scope, meter) = (scope.clone(), meter.clone());
+                match slice {
+                    Some(slice) => puts.push(Row::Slice { scope, meter, slice }),
+                    None => dels.push(RowKey::Slice { scope, meter, start }),
+                }
+            }
+        }
+        self.ledgers.retain(|_, ledger| !ledger.is_empty());
+        for ((scope, meter, window), counter) in self.counters.take_dirty() {
+            match counter {
+                Some(counter) => puts.push(Row::Counter { scope, meter, window, counter }),
+                None => dels.push(RowKey::Counter { scope, meter, window }),
+            }
+        }
+        for (id, row) in self.reservations.take_dirty() {
+            match row {
+                Some(row) => puts.push(Row::Reservation(row)),
+                None => dels.push(RowKey::Reservation { id }),
+            }
+        }
+    }
+
+    pub(super) fn ledger_views(&self) -> Vec<LedgerView> {
+        let view = |((scope, meter), ledger): (&LedgerKey, &Ledger)| LedgerView {
+            scope: scope.clone(),
+            meter: meter.clone(),
+            hours: ledger.hours().cloned().collect(),
+            reserved: ledger.reserved,
+        };
+        self.ledgers.iter().map(view).collect()
+    }
+
+    pub(super) fn counter_views(&self) -> Vec<(Scope, Meter, Window, Counter)> {
+        self.counters.iter().map(|((s, m, w), counter)| (s.clone(), m.clone(), *w, *counter)).collect()
+    }
+
+    pub(super) fn reservation_views(&self) -> Vec<ReservationRow> {
+        self.reservations.iter().map(|(_, row)| row.clone()).collect()
+    }
+}

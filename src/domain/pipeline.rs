@@ -1,0 +1,292 @@
+//! The gates in their order: freeze → rate backstop → budgets and quotas → balance → reserve.
+//!
+//! Cheapest first, the remote call last. Evaluating changes nothing; the caller charges what was
+//! admitted. A gate answers three ways: it lets pass, it denies what is known to be exhausted, or
+//! it could not be evaluated, and then its policy decides and the answer says so.
+//!
+//! ```text
+//! pre-counted and reserved   admit iff used + reserved + asked <= amount - buffer
+//! nothing asked of a meter   admit iff used + reserved < amount
+//! ```
+
+use std::sync::{Arc, LazyLock};
+
+use chrono::DateTime;
+
+use super::{
+    accounts::Accounts,
+    command::{Acquire, BalanceVerdict},
+    decision::{Cause, Code, FailOpen, Gate, LimitView},
+    ids::{Meter, Reason, Scope},
+    limit::{Limit, OnIndeterminate, OrgPolicy},
+    rate::RateRecord,
+    window::{Length, Millis, Window},
+};
+use crate::bounds::SECOND_MS;
+
+static RATE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("rate"));
+static CALLS: LazyLock<Option<Meter>> = LazyLock::new(|| Meter::parse("meter", "calls").ok());
+
+/// One limit with what is asked of it.
+#[derive(Debug)]
+struct Check<'p> {
+    scope: Scope,
+    limit: &'p Limit,
+    used: u64,
+    reserved: u64,
+    cost: u64,
+    hold: u64,
+    limiting: bool,
+}
+
+impl Check<'_> {
+    fn asked(&self) -> u64 {
+        self.cost.saturating_add(self.hold)
+    }
+
+    fn admits(&self) -> bool {
+        let Some(amount) = self.limit.amount else { return true };
+        let taken = self.used.saturating_add(self.reserved);
+        match self.asked() {
+            0 => taken < amount,
+            asked => taken.saturating_add(asked) <= amount.saturating_sub(self.limit.buffer),
+        }
+    }
+
+    fn code(&self) -> Code {
+        if self.limit.is_budget() { Code::BudgetExceeded } else { Code::QuotaExceeded }
+    }
+}
+
+/// Why a call is denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Denial {
+    pub(super) gate: Gate,
+    pub(super) code: Code,
+    pub(super) retry_after: Millis,
+    pub(super) message: String,
+}
+
+/// What the gates said, with nothing changed yet.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) denial: Option<Denial>,
+    pub(super) fail_open: Vec<FailOpen>,
+    /// As they will stand: after the charge where it is admitted.
+    pub(super) limits: Vec<LimitView>,
+}
+
+/// What the gates look at.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) policy: &'a OrgPolicy,
+    pub(super) frozen: Option<&'a Reason>,
+    /// As it stands now.
+    pub(super) rate: RateRecord,
+    pub(super) store_fault: bool,
+    /// False for a peek, which neither charges nor counts as blocked.
+    pub(super) counts: bool,
+    pub(super) now: Millis,
+}
+
+/// `None`: the billing provider has to be asked first.
+pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>) -> Option<Verdict> {
+    let mut checks = checks(accounts, ask, facts);
+    let mut fail_open = Vec::new();
+    let mut denial = freeze_gate(facts);
+    if denial.is_none() || ask.explain {
+        denial = denial.or(rate_gate(facts, &mut fail_open));
+    }
+    if denial.is_none() || ask.explain {
+        let budgets = budget_gate(accounts, &mut checks, facts.now);
+        denial = denial.or(budgets);
+    }
+    if facts.policy.balance_required && (denial.is_none() || ask.explain) {
+        let balance = balance_gate(ask.balance?, facts.policy, &mut fail_open);
+        denial = denial.or(balance);
+    }
+    let limits = views(accounts, &checks, facts, denial.as_ref());
+    Some(Verdict { denial, fail_open, limits })
+}
+
+/// Every limit of the scope and of the org, with what this call asks of it.
+fn checks<'p>(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'p>) -> Vec<Check<'p>> {
+    let asked = |amounts: &[(Meter, u64)], meter: &Meter, counts: bool| {
+        amounts.iter().find(|(asked, _)| counts && asked == meter).map_or(0, |(_, amount)| *amount)
+    };
+    let org = (Scope::org(), ask.scope.counts_for_org());
+    let scope = (!ask.scope.is_org()).then(|| (ask.scope.clone(), true));
+    let mut checks = Vec::new();
+    for (scope, counts) in std::iter::once(org).chain(scope) {
+        for limit in facts.policy.limits_of(&scope) {
+            let (used, reserved) = accounts.usage(&scope, limit, facts.now);
+            let cost = asked(&ask.cost, &limit.meter, counts);
+            let hold = asked(&ask.reserve, &limit.meter, counts);
+            checks.push(Check { scope: scope.clone(), limit, used, reserved, cost, hold, limiting: false });
+        }
+    }
+    checks
+}
+
+fn freeze_gate(facts: &Facts<'_>) -> Option<Denial> {
+    let reason = facts.frozen?;
+    let why = if reason.as_str().is_empty() { String::new() } else { format!(": {reason}") };
+    let message =
+        format!("An operator has frozen this org{why}. Running executions may resume; new ones wait for the operator.");
+    Some(Denial { gate: Gate::Freeze, code: Code::Frozen, retry_after: 0, message })
+}
+
+fn rate_gate(facts: &Facts<'_>, fail_open: &mut Vec<FailOpen>) -> Option<Denial> {
+    let amount = facts.policy.rate.amount?;
+    let record = facts.rate;
+    if record.count >= amount {
+        let wait = record.window_end().saturating_sub(facts.now);
+        let message = format!(
+            "Rate backstop reached: {} of {amount} calls in {}. This guards against abuse and is not your plan's quota; \
+             it resets at {} (in {} s). Slow down, or ask the operator to raise `rate` for this org.",
+            record.count,
+            Length(record.len),
+            iso(record.window_end()),
+            wait.div_ceil(SECOND_MS),
+        );
+        return Some(Denial { gate: Gate::Rate, code: Code::RateLimited, retry_after: wait, message });
+    }
+    if facts.store_fault {
+        return indeterminate(Gate::Rate, Cause::StoreFault, facts.policy.rate.on_indeterminate, fail_open);
+    }
+    None
+}
+
+fn budget_gate(accounts: &mut Accounts, checks: &mut [Check<'_>], now: Millis) -> Option<Denial> {
+    let mut latest: Option<Millis> = Some(0);
+    let mut tightest: Option<(i128, usize)> = None;
+    for (index, check) in checks.iter_mut().enumerate() {
+        if check.limit.shadow || check.admits() {
+            continue;
+        }
+        check.limiting = true;
+        let fits = accounts.fits_at(&check.scope, check.limit, check.asked(), now);
+        latest = latest.zip(fits).map(|(a, b)| a.max(b));
+        let left =
+            i128::from(check.limit.amount.unwrap_or(u64::MAX)) - i128::from(check.used) - i128::from(check.reserved);
+        if tightest.is_none_or(|(least, _)| left < least) {
+            tightest = Some((left, index));
+        }
+    }
+    let check = checks.get(tightest?.1)?;
+    Some(Denial {
+        gate: Gate::Budgets,
+        code: check.code(),
+        retry_after: latest.map_or(0, |at| at.saturating_sub(now)),
+        message: budget_message(check, latest),
+    })
+}
+
+fn budget_message(check: &Check<'_>, resets_at: Option<Millis>) -> String {
+    let limit = check.limit;
+    let of = if check.scope.is_org() { "this org".into() } else { format!("scope {}", check.scope) };
+    let kind = if limit.is_budget() { "Budget" } else { "Quota" };
+    let held = if check.reserved > 0 { format!(" and {} reserved", check.reserved) } else { String::new() };
+    let buffer = if limit.buffer > 0 { format!(" less a buffer of {}", limit.buffer) } else { String::new() };
+    let when = resets_at
+        .map_or("It will not fit while this limit stands".into(), |at| format!("It fits again at {}", iso(at)));
+    format!(
+        "{kind} {} of {of} is exceeded: {} used{held}, {} asked, limit {}{buffer} {} per {}. {when}.",
+        limit.name,
+        check.used,
+        check.asked(),
+        limit.amount.unwrap_or(0),
+        limit.meter,
+        limit.window,
+    )
+}
+
+fn balance_gate(verdict: BalanceVerdict, policy: &OrgPolicy, fail_open: &mut Vec<FailOpen>) -> Option<Denial> {
+    match verdict {
+        BalanceVerdict::Allowed => None,
+        BalanceVerdict::Exhausted => Some(Denial {
+            gate: Gate::Balance,
+            code: Code::BalanceExhausted,
+            retry_after: 0,
+            message: "The plan's included executions are used up.".into(),
+        }),
+        BalanceVerdict::Unknown(cause) => {
+            indeterminate(Gate::Balance, cause, policy.on_balance_indeterminate, fail_open)
+        }
+    }
+}
+
+/// A gate that could not be evaluated: its policy decides, and every allow is flagged.
+fn indeterminate(gate: Gate, cause: Cause, policy: OnIndeterminate, fail_open: &mut Vec<FailOpen>) -> Option<Denial> {
+    match policy {
+        OnIndeterminate::Allow => {
+            fail_open.push(FailOpen { gate, cause });
+            None
+        }
+        OnIndeterminate::Deny => Some(Denial {
+            gate,
+            code: Code::Indeterminate,
+            retry_after: SECOND_MS,
+            message: format!(
+                "Gate {} could not be evaluated ({}), and its policy is to deny.",
+                gate.name(),
+                cause.name()
+            ),
+        }),
+    }
+}
+
+fn views(accounts: &mut Accounts, checks: &[Check<'_>], facts: &Facts<'_>, denial: Option<&Denial>) -> Vec<LimitView> {
+    let charged = denial.is_none() && facts.counts;
+    let mut views = Vec::with_capacity(checks.len() + 1);
+    views.extend(rate_view(facts, denial));
+    for check in checks {
+        let limit = check.limit;
+        let resets_at = match limit.window {
+            Window::Rolling { .. } => accounts.fits_at(&check.scope, limit, check.asked(), facts.now),
+            _ if limit.amount.is_some_and(|amount| check.asked() > amount.saturating_sub(limit.buffer)) => None,
+            _ => accounts.window_end(&check.scope, limit, facts.now),
+        };
+        views.push(LimitView {
+            name: limit.name.clone(),
+            scope: check.scope.clone(),
+            meter: limit.meter.clone(),
+            window: limit.window,
+            amount: limit.amount,
+            buffer: limit.buffer,
+            used: check.used.saturating_add(if charged { check.cost } else { 0 }),
+            reserved: check.reserved.saturating_add(if charged { check.hold } else { 0 }),
+            resets_at,
+            limiting: check.limiting,
+            shadow: limit.shadow,
+            blocked: 0,
+        });
+    }
+    views
+}
+
+fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>) -> Option<LimitView> {
+    let rate = &facts.policy.rate;
+    let blocks = facts.counts && denial.is_some_and(|denial| denial.gate != Gate::Freeze);
+    Some(LimitView {
+        name: RATE.clone(),
+        scope: Scope::org(),
+        meter: CALLS.clone()?,
+        window: Window::Aligned { len: rate.len },
+        amount: rate.amount,
+        buffer: 0,
+        used: facts.rate.count.saturating_add(u64::from(denial.is_none() && facts.counts)),
+        reserved: 0,
+        resets_at: Some(facts.rate.window_end()),
+        limiting: denial.is_some_and(|denial| denial.gate == Gate::Rate),
+        shadow: false,
+        blocked: facts.rate.blocked.saturating_add(u64::from(blocks)),
+    })
+}
+
+/// `2026-11-22T09:00:00Z`.
+fn iso(at: Millis) -> String {
+    let seconds = i64::try_from(at / SECOND_MS).unwrap_or(0);
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(|| at.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}

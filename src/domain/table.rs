@@ -1,0 +1,71 @@
+//! A map that knows which of its rows the store has not seen yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug)]
+pub(super) struct Table<K, V> {
+    rows: BTreeMap<K, V>,
+    dirty: BTreeSet<K>,
+}
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), dirty: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Table<K, V> {
+    /// Rows as stored.
+    pub(super) fn load(rows: impl IntoIterator<Item = (K, V)>) -> Self {
+        Self { rows: rows.into_iter().collect(), dirty: BTreeSet::new() }
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.rows.get(key)
+    }
+
+    pub(super) fn put(&mut self, key: K, value: V) {
+        self.dirty.insert(key.clone());
+        self.rows.insert(key, value);
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        let old = self.rows.remove(key)?;
+        self.dirty.insert(key.clone());
+        Some(old)
+    }
+
+    /// Removes every row that `dead` names.
+    pub(super) fn purge(&mut self, mut dead: impl FnMut(&K, &V) -> bool) {
+        let dirty = &mut self.dirty;
+        self.rows.retain(|key, value| {
+            let gone = dead(key, value);
+            if gone {
+                dirty.insert(key.clone());
+            }
+            !gone
+        });
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.iter()
+    }
+
+    pub(super) fn last_key(&self) -> Option<&K> {
+        self.rows.last_key_value().map(|(key, _)| key)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Rows changed since the last call; `None` where the row is gone.
+    pub(super) fn take_dirty(&mut self) -> Vec<(K, Option<V>)> {
+        let dirty = std::mem::take(&mut self.dirty);
+        dirty.into_iter().map(|key| (key.clone(), self.rows.get(&key).cloned())).collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! `tollgate.admin.v1.AdminService`.
+
+use tonic::{Request, Response, Status};
+
+use super::Front;
+use crate::{
+    domain::command::Reply,
+    error::ServiceError,
+    wire::{
+        admin::v1::{self as admin, admin_service_server::AdminService},
+        answers, requests,
+    },
+};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl AdminService for Front {
+    async fn list_orgs(&self, request: Request<admin::ListOrgsRequest>) -> Answer<admin::ListOrgsResponse> {
+        self.answer("ListOrgs", request, |request, _| async move {
+            let (size, after) = requests::page(&request)?;
+            let orgs = self.0.list(after.as_ref(), size).await?;
+            let full = orgs.len() == size;
+            let next = orgs.last().filter(|_| full).map(|(org, _)| org.to_string()).unwrap_or_default();
+            Ok(admin::ListOrgsResponse {
+                orgs: orgs.into_iter().map(answers::summary).collect(),
+                next_page_token: next,
+            })
+        })
+        .await
+    }
+
+    async fn get_org(&self, request: Request<admin::GetOrgRequest>) -> Answer<admin::GetOrgResponse> {
+        self.answer("GetOrg", request, |request, deadline| async move {
+            let org = requests::org(&request.org)?;
+            Ok(answers::snapshot(self.0.inspect(&org, deadline).await?, &org))
+        })
+        .await
+    }
+
+    async fn purge_org(&self, request: Request<admin::PurgeOrgRequest>) -> Answer<admin::PurgeOrgResponse> {
+        self.answer("PurgeOrg", request, |request, deadline| async move {
+            let (org, command) = requests::purge(&request)?;
+            match self.0.operate(&org, command, deadline).await? {
+                Reply::Purged { existed } => Ok(admin::PurgeOrgResponse { existed }),
+                _ => Err(ServiceError::Interrupted),
+            }
+        })
+        .await
+    }
+
+    async fn freeze(&self, request: Request<admin::FreezeRequest>) -> Answer<admin::FreezeResponse> {
+        self.answer("Freeze", request, |request, deadline| async move {
+            let (org, command) = requests::freeze(&request)?;
+            match self.0.operate(&org, command, deadline).await? {
+                Reply::Frozen { was_frozen, replayed } => Ok(admin::FreezeResponse { replayed, was_frozen }),
+                _ => Err(ServiceError::Interrupted),
+            }
+        })
+        .await
+    }
+
+    async fn unfreeze(&self, request: Request<admin::UnfreezeRequest>) -> Answer<admin::UnfreezeResponse> {
+        self.answer("Unfreeze", request, |request, deadline| async move {
+            let (org, command) = requests::unfreeze(&request)?;
+            match self.0.operate(&org, command, deadline).await? {
+                Reply::Frozen { was_frozen, replayed } => Ok(admin::UnfreezeResponse { replayed, was_frozen }),
+                _ => Err(ServiceError::Interrupted),
+            }
+        })
+        .await
+    }
+
+    async fn get_node(&self, request: Request<admin::GetNodeRequest>) -> Answer<admin::GetNodeResponse> {
+        self.answer("GetNode", request, |_, _| async move {
+            let view = self.0.view();
+            let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            Ok(admin::GetNodeResponse {
+                node: view.node,
+                version: env!("CARGO_PKG_VERSION").into(),
+                health: view.health,
+                store: view.store.into(),
+                started_at_ms: int(view.started_at),
+                now_ms: int(view.now),
+                clock: view.clock,
+                resident_orgs: i64::try_from(view.resident).unwrap_or(i64::MAX),
+                in_flight: view.in_flight.into(),
+                commit_group: int(view.groups),
+                write_behind_ms: int(view.write_behind.0),
+                write_behind_max: int(view.write_behind.1),
+                bounds: view.bounds.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+                config_generation: int(view.generation),
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,251 @@
+//! `tollgate.v1.GateService`.
+
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt, stream};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Front;
+use crate::{
+    domain::command::{Command, Reply},
+    error::ServiceError,
+    service::{Ask, Deadline, Service},
+    wire::{
+        answers, requests, status,
+        v1::{self, gate_service_server::GateService},
+    },
+};
+
+/// Items of a stream that are taken up together, and how many such groups are decided at once.
+const STREAM_CHUNK: usize = 256;
+const STREAM_GROUPS: usize = 64;
+
+type Answer<T> = Result<Response<T>, Status>;
+type Item = Result<v1::AcquireResponse, ServiceError>;
+
+#[tonic::async_trait]
+impl GateService for Front {
+    async fn acquire(&self, request: Request<v1::AcquireRequest>) -> Answer<v1::AcquireResponse> {
+        self.answer("Acquire", request, |request, deadline| async move {
+            let (org, acquire) = requests::acquire(&request)?;
+            let decision = self.0.acquire(Ask { org, acquire }, deadline).await?;
+            Ok(answers::decision(decision, self.0.node()))
+        })
+        .await
+    }
+
+    async fn acquire_batch(&self, request: Request<v1::AcquireBatchRequest>) -> Answer<v1::AcquireBatchResponse> {
+        self.answer("AcquireBatch", request, |request, deadline| async move {
+            requests::batch(&request.items, self.0.orgs().rules().bounds.batch_items)?;
+            let mut results: Vec<Option<Item>> = request.items.iter().map(|_| None).collect();
+            let mut decided = self.decide_many(request.items, deadline);
+            while let Some((position, item)) = decided.next().await {
+                results[position] = Some(item);
+            }
+            let results = results.into_iter().map(|item| batch_result(item.unwrap_or(Err(ServiceError::Interrupted))));
+            Ok(v1::AcquireBatchResponse { results: results.collect() })
+        })
+        .await
+    }
+
+    type AcquireStreamStream = Pin<Box<dyn Stream<Item = Result<v1::AcquireStreamResponse, Status>> + Send>>;
+
+    /// Takes up what has arrived, decides it by org, and answers as each group is decided.
+    async fn acquire_stream(
+        &self,
+        request: Request<Streaming<v1::AcquireStreamRequest>>,
+    ) -> Answer<Self::AcquireStreamStream> {
+        let front = self.clone();
+        let chunks = request.into_inner().ready_chunks(STREAM_CHUNK).take_until(self.0.closing().cancelled_owned());
+        let answers = chunks.flat_map_unordered(STREAM_GROUPS, move |chunk| front.clone().decide_chunk(chunk));
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
+        self.answer("Commit", request, |request, deadline| async move {
+            let replayed = self.settled(requests::commit(&request)?, deadline).await?;
+            Ok(v1::CommitResponse { replayed })
+        })
+        .await
+    }
+
+    async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
+        self.answer("Release", request, |request, deadline| async move {
+            let replayed = self.settled(requests::release(&request)?, deadline).await?;
+            Ok(v1::ReleaseResponse { replayed })
+        })
+        .await
+    }
+
+    async fn extend(&self, request: Request<v1::ExtendRequest>) -> Answer<v1::ExtendResponse> {
+        self.answer("Extend", request, |request, deadline| async move {
+            let (org, command) = requests::extend(&request)?;
+            match self.0.settle(&org, command, deadline).await? {
+                Reply::Extended { expires_at, replayed } => {
+                    Ok(v1::ExtendResponse { replayed, expires_at_ms: expires_at.try_into().unwrap_or(i64::MAX) })
+                }
+                _ => Err(ServiceError::Interrupted),
+            }
+        })
+        .await
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Answer<v1::ResumeResponse> {
+        self.answer("Resume", request, |request, deadline| async move {
+            let (org, command) = requests::resume(&request)?;
+            let (continuations, replayed) = self.0.resume(&org, command, deadline).await;
+            let counted = continuations > 0;
+            Ok(v1::ResumeResponse { continuations: continuations.try_into().unwrap_or(i64::MAX), counted, replayed })
+        })
+        .await
+    }
+
+    async fn record(&self, request: Request<v1::RecordRequest>) -> Answer<v1::RecordResponse> {
+        self.answer("Record", request, |request, deadline| async move {
+            let (org, command) = requests::record(&request)?;
+            match self.0.settle(&org, command, deadline).await? {
+                Reply::Recorded { replayed } => Ok(v1::RecordResponse { replayed }),
+                _ => Err(ServiceError::Interrupted),
+            }
+        })
+        .await
+    }
+
+    async fn report_cumulative(
+        &self,
+        request: Request<v1::ReportCumulativeRequest>,
+    ) -> Answer<v1::ReportCumulativeResponse> {
+        self.answer("ReportCumulative", request, |request, deadline| async move {
+            let (org, command) = requests::report_cumulative(&request)?;
+            match self.0.settle(&org, command, deadline).await? {
+                Reply::Reported { increment, reset, disputed, replayed } => Ok(v1::ReportCumulativeResponse {
+                    increment: increment.try_into().unwrap_or(i64::MAX),
+                    reset_detected: reset,
+                    disputed: disputed.try_into().unwrap_or(i64::MAX),
+                    replayed,
+                }),
+                _ => Err(ServiceError::Interrupted),
+            }
+        })
+        .await
+    }
+
+    async fn get_status(&self, request: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
+        self.answer("GetStatus", request, |request, deadline| self.status_of(request, deadline)).await
+    }
+
+    async fn batch_get_status(
+        &self,
+        request: Request<v1::BatchGetStatusRequest>,
+    ) -> Answer<v1::BatchGetStatusResponse> {
+        self.answer("BatchGetStatus", request, |request, deadline| async move {
+            requests::batch(&request.items, self.0.orgs().rules().bounds.batch_items)?;
+            let statuses =
+                stream::iter(request.items).map(|item| self.status_of(item, deadline)).buffered(STREAM_GROUPS);
+            let results = statuses.map(status_result).collect().await;
+            Ok(v1::BatchGetStatusResponse { results })
+        })
+        .await
+    }
+}
+
+impl Front {
+    async fn settled(
+        &self,
+        (org, command): (crate::domain::ids::OrgId, Command),
+        deadline: Deadline,
+    ) -> Result<bool, ServiceError> {
+        match self.0.settle(&org, command, deadline).await? {
+            Reply::Settled { replayed } => Ok(replayed),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    async fn status_of(
+        &self,
+        request: v1::GetStatusRequest,
+        deadline: Deadline,
+    ) -> Result<v1::GetStatusResponse, ServiceError> {
+        let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
+        let status = self.0.status(&org, scope.clone(), deadline).await?;
+        Ok(answers::status(status, &org, &scope))
+    }
+
+    /// Decides many Acquires, each alone; answers carry their position and come as they are decided.
+    fn decide_many(
+        &self,
+        items: Vec<v1::AcquireRequest>,
+        deadline: Deadline,
+    ) -> impl Stream<Item = (usize, Item)> + Unpin + Send + use<> {
+        let (mut refused, mut positions, mut asks) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, item) in items.iter().enumerate() {
+            match requests::acquire(item) {
+                Ok((org, acquire)) => {
+                    positions.push(position);
+                    asks.push(Ask { org, acquire });
+                }
+                Err(error) => refused.push((position, Err(ServiceError::Input(error)))),
+            }
+        }
+        let front = self.clone();
+        let groups = Service::grouped(asks).into_iter().map(move |(org, members, asks)| {
+            let (front, members) = (front.clone(), members.iter().map(|member| positions[*member]).collect::<Vec<_>>());
+            async move {
+                let decided = front.0.decide(&org, asks, deadline).await;
+                let answers =
+                    decided.into_iter().map(|item| item.map(|decision| answers::decision(decision, front.0.node())));
+                stream::iter(members.into_iter().zip(answers.collect::<Vec<_>>()))
+            }
+        });
+        let decided = groups.collect::<stream::FuturesUnordered<_>>().flatten();
+        Box::pin(stream::iter(refused).chain(decided))
+    }
+
+    /// One chunk of a stream: tags go back with the answers; a broken stream ends it.
+    fn decide_chunk(
+        self,
+        chunk: Vec<Result<v1::AcquireStreamRequest, Status>>,
+    ) -> impl Stream<Item = Result<v1::AcquireStreamResponse, Status>> + Unpin + Send {
+        let (mut tags, mut items, mut broken) = (Vec::new(), Vec::new(), None);
+        for received in chunk {
+            match received {
+                Ok(request) => {
+                    tags.push(request.tag);
+                    items.push(request.acquire.unwrap_or_default());
+                }
+                Err(status) => broken = Some(Err(status)),
+            }
+        }
+        let deadline = self.0.deadline(None);
+        let decided =
+            self.decide_many(items, deadline).map(move |(position, item)| Ok(stream_result(tags[position], item)));
+        Box::pin(decided.chain(stream::iter(broken)))
+    }
+}
+
+fn stream_result(tag: u64, item: Item) -> v1::AcquireStreamResponse {
+    use v1::acquire_stream_response::Result as Outcome;
+    let outcome = match item {
+        Ok(decision) => Outcome::Decision(decision),
+        Err(error) => Outcome::Error(status::to_item(&error)),
+    };
+    v1::AcquireStreamResponse { tag, result: Some(outcome) }
+}
+
+fn batch_result(item: Item) -> v1::AcquireBatchResult {
+    use v1::acquire_batch_result::Result as Outcome;
+    let outcome = match item {
+        Ok(decision) => Outcome::Decision(decision),
+        Err(error) => Outcome::Error(status::to_item(&error)),
+    };
+    v1::AcquireBatchResult { result: Some(outcome) }
+}
+
+fn status_result(item: Result<v1::GetStatusResponse, ServiceError>) -> v1::BatchGetStatusResult {
+    use v1::batch_get_status_result::Result as Outcome;
+    let outcome = match item {
+        Ok(status) => Outcome::Status(status),
+        Err(error) => Outcome::Error(status::to_item(&error)),
+    };
+    v1::BatchGetStatusResult { result: Some(outcome) }
+}

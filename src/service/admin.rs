@@ -1,0 +1,105 @@
+//! What operators ask: status without consuming, everything kept of an org, and the few writes.
+//! Every write is logged with what it changed.
+
+use crate::{
+    actors::admission::Lane,
+    bounds::{Bounds, FIELDS},
+    domain::{
+        command::{Command, Reply, Snapshot, Status},
+        ids::{OrgId, Scope},
+        rows::Head,
+        window::Millis,
+    },
+};
+
+use super::{Deadline, Service};
+use crate::error::ServiceError;
+
+/// This node as it stands.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    pub node: String,
+    pub health: String,
+    pub store: &'static str,
+    pub started_at: Millis,
+    pub now: Millis,
+    pub clock: String,
+    pub resident: usize,
+    pub in_flight: u32,
+    pub groups: u64,
+    /// Milliseconds, and unflushed admissions per org.
+    pub write_behind: (u64, u64),
+    pub bounds: Vec<(&'static str, u32)>,
+    pub generation: u64,
+}
+
+impl Service {
+    pub async fn status(&self, org: &OrgId, scope: Scope, deadline: Deadline) -> Result<Status, ServiceError> {
+        match self.orgs.call_one(org, Command::Status { scope }, Lane::Admit, deadline.at).await? {
+            Reply::Status(status) => Ok(*status),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    pub async fn inspect(&self, org: &OrgId, deadline: Deadline) -> Result<Snapshot, ServiceError> {
+        match self.orgs.call_one(org, Command::Inspect, Lane::Admit, deadline.at).await? {
+            Reply::Inspected(Some(snapshot)) => Ok(*snapshot),
+            Reply::Inspected(None) => Err(ServiceError::UnknownOrg(org.clone())),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    pub async fn list(&self, after: Option<&OrgId>, max: usize) -> Result<Vec<(OrgId, Head)>, ServiceError> {
+        self.store.list(after, max).await.map_err(ServiceError::Store)
+    }
+
+    /// Freeze, Unfreeze, Purge.
+    pub async fn operate(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Reply, ServiceError> {
+        let what = format!("{command:?}");
+        let reply = self.orgs.call_one(org, command, Lane::Admit, deadline.at).await?;
+        tracing::info!(target: "tollgate::audit", %org, command = what, outcome = ?reply, "operator");
+        Ok(reply)
+    }
+
+    pub fn view(&self) -> NodeView {
+        let rules = self.orgs.rules();
+        let mut bounds: Bounds = rules.bounds.clone();
+        NodeView {
+            node: self.node.clone(),
+            health: self.health(),
+            store: self.store.kind(),
+            started_at: self.started_at,
+            now: self.clock.now(),
+            clock: self.clock.state().to_string(),
+            resident: self.orgs.resident(),
+            in_flight: self.orgs.in_flight(),
+            groups: self.store.groups(),
+            write_behind: self.orgs.write_behind(),
+            bounds: FIELDS.iter().map(|(name, field, _, _)| (*name, *field(&mut bounds))).collect(),
+            generation: rules.generation,
+        }
+    }
+
+    /// `serving`, `draining`, or what is wrong.
+    pub fn health(&self) -> String {
+        match &*self.store.fault().borrow() {
+            Some(fault) => fault.to_string(),
+            None if self.is_draining() => "draining".into(),
+            None => "serving".into(),
+        }
+    }
+
+    pub fn is_serving(&self) -> bool {
+        self.store.fault().borrow().is_none() && !self.is_draining()
+    }
+
+    pub fn readings(&self) -> crate::telemetry::Readings {
+        crate::telemetry::Readings {
+            resident: self.orgs.resident(),
+            in_flight: self.orgs.in_flight(),
+            crashes: self.orgs.crashes(),
+            clock_steady: self.clock.state() == crate::domain::service_time::ClockState::Steady,
+            serving: self.is_serving(),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What happens after admission: settle, resume, record, report. All of it is about executions that
+//! already run, so it has a lane of its own and is served while the node drains.
+
+use crate::{
+    actors::admission::Lane,
+    domain::{
+        command::{Command, Reply},
+        ids::OrgId,
+    },
+};
+
+use super::{Deadline, Service};
+use crate::error::ServiceError;
+
+impl Service {
+    /// Commit, Release, Extend, Record, ReportCumulative: durable, or an error.
+    pub async fn settle(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Reply, ServiceError> {
+        if let Command::Record { decision: None, .. } = &command {
+            self.metrics.unguarded_record();
+            tracing::warn!(%org, "usage was recorded that no decision preceded");
+        }
+        Ok(self.orgs.call_one(org, command, Lane::Settle, deadline.at).await?)
+    }
+
+    /// Never denied: whatever keeps it from being counted, the execution goes on. Answers the
+    /// number of continuations, 0 where it was not counted, and whether it is a replay.
+    pub async fn resume(&self, org: &OrgId, command: Command, deadline: Deadline) -> (u64, bool) {
+        let reply = self.orgs.call_one(org, command, Lane::Settle, deadline.at).await;
+        let (continuations, replayed) = match reply {
+            Ok(Reply::Resumed { continuations, replayed }) => (continuations, replayed),
+            _ => (0, false),
+        };
+        if continuations == 0 {
+            self.metrics.uncounted_resume();
+        }
+        if continuations >= u64::from(self.orgs.rules().bounds.continuation_alarm) && !replayed {
+            self.metrics.unusual_continuations();
+            tracing::warn!(%org, continuations, "an execution was resumed unusually often");
+        }
+        (continuations, replayed)
+    }
+}

@@ -1,0 +1,204 @@
+//! What a node tells about itself: Prometheus metrics and structured logs.
+//!
+//! No metric carries an org: the number of series does not grow with tenants.
+
+use std::{fmt, io::IsTerminal, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
+
+use crate::domain::decision::{Decision, FailOpen};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    code: &'static str,
+    gate: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailOpenLabels {
+    gate: &'static str,
+    cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RpcLabels {
+    rpc: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ErrorLabels {
+    rpc: &'static str,
+    reason: &'static str,
+}
+
+/// Seconds: from a tenth of a millisecond to the decision budget.
+const LATENCY: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+const GROUP: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0, 4096.0];
+
+type Latencies = Family<RpcLabels, Histogram, fn() -> Histogram>;
+
+/// Every metric of one node. Not global, so that several nodes fit one process.
+pub struct Metrics {
+    registry: Registry,
+    decisions: Family<DecisionLabels, Counter>,
+    replays: Counter,
+    fail_open: Family<FailOpenLabels, Counter>,
+    emergency_denials: Counter,
+    latency: Latencies,
+    errors: Family<ErrorLabels, Counter>,
+    unguarded: Counter,
+    uncounted_resumes: Counter,
+    unusual_continuations: Counter,
+    group_writes: Histogram,
+    group_seconds: Histogram,
+    store_faults: Counter,
+    resident: Gauge,
+    in_flight: Gauge,
+    crashes: Gauge,
+    clock_unsteady: Gauge,
+    serving: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// Numbers read when asked for, not counted as they happen.
+#[derive(Debug, Clone, Copy)]
+pub struct Readings {
+    pub resident: usize,
+    pub in_flight: u32,
+    pub crashes: u64,
+    pub clock_steady: bool,
+    pub serving: bool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let latency: fn() -> Histogram = || Histogram::new(LATENCY);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tollgate"),
+            decisions: Family::default(),
+            replays: Counter::default(),
+            fail_open: Family::default(),
+            emergency_denials: Counter::default(),
+            latency: Family::new_with_constructor(latency),
+            errors: Family::default(),
+            unguarded: Counter::default(),
+            uncounted_resumes: Counter::default(),
+            unusual_continuations: Counter::default(),
+            group_writes: Histogram::new(GROUP),
+            group_seconds: Histogram::new(LATENCY),
+            store_faults: Counter::default(),
+            resident: Gauge::default(),
+            in_flight: Gauge::default(),
+            crashes: Gauge::default(),
+            clock_unsteady: Gauge::default(),
+            serving: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("decisions", "Decisions by code and deciding gate", self.decisions.clone());
+        r.register("replays", "Answers given again to a known request id", self.replays.clone());
+        r.register("fail_open", "Gates let through unevaluated, by gate and cause", self.fail_open.clone());
+        r.register("emergency_denials", "Denials by the emergency cap", self.emergency_denials.clone());
+        r.register("rpc_seconds", "Time to answer, by rpc", self.latency.clone());
+        r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
+        r.register("unguarded_records", "Record calls that name no decision", self.unguarded.clone());
+        r.register("resumes_uncounted", "Resume calls served uncounted", self.uncounted_resumes.clone());
+        r.register("continuations_unusual", "Resume calls past the alarm", self.unusual_continuations.clone());
+        r.register("commit_group_writes", "Org commits per commit group", self.group_writes.clone());
+        r.register("commit_group_seconds", "Time to make a commit group durable", self.group_seconds.clone());
+        r.register("store_faults", "Store faults", self.store_faults.clone());
+        r.register("resident_orgs", "Orgs in memory", self.resident.clone());
+        r.register("calls_in_flight", "Calls in flight", self.in_flight.clone());
+        r.register("actor_crashes", "Org actors that crashed since start", self.crashes.clone());
+        r.register("clock_unsteady", "1 while the wall clock is behind or not believed", self.clock_unsteady.clone());
+        r.register("serving", "1 while health is SERVING", self.serving.clone());
+    }
+
+    pub fn decided(&self, decision: &Decision) {
+        if decision.replayed {
+            self.replays.inc();
+            return;
+        }
+        let gate = decision.gate.map_or("none", crate::domain::decision::Gate::name);
+        self.decisions.get_or_create(&DecisionLabels { code: decision.code.name(), gate }).inc();
+        decision.fail_open.iter().for_each(|open| self.failed_open(*open));
+    }
+
+    fn failed_open(&self, open: FailOpen) {
+        let labels = FailOpenLabels { gate: open.gate.name(), cause: open.cause.name() };
+        self.fail_open.get_or_create(&labels).inc();
+    }
+
+    pub fn emergency_denial(&self) {
+        self.emergency_denials.inc();
+    }
+
+    pub fn answered(&self, rpc: &'static str, took: Duration) {
+        self.latency.get_or_create(&RpcLabels { rpc }).observe(took.as_secs_f64());
+    }
+
+    pub fn failed(&self, rpc: &'static str, reason: &'static str) {
+        self.errors.get_or_create(&ErrorLabels { rpc, reason }).inc();
+    }
+
+    pub fn unguarded_record(&self) {
+        self.unguarded.inc();
+    }
+
+    pub fn uncounted_resume(&self) {
+        self.uncounted_resumes.inc();
+    }
+
+    pub fn unusual_continuations(&self) {
+        self.unusual_continuations.inc();
+    }
+
+    pub fn committed(&self, writes: u64, took: Duration) {
+        // Exact below 2^53, far above any group.
+        self.group_writes.observe(u32::try_from(writes).map_or(f64::MAX, f64::from));
+        self.group_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn store_fault(&self) {
+        self.store_faults.inc();
+    }
+
+    /// The OpenMetrics text of everything.
+    pub fn render(&self, now: Readings) -> String {
+        self.resident.set(i64::try_from(now.resident).unwrap_or(i64::MAX));
+        self.in_flight.set(i64::from(now.in_flight));
+        self.crashes.set(i64::try_from(now.crashes).unwrap_or(i64::MAX));
+        self.clock_unsteady.set(i64::from(!now.clock_steady));
+        self.serving.set(i64::from(now.serving));
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# metrics could not be written: {error}\n"),
+        }
+    }
+}
+
+/// Logs to stderr, as text or as one JSON object a line. `RUST_LOG` overrides `level`.
+pub fn init_logging(level: &str, json: bool) -> Result<(), String> {
+    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level)).map_err(|e| e.to_string())?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let logs = logs.with_ansi(std::io::stderr().is_terminal());
+    let installed = if json { logs.json().try_init() } else { logs.try_init() };
+    installed.map_err(|error| error.to_string())
+}

@@ -1,0 +1,232 @@
+//! Domain → proto.
+
+use std::collections::HashMap;
+
+use super::{admin::v1 as admin, v1};
+use crate::bounds::MINUTE_MS;
+use crate::domain::{
+    command::{Amounts, LedgerView, Snapshot, Status},
+    decision::{Code, Decision, LimitView},
+    ids::{Meter, OrgId, Scope},
+    ledger::HourSlice,
+    rows::Head,
+    window::Millis,
+};
+
+/// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn code(code: Code) -> v1::DecisionCode {
+    match code {
+        Code::Allowed => v1::DecisionCode::Allowed,
+        Code::RateLimited => v1::DecisionCode::RateLimited,
+        Code::BalanceExhausted => v1::DecisionCode::BalanceExhausted,
+        Code::BudgetExceeded => v1::DecisionCode::BudgetExceeded,
+        Code::QuotaExceeded => v1::DecisionCode::QuotaExceeded,
+        Code::SessionLimitReached => v1::DecisionCode::SessionLimitReached,
+        Code::AccountsExhausted => v1::DecisionCode::AccountsExhausted,
+        Code::Frozen => v1::DecisionCode::Frozen,
+        Code::Indeterminate => v1::DecisionCode::Indeterminate,
+    }
+}
+
+pub fn decision(decision: Decision, node: &str) -> v1::AcquireResponse {
+    let fail_open = decision
+        .fail_open
+        .iter()
+        .map(|open| v1::FailOpen { gate: open.gate.name().into(), cause: open.cause.name().into() });
+    let status = if decision.allowed { 200 } else { decision.code.http_status() };
+    v1::AcquireResponse {
+        allowed: decision.allowed,
+        code: code(decision.code).into(),
+        decision_id: decision.id.map(|id| id.to_string()).unwrap_or_default(),
+        retry_after_ms: int(decision.retry_after),
+        http_status_hint: status.into(),
+        fail_open: fail_open.collect(),
+        reservation_id: decision.hold.map(|hold| hold.id.to_string()).unwrap_or_default(),
+        reservation_expires_at_ms: int(decision.hold.map_or(0, |hold| hold.expires_at)),
+        replayed: decision.replayed,
+        node: node.into(),
+        limits: decision.limits.into_iter().map(limit).collect(),
+        message: decision.message,
+    }
+}
+
+fn limit(view: LimitView) -> v1::Limit {
+    v1::Limit {
+        remaining: view.remaining().unwrap_or(0),
+        exhausted: view.exhausted(),
+        name: view.name.to_string(),
+        scope: view.scope.to_string(),
+        meter: view.meter.to_string(),
+        window: view.window.to_string(),
+        unlimited: view.amount.is_none(),
+        amount: int(view.amount.unwrap_or(0)),
+        used: int(view.used),
+        reserved: int(view.reserved),
+        resets_at_ms: int(view.resets_at.unwrap_or(0)),
+        limiting: view.limiting,
+        buffer: int(view.buffer),
+        shadow: view.shadow,
+        blocked: int(view.blocked),
+    }
+}
+
+pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusResponse {
+    let decision = status.decision;
+    v1::GetStatusResponse {
+        org: org.to_string(),
+        scope: scope.to_string(),
+        allowed: decision.allowed,
+        code: code(decision.code).into(),
+        message: decision.message,
+        retry_after_ms: int(decision.retry_after),
+        limits: decision.limits.into_iter().map(limit).collect(),
+        frozen: status.frozen,
+        plan: status.plan,
+    }
+}
+
+/// The rolling `spend` limits of exactly this scope, with the number that is enforced.
+pub fn budget(status: Status, org: &OrgId, scope: &Scope) -> v1::Budget {
+    let mut periods = HashMap::new();
+    for spent in status.spent {
+        let of_period = |view: &&LimitView| {
+            view.scope == *scope && view.meter == Meter::spend() && view.window.period() == Some(spent.period)
+        };
+        let limit = status.decision.limits.iter().find(of_period);
+        let period = v1::BudgetPeriod {
+            limit: limit.and_then(|view| view.amount).map(int),
+            spend: int(spent.used),
+            remaining: limit.and_then(LimitView::remaining),
+            reserved: int(spent.reserved),
+        };
+        periods.insert(spent.period.to_owned(), period);
+    }
+    let monthly = periods.get("monthly").copied().unwrap_or_default();
+    v1::Budget {
+        org: org.to_string(),
+        scope: scope.to_string(),
+        periods,
+        budget_limit: monthly.limit,
+        monthly_spend: monthly.spend,
+        budget_remaining: monthly.remaining,
+    }
+}
+
+pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
+    admin::OrgSummary {
+        org: org.to_string(),
+        frozen: head.frozen.is_some(),
+        sequence: int(head.seq),
+        last_change_at_ms: int(head.last_at),
+    }
+}
+
+pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
+    let at = |at: Option<Millis>| int(at.unwrap_or(0));
+    admin::GetOrgResponse {
+        org: org.to_string(),
+        plan: snapshot.plan,
+        frozen: snapshot.frozen.is_some(),
+        freeze_reason: snapshot.frozen.map(|reason| reason.to_string()).unwrap_or_default(),
+        rate: snapshot.rate.map(|rate| admin::RateRecord {
+            window_id: int(rate.window_id),
+            window_length_ms: int(rate.len),
+            count: int(rate.count),
+            blocked: int(rate.blocked),
+        }),
+        limits: snapshot.limits.into_iter().map(limit).collect(),
+        ledgers: snapshot.ledgers.into_iter().map(ledger).collect(),
+        counters: snapshot
+            .counters
+            .into_iter()
+            .map(|(scope, meter, window, counter)| admin::Counter {
+                scope: scope.to_string(),
+                meter: meter.to_string(),
+                window: window.to_string(),
+                start_ms: int(counter.start),
+                used: int(counter.used),
+            })
+            .collect(),
+        reservations: snapshot
+            .reservations
+            .into_iter()
+            .map(|row| admin::Reservation {
+                reservation_id: row.id.to_string(),
+                scope: row.scope.to_string(),
+                amounts: amounts(&row.amounts),
+                expires_at_ms: int(row.expires_at),
+            })
+            .collect(),
+        baselines: snapshot
+            .baselines
+            .into_iter()
+            .map(|row| admin::Baseline {
+                scope: row.scope.to_string(),
+                source: row.source.to_string(),
+                meter: row.meter.to_string(),
+                incarnation: row.incarnation.to_string(),
+                total: int(row.total),
+            })
+            .collect(),
+        executions: snapshot
+            .executions
+            .into_iter()
+            .map(|row| admin::Execution {
+                execution_id: row.id.to_string(),
+                continuations: int(row.continuations),
+                last_seen_at_ms: int(row.last_seen),
+                admitted: row.admitted,
+            })
+            .collect(),
+        disputed: snapshot
+            .disputed
+            .into_iter()
+            .map(|row| admin::Disputed {
+                scope: row.scope.to_string(),
+                source: row.source.to_string(),
+                meter: row.meter.to_string(),
+                amount: int(row.amount),
+                at_ms: int(row.at),
+            })
+            .collect(),
+        timers: Some(admin::Timers {
+            wake_at_ms: at(snapshot.wake_at),
+            rate_purge_at_ms: at(snapshot.rate_purge_at),
+            next_expiry_at_ms: at(snapshot.next_expiry_at),
+        }),
+        sequence: int(snapshot.seq),
+        journal_from_sequence: int(snapshot.journal_from),
+        remembered_request_ids: i64::try_from(snapshot.remembered).unwrap_or(i64::MAX),
+        request_ids_evicted: int(snapshot.evicted),
+        admitted_total: int(snapshot.admitted_total),
+    }
+}
+
+fn ledger(view: LedgerView) -> admin::Ledger {
+    admin::Ledger {
+        scope: view.scope.to_string(),
+        meter: view.meter.to_string(),
+        hours: view.hours.iter().map(hour).collect(),
+        reserved: int(view.reserved),
+    }
+}
+
+fn hour(slice: &HourSlice) -> admin::HourSlice {
+    let minute = |(minute, amount): &(u8, u64)| admin::MinuteSlice {
+        start_ms: int(slice.start + u64::from(*minute) * MINUTE_MS),
+        amount: int(*amount),
+    };
+    admin::HourSlice {
+        start_ms: int(slice.start),
+        total: int(slice.total),
+        minutes: slice.minutes.iter().map(minute).collect(),
+    }
+}
+
+fn amounts(amounts: &Amounts) -> Vec<v1::Amount> {
+    amounts.iter().map(|(meter, amount)| v1::Amount { meter: meter.to_string(), amount: int(*amount) }).collect()
+}

@@ -1,0 +1,248 @@
+//! Proto → domain. What gets past here is valid; what does not names the field, its value and what
+//! is allowed.
+
+use prost::Message;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{admin::v1 as admin, v1};
+use crate::{
+    bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_DEFAULT_MS, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
+    domain::{
+        command::{Acquire, Amounts, Command, Idempotency, Mode, ReportCumulative},
+        ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
+        window::Millis,
+    },
+    error::InputError,
+};
+
+type Parsed<T> = Result<T, InputError>;
+
+pub fn org(text: &str) -> Parsed<OrgId> {
+    OrgId::parse("org", text)
+}
+
+pub fn scope(text: &str) -> Parsed<Scope> {
+    Scope::parse("scope", text)
+}
+
+pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Box<Acquire>)> {
+    Plane::parse("plane", &request.plane)?;
+    let mut cost = amounts("cost", &request.cost)?;
+    if request.cost.is_empty() {
+        cost.push((Meter::executions(), 1));
+    }
+    let reserve = amounts("reserve", &request.reserve)?;
+    let reservation_ttl = match request.reservation_ttl_ms {
+        0 => RESERVATION_TTL_DEFAULT_MS,
+        given => ttl("reservation_ttl_ms", given)?,
+    };
+    let acquire = Acquire {
+        scope: scope(&request.scope)?,
+        idempotency: optional_id(&request.request_id, request)?,
+        cost,
+        reserve,
+        reservation_ttl,
+        mode: mode(request.mode)?,
+        explain: request.explain,
+        with_pause: with_pause(request.operation)?,
+        balance: None,
+    };
+    Ok((org(&request.org)?, Box::new(acquire)))
+}
+
+pub fn commit(request: &v1::CommitRequest) -> Parsed<(OrgId, Command)> {
+    let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
+    let actual = amounts("actual", &request.actual)?;
+    let idempotency = required_id(&request.request_id, request)?;
+    Ok((org(&request.org)?, Command::Commit { reservation, actual, idempotency }))
+}
+
+pub fn release(request: &v1::ReleaseRequest) -> Parsed<(OrgId, Command)> {
+    let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
+    let idempotency = required_id(&request.request_id, request)?;
+    Ok((org(&request.org)?, Command::Release { reservation, idempotency }))
+}
+
+pub fn extend(request: &v1::ExtendRequest) -> Parsed<(OrgId, Command)> {
+    let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
+    let idempotency = required_id(&request.request_id, request)?;
+    let ttl = ttl("ttl_ms", request.ttl_ms)?;
+    Ok((org(&request.org)?, Command::Extend { reservation, ttl, idempotency }))
+}
+
+pub fn resume(request: &v1::ResumeRequest) -> Parsed<(OrgId, Command)> {
+    let execution = ExecutionId::parse("execution_id", &request.execution_id)?;
+    let idempotency = optional_id(&request.request_id, request)?;
+    Ok((org(&request.org)?, Command::Resume { execution, idempotency }))
+}
+
+pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Command)> {
+    let usage = amounts("usage", &request.usage)?;
+    if usage.is_empty() {
+        return Err(InputError::new("usage", "", "1 to 16 amounts"));
+    }
+    let decision = match request.decision_id.as_str() {
+        "" => None,
+        text => Some(DecisionId::parse("decision_id", text)?),
+    };
+    let idempotency = required_id(&request.request_id, request)?;
+    Ok((org(&request.org)?, Command::Record { scope: scope(&request.scope)?, usage, decision, idempotency }))
+}
+
+pub fn report_cumulative(request: &v1::ReportCumulativeRequest) -> Parsed<(OrgId, Command)> {
+    let total = u64::try_from(request.total).map_err(|_| InputError::new("total", request.total, "0 or more"))?;
+    let report = ReportCumulative {
+        scope: scope(&request.scope)?,
+        source: Source::parse("source", &request.source)?,
+        incarnation: Incarnation::parse("incarnation", &request.incarnation)?,
+        meter: Meter::parse("meter", &request.meter)?,
+        total,
+        idempotency: required_id(&request.request_id, request)?,
+    };
+    Ok((org(&request.org)?, Command::ReportCumulative(Box::new(report))))
+}
+
+pub fn freeze(request: &admin::FreezeRequest) -> Parsed<(OrgId, Command)> {
+    let reason = Reason::parse("reason", &request.reason)?;
+    let idempotency = required_id(&request.request_id, request)?;
+    Ok((org(&request.org)?, Command::Freeze { reason, idempotency }))
+}
+
+pub fn unfreeze(request: &admin::UnfreezeRequest) -> Parsed<(OrgId, Command)> {
+    let idempotency = required_id(&request.request_id, request)?;
+    Ok((org(&request.org)?, Command::Unfreeze { idempotency }))
+}
+
+/// A purge forgets request ids as well, so the id only has to be well formed; repeating it is
+/// harmless.
+pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, Command)> {
+    RequestId::parse("request_id", &request.request_id)?;
+    Ok((org(&request.org)?, Command::Purge))
+}
+
+/// Page size and the org to go on behind.
+pub fn page(request: &admin::ListOrgsRequest) -> Parsed<(usize, Option<OrgId>)> {
+    let size = match request.page_size {
+        0 => 100,
+        given @ 1..=1000 => usize::try_from(given).unwrap_or(100),
+        given => return Err(InputError::new("page_size", given, "1 to 1000, or 0 for 100")),
+    };
+    let after = match request.page_token.as_str() {
+        "" => None,
+        token => Some(OrgId::parse("page_token", token)?),
+    };
+    Ok((size, after))
+}
+
+/// A batch within its bound.
+pub fn batch<T>(items: &[T], max: u32) -> Parsed<()> {
+    if items.is_empty() || items.len() > max as usize {
+        return Err(InputError::new("items", items.len(), format!("1 to {max} items")));
+    }
+    Ok(())
+}
+
+fn amounts(field: &str, given: &[v1::Amount]) -> Parsed<Amounts> {
+    if given.len() > METERS_PER_CALL {
+        return Err(InputError::new(field, format!("{} amounts", given.len()), "at most 16 amounts"));
+    }
+    let mut amounts = Amounts::with_capacity(given.len());
+    for (index, item) in given.iter().enumerate() {
+        let at = || format!("{field}[{index}]");
+        let meter = Meter::parse("meter", &item.meter).map_err(|error| error.within(at()))?;
+        if amounts.iter().any(|(other, _)| *other == meter) {
+            return Err(InputError::new("meter", &item.meter, "each meter at most once").within(at()));
+        }
+        let amount = u64::try_from(item.amount).ok().filter(|amount| *amount <= AMOUNT_MAX);
+        let amount =
+            amount.ok_or_else(|| InputError::new("amount", item.amount, "0 to 10000000000000000").within(at()))?;
+        amounts.push((meter, amount));
+    }
+    Ok(amounts)
+}
+
+fn ttl(field: &str, given: i64) -> Parsed<Millis> {
+    let allowed = RESERVATION_TTL_MIN_MS..=RESERVATION_TTL_MAX_MS;
+    let ttl = u64::try_from(given).ok().filter(|ttl| allowed.contains(ttl));
+    ttl.ok_or_else(|| InputError::new(field, given, "1000 to 86400000 milliseconds"))
+}
+
+fn mode(given: i32) -> Parsed<Mode> {
+    match v1::Mode::try_from(given) {
+        Ok(v1::Mode::Unspecified | v1::Mode::Normal) => Ok(Mode::Normal),
+        Ok(v1::Mode::CheckOnly) => Ok(Mode::CheckOnly),
+        Ok(v1::Mode::Shadow) => Ok(Mode::Shadow),
+        Err(_) => Err(InputError::new("mode", given, "MODE_NORMAL, MODE_CHECK_ONLY or MODE_SHADOW")),
+    }
+}
+
+fn with_pause(given: i32) -> Parsed<bool> {
+    match v1::Operation::try_from(given) {
+        Ok(v1::Operation::Unspecified | v1::Operation::Execute) => Ok(false),
+        Ok(v1::Operation::ExecuteWithPause) => Ok(true),
+        Err(_) => Err(InputError::new("operation", given, "OPERATION_EXECUTE or OPERATION_EXECUTE_WITH_PAUSE")),
+    }
+}
+
+/// The id with a fingerprint of the whole request, by which another body under the same id shows.
+fn required_id(id: &str, request: &impl Message) -> Parsed<Idempotency> {
+    let id = RequestId::parse("request_id", id)?;
+    Ok(Idempotency { id, fingerprint: xxh3_64(&request.encode_to_vec()) })
+}
+
+fn optional_id(id: &str, request: &impl Message) -> Parsed<Option<Idempotency>> {
+    if id.is_empty() { Ok(None) } else { required_id(id, request).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> v1::AcquireRequest {
+        v1::AcquireRequest { org: "acme".into(), ..Default::default() }
+    }
+
+    fn amount(meter: &str, amount: i64) -> v1::Amount {
+        v1::Amount { meter: meter.into(), amount }
+    }
+
+    #[test]
+    fn the_default_cost_is_one_execution() {
+        let (org, acquire) = super::acquire(&request()).unwrap();
+        assert_eq!((org.as_str(), acquire.cost.as_slice()), ("acme", &[(Meter::executions(), 1)][..]));
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let with = |change: fn(&mut v1::AcquireRequest)| {
+            let mut request = request();
+            change(&mut request);
+            super::acquire(&request).unwrap_err().field
+        };
+        for (field, got) in [
+            ("org", with(|r| r.org = "../..".into())),
+            ("scope", with(|r| r.scope = "a//b".into())),
+            ("request_id", with(|r| r.request_id = "a\nb".into())),
+            ("cost[0].amount", with(|r| r.cost = vec![amount("spend", -1)])),
+            ("cost[1].meter", with(|r| r.cost = vec![amount("spend", 1), amount("spend", 1)])),
+            ("reserve[0].meter", with(|r| r.reserve = vec![amount("Spend", 1)])),
+            ("reserve[0].amount", with(|r| r.reserve = vec![amount("spend", i64::MAX)])),
+            ("cost", with(|r| r.cost = vec![amount("spend", 1); 17])),
+            ("reservation_ttl_ms", with(|r| r.reservation_ttl_ms = 999)),
+            ("mode", with(|r| r.mode = 9)),
+            ("operation", with(|r| r.operation = -1)),
+            ("plane", with(|r| r.plane = "x".repeat(65))),
+        ] {
+            assert_eq!(got, field);
+        }
+    }
+
+    #[test]
+    fn another_body_has_another_fingerprint() {
+        let id = |request: &v1::AcquireRequest| super::acquire(request).unwrap().1.idempotency.unwrap();
+        let first = v1::AcquireRequest { request_id: "r1".into(), ..request() };
+        let second = v1::AcquireRequest { explain: true, ..first.clone() };
+        assert_eq!(id(&first), id(&first.clone()));
+        assert_ne!(id(&first), id(&second));
+    }
+}

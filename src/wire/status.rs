@@ -1,0 +1,87 @@
+//! The one table from errors to gRPC, exhaustive. Handlers never pick a status.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::v1::ItemError;
+use crate::{domain::command::OrgError, error::ServiceError};
+
+/// `ErrorInfo.domain` of every error.
+const DOMAIN: &str = "tollgate";
+/// When a shed or interrupted call is worth another try.
+const RETRY_SOON: Duration = Duration::from_millis(100);
+const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// The status code, the machine-readable reason, and when to try again.
+fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
+    match error {
+        ServiceError::Input(_) => (Code::InvalidArgument, "INVALID_FIELD", None),
+        ServiceError::Org(error) => org_row(*error),
+        ServiceError::Store(_) => (Code::Unavailable, "STORE_UNAVAILABLE", Some(RETRY_LATER)),
+        ServiceError::OrgBusy => (Code::ResourceExhausted, "ORG_OVERLOADED", Some(RETRY_SOON)),
+        ServiceError::NodeBusy => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON)),
+        ServiceError::TimedOut => (Code::DeadlineExceeded, "NO_ANSWER_IN_TIME", None),
+        ServiceError::Interrupted => (Code::Unavailable, "INTERRUPTED", Some(RETRY_SOON)),
+        ServiceError::Draining => (Code::Unavailable, "DRAINING", Some(RETRY_LATER)),
+        ServiceError::UnknownOrg(_) => (Code::NotFound, "ORG_UNKNOWN", None),
+    }
+}
+
+fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
+    match error {
+        OrgError::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED", None),
+        OrgError::RequestMemoryFull => (Code::ResourceExhausted, "REQUEST_MEMORY_FULL", Some(Duration::from_secs(60))),
+        OrgError::ReservationNotFound => (Code::NotFound, "RESERVATION_UNKNOWN", None),
+        OrgError::ReservationSettled(_) => (Code::FailedPrecondition, "RESERVATION_SETTLED", None),
+        OrgError::TooManyReservations => (Code::ResourceExhausted, "RESERVATIONS_FULL", Some(RETRY_LATER)),
+        OrgError::TooManyLedgers => (Code::ResourceExhausted, "LEDGERS_FULL", None),
+        OrgError::TooManySources => (Code::ResourceExhausted, "SOURCES_FULL", None),
+        OrgError::TooManyDisputed => (Code::ResourceExhausted, "DISPUTED_FULL", None),
+    }
+}
+
+/// `UPPER_SNAKE`, stable; also a metric label.
+pub fn reason(error: &ServiceError) -> &'static str {
+    row(error).1
+}
+
+pub fn to_status(error: &ServiceError) -> Status {
+    let (code, reason, retry) = row(error);
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, [] as [(String, String); 0]);
+    if let Some(retry) = retry {
+        details.set_retry_info(Some(retry));
+    }
+    if let ServiceError::Input(input) = error {
+        details.add_bad_request_violation(input.field.clone(), input.to_string());
+    }
+    Status::with_error_details(code, error.to_string(), details)
+}
+
+/// The same for one item of a batch or stream.
+pub fn to_item(error: &ServiceError) -> ItemError {
+    let (code, reason, _) = row(error);
+    ItemError { grpc_code: code as i32, reason: reason.into(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::InputError;
+
+    #[test]
+    fn bad_input_names_the_field_in_the_details() {
+        let status = to_status(&ServiceError::Input(InputError::new("org", "a b", "letters")));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, "org");
+    }
+
+    #[test]
+    fn overload_is_not_a_quota_denial_and_says_when_to_retry() {
+        let status = to_status(&ServiceError::OrgBusy);
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.get_error_details().retry_info().unwrap().retry_delay, Some(RETRY_SOON));
+    }
+}
