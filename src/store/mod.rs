@@ -31,8 +31,10 @@ mod changes;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+pub mod export;
 pub mod keys;
 pub mod memory;
+pub mod offline;
 mod records;
 pub mod rows;
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub enum Record {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MetaV1<'a> {
     group: u64,
     #[serde(borrow)]
@@ -56,6 +57,7 @@ struct MetaV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MarkV1<'a> {
     service: Millis,
     #[serde(borrow)]
@@ -64,6 +66,7 @@ struct MarkV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct HeadV1<'a> {
     seq: u64,
     journal_from: u64,
@@ -77,6 +80,7 @@ struct HeadV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RateV1 {
     window_id: u64,
     len: Millis,
@@ -85,21 +89,25 @@ struct RateV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TimerV1 {}
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SliceV1 {
     total: u64,
     minutes: Vec<(u8, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CounterV1 {
     start: Millis,
     used: u64,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ReservationV1<'a> {
     #[serde(borrow)]
     scope: Cow<'a, str>,
@@ -109,6 +117,7 @@ struct ReservationV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct AmountV1<'a> {
     #[serde(borrow)]
     meter: Cow<'a, str>,
@@ -116,6 +125,7 @@ struct AmountV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct BaselineV1<'a> {
     #[serde(borrow)]
     incarnation: Cow<'a, str>,
@@ -123,6 +133,7 @@ struct BaselineV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ExecutionV1 {
     continuations: u64,
     last_seen: Millis,
@@ -130,6 +141,7 @@ struct ExecutionV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct DisputedV1<'a> {
     #[serde(borrow)]
     scope: Cow<'a, str>,

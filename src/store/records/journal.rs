@@ -17,6 +17,7 @@ use crate::{
 };
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::store) struct JournalV1<'a> {
     at: Millis,
     bare: u32,
@@ -27,12 +28,14 @@ pub(in crate::store) struct JournalV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::store) struct PartV1<'a> {
     #[serde(borrow)]
     entries: Vec<EntryV1<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::store) struct EntryV1<'a> {
     at: Millis,
     rpc: RpcV1,
@@ -43,6 +46,7 @@ pub(in crate::store) struct EntryV1<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct IdempotencyV1<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
@@ -95,6 +99,7 @@ enum OutcomeV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct HoldV1 {
     #[serde(with = "hex128")]
     id: u128,
@@ -102,6 +107,7 @@ struct HoldV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct FailOpenV1 {
     gate: GateV1,
     cause: CauseV1,

@@ -143,6 +143,13 @@ impl Sidecar {
         Ok(sidecar)
     }
 
+    /// One whose every write fails.
+    #[cfg(test)]
+    pub(super) fn broken(layout: &Layout) -> Self {
+        Self::create(layout, 0).unwrap();
+        Self { file: File::open(layout.sidecar()).unwrap() }
+    }
+
     pub(in crate::store) fn write(&self, group: u64) -> io::Result<()> {
         let number = group.to_be_bytes();
         let sum = crc32fast::hash(&number).to_be_bytes();
@@ -158,4 +165,36 @@ fn parse_sidecar(bytes: &[u8]) -> Option<u64> {
     let (number, rest) = bytes.split_first_chunk::<8>()?;
     let sum: [u8; 4] = rest.try_into().ok()?;
     (crc32fast::hash(number) == u32::from_be_bytes(sum)).then(|| u64::from_be_bytes(*number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let held = Lock::take(&layout, Duration::ZERO).unwrap();
+        assert!(held.is_some());
+        assert!(Lock::take(&layout, Duration::ZERO).unwrap().is_none());
+        drop(held);
+        assert!(Lock::take(&layout, Duration::ZERO).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_torn_sidecar_says_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        assert_eq!(Sidecar::read(&layout).unwrap(), None);
+        Sidecar::create(&layout, 7).unwrap().write(8).unwrap();
+        assert_eq!(Sidecar::read(&layout).unwrap(), Some(8));
+        let whole = fs::read(layout.sidecar()).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut torn = whole.clone();
+            torn[bit / 8] ^= 1 << (bit % 8);
+            fs::write(layout.sidecar(), torn).unwrap();
+            assert_eq!(Sidecar::read(&layout).unwrap(), None, "bit {bit}");
+        }
+    }
 }

@@ -32,9 +32,10 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::{oneshot, watch};
 
+pub(in crate::store) use committer::put_meta;
 pub(in crate::store) use engine::Engine;
 pub(in crate::store) use layout::Layout;
-pub(in crate::store) use open::{Failure, create_directory, newest_group, open_for_repair, quarantine_note};
+pub(in crate::store) use open::{Failure, finish_import, newest_group, open_for_repair, quarantine_note, start_import};
 pub use open::{OpenError, Opened, open};
 
 use self::{
@@ -209,4 +210,4 @@ fn guarded<T>(operation: &'static str, run: impl FnOnce() -> Result<T, StoreFaul
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::store) mod tests;

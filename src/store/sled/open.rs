@@ -125,9 +125,18 @@ impl Opened {
 
     /// Starts the committer.
     pub fn start(self, clock: Arc<dyn Clock>, observer: GroupObserver) -> Result<SledStore, OpenError> {
-        let group = self.group();
-        let sidecar = Sidecar::create(&self.layout, group).map_err(io_at("writing", &self.layout.sidecar()))?;
+        let sidecar = Sidecar::create(&self.layout, self.group()).map_err(io_at("writing", &self.layout.sidecar()))?;
         sync_directory(&self.layout.root).map_err(io_at("syncing", &self.layout.root))?;
+        self.start_with(sidecar, clock, observer)
+    }
+
+    pub(super) fn start_with(
+        self,
+        sidecar: Sidecar,
+        clock: Arc<dyn Clock>,
+        observer: GroupObserver,
+    ) -> Result<SledStore, OpenError> {
+        let group = self.group();
         let shared = Arc::new(Shared {
             engine: self.engine,
             fault: watch::Sender::new(None),
@@ -188,7 +197,7 @@ pub(in crate::store) enum Failure {
     Refused(OpenError),
 }
 
-pub(in crate::store) fn create_directory(layout: &Layout) -> Result<(), OpenError> {
+fn create_directory(layout: &Layout) -> Result<(), OpenError> {
     DirBuilder::new().recursive(true).mode(0o700).create(&layout.root).map_err(io_at("creating", &layout.root))
 }
 
@@ -197,6 +206,7 @@ fn take_lock(layout: &Layout, options: &SledOptions) -> Result<Lock, OpenError> 
     lock.ok_or_else(|| OpenError::Locked { dir: layout.root.clone() })
 }
 
+/// What keeps a data directory from being opened, if anything does.
 pub(in crate::store) fn quarantine_note(layout: &Layout) -> Result<Option<String>, OpenError> {
     match fs::read(layout.note()) {
         Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
@@ -311,12 +321,28 @@ fn write_note(layout: &Layout, moved_to: &Path, cause: &str) -> io::Result<()> {
          request id is then forgotten.\n",
         moved_to.display()
     );
-    write_synced(layout, &note)
+    leave_note(layout, &note)
 }
 
-pub(in crate::store) fn write_synced(layout: &Layout, note: &str) -> io::Result<()> {
+fn leave_note(layout: &Layout, note: &str) -> io::Result<()> {
     fs::write(layout.note(), note)?;
     fs::File::open(layout.note())?.sync_all()?;
+    sync_directory(&layout.root)
+}
+
+/// From here to [`finish_import`] no node starts on what is there.
+pub(in crate::store) fn start_import(dir: &Path) -> io::Result<()> {
+    let note = "An import into this directory did not finish, so it holds only a part.\n\
+                Remove everything in it and import again.\n";
+    leave_note(&Layout::new(dir), note)
+}
+
+/// The imported rows are durable: the directory may be used.
+pub(in crate::store) fn finish_import(dir: &Path, group: u64) -> io::Result<()> {
+    let layout = Layout::new(dir);
+    Sidecar::create(&layout, group)?;
+    sync_directory(&layout.root)?;
+    fs::remove_file(layout.note())?;
     sync_directory(&layout.root)
 }
 

@@ -14,7 +14,10 @@ use crate::{
     clock::SystemClock,
     domain::rows::{JournalRow, Row},
     store::{
+        changes::Changes,
         conformance::{Harness, commit, conformance_suite, head, head_with_journal, stored, write},
+        keys::{Key, Memory},
+        rows::{Change, Prepared},
         samples::{org, rows},
     },
 };
@@ -23,7 +26,7 @@ fn quick() -> SledOptions {
     SledOptions { lock_wait: Duration::from_secs(2), ..SledOptions::default() }
 }
 
-fn start_at(dir: &Path) -> Arc<SledStore> {
+pub(in crate::store) fn start_at(dir: &Path) -> Arc<SledStore> {
     let opened = open(dir, &quick()).unwrap();
     let clock = Arc::new(SystemClock::resume(opened.mark()).unwrap());
     Arc::new(opened.start(clock, Arc::new(|_| {})).unwrap())
@@ -262,6 +265,40 @@ async fn what_can_not_be_encoded_is_a_fault_and_nothing_is_acknowledged_after_it
 }
 
 #[tokio::test]
+async fn the_first_engine_error_fails_its_group_and_all_after_it_with_the_same_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = open(dir.path(), &quick()).unwrap();
+    let clock = Arc::new(SystemClock::resume(None).unwrap());
+    let broken = layout::Sidecar::broken(&Layout::new(dir.path()));
+    let store = opened.start_with(broken, clock, Arc::new(|_| panic!("no group became durable"))).unwrap();
+    let mut faults = store.fault();
+    let fault = commit(&store, write("acme", 1, vec![head(1, None)])).await.unwrap_err();
+    assert!(fault.cause.contains("\"committed\""), "{fault}");
+    assert_eq!(*faults.borrow_and_update(), Some(fault.clone()));
+    assert_eq!(commit(&store, write("b", 1, vec![head(1, None)])).await, Err(fault.clone()));
+    assert_eq!(store.load(&org("b")).await, Err(fault.clone()));
+    assert_eq!(store.due(0, 1).await, Err(fault.clone()));
+    assert_eq!((store.groups(), store.close().await), (0, Err(fault)));
+    assert!(!faults.has_changed().unwrap(), "the first fault stays");
+}
+
+#[tokio::test]
+async fn a_lost_part_of_a_journal_row_fails_the_load() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = start_at(dir.path());
+    let entries = (0..40).flat_map(|_| crate::store::samples::entries()).collect();
+    let journal = JournalRow { seq: 1, at: crate::store::samples::T0, bare: 0, entries };
+    commit(&*store, write("acme", 1, vec![head_with_journal(1), Row::Journal(journal)])).await.unwrap();
+    let part = Key::Part { org: org("acme"), of: Memory::Short, seq: 1, part: 2 };
+    let mut changes = Changes::default();
+    let lose = Prepared { changes: vec![Change::Delete(part.encode())], bytes: 0 };
+    changes.merge(&store.shared.engine, lose).unwrap();
+    store.shared.engine.apply(changes).unwrap();
+    let fault = store.load(&org("acme")).await.unwrap_err();
+    assert!(fault.cause.contains("parts are expected"), "R-OPS-6: {fault}");
+}
+
+#[tokio::test]
 async fn groups_are_merged_and_observed() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path(), &quick()).unwrap();
@@ -294,12 +331,15 @@ async fn a_corrupt_row_fails_its_org_by_name_and_latches_nothing() {
     let store = start_at(dir.path());
     commit(&*store, write("acme", 1, vec![head(1, None)])).await.unwrap();
     commit(&*store, write("other", 1, vec![head(1, None)])).await.unwrap();
-    let key = crate::store::keys::Key::row(&org("acme"), &crate::domain::rows::RowKey::Head).encode();
-    let mut changes = crate::store::changes::Changes::default();
+    let key = Key::row(&org("acme"), &crate::domain::rows::RowKey::Head).encode();
+    let mut changes = Changes::default();
     changes.put(key, vec![1, 0, 0, 0, 0, 9]);
     store.shared.engine.apply(changes).unwrap();
     let fault = store.load(&org("acme")).await.unwrap_err();
     assert!(fault.cause.contains("acme: Head"), "R-OPS-6: {fault}");
     assert_eq!(stored(&*store, "other").await, vec![head(1, None)]);
     assert_eq!(*store.fault().borrow(), None);
+}
+pub(in crate::store) fn sidecar_says(dir: &Path, group: u64) {
+    drop(layout::Sidecar::create(&Layout::new(dir), group).unwrap());
 }

@@ -1,0 +1,93 @@
+//! What must be true among the rows of one org.
+
+use std::collections::HashMap;
+
+use super::{Report, timer_is_there};
+use crate::{
+    bounds::{AMOUNT_MAX, LONG_MEMORY_MS, MEMORY_FLOOR_MS, RESERVATION_TTL_MAX_MS, SHORT_MEMORY_MS},
+    domain::{
+        ids::{OrgId, RequestId},
+        journal::{Entry, Rpc},
+        ledger::HourSlice,
+        rows::{Head, ReservationRow, Row},
+    },
+};
+
+/// Gaps in the journal and orgs without a head are found by the load already.
+pub(super) fn check(org: &OrgId, rows: &[Row], report: &mut Report) {
+    let Some(head) = rows.iter().find_map(|row| if let Row::Head(head) = row { Some(head) } else { None }) else {
+        return;
+    };
+    if let Some(wake_at) = head.wake_at.filter(|wake_at| !timer_is_there(rows, *wake_at)) {
+        report.note(Some(org), format!("the timer at {wake_at} that the head names is not there"));
+    }
+    for row in rows {
+        let wrong = match row {
+            Row::Slice { scope, meter, slice } => {
+                slice_is_wrong(slice).map(|what| format!("slice {scope}/{meter}: {what}"))
+            }
+            Row::Reservation(row) => reservation_is_wrong(row, head),
+            Row::LongJournal(row) if row.seq > head.seq => {
+                Some(format!("long journal row {} is newer than the head's commit {}", row.seq, head.seq))
+            }
+            _ => None,
+        };
+        if let Some(what) = wrong {
+            report.note(Some(org), what);
+        }
+    }
+    for what in duplicates(rows, head) {
+        report.note(Some(org), what);
+    }
+}
+
+/// Minutes go all at once, when they are rolled up; until then they add up to the total.
+fn slice_is_wrong(slice: &HourSlice) -> Option<String> {
+    let minutes = slice.minutes.iter().fold(0, |sum: u64, (_, amount)| sum.saturating_add(*amount));
+    (!slice.minutes.is_empty() && minutes != slice.total)
+        .then(|| format!("its minutes add up to {minutes} and its total is {}", slice.total))
+}
+
+fn reservation_is_wrong(row: &ReservationRow, head: &Head) -> Option<String> {
+    let latest = head.last_at.saturating_add(RESERVATION_TTL_MAX_MS);
+    if row.expires_at > latest {
+        return Some(format!("reservation {} expires at {}, the latest possible is {latest}", row.id, row.expires_at));
+    }
+    let (meter, amount) = row.amounts.iter().find(|(_, amount)| *amount > AMOUNT_MAX)?;
+    Some(format!("reservation {} holds {amount} {meter}, the most possible is {AMOUNT_MAX}", row.id))
+}
+
+/// Request ids that were admitted again while they were still remembered: each was charged twice.
+fn duplicates(rows: &[Row], head: &Head) -> Vec<String> {
+    let entries = rows.iter().flat_map(|row| match row {
+        Row::Journal(row) | Row::LongJournal(row) => row.entries.as_slice(),
+        _ => &[],
+    });
+    let mut by_id: HashMap<(Rpc, &RequestId), Vec<&Entry>> = HashMap::new();
+    for entry in entries {
+        if let Some(asked) = &entry.idempotency {
+            by_id.entry((entry.rpc, &asked.id)).or_default().push(entry);
+        }
+    }
+    let mut found = Vec::new();
+    for ((rpc, id), mut entries) in by_id.into_iter().filter(|(_, entries)| entries.len() > 1) {
+        entries.sort_by_key(|entry| entry.at);
+        for pair in entries.windows(2) {
+            let age = pair[1].at - pair[0].at;
+            if age < retention(pair[0]) && !may_be_given_up(age, head) {
+                found.push(format!("request id {id:?} of {rpc:?} was admitted twice, {age} ms apart"));
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+fn retention(entry: &Entry) -> u64 {
+    if entry.long { LONG_MEMORY_MS } else { SHORT_MEMORY_MS }
+}
+
+/// A full memory gives up ids that are older than a minute, and counts it.
+fn may_be_given_up(age: u64, head: &Head) -> bool {
+    head.evicted > 0 && age >= MEMORY_FLOOR_MS
+}
