@@ -75,26 +75,44 @@ impl Accounts {
         Counter::at(record, window, now, |start| ledger.map_or(0, |ledger| ledger.used_since(start, now)))
     }
 
-    /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens.
-    /// `None` = never.
+    /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens: slices
+    /// leave, windows end, holds expire. `None` = never.
     pub(super) fn fits_at(&mut self, scope: &Scope, limit: &Limit, asked: u64, now: Millis) -> Option<Millis> {
         let amount = limit.amount?;
         let usable = if asked == 0 { amount.checked_sub(1)? } else { amount.saturating_sub(limit.buffer) };
-        let free = usable.checked_sub(asked)?;
+        let free = u128::from(usable.checked_sub(asked)?);
         let (used, reserved) = self.usage(scope, limit, now);
-        let (target, holds_end) = match free.checked_sub(reserved) {
-            Some(target) => (target, now),
-            None => (free, self.last_expiry(scope, &limit.meter)?),
-        };
-        if used <= target {
-            return Some(holds_end);
+        let mut taken = u128::from(used) + u128::from(reserved);
+        if taken <= free {
+            return Some(now);
         }
-        let key = (scope.clone(), limit.meter.clone());
-        let falls = match limit.window {
-            Window::Rolling { .. } => self.ledgers.get_mut(&key)?.falls_to(limit.window, target, now),
-            _ => self.window_end(scope, limit, now),
-        };
-        falls.map(|at| at.max(holds_end))
+        let mut leaving = self.leaving(scope, limit, used, now);
+        leaving.extend(self.expiring(scope, &limit.meter));
+        leaving.sort_unstable();
+        leaving.into_iter().find_map(|(at, amount)| {
+            taken = taken.saturating_sub(u128::from(amount));
+            (taken <= free).then_some(at)
+        })
+    }
+
+    /// When what is used now stops counting, piece by piece.
+    fn leaving(&self, scope: &Scope, limit: &Limit, used: u64, now: Millis) -> Vec<(Millis, u64)> {
+        match limit.window {
+            Window::Rolling { .. } => {
+                let ledger = self.ledgers.get(&(scope.clone(), limit.meter.clone()));
+                ledger.map_or(Vec::new(), |ledger| ledger.leaving(limit.window, now))
+            }
+            _ => self.window_end(scope, limit, now).map(|end| (end, used)).into_iter().collect(),
+        }
+    }
+
+    /// When what is held is given back, hold by hold.
+    fn expiring(&self, scope: &Scope, meter: &Meter) -> impl Iterator<Item = (Millis, u64)> {
+        self.expiries.iter().filter_map(move |(at, id)| {
+            let row = self.reservations.get(id)?;
+            let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
+            charged_scopes(&row.scope).any(|charged| charged == *scope).then_some((*at, *held))
+        })
     }
 
     /// End of the running window; `None` for a rolling one.
@@ -104,14 +122,6 @@ impl Accounts {
             window => window.start(now),
         };
         limit.window.end(start)
-    }
-
-    fn last_expiry(&self, scope: &Scope, meter: &Meter) -> Option<Millis> {
-        let holds = |row: &ReservationRow| {
-            charged_scopes(&row.scope).any(|charged| charged == *scope)
-                && row.amounts.iter().any(|(held, _)| held == meter)
-        };
-        self.expiries.iter().rev().find(|(_, id)| self.reservations.get(id).is_some_and(holds)).map(|(at, _)| *at)
     }
 
     /// Books what happened, everywhere it counts.
