@@ -186,7 +186,7 @@ impl Accounts {
     }
 
     fn each_held(&mut self, row: &ReservationRow, mut change: impl FnMut(&mut Ledger, u64)) {
-        for (meter, amount) in &row.amounts {
+        for (meter, amount) in row.amounts.iter().filter(|(_, amount)| *amount > 0) {
             for charged in charged_scopes(&row.scope) {
                 change(self.ledgers.entry((charged, meter.clone())).or_default(), *amount);
             }
@@ -195,12 +195,9 @@ impl Accounts {
 
     /// How many ledgers a call on `scope` with these meters would add.
     pub(super) fn new_ledgers<'a>(&self, scope: &Scope, meters: impl Iterator<Item = &'a Meter>) -> usize {
-        let missing = |meter: &Meter| {
-            charged_scopes(scope)
-                .filter(|charged| !self.ledgers.contains_key(&(charged.clone(), meter.clone())))
-                .count()
-        };
-        meters.map(missing).sum()
+        let named = meters.flat_map(|meter| charged_scopes(scope).map(move |charged| (charged, meter.clone())));
+        // A meter may be named by the cost and by the reserve of one call.
+        named.filter(|key| !self.ledgers.contains_key(key)).collect::<BTreeSet<_>>().len()
     }
 
     pub(super) fn ledger_count(&self) -> usize {
