@@ -72,7 +72,11 @@ impl Accounts {
     fn counter(&self, scope: &Scope, meter: &Meter, window: Window, now: Millis) -> Counter {
         let record = self.counters.get(&(scope.clone(), meter.clone(), window)).copied();
         let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
-        Counter::at(record, window, now, |start| ledger.map_or(0, |ledger| ledger.used_since(start, now)))
+        Counter::at(record, window, now, |start| match window {
+            // It begins with the next use; what came before is none of its business.
+            Window::Anchored { .. } => 0,
+            _ => ledger.map_or(0, |ledger| ledger.used_since(start, now)),
+        })
     }
 
     /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens: slices
@@ -130,14 +134,35 @@ impl Accounts {
             return;
         }
         for charged in charged_scopes(scope) {
-            let counted =
-                policy.limits_of(&charged).iter().filter(|limit| limit.meter == *meter && limit.window.is_counted());
-            for limit in counted {
-                let counter = self.counter(&charged, meter, limit.window, now);
-                let used = counter.used.saturating_add(amount);
-                self.counters.put((charged.clone(), meter.clone(), limit.window), Counter { used, ..counter });
-            }
+            self.count(policy.limits_of(&charged), &charged, meter, amount, now);
             self.ledgers.entry((charged, meter.clone())).or_default().add(now, amount);
+        }
+    }
+
+    /// Adds to the counters of `limits`, and to those whose limit was taken away and may come back
+    /// while their window runs. Once it has ended they go: the ledger tells a limit that comes back
+    /// later what it missed.
+    fn count(&mut self, limits: &[Limit], scope: &Scope, meter: &Meter, amount: u64, now: Millis) {
+        let of_meter = limits.iter().filter(|limit| limit.meter == *meter && limit.window.is_counted());
+        // Several limits may look at one window.
+        let limited: BTreeSet<Window> = of_meter.map(|limit| limit.window).collect();
+        let first = (scope.clone(), meter.clone(), Window::Aligned { len: 0 });
+        let kept = self.counters.iter_from(&first).take_while(|((s, m, _), _)| s == scope && m == meter);
+        let kept = kept.map(|((_, _, window), counter)| (*window, *counter));
+        let orphans: Vec<_> = kept.filter(|(window, _)| !limited.contains(window)).collect();
+        for (window, counter) in orphans {
+            let key = (scope.clone(), meter.clone(), window);
+            if window.end(counter.start).is_some_and(|end| now < end) {
+                let used = counter.used.saturating_add(amount);
+                self.counters.put(key, Counter { used, ..counter });
+            } else {
+                self.counters.remove(&key);
+            }
+        }
+        for window in limited {
+            let counter = self.counter(scope, meter, window, now);
+            let used = counter.used.saturating_add(amount);
+            self.counters.put((scope.clone(), meter.clone(), window), Counter { used, ..counter });
         }
     }
 
@@ -217,8 +242,11 @@ impl Accounts {
         self.counters.purge(|(_, _, window), counter| Self::counter_dies_at(*window, *counter) <= now);
     }
 
+    /// One more window after its own: as long as that one runs, the counter tells that a slice on
+    /// the border of the two was counted before.
     fn counter_dies_at(window: Window, counter: Counter) -> Millis {
-        window.end(counter.start).unwrap_or(counter.start).saturating_add(COUNTER_SLACK_MS)
+        let end = window.end(counter.start).unwrap_or(counter.start);
+        end.saturating_add((end - counter.start).max(COUNTER_SLACK_MS))
     }
 
     pub(super) fn next_purge(&self) -> Option<Millis> {
