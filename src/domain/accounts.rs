@@ -16,7 +16,7 @@ use super::{
     table::Table,
     window::{Millis, Window},
 };
-use crate::bounds::COUNTER_SLACK_MS;
+use crate::bounds::{COUNTER_SLACK_MS, RESERVATION_TTL_MAX_MS};
 
 type LedgerKey = (Scope, Meter);
 type CounterKey = (Scope, Meter, Window);
@@ -50,13 +50,32 @@ impl Accounts {
         let mut accounts = Self {
             ledgers: by_ledger.into_iter().map(|(key, slices)| (key, Ledger::load(slices, now))).collect(),
             counters: Table::load(counters.into_iter().map(|(s, m, w, counter)| ((s, m, w), counter))),
-            reservations: Table::load(reservations.iter().map(|row| (row.id, row.clone()))),
-            expiries: reservations.iter().map(|row| (row.expires_at, row.id)).collect(),
+            ..Self::default()
         };
+        accounts.reservations = Table::load(reservations.iter().map(|row| (row.id, row.clone())));
+        accounts.bring_back(now);
         for row in &reservations {
             accounts.hold(row);
         }
+        accounts.expiries = accounts.reservations.iter().map(|(id, row)| (row.expires_at, *id)).collect();
         accounts
+    }
+
+    /// What lies in the future (the clock was repaired) starts now, and holds end as if they were
+    /// made now: nothing is lost, and nothing stays taken longer than a window or a hold lasts.
+    fn bring_back(&mut self, now: Millis) {
+        let ahead = |(key, counter): (&CounterKey, &Counter)| (counter.start > now).then(|| (key.clone(), *counter));
+        let counters: Vec<_> = self.counters.iter().filter_map(ahead).collect();
+        for (key, counter) in counters {
+            let start = key.2.start(now);
+            self.counters.put(key, Counter { start, ..counter });
+        }
+        let last = now.saturating_add(RESERVATION_TTL_MAX_MS);
+        let late = |(id, row): (&DecisionId, &ReservationRow)| (row.expires_at > last).then(|| (*id, row.clone()));
+        let held: Vec<_> = self.reservations.iter().filter_map(late).collect();
+        for (id, row) in held {
+            self.reservations.put(id, ReservationRow { expires_at: last, ..row });
+        }
     }
 
     /// What counts against `limit` of `scope` at `now`: used and reserved.
