@@ -47,7 +47,7 @@ pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
 pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
 /// Continuation counts are kept this long after the last Resume.
 pub const EXECUTION_RETENTION_MS: u64 = DAY_MS;
-/// A counter outlives its window by this, so that a ledger slice can not be counted twice for it.
+/// A counter outlives its window by this at least, so that a ledger slice can not be counted twice for it.
 pub const COUNTER_SLACK_MS: u64 = HOUR_MS;
 
 /// A forward jump of the wall clock up to this is followed at once.

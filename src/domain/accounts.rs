@@ -16,7 +16,7 @@ use super::{
     table::Table,
     window::{Millis, Window},
 };
-use crate::bounds::COUNTER_SLACK_MS;
+use crate::bounds::{COUNTER_SLACK_MS, RESERVATION_TTL_MAX_MS};
 
 type LedgerKey = (Scope, Meter);
 type CounterKey = (Scope, Meter, Window);
@@ -50,13 +50,32 @@ impl Accounts {
         let mut accounts = Self {
             ledgers: by_ledger.into_iter().map(|(key, slices)| (key, Ledger::load(slices, now))).collect(),
             counters: Table::load(counters.into_iter().map(|(s, m, w, counter)| ((s, m, w), counter))),
-            reservations: Table::load(reservations.iter().map(|row| (row.id, row.clone()))),
-            expiries: reservations.iter().map(|row| (row.expires_at, row.id)).collect(),
+            ..Self::default()
         };
+        accounts.reservations = Table::load(reservations.iter().map(|row| (row.id, row.clone())));
+        accounts.bring_back(now);
         for row in &reservations {
             accounts.hold(row);
         }
+        accounts.expiries = accounts.reservations.iter().map(|(id, row)| (row.expires_at, *id)).collect();
         accounts
+    }
+
+    /// What lies in the future (the clock was repaired) starts now, and holds end as if they were
+    /// made now: nothing is lost, and nothing stays taken longer than a window or a hold lasts.
+    fn bring_back(&mut self, now: Millis) {
+        let ahead = |(key, counter): (&CounterKey, &Counter)| (counter.start > now).then(|| (key.clone(), *counter));
+        let counters: Vec<_> = self.counters.iter().filter_map(ahead).collect();
+        for (key, counter) in counters {
+            let start = key.2.start(now);
+            self.counters.put(key, Counter { start, ..counter });
+        }
+        let last = now.saturating_add(RESERVATION_TTL_MAX_MS);
+        let late = |(id, row): (&DecisionId, &ReservationRow)| (row.expires_at > last).then(|| (*id, row.clone()));
+        let held: Vec<_> = self.reservations.iter().filter_map(late).collect();
+        for (id, row) in held {
+            self.reservations.put(id, ReservationRow { expires_at: last, ..row });
+        }
     }
 
     /// What counts against `limit` of `scope` at `now`: used and reserved.
@@ -72,29 +91,51 @@ impl Accounts {
     fn counter(&self, scope: &Scope, meter: &Meter, window: Window, now: Millis) -> Counter {
         let record = self.counters.get(&(scope.clone(), meter.clone(), window)).copied();
         let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
-        Counter::at(record, window, now, |start| ledger.map_or(0, |ledger| ledger.used_since(start, now)))
+        Counter::at(record, window, now, |start| match window {
+            // It begins with the next use; what came before is none of its business.
+            Window::Anchored { .. } => 0,
+            _ => ledger.map_or(0, |ledger| ledger.used_since(start, now)),
+        })
     }
 
-    /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens.
-    /// `None` = never.
+    /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens: slices
+    /// leave, windows end, holds expire. `None` = never.
     pub(super) fn fits_at(&mut self, scope: &Scope, limit: &Limit, asked: u64, now: Millis) -> Option<Millis> {
         let amount = limit.amount?;
         let usable = if asked == 0 { amount.checked_sub(1)? } else { amount.saturating_sub(limit.buffer) };
-        let free = usable.checked_sub(asked)?;
+        let free = u128::from(usable.checked_sub(asked)?);
         let (used, reserved) = self.usage(scope, limit, now);
-        let (target, holds_end) = match free.checked_sub(reserved) {
-            Some(target) => (target, now),
-            None => (free, self.last_expiry(scope, &limit.meter)?),
-        };
-        if used <= target {
-            return Some(holds_end);
+        let mut taken = u128::from(used) + u128::from(reserved);
+        if taken <= free {
+            return Some(now);
         }
-        let key = (scope.clone(), limit.meter.clone());
-        let falls = match limit.window {
-            Window::Rolling { .. } => self.ledgers.get_mut(&key)?.falls_to(limit.window, target, now),
-            _ => self.window_end(scope, limit, now),
-        };
-        falls.map(|at| at.max(holds_end))
+        let mut leaving = self.leaving(scope, limit, used, now);
+        leaving.extend(self.expiring(scope, &limit.meter));
+        leaving.sort_unstable();
+        leaving.into_iter().find_map(|(at, amount)| {
+            taken = taken.saturating_sub(u128::from(amount));
+            (taken <= free).then_some(at)
+        })
+    }
+
+    /// When what is used now stops counting, piece by piece.
+    fn leaving(&self, scope: &Scope, limit: &Limit, used: u64, now: Millis) -> Vec<(Millis, u64)> {
+        match limit.window {
+            Window::Rolling { .. } => {
+                let ledger = self.ledgers.get(&(scope.clone(), limit.meter.clone()));
+                ledger.map_or(Vec::new(), |ledger| ledger.leaving(limit.window, now))
+            }
+            _ => self.window_end(scope, limit, now).map(|end| (end, used)).into_iter().collect(),
+        }
+    }
+
+    /// When what is held is given back, hold by hold.
+    fn expiring(&self, scope: &Scope, meter: &Meter) -> impl Iterator<Item = (Millis, u64)> {
+        self.expiries.iter().filter_map(move |(at, id)| {
+            let row = self.reservations.get(id)?;
+            let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
+            charged_scopes(&row.scope).any(|charged| charged == *scope).then_some((*at, *held))
+        })
     }
 
     /// End of the running window; `None` for a rolling one.
@@ -106,28 +147,41 @@ impl Accounts {
         limit.window.end(start)
     }
 
-    fn last_expiry(&self, scope: &Scope, meter: &Meter) -> Option<Millis> {
-        let holds = |row: &ReservationRow| {
-            charged_scopes(&row.scope).any(|charged| charged == *scope)
-                && row.amounts.iter().any(|(held, _)| held == meter)
-        };
-        self.expiries.iter().rev().find(|(_, id)| self.reservations.get(id).is_some_and(holds)).map(|(at, _)| *at)
-    }
-
     /// Books what happened, everywhere it counts.
     pub(super) fn book(&mut self, policy: &OrgPolicy, scope: &Scope, meter: &Meter, amount: u64, now: Millis) {
         if amount == 0 {
             return;
         }
         for charged in charged_scopes(scope) {
-            let counted =
-                policy.limits_of(&charged).iter().filter(|limit| limit.meter == *meter && limit.window.is_counted());
-            for limit in counted {
-                let counter = self.counter(&charged, meter, limit.window, now);
-                let used = counter.used.saturating_add(amount);
-                self.counters.put((charged.clone(), meter.clone(), limit.window), Counter { used, ..counter });
-            }
+            self.count(policy.limits_of(&charged), &charged, meter, amount, now);
             self.ledgers.entry((charged, meter.clone())).or_default().add(now, amount);
+        }
+    }
+
+    /// Adds to the counters of `limits`, and to those whose limit was taken away and may come back
+    /// while their window runs. Once it has ended they go: the ledger tells a limit that comes back
+    /// later what it missed.
+    fn count(&mut self, limits: &[Limit], scope: &Scope, meter: &Meter, amount: u64, now: Millis) {
+        let of_meter = limits.iter().filter(|limit| limit.meter == *meter && limit.window.is_counted());
+        // Several limits may look at one window.
+        let limited: BTreeSet<Window> = of_meter.map(|limit| limit.window).collect();
+        let first = (scope.clone(), meter.clone(), Window::Aligned { len: 0 });
+        let kept = self.counters.iter_from(&first).take_while(|((s, m, _), _)| s == scope && m == meter);
+        let kept = kept.map(|((_, _, window), counter)| (*window, *counter));
+        let orphans: Vec<_> = kept.filter(|(window, _)| !limited.contains(window)).collect();
+        for (window, counter) in orphans {
+            let key = (scope.clone(), meter.clone(), window);
+            if window.end(counter.start).is_some_and(|end| now < end) {
+                let used = counter.used.saturating_add(amount);
+                self.counters.put(key, Counter { used, ..counter });
+            } else {
+                self.counters.remove(&key);
+            }
+        }
+        for window in limited {
+            let counter = self.counter(scope, meter, window, now);
+            let used = counter.used.saturating_add(amount);
+            self.counters.put((scope.clone(), meter.clone(), window), Counter { used, ..counter });
         }
     }
 
@@ -176,7 +230,7 @@ impl Accounts {
     }
 
     fn each_held(&mut self, row: &ReservationRow, mut change: impl FnMut(&mut Ledger, u64)) {
-        for (meter, amount) in &row.amounts {
+        for (meter, amount) in row.amounts.iter().filter(|(_, amount)| *amount > 0) {
             for charged in charged_scopes(&row.scope) {
                 change(self.ledgers.entry((charged, meter.clone())).or_default(), *amount);
             }
@@ -185,12 +239,9 @@ impl Accounts {
 
     /// How many ledgers a call on `scope` with these meters would add.
     pub(super) fn new_ledgers<'a>(&self, scope: &Scope, meters: impl Iterator<Item = &'a Meter>) -> usize {
-        let missing = |meter: &Meter| {
-            charged_scopes(scope)
-                .filter(|charged| !self.ledgers.contains_key(&(charged.clone(), meter.clone())))
-                .count()
-        };
-        meters.map(missing).sum()
+        let named = meters.flat_map(|meter| charged_scopes(scope).map(move |charged| (charged, meter.clone())));
+        // A meter may be named by the cost and by the reserve of one call.
+        named.filter(|key| !self.ledgers.contains_key(key)).collect::<BTreeSet<_>>().len()
     }
 
     pub(super) fn ledger_count(&self) -> usize {
@@ -210,8 +261,11 @@ impl Accounts {
         self.counters.purge(|(_, _, window), counter| Self::counter_dies_at(*window, *counter) <= now);
     }
 
+    /// One more window after its own: as long as that one runs, the counter tells that a slice on
+    /// the border of the two was counted before.
     fn counter_dies_at(window: Window, counter: Counter) -> Millis {
-        window.end(counter.start).unwrap_or(counter.start).saturating_add(COUNTER_SLACK_MS)
+        let end = window.end(counter.start).unwrap_or(counter.start);
+        end.saturating_add((end - counter.start).max(COUNTER_SLACK_MS))
     }
 
     pub(super) fn next_purge(&self) -> Option<Millis> {

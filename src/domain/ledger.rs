@@ -122,21 +122,10 @@ impl Ledger {
         }
     }
 
-    /// Earliest instant at which the sum of a rolling `window` is at most `target` if nothing else
-    /// happens.
-    pub fn falls_to(&mut self, window: Window, target: u64, now: Millis) -> Option<Millis> {
-        let mut left = self.used(window, now);
-        let from = window.start(now);
-        if left <= target {
-            return Some(now);
-        }
-        for (start, amount) in self.slices(window.slice(), from) {
-            left = left.saturating_sub(amount);
-            if left <= target {
-                return window.slice_leaves_at(start);
-            }
-        }
-        None
+    /// When the slices that count in a rolling `window` at `now` leave it, the first to leave first.
+    pub fn leaving(&self, window: Window, now: Millis) -> Vec<(Millis, u64)> {
+        let slices = self.slices(window.slice(), window.start(now));
+        slices.filter_map(|(start, amount)| Some((window.slice_leaves_at(start)?, amount))).collect()
     }
 
     /// Slices of one length from `from` on, oldest first.
@@ -217,15 +206,18 @@ mod tests {
     }
 
     #[test]
-    fn falls_to_names_the_first_instant_at_which_it_is_true() {
+    fn every_slice_leaves_at_the_first_instant_at_which_it_does_not_count() {
         let mut ledger = Ledger::default();
         ledger.add(T0, 5);
         ledger.add(T0 + 30 * MINUTE_MS, 7);
-        let now = T0 + 31 * MINUTE_MS;
-        let at = ledger.falls_to(HOURLY, 7, now).unwrap();
-        assert_eq!(ledger.clone().used(HOURLY, at), 7);
-        assert_eq!(ledger.clone().used(HOURLY, at - 1), 12);
-        assert_eq!(ledger.falls_to(HOURLY, 12, now), Some(now));
+        let leaving = ledger.leaving(HOURLY, T0 + 31 * MINUTE_MS);
+        assert_eq!(leaving.iter().map(|(_, amount)| *amount).collect::<Vec<_>>(), [5, 7]);
+        let mut left = 12;
+        for (at, amount) in leaving {
+            assert_eq!(ledger.used(HOURLY, at - 1), left);
+            left -= amount;
+            assert_eq!(ledger.used(HOURLY, at), left);
+        }
     }
 
     #[test]

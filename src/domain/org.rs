@@ -46,6 +46,7 @@ pub struct Context<'a> {
 #[derive(Debug, Clone)]
 struct Baseline {
     incarnation: Incarnation,
+    /// As reported, also above the believable: what exceeds it has been disputed.
     total: u64,
 }
 
@@ -395,12 +396,14 @@ impl OrgState {
             return Err(OrgError::TooManySources);
         }
         let total = report.total.min(AMOUNT_MAX);
-        let reset = total > 0 && last.is_some_and(|last| last.incarnation != report.incarnation || total < last.total);
+        let goes_on = |last: &&Baseline| last.incarnation == report.incarnation && total >= last.total.min(AMOUNT_MAX);
+        let reset = total > 0 && last.is_some() && last.filter(goes_on).is_none();
         let before = last.filter(|_| !reset).map_or(0, |last| last.total);
-        let increment = total.saturating_sub(before);
+        let increment = total.saturating_sub(before.min(AMOUNT_MAX));
         let disputed = report.total - total;
-        self.dispute(report, disputed)?;
+        self.dispute(report, disputed.saturating_sub(before.saturating_sub(AMOUNT_MAX)))?;
         if total > 0 {
+            let total = report.total.max(before);
             self.baselines.put(key, Baseline { incarnation: report.incarnation.clone(), total });
         }
         self.accounts.book(ctx.policy, &report.scope, &report.meter, increment, self.now);
@@ -409,17 +412,8 @@ impl OrgState {
         Ok(Reply::Reported { increment, reset, disputed, replayed: false })
     }
 
-    /// Keeps what is not believed of a source: the part no earlier entry stands for.
+    /// Keeps what is not believed of a source and was not disputed before.
     fn dispute(&mut self, report: &ReportCumulative, amount: u64) -> Result<(), OrgError> {
-        let same =
-            |row: &&DisputedRow| row.scope == report.scope && row.source == report.source && row.meter == report.meter;
-        let kept = self
-            .disputed
-            .iter()
-            .map(|(_, row)| row)
-            .filter(same)
-            .fold(0_u64, |sum, row| sum.saturating_add(row.amount));
-        let amount = amount.saturating_sub(kept);
         if amount == 0 {
             return Ok(());
         }

@@ -244,8 +244,8 @@ fn views(accounts: &mut Accounts, checks: &[Check<'_>], facts: &Facts<'_>, denia
         let limit = check.limit;
         let resets_at = match limit.window {
             Window::Rolling { .. } => accounts.fits_at(&check.scope, limit, check.asked(), facts.now),
-            _ if limit.amount.is_some_and(|amount| check.asked() > amount.saturating_sub(limit.buffer)) => None,
-            _ => accounts.window_end(&check.scope, limit, facts.now),
+            _ if check.admits() => accounts.window_end(&check.scope, limit, facts.now),
+            _ => accounts.fits_at(&check.scope, limit, check.asked(), facts.now),
         };
         views.push(LimitView {
             name: limit.name.clone(),

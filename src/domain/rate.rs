@@ -58,7 +58,7 @@ impl Counter {
         let start = window.start(now);
         let Some(old) = record else { return Self { start, used: seed(start) } };
         match window.end(old.start) {
-            Some(end) if now < end => Self { start: old.start.min(now), used: old.used },
+            Some(end) if now < end => Self { start: old.start.min(start), used: old.used },
             _ => Self { start, used: 0 },
         }
     }

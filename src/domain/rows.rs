@@ -48,7 +48,7 @@ pub struct ReservationRow {
     pub expires_at: Millis,
 }
 
-/// The last total of a cumulative source.
+/// The last total of a cumulative source, as reported: also above what is believed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineRow {
     pub scope: Scope,

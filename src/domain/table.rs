@@ -51,6 +51,11 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         self.rows.iter()
     }
 
+    /// Rows with the key `from` or a greater one.
+    pub(super) fn iter_from(&self, from: &K) -> impl Iterator<Item = (&K, &V)> {
+        self.rows.range(from..)
+    }
+
     pub(super) fn last_key(&self) -> Option<&K> {
         self.rows.last_key_value().map(|(key, _)| key)
     }
