@@ -1,5 +1,11 @@
 //! The verbs that work on this machine's files instead of asking a node.
 
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -14,6 +20,10 @@ use super::{
 use crate::{
     app::{self, Listeners, Start},
     config::{self, Config, ConfigErrors, LogFormat, Overrides},
+    store::{
+        export,
+        offline::{self, FsckOptions},
+    },
     telemetry,
 };
 
@@ -82,17 +92,89 @@ pub(super) fn check_config(args: &CheckConfigArgs, output: &mut Output<'_>) -> E
     }
 }
 
-pub(super) fn fsck(_: &FsckArgs, output: &mut Output<'_>) -> Exit {
-    output.error("fsck is not built yet");
+/// The directory the flag, the environment or the default names.
+fn data_dir(given: Option<&PathBuf>) -> Result<PathBuf, ConfigErrors> {
+    let overrides = Overrides { data_dir: given.cloned(), ..Overrides::default() };
+    config::load(None, config::environment(), overrides).map(|config| config.data_dir)
+}
+
+pub(super) fn fsck(args: &FsckArgs, output: &mut Output<'_>) -> Exit {
+    let dir = match data_dir(args.data_dir.as_ref()) {
+        Ok(dir) => dir,
+        Err(mistakes) => return refuse(&mistakes, output),
+    };
+    match offline::fsck(&dir, FsckOptions { set_clock: args.set_clock }) {
+        Ok(report) => {
+            output.data(&report.to_string());
+            if report.is_clean() { Exit::Done } else { Exit::Error }
+        }
+        Err(error) => fail(&error, output),
+    }
+}
+
+pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
+    let dir = match data_dir(args.data_dir.as_ref()) {
+        Ok(dir) => dir,
+        Err(mistakes) => return refuse(&mistakes, output),
+    };
+    let written = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
+        None => export::export(&dir, &mut Stdout(output)).map_err(|error| error.to_string()),
+        Some(file) => export_to(&dir, file),
+    };
+    match written {
+        Ok(rows) => {
+            output.note(&format!("{rows} rows exported"));
+            Exit::Done
+        }
+        Err(error) => fail(&error, output),
+    }
+}
+
+/// Into a new file, durable before it is called done; an existing one is never overwritten.
+fn export_to(dir: &Path, file: &Path) -> Result<u64, String> {
+    let named = |error: io::Error| format!("{}: {error}", file.display());
+    let mut out = BufWriter::new(File::create_new(file).map_err(named)?);
+    let rows = export::export(dir, &mut out).map_err(|error| error.to_string())?;
+    let written = out.into_inner().map_err(|error| named(error.into_error()))?;
+    written.sync_all().map_err(named)?;
+    Ok(rows)
+}
+
+pub(super) fn import(args: &ImportArgs, output: &mut Output<'_>) -> Exit {
+    let dir = match data_dir(args.data_dir.as_ref()) {
+        Ok(dir) => dir,
+        Err(mistakes) => return refuse(&mistakes, output),
+    };
+    let read = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
+        None => export::import(&dir, &mut io::stdin().lock()).map_err(|error| error.to_string()),
+        Some(file) => File::open(file)
+            .map_err(|error| format!("{}: {error}", file.display()))
+            .and_then(|from| export::import(&dir, &mut BufReader::new(from)).map_err(|error| error.to_string())),
+    };
+    match read {
+        Ok(rows) => {
+            output.note(&format!("{rows} rows imported"));
+            Exit::Done
+        }
+        Err(error) => fail(&error, output),
+    }
+}
+
+fn fail(error: &impl ToString, output: &mut Output<'_>) -> Exit {
+    output.error(&error.to_string());
     Exit::Error
 }
 
-pub(super) fn export(_: &ExportArgs, output: &mut Output<'_>) -> Exit {
-    output.error("export is not built yet");
-    Exit::Error
-}
+/// Bytes to stdout; what could not be written shows when the command ends.
+struct Stdout<'a, 'w>(&'a mut Output<'w>);
 
-pub(super) fn import(_: &ImportArgs, output: &mut Output<'_>) -> Exit {
-    output.error("import is not built yet");
-    Exit::Error
+impl Write for Stdout<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.data_bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

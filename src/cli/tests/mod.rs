@@ -386,10 +386,28 @@ fn node_shows_the_bounds_in_force() {
 }
 
 #[test]
-fn local_verbs_reach_their_functions() {
-    for args in [["serve"].as_slice(), &["check-config", "x.toml"], &["fsck"], &["export"], &["import"]] {
-        let ran = tollgate(args);
-        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "{args:?}");
-        assert_eq!(ran.err, format!("error: `tollgate {}` is not part of this build\n", args[0]));
+fn check_config_names_every_mistake_and_exits_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tollgate.toml");
+    std::fs::write(&file, "[rate]\namount = 0\n\n[nope]\n").unwrap();
+    let ran = tollgate(&["check-config", file.to_str().unwrap()]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""));
+    assert!(ran.err.contains("tollgate.toml:2") && ran.err.contains("tollgate.toml:4"), "{}", ran.err);
+    std::fs::write(&file, "[rate]\namount = 5\n").unwrap();
+    assert_eq!(tollgate(&["check-config", file.to_str().unwrap()]).exit, Exit::Done);
+}
+
+#[test]
+fn a_data_directory_is_checked_exported_and_imported_only_where_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for verb in ["fsck", "export"] {
+        let ran = tollgate(&[verb, "--data-dir", &at("none")]);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "{verb}");
+        assert!(ran.err.contains("there is no store"), "{}", ran.err);
     }
+    std::fs::write(at("bad.jsonl"), "not an export\n").unwrap();
+    let ran = tollgate(&["import", "--data-dir", &at("new"), &at("bad.jsonl")]);
+    assert_eq!(ran.exit, Exit::Error);
+    assert!(ran.err.contains("line 1"), "{}", ran.err);
 }
