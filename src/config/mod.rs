@@ -160,6 +160,18 @@ impl Config {
         fixed.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).chain(bounds).collect()
     }
 
+    /// What runs after a reload: `new`, but for the keys that [`Self::reload_diff`] names. They stay
+    /// as they are, so that each further reload names them again.
+    #[must_use]
+    pub fn reloaded(self, new: Self) -> Self {
+        let (mut old_bounds, mut bounds) = (self.bounds, new.bounds);
+        for (_, pick, ..) in FIELDS.iter().filter(|(name, ..)| FIXED_BOUNDS.contains(name)) {
+            *pick(&mut bounds) = *pick(&mut old_bounds);
+        }
+        let log = Log { level: new.log.level, ..self.log };
+        Self { bounds, log, policies: new.policies, warnings: new.warnings, ..self }
+    }
+
     /// Reads everything, defaults where a value is missing or refused.
     fn read(table: Table, findings: &mut Findings) -> Self {
         let mut root = Section::root(table, findings);

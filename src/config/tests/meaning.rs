@@ -192,6 +192,19 @@ fn the_largest_values_are_accepted() {
 }
 
 #[test]
+fn what_needs_a_restart_is_named_by_every_reload_until_then() {
+    let new = good(
+        "[listen]\ngrpc = \"127.0.0.1:1\"\n[rate]\namount = \"off\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n\
+         [bounds]\nconnections = 5\nidle_ms = 500\n",
+    );
+    let running = Config::default().reloaded(new.clone());
+    assert_eq!(running.reload_diff(&new), ["listen.grpc", "log.format", "bounds.connections"]);
+    assert_eq!((running.bounds.idle_ms, running.log.level), (500, LogLevel::Debug));
+    assert_eq!((&running.policies, running.warnings()), (&new.policies, new.warnings()));
+    assert_eq!(Config::default().reload_diff(&running), Vec::<String>::new());
+}
+
+#[test]
 fn port_zero_may_be_asked_for_twice() {
     let listen = good("[listen]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n").listen;
     assert_eq!((listen.grpc.port(), listen.http.port()), (0, 0));
