@@ -298,7 +298,6 @@ async fn apply_reloads(service: Arc<Service>, mut current: Config, mut reloads: 
             tracing::warn!("{warning}");
         }
         tracing::info!(generation, needs_restart = ?restart, "configuration reloaded");
-        current.policies = new.policies;
-        current.bounds = new.bounds;
+        current = current.reloaded(new);
     }
 }

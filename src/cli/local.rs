@@ -52,7 +52,8 @@ fn load(args: &ServeArgs) -> Result<Config, ConfigErrors> {
 
 fn refuse(mistakes: &ConfigErrors, output: &mut Output<'_>) -> Exit {
     output.note(&mistakes.to_string());
-    output.error(&format!("{} mistakes in the configuration", mistakes.len()));
+    let plural = if mistakes.len() == 1 { "" } else { "s" };
+    output.error(&format!("{} mistake{plural} in the configuration", mistakes.len()));
     Exit::Error
 }
 

@@ -58,8 +58,9 @@ use crate::bounds::{Bounds, FIELDS};
 /// Largest file that is read: room for 100 000 orgs, and an end to `/dev/zero`.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Bounds that are given to a connection, or to the listener, when it opens.
-const FIXED_BOUNDS: [&str; 4] = ["message_bytes", "streams_per_connection", "connections", "connection_age_ms"];
+/// Bounds that are given to the server, a connection or a listener when it opens.
+const FIXED_BOUNDS: [&str; 5] =
+    ["message_bytes", "streams_per_connection", "connections", "connection_age_ms", "decision_budget_ms"];
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +151,7 @@ impl Config {
             ("durability.write_behind_ms", self.durability.write_behind_ms != new.durability.write_behind_ms),
             ("durability.write_behind_max", self.durability.write_behind_max != new.durability.write_behind_max),
             ("node.name", self.node != new.node),
+            ("log.level", self.log.level != new.log.level),
             ("log.format", self.log.format != new.log.format),
         ];
         let (mut old_bounds, mut new_bounds) = (self.bounds.clone(), new.bounds.clone());
@@ -168,8 +170,7 @@ impl Config {
         for (_, pick, ..) in FIELDS.iter().filter(|(name, ..)| FIXED_BOUNDS.contains(name)) {
             *pick(&mut bounds) = *pick(&mut old_bounds);
         }
-        let log = Log { level: new.log.level, ..self.log };
-        Self { bounds, log, policies: new.policies, warnings: new.warnings, ..self }
+        Self { bounds, policies: new.policies, warnings: new.warnings, ..self }
     }
 
     /// Reads everything, defaults where a value is missing or refused.

@@ -9,7 +9,7 @@ use super::Front;
 use crate::{
     domain::command::{Command, Reply},
     error::ServiceError,
-    service::{Ask, Deadline, Service},
+    service::{Ask, Deadline, Group, Service},
     wire::{
         answers, requests, status,
         v1::{self, gate_service_server::GateService},
@@ -188,7 +188,7 @@ impl Front {
             }
         }
         let front = self.clone();
-        let groups = Service::grouped(asks).into_iter().map(move |(org, members, asks)| {
+        let groups = Service::grouped(asks).into_iter().map(move |(org, Group { positions: members, asks })| {
             let (front, members) = (front.clone(), members.iter().map(|member| positions[*member]).collect::<Vec<_>>());
             async move {
                 let decided = front.0.decide(&org, asks, deadline).await;

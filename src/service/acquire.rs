@@ -29,6 +29,13 @@ pub struct Ask {
     pub acquire: Box<Acquire>,
 }
 
+/// Acquires that share a message, and where each stood among those asked.
+#[derive(Debug, Default)]
+pub struct Group {
+    pub positions: Vec<usize>,
+    pub asks: Vec<Box<Acquire>>,
+}
+
 impl Service {
     pub async fn acquire(&self, ask: Ask, deadline: Deadline) -> Decided {
         let mut decided = self.decide(&ask.org, vec![ask.acquire], deadline).await;
@@ -36,15 +43,15 @@ impl Service {
     }
 
     /// Splits what may share a message: one org, and one durability, so that a reply never waits
-    /// for a neighbour's commit. Positions refer to `asks`.
-    pub fn grouped(asks: impl IntoIterator<Item = Ask>) -> Vec<(OrgId, Vec<usize>, Vec<Box<Acquire>>)> {
-        let mut groups: BTreeMap<(OrgId, bool), (Vec<usize>, Vec<Box<Acquire>>)> = BTreeMap::new();
+    /// for a neighbour's commit.
+    pub fn grouped(asks: impl IntoIterator<Item = Ask>) -> Vec<(OrgId, Group)> {
+        let mut groups: BTreeMap<(OrgId, bool), Group> = BTreeMap::new();
         for (position, ask) in asks.into_iter().enumerate() {
             let group = groups.entry((ask.org, ask.acquire.reserve.is_empty())).or_default();
-            group.0.push(position);
-            group.1.push(ask.acquire);
+            group.positions.push(position);
+            group.asks.push(ask.acquire);
         }
-        groups.into_iter().map(|((org, _), (positions, asks))| (org, positions, asks)).collect()
+        groups.into_iter().map(|((org, _), group)| (org, group)).collect()
     }
 
     /// Decides Acquires of one org, in order.

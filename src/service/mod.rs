@@ -26,7 +26,7 @@ use crate::{
 
 use emergency::EmergencyCap;
 
-pub use acquire::Ask;
+pub use acquire::{Ask, Group};
 pub use admin::NodeView;
 
 /// Left to the caller's side of a deadline: an answer that arrives too late is no answer.

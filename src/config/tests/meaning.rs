@@ -155,7 +155,7 @@ fn a_variable_means_the_name_in_the_file_that_differs_only_in_capitals() {
 #[test]
 fn a_reload_names_what_needs_a_restart() {
     let old = good("");
-    let running = "[rate]\namount = 5\n[plans.free]\n[log]\nlevel = \"debug\"\n[bounds]\nidle_ms = 500\n";
+    let running = "[rate]\namount = 5\n[plans.free]\n[bounds]\nidle_ms = 500\n";
     assert_eq!(old.reload_diff(&good(running)), Vec::<String>::new());
     assert_ne!(old.policies, good(running).policies);
     let fixed = "[listen]\ngrpc = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\n[data]\ndir = \"x\"\n[durability]\n\
@@ -198,8 +198,8 @@ fn what_needs_a_restart_is_named_by_every_reload_until_then() {
          [bounds]\nconnections = 5\nidle_ms = 500\n",
     );
     let running = Config::default().reloaded(new.clone());
-    assert_eq!(running.reload_diff(&new), ["listen.grpc", "log.format", "bounds.connections"]);
-    assert_eq!((running.bounds.idle_ms, running.log.level), (500, LogLevel::Debug));
+    assert_eq!(running.reload_diff(&new), ["listen.grpc", "log.level", "log.format", "bounds.connections"]);
+    assert_eq!((running.bounds.idle_ms, running.log.level), (500, LogLevel::Info));
     assert_eq!((&running.policies, running.warnings()), (&new.policies, new.warnings()));
     assert_eq!(Config::default().reload_diff(&running), Vec::<String>::new());
 }

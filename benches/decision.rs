@@ -1,0 +1,132 @@
+//! What one decision costs: pure, and through the actor of one process over the memory store.
+
+#![allow(missing_docs, clippy::disallowed_methods)]
+
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tollgate::{
+    actors::{self, Orgs, Policies, Rules, WriteBehind, admission::Lane},
+    bounds::{Bounds, DAY_MS, HOUR_MS},
+    domain::{
+        command::{Acquire, Command, Mode},
+        ids::{DecisionId, Meter, OrgId, Scope},
+        limit::{Limit, OrgPolicy, RateLimit},
+        org::{Context, OrgState},
+        rows::OrgRows,
+        service_time::{ClockMark, ClockState},
+        window::{Calendar, Millis, PERIODS, Window},
+    },
+    ports::Clock,
+    store::memory::MemoryStore,
+};
+
+const NOW: Millis = 495_000 * HOUR_MS;
+
+#[derive(Debug)]
+struct Uniform(Arc<OrgPolicy>);
+
+impl Policies for Uniform {
+    fn policy(&self, _: &OrgId) -> Arc<OrgPolicy> {
+        self.0.clone()
+    }
+}
+
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Millis {
+        NOW
+    }
+
+    fn may_purge(&self) -> bool {
+        true
+    }
+
+    fn state(&self) -> ClockState {
+        ClockState::Steady
+    }
+
+    fn mark(&self) -> ClockMark {
+        ClockMark::default()
+    }
+}
+
+fn rate_only() -> OrgPolicy {
+    OrgPolicy { rate: RateLimit { amount: Some(u64::MAX), ..RateLimit::default() }, ..OrgPolicy::default() }
+}
+
+/// The backstop, a monthly quota, an anchored one, and the four periods of `spend`.
+fn seven_limits() -> OrgPolicy {
+    let spend =
+        PERIODS.iter().map(|(_, len)| Limit::new(Meter::spend(), Window::Rolling { len: *len }, Some(u64::MAX / 2)));
+    let quotas = [Window::Calendar(Calendar::Month), Window::Anchored { len: DAY_MS }]
+        .map(|window| Limit::new(Meter::executions(), window, Some(u64::MAX / 2)));
+    OrgPolicy { limits: spend.chain(quotas).collect(), ..rate_only() }
+}
+
+fn acquire() -> Command {
+    Command::Acquire(Box::new(Acquire {
+        scope: Scope::org(),
+        idempotency: None,
+        cost: vec![(Meter::executions(), 1)],
+        reserve: Vec::new(),
+        reservation_ttl: 0,
+        mode: Mode::Normal,
+        explain: false,
+        with_pause: false,
+        balance: None,
+    }))
+}
+
+fn pure(c: &mut Criterion) {
+    let mut group = c.benchmark_group("pure decision");
+    group.throughput(Throughput::Elements(1));
+    for (name, policy) in [("rate only", rate_only()), ("seven limits", seven_limits())] {
+        let (mut state, bounds, command) = (OrgState::load(OrgRows::default(), NOW), Bounds::default(), acquire());
+        let mut number = 0;
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                number += 1;
+                let ctx = Context {
+                    now: NOW,
+                    policy: &policy,
+                    bounds: &bounds,
+                    decision: DecisionId(number),
+                    store_fault: false,
+                };
+                black_box(state.apply(&command, &ctx).is_ok())
+            });
+        });
+    }
+    group.finish();
+}
+
+fn in_process(c: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let deps = actors::Deps {
+        clock: Arc::new(Still),
+        store: MemoryStore::new(),
+        rules: Rules { policies: Arc::new(Uniform(Arc::new(rate_only()))), bounds: Bounds::default(), generation: 0 },
+        write_behind: WriteBehind { interval: Duration::from_millis(10), max: u64::MAX },
+        incarnation: 1,
+    };
+    let orgs = runtime.block_on(Orgs::start(deps)).expect("actors");
+    let org = OrgId::parse("org", "acme").expect("an org");
+    let mut group = c.benchmark_group("acquire in process");
+    for commands in [1_usize, 64] {
+        group.throughput(Throughput::Elements(commands as u64));
+        group.bench_function(format!("{commands} per message"), |b| {
+            b.to_async(&runtime).iter(|| async {
+                let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+                let batch = (0..commands).map(|_| acquire()).collect();
+                black_box(orgs.call(&org, batch, Lane::Admit, deadline).await.is_ok())
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, pure, in_process);
+criterion_main!(benches);

@@ -1,0 +1,329 @@
+//! The release binary over loopback next to a bare tonic echo of the same messages, in turns of one
+//! run: the ratio is the figure, the absolute numbers belong to the machine.
+//!
+//! ```sh
+//! cargo bench --bench loopback            # about two minutes
+//! ```
+//!
+//! Each server runs pinned to core 0 (with `taskset`, where there is one), the client to core 1.
+//! `cpu/call` is the server's own CPU time per answered call, which does not depend on how fast the
+//! client is.
+
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints, reads the clock, and rounds"
+)]
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_stream::{
+    Stream, StreamExt,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
+use tollgate::wire::v1::{
+    self, AcquireRequest, AcquireResponse, AcquireStreamRequest, AcquireStreamResponse,
+    gate_service_client::GateServiceClient,
+    gate_service_server::{GateService, GateServiceServer},
+};
+use tonic::{Request, Response, Status, Streaming, transport::Channel};
+
+const CALLERS: usize = 64;
+const CHANNELS: usize = 4;
+const ORGS: usize = 64;
+const STREAM_WINDOW: usize = 1024;
+const ROUND: Duration = Duration::from_secs(4);
+const ROUNDS: usize = 3;
+
+type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Answers what tollgate answers to an allowed Acquire under the default configuration.
+#[derive(Clone)]
+struct Echo;
+
+fn canned() -> AcquireResponse {
+    AcquireResponse {
+        allowed: true,
+        code: v1::DecisionCode::Allowed.into(),
+        decision_id: "56026a878e5d70eb0000000000000001".into(),
+        http_status_hint: 200,
+        node: "node".into(),
+        limits: vec![v1::Limit {
+            name: "rate".into(),
+            meter: "calls".into(),
+            window: "aligned/1h".into(),
+            amount: 1_000_000_000,
+            used: 123_456,
+            remaining: 999_876_544,
+            resets_at_ms: 1_795_341_600_000,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+type Streamed = std::pin::Pin<Box<dyn Stream<Item = Result<AcquireStreamResponse, Status>> + Send>>;
+
+macro_rules! not_echoed {
+    ($($name:ident($request:ty) -> $response:ty;)*) => {
+        $(fn $name<'a, 'f>(
+            &'a self,
+            _: Request<$request>,
+        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'f>>
+        where
+            'a: 'f,
+            Self: 'f,
+        {
+            Box::pin(async { Err(Status::unimplemented("echo")) })
+        })*
+    };
+}
+
+#[tonic::async_trait]
+impl GateService for Echo {
+    type AcquireStreamStream = Streamed;
+
+    async fn acquire(&self, request: Request<AcquireRequest>) -> Result<Response<AcquireResponse>, Status> {
+        std::hint::black_box(request.into_inner());
+        Ok(Response::new(canned()))
+    }
+
+    async fn acquire_stream(
+        &self,
+        request: Request<Streaming<AcquireStreamRequest>>,
+    ) -> Result<Response<Streamed>, Status> {
+        let answer = |item: AcquireStreamRequest| AcquireStreamResponse {
+            tag: item.tag,
+            result: Some(v1::acquire_stream_response::Result::Decision(canned())),
+        };
+        Ok(Response::new(Box::pin(request.into_inner().map(move |item| item.map(answer)))))
+    }
+
+    not_echoed! {
+        acquire_batch(v1::AcquireBatchRequest) -> v1::AcquireBatchResponse;
+        commit(v1::CommitRequest) -> v1::CommitResponse;
+        release(v1::ReleaseRequest) -> v1::ReleaseResponse;
+        extend(v1::ExtendRequest) -> v1::ExtendResponse;
+        resume(v1::ResumeRequest) -> v1::ResumeResponse;
+        record(v1::RecordRequest) -> v1::RecordResponse;
+        report_cumulative(v1::ReportCumulativeRequest) -> v1::ReportCumulativeResponse;
+        get_status(v1::GetStatusRequest) -> v1::GetStatusResponse;
+        batch_get_status(v1::BatchGetStatusRequest) -> v1::BatchGetStatusResponse;
+    }
+}
+
+/// A server process and where it listens.
+struct Server {
+    process: Child,
+    address: SocketAddr,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn pinned(core: &str, program: &str) -> Command {
+    let pins = Command::new("taskset").args(["-c", core, "true"]).status().is_ok_and(|status| status.success());
+    if !pins {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.args(["-c", core, program]);
+    command
+}
+
+impl Server {
+    fn echo() -> Res<Self> {
+        let program = env::current_exe()?;
+        let mut process = pinned("0", &program.to_string_lossy()).args(["--echo"]).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
+        Ok(Self { process, address: line.trim().parse()?, _dir: None })
+    }
+
+    fn tollgate(write_behind_ms: &str) -> Res<Self> {
+        let dir = tempfile::tempdir()?;
+        let mut process = pinned("0", env!("CARGO_BIN_EXE_tollgate"))
+            .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
+            .arg(dir.path())
+            .env("TOLLGATE__RATE__AMOUNT", "1000000000")
+            .env("TOLLGATE__LOG__FORMAT", "json")
+            .env("TOLLGATE__NODE__NAME", "node")
+            .env("TOLLGATE__DURABILITY__WRITE_BEHIND_MS", write_behind_ms)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut lines = BufReader::new(process.stderr.take().ok_or("no stderr")?).lines();
+        let up =
+            lines.by_ref().map_while(Result::ok).find(|line| line.contains("tollgate is up")).ok_or("did not start")?;
+        std::thread::spawn(move || lines.for_each(drop));
+        let up: serde_json::Value = serde_json::from_str(&up)?;
+        let address = up["fields"]["grpc"].as_str().ok_or("no address")?.parse()?;
+        Ok(Self { process, address, _dir: Some(dir) })
+    }
+
+    /// CPU time so far, user and system, in microseconds.
+    fn cpu(&self) -> Res<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        let fields: Vec<&str> = stat.rsplit(") ").next().ok_or("stat")?.split(' ').collect();
+        Ok((fields[11].parse::<u64>()? + fields[12].parse::<u64>()?) * 10_000)
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Figure {
+    per_second: f64,
+    micros_per_call: f64,
+    p50_us: u128,
+    p99_us: u128,
+}
+
+async fn channels(address: SocketAddr) -> Res<Vec<GateServiceClient<Channel>>> {
+    let mut channels = Vec::new();
+    for _ in 0..CHANNELS {
+        channels.push(GateServiceClient::connect(format!("http://{address}")).await?);
+    }
+    Ok(channels)
+}
+
+fn request(number: usize) -> AcquireRequest {
+    AcquireRequest { org: format!("org-{}", number % ORGS), ..Default::default() }
+}
+
+async fn unary(server: &Server) -> Res<Figure> {
+    let (stop, cpu, began) = (Arc::new(AtomicBool::new(false)), server.cpu()?, Instant::now());
+    let channels = channels(server.address).await?;
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|number| {
+            let (mut client, stop) = (channels[number % CHANNELS].clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut took = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let sent = Instant::now();
+                    client.acquire(request(number)).await?;
+                    took.push(sent.elapsed().as_micros());
+                }
+                Ok::<_, Status>(took)
+            })
+        })
+        .collect();
+    tokio::time::sleep(ROUND).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut took = Vec::new();
+    for caller in callers {
+        took.extend(caller.await??);
+    }
+    took.sort_unstable();
+    figure(took.len() as u64, began.elapsed(), server.cpu()? - cpu, &took)
+}
+
+async fn streamed(server: &Server) -> Res<Figure> {
+    let (answered, cpu, began) = (Arc::new(AtomicU64::new(0)), server.cpu()?, Instant::now());
+    let mut streams = Vec::new();
+    for mut client in channels(server.address).await? {
+        let answered = answered.clone();
+        streams.push(tokio::spawn(async move {
+            let (send, receive) = mpsc::channel(STREAM_WINDOW);
+            for tag in 0..STREAM_WINDOW as u64 {
+                let _ = send.try_send(AcquireStreamRequest { tag, acquire: Some(request(tag as usize)) });
+            }
+            let mut answers = client.acquire_stream(ReceiverStream::new(receive)).await?.into_inner();
+            while began.elapsed() < ROUND {
+                let Some(answer) = answers.next().await else { break };
+                let tag = answer?.tag;
+                answered.fetch_add(1, Ordering::Relaxed);
+                let _ = send.send(AcquireStreamRequest { tag, acquire: Some(request(tag as usize)) }).await;
+            }
+            Ok::<_, Status>(())
+        }));
+    }
+    for stream in streams {
+        stream.await??;
+    }
+    figure(answered.load(Ordering::Relaxed), began.elapsed(), server.cpu()? - cpu, &[])
+}
+
+fn figure(calls: u64, took: Duration, cpu_us: u64, sorted: &[u128]) -> Res<Figure> {
+    let at = |part: usize| sorted.get(sorted.len() * part / 100).copied().unwrap_or(0);
+    Ok(Figure {
+        per_second: calls as f64 / took.as_secs_f64(),
+        micros_per_call: cpu_us as f64 / calls.max(1) as f64,
+        p50_us: at(50),
+        p99_us: at(99),
+    })
+}
+
+fn show(name: &str, figure: Figure) {
+    println!(
+        "{name:<28} {:>9.0}/s   server cpu/call {:>6.2} us   p50 {:>6} us   p99 {:>6} us",
+        figure.per_second, figure.micros_per_call, figure.p50_us, figure.p99_us
+    );
+}
+
+fn median(mut figures: Vec<Figure>) -> Figure {
+    figures.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
+async fn compare() -> Res<()> {
+    let (mut echo_unary, mut our_unary, mut echo_stream, mut our_stream, mut durable) =
+        (vec![], vec![], vec![], vec![], vec![]);
+    for round in 0..ROUNDS {
+        let (echo, ours) = (Server::echo()?, Server::tollgate("10")?);
+        echo_unary.push(unary(&echo).await?);
+        our_unary.push(unary(&ours).await?);
+        echo_stream.push(streamed(&echo).await?);
+        our_stream.push(streamed(&ours).await?);
+        drop((echo, ours));
+        durable.push(unary(&Server::tollgate("0")?).await?);
+        println!("round {} of {ROUNDS}", round + 1);
+    }
+    let [echo_unary, our_unary, echo_stream, our_stream, durable] =
+        [echo_unary, our_unary, echo_stream, our_stream, durable].map(median);
+    println!("\nmedians of {ROUNDS} rounds, {CALLERS} callers on {CHANNELS} connections, {ORGS} orgs");
+    show("echo, unary", echo_unary);
+    show("tollgate, unary", our_unary);
+    show("echo, stream", echo_stream);
+    show("tollgate, stream", our_stream);
+    show("tollgate, unary, durable", durable);
+    let ratio =
+        |ours: Figure, echo: Figure| (ours.per_second / echo.per_second, echo.micros_per_call / ours.micros_per_call);
+    let (unary, stream) = (ratio(our_unary, echo_unary), ratio(our_stream, echo_stream));
+    println!("\nunary  tollgate / echo: {:.2} by throughput, {:.2} by server cpu", unary.0, unary.1);
+    println!("stream tollgate / echo: {:.2} by throughput, {:.2} by server cpu", stream.0, stream.1);
+    println!("stream decisions per second of one server core's CPU: {:.0}", 1e6 / our_stream.micros_per_call);
+    println!("durable decisions per second at {CALLERS} callers: {:.0}", durable.per_second);
+    Ok(())
+}
+
+async fn serve_echo() -> Res<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    let echo = tonic::transport::Server::builder()
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .add_service(GateServiceServer::new(Echo));
+    Ok(echo.serve_with_incoming(TcpListenerStream::new(listener)).await?)
+}
+
+fn main() -> Res<()> {
+    let echo = env::args().any(|argument| argument == "--echo");
+    let runtime = tokio::runtime::Runtime::new()?;
+    if echo { runtime.block_on(serve_echo()) } else { runtime.block_on(compare()) }
+}
