@@ -18,4 +18,6 @@ pub mod ports;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod wire;

@@ -18,6 +18,8 @@ mod org;
 mod registry;
 mod supervisor;
 mod sweeper;
+#[cfg(test)]
+mod tests;
 mod write_behind;
 
 use std::{

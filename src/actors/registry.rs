@@ -176,6 +176,12 @@ impl Registry {
         leaving.filter(|actor| actor.drain().is_ok()).count()
     }
 
+    /// Passivates whatever lives, idle or not.
+    #[cfg(test)]
+    pub(super) fn drain_all(&self) -> usize {
+        self.live.actors.iter().filter(|entry| entry.actor.drain().is_ok()).count()
+    }
+
     pub(super) async fn shutdown(&self, within: Duration) -> Result<(), String> {
         let actors: Vec<_> = self.live.actors.iter().map(|entry| entry.actor.clone()).collect();
         for actor in &actors {

@@ -4,6 +4,8 @@ mod acquire;
 mod admin;
 mod emergency;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{

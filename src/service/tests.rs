@@ -1,0 +1,171 @@
+//! Use cases over the memory store, with a provider that says what it is told.
+
+use std::sync::atomic::Ordering;
+
+use super::{Ask, Deadline};
+use crate::{
+    domain::{
+        command::{Acquire, BalanceVerdict, Command, Idempotency, Reply},
+        decision::{Cause, Code, Decision, FailOpen, Gate},
+        ids::{Meter, Reason},
+        limit::{OnIndeterminate, OrgPolicy, RateLimit},
+    },
+    error::ServiceError,
+    testing::{Node, acquire, idempotency, node, org, rate_of, record, resume},
+};
+
+fn deadline() -> Deadline {
+    Deadline::new(None, 2_500)
+}
+
+async fn ask(node: &Node, name: &str) -> Result<Decision, ServiceError> {
+    node.service.acquire(Ask { org: org(name), acquire: Box::new(acquire()) }, deadline()).await
+}
+
+fn metered(amount: u64) -> OrgPolicy {
+    OrgPolicy { balance_required: true, ..rate_of(amount) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_provider_is_asked_last_and_the_actor_judges_afresh() {
+    let node = node(metered(1)).await;
+    assert!(ask(&node, "acme").await.unwrap().allowed);
+    assert_eq!(node.billing.asked.load(Ordering::SeqCst), 1);
+    assert_eq!(ask(&node, "acme").await.unwrap().code, Code::RateLimited);
+    assert_eq!(node.billing.asked.load(Ordering::SeqCst), 1, "R-PIPE-1: not asked about what an earlier gate denies");
+    assert_eq!(ask(&node, "other").await.unwrap().limits[0].used, 1, "R-PIPE-4: charged once over both passes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exhausted_balance_denies_and_an_unknown_one_follows_its_policy() {
+    let node = node(metered(10)).await;
+    *node.billing.verdict.lock().unwrap() = BalanceVerdict::Exhausted;
+    let denied = ask(&node, "acme").await.unwrap();
+    assert_eq!((denied.allowed, denied.code, denied.gate), (false, Code::BalanceExhausted, Some(Gate::Balance)));
+    *node.billing.verdict.lock().unwrap() = BalanceVerdict::Unknown(Cause::ProviderError);
+    let open = ask(&node, "acme").await.unwrap();
+    assert_eq!(
+        (open.allowed, open.fail_open),
+        (true, vec![FailOpen { gate: Gate::Balance, cause: Cause::ProviderError }])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_counter_that_does_not_answer_in_time_is_indeterminate() {
+    let node = node(rate_of(10)).await;
+    node.store.stall_loads();
+    let open = ask(&node, "acme").await.unwrap();
+    assert!(open.allowed, "R-RATE-4");
+    assert_eq!(open.fail_open, vec![FailOpen { gate: Gate::Rate, cause: Cause::Timeout }]);
+    let metrics = node.metrics.render(node.service.readings());
+    assert!(metrics.contains("tollgate_fail_open_total{gate=\"rate\",cause=\"timeout\"} 1"), "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_deny_names_gate_and_cause() {
+    let strict = RateLimit { on_indeterminate: OnIndeterminate::Deny, ..RateLimit::default() };
+    let node = node(OrgPolicy { rate: strict, ..OrgPolicy::default() }).await;
+    node.store.break_now("EIO");
+    let denied = ask(&node, "acme").await.unwrap();
+    assert_eq!((denied.allowed, denied.code, denied.fail_open.len()), (false, Code::Indeterminate, 0));
+    assert!(denied.message.contains("rate") && denied.message.contains("store_fault"), "{}", denied.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_store_and_memory_the_emergency_cap_holds() {
+    let node = node(rate_of(3)).await;
+    node.store.break_now("EIO");
+    for _ in 0..3 {
+        let open = ask(&node, "acme").await.unwrap();
+        assert_eq!((open.allowed, open.fail_open.len()), (true, 1));
+    }
+    let capped = ask(&node, "acme").await.unwrap();
+    assert_eq!((capped.allowed, capped.code), (false, Code::RateLimited));
+    assert!(capped.message.contains("the store can not be asked"), "R-PIPE-2: {}", capped.message);
+    assert!(ask(&node, "other").await.unwrap().allowed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_fail_opens_do_not_stack() {
+    let node = node(metered(2)).await;
+    *node.billing.verdict.lock().unwrap() = BalanceVerdict::Unknown(Cause::ProviderError);
+    // The org is in memory when the store fails, so that the actor itself flags both gates.
+    assert!(ask(&node, "acme").await.unwrap().allowed);
+    node.store.break_now("EIO");
+    let open = ask(&node, "acme").await.unwrap();
+    assert_eq!((open.allowed, open.fail_open.len()), (true, 2));
+    let codes: Vec<_> = [ask(&node, "acme").await, ask(&node, "acme").await].map(|d| d.unwrap().code).into();
+    assert_eq!(codes, [Code::RateLimited, Code::RateLimited]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switched_off_limiter_is_allow_and_not_a_fail_open() {
+    let off = RateLimit { amount: None, ..RateLimit::default() };
+    let node = node(OrgPolicy { rate: off, ..OrgPolicy::default() }).await;
+    node.store.break_now("EIO");
+    let allowed = ask(&node, "acme").await.unwrap();
+    assert_eq!((allowed.allowed, allowed.fail_open.len()), (true, 0), "R-PIPE-2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_promised_durable_is_an_error_without_a_store() {
+    let node = node(rate_of(10)).await;
+    node.store.break_now("EIO");
+    let reserving = Acquire { reserve: vec![(Meter::spend(), 5)], ..acquire() };
+    let refused = node.service.acquire(Ask { org: org("acme"), acquire: Box::new(reserving) }, deadline()).await;
+    assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
+    assert!(matches!(node.service.settle(&org("acme"), record("r", 1), deadline()).await, Err(ServiceError::Store(_))));
+}
+
+/// I7, R-BAL-8: over every combination of states.
+#[tokio::test(start_paused = true)]
+async fn resume_is_never_denied_in_any_state() {
+    for state in 0..16_u8 {
+        let [over, frozen, draining, lost] = [1, 2, 4, 8].map(|bit| state & bit != 0);
+        let node = node(metered(1)).await;
+        let name = org("acme");
+        if over {
+            ask(&node, "acme").await.unwrap();
+            assert!(!ask(&node, "acme").await.unwrap().allowed);
+        }
+        if frozen {
+            let freeze =
+                Command::Freeze { reason: Reason::parse("reason", "why").unwrap(), idempotency: idempotency("f") };
+            node.service.operate(&name, freeze, deadline()).await.unwrap();
+        }
+        if draining {
+            node.service.start_draining();
+        }
+        if lost {
+            node.store.break_now("EIO");
+        }
+        let asked = node.billing.asked.load(Ordering::SeqCst);
+        let (continuations, _) = node.service.resume(&name, resume(), deadline()).await;
+        assert_eq!(continuations, u64::from(!lost), "state {state:04b}: counted wherever there is a store");
+        assert_eq!(node.billing.asked.load(Ordering::SeqCst), asked, "the provider is never asked");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_node_admits_nothing_new_and_settles_on() {
+    let node = node(rate_of(10)).await;
+    node.service.start_draining();
+    assert_eq!(ask(&node, "acme").await, Err(ServiceError::Draining));
+    let settled = node.service.settle(&org("acme"), record("r", 1), deadline()).await;
+    assert_eq!(settled, Ok(Reply::Recorded { replayed: false }), "I17");
+    assert!(!node.service.is_serving());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_id_is_charged_once_over_both_passes() {
+    let node = node(metered(10)).await;
+    let keyed = || Acquire { idempotency: Some(Idempotency { fingerprint: 1, ..idempotency("r1") }), ..acquire() };
+    let mut ids = Vec::new();
+    for replayed in [false, true] {
+        let decision =
+            node.service.acquire(Ask { org: org("acme"), acquire: Box::new(keyed()) }, deadline()).await.unwrap();
+        assert_eq!((decision.replayed, decision.limits[0].used), (replayed, 1));
+        ids.push(decision.id);
+    }
+    assert_eq!(ids[0], ids[1]);
+}

@@ -1,0 +1,179 @@
+//! What in-process tests share: a clock that stands still, one policy for all, and a node's actors
+//! and service over the memory store.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    actors::{self, Orgs, Policies, Rules, WriteBehind},
+    bounds::{Bounds, HOUR_MS},
+    domain::{
+        command::{Acquire, BalanceVerdict, Command, Idempotency, Mode},
+        ids::{ExecutionId, Meter, OrgId, RequestId, Scope},
+        limit::{OrgPolicy, RateLimit},
+        service_time::{ClockMark, ClockState},
+        window::Millis,
+    },
+    ports::{BillingProvider, Clock},
+    service::{self, Service},
+    store::memory::MemoryStore,
+    telemetry::Metrics,
+};
+
+pub(crate) const T0: Millis = 495_000 * HOUR_MS;
+
+#[derive(Debug)]
+pub(crate) struct TestClock {
+    now: AtomicU64,
+    pub(crate) doubted: AtomicBool,
+}
+
+impl TestClock {
+    pub(crate) fn advance(&self, by: Millis) {
+        self.now.fetch_add(by, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Millis {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    fn may_purge(&self) -> bool {
+        !self.doubted.load(Ordering::SeqCst)
+    }
+
+    fn state(&self) -> ClockState {
+        ClockState::Steady
+    }
+
+    fn mark(&self) -> ClockMark {
+        ClockMark { service: self.now(), ..ClockMark::default() }
+    }
+}
+
+/// One policy for every org; looking it up for the org `poison` panics while `poisoned` is set.
+#[derive(Debug, Default)]
+pub(crate) struct Uniform {
+    pub(crate) policy: Arc<OrgPolicy>,
+    pub(crate) poisoned: AtomicBool,
+}
+
+impl Policies for Uniform {
+    fn policy(&self, org: &OrgId) -> Arc<OrgPolicy> {
+        assert!(org.as_str() != "poison" || !self.poisoned.load(Ordering::SeqCst), "poisoned");
+        self.policy.clone()
+    }
+}
+
+/// Answers what it was told to, and counts how often it was asked.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    pub(crate) verdict: Mutex<BalanceVerdict>,
+    pub(crate) asked: AtomicU64,
+}
+
+impl BillingProvider for Scripted {
+    fn check(&self, _: &OrgId) -> BoxFuture<'_, BalanceVerdict> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let verdict = *self.verdict.lock().unwrap();
+        Box::pin(std::future::ready(verdict))
+    }
+}
+
+/// A node without its fronts.
+pub(crate) struct Node {
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) billing: Arc<Scripted>,
+    pub(crate) orgs: Orgs,
+    pub(crate) service: Arc<Service>,
+    pub(crate) policies: Arc<Uniform>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+pub(crate) fn rate_of(amount: u64) -> OrgPolicy {
+    OrgPolicy { rate: RateLimit { amount: Some(amount), ..RateLimit::default() }, ..OrgPolicy::default() }
+}
+
+pub(crate) async fn node(policy: OrgPolicy) -> Node {
+    node_on(MemoryStore::new(), policy, WriteBehind { interval: Duration::from_millis(10), max: 4096 }).await
+}
+
+pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_behind: WriteBehind) -> Node {
+    let clock = Arc::new(TestClock { now: T0.into(), doubted: false.into() });
+    let policies = Arc::new(Uniform { policy: Arc::new(policy), poisoned: false.into() });
+    let deps = actors::Deps {
+        clock: clock.clone(),
+        store: store.clone(),
+        rules: Rules { policies: policies.clone(), bounds: Bounds::default(), generation: 0 },
+        write_behind,
+        incarnation: 7,
+    };
+    let orgs = Orgs::start(deps).await.unwrap();
+    let billing = Arc::new(Scripted { verdict: BalanceVerdict::Allowed.into(), asked: 0.into() });
+    let metrics = Arc::new(Metrics::default());
+    let service = Arc::new(Service::new(service::Deps {
+        orgs: orgs.clone(),
+        clock: clock.clone(),
+        store: store.clone(),
+        billing: billing.clone(),
+        metrics: metrics.clone(),
+        node: "test".into(),
+    }));
+    Node { store, clock, billing, orgs, service, policies, metrics }
+}
+
+pub(crate) fn org(name: &str) -> OrgId {
+    OrgId::parse("org", name).unwrap()
+}
+
+pub(crate) fn idempotency(id: &str) -> Idempotency {
+    Idempotency { id: RequestId::parse("request_id", id).unwrap(), fingerprint: 1 }
+}
+
+pub(crate) fn acquire() -> Acquire {
+    Acquire {
+        scope: Scope::org(),
+        idempotency: None,
+        cost: vec![(Meter::executions(), 1)],
+        reserve: Vec::new(),
+        reservation_ttl: 0,
+        mode: Mode::Normal,
+        explain: false,
+        with_pause: false,
+        balance: None,
+    }
+}
+
+pub(crate) fn plain() -> Command {
+    Command::Acquire(Box::new(acquire()))
+}
+
+pub(crate) fn record(id: &str, amount: u64) -> Command {
+    let usage = vec![(Meter::spend(), amount)];
+    Command::Record { scope: Scope::org(), usage, decision: None, idempotency: idempotency(id) }
+}
+
+pub(crate) fn resume() -> Command {
+    Command::Resume { execution: ExecutionId::parse("execution_id", "e1").unwrap(), idempotency: None }
+}
+
+/// Moves the runtime's paused clock on, step by step, until `happened`; fails past a minute.
+pub(crate) async fn until(mut happened: impl FnMut() -> bool) {
+    for _ in 0..60_000 {
+        if happened() {
+            return;
+        }
+        tokio::task::yield_now().await;
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    panic!("it did not happen within a minute");
+}
