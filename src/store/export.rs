@@ -16,7 +16,7 @@ use std::{
     fs, io,
     io::{BufRead, Write},
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ use super::{
     changes::Changes,
     codec::{decode, encode},
     keys::Kind,
-    offline::{OfflineError, not_empty, open_as_it_is},
+    offline::{OfflineError, open_as_it_is},
     records::Meta,
     rows::Keyspace,
     sled::{Engine, SledOptions, finish_import, open, put_meta, start_import},
@@ -114,6 +114,15 @@ fn refuse_unless_empty(dir: &Path) -> Result<(), OfflineError> {
         Ok(found) => Err(not_empty(dir, &found)),
         Err(error) => Err(OfflineError(format!("reading {}: {error}", dir.display()))),
     }
+}
+
+fn not_empty(dir: &Path, found: &[PathBuf]) -> OfflineError {
+    let names: Vec<_> = found.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
+    OfflineError(format!(
+        "{} is not empty: it holds {}; import needs an empty directory",
+        dir.display(),
+        names.join(", ")
+    ))
 }
 
 fn read_header(lines: &mut Lines<'_>) -> Result<Header, OfflineError> {

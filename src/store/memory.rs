@@ -17,7 +17,6 @@ use tokio::sync::watch;
 
 use super::{
     changes::Changes,
-    codec::CodecError,
     rows::{self, Keyspace, Prepared, ReadError, Visit},
 };
 use crate::{
@@ -182,15 +181,9 @@ impl MemoryStore {
         }
         read(&self.lock().durable).map_err(|error| match error {
             ReadError::Engine(fault) => fault,
-            ReadError::Row(error) => unreadable(&error),
+            ReadError::Row(error) => rows::unreadable(&error),
         })
     }
-}
-
-/// A row that does not check out is its org's trouble, not the store's end.
-pub(super) fn unreadable(error: &CodecError) -> StoreFault {
-    tracing::error!(%error, "a stored row is corrupt; run fsck");
-    StoreFault { operation: "load", cause: error.to_string() }
 }
 
 impl Inner {

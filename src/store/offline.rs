@@ -10,12 +10,7 @@
 
 mod org;
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt, ops::ControlFlow, path::Path};
 
 use super::{
     changes::Changes,
@@ -288,16 +283,6 @@ fn set_clock(opened: &Opened, report: &mut Report) -> Result<(), OfflineError> {
     report.clock_set_from = Some(report.mark.as_ref().map_or(0, |mark| mark.service));
     report.mark = Some(mark);
     Ok(())
-}
-
-/// The directory an error is about.
-pub(super) fn not_empty(dir: &Path, found: &[PathBuf]) -> OfflineError {
-    let names: Vec<_> = found.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
-    OfflineError(format!(
-        "{} is not empty: it holds {}; import needs an empty directory",
-        dir.display(),
-        names.join(", ")
-    ))
 }
 
 #[cfg(test)]

@@ -57,6 +57,12 @@ impl fmt::Display for ReadError {
     }
 }
 
+/// A row that does not check out is its org's trouble, not the store's end.
+pub(super) fn unreadable(error: &CodecError) -> StoreFault {
+    tracing::error!(%error, "a stored row is corrupt; run fsck");
+    StoreFault { operation: "load", cause: error.to_string() }
+}
+
 /// One step of a commit, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {

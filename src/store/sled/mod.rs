@@ -42,10 +42,7 @@ use self::{
     committer::{Handed, Message, Reply},
     layout::Lock,
 };
-use super::{
-    memory::unreadable,
-    rows::{self, ReadError},
-};
+use super::rows::{self, ReadError};
 use crate::{
     domain::{
         ids::OrgId,
@@ -135,7 +132,7 @@ impl SledStore {
         let shared = Arc::clone(&self.shared);
         let fault = match tokio::task::spawn_blocking(move || read(&shared.engine)).await {
             Ok(Ok(found)) => return Ok(found),
-            Ok(Err(ReadError::Row(error))) => return Err(unreadable(&error)),
+            Ok(Err(ReadError::Row(error))) => return Err(rows::unreadable(&error)),
             Ok(Err(ReadError::Engine(fault))) => fault,
             Err(error) => StoreFault { operation: "load", cause: format!("the engine panicked: {error}") },
         };
