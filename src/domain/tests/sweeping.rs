@@ -155,6 +155,50 @@ fn nothing_is_purged_on_the_word_of_a_clock_that_is_not_believed() {
 }
 
 #[test]
+fn whatever_is_alive_keeps_its_org() {
+    type Act = fn(&mut OrgBench);
+    let acts: [(&str, Act); 7] = [
+        ("a freeze", |org| drop(org.freeze("f"))),
+        ("a request id", |org| drop(org.unfreeze("u"))),
+        ("an execution", |org| drop(org.resume("run", None))),
+        ("a baseline", |org| drop(org.report("life", 60, "r"))),
+        ("a slice", |org| drop(org.record("account/k", spend(1), "r"))),
+        ("a hold", |org| drop(org.acquire(Acquire { cost: Amounts::new(), ..reserving(spend(1)) }))),
+        ("a denied call", |org| {
+            org.policy.rate.amount = Some(0);
+            org.run();
+        }),
+    ];
+    for (what, act) in acts {
+        let mut org = OrgBench::new();
+        act(&mut org);
+        org.flush();
+        // Sweeps of their own, so that nothing but the state itself speaks for it.
+        for minute in [2, 4] {
+            org.at(T0 + minute * MINUTE_MS).restart().sweep();
+            assert!(!org.disk.is_empty(), "{what} is alive");
+        }
+        org.crash();
+        assert!(org.inspect().is_some(), "{what} is known");
+    }
+}
+
+#[test]
+fn how_a_hold_ended_is_known_for_a_day_and_keeps_the_org_that_long() {
+    let mut org = OrgBench::new();
+    let unpaid = Acquire { cost: Amounts::new(), reservation_ttl: MINUTE_MS, ..reserving(spend(1)) };
+    let held = org.acquire(unpaid).hold.unwrap().id;
+    org.at(T0 + MINUTE_MS).sweep();
+    org.at(T0 + DAY_MS + MINUTE_MS - 1).restart().sweep();
+    assert_eq!(
+        org.commit(held, spend(1), "c"),
+        Err(OrgError::ReservationSettled(crate::domain::journal::Settlement::Expired))
+    );
+    org.at(T0 + DAY_MS + MINUTE_MS).sweep();
+    assert!(org.disk.is_empty());
+}
+
+#[test]
 fn a_purge_forgets_everything_at_once() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 1)]);
     org.acquire(Acquire { idempotency: Some(key("a")), reserve: spend(2), ..ask() });
