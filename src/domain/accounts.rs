@@ -109,24 +109,34 @@ impl Accounts {
         if taken <= free {
             return Some(now);
         }
-        let mut leaving = self.leaving(scope, limit, used, now);
-        leaving.extend(self.expiring(scope, &limit.meter));
-        leaving.sort_unstable();
-        leaving.into_iter().find_map(|(at, amount)| {
+        let mut leaving = self.leaving(scope, limit, used, now).peekable();
+        let mut expiring = self.expiring(scope, &limit.meter).peekable();
+        loop {
+            let hold_first = match (leaving.peek(), expiring.peek()) {
+                (Some((leaves_at, _)), Some((expires_at, _))) => expires_at < leaves_at,
+                (leaves, _) => leaves.is_none(),
+            };
+            let (at, amount) = if hold_first { expiring.next()? } else { leaving.next()? };
             taken = taken.saturating_sub(u128::from(amount));
-            (taken <= free).then_some(at)
-        })
+            if taken <= free {
+                return Some(at);
+            }
+        }
     }
 
     /// When what is used now stops counting, piece by piece.
-    fn leaving(&self, scope: &Scope, limit: &Limit, used: u64, now: Millis) -> Vec<(Millis, u64)> {
-        match limit.window {
-            Window::Rolling { .. } => {
-                let ledger = self.ledgers.get(&(scope.clone(), limit.meter.clone()));
-                ledger.map_or(Vec::new(), |ledger| ledger.leaving(limit.window, now))
-            }
-            _ => self.window_end(scope, limit, now).map(|end| (end, used)).into_iter().collect(),
+    fn leaving(
+        &self,
+        scope: &Scope,
+        limit: &Limit,
+        used: u64,
+        now: Millis,
+    ) -> Box<dyn Iterator<Item = (Millis, u64)> + '_> {
+        if let Window::Rolling { .. } = limit.window {
+            let (window, ledger) = (limit.window, self.ledgers.get(&(scope.clone(), limit.meter.clone())));
+            return Box::new(ledger.into_iter().flat_map(move |ledger| ledger.leaving(window, now)));
         }
+        Box::new(self.window_end(scope, limit, now).map(|end| (end, used)).into_iter())
     }
 
     /// When what is held is given back, hold by hold.
@@ -134,7 +144,8 @@ impl Accounts {
         self.expiries.iter().filter_map(move |(at, id)| {
             let row = self.reservations.get(id)?;
             let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
-            charged_scopes(&row.scope).any(|charged| charged == *scope).then_some((*at, *held))
+            let counts = row.scope == *scope || (scope.is_org() && row.scope.counts_for_org());
+            counts.then_some((*at, *held))
         })
     }
 

@@ -123,9 +123,9 @@ impl Ledger {
     }
 
     /// When the slices that count in a rolling `window` at `now` leave it, the first to leave first.
-    pub fn leaving(&self, window: Window, now: Millis) -> Vec<(Millis, u64)> {
+    pub fn leaving(&self, window: Window, now: Millis) -> impl Iterator<Item = (Millis, u64)> + '_ {
         let slices = self.slices(window.slice(), window.start(now));
-        slices.filter_map(|(start, amount)| Some((window.slice_leaves_at(start)?, amount))).collect()
+        slices.filter_map(move |(start, amount)| Some((window.slice_leaves_at(start)?, amount)))
     }
 
     /// Slices of one length from `from` on, oldest first.
@@ -210,7 +210,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.add(T0, 5);
         ledger.add(T0 + 30 * MINUTE_MS, 7);
-        let leaving = ledger.leaving(HOURLY, T0 + 31 * MINUTE_MS);
+        let leaving: Vec<_> = ledger.leaving(HOURLY, T0 + 31 * MINUTE_MS).collect();
         assert_eq!(leaving.iter().map(|(_, amount)| *amount).collect::<Vec<_>>(), [5, 7]);
         let mut left = 12;
         for (at, amount) in leaving {

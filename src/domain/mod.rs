@@ -14,4 +14,6 @@ pub mod rate;
 pub mod rows;
 pub mod service_time;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod window;

@@ -1,0 +1,269 @@
+//! What an org does, seen from outside: commands go in, replies and commits come out, and whatever
+//! was committed is all that a restart finds.
+//!
+//! [`OrgBench`] is the one fixture: an org with a policy, a clock that only a test moves, and a disk
+//! that is a map of rows. `model` is a second implementation of the same rules, as naive as
+//! possible; `properties` holds the two against each other.
+
+mod admission;
+mod disk;
+mod histories;
+mod model;
+mod pair;
+mod policy;
+mod properties;
+mod rate_backstop;
+mod request_ids;
+mod reservations;
+mod resets;
+mod sweeping;
+mod usage;
+
+use self::disk::Disk;
+use super::{
+    command::{
+        Acquire, Amounts, BalanceVerdict, Command, Idempotency, Mode, OrgError, Reply, ReportCumulative, Snapshot,
+    },
+    decision::{Code, Decision, LimitView},
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, RequestId, Scope, Source},
+    limit::{Limit, OrgPolicy},
+    org::{Context, OrgState},
+    rows::OrgWrite,
+    window::{Millis, Window},
+};
+use crate::bounds::{Bounds, DAY_MS, HOUR_MS, MINUTE_MS};
+
+/// 2026-06-21 16:00:00 UTC, a Sunday: the start of an hour, of no day, week or month.
+const T0: Millis = 495_016 * HOUR_MS;
+
+const HOURLY: Window = Window::Rolling { len: HOUR_MS };
+const DAILY: Window = Window::Rolling { len: DAY_MS };
+const CLOCK_HOUR: Window = Window::Aligned { len: HOUR_MS };
+const DAY_FROM_FIRST_USE: Window = Window::Anchored { len: DAY_MS };
+
+fn scope(text: &str) -> Scope {
+    Scope::parse("scope", text).unwrap()
+}
+
+fn spend(amount: u64) -> Amounts {
+    vec![(Meter::spend(), amount)]
+}
+
+fn executions(amount: u64) -> Amounts {
+    vec![(Meter::executions(), amount)]
+}
+
+fn spend_limit(window: Window, amount: u64) -> Limit {
+    Limit::new(Meter::spend(), window, Some(amount))
+}
+
+fn executions_limit(window: Window, amount: u64) -> Limit {
+    Limit::new(Meter::executions(), window, Some(amount))
+}
+
+/// A request id; the text before `#` is the id, all of it the body.
+fn key(text: &str) -> Idempotency {
+    let id = text.split('#').next().unwrap();
+    let fingerprint = text.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    Idempotency { id: RequestId::parse("request_id", id).unwrap(), fingerprint }
+}
+
+/// One execution on the org itself.
+fn ask() -> Acquire {
+    Acquire {
+        scope: Scope::org(),
+        idempotency: None,
+        cost: executions(1),
+        reserve: Amounts::new(),
+        reservation_ttl: 5 * MINUTE_MS,
+        mode: Mode::Normal,
+        explain: false,
+        with_pause: false,
+        balance: Some(BalanceVerdict::Allowed),
+    }
+}
+
+fn ask_on(scope_name: &str) -> Acquire {
+    Acquire { scope: scope(scope_name), ..ask() }
+}
+
+fn reserving(amounts: Amounts) -> Acquire {
+    Acquire { reserve: amounts, ..ask() }
+}
+
+struct OrgBench {
+    state: OrgState,
+    policy: OrgPolicy,
+    bounds: Bounds,
+    now: Millis,
+    store_fault: bool,
+    next_id: u128,
+    disk: Disk,
+}
+
+impl OrgBench {
+    /// An org without limits other than the backstop, never seen before.
+    fn new() -> Self {
+        Self {
+            state: OrgState::default(),
+            policy: OrgPolicy::default(),
+            bounds: Bounds::default(),
+            now: T0,
+            store_fault: false,
+            next_id: 1,
+            disk: Disk::default(),
+        }
+    }
+
+    fn with(limits: impl IntoIterator<Item = Limit>) -> Self {
+        let mut bench = Self::new();
+        bench.policy.limits = limits.into_iter().collect();
+        bench
+    }
+
+    fn and_scope(mut self, name: &str, limits: impl IntoIterator<Item = Limit>) -> Self {
+        self.policy.scopes.insert(scope(name), limits.into_iter().collect());
+        self
+    }
+
+    fn after(&mut self, passed: Millis) -> &mut Self {
+        self.now += passed;
+        self
+    }
+
+    fn at(&mut self, now: Millis) -> &mut Self {
+        self.now = now;
+        self
+    }
+
+    fn apply(&mut self, command: &Command) -> Result<Reply, OrgError> {
+        let decision = DecisionId(self.next_id);
+        self.next_id += 1;
+        let ctx = Context {
+            now: self.now,
+            policy: &self.policy,
+            bounds: &self.bounds,
+            decision,
+            store_fault: self.store_fault,
+        };
+        self.state.apply(command, &ctx)
+    }
+
+    fn try_acquire(&mut self, ask: Acquire) -> Result<Reply, OrgError> {
+        self.apply(&Command::Acquire(Box::new(ask)))
+    }
+
+    fn acquire(&mut self, ask: Acquire) -> Decision {
+        match self.try_acquire(ask).unwrap() {
+            Reply::Decision(decision) => *decision,
+            other => panic!("no decision: {other:?}"),
+        }
+    }
+
+    /// Whether one execution runs, and with which code.
+    fn run(&mut self) -> Code {
+        let decision = self.acquire(ask());
+        assert_eq!(decision.allowed, decision.code == Code::Allowed);
+        decision.code
+    }
+
+    fn peek(&mut self, ask: Acquire) -> Decision {
+        self.acquire(Acquire { mode: Mode::CheckOnly, ..ask })
+    }
+
+    /// Reserves and answers the reservation.
+    fn reserve(&mut self, amounts: Amounts) -> DecisionId {
+        self.acquire(reserving(amounts)).hold.expect("a reservation").id
+    }
+
+    fn commit(&mut self, reservation: DecisionId, actual: Amounts, id: &str) -> Result<Reply, OrgError> {
+        self.apply(&Command::Commit { reservation, actual, idempotency: key(id) })
+    }
+
+    fn release(&mut self, reservation: DecisionId, id: &str) -> Result<Reply, OrgError> {
+        self.apply(&Command::Release { reservation, idempotency: key(id) })
+    }
+
+    fn extend(&mut self, reservation: DecisionId, ttl: Millis, id: &str) -> Result<Reply, OrgError> {
+        self.apply(&Command::Extend { reservation, ttl, idempotency: key(id) })
+    }
+
+    fn record(&mut self, scope_name: &str, usage: Amounts, id: &str) -> Result<Reply, OrgError> {
+        self.apply(&Command::Record { scope: scope(scope_name), usage, decision: None, idempotency: key(id) })
+    }
+
+    fn report(&mut self, incarnation: &str, total: u64, id: &str) -> Result<Reply, OrgError> {
+        self.apply(&Command::ReportCumulative(Box::new(ReportCumulative {
+            scope: Scope::org(),
+            source: Source::parse("source", "meter-1").unwrap(),
+            incarnation: Incarnation::parse("incarnation", incarnation).unwrap(),
+            meter: Meter::spend(),
+            total,
+            idempotency: key(id),
+        })))
+    }
+
+    fn resume(&mut self, execution: &str, id: Option<&str>) -> Reply {
+        let execution = ExecutionId::parse("execution_id", execution).unwrap();
+        self.apply(&Command::Resume { execution, idempotency: id.map(key) }).expect("R-BAL-8: never refused")
+    }
+
+    fn freeze(&mut self, id: &str) -> Result<Reply, OrgError> {
+        self.apply(&Command::Freeze { reason: Reason::parse("reason", "fraud").unwrap(), idempotency: key(id) })
+    }
+
+    fn unfreeze(&mut self, id: &str) -> Result<Reply, OrgError> {
+        self.apply(&Command::Unfreeze { idempotency: key(id) })
+    }
+
+    fn inspect(&mut self) -> Option<Box<Snapshot>> {
+        match self.apply(&Command::Inspect).unwrap() {
+            Reply::Inspected(snapshot) => snapshot,
+            other => panic!("no snapshot: {other:?}"),
+        }
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        *self.inspect().expect("a known org")
+    }
+
+    /// A limit of the org as it stands.
+    fn limit(&mut self, name: &str) -> LimitView {
+        self.limit_of("", name)
+    }
+
+    fn limit_of(&mut self, scope_name: &str, name: &str) -> LimitView {
+        let decision = self.peek(ask_on(scope_name));
+        let named = |view: &&LimitView| &*view.name == name && view.scope == scope(scope_name);
+        decision.limits.iter().find(named).unwrap_or_else(|| panic!("no limit {name}")).clone()
+    }
+
+    fn used(&mut self, name: &str) -> u64 {
+        self.limit(name).used
+    }
+
+    fn sweep(&mut self) -> Option<OrgWrite> {
+        self.state.sweep(self.now, &self.policy, true);
+        self.flush()
+    }
+
+    /// Commits what has changed.
+    fn flush(&mut self) -> Option<OrgWrite> {
+        let org = OrgId::parse("org", "acme").unwrap();
+        let write = self.state.take_write(&org, &self.policy)?;
+        self.disk.commit(&write);
+        Some(write)
+    }
+
+    /// Stops in good order and starts again from the disk.
+    fn restart(&mut self) -> &mut Self {
+        self.flush();
+        self.crash()
+    }
+
+    /// Loses everything that is not on the disk.
+    fn crash(&mut self) -> &mut Self {
+        self.state = OrgState::load(self.disk.rows(), self.now);
+        self
+    }
+}

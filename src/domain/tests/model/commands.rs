@@ -1,0 +1,310 @@
+//! The commands of the model.
+
+use super::*;
+
+enum Judged {
+    Code(Code),
+    NeedBalance,
+    Open,
+}
+
+impl Model {
+    /// Moves time on, never back, and ends what ends by then.
+    pub(in crate::domain::tests) fn tick(&mut self, clock: Millis) {
+        self.now = self.now.max(clock);
+        let now = self.now;
+        for held in self.holds.iter_mut().filter(|held| held.ended.is_none() && held.expires_at <= now) {
+            held.ended = Some((now, Settlement::Expired));
+        }
+        self.remembered.retain(|entry| entry.until > now);
+    }
+
+    pub(in crate::domain::tests) fn apply(
+        &mut self,
+        command: &Command,
+        id: DecisionId,
+        rules: &Rules,
+        clock: Millis,
+    ) -> Answer {
+        self.tick(clock);
+        match command {
+            Command::Acquire(ask) => self.acquire(ask, id, rules),
+            Command::Commit { reservation, actual, idempotency } => {
+                self.settle(Rpc::Commit, *reservation, actual, idempotency, rules)
+            }
+            Command::Release { reservation, idempotency } => {
+                self.settle(Rpc::Release, *reservation, &[], idempotency, rules)
+            }
+            Command::Extend { reservation, ttl, idempotency } => self.once(Rpc::Extend, idempotency, |model| {
+                let now = model.now;
+                match model.holds.iter_mut().find(|held| held.id == *reservation && held.ended.is_none()) {
+                    Some(held) => {
+                        held.expires_at = held.expires_at.max(now + ttl);
+                        Answer::Extended(held.expires_at)
+                    }
+                    None => model.why_not(*reservation),
+                }
+            }),
+            Command::Record { scope, usage, idempotency, .. } => self.once(Rpc::Record, idempotency, |model| {
+                model.book(rules, scope, usage);
+                Answer::Recorded
+            }),
+            Command::ReportCumulative(report) => {
+                self.once(Rpc::ReportCumulative, &report.idempotency, |model| model.report(report, rules))
+            }
+            Command::Freeze { idempotency, .. } => self.freeze(true, Rpc::Freeze, idempotency),
+            Command::Unfreeze { idempotency } => self.freeze(false, Rpc::Unfreeze, idempotency),
+            Command::Resume { execution, idempotency } => self.resume(execution, idempotency.as_ref()),
+            Command::Purge => {
+                *self = Self { now: self.now, anchors: vec![None; self.anchors.len()], ..Self::default() };
+                Answer::Purged { existed: true }
+            }
+            Command::Status { .. } | Command::Inspect => unreachable!("asked by the checks themselves"),
+        }
+    }
+
+    /// Carries `act` out unless its request id was answered before.
+    fn once(&mut self, rpc: Rpc, asked: &Idempotency, act: impl FnOnce(&mut Self) -> Answer) -> Answer {
+        if let Some(answer) = self.recall(rpc, asked) {
+            return answer;
+        }
+        let answer = act(self);
+        if !matches!(answer, Answer::NoReservation | Answer::AlreadySettled(_)) {
+            self.remember(rpc, asked, DAY, answer.clone());
+        }
+        answer
+    }
+
+    fn recall(&self, rpc: Rpc, asked: &Idempotency) -> Option<Answer> {
+        let same = |entry: &&Remembered| entry.rpc == rpc && entry.idempotency.id == asked.id;
+        let entry = self.remembered.iter().find(same)?;
+        let replay = || Answer::Replayed(Box::new(entry.answer.clone()));
+        Some(if entry.idempotency == *asked { replay() } else { Answer::IdReused })
+    }
+
+    fn remember(&mut self, rpc: Rpc, asked: &Idempotency, keep: Millis, answer: Answer) {
+        self.remembered.push(Remembered { rpc, idempotency: asked.clone(), until: self.now + keep, answer });
+    }
+
+    fn acquire(&mut self, ask: &Acquire, id: DecisionId, rules: &Rules) -> Answer {
+        let counts = ask.mode != Mode::CheckOnly;
+        if counts && let Some(answer) = ask.idempotency.as_ref().and_then(|asked| self.recall(Rpc::Acquire, asked)) {
+            return answer;
+        }
+        let enforced = ask.mode != Mode::Shadow;
+        match self.judge(ask, rules) {
+            Judged::Open => Answer::Open,
+            Judged::NeedBalance => Answer::NeedBalance,
+            Judged::Code(Code::Allowed) if counts => {
+                Answer::Admitted { decision: id, hold: self.admit(ask, id, rules) }
+            }
+            Judged::Code(code) => {
+                if counts {
+                    self.deny(rules);
+                }
+                Answer::Decided { code, enforced }
+            }
+        }
+    }
+
+    fn judge(&self, ask: &Acquire, rules: &Rules) -> Judged {
+        let mut denial = self.frozen.then_some(Code::Frozen);
+        if denial.is_none() {
+            denial = self.rate_denial(rules);
+        }
+        if denial.is_none() || ask.explain {
+            let enforced = |asked: &Asked| !rules.limits[asked.rule].shadow;
+            let asked: Vec<_> = Self::asked(rules, ask).into_iter().filter(enforced).collect();
+            let verdicts: Vec<_> = asked.iter().map(|asked| self.fits(rules, *asked, self.now)).collect();
+            if denial.is_none() && verdicts.contains(&None) {
+                return Judged::Open;
+            }
+            let failing: Vec<_> = asked
+                .iter()
+                .zip(&verdicts)
+                .filter(|(_, fits)| **fits == Some(false))
+                .map(|(asked, _)| *asked)
+                .collect();
+            let vague = |asked: &Asked| {
+                let (least, most) = self.used(rules, asked.rule, self.now);
+                least != most
+            };
+            if denial.is_none() && failing.iter().any(vague) {
+                return Judged::Open;
+            }
+            denial = denial.or(self.tightest(rules, &failing));
+        }
+        if rules.balance_required && (denial.is_none() || ask.explain) {
+            denial = denial.or(match ask.balance {
+                None => return Judged::NeedBalance,
+                Some(BalanceVerdict::Allowed) => None,
+                Some(BalanceVerdict::Exhausted) => Some(Code::BalanceExhausted),
+                Some(BalanceVerdict::Unknown(_)) => {
+                    (rules.on_balance == OnIndeterminate::Deny).then_some(Code::Indeterminate)
+                }
+            });
+        }
+        Judged::Code(denial.unwrap_or(Code::Allowed))
+    }
+
+    fn rate_denial(&self, rules: &Rules) -> Option<Code> {
+        let amount = rules.rate_amount?;
+        if self.backstop(rules).count >= amount {
+            return Some(Code::RateLimited);
+        }
+        (rules.store_fault && rules.on_rate == OnIndeterminate::Deny).then_some(Code::Indeterminate)
+    }
+
+    /// R-BUD-7: the one with least left, the first of equals.
+    fn tightest(&self, rules: &Rules, failing: &[Asked]) -> Option<Code> {
+        let left = |asked: &&Asked| {
+            let rule = &rules.limits[asked.rule];
+            let taken =
+                i128::from(self.used(rules, asked.rule, self.now).0) + i128::from(self.reserved(rule, self.now));
+            i128::from(rule.amount.unwrap_or(u64::MAX)) - taken
+        };
+        let least = failing.iter().min_by_key(left)?;
+        Some(match rules.limits[least.rule].window {
+            Window::Rolling { .. } => Code::BudgetExceeded,
+            _ => Code::QuotaExceeded,
+        })
+    }
+
+    /// Adopts an admission, the model's own or one that the range of usage left open.
+    pub(in crate::domain::tests) fn admit(&mut self, ask: &Acquire, id: DecisionId, rules: &Rules) -> Option<Hold> {
+        let mut backstop = self.backstop(rules);
+        backstop.count += 1;
+        self.backstop = Some(backstop);
+        self.admitted_total += 1;
+        self.book(rules, &ask.scope, &ask.cost);
+        let mut hold = None;
+        if !ask.reserve.is_empty() {
+            let expires_at = self.now + ask.reservation_ttl;
+            let (scope, amounts) = (ask.scope.clone(), ask.reserve.clone());
+            self.holds.push(Held { id, scope, amounts, expires_at, ended: None });
+            hold = Some(Hold { id, expires_at });
+        }
+        if ask.with_pause {
+            let execution = ExecutionId::parse("execution_id", &id.to_string()).unwrap();
+            self.executions.push((execution, 0, self.now));
+        }
+        if let Some(asked) = &ask.idempotency {
+            let keep = if hold.is_some() { DAY } else { 10 * MINUTE };
+            self.remember(Rpc::Acquire, asked, keep, Answer::Admitted { decision: id, hold });
+        }
+        hold
+    }
+
+    /// Adopts a denial.
+    pub(in crate::domain::tests) fn deny(&mut self, rules: &Rules) {
+        if !self.frozen {
+            let mut backstop = self.backstop(rules);
+            backstop.blocked += 1;
+            self.backstop = Some(backstop);
+        }
+    }
+
+    fn book(&mut self, rules: &Rules, scope: &Scope, amounts: &[(Meter, u64)]) {
+        for (meter, amount) in amounts.iter().filter(|(_, amount)| *amount > 0) {
+            for (index, rule) in rules.limits.iter().enumerate() {
+                let Window::Anchored { len } = rule.window else { continue };
+                let counts = rule.meter == *meter && counts_in(scope, &rule.scope);
+                let running = self.anchors[index].is_some_and(|(start, _)| self.now < start + len);
+                if counts && !running {
+                    self.anchors[index] = rule.present.then_some((self.now, self.events.len()));
+                }
+            }
+            self.events.push(Event { at: self.now, scope: scope.clone(), meter: meter.clone(), amount: *amount });
+        }
+    }
+
+    fn settle(
+        &mut self,
+        rpc: Rpc,
+        reservation: DecisionId,
+        actual: &[(Meter, u64)],
+        asked: &Idempotency,
+        rules: &Rules,
+    ) -> Answer {
+        self.once(rpc, asked, |model| {
+            let now = model.now;
+            let open = |held: &&mut Held| held.id == reservation && held.ended.is_none();
+            let Some(held) = model.holds.iter_mut().find(open) else { return model.why_not(reservation) };
+            let how = if rpc == Rpc::Commit { Settlement::Committed } else { Settlement::Released };
+            held.ended = Some((now, how));
+            let scope = held.scope.clone();
+            model.book(rules, &scope, actual);
+            Answer::Settled
+        })
+    }
+
+    fn why_not(&self, reservation: DecisionId) -> Answer {
+        let ended = self.holds.iter().find(|held| held.id == reservation).and_then(|held| held.ended);
+        match ended {
+            Some((at, how)) if self.now < at + DAY => Answer::AlreadySettled(how),
+            _ => Answer::NoReservation,
+        }
+    }
+
+    fn report(&mut self, report: &ReportCumulative, rules: &Rules) -> Answer {
+        let disputed = report.total.saturating_sub(TOTAL_MAX);
+        if report.total == 0 {
+            return Answer::Reported { increment: 0, reset: false, disputed };
+        }
+        let total = report.total.min(TOTAL_MAX);
+        let same =
+            |kept: &Baseline| kept.scope == report.scope && kept.source == report.source && kept.meter == report.meter;
+        let last = self.baselines.iter().find(|kept| same(kept)).cloned();
+        let goes_on = last.as_ref().filter(|last| last.incarnation == report.incarnation && total >= last.total);
+        let reset = last.is_some() && goes_on.is_none();
+        let (before, known) = goes_on.map_or((0, 0), |last| (last.total, last.excess));
+        self.baselines.retain(|kept| !same(kept));
+        self.baselines.push(Baseline {
+            scope: report.scope.clone(),
+            source: report.source.clone(),
+            meter: report.meter.clone(),
+            incarnation: report.incarnation.clone(),
+            total,
+            excess: known.max(disputed),
+        });
+        if disputed > known {
+            self.disputed.push((self.now, disputed - known));
+        }
+        self.book(rules, &report.scope, &[(report.meter.clone(), total - before)]);
+        Answer::Reported { increment: total - before, reset, disputed }
+    }
+
+    fn freeze(&mut self, frozen: bool, rpc: Rpc, asked: &Idempotency) -> Answer {
+        self.once(rpc, asked, |model| Answer::Frozen { was_frozen: std::mem::replace(&mut model.frozen, frozen) })
+    }
+
+    fn resume(&mut self, execution: &ExecutionId, asked: Option<&Idempotency>) -> Answer {
+        match asked.and_then(|asked| self.recall(Rpc::Resume, asked)) {
+            Some(Answer::IdReused) => return Answer::Resumed(0),
+            Some(answer) => return answer,
+            None => {}
+        }
+        let now = self.now;
+        let index = self.executions.iter().position(|(id, ..)| id == execution).unwrap_or_else(|| {
+            self.executions.push((execution.clone(), 0, now));
+            self.executions.len() - 1
+        });
+        let (_, count, last_seen) = &mut self.executions[index];
+        *count += 1;
+        *last_seen = now;
+        let answer = Answer::Resumed(*count);
+        if let Some(asked) = asked {
+            self.remember(Rpc::Resume, asked, 10 * MINUTE, answer.clone());
+        }
+        answer
+    }
+
+    pub(in crate::domain::tests) fn sweep(&mut self, clock: Millis, may_purge: bool) {
+        self.tick(clock);
+        let now = self.now;
+        if may_purge {
+            self.executions.retain(|(_, _, last_seen)| last_seen + DAY > now);
+            self.disputed.retain(|(at, _)| at + 35 * DAY > now);
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! A second implementation of the org, as naive as possible: lists of everything that happened,
+//! summed afresh for every question. It shares no arithmetic with the domain, only public types; its
+//! windows are written from the requirements (R-BUD-4, R-RATE-1, R-PIPE-3).
+//!
+//! Where the requirements leave room (a limit added in mid-window may see up to one slice too much)
+//! usage is a range, and only a verdict that holds over the whole range is expected.
+
+mod commands;
+
+use crate::domain::{
+    command::{Acquire, BalanceVerdict, Command, Idempotency, Mode, ReportCumulative},
+    decision::{Code, Hold},
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, Scope, Source},
+    journal::{Rpc, Settlement},
+    limit::OnIndeterminate,
+    window::{Calendar, Millis, Window},
+};
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const TOTAL_MAX: u64 = 10_000_000_000_000_000;
+
+/// One limit of the policy, present or not.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    pub(super) scope: Scope,
+    pub(super) meter: Meter,
+    pub(super) window: Window,
+    pub(super) amount: Option<u64>,
+    pub(super) buffer: u64,
+    pub(super) shadow: bool,
+    pub(super) present: bool,
+    /// When it was last added.
+    pub(super) since: Millis,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) limits: Vec<Rule>,
+    pub(super) rate_amount: Option<u64>,
+    pub(super) rate_len: Millis,
+    pub(super) on_rate: OnIndeterminate,
+    pub(super) balance_required: bool,
+    pub(super) on_balance: OnIndeterminate,
+    pub(super) store_fault: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    pub(super) at: Millis,
+    scope: Scope,
+    meter: Meter,
+    amount: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) id: DecisionId,
+    scope: Scope,
+    amounts: Vec<(Meter, u64)>,
+    pub(super) expires_at: Millis,
+    ended: Option<(Millis, Settlement)>,
+}
+
+#[derive(Debug, Clone)]
+struct Baseline {
+    scope: Scope,
+    source: Source,
+    meter: Meter,
+    incarnation: Incarnation,
+    total: u64,
+    /// Reported above what is believed, at most, in this life of the source.
+    excess: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Remembered {
+    rpc: Rpc,
+    idempotency: Idempotency,
+    until: Millis,
+    answer: Answer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Backstop {
+    pub(super) start: Millis,
+    pub(super) len: Millis,
+    pub(super) count: u64,
+    pub(super) blocked: u64,
+}
+
+/// What a command must be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    Decided {
+        code: Code,
+        enforced: bool,
+    },
+    /// The range of usage leaves it open.
+    Open,
+    Admitted {
+        decision: DecisionId,
+        hold: Option<Hold>,
+    },
+    NeedBalance,
+    Settled,
+    Extended(Millis),
+    Resumed(u64),
+    Recorded,
+    Reported {
+        increment: u64,
+        reset: bool,
+        disputed: u64,
+    },
+    Frozen {
+        was_frozen: bool,
+    },
+    Purged {
+        existed: bool,
+    },
+    IdReused,
+    NoReservation,
+    AlreadySettled(Settlement),
+    Replayed(Box<Answer>),
+}
+
+/// What is asked of one limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) rule: usize,
+    pub(super) amount: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    pub(super) now: Millis,
+    pub(super) events: Vec<Event>,
+    pub(super) holds: Vec<Held>,
+    /// When the running anchored window of each rule began, and with which event.
+    anchors: Vec<Option<(Millis, usize)>>,
+    frozen: bool,
+    backstop: Option<Backstop>,
+    remembered: Vec<Remembered>,
+    baselines: Vec<Baseline>,
+    disputed: Vec<(Millis, u64)>,
+    executions: Vec<(ExecutionId, u64, Millis)>,
+    pub(super) admitted_total: u64,
+}
+
+fn counts_for_org(scope: &Scope) -> bool {
+    !scope.as_str().starts_with("account/") && !scope.as_str().starts_with("pool/")
+}
+
+/// Whether what happens in `scope` counts in `counted`.
+fn counts_in(scope: &Scope, counted: &Scope) -> bool {
+    scope == counted || (counted.as_str().is_empty() && counts_for_org(scope))
+}
+
+fn sum(amounts: impl Iterator<Item = u64>) -> u64 {
+    amounts.fold(0, u64::saturating_add)
+}
+
+fn of(amounts: &[(Meter, u64)], meter: &Meter) -> u64 {
+    sum(amounts.iter().filter(|(named, _)| named == meter).map(|(_, amount)| *amount))
+}
+
+/// First day of the month that holds `day` (both since the epoch), by counting months from
+/// 2026-01-01 on.
+fn month_start(day: u64) -> u64 {
+    let (mut start, mut year, mut month) = (20_454, 2026, 0);
+    loop {
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let february = if leap { 29 } else { 28 };
+        let length = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month];
+        if day < start + length {
+            return start;
+        }
+        start += length;
+        month += 1;
+        if month == 12 {
+            (year, month) = (year + 1, 0);
+        }
+    }
+}
+
+/// First day of the period; 1970-01-01 was a Thursday.
+fn calendar_start(unit: Calendar, at: Millis) -> Millis {
+    let day = at / DAY;
+    DAY * match unit {
+        Calendar::Day => day,
+        Calendar::Week => day - (day + 3) % 7,
+        Calendar::Month => month_start(day),
+    }
+}
+
+fn calendar_end(unit: Calendar, at: Millis) -> Millis {
+    let start = calendar_start(unit, at);
+    match unit {
+        Calendar::Day => start + DAY,
+        Calendar::Week => start + 7 * DAY,
+        Calendar::Month => calendar_start(unit, start + 31 * DAY),
+    }
+}
+
+pub(super) fn slice_of(len: Millis) -> Millis {
+    if len <= HOUR { MINUTE } else { HOUR }
+}
+
+impl Model {
+    pub(super) fn new(now: Millis, rules: &Rules) -> Self {
+        Self { now, anchors: vec![None; rules.limits.len()], ..Self::default() }
+    }
+
+    // ---- what counts -----------------------------------------------------------------------
+
+    fn spent_since(&self, rule: &Rule, from: Millis) -> u64 {
+        let first = self.events.iter().position(|event| event.at >= from);
+        first.map_or(0, |first| Self::spent(rule, &self.events[first..]))
+    }
+
+    fn spent(rule: &Rule, events: &[Event]) -> u64 {
+        let counts = |event: &&Event| event.meter == rule.meter && counts_in(&event.scope, &rule.scope);
+        sum(events.iter().filter(counts).map(|event| event.amount))
+    }
+
+    /// Really used in the trailing length of a rolling window, to the millisecond.
+    pub(super) fn exact(&self, rule: &Rule) -> u64 {
+        match rule.window {
+            Window::Rolling { len } => self.spent_since(rule, (self.now + 1).saturating_sub(len)),
+            _ => 0,
+        }
+    }
+
+    /// Used in the rule's window at `at`, at least and at most.
+    pub(super) fn used(&self, rules: &Rules, index: usize, at: Millis) -> (u64, u64) {
+        let rule = &rules.limits[index];
+        match rule.window {
+            Window::Rolling { len } => {
+                let slice = slice_of(len);
+                let used = self.spent_since(rule, (at - len) / slice * slice);
+                (used, used)
+            }
+            Window::Calendar(unit) => {
+                let used = self.spent_since(rule, calendar_start(unit, at));
+                (used, used)
+            }
+            Window::Aligned { len } => {
+                let start = at / len * len;
+                let least = self.spent_since(rule, start);
+                let hour = start / HOUR * HOUR;
+                (least, if rule.since < hour { least } else { self.spent_since(rule, hour) })
+            }
+            Window::Anchored { len } => {
+                let running = self.anchors[index].filter(|(start, _)| at < start + len);
+                let used = running.map_or(0, |(_, first)| Self::spent(rule, &self.events[first..]));
+                (used, used)
+            }
+        }
+    }
+
+    /// Held against the rule at `at`, if nothing but time happens.
+    pub(super) fn reserved(&self, rule: &Rule, at: Millis) -> u64 {
+        let holds = |held: &&Held| held.ended.is_none() && held.expires_at > at && counts_in(&held.scope, &rule.scope);
+        sum(self.holds.iter().filter(holds).map(|held| of(&held.amounts, &rule.meter)))
+    }
+
+    /// Whether `asked` fits at `at`; `None` where the range of usage leaves it open.
+    pub(super) fn fits(&self, rules: &Rules, asked: Asked, at: Millis) -> Option<bool> {
+        let rule = &rules.limits[asked.rule];
+        let Some(amount) = rule.amount else { return Some(true) };
+        let (least, most) = self.used(rules, asked.rule, at);
+        let reserved = u128::from(self.reserved(rule, at));
+        let admits = |used: u64| {
+            let taken = u128::from(used) + reserved;
+            match asked.amount {
+                0 => taken < u128::from(amount),
+                more => taken + u128::from(more) <= u128::from(amount.saturating_sub(rule.buffer)),
+            }
+        };
+        (admits(least) == admits(most)).then(|| admits(most))
+    }
+
+    /// Whether `asked` can not fit, however long one waits.
+    pub(super) fn never_fits(rules: &Rules, asked: Asked) -> bool {
+        let rule = &rules.limits[asked.rule];
+        rule.amount.is_some_and(|amount| match asked.amount {
+            0 => amount == 0,
+            more => more > amount.saturating_sub(rule.buffer),
+        })
+    }
+
+    /// Every limit that one Acquire is held against, with what is asked of it.
+    pub(super) fn asked(rules: &Rules, ask: &Acquire) -> Vec<Asked> {
+        let applies = |rule: &Rule| rule.present && (rule.scope.is_org() || rule.scope == ask.scope);
+        let amount = |rule: &Rule| {
+            if counts_in(&ask.scope, &rule.scope) {
+                of(&ask.cost, &rule.meter) + of(&ask.reserve, &rule.meter)
+            } else {
+                0
+            }
+        };
+        let indexed = rules.limits.iter().enumerate().filter(|(_, rule)| applies(rule));
+        indexed.map(|(index, rule)| Asked { rule: index, amount: amount(rule) }).collect()
+    }
+
+    pub(super) fn backstop(&self, rules: &Rules) -> Backstop {
+        let start = self.now / rules.rate_len * rules.rate_len;
+        let fresh = Backstop { start, len: rules.rate_len, count: 0, blocked: 0 };
+        match self.backstop {
+            Some(old) if self.now < old.start + old.len => Backstop { count: old.count, blocked: old.blocked, ..fresh },
+            _ => fresh,
+        }
+    }
+
+    /// Whether a later call could need anything of it.
+    pub(super) fn is_live(&self) -> bool {
+        let now = self.now;
+        self.frozen
+            || self.backstop.is_some_and(|old| now < old.start + 3 * old.len)
+            || self.events.iter().any(|event| event.at + 35 * DAY > now)
+            || self.holds.iter().any(|held| held.ended.is_none_or(|(at, _)| at + DAY > now))
+            || !self.remembered.is_empty()
+            || !self.baselines.is_empty()
+            || !self.disputed.is_empty()
+            || self.executions.iter().any(|(_, _, last_seen)| last_seen + DAY > now)
+    }
+
+    /// What the commit of a spent org leaves.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self { now: self.now, anchors: vec![None; self.anchors.len()], ..Self::default() };
+    }
+
+    /// Instants at which something changes by itself.
+    pub(super) fn turning_points(&self, rules: &Rules) -> Vec<Millis> {
+        let mut points: Vec<Millis> = self.holds.iter().map(|held| held.expires_at).collect();
+        points.extend(self.remembered.iter().map(|entry| entry.until));
+        points.push(self.backstop(rules).start + rules.rate_len);
+        for (rule, anchor) in rules.limits.iter().zip(&self.anchors).filter(|(rule, _)| rule.present) {
+            match rule.window {
+                Window::Aligned { len } => {
+                    points.extend([self.now / len * len + len, self.now / len * len + len + HOUR])
+                }
+                Window::Anchored { len } => points.extend(anchor.map(|(start, _)| start + len)),
+                Window::Calendar(unit) => points.push(calendar_end(unit, self.now)),
+                Window::Rolling { len } => {
+                    let slice = slice_of(len);
+                    let leaves = |event: &Event| [event.at + len, event.at / slice * slice + slice + len];
+                    points.extend(self.events.iter().rev().take(4).flat_map(leaves));
+                }
+            }
+        }
+        points.retain(|at| *at + 1 >= self.now);
+        points
+    }
+
+    pub(super) fn disputed_total(&self) -> u64 {
+        sum(self.disputed.iter().map(|(_, amount)| *amount))
+    }
+}

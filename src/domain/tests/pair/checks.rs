@@ -1,0 +1,157 @@
+//! What must be equal after every step.
+
+use super::{
+    super::{
+        model::{Answer, Asked, Model, Rule, slice_of},
+        *,
+    },
+    Pair, inspect,
+};
+use crate::domain::ledger::Ledger;
+
+impl Pair {
+    /// The limits in an answer are those after it, and what it says about waiting is exact.
+    pub(super) fn check_decision(&self, ask: &Acquire, decision: &Decision, before: &Model) {
+        self.check_views(&decision.limits);
+        if decision.replayed {
+            return;
+        }
+        let mut before = before.clone();
+        before.tick(self.clock);
+        for asked in Model::asked(&self.rules, ask) {
+            let rule = &self.rules.limits[asked.rule];
+            let same =
+                |view: &&LimitView| view.scope == rule.scope && view.meter == rule.meter && view.window == rule.window;
+            let view = decision.limits.iter().find(same).expect("every limit of the org and of the scope is shown");
+            let exact = before.fits(&self.rules, asked, before.now);
+            if exact == Some(false) || (matches!(rule.window, Window::Rolling { .. }) && rule.amount.is_some()) {
+                self.check_instant(&before, &[asked], view.resets_at, &format!("resets_at of {view:?}"));
+            }
+        }
+        match decision.code {
+            Code::RateLimited => {
+                assert_eq!(before.now + decision.retry_after, before.backstop(&self.rules).start + self.rules.rate_len);
+            }
+            Code::BudgetExceeded | Code::QuotaExceeded => {
+                let enforced = |asked: &Asked| !self.rules.limits[asked.rule].shadow;
+                let asked: Vec<_> = Model::asked(&self.rules, ask).into_iter().filter(enforced).collect();
+                let at = (decision.retry_after > 0).then_some(before.now + decision.retry_after);
+                self.check_instant(&before, &asked, at, "retry_after");
+            }
+            _ => {}
+        }
+    }
+
+    /// R-BUD-4: at `at` everything asked fits, a millisecond earlier it does not.
+    fn check_instant(&self, model: &Model, asked: &[Asked], at: Option<Millis>, what: &str) {
+        let never = asked.iter().any(|asked| Model::never_fits(&self.rules, *asked));
+        let Some(at) = at else {
+            assert!(never, "{what}: it is said never to fit, and does: {asked:?} of {:?}", self.present());
+            return;
+        };
+        assert!(!never, "{what}: it is said to fit at {at}, and never does: {asked:?}");
+        let fits = |at: Millis| {
+            let each: Vec<_> = asked.iter().map(|asked| model.fits(&self.rules, *asked, at)).collect();
+            (!each.contains(&None)).then(|| each.iter().all(|fits| *fits == Some(true)))
+        };
+        assert_ne!(fits(at), Some(false), "{what}: it does not fit at {at}, now {}: {asked:?}", model.now);
+        if at > model.now {
+            assert_ne!(fits(at - 1), Some(true), "{what}: it fits before {at}, now {}: {asked:?}", model.now);
+        }
+    }
+
+    fn check_views(&self, views: &[LimitView]) {
+        for view in views.iter().filter(|view| &*view.name != "rate") {
+            let same = |rule: &Rule| view.scope == rule.scope && view.meter == rule.meter && view.window == rule.window;
+            let index = self.rules.limits.iter().position(same).unwrap();
+            let rule = &self.rules.limits[index];
+            let (least, most) = self.model.used(&self.rules, index, self.model.now);
+            assert!(
+                (least..=most).contains(&view.used),
+                "used {least}..={most}, shown {view:?}, now {}",
+                self.model.now
+            );
+            assert_eq!(view.reserved, self.model.reserved(rule, self.model.now), "reserved of {view:?}");
+            assert!(view.used >= self.model.exact(rule), "never below what really happened: {view:?}");
+        }
+    }
+
+    pub(super) fn snapshot(&mut self) -> Option<Box<Snapshot>> {
+        inspect(&mut self.org, &self.policy, &self.bounds, self.clock)
+    }
+
+    pub(super) fn check(&mut self) {
+        self.model.tick(self.clock);
+        let Some(snapshot) = self.snapshot() else { return };
+        self.check_views(&snapshot.limits);
+        self.check_nesting(&snapshot);
+        self.check_drift(&snapshot);
+        let backstop = self.model.backstop(&self.rules);
+        let rate = snapshot.limits.iter().find(|view| &*view.name == "rate").unwrap();
+        assert_eq!((rate.used, rate.blocked), (backstop.count, backstop.blocked), "R-RATE-1");
+        assert_eq!(snapshot.admitted_total, self.model.admitted_total);
+        let disputed: u64 = snapshot.disputed.iter().map(|row| row.amount).sum();
+        assert_eq!(disputed, self.model.disputed_total(), "R-BUD-5: none is dropped");
+    }
+
+    /// R-BUD-3: hour ≤ day ≤ week ≤ month.
+    fn check_nesting(&self, snapshot: &Snapshot) {
+        let spend = |len| {
+            let is = |view: &&LimitView| {
+                view.scope.is_org() && view.meter.as_str() == "spend" && view.window == Window::Rolling { len }
+            };
+            snapshot.limits.iter().find(is).map(|view| view.used)
+        };
+        let used: Vec<_> = [HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS].into_iter().filter_map(spend).collect();
+        assert!(used.is_sorted(), "R-BUD-3: {used:?}");
+    }
+
+    /// R-BUD-3: what is shown is what the ledger says when it is summed afresh.
+    fn check_drift(&self, snapshot: &Snapshot) {
+        for view in &snapshot.limits {
+            let Window::Rolling { len } = view.window else { continue };
+            let of_limit = snapshot.ledgers.iter().find(|l| l.scope == view.scope && l.meter == view.meter);
+            let ledger = Ledger::load(of_limit.map_or(vec![], |ledger| ledger.hours.clone()), Millis::MAX);
+            let slice = slice_of(len);
+            assert_eq!(view.used, ledger.derive(slice, (self.model.now - len) / slice * slice), "drift of {view:?}");
+        }
+    }
+}
+
+/// Whether the reply is what the model expects.
+pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: bool) -> bool {
+    match (expected, reply) {
+        (Answer::Replayed(answer), reply) => agree(answer, reply, true),
+        (Answer::Decided { code, enforced }, Ok(Reply::Decision(got))) => {
+            got.code == *code
+                && got.allowed == (*code == Code::Allowed || !enforced)
+                && !got.replayed
+                && got.hold.is_none()
+        }
+        (Answer::Admitted { decision, hold }, Ok(Reply::Decision(got))) => {
+            got.code == Code::Allowed
+                && got.allowed
+                && got.id == Some(*decision)
+                && got.hold == *hold
+                && got.replayed == again
+        }
+        (Answer::NeedBalance, Ok(Reply::NeedBalance)) => true,
+        (Answer::Settled, Ok(Reply::Settled { replayed })) | (Answer::Recorded, Ok(Reply::Recorded { replayed })) => {
+            *replayed == again
+        }
+        (Answer::Extended(at), Ok(Reply::Extended { expires_at, replayed })) => at == expires_at && *replayed == again,
+        (Answer::Resumed(count), Ok(Reply::Resumed { continuations, replayed })) => {
+            count == continuations && *replayed == again
+        }
+        (Answer::Reported { increment, reset, disputed }, Ok(reply)) => {
+            *reply == Reply::Reported { increment: *increment, reset: *reset, disputed: *disputed, replayed: again }
+        }
+        (Answer::Frozen { was_frozen }, Ok(reply)) => {
+            *reply == Reply::Frozen { was_frozen: *was_frozen, replayed: again }
+        }
+        (Answer::IdReused, Err(OrgError::RequestIdReused)) => true,
+        (Answer::NoReservation, Err(OrgError::ReservationNotFound)) => true,
+        (Answer::AlreadySettled(how), Err(OrgError::ReservationSettled(got))) => how == got,
+        _ => false,
+    }
+}

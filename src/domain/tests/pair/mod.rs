@@ -1,0 +1,338 @@
+//! The org and the model side by side: every command goes to both, and after every step they are
+//! compared.
+
+mod checks;
+
+use self::checks::agree;
+use super::{
+    histories::{Amount, LIMITS, NAMES, Op, Step},
+    model::{Answer, Model, Rule, Rules},
+    *,
+};
+use crate::{
+    bounds::AMOUNT_MAX,
+    domain::limit::{OnIndeterminate, RateLimit},
+};
+
+/// The org and the model side by side.
+pub(super) struct Pair {
+    org: OrgState,
+    policy: OrgPolicy,
+    bounds: Bounds,
+    model: Model,
+    rules: Rules,
+    /// The model as it was at the last commit.
+    durable: Model,
+    disk: Disk,
+    clock: Millis,
+    next: u128,
+    sent: Vec<Command>,
+}
+
+impl Pair {
+    pub(super) fn new(start: Millis) -> Self {
+        let limit = |(scope_name, meter, window): &(&str, &str, Window)| Rule {
+            scope: scope(scope_name),
+            meter: Meter::parse("meter", meter).unwrap(),
+            window: *window,
+            amount: None,
+            buffer: 0,
+            shadow: false,
+            present: false,
+            since: 0,
+        };
+        let rules = Rules {
+            limits: LIMITS.iter().map(limit).collect(),
+            rate_amount: Some(1000),
+            rate_len: HOUR_MS,
+            on_rate: OnIndeterminate::Allow,
+            balance_required: false,
+            on_balance: OnIndeterminate::Allow,
+            store_fault: false,
+        };
+        let model = Model::new(start, &rules);
+        Self {
+            org: OrgState::default(),
+            policy: OrgPolicy::default(),
+            bounds: Bounds::default(),
+            durable: model.clone(),
+            model,
+            rules,
+            disk: Disk::default(),
+            clock: start,
+            next: 1,
+            sent: Vec::new(),
+        }
+    }
+
+    pub(super) fn step(&mut self, op: &Op) {
+        match op {
+            Op::Time(step) => self.pass(*step),
+            Op::Limit { .. } | Op::Without(_) | Op::Rate(..) | Op::Balance(..) | Op::StoreFault(..) => {
+                self.configure(op)
+            }
+            Op::Sweep(may_purge) => {
+                self.org.sweep(self.clock, &self.policy, *may_purge);
+                self.model.sweep(self.clock, *may_purge);
+            }
+            Op::Flush => self.flush(),
+            Op::Restart => {
+                self.flush();
+                self.reload();
+            }
+            Op::Crash => self.reload(),
+            _ => {
+                if let Some(command) = self.command(op) {
+                    self.send(&command);
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn pass(&mut self, step: Step) {
+        match step {
+            Step::By(by) => self.clock += by,
+            // Further back is a repaired clock, and another matter.
+            Step::Back(by) => self.clock = (self.clock - by).max(self.model.now - DAY_MS),
+            Step::Turn(which, off) => {
+                let points = self.model.turning_points(&self.rules);
+                if let Some(at) = pick(&points, which) {
+                    self.clock = at.saturating_add_signed(off.into());
+                }
+            }
+        }
+    }
+
+    // ---- policy ----------------------------------------------------------------------------
+
+    fn configure(&mut self, op: &Op) {
+        let rules = &mut self.rules;
+        match *op {
+            Op::Limit { index, amount, buffer, shadow } => {
+                let now = self.model.now.max(self.clock);
+                let rule = &mut rules.limits[usize::from(index)];
+                let since = if rule.present { rule.since } else { now };
+                *rule = Rule { amount, buffer, shadow, present: true, since, ..rule.clone() };
+            }
+            Op::Without(index) => rules.limits[usize::from(index)].present = false,
+            Op::Rate(amount, len) => (rules.rate_amount, rules.rate_len) = (amount, len),
+            Op::Balance(required, policy) => (rules.balance_required, rules.on_balance) = (required, policy),
+            Op::StoreFault(fault, policy) => (rules.store_fault, rules.on_rate) = (fault, policy),
+            _ => unreachable!("not a change of policy"),
+        }
+        let limits_of = |name: &Scope| -> Vec<Limit> {
+            let present = self.rules.limits.iter().filter(|rule| rule.present && rule.scope == *name);
+            present
+                .map(|rule| Limit {
+                    buffer: rule.buffer,
+                    shadow: rule.shadow,
+                    ..Limit::new(rule.meter.clone(), rule.window, rule.amount)
+                })
+                .collect()
+        };
+        let scopes = NAMES.scopes.iter().filter(|scope| !scope.is_org());
+        self.policy = OrgPolicy {
+            rate: RateLimit {
+                amount: self.rules.rate_amount,
+                len: self.rules.rate_len,
+                on_indeterminate: self.rules.on_rate,
+                ..RateLimit::default()
+            },
+            limits: limits_of(&Scope::org()),
+            scopes: scopes.map(|scope| (scope.clone(), limits_of(scope))).collect(),
+            balance_required: self.rules.balance_required,
+            on_balance_indeterminate: self.rules.on_balance,
+            ..OrgPolicy::default()
+        };
+    }
+
+    // ---- commands --------------------------------------------------------------------------
+
+    fn amount(&self, amount: Amount) -> u64 {
+        let (which, off, whole) = match amount {
+            Amount::Exactly(amount) => return amount,
+            Amount::Left(which, off) => (which, off, false),
+            Amount::Whole(which, off) => (which, off, true),
+        };
+        let present: Vec<usize> = (0..LIMITS.len()).filter(|index| self.rules.limits[*index].present).collect();
+        let Some(index) = pick(&present, which) else { return 1 };
+        let rule = &self.rules.limits[index];
+        let usable = rule.amount.unwrap_or(9).saturating_sub(rule.buffer);
+        let taken = self.model.used(&self.rules, index, self.model.now).0 + self.model.reserved(rule, self.model.now);
+        let edge = if whole { usable } else { usable.saturating_sub(taken) };
+        edge.saturating_add_signed(off.into()).min(AMOUNT_MAX)
+    }
+
+    fn amounts(&self, wanted: &[Option<Amount>; 2]) -> Amounts {
+        let named = NAMES.meters.iter().zip(wanted);
+        named.filter_map(|(meter, amount)| amount.map(|amount| (meter.clone(), self.amount(amount)))).collect()
+    }
+
+    fn fresh_key(&self) -> Idempotency {
+        key(&format!("r{}", self.next))
+    }
+
+    fn reservation(&self, which: u8) -> Option<DecisionId> {
+        pick(&self.model.holds, which).map(|held| held.id)
+    }
+
+    fn command(&self, op: &Op) -> Option<Command> {
+        let idempotency = self.fresh_key();
+        let scope = |index: u8| NAMES.scopes[usize::from(index)].clone();
+        Some(match op {
+            Op::Acquire(ask) => Command::Acquire(Box::new(Acquire {
+                scope: scope(ask.scope),
+                idempotency: ask.keyed.then_some(idempotency),
+                cost: self.amounts(&ask.cost),
+                reserve: self.amounts(&ask.reserve),
+                reservation_ttl: ask.ttl,
+                mode: ask.mode,
+                explain: ask.explain,
+                with_pause: ask.with_pause,
+                balance: ask.balance,
+            })),
+            Op::Commit(which, actual) => {
+                Command::Commit { reservation: self.reservation(*which)?, actual: self.amounts(actual), idempotency }
+            }
+            Op::Release(which) => Command::Release { reservation: self.reservation(*which)?, idempotency },
+            Op::Extend(which, ttl) => {
+                Command::Extend { reservation: self.reservation(*which)?, ttl: *ttl, idempotency }
+            }
+            Op::Record(index, usage) => {
+                Command::Record { scope: scope(*index), usage: self.amounts(usage), decision: None, idempotency }
+            }
+            Op::Report { scope: index, source, incarnation, total } => {
+                Command::ReportCumulative(Box::new(ReportCumulative {
+                    scope: scope(*index),
+                    source: Source::parse("source", &format!("s{source}")).unwrap(),
+                    incarnation: Incarnation::parse("incarnation", &format!("i{incarnation}")).unwrap(),
+                    meter: Meter::spend(),
+                    total: *total,
+                    idempotency,
+                }))
+            }
+            Op::Resume(execution, keyed) => Command::Resume {
+                execution: ExecutionId::parse("execution_id", &format!("e{execution}")).unwrap(),
+                idempotency: keyed.then_some(idempotency),
+            },
+            Op::Freeze(true) => Command::Freeze { reason: Reason::parse("reason", "fraud").unwrap(), idempotency },
+            Op::Freeze(false) => Command::Unfreeze { idempotency },
+            Op::Repeat(which, clash) => repeated(pick(&self.sent, *which)?, *clash),
+            Op::Purge => Command::Purge,
+            other => unreachable!("no command: {other:?}"),
+        })
+    }
+
+    fn send(&mut self, command: &Command) {
+        let decision = DecisionId(self.next);
+        self.next += 1;
+        self.sent.push(command.clone());
+        let before = self.model.clone();
+        let expected = self.model.apply(command, decision, &self.rules, self.clock);
+        let known = self.org.has_changes() || !self.disk.is_empty();
+        let ctx = Context {
+            now: self.clock,
+            policy: &self.policy,
+            bounds: &self.bounds,
+            decision,
+            store_fault: self.rules.store_fault,
+        };
+        let reply = self.org.apply(command, &ctx);
+        let mut asked = None;
+        if let Command::Acquire(ask) = command {
+            asked = Some(ask);
+            if expected == Answer::Open {
+                self.adopt(ask, decision, &reply);
+                return;
+            }
+        }
+        let context = || format!("\n{command:?}\nat {} against {:?}", before.now.max(self.clock), self.present());
+        match (&expected, &reply) {
+            (Answer::Purged { .. }, Ok(Reply::Purged { existed })) => assert_eq!(*existed, known),
+            (expected, reply) => {
+                assert!(agree(expected, reply, false), "expected {expected:?}, got {reply:?}{}", context())
+            }
+        }
+        if let (Some(ask), Ok(Reply::Decision(decision))) = (asked, &reply) {
+            self.check_decision(ask, decision, &before);
+        }
+    }
+
+    fn present(&self) -> Vec<&Rule> {
+        self.rules.limits.iter().filter(|rule| rule.present).collect()
+    }
+
+    /// Follows the org where the model leaves it open.
+    fn adopt(&mut self, ask: &Acquire, id: DecisionId, reply: &Result<Reply, OrgError>) {
+        match reply {
+            Ok(Reply::NeedBalance) => {}
+            Ok(Reply::Decision(_)) if ask.mode == Mode::CheckOnly => {}
+            Ok(Reply::Decision(decision)) if decision.code == Code::Allowed => {
+                self.model.admit(ask, id, &self.rules);
+            }
+            Ok(Reply::Decision(_)) => self.model.deny(&self.rules),
+            other => panic!("no decision: {other:?}"),
+        }
+    }
+
+    // ---- the disk --------------------------------------------------------------------------
+
+    fn flush(&mut self) {
+        let Some(write) = self.org.take_write(&NAMES.org, &self.policy) else { return };
+        if write.wipe && write.puts.is_empty() {
+            assert!(!self.model.is_live(), "forgotten while something of it was alive: {:?}", self.model);
+            self.model.forget_all();
+        }
+        self.disk.commit(&write);
+        self.durable = self.model.clone();
+        let live = self.snapshot();
+        let mut stored = OrgState::load(self.disk.rows(), self.clock);
+        let stored = inspect(&mut stored, &self.policy, &self.bounds, self.clock);
+        assert_eq!(comparable(stored), comparable(live), "what is stored is what is live");
+    }
+
+    fn reload(&mut self) {
+        self.org = OrgState::load(self.disk.rows(), self.clock);
+        self.model = self.durable.clone();
+        if self.disk.is_empty() {
+            self.model = Model::new(self.clock, &self.rules);
+        }
+    }
+}
+
+fn inspect(org: &mut OrgState, policy: &OrgPolicy, bounds: &Bounds, now: Millis) -> Option<Box<Snapshot>> {
+    let ctx = Context { now, policy, bounds, decision: DecisionId(0), store_fault: false };
+    match org.apply(&Command::Inspect, &ctx) {
+        Ok(Reply::Inspected(snapshot)) => snapshot,
+        other => panic!("no snapshot: {other:?}"),
+    }
+}
+
+/// Ids past their time are forgotten when it suits, and are not compared.
+fn comparable(snapshot: Option<Box<Snapshot>>) -> Option<Box<Snapshot>> {
+    snapshot.map(|snapshot| Box::new(Snapshot { remembered: 0, ..*snapshot }))
+}
+
+fn pick<T: Clone>(from: &[T], which: u8) -> Option<T> {
+    from.iter().rev().cycle().nth(usize::from(which)).cloned()
+}
+
+fn repeated(mut command: Command, clash: bool) -> Command {
+    let idempotency = match &mut command {
+        Command::Acquire(ask) => ask.idempotency.as_mut(),
+        Command::Commit { idempotency, .. }
+        | Command::Release { idempotency, .. }
+        | Command::Extend { idempotency, .. }
+        | Command::Record { idempotency, .. }
+        | Command::Freeze { idempotency, .. }
+        | Command::Unfreeze { idempotency } => Some(idempotency),
+        Command::ReportCumulative(report) => Some(&mut report.idempotency),
+        Command::Resume { idempotency, .. } => idempotency.as_mut(),
+        Command::Purge | Command::Status { .. } | Command::Inspect => None,
+    };
+    if let Some(idempotency) = idempotency.filter(|_| clash) {
+        idempotency.fingerprint ^= 1;
+    }
+    command
+}

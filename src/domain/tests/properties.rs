@@ -1,0 +1,36 @@
+//! Random histories, held against [`super::model`]: after every step the org and the model must
+//! agree on the verdict, on every limit's usage and on what is on the disk.
+//!
+//! `TOLLGATE_PROPTEST_CASES` sets how many histories are tried.
+
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
+
+use super::{histories, pair::Pair, *};
+
+const CASES_DEFAULT: u32 = 300;
+
+fn cases() -> u32 {
+    let wanted = std::env::var("TOLLGATE_PROPTEST_CASES").ok();
+    wanted.map_or(CASES_DEFAULT, |text| text.parse().expect("TOLLGATE_PROPTEST_CASES is a number"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        max_shrink_iters: 50_000,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn every_history_agrees_with_the_naive_model(
+        limits in prop::collection::vec(histories::limit_ops(), 1..8),
+        history in prop::collection::vec(histories::ops(), 1..48),
+        offset in prop_oneof![Just(0), 0..DAY_MS, Just(HOUR_MS - 1)],
+    ) {
+        let mut pair = Pair::new(T0 + offset);
+        for op in limits.iter().chain(&history) {
+            pair.step(op);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Holds: reserve, then commit, release, extend, or let expire.
+
+use super::*;
+use crate::domain::journal::Settlement;
+
+const SETTLED: Result<Reply, OrgError> = Ok(Reply::Settled { replayed: false });
+const BUDGET: &str = "budget/hourly";
+
+fn budgeted() -> OrgBench {
+    OrgBench::with([spend_limit(HOURLY, 100)])
+}
+
+fn standing(org: &mut OrgBench) -> (u64, u64) {
+    let limit = org.limit(BUDGET);
+    (limit.used, limit.reserved)
+}
+
+#[test]
+fn what_is_held_counts_against_the_limit_until_it_is_settled() {
+    let mut org = budgeted();
+    org.reserve(spend(60));
+    assert!(!org.acquire(reserving(spend(41))).allowed);
+    assert!(org.acquire(reserving(spend(40))).allowed);
+    assert_eq!(standing(&mut org), (0, 100));
+    assert!(!org.acquire(ask()).allowed, "R-PIPE-3: used + reserved >= amount");
+}
+
+#[test]
+fn a_commit_books_what_was_really_used_whatever_was_held() {
+    for (actual, used) in [(spend(10), 10), (spend(25), 25), (spend(60), 60), (spend(250), 250), (Amounts::new(), 0)] {
+        let mut org = budgeted();
+        let held = org.reserve(spend(25));
+        assert_eq!(org.commit(held, actual, "c"), SETTLED);
+        assert_eq!(standing(&mut org), (used, 0));
+    }
+}
+
+#[test]
+fn a_commit_above_the_limit_books_and_drives_remaining_negative() {
+    let mut org = budgeted();
+    let held = org.reserve(spend(100));
+    org.commit(held, spend(130), "c").unwrap();
+    assert_eq!(org.limit(BUDGET).remaining(), Some(-30), "R-PIPE-3");
+    assert!(!org.acquire(ask()).allowed);
+}
+
+#[test]
+fn a_commit_may_book_a_meter_that_was_not_held() {
+    let mut org = OrgBench::with([spend_limit(HOURLY, 100), executions_limit(CLOCK_HOUR, 100)]);
+    let held = org.reserve(spend(5));
+    org.commit(held, executions(3), "c").unwrap();
+    assert_eq!(standing(&mut org), (0, 0), "nothing of what was held was used");
+    assert_eq!(org.used("quota/executions/aligned/1h"), 1 + 3);
+}
+
+#[test]
+fn a_commit_counts_where_the_reservation_did() {
+    let mut org = budgeted().and_scope("workspace/a", [spend_limit(HOURLY, 50)]);
+    let held = org.acquire(Acquire { reserve: spend(20), ..ask_on("workspace/a") }).hold.unwrap().id;
+    assert_eq!((standing(&mut org), org.limit_of("workspace/a", BUDGET).reserved), ((0, 20), 20));
+    org.commit(held, spend(15), "c").unwrap();
+    assert_eq!((standing(&mut org), org.limit_of("workspace/a", BUDGET).used), ((15, 0), 15));
+}
+
+#[test]
+fn a_release_gives_everything_back() {
+    let mut org = budgeted();
+    let held = org.reserve(spend(100));
+    assert_eq!(org.release(held, "r"), SETTLED);
+    assert_eq!(standing(&mut org), (0, 0));
+    assert!(org.acquire(reserving(spend(100))).allowed);
+}
+
+#[test]
+fn a_hold_expires_at_its_instant_and_not_before() {
+    let mut org = budgeted();
+    let hold = org.acquire(Acquire { reservation_ttl: MINUTE_MS, ..reserving(spend(100)) }).hold.unwrap();
+    assert_eq!(hold.expires_at, T0 + MINUTE_MS);
+    org.after(MINUTE_MS - 1);
+    assert_eq!(standing(&mut org), (0, 100));
+    org.after(1);
+    assert_eq!(standing(&mut org), (0, 0));
+}
+
+#[test]
+fn a_commit_after_expiry_is_refused_and_says_why() {
+    let mut org = budgeted();
+    let held = org.acquire(Acquire { reservation_ttl: MINUTE_MS, ..reserving(spend(10)) }).hold.unwrap().id;
+    org.after(MINUTE_MS);
+    let refused = Err(OrgError::ReservationSettled(Settlement::Expired));
+    assert_eq!(org.commit(held, spend(5), "c"), refused);
+    assert_eq!(org.release(held, "r"), refused);
+    assert_eq!(org.extend(held, HOUR_MS, "e"), refused);
+    org.restart();
+    assert_eq!(org.commit(held, spend(5), "c2"), refused, "also after a restart");
+    assert_eq!(standing(&mut org), (0, 0));
+}
+
+#[test]
+fn a_hold_that_expired_while_nobody_ran_is_given_back_on_the_next_call() {
+    let mut org = budgeted();
+    let held = org.reserve(spend(100));
+    org.restart();
+    org.after(HOUR_MS);
+    assert_eq!(standing(&mut org), (0, 0));
+    assert_eq!(org.commit(held, spend(1), "c"), Err(OrgError::ReservationSettled(Settlement::Expired)));
+}
+
+#[test]
+fn settling_twice_is_refused_with_what_happened_first() {
+    let mut org = budgeted();
+    let (committed, released) = (org.reserve(spend(5)), org.reserve(spend(5)));
+    org.commit(committed, spend(5), "c").unwrap();
+    org.release(released, "r").unwrap();
+    for _ in 0..2 {
+        assert_eq!(org.commit(committed, spend(5), "c2"), Err(OrgError::ReservationSettled(Settlement::Committed)));
+        assert_eq!(org.release(committed, "r2"), Err(OrgError::ReservationSettled(Settlement::Committed)));
+        assert_eq!(org.commit(released, spend(5), "c3"), Err(OrgError::ReservationSettled(Settlement::Released)));
+        assert_eq!(org.extend(released, DAY_MS, "e"), Err(OrgError::ReservationSettled(Settlement::Released)));
+        org.restart();
+    }
+    assert_eq!(standing(&mut org), (5, 0));
+    org.after(DAY_MS);
+    assert_eq!(org.commit(committed, spend(5), "c4"), Err(OrgError::ReservationNotFound), "a day later");
+    assert_eq!(org.commit(DecisionId(99), spend(5), "c5"), Err(OrgError::ReservationNotFound));
+}
+
+#[test]
+fn every_settlement_is_replayed_and_charges_once() {
+    let mut org = budgeted();
+    let (first, second, third) = (org.reserve(spend(5)), org.reserve(spend(7)), org.reserve(spend(9)));
+    let extended = org.extend(third, HOUR_MS, "e").unwrap();
+    let expires_at = T0 + HOUR_MS;
+    assert_eq!(extended, Reply::Extended { expires_at, replayed: false });
+    org.commit(first, spend(4), "c").unwrap();
+    org.release(second, "r").unwrap();
+    for _ in 0..2 {
+        org.restart();
+        org.after(MINUTE_MS);
+        assert_eq!(org.commit(first, spend(4), "c"), Ok(Reply::Settled { replayed: true }), "R-PIPE-6");
+        assert_eq!(org.release(second, "r"), Ok(Reply::Settled { replayed: true }));
+        assert_eq!(org.extend(third, HOUR_MS, "e"), Ok(Reply::Extended { expires_at, replayed: true }));
+    }
+    assert_eq!(standing(&mut org), (4, 9));
+}
+
+#[test]
+fn an_extension_never_shortens() {
+    let mut org = budgeted();
+    let held = org.acquire(Acquire { reservation_ttl: HOUR_MS, ..reserving(spend(10)) }).hold.unwrap().id;
+    let extended = |at| Ok(Reply::Extended { expires_at: T0 + at, replayed: false });
+    assert_eq!(org.extend(held, MINUTE_MS, "a"), extended(HOUR_MS));
+    assert_eq!(org.extend(held, 2 * HOUR_MS, "b"), extended(2 * HOUR_MS));
+    org.restart();
+    org.after(2 * HOUR_MS - 1);
+    assert_eq!(standing(&mut org), (0, 10));
+    org.after(1);
+    assert_eq!(standing(&mut org), (0, 0));
+}
+
+#[test]
+fn a_replayed_reservation_is_the_same_one_and_holds_once() {
+    let mut org = budgeted();
+    let keyed = || Acquire { idempotency: Some(key("a")), ..reserving(spend(10)) };
+    let first = org.acquire(keyed());
+    org.restart();
+    let again = org.acquire(keyed());
+    assert!(again.replayed && again.allowed);
+    assert_eq!((again.id, again.hold), (first.id, first.hold), "R-PIPE-6");
+    assert_eq!(standing(&mut org), (0, 10));
+}
+
+#[test]
+fn a_full_table_of_reservations_refuses_and_changes_nothing() {
+    let mut org = budgeted();
+    org.bounds.reservations_per_org = 1;
+    org.reserve(spend(1));
+    assert_eq!(org.try_acquire(reserving(spend(1))), Err(OrgError::TooManyReservations));
+    assert_eq!((standing(&mut org), org.used("rate")), ((0, 1), 1));
+    assert_eq!(org.run(), Code::Allowed, "a call that holds nothing needs no place");
+}
+
+#[test]
+fn a_meter_in_cost_and_reserve_needs_one_ledger() {
+    let mut org = OrgBench::new();
+    org.bounds.ledgers_per_org = 1;
+    assert!(org.acquire(Acquire { cost: spend(1), ..reserving(spend(1)) }).allowed);
+    assert_eq!(org.try_acquire(ask()), Err(OrgError::TooManyLedgers), "another meter is another ledger");
+}
+
+#[test]
+fn a_hold_of_nothing_leaves_no_ledger_behind() {
+    let mut org = OrgBench::new();
+    let held = org.reserve(spend(0));
+    assert_eq!(org.snapshot().ledgers.len(), 1, "that of the execution");
+    assert_eq!(org.commit(held, spend(0), "c"), SETTLED);
+}
