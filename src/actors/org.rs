@@ -213,7 +213,9 @@ impl OrgTask {
     /// Hands everything changed to the store; `done` runs when it, and everything before it, is
     /// durable.
     fn commit(&mut self, done: Done) {
-        let Some(write) = self.state.take_write(&self.org, &self.policy).or_else(|| self.barrier()) else {
+        let may_purge = self.shared.clock.may_purge();
+        let taken = self.state.take_write(&self.org, &self.policy, may_purge);
+        let Some(write) = taken.or_else(|| self.barrier()) else {
             return done(Ok(()));
         };
         self.handed_over = write.seq;

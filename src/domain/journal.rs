@@ -74,10 +74,26 @@ pub enum Recall {
     Replay(Outcome),
 }
 
-#[derive(Debug)]
-enum Remembered {
-    Request(Rpc, RequestId),
-    Settled(DecisionId),
+/// Settled reservations remembered by name; past it the oldest is just "unknown".
+const SETTLED_MAX: usize = 100_000;
+
+type Remembered = (Rpc, RequestId);
+
+/// A stored row.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    seq: u64,
+    expiry: Millis,
+    /// It remembers something.
+    keyed: bool,
+}
+
+impl Kept {
+    fn of(row: &JournalRow) -> Self {
+        let bare = row.at.saturating_add(BARE_JOURNAL_MS);
+        let expiry = row.entries.iter().map(Entry::expires_at).fold(bare, Millis::max);
+        Self { seq: row.seq, expiry, keyed: !row.entries.is_empty() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,12 +102,14 @@ pub struct Journal {
     from: u64,
     by_id: HashMap<(Rpc, RequestId), Entry>,
     settled: HashMap<DecisionId, Settlement>,
+    /// (expiry, reservation), in order.
+    settlements: VecDeque<(Millis, DecisionId)>,
     /// (expiry, what), one queue per retention, each in order of expiry.
     short: VecDeque<(Millis, Remembered)>,
     long: VecDeque<(Millis, Remembered)>,
-    /// (sequence, expiry) of stored rows, in order.
-    rows: VecDeque<(u64, Millis)>,
-    long_rows: VecDeque<(u64, Millis)>,
+    /// Stored rows, in order.
+    rows: VecDeque<Kept>,
+    long_rows: VecDeque<Kept>,
     pending: Vec<Entry>,
     pending_bare: u32,
     evicted: u64,
@@ -102,8 +120,8 @@ impl Journal {
         rows.sort_by_key(|row| row.seq);
         long_rows.sort_by_key(|row| row.seq);
         let mut journal = Self { seq, from, evicted, ..Self::default() };
-        journal.rows = rows.iter().map(|row| (row.seq, row_expiry(row))).collect();
-        journal.long_rows = long_rows.iter().map(|row| (row.seq, row_expiry(row))).collect();
+        journal.rows = rows.iter().map(Kept::of).collect();
+        journal.long_rows = long_rows.iter().map(Kept::of).collect();
         for entry in rows.into_iter().chain(long_rows).flat_map(|row| row.entries) {
             journal.index(entry);
         }
@@ -162,8 +180,8 @@ impl Journal {
                 return Err(OrgError::RequestMemoryFull);
             };
             if let Some((expiry, what)) = dropped {
-                self.evicted += u64::from(matches!(what, Remembered::Request(..)));
-                self.forget(&what, expiry);
+                self.evicted += 1;
+                self.forget(what, expiry);
             }
         }
         Ok(())
@@ -181,39 +199,40 @@ impl Journal {
 
     fn index(&mut self, entry: Entry) {
         let expiry = entry.expires_at();
-        let queue = if entry.long { &mut self.long } else { &mut self.short };
         if let Outcome::Settled { reservation, how } = entry.outcome {
             self.settled.insert(reservation, how);
-            queue.push_back((expiry, Remembered::Settled(reservation)));
+            self.settlements.push_back((expiry, reservation));
         }
         if let Some(idempotency) = &entry.idempotency {
             let id = idempotency.id.clone();
-            queue.push_back((expiry, Remembered::Request(entry.rpc, id.clone())));
+            let queue = if entry.long { &mut self.long } else { &mut self.short };
+            queue.push_back((expiry, (entry.rpc, id.clone())));
             self.by_id.insert((entry.rpc, id), entry);
         }
     }
 
     fn forget_expired(&mut self, now: Millis) {
-        while let Some((expiry, what)) = self.short.pop_front_if(|(expiry, _)| *expiry <= now) {
-            self.forget(&what, expiry);
+        let expired = |(expiry, _): &mut (Millis, Remembered)| *expiry <= now;
+        while let Some((expiry, what)) = self.short.pop_front_if(expired) {
+            self.forget(what, expiry);
         }
-        while let Some((expiry, what)) = self.long.pop_front_if(|(expiry, _)| *expiry <= now) {
-            self.forget(&what, expiry);
+        while let Some((expiry, what)) = self.long.pop_front_if(expired) {
+            self.forget(what, expiry);
+        }
+        let full = |settlements: &VecDeque<_>| settlements.len() > SETTLED_MAX;
+        while let Some((expiry, reservation)) = self.settlements.front().copied() {
+            if expiry > now && !full(&self.settlements) {
+                break;
+            }
+            self.settlements.pop_front();
+            self.settled.remove(&reservation);
         }
     }
 
     /// An id that was used again after its expiry has a younger entry, which stays.
-    fn forget(&mut self, what: &Remembered, expiry: Millis) {
-        match what {
-            Remembered::Settled(reservation) => {
-                self.settled.remove(reservation);
-            }
-            Remembered::Request(rpc, id) => {
-                let key = (*rpc, id.clone());
-                if self.by_id.get(&key).is_some_and(|entry| entry.expires_at() <= expiry) {
-                    self.by_id.remove(&key);
-                }
-            }
+    fn forget(&mut self, what: Remembered, expiry: Millis) {
+        if self.by_id.get(&what).is_some_and(|entry| entry.expires_at() <= expiry) {
+            self.by_id.remove(&what);
         }
     }
 
@@ -224,11 +243,11 @@ impl Journal {
             std::mem::take(&mut self.pending).into_iter().partition(|entry| entry.long);
         let bare = std::mem::take(&mut self.pending_bare);
         let row = JournalRow { seq: self.seq, at: now, bare, entries: short };
-        self.rows.push_back((self.seq, row_expiry(&row)));
+        self.rows.push_back(Kept::of(&row));
         let mut rows = vec![Row::Journal(row)];
         if !long.is_empty() {
             let row = JournalRow { seq: self.seq, at: now, bare: 0, entries: long };
-            self.long_rows.push_back((self.seq, row_expiry(&row)));
+            self.long_rows.push_back(Kept::of(&row));
             rows.push(Row::LongJournal(row));
         }
         if self.from == 0 {
@@ -242,32 +261,25 @@ impl Journal {
         self.forget_expired(now);
         let mut gone = Vec::new();
         while gone.len() < max {
-            let Some((seq, _)) = self.rows.pop_front_if(|(_, expiry)| *expiry <= now) else { break };
+            let Some(Kept { seq, .. }) = self.rows.pop_front_if(|row| row.expiry <= now) else { break };
             self.from = seq + 1;
             gone.push(RowKey::Journal { seq });
         }
         while gone.len() < max {
-            let Some((seq, _)) = self.long_rows.pop_front_if(|(_, expiry)| *expiry <= now) else { break };
+            let Some(Kept { seq, .. }) = self.long_rows.pop_front_if(|row| row.expiry <= now) else { break };
             gone.push(RowKey::LongJournal { seq });
         }
         gone
     }
 
-    /// When a purge is worth waking for. Expiry itself is checked at every recall; removing rows
-    /// only saves room, so it is put off to the full hour, and a single row, such as every purge
-    /// leaves behind, is not worth it.
+    /// When a purge is worth waking an idle org for. Expiry itself is checked at every recall, and
+    /// every commit removes a few rows; so it is put off to the full hour, and rows that remember
+    /// nothing wait for company.
     pub fn next_purge(&self) -> Option<Millis> {
-        if self.rows.len() + self.long_rows.len() <= 1 && self.by_id.is_empty() {
-            return None;
-        }
-        let soonest = self.rows.front().into_iter().chain(self.long_rows.front()).map(|(_, expiry)| *expiry).min();
+        let short = self.rows.iter().find(|row| row.keyed);
+        let soonest = short.into_iter().chain(self.long_rows.front()).map(|row| row.expiry).min();
         soonest.map(|expiry| expiry.div_ceil(HOUR_MS) * HOUR_MS)
     }
-}
-
-fn row_expiry(row: &JournalRow) -> Millis {
-    let bare = row.at.saturating_add(BARE_JOURNAL_MS);
-    row.entries.iter().map(Entry::expires_at).fold(bare, Millis::max)
 }
 
 #[cfg(test)]

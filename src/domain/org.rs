@@ -28,6 +28,8 @@ use crate::bounds::{AMOUNT_MAX, Bounds, CLOCK_AHEAD_MAX_MS, EXECUTION_RETENTION_
 
 /// Journal rows removed by one sweep, so that no sweep writes a huge commit.
 const JOURNAL_PURGE_MAX: usize = 4096;
+/// Journal rows removed by any other commit: more than it adds, so that a busy org keeps up.
+const JOURNAL_PURGE_PER_COMMIT: usize = 4;
 /// Disputed entries kept per org; past it a report is refused, because none may be dropped.
 const DISPUTED_MAX: usize = 1000;
 
@@ -557,8 +559,9 @@ impl OrgState {
         self.changed
     }
 
-    /// Everything changed since the last call as one commit; `None` where nothing was.
-    pub fn take_write(&mut self, org: &OrgId, policy: &OrgPolicy) -> Option<OrgWrite> {
+    /// Everything changed since the last call as one commit; `None` where nothing was. With
+    /// `may_purge` it also removes a few journal rows that have run out.
+    pub fn take_write(&mut self, org: &OrgId, policy: &OrgPolicy, may_purge: bool) -> Option<OrgWrite> {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
@@ -577,6 +580,9 @@ impl OrgState {
             });
         }
         self.take_tables(&mut puts, &mut dels);
+        if may_purge {
+            dels.extend(self.journal.purge(self.now, JOURNAL_PURGE_PER_COMMIT));
+        }
         let (seq, rows) = self.journal.commit(self.now);
         puts.extend(rows);
         self.arm_timer(policy, &mut puts, &mut dels);

@@ -94,8 +94,10 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
     let mut checks = checks(accounts, ask, facts);
     let mut fail_open = Vec::new();
     let mut denial = freeze_gate(facts);
+    let mut rate = None;
     if denial.is_none() || ask.explain {
-        denial = denial.or(rate_gate(facts, &mut fail_open));
+        rate = rate_gate(facts, &mut fail_open);
+        denial = denial.or_else(|| rate.clone());
     }
     if denial.is_none() || ask.explain {
         let budgets = budget_gate(accounts, &mut checks, facts.now);
@@ -105,7 +107,8 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
         let balance = balance_gate(ask.balance?, facts.policy, &mut fail_open);
         denial = denial.or(balance);
     }
-    let limits = views(accounts, &checks, facts, denial.as_ref());
+    let rate_denies = rate.is_some_and(|denial| denial.code == Code::RateLimited);
+    let limits = views(accounts, &checks, facts, denial.as_ref(), rate_denies);
     Some(Verdict { denial, fail_open, limits })
 }
 
@@ -236,10 +239,16 @@ fn indeterminate(gate: Gate, cause: Cause, policy: OnIndeterminate, fail_open: &
     }
 }
 
-fn views(accounts: &mut Accounts, checks: &[Check<'_>], facts: &Facts<'_>, denial: Option<&Denial>) -> Vec<LimitView> {
+fn views(
+    accounts: &mut Accounts,
+    checks: &[Check<'_>],
+    facts: &Facts<'_>,
+    denial: Option<&Denial>,
+    rate_denies: bool,
+) -> Vec<LimitView> {
     let charged = denial.is_none() && facts.counts;
     let mut views = Vec::with_capacity(checks.len() + 1);
-    views.extend(rate_view(facts, denial));
+    views.extend(rate_view(facts, denial, rate_denies));
     for check in checks {
         let limit = check.limit;
         let resets_at = match limit.window {
@@ -265,7 +274,7 @@ fn views(accounts: &mut Accounts, checks: &[Check<'_>], facts: &Facts<'_>, denia
     views
 }
 
-fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>) -> Option<LimitView> {
+fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>, limiting: bool) -> Option<LimitView> {
     let rate = &facts.policy.rate;
     let blocks = facts.counts && denial.is_some_and(|denial| denial.gate != Gate::Freeze);
     Some(LimitView {
@@ -278,7 +287,7 @@ fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>) -> Option<LimitView> {
         used: facts.rate.count.saturating_add(u64::from(denial.is_none() && facts.counts)),
         reserved: 0,
         resets_at: Some(facts.rate.window_end()),
-        limiting: denial.is_some_and(|denial| denial.gate == Gate::Rate),
+        limiting,
         shadow: false,
         blocked: facts.rate.blocked.saturating_add(u64::from(blocks)),
     })

@@ -70,7 +70,7 @@ pub struct ExecutionRow {
 /// An amount that was reported and not believed. Kept, never booked, never dropped in silence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisputedRow {
-    /// The commit it belongs to, which also names it.
+    /// Numbers the disputed entries of the org.
     pub seq: u64,
     pub scope: Scope,
     pub source: Source,

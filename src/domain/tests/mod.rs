@@ -99,12 +99,14 @@ struct OrgBench {
     store_fault: bool,
     next_id: u128,
     disk: Disk,
+    may_purge: bool,
 }
 
 impl OrgBench {
     /// An org without limits other than the backstop, never seen before.
     fn new() -> Self {
         Self {
+            may_purge: true,
             state: OrgState::default(),
             policy: OrgPolicy::default(),
             bounds: Bounds::default(),
@@ -250,7 +252,7 @@ impl OrgBench {
     /// Commits what has changed.
     fn flush(&mut self) -> Option<OrgWrite> {
         let org = OrgId::parse("org", "acme").unwrap();
-        let write = self.state.take_write(&org, &self.policy)?;
+        let write = self.state.take_write(&org, &self.policy, self.may_purge)?;
         self.disk.commit(&write);
         Some(write)
     }

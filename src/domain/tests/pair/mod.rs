@@ -279,7 +279,7 @@ impl Pair {
     // ---- the disk --------------------------------------------------------------------------
 
     fn flush(&mut self) {
-        let Some(write) = self.org.take_write(&NAMES.org, &self.policy) else { return };
+        let Some(write) = self.org.take_write(&NAMES.org, &self.policy, true) else { return };
         if write.wipe && write.puts.is_empty() {
             assert!(!self.model.is_live(), "forgotten while something of it was alive: {:?}", self.model);
             self.model.forget_all();
