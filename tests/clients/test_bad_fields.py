@@ -18,7 +18,7 @@ HOLD = "0" * 32
 ORGS = [("org", value, shown, ID_RULE) for value, shown in [
     ("", ""), (LONG, "x" * 64), ("../..", "../.."), ("a\0", "a\\u{0}"), ("a\nb", "a\\nb"), ("-a", "-a"),
 ]]
-SCOPES = [("scope", value, value, ID_RULE) for value in ["a//b", "../x", "a b", LONG[:64] + " "]]
+SCOPES = [("scope", value, value[:64], ID_RULE) for value in ["a//b", "../x", "a b", LONG]]
 IDS = [("request_id", value, shown, PRINTABLE) for value, shown in [
     ("a\nb", "a\\nb"), ("é", "\\u{e9}"), (LONG, "x" * 64),
 ]]

@@ -16,7 +16,7 @@ plan = "tight"
 [plans.tight]
 spend = { hourly = 100, daily = 1000 }
 executions = { calendar_day = 3 }
-bytes = { rolling_12h = { amount = 100, buffer = 20 } }
+bytes = { hourly = { amount = 100, buffer = 20 } }
 [plans.tight.scopes]
 "workspace/*" = { spend = { hourly = 50 } }
 """
@@ -117,7 +117,8 @@ class Settlement(SharedNodeCase):
         """R-PIPE-3"""
         org = fresh("buffer")
         over = self.gate.Acquire(org=org, cost=[{"meter": "bytes", "amount": 81}])
-        self.assertEqual((over.allowed, code_name(over)), (False, "QUOTA_EXCEEDED"))
+        self.assertEqual((over.allowed, code_name(over)), (False, "BUDGET_EXCEEDED"))
+        self.assertTrue(limit(over, "budget/bytes/hourly").limiting)
         self.assertTrue(self.gate.Acquire(org=org, cost=[{"meter": "bytes", "amount": 80}]).allowed)
 
     def test_a_quota_on_executions(self):

@@ -1,5 +1,6 @@
 """What every gRPC client relies on: health, reflection, connections that end, the HTTP port."""
 
+import threading
 import unittest
 import urllib.error
 import urllib.request
@@ -90,32 +91,31 @@ class ConnectionAge(NodeCase):
     def test_unary_calls_go_on_over_the_cut(self):
         node = self.node(environment={**self.AGED, "TOLLGATE__RATE__AMOUNT": "1000000"})
         gate = self.plane(node).gate
-        ids = set()
+        ids, self.seen = set(), set()
 
         def calls():
             for _ in range(50):
                 request = f"r{len(ids)}"
                 ids.add(request)
                 self.assertTrue(gate.Acquire(org="acme", request_id=request).allowed)
-            return self.closed(node) >= 2
+            return self.cuts(node) >= 2
 
         eventually(calls, "two cuts", within=20)
         self.assertEqual(self.plane(node).admin.GetOrg(org="acme").admitted_total, len(ids))
 
-    def closed(self, node):
-        """Connections that this process opened to the node so far, less the first, as the kernel counts ports."""
-        port = node.grpc.rpartition(":")[2]
-        self._seen = getattr(self, "_seen", set())
-        hexadecimal = f":{int(port):04X}"
+    def cuts(self, node):
+        """Connections that the node has had so far, less the first, as the kernel lists them."""
+        port = int(node.grpc.rpartition(":")[2])
         with open("/proc/net/tcp", encoding="ascii") as table:
             rows = [line.split() for line in table][1:]
-        self._seen |= {row[1] for row in rows if row[2].endswith(hexadecimal) and row[3] == "01"}
-        return len(self._seen) - 1
+        established = "01"
+        self.seen |= {row[2] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == established}
+        return len(self.seen) - 1
 
     def test_a_stream_ends_cleanly_and_resumed_by_request_ids_charges_once(self):
         node = self.node(environment={**self.AGED, "TOLLGATE__RATE__AMOUNT": "1000000"})
         gate = self.plane(node).gate
-        answered, streams, ends = {}, 0, []
+        answered, streams, ends, pause = {}, 0, [], threading.Event()
         wanted = [f"r{number}" for number in range(2000)]
 
         def items(todo):
@@ -124,8 +124,6 @@ class ConnectionAge(NodeCase):
                 pause.wait(0.002)
                 yield {"tag": tag, "acquire": {"org": "acme", "request_id": wanted[tag]}}
 
-        import threading
-        pause = threading.Event()
         while len(answered) < len(wanted):
             streams += 1
             self.assertLess(streams, 60, f"{len(answered)} answered; streams ended with {ends}")
@@ -138,7 +136,6 @@ class ConnectionAge(NodeCase):
             except grpc.RpcError as error:
                 ends.append(error.code().name)
         self.assertGreater(streams, 2, "the connection was never cut")
-        self.assertLessEqual(set(ends), {"OK", "UNAVAILABLE"}, ends)
         self.assertEqual(set(ends), {"OK"}, f"a stream that the server ends, ends cleanly: {ends}")
         self.assertEqual(len(set(answered.values())), len(wanted))
         self.assertEqual(self.plane(node).admin.GetOrg(org="acme").admitted_total, len(wanted), "charged once each")
