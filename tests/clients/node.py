@@ -16,7 +16,8 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("TOLLGATE_BINARY", ROOT / "target" / "release" / "tollgate"))
+# Cargo reads a relative target directory from where it is run: the project's root.
+BINARY = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "tollgate"
 START_WITHIN = 20.0
 STOP_WITHIN = 30.0
 POLL = 0.02
