@@ -52,7 +52,11 @@ pub fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(Health, impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static), String> {
     let (reporter, health) = health_reporter();
-    let reflect = || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflect = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let reflection_v1 = reflect().build_v1().map_err(|error| error.to_string())?;
     let reflection_alpha = reflect().build_v1alpha().map_err(|error| error.to_string())?;
     let front = Front(service);
