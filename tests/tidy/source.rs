@@ -23,11 +23,26 @@ pub struct Source {
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Self {
-        let blanked = blank(text);
-        let (code, test_code) = split_tests(&blanked, is_test_file(path));
+        let (code, test_code) = split_tests(&blank(text));
         let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
         let modules = inside.split('/').filter(|part| !matches!(*part, "mod" | "lib" | "main"));
         Self { path: path.into(), text: text.into(), code, test_code, modules: modules.map(str::to_owned).collect() }
+    }
+
+    /// The same file, all of it test code.
+    #[must_use]
+    pub fn into_test(self) -> Self {
+        let code = blank(&self.text);
+        Self { test_code: code, code: String::new(), ..self }
+    }
+
+    /// Modules in other files that exist only for tests: `#[cfg(test)] mod testing;`.
+    pub fn test_modules(&self) -> Vec<Vec<String>> {
+        let declarations = self.test_code.split("#[cfg(test)]").filter_map(|item| {
+            let (name, _) = item.split_once("mod ")?.1.split_once(';')?;
+            name.chars().all(|c| c.is_alphanumeric() || c == '_').then(|| name.to_owned())
+        });
+        declarations.map(|name| self.modules.iter().cloned().chain([name]).collect()).collect()
     }
 
     pub fn is_test(&self) -> bool {
@@ -103,13 +118,6 @@ pub fn files(root: &Path, under: &str) -> Vec<String> {
     found
 }
 
-/// Test code by its place: `tests.rs`, `tests/`, and what only tests declare.
-fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs")
-        || path.contains("/tests/")
-        || ["src/store/conformance.rs", "src/store/samples.rs"].contains(&path)
-}
-
 /// Blanks comments and the insides of string and character literals; every line stays.
 pub fn blank(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
@@ -166,11 +174,7 @@ fn literal_end(chars: &[char], at: usize) -> usize {
 }
 
 /// Code without tests, and the tests without code: what `#[cfg(test)]` stands before is a test.
-fn split_tests(blanked: &str, whole_file: bool) -> (String, String) {
-    let empty = || blanked.chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect::<String>();
-    if whole_file {
-        return (empty(), blanked.into());
-    }
+fn split_tests(blanked: &str) -> (String, String) {
     let (mut code, mut tests) = (String::new(), String::new());
     let mut rest = blanked;
     while let Some(start) = rest.find("#[cfg(test)]") {
