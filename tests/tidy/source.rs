@@ -9,20 +9,20 @@ use std::{
 
 /// One file under `src/`.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// From the project's root, with `/`.
-    pub path: String,
-    pub text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
     /// The text with comments and the insides of literals blanked, and test code removed.
-    pub code: String,
+    pub(crate) code: String,
     /// The same for the test code alone.
-    pub test_code: String,
+    pub(crate) test_code: String,
     /// Modules above the file's items: `store/sled/open.rs` has `["store", "sled", "open"]`.
-    pub modules: Vec<String>,
+    pub(crate) modules: Vec<String>,
 }
 
 impl Source {
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let (code, test_code) = split_tests(&blank(text));
         let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
         let modules = inside.split('/').filter(|part| !matches!(*part, "mod" | "lib" | "main"));
@@ -31,13 +31,13 @@ impl Source {
 
     /// The same file, all of it test code.
     #[must_use]
-    pub fn into_test(self) -> Self {
+    pub(crate) fn into_test(self) -> Self {
         let code = blank(&self.text);
         Self { test_code: code, code: String::new(), ..self }
     }
 
     /// Modules in other files that exist only for tests: `#[cfg(test)] mod testing;`.
-    pub fn test_modules(&self) -> Vec<Vec<String>> {
+    pub(crate) fn test_modules(&self) -> Vec<Vec<String>> {
         let declarations = self.test_code.split("#[cfg(test)]").filter_map(|item| {
             let (name, _) = item.split_once("mod ")?.1.split_once(';')?;
             name.chars().all(|c| c.is_alphanumeric() || c == '_').then(|| name.to_owned())
@@ -45,12 +45,12 @@ impl Source {
         declarations.map(|name| self.modules.iter().cloned().chain([name]).collect()).collect()
     }
 
-    pub fn is_test(&self) -> bool {
+    pub(crate) fn is_test(&self) -> bool {
         self.code.trim().is_empty()
     }
 
     /// Every path the code names, absolute where it starts in this crate: `crate::domain::ids`.
-    pub fn paths(&self) -> BTreeSet<String> {
+    pub(crate) fn paths(&self) -> BTreeSet<String> {
         let (mut paths, mut bound) = (BTreeSet::new(), BTreeSet::new());
         let mut rest = String::new();
         for statement in self.code.split_inclusive(';') {
@@ -94,12 +94,12 @@ impl Source {
 }
 
 /// The first segment.
-pub fn head(path: &str) -> &str {
+pub(crate) fn head(path: &str) -> &str {
     path.split("::").next().unwrap_or_default()
 }
 
 /// Every file below `root/under`, as paths from `root`, in order; nothing hidden.
-pub fn files(root: &Path, under: &str) -> Vec<String> {
+pub(crate) fn files(root: &Path, under: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut open: Vec<PathBuf> = vec![root.join(under)];
     while let Some(path) = open.pop() {
@@ -119,7 +119,7 @@ pub fn files(root: &Path, under: &str) -> Vec<String> {
 }
 
 /// Blanks comments and the insides of string and character literals; every line stays.
-pub fn blank(text: &str) -> String {
+pub(crate) fn blank(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -191,7 +191,7 @@ fn split_tests(blanked: &str) -> (String, String) {
 }
 
 /// Length of the item at the start: to its `;` or its closing brace.
-pub fn item_end(text: &str) -> usize {
+pub(crate) fn item_end(text: &str) -> usize {
     let mut depth = 0_u32;
     for (at, c) in text.char_indices() {
         match c {
@@ -218,7 +218,7 @@ fn use_keyword(statement: &str) -> Option<usize> {
 }
 
 /// `a::{b, c::{self, d}}` into `a::b`, `a::c::self`, `a::c::d`.
-pub fn expand(tree: &str) -> Vec<String> {
+pub(crate) fn expand(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some(open) = tree.find('{') else { return vec![tree.to_owned()] };
     let (prefix, inner) = (&tree[..open], &tree[open + 1..tree.rfind('}').unwrap_or(tree.len())]);
