@@ -5,7 +5,7 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Front;
+use super::{Front, connections::Aged};
 use crate::{
     domain::command::{Command, Reply},
     error::ServiceError,
@@ -50,13 +50,21 @@ impl GateService for Front {
 
     type AcquireStreamStream = Pin<Box<dyn Stream<Item = Result<v1::AcquireStreamResponse, Status>> + Send>>;
 
-    /// Takes up what has arrived, decides it by org, and answers as each group is decided.
+    /// Takes up what has arrived, decides it by org, and answers as each group is decided. Ends with
+    /// the connection's age: what is not answered by then is asked again on a new connection.
     async fn acquire_stream(
         &self,
         request: Request<Streaming<v1::AcquireStreamRequest>>,
     ) -> Answer<Self::AcquireStreamStream> {
         let front = self.clone();
-        let chunks = request.into_inner().ready_chunks(STREAM_CHUNK).take_until(self.0.closing().cancelled_owned());
+        let (closing, age) = (self.0.closing().cancelled_owned(), request.extensions().get::<Aged>().copied());
+        let over = async move {
+            tokio::select! {
+                () = closing => {}
+                () = Aged::reached(age) => {}
+            }
+        };
+        let chunks = request.into_inner().ready_chunks(STREAM_CHUNK).take_until(Box::pin(over));
         let answers = chunks.flat_map_unordered(STREAM_GROUPS, move |chunk| front.clone().decide_chunk(chunk));
         Ok(Response::new(Box::pin(answers)))
     }

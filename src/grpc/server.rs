@@ -21,8 +21,6 @@ use crate::{
 const TIMEOUT_SLACK: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// From the polite GOAWAY of an aged connection to its end.
-const AGE_GRACE: Duration = Duration::from_secs(30);
 const HEADER_BYTES: u32 = 16 * 1024;
 /// Room for a window of pipelined requests; the defaults (64 KiB) throttle a busy stream.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -54,11 +52,16 @@ pub fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(Health, impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static), String> {
     let (reporter, health) = health_reporter();
-    let reflect = || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS);
+    let reflect = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let reflection_v1 = reflect().build_v1().map_err(|error| error.to_string())?;
     let reflection_alpha = reflect().build_v1alpha().map_err(|error| error.to_string())?;
     let front = Front(service);
     let (max_message, streams) = (bounds.message_bytes as usize, bounds.streams_per_connection);
+    let age = aged(bounds.connection_age_ms, jitter_percent);
     let router = Server::builder()
         .max_concurrent_streams(streams)
         .concurrency_limit_per_connection(streams as usize)
@@ -69,15 +72,14 @@ pub fn serve(
         .http2_max_header_list_size(HEADER_BYTES)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_connection_age(aged(bounds.connection_age_ms, jitter_percent))
-        .max_connection_age_grace(AGE_GRACE)
+        .max_connection_age(age)
         .add_service(health)
         .add_service(reflection_v1)
         .add_service(reflection_alpha)
         .add_service(GateServiceServer::new(front.clone()).max_decoding_message_size(max_message))
         .add_service(BudgetServiceServer::new(front.clone()).max_decoding_message_size(max_message))
         .add_service(AdminServiceServer::new(front).max_decoding_message_size(max_message));
-    let incoming = connections::accept(listener, bounds.connections);
+    let incoming = connections::accept(listener, bounds.connections, age);
     Ok((Health(reporter), router.serve_with_incoming_shutdown(incoming, stop)))
 }
 

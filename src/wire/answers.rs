@@ -9,8 +9,9 @@ use crate::domain::{
     decision::{Code, Decision, LimitView},
     ids::{Meter, OrgId, Scope},
     ledger::HourSlice,
-    rows::Head,
-    window::Millis,
+    rate::Counter,
+    rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow},
+    window::{Millis, Window},
 };
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
@@ -140,59 +141,11 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
         }),
         limits: snapshot.limits.into_iter().map(limit).collect(),
         ledgers: snapshot.ledgers.into_iter().map(ledger).collect(),
-        counters: snapshot
-            .counters
-            .into_iter()
-            .map(|(scope, meter, window, counter)| admin::Counter {
-                scope: scope.to_string(),
-                meter: meter.to_string(),
-                window: window.to_string(),
-                start_ms: int(counter.start),
-                used: int(counter.used),
-            })
-            .collect(),
-        reservations: snapshot
-            .reservations
-            .into_iter()
-            .map(|row| admin::Reservation {
-                reservation_id: row.id.to_string(),
-                scope: row.scope.to_string(),
-                amounts: amounts(&row.amounts),
-                expires_at_ms: int(row.expires_at),
-            })
-            .collect(),
-        baselines: snapshot
-            .baselines
-            .into_iter()
-            .map(|row| admin::Baseline {
-                scope: row.scope.to_string(),
-                source: row.source.to_string(),
-                meter: row.meter.to_string(),
-                incarnation: row.incarnation.to_string(),
-                total: int(row.total),
-            })
-            .collect(),
-        executions: snapshot
-            .executions
-            .into_iter()
-            .map(|row| admin::Execution {
-                execution_id: row.id.to_string(),
-                continuations: int(row.continuations),
-                last_seen_at_ms: int(row.last_seen),
-                admitted: row.admitted,
-            })
-            .collect(),
-        disputed: snapshot
-            .disputed
-            .into_iter()
-            .map(|row| admin::Disputed {
-                scope: row.scope.to_string(),
-                source: row.source.to_string(),
-                meter: row.meter.to_string(),
-                amount: int(row.amount),
-                at_ms: int(row.at),
-            })
-            .collect(),
+        counters: snapshot.counters.into_iter().map(counter).collect(),
+        reservations: snapshot.reservations.iter().map(reservation).collect(),
+        baselines: snapshot.baselines.iter().map(baseline).collect(),
+        executions: snapshot.executions.iter().map(execution).collect(),
+        disputed: snapshot.disputed.iter().map(disputed).collect(),
         timers: Some(admin::Timers {
             wake_at_ms: at(snapshot.wake_at),
             rate_purge_at_ms: at(snapshot.rate_purge_at),
@@ -203,6 +156,54 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
         remembered_request_ids: i64::try_from(snapshot.remembered).unwrap_or(i64::MAX),
         request_ids_evicted: int(snapshot.evicted),
         admitted_total: int(snapshot.admitted_total),
+    }
+}
+
+fn counter((scope, meter, window, counter): (Scope, Meter, Window, Counter)) -> admin::Counter {
+    admin::Counter {
+        scope: scope.to_string(),
+        meter: meter.to_string(),
+        window: window.to_string(),
+        start_ms: int(counter.start),
+        used: int(counter.used),
+    }
+}
+
+fn reservation(row: &ReservationRow) -> admin::Reservation {
+    admin::Reservation {
+        reservation_id: row.id.to_string(),
+        scope: row.scope.to_string(),
+        amounts: amounts(&row.amounts),
+        expires_at_ms: int(row.expires_at),
+    }
+}
+
+fn baseline(row: &BaselineRow) -> admin::Baseline {
+    admin::Baseline {
+        scope: row.scope.to_string(),
+        source: row.source.to_string(),
+        meter: row.meter.to_string(),
+        incarnation: row.incarnation.to_string(),
+        total: int(row.total),
+    }
+}
+
+fn execution(row: &ExecutionRow) -> admin::Execution {
+    admin::Execution {
+        execution_id: row.id.to_string(),
+        continuations: int(row.continuations),
+        last_seen_at_ms: int(row.last_seen),
+        admitted: row.admitted,
+    }
+}
+
+fn disputed(row: &DisputedRow) -> admin::Disputed {
+    admin::Disputed {
+        scope: row.scope.to_string(),
+        source: row.source.to_string(),
+        meter: row.meter.to_string(),
+        amount: int(row.amount),
+        at_ms: int(row.at),
     }
 }
 

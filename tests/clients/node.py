@@ -1,0 +1,203 @@
+"""A real node: the release binary as a child process, on ports of its own choosing.
+
+Everything waited for is waited for with a bound, by asking again (`eventually`), never by hoping
+that enough time has passed.
+"""
+
+import json
+import os
+import pathlib
+import queue
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Cargo reads a relative target directory from where it is run: the project's root.
+BINARY = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "tollgate"
+START_WITHIN = 20.0
+STOP_WITHIN = 30.0
+POLL = 0.02
+
+
+def eventually(holds, what, within=10.0):
+    """Asks until it is true, and fails after `within` seconds."""
+    until = time.monotonic() + within
+    while True:
+        value = holds()
+        if value:
+            return value
+        if time.monotonic() >= until:
+            raise AssertionError(f"not within {within} s: {what}")
+        time.sleep(POLL)
+
+
+def libfaketime():
+    places = ["/usr/lib/faketime", *map(str, pathlib.Path("/usr/lib").glob("*/faketime"))]
+    found = [f"{place}/libfaketime.so.1" for place in places if os.path.exists(f"{place}/libfaketime.so.1")]
+    if not found:
+        raise unittest.SkipTest("libfaketime.so.1 is missing; scripts/test installs it as root (Debian: faketime)")
+    return found[0]
+
+
+class FakeClock:
+    """The wall clock that a node sees, moved by rewriting the file that libfaketime reads.
+
+    With `monotonic` the time that passes on the machine's monotonic clock moves along: for the
+    process an hour has really gone by. Without, only the wall steps.
+    """
+
+    def __init__(self, minute=10, second=0, monotonic=True):
+        self._library = libfaketime()
+        self._monotonic = monotonic
+        self._dir = tempfile.mkdtemp(prefix="tollgate-clock-")
+        self._file = os.path.join(self._dir, "offset")
+        # The hour begins in the past, so that nothing at rest is ahead of the machine.
+        now = time.time()
+        hour = int(now // 3600) * 3600
+        self.set_offset(hour + minute * 60 + second - now)
+
+    def environment(self):
+        chosen = {
+            "LD_PRELOAD": self._library,
+            "FAKETIME_TIMESTAMP_FILE": self._file,
+            "FAKETIME_NO_CACHE": "1",
+        }
+        if not self._monotonic:
+            chosen |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+        return chosen
+
+    def set_offset(self, offset):
+        self.offset = offset
+        fresh = self._file + ".new"
+        with open(fresh, "w", encoding="ascii") as file:
+            file.write(f"{offset:+.3f}")
+        os.replace(fresh, self._file)
+
+    def step(self, seconds):
+        self.set_offset(self.offset + seconds)
+
+    def now_ms(self):
+        return int((time.time() + self.offset) * 1000)
+
+    def hour_end_ms(self):
+        return (self.now_ms() // 3_600_000 + 1) * 3_600_000
+
+    def close(self):
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+
+class StartFailed(AssertionError):
+    """The node ended before it was up."""
+
+
+class Node:
+    """`tollgate serve` on one data directory, which outlives restarts."""
+
+    def __init__(self, config="", clock=None, environment=None, data_dir=None):
+        self._own = tempfile.mkdtemp(prefix="tollgate-node-")
+        self.data_dir = data_dir or os.path.join(self._own, "data")
+        self.config_file = os.path.join(self._own, "tollgate.toml")
+        self.clock = clock
+        self.environment = environment or {}
+        self.write_config(config)
+        self.log = []
+        self.process = None
+
+    def write_config(self, text):
+        fresh = self.config_file + ".new"
+        with open(fresh, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(fresh, self.config_file)
+
+    def environ(self):
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TOLLGATE", "FAKETIME", "LD_"))}
+        chosen = {"TOLLGATE__LOG__FORMAT": "json", "TOLLGATE__BOUNDS__DRAIN_NOTICE_MS": "0", **self.environment}
+        return inherited | chosen | (self.clock.environment() if self.clock else {})
+
+    def start(self, *flags):
+        """Starts, and returns when the ports are known and health answers SERVING."""
+        arguments = ["serve", "--config", self.config_file, "--data-dir", self.data_dir]
+        arguments += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags]
+        self.process = subprocess.Popen(
+            [str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        lines = queue.Queue()
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr, lines), daemon=True)
+        self._reader.start()
+        self.grpc, self.http = self._addresses(lines)
+        return self
+
+    def _read(self, pipe, lines):
+        with pipe:
+            for line in pipe:
+                self.log.append(line.rstrip("\n"))
+                lines.put(line)
+        lines.put(None)
+
+    def _addresses(self, lines):
+        until = time.monotonic() + START_WITHIN
+        while True:
+            try:
+                line = lines.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                self.kill()
+                raise StartFailed(f"no start-up line within {START_WITHIN} s:\n" + "\n".join(self.log)) from None
+            if line is None:
+                self.process.wait(STOP_WITHIN)
+                raise StartFailed("\n".join(self.log))
+            fields = self.fields(line)
+            if fields.get("message") == "tollgate is up":
+                return fields["grpc"], fields["http"]
+
+    @staticmethod
+    def fields(line):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return {}
+        return event | event.get("fields", {})
+
+    def logged(self, text):
+        return [line for line in self.log if text in line]
+
+    def run(self, *arguments):
+        """Another verb of the same binary, in the same time."""
+        return subprocess.run(
+            [str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=STOP_WITHIN, check=False,
+        )
+
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self):
+        """SIGTERM; returns the exit code."""
+        if self.process is None:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"no exit within {STOP_WITHIN} s of SIGTERM:\n" + "\n".join(self.log)) from None
+        self._reader.join(STOP_WITHIN)
+        self.process = None
+        return code
+
+    def kill(self):
+        """SIGKILL."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(STOP_WITHIN)
+            self._reader.join(STOP_WITHIN)
+            self.process = None
+
+    def close(self):
+        self.kill()
+        shutil.rmtree(self._own, ignore_errors=True)

@@ -1,0 +1,166 @@
+"""Every bad field of every rpc: INVALID_ARGUMENT that names the field, its value and what is allowed."""
+
+import unittest
+
+from case import SharedNodeCase
+from plane import refusal
+
+LONG = "x" * 129
+GOOD = {"meter": "spend", "amount": 1}
+TOO_MUCH = 10**16 + 1
+ID_RULE = "1 to 128 characters of [A-Za-z0-9._:/-]"
+PRINTABLE = "1 to 128 printable ASCII characters"
+METER_RULE = "1 to 64 characters of [a-z0-9_]"
+HEX_RULE = "32 lower-case hexadecimal digits"
+TTL_RULE = "1000 to 86400000"
+HOLD = "0" * 32
+
+ORGS = [("org", value, shown, ID_RULE) for value, shown in [
+    ("", ""), (LONG, "x" * 64), ("../..", "../.."), ("a\0", "a\\u{0}"), ("a\nb", "a\\nb"), ("-a", "-a"),
+]]
+SCOPES = [("scope", value, value[:64], ID_RULE) for value in ["a//b", "../x", "a b", LONG]]
+IDS = [("request_id", value, shown, PRINTABLE) for value, shown in [
+    ("a\nb", "a\\nb"), ("é", "\\u{e9}"), (LONG, "x" * 64),
+]]
+MUST_HAVE_ID = [("request_id", "", "", PRINTABLE), *IDS]
+HOLDS = [("reservation_id", value, value, HEX_RULE) for value in ["", "0" * 31, "G" * 32, "A" * 32, "+" + "0" * 31]]
+
+
+def amounts(field):
+    """Every way in which a list of amounts can be wrong: field in the error, list, value shown, allowed."""
+    return [
+        (field, f"{field}[0].meter", [{"meter": "Spend", "amount": 1}], "Spend", METER_RULE),
+        (field, f"{field}[0].meter", [{"meter": "", "amount": 1}], "", METER_RULE),
+        (field, f"{field}[0].meter", [{"meter": "m" * 65, "amount": 1}], "m" * 64, METER_RULE),
+        (field, f"{field}[1].meter", [GOOD, GOOD], "spend", "each meter at most once"),
+        (field, f"{field}[0].amount", [{"meter": "spend", "amount": -1}], "-1", "0 to 10000000000000000"),
+        (field, f"{field}[1].amount", [GOOD, {"meter": "bytes", "amount": TOO_MUCH}], str(TOO_MUCH), "0 to 10000000000000000"),
+        (field, field, [{"meter": f"m{i}", "amount": 1} for i in range(17)], "17 amounts", "at most 16 amounts"),
+    ]
+
+
+def plain(rows):
+    return [(name, name, value, shown, allowed) for name, value, shown, allowed in rows]
+
+
+ACQUIRE = plain([
+    *ORGS, *SCOPES, *IDS,
+    ("mode", 9, "9", "MODE_CHECK_ONLY"),
+    ("operation", -1, "-1", "OPERATION_EXECUTE"),
+    ("plane", "p" * 65, "p" * 64, "at most 64 printable ASCII characters"),
+    ("plane", "a\tb", "a\\tb", "at most 64 printable ASCII characters"),
+    *[("reservation_ttl_ms", value, str(value), TTL_RULE) for value in [-1, 1, 999, 86_400_001]],
+]) + amounts("cost") + amounts("reserve")
+
+
+class BadFields(SharedNodeCase):
+    def check(self, call, good, rows):
+        """Each row on top of a request that is good without it."""
+        for place, field, value, shown, allowed in rows:
+            with self.subTest(field=field, value=str(value)[:80]):
+                refused = refusal(call, **{**good, place: value})
+                self.assertEqual(refused.code.name, "INVALID_ARGUMENT", refused.message)
+                self.assertEqual((refused.reason, refused.fields), ("INVALID_FIELD", [field]))
+                self.assertTrue(refused.message.startswith(f'{field} "{shown}'), refused.message)
+                self.assertIn(allowed, refused.message)
+        self.assertEqual(refusal(self.admin.GetOrg, org="acme").reason, "ORG_UNKNOWN", "a refused call left a trace")
+
+    def test_acquire(self):
+        self.check(self.gate.Acquire, {"org": "acme"}, ACQUIRE)
+
+    def test_acquire_batch_refuses_each_item_by_itself(self):
+        items = [{"org": "batch"}, *[{"org": "batch", place: value} for place, _, value, _, _ in ACQUIRE], {"org": "batch"}]
+        results = self.gate.AcquireBatch(items=items).results
+        self.assertEqual(len(results), len(items))
+        self.assertTrue(results[0].decision.allowed and results[-1].decision.allowed)
+        for result, (_, field, _, shown, allowed) in zip(results[1:-1], ACQUIRE):
+            error = result.error
+            self.assertEqual((error.grpc_code, error.reason), (3, "INVALID_FIELD"), error)
+            self.assertTrue(error.message.startswith(f'{field} "{shown}'), error.message)
+            self.assertIn(allowed, error.message)
+        self.assertEqual(self.admin.GetOrg(org="batch").rate.count, 2)
+
+    def test_acquire_stream_refuses_each_item_by_itself(self):
+        items = [{"tag": tag, "acquire": {"org": "stream", place: value}} for tag, (place, _, value, _, _) in enumerate(ACQUIRE)]
+        items += [{"tag": 10_000, "acquire": {"org": "stream"}}, {"tag": 10_001}]
+        answers = {answer.tag: answer for answer in self.gate.AcquireStream(items)}
+        self.assertEqual(len(answers), len(items))
+        for tag, (_, field, _, shown, _) in enumerate(ACQUIRE):
+            error = answers[tag].error
+            self.assertEqual((error.grpc_code, error.reason), (3, "INVALID_FIELD"), error)
+            self.assertTrue(error.message.startswith(f'{field} "{shown}'), error.message)
+        self.assertTrue(answers[10_000].decision.allowed)
+        self.assertEqual(answers[10_001].error.reason, "INVALID_FIELD", "an item without its acquire")
+
+    def test_batches_within_their_bound(self):
+        for call, item in [(self.gate.AcquireBatch, {"org": "many"}), (self.gate.BatchGetStatus, {"org": "many"})]:
+            self.check(call, {}, [
+                ("items", "items", [], "0", "1 to 1000 items"),
+                ("items", "items", [item] * 1001, "1001", "1 to 1000 items"),
+            ])
+        self.assertEqual(len(self.gate.BatchGetStatus(items=[{"org": "many"}] * 1000).results), 1000)
+
+    def test_batch_get_status_refuses_each_item_by_itself(self):
+        rows = ORGS + SCOPES
+        items = [{"org": "acme", field: value} for field, value, _, _ in rows] + [{"org": "acme"}]
+        results = self.gate.BatchGetStatus(items=items).results
+        for result, (field, _, shown, allowed) in zip(results, rows):
+            self.assertEqual(result.error.reason, "INVALID_FIELD")
+            self.assertTrue(result.error.message.startswith(f'{field} "{shown}'), result.error.message)
+            self.assertIn(allowed, result.error.message)
+        self.assertEqual(results[-1].status.org, "acme")
+
+    def test_commit(self):
+        good = {"org": "acme", "reservation_id": HOLD, "request_id": "r"}
+        self.check(self.gate.Commit, good, plain([*ORGS, *HOLDS, *MUST_HAVE_ID]) + amounts("actual"))
+
+    def test_release(self):
+        good = {"org": "acme", "reservation_id": HOLD, "request_id": "r"}
+        self.check(self.gate.Release, good, plain([*ORGS, *HOLDS, *MUST_HAVE_ID]))
+
+    def test_extend(self):
+        good = {"org": "acme", "reservation_id": HOLD, "request_id": "r", "ttl_ms": 1000}
+        ttls = [("ttl_ms", value, str(value), TTL_RULE) for value in [0, -1, 999, 86_400_001]]
+        self.check(self.gate.Extend, good, plain([*ORGS, *HOLDS, *MUST_HAVE_ID, *ttls]))
+
+    def test_resume(self):
+        executions = [("execution_id", value, shown, PRINTABLE) for value, shown in [("", ""), (LONG, "x"), ("a\n", "a\\n")]]
+        self.check(self.gate.Resume, {"org": "acme", "execution_id": "e"}, plain([*ORGS, *IDS, *executions]))
+
+    def test_record(self):
+        good = {"org": "acme", "usage": [GOOD], "request_id": "r"}
+        decisions = [("decision_id", value, value, HEX_RULE) for value in ["x", "0" * 33, "A" * 32]]
+        none = [("usage", [], "", "1 to 16 amounts")]
+        self.check(self.gate.Record, good, plain([*ORGS, *SCOPES, *MUST_HAVE_ID, *decisions, *none]) + amounts("usage"))
+
+    def test_report_cumulative(self):
+        good = {"org": "acme", "source": "s", "incarnation": "i", "meter": "spend", "total": 1, "request_id": "r"}
+        own = [
+            ("source", "", "", ID_RULE), ("source", "a//b", "a//b", ID_RULE), ("source", LONG, "x" * 64, ID_RULE),
+            ("incarnation", "", "", PRINTABLE), ("incarnation", "a\nb", "a\\nb", PRINTABLE),
+            ("meter", "", "", METER_RULE), ("meter", "1a", "1a", METER_RULE), ("meter", "a-b", "a-b", METER_RULE),
+            ("total", -1, "-1", "0 or more"),
+        ]
+        self.check(self.gate.ReportCumulative, good, plain([*ORGS, *SCOPES, *MUST_HAVE_ID, *own]))
+
+    def test_get_status_and_get_budget(self):
+        for call in [self.gate.GetStatus, self.budget.GetBudget]:
+            self.check(call, {"org": "acme"}, plain([*ORGS, *SCOPES]))
+
+    def test_the_admin_service(self):
+        reasons = [("reason", value, shown, "at most 256 printable ASCII characters") for value, shown in [
+            ("x" * 257, "x" * 64), ("a\x1b[2J", "a\\u{1b}[2J"),
+        ]]
+        pages = [
+            ("page_size", -1, "-1", "1 to 1000"), ("page_size", 1001, "1001", "1 to 1000"),
+            ("page_token", "../..", "../..", ID_RULE), ("page_token", LONG, "x" * 64, ID_RULE),
+        ]
+        self.check(self.admin.GetOrg, {"org": "acme"}, plain(ORGS))
+        self.check(self.admin.ListOrgs, {}, plain(pages))
+        self.check(self.admin.Freeze, {"org": "acme", "request_id": "r"}, plain([*ORGS, *MUST_HAVE_ID, *reasons]))
+        for call in [self.admin.Unfreeze, self.admin.PurgeOrg]:
+            self.check(call, {"org": "acme", "request_id": "r"}, plain([*ORGS, *MUST_HAVE_ID]))
+
+
+if __name__ == "__main__":
+    unittest.main()

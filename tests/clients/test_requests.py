@@ -1,0 +1,109 @@
+"""Request ids: charged once, answered alike, refused under another body."""
+
+import unittest
+
+from case import SharedNodeCase, fresh
+from plane import code_name, limit, refusal
+
+SPEND = [{"meter": "spend", "amount": 5}]
+
+
+class RequestIds(SharedNodeCase):
+    CLOCK = {"minute": 10}
+    CONFIG = """
+        [orgs."one"]
+        rate = { amount = 1 }
+    """
+
+    def test_the_same_id_charges_once_and_answers_the_same(self):
+        """R-PIPE-6"""
+        org = fresh("twice")
+        first = self.gate.Acquire(org=org, request_id="r1", reserve=SPEND)
+        again = self.gate.Acquire(org=org, request_id="r1", reserve=SPEND)
+        self.assertEqual((first.replayed, again.replayed, again.allowed), (False, True, True))
+        self.assertEqual(
+            (first.decision_id, first.reservation_id, first.reservation_expires_at_ms),
+            (again.decision_id, again.reservation_id, again.reservation_expires_at_ms),
+        )
+        kept = self.admin.GetOrg(org=org)
+        self.assertEqual((kept.rate.count, len(kept.reservations), kept.admitted_total), (1, 1, 1))
+
+    def test_another_body_under_the_same_id_is_refused(self):
+        """R-PIPE-6"""
+        org = fresh("reused")
+        self.gate.Acquire(org=org, request_id="r1")
+        for body in [{"explain": True}, {"scope": "s"}, {"cost": SPEND}, {"plane": "p"}]:
+            refused = refusal(self.gate.Acquire, org=org, request_id="r1", **body)
+            self.assertEqual((refused.code.name, refused.reason), ("ALREADY_EXISTS", "REQUEST_ID_REUSED"), body)
+        self.assertEqual(self.admin.GetOrg(org=org).rate.count, 1)
+
+    def test_an_id_is_unique_per_org_and_rpc(self):
+        """R-PIPE-6"""
+        one, other = fresh("org"), fresh("org")
+        self.assertFalse(self.gate.Acquire(org=one, request_id="same").replayed)
+        self.assertFalse(self.gate.Acquire(org=other, request_id="same").replayed)
+        self.assertFalse(self.gate.Record(org=one, usage=SPEND, request_id="same").replayed)
+        self.assertFalse(self.gate.Resume(org=one, execution_id="e", request_id="same").replayed)
+        self.assertFalse(self.admin.Freeze(org=one, request_id="same").replayed)
+
+    def test_an_admitted_id_is_replayed_past_the_limit_and_a_denial_is_evaluated_afresh(self):
+        """R-PIPE-6: only admitted outcomes are remembered"""
+        self.assertTrue(self.gate.Acquire(org="one", request_id="in").allowed)
+        denied = self.gate.Acquire(org="one", request_id="out")
+        self.assertEqual((denied.allowed, denied.replayed), (False, False))
+        replayed = self.gate.Acquire(org="one", request_id="in")
+        self.assertEqual((replayed.allowed, replayed.replayed, code_name(replayed)), (True, True, "ALLOWED"))
+        self.assertEqual(replayed.http_status_hint, 200)
+        again = self.gate.Acquire(org="one", request_id="out")
+        self.assertEqual((again.allowed, again.replayed), (False, False))
+        self.assertEqual(limit(again, "rate").blocked, 2)
+
+    def test_ids_hold_over_batch_and_stream(self):
+        """R-PIPE-6"""
+        org = fresh("batch")
+        item = {"org": org, "request_id": "r1"}
+        batch = [each.decision for each in self.gate.AcquireBatch(items=[item, item, item]).results]
+        self.assertEqual([each.replayed for each in batch], [False, True, True])
+        stream = [each.decision for each in self.gate.AcquireStream([{"tag": 1, "acquire": item}])]
+        self.assertTrue(stream[0].replayed)
+        self.assertEqual({each.decision_id for each in batch + stream}, {self.gate.Acquire(**item).decision_id})
+        self.assertEqual(self.admin.GetOrg(org=org).rate.count, 1)
+        reused = self.gate.AcquireBatch(items=[{**item, "explain": True}]).results[0].error
+        self.assertEqual((reused.reason, reused.grpc_code), ("REQUEST_ID_REUSED", 6))
+
+    def test_every_mutating_rpc_is_charged_once(self):
+        """R-PIPE-6"""
+        org = fresh("all")
+        hold = lambda: self.gate.Acquire(org=org, reserve=SPEND).reservation_id  # noqa: E731
+        calls = [
+            (self.gate.Commit, {"reservation_id": hold(), "actual": SPEND}),
+            (self.gate.Release, {"reservation_id": hold()}),
+            (self.gate.Extend, {"reservation_id": hold(), "ttl_ms": 5000}),
+            (self.gate.Resume, {"execution_id": "e"}),
+            (self.gate.Record, {"usage": SPEND}),
+            (self.gate.ReportCumulative, {"source": "s", "incarnation": "1", "meter": "spend", "total": 5}),
+            (self.admin.Freeze, {"reason": "why"}),
+            (self.admin.Unfreeze, {}),
+        ]
+        for call, body in calls:
+            first, again = (call(org=org, request_id="x", **body) for _ in range(2))
+            self.assertEqual((first.replayed, again.replayed), (False, True), body)
+            again.replayed = False
+            self.assertEqual(first, again, "the same outcome")
+        spent = self.budget.GetBudget(org=org).budget.periods["hourly"].spend
+        self.assertEqual(spent, 15, "Commit, Record and ReportCumulative, 5 each, once")
+
+    def test_a_settled_reservation_is_not_settled_again(self):
+        """R-PIPE-6"""
+        org = fresh("settled")
+        reservation = self.gate.Acquire(org=org, reserve=SPEND).reservation_id
+        self.gate.Commit(org=org, reservation_id=reservation, request_id="c", actual=SPEND)
+        for call, body in [(self.gate.Commit, {}), (self.gate.Release, {}), (self.gate.Extend, {"ttl_ms": 1000})]:
+            refused = refusal(call, org=org, reservation_id=reservation, request_id=fresh(), **body)
+            self.assertEqual((refused.code.name, refused.reason), ("FAILED_PRECONDITION", "RESERVATION_SETTLED"))
+        unknown = refusal(self.gate.Commit, org=org, reservation_id="0" * 32, request_id=fresh())
+        self.assertEqual((unknown.code.name, unknown.reason), ("NOT_FOUND", "RESERVATION_UNKNOWN"))
+
+
+if __name__ == "__main__":
+    unittest.main()

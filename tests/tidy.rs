@@ -1,0 +1,420 @@
+//! The house rules, as a test: who may import whom, how long things may be, what may not be
+//! written, and that what the README promises exists. Every rule is a function from a file to its
+//! breaches, and `every_rule_can_fail` feeds each one a file that breaks it.
+
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use source::{Source, blank, files, head, item_end};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const FILE_LINES: usize = 400;
+const FUNCTION_LINES: usize = 70;
+/// Files that are over the limit, and how far each may go. Nothing is added here; what has become
+/// short enough leaves the list.
+const LONG_FILES: [(&str, usize); 2] = [("src/domain/org.rs", 760), ("src/store/keys.rs", 420)];
+
+/// Who may import whom inside this crate; the longest matching module decides, and a module may
+/// always import itself. A module that is not listed here is a breach: it needs a place first.
+const MODULES: [(&str, &[&str]); 19] = [
+    // The rules themselves.
+    ("bounds", &[]),
+    ("domain", &["bounds", "error"]),
+    // Errors wrap what the domain and the ports refuse with; nothing below them is named.
+    ("error", &["domain", "ports"]),
+    ("ports", &["domain"]),
+    // The inside.
+    ("actors", &["bounds", "domain", "ports"]),
+    ("service", &["actors", "bounds", "domain", "error", "ports", "telemetry"]),
+    // Adapters.
+    ("clock", &["domain", "ports"]),
+    ("store", &["bounds", "clock", "domain", "error", "ports"]),
+    ("billing", &["domain", "ports"]),
+    ("config", &["bounds", "domain", "error"]),
+    // Metrics are labelled with the domain's own names for codes, gates and causes.
+    ("telemetry", &["domain"]),
+    // Fronts.
+    ("wire", &["bounds", "domain", "error"]),
+    ("grpc", &["bounds", "domain", "error", "service", "wire"]),
+    ("http", &["domain", "service", "wire"]),
+    // The command.
+    // The wall clock is what "in 5 minutes" is counted from on the reader's screen.
+    ("cli", &["bounds", "clock", "domain", "error", "wire"]),
+    ("cli::local", &["app", "cli", "config", "store", "telemetry"]),
+    ("cli::remote", &["bounds", "cli", "domain", "error", "wire"]),
+    // The composition root sees both sides of every port.
+    (
+        "app",
+        &[
+            "actors",
+            "billing",
+            "bounds",
+            "clock",
+            "config",
+            "domain",
+            "grpc",
+            "http",
+            "ports",
+            "service",
+            "store",
+            "telemetry",
+        ],
+    ),
+    ("", &["cli"]),
+];
+
+/// Dependencies that only some modules may name.
+const CRATES: [(&str, &[&str]); 13] = [
+    ("ractor", &["actors"]),
+    ("sled", &["store"]),
+    ("bincode", &["store"]),
+    ("tonic", &["wire", "grpc", "cli"]),
+    ("tonic_types", &["wire", "grpc", "cli"]),
+    ("tonic_health", &["grpc", "cli"]),
+    ("tonic_reflection", &["grpc"]),
+    ("prost", &["wire", "cli::output"]),
+    ("prost_reflect", &["wire"]),
+    ("axum", &["http"]),
+    ("clap", &["cli"]),
+    ("prometheus_client", &["telemetry"]),
+    ("toml", &["config"]),
+];
+
+/// The dependencies that the pure core may name: calendar arithmetic, without a clock.
+const PURE: [&str; 1] = ["chrono"];
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(ROOT);
+    let rust = files(root, "src").into_iter().filter(|path| path.ends_with(".rs"));
+    let read = |path: String| Source::new(&path, &fs::read_to_string(root.join(&path)).expect("a readable file"));
+    let sources: Vec<Source> = rust.map(read).collect();
+    let tests: Vec<Vec<String>> = sources.iter().flat_map(Source::test_modules).collect();
+    let of_tests = |source: &Source| tests.iter().any(|test| source.modules.starts_with(test));
+    sources.into_iter().map(|source| if of_tests(&source) { source.into_test() } else { source }).collect()
+}
+
+fn dependencies() -> BTreeSet<String> {
+    let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).expect("Cargo.toml");
+    let section =
+        manifest.split("\n[").find_map(|section| section.strip_prefix("dependencies]")).expect("dependencies");
+    let names = section.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+    names.filter_map(|line| line.split([' ', '=']).next()).map(|name| name.replace('-', "_")).collect()
+}
+
+/// The longest of `among` that `path` (`grpc::gate`) lies in.
+fn home<'a>(path: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let holds = |module: &&str| module.is_empty() || path == *module || path.starts_with(&format!("{module}::"));
+    among.filter(holds).max_by_key(|module| module.len())
+}
+
+fn imports(source: &Source) -> Vec<String> {
+    if source.is_test() {
+        return Vec::new();
+    }
+    let own = source.modules.join("::");
+    let known = MODULES.iter().map(|(module, _)| *module).filter(|module| module.is_empty() == own.is_empty());
+    let Some(place) = home(&own, known) else {
+        return vec![format!("{}: the module has no row in the import table", source.path)];
+    };
+    let may = MODULES.iter().find(|(module, _)| *module == place).map_or(&[][..], |(_, may)| may);
+    let breach = |path: &String| {
+        let inside = path.strip_prefix("crate::").or_else(|| path.strip_prefix("tollgate::"))?;
+        let fits = |module: &str| inside == module || inside.starts_with(&format!("{module}::"));
+        let allowed =
+            fits(place) || head(inside) == head(place) && !place.contains("::") || may.iter().any(|m| fits(m));
+        (!allowed).then(|| format!("{}: {place} may not import {path}", source.path))
+    };
+    source.paths().iter().filter_map(breach).collect()
+}
+
+fn crates(source: &Source) -> Vec<String> {
+    let own = source.modules.join("::");
+    let dependencies = dependencies();
+    let breach = |path: &String| {
+        let name = head(path);
+        let kept = CRATES.iter().find(|(kept, _)| *kept == name);
+        let out_of_place = kept.is_some_and(|(_, homes)| home(&own, homes.iter().copied()).is_none());
+        let impure = head(&own) == "domain" && dependencies.contains(name) && !PURE.contains(&name);
+        (out_of_place || impure).then(|| format!("{}: {own} may not name {path}", source.path))
+    };
+    source.paths().iter().filter_map(breach).collect()
+}
+
+/// Only clock.rs reads the machine's clocks. The runtime's own, which tests can pause, is another.
+fn clocks(source: &Source) -> Vec<String> {
+    let paths = source.paths();
+    let imports_std = paths.iter().any(|path| path == "std::time::Instant");
+    let reads = |path: &&String| {
+        path.ends_with("SystemTime::now")
+            || path.as_str() == "std::time::Instant::now"
+            || (imports_std && path.as_str() == "Instant::now")
+    };
+    let named = source.code.contains("SystemTime::now") || imports_std && source.code.contains("Instant::now");
+    if source.path == "src/clock.rs" || !(named || paths.iter().any(|path| reads(&path))) {
+        return Vec::new();
+    }
+    vec![format!("{}: reads a clock; only src/clock.rs does, time is an argument", source.path)]
+}
+
+fn opening(source: &Source) -> Vec<String> {
+    if source.is_test() || source.text.starts_with("//! ") {
+        return Vec::new();
+    }
+    vec![format!("{}: does not begin with a //! that says why it exists", source.path)]
+}
+
+fn names(source: &Source) -> Vec<String> {
+    let bad = ["util", "utils", "helper", "helpers", "common", "manager", "misc"];
+    let breach = |name: &&String| bad.contains(&name.as_str());
+    let named = source.modules.iter().filter(breach);
+    named.map(|name| format!("{}: the name {name} says nothing", source.path)).collect()
+}
+
+fn length(source: &Source) -> Vec<String> {
+    // Tests come last in a file, so what stands before them is its length without them.
+    let lines = source.code.trim_end().lines().count();
+    let outlier = LONG_FILES.iter().find(|(path, _)| *path == source.path);
+    match outlier {
+        Some(_) if lines <= FILE_LINES => vec![format!("{}: short enough to leave LONG_FILES", source.path)],
+        _ if lines <= outlier.map_or(FILE_LINES, |(_, most)| *most) => Vec::new(),
+        _ => vec![format!("{}: {lines} lines without tests, at most {FILE_LINES}", source.path)],
+    }
+}
+
+/// Tests are tables and stories, and may be long.
+fn functions(source: &Source) -> Vec<String> {
+    let mut long = Vec::new();
+    let code = &source.code;
+    for (at, _) in code.match_indices("fn ") {
+        let before = code[..at].chars().next_back();
+        let name: String = code[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        if name.is_empty() || before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let lines = code[at..at + item_end(&code[at..])].lines().count();
+        if lines > FUNCTION_LINES {
+            long.push(format!("{}: {name} has {lines} lines, at most {FUNCTION_LINES}", source.path));
+        }
+    }
+    long
+}
+
+/// Tests wait for what happens, never for time to pass.
+fn sleeps(source: &Source) -> Vec<String> {
+    let lines = source.test_code.lines().enumerate().filter(|(_, line)| line.contains("sleep("));
+    lines.map(|(at, _)| format!("{}:{}: a test sleeps", source.path, at + 1)).collect()
+}
+
+/// What stays out of every file. Written in halves, so that this file passes its own rule.
+fn words(path: &str, text: &str) -> Vec<String> {
+    let banned: [String; 8] = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["XX", "X"].concat(),
+        ["db", "g!("].concat(),
+        ["#[ig", "nore"].concat(),
+        ["iss", "ue #"].concat(),
+        ["as requ", "ested"].concat(),
+        ["/wo", "rk/"].concat(),
+    ];
+    let mut breaches = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        for word in banned.iter().filter(|word| holds_word(line, word)) {
+            breaches.push(format!("{path}:{}: {word}", at + 1));
+        }
+    }
+    breaches
+}
+
+fn holds_word(line: &str, word: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| {
+        let before = line[..at].chars().next_back().is_some_and(inside);
+        let after = line[at + word.len()..].chars().next().is_some_and(inside);
+        !(before && word.starts_with(inside) || after && word.ends_with(inside))
+    })
+}
+
+/// The verbs that a text tells its reader to run: what follows `tollgate` or `cargo run --` in code.
+fn verbs(markdown: &str) -> BTreeSet<String> {
+    let (mut verbs, mut fenced) = (BTreeSet::new(), false);
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+            continue;
+        }
+        let code: Vec<&str> = if fenced { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
+        for command in code.iter().flat_map(|code| code.split(['|', ';', '&', '(', '#'])) {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let through_cargo = words.windows(2).any(|pair| pair == ["cargo", "run"]);
+            let is_binary =
+                |word: &&str| *word == "tollgate" || word.ends_with("/tollgate") || through_cargo && *word == "--";
+            let called = words.iter().position(is_binary);
+            let verb = called.and_then(|at| words.get(at + 1));
+            let is_verb =
+                |verb: &&&str| verb.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !verb.starts_with('-');
+            verbs.extend(verb.filter(is_verb).map(|verb| (*verb).to_owned()));
+        }
+    }
+    verbs
+}
+
+/// FNV-1a, 64 bits: enough to notice an edit.
+fn fingerprint(bytes: &[u8]) -> String {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
+/// Every golden file and its fingerprint, as tests/golden.sums has them.
+fn golden() -> String {
+    let root = Path::new(ROOT);
+    let line = |path: String| format!("{}  {path}\n", fingerprint(&fs::read(root.join(&path)).expect("a golden file")));
+    files(root, "tests/golden").into_iter().map(line).collect()
+}
+
+fn assert_none(breaches: Vec<String>) {
+    assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
+}
+
+fn check(rule: fn(&Source) -> Vec<String>) {
+    let sources = sources();
+    assert!(sources.len() > 40, "the files were not found");
+    assert_none(sources.iter().flat_map(rule).collect());
+}
+
+#[test]
+fn modules_import_only_what_the_table_allows() {
+    check(imports);
+}
+
+#[test]
+fn each_dependency_is_named_only_where_it_belongs() {
+    check(crates);
+}
+
+#[test]
+fn only_the_clock_module_reads_a_clock() {
+    check(clocks);
+}
+
+#[test]
+fn every_file_says_why_it_exists() {
+    check(opening);
+}
+
+#[test]
+fn module_names_say_something() {
+    check(names);
+}
+
+#[test]
+fn files_are_short() {
+    check(length);
+}
+
+#[test]
+fn functions_are_short() {
+    check(functions);
+}
+
+#[test]
+fn unit_tests_do_not_sleep() {
+    check(sleeps);
+}
+
+#[test]
+fn nothing_is_left_over_in_any_file() {
+    let root = Path::new(ROOT);
+    let places = ["src", "tests", "proto", "docs", "scripts", "benches", "examples", "deploy", ".ci"];
+    let alone = ["README.md", "Cargo.toml", "build.rs", "deny.toml", "clippy.toml", "tollgate.example.toml"];
+    let all = places.iter().chain(&alone).flat_map(|place| files(root, place));
+    let text = |path: String| fs::read_to_string(root.join(&path)).ok().map(|text| words(&path, &text));
+    assert_none(all.filter_map(text).flatten().collect());
+}
+
+#[test]
+fn every_command_in_the_readme_exists() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("a README.md");
+    let help = Command::new(env!("CARGO_BIN_EXE_tollgate")).arg("--help").output().expect("the binary runs");
+    let help = String::from_utf8(help.stdout).expect("UTF-8");
+    let commands = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("commands");
+    let known: BTreeSet<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(known.contains("serve"), "the help was not understood: {known:?}");
+    let named = verbs(&readme);
+    assert!(named.contains("serve"), "the README does not say how to run a node: {named:?}");
+    let unknown: Vec<&String> = named.iter().filter(|verb| !known.contains(verb.as_str())).collect();
+    assert!(unknown.is_empty(), "README.md names {unknown:?}; the command has {known:?}");
+}
+
+#[test]
+fn golden_files_are_as_they_were_written() {
+    let expected = fs::read_to_string(Path::new(ROOT).join("tests/golden.sums")).expect("tests/golden.sums");
+    let found = golden();
+    let (expected, found): (BTreeSet<&str>, BTreeSet<&str>) = (expected.lines().collect(), found.lines().collect());
+    let changed: Vec<_> = expected.difference(&found).collect();
+    assert!(changed.is_empty(), "golden bytes are never edited, they are what old data looks like: {changed:#?}");
+    let new: Vec<_> = found.difference(&expected).collect();
+    assert!(new.is_empty(), "new golden files belong into tests/golden.sums: {new:#?}");
+}
+
+#[test]
+fn every_rule_can_fail() {
+    let breaches = |rule: fn(&Source) -> Vec<String>, path: &str, text: &str| rule(&Source::new(path, text)).len();
+    let lines = |count: usize| "    call();\n".repeat(count);
+    for (path, text, expected) in [
+        ("src/domain/x.rs", "use crate::{bounds::DAY_MS, store::{keys, codec}};", 2),
+        ("src/service/x.rs", "fn f() { crate::grpc::serve() }", 1),
+        ("src/grpc/x.rs", "use super::super::store::sled;", 1),
+        ("src/cli/local.rs", "use crate::{app, grpc::server};", 1),
+        ("src/cli/remote/x.rs", "use super::{connect, super::app};\nuse crate::config;", 1),
+        ("src/novel/x.rs", "struct X;", 1),
+        ("src/grpc/x.rs", "use crate::service; // crate::store\n#[cfg(test)]\nmod tests { use crate::store; }", 0),
+    ] {
+        assert_eq!(breaches(imports, path, text), expected, "{path}: {text}");
+    }
+    for (path, text, expected) in [
+        ("src/domain/x.rs", "use serde::Serialize;", 1),
+        ("src/domain/x.rs", "#[derive(serde::Serialize)] struct X;", 1),
+        ("src/domain/x.rs", "use chrono::Datelike;", 0),
+        ("src/service/x.rs", "fn f(a: ractor::ActorRef<()>) {}", 1),
+        ("src/app.rs", "use crate::store::{sled::{self, Options}};\nfn f() { sled::open() }", 0),
+        ("src/app.rs", "fn f() { sled::open() }", 1),
+        ("src/app.rs", "fn f() { ::sled::open() }", 1),
+    ] {
+        assert_eq!(breaches(crates, path, text), expected, "{path}: {text}");
+    }
+    for (text, expected) in [
+        ("use std::time::Instant;\nfn f() { Instant::now(); }", 1),
+        ("fn f() { std::time::SystemTime::now(); }", 1),
+        ("use tokio::time::Instant;\nfn f() { Instant::now(); }", 0),
+    ] {
+        assert_eq!(breaches(clocks, "src/x.rs", text), expected, "{text}");
+    }
+    assert_eq!(breaches(opening, "src/x.rs", "use std::fmt;"), 1);
+    assert_eq!(breaches(names, "src/domain/utils.rs", "//! Why.\n"), 1);
+    assert_eq!(breaches(length, "src/x.rs", &lines(FILE_LINES + 1)), 1);
+    assert_eq!(breaches(length, "src/x.rs", &lines(FILE_LINES)), 0);
+    assert_eq!(breaches(length, LONG_FILES[0].0, &lines(FILE_LINES)), 1, "an exception that is not needed");
+    assert_eq!(breaches(functions, "src/x.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES - 2))), 0);
+    assert_eq!(breaches(functions, "src/x.rs", &format!("fn f() {{\n{}}}\n", lines(FUNCTION_LINES - 1))), 1);
+    assert_eq!(breaches(sleeps, "src/x.rs", "#[cfg(test)]\nmod tests { fn f() { sleep(TIME) } }"), 1);
+    assert_eq!(breaches(sleeps, "src/x.rs", "fn f() { sleep(TIME) }"), 0);
+    let left_over =
+        ["// TO", "DO", "\n// XX", "X\nlet a = db", "g!(b);\n#[ig", "nore]\n// XX", "XL, TO", "DOS\n"].concat();
+    assert_eq!(words("x", &left_over).len(), 4, "{left_over}");
+    let told = verbs(
+        "Run `tollgate serve` or\n```sh\nx | ./target/release/tollgate why acme # tollgate\n$ cargo run -q -- top\n```\ntollgate is",
+    );
+    assert_eq!(told.iter().collect::<Vec<_>>(), ["serve", "top", "why"]);
+    let declares = Source::new("src/a/mod.rs", "#[cfg(test)]\npub(crate) mod b;\n#[cfg(test)]\nmod c { mod d; }\n");
+    assert_eq!(declares.test_modules(), [["a", "b"]]);
+    assert_ne!(fingerprint(b"a"), fingerprint(b"b"));
+}
+
+#[test]
+fn literals_and_comments_are_not_code() {
+    let code = blank("let a = \"x // y\"; // tail\nlet b = r#\"q\"r\"#; let c = '\"'; let d: &'a str = \"\\\"\"; end");
+    assert_eq!(code.split_whitespace().collect::<String>(), "leta=;letb=;letc=;letd:&'astr=;end");
+}
