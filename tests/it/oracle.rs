@@ -228,4 +228,3 @@ impl Log {
         self.orgs.get_mut(&plain.request.org).unwrap().plains.push(plain);
     }
 }
-
