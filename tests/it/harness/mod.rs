@@ -1,0 +1,82 @@
+//! Starting, asking and ending real nodes.
+
+pub mod chance;
+pub mod client;
+pub mod disks;
+pub mod node;
+
+use std::{
+    fmt::Display,
+    future::Future,
+    path::Path,
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Between two looks at something that is awaited.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Held for the whole of a test.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::const_new(());
+    MACHINE.lock().await
+}
+
+/// The size `name` from the environment, or the default.
+pub fn size(name: &str, default: usize) -> usize {
+    let Ok(text) = std::env::var(name) else { return default };
+    text.parse().unwrap_or_else(|_| panic!("{name}={text:?} is not a number"))
+}
+
+/// Looks until `look` finds something, at most `within`.
+pub async fn poll<T, F: Future<Output = Option<T>>>(what: impl Display, within: Duration, look: impl Fn() -> F) -> T {
+    let until = Instant::now() + within;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < until, "{what}: not within {within:?}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Runs the command's verb on a data directory that no node uses.
+pub fn offline(verb: &str, dir: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.arg(verb).arg("--data-dir").arg(dir).args(more);
+    command.output().unwrap_or_else(|error| panic!("tollgate {verb}: {error}"))
+}
+
+/// What a command said, for a message.
+pub fn said(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{}\n{}{}", output.status, cut(&out), cut(&err))
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(4000).map_or(text, |(end, _)| &text[..end])
+}
+
+/// The store is whole: sequences without gaps, checksums, no request id twice. Looks at a copy, so that
+/// the next start finds what the last process left, and not what a check made of it.
+pub fn fsck_is_clean(dir: &Path) {
+    let copy = tempfile::TempDir::new().unwrap();
+    copy_directory(dir, copy.path());
+    let checked = offline("fsck", copy.path(), &[]);
+    assert!(checked.status.success(), "fsck of {}: {}", dir.display(), said(&checked));
+}
+
+/// A copy of a data directory that no node uses, without locks of the old one.
+pub fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

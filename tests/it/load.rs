@@ -1,0 +1,394 @@
+//! Tasks that call a node until it stops answering, and log what they were promised.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tollgate::wire::v1::{
+    AcquireBatchRequest, AcquireRequest, AcquireResponse, Amount, CommitRequest, ExtendRequest, RecordRequest,
+    ReleaseRequest, ReportCumulativeRequest, ResumeRequest, acquire_batch_result,
+};
+use tonic::{Code, Status};
+
+use crate::{
+    harness::{
+        chance::Chance,
+        client::{Gate, plain, reason},
+        node::Node,
+    },
+    oracle::{BYTES, COMPUTE, Call, Durable, Log, Plain, Promise, SPEND},
+};
+
+/// Longer than any test: nothing expires by itself.
+const HOLD_MS: i64 = 86_400_000;
+const SCOPES: [&str; 3] = ["", "workspace/a", "workspace/b"];
+const CONNECTIONS: usize = 4;
+
+/// Who calls, and how much.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    pub durable_tasks: usize,
+    pub plain_tasks: usize,
+    /// Calls of each task; without, they go on until the node is gone or the load is stopped.
+    pub calls: Option<usize>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { durable_tasks: 12, plain_tasks: 8, calls: None }
+    }
+}
+
+/// What one task brings home.
+#[derive(Debug, Default)]
+struct Heard {
+    calls: Vec<Call>,
+    plains: Vec<Plain>,
+    draining: usize,
+    resumed: usize,
+    strange: Vec<Status>,
+}
+
+/// What all of them saw.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub promised: usize,
+    pub admitted: usize,
+    pub in_doubt: usize,
+    pub draining: usize,
+    pub resumed: usize,
+    /// Errors that no fault of the test explains.
+    pub strange: Vec<Status>,
+}
+
+#[derive(Debug)]
+pub struct Load {
+    stop: CancellationToken,
+    tasks: JoinSet<Heard>,
+}
+
+impl Load {
+    /// Starts the tasks. Calls that fail because the node goes away are in doubt, not errors.
+    pub async fn start(node: &Node, log: &mut Log, chance: &mut Chance, plan: Plan) -> Self {
+        log.rounds += 1;
+        let mut gates = Vec::new();
+        for _ in 0..CONNECTIONS {
+            gates.push(node.gate().await);
+        }
+        let stop = CancellationToken::new();
+        let orgs: Vec<String> = log.orgs.keys().cloned().collect();
+        let mut tasks = JoinSet::new();
+        for number in 0..plan.durable_tasks {
+            let (open, totals) = share_of(log, number, plan.durable_tasks);
+            let prefix = format!("r{}-d{number}-", log.rounds);
+            let source = format!("meter/{number}");
+            let task = Settler {
+                gate: gates[number % CONNECTIONS].clone(),
+                orgs: orgs.clone(),
+                chance: chance.fork(),
+                ids: (prefix, 0),
+                open,
+                source,
+                totals,
+            };
+            tasks.spawn(task.run(stop.clone(), plan.calls));
+        }
+        for number in 0..plan.plain_tasks {
+            let task = Asker {
+                gate: gates[number % CONNECTIONS].clone(),
+                orgs: orgs.clone(),
+                chance: chance.fork(),
+                ids: (format!("r{}-p{number}-", log.rounds), 0),
+            };
+            tasks.spawn(task.run(stop.clone(), plan.calls));
+        }
+        Self { stop, tasks }
+    }
+
+    /// No further calls; those under way are waited for.
+    pub async fn stop(self, log: &mut Log) -> Summary {
+        self.stop.cancel();
+        self.finish(log).await
+    }
+
+    /// Until every task has ended: the node is gone, or each made its calls.
+    pub async fn finish(mut self, log: &mut Log) -> Summary {
+        let mut summary = Summary::default();
+        let all = async {
+            while let Some(heard) = self.tasks.join_next().await {
+                let heard = heard.unwrap();
+                summary.draining += heard.draining;
+                summary.resumed += heard.resumed;
+                summary.strange.extend(heard.strange);
+                for call in heard.calls {
+                    summary.promised += usize::from(call.promise.is_some());
+                    summary.in_doubt += usize::from(call.promise.is_none());
+                    log.note(call);
+                }
+                for plain in heard.plains {
+                    summary.admitted += usize::from(plain.acknowledged);
+                    log.note_plain(plain);
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(120), all).await.expect("the load ends");
+        summary
+    }
+}
+
+/// Reservations this task settles, and its counter's last total, by org.
+type Share = (Vec<(String, String)>, BTreeMap<String, u64>);
+
+fn share_of(log: &Log, number: usize, of: usize) -> Share {
+    let (mut open, mut totals) = (Vec::new(), BTreeMap::new());
+    for (name, org) in &log.orgs {
+        let mine = org.facts.open.keys().enumerate().filter(|(index, _)| index % of == number);
+        open.extend(mine.map(|(_, id)| (name.clone(), id.clone())));
+        totals.insert(name.clone(), org.facts.sources.get(&format!("meter/{number}")).copied().unwrap_or(0));
+    }
+    (open, totals)
+}
+
+fn next_id((prefix, number): &mut (String, u64)) -> String {
+    *number += 1;
+    format!("{prefix}{number}")
+}
+
+/// What an error says about a durable call.
+enum Meaning {
+    /// It was certainly not carried out.
+    Refused,
+    InDoubt,
+}
+
+fn meaning(status: &Status, heard: &mut Heard) -> Meaning {
+    match (status.code(), reason(status).as_str()) {
+        (_, "DRAINING") => {
+            heard.draining += 1;
+            Meaning::Refused
+        }
+        (Code::ResourceExhausted, _) => Meaning::Refused,
+        (_, "STORE_UNAVAILABLE" | "INTERRUPTED" | "NO_ANSWER_IN_TIME") => Meaning::InDoubt,
+        // The node is gone: the transport's own errors carry no reason.
+        (Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded, "") => {
+            Meaning::InDoubt
+        }
+        _ => {
+            heard.strange.push(status.clone());
+            Meaning::InDoubt
+        }
+    }
+}
+
+/// Makes durable calls one after the other.
+struct Settler {
+    gate: Gate,
+    orgs: Vec<String>,
+    chance: Chance,
+    ids: (String, u64),
+    open: Vec<(String, String)>,
+    source: String,
+    totals: BTreeMap<String, u64>,
+}
+
+impl Settler {
+    async fn run(mut self, stop: CancellationToken, calls: Option<usize>) -> Heard {
+        let mut heard = Heard::default();
+        let mut left = calls.unwrap_or(usize::MAX);
+        while left > 0 && !stop.is_cancelled() {
+            left -= 1;
+            if self.chance.percent(2) && !self.resume(&mut heard).await {
+                break;
+            }
+            let request = self.next_call();
+            match ask(&mut self.gate, &request).await {
+                Ok((promise, _)) => {
+                    self.learn(&request, &promise);
+                    heard.calls.push(Call { request, promise: Some(promise) });
+                }
+                Err(status) => match meaning(&status, &mut heard) {
+                    Meaning::Refused => {}
+                    Meaning::InDoubt => {
+                        heard.calls.push(Call { request, promise: None });
+                        break;
+                    }
+                },
+            }
+        }
+        heard
+    }
+
+    /// False where the node is gone. Whatever else happens, Resume is answered.
+    async fn resume(&mut self, heard: &mut Heard) -> bool {
+        let org = self.orgs[self.chance.below(self.orgs.len())].clone();
+        let request = ResumeRequest { org, execution_id: "execution".into(), request_id: next_id(&mut self.ids) };
+        match self.gate.resume(request).await {
+            Ok(_) => heard.resumed += 1,
+            Err(status) => {
+                if !reason(&status).is_empty() {
+                    heard.strange.push(status);
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    fn next_call(&mut self) -> Durable {
+        let org = self.orgs[self.chance.below(self.orgs.len())].clone();
+        let scope = SCOPES[self.chance.below(SCOPES.len())].to_owned();
+        let request_id = next_id(&mut self.ids);
+        let amount = self.chance.between(1, 1_000_000) as i64;
+        let some = |meter: &str| vec![Amount { meter: meter.into(), amount }];
+        let kind = self.chance.below(100);
+        match kind {
+            0..30 => {
+                Durable::Record(RecordRequest { org, scope, usage: some(SPEND), request_id, ..Default::default() })
+            }
+            30..50 => {
+                let total = self.totals[&org] as i64 + amount;
+                let source = self.source.clone();
+                let (incarnation, meter) = ("first".into(), BYTES.into());
+                let scope = String::new();
+                Durable::Report(ReportCumulativeRequest { org, scope, source, incarnation, meter, total, request_id })
+            }
+            70.. if !self.open.is_empty() => self.settlement(kind, request_id, some(COMPUTE)),
+            _ => {
+                let (reserve, reservation_ttl_ms) = (some(COMPUTE), HOLD_MS);
+                Durable::Hold(AcquireRequest {
+                    org,
+                    scope,
+                    request_id,
+                    reserve,
+                    reservation_ttl_ms,
+                    ..Default::default()
+                })
+            }
+        }
+    }
+
+    fn settlement(&mut self, kind: usize, request_id: String, actual: Vec<Amount>) -> Durable {
+        let chosen = self.chance.below(self.open.len());
+        if kind < 78 {
+            let (org, reservation_id) = self.open[chosen].clone();
+            return Durable::Extend(ExtendRequest { org, reservation_id, request_id, ttl_ms: HOLD_MS });
+        }
+        let (org, reservation_id) = self.open.swap_remove(chosen);
+        if kind < 90 {
+            Durable::Commit(CommitRequest { org, reservation_id, request_id, actual })
+        } else {
+            Durable::Release(ReleaseRequest { org, reservation_id, request_id })
+        }
+    }
+
+    fn learn(&mut self, request: &Durable, promise: &Promise) {
+        match (request, promise) {
+            (Durable::Report(request), _) => drop(self.totals.insert(request.org.clone(), request.total as u64)),
+            (Durable::Hold(request), Promise::Held { reservation, .. }) => {
+                self.open.push((request.org.clone(), reservation.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Makes one durable call; answers what was promised and whether it is a replay.
+pub async fn ask(gate: &mut Gate, request: &Durable) -> Result<(Promise, bool), Status> {
+    Ok(match request.clone() {
+        Durable::Record(request) => (Promise::Recorded, gate.record(request).await?.into_inner().replayed),
+        Durable::Commit(request) => (Promise::Settled, gate.commit(request).await?.into_inner().replayed),
+        Durable::Release(request) => (Promise::Settled, gate.release(request).await?.into_inner().replayed),
+        Durable::Extend(request) => {
+            let answer = gate.extend(request).await?.into_inner();
+            (Promise::Extended { expires_at: answer.expires_at_ms }, answer.replayed)
+        }
+        Durable::Report(request) => {
+            let answer = gate.report_cumulative(request).await?.into_inner();
+            (Promise::Reported { increment: answer.increment as u64 }, answer.replayed)
+        }
+        Durable::Hold(request) => {
+            let answer = gate.acquire(request).await?.into_inner();
+            assert!(answer.allowed && answer.fail_open.is_empty(), "a hold is granted or an error: {answer:?}");
+            let (reservation, expires_at) = (answer.reservation_id, answer.reservation_expires_at_ms);
+            (Promise::Held { reservation, expires_at }, answer.replayed)
+        }
+    })
+}
+
+/// Makes written-behind Acquires, alone and in batches.
+struct Asker {
+    gate: Gate,
+    orgs: Vec<String>,
+    chance: Chance,
+    ids: (String, u64),
+}
+
+impl Asker {
+    async fn run(mut self, stop: CancellationToken, calls: Option<usize>) -> Heard {
+        let mut heard = Heard::default();
+        let mut left = calls.unwrap_or(usize::MAX);
+        while left > 0 && !stop.is_cancelled() {
+            left -= 1;
+            let goes_on =
+                if self.chance.percent(10) { self.batch(&mut heard).await } else { self.one(&mut heard).await };
+            if !goes_on {
+                break;
+            }
+        }
+        heard
+    }
+
+    /// Every second org gets only calls with ids, so that ids and charges can be compared.
+    fn next(&mut self, number: usize) -> AcquireRequest {
+        let with_id = number % 2 == 0 || self.chance.percent(50);
+        let id = if with_id { next_id(&mut self.ids) } else { String::new() };
+        AcquireRequest { scope: SCOPES[self.chance.below(SCOPES.len())].into(), ..plain(&self.orgs[number], &id) }
+    }
+
+    async fn one(&mut self, heard: &mut Heard) -> bool {
+        let number = self.chance.below(self.orgs.len());
+        let request = self.next(number);
+        match self.gate.acquire(request.clone()).await {
+            Ok(answer) => heard.plains.push(Plain { request, acknowledged: counted(&answer.into_inner()) }),
+            Err(status) => return failed(status, vec![request], heard),
+        }
+        true
+    }
+
+    async fn batch(&mut self, heard: &mut Heard) -> bool {
+        let number = self.chance.below(self.orgs.len());
+        let items: Vec<_> = (0..self.chance.between(2, 20)).map(|_| self.next(number)).collect();
+        let answer = match self.gate.acquire_batch(AcquireBatchRequest { items: items.clone() }).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) => return failed(status, items, heard),
+        };
+        for (request, result) in items.into_iter().zip(answer.results) {
+            match result.result.unwrap() {
+                acquire_batch_result::Result::Decision(decision) => {
+                    heard.plains.push(Plain { request, acknowledged: counted(&decision) });
+                }
+                acquire_batch_result::Result::Error(error) if error.reason == "DRAINING" => heard.draining += 1,
+                acquire_batch_result::Result::Error(error) if error.grpc_code == Code::ResourceExhausted as i32 => {}
+                acquire_batch_result::Result::Error(_) => heard.plains.push(Plain { request, acknowledged: false }),
+            }
+        }
+        true
+    }
+}
+
+/// Admitted, and by the org's counter; what was let through unevaluated may not have been counted.
+fn counted(answer: &AcquireResponse) -> bool {
+    assert!(answer.allowed, "nothing here is near a limit: {answer:?}");
+    answer.fail_open.is_empty()
+}
+
+fn failed(status: Status, requests: Vec<AcquireRequest>, heard: &mut Heard) -> bool {
+    match meaning(&status, heard) {
+        // Nothing new is admitted, but a new connection would be of no use either.
+        Meaning::Refused => true,
+        Meaning::InDoubt => {
+            heard.plains.extend(requests.into_iter().map(|request| Plain { request, acknowledged: false }));
+            false
+        }
+    }
+}

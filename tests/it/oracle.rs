@@ -1,0 +1,230 @@
+//! The log of answers, and what follows from it.
+//!
+//! A naive model of one org that shares no code with the node: it adds up what was answered, call by
+//! call, and says what `GetOrg` must then show. Calls without an answer are in doubt: they may have
+//! been carried out once or not at all, and asking again under the same id tells which.
+
+use std::collections::BTreeMap;
+
+use tollgate::wire::{
+    admin::v1::GetOrgResponse,
+    v1::{
+        AcquireRequest, Amount, CommitRequest, ExtendRequest, RecordRequest, ReleaseRequest, ReportCumulativeRequest,
+    },
+};
+
+pub const SPEND: &str = "spend";
+pub const BYTES: &str = "bytes";
+pub const COMPUTE: &str = "compute";
+pub const EXECUTIONS: &str = "executions";
+
+/// A call whose answer waits for the disk.
+#[derive(Debug, Clone)]
+pub enum Durable {
+    Record(RecordRequest),
+    Report(ReportCumulativeRequest),
+    Hold(AcquireRequest),
+    Commit(CommitRequest),
+    Release(ReleaseRequest),
+    Extend(ExtendRequest),
+}
+
+impl Durable {
+    pub fn org(&self) -> &str {
+        match self {
+            Self::Record(request) => &request.org,
+            Self::Report(request) => &request.org,
+            Self::Hold(request) => &request.org,
+            Self::Commit(request) => &request.org,
+            Self::Release(request) => &request.org,
+            Self::Extend(request) => &request.org,
+        }
+    }
+}
+
+/// What was promised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promise {
+    Recorded,
+    Reported { increment: u64 },
+    Held { reservation: String, expires_at: i64 },
+    Settled,
+    Extended { expires_at: i64 },
+}
+
+/// A durable call; without a promise it is in doubt.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub request: Durable,
+    pub promise: Option<Promise>,
+}
+
+/// A written-behind Acquire.
+#[derive(Debug, Clone)]
+pub struct Plain {
+    pub request: AcquireRequest,
+    /// It was admitted and counted, by the answer.
+    pub acknowledged: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    pub scope: String,
+    pub amount: u64,
+    pub expires_at: i64,
+}
+
+type Ledger = (String, String);
+
+/// Everything compared of one org.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Used and reserved, by scope and meter; those of `executions` are apart.
+    pub ledgers: BTreeMap<Ledger, (u64, u64)>,
+    pub open: BTreeMap<String, Open>,
+    /// Last total, by source.
+    pub sources: BTreeMap<String, u64>,
+}
+
+impl Facts {
+    fn add(&mut self, scope: &str, meter: &str, used: u64, reserved: i64) {
+        let scopes = if scope.is_empty() { vec![""] } else { vec!["", scope] };
+        for scope in scopes {
+            let ledger = self.ledgers.entry((scope.into(), meter.into())).or_default();
+            ledger.0 += used;
+            ledger.1 = ledger.1.checked_add_signed(reserved).unwrap();
+        }
+    }
+
+    /// Carries out one call that is known to be in the store.
+    pub fn apply(&mut self, request: &Durable, promise: &Promise) {
+        match (request, promise) {
+            (Durable::Record(request), Promise::Recorded) => {
+                request.usage.iter().for_each(|usage| self.add(&request.scope, &usage.meter, usage.amount as u64, 0));
+            }
+            (Durable::Report(request), Promise::Reported { increment }) => {
+                let total = request.total as u64;
+                let before = self.sources.insert(request.source.clone(), total).unwrap_or(0);
+                assert_eq!(*increment, total - before, "R-BUD-5: {request:?}");
+                self.add(&request.scope, &request.meter, *increment, 0);
+            }
+            (Durable::Hold(request), Promise::Held { reservation, expires_at }) => {
+                let amount = single(&request.reserve);
+                self.add(&request.scope, COMPUTE, 0, amount as i64);
+                let open = Open { scope: request.scope.clone(), amount, expires_at: *expires_at };
+                assert!(self.open.insert(reservation.clone(), open).is_none(), "one id for two holds: {request:?}");
+            }
+            (Durable::Commit(request), Promise::Settled) => {
+                let scope = self.close(&request.reservation_id);
+                self.add(&scope, COMPUTE, single(&request.actual), 0);
+            }
+            (Durable::Release(request), Promise::Settled) => drop(self.close(&request.reservation_id)),
+            (Durable::Extend(request), Promise::Extended { expires_at }) => {
+                // A replay may come after the reservation was settled.
+                if let Some(open) = self.open.get_mut(&request.reservation_id) {
+                    open.expires_at = *expires_at;
+                }
+            }
+            (request, promise) => panic!("{promise:?} does not answer {request:?}"),
+        }
+    }
+
+    fn close(&mut self, reservation: &str) -> String {
+        let open = self.open.remove(reservation).unwrap_or_else(|| panic!("{reservation} was settled twice"));
+        self.add(&open.scope, COMPUTE, 0, -(open.amount as i64));
+        open.scope
+    }
+}
+
+fn single(amounts: &[Amount]) -> u64 {
+    assert_eq!((amounts.len(), amounts[0].meter.as_str()), (1, COMPUTE));
+    amounts[0].amount as u64
+}
+
+/// What a node shows of one org.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub facts: Facts,
+    pub admitted: u64,
+    /// The org's own ledger of `executions`.
+    pub executions: u64,
+    /// The backstop's window and count.
+    pub rate: (i64, u64),
+}
+
+impl Seen {
+    pub fn of(org: &GetOrgResponse) -> Self {
+        let mut seen = Self { admitted: org.admitted_total as u64, ..Self::default() };
+        assert_eq!(org.request_ids_evicted, 0, "{}: ids were forgotten before their time", org.org);
+        for ledger in &org.ledgers {
+            let total = ledger.hours.iter().map(|hour| hour.total as u64).sum();
+            match (ledger.meter.as_str(), ledger.scope.as_str()) {
+                (EXECUTIONS, "") => seen.executions = total,
+                (EXECUTIONS, _) => {}
+                (meter, scope) if total > 0 || ledger.reserved > 0 => {
+                    seen.facts.ledgers.insert((scope.into(), meter.into()), (total, ledger.reserved as u64));
+                }
+                _ => {}
+            }
+        }
+        for hold in &org.reservations {
+            let open =
+                Open { scope: hold.scope.clone(), amount: single(&hold.amounts), expires_at: hold.expires_at_ms };
+            seen.facts.open.insert(hold.reservation_id.clone(), open);
+        }
+        for baseline in &org.baselines {
+            seen.facts.sources.insert(baseline.source.clone(), baseline.total as u64);
+        }
+        if let Some(rate) = &org.rate {
+            seen.rate = (rate.window_id, rate.count as u64);
+        }
+        seen
+    }
+}
+
+/// One org as far as this process knows it.
+#[derive(Debug, Clone, Default)]
+pub struct OrgLog {
+    pub facts: Facts,
+    /// Admissions that are certainly in the store.
+    pub admitted: u64,
+    /// Durable calls with their promises, oldest first.
+    pub kept: Vec<Call>,
+    /// Since the last comparison.
+    pub fresh: Vec<Call>,
+    pub plains: Vec<Plain>,
+    /// How many of `plains` the last comparison found.
+    pub plains_there: u64,
+}
+
+impl OrgLog {
+    /// The same without what an empty ledger or a used-up hold leaves behind.
+    pub fn expected(&self) -> Facts {
+        let mut facts = self.facts.clone();
+        facts.ledgers.retain(|_, (used, reserved)| *used > 0 || *reserved > 0);
+        facts
+    }
+}
+
+/// Every org of a data directory.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    pub orgs: BTreeMap<String, OrgLog>,
+    /// Numbers request ids.
+    pub rounds: u64,
+}
+
+impl Log {
+    pub fn of(orgs: usize) -> Self {
+        let names = (0..orgs).map(|number| format!("org-{number}"));
+        Self { orgs: names.map(|name| (name, OrgLog::default())).collect(), rounds: 0 }
+    }
+
+    pub fn note(&mut self, call: Call) {
+        self.orgs.get_mut(call.request.org()).unwrap().fresh.push(call);
+    }
+
+    pub fn note_plain(&mut self, plain: Plain) {
+        self.orgs.get_mut(&plain.request.org).unwrap().plains.push(plain);
+    }
+}

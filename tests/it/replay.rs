@@ -1,0 +1,241 @@
+//! After a restart: what is there is exactly what was promised, and asking again changes nothing.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+use tollgate::wire::{admin::v1::GetOrgRequest, v1::AcquireRequest};
+use tonic::{Code, Status};
+
+use crate::{
+    harness::{
+        chance::Chance,
+        client::{Admin, Gate},
+        node::Node,
+    },
+    load::ask,
+    oracle::{Call, Durable, Log, OrgLog, Plain, Promise, Seen},
+};
+
+const AT_ONCE: usize = 64;
+
+/// What one comparison found.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Found {
+    /// Durable calls that were in doubt and turned out to be there.
+    pub doubts_there: usize,
+    pub doubts: usize,
+    /// Calls that had waited and were asked again.
+    pub replayed: usize,
+    /// Plain admissions acknowledged and forgotten, over all orgs and of the worst.
+    pub forgotten: u64,
+    pub forgotten_max: u64,
+}
+
+/// How a comparison is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Plain admissions that may be forgotten per org.
+    pub forgets: u64,
+    /// Also asks a sample of this many older calls again; `usize::MAX` is all.
+    pub older: usize,
+}
+
+pub async fn see(admin: &mut Admin, org: &str) -> Result<Seen, Status> {
+    match admin.get_org(GetOrgRequest { org: org.into() }).await {
+        Ok(answer) => Ok(Seen::of(&answer.into_inner())),
+        Err(status) if status.code() == Code::NotFound => Ok(Seen::default()),
+        Err(status) => Err(status),
+    }
+}
+
+async fn see_all(node: &Node, log: &Log) -> BTreeMap<String, Seen> {
+    let mut admin = node.admin().await;
+    let mut seen = BTreeMap::new();
+    for name in log.orgs.keys() {
+        let org = see(&mut admin, name).await.unwrap_or_else(|status| panic!("{name}: {status:?}"));
+        assert_eq!(org.executions, org.admitted, "{name}: a charge and its count share one fate");
+        seen.insert(name.clone(), org);
+    }
+    seen
+}
+
+/// Compares every org with the log, resolves what is in doubt, and asks everything again.
+pub async fn compare(node: &Node, log: &mut Log, terms: Terms, chance: &mut Chance) -> Found {
+    let mut found = Found::default();
+    let gate = node.gate().await;
+    let first = see_all(node, log).await;
+    let mut late = BTreeMap::new();
+    for (name, org) in &mut log.orgs {
+        late.insert(name.clone(), settle_org(name, org, &first[name], &gate, terms, &mut found).await);
+    }
+    for (name, org) in &log.orgs {
+        ask_again(name, org, &gate, terms, chance, &mut found).await;
+    }
+    for org in log.orgs.values_mut() {
+        org.kept.append(&mut org.fresh);
+    }
+    let second = see_all(node, log).await;
+    for (name, org) in &mut log.orgs {
+        assert_eq!(second[name].facts, org.expected(), "{name}: R-PIPE-6: asking again changed something");
+        let admitted = first[name].admitted + late[name];
+        assert_eq!(second[name].admitted, admitted, "{name}: R-PIPE-6: asking again charged again");
+        org.admitted = admitted;
+        let plains = std::mem::take(&mut org.plains);
+        org.plains = ask_plains_again(name, &gate, plains, org.plains_there).await;
+    }
+    found
+}
+
+/// Every promise is kept, and what is in doubt is there once or not at all. Answers the holds that
+/// asking again made only now.
+async fn settle_org(name: &str, org: &mut OrgLog, seen: &Seen, gate: &Gate, terms: Terms, found: &mut Found) -> u64 {
+    let mut late = Vec::new();
+    let mut holds = 0;
+    let mut fresh = std::mem::take(&mut org.fresh);
+    for call in &mut fresh {
+        let is_hold = u64::from(matches!(call.request, Durable::Hold(_)));
+        if let Some(promise) = &call.promise {
+            org.facts.apply(&call.request, promise);
+            holds += is_hold;
+            continue;
+        }
+        let (promise, replayed) = retried(gate, &call.request).await;
+        found.doubts += 1;
+        found.doubts_there += usize::from(replayed);
+        call.promise = Some(promise.clone());
+        if replayed {
+            org.facts.apply(&call.request, &promise);
+            holds += is_hold;
+        } else {
+            late.push((call.request.clone(), promise));
+        }
+    }
+    org.fresh = fresh;
+    assert_eq!(seen.facts, org.expected(), "{name}: what was promised (right) is not what is there (left)");
+    check_plains(name, org, seen, holds, terms, found);
+    let late_holds = late.iter().filter(|(request, _)| matches!(request, Durable::Hold(_))).count();
+    late.iter().for_each(|(request, promise)| org.facts.apply(request, promise));
+    late_holds as u64
+}
+
+fn check_plains(name: &str, org: &mut OrgLog, seen: &Seen, holds: u64, terms: Terms, found: &mut Found) {
+    let there = seen.admitted.checked_sub(org.admitted + holds);
+    let there = there.unwrap_or_else(|| panic!("{name}: {} admitted, {} + {holds} kept", seen.admitted, org.admitted));
+    let acknowledged = org.plains.iter().filter(|plain| plain.acknowledged).count() as u64;
+    let asked = org.plains.len() as u64;
+    assert!(there <= asked, "{name}: {there} plain admissions of {asked} asked");
+    let forgotten = acknowledged.saturating_sub(there);
+    assert!(
+        forgotten <= terms.forgets,
+        "{name}: {forgotten} of {acknowledged} acknowledged admissions were forgotten, allowed are {}",
+        terms.forgets
+    );
+    found.forgotten += forgotten;
+    found.forgotten_max = found.forgotten_max.max(forgotten);
+    org.plains_there = there;
+}
+
+/// The same call under the same id.
+async fn retried(gate: &Gate, request: &Durable) -> (Promise, bool) {
+    let mut gate = gate.clone();
+    match ask(&mut gate, request).await {
+        Ok(answer) => answer,
+        Err(status) => panic!("{request:?}: {status:?}"),
+    }
+}
+
+async fn ask_again(name: &str, org: &OrgLog, gate: &Gate, terms: Terms, chance: &mut Chance, found: &mut Found) {
+    let mut calls: Vec<&Call> = org.fresh.iter().collect();
+    if terms.older == usize::MAX {
+        calls.extend(&org.kept);
+    } else if !org.kept.is_empty() {
+        calls.extend((0..terms.older).map(|_| &org.kept[chance.below(org.kept.len())]));
+    }
+    let answers = stream::iter(calls).map(|call| async move { (call, retried(gate, &call.request).await) });
+    let mut answers = answers.buffer_unordered(AT_ONCE);
+    while let Some((call, (promise, replayed))) = answers.next().await {
+        assert!(replayed, "{name}: R-PIPE-6: carried out again: {:?}", call.request);
+        assert_eq!(Some(&promise), call.promise.as_ref(), "{name}: R-PIPE-6: {:?}", call.request);
+        found.replayed += 1;
+    }
+}
+
+/// A plain Acquire shares the fate of its id: those that are remembered were counted, and the others
+/// are counted now. Answers the latter, which are written behind again.
+async fn ask_plains_again(name: &str, gate: &Gate, plains: Vec<Plain>, there: u64) -> Vec<Plain> {
+    let without_id = plains.iter().filter(|plain| plain.request.request_id.is_empty()).count() as u64;
+    let asks = plains.into_iter().filter(|plain| !plain.request.request_id.is_empty());
+    let mut answers = stream::iter(asks)
+        .map(|plain| async move { (remembered(gate, &plain.request).await, plain) })
+        .buffer_unordered(AT_ONCE);
+    let (mut counted, mut again) = (0_u64, Vec::new());
+    while let Some((replayed, plain)) = answers.next().await {
+        if replayed {
+            counted += 1;
+        } else {
+            again.push(Plain { acknowledged: true, ..plain });
+        }
+    }
+    assert!(
+        (counted..=counted + without_id).contains(&there),
+        "{name}: R-PIPE-6: {there} plain admissions are there, {counted} ids of theirs and {without_id} had none"
+    );
+    again
+}
+
+async fn remembered(gate: &Gate, request: &AcquireRequest) -> bool {
+    let mut gate = gate.clone();
+    let answer = gate.acquire(request.clone()).await.unwrap().into_inner();
+    assert!(answer.allowed, "{answer:?}");
+    answer.replayed
+}
+
+/// Whether every promise of the log is kept, without asking anything again: an `Err` names the first
+/// org where it is not. Calls in doubt must have been resolved, or their orgs are judged leniently.
+pub async fn kept_by(node: &Node, log: &Log) -> Result<(), Broken> {
+    let mut admin = node.admin().await;
+    let mut refused = Vec::new();
+    for (name, org) in &log.orgs {
+        match see(&mut admin, name).await {
+            Ok(seen) if keeps(&seen, org) => {}
+            Ok(seen) => {
+                return Err(Broken::Lost(format!("{name}: there is {seen:?}\npromised was {:?}", promised(org))));
+            }
+            Err(status) => refused.push((name.clone(), status)),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Broken::Refused(refused)) }
+}
+
+/// Why promises are not kept.
+#[derive(Debug)]
+pub enum Broken {
+    /// Something else is shown as if nothing had happened.
+    Lost(String),
+    /// These orgs are not shown at all, and the node says why.
+    Refused(Vec<(String, Status)>),
+}
+
+fn promised(org: &OrgLog) -> OrgLog {
+    let mut certain = org.clone();
+    for call in &org.fresh {
+        if let Some(promise) = &call.promise {
+            certain.facts.apply(&call.request, promise);
+        }
+    }
+    certain
+}
+
+fn keeps(seen: &Seen, org: &OrgLog) -> bool {
+    let in_doubt = org.fresh.iter().any(|call| call.promise.is_none());
+    let expected = promised(org).expected();
+    if !in_doubt {
+        return seen.facts == expected;
+    }
+    // What is in doubt can only add.
+    expected
+        .ledgers
+        .iter()
+        .all(|(ledger, (used, _))| seen.facts.ledgers.get(ledger).is_some_and(|there| there.0 >= *used))
+        && expected.sources.iter().all(|(source, total)| seen.facts.sources.get(source) >= Some(total))
+}
