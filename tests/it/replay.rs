@@ -1,6 +1,9 @@
 //! After a restart: what is there is exactly what was promised, and asking again changes nothing.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use futures_util::{StreamExt, stream};
 use tollgate::wire::{admin::v1::GetOrgRequest, v1::AcquireRequest};
@@ -13,7 +16,7 @@ use crate::{
         node::Node,
     },
     load::ask,
-    oracle::{Call, Durable, Log, OrgLog, Plain, Promise, Seen},
+    oracle::{Call, Durable, Facts, Log, OrgLog, Plain, Promise, Seen},
 };
 
 const AT_ONCE: usize = 64;
@@ -199,7 +202,8 @@ pub async fn kept_by(node: &Node, log: &Log) -> Result<(), Broken> {
         match see(&mut admin, name).await {
             Ok(seen) if keeps(&seen, org) => {}
             Ok(seen) => {
-                return Err(Broken::Lost(format!("{name}: there is {seen:?}\npromised was {:?}", promised(org))));
+                let apart = difference(&seen.facts, &promised(org).expected());
+                return Err(Broken::Lost(format!("{name}: {apart}")));
             }
             Err(status) => refused.push((name.clone(), status)),
         }
@@ -214,6 +218,21 @@ pub enum Broken {
     Lost(String),
     /// These orgs are not shown at all, and the node says why.
     Refused(Vec<(String, Status)>),
+}
+
+/// What is there and was not promised, and the other way round.
+fn difference(there: &Facts, promised: &Facts) -> String {
+    fn apart<K: Ord + Debug, V: PartialEq + Debug>(there: &BTreeMap<K, V>, promised: &BTreeMap<K, V>) -> String {
+        let keys: BTreeSet<&K> = there.keys().chain(promised.keys()).collect();
+        let differ = keys.into_iter().filter(|key| there.get(key) != promised.get(key));
+        differ.map(|key| format!("\n  {key:?}: {:?}, promised {:?}", there.get(key), promised.get(key))).collect()
+    }
+    let maps = [
+        apart(&there.ledgers, &promised.ledgers),
+        apart(&there.open, &promised.open),
+        apart(&there.sources, &promised.sources),
+    ];
+    maps.concat()
 }
 
 fn promised(org: &OrgLog) -> OrgLog {
