@@ -38,9 +38,7 @@ pub const SHORT_MEMORY_MS: u64 = 10 * MINUTE_MS;
 pub const LONG_MEMORY_MS: u64 = DAY_MS;
 /// A full memory gives up ids older than this; younger ones are still within a retry's reach.
 pub const MEMORY_FLOOR_MS: u64 = MINUTE_MS;
-/// A journal record without any request id is kept this long, so that a gap can still be seen.
-pub const BARE_JOURNAL_MS: u64 = MINUTE_MS;
-const _: () = assert!(BARE_JOURNAL_MS <= SHORT_MEMORY_MS && SHORT_MEMORY_MS <= LONG_MEMORY_MS);
+const _: () = assert!(MEMORY_FLOOR_MS <= SHORT_MEMORY_MS && SHORT_MEMORY_MS <= LONG_MEMORY_MS);
 
 pub const RESERVATION_TTL_MIN_MS: u64 = SECOND_MS;
 pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;

@@ -2,6 +2,9 @@
 
 use std::{env, io, process::ExitCode};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     ExitCode::from(tollgate::cli::run(env::args_os(), &mut io::stdout(), &mut io::stderr()))
 }

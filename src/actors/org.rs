@@ -54,7 +54,7 @@ pub(super) struct Start {
 /// How far the store has come with this org.
 #[derive(Debug, Default)]
 struct Progress {
-    seq: AtomicU64,
+    commits: AtomicU64,
     admissions: AtomicU64,
 }
 
@@ -67,7 +67,7 @@ pub(super) struct OrgTask {
     generation: u64,
     /// Written-behind admissions so far.
     admissions: u64,
-    /// Sequence of the last commit handed over.
+    /// Commits handed over so far.
     handed_over: u64,
     durable: Arc<Progress>,
     /// Asked for a flush already; cleared when it comes.
@@ -218,13 +218,13 @@ impl OrgTask {
         let Some(write) = taken.or_else(|| self.barrier()) else {
             return done(Ok(()));
         };
-        self.handed_over = write.seq;
-        let (seq, admissions, durable) = (write.seq, self.admissions, self.durable.clone());
+        self.handed_over += 1;
+        let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
         self.shared.store.commit(
             write,
             Box::new(move |result| {
                 if result.is_ok() {
-                    durable.seq.store(seq, Ordering::Release);
+                    durable.commits.store(commits, Ordering::Release);
                     durable.admissions.store(admissions, Ordering::Release);
                 }
                 done(result);
@@ -234,9 +234,8 @@ impl OrgTask {
 
     /// Nothing changed, but an earlier commit is still on its way: an empty one behind it.
     fn barrier(&self) -> Option<OrgWrite> {
-        let seq = self.handed_over;
-        let on_its_way = self.durable.seq.load(Ordering::Acquire) != seq;
-        on_its_way.then(|| OrgWrite { org: self.org.clone(), seq, wipe: false, puts: Vec::new(), dels: Vec::new() })
+        let on_its_way = self.durable.commits.load(Ordering::Acquire) != self.handed_over;
+        on_its_way.then(|| OrgWrite::empty(&self.org))
     }
 }
 

@@ -155,8 +155,7 @@ impl Registry {
     /// waited for it.
     async fn await_earlier_commits(&self, org: &OrgId) -> Result<(), CallError> {
         let (done, committed) = oneshot::channel();
-        let barrier = OrgWrite { org: org.clone(), seq: 0, wipe: false, puts: Vec::new(), dels: Vec::new() };
-        self.shared.store.commit(barrier, Box::new(move |result| drop(done.send(result))));
+        self.shared.store.commit(OrgWrite::empty(org), Box::new(move |result| drop(done.send(result))));
         committed.await.map_err(|_| CallError::Interrupted)?.map_err(CallError::Store)?;
         self.live.unclean.remove(org);
         Ok(())

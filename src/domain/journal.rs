@@ -1,8 +1,8 @@
 //! What an org has promised: its gapless commit sequence and the request ids it remembers.
 //!
-//! Every commit writes one journal row under the next sequence number. Admitted outcomes with a
-//! request id are remembered from there, so that a retry gets the same answer and is charged once,
-//! also after a restart. Denials are not remembered: they are evaluated afresh. An entry lives and
+//! Every commit that has something to remember writes one journal row under the next sequence number.
+//! Admitted outcomes with a request id are remembered from there, so that a retry gets the same answer
+//! and is charged once, also after a restart. Denials are not remembered: they are evaluated afresh. An entry lives and
 //! dies with the charge it stands for, because both are in the same commit.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,7 +14,7 @@ use super::{
     rows::{JournalRow, Row, RowKey},
     window::Millis,
 };
-use crate::bounds::{BARE_JOURNAL_MS, HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS, SHORT_MEMORY_MS};
+use crate::bounds::{HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS, SHORT_MEMORY_MS};
 
 /// The namespace of a request id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,20 +79,18 @@ const SETTLED_MAX: usize = 100_000;
 
 type Remembered = (Rpc, RequestId);
 
-/// A stored row.
+/// A stored row and when its last entry runs out.
 #[derive(Debug, Clone, Copy)]
 struct Kept {
     seq: u64,
     expiry: Millis,
-    /// It remembers something.
-    keyed: bool,
 }
 
 impl Kept {
     fn of(row: &JournalRow) -> Self {
-        let bare = row.at.saturating_add(BARE_JOURNAL_MS);
-        let expiry = row.entries.iter().map(Entry::expires_at).fold(bare, Millis::max);
-        Self { seq: row.seq, expiry, keyed: !row.entries.is_empty() }
+        // A row whose entries are all in the long one still shows for a while that there is no gap.
+        let least = row.at.saturating_add(MEMORY_FLOOR_MS);
+        Self { seq: row.seq, expiry: row.entries.iter().map(Entry::expires_at).fold(least, Millis::max) }
     }
 }
 
@@ -111,7 +109,6 @@ pub struct Journal {
     rows: VecDeque<Kept>,
     long_rows: VecDeque<Kept>,
     pending: Vec<Entry>,
-    pending_bare: u32,
     evicted: u64,
 }
 
@@ -132,8 +129,9 @@ impl Journal {
         self.seq
     }
 
+    /// The oldest number whose row is kept; one past the newest where none is.
     pub fn from(&self) -> u64 {
-        self.from
+        self.from.max(1)
     }
 
     pub fn evicted(&self) -> u64 {
@@ -146,7 +144,7 @@ impl Journal {
 
     /// Nothing is remembered and nothing waits. Rows that remember nothing may still be stored.
     pub fn is_quiet(&self) -> bool {
-        self.by_id.is_empty() && self.settled.is_empty() && self.pending.is_empty() && self.pending_bare == 0
+        self.by_id.is_empty() && self.settled.is_empty() && self.pending.is_empty()
     }
 
     /// Whether the call was answered before.
@@ -190,7 +188,6 @@ impl Journal {
     /// Adds an outcome to the commit in preparation.
     pub fn note(&mut self, entry: Entry) {
         if entry.idempotency.is_none() && !matches!(entry.outcome, Outcome::Settled { .. }) {
-            self.pending_bare = self.pending_bare.saturating_add(1);
             return;
         }
         self.index(entry.clone());
@@ -236,24 +233,23 @@ impl Journal {
         }
     }
 
-    /// Closes the commit in preparation: its sequence and its rows.
-    pub fn commit(&mut self, now: Millis) -> (u64, Vec<Row>) {
+    /// Closes the commit in preparation: its rows, under the next number, if it remembers anything.
+    pub fn commit(&mut self, now: Millis) -> Vec<Row> {
+        if self.pending.is_empty() {
+            return Vec::new();
+        }
         self.seq += 1;
         let (long, short): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|entry| entry.long);
-        let bare = std::mem::take(&mut self.pending_bare);
-        let row = JournalRow { seq: self.seq, at: now, bare, entries: short };
+        let row = JournalRow { seq: self.seq, at: now, entries: short };
         self.rows.push_back(Kept::of(&row));
         let mut rows = vec![Row::Journal(row)];
         if !long.is_empty() {
-            let row = JournalRow { seq: self.seq, at: now, bare: 0, entries: long };
+            let row = JournalRow { seq: self.seq, at: now, entries: long };
             self.long_rows.push_back(Kept::of(&row));
             rows.push(Row::LongJournal(row));
         }
-        if self.from == 0 {
-            self.from = self.seq;
-        }
-        (self.seq, rows)
+        rows
     }
 
     /// Removes rows whose every entry has expired, oldest first, at most `max` at a time.
@@ -273,11 +269,9 @@ impl Journal {
     }
 
     /// When a purge is worth waking an idle org for. Expiry itself is checked at every recall, and
-    /// every commit removes a few rows; so it is put off to the full hour, and rows that remember
-    /// nothing wait for company.
+    /// every commit removes a few rows; so it is put off to the full hour.
     pub fn next_purge(&self) -> Option<Millis> {
-        let short = self.rows.iter().find(|row| row.keyed);
-        let soonest = short.into_iter().chain(self.long_rows.front()).map(|row| row.expiry).min();
+        let soonest = self.rows.front().into_iter().chain(self.long_rows.front()).map(|row| row.expiry).min();
         soonest.map(|expiry| expiry.div_ceil(HOUR_MS) * HOUR_MS)
     }
 }
@@ -298,7 +292,7 @@ mod tests {
     }
 
     fn reload(journal: &mut Journal, now: Millis) -> Journal {
-        let (seq, rows) = journal.commit(now);
+        let rows = journal.commit(now);
         let split = |long: bool| {
             let of = |row: &Row| match row {
                 Row::Journal(row) if !long => Some(row.clone()),
@@ -307,7 +301,7 @@ mod tests {
             };
             rows.iter().filter_map(of).collect::<Vec<_>>()
         };
-        Journal::load(seq, journal.from(), journal.evicted(), split(false), split(true))
+        Journal::load(journal.seq(), journal.from(), journal.evicted(), split(false), split(true))
     }
 
     #[test]
@@ -346,10 +340,13 @@ mod tests {
         let mut journal = Journal::default();
         journal.note(recorded("a", T0, false));
         journal.commit(T0);
-        journal.commit(T0 + MINUTE_MS);
+        assert!(journal.commit(T0).is_empty(), "what remembers nothing has no number");
+        journal.note(recorded("b", T0 + MINUTE_MS, true));
+        assert_eq!(journal.commit(T0 + MINUTE_MS).len(), 2);
         assert_eq!((journal.from(), journal.seq()), (1, 2));
         assert!(journal.purge(T0 + SHORT_MEMORY_MS - 1, 10).is_empty(), "rows go oldest first");
         assert_eq!(journal.purge(T0 + SHORT_MEMORY_MS, 10).len(), 2);
         assert_eq!((journal.from(), journal.seq()), (3, 2));
+        assert_eq!(journal.purge(T0 + MINUTE_MS + LONG_MEMORY_MS, 10), [RowKey::LongJournal { seq: 2 }]);
     }
 }

@@ -90,6 +90,7 @@ impl OrgState {
     pub fn load(rows: OrgRows, now: Millis) -> Self {
         let mut parts = Parts::default();
         rows.rows.into_iter().for_each(|row| parts.take(row));
+        let stored = parts.head.is_some();
         let head = parts.head.unwrap_or_default();
         // Its own time does not go back either, unless the clock was repaired in between.
         let now = if head.last_at <= now.saturating_add(CLOCK_AHEAD_MAX_MS) { now.max(head.last_at) } else { now };
@@ -113,7 +114,7 @@ impl OrgState {
             baselines: Table::load(parts.baselines.into_iter().map(baseline)),
             executions: Table::load(parts.executions.into_iter().map(execution)),
             disputed: Table::load(parts.disputed.into_iter().map(|row| (row.seq, row))),
-            stored: head.seq > 0,
+            stored,
             ..Self::default()
         }
     }
@@ -583,12 +584,11 @@ impl OrgState {
         if may_purge {
             dels.extend(self.journal.purge(self.now, JOURNAL_PURGE_PER_COMMIT));
         }
-        let (seq, rows) = self.journal.commit(self.now);
-        puts.extend(rows);
+        puts.extend(self.journal.commit(self.now));
         self.arm_timer(policy, &mut puts, &mut dels);
         puts.push(Row::Head(self.head()));
         self.stored = true;
-        Some(OrgWrite { org: org.clone(), seq, wipe, puts, dels })
+        Some(OrgWrite { org: org.clone(), seq: self.journal.seq(), wipe, puts, dels })
     }
 
     fn take_tables(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {

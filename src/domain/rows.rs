@@ -13,7 +13,7 @@ use super::{
 /// One per org: the sequence, the backstop, the freeze, the timer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Head {
-    /// Commits so far; each adds one, and each has a journal row.
+    /// Journal rows so far: every commit that remembers something adds one.
     pub seq: u64,
     /// Oldest journal row that is kept whatever it holds; from here to `seq` there is no gap.
     pub journal_from: u64,
@@ -29,14 +29,13 @@ pub struct Head {
     pub evicted: u64,
 }
 
-/// One commit of an org: what it admitted, with the request ids. Entries remembered for a day are
-/// kept in a row of their own, so that the short ones can go after ten minutes.
+/// What one commit of an org remembers: outcomes with their request ids. Entries remembered for a day
+/// are kept in a row of their own, so that the short ones can go after ten minutes. A commit that
+/// remembers nothing has no row and no number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalRow {
     pub seq: u64,
     pub at: Millis,
-    /// Admissions without a request id in this commit.
-    pub bare: u32,
     pub entries: Vec<Entry>,
 }
 
@@ -96,7 +95,7 @@ pub enum Row {
         window: Window,
         counter: Counter,
     },
-    /// Short-lived entries; every commit has one.
+    /// Short-lived entries; every number has one.
     Journal(JournalRow),
     /// Entries remembered for a day.
     LongJournal(JournalRow),
@@ -147,12 +146,19 @@ impl Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrgWrite {
     pub org: OrgId,
-    /// The sequence this commit brings the org to. A fenced store compares it.
+    /// The journal's number this commit brings the org to.
     pub seq: u64,
     /// Removes every row of the org first.
     pub wipe: bool,
     pub puts: Vec<Row>,
     pub dels: Vec<RowKey>,
+}
+
+impl OrgWrite {
+    /// A commit of nothing: it is done when everything handed over before it is durable.
+    pub fn empty(org: &OrgId) -> Self {
+        Self { org: org.clone(), seq: 0, wipe: false, puts: Vec::new(), dels: Vec::new() }
+    }
 }
 
 /// Everything stored of an org, in any order. No head = the org is not known.

@@ -188,7 +188,7 @@ pub(super) async fn a_large_journal_row_is_whole_again_and_goes_whole(harness: &
         let outcome =
             |id| Outcome::Admitted { decision: DecisionId(id), hold: None, fail_open: Vec::<FailOpen>::new() };
         let entries = (0..count).map(|n| entry(&format!("{n}-{}", "x".repeat(100)), T0, false, outcome(n.into())));
-        JournalRow { seq, at: T0, bare: 0, entries: entries.collect() }
+        JournalRow { seq, at: T0, entries: entries.collect() }
     };
     let rows = |of_memory: Vec<Row>| [vec![head_with_journal(1)], of_memory].concat();
     let (large, long) = (Row::Journal(journal(1, 2000)), Row::LongJournal(journal(1, 500)));
@@ -209,7 +209,7 @@ pub(super) async fn a_large_journal_row_is_whole_again_and_goes_whole(harness: &
 
 pub(super) async fn a_lost_journal_row_or_head_fails_the_load(harness: &impl Harness) {
     let store = harness.start();
-    let journal = |seq| Row::Journal(JournalRow { seq, at: T0, bare: 1, entries: vec![] });
+    let journal = |seq| Row::Journal(JournalRow { seq, at: T0, entries: vec![] });
     let puts = vec![head_with_journal(4), journal(1), journal(2), journal(3), journal(4)];
     for (lost, what) in [
         (RowKey::Journal { seq: 1 }, "journal rows 1 to 1 are missing"),
@@ -254,7 +254,7 @@ pub(super) async fn concurrent_commits_are_all_kept(harness: &impl Harness) {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             for seq in 1..=COMMITS {
-                let journal = Row::Journal(JournalRow { seq, at: T0, bare: 1, entries: vec![] });
+                let journal = Row::Journal(JournalRow { seq, at: T0, entries: vec![] });
                 commit(&*store, write(&format!("org{number}"), seq, vec![head_with_journal(seq), journal]))
                     .await
                     .unwrap();

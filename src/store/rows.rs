@@ -123,7 +123,7 @@ impl Prepared {
             Memory::Long => Row::LongJournal,
         };
         let seq = row.seq;
-        let row = wrap(JournalRow { seq, at: row.at, bare: row.bare, entries: first });
+        let row = wrap(JournalRow { seq, at: row.at, entries: first });
         let key = Key::row(org, &row.key());
         let too_many = |count: usize| CodecError::new(&key, Why::Parts { expected: u16::MAX, found: count });
         let count = u16::try_from(chunks.len()).map_err(|_| too_many(chunks.len()))?;

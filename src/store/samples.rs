@@ -73,7 +73,7 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
     let source = Source::parse("source", "node-1").unwrap();
     let counter =
         |window| Row::Counter { scope: scope(), meter: meter(), window, counter: Counter { start: T0, used: 7 } };
-    let journal = JournalRow { seq: 6, at: T0, bare: 11, entries: entries() };
+    let journal = JournalRow { seq: 6, at: T0, entries: entries() };
     let head = Head {
         seq: 7,
         journal_from: 6,
@@ -110,8 +110,8 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
         ("counter_week", counter(Window::Calendar(Calendar::Week))),
         ("counter_month", counter(Window::Calendar(Calendar::Month))),
         ("journal", Row::Journal(journal.clone())),
-        ("journal_bare", Row::Journal(JournalRow { seq: 7, at: T0 + 5, bare: 1, entries: vec![] })),
-        ("long_journal", Row::LongJournal(JournalRow { bare: 0, ..journal })),
+        ("journal_empty", Row::Journal(JournalRow { seq: 7, at: T0 + 5, entries: vec![] })),
+        ("long_journal", Row::LongJournal(journal)),
         (
             "reservation",
             Row::Reservation(ReservationRow {

@@ -42,7 +42,7 @@ fn summary(org: &GetOrgResponse) -> String {
         ("plan", org.plan.clone()),
         ("frozen", frozen),
         ("admitted", org.admitted_total.to_string()),
-        ("commits", format!("{} (journal kept from {})", org.sequence, org.journal_from_sequence)),
+        ("journal", format!("{} (kept from {})", org.sequence, org.journal_from_sequence)),
         (
             "request ids",
             format!("{} remembered, {} forgotten early", org.remembered_request_ids, org.request_ids_evicted),

@@ -270,7 +270,7 @@ org          acme
 plan         free
 frozen       yes: unpaid
 admitted     99
-commits      42 (journal kept from 40)
+journal      42 (kept from 40)
 request ids  5 remembered, 0 forgotten early
 
 rate record:

@@ -14,7 +14,7 @@ async fn exported() -> Vec<u8> {
     let store = start_at(dir.path());
     commit(&*store, write("acme", 7, rows())).await.unwrap();
     let entries = (0..40).flat_map(|_| entries()).collect();
-    let large = Row::Journal(crate::domain::rows::JournalRow { seq: 1, at: T0, bare: 0, entries });
+    let large = Row::Journal(crate::domain::rows::JournalRow { seq: 1, at: T0, entries });
     commit(&*store, write("large", 1, vec![head_with_journal(1), large])).await.unwrap();
     store.close().await.unwrap();
     drop(store);

@@ -17,7 +17,7 @@ use crate::{
 
 /// Rows that fit together: ids of the long journal are others than those of the short one.
 fn sound() -> Vec<Row> {
-    let long = JournalRow { seq: 6, at: T0, bare: 0, entries: vec![entry("long", T0, true, Outcome::Recorded)] };
+    let long = JournalRow { seq: 6, at: T0, entries: vec![entry("long", T0, true, Outcome::Recorded)] };
     let mut rows = rows();
     rows.retain(|row| !matches!(row, Row::LongJournal(_)));
     rows.push(Row::LongJournal(long));
@@ -104,7 +104,7 @@ async fn an_absurd_reservation_is_named() {
 }
 
 fn with_entries(evicted: u64, entries: Vec<Entry>) -> Vec<OrgWrite> {
-    let journal = JournalRow { seq: 1, at: T0, bare: 0, entries };
+    let journal = JournalRow { seq: 1, at: T0, entries };
     let head = Head { seq: 1, journal_from: 1, last_at: T0, evicted, ..Head::default() };
     vec![write("acme", 1, vec![Row::Head(head), Row::Journal(journal)])]
 }

@@ -20,7 +20,6 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(in crate::store) struct JournalV1<'a> {
     at: Millis,
-    bare: u32,
     /// How many part rows follow.
     parts: u16,
     #[serde(borrow)]
@@ -183,12 +182,12 @@ mirror!(Cause <=> CauseV1 { StoreFault, Timeout, ProviderError });
 
 impl<'a> JournalV1<'a> {
     pub(in crate::store) fn new(row: &'a JournalRow, parts: u16) -> Self {
-        Self { at: row.at, bare: row.bare, parts, entries: row.entries.iter().map(EntryV1::from).collect() }
+        Self { at: row.at, parts, entries: row.entries.iter().map(EntryV1::from).collect() }
     }
 
     pub(in crate::store) fn into_row(self, seq: u64) -> Result<(JournalRow, u16), InputError> {
         let entries = self.entries.into_iter().map(EntryV1::into_entry).collect::<Result<_, _>>()?;
-        Ok((JournalRow { seq, at: self.at, bare: self.bare, entries }, self.parts))
+        Ok((JournalRow { seq, at: self.at, entries }, self.parts))
     }
 }
 

@@ -159,7 +159,7 @@ async fn a_zeroed_page_never_loses_rows_in_silence() {
     let store = start_at(dir.path());
     for seq in 1..=COMMITS {
         let entries = (0..8).flat_map(|_| crate::store::samples::entries()).collect();
-        let journal = JournalRow { seq, at: crate::store::samples::T0, bare: 0, entries };
+        let journal = JournalRow { seq, at: crate::store::samples::T0, entries };
         store.commit(write("acme", seq, vec![head_with_journal(seq), Row::Journal(journal)]), Box::new(|_| {}));
     }
     store.close().await.unwrap();
@@ -287,7 +287,7 @@ async fn a_lost_part_of_a_journal_row_fails_the_load() {
     let dir = tempfile::tempdir().unwrap();
     let store = start_at(dir.path());
     let entries = (0..40).flat_map(|_| crate::store::samples::entries()).collect();
-    let journal = JournalRow { seq: 1, at: crate::store::samples::T0, bare: 0, entries };
+    let journal = JournalRow { seq: 1, at: crate::store::samples::T0, entries };
     commit(&*store, write("acme", 1, vec![head_with_journal(1), Row::Journal(journal)])).await.unwrap();
     let part = Key::Part { org: org("acme"), of: Memory::Short, seq: 1, part: 2 };
     let mut changes = Changes::default();
