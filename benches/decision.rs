@@ -67,7 +67,7 @@ fn seven_limits() -> OrgPolicy {
 }
 
 fn acquire() -> Command {
-    Command::Acquire(Box::new(Acquire {
+    Command::Acquire(Arc::new(Acquire {
         scope: Scope::org(),
         idempotency: None,
         cost: vec![(Meter::executions(), 1)],

@@ -154,7 +154,7 @@ pub(crate) fn acquire() -> Acquire {
 }
 
 pub(crate) fn plain() -> Command {
-    Command::Acquire(Box::new(acquire()))
+    Command::Acquire(Arc::new(acquire()))
 }
 
 pub(crate) fn record(id: &str, amount: u64) -> Command {

@@ -293,7 +293,7 @@ async fn nothing_is_purged_while_the_clock_is_not_believed() {
 #[tokio::test(start_paused = true)]
 async fn many_commands_of_one_org_share_a_message_and_are_answered_in_order() {
     let node = node(rate_of(3)).await;
-    let commands = (0..5).map(|_| Command::Acquire(Box::new(acquire()))).collect();
+    let commands = (0..5).map(|_| Command::Acquire(Arc::new(acquire()))).collect();
     let answers = node.orgs.call(&org("acme"), commands, Lane::Admit, soon()).await.unwrap();
     let allowed: Vec<_> =
         answers.iter().map(|answer| matches!(answer, Ok(Reply::Decision(decision)) if decision.allowed)).collect();

@@ -1,6 +1,6 @@
 //! What can be asked of an org, what it answers, and what can go wrong.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::{
     decision::{Cause, Decision, LimitView},
@@ -56,7 +56,8 @@ pub struct Acquire {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    Acquire(Box<Acquire>),
+    /// Shared, because it may have to be sent a second time, with the provider's verdict.
+    Acquire(Arc<Acquire>),
     Commit {
         reservation: DecisionId,
         actual: Amounts,

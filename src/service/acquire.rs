@@ -5,12 +5,12 @@
 //! with its verdict. Where the counter can not be reached, the backstop's policy decides, the
 //! answer says so, and the emergency cap bounds it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     actors::{CallError, admission::Lane},
     domain::{
-        command::{Acquire, BalanceVerdict, Command, Durability, Mode, Reply},
+        command::{Acquire, BalanceVerdict, Command, Mode, Reply},
         decision::{Cause, Code, Decision, FailOpen, Gate},
         ids::OrgId,
         limit::OnIndeterminate,
@@ -26,14 +26,14 @@ type Decided = Result<Decision, ServiceError>;
 #[derive(Debug, Clone)]
 pub struct Ask {
     pub org: OrgId,
-    pub acquire: Box<Acquire>,
+    pub acquire: Arc<Acquire>,
 }
 
 /// Acquires that share a message, and where each stood among those asked.
 #[derive(Debug, Default)]
 pub struct Group {
     pub positions: Vec<usize>,
-    pub asks: Vec<Box<Acquire>>,
+    pub asks: Vec<Arc<Acquire>>,
 }
 
 impl Service {
@@ -55,7 +55,7 @@ impl Service {
     }
 
     /// Decides Acquires of one org, in order.
-    pub async fn decide(&self, org: &OrgId, asks: Vec<Box<Acquire>>, deadline: Deadline) -> Vec<Decided> {
+    pub async fn decide(&self, org: &OrgId, asks: Vec<Arc<Acquire>>, deadline: Deadline) -> Vec<Decided> {
         if let Err(error) = self.refuse_while_draining() {
             return asks.iter().map(|_| Err(error.clone())).collect();
         }
@@ -65,7 +65,7 @@ impl Service {
             let verdict = self.billing.check(org).await;
             for (ask, reply) in asks.iter().zip(&mut decided) {
                 if matches!(reply, Ok(Reply::NeedBalance)) {
-                    let again = Box::new(Acquire { balance: Some(verdict), ..(**ask).clone() });
+                    let again = Arc::new(Acquire { balance: Some(verdict), ..(**ask).clone() });
                     *reply = self.ask_actor(org, &[again], deadline).await.pop().unwrap_or(Err(CallError::Interrupted));
                 }
             }
@@ -73,9 +73,9 @@ impl Service {
         asks.iter().zip(decided).map(|(ask, reply)| self.conclude(org, ask, reply)).collect()
     }
 
-    async fn ask_actor(&self, org: &OrgId, asks: &[Box<Acquire>], deadline: Deadline) -> Vec<Result<Reply, CallError>> {
+    async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], deadline: Deadline) -> Vec<Result<Reply, CallError>> {
         let commands: Vec<_> = asks.iter().cloned().map(Command::Acquire).collect();
-        let fails_open = commands.iter().all(can_fail_open);
+        let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
         let until = if fails_open { deadline.within(budget) } else { deadline.at };
         match self.orgs.call(org, commands, Lane::Admit, until).await {
@@ -115,7 +115,7 @@ impl Service {
             CallError::Org(_) | CallError::OrgBusy | CallError::NodeBusy => return Err(error.into()),
         };
         let policy = self.orgs.rules().policies.policy(org);
-        if !can_fail_open(&Command::Acquire(Box::new(ask.clone()))) {
+        if !can_fail_open(ask) {
             return Err(error.into());
         }
         let mut decision = blank(ask, self.orgs.next_decision());
@@ -162,8 +162,8 @@ impl Service {
 }
 
 /// Whether an answer without a counter is possible at all: nothing durable was promised.
-fn can_fail_open(command: &Command) -> bool {
-    command.durability() != Durability::Durable
+fn can_fail_open(ask: &Acquire) -> bool {
+    ask.reserve.is_empty() || ask.mode == Mode::CheckOnly
 }
 
 fn blank(ask: &Acquire, id: crate::domain::ids::DecisionId) -> Decision {

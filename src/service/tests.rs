@@ -1,6 +1,6 @@
 //! Use cases over the memory store, with a provider that says what it is told.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{Ask, Deadline};
 use crate::{
@@ -19,7 +19,7 @@ fn deadline() -> Deadline {
 }
 
 async fn ask(node: &Node, name: &str) -> Result<Decision, ServiceError> {
-    node.service.acquire(Ask { org: org(name), acquire: Box::new(acquire()) }, deadline()).await
+    node.service.acquire(Ask { org: org(name), acquire: Arc::new(acquire()) }, deadline()).await
 }
 
 fn metered(amount: u64) -> OrgPolicy {
@@ -112,7 +112,7 @@ async fn what_is_promised_durable_is_an_error_without_a_store() {
     let node = node(rate_of(10)).await;
     node.store.break_now("EIO");
     let reserving = Acquire { reserve: vec![(Meter::spend(), 5)], ..acquire() };
-    let refused = node.service.acquire(Ask { org: org("acme"), acquire: Box::new(reserving) }, deadline()).await;
+    let refused = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(reserving) }, deadline()).await;
     assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
     assert!(matches!(node.service.settle(&org("acme"), record("r", 1), deadline()).await, Err(ServiceError::Store(_))));
 }
@@ -163,7 +163,7 @@ async fn the_same_id_is_charged_once_over_both_passes() {
     let mut ids = Vec::new();
     for replayed in [false, true] {
         let decision =
-            node.service.acquire(Ask { org: org("acme"), acquire: Box::new(keyed()) }, deadline()).await.unwrap();
+            node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(keyed()) }, deadline()).await.unwrap();
         assert_eq!((decision.replayed, decision.limits[0].used), (replayed, 1));
         ids.push(decision.id);
     }

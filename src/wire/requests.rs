@@ -1,6 +1,8 @@
 //! Proto → domain. What gets past here is valid; what does not names the field, its value and what
 //! is allowed.
 
+use std::sync::Arc;
+
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -25,7 +27,7 @@ pub fn scope(text: &str) -> Parsed<Scope> {
     Scope::parse("scope", text)
 }
 
-pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Box<Acquire>)> {
+pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     Plane::parse("plane", &request.plane)?;
     let mut cost = amounts("cost", &request.cost)?;
     if request.cost.is_empty() {
@@ -47,7 +49,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Box<Acquire>)> {
         with_pause: with_pause(request.operation)?,
         balance: None,
     };
-    Ok((org(&request.org)?, Box::new(acquire)))
+    Ok((org(&request.org)?, Arc::new(acquire)))
 }
 
 pub fn commit(request: &v1::CommitRequest) -> Parsed<(OrgId, Command)> {
@@ -239,7 +241,7 @@ mod tests {
 
     #[test]
     fn another_body_has_another_fingerprint() {
-        let id = |request: &v1::AcquireRequest| super::acquire(request).unwrap().1.idempotency.unwrap();
+        let id = |request: &v1::AcquireRequest| super::acquire(request).unwrap().1.idempotency.clone().unwrap();
         let first = v1::AcquireRequest { request_id: "r1".into(), ..request() };
         let second = v1::AcquireRequest { explain: true, ..first.clone() };
         assert_eq!(id(&first), id(&first.clone()));

@@ -152,7 +152,7 @@ impl OrgBench {
     }
 
     fn try_acquire(&mut self, ask: Acquire) -> Result<Reply, OrgError> {
-        self.apply(&Command::Acquire(Box::new(ask)))
+        self.apply(&Command::Acquire(std::sync::Arc::new(ask)))
     }
 
     fn acquire(&mut self, ask: Acquire) -> Decision {

@@ -181,7 +181,7 @@ impl Pair {
         let idempotency = self.fresh_key();
         let scope = |index: u8| NAMES.scopes[usize::from(index)].clone();
         Some(match op {
-            Op::Acquire(ask) => Command::Acquire(Box::new(Acquire {
+            Op::Acquire(ask) => Command::Acquire(std::sync::Arc::new(Acquire {
                 scope: scope(ask.scope),
                 idempotency: ask.keyed.then_some(idempotency),
                 cost: self.amounts(&ask.cost),
@@ -320,7 +320,7 @@ fn pick<T: Clone>(from: &[T], which: u8) -> Option<T> {
 
 fn repeated(mut command: Command, clash: bool) -> Command {
     let idempotency = match &mut command {
-        Command::Acquire(ask) => ask.idempotency.as_mut(),
+        Command::Acquire(ask) => std::sync::Arc::make_mut(ask).idempotency.as_mut(),
         Command::Commit { idempotency, .. }
         | Command::Release { idempotency, .. }
         | Command::Extend { idempotency, .. }
