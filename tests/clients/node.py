@@ -37,10 +37,12 @@ def eventually(holds, what, within=10.0):
 
 
 def libfaketime():
+    """The variant for programs with threads: in the plain one a thread now and then reads the unfaked
+    time, which ends every timer of the node that lies within the offset."""
     places = ["/usr/lib/faketime", *map(str, pathlib.Path("/usr/lib").glob("*/faketime"))]
-    found = [f"{place}/libfaketime.so.1" for place in places if os.path.exists(f"{place}/libfaketime.so.1")]
+    found = [f"{place}/libfaketimeMT.so.1" for place in places if os.path.exists(f"{place}/libfaketimeMT.so.1")]
     if not found:
-        raise unittest.SkipTest("libfaketime.so.1 is missing; scripts/test installs it as root (Debian: faketime)")
+        raise unittest.SkipTest("libfaketimeMT.so.1 is missing; scripts/test installs it as root (Debian: faketime)")
     return found[0]
 
 
@@ -199,5 +201,9 @@ class Node:
             self.process = None
 
     def close(self):
+        """Ends the node; an error where it had already ended without having been asked to."""
+        ended = self.process.poll() if self.process is not None else None
         self.kill()
         shutil.rmtree(self._own, ignore_errors=True)
+        if ended is not None:
+            raise AssertionError(f"the node ended by itself with {ended}; its last lines:\n" + "\n".join(self.log[-30:]))

@@ -160,6 +160,7 @@ class Drain(NodeCase):
         self.assertTrue(plane.gate.Resume(org="acme", execution_id="e").counted)
         watch.cancel()
         self.assertEqual(node.process.wait(30), 0)
+        node.process = None
         plane = self.plane(node.start())
         self.assertEqual(plane.budget.GetBudget(org="acme").budget.periods["hourly"].spend, 5)
 
