@@ -51,9 +51,10 @@ struct WriteBehind {
 
 async fn kill_over_and_over(kills: usize, modes: &[WriteBehind], chance: &mut Chance) -> Vec<Total> {
     let mut totals: Vec<_> = modes.iter().map(|_| Total::default()).collect();
-    for (life, begin) in (0..kills).step_by(KILLS_PER_DIRECTORY).enumerate() {
+    let each = KILLS_PER_DIRECTORY.min(kills.div_ceil(modes.len()));
+    for (life, begin) in (0..kills).step_by(each).enumerate() {
         let mode = life % modes.len();
-        let cycles = KILLS_PER_DIRECTORY.min(kills - begin);
+        let cycles = each.min(kills - begin);
         one_directory(cycles, modes[mode], chance, &mut totals[mode]).await;
     }
     totals

@@ -16,7 +16,7 @@ use crate::{
         client::{Gate, plain, reason},
         node::Node,
     },
-    oracle::{BYTES, COMPUTE, Call, Durable, Log, Plain, Promise, SPEND},
+    oracle::{BYTES, COMPUTE, Call, Durable, Log, PLAIN_ONLY, Plain, Promise, SPEND},
 };
 
 /// Longer than any test: nothing expires by itself.
@@ -77,6 +77,7 @@ impl Load {
         }
         let stop = CancellationToken::new();
         let orgs: Vec<String> = log.orgs.keys().cloned().collect();
+        let settled: Vec<String> = orgs.iter().filter(|org| !org.starts_with(PLAIN_ONLY)).cloned().collect();
         let mut tasks = JoinSet::new();
         for number in 0..plan.durable_tasks {
             let (open, totals) = share_of(log, number, plan.durable_tasks);
@@ -84,7 +85,7 @@ impl Load {
             let source = format!("meter/{number}");
             let task = Settler {
                 gate: gates[number % CONNECTIONS].clone(),
-                orgs: orgs.clone(),
+                orgs: settled.clone(),
                 chance: chance.fork(),
                 ids: (prefix, 0),
                 open,

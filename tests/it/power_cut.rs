@@ -25,7 +25,7 @@ use crate::{
     },
     load::{Load, Plan},
     oracle::Log,
-    replay::{Broken, Terms, compare, kept_by},
+    replay::{Broken, Plains, Terms, compare, kept_by},
 };
 
 const IMAGE_BYTES: u64 = 192 << 20;
@@ -133,7 +133,7 @@ async fn promised_is_kept(lab: &Laboratory, chance: &mut Chance) {
         fsck_is_clean(&data);
         let node = setup(data).start().await;
         // The control is judged by this: here it has to find nothing.
-        kept_by(&node, &log).await.unwrap();
+        kept_by(&node, &log, Plains::MayBeForgotten).await.unwrap();
         let terms = Terms { forgets: WRITE_BEHIND_MAX, older: if number == cuts { usize::MAX } else { 10 } };
         let found = compare(&node, &mut log, terms, chance).await;
         forgotten += found.forgotten;
@@ -155,7 +155,7 @@ async fn the_control_loses(lab: &Laboratory, chance: &mut Chance) {
         let (left, _) = cut(lab, &image, &format!("left-{number}"), without_sync, &mut log, chance).await;
         let mounted = Mounted::image(&left).unwrap();
         match setup(mounted.path().join("data")).try_start().await {
-            Ok(node) if node.is_serving().await => match kept_by(&node, &log).await {
+            Ok(node) if node.is_serving().await => match kept_by(&node, &log, Plains::MayBeForgotten).await {
                 Ok(()) => whole += 1,
                 Err(Broken::Lost(_)) => lossy += 1,
                 Err(Broken::Refused(_)) => refused += 1,
