@@ -51,8 +51,10 @@ async fn wake(registry: Weak<Registry>) {
     loop {
         ticks.tick().await;
         let Some(registry) = registry.upgrade() else { return };
-        // While the clock is not believed nothing is purged; reservations end when next touched.
-        while registry.shared().clock.may_purge() && wake_due(&registry).await == TIMER_BATCH {}
+        // While the clock is not believed nothing is purged; reservations end when next touched. A
+        // store that has failed has said so.
+        let may_purge = || registry.shared().clock.may_purge() && registry.shared().store_fault().is_none();
+        while may_purge() && wake_due(&registry).await == TIMER_BATCH {}
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    runtime::Runtime,
+    runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
@@ -27,6 +27,9 @@ use crate::{
     telemetry,
 };
 
+/// Threads for reading orgs from the store.
+const STORE_READERS: usize = 16;
+
 pub(super) fn serve(args: &ServeArgs, output: &mut Output<'_>) -> Exit {
     let config = match load(args) {
         Ok(config) => config,
@@ -34,7 +37,7 @@ pub(super) fn serve(args: &ServeArgs, output: &mut Output<'_>) -> Exit {
     };
     let json = config.log.format == LogFormat::Json;
     let ran = telemetry::init_logging(config.log.level.as_str(), json)
-        .and_then(|()| Runtime::new().map_err(|error| format!("no runtime: {error}")))
+        .and_then(|()| runtime().map_err(|error| format!("no runtime: {error}")))
         .and_then(|runtime| runtime.block_on(run(config, args.clone())));
     match ran {
         Ok(()) => Exit::Done,
@@ -43,6 +46,11 @@ pub(super) fn serve(args: &ServeArgs, output: &mut Output<'_>) -> Exit {
             Exit::Error
         }
     }
+}
+
+/// Few threads read the store: each keeps a heap of its own, and the engine's pages are in memory.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().max_blocking_threads(STORE_READERS).build()
 }
 
 fn load(args: &ServeArgs) -> Result<Config, ConfigErrors> {

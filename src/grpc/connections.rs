@@ -25,6 +25,11 @@ use tonic::transport::server::Connected;
 /// After an accept failed (out of file descriptors, mostly), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What every HTTP/2 client says first, and how long it may take: before it no keepalive watches the
+/// connection, so a silent one would hold its place until its age.
+const PREFACE_BYTES: usize = 24;
+const PREFACE_WITHIN: Duration = Duration::from_secs(10);
+
 /// From the polite GOAWAY of an aged connection to its end.
 const AGE_GRACE: Duration = Duration::from_secs(30);
 
@@ -33,6 +38,9 @@ const AGE_GRACE: Duration = Duration::from_secs(30);
 pub(super) struct Counted {
     io: TcpStream,
     age: Aged,
+    /// Bytes still missing of the preface.
+    silent: usize,
+    /// When the preface is late; after it, when the connection is.
     cut: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
 }
@@ -60,9 +68,10 @@ pub(super) fn accept(listener: TcpListener, max: u32, age: Duration) -> impl Str
             match listener.accept().await {
                 Ok((io, _)) => {
                     let _ = io.set_nodelay(true);
-                    let ends = Instant::now() + age;
-                    let cut = Box::pin(sleep_until(ends + AGE_GRACE));
-                    return Some((Ok(Counted { io, age: Aged(ends), cut, _place: place }), (listener, places)));
+                    let now = Instant::now();
+                    let cut = Box::pin(sleep_until(now + PREFACE_WITHIN.min(age + AGE_GRACE)));
+                    let (age, silent) = (Aged(now + age), PREFACE_BYTES);
+                    return Some((Ok(Counted { io, age, silent, cut, _place: place }), (listener, places)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -86,7 +95,16 @@ impl AsyncRead for Counted {
         if self.cut.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if self.silent > 0 {
+            self.silent = self.silent.saturating_sub(buf.filled().len() - before);
+            if self.silent == 0 {
+                let cut = self.age.0 + AGE_GRACE;
+                self.cut.as_mut().reset(cut);
+            }
+        }
+        read
     }
 }
 
@@ -113,5 +131,36 @@ impl AsyncWrite for Counted {
 
     fn is_write_vectored(&self) -> bool {
         self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// Connects, says `said`, and answers whether the accepted end was cut within `waited`.
+    async fn is_cut(said: &[u8], waited: Duration) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut client, said).await.unwrap();
+        let mut accepted = Box::pin(accept(listener, 1, Duration::from_secs(600)));
+        let mut server = tokio_stream::StreamExt::next(&mut accepted).await.unwrap().unwrap();
+        let mut heard = vec![0; said.len()];
+        server.read_exact(&mut heard).await.unwrap();
+        tokio::time::pause();
+        let read = tokio::time::timeout(waited, server.read_u8()).await;
+        tokio::time::resume();
+        matches!(read, Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut)
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_whole_preface_is_cut_soon_and_one_with_it_at_its_age() {
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        assert!(is_cut(b"", Duration::from_secs(11)).await);
+        assert!(is_cut(&preface[..23], Duration::from_secs(11)).await);
+        assert!(!is_cut(preface, Duration::from_secs(600)).await);
+        assert!(is_cut(preface, Duration::from_secs(631)).await);
     }
 }
