@@ -325,5 +325,12 @@ async fn serve_echo() -> Res<()> {
 fn main() -> Res<()> {
     let echo = env::args().any(|argument| argument == "--echo");
     let runtime = tokio::runtime::Runtime::new()?;
+    if !echo {
+        // Errors leave the client unpinned, as where there is no taskset.
+        let _ = Command::new("taskset")
+            .args(["-a", "-cp", "1", &std::process::id().to_string()])
+            .stdout(Stdio::null())
+            .status();
+    }
     if echo { runtime.block_on(serve_echo()) } else { runtime.block_on(compare()) }
 }

@@ -63,9 +63,8 @@ pub fn serve(
     let (max_message, streams) = (bounds.message_bytes as usize, bounds.streams_per_connection);
     let age = aged(bounds.connection_age_ms, jitter_percent);
     let router = Server::builder()
+        // A request is a stream, so this bounds both; what is shed, is shed by our own admission.
         .max_concurrent_streams(streams)
-        .concurrency_limit_per_connection(streams as usize)
-        .load_shed(true)
         .timeout(Duration::from_millis(bounds.decision_budget_ms.into()) + TIMEOUT_SLACK)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
