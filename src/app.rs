@@ -6,7 +6,7 @@
 //!                                                   └─ store fault: NOT_SERVING, a bounded grace, exit
 //! ```
 
-use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -172,11 +172,11 @@ async fn open(
         Err(damaged) => {
             tracing::error!(%damaged, "the store was not opened; this node stays NOT_SERVING");
             metrics.store_fault();
-            let clock = resume_clock(None, start)?;
+            let clock = resume_clock(None, &config.data_dir, start)?;
             return Ok((Arc::new(BrokenStore::new(damaged.to_string())), clock));
         }
     };
-    let clock = resume_clock(Some(&opened), start)?;
+    let clock = resume_clock(Some(&opened), &config.data_dir, start)?;
     let metrics = metrics.clone();
     let observe = move |stats: GroupStats| {
         metrics.committed(u64::try_from(stats.writes).unwrap_or(u64::MAX), Duration::from_micros(stats.micros));
@@ -185,13 +185,14 @@ async fn open(
     Ok((Arc::new(store), clock))
 }
 
-fn resume_clock(opened: Option<&sled::Opened>, start: Start) -> Result<Arc<SystemClock>, Failure> {
+fn resume_clock(opened: Option<&sled::Opened>, data_dir: &Path, start: Start) -> Result<Arc<SystemClock>, Failure> {
     let mark = opened.and_then(sled::Opened::mark);
     let clock = SystemClock::resume(mark).map_err(|future| {
         Failure(format!(
             "the stored clock mark is {} ahead of this machine's clock. If the clock is wrong, set it right and start again; \
-             if the mark is wrong, run `tollgate fsck --set-clock`",
-            Length((future.mark - future.wall) / 1000 * 1000)
+             if the mark is wrong, run `tollgate fsck --set-clock --data-dir {}`",
+            Length((future.mark - future.wall) / 1000 * 1000),
+            data_dir.display(),
         ))
     })?;
     if start.accept_clock {

@@ -29,11 +29,13 @@ impl Limit {
     }
 
     /// `budget/hourly` for a named period of `spend`, `budget/bytes/hourly` for one of another
-    /// meter, `quota/executions` for the calendar month, `quota/executions/aligned/1h` otherwise.
+    /// meter, `budget/bytes/rolling/12h` for an unnamed one; `quota/executions` for the calendar
+    /// month, `quota/executions/aligned/1h` otherwise.
     fn standard_name(meter: &Meter, window: Window) -> String {
         match (window.period(), window) {
             (Some(period), _) if meter.as_str() == "spend" => format!("budget/{period}"),
             (Some(period), _) => format!("budget/{meter}/{period}"),
+            (None, Window::Rolling { .. }) => format!("budget/{meter}/{window}"),
             (None, Window::Calendar(super::window::Calendar::Month)) => format!("quota/{meter}"),
             (None, _) => format!("quota/{meter}/{window}"),
         }
@@ -114,6 +116,7 @@ mod tests {
         for (meter, window, name) in [
             (Meter::spend(), Window::Rolling { len: HOUR_MS }, "budget/hourly"),
             (bytes, Window::Rolling { len: DAY_MS }, "budget/bytes/daily"),
+            (Meter::spend(), Window::Rolling { len: 2 * DAY_MS }, "budget/spend/rolling/2d"),
             (Meter::executions(), Window::Calendar(Calendar::Month), "quota/executions"),
             (Meter::executions(), Window::Anchored { len: DAY_MS }, "quota/executions/anchored/1d"),
         ] {

@@ -13,7 +13,7 @@
 //! retention is believed.
 
 use super::window::{Length, Millis};
-use crate::bounds::{CLOCK_AHEAD_MAX_MS, CLOCK_PROOF_MS, CLOCK_REBOOT_STEP_MS, CLOCK_STEP_MS};
+use crate::bounds::{CLOCK_AHEAD_MAX_MS, CLOCK_PROOF_MS, CLOCK_REBOOT_STEP_MS, CLOCK_STEP_MS, SECOND_MS};
 
 /// Where service time stood, and on which boot of the machine that was.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,9 +46,12 @@ impl std::fmt::Display for ClockState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Steady => f.write_str("steady"),
-            Self::Behind(by) => write!(f, "the wall clock is {} behind; service time stands still", Length(*by)),
+            Self::Behind(by) => {
+                write!(f, "the wall clock is {} behind; service time stands still", Length(*by / SECOND_MS * SECOND_MS))
+            }
             Self::Ahead(by) => {
-                write!(f, "the wall clock is {} ahead and not believed yet; nothing is purged", Length(*by))
+                let by = Length(*by / SECOND_MS * SECOND_MS);
+                write!(f, "the wall clock is {by} ahead and not believed yet; nothing is purged")
             }
         }
     }

@@ -279,7 +279,13 @@ impl Pair {
     // ---- the disk --------------------------------------------------------------------------
 
     fn flush(&mut self) {
-        let Some(write) = self.org.take_write(&NAMES.org, &self.policy, true) else { return };
+        let Some(write) = self.org.take_write(&NAMES.org, &self.policy, true) else {
+            // An org that was spent before its first commit leaves nothing to delete.
+            if self.snapshot().is_none() && !self.model.is_live() {
+                self.model.forget_all();
+            }
+            return;
+        };
         if write.wipe && write.puts.is_empty() {
             assert!(!self.model.is_live(), "forgotten while something of it was alive: {:?}", self.model);
             self.model.forget_all();
