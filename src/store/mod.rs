@@ -15,8 +15,8 @@
 //!   that does not check out fails the load of its org by name; it is never skipped and never fresh.
 //!   An engine that can not be opened is moved aside and the node refuses to start empty.
 //! * **Old is corrupt.** A row that shows a value it had before checks out by itself, so the rows of an
-//!   org add up to its digest row, and the digest rows to a number in the node's own row: the load of
-//!   an org with an older row fails, and a store with an older org does not open.
+//!   org add up to its digest row, and digest rows and timers to a number in the node's own row: the
+//!   load of an org with an older row fails, and a store with an older org does not open.
 //!
 //! ```text
 //! rows.rs       OrgWrite -> keys and values; keys and values -> OrgRows      (every engine)
