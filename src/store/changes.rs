@@ -3,14 +3,17 @@
 //! Changes are merged in the order they were handed over, so the last word about a key wins. Wiping
 //! an org needs to know its rows: those already applied, read from the engine, and those merged
 //! before it in the same group.
+//!
+//! When all is merged, [`Changes::seal`] brings the digests of the orgs it touched up to date.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     ops::ControlFlow,
 };
 
 use super::{
-    codec::decode,
+    codec::{CodecError, decode},
+    digest::{self, Counted, Digest},
     keys::{Key, Kind, org_prefix, prefix_end},
     records::Record,
     rows::{Change, Keyspace, Prepared},
@@ -29,6 +32,8 @@ pub(super) struct Changes {
     by_key: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Whether the engine holds any part at all; asked once per group, since it hardly ever does.
     base_has_parts: Option<bool>,
+    /// Digest keys of orgs whose rows all went: they add up from nothing again.
+    wiped: BTreeSet<Vec<u8>>,
 }
 
 impl Changes {
@@ -56,6 +61,44 @@ impl Changes {
         self.by_key.len()
     }
 
+    /// Brings the digest of every org in it up to date with its rows, and `total`, the node's sum, with
+    /// those and the timers. Nothing may be merged behind it.
+    pub(super) fn seal(&mut self, base: &impl Keyspace, mut total: u64) -> Result<u64, StoreFault> {
+        let mut moved: BTreeMap<Vec<u8>, Digest> =
+            self.wiped.iter().map(|key| (key.clone(), Digest::default())).collect();
+        for (key, value) in &self.by_key {
+            match digest::counted(key) {
+                Counted::Nowhere => {}
+                Counted::InNode => total = reweighed(total, key, base.get(key)?.as_deref(), value.as_deref()),
+                Counted::InOrg(of) => {
+                    let old = if self.wiped.contains(&of) { None } else { base.get(key)? };
+                    let moved = moved.entry(of).or_default();
+                    old.iter().for_each(|old| moved.remove(key, old));
+                    value.iter().for_each(|new| moved.add(key, new));
+                }
+            }
+        }
+        for (key, moved) in moved {
+            let stored = base.get(&key)?;
+            let before = match &stored {
+                Some(value) if !self.wiped.contains(&key) => {
+                    digest::read(&key, value).map_err(|error| unwritable(&error))?
+                }
+                _ => Digest::default(),
+            };
+            let after = before.plus(moved);
+            let value = match after == Digest::default() {
+                true => None,
+                false => Some(digest::write(&key, after).map_err(|error| unwritable(&error))?),
+            };
+            if stored != value {
+                total = reweighed(total, &key, stored.as_deref(), value.as_deref());
+                self.by_key.insert(key, value);
+            }
+        }
+        Ok(total)
+    }
+
     fn delete_parts(&mut self, base: &impl Keyspace, prefix: &[u8]) -> Result<(), StoreFault> {
         let in_base = match self.base_has_parts {
             Some(known) => known,
@@ -67,6 +110,7 @@ impl Changes {
     }
 
     fn wipe(&mut self, base: &impl Keyspace, org: &OrgId) -> Result<(), StoreFault> {
+        self.wiped.insert(org_prefix(Kind::Digest, org));
         self.delete_timers(base, org)?;
         for kind in Kind::OF_ORG {
             let prefix = org_prefix(kind, org);
@@ -115,6 +159,15 @@ impl IntoIterator for Changes {
     fn into_iter(self) -> Self::IntoIter {
         self.by_key.into_iter()
     }
+}
+
+/// The node's sum when a row of it is replaced.
+fn reweighed(total: u64, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) -> u64 {
+    total.wrapping_sub(digest::weight(key, old)).wrapping_add(digest::weight(key, new))
+}
+
+fn unwritable(error: &CodecError) -> StoreFault {
+    StoreFault { operation: "commit", cause: error.to_string() }
 }
 
 fn any_part(base: &impl Keyspace) -> Result<bool, StoreFault> {

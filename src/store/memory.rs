@@ -190,6 +190,8 @@ impl Inner {
     fn apply(&mut self, prepared: Prepared) -> Result<(), StoreFault> {
         let mut changes = Changes::default();
         changes.merge(&self.durable, prepared)?;
+        // Nothing survives the process, so there is no meta row to keep the sum in.
+        changes.seal(&self.durable, 0)?;
         for (key, value) in changes {
             match value {
                 Some(value) => self.durable.insert(key, value),

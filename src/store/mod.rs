@@ -14,10 +14,14 @@
 //! * **Corrupt is loud.** Every value carries a version and a checksum over its key and itself. A row
 //!   that does not check out fails the load of its org by name; it is never skipped and never fresh.
 //!   An engine that can not be opened is moved aside and the node refuses to start empty.
+//! * **Old is corrupt.** A row that shows a value it had before checks out by itself, so the rows of an
+//!   org add up to its digest row, and digest rows and timers to a number in the node's own row: the
+//!   load of an org with an older row fails, and a store with an older org does not open.
 //!
 //! ```text
 //! rows.rs       OrgWrite -> keys and values; keys and values -> OrgRows      (every engine)
 //! changes.rs    many commits merged into one atomic batch                    (every engine)
+//! digest.rs     what the rows of an org, and all orgs, add up to              (every engine)
 //! keys.rs       the keyspace: one enum, stable bytes
 //! codec.rs      version byte, checksum, bincode      records.rs   what is inside, version 1
 //! memory.rs     the same bytes in a map, with faults on request
@@ -31,6 +35,7 @@ mod changes;
 pub mod codec;
 #[cfg(test)]
 mod conformance;
+mod digest;
 pub mod export;
 pub mod keys;
 pub mod memory;

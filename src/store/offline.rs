@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! pass 1   every row: readable? which kind? a head for it? a timer its head knows?
-//! pass 2   every org: journal without a gap? an id admitted twice? slices that add up?
+//!          all digests and timers together: what the meta row says?
+//! pass 2   every org: what its digest says? journal without a gap? an id admitted twice? slices that add up?
 //! ```
 
 mod org;
@@ -145,6 +146,10 @@ pub fn fsck(dir: &Path, options: FsckOptions) -> Result<Report, OfflineError> {
     let mut report = Report { group: opened.group(), mark: opened.mark().cloned(), ..Report::default() };
     check_directory(dir, options, &mut report)?;
     check_rows(&opened.engine, &mut report)?;
+    if let Some(cause) = opened.out_of_date() {
+        let what = "some orgs are missing or out of date as a whole, which ones can not be told, so no node starts";
+        report.note(None, format!("{what}: {cause}"));
+    }
     check_orgs(&opened.engine, &mut report)?;
     if options.set_clock {
         set_clock(&opened, &mut report)?;
@@ -277,7 +282,7 @@ fn timer_is_there(rows: &[Row], wake_at: Millis) -> bool {
 fn set_clock(opened: &Opened, report: &mut Report) -> Result<(), OfflineError> {
     let mark = ClockMark { service: clock::wall(), boot_id: clock::boot_id(), uptime: clock::uptime() };
     let mut changes = Changes::default();
-    let meta = Meta { group: report.group, mark: Some(mark.clone()) };
+    let meta = Meta { group: report.group, mark: Some(mark.clone()), digests: opened.digests() };
     put_meta(&mut changes, meta).map_err(|error| OfflineError(error.to_string()))?;
     opened.engine.apply(changes)?;
     report.clock_set_from = Some(report.mark.as_ref().map_or(0, |mark| mark.service));

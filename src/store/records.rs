@@ -12,7 +12,7 @@ use serde::{
 };
 
 use self::journal::{JournalV1, PartV1};
-use super::keys::Key;
+use super::{digest::Digest, keys::Key};
 use crate::{
     bounds::HOUR_MS,
     domain::{
@@ -34,6 +34,8 @@ pub struct Meta {
     /// Commit groups since the data directory was made.
     pub group: u64,
     pub mark: Option<ClockMark>,
+    /// What the digests of all orgs and the timers add up to.
+    pub digests: u64,
 }
 
 /// One stored value in domain terms.
@@ -46,6 +48,7 @@ pub enum Record {
         parts: u16,
     },
     Part(Vec<Entry>),
+    Digest(Digest),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,6 +57,14 @@ struct MetaV1<'a> {
     group: u64,
     #[serde(borrow)]
     mark: Option<MarkV1<'a>>,
+    digests: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DigestV1 {
+    rows: u64,
+    sum: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,6 +169,7 @@ impl Serialize for Record {
         match self {
             Self::Meta(meta) => MetaV1::from(meta).serialize(out),
             Self::Part(entries) => PartV1::from(entries.as_slice()).serialize(out),
+            Self::Digest(digest) => DigestV1 { rows: digest.rows, sum: digest.sum }.serialize(out),
             Self::Row { row, parts } => serialize_row(row, *parts, out),
         }
     }
@@ -192,6 +204,10 @@ impl<'de> DeserializeSeed<'de> for RecordOf<'_> {
         match self.0 {
             Key::Meta => Ok(Record::Meta(MetaV1::deserialize(from)?.into())),
             Key::Part { .. } => Ok(Record::Part(PartV1::deserialize(from)?.into_entries().map_err(D::Error::custom)?)),
+            Key::Digest { .. } => {
+                let DigestV1 { rows, sum } = DigestV1::deserialize(from)?;
+                Ok(Record::Digest(Digest { rows, sum }))
+            }
             Key::Row { row, .. } => {
                 let (row, parts) = deserialize_row(row.clone(), from)?;
                 check(&row).map_err(D::Error::custom)?;
@@ -279,7 +295,7 @@ impl<'a> From<&'a Meta> for MetaV1<'a> {
             boot_id: mark.boot_id.as_str().into(),
             uptime: mark.uptime,
         };
-        Self { group: meta.group, mark: meta.mark.as_ref().map(mark) }
+        Self { group: meta.group, mark: meta.mark.as_ref().map(mark), digests: meta.digests }
     }
 }
 
@@ -290,7 +306,7 @@ impl From<MetaV1<'_>> for Meta {
             boot_id: mark.boot_id.into_owned(),
             uptime: mark.uptime,
         };
-        Self { group: stored.group, mark: stored.mark.map(mark) }
+        Self { group: stored.group, mark: stored.mark.map(mark), digests: stored.digests }
     }
 }
 

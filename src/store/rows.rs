@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, ops::ControlFlow};
 use super::{
     VALUE_BYTES,
     codec::{CodecError, Why, decode, decode_key, encode},
+    digest::{self, Digest},
     keys::{Key, Kind, Memory, org_prefix, parts, prefix_end, timers_end},
     records::Record,
 };
@@ -171,8 +172,25 @@ fn bytes_at_most(entry: &Entry) -> usize {
     96 + id + fail_open
 }
 
+/// Loads of an org that is written meanwhile before its digest is believed.
+const LOADS: usize = 3;
+
 /// Everything stored of an org.
 pub fn load(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, ReadError> {
+    let key = Key::Digest { org: org.clone() }.encode();
+    let mut loads = 1;
+    loop {
+        let digest = from.get(&key)?;
+        let loaded = load_once(from, org, digest.as_deref());
+        // A commit in between moves the digest: what was read is of both sides of it.
+        if loaded.is_ok() || loads == LOADS || from.get(&key)? == digest {
+            return loaded;
+        }
+        loads += 1;
+    }
+}
+
+fn load_once(from: &impl Keyspace, org: &OrgId, digest: Option<&[u8]>) -> Result<OrgRows, ReadError> {
     let mut found = Found::default();
     for kind in Kind::OF_ORG {
         if !is_part(kind) || found.has_parts() {
@@ -185,11 +203,13 @@ pub fn load(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, ReadError> {
             found.add(&key, &value)?;
         }
     }
+    let counted = found.digest;
     let rows = found.join()?;
-    match missing(&rows) {
-        Some(what) => Err(CodecError::new(&Key::row(org, &RowKey::Head), Why::Incomplete(what)).into()),
-        None => Ok(rows),
+    if let Some(what) = missing(&rows) {
+        return Err(CodecError::new(&Key::row(org, &RowKey::Head), Why::Incomplete(what)).into());
     }
+    digest::check(org, digest, counted)?;
+    Ok(rows)
 }
 
 /// What an org's rows say is missing among them. A damaged engine can lose rows without a word; the
@@ -225,17 +245,22 @@ struct Found {
     rows: Vec<(Key, Row, u16)>,
     parts: BTreeMap<(Memory, u64), Vec<Entry>>,
     counts: BTreeMap<(Memory, u64), usize>,
+    digest: Digest,
 }
 
 impl Found {
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), CodecError> {
-        match decode(key, value)? {
+        let found = decode(key, value)?;
+        if found.0.kind() != Kind::Timer {
+            self.digest.add(key, value);
+        }
+        match found {
             (key, Record::Row { row, parts }) => self.rows.push((key, row, parts)),
             (Key::Part { of, seq, .. }, Record::Part(entries)) => {
                 *self.counts.entry((of, seq)).or_default() += 1;
                 self.parts.entry((of, seq)).or_default().extend(entries);
             }
-            (Key::Meta | Key::Row { .. } | Key::Part { .. }, _) => {}
+            (Key::Meta | Key::Row { .. } | Key::Part { .. } | Key::Digest { .. }, _) => {}
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! One row of every kind, for the tests of this module.
 
 use super::{
+    digest::Digest,
     keys::{Key, Memory},
     records::{Meta, Record},
 };
@@ -150,7 +151,7 @@ pub(super) fn rows() -> Vec<Row> {
 
 pub(super) fn meta() -> Meta {
     let mark = ClockMark { service: T0 + 9, boot_id: "3b1c-boot".into(), uptime: 12_345 };
-    Meta { group: 42, mark: Some(mark) }
+    Meta { group: 42, mark: Some(mark), digests: 0xfeed_beef_0123_4567 }
 }
 
 /// One stored value of every kind.
@@ -161,6 +162,8 @@ pub(super) fn named_records(org: &OrgId) -> Vec<(&'static str, Key, Record)> {
     records.extend(named_rows().into_iter().map(row));
     records.push(part("journal_part", Memory::Short));
     records.push(part("long_journal_part", Memory::Long));
+    let digest = Digest { rows: 12, sum: u64::MAX };
+    records.push(("digest", Key::Digest { org: org.clone() }, Record::Digest(digest)));
     records
 }
 

@@ -30,11 +30,6 @@ const CAP: u64 = 3;
 const PAGE: usize = 4096;
 const SAID_WITHIN: Duration = Duration::from_secs(10);
 
-/// The engine skips the rest of a log segment behind a damaged message and goes on after it, so single
-/// rows may show an older value that checks out by itself. Nothing notices that yet; with this variable
-/// set to 1 it fails the test instead of being counted.
-const STRICT: &str = "TOLLGATE_CORRUPTION_STRICT";
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Damage {
     BitFlip,
@@ -60,11 +55,6 @@ impl Damage {
     /// Damage that must change nothing.
     fn is_harmless(self) -> bool {
         matches!(self, Self::GarbageSidecar | Self::UnfinishedSnapshot)
-    }
-
-    /// Damage in the middle of the log, which the engine may pass over.
-    fn is_passed_over(self) -> bool {
-        matches!(self, Self::BitFlip | Self::ZeroedPage)
     }
 
     /// Damages a copy; says what was done.
@@ -144,7 +134,7 @@ async fn damage_is_harmless_or_said_and_never_a_fresh_start() {
     let _alone = alone().await;
     let mut chance = Chance::new("corruption");
     let trials = size("TOLLGATE_CORRUPTION_TRIALS", 5);
-    let (mut silent, began) = (0, Instant::now());
+    let began = Instant::now();
     for closed in [true, false] {
         let (dir, log) = filled(closed, &mut chance).await;
         let mut outcomes: BTreeMap<(Damage, Outcome), usize> = BTreeMap::new();
@@ -156,15 +146,9 @@ async fn damage_is_harmless_or_said_and_never_a_fresh_start() {
         }
         println!("corruption, {}: {outcomes:?}", if closed { "closed" } else { "killed" });
         let noticed = outcomes.iter().any(|((_, outcome), _)| *outcome != Outcome::Intact);
-        silent += outcomes
-            .iter()
-            .filter(|((_, outcome), _)| *outcome == Outcome::Silent)
-            .map(|(_, count)| count)
-            .sum::<usize>();
         assert!(noticed, "no damage was ever noticed: this test sees nothing");
     }
     println!("corruption: {:?}", began.elapsed());
-    assert!(size(STRICT, 0) == 0 || silent == 0, "R-OPS-6: {silent} times in silence");
 }
 
 /// A directory full of promises, none in doubt.
@@ -202,11 +186,11 @@ async fn trial(dir: &Path, log: &Log, damage: Damage, chance: &mut Chance) -> Ou
     if damage.is_harmless() {
         assert_eq!(outcome, Outcome::Intact, "{what}");
     }
-    assert!(outcome != Outcome::Silent || damage.is_passed_over(), "{what}: R-OPS-6: lost in silence");
+    assert_ne!(outcome, Outcome::Silent, "{what}: R-OPS-6: lost in silence");
     if damage == Damage::EngineGone {
         assert_ne!(outcome, Outcome::Intact, "{what}");
     }
-    if outcome != Outcome::Intact && outcome != Outcome::Silent {
+    if outcome != Outcome::Intact {
         let again = look(&setup, log, &format!("{what}, at the second start")).await;
         // What was read once need not be read again, but refused once is refused until somebody acts.
         assert!(outcome == Outcome::OrgsRefused || again != Outcome::Intact, "{what}: then {again:?}");

@@ -134,7 +134,7 @@ proptest! {
 
     #[test]
     fn any_group_number_reads_back(group: u64) {
-        let record = Record::Meta(Meta { group, mark: None });
+        let record = Record::Meta(Meta { group, mark: None, digests: group.rotate_left(7) });
         let (key, value) = encoded(&Key::Meta, &record);
         prop_assert_eq!(decode(&key, &value), Ok((Key::Meta, record)));
     }

@@ -151,7 +151,7 @@ async fn the_clock_mark_is_set_on_request_only() {
     let opened = open_as_it_is(dir.path()).unwrap();
     let mut changes = Changes::default();
     let mark = ClockMark { service: future, ..ClockMark::default() };
-    put_meta(&mut changes, Meta { group: 1, mark: Some(mark) }).unwrap();
+    put_meta(&mut changes, Meta { group: 1, mark: Some(mark), digests: opened.digests() }).unwrap();
     opened.engine.apply(changes).unwrap();
     drop(opened);
 

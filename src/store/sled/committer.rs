@@ -1,7 +1,7 @@
 //! The one thread that writes.
 //!
 //! ```text
-//! recv one ─▶ take what else waits (bounded) ─▶ one batch + meta row ─▶ flush ─▶ sync ─▶ sidecar ─▶ replies
+//! recv one ─▶ take what else waits (bounded) ─▶ one batch + digests + meta row ─▶ flush ─▶ sync ─▶ sidecar ─▶ replies
 //! ```
 //!
 //! Whatever arrives during a sync waits for the next group, so the more load there is, the larger
@@ -84,6 +84,8 @@ pub(super) struct Committer {
     pub observer: GroupObserver,
     /// The last group.
     pub group: u64,
+    /// What the digests of all orgs and the timers add up to after it.
+    pub digests: u64,
 }
 
 impl Committer {
@@ -134,10 +136,11 @@ impl Committer {
         }
         stats.rows = changes.len();
         let group = self.group + 1;
-        put_meta(&mut changes, Meta { group, mark: Some(self.clock.mark()) })
+        let digests = changes.seal(&self.shared.engine, self.digests)?;
+        put_meta(&mut changes, Meta { group, mark: Some(self.clock.mark()), digests })
             .map_err(|error| StoreFault { operation: "commit", cause: error.to_string() })?;
         self.shared.engine.apply(changes)?;
-        self.group = group;
+        (self.group, self.digests) = (group, digests);
         self.sidecar
             .write(group)
             .map_err(|error| StoreFault { operation: "commit", cause: format!("the file \"committed\": {error}") })?;

@@ -207,4 +207,6 @@ fn guarded<T>(operation: &'static str, run: impl FnOnce() -> Result<T, StoreFaul
 }
 
 #[cfg(test)]
+mod stale;
+#[cfg(test)]
 pub(in crate::store) mod tests;

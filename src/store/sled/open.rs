@@ -5,6 +5,7 @@
 //! lock ─▶ note? refuse ─▶ engine gone but groups were committed? refuse ─▶ unfinished snapshots: remove
 //!   ─▶ open in a thread, panics caught ─▶ corrupt? move aside, leave a note, refuse
 //!   ─▶ meta row readable? ─▶ fewer groups than committed? the tail was lost: refuse
+//!   ─▶ digests and timers add up to what the meta row says? otherwise orgs are out of date: refuse
 //! ```
 
 use std::{
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 use super::{
     super::{
         codec::{Why, decode},
+        digest,
         keys::Key,
         records::{Meta, Record},
         rows::Keyspace,
@@ -56,6 +58,8 @@ pub enum OpenError {
     Corrupted { moved_to: PathBuf, cause: String },
     /// Commit groups that had been acknowledged are gone from the end.
     TailLost { sidecar: u64, stored: u64 },
+    /// Some orgs are missing or older than what was acknowledged, and nothing says which.
+    OutOfDate { cause: String },
     /// Groups were committed here, and the engine's files are gone.
     Vanished { sidecar: u64, engine: PathBuf },
     /// Written by a newer tollgate.
@@ -81,6 +85,12 @@ impl fmt::Display for OpenError {
                 f,
                 "the store has lost its tail: group {sidecar} was committed and the newest stored is {stored}. \
                  Nothing was moved. Restore a backup, or remove the file \"committed\" to go on without them knowingly"
+            ),
+            Self::OutOfDate { cause } => write!(
+                f,
+                "the store has lost something in its middle, so orgs in it may be missing or out of date ({cause}). \
+                 Nothing was moved. Restore a backup with `tollgate import` into an empty data directory, or go on \
+                 knowingly with what is left: `tollgate export` from this one and `tollgate import` into another"
             ),
             Self::Vanished { sidecar, engine } => write!(
                 f,
@@ -123,6 +133,21 @@ impl Opened {
         self.meta.as_ref().map_or(0, |meta| meta.group)
     }
 
+    /// Why the orgs, taken together, are not those that the newest group left behind.
+    pub(in crate::store) fn out_of_date(&self) -> Option<String> {
+        let written = self.digests();
+        match guarded("open", || digest::total(&self.engine)) {
+            Ok(stored) if stored == written => None,
+            Ok(stored) => Some(format!("digests and timers add up to {stored:016x}, written was {written:016x}")),
+            Err(fault) => Some(format!("digests and timers can not be read: {}", fault.cause)),
+        }
+    }
+
+    /// What the digests of all orgs and the timers must add up to.
+    pub(in crate::store) fn digests(&self) -> u64 {
+        self.meta.as_ref().map_or(0, |meta| meta.digests)
+    }
+
     /// Starts the committer.
     pub fn start(self, clock: Arc<dyn Clock>, observer: GroupObserver) -> Result<SledStore, OpenError> {
         let sidecar = Sidecar::create(&self.layout, self.group()).map_err(io_at("writing", &self.layout.sidecar()))?;
@@ -136,14 +161,14 @@ impl Opened {
         clock: Arc<dyn Clock>,
         observer: GroupObserver,
     ) -> Result<SledStore, OpenError> {
-        let group = self.group();
+        let (group, digests) = (self.group(), self.digests());
         let shared = Arc::new(Shared {
             engine: self.engine,
             fault: watch::Sender::new(None),
             groups: AtomicU64::new(0),
             _lock: self.lock,
         });
-        let committer = Committer { shared: Arc::clone(&shared), sidecar, clock, observer, group };
+        let committer = Committer { shared: Arc::clone(&shared), sidecar, clock, observer, group, digests };
         let committer = committer.spawn().map_err(io_at("starting the committer for", &self.layout.root))?;
         Ok(SledStore { shared, committer })
     }
@@ -169,6 +194,9 @@ pub fn open(dir: &Path, options: &SledOptions) -> Result<Opened, OpenError> {
     let opened = Opened { engine, meta, lock, layout };
     if committed > opened.group() {
         return Err(OpenError::TailLost { sidecar: committed, stored: opened.group() });
+    }
+    if let Some(cause) = opened.out_of_date() {
+        return Err(OpenError::OutOfDate { cause });
     }
     Ok(opened)
 }
