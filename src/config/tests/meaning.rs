@@ -48,7 +48,7 @@ fn limits_become_what_they_say() {
     assert_eq!(free.plan, "free");
     let named: Vec<_> = amounts(&free, "");
     let expected = [
-        ("quota/bytes/rolling/12h", Some(100)),
+        ("budget/bytes/rolling/12h", Some(100)),
         ("budget/compute/hourly", Some(500)),
         ("budget/executions/daily", Some(7)),
         ("budget/hourly", Some(5_000_000)),
