@@ -14,7 +14,7 @@ const FILE_LINES: usize = 400;
 const FUNCTION_LINES: usize = 70;
 /// Files that are over the limit, and how far each may go. Nothing is added here; what has become
 /// short enough leaves the list.
-const LONG_FILES: [(&str, usize); 2] = [("src/domain/org.rs", 760), ("src/store/keys.rs", 430)];
+const LONG_FILES: [(&str, usize); 1] = [("src/store/keys.rs", 430)];
 
 /// Who may import whom inside this crate; the longest matching module decides, and a module may
 /// always import itself. A module that is not listed here is a breach: it needs a place first.

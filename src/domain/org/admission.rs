@@ -1,0 +1,175 @@
+//! May it execute now? Judged by the pipeline, charged as one step, answered again to a known id.
+
+use super::{Context, OrgState};
+use crate::domain::{
+    command::{Acquire, Amounts, BalanceVerdict, Mode, OrgError, Reply},
+    decision::{Code, Decision, Gate, Hold, LimitView},
+    ids::{ExecutionId, Meter, Scope},
+    journal::{Outcome, Recall, Rpc},
+    pipeline::{self, Facts, Verdict},
+    rate::RateRecord,
+    rows::ReservationRow,
+};
+
+impl OrgState {
+    pub(super) fn acquire(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+        let counts = ask.mode != Mode::CheckOnly;
+        if counts
+            && let Recall::Replay(outcome) = self.journal.recall(Rpc::Acquire, ask.idempotency.as_ref(), self.now)?
+        {
+            return Ok(self.replay(outcome, ask, ctx));
+        }
+        let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
+        let Some(verdict) = self.evaluate(ask, rate, counts, ctx) else { return Ok(Reply::NeedBalance) };
+        let admitted = verdict.denial.is_none();
+        let mut hold = None;
+        if counts && admitted {
+            self.check_room(ask, ctx)?;
+            hold = self.charge(ask, rate, &verdict, ctx);
+        } else if counts && verdict.denial.as_ref().is_some_and(|denial| denial.gate != Gate::Freeze) {
+            self.rate = Some(RateRecord { blocked: rate.blocked.saturating_add(1), ..rate });
+            self.changed = true;
+        }
+        let id = counts.then_some(ctx.decision);
+        Ok(Reply::Decision(Box::new(Decision { id, hold, ..decision(verdict, ask.mode) })))
+    }
+
+    pub(super) fn evaluate(
+        &mut self,
+        ask: &Acquire,
+        rate: RateRecord,
+        counts: bool,
+        ctx: &Context<'_>,
+    ) -> Option<Verdict> {
+        let facts = Facts {
+            policy: ctx.policy,
+            frozen: self.frozen.as_ref(),
+            rate,
+            store_fault: ctx.store_fault,
+            counts,
+            now: self.now,
+        };
+        pipeline::evaluate(&mut self.accounts, ask, &facts)
+    }
+
+    /// Everything that could refuse an admitted call, before anything changes.
+    pub(super) fn check_room(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<(), OrgError> {
+        if ask.idempotency.is_some() {
+            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        }
+        if !ask.reserve.is_empty() && self.accounts.reservation_count() >= ctx.bounds.reservations_per_org as usize {
+            return Err(OrgError::TooManyReservations);
+        }
+        self.check_ledgers(&ask.scope, ask.cost.iter().chain(&ask.reserve).map(|(meter, _)| meter), ctx)
+    }
+
+    pub(super) fn check_ledgers<'m>(
+        &self,
+        scope: &Scope,
+        meters: impl Iterator<Item = &'m Meter>,
+        ctx: &Context<'_>,
+    ) -> Result<(), OrgError> {
+        let added = self.accounts.new_ledgers(scope, meters);
+        if added > 0 && self.accounts.ledger_count() + added > ctx.bounds.ledgers_per_org as usize {
+            return Err(OrgError::TooManyLedgers);
+        }
+        Ok(())
+    }
+
+    pub(super) fn charge(
+        &mut self,
+        ask: &Acquire,
+        rate: RateRecord,
+        verdict: &Verdict,
+        ctx: &Context<'_>,
+    ) -> Option<Hold> {
+        self.rate = Some(RateRecord { count: rate.count.saturating_add(1), ..rate });
+        self.admitted_total += 1;
+        self.book(&ask.scope, &ask.cost, ctx);
+        let hold = (!ask.reserve.is_empty()).then(|| {
+            let expires_at = self.now.saturating_add(ask.reservation_ttl);
+            let amounts = ask.reserve.clone();
+            self.accounts.reserve(ReservationRow { id: ctx.decision, scope: ask.scope.clone(), amounts, expires_at });
+            Hold { id: ctx.decision, expires_at }
+        });
+        if ask.with_pause
+            && let Ok(id) = ExecutionId::parse("execution_id", &ctx.decision.to_string())
+        {
+            self.remember_execution(&id, 0, ctx);
+        }
+        let outcome = Outcome::Admitted { decision: ctx.decision, hold, fail_open: verdict.fail_open.clone() };
+        self.note(Rpc::Acquire, ask.idempotency.as_ref(), hold.is_some(), outcome);
+        hold
+    }
+
+    pub(super) fn book(&mut self, scope: &Scope, amounts: &Amounts, ctx: &Context<'_>) {
+        for (meter, amount) in amounts {
+            self.accounts.book(ctx.policy, scope, meter, *amount, self.now);
+        }
+    }
+
+    /// The outcome as it was; the limits as they are now.
+    pub(super) fn replay(&mut self, outcome: Outcome, ask: &Acquire, ctx: &Context<'_>) -> Reply {
+        let mut decision = self.peek(ask.scope.clone(), Amounts::new(), ctx);
+        if let Outcome::Admitted { decision: id, hold, fail_open } = outcome {
+            decision = Decision {
+                id: Some(id),
+                code: Code::Allowed,
+                allowed: true,
+                gate: None,
+                message: String::new(),
+                limits: decision.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect(),
+                retry_after: 0,
+                fail_open,
+                hold,
+                replayed: true,
+            };
+        }
+        Reply::Decision(Box::new(decision))
+    }
+
+    /// What an Acquire of `cost` would be answered, from the org's own state.
+    pub(super) fn peek(&mut self, scope: Scope, cost: Amounts, ctx: &Context<'_>) -> Decision {
+        let ask = Acquire {
+            scope,
+            idempotency: None,
+            cost,
+            reserve: Amounts::new(),
+            reservation_ttl: 0,
+            mode: Mode::CheckOnly,
+            explain: true,
+            with_pause: false,
+            balance: Some(BalanceVerdict::Allowed),
+        };
+        let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
+        let nothing = Verdict { denial: None, fail_open: Vec::new(), limits: Vec::new() };
+        decision(self.evaluate(&ask, rate, false, ctx).unwrap_or(nothing), Mode::CheckOnly)
+    }
+}
+
+fn decision(verdict: Verdict, mode: Mode) -> Decision {
+    let Verdict { denial, fail_open, limits } = verdict;
+    let allowed = denial.is_none() || mode == Mode::Shadow;
+    let base = Decision {
+        id: None,
+        code: Code::Allowed,
+        allowed,
+        gate: None,
+        message: String::new(),
+        limits,
+        retry_after: 0,
+        fail_open,
+        hold: None,
+        replayed: false,
+    };
+    match denial {
+        None => base,
+        Some(denial) => Decision {
+            code: denial.code,
+            gate: Some(denial.gate),
+            message: denial.message,
+            retry_after: denial.retry_after,
+            ..base
+        },
+    }
+}

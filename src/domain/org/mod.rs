@@ -1,0 +1,191 @@
+//! One org: all of its state, and the one synchronous step that checks and charges.
+//!
+//! ```text
+//! (OrgState, Command, Context) → Reply, and changes waiting in the state
+//! OrgState::take_write         → everything changed since the last call, as one commit
+//! ```
+//!
+//! The caller serialises commands (one actor owns the org), so nothing here can race. A command
+//! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
+//! `operators` look and freeze, `commits` hands it all to the store.
+
+mod admission;
+mod commits;
+mod operators;
+mod settlement;
+
+use super::{
+    accounts::Accounts,
+    command::{Amounts, Command, Idempotency, OrgError, Reply},
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, Reason, Scope, Source},
+    journal::{Entry, Journal, Outcome, Rpc, Settlement},
+    limit::OrgPolicy,
+    rate::RateRecord,
+    rows::{BaselineRow, DisputedRow, ExecutionRow, Head, OrgRows, ReservationRow, Row, RowKey},
+    table::Table,
+    window::Millis,
+};
+use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS};
+
+/// What one command is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    pub now: Millis,
+    pub policy: &'a OrgPolicy,
+    pub bounds: &'a Bounds,
+    /// Names the decision, should one be made.
+    pub decision: DecisionId,
+    /// The store has failed: what is decided from memory is flagged.
+    pub store_fault: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Baseline {
+    incarnation: Incarnation,
+    /// As reported, also above the believable: what exceeds it has been disputed.
+    total: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Execution {
+    continuations: u64,
+    last_seen: Millis,
+    admitted: bool,
+}
+
+type BaselineKey = (Scope, Source, Meter);
+
+#[derive(Debug, Default)]
+pub struct OrgState {
+    /// The latest instant this org has seen; its time never goes backwards.
+    now: Millis,
+    rate: Option<RateRecord>,
+    frozen: Option<Reason>,
+    wake_at: Option<Millis>,
+    /// The timer as stored.
+    stored_wake: Option<Millis>,
+    admitted_total: u64,
+    accounts: Accounts,
+    journal: Journal,
+    baselines: Table<BaselineKey, Baseline>,
+    executions: Table<ExecutionId, Execution>,
+    disputed: Table<u64, DisputedRow>,
+    /// Rows to delete that no table tracks.
+    gone: Vec<RowKey>,
+    /// Something waits for the next commit.
+    changed: bool,
+    /// Rows are stored.
+    stored: bool,
+    wipe: bool,
+}
+
+impl OrgState {
+    /// The org as stored. An empty set of rows is an org that was never seen.
+    pub fn load(rows: OrgRows, now: Millis) -> Self {
+        let mut parts = Parts::default();
+        rows.rows.into_iter().for_each(|row| parts.take(row));
+        let stored = parts.head.is_some();
+        let head = parts.head.unwrap_or_default();
+        // Its own time does not go back either, unless the clock was repaired in between.
+        let now = if head.last_at <= now.saturating_add(CLOCK_AHEAD_MAX_MS) { now.max(head.last_at) } else { now };
+        let baseline = |row: BaselineRow| {
+            ((row.scope, row.source, row.meter), Baseline { incarnation: row.incarnation, total: row.total })
+        };
+        let execution = |row: ExecutionRow| {
+            let value =
+                Execution { continuations: row.continuations, last_seen: row.last_seen, admitted: row.admitted };
+            (row.id, value)
+        };
+        Self {
+            now,
+            rate: head.rate,
+            frozen: head.frozen,
+            wake_at: head.wake_at,
+            stored_wake: head.wake_at,
+            admitted_total: head.admitted_total,
+            accounts: Accounts::load(parts.slices, parts.counters, parts.reservations, now),
+            journal: Journal::load(head.seq, head.journal_from, head.evicted, parts.journal, parts.long_journal),
+            baselines: Table::load(parts.baselines.into_iter().map(baseline)),
+            executions: Table::load(parts.executions.into_iter().map(execution)),
+            disputed: Table::load(parts.disputed.into_iter().map(|row| (row.seq, row))),
+            stored,
+            ..Self::default()
+        }
+    }
+
+    /// Judges one command and carries it out.
+    pub fn apply(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+        self.advance(ctx.now);
+        match command {
+            Command::Acquire(ask) => self.acquire(ask, ctx),
+            Command::Commit { reservation, actual, idempotency } => {
+                self.settle(Rpc::Commit, *reservation, actual, idempotency, ctx)
+            }
+            Command::Release { reservation, idempotency } => {
+                self.settle(Rpc::Release, *reservation, &Amounts::new(), idempotency, ctx)
+            }
+            Command::Extend { reservation, ttl, idempotency } => self.extend(*reservation, *ttl, idempotency, ctx),
+            Command::Resume { execution, idempotency } => Ok(self.resume(execution, idempotency.as_ref(), ctx)),
+            Command::Record { scope, usage, idempotency, .. } => self.record(scope, usage, idempotency, ctx),
+            Command::ReportCumulative(report) => self.report(report, ctx),
+            Command::Freeze { reason, idempotency } => self.freeze(Some(reason), Rpc::Freeze, idempotency, ctx),
+            Command::Unfreeze { idempotency } => self.freeze(None, Rpc::Unfreeze, idempotency, ctx),
+            Command::Purge => Ok(self.purge_all()),
+            Command::Status { scope } => Ok(self.status(scope, ctx)),
+            Command::Inspect => Ok(Reply::Inspected(self.is_known().then(|| Box::new(self.snapshot(ctx))))),
+        }
+    }
+
+    /// Moves the org's time on and settles the reservations that ended by then.
+    fn advance(&mut self, now: Millis) {
+        self.now = self.now.max(now);
+        while let Some(id) = self.accounts.expired(self.now) {
+            self.accounts.settle(id);
+            self.note(Rpc::Release, None, true, Outcome::Settled { reservation: id, how: Settlement::Expired });
+        }
+    }
+
+    fn note(&mut self, rpc: Rpc, idempotency: Option<&Idempotency>, long: bool, outcome: Outcome) {
+        self.changed = true;
+        self.journal.note(Entry { at: self.now, rpc, idempotency: idempotency.cloned(), long, outcome });
+    }
+}
+
+fn baseline_row(scope: Scope, source: Source, meter: Meter, value: Baseline) -> BaselineRow {
+    BaselineRow { scope, source, meter, incarnation: value.incarnation, total: value.total }
+}
+
+fn execution_row(id: ExecutionId, value: &Execution) -> ExecutionRow {
+    ExecutionRow { id, continuations: value.continuations, last_seen: value.last_seen, admitted: value.admitted }
+}
+
+/// Rows sorted by kind.
+#[derive(Default)]
+struct Parts {
+    head: Option<Head>,
+    slices: Vec<(Scope, Meter, super::ledger::HourSlice)>,
+    counters: Vec<(Scope, Meter, super::window::Window, super::rate::Counter)>,
+    reservations: Vec<ReservationRow>,
+    baselines: Vec<BaselineRow>,
+    executions: Vec<ExecutionRow>,
+    disputed: Vec<DisputedRow>,
+    journal: Vec<super::rows::JournalRow>,
+    long_journal: Vec<super::rows::JournalRow>,
+}
+
+impl Parts {
+    fn take(&mut self, row: Row) {
+        match row {
+            Row::Head(head) => self.head = Some(head),
+            Row::Timer { .. } => {}
+            Row::Slice { scope, meter, slice } => self.slices.push((scope, meter, slice)),
+            Row::Counter { scope, meter, window, counter } => self.counters.push((scope, meter, window, counter)),
+            Row::Journal(row) => self.journal.push(row),
+            Row::LongJournal(row) => self.long_journal.push(row),
+            Row::Reservation(row) => self.reservations.push(row),
+            Row::Baseline(row) => self.baselines.push(row),
+            Row::Execution(row) => self.executions.push(row),
+            Row::Disputed(row) => self.disputed.push(row),
+        }
+    }
+}

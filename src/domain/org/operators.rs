@@ -1,0 +1,90 @@
+//! What operators ask of an org: freeze, forget, look.
+
+use super::{Baseline, BaselineKey, Context, OrgState, baseline_row, execution_row};
+use crate::domain::{
+    command::{Amounts, Idempotency, OrgError, PeriodSpend, Reply, Snapshot, Status},
+    ids::{Meter, Reason, Scope},
+    journal::{Outcome, Recall, Rpc},
+    limit::Limit,
+    window::{Millis, PERIODS, Window},
+};
+
+impl OrgState {
+    pub(super) fn freeze(
+        &mut self,
+        reason: Option<&Reason>,
+        rpc: Rpc,
+        idempotency: &Idempotency,
+        ctx: &Context<'_>,
+    ) -> Result<Reply, OrgError> {
+        if let Recall::Replay(Outcome::Frozen { was_frozen }) = self.journal.recall(rpc, Some(idempotency), self.now)? {
+            return Ok(Reply::Frozen { was_frozen, replayed: true });
+        }
+        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        let was_frozen = self.frozen.is_some();
+        self.frozen = reason.cloned();
+        self.note(rpc, Some(idempotency), true, Outcome::Frozen { was_frozen });
+        Ok(Reply::Frozen { was_frozen, replayed: false })
+    }
+
+    pub(super) fn purge_all(&mut self) -> Reply {
+        let existed = self.is_known();
+        let now = self.now;
+        *self = Self { now, wipe: existed, changed: existed, ..Self::default() };
+        Reply::Purged { existed }
+    }
+
+    pub(super) fn status(&mut self, scope: &Scope, ctx: &Context<'_>) -> Reply {
+        let decision = self.peek(scope.clone(), vec![(Meter::executions(), 1)], ctx);
+        let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
+        let spent = PERIODS.iter().map(|(period, len)| self.spent(period, *len, scope)).collect();
+        Reply::Status(Box::new(Status { decision, frozen, plan, spent }))
+    }
+
+    /// The same number a limit of this period would enforce.
+    pub(super) fn spent(&mut self, period: &'static str, len: Millis, scope: &Scope) -> PeriodSpend {
+        let unlimited = Limit::new(Meter::spend(), Window::Rolling { len }, None);
+        let (used, reserved) = self.accounts.usage(scope, &unlimited, self.now);
+        PeriodSpend { period, used, reserved }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.stored || self.changed
+    }
+
+    pub(super) fn snapshot(&mut self, ctx: &Context<'_>) -> Snapshot {
+        let mut limits = self.peek(Scope::org(), Amounts::new(), ctx).limits;
+        let used = self.accounts.ledger_views();
+        let mut scopes: Vec<Scope> =
+            used.iter().map(|view| view.scope.clone()).chain(ctx.policy.scopes.keys().cloned()).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        for scope in scopes.into_iter().filter(|scope| !scope.is_org()) {
+            let of_scope = self.peek(scope, Amounts::new(), ctx).limits;
+            limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
+        }
+        let baseline = |((scope, source, meter), value): (&BaselineKey, &Baseline)| {
+            baseline_row(scope.clone(), source.clone(), meter.clone(), value.clone())
+        };
+        Snapshot {
+            plan: ctx.policy.plan.clone(),
+            frozen: self.frozen.clone(),
+            rate: self.rate,
+            limits,
+            ledgers: used,
+            counters: self.accounts.counter_views(),
+            reservations: self.accounts.reservation_views(),
+            baselines: self.baselines.iter().map(baseline).collect(),
+            executions: self.executions.iter().map(|(id, value)| execution_row(id.clone(), value)).collect(),
+            disputed: self.disputed.iter().map(|(_, row)| row.clone()).collect(),
+            wake_at: self.wake_at,
+            rate_purge_at: self.rate.map(|rate| rate.purge_at(ctx.policy.rate.idle_windows)),
+            next_expiry_at: self.accounts.next_expiry(),
+            seq: self.journal.seq(),
+            journal_from: self.journal.from(),
+            remembered: self.journal.remembered(),
+            evicted: self.journal.evicted(),
+            admitted_total: self.admitted_total,
+        }
+    }
+}

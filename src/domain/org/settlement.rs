@@ -1,0 +1,171 @@
+//! What happens after admission: reservations end, executions go on, usage is booked. What really
+//! happened always books.
+
+use super::{Baseline, Context, Execution, OrgState};
+use crate::{
+    bounds::AMOUNT_MAX,
+    domain::{
+        command::{Amounts, Idempotency, OrgError, Reply, ReportCumulative},
+        ids::{DecisionId, ExecutionId, Scope},
+        journal::{Outcome, Recall, Rpc, Settlement},
+        rows::DisputedRow,
+        window::Millis,
+    },
+};
+
+/// Disputed entries kept per org; past it a report is refused, because none may be dropped.
+const DISPUTED_MAX: usize = 1000;
+
+impl OrgState {
+    /// Commit and Release: what was held is given back, what was used is booked.
+    pub(super) fn settle(
+        &mut self,
+        rpc: Rpc,
+        reservation: DecisionId,
+        actual: &Amounts,
+        idempotency: &Idempotency,
+        ctx: &Context<'_>,
+    ) -> Result<Reply, OrgError> {
+        if let Recall::Replay(_) = self.journal.recall(rpc, Some(idempotency), self.now)? {
+            return Ok(Reply::Settled { replayed: true });
+        }
+        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        let scope = self.accounts.reservation_scope(reservation).ok_or_else(|| self.unknown(reservation))?;
+        self.check_ledgers(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
+        self.accounts.settle(reservation);
+        self.book(&scope, actual, ctx);
+        let how = if rpc == Rpc::Commit { Settlement::Committed } else { Settlement::Released };
+        self.note(rpc, Some(idempotency), true, Outcome::Settled { reservation, how });
+        Ok(Reply::Settled { replayed: false })
+    }
+
+    pub(super) fn unknown(&self, reservation: DecisionId) -> OrgError {
+        self.journal.settlement(reservation).map_or(OrgError::ReservationNotFound, OrgError::ReservationSettled)
+    }
+
+    pub(super) fn extend(
+        &mut self,
+        reservation: DecisionId,
+        ttl: Millis,
+        idempotency: &Idempotency,
+        ctx: &Context<'_>,
+    ) -> Result<Reply, OrgError> {
+        if let Recall::Replay(Outcome::Extended { expires_at }) =
+            self.journal.recall(Rpc::Extend, Some(idempotency), self.now)?
+        {
+            return Ok(Reply::Extended { expires_at, replayed: true });
+        }
+        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        let wanted = self.now.saturating_add(ttl);
+        let expires_at = self.accounts.extend(reservation, wanted).ok_or_else(|| self.unknown(reservation))?;
+        self.note(Rpc::Extend, Some(idempotency), true, Outcome::Extended { expires_at });
+        Ok(Reply::Extended { expires_at, replayed: false })
+    }
+
+    /// Never refused: what can not be counted goes on uncounted.
+    pub(super) fn resume(&mut self, id: &ExecutionId, idempotency: Option<&Idempotency>, ctx: &Context<'_>) -> Reply {
+        let uncounted = Reply::Resumed { continuations: 0, replayed: false };
+        match self.journal.recall(Rpc::Resume, idempotency, self.now) {
+            Ok(Recall::Replay(Outcome::Resumed { continuations })) => {
+                return Reply::Resumed { continuations, replayed: true };
+            }
+            Ok(_) => {}
+            Err(_) => return uncounted,
+        }
+        if idempotency.is_some() && self.journal.make_room(ctx.bounds.request_ids_per_org, self.now).is_err() {
+            return uncounted;
+        }
+        let Some(continuations) = self.remember_execution(id, 1, ctx) else { return uncounted };
+        self.note(Rpc::Resume, idempotency, false, Outcome::Resumed { continuations });
+        Reply::Resumed { continuations, replayed: false }
+    }
+
+    /// Adds continuations to an execution; 0 says that it was admitted. `None` = no room.
+    pub(super) fn remember_execution(
+        &mut self,
+        id: &ExecutionId,
+        continuations: u64,
+        ctx: &Context<'_>,
+    ) -> Option<u64> {
+        let mut execution = match self.executions.get(id) {
+            Some(known) => known.clone(),
+            None if self.executions.len() >= ctx.bounds.executions_per_org as usize => {
+                self.purge_executions();
+                let full = self.executions.len() >= ctx.bounds.executions_per_org as usize;
+                if full { return None } else { Execution::default() }
+            }
+            None => Execution::default(),
+        };
+        execution.continuations = execution.continuations.saturating_add(continuations);
+        execution.last_seen = self.now;
+        execution.admitted |= continuations == 0;
+        let counted = execution.continuations;
+        self.executions.put(id.clone(), execution);
+        self.changed = true;
+        Some(counted)
+    }
+
+    pub(super) fn record(
+        &mut self,
+        scope: &Scope,
+        usage: &Amounts,
+        idempotency: &Idempotency,
+        ctx: &Context<'_>,
+    ) -> Result<Reply, OrgError> {
+        if let Recall::Replay(_) = self.journal.recall(Rpc::Record, Some(idempotency), self.now)? {
+            return Ok(Reply::Recorded { replayed: true });
+        }
+        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        self.check_ledgers(scope, usage.iter().map(|(meter, _)| meter), ctx)?;
+        self.book(scope, usage, ctx);
+        self.note(Rpc::Record, Some(idempotency), true, Outcome::Recorded);
+        Ok(Reply::Recorded { replayed: false })
+    }
+
+    /// R-BUD-5: the increment is the total minus the last total; a lower total or a new incarnation
+    /// is a reset and counts whole; 0 is no update; what lies above the believable is disputed.
+    pub(super) fn report(&mut self, report: &ReportCumulative, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+        let idempotency = &report.idempotency;
+        if let Recall::Replay(Outcome::Reported { increment, reset, disputed }) =
+            self.journal.recall(Rpc::ReportCumulative, Some(idempotency), self.now)?
+        {
+            return Ok(Reply::Reported { increment, reset, disputed, replayed: true });
+        }
+        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        self.check_ledgers(&report.scope, std::iter::once(&report.meter), ctx)?;
+        let key = (report.scope.clone(), report.source.clone(), report.meter.clone());
+        let last = self.baselines.get(&key);
+        if last.is_none() && self.baselines.len() >= ctx.bounds.sources_per_org as usize {
+            return Err(OrgError::TooManySources);
+        }
+        let total = report.total.min(AMOUNT_MAX);
+        let goes_on = |last: &&Baseline| last.incarnation == report.incarnation && total >= last.total.min(AMOUNT_MAX);
+        let reset = total > 0 && last.is_some() && last.filter(goes_on).is_none();
+        let before = last.filter(|_| !reset).map_or(0, |last| last.total);
+        let increment = total.saturating_sub(before.min(AMOUNT_MAX));
+        let disputed = report.total - total;
+        self.dispute(report, disputed.saturating_sub(before.saturating_sub(AMOUNT_MAX)))?;
+        if total > 0 {
+            let total = report.total.max(before);
+            self.baselines.put(key, Baseline { incarnation: report.incarnation.clone(), total });
+        }
+        self.accounts.book(ctx.policy, &report.scope, &report.meter, increment, self.now);
+        let outcome = Outcome::Reported { increment, reset, disputed };
+        self.note(Rpc::ReportCumulative, Some(idempotency), true, outcome);
+        Ok(Reply::Reported { increment, reset, disputed, replayed: false })
+    }
+
+    /// Keeps what is not believed of a source and was not disputed before.
+    pub(super) fn dispute(&mut self, report: &ReportCumulative, amount: u64) -> Result<(), OrgError> {
+        if amount == 0 {
+            return Ok(());
+        }
+        if self.disputed.len() >= DISPUTED_MAX {
+            return Err(OrgError::TooManyDisputed);
+        }
+        let seq = self.disputed.last_key().map_or(1, |last| last + 1);
+        let (scope, source, meter) = (report.scope.clone(), report.source.clone(), report.meter.clone());
+        self.disputed.put(seq, DisputedRow { seq, scope, source, meter, amount, at: self.now });
+        Ok(())
+    }
+}
