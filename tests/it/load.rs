@@ -341,7 +341,7 @@ impl Asker {
 
     /// Every second org gets only calls with ids, so that ids and charges can be compared.
     fn next(&mut self, number: usize) -> AcquireRequest {
-        let with_id = number % 2 == 0 || self.chance.percent(50);
+        let with_id = number.is_multiple_of(2) || self.chance.percent(50);
         let id = if with_id { next_id(&mut self.ids) } else { String::new() };
         AcquireRequest { scope: SCOPES[self.chance.below(SCOPES.len())].into(), ..plain(&self.orgs[number], &id) }
     }
