@@ -59,8 +59,7 @@ use crate::bounds::{Bounds, FIELDS};
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Bounds that are given to the server, a connection or a listener when it opens.
-const FIXED_BOUNDS: [&str; 5] =
-    ["message_bytes", "streams_per_connection", "connections", "connection_age_ms", "decision_budget_ms"];
+const FIXED_BOUNDS: [&str; 4] = ["message_bytes", "streams_per_connection", "connections", "connection_age_ms"];
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

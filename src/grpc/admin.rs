@@ -17,9 +17,9 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl AdminService for Front {
     async fn list_orgs(&self, request: Request<admin::ListOrgsRequest>) -> Answer<admin::ListOrgsResponse> {
-        self.answer("ListOrgs", request, |request, _| async move {
+        self.answer("ListOrgs", request, |request, deadline| async move {
             let (size, after) = requests::page(&request)?;
-            let orgs = self.0.list(after.as_ref(), size).await?;
+            let orgs = self.0.list(after.as_ref(), size, deadline).await?;
             let full = orgs.len() == size;
             let next = orgs.last().filter(|_| full).map(|(org, _)| org.to_string()).unwrap_or_default();
             Ok(admin::ListOrgsResponse {

@@ -1,4 +1,5 @@
-//! The tonic server with its limits: tonic has none by default.
+//! The tonic server with its limits: tonic has none by default. Its timeout is not among them: it would
+//! arm a timer for every call and answer CANCELLED, and each of our calls ends by its own deadline.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -17,8 +18,6 @@ use crate::{
     },
 };
 
-/// Tonic answers CANCELLED at its own timeout, so ours has to come first.
-const TIMEOUT_SLACK: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEADER_BYTES: u32 = 16 * 1024;
@@ -65,7 +64,6 @@ pub fn serve(
     let router = Server::builder()
         // A request is a stream, so this bounds both; what is shed, is shed by our own admission.
         .max_concurrent_streams(streams)
-        .timeout(Duration::from_millis(bounds.decision_budget_ms.into()) + TIMEOUT_SLACK)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADER_BYTES)

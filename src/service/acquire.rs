@@ -7,6 +7,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tokio::time::timeout_at;
+
 use crate::{
     actors::{CallError, admission::Lane},
     domain::{
@@ -15,10 +17,10 @@ use crate::{
         ids::OrgId,
         limit::OnIndeterminate,
     },
+    error::ServiceError,
 };
 
 use super::{Deadline, Service};
-use crate::error::ServiceError;
 
 type Decided = Result<Decision, ServiceError>;
 
@@ -62,7 +64,8 @@ impl Service {
         let mut decided = self.ask_actor(org, &asks, deadline).await;
         let unpaid = decided.iter().any(|reply| matches!(reply, Ok(Reply::NeedBalance)));
         if unpaid {
-            let verdict = self.billing.check(org).await;
+            let verdict = timeout_at(deadline.at, self.billing.check(org)).await;
+            let verdict = verdict.unwrap_or(BalanceVerdict::Unknown(Cause::Timeout));
             for (ask, reply) in asks.iter().zip(&mut decided) {
                 if matches!(reply, Ok(Reply::NeedBalance)) {
                     let again = Arc::new(Acquire { balance: Some(verdict), ..(**ask).clone() });

@@ -1,6 +1,8 @@
 //! What operators ask: status without consuming, everything kept of an org, and the few writes.
 //! Every write is logged with what it changed.
 
+use tokio::time::timeout_at;
+
 use crate::{
     actors::admission::Lane,
     bounds::{Bounds, FIELDS},
@@ -10,10 +12,10 @@ use crate::{
         rows::Head,
         window::Millis,
     },
+    error::ServiceError,
 };
 
 use super::{Deadline, Service};
-use crate::error::ServiceError;
 
 /// This node as it stands.
 #[derive(Debug, Clone)]
@@ -49,8 +51,14 @@ impl Service {
         }
     }
 
-    pub async fn list(&self, after: Option<&OrgId>, max: usize) -> Result<Vec<(OrgId, Head)>, ServiceError> {
-        self.store.list(after, max).await.map_err(ServiceError::Store)
+    pub async fn list(
+        &self,
+        after: Option<&OrgId>,
+        max: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<(OrgId, Head)>, ServiceError> {
+        let listed = timeout_at(deadline.at, self.store.list(after, max)).await;
+        listed.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)
     }
 
     /// Freeze, Unfreeze, Purge.

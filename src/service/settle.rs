@@ -7,10 +7,10 @@ use crate::{
         command::{Command, Reply},
         ids::OrgId,
     },
+    error::ServiceError,
 };
 
 use super::{Deadline, Service};
-use crate::error::ServiceError;
 
 impl Service {
     /// Commit, Release, Extend, Record, ReportCumulative: durable, or an error.
