@@ -18,7 +18,7 @@
 
 use std::ops::ControlFlow;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::{
     codec::{CodecError, Why, decode, decode_key, encode},
@@ -52,7 +52,7 @@ impl Digest {
 }
 
 fn hash(key: &[u8], value: &[u8]) -> u64 {
-    xxh3_64(&[key, value].concat())
+    xxh3_64_with_seed(value, xxh3_64(key))
 }
 
 /// What a row adds to the node's sum.
