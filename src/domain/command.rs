@@ -119,16 +119,25 @@ pub enum Durability {
     Durable,
 }
 
+impl Acquire {
+    /// A hold is money: it waits for the disk.
+    pub fn durability(&self) -> Durability {
+        match self.mode {
+            Mode::CheckOnly => Durability::None,
+            _ if self.reserve.is_empty() => Durability::WriteBehind,
+            _ => Durability::Durable,
+        }
+    }
+}
+
 impl Command {
     /// The strongest promise its reply can carry. A denial promises nothing.
     pub fn durability(&self) -> Durability {
         match self {
             Self::Status { .. } | Self::Inspect => Durability::None,
-            Self::Acquire(acquire) if acquire.mode == Mode::CheckOnly => Durability::None,
-            Self::Acquire(acquire) if acquire.reserve.is_empty() => Durability::WriteBehind,
+            Self::Acquire(acquire) => acquire.durability(),
             Self::Resume { .. } => Durability::WriteBehind,
-            Self::Acquire(_)
-            | Self::Commit { .. }
+            Self::Commit { .. }
             | Self::Release { .. }
             | Self::Extend { .. }
             | Self::Record { .. }

@@ -21,18 +21,6 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 9] = [
-        Self::Allowed,
-        Self::RateLimited,
-        Self::BalanceExhausted,
-        Self::BudgetExceeded,
-        Self::QuotaExceeded,
-        Self::SessionLimitReached,
-        Self::AccountsExhausted,
-        Self::Frozen,
-        Self::Indeterminate,
-    ];
-
     /// The HTTP status a plane may show for it.
     pub fn http_status(self) -> u16 {
         match self {
@@ -81,10 +69,6 @@ impl Gate {
             Self::Reserve => "reserve",
         }
     }
-
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|gate| gate.name() == name)
-    }
 }
 
 /// Why a gate could not be evaluated.
@@ -96,18 +80,12 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub const ALL: [Self; 3] = [Self::StoreFault, Self::Timeout, Self::ProviderError];
-
     pub fn name(self) -> &'static str {
         match self {
             Self::StoreFault => "store_fault",
             Self::Timeout => "timeout",
             Self::ProviderError => "provider_error",
         }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.name() == name)
     }
 }
 

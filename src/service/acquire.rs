@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use crate::{
     actors::{CallError, admission::Lane},
     domain::{
-        command::{Acquire, BalanceVerdict, Command, Mode, Reply},
+        command::{Acquire, BalanceVerdict, Command, Durability, Mode, Reply},
         decision::{Cause, Code, Decision, FailOpen, Gate},
         ids::OrgId,
         limit::OnIndeterminate,
@@ -166,7 +166,7 @@ impl Service {
 
 /// Whether an answer without a counter is possible at all: nothing durable was promised.
 fn can_fail_open(ask: &Acquire) -> bool {
-    ask.reserve.is_empty() || ask.mode == Mode::CheckOnly
+    ask.durability() != Durability::Durable
 }
 
 fn blank(ask: &Acquire, id: crate::domain::ids::DecisionId) -> Decision {
