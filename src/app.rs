@@ -12,7 +12,10 @@ use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actors::{self, Orgs, Policies, Rules, WriteBehind},
+    actors::{
+        self, Orgs, Policies, Rules, WriteBehind,
+        billing::{Balances, BillingRules},
+    },
     billing::NoBilling,
     clock::SystemClock,
     config::{self, Config},
@@ -114,12 +117,14 @@ pub async fn run(
     })
     .await
     .map_err(Failure)?;
+    let balances =
+        Balances::start(Arc::new(NoBilling), clock.clone(), BillingRules::default()).await.map_err(Failure)?;
     announce(&config, &listeners, &*store);
     let service = Arc::new(Service::new(service::Deps {
         orgs,
         clock: clock.clone(),
         store: store.clone(),
-        billing: Arc::new(NoBilling),
+        balances,
         metrics,
         node: config.node.clone(),
     }));

@@ -48,6 +48,20 @@ pub const EXECUTION_RETENTION_MS: u64 = DAY_MS;
 /// A counter outlives its window by this at least, so that a ledger slice can not be counted twice for it.
 pub const COUNTER_SLACK_MS: u64 = HOUR_MS;
 
+/// A new outbox row that was not delivered with its commit is looked at again after this.
+pub const EXPORT_GRACE_MS: u64 = 30 * SECOND_MS;
+/// Pause before the second attempt; doubles up to the maximum.
+pub const EXPORT_BACKOFF_MS: u64 = SECOND_MS;
+pub const EXPORT_BACKOFF_MAX_MS: u64 = 10 * MINUTE_MS;
+/// Attempts go on for this long: providers tell repeats by their key for a day.
+pub const EXPORT_RETRY_MS: u64 = 23 * HOUR_MS;
+/// Rows handed out at a time.
+pub const EXPORT_BATCH: usize = 64;
+/// A row that was handed out is not handed out again before this, unless its outcome came.
+pub const EXPORT_LEASE_MS: u64 = MINUTE_MS;
+/// An execution that was admitted and not completed by then is reported as such.
+pub const OPEN_EXECUTION_MS: u64 = DAY_MS;
+
 /// A forward jump of the wall clock up to this is followed at once.
 pub const CLOCK_STEP_MS: u64 = 60 * SECOND_MS;
 /// A larger one is followed when it has stood this long.
@@ -96,6 +110,13 @@ pub struct Bounds {
     pub sources_per_org: u32,
     /// Executions with counted continuations per org.
     pub executions_per_org: u32,
+    /// Usage waiting for the billing provider, per org, in rows.
+    pub exports_per_org: u32,
+    /// Balances and exemptions remembered, in orgs.
+    pub billing_orgs: u32,
+    /// Questions to the billing provider at once, and callers that wait for one.
+    pub billing_in_flight: u32,
+    pub billing_waiting: u32,
     /// Orgs counted by the emergency cap.
     pub emergency_orgs: u32,
     /// Continuations of one execution from which on it is logged as unusual.
@@ -123,6 +144,10 @@ impl Default for Bounds {
             ledgers_per_org: 10_000,
             sources_per_org: 10_000,
             executions_per_org: 10_000,
+            exports_per_org: 100_000,
+            billing_orgs: 10_000,
+            billing_in_flight: 256,
+            billing_waiting: 65_536,
             emergency_orgs: 10_000,
             continuation_alarm: 100,
         }
@@ -131,7 +156,7 @@ impl Default for Bounds {
 
 /// Name and allowed range of every field of [`Bounds`], the one table behind configuration, reload
 /// and the admin view.
-pub const FIELDS: [(&str, Accessor, u32, u32); 20] = [
+pub const FIELDS: [(&str, Accessor, u32, u32); 24] = [
     ("org_in_flight", |b| &mut b.org_in_flight, 1, 65_536),
     ("node_in_flight", |b| &mut b.node_in_flight, 1, 1_000_000),
     ("batch_items", |b| &mut b.batch_items, 1, 10_000),
@@ -150,6 +175,10 @@ pub const FIELDS: [(&str, Accessor, u32, u32); 20] = [
     ("ledgers_per_org", |b| &mut b.ledgers_per_org, 1, 1_000_000),
     ("sources_per_org", |b| &mut b.sources_per_org, 1, 1_000_000),
     ("executions_per_org", |b| &mut b.executions_per_org, 1, 1_000_000),
+    ("exports_per_org", |b| &mut b.exports_per_org, 1, 10_000_000),
+    ("billing_orgs", |b| &mut b.billing_orgs, 1, 10_000_000),
+    ("billing_in_flight", |b| &mut b.billing_in_flight, 1, 65_536),
+    ("billing_waiting", |b| &mut b.billing_waiting, 1, 1_000_000),
     ("emergency_orgs", |b| &mut b.emergency_orgs, 1, 1_000_000),
     ("continuation_alarm", |b| &mut b.continuation_alarm, 1, 1_000_000),
 ];

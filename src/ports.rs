@@ -1,13 +1,15 @@
 //! What the core needs from outside, in domain terms. Adapters implement these; only `app` sees
 //! both sides.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::domain::{
-    command::BalanceVerdict,
+    balance::BalanceVerdict,
+    decision::Cause,
+    exports::{Delivery, ExportKey},
     ids::OrgId,
     rows::{Head, OrgRows, OrgWrite},
     service_time::{ClockMark, ClockState},
@@ -72,7 +74,39 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
 }
 
-/// Says whether an org's balance lets it execute. Asked outside the org's actor.
+/// How a question to the provider may be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// From its own caches, if it has any.
+    Cached,
+    /// From its books: the org has just paid.
+    Fresh,
+}
+
+/// Usage on its way to the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// The same for every attempt, so that the provider counts it once.
+    pub key: ExportKey,
+    pub org: OrgId,
+    /// The provider's name for the meter.
+    pub feature: Arc<str>,
+    /// In the meter's unit.
+    pub units: u64,
+    /// When it was booked.
+    pub at: Millis,
+}
+
+/// A billing provider: what an org may still use, whether it pays, and where usage is reported. Asked
+/// outside the org's actor. Every call ends within the provider's own budget, and no failure is an
+/// answer: it is a [`Cause`].
 pub trait BillingProvider: Send + Sync + fmt::Debug {
-    fn check(&self, org: &OrgId) -> BoxFuture<'_, BalanceVerdict>;
+    /// Whether the org's balance lets it execute.
+    fn check(&self, org: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict>;
+
+    /// Whether the org pays, and is therefore spared by the rate backstop.
+    fn pays(&self, org: &OrgId) -> BoxFuture<'_, Result<bool, Cause>>;
+
+    /// Reports usage, at least once; the provider tells repeats by their key.
+    fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery>;
 }

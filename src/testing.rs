@@ -12,16 +12,22 @@ use std::{
 use futures_util::future::BoxFuture;
 
 use crate::{
-    actors::{self, Orgs, Policies, Rules, WriteBehind},
+    actors::{
+        self, Orgs, Policies, Rules, WriteBehind,
+        billing::{Balances, BillingRules},
+    },
     bounds::{Bounds, HOUR_MS},
     domain::{
-        command::{Acquire, BalanceVerdict, Command, Idempotency, Mode},
+        balance::{Balance, BalancePolicy, BalanceSource, BalanceVerdict, DenyReason},
+        command::{Acquire, Command, Idempotency, Mode},
+        decision::Cause,
+        exports::Delivery,
         ids::{ExecutionId, Meter, OrgId, RequestId, Scope},
         limit::{OrgPolicy, RateLimit},
         service_time::{ClockMark, ClockState},
         window::Millis,
     },
-    ports::{BillingProvider, Clock},
+    ports::{BillingProvider, Clock, Freshness, Usage},
     service::{self, Service},
     store::memory::MemoryStore,
     telemetry::Metrics,
@@ -73,19 +79,87 @@ impl Policies for Uniform {
     }
 }
 
-/// Answers what it was told to, and counts how often it was asked.
+/// Answers what it was told to, after as long as it was told to take, and counts how often it was
+/// asked.
 #[derive(Debug)]
 pub(crate) struct Scripted {
     pub(crate) verdict: Mutex<BalanceVerdict>,
+    pub(crate) pays: Mutex<Result<bool, Cause>>,
+    pub(crate) delivery: Mutex<Delivery>,
+    pub(crate) takes: Mutex<Duration>,
+    /// Checks, and those of them that went past the provider's caches.
     pub(crate) asked: AtomicU64,
+    pub(crate) asked_fresh: AtomicU64,
+    pub(crate) asked_pays: AtomicU64,
+    /// Everything reported, repeats included.
+    pub(crate) reported: Mutex<Vec<Usage>>,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Self {
+            verdict: allowed().into(),
+            pays: Ok(false).into(),
+            delivery: Delivery::Delivered.into(),
+            takes: Duration::ZERO.into(),
+            asked: 0.into(),
+            asked_fresh: 0.into(),
+            asked_pays: 0.into(),
+            reported: Vec::new().into(),
+        }
+    }
+}
+
+impl Scripted {
+    pub(crate) fn says(&self, verdict: BalanceVerdict) {
+        *self.verdict.lock().unwrap() = verdict;
+    }
+
+    /// What is said is decided when the question arrives, and heard when the time is over.
+    async fn taking<T>(&self, answer: T) -> T {
+        let takes = *self.takes.lock().unwrap();
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        answer
+    }
 }
 
 impl BillingProvider for Scripted {
-    fn check(&self, _: &OrgId) -> BoxFuture<'_, BalanceVerdict> {
+    fn check(&self, _: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        self.asked_fresh.fetch_add(u64::from(freshness == Freshness::Fresh), Ordering::SeqCst);
         let verdict = *self.verdict.lock().unwrap();
-        Box::pin(std::future::ready(verdict))
+        Box::pin(self.taking(verdict))
     }
+
+    fn pays(&self, _: &OrgId) -> BoxFuture<'_, Result<bool, Cause>> {
+        self.asked_pays.fetch_add(1, Ordering::SeqCst);
+        let pays = *self.pays.lock().unwrap();
+        Box::pin(self.taking(pays))
+    }
+
+    fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery> {
+        self.reported.lock().unwrap().push(usage);
+        let delivery = *self.delivery.lock().unwrap();
+        Box::pin(self.taking(delivery))
+    }
+}
+
+/// What a provider says of an org that has enough.
+pub(crate) fn allowed() -> BalanceVerdict {
+    BalanceVerdict::Allowed(Balance { authoritative: true, ..Balance::default() })
+}
+
+/// What it says of one that has nothing left.
+pub(crate) fn exhausted() -> BalanceVerdict {
+    let balance = Balance { granted: Some(10), remaining: Some(0), authoritative: true, ..Balance::default() };
+    BalanceVerdict::Denied(DenyReason::Exhausted, balance)
+}
+
+/// The policy of an org whose balance a provider keeps.
+pub(crate) fn billed(policy: OrgPolicy) -> OrgPolicy {
+    OrgPolicy { balance: BalancePolicy { source: BalanceSource::Provider, ..policy.balance }, ..policy }
 }
 
 /// A node without its fronts.
@@ -118,13 +192,14 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         incarnation: 7,
     };
     let orgs = Orgs::start(deps).await.unwrap();
-    let billing = Arc::new(Scripted { verdict: BalanceVerdict::Allowed.into(), asked: 0.into() });
+    let billing = Arc::new(Scripted::default());
+    let balances = Balances::start(billing.clone(), clock.clone(), BillingRules::default()).await.unwrap();
     let metrics = Arc::new(Metrics::default());
     let service = Arc::new(Service::new(service::Deps {
         orgs: orgs.clone(),
         clock: clock.clone(),
         store: store.clone(),
-        billing: billing.clone(),
+        balances: balances.clone(),
         metrics: metrics.clone(),
         node: "test".into(),
     }));
@@ -150,6 +225,7 @@ pub(crate) fn acquire() -> Acquire {
         explain: false,
         with_pause: false,
         balance: None,
+        exempt: None,
     }
 }
 

@@ -14,6 +14,7 @@
 //! A mailbox is unbounded, so the bound stands before it: [`admission`].
 
 pub mod admission;
+pub mod billing;
 mod org;
 mod registry;
 mod supervisor;
@@ -111,7 +112,7 @@ struct Shared {
 impl Shared {
     fn next_decision(&self) -> DecisionId {
         let number = self.decisions.fetch_add(1, Ordering::Relaxed);
-        DecisionId(u128::from(self.incarnation) << 64 | u128::from(number))
+        DecisionId(u128::from(self.incarnation) << 64 | u128::from(number) << 1)
     }
 
     fn store_fault(&self) -> Option<StoreFault> {

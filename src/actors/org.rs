@@ -143,6 +143,7 @@ impl OrgTask {
         let mut promised = false;
         for command in &work.commands {
             let ctx = Context {
+                org: &self.org,
                 now,
                 policy: &self.policy,
                 bounds: &rules.bounds,
@@ -258,7 +259,7 @@ fn apply(
 fn promises_durability(command: &Command, answer: &Result<Reply, CallError>) -> bool {
     match answer {
         Ok(Reply::Decision(decision)) => decision.hold.is_some(),
-        Ok(Reply::NeedBalance) | Err(_) => false,
+        Ok(Reply::Needs(_)) | Err(_) => false,
         Ok(_) => command.durability() == Durability::Durable,
     }
 }

@@ -1,17 +1,31 @@
 //! Billing providers. `none`, the default, meters nothing: every org is allowed without asking.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 
 use crate::{
-    domain::{command::BalanceVerdict, ids::OrgId},
-    ports::BillingProvider,
+    domain::{
+        balance::{Balance, BalanceVerdict},
+        decision::Cause,
+        exports::Delivery,
+        ids::OrgId,
+    },
+    ports::{BillingProvider, Freshness, Usage},
 };
 
+/// Meters nothing: every org is allowed, none pays, and usage has nowhere to go.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoBilling;
 
 impl BillingProvider for NoBilling {
-    fn check(&self, _: &OrgId) -> BoxFuture<'_, BalanceVerdict> {
-        Box::pin(std::future::ready(BalanceVerdict::Allowed))
+    fn check(&self, _: &OrgId, _: Freshness) -> BoxFuture<'_, BalanceVerdict> {
+        Box::pin(ready(BalanceVerdict::Allowed(Balance { unlimited: true, ..Balance::default() })))
+    }
+
+    fn pays(&self, _: &OrgId) -> BoxFuture<'_, Result<bool, Cause>> {
+        Box::pin(ready(Ok(false)))
+    }
+
+    fn report(&self, _: Usage) -> BoxFuture<'_, Delivery> {
+        Box::pin(ready(Delivery::Delivered))
     }
 }

@@ -112,6 +112,7 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
         on_indeterminate: section
             .read("on_indeterminate", |entry| choice(entry, &policies))
             .unwrap_or(default.on_indeterminate),
+        exempt: default.exempt,
     }
 }
 

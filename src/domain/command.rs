@@ -3,7 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    decision::{Cause, Decision, LimitView},
+    balance::BalanceVerdict,
+    decision::{Decision, LimitView},
+    exports::{Delivery, ExportKey, ExportRow},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, Reason, RequestId, Scope, Source},
     journal::Settlement,
     rate::{Counter, RateRecord},
@@ -31,14 +33,6 @@ pub struct Idempotency {
     pub fingerprint: u64,
 }
 
-/// The billing provider's word, obtained outside the actor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BalanceVerdict {
-    Allowed,
-    Exhausted,
-    Unknown(Cause),
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquire {
     pub scope: Scope,
@@ -52,6 +46,8 @@ pub struct Acquire {
     pub with_pause: bool,
     /// `None` until the provider was asked.
     pub balance: Option<BalanceVerdict>,
+    /// Whether the org is exempt from the backstop; `None` until the provider was asked.
+    pub exempt: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,10 +86,20 @@ pub enum Command {
     Unfreeze {
         idempotency: Idempotency,
     },
-    /// Forgets everything.
+    /// Forgets everything but usage that has not reached the billing provider.
     Purge,
+    /// Hands out outbox rows that are due, at most [`crate::bounds::EXPORT_BATCH`].
+    TakeExports,
+    /// What became of rows that were handed out.
+    SettleExports(Vec<(ExportKey, Delivery)>),
+    /// Tries again what was set aside: one row, or all.
+    ReplayExports {
+        key: Option<ExportKey>,
+    },
     Status {
         scope: Scope,
+        /// The provider's word on the balance, if it was asked.
+        balance: Option<BalanceVerdict>,
     },
     Inspect,
 }
@@ -134,7 +140,7 @@ impl Command {
     /// The strongest promise its reply can carry. A denial promises nothing.
     pub fn durability(&self) -> Durability {
         match self {
-            Self::Status { .. } | Self::Inspect => Durability::None,
+            Self::Status { .. } | Self::Inspect | Self::TakeExports => Durability::None,
             Self::Acquire(acquire) => acquire.durability(),
             Self::Resume { .. } => Durability::WriteBehind,
             Self::Commit { .. }
@@ -144,16 +150,25 @@ impl Command {
             | Self::ReportCumulative(_)
             | Self::Freeze { .. }
             | Self::Unfreeze { .. }
-            | Self::Purge => Durability::Durable,
+            | Self::Purge
+            | Self::SettleExports(_)
+            | Self::ReplayExports { .. } => Durability::Durable,
         }
     }
+}
+
+/// What only the billing provider knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    Balance,
+    Exemption,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Decision(Box<Decision>),
-    /// Nothing was changed: ask the provider and send the command again with its verdict.
-    NeedBalance,
+    /// Nothing was changed: ask the provider and send the command again with its word.
+    Needs(Need),
     Settled {
         replayed: bool,
     },
@@ -181,8 +196,21 @@ pub enum Reply {
     Purged {
         existed: bool,
     },
+    Exports(Vec<ExportRow>),
+    ExportsSettled(SettledExports),
+    ExportsReplayed {
+        count: usize,
+    },
     Status(Box<Status>),
     Inspected(Option<Box<Snapshot>>),
+}
+
+/// What a batch of outcomes changed, and what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SettledExports {
+    pub delivered: usize,
+    pub retried: usize,
+    pub dead: usize,
 }
 
 /// Every limit without consuming.
@@ -223,6 +251,9 @@ pub struct Snapshot {
     pub remembered: usize,
     pub evicted: u64,
     pub admitted_total: u64,
+    /// Usage that has not reached the billing provider, what was set aside included.
+    pub exports: Vec<ExportRow>,
+    pub uncompleted: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,15 +76,63 @@ impl Gate {
 pub enum Cause {
     StoreFault,
     Timeout,
+    /// The provider answered with a fault of its own (5xx).
     ProviderError,
+    /// It could not be reached, or the connection broke.
+    ProviderUnreachable,
+    /// It let the call through without looking, and said so.
+    ProviderFailedOpen,
+    ProviderRateLimited,
+    /// Our key is not accepted.
+    ProviderUnauthorized,
+    /// It does not accept what we ask.
+    ProviderRefused,
+    /// Its answer can not be read.
+    ProviderBadAnswer,
+    /// It failed too often just now and is left alone for a while.
+    CircuitOpen,
+    /// Too many questions to it are under way.
+    Overloaded,
+    UnknownCustomer,
+    UnknownFeature,
+    /// The feature is not in the org's plan.
+    NoEntitlement,
 }
 
 impl Cause {
+    pub const ALL: [Self; 14] = [
+        Self::StoreFault,
+        Self::Timeout,
+        Self::ProviderError,
+        Self::ProviderUnreachable,
+        Self::ProviderFailedOpen,
+        Self::ProviderRateLimited,
+        Self::ProviderUnauthorized,
+        Self::ProviderRefused,
+        Self::ProviderBadAnswer,
+        Self::CircuitOpen,
+        Self::Overloaded,
+        Self::UnknownCustomer,
+        Self::UnknownFeature,
+        Self::NoEntitlement,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::StoreFault => "store_fault",
             Self::Timeout => "timeout",
             Self::ProviderError => "provider_error",
+            Self::ProviderUnreachable => "provider_unreachable",
+            Self::ProviderFailedOpen => "provider_failed_open",
+            Self::ProviderRateLimited => "provider_rate_limited",
+            Self::ProviderUnauthorized => "provider_unauthorized",
+            Self::ProviderRefused => "provider_refused",
+            Self::ProviderBadAnswer => "provider_bad_answer",
+            Self::CircuitOpen => "circuit_open",
+            Self::Overloaded => "overloaded",
+            Self::UnknownCustomer => "unknown_customer",
+            Self::UnknownFeature => "unknown_feature",
+            Self::NoEntitlement => "no_entitlement",
         }
     }
 }

@@ -144,6 +144,18 @@ impl Meter {
 pub struct DecisionId(pub u128);
 
 impl DecisionId {
+    /// The lowest bit of an id says that the call was admitted, so that usage which names it can be
+    /// told from usage that nobody admitted, also when the admission itself was lost.
+    #[must_use]
+    pub fn admitted(self) -> Self {
+        Self(self.0 | 1)
+    }
+
+    #[must_use]
+    pub fn is_admitted(self) -> bool {
+        self.0 & 1 == 1
+    }
+
     /// Reads what [`fmt::Display`] writes.
     pub fn parse(field: &str, text: &str) -> Result<Self, InputError> {
         let lower_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));

@@ -30,6 +30,22 @@ pub enum Rpc {
     Unfreeze,
 }
 
+impl Rpc {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Acquire => "Acquire",
+            Self::Commit => "Commit",
+            Self::Release => "Release",
+            Self::Extend => "Extend",
+            Self::Resume => "Resume",
+            Self::Record => "Record",
+            Self::ReportCumulative => "ReportCumulative",
+            Self::Freeze => "Freeze",
+            Self::Unfreeze => "Unfreeze",
+        }
+    }
+}
+
 /// How a reservation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {

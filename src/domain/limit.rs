@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    balance::{BalancePolicy, Exemption},
     ids::{Meter, Scope},
     window::{Millis, Window},
 };
@@ -64,11 +65,18 @@ pub struct RateLimit {
     /// Whole windows without a call after which the record is removed.
     pub idle_windows: u64,
     pub on_indeterminate: OnIndeterminate,
+    pub exempt: Exemption,
 }
 
 impl Default for RateLimit {
     fn default() -> Self {
-        Self { amount: Some(1000), len: HOUR_MS, idle_windows: 2, on_indeterminate: OnIndeterminate::Allow }
+        Self {
+            amount: Some(1000),
+            len: HOUR_MS,
+            idle_windows: 2,
+            on_indeterminate: OnIndeterminate::Allow,
+            exempt: Exemption::Never,
+        }
     }
 }
 
@@ -85,9 +93,7 @@ pub struct OrgPolicy {
     /// Limits of every scope that starts with the text, where no exact name matches; the longest
     /// matching text wins.
     pub scope_prefixes: BTreeMap<String, Vec<Limit>>,
-    /// Whether a billing provider must have given its verdict before an execution is admitted.
-    pub balance_required: bool,
-    pub on_balance_indeterminate: OnIndeterminate,
+    pub balance: BalancePolicy,
 }
 
 impl OrgPolicy {

@@ -2,14 +2,16 @@
 //! no runtime, no serialisation. Everything outside exists to call this and to keep what it says.
 
 mod accounts;
+pub mod balance;
 pub mod command;
 pub mod decision;
+pub mod exports;
 pub mod ids;
 pub mod journal;
 pub mod ledger;
 pub mod limit;
 pub mod org;
-mod pipeline;
+pub mod pipeline;
 pub mod rate;
 pub mod rows;
 pub mod service_time;

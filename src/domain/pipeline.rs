@@ -9,13 +9,16 @@
 //! nothing asked of a meter   admit iff used + reserved < amount
 //! ```
 
+mod balance;
+
 use std::sync::{Arc, LazyLock};
 
 use chrono::DateTime;
 
 use super::{
     accounts::Accounts,
-    command::{Acquire, BalanceVerdict},
+    balance::{BalanceVerdict, Exemption},
+    command::{Acquire, Need},
     decision::{Cause, Code, FailOpen, Gate, LimitView},
     ids::{Meter, Reason, Scope},
     limit::{Limit, OnIndeterminate, OrgPolicy},
@@ -25,6 +28,7 @@ use super::{
 use crate::bounds::SECOND_MS;
 
 static RATE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("rate"));
+static BALANCE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("balance"));
 static CALLS: LazyLock<Option<Meter>> = LazyLock::new(|| Meter::parse("meter", "calls").ok());
 
 /// One limit with what is asked of it.
@@ -56,15 +60,45 @@ impl Check<'_> {
     fn code(&self) -> Code {
         if self.limit.is_budget() { Code::BudgetExceeded } else { Code::QuotaExceeded }
     }
+
+    /// As it will stand: after the charge where it is `charged`.
+    fn view(&self, charged: bool, resets_at: Option<Millis>) -> LimitView {
+        let limit = self.limit;
+        LimitView {
+            name: limit.name.clone(),
+            scope: self.scope.clone(),
+            meter: limit.meter.clone(),
+            window: limit.window,
+            amount: limit.amount,
+            buffer: limit.buffer,
+            used: self.used.saturating_add(if charged { self.cost } else { 0 }),
+            reserved: self.reserved.saturating_add(if charged { self.hold } else { 0 }),
+            resets_at,
+            limiting: self.limiting,
+            shadow: limit.shadow,
+            blocked: 0,
+        }
+    }
 }
 
 /// Why a call is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Denial {
-    pub(super) gate: Gate,
-    pub(super) code: Code,
-    pub(super) retry_after: Millis,
-    pub(super) message: String,
+pub struct Denial {
+    pub gate: Gate,
+    pub code: Code,
+    pub retry_after: Millis,
+    pub message: String,
+}
+
+/// The balance gate where nothing else of the pipeline can be evaluated: its denial, or what it let
+/// through unevaluated.
+pub fn balance_alone(
+    ask: &Acquire,
+    verdict: BalanceVerdict,
+    policy: &OrgPolicy,
+    now: Millis,
+) -> (Option<Denial>, Vec<FailOpen>) {
+    balance::alone(ask, verdict, policy, now)
 }
 
 /// What the gates said, with nothing changed yet.
@@ -89,27 +123,32 @@ pub(super) struct Facts<'a> {
     pub(super) now: Millis,
 }
 
-/// `None`: the billing provider has to be asked first.
-pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>) -> Option<Verdict> {
+/// `Err`: the billing provider has to be asked first.
+pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>) -> Result<Verdict, Need> {
     let mut checks = checks(accounts, ask, facts);
     let mut fail_open = Vec::new();
     let mut denial = freeze_gate(facts);
     let mut rate = None;
+    let mut balance = None;
     if denial.is_none() || ask.explain {
-        rate = rate_gate(facts, &mut fail_open);
+        rate = rate_gate(ask, facts, &mut fail_open)?;
         denial = denial.or_else(|| rate.clone());
     }
     if denial.is_none() || ask.explain {
         let budgets = budget_gate(accounts, &mut checks, facts.now);
         denial = denial.or(budgets);
     }
-    if facts.policy.balance_required && (denial.is_none() || ask.explain) {
-        let balance = balance_gate(ask.balance?, facts.policy, &mut fail_open);
-        denial = denial.or(balance);
+    if denial.is_none() || ask.explain {
+        balance = balance::gate(accounts, ask, facts, &mut fail_open)?;
+        denial = denial.or_else(|| balance.as_ref().and_then(|seen| seen.denial.clone()));
     }
+    let charged = denial.is_none() && facts.counts;
     let rate_denies = rate.is_some_and(|denial| denial.code == Code::RateLimited);
-    let limits = views(accounts, &checks, facts, denial.as_ref(), rate_denies);
-    Some(Verdict { denial, fail_open, limits })
+    let mut limits = Vec::with_capacity(checks.len() + 2);
+    limits.extend(rate_view(facts, denial.as_ref(), rate_denies));
+    limits.extend(checks.iter().map(|check| check.view(charged, resets_at(accounts, check, facts.now))));
+    limits.extend(balance.and_then(|seen| seen.view(charged)));
+    Ok(Verdict { denial, fail_open, limits })
 }
 
 /// Every limit of the scope and of the org, with what this call asks of it.
@@ -139,10 +178,14 @@ fn freeze_gate(facts: &Facts<'_>) -> Option<Denial> {
     Some(Denial { gate: Gate::Freeze, code: Code::Frozen, retry_after: 0, message })
 }
 
-fn rate_gate(facts: &Facts<'_>, fail_open: &mut Vec<FailOpen>) -> Option<Denial> {
-    let amount = facts.policy.rate.amount?;
-    let record = facts.rate;
+fn rate_gate(ask: &Acquire, facts: &Facts<'_>, fail_open: &mut Vec<FailOpen>) -> Result<Option<Denial>, Need> {
+    let (rate, record) = (&facts.policy.rate, facts.rate);
+    let Some(amount) = rate.amount.filter(|_| rate.exempt != Exemption::Always) else { return Ok(None) };
     if record.count >= amount {
+        // Resolved only here, where it matters.
+        if rate.exempt == Exemption::IfPaying && ask.exempt.ok_or(Need::Exemption)? {
+            return Ok(None);
+        }
         let wait = record.window_end().saturating_sub(facts.now);
         let message = format!(
             "Rate backstop reached: {} of {amount} calls in {}. This guards against abuse and is not your plan's quota; \
@@ -152,12 +195,12 @@ fn rate_gate(facts: &Facts<'_>, fail_open: &mut Vec<FailOpen>) -> Option<Denial>
             iso(record.window_end()),
             wait.div_ceil(SECOND_MS),
         );
-        return Some(Denial { gate: Gate::Rate, code: Code::RateLimited, retry_after: wait, message });
+        return Ok(Some(Denial { gate: Gate::Rate, code: Code::RateLimited, retry_after: wait, message }));
     }
     if facts.store_fault {
-        return indeterminate(Gate::Rate, Cause::StoreFault, facts.policy.rate.on_indeterminate, fail_open);
+        return Ok(indeterminate(Gate::Rate, Cause::StoreFault, rate.on_indeterminate, fail_open));
     }
-    None
+    Ok(None)
 }
 
 fn budget_gate(accounts: &mut Accounts, checks: &mut [Check<'_>], now: Millis) -> Option<Denial> {
@@ -204,21 +247,6 @@ fn budget_message(check: &Check<'_>, resets_at: Option<Millis>) -> String {
     )
 }
 
-fn balance_gate(verdict: BalanceVerdict, policy: &OrgPolicy, fail_open: &mut Vec<FailOpen>) -> Option<Denial> {
-    match verdict {
-        BalanceVerdict::Allowed => None,
-        BalanceVerdict::Exhausted => Some(Denial {
-            gate: Gate::Balance,
-            code: Code::BalanceExhausted,
-            retry_after: 0,
-            message: "The plan's included executions are used up.".into(),
-        }),
-        BalanceVerdict::Unknown(cause) => {
-            indeterminate(Gate::Balance, cause, policy.on_balance_indeterminate, fail_open)
-        }
-    }
-}
-
 /// A gate that could not be evaluated: its policy decides, and every allow is flagged.
 fn indeterminate(gate: Gate, cause: Cause, policy: OnIndeterminate, fail_open: &mut Vec<FailOpen>) -> Option<Denial> {
     match policy {
@@ -239,39 +267,14 @@ fn indeterminate(gate: Gate, cause: Cause, policy: OnIndeterminate, fail_open: &
     }
 }
 
-fn views(
-    accounts: &mut Accounts,
-    checks: &[Check<'_>],
-    facts: &Facts<'_>,
-    denial: Option<&Denial>,
-    rate_denies: bool,
-) -> Vec<LimitView> {
-    let charged = denial.is_none() && facts.counts;
-    let mut views = Vec::with_capacity(checks.len() + 1);
-    views.extend(rate_view(facts, denial, rate_denies));
-    for check in checks {
-        let limit = check.limit;
-        let resets_at = match limit.window {
-            Window::Rolling { .. } => accounts.fits_at(&check.scope, limit, check.asked(), facts.now),
-            _ if check.admits() => accounts.window_end(&check.scope, limit, facts.now),
-            _ => accounts.fits_at(&check.scope, limit, check.asked(), facts.now),
-        };
-        views.push(LimitView {
-            name: limit.name.clone(),
-            scope: check.scope.clone(),
-            meter: limit.meter.clone(),
-            window: limit.window,
-            amount: limit.amount,
-            buffer: limit.buffer,
-            used: check.used.saturating_add(if charged { check.cost } else { 0 }),
-            reserved: check.reserved.saturating_add(if charged { check.hold } else { 0 }),
-            resets_at,
-            limiting: check.limiting,
-            shadow: limit.shadow,
-            blocked: 0,
-        });
+/// When what was asked fits if nothing else happens, or the end of the window.
+fn resets_at(accounts: &mut Accounts, check: &Check<'_>, now: Millis) -> Option<Millis> {
+    let counts_down = !matches!(check.limit.window, Window::Rolling { .. }) && check.admits();
+    if counts_down {
+        accounts.window_end(&check.scope, check.limit, now)
+    } else {
+        accounts.fits_at(&check.scope, check.limit, check.asked(), now)
     }
-    views
 }
 
 fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>, limiting: bool) -> Option<LimitView> {

@@ -3,6 +3,7 @@
 
 use super::{
     command::Amounts,
+    exports::{ExportKey, ExportRow},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
     journal::Entry,
     ledger::HourSlice,
@@ -27,6 +28,8 @@ pub struct Head {
     pub admitted_total: u64,
     /// Request ids given up early.
     pub evicted: u64,
+    /// Executions that were admitted and never completed.
+    pub uncompleted: u64,
 }
 
 /// What one commit of an org remembers: outcomes with their request ids. Entries remembered for a day
@@ -64,6 +67,16 @@ pub struct ExecutionRow {
     pub last_seen: Millis,
     /// An Acquire with pause admitted it.
     pub admitted: bool,
+    /// What its completion reports to the billing provider; `None` once it has.
+    pub open: Option<OpenExecution>,
+}
+
+/// An execution that was admitted and has not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenExecution {
+    pub scope: Scope,
+    pub cost: Amounts,
+    pub admitted_at: Millis,
 }
 
 /// An amount that was reported and not believed. Kept, never booked, never dropped in silence.
@@ -103,6 +116,7 @@ pub enum Row {
     Baseline(BaselineRow),
     Execution(ExecutionRow),
     Disputed(DisputedRow),
+    Export(ExportRow),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +131,7 @@ pub enum RowKey {
     Baseline { scope: Scope, source: Source, meter: Meter },
     Execution { id: ExecutionId },
     Disputed { seq: u64 },
+    Export { key: ExportKey },
 }
 
 impl Row {
@@ -138,6 +153,7 @@ impl Row {
             }
             Self::Execution(row) => RowKey::Execution { id: row.id.clone() },
             Self::Disputed(row) => RowKey::Disputed { seq: row.seq },
+            Self::Export(row) => RowKey::Export { key: row.key },
         }
     }
 }

@@ -5,6 +5,7 @@
 //! anchored{len}   [first use, +len)                       starts when something is charged
 //! rolling{len}    [floor((now-len)/g)*g, now]             trailing sum of slices of length g
 //! calendar{unit}  day, week (from Monday), month          UTC
+//! provider        as the billing provider says
 //! ```
 //!
 //! A rolling window errs to the safe side: an amount leaves it at most one slice late, never early.
@@ -23,14 +24,24 @@ pub enum Calendar {
     Day,
     Week,
     Month,
+    /// A month that begins on this day, 1 to 31; on the last day of a month that is shorter.
+    MonthFrom(u8),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Window {
-    Aligned { len: Millis },
-    Anchored { len: Millis },
-    Rolling { len: Millis },
+    Aligned {
+        len: Millis,
+    },
+    Anchored {
+        len: Millis,
+    },
+    Rolling {
+        len: Millis,
+    },
     Calendar(Calendar),
+    /// The billing provider's own period. Nothing here counts it.
+    Provider,
 }
 
 /// The named rolling periods. This table is their only definition: adding one is one line.
@@ -56,7 +67,9 @@ impl Window {
                 let slice = if len <= HOUR_MS { MINUTE_MS } else { HOUR_MS };
                 len >= slice && len.is_multiple_of(slice) && len <= WINDOW_MAX_MS
             }
+            Self::Calendar(Calendar::MonthFrom(day)) => 1 <= day && day <= 31,
             Self::Calendar(_) => true,
+            Self::Provider => false,
         }
     }
 
@@ -81,6 +94,7 @@ impl Window {
             Self::Anchored { .. } => now,
             Self::Rolling { len } => now.saturating_sub(len) / self.slice() * self.slice(),
             Self::Calendar(unit) => unit.start(now),
+            Self::Provider => now,
         }
     }
 
@@ -88,7 +102,7 @@ impl Window {
     pub fn end(self, start: Millis) -> Option<Millis> {
         match self {
             Self::Aligned { len } | Self::Anchored { len } => Some(start.saturating_add(len)),
-            Self::Rolling { .. } => None,
+            Self::Rolling { .. } | Self::Provider => None,
             Self::Calendar(unit) => Some(unit.end(start)),
         }
     }
@@ -118,6 +132,10 @@ impl Calendar {
                 day.checked_sub_days(Days::new(u64::from(day.weekday().num_days_from_monday()))).unwrap_or(day)
             }
             Self::Month => day.with_day(1).unwrap_or(day),
+            Self::MonthFrom(from) => {
+                let this = on_day(day, from);
+                if this <= day { this } else { on_day(day.checked_sub_months(Months::new(1)).unwrap_or(day), from) }
+            }
         };
         millis(first)
     }
@@ -128,17 +146,26 @@ impl Calendar {
             Self::Day => first.checked_add_days(Days::new(1)),
             Self::Week => first.checked_add_days(Days::new(7)),
             Self::Month => first.checked_add_months(Months::new(1)),
+            Self::MonthFrom(from) => first.checked_add_months(Months::new(1)).map(|next| on_day(next, from)),
         };
         next.map_or(Millis::MAX, millis)
     }
+}
 
-    fn name(self) -> &'static str {
+impl fmt::Display for Calendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Day => "day",
-            Self::Week => "week",
-            Self::Month => "month",
+            Self::Day => f.write_str("day"),
+            Self::Week => f.write_str("week"),
+            Self::Month => f.write_str("month"),
+            Self::MonthFrom(day) => write!(f, "month/{day}"),
         }
     }
+}
+
+/// That day of the month of `within`, or its last one.
+fn on_day(within: NaiveDate, day: u8) -> NaiveDate {
+    (1..=u32::from(day)).rev().find_map(|day| within.with_day(day)).unwrap_or(within)
 }
 
 fn date(at: Millis) -> NaiveDate {
@@ -170,7 +197,8 @@ impl fmt::Display for Window {
             Self::Aligned { len } => write!(f, "aligned/{}", Length(*len)),
             Self::Anchored { len } => write!(f, "anchored/{}", Length(*len)),
             Self::Rolling { len } => write!(f, "rolling/{}", Length(*len)),
-            Self::Calendar(unit) => write!(f, "calendar/{}", unit.name()),
+            Self::Calendar(unit) => write!(f, "calendar/{unit}"),
+            Self::Provider => f.write_str("provider"),
         }
     }
 }
@@ -197,6 +225,22 @@ mod tests {
             let began = window.start(NOW);
             assert_eq!((iso(began), iso(window.end(began).unwrap())), (start.into(), end.into()));
             assert_eq!(window.start(window.end(began).unwrap() - 1), began);
+        }
+    }
+
+    #[test]
+    fn a_billing_month_begins_on_its_day_or_the_last_of_a_shorter_month() {
+        for (from, start, end) in [
+            (1, "2026-11-01 00:00:00", "2026-12-01 00:00:00"),
+            (22, "2026-11-22 00:00:00", "2026-12-22 00:00:00"),
+            (23, "2026-10-23 00:00:00", "2026-11-23 00:00:00"),
+            (31, "2026-10-31 00:00:00", "2026-11-30 00:00:00"),
+        ] {
+            let window = Window::Calendar(Calendar::MonthFrom(from));
+            let began = window.start(NOW);
+            assert_eq!((iso(began), iso(window.end(began).unwrap())), (start.into(), end.into()), "{from}");
+            let next = window.end(began).unwrap();
+            assert_eq!((window.start(next), window.start(next - 1)), (next, began), "periods meet");
         }
     }
 

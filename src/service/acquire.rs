@@ -7,15 +7,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tokio::time::timeout_at;
-
 use crate::{
     actors::{CallError, admission::Lane},
     domain::{
-        command::{Acquire, BalanceVerdict, Command, Durability, Mode, Reply},
+        balance::{BalanceSource, BalanceVerdict, Exemption},
+        command::{Acquire, Command, Durability, Mode, Need, Reply},
         decision::{Cause, Code, Decision, FailOpen, Gate},
         ids::OrgId,
         limit::OnIndeterminate,
+        pipeline::{Denial, balance_alone},
     },
     error::ServiceError,
 };
@@ -57,42 +57,85 @@ impl Service {
     }
 
     /// Decides Acquires of one org, in order.
-    pub async fn decide(&self, org: &OrgId, asks: Vec<Arc<Acquire>>, deadline: Deadline) -> Vec<Decided> {
+    pub async fn decide(&self, org: &OrgId, mut asks: Vec<Arc<Acquire>>, deadline: Deadline) -> Vec<Decided> {
         if let Err(error) = self.refuse_while_draining() {
             return asks.iter().map(|_| Err(error.clone())).collect();
         }
-        let mut decided = self.ask_actor(org, &asks, deadline).await;
-        let unpaid = decided.iter().any(|reply| matches!(reply, Ok(Reply::NeedBalance)));
-        if unpaid {
-            let verdict = timeout_at(deadline.at, self.billing.check(org)).await;
-            let verdict = verdict.unwrap_or(BalanceVerdict::Unknown(Cause::Timeout));
-            for (ask, reply) in asks.iter().zip(&mut decided) {
-                if matches!(reply, Ok(Reply::NeedBalance)) {
-                    let again = Arc::new(Acquire { balance: Some(verdict), ..(**ask).clone() });
-                    *reply = self.ask_actor(org, &[again], deadline).await.pop().unwrap_or(Err(CallError::Interrupted));
-                }
+        self.attach_remembered(org, &mut asks);
+        let mut replies = self.ask_actor(org, &asks, deadline).await;
+        // The balance and the exemption: each is asked for at most once.
+        for _ in 0..2 {
+            let open: Vec<usize> = (0..replies.len()).filter(|at| need(&replies[*at]).is_some()).collect();
+            if open.is_empty() {
+                break;
+            }
+            self.answer_needs(org, &mut asks, &replies, deadline).await;
+            let again: Vec<_> = open.iter().map(|at| asks[*at].clone()).collect();
+            for (at, reply) in open.into_iter().zip(self.ask_actor(org, &again, deadline).await) {
+                replies[at] = reply;
             }
         }
-        asks.iter().zip(decided).map(|(ask, reply)| self.conclude(org, ask, reply)).collect()
+        let mut decided = Vec::with_capacity(asks.len());
+        for (ask, reply) in asks.iter().zip(replies) {
+            decided.push(self.conclude(org, ask, reply, deadline).await);
+        }
+        decided
+    }
+
+    /// What is remembered of the org's balance travels with the command: no second pass.
+    fn attach_remembered(&self, org: &OrgId, asks: &mut [Arc<Acquire>]) {
+        if let Some(verdict) = self.balances.remembered(org) {
+            for ask in asks {
+                Arc::make_mut(ask).balance = Some(verdict);
+            }
+        }
+    }
+
+    async fn answer_needs(
+        &self,
+        org: &OrgId,
+        asks: &mut [Arc<Acquire>],
+        replies: &[Result<Reply, CallError>],
+        deadline: Deadline,
+    ) {
+        let needs = |wanted| replies.iter().any(|reply| need(reply) == Some(wanted));
+        let balance = if needs(Need::Balance) { Some(self.balances.ask(org, deadline.at).await) } else { None };
+        let exempt = if needs(Need::Exemption) { Some(self.balances.pays(org, deadline.at).await) } else { None };
+        for (ask, reply) in asks.iter_mut().zip(replies) {
+            match need(reply) {
+                Some(Need::Balance) => Arc::make_mut(ask).balance = balance,
+                Some(Need::Exemption) => Arc::make_mut(ask).exempt = exempt,
+                None => {}
+            }
+        }
     }
 
     async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], deadline: Deadline) -> Vec<Result<Reply, CallError>> {
         let commands: Vec<_> = asks.iter().cloned().map(Command::Acquire).collect();
         let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
-        let until = if fails_open { deadline.within(budget) } else { deadline.at };
+        let until = if fails_open { deadline.from_now(budget) } else { deadline.at };
         match self.orgs.call(org, commands, Lane::Admit, until).await {
             Ok(answers) => answers,
             Err(error) => asks.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 
-    fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Result<Reply, CallError>) -> Decided {
+    async fn conclude(
+        &self,
+        org: &OrgId,
+        ask: &Acquire,
+        reply: Result<Reply, CallError>,
+        deadline: Deadline,
+    ) -> Decided {
         let decision = match reply {
             Ok(Reply::Decision(decision)) => self.capped(org, *decision),
             Ok(_) => return Err(ServiceError::Interrupted),
-            Err(error) => self.without_counter(org, ask, error)?,
+            Err(error) => self.without_counter(org, ask, error, deadline).await?,
         };
+        if decision.code == Code::Allowed && decision.id.is_some() && !decision.replayed {
+            self.balances.admitted(org, &ask.cost);
+        }
         self.metrics.decided(&decision);
         for open in &decision.fail_open {
             tracing::warn!(%org, gate = open.gate.name(), cause = open.cause.name(), "allowed without an evaluated gate");
@@ -110,8 +153,8 @@ impl Service {
     }
 
     /// The counter could not be asked. What promised durability is an error; the rest follows the
-    /// backstop's policy.
-    fn without_counter(&self, org: &OrgId, ask: &Acquire, error: CallError) -> Decided {
+    /// backstop's policy, and what the provider says still counts.
+    async fn without_counter(&self, org: &OrgId, ask: &Acquire, error: CallError, deadline: Deadline) -> Decided {
         let cause = match &error {
             CallError::TimedOut | CallError::Interrupted => Cause::Timeout,
             CallError::Store(_) => Cause::StoreFault,
@@ -122,24 +165,37 @@ impl Service {
             return Err(error.into());
         }
         let mut decision = blank(ask, self.orgs.next_decision());
-        if policy.rate.amount.is_none() {
-            return Ok(decision);
+        if policy.rate.amount.is_some() && policy.rate.exempt != Exemption::Always {
+            if policy.rate.on_indeterminate == OnIndeterminate::Deny {
+                decision.gate = Some(Gate::Rate);
+                return Ok(denied(
+                    decision,
+                    Code::Indeterminate,
+                    format!("Gate rate could not be evaluated ({}), and its policy is to deny.", cause.name()),
+                    crate::bounds::SECOND_MS,
+                ));
+            }
+            decision.fail_open.push(FailOpen { gate: Gate::Rate, cause });
         }
-        if policy.rate.on_indeterminate == OnIndeterminate::Deny {
-            decision.gate = Some(Gate::Rate);
-            return Ok(denied(
-                decision,
-                Code::Indeterminate,
-                format!("Gate rate could not be evaluated ({}), and its policy is to deny.", cause.name()),
-                crate::bounds::SECOND_MS,
-            ));
+        let verdict = match &policy.balance.source {
+            BalanceSource::None => None,
+            // Its ledger can not be read either.
+            BalanceSource::Included { .. } => Some(BalanceVerdict::Unknown(cause)),
+            BalanceSource::Provider => match ask.balance {
+                None => Some(self.balances.ask(org, deadline.at).await),
+                known => known,
+            },
+        };
+        if let Some(verdict) = verdict {
+            let (denial, open) = balance_alone(ask, verdict, &policy, self.clock.now());
+            if let Some(Denial { gate, code, retry_after, message }) = denial {
+                decision.gate = Some(gate);
+                return Ok(denied(decision, code, message, retry_after));
+            }
+            decision.fail_open.extend(open);
         }
-        decision.fail_open.push(FailOpen { gate: Gate::Rate, cause });
-        let unpaid = policy.balance_required && !matches!(ask.balance, Some(BalanceVerdict::Allowed));
-        if unpaid {
-            decision.fail_open.push(FailOpen { gate: Gate::Balance, cause });
-        }
-        if unpaid || cause == Cause::StoreFault {
+        let blind = |gate| decision.fail_open.iter().any(|open| open.gate == gate);
+        if blind(Gate::Rate) && (blind(Gate::Balance) || cause == Cause::StoreFault) {
             return Ok(self.emergency(org, decision, "the store"));
         }
         Ok(decision)
@@ -164,6 +220,13 @@ impl Service {
     }
 }
 
+fn need(reply: &Result<Reply, CallError>) -> Option<Need> {
+    match reply {
+        Ok(Reply::Needs(need)) => Some(*need),
+        _ => None,
+    }
+}
+
 /// Whether an answer without a counter is possible at all: nothing durable was promised.
 fn can_fail_open(ask: &Acquire) -> bool {
     ask.durability() != Durability::Durable
@@ -171,7 +234,7 @@ fn can_fail_open(ask: &Acquire) -> bool {
 
 fn blank(ask: &Acquire, id: crate::domain::ids::DecisionId) -> Decision {
     Decision {
-        id: (ask.mode != Mode::CheckOnly).then_some(id),
+        id: (ask.mode != Mode::CheckOnly).then(|| id.admitted()),
         code: Code::Allowed,
         allowed: true,
         gate: None,

@@ -37,7 +37,7 @@ pub struct NodeView {
 
 impl Service {
     pub async fn status(&self, org: &OrgId, scope: Scope, deadline: Deadline) -> Result<Status, ServiceError> {
-        match self.orgs.call_one(org, Command::Status { scope }, Lane::Admit, deadline.at).await? {
+        match self.orgs.call_one(org, Command::Status { scope, balance: None }, Lane::Admit, deadline.at).await? {
             Reply::Status(status) => Ok(*status),
             _ => Err(ServiceError::Interrupted),
         }

@@ -19,10 +19,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actors::{CallError, Orgs},
+    actors::{CallError, Orgs, billing::Balances},
     domain::window::Millis,
     error::ServiceError,
-    ports::{BillingProvider, Clock, OrgStore},
+    ports::{Clock, OrgStore},
     telemetry::Metrics,
 };
 
@@ -63,8 +63,9 @@ impl Deadline {
         Self { at: arrived + left, arrived }
     }
 
-    fn within(self, budget_ms: u32) -> Instant {
-        self.at.min(self.arrived + Duration::from_millis(u64::from(budget_ms)))
+    /// A part of it with a budget of its own.
+    fn from_now(self, budget_ms: u32) -> Instant {
+        self.at.min(now() + Duration::from_millis(u64::from(budget_ms)))
     }
 
     pub fn elapsed(self) -> Duration {
@@ -83,7 +84,7 @@ pub struct Deps {
     pub orgs: Orgs,
     pub clock: Arc<dyn Clock>,
     pub store: Arc<dyn OrgStore>,
-    pub billing: Arc<dyn BillingProvider>,
+    pub balances: Balances,
     pub metrics: Arc<Metrics>,
     /// Name of this node in answers.
     pub node: String,
@@ -95,7 +96,7 @@ pub struct Service {
     orgs: Orgs,
     clock: Arc<dyn Clock>,
     store: Arc<dyn OrgStore>,
-    billing: Arc<dyn BillingProvider>,
+    balances: Balances,
     metrics: Arc<Metrics>,
     emergency: EmergencyCap,
     node: String,
@@ -111,7 +112,7 @@ impl Service {
             orgs: deps.orgs,
             clock: deps.clock,
             store: deps.store,
-            billing: deps.billing,
+            balances: deps.balances,
             metrics: deps.metrics,
             emergency: EmergencyCap::default(),
             node: deps.node,

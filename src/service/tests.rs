@@ -5,13 +5,14 @@ use std::sync::{Arc, atomic::Ordering};
 use super::{Ask, Deadline};
 use crate::{
     domain::{
-        command::{Acquire, BalanceVerdict, Command, Idempotency, Reply},
+        balance::BalanceVerdict,
+        command::{Acquire, Command, Idempotency, Reply},
         decision::{Cause, Code, Decision, FailOpen, Gate},
         ids::{Meter, Reason},
         limit::{OnIndeterminate, OrgPolicy, RateLimit},
     },
     error::ServiceError,
-    testing::{Node, acquire, idempotency, node, org, rate_of, record, resume},
+    testing::{Node, acquire, billed, exhausted, idempotency, node, org, rate_of, record, resume},
 };
 
 fn deadline() -> Deadline {
@@ -23,7 +24,7 @@ async fn ask(node: &Node, name: &str) -> Result<Decision, ServiceError> {
 }
 
 fn metered(amount: u64) -> OrgPolicy {
-    OrgPolicy { balance_required: true, ..rate_of(amount) }
+    billed(rate_of(amount))
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,7 +40,7 @@ async fn the_provider_is_asked_last_and_the_actor_judges_afresh() {
 #[tokio::test(start_paused = true)]
 async fn an_exhausted_balance_denies_and_an_unknown_one_follows_its_policy() {
     let node = node(metered(10)).await;
-    *node.billing.verdict.lock().unwrap() = BalanceVerdict::Exhausted;
+    *node.billing.verdict.lock().unwrap() = exhausted();
     let denied = ask(&node, "acme").await.unwrap();
     assert_eq!((denied.allowed, denied.code, denied.gate), (false, Code::BalanceExhausted, Some(Gate::Balance)));
     *node.billing.verdict.lock().unwrap() = BalanceVerdict::Unknown(Cause::ProviderError);

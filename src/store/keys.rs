@@ -15,6 +15,7 @@ use std::fmt;
 use crate::{
     bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES},
     domain::{
+        exports::ExportKey,
         ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, Source},
         rows::RowKey,
         window::{Calendar, Millis, Window},
@@ -44,10 +45,11 @@ pub enum Kind {
     JournalPart = 0x1a,
     LongJournalPart = 0x1b,
     Digest = 0x1c,
+    Export = 0x1d,
 }
 
 impl Kind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::Head,
         Self::Timer,
@@ -62,10 +64,11 @@ impl Kind {
         Self::JournalPart,
         Self::LongJournalPart,
         Self::Digest,
+        Self::Export,
     ];
 
     /// Kinds whose keys begin with the org, without its digest, which is about them.
-    pub const OF_ORG: [Self; 11] = [
+    pub const OF_ORG: [Self; 12] = [
         Self::Head,
         Self::Slice,
         Self::Counter,
@@ -77,6 +80,7 @@ impl Kind {
         Self::Disputed,
         Self::JournalPart,
         Self::LongJournalPart,
+        Self::Export,
     ];
 
     pub const fn byte(self) -> u8 {
@@ -103,6 +107,7 @@ impl Kind {
             Self::JournalPart => "journal_part",
             Self::LongJournalPart => "long_journal_part",
             Self::Digest => "digest",
+            Self::Export => "export",
         }
     }
 }
@@ -282,6 +287,7 @@ fn kind_of_row(row: &RowKey) -> Kind {
         RowKey::Baseline { .. } => Kind::Baseline,
         RowKey::Execution { .. } => Kind::Execution,
         RowKey::Disputed { .. } => Kind::Disputed,
+        RowKey::Export { .. } => Kind::Export,
     }
 }
 
@@ -315,6 +321,7 @@ fn encode_row(org: &OrgId, row: &RowKey) -> Vec<u8> {
             push_text(&mut key, meter.as_str());
         }
         RowKey::Execution { id } => push_text(&mut key, id.as_str()),
+        RowKey::Export { key: export } => key.extend(export.0.to_be_bytes()),
     }
     key
 }
@@ -333,6 +340,8 @@ fn push_window(key: &mut Vec<u8>, window: Window) {
         Window::Calendar(Calendar::Day) => (4, 1),
         Window::Calendar(Calendar::Week) => (4, 2),
         Window::Calendar(Calendar::Month) => (4, 3),
+        Window::Calendar(Calendar::MonthFrom(day)) => (5, u64::from(day)),
+        Window::Provider => (6, 0),
     };
     key.push(tag);
     key.extend(value.to_be_bytes());
@@ -396,6 +405,7 @@ impl<'a> Rest<'a> {
             (4, 1) => Window::Calendar(Calendar::Day),
             (4, 2) => Window::Calendar(Calendar::Week),
             (4, 3) => Window::Calendar(Calendar::Month),
+            (5, day) => Window::Calendar(Calendar::MonthFrom(u8::try_from(day).unwrap_or(0))),
             _ => return Err(invalid_window(format!("{tag}/{value}"))),
         };
         if window.is_valid() { Ok(window) } else { Err(invalid_window(window)) }
@@ -416,6 +426,7 @@ impl<'a> Rest<'a> {
             },
             Kind::Execution => RowKey::Execution { id: self.name(|text| ExecutionId::parse("execution_id", text))? },
             Kind::Disputed => RowKey::Disputed { seq: self.be64()? },
+            Kind::Export => RowKey::Export { key: ExportKey(u128::from_be_bytes(self.array()?)) },
             Kind::Meta | Kind::Timer | Kind::JournalPart | Kind::LongJournalPart | Kind::Digest => {
                 return Err(KeyError::UnknownKind(kind.byte()));
             }

@@ -2,6 +2,7 @@
 //! JSON in exports. Fields, their order and the order of variants never change; a new shape is a new
 //! version. What the key says is not repeated in the value.
 
+mod exports;
 mod journal;
 
 use std::borrow::Cow;
@@ -11,7 +12,10 @@ use serde::{
     de::{DeserializeSeed, Error as _},
 };
 
-use self::journal::{JournalV1, PartV1};
+use self::{
+    exports::{ExecutionV1, ExportV1},
+    journal::{JournalV1, PartV1},
+};
 use super::{digest::Digest, keys::Key};
 use crate::{
     bounds::HOUR_MS,
@@ -21,7 +25,7 @@ use crate::{
         journal::Entry,
         ledger::HourSlice,
         rate::{Counter, RateRecord},
-        rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow, Row, RowKey},
+        rows::{BaselineRow, DisputedRow, Head, ReservationRow, Row, RowKey},
         service_time::ClockMark,
         window::Millis,
     },
@@ -88,6 +92,7 @@ struct HeadV1<'a> {
     wake_at: Option<Millis>,
     admitted_total: u64,
     evicted: u64,
+    uncompleted: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,14 +150,6 @@ struct BaselineV1<'a> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ExecutionV1 {
-    continuations: u64,
-    last_seen: Millis,
-    admitted: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct DisputedV1<'a> {
     #[serde(borrow)]
     scope: Cow<'a, str>,
@@ -186,11 +183,9 @@ fn serialize_row<S: Serializer>(row: &Row, parts: u16, out: S) -> Result<S::Ok, 
         Row::Baseline(row) => {
             BaselineV1 { incarnation: row.incarnation.as_str().into(), total: row.total }.serialize(out)
         }
-        Row::Execution(row) => {
-            let ExecutionRow { continuations, last_seen, admitted, .. } = *row;
-            ExecutionV1 { continuations, last_seen, admitted }.serialize(out)
-        }
+        Row::Execution(row) => ExecutionV1::from(row).serialize(out),
         Row::Disputed(row) => DisputedV1::from(row).serialize(out),
+        Row::Export(row) => ExportV1::from(row).serialize(out),
     }
 }
 
@@ -252,11 +247,13 @@ fn deserialize_row<'de, D: Deserializer<'de>>(key: RowKey, from: D) -> Result<(R
             Row::Baseline(BaselineRow { scope, source, meter, incarnation, total: stored.total })
         }
         RowKey::Execution { id } => {
-            let ExecutionV1 { continuations, last_seen, admitted } = ExecutionV1::deserialize(from)?;
-            Row::Execution(ExecutionRow { id, continuations, last_seen, admitted })
+            ExecutionV1::deserialize(from)?.into_row(id).map(Row::Execution).map_err(D::Error::custom)?
         }
         RowKey::Disputed { seq } => {
             DisputedV1::deserialize(from)?.into_row(seq).map(Row::Disputed).map_err(D::Error::custom)?
+        }
+        RowKey::Export { key } => {
+            ExportV1::deserialize(from)?.into_row(key).map(Row::Export).map_err(D::Error::custom)?
         }
     };
     Ok((row, 0))
@@ -327,6 +324,7 @@ impl<'a> From<&'a Head> for HeadV1<'a> {
             wake_at: head.wake_at,
             admitted_total: head.admitted_total,
             evicted: head.evicted,
+            uncompleted: head.uncompleted,
         }
     }
 }
@@ -343,16 +341,22 @@ impl HeadV1<'_> {
             wake_at: self.wake_at,
             admitted_total: self.admitted_total,
             evicted: self.evicted,
+            uncompleted: self.uncompleted,
         })
+    }
+}
+
+impl<'a> From<&'a (Meter, u64)> for AmountV1<'a> {
+    fn from((meter, amount): &'a (Meter, u64)) -> Self {
+        Self { meter: meter.as_str().into(), amount: *amount }
     }
 }
 
 impl<'a> From<&'a ReservationRow> for ReservationV1<'a> {
     fn from(row: &'a ReservationRow) -> Self {
-        let amount = |(meter, amount): &'a (Meter, u64)| AmountV1 { meter: meter.as_str().into(), amount: *amount };
         Self {
             scope: row.scope.as_str().into(),
-            amounts: row.amounts.iter().map(amount).collect(),
+            amounts: row.amounts.iter().map(AmountV1::from).collect(),
             expires_at: row.expires_at,
         }
     }

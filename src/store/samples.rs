@@ -10,11 +10,12 @@ use crate::{
     domain::{
         command::Idempotency,
         decision::{Cause, FailOpen, Gate, Hold},
+        exports::{DeadCause, ExportKey, ExportRow},
         ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, RequestId, Scope, Source},
         journal::{Entry, Outcome, Rpc, Settlement},
         ledger::HourSlice,
         rate::{Counter, RateRecord},
-        rows::{BaselineRow, DisputedRow, ExecutionRow, Head, JournalRow, ReservationRow, Row},
+        rows::{BaselineRow, DisputedRow, ExecutionRow, Head, JournalRow, OpenExecution, ReservationRow, Row},
         service_time::ClockMark,
         window::{Calendar, Millis, Window},
     },
@@ -84,6 +85,7 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
         wake_at: Some(T0 + HOUR_MS),
         admitted_total: 1_000_000,
         evicted: 2,
+        uncompleted: 1,
     };
     vec![
         ("head", Row::Head(head)),
@@ -139,6 +141,27 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
                 continuations: 4,
                 last_seen: T0,
                 admitted: true,
+                open: None,
+            }),
+        ),
+        (
+            "execution_open",
+            Row::Execution(ExecutionRow {
+                id: ExecutionId::parse("execution_id", "run 2").unwrap(),
+                continuations: 0,
+                last_seen: T0,
+                admitted: false,
+                open: Some(OpenExecution { scope: scope(), cost: vec![(Meter::executions(), 3)], admitted_at: T0 - 1 }),
+            }),
+        ),
+        ("export", Row::Export(ExportRow::new(ExportKey(u128::MAX - 1), scope(), meter(), 50_000, T0))),
+        (
+            "export_dead",
+            Row::Export(ExportRow {
+                attempts: 9,
+                last_error: Some(Cause::ProviderRefused),
+                dead: Some(DeadCause::Rejected),
+                ..ExportRow::new(ExportKey(7), Scope::org(), Meter::executions(), 1, T0)
             }),
         ),
         ("disputed", Row::Disputed(DisputedRow { seq: 6, scope: scope(), source, meter: meter(), amount: 5, at: T0 })),

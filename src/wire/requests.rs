@@ -48,6 +48,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
         explain: request.explain,
         with_pause: with_pause(request.operation)?,
         balance: None,
+        exempt: None,
     };
     Ok((org(&request.org)?, Arc::new(acquire)))
 }

@@ -214,7 +214,7 @@ fn a_backstop_that_is_switched_off_is_one_warning() {
         good("[rate]\nwindow = { aligned = \"1m\" }\non_indeterminate = \"deny\"\namount = \"off\"\n[orgs.a]\n");
     assert_eq!(
         policy(&config, "a").rate,
-        RateLimit { amount: None, len: MINUTE_MS, idle_windows: 2, on_indeterminate: OnIndeterminate::Deny }
+        RateLimit { amount: None, len: MINUTE_MS, on_indeterminate: OnIndeterminate::Deny, ..RateLimit::default() }
     );
     assert_eq!(config.warnings().len(), 1, "R-PIPE-2: {:?}", config.warnings());
     assert!(config.warnings()[0].starts_with("t.toml:4:10: rate.amount is \"off\""), "{:?}", config.warnings());

@@ -2,7 +2,8 @@
 
 use super::{Context, OrgState};
 use crate::domain::{
-    command::{Acquire, Amounts, BalanceVerdict, Mode, OrgError, Reply},
+    balance::{Balance, BalanceVerdict},
+    command::{Acquire, Amounts, Mode, Need, OrgError, Reply},
     decision::{Code, Decision, Gate, Hold, LimitView},
     ids::{ExecutionId, Meter, Scope},
     journal::{Outcome, Recall, Rpc},
@@ -20,7 +21,10 @@ impl OrgState {
             return Ok(self.replay(outcome, ask, ctx));
         }
         let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
-        let Some(verdict) = self.evaluate(ask, rate, counts, ctx) else { return Ok(Reply::NeedBalance) };
+        let verdict = match self.evaluate(ask, rate, counts, ctx) {
+            Ok(verdict) => verdict,
+            Err(need) => return Ok(Reply::Needs(need)),
+        };
         let admitted = verdict.denial.is_none();
         let mut hold = None;
         if counts && admitted {
@@ -30,7 +34,7 @@ impl OrgState {
             self.rate = Some(RateRecord { blocked: rate.blocked.saturating_add(1), ..rate });
             self.changed = true;
         }
-        let id = counts.then_some(ctx.decision);
+        let id = counts.then(|| if admitted { ctx.decision.admitted() } else { ctx.decision });
         Ok(Reply::Decision(Box::new(Decision { id, hold, ..decision(verdict, ask.mode) })))
     }
 
@@ -40,7 +44,7 @@ impl OrgState {
         rate: RateRecord,
         counts: bool,
         ctx: &Context<'_>,
-    ) -> Option<Verdict> {
+    ) -> Result<Verdict, Need> {
         let facts = Facts {
             policy: ctx.policy,
             frozen: self.frozen.as_ref(),
@@ -83,21 +87,23 @@ impl OrgState {
         verdict: &Verdict,
         ctx: &Context<'_>,
     ) -> Option<Hold> {
+        let id = ctx.decision.admitted();
         self.rate = Some(RateRecord { count: rate.count.saturating_add(1), ..rate });
         self.admitted_total += 1;
         self.book(&ask.scope, &ask.cost, ctx);
         let hold = (!ask.reserve.is_empty()).then(|| {
             let expires_at = self.now.saturating_add(ask.reservation_ttl);
             let amounts = ask.reserve.clone();
-            self.accounts.reserve(ReservationRow { id: ctx.decision, scope: ask.scope.clone(), amounts, expires_at });
-            Hold { id: ctx.decision, expires_at }
+            self.accounts.reserve(ReservationRow { id, scope: ask.scope.clone(), amounts, expires_at });
+            Hold { id, expires_at }
         });
         if ask.with_pause
-            && let Ok(id) = ExecutionId::parse("execution_id", &ctx.decision.to_string())
+            && let Ok(execution) = ExecutionId::parse("execution_id", &id.to_string())
         {
-            self.remember_execution(&id, 0, ctx);
+            self.remember_execution(&execution, 0, ctx);
         }
-        let outcome = Outcome::Admitted { decision: ctx.decision, hold, fail_open: verdict.fail_open.clone() };
+        self.export_admission(ask, id, ctx);
+        let outcome = Outcome::Admitted { decision: id, hold, fail_open: verdict.fail_open.clone() };
         self.note(Rpc::Acquire, ask.idempotency.as_ref(), hold.is_some(), outcome);
         hold
     }
@@ -110,7 +116,7 @@ impl OrgState {
 
     /// The outcome as it was; the limits as they are now.
     pub(super) fn replay(&mut self, outcome: Outcome, ask: &Acquire, ctx: &Context<'_>) -> Reply {
-        let mut decision = self.peek(ask.scope.clone(), Amounts::new(), ctx);
+        let mut decision = self.peek(ask.scope.clone(), Amounts::new(), ask.balance, ctx);
         if let Outcome::Admitted { decision: id, hold, fail_open } = outcome {
             decision = Decision {
                 id: Some(id),
@@ -128,8 +134,15 @@ impl OrgState {
         Reply::Decision(Box::new(decision))
     }
 
-    /// What an Acquire of `cost` would be answered, from the org's own state.
-    pub(super) fn peek(&mut self, scope: Scope, cost: Amounts, ctx: &Context<'_>) -> Decision {
+    /// What an Acquire of `cost` would be answered, from the org's own state and what is known of its
+    /// balance.
+    pub(super) fn peek(
+        &mut self,
+        scope: Scope,
+        cost: Amounts,
+        balance: Option<BalanceVerdict>,
+        ctx: &Context<'_>,
+    ) -> Decision {
         let ask = Acquire {
             scope,
             idempotency: None,
@@ -139,7 +152,8 @@ impl OrgState {
             mode: Mode::CheckOnly,
             explain: true,
             with_pause: false,
-            balance: Some(BalanceVerdict::Allowed),
+            balance: Some(balance.unwrap_or(BalanceVerdict::Allowed(Balance::default()))),
+            exempt: Some(false),
         };
         let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
         let nothing = Verdict { denial: None, fail_open: Vec::new(), limits: Vec::new() };

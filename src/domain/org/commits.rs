@@ -38,7 +38,13 @@ impl OrgState {
 
     pub(super) fn purge_executions(&mut self) {
         let now = self.now;
-        self.executions.purge(|_, execution| execution.last_seen.saturating_add(EXECUTION_RETENTION_MS) <= now);
+        let mut uncompleted = 0;
+        self.executions.purge(|_, execution| {
+            let gone = execution.last_seen.saturating_add(EXECUTION_RETENTION_MS) <= now;
+            uncompleted += u64::from(gone && execution.open.is_some());
+            gone
+        });
+        self.uncompleted += uncompleted;
     }
 
     /// The next instant at which [`Self::sweep`] has something to do.
@@ -46,7 +52,8 @@ impl OrgState {
         let rate = self.rate.map(|rate| rate.purge_at(policy.rate.idle_windows));
         let execution = self.executions.iter().map(|(_, e)| e.last_seen.saturating_add(EXECUTION_RETENTION_MS)).min();
         let disputed = self.disputed.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min();
-        let candidates = [rate, execution, disputed, self.accounts.next_purge(), self.journal.next_purge()];
+        let outbox = self.outbox.next_due();
+        let candidates = [rate, execution, disputed, outbox, self.accounts.next_purge(), self.journal.next_purge()];
         candidates.into_iter().flatten().min()
     }
 
@@ -58,6 +65,7 @@ impl OrgState {
             && self.baselines.is_empty()
             && self.executions.is_empty()
             && self.disputed.is_empty()
+            && self.outbox.is_empty()
             && self.journal.is_quiet()
     }
 
@@ -110,6 +118,7 @@ impl OrgState {
                 None => dels.push(RowKey::Execution { id }),
             }
         }
+        self.outbox.take_changes(puts, dels);
         for (seq, row) in self.disputed.take_dirty() {
             match row {
                 Some(row) => puts.push(Row::Disputed(row)),
@@ -144,6 +153,7 @@ impl OrgState {
             wake_at: self.wake_at,
             admitted_total: self.admitted_total,
             evicted: self.journal.evicted(),
+            uncompleted: self.uncompleted,
         }
     }
 }

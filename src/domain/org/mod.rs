@@ -7,29 +7,34 @@
 //!
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
-//! `operators` look and freeze, `commits` hands it all to the store.
+//! `exports` report it to billing, `operators` look and freeze, `commits` hands it all to the store.
 
 mod admission;
 mod commits;
+mod exports;
 mod operators;
 mod settlement;
 
 use super::{
     accounts::Accounts,
     command::{Amounts, Command, Idempotency, OrgError, Reply},
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, Reason, Scope, Source},
+    exports::ExportRow,
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
     journal::{Entry, Journal, Outcome, Rpc, Settlement},
     limit::OrgPolicy,
     rate::RateRecord,
-    rows::{BaselineRow, DisputedRow, ExecutionRow, Head, OrgRows, ReservationRow, Row, RowKey},
+    rows::{BaselineRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, ReservationRow, Row, RowKey},
     table::Table,
     window::Millis,
 };
 use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS};
 
+use exports::Outbox;
+
 /// What one command is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
+    pub org: &'a OrgId,
     pub now: Millis,
     pub policy: &'a OrgPolicy,
     pub bounds: &'a Bounds,
@@ -51,6 +56,7 @@ struct Execution {
     continuations: u64,
     last_seen: Millis,
     admitted: bool,
+    open: Option<OpenExecution>,
 }
 
 type BaselineKey = (Scope, Source, Meter);
@@ -70,6 +76,8 @@ pub struct OrgState {
     baselines: Table<BaselineKey, Baseline>,
     executions: Table<ExecutionId, Execution>,
     disputed: Table<u64, DisputedRow>,
+    outbox: Outbox,
+    uncompleted: u64,
     /// Rows to delete that no table tracks.
     gone: Vec<RowKey>,
     /// Something waits for the next commit.
@@ -92,9 +100,8 @@ impl OrgState {
             ((row.scope, row.source, row.meter), Baseline { incarnation: row.incarnation, total: row.total })
         };
         let execution = |row: ExecutionRow| {
-            let value =
-                Execution { continuations: row.continuations, last_seen: row.last_seen, admitted: row.admitted };
-            (row.id, value)
+            let ExecutionRow { id, continuations, last_seen, admitted, open } = row;
+            (id, Execution { continuations, last_seen, admitted, open })
         };
         Self {
             now,
@@ -108,6 +115,8 @@ impl OrgState {
             baselines: Table::load(parts.baselines.into_iter().map(baseline)),
             executions: Table::load(parts.executions.into_iter().map(execution)),
             disputed: Table::load(parts.disputed.into_iter().map(|row| (row.seq, row))),
+            outbox: Outbox::load(parts.exports),
+            uncompleted: head.uncompleted,
             stored,
             ..Self::default()
         }
@@ -126,12 +135,17 @@ impl OrgState {
             }
             Command::Extend { reservation, ttl, idempotency } => self.extend(*reservation, *ttl, idempotency, ctx),
             Command::Resume { execution, idempotency } => Ok(self.resume(execution, idempotency.as_ref(), ctx)),
-            Command::Record { scope, usage, idempotency, .. } => self.record(scope, usage, idempotency, ctx),
+            Command::Record { scope, usage, decision, idempotency } => {
+                self.record(scope, usage, *decision, idempotency, ctx)
+            }
             Command::ReportCumulative(report) => self.report(report, ctx),
             Command::Freeze { reason, idempotency } => self.freeze(Some(reason), Rpc::Freeze, idempotency, ctx),
             Command::Unfreeze { idempotency } => self.freeze(None, Rpc::Unfreeze, idempotency, ctx),
             Command::Purge => Ok(self.purge_all()),
-            Command::Status { scope } => Ok(self.status(scope, ctx)),
+            Command::TakeExports => Ok(Reply::Exports(self.outbox.take_due(self.now))),
+            Command::SettleExports(outcomes) => Ok(self.settle_exports(outcomes)),
+            Command::ReplayExports { key } => Ok(self.replay_exports(*key)),
+            Command::Status { scope, balance } => Ok(self.status(scope, *balance, ctx)),
             Command::Inspect => Ok(Reply::Inspected(self.is_known().then(|| Box::new(self.snapshot(ctx))))),
         }
     }
@@ -156,7 +170,8 @@ fn baseline_row(scope: Scope, source: Source, meter: Meter, value: Baseline) -> 
 }
 
 fn execution_row(id: ExecutionId, value: &Execution) -> ExecutionRow {
-    ExecutionRow { id, continuations: value.continuations, last_seen: value.last_seen, admitted: value.admitted }
+    let Execution { continuations, last_seen, admitted, open } = value.clone();
+    ExecutionRow { id, continuations, last_seen, admitted, open }
 }
 
 /// Rows sorted by kind.
@@ -169,6 +184,7 @@ struct Parts {
     baselines: Vec<BaselineRow>,
     executions: Vec<ExecutionRow>,
     disputed: Vec<DisputedRow>,
+    exports: Vec<ExportRow>,
     journal: Vec<super::rows::JournalRow>,
     long_journal: Vec<super::rows::JournalRow>,
 }
@@ -186,6 +202,7 @@ impl Parts {
             Row::Baseline(row) => self.baselines.push(row),
             Row::Execution(row) => self.executions.push(row),
             Row::Disputed(row) => self.disputed.push(row),
+            Row::Export(row) => self.exports.push(row),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Baseline, BaselineKey, Context, OrgState, baseline_row, execution_row};
 use crate::domain::{
+    balance::BalanceVerdict,
     command::{Amounts, Idempotency, OrgError, PeriodSpend, Reply, Snapshot, Status},
     ids::{Meter, Reason, Scope},
     journal::{Outcome, Recall, Rpc},
@@ -30,12 +31,13 @@ impl OrgState {
     pub(super) fn purge_all(&mut self) -> Reply {
         let existed = self.is_known();
         let now = self.now;
-        *self = Self { now, wipe: existed, changed: existed, ..Self::default() };
+        let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
+        *self = Self { now, outbox, wipe: existed, changed: existed, ..Self::default() };
         Reply::Purged { existed }
     }
 
-    pub(super) fn status(&mut self, scope: &Scope, ctx: &Context<'_>) -> Reply {
-        let decision = self.peek(scope.clone(), vec![(Meter::executions(), 1)], ctx);
+    pub(super) fn status(&mut self, scope: &Scope, balance: Option<BalanceVerdict>, ctx: &Context<'_>) -> Reply {
+        let decision = self.peek(scope.clone(), vec![(Meter::executions(), 1)], balance, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
         let spent = PERIODS.iter().map(|(period, len)| self.spent(period, *len, scope)).collect();
         Reply::Status(Box::new(Status { decision, frozen, plan, spent }))
@@ -53,14 +55,14 @@ impl OrgState {
     }
 
     pub(super) fn snapshot(&mut self, ctx: &Context<'_>) -> Snapshot {
-        let mut limits = self.peek(Scope::org(), Amounts::new(), ctx).limits;
+        let mut limits = self.peek(Scope::org(), Amounts::new(), None, ctx).limits;
         let used = self.accounts.ledger_views();
         let mut scopes: Vec<Scope> =
             used.iter().map(|view| view.scope.clone()).chain(ctx.policy.scopes.keys().cloned()).collect();
         scopes.sort_unstable();
         scopes.dedup();
         for scope in scopes.into_iter().filter(|scope| !scope.is_org()) {
-            let of_scope = self.peek(scope, Amounts::new(), ctx).limits;
+            let of_scope = self.peek(scope, Amounts::new(), None, ctx).limits;
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
         let baseline = |((scope, source, meter), value): (&BaselineKey, &Baseline)| {
@@ -85,6 +87,8 @@ impl OrgState {
             remembered: self.journal.remembered(),
             evicted: self.journal.evicted(),
             admitted_total: self.admitted_total,
+            exports: self.outbox.rows().cloned().collect(),
+            uncompleted: self.uncompleted,
         }
     }
 }

@@ -34,7 +34,14 @@ impl OrgState {
         self.check_ledgers(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
         self.accounts.settle(reservation);
         self.book(&scope, actual, ctx);
-        let how = if rpc == Rpc::Commit { Settlement::Committed } else { Settlement::Released };
+        let how = if rpc == Rpc::Commit {
+            self.complete(&scope, reservation, ctx);
+            self.export(&scope, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
+            Settlement::Committed
+        } else {
+            self.abandon(reservation);
+            Settlement::Released
+        };
         self.note(rpc, Some(idempotency), true, Outcome::Settled { reservation, how });
         Ok(Reply::Settled { replayed: false })
     }
@@ -87,15 +94,7 @@ impl OrgState {
         continuations: u64,
         ctx: &Context<'_>,
     ) -> Option<u64> {
-        let mut execution = match self.executions.get(id) {
-            Some(known) => known.clone(),
-            None if self.executions.len() >= ctx.bounds.executions_per_org as usize => {
-                self.purge_executions();
-                let full = self.executions.len() >= ctx.bounds.executions_per_org as usize;
-                if full { return None } else { Execution::default() }
-            }
-            None => Execution::default(),
-        };
+        let mut execution = self.execution(id, ctx)?;
         execution.continuations = execution.continuations.saturating_add(continuations);
         execution.last_seen = self.now;
         execution.admitted |= continuations == 0;
@@ -105,10 +104,23 @@ impl OrgState {
         Some(counted)
     }
 
+    /// The execution as it is known, or a new one where there is room for it.
+    pub(super) fn execution(&mut self, id: &ExecutionId, ctx: &Context<'_>) -> Option<Execution> {
+        if let Some(known) = self.executions.get(id) {
+            return Some(known.clone());
+        }
+        let full = |state: &Self| state.executions.len() >= ctx.bounds.executions_per_org as usize;
+        if full(self) {
+            self.purge_executions();
+        }
+        (!full(self)).then(Execution::default)
+    }
+
     pub(super) fn record(
         &mut self,
         scope: &Scope,
         usage: &Amounts,
+        decision: Option<DecisionId>,
         idempotency: &Idempotency,
         ctx: &Context<'_>,
     ) -> Result<Reply, OrgError> {
@@ -118,6 +130,10 @@ impl OrgState {
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         self.check_ledgers(scope, usage.iter().map(|(meter, _)| meter), ctx)?;
         self.book(scope, usage, ctx);
+        if let Some(decision) = decision {
+            self.complete(scope, decision, ctx);
+        }
+        self.export(scope, usage, Rpc::Record, idempotency.id.as_str(), ctx);
         self.note(Rpc::Record, Some(idempotency), true, Outcome::Recorded);
         Ok(Reply::Recorded { replayed: false })
     }
@@ -149,7 +165,9 @@ impl OrgState {
             let total = report.total.max(before);
             self.baselines.put(key, Baseline { incarnation: report.incarnation.clone(), total });
         }
-        self.accounts.book(ctx.policy, &report.scope, &report.meter, increment, self.now);
+        let booked = vec![(report.meter.clone(), increment)];
+        self.book(&report.scope, &booked, ctx);
+        self.export(&report.scope, &booked, Rpc::ReportCumulative, idempotency.id.as_str(), ctx);
         let outcome = Outcome::Reported { increment, reset, disputed };
         self.note(Rpc::ReportCumulative, Some(idempotency), true, outcome);
         Ok(Reply::Reported { increment, reset, disputed, replayed: false })

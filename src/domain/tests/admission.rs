@@ -202,14 +202,14 @@ fn a_frozen_org_runs_nothing_new_and_settles_what_runs() {
 #[test]
 fn without_explain_the_first_denial_ends_the_evaluation_and_with_it_every_gate_speaks() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 0)]);
-    org.policy.balance_required = true;
+    org.policy.balance.source = BalanceSource::Provider;
     org.freeze("f").unwrap();
     let unasked = || Acquire { balance: None, ..ask() };
     let brief = org.acquire(unasked());
     assert_eq!(brief.code, Code::Frozen);
     assert!(brief.limits.iter().all(|view| !view.limiting), "R-PIPE-1: cheapest first");
     let explained = org.try_acquire(Acquire { explain: true, ..unasked() });
-    assert_eq!(explained, Ok(Reply::NeedBalance), "R-PIPE-1: explain runs every gate");
+    assert_eq!(explained, Ok(Reply::Needs(Need::Balance)), "R-PIPE-1: explain runs every gate");
     let balance = Some(BalanceVerdict::Unknown(Cause::ProviderError));
     let explained = org.acquire(Acquire { explain: true, balance, ..ask() });
     assert_eq!((explained.code, explained.gate), (Code::Frozen, Some(Gate::Freeze)), "the first denial stands");
@@ -220,39 +220,39 @@ fn without_explain_the_first_denial_ends_the_evaluation_and_with_it_every_gate_s
 #[test]
 fn need_balance_changes_nothing_and_the_second_pass_evaluates_everything_again() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 1)]);
-    org.policy.balance_required = true;
+    org.policy.balance.source = BalanceSource::Provider;
     let unasked = || Acquire { balance: None, reserve: spend(5), idempotency: Some(key("a")), ..ask() };
-    assert_eq!(org.try_acquire(unasked()), Ok(Reply::NeedBalance));
+    assert_eq!(org.try_acquire(unasked()), Ok(Reply::Needs(Need::Balance)));
     assert!(org.inspect().is_none() && org.flush().is_none(), "R-PIPE-4: nothing was changed");
     assert_eq!(org.run(), Code::Allowed, "another call takes the last unit in between");
-    let second = org.acquire(Acquire { balance: Some(BalanceVerdict::Allowed), ..unasked() });
+    let second = org.acquire(Acquire { balance: Some(allowed()), ..unasked() });
     assert_eq!(second.code, Code::QuotaExceeded, "R-PIPE-4: the actor re-evaluates every gate");
 }
 
 #[test]
 fn the_provider_is_not_asked_about_a_call_that_is_denied_anyway() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 0)]);
-    org.policy.balance_required = true;
+    org.policy.balance.source = BalanceSource::Provider;
     assert_eq!(org.acquire(Acquire { balance: None, ..ask() }).code, Code::QuotaExceeded, "R-PIPE-1");
 }
 
 #[test]
 fn an_exhausted_balance_denies_and_charges_nothing() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 5)]);
-    org.policy.balance_required = true;
-    let denied = org.acquire(Acquire { balance: Some(BalanceVerdict::Exhausted), ..ask() });
+    org.policy.balance.source = BalanceSource::Provider;
+    let denied = org.acquire(Acquire { balance: Some(exhausted()), ..ask() });
     assert_eq!((denied.code, denied.gate), (Code::BalanceExhausted, Some(Gate::Balance)));
     assert_eq!((org.used("quota/executions/aligned/1h"), org.used("rate")), (0, 0));
     assert_eq!(org.limit("rate").blocked, 1, "denied by a later gate");
-    org.policy.balance_required = false;
-    assert!(org.acquire(Acquire { balance: Some(BalanceVerdict::Exhausted), ..ask() }).allowed);
+    org.policy.balance.source = BalanceSource::None;
+    assert!(org.acquire(Acquire { balance: Some(exhausted()), ..ask() }).allowed);
 }
 
 #[test]
 fn a_gate_that_could_not_be_evaluated_follows_its_policy_and_says_so() {
     let unknown = || Acquire { balance: Some(BalanceVerdict::Unknown(Cause::Timeout)), ..ask() };
     let mut org = OrgBench::new();
-    org.policy.balance_required = true;
+    org.policy.balance.source = BalanceSource::Provider;
     let open = org.acquire(unknown());
     assert!(open.allowed, "R-PIPE-2: allow is the default");
     assert_eq!(open.fail_open, [FailOpen { gate: Gate::Balance, cause: Cause::Timeout }]);
@@ -260,7 +260,7 @@ fn a_gate_that_could_not_be_evaluated_follows_its_policy_and_says_so() {
     let open = org.acquire(unknown());
     let gates: Vec<_> = open.fail_open.iter().map(|open| open.gate).collect();
     assert_eq!(gates, [Gate::Rate, Gate::Balance], "both are flagged, for the emergency cap to see");
-    org.policy.on_balance_indeterminate = OnIndeterminate::Deny;
+    org.policy.balance.on_indeterminate = OnIndeterminate::Deny;
     let denied = org.acquire(unknown());
     assert_eq!((denied.code, denied.gate, denied.allowed), (Code::Indeterminate, Some(Gate::Balance), false));
     assert!(denied.message.contains("balance") && denied.message.contains("timeout"), "{}", denied.message);

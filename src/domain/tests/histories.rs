@@ -143,9 +143,9 @@ fn modes() -> impl Strategy<Value = Mode> {
 
 fn balances() -> impl Strategy<Value = Option<BalanceVerdict>> {
     prop_oneof![
-        6 => Just(Some(BalanceVerdict::Allowed)),
+        6 => Just(Some(allowed())),
         1 => Just(None),
-        1 => Just(Some(BalanceVerdict::Exhausted)),
+        1 => Just(Some(exhausted())),
         1 => Just(Some(BalanceVerdict::Unknown(Cause::Timeout))),
     ]
 }

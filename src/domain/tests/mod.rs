@@ -21,9 +21,8 @@ mod usage;
 
 use self::disk::Disk;
 use super::{
-    command::{
-        Acquire, Amounts, BalanceVerdict, Command, Idempotency, Mode, OrgError, Reply, ReportCumulative, Snapshot,
-    },
+    balance::{BalanceSource, BalanceVerdict},
+    command::{Acquire, Amounts, Command, Idempotency, Mode, Need, OrgError, Reply, ReportCumulative, Snapshot},
     decision::{Code, Decision, LimitView},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, RequestId, Scope, Source},
     limit::{Limit, OrgPolicy},
@@ -31,7 +30,10 @@ use super::{
     rows::OrgWrite,
     window::{Millis, Window},
 };
-use crate::bounds::{Bounds, DAY_MS, HOUR_MS, MINUTE_MS};
+use crate::{
+    bounds::{Bounds, DAY_MS, HOUR_MS, MINUTE_MS},
+    testing::{allowed, exhausted},
+};
 
 /// 2026-06-21 16:00:00 UTC, a Sunday: the start of an hour, of no day, week or month.
 const T0: Millis = 495_016 * HOUR_MS;
@@ -40,6 +42,10 @@ const HOURLY: Window = Window::Rolling { len: HOUR_MS };
 const DAILY: Window = Window::Rolling { len: DAY_MS };
 const CLOCK_HOUR: Window = Window::Aligned { len: HOUR_MS };
 const DAY_FROM_FIRST_USE: Window = Window::Anchored { len: DAY_MS };
+
+fn id() -> OrgId {
+    OrgId::parse("org", "acme").unwrap()
+}
 
 fn scope(text: &str) -> Scope {
     Scope::parse("scope", text).unwrap()
@@ -79,7 +85,8 @@ fn ask() -> Acquire {
         mode: Mode::Normal,
         explain: false,
         with_pause: false,
-        balance: Some(BalanceVerdict::Allowed),
+        balance: Some(allowed()),
+        exempt: None,
     }
 }
 
@@ -140,8 +147,10 @@ impl OrgBench {
 
     fn apply(&mut self, command: &Command) -> Result<Reply, OrgError> {
         let decision = DecisionId(self.next_id);
-        self.next_id += 1;
+        self.next_id += 2;
+        let org = id();
         let ctx = Context {
+            org: &org,
             now: self.now,
             policy: &self.policy,
             bounds: &self.bounds,

@@ -26,7 +26,7 @@ fn an_admitted_call_is_replayed_whatever_would_be_decided_now() {
     org.acquire(keyed("a"));
     org.freeze("f").unwrap();
     org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)];
-    org.policy.balance_required = true;
+    org.policy.balance.source = BalanceSource::Provider;
     let again = org.acquire(Acquire { balance: None, ..keyed("a") });
     assert!(again.allowed && again.replayed && again.code == Code::Allowed);
 }
@@ -121,8 +121,8 @@ fn a_full_memory_gives_up_ids_past_a_retrys_reach_and_refuses_before_that() {
 fn a_resume_is_never_refused_whatever_the_state() {
     let mut org = OrgBench::with([spend_limit(HOURLY, 0), executions_limit(CLOCK_HOUR, 0)]);
     org.policy.rate.amount = Some(1);
-    org.policy.balance_required = true;
-    org.policy.on_balance_indeterminate = crate::domain::limit::OnIndeterminate::Deny;
+    org.policy.balance.source = BalanceSource::Provider;
+    org.policy.balance.on_indeterminate = crate::domain::limit::OnIndeterminate::Deny;
     org.freeze("f").unwrap();
     org.store_fault = true;
     assert_eq!(org.resume("run", Some("a")), Reply::Resumed { continuations: 1, replayed: false }, "R-BAL-8");

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeSeed};
 
 use crate::{
     domain::{
+        exports::ExportKey,
         ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, Source},
         rows::RowKey,
         window::{Calendar, Millis, Window},
@@ -33,6 +34,7 @@ enum KeyLine {
     Execution { org: String, id: String },
     Disputed { org: String, seq: u64 },
     Digest { org: String },
+    Export { org: String, key: String },
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
@@ -42,6 +44,7 @@ enum WindowLine {
     Anchored(Millis),
     Rolling(Millis),
     Calendar(CalendarLine),
+    Provider,
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
@@ -50,6 +53,7 @@ enum CalendarLine {
     Day,
     Week,
     Month,
+    MonthFrom(u8),
 }
 
 #[derive(Serialize)]
@@ -117,6 +121,7 @@ impl KeyLine {
             }
             RowKey::Execution { id } => Self::Execution { org, id: id.to_string() },
             RowKey::Disputed { seq } => Self::Disputed { org, seq: *seq },
+            RowKey::Export { key } => Self::Export { org, key: key.to_string() },
         }
     }
 
@@ -145,6 +150,7 @@ impl KeyLine {
             }
             Self::Execution { org, id } => (org, RowKey::Execution { id: ExecutionId::parse("id", &id)? }),
             Self::Disputed { org, seq } => (org, RowKey::Disputed { seq }),
+            Self::Export { org, key } => (org, RowKey::Export { key: ExportKey::parse("key", &key)? }),
         };
         Ok(Key::Row { org: OrgId::parse("org", &org)?, row })
     }
@@ -167,6 +173,8 @@ impl From<Window> for WindowLine {
             Window::Calendar(Calendar::Day) => Self::Calendar(CalendarLine::Day),
             Window::Calendar(Calendar::Week) => Self::Calendar(CalendarLine::Week),
             Window::Calendar(Calendar::Month) => Self::Calendar(CalendarLine::Month),
+            Window::Calendar(Calendar::MonthFrom(day)) => Self::Calendar(CalendarLine::MonthFrom(day)),
+            Window::Provider => Self::Provider,
         }
     }
 }
@@ -180,6 +188,8 @@ impl WindowLine {
             Self::Calendar(CalendarLine::Day) => Window::Calendar(Calendar::Day),
             Self::Calendar(CalendarLine::Week) => Window::Calendar(Calendar::Week),
             Self::Calendar(CalendarLine::Month) => Window::Calendar(Calendar::Month),
+            Self::Calendar(CalendarLine::MonthFrom(day)) => Window::Calendar(Calendar::MonthFrom(day)),
+            Self::Provider => Window::Provider,
         };
         if window.is_valid() {
             Ok(window)

@@ -132,10 +132,21 @@ enum GateV1 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum CauseV1 {
+pub(super) enum CauseV1 {
     StoreFault,
     Timeout,
     ProviderError,
+    ProviderUnreachable,
+    ProviderFailedOpen,
+    ProviderRateLimited,
+    ProviderUnauthorized,
+    ProviderRefused,
+    ProviderBadAnswer,
+    CircuitOpen,
+    Overloaded,
+    UnknownCustomer,
+    UnknownFeature,
+    NoEntitlement,
 }
 
 /// 128-bit ids: a number on disk, 32 hexadecimal digits where people read.
@@ -175,10 +186,16 @@ macro_rules! mirror {
     };
 }
 
+pub(super) use mirror;
+
 mirror!(Rpc <=> RpcV1 { Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze });
 mirror!(Settlement <=> SettlementV1 { Committed, Released, Expired });
 mirror!(Gate <=> GateV1 { Freeze, Rate, Budgets, Balance, Reserve });
-mirror!(Cause <=> CauseV1 { StoreFault, Timeout, ProviderError });
+mirror!(Cause <=> CauseV1 {
+    StoreFault, Timeout, ProviderError, ProviderUnreachable, ProviderFailedOpen, ProviderRateLimited,
+    ProviderUnauthorized, ProviderRefused, ProviderBadAnswer, CircuitOpen, Overloaded, UnknownCustomer,
+    UnknownFeature, NoEntitlement,
+});
 
 impl<'a> JournalV1<'a> {
     pub(in crate::store) fn new(row: &'a JournalRow, parts: u16) -> Self {

@@ -60,6 +60,9 @@ impl Model {
                 Answer::Purged { existed: true }
             }
             Command::Status { .. } | Command::Inspect => unreachable!("asked by the checks themselves"),
+            Command::TakeExports | Command::SettleExports(_) | Command::ReplayExports { .. } => {
+                unreachable!("no history exports")
+            }
         }
     }
 
@@ -137,8 +140,8 @@ impl Model {
         if rules.balance_required && (denial.is_none() || ask.explain) {
             denial = denial.or(match ask.balance {
                 None => return Judged::NeedBalance,
-                Some(BalanceVerdict::Allowed) => None,
-                Some(BalanceVerdict::Exhausted) => Some(Code::BalanceExhausted),
+                Some(BalanceVerdict::Allowed(_)) => None,
+                Some(BalanceVerdict::Denied(..)) => Some(Code::BalanceExhausted),
                 Some(BalanceVerdict::Unknown(_)) => {
                     (rules.on_balance == OnIndeterminate::Deny).then_some(Code::Indeterminate)
                 }

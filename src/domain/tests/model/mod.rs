@@ -8,7 +8,8 @@
 mod commands;
 
 use crate::domain::{
-    command::{Acquire, BalanceVerdict, Command, Idempotency, Mode, ReportCumulative},
+    balance::BalanceVerdict,
+    command::{Acquire, Command, Idempotency, Mode, ReportCumulative},
     decision::{Code, Hold},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, Scope, Source},
     journal::{Rpc, Settlement},
@@ -192,6 +193,7 @@ fn calendar_start(unit: Calendar, at: Millis) -> Millis {
         Calendar::Day => day,
         Calendar::Week => day - (day + 3) % 7,
         Calendar::Month => month_start(day),
+        Calendar::MonthFrom(_) => unreachable!("no history has one"),
     }
 }
 
@@ -200,7 +202,7 @@ fn calendar_end(unit: Calendar, at: Millis) -> Millis {
     match unit {
         Calendar::Day => start + DAY,
         Calendar::Week => start + 7 * DAY,
-        Calendar::Month => calendar_start(unit, start + 31 * DAY),
+        Calendar::Month | Calendar::MonthFrom(_) => calendar_start(unit, start + 31 * DAY),
     }
 }
 
@@ -257,6 +259,7 @@ impl Model {
                 let used = running.map_or(0, |(_, first)| Self::spent(rule, &self.events[first..]));
                 (used, used)
             }
+            Window::Provider => (0, 0),
         }
     }
 
@@ -349,6 +352,7 @@ impl Model {
                     let leaves = |event: &Event| [event.at + len, event.at / slice * slice + slice + len];
                     points.extend(self.events.iter().rev().take(4).flat_map(leaves));
                 }
+                Window::Provider => {}
             }
         }
         points.retain(|at| *at + 1 >= self.now);

@@ -135,7 +135,7 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
                 && got.hold == *hold
                 && got.replayed == again
         }
-        (Answer::NeedBalance, Ok(Reply::NeedBalance)) => true,
+        (Answer::NeedBalance, Ok(Reply::Needs(Need::Balance))) => true,
         (Answer::Settled, Ok(Reply::Settled { replayed })) | (Answer::Recorded, Ok(Reply::Recorded { replayed })) => {
             *replayed == again
         }

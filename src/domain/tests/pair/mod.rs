@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::limit::{OnIndeterminate, RateLimit},
+    domain::{
+        balance::BalancePolicy,
+        limit::{OnIndeterminate, RateLimit},
+    },
 };
 
 /// The org and the model side by side.
@@ -141,8 +144,11 @@ impl Pair {
             },
             limits: limits_of(&Scope::org()),
             scopes: scopes.map(|scope| (scope.clone(), limits_of(scope))).collect(),
-            balance_required: self.rules.balance_required,
-            on_balance_indeterminate: self.rules.on_balance,
+            balance: BalancePolicy {
+                source: if self.rules.balance_required { BalanceSource::Provider } else { BalanceSource::None },
+                on_indeterminate: self.rules.on_balance,
+                ..BalancePolicy::default()
+            },
             ..OrgPolicy::default()
         };
     }
@@ -191,6 +197,7 @@ impl Pair {
                 explain: ask.explain,
                 with_pause: ask.with_pause,
                 balance: ask.balance,
+                exempt: None,
             })),
             Op::Commit(which, actual) => {
                 Command::Commit { reservation: self.reservation(*which)?, actual: self.amounts(actual), idempotency }
@@ -226,12 +233,14 @@ impl Pair {
 
     fn send(&mut self, command: &Command) {
         let decision = DecisionId(self.next);
-        self.next += 1;
+        self.next += 2;
         self.sent.push(command.clone());
         let before = self.model.clone();
         let expected = self.model.apply(command, decision, &self.rules, self.clock);
         let known = self.org.has_changes() || !self.disk.is_empty();
+        let org = id();
         let ctx = Context {
+            org: &org,
             now: self.clock,
             policy: &self.policy,
             bounds: &self.bounds,
@@ -266,7 +275,7 @@ impl Pair {
     /// Follows the org where the model leaves it open.
     fn adopt(&mut self, ask: &Acquire, id: DecisionId, reply: &Result<Reply, OrgError>) {
         match reply {
-            Ok(Reply::NeedBalance) => {}
+            Ok(Reply::Needs(Need::Balance)) => {}
             Ok(Reply::Decision(_)) if ask.mode == Mode::CheckOnly => {}
             Ok(Reply::Decision(decision)) if decision.code == Code::Allowed => {
                 self.model.admit(ask, id, &self.rules);
@@ -308,7 +317,7 @@ impl Pair {
 }
 
 fn inspect(org: &mut OrgState, policy: &OrgPolicy, bounds: &Bounds, now: Millis) -> Option<Box<Snapshot>> {
-    let ctx = Context { now, policy, bounds, decision: DecisionId(0), store_fault: false };
+    let ctx = Context { org: &id(), now, policy, bounds, decision: DecisionId(0), store_fault: false };
     match org.apply(&Command::Inspect, &ctx) {
         Ok(Reply::Inspected(snapshot)) => snapshot,
         other => panic!("no snapshot: {other:?}"),
@@ -335,7 +344,12 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::Unfreeze { idempotency } => Some(idempotency),
         Command::ReportCumulative(report) => Some(&mut report.idempotency),
         Command::Resume { idempotency, .. } => idempotency.as_mut(),
-        Command::Purge | Command::Status { .. } | Command::Inspect => None,
+        Command::Purge
+        | Command::Status { .. }
+        | Command::Inspect
+        | Command::TakeExports
+        | Command::SettleExports(_)
+        | Command::ReplayExports { .. } => None,
     };
     if let Some(idempotency) = idempotency.filter(|_| clash) {
         idempotency.fingerprint ^= 1;

@@ -1,0 +1,142 @@
+//! Usage on its way to the billing provider: the outbox of an org.
+//!
+//! A row is written in the commit of the ledger entry it reports, under a key that depends on nothing
+//! but what it stands for, and leaves when the provider has it. A repeat after a crash carries the
+//! same key, so the provider counts it once.
+
+use std::{fmt, time::Duration};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    decision::Cause,
+    ids::{DecisionId, Meter, OrgId, Scope},
+    journal::Rpc,
+    window::Millis,
+};
+use crate::{
+    bounds::{EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GRACE_MS, EXPORT_RETRY_MS},
+    error::InputError,
+};
+
+/// Names one amount of usage for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExportKey(pub u128);
+
+impl ExportKey {
+    /// The first 128 bits of SHA-256 over the parts, each with its length: environment, org, scope,
+    /// meter, rpc, and the request id or else the decision id.
+    pub fn of(environment: &str, org: &OrgId, scope: &Scope, meter: &Meter, rpc: Rpc, id: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [environment, org.as_str(), scope.as_str(), meter.as_str(), rpc.name(), id] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        Self(digest.iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte)))
+    }
+
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(field: &str, text: &str) -> Result<Self, InputError> {
+        let id = DecisionId::parse(field, text);
+        id.map(|id| Self(id.0)).map_err(|_| InputError::new(field, text, "32 lower-case hexadecimal digits"))
+    }
+}
+
+impl fmt::Display for ExportKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What became of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    Delivered,
+    /// The provider had it already.
+    Duplicate,
+    /// Not now; not before `after` where the provider says so.
+    Retry {
+        cause: Cause,
+        after: Option<Duration>,
+    },
+    /// Never like this: an operator has to look.
+    Rejected(Cause),
+}
+
+/// Why a row is no longer tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeadCause {
+    /// The provider does not accept it.
+    Rejected,
+    /// It was tried for as long as the provider tells repeats.
+    Expired,
+    /// The outbox was full; amounts of the same scope and meter are added up in one row.
+    Full,
+}
+
+impl DeadCause {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// One row of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportRow {
+    pub key: ExportKey,
+    pub scope: Scope,
+    pub meter: Meter,
+    pub units: u64,
+    /// When it was booked.
+    pub at: Millis,
+    pub attempts: u32,
+    /// Not tried before, once it has been tried.
+    pub due_at: Millis,
+    pub last_error: Option<Cause>,
+    /// Set aside for an operator.
+    pub dead: Option<DeadCause>,
+}
+
+impl ExportRow {
+    pub fn new(key: ExportKey, scope: Scope, meter: Meter, units: u64, at: Millis) -> Self {
+        // It goes out with the commit; the timer is for what got lost on the way.
+        let due_at = at.saturating_add(EXPORT_GRACE_MS);
+        Self { key, scope, meter, units, at, attempts: 0, due_at, last_error: None, dead: None }
+    }
+
+    /// As it stands after an attempt that did not deliver.
+    #[must_use]
+    pub fn after(mut self, delivery: Delivery, now: Millis) -> Self {
+        self.attempts = self.attempts.saturating_add(1);
+        match delivery {
+            Delivery::Delivered | Delivery::Duplicate => {}
+            Delivery::Rejected(cause) => {
+                self.last_error = Some(cause);
+                self.dead = Some(DeadCause::Rejected);
+            }
+            Delivery::Retry { cause, after } => {
+                self.last_error = Some(cause);
+                let asked = after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+                self.due_at = now.saturating_add(self.backoff().max(asked.min(EXPORT_BACKOFF_MAX_MS)));
+                if self.due_at >= self.at.saturating_add(EXPORT_RETRY_MS) {
+                    self.dead = Some(DeadCause::Expired);
+                }
+            }
+        }
+        self
+    }
+
+    /// Doubles with every attempt up to a maximum; between half of it and all of it, by the key, so
+    /// that rows which failed together do not come back together.
+    fn backoff(&self) -> Millis {
+        let doublings = self.attempts.saturating_sub(1).min(20);
+        let full = (EXPORT_BACKOFF_MS << doublings).min(EXPORT_BACKOFF_MAX_MS);
+        let spread = u64::try_from((self.key.0 >> (self.attempts % 64)) & 0xffff).unwrap_or(0);
+        full / 2 + full / 2 * spread / 0xffff
+    }
+}
