@@ -22,7 +22,7 @@ use crate::{
     domain::{ids::OrgId, limit::OrgPolicy, service_time::ClockState, window::Length},
     grpc::{self, server::Health},
     http,
-    ports::{Clock, OrgStore},
+    ports::{BillingProvider, Clock, OrgStore},
     service::{self, Service},
     store::{
         broken::BrokenStore,
@@ -105,6 +105,7 @@ pub async fn run(
     let metrics = Arc::new(Metrics::default());
     let (store, clock) = open(&config, start, &metrics).await?;
     let (incarnation, jitter) = (random()?, u32::try_from(random()? % 1000).unwrap_or(0));
+    let provider: Arc<dyn BillingProvider> = Arc::new(NoBilling);
     let orgs = Orgs::start(actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
@@ -114,11 +115,12 @@ pub async fn run(
             max: config.durability.write_behind_max.into(),
         },
         incarnation,
+        provider: provider.clone(),
+        events: metrics.clone(),
     })
     .await
     .map_err(Failure)?;
-    let balances =
-        Balances::start(Arc::new(NoBilling), clock.clone(), BillingRules::default()).await.map_err(Failure)?;
+    let balances = Balances::start(provider, clock.clone(), BillingRules::default()).await.map_err(Failure)?;
     announce(&config, &listeners, &*store);
     let service = Arc::new(Service::new(service::Deps {
         orgs,

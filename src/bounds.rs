@@ -43,7 +43,8 @@ const _: () = assert!(MEMORY_FLOOR_MS <= SHORT_MEMORY_MS && SHORT_MEMORY_MS <= L
 pub const RESERVATION_TTL_MIN_MS: u64 = SECOND_MS;
 pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
 pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
-/// Continuation counts are kept this long after the last Resume.
+/// Continuation counts are kept this long after the last Resume, and executions that did not complete
+/// this long after their admission.
 pub const EXECUTION_RETENTION_MS: u64 = DAY_MS;
 /// A counter outlives its window by this at least, so that a ledger slice can not be counted twice for it.
 pub const COUNTER_SLACK_MS: u64 = HOUR_MS;
@@ -59,8 +60,6 @@ pub const EXPORT_RETRY_MS: u64 = 23 * HOUR_MS;
 pub const EXPORT_BATCH: usize = 64;
 /// A row that was handed out is not handed out again before this, unless its outcome came.
 pub const EXPORT_LEASE_MS: u64 = MINUTE_MS;
-/// An execution that was admitted and not completed by then is reported as such.
-pub const OPEN_EXECUTION_MS: u64 = DAY_MS;
 
 /// A forward jump of the wall clock up to this is followed at once.
 pub const CLOCK_STEP_MS: u64 = 60 * SECOND_MS;

@@ -110,3 +110,19 @@ pub trait BillingProvider: Send + Sync + fmt::Debug {
     /// Reports usage, at least once; the provider tells repeats by their key.
     fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery>;
 }
+
+/// What happens to usage on its way to the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// One attempt to report usage.
+    Reported(Delivery),
+    /// Rows that were set aside for an operator.
+    SetAside(usize),
+    /// Executions that were admitted and never completed.
+    Uncompleted(u64),
+}
+
+/// Is told what happens outside any call. Brief, and never fails.
+pub trait EventSink: Send + Sync + fmt::Debug {
+    fn happened(&self, event: Event);
+}

@@ -11,7 +11,11 @@ use prometheus_client::{
 };
 use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
 
-use crate::domain::decision::{Code, Decision, FailOpen, Gate};
+use crate::domain::{
+    decision::{Code, Decision, FailOpen, Gate},
+    exports::Delivery,
+};
+use crate::ports::{Event, EventSink};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -36,6 +40,14 @@ struct ErrorLabels {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExportLabels {
+    outcome: &'static str,
+    cause: &'static str,
+}
+
+/// The label of a report that went well.
+const NO_CAUSE: &str = "none";
 /// The label of a decision that no gate denied.
 const NO_GATE: &str = "none";
 /// Seconds: from a tenth of a millisecond to the decision budget.
@@ -55,6 +67,9 @@ pub struct Metrics {
     emergency_denials: Counter,
     latency: Latencies,
     errors: Family<ErrorLabels, Counter>,
+    exports: Family<ExportLabels, Counter>,
+    exports_set_aside: Counter,
+    uncompleted: Counter,
     unguarded: Counter,
     uncounted_resumes: Counter,
     unusual_continuations: Counter,
@@ -98,6 +113,9 @@ impl Default for Metrics {
             emergency_denials: Counter::default(),
             latency: Family::new_with_constructor(latency),
             errors: Family::default(),
+            exports: Family::default(),
+            exports_set_aside: Counter::default(),
+            uncompleted: Counter::default(),
             unguarded: Counter::default(),
             uncounted_resumes: Counter::default(),
             unusual_continuations: Counter::default(),
@@ -124,6 +142,9 @@ impl Metrics {
         r.register("emergency_denials", "Denials by the emergency cap", self.emergency_denials.clone());
         r.register("rpc_seconds", "Time to answer, by rpc", self.latency.clone());
         r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
+        r.register("exports", "Attempts to report usage to billing, by outcome and cause", self.exports.clone());
+        r.register("exports_set_aside", "Usage set aside for an operator", self.exports_set_aside.clone());
+        r.register("executions_uncompleted", "Executions admitted and never completed", self.uncompleted.clone());
         r.register("unguarded_records", "Record calls that name no decision", self.unguarded.clone());
         r.register("resumes_uncounted", "Resume calls served uncounted", self.uncounted_resumes.clone());
         r.register("continuations_unusual", "Resume calls past the alarm", self.unusual_continuations.clone());
@@ -203,6 +224,26 @@ impl Metrics {
             Ok(()) => text,
             Err(error) => format!("# metrics could not be written: {error}\n"),
         }
+    }
+}
+
+impl EventSink for Metrics {
+    fn happened(&self, event: Event) {
+        let (outcome, cause) = match event {
+            Event::Reported(Delivery::Delivered) => ("delivered", NO_CAUSE),
+            Event::Reported(Delivery::Duplicate) => ("duplicate", NO_CAUSE),
+            Event::Reported(Delivery::Retry { cause, .. }) => ("retried", cause.name()),
+            Event::Reported(Delivery::Rejected(cause)) => ("rejected", cause.name()),
+            Event::SetAside(rows) => {
+                self.exports_set_aside.inc_by(u64::try_from(rows).unwrap_or(u64::MAX));
+                return;
+            }
+            Event::Uncompleted(executions) => {
+                self.uncompleted.inc_by(executions);
+                return;
+            }
+        };
+        self.exports.get_or_create(&ExportLabels { outcome, cause }).inc();
     }
 }
 

@@ -184,17 +184,19 @@ pub(crate) async fn node(policy: OrgPolicy) -> Node {
 pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_behind: WriteBehind) -> Node {
     let clock = Arc::new(TestClock { now: T0.into(), doubted: false.into() });
     let policies = Arc::new(Uniform { policy: Arc::new(policy), poisoned: false.into() });
+    let billing = Arc::new(Scripted::default());
+    let metrics = Arc::new(Metrics::default());
     let deps = actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
         rules: Rules { policies: policies.clone(), bounds: Bounds::default(), generation: 0 },
         write_behind,
         incarnation: 7,
+        provider: billing.clone(),
+        events: metrics.clone(),
     };
     let orgs = Orgs::start(deps).await.unwrap();
-    let billing = Arc::new(Scripted::default());
     let balances = Balances::start(billing.clone(), clock.clone(), BillingRules::default()).await.unwrap();
-    let metrics = Arc::new(Metrics::default());
     let service = Arc::new(Service::new(service::Deps {
         orgs: orgs.clone(),
         clock: clock.clone(),

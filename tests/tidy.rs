@@ -34,7 +34,7 @@ const MODULES: [(&str, &[&str]); 19] = [
     ("billing", &["domain", "ports"]),
     ("config", &["bounds", "domain", "error"]),
     // Metrics are labelled with the domain's own names for codes, gates and causes.
-    ("telemetry", &["domain"]),
+    ("telemetry", &["domain", "ports"]),
     // Fronts.
     ("wire", &["bounds", "domain", "error"]),
     ("grpc", &["bounds", "domain", "error", "service", "wire"]),

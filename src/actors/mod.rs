@@ -7,6 +7,7 @@
 //!                                                     reply now            (written behind)
 //!                                                     reply when committed (durable)
 //! write_behind: one ticker for all orgs asks changed ones to commit
+//! outbox:       delivers usage that orgs have committed to the billing provider
 //! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
 //! supervisor:   logs crashes; the next call starts the org again from the store
 //! ```
@@ -16,6 +17,7 @@
 pub mod admission;
 pub mod billing;
 mod org;
+mod outbox;
 mod registry;
 mod supervisor;
 mod sweeper;
@@ -40,6 +42,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     bounds::Bounds,
@@ -48,7 +51,7 @@ use crate::{
         ids::{DecisionId, OrgId},
         limit::OrgPolicy,
     },
-    ports::{Clock, OrgStore, StoreFault},
+    ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault},
 };
 
 use admission::{Gate, Lane};
@@ -106,6 +109,9 @@ struct Shared {
     decisions: AtomicU64,
     crashes: AtomicU64,
     changed: write_behind::Changed,
+    exports: outbox::Waiting,
+    events: Arc<dyn EventSink>,
+    stopping: CancellationToken,
     fault: watch::Receiver<Option<StoreFault>>,
 }
 
@@ -128,6 +134,9 @@ pub struct Deps {
     pub rules: Rules,
     pub write_behind: WriteBehind,
     pub incarnation: u64,
+    /// Where usage is reported, and who is told what became of it.
+    pub provider: Arc<dyn BillingProvider>,
+    pub events: Arc<dyn EventSink>,
 }
 
 /// Handle to every org on this node. Cheap to clone.
@@ -151,11 +160,15 @@ impl Orgs {
             decisions: AtomicU64::new(0),
             crashes: AtomicU64::new(0),
             changed: write_behind::Changed::default(),
+            exports: outbox::Waiting::default(),
+            events: deps.events,
+            stopping: CancellationToken::new(),
         });
         let supervisor = supervisor::start(shared.clone()).await?;
         let registry = Arc::new(Registry::new(shared.clone(), supervisor));
         tokio::spawn(write_behind::run(Arc::downgrade(&shared)));
         tokio::spawn(sweeper::run(Arc::downgrade(&registry)));
+        tokio::spawn(outbox::run(Arc::downgrade(&registry), deps.provider));
         Ok(Self { shared, registry, node: Arc::new(Gate::default()) })
     }
 
@@ -234,6 +247,7 @@ impl Orgs {
 
     /// Drains every actor and waits until all they changed is durable, at most `within`.
     pub async fn shutdown(&self, within: Duration) -> Result<(), String> {
+        self.shared.stopping.cancel();
         self.registry.shutdown(within).await
     }
 }

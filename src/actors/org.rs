@@ -21,7 +21,7 @@ use crate::{
         org::{Context, OrgState},
         rows::{OrgRows, OrgWrite},
     },
-    ports::StoreFault,
+    ports::{Event, StoreFault},
 };
 
 #[derive(Debug)]
@@ -205,7 +205,13 @@ impl OrgTask {
     fn sweep(&mut self, done: oneshot::Sender<()>) {
         let rules = self.shared.rules.load_full();
         self.refresh(&rules);
+        let uncompleted = self.state.uncompleted();
         self.state.sweep(self.shared.clock.now(), &self.policy, self.shared.clock.may_purge());
+        let uncompleted = self.state.uncompleted().saturating_sub(uncompleted);
+        if uncompleted > 0 {
+            self.shared.events.happened(Event::Uncompleted(uncompleted));
+            tracing::warn!(org = %self.org, executions = uncompleted, "executions were admitted and never completed");
+        }
         self.commit(Box::new(move |_| {
             let _ = done.send(());
         }));
@@ -221,12 +227,16 @@ impl OrgTask {
         };
         self.handed_over += 1;
         let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
+        let exports = self.state.has_exports(self.shared.clock.now()).then(|| (self.shared.clone(), self.org.clone()));
         self.shared.store.commit(
             write,
             Box::new(move |result| {
                 if result.is_ok() {
                     durable.commits.store(commits, Ordering::Release);
                     durable.admissions.store(admissions, Ordering::Release);
+                    if let Some((shared, org)) = exports {
+                        shared.exports.note(&org);
+                    }
                 }
                 done(result);
             }),

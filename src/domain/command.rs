@@ -197,20 +197,16 @@ pub enum Reply {
         existed: bool,
     },
     Exports(Vec<ExportRow>),
-    ExportsSettled(SettledExports),
+    /// How many were set aside, and when the next one is due.
+    ExportsSettled {
+        dead: usize,
+        next_due: Option<Millis>,
+    },
     ExportsReplayed {
         count: usize,
     },
     Status(Box<Status>),
     Inspected(Option<Box<Snapshot>>),
-}
-
-/// What a batch of outcomes changed, and what is left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SettledExports {
-    pub delivered: usize,
-    pub retried: usize,
-    pub dead: usize,
 }
 
 /// Every limit without consuming.

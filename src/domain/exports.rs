@@ -94,6 +94,8 @@ pub struct ExportRow {
     pub units: u64,
     /// When it was booked.
     pub at: Millis,
+    /// Attempts since then count towards the time they may take: `at`, or the word of an operator.
+    pub tried_since: Millis,
     pub attempts: u32,
     /// Not tried before, once it has been tried.
     pub due_at: Millis,
@@ -106,7 +108,7 @@ impl ExportRow {
     pub fn new(key: ExportKey, scope: Scope, meter: Meter, units: u64, at: Millis) -> Self {
         // It goes out with the commit; the timer is for what got lost on the way.
         let due_at = at.saturating_add(EXPORT_GRACE_MS);
-        Self { key, scope, meter, units, at, attempts: 0, due_at, last_error: None, dead: None }
+        Self { key, scope, meter, units, at, tried_since: at, attempts: 0, due_at, last_error: None, dead: None }
     }
 
     /// As it stands after an attempt that did not deliver.
@@ -123,7 +125,7 @@ impl ExportRow {
                 self.last_error = Some(cause);
                 let asked = after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
                 self.due_at = now.saturating_add(self.backoff().max(asked.min(EXPORT_BACKOFF_MAX_MS)));
-                if self.due_at >= self.at.saturating_add(EXPORT_RETRY_MS) {
+                if self.due_at >= self.tried_since.saturating_add(EXPORT_RETRY_MS) {
                     self.dead = Some(DeadCause::Expired);
                 }
             }

@@ -45,14 +45,15 @@ impl OrgState {
             gone
         });
         self.uncompleted += uncompleted;
+        self.executions_from = self.executions.iter().map(|(_, execution)| execution.last_seen).min();
     }
 
     /// The next instant at which [`Self::sweep`] has something to do.
     pub(super) fn next_wake(&self, policy: &OrgPolicy) -> Option<Millis> {
         let rate = self.rate.map(|rate| rate.purge_at(policy.rate.idle_windows));
-        let execution = self.executions.iter().map(|(_, e)| e.last_seen.saturating_add(EXECUTION_RETENTION_MS)).min();
+        let execution = self.executions_from.map(|from| from.saturating_add(EXECUTION_RETENTION_MS));
         let disputed = self.disputed.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min();
-        let outbox = self.outbox.next_due();
+        let outbox = self.outbox.next_wake();
         let candidates = [rate, execution, disputed, outbox, self.accounts.next_purge(), self.journal.next_purge()];
         candidates.into_iter().flatten().min()
     }

@@ -8,14 +8,14 @@
 //! both        Commit, Record and ReportCumulative report what they book
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Context, Execution, OpenExecution, OrgState};
 use crate::{
-    bounds::{EXPORT_BATCH, EXPORT_LEASE_MS},
+    bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
         balance::ExportWhen,
-        command::{Acquire, Amounts, Mode, Reply, SettledExports},
+        command::{Acquire, Amounts, Mode, Reply},
         exports::{DeadCause, Delivery, ExportKey, ExportRow},
         ids::{DecisionId, ExecutionId, Meter, Scope},
         journal::Rpc,
@@ -29,18 +29,20 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     rows: Table<ExportKey, ExportRow>,
-    /// (due, row) of all that are not set aside. Nothing else is looked through.
-    due: std::collections::BTreeSet<(Millis, ExportKey)>,
-    /// Handed out, and until when nobody else gets them. Not stored: after a crash they go out again.
-    leased: BTreeMap<ExportKey, Millis>,
-    /// Written since the last look and not handed out yet.
-    fresh: Vec<ExportKey>,
+    /// When each row that is not set aside is looked at next, soonest first. In memory a new row is due
+    /// at once, and one that was handed out when its lease ends; stored is what a restart goes by.
+    due: BTreeSet<(Millis, ExportKey)>,
+    looks: HashMap<ExportKey, Millis>,
 }
 
 impl Outbox {
     pub(super) fn load(rows: Vec<ExportRow>) -> Self {
-        let due = rows.iter().filter(|row| row.dead.is_none()).map(|row| (row.due_at, row.key)).collect();
-        Self { rows: Table::load(rows.into_iter().map(|row| (row.key, row))), due, ..Self::default() }
+        let mut outbox = Self::default();
+        for row in &rows {
+            outbox.look_at(row.key, row.dead.is_none().then_some(row.due_at));
+        }
+        outbox.rows = Table::load(rows.into_iter().map(|row| (row.key, row)));
+        outbox
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = &ExportRow> {
@@ -51,49 +53,45 @@ impl Outbox {
         self.rows.is_empty()
     }
 
-    /// When a row is to be looked at that nobody has in hand.
+    /// When a row is to be delivered that nobody has in hand.
     pub(super) fn next_due(&self) -> Option<Millis> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// Whether rows wait that can go out now.
-    pub(super) fn has_due(&self, now: Millis) -> bool {
-        !self.fresh.is_empty() || self.next_due().is_some_and(|due| due <= now)
+    /// When the org is to be woken for it: delivery begins with the commit and goes on by itself, the
+    /// timer is for what a crash interrupted.
+    pub(super) fn next_wake(&self) -> Option<Millis> {
+        self.next_due().map(|due| due.saturating_add(EXPORT_GRACE_MS))
     }
 
-    fn put(&mut self, row: ExportRow) {
-        if let Some(old) = self.rows.get(&row.key) {
-            self.due.remove(&(old.due_at, old.key));
+    fn look_at(&mut self, key: ExportKey, at: Option<Millis>) {
+        if let Some(old) = self.looks.remove(&key) {
+            self.due.remove(&(old, key));
         }
-        if row.dead.is_none() {
-            self.due.insert((row.due_at, row.key));
+        if let Some(at) = at {
+            self.looks.insert(key, at);
+            self.due.insert((at, key));
         }
+    }
+
+    fn put(&mut self, row: ExportRow, look_at: Millis) {
+        self.look_at(row.key, row.dead.is_none().then_some(look_at));
         self.rows.put(row.key, row);
     }
 
-    fn remove(&mut self, key: &ExportKey) {
-        if let Some(row) = self.rows.remove(key) {
-            self.due.remove(&(row.due_at, row.key));
-        }
+    fn remove(&mut self, key: ExportKey) {
+        self.look_at(key, None);
+        self.rows.remove(&key);
     }
 
-    /// Rows to deliver: new ones, and old ones whose time has come.
+    /// Hands out rows whose time has come.
     pub(super) fn take_due(&mut self, now: Millis) -> Vec<ExportRow> {
-        let overdue = self.due.iter().take_while(|(due, _)| *due <= now).map(|(_, key)| *key);
-        let fresh = self.fresh.drain(..self.fresh.len().min(EXPORT_BATCH));
-        let mut taken = Vec::new();
-        for key in fresh.collect::<Vec<_>>().into_iter().chain(overdue.collect::<Vec<_>>()) {
-            if taken.len() == EXPORT_BATCH {
-                break;
-            }
-            let Some(row) = self.rows.get(&key).filter(|row| row.dead.is_none()) else { continue };
-            if self.leased.get(&key).is_some_and(|until| now < *until) {
-                continue;
-            }
-            self.leased.insert(key, now.saturating_add(EXPORT_LEASE_MS));
-            taken.push(row.clone());
+        let due = self.due.iter().take_while(|(due, _)| *due <= now).take(EXPORT_BATCH);
+        let keys: Vec<ExportKey> = due.map(|(_, key)| *key).collect();
+        for key in &keys {
+            self.look_at(*key, Some(now.saturating_add(EXPORT_LEASE_MS)));
         }
-        taken
+        keys.iter().filter_map(|key| self.rows.get(key).cloned()).collect()
     }
 
     pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
@@ -107,17 +105,23 @@ impl Outbox {
 
     /// All of it, to be written again behind a wipe.
     pub(super) fn kept_over_a_wipe(self) -> Self {
-        let mut kept = Self { leased: self.leased, fresh: self.fresh, ..Self::default() };
-        let rows: Vec<ExportRow> = self.rows.iter().map(|(_, row)| row.clone()).collect();
-        rows.into_iter().for_each(|row| kept.put(row));
+        let mut kept = Self { due: self.due, looks: self.looks, ..Self::default() };
+        for (key, row) in self.rows.iter() {
+            kept.rows.put(*key, row.clone());
+        }
         kept
     }
 }
 
 impl OrgState {
     /// Whether usage waits that can be delivered now.
-    pub fn has_exports(&self) -> bool {
-        self.outbox.has_due(self.now)
+    pub fn has_exports(&self, now: Millis) -> bool {
+        self.outbox.next_due().is_some_and(|due| due <= now)
+    }
+
+    /// Executions that were admitted and never completed.
+    pub fn uncompleted(&self) -> u64 {
+        self.uncompleted
     }
 
     /// With the admission: report it, or remember what its completion will report.
@@ -134,7 +138,7 @@ impl OrgState {
                 let execution = execution_id(id).and_then(|id| Some((self.execution(&id, ctx)?, id)));
                 if let Some((execution, id)) = execution {
                     let open = Some(OpenExecution { scope: ask.scope.clone(), cost, admitted_at: self.now });
-                    self.executions.put(id, Execution { open, last_seen: self.now, ..execution });
+                    self.put_execution(id, Execution { open, last_seen: self.now, ..execution });
                 }
             }
             ExportWhen::Never => {}
@@ -153,7 +157,7 @@ impl OrgState {
         let (scope, cost) = match known {
             Some((Execution { open: Some(open), continuations, admitted, last_seen }, id)) => {
                 if admitted || continuations > 0 {
-                    self.executions.put(id, Execution { open: None, continuations, admitted, last_seen });
+                    self.put_execution(id, Execution { open: None, continuations, admitted, last_seen });
                 } else {
                     self.executions.remove(&id);
                 }
@@ -175,7 +179,7 @@ impl OrgState {
                 self.executions.remove(&id);
             }
             Some(execution) if execution.open.is_some() => {
-                self.executions.put(id, Execution { open: None, ..execution });
+                self.put_execution(id, Execution { open: None, ..execution });
             }
             _ => {}
         }
@@ -193,8 +197,7 @@ impl OrgState {
                 self.set_aside(scope, meter, *units, ctx);
                 continue;
             }
-            self.outbox.put(ExportRow::new(key, scope.clone(), meter.clone(), *units, self.now));
-            self.outbox.fresh.push(key);
+            self.outbox.put(ExportRow::new(key, scope.clone(), meter.clone(), *units, self.now), self.now);
             self.changed = true;
         }
     }
@@ -202,44 +205,35 @@ impl OrgState {
     /// The outbox is full: amounts of one scope and meter add up in one row that is not tried, so
     /// that it may grow, until an operator has it sent.
     fn set_aside(&mut self, scope: &Scope, meter: &Meter, units: u64, ctx: &Context<'_>) {
-        let environment = &ctx.policy.balance.environment;
-        let key = |number: u64| {
-            ExportKey::of(environment, ctx.org, scope, meter, Rpc::Record, &format!("set aside {number}"))
-        };
-        let grows = |row: &ExportRow| row.dead == Some(DeadCause::Full) && row.attempts == 0;
-        let free = |key: &ExportKey| self.outbox.rows.get(key).is_none_or(grows);
-        let started = self.now;
-        let Some(key) = (0..u64::MAX).map(|number| key(started.wrapping_add(number))).find(free) else { return };
-        let existing = self.outbox.rows().find(|row| grows(row) && row.scope == *scope && row.meter == *meter).cloned();
-        let mut row = existing.unwrap_or_else(|| ExportRow {
-            dead: Some(DeadCause::Full),
-            ..ExportRow::new(key, scope.clone(), meter.clone(), 0, started)
+        let grows = |row: &&ExportRow| row.dead == Some(DeadCause::Full) && row.scope == *scope && row.meter == *meter;
+        let existing = self.outbox.rows().find(grows).cloned();
+        let mut row = existing.unwrap_or_else(|| {
+            let environment = &ctx.policy.balance.environment;
+            let named = |at| ExportKey::of(environment, ctx.org, scope, meter, Rpc::Record, &format!("set aside {at}"));
+            let mut names = (self.now..).map(named);
+            let key = names.find(|key| self.outbox.rows.get(key).is_none()).unwrap_or_else(|| named(self.now));
+            ExportRow { dead: Some(DeadCause::Full), ..ExportRow::new(key, scope.clone(), meter.clone(), 0, self.now) }
         });
         row.units = row.units.saturating_add(units);
-        self.outbox.put(row);
+        self.outbox.put(row, self.now);
         self.changed = true;
     }
 
     pub(super) fn settle_exports(&mut self, outcomes: &[(ExportKey, Delivery)]) -> Reply {
-        let mut settled = SettledExports::default();
+        let mut dead = 0;
         for (key, delivery) in outcomes {
-            self.outbox.leased.remove(key);
             let Some(row) = self.outbox.rows.get(key).cloned() else { continue };
             self.changed = true;
             if matches!(delivery, Delivery::Delivered | Delivery::Duplicate) {
-                self.outbox.remove(key);
-                settled.delivered += 1;
+                self.outbox.remove(*key);
                 continue;
             }
             let row = row.after(*delivery, self.now);
-            if row.dead.is_some() {
-                settled.dead += 1;
-            } else {
-                settled.retried += 1;
-            }
-            self.outbox.put(row);
+            dead += usize::from(row.dead.is_some());
+            let due_at = row.due_at;
+            self.outbox.put(row, due_at);
         }
-        Reply::ExportsSettled(settled)
+        Reply::ExportsSettled { dead, next_due: self.outbox.next_due() }
     }
 
     /// Set aside is what was rejected, what was tried for too long, and what found the outbox full.
@@ -248,14 +242,8 @@ impl OrgState {
         let dead: Vec<ExportRow> = self.outbox.rows().filter(wanted).cloned().collect();
         let count = dead.len();
         for row in dead {
-            // Time to retry is counted from the operator's word.
-            self.outbox.put(ExportRow {
-                dead: None,
-                due_at: self.now,
-                at: self.now,
-                attempts: row.attempts.max(1),
-                ..row
-            });
+            // The time for attempts is counted from the operator's word.
+            self.outbox.put(ExportRow { dead: None, due_at: self.now, tried_since: self.now, ..row }, self.now);
             self.changed = true;
         }
         Reply::ExportsReplayed { count }

@@ -75,6 +75,8 @@ pub struct OrgState {
     journal: Journal,
     baselines: Table<BaselineKey, Baseline>,
     executions: Table<ExecutionId, Execution>,
+    /// None of them was last seen before.
+    executions_from: Option<Millis>,
     disputed: Table<u64, DisputedRow>,
     outbox: Outbox,
     uncompleted: u64,
@@ -113,6 +115,7 @@ impl OrgState {
             accounts: Accounts::load(parts.slices, parts.counters, parts.reservations, now),
             journal: Journal::load(head.seq, head.journal_from, head.evicted, parts.journal, parts.long_journal),
             baselines: Table::load(parts.baselines.into_iter().map(baseline)),
+            executions_from: parts.executions.iter().map(|row| row.last_seen).min(),
             executions: Table::load(parts.executions.into_iter().map(execution)),
             disputed: Table::load(parts.disputed.into_iter().map(|row| (row.seq, row))),
             outbox: Outbox::load(parts.exports),

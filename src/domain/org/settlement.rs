@@ -99,9 +99,14 @@ impl OrgState {
         execution.last_seen = self.now;
         execution.admitted |= continuations == 0;
         let counted = execution.continuations;
-        self.executions.put(id.clone(), execution);
+        self.put_execution(id.clone(), execution);
         self.changed = true;
         Some(counted)
+    }
+
+    pub(super) fn put_execution(&mut self, id: ExecutionId, execution: Execution) {
+        self.executions_from.get_or_insert(execution.last_seen);
+        self.executions.put(id, execution);
     }
 
     /// The execution as it is known, or a new one where there is room for it.

@@ -1,0 +1,194 @@
+//! Delivers usage to the billing provider, at least once.
+//!
+//! ```text
+//! an org's commit is durable ─▶ Waiting ─▶ per org, one at a time:
+//!                                 take what is due ─ report each ─ tell the org, durably ─ again
+//! ```
+//!
+//! The org keeps the rows; nothing here has to survive. What a crash interrupts is found by the org's
+//! stored timer and goes out again under the same key, which the provider knows. A caller never waits
+//! for any of this.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    Answers,
+    admission::Lane,
+    org::{OrgMsg, Work},
+    registry::Registry,
+};
+use crate::{
+    domain::{
+        command::{Command, Reply},
+        decision::Cause,
+        exports::{Delivery, ExportKey, ExportRow},
+        ids::OrgId,
+    },
+    ports::{BillingProvider, Event, Usage},
+};
+
+/// Orgs delivered for at once, and reports under way at once, per org and in all.
+const ORGS_AT_ONCE: usize = 32;
+const REPORTS_PER_ORG: usize = 8;
+const REPORTS: usize = 64;
+/// Orgs that wait for their turn or their next attempt; any further one is found by its timer.
+const WAITING_MAX: usize = 100_000;
+/// The provider ends every report within its own budget; this is for one that does not.
+const REPORT_WITHIN: Duration = Duration::from_secs(20);
+/// What the org may take to answer; with the store at a stop, its timer tries again.
+const ORG_WITHIN: Duration = Duration::from_secs(30);
+
+/// Orgs whose outbox has something to deliver now.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    orgs: Mutex<BTreeSet<OrgId>>,
+    some: Notify,
+}
+
+impl Waiting {
+    pub(super) fn note(&self, org: &OrgId) {
+        let mut orgs = self.orgs.lock().unwrap_or_else(PoisonError::into_inner);
+        if orgs.len() < WAITING_MAX && orgs.insert(org.clone()) {
+            self.some.notify_one();
+        }
+    }
+
+    fn next(&self, busy: &HashSet<OrgId>) -> Option<OrgId> {
+        let mut orgs = self.orgs.lock().unwrap_or_else(PoisonError::into_inner);
+        let org = orgs.iter().find(|org| !busy.contains(*org)).cloned()?;
+        orgs.remove(&org);
+        Some(org)
+    }
+}
+
+/// An org is done for now; `again` says when its next row is due.
+struct Done {
+    org: OrgId,
+    again: Option<Duration>,
+}
+
+/// Runs until the registry is gone.
+pub(super) async fn run(registry: Weak<Registry>, provider: Arc<dyn BillingProvider>) {
+    let Some(shared) = registry.upgrade().map(|registry| registry.shared().clone()) else { return };
+    let (done, mut finished) = mpsc::channel::<Done>(ORGS_AT_ONCE);
+    let reports = Arc::new(Semaphore::new(REPORTS));
+    let mut busy = HashSet::new();
+    let mut later: BTreeSet<(Instant, OrgId)> = BTreeSet::new();
+    loop {
+        while busy.len() < ORGS_AT_ONCE
+            && !shared.stopping.is_cancelled()
+            && let Some(org) = shared.exports.next(&busy)
+        {
+            busy.insert(org.clone());
+            let delivery =
+                Deliverer { org, registry: registry.clone(), provider: provider.clone(), reports: reports.clone() };
+            let done = done.clone();
+            tokio::spawn(async move {
+                let again = delivery.run().await;
+                let _ = done.send(Done { org: delivery.org, again }).await;
+            });
+        }
+        let soonest = later.first().map(|(at, _)| *at);
+        tokio::select! {
+            () = shared.stopping.cancelled() => return,
+            () = shared.exports.some.notified() => {}
+            () = async { sleep_until(soonest.unwrap_or_else(Instant::now)).await }, if soonest.is_some() => {
+                if let Some((_, org)) = later.pop_first() {
+                    shared.exports.note(&org);
+                }
+            }
+            Some(Done { org, again }) = finished.recv() => {
+                busy.remove(&org);
+                if let Some(again) = again.filter(|_| later.len() < WAITING_MAX) {
+                    later.insert((Instant::now() + again, org));
+                }
+            }
+        }
+    }
+}
+
+/// One org's turn.
+struct Deliverer {
+    org: OrgId,
+    registry: Weak<Registry>,
+    provider: Arc<dyn BillingProvider>,
+    reports: Arc<Semaphore>,
+}
+
+impl Deliverer {
+    /// Delivers until nothing is due. Answers how long it is until something is.
+    async fn run(&self) -> Option<Duration> {
+        loop {
+            let Some(Reply::Exports(rows)) = self.ask(Command::TakeExports).await else { return None };
+            if rows.is_empty() {
+                return None;
+            }
+            let outcomes: Vec<(ExportKey, Delivery)> =
+                stream::iter(rows).map(|row| self.report(row)).buffer_unordered(REPORTS_PER_ORG).collect().await;
+            let now = self.registry.upgrade()?.shared().clock.now();
+            let Some(Reply::ExportsSettled { dead, next_due }) = self.ask(Command::SettleExports(outcomes)).await
+            else {
+                return None;
+            };
+            if dead > 0 {
+                self.tell(Event::SetAside(dead));
+                tracing::error!(org = %self.org, rows = dead, "usage was set aside and will not reach billing by itself");
+            }
+            match next_due {
+                Some(due) if due > now => return Some(Duration::from_millis(due - now)),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    }
+
+    async fn report(&self, row: ExportRow) -> (ExportKey, Delivery) {
+        let delivery = self.try_report(&row).await;
+        self.tell(Event::Reported(delivery));
+        if let Delivery::Retry { cause, .. } | Delivery::Rejected(cause) = delivery {
+            tracing::warn!(
+                org = %self.org, key = %row.key, meter = %row.meter, cause = cause.name(), attempts = row.attempts + 1,
+                "usage could not be reported"
+            );
+        }
+        (row.key, delivery)
+    }
+
+    async fn try_report(&self, row: &ExportRow) -> Delivery {
+        let later = |cause| Delivery::Retry { cause, after: None };
+        let policy = self.registry.upgrade().map(|registry| registry.shared().rules.load().policies.policy(&self.org));
+        // It was written under another configuration; with the right one it goes out.
+        let feature = policy.and_then(|policy| policy.balance.features.get(&row.meter).cloned());
+        let Some(feature) = feature else { return later(Cause::UnknownFeature) };
+        let Ok(_permit) = self.reports.acquire().await else { return later(Cause::Overloaded) };
+        let usage = Usage { key: row.key, org: self.org.clone(), feature, units: row.units, at: row.at };
+        timeout(REPORT_WITHIN, self.provider.report(usage)).await.unwrap_or(later(Cause::Timeout))
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.shared().events.happened(event);
+        }
+    }
+
+    async fn ask(&self, command: Command) -> Option<Reply> {
+        let (reply, answer) = oneshot::channel::<Answers>();
+        let work = OrgMsg::Run(Work { commands: vec![command], reply });
+        let registry = self.registry.upgrade()?;
+        let asked = async {
+            let _permit = registry.send(&self.org, Lane::Settle, work).await.ok()?;
+            answer.await.ok()?.pop()?.ok()
+        };
+        timeout(ORG_WITHIN, asked).await.ok()?
+    }
+}
