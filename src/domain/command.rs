@@ -92,6 +92,13 @@ pub enum Command {
     TakeExports,
     /// What became of rows that were handed out.
     SettleExports(Vec<(ExportKey, Delivery)>),
+    /// Rows of the outbox in the order of their keys, from behind `after`, at most `max`.
+    ListExports {
+        after: Option<ExportKey>,
+        max: usize,
+        /// Only what was set aside.
+        set_aside: bool,
+    },
     /// Tries again what was set aside: one row, or all.
     ReplayExports {
         key: Option<ExportKey>,
@@ -140,7 +147,7 @@ impl Command {
     /// The strongest promise its reply can carry. A denial promises nothing.
     pub fn durability(&self) -> Durability {
         match self {
-            Self::Status { .. } | Self::Inspect | Self::TakeExports => Durability::None,
+            Self::Status { .. } | Self::Inspect | Self::TakeExports | Self::ListExports { .. } => Durability::None,
             Self::Acquire(acquire) => acquire.durability(),
             Self::Resume { .. } => Durability::WriteBehind,
             Self::Commit { .. }

@@ -71,6 +71,46 @@ impl AdminService for Front {
         .await
     }
 
+    async fn refresh_balance(
+        &self,
+        request: Request<admin::RefreshBalanceRequest>,
+    ) -> Answer<admin::RefreshBalanceResponse> {
+        self.answer("RefreshBalance", request, |request, deadline| async move {
+            let org = requests::org(&request.org)?;
+            Ok(answers::balance(self.0.refresh_balance(&org, deadline).await))
+        })
+        .await
+    }
+
+    async fn list_exports(&self, request: Request<admin::ListExportsRequest>) -> Answer<admin::ListExportsResponse> {
+        self.answer("ListExports", request, |request, deadline| async move {
+            let (org, size, after) = requests::exports_page(&request)?;
+            let rows = self.0.exports(&org, after, size, request.set_aside, deadline).await?;
+            let next = rows.last().filter(|_| rows.len() == size).map(|row| row.key.to_string());
+            Ok(admin::ListExportsResponse {
+                exports: rows.iter().map(answers::export).collect(),
+                next_page_token: next.unwrap_or_default(),
+            })
+        })
+        .await
+    }
+
+    async fn replay_exports(
+        &self,
+        request: Request<admin::ReplayExportsRequest>,
+    ) -> Answer<admin::ReplayExportsResponse> {
+        self.answer("ReplayExports", request, |request, deadline| async move {
+            let (org, command) = requests::replay_exports(&request)?;
+            match self.0.operate(&org, command, deadline).await? {
+                Reply::ExportsReplayed { count } => {
+                    Ok(admin::ReplayExportsResponse { replayed_rows: i64::try_from(count).unwrap_or(i64::MAX) })
+                }
+                _ => Err(ServiceError::Interrupted),
+            }
+        })
+        .await
+    }
+
     async fn get_node(&self, request: Request<admin::GetNodeRequest>) -> Answer<admin::GetNodeResponse> {
         self.answer("GetNode", request, |_, _| async move {
             let view = self.0.view();

@@ -7,7 +7,9 @@ use crate::{
     actors::admission::Lane,
     bounds::{Bounds, FIELDS},
     domain::{
+        balance::{BalanceSource, BalanceVerdict},
         command::{Command, Reply, Snapshot, Status},
+        exports::{ExportKey, ExportRow},
         ids::{OrgId, Scope},
         rows::Head,
         window::Millis,
@@ -37,7 +39,12 @@ pub struct NodeView {
 
 impl Service {
     pub async fn status(&self, org: &OrgId, scope: Scope, deadline: Deadline) -> Result<Status, ServiceError> {
-        match self.orgs.call_one(org, Command::Status { scope, balance: None }, Lane::Admit, deadline.at).await? {
+        let policy = self.orgs.rules().policies.policy(org);
+        let balance = match policy.balance.source {
+            BalanceSource::Provider => Some(self.balances.ask(org, deadline.at).await),
+            _ => None,
+        };
+        match self.orgs.call_one(org, Command::Status { scope, balance }, Lane::Admit, deadline.at).await? {
             Reply::Status(status) => Ok(*status),
             _ => Err(ServiceError::Interrupted),
         }
@@ -61,7 +68,34 @@ impl Service {
         listed.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)
     }
 
-    /// Freeze, Unfreeze, Purge.
+    /// What the provider says now, past every cache.
+    pub async fn refresh_balance(&self, org: &OrgId, deadline: Deadline) -> BalanceVerdict {
+        let verdict = self.balances.refresh(org, deadline.at).await;
+        tracing::info!(target: "tollgate::audit", %org, command = "RefreshBalance", outcome = ?verdict, "operator");
+        verdict
+    }
+
+    /// Something happened to the org's balance at the provider: what was known of it no longer counts.
+    pub fn balance_changed(&self, org: &OrgId) {
+        self.balances.invalidate(org);
+    }
+
+    pub async fn exports(
+        &self,
+        org: &OrgId,
+        after: Option<ExportKey>,
+        max: usize,
+        set_aside: bool,
+        deadline: Deadline,
+    ) -> Result<Vec<ExportRow>, ServiceError> {
+        let command = Command::ListExports { after, max, set_aside };
+        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+            Reply::Exports(rows) => Ok(rows),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    /// Freeze, Unfreeze, Purge, ReplayExports.
     pub async fn operate(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Reply, ServiceError> {
         let what = format!("{command:?}");
         let reply = self.orgs.call_one(org, command, Lane::Admit, deadline.at).await?;

@@ -5,7 +5,7 @@ use crate::{
     actors::admission::Lane,
     domain::{
         command::{Command, Reply},
-        ids::OrgId,
+        ids::{DecisionId, OrgId},
     },
     error::ServiceError,
 };
@@ -15,9 +15,11 @@ use super::{Deadline, Service};
 impl Service {
     /// Commit, Release, Extend, Record, ReportCumulative: durable, or an error.
     pub async fn settle(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Reply, ServiceError> {
-        if let Command::Record { decision: None, .. } = &command {
+        if let Command::Record { decision, .. } = &command
+            && !decision.is_some_and(DecisionId::is_admitted)
+        {
             self.metrics.unguarded_record();
-            tracing::warn!(%org, "usage was recorded that no decision preceded");
+            tracing::warn!(%org, "usage was recorded that no admission preceded");
         }
         Ok(self.orgs.call_one(org, command, Lane::Settle, deadline.at).await?)
     }

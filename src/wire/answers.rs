@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use super::{admin::v1 as admin, v1};
 use crate::bounds::MINUTE_MS;
 use crate::domain::{
+    balance::{Balance, BalanceVerdict},
     command::{Amounts, LedgerView, Snapshot, Status},
-    decision::{Code, Decision, LimitView},
+    decision::{Cause, Code, Decision, LimitView},
+    exports::{DeadCause, ExportRow},
     ids::{Meter, OrgId, Scope},
     ledger::HourSlice,
     rate::Counter,
@@ -16,6 +18,10 @@ use crate::domain::{
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
 fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn size(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
@@ -128,6 +134,8 @@ pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
 
 pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
     let at = |at: Option<Millis>| int(at.unwrap_or(0));
+    let dead = snapshot.exports.iter().filter(|row| row.dead.is_some()).count();
+    let pending = snapshot.exports.len() - dead;
     admin::GetOrgResponse {
         org: org.to_string(),
         plan: snapshot.plan,
@@ -153,9 +161,12 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
         }),
         sequence: int(snapshot.seq),
         journal_from_sequence: int(snapshot.journal_from),
-        remembered_request_ids: i64::try_from(snapshot.remembered).unwrap_or(i64::MAX),
+        remembered_request_ids: size(snapshot.remembered),
         request_ids_evicted: int(snapshot.evicted),
         admitted_total: int(snapshot.admitted_total),
+        exports_pending: size(pending),
+        exports_set_aside: size(dead),
+        executions_uncompleted: int(snapshot.uncompleted),
     }
 }
 
@@ -194,6 +205,41 @@ fn execution(row: &ExecutionRow) -> admin::Execution {
         continuations: int(row.continuations),
         last_seen_at_ms: int(row.last_seen),
         admitted: row.admitted,
+        open: row.open.is_some(),
+    }
+}
+
+pub fn balance(verdict: BalanceVerdict) -> admin::RefreshBalanceResponse {
+    let (verdict, reason, cause, balance) = match verdict {
+        BalanceVerdict::Allowed(balance) => (admin::BalanceVerdict::Allowed, "", "", balance),
+        BalanceVerdict::Denied(reason, balance) => (admin::BalanceVerdict::Denied, reason.name(), "", balance),
+        BalanceVerdict::Unknown(cause) => (admin::BalanceVerdict::Unspecified, "", cause.name(), Balance::default()),
+    };
+    admin::RefreshBalanceResponse {
+        verdict: verdict.into(),
+        reason: reason.into(),
+        cause: cause.into(),
+        granted: int(balance.granted.unwrap_or(0)),
+        granted_known: balance.granted.is_some(),
+        remaining: int(balance.remaining.unwrap_or(0)),
+        remaining_known: balance.remaining.is_some() && !balance.unlimited,
+        unlimited: balance.unlimited,
+        overage_allowed: balance.overage,
+        resets_at_ms: int(balance.resets_at.unwrap_or(0)),
+    }
+}
+
+pub fn export(row: &ExportRow) -> admin::Export {
+    admin::Export {
+        key: row.key.to_string(),
+        scope: row.scope.to_string(),
+        meter: row.meter.to_string(),
+        amount: int(row.units),
+        at_ms: int(row.at),
+        attempts: row.attempts.into(),
+        due_at_ms: if row.dead.is_some() { 0 } else { int(row.due_at) },
+        last_error: row.last_error.map(Cause::name).unwrap_or_default().into(),
+        set_aside: row.dead.map(DeadCause::name).unwrap_or_default().into(),
     }
 }
 

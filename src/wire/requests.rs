@@ -11,6 +11,7 @@ use crate::{
     bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_DEFAULT_MS, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
     domain::{
         command::{Acquire, Amounts, Command, Idempotency, Mode, ReportCumulative},
+        exports::ExportKey,
         ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
         window::Millis,
     },
@@ -123,18 +124,35 @@ pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, Command)> {
     Ok((org(&request.org)?, Command::Purge))
 }
 
+/// A replay happens once for every time it is asked for; the id only has to be well formed.
+pub fn replay_exports(request: &admin::ReplayExportsRequest) -> Parsed<(OrgId, Command)> {
+    RequestId::parse("request_id", &request.request_id)?;
+    let key = optional(&request.key, |text| ExportKey::parse("key", text))?;
+    Ok((org(&request.org)?, Command::ReplayExports { key }))
+}
+
 /// Page size and the org to go on behind.
 pub fn page(request: &admin::ListOrgsRequest) -> Parsed<(usize, Option<OrgId>)> {
-    let size = match request.page_size {
-        0 => 100,
-        given @ 1..=1000 => usize::try_from(given).unwrap_or(100),
-        given => return Err(InputError::new("page_size", given, "1 to 1000, or 0 for 100")),
-    };
-    let after = match request.page_token.as_str() {
-        "" => None,
-        token => Some(OrgId::parse("page_token", token)?),
-    };
-    Ok((size, after))
+    let after = optional(&request.page_token, |text| OrgId::parse("page_token", text))?;
+    Ok((page_size(request.page_size)?, after))
+}
+
+/// Org, page size and the row to go on behind.
+pub fn exports_page(request: &admin::ListExportsRequest) -> Parsed<(OrgId, usize, Option<ExportKey>)> {
+    let after = optional(&request.page_token, |text| ExportKey::parse("page_token", text))?;
+    Ok((org(&request.org)?, page_size(request.page_size)?, after))
+}
+
+fn page_size(given: i32) -> Parsed<usize> {
+    match given {
+        0 => Ok(100),
+        1..=1000 => Ok(usize::try_from(given).unwrap_or(100)),
+        _ => Err(InputError::new("page_size", given, "1 to 1000, or 0 for 100")),
+    }
+}
+
+fn optional<T>(text: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Parsed<Option<T>> {
+    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
 }
 
 /// A batch within its bound.

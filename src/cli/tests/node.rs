@@ -270,6 +270,18 @@ impl AdminService for Canned {
         Ok(Response::new(UnfreezeResponse { replayed: false, was_frozen }))
     }
 
+    async fn refresh_balance(&self, _: Request<RefreshBalanceRequest>) -> Reply<RefreshBalanceResponse> {
+        Ok(Response::new(RefreshBalanceResponse::default()))
+    }
+
+    async fn list_exports(&self, _: Request<ListExportsRequest>) -> Reply<ListExportsResponse> {
+        Ok(Response::new(ListExportsResponse::default()))
+    }
+
+    async fn replay_exports(&self, _: Request<ReplayExportsRequest>) -> Reply<ReplayExportsResponse> {
+        Ok(Response::new(ReplayExportsResponse::default()))
+    }
+
     async fn get_node(&self, _: Request<GetNodeRequest>) -> Reply<GetNodeResponse> {
         Ok(Response::new(GetNodeResponse {
             node: "n1".into(),
@@ -333,6 +345,7 @@ fn everything(org: String) -> GetOrgResponse {
             continuations: 2,
             last_seen_at_ms: NOW_MS - 60_000,
             admitted: true,
+            open: true,
         }],
         disputed: Vec::new(),
         timers: Some(Timers { wake_at_ms: NOW_MS + 1_000, ..Timers::default() }),
@@ -341,5 +354,8 @@ fn everything(org: String) -> GetOrgResponse {
         remembered_request_ids: 5,
         request_ids_evicted: 0,
         admitted_total: 99,
+        exports_pending: 4,
+        exports_set_aside: 1,
+        executions_uncompleted: 2,
     }
 }

@@ -236,6 +236,14 @@ impl OrgState {
         Reply::ExportsSettled { dead, next_due: self.outbox.next_due() }
     }
 
+    pub(super) fn list_exports(&self, after: Option<ExportKey>, max: usize, set_aside: bool) -> Reply {
+        let from = after.unwrap_or(ExportKey(0));
+        let behind = self.outbox.rows.iter_from(&from);
+        let wanted =
+            behind.map(|(_, row)| row).filter(|row| after != Some(row.key) && (!set_aside || row.dead.is_some()));
+        Reply::Exports(wanted.take(max).cloned().collect())
+    }
+
     /// Set aside is what was rejected, what was tried for too long, and what found the outbox full.
     pub(super) fn replay_exports(&mut self, key: Option<ExportKey>) -> Reply {
         let wanted = |row: &&ExportRow| row.dead.is_some() && key.is_none_or(|key| row.key == key);

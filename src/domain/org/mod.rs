@@ -147,6 +147,7 @@ impl OrgState {
             Command::Purge => Ok(self.purge_all()),
             Command::TakeExports => Ok(Reply::Exports(self.outbox.take_due(self.now))),
             Command::SettleExports(outcomes) => Ok(self.settle_exports(outcomes)),
+            Command::ListExports { after, max, set_aside } => Ok(self.list_exports(*after, *max, *set_aside)),
             Command::ReplayExports { key } => Ok(self.replay_exports(*key)),
             Command::Status { scope, balance } => Ok(self.status(scope, *balance, ctx)),
             Command::Inspect => Ok(Reply::Inspected(self.is_known().then(|| Box::new(self.snapshot(ctx))))),

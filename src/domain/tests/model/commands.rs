@@ -60,7 +60,10 @@ impl Model {
                 Answer::Purged { existed: true }
             }
             Command::Status { .. } | Command::Inspect => unreachable!("asked by the checks themselves"),
-            Command::TakeExports | Command::SettleExports(_) | Command::ReplayExports { .. } => {
+            Command::TakeExports
+            | Command::SettleExports(_)
+            | Command::ListExports { .. }
+            | Command::ReplayExports { .. } => {
                 unreachable!("no history exports")
             }
         }

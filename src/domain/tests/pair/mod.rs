@@ -349,6 +349,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::Inspect
         | Command::TakeExports
         | Command::SettleExports(_)
+        | Command::ListExports { .. }
         | Command::ReplayExports { .. } => None,
     };
     if let Some(idempotency) = idempotency.filter(|_| clash) {
