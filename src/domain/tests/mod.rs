@@ -7,6 +7,7 @@
 
 mod admission;
 mod disk;
+mod exports;
 mod histories;
 mod model;
 mod pair;
