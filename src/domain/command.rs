@@ -260,7 +260,9 @@ impl fmt::Display for OrgError {
                 "the reservation has expired; book what was used with Record"
             }
             Self::TooManyReservations => "this org has as many open reservations as allowed",
-            Self::TooManyLedgers => "this org has as many pairs of scope and meter as allowed",
+            Self::TooManyLedgers => {
+                "this org has as many pairs of scope and meter as allowed; leave the scope empty, or name a known one"
+            }
             Self::TooManySources => "this org has as many cumulative sources as allowed",
             Self::TooManyDisputed => "this org has as many disputed entries as allowed; an operator must look",
         })
