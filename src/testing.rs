@@ -16,7 +16,7 @@ use crate::{
     bounds::{Bounds, HOUR_MS},
     domain::{
         command::{Acquire, BalanceVerdict, Command, Idempotency, Mode},
-        ids::{ExecutionId, Meter, OrgId, RequestId, Scope},
+        ids::{ExecutionId, Meter, OrgId, Plane, RequestId, Scope},
         limit::{OrgPolicy, RateLimit},
         service_time::{ClockMark, ClockState},
         window::Millis,
@@ -142,6 +142,7 @@ pub(crate) fn idempotency(id: &str) -> Idempotency {
 pub(crate) fn acquire() -> Acquire {
     Acquire {
         scope: Scope::org(),
+        plane: Plane::unnamed(),
         idempotency: None,
         cost: vec![(Meter::executions(), 1)],
         reserve: Vec::new(),

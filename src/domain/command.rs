@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     decision::{Cause, Decision, LimitView},
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, Reason, RequestId, Scope, Source},
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, Plane, Reason, RequestId, Scope, Source},
     journal::Settlement,
     rate::{Counter, RateRecord},
     rows::{BaselineRow, DisputedRow, ExecutionRow, ReservationRow},
@@ -42,6 +42,8 @@ pub enum BalanceVerdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquire {
     pub scope: Scope,
+    /// For logs; no rule looks at it.
+    pub plane: Plane,
     pub idempotency: Option<Idempotency>,
     pub cost: Amounts,
     pub reserve: Amounts,

@@ -112,6 +112,13 @@ name_type!(
     Reason, |text: &str| is_printable(text, REASON_BYTES), "at most 256 printable ASCII characters"
 );
 
+impl Plane {
+    /// A plane that does not say.
+    pub fn unnamed() -> Self {
+        Self(Arc::from(""))
+    }
+}
+
 impl Scope {
     /// The org itself.
     pub fn org() -> Self {

@@ -94,9 +94,7 @@ impl Service {
             Err(error) => self.without_counter(org, ask, error)?,
         };
         self.metrics.decided(&decision);
-        for open in &decision.fail_open {
-            tracing::warn!(%org, gate = open.gate.name(), cause = open.cause.name(), "allowed without an evaluated gate");
-        }
+        log(org, ask, &decision);
         Ok(decision)
     }
 
@@ -186,4 +184,18 @@ fn blank(ask: &Acquire, id: crate::domain::ids::DecisionId) -> Decision {
 
 fn denied(decision: Decision, code: Code, message: String, retry_after: u64) -> Decision {
     Decision { code, allowed: false, message, retry_after, fail_open: Vec::new(), ..decision }
+}
+
+/// Who asked, for the decisions somebody will ask about. A denied org may ask a thousand times a second,
+/// so a denial is for `debug` alone.
+fn log(org: &OrgId, ask: &Acquire, decision: &Decision) {
+    let (scope, plane) = (&ask.scope, ask.plane.as_str());
+    for open in &decision.fail_open {
+        let (gate, cause) = (open.gate.name(), open.cause.name());
+        tracing::warn!(%org, %scope, plane, gate, cause, "allowed without an evaluated gate");
+    }
+    if let Some(gate) = decision.gate {
+        let (gate, code, allowed) = (gate.name(), decision.code.name(), decision.allowed);
+        tracing::debug!(%org, %scope, plane, gate, code, allowed, "denied");
+    }
 }

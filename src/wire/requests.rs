@@ -28,7 +28,6 @@ pub fn scope(text: &str) -> Parsed<Scope> {
 }
 
 pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
-    Plane::parse("plane", &request.plane)?;
     let mut cost = amounts("cost", &request.cost)?;
     if request.cost.is_empty() {
         cost.push((Meter::executions(), 1));
@@ -40,6 +39,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     };
     let acquire = Acquire {
         scope: scope(&request.scope)?,
+        plane: Plane::parse("plane", &request.plane)?,
         idempotency: optional_id(&request.request_id, request)?,
         cost,
         reserve,

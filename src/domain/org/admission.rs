@@ -4,7 +4,7 @@ use super::{Context, OrgState};
 use crate::domain::{
     command::{Acquire, Amounts, BalanceVerdict, Mode, OrgError, Reply},
     decision::{Code, Decision, Gate, Hold, LimitView},
-    ids::{ExecutionId, Meter, Scope},
+    ids::{ExecutionId, Meter, Plane, Scope},
     journal::{Outcome, Recall, Rpc},
     pipeline::{self, Facts, Verdict},
     rate::RateRecord,
@@ -136,6 +136,7 @@ impl OrgState {
     pub(super) fn peek(&mut self, scope: Scope, cost: Amounts, ctx: &Context<'_>) -> Decision {
         let ask = Acquire {
             scope,
+            plane: Plane::unnamed(),
             idempotency: None,
             cost,
             reserve: Amounts::new(),
