@@ -101,7 +101,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
     let (store, clock) = open(&config, start, &metrics).await?;
-    let (incarnation, jitter) = (random()?, u32::try_from(random()? % 1000).unwrap_or(0));
+    let (incarnation, turn) = (random()?, usize::try_from(random()? % 1000).unwrap_or(0));
     let orgs = Orgs::start(actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
@@ -125,9 +125,7 @@ pub async fn run(
     }));
     let closing = service.closing();
     let Listeners { grpc, http } = listeners;
-    let (health, grpc) =
-        grpc::server::serve(service.clone(), &config.bounds, grpc, jitter, closing.clone().cancelled_owned())
-            .map_err(Failure)?;
+    let (health, grpc) = grpc::server::serve(service.clone(), &config.bounds, grpc, turn, &closing).map_err(Failure)?;
     health.set_serving(service.is_serving()).await;
     let grpc = tokio::spawn(grpc);
     let http_stop = CancellationToken::new();
