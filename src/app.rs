@@ -130,7 +130,7 @@ pub async fn run(
     let grpc = tokio::spawn(grpc);
     let http_stop = CancellationToken::new();
     let http = tokio::spawn(http::serve(service.clone(), http, http_stop.clone().cancelled_owned()));
-    let watching = tokio::spawn(watch_clock(clock));
+    let watching = tokio::spawn(watch_clock(clock, store.clone()));
     let reloading = tokio::spawn(apply_reloads(service.clone(), config.clone(), reloads));
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -180,6 +180,9 @@ async fn open(
         metrics.committed(u64::try_from(stats.writes).unwrap_or(u64::MAX), Duration::from_micros(stats.micros));
     };
     let store = opened.start(clock.clone(), Arc::new(observe)).map_err(|error| Failure(error.to_string()))?;
+    if start.accept_clock {
+        store.keep_mark();
+    }
     Ok((Arc::new(store), clock))
 }
 
@@ -239,6 +242,7 @@ async fn drain(service: &Service, health: &Health) {
 
 async fn stop(service: &Service, store: &dyn OrgStore, within: Duration) -> Result<(), Failure> {
     let flushed = service.orgs().shutdown(within.max(STOP_WITHIN)).await.map_err(Failure);
+    store.keep_mark();
     let closed = match timeout(STOP_WITHIN, store.close()).await {
         Ok(closed) => closed.map_err(|fault| Failure(fault.to_string())),
         Err(_) => Err(Failure("the store did not close in time".into())),
@@ -266,8 +270,9 @@ async fn store_lost(service: &Service, health: &Health, store: &dyn OrgStore) ->
     Failure(format!("the store has failed: {cause}"))
 }
 
-/// Keeps the clock's judgement current while nobody asks, and logs when it changes.
-async fn watch_clock(clock: Arc<SystemClock>) {
+/// Keeps the clock's judgement current while nobody asks, and logs when it changes. A jump that is
+/// believed is kept at once: a restart must not doubt it again because no commit came in between.
+async fn watch_clock(clock: Arc<dyn Clock>, store: Arc<dyn OrgStore>) {
     let mut steady = true;
     loop {
         clock.now();
@@ -280,7 +285,10 @@ async fn watch_clock(clock: Arc<SystemClock>) {
         };
         match (steady, now_steady) {
             (true, false) => tracing::error!(%state, "clock alarm"),
-            (false, true) => tracing::info!("the clock is steady again"),
+            (false, true) => {
+                tracing::info!("the clock is steady again");
+                store.keep_mark();
+            }
             _ => {}
         }
         steady = now_steady;
@@ -300,3 +308,6 @@ async fn apply_reloads(service: Arc<Service>, mut current: Config, mut reloads: 
         current = current.reloaded(new);
     }
 }
+
+#[cfg(test)]
+mod tests;

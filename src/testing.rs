@@ -35,6 +35,12 @@ pub(crate) struct TestClock {
     pub(crate) doubted: AtomicBool,
 }
 
+impl Default for TestClock {
+    fn default() -> Self {
+        Self { now: T0.into(), doubted: false.into() }
+    }
+}
+
 impl TestClock {
     pub(crate) fn advance(&self, by: Millis) {
         self.now.fetch_add(by, Ordering::SeqCst);
@@ -51,7 +57,7 @@ impl Clock for TestClock {
     }
 
     fn state(&self) -> ClockState {
-        ClockState::Steady
+        if self.may_purge() { ClockState::Steady } else { ClockState::Ahead(HOUR_MS) }
     }
 
     fn mark(&self) -> ClockMark {
@@ -108,7 +114,7 @@ pub(crate) async fn node(policy: OrgPolicy) -> Node {
 }
 
 pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_behind: WriteBehind) -> Node {
-    let clock = Arc::new(TestClock { now: T0.into(), doubted: false.into() });
+    let clock = Arc::new(TestClock::default());
     let policies = Arc::new(Uniform { policy: Arc::new(policy), poisoned: false.into() });
     let deps = actors::Deps {
         clock: clock.clone(),
