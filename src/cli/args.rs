@@ -125,6 +125,9 @@ pub struct ExportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Succeed although rows may be missing or out of date
+    #[arg(long)]
+    pub accept_damage: bool,
     /// Where to write [default: stdout]
     pub file: Option<PathBuf>,
 }

@@ -213,6 +213,6 @@ fn guarded<T>(operation: &'static str, run: impl FnOnce() -> Result<T, StoreFaul
 }
 
 #[cfg(test)]
-mod stale;
+pub(crate) mod stale;
 #[cfg(test)]
 pub(in crate::store) mod tests;
