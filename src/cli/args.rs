@@ -9,8 +9,10 @@ use clap_complete::Shell;
 use super::{connect::Address, output::Format};
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::ids::{Meter, OrgId, Reason, RequestId, Scope},
-    error::InputError,
+    domain::{
+        ids::{Meter, OrgId, Reason, RequestId, Scope},
+        input::InputError,
+    },
 };
 
 /// Orgs that one `status` may ask for: the items of one batch.

@@ -5,10 +5,8 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use crate::{
-    bounds::{ID_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES},
-    error::InputError,
-};
+use super::input::InputError;
+use crate::bounds::{ID_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES};
 
 const ID_RULE: &str = "1 to 128 characters of [A-Za-z0-9._:/-], a letter or digit first, \
                        no \"//\" and no \".\" or \"..\" segment";

@@ -5,6 +5,7 @@ mod accounts;
 pub mod command;
 pub mod decision;
 pub mod ids;
+pub mod input;
 pub mod journal;
 pub mod ledger;
 pub mod limit;

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::timeout_at;
 
 use crate::{
-    actors::{CallError, admission::Lane},
+    actors::admission::Lane,
     domain::{
         command::{Acquire, BalanceVerdict, Command, Durability, Mode, Reply},
         decision::{Cause, Code, Decision, FailOpen, Gate},
@@ -69,14 +69,20 @@ impl Service {
             for (ask, reply) in asks.iter().zip(&mut decided) {
                 if matches!(reply, Ok(Reply::NeedBalance)) {
                     let again = Arc::new(Acquire { balance: Some(verdict), ..(**ask).clone() });
-                    *reply = self.ask_actor(org, &[again], deadline).await.pop().unwrap_or(Err(CallError::Interrupted));
+                    *reply =
+                        self.ask_actor(org, &[again], deadline).await.pop().unwrap_or(Err(ServiceError::Interrupted));
                 }
             }
         }
         asks.iter().zip(decided).map(|(ask, reply)| self.conclude(org, ask, reply)).collect()
     }
 
-    async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], deadline: Deadline) -> Vec<Result<Reply, CallError>> {
+    async fn ask_actor(
+        &self,
+        org: &OrgId,
+        asks: &[Arc<Acquire>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, ServiceError>> {
         let commands: Vec<_> = asks.iter().cloned().map(Command::Acquire).collect();
         let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
@@ -87,7 +93,7 @@ impl Service {
         }
     }
 
-    fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Result<Reply, CallError>) -> Decided {
+    fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Result<Reply, ServiceError>) -> Decided {
         let decision = match reply {
             Ok(Reply::Decision(decision)) => self.capped(org, *decision),
             Ok(_) => return Err(ServiceError::Interrupted),
@@ -109,15 +115,20 @@ impl Service {
 
     /// The counter could not be asked. What promised durability is an error; the rest follows the
     /// backstop's policy.
-    fn without_counter(&self, org: &OrgId, ask: &Acquire, error: CallError) -> Decided {
+    fn without_counter(&self, org: &OrgId, ask: &Acquire, error: ServiceError) -> Decided {
         let cause = match &error {
-            CallError::TimedOut | CallError::Interrupted => Cause::Timeout,
-            CallError::Store(_) => Cause::StoreFault,
-            CallError::Org(_) | CallError::OrgBusy | CallError::NodeBusy => return Err(error.into()),
+            ServiceError::TimedOut | ServiceError::Interrupted => Cause::Timeout,
+            ServiceError::Store(_) => Cause::StoreFault,
+            ServiceError::Input(_)
+            | ServiceError::Org(_)
+            | ServiceError::OrgBusy
+            | ServiceError::NodeBusy
+            | ServiceError::Draining
+            | ServiceError::UnknownOrg(_) => return Err(error),
         };
         let policy = self.orgs.rules().policies.policy(org);
         if !can_fail_open(ask) {
-            return Err(error.into());
+            return Err(error);
         }
         let mut decision = blank(ask, self.orgs.next_decision());
         if policy.rate.amount.is_none() {

@@ -19,7 +19,7 @@ impl Service {
             self.metrics.unguarded_record();
             tracing::warn!(%org, "usage was recorded that no decision preceded");
         }
-        Ok(self.orgs.call_one(org, command, Lane::Settle, deadline.at).await?)
+        self.orgs.call_one(org, command, Lane::Settle, deadline.at).await
     }
 
     /// Never denied: whatever keeps it from being counted, the execution goes on. Answers the

@@ -16,10 +16,10 @@ use crate::{
     bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES},
     domain::{
         ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, Source},
+        input::InputError,
         rows::RowKey,
         window::{Calendar, Millis, Window},
     },
-    error::InputError,
 };
 
 /// No key is longer: a baseline, with org, scope, source and meter.

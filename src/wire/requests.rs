@@ -12,9 +12,9 @@ use crate::{
     domain::{
         command::{Acquire, Amounts, Command, Idempotency, Mode, ReportCumulative},
         ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
+        input::InputError,
         window::Millis,
     },
-    error::InputError,
 };
 
 type Parsed<T> = Result<T, InputError>;

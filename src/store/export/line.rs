@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize, de::DeserializeSeed};
 use crate::{
     domain::{
         ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, Source},
+        input::InputError,
         rows::RowKey,
         window::{Calendar, Millis, Window},
     },
-    error::InputError,
     store::{
         keys::{Key, Memory},
         records::{Record, RecordOf},
