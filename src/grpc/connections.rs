@@ -195,7 +195,10 @@ mod tests {
         let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
         let servers = [1, 2, 3].map(|age| {
             let (accepted, tell) = (accept(door.clone(), Duration::from_secs(age)), tell.clone());
-            accepted.for_each(move |counted| std::future::ready(tell.send((age, counted.unwrap())).unwrap()))
+            accepted.for_each(move |counted| {
+                tell.send((age, counted.unwrap())).unwrap();
+                std::future::ready(())
+            })
         });
         tokio::spawn(futures_util::future::join_all(servers));
         let (mut ages, mut held) = (Vec::new(), Vec::new());
