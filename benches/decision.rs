@@ -10,7 +10,7 @@ use tollgate::{
     bounds::{Bounds, DAY_MS, HOUR_MS},
     domain::{
         command::{Acquire, Command, Mode},
-        ids::{DecisionId, Meter, OrgId, Scope},
+        ids::{DecisionId, Meter, OrgId, Plane, Scope},
         limit::{Limit, OrgPolicy, RateLimit},
         org::{Context, OrgState},
         rows::OrgRows,
@@ -69,6 +69,7 @@ fn seven_limits() -> OrgPolicy {
 fn acquire() -> Command {
     Command::Acquire(Arc::new(Acquire {
         scope: Scope::org(),
+        plane: Plane::unnamed(),
         idempotency: None,
         cost: vec![(Meter::executions(), 1)],
         reserve: Vec::new(),

@@ -104,7 +104,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
     let (store, clock) = open(&config, start, &metrics).await?;
-    let (incarnation, jitter) = (random()?, u32::try_from(random()? % 1000).unwrap_or(0));
+    let (incarnation, turn) = (random()?, usize::try_from(random()? % 1000).unwrap_or(0));
     let provider: Arc<dyn BillingProvider> = Arc::new(NoBilling);
     let orgs = Orgs::start(actors::Deps {
         clock: clock.clone(),
@@ -132,14 +132,12 @@ pub async fn run(
     }));
     let closing = service.closing();
     let Listeners { grpc, http } = listeners;
-    let (health, grpc) =
-        grpc::server::serve(service.clone(), &config.bounds, grpc, jitter, closing.clone().cancelled_owned())
-            .map_err(Failure)?;
+    let (health, grpc) = grpc::server::serve(service.clone(), &config.bounds, grpc, turn, &closing).map_err(Failure)?;
     health.set_serving(service.is_serving()).await;
     let grpc = tokio::spawn(grpc);
     let http_stop = CancellationToken::new();
     let http = tokio::spawn(http::serve(service.clone(), http, http_stop.clone().cancelled_owned()));
-    let watching = tokio::spawn(watch_clock(clock));
+    let watching = tokio::spawn(watch_clock(clock, store.clone()));
     let reloading = tokio::spawn(apply_reloads(service.clone(), config.clone(), reloads));
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -189,6 +187,9 @@ async fn open(
         metrics.committed(u64::try_from(stats.writes).unwrap_or(u64::MAX), Duration::from_micros(stats.micros));
     };
     let store = opened.start(clock.clone(), Arc::new(observe)).map_err(|error| Failure(error.to_string()))?;
+    if start.accept_clock {
+        store.keep_mark();
+    }
     Ok((Arc::new(store), clock))
 }
 
@@ -248,6 +249,7 @@ async fn drain(service: &Service, health: &Health) {
 
 async fn stop(service: &Service, store: &dyn OrgStore, within: Duration) -> Result<(), Failure> {
     let flushed = service.orgs().shutdown(within.max(STOP_WITHIN)).await.map_err(Failure);
+    store.keep_mark();
     let closed = match timeout(STOP_WITHIN, store.close()).await {
         Ok(closed) => closed.map_err(|fault| Failure(fault.to_string())),
         Err(_) => Err(Failure("the store did not close in time".into())),
@@ -275,8 +277,9 @@ async fn store_lost(service: &Service, health: &Health, store: &dyn OrgStore) ->
     Failure(format!("the store has failed: {cause}"))
 }
 
-/// Keeps the clock's judgement current while nobody asks, and logs when it changes.
-async fn watch_clock(clock: Arc<SystemClock>) {
+/// Keeps the clock's judgement current while nobody asks, and logs when it changes. A jump that is
+/// believed is kept at once: a restart must not doubt it again because no commit came in between.
+async fn watch_clock(clock: Arc<dyn Clock>, store: Arc<dyn OrgStore>) {
     let mut steady = true;
     loop {
         clock.now();
@@ -289,7 +292,10 @@ async fn watch_clock(clock: Arc<SystemClock>) {
         };
         match (steady, now_steady) {
             (true, false) => tracing::error!(%state, "clock alarm"),
-            (false, true) => tracing::info!("the clock is steady again"),
+            (false, true) => {
+                tracing::info!("the clock is steady again");
+                store.keep_mark();
+            }
             _ => {}
         }
         steady = now_steady;
@@ -309,3 +315,6 @@ async fn apply_reloads(service: Arc<Service>, mut current: Config, mut reloads: 
         current = current.reloaded(new);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,9 @@ pub const LONG_MEMORY_MS: u64 = DAY_MS;
 pub const MEMORY_FLOOR_MS: u64 = MINUTE_MS;
 const _: () = assert!(MEMORY_FLOOR_MS <= SHORT_MEMORY_MS && SHORT_MEMORY_MS <= LONG_MEMORY_MS);
 
+/// What really happened may open this many times the ledgers that admission may.
+pub const SETTLEMENT_LEDGERS: usize = 2;
+
 pub const RESERVATION_TTL_MIN_MS: u64 = SECOND_MS;
 pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
 pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
@@ -103,7 +106,8 @@ pub struct Bounds {
     pub request_ids_per_org: u32,
     /// Open reservations per org.
     pub reservations_per_org: u32,
-    /// Ledgers (pairs of scope and meter) per org.
+    /// Ledgers (pairs of scope and meter) per org that admission may open; settlement may open
+    /// [`SETTLEMENT_LEDGERS`] times as many.
     pub ledgers_per_org: u32,
     /// Cumulative sources per org.
     pub sources_per_org: u32,

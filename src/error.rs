@@ -1,50 +1,13 @@
-//! The errors that reach a caller: bad input, and why a call was not carried out.
+//! Why a call was not carried out, from the actors up to the fronts.
 //!
 //! None of these is a verdict about a limit; `wire::status` is the one table to gRPC and HTTP.
 
 use std::fmt;
 
 use crate::{
-    domain::{command::OrgError, ids::OrgId},
+    domain::{command::OrgError, ids::OrgId, input::InputError},
     ports::StoreFault,
 };
-
-/// How much of a refused value is repeated in the error.
-const SHOWN_CHARS: usize = 64;
-
-/// A field was refused. The value is escaped and cut, so it is safe in logs and terminals.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputError {
-    pub field: String,
-    pub value: String,
-    pub allowed: String,
-}
-
-impl InputError {
-    pub fn new(field: impl Into<String>, value: impl fmt::Display, allowed: impl Into<String>) -> Self {
-        let text = value.to_string();
-        let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
-        if text.chars().nth(SHOWN_CHARS).is_some() {
-            shown.push('…');
-        }
-        Self { field: field.into(), value: shown, allowed: allowed.into() }
-    }
-
-    /// The same error, seen from one level further out: `limit` becomes `items[3].limit`.
-    #[must_use]
-    pub fn within(mut self, outer: impl fmt::Display) -> Self {
-        self.field = format!("{outer}.{}", self.field);
-        self
-    }
-}
-
-impl fmt::Display for InputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\" is not allowed: {}", self.field, self.value, self.allowed)
-    }
-}
-
-impl std::error::Error for InputError {}
 
 /// Why no decision was made, or a call was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +15,12 @@ pub enum ServiceError {
     Input(InputError),
     Org(OrgError),
     Store(StoreFault),
+    /// Shed before anything happened: too many calls in flight, of the org or of the node.
     OrgBusy,
     NodeBusy,
+    /// No answer in time; the command may or may not have been carried out.
     TimedOut,
+    /// The actor ended before it answered; the command may or may not have been carried out.
     Interrupted,
     /// The node is going away and admits nothing new.
     Draining,

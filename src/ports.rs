@@ -55,6 +55,10 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
     /// does not block.
     fn commit(&self, write: OrgWrite, done: CommitDone);
 
+    /// Makes the clock's mark durable, which otherwise goes with the next commit. Returns at once; nothing
+    /// where no mark is kept.
+    fn keep_mark(&self) {}
+
     /// Orgs whose timer is due at `now`, the earliest first, at most `max`.
     fn due(&self, now: Millis, max: usize) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>>;
 

@@ -22,7 +22,7 @@ use crate::{
         command::{Acquire, Command, Idempotency, Mode},
         decision::Cause,
         exports::Delivery,
-        ids::{ExecutionId, Meter, OrgId, RequestId, Scope},
+        ids::{ExecutionId, Meter, OrgId, Plane, RequestId, Scope},
         limit::{OrgPolicy, RateLimit},
         service_time::{ClockMark, ClockState},
         window::Millis,
@@ -41,6 +41,12 @@ pub(crate) struct TestClock {
     pub(crate) doubted: AtomicBool,
 }
 
+impl Default for TestClock {
+    fn default() -> Self {
+        Self { now: T0.into(), doubted: false.into() }
+    }
+}
+
 impl TestClock {
     pub(crate) fn advance(&self, by: Millis) {
         self.now.fetch_add(by, Ordering::SeqCst);
@@ -57,7 +63,7 @@ impl Clock for TestClock {
     }
 
     fn state(&self) -> ClockState {
-        ClockState::Steady
+        if self.may_purge() { ClockState::Steady } else { ClockState::Ahead(HOUR_MS) }
     }
 
     fn mark(&self) -> ClockMark {
@@ -182,7 +188,7 @@ pub(crate) async fn node(policy: OrgPolicy) -> Node {
 }
 
 pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_behind: WriteBehind) -> Node {
-    let clock = Arc::new(TestClock { now: T0.into(), doubted: false.into() });
+    let clock = Arc::new(TestClock::default());
     let policies = Arc::new(Uniform { policy: Arc::new(policy), poisoned: false.into() });
     let billing = Arc::new(Scripted::default());
     let metrics = Arc::new(Metrics::default());
@@ -219,6 +225,7 @@ pub(crate) fn idempotency(id: &str) -> Idempotency {
 pub(crate) fn acquire() -> Acquire {
     Acquire {
         scope: Scope::org(),
+        plane: Plane::unnamed(),
         idempotency: None,
         cost: vec![(Meter::executions(), 1)],
         reserve: Vec::new(),

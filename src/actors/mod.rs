@@ -47,10 +47,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     bounds::Bounds,
     domain::{
-        command::{Command, OrgError, Reply},
+        command::{Command, Reply},
         ids::{DecisionId, OrgId},
         limit::OrgPolicy,
     },
+    error::ServiceError,
     ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault},
 };
 
@@ -80,22 +81,8 @@ pub struct WriteBehind {
     pub max: u64,
 }
 
-/// Why a command was not carried out, or not known to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallError {
-    Org(OrgError),
-    Store(StoreFault),
-    /// Shed before anything happened: too many calls in flight, of the org or of the node.
-    OrgBusy,
-    NodeBusy,
-    /// No answer in time; the command may or may not have been carried out.
-    TimedOut,
-    /// The actor ended before it answered; the command may or may not have been carried out.
-    Interrupted,
-}
-
 /// The answer to each command of one message, in order.
-pub type Answers = Vec<Result<Reply, CallError>>;
+pub type Answers = Vec<Result<Reply, ServiceError>>;
 
 /// What every actor shares.
 #[derive(Debug)]
@@ -180,14 +167,14 @@ impl Orgs {
         commands: Vec<Command>,
         lane: Lane,
         deadline: Instant,
-    ) -> Result<Answers, CallError> {
+    ) -> Result<Answers, ServiceError> {
         let _node_permit =
-            self.node.enter(lane, self.shared.rules.load().bounds.node_in_flight).ok_or(CallError::NodeBusy)?;
+            self.node.enter(lane, self.shared.rules.load().bounds.node_in_flight).ok_or(ServiceError::NodeBusy)?;
         let (reply, answer) = oneshot::channel();
         let work = org::Work { commands, reply };
         let answered = async {
             let _org_permit = self.registry.send(org, lane, org::OrgMsg::Run(work)).await?;
-            answer.await.map_err(|_| CallError::Interrupted)
+            answer.await.map_err(|_| ServiceError::Interrupted)
         };
         let mut answered = pin!(answered);
         if let Poll::Ready(answers) = poll_fn(|cx| Poll::Ready(answered.as_mut().poll(cx))).await {
@@ -195,7 +182,7 @@ impl Orgs {
         }
         // Nearly every answer is there once the actor has had its turn; only the others need a timer.
         tokio::task::yield_now().await;
-        tokio::time::timeout_at(deadline, answered).await.map_err(|_| CallError::TimedOut)?
+        tokio::time::timeout_at(deadline, answered).await.map_err(|_| ServiceError::TimedOut)?
     }
 
     /// The same for a single command.
@@ -205,9 +192,9 @@ impl Orgs {
         command: Command,
         lane: Lane,
         deadline: Instant,
-    ) -> Result<Reply, CallError> {
+    ) -> Result<Reply, ServiceError> {
         let mut answers = self.call(org, vec![command], lane, deadline).await?;
-        answers.pop().unwrap_or(Err(CallError::Interrupted))
+        answers.pop().unwrap_or(Err(ServiceError::Interrupted))
     }
 
     /// Replaces policies and bounds; the next command of every org is judged by them.

@@ -12,7 +12,7 @@ use std::sync::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use super::{Answers, CallError, Rules, Shared, registry::Registration};
+use super::{Answers, Rules, Shared, registry::Registration};
 use crate::{
     domain::{
         command::{Command, Durability, Reply},
@@ -21,6 +21,7 @@ use crate::{
         org::{Context, OrgState},
         rows::{OrgRows, OrgWrite},
     },
+    error::ServiceError,
     ports::{Event, StoreFault},
 };
 
@@ -194,7 +195,7 @@ impl OrgTask {
             if let Err(fault) = result {
                 for (command, answer) in commands.iter().zip(&mut answers) {
                     if answer.is_ok() && command.durability() != Durability::None {
-                        *answer = Err(CallError::Store(fault.clone()));
+                        *answer = Err(ServiceError::Store(fault.clone()));
                     }
                 }
             }
@@ -257,16 +258,16 @@ fn apply(
     command: &Command,
     ctx: &Context<'_>,
     fault: Option<&StoreFault>,
-) -> Result<Reply, CallError> {
+) -> Result<Reply, ServiceError> {
     match (fault, command) {
         (Some(_), Command::Resume { .. }) => Ok(Reply::Resumed { continuations: 0, replayed: false }),
-        (Some(fault), _) if command.durability() == Durability::Durable => Err(CallError::Store(fault.clone())),
-        _ => state.apply(command, ctx).map_err(CallError::Org),
+        (Some(fault), _) if command.durability() == Durability::Durable => Err(ServiceError::Store(fault.clone())),
+        _ => state.apply(command, ctx).map_err(ServiceError::Org),
     }
 }
 
 /// Whether this answer may leave only when it is on disk. A denial promises nothing.
-fn promises_durability(command: &Command, answer: &Result<Reply, CallError>) -> bool {
+fn promises_durability(command: &Command, answer: &Result<Reply, ServiceError>) -> bool {
     match answer {
         Ok(Reply::Decision(decision)) => decision.hold.is_some(),
         Ok(Reply::Needs(_)) | Err(_) => false,
@@ -274,7 +275,7 @@ fn promises_durability(command: &Command, answer: &Result<Reply, CallError>) -> 
     }
 }
 
-fn is_written_behind(command: &Command, answer: &Result<Reply, CallError>) -> bool {
+fn is_written_behind(command: &Command, answer: &Result<Reply, ServiceError>) -> bool {
     let admitted =
         matches!(answer, Ok(Reply::Decision(decision)) if decision.code == crate::domain::decision::Code::Allowed);
     admitted && command.durability() == Durability::WriteBehind

@@ -18,12 +18,15 @@ use ractor::{Actor, ActorId, ActorRef, MessagingErr};
 use tokio::sync::{Mutex, oneshot};
 
 use super::{
-    CallError, Shared,
+    Shared,
     admission::{Gate, Lane, Permit},
     org::{OrgActor, OrgMsg, Start},
     supervisor::Supervisor,
 };
-use crate::domain::{ids::OrgId, rows::OrgWrite};
+use crate::{
+    domain::{ids::OrgId, rows::OrgWrite},
+    error::ServiceError,
+};
 
 /// Starts of different orgs share a lock only by chance.
 const STRIPES: usize = 1024;
@@ -97,7 +100,7 @@ impl Registry {
 
     /// Delivers `message` to the org's actor, starting it if need be. The permit is the call's
     /// place among those in flight.
-    pub(super) async fn send(&self, org: &OrgId, lane: Lane, mut message: OrgMsg) -> Result<Permit, CallError> {
+    pub(super) async fn send(&self, org: &OrgId, lane: Lane, mut message: OrgMsg) -> Result<Permit, ServiceError> {
         let max = self.shared.rules.load().bounds.org_in_flight;
         let mut entry = self.running(org);
         loop {
@@ -105,7 +108,7 @@ impl Registry {
                 Some(entry) => entry,
                 None => self.start(org, None).await?,
             };
-            let permit = found.gate.enter(lane, max).ok_or(CallError::OrgBusy)?;
+            let permit = found.gate.enter(lane, max).ok_or(ServiceError::OrgBusy)?;
             match found.actor.cast(message) {
                 Ok(()) => return Ok(permit),
                 Err(MessagingErr::SendErr(returned)) => {
@@ -113,7 +116,7 @@ impl Registry {
                     message = returned;
                     entry = Some(self.start(org, Some(found.actor.get_id())).await?);
                 }
-                Err(_) => return Err(CallError::Interrupted),
+                Err(_) => return Err(ServiceError::Interrupted),
             }
         }
     }
@@ -124,19 +127,19 @@ impl Registry {
 
     /// The org's actor, started unless one runs that is not `ended`. Callers of one org share one
     /// start.
-    async fn start(&self, org: &OrgId, ended: Option<ActorId>) -> Result<Entry, CallError> {
+    async fn start(&self, org: &OrgId, ended: Option<ActorId>) -> Result<Entry, ServiceError> {
         let _one_start = self.stripe(org).lock().await;
         if let Some(entry) = self.running(org) {
             if ended != Some(entry.actor.get_id()) {
                 return Ok(entry);
             }
-            entry.actor.wait(Some(HANDOVER)).await.map_err(|_| CallError::TimedOut)?;
+            entry.actor.wait(Some(HANDOVER)).await.map_err(|_| ServiceError::TimedOut)?;
             self.live.actors.remove_if(org, |_, current| current.actor.get_id() == entry.actor.get_id());
         }
         if ended.is_some() || self.live.unclean.contains(org) {
             self.await_earlier_commits(org).await?;
         }
-        let rows = self.shared.store.load(org).await.map_err(CallError::Store)?;
+        let rows = self.shared.store.load(org).await.map_err(ServiceError::Store)?;
         let registration = Registration {
             live: Arc::downgrade(&self.live),
             org: org.clone(),
@@ -145,7 +148,7 @@ impl Registry {
         };
         let start = Start { org: org.clone(), rows, shared: self.shared.clone(), registration };
         let spawned = OrgActor::spawn_linked(None, OrgActor, start, self.supervisor.cell()).await;
-        let (actor, _) = spawned.map_err(|_| CallError::Interrupted)?;
+        let (actor, _) = spawned.map_err(|_| ServiceError::Interrupted)?;
         let entry = Entry { actor, gate: Arc::default() };
         self.live.actors.insert(org.clone(), entry.clone());
         Ok(entry)
@@ -153,10 +156,10 @@ impl Registry {
 
     /// An empty commit behind whatever the last actor had handed over: after a crash, nobody else
     /// waited for it.
-    async fn await_earlier_commits(&self, org: &OrgId) -> Result<(), CallError> {
+    async fn await_earlier_commits(&self, org: &OrgId) -> Result<(), ServiceError> {
         let (done, committed) = oneshot::channel();
         self.shared.store.commit(OrgWrite::empty(org), Box::new(move |result| drop(done.send(result))));
-        committed.await.map_err(|_| CallError::Interrupted)?.map_err(CallError::Store)?;
+        committed.await.map_err(|_| ServiceError::Interrupted)?.map_err(ServiceError::Store)?;
         self.live.unclean.remove(org);
         Ok(())
     }

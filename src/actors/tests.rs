@@ -7,13 +7,14 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{CallError, Orgs, Rules, WriteBehind, admission::Lane};
+use super::{Orgs, Rules, WriteBehind, admission::Lane};
 use crate::{
     bounds::{Bounds, HOUR_MS},
     domain::{
         command::{Command, Reply, Snapshot},
         decision::Code,
     },
+    error::ServiceError,
     store::memory::MemoryStore,
     testing::{Node, acquire, node, node_on, org, plain, rate_of, record, resume, until},
 };
@@ -28,7 +29,7 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-async fn ask(orgs: &Orgs, name: &str, command: Command) -> Result<Reply, CallError> {
+async fn ask(orgs: &Orgs, name: &str, command: Command) -> Result<Reply, ServiceError> {
     orgs.call_one(&org(name), command, Lane::Admit, soon()).await
 }
 
@@ -187,7 +188,7 @@ async fn a_crashing_actor_is_reloaded_and_disturbs_nobody() {
     node.policies.poisoned.store(true, Ordering::SeqCst);
     let rules = Rules { policies: node.policies.clone(), bounds: Bounds::default(), generation: 1 };
     node.orgs.reload(rules);
-    assert_eq!(ask(&node.orgs, "poison", plain()).await, Err(CallError::Interrupted));
+    assert_eq!(ask(&node.orgs, "poison", plain()).await, Err(ServiceError::Interrupted));
     assert!(admitted(&node.orgs, "calm").await, "I11");
     node.policies.poisoned.store(false, Ordering::SeqCst);
     assert_eq!(ask(&node.orgs, "poison", record("r1", 5)).await, Ok(Reply::Recorded { replayed: true }));
@@ -200,7 +201,7 @@ async fn a_lost_store_acknowledges_nothing_and_decides_from_memory_with_a_flag()
     assert!(admitted(&node.orgs, "acme").await);
     node.store.break_now("EIO");
     let refused = ask(&node.orgs, "acme", record("r1", 5)).await;
-    assert!(matches!(refused, Err(CallError::Store(_))), "{refused:?}");
+    assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
     match ask(&node.orgs, "acme", plain()).await {
         Ok(Reply::Decision(decision)) => assert!(decision.allowed && decision.fail_open.len() == 1, "{decision:?}"),
         other => panic!("{other:?}"),
@@ -218,7 +219,7 @@ async fn what_a_commit_that_fails_had_promised_is_an_error() {
     assert!(admitted(&node.orgs, "acme").await);
     node.store.fail_next("ENOSPC");
     let refused = ask(&node.orgs, "acme", record("r1", 5)).await;
-    assert!(matches!(refused, Err(CallError::Store(_))), "{refused:?}");
+    assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,7 +234,7 @@ async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
     };
     let held: Vec<_> = (0..2).map(holding).collect();
     until(|| node.store.pending() == 2).await;
-    assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(CallError::OrgBusy));
+    assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(ServiceError::OrgBusy));
     let resumed = node.orgs.call_one(&org("acme"), resume(), Lane::Settle, soon()).await;
     assert_eq!(resumed, Ok(Reply::Resumed { continuations: 1, replayed: false }), "I7");
     node.store.release();
@@ -248,7 +249,7 @@ async fn a_call_whose_caller_is_gone_is_not_charged() {
     let node = node(rate_of(100)).await;
     node.store.stall_loads();
     let gone = node.orgs.call_one(&org("acme"), plain(), Lane::Admit, Instant::now() + Duration::from_millis(5)).await;
-    assert_eq!(gone, Err(CallError::TimedOut));
+    assert_eq!(gone, Err(ServiceError::TimedOut));
     node.store.resume_loads();
     assert_eq!(inspect(&node.orgs, "acme").await, None);
 }

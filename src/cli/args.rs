@@ -9,8 +9,10 @@ use clap_complete::Shell;
 use super::{connect::Address, output::Format};
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::ids::{Meter, OrgId, Reason, RequestId, Scope},
-    error::InputError,
+    domain::{
+        ids::{Meter, OrgId, Reason, RequestId, Scope},
+        input::InputError,
+    },
 };
 
 /// Orgs that one `status` may ask for: the items of one batch.
@@ -125,6 +127,9 @@ pub struct ExportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Succeed although rows may be missing or out of date
+    #[arg(long)]
+    pub accept_damage: bool,
     /// Where to write [default: stdout]
     pub file: Option<PathBuf>,
 }

@@ -23,7 +23,7 @@ use tonic_types::StatusExt;
 
 use super::{Exit, args::GlobalArgs};
 use crate::{
-    error::InputError,
+    domain::input::InputError,
     wire::{
         admin::v1::admin_service_client::AdminServiceClient,
         json::JsonError,

@@ -21,7 +21,7 @@ use crate::{
     app::{self, Listeners, Start},
     config::{self, Config, ConfigErrors, LogFormat, Overrides},
     store::{
-        export,
+        export::{self, Exported},
         offline::{self, FsckOptions},
     },
     telemetry,
@@ -131,22 +131,32 @@ pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
         Some(file) => export_to(&dir, file),
     };
     match written {
-        Ok(rows) => {
+        Ok(Exported { rows, report }) => {
+            report.findings.iter().for_each(|finding| output.note(&format!("warning: {finding}")));
             output.note(&format!("{rows} rows exported"));
-            Exit::Done
+            if report.is_clean() || args.accept_damage {
+                return Exit::Done;
+            }
+            output.error(&format!(
+                "everything that is there was exported, but {} things are wrong with {}; see `tollgate fsck`, keep older \
+                 exports, and pass --accept-damage to go on with this one knowingly",
+                report.found(),
+                dir.display()
+            ));
+            Exit::Error
         }
         Err(error) => fail(&error, output),
     }
 }
 
 /// Into a new file, durable before it is called done; an existing one is never overwritten.
-fn export_to(dir: &Path, file: &Path) -> Result<u64, String> {
+fn export_to(dir: &Path, file: &Path) -> Result<Exported, String> {
     let named = |error: io::Error| format!("{}: {error}", file.display());
     let mut out = BufWriter::new(File::create_new(file).map_err(named)?);
-    let rows = export::export(dir, &mut out).map_err(|error| error.to_string())?;
+    let exported = export::export(dir, &mut out).map_err(|error| error.to_string())?;
     let written = out.into_inner().map_err(|error| named(error.into_error()))?;
     written.sync_all().map_err(named)?;
-    Ok(rows)
+    Ok(exported)
 }
 
 pub(super) fn import(args: &ImportArgs, output: &mut Output<'_>) -> Exit {

@@ -248,11 +248,18 @@ impl Accounts {
         }
     }
 
-    /// How many ledgers a call on `scope` with these meters would add.
-    pub(super) fn new_ledgers<'a>(&self, scope: &Scope, meters: impl Iterator<Item = &'a Meter>) -> usize {
+    /// How many ledgers a call on `scope` with these meters would add, other than those that a limit
+    /// names: these always have a place.
+    pub(super) fn new_ledgers<'a>(
+        &self,
+        policy: &OrgPolicy,
+        scope: &Scope,
+        meters: impl Iterator<Item = &'a Meter>,
+    ) -> usize {
         let named = meters.flat_map(|meter| charged_scopes(scope).map(move |charged| (charged, meter.clone())));
         // A meter may be named by the cost and by the reserve of one call.
-        named.filter(|key| !self.ledgers.contains_key(key)).collect::<BTreeSet<_>>().len()
+        let added = named.filter(|(scope, meter)| !policy.names(scope, meter));
+        added.filter(|key| !self.ledgers.contains_key(key)).collect::<BTreeSet<_>>().len()
     }
 
     pub(super) fn ledger_count(&self) -> usize {

@@ -6,7 +6,7 @@ use super::{
     balance::BalanceVerdict,
     decision::{Decision, LimitView},
     exports::{Delivery, ExportKey, ExportRow},
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, Reason, RequestId, Scope, Source},
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, Plane, Reason, RequestId, Scope, Source},
     journal::Settlement,
     rate::{Counter, RateRecord},
     rows::{BaselineRow, DisputedRow, ExecutionRow, ReservationRow},
@@ -36,6 +36,8 @@ pub struct Idempotency {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquire {
     pub scope: Scope,
+    /// For logs; no rule looks at it.
+    pub plane: Plane,
     pub idempotency: Option<Idempotency>,
     pub cost: Amounts,
     pub reserve: Amounts,
@@ -294,7 +296,9 @@ impl fmt::Display for OrgError {
                 "the reservation has expired; book what was used with Record"
             }
             Self::TooManyReservations => "this org has as many open reservations as allowed",
-            Self::TooManyLedgers => "this org has as many pairs of scope and meter as allowed",
+            Self::TooManyLedgers => {
+                "this org has as many pairs of scope and meter as allowed; leave the scope empty, or name a known one"
+            }
             Self::TooManySources => "this org has as many cumulative sources as allowed",
             Self::TooManyDisputed => "this org has as many disputed entries as allowed; an operator must look",
         })

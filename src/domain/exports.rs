@@ -11,13 +11,11 @@ use sha2::{Digest, Sha256};
 use super::{
     decision::Cause,
     ids::{DecisionId, Meter, OrgId, Scope},
+    input::InputError,
     journal::Rpc,
     window::Millis,
 };
-use crate::{
-    bounds::{EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GRACE_MS, EXPORT_RETRY_MS},
-    error::InputError,
-};
+use crate::bounds::{EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GRACE_MS, EXPORT_RETRY_MS};
 
 /// Names one amount of usage for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

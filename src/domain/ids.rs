@@ -5,10 +5,8 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use crate::{
-    bounds::{ID_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES},
-    error::InputError,
-};
+use super::input::InputError;
+use crate::bounds::{ID_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES};
 
 const ID_RULE: &str = "1 to 128 characters of [A-Za-z0-9._:/-], a letter or digit first, \
                        no \"//\" and no \".\" or \"..\" segment";
@@ -111,6 +109,13 @@ name_type!(
     /// Why an org is frozen, for people.
     Reason, |text: &str| is_printable(text, REASON_BYTES), "at most 256 printable ASCII characters"
 );
+
+impl Plane {
+    /// A plane that does not say.
+    pub fn unnamed() -> Self {
+        Self(Arc::from(""))
+    }
+}
 
 impl Scope {
     /// The org itself.

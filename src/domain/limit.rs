@@ -109,6 +109,13 @@ impl OrgPolicy {
         let longest = self.scope_prefixes.keys().filter(matching).max_by_key(|prefix| prefix.len());
         longest.and_then(|prefix| self.scope_prefixes.get(prefix)).map_or(&[], Vec::as_slice)
     }
+
+    /// Whether a limit of exactly this scope counts `meter`. There are as many such pairs as the
+    /// configuration names; scopes behind a prefix have no end.
+    pub fn names(&self, scope: &Scope, meter: &Meter) -> bool {
+        let limits = if scope.is_org() { Some(&self.limits) } else { self.scopes.get(scope) };
+        limits.is_some_and(|limits| limits.iter().any(|limit| limit.meter == *meter))
+    }
 }
 
 #[cfg(test)]

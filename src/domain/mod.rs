@@ -7,6 +7,7 @@ pub mod command;
 pub mod decision;
 pub mod exports;
 pub mod ids;
+pub mod input;
 pub mod journal;
 pub mod ledger;
 pub mod limit;

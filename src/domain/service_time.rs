@@ -4,11 +4,11 @@
 //! service = max(mark, min(wall, mark + elapsed + 60 s))
 //! ```
 //!
-//! The mark is where service time stood, on disk with every commit group. A wall clock that steps
-//! back freezes service time until the wall has caught up, so a spent window does not reopen. One
-//! that jumps ahead by more than a minute beyond what really elapsed is not believed: service time
-//! runs on by elapsed time, an alarm is raised and nothing is purged, until the jump has stood for
-//! an hour or an operator confirms it. Elapsed time is monotonic; across a restart of the process
+//! The mark is where service time stood, on disk with every commit group, when a jump is believed and
+//! when a node stops. A wall clock that steps back freezes service time until the wall has caught up,
+//! so a spent window does not reopen. One that jumps ahead by more than a minute beyond what really
+//! elapsed is not believed: service time runs on by elapsed time, an alarm is raised and nothing is
+//! purged, until the jump has stood for an hour or an operator confirms it. Elapsed time is monotonic; across a restart of the process
 //! it is the machine's uptime, and after a reboot, when nobody knows, anything up to the ledger's
 //! retention is believed.
 

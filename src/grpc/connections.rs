@@ -16,7 +16,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_stream::Stream;
@@ -59,19 +59,36 @@ impl Aged {
     }
 }
 
-/// Accepts up to `max` connections at a time, each to end at `age`; more wait in the listener's backlog.
-pub(super) fn accept(listener: TcpListener, max: u32, age: Duration) -> impl Stream<Item = io::Result<Counted>> {
-    let places = Arc::new(Semaphore::new(max as usize));
-    futures_util::stream::unfold((listener, places), move |(listener, places)| async move {
+/// Where connections come in, for several that take them in turn: the lock is fair.
+#[derive(Debug)]
+pub(super) struct Door {
+    listener: Mutex<TcpListener>,
+    places: Arc<Semaphore>,
+}
+
+impl Door {
+    /// Up to `max` connections at a time; more wait in the listener's backlog.
+    pub(super) fn new(listener: TcpListener, max: u32) -> Arc<Self> {
+        Arc::new(Self { listener: Mutex::new(listener), places: Arc::new(Semaphore::new(max as usize)) })
+    }
+}
+
+/// Accepts connections that end at `age`.
+pub(super) fn accept(door: Arc<Door>, age: Duration) -> impl Stream<Item = io::Result<Counted>> {
+    futures_util::stream::unfold(door, move |door| async move {
         loop {
-            let place = places.clone().acquire_owned().await.ok()?;
-            match listener.accept().await {
+            // The others queue up first, or one of them would take all that wait after a start.
+            tokio::task::yield_now().await;
+            let turn = door.listener.lock().await;
+            let place = door.places.clone().acquire_owned().await.ok()?;
+            match turn.accept().await {
                 Ok((io, _)) => {
                     let _ = io.set_nodelay(true);
                     let now = Instant::now();
                     let cut = Box::pin(sleep_until(now + PREFACE_WITHIN.min(age + AGE_GRACE)));
                     let (age, silent) = (Aged(now + age), PREFACE_BYTES);
-                    return Some((Ok(Counted { io, age, silent, cut, _place: place }), (listener, places)));
+                    drop(turn);
+                    return Some((Ok(Counted { io, age, silent, cut, _place: place }), door));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -136,6 +153,7 @@ impl AsyncWrite for Counted {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -145,8 +163,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut client, said).await.unwrap();
-        let mut accepted = Box::pin(accept(listener, 1, Duration::from_secs(600)));
-        let mut server = tokio_stream::StreamExt::next(&mut accepted).await.unwrap().unwrap();
+        let mut accepted = Box::pin(accept(Door::new(listener, 1), Duration::from_secs(600)));
+        let mut server = accepted.next().await.unwrap().unwrap();
         let mut heard = vec![0; said.len()];
         server.read_exact(&mut heard).await.unwrap();
         tokio::time::pause();
@@ -162,5 +180,37 @@ mod tests {
         assert!(is_cut(&preface[..23], Duration::from_secs(11)).await);
         assert!(!is_cut(preface, Duration::from_secs(600)).await);
         assert!(is_cut(preface, Duration::from_secs(631)).await);
+    }
+
+    #[tokio::test]
+    async fn connections_take_turns_at_the_ages_and_share_the_places() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut clients = Vec::new();
+        // All at once, as after a restart.
+        for _ in 0..5 {
+            clients.push(TcpStream::connect(address).await.unwrap());
+        }
+        let door = Door::new(listener, 4);
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let servers = [1, 2, 3].map(|age| {
+            let (accepted, tell) = (accept(door.clone(), Duration::from_secs(age)), tell.clone());
+            accepted.for_each(move |counted| {
+                tell.send((age, counted.unwrap())).unwrap();
+                std::future::ready(())
+            })
+        });
+        tokio::spawn(futures_util::future::join_all(servers));
+        let (mut ages, mut held) = (Vec::new(), Vec::new());
+        for _ in 0..4 {
+            let (age, counted) = told.recv().await.unwrap();
+            ages.push(age);
+            held.push(counted);
+        }
+        assert_eq!(ages, [1, 2, 3, 1]);
+        tokio::task::yield_now().await;
+        assert!(told.try_recv().is_err(), "four places among all of them");
+        held.pop();
+        assert_eq!(told.recv().await.unwrap().0, 2);
     }
 }

@@ -1,13 +1,18 @@
 //! The tonic server with its limits: tonic has none by default. Its timeout is not among them: it would
 //! arm a timer for every call and answer CANCELLED, and each of our calls ends by its own deadline.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use tokio::net::TcpListener;
-use tonic::transport::Server;
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::Server};
 use tonic_health::server::{HealthReporter, health_reporter};
 
-use super::{Front, connections};
+use super::{
+    Front,
+    connections::{Door, accept},
+};
 use crate::{
     bounds::Bounds,
     service::Service,
@@ -25,6 +30,9 @@ const HEADER_BYTES: u32 = 16 * 1024;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
+/// Ages of connections, in percent of the configured one.
+const PERCENTS: RangeInclusive<u64> = 90..=110;
+
 /// The health every service reports.
 #[derive(Debug, Clone)]
 pub struct Health(HealthReporter);
@@ -41,14 +49,17 @@ impl Health {
 
 /// Serves until `stop`, then finishes what is in flight.
 ///
+/// A tonic server has one age for all of its connections, so several take connections in turn, each with
+/// an age of its own; `turn` says which comes first, so that the nodes of a fleet do not begin alike.
+///
 /// # Errors
 /// Where the transport or the reflection service can not be set up.
 pub fn serve(
     service: Arc<Service>,
     bounds: &Bounds,
     listener: TcpListener,
-    jitter_percent: u32,
-    stop: impl Future<Output = ()> + Send + 'static,
+    turn: usize,
+    stop: &CancellationToken,
 ) -> Result<(Health, impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static), String> {
     let (reporter, health) = health_reporter();
     let reflect = || {
@@ -60,28 +71,31 @@ pub fn serve(
     let reflection_alpha = reflect().build_v1alpha().map_err(|error| error.to_string())?;
     let front = Front(service);
     let (max_message, streams) = (bounds.message_bytes as usize, bounds.streams_per_connection);
-    let age = aged(bounds.connection_age_ms, jitter_percent);
-    let router = Server::builder()
+    let routes = Routes::new(health)
+        .add_service(reflection_v1)
+        .add_service(reflection_alpha)
+        .add_service(GateServiceServer::new(front.clone()).max_decoding_message_size(max_message))
+        .add_service(BudgetServiceServer::new(front.clone()).max_decoding_message_size(max_message))
+        .add_service(AdminServiceServer::new(front).max_decoding_message_size(max_message));
+    let server = Server::builder()
         // A request is a stream, so this bounds both; what is shed, is shed by our own admission.
         .max_concurrent_streams(streams)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADER_BYTES)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_connection_age(age)
-        .add_service(health)
-        .add_service(reflection_v1)
-        .add_service(reflection_alpha)
-        .add_service(GateServiceServer::new(front.clone()).max_decoding_message_size(max_message))
-        .add_service(BudgetServiceServer::new(front.clone()).max_decoding_message_size(max_message))
-        .add_service(AdminServiceServer::new(front).max_decoding_message_size(max_message));
-    let incoming = connections::accept(listener, bounds.connections, age);
-    Ok((Health(reporter), router.serve_with_incoming_shutdown(incoming, stop)))
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    let door = Door::new(listener, bounds.connections);
+    let servers = ages(bounds.connection_age_ms, turn).map(|age| {
+        let router = server.clone().max_connection_age(age).add_routes(routes.clone());
+        router.serve_with_incoming_shutdown(accept(door.clone(), age), stop.clone().cancelled_owned())
+    });
+    let servers = try_join_all(servers.collect::<Vec<_>>());
+    Ok((Health(reporter), async move { servers.await.map(drop) }))
 }
 
-/// The age moved by up to ±10 %, so that a fleet's connections do not all end at once.
-fn aged(age_ms: u32, jitter_percent: u32) -> Duration {
-    let age = u64::from(age_ms);
-    Duration::from_millis(age * (90 + u64::from(jitter_percent % 21)) / 100)
+/// The age moved by -10 to +10 %, so that connections made together do not end together.
+fn ages(age_ms: u32, turn: usize) -> impl Iterator<Item = Duration> {
+    let percents = PERCENTS.cycle().skip(turn % PERCENTS.count()).take(PERCENTS.count());
+    percents.map(move |percent| Duration::from_millis(u64::from(age_ms) * percent / 100))
 }

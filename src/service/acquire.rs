@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    actors::{CallError, admission::Lane},
+    actors::admission::Lane,
     domain::{
         balance::{BalanceSource, BalanceVerdict, Exemption},
         command::{Acquire, Command, Durability, Mode, Need, Reply},
@@ -95,7 +95,7 @@ impl Service {
         &self,
         org: &OrgId,
         asks: &mut [Arc<Acquire>],
-        replies: &[Result<Reply, CallError>],
+        replies: &[Result<Reply, ServiceError>],
         deadline: Deadline,
     ) {
         let needs = |wanted| replies.iter().any(|reply| need(reply) == Some(wanted));
@@ -110,7 +110,12 @@ impl Service {
         }
     }
 
-    async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], deadline: Deadline) -> Vec<Result<Reply, CallError>> {
+    async fn ask_actor(
+        &self,
+        org: &OrgId,
+        asks: &[Arc<Acquire>],
+        deadline: Deadline,
+    ) -> Vec<Result<Reply, ServiceError>> {
         let commands: Vec<_> = asks.iter().cloned().map(Command::Acquire).collect();
         let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
@@ -125,7 +130,7 @@ impl Service {
         &self,
         org: &OrgId,
         ask: &Acquire,
-        reply: Result<Reply, CallError>,
+        reply: Result<Reply, ServiceError>,
         deadline: Deadline,
     ) -> Decided {
         let decision = match reply {
@@ -137,9 +142,7 @@ impl Service {
             self.balances.admitted(org, &ask.cost);
         }
         self.metrics.decided(&decision);
-        for open in &decision.fail_open {
-            tracing::warn!(%org, gate = open.gate.name(), cause = open.cause.name(), "allowed without an evaluated gate");
-        }
+        log(org, ask, &decision);
         Ok(decision)
     }
 
@@ -154,15 +157,20 @@ impl Service {
 
     /// The counter could not be asked. What promised durability is an error; the rest follows the
     /// backstop's policy, and what the provider says still counts.
-    async fn without_counter(&self, org: &OrgId, ask: &Acquire, error: CallError, deadline: Deadline) -> Decided {
+    async fn without_counter(&self, org: &OrgId, ask: &Acquire, error: ServiceError, deadline: Deadline) -> Decided {
         let cause = match &error {
-            CallError::TimedOut | CallError::Interrupted => Cause::Timeout,
-            CallError::Store(_) => Cause::StoreFault,
-            CallError::Org(_) | CallError::OrgBusy | CallError::NodeBusy => return Err(error.into()),
+            ServiceError::TimedOut | ServiceError::Interrupted => Cause::Timeout,
+            ServiceError::Store(_) => Cause::StoreFault,
+            ServiceError::Input(_)
+            | ServiceError::Org(_)
+            | ServiceError::OrgBusy
+            | ServiceError::NodeBusy
+            | ServiceError::Draining
+            | ServiceError::UnknownOrg(_) => return Err(error),
         };
         let policy = self.orgs.rules().policies.policy(org);
         if !can_fail_open(ask) {
-            return Err(error.into());
+            return Err(error);
         }
         let mut decision = blank(ask, self.orgs.next_decision());
         if policy.rate.amount.is_some() && policy.rate.exempt != Exemption::Always {
@@ -220,7 +228,7 @@ impl Service {
     }
 }
 
-fn need(reply: &Result<Reply, CallError>) -> Option<Need> {
+fn need(reply: &Result<Reply, ServiceError>) -> Option<Need> {
     match reply {
         Ok(Reply::Needs(need)) => Some(*need),
         _ => None,
@@ -249,4 +257,18 @@ fn blank(ask: &Acquire, id: crate::domain::ids::DecisionId) -> Decision {
 
 fn denied(decision: Decision, code: Code, message: String, retry_after: u64) -> Decision {
     Decision { code, allowed: false, message, retry_after, fail_open: Vec::new(), ..decision }
+}
+
+/// Who asked, for the decisions somebody will ask about. A denied org may ask a thousand times a second,
+/// so a denial is for `debug` alone.
+fn log(org: &OrgId, ask: &Acquire, decision: &Decision) {
+    let (scope, plane) = (&ask.scope, ask.plane.as_str());
+    for open in &decision.fail_open {
+        let (gate, cause) = (open.gate.name(), open.cause.name());
+        tracing::warn!(%org, %scope, plane, gate, cause, "allowed without an evaluated gate");
+    }
+    if let Some(gate) = decision.gate {
+        let (gate, code, allowed) = (gate.name(), decision.code.name(), decision.allowed);
+        tracing::debug!(%org, %scope, plane, gate, code, allowed, "denied");
+    }
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actors::{CallError, Orgs, billing::Balances},
+    actors::{Orgs, billing::Balances},
     domain::window::Millis,
     error::ServiceError,
     ports::{Clock, OrgStore},
@@ -33,19 +33,6 @@ pub use admin::NodeView;
 
 /// Left to the caller's side of a deadline: an answer that arrives too late is no answer.
 const MARGIN: Duration = Duration::from_millis(50);
-
-impl From<CallError> for ServiceError {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Org(error) => Self::Org(error),
-            CallError::Store(fault) => Self::Store(fault),
-            CallError::OrgBusy => Self::OrgBusy,
-            CallError::NodeBusy => Self::NodeBusy,
-            CallError::TimedOut => Self::TimedOut,
-            CallError::Interrupted => Self::Interrupted,
-        }
-    }
-}
 
 /// Until when a call may take, counted from its arrival.
 #[derive(Debug, Clone, Copy)]

@@ -21,7 +21,7 @@ impl Service {
             self.metrics.unguarded_record();
             tracing::warn!(%org, "usage was recorded that no admission preceded");
         }
-        Ok(self.orgs.call_one(org, command, Lane::Settle, deadline.at).await?)
+        self.orgs.call_one(org, command, Lane::Settle, deadline.at).await
     }
 
     /// Never denied: whatever keeps it from being counted, the execution goes on. Answers the

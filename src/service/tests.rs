@@ -8,7 +8,7 @@ use crate::{
         balance::BalanceVerdict,
         command::{Acquire, Command, Idempotency, Reply},
         decision::{Cause, Code, Decision, FailOpen, Gate},
-        ids::{Meter, Reason},
+        ids::{Meter, Plane, Reason},
         limit::{OnIndeterminate, OrgPolicy, RateLimit},
     },
     error::ServiceError,
@@ -169,4 +169,39 @@ async fn the_same_id_is_charged_once_over_both_passes() {
         ids.push(decision.id);
     }
     assert_eq!(ids[0], ids[1]);
+}
+
+/// What is logged while it lives, on this thread.
+#[derive(Debug, Clone, Default)]
+struct Logged(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_denial_and_a_fail_open_are_logged_with_the_plane_that_asked() {
+    // Beside a single subscriber, a line that the thread of another test reaches first stays silent.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let logs = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false);
+    let _installed = tracing::subscriber::set_default(logs.with_writer(move || writer.clone()).finish());
+    let node = node(metered(2)).await;
+    *node.billing.verdict.lock().unwrap() = BalanceVerdict::Unknown(Cause::ProviderError);
+    for plane in ["one", "two", "three"] {
+        let acquire = Acquire { plane: Plane::parse("plane", plane).unwrap(), ..acquire() };
+        node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire) }, deadline()).await.unwrap();
+    }
+    let lines = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let line = |plane: &str| lines.lines().find(|line| line.contains(&format!("plane=\"{plane}\""))).unwrap_or(&lines);
+    assert!(line("two").contains("WARN") && line("two").contains("allowed without"), "R-PIPE-2: {lines}");
+    assert!(line("three").contains("DEBUG") && line("three").contains("RATE_LIMITED"), "{lines}");
 }

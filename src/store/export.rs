@@ -11,7 +11,8 @@
 //! line that can not be read stops an import, which names it; nothing is imported by halves.
 //!
 //! Digests are not exported: an import counts what it restores. So this is also the way on from a
-//! store whose digests do not fit any more, for somebody who knows that rows in it may be out of date.
+//! store whose digests do not fit any more, for somebody who knows that rows in it may be out of date;
+//! what is wrong with a store is told with its export.
 
 mod line;
 
@@ -29,7 +30,7 @@ use super::{
     changes::Changes,
     codec::{decode, encode},
     keys::Kind,
-    offline::{OfflineError, open_as_it_is},
+    offline::{FsckOptions, OfflineError, Report, check, open_as_it_is},
     records::Meta,
     rows::Keyspace,
     sled::{Engine, SledOptions, finish_import, open, put_meta, start_import},
@@ -58,9 +59,16 @@ struct Mark {
     uptime: u64,
 }
 
-/// Writes everything stored in `dir`; returns the number of rows. A row that can not be read is an
-/// error: an export with a hole would be restored as if it were whole.
-pub fn export(dir: &Path, out: &mut dyn Write) -> Result<u64, OfflineError> {
+/// What an export wrote, and what `fsck` says of the directory it came from.
+#[derive(Debug)]
+pub struct Exported {
+    pub rows: u64,
+    pub report: Report,
+}
+
+/// Writes everything stored in `dir`. A row that can not be read is an error: an export with a hole
+/// would be restored as if it were whole.
+pub fn export(dir: &Path, out: &mut dyn Write) -> Result<Exported, OfflineError> {
     let opened = open_as_it_is(dir)?;
     let mark =
         opened.mark().map(|mark| Mark { service: mark.service, boot_id: mark.boot_id.clone(), uptime: mark.uptime });
@@ -80,7 +88,8 @@ pub fn export(dir: &Path, out: &mut dyn Write) -> Result<u64, OfflineError> {
     })?;
     failed.map_or(Ok(()), Err)?;
     out.flush().map_err(|error| OfflineError(format!("writing the export: {error}")))?;
-    Ok(rows)
+    let report = check(dir, FsckOptions::default(), &opened)?;
+    Ok(Exported { rows, report })
 }
 
 fn export_row(out: &mut dyn Write, key: &[u8], value: &[u8]) -> Result<(), OfflineError> {

@@ -17,10 +17,10 @@ use crate::{
     domain::{
         exports::ExportKey,
         ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, Source},
+        input::InputError,
         rows::RowKey,
         window::{Calendar, Millis, Window},
     },
-    error::InputError,
 };
 
 /// No key is longer: a baseline, with org, scope, source and meter.

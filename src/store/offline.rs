@@ -73,6 +73,11 @@ impl Report {
         self.findings.is_empty()
     }
 
+    /// How many things are wrong, kept or only counted.
+    pub fn found(&self) -> u64 {
+        self.findings.len() as u64 + self.more_findings
+    }
+
     fn note(&mut self, org: Option<&OrgId>, what: impl Into<String>) {
         if self.findings.len() < FINDINGS_KEPT {
             self.findings.push(Finding { org: org.cloned(), what: what.into() });
@@ -95,15 +100,21 @@ impl fmt::Display for Report {
             writeln!(f, "the clock mark was {from} ms and is the wall clock now")?;
         }
         for finding in &self.findings {
-            match &finding.org {
-                Some(org) => writeln!(f, "{org}: {}", finding.what)?,
-                None => writeln!(f, "{}", finding.what)?,
-            }
+            writeln!(f, "{finding}")?;
         }
-        match self.findings.len() as u64 + self.more_findings {
+        match self.found() {
             0 => writeln!(f, "clean"),
             1 => writeln!(f, "1 finding"),
             count => writeln!(f, "{count} findings"),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.org {
+            Some(org) => write!(f, "{org}: {}", self.what),
+            None => f.write_str(&self.what),
         }
     }
 }
@@ -143,6 +154,15 @@ pub(super) fn open_as_it_is(dir: &Path) -> Result<Opened, OfflineError> {
 /// Checks a data directory. Blocks for as long as reading all of it takes.
 pub fn fsck(dir: &Path, options: FsckOptions) -> Result<Report, OfflineError> {
     let opened = open_as_it_is(dir)?;
+    let mut report = check(dir, options, &opened)?;
+    if options.set_clock {
+        set_clock(&opened, &mut report)?;
+    }
+    Ok(report)
+}
+
+/// Everything that is wrong with an opened data directory.
+pub(super) fn check(dir: &Path, options: FsckOptions, opened: &Opened) -> Result<Report, OfflineError> {
     let mut report = Report { group: opened.group(), mark: opened.mark().cloned(), ..Report::default() };
     check_directory(dir, options, &mut report)?;
     check_rows(&opened.engine, &mut report)?;
@@ -151,9 +171,6 @@ pub fn fsck(dir: &Path, options: FsckOptions) -> Result<Report, OfflineError> {
         report.note(None, format!("{what}: {cause}"));
     }
     check_orgs(&opened.engine, &mut report)?;
-    if options.set_clock {
-        set_clock(&opened, &mut report)?;
-    }
     Ok(report)
 }
 

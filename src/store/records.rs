@@ -22,6 +22,7 @@ use crate::{
     domain::{
         command::Amounts,
         ids::{Incarnation, Meter, Reason, Scope, Source},
+        input::InputError,
         journal::Entry,
         ledger::HourSlice,
         rate::{Counter, RateRecord},
@@ -29,7 +30,6 @@ use crate::{
         service_time::ClockMark,
         window::Millis,
     },
-    error::InputError,
 };
 
 /// The node's own row.

@@ -13,9 +13,9 @@ use crate::{
         command::{Acquire, Amounts, Command, Idempotency, Mode, ReportCumulative},
         exports::ExportKey,
         ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
+        input::InputError,
         window::Millis,
     },
-    error::InputError,
 };
 
 type Parsed<T> = Result<T, InputError>;
@@ -29,7 +29,6 @@ pub fn scope(text: &str) -> Parsed<Scope> {
 }
 
 pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
-    Plane::parse("plane", &request.plane)?;
     let mut cost = amounts("cost", &request.cost)?;
     if request.cost.is_empty() {
         cost.push((Meter::executions(), 1));
@@ -41,6 +40,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     };
     let acquire = Acquire {
         scope: scope(&request.scope)?,
+        plane: Plane::parse("plane", &request.plane)?,
         idempotency: optional_id(&request.request_id, request)?,
         cost,
         reserve,

@@ -69,7 +69,7 @@ pub fn to_item(error: &ServiceError) -> ItemError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::InputError;
+    use crate::domain::input::InputError;
 
     #[test]
     fn bad_input_names_the_field_in_the_details() {

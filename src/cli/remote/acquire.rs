@@ -7,8 +7,7 @@ use crate::{
         connect::{Connection, Failure},
         output::{Output, facts},
     },
-    domain::window::Millis,
-    error::InputError,
+    domain::{input::InputError, window::Millis},
     wire::v1::{AcquireRequest, AcquireResponse, Amount, DecisionCode, Mode},
 };
 

@@ -411,3 +411,19 @@ fn a_data_directory_is_checked_exported_and_imported_only_where_there_is_one() {
     assert_eq!(ran.exit, Exit::Error);
     assert!(ran.err.contains("line 1"), "{}", ran.err);
 }
+
+#[tokio::test]
+async fn an_export_of_a_damaged_directory_is_whole_names_the_org_and_fails_unless_accepted() {
+    let dir = crate::store::sled::stale::with_a_stale_org().await;
+    let file = |name: &str| dir.path().with_extension(name).to_str().unwrap().to_owned();
+    let data = dir.path().to_str().unwrap();
+    let ran = tollgate(&["export", "--data-dir", data]);
+    assert_eq!((ran.exit, ran.lines().len()), (Exit::Error, 5), "{}", ran.err);
+    assert!(ran.err.contains("warning: acme: ") && ran.err.contains("out of date"), "R-OPS-6: {}", ran.err);
+    assert!(ran.err.contains("--accept-damage") && !ran.err.contains("other: "), "{}", ran.err);
+    let accepted = tollgate(&["export", "--data-dir", data, "--accept-damage", &file("jsonl")]);
+    assert_eq!((accepted.exit, accepted.out.as_str()), (Exit::Done, ""));
+    assert!(accepted.err.contains("warning: acme: "), "{}", accepted.err);
+    assert_eq!(fs::read_to_string(file("jsonl")).unwrap(), ran.out);
+    fs::remove_file(file("jsonl")).unwrap();
+}

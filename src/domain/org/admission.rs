@@ -5,7 +5,7 @@ use crate::domain::{
     balance::{Balance, BalanceVerdict},
     command::{Acquire, Amounts, Mode, Need, OrgError, Reply},
     decision::{Code, Decision, Gate, Hold, LimitView},
-    ids::{ExecutionId, Meter, Scope},
+    ids::{ExecutionId, Meter, Plane, Scope},
     journal::{Outcome, Recall, Rpc},
     pipeline::{self, Facts, Verdict},
     rate::RateRecord,
@@ -64,17 +64,21 @@ impl OrgState {
         if !ask.reserve.is_empty() && self.accounts.reservation_count() >= ctx.bounds.reservations_per_org as usize {
             return Err(OrgError::TooManyReservations);
         }
-        self.check_ledgers(&ask.scope, ask.cost.iter().chain(&ask.reserve).map(|(meter, _)| meter), ctx)
+        let meters = ask.cost.iter().chain(&ask.reserve).map(|(meter, _)| meter);
+        self.check_ledgers(&ask.scope, meters, ctx.bounds.ledgers_per_org as usize, ctx)
     }
 
+    /// Refuses what would leave the org with more than `most` ledgers. A pair that a limit names needs
+    /// no room: no limit ever misses a charge for want of a ledger.
     pub(super) fn check_ledgers<'m>(
         &self,
         scope: &Scope,
         meters: impl Iterator<Item = &'m Meter>,
+        most: usize,
         ctx: &Context<'_>,
     ) -> Result<(), OrgError> {
-        let added = self.accounts.new_ledgers(scope, meters);
-        if added > 0 && self.accounts.ledger_count() + added > ctx.bounds.ledgers_per_org as usize {
+        let added = self.accounts.new_ledgers(ctx.policy, scope, meters);
+        if added > 0 && self.accounts.ledger_count() + added > most {
             return Err(OrgError::TooManyLedgers);
         }
         Ok(())
@@ -145,6 +149,7 @@ impl OrgState {
     ) -> Decision {
         let ask = Acquire {
             scope,
+            plane: Plane::unnamed(),
             idempotency: None,
             cost,
             reserve: Amounts::new(),

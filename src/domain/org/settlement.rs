@@ -1,12 +1,12 @@
 //! What happens after admission: reservations end, executions go on, usage is booked. What really
-//! happened always books.
+//! happened always books, also past a limit and past the ledgers that admission may open.
 
 use super::{Baseline, Context, Execution, OrgState};
 use crate::{
-    bounds::AMOUNT_MAX,
+    bounds::{AMOUNT_MAX, SETTLEMENT_LEDGERS},
     domain::{
         command::{Amounts, Idempotency, OrgError, Reply, ReportCumulative},
-        ids::{DecisionId, ExecutionId, Scope},
+        ids::{DecisionId, ExecutionId, Meter, Scope},
         journal::{Outcome, Recall, Rpc, Settlement},
         rows::DisputedRow,
         window::Millis,
@@ -31,7 +31,7 @@ impl OrgState {
         }
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         let scope = self.accounts.reservation_scope(reservation).ok_or_else(|| self.unknown(reservation))?;
-        self.check_ledgers(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
+        self.check_settlement(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
         self.accounts.settle(reservation);
         self.book(&scope, actual, ctx);
         let how = if rpc == Rpc::Commit {
@@ -44,6 +44,18 @@ impl OrgState {
         };
         self.note(rpc, Some(idempotency), true, Outcome::Settled { reservation, how });
         Ok(Reply::Settled { replayed: false })
+    }
+
+    /// Admission has stopped to open ledgers long before settlement is refused one; what is refused
+    /// has changed nothing and can be booked under the org itself.
+    fn check_settlement<'m>(
+        &self,
+        scope: &Scope,
+        meters: impl Iterator<Item = &'m Meter>,
+        ctx: &Context<'_>,
+    ) -> Result<(), OrgError> {
+        let most = SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize;
+        self.check_ledgers(scope, meters, most, ctx)
     }
 
     pub(super) fn unknown(&self, reservation: DecisionId) -> OrgError {
@@ -133,7 +145,7 @@ impl OrgState {
             return Ok(Reply::Recorded { replayed: true });
         }
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        self.check_ledgers(scope, usage.iter().map(|(meter, _)| meter), ctx)?;
+        self.check_settlement(scope, usage.iter().map(|(meter, _)| meter), ctx)?;
         self.book(scope, usage, ctx);
         if let Some(decision) = decision {
             self.complete(scope, decision, ctx);
@@ -153,7 +165,7 @@ impl OrgState {
             return Ok(Reply::Reported { increment, reset, disputed, replayed: true });
         }
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        self.check_ledgers(&report.scope, std::iter::once(&report.meter), ctx)?;
+        self.check_settlement(&report.scope, std::iter::once(&report.meter), ctx)?;
         let key = (report.scope.clone(), report.source.clone(), report.meter.clone());
         let last = self.baselines.get(&key);
         if last.is_none() && self.baselines.len() >= ctx.bounds.sources_per_org as usize {

@@ -25,7 +25,7 @@ use super::{
     balance::{BalanceSource, BalanceVerdict},
     command::{Acquire, Amounts, Command, Idempotency, Mode, Need, OrgError, Reply, ReportCumulative, Snapshot},
     decision::{Code, Decision, LimitView},
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, RequestId, Scope, Source},
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
     limit::{Limit, OrgPolicy},
     org::{Context, OrgState},
     rows::OrgWrite,
@@ -79,6 +79,7 @@ fn key(text: &str) -> Idempotency {
 fn ask() -> Acquire {
     Acquire {
         scope: Scope::org(),
+        plane: Plane::unnamed(),
         idempotency: None,
         cost: executions(1),
         reserve: Amounts::new(),

@@ -52,6 +52,17 @@ fn an_anchored_limit_starts_with_its_first_use() {
 }
 
 #[test]
+fn an_anchored_limit_of_another_length_is_a_new_limit_and_the_old_one_goes_on_meanwhile() {
+    let mut org = OrgBench::with([executions_limit(DAY_FROM_FIRST_USE, 2)]);
+    org.run();
+    let half = executions_limit(Window::Anchored { len: DAY_MS / 2 }, 2);
+    let day = std::mem::replace(&mut org.policy.limits, vec![half]);
+    assert_eq!((org.used("quota/executions/anchored/12h"), org.run()), (0, Code::Allowed));
+    org.policy.limits = day;
+    assert_eq!((org.used("quota/executions/anchored/1d"), org.run()), (2, Code::QuotaExceeded), "R-PIPE-3");
+}
+
+#[test]
 fn a_limit_taken_away_and_put_back_knows_what_was_used_in_between() {
     for window in [CLOCK_HOUR, Window::Aligned { len: DAY_MS }, DAY_FROM_FIRST_USE] {
         let mut org = OrgBench::with([executions_limit(window, 10)]);

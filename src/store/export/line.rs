@@ -6,10 +6,10 @@ use crate::{
     domain::{
         exports::ExportKey,
         ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, Source},
+        input::InputError,
         rows::RowKey,
         window::{Calendar, Millis, Window},
     },
-    error::InputError,
     store::{
         keys::{Key, Memory},
         records::{Record, RecordOf},

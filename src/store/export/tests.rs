@@ -19,7 +19,7 @@ async fn exported() -> Vec<u8> {
     store.close().await.unwrap();
     drop(store);
     let mut out = Vec::new();
-    let rows = export(dir.path(), &mut out).unwrap();
+    let rows = export(dir.path(), &mut out).unwrap().rows;
     assert_eq!(rows, out.iter().filter(|byte| **byte == b'\n').count() as u64 - 1);
     out
 }

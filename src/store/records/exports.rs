@@ -8,15 +8,13 @@ use super::{
     AmountV1, amounts,
     journal::{CauseV1, mirror},
 };
-use crate::{
-    domain::{
-        decision::Cause,
-        exports::{DeadCause, ExportKey, ExportRow},
-        ids::{ExecutionId, Meter, Scope},
-        rows::{ExecutionRow, OpenExecution},
-        window::Millis,
-    },
-    error::InputError,
+use crate::domain::{
+    decision::Cause,
+    exports::{DeadCause, ExportKey, ExportRow},
+    ids::{ExecutionId, Meter, Scope},
+    input::InputError,
+    rows::{ExecutionRow, OpenExecution},
+    window::Millis,
 };
 
 #[derive(Serialize, Deserialize)]

@@ -4,16 +4,14 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    domain::{
-        command::Idempotency,
-        decision::{Cause, FailOpen, Gate, Hold},
-        ids::{DecisionId, RequestId},
-        journal::{Entry, Outcome, Rpc, Settlement},
-        rows::JournalRow,
-        window::Millis,
-    },
-    error::InputError,
+use crate::domain::{
+    command::Idempotency,
+    decision::{Cause, FailOpen, Gate, Hold},
+    ids::{DecisionId, RequestId},
+    input::InputError,
+    journal::{Entry, Outcome, Rpc, Settlement},
+    rows::JournalRow,
+    window::Millis,
 };
 
 #[derive(Serialize, Deserialize)]

@@ -90,7 +90,7 @@ impl fmt::Display for OpenError {
                 f,
                 "the store has lost something in its middle, so orgs in it may be missing or out of date ({cause}). \
                  Nothing was moved. Restore a backup with `tollgate import` into an empty data directory, or go on \
-                 knowingly with what is left: `tollgate export` from this one and `tollgate import` into another"
+                 knowingly with what is left: `tollgate export --accept-damage` from this one and `tollgate import` into another"
             ),
             Self::Vanished { sidecar, engine } => write!(
                 f,

@@ -75,12 +75,17 @@ fn turn_back(dir: &Path, older: &Rows, which: impl Fn(&Key) -> bool) {
     opened.engine.apply(changes).unwrap();
 }
 
+/// A data directory with the orgs `acme`, one row of which is an older one, and `other`.
+pub(crate) async fn with_a_stale_org() -> TempDir {
+    let (dir, older) = written_twice().await;
+    let stale = Key::row(&org("acme"), &baseline(0).key());
+    turn_back(dir.path(), &older, |key| *key == stale);
+    dir
+}
+
 #[tokio::test]
 async fn an_older_row_fails_the_load_of_its_org_and_no_other() {
-    let (dir, older) = written_twice().await;
-    let acme = org("acme");
-    let stale = Key::row(&acme, &baseline(0).key());
-    turn_back(dir.path(), &older, |key| *key == stale);
+    let (dir, acme) = (with_a_stale_org().await, org("acme"));
     let store = start_at(dir.path());
     let fault = store.load(&acme).await.unwrap_err();
     assert!(fault.cause.contains("\"acme: digest\"") && fault.cause.contains("out of date"), "R-OPS-6: {fault}");
@@ -122,7 +127,9 @@ async fn an_older_org_that_fits_by_itself_stops_the_open_and_can_be_taken_on_kno
     assert!(open(dir.path(), &SledOptions::default()).is_err(), "setting the clock settles nothing else");
 
     let mut lines = Vec::new();
-    assert_eq!(export(dir.path(), &mut lines).unwrap(), 4);
+    let exported = export(dir.path(), &mut lines).unwrap();
+    assert_eq!(exported.rows, 4);
+    assert!(exported.report.findings[0].what.contains("out of date as a whole"), "{}", exported.report);
     let fresh = tempfile::tempdir().unwrap();
     import(fresh.path(), &mut lines.as_slice()).unwrap();
     let store = start_at(fresh.path());

@@ -208,13 +208,19 @@ async fn a_lost_tail_is_refused_with_both_numbers_and_nothing_is_moved() {
     assert!(dir.path().join("sled/db").exists() && !dir.path().join("QUARANTINED").exists());
 }
 
+/// The lost tail would be refused as well, but only after an empty engine had been made in its place,
+/// which an operator could take for the one to restore into.
 #[tokio::test]
-async fn an_engine_that_vanished_is_refused() {
+async fn an_engine_that_is_gone_or_empty_is_refused_and_none_is_made() {
     let dir = filled(2).await;
-    fs::remove_dir_all(dir.path().join("sled")).unwrap();
-    let error = open(dir.path(), &quick()).unwrap_err();
-    assert!(matches!(error, OpenError::Vanished { sidecar: 2, .. }), "{error}");
-    assert!(!dir.path().join("sled/db").exists(), "and no empty one was made");
+    let file = dir.path().join("sled/db");
+    fs::write(&file, b"").unwrap();
+    for is_there in [true, false] {
+        let error = open(dir.path(), &quick()).unwrap_err();
+        assert!(matches!(error, OpenError::Vanished { sidecar: 2, .. }), "R-OPS-6: {error}");
+        assert_eq!(fs::metadata(&file).ok().map(|file| file.len()), is_there.then_some(0), "nothing was made");
+        let _ = fs::remove_dir_all(dir.path().join("sled"));
+    }
 }
 
 #[tokio::test]

@@ -189,6 +189,7 @@ impl Pair {
         Some(match op {
             Op::Acquire(ask) => Command::Acquire(std::sync::Arc::new(Acquire {
                 scope: scope(ask.scope),
+                plane: Plane::unnamed(),
                 idempotency: ask.keyed.then_some(idempotency),
                 cost: self.amounts(&ask.cost),
                 reserve: self.amounts(&ask.reserve),
