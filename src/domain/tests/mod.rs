@@ -121,7 +121,7 @@ impl OrgBench {
             bounds: Bounds::default(),
             now: T0,
             store_fault: false,
-            next_id: 1,
+            next_id: 2,
             disk: Disk::default(),
         }
     }

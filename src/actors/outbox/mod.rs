@@ -9,6 +9,9 @@
 //! stored timer and goes out again under the same key, which the provider knows. A caller never waits
 //! for any of this.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex, PoisonError, Weak},
