@@ -12,7 +12,7 @@ use serde::{
 };
 
 use self::journal::{JournalV1, PartV1};
-use super::{digest::Digest, keys::Key};
+use super::keys::Key;
 use crate::{
     bounds::HOUR_MS,
     domain::{
@@ -34,7 +34,7 @@ pub struct Meta {
     /// Commit groups since the data directory was made.
     pub group: u64,
     pub mark: Option<ClockMark>,
-    /// What the digests of all orgs and the timers add up to.
+    /// What the heads of all orgs, with the digests in them, and the timers add up to.
     pub digests: u64,
 }
 
@@ -48,7 +48,6 @@ pub enum Record {
         parts: u16,
     },
     Part(Vec<Entry>),
-    Digest(Digest),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,13 +57,6 @@ struct MetaV1<'a> {
     #[serde(borrow)]
     mark: Option<MarkV1<'a>>,
     digests: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DigestV1 {
-    rows: u64,
-    sum: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,7 +161,6 @@ impl Serialize for Record {
         match self {
             Self::Meta(meta) => MetaV1::from(meta).serialize(out),
             Self::Part(entries) => PartV1::from(entries.as_slice()).serialize(out),
-            Self::Digest(digest) => DigestV1 { rows: digest.rows, sum: digest.sum }.serialize(out),
             Self::Row { row, parts } => serialize_row(row, *parts, out),
         }
     }
@@ -204,10 +195,6 @@ impl<'de> DeserializeSeed<'de> for RecordOf<'_> {
         match self.0 {
             Key::Meta => Ok(Record::Meta(MetaV1::deserialize(from)?.into())),
             Key::Part { .. } => Ok(Record::Part(PartV1::deserialize(from)?.into_entries().map_err(D::Error::custom)?)),
-            Key::Digest { .. } => {
-                let DigestV1 { rows, sum } = DigestV1::deserialize(from)?;
-                Ok(Record::Digest(Digest { rows, sum }))
-            }
             Key::Row { row, .. } => {
                 let (row, parts) = deserialize_row(row.clone(), from)?;
                 check(&row).map_err(D::Error::custom)?;
