@@ -3,6 +3,8 @@
 //!
 //! ```sh
 //! cargo bench --bench loopback            # about two minutes
+//! cargo bench --bench loopback -- --durable                       # only with every reply durable
+//! cargo bench --bench loopback -- --durable --against <binary>    # in turns with another build
 //! ```
 //!
 //! Each server runs pinned to core 0 (with `taskset`, where there is one), the client to core 1.
@@ -12,6 +14,7 @@
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a benchmark prints, reads the clock, and rounds"
@@ -47,6 +50,7 @@ const ORGS: usize = 64;
 const STREAM_WINDOW: usize = 1024;
 const ROUND: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 3;
+const OURS: &str = env!("CARGO_BIN_EXE_tollgate");
 
 type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -159,8 +163,12 @@ impl Server {
     }
 
     fn tollgate(write_behind_ms: &str) -> Res<Self> {
+        Self::build(OURS, write_behind_ms)
+    }
+
+    fn build(program: &str, write_behind_ms: &str) -> Res<Self> {
         let dir = tempfile::tempdir()?;
-        let mut process = pinned("0", env!("CARGO_BIN_EXE_tollgate"))
+        let mut process = pinned("0", program)
             .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
             .arg(dir.path())
             .env("TOLLGATE__RATE__AMOUNT", "1000000000")
@@ -276,9 +284,19 @@ fn show(name: &str, figure: Figure) {
     );
 }
 
-fn median(mut figures: Vec<Figure>) -> Figure {
-    figures.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-    figures.get(figures.len() / 2).copied().unwrap_or_default()
+/// Each number for itself: a round that was slow for the client may be an ordinary one for the server.
+fn median(figures: Vec<Figure>) -> Figure {
+    let of = |number: fn(&Figure) -> f64| {
+        let mut numbers: Vec<f64> = figures.iter().map(number).collect();
+        numbers.sort_by(f64::total_cmp);
+        numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+    };
+    Figure {
+        per_second: of(|figure| figure.per_second),
+        micros_per_call: of(|figure| figure.micros_per_call),
+        p50_us: of(|figure| figure.p50_us as f64) as u128,
+        p99_us: of(|figure| figure.p99_us as f64) as u128,
+    }
 }
 
 async fn compare() -> Res<()> {
@@ -312,6 +330,25 @@ async fn compare() -> Res<()> {
     Ok(())
 }
 
+/// Builds of tollgate in turns, every reply durable: each median is of its own rounds.
+async fn durable(builds: &[&str]) -> Res<()> {
+    // A difference between two takes more rounds to see than one figure.
+    let rounds = if builds.len() > 1 { 4 * ROUNDS } else { ROUNDS };
+    let mut figures = vec![vec![]; builds.len()];
+    for round in 0..rounds {
+        for (build, figures) in builds.iter().zip(&mut figures) {
+            let figure = unary(&Server::build(build, "0")?).await?;
+            show(&format!("round {}, {build}", round + 1), figure);
+            figures.push(figure);
+        }
+    }
+    println!("\nmedians, {CALLERS} callers on {CHANNELS} connections, {ORGS} orgs, every reply durable");
+    for (build, figures) in builds.iter().zip(figures) {
+        show(build, median(figures));
+    }
+    Ok(())
+}
+
 async fn serve_echo() -> Res<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
@@ -323,7 +360,9 @@ async fn serve_echo() -> Res<()> {
 }
 
 fn main() -> Res<()> {
-    let echo = env::args().any(|argument| argument == "--echo");
+    let arguments: Vec<String> = env::args().collect();
+    let given = |name: &str| arguments.iter().position(|argument| argument == name);
+    let echo = given("--echo").is_some();
     let runtime = tokio::runtime::Runtime::new()?;
     if !echo {
         // Errors leave the client unpinned, as where there is no taskset.
@@ -332,5 +371,13 @@ fn main() -> Res<()> {
             .stdout(Stdio::null())
             .status();
     }
-    if echo { runtime.block_on(serve_echo()) } else { runtime.block_on(compare()) }
+    match (echo, given("--durable")) {
+        (true, _) => runtime.block_on(serve_echo()),
+        (false, None) => runtime.block_on(compare()),
+        (false, Some(_)) => {
+            let other = given("--against").and_then(|at| arguments.get(at + 1));
+            let builds: Vec<&str> = other.map(String::as_str).into_iter().chain([OURS]).collect();
+            runtime.block_on(durable(&builds))
+        }
+    }
 }

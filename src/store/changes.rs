@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    codec::{CodecError, decode},
+    codec::{self, CodecError, decode},
     digest::{self, Counted, Digest},
     keys::{Key, Kind, org_prefix, prefix_end},
     records::Record,
@@ -32,7 +32,7 @@ pub(super) struct Changes {
     by_key: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Whether the engine holds any part at all; asked once per group, since it hardly ever does.
     base_has_parts: Option<bool>,
-    /// Digest keys of orgs whose rows all went: they add up from nothing again.
+    /// Heads of orgs whose rows all went: they add up from nothing again.
     wiped: BTreeSet<Vec<u8>>,
 }
 
@@ -61,18 +61,18 @@ impl Changes {
         self.by_key.len()
     }
 
-    /// Brings the digest of every org in it up to date with its rows, and `total`, the node's sum, with
-    /// those and the timers. Nothing may be merged behind it.
+    /// Brings the digest in the head of every org in it up to date with its rows, and `total`, the node's
+    /// sum, with those and the timers. Nothing may be merged behind it.
     pub(super) fn seal(&mut self, base: &impl Keyspace, mut total: u64) -> Result<u64, StoreFault> {
-        let mut moved: BTreeMap<Vec<u8>, Digest> =
-            self.wiped.iter().map(|key| (key.clone(), Digest::default())).collect();
+        let mut moved: BTreeMap<Vec<u8>, Digest> = BTreeMap::new();
         for (key, value) in &self.by_key {
             match digest::counted(key) {
                 Counted::Nowhere => {}
-                Counted::InNode => total = reweighed(total, key, base.get(key)?.as_deref(), value.as_deref()),
-                Counted::InOrg(of) => {
-                    let old = if self.wiped.contains(&of) { None } else { base.get(key)? };
-                    let moved = moved.entry(of).or_default();
+                Counted::Timer => total = reweighed(total, key, base.get(key)?.as_deref(), value.as_deref()),
+                Counted::Head => _ = moved.entry(key.clone()).or_default(),
+                Counted::InOrg(head) => {
+                    let old = if self.wiped.contains(&head) { None } else { base.get(key)? };
+                    let moved = moved.entry(head).or_default();
                     old.iter().for_each(|old| moved.remove(key, old));
                     value.iter().for_each(|new| moved.add(key, new));
                 }
@@ -81,20 +81,17 @@ impl Changes {
         for (key, moved) in moved {
             let stored = base.get(&key)?;
             let before = match &stored {
-                Some(value) if !self.wiped.contains(&key) => {
-                    digest::read(&key, value).map_err(|error| unwritable(&error))?
+                Some(head) if !self.wiped.contains(&key) => {
+                    codec::digest(&key, head).map_err(|error| unwritable(&error))?
                 }
                 _ => Digest::default(),
             };
-            let after = before.plus(moved);
-            let value = match after == Digest::default() {
-                true => None,
-                false => Some(digest::write(&key, after).map_err(|error| unwritable(&error))?),
-            };
-            if stored != value {
-                total = reweighed(total, &key, stored.as_deref(), value.as_deref());
-                self.by_key.insert(key, value);
+            // Without a head an org does not load, whatever its rows add up to.
+            let head = self.by_key.entry(key.clone()).or_insert_with(|| stored.clone());
+            if let Some(head) = head {
+                codec::set_digest(&key, head, before.plus(moved));
             }
+            total = reweighed(total, &key, stored.as_deref(), head.as_deref());
         }
         Ok(total)
     }
@@ -110,7 +107,7 @@ impl Changes {
     }
 
     fn wipe(&mut self, base: &impl Keyspace, org: &OrgId) -> Result<(), StoreFault> {
-        self.wiped.insert(org_prefix(Kind::Digest, org));
+        self.wiped.insert(org_prefix(Kind::Head, org));
         self.delete_timers(base, org)?;
         for kind in Kind::OF_ORG {
             let prefix = org_prefix(kind, org);

@@ -1,13 +1,16 @@
 //! How a value looks on disk.
 //!
 //! ```text
-//! version  crc32(version, key, payload)  payload (bincode)
-//! 1 byte   4 bytes, big-endian           the rest
+//! version  crc32(version, key, all behind)  in heads: rows, sum     payload (bincode)
+//! 1 byte   4 bytes, big-endian              8 bytes each, the same  the rest
 //! ```
+//!
+//! A head carries its org's [`Digest`] outside of the payload, because it is known only when all rows
+//! of a group are: [`set_digest`] puts it there.
 //!
 //! The checksum covers the key, so a value that turned up under another key is corrupt too. It is
 //! checked before anything is decoded, and the version after it: an unknown version under a good
-//! checksum was written by a newer tollgate, not by a broken disk.
+//! checksum was written by another tollgate, not by a broken disk.
 
 use std::fmt;
 
@@ -15,15 +18,17 @@ use bincode::config::{Configuration, Limit, standard};
 
 use super::{
     VALUE_BYTES,
-    keys::{Key, KeyError},
+    digest::Digest,
+    keys::{Key, KeyError, Kind},
     records::{Record, RecordOf, check},
 };
 
-/// The version this build writes; all up to it are read.
-pub const VERSION: u8 = 1;
+/// The version this build writes, and the only one it reads. In version 1 digests had rows of their own.
+pub const VERSION: u8 = 2;
 
 const CRC_AT: usize = 1;
-const PAYLOAD_AT: usize = CRC_AT + size_of::<u32>();
+const BODY_AT: usize = CRC_AT + size_of::<u32>();
+const DIGEST_BYTES: usize = 2 * size_of::<u64>();
 
 type Config = Configuration<bincode::config::LittleEndian, bincode::config::Varint, Limit<VALUE_BYTES>>;
 
@@ -46,7 +51,7 @@ pub enum Why {
     Truncated(usize),
     TooLong(usize),
     Checksum,
-    /// Written by a newer tollgate.
+    /// Written by another tollgate.
     UnknownVersion(u8),
     Payload(String),
     TrailingBytes(usize),
@@ -73,7 +78,7 @@ impl fmt::Display for Why {
             Self::TooLong(len) => write!(f, "{len} bytes are more than the {VALUE_BYTES} allowed"),
             Self::Checksum => f.write_str("the checksum does not match"),
             Self::UnknownVersion(version) => {
-                write!(f, "version {version} is not known, this build reads 1 to {VERSION}")
+                write!(f, "version {version} is not known, this build reads {VERSION}")
             }
             Self::Payload(error) => f.write_str(error),
             Self::TrailingBytes(count) => write!(f, "{count} bytes behind its end"),
@@ -97,14 +102,42 @@ pub fn encode(key: &Key, key_bytes: &[u8], record: &Record) -> Result<Vec<u8>, C
         check(row).map_err(|error| CodecError::new(key, Why::Payload(error.to_string())))?;
     }
     let mut value = vec![VERSION, 0, 0, 0, 0];
+    if key.kind() == Kind::Head {
+        value.extend([0; DIGEST_BYTES]);
+    }
     bincode::serde::encode_into_std_write(record, &mut value, config())
         .map_err(|error| CodecError::new(key, Why::Payload(error.to_string())))?;
     if value.len() > VALUE_BYTES {
         return Err(CodecError::new(key, Why::TooLong(value.len())));
     }
-    let checksum = checksum(VERSION, key_bytes, &value[PAYLOAD_AT..]);
-    value[CRC_AT..PAYLOAD_AT].copy_from_slice(&checksum.to_be_bytes());
+    stamp(key_bytes, &mut value);
     Ok(value)
+}
+
+fn stamp(key_bytes: &[u8], value: &mut [u8]) {
+    let checksum = checksum(VERSION, key_bytes, &value[BODY_AT..]);
+    value[CRC_AT..BODY_AT].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// What a head says the org's other rows add up to.
+pub(super) fn digest(key_bytes: &[u8], head: &[u8]) -> Result<Digest, CodecError> {
+    let why = match body(key_bytes, head).map(<[u8]>::as_chunks::<8>) {
+        Ok(([rows, sum, ..], _)) => {
+            return Ok(Digest { rows: u64::from_be_bytes(*rows), sum: u64::from_be_bytes(*sum) });
+        }
+        Ok(_) => Why::Truncated(head.len()),
+        Err(why) => why,
+    };
+    Err(CodecError::new(&decode_key(key_bytes)?, why))
+}
+
+/// Replaces it in an encoded head.
+pub(super) fn set_digest(key_bytes: &[u8], head: &mut [u8], digest: Digest) {
+    if let Some(into) = head.get_mut(BODY_AT..BODY_AT + DIGEST_BYTES) {
+        into[..8].copy_from_slice(&digest.rows.to_be_bytes());
+        into[8..].copy_from_slice(&digest.sum.to_be_bytes());
+        stamp(key_bytes, head);
+    }
 }
 
 /// What a stored key and value say.
@@ -121,27 +154,32 @@ pub fn decode_key(key_bytes: &[u8]) -> Result<Key, CodecError> {
 }
 
 fn decode_value(key: &Key, key_bytes: &[u8], value: &[u8]) -> Result<Record, Why> {
-    if value.len() > VALUE_BYTES {
-        return Err(Why::TooLong(value.len()));
-    }
-    let (&[version], rest) = value.split_first_chunk::<1>().ok_or(Why::Truncated(value.len()))?;
-    let (&stored, payload) = rest.split_first_chunk::<4>().ok_or(Why::Truncated(value.len()))?;
-    if u32::from_be_bytes(stored) != checksum(version, key_bytes, payload) {
-        return Err(Why::Checksum);
-    }
-    if version != VERSION {
-        return Err(Why::UnknownVersion(version));
-    }
+    let body = body(key_bytes, value)?;
+    let digest = if key.kind() == Kind::Head { DIGEST_BYTES } else { 0 };
+    let payload = body.get(digest..).ok_or(Why::Truncated(value.len()))?;
     let (record, read) = bincode::serde::seed_decode_from_slice(RecordOf(key), payload, config())
         .map_err(|error| Why::Payload(error.to_string()))?;
     if read == payload.len() { Ok(record) } else { Err(Why::TrailingBytes(payload.len() - read)) }
 }
 
-fn checksum(version: u8, key: &[u8], payload: &[u8]) -> u32 {
+/// What is behind the checksum, once that and the version are good.
+fn body<'v>(key_bytes: &[u8], value: &'v [u8]) -> Result<&'v [u8], Why> {
+    if value.len() > VALUE_BYTES {
+        return Err(Why::TooLong(value.len()));
+    }
+    let (&[version], rest) = value.split_first_chunk::<1>().ok_or(Why::Truncated(value.len()))?;
+    let (&stored, body) = rest.split_first_chunk::<4>().ok_or(Why::Truncated(value.len()))?;
+    if u32::from_be_bytes(stored) != checksum(version, key_bytes, body) {
+        return Err(Why::Checksum);
+    }
+    if version == VERSION { Ok(body) } else { Err(Why::UnknownVersion(version)) }
+}
+
+fn checksum(version: u8, key: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&[version]);
     hasher.update(key);
-    hasher.update(payload);
+    hasher.update(body);
     hasher.finalize()
 }
 

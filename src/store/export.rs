@@ -77,9 +77,6 @@ pub fn export(dir: &Path, out: &mut dyn Write) -> Result<Exported, OfflineError>
     let mut rows = 0;
     let mut failed = None;
     opened.engine.scan(&[Kind::Meta.byte() + 1], &[u8::MAX], &mut |key, value| {
-        if key.first() == Some(&Kind::Digest.byte()) {
-            return ControlFlow::Continue(());
-        }
         match export_row(out, key, value) {
             Ok(()) => rows += 1,
             Err(error) => failed = Some(error),

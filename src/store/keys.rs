@@ -44,12 +44,12 @@ pub enum Kind {
     Disputed = 0x19,
     JournalPart = 0x1a,
     LongJournalPart = 0x1b,
-    Digest = 0x1c,
+    // 0x1c was the digest of an org in version 1.
     Export = 0x1d,
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 14] = [
         Self::Meta,
         Self::Head,
         Self::Timer,
@@ -63,11 +63,10 @@ impl Kind {
         Self::Disputed,
         Self::JournalPart,
         Self::LongJournalPart,
-        Self::Digest,
         Self::Export,
     ];
 
-    /// Kinds whose keys begin with the org, without its digest, which is about them.
+    /// Kinds whose keys begin with the org.
     pub const OF_ORG: [Self; 12] = [
         Self::Head,
         Self::Slice,
@@ -106,7 +105,6 @@ impl Kind {
             Self::Disputed => "disputed",
             Self::JournalPart => "journal_part",
             Self::LongJournalPart => "long_journal_part",
-            Self::Digest => "digest",
             Self::Export => "export",
         }
     }
@@ -131,7 +129,7 @@ impl Memory {
 /// The key of one stored value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// The node's own row: commit group number, clock mark, sum over digests and timers.
+    /// The node's own row: commit group number, clock mark, sum over heads and timers.
     Meta,
     Row {
         org: OrgId,
@@ -144,10 +142,6 @@ pub enum Key {
         seq: u64,
         part: u16,
     },
-    /// What the org's rows, without its timer, add up to.
-    Digest {
-        org: OrgId,
-    },
 }
 
 impl Key {
@@ -159,7 +153,6 @@ impl Key {
         match self {
             Self::Meta => Kind::Meta,
             Self::Part { of, .. } => of.part_kind(),
-            Self::Digest { .. } => Kind::Digest,
             Self::Row { row, .. } => kind_of_row(row),
         }
     }
@@ -167,7 +160,7 @@ impl Key {
     pub fn org(&self) -> Option<&OrgId> {
         match self {
             Self::Meta => None,
-            Self::Row { org, .. } | Self::Part { org, .. } | Self::Digest { org } => Some(org),
+            Self::Row { org, .. } | Self::Part { org, .. } => Some(org),
         }
     }
 
@@ -180,7 +173,6 @@ impl Key {
                 key.extend(part.to_be_bytes());
                 key
             }
-            Self::Digest { org } => org_prefix(Kind::Digest, org),
         }
     }
 
@@ -195,7 +187,6 @@ impl Key {
             }
             Kind::JournalPart => rest.part(Memory::Short)?,
             Kind::LongJournalPart => rest.part(Memory::Long)?,
-            Kind::Digest => Self::Digest { org: rest.org()? },
             kind => {
                 let org = rest.org()?;
                 Self::Row { org, row: rest.row(kind)? }
@@ -211,7 +202,6 @@ impl fmt::Display for Key {
             Self::Meta => f.write_str("meta"),
             Self::Row { org, row } => write!(f, "{org}: {row:?}"),
             Self::Part { org, seq, part, .. } => write!(f, "{org}: {} {seq}.{part}", self.kind().name()),
-            Self::Digest { org } => write!(f, "{org}: digest"),
         }
     }
 }
@@ -427,7 +417,7 @@ impl<'a> Rest<'a> {
             Kind::Execution => RowKey::Execution { id: self.name(|text| ExecutionId::parse("execution_id", text))? },
             Kind::Disputed => RowKey::Disputed { seq: self.be64()? },
             Kind::Export => RowKey::Export { key: ExportKey(u128::from_be_bytes(self.array()?)) },
-            Kind::Meta | Kind::Timer | Kind::JournalPart | Kind::LongJournalPart | Kind::Digest => {
+            Kind::Meta | Kind::Timer | Kind::JournalPart | Kind::LongJournalPart => {
                 return Err(KeyError::UnknownKind(kind.byte()));
             }
         })

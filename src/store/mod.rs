@@ -15,7 +15,7 @@
 //!   that does not check out fails the load of its org by name; it is never skipped and never fresh.
 //!   An engine that can not be opened is moved aside and the node refuses to start empty.
 //! * **Old is corrupt.** A row that shows a value it had before checks out by itself, so the rows of an
-//!   org add up to its digest row, and digest rows and timers to a number in the node's own row: the
+//!   org add up to a digest in its head, and heads and timers to a number in the node's own row: the
 //!   load of an org with an older row fails, and a store with an older org does not open.
 //!
 //! ```text
@@ -23,7 +23,7 @@
 //! changes.rs    many commits merged into one atomic batch                    (every engine)
 //! digest.rs     what the rows of an org, and all orgs, add up to              (every engine)
 //! keys.rs       the keyspace: one enum, stable bytes
-//! codec.rs      version byte, checksum, bincode      records.rs   what is inside, version 1
+//! codec.rs      version byte, checksum, bincode      records.rs   what is inside
 //! memory.rs     the same bytes in a map, with faults on request
 //! sled/         the engine of a single node
 //! broken.rs     what a node serves with when nothing could be opened

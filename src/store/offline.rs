@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! pass 1   every row: readable? which kind? a head for it? a timer its head knows?
-//!          all digests and timers together: what the meta row says?
-//! pass 2   every org: what its digest says? journal without a gap? an id admitted twice? slices that add up?
+//!          all heads and timers together: what the meta row says?
+//! pass 2   every org: what the digest in its head says? journal without a gap? an id admitted twice? slices that add up?
 //! ```
 
 mod org;

@@ -1,4 +1,4 @@
-//! What is inside a stored value, version 1: the store's own types, written by bincode on disk and by
+//! What is inside a stored value, version 2: the store's own types, written by bincode on disk and by
 //! JSON in exports. Fields, their order and the order of variants never change; a new shape is a new
 //! version. What the key says is not repeated in the value.
 
@@ -13,10 +13,10 @@ use serde::{
 };
 
 use self::{
-    exports::{ExecutionV1, ExportV1},
-    journal::{JournalV1, PartV1},
+    exports::{ExecutionV2, ExportV2},
+    journal::{JournalV2, PartV2},
 };
-use super::{digest::Digest, keys::Key};
+use super::keys::Key;
 use crate::{
     bounds::HOUR_MS,
     domain::{
@@ -38,7 +38,7 @@ pub struct Meta {
     /// Commit groups since the data directory was made.
     pub group: u64,
     pub mark: Option<ClockMark>,
-    /// What the digests of all orgs and the timers add up to.
+    /// What the heads of all orgs, with the digests in them, and the timers add up to.
     pub digests: u64,
 }
 
@@ -52,28 +52,20 @@ pub enum Record {
         parts: u16,
     },
     Part(Vec<Entry>),
-    Digest(Digest),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct MetaV1<'a> {
+struct MetaV2<'a> {
     group: u64,
     #[serde(borrow)]
-    mark: Option<MarkV1<'a>>,
+    mark: Option<MarkV2<'a>>,
     digests: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DigestV1 {
-    rows: u64,
-    sum: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MarkV1<'a> {
+struct MarkV2<'a> {
     service: Millis,
     #[serde(borrow)]
     boot_id: Cow<'a, str>,
@@ -82,11 +74,11 @@ struct MarkV1<'a> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct HeadV1<'a> {
+struct HeadV2<'a> {
     seq: u64,
     journal_from: u64,
     last_at: Millis,
-    rate: Option<RateV1>,
+    rate: Option<RateV2>,
     #[serde(borrow)]
     frozen: Option<Cow<'a, str>>,
     wake_at: Option<Millis>,
@@ -97,7 +89,7 @@ struct HeadV1<'a> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RateV1 {
+struct RateV2 {
     window_id: u64,
     len: Millis,
     count: u64,
@@ -106,35 +98,35 @@ struct RateV1 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TimerV1 {}
+struct TimerV2 {}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SliceV1 {
+struct SliceV2 {
     total: u64,
     minutes: Vec<(u8, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CounterV1 {
+struct CounterV2 {
     start: Millis,
     used: u64,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReservationV1<'a> {
+struct ReservationV2<'a> {
     #[serde(borrow)]
     scope: Cow<'a, str>,
     #[serde(borrow)]
-    amounts: Vec<AmountV1<'a>>,
+    amounts: Vec<AmountV2<'a>>,
     expires_at: Millis,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AmountV1<'a> {
+struct AmountV2<'a> {
     #[serde(borrow)]
     meter: Cow<'a, str>,
     amount: u64,
@@ -142,7 +134,7 @@ struct AmountV1<'a> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct BaselineV1<'a> {
+struct BaselineV2<'a> {
     #[serde(borrow)]
     incarnation: Cow<'a, str>,
     total: u64,
@@ -150,7 +142,7 @@ struct BaselineV1<'a> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DisputedV1<'a> {
+struct DisputedV2<'a> {
     #[serde(borrow)]
     scope: Cow<'a, str>,
     #[serde(borrow)]
@@ -164,9 +156,8 @@ struct DisputedV1<'a> {
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Meta(meta) => MetaV1::from(meta).serialize(out),
-            Self::Part(entries) => PartV1::from(entries.as_slice()).serialize(out),
-            Self::Digest(digest) => DigestV1 { rows: digest.rows, sum: digest.sum }.serialize(out),
+            Self::Meta(meta) => MetaV2::from(meta).serialize(out),
+            Self::Part(entries) => PartV2::from(entries.as_slice()).serialize(out),
             Self::Row { row, parts } => serialize_row(row, *parts, out),
         }
     }
@@ -174,18 +165,18 @@ impl Serialize for Record {
 
 fn serialize_row<S: Serializer>(row: &Row, parts: u16, out: S) -> Result<S::Ok, S::Error> {
     match row {
-        Row::Head(head) => HeadV1::from(head).serialize(out),
-        Row::Timer { .. } => TimerV1 {}.serialize(out),
-        Row::Slice { slice, .. } => SliceV1 { total: slice.total, minutes: slice.minutes.clone() }.serialize(out),
-        Row::Counter { counter, .. } => CounterV1 { start: counter.start, used: counter.used }.serialize(out),
-        Row::Journal(row) | Row::LongJournal(row) => JournalV1::new(row, parts).serialize(out),
-        Row::Reservation(row) => ReservationV1::from(row).serialize(out),
+        Row::Head(head) => HeadV2::from(head).serialize(out),
+        Row::Timer { .. } => TimerV2 {}.serialize(out),
+        Row::Slice { slice, .. } => SliceV2 { total: slice.total, minutes: slice.minutes.clone() }.serialize(out),
+        Row::Counter { counter, .. } => CounterV2 { start: counter.start, used: counter.used }.serialize(out),
+        Row::Journal(row) | Row::LongJournal(row) => JournalV2::new(row, parts).serialize(out),
+        Row::Reservation(row) => ReservationV2::from(row).serialize(out),
         Row::Baseline(row) => {
-            BaselineV1 { incarnation: row.incarnation.as_str().into(), total: row.total }.serialize(out)
+            BaselineV2 { incarnation: row.incarnation.as_str().into(), total: row.total }.serialize(out)
         }
-        Row::Execution(row) => ExecutionV1::from(row).serialize(out),
-        Row::Disputed(row) => DisputedV1::from(row).serialize(out),
-        Row::Export(row) => ExportV1::from(row).serialize(out),
+        Row::Execution(row) => ExecutionV2::from(row).serialize(out),
+        Row::Disputed(row) => DisputedV2::from(row).serialize(out),
+        Row::Export(row) => ExportV2::from(row).serialize(out),
     }
 }
 
@@ -197,12 +188,8 @@ impl<'de> DeserializeSeed<'de> for RecordOf<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Record, D::Error> {
         match self.0 {
-            Key::Meta => Ok(Record::Meta(MetaV1::deserialize(from)?.into())),
-            Key::Part { .. } => Ok(Record::Part(PartV1::deserialize(from)?.into_entries().map_err(D::Error::custom)?)),
-            Key::Digest { .. } => {
-                let DigestV1 { rows, sum } = DigestV1::deserialize(from)?;
-                Ok(Record::Digest(Digest { rows, sum }))
-            }
+            Key::Meta => Ok(Record::Meta(MetaV2::deserialize(from)?.into())),
+            Key::Part { .. } => Ok(Record::Part(PartV2::deserialize(from)?.into_entries().map_err(D::Error::custom)?)),
             Key::Row { row, .. } => {
                 let (row, parts) = deserialize_row(row.clone(), from)?;
                 check(&row).map_err(D::Error::custom)?;
@@ -214,46 +201,46 @@ impl<'de> DeserializeSeed<'de> for RecordOf<'_> {
 
 fn deserialize_row<'de, D: Deserializer<'de>>(key: RowKey, from: D) -> Result<(Row, u16), D::Error> {
     let row = match key {
-        RowKey::Head => HeadV1::deserialize(from)?.into_head().map(Row::Head).map_err(D::Error::custom)?,
+        RowKey::Head => HeadV2::deserialize(from)?.into_head().map(Row::Head).map_err(D::Error::custom)?,
         RowKey::Timer { wake_at } => {
-            TimerV1::deserialize(from)?;
+            TimerV2::deserialize(from)?;
             Row::Timer { wake_at }
         }
         RowKey::Slice { scope, meter, start } => {
-            let SliceV1 { total, minutes } = SliceV1::deserialize(from)?;
+            let SliceV2 { total, minutes } = SliceV2::deserialize(from)?;
             Row::Slice { scope, meter, slice: HourSlice { start, total, minutes } }
         }
         RowKey::Counter { scope, meter, window } => {
-            let CounterV1 { start, used } = CounterV1::deserialize(from)?;
+            let CounterV2 { start, used } = CounterV2::deserialize(from)?;
             Row::Counter { scope, meter, window, counter: Counter { start, used } }
         }
         RowKey::Journal { seq } => {
-            let (row, parts) = JournalV1::deserialize(from)?.into_row(seq).map_err(D::Error::custom)?;
+            let (row, parts) = JournalV2::deserialize(from)?.into_row(seq).map_err(D::Error::custom)?;
             return Ok((Row::Journal(row), parts));
         }
         RowKey::LongJournal { seq } => {
-            let (row, parts) = JournalV1::deserialize(from)?.into_row(seq).map_err(D::Error::custom)?;
+            let (row, parts) = JournalV2::deserialize(from)?.into_row(seq).map_err(D::Error::custom)?;
             return Ok((Row::LongJournal(row), parts));
         }
         RowKey::Reservation { id } => {
-            let stored = ReservationV1::deserialize(from)?;
+            let stored = ReservationV2::deserialize(from)?;
             let scope = Scope::parse("scope", &stored.scope).map_err(D::Error::custom)?;
             let amounts = amounts(&stored.amounts).map_err(D::Error::custom)?;
             Row::Reservation(ReservationRow { id, scope, amounts, expires_at: stored.expires_at })
         }
         RowKey::Baseline { scope, source, meter } => {
-            let stored = BaselineV1::deserialize(from)?;
+            let stored = BaselineV2::deserialize(from)?;
             let incarnation = Incarnation::parse("incarnation", &stored.incarnation).map_err(D::Error::custom)?;
             Row::Baseline(BaselineRow { scope, source, meter, incarnation, total: stored.total })
         }
         RowKey::Execution { id } => {
-            ExecutionV1::deserialize(from)?.into_row(id).map(Row::Execution).map_err(D::Error::custom)?
+            ExecutionV2::deserialize(from)?.into_row(id).map(Row::Execution).map_err(D::Error::custom)?
         }
         RowKey::Disputed { seq } => {
-            DisputedV1::deserialize(from)?.into_row(seq).map(Row::Disputed).map_err(D::Error::custom)?
+            DisputedV2::deserialize(from)?.into_row(seq).map(Row::Disputed).map_err(D::Error::custom)?
         }
         RowKey::Export { key } => {
-            ExportV1::deserialize(from)?.into_row(key).map(Row::Export).map_err(D::Error::custom)?
+            ExportV2::deserialize(from)?.into_row(key).map(Row::Export).map_err(D::Error::custom)?
         }
     };
     Ok((row, 0))
@@ -281,13 +268,13 @@ pub(super) fn check(row: &Row) -> Result<(), InputError> {
     }
 }
 
-fn amounts(stored: &[AmountV1<'_>]) -> Result<Amounts, InputError> {
+fn amounts(stored: &[AmountV2<'_>]) -> Result<Amounts, InputError> {
     stored.iter().map(|each| Ok((Meter::parse("meter", &each.meter)?, each.amount))).collect()
 }
 
-impl<'a> From<&'a Meta> for MetaV1<'a> {
+impl<'a> From<&'a Meta> for MetaV2<'a> {
     fn from(meta: &'a Meta) -> Self {
-        let mark = |mark: &'a ClockMark| MarkV1 {
+        let mark = |mark: &'a ClockMark| MarkV2 {
             service: mark.service,
             boot_id: mark.boot_id.as_str().into(),
             uptime: mark.uptime,
@@ -296,9 +283,9 @@ impl<'a> From<&'a Meta> for MetaV1<'a> {
     }
 }
 
-impl From<MetaV1<'_>> for Meta {
-    fn from(stored: MetaV1<'_>) -> Self {
-        let mark = |mark: MarkV1<'_>| ClockMark {
+impl From<MetaV2<'_>> for Meta {
+    fn from(stored: MetaV2<'_>) -> Self {
+        let mark = |mark: MarkV2<'_>| ClockMark {
             service: mark.service,
             boot_id: mark.boot_id.into_owned(),
             uptime: mark.uptime,
@@ -307,9 +294,9 @@ impl From<MetaV1<'_>> for Meta {
     }
 }
 
-impl<'a> From<&'a Head> for HeadV1<'a> {
+impl<'a> From<&'a Head> for HeadV2<'a> {
     fn from(head: &'a Head) -> Self {
-        let rate = |rate: RateRecord| RateV1 {
+        let rate = |rate: RateRecord| RateV2 {
             window_id: rate.window_id,
             len: rate.len,
             count: rate.count,
@@ -329,9 +316,9 @@ impl<'a> From<&'a Head> for HeadV1<'a> {
     }
 }
 
-impl HeadV1<'_> {
+impl HeadV2<'_> {
     fn into_head(self) -> Result<Head, InputError> {
-        let rate = |RateV1 { window_id, len, count, blocked }| RateRecord { window_id, len, count, blocked };
+        let rate = |RateV2 { window_id, len, count, blocked }| RateRecord { window_id, len, count, blocked };
         Ok(Head {
             seq: self.seq,
             journal_from: self.journal_from,
@@ -346,23 +333,23 @@ impl HeadV1<'_> {
     }
 }
 
-impl<'a> From<&'a (Meter, u64)> for AmountV1<'a> {
+impl<'a> From<&'a (Meter, u64)> for AmountV2<'a> {
     fn from((meter, amount): &'a (Meter, u64)) -> Self {
         Self { meter: meter.as_str().into(), amount: *amount }
     }
 }
 
-impl<'a> From<&'a ReservationRow> for ReservationV1<'a> {
+impl<'a> From<&'a ReservationRow> for ReservationV2<'a> {
     fn from(row: &'a ReservationRow) -> Self {
         Self {
             scope: row.scope.as_str().into(),
-            amounts: row.amounts.iter().map(AmountV1::from).collect(),
+            amounts: row.amounts.iter().map(AmountV2::from).collect(),
             expires_at: row.expires_at,
         }
     }
 }
 
-impl<'a> From<&'a DisputedRow> for DisputedV1<'a> {
+impl<'a> From<&'a DisputedRow> for DisputedV2<'a> {
     fn from(row: &'a DisputedRow) -> Self {
         Self {
             scope: row.scope.as_str().into(),
@@ -374,7 +361,7 @@ impl<'a> From<&'a DisputedRow> for DisputedV1<'a> {
     }
 }
 
-impl DisputedV1<'_> {
+impl DisputedV2<'_> {
     fn into_row(self, seq: u64) -> Result<DisputedRow, InputError> {
         Ok(DisputedRow {
             seq,

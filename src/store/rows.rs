@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, ops::ControlFlow};
 
 use super::{
     VALUE_BYTES,
-    codec::{CodecError, Why, decode, decode_key, encode},
+    codec::{self, CodecError, Why, decode, decode_key, encode},
     digest::{self, Digest},
     keys::{Key, Kind, Memory, org_prefix, parts, prefix_end, timers_end},
     records::Record,
@@ -177,20 +177,20 @@ const LOADS: usize = 3;
 
 /// Everything stored of an org.
 pub fn load(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, ReadError> {
-    let key = Key::Digest { org: org.clone() }.encode();
+    let key = Key::row(org, &RowKey::Head).encode();
     let mut loads = 1;
     loop {
-        let digest = from.get(&key)?;
-        let loaded = load_once(from, org, digest.as_deref());
-        // A commit in between moves the digest: what was read is of both sides of it.
-        if loaded.is_ok() || loads == LOADS || from.get(&key)? == digest {
+        let head = from.get(&key)?;
+        let loaded = load_once(from, org);
+        // A commit in between moves the digest in the head: what was read is of both sides of it.
+        if loaded.is_ok() || loads == LOADS || from.get(&key)? == head {
             return loaded;
         }
         loads += 1;
     }
 }
 
-fn load_once(from: &impl Keyspace, org: &OrgId, digest: Option<&[u8]>) -> Result<OrgRows, ReadError> {
+fn load_once(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, ReadError> {
     let mut found = Found::default();
     for kind in Kind::OF_ORG {
         if !is_part(kind) || found.has_parts() {
@@ -203,12 +203,12 @@ fn load_once(from: &impl Keyspace, org: &OrgId, digest: Option<&[u8]>) -> Result
             found.add(&key, &value)?;
         }
     }
-    let counted = found.digest;
+    let (written, counted) = (found.written, found.digest);
     let rows = found.join()?;
     if let Some(what) = missing(&rows) {
         return Err(CodecError::new(&Key::row(org, &RowKey::Head), Why::Incomplete(what)).into());
     }
-    digest::check(org, digest, counted)?;
+    digest::check(org, written, counted)?;
     Ok(rows)
 }
 
@@ -245,14 +245,18 @@ struct Found {
     rows: Vec<(Key, Row, u16)>,
     parts: BTreeMap<(Memory, u64), Vec<Entry>>,
     counts: BTreeMap<(Memory, u64), usize>,
+    /// What the rows add up to, and what the head says.
     digest: Digest,
+    written: Digest,
 }
 
 impl Found {
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), CodecError> {
         let found = decode(key, value)?;
-        if found.0.kind() != Kind::Timer {
-            self.digest.add(key, value);
+        match found.0.kind() {
+            Kind::Head => self.written = codec::digest(key, value)?,
+            Kind::Timer => {}
+            _ => self.digest.add(key, value),
         }
         match found {
             (key, Record::Row { row, parts }) => self.rows.push((key, row, parts)),
@@ -260,7 +264,7 @@ impl Found {
                 *self.counts.entry((of, seq)).or_default() += 1;
                 self.parts.entry((of, seq)).or_default().extend(entries);
             }
-            (Key::Meta | Key::Row { .. } | Key::Part { .. } | Key::Digest { .. }, _) => {}
+            (Key::Meta | Key::Row { .. } | Key::Part { .. }, _) => {}
         }
         Ok(())
     }

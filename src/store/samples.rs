@@ -1,7 +1,6 @@
 //! One row of every kind, for the tests of this module.
 
 use super::{
-    digest::Digest,
     keys::{Key, Memory},
     records::{Meta, Record},
 };
@@ -185,8 +184,6 @@ pub(super) fn named_records(org: &OrgId) -> Vec<(&'static str, Key, Record)> {
     records.extend(named_rows().into_iter().map(row));
     records.push(part("journal_part", Memory::Short));
     records.push(part("long_journal_part", Memory::Long));
-    let digest = Digest { rows: 12, sum: u64::MAX };
-    records.push(("digest", Key::Digest { org: org.clone() }, Record::Digest(digest)));
     records
 }
 

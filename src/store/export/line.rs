@@ -33,7 +33,6 @@ enum KeyLine {
     Baseline { org: String, scope: String, source: String, meter: String },
     Execution { org: String, id: String },
     Disputed { org: String, seq: u64 },
-    Digest { org: String },
     Export { org: String, key: String },
 }
 
@@ -77,7 +76,7 @@ pub(super) fn write_line<'r>(key: &Key, record: &'r Record) -> LineOut<'r> {
 pub(super) fn read_line(line: &str) -> Result<(Key, Record), String> {
     let line: LineIn = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let key = line.key.into_key().map_err(|error| error.to_string())?;
-    if let Key::Meta | Key::Digest { .. } = key {
+    if let Key::Meta = key {
         return Err(format!("a {} row has no place behind the first line", key.kind().name()));
     }
     let record = RecordOf(&key).deserialize(&line.value).map_err(|error| format!("\"{key}\": {error}"))?;
@@ -94,7 +93,6 @@ impl From<&Key> for KeyLine {
             Key::Part { org, of: Memory::Long, seq, part } => {
                 Self::LongJournalPart { org: org.to_string(), seq: *seq, part: *part }
             }
-            Key::Digest { org } => Self::Digest { org: org.to_string() },
             Key::Row { org, row } => Self::of_row(org.to_string(), row),
         }
     }
@@ -129,7 +127,6 @@ impl KeyLine {
         let part = |org: String, of, seq, part| Ok(Key::Part { org: OrgId::parse("org", &org)?, of, seq, part });
         let (org, row) = match self {
             Self::Meta => return Ok(Key::Meta),
-            Self::Digest { org } => return Ok(Key::Digest { org: OrgId::parse("org", &org)? }),
             Self::JournalPart { org, seq, part: number } => return part(org, Memory::Short, seq, number),
             Self::LongJournalPart { org, seq, part: number } => return part(org, Memory::Long, seq, number),
             Self::Head { org } => (org, RowKey::Head),

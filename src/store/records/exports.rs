@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AmountV1, amounts,
-    journal::{CauseV1, mirror},
+    AmountV2, amounts,
+    journal::{CauseV2, mirror},
 };
 use crate::domain::{
     decision::Cause,
@@ -19,27 +19,27 @@ use crate::domain::{
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExecutionV1<'a> {
+pub(super) struct ExecutionV2<'a> {
     continuations: u64,
     last_seen: Millis,
     admitted: bool,
     #[serde(borrow)]
-    open: Option<OpenV1<'a>>,
+    open: Option<OpenV2<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OpenV1<'a> {
+struct OpenV2<'a> {
     #[serde(borrow)]
     scope: Cow<'a, str>,
     #[serde(borrow)]
-    cost: Vec<AmountV1<'a>>,
+    cost: Vec<AmountV2<'a>>,
     admitted_at: Millis,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExportV1<'a> {
+pub(super) struct ExportV2<'a> {
     #[serde(borrow)]
     scope: Cow<'a, str>,
     #[serde(borrow)]
@@ -49,25 +49,25 @@ pub(super) struct ExportV1<'a> {
     tried_since: Millis,
     attempts: u32,
     due_at: Millis,
-    last_error: Option<CauseV1>,
-    dead: Option<DeadCauseV1>,
+    last_error: Option<CauseV2>,
+    dead: Option<DeadCauseV2>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum DeadCauseV1 {
+enum DeadCauseV2 {
     Rejected,
     Expired,
     Full,
 }
 
-mirror!(DeadCause <=> DeadCauseV1 { Rejected, Expired, Full });
+mirror!(DeadCause <=> DeadCauseV2 { Rejected, Expired, Full });
 
-impl<'a> From<&'a ExecutionRow> for ExecutionV1<'a> {
+impl<'a> From<&'a ExecutionRow> for ExecutionV2<'a> {
     fn from(row: &'a ExecutionRow) -> Self {
-        let open = |open: &'a OpenExecution| OpenV1 {
+        let open = |open: &'a OpenExecution| OpenV2 {
             scope: open.scope.as_str().into(),
-            cost: open.cost.iter().map(AmountV1::from).collect(),
+            cost: open.cost.iter().map(AmountV2::from).collect(),
             admitted_at: open.admitted_at,
         };
         Self {
@@ -79,10 +79,10 @@ impl<'a> From<&'a ExecutionRow> for ExecutionV1<'a> {
     }
 }
 
-impl ExecutionV1<'_> {
+impl ExecutionV2<'_> {
     pub(super) fn into_row(self, id: ExecutionId) -> Result<ExecutionRow, InputError> {
-        let open = |open: OpenV1<'_>| {
-            let OpenV1 { scope, cost, admitted_at } = open;
+        let open = |open: OpenV2<'_>| {
+            let OpenV2 { scope, cost, admitted_at } = open;
             Ok(OpenExecution { scope: Scope::parse("scope", &scope)?, cost: amounts(&cost)?, admitted_at })
         };
         let Self { continuations, last_seen, admitted, .. } = self;
@@ -90,7 +90,7 @@ impl ExecutionV1<'_> {
     }
 }
 
-impl<'a> From<&'a ExportRow> for ExportV1<'a> {
+impl<'a> From<&'a ExportRow> for ExportV2<'a> {
     fn from(row: &'a ExportRow) -> Self {
         Self {
             scope: row.scope.as_str().into(),
@@ -100,13 +100,13 @@ impl<'a> From<&'a ExportRow> for ExportV1<'a> {
             tried_since: row.tried_since,
             attempts: row.attempts,
             due_at: row.due_at,
-            last_error: row.last_error.map(CauseV1::from),
-            dead: row.dead.map(DeadCauseV1::from),
+            last_error: row.last_error.map(CauseV2::from),
+            dead: row.dead.map(DeadCauseV2::from),
         }
     }
 }
 
-impl ExportV1<'_> {
+impl ExportV2<'_> {
     pub(super) fn into_row(self, key: ExportKey) -> Result<ExportRow, InputError> {
         Ok(ExportRow {
             key,

@@ -16,35 +16,35 @@ use crate::domain::{
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::store) struct JournalV1<'a> {
+pub(in crate::store) struct JournalV2<'a> {
     at: Millis,
     /// How many part rows follow.
     parts: u16,
     #[serde(borrow)]
-    entries: Vec<EntryV1<'a>>,
+    entries: Vec<EntryV2<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::store) struct PartV1<'a> {
+pub(in crate::store) struct PartV2<'a> {
     #[serde(borrow)]
-    entries: Vec<EntryV1<'a>>,
+    entries: Vec<EntryV2<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::store) struct EntryV1<'a> {
+pub(in crate::store) struct EntryV2<'a> {
     at: Millis,
-    rpc: RpcV1,
+    rpc: RpcV2,
     #[serde(borrow)]
-    idempotency: Option<IdempotencyV1<'a>>,
+    idempotency: Option<IdempotencyV2<'a>>,
     long: bool,
-    outcome: OutcomeV1,
+    outcome: OutcomeV2,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct IdempotencyV1<'a> {
+struct IdempotencyV2<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     fingerprint: u64,
@@ -52,7 +52,7 @@ struct IdempotencyV1<'a> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum RpcV1 {
+enum RpcV2 {
     Acquire,
     Commit,
     Release,
@@ -66,17 +66,17 @@ enum RpcV1 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum OutcomeV1 {
+enum OutcomeV2 {
     Admitted {
         #[serde(with = "hex128")]
         decision: u128,
-        hold: Option<HoldV1>,
-        fail_open: Vec<FailOpenV1>,
+        hold: Option<HoldV2>,
+        fail_open: Vec<FailOpenV2>,
     },
     Settled {
         #[serde(with = "hex128")]
         reservation: u128,
-        how: SettlementV1,
+        how: SettlementV2,
     },
     Extended {
         expires_at: Millis,
@@ -97,7 +97,7 @@ enum OutcomeV1 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct HoldV1 {
+struct HoldV2 {
     #[serde(with = "hex128")]
     id: u128,
     expires_at: Millis,
@@ -105,14 +105,14 @@ struct HoldV1 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FailOpenV1 {
-    gate: GateV1,
-    cause: CauseV1,
+struct FailOpenV2 {
+    gate: GateV2,
+    cause: CauseV2,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum SettlementV1 {
+enum SettlementV2 {
     Committed,
     Released,
     Expired,
@@ -120,7 +120,7 @@ enum SettlementV1 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum GateV1 {
+enum GateV2 {
     Freeze,
     Rate,
     Budgets,
@@ -130,7 +130,7 @@ enum GateV1 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum CauseV1 {
+pub(super) enum CauseV2 {
     StoreFault,
     Timeout,
     ProviderError,
@@ -186,55 +186,55 @@ macro_rules! mirror {
 
 pub(super) use mirror;
 
-mirror!(Rpc <=> RpcV1 { Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze });
-mirror!(Settlement <=> SettlementV1 { Committed, Released, Expired });
-mirror!(Gate <=> GateV1 { Freeze, Rate, Budgets, Balance, Reserve });
-mirror!(Cause <=> CauseV1 {
+mirror!(Rpc <=> RpcV2 { Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze });
+mirror!(Settlement <=> SettlementV2 { Committed, Released, Expired });
+mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve });
+mirror!(Cause <=> CauseV2 {
     StoreFault, Timeout, ProviderError, ProviderUnreachable, ProviderFailedOpen, ProviderRateLimited,
     ProviderUnauthorized, ProviderRefused, ProviderBadAnswer, CircuitOpen, Overloaded, UnknownCustomer,
     UnknownFeature, NoEntitlement,
 });
 
-impl<'a> JournalV1<'a> {
+impl<'a> JournalV2<'a> {
     pub(in crate::store) fn new(row: &'a JournalRow, parts: u16) -> Self {
-        Self { at: row.at, parts, entries: row.entries.iter().map(EntryV1::from).collect() }
+        Self { at: row.at, parts, entries: row.entries.iter().map(EntryV2::from).collect() }
     }
 
     pub(in crate::store) fn into_row(self, seq: u64) -> Result<(JournalRow, u16), InputError> {
-        let entries = self.entries.into_iter().map(EntryV1::into_entry).collect::<Result<_, _>>()?;
+        let entries = self.entries.into_iter().map(EntryV2::into_entry).collect::<Result<_, _>>()?;
         Ok((JournalRow { seq, at: self.at, entries }, self.parts))
     }
 }
 
-impl<'a> From<&'a [Entry]> for PartV1<'a> {
+impl<'a> From<&'a [Entry]> for PartV2<'a> {
     fn from(entries: &'a [Entry]) -> Self {
-        Self { entries: entries.iter().map(EntryV1::from).collect() }
+        Self { entries: entries.iter().map(EntryV2::from).collect() }
     }
 }
 
-impl PartV1<'_> {
+impl PartV2<'_> {
     pub(in crate::store) fn into_entries(self) -> Result<Vec<Entry>, InputError> {
-        self.entries.into_iter().map(EntryV1::into_entry).collect()
+        self.entries.into_iter().map(EntryV2::into_entry).collect()
     }
 }
 
-impl<'a> From<&'a Entry> for EntryV1<'a> {
+impl<'a> From<&'a Entry> for EntryV2<'a> {
     fn from(entry: &'a Entry) -> Self {
         let idempotency =
-            |asked: &'a Idempotency| IdempotencyV1 { id: asked.id.as_str().into(), fingerprint: asked.fingerprint };
+            |asked: &'a Idempotency| IdempotencyV2 { id: asked.id.as_str().into(), fingerprint: asked.fingerprint };
         Self {
             at: entry.at,
             rpc: entry.rpc.into(),
             idempotency: entry.idempotency.as_ref().map(idempotency),
             long: entry.long,
-            outcome: OutcomeV1::from(&entry.outcome),
+            outcome: OutcomeV2::from(&entry.outcome),
         }
     }
 }
 
-impl EntryV1<'_> {
+impl EntryV2<'_> {
     fn into_entry(self) -> Result<Entry, InputError> {
-        let idempotency = |asked: IdempotencyV1<'_>| {
+        let idempotency = |asked: IdempotencyV2<'_>| {
             let id = RequestId::parse("request_id", &asked.id)?;
             Ok::<_, InputError>(Idempotency { id, fingerprint: asked.fingerprint })
         };
@@ -248,13 +248,13 @@ impl EntryV1<'_> {
     }
 }
 
-impl From<&Outcome> for OutcomeV1 {
+impl From<&Outcome> for OutcomeV2 {
     fn from(outcome: &Outcome) -> Self {
-        let open = |open: &FailOpen| FailOpenV1 { gate: open.gate.into(), cause: open.cause.into() };
+        let open = |open: &FailOpen| FailOpenV2 { gate: open.gate.into(), cause: open.cause.into() };
         match outcome {
             Outcome::Admitted { decision, hold, fail_open } => Self::Admitted {
                 decision: decision.0,
-                hold: hold.map(|hold| HoldV1 { id: hold.id.0, expires_at: hold.expires_at }),
+                hold: hold.map(|hold| HoldV2 { id: hold.id.0, expires_at: hold.expires_at }),
                 fail_open: fail_open.iter().map(open).collect(),
             },
             Outcome::Settled { reservation, how } => Self::Settled { reservation: reservation.0, how: (*how).into() },
@@ -269,23 +269,23 @@ impl From<&Outcome> for OutcomeV1 {
     }
 }
 
-impl From<OutcomeV1> for Outcome {
-    fn from(stored: OutcomeV1) -> Self {
-        let open = |open: FailOpenV1| FailOpen { gate: open.gate.into(), cause: open.cause.into() };
+impl From<OutcomeV2> for Outcome {
+    fn from(stored: OutcomeV2) -> Self {
+        let open = |open: FailOpenV2| FailOpen { gate: open.gate.into(), cause: open.cause.into() };
         match stored {
-            OutcomeV1::Admitted { decision, hold, fail_open } => Self::Admitted {
+            OutcomeV2::Admitted { decision, hold, fail_open } => Self::Admitted {
                 decision: DecisionId(decision),
                 hold: hold.map(|hold| Hold { id: DecisionId(hold.id), expires_at: hold.expires_at }),
                 fail_open: fail_open.into_iter().map(open).collect(),
             },
-            OutcomeV1::Settled { reservation, how } => {
+            OutcomeV2::Settled { reservation, how } => {
                 Self::Settled { reservation: DecisionId(reservation), how: how.into() }
             }
-            OutcomeV1::Extended { expires_at } => Self::Extended { expires_at },
-            OutcomeV1::Resumed { continuations } => Self::Resumed { continuations },
-            OutcomeV1::Recorded => Self::Recorded,
-            OutcomeV1::Reported { increment, reset, disputed } => Self::Reported { increment, reset, disputed },
-            OutcomeV1::Frozen { was_frozen } => Self::Frozen { was_frozen },
+            OutcomeV2::Extended { expires_at } => Self::Extended { expires_at },
+            OutcomeV2::Resumed { continuations } => Self::Resumed { continuations },
+            OutcomeV2::Recorded => Self::Recorded,
+            OutcomeV2::Reported { increment, reset, disputed } => Self::Reported { increment, reset, disputed },
+            OutcomeV2::Frozen { was_frozen } => Self::Frozen { was_frozen },
         }
     }
 }

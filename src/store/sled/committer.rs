@@ -84,7 +84,7 @@ pub(super) struct Committer {
     pub observer: GroupObserver,
     /// The last group.
     pub group: u64,
-    /// What the digests of all orgs and the timers add up to after it.
+    /// What the heads of all orgs and the timers add up to after it.
     pub digests: u64,
 }
 

@@ -5,7 +5,7 @@
 //! lock ─▶ note? refuse ─▶ engine gone but groups were committed? refuse ─▶ unfinished snapshots: remove
 //!   ─▶ open in a thread, panics caught ─▶ corrupt? move aside, leave a note, refuse
 //!   ─▶ meta row readable? ─▶ fewer groups than committed? the tail was lost: refuse
-//!   ─▶ digests and timers add up to what the meta row says? otherwise orgs are out of date: refuse
+//!   ─▶ heads and timers add up to what the meta row says? otherwise orgs are out of date: refuse
 //! ```
 
 use std::{
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::{
     super::{
-        codec::{Why, decode},
+        codec::{VERSION, Why, decode},
         digest,
         keys::Key,
         records::{Meta, Record},
@@ -62,7 +62,7 @@ pub enum OpenError {
     OutOfDate { cause: String },
     /// Groups were committed here, and the engine's files are gone.
     Vanished { sidecar: u64, engine: PathBuf },
-    /// Written by a newer tollgate.
+    /// Written by another tollgate.
     UnknownVersion { version: u8 },
     /// The disk or the system said no; nothing was moved.
     Io { doing: &'static str, path: PathBuf, cause: String },
@@ -99,7 +99,13 @@ impl fmt::Display for OpenError {
                 engine.display()
             ),
             Self::UnknownVersion { version } => {
-                write!(f, "the store was written by a newer tollgate (row version {version}); nothing was changed")
+                write!(
+                    f,
+                    "the store was written by {} tollgate (row version {version}, this one reads {VERSION}); nothing was \
+                     changed. `tollgate export` with the one that wrote it, and `tollgate import` into an empty data \
+                     directory with this one",
+                    if *version < VERSION { "an older" } else { "a newer" },
+                )
             }
             Self::Io { doing, path, cause } => write!(f, "{doing} {}: {cause}", path.display()),
         }
@@ -138,12 +144,12 @@ impl Opened {
         let written = self.digests();
         match guarded("open", || digest::total(&self.engine)) {
             Ok(stored) if stored == written => None,
-            Ok(stored) => Some(format!("digests and timers add up to {stored:016x}, written was {written:016x}")),
-            Err(fault) => Some(format!("digests and timers can not be read: {}", fault.cause)),
+            Ok(stored) => Some(format!("heads and timers add up to {stored:016x}, written was {written:016x}")),
+            Err(fault) => Some(format!("heads and timers can not be read: {}", fault.cause)),
         }
     }
 
-    /// What the digests of all orgs and the timers must add up to.
+    /// What the heads of all orgs and the timers must add up to.
     pub(in crate::store) fn digests(&self) -> u64 {
         self.meta.as_ref().map_or(0, |meta| meta.digests)
     }

@@ -88,7 +88,7 @@ async fn an_older_row_fails_the_load_of_its_org_and_no_other() {
     let (dir, acme) = (with_a_stale_org().await, org("acme"));
     let store = start_at(dir.path());
     let fault = store.load(&acme).await.unwrap_err();
-    assert!(fault.cause.contains("\"acme: digest\"") && fault.cause.contains("out of date"), "R-OPS-6: {fault}");
+    assert!(fault.cause.contains("\"acme: Head\"") && fault.cause.contains("out of date"), "R-OPS-6: {fault}");
     assert_eq!(stored(&*store, "other").await.len(), 2);
     assert_eq!(*store.fault().borrow(), None, "one org's rows are not the store's end");
     store.close().await.unwrap();
@@ -97,6 +97,18 @@ async fn an_older_row_fails_the_load_of_its_org_and_no_other() {
     let report = fsck(dir.path(), FsckOptions::default()).unwrap();
     assert_eq!(report.findings.len(), 1, "{report}");
     assert_eq!(report.findings[0].org, Some(acme));
+}
+
+/// Its newer rows give it away.
+#[tokio::test]
+async fn an_older_head_fails_the_load_of_its_org() {
+    let (dir, older) = written_twice().await;
+    let stale = Key::row(&org("acme"), &RowKey::Head);
+    turn_back(dir.path(), &older, |key| *key == stale);
+    let opened = open_for_repair(dir.path(), &SledOptions::default()).unwrap();
+    assert!(matches!(rows::load(&opened.engine, &org("acme")), Err(ReadError::Row(_))), "R-OPS-6");
+    assert!(rows::load(&opened.engine, &org("other")).is_ok());
+    assert!(opened.out_of_date().is_some(), "nor does a node start: R-OPS-6");
 }
 
 #[tokio::test]
@@ -109,7 +121,7 @@ async fn a_row_that_is_gone_fails_the_load_of_its_org() {
     opened.engine.apply(changes).unwrap();
     drop(opened);
     let fault = start_at(dir.path()).load(&org("acme")).await.unwrap_err();
-    assert!(fault.cause.contains("1 are stored, 2 were written"), "R-OPS-6: {fault}");
+    assert!(fault.cause.contains("0 are stored, 1 were written"), "R-OPS-6: {fault}");
 }
 
 #[tokio::test]
@@ -161,5 +173,5 @@ async fn wiped_and_started_again_an_org_loads_and_the_store_opens() {
     commit_and_close(dir.path(), vec![wiped, write("acme", 1, vec![head(1, None)])]).await;
     assert_eq!(stored(&*start_at(dir.path()), "acme").await, vec![head(1, None)]);
     commit_and_close(dir.path(), vec![OrgWrite { wipe: true, ..write("acme", 2, vec![]) }]).await;
-    assert_eq!(rows_of(dir.path()).iter().filter(|(key, _)| key[0] == Kind::Digest.byte()).count(), 1);
+    assert_eq!(rows_of(dir.path()).iter().filter(|(key, _)| key[0] == Kind::Head.byte()).count(), 1);
 }

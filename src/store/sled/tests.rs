@@ -223,6 +223,24 @@ async fn an_engine_that_is_gone_or_empty_is_refused_and_none_is_made() {
     }
 }
 
+/// The meta row of version 1, as its golden file had it.
+#[tokio::test]
+async fn a_directory_of_an_older_version_is_refused_and_nothing_is_moved() {
+    const META_V1: &str = "014ebb57412a01fd091c7ae79e01000009336231632d626f6f74fb3930fd67452301efbeedfe";
+    let dir = filled(1).await;
+    let bytes = |hex: &str| (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..][..2], 16).unwrap()).collect();
+    let mut changes = Changes::default();
+    changes.put(Key::Meta.encode(), bytes(META_V1));
+    open(dir.path(), &quick()).unwrap().engine.apply(changes).unwrap();
+    let error = open(dir.path(), &quick()).unwrap_err();
+    assert!(matches!(error, OpenError::UnknownVersion { version: 1 }), "{error}");
+    assert!(
+        error.to_string().contains("an older tollgate") && error.to_string().contains("tollgate import"),
+        "{error}"
+    );
+    assert!(dir.path().join("sled/db").exists() && !dir.path().join("QUARANTINED").exists());
+}
+
 #[tokio::test]
 async fn a_sidecar_that_can_not_be_read_does_not_stop_a_start() {
     let dir = filled(2).await;
