@@ -99,8 +99,9 @@ impl Service {
         deadline: Deadline,
     ) {
         let needs = |wanted| replies.iter().any(|reply| need(reply) == Some(wanted));
-        let balance = if needs(Need::Balance) { Some(self.balances.ask(org, deadline.at).await) } else { None };
-        let exempt = if needs(Need::Exemption) { Some(self.balances.pays(org, deadline.at).await) } else { None };
+        let until = deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
+        let balance = if needs(Need::Balance) { Some(self.balances.ask(org, until).await) } else { None };
+        let exempt = if needs(Need::Exemption) { Some(self.balances.pays(org, until).await) } else { None };
         for (ask, reply) in asks.iter_mut().zip(replies) {
             match need(reply) {
                 Some(Need::Balance) => Arc::make_mut(ask).balance = balance,

@@ -41,7 +41,10 @@ impl Service {
     pub async fn status(&self, org: &OrgId, scope: Scope, deadline: Deadline) -> Result<Status, ServiceError> {
         let policy = self.orgs.rules().policies.policy(org);
         let balance = match policy.balance.source {
-            BalanceSource::Provider => Some(self.balances.ask(org, deadline.at).await),
+            BalanceSource::Provider => {
+                let until = deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
+                Some(self.balances.ask(org, until).await)
+            }
             _ => None,
         };
         match self.orgs.call_one(org, Command::Status { scope, balance }, Lane::Admit, deadline.at).await? {

@@ -55,6 +55,13 @@ impl Deadline {
         self.at.min(now() + Duration::from_millis(u64::from(budget_ms)))
     }
 
+    /// Until when a question to somebody else may take, so that the org can still be asked after it:
+    /// `budget_ms` earlier, or a quarter of what is left where that is less.
+    fn leaving(self, budget_ms: u32) -> Instant {
+        let left = self.at.saturating_duration_since(now());
+        self.at.checked_sub(Duration::from_millis(u64::from(budget_ms)).min(left / 4)).unwrap_or(self.at)
+    }
+
     pub fn elapsed(self) -> Duration {
         now().saturating_duration_since(self.arrived)
     }

@@ -1,5 +1,7 @@
 //! Use cases over the memory store, with a provider that says what it is told.
 
+mod billing;
+
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{Ask, Deadline};
@@ -12,7 +14,7 @@ use crate::{
         limit::{OnIndeterminate, OrgPolicy, RateLimit},
     },
     error::ServiceError,
-    testing::{Node, acquire, billed, exhausted, idempotency, node, org, rate_of, record, resume},
+    testing::{Node, acquire, billed, exhausted, idempotency, node, org, rate_of, record},
 };
 
 fn deadline() -> Deadline {
@@ -116,35 +118,6 @@ async fn what_is_promised_durable_is_an_error_without_a_store() {
     let refused = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(reserving) }, deadline()).await;
     assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
     assert!(matches!(node.service.settle(&org("acme"), record("r", 1), deadline()).await, Err(ServiceError::Store(_))));
-}
-
-/// I7, R-BAL-8: over every combination of states.
-#[tokio::test(start_paused = true)]
-async fn resume_is_never_denied_in_any_state() {
-    for state in 0..16_u8 {
-        let [over, frozen, draining, lost] = [1, 2, 4, 8].map(|bit| state & bit != 0);
-        let node = node(metered(1)).await;
-        let name = org("acme");
-        if over {
-            ask(&node, "acme").await.unwrap();
-            assert!(!ask(&node, "acme").await.unwrap().allowed);
-        }
-        if frozen {
-            let freeze =
-                Command::Freeze { reason: Reason::parse("reason", "why").unwrap(), idempotency: idempotency("f") };
-            node.service.operate(&name, freeze, deadline()).await.unwrap();
-        }
-        if draining {
-            node.service.start_draining();
-        }
-        if lost {
-            node.store.break_now("EIO");
-        }
-        let asked = node.billing.asked.load(Ordering::SeqCst);
-        let (continuations, _) = node.service.resume(&name, resume(), deadline()).await;
-        assert_eq!(continuations, u64::from(!lost), "state {state:04b}: counted wherever there is a store");
-        assert_eq!(node.billing.asked.load(Ordering::SeqCst), asked, "the provider is never asked");
-    }
 }
 
 #[tokio::test(start_paused = true)]
