@@ -134,12 +134,13 @@ async fn replay(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, request_id) = named(write)?;
-    let key = key.map(|key| key.to_string()).unwrap_or_default();
-    let request = ReplayExportsRequest { org: org.to_string(), request_id: request_id.clone(), key };
+    let one = key.map(|key| key.to_string()).unwrap_or_default();
+    let request = ReplayExportsRequest { org: org.to_string(), request_id: request_id.clone(), key: one };
     let answer = connection.wait(connection.admin().replay_exports(request)).await;
     let answer = repeatable(answer, &request_id, output)?;
     output.answer(&answer, |answer: &ReplayExportsResponse, _| match answer.replayed_rows {
-        0 => format!("nothing of {org} was set aside"),
+        0 if key.is_some() => format!("no such row of {org} is set aside"),
+        0 => format!("nothing of {org} is set aside"),
         1 => format!("replayed  {org}  1 row"),
         rows => format!("replayed  {org}  {rows} rows"),
     })?;

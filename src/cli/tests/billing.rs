@@ -156,7 +156,8 @@ fn a_replay_says_how_many_rows_are_tried_again() {
     for (args, said) in [
         (["acme", "--request-id", "r-1"].as_slice(), "replayed  acme  3 rows\n"),
         (&["acme", "--key", key], "replayed  acme  1 row\n"),
-        (&["quiet"], "nothing of quiet was set aside\n"),
+        (&["quiet"], "nothing of quiet is set aside\n"),
+        (&["quiet", "--key", key], "no such row of quiet is set aside\n"),
     ] {
         let ran = node.ask(&[["billing", "replay"].as_slice(), args].concat());
         assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, said, ""), "{args:?}");
