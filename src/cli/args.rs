@@ -10,6 +10,7 @@ use super::{connect::Address, output::Format};
 use crate::{
     bounds::AMOUNT_MAX,
     domain::{
+        exports::ExportKey,
         ids::{Meter, OrgId, Reason, RequestId, Scope},
         input::InputError,
     },
@@ -156,6 +157,9 @@ pub enum RemoteVerb {
     /// Budgets on spend
     #[command(subcommand)]
     Budget(BudgetVerb),
+    /// What the billing provider says, and usage that it does not have yet
+    #[command(subcommand)]
+    Billing(BillingVerb),
     /// The node itself: health, store, clock, bounds
     Node,
 }
@@ -198,7 +202,7 @@ pub struct StatusArgs {
 #[derive(Debug, Subcommand)]
 pub enum OrgVerb {
     /// Orgs with a record
-    List(OrgListArgs),
+    List(PageArgs),
     /// Everything kept of an org
     Show {
         /// The tenant
@@ -220,7 +224,7 @@ pub enum OrgVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct OrgListArgs {
+pub struct PageArgs {
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub limit: u32,
@@ -249,6 +253,39 @@ pub enum BudgetVerb {
         /// The budget of this part of the org
         #[arg(long, value_parser = scope)]
         scope: Option<Scope>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BillingVerb {
+    /// Ask the provider for an org's balance now, past every cache (exit 3 if denied)
+    Refresh {
+        /// The tenant
+        #[arg(value_parser = org)]
+        org: OrgId,
+    },
+    /// Usage of an org that the provider does not have yet
+    Exports {
+        /// The tenant
+        #[arg(value_parser = org)]
+        org: OrgId,
+        /// Only what was set aside
+        #[arg(long)]
+        set_aside: bool,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Try again what was set aside
+    ///
+    /// Every row keeps its key, by which the provider tells a repeat. The provider knows a key for a day:
+    /// a row that was set aside as `expired`, or was first tried more than a day ago, may be counted
+    /// twice. Look for it at the provider first.
+    Replay {
+        #[command(flatten)]
+        write: OrgWriteArgs,
+        /// Only this row: its key in `billing exports` [default: all]
+        #[arg(long, value_parser = export_key)]
+        key: Option<ExportKey>,
     },
 }
 
@@ -294,6 +331,10 @@ fn scope(text: &str) -> Result<Scope, InputError> {
 
 fn request_id(text: &str) -> Result<RequestId, InputError> {
     RequestId::parse("request_id", text)
+}
+
+fn export_key(text: &str) -> Result<ExportKey, InputError> {
+    ExportKey::parse("key", text)
 }
 
 fn reason(text: &str) -> Result<Reason, InputError> {

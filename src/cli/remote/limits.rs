@@ -34,13 +34,18 @@ fn left_of(a: &Limit, b: &Limit) -> i128 {
 
 fn sentence(limit: &Limit, now: Millis) -> String {
     let part = if limit.scope.is_empty() { String::new() } else { format!(" of {}", limit.scope) };
-    let reset = match until(now, limit.resets_at_ms) {
-        never if limit.resets_at_ms == 0 => format!("{never} resets"),
-        soon if soon == "now" => format!("resets {soon}"),
-        later => format!("resets in {later}"),
-    };
+    let reset = next_reset(now, limit.resets_at_ms);
     let (remaining, total) = (amount(&limit.meter, limit.remaining), amount(&limit.meter, limit.amount));
     format!("{remaining} left of {total} ({}{part}, {reset})", limit.name)
+}
+
+/// `resets in 42m 10s`, `resets now`, `never resets`.
+pub(super) fn next_reset(now: Millis, at_ms: i64) -> String {
+    match until(now, at_ms) {
+        never if at_ms == 0 => format!("{never} resets"),
+        soon if soon == "now" => format!("resets {soon}"),
+        later => format!("resets in {later}"),
+    }
 }
 
 /// Every limit in the order the node sent them, which is the order of the pipeline.

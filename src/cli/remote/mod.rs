@@ -1,13 +1,16 @@
 //! The client verbs: one call of the public API each, shown as a table or as the response's JSON.
 
 mod acquire;
+mod billing;
 mod budget;
 mod limits;
 mod node;
 mod org;
+mod pages;
 mod show;
 mod status;
 mod units;
+mod writes;
 
 use tokio::runtime::Builder;
 
@@ -41,6 +44,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         RemoteVerb::Status(args) => status::run(&open().await?, args, output).await,
         RemoteVerb::Org(verb) => org::run(&open().await?, verb, output).await,
         RemoteVerb::Budget(verb) => budget::run(&open().await?, verb, output).await,
+        RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         Exit,
-        args::{OrgListArgs, OrgVerb, OrgWriteArgs},
+        args::{OrgVerb, OrgWriteArgs, PageArgs},
         connect::{Connection, Failure},
         output::{Output, numbers, table, words},
     },
@@ -17,10 +17,11 @@ use crate::{
     },
 };
 
-use super::{show, units::when};
-
-/// Orgs asked for at once; the node's maximum.
-const PAGE: u32 = 1000;
+use super::{
+    pages, show,
+    units::when,
+    writes::{named, repeatable},
+};
 
 pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
     match verb {
@@ -37,25 +38,16 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
     }
 }
 
-async fn list(connection: &Connection, args: &OrgListArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let mut all = ListOrgsResponse { next_page_token: args.after.clone().unwrap_or_default(), ..Default::default() };
-    let mut wanted = args.limit;
-    loop {
-        let page_size = i32::try_from(wanted.min(PAGE)).unwrap_or(i32::MAX);
-        let request = ListOrgsRequest { page_size, page_token: all.next_page_token };
+async fn list(connection: &Connection, page: &PageArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let (orgs, next_page_token) = pages::ask(page, async |page_size, page_token| {
+        let request = ListOrgsRequest { page_size, page_token };
         let page = connection.wait(connection.admin().list_orgs(request)).await?;
-        wanted = wanted.saturating_sub(u32::try_from(page.orgs.len()).unwrap_or(u32::MAX));
-        let empty = page.orgs.is_empty();
-        all.orgs.extend(page.orgs);
-        all.next_page_token = page.next_page_token;
-        if empty || wanted == 0 || all.next_page_token.is_empty() {
-            break;
-        }
-    }
+        Ok((page.orgs, page.next_page_token))
+    })
+    .await?;
+    let all = ListOrgsResponse { orgs, next_page_token };
     output.answer(&all, list_table)?;
-    if !all.next_page_token.is_empty() {
-        output.note(&format!("there are more: --after {} continues", all.next_page_token));
-    }
+    pages::continuation(&all.next_page_token, output);
     Ok(Exit::Done)
 }
 
@@ -110,26 +102,4 @@ async fn unfreeze(connection: &Connection, write: &OrgWriteArgs, output: &mut Ou
 fn changed(what: &str, org: &OrgId, replayed: bool, unchanged: Option<&str>) -> String {
     let remark = if replayed { Some("replayed") } else { unchanged };
     remark.map_or_else(|| format!("{what}  {org}"), |remark| format!("{what}  {org}  ({remark})"))
-}
-
-/// The org and the request id to use, a random one unless it was given.
-fn named(write: &OrgWriteArgs) -> Result<(&OrgId, String), Failure> {
-    let id = match &write.request_id {
-        Some(given) => given.to_string(),
-        None => random_id().map_err(|error| Failure::Machine(format!("no random request id: {error}")))?,
-    };
-    Ok((&write.org, id))
-}
-
-fn random_id() -> Result<String, getrandom::Error> {
-    Ok(format!("cli-{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?))
-}
-
-/// Where it is open whether the change happened, says how to ask again without changing twice.
-fn repeatable<T>(answer: Result<T, Failure>, request_id: &str, output: &mut Output<'_>) -> Result<T, Failure> {
-    if answer.as_ref().is_err_and(Failure::leaves_doubt) {
-        output
-            .note(&format!("it may have happened all the same: --request-id '{request_id}' repeats this call safely"));
-    }
-    answer
 }

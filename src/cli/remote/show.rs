@@ -37,7 +37,7 @@ fn summary(org: &GetOrgResponse) -> String {
         (true, "") => "yes".to_owned(),
         (true, reason) => format!("yes: {reason}"),
     };
-    facts([
+    let mut known = vec![
         ("org", org.org.clone()),
         ("plan", org.plan.clone()),
         ("frozen", frozen),
@@ -47,7 +47,14 @@ fn summary(org: &GetOrgResponse) -> String {
             "request ids",
             format!("{} remembered, {} forgotten early", org.remembered_request_ids, org.request_ids_evicted),
         ),
-    ])
+    ];
+    if org.exports_pending > 0 || org.exports_set_aside > 0 {
+        known.push(("exports", format!("{} pending, {} set aside", org.exports_pending, org.exports_set_aside)));
+    }
+    if org.executions_uncompleted > 0 {
+        known.push(("uncompleted", format!("{} executions", org.executions_uncompleted)));
+    }
+    facts(known)
 }
 
 fn rate(rate: RateRecord) -> String {
@@ -107,11 +114,11 @@ fn baselines(org: &GetOrgResponse) -> String {
 }
 
 fn executions(org: &GetOrgResponse, now: Millis) -> String {
-    let columns = [words("execution"), words("admitted"), numbers("continuations"), words("last seen")];
+    let columns = [words("execution"), words("admitted"), words("open"), numbers("continuations"), words("last seen")];
     let rows = org.executions.iter().map(|execution| {
-        let admitted = if execution.admitted { "yes" } else { "no" };
+        let yes = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
         let (id, seen) = (execution.execution_id.clone(), when(now, execution.last_seen_at_ms));
-        [id, admitted.to_owned(), execution.continuations.to_string(), seen]
+        [id, yes(execution.admitted), yes(execution.open), execution.continuations.to_string(), seen]
     });
     table(columns, rows)
 }

@@ -1,5 +1,6 @@
 //! The command from its arguments to its exit code, against a real gRPC server on port 0.
 
+mod billing;
 mod node;
 
 use std::{
@@ -126,6 +127,14 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("status acme --addr nowhere", "HOST:PORT"),
         ("status acme --timeout 5", "1ms to 10m"),
         ("org list --limit 0", "1..=1000000"),
+        ("billing", "Usage"),
+        ("billing refresh", "<ORG>"),
+        ("billing refresh a//b", "a letter or digit first"),
+        ("billing exports acme --limit 0", "1..=1000000"),
+        ("billing exports a//b", "a letter or digit first"),
+        ("billing replay acme --key 12", "32 lower-case hexadecimal digits"),
+        ("billing replay acme --key 0123456789ABCDEF0123456789ABCDEF", "32 lower-case hexadecimal digits"),
+        ("billing replay a//b", "a letter or digit first"),
         ("serve --grpc nowhere", "socket address"),
         ("completions tcsh", "bash"),
         ("dance", "unrecognized subcommand"),
@@ -272,6 +281,8 @@ frozen       yes: unpaid
 admitted     99
 journal      42 (kept from 40)
 request ids  5 remembered, 0 forgotten early
+exports      4 pending, 1 set aside
+uncompleted  2 executions
 
 rate record:
 window   498704 of 1h, from 2026-11-22T08:00:00Z
@@ -301,8 +312,8 @@ SCOPE  SOURCE   INCARNATION  METER        TOTAL
 -      meter-1  boot-1       bytes  1,048,576 B
 
 executions:
-EXECUTION  ADMITTED  CONTINUATIONS  LAST SEEN
-e1         yes                   2  2026-11-22T08:29:00Z (1m ago)
+EXECUTION  ADMITTED  OPEN  CONTINUATIONS  LAST SEEN
+e1         yes       yes               2  2026-11-22T08:29:00Z (1m ago)
 
 disputed: none
 
@@ -320,6 +331,9 @@ fn org_show_of_a_quiet_org_says_none_and_of_an_unknown_one_fails() {
     let quiet = node.ask(&["org", "show", "quiet"]).out;
     for section in ["rate record", "limits", "ledgers", "reservations", "disputed", "timers"] {
         assert!(quiet.contains(&format!("\n{section}: none")), "{section}: {quiet}");
+    }
+    for nothing in ["exports", "uncompleted"] {
+        assert!(!quiet.contains(nothing), "{nothing}: {quiet}");
     }
     let unknown = node.ask(&["org", "show", "nobody"]);
     assert_eq!((unknown.exit, unknown.out.as_str()), (Exit::Error, ""));

@@ -1,5 +1,5 @@
 //! A node in this process with canned answers, by org: `acme` is allowed, `full` is denied, `broken`
-//! is an error, `silent` never answers, `vault` wants a token.
+//! is an error, `silent` never answers, `vault` wants a token. What it says of billing is in `billing`.
 
 use std::{
     future::pending,
@@ -13,7 +13,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::NOW_MS;
+use super::{NOW_MS, billing};
 use crate::wire::{
     admin::v1::{admin_service_server::*, *},
     v1::{batch_get_status_result::Result as StatusItem, budget_service_server::*, gate_service_server::*, *},
@@ -21,7 +21,8 @@ use crate::wire::{
 
 type Reply<T> = Result<Response<T>, Status>;
 
-/// What the node was asked: the last Acquire, and the org and request id of every purge and freeze.
+/// What the node was asked: the last Acquire, and the org and request id of every purge,
+/// freeze and replay, the size of every page.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub acquire: Option<AcquireRequest>,
@@ -270,16 +271,29 @@ impl AdminService for Canned {
         Ok(Response::new(UnfreezeResponse { replayed: false, was_frozen }))
     }
 
-    async fn refresh_balance(&self, _: Request<RefreshBalanceRequest>) -> Reply<RefreshBalanceResponse> {
-        Ok(Response::new(RefreshBalanceResponse::default()))
+    async fn refresh_balance(&self, request: Request<RefreshBalanceRequest>) -> Reply<RefreshBalanceResponse> {
+        match request.into_inner().org.as_str() {
+            "broken" => Err(broken("broken")),
+            org => Ok(Response::new(billing::balance(org))),
+        }
     }
 
-    async fn list_exports(&self, _: Request<ListExportsRequest>) -> Reply<ListExportsResponse> {
-        Ok(Response::new(ListExportsResponse::default()))
+    async fn list_exports(&self, request: Request<ListExportsRequest>) -> Reply<ListExportsResponse> {
+        let request = request.into_inner();
+        self.0.lock().unwrap().page_sizes.push(request.page_size);
+        Ok(Response::new(billing::exports(&request)))
     }
 
-    async fn replay_exports(&self, _: Request<ReplayExportsRequest>) -> Reply<ReplayExportsResponse> {
-        Ok(Response::new(ReplayExportsResponse::default()))
+    async fn replay_exports(&self, request: Request<ReplayExportsRequest>) -> Reply<ReplayExportsResponse> {
+        let ReplayExportsRequest { org, request_id, key } = request.into_inner();
+        self.0.lock().unwrap().writes.push((format!("{org} {key}"), request_id));
+        let replayed_rows = match (org.as_str(), key.as_str()) {
+            ("broken", _) => return Err(broken(&org)),
+            ("quiet", _) => 0,
+            (_, "") => 3,
+            _ => 1,
+        };
+        Ok(Response::new(ReplayExportsResponse { replayed_rows }))
     }
 
     async fn get_node(&self, _: Request<GetNodeRequest>) -> Reply<GetNodeResponse> {

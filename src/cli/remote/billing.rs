@@ -1,0 +1,148 @@
+//! `tollgate billing`: what the billing provider says of an org, and usage on its way there.
+
+use crate::{
+    cli::{
+        Exit,
+        args::{BillingVerb, OrgWriteArgs, PageArgs},
+        connect::{Connection, Failure},
+        output::{Output, numbers, table, words},
+    },
+    domain::{exports::ExportKey, ids::OrgId, window::Millis},
+    wire::admin::v1::{
+        BalanceVerdict, Export, ListExportsRequest, ListExportsResponse, RefreshBalanceRequest, RefreshBalanceResponse,
+        ReplayExportsRequest, ReplayExportsResponse,
+    },
+};
+
+use super::{
+    limits::next_reset,
+    pages,
+    units::{amount, when},
+    writes::{named, repeatable},
+};
+
+pub(super) async fn run(connection: &Connection, verb: &BillingVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    match verb {
+        BillingVerb::Refresh { org } => refresh(connection, org, output).await,
+        BillingVerb::Exports { org, set_aside, page } => exports(connection, org, *set_aside, page, output).await,
+        BillingVerb::Replay { write, key } => replay(connection, write, *key, output).await,
+    }
+}
+
+async fn refresh(connection: &Connection, org: &OrgId, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let request = RefreshBalanceRequest { org: org.to_string() };
+    let answer = connection.wait(connection.admin().refresh_balance(request)).await?;
+    output.answer(&answer, |answer, now| verdict(org, answer, now))?;
+    Ok(match answer.verdict() {
+        BalanceVerdict::Allowed => Exit::Done,
+        BalanceVerdict::Denied => Exit::Denied,
+        BalanceVerdict::Unspecified => {
+            output.error(&format!("the billing provider could not say: {}", cause(&answer)));
+            Exit::Error
+        }
+    })
+}
+
+fn verdict(org: &OrgId, answer: &RefreshBalanceResponse, now: Millis) -> String {
+    let (said, why) = match answer.verdict() {
+        BalanceVerdict::Allowed => ("allowed", ""),
+        BalanceVerdict::Denied => ("denied ", answer.reason.as_str()),
+        BalanceVerdict::Unspecified => ("unknown", cause(answer)),
+    };
+    joined([format!("{said}  {org}"), why.to_owned(), balance(answer, now)], "  ")
+}
+
+fn cause(answer: &RefreshBalanceResponse) -> &str {
+    if answer.cause.is_empty() { "no cause given" } else { &answer.cause }
+}
+
+/// `72 left of 100 (overage allowed, resets in 42m 10s)`, as far as the provider says so.
+fn balance(answer: &RefreshBalanceResponse, now: Millis) -> String {
+    let RefreshBalanceResponse { granted, remaining, .. } = answer;
+    let left = match (answer.remaining_known, answer.granted_known) {
+        _ if answer.unlimited => "unlimited".to_owned(),
+        (true, true) => format!("{remaining} left of {granted}"),
+        (true, false) => format!("{remaining} left"),
+        (false, true) => format!("{granted} granted"),
+        (false, false) => String::new(),
+    };
+    let overage = answer.overage_allowed.then(|| "overage allowed".to_owned());
+    let reset = (answer.resets_at_ms != 0).then(|| next_reset(now, answer.resets_at_ms));
+    let remarks = joined(overage.into_iter().chain(reset), ", ");
+    let remarks = if remarks.is_empty() { remarks } else { format!("({remarks})") };
+    joined([left, remarks], " ")
+}
+
+fn joined(parts: impl IntoIterator<Item = String>, between: &str) -> String {
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(between)
+}
+
+async fn exports(
+    connection: &Connection,
+    org: &OrgId,
+    set_aside: bool,
+    page: &PageArgs,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let (exports, next_page_token) = pages::ask(page, async |page_size, page_token| {
+        let request = ListExportsRequest { org: org.to_string(), page_size, page_token, set_aside };
+        let page = connection.wait(connection.admin().list_exports(request)).await?;
+        Ok((page.exports, page.next_page_token))
+    })
+    .await?;
+    let all = ListExportsResponse { exports, next_page_token };
+    output.answer(&all, export_table)?;
+    pages::continuation(&all.next_page_token, output);
+    Ok(Exit::Done)
+}
+
+fn export_table(all: &ListExportsResponse, now: Millis) -> String {
+    let columns = [
+        words("key"),
+        words("scope"),
+        words("meter"),
+        numbers("amount"),
+        words("booked"),
+        numbers("attempts"),
+        words("next try"),
+        words("last error"),
+    ];
+    table(columns, all.exports.iter().map(|export| row(export, now)))
+}
+
+fn row(export: &Export, now: Millis) -> [String; 8] {
+    let next = match export.set_aside.as_str() {
+        "" => when(now, export.due_at_ms),
+        why => format!("set aside: {why}"),
+    };
+    [
+        export.key.clone(),
+        export.scope.clone(),
+        export.meter.clone(),
+        amount(&export.meter, export.amount),
+        when(now, export.at_ms),
+        export.attempts.to_string(),
+        next,
+        export.last_error.clone(),
+    ]
+}
+
+async fn replay(
+    connection: &Connection,
+    write: &OrgWriteArgs,
+    key: Option<ExportKey>,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let (org, request_id) = named(write)?;
+    let one = key.map(|key| key.to_string()).unwrap_or_default();
+    let request = ReplayExportsRequest { org: org.to_string(), request_id: request_id.clone(), key: one };
+    let answer = connection.wait(connection.admin().replay_exports(request)).await;
+    let answer = repeatable(answer, &request_id, output)?;
+    output.answer(&answer, |answer: &ReplayExportsResponse, _| match answer.replayed_rows {
+        0 if key.is_some() => format!("no such row of {org} is set aside"),
+        0 => format!("nothing of {org} is set aside"),
+        1 => format!("replayed  {org}  1 row"),
+        rows => format!("replayed  {org}  {rows} rows"),
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,33 @@
+//! Lists that the node hands out a page at a time.
+
+use crate::cli::{args::PageArgs, connect::Failure, output::Output};
+
+/// Rows asked for at once; the node's maximum.
+const PAGE: u32 = 1000;
+
+/// The rows that were asked for, and the token that continues after them, empty where nothing does.
+/// `call` asks for one page, by its size and its token.
+pub(super) async fn ask<T>(
+    args: &PageArgs,
+    call: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
+) -> Result<(Vec<T>, String), Failure> {
+    let (mut rows, mut token, mut wanted) = (Vec::new(), args.after.clone().unwrap_or_default(), args.limit);
+    loop {
+        let page_size = i32::try_from(wanted.min(PAGE)).unwrap_or(i32::MAX);
+        let (page, next) = call(page_size, token).await?;
+        wanted = wanted.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+        let empty = page.is_empty();
+        rows.extend(page);
+        token = next;
+        if empty || wanted == 0 || token.is_empty() {
+            return Ok((rows, token));
+        }
+    }
+}
+
+/// Says how to go on where a list stopped at its limit.
+pub(super) fn continuation(token: &str, output: &mut Output<'_>) {
+    if !token.is_empty() {
+        output.note(&format!("there are more: --after {token} continues"));
+    }
+}
