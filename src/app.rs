@@ -307,12 +307,12 @@ async fn apply_reloads(service: Arc<Service>, mut current: Config, mut reloads: 
     while let Some(new) = reloads.recv().await {
         let restart = current.reload_diff(&new);
         let generation = service.orgs().rules().generation + 1;
-        service.orgs().reload(rules(&new, generation));
-        for warning in new.warnings() {
+        current = current.reloaded(new);
+        service.orgs().reload(rules(&current, generation));
+        for warning in current.warnings() {
             tracing::warn!("{warning}");
         }
         tracing::info!(generation, needs_restart = ?restart, "configuration reloaded");
-        current = current.reloaded(new);
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
 const METERS: [&str; 4] = ["executions", "spend", "compute", "bytes"];
 
 /// Keys that mean something elsewhere and would be a mistake as a meter.
-const RESERVED: [&str; 3] = ["plan", "rate", "scopes"];
+const RESERVED: [&str; 7] = ["plan", "rate", "scopes", "exempt", "included", "overage", "billing_anchor"];
 
 const CALENDARS: [(&str, Calendar); 3] =
     [("calendar_day", Calendar::Day), ("calendar_week", Calendar::Week), ("calendar_month", Calendar::Month)];

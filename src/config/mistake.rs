@@ -71,6 +71,9 @@ fn located(file: &str, place: &Place, text: &str) -> String {
     }
 }
 
+/// How the secrets of billing providers begin.
+const SECRETS: [&str; 2] = ["am_sk_", "whsec_"];
+
 /// Mistakes and warnings of one reading.
 #[derive(Debug)]
 pub(super) struct Findings {
@@ -117,9 +120,11 @@ impl Findings {
         }
     }
 
-    /// `path "shown" is not allowed: allowed`.
+    /// `path "shown" is not allowed: allowed`. A secret that was written here by mistake is not shown.
     pub(super) fn refuse(&mut self, place: &Place, path: &str, shown: impl fmt::Display, allowed: impl Into<String>) {
-        self.add(place, InputError::new(path, shown, allowed).to_string());
+        let shown = shown.to_string();
+        let is_secret = SECRETS.iter().any(|start| shown.contains(start));
+        self.add(place, InputError::new(path, if is_secret { "***" } else { &shown }, allowed).to_string());
     }
 
     /// A key nobody asked for. `known` are the names that are asked for here.

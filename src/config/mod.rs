@@ -15,20 +15,25 @@
 //! | `[durability]` | `write_behind_ms` (0 = every reply waits for the disk), `write_behind_max` |
 //! | `[rate]` | `amount` (or `"off"`), `window`, `idle_windows`, `on_indeterminate` |
 //! | `[defaults]` | `plan`: of every org that names none, listed or not; `""` = none |
-//! | `[plans.NAME]` | `rate`, meters, `scopes` |
-//! | `[orgs."ID"]` | `plan` (`""` = none), `rate`, meters, `scopes` |
+//! | `[billing]`, `[billing.autumn]`, `[billing.features]` | who keeps the balances: see `billing` |
+//! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, meters, `scopes` |
+//! | `[orgs."ID"]` | `plan` (`""` = none), those of a plan, `billing_anchor` |
 //! | `[bounds]` | every field of [`Bounds`] |
 //! | `[node]` | `name`; the host's name by default |
 //! | `[log]` | `level`, `format` |
 //!
-//! Meters, windows and amounts are described in `limits`, layers in `policies`. Which keys take
+//! Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
+//! `balances`. Which keys take
 //! effect without a restart is answered by [`Config::reload_diff`].
 
+mod balances;
+mod billing;
 mod env;
 mod limits;
 mod mistake;
 mod policies;
 mod reader;
+mod secret;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -42,12 +47,15 @@ use std::{
 };
 
 pub use self::{
+    billing::{AutumnConfig, Billing, BillingRules, OverageBehavior, ProviderKind},
     env::{Overrides, environment},
     mistake::{ConfigErrors, Mistake, Place},
     policies::Policies,
+    secret::Secret,
     sections::{Durability, Listen, Log, LogFormat, LogLevel},
 };
 use self::{
+    billing::{Budget, billing},
     mistake::Findings,
     reader::Section,
     sections::{DIRECTORY_RULE, bounds, data_dir, durability, listen, log, node},
@@ -58,8 +66,19 @@ use crate::bounds::{Bounds, FIELDS};
 /// Largest file that is read: room for 100 000 orgs, and an end to `/dev/zero`.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Bounds that are given to the server, a connection or a listener when it opens.
-const FIXED_BOUNDS: [&str; 4] = ["message_bytes", "streams_per_connection", "connections", "connection_age_ms"];
+/// Bounds that are given to the server, a connection, a listener or the provider when it opens.
+const FIXED_BOUNDS: [&str; 7] = [
+    "message_bytes",
+    "streams_per_connection",
+    "connections",
+    "connection_age_ms",
+    "billing_orgs",
+    "billing_in_flight",
+    "billing_waiting",
+];
+
+/// Sections that become the policies of orgs.
+const POLICY_SECTIONS: [&str; 4] = ["rate", "defaults", "plans", "orgs"];
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +90,7 @@ pub struct Config {
     /// Names this node in replies and logs.
     pub node: String,
     pub log: Log,
+    pub billing: Billing,
     pub policies: Policies,
     warnings: Vec<String>,
 }
@@ -141,7 +161,8 @@ impl Config {
         &self.warnings
     }
 
-    /// Keys that differ in `new` and take effect only with a restart. Everything else does at once.
+    /// Keys that differ in `new` and take effect only with a restart. Everything else does at once. With
+    /// another provider, feature or environment come other policies, so those wait as well.
     pub fn reload_diff(&self, new: &Self) -> Vec<String> {
         let fixed = [
             ("listen.grpc", self.listen.grpc != new.listen.grpc),
@@ -158,7 +179,10 @@ impl Config {
             .iter()
             .filter(|(name, pick, ..)| FIXED_BOUNDS.contains(name) && pick(&mut old_bounds) != pick(&mut new_bounds))
             .map(|(name, ..)| format!("bounds.{name}"));
-        fixed.iter().filter(|(_, differs)| *differs).map(|(name, _)| (*name).to_owned()).chain(bounds).collect()
+        let policies: &[_] = if self.billing.can_enforce_policies_of(&new.billing) { &[] } else { &POLICY_SECTIONS };
+        let billing = self.billing.diff(&new.billing).into_iter().chain(policies.iter().copied());
+        let fixed = fixed.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name);
+        fixed.chain(billing).map(str::to_owned).chain(bounds).collect()
     }
 
     /// What runs after a reload: `new`, but for the keys that [`Self::reload_diff`] names. They stay
@@ -169,18 +193,27 @@ impl Config {
         for (_, pick, ..) in FIELDS.iter().filter(|(name, ..)| FIXED_BOUNDS.contains(name)) {
             *pick(&mut bounds) = *pick(&mut old_bounds);
         }
-        Self { bounds, policies: new.policies, warnings: new.warnings, ..self }
+        let can_enforce = self.billing.can_enforce_policies_of(&new.billing);
+        let policies = if can_enforce { new.policies } else { self.policies };
+        Self { bounds, policies, warnings: new.warnings, ..self }
     }
 
     /// Reads everything, defaults where a value is missing or refused.
     fn read(table: Table, findings: &mut Findings) -> Self {
         let mut root = Section::root(table, findings);
+        let listen = listen(root.section("listen"));
+        let data_dir = data_dir(root.section("data"));
+        let durability = durability(root.section("durability"));
+        let (bounds, budget_at) = bounds(root.section("bounds"));
+        let budget = Budget { at: budget_at, ms: bounds.decision_budget_ms };
+        let (billing, billing_policy) = billing(root.section("billing"), &budget);
         Self {
-            listen: listen(root.section("listen")),
-            data_dir: data_dir(root.section("data")),
-            durability: durability(root.section("durability")),
-            policies: Policies::read(&mut root),
-            bounds: bounds(root.section("bounds")),
+            listen,
+            data_dir,
+            durability,
+            bounds,
+            billing,
+            policies: Policies::read(&mut root, &billing_policy),
             node: node(root.section("node")),
             log: log(root.section("log")),
             warnings: Vec::new(),

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! What stands further right replaces what stands further left: the amount and the window of the
-//! rate backstop each by itself, a limit where meter and window are the same. Scopes are layered
+//! rate backstop each by itself, `exempt`, what is included and its overage, a limit where meter and window
+//! are the same. Scopes are layered
 //! pattern by pattern, so a pattern of the org adds to the same pattern of its plan; between
 //! patterns an exact name wins over a prefix as a whole (see [`OrgPolicy::limits_of`]).
 //!
@@ -17,17 +18,20 @@ use std::{
 };
 
 use super::{
+    balances,
+    billing::BillingPolicy,
     limits::{COUNTED_LENGTH_RULE, in_pipeline_order, limits},
     mistake::{Place, join},
     reader::{Parsed, Section},
     tree::{Entry, Table, Value},
-    values::{NAME_RULE, choice, is_name, length, whole},
+    values::{NAME_RULE, is_name, length, on_indeterminate, truth, whole},
 };
 use crate::{
     bounds::{AMOUNT_MAX, LIMITS_PER_SCOPE},
     domain::{
+        balance::Exemption,
         ids::{OrgId, Scope},
-        limit::{Limit, OnIndeterminate, OrgPolicy, RateLimit},
+        limit::{Limit, OrgPolicy, RateLimit},
         window::{Millis, Window},
     },
 };
@@ -64,11 +68,12 @@ impl Policies {
     }
 
     /// Reads `[rate]`, `[defaults]`, `[plans]` and `[orgs]`.
-    pub(super) fn read(root: &mut Section<'_>) -> Self {
-        let backstop = backstop(root.section("rate"));
+    pub(super) fn read(root: &mut Section<'_>, billing: &BillingPolicy) -> Self {
+        let rate = RateLimit { exempt: billing.exempt, ..backstop(root.section("rate")) };
         let default_plan = default_plan(root.section("defaults"));
-        let plans = plans(root.section("plans"), &backstop);
-        let none = Arc::new(OrgPolicy { rate: backstop, ..OrgPolicy::default() });
+        let base = OrgPolicy { rate, balance: billing.balance.clone(), ..OrgPolicy::default() };
+        let plans = plans(root.section("plans"), &base, billing);
+        let none = Arc::new(base);
         let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name) };
         let default = match default_plan {
             None => Arc::clone(&none),
@@ -77,7 +82,7 @@ impl Policies {
                 Arc::clone(&none)
             }),
         };
-        let orgs = orgs(root.section("orgs"), &plans, &none, &default);
+        let orgs = orgs(root.section("orgs"), &plans, &Bases { none, default: Arc::clone(&default), billing });
         Self { default, orgs }
     }
 }
@@ -102,16 +107,13 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
         section.findings.warn(at, text.into());
     }
     let len = aligned_window(&mut section);
-    let policies = [("allow", OnIndeterminate::Allow), ("deny", OnIndeterminate::Deny)];
     RateLimit {
         amount: amount.unwrap_or(default.amount),
         len: len.unwrap_or(default.len),
         idle_windows: section
             .read("idle_windows", |entry| whole(entry, 1, IDLE_WINDOWS_MAX))
             .unwrap_or(default.idle_windows),
-        on_indeterminate: section
-            .read("on_indeterminate", |entry| choice(entry, &policies))
-            .unwrap_or(default.on_indeterminate),
+        on_indeterminate: section.read("on_indeterminate", on_indeterminate).unwrap_or(default.on_indeterminate),
         exempt: default.exempt,
     }
 }
@@ -124,27 +126,28 @@ fn aligned_window(section: &mut Section<'_>) -> Option<Millis> {
     })
 }
 
-fn plans(mut section: Section<'_>, backstop: &RateLimit) -> Plans {
+fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) -> Plans {
     let mut plans = Plans::new();
-    let base = OrgPolicy { rate: backstop.clone(), ..OrgPolicy::default() };
     for (name, at, entries) in named_tables(&mut section) {
         if !is_name(&name) {
             section.findings.refuse(&at, "plans", &name, format!("a plan is called {NAME_RULE}"));
             continue;
         }
-        let mut plan = layer(section.open(&name, at, entries), &base);
+        let mut plan = layer(section.open(&name, at, entries), base, billing);
         plan.plan.clone_from(&name);
         plans.insert(name, Arc::new(plan));
     }
     plans
 }
 
-fn orgs(
-    mut section: Section<'_>,
-    plans: &Plans,
-    none: &Arc<OrgPolicy>,
-    default: &Arc<OrgPolicy>,
-) -> HashMap<OrgId, Arc<OrgPolicy>> {
+/// What the policy of an org without a plan, and of one that names none, begins with.
+struct Bases<'b> {
+    none: Arc<OrgPolicy>,
+    default: Arc<OrgPolicy>,
+    billing: &'b BillingPolicy,
+}
+
+fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<OrgId, Arc<OrgPolicy>> {
     let mut orgs = HashMap::new();
     for (name, at, entries) in named_tables(&mut section) {
         let org = match OrgId::parse("orgs", &name) {
@@ -156,15 +159,19 @@ fn orgs(
         };
         let mut section = section.open(&name, at, entries);
         let base = match section.read("plan", plan_reference) {
-            None => default,
-            Some((_, plan)) if plan.is_empty() => none,
+            None => &bases.default,
+            Some((_, plan)) if plan.is_empty() => &bases.none,
             Some((at, plan)) => plans.get(&plan).unwrap_or_else(|| {
                 let path = join(section.path(), "plan");
                 unknown_plan(&mut section, &at, &path, &plan, plans);
-                none
+                &bases.none
             }),
         };
-        let policy = layer(section, base);
+        let period = balances::period(&mut section, bases.billing);
+        let mut policy = layer(section, base, bases.billing);
+        if let Some(period) = period {
+            balances::counted_by(&mut policy.balance.source, period);
+        }
         orgs.insert(org, if policy == **base { Arc::clone(base) } else { Arc::new(policy) });
     }
     orgs
@@ -206,10 +213,14 @@ fn unknown_plan(section: &mut Section<'_>, at: &Place, path: &str, name: &str, p
 }
 
 /// What stands in `section`, over `base`.
-fn layer(mut section: Section<'_>, base: &OrgPolicy) -> OrgPolicy {
+fn layer(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) -> OrgPolicy {
     let mut policy = base.clone();
     read_rate(section.section("rate"), &mut policy.rate);
+    if let Some(exempt) = section.read("exempt", truth) {
+        policy.rate.exempt = if exempt { Exemption::Always } else { billing.exempt };
+    }
     read_scopes(section.section("scopes"), &mut policy);
+    balances::read(&mut section, &mut policy.balance.source, billing);
     let own = limits(&mut section);
     policy.limits = over(&mut section, &policy.limits, own);
     policy

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    mistake::Place,
     reader::{Parsed, Section},
     tree::Entry,
     values::{address, choice, is_name, name, whole_u32},
@@ -132,14 +133,16 @@ pub(super) fn durability(mut section: Section<'_>) -> Durability {
     }
 }
 
-pub(super) fn bounds(mut section: Section<'_>) -> Bounds {
+/// The bounds, and where the time for a decision was set.
+pub(super) fn bounds(mut section: Section<'_>) -> (Bounds, Option<Place>) {
     let mut bounds = Bounds::default();
+    let budget_at = section.place("decision_budget_ms");
     for (name, pick, min, max) in FIELDS {
         if let Some(value) = section.read(name, |entry| whole_u32(entry, min, max)) {
             *pick(&mut bounds) = value;
         }
     }
-    bounds
+    (bounds, budget_at)
 }
 
 pub(super) fn node(mut section: Section<'_>) -> String {

@@ -21,7 +21,8 @@ pub(super) enum Value {
     Integer(String, Option<i128>),
     Bool(bool),
     Table(Table),
-    /// What no key takes (floats, dates, arrays), as it is shown.
+    List(Vec<Entry>),
+    /// What no key takes (floats, dates), as it is shown.
     Other(String),
 }
 
@@ -42,6 +43,7 @@ impl Entry {
             (Some(raw), _) => raw.clone(),
             (None, Value::Text(text) | Value::Integer(text, _) | Value::Other(text)) => text.clone(),
             (None, Value::Bool(value)) => value.to_string(),
+            (None, Value::List(_)) => "[...]".into(),
             (None, Value::Table(table)) => {
                 let keys: Vec<_> = table.keys().map(String::as_str).collect();
                 format!("{{ {} }}", keys.join(", "))
@@ -54,7 +56,7 @@ impl Entry {
     pub(super) fn text(&self) -> Option<&str> {
         match (&self.value, &self.raw) {
             (Value::Text(text), _) => Some(text),
-            (Value::Table(_), _) | (_, None) => None,
+            (Value::Table(_) | Value::List(_), _) | (_, None) => None,
             (_, Some(raw)) => Some(raw),
         }
     }
@@ -90,6 +92,11 @@ fn entry(key: &Spanned<DeString<'_>>, spanned: &Spanned<DeValue<'_>>, place: &dy
     }
 }
 
+fn listed(item: &Spanned<DeValue<'_>>, place: &dyn Fn(usize) -> Place) -> Entry {
+    let at = place(item.span().start);
+    Entry { key_at: at.clone(), value_at: at, value: value(item.get_ref(), place), raw: None }
+}
+
 fn value(value: &DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.to_string()),
@@ -99,7 +106,7 @@ fn value(value: &DeValue<'_>, place: &dyn Fn(usize) -> Place) -> Value {
         DeValue::Float(float) => Value::Other(float.to_string()),
         DeValue::Boolean(value) => Value::Bool(*value),
         DeValue::Datetime(date) => Value::Other(date.to_string()),
-        DeValue::Array(_) => Value::Other("[...]".into()),
+        DeValue::Array(values) => Value::List(values.iter().map(|item| listed(item, place)).collect()),
         DeValue::Table(table) => Value::Table(entries(table, place)),
     }
 }

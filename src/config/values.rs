@@ -1,6 +1,6 @@
 //! Single values: numbers, lengths, money, names, addresses. Exact, or refused; nothing is rounded.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::{borrow::Cow, collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use super::{
     reader::Parsed,
@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     bounds::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
-    domain::window::Millis,
+    domain::{
+        limit::OnIndeterminate,
+        window::{Length, Millis},
+    },
 };
 
 /// The units of a length.
@@ -34,6 +37,28 @@ pub(super) fn integer(entry: &Entry) -> Option<u64> {
         Value::Integer(_, Some(number)) => u64::try_from(*number).ok(),
         _ => None,
     }
+}
+
+/// A length from `min` to `max`, both in milliseconds.
+pub(super) fn duration(entry: &Entry, min: Millis, max: Millis) -> Parsed<Duration> {
+    let len = entry.text().and_then(length).filter(|len| (min..=max).contains(len));
+    len.map(Duration::from_millis)
+        .ok_or_else(|| Cow::from(format!("a length from {} to {}, such as 500ms, 2s or 1m", Length(min), Length(max))))
+}
+
+/// `"allow"` or `"deny"`: what happens when a gate has no answer.
+pub(super) fn on_indeterminate(entry: &Entry) -> Parsed<OnIndeterminate> {
+    choice(entry, &[("allow", OnIndeterminate::Allow), ("deny", OnIndeterminate::Deny)])
+}
+
+/// A list of names, each once.
+pub(super) fn names(entry: &Entry, max: usize) -> Parsed<BTreeSet<String>> {
+    let named = |entry: &Entry| entry.text().filter(|text| is_name(text)).map(str::to_owned);
+    let names: Option<BTreeSet<_>> = match &entry.value {
+        Value::List(entries) if entries.len() <= max => entries.iter().map(named).collect(),
+        _ => None,
+    };
+    names.ok_or_else(|| Cow::from(format!("a list of at most {max} names such as [\"free\"], each {NAME_RULE}")))
 }
 
 pub(super) fn truth(entry: &Entry) -> Parsed<bool> {
@@ -68,8 +93,11 @@ pub(super) fn name(entry: &Entry) -> Parsed<String> {
     entry.text().filter(|text| is_name(text)).map(str::to_owned).ok_or_else(|| NAME_RULE.into())
 }
 
-/// `30s`, `10m`, `1h`, `7d`.
+/// `250ms`, `30s`, `10m`, `1h`, `7d`.
 pub(super) fn length(text: &str) -> Option<Millis> {
+    if let Some(number) = text.strip_suffix("ms") {
+        return digits(number);
+    }
     let unit = text.chars().next_back()?;
     let (_, unit_ms) = UNITS.iter().find(|(name, _)| *name == unit)?;
     digits(text.strip_suffix(unit)?)?.checked_mul(*unit_ms)
@@ -126,12 +154,15 @@ mod tests {
     #[test]
     fn lengths_have_one_number_and_one_unit() {
         for (text, len) in [
+            ("250ms", Some(250)),
             ("30s", Some(30_000)),
             ("10m", Some(600_000)),
             ("1h", Some(3_600_000)),
             ("7d", Some(604_800_000)),
             ("0s", Some(0)),
             ("h", None),
+            ("ms", None),
+            ("1.5ms", None),
             ("1", None),
             ("", None),
             ("1.5h", None),

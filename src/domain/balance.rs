@@ -9,7 +9,7 @@ use super::{
     decision::Cause,
     ids::Meter,
     limit::{Limit, OnIndeterminate},
-    window::Millis,
+    window::{Calendar, Millis, Window},
 };
 
 /// The provider's word on one balance, obtained outside the org's actor.
@@ -19,6 +19,13 @@ pub enum BalanceVerdict {
     Denied(DenyReason, Balance),
     /// No word: the gate is indeterminate.
     Unknown(Cause),
+}
+
+impl BalanceVerdict {
+    /// Known without asking: the org's plan does not name the feature.
+    pub fn not_included() -> Self {
+        Self::Denied(DenyReason::NoEntitlement, Balance::default())
+    }
 }
 
 /// A balance as last seen. Amounts are whole units, rounded down.
@@ -78,8 +85,22 @@ pub enum BalanceSource {
     None,
     /// In the org's own ledger, against what the plan includes.
     Included { limit: Limit, overage: bool },
+    /// Nowhere, though balances are kept: the plan does not include the feature.
+    NotIncluded,
     /// At a provider that has to be asked.
     Provider,
+}
+
+impl BalanceSource {
+    /// The name of the balance among an org's limits.
+    pub const LIMIT: &'static str = "balance";
+
+    /// `amount` executions per `period`, `None` = unlimited; with `overage` more than that is counted
+    /// and let through.
+    pub fn included(amount: Option<u64>, period: Calendar, overage: bool) -> Self {
+        let limit = Limit::new(Meter::executions(), Window::Calendar(period), amount);
+        Self::Included { limit: Limit { name: Self::LIMIT.into(), ..limit }, overage }
+    }
 }
 
 /// When usage goes to the provider.

@@ -17,7 +17,7 @@ use chrono::DateTime;
 
 use super::{
     accounts::Accounts,
-    balance::{BalanceVerdict, Exemption},
+    balance::{BalanceSource, BalanceVerdict, Exemption},
     command::{Acquire, Need},
     decision::{Cause, Code, FailOpen, Gate, LimitView},
     ids::{Meter, Reason, Scope},
@@ -28,7 +28,7 @@ use super::{
 use crate::bounds::SECOND_MS;
 
 static RATE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("rate"));
-static BALANCE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("balance"));
+static BALANCE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(BalanceSource::LIMIT));
 static CALLS: LazyLock<Option<Meter>> = LazyLock::new(|| Meter::parse("meter", "calls").ok());
 
 /// One limit with what is asked of it.

@@ -188,6 +188,7 @@ impl Service {
         }
         let verdict = match &policy.balance.source {
             BalanceSource::None => None,
+            BalanceSource::NotIncluded => Some(BalanceVerdict::not_included()),
             // Its ledger can not be read either.
             BalanceSource::Included { .. } => Some(BalanceVerdict::Unknown(cause)),
             BalanceSource::Provider => match ask.balance {

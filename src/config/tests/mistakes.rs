@@ -51,8 +51,8 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
             "t.toml:2:1: rate.amont is not a known key: use one of amount, window, idle_windows, on_indeterminate (did you mean amount?)",
         ),
         (
-            "[billing]\nprovider = \"none\"",
-            "t.toml:1:2: billing is not a known key: use one of listen, data, durability, rate, defaults, plans, orgs, bounds, node, log",
+            "[pools]\ndaily_limit = 5",
+            "t.toml:1:2: pools is not a known key: use one of listen, data, durability, bounds, billing, rate, defaults, plans, orgs, node, log",
         ),
         ("rate = 5", "t.toml:1:8: rate \"5\" is not allowed: a section [rate] or a table { … }"),
         ("[[plans]]\nx = 1", "plans \"[...]\" is not allowed: a section [plans]"),
@@ -71,7 +71,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ("[orgs.\"a//b\"]", "t.toml:1:7: orgs \"a//b\" is not allowed: 1 to 128 characters"),
         (
             "[plans.free]\nmax_sessions = 1",
-            "t.toml:2:1: plans.free.max_sessions is not a known key: use one of rate, scopes, executions, spend, compute, bytes",
+            "t.toml:2:1: plans.free.max_sessions is not a known key: use one of rate, exempt, scopes, included, overage, executions, spend, compute, bytes",
         ),
         ("[plans.free]\nspend = 5", "t.toml:2:9: plans.free.spend \"5\" is not allowed: a table of windows"),
         (
@@ -167,7 +167,7 @@ fn a_limit_that_can_not_be_read_is_refused_never_no_limit() {
 #[test]
 fn ten_mistakes_are_ten_in_the_order_of_the_file() {
     let text = "[listen]\ngrpc = 5\n[rate]\namount = 0\nwindows = 1\namount = 7\n[plans.free]\nspend = { hourly = -5, \
-                dayly = 3 }\nrate = { amount = 1.5 }\n[orgs.\"a b\"]\n[orgs.b]\nplan = \"free\"\nexempt = true\n[logs]\n\
+                dayly = 3 }\nrate = { amount = 1.5 }\n[orgs.\"a b\"]\n[orgs.b]\nplan = \"free\"\nexempt = 1\n[logs]\n\
                 level = 1\n[bounds]\nidle_ms = 1\n";
     let found = check(text, "t.toml").unwrap_err();
     let lines: Vec<_> = found

@@ -1,5 +1,6 @@
 //! What the tests of the configuration share, and its properties.
 
+mod billing;
 mod meaning;
 mod mistakes;
 

@@ -50,6 +50,10 @@ pub(super) fn gate<'p>(
             };
             Ok(Some(Seen { denial, balance, included: None }))
         }
+        BalanceSource::NotIncluded => {
+            let denial = judge(BalanceVerdict::not_included(), facts.policy, facts.now, fail_open);
+            Ok(Some(Seen { denial, balance: Balance::default(), included: None }))
+        }
         BalanceSource::Included { limit, overage } => {
             let mut check = included(accounts, ask, limit, facts);
             let balance = Balance {

@@ -6,6 +6,7 @@
 //! possible; `properties` holds the two against each other.
 
 mod admission;
+mod balance;
 mod disk;
 mod exports;
 mod histories;

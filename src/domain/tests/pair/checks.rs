@@ -7,12 +7,13 @@ use super::{
     },
     Pair, inspect,
 };
-use crate::domain::ledger::Ledger;
+use crate::domain::{balance::Balance, decision::Gate, ledger::Ledger};
 
 impl Pair {
     /// The limits in an answer are those after it, and what it says about waiting is exact.
     pub(super) fn check_decision(&self, ask: &Acquire, decision: &Decision, before: &Model) {
         self.check_views(&decision.limits);
+        self.check_balance(ask, decision);
         if decision.replayed {
             return;
         }
@@ -61,7 +62,7 @@ impl Pair {
     }
 
     fn check_views(&self, views: &[LimitView]) {
-        for view in views.iter().filter(|view| &*view.name != "rate") {
+        for view in views.iter().filter(|view| !matches!(&*view.name, "rate" | "balance")) {
             let same = |rule: &Rule| view.scope == rule.scope && view.meter == rule.meter && view.window == rule.window;
             let index = self.rules.limits.iter().position(same).unwrap();
             let rule = &self.rules.limits[index];
@@ -76,6 +77,27 @@ impl Pair {
         }
     }
 
+    /// The balance stands last, as the provider told it, wherever its gate was reached and there is
+    /// something to tell.
+    fn check_balance(&self, ask: &Acquire, decision: &Decision) {
+        let reached = decision.replayed || ask.explain || matches!(decision.gate, None | Some(Gate::Balance));
+        let (told, denies) = match ask.balance.filter(|_| self.rules.balance_required && reached) {
+            Some(BalanceVerdict::Allowed(balance)) => (balance, false),
+            Some(BalanceVerdict::Denied(_, balance)) => (balance, true),
+            Some(BalanceVerdict::Unknown(_)) | None => (Balance::default(), false),
+        };
+        let shown = decision.limits.iter().position(|view| &*view.name == "balance");
+        let Some(left) = told.remaining else {
+            return assert_eq!(shown, None, "nothing is known to be left: {decision:?}");
+        };
+        assert_eq!(shown, Some(decision.limits.len() - 1), "in pipeline order: {decision:?}");
+        let view = &decision.limits[decision.limits.len() - 1];
+        assert!(view.scope.is_org() && view.meter == Meter::executions() && view.window == Window::Provider);
+        assert_eq!((view.amount, view.amount.map(|amount| amount - view.used)), (told.granted, Some(left)));
+        assert_eq!((view.reserved, view.resets_at), (0, told.resets_at));
+        assert_eq!(view.limiting, denies && !decision.replayed, "{view:?}");
+    }
+
     pub(super) fn snapshot(&mut self) -> Option<Box<Snapshot>> {
         inspect(&mut self.org, &self.policy, &self.bounds, self.clock)
     }
@@ -84,6 +106,7 @@ impl Pair {
         self.model.tick(self.clock);
         let Some(snapshot) = self.snapshot() else { return };
         self.check_views(&snapshot.limits);
+        assert!(snapshot.limits.iter().all(|view| &*view.name != "balance"), "nobody asked the provider");
         self.check_nesting(&snapshot);
         self.check_drift(&snapshot);
         let backstop = self.model.backstop(&self.rules);

@@ -1,0 +1,77 @@
+//! What plans include, for `provider = "static"`: the balance of an org, kept in its own ledger.
+//!
+//! ```toml
+//! [plans.pro]
+//! included = 10000          # executions per billing period, or "unlimited"
+//! overage = true            # more than that is counted and let through
+//! [orgs."acme"]
+//! billing_anchor = 15       # its period begins on that day of the month
+//! ```
+//!
+//! A plan without `included` does not include executions, which is not the same as 0 of them: it
+//! follows `billing.on_no_entitlement`.
+
+use std::borrow::Cow;
+
+use super::{
+    billing::{BillingPolicy, Choice},
+    mistake::join,
+    reader::Section,
+    values::{truth, whole},
+};
+use crate::{
+    bounds::AMOUNT_MAX,
+    domain::{
+        balance::BalanceSource,
+        window::{Calendar, Window},
+    },
+};
+
+/// What a plan or an org says of its balance, over what is said already.
+pub(super) fn read(section: &mut Section<'_>, source: &mut BalanceSource, billing: &BillingPolicy) {
+    let is_included = section.place("included").is_some();
+    let included = section.read("included", |entry| {
+        billing.provider.only_with(Choice::Static)?;
+        if entry.text() == Some("unlimited") {
+            return Ok(None);
+        }
+        whole(entry, 0, AMOUNT_MAX).map(Some).map_err(|rule| Cow::from(format!("{rule}, or \"unlimited\"")))
+    });
+    let overage_at = section.place("overage");
+    let overage = section.read("overage", |entry| {
+        billing.provider.only_with(Choice::Static)?;
+        truth(entry)
+    });
+    match (source, included) {
+        (BalanceSource::Included { limit, overage: beyond }, included) => {
+            limit.amount = included.unwrap_or(limit.amount);
+            *beyond = overage.unwrap_or(*beyond);
+        }
+        (source, Some(amount)) => {
+            *source = BalanceSource::included(amount, Calendar::Month, overage.unwrap_or(false));
+        }
+        (_, None) => {
+            if let (Some(at), Some(shown), false) = (overage_at, overage, is_included) {
+                let path = join(section.path(), "overage");
+                section.findings.refuse(&at, &path, shown, "only with `included`, beyond which it goes");
+            }
+        }
+    }
+}
+
+/// The billing period of an org that begins on a day of its own.
+pub(super) fn period(section: &mut Section<'_>, billing: &BillingPolicy) -> Option<Calendar> {
+    section.read("billing_anchor", |entry| {
+        billing.provider.only_with(Choice::Static)?;
+        let day = whole(entry, 1, 31)?;
+        // The first is the calendar month.
+        Ok(u8::try_from(day).ok().filter(|day| *day > 1).map_or(Calendar::Month, Calendar::MonthFrom))
+    })
+}
+
+/// Counts what is included by that period. Where nothing is, there is nothing to count.
+pub(super) fn counted_by(source: &mut BalanceSource, period: Calendar) {
+    if let BalanceSource::Included { limit, .. } = source {
+        limit.window = Window::Calendar(period);
+    }
+}

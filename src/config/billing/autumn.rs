@@ -1,0 +1,125 @@
+//! `[billing.autumn]`: where Autumn is, and the keys it is asked with.
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use url::{Host, Url};
+
+use crate::{
+    bounds::MINUTE_MS,
+    config::{
+        mistake::{Place, join},
+        reader::{Parsed, Section},
+        secret::{Secret, secret},
+        tree::Entry,
+        values::{duration, whole_u32},
+    },
+};
+
+const BREAKER_FAILURES_MAX: u32 = 1_000;
+const BREAKER_PAUSE_MIN_MS: u64 = 100;
+const BREAKER_PAUSE_MAX_MS: u64 = 10 * MINUTE_MS;
+/// Older versions create a customer for every id they are asked about, with a free plan attached: a
+/// mistyped org would be given a quota.
+const API_VERSION_MIN: [u32; 3] = [2, 1, 0];
+/// A shorter key of a webhook can be guessed.
+const WEBHOOK_KEY_BYTES_MIN: usize = 16;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutumnConfig {
+    /// Without a slash at its end.
+    pub base_url: String,
+    /// `am_sk_…`
+    pub secret_key: Secret<String>,
+    /// The key that signs webhooks, decoded. Without it `/webhooks/autumn` does not exist.
+    pub webhook_key: Option<Secret<Vec<u8>>>,
+    /// Sent with every call: without it the shape of an answer depends on the age of the account.
+    pub api_version: String,
+    /// After so many failures in a row it is left alone for `breaker_pause`.
+    pub breaker_failures: u32,
+    pub breaker_pause: Duration,
+}
+
+/// Reads the section; `chosen_at` is where the provider was chosen, `None` where it was not: then no
+/// file is opened. `None` without a secret key: that is noted.
+pub(super) fn autumn(mut section: Section<'_>, chosen_at: Option<&Place>) -> Option<AutumnConfig> {
+    let base_url = section.read("base_url", base_url).unwrap_or_else(|| "https://api.useautumn.com".into());
+    let secret_key = secret_key(&mut section, chosen_at);
+    let rule = "the secret of a webhook, whsec_ and base64";
+    let webhook_key = secret(&mut section, "webhook_secret_file", chosen_at.is_some(), rule, webhook_key);
+    let api_version = section.read("api_version", api_version).unwrap_or_else(|| "2.3.0".into());
+    let breaker_failures =
+        section.read("breaker_failures", |entry| whole_u32(entry, 1, BREAKER_FAILURES_MAX)).unwrap_or(5);
+    let breaker_pause = section
+        .read("breaker_pause", |entry| duration(entry, BREAKER_PAUSE_MIN_MS, BREAKER_PAUSE_MAX_MS))
+        .unwrap_or(Duration::from_secs(5));
+    let secret_key = secret_key?;
+    Some(AutumnConfig { base_url, secret_key, webhook_key, api_version, breaker_failures, breaker_pause })
+}
+
+fn secret_key(section: &mut Section<'_>, chosen_at: Option<&Place>) -> Option<Secret<String>> {
+    const KEY: &str = "secret_key_file";
+    let rule = "a secret key of Autumn, which starts with am_sk_";
+    if let Some(at) = chosen_at
+        && section.place(KEY).is_none()
+        // Otherwise it may stand in a part of the file that was unreadable.
+        && section.findings.is_whole()
+    {
+        let path = join(section.path(), KEY);
+        section.findings.add(at, format!("{path} is missing: the path of a file that holds {rule}"));
+    }
+    secret(section, KEY, chosen_at.is_some(), rule, |text| {
+        text.strip_prefix("am_sk_").is_some_and(|key| !key.is_empty()).then(|| text.to_owned())
+    })
+}
+
+fn webhook_key(text: &str) -> Option<Vec<u8>> {
+    let key = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+    (key.len() >= WEBHOOK_KEY_BYTES_MIN).then_some(key)
+}
+
+fn base_url(entry: &Entry) -> Parsed<String> {
+    let is_good = |url: &Url| {
+        let is_loopback = match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => return false,
+        };
+        let is_bare = url.username().is_empty() && url.password().is_none();
+        let is_plain = url.query().is_none() && url.fragment().is_none();
+        is_bare && is_plain && (url.scheme() == "https" || (url.scheme() == "http" && is_loopback))
+    };
+    let url = entry.text().and_then(|text| Url::parse(text).ok()).filter(is_good);
+    url.map(|url| url.as_str().trim_end_matches('/').to_owned()).ok_or_else(|| {
+        "an https address without user, query and fragment, such as \"https://api.useautumn.com\"; http only on this \
+         machine"
+            .into()
+    })
+}
+
+fn api_version(entry: &Entry) -> Parsed<String> {
+    let is_good = |text: &&str| {
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        let parts: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok().filter(|_| digits(part))).collect();
+        parts.is_some_and(|parts| parts.len() == 3 && parts.as_slice() >= API_VERSION_MIN.as_slice())
+    };
+    let version = entry.text().filter(is_good);
+    version.map(str::to_owned).ok_or_else(|| "a version of Autumn's interface from \"2.1.0\" on".into())
+}
+
+impl AutumnConfig {
+    /// Keys that differ in `new`; of a secret, what its file holds.
+    pub(super) fn diff(&self, new: &Self) -> impl Iterator<Item = &'static str> {
+        [
+            ("billing.autumn.base_url", self.base_url != new.base_url),
+            ("billing.autumn.secret_key_file", self.secret_key != new.secret_key),
+            ("billing.autumn.webhook_secret_file", self.webhook_key != new.webhook_key),
+            ("billing.autumn.api_version", self.api_version != new.api_version),
+            ("billing.autumn.breaker_failures", self.breaker_failures != new.breaker_failures),
+            ("billing.autumn.breaker_pause", self.breaker_pause != new.breaker_pause),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+    }
+}

@@ -1,0 +1,98 @@
+//! Secrets: in files of their own, never in the configuration, never in a message.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use super::{mistake::join, reader::Section};
+
+/// Largest file of a secret: no key comes near it.
+const SECRET_BYTES_MAX: u64 = 4 << 10;
+
+/// The permission of everybody else to read a file.
+const OTHERS_READ: u32 = 0o004;
+
+/// Something that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    pub fn new(secret: T) -> Self {
+        Self(secret)
+    }
+
+    pub fn reveal(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The content of the file that `key` names, as `parse` reads it; `rule` says what `parse` wants.
+/// `None` where the key is absent, and where it is refused: that is noted. Where the secret `is_used`
+/// nowhere, its file is not opened.
+pub(super) fn secret<T>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    is_used: bool,
+    rule: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Option<Secret<T>> {
+    let at = section.place(key)?;
+    let file = section.read(key, |entry| {
+        let path = entry.text().filter(|text| !text.is_empty() && !text.contains('\0'));
+        path.map(str::to_owned).ok_or_else(|| "the path of a file".into())
+    })?;
+    if !is_used {
+        return None;
+    }
+    let path = join(section.path(), key);
+    let read = content(Path::new(&file)).and_then(|(text, is_open)| {
+        let secret = parse(&text).ok_or_else(|| format!("the path of a file that holds {rule}; this one does not"))?;
+        Ok((secret, is_open))
+    });
+    match read {
+        Ok((secret, is_open)) => {
+            if is_open {
+                let text = format!("{path} {file:?} can be read by every user of this machine: chmod 600 keeps it");
+                section.findings.warn(&at, text);
+            }
+            Some(Secret::new(secret))
+        }
+        Err(allowed) => {
+            section.findings.refuse(&at, &path, &file, allowed);
+            None
+        }
+    }
+}
+
+/// The trimmed text of a file and whether everybody may read it, or what would have been allowed.
+fn content(path: &Path) -> Result<(String, bool), String> {
+    let unreadable = |error| format!("the path of a file that can be read; it can not: {error}");
+    let about = fs::metadata(path).map_err(unreadable)?;
+    // Opening a pipe would wait for whoever writes to it.
+    if !about.is_file() {
+        return Err("the path of a regular file".into());
+    }
+    let mut bytes = Vec::new();
+    let limit = SECRET_BYTES_MAX + 1;
+    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > SECRET_BYTES_MAX) {
+        return Err(format!("the path of a file of at most {SECRET_BYTES_MAX} bytes"));
+    }
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    let text = text.trim();
+    let is_line = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_line {
+        return Err("the path of a file that holds one line of printable text without spaces".into());
+    }
+    Ok((text.to_owned(), about.permissions().mode() & OTHERS_READ != 0))
+}
