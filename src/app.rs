@@ -231,6 +231,7 @@ fn announce(config: &Config, listeners: &Listeners, store: &dyn OrgStore) {
         data = %config.data_dir.display(),
         store = store.kind(),
         rate = rate.amount.map_or("off".into(), |amount| format!("{amount} per {}", Length(rate.len))),
+        billing = config.billing.provider.name(),
         listed_orgs = config.policies.listed().count(),
         write_behind_ms = config.durability.write_behind_ms,
         write_behind_max = config.durability.write_behind_max,
