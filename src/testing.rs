@@ -42,6 +42,10 @@ pub(crate) struct TestClock {
 }
 
 impl TestClock {
+    pub(crate) fn at(now: Millis) -> Self {
+        Self { now: now.into(), doubted: false.into() }
+    }
+
     pub(crate) fn advance(&self, by: Millis) {
         self.now.fetch_add(by, Ordering::SeqCst);
     }
@@ -182,7 +186,7 @@ pub(crate) async fn node(policy: OrgPolicy) -> Node {
 }
 
 pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_behind: WriteBehind) -> Node {
-    let clock = Arc::new(TestClock { now: T0.into(), doubted: false.into() });
+    let clock = Arc::new(TestClock::at(T0));
     let policies = Arc::new(Uniform { policy: Arc::new(policy), poisoned: false.into() });
     let deps = actors::Deps {
         clock: clock.clone(),

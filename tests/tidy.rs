@@ -66,7 +66,7 @@ const MODULES: [(&str, &[&str]); 19] = [
 ];
 
 /// Dependencies that only some modules may name.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 16] = [
     ("ractor", &["actors"]),
     ("sled", &["store"]),
     ("bincode", &["store"]),
@@ -77,6 +77,9 @@ const CRATES: [(&str, &[&str]); 13] = [
     ("prost", &["wire", "cli::output"]),
     ("prost_reflect", &["wire"]),
     ("axum", &["http"]),
+    ("reqwest", &["billing"]),
+    ("rustls", &["billing"]),
+    ("hmac", &["billing"]),
     ("clap", &["cli"]),
     ("prometheus_client", &["telemetry"]),
     ("toml", &["config"]),
