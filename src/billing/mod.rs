@@ -3,6 +3,7 @@
 
 pub mod autumn;
 pub mod breaker;
+pub mod webhook;
 
 use futures_util::future::{BoxFuture, ready};
 
