@@ -203,7 +203,8 @@ impl Books {
         Ok(json!({
             "id": id, "name": null, "email": null, "created_at": 1_761_840_000_000_u64, "fingerprint": null,
             "stripe_id": null, "env": "sandbox", "metadata": {}, "send_email_receipts": false,
-            "billing_controls": {}, "subscriptions": found.subscriptions, "purchases": [], "balances": balances, "flags": {},
+            "billing_controls": {}, "licenses": [], "subscriptions": found.subscriptions, "purchases": [],
+            "balances": balances, "flags": {},
         }))
     }
 }
