@@ -49,6 +49,10 @@ impl Default for TestClock {
 }
 
 impl TestClock {
+    pub(crate) fn at(now: Millis) -> Self {
+        Self { now: now.into(), doubted: false.into() }
+    }
+
     pub(crate) fn advance(&self, by: Millis) {
         self.now.fetch_add(by, Ordering::SeqCst);
     }

@@ -66,7 +66,7 @@ const MODULES: [(&str, &[&str]); 19] = [
 ];
 
 /// Dependencies that only some modules may name.
-const CRATES: [(&str, &[&str]); 14] = [
+const CRATES: [(&str, &[&str]); 17] = [
     ("ractor", &["actors"]),
     ("moka", &["actors"]),
     ("sled", &["store"]),
@@ -78,13 +78,16 @@ const CRATES: [(&str, &[&str]); 14] = [
     ("prost", &["wire", "cli::output"]),
     ("prost_reflect", &["wire"]),
     ("axum", &["http"]),
+    ("reqwest", &["billing"]),
+    ("rustls", &["billing"]),
+    ("hmac", &["billing"]),
     ("clap", &["cli"]),
     ("prometheus_client", &["telemetry"]),
     ("toml", &["config"]),
 ];
 
-/// The dependencies that the pure core may name: calendar arithmetic, without a clock.
-const PURE: [&str; 1] = ["chrono"];
+/// The dependencies that the pure core may name: calendar arithmetic, without a clock, and a hash that means the same for ever.
+const PURE: [&str; 2] = ["chrono", "sha2"];
 
 fn sources() -> Vec<Source> {
     let root = Path::new(ROOT);

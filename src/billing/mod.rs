@@ -1,4 +1,9 @@
 //! Billing providers. `none`, the default, meters nothing: every org is allowed without asking.
+//! `autumn` asks over HTTP, behind a breaker, and listens to the webhooks that say when to ask again.
+
+pub mod autumn;
+pub mod breaker;
+pub mod webhook;
 
 use futures_util::future::{BoxFuture, ready};
 

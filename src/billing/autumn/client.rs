@@ -1,0 +1,239 @@
+//! One call to Autumn: a POST with a budget for all of it, an answer of bounded size, and the
+//! breaker in front. What comes back is the answer, or the [`Failure`] that kept it away.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{
+    Client, Response, StatusCode, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    redirect,
+};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_platform_verifier::BuilderVerifierExt;
+use serde::Deserialize;
+
+use super::settings::{AutumnSettings, SettingsError};
+use crate::{
+    billing::breaker::{Breaker, Permit},
+    domain::decision::Cause,
+};
+
+/// A customer with everything that belongs to it stays far below.
+const ANSWER_BYTES: usize = 256 << 10;
+/// Connections that wait for the next call.
+const IDLE_CONNECTIONS: usize = 64;
+/// Shorter than what servers and balancers in front of them keep idle connections for.
+const IDLE: Duration = Duration::from_secs(30);
+/// Nobody is asked to wait for longer, whatever `Retry-After` says.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+const API_VERSION: HeaderName = HeaderName::from_static("x-api-version");
+
+/// Why there is no answer that means anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) cause: Cause,
+    /// What the provider asked for.
+    pub(super) after: Option<Duration>,
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        Self { cause, after: None }
+    }
+}
+
+/// An answer in full; any status.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) after: Option<Duration>,
+    /// `None` where it is too long to be one.
+    pub(super) body: Option<Vec<u8>>,
+}
+
+/// What an error says of itself: `{"message": …, "code": …}`.
+#[derive(Debug, Default, Deserialize)]
+struct Complaint {
+    #[serde(default)]
+    code: String,
+}
+
+impl Answer {
+    /// The code of an error; empty where it has none.
+    pub(super) fn code(&self) -> String {
+        let body = self.body.as_deref().unwrap_or_default();
+        serde_json::from_slice::<Complaint>(body).unwrap_or_default().code
+    }
+
+    /// The body of a 200, or why there is none.
+    pub(super) fn ok(&self) -> Result<&[u8], Failure> {
+        let cause = match self.status.as_u16() {
+            200 => return self.body.as_deref().ok_or(Cause::ProviderBadAnswer.into()),
+            202 => Cause::ProviderFailedOpen,
+            401 | 403 => Cause::ProviderUnauthorized,
+            404 => match self.code().as_str() {
+                "customer_not_found" => Cause::UnknownCustomer,
+                "feature_not_found" => Cause::UnknownFeature,
+                _ => Cause::ProviderRefused,
+            },
+            408 => Cause::Timeout,
+            429 => Cause::ProviderRateLimited,
+            400..=499 => Cause::ProviderRefused,
+            500.. => Cause::ProviderError,
+            _ => Cause::ProviderBadAnswer,
+        };
+        Err(Failure { cause, after: self.after })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    client: Client,
+    breaker: Breaker,
+    timeout: Duration,
+}
+
+impl Link {
+    pub(super) fn new(settings: &AutumnSettings) -> Result<Self, SettingsError> {
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, settings.secret_key.bearer()?),
+            (API_VERSION, settings.version()?),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (ACCEPT, HeaderValue::from_static("application/json")),
+        ]);
+        let client = Client::builder()
+            .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .tls_backend_preconfigured(tls(settings)?)
+            // The key goes to the address that was configured and nowhere else.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .http1_only()
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .pool_idle_timeout(IDLE)
+            .connect_timeout(settings.timeout)
+            .build()
+            .map_err(|error| SettingsError::Client(error.to_string()))?;
+        Ok(Self { client, breaker: Breaker::new("autumn", settings.breaker), timeout: settings.timeout })
+    }
+
+    pub(super) async fn post(
+        &self,
+        address: Url,
+        body: Vec<u8>,
+        headers: &[(&'static str, String)],
+    ) -> Result<Answer, Failure> {
+        let permit = self.breaker.enter().map_err(|left| Failure { cause: Cause::CircuitOpen, after: Some(left) })?;
+        let mut request = self.client.post(address).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let exchange = async { read(request.send().await?).await };
+        let answer = match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "autumn can not be reached");
+                Err(Failure::from(if error.is_timeout() { Cause::Timeout } else { Cause::ProviderUnreachable }))
+            }
+            Err(_) => Err(Failure::from(Cause::Timeout)),
+        };
+        tell(permit, &answer);
+        answer
+    }
+}
+
+/// Tells the breaker how it went. A question that is refused was heard: only what would happen to
+/// any question counts as a failure.
+fn tell(permit: Permit<'_>, answer: &Result<Answer, Failure>) {
+    let failure = match answer {
+        Ok(answer) => answer.ok().err(),
+        Err(failure) => Some(*failure),
+    };
+    match failure {
+        Some(Failure {
+            cause:
+                Cause::Timeout
+                | Cause::ProviderError
+                | Cause::ProviderUnreachable
+                | Cause::ProviderRateLimited
+                | Cause::ProviderUnauthorized,
+            after,
+        }) => permit.failed(after),
+        _ => permit.worked(),
+    }
+}
+
+async fn read(mut response: Response) -> reqwest::Result<Answer> {
+    let (status, after) = (response.status(), retry_after(response.headers()));
+    let mut body = Some(Vec::new());
+    while let (Some(read), Some(chunk)) = (&mut body, response.chunk().await?) {
+        if read.len() + chunk.len() > ANSWER_BYTES {
+            body = None;
+            break;
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, after, body })
+}
+
+/// Seconds, or a date, which is counted from the provider's own.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let asked = text(RETRY_AFTER)?;
+    let after = match asked.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let (until, now) = (httpdate::parse_http_date(asked).ok()?, httpdate::parse_http_date(text(DATE)?).ok()?);
+            until.duration_since(now).ok()?
+        }
+    };
+    Some(after.min(RETRY_AFTER_MAX))
+}
+
+/// Trusts what the machine trusts, so that an Autumn of one's own may have a certificate of one's
+/// own. Nothing has to be trusted where there is no TLS.
+fn tls(settings: &AutumnSettings) -> Result<ClientConfig, SettingsError> {
+    let fault = |error: rustls::Error| SettingsError::Tls(error.to_string());
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(fault)?;
+    let builder = if settings.base_url.starts_with("http:") {
+        builder.with_root_certificates(RootCertStore::empty())
+    } else {
+        builder.with_platform_verifier().map_err(fault)?
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(headers: &[(HeaderName, &'static str)]) -> Option<u64> {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        retry_after(&headers.collect()).map(|after| after.as_secs())
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_and_bounded() {
+        let date = (DATE, "Mon, 23 Nov 2026 12:00:00 GMT");
+        for (asked, seconds) in [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("999999999", Some(3600)),
+            ("Mon, 23 Nov 2026 12:00:30 GMT", Some(30)),
+            ("Tue, 24 Nov 2026 12:00:00 GMT", Some(3600)),
+            ("Mon, 23 Nov 2026 11:00:00 GMT", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(after(&[date.clone(), (RETRY_AFTER, asked)]), seconds, "{asked}");
+        }
+        assert_eq!(after(&[date]), None);
+        assert_eq!(
+            after(&[(RETRY_AFTER, "Mon, 23 Nov 2026 12:00:30 GMT")]),
+            None,
+            "a date that nothing is known about"
+        );
+    }
+}

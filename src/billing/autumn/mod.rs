@@ -1,0 +1,155 @@
+//! Autumn: balances and usage over HTTP.
+//!
+//! ```text
+//! mod.rs       the three calls, and what becomes of their answers
+//! client.rs    one call: budget, bounds, breaker, and which failure is which
+//! answers.rs   what a body means
+//! amount.rs    fixed-point amounts
+//! settings.rs  what an operator says, checked
+//! ```
+//!
+//! An answer is authoritative or it is none: what Autumn lets through without looking (202), what it
+//! refuses and what can not be read is the cause of an indeterminate gate, each its own.
+
+mod amount;
+mod answers;
+mod client;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use reqwest::Url;
+use serde::Serialize;
+
+use self::client::{Answer, Failure, Link};
+pub use self::settings::{AutumnSettings, Overage, SecretKey, SettingsError};
+use crate::{
+    domain::{balance::BalanceVerdict, decision::Cause, exports::Delivery, ids::OrgId, window::Millis},
+    ports::{BillingProvider, Clock, Freshness, Usage},
+};
+
+/// Usage carries its time only from this age on. Autumn refuses what lies in its future, and clocks
+/// differ; what is younger is booked at the time of its arrival.
+const TIMESTAMP_AGE_MS: Millis = 60_000;
+
+/// The provider. Calls share connections and the breaker.
+#[derive(Debug)]
+pub struct Autumn {
+    settings: AutumnSettings,
+    link: Link,
+    clock: Arc<dyn Clock>,
+    check: Url,
+    track: Url,
+    customer: Url,
+}
+
+#[derive(Serialize)]
+struct CheckRequest<'a> {
+    customer_id: &'a str,
+    feature_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct CustomerRequest<'a> {
+    customer_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct TrackRequest<'a> {
+    customer_id: &'a str,
+    feature_id: &'a str,
+    value: u64,
+    overage_behavior: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Millis>,
+}
+
+/// These bodies are strings and whole numbers, which always have a JSON form.
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+impl Autumn {
+    /// `clock` says which trials are over and how old usage is. Nothing is sent yet.
+    pub fn new(settings: AutumnSettings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
+        let link = Link::new(&settings)?;
+        let [check, track, customer] = ["balances.check", "balances.track", "customers.get"];
+        let (check, track) = (settings.address(check)?, settings.address(track)?);
+        Ok(Self { customer: settings.address(customer)?, check, track, settings, link, clock })
+    }
+
+    /// When usage was booked, where that can be said without being taken for the future.
+    fn timestamp(&self, at: Millis) -> Option<Millis> {
+        let settled = self.clock.may_purge() && self.clock.now().saturating_sub(at) >= TIMESTAMP_AGE_MS;
+        settled.then_some(at)
+    }
+}
+
+impl BillingProvider for Autumn {
+    fn check(&self, org: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict> {
+        let body = json(&CheckRequest { customer_id: org.as_str(), feature_id: &self.settings.feature });
+        Box::pin(async move {
+            // Autumn keeps customers for days in a cache of its own.
+            let fresh = (freshness == Freshness::Fresh).then(|| ("x-skip-cache", "true".to_owned()));
+            let answer = self.link.post(self.check.clone(), body, fresh.as_slice()).await;
+            let body = answer.as_ref().map_err(|failure| *failure).and_then(Answer::ok);
+            body.map_or_else(|failure| BalanceVerdict::Unknown(failure.cause), answers::verdict)
+        })
+    }
+
+    fn pays(&self, org: &OrgId) -> BoxFuture<'_, Result<bool, Cause>> {
+        let body = json(&CustomerRequest { customer_id: org.as_str() });
+        Box::pin(async move {
+            let answer = self.link.post(self.customer.clone(), body, &[]).await;
+            match answer.as_ref().map_err(|failure| *failure).and_then(Answer::ok) {
+                Ok(body) => answers::pays(body, &self.settings.free_plans, self.clock.now()),
+                // Who is not a customer does not pay.
+                Err(Failure { cause: Cause::UnknownCustomer, .. }) => Ok(false),
+                Err(failure) => Err(failure.cause),
+            }
+        })
+    }
+
+    fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery> {
+        let body = json(&TrackRequest {
+            customer_id: usage.org.as_str(),
+            feature_id: &usage.feature,
+            value: usage.units,
+            overage_behavior: self.settings.overage_behavior.name(),
+            timestamp: self.timestamp(usage.at),
+        });
+        Box::pin(async move {
+            let key = [("Idempotency-Key", usage.key.to_string())];
+            match self.link.post(self.track.clone(), body, &key).await {
+                Ok(answer) => delivery(&answer),
+                Err(failure) => retry(failure),
+            }
+        })
+    }
+}
+
+/// What became of usage. Not delivered is always safe to say: the key keeps a repeat from counting.
+fn delivery(answer: &Answer) -> Delivery {
+    match (answer.status.as_u16(), answer.ok()) {
+        // Kept by Autumn, to be booked later.
+        (202, _) => Delivery::Delivered,
+        // Somebody else's page with a good status in front of it is no receipt.
+        (_, Ok(body)) if serde_json::from_slice::<Receipt>(body).is_ok() => Delivery::Delivered,
+        (_, Ok(_)) => retry(Cause::ProviderBadAnswer.into()),
+        (409, _) if answer.code() == "duplicate_idempotency_key" => Delivery::Duplicate,
+        // The version is ours to correct; any row would be refused.
+        (400, _) if answer.code() == "invalid_api_version" => retry(Cause::ProviderRefused.into()),
+        (400 | 413 | 422, _) => Delivery::Rejected(Cause::ProviderRefused),
+        (_, Err(failure)) => retry(failure),
+    }
+}
+
+/// Any JSON object.
+type Receipt = serde_json::Map<String, serde_json::Value>;
+
+fn retry(failure: Failure) -> Delivery {
+    Delivery::Retry { cause: failure.cause, after: failure.after.filter(|after| !after.is_zero()) }
+}
