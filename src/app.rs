@@ -6,23 +6,21 @@
 //!                                                   └─ store fault: NOT_SERVING, a bounded grace, exit
 //! ```
 
+mod billing;
+
 use std::{fmt, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actors::{
-        self, Orgs, Policies, Rules, WriteBehind,
-        billing::{Balances, BillingRules},
-    },
-    billing::NoBilling,
+    actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
     clock::SystemClock,
     config::{self, Config},
     domain::{ids::OrgId, limit::OrgPolicy, service_time::ClockState, window::Length},
     grpc::{self, server::Health},
     http,
-    ports::{BillingProvider, Clock, OrgStore},
+    ports::{Clock, OrgStore},
     service::{self, Service},
     store::{
         broken::BrokenStore,
@@ -105,7 +103,7 @@ pub async fn run(
     let metrics = Arc::new(Metrics::default());
     let (store, clock) = open(&config, start, &metrics).await?;
     let (incarnation, turn) = (random()?, usize::try_from(random()? % 1000).unwrap_or(0));
-    let provider: Arc<dyn BillingProvider> = Arc::new(NoBilling);
+    let provider = billing::provider(&config, clock.clone())?;
     let orgs = Orgs::start(actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
@@ -120,7 +118,7 @@ pub async fn run(
     })
     .await
     .map_err(Failure)?;
-    let balances = Balances::start(provider, clock.clone(), BillingRules::default()).await.map_err(Failure)?;
+    let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     announce(&config, &listeners, &*store);
     let service = Arc::new(Service::new(service::Deps {
         orgs,
@@ -136,7 +134,12 @@ pub async fn run(
     health.set_serving(service.is_serving()).await;
     let grpc = tokio::spawn(grpc);
     let http_stop = CancellationToken::new();
-    let http = tokio::spawn(http::serve(service.clone(), http, http_stop.clone().cancelled_owned()));
+    let http = tokio::spawn(http::serve(
+        service.clone(),
+        http,
+        billing::webhook_key(&config),
+        http_stop.clone().cancelled_owned(),
+    ));
     let watching = tokio::spawn(watch_clock(clock, store.clone()));
     let reloading = tokio::spawn(apply_reloads(service.clone(), config.clone(), reloads));
     let ended = tokio::select! {

@@ -121,7 +121,7 @@ pub enum Event {
     /// One attempt to report usage.
     Reported(Delivery),
     /// Rows that were set aside for an operator.
-    SetAside(usize),
+    SetAside(u64),
     /// Executions that were admitted and never completed.
     Uncompleted(u64),
 }

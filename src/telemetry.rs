@@ -2,6 +2,8 @@
 //!
 //! No metric carries an org: the number of series does not grow with tenants.
 
+mod billing;
+
 use std::{fmt, io::IsTerminal, time::Duration};
 
 use prometheus_client::{
@@ -11,11 +13,12 @@ use prometheus_client::{
 };
 use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
 
-use crate::domain::{
-    decision::{Code, Decision, FailOpen, Gate},
-    exports::Delivery,
+use crate::{
+    actors,
+    domain::decision::{Code, Decision, FailOpen, Gate},
 };
-use crate::ports::{Event, EventSink};
+
+use billing::BillingMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -40,14 +43,6 @@ struct ErrorLabels {
     reason: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ExportLabels {
-    outcome: &'static str,
-    cause: &'static str,
-}
-
-/// The label of a report that went well.
-const NO_CAUSE: &str = "none";
 /// The label of a decision that no gate denied.
 const NO_GATE: &str = "none";
 /// Seconds: from a tenth of a millisecond to the decision budget.
@@ -67,9 +62,7 @@ pub struct Metrics {
     emergency_denials: Counter,
     latency: Latencies,
     errors: Family<ErrorLabels, Counter>,
-    exports: Family<ExportLabels, Counter>,
-    exports_set_aside: Counter,
-    uncompleted: Counter,
+    billing: BillingMetrics,
     unguarded: Counter,
     uncounted_resumes: Counter,
     unusual_continuations: Counter,
@@ -90,13 +83,14 @@ impl fmt::Debug for Metrics {
 }
 
 /// Numbers read when asked for, not counted as they happen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Readings {
     pub resident: usize,
     pub in_flight: u32,
     pub crashes: u64,
     pub clock_steady: bool,
     pub serving: bool,
+    pub billing: actors::billing::Readings,
 }
 
 impl Default for Metrics {
@@ -113,9 +107,7 @@ impl Default for Metrics {
             emergency_denials: Counter::default(),
             latency: Family::new_with_constructor(latency),
             errors: Family::default(),
-            exports: Family::default(),
-            exports_set_aside: Counter::default(),
-            uncompleted: Counter::default(),
+            billing: BillingMetrics::default(),
             unguarded: Counter::default(),
             uncounted_resumes: Counter::default(),
             unusual_continuations: Counter::default(),
@@ -142,9 +134,6 @@ impl Metrics {
         r.register("emergency_denials", "Denials by the emergency cap", self.emergency_denials.clone());
         r.register("rpc_seconds", "Time to answer, by rpc", self.latency.clone());
         r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
-        r.register("exports", "Attempts to report usage to billing, by outcome and cause", self.exports.clone());
-        r.register("exports_set_aside", "Usage set aside for an operator", self.exports_set_aside.clone());
-        r.register("executions_uncompleted", "Executions admitted and never completed", self.uncompleted.clone());
         r.register("unguarded_records", "Record calls that name no decision", self.unguarded.clone());
         r.register("resumes_uncounted", "Resume calls served uncounted", self.uncounted_resumes.clone());
         r.register("continuations_unusual", "Resume calls past the alarm", self.unusual_continuations.clone());
@@ -156,6 +145,7 @@ impl Metrics {
         r.register("actor_crashes", "Org actors that crashed since start", self.crashes.clone());
         r.register("clock_unsteady", "1 while the wall clock is behind or not believed", self.clock_unsteady.clone());
         r.register("serving", "1 while health is SERVING", self.serving.clone());
+        self.billing.register(r);
     }
 
     pub fn decided(&self, decision: &Decision) {
@@ -214,6 +204,7 @@ impl Metrics {
 
     /// The OpenMetrics text of everything.
     pub fn render(&self, now: Readings) -> String {
+        self.billing.read(&now.billing);
         self.resident.set(i64::try_from(now.resident).unwrap_or(i64::MAX));
         self.in_flight.set(i64::from(now.in_flight));
         self.crashes.set(i64::try_from(now.crashes).unwrap_or(i64::MAX));
@@ -224,26 +215,6 @@ impl Metrics {
             Ok(()) => text,
             Err(error) => format!("# metrics could not be written: {error}\n"),
         }
-    }
-}
-
-impl EventSink for Metrics {
-    fn happened(&self, event: Event) {
-        let (outcome, cause) = match event {
-            Event::Reported(Delivery::Delivered) => ("delivered", NO_CAUSE),
-            Event::Reported(Delivery::Duplicate) => ("duplicate", NO_CAUSE),
-            Event::Reported(Delivery::Retry { cause, .. }) => ("retried", cause.name()),
-            Event::Reported(Delivery::Rejected(cause)) => ("rejected", cause.name()),
-            Event::SetAside(rows) => {
-                self.exports_set_aside.inc_by(u64::try_from(rows).unwrap_or(u64::MAX));
-                return;
-            }
-            Event::Uncompleted(executions) => {
-                self.uncompleted.inc_by(executions);
-                return;
-            }
-        };
-        self.exports.get_or_create(&ExportLabels { outcome, cause }).inc();
     }
 }
 

@@ -33,12 +33,13 @@ const MODULES: [(&str, &[&str]); 19] = [
     ("store", &["bounds", "clock", "domain", "ports"]),
     ("billing", &["domain", "ports"]),
     ("config", &["bounds", "domain"]),
-    // Metrics are labelled with the domain's own names for codes, gates and causes.
-    ("telemetry", &["domain", "ports"]),
+    // Metrics are labelled with the domain's own names for codes, gates and causes, and take over what
+    // the billing check counts.
+    ("telemetry", &["actors", "domain", "ports"]),
     // Fronts.
     ("wire", &["bounds", "domain", "error"]),
     ("grpc", &["bounds", "domain", "error", "service", "wire"]),
-    ("http", &["domain", "service", "wire"]),
+    ("http", &["billing", "domain", "service", "wire"]),
     // The command.
     // The wall clock is what "in 5 minutes" is counted from on the reader's screen.
     ("cli", &["bounds", "clock", "domain", "wire"]),

@@ -157,6 +157,7 @@ impl OrgTask {
             answers.push(answer);
         }
         drop(rules);
+        self.tell_set_aside();
         if fault.is_some() {
             drop(work.reply.send(answers));
         } else if promised || self.must_wait() {
@@ -201,6 +202,14 @@ impl OrgTask {
             }
             drop(work.reply.send(answers));
         }));
+    }
+
+    fn tell_set_aside(&mut self) {
+        let rows = self.state.take_set_aside();
+        if rows > 0 {
+            self.shared.events.happened(Event::SetAside(rows));
+            tracing::error!(org = %self.org, rows, "usage was set aside and will not reach billing by itself");
+        }
     }
 
     fn sweep(&mut self, done: oneshot::Sender<()>) {

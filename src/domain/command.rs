@@ -206,9 +206,8 @@ pub enum Reply {
         existed: bool,
     },
     Exports(Vec<ExportRow>),
-    /// How many were set aside, and when the next one is due.
+    /// When the next one is due.
     ExportsSettled {
-        dead: usize,
         next_due: Option<Millis>,
     },
     ExportsReplayed {

@@ -1,4 +1,6 @@
-//! The HTTP port: `/metrics`, `/livez`, `/readyz`.
+//! The HTTP port: `/metrics`, `/livez`, `/readyz`, and `/webhooks/autumn` where a secret for it is set.
+
+mod webhooks;
 
 use std::{future::Future, sync::Arc};
 
@@ -7,11 +9,16 @@ use axum::{
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{get, post},
 };
 use tokio::net::TcpListener;
 
-use crate::service::Service;
+use crate::{
+    billing::webhook::{Seen, WebhookKey},
+    service::Service,
+};
+
+use webhooks::Webhooks;
 
 /// Serves until `stop`.
 ///
@@ -20,13 +27,18 @@ use crate::service::Service;
 pub async fn serve(
     service: Arc<Service>,
     listener: TcpListener,
+    webhook_key: Option<WebhookKey>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let routes = Router::new()
+    let mut routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .with_state(service);
+        .with_state(service.clone());
+    if let Some(key) = webhook_key {
+        let state = Arc::new(Webhooks { service, key, seen: Seen::default() });
+        routes = routes.merge(Router::new().route("/webhooks/autumn", post(webhooks::autumn)).with_state(state));
+    }
     axum::serve(listener, routes).with_graceful_shutdown(stop).await
 }
 

@@ -78,6 +78,11 @@ impl Service {
         verdict
     }
 
+    /// Service time.
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
     /// Something happened to the org's balance at the provider: what was known of it no longer counts.
     pub fn balance_changed(&self, org: &OrgId) {
         self.balances.invalidate(org);
@@ -145,6 +150,7 @@ impl Service {
             crashes: self.orgs.crashes(),
             clock_steady: self.clock.state() == crate::domain::service_time::ClockState::Steady,
             serving: self.is_serving(),
+            billing: self.balances.readings(),
         }
     }
 }

@@ -139,14 +139,9 @@ impl Deliverer {
             let outcomes: Vec<(ExportKey, Delivery)> =
                 stream::iter(rows).map(|row| self.report(row)).buffer_unordered(REPORTS_PER_ORG).collect().await;
             let now = self.registry.upgrade()?.shared().clock.now();
-            let Some(Reply::ExportsSettled { dead, next_due }) = self.ask(Command::SettleExports(outcomes)).await
-            else {
+            let Some(Reply::ExportsSettled { next_due }) = self.ask(Command::SettleExports(outcomes)).await else {
                 return None;
             };
-            if dead > 0 {
-                self.tell(Event::SetAside(dead));
-                tracing::error!(org = %self.org, rows = dead, "usage was set aside and will not reach billing by itself");
-            }
             match next_due {
                 Some(due) if due > now => return Some(Duration::from_millis(due - now)),
                 Some(_) => {}

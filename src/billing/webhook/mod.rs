@@ -26,21 +26,6 @@ const ID_BYTES: usize = 256;
 /// Svix sends one signature per secret while a secret is being replaced.
 const SIGNATURES: usize = 16;
 
-/// What a message means for an org.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signal {
-    pub org: OrgId,
-    pub kind: SignalKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SignalKind {
-    /// There may be more or less left than is remembered.
-    BalanceMayHaveChanged,
-    /// So may the plan, and with it whether the org pays.
-    PlanMayHaveChanged,
-}
-
 /// Why a message is not taken. Nothing of it was acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookError {
@@ -84,19 +69,15 @@ impl fmt::Display for WebhookError {
 
 impl std::error::Error for WebhookError {}
 
-/// The secret of one endpoint, `whsec_…`. Never shown.
+/// What messages of one endpoint are signed with. Never shown.
 #[derive(Clone)]
-pub struct WebhookSecret(Hmac<Sha256>);
+pub struct WebhookKey(Hmac<Sha256>);
 
-impl WebhookSecret {
-    /// The error says what is wrong with `text`, without repeating it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let encoded = text.strip_prefix("whsec_").ok_or("a webhook secret begins with whsec_")?;
-        let key = BASE64_STANDARD.decode(encoded).map_err(|_| "what follows whsec_ is not base64")?;
-        if key.len() < 16 {
-            return Err("a webhook secret has at least 16 bytes");
-        }
-        Hmac::new_from_slice(&key).map(Self).map_err(|_| "the webhook secret can not be a key")
+impl WebhookKey {
+    /// From the bytes behind `whsec_`, decoded. HMAC takes a key of any length.
+    pub fn new(key: &[u8]) -> Self {
+        let Ok(mac) = Hmac::new_from_slice(key) else { unreachable!("HMAC takes a key of any length") };
+        Self(mac)
     }
 
     /// Takes the same time whether the first byte is wrong or the last.
@@ -107,21 +88,21 @@ impl WebhookSecret {
     }
 }
 
-impl fmt::Debug for WebhookSecret {
+impl fmt::Debug for WebhookKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("whsec_(hidden)")
     }
 }
 
-/// Verifies one message and says what it means. Nothing, where its type or its customer means
-/// nothing here. Once taken it is not taken again; a message that was refused may come again.
+/// Verifies one message and says whose balance, or plan, may have changed; nobody's, where its type
+/// or its customer means nothing here. Once taken it is not taken again; a message that was refused may come again.
 pub fn receive(
     headers: &HeaderMap,
     body: &[u8],
     now: Millis,
-    secret: &WebhookSecret,
+    key: &WebhookKey,
     seen: &Seen,
-) -> Result<Vec<Signal>, WebhookError> {
+) -> Result<Option<OrgId>, WebhookError> {
     let id = header(headers, "id")?;
     if id.is_empty() || id.len() > ID_BYTES {
         return Err(WebhookError::BadHeader("id"));
@@ -130,14 +111,14 @@ pub fn receive(
     check_time(at, now)?;
     let signatures = header(headers, "signature")?.split(' ').take(SIGNATURES);
     let decoded = signatures.filter_map(|one| BASE64_STANDARD.decode(one.strip_prefix("v1,")?).ok());
-    if !decoded.into_iter().any(|signature| secret.signed(id, at, body, &signature)) {
+    if !decoded.into_iter().any(|signature| key.signed(id, at, body, &signature)) {
         return Err(WebhookError::BadSignature);
     }
     let message: Message = serde_json::from_slice(body).map_err(|_| WebhookError::BadBody)?;
     if !seen.first(id, now) {
         return Err(WebhookError::Replayed);
     }
-    Ok(message.signal().into_iter().collect())
+    Ok(message.org())
 }
 
 /// Svix's own names, and those of Standard Webhooks.
@@ -178,20 +159,19 @@ struct Customer {
 }
 
 impl Message {
-    fn signal(self) -> Option<Signal> {
-        let kind = match self.r#type.as_str() {
-            "billing.updated" | "customer.products.updated" => SignalKind::PlanMayHaveChanged,
-            "balances.limit_reached"
-            | "balances.usage_alert_triggered"
-            | "billing.auto_topup_succeeded"
-            | "billing.auto_topup_failed"
-            | "customer.threshold_reached" => SignalKind::BalanceMayHaveChanged,
-            _ => return None,
-        };
-        let data = self.data?;
+    fn org(self) -> Option<OrgId> {
+        const MEANT: [&str; 7] = [
+            "billing.updated",
+            "customer.products.updated",
+            "balances.limit_reached",
+            "balances.usage_alert_triggered",
+            "billing.auto_topup_succeeded",
+            "billing.auto_topup_failed",
+            "customer.threshold_reached",
+        ];
+        let data = self.data.filter(|_| MEANT.contains(&self.r#type.as_str()))?;
         let customer = data.customer_id.or_else(|| data.customer?.id)?;
         // A customer that can not be an org is none of ours.
-        let org = OrgId::parse("customer_id", &customer).ok()?;
-        Some(Signal { org, kind })
+        OrgId::parse("customer_id", &customer).ok()
     }
 }

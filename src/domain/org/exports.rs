@@ -119,9 +119,14 @@ impl OrgState {
         self.outbox.next_due().is_some_and(|due| due <= now)
     }
 
-    /// Executions that were admitted and never completed.
+    /// Executions that were admitted and never completed, so far.
     pub fn uncompleted(&self) -> u64 {
         self.uncompleted
+    }
+
+    /// Rows that were set aside since this was last asked.
+    pub fn take_set_aside(&mut self) -> u64 {
+        std::mem::take(&mut self.set_aside)
     }
 
     /// With the admission: report it, or remember what its completion will report.
@@ -214,13 +219,13 @@ impl OrgState {
             let key = names.find(|key| self.outbox.rows.get(key).is_none()).unwrap_or_else(|| named(self.now));
             ExportRow { dead: Some(DeadCause::Full), ..ExportRow::new(key, scope.clone(), meter.clone(), 0, self.now) }
         });
+        self.set_aside += u64::from(row.units == 0);
         row.units = row.units.saturating_add(units);
         self.outbox.put(row, self.now);
         self.changed = true;
     }
 
     pub(super) fn settle_exports(&mut self, outcomes: &[(ExportKey, Delivery)]) -> Reply {
-        let mut dead = 0;
         for (key, delivery) in outcomes {
             let Some(row) = self.outbox.rows.get(key).cloned() else { continue };
             self.changed = true;
@@ -229,11 +234,11 @@ impl OrgState {
                 continue;
             }
             let row = row.after(*delivery, self.now);
-            dead += usize::from(row.dead.is_some());
+            self.set_aside += u64::from(row.dead.is_some());
             let due_at = row.due_at;
             self.outbox.put(row, due_at);
         }
-        Reply::ExportsSettled { dead, next_due: self.outbox.next_due() }
+        Reply::ExportsSettled { next_due: self.outbox.next_due() }
     }
 
     pub(super) fn list_exports(&self, after: Option<ExportKey>, max: usize, set_aside: bool) -> Reply {

@@ -80,6 +80,8 @@ pub struct OrgState {
     disputed: Table<u64, DisputedRow>,
     outbox: Outbox,
     uncompleted: u64,
+    /// Outbox rows set aside and not yet told.
+    set_aside: u64,
     /// Rows to delete that no table tracks.
     gone: Vec<RowKey>,
     /// Something waits for the next commit.

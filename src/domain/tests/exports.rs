@@ -44,9 +44,9 @@ fn take(org: &mut OrgBench) -> Vec<ExportRow> {
     }
 }
 
-fn settle(org: &mut OrgBench, key: ExportKey, delivery: Delivery) -> usize {
+fn settle(org: &mut OrgBench, key: ExportKey, delivery: Delivery) -> u64 {
     match org.apply(&Command::SettleExports(vec![(key, delivery)])) {
-        Ok(Reply::ExportsSettled { dead, .. }) => dead,
+        Ok(Reply::ExportsSettled { .. }) => org.state.take_set_aside(),
         other => panic!("not settled: {other:?}"),
     }
 }

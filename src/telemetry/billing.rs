@@ -1,0 +1,117 @@
+//! What a node tells about its billing provider: questions, memory, and usage on its way.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::{
+    actors::billing::Readings,
+    domain::exports::Delivery,
+    ports::{Event, EventSink},
+};
+
+use super::Metrics;
+
+/// The label where there is no cause.
+const NO_CAUSE: &str = "none";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+    cause: &'static str,
+}
+
+impl Outcome {
+    fn of(outcome: &'static str) -> Self {
+        Self { outcome, cause: NO_CAUSE }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct BillingMetrics {
+    exports: Family<Outcome, Counter>,
+    set_aside: Counter,
+    uncompleted: Counter,
+    questions: Family<Outcome, Counter>,
+    exemptions: Family<Outcome, Counter>,
+    from_memory: Counter,
+    background: Counter,
+    shed: Counter,
+    crashes: Counter,
+    remembered: Gauge,
+    in_flight: Gauge,
+    waiting: Gauge,
+    polls: Gauge,
+}
+
+impl BillingMetrics {
+    pub(super) fn register(&self, r: &mut Registry) {
+        r.register("exports", "Attempts to report usage to billing, by outcome and cause", self.exports.clone());
+        r.register("exports_set_aside", "Usage set aside for an operator, in rows", self.set_aside.clone());
+        r.register("executions_uncompleted", "Executions admitted and never completed", self.uncompleted.clone());
+        r.register("billing_checks", "Balance questions to the provider", self.questions.clone());
+        r.register("billing_exemptions", "Questions whether an org pays", self.exemptions.clone());
+        r.register("billing_from_memory", "Balance questions that memory answered", self.from_memory.clone());
+        r.register("billing_revalidations", "Balance questions begun in the background", self.background.clone());
+        r.register("billing_shed", "Callers turned away because too many waited", self.shed.clone());
+        r.register("billing_crashes", "Times the billing check crashed since start", self.crashes.clone());
+        r.register("billing_remembered", "Orgs whose balance is remembered", self.remembered.clone());
+        r.register("billing_in_flight", "Questions to the provider under way", self.in_flight.clone());
+        r.register("billing_waiting", "Callers that wait for the provider", self.waiting.clone());
+        r.register("billing_polls", "Orgs polled because they were refreshed and are denied", self.polls.clone());
+    }
+
+    /// Takes over what the billing check has counted so far.
+    pub(super) fn read(&self, now: &Readings) {
+        let checks = |outcome| self.questions.get_or_create_owned(&outcome);
+        raise(&checks(Outcome::of("allowed")), now.allowed);
+        raise(&checks(Outcome::of("denied")), now.denied);
+        for (cause, count) in &now.unknown {
+            raise(&checks(Outcome { outcome: "unknown", cause: cause.name() }), *count);
+        }
+        let exemptions = |outcome| self.exemptions.get_or_create_owned(&Outcome::of(outcome));
+        raise(&exemptions("answered"), now.exemptions.saturating_sub(now.exemptions_failed));
+        raise(&exemptions("failed"), now.exemptions_failed);
+        raise(&self.from_memory, now.from_memory);
+        raise(&self.background, now.revalidations);
+        raise(&self.shed, now.shed);
+        raise(&self.crashes, now.crashes);
+        let gauges = [
+            (&self.remembered, now.remembered),
+            (&self.in_flight, now.in_flight),
+            (&self.waiting, now.waiting),
+            (&self.polls, now.polls),
+        ];
+        for (gauge, value) in gauges {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// To what was counted elsewhere.
+fn raise(counter: &Counter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+impl EventSink for Metrics {
+    fn happened(&self, event: Event) {
+        let billing = &self.billing;
+        let outcome = match event {
+            Event::Reported(Delivery::Delivered) => Outcome::of("delivered"),
+            Event::Reported(Delivery::Duplicate) => Outcome::of("duplicate"),
+            Event::Reported(Delivery::Retry { cause, .. }) => Outcome { outcome: "retried", cause: cause.name() },
+            Event::Reported(Delivery::Rejected(cause)) => Outcome { outcome: "rejected", cause: cause.name() },
+            Event::SetAside(rows) => {
+                billing.set_aside.inc_by(rows);
+                return;
+            }
+            Event::Uncompleted(executions) => {
+                billing.uncompleted.inc_by(executions);
+                return;
+            }
+        };
+        billing.exports.get_or_create(&outcome).inc();
+    }
+}
