@@ -2,6 +2,7 @@
 //! and service over the memory store.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -42,6 +43,10 @@ pub(crate) struct TestClock {
 }
 
 impl TestClock {
+    pub(crate) fn new() -> Self {
+        Self { now: T0.into(), doubted: false.into() }
+    }
+
     pub(crate) fn advance(&self, by: Millis) {
         self.now.fetch_add(by, Ordering::SeqCst);
     }
@@ -87,6 +92,10 @@ pub(crate) struct Scripted {
     pub(crate) pays: Mutex<Result<bool, Cause>>,
     pub(crate) delivery: Mutex<Delivery>,
     pub(crate) takes: Mutex<Duration>,
+    /// For some orgs, another verdict and duration than for the rest.
+    pub(crate) of: Mutex<BTreeMap<OrgId, (BalanceVerdict, Duration)>>,
+    /// It panics when asked.
+    pub(crate) broken: AtomicBool,
     /// Checks, and those of them that went past the provider's caches.
     pub(crate) asked: AtomicU64,
     pub(crate) asked_fresh: AtomicU64,
@@ -102,6 +111,8 @@ impl Default for Scripted {
             pays: Ok(false).into(),
             delivery: Delivery::Delivered.into(),
             takes: Duration::ZERO.into(),
+            of: Mutex::default(),
+            broken: false.into(),
             asked: 0.into(),
             asked_fresh: 0.into(),
             asked_pays: 0.into(),
@@ -115,22 +126,40 @@ impl Scripted {
         *self.verdict.lock().unwrap() = verdict;
     }
 
-    /// What is said is decided when the question arrives, and heard when the time is over.
+    pub(crate) fn says_of(&self, name: &str, verdict: BalanceVerdict, takes: Duration) {
+        self.of.lock().unwrap().insert(org(name), (verdict, takes));
+    }
+
+    pub(crate) fn takes(&self, takes: Duration) {
+        *self.takes.lock().unwrap() = takes;
+    }
+
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     async fn taking<T>(&self, answer: T) -> T {
         let takes = *self.takes.lock().unwrap();
+        self.after(takes, answer).await
+    }
+
+    /// What is said is decided when the question arrives, and heard when the time is over.
+    async fn after<T>(&self, takes: Duration, answer: T) -> T {
+        assert!(!self.broken.load(Ordering::SeqCst), "broken");
         if !takes.is_zero() {
-            tokio::time::sleep(takes).await;
+            let _ = tokio::time::timeout(takes, std::future::pending::<()>()).await;
         }
         answer
     }
 }
 
 impl BillingProvider for Scripted {
-    fn check(&self, _: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict> {
+    fn check(&self, org: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.asked_fresh.fetch_add(u64::from(freshness == Freshness::Fresh), Ordering::SeqCst);
-        let verdict = *self.verdict.lock().unwrap();
-        Box::pin(self.taking(verdict))
+        let common = (*self.verdict.lock().unwrap(), *self.takes.lock().unwrap());
+        let (verdict, takes) = self.of.lock().unwrap().get(org).copied().unwrap_or(common);
+        Box::pin(self.after(takes, verdict))
     }
 
     fn pays(&self, _: &OrgId) -> BoxFuture<'_, Result<bool, Cause>> {
@@ -182,7 +211,7 @@ pub(crate) async fn node(policy: OrgPolicy) -> Node {
 }
 
 pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_behind: WriteBehind) -> Node {
-    let clock = Arc::new(TestClock { now: T0.into(), doubted: false.into() });
+    let clock = Arc::new(TestClock::new());
     let policies = Arc::new(Uniform { policy: Arc::new(policy), poisoned: false.into() });
     let deps = actors::Deps {
         clock: clock.clone(),

@@ -66,8 +66,9 @@ const MODULES: [(&str, &[&str]); 19] = [
 ];
 
 /// Dependencies that only some modules may name.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("ractor", &["actors"]),
+    ("moka", &["actors"]),
     ("sled", &["store"]),
     ("bincode", &["store"]),
     ("tonic", &["wire", "grpc", "cli"]),

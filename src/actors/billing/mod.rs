@@ -1,8 +1,36 @@
 //! What the billing provider said, remembered, and every question to it.
+//!
+//! ```text
+//! remembered ─ memory (no turn of any actor) ─ a denial, or little left: check in the background
+//! ask        ─ memory, else a place among those who wait ─▶ check actor ─ flights: one question per
+//! pays       ─ payers, likewise                                             org, shared by all
+//! refresh    ─ forget ─▶ check actor ─ a fresh question, then a poll while the org is denied
+//! invalidate ─ forget ─▶ check actor ─ whoever waits is handed to a new question
+//! ```
+//!
+//! Forgetting ends, in one step with it, the question under way ([`under_way`]), so that no answer
+//! to a question from before is ever found or given after. A failure is never remembered, and no
+//! denial is ever made up here.
+
+mod cache;
+mod check;
+mod flights;
+mod memory;
+mod payers;
+mod poll;
+mod readings;
+#[cfg(test)]
+mod tests;
+mod under_way;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use arc_swap::ArcSwapOption;
+use ractor::{Actor, ActorRef};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     domain::{
@@ -11,8 +39,18 @@ use crate::{
         decision::Cause,
         ids::{Meter, OrgId},
     },
-    ports::{BillingProvider, Clock, Freshness},
+    ports::{BillingProvider, Clock},
 };
+
+use check::{Msg, Watcher};
+use memory::Memory;
+use payers::Payers;
+use readings::Counters;
+
+pub use readings::Readings;
+
+/// Orgs polled at once after a refresh.
+const POLLS_MAX: usize = 1024;
 
 /// How long answers are remembered, and where they are kept apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,49 +88,156 @@ impl Default for BillingRules {
     }
 }
 
+/// What handle and actor share.
+#[derive(Debug)]
+struct Core {
+    provider: Arc<dyn BillingProvider>,
+    memory: Memory,
+    payers: Payers,
+    counters: Counters,
+    /// Places for provider calls, for callers that wait, and for polls.
+    questions: Arc<Semaphore>,
+    waiting: Semaphore,
+    polls: Arc<Semaphore>,
+    in_flight_max: usize,
+    waiting_max: usize,
+    actor: ArcSwapOption<ActorRef<Msg>>,
+}
+
+impl Core {
+    /// False where the actor does not run.
+    fn tell(&self, message: Msg) -> bool {
+        self.actor.load().as_ref().is_some_and(|actor| actor.cast(message).is_ok())
+    }
+}
+
 /// Handle to the billing-check actor and to what it remembers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Balances {
-    provider: Arc<dyn BillingProvider>,
+    core: Arc<Core>,
+    /// The actor ends with the last handle.
+    _running: Arc<Running>,
+}
+
+#[derive(Debug)]
+struct Running(ActorRef<()>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.stop(None);
+    }
 }
 
 impl Balances {
+    /// Starts the actor and what watches over it.
     pub async fn start(
         provider: Arc<dyn BillingProvider>,
-        _clock: Arc<dyn Clock>,
-        _rules: BillingRules,
+        clock: Arc<dyn Clock>,
+        rules: BillingRules,
     ) -> Result<Self, String> {
-        Ok(Self { provider })
+        let places = |max: u32| usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let (in_flight_max, waiting_max) = (places(rules.in_flight_max), places(rules.waiting_max));
+        let core = Arc::new(Core {
+            provider,
+            memory: Memory::new(&rules, clock),
+            payers: Payers::new(&rules),
+            counters: Counters::default(),
+            questions: Arc::new(Semaphore::new(in_flight_max)),
+            waiting: Semaphore::new(waiting_max),
+            polls: Arc::new(Semaphore::new(POLLS_MAX)),
+            in_flight_max,
+            waiting_max,
+            actor: ArcSwapOption::empty(),
+        });
+        let watcher = Watcher::spawn(None, Watcher, core.clone()).await;
+        let (watcher, _) = watcher.map_err(|error| format!("billing check: {error}"))?;
+        Ok(Self { core, _running: Arc::new(Running(watcher)) })
     }
 
     /// The last word on an org, where one is remembered that may still be used. Takes no turn of any
-    /// actor; where the word should be renewed, that begins in the background.
-    pub fn remembered(&self, _org: &OrgId) -> Option<BalanceVerdict> {
-        None
+    /// actor; where the word should be checked again, that begins in the background.
+    pub fn remembered(&self, org: &OrgId) -> Option<BalanceVerdict> {
+        let recalled = self.core.memory.recall(org)?;
+        self.core.counters.remembered();
+        if recalled.check {
+            self.core.tell(Msg::Revalidate(org.clone()));
+        }
+        Some(recalled.verdict)
     }
 
-    /// Asks the provider, together with everybody else who wants to know the same, until `until`.
+    /// The remembered word, or the provider's: asked together with everybody else who wants to know
+    /// the same, and waited for until `until`.
     pub async fn ask(&self, org: &OrgId, until: Instant) -> BalanceVerdict {
-        let asked = timeout_at(until, self.provider.check(org, Freshness::Cached)).await;
-        asked.unwrap_or(BalanceVerdict::Unknown(Cause::Timeout))
+        if let Some(verdict) = self.remembered(org) {
+            return verdict;
+        }
+        self.answer(until, |reply| Msg::Ask(org.clone(), reply)).await.unwrap_or_else(BalanceVerdict::Unknown)
     }
 
     /// Takes what was admitted off what is remembered as left.
-    pub fn admitted(&self, _org: &OrgId, _cost: &Amounts) {}
+    pub fn admitted(&self, org: &OrgId, cost: &Amounts) {
+        if self.core.memory.admitted(org, cost) {
+            self.core.tell(Msg::Revalidate(org.clone()));
+        }
+    }
 
     /// Whether the org pays. Where that can not be found out, what was known last holds, and an org
     /// of which nothing is known does not.
     pub async fn pays(&self, org: &OrgId, until: Instant) -> bool {
-        matches!(timeout_at(until, self.provider.pays(org)).await, Ok(Ok(true)))
+        if let Some(pays) = self.core.payers.fresh(org) {
+            return pays;
+        }
+        match self.answer(until, |reply| Msg::Pays(org.clone(), reply)).await {
+            Ok(Ok(pays)) => pays,
+            Ok(Err(_)) | Err(_) => self.core.payers.last_known(org),
+        }
     }
 
     /// Forgets, asks past the provider's own caches, and goes on asking in the background while the
     /// answer is a denial.
     pub async fn refresh(&self, org: &OrgId, until: Instant) -> BalanceVerdict {
-        let asked = timeout_at(until, self.provider.check(org, Freshness::Fresh)).await;
-        asked.unwrap_or(BalanceVerdict::Unknown(Cause::Timeout))
+        self.forget(org);
+        self.answer(until, |reply| Msg::Refresh(org.clone(), reply)).await.unwrap_or_else(BalanceVerdict::Unknown)
     }
 
     /// Forgets; an answer that is under way does not count.
-    pub fn invalidate(&self, _org: &OrgId) {}
+    pub fn invalidate(&self, org: &OrgId) {
+        self.forget(org);
+        self.core.tell(Msg::Forgotten(org.clone()));
+    }
+
+    pub fn readings(&self) -> Readings {
+        let Core { memory, counters, questions, waiting, polls, in_flight_max, waiting_max, .. } = &*self.core;
+        let taken = |max: usize, free: usize| u64::try_from(max.saturating_sub(free)).unwrap_or(u64::MAX);
+        Readings {
+            remembered: memory.len(),
+            in_flight: taken(*in_flight_max, questions.available_permits()),
+            waiting: taken(*waiting_max, waiting.available_permits()),
+            polls: taken(POLLS_MAX, polls.available_permits()),
+            ..counters.read()
+        }
+    }
+
+    fn forget(&self, org: &OrgId) {
+        self.core.memory.forget(org);
+        self.core.payers.doubt(org);
+    }
+
+    /// Sends a question and waits for its answer, with a place among those who wait.
+    async fn answer<A>(&self, until: Instant, message: impl FnOnce(oneshot::Sender<A>) -> Msg) -> Result<A, Cause> {
+        let Ok(_place) = self.core.waiting.try_acquire() else {
+            self.core.counters.shed();
+            return Err(Cause::Overloaded);
+        };
+        let (reply, answer) = oneshot::channel();
+        let heard = if self.core.tell(message(reply)) { timeout_at(until, answer).await } else { Ok(answer.await) };
+        match heard {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => {
+                tracing::error!("the billing check ended before it answered");
+                Err(Cause::ProviderError)
+            }
+            Err(_) => Err(Cause::Timeout),
+        }
+    }
 }

@@ -1,0 +1,61 @@
+//! Which orgs pay. While the provider can not tell, what it told last holds for a day, so that an
+//! outage neither switches the rate backstop off nor blocks the orgs that are exempt from it.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{BillingRules, cache::Cache, under_way::UnderWay};
+use crate::domain::ids::OrgId;
+
+/// What was known last is honoured for so long, however often asking again fails.
+const HONOURED: Duration = Duration::from_hours(24);
+
+#[derive(Debug)]
+pub(super) struct Payers {
+    known: Cache<Known>,
+    pub(super) under_way: UnderWay,
+    ttl: Duration,
+}
+
+#[derive(Debug)]
+struct Known {
+    pays: bool,
+    learned: Instant,
+    doubted: AtomicBool,
+}
+
+impl Payers {
+    pub(super) fn new(rules: &BillingRules) -> Self {
+        Self { known: Cache::new(rules), under_way: UnderWay::default(), ttl: rules.exempt_ttl }
+    }
+
+    /// What need not be asked again.
+    pub(super) fn fresh(&self, org: &OrgId) -> Option<bool> {
+        let known = self.known.get(org)?;
+        let fresh = known.learned.elapsed() < self.ttl && !known.doubted.load(Ordering::Acquire);
+        fresh.then_some(known.pays)
+    }
+
+    /// What was known last; an org of which nothing is known does not pay.
+    pub(super) fn last_known(&self, org: &OrgId) -> bool {
+        self.known.get(org).is_some_and(|known| known.pays && known.learned.elapsed() < HONOURED)
+    }
+
+    /// Called while the question counts.
+    pub(super) fn remember(&self, org: &OrgId, pays: bool) {
+        self.known.put(org, Known { pays, learned: Instant::now(), doubted: AtomicBool::new(false) });
+    }
+
+    /// The next who wants to know asks; until there is an answer, what is known holds.
+    pub(super) fn doubt(&self, org: &OrgId) {
+        self.under_way.forget(org, || {
+            if let Some(known) = self.known.get(org) {
+                known.doubted.store(true, Ordering::Release);
+            }
+        });
+    }
+}
