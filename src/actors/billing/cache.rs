@@ -97,4 +97,15 @@ mod tests {
             [Some("a"), Some("c"), Some("d")]
         );
     }
+
+    #[test]
+    fn an_entry_answers_for_its_environment_org_and_feature_alone() {
+        let key = Key { environment: "live".into(), org: org("a"), feature: "executions".into() };
+        let answers =
+            |environment, name: &str, feature| Lookup { environment, org: &org(name), feature }.equivalent(&key);
+        assert!(answers("live", "a", "executions"));
+        assert!(!answers("test", "a", "executions"));
+        assert!(!answers("live", "b", "executions"));
+        assert!(!answers("live", "a", "seats"));
+    }
 }

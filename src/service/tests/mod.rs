@@ -46,7 +46,7 @@ async fn an_exhausted_balance_denies_and_an_unknown_one_follows_its_policy() {
     let denied = ask(&node, "acme").await.unwrap();
     assert_eq!((denied.allowed, denied.code, denied.gate), (false, Code::BalanceExhausted, Some(Gate::Balance)));
     *node.billing.verdict.lock().unwrap() = BalanceVerdict::Unknown(Cause::ProviderError);
-    let open = ask(&node, "acme").await.unwrap();
+    let open = ask(&node, "other").await.unwrap();
     assert_eq!(
         (open.allowed, open.fail_open),
         (true, vec![FailOpen { gate: Gate::Balance, cause: Cause::ProviderError }])

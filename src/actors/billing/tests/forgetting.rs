@@ -68,6 +68,34 @@ async fn a_stale_answer_under_way_never_blocks_again() {
     }
 }
 
+/// The answer has come in and the actor has not had its turn yet when the org is invalidated. Timers
+/// of one instant fire in an order of their own, so the two are set in both.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_waits_for_the_actor_no_longer_counts_either() {
+    for invalidated_first in [true, false] {
+        let it = setup().await;
+        it.billing.says(exhausted());
+        it.billing.takes(ms(300));
+        let (at, balances, billing) = (within(ms(300)), it.balances.clone(), it.billing.clone());
+        let invalidate = async move {
+            let _ = tokio::time::timeout_at(at, std::future::pending::<()>()).await;
+            billing.says(allowed());
+            balances.invalidate(&org("acme"));
+            assert_eq!(balances.remembered(&org("acme")), None);
+        };
+        let early = if invalidated_first { Ok(tokio::spawn(invalidate)) } else { Err(invalidate) };
+        quiet().await;
+        let ask = it.asking("acme");
+        quiet().await;
+        let invalidated = early.unwrap_or_else(tokio::spawn);
+        invalidated.await.unwrap();
+        quiet().await;
+        assert_eq!(it.remembered("acme"), None, "not written down");
+        pass(ms(300)).await;
+        assert_eq!((it.remembered("acme"), ask.await.unwrap()), (Some(allowed()), allowed()));
+    }
+}
+
 /// Real threads: the answer, its being written down and the invalidation meet in every order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn after_an_invalidation_no_thread_finds_what_was_said_before() {
