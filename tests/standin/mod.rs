@@ -64,7 +64,7 @@ pub enum Fault {
     },
     /// 200 with a page instead of JSON.
     Garbage,
-    /// 200 with megabytes.
+    /// 200 with megabytes, which would be a good answer.
     Huge,
     /// The connection ends instead of an answer; nothing is booked.
     Close,
@@ -304,7 +304,11 @@ async fn answer(stream: &mut Stream, state: &Mutex<State>, request: Request) -> 
         Some(Fault::CustomerNotFound) => (404, error("customer_not_found")),
         Some(Fault::FeatureNotFound) => (404, error("feature_not_found")),
         Some(Fault::Garbage) => (200, "<html>down for maintenance</html>".into()),
-        Some(Fault::Huge) => (200, format!("{{\"allowed\":true,\"padding\":\"{}\"}}", "x".repeat(4 << 20))),
+        Some(Fault::Huge) => {
+            let body =
+                json!({"allowed": true, "balance": {"remaining": 1}, "flag": null, "padding": "x".repeat(4 << 20)});
+            (200, body.to_string())
+        }
         Some(Fault::Answer { status, body }) => (status, body),
     };
     if let Some(entry) = lock(state).ledger.get_mut(entry) {

@@ -220,6 +220,14 @@ async fn every_fault_is_a_cause_and_the_next_call_asks_again() {
 }
 
 #[tokio::test]
+async fn what_was_let_through_without_looking_is_no_word_whatever_it_says() {
+    let (standin, autumn) = start().await;
+    let body = json!({"allowed": true, "balance": {"granted": 10, "remaining": 10}, "flag": null}).to_string();
+    standin.fault(Fault::Answer { status: 202, body });
+    assert_eq!(check(&autumn).await, BalanceVerdict::Unknown(Cause::ProviderFailedOpen));
+}
+
+#[tokio::test]
 async fn a_provider_that_is_not_there_is_unreachable() {
     let standin = Standin::start().await;
     let base_url = standin.base_url();
