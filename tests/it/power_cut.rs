@@ -95,7 +95,7 @@ async fn cut(
     let mut node = setup.start().await;
     let load = Load::start(&node, log, chance, Plan::default()).await;
     tokio::time::sleep(chance.millis(200, 900)).await;
-    node.process.signal("STOP");
+    node.process.freeze().await;
     // The image has to come to rest; nothing can be asked when it has.
     tokio::time::sleep(QUIESCE).await;
     let copy = lab.copy(image, left);

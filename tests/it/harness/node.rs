@@ -18,6 +18,9 @@ use super::{LOOK_EVERY, poll};
 /// From the spawn to the start-up line; a start takes a fraction of a second.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
+/// From the signal to the last thread that stops.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
 /// What a node is started with.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -152,6 +155,20 @@ impl Process {
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(sent.success(), "kill -{name}");
+    }
+
+    /// Stops every thread where it is. A busy machine takes its time to: until the last one stands,
+    /// the node still answers.
+    pub async fn freeze(&self) {
+        self.signal("STOP");
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid()));
+        let stands = |task: fs::DirEntry| {
+            // The state is behind the name, which ends with the last parenthesis.
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        let all_stand = || async { fs::read_dir(&tasks).ok()?.flatten().all(stands).then_some(()) };
+        poll("every thread of the node to stop", STOP_WITHIN, all_stand).await;
     }
 }
 
