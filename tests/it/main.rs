@@ -21,6 +21,7 @@
     reason = "a test fails by panicking, prints what it measured, and looks at the clock"
 )]
 
+mod billing;
 mod corruption;
 mod disk_full;
 mod harness;

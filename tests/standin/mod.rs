@@ -163,6 +163,11 @@ impl Standin {
         lock(&self.state).faults.push_back(Queued::Any(fault));
     }
 
+    /// For the next request to `path`.
+    pub fn fault_for(&self, path: &str, fault: Fault) {
+        lock(&self.state).faults.push_back(Queued::For { fault, path: path.to_owned() });
+    }
+
     pub fn caching(&self, on: bool) {
         lock(&self.state).books.cache = on.then(BTreeMap::new);
     }

@@ -33,7 +33,7 @@ async fn setup() -> Setup {
 }
 
 async fn setup_with(rules: BillingRules) -> Setup {
-    let (billing, clock) = (Arc::new(Scripted::default()), Arc::new(TestClock::new()));
+    let (billing, clock) = (Arc::new(Scripted::default()), Arc::new(TestClock::default()));
     let balances = Balances::start(billing.clone(), clock.clone(), rules).await.unwrap();
     Setup { balances, billing, clock }
 }
