@@ -1,7 +1,7 @@
 //! Delivers usage to the billing provider, at least once.
 //!
 //! ```text
-//! an org's commit is durable ─▶ Waiting ─▶ per org, one at a time:
+//! an org's commit is durable ─▶ Waiting ─▶ orgs in turn, one batch each:
 //!                                 take what is due ─ report each ─ tell the org, durably ─ again
 //! ```
 //!
@@ -13,7 +13,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -51,25 +51,63 @@ const REPORT_WITHIN: Duration = Duration::from_secs(20);
 /// What the org may take to answer; with the store at a stop, its timer tries again.
 const ORG_WITHIN: Duration = Duration::from_secs(30);
 
-/// Orgs whose outbox has something to deliver now.
+/// Orgs whose outbox has something to deliver now, each once, in the order in which they were noted.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    orgs: Mutex<BTreeSet<OrgId>>,
+    line: Mutex<Line>,
     some: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    order: VecDeque<OrgId>,
+    members: HashSet<OrgId>,
 }
 
 impl Waiting {
     pub(super) fn note(&self, org: &OrgId) {
-        let mut orgs = self.orgs.lock().unwrap_or_else(PoisonError::into_inner);
-        if orgs.len() < WAITING_MAX && orgs.insert(org.clone()) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if line.order.len() < WAITING_MAX && line.members.insert(org.clone()) {
+            line.order.push_back(org.clone());
             self.some.notify_one();
         }
     }
 
     fn next(&self, busy: &HashSet<OrgId>) -> Option<OrgId> {
-        let mut orgs = self.orgs.lock().unwrap_or_else(PoisonError::into_inner);
-        let org = orgs.iter().find(|org| !busy.contains(*org)).cloned()?;
-        orgs.remove(&org);
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = line.order.iter().position(|org| !busy.contains(org))?;
+        let org = line.order.remove(first)?;
+        line.members.remove(&org);
+        Some(org)
+    }
+}
+
+/// When orgs are looked at again, each once and as soon as any of its rows is due.
+#[derive(Debug, Default)]
+struct Later {
+    order: BTreeSet<(Instant, OrgId)>,
+    of: HashMap<OrgId, Instant>,
+}
+
+impl Later {
+    fn add(&mut self, org: OrgId, at: Instant) {
+        match self.of.get(&org) {
+            Some(known) if *known <= at => return,
+            None if self.of.len() >= WAITING_MAX => return,
+            Some(known) => drop(self.order.remove(&(*known, org.clone()))),
+            None => {}
+        }
+        self.of.insert(org.clone(), at);
+        self.order.insert((at, org));
+    }
+
+    fn soonest(&self) -> Option<Instant> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    fn pop(&mut self) -> Option<OrgId> {
+        let (_, org) = self.order.pop_first()?;
+        self.of.remove(&org);
         Some(org)
     }
 }
@@ -86,7 +124,7 @@ pub(super) async fn run(registry: Weak<Registry>, provider: Arc<dyn BillingProvi
     let (done, mut finished) = mpsc::channel::<Done>(ORGS_AT_ONCE);
     let reports = Arc::new(Semaphore::new(REPORTS));
     let mut busy = HashSet::new();
-    let mut later: BTreeSet<(Instant, OrgId)> = BTreeSet::new();
+    let mut later = Later::default();
     loop {
         while busy.len() < ORGS_AT_ONCE
             && !shared.stopping.is_cancelled()
@@ -101,19 +139,19 @@ pub(super) async fn run(registry: Weak<Registry>, provider: Arc<dyn BillingProvi
                 let _ = done.send(Done { org: delivery.org, again }).await;
             });
         }
-        let soonest = later.first().map(|(at, _)| *at);
+        let soonest = later.soonest();
         tokio::select! {
             () = shared.stopping.cancelled() => return,
             () = shared.exports.some.notified() => {}
             () = async { sleep_until(soonest.unwrap_or_else(Instant::now)).await }, if soonest.is_some() => {
-                if let Some((_, org)) = later.pop_first() {
+                if let Some(org) = later.pop() {
                     shared.exports.note(&org);
                 }
             }
             Some(Done { org, again }) = finished.recv() => {
                 busy.remove(&org);
-                if let Some(again) = again.filter(|_| later.len() < WAITING_MAX) {
-                    later.insert((Instant::now() + again, org));
+                if let Some(again) = again {
+                    later.add(org, Instant::now() + again);
                 }
             }
         }
@@ -129,25 +167,20 @@ struct Deliverer {
 }
 
 impl Deliverer {
-    /// Delivers until nothing is due. Answers how long it is until something is.
+    /// Delivers one batch. Answers how long it is until more is due: what is due at once waits for the
+    /// orgs that have not had their turn.
     async fn run(&self) -> Option<Duration> {
-        loop {
-            let Some(Reply::Exports(rows)) = self.ask(Command::TakeExports).await else { return None };
-            if rows.is_empty() {
-                return None;
-            }
-            let outcomes: Vec<(ExportKey, Delivery)> =
-                stream::iter(rows).map(|row| self.report(row)).buffer_unordered(REPORTS_PER_ORG).collect().await;
-            let now = self.registry.upgrade()?.shared().clock.now();
-            let Some(Reply::ExportsSettled { next_due }) = self.ask(Command::SettleExports(outcomes)).await else {
-                return None;
-            };
-            match next_due {
-                Some(due) if due > now => return Some(Duration::from_millis(due - now)),
-                Some(_) => {}
-                None => return None,
-            }
+        let Some(Reply::Exports(rows)) = self.ask(Command::TakeExports).await else { return None };
+        if rows.is_empty() {
+            return None;
         }
+        let outcomes: Vec<(ExportKey, Delivery)> =
+            stream::iter(rows).map(|row| self.report(row)).buffer_unordered(REPORTS_PER_ORG).collect().await;
+        let now = self.registry.upgrade()?.shared().clock.now();
+        let Some(Reply::ExportsSettled { next_due }) = self.ask(Command::SettleExports(outcomes)).await else {
+            return None;
+        };
+        next_due.map(|due| Duration::from_millis(due.saturating_sub(now)))
     }
 
     async fn report(&self, row: ExportRow) -> (ExportKey, Delivery) {
