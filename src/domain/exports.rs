@@ -23,7 +23,8 @@ pub struct ExportKey(pub u128);
 
 impl ExportKey {
     /// The first 128 bits of SHA-256 over the parts, each with its length: environment, org, scope,
-    /// meter, rpc, and the request id or else the decision id.
+    /// meter, rpc, and the request id or else the decision id. A completion has the org's own scope, whatever
+    /// scope told it.
     pub fn of(environment: &str, org: &OrgId, scope: &Scope, meter: &Meter, rpc: Rpc, id: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [environment, org.as_str(), scope.as_str(), meter.as_str(), rpc.name(), id] {

@@ -173,7 +173,9 @@ impl OrgState {
             None if decision.is_admitted() => (scope.clone(), vec![(Meter::executions(), 1)]),
             None => return,
         };
-        self.export(&scope, &cost, Rpc::Acquire, &decision.to_string(), ctx);
+        // Named for the org as a whole: a later word of the end may come from another scope.
+        let name = decision.to_string();
+        self.export_as(&scope, &cost, (&Scope::org(), Rpc::Acquire, &name), ctx);
     }
 
     /// An admitted execution will not run: nothing to report.
@@ -192,9 +194,15 @@ impl OrgState {
 
     /// Writes outbox rows for what is exported of `amounts`.
     pub(super) fn export(&mut self, scope: &Scope, amounts: &Amounts, rpc: Rpc, id: &str, ctx: &Context<'_>) {
+        self.export_as(scope, amounts, (scope, rpc, id), ctx);
+    }
+
+    /// The same under a name with a scope of its own.
+    fn export_as(&mut self, scope: &Scope, amounts: &Amounts, name: (&Scope, Rpc, &str), ctx: &Context<'_>) {
         let policy = &ctx.policy.balance;
+        let (named, rpc, id) = name;
         for (meter, units) in amounts.iter().filter(|(meter, units)| *units > 0 && policy.exports(meter)) {
-            let key = ExportKey::of(&policy.environment, ctx.org, scope, meter, rpc, id);
+            let key = ExportKey::of(&policy.environment, ctx.org, named, meter, rpc, id);
             if self.outbox.rows.get(&key).is_some() {
                 continue;
             }

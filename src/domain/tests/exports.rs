@@ -86,6 +86,22 @@ fn an_execution_is_reported_once_however_often_its_end_is_told() {
 }
 
 #[test]
+fn the_scope_that_tells_the_end_does_not_make_it_another_execution() {
+    let mut org = billed(ExportWhen::Completed);
+    let decision = org.acquire(Acquire { scope: scope("workspace/a"), ..ask() }).id.unwrap();
+    let mut names = BTreeSet::new();
+    for (told_by, id) in [("workspace/a", "r1"), ("workspace/b", "r2"), ("", "r3")] {
+        let usage = Amounts::new();
+        let command = Command::Record { scope: scope(told_by), usage, decision: Some(decision), idempotency: key(id) };
+        org.apply(&command).unwrap();
+        let row = take(&mut org).pop();
+        names.extend(row.as_ref().map(|row| row.key));
+        row.map(|row| settle(&mut org, row.key, Delivery::Delivered));
+    }
+    assert_eq!(names.len(), 1, "the provider counts it once");
+}
+
+#[test]
 fn what_was_denied_released_or_only_looked_at_is_not_reported() {
     let mut org = billed(ExportWhen::Completed);
     org.policy.balance.source = BalanceSource::Provider;
