@@ -3,7 +3,7 @@
 
 use super::{Baseline, Context, Execution, OrgState};
 use crate::{
-    bounds::{AMOUNT_MAX, SETTLEMENT_LEDGERS},
+    bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
     domain::{
         command::{Amounts, Idempotency, OrgError, Reply, ReportCumulative},
         ids::{DecisionId, ExecutionId, Meter, Scope},
@@ -127,7 +127,9 @@ impl OrgState {
             return Some(known.clone());
         }
         let full = |state: &Self| state.executions.len() >= ctx.bounds.executions_per_org as usize;
-        if full(self) {
+        // Looked for only where there is one to find: all of them are looked at.
+        let runs_out = self.executions_from.map(|from| from.saturating_add(EXECUTION_RETENTION_MS));
+        if full(self) && runs_out.is_some_and(|at| at <= self.now) {
             self.purge_executions();
         }
         (!full(self)).then(Execution::default)
