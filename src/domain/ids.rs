@@ -156,6 +156,12 @@ impl DecisionId {
         Self(self.0 | 1)
     }
 
+    /// The id of a call that was let pass at first and is denied after all.
+    #[must_use]
+    pub fn denied(self) -> Self {
+        Self(self.0 & !1)
+    }
+
     #[must_use]
     pub fn is_admitted(self) -> bool {
         self.0 & 1 == 1

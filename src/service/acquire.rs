@@ -13,7 +13,7 @@ use crate::{
         balance::{BalanceSource, BalanceVerdict, Exemption},
         command::{Acquire, Command, Durability, Mode, Need, Reply},
         decision::{Cause, Code, Decision, FailOpen, Gate},
-        ids::OrgId,
+        ids::{DecisionId, OrgId},
         limit::OnIndeterminate,
         pipeline::{Denial, balance_alone},
     },
@@ -141,6 +141,10 @@ impl Service {
         };
         if decision.code == Code::Allowed && decision.id.is_some() && !decision.replayed {
             self.balances.admitted(org, &ask.cost);
+            self.balances.admitted(org, &ask.reserve);
+        }
+        if decision.code == Code::BalanceExhausted {
+            self.balances.denied(org);
         }
         self.metrics.decided(&decision);
         log(org, ask, &decision);
@@ -242,7 +246,7 @@ fn can_fail_open(ask: &Acquire) -> bool {
     ask.durability() != Durability::Durable
 }
 
-fn blank(ask: &Acquire, id: crate::domain::ids::DecisionId) -> Decision {
+fn blank(ask: &Acquire, id: DecisionId) -> Decision {
     Decision {
         id: (ask.mode != Mode::CheckOnly).then(|| id.admitted()),
         code: Code::Allowed,
@@ -258,7 +262,8 @@ fn blank(ask: &Acquire, id: crate::domain::ids::DecisionId) -> Decision {
 }
 
 fn denied(decision: Decision, code: Code, message: String, retry_after: u64) -> Decision {
-    Decision { code, allowed: false, message, retry_after, fail_open: Vec::new(), ..decision }
+    let id = decision.id.map(DecisionId::denied);
+    Decision { id, code, allowed: false, message, retry_after, fail_open: Vec::new(), ..decision }
 }
 
 /// Who asked, for the decisions somebody will ask about. A denied org may ask a thousand times a second,

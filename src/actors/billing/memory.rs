@@ -136,6 +136,11 @@ impl Memory {
         self.check_is_due(&word)
     }
 
+    /// A call was denied; true for the one caller that has to have the word checked.
+    pub(super) fn denied(&self, org: &OrgId) -> bool {
+        self.holding(org).is_some_and(|word| word.claims_check(self.since_start(Instant::now()), self.revalidate))
+    }
+
     fn holding(&self, org: &OrgId) -> Option<Arc<Word>> {
         if !self.in_use.load(Ordering::Relaxed) {
             return None;

@@ -181,6 +181,14 @@ impl Balances {
         }
     }
 
+    /// Has the word that denied a call checked again in the background: also an allowance denies what asks for
+    /// more than is left, and more may have been bought.
+    pub fn denied(&self, org: &OrgId) {
+        if self.core.memory.denied(org) {
+            self.core.tell(Msg::Revalidate(org.clone()));
+        }
+    }
+
     /// Whether the org pays. Where that can not be found out, what was known last holds, and an org
     /// of which nothing is known does not.
     pub async fn pays(&self, org: &OrgId, until: Instant) -> bool {

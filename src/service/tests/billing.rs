@@ -155,6 +155,42 @@ async fn an_expensive_call_needs_all_of_what_it_asks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_asks_for_more_than_is_left_finds_out_that_more_was_bought() {
+    let node = node(metered(100)).await;
+    let left = |units| Balance { remaining: Some(units), authoritative: true, ..Balance::default() };
+    let expensive = async || {
+        let acquire = Arc::new(Acquire { cost: vec![(Meter::executions(), 6)], ..acquire() });
+        node.service.acquire(Ask { org: org("acme"), acquire }, deadline()).await.unwrap().allowed
+    };
+    node.billing.says(BalanceVerdict::Allowed(left(5)));
+    assert!(!expensive().await);
+    node.billing.says(BalanceVerdict::Allowed(left(50)));
+    let mut calls = 0;
+    while !expensive().await {
+        calls += 1;
+        assert!(calls < 30, "R-BAL-2: within three seconds of calls");
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    assert_eq!(asked(&node), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_reserved_is_taken_off_what_is_left_as_well() {
+    let node = node(metered(100)).await;
+    node.billing.says(BalanceVerdict::Allowed(Balance {
+        remaining: Some(5),
+        authoritative: true,
+        ..Balance::default()
+    }));
+    for asked_then in [1, 2] {
+        let acquire = Acquire { cost: Vec::new(), reserve: vec![(Meter::executions(), 5)], ..acquire() };
+        let ask = Ask { org: org("acme"), acquire: Arc::new(acquire) };
+        assert!(node.service.acquire(ask, deadline()).await.unwrap().allowed);
+        assert_eq!(asked(&node), asked_then, "used up by our own count: asked again, and not denied");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_provider_that_hangs_costs_its_budget_and_nobody_else_anything() {
     let node = node(metered(10)).await;
     *node.billing.takes.lock().unwrap() = Duration::from_secs(3600);
@@ -196,6 +232,7 @@ async fn store_and_provider_blind_meet_the_emergency_cap_and_a_switched_off_limi
             assert_eq!(opened(&decision), ["store_fault", "provider_unreachable"]);
         } else {
             assert!(decision.message.contains("can not be asked"), "{}", decision.message);
+            assert!(!decision.id.unwrap().is_admitted(), "R-PIPE-1: nothing is billed in its name");
         }
         codes.push(decision.code);
     }
