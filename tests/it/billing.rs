@@ -9,9 +9,12 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tollgate::wire::{
@@ -310,12 +313,10 @@ async fn a_thousand_cold_calls_are_one_question_and_a_denied_org_asks_no_more_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payment_is_seen_by_itself_at_once_by_a_refresh_and_at_once_by_a_webhook() {
+async fn a_payment_is_seen_by_itself_and_at_once_by_a_refresh() {
     let _alone = alone().await;
-    let Lab { dir, standin, setup } = lab().await;
-    let secret = dir.path().join("webhook");
-    fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
-    let node = setup.set("BILLING__AUTUMN__WEBHOOK_SECRET_FILE", secret.display()).start().await;
+    let Lab { dir: _dir, standin, setup } = lab().await;
+    let node = setup.start().await;
     standin.caching(true);
     for org in ["alone", "refreshed"] {
         standin.grant(org, granted(0));
@@ -334,6 +335,48 @@ async fn a_payment_is_seen_by_itself_at_once_by_a_refresh_and_at_once_by_a_webho
     let answer = node.admin().await.refresh_balance(refresh).await.unwrap().into_inner();
     assert_eq!((answer.verdict(), answer.remaining), (BalanceVerdict::Allowed, 10), "past the provider's own cache");
     assert!(allowed(&node, "refreshed").await);
+    node.terminate().await;
+}
+
+/// Posts that something happened to `org`, signed with `key`.
+async fn hook(node: &Node, key: &str, id: &str, org: &str) -> u16 {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+    let body = format!(r#"{{"type":"billing.updated","data":{{"customer_id":"{org}"}}}}"#);
+    let mac = Hmac::<Sha256>::new_from_slice(&BASE64_STANDARD.decode(key).unwrap()).unwrap();
+    let mac = mac.chain_update(format!("{id}.{at}.{body}")).finalize().into_bytes();
+    let signature = format!("v1,{}", BASE64_STANDARD.encode(mac));
+    let headers = [("svix-id", id), ("svix-timestamp", &at), ("svix-signature", &signature)];
+    node.post("/webhooks/autumn", &headers, &body).await.unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_seen_at_once_by_a_webhook_that_is_signed() {
+    const KEY: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let _alone = alone().await;
+    let Lab { dir, standin, setup } = lab().await;
+    let secret = dir.path().join("webhook");
+    fs::write(&secret, format!("whsec_{KEY}\n")).unwrap();
+    // So that nothing but the message makes the node ask again.
+    let setup = setup.set("BILLING__DENY_TTL", "1h").set("BILLING__DENY_REVALIDATE", "60s");
+    let node = setup.set("BILLING__AUTUMN__WEBHOOK_SECRET_FILE", secret.display()).start().await;
+    standin.grant("acme", granted(0));
+    assert!(!allowed(&node, "acme").await);
+    standin.grant("acme", granted(10));
+    let forged = hook(&node, "Zm9yZ2VkIGZvcmdlZCBmb3JnZWQ=", "msg_1", "acme").await;
+    let of_another = hook(&node, KEY, "msg_2", "other").await;
+    assert_eq!((forged, of_another, allowed(&node, "acme").await), (401, 200, false));
+    assert_eq!((hook(&node, KEY, "msg_1", "acme").await, allowed(&node, "acme").await), (200, true));
+    assert_eq!((hook(&node, KEY, "msg_1", "acme").await, allowed(&node, "acme").await), (200, true));
+    assert_eq!(checks(&standin, "acme"), 2, "a repeat of a message is no news");
+    node.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_secret_there_is_no_webhook() {
+    let _alone = alone().await;
+    let Lab { dir: _dir, standin: _standin, setup } = lab().await;
+    let node = setup.start().await;
+    assert_eq!(node.post("/webhooks/autumn", &[], "{}").await.unwrap().0, 404);
     node.terminate().await;
 }
 

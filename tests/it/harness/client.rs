@@ -63,8 +63,20 @@ impl Node {
 
     /// Status code and body of a GET on the HTTP port.
     pub async fn get(&self, path: &str) -> io::Result<(u16, String)> {
+        self.exchange(format!("GET {path} HTTP/1.1\r\nHost: tollgate\r\nConnection: close\r\n\r\n")).await
+    }
+
+    /// Status code and body of a POST on the HTTP port.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<(u16, String)> {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: tollgate\r\nConnection: close\r\nContent-Length: {length}\r\n");
+        self.exchange(format!("{head}{headers}\r\n{body}")).await
+    }
+
+    async fn exchange(&self, request: String) -> io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(self.http).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: tollgate\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         timeout(ANSWER_WITHIN, stream.read_to_string(&mut answer)).await??;
