@@ -7,6 +7,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tollgate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, admission::Lane},
+    billing::NoBilling,
     bounds::{Bounds, DAY_MS, HOUR_MS},
     domain::{
         command::{Acquire, Command, Mode},
@@ -19,6 +20,7 @@ use tollgate::{
     },
     ports::Clock,
     store::memory::MemoryStore,
+    telemetry::Metrics,
 };
 
 const NOW: Millis = 495_000 * HOUR_MS;
@@ -66,6 +68,10 @@ fn seven_limits() -> OrgPolicy {
     OrgPolicy { limits: spend.chain(quotas).collect(), ..rate_only() }
 }
 
+fn org() -> OrgId {
+    OrgId::parse("org", "acme").expect("an org")
+}
+
 fn acquire() -> Command {
     Command::Acquire(Arc::new(Acquire {
         scope: Scope::org(),
@@ -78,6 +84,7 @@ fn acquire() -> Command {
         explain: false,
         with_pause: false,
         balance: None,
+        exempt: None,
     }))
 }
 
@@ -86,11 +93,12 @@ fn pure(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for (name, policy) in [("rate only", rate_only()), ("seven limits", seven_limits())] {
         let (mut state, bounds, command) = (OrgState::load(OrgRows::default(), NOW), Bounds::default(), acquire());
-        let mut number = 0;
+        let (mut number, org) = (0, org());
         group.bench_function(name, |b| {
             b.iter(|| {
                 number += 1;
                 let ctx = Context {
+                    org: &org,
                     now: NOW,
                     policy: &policy,
                     bounds: &bounds,
@@ -112,9 +120,11 @@ fn in_process(c: &mut Criterion) {
         rules: Rules { policies: Arc::new(Uniform(Arc::new(rate_only()))), bounds: Bounds::default(), generation: 0 },
         write_behind: WriteBehind { interval: Duration::from_millis(10), max: u64::MAX },
         incarnation: 1,
+        provider: Arc::new(NoBilling),
+        events: Arc::new(Metrics::default()),
     };
     let orgs = runtime.block_on(Orgs::start(deps)).expect("actors");
-    let org = OrgId::parse("org", "acme").expect("an org");
+    let org = org();
     let mut group = c.benchmark_group("acquire in process");
     for commands in [1_usize, 64] {
         group.throughput(Throughput::Elements(commands as u64));

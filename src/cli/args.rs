@@ -209,7 +209,7 @@ pub enum OrgVerb {
         #[arg(value_parser = org)]
         org: OrgId,
     },
-    /// Forget an org entirely: counters, ledger, reservations, freeze
+    /// Forget an org: counters, ledger, reservations, freeze; not usage that billing does not have yet
     Purge(OrgWriteArgs),
     /// Deny every acquire of an org until it is unfrozen
     Freeze {

@@ -18,7 +18,7 @@ use super::{
 use crate::bounds::{EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GRACE_MS, EXPORT_RETRY_MS};
 
 /// Names one amount of usage for ever.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExportKey(pub u128);
 
 impl ExportKey {
@@ -45,6 +45,13 @@ impl ExportKey {
 impl fmt::Display for ExportKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
+    }
+}
+
+/// As it is written everywhere else.
+impl fmt::Debug for ExportKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -120,7 +120,7 @@ impl Service {
         let commands: Vec<_> = asks.iter().cloned().map(Command::Acquire).collect();
         let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
-        let until = if fails_open { deadline.from_now(budget) } else { deadline.at };
+        let until = if fails_open { deadline.within(budget) } else { deadline.at };
         match self.orgs.call(org, commands, Lane::Admit, until).await {
             Ok(answers) => answers,
             Err(error) => asks.iter().map(|_| Err(error.clone())).collect(),

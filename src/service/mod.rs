@@ -51,7 +51,7 @@ impl Deadline {
     }
 
     /// A part of it with a budget of its own.
-    fn from_now(self, budget_ms: u32) -> Instant {
+    fn within(self, budget_ms: u32) -> Instant {
         self.at.min(now() + Duration::from_millis(u64::from(budget_ms)))
     }
 

@@ -215,6 +215,19 @@ async fn allowed(node: &Node, org: &str) -> bool {
     node.gate().await.acquire(plain(org, "")).await.unwrap().into_inner().allowed
 }
 
+/// Of 500 calls, one after the other.
+async fn p99(node: &Node, org: &str) -> Duration {
+    let mut gate = node.gate().await;
+    let mut took = Vec::new();
+    for _ in 0..500 {
+        let began = Instant::now();
+        assert!(gate.acquire(plain(org, "")).await.unwrap().into_inner().allowed);
+        took.push(began.elapsed());
+    }
+    took.sort_unstable();
+    took[took.len() * 99 / 100]
+}
+
 fn checks(standin: &Standin, org: &str) -> usize {
     let of = |entry: &&standin::Entry| entry.path == "/v1/balances.check" && entry.body["customer_id"] == org;
     standin.ledger().iter().filter(of).count()
@@ -265,9 +278,24 @@ async fn a_provider_that_hangs_is_left_alone_after_a_while_and_others_do_not_wai
     let node = setup.start().await;
     standin.grant("known", granted(1_000_000));
     assert!(allowed(&node, "known").await);
+    let before = p99(&node, "known").await;
     for _ in 0..50 {
         standin.fault(Fault::Hang);
     }
+    let (gate, org) = (node.gate().await, "stuck-first");
+    let stuck: Vec<_> = (0..200)
+        .map(|_| {
+            let mut gate = gate.clone();
+            tokio::spawn(async move { gate.acquire(plain(org, "")).await.unwrap().into_inner() })
+        })
+        .collect();
+    let during = p99(&node, "known").await;
+    assert!(stuck.iter().any(|call| !call.is_finished()), "measured while they hang");
+    for call in stuck {
+        let decision = call.await.unwrap();
+        assert_eq!((decision.allowed, decision.fail_open[0].cause.as_str()), (true, "timeout"));
+    }
+    println!("billing: p99 of another org {before:?}, with a provider that hangs {during:?}");
     let mut causes = Vec::new();
     for index in 0..8 {
         let began = Instant::now();

@@ -46,6 +46,17 @@ impl Durable {
     }
 }
 
+impl Durable {
+    /// The reservation that it ends.
+    pub fn settles(&self) -> Option<&str> {
+        match self {
+            Self::Commit(request) => Some(&request.reservation_id),
+            Self::Release(request) => Some(&request.reservation_id),
+            _ => None,
+        }
+    }
+}
+
 /// What was promised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promise {

@@ -267,10 +267,13 @@ fn keeps(seen: &Seen, org: &OrgLog) -> bool {
     if !in_doubt {
         return seen.facts == expected;
     }
-    // What is in doubt can only add.
-    expected
-        .ledgers
-        .iter()
-        .all(|(ledger, (used, _))| seen.facts.ledgers.get(ledger).is_some_and(|there| there.0 >= *used))
+    // What is in doubt can add usage, and end a hold.
+    let used = |ledger| seen.facts.ledgers.get(ledger).map_or(0, |(used, _)| *used);
+    let may_have_ended = |id: &str| {
+        let in_doubt = org.fresh.iter().filter(|call| call.promise.is_none());
+        in_doubt.filter_map(|call| call.request.settles()).any(|settled| settled == id)
+    };
+    expected.ledgers.iter().all(|(ledger, (promised, _))| used(ledger) >= *promised)
         && expected.sources.iter().all(|(source, total)| seen.facts.sources.get(source) >= Some(total))
+        && expected.open.keys().all(|id| seen.facts.open.contains_key(id) || may_have_ended(id))
 }

@@ -118,6 +118,12 @@ impl Link {
         Ok(Self { client, breaker: Breaker::new("autumn", settings.breaker), timeout: settings.timeout })
     }
 
+    /// The same connections with a breaker of its own.
+    pub(super) fn beside(&self, settings: &AutumnSettings) -> Self {
+        let breaker = Breaker::new("autumn, reports", settings.breaker);
+        Self { client: self.client.clone(), breaker, timeout: self.timeout }
+    }
+
     pub(super) async fn post(
         &self,
         address: Url,

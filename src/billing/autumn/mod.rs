@@ -35,11 +35,13 @@ use crate::{
 /// differ; what is younger is booked at the time of its arrival.
 const TIMESTAMP_AGE_MS: Millis = 60_000;
 
-/// The provider. Calls share connections and the breaker.
+/// The provider. Calls share connections. Questions and reports have a breaker each: usage that can not
+/// be reported must not keep the gate from asking.
 #[derive(Debug)]
 pub struct Autumn {
     settings: AutumnSettings,
     link: Link,
+    reports: Link,
     clock: Arc<dyn Clock>,
     check: Url,
     track: Url,
@@ -78,7 +80,8 @@ impl Autumn {
         let link = Link::new(&settings)?;
         let [check, track, customer] = ["balances.check", "balances.track", "customers.get"];
         let (check, track) = (settings.address(check)?, settings.address(track)?);
-        Ok(Self { customer: settings.address(customer)?, check, track, settings, link, clock })
+        let reports = link.beside(&settings);
+        Ok(Self { customer: settings.address(customer)?, check, track, settings, link, reports, clock })
     }
 
     /// When usage was booked, where that can be said without being taken for the future.
@@ -123,7 +126,7 @@ impl BillingProvider for Autumn {
         });
         Box::pin(async move {
             let key = [("Idempotency-Key", usage.key.to_string())];
-            match self.link.post(self.track.clone(), body, &key).await {
+            match self.reports.post(self.track.clone(), body, &key).await {
                 Ok(answer) => delivery(&answer),
                 Err(failure) => retry(failure),
             }

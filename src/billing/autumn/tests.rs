@@ -426,16 +426,29 @@ async fn a_provider_that_keeps_failing_is_not_asked_for_a_while() {
         standin.fault(Fault::Status(500));
         check(&autumn).await;
     }
-    // The calls share one breaker.
-    standin.fault(Fault::RateLimited { retry_after: "30".into() });
-    autumn.report(usage(1)).await;
+    // Questions share one breaker.
+    standin.fault(Fault::Status(500));
+    assert_eq!(autumn.pays(&org("org_1")).await, Err(Cause::ProviderError));
     assert_eq!(check(&autumn).await, BalanceVerdict::Unknown(Cause::CircuitOpen));
     assert_eq!(autumn.pays(&org("org_1")).await, Err(Cause::CircuitOpen));
+    assert_eq!(standin.ledger().len(), 5, "nothing was sent any more");
+    assert_eq!(autumn.report(usage(1)).await, Delivery::Delivered, "reports are another matter");
+}
+
+#[tokio::test]
+async fn reports_that_keep_failing_rest_and_keep_no_question_from_being_asked() {
+    let (standin, autumn) = start().await;
+    standin.grant("org_1", Feature { granted: 10, ..Feature::default() });
+    for _ in 0..5 {
+        standin.fault(Fault::RateLimited { retry_after: "30".into() });
+        autumn.report(usage(1)).await;
+    }
     let Delivery::Retry { cause: Cause::CircuitOpen, after: Some(after) } = autumn.report(usage(1)).await else {
         panic!("reported to a provider that is left alone");
     };
     assert!(after > Duration::from_secs(5), "as long as it asked for: {after:?}");
     assert_eq!(standin.ledger().len(), 5, "nothing was sent any more");
+    assert!(matches!(check(&autumn).await, BalanceVerdict::Allowed(_)), "the gate goes on");
 }
 
 #[tokio::test]
