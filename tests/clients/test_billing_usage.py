@@ -73,6 +73,18 @@ class Completed(UsageCase):
         self.assertEqual(sorted((entry["body"]["feature_id"], entry["body"]["value"]) for entry in entries), expected)
         self.assertEqual((self.standin.usage(org), self.standin.usage(org, "usd")), (3, 500))
 
+    def test_an_end_that_is_told_twice_is_one_execution(self):
+        """Its usage may come in parts, with and without the scope that asked"""
+        for scopes in [("", "", ""), ("ws", "ws", "ws"), ("ws", "ws", ""), ("ws", "", ""), ("", "ws", "ws")]:
+            with self.subTest(scopes):
+                org = self.customer("parts", usd={"granted": 10**9})
+                asked, *ends = scopes
+                decision = self.gate.Acquire(org=org, scope=asked).decision_id
+                for count, scope in enumerate(ends, 1):
+                    self.gate.Record(org=org, scope=scope, decision_id=decision, usage=spend(5), request_id=fresh("part"))
+                    eventually(lambda: self.standin.usage(org, "usd") == 5 * count and not self.waiting(org), "delivered")
+                self.assertEqual(self.standin.usage(org), 1)
+
     def test_usage_without_a_decision_is_exported_and_is_no_execution(self):
         """R-OPS-5"""
         org = self.customer("stray", usd={"granted": 10**9})

@@ -173,7 +173,8 @@ impl OrgState {
             None if decision.is_admitted() => (scope.clone(), vec![(Meter::executions(), 1)]),
             None => return,
         };
-        self.export(&scope, &cost, Rpc::Acquire, &decision.to_string(), ctx);
+        // Who tells of its end may name another scope than who asked, or none: it is one execution of the org.
+        self.export_named(&Scope::org(), &scope, &cost, Rpc::Acquire, &decision.to_string(), ctx);
     }
 
     /// An admitted execution will not run: nothing to report.
@@ -192,9 +193,22 @@ impl OrgState {
 
     /// Writes outbox rows for what is exported of `amounts`.
     pub(super) fn export(&mut self, scope: &Scope, amounts: &Amounts, rpc: Rpc, id: &str, ctx: &Context<'_>) {
+        self.export_named(scope, scope, amounts, rpc, id, ctx);
+    }
+
+    /// The same, where `id` is a name in another scope than the one that used it.
+    fn export_named(
+        &mut self,
+        named_in: &Scope,
+        scope: &Scope,
+        amounts: &Amounts,
+        rpc: Rpc,
+        id: &str,
+        ctx: &Context<'_>,
+    ) {
         let policy = &ctx.policy.balance;
         for (meter, units) in amounts.iter().filter(|(meter, units)| *units > 0 && policy.exports(meter)) {
-            let key = ExportKey::of(&policy.environment, ctx.org, scope, meter, rpc, id);
+            let key = ExportKey::of(&policy.environment, ctx.org, named_in, meter, rpc, id);
             if self.outbox.rows.get(&key).is_some() {
                 continue;
             }

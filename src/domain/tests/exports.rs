@@ -86,6 +86,27 @@ fn an_execution_is_reported_once_however_often_its_end_is_told() {
 }
 
 #[test]
+fn an_end_that_is_told_in_another_scope_has_the_same_name() {
+    let tell = |org: &mut OrgBench, decision, told_in, id: &str| {
+        let usage = Amounts::new();
+        let told = Command::Record { scope: scope(told_in), usage, decision: Some(decision), idempotency: key(id) };
+        org.apply(&told).unwrap();
+        // The provider is told at once, so that the outbox no longer knows.
+        let rows = take(org);
+        rows.iter().for_each(|row| drop(settle(org, row.key, Delivery::Delivered)));
+        rows.into_iter().map(|row| (row.key, row.units)).collect::<Vec<_>>()
+    };
+    for (asked_in, told_in) in [("ws", ["ws", ""]), ("ws", ["", "ws"]), ("", ["ws", ""])] {
+        let mut org = billed(ExportWhen::Completed);
+        let decision = org.acquire(Acquire { scope: scope(asked_in), ..ask() }).id.unwrap();
+        let first = tell(&mut org, decision, told_in[0], "r1");
+        let second = tell(&mut org, decision, told_in[1], "r2");
+        assert_eq!(first.len(), 1);
+        assert_eq!(second, first, "the provider counts it once: {asked_in:?} {told_in:?}");
+    }
+}
+
+#[test]
 fn what_was_denied_released_or_only_looked_at_is_not_reported() {
     let mut org = billed(ExportWhen::Completed);
     org.policy.balance.source = BalanceSource::Provider;
