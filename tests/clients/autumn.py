@@ -47,6 +47,7 @@ class Standin:
         return [entry for entry in self._control("ledger") if path in (None, entry["path"])]
 
     def close(self):
+        """May be called again."""
         self._process.stdin.close()
         self._process.wait(WITHIN)
         self._process.stdout.close()

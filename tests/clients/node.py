@@ -50,10 +50,11 @@ class FakeClock:
     """The wall clock that a node sees, moved by rewriting the file that libfaketime reads.
 
     With `monotonic` the time that passes on the machine's monotonic clock moves along: for the
-    process an hour has really gone by. Without, only the wall steps.
+    process an hour has really gone by. Without, only the wall steps. It begins in the hour that runs,
+    or `at` these seconds since the epoch.
     """
 
-    def __init__(self, minute=10, second=0, monotonic=True):
+    def __init__(self, minute=10, second=0, monotonic=True, at=None):
         self._library = libfaketime()
         self._monotonic = monotonic
         self._dir = tempfile.mkdtemp(prefix="tollgate-clock-")
@@ -61,7 +62,8 @@ class FakeClock:
         # The hour begins in the past, so that nothing at rest is ahead of the machine.
         now = time.time()
         hour = int(now // 3600) * 3600
-        self.set_offset(hour + minute * 60 + second - now)
+        begin = hour + minute * 60 + second if at is None else at
+        self.set_offset(begin - now)
 
     def environment(self):
         chosen = {
