@@ -117,6 +117,11 @@ impl ExportRow {
         Self { key, scope, meter, units, at, tried_since: at, attempts: 0, due_at, last_error: None, dead: None }
     }
 
+    /// Whether an attempt at `at` could be one that the provider takes for new usage.
+    pub fn is_late(&self, at: Millis) -> bool {
+        at >= self.tried_since.saturating_add(EXPORT_RETRY_MS)
+    }
+
     /// As it stands after an attempt that did not deliver.
     #[must_use]
     pub fn after(mut self, delivery: Delivery, now: Millis) -> Self {
@@ -131,7 +136,7 @@ impl ExportRow {
                 self.last_error = Some(cause);
                 let asked = after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
                 self.due_at = now.saturating_add(self.backoff().max(asked.min(EXPORT_BACKOFF_MAX_MS)));
-                if self.due_at >= self.tried_since.saturating_add(EXPORT_RETRY_MS) {
+                if self.is_late(self.due_at) {
                     self.dead = Some(DeadCause::Expired);
                 }
             }

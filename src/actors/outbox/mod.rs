@@ -14,11 +14,12 @@ mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::{
     sync::{Notify, Semaphore, mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
@@ -203,7 +204,15 @@ impl Deliverer {
         let Some(feature) = feature else { return later(Cause::UnknownFeature) };
         let Ok(_permit) = self.reports.acquire().await else { return later(Cause::Overloaded) };
         let usage = Usage { key: row.key, org: self.org.clone(), feature, units: row.units, at: row.at };
-        timeout(REPORT_WITHIN, self.provider.report(usage)).await.unwrap_or(later(Cause::Timeout))
+        let reporting = async { timeout(REPORT_WITHIN, self.provider.report(usage)).await };
+        match AssertUnwindSafe(reporting).catch_unwind().await {
+            Ok(Ok(delivery)) => delivery,
+            Ok(Err(_)) => later(Cause::Timeout),
+            Err(_) => {
+                tracing::error!(org = %self.org, "the billing provider panicked");
+                later(Cause::ProviderError)
+            }
+        }
     }
 
     fn tell(&self, event: Event) {

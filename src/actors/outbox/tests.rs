@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -93,6 +93,17 @@ async fn a_provider_that_fails_is_asked_again_under_the_same_key_until_it_takes_
     let keys: std::collections::BTreeSet<_> =
         node.billing.reported.lock().unwrap().iter().map(|usage| usage.key).collect();
     assert_eq!(keys.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_panics_is_asked_again() {
+    let node = node(exporting()).await;
+    node.billing.broken.store(true, Ordering::SeqCst);
+    book(&node.orgs, "acme", "a").await;
+    pass(&node, Duration::from_secs(1)).await;
+    node.billing.broken.store(false, Ordering::SeqCst);
+    pass(&node, Duration::from_secs(30)).await;
+    assert_eq!(pending(&node.orgs, "acme").await, 0);
 }
 
 #[tokio::test(start_paused = true)]

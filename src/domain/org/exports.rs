@@ -233,6 +233,24 @@ impl OrgState {
         self.changed = true;
     }
 
+    /// Hands out what is due. What a long stop kept from going out is set aside instead: an attempt whose
+    /// outcome was lost may have been booked, and the provider no longer tells a repeat.
+    pub(super) fn take_exports(&mut self) -> Reply {
+        loop {
+            let rows = self.outbox.take_due(self.now);
+            let (late, due): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_late(self.now));
+            let any_late = !late.is_empty();
+            for row in late {
+                self.outbox.put(ExportRow { dead: Some(DeadCause::Expired), ..row }, self.now);
+                self.set_aside += 1;
+                self.changed = true;
+            }
+            if !due.is_empty() || !any_late {
+                return Reply::Exports(due);
+            }
+        }
+    }
+
     pub(super) fn settle_exports(&mut self, outcomes: &[(ExportKey, Delivery)]) -> Reply {
         for (key, delivery) in outcomes {
             let Some(row) = self.outbox.rows.get(key).cloned() else { continue };

@@ -147,7 +147,7 @@ impl OrgState {
             Command::Freeze { reason, idempotency } => self.freeze(Some(reason), Rpc::Freeze, idempotency, ctx),
             Command::Unfreeze { idempotency } => self.freeze(None, Rpc::Unfreeze, idempotency, ctx),
             Command::Purge => Ok(self.purge_all()),
-            Command::TakeExports => Ok(Reply::Exports(self.outbox.take_due(self.now))),
+            Command::TakeExports => Ok(self.take_exports()),
             Command::SettleExports(outcomes) => Ok(self.settle_exports(outcomes)),
             Command::ListExports { after, max, set_aside } => Ok(self.list_exports(*after, *max, *set_aside)),
             Command::ReplayExports { key } => Ok(self.replay_exports(*key)),

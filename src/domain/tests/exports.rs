@@ -229,6 +229,26 @@ fn attempts_are_spaced_and_end_when_the_provider_no_longer_knows_the_key() {
 }
 
 #[test]
+fn what_a_long_stop_kept_from_going_out_waits_for_an_operator() {
+    let mut org = billed(ExportWhen::Completed);
+    for id in 0..=EXPORT_BATCH {
+        org.record("", spend(1), &format!("r{id}")).unwrap();
+    }
+    assert_eq!(take(&mut org).len(), EXPORT_BATCH, "delivered, and the outcome is lost");
+    org.flush();
+    org.crash().at(T0 + EXPORT_RETRY_MS).record("", spend(1), "new").unwrap();
+    let due = take(&mut org);
+    assert_eq!((due.len(), due[0].at), (1, org.now), "R-BAL-7: the provider would take the others for new usage");
+    assert_eq!(org.state.take_set_aside(), 1 + EXPORT_BATCH as u64);
+    assert_eq!(
+        org.snapshot().exports.iter().filter(|row| row.dead == Some(DeadCause::Expired)).count(),
+        1 + EXPORT_BATCH
+    );
+    org.apply(&Command::ReplayExports { key: None }).unwrap();
+    assert_eq!(take(&mut org).len(), EXPORT_BATCH, "with new time");
+}
+
+#[test]
 fn a_provider_that_names_a_pause_gets_it() {
     let mut org = billed(ExportWhen::Completed);
     org.record("", spend(1), "a").unwrap();
