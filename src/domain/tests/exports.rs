@@ -93,7 +93,9 @@ fn an_end_that_is_told_in_another_scope_has_the_same_name() {
         org.apply(&told).unwrap();
         // The provider is told at once, so that the outbox no longer knows.
         let rows = take(org);
-        rows.iter().for_each(|row| drop(settle(org, row.key, Delivery::Delivered)));
+        for row in &rows {
+            settle(org, row.key, Delivery::Delivered);
+        }
         rows.into_iter().map(|row| (row.key, row.units)).collect::<Vec<_>>()
     };
     for (asked_in, told_in) in [("ws", ["ws", ""]), ("ws", ["", "ws"]), ("", ["ws", ""])] {
