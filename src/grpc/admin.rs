@@ -77,7 +77,7 @@ impl AdminService for Front {
     ) -> Answer<admin::RefreshBalanceResponse> {
         self.answer("RefreshBalance", request, |request, deadline| async move {
             let org = requests::org(&request.org)?;
-            Ok(answers::balance(self.0.refresh_balance(&org, deadline).await))
+            Ok(answers::balance(self.0.refresh_balance(&org, deadline).await?))
         })
         .await
     }

@@ -7,7 +7,7 @@ use crate::{
     actors::admission::Lane,
     bounds::{Bounds, FIELDS},
     domain::{
-        balance::{BalanceSource, BalanceVerdict},
+        balance::{Balance, BalanceSource, BalanceVerdict, DenyReason},
         command::{Command, Reply, Snapshot, Status},
         exports::{ExportKey, ExportRow},
         ids::{OrgId, Scope},
@@ -71,11 +71,19 @@ impl Service {
         listed.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)
     }
 
-    /// What the provider says now, past every cache.
-    pub async fn refresh_balance(&self, org: &OrgId, deadline: Deadline) -> BalanceVerdict {
-        let verdict = self.balances.refresh(org, deadline.at).await;
+    /// What the provider says now, past every cache. Where plans say what is included, the org's own
+    /// ledger is asked, which nobody has to refresh.
+    pub async fn refresh_balance(&self, org: &OrgId, deadline: Deadline) -> Result<BalanceVerdict, ServiceError> {
+        let policy = self.orgs.rules().policies.policy(org);
+        let verdict = match &policy.balance.source {
+            BalanceSource::None | BalanceSource::Provider => self.balances.refresh(org, deadline.at).await,
+            BalanceSource::NotIncluded => BalanceVerdict::not_included(),
+            BalanceSource::Included { limit, overage } => {
+                included(limit.amount, *overage, &self.status(org, Scope::org(), deadline).await?)
+            }
+        };
         tracing::info!(target: "tollgate::audit", %org, command = "RefreshBalance", outcome = ?verdict, "operator");
-        verdict
+        Ok(verdict)
     }
 
     /// Service time.
@@ -152,5 +160,23 @@ impl Service {
             serving: self.is_serving(),
             billing: self.balances.readings(),
         }
+    }
+}
+
+/// What the ledger says of an amount that a plan includes; `None` = unlimited.
+fn included(amount: Option<u64>, overage: bool, status: &Status) -> BalanceVerdict {
+    let view = status.decision.limits.iter().find(|view| &*view.name == BalanceSource::LIMIT);
+    let taken = view.map_or(0, |view| view.used.saturating_add(view.reserved));
+    let balance = Balance {
+        granted: amount,
+        remaining: amount.map(|amount| amount.saturating_sub(taken)),
+        unlimited: amount.is_none(),
+        overage,
+        resets_at: view.and_then(|view| view.resets_at),
+        authoritative: true,
+    };
+    match balance.bound() {
+        Some(0) => BalanceVerdict::Denied(DenyReason::Exhausted, balance),
+        _ => BalanceVerdict::Allowed(balance),
     }
 }

@@ -33,6 +33,10 @@ plan = "more"
 plan = "endless"
 [orgs."other"]
 plan = "other"
+[orgs."beyond"]
+plan = "more"
+[orgs."endless-2"]
+plan = "endless"
 [orgs."anchored"]
 billing_anchor = 15
 """
@@ -96,10 +100,23 @@ class Included(SharedNodeCase):
         self.assertEqual((answer.allowed, code_name(answer)), (True, "ALLOWED"))
         self.assertEqual([(each.gate, each.cause) for each in answer.fail_open], [("balance", "no_entitlement")])
 
-    def test_nobody_is_there_to_be_refreshed_from(self):
-        """The ledger is the balance, and it is never behind"""
-        answer = self.admin.RefreshBalance(org=fresh("refreshed"))
-        self.assertEqual(answer.verdict, 1)
+    def test_a_refresh_says_what_the_ledger_says(self):
+        """Nobody else has to be asked, and it is never behind"""
+        allowed, denied = 1, 2
+        org = fresh("refreshed")
+        for used in range(11):
+            answer = self.admin.RefreshBalance(org=org)
+            self.assertEqual((answer.verdict, answer.granted, answer.remaining), (allowed if used < 10 else denied, 10, 10 - used))
+            self.assertEqual(self.gate.Acquire(org=org).allowed, used < 10)
+        self.assertEqual((answer.reason, answer.unlimited), ("exhausted", False))
+        self.assertEqual(answer.resets_at_ms, limit(self.gate.GetStatus(org=org), "balance").resets_at_ms)
+        self.gate.Record(org="beyond", usage=[{"meter": "executions", "amount": 4}], request_id="r")
+        beyond = self.admin.RefreshBalance(org="beyond")
+        self.assertEqual((beyond.verdict, beyond.overage_allowed, beyond.remaining), (allowed, True, 0))
+        endless = self.admin.RefreshBalance(org="endless-2")
+        self.assertEqual((endless.verdict, endless.unlimited), (allowed, True))
+        other = self.admin.RefreshBalance(org="other")
+        self.assertEqual((other.verdict, other.reason), (denied, "no_entitlement"))
 
 
 class Period(NodeCase):
