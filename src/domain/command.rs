@@ -109,6 +109,8 @@ pub enum Command {
         scope: Scope,
         /// The provider's word on the balance, if it was asked.
         balance: Option<BalanceVerdict>,
+        /// The backstop spares the org.
+        exempt: bool,
     },
     Inspect,
 }

@@ -7,8 +7,9 @@ use crate::{
     actors::admission::Lane,
     bounds::{Bounds, FIELDS},
     domain::{
-        balance::{Balance, BalanceSource, BalanceVerdict, DenyReason},
+        balance::{Balance, BalanceSource, BalanceVerdict, DenyReason, Exemption},
         command::{Command, Reply, Snapshot, Status},
+        decision::Code,
         exports::{ExportKey, ExportRow},
         ids::{OrgId, Scope},
         rows::Head,
@@ -40,14 +41,22 @@ pub struct NodeView {
 impl Service {
     pub async fn status(&self, org: &OrgId, scope: Scope, deadline: Deadline) -> Result<Status, ServiceError> {
         let policy = self.orgs.rules().policies.policy(org);
+        let until = deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let balance = match policy.balance.source {
-            BalanceSource::Provider => {
-                let until = deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
-                Some(self.balances.ask(org, until).await)
-            }
+            BalanceSource::Provider => Some(self.balances.ask(org, until).await),
             _ => None,
         };
-        match self.orgs.call_one(org, Command::Status { scope, balance }, Lane::Admit, deadline.at).await? {
+        let status = self.status_if(org, Command::Status { scope: scope.clone(), balance, exempt: false }, deadline);
+        let status = status.await?;
+        let over = status.decision.code == Code::RateLimited;
+        if over && policy.rate.exempt == Exemption::IfPaying && self.balances.pays(org, until).await {
+            return self.status_if(org, Command::Status { scope, balance, exempt: true }, deadline).await;
+        }
+        Ok(status)
+    }
+
+    async fn status_if(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Status, ServiceError> {
+        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
             Reply::Status(status) => Ok(*status),
             _ => Err(ServiceError::Interrupted),
         }

@@ -12,6 +12,13 @@ use crate::domain::{
     rows::ReservationRow,
 };
 
+/// What is known of an org, for a look at it, that only the provider knows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Peek {
+    pub(super) balance: Option<BalanceVerdict>,
+    pub(super) exempt: bool,
+}
+
 impl OrgState {
     pub(super) fn acquire(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<Reply, OrgError> {
         let counts = ask.mode != Mode::CheckOnly;
@@ -120,7 +127,8 @@ impl OrgState {
 
     /// The outcome as it was; the limits as they are now.
     pub(super) fn replay(&mut self, outcome: Outcome, ask: &Acquire, ctx: &Context<'_>) -> Reply {
-        let mut decision = self.peek(ask.scope.clone(), Amounts::new(), ask.balance, ctx);
+        let mut decision =
+            self.peek(ask.scope.clone(), Amounts::new(), Peek { balance: ask.balance, exempt: false }, ctx);
         if let Outcome::Admitted { decision: id, hold, fail_open } = outcome {
             decision = Decision {
                 id: Some(id),
@@ -140,13 +148,7 @@ impl OrgState {
 
     /// What an Acquire of `cost` would be answered, from the org's own state and what is known of its
     /// balance.
-    pub(super) fn peek(
-        &mut self,
-        scope: Scope,
-        cost: Amounts,
-        balance: Option<BalanceVerdict>,
-        ctx: &Context<'_>,
-    ) -> Decision {
+    pub(super) fn peek(&mut self, scope: Scope, cost: Amounts, known: Peek, ctx: &Context<'_>) -> Decision {
         let ask = Acquire {
             scope,
             plane: Plane::unnamed(),
@@ -157,8 +159,8 @@ impl OrgState {
             mode: Mode::CheckOnly,
             explain: true,
             with_pause: false,
-            balance: Some(balance.unwrap_or(BalanceVerdict::Allowed(Balance::default()))),
-            exempt: Some(false),
+            balance: Some(known.balance.unwrap_or(BalanceVerdict::Allowed(Balance::default()))),
+            exempt: Some(known.exempt),
         };
         let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
         let nothing = Verdict { denial: None, fail_open: Vec::new(), limits: Vec::new() };

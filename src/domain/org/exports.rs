@@ -161,7 +161,10 @@ impl OrgState {
         let known = execution_id(decision).and_then(|id| Some((self.executions.get(&id)?.clone(), id)));
         let (scope, cost) = match known {
             Some((Execution { open: Some(open), continuations, admitted, last_seen }, id)) => {
-                if admitted || continuations > 0 {
+                // A second word of its end has the same name, unless no execution was charged: then only a
+                // memory of it can tell.
+                let unnamed = !open.cost.iter().any(|(meter, _)| *meter == Meter::executions());
+                if admitted || continuations > 0 || unnamed {
                     self.put_execution(id, Execution { open: None, continuations, admitted, last_seen });
                 } else {
                     self.executions.remove(&id);

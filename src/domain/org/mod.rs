@@ -151,7 +151,7 @@ impl OrgState {
             Command::SettleExports(outcomes) => Ok(self.settle_exports(outcomes)),
             Command::ListExports { after, max, set_aside } => Ok(self.list_exports(*after, *max, *set_aside)),
             Command::ReplayExports { key } => Ok(self.replay_exports(*key)),
-            Command::Status { scope, balance } => Ok(self.status(scope, *balance, ctx)),
+            Command::Status { scope, balance, exempt } => Ok(self.status(scope, *balance, *exempt, ctx)),
             Command::Inspect => Ok(Reply::Inspected(self.is_known().then(|| Box::new(self.snapshot(ctx))))),
         }
     }

@@ -1,6 +1,6 @@
 //! What operators ask of an org: freeze, forget, look.
 
-use super::{Baseline, BaselineKey, Context, OrgState, baseline_row, execution_row};
+use super::{Baseline, BaselineKey, Context, OrgState, admission::Peek, baseline_row, execution_row};
 use crate::domain::{
     balance::BalanceVerdict,
     command::{Amounts, Idempotency, OrgError, PeriodSpend, Reply, Snapshot, Status},
@@ -36,8 +36,15 @@ impl OrgState {
         Reply::Purged { existed }
     }
 
-    pub(super) fn status(&mut self, scope: &Scope, balance: Option<BalanceVerdict>, ctx: &Context<'_>) -> Reply {
-        let decision = self.peek(scope.clone(), vec![(Meter::executions(), 1)], balance, ctx);
+    pub(super) fn status(
+        &mut self,
+        scope: &Scope,
+        balance: Option<BalanceVerdict>,
+        exempt: bool,
+        ctx: &Context<'_>,
+    ) -> Reply {
+        let asked = Peek { balance, exempt };
+        let decision = self.peek(scope.clone(), vec![(Meter::executions(), 1)], asked, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
         let spent = PERIODS.iter().map(|(period, len)| self.spent(period, *len, scope)).collect();
         Reply::Status(Box::new(Status { decision, frozen, plan, spent }))
@@ -55,14 +62,14 @@ impl OrgState {
     }
 
     pub(super) fn snapshot(&mut self, ctx: &Context<'_>) -> Snapshot {
-        let mut limits = self.peek(Scope::org(), Amounts::new(), None, ctx).limits;
+        let mut limits = self.peek(Scope::org(), Amounts::new(), Peek::default(), ctx).limits;
         let used = self.accounts.ledger_views();
         let mut scopes: Vec<Scope> =
             used.iter().map(|view| view.scope.clone()).chain(ctx.policy.scopes.keys().cloned()).collect();
         scopes.sort_unstable();
         scopes.dedup();
         for scope in scopes.into_iter().filter(|scope| !scope.is_org()) {
-            let of_scope = self.peek(scope, Amounts::new(), None, ctx).limits;
+            let of_scope = self.peek(scope, Amounts::new(), Peek::default(), ctx).limits;
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
         let baseline = |((scope, source, meter), value): (&BaselineKey, &Baseline)| {

@@ -102,6 +102,21 @@ fn the_scope_that_tells_the_end_does_not_make_it_another_execution() {
 }
 
 #[test]
+fn an_execution_that_was_charged_none_reports_none_however_often_its_end_is_told() {
+    let mut org = billed(ExportWhen::Completed);
+    let decision = org.acquire(Acquire { cost: spend(9), ..ask() }).id.unwrap();
+    for id in ["r1", "r2"] {
+        complete(&mut org, decision, Amounts::new(), id);
+        for row in take(&mut org) {
+            assert_eq!((row.meter, row.units), (Meter::spend(), 9));
+            settle(&mut org, row.key, Delivery::Delivered);
+        }
+        org.restart();
+    }
+    assert_eq!(waiting(&mut org), []);
+}
+
+#[test]
 fn what_was_denied_released_or_only_looked_at_is_not_reported() {
     let mut org = billed(ExportWhen::Completed);
     org.policy.balance.source = BalanceSource::Provider;

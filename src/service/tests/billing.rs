@@ -260,6 +260,8 @@ async fn an_exemption_is_resolved_only_when_the_backstop_is_reached() {
     *node.billing.pays.lock().unwrap() = Ok(true);
     assert!(ask(&node, "paying").await.unwrap().allowed);
     assert!(ask(&node, "paying").await.unwrap().allowed, "past its amount");
+    let status = node.service.status(&org("paying"), crate::domain::ids::Scope::org(), deadline()).await.unwrap();
+    assert!(status.decision.allowed, "a status says what an Acquire would be told");
     *node.billing.pays.lock().unwrap() = Err(Cause::ProviderUnreachable);
     tokio::time::advance(Duration::from_secs(61)).await;
     assert!(ask(&node, "paying").await.unwrap().allowed, "what was known last is honoured");
