@@ -125,7 +125,9 @@ impl ExportRow {
     /// As it stands after an attempt that did not deliver.
     #[must_use]
     pub fn after(mut self, delivery: Delivery, now: Millis) -> Self {
-        self.attempts = self.attempts.saturating_add(1);
+        // Where nothing was sent, nothing was tried.
+        let held_back = matches!(delivery, Delivery::Retry { cause: Cause::CircuitOpen | Cause::Overloaded, .. });
+        self.attempts = self.attempts.saturating_add(u32::from(!held_back));
         match delivery {
             Delivery::Delivered | Delivery::Duplicate => {}
             Delivery::Rejected(cause) => {

@@ -8,7 +8,7 @@
 //! both        Commit, Record and ReportCumulative report what they book
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Context, Execution, OpenExecution, OrgState};
 use crate::{
@@ -33,6 +33,8 @@ pub(super) struct Outbox {
     /// at once, and one that was handed out when its lease ends; stored is what a restart goes by.
     due: BTreeSet<(Millis, ExportKey)>,
     looks: HashMap<ExportKey, Millis>,
+    /// The row that takes what there is no room for, by scope and meter.
+    full: BTreeMap<(Scope, Meter), ExportKey>,
 }
 
 impl Outbox {
@@ -40,6 +42,7 @@ impl Outbox {
         let mut outbox = Self::default();
         for row in &rows {
             outbox.look_at(row.key, row.dead.is_none().then_some(row.due_at));
+            outbox.index(row);
         }
         outbox.rows = Table::load(rows.into_iter().map(|row| (row.key, row)));
         outbox
@@ -74,7 +77,18 @@ impl Outbox {
         }
     }
 
+    /// A row that is tried again no longer grows.
+    fn index(&mut self, row: &ExportRow) {
+        let place = (row.scope.clone(), row.meter.clone());
+        if row.dead == Some(DeadCause::Full) {
+            self.full.insert(place, row.key);
+        } else if self.full.get(&place) == Some(&row.key) {
+            self.full.remove(&place);
+        }
+    }
+
     fn put(&mut self, row: ExportRow, look_at: Millis) {
+        self.index(&row);
         self.look_at(row.key, row.dead.is_none().then_some(look_at));
         self.rows.put(row.key, row);
     }
@@ -105,7 +119,7 @@ impl Outbox {
 
     /// All of it, to be written again behind a wipe.
     pub(super) fn kept_over_a_wipe(self) -> Self {
-        let mut kept = Self { due: self.due, looks: self.looks, ..Self::default() };
+        let mut kept = Self { due: self.due, looks: self.looks, full: self.full, ..Self::default() };
         for (key, row) in self.rows.iter() {
             kept.rows.put(*key, row.clone());
         }
@@ -221,8 +235,8 @@ impl OrgState {
     /// The outbox is full: amounts of one scope and meter add up in one row that is not tried, so
     /// that it may grow, until an operator has it sent.
     fn set_aside(&mut self, scope: &Scope, meter: &Meter, units: u64, ctx: &Context<'_>) {
-        let grows = |row: &&ExportRow| row.dead == Some(DeadCause::Full) && row.scope == *scope && row.meter == *meter;
-        let existing = self.outbox.rows().find(grows).cloned();
+        let existing = self.outbox.full.get(&(scope.clone(), meter.clone()));
+        let existing = existing.and_then(|key| self.outbox.rows.get(key)).cloned();
         let mut row = existing.unwrap_or_else(|| {
             let environment = &ctx.policy.balance.environment;
             let named = |at| ExportKey::of(environment, ctx.org, scope, meter, Rpc::Record, &format!("set aside {at}"));

@@ -274,6 +274,20 @@ fn a_provider_that_names_a_pause_gets_it() {
 }
 
 #[test]
+fn what_was_held_back_was_not_tried() {
+    let mut org = billed(ExportWhen::Completed);
+    org.record("", spend(1), "a").unwrap();
+    for _ in 0..20 {
+        let row = take(&mut org).pop().unwrap();
+        settle(&mut org, row.key, Delivery::Retry { cause: Cause::CircuitOpen, after: None });
+        let row = org.snapshot().exports[0].clone();
+        assert_eq!(row.attempts, 0);
+        assert!(row.due_at <= org.now + SECOND_MS, "it does not wait longer and longer");
+        org.at(row.due_at);
+    }
+}
+
+#[test]
 fn a_full_outbox_adds_up_what_it_has_no_room_for() {
     let mut org = billed(ExportWhen::Completed);
     org.bounds.exports_per_org = 2;
