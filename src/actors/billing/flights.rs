@@ -214,7 +214,7 @@ impl<Q: Question> Flights<Q> {
         let Some(flight) = self.flights.get_mut(org) else { return };
         flight.waiters.retain(|waiter| !waiter.is_closed());
         if flight.waiters.is_empty() && !flight.poll {
-            self.leave(org);
+            self.leave(desk, org);
         } else {
             self.begin(desk, org, Freshness::Fresh);
         }
@@ -232,7 +232,7 @@ impl<Q: Question> Flights<Q> {
             flight.number = None;
             flight.poll = false;
             answer_all(flight, Q::unanswered(Cause::Overloaded));
-            self.leave(org);
+            self.leave(desk, org);
             return false;
         };
         let (number, began) = (Q::under_way(desk.core).begin(org), Instant::now());
@@ -257,10 +257,11 @@ impl<Q: Question> Flights<Q> {
         true
     }
 
-    /// Takes the org's line away when nothing runs and nobody waits.
-    fn leave(&mut self, org: &OrgId) {
+    /// Takes the org's line away when nothing runs and nobody waits; then nothing of it counts either.
+    fn leave(&mut self, desk: &Desk<'_>, org: &OrgId) {
         if self.flights.get(org).is_some_and(|flight| flight.running == 0 && flight.waiters.is_empty()) {
             self.flights.remove(org);
+            Q::under_way(desk.core).forget(org, || ());
         }
     }
 }
