@@ -29,6 +29,8 @@ pub struct BreakerSettings {
     pub open: Duration,
 }
 
+/// For tests; a node is told by its configuration.
+#[cfg(test)]
 impl Default for BreakerSettings {
     fn default() -> Self {
         Self { failures: 5, open: Duration::from_secs(5) }

@@ -71,6 +71,8 @@ pub struct BillingRules {
     pub waiting_max: u32,
 }
 
+/// For tests; a node is told by its configuration.
+#[cfg(test)]
 impl Default for BillingRules {
     fn default() -> Self {
         Self {

@@ -74,8 +74,9 @@ pub struct AutumnSettings {
 }
 
 impl AutumnSettings {
-    /// Everything but the key and the feature as it is recommended.
-    pub fn new(secret_key: SecretKey, feature: &str) -> Self {
+    /// Everything but the key and the feature as the configuration has it by default.
+    #[cfg(test)]
+    pub(super) fn new(secret_key: SecretKey, feature: &str) -> Self {
         Self {
             base_url: "https://api.useautumn.com".into(),
             secret_key,
