@@ -237,7 +237,7 @@ impl OrgTask {
         };
         self.handed_over += 1;
         let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
-        let exports = self.state.has_exports(self.shared.clock.now()).then(|| (self.shared.clone(), self.org.clone()));
+        let exports = self.state.has_exports().then(|| (self.shared.clone(), self.org.clone()));
         self.shared.store.commit(
             write,
             Box::new(move |result| {

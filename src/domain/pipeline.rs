@@ -153,21 +153,24 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
 
 /// Every limit of the scope and of the org, with what this call asks of it.
 fn checks<'p>(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'p>) -> Vec<Check<'p>> {
-    let asked = |amounts: &[(Meter, u64)], meter: &Meter, counts: bool| {
-        amounts.iter().find(|(asked, _)| counts && asked == meter).map_or(0, |(_, amount)| *amount)
-    };
-    let org = (Scope::org(), ask.scope.counts_for_org());
-    let scope = (!ask.scope.is_org()).then(|| (ask.scope.clone(), true));
+    let scope = (!ask.scope.is_org()).then(|| ask.scope.clone());
     let mut checks = Vec::new();
-    for (scope, counts) in std::iter::once(org).chain(scope) {
+    for scope in std::iter::once(Scope::org()).chain(scope) {
         for limit in facts.policy.limits_of(&scope) {
-            let (used, reserved) = accounts.usage(&scope, limit, facts.now);
-            let cost = asked(&ask.cost, &limit.meter, counts);
-            let hold = asked(&ask.reserve, &limit.meter, counts);
-            checks.push(Check { scope: scope.clone(), limit, used, reserved, cost, hold, limiting: false });
+            checks.push(check(accounts, ask, scope.clone(), limit, facts.now));
         }
     }
     checks
+}
+
+/// One limit of `scope`, with what this call asks of it: nothing where it does not count there.
+fn check<'p>(accounts: &mut Accounts, ask: &Acquire, scope: Scope, limit: &'p Limit, now: Millis) -> Check<'p> {
+    let (used, reserved) = accounts.usage(&scope, limit, now);
+    let counts = !scope.is_org() || ask.scope.counts_for_org();
+    let asked = |amounts: &[(Meter, u64)]| {
+        amounts.iter().find(|(meter, _)| counts && *meter == limit.meter).map_or(0, |(_, amount)| *amount)
+    };
+    Check { cost: asked(&ask.cost), hold: asked(&ask.reserve), scope, limit, used, reserved, limiting: false }
 }
 
 fn freeze_gate(facts: &Facts<'_>) -> Option<Denial> {
@@ -248,7 +251,12 @@ fn budget_message(check: &Check<'_>, resets_at: Option<Millis>) -> String {
 }
 
 /// A gate that could not be evaluated: its policy decides, and every allow is flagged.
-fn indeterminate(gate: Gate, cause: Cause, policy: OnIndeterminate, fail_open: &mut Vec<FailOpen>) -> Option<Denial> {
+pub fn indeterminate(
+    gate: Gate,
+    cause: Cause,
+    policy: OnIndeterminate,
+    fail_open: &mut Vec<FailOpen>,
+) -> Option<Denial> {
     match policy {
         OnIndeterminate::Allow => {
             fail_open.push(FailOpen { gate, cause });

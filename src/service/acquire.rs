@@ -12,10 +12,9 @@ use crate::{
     domain::{
         balance::{BalanceSource, BalanceVerdict, Exemption},
         command::{Acquire, Command, Durability, Mode, Need, Reply},
-        decision::{Cause, Code, Decision, FailOpen, Gate},
+        decision::{Cause, Code, Decision, Gate},
         ids::{DecisionId, OrgId},
-        limit::OnIndeterminate,
-        pipeline::{Denial, balance_alone},
+        pipeline::{Denial, balance_alone, indeterminate},
     },
     error::ServiceError,
 };
@@ -179,16 +178,10 @@ impl Service {
         }
         let mut decision = blank(ask, self.orgs.next_decision());
         if policy.rate.amount.is_some() && policy.rate.exempt != Exemption::Always {
-            if policy.rate.on_indeterminate == OnIndeterminate::Deny {
-                decision.gate = Some(Gate::Rate);
-                return Ok(denied(
-                    decision,
-                    Code::Indeterminate,
-                    format!("Gate rate could not be evaluated ({}), and its policy is to deny.", cause.name()),
-                    crate::bounds::SECOND_MS,
-                ));
+            let denial = indeterminate(Gate::Rate, cause, policy.rate.on_indeterminate, &mut decision.fail_open);
+            if let Some(denial) = denial {
+                return Ok(denied(decision, denial));
             }
-            decision.fail_open.push(FailOpen { gate: Gate::Rate, cause });
         }
         let verdict = match &policy.balance.source {
             BalanceSource::None => None,
@@ -202,9 +195,8 @@ impl Service {
         };
         if let Some(verdict) = verdict {
             let (denial, open) = balance_alone(ask, verdict, &policy, self.clock.now());
-            if let Some(Denial { gate, code, retry_after, message }) = denial {
-                decision.gate = Some(gate);
-                return Ok(denied(decision, code, message, retry_after));
+            if let Some(denial) = denial {
+                return Ok(denied(decision, denial));
             }
             decision.fail_open.extend(open);
         }
@@ -227,8 +219,8 @@ impl Service {
                     "Emergency cap reached: {outage} can not be asked, and this node has let through as many calls of this \
                      org as its rate backstop allows per window."
                 );
-                let decision = Decision { gate: Some(Gate::Rate), ..decision };
-                denied(decision, Code::RateLimited, message, window_end.saturating_sub(now))
+                let retry_after = window_end.saturating_sub(now);
+                denied(decision, Denial { gate: Gate::Rate, code: Code::RateLimited, retry_after, message })
             }
         }
     }
@@ -261,9 +253,10 @@ fn blank(ask: &Acquire, id: DecisionId) -> Decision {
     }
 }
 
-fn denied(decision: Decision, code: Code, message: String, retry_after: u64) -> Decision {
+fn denied(decision: Decision, denial: Denial) -> Decision {
+    let Denial { gate, code, retry_after, message } = denial;
     let id = decision.id.map(DecisionId::denied);
-    Decision { id, code, allowed: false, message, retry_after, fail_open: Vec::new(), ..decision }
+    Decision { id, code, allowed: false, gate: Some(gate), message, retry_after, fail_open: Vec::new(), ..decision }
 }
 
 /// Who asked, for the decisions somebody will ask about. A denied org may ask a thousand times a second,

@@ -1,11 +1,11 @@
 //! May it execute now? Judged by the pipeline, charged as one step, answered again to a known id.
 
-use super::{Context, OrgState};
+use super::{Context, OrgState, exports::execution_id};
 use crate::domain::{
     balance::{Balance, BalanceVerdict},
     command::{Acquire, Amounts, Mode, Need, OrgError, Reply},
     decision::{Code, Decision, Gate, Hold, LimitView},
-    ids::{ExecutionId, Meter, Plane, Scope},
+    ids::{Meter, Plane, Scope},
     journal::{Outcome, Recall, Rpc},
     pipeline::{self, Facts, Verdict},
     rate::RateRecord,
@@ -109,7 +109,7 @@ impl OrgState {
             Hold { id, expires_at }
         });
         if ask.with_pause
-            && let Ok(execution) = ExecutionId::parse("execution_id", &id.to_string())
+            && let Some(execution) = execution_id(id)
         {
             self.remember_execution(&execution, 0, ctx);
         }

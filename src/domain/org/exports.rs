@@ -129,8 +129,8 @@ impl Outbox {
 
 impl OrgState {
     /// Whether usage waits that can be delivered now.
-    pub fn has_exports(&self, now: Millis) -> bool {
-        self.outbox.next_due().is_some_and(|due| due <= now)
+    pub fn has_exports(&self) -> bool {
+        self.outbox.next_due().is_some_and(|due| due <= self.now)
     }
 
     /// Executions that were admitted and never completed, so far.
@@ -306,6 +306,6 @@ impl OrgState {
     }
 }
 
-fn execution_id(decision: DecisionId) -> Option<ExecutionId> {
+pub(super) fn execution_id(decision: DecisionId) -> Option<ExecutionId> {
     ExecutionId::parse("execution_id", &decision.to_string()).ok()
 }

@@ -8,7 +8,7 @@
 //! | the provider does not know the org | `on_unknown_customer`; an allow is flagged |
 //! | no word for any other reason | `on_indeterminate`; an allow is flagged |
 
-use super::{Check, Denial, Facts, indeterminate, iso};
+use super::{Check, Denial, Facts, check, indeterminate, iso};
 use crate::{
     bounds::SECOND_MS,
     domain::{
@@ -17,7 +17,7 @@ use crate::{
         command::{Acquire, Need},
         decision::{Cause, Code, FailOpen, Gate, LimitView},
         ids::{Meter, Scope},
-        limit::{Limit, OnIndeterminate, OrgPolicy},
+        limit::{OnIndeterminate, OrgPolicy},
         window::{Millis, Window},
     },
 };
@@ -55,7 +55,7 @@ pub(super) fn gate<'p>(
             Ok(Some(Seen { denial, balance: Balance::default(), included: None }))
         }
         BalanceSource::Included { limit, overage } => {
-            let mut check = included(accounts, ask, limit, facts);
+            let mut check = check(accounts, ask, Scope::org(), limit, facts.now);
             let balance = Balance {
                 granted: limit.amount,
                 overage: *overage,
@@ -85,16 +85,6 @@ fn enough_for(verdict: BalanceVerdict, asked: u64) -> BalanceVerdict {
         }
         verdict => verdict,
     }
-}
-
-fn included<'p>(accounts: &mut Accounts, ask: &Acquire, limit: &'p Limit, facts: &Facts<'_>) -> Check<'p> {
-    let scope = Scope::org();
-    let (used, reserved) = accounts.usage(&scope, limit, facts.now);
-    let of = |amounts: &[(Meter, u64)]| {
-        let asked = amounts.iter().find(|(meter, _)| *meter == limit.meter && ask.scope.counts_for_org());
-        asked.map_or(0, |(_, amount)| *amount)
-    };
-    Check { scope, limit, used, reserved, cost: of(&ask.cost), hold: of(&ask.reserve), limiting: false }
 }
 
 /// The provider's word alone, for a call whose counters can not be reached.

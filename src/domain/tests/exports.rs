@@ -211,7 +211,7 @@ fn the_timer_finds_what_a_crash_interrupted() {
     assert_eq!(org.disk.head().wake_at, Some(T0 + EXPORT_GRACE_MS));
     assert_eq!(take(&mut org).len(), 1);
     org.crash().at(T0 + EXPORT_GRACE_MS).sweep();
-    assert!(org.state.has_exports(org.now));
+    assert!(org.state.has_exports());
     assert_eq!(take(&mut org).len(), 1);
 }
 
