@@ -7,8 +7,12 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 use tonic_prost_build::{Config, configure};
 
-const FILES: [&str; 3] =
-    ["proto/tollgate/v1/gate.proto", "proto/tollgate/v1/budget.proto", "proto/tollgate/admin/v1/admin.proto"];
+const FILES: [&str; 4] = [
+    "proto/tollgate/v1/gate.proto",
+    "proto/tollgate/v1/budget.proto",
+    "proto/tollgate/v1/session.proto",
+    "proto/tollgate/admin/v1/admin.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -18,6 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Names let the JSON mapping find a message's descriptor by its type.
     let mut names = Config::new();
     names.enable_type_names();
+    // Ordered, so that equal messages have equal bytes: a request is known again by its fingerprint.
+    names.btree_map(["."]);
     configure().build_client(true).build_server(true).compile_fds_with_config(descriptors, names)?;
     Ok(())
 }

@@ -10,8 +10,8 @@ use tollgate::{
     billing::NoBilling,
     bounds::{Bounds, DAY_MS, HOUR_MS},
     domain::{
-        command::{Acquire, Command, Mode},
-        ids::{DecisionId, Meter, OrgId, Plane, Scope},
+        command::{Acquire, Command},
+        ids::{DecisionId, Meter, OrgId, Scope},
         limit::{Limit, OrgPolicy, RateLimit},
         org::{Context, OrgState},
         rows::OrgRows,
@@ -73,19 +73,7 @@ fn org() -> OrgId {
 }
 
 fn acquire() -> Command {
-    Command::Acquire(Arc::new(Acquire {
-        scope: Scope::org(),
-        plane: Plane::unnamed(),
-        idempotency: None,
-        cost: vec![(Meter::executions(), 1)],
-        reserve: Vec::new(),
-        reservation_ttl: 0,
-        mode: Mode::Normal,
-        explain: false,
-        with_pause: false,
-        balance: None,
-        exempt: None,
-    }))
+    Command::Acquire(Arc::new(Acquire::of(Scope::org(), vec![(Meter::executions(), 1)])))
 }
 
 fn pure(c: &mut Criterion) {
@@ -93,7 +81,7 @@ fn pure(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for (name, policy) in [("rate only", rate_only()), ("seven limits", seven_limits())] {
         let (mut state, bounds, command) = (OrgState::load(OrgRows::default(), NOW), Bounds::default(), acquire());
-        let (mut number, org) = (0, org());
+        let (mut number, org, policy) = (0, org(), Arc::new(policy));
         group.bench_function(name, |b| {
             b.iter(|| {
                 number += 1;

@@ -9,6 +9,8 @@ pub const ID_BYTES: usize = 128;
 pub const REQUEST_ID_BYTES: usize = 128;
 /// Longest meter name in bytes.
 pub const METER_BYTES: usize = 64;
+/// Longest identity of a session in bytes.
+pub const IDENTITY_BYTES: usize = 128;
 /// Longest `plane` label and freeze reason.
 pub const PLANE_BYTES: usize = 64;
 pub const REASON_BYTES: usize = 256;
@@ -26,12 +28,9 @@ pub const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Minute detail of the ledger is kept this long; the longest minute-sliced window is one hour.
 pub const MINUTE_RETENTION_MS: u64 = 2 * HOUR_MS;
-/// Hour slices are kept this long: the longest window (31 days) plus slack.
-pub const HOUR_RETENTION_MS: u64 = 35 * DAY_MS;
-/// Longest rolling or aligned window; one slice and some slack shorter than the retention.
-pub const WINDOW_MAX_MS: u64 = 31 * DAY_MS;
-const _: () = assert!(WINDOW_MAX_MS + DAY_MS < HOUR_RETENTION_MS);
-const _: () = assert!(MINUTE_RETENTION_MS > HOUR_MS + MINUTE_MS);
+/// Hour slices outlive the longest window by this. How long that is follows from the table of periods,
+/// in `domain/window.rs`.
+pub const RETENTION_SLACK_MS: u64 = 4 * DAY_MS;
 
 /// Request ids of plain Acquire and Resume are remembered this long; those of durable calls, a day.
 pub const SHORT_MEMORY_MS: u64 = 10 * MINUTE_MS;
@@ -46,6 +45,15 @@ pub const SETTLEMENT_LEDGERS: usize = 2;
 pub const RESERVATION_TTL_MIN_MS: u64 = SECOND_MS;
 pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
 pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
+/// Largest session settings: an unheard session expires within a day and a bit.
+pub const SESSION_SLICE_MAX_MS: u64 = DAY_MS;
+pub const SESSION_HEARTBEAT_MAX_MS: u64 = HOUR_MS;
+pub const SESSION_MISSED_MAX: u64 = 24;
+pub const SESSION_GRACE_MAX_MS: u64 = HOUR_MS;
+/// An ended session is remembered this long, so that late and repeated words of it are understood.
+pub const SESSION_MEMORY_MS: u64 = DAY_MS;
+/// Share of a quota from which on a session is warned, in percent, the lowest first.
+pub const SESSION_WARN_PERCENT: [u64; 2] = [80, 95];
 /// Continuation counts are kept this long after the last Resume, and executions that did not complete
 /// this long after their admission.
 pub const EXECUTION_RETENTION_MS: u64 = DAY_MS;
@@ -70,8 +78,8 @@ pub const CLOCK_STEP_MS: u64 = 60 * SECOND_MS;
 pub const CLOCK_PROOF_MS: u64 = HOUR_MS;
 /// A stored mark further ahead of the wall than this refuses to start.
 pub const CLOCK_AHEAD_MAX_MS: u64 = 25 * HOUR_MS;
-/// After a reboot the time that passed is unknown: up to the ledger's whole retention is believed.
-pub const CLOCK_REBOOT_STEP_MS: u64 = HOUR_RETENTION_MS;
+/// After a reboot the time that passed is unknown: up to five weeks are believed.
+pub const CLOCK_REBOOT_STEP_MS: u64 = 35 * DAY_MS;
 
 /// Maxima an operator may move, under `[bounds]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +117,14 @@ pub struct Bounds {
     /// Ledgers (pairs of scope and meter) per org that admission may open; settlement may open
     /// [`SETTLEMENT_LEDGERS`] times as many.
     pub ledgers_per_org: u32,
+    /// Longest time a reservation may hold without an Extend.
+    pub reservation_ttl_max_ms: u32,
+    /// Largest part of a limit that one reservation may hold, in percent.
+    pub reservation_share_percent: u32,
+    /// Budgets set at run time per org, one for each scope.
+    pub budgets_per_org: u32,
+    /// Sessions per org, those included that ended within the last day.
+    pub sessions_per_org: u32,
     /// Cumulative sources per org.
     pub sources_per_org: u32,
     /// Executions with counted continuations per org.
@@ -145,6 +161,10 @@ impl Default for Bounds {
             request_ids_per_org: 100_000,
             reservations_per_org: 10_000,
             ledgers_per_org: 10_000,
+            reservation_ttl_max_ms: 86_400_000,
+            reservation_share_percent: 100,
+            budgets_per_org: 10_000,
+            sessions_per_org: 10_000,
             sources_per_org: 10_000,
             executions_per_org: 10_000,
             exports_per_org: 100_000,
@@ -159,7 +179,7 @@ impl Default for Bounds {
 
 /// Name and allowed range of every field of [`Bounds`], the one table behind configuration, reload
 /// and the admin view.
-pub const FIELDS: [(&str, Accessor, u32, u32); 24] = [
+pub const FIELDS: [(&str, Accessor, u32, u32); 28] = [
     ("org_in_flight", |b| &mut b.org_in_flight, 1, 65_536),
     ("node_in_flight", |b| &mut b.node_in_flight, 1, 1_000_000),
     ("batch_items", |b| &mut b.batch_items, 1, 10_000),
@@ -176,6 +196,10 @@ pub const FIELDS: [(&str, Accessor, u32, u32); 24] = [
     ("request_ids_per_org", |b| &mut b.request_ids_per_org, 1, 10_000_000),
     ("reservations_per_org", |b| &mut b.reservations_per_org, 1, 1_000_000),
     ("ledgers_per_org", |b| &mut b.ledgers_per_org, 1, 1_000_000),
+    ("reservation_ttl_max_ms", |b| &mut b.reservation_ttl_max_ms, 1_000, 86_400_000),
+    ("reservation_share_percent", |b| &mut b.reservation_share_percent, 1, 100),
+    ("budgets_per_org", |b| &mut b.budgets_per_org, 1, 1_000_000),
+    ("sessions_per_org", |b| &mut b.sessions_per_org, 1, 1_000_000),
     ("sources_per_org", |b| &mut b.sources_per_org, 1, 1_000_000),
     ("executions_per_org", |b| &mut b.executions_per_org, 1, 1_000_000),
     ("exports_per_org", |b| &mut b.exports_per_org, 1, 10_000_000),

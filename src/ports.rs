@@ -124,6 +124,12 @@ pub enum Event {
     SetAside(u64),
     /// Executions that were admitted and never completed.
     Uncompleted(u64),
+    /// Sessions that were not heard of any more.
+    SessionsExpired(u64),
+    /// An org's trial has used up what it includes.
+    TrialEnded,
+    /// Numbers of an org that are not what its ledger says.
+    Drifted(u64),
 }
 
 /// Is told what happens outside any call. Brief, and never fails.

@@ -16,6 +16,7 @@ use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
 use crate::{
     actors,
     domain::decision::{Code, Decision, FailOpen, Gate},
+    ports::{Event, EventSink},
 };
 
 use billing::BillingMetrics;
@@ -30,6 +31,12 @@ struct DecisionLabels {
 struct FailOpenLabels {
     gate: &'static str,
     cause: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SessionLabels {
+    /// `started`, `ended` or `expired`.
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,6 +70,9 @@ pub struct Metrics {
     latency: Latencies,
     errors: Family<ErrorLabels, Counter>,
     billing: BillingMetrics,
+    sessions: Family<SessionLabels, Counter>,
+    trials_ended: Counter,
+    drift: Counter,
     unguarded: Counter,
     uncounted_resumes: Counter,
     unusual_continuations: Counter,
@@ -108,6 +118,9 @@ impl Default for Metrics {
             latency: Family::new_with_constructor(latency),
             errors: Family::default(),
             billing: BillingMetrics::default(),
+            sessions: Family::default(),
+            trials_ended: Counter::default(),
+            drift: Counter::default(),
             unguarded: Counter::default(),
             uncounted_resumes: Counter::default(),
             unusual_continuations: Counter::default(),
@@ -134,6 +147,9 @@ impl Metrics {
         r.register("emergency_denials", "Denials by the emergency cap", self.emergency_denials.clone());
         r.register("rpc_seconds", "Time to answer, by rpc", self.latency.clone());
         r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
+        r.register("sessions", "Sessions that started, ended, and expired unheard", self.sessions.clone());
+        r.register("trials_ended", "Trials that have used up what they include", self.trials_ended.clone());
+        r.register("audit_drift", "Numbers found that are not what the ledger says", self.drift.clone());
         r.register("unguarded_records", "Record calls that name no decision", self.unguarded.clone());
         r.register("resumes_uncounted", "Resume calls served uncounted", self.uncounted_resumes.clone());
         r.register("continuations_unusual", "Resume calls past the alarm", self.unusual_continuations.clone());
@@ -180,6 +196,22 @@ impl Metrics {
         self.errors.get_or_create(&ErrorLabels { rpc, reason }).inc();
     }
 
+    pub fn session_started(&self) {
+        self.sessions(1, "started");
+    }
+
+    pub fn session_ended(&self) {
+        self.sessions(1, "ended");
+    }
+
+    fn sessions(&self, count: u64, outcome: &'static str) {
+        self.sessions.get_or_create(&SessionLabels { outcome }).inc_by(count);
+    }
+
+    pub fn drifted(&self, numbers: u64) {
+        self.drift.inc_by(numbers);
+    }
+
     pub fn unguarded_record(&self) {
         self.unguarded.inc();
     }
@@ -214,6 +246,19 @@ impl Metrics {
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
             Err(error) => format!("# metrics could not be written: {error}\n"),
+        }
+    }
+}
+
+impl EventSink for Metrics {
+    fn happened(&self, event: Event) {
+        match event {
+            Event::Reported(delivery) => self.billing.reported(delivery),
+            Event::SetAside(rows) => self.billing.set_aside(rows),
+            Event::Uncompleted(executions) => self.billing.uncompleted(executions),
+            Event::SessionsExpired(sessions) => self.sessions(sessions, "expired"),
+            Event::TrialEnded => drop(self.trials_ended.inc()),
+            Event::Drifted(numbers) => self.drifted(numbers),
         }
     }
 }

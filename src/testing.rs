@@ -20,10 +20,10 @@ use crate::{
     bounds::{Bounds, HOUR_MS},
     domain::{
         balance::{Balance, BalancePolicy, BalanceSource, BalanceVerdict, DenyReason},
-        command::{Acquire, Command, Idempotency, Mode},
+        command::{Acquire, Command, Idempotency},
         decision::Cause,
         exports::Delivery,
-        ids::{ExecutionId, Meter, OrgId, Plane, RequestId, Scope},
+        ids::{ExecutionId, Meter, OrgId, RequestId, Scope},
         limit::{OrgPolicy, RateLimit},
         service_time::{ClockMark, ClockState},
         window::Millis,
@@ -252,19 +252,7 @@ pub(crate) fn idempotency(id: &str) -> Idempotency {
 }
 
 pub(crate) fn acquire() -> Acquire {
-    Acquire {
-        scope: Scope::org(),
-        plane: Plane::unnamed(),
-        idempotency: None,
-        cost: vec![(Meter::executions(), 1)],
-        reserve: Vec::new(),
-        reservation_ttl: 0,
-        mode: Mode::Normal,
-        explain: false,
-        with_pause: false,
-        balance: None,
-        exempt: None,
-    }
+    Acquire::of(Scope::org(), vec![(Meter::executions(), 1)])
 }
 
 pub(crate) fn plain() -> Command {

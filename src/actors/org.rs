@@ -18,7 +18,7 @@ use crate::{
         command::{Command, Durability, Reply},
         ids::OrgId,
         limit::OrgPolicy,
-        org::{Context, OrgState},
+        org::{Context, News, OrgState},
         rows::{OrgRows, OrgWrite},
     },
     error::ServiceError,
@@ -84,8 +84,14 @@ impl Actor for OrgActor {
     async fn pre_start(&self, me: ActorRef<OrgMsg>, start: Start) -> Result<OrgTask, ActorProcessingErr> {
         start.registration.is_of(me.get_id());
         let rules = start.shared.rules.load_full();
+        let state = OrgState::load(start.rows, start.shared.clock.now());
+        let audit = state.audit_rows();
+        if audit.drifted > 0 {
+            start.shared.events.happened(Event::Drifted(audit.drifted));
+            tracing::error!(org = %start.org, numbers = audit.drifted, drift = ?audit.drift, "rows do not fit together");
+        }
         Ok(OrgTask {
-            state: OrgState::load(start.rows, start.shared.clock.now()),
+            state,
             policy: rules.policies.policy(&start.org),
             generation: rules.generation,
             org: start.org,
@@ -157,7 +163,7 @@ impl OrgTask {
             answers.push(answer);
         }
         drop(rules);
-        self.tell_set_aside();
+        self.tell_news();
         if fault.is_some() {
             drop(work.reply.send(answers));
         } else if promised || self.must_wait() {
@@ -204,24 +210,42 @@ impl OrgTask {
         }));
     }
 
-    fn tell_set_aside(&mut self) {
-        let rows = self.state.take_set_aside();
-        if rows > 0 {
-            self.shared.events.happened(Event::SetAside(rows));
-            tracing::error!(org = %self.org, rows, "usage was set aside and will not reach billing by itself");
+    fn tell_news(&mut self) {
+        let News { set_aside, expired_sessions, trial_ended } = self.state.take_news();
+        if set_aside > 0 {
+            self.shared.events.happened(Event::SetAside(set_aside));
+            tracing::error!(org = %self.org, rows = set_aside, "usage was set aside and will not reach billing by itself");
+        }
+        if expired_sessions > 0 {
+            self.shared.events.happened(Event::SessionsExpired(expired_sessions));
+            tracing::warn!(org = %self.org, sessions = expired_sessions, "sessions were not heard of and have expired");
+        }
+        if trial_ended {
+            self.shared.events.happened(Event::TrialEnded);
+            tracing::info!(org = %self.org, "a trial has used up what it includes");
         }
     }
 
     fn sweep(&mut self, done: oneshot::Sender<()>) {
-        let rules = self.shared.rules.load_full();
+        let shared = self.shared.clone();
+        let rules = shared.rules.load_full();
         self.refresh(&rules);
         let uncompleted = self.state.uncompleted();
-        self.state.sweep(self.shared.clock.now(), &self.policy, self.shared.clock.may_purge());
+        let ctx = Context {
+            org: &self.org,
+            now: shared.clock.now(),
+            policy: &self.policy,
+            bounds: &rules.bounds,
+            decision: shared.next_decision(),
+            store_fault: shared.store_fault().is_some(),
+        };
+        self.state.sweep(&ctx, shared.clock.may_purge());
         let uncompleted = self.state.uncompleted().saturating_sub(uncompleted);
         if uncompleted > 0 {
             self.shared.events.happened(Event::Uncompleted(uncompleted));
             tracing::warn!(org = %self.org, executions = uncompleted, "executions were admitted and never completed");
         }
+        self.tell_news();
         self.commit(Box::new(move |_| {
             let _ = done.send(());
         }));
@@ -278,7 +302,7 @@ fn apply(
 /// Whether this answer may leave only when it is on disk. A denial promises nothing.
 fn promises_durability(command: &Command, answer: &Result<Reply, ServiceError>) -> bool {
     match answer {
-        Ok(Reply::Decision(decision)) => decision.hold.is_some(),
+        Ok(Reply::Decision(decision)) => decision.hold.is_some() || decision.session.is_some(),
         Ok(Reply::Needs(_)) | Err(_) => false,
         Ok(_) => command.durability() == Durability::Durable,
     }

@@ -22,7 +22,7 @@ use crate::{
     domain::{
         ids::Meter,
         limit::Limit,
-        window::{Calendar, Millis, PERIODS, Window},
+        window::{Calendar, Length, Millis, PERIODS, WINDOW_MAX_MS, Window, period},
     },
 };
 
@@ -30,7 +30,19 @@ use crate::{
 const METERS: [&str; 4] = ["executions", "spend", "compute", "bytes"];
 
 /// Keys that mean something elsewhere and would be a mistake as a meter.
-const RESERVED: [&str; 7] = ["plan", "rate", "scopes", "exempt", "included", "overage", "billing_anchor"];
+const RESERVED: [&str; 11] = [
+    "plan",
+    "rate",
+    "scopes",
+    "exempt",
+    "included",
+    "overage",
+    "billing_anchor",
+    "max_sessions",
+    "trial",
+    "then",
+    "trial_ends",
+];
 
 const CALENDARS: [(&str, Calendar); 3] =
     [("calendar_day", Calendar::Day), ("calendar_week", Calendar::Week), ("calendar_month", Calendar::Month)];
@@ -46,8 +58,13 @@ const WITH_LENGTH: [(&str, OfLength); 3] = [
 
 const LENGTH_EXAMPLES: [&str; 3] = ["aligned_1h", "anchored_24h", "rolling_7d"];
 
-pub(super) const COUNTED_LENGTH_RULE: &str = "whole seconds from 1s to 31d, such as 30s, 10m, 1h or 7d";
-const ROLLING_LENGTH_RULE: &str = "whole minutes up to 1h and whole hours from there to 31d";
+pub(super) fn counted_length_rule() -> String {
+    format!("whole seconds from 1s to {}, such as 30s, 10m, 1h or 7d", Length(WINDOW_MAX_MS))
+}
+
+fn rolling_length_rule() -> String {
+    format!("whole minutes up to 1h and whole hours from there to {}", Length(WINDOW_MAX_MS))
+}
 
 /// The limits of one org or scope: every key that is left in the section is a meter.
 pub(super) fn limits(section: &mut Section<'_>) -> Vec<Limit> {
@@ -70,7 +87,7 @@ pub(super) fn limits(section: &mut Section<'_>) -> Vec<Limit> {
 
 /// Budgets before quotas, then by meter, the shortest window first.
 pub(super) fn in_pipeline_order(mut limits: Vec<Limit>) -> Vec<Limit> {
-    limits.sort_by(|a, b| (!a.is_budget(), &a.meter, a.window).cmp(&(!b.is_budget(), &b.meter, b.window)));
+    limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
     limits
 }
 
@@ -106,8 +123,8 @@ fn limits_of_meter(section: &mut Section<'_>, key: &str, at: Place, windows: Tab
 
 /// The window that a key names; `None` where it names none: that is noted.
 fn window(section: &mut Section<'_>, key: &str, entry: &Entry) -> Option<Window> {
-    if let Some((_, len)) = PERIODS.iter().find(|(name, _)| *name == key) {
-        return Some(Window::Rolling { len: *len });
+    if let Some(window) = period(key) {
+        return Some(window);
     }
     if let Some((_, unit)) = CALENDARS.iter().find(|(name, _)| *name == key) {
         return Some(Window::Calendar(*unit));
@@ -120,7 +137,7 @@ fn window(section: &mut Section<'_>, key: &str, entry: &Entry) -> Option<Window>
     };
     let window = length(text).map(make).filter(|window| window.is_valid());
     if window.is_none() {
-        let rule = if key.starts_with("rolling_") { ROLLING_LENGTH_RULE } else { COUNTED_LENGTH_RULE };
+        let rule = if key.starts_with("rolling_") { rolling_length_rule() } else { counted_length_rule() };
         let path = section.path().to_owned();
         section.findings.refuse(&entry.key_at, &path, key, format!("its length must be {rule}"));
     }

@@ -16,8 +16,10 @@
 //! | `[rate]` | `amount` (or `"off"`), `window`, `idle_windows`, `on_indeterminate` |
 //! | `[defaults]` | `plan`: of every org that names none, listed or not; `""` = none |
 //! | `[billing]`, `[billing.autumn]`, `[billing.features]` | who keeps the balances: see `billing` |
-//! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, meters, `scopes` |
-//! | `[orgs."ID"]` | `plan` (`""` = none), those of a plan, `billing_anchor` |
+//! | `[budgets]` | `on_indeterminate`: where a stored limit can not be understood |
+//! | `[sessions]` | `enforce`, `first_slice`, `heartbeat`, `missed`, `grace`, `clamp`: see `sessions` |
+//! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, `max_sessions`, `trial`, `then`, meters, `scopes` |
+//! | `[orgs."ID"]` | `plan` (`""` = none), those of a plan, `billing_anchor`, `trial_ends` |
 //! | `[bounds]` | every field of [`Bounds`] |
 //! | `[node]` | `name`; the host's name by default |
 //! | `[log]` | `level`, `format` |
@@ -35,6 +37,7 @@ mod policies;
 mod reader;
 mod secret;
 mod sections;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -78,7 +81,7 @@ const FIXED_BOUNDS: [&str; 7] = [
 ];
 
 /// Sections that become the policies of orgs.
-const POLICY_SECTIONS: [&str; 4] = ["rate", "defaults", "plans", "orgs"];
+const POLICY_SECTIONS: [&str; 6] = ["rate", "defaults", "budgets", "sessions", "plans", "orgs"];
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,9 +20,10 @@ use std::{
 use super::{
     balances,
     billing::BillingPolicy,
-    limits::{COUNTED_LENGTH_RULE, in_pipeline_order, limits},
-    mistake::{Place, join},
+    limits::{counted_length_rule, in_pipeline_order, limits},
+    mistake::{Findings, Place, join},
     reader::{Parsed, Section},
+    sessions::{self, TIERS},
     tree::{Entry, Table, Value},
     values::{NAME_RULE, is_name, length, on_indeterminate, truth, whole},
 };
@@ -31,7 +32,7 @@ use crate::{
     domain::{
         balance::Exemption,
         ids::{OrgId, Scope},
-        limit::{Limit, OrgPolicy, RateLimit},
+        limit::{Limit, OrgPolicy, RateLimit, Successor},
         window::{Millis, Window},
     },
 };
@@ -67,14 +68,18 @@ impl Policies {
         self.orgs.iter()
     }
 
-    /// Reads `[rate]`, `[defaults]`, `[plans]` and `[orgs]`.
+    /// Reads `[rate]`, `[defaults]`, `[budgets]`, `[sessions]`, `[plans]` and `[orgs]`.
     pub(super) fn read(root: &mut Section<'_>, billing: &BillingPolicy) -> Self {
         let rate = RateLimit { exempt: billing.exempt, ..backstop(root.section("rate")) };
         let default_plan = default_plan(root.section("defaults"));
-        let base = OrgPolicy { rate, balance: billing.balance.clone(), ..OrgPolicy::default() };
+        let sessions = sessions::sessions(root.section("sessions"));
+        let budgets_on_indeterminate =
+            root.section("budgets").read("on_indeterminate", on_indeterminate).unwrap_or_default();
+        let balance = billing.balance.clone();
+        let base = OrgPolicy { rate, balance, sessions, budgets_on_indeterminate, ..OrgPolicy::default() };
         let plans = plans(root.section("plans"), &base, billing);
         let none = Arc::new(base);
-        let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name) };
+        let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name).map(|plan| &plan.policy) };
         let default = match default_plan {
             None => Arc::clone(&none),
             Some((at, name)) => find(&name).cloned().unwrap_or_else(|| {
@@ -91,8 +96,14 @@ fn default_plan(mut section: Section<'_>) -> Option<(Place, String)> {
     section.read("plan", plan_reference)
 }
 
-/// Policies by the name of their plan.
-type Plans = BTreeMap<String, Arc<OrgPolicy>>;
+type Plans = BTreeMap<String, Plan>;
+
+#[derive(Debug)]
+struct Plan {
+    policy: Arc<OrgPolicy>,
+    /// What an org falls back to when its trial has ended, and where that was written.
+    then: Option<(Place, String)>,
+}
 
 fn backstop(mut section: Section<'_>) -> RateLimit {
     let default = RateLimit::default();
@@ -122,20 +133,34 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
 fn aligned_window(section: &mut Section<'_>) -> Option<Millis> {
     section.section("window").read("aligned", |entry| {
         let len = entry.text().and_then(length).filter(|len| Window::Aligned { len: *len }.is_valid());
-        len.ok_or_else(|| COUNTED_LENGTH_RULE.into())
+        len.ok_or_else(|| counted_length_rule().into())
     })
 }
 
+/// Those that are there by themselves, and those that are configured: a section says everything of its plan,
+/// so that nothing limits an org that no operator wrote down.
 fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) -> Plans {
-    let mut plans = Plans::new();
+    let at = section.at().clone();
+    let tier = |tier: &sessions::Tier| {
+        let then = tier.then.map(|then| (at.clone(), then.to_owned()));
+        (tier.name.to_owned(), Plan { policy: tier.policy(base), then })
+    };
+    let mut plans: Plans = TIERS.iter().map(tier).collect();
     for (name, at, entries) in named_tables(&mut section) {
         if !is_name(&name) {
             section.findings.refuse(&at, "plans", &name, format!("a plan is called {NAME_RULE}"));
             continue;
         }
-        let mut plan = layer(section.open(&name, at, entries), base, billing);
-        plan.plan.clone_from(&name);
-        plans.insert(name, Arc::new(plan));
+        let mut section = section.open(&name, at, entries);
+        let then = section.read("then", plan_reference).filter(|(_, name)| !name.is_empty());
+        let mut policy = layer(section, base, billing);
+        policy.plan.clone_from(&name);
+        plans.insert(name, Plan { policy: Arc::new(policy), then });
+    }
+    for (name, plan) in &plans {
+        if let Some((at, then)) = plan.then.as_ref().filter(|(_, then)| !plans.contains_key(then)) {
+            unknown_plan(&mut section, at, &format!("plans.{name}.then"), then, &plans);
+        }
     }
     plans
 }
@@ -157,24 +182,49 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
                 continue;
             }
         };
-        let mut section = section.open(&name, at, entries);
+        let again = entries.clone();
+        let mut section = section.open(&name, at.clone(), entries);
         let base = match section.read("plan", plan_reference) {
             None => &bases.default,
             Some((_, plan)) if plan.is_empty() => &bases.none,
-            Some((at, plan)) => plans.get(&plan).unwrap_or_else(|| {
-                let path = join(section.path(), "plan");
-                unknown_plan(&mut section, &at, &path, &plan, plans);
-                &bases.none
-            }),
+            Some((at, plan)) => plans.get(&plan).map_or_else(
+                || {
+                    let path = join(section.path(), "plan");
+                    unknown_plan(&mut section, &at, &path, &plan, plans);
+                    &bases.none
+                },
+                |plan| &plan.policy,
+            ),
         };
-        let period = balances::period(&mut section, bases.billing);
-        let mut policy = layer(section, base, bases.billing);
-        if let Some(period) = period {
-            balances::counted_by(&mut policy.balance.source, period);
+        let ends_at = section.place("trial_ends");
+        let ends = section.read("trial_ends", sessions::instant);
+        let then = plans.get(&base.plan).and_then(|plan| plans.get(&plan.then.as_ref()?.1));
+        if let (Some(at), Some(_), None) = (&ends_at, ends, then) {
+            let path = join(section.path(), "trial_ends");
+            let allowed = "only with a plan that says what comes `then`, such as plan = \"trial\"";
+            section.findings.refuse(at, &path, format_args!("with plan {}", base.plan), allowed);
         }
+        let mut policy = of_org(section, base, bases.billing);
+        policy.then = ends.zip(then).map(|(from, plan)| {
+            // What is wrong with the section has been said.
+            let mut said = Findings::new("");
+            let mut section = Section::root(again, &mut said);
+            let _ = (section.read("plan", plan_reference), section.read("trial_ends", sessions::instant));
+            Successor { from, policy: Arc::new(of_org(section, &plan.policy, bases.billing)) }
+        });
         orgs.insert(org, if policy == **base { Arc::clone(base) } else { Arc::new(policy) });
     }
     orgs
+}
+
+/// What an org says, over its plan.
+fn of_org(mut section: Section<'_>, plan: &OrgPolicy, billing: &BillingPolicy) -> OrgPolicy {
+    let period = balances::period(&mut section, billing);
+    let mut policy = layer(section, plan, billing);
+    if let Some(period) = period {
+        balances::counted_by(&mut policy.balance.source, period);
+    }
+    policy
 }
 
 /// Every table of a section whose keys an operator names; what is no table is noted.
@@ -204,10 +254,7 @@ fn plan_reference(entry: &Entry) -> Parsed<(Place, String)> {
 fn unknown_plan(section: &mut Section<'_>, at: &Place, path: &str, name: &str, plans: &Plans) {
     if section.findings.is_whole() {
         let names: Vec<_> = plans.keys().map(String::as_str).collect();
-        let allowed = match names.as_slice() {
-            [] => "there is no [plans.NAME] section to choose from".to_owned(),
-            names => format!("one of the plans {}, or \"\" for none", names.join(", ")),
-        };
+        let allowed = format!("one of the plans {}, or \"\" for none", names.join(", "));
         section.findings.refuse(at, path, name, allowed);
     }
 }
@@ -221,6 +268,7 @@ fn layer(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
     }
     read_scopes(section.section("scopes"), &mut policy);
     balances::read(&mut section, &mut policy.balance.source, billing);
+    sessions::read(&mut section, &mut policy.sessions);
     let own = limits(&mut section);
     policy.limits = over(&mut section, &policy.limits, own);
     policy

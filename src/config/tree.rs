@@ -51,6 +51,14 @@ impl Entry {
         }
     }
 
+    /// A date or a time, with or without quotes.
+    pub(super) fn moment(&self) -> Option<&str> {
+        match &self.value {
+            Value::Other(text) => Some(text),
+            _ => self.text(),
+        }
+    }
+
     /// The value as text. A variable is text whatever else it could be read as: a node may be
     /// called `42` without a second pair of quotes.
     pub(super) fn text(&self) -> Option<&str> {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    command::LedgerView,
+    command::{Audit, LedgerView},
     ids::{DecisionId, Meter, Scope},
     ledger::{HourSlice, Ledger},
     limit::{Limit, OrgPolicy},
@@ -16,7 +16,7 @@ use super::{
     table::Table,
     window::{Millis, Window},
 };
-use crate::bounds::{COUNTER_SLACK_MS, RESERVATION_TTL_MAX_MS};
+use crate::bounds::{COUNTER_SLACK_MS, HOUR_MS, RESERVATION_TTL_MAX_MS};
 
 type LedgerKey = (Scope, Meter);
 type CounterKey = (Scope, Meter, Window);
@@ -28,6 +28,8 @@ pub(super) struct Accounts {
     reservations: Table<DecisionId, ReservationRow>,
     /// (expiry, reservation), soonest first.
     expiries: BTreeSet<(Millis, DecisionId)>,
+    /// What of a reservation is booked, not given back, when it expires.
+    prepaid: BTreeMap<DecisionId, u64>,
 }
 
 /// The scopes in which a charge to `scope` counts.
@@ -109,7 +111,7 @@ impl Accounts {
         if taken <= free {
             return Some(now);
         }
-        let mut leaving = self.leaving(scope, limit, used, now).peekable();
+        let mut leaving = self.leaving(scope, limit, used, now).into_iter().peekable();
         let mut expiring = self.expiring(scope, &limit.meter).peekable();
         loop {
             let hold_first = match (leaving.peek(), expiring.peek()) {
@@ -124,28 +126,42 @@ impl Accounts {
         }
     }
 
-    /// When what is used now stops counting, piece by piece.
-    fn leaving(
-        &self,
-        scope: &Scope,
-        limit: &Limit,
-        used: u64,
-        now: Millis,
-    ) -> Box<dyn Iterator<Item = (Millis, u64)> + '_> {
-        if let Window::Rolling { .. } = limit.window {
-            let (window, ledger) = (limit.window, self.ledgers.get(&(scope.clone(), limit.meter.clone())));
-            return Box::new(ledger.into_iter().flat_map(move |ledger| ledger.leaving(window, now)));
+    /// When what is used now, and what expiring holds will book, stops counting, piece by piece.
+    fn leaving(&self, scope: &Scope, limit: &Limit, used: u64, now: Millis) -> Vec<(Millis, u64)> {
+        let mut leaving: Vec<_> = match (limit.window, self.ledgers.get(&(scope.clone(), limit.meter.clone()))) {
+            (Window::Rolling { .. }, None) => Vec::new(),
+            (window @ Window::Rolling { .. }, Some(ledger)) => ledger.leaving(window, now).collect(),
+            _ => self.window_end(scope, limit, now).map(|end| (end, used)).into_iter().collect(),
+        };
+        let booked = self.counting(scope, &limit.meter).filter_map(|(at, id, _)| {
+            let paid = *self.prepaid.get(&id)?;
+            let slice = limit.window.slice();
+            let leaves = limit.window.slice_leaves_at(at / slice * slice);
+            let running = self.window_end(scope, limit, now).filter(|end| at < *end);
+            let ends = running.or_else(|| limit.window.end(limit.window.start(at)));
+            Some((leaves.or(ends)?, paid))
+        });
+        let before = leaving.len();
+        leaving.extend(booked);
+        if leaving.len() > before {
+            leaving.sort_unstable_by_key(|(at, _)| *at);
         }
-        Box::new(self.window_end(scope, limit, now).map(|end| (end, used)).into_iter())
+        leaving
     }
 
     /// When what is held is given back, hold by hold.
     fn expiring(&self, scope: &Scope, meter: &Meter) -> impl Iterator<Item = (Millis, u64)> {
+        let given_back = |held: u64, id| held.saturating_sub(self.prepaid.get(&id).copied().unwrap_or(0));
+        self.counting(scope, meter).map(move |(at, id, held)| (at, given_back(held, id)))
+    }
+
+    /// Holds that count in `scope`, with their expiry and amount, the soonest first.
+    fn counting(&self, scope: &Scope, meter: &Meter) -> impl Iterator<Item = (Millis, DecisionId, u64)> {
         self.expiries.iter().filter_map(move |(at, id)| {
             let row = self.reservations.get(id)?;
             let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
             let counts = row.scope == *scope || (scope.is_org() && row.scope.counts_for_org());
-            counts.then_some((*at, *held))
+            counts.then_some((*at, *id, *held))
         })
     }
 
@@ -202,9 +218,22 @@ impl Accounts {
         self.reservations.put(row.id, row);
     }
 
+    /// The same, of which `paid` will be booked when it expires.
+    pub(super) fn reserve_prepaid(&mut self, row: ReservationRow, paid: u64) {
+        self.prepaid.insert(row.id, paid);
+        self.reserve(row);
+    }
+
+    /// What a reservation holds, of all meters.
+    pub(super) fn held(&self, id: DecisionId) -> u64 {
+        let amounts = self.reservations.get(&id).map_or(&[][..], |row| row.amounts.as_slice());
+        amounts.iter().map(|(_, amount)| *amount).fold(0, u64::saturating_add)
+    }
+
     /// Takes a reservation out and gives its amounts back.
     pub(super) fn settle(&mut self, id: DecisionId) -> Option<ReservationRow> {
         let row = self.reservations.remove(&id)?;
+        self.prepaid.remove(&id);
         self.expiries.remove(&(row.expires_at, id));
         self.each_held(&row, |ledger, amount| ledger.reserved = ledger.reserved.saturating_sub(amount));
         Some(row)
@@ -230,6 +259,64 @@ impl Accounts {
     /// The next reservation whose time is up.
     pub(super) fn expired(&self, now: Millis) -> Option<DecisionId> {
         self.expiries.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+    }
+
+    /// Where a number that is kept is not what the rows add up to.
+    pub(super) fn audit(&mut self, now: Millis) -> Audit {
+        let mut audit = self.audit_rows();
+        for ((scope, meter), ledger) in &self.ledgers {
+            for (what, kept, derived) in ledger.sum_drift() {
+                audit.note(scope, meter, what, kept, (derived, derived));
+            }
+            audit.checked += ledger.sums();
+        }
+        let counters: Vec<_> = self.counters.iter().map(|(key, counter)| (key.clone(), *counter)).collect();
+        for ((scope, meter, window), counter) in counters {
+            let running = window.end(counter.start).is_some_and(|end| now < end);
+            let Some(ledger) = self.ledgers.get(&(scope.clone(), meter.clone())).filter(|_| running) else { continue };
+            audit.check(&scope, &meter, window.to_string(), counter.used, ledger.range_since(counter.start));
+        }
+        audit
+    }
+
+    /// The part of an audit that needs no time: what is stored must fit together. Cheap enough for every
+    /// load.
+    pub(super) fn audit_rows(&self) -> Audit {
+        let mut audit = Audit::default();
+        let mut held: BTreeMap<LedgerKey, u64> = BTreeMap::new();
+        for (_, row) in self.reservations.iter() {
+            for (meter, amount) in &row.amounts {
+                for scope in charged_scopes(&row.scope) {
+                    let sum = held.entry((scope, meter.clone())).or_default();
+                    *sum = sum.saturating_add(*amount);
+                }
+            }
+        }
+        let mut scoped: BTreeMap<(&Meter, Millis), u64> = BTreeMap::new();
+        for ((scope, meter), ledger) in &self.ledgers {
+            let expected = held.get(&(scope.clone(), meter.clone())).copied().unwrap_or(0);
+            audit.check(scope, meter, "reserved".into(), ledger.reserved, (expected, expected));
+            audit.checked += u64::try_from(ledger.hours().count()).unwrap_or(u64::MAX);
+            for (what, kept, derived) in ledger.slice_drift() {
+                audit.note(scope, meter, what, kept, (derived, derived));
+            }
+            for hour in ledger.hours().filter(|_| !scope.is_org() && scope.counts_for_org()) {
+                let sum = scoped.entry((meter, hour.start)).or_default();
+                *sum = sum.saturating_add(hour.total);
+            }
+        }
+        for ((meter, start), least) in scoped {
+            let org = self.ledgers.get(&(Scope::org(), meter.clone()));
+            let kept = org.and_then(|org| org.hours().find(|hour| hour.start == start)).map_or(0, |hour| hour.total);
+            audit.check(
+                &Scope::org(),
+                meter,
+                format!("hour {}, with its scopes", start / HOUR_MS),
+                kept,
+                (least, u64::MAX),
+            );
+        }
+        audit
     }
 
     pub(super) fn next_expiry(&self) -> Option<Millis> {

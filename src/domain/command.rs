@@ -6,10 +6,10 @@ use super::{
     balance::BalanceVerdict,
     decision::{Decision, LimitView},
     exports::{Delivery, ExportKey, ExportRow},
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, Plane, Reason, RequestId, Scope, Source},
-    journal::Settlement,
+    ids::{DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, Reason, RequestId, Scope, SessionId, Source},
+    journal::{Rpc, Settlement},
     rate::{Counter, RateRecord},
-    rows::{BaselineRow, DisputedRow, ExecutionRow, ReservationRow},
+    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, ReservationRow, SessionRow, SessionState},
     window::{Millis, Window},
 };
 use crate::domain::ledger::HourSlice;
@@ -33,14 +33,32 @@ pub struct Idempotency {
     pub fingerprint: u64,
 }
 
+/// What is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Run {
+    Execution,
+    /// Starts as one step with its slot and its first slice.
+    Session(NewSession),
+    /// Whether any could start: for a look, never for a charge.
+    AnySession,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSession {
+    pub id: SessionId,
+    pub identity: Identity,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquire {
+    pub run: Run,
     pub scope: Scope,
     /// For logs; no rule looks at it.
     pub plane: Plane,
     pub idempotency: Option<Idempotency>,
     pub cost: Amounts,
     pub reserve: Amounts,
+    /// 0 = the default.
     pub reservation_ttl: Millis,
     pub mode: Mode,
     pub explain: bool,
@@ -81,6 +99,10 @@ pub enum Command {
         idempotency: Idempotency,
     },
     ReportCumulative(Box<ReportCumulative>),
+    Heartbeat(Box<Heartbeat>),
+    EndSession(Box<EndSession>),
+    /// Sets limits of one scope.
+    SetBudget(Box<SetBudget>),
     Freeze {
         reason: Reason,
         idempotency: Idempotency,
@@ -113,6 +135,65 @@ pub enum Command {
         exempt: bool,
     },
     Inspect,
+    Budget {
+        scope: Scope,
+    },
+    /// Whether a session could start, and what is left for it; as [`Command::Status`].
+    SessionStatus {
+        scope: Scope,
+        balance: Option<BalanceVerdict>,
+        exempt: bool,
+    },
+    Session {
+        id: SessionId,
+    },
+    /// Sessions in the order of their ids, from behind `after`, at most `max`.
+    Sessions {
+        after: Option<SessionId>,
+        max: usize,
+        /// Only those that run.
+        running: bool,
+    },
+    /// Derives every number that is kept from the ledger again.
+    Audit,
+}
+
+/// A sign of life, with all the time that the session has run in one life of its machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    pub session: SessionId,
+    pub identity: Identity,
+    pub incarnation: Incarnation,
+    /// Milliseconds.
+    pub total: u64,
+    pub idempotency: Option<Idempotency>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndSession {
+    pub session: SessionId,
+    pub identity: Identity,
+    /// The last total of an incarnation; without one the time since the last word is booked.
+    pub last: Option<(Incarnation, u64)>,
+    pub idempotency: Idempotency,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetBudget {
+    pub scope: Scope,
+    /// Nothing of what was set before stays.
+    pub replace: bool,
+    /// Micro-USD by the name of a period; `None` clears.
+    pub periods: Vec<(&'static str, Option<u64>)>,
+    /// Refused where the budget has another version.
+    pub expected_version: Option<u64>,
+    pub idempotency: Idempotency,
+}
+
+impl SetBudget {
+    pub(super) fn rpc(&self) -> Rpc {
+        if self.replace { Rpc::ReplaceBudget } else { Rpc::UpdateBudget }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,13 +218,35 @@ pub enum Durability {
 }
 
 impl Acquire {
-    /// A hold is money: it waits for the disk.
+    /// An execution that asks for nothing else.
+    pub fn of(scope: Scope, cost: Amounts) -> Self {
+        Self {
+            run: Run::Execution,
+            scope,
+            plane: Plane::unnamed(),
+            idempotency: None,
+            cost,
+            reserve: Amounts::new(),
+            reservation_ttl: 0,
+            mode: Mode::Normal,
+            explain: false,
+            with_pause: false,
+            balance: None,
+            exempt: None,
+        }
+    }
+
+    /// A hold is money, and a session holds: it waits for the disk.
     pub fn durability(&self) -> Durability {
         match self.mode {
             Mode::CheckOnly => Durability::None,
-            _ if self.reserve.is_empty() => Durability::WriteBehind,
+            _ if self.reserve.is_empty() && self.run == Run::Execution => Durability::WriteBehind,
             _ => Durability::Durable,
         }
+    }
+
+    pub(super) fn rpc(&self) -> Rpc {
+        if self.run == Run::Execution { Rpc::Acquire } else { Rpc::StartSession }
     }
 }
 
@@ -151,7 +254,15 @@ impl Command {
     /// The strongest promise its reply can carry. A denial promises nothing.
     pub fn durability(&self) -> Durability {
         match self {
-            Self::Status { .. } | Self::Inspect | Self::TakeExports | Self::ListExports { .. } => Durability::None,
+            Self::Status { .. }
+            | Self::Inspect
+            | Self::Budget { .. }
+            | Self::SessionStatus { .. }
+            | Self::Session { .. }
+            | Self::Sessions { .. }
+            | Self::Audit
+            | Self::TakeExports
+            | Self::ListExports { .. } => Durability::None,
             Self::Acquire(acquire) => acquire.durability(),
             Self::Resume { .. } => Durability::WriteBehind,
             Self::Commit { .. }
@@ -159,6 +270,9 @@ impl Command {
             | Self::Extend { .. }
             | Self::Record { .. }
             | Self::ReportCumulative(_)
+            | Self::Heartbeat(_)
+            | Self::EndSession(_)
+            | Self::SetBudget(_)
             | Self::Freeze { .. }
             | Self::Unfreeze { .. }
             | Self::Purge
@@ -217,6 +331,20 @@ pub enum Reply {
     },
     Status(Box<Status>),
     Inspected(Option<Box<Snapshot>>),
+    Budget(Box<BudgetView>),
+    BudgetSet {
+        budget: Box<BudgetView>,
+        replayed: bool,
+    },
+    Beat(Box<Beat>),
+    SessionEnded {
+        session: Box<SessionView>,
+        replayed: bool,
+    },
+    SessionStatus(Box<SessionStatus>),
+    Session(Box<SessionView>),
+    Sessions(Vec<SessionView>),
+    Audited(Audit),
 }
 
 /// Every limit without consuming.
@@ -225,15 +353,122 @@ pub struct Status {
     pub decision: Decision,
     pub frozen: bool,
     pub plan: String,
-    /// What was spent and is held in each named period, limited or not.
-    pub spent: Vec<PeriodSpend>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeriodSpend {
+/// What may be spent in one scope and what was, in micro-USD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetView {
+    /// Of the limits that were set at run time; 0 before the first.
+    pub version: u64,
+    /// Every named period, the shortest first.
+    pub periods: Vec<PeriodView>,
+    /// Stored limits that can not be understood, as they are.
+    pub malformed: Vec<(Arc<str>, u64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeriodView {
     pub period: &'static str,
+    /// As it is enforced; `None` without an amount.
+    pub limit: Option<u64>,
+    /// It was set at run time.
+    pub set: bool,
     pub used: u64,
     pub reserved: u64,
+    /// `None` without a limit.
+    pub remaining: Option<i64>,
+}
+
+/// What a session is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Continue,
+    /// This share of the quota is used, in percent.
+    Warn(u64),
+    /// Within so many milliseconds.
+    Stop(Millis),
+}
+
+/// The answer to a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    pub action: Action,
+    pub state: SessionState,
+    /// Milliseconds that this heartbeat booked, and that it reported and were not believed.
+    pub booked: u64,
+    pub disputed: u64,
+    pub quota: Quota,
+    pub expires_at: Millis,
+    pub replayed: bool,
+}
+
+/// Compute of the org in its monthly quota, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub used: u64,
+    pub reserved: u64,
+    /// `None` = unlimited.
+    pub amount: Option<u64>,
+}
+
+/// A session, and what is left of its first slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    pub row: SessionRow,
+    pub held: u64,
+}
+
+/// Whether a session could start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStatus {
+    pub decision: Decision,
+    pub plan: String,
+    pub quota: Quota,
+    pub running: u64,
+    /// `None` = unlimited.
+    pub max: Option<u64>,
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audit {
+    /// Numbers that were derived again.
+    pub checked: u64,
+    /// How many of them are not what is kept, and the first of those.
+    pub drifted: u64,
+    pub drift: Vec<Drift>,
+}
+
+/// What an audit names of an org that has drifted in very many places.
+const DRIFT_NAMED: usize = 100;
+
+impl Audit {
+    /// Holds a number against the range that was derived for it.
+    pub(super) fn check(&mut self, scope: &Scope, meter: &Meter, what: String, kept: u64, derived: (u64, u64)) {
+        self.checked += 1;
+        if !(derived.0..=derived.1).contains(&kept) {
+            self.note(scope, meter, what, kept, derived);
+        }
+    }
+
+    pub(super) fn note(&mut self, scope: &Scope, meter: &Meter, what: String, kept: u64, derived: (u64, u64)) {
+        self.drifted += 1;
+        if self.drift.len() < DRIFT_NAMED {
+            self.drift.push(Drift { scope: scope.clone(), meter: meter.clone(), what, kept, derived });
+        }
+    }
+}
+
+/// A number that is kept, and is not what the ledger says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    pub scope: Scope,
+    pub meter: Meter,
+    /// Which number.
+    pub what: String,
+    pub kept: u64,
+    /// At least and at most.
+    pub derived: (u64, u64),
 }
 
 /// Everything kept of one org.
@@ -260,6 +495,9 @@ pub struct Snapshot {
     /// Usage that has not reached the billing provider, what was set aside included.
     pub exports: Vec<ExportRow>,
     pub uncompleted: u64,
+    pub budgets: Vec<BudgetRow>,
+    pub sessions: Vec<SessionView>,
+    pub trial_ended_at: Option<Millis>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,14 +518,34 @@ pub enum OrgError {
     ReservationNotFound,
     ReservationSettled(Settlement),
     TooManyReservations,
+    /// Longer than an operator lets a reservation hold, in milliseconds.
+    ReservationTooLong {
+        most: Millis,
+    },
     TooManyLedgers,
     TooManySources,
     TooManyDisputed,
+    /// The budget was changed by somebody else.
+    BudgetVersion {
+        current: u64,
+    },
+    TooManyBudgets,
+    SessionUnknown,
+    /// Running, or ended not long ago.
+    SessionExists,
+    OtherIdentity,
+    TooManySessions,
 }
 
 impl fmt::Display for OrgError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::ReservationTooLong { most } => {
+                return write!(f, "a reservation may hold for at most {most} milliseconds; ask for less and extend it");
+            }
+            Self::BudgetVersion { current } => {
+                return write!(f, "the budget has version {current}, not expected_version; read it again");
+            }
             Self::RequestIdReused => "request_id was used before with another body; use a new one",
             Self::RequestMemoryFull => "this org remembers as many request ids as allowed; try again in a minute",
             Self::ReservationNotFound => "no such reservation, or it was settled more than a day ago",
@@ -302,6 +560,11 @@ impl fmt::Display for OrgError {
             }
             Self::TooManySources => "this org has as many cumulative sources as allowed",
             Self::TooManyDisputed => "this org has as many disputed entries as allowed; an operator must look",
+            Self::TooManyBudgets => "this org has budgets of its own on as many scopes as allowed",
+            Self::SessionUnknown => "no such session, or it ended more than a day ago",
+            Self::SessionExists => "this org has a session of that session_id; use a new one",
+            Self::OtherIdentity => "identity is not the one that the session was started with",
+            Self::TooManySessions => "this org has as many sessions as allowed, those included that ended today",
         })
     }
 }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     ids::{DecisionId, Meter, Scope},
+    limit::Limit,
     window::{Millis, Window},
 };
 
@@ -52,18 +53,24 @@ impl Code {
 pub enum Gate {
     Freeze,
     Rate,
+    /// Sessions at once; asked by sessions alone, like the next.
+    Concurrency,
+    SessionQuota,
     Budgets,
     Balance,
     Reserve,
 }
 
 impl Gate {
-    pub const ALL: [Self; 5] = [Self::Freeze, Self::Rate, Self::Budgets, Self::Balance, Self::Reserve];
+    pub const ALL: [Self; 7] =
+        [Self::Freeze, Self::Rate, Self::Concurrency, Self::SessionQuota, Self::Budgets, Self::Balance, Self::Reserve];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Freeze => "freeze",
             Self::Rate => "rate",
+            Self::Concurrency => "concurrency",
+            Self::SessionQuota => "session_quota",
             Self::Budgets => "budgets",
             Self::Balance => "balance",
             Self::Reserve => "reserve",
@@ -97,10 +104,12 @@ pub enum Cause {
     UnknownFeature,
     /// The feature is not in the org's plan.
     NoEntitlement,
+    /// A limit is stored that can not be understood.
+    MalformedLimit,
 }
 
 impl Cause {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::StoreFault,
         Self::Timeout,
         Self::ProviderError,
@@ -115,6 +124,7 @@ impl Cause {
         Self::UnknownCustomer,
         Self::UnknownFeature,
         Self::NoEntitlement,
+        Self::MalformedLimit,
     ];
 
     pub fn name(self) -> &'static str {
@@ -133,6 +143,7 @@ impl Cause {
             Self::UnknownCustomer => "unknown_customer",
             Self::UnknownFeature => "unknown_feature",
             Self::NoEntitlement => "no_entitlement",
+            Self::MalformedLimit => "malformed_limit",
         }
     }
 }
@@ -164,6 +175,24 @@ pub struct LimitView {
 }
 
 impl LimitView {
+    /// A limit with what counts against it.
+    pub fn of(limit: &Limit, scope: &Scope, used: u64, reserved: u64) -> Self {
+        Self {
+            name: limit.name.clone(),
+            scope: scope.clone(),
+            meter: limit.meter.clone(),
+            window: limit.window,
+            amount: limit.amount,
+            buffer: limit.buffer,
+            used,
+            reserved,
+            resets_at: None,
+            limiting: false,
+            shadow: limit.shadow,
+            blocked: 0,
+        }
+    }
+
     /// amount - buffer - used - reserved; may be negative. A buffer at or above the amount makes
     /// nothing usable. `None` = unlimited.
     pub fn remaining(&self) -> Option<i64> {
@@ -181,6 +210,17 @@ impl LimitView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
     pub id: DecisionId,
+    pub expires_at: Millis,
+}
+
+/// A session that may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionGrant {
+    /// Compute that is reserved for it, in milliseconds.
+    pub slice: u64,
+    /// Time between two heartbeats.
+    pub heartbeat: Millis,
+    /// When it expires unless it is heard of.
     pub expires_at: Millis,
 }
 
@@ -202,6 +242,8 @@ pub struct Decision {
     pub retry_after: Millis,
     pub fail_open: Vec<FailOpen>,
     pub hold: Option<Hold>,
+    /// Of a session that may begin.
+    pub session: Option<SessionGrant>,
     pub replayed: bool,
 }
 

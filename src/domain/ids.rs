@@ -6,7 +6,7 @@
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use super::input::InputError;
-use crate::bounds::{ID_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES};
+use crate::bounds::{ID_BYTES, IDENTITY_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES};
 
 const ID_RULE: &str = "1 to 128 characters of [A-Za-z0-9._:/-], a letter or digit first, \
                        no \"//\" and no \".\" or \"..\" segment";
@@ -102,6 +102,14 @@ name_type!(
     Incarnation, is_request_id, PRINTABLE_RULE
 );
 name_type!(
+    /// A long-running execution, named by the plane that runs it.
+    SessionId, is_id, ID_RULE
+);
+name_type!(
+    /// Who a session runs for or on; the same from its start to its end.
+    Identity, |text: &str| !text.is_empty() && is_printable(text, IDENTITY_BYTES), PRINTABLE_RULE
+);
+name_type!(
     /// Label of the asking plane, for logs.
     Plane, |text: &str| is_printable(text, PLANE_BYTES), "at most 64 printable ASCII characters"
 );
@@ -140,6 +148,16 @@ impl Meter {
 
     pub fn spend() -> Self {
         Self(Arc::from("spend"))
+    }
+
+    /// Milliseconds of machine time.
+    pub fn compute() -> Self {
+        Self(Arc::from("compute"))
+    }
+
+    /// A trial that has used up what it includes; exported, never limited.
+    pub fn trial_ended() -> Self {
+        Self(Arc::from("trial_ended"))
     }
 }
 

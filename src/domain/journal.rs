@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{
     command::{Idempotency, OrgError},
-    decision::{FailOpen, Hold},
+    decision::{FailOpen, Hold, SessionGrant},
     ids::{DecisionId, RequestId},
     rows::{JournalRow, Row, RowKey},
     window::Millis,
@@ -28,6 +28,11 @@ pub enum Rpc {
     ReportCumulative,
     Freeze,
     Unfreeze,
+    UpdateBudget,
+    ReplaceBudget,
+    StartSession,
+    Heartbeat,
+    EndSession,
 }
 
 impl Rpc {
@@ -42,6 +47,11 @@ impl Rpc {
             Self::ReportCumulative => "ReportCumulative",
             Self::Freeze => "Freeze",
             Self::Unfreeze => "Unfreeze",
+            Self::UpdateBudget => "UpdateBudget",
+            Self::ReplaceBudget => "ReplaceBudget",
+            Self::StartSession => "StartSession",
+            Self::Heartbeat => "Heartbeat",
+            Self::EndSession => "EndSession",
         }
     }
 }
@@ -64,6 +74,10 @@ pub enum Outcome {
     Recorded,
     Reported { increment: u64, reset: bool, disputed: u64 },
     Frozen { was_frozen: bool },
+    BudgetSet,
+    Started { decision: DecisionId, grant: SessionGrant, fail_open: Vec<FailOpen> },
+    Beat { booked: u64, disputed: u64 },
+    SessionEnded,
 }
 
 /// One remembered outcome. Without a request id it only names a settled reservation.

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::window::{Millis, Window};
-use crate::bounds::{HOUR_MS, HOUR_RETENTION_MS, MINUTE_MS, MINUTE_RETENTION_MS};
+use super::window::{HOUR_RETENTION_MS, Millis, Window};
+use crate::bounds::{HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
 
 /// One hour of usage. Sums of amounts saturate: a full counter denies, it never wraps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,13 +20,19 @@ pub struct HourSlice {
 }
 
 impl HourSlice {
+    /// What comes from before the youngest minute counts in that one.
     fn add(&mut self, now: Millis, amount: u64) {
         self.total = self.total.saturating_add(amount);
-        let minute = u8::try_from((now - self.start) / MINUTE_MS).unwrap_or(u8::MAX);
+        let minute = u8::try_from(now.saturating_sub(self.start) / MINUTE_MS).unwrap_or(u8::MAX);
         match self.minutes.last_mut() {
-            Some((last, sum)) if *last == minute => *sum = sum.saturating_add(amount),
+            Some((last, sum)) if *last >= minute => *sum = sum.saturating_add(amount),
             _ => self.minutes.push((minute, amount)),
         }
+    }
+
+    /// Whether the minutes, where they are kept, add up to the total.
+    fn adds_up(&self) -> bool {
+        self.minutes.is_empty() || self.minutes_from(0) == self.total
     }
 
     fn minutes_from(&self, from: Millis) -> u64 {
@@ -137,6 +143,31 @@ impl Ledger {
             hour.minutes.iter().map(|(minute, amount)| (hour.start + u64::from(*minute) * MINUTE_MS, *amount)).collect()
         };
         self.hours.iter().flat_map(of_hour).filter(move |(start, _)| *start >= from)
+    }
+
+    /// Sums that are kept beside the slices.
+    pub fn sums(&self) -> u64 {
+        u64::try_from(self.sums.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Those of them that are not what the slices add up to: which, as kept, as derived.
+    pub fn sum_drift(&self) -> impl Iterator<Item = (String, u64, u64)> + '_ {
+        let derived = self.sums.iter().map(|sum| (sum, self.derive(sum.window.slice(), sum.from)));
+        let apart = derived.filter(|(sum, derived)| sum.total != *derived);
+        apart.map(|(sum, derived)| (format!("sum of {}", sum.window), sum.total, derived))
+    }
+
+    /// Hours whose minutes are kept and do not add up to them.
+    pub fn slice_drift(&self) -> impl Iterator<Item = (String, u64, u64)> + '_ {
+        let torn = self.hours.iter().filter(|hour| !hour.adds_up());
+        torn.map(|hour| (format!("hour {}", hour.start / HOUR_MS), hour.total, hour.minutes_from(0)))
+    }
+
+    /// What was used since `start`, at least and at most: slices do not tell what of one came before.
+    pub fn range_since(&self, start: Millis) -> (u64, u64) {
+        let least =
+            self.hours.iter().map(|hour| if hour.start >= start { hour.total } else { hour.minutes_from(start) });
+        (least.fold(0, u64::saturating_add), self.derive(HOUR_MS, start / HOUR_MS * HOUR_MS))
     }
 
     /// Drops minute detail past its retention; the rows change when they are next written.

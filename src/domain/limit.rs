@@ -7,7 +7,7 @@ use super::{
     ids::{Meter, Scope},
     window::{Millis, Window},
 };
-use crate::bounds::HOUR_MS;
+use crate::bounds::{HOUR_MS, SECOND_MS};
 
 /// Meter + window + amount + safety buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,11 @@ impl Limit {
             (None, Window::Calendar(super::window::Calendar::Month)) => format!("quota/{meter}"),
             (None, _) => format!("quota/{meter}/{window}"),
         }
+    }
+
+    /// Where a limit stands in the pipeline: budgets before quotas, then by meter, the shortest window first.
+    pub fn rank(&self) -> (bool, &Meter, Window) {
+        (!self.is_budget(), &self.meter, self.window)
     }
 
     /// Rolling limits are budgets, all others quotas; they deny with different codes.
@@ -80,6 +85,56 @@ impl Default for RateLimit {
     }
 }
 
+/// How many sessions of an org may run, and how each is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionPolicy {
+    /// At once; `None` = unlimited.
+    pub max: Option<u64>,
+    /// False only watches: usage accrues, and neither the number of sessions nor their quota denies.
+    pub enforce: bool,
+    /// Sessions stop without a grace when the quota is used up, and that is told once.
+    pub trial: bool,
+    /// Compute that a start reserves; a session is not stopped before it has used it.
+    pub first_slice: Millis,
+    /// Time between two heartbeats.
+    pub heartbeat: Millis,
+    /// A session that missed so many, and then the grace, has expired.
+    pub missed: u64,
+    /// Time to save and end after a stop.
+    pub grace: Millis,
+    /// Most that one heartbeat books; what is beyond is disputed.
+    pub clamp: Millis,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self {
+            max: None,
+            enforce: true,
+            trial: false,
+            first_slice: 180 * SECOND_MS,
+            heartbeat: 30 * SECOND_MS,
+            missed: 3,
+            grace: 30 * SECOND_MS,
+            clamp: 300 * SECOND_MS,
+        }
+    }
+}
+
+impl SessionPolicy {
+    /// From the last word of a session to its expiry.
+    pub fn lease(&self) -> Millis {
+        self.missed.saturating_mul(self.heartbeat).saturating_add(self.grace)
+    }
+}
+
+/// What an org's policy is from some instant on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Successor {
+    pub from: Millis,
+    pub policy: Arc<OrgPolicy>,
+}
+
 /// Everything an operator decided about one org.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OrgPolicy {
@@ -94,9 +149,32 @@ pub struct OrgPolicy {
     /// matching text wins.
     pub scope_prefixes: BTreeMap<String, Vec<Limit>>,
     pub balance: BalancePolicy,
+    pub sessions: SessionPolicy,
+    /// What happens where a stored limit can not be understood.
+    pub budgets_on_indeterminate: OnIndeterminate,
+    /// A trial that ends: the plan after it.
+    pub then: Option<Successor>,
 }
 
 impl OrgPolicy {
+    /// What is in force at `now`: computed at every look, so nobody has to move an org from one plan to
+    /// the next in time.
+    pub fn at(self: &Arc<Self>, now: Millis) -> &Arc<Self> {
+        match &self.then {
+            Some(then) if then.from <= now => then.policy.at(now),
+            _ => self,
+        }
+    }
+
+    /// The same with other limits on one scope.
+    pub(super) fn set_limits(&mut self, scope: &Scope, limits: Vec<Limit>) {
+        if scope.is_org() {
+            self.limits = limits;
+        } else {
+            self.scopes.insert(scope.clone(), limits);
+        }
+    }
+
     /// The limits of one scope; of the org itself where `scope` is empty.
     pub fn limits_of(&self, scope: &Scope) -> &[Limit] {
         if scope.is_org() {

@@ -3,6 +3,7 @@
 
 mod accounts;
 pub mod balance;
+mod budgets;
 pub mod command;
 pub mod decision;
 pub mod exports;
@@ -16,6 +17,7 @@ pub mod pipeline;
 pub mod rate;
 pub mod rows;
 pub mod service_time;
+mod sessions;
 mod table;
 #[cfg(test)]
 mod tests;

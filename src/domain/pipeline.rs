@@ -1,4 +1,5 @@
-//! The gates in their order: freeze → rate backstop → budgets and quotas → balance → reserve.
+//! The gates in their order: freeze → rate backstop → sessions at once → session quota → budgets and
+//! quotas → balance → reserve.
 //!
 //! Cheapest first, the remote call last. Evaluating changes nothing; the caller charges what was
 //! admitted. A gate answers three ways: it lets pass, it denies what is known to be exhausted, or
@@ -10,6 +11,7 @@
 //! ```
 
 mod balance;
+mod sessions;
 
 use std::sync::{Arc, LazyLock};
 
@@ -63,21 +65,9 @@ impl Check<'_> {
 
     /// As it will stand: after the charge where it is `charged`.
     fn view(&self, charged: bool, resets_at: Option<Millis>) -> LimitView {
-        let limit = self.limit;
-        LimitView {
-            name: limit.name.clone(),
-            scope: self.scope.clone(),
-            meter: limit.meter.clone(),
-            window: limit.window,
-            amount: limit.amount,
-            buffer: limit.buffer,
-            used: self.used.saturating_add(if charged { self.cost } else { 0 }),
-            reserved: self.reserved.saturating_add(if charged { self.hold } else { 0 }),
-            resets_at,
-            limiting: self.limiting,
-            shadow: limit.shadow,
-            blocked: 0,
-        }
+        let used = self.used.saturating_add(if charged { self.cost } else { 0 });
+        let reserved = self.reserved.saturating_add(if charged { self.hold } else { 0 });
+        LimitView { resets_at, limiting: self.limiting, ..LimitView::of(self.limit, &self.scope, used, reserved) }
     }
 }
 
@@ -108,6 +98,8 @@ pub(super) struct Verdict {
     pub(super) fail_open: Vec<FailOpen>,
     /// As they will stand: after the charge where it is admitted.
     pub(super) limits: Vec<LimitView>,
+    /// Compute that a session reserves when it starts.
+    pub(super) slice: u64,
 }
 
 /// What the gates look at.
@@ -118,6 +110,12 @@ pub(super) struct Facts<'a> {
     /// As it stands now.
     pub(super) rate: RateRecord,
     pub(super) store_fault: bool,
+    /// Sessions that run.
+    pub(super) sessions: u64,
+    /// A limit of the org or of the scope is stored and can not be understood.
+    pub(super) malformed: bool,
+    /// Most of a limit that one reservation may hold.
+    pub(super) share_percent: u64,
     /// False for a peek, which neither charges nor counts as blocked.
     pub(super) counts: bool,
     pub(super) now: Millis,
@@ -126,6 +124,7 @@ pub(super) struct Facts<'a> {
 /// `Err`: the billing provider has to be asked first.
 pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>) -> Result<Verdict, Need> {
     let mut checks = checks(accounts, ask, facts);
+    let slice = sessions::reserve_slice(&mut checks, ask, facts);
     let mut fail_open = Vec::new();
     let mut denial = freeze_gate(facts);
     let mut rate = None;
@@ -135,20 +134,31 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
         denial = denial.or_else(|| rate.clone());
     }
     if denial.is_none() || ask.explain {
-        let budgets = budget_gate(accounts, &mut checks, facts.now);
+        denial = denial.or(sessions::concurrency_gate(ask, facts));
+    }
+    if denial.is_none() || ask.explain {
+        let quota = sessions::quota_gate(accounts, &mut checks, ask, facts);
+        denial = denial.or(quota);
+    }
+    if denial.is_none() || ask.explain {
+        let budgets = budget_gate(accounts, &mut checks, ask, facts, &mut fail_open);
         denial = denial.or(budgets);
     }
     if denial.is_none() || ask.explain {
         balance = balance::gate(accounts, ask, facts, &mut fail_open)?;
         denial = denial.or_else(|| balance.as_ref().and_then(|seen| seen.denial.clone()));
     }
+    if denial.is_none() {
+        denial = reserve_gate(&mut checks, ask, facts);
+    }
     let charged = denial.is_none() && facts.counts;
     let rate_denies = rate.is_some_and(|denial| denial.code == Code::RateLimited);
-    let mut limits = Vec::with_capacity(checks.len() + 2);
+    let mut limits = Vec::with_capacity(checks.len() + 3);
     limits.extend(rate_view(facts, denial.as_ref(), rate_denies));
+    limits.extend(sessions::view(ask, facts, charged));
     limits.extend(checks.iter().map(|check| check.view(charged, resets_at(accounts, check, facts.now))));
     limits.extend(balance.and_then(|seen| seen.view(charged)));
-    Ok(Verdict { denial, fail_open, limits })
+    Ok(Verdict { denial, fail_open, limits, slice })
 }
 
 /// Every limit of the scope and of the org, with what this call asks of it.
@@ -206,11 +216,40 @@ fn rate_gate(ask: &Acquire, facts: &Facts<'_>, fail_open: &mut Vec<FailOpen>) ->
     Ok(None)
 }
 
-fn budget_gate(accounts: &mut Accounts, checks: &mut [Check<'_>], now: Millis) -> Option<Denial> {
+/// What is known to be exhausted denies; a limit that can not be understood leaves the gate without an
+/// answer.
+fn budget_gate(
+    accounts: &mut Accounts,
+    checks: &mut [Check<'_>],
+    ask: &Acquire,
+    facts: &Facts<'_>,
+    fail_open: &mut Vec<FailOpen>,
+) -> Option<Denial> {
+    let denied = limit_gate(accounts, checks, facts.now, |check| !sessions::is_quota(ask, check));
+    let denied = denied.map(|(tightest, retry_at)| Denial {
+        gate: Gate::Budgets,
+        code: tightest.code(),
+        retry_after: retry_after(retry_at, facts.now),
+        message: budget_message(tightest, retry_at),
+    });
+    if denied.is_none() && facts.malformed {
+        let policy = facts.policy.budgets_on_indeterminate;
+        return indeterminate(Gate::Budgets, Cause::MalformedLimit, policy, fail_open);
+    }
+    denied
+}
+
+/// Of the limits that `concerns` picks, the tightest that does not admit, and when all of them do.
+fn limit_gate<'c, 'p>(
+    accounts: &mut Accounts,
+    checks: &'c mut [Check<'p>],
+    now: Millis,
+    concerns: impl Fn(&Check<'p>) -> bool,
+) -> Option<(&'c Check<'p>, Option<Millis>)> {
     let mut latest: Option<Millis> = Some(0);
     let mut tightest: Option<(i128, usize)> = None;
     for (index, check) in checks.iter_mut().enumerate() {
-        if check.limit.shadow || check.admits() {
+        if !concerns(check) || check.limit.shadow || check.admits() {
             continue;
         }
         check.limiting = true;
@@ -222,12 +261,37 @@ fn budget_gate(accounts: &mut Accounts, checks: &mut [Check<'_>], now: Millis) -
             tightest = Some((left, index));
         }
     }
-    let check = checks.get(tightest?.1)?;
+    Some((checks.get(tightest?.1)?, latest))
+}
+
+fn retry_after(retry_at: Option<Millis>, now: Millis) -> Millis {
+    retry_at.map_or(0, |at| at.saturating_sub(now))
+}
+
+/// One reservation holds no more of a limit than an operator lets it.
+fn reserve_gate(checks: &mut [Check<'_>], ask: &Acquire, facts: &Facts<'_>) -> Option<Denial> {
+    if ask.reserve.is_empty() || facts.share_percent >= 100 {
+        return None;
+    }
+    let share = |check: &Check<'_>| {
+        let usable = check.limit.amount?.saturating_sub(check.limit.buffer);
+        u64::try_from(u128::from(usable) * u128::from(facts.share_percent) / 100).ok()
+    };
+    let over = |check: &&mut Check<'_>| !check.limit.shadow && share(check).is_some_and(|most| check.hold > most);
+    let check = checks.iter_mut().find(over)?;
+    check.limiting = true;
     Some(Denial {
-        gate: Gate::Budgets,
+        gate: Gate::Reserve,
         code: check.code(),
-        retry_after: latest.map_or(0, |at| at.saturating_sub(now)),
-        message: budget_message(check, latest),
+        retry_after: 0,
+        message: format!(
+            "One reservation may hold at most {} {}, which is {} % of {}; {} were asked. Reserve less at a time.",
+            share(check).unwrap_or(0),
+            check.limit.meter,
+            facts.share_percent,
+            check.limit.name,
+            check.hold,
+        ),
     })
 }
 

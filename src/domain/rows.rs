@@ -1,10 +1,12 @@
 //! What the store keeps of an org, in domain terms. The store turns rows into bytes; nothing here
 //! knows how.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use super::{
     command::Amounts,
     exports::{ExportKey, ExportRow},
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
+    ids::{DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, Reason, Scope, SessionId, Source},
     journal::Entry,
     ledger::HourSlice,
     rate::{Counter, RateRecord},
@@ -91,6 +93,51 @@ pub struct DisputedRow {
     pub at: Millis,
 }
 
+/// Limits on `spend` of one scope that were set at run time, in micro-USD by the name of the period. As
+/// stored: a name or an amount that means nothing is kept, so that it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetRow {
+    pub scope: Scope,
+    /// Grows by one with every change.
+    pub version: u64,
+    pub limits: BTreeMap<Arc<str>, u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionState {
+    Running,
+    /// By its plane.
+    Ended,
+    /// It was not heard of any more.
+    Expired,
+}
+
+/// One session. Times of its machine are in milliseconds of `compute`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    pub id: SessionId,
+    pub scope: Scope,
+    pub identity: Identity,
+    /// Names the decision that let it begin, and what is left of its first slice: a reservation.
+    pub decision: DecisionId,
+    pub state: SessionState,
+    pub started_at: Millis,
+    /// Its last word.
+    pub heard_at: Millis,
+    /// When it expires; when it ended, once it has.
+    pub ends_at: Millis,
+    /// Of its last heartbeat; none before the first.
+    pub incarnation: Option<Incarnation>,
+    /// The last total of that incarnation.
+    pub total: u64,
+    /// Booked so far, over all incarnations.
+    pub booked: u64,
+    /// Reported and not believed, over all incarnations.
+    pub disputed: u64,
+    /// Since when it is told to stop; none while it may go on.
+    pub stopping_since: Option<Millis>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     Head(Head),
@@ -117,6 +164,12 @@ pub enum Row {
     Execution(ExecutionRow),
     Disputed(DisputedRow),
     Export(ExportRow),
+    Budget(BudgetRow),
+    Session(SessionRow),
+    /// The org's trial has used up what it includes, and that was told.
+    TrialEnded {
+        at: Millis,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +185,9 @@ pub enum RowKey {
     Execution { id: ExecutionId },
     Disputed { seq: u64 },
     Export { key: ExportKey },
+    Budget { scope: Scope },
+    Session { id: SessionId },
+    TrialEnded,
 }
 
 impl Row {
@@ -154,6 +210,9 @@ impl Row {
             Self::Execution(row) => RowKey::Execution { id: row.id.clone() },
             Self::Disputed(row) => RowKey::Disputed { seq: row.seq },
             Self::Export(row) => RowKey::Export { key: row.key },
+            Self::Budget(row) => RowKey::Budget { scope: row.scope.clone() },
+            Self::Session(row) => RowKey::Session { id: row.id.clone() },
+            Self::TrialEnded { .. } => RowKey::TrialEnded,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime};
 
-use crate::bounds::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WINDOW_MAX_MS};
+use crate::bounds::{DAY_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS, RETENTION_SLACK_MS, SECOND_MS};
 
 /// Milliseconds since the Unix epoch, or a length in milliseconds.
 pub type Millis = u64;
@@ -42,19 +42,61 @@ pub enum Window {
     Calendar(Calendar),
     /// The billing provider's own period. Nothing here counts it.
     Provider,
+    /// What is open at the moment: it has no period.
+    Concurrent,
 }
 
-/// The named rolling periods. This table is their only definition: adding one is one line.
-pub const PERIODS: [(&str, Millis); 4] =
-    [("hourly", HOUR_MS), ("daily", DAY_MS), ("weekly", 7 * DAY_MS), ("monthly", 30 * DAY_MS)];
+/// The named rolling periods, the shortest first. This table is their only definition: adding one is
+/// one line, and what is kept follows the longest.
+#[rustfmt::skip]
+pub const PERIODS: &[(&str, Millis)] = &[
+    ("hourly", HOUR_MS),
+    ("daily", DAY_MS),
+    ("weekly", 7 * DAY_MS),
+    ("monthly", 30 * DAY_MS),
+];
 
+/// The period that a single, older `budget_limit` stands for.
+pub const LEGACY_PERIOD: &str = "monthly";
+
+/// Longest month, and so the longest calendar window.
+const MONTH_MAX_MS: Millis = 31 * DAY_MS;
+
+/// Longest window: a month, or the longest named period.
+pub const WINDOW_MAX_MS: Millis = longest(PERIODS, MONTH_MAX_MS);
+/// Hour slices are kept this long: the longest window plus slack.
+pub const HOUR_RETENTION_MS: Millis = WINDOW_MAX_MS + RETENTION_SLACK_MS;
+
+const _: () = assert!(RETENTION_SLACK_MS > DAY_MS && MINUTE_RETENTION_MS > HOUR_MS + MINUTE_MS);
 const _: () = {
     let mut index = 0;
     while index < PERIODS.len() {
         assert!(Window::Rolling { len: PERIODS[index].1 }.is_valid());
+        assert!(index == 0 || PERIODS[index - 1].1 < PERIODS[index].1, "the shortest first");
         index += 1;
     }
 };
+
+const fn longest(periods: &[(&str, Millis)], least: Millis) -> Millis {
+    let (mut longest, mut index) = (least, 0);
+    while index < periods.len() {
+        if periods[index].1 > longest {
+            longest = periods[index].1;
+        }
+        index += 1;
+    }
+    longest
+}
+
+/// The window of a named period.
+pub fn period(name: &str) -> Option<Window> {
+    PERIODS.iter().find(|(known, _)| *known == name).map(|(_, len)| Window::Rolling { len: *len })
+}
+
+/// `hourly, daily, weekly, monthly`: what an error says is allowed.
+pub fn period_names() -> String {
+    PERIODS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
 
 impl Window {
     /// Lengths that can be counted exactly: whole seconds for counters, whole slices for rolling.
@@ -69,7 +111,7 @@ impl Window {
             }
             Self::Calendar(Calendar::MonthFrom(day)) => 1 <= day && day <= 31,
             Self::Calendar(_) => true,
-            Self::Provider => false,
+            Self::Provider | Self::Concurrent => false,
         }
     }
 
@@ -94,7 +136,7 @@ impl Window {
             Self::Anchored { .. } => now,
             Self::Rolling { len } => now.saturating_sub(len) / self.slice() * self.slice(),
             Self::Calendar(unit) => unit.start(now),
-            Self::Provider => now,
+            Self::Provider | Self::Concurrent => now,
         }
     }
 
@@ -102,7 +144,7 @@ impl Window {
     pub fn end(self, start: Millis) -> Option<Millis> {
         match self {
             Self::Aligned { len } | Self::Anchored { len } => Some(start.saturating_add(len)),
-            Self::Rolling { .. } | Self::Provider => None,
+            Self::Rolling { .. } | Self::Provider | Self::Concurrent => None,
             Self::Calendar(unit) => Some(unit.end(start)),
         }
     }
@@ -199,6 +241,7 @@ impl fmt::Display for Window {
             Self::Rolling { len } => write!(f, "rolling/{}", Length(*len)),
             Self::Calendar(unit) => write!(f, "calendar/{unit}"),
             Self::Provider => f.write_str("provider"),
+            Self::Concurrent => f.write_str("concurrent"),
         }
     }
 }

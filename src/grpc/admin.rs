@@ -8,7 +8,7 @@ use crate::{
     error::ServiceError,
     wire::{
         admin::v1::{self as admin, admin_service_server::AdminService},
-        answers, requests,
+        answers, requests, status,
     },
 };
 
@@ -34,6 +34,30 @@ impl AdminService for Front {
         self.answer("GetOrg", request, |request, deadline| async move {
             let org = requests::org(&request.org)?;
             Ok(answers::snapshot(self.0.inspect(&org, deadline).await?, &org))
+        })
+        .await
+    }
+
+    async fn audit(&self, request: Request<admin::AuditRequest>) -> Answer<admin::AuditResponse> {
+        self.answer("Audit", request, |request, deadline| async move {
+            let (one, size, after) = requests::audit(&request)?;
+            if let Some(org) = one {
+                let audit = self.0.audit(&org, deadline).await?;
+                return Ok(answers::audit(&[(org, audit)]));
+            }
+            let (found, next) = self.0.audit_page(after.as_ref(), size, deadline).await?;
+            let (mut audits, mut failures) = (Vec::new(), Vec::new());
+            for (org, found) in found {
+                match found {
+                    Ok(audit) => audits.push((org, audit)),
+                    Err(error) => {
+                        let error = Some(status::to_item(&error));
+                        failures.push(admin::AuditFailure { org: org.to_string(), error });
+                    }
+                }
+            }
+            let next_page_token = next.map(|org| org.to_string()).unwrap_or_default();
+            Ok(admin::AuditResponse { failures, next_page_token, ..answers::audit(&audits) })
         })
         .await
     }

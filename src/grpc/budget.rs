@@ -3,19 +3,57 @@
 use tonic::{Request, Response, Status};
 
 use super::Front;
-use crate::wire::{
-    answers, requests,
-    v1::{GetBudgetRequest, GetBudgetResponse, budget_service_server::BudgetService},
+use crate::{
+    domain::{
+        command::{Command, SetBudget},
+        ids::OrgId,
+    },
+    error::ServiceError,
+    service::Deadline,
+    wire::{
+        answers, requests,
+        v1::{self, budget_service_server::BudgetService},
+    },
 };
+
+type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl BudgetService for Front {
-    async fn get_budget(&self, request: Request<GetBudgetRequest>) -> Result<Response<GetBudgetResponse>, Status> {
+    async fn get_budget(&self, request: Request<v1::GetBudgetRequest>) -> Answer<v1::GetBudgetResponse> {
         self.answer("GetBudget", request, |request, deadline| async move {
             let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
-            let status = self.0.status(&org, scope.clone(), deadline).await?;
-            Ok(GetBudgetResponse { budget: Some(answers::budget(status, &org, &scope)) })
+            let budget = self.0.budget(&org, scope.clone(), deadline).await?;
+            Ok(v1::GetBudgetResponse { budget: Some(answers::budget(budget, &org, &scope)) })
         })
         .await
+    }
+
+    async fn update_budget(&self, request: Request<v1::UpdateBudgetRequest>) -> Answer<v1::UpdateBudgetResponse> {
+        self.answer("UpdateBudget", request, |request, deadline| async move {
+            let (budget, replayed) = self.set(requests::update_budget(&request)?, deadline).await?;
+            Ok(v1::UpdateBudgetResponse { budget: Some(budget), replayed })
+        })
+        .await
+    }
+
+    async fn replace_budget(&self, request: Request<v1::ReplaceBudgetRequest>) -> Answer<v1::ReplaceBudgetResponse> {
+        self.answer("ReplaceBudget", request, |request, deadline| async move {
+            let (budget, replayed) = self.set(requests::replace_budget(&request)?, deadline).await?;
+            Ok(v1::ReplaceBudgetResponse { budget: Some(budget), replayed })
+        })
+        .await
+    }
+}
+
+impl Front {
+    async fn set(
+        &self,
+        (org, set): (OrgId, SetBudget),
+        deadline: Deadline,
+    ) -> Result<(v1::Budget, bool), ServiceError> {
+        let scope = set.scope.clone();
+        let (budget, replayed) = self.0.set_budget(&org, Command::SetBudget(Box::new(set)), deadline).await?;
+        Ok((answers::budget(budget, &org, &scope), replayed))
     }
 }

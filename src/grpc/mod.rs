@@ -5,6 +5,7 @@ mod budget;
 mod connections;
 mod gate;
 pub mod server;
+mod session;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

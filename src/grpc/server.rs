@@ -19,7 +19,10 @@ use crate::{
     wire::{
         DESCRIPTORS,
         admin::v1::admin_service_server::AdminServiceServer,
-        v1::{budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer},
+        v1::{
+            budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer,
+            session_service_server::SessionServiceServer,
+        },
     },
 };
 
@@ -41,7 +44,13 @@ impl Health {
     pub async fn set_serving(&self, serving: bool) {
         let status =
             if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
-        for service in ["", "tollgate.v1.GateService", "tollgate.v1.BudgetService", "tollgate.admin.v1.AdminService"] {
+        for service in [
+            "",
+            "tollgate.v1.GateService",
+            "tollgate.v1.BudgetService",
+            "tollgate.v1.SessionService",
+            "tollgate.admin.v1.AdminService",
+        ] {
             self.0.set_service_status(service, status).await;
         }
     }
@@ -76,6 +85,7 @@ pub fn serve(
         .add_service(reflection_alpha)
         .add_service(GateServiceServer::new(front.clone()).max_decoding_message_size(max_message))
         .add_service(BudgetServiceServer::new(front.clone()).max_decoding_message_size(max_message))
+        .add_service(SessionServiceServer::new(front.clone()).max_decoding_message_size(max_message))
         .add_service(AdminServiceServer::new(front).max_decoding_message_size(max_message));
     let server = Server::builder()
         // A request is a stream, so this bounds both; what is shed, is shed by our own admission.

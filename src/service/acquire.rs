@@ -172,7 +172,7 @@ impl Service {
             | ServiceError::Draining
             | ServiceError::UnknownOrg(_) => return Err(error),
         };
-        let policy = self.orgs.rules().policies.policy(org);
+        let policy = self.policy(org);
         if !can_fail_open(ask) {
             return Err(error);
         }
@@ -209,7 +209,7 @@ impl Service {
 
     fn emergency(&self, org: &OrgId, decision: Decision, outage: &str) -> Decision {
         let rules = self.orgs.rules();
-        let policy = rules.policies.policy(org);
+        let policy = self.policy(org);
         let now = self.clock.now();
         match self.emergency.count(org, &policy.rate, rules.bounds.emergency_orgs, now) {
             Ok(()) => decision,
@@ -249,6 +249,7 @@ fn blank(ask: &Acquire, id: DecisionId) -> Decision {
         retry_after: 0,
         fail_open: Vec::new(),
         hold: None,
+        session: None,
         replayed: false,
     }
 }

@@ -1,6 +1,8 @@
 //! What operators ask: status without consuming, everything kept of an org, and the few writes.
 //! Every write is logged with what it changed.
 
+use std::future::Future;
+
 use tokio::time::timeout_at;
 
 use crate::{
@@ -19,6 +21,13 @@ use crate::{
 };
 
 use super::{Deadline, Service};
+
+/// What only the billing provider knows of an org.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) balance: Option<BalanceVerdict>,
+    pub(super) exempt: bool,
+}
 
 /// This node as it stands.
 #[derive(Debug, Clone)]
@@ -40,26 +49,40 @@ pub struct NodeView {
 
 impl Service {
     pub async fn status(&self, org: &OrgId, scope: Scope, deadline: Deadline) -> Result<Status, ServiceError> {
-        let policy = self.orgs.rules().policies.policy(org);
+        let look = |known: Known| {
+            let Known { balance, exempt } = known;
+            let command = Command::Status { scope: scope.clone(), balance, exempt };
+            async move {
+                match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+                    Reply::Status(status) => Ok(*status),
+                    _ => Err(ServiceError::Interrupted),
+                }
+            }
+        };
+        self.looked_at(org, look, |status| status.decision.code, deadline).await
+    }
+
+    /// A look at an org together with what only the billing provider knows: the balance at once, the
+    /// exemption where the look says that it matters.
+    pub(super) async fn looked_at<T, F: Future<Output = Result<T, ServiceError>>>(
+        &self,
+        org: &OrgId,
+        look: impl Fn(Known) -> F,
+        code: impl Fn(&T) -> Code,
+        deadline: Deadline,
+    ) -> Result<T, ServiceError> {
+        let policy = self.policy(org);
         let until = deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let balance = match policy.balance.source {
             BalanceSource::Provider => Some(self.balances.ask(org, until).await),
             _ => None,
         };
-        let status = self.status_if(org, Command::Status { scope: scope.clone(), balance, exempt: false }, deadline);
-        let status = status.await?;
-        let over = status.decision.code == Code::RateLimited;
+        let seen = look(Known { balance, exempt: false }).await?;
+        let over = code(&seen) == Code::RateLimited;
         if over && policy.rate.exempt == Exemption::IfPaying && self.balances.pays(org, until).await {
-            return self.status_if(org, Command::Status { scope, balance, exempt: true }, deadline).await;
+            return look(Known { balance, exempt: true }).await;
         }
-        Ok(status)
-    }
-
-    async fn status_if(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Status, ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
-            Reply::Status(status) => Ok(*status),
-            _ => Err(ServiceError::Interrupted),
-        }
+        Ok(seen)
     }
 
     pub async fn inspect(&self, org: &OrgId, deadline: Deadline) -> Result<Snapshot, ServiceError> {
@@ -83,7 +106,7 @@ impl Service {
     /// What the provider says now, past every cache. Where plans say what is included, the org's own
     /// ledger is asked, which nobody has to refresh.
     pub async fn refresh_balance(&self, org: &OrgId, deadline: Deadline) -> Result<BalanceVerdict, ServiceError> {
-        let policy = self.orgs.rules().policies.policy(org);
+        let policy = self.policy(org);
         let verdict = match &policy.balance.source {
             BalanceSource::None | BalanceSource::Provider => self.balances.refresh(org, deadline.at).await,
             BalanceSource::NotIncluded => BalanceVerdict::not_included(),

@@ -2,7 +2,9 @@
 
 mod acquire;
 mod admin;
+mod budgets;
 mod emergency;
+mod sessions;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     actors::{Orgs, billing::Balances},
-    domain::window::Millis,
+    domain::{ids::OrgId, limit::OrgPolicy, window::Millis},
     error::ServiceError,
     ports::{Clock, OrgStore},
     telemetry::Metrics,
@@ -125,6 +127,11 @@ impl Service {
 
     pub fn orgs(&self) -> &Orgs {
         &self.orgs
+    }
+
+    /// What is configured for the org, as it is now.
+    fn policy(&self, org: &OrgId) -> Arc<OrgPolicy> {
+        self.orgs.rules().policies.policy(org).at(self.clock.now()).clone()
     }
 
     /// A deadline for a call that came with `callers`.

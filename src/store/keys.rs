@@ -10,13 +10,17 @@
 //! see another's (`a` and `a:b`), and integers are big-endian, so bytes sort like numbers. Timers
 //! lead with the time: what is due is one range.
 
+mod kind;
+
 use std::fmt;
+
+pub use self::kind::Kind;
 
 use crate::{
     bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES},
     domain::{
         exports::ExportKey,
-        ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, Source},
+        ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, SessionId, Source},
         input::InputError,
         rows::RowKey,
         window::{Calendar, Millis, Window},
@@ -26,89 +30,6 @@ use crate::{
 /// No key is longer: a baseline, with org, scope, source and meter.
 pub const KEY_BYTES: usize = 1 + 3 * (1 + ID_BYTES) + 1 + METER_BYTES;
 const _: () = assert!(ID_BYTES <= 255 && METER_BYTES <= 255 && REQUEST_ID_BYTES <= 255);
-
-/// What a key's first byte says. Numbers are never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Kind {
-    Meta = 0x01,
-    Head = 0x10,
-    Timer = 0x11,
-    Slice = 0x12,
-    Counter = 0x13,
-    Journal = 0x14,
-    LongJournal = 0x15,
-    Reservation = 0x16,
-    Baseline = 0x17,
-    Execution = 0x18,
-    Disputed = 0x19,
-    JournalPart = 0x1a,
-    LongJournalPart = 0x1b,
-    // 0x1c was the digest of an org in version 1.
-    Export = 0x1d,
-}
-
-impl Kind {
-    pub const ALL: [Self; 14] = [
-        Self::Meta,
-        Self::Head,
-        Self::Timer,
-        Self::Slice,
-        Self::Counter,
-        Self::Journal,
-        Self::LongJournal,
-        Self::Reservation,
-        Self::Baseline,
-        Self::Execution,
-        Self::Disputed,
-        Self::JournalPart,
-        Self::LongJournalPart,
-        Self::Export,
-    ];
-
-    /// Kinds whose keys begin with the org.
-    pub const OF_ORG: [Self; 12] = [
-        Self::Head,
-        Self::Slice,
-        Self::Counter,
-        Self::Journal,
-        Self::LongJournal,
-        Self::Reservation,
-        Self::Baseline,
-        Self::Execution,
-        Self::Disputed,
-        Self::JournalPart,
-        Self::LongJournalPart,
-        Self::Export,
-    ];
-
-    pub const fn byte(self) -> u8 {
-        self as u8
-    }
-
-    pub fn of_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.byte() == byte)
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Meta => "meta",
-            Self::Head => "head",
-            Self::Timer => "timer",
-            Self::Slice => "slice",
-            Self::Counter => "counter",
-            Self::Journal => "journal",
-            Self::LongJournal => "long_journal",
-            Self::Reservation => "reservation",
-            Self::Baseline => "baseline",
-            Self::Execution => "execution",
-            Self::Disputed => "disputed",
-            Self::JournalPart => "journal_part",
-            Self::LongJournalPart => "long_journal_part",
-            Self::Export => "export",
-        }
-    }
-}
 
 /// Which journal a part continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -278,6 +199,9 @@ fn kind_of_row(row: &RowKey) -> Kind {
         RowKey::Execution { .. } => Kind::Execution,
         RowKey::Disputed { .. } => Kind::Disputed,
         RowKey::Export { .. } => Kind::Export,
+        RowKey::Budget { .. } => Kind::Budget,
+        RowKey::Session { .. } => Kind::Session,
+        RowKey::TrialEnded => Kind::TrialEnded,
     }
 }
 
@@ -290,7 +214,7 @@ fn encode_row(org: &OrgId, row: &RowKey) -> Vec<u8> {
     }
     let mut key = org_prefix(kind_of_row(row), org);
     match row {
-        RowKey::Head | RowKey::Timer { .. } => {}
+        RowKey::Head | RowKey::Timer { .. } | RowKey::TrialEnded => {}
         RowKey::Slice { scope, meter, start } => {
             push_text(&mut key, scope.as_str());
             push_text(&mut key, meter.as_str());
@@ -312,6 +236,8 @@ fn encode_row(org: &OrgId, row: &RowKey) -> Vec<u8> {
         }
         RowKey::Execution { id } => push_text(&mut key, id.as_str()),
         RowKey::Export { key: export } => key.extend(export.0.to_be_bytes()),
+        RowKey::Budget { scope } => push_text(&mut key, scope.as_str()),
+        RowKey::Session { id } => push_text(&mut key, id.as_str()),
     }
     key
 }
@@ -331,7 +257,8 @@ fn push_window(key: &mut Vec<u8>, window: Window) {
         Window::Calendar(Calendar::Week) => (4, 2),
         Window::Calendar(Calendar::Month) => (4, 3),
         Window::Calendar(Calendar::MonthFrom(day)) => (5, u64::from(day)),
-        Window::Provider => (6, 0),
+        // Neither is ever stored: nothing here counts them.
+        Window::Provider | Window::Concurrent => (6, 0),
     };
     key.push(tag);
     key.extend(value.to_be_bytes());
@@ -417,6 +344,9 @@ impl<'a> Rest<'a> {
             Kind::Execution => RowKey::Execution { id: self.name(|text| ExecutionId::parse("execution_id", text))? },
             Kind::Disputed => RowKey::Disputed { seq: self.be64()? },
             Kind::Export => RowKey::Export { key: ExportKey(u128::from_be_bytes(self.array()?)) },
+            Kind::Budget => RowKey::Budget { scope: self.scope()? },
+            Kind::Session => RowKey::Session { id: self.name(|text| SessionId::parse("session_id", text))? },
+            Kind::TrialEnded => RowKey::TrialEnded,
             Kind::Meta | Kind::Timer | Kind::JournalPart | Kind::LongJournalPart => {
                 return Err(KeyError::UnknownKind(kind.byte()));
             }

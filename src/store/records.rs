@@ -4,6 +4,7 @@
 
 mod exports;
 mod journal;
+mod sessions;
 
 use std::borrow::Cow;
 
@@ -15,6 +16,7 @@ use serde::{
 use self::{
     exports::{ExecutionV2, ExportV2},
     journal::{JournalV2, PartV2},
+    sessions::{BudgetV2, SessionV2, TrialEndedV2},
 };
 use super::keys::Key;
 use crate::{
@@ -177,6 +179,9 @@ fn serialize_row<S: Serializer>(row: &Row, parts: u16, out: S) -> Result<S::Ok, 
         Row::Execution(row) => ExecutionV2::from(row).serialize(out),
         Row::Disputed(row) => DisputedV2::from(row).serialize(out),
         Row::Export(row) => ExportV2::from(row).serialize(out),
+        Row::Budget(row) => BudgetV2::from(row).serialize(out),
+        Row::Session(row) => SessionV2::from(row).serialize(out),
+        Row::TrialEnded { at } => TrialEndedV2 { at: *at }.serialize(out),
     }
 }
 
@@ -242,6 +247,11 @@ fn deserialize_row<'de, D: Deserializer<'de>>(key: RowKey, from: D) -> Result<(R
         RowKey::Export { key } => {
             ExportV2::deserialize(from)?.into_row(key).map(Row::Export).map_err(D::Error::custom)?
         }
+        RowKey::Budget { scope } => Row::Budget(BudgetV2::deserialize(from)?.into_row(scope)),
+        RowKey::Session { id } => {
+            SessionV2::deserialize(from)?.into_row(id).map(Row::Session).map_err(D::Error::custom)?
+        }
+        RowKey::TrialEnded => Row::TrialEnded { at: TrialEndedV2::deserialize(from)?.at },
     };
     Ok((row, 0))
 }

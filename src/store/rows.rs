@@ -166,7 +166,7 @@ fn chunks(entries: &[Entry]) -> Vec<&[Entry]> {
 fn bytes_at_most(entry: &Entry) -> usize {
     let id = entry.idempotency.as_ref().map_or(0, |asked| asked.id.as_str().len());
     let fail_open = match &entry.outcome {
-        Outcome::Admitted { fail_open, .. } => fail_open.len() * 6,
+        Outcome::Admitted { fail_open, .. } | Outcome::Started { fail_open, .. } => fail_open.len() * 6,
         _ => 0,
     };
     96 + id + fail_open

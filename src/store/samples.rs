@@ -1,5 +1,7 @@
 //! One row of every kind, for the tests of this module.
 
+use std::sync::Arc;
+
 use super::{
     keys::{Key, Memory},
     records::{Meta, Record},
@@ -8,13 +10,18 @@ use crate::{
     bounds::{DAY_MS, HOUR_MS},
     domain::{
         command::Idempotency,
-        decision::{Cause, FailOpen, Gate, Hold},
+        decision::{Cause, FailOpen, Gate, Hold, SessionGrant},
         exports::{DeadCause, ExportKey, ExportRow},
-        ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, RequestId, Scope, Source},
+        ids::{
+            DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, Reason, RequestId, Scope, SessionId, Source,
+        },
         journal::{Entry, Outcome, Rpc, Settlement},
         ledger::HourSlice,
         rate::{Counter, RateRecord},
-        rows::{BaselineRow, DisputedRow, ExecutionRow, Head, JournalRow, OpenExecution, ReservationRow, Row},
+        rows::{
+            BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, JournalRow, OpenExecution, ReservationRow, Row,
+            SessionRow, SessionState,
+        },
         service_time::ClockMark,
         window::{Calendar, Millis, Window},
     },
@@ -42,7 +49,8 @@ pub(super) fn entries() -> Vec<Entry> {
     let admitted = Outcome::Admitted {
         decision: DecisionId(u128::MAX),
         hold: Some(hold),
-        fail_open: Gate::ALL.map(opened).to_vec(),
+        // As many as there were when the bytes were written down; the others follow in rows of their own.
+        fail_open: [Gate::Freeze, Gate::Rate, Gate::Budgets, Gate::Balance, Gate::Reserve].map(opened).to_vec(),
     };
     let timeout = FailOpen { gate: Gate::Rate, cause: Cause::Timeout };
     let fault = FailOpen { gate: Gate::Rate, cause: Cause::StoreFault };
@@ -68,6 +76,41 @@ pub(super) fn entries() -> Vec<Entry> {
     entries
 }
 
+/// What sessions and budgets are remembered by.
+fn session_entries() -> Vec<Entry> {
+    let grant = SessionGrant { slice: 180_000, heartbeat: 30_000, expires_at: T0 + 120_000 };
+    let malformed = FailOpen { gate: Gate::Budgets, cause: Cause::MalformedLimit };
+    let others = [Gate::Concurrency, Gate::SessionQuota].map(|gate| FailOpen { gate, cause: Cause::Timeout });
+    let fail_open = [malformed].into_iter().chain(others).collect();
+    let outcomes = [
+        (Rpc::StartSession, Outcome::Started { decision: DecisionId(9), grant, fail_open }),
+        (Rpc::Heartbeat, Outcome::Beat { booked: 30_000, disputed: 1 }),
+        (Rpc::EndSession, Outcome::SessionEnded),
+        (Rpc::UpdateBudget, Outcome::BudgetSet),
+        (Rpc::ReplaceBudget, Outcome::BudgetSet),
+    ];
+    let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
+    outcomes.into_iter().map(remembered).collect()
+}
+
+fn session(state: SessionState) -> SessionRow {
+    SessionRow {
+        id: SessionId::parse("session_id", "session/1").unwrap(),
+        scope: scope(),
+        identity: Identity::parse("identity", "vm \"1\"").unwrap(),
+        decision: DecisionId(9),
+        state,
+        started_at: T0,
+        heard_at: T0 + 30_000,
+        ends_at: T0 + 150_000,
+        incarnation: Some(Incarnation::parse("incarnation", "boot 1").unwrap()),
+        total: 30_000,
+        booked: 30_000,
+        disputed: 0,
+        stopping_since: None,
+    }
+}
+
 /// Named rows, at least one of every kind; the head's timer is among them.
 pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
     let meter = Meter::spend;
@@ -86,6 +129,7 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
         evicted: 2,
         uncompleted: 1,
     };
+    let limits = [("hourly", 5_000_000), ("fortnightly", 7)].map(|(period, amount)| (Arc::from(period), amount)).into();
     vec![
         ("head", Row::Head(head)),
         ("timer", Row::Timer { wake_at: T0 + HOUR_MS }),
@@ -163,6 +207,20 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
                 ..ExportRow::new(ExportKey(7), Scope::org(), Meter::executions(), 1, T0)
             }),
         ),
+        ("budget", Row::Budget(BudgetRow { scope: scope(), version: 3, limits })),
+        ("session", Row::Session(session(SessionState::Running))),
+        (
+            "session_expired",
+            Row::Session(SessionRow {
+                id: SessionId::parse("session_id", "s2").unwrap(),
+                incarnation: None,
+                disputed: 4,
+                stopping_since: Some(T0 + 40_000),
+                ..session(SessionState::Expired)
+            }),
+        ),
+        ("trial_ended", Row::TrialEnded { at: T0 }),
+        ("long_journal_sessions", Row::LongJournal(JournalRow { seq: 7, at: T0, entries: session_entries() })),
         ("disputed", Row::Disputed(DisputedRow { seq: 6, scope: scope(), source, meter: meter(), amount: 5, at: T0 })),
     ]
 }

@@ -6,13 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{
-    actors::billing::Readings,
-    domain::exports::Delivery,
-    ports::{Event, EventSink},
-};
-
-use super::Metrics;
+use crate::{actors::billing::Readings, domain::exports::Delivery};
 
 /// The label where there is no cause.
 const NO_CAUSE: &str = "none";
@@ -63,6 +57,24 @@ impl BillingMetrics {
         r.register("billing_polls", "Orgs polled because they were refreshed and are denied", self.polls.clone());
     }
 
+    pub(super) fn reported(&self, delivery: Delivery) {
+        let outcome = match delivery {
+            Delivery::Delivered => Outcome::of("delivered"),
+            Delivery::Duplicate => Outcome::of("duplicate"),
+            Delivery::Retry { cause, .. } => Outcome { outcome: "retried", cause: cause.name() },
+            Delivery::Rejected(cause) => Outcome { outcome: "rejected", cause: cause.name() },
+        };
+        self.exports.get_or_create(&outcome).inc();
+    }
+
+    pub(super) fn set_aside(&self, rows: u64) {
+        self.set_aside.inc_by(rows);
+    }
+
+    pub(super) fn uncompleted(&self, executions: u64) {
+        self.uncompleted.inc_by(executions);
+    }
+
     /// Takes over what the billing check has counted so far.
     pub(super) fn read(&self, now: &Readings) {
         let checks = |outcome| self.questions.get_or_create_owned(&outcome);
@@ -93,25 +105,4 @@ impl BillingMetrics {
 /// To what was counted elsewhere.
 fn raise(counter: &Counter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
-}
-
-impl EventSink for Metrics {
-    fn happened(&self, event: Event) {
-        let billing = &self.billing;
-        let outcome = match event {
-            Event::Reported(Delivery::Delivered) => Outcome::of("delivered"),
-            Event::Reported(Delivery::Duplicate) => Outcome::of("duplicate"),
-            Event::Reported(Delivery::Retry { cause, .. }) => Outcome { outcome: "retried", cause: cause.name() },
-            Event::Reported(Delivery::Rejected(cause)) => Outcome { outcome: "rejected", cause: cause.name() },
-            Event::SetAside(rows) => {
-                billing.set_aside.inc_by(rows);
-                return;
-            }
-            Event::Uncompleted(executions) => {
-                billing.uncompleted.inc_by(executions);
-                return;
-            }
-        };
-        billing.exports.get_or_create(&outcome).inc();
-    }
 }

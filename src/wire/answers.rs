@@ -1,6 +1,7 @@
 //! Domain → proto.
 
-use std::collections::HashMap;
+mod budgets;
+mod sessions;
 
 use super::{admin::v1 as admin, v1};
 use crate::bounds::MINUTE_MS;
@@ -14,6 +15,11 @@ use crate::domain::{
     rate::Counter,
     rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow},
     window::{Millis, Window},
+};
+
+pub use self::{
+    budgets::{audit, budget, budget_limits},
+    sessions::{heartbeat, session, session_status, started},
 };
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
@@ -96,33 +102,6 @@ pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusRespon
     }
 }
 
-/// The rolling `spend` limits of exactly this scope, with the number that is enforced.
-pub fn budget(status: Status, org: &OrgId, scope: &Scope) -> v1::Budget {
-    let mut periods = HashMap::new();
-    for spent in status.spent {
-        let of_period = |view: &&LimitView| {
-            view.scope == *scope && view.meter == Meter::spend() && view.window.period() == Some(spent.period)
-        };
-        let limit = status.decision.limits.iter().find(of_period);
-        let period = v1::BudgetPeriod {
-            limit: limit.and_then(|view| view.amount).map(int),
-            spend: int(spent.used),
-            remaining: limit.and_then(LimitView::remaining),
-            reserved: int(spent.reserved),
-        };
-        periods.insert(spent.period.to_owned(), period);
-    }
-    let monthly = periods.get("monthly").copied().unwrap_or_default();
-    v1::Budget {
-        org: org.to_string(),
-        scope: scope.to_string(),
-        periods,
-        budget_limit: monthly.limit,
-        monthly_spend: monthly.spend,
-        budget_remaining: monthly.remaining,
-    }
-}
-
 pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
     admin::OrgSummary {
         org: org.to_string(),
@@ -167,6 +146,9 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
         exports_pending: size(pending),
         exports_set_aside: size(dead),
         executions_uncompleted: int(snapshot.uncompleted),
+        budgets: snapshot.budgets.iter().map(budget_limits).collect(),
+        sessions: snapshot.sessions.iter().map(session).collect(),
+        trial_ended_at_ms: at(snapshot.trial_ended_at),
     }
 }
 

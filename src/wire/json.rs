@@ -92,8 +92,15 @@ mod tests {
         let blocked = BudgetPeriod { limit: Some(0), remaining: Some(-3), ..BudgetPeriod::default() };
         let periods = [("hourly".to_owned(), unlimited), ("daily".to_owned(), blocked)].into();
         let value = to_value(&Budget { periods, ..Budget::default() }).unwrap();
-        assert_eq!(value["periods"]["hourly"], json!({"spend": 7, "reserved": 0}), "R-BUD-2: null is no limit");
-        assert_eq!(value["periods"]["daily"], json!({"limit": 0, "spend": 0, "remaining": -3, "reserved": 0}));
+        assert_eq!(
+            value["periods"]["hourly"],
+            json!({"spend": 7, "reserved": 0, "set": false}),
+            "R-BUD-2: null is no limit"
+        );
+        assert_eq!(
+            value["periods"]["daily"],
+            json!({"limit": 0, "spend": 0, "remaining": -3, "reserved": 0, "set": false})
+        );
     }
 
     #[test]

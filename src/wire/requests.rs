@@ -1,6 +1,9 @@
 //! Proto → domain. What gets past here is valid; what does not names the field, its value and what
 //! is allowed.
 
+mod budgets;
+mod sessions;
+
 use std::sync::Arc;
 
 use prost::Message;
@@ -8,14 +11,19 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{admin::v1 as admin, v1};
 use crate::{
-    bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_DEFAULT_MS, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
+    bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
     domain::{
-        command::{Acquire, Amounts, Command, Idempotency, Mode, ReportCumulative},
+        command::{Acquire, Amounts, Command, Idempotency, Mode, ReportCumulative, Run},
         exports::ExportKey,
         ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
         input::InputError,
         window::Millis,
     },
+};
+
+pub use self::{
+    budgets::{replace_budget, update_budget},
+    sessions::{end_session, heartbeat, session, sessions_page, start_session},
 };
 
 type Parsed<T> = Result<T, InputError>;
@@ -35,10 +43,11 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     }
     let reserve = amounts("reserve", &request.reserve)?;
     let reservation_ttl = match request.reservation_ttl_ms {
-        0 => RESERVATION_TTL_DEFAULT_MS,
+        0 => 0,
         given => ttl("reservation_ttl_ms", given)?,
     };
     let acquire = Acquire {
+        run: Run::Execution,
         scope: scope(&request.scope)?,
         plane: Plane::parse("plane", &request.plane)?,
         idempotency: optional_id(&request.request_id, request)?,
@@ -141,6 +150,13 @@ pub fn page(request: &admin::ListOrgsRequest) -> Parsed<(usize, Option<OrgId>)> 
 pub fn exports_page(request: &admin::ListExportsRequest) -> Parsed<(OrgId, usize, Option<ExportKey>)> {
     let after = optional(&request.page_token, |text| ExportKey::parse("page_token", text))?;
     Ok((org(&request.org)?, page_size(request.page_size)?, after))
+}
+
+/// One org, or all of them a page at a time.
+pub fn audit(request: &admin::AuditRequest) -> Parsed<(Option<OrgId>, usize, Option<OrgId>)> {
+    let one = optional(&request.org, org)?;
+    let after = optional(&request.page_token, |text| OrgId::parse("page_token", text))?;
+    Ok((one, page_size(request.page_size)?, after))
 }
 
 fn page_size(given: i32) -> Parsed<usize> {

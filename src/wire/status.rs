@@ -39,6 +39,13 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::TooManyLedgers => (Code::ResourceExhausted, "LEDGERS_FULL", None),
         OrgError::TooManySources => (Code::ResourceExhausted, "SOURCES_FULL", None),
         OrgError::TooManyDisputed => (Code::ResourceExhausted, "DISPUTED_FULL", None),
+        OrgError::ReservationTooLong { .. } => (Code::InvalidArgument, "RESERVATION_TOO_LONG", None),
+        OrgError::BudgetVersion { .. } => (Code::Aborted, "BUDGET_VERSION", None),
+        OrgError::TooManyBudgets => (Code::ResourceExhausted, "BUDGETS_FULL", None),
+        OrgError::SessionUnknown => (Code::NotFound, "SESSION_UNKNOWN", None),
+        OrgError::SessionExists => (Code::AlreadyExists, "SESSION_EXISTS", None),
+        OrgError::OtherIdentity => (Code::PermissionDenied, "OTHER_IDENTITY", None),
+        OrgError::TooManySessions => (Code::ResourceExhausted, "SESSIONS_FULL", None),
     }
 }
 

@@ -386,7 +386,7 @@ monthly   no limit  $3.000000  $0.000000           -
     let value = node.ask(&["budget", "get", "acme", "--output", "json"]).json();
     assert_eq!(
         value["budget"]["periods"]["weekly"],
-        json!({"limit": 0, "spend": 2_000_000, "remaining": -2_000_000, "reserved": 0})
+        json!({"limit": 0, "spend": 2_000_000, "remaining": -2_000_000, "reserved": 0, "set": false})
     );
     assert_eq!(value["budget"]["periods"]["monthly"].get("limit"), None, "R-BUD-2: absent is no limit");
 }

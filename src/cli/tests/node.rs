@@ -212,8 +212,12 @@ impl GateService for Canned {
 impl BudgetService for Canned {
     async fn get_budget(&self, request: Request<GetBudgetRequest>) -> Reply<GetBudgetResponse> {
         let GetBudgetRequest { org, scope } = request.into_inner();
-        let period =
-            |limit, spend| BudgetPeriod { limit, spend, remaining: limit.map(|limit: i64| limit - spend), reserved: 0 };
+        let period = |limit, spend| BudgetPeriod {
+            limit,
+            spend,
+            remaining: limit.map(|limit: i64| limit - spend),
+            ..BudgetPeriod::default()
+        };
         let periods = [
             ("monthly", period(None, 3_000_000)),
             ("weekly", period(Some(0), 2_000_000)),
@@ -224,10 +228,22 @@ impl BudgetService for Canned {
         let budget = Budget { org, scope, periods, monthly_spend: 3_000_000, ..Budget::default() };
         Ok(Response::new(GetBudgetResponse { budget: Some(budget) }))
     }
+
+    async fn update_budget(&self, _: Request<UpdateBudgetRequest>) -> Reply<UpdateBudgetResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn replace_budget(&self, _: Request<ReplaceBudgetRequest>) -> Reply<ReplaceBudgetResponse> {
+        Err(Status::unimplemented(""))
+    }
 }
 
 #[tonic::async_trait]
 impl AdminService for Canned {
+    async fn audit(&self, _: Request<AuditRequest>) -> Reply<AuditResponse> {
+        Err(Status::unimplemented(""))
+    }
+
     /// 2500 orgs.
     async fn list_orgs(&self, request: Request<ListOrgsRequest>) -> Reply<ListOrgsResponse> {
         let ListOrgsRequest { page_size, page_token } = request.into_inner();
@@ -371,5 +387,6 @@ fn everything(org: String) -> GetOrgResponse {
         exports_pending: 4,
         exports_set_aside: 1,
         executions_uncompleted: 2,
+        ..GetOrgResponse::default()
     }
 }

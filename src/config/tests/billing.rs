@@ -267,7 +267,17 @@ fn policies_for_another_provider_wait_with_it() {
     let secrets = Secrets::new();
     let old = good("[billing]\nprovider = \"static\"\n[defaults]\nplan = \"p\"\n[plans.p]\nincluded = 5\n");
     let new = good(&secrets.autumn("feature = \"runs\"\nenvironment = \"test\"", ""));
-    let keys = ["billing.provider", "billing.feature", "billing.environment", "rate", "defaults", "plans", "orgs"];
+    let keys = [
+        "billing.provider",
+        "billing.feature",
+        "billing.environment",
+        "rate",
+        "defaults",
+        "budgets",
+        "sessions",
+        "plans",
+        "orgs",
+    ];
     assert_eq!(old.reload_diff(&new), keys);
     let running = old.clone().reloaded(new.clone());
     assert_eq!((&running.policies, &running.billing), (&old.policies, &old.billing), "what includes 5 still denies");

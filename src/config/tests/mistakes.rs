@@ -52,26 +52,51 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         (
             "[pools]\ndaily_limit = 5",
-            "t.toml:1:2: pools is not a known key: use one of listen, data, durability, bounds, billing, rate, defaults, plans, orgs, node, log",
+            "t.toml:1:2: pools is not a known key: use one of listen, data, durability, bounds, billing, rate, defaults, sessions, budgets, plans, orgs, node, log",
         ),
         ("rate = 5", "t.toml:1:8: rate \"5\" is not allowed: a section [rate] or a table { … }"),
         ("[[plans]]\nx = 1", "plans \"[...]\" is not allowed: a section [plans]"),
         (
-            "[defaults]\nplan = \"free\"",
-            "t.toml:2:8: defaults.plan \"free\" is not allowed: there is no [plans.NAME] section",
+            "[defaults]\nplan = \"gold\"",
+            "t.toml:2:8: defaults.plan \"gold\" is not allowed: one of the plans advanced, free, max, standard, trial, unlimited",
         ),
         (
             "[plans.free]\n[defaults]\nplan = \"pro\"",
-            "t.toml:3:8: defaults.plan \"pro\" is not allowed: one of the plans free",
+            "t.toml:3:8: defaults.plan \"pro\" is not allowed: one of the plans advanced, free",
         ),
         ("[orgs.a]\nplan = 7", "t.toml:2:8: orgs.a.plan \"7\" is not allowed: the name of a plan"),
-        ("[plans.free]\n[orgs.a]\nplan = \"fre\"", "orgs.a.plan \"fre\" is not allowed: one of the plans free"),
+        (
+            "[plans.free]\n[orgs.a]\nplan = \"fre\"",
+            "orgs.a.plan \"fre\" is not allowed: one of the plans advanced, free",
+        ),
         ("[plans]\nfree = 5", "t.toml:2:8: plans.free \"5\" is not allowed: a section [plans.free]"),
         ("[plans.\"a b\"]", "t.toml:1:8: plans \"a b\" is not allowed: a plan is called 1 to 64 characters"),
         ("[orgs.\"a//b\"]", "t.toml:1:7: orgs \"a//b\" is not allowed: 1 to 128 characters"),
         (
-            "[plans.free]\nmax_sessions = 1",
-            "t.toml:2:1: plans.free.max_sessions is not a known key: use one of rate, exempt, scopes, included, overage, executions, spend, compute, bytes",
+            "[plans.free]\nsessions_max = 1",
+            "t.toml:2:1: plans.free.sessions_max is not a known key: use one of then, rate, exempt, scopes, included, overage, max_sessions, trial, executions, spend, compute, bytes",
+        ),
+        (
+            "[plans.free]\nmax_sessions = -1",
+            "t.toml:2:16: plans.free.max_sessions \"-1\" is not allowed: a whole number from 0 to 1000000, or \"unlimited\"",
+        ),
+        ("[plans.a]\nthen = \"b\"", "t.toml:2:8: plans.a.then \"b\" is not allowed: one of the plans a, advanced"),
+        (
+            "[orgs.a]\nplan = \"free\"\ntrial_ends = \"2026-12-15\"",
+            "orgs.a.trial_ends \"with plan free\" is not allowed: only with a plan that says what comes `then`",
+        ),
+        (
+            "[orgs.a]\nplan = \"trial\"\ntrial_ends = \"soon\"",
+            "t.toml:3:14: orgs.a.trial_ends \"soon\" is not allowed: a day such as \"2026-12-15\"",
+        ),
+        (
+            "[sessions]\nheartbeat = \"2h\"",
+            "t.toml:2:13: sessions.heartbeat \"2h\" is not allowed: a length from 1s to 1h",
+        ),
+        ("[sessions]\nmissed = 0", "t.toml:2:10: sessions.missed \"0\" is not allowed: a whole number from 1 to 24"),
+        (
+            "[budgets]\non_indeterminate = \"maybe\"",
+            "budgets.on_indeterminate \"maybe\" is not allowed: \"allow\" or \"deny\"",
         ),
         ("[plans.free]\nspend = 5", "t.toml:2:9: plans.free.spend \"5\" is not allowed: a table of windows"),
         (

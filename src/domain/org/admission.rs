@@ -1,15 +1,19 @@
 //! May it execute now? Judged by the pipeline, charged as one step, answered again to a known id.
 
 use super::{Context, OrgState, exports::execution_id};
-use crate::domain::{
-    balance::{Balance, BalanceVerdict},
-    command::{Acquire, Amounts, Mode, Need, OrgError, Reply},
-    decision::{Code, Decision, Gate, Hold, LimitView},
-    ids::{Meter, Plane, Scope},
-    journal::{Outcome, Recall, Rpc},
-    pipeline::{self, Facts, Verdict},
-    rate::RateRecord,
-    rows::ReservationRow,
+use crate::{
+    bounds::RESERVATION_TTL_DEFAULT_MS,
+    domain::{
+        balance::{Balance, BalanceVerdict},
+        command::{Acquire, Amounts, Mode, Need, OrgError, Reply, Run},
+        decision::{Code, Decision, Gate, Hold, LimitView, SessionGrant},
+        ids::{Meter, Scope},
+        journal::{Outcome, Recall},
+        pipeline::{self, Facts, Verdict},
+        rate::RateRecord,
+        rows::ReservationRow,
+        window::Millis,
+    },
 };
 
 /// What is known of an org, for a look at it, that only the provider knows.
@@ -22,9 +26,7 @@ pub(super) struct Peek {
 impl OrgState {
     pub(super) fn acquire(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<Reply, OrgError> {
         let counts = ask.mode != Mode::CheckOnly;
-        if counts
-            && let Recall::Replay(outcome) = self.journal.recall(Rpc::Acquire, ask.idempotency.as_ref(), self.now)?
-        {
+        if counts && let Recall::Replay(outcome) = self.journal.recall(ask.rpc(), ask.idempotency.as_ref(), self.now)? {
             return Ok(self.replay(outcome, ask, ctx));
         }
         let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
@@ -33,16 +35,17 @@ impl OrgState {
             Err(need) => return Ok(Reply::Needs(need)),
         };
         let admitted = verdict.denial.is_none();
-        let mut hold = None;
+        let mut granted = Granted::default();
         if counts && admitted {
             self.check_room(ask, ctx)?;
-            hold = self.charge(ask, rate, &verdict, ctx);
+            granted = self.charge(ask, rate, &verdict, ctx);
         } else if counts && verdict.denial.as_ref().is_some_and(|denial| denial.gate != Gate::Freeze) {
             self.rate = Some(RateRecord { blocked: rate.blocked.saturating_add(1), ..rate });
             self.changed = true;
         }
         let id = counts.then(|| if admitted { ctx.decision.admitted() } else { ctx.decision });
-        Ok(Reply::Decision(Box::new(Decision { id, hold, ..decision(verdict, ask.mode) })))
+        let Granted { hold, session } = granted;
+        Ok(Reply::Decision(Box::new(Decision { id, hold, session, ..decision(verdict, ask.mode) })))
     }
 
     pub(super) fn evaluate(
@@ -57,6 +60,9 @@ impl OrgState {
             frozen: self.frozen.as_ref(),
             rate,
             store_fault: ctx.store_fault,
+            sessions: self.sessions.running(),
+            malformed: self.budgets.is_malformed(&ask.scope),
+            share_percent: ctx.bounds.reservation_share_percent.into(),
             counts,
             now: self.now,
         };
@@ -68,11 +74,26 @@ impl OrgState {
         if ask.idempotency.is_some() {
             self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         }
-        if !ask.reserve.is_empty() && self.accounts.reservation_count() >= ctx.bounds.reservations_per_org as usize {
+        let holds = !ask.reserve.is_empty() || ask.run != Run::Execution;
+        if holds && self.accounts.reservation_count() >= ctx.bounds.reservations_per_org as usize {
             return Err(OrgError::TooManyReservations);
         }
-        let meters = ask.cost.iter().chain(&ask.reserve).map(|(meter, _)| meter);
-        self.check_ledgers(&ask.scope, meters, ctx.bounds.ledgers_per_org as usize, ctx)
+        if !ask.reserve.is_empty() {
+            self.check_ttl(ask.reservation_ttl, ctx)?;
+        }
+        let compute = (ask.run != Run::Execution).then(Meter::compute);
+        let meters = ask.cost.iter().chain(&ask.reserve).map(|(meter, _)| meter).chain(&compute);
+        self.check_ledgers(&ask.scope, meters, ctx.bounds.ledgers_per_org as usize, ctx)?;
+        match &ask.run {
+            Run::Session(new) => self.check_session(new, ctx),
+            Run::Execution | Run::AnySession => Ok(()),
+        }
+    }
+
+    /// A client that leaks its reservations starves the org for no longer than this.
+    pub(super) fn check_ttl(&self, ttl: Millis, ctx: &Context<'_>) -> Result<(), OrgError> {
+        let most = ctx.bounds.reservation_ttl_max_ms.into();
+        if ttl > most { Err(OrgError::ReservationTooLong { most }) } else { Ok(()) }
     }
 
     /// Refuses what would leave the org with more than `most` ledgers. A pair that a limit names needs
@@ -91,19 +112,17 @@ impl OrgState {
         Ok(())
     }
 
-    pub(super) fn charge(
-        &mut self,
-        ask: &Acquire,
-        rate: RateRecord,
-        verdict: &Verdict,
-        ctx: &Context<'_>,
-    ) -> Option<Hold> {
+    pub(super) fn charge(&mut self, ask: &Acquire, rate: RateRecord, verdict: &Verdict, ctx: &Context<'_>) -> Granted {
         let id = ctx.decision.admitted();
         self.rate = Some(RateRecord { count: rate.count.saturating_add(1), ..rate });
         self.admitted_total += 1;
         self.book(&ask.scope, &ask.cost, ctx);
         let hold = (!ask.reserve.is_empty()).then(|| {
-            let expires_at = self.now.saturating_add(ask.reservation_ttl);
+            let ttl = match ask.reservation_ttl {
+                0 => RESERVATION_TTL_DEFAULT_MS.min(ctx.bounds.reservation_ttl_max_ms.into()),
+                given => given,
+            };
+            let expires_at = self.now.saturating_add(ttl);
             let amounts = ask.reserve.clone();
             self.accounts.reserve(ReservationRow { id, scope: ask.scope.clone(), amounts, expires_at });
             Hold { id, expires_at }
@@ -114,9 +133,17 @@ impl OrgState {
             self.remember_execution(&execution, 0, ctx);
         }
         self.export_admission(ask, id, ctx);
-        let outcome = Outcome::Admitted { decision: id, hold, fail_open: verdict.fail_open.clone() };
-        self.note(Rpc::Acquire, ask.idempotency.as_ref(), hold.is_some(), outcome);
-        hold
+        let fail_open = verdict.fail_open.clone();
+        let session = match &ask.run {
+            Run::Session(new) => Some(self.start_session(new, &ask.scope, verdict.slice, ctx)),
+            Run::Execution | Run::AnySession => None,
+        };
+        let outcome = match session {
+            Some(grant) => Outcome::Started { decision: id, grant, fail_open },
+            None => Outcome::Admitted { decision: id, hold, fail_open },
+        };
+        self.note(ask.rpc(), ask.idempotency.as_ref(), hold.is_some() || session.is_some(), outcome);
+        Granted { hold, session }
     }
 
     pub(super) fn book(&mut self, scope: &Scope, amounts: &Amounts, ctx: &Context<'_>) {
@@ -127,49 +154,56 @@ impl OrgState {
 
     /// The outcome as it was; the limits as they are now.
     pub(super) fn replay(&mut self, outcome: Outcome, ask: &Acquire, ctx: &Context<'_>) -> Reply {
-        let mut decision =
-            self.peek(ask.scope.clone(), Amounts::new(), Peek { balance: ask.balance, exempt: false }, ctx);
-        if let Outcome::Admitted { decision: id, hold, fail_open } = outcome {
-            decision = Decision {
-                id: Some(id),
-                code: Code::Allowed,
-                allowed: true,
-                gate: None,
-                message: String::new(),
-                limits: decision.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect(),
-                retry_after: 0,
-                fail_open,
-                hold,
-                replayed: true,
-            };
-        }
+        let (run, scope) = (ask.run.clone(), ask.scope.clone());
+        let known = Peek { balance: ask.balance, exempt: false };
+        let mut decision = self.peek(Acquire { run, ..Acquire::of(scope, Amounts::new()) }, known, ctx);
+        let (granted, id, fail_open) = match outcome {
+            Outcome::Admitted { decision, hold, fail_open } => (Granted { hold, session: None }, decision, fail_open),
+            Outcome::Started { decision, grant, fail_open } => {
+                (Granted { hold: None, session: Some(grant) }, decision, fail_open)
+            }
+            _ => return Reply::Decision(Box::new(decision)),
+        };
+        decision = Decision {
+            id: Some(id),
+            code: Code::Allowed,
+            allowed: true,
+            gate: None,
+            message: String::new(),
+            limits: decision.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect(),
+            retry_after: 0,
+            fail_open,
+            hold: granted.hold,
+            session: granted.session,
+            replayed: true,
+        };
         Reply::Decision(Box::new(decision))
     }
 
-    /// What an Acquire of `cost` would be answered, from the org's own state and what is known of its
-    /// balance.
-    pub(super) fn peek(&mut self, scope: Scope, cost: Amounts, known: Peek, ctx: &Context<'_>) -> Decision {
+    /// What an Acquire would be answered, from the org's own state and what is known of its balance.
+    pub(super) fn peek(&mut self, ask: Acquire, known: Peek, ctx: &Context<'_>) -> Decision {
         let ask = Acquire {
-            scope,
-            plane: Plane::unnamed(),
-            idempotency: None,
-            cost,
-            reserve: Amounts::new(),
-            reservation_ttl: 0,
             mode: Mode::CheckOnly,
             explain: true,
-            with_pause: false,
             balance: Some(known.balance.unwrap_or(BalanceVerdict::Allowed(Balance::default()))),
             exempt: Some(known.exempt),
+            ..ask
         };
         let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
-        let nothing = Verdict { denial: None, fail_open: Vec::new(), limits: Vec::new() };
+        let nothing = Verdict { denial: None, fail_open: Vec::new(), limits: Vec::new(), slice: 0 };
         decision(self.evaluate(&ask, rate, false, ctx).unwrap_or(nothing), Mode::CheckOnly)
     }
 }
 
+/// What an admission was given to settle later.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Granted {
+    hold: Option<Hold>,
+    session: Option<SessionGrant>,
+}
+
 fn decision(verdict: Verdict, mode: Mode) -> Decision {
-    let Verdict { denial, fail_open, limits } = verdict;
+    let Verdict { denial, fail_open, limits, .. } = verdict;
     let allowed = denial.is_none() || mode == Mode::Shadow;
     let base = Decision {
         id: None,
@@ -181,6 +215,7 @@ fn decision(verdict: Verdict, mode: Mode) -> Decision {
         retry_after: 0,
         fail_open,
         hold: None,
+        session: None,
         replayed: false,
     };
     match denial {

@@ -1,13 +1,13 @@
 //! What the store gets: everything changed since the last commit, the timer, and what a sweep removes.
 
-use super::{OrgState, baseline_row, execution_row};
+use super::{Context, OrgState, baseline_row, execution_row};
 use crate::{
-    bounds::{EXECUTION_RETENTION_MS, HOUR_RETENTION_MS},
+    bounds::EXECUTION_RETENTION_MS,
     domain::{
         ids::OrgId,
         limit::OrgPolicy,
         rows::{Head, OrgWrite, Row, RowKey},
-        window::Millis,
+        window::{HOUR_RETENTION_MS, Millis},
     },
 };
 
@@ -17,10 +17,10 @@ const JOURNAL_PURGE_MAX: usize = 4096;
 const JOURNAL_PURGE_PER_COMMIT: usize = 4;
 
 impl OrgState {
-    /// Removes what has run out by `now` and arms the next timer. Without `may_purge` nothing but
-    /// reservations runs out.
-    pub fn sweep(&mut self, now: Millis, policy: &OrgPolicy, may_purge: bool) {
-        self.advance(now);
+    /// Removes what has run out by now and arms the next timer. Without `may_purge` nothing but
+    /// reservations and sessions runs out.
+    pub fn sweep(&mut self, ctx: &Context<'_>, may_purge: bool) {
+        let policy = self.advance(ctx);
         if may_purge {
             if self.rate.is_some_and(|rate| rate.purge_at(policy.rate.idle_windows) <= self.now) {
                 self.rate = None;
@@ -30,6 +30,7 @@ impl OrgState {
             self.purge_executions();
             let now = self.now;
             self.disputed.purge(|_, row| row.at.saturating_add(HOUR_RETENTION_MS) <= now);
+            self.sessions.purge(now);
             self.gone.extend(self.journal.purge(self.now, JOURNAL_PURGE_MAX));
         }
         self.wake_at = None;
@@ -54,7 +55,9 @@ impl OrgState {
         let execution = self.executions_from.map(|from| from.saturating_add(EXECUTION_RETENTION_MS));
         let disputed = self.disputed.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min();
         let outbox = self.outbox.next_wake();
-        let candidates = [rate, execution, disputed, outbox, self.accounts.next_purge(), self.journal.next_purge()];
+        let (accounts, journal, sessions) =
+            (self.accounts.next_purge(), self.journal.next_purge(), self.sessions.next_wake());
+        let candidates = [rate, execution, disputed, outbox, accounts, journal, sessions];
         candidates.into_iter().flatten().min()
     }
 
@@ -67,6 +70,9 @@ impl OrgState {
             && self.executions.is_empty()
             && self.disputed.is_empty()
             && self.outbox.is_empty()
+            && self.budgets.is_empty()
+            && self.sessions.is_empty()
+            && self.trial_ended_at.is_none()
             && self.journal.is_quiet()
     }
 
@@ -120,6 +126,10 @@ impl OrgState {
             }
         }
         self.outbox.take_changes(puts, dels);
+        self.budgets.take_changes(puts, dels);
+        self.sessions.take_changes(puts, dels);
+        let told = self.trial_ended_at.filter(|_| std::mem::take(&mut self.trial_changed));
+        puts.extend(told.map(|at| Row::TrialEnded { at }));
         for (seq, row) in self.disputed.take_dirty() {
             match row {
                 Some(row) => puts.push(Row::Disputed(row)),

@@ -15,7 +15,7 @@ use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
         balance::ExportWhen,
-        command::{Acquire, Amounts, Mode, Reply},
+        command::{Acquire, Amounts, Mode, Reply, Run},
         exports::{DeadCause, Delivery, ExportKey, ExportRow},
         ids::{DecisionId, ExecutionId, Meter, Scope},
         journal::Rpc,
@@ -138,11 +138,6 @@ impl OrgState {
         self.uncompleted
     }
 
-    /// Rows that were set aside since this was last asked.
-    pub fn take_set_aside(&mut self) -> u64 {
-        std::mem::take(&mut self.set_aside)
-    }
-
     /// With the admission: report it, or remember what its completion will report.
     pub(super) fn export_admission(&mut self, ask: &Acquire, id: DecisionId, ctx: &Context<'_>) {
         match ctx.policy.balance.export {
@@ -151,6 +146,8 @@ impl OrgState {
                 let named = ask.idempotency.as_ref().map_or(decision.as_str(), |known| known.id.as_str());
                 self.export(&ask.scope, &ask.cost, Rpc::Acquire, named, ctx);
             }
+            // A session reports what it books, as it goes.
+            ExportWhen::Completed if ask.run != Run::Execution => {}
             ExportWhen::Completed => {
                 let cost: Amounts =
                     ask.cost.iter().filter(|(meter, _)| ctx.policy.balance.exports(meter)).cloned().collect();
@@ -244,7 +241,7 @@ impl OrgState {
             let key = names.find(|key| self.outbox.rows.get(key).is_none()).unwrap_or_else(|| named(self.now));
             ExportRow { dead: Some(DeadCause::Full), ..ExportRow::new(key, scope.clone(), meter.clone(), 0, self.now) }
         });
-        self.set_aside += u64::from(row.units == 0);
+        self.news.set_aside += u64::from(row.units == 0);
         row.units = row.units.saturating_add(units);
         self.outbox.put(row, self.now);
         self.changed = true;
@@ -259,7 +256,7 @@ impl OrgState {
             let any_late = !late.is_empty();
             for row in late {
                 self.outbox.put(ExportRow { dead: Some(DeadCause::Expired), ..row }, self.now);
-                self.set_aside += 1;
+                self.news.set_aside += 1;
                 self.changed = true;
             }
             if !due.is_empty() || !any_late {
@@ -277,7 +274,7 @@ impl OrgState {
                 continue;
             }
             let row = row.after(*delivery, self.now);
-            self.set_aside += u64::from(row.dead.is_some());
+            self.news.set_aside += u64::from(row.dead.is_some());
             let due_at = row.due_at;
             self.outbox.put(row, due_at);
         }

@@ -7,36 +7,51 @@
 //!
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
-//! `exports` report it to billing, `operators` look and freeze, `commits` hands it all to the store.
+//! `sessions` pay as they go, `budgets` are limits set meanwhile, `exports` report to billing, `operators`
+//! look and freeze, `commits` hands it all to the store.
 
 mod admission;
+mod budgets;
 mod commits;
 mod exports;
 mod operators;
+mod sessions;
 mod settlement;
+
+use std::sync::Arc;
 
 use super::{
     accounts::Accounts,
-    command::{Amounts, Command, Idempotency, OrgError, Reply},
+    budgets::Budgets,
+    command::{Amounts, Audit, Command, Idempotency, OrgError, Reply},
     exports::ExportRow,
     ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
     journal::{Entry, Journal, Outcome, Rpc, Settlement},
     limit::OrgPolicy,
     rate::RateRecord,
-    rows::{BaselineRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, ReservationRow, Row, RowKey},
+    rows::{
+        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, ReservationRow, Row, RowKey,
+        SessionRow,
+    },
+    sessions::Sessions,
     table::Table,
     window::Millis,
 };
-use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS};
+use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS, SESSION_GRACE_MAX_MS, SESSION_HEARTBEAT_MAX_MS, SESSION_MISSED_MAX};
 
+use admission::Peek;
 use exports::Outbox;
+
+/// A session that was heard of now expires within this.
+const LEASE_MAX_MS: Millis = SESSION_MISSED_MAX * SESSION_HEARTBEAT_MAX_MS + SESSION_GRACE_MAX_MS;
 
 /// What one command is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     pub org: &'a OrgId,
     pub now: Millis,
-    pub policy: &'a OrgPolicy,
+    /// As configured.
+    pub policy: &'a Arc<OrgPolicy>,
     pub bounds: &'a Bounds,
     /// Names the decision, should one be made.
     pub decision: DecisionId,
@@ -61,6 +76,15 @@ struct Execution {
 
 type BaselineKey = (Scope, Source, Meter);
 
+/// What happened that no reply tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct News {
+    /// Outbox rows that were set aside.
+    pub set_aside: u64,
+    pub expired_sessions: u64,
+    pub trial_ended: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct OrgState {
     /// The latest instant this org has seen; its time never goes backwards.
@@ -80,8 +104,13 @@ pub struct OrgState {
     disputed: Table<u64, DisputedRow>,
     outbox: Outbox,
     uncompleted: u64,
-    /// Outbox rows set aside and not yet told.
-    set_aside: u64,
+    budgets: Budgets,
+    sessions: Sessions,
+    trial_ended_at: Option<Millis>,
+    /// And that is not stored yet.
+    trial_changed: bool,
+    /// Not told yet.
+    news: News,
     /// Rows to delete that no table tracks.
     gone: Vec<RowKey>,
     /// Something waits for the next commit.
@@ -98,8 +127,12 @@ impl OrgState {
         rows.rows.into_iter().for_each(|row| parts.take(row));
         let stored = parts.head.is_some();
         let head = parts.head.unwrap_or_default();
-        // Its own time does not go back either, unless the clock was repaired in between.
-        let now = if head.last_at <= now.saturating_add(CLOCK_AHEAD_MAX_MS) { now.max(head.last_at) } else { now };
+        // Its own time does not go back either, unless the clock was repaired in between. It goes on from
+        // where it stood, so that what ended meanwhile ends when its time was up.
+        let (last, now) = match head.last_at {
+            last if last <= now.saturating_add(CLOCK_AHEAD_MAX_MS) => (last, now.max(last)),
+            _ => (now, now),
+        };
         let baseline = |row: BaselineRow| {
             ((row.scope, row.source, row.meter), Baseline { incarnation: row.incarnation, total: row.total })
         };
@@ -108,7 +141,7 @@ impl OrgState {
             (id, Execution { continuations, last_seen, admitted, open })
         };
         Self {
-            now,
+            now: last,
             rate: head.rate,
             frozen: head.frozen,
             wake_at: head.wake_at,
@@ -122,6 +155,9 @@ impl OrgState {
             disputed: Table::load(parts.disputed.into_iter().map(|row| (row.seq, row))),
             outbox: Outbox::load(parts.exports),
             uncompleted: head.uncompleted,
+            budgets: Budgets::load(parts.budgets),
+            sessions: Sessions::load(parts.sessions, now, LEASE_MAX_MS),
+            trial_ended_at: parts.trial_ended_at,
             stored,
             ..Self::default()
         }
@@ -129,7 +165,11 @@ impl OrgState {
 
     /// Judges one command and carries it out.
     pub fn apply(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        self.advance(ctx.now);
+        let policy = self.advance(ctx);
+        self.carry_out(command, ctx, &Context { policy: &policy, ..*ctx })
+    }
+
+    fn carry_out(&mut self, command: &Command, configured: &Context<'_>, ctx: &Context<'_>) -> Result<Reply, OrgError> {
         match command {
             Command::Acquire(ask) => self.acquire(ask, ctx),
             Command::Commit { reservation, actual, idempotency } => {
@@ -144,6 +184,9 @@ impl OrgState {
                 self.record(scope, usage, *decision, idempotency, ctx)
             }
             Command::ReportCumulative(report) => self.report(report, ctx),
+            Command::Heartbeat(beat) => self.heartbeat(beat, ctx),
+            Command::EndSession(end) => self.end_session(end, ctx),
+            Command::SetBudget(set) => self.set_budget(set, configured),
             Command::Freeze { reason, idempotency } => self.freeze(Some(reason), Rpc::Freeze, idempotency, ctx),
             Command::Unfreeze { idempotency } => self.freeze(None, Rpc::Unfreeze, idempotency, ctx),
             Command::Purge => Ok(self.purge_all()),
@@ -151,18 +194,56 @@ impl OrgState {
             Command::SettleExports(outcomes) => Ok(self.settle_exports(outcomes)),
             Command::ListExports { after, max, set_aside } => Ok(self.list_exports(*after, *max, *set_aside)),
             Command::ReplayExports { key } => Ok(self.replay_exports(*key)),
-            Command::Status { scope, balance, exempt } => Ok(self.status(scope, *balance, *exempt, ctx)),
-            Command::Inspect => Ok(Reply::Inspected(self.is_known().then(|| Box::new(self.snapshot(ctx))))),
+            Command::Budget { .. }
+            | Command::Status { .. }
+            | Command::SessionStatus { .. }
+            | Command::Session { .. }
+            | Command::Sessions { .. }
+            | Command::Inspect
+            | Command::Audit => self.look(command, ctx),
         }
     }
 
-    /// Moves the org's time on and settles the reservations that ended by then.
-    fn advance(&mut self, now: Millis) {
-        self.now = self.now.max(now);
+    /// What changes nothing.
+    fn look(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+        match command {
+            Command::Budget { scope } => {
+                Ok(Reply::Budget(Box::new(self.budget_view(scope, ctx.policy.limits_of(scope)))))
+            }
+            Command::SessionStatus { scope, balance, exempt } => {
+                Ok(self.session_status(scope, Peek { balance: *balance, exempt: *exempt }, ctx))
+            }
+            Command::Session { id } => self.session(id),
+            Command::Sessions { after, max, running } => Ok(self.list_sessions(after.as_ref(), *max, *running)),
+            Command::Audit => Ok(Reply::Audited(self.accounts.audit(self.now))),
+            Command::Status { scope, balance, exempt } => {
+                Ok(self.status(scope, Peek { balance: *balance, exempt: *exempt }, ctx))
+            }
+            _ => Ok(Reply::Inspected(self.is_known().then(|| Box::new(self.snapshot(ctx))))),
+        }
+    }
+
+    /// Moves the org's time on and ends what ended by then. Answers the policy in force.
+    fn advance(&mut self, ctx: &Context<'_>) -> Arc<OrgPolicy> {
+        let now = self.now.max(ctx.now);
+        let policy = self.budgets.in_force(ctx.policy, now);
+        self.expire_sessions(now, &Context { policy: &policy, ..*ctx });
+        self.now = now;
         while let Some(id) = self.accounts.expired(self.now) {
             self.accounts.settle(id);
             self.note(Rpc::Release, None, true, Outcome::Settled { reservation: id, how: Settlement::Expired });
         }
+        policy
+    }
+
+    /// What happened since this was last asked.
+    pub fn take_news(&mut self) -> News {
+        std::mem::take(&mut self.news)
+    }
+
+    /// What of the rows does not fit together; for every load.
+    pub fn audit_rows(&self) -> Audit {
+        self.accounts.audit_rows()
     }
 
     fn note(&mut self, rpc: Rpc, idempotency: Option<&Idempotency>, long: bool, outcome: Outcome) {
@@ -193,6 +274,9 @@ struct Parts {
     exports: Vec<ExportRow>,
     journal: Vec<super::rows::JournalRow>,
     long_journal: Vec<super::rows::JournalRow>,
+    budgets: Vec<BudgetRow>,
+    sessions: Vec<SessionRow>,
+    trial_ended_at: Option<Millis>,
 }
 
 impl Parts {
@@ -209,6 +293,9 @@ impl Parts {
             Row::Execution(row) => self.executions.push(row),
             Row::Disputed(row) => self.disputed.push(row),
             Row::Export(row) => self.exports.push(row),
+            Row::Budget(row) => self.budgets.push(row),
+            Row::Session(row) => self.sessions.push(row),
+            Row::TrialEnded { at } => self.trial_ended_at = Some(at),
         }
     }
 }

@@ -2,12 +2,9 @@
 
 use super::{Baseline, BaselineKey, Context, OrgState, admission::Peek, baseline_row, execution_row};
 use crate::domain::{
-    balance::BalanceVerdict,
-    command::{Amounts, Idempotency, OrgError, PeriodSpend, Reply, Snapshot, Status},
+    command::{Acquire, Amounts, Idempotency, OrgError, Reply, Snapshot, Status},
     ids::{Meter, Reason, Scope},
     journal::{Outcome, Recall, Rpc},
-    limit::Limit,
-    window::{Millis, PERIODS, Window},
 };
 
 impl OrgState {
@@ -36,25 +33,10 @@ impl OrgState {
         Reply::Purged { existed }
     }
 
-    pub(super) fn status(
-        &mut self,
-        scope: &Scope,
-        balance: Option<BalanceVerdict>,
-        exempt: bool,
-        ctx: &Context<'_>,
-    ) -> Reply {
-        let asked = Peek { balance, exempt };
-        let decision = self.peek(scope.clone(), vec![(Meter::executions(), 1)], asked, ctx);
+    pub(super) fn status(&mut self, scope: &Scope, known: Peek, ctx: &Context<'_>) -> Reply {
+        let decision = self.peek(Acquire::of(scope.clone(), vec![(Meter::executions(), 1)]), known, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
-        let spent = PERIODS.iter().map(|(period, len)| self.spent(period, *len, scope)).collect();
-        Reply::Status(Box::new(Status { decision, frozen, plan, spent }))
-    }
-
-    /// The same number a limit of this period would enforce.
-    pub(super) fn spent(&mut self, period: &'static str, len: Millis, scope: &Scope) -> PeriodSpend {
-        let unlimited = Limit::new(Meter::spend(), Window::Rolling { len }, None);
-        let (used, reserved) = self.accounts.usage(scope, &unlimited, self.now);
-        PeriodSpend { period, used, reserved }
+        Reply::Status(Box::new(Status { decision, frozen, plan }))
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -62,14 +44,14 @@ impl OrgState {
     }
 
     pub(super) fn snapshot(&mut self, ctx: &Context<'_>) -> Snapshot {
-        let mut limits = self.peek(Scope::org(), Amounts::new(), Peek::default(), ctx).limits;
+        let mut limits = self.peek(Acquire::of(Scope::org(), Amounts::new()), Peek::default(), ctx).limits;
         let used = self.accounts.ledger_views();
         let mut scopes: Vec<Scope> =
             used.iter().map(|view| view.scope.clone()).chain(ctx.policy.scopes.keys().cloned()).collect();
         scopes.sort_unstable();
         scopes.dedup();
         for scope in scopes.into_iter().filter(|scope| !scope.is_org()) {
-            let of_scope = self.peek(scope, Amounts::new(), Peek::default(), ctx).limits;
+            let of_scope = self.peek(Acquire::of(scope, Amounts::new()), Peek::default(), ctx).limits;
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
         let baseline = |((scope, source, meter), value): (&BaselineKey, &Baseline)| {
@@ -95,6 +77,9 @@ impl OrgState {
             evicted: self.journal.evicted(),
             admitted_total: self.admitted_total,
             exports: self.outbox.rows().cloned().collect(),
+            budgets: self.budgets.rows().cloned().collect(),
+            sessions: self.sessions.rows().cloned().map(|row| self.session_view(row)).collect(),
+            trial_ended_at: self.trial_ended_at,
             uncompleted: self.uncompleted,
         }
     }

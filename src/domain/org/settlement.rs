@@ -30,7 +30,7 @@ impl OrgState {
             return Ok(Reply::Settled { replayed: true });
         }
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        let scope = self.accounts.reservation_scope(reservation).ok_or_else(|| self.unknown(reservation))?;
+        let scope = self.reservation_scope(reservation)?;
         self.check_settlement(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
         self.accounts.settle(reservation);
         self.book(&scope, actual, ctx);
@@ -58,6 +58,12 @@ impl OrgState {
         self.check_ledgers(scope, meters, most, ctx)
     }
 
+    /// The slice of a session is no reservation of a caller's: the session settles it.
+    fn reservation_scope(&self, reservation: DecisionId) -> Result<Scope, OrgError> {
+        let scope = self.accounts.reservation_scope(reservation).filter(|_| !self.sessions.holds(reservation));
+        scope.ok_or_else(|| self.unknown(reservation))
+    }
+
     pub(super) fn unknown(&self, reservation: DecisionId) -> OrgError {
         self.journal.settlement(reservation).map_or(OrgError::ReservationNotFound, OrgError::ReservationSettled)
     }
@@ -74,7 +80,9 @@ impl OrgState {
         {
             return Ok(Reply::Extended { expires_at, replayed: true });
         }
+        self.check_ttl(ttl, ctx)?;
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        self.reservation_scope(reservation)?;
         let wanted = self.now.saturating_add(ttl);
         let expires_at = self.accounts.extend(reservation, wanted).ok_or_else(|| self.unknown(reservation))?;
         self.note(Rpc::Extend, Some(idempotency), true, Outcome::Extended { expires_at });
@@ -179,7 +187,10 @@ impl OrgState {
         let before = last.filter(|_| !reset).map_or(0, |last| last.total);
         let increment = total.saturating_sub(before.min(AMOUNT_MAX));
         let disputed = report.total - total;
-        self.dispute(report, disputed.saturating_sub(before.saturating_sub(AMOUNT_MAX)))?;
+        // What was disputed before is not disputed again.
+        let amount = disputed.saturating_sub(before.saturating_sub(AMOUNT_MAX));
+        let (scope, source, meter) = (report.scope.clone(), report.source.clone(), report.meter.clone());
+        self.dispute(DisputedRow { seq: 0, scope, source, meter, amount, at: self.now })?;
         if total > 0 {
             let total = report.total.max(before);
             self.baselines.put(key, Baseline { incarnation: report.incarnation.clone(), total });
@@ -192,17 +203,21 @@ impl OrgState {
         Ok(Reply::Reported { increment, reset, disputed, replayed: false })
     }
 
-    /// Keeps what is not believed of a source and was not disputed before.
-    pub(super) fn dispute(&mut self, report: &ReportCumulative, amount: u64) -> Result<(), OrgError> {
-        if amount == 0 {
+    /// Keeps what is not believed: under a number of its own, or added to the entry that has its number.
+    pub(super) fn dispute(&mut self, row: DisputedRow) -> Result<(), OrgError> {
+        if row.amount == 0 {
+            return Ok(());
+        }
+        if let Some(known) = self.disputed.get(&row.seq) {
+            let amount = known.amount.saturating_add(row.amount);
+            self.disputed.put(row.seq, DisputedRow { amount, ..row });
             return Ok(());
         }
         if self.disputed.len() >= DISPUTED_MAX {
             return Err(OrgError::TooManyDisputed);
         }
         let seq = self.disputed.last_key().map_or(1, |last| last + 1);
-        let (scope, source, meter) = (report.scope.clone(), report.source.clone(), report.meter.clone());
-        self.disputed.put(seq, DisputedRow { seq, scope, source, meter, amount, at: self.now });
+        self.disputed.put(seq, DisputedRow { seq, ..row });
         Ok(())
     }
 }

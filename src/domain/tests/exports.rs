@@ -46,7 +46,7 @@ fn take(org: &mut OrgBench) -> Vec<ExportRow> {
 
 fn settle(org: &mut OrgBench, key: ExportKey, delivery: Delivery) -> u64 {
     match org.apply(&Command::SettleExports(vec![(key, delivery)])) {
-        Ok(Reply::ExportsSettled { .. }) => org.state.take_set_aside(),
+        Ok(Reply::ExportsSettled { .. }) => org.state.take_news().set_aside,
         other => panic!("not settled: {other:?}"),
     }
 }
@@ -254,7 +254,7 @@ fn what_a_long_stop_kept_from_going_out_waits_for_an_operator() {
     org.crash().at(T0 + EXPORT_RETRY_MS).record("", spend(1), "new").unwrap();
     let due = take(&mut org);
     assert_eq!((due.len(), due[0].at), (1, org.now), "R-BAL-7: the provider would take the others for new usage");
-    assert_eq!(org.state.take_set_aside(), 1 + EXPORT_BATCH as u64);
+    assert_eq!(org.state.take_news().set_aside, 1 + EXPORT_BATCH as u64);
     assert_eq!(
         org.snapshot().exports.iter().filter(|row| row.dead == Some(DeadCause::Expired)).count(),
         1 + EXPORT_BATCH

@@ -21,10 +21,12 @@ mod resets;
 mod sweeping;
 mod usage;
 
+use std::sync::Arc;
+
 use self::disk::Disk;
 use super::{
     balance::{BalanceSource, BalanceVerdict},
-    command::{Acquire, Amounts, Command, Idempotency, Mode, Need, OrgError, Reply, ReportCumulative, Snapshot},
+    command::{Acquire, Amounts, Command, Idempotency, Mode, Need, OrgError, Reply, ReportCumulative, Run, Snapshot},
     decision::{Code, Decision, LimitView},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
     limit::{Limit, OrgPolicy},
@@ -78,19 +80,7 @@ fn key(text: &str) -> Idempotency {
 
 /// One execution on the org itself.
 fn ask() -> Acquire {
-    Acquire {
-        scope: Scope::org(),
-        plane: Plane::unnamed(),
-        idempotency: None,
-        cost: executions(1),
-        reserve: Amounts::new(),
-        reservation_ttl: 5 * MINUTE_MS,
-        mode: Mode::Normal,
-        explain: false,
-        with_pause: false,
-        balance: Some(allowed()),
-        exempt: None,
-    }
+    Acquire { reservation_ttl: 5 * MINUTE_MS, balance: Some(allowed()), ..Acquire::of(Scope::org(), executions(1)) }
 }
 
 fn ask_on(scope_name: &str) -> Acquire {
@@ -151,16 +141,20 @@ impl OrgBench {
     fn apply(&mut self, command: &Command) -> Result<Reply, OrgError> {
         let decision = DecisionId(self.next_id);
         self.next_id += 2;
-        let org = id();
+        self.in_context(decision, |state, ctx| state.apply(command, ctx))
+    }
+
+    fn in_context<T>(&mut self, decision: DecisionId, act: impl FnOnce(&mut OrgState, &Context<'_>) -> T) -> T {
+        let (org, policy) = (id(), Arc::new(self.policy.clone()));
         let ctx = Context {
             org: &org,
             now: self.now,
-            policy: &self.policy,
+            policy: &policy,
             bounds: &self.bounds,
             decision,
             store_fault: self.store_fault,
         };
-        self.state.apply(command, &ctx)
+        act(&mut self.state, &ctx)
     }
 
     fn try_acquire(&mut self, ask: Acquire) -> Result<Reply, OrgError> {
@@ -257,8 +251,13 @@ impl OrgBench {
     }
 
     fn sweep(&mut self) -> Option<OrgWrite> {
-        self.state.sweep(self.now, &self.policy, true);
+        self.sweep_without_commit();
         self.flush()
+    }
+
+    fn sweep_without_commit(&mut self) {
+        let may_purge = self.may_purge;
+        self.in_context(DecisionId(0), |state, ctx| state.sweep(ctx, may_purge));
     }
 
     /// Commits what has changed.

@@ -141,7 +141,7 @@ fn nothing_is_purged_on_the_word_of_a_clock_that_is_not_believed() {
     let before = org.snapshot();
     org.at(T0 + 400 * DAY_MS);
     org.may_purge = false;
-    org.state.sweep(org.now, &org.policy, false);
+    org.sweep_without_commit();
     org.flush();
     org.crash();
     let after = org.snapshot();

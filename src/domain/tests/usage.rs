@@ -12,7 +12,7 @@ fn spent(org: &mut OrgBench) -> u64 {
 }
 
 fn metered() -> OrgBench {
-    OrgBench::with(PERIODS.map(|(_, len)| Limit::new(Meter::spend(), Window::Rolling { len }, None)))
+    OrgBench::with(PERIODS.iter().map(|(_, len)| Limit::new(Meter::spend(), Window::Rolling { len: *len }, None)))
 }
 
 #[test]

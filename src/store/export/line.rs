@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeSeed};
 use crate::{
     domain::{
         exports::ExportKey,
-        ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, Source},
+        ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, SessionId, Source},
         input::InputError,
         rows::RowKey,
         window::{Calendar, Millis, Window},
@@ -34,6 +34,9 @@ enum KeyLine {
     Execution { org: String, id: String },
     Disputed { org: String, seq: u64 },
     Export { org: String, key: String },
+    Budget { org: String, scope: String },
+    Session { org: String, id: String },
+    TrialEnded { org: String },
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
@@ -120,6 +123,9 @@ impl KeyLine {
             RowKey::Execution { id } => Self::Execution { org, id: id.to_string() },
             RowKey::Disputed { seq } => Self::Disputed { org, seq: *seq },
             RowKey::Export { key } => Self::Export { org, key: key.to_string() },
+            RowKey::Budget { scope } => Self::Budget { org, scope: scope.to_string() },
+            RowKey::Session { id } => Self::Session { org, id: id.to_string() },
+            RowKey::TrialEnded => Self::TrialEnded { org },
         }
     }
 
@@ -148,6 +154,9 @@ impl KeyLine {
             Self::Execution { org, id } => (org, RowKey::Execution { id: ExecutionId::parse("id", &id)? }),
             Self::Disputed { org, seq } => (org, RowKey::Disputed { seq }),
             Self::Export { org, key } => (org, RowKey::Export { key: ExportKey::parse("key", &key)? }),
+            Self::Budget { org, scope } => (org, RowKey::Budget { scope: parse_scope(&scope)? }),
+            Self::Session { org, id } => (org, RowKey::Session { id: SessionId::parse("id", &id)? }),
+            Self::TrialEnded { org } => (org, RowKey::TrialEnded),
         };
         Ok(Key::Row { org: OrgId::parse("org", &org)?, row })
     }
@@ -171,7 +180,7 @@ impl From<Window> for WindowLine {
             Window::Calendar(Calendar::Week) => Self::Calendar(CalendarLine::Week),
             Window::Calendar(Calendar::Month) => Self::Calendar(CalendarLine::Month),
             Window::Calendar(Calendar::MonthFrom(day)) => Self::Calendar(CalendarLine::MonthFrom(day)),
-            Window::Provider => Self::Provider,
+            Window::Provider | Window::Concurrent => Self::Provider,
         }
     }
 }

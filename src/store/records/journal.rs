@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     command::Idempotency,
-    decision::{Cause, FailOpen, Gate, Hold},
+    decision::{Cause, FailOpen, Gate, Hold, SessionGrant},
     ids::{DecisionId, RequestId},
     input::InputError,
     journal::{Entry, Outcome, Rpc, Settlement},
@@ -62,6 +62,12 @@ enum RpcV2 {
     ReportCumulative,
     Freeze,
     Unfreeze,
+    // Variants are added at the end: what was written before still reads.
+    UpdateBudget,
+    ReplaceBudget,
+    StartSession,
+    Heartbeat,
+    EndSession,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,6 +99,20 @@ enum OutcomeV2 {
     Frozen {
         was_frozen: bool,
     },
+    BudgetSet,
+    Started {
+        #[serde(with = "hex128")]
+        decision: u128,
+        slice: u64,
+        heartbeat: Millis,
+        expires_at: Millis,
+        fail_open: Vec<FailOpenV2>,
+    },
+    Beat {
+        booked: u64,
+        disputed: u64,
+    },
+    SessionEnded,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,6 +146,8 @@ enum GateV2 {
     Budgets,
     Balance,
     Reserve,
+    Concurrency,
+    SessionQuota,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,6 +167,7 @@ pub(super) enum CauseV2 {
     UnknownCustomer,
     UnknownFeature,
     NoEntitlement,
+    MalformedLimit,
 }
 
 /// 128-bit ids: a number on disk, 32 hexadecimal digits where people read.
@@ -186,13 +209,16 @@ macro_rules! mirror {
 
 pub(super) use mirror;
 
-mirror!(Rpc <=> RpcV2 { Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze });
+mirror!(Rpc <=> RpcV2 {
+    Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
+    StartSession, Heartbeat, EndSession,
+});
 mirror!(Settlement <=> SettlementV2 { Committed, Released, Expired });
-mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve });
+mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve, Concurrency, SessionQuota });
 mirror!(Cause <=> CauseV2 {
     StoreFault, Timeout, ProviderError, ProviderUnreachable, ProviderFailedOpen, ProviderRateLimited,
     ProviderUnauthorized, ProviderRefused, ProviderBadAnswer, CircuitOpen, Overloaded, UnknownCustomer,
-    UnknownFeature, NoEntitlement,
+    UnknownFeature, NoEntitlement, MalformedLimit,
 });
 
 impl<'a> JournalV2<'a> {
@@ -265,6 +291,16 @@ impl From<&Outcome> for OutcomeV2 {
                 Self::Reported { increment: *increment, reset: *reset, disputed: *disputed }
             }
             Outcome::Frozen { was_frozen } => Self::Frozen { was_frozen: *was_frozen },
+            Outcome::BudgetSet => Self::BudgetSet,
+            Outcome::Started { decision, grant, fail_open } => Self::Started {
+                decision: decision.0,
+                slice: grant.slice,
+                heartbeat: grant.heartbeat,
+                expires_at: grant.expires_at,
+                fail_open: fail_open.iter().map(open).collect(),
+            },
+            Outcome::Beat { booked, disputed } => Self::Beat { booked: *booked, disputed: *disputed },
+            Outcome::SessionEnded => Self::SessionEnded,
         }
     }
 }
@@ -286,6 +322,14 @@ impl From<OutcomeV2> for Outcome {
             OutcomeV2::Recorded => Self::Recorded,
             OutcomeV2::Reported { increment, reset, disputed } => Self::Reported { increment, reset, disputed },
             OutcomeV2::Frozen { was_frozen } => Self::Frozen { was_frozen },
+            OutcomeV2::BudgetSet => Self::BudgetSet,
+            OutcomeV2::Started { decision, slice, heartbeat, expires_at, fail_open } => Self::Started {
+                decision: DecisionId(decision),
+                grant: SessionGrant { slice, heartbeat, expires_at },
+                fail_open: fail_open.into_iter().map(open).collect(),
+            },
+            OutcomeV2::Beat { booked, disputed } => Self::Beat { booked, disputed },
+            OutcomeV2::SessionEnded => Self::SessionEnded,
         }
     }
 }

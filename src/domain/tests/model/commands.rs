@@ -59,7 +59,14 @@ impl Model {
                 *self = Self { now: self.now, anchors: vec![None; self.anchors.len()], ..Self::default() };
                 Answer::Purged { existed: true }
             }
-            Command::Status { .. } | Command::Inspect => unreachable!("asked by the checks themselves"),
+            Command::Status { .. }
+            | Command::Inspect
+            | Command::Budget { .. }
+            | Command::SessionStatus { .. }
+            | Command::Session { .. }
+            | Command::Sessions { .. }
+            | Command::Audit => unreachable!("asked by the checks themselves"),
+            Command::SetBudget(_) | Command::Heartbeat(_) | Command::EndSession(_) => unreachable!("not in a history"),
             Command::TakeExports
             | Command::SettleExports(_)
             | Command::ListExports { .. }

@@ -259,7 +259,7 @@ impl Model {
                 let used = running.map_or(0, |(_, first)| Self::spent(rule, &self.events[first..]));
                 (used, used)
             }
-            Window::Provider => (0, 0),
+            Window::Provider | Window::Concurrent => (0, 0),
         }
     }
 
@@ -352,7 +352,7 @@ impl Model {
                     let leaves = |event: &Event| [event.at + len, event.at / slice * slice + slice + len];
                     points.extend(self.events.iter().rev().take(4).flat_map(leaves));
                 }
-                Window::Provider => {}
+                Window::Provider | Window::Concurrent => {}
             }
         }
         points.retain(|at| *at + 1 >= self.now);

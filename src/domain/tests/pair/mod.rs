@@ -3,6 +3,8 @@
 
 mod checks;
 
+use std::sync::Arc;
+
 use self::checks::agree;
 use super::{
     histories::{Amount, LIMITS, NAMES, Op, Step},
@@ -20,7 +22,7 @@ use crate::{
 /// The org and the model side by side.
 pub(super) struct Pair {
     org: OrgState,
-    policy: OrgPolicy,
+    policy: Arc<OrgPolicy>,
     bounds: Bounds,
     model: Model,
     rules: Rules,
@@ -56,7 +58,7 @@ impl Pair {
         let model = Model::new(start, &rules);
         Self {
             org: OrgState::default(),
-            policy: OrgPolicy::default(),
+            policy: Arc::default(),
             bounds: Bounds::default(),
             durable: model.clone(),
             model,
@@ -75,7 +77,8 @@ impl Pair {
                 self.configure(op)
             }
             Op::Sweep(may_purge) => {
-                self.org.sweep(self.clock, &self.policy, *may_purge);
+                let ctx = context(&NAMES.org, &self.policy, &self.bounds, self.clock);
+                self.org.sweep(&ctx, *may_purge);
                 self.model.sweep(self.clock, *may_purge);
             }
             Op::Flush => self.flush(),
@@ -135,7 +138,7 @@ impl Pair {
                 .collect()
         };
         let scopes = NAMES.scopes.iter().filter(|scope| !scope.is_org());
-        self.policy = OrgPolicy {
+        self.policy = Arc::new(OrgPolicy {
             rate: RateLimit {
                 amount: self.rules.rate_amount,
                 len: self.rules.rate_len,
@@ -150,7 +153,7 @@ impl Pair {
                 ..BalancePolicy::default()
             },
             ..OrgPolicy::default()
-        };
+        });
     }
 
     // ---- commands --------------------------------------------------------------------------
@@ -188,6 +191,7 @@ impl Pair {
         let scope = |index: u8| NAMES.scopes[usize::from(index)].clone();
         Some(match op {
             Op::Acquire(ask) => Command::Acquire(std::sync::Arc::new(Acquire {
+                run: Run::Execution,
                 scope: scope(ask.scope),
                 plane: Plane::unnamed(),
                 idempotency: ask.keyed.then_some(idempotency),
@@ -317,9 +321,12 @@ impl Pair {
     }
 }
 
-fn inspect(org: &mut OrgState, policy: &OrgPolicy, bounds: &Bounds, now: Millis) -> Option<Box<Snapshot>> {
-    let ctx = Context { org: &id(), now, policy, bounds, decision: DecisionId(0), store_fault: false };
-    match org.apply(&Command::Inspect, &ctx) {
+fn context<'a>(org: &'a OrgId, policy: &'a Arc<OrgPolicy>, bounds: &'a Bounds, now: Millis) -> Context<'a> {
+    Context { org, now, policy, bounds, decision: DecisionId(0), store_fault: false }
+}
+
+fn inspect(org: &mut OrgState, policy: &Arc<OrgPolicy>, bounds: &Bounds, now: Millis) -> Option<Box<Snapshot>> {
+    match org.apply(&Command::Inspect, &context(&NAMES.org, policy, bounds, now)) {
         Ok(Reply::Inspected(snapshot)) => snapshot,
         other => panic!("no snapshot: {other:?}"),
     }
@@ -344,10 +351,18 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::Freeze { idempotency, .. }
         | Command::Unfreeze { idempotency } => Some(idempotency),
         Command::ReportCumulative(report) => Some(&mut report.idempotency),
+        Command::SetBudget(set) => Some(&mut set.idempotency),
+        Command::EndSession(end) => Some(&mut end.idempotency),
+        Command::Heartbeat(beat) => beat.idempotency.as_mut(),
         Command::Resume { idempotency, .. } => idempotency.as_mut(),
         Command::Purge
         | Command::Status { .. }
         | Command::Inspect
+        | Command::Budget { .. }
+        | Command::SessionStatus { .. }
+        | Command::Session { .. }
+        | Command::Sessions { .. }
+        | Command::Audit
         | Command::TakeExports
         | Command::SettleExports(_)
         | Command::ListExports { .. }

@@ -1,0 +1,118 @@
+//! Sessions: how each is watched, how many of an org may run, and the plan tiers that are there without a
+//! word of configuration.
+//!
+//! ```toml
+//! [sessions]
+//! enforce = true           # false only watches
+//! first_slice = "180s"     # reserved by a start
+//! heartbeat = "30s"        # a session that missed three of them, and the grace, has expired
+//! [plans.trial]
+//! max_sessions = 1
+//! trial = true             # no grace at the end, which is told once
+//! then = "free"            # the plan after it
+//! [orgs."acme"]
+//! plan = "trial"
+//! trial_ends = "2026-12-15"
+//! ```
+
+use std::{borrow::Cow, sync::Arc};
+
+use chrono::{DateTime, NaiveDate, NaiveTime};
+
+use super::{
+    reader::{Parsed, Section},
+    tree::Entry,
+    values::{duration, truth, whole},
+};
+use crate::{
+    bounds::{
+        HOUR_MS, SECOND_MS, SESSION_GRACE_MAX_MS, SESSION_HEARTBEAT_MAX_MS, SESSION_MISSED_MAX, SESSION_SLICE_MAX_MS,
+    },
+    domain::{
+        ids::Meter,
+        limit::{Limit, OrgPolicy, SessionPolicy},
+        window::{Calendar, Millis, Window},
+    },
+};
+
+/// More sessions at once than this are no limit any more.
+const SESSIONS_MAX: u64 = 1_000_000;
+
+/// A plan that exists by itself; a section `[plans.NAME]` of its name stands in its place.
+pub(super) struct Tier {
+    pub(super) name: &'static str,
+    /// Compute per calendar month; `None` = unlimited.
+    monthly: Option<Millis>,
+    sessions: u64,
+    trial: bool,
+    /// The plan after it.
+    pub(super) then: Option<&'static str>,
+}
+
+const fn tier(name: &'static str, monthly: Option<Millis>, sessions: u64) -> Tier {
+    Tier { name, monthly, sessions, trial: false, then: None }
+}
+
+/// R-SES-7.
+pub(super) const TIERS: [Tier; 6] = [
+    tier("free", Some(4 * HOUR_MS), 1),
+    Tier { trial: true, then: Some("free"), ..tier("trial", Some(5 * HOUR_MS), 1) },
+    tier("standard", Some(40 * HOUR_MS), 1),
+    tier("advanced", Some(80 * HOUR_MS), 2),
+    tier("max", Some(160 * HOUR_MS), 3),
+    tier("unlimited", None, 5),
+];
+
+impl Tier {
+    pub(super) fn policy(&self, base: &OrgPolicy) -> Arc<OrgPolicy> {
+        let compute = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), self.monthly);
+        let sessions = SessionPolicy { max: Some(self.sessions), trial: self.trial, ..base.sessions.clone() };
+        let plan = self.name.to_owned();
+        Arc::new(OrgPolicy { plan, limits: vec![compute], sessions, ..base.clone() })
+    }
+}
+
+/// `[sessions]`.
+pub(super) fn sessions(mut section: Section<'_>) -> SessionPolicy {
+    let default = SessionPolicy::default();
+    let mut length = |key, most| {
+        let length = section.read(key, |entry| duration(entry, SECOND_MS, most));
+        length.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX))
+    };
+    let first_slice = length("first_slice", SESSION_SLICE_MAX_MS);
+    let heartbeat = length("heartbeat", SESSION_HEARTBEAT_MAX_MS);
+    let grace = length("grace", SESSION_GRACE_MAX_MS);
+    let clamp = length("clamp", SESSION_SLICE_MAX_MS);
+    SessionPolicy {
+        enforce: section.read("enforce", truth).unwrap_or(default.enforce),
+        first_slice: first_slice.unwrap_or(default.first_slice),
+        heartbeat: heartbeat.unwrap_or(default.heartbeat),
+        missed: section.read("missed", |entry| whole(entry, 1, SESSION_MISSED_MAX)).unwrap_or(default.missed),
+        grace: grace.unwrap_or(default.grace),
+        clamp: clamp.unwrap_or(default.clamp),
+        ..default
+    }
+}
+
+/// What a plan or an org says of its sessions, over what is said already.
+pub(super) fn read(section: &mut Section<'_>, sessions: &mut SessionPolicy) {
+    let max = section.read("max_sessions", |entry| match entry.text() {
+        Some("unlimited") => Ok(None),
+        _ => whole(entry, 0, SESSIONS_MAX).map(Some).map_err(|rule| Cow::from(format!("{rule}, or \"unlimited\""))),
+    });
+    sessions.max = max.unwrap_or(sessions.max);
+    sessions.trial = section.read("trial", truth).unwrap_or(sessions.trial);
+}
+
+/// A day, which begins at midnight UTC, or an instant.
+pub(super) fn instant(entry: &Entry) -> Parsed<Millis> {
+    let day = |text: &str| {
+        let day: NaiveDate = text.parse().ok()?;
+        Some(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis())
+    };
+    let time = |text: &str| Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis());
+    let millis = entry.moment().and_then(|text| day(text).or_else(|| time(text)));
+    let allowed =
+        "a day such as \"2026-12-15\", which begins at midnight UTC, or a time such as \"2026-12-15T08:00:00Z\"";
+    millis.and_then(|at| Millis::try_from(at).ok()).ok_or_else(|| allowed.into())
+}

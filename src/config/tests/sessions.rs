@@ -1,0 +1,85 @@
+//! Plan tiers, sessions, and trials that end.
+
+use super::*;
+use crate::domain::{
+    ids::Meter,
+    limit::SessionPolicy,
+    window::{Calendar, Millis, Window},
+};
+
+/// Monthly compute in hours, and sessions at once.
+fn tier(policy: &OrgPolicy) -> (Option<u64>, Option<u64>) {
+    let monthly = policy.limits.iter().find(|limit| limit.meter == Meter::compute()).unwrap();
+    assert_eq!(monthly.window, Window::Calendar(Calendar::Month));
+    (monthly.amount.map(|amount| amount / HOUR_MS), policy.sessions.max)
+}
+
+#[test]
+fn six_plans_are_there_without_a_word() {
+    for (name, monthly, sessions) in [
+        ("free", Some(4), 1),
+        ("trial", Some(5), 1),
+        ("standard", Some(40), 1),
+        ("advanced", Some(80), 2),
+        ("max", Some(160), 3),
+        ("unlimited", None, 5),
+    ] {
+        let config = good(&format!("[defaults]\nplan = \"{name}\"\n"));
+        let policy = policy(&config, "anyone");
+        assert_eq!((policy.plan.as_str(), tier(&policy)), (name, (monthly, Some(sessions))), "R-SES-7");
+        assert_eq!(policy.sessions.trial, name == "trial");
+    }
+}
+
+#[test]
+fn a_section_stands_in_place_of_the_plan_of_its_name() {
+    let config = good(
+        "[plans.free]\nmax_sessions = 2\n[orgs.a]\nplan = \"free\"\nmax_sessions = \"unlimited\"\n[defaults]\nplan = \"free\"\n",
+    );
+    let free = policy(&config, "anyone");
+    assert_eq!((free.limits.len(), free.sessions.max), (0, Some(2)), "nothing limits that nobody wrote down");
+    assert_eq!(policy(&config, "a").sessions.max, None);
+}
+
+#[test]
+fn every_key_of_a_session_means_what_it_says() {
+    let config = good(
+        "[sessions]\nenforce = false\nfirst_slice = \"1m\"\nheartbeat = \"10s\"\nmissed = 2\ngrace = \"5s\"\nclamp = \"2m\"\n\
+         [budgets]\non_indeterminate = \"deny\"\n",
+    );
+    let anyone = policy(&config, "anyone");
+    let expected = SessionPolicy {
+        max: None,
+        enforce: false,
+        trial: false,
+        first_slice: 60_000,
+        heartbeat: 10_000,
+        missed: 2,
+        grace: 5_000,
+        clamp: 120_000,
+    };
+    assert_eq!((&anyone.sessions, anyone.sessions.lease()), (&expected, 25_000));
+    assert_eq!(anyone.budgets_on_indeterminate, OnIndeterminate::Deny);
+}
+
+#[test]
+fn an_org_has_the_plan_after_its_trial_from_the_day_on_with_what_it_says_itself() {
+    let text = |ends: &str| {
+        format!(
+            "[orgs.a]\nplan = \"trial\"\ntrial_ends = {ends}\nrate = {{ amount = 7 }}\n[orgs.b]\nplan = \"trial\"\n"
+        )
+    };
+    const MIDNIGHT: Millis = 1_797_292_800_000;
+    for (ends, at) in [
+        ("\"2026-12-15\"", MIDNIGHT),
+        ("2026-12-15", MIDNIGHT),
+        ("\"2026-12-15T08:30:00+01:00\"", MIDNIGHT + 27_000_000),
+    ] {
+        let config = good(&text(ends));
+        let a = policy(&config, "a");
+        let plan = |now| (a.at(now).plan.clone(), a.at(now).rate.amount, a.at(now).sessions.trial);
+        assert_eq!(plan(at - 1), ("trial".into(), Some(7), true), "{ends}");
+        assert_eq!(plan(at), ("free".into(), Some(7), false), "R-SES-7: computed at read");
+        assert_eq!(policy(&config, "b").at(Millis::MAX).plan, "trial", "without an end it goes on");
+    }
+}

@@ -1,0 +1,140 @@
+//! Limits on `spend` that were set at run time, one set for each scope, over those of the configuration.
+//!
+//! ```text
+//! configured limits of a scope  <  limits set on it      the same period is replaced, others are added
+//! ```
+//!
+//! What is in force is computed once per change and kept; nothing outside asks which layer a limit came
+//! from. A stored limit that can not be understood is neither a limit nor none: its gate is
+//! indeterminate.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    ids::{Meter, Scope},
+    limit::{Limit, OrgPolicy},
+    rows::{BudgetRow, Row, RowKey},
+    table::Table,
+    window::{Millis, Window, period},
+};
+use crate::bounds::AMOUNT_MAX;
+
+#[derive(Debug, Default)]
+pub(super) struct Budgets {
+    rows: Table<Scope, BudgetRow>,
+    malformed: BTreeSet<Scope>,
+    in_force: Option<InForce>,
+}
+
+/// The configured policy, and what it is with the limits set here.
+#[derive(Debug)]
+struct InForce {
+    configured: Arc<OrgPolicy>,
+    policy: Arc<OrgPolicy>,
+    /// Scopes whose limits have changed since.
+    stale: Vec<Scope>,
+}
+
+/// The window and amount of a stored limit; `None` where it means nothing.
+fn understood(name: &str, amount: u64) -> Option<(Window, u64)> {
+    period(name).filter(|_| amount <= AMOUNT_MAX).map(|window| (window, amount))
+}
+
+/// The limits of one scope with those that were set on it.
+fn over(configured: &[Limit], row: &BudgetRow) -> Vec<Limit> {
+    let set: Vec<_> = row.limits.iter().filter_map(|(name, amount)| understood(name, *amount)).collect();
+    let replaced = |old: &Limit| old.meter == Meter::spend() && set.iter().any(|(window, _)| *window == old.window);
+    let mut limits: Vec<_> = configured.iter().filter(|old| !replaced(old)).cloned().collect();
+    limits.extend(set.iter().map(|(window, amount)| Limit::new(Meter::spend(), *window, Some(*amount))));
+    limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    limits
+}
+
+impl Budgets {
+    pub(super) fn load(rows: Vec<BudgetRow>) -> Self {
+        let mut budgets = Self::default();
+        rows.iter().for_each(|row| budgets.judge(row));
+        budgets.rows = Table::load(rows.into_iter().map(|row| (row.scope.clone(), row)));
+        budgets
+    }
+
+    fn judge(&mut self, row: &BudgetRow) {
+        if row.limits.iter().all(|(name, amount)| understood(name, *amount).is_some()) {
+            self.malformed.remove(&row.scope);
+        } else {
+            self.malformed.insert(row.scope.clone());
+        }
+    }
+
+    /// The policy that `configured` is at `now`, with the limits set here.
+    pub(super) fn in_force(&mut self, configured: &Arc<OrgPolicy>, now: Millis) -> Arc<OrgPolicy> {
+        let configured = configured.at(now);
+        if self.rows.is_empty() {
+            return configured.clone();
+        }
+        let known = self.in_force.take().filter(|known| Arc::ptr_eq(&known.configured, configured));
+        let mut known = known.unwrap_or_else(|| InForce {
+            configured: configured.clone(),
+            policy: configured.clone(),
+            stale: self.rows.iter().map(|(scope, _)| scope.clone()).collect(),
+        });
+        for scope in std::mem::take(&mut known.stale) {
+            if let Some(row) = self.rows.get(&scope) {
+                let limits = over(configured.limits_of(&scope), row);
+                Arc::make_mut(&mut known.policy).set_limits(&scope, limits);
+            }
+        }
+        self.in_force.insert(known).policy.clone()
+    }
+
+    /// The limits of one scope alone.
+    pub(super) fn limits_of(&self, scope: &Scope, configured: &Arc<OrgPolicy>, now: Millis) -> Vec<Limit> {
+        over(configured.at(now).limits_of(scope), &self.get(scope))
+    }
+
+    /// As stored; nothing set, of version 0, where nothing is.
+    pub(super) fn get(&self, scope: &Scope) -> BudgetRow {
+        let none = || BudgetRow { scope: scope.clone(), version: 0, limits: Default::default() };
+        self.rows.get(scope).cloned().unwrap_or_else(none)
+    }
+
+    pub(super) fn put(&mut self, row: BudgetRow) {
+        self.judge(&row);
+        if let Some(known) = &mut self.in_force {
+            known.stale.push(row.scope.clone());
+        }
+        self.rows.put(row.scope.clone(), row);
+    }
+
+    /// Whether a limit stored for the scope or for its org can not be understood.
+    pub(super) fn is_malformed(&self, scope: &Scope) -> bool {
+        !self.malformed.is_empty() && (self.malformed.contains(&Scope::org()) || self.malformed.contains(scope))
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = &BudgetRow> {
+        self.rows.iter().map(|(_, row)| row)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        for (scope, row) in self.rows.take_dirty() {
+            match row {
+                Some(row) => puts.push(Row::Budget(row)),
+                None => dels.push(RowKey::Budget { scope }),
+            }
+        }
+    }
+}
+
+/// What a stored row holds that can not be understood.
+pub(super) fn malformed(row: &BudgetRow) -> Vec<(Arc<str>, u64)> {
+    let bad = row.limits.iter().filter(|(name, amount)| understood(name, **amount).is_none());
+    bad.map(|(name, amount)| (name.clone(), *amount)).collect()
+}

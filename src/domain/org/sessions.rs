@@ -1,0 +1,317 @@
+//! Sessions: long-running executions that pay as they go.
+//!
+//! ```text
+//! start      one step of the pipeline: slot, quota, and a first slice of compute as a reservation
+//! heartbeat  what the total grew by is booked, out of the slice as long as some is left
+//!            → continue | warn | stop, the last only once the slice is used up
+//! end        the rest of the slice is given back
+//! expiry     not heard of: the time since its last word is booked as far as the slice has paid for it
+//! ```
+//!
+//! Within one incarnation a total only grows: a lower one is a heartbeat that came late and books
+//! nothing. A new incarnation counts from zero. One heartbeat books at most the clamp; what is beyond is
+//! disputed, never dropped.
+
+use super::{Context, OrgState};
+use crate::{
+    bounds::{AMOUNT_MAX, SESSION_WARN_PERCENT},
+    domain::{
+        command::{
+            Acquire, Action, Amounts, Beat, EndSession, Heartbeat, NewSession, OrgError, Quota, Reply, Run,
+            SessionStatus, SessionView,
+        },
+        decision::SessionGrant,
+        ids::{Identity, Incarnation, Meter, Scope, SessionId, Source},
+        journal::{Outcome, Recall, Rpc},
+        limit::{Limit, OrgPolicy},
+        rows::{DisputedRow, ReservationRow, SessionRow, SessionState},
+        window::{Calendar, Millis, Window},
+    },
+};
+
+use super::admission::Peek;
+
+impl OrgState {
+    /// Everything that could refuse a session which the gates admit, before anything changes.
+    pub(super) fn check_session(&mut self, new: &NewSession, ctx: &Context<'_>) -> Result<(), OrgError> {
+        if self.sessions.get(&new.id).is_some() {
+            return Err(OrgError::SessionExists);
+        }
+        if !self.sessions.make_room(ctx.bounds.sessions_per_org as usize) {
+            return Err(OrgError::TooManySessions);
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Takes the slot and the first slice.
+    pub(super) fn start_session(
+        &mut self,
+        new: &NewSession,
+        scope: &Scope,
+        slice: u64,
+        ctx: &Context<'_>,
+    ) -> SessionGrant {
+        let policy = &ctx.policy.sessions;
+        let expires_at = self.now.saturating_add(policy.lease());
+        let decision = ctx.decision.admitted();
+        let row = SessionRow {
+            id: new.id.clone(),
+            scope: scope.clone(),
+            identity: new.identity.clone(),
+            decision,
+            state: SessionState::Running,
+            started_at: self.now,
+            heard_at: self.now,
+            ends_at: expires_at,
+            incarnation: None,
+            total: 0,
+            booked: 0,
+            disputed: 0,
+            stopping_since: None,
+        };
+        self.hold_slice(&row, slice);
+        self.sessions.put(row);
+        SessionGrant { slice, heartbeat: policy.heartbeat, expires_at }
+    }
+
+    /// Reserves what is left of a session's first slice until it expires. At its expiry the time since
+    /// its last word is booked out of it.
+    fn hold_slice(&mut self, row: &SessionRow, left: u64) {
+        if left > 0 {
+            let amounts: Amounts = vec![(Meter::compute(), left)];
+            let paid = left.min(row.ends_at.saturating_sub(row.heard_at));
+            let (id, scope, expires_at) = (row.decision, row.scope.clone(), row.ends_at);
+            self.accounts.reserve_prepaid(ReservationRow { id, scope, amounts, expires_at }, paid);
+        }
+    }
+
+    /// Gives the slice back, and answers what was left of it.
+    fn take_slice(&mut self, row: &SessionRow) -> u64 {
+        let held = self.accounts.settle(row.decision);
+        held.map_or(0, |held| held.amounts.iter().map(|(_, amount)| *amount).sum())
+    }
+
+    /// Ends sessions that were not heard of until `now`, each at the instant of its expiry.
+    pub(super) fn expire_sessions(&mut self, now: Millis, ctx: &Context<'_>) {
+        while let Some(mut row) = self.sessions.expired(now) {
+            let at = row.ends_at;
+            let booked = self.take_slice(&row).min(at.saturating_sub(row.heard_at));
+            row.state = SessionState::Expired;
+            // A late word of this time is covered by what is booked for it now.
+            row.total = row.total.saturating_add(booked);
+            self.now = self.now.max(at);
+            self.book_session(&mut row, booked, ctx);
+            self.sessions.put(row);
+            self.news.expired_sessions += 1;
+            self.changed = true;
+        }
+    }
+
+    fn book_session(&mut self, row: &mut SessionRow, amount: u64, ctx: &Context<'_>) {
+        row.booked = row.booked.saturating_add(amount);
+        let booked: Amounts = vec![(Meter::compute(), amount)];
+        self.book(&row.scope, &booked, ctx);
+        // Grows with every amount: no two of one session share a name.
+        let name = format!("{} {}", row.id, row.booked);
+        self.export(&row.scope, &booked, Rpc::Heartbeat, &name, ctx);
+        self.tell_trial_end(ctx);
+    }
+
+    /// Books what a total adds, of the incarnation that was heard last where none is named. Answers what was booked and what was not believed.
+    fn accrue(
+        &mut self,
+        row: &mut SessionRow,
+        incarnation: Option<&Incarnation>,
+        total: u64,
+        ctx: &Context<'_>,
+    ) -> Result<(u64, u64), OrgError> {
+        let is_new = row.incarnation.as_ref().zip(incarnation).is_some_and(|(known, named)| known != named);
+        let before = if is_new { 0 } else { row.total };
+        let total = total.min(AMOUNT_MAX).max(before);
+        let grown = total - before;
+        let booked = grown.min(ctx.policy.sessions.clamp);
+        let disputed = grown - booked;
+        self.dispute_session(row, disputed)?;
+        row.incarnation = incarnation.cloned().or(row.incarnation.take());
+        row.total = total;
+        row.disputed = row.disputed.saturating_add(disputed);
+        let left = self.take_slice(row).saturating_sub(booked);
+        self.book_session(row, booked, ctx);
+        self.hold_slice(row, left);
+        Ok((booked, disputed))
+    }
+
+    /// One entry for each session: no number of gaps fills the table.
+    fn dispute_session(&mut self, row: &SessionRow, amount: u64) -> Result<(), OrgError> {
+        if amount == 0 {
+            return Ok(());
+        }
+        let Ok(source) = Source::parse("source", row.id.as_str()) else { return Ok(()) };
+        let (scope, meter) = (row.scope.clone(), Meter::compute());
+        let same = |row: &&DisputedRow| row.scope == scope && row.source == source && row.meter == meter;
+        let seq = self.disputed.iter().map(|(_, row)| row).find(same).map(|row| row.seq);
+        self.dispute(DisputedRow { seq: seq.unwrap_or(0), scope, source, meter, amount, at: self.now })
+    }
+
+    fn known(&self, id: &SessionId, identity: &Identity) -> Result<SessionRow, OrgError> {
+        let row = self.sessions.get(id).ok_or(OrgError::SessionUnknown)?;
+        if row.identity == *identity { Ok(row.clone()) } else { Err(OrgError::OtherIdentity) }
+    }
+
+    /// R-SES-3.
+    pub(super) fn heartbeat(&mut self, beat: &Heartbeat, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+        let recalled = self.journal.recall(Rpc::Heartbeat, beat.idempotency.as_ref(), self.now)?;
+        let mut row = self.known(&beat.session, &beat.identity)?;
+        if let Recall::Replay(Outcome::Beat { booked, disputed }) = recalled {
+            let action = self.action(&row, ctx);
+            return Ok(self.beat(&row, action, (booked, disputed), true, ctx));
+        }
+        if beat.idempotency.is_some() {
+            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        }
+        if row.state == SessionState::Running {
+            // What is left of the slice moves along.
+            row.heard_at = self.now;
+            row.ends_at = self.now.saturating_add(ctx.policy.sessions.lease());
+        }
+        let accrued = self.accrue(&mut row, Some(&beat.incarnation), beat.total, ctx)?;
+        let action = self.action(&row, ctx);
+        let stops = matches!(action, Action::Stop(_));
+        row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(self.now));
+        self.sessions.put(row.clone());
+        self.changed = true;
+        let (booked, disputed) = accrued;
+        self.note(Rpc::Heartbeat, beat.idempotency.as_ref(), true, Outcome::Beat { booked, disputed });
+        Ok(self.beat(&row, action, accrued, false, ctx))
+    }
+
+    fn beat(
+        &mut self,
+        row: &SessionRow,
+        action: Action,
+        (booked, disputed): (u64, u64),
+        replayed: bool,
+        ctx: &Context<'_>,
+    ) -> Reply {
+        let quota = self.quota(&row.scope, ctx.policy);
+        let (state, expires_at) = (row.state, row.ends_at);
+        Reply::Beat(Box::new(Beat { action, state, booked, disputed, quota, expires_at, replayed }))
+    }
+
+    /// What the session is told: derived from the counters each time, so that a raised limit lets it go on.
+    fn action(&mut self, row: &SessionRow, ctx: &Context<'_>) -> Action {
+        let policy = &ctx.policy.sessions;
+        let grace = if policy.trial { 0 } else { policy.grace };
+        let left = row.stopping_since.map_or(grace, |since| since.saturating_add(grace).saturating_sub(self.now));
+        if row.state != SessionState::Running {
+            return Action::Stop(left);
+        }
+        let held = self.accounts.held(row.decision);
+        let percent = self.percent_used(&row.scope, held, ctx);
+        if policy.enforce && held == 0 && percent >= 100 {
+            return Action::Stop(left);
+        }
+        let warned = SESSION_WARN_PERCENT.into_iter().rfind(|from| percent >= *from);
+        warned.map_or(Action::Continue, Action::Warn)
+    }
+
+    /// How much of the tightest limit on compute is taken, by others than the slice of `held`.
+    fn percent_used(&mut self, scope: &Scope, held: u64, ctx: &Context<'_>) -> u64 {
+        let org = (!scope.is_org() && scope.counts_for_org()).then(Scope::org);
+        let mut most = 0;
+        for scope in std::iter::once(scope.clone()).chain(org) {
+            let limits = ctx.policy.limits_of(&scope).iter().filter(|limit| limit.meter == Meter::compute());
+            for limit in limits.filter(|limit| !limit.shadow) {
+                let Some(amount) = limit.amount else { continue };
+                let (used, reserved) = self.accounts.usage(&scope, limit, self.now);
+                let taken = u128::from(used) + u128::from(reserved.saturating_sub(held));
+                let usable = u128::from(amount.saturating_sub(limit.buffer));
+                let percent = (taken * 100).checked_div(usable).unwrap_or(100);
+                most = most.max(u64::try_from(percent).unwrap_or(u64::MAX));
+            }
+        }
+        most
+    }
+
+    /// R-SES-1: nothing of the slice is kept that was not used.
+    pub(super) fn end_session(&mut self, end: &EndSession, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+        let recalled = self.journal.recall(Rpc::EndSession, Some(&end.idempotency), self.now)?;
+        let mut row = self.known(&end.session, &end.identity)?;
+        if let Recall::Replay(_) = recalled {
+            return Ok(Reply::SessionEnded { session: Box::new(self.session_view(row)), replayed: true });
+        }
+        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        let ran = row.state == SessionState::Running;
+        // Without a total, the time since its last word is what it ran.
+        let silent = if ran { self.now.saturating_sub(row.heard_at) } else { 0 };
+        let (incarnation, total) = match &end.last {
+            Some((incarnation, total)) => (Some(incarnation), *total),
+            None => (None, row.total.saturating_add(silent)),
+        };
+        self.accrue(&mut row, incarnation, total, ctx)?;
+        self.take_slice(&row);
+        if ran {
+            row.state = SessionState::Ended;
+            row.heard_at = self.now;
+            row.ends_at = self.now;
+        }
+        self.sessions.put(row.clone());
+        self.note(Rpc::EndSession, Some(&end.idempotency), true, Outcome::SessionEnded);
+        Ok(Reply::SessionEnded { session: Box::new(self.session_view(row)), replayed: false })
+    }
+
+    pub(super) fn session_view(&self, row: SessionRow) -> SessionView {
+        SessionView { held: self.accounts.held(row.decision), row }
+    }
+
+    pub(super) fn session(&self, id: &SessionId) -> Result<Reply, OrgError> {
+        let row = self.sessions.get(id).cloned().ok_or(OrgError::SessionUnknown)?;
+        Ok(Reply::Session(Box::new(self.session_view(row))))
+    }
+
+    pub(super) fn list_sessions(&self, after: Option<&SessionId>, max: usize, running: bool) -> Reply {
+        let rows = self.sessions.behind(after).filter(|row| !running || row.state == SessionState::Running);
+        Reply::Sessions(rows.take(max).cloned().map(|row| self.session_view(row)).collect())
+    }
+
+    /// R-SES-2: compute in the monthly quota, the same number for a start, a heartbeat and a look. It
+    /// accrues without a limit as well.
+    fn quota(&mut self, scope: &Scope, policy: &OrgPolicy) -> Quota {
+        let scope = if scope.counts_for_org() { Scope::org() } else { scope.clone() };
+        let monthly = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), None);
+        let is_monthly = |limit: &&Limit| limit.meter == monthly.meter && limit.window == monthly.window;
+        let limit = policy.limits_of(&scope).iter().find(is_monthly).unwrap_or(&monthly);
+        let (used, reserved) = self.accounts.usage(&scope, limit, self.now);
+        Quota { used, reserved, amount: limit.amount.map(|amount| amount.saturating_sub(limit.buffer)) }
+    }
+
+    pub(super) fn session_status(&mut self, scope: &Scope, known: Peek, ctx: &Context<'_>) -> Reply {
+        let ask = Acquire { run: Run::AnySession, ..Acquire::of(scope.clone(), Amounts::new()) };
+        let decision = self.peek(ask, known, ctx);
+        Reply::SessionStatus(Box::new(SessionStatus {
+            decision,
+            plan: ctx.policy.plan.clone(),
+            quota: self.quota(scope, ctx.policy),
+            running: self.sessions.running(),
+            max: ctx.policy.sessions.max,
+        }))
+    }
+
+    /// A trial that has used up what it includes is told of once in the life of the org, whatever happens
+    /// to its limits after it.
+    fn tell_trial_end(&mut self, ctx: &Context<'_>) {
+        if !ctx.policy.sessions.trial || self.trial_ended_at.is_some() {
+            return;
+        }
+        let quota = self.quota(&Scope::org(), ctx.policy);
+        if quota.amount.is_some_and(|amount| quota.used >= amount) {
+            self.trial_ended_at = Some(self.now);
+            self.trial_changed = true;
+            self.news.trial_ended = true;
+            self.changed = true;
+            let once: Amounts = vec![(Meter::trial_ended(), 1)];
+            self.export(&Scope::org(), &once, Rpc::Heartbeat, &ctx.policy.plan, ctx);
+        }
+    }
+}

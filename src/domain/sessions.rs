@@ -1,0 +1,142 @@
+//! The sessions of an org: which run, and when each that is not heard of expires.
+
+use std::collections::BTreeSet;
+
+use super::{
+    ids::{DecisionId, SessionId},
+    rows::{Row, RowKey, SessionRow, SessionState},
+    table::Table,
+    window::Millis,
+};
+use crate::bounds::SESSION_MEMORY_MS;
+
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    rows: Table<SessionId, SessionRow>,
+    /// Those that run by their expiry, soonest first, and by the decision that let them begin.
+    expiries: BTreeSet<(Millis, SessionId)>,
+    decisions: BTreeSet<DecisionId>,
+    /// Those that have ended, the first to end first.
+    endings: BTreeSet<(Millis, SessionId)>,
+}
+
+impl Sessions {
+    /// As stored. A session from the future (the clock was repaired) is one that was heard of now and
+    /// expires within `lease_max`.
+    pub(super) fn load(rows: Vec<SessionRow>, now: Millis, lease_max: Millis) -> Self {
+        let mut sessions = Self::default();
+        for row in &rows {
+            sessions.index(row);
+        }
+        let late = |row: &&SessionRow| row.heard_at > now || row.ends_at > now.saturating_add(lease_max);
+        let brought_back: Vec<_> = rows.iter().filter(late).cloned().collect();
+        sessions.rows = Table::load(rows.into_iter().map(|row| (row.id.clone(), row)));
+        for mut row in brought_back {
+            row.heard_at = row.heard_at.min(now);
+            row.started_at = row.started_at.min(now);
+            row.ends_at = row.ends_at.min(now.saturating_add(lease_max));
+            row.stopping_since = row.stopping_since.map(|since| since.min(now));
+            sessions.put(row);
+        }
+        sessions
+    }
+
+    fn index(&mut self, row: &SessionRow) {
+        match row.state {
+            SessionState::Running => {
+                self.expiries.insert((row.ends_at, row.id.clone()));
+                self.decisions.insert(row.decision);
+            }
+            SessionState::Ended | SessionState::Expired => {
+                self.endings.insert((row.ends_at, row.id.clone()));
+            }
+        }
+    }
+
+    fn unindex(&mut self, id: &SessionId) {
+        let Some(row) = self.rows.get(id) else { return };
+        let key = (row.ends_at, id.clone());
+        self.expiries.remove(&key);
+        self.endings.remove(&key);
+        self.decisions.remove(&row.decision);
+    }
+
+    pub(super) fn get(&self, id: &SessionId) -> Option<&SessionRow> {
+        self.rows.get(id)
+    }
+
+    pub(super) fn put(&mut self, row: SessionRow) {
+        self.unindex(&row.id);
+        self.index(&row);
+        self.rows.put(row.id.clone(), row);
+    }
+
+    /// Whether the reservation of that name is the first slice of a session.
+    pub(super) fn holds(&self, reservation: DecisionId) -> bool {
+        self.decisions.contains(&reservation)
+    }
+
+    pub(super) fn running(&self) -> u64 {
+        u64::try_from(self.expiries.len()).unwrap_or(u64::MAX)
+    }
+
+    /// The next session that has expired at `now`.
+    pub(super) fn expired(&self, now: Millis) -> Option<SessionRow> {
+        let (_, id) = self.expiries.first().filter(|(at, _)| *at <= now)?;
+        self.rows.get(id).cloned()
+    }
+
+    /// Makes room for one more, giving up those that ended first; false where all of them run.
+    pub(super) fn make_room(&mut self, max: usize) -> bool {
+        while self.rows.len() >= max {
+            let Some((_, id)) = self.endings.first().cloned() else { return false };
+            self.forget(&id);
+        }
+        true
+    }
+
+    fn forget(&mut self, id: &SessionId) {
+        self.unindex(id);
+        self.rows.remove(id);
+    }
+
+    /// Forgets those that ended long ago.
+    pub(super) fn purge(&mut self, now: Millis) {
+        while let Some((_, id)) = self.endings.first().filter(|(at, _)| at.saturating_add(SESSION_MEMORY_MS) <= now) {
+            let id = id.clone();
+            self.forget(&id);
+        }
+    }
+
+    /// When one expires, or can be forgotten.
+    pub(super) fn next_wake(&self) -> Option<Millis> {
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        let ending = self.endings.first().map(|(at, _)| at.saturating_add(SESSION_MEMORY_MS));
+        expiry.into_iter().chain(ending).min()
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = &SessionRow> {
+        self.rows.iter().map(|(_, row)| row)
+    }
+
+    /// In the order of their ids, from behind `after`.
+    pub(super) fn behind<'s>(&'s self, after: Option<&'s SessionId>) -> Box<dyn Iterator<Item = &'s SessionRow> + 's> {
+        match after {
+            None => Box::new(self.rows()),
+            Some(after) => Box::new(self.rows.iter_from(after).map(|(_, row)| row).filter(move |row| row.id != *after)),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        for (id, row) in self.rows.take_dirty() {
+            match row {
+                Some(row) => puts.push(Row::Session(row)),
+                None => dels.push(RowKey::Session { id }),
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Sessions. A start is an Acquire that asks for a slot and a slice; a heartbeat and an end are
+//! settlement, and served while the node drains.
+
+use std::sync::Arc;
+
+use crate::{
+    actors::admission::Lane,
+    domain::{
+        command::{Beat, Command, Reply, SessionStatus, SessionView},
+        decision::Decision,
+        ids::{OrgId, Scope, SessionId},
+        rows::SessionState,
+    },
+    error::ServiceError,
+};
+
+use super::{Ask, Deadline, Service, admin::Known};
+
+impl Service {
+    pub async fn start_session(&self, ask: Ask, deadline: Deadline) -> Result<Decision, ServiceError> {
+        let org = ask.org.clone();
+        let decision = self.acquire(ask, deadline).await?;
+        if decision.session.is_some() && !decision.replayed {
+            self.metrics.session_started();
+            tracing::info!(%org, decision = decision.id.map(tracing::field::display), "a session starts");
+        }
+        Ok(decision)
+    }
+
+    pub async fn heartbeat(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Beat, ServiceError> {
+        match self.orgs.call_one(org, command, Lane::Settle, deadline.at).await? {
+            Reply::Beat(beat) => {
+                if beat.disputed > 0 && !beat.replayed {
+                    tracing::warn!(%org, millis = beat.disputed, "compute was reported that one heartbeat can not book");
+                }
+                Ok(*beat)
+            }
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    /// The session as it is after its end, and whether it was ended by this id before.
+    pub async fn end_session(
+        &self,
+        org: &OrgId,
+        command: Command,
+        deadline: Deadline,
+    ) -> Result<(SessionView, bool), ServiceError> {
+        match self.orgs.call_one(org, command, Lane::Settle, deadline.at).await? {
+            Reply::SessionEnded { session, replayed } => {
+                if !replayed && session.row.state == SessionState::Ended {
+                    self.metrics.session_ended();
+                }
+                Ok((*session, replayed))
+            }
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    pub async fn session(&self, org: &OrgId, id: SessionId, deadline: Deadline) -> Result<SessionView, ServiceError> {
+        match self.orgs.call_one(org, Command::Session { id }, Lane::Admit, deadline.at).await? {
+            Reply::Session(session) => Ok(*session),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    pub async fn sessions(
+        &self,
+        org: &OrgId,
+        after: Option<SessionId>,
+        max: usize,
+        running: bool,
+        deadline: Deadline,
+    ) -> Result<Vec<SessionView>, ServiceError> {
+        let command = Command::Sessions { after, max, running };
+        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+            Reply::Sessions(sessions) => Ok(sessions),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    /// Whether a session could start now.
+    pub async fn session_status(
+        &self,
+        org: &OrgId,
+        scope: Scope,
+        deadline: Deadline,
+    ) -> Result<SessionStatus, ServiceError> {
+        let look = |known: Known| {
+            let Known { balance, exempt } = known;
+            let command = Command::SessionStatus { scope: scope.clone(), balance, exempt };
+            async move {
+                match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+                    Reply::SessionStatus(status) => Ok(*status),
+                    _ => Err(ServiceError::Interrupted),
+                }
+            }
+        };
+        self.looked_at(org, look, |status| status.decision.code, deadline).await
+    }
+
+    /// Where an org gets more; empty where nothing is configured.
+    pub fn upgrade_url(&self, org: &OrgId) -> Arc<str> {
+        self.policy(org).balance.upgrade_url.clone()
+    }
+}

@@ -1,0 +1,88 @@
+//! Budgets, and what an audit found.
+
+use super::{int, size};
+use crate::{
+    domain::{
+        command::{Audit, BudgetView, Drift, PeriodView},
+        ids::{OrgId, Scope},
+        rows::BudgetRow,
+        window::LEGACY_PERIOD,
+    },
+    wire::{MICROS_PER_CENT, admin::v1 as admin, v1},
+};
+
+pub fn budget(view: BudgetView, org: &OrgId, scope: &Scope) -> v1::Budget {
+    let period = |period: &PeriodView| v1::BudgetPeriod {
+        limit: period.limit.map(int),
+        spend: int(period.used),
+        remaining: period.remaining,
+        reserved: int(period.reserved),
+        set: period.set,
+    };
+    let legacy = view.periods.iter().find(|period| period.period == LEGACY_PERIOD).map(period).unwrap_or_default();
+    v1::Budget {
+        org: org.to_string(),
+        scope: scope.to_string(),
+        periods: view.periods.iter().map(|each| (each.period.to_owned(), period(each))).collect(),
+        version: int(view.version),
+        budget_limit: legacy.limit,
+        monthly_spend: legacy.spend,
+        budget_remaining: legacy.remaining,
+        budget_limit_cents: legacy.limit.map(cents_down),
+        monthly_spend_cents: cents_up(legacy.spend),
+        budget_remaining_cents: legacy.remaining.map(cents_down),
+        malformed: view.malformed.iter().map(|(name, amount)| format!("{name}={amount}")).collect(),
+    }
+}
+
+fn cents_down(micros: i64) -> i64 {
+    micros.div_euclid(MICROS_PER_CENT)
+}
+
+/// Never negative.
+fn cents_up(micros: i64) -> i64 {
+    micros / MICROS_PER_CENT + i64::from(micros % MICROS_PER_CENT > 0)
+}
+
+pub fn budget_limits(row: &BudgetRow) -> admin::BudgetLimits {
+    admin::BudgetLimits {
+        scope: row.scope.to_string(),
+        version: int(row.version),
+        limits: row.limits.iter().map(|(name, amount)| (name.to_string(), int(*amount))).collect(),
+    }
+}
+
+/// What was found of each org.
+pub fn audit(found: &[(OrgId, Audit)]) -> admin::AuditResponse {
+    let sum = |of: fn(&Audit) -> u64| int(found.iter().map(|(_, audit)| of(audit)).fold(0, u64::saturating_add));
+    admin::AuditResponse {
+        orgs: size(found.len()),
+        numbers: sum(|audit| audit.checked),
+        drifted: sum(|audit| audit.drifted),
+        drift: found.iter().flat_map(|(org, audit)| audit.drift.iter().map(|each| drift(org, each))).collect(),
+        ..Default::default()
+    }
+}
+
+fn drift(org: &OrgId, drift: &Drift) -> admin::Drift {
+    admin::Drift {
+        org: org.to_string(),
+        scope: drift.scope.to_string(),
+        meter: drift.meter.to_string(),
+        what: drift.what.clone(),
+        kept: int(drift.kept),
+        derived_least: int(drift.derived.0),
+        derived_most: int(drift.derived.1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cents_never_promise_more_than_there_is() {
+        assert_eq!([0, 1, 9_999, 10_000, 10_001].map(cents_up), [0, 1, 1, 1, 2]);
+        assert_eq!([-10_001, -1, 0, 9_999, 10_000].map(cents_down), [-2, -1, 0, 0, 1]);
+    }
+}

@@ -1,0 +1,207 @@
+//! What may be changed of a budget, also in its older form: one limit, which is that of the month.
+
+use super::{Parsed, org, required_id, scope};
+use crate::{
+    bounds::AMOUNT_MAX,
+    domain::{
+        command::SetBudget,
+        ids::OrgId,
+        input::InputError,
+        window::{LEGACY_PERIOD, PERIODS, period_names},
+    },
+    wire::{MICROS_PER_CENT, v1},
+};
+
+/// Micro-USD by the name of a period; `None` clears.
+type Periods = Vec<(&'static str, Option<u64>)>;
+
+pub fn update_budget(request: &v1::UpdateBudgetRequest) -> Parsed<(OrgId, SetBudget)> {
+    let mut periods = Periods::new();
+    for (name, patch) in &request.periods {
+        let period = known("periods", name)?;
+        match (patch.limit, patch.clear) {
+            (Some(limit), false) => periods.push((period, Some(amount(&format!("periods[{name}].limit"), limit)?))),
+            (None, true) => periods.push((period, None)),
+            (None, false) => {}
+            (Some(limit), true) => {
+                return Err(InputError::new(format!("periods[{name}].limit"), limit, "either a limit or clear"));
+            }
+        }
+    }
+    let older = Older { micros: request.budget_limit, cents: request.budget_limit_cents };
+    let older = older.limit()?.map(Some).or_else(|| request.clear_budget_limit.then_some(None));
+    if let (Some(Some(limit)), true) = (older, request.clear_budget_limit) {
+        return Err(InputError::new("budget_limit", limit, "either a limit or clear_budget_limit"));
+    }
+    let set = SetBudget {
+        scope: scope(&request.scope)?,
+        replace: false,
+        periods: with_older(periods, older)?,
+        expected_version: version(request.expected_version)?,
+        idempotency: required_id(&request.request_id, request)?,
+    };
+    Ok((org(&request.org)?, set))
+}
+
+pub fn replace_budget(request: &v1::ReplaceBudgetRequest) -> Parsed<(OrgId, SetBudget)> {
+    let mut periods = Periods::new();
+    for (name, limit) in &request.limits {
+        periods.push((known("limits", name)?, Some(amount(&format!("limits[{name}]"), *limit)?)));
+    }
+    let older = Older { micros: request.budget_limit, cents: request.budget_limit_cents };
+    let set = SetBudget {
+        scope: scope(&request.scope)?,
+        replace: true,
+        periods: with_older(periods, older.limit()?.map(Some))?,
+        expected_version: version(request.expected_version)?,
+        idempotency: required_id(&request.request_id, request)?,
+    };
+    Ok((org(&request.org)?, set))
+}
+
+/// R-BUD-2: the error names those that are allowed.
+fn known(field: &str, name: &str) -> Parsed<&'static str> {
+    let found = PERIODS.iter().find(|(known, _)| *known == name);
+    found.map(|(known, _)| *known).ok_or_else(|| InputError::new(field, name, format!("one of {}", period_names())))
+}
+
+fn amount(field: &str, given: i64) -> Parsed<u64> {
+    let amount = u64::try_from(given).ok().filter(|amount| *amount <= AMOUNT_MAX);
+    amount.ok_or_else(|| InputError::new(field, given, format!("0 to {AMOUNT_MAX} micro-USD")))
+}
+
+fn version(given: Option<i64>) -> Parsed<Option<u64>> {
+    let version = given.map(u64::try_from).transpose();
+    version.map_err(|_| InputError::new("expected_version", given.unwrap_or_default(), "0 or more"))
+}
+
+/// One limit, in micro-USD or in cents.
+#[derive(Clone, Copy)]
+struct Older {
+    micros: Option<i64>,
+    cents: Option<i64>,
+}
+
+impl Older {
+    fn limit(self) -> Parsed<Option<u64>> {
+        match (self.micros, self.cents) {
+            (Some(micros), None) => amount("budget_limit", micros).map(Some),
+            (None, Some(cents)) => {
+                let most = AMOUNT_MAX / MICROS_PER_CENT.unsigned_abs();
+                let micros = cents.checked_mul(MICROS_PER_CENT).and_then(|micros| u64::try_from(micros).ok());
+                let micros = micros.filter(|micros| *micros <= AMOUNT_MAX);
+                let refused = || InputError::new("budget_limit_cents", cents, format!("0 to {most} cents"));
+                micros.map(Some).ok_or_else(refused)
+            }
+            (Some(_), Some(cents)) => {
+                Err(InputError::new("budget_limit_cents", cents, "not together with budget_limit"))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn with_older(mut periods: Periods, older: Option<Option<u64>>) -> Parsed<Periods> {
+    if let Some(limit) = older {
+        if periods.iter().any(|(period, _)| *period == LEGACY_PERIOD) {
+            let shown = limit.map_or_else(|| "clear".to_owned(), |limit| limit.to_string());
+            let allowed = format!("not together with {LEGACY_PERIOD}: it is the same limit");
+            return Err(InputError::new("budget_limit", shown, allowed));
+        }
+        periods.push((LEGACY_PERIOD, limit));
+    }
+    Ok(periods)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patch(limit: Option<i64>, clear: bool) -> v1::PeriodPatch {
+        v1::PeriodPatch { limit, clear }
+    }
+
+    fn update(periods: &[(&str, v1::PeriodPatch)]) -> v1::UpdateBudgetRequest {
+        let periods = periods.iter().map(|(name, patch)| ((*name).to_owned(), *patch)).collect();
+        v1::UpdateBudgetRequest { org: "acme".into(), request_id: "r".into(), periods, ..Default::default() }
+    }
+
+    fn set(request: &v1::UpdateBudgetRequest) -> Periods {
+        update_budget(request).unwrap().1.periods
+    }
+
+    #[test]
+    fn a_patch_sets_clears_or_leaves_each_period() {
+        let request =
+            update(&[("hourly", patch(Some(0), false)), ("daily", patch(None, true)), ("weekly", patch(None, false))]);
+        assert_eq!(set(&request), [("daily", None), ("hourly", Some(0))]);
+    }
+
+    #[test]
+    fn the_older_single_limit_is_that_of_the_month_in_either_unit() {
+        for (micros, cents, clear, expected) in [
+            (Some(7), None, false, Some(Some(7))),
+            (None, Some(5), false, Some(Some(50_000))),
+            (None, None, true, Some(None)),
+            (None, None, false, None),
+        ] {
+            let older = v1::UpdateBudgetRequest {
+                budget_limit: micros,
+                budget_limit_cents: cents,
+                clear_budget_limit: clear,
+                ..update(&[])
+            };
+            let expected: Periods = expected.map(|limit| ("monthly", limit)).into_iter().collect();
+            assert_eq!(set(&older), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_named_with_what_is_allowed() {
+        let over = i64::try_from(AMOUNT_MAX).unwrap() + 1;
+        for (request, field, allowed) in [
+            (update(&[("yearly", patch(Some(1), false))]), "periods", "one of hourly, daily, weekly, monthly"),
+            (update(&[("daily", patch(Some(-1), false))]), "periods[daily].limit", "0 to 10000000000000000 micro-USD"),
+            (update(&[("daily", patch(Some(over), false))]), "periods[daily].limit", "micro-USD"),
+            (update(&[("daily", patch(Some(1), true))]), "periods[daily].limit", "either a limit or clear"),
+            (v1::UpdateBudgetRequest { budget_limit: Some(-1), ..update(&[]) }, "budget_limit", "0 to"),
+            (v1::UpdateBudgetRequest { budget_limit_cents: Some(-1), ..update(&[]) }, "budget_limit_cents", "0 to"),
+            (
+                v1::UpdateBudgetRequest { budget_limit_cents: Some(i64::MAX), ..update(&[]) },
+                "budget_limit_cents",
+                "1000000000000 cents",
+            ),
+            (
+                v1::UpdateBudgetRequest { budget_limit: Some(1), budget_limit_cents: Some(1), ..update(&[]) },
+                "budget_limit_cents",
+                "not together",
+            ),
+            (
+                v1::UpdateBudgetRequest { budget_limit: Some(1), clear_budget_limit: true, ..update(&[]) },
+                "budget_limit",
+                "either",
+            ),
+            (
+                v1::UpdateBudgetRequest { budget_limit: Some(1), ..update(&[("monthly", patch(Some(1), false))]) },
+                "budget_limit",
+                "not together with monthly",
+            ),
+            (v1::UpdateBudgetRequest { expected_version: Some(-1), ..update(&[]) }, "expected_version", "0 or more"),
+            (v1::UpdateBudgetRequest { request_id: String::new(), ..update(&[]) }, "request_id", "printable"),
+        ] {
+            let error = update_budget(&request).unwrap_err();
+            assert_eq!(error.field, field);
+            assert!(error.allowed.contains(allowed), "{error}");
+        }
+    }
+
+    #[test]
+    fn equal_bodies_have_equal_fingerprints_and_others_do_not() {
+        let names = ["hourly", "daily", "weekly", "monthly"];
+        let id = |request: &v1::UpdateBudgetRequest| update_budget(request).unwrap().1.idempotency;
+        let forwards: Vec<_> = names.iter().map(|name| (*name, patch(Some(1), false))).collect();
+        let backwards: Vec<_> = forwards.iter().rev().copied().collect();
+        assert_eq!(id(&update(&forwards)), id(&update(&backwards)));
+        assert_ne!(id(&update(&forwards)), id(&update(&forwards[1..])));
+    }
+}

@@ -1,0 +1,132 @@
+//! Sessions: how they start, are heard of and end.
+
+use std::sync::Arc;
+
+use super::{Parsed, optional, optional_id, org, page_size, required_id, scope};
+use crate::{
+    bounds::{AMOUNT_MAX, SECOND_MS},
+    domain::{
+        command::{Acquire, Amounts, Command, EndSession, Heartbeat, NewSession, Run},
+        ids::{Identity, Incarnation, OrgId, Plane, SessionId},
+        input::InputError,
+    },
+    wire::v1,
+};
+
+pub fn session(text: &str) -> Parsed<SessionId> {
+    SessionId::parse("session_id", text)
+}
+
+fn identity(text: &str) -> Parsed<Identity> {
+    Identity::parse("identity", text)
+}
+
+fn incarnation(text: &str) -> Parsed<Incarnation> {
+    Incarnation::parse("incarnation", text)
+}
+
+/// Seconds as milliseconds.
+fn total(seconds: i64) -> Parsed<u64> {
+    let most = AMOUNT_MAX / SECOND_MS;
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds <= most).ok_or(seconds);
+    seconds
+        .map(|seconds| seconds * SECOND_MS)
+        .map_err(|given| InputError::new("total_seconds", given, format!("0 to {most} seconds")))
+}
+
+pub fn start_session(request: &v1::StartSessionRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
+    let new = NewSession { id: session(&request.session_id)?, identity: identity(&request.identity)? };
+    let acquire = Acquire {
+        run: Run::Session(new),
+        plane: Plane::parse("plane", &request.plane)?,
+        idempotency: Some(required_id(&request.request_id, request)?),
+        explain: request.explain,
+        ..Acquire::of(scope(&request.scope)?, Amounts::new())
+    };
+    Ok((org(&request.org)?, Arc::new(acquire)))
+}
+
+pub fn heartbeat(request: &v1::HeartbeatRequest) -> Parsed<(OrgId, Command)> {
+    let beat = Heartbeat {
+        session: session(&request.session_id)?,
+        identity: identity(&request.identity)?,
+        incarnation: incarnation(&request.incarnation)?,
+        total: total(request.total_seconds)?,
+        idempotency: optional_id(&request.request_id, request)?,
+    };
+    Ok((org(&request.org)?, Command::Heartbeat(Box::new(beat))))
+}
+
+pub fn end_session(request: &v1::EndSessionRequest) -> Parsed<(OrgId, Command)> {
+    let last = match (request.incarnation.as_str(), request.total_seconds) {
+        ("", None) => None,
+        (named, Some(seconds)) => Some((incarnation(named)?, total(seconds)?)),
+        (named, None) => return Err(InputError::new("incarnation", named, "only together with total_seconds")),
+    };
+    let end = EndSession {
+        session: session(&request.session_id)?,
+        identity: identity(&request.identity)?,
+        last,
+        idempotency: required_id(&request.request_id, request)?,
+    };
+    Ok((org(&request.org)?, Command::EndSession(Box::new(end))))
+}
+
+/// Org, page size and the session to go on behind.
+pub fn sessions_page(request: &v1::ListSessionsRequest) -> Parsed<(OrgId, usize, Option<SessionId>)> {
+    let after = optional(&request.page_token, |text| SessionId::parse("page_token", text))?;
+    Ok((org(&request.org)?, page_size(request.page_size)?, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started() -> v1::StartSessionRequest {
+        let (org, session_id) = ("acme".into(), "s1".into());
+        v1::StartSessionRequest {
+            org,
+            session_id,
+            identity: "vm 1".into(),
+            request_id: "r".into(),
+            ..Default::default()
+        }
+    }
+
+    fn beat() -> v1::HeartbeatRequest {
+        let (org, session_id, identity) = ("acme".into(), "s1".into(), "vm 1".into());
+        v1::HeartbeatRequest { org, session_id, identity, incarnation: "b1".into(), ..Default::default() }
+    }
+
+    fn ended() -> v1::EndSessionRequest {
+        let (org, session_id, identity) = ("acme".into(), "s1".into(), "vm 1".into());
+        v1::EndSessionRequest { org, session_id, identity, request_id: "r".into(), ..Default::default() }
+    }
+
+    #[test]
+    fn a_start_charges_nothing_and_promises_to_be_durable() {
+        let (_, ask) = start_session(&started()).unwrap();
+        assert!(ask.cost.is_empty() && ask.reserve.is_empty());
+        assert_eq!(ask.durability(), crate::domain::command::Durability::Durable);
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let field = |result: Result<(OrgId, Command), InputError>| result.unwrap_err().field;
+        let start = |change: fn(&mut v1::StartSessionRequest)| {
+            let mut request = started();
+            change(&mut request);
+            start_session(&request).unwrap_err().field
+        };
+        assert_eq!(start(|r| r.session_id = "a b".into()), "session_id");
+        assert_eq!(start(|r| r.identity = String::new()), "identity");
+        assert_eq!(start(|r| r.request_id = String::new()), "request_id");
+        assert_eq!(start(|r| r.scope = "//".into()), "scope");
+        assert_eq!(field(heartbeat(&v1::HeartbeatRequest { incarnation: String::new(), ..beat() })), "incarnation");
+        assert_eq!(field(heartbeat(&v1::HeartbeatRequest { total_seconds: -1, ..beat() })), "total_seconds");
+        assert_eq!(field(heartbeat(&v1::HeartbeatRequest { total_seconds: i64::MAX, ..beat() })), "total_seconds");
+        assert_eq!(field(end_session(&v1::EndSessionRequest { total_seconds: Some(1), ..ended() })), "incarnation");
+        assert_eq!(field(end_session(&v1::EndSessionRequest { incarnation: "b1".into(), ..ended() })), "incarnation");
+        assert!(end_session(&ended()).is_ok());
+    }
+}
