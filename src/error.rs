@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::{
-    domain::{command::OrgError, ids::OrgId, input::InputError},
+    domain::{ids::OrgId, input::InputError, refusal::OrgError},
     ports::StoreFault,
 };
 

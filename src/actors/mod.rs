@@ -47,9 +47,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     bounds::Bounds,
     domain::{
-        command::{Command, Reply},
+        command::Command,
         ids::{DecisionId, OrgId},
         limit::OrgPolicy,
+        reply::Reply,
     },
     error::ServiceError,
     ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault},

@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use super::{Answers, Rules, Shared, registry::Registration};
 use crate::{
     domain::{
-        command::{Command, Durability, Reply},
+        command::{Command, Durability},
         ids::OrgId,
         limit::OrgPolicy,
         org::{Context, News, OrgState},
+        reply::Reply,
         rows::{OrgRows, OrgWrite},
     },
     error::ServiceError,

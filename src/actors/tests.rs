@@ -11,8 +11,9 @@ use super::{Orgs, Rules, WriteBehind, admission::Lane};
 use crate::{
     bounds::{Bounds, HOUR_MS},
     domain::{
-        command::{Command, Reply, Snapshot},
+        command::Command,
         decision::Code,
+        reply::{Reply, Snapshot},
     },
     error::ServiceError,
     store::memory::MemoryStore,

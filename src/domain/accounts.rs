@@ -4,19 +4,21 @@
 //! A charge counts in its scope and in the org, except in `account/*` and `pool/*`, which stand
 //! beside it.
 
+mod audit;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    command::{Audit, LedgerView},
     ids::{DecisionId, Meter, Scope},
     ledger::{HourSlice, Ledger},
     limit::{Limit, OrgPolicy},
     rate::Counter,
+    reply::LedgerView,
     rows::{ReservationRow, Row, RowKey},
     table::Table,
     window::{Millis, Window},
 };
-use crate::bounds::{COUNTER_SLACK_MS, HOUR_MS, RESERVATION_TTL_MAX_MS};
+use crate::bounds::{COUNTER_SLACK_MS, RESERVATION_TTL_MAX_MS};
 
 type LedgerKey = (Scope, Meter);
 type CounterKey = (Scope, Meter, Window);
@@ -259,64 +261,6 @@ impl Accounts {
     /// The next reservation whose time is up.
     pub(super) fn expired(&self, now: Millis) -> Option<DecisionId> {
         self.expiries.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
-    }
-
-    /// Where a number that is kept is not what the rows add up to.
-    pub(super) fn audit(&mut self, now: Millis) -> Audit {
-        let mut audit = self.audit_rows();
-        for ((scope, meter), ledger) in &self.ledgers {
-            for (what, kept, derived) in ledger.sum_drift() {
-                audit.note(scope, meter, what, kept, (derived, derived));
-            }
-            audit.checked += ledger.sums();
-        }
-        let counters: Vec<_> = self.counters.iter().map(|(key, counter)| (key.clone(), *counter)).collect();
-        for ((scope, meter, window), counter) in counters {
-            let running = window.end(counter.start).is_some_and(|end| now < end);
-            let Some(ledger) = self.ledgers.get(&(scope.clone(), meter.clone())).filter(|_| running) else { continue };
-            audit.check(&scope, &meter, window.to_string(), counter.used, ledger.range_since(counter.start));
-        }
-        audit
-    }
-
-    /// The part of an audit that needs no time: what is stored must fit together. Cheap enough for every
-    /// load.
-    pub(super) fn audit_rows(&self) -> Audit {
-        let mut audit = Audit::default();
-        let mut held: BTreeMap<LedgerKey, u64> = BTreeMap::new();
-        for (_, row) in self.reservations.iter() {
-            for (meter, amount) in &row.amounts {
-                for scope in charged_scopes(&row.scope) {
-                    let sum = held.entry((scope, meter.clone())).or_default();
-                    *sum = sum.saturating_add(*amount);
-                }
-            }
-        }
-        let mut scoped: BTreeMap<(&Meter, Millis), u64> = BTreeMap::new();
-        for ((scope, meter), ledger) in &self.ledgers {
-            let expected = held.get(&(scope.clone(), meter.clone())).copied().unwrap_or(0);
-            audit.check(scope, meter, "reserved".into(), ledger.reserved, (expected, expected));
-            audit.checked += u64::try_from(ledger.hours().count()).unwrap_or(u64::MAX);
-            for (what, kept, derived) in ledger.slice_drift() {
-                audit.note(scope, meter, what, kept, (derived, derived));
-            }
-            for hour in ledger.hours().filter(|_| !scope.is_org() && scope.counts_for_org()) {
-                let sum = scoped.entry((meter, hour.start)).or_default();
-                *sum = sum.saturating_add(hour.total);
-            }
-        }
-        for ((meter, start), least) in scoped {
-            let org = self.ledgers.get(&(Scope::org(), meter.clone()));
-            let kept = org.and_then(|org| org.hours().find(|hour| hour.start == start)).map_or(0, |hour| hour.total);
-            audit.check(
-                &Scope::org(),
-                meter,
-                format!("hour {}, with its scopes", start / HOUR_MS),
-                kept,
-                (least, u64::MAX),
-            );
-        }
-        audit
     }
 
     pub(super) fn next_expiry(&self) -> Option<Millis> {

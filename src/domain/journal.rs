@@ -8,9 +8,10 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    command::{Idempotency, OrgError},
+    command::Idempotency,
     decision::{FailOpen, Hold, SessionGrant},
     ids::{DecisionId, RequestId},
+    refusal::OrgError,
     rows::{JournalRow, Row, RowKey},
     window::Millis,
 };

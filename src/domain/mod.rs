@@ -15,6 +15,8 @@ pub mod limit;
 pub mod org;
 pub mod pipeline;
 pub mod rate;
+pub mod refusal;
+pub mod reply;
 pub mod rows;
 pub mod service_time;
 mod sessions;

@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::Front;
 use crate::{
-    domain::command::Reply,
+    domain::reply::Reply,
     error::ServiceError,
     wire::{
         admin::v1::{self as admin, admin_service_server::AdminService},

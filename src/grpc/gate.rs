@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Front, connections::Aged};
 use crate::{
-    domain::command::{Command, Reply},
+    domain::{command::Command, reply::Reply},
     error::ServiceError,
     service::{Ask, Deadline, Group, Service},
     wire::{

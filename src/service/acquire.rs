@@ -11,10 +11,11 @@ use crate::{
     actors::admission::Lane,
     domain::{
         balance::{BalanceSource, BalanceVerdict, Exemption},
-        command::{Acquire, Command, Durability, Mode, Need, Reply},
+        command::{Acquire, Command, Durability, Mode, Need},
         decision::{Cause, Code, Decision, Gate},
         ids::{DecisionId, OrgId},
         pipeline::{Denial, balance_alone, indeterminate},
+        reply::Reply,
     },
     error::ServiceError,
 };

@@ -10,10 +10,11 @@ use crate::{
     bounds::{Bounds, FIELDS},
     domain::{
         balance::{Balance, BalanceSource, BalanceVerdict, DenyReason, Exemption},
-        command::{Command, Reply, Snapshot, Status},
+        command::Command,
         decision::Code,
         exports::{ExportKey, ExportRow},
         ids::{OrgId, Scope},
+        reply::{Reply, Snapshot, Status},
         rows::Head,
         window::Millis,
     },

@@ -5,8 +5,9 @@ use futures_util::{StreamExt, stream};
 use crate::{
     actors::admission::Lane,
     domain::{
-        command::{Audit, BudgetView, Command, Reply},
+        command::Command,
         ids::{OrgId, Scope},
+        reply::{Audit, BudgetView, Reply},
     },
     error::ServiceError,
 };

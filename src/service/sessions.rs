@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::{
     actors::admission::Lane,
     domain::{
-        command::{Beat, Command, Reply, SessionStatus, SessionView},
+        command::Command,
         decision::Decision,
         ids::{OrgId, Scope, SessionId},
+        reply::{Beat, Reply, SessionStatus, SessionView},
         rows::SessionState,
     },
     error::ServiceError,

@@ -4,8 +4,9 @@
 use crate::{
     actors::admission::Lane,
     domain::{
-        command::{Command, Reply},
+        command::Command,
         ids::{DecisionId, OrgId},
+        reply::Reply,
     },
     error::ServiceError,
 };

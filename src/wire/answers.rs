@@ -7,12 +7,13 @@ use super::{admin::v1 as admin, v1};
 use crate::bounds::MINUTE_MS;
 use crate::domain::{
     balance::{Balance, BalanceVerdict},
-    command::{Amounts, LedgerView, Snapshot, Status},
+    command::Amounts,
     decision::{Cause, Code, Decision, LimitView},
     exports::{DeadCause, ExportRow},
     ids::{Meter, OrgId, Scope},
     ledger::HourSlice,
     rate::Counter,
+    reply::{LedgerView, Snapshot, Status},
     rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow},
     window::{Millis, Window},
 };

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::v1::ItemError;
-use crate::{domain::command::OrgError, error::ServiceError};
+use crate::{domain::refusal::OrgError, error::ServiceError};
 
 /// `ErrorInfo.domain` of every error.
 const DOMAIN: &str = "tollgate";

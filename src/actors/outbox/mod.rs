@@ -33,10 +33,11 @@ use super::{
 };
 use crate::{
     domain::{
-        command::{Command, Reply},
+        command::Command,
         decision::Cause,
         exports::{Delivery, ExportKey, ExportRow},
         ids::OrgId,
+        reply::Reply,
     },
     ports::{BillingProvider, Event, Usage},
 };

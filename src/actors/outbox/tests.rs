@@ -12,11 +12,12 @@ use crate::{
     bounds::{EXPORT_BATCH, HOUR_MS},
     domain::{
         balance::{BalancePolicy, ExportWhen},
-        command::{Command, Reply},
+        command::Command,
         decision::Cause,
         exports::Delivery,
         ids::Meter,
         limit::OrgPolicy,
+        reply::Reply,
     },
     store::memory::MemoryStore,
     testing::{Node, Scripted, node, node_on, org, rate_of, record, until},

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::{Context, OrgState};
 use crate::domain::{
     budgets::malformed,
-    command::{BudgetView, OrgError, PeriodView, Reply, SetBudget},
+    command::SetBudget,
     decision::LimitView,
     ids::{Meter, Scope},
     journal::{Outcome, Recall},
     limit::Limit,
+    refusal::OrgError,
+    reply::{BudgetView, PeriodView, Reply},
     window::{PERIODS, Window},
 };
 

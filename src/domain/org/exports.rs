@@ -15,10 +15,11 @@ use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
         balance::ExportWhen,
-        command::{Acquire, Amounts, Mode, Reply, Run},
+        command::{Acquire, Amounts, Mode, Run},
         exports::{DeadCause, Delivery, ExportKey, ExportRow},
         ids::{DecisionId, ExecutionId, Meter, Scope},
         journal::Rpc,
+        reply::Reply,
         rows::{Row, RowKey},
         table::Table,
         window::Millis,

@@ -23,12 +23,14 @@ use std::sync::Arc;
 use super::{
     accounts::Accounts,
     budgets::Budgets,
-    command::{Amounts, Audit, Command, Idempotency, OrgError, Reply},
+    command::{Amounts, Command, Idempotency},
     exports::ExportRow,
     ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
     journal::{Entry, Journal, Outcome, Rpc, Settlement},
     limit::OrgPolicy,
     rate::RateRecord,
+    refusal::OrgError,
+    reply::{Audit, Reply},
     rows::{
         BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, ReservationRow, Row, RowKey,
         SessionRow,

@@ -2,9 +2,11 @@
 
 use super::{Baseline, BaselineKey, Context, OrgState, admission::Peek, baseline_row, execution_row};
 use crate::domain::{
-    command::{Acquire, Amounts, Idempotency, OrgError, Reply, Snapshot, Status},
+    command::{Acquire, Amounts, Idempotency},
     ids::{Meter, Reason, Scope},
     journal::{Outcome, Recall, Rpc},
+    refusal::OrgError,
+    reply::{Reply, Snapshot, Status},
 };
 
 impl OrgState {

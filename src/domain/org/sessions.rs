@@ -16,14 +16,13 @@ use super::{Context, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, SESSION_WARN_PERCENT},
     domain::{
-        command::{
-            Acquire, Action, Amounts, Beat, EndSession, Heartbeat, NewSession, OrgError, Quota, Reply, Run,
-            SessionStatus, SessionView,
-        },
+        command::{Acquire, Amounts, EndSession, Heartbeat, NewSession, Run},
         decision::SessionGrant,
         ids::{Identity, Incarnation, Meter, Scope, SessionId, Source},
         journal::{Outcome, Recall, Rpc},
         limit::{Limit, OrgPolicy},
+        refusal::OrgError,
+        reply::{Action, Beat, Quota, Reply, SessionStatus, SessionView},
         rows::{DisputedRow, ReservationRow, SessionRow, SessionState},
         window::{Calendar, Millis, Window},
     },

@@ -5,9 +5,11 @@ use super::{Baseline, Context, Execution, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
     domain::{
-        command::{Amounts, Idempotency, OrgError, Reply, ReportCumulative},
+        command::{Amounts, Idempotency, ReportCumulative},
         ids::{DecisionId, ExecutionId, Meter, Scope},
         journal::{Outcome, Recall, Rpc, Settlement},
+        refusal::OrgError,
+        reply::Reply,
         rows::DisputedRow,
         window::Millis,
     },

@@ -148,7 +148,7 @@ fn nothing_is_purged_on_the_word_of_a_clock_that_is_not_believed() {
     assert_eq!(after.reservations, [], "holds end by themselves");
     assert_eq!((after.rate, after.counters, after.executions), (before.rate, before.counters, before.executions));
     assert_eq!((after.disputed, after.journal_from), (before.disputed, before.journal_from));
-    let hours = |snapshot: &[crate::domain::command::LedgerView]| -> Vec<_> {
+    let hours = |snapshot: &[crate::domain::reply::LedgerView]| -> Vec<_> {
         snapshot.iter().map(|ledger| ledger.hours.clone()).collect()
     };
     assert_eq!(hours(&after.ledgers), hours(&before.ledgers));

@@ -8,10 +8,11 @@ use super::{Ask, Deadline};
 use crate::{
     domain::{
         balance::BalanceVerdict,
-        command::{Acquire, Command, Idempotency, Reply},
+        command::{Acquire, Command, Idempotency},
         decision::{Cause, Code, Decision, FailOpen, Gate},
         ids::{Meter, Plane, Reason},
         limit::{OnIndeterminate, OrgPolicy, RateLimit},
+        reply::Reply,
     },
     error::ServiceError,
     testing::{Node, acquire, billed, exhausted, idempotency, node, org, rate_of, record},

@@ -3,8 +3,8 @@
 use super::{int, size};
 use crate::{
     domain::{
-        command::{Audit, BudgetView, Drift, PeriodView},
         ids::{OrgId, Scope},
+        reply::{Audit, BudgetView, Drift, PeriodView},
         rows::BudgetRow,
         window::LEGACY_PERIOD,
     },

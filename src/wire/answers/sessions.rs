@@ -3,9 +3,9 @@
 use super::{code, int};
 use crate::{
     domain::{
-        command::{Action, Beat, SessionStatus, SessionView},
         decision::Decision,
         ids::{OrgId, Scope},
+        reply::{Action, Beat, SessionStatus, SessionView},
         rows::SessionState,
     },
     wire::v1,

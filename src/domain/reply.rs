@@ -1,0 +1,233 @@
+//! What an org answers: decisions, views of what it keeps, and what an audit of them found.
+
+use std::sync::Arc;
+
+use super::{
+    command::Need,
+    decision::{Decision, LimitView},
+    exports::ExportRow,
+    ids::{Meter, Reason, Scope},
+    ledger::HourSlice,
+    rate::{Counter, RateRecord},
+    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, ReservationRow, SessionRow, SessionState},
+    window::{Millis, Window},
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Decision(Box<Decision>),
+    /// Nothing was changed: ask the provider and send the command again with its word.
+    Needs(Need),
+    Settled {
+        replayed: bool,
+    },
+    Extended {
+        expires_at: Millis,
+        replayed: bool,
+    },
+    Resumed {
+        continuations: u64,
+        replayed: bool,
+    },
+    Recorded {
+        replayed: bool,
+    },
+    Reported {
+        increment: u64,
+        reset: bool,
+        disputed: u64,
+        replayed: bool,
+    },
+    Frozen {
+        was_frozen: bool,
+        replayed: bool,
+    },
+    Purged {
+        existed: bool,
+    },
+    Exports(Vec<ExportRow>),
+    /// When the next one is due.
+    ExportsSettled {
+        next_due: Option<Millis>,
+    },
+    ExportsReplayed {
+        count: usize,
+    },
+    Status(Box<Status>),
+    Inspected(Option<Box<Snapshot>>),
+    Budget(Box<BudgetView>),
+    BudgetSet {
+        budget: Box<BudgetView>,
+        replayed: bool,
+    },
+    Beat(Box<Beat>),
+    SessionEnded {
+        session: Box<SessionView>,
+        replayed: bool,
+    },
+    SessionStatus(Box<SessionStatus>),
+    Session(Box<SessionView>),
+    Sessions(Vec<SessionView>),
+    Audited(Audit),
+}
+
+/// Every limit without consuming.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub decision: Decision,
+    pub frozen: bool,
+    pub plan: String,
+}
+
+/// What may be spent in one scope and what was, in micro-USD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BudgetView {
+    /// Of the limits that were set at run time; 0 before the first.
+    pub version: u64,
+    /// Every named period, the shortest first.
+    pub periods: Vec<PeriodView>,
+    /// Stored limits that can not be understood, as they are.
+    pub malformed: Vec<(Arc<str>, u64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeriodView {
+    pub period: &'static str,
+    /// As it is enforced; `None` without an amount.
+    pub limit: Option<u64>,
+    /// It was set at run time.
+    pub set: bool,
+    pub used: u64,
+    pub reserved: u64,
+    /// `None` without a limit.
+    pub remaining: Option<i64>,
+}
+
+/// What a session is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Continue,
+    /// This share of the quota is used, in percent.
+    Warn(u64),
+    /// Within so many milliseconds.
+    Stop(Millis),
+}
+
+/// The answer to a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    pub action: Action,
+    pub state: SessionState,
+    /// Milliseconds that this heartbeat booked, and that it reported and were not believed.
+    pub booked: u64,
+    pub disputed: u64,
+    pub quota: Quota,
+    pub expires_at: Millis,
+    pub replayed: bool,
+}
+
+/// Compute of the org in its monthly quota, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub used: u64,
+    pub reserved: u64,
+    /// `None` = unlimited.
+    pub amount: Option<u64>,
+}
+
+/// A session, and what is left of its first slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    pub row: SessionRow,
+    pub held: u64,
+}
+
+/// Whether a session could start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStatus {
+    pub decision: Decision,
+    pub plan: String,
+    pub quota: Quota,
+    pub running: u64,
+    /// `None` = unlimited.
+    pub max: Option<u64>,
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audit {
+    /// Numbers that were derived again.
+    pub checked: u64,
+    /// How many of them are not what is kept, and the first of those.
+    pub drifted: u64,
+    pub drift: Vec<Drift>,
+}
+
+/// What an audit names of an org that has drifted in very many places.
+const DRIFT_NAMED: usize = 100;
+
+impl Audit {
+    /// Holds a number against the range that was derived for it.
+    pub(super) fn check(&mut self, scope: &Scope, meter: &Meter, what: String, kept: u64, derived: (u64, u64)) {
+        self.checked += 1;
+        if !(derived.0..=derived.1).contains(&kept) {
+            self.note(scope, meter, what, kept, derived);
+        }
+    }
+
+    pub(super) fn note(&mut self, scope: &Scope, meter: &Meter, what: String, kept: u64, derived: (u64, u64)) {
+        self.drifted += 1;
+        if self.drift.len() < DRIFT_NAMED {
+            self.drift.push(Drift { scope: scope.clone(), meter: meter.clone(), what, kept, derived });
+        }
+    }
+}
+
+/// A number that is kept, and is not what the ledger says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    pub scope: Scope,
+    pub meter: Meter,
+    /// Which number.
+    pub what: String,
+    pub kept: u64,
+    /// At least and at most.
+    pub derived: (u64, u64),
+}
+
+/// Everything kept of one org.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub plan: String,
+    pub frozen: Option<Reason>,
+    pub rate: Option<RateRecord>,
+    pub limits: Vec<LimitView>,
+    pub ledgers: Vec<LedgerView>,
+    pub counters: Vec<(Scope, Meter, Window, Counter)>,
+    pub reservations: Vec<ReservationRow>,
+    pub baselines: Vec<BaselineRow>,
+    pub executions: Vec<ExecutionRow>,
+    pub disputed: Vec<DisputedRow>,
+    pub wake_at: Option<Millis>,
+    pub rate_purge_at: Option<Millis>,
+    pub next_expiry_at: Option<Millis>,
+    pub seq: u64,
+    pub journal_from: u64,
+    pub remembered: usize,
+    pub evicted: u64,
+    pub admitted_total: u64,
+    /// Usage that has not reached the billing provider, what was set aside included.
+    pub exports: Vec<ExportRow>,
+    pub uncompleted: u64,
+    pub budgets: Vec<BudgetRow>,
+    pub sessions: Vec<SessionView>,
+    pub trial_ended_at: Option<Millis>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerView {
+    pub scope: Scope,
+    pub meter: Meter,
+    pub hours: Vec<HourSlice>,
+    pub reserved: u64,
+}
