@@ -45,10 +45,12 @@ pub const SETTLEMENT_LEDGERS: usize = 2;
 pub const RESERVATION_TTL_MIN_MS: u64 = SECOND_MS;
 pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
 pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
-/// Largest session settings: an unheard session expires within a day and a bit.
+/// Largest session settings: an unheard session expires within a day.
 pub const SESSION_SLICE_MAX_MS: u64 = DAY_MS;
 pub const SESSION_HEARTBEAT_MAX_MS: u64 = HOUR_MS;
-pub const SESSION_MISSED_MAX: u64 = 24;
+pub const SESSION_MISSED_MAX: u64 = 23;
+/// What is left of its first slice is a reservation until then.
+const _: () = assert!(SESSION_MISSED_MAX * SESSION_HEARTBEAT_MAX_MS + SESSION_GRACE_MAX_MS <= RESERVATION_TTL_MAX_MS);
 pub const SESSION_GRACE_MAX_MS: u64 = HOUR_MS;
 /// An ended session is remembered this long, so that late and repeated words of it are understood.
 pub const SESSION_MEMORY_MS: u64 = DAY_MS;

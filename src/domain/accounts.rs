@@ -220,10 +220,12 @@ impl Accounts {
         self.reservations.put(row.id, row);
     }
 
-    /// The same, of which `paid` will be booked when it expires.
-    pub(super) fn reserve_prepaid(&mut self, row: ReservationRow, paid: u64) {
-        self.prepaid.insert(row.id, paid);
-        self.reserve(row);
+    /// When the reservation expires, up to `paid` of it will be booked and not given back.
+    pub(super) fn prepay(&mut self, id: DecisionId, paid: u64) {
+        let paid = paid.min(self.held(id));
+        if paid > 0 {
+            self.prepaid.insert(id, paid);
+        }
     }
 
     /// What a reservation holds, of all meters.

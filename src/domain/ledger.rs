@@ -145,16 +145,11 @@ impl Ledger {
         self.hours.iter().flat_map(of_hour).filter(move |(start, _)| *start >= from)
     }
 
-    /// Sums that are kept beside the slices.
-    pub fn sums(&self) -> u64 {
-        u64::try_from(self.sums.len()).unwrap_or(u64::MAX)
-    }
-
-    /// Those of them that are not what the slices add up to: which, as kept, as derived.
-    pub fn sum_drift(&self) -> impl Iterator<Item = (String, u64, u64)> + '_ {
-        let derived = self.sums.iter().map(|sum| (sum, self.derive(sum.window.slice(), sum.from)));
-        let apart = derived.filter(|(sum, derived)| sum.total != *derived);
-        apart.map(|(sum, derived)| (format!("sum of {}", sum.window), sum.total, derived))
+    /// The sums that would be used at `now`: of which window, as kept, and as the slices add up. Others are
+    /// summed afresh before they are used.
+    pub fn sums(&self, now: Millis) -> impl Iterator<Item = (Window, u64, u64)> + '_ {
+        let current = self.sums.iter().filter(move |sum| sum.from == sum.window.start(now));
+        current.map(|sum| (sum.window, sum.total, self.derive(sum.window.slice(), sum.from)))
     }
 
     /// Hours whose minutes are kept and do not add up to them.
@@ -163,11 +158,15 @@ impl Ledger {
         torn.map(|hour| (format!("hour {}", hour.start / HOUR_MS), hour.total, hour.minutes_from(0)))
     }
 
-    /// What was used since `start`, at least and at most: slices do not tell what of one came before.
-    pub fn range_since(&self, start: Millis) -> (u64, u64) {
-        let least =
-            self.hours.iter().map(|hour| if hour.start >= start { hour.total } else { hour.minutes_from(start) });
-        (least.fold(0, u64::saturating_add), self.derive(HOUR_MS, start / HOUR_MS * HOUR_MS))
+    /// Whole slices since `start`: what was used since then, or less.
+    pub fn at_least_since(&self, start: Millis) -> u64 {
+        let whole = |hour: &HourSlice| if hour.start >= start { hour.total } else { hour.minutes_from(start) };
+        self.hours.iter().map(whole).fold(0, u64::saturating_add)
+    }
+
+    /// Every hour that `start` or what follows it lies in: what was used since then, or more.
+    pub fn at_most_since(&self, start: Millis) -> u64 {
+        self.derive(HOUR_MS, start / HOUR_MS * HOUR_MS)
     }
 
     /// Drops minute detail past its retention; the rows change when they are next written.

@@ -138,6 +138,13 @@ pub struct SessionRow {
     pub stopping_since: Option<Millis>,
 }
 
+impl SessionRow {
+    /// From its last word to its expiry.
+    pub fn silence(&self) -> Millis {
+        self.ends_at.saturating_sub(self.heard_at)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     Head(Head),

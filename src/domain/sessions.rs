@@ -76,6 +76,11 @@ impl Sessions {
         self.decisions.contains(&reservation)
     }
 
+    /// What each running session has paid for at most when it expires unheard.
+    pub(super) fn prepaid(&self) -> impl Iterator<Item = (DecisionId, Millis)> {
+        self.rows().filter(|row| row.state == SessionState::Running).map(|row| (row.decision, row.silence()))
+    }
+
     pub(super) fn running(&self) -> u64 {
         u64::try_from(self.expiries.len()).unwrap_or(u64::MAX)
     }

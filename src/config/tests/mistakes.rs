@@ -93,7 +93,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
             "[sessions]\nheartbeat = \"2h\"",
             "t.toml:2:13: sessions.heartbeat \"2h\" is not allowed: a length from 1s to 1h",
         ),
-        ("[sessions]\nmissed = 0", "t.toml:2:10: sessions.missed \"0\" is not allowed: a whole number from 1 to 24"),
+        ("[sessions]\nmissed = 0", "t.toml:2:10: sessions.missed \"0\" is not allowed: a whole number from 1 to 23"),
         (
             "[budgets]\non_indeterminate = \"maybe\"",
             "budgets.on_indeterminate \"maybe\" is not allowed: \"allow\" or \"deny\"",

@@ -16,7 +16,7 @@ use crate::{
     domain::{
         ids::{Meter, Scope},
         reply::Audit,
-        window::Millis,
+        window::{Millis, Window},
     },
 };
 
@@ -25,16 +25,24 @@ impl Accounts {
     pub(in crate::domain) fn audit(&mut self, now: Millis) -> Audit {
         let mut audit = self.audit_rows();
         for ((scope, meter), ledger) in &self.ledgers {
-            for (what, kept, derived) in ledger.sum_drift() {
-                audit.note(scope, meter, what, kept, (derived, derived));
+            for (window, kept, derived) in ledger.sums(now) {
+                audit.check(scope, meter, format!("sum of {window}"), kept, (derived, derived));
             }
-            audit.checked += ledger.sums();
         }
         let counters: Vec<_> = self.counters.iter().map(|(key, counter)| (key.clone(), *counter)).collect();
         for ((scope, meter, window), counter) in counters {
             let running = window.end(counter.start).is_some_and(|end| now < end);
             let Some(ledger) = self.ledgers.get(&(scope.clone(), meter.clone())).filter(|_| running) else { continue };
-            audit.check(&scope, &meter, window.to_string(), counter.used, ledger.range_since(counter.start));
+            let (start, what) = (counter.start, window.to_string());
+            // What was used in the very instant in which an anchored window began may have come before it.
+            let certain = start.saturating_add(u64::from(matches!(window, Window::Anchored { .. })));
+            audit.check(
+                &scope,
+                &meter,
+                what,
+                counter.used,
+                (ledger.at_least_since(certain), ledger.at_most_since(start)),
+            );
         }
         audit
     }

@@ -39,13 +39,10 @@ use super::{
     table::Table,
     window::Millis,
 };
-use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS, SESSION_GRACE_MAX_MS, SESSION_HEARTBEAT_MAX_MS, SESSION_MISSED_MAX};
+use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS, RESERVATION_TTL_MAX_MS};
 
 use admission::Peek;
 use exports::Outbox;
-
-/// A session that was heard of now expires within this.
-const LEASE_MAX_MS: Millis = SESSION_MISSED_MAX * SESSION_HEARTBEAT_MAX_MS + SESSION_GRACE_MAX_MS;
 
 /// What one command is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +139,11 @@ impl OrgState {
             let ExecutionRow { id, continuations, last_seen, admitted, open } = row;
             (id, Execution { continuations, last_seen, admitted, open })
         };
+        let mut accounts = Accounts::load(parts.slices, parts.counters, parts.reservations, now);
+        let sessions = Sessions::load(parts.sessions, now, RESERVATION_TTL_MAX_MS);
+        for (reservation, paid) in sessions.prepaid() {
+            accounts.prepay(reservation, paid);
+        }
         Self {
             now: last,
             rate: head.rate,
@@ -149,7 +151,7 @@ impl OrgState {
             wake_at: head.wake_at,
             stored_wake: head.wake_at,
             admitted_total: head.admitted_total,
-            accounts: Accounts::load(parts.slices, parts.counters, parts.reservations, now),
+            accounts,
             journal: Journal::load(head.seq, head.journal_from, head.evicted, parts.journal, parts.long_journal),
             baselines: Table::load(parts.baselines.into_iter().map(baseline)),
             executions_from: parts.executions.iter().map(|row| row.last_seen).min(),
@@ -158,7 +160,7 @@ impl OrgState {
             outbox: Outbox::load(parts.exports),
             uncompleted: head.uncompleted,
             budgets: Budgets::load(parts.budgets),
-            sessions: Sessions::load(parts.sessions, now, LEASE_MAX_MS),
+            sessions,
             trial_ended_at: parts.trial_ended_at,
             stored,
             ..Self::default()

@@ -79,9 +79,9 @@ impl OrgState {
     fn hold_slice(&mut self, row: &SessionRow, left: u64) {
         if left > 0 {
             let amounts: Amounts = vec![(Meter::compute(), left)];
-            let paid = left.min(row.ends_at.saturating_sub(row.heard_at));
             let (id, scope, expires_at) = (row.decision, row.scope.clone(), row.ends_at);
-            self.accounts.reserve_prepaid(ReservationRow { id, scope, amounts, expires_at }, paid);
+            self.accounts.reserve(ReservationRow { id, scope, amounts, expires_at });
+            self.accounts.prepay(id, row.silence());
         }
     }
 
@@ -95,7 +95,7 @@ impl OrgState {
     pub(super) fn expire_sessions(&mut self, now: Millis, ctx: &Context<'_>) {
         while let Some(mut row) = self.sessions.expired(now) {
             let at = row.ends_at;
-            let booked = self.take_slice(&row).min(at.saturating_sub(row.heard_at));
+            let booked = self.take_slice(&row).min(row.silence());
             row.state = SessionState::Expired;
             // A late word of this time is covered by what is booked for it now.
             row.total = row.total.saturating_add(booked);

@@ -13,8 +13,9 @@ use crate::{
 const SECOND: Millis = 1_000;
 
 /// Every limit that a history may switch on, those of the org first: all kinds of windows on the org,
-/// on a workspace and on an account, with lengths that do and do not fall on slices.
+/// on a workspace and on an account, with lengths that do and do not fall on slices. In pipeline order.
 pub(super) const LIMITS: [(&str, &str, Window); 18] = [
+    ("", "executions", Window::Rolling { len: MINUTE_MS }),
     ("", "spend", Window::Rolling { len: HOUR_MS }),
     ("", "spend", Window::Rolling { len: DAY_MS }),
     ("", "spend", Window::Rolling { len: 7 * DAY_MS }),
@@ -22,18 +23,19 @@ pub(super) const LIMITS: [(&str, &str, Window); 18] = [
     ("", "executions", Window::Aligned { len: HOUR_MS }),
     ("", "executions", Window::Aligned { len: 90 * MINUTE_MS }),
     ("", "executions", Window::Anchored { len: HOUR_MS }),
-    ("", "executions", Window::Calendar(Calendar::Month)),
-    ("", "executions", Window::Rolling { len: MINUTE_MS }),
-    ("", "spend", Window::Calendar(Calendar::Day)),
     ("", "executions", Window::Calendar(Calendar::Week)),
+    ("", "executions", Window::Calendar(Calendar::Month)),
     ("", "spend", Window::Aligned { len: 25 * HOUR_MS }),
+    ("", "spend", Window::Calendar(Calendar::Day)),
+    ("workspace/a", "executions", Window::Rolling { len: 6 * HOUR_MS }),
     ("workspace/a", "spend", Window::Rolling { len: HOUR_MS }),
     ("workspace/a", "executions", Window::Aligned { len: 7 * SECOND }),
     ("workspace/a", "spend", Window::Anchored { len: 6 * HOUR_MS }),
-    ("workspace/a", "executions", Window::Rolling { len: 6 * HOUR_MS }),
-    ("account/k1", "executions", Window::Anchored { len: DAY_MS }),
     ("account/k1", "spend", Window::Rolling { len: DAY_MS }),
+    ("account/k1", "executions", Window::Anchored { len: DAY_MS }),
 ];
+/// Those of them that a budget can set: the periods of spend of the org, and one of the workspace.
+const SET: [u8; 5] = [1, 2, 3, 4, 13];
 const SCOPES: [&str; 4] = ["", "workspace/a", "workspace/b", "account/k1"];
 
 pub(super) struct Names {
@@ -91,6 +93,13 @@ pub(super) enum Op {
         source: u8,
         incarnation: u8,
         total: u64,
+    },
+    /// A limit on spend at run time: one of [`SET`]; with the version it has, give or take one, if so told.
+    SetBudget {
+        index: u8,
+        amount: Option<u64>,
+        replace: bool,
+        expect: Option<i8>,
     },
     Resume(u8, bool),
     Freeze(bool),
@@ -210,6 +219,18 @@ pub(super) fn limit_ops() -> impl Strategy<Value = Op> {
     })
 }
 
+fn budgets() -> impl Strategy<Value = Op> {
+    let amount = prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(0)),
+        8 => (1..14_u64).prop_map(Some),
+        1 => Just(Some(AMOUNT_MAX)),
+    ];
+    let expect = prop_oneof![4 => Just(None), 2 => Just(Some(0)), 1 => (-1..=1_i8).prop_map(Some)];
+    (prop::sample::select(SET.to_vec()), amount, prop::bool::weighted(0.3), expect)
+        .prop_map(|(index, amount, replace, expect)| Op::SetBudget { index, amount, replace, expect })
+}
+
 fn totals() -> impl Strategy<Value = u64> {
     prop_oneof![
         1 => Just(0),
@@ -229,6 +250,7 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
         2 => (any::<u8>(), prop_oneof![Just(SECOND), Just(HOUR_MS)]).prop_map(|(which, ttl)| Op::Extend(which, ttl)),
         5 => (0..4_u8, costs()).prop_map(|(scope, usage)| Op::Record(scope, usage)),
         4 => report.prop_map(|(scope, source, incarnation, total)| Op::Report { scope, source, incarnation, total }),
+        5 => budgets(),
         2 => (0..3_u8, any::<bool>()).prop_map(|(execution, keyed)| Op::Resume(execution, keyed)),
         1 => any::<bool>().prop_map(Op::Freeze),
         5 => (any::<u8>(), prop::bool::weighted(0.2)).prop_map(|(which, clash)| Op::Repeat(which, clash)),

@@ -26,13 +26,13 @@ use std::sync::Arc;
 use self::disk::Disk;
 use super::{
     balance::{BalanceSource, BalanceVerdict},
-    command::{Acquire, Amounts, Command, Idempotency, Mode, Need, ReportCumulative, Run},
+    command::{Acquire, Amounts, Command, Idempotency, Mode, Need, ReportCumulative, Run, SetBudget},
     decision::{Code, Decision, LimitView},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
     limit::{Limit, OrgPolicy},
     org::{Context, OrgState},
     refusal::OrgError,
-    reply::{Reply, Snapshot},
+    reply::{Audit, Reply, Snapshot},
     rows::OrgWrite,
     window::{Millis, Window},
 };

@@ -66,7 +66,11 @@ impl Model {
             | Command::Session { .. }
             | Command::Sessions { .. }
             | Command::Audit => unreachable!("asked by the checks themselves"),
-            Command::SetBudget(_) | Command::Heartbeat(_) | Command::EndSession(_) => unreachable!("not in a history"),
+            Command::SetBudget(set) => {
+                let rpc = if set.replace { Rpc::ReplaceBudget } else { Rpc::UpdateBudget };
+                self.once(rpc, &set.idempotency, |model| model.set_budget(set))
+            }
+            Command::Heartbeat(_) | Command::EndSession(_) => unreachable!("these have a model of their own"),
             Command::TakeExports
             | Command::SettleExports(_)
             | Command::ListExports { .. }
@@ -82,7 +86,7 @@ impl Model {
             return answer;
         }
         let answer = act(self);
-        if !matches!(answer, Answer::NoReservation | Answer::AlreadySettled(_)) {
+        if !matches!(answer, Answer::NoReservation | Answer::AlreadySettled(_) | Answer::OtherVersion(_)) {
             self.remember(rpc, asked, DAY, answer.clone());
         }
         answer
@@ -285,6 +289,27 @@ impl Model {
         }
         self.book(rules, &report.scope, &[(report.meter.clone(), total - before)]);
         Answer::Reported { increment: total - before, reset, disputed }
+    }
+
+    fn set_budget(&mut self, set: &SetBudget) -> Answer {
+        let version = self.budget_version(&set.scope);
+        if set.expected_version.is_some_and(|expected| expected != version) {
+            return Answer::OtherVersion(version);
+        }
+        let none = BudgetRow { scope: set.scope.clone(), version, limits: Default::default() };
+        let old = self.budgets.iter().find(|row| row.scope == set.scope).cloned().unwrap_or(none);
+        let mut new = if set.replace { BudgetRow { limits: Default::default(), ..old.clone() } } else { old.clone() };
+        for (period, amount) in &set.periods {
+            new.limits.remove(*period);
+            if let Some(amount) = amount {
+                new.limits.insert((*period).into(), *amount);
+            }
+        }
+        if new != old {
+            self.budgets.retain(|row| row.scope != set.scope);
+            self.budgets.push(BudgetRow { version: version + 1, ..new });
+        }
+        Answer::BudgetSet
     }
 
     fn freeze(&mut self, frozen: bool, rpc: Rpc, asked: &Idempotency) -> Answer {

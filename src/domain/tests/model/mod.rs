@@ -9,11 +9,12 @@ mod commands;
 
 use crate::domain::{
     balance::BalanceVerdict,
-    command::{Acquire, Command, Idempotency, Mode, ReportCumulative},
+    command::{Acquire, Command, Idempotency, Mode, ReportCumulative, SetBudget},
     decision::{Code, Hold},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, Scope, Source},
     journal::{Rpc, Settlement},
     limit::OnIndeterminate,
+    rows::BudgetRow,
     window::{Calendar, Millis, Window},
 };
 
@@ -118,6 +119,8 @@ pub(super) enum Answer {
     Frozen {
         was_frozen: bool,
     },
+    BudgetSet,
+    OtherVersion(u64),
     Purged {
         existed: bool,
     },
@@ -147,6 +150,8 @@ pub(super) struct Model {
     baselines: Vec<Baseline>,
     disputed: Vec<(Millis, u64)>,
     executions: Vec<(ExecutionId, u64, Millis)>,
+    /// Limits on spend that were set at run time, with their version, by scope.
+    budgets: Vec<BudgetRow>,
     pub(super) admitted_total: u64,
 }
 
@@ -213,6 +218,31 @@ pub(super) fn slice_of(len: Millis) -> Millis {
 impl Model {
     pub(super) fn new(now: Millis, rules: &Rules) -> Self {
         Self { now, anchors: vec![None; rules.limits.len()], ..Self::default() }
+    }
+
+    // ---- what is in force ------------------------------------------------------------------
+
+    /// The configured rules with what was set since.
+    pub(super) fn in_force(&self, configured: &Rules) -> Rules {
+        let mut rules = configured.clone();
+        for rule in rules.limits.iter_mut().filter(|rule| rule.meter.as_str() == "spend") {
+            let Some(row) = self.budgets.iter().find(|row| row.scope == rule.scope) else { continue };
+            let set = rule.window.period().and_then(|period| row.limits.get(period));
+            if let Some(amount) = set {
+                *rule = Rule { amount: Some(*amount), buffer: 0, shadow: false, present: true, ..rule.clone() };
+            }
+        }
+        rules
+    }
+
+    pub(super) fn budget_version(&self, scope: &Scope) -> u64 {
+        self.budgets.iter().find(|row| row.scope == *scope).map_or(0, |row| row.version)
+    }
+
+    pub(super) fn budget_rows(&self) -> Vec<BudgetRow> {
+        let mut rows = self.budgets.clone();
+        rows.sort_by(|a, b| a.scope.cmp(&b.scope));
+        rows
     }
 
     // ---- what counts -----------------------------------------------------------------------
@@ -327,6 +357,7 @@ impl Model {
             || !self.remembered.is_empty()
             || !self.baselines.is_empty()
             || !self.disputed.is_empty()
+            || !self.budgets.is_empty()
             || self.executions.iter().any(|(_, _, last_seen)| last_seen + DAY > now)
     }
 

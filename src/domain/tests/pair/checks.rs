@@ -5,7 +5,7 @@ use super::{
         model::{Answer, Asked, Model, Rule, slice_of},
         *,
     },
-    Pair, inspect,
+    NAMES, Pair, context, inspect,
 };
 use crate::domain::{balance::Balance, decision::Gate, ledger::Ledger};
 
@@ -102,12 +102,23 @@ impl Pair {
         inspect(&mut self.org, &self.policy, &self.bounds, self.clock)
     }
 
+    fn audit(&mut self) -> Audit {
+        let ctx = context(&NAMES.org, &self.policy, &self.bounds, self.clock);
+        match self.org.apply(&Command::Audit, &ctx) {
+            Ok(Reply::Audited(audit)) => audit,
+            other => panic!("no audit: {other:?}"),
+        }
+    }
+
     pub(super) fn check(&mut self) {
         self.model.tick(self.clock);
         let Some(snapshot) = self.snapshot() else { return };
         self.check_views(&snapshot.limits);
         assert!(snapshot.limits.iter().all(|view| &*view.name != "balance"), "nobody asked the provider");
         self.check_nesting(&snapshot);
+        assert_eq!(snapshot.budgets, self.model.budget_rows());
+        let audit = self.audit();
+        assert_eq!((audit.drifted, &audit.drift), (0, &vec![]), "R-BUD-3");
         self.check_drift(&snapshot);
         let backstop = self.model.backstop(&self.rules);
         let rate = snapshot.limits.iter().find(|view| &*view.name == "rate").unwrap();
@@ -172,6 +183,8 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
         (Answer::Frozen { was_frozen }, Ok(reply)) => {
             *reply == Reply::Frozen { was_frozen: *was_frozen, replayed: again }
         }
+        (Answer::BudgetSet, Ok(Reply::BudgetSet { replayed, .. })) => *replayed == again,
+        (Answer::OtherVersion(version), Err(OrgError::BudgetVersion { current })) => version == current,
         (Answer::IdReused, Err(OrgError::RequestIdReused)) => true,
         (Answer::NoReservation, Err(OrgError::ReservationNotFound)) => true,
         (Answer::AlreadySettled(how), Err(OrgError::ReservationSettled(got))) => how == got,

@@ -25,6 +25,8 @@ pub(super) struct Pair {
     policy: Arc<OrgPolicy>,
     bounds: Bounds,
     model: Model,
+    /// As configured, and with what was set at run time.
+    configured: Rules,
     rules: Rules,
     /// The model as it was at the last commit.
     durable: Model,
@@ -62,6 +64,7 @@ impl Pair {
             bounds: Bounds::default(),
             durable: model.clone(),
             model,
+            configured: rules.clone(),
             rules,
             disk: Disk::default(),
             clock: start,
@@ -93,6 +96,7 @@ impl Pair {
                 }
             }
         }
+        self.rules = self.model.in_force(&self.configured);
         self.check();
     }
 
@@ -113,7 +117,7 @@ impl Pair {
     // ---- policy ----------------------------------------------------------------------------
 
     fn configure(&mut self, op: &Op) {
-        let rules = &mut self.rules;
+        let rules = &mut self.configured;
         match *op {
             Op::Limit { index, amount, buffer, shadow } => {
                 let now = self.model.now.max(self.clock);
@@ -128,7 +132,7 @@ impl Pair {
             _ => unreachable!("not a change of policy"),
         }
         let limits_of = |name: &Scope| -> Vec<Limit> {
-            let present = self.rules.limits.iter().filter(|rule| rule.present && rule.scope == *name);
+            let present = self.configured.limits.iter().filter(|rule| rule.present && rule.scope == *name);
             present
                 .map(|rule| Limit {
                     buffer: rule.buffer,
@@ -140,16 +144,16 @@ impl Pair {
         let scopes = NAMES.scopes.iter().filter(|scope| !scope.is_org());
         self.policy = Arc::new(OrgPolicy {
             rate: RateLimit {
-                amount: self.rules.rate_amount,
-                len: self.rules.rate_len,
-                on_indeterminate: self.rules.on_rate,
+                amount: self.configured.rate_amount,
+                len: self.configured.rate_len,
+                on_indeterminate: self.configured.on_rate,
                 ..RateLimit::default()
             },
             limits: limits_of(&Scope::org()),
             scopes: scopes.map(|scope| (scope.clone(), limits_of(scope))).collect(),
             balance: BalancePolicy {
-                source: if self.rules.balance_required { BalanceSource::Provider } else { BalanceSource::None },
-                on_indeterminate: self.rules.on_balance,
+                source: if self.configured.balance_required { BalanceSource::Provider } else { BalanceSource::None },
+                on_indeterminate: self.configured.on_balance,
                 ..BalancePolicy::default()
             },
             ..OrgPolicy::default()
@@ -221,6 +225,18 @@ impl Pair {
                     incarnation: Incarnation::parse("incarnation", &format!("i{incarnation}")).unwrap(),
                     meter: Meter::spend(),
                     total: *total,
+                    idempotency,
+                }))
+            }
+            Op::SetBudget { index, amount, replace, expect } => {
+                let (scope_name, _, window) = LIMITS[usize::from(*index)];
+                let scope = self::scope(scope_name);
+                let version = self.model.budget_version(&scope);
+                Command::SetBudget(Box::new(SetBudget {
+                    replace: *replace,
+                    periods: vec![(window.period().unwrap(), *amount)],
+                    expected_version: expect.map(|off| version.saturating_add_signed(off.into())),
+                    scope,
                     idempotency,
                 }))
             }
