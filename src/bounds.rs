@@ -54,6 +54,8 @@ const _: () = assert!(SESSION_MISSED_MAX * SESSION_HEARTBEAT_MAX_MS + SESSION_GR
 pub const SESSION_GRACE_MAX_MS: u64 = HOUR_MS;
 /// An ended session is remembered this long, so that late and repeated words of it are understood.
 pub const SESSION_MEMORY_MS: u64 = DAY_MS;
+/// Lives of a session's machine whose totals are remembered.
+pub const SESSION_LIVES: usize = 8;
 /// Share of a quota from which on a session is warned, in percent, the lowest first.
 pub const SESSION_WARN_PERCENT: [u64; 2] = [80, 95];
 /// Continuation counts are kept this long after the last Resume, and executions that did not complete

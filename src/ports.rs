@@ -115,7 +115,7 @@ pub trait BillingProvider: Send + Sync + fmt::Debug {
     fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery>;
 }
 
-/// What happens to usage on its way to the provider.
+/// What happens outside any call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// One attempt to report usage.

@@ -12,7 +12,7 @@ use std::sync::{
 pub enum Lane {
     /// Acquire, status, operators.
     Admit,
-    /// Resume, Commit, Release, Extend, Record, ReportCumulative.
+    /// Resume, Commit, Release, Extend, Record, ReportCumulative, Heartbeat, EndSession.
     Settle,
 }
 

@@ -140,11 +140,17 @@ impl Findings {
 
     /// The warnings, or every mistake.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+        // A section that is read for two plans says the same twice.
+        let in_order = |said: &mut Vec<Mistake>| {
+            said.sort_by(|a, b| a.place.cmp(&b.place));
+            let mut seen = BTreeSet::new();
+            said.retain(|mistake| seen.insert((mistake.place.clone(), mistake.text.clone())));
+        };
+        in_order(&mut self.mistakes);
         if !self.mistakes.is_empty() {
-            self.mistakes.sort_by(|a, b| a.place.cmp(&b.place));
             return Err(ConfigErrors { file: self.file, mistakes: self.mistakes });
         }
-        self.warnings.sort_by(|a, b| a.place.cmp(&b.place));
+        in_order(&mut self.warnings);
         Ok(self.warnings.iter().map(|warning| located(&self.file, &warning.place, &warning.text)).collect())
     }
 }

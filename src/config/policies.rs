@@ -21,7 +21,7 @@ use super::{
     balances,
     billing::BillingPolicy,
     limits::{counted_length_rule, in_pipeline_order, limits},
-    mistake::{Findings, Place, join},
+    mistake::{Place, join},
     reader::{Parsed, Section},
     sessions::{self, TIERS},
     tree::{Entry, Table, Value},
@@ -182,35 +182,34 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
                 continue;
             }
         };
-        let again = entries.clone();
-        let mut section = section.open(&name, at.clone(), entries);
-        let base = match section.read("plan", plan_reference) {
+        let (path, again) = (name.clone(), entries.clone());
+        let mut own = section.open(&name, at.clone(), entries);
+        let base = match own.read("plan", plan_reference) {
             None => &bases.default,
             Some((_, plan)) if plan.is_empty() => &bases.none,
             Some((at, plan)) => plans.get(&plan).map_or_else(
                 || {
-                    let path = join(section.path(), "plan");
-                    unknown_plan(&mut section, &at, &path, &plan, plans);
+                    let path = join(own.path(), "plan");
+                    unknown_plan(&mut own, &at, &path, &plan, plans);
                     &bases.none
                 },
                 |plan| &plan.policy,
             ),
         };
-        let ends_at = section.place("trial_ends");
-        let ends = section.read("trial_ends", sessions::instant);
+        let ends_at = own.place("trial_ends");
+        let ends = own.read("trial_ends", sessions::instant);
         let then = plans.get(&base.plan).and_then(|plan| plans.get(&plan.then.as_ref()?.1));
         if let (Some(at), Some(_), None) = (&ends_at, ends, then) {
-            let path = join(section.path(), "trial_ends");
+            let path = join(own.path(), "trial_ends");
             let allowed = "only with a plan that says what comes `then`, such as plan = \"trial\"";
-            section.findings.refuse(at, &path, format_args!("with plan {}", base.plan), allowed);
+            own.findings.refuse(at, &path, format_args!("with plan {}", base.plan), allowed);
         }
-        let mut policy = of_org(section, base, bases.billing);
+        let mut policy = of_org(own, base, bases.billing);
         policy.then = ends.zip(then).map(|(from, plan)| {
-            // What is wrong with the section has been said.
-            let mut said = Findings::new("");
-            let mut section = Section::root(again, &mut said);
-            let _ = (section.read("plan", plan_reference), section.read("trial_ends", sessions::instant));
-            Successor { from, policy: Arc::new(of_org(section, &plan.policy, bases.billing)) }
+            // What the org says has to fit the plan after its trial as well.
+            let mut own = section.open(&path, at, again);
+            let _ = (own.read("plan", plan_reference), own.read("trial_ends", sessions::instant));
+            Successor { from, policy: Arc::new(of_org(own, &plan.policy, bases.billing)) }
         });
         orgs.insert(org, if policy == **base { Arc::clone(base) } else { Arc::new(policy) });
     }

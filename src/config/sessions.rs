@@ -31,7 +31,7 @@ use crate::{
     domain::{
         ids::Meter,
         limit::{Limit, OrgPolicy, SessionPolicy},
-        window::{Calendar, Millis, Window},
+        window::{Calendar, Length, Millis, Window},
     },
 };
 
@@ -75,6 +75,7 @@ impl Tier {
 /// `[sessions]`.
 pub(super) fn sessions(mut section: Section<'_>) -> SessionPolicy {
     let default = SessionPolicy::default();
+    let clamp_at = section.place("clamp").or_else(|| section.place("heartbeat"));
     let mut length = |key, most| {
         let length = section.read(key, |entry| duration(entry, SECOND_MS, most));
         length.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX))
@@ -82,14 +83,19 @@ pub(super) fn sessions(mut section: Section<'_>) -> SessionPolicy {
     let first_slice = length("first_slice", SESSION_SLICE_MAX_MS);
     let heartbeat = length("heartbeat", SESSION_HEARTBEAT_MAX_MS);
     let grace = length("grace", SESSION_GRACE_MAX_MS);
-    let clamp = length("clamp", SESSION_SLICE_MAX_MS);
+    let clamp = length("clamp", SESSION_SLICE_MAX_MS).unwrap_or(default.clamp);
+    let heartbeat = heartbeat.unwrap_or(default.heartbeat);
+    if let Some(at) = clamp_at.filter(|_| clamp < heartbeat) {
+        let allowed = format!("at least the heartbeat, {}: or no heartbeat books all of its time", Length(heartbeat));
+        section.findings.refuse(&at, "sessions.clamp", Length(clamp), allowed);
+    }
     SessionPolicy {
         enforce: section.read("enforce", truth).unwrap_or(default.enforce),
         first_slice: first_slice.unwrap_or(default.first_slice),
-        heartbeat: heartbeat.unwrap_or(default.heartbeat),
+        heartbeat,
         missed: section.read("missed", |entry| whole(entry, 1, SESSION_MISSED_MAX)).unwrap_or(default.missed),
         grace: grace.unwrap_or(default.grace),
-        clamp: clamp.unwrap_or(default.clamp),
+        clamp,
         ..default
     }
 }

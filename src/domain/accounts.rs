@@ -113,7 +113,7 @@ impl Accounts {
         if taken <= free {
             return Some(now);
         }
-        let mut leaving = self.leaving(scope, limit, used, now).into_iter().peekable();
+        let mut leaving = self.leaving(scope, limit, used, now).peekable();
         let mut expiring = self.expiring(scope, &limit.meter).peekable();
         loop {
             let hold_first = match (leaving.peek(), expiring.peek()) {
@@ -129,26 +129,40 @@ impl Accounts {
     }
 
     /// When what is used now, and what expiring holds will book, stops counting, piece by piece.
-    fn leaving(&self, scope: &Scope, limit: &Limit, used: u64, now: Millis) -> Vec<(Millis, u64)> {
-        let mut leaving: Vec<_> = match (limit.window, self.ledgers.get(&(scope.clone(), limit.meter.clone()))) {
-            (Window::Rolling { .. }, None) => Vec::new(),
-            (window @ Window::Rolling { .. }, Some(ledger)) => ledger.leaving(window, now).collect(),
-            _ => self.window_end(scope, limit, now).map(|end| (end, used)).into_iter().collect(),
+    fn leaving(
+        &self,
+        scope: &Scope,
+        limit: &Limit,
+        used: u64,
+        now: Millis,
+    ) -> Box<dyn Iterator<Item = (Millis, u64)> + '_> {
+        let booked: Box<dyn Iterator<Item = (Millis, u64)> + '_> = match limit.window {
+            window @ Window::Rolling { .. } => {
+                let ledger = self.ledgers.get(&(scope.clone(), limit.meter.clone()));
+                Box::new(ledger.into_iter().flat_map(move |ledger| ledger.leaving(window, now)))
+            }
+            _ => Box::new(self.window_end(scope, limit, now).map(|end| (end, used)).into_iter()),
         };
-        let booked = self.counting(scope, &limit.meter).filter_map(|(at, id, _)| {
-            let paid = *self.prepaid.get(&id)?;
-            let slice = limit.window.slice();
+        let mut to_book = self.to_book(scope, limit, now).peekable();
+        if to_book.peek().is_none() {
+            return booked;
+        }
+        let mut leaving: Vec<_> = booked.chain(to_book).collect();
+        leaving.sort_unstable_by_key(|(at, _)| *at);
+        Box::new(leaving.into_iter())
+    }
+
+    /// What expiring holds will book, and when that will stop counting.
+    fn to_book(&self, scope: &Scope, limit: &Limit, now: Millis) -> impl Iterator<Item = (Millis, u64)> {
+        self.prepaid.iter().filter_map(move |(id, paid)| {
+            let row = self.reservations.get(id).filter(|row| row.scope.counts_in(scope))?;
+            row.amounts.iter().find(|(meter, _)| *meter == limit.meter)?;
+            let (at, slice) = (row.expires_at, limit.window.slice());
             let leaves = limit.window.slice_leaves_at(at / slice * slice);
             let running = self.window_end(scope, limit, now).filter(|end| at < *end);
             let ends = running.or_else(|| limit.window.end(limit.window.start(at)));
-            Some((leaves.or(ends)?, paid))
-        });
-        let before = leaving.len();
-        leaving.extend(booked);
-        if leaving.len() > before {
-            leaving.sort_unstable_by_key(|(at, _)| *at);
-        }
-        leaving
+            Some((leaves.or(ends)?, *paid))
+        })
     }
 
     /// When what is held is given back, hold by hold.
@@ -162,8 +176,7 @@ impl Accounts {
         self.expiries.iter().filter_map(move |(at, id)| {
             let row = self.reservations.get(id)?;
             let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
-            let counts = row.scope == *scope || (scope.is_org() && row.scope.counts_for_org());
-            counts.then_some((*at, *id, *held))
+            row.scope.counts_in(scope).then_some((*at, *id, *held))
         })
     }
 

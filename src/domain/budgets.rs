@@ -79,10 +79,8 @@ impl Budgets {
             stale: self.rows.iter().map(|(scope, _)| scope.clone()).collect(),
         });
         for scope in std::mem::take(&mut known.stale) {
-            if let Some(row) = self.rows.get(&scope) {
-                let limits = over(configured.limits_of(&scope), row);
-                Arc::make_mut(&mut known.policy).set_limits(&scope, limits);
-            }
+            let limits = self.limits_of(&scope, configured, now);
+            Arc::make_mut(&mut known.policy).set_limits(&scope, limits);
         }
         self.in_force.insert(known).policy.clone()
     }
@@ -98,7 +96,16 @@ impl Budgets {
         self.rows.get(scope).cloned().unwrap_or_else(none)
     }
 
-    pub(super) fn put(&mut self, row: BudgetRow) {
+    /// Whether one more scope can have a budget: where all are cleared, one of them gives way.
+    pub(super) fn has_room(&self, max: usize) -> bool {
+        self.rows.len() < max || self.rows().any(|row| row.limits.is_empty())
+    }
+
+    pub(super) fn put(&mut self, row: BudgetRow, max: usize) {
+        if self.rows.len() >= max && self.rows.get(&row.scope).is_none() {
+            let cleared = self.rows().find(|row| row.limits.is_empty()).map(|row| row.scope.clone());
+            cleared.map(|cleared| self.rows.remove(&cleared));
+        }
         self.judge(&row);
         if let Some(known) = &mut self.in_force {
             known.stale.push(row.scope.clone());
@@ -115,12 +122,9 @@ impl Budgets {
         self.rows.iter().map(|(_, row)| row)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
+    /// No limit is set; versions of what was cleared may be remembered.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows().all(|row| row.limits.is_empty())
     }
 
     pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {

@@ -24,7 +24,7 @@ pub struct ExportKey(pub u128);
 impl ExportKey {
     /// The first 128 bits of SHA-256 over the parts, each with its length: environment, org, scope,
     /// meter, rpc, and the request id or else the decision id. A completion has the org's own scope, whatever
-    /// scope told it.
+    /// scope told it; what a session books is named by its decision and all that it has booked.
     pub fn of(environment: &str, org: &OrgId, scope: &Scope, meter: &Meter, rpc: Rpc, id: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [environment, org.as_str(), scope.as_str(), meter.as_str(), rpc.name(), id] {

@@ -135,9 +135,28 @@ impl Scope {
         self.0.is_empty()
     }
 
+    /// Whether what happens here counts in `counted`: in itself, and in the org.
+    pub fn counts_in(&self, counted: &Self) -> bool {
+        self == counted || (counted.is_org() && self.counts_for_org())
+    }
+
     /// Whether a charge here also counts for the org: upstream accounts and pools do not.
     pub fn counts_for_org(&self) -> bool {
         !self.0.starts_with("account/") && !self.0.starts_with("pool/")
+    }
+}
+
+impl From<&SessionId> for Source {
+    /// A session reports its own time, and both are names of the same form.
+    fn from(session: &SessionId) -> Self {
+        Self(session.0.clone())
+    }
+}
+
+impl Source {
+    /// All sessions of an org.
+    pub fn sessions() -> Self {
+        Self(Arc::from("sessions"))
     }
 }
 

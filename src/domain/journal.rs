@@ -78,7 +78,7 @@ pub enum Outcome {
     BudgetSet,
     Started { decision: DecisionId, grant: SessionGrant, fail_open: Vec<FailOpen> },
     Beat { booked: u64, disputed: u64 },
-    SessionEnded,
+    SessionEnded { decision: DecisionId },
 }
 
 /// One remembered outcome. Without a request id it only names a settled reservation.

@@ -30,9 +30,9 @@ impl HourSlice {
         }
     }
 
-    /// Whether the minutes, where they are kept, add up to the total.
-    fn adds_up(&self) -> bool {
-        self.minutes.is_empty() || self.minutes_from(0) == self.total
+    /// What the minutes add up to; the total, once they are rolled up.
+    pub fn of_minutes(&self) -> u64 {
+        if self.minutes.is_empty() { self.total } else { self.minutes_from(0) }
     }
 
     fn minutes_from(&self, from: Millis) -> u64 {
@@ -152,12 +152,6 @@ impl Ledger {
         current.map(|sum| (sum.window, sum.total, self.derive(sum.window.slice(), sum.from)))
     }
 
-    /// Hours whose minutes are kept and do not add up to them.
-    pub fn slice_drift(&self) -> impl Iterator<Item = (String, u64, u64)> + '_ {
-        let torn = self.hours.iter().filter(|hour| !hour.adds_up());
-        torn.map(|hour| (format!("hour {}", hour.start / HOUR_MS), hour.total, hour.minutes_from(0)))
-    }
-
     /// Whole slices since `start`: what was used since then, or less.
     pub fn at_least_since(&self, start: Millis) -> u64 {
         let whole = |hour: &HourSlice| if hour.start >= start { hour.total } else { hour.minutes_from(start) };
@@ -202,6 +196,11 @@ impl Ledger {
     pub fn take_dirty(&mut self) -> Vec<(Millis, Option<HourSlice>)> {
         let dirty = std::mem::take(&mut self.dirty);
         dirty.into_iter().map(|start| (start, self.hours.iter().rfind(|hour| hour.start == start).cloned())).collect()
+    }
+
+    pub fn hour(&self, start: Millis) -> Option<&HourSlice> {
+        let at = self.hours.binary_search_by_key(&start, |hour| hour.start).ok()?;
+        self.hours.get(at)
     }
 
     pub fn hours(&self) -> impl Iterator<Item = &HourSlice> {

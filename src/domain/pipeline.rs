@@ -148,8 +148,9 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
         balance = balance::gate(accounts, ask, facts, &mut fail_open)?;
         denial = denial.or_else(|| balance.as_ref().and_then(|seen| seen.denial.clone()));
     }
-    if denial.is_none() {
-        denial = reserve_gate(&mut checks, ask, facts);
+    if denial.is_none() || ask.explain {
+        let reserve = reserve_gate(&mut checks, ask, facts);
+        denial = denial.or(reserve);
     }
     let charged = denial.is_none() && facts.counts;
     let rate_denies = rate.is_some_and(|denial| denial.code == Code::RateLimited);
@@ -176,7 +177,7 @@ fn checks<'p>(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'p>) -> Vec<
 /// One limit of `scope`, with what this call asks of it: nothing where it does not count there.
 fn check<'p>(accounts: &mut Accounts, ask: &Acquire, scope: Scope, limit: &'p Limit, now: Millis) -> Check<'p> {
     let (used, reserved) = accounts.usage(&scope, limit, now);
-    let counts = !scope.is_org() || ask.scope.counts_for_org();
+    let counts = ask.scope.counts_in(&scope);
     let asked = |amounts: &[(Meter, u64)]| {
         amounts.iter().find(|(meter, _)| counts && *meter == limit.meter).map_or(0, |(_, amount)| *amount)
     };

@@ -1,6 +1,6 @@
 //! What an org answers: decisions, views of what it keeps, and what an audit of them found.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
     command::Need,
@@ -63,6 +63,8 @@ pub enum Reply {
     Beat(Box<Beat>),
     SessionEnded {
         session: Box<SessionView>,
+        /// By this call.
+        ended: bool,
         replayed: bool,
     },
     SessionStatus(Box<SessionStatus>),
@@ -122,6 +124,8 @@ pub struct Beat {
     pub booked: u64,
     pub disputed: u64,
     pub quota: Quota,
+    /// Time until the next one.
+    pub heartbeat: Millis,
     pub expires_at: Millis,
     pub replayed: bool,
 }
@@ -168,17 +172,21 @@ const DRIFT_NAMED: usize = 100;
 
 impl Audit {
     /// Holds a number against the range that was derived for it.
-    pub(super) fn check(&mut self, scope: &Scope, meter: &Meter, what: String, kept: u64, derived: (u64, u64)) {
+    pub(super) fn check(
+        &mut self,
+        (scope, meter): (&Scope, &Meter),
+        kept: u64,
+        derived: RangeInclusive<u64>,
+        what: impl FnOnce() -> String,
+    ) {
         self.checked += 1;
-        if !(derived.0..=derived.1).contains(&kept) {
-            self.note(scope, meter, what, kept, derived);
+        if derived.contains(&kept) {
+            return;
         }
-    }
-
-    pub(super) fn note(&mut self, scope: &Scope, meter: &Meter, what: String, kept: u64, derived: (u64, u64)) {
         self.drifted += 1;
         if self.drift.len() < DRIFT_NAMED {
-            self.drift.push(Drift { scope: scope.clone(), meter: meter.clone(), what, kept, derived });
+            let (scope, meter, what) = (scope.clone(), meter.clone(), what());
+            self.drift.push(Drift { scope, meter, what, kept, derived: (*derived.start(), *derived.end()) });
         }
     }
 }

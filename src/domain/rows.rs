@@ -13,6 +13,8 @@ use super::{
     window::{Millis, Window},
 };
 
+use crate::bounds::SESSION_LIVES;
+
 /// One per org: the sequence, the backstop, the freeze, the timer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Head {
@@ -126,19 +128,35 @@ pub struct SessionRow {
     pub heard_at: Millis,
     /// When it expires; when it ended, once it has.
     pub ends_at: Millis,
-    /// Of its last heartbeat; none before the first.
-    pub incarnation: Option<Incarnation>,
-    /// The last total of that incarnation.
-    pub total: u64,
-    /// Booked so far, over all incarnations.
+    /// Lives of its machine with the highest total of each, the youngest last; at most
+    /// [`crate::bounds::SESSION_LIVES`].
+    pub lives: Vec<(Incarnation, u64)>,
+    /// Booked so far.
     pub booked: u64,
-    /// Reported and not believed, over all incarnations.
+    /// Booked of it without having been reported: what is reported next is covered by it.
+    pub ahead: u64,
+    /// Reported and not believed.
     pub disputed: u64,
     /// Since when it is told to stop; none while it may go on.
     pub stopping_since: Option<Millis>,
 }
 
 impl SessionRow {
+    /// Takes a total of one life, in milliseconds, and answers by how much it grew.
+    pub fn grow(&mut self, incarnation: &Incarnation, total: u64) -> u64 {
+        let known = self.lives.iter_mut().find(|(life, _)| life == incarnation);
+        let Some((_, highest)) = known else {
+            if self.lives.len() >= SESSION_LIVES {
+                self.lives.remove(0);
+            }
+            self.lives.push((incarnation.clone(), total));
+            return total;
+        };
+        let grown = total.saturating_sub(*highest);
+        *highest += grown;
+        grown
+    }
+
     /// From its last word to its expiry.
     pub fn silence(&self) -> Millis {
         self.ends_at.saturating_sub(self.heard_at)

@@ -13,9 +13,10 @@ use crate::bounds::SESSION_MEMORY_MS;
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     rows: Table<SessionId, SessionRow>,
-    /// Those that run by their expiry, soonest first, and by the decision that let them begin.
-    expiries: BTreeSet<(Millis, SessionId)>,
+    /// The decisions that let them begin.
     decisions: BTreeSet<DecisionId>,
+    /// Those that run by their expiry, soonest first.
+    expiries: BTreeSet<(Millis, SessionId)>,
     /// Those that have ended, the first to end first.
     endings: BTreeSet<(Millis, SessionId)>,
 }
@@ -42,15 +43,12 @@ impl Sessions {
     }
 
     fn index(&mut self, row: &SessionRow) {
-        match row.state {
-            SessionState::Running => {
-                self.expiries.insert((row.ends_at, row.id.clone()));
-                self.decisions.insert(row.decision);
-            }
-            SessionState::Ended | SessionState::Expired => {
-                self.endings.insert((row.ends_at, row.id.clone()));
-            }
-        }
+        self.decisions.insert(row.decision);
+        let order = match row.state {
+            SessionState::Running => &mut self.expiries,
+            SessionState::Ended | SessionState::Expired => &mut self.endings,
+        };
+        order.insert((row.ends_at, row.id.clone()));
     }
 
     fn unindex(&mut self, id: &SessionId) {
@@ -71,9 +69,9 @@ impl Sessions {
         self.rows.put(row.id.clone(), row);
     }
 
-    /// Whether the reservation of that name is the first slice of a session.
-    pub(super) fn holds(&self, reservation: DecisionId) -> bool {
-        self.decisions.contains(&reservation)
+    /// Whether the decision let a session begin, and so names its first slice.
+    pub(super) fn began_with(&self, decision: DecisionId) -> bool {
+        self.decisions.contains(&decision)
     }
 
     /// What each running session has paid for at most when it expires unheard.
@@ -93,6 +91,9 @@ impl Sessions {
 
     /// Makes room for one more, giving up those that ended first; false where all of them run.
     pub(super) fn make_room(&mut self, max: usize) -> bool {
+        if self.expiries.len() >= max {
+            return false;
+        }
         while self.rows.len() >= max {
             let Some((_, id)) = self.endings.first().cloned() else { return false };
             self.forget(&id);

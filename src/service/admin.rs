@@ -144,7 +144,7 @@ impl Service {
         }
     }
 
-    /// Freeze, Unfreeze, Purge, ReplayExports.
+    /// Freeze, Unfreeze, Purge, ReplayExports, and budgets.
     pub async fn operate(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Reply, ServiceError> {
         let what = format!("{command:?}");
         let reply = self.orgs.call_one(org, command, Lane::Admit, deadline.at).await?;

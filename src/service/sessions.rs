@@ -10,7 +10,6 @@ use crate::{
         decision::Decision,
         ids::{OrgId, Scope, SessionId},
         reply::{Beat, Reply, SessionStatus, SessionView},
-        rows::SessionState,
     },
     error::ServiceError,
 };
@@ -48,8 +47,8 @@ impl Service {
         deadline: Deadline,
     ) -> Result<(SessionView, bool), ServiceError> {
         match self.orgs.call_one(org, command, Lane::Settle, deadline.at).await? {
-            Reply::SessionEnded { session, replayed } => {
-                if !replayed && session.row.state == SessionState::Ended {
+            Reply::SessionEnded { session, ended, replayed } => {
+                if ended {
                     self.metrics.session_ended();
                 }
                 Ok((*session, replayed))

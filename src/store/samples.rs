@@ -85,7 +85,7 @@ fn session_entries() -> Vec<Entry> {
     let outcomes = [
         (Rpc::StartSession, Outcome::Started { decision: DecisionId(9), grant, fail_open }),
         (Rpc::Heartbeat, Outcome::Beat { booked: 30_000, disputed: 1 }),
-        (Rpc::EndSession, Outcome::SessionEnded),
+        (Rpc::EndSession, Outcome::SessionEnded { decision: DecisionId(9) }),
         (Rpc::UpdateBudget, Outcome::BudgetSet),
         (Rpc::ReplaceBudget, Outcome::BudgetSet),
     ];
@@ -103,9 +103,9 @@ fn session(state: SessionState) -> SessionRow {
         started_at: T0,
         heard_at: T0 + 30_000,
         ends_at: T0 + 150_000,
-        incarnation: Some(Incarnation::parse("incarnation", "boot 1").unwrap()),
-        total: 30_000,
+        lives: vec![(Incarnation::parse("incarnation", "boot 1").unwrap(), 30_000)],
         booked: 30_000,
+        ahead: 0,
         disputed: 0,
         stopping_since: None,
     }
@@ -213,7 +213,8 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
             "session_expired",
             Row::Session(SessionRow {
                 id: SessionId::parse("session_id", "s2").unwrap(),
-                incarnation: None,
+                lives: vec![],
+                ahead: 5,
                 disputed: 4,
                 stopping_since: Some(T0 + 40_000),
                 ..session(SessionState::Expired)

@@ -95,6 +95,10 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         ("[sessions]\nmissed = 0", "t.toml:2:10: sessions.missed \"0\" is not allowed: a whole number from 1 to 23"),
         (
+            "[sessions]\nheartbeat = \"10m\"",
+            "t.toml:2:13: sessions.clamp \"5m\" is not allowed: at least the heartbeat, 10m",
+        ),
+        (
             "[budgets]\non_indeterminate = \"maybe\"",
             "budgets.on_indeterminate \"maybe\" is not allowed: \"allow\" or \"deny\"",
         ),

@@ -10,11 +10,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Accounts, LedgerKey, charged_scopes};
+use super::{Accounts, CounterKey, LedgerKey, charged_scopes};
 use crate::{
     bounds::HOUR_MS,
     domain::{
         ids::{Meter, Scope},
+        rate::Counter,
         reply::Audit,
         window::{Millis, Window},
     },
@@ -22,35 +23,49 @@ use crate::{
 
 impl Accounts {
     /// Where a number that is kept is not what the rows add up to.
-    pub(in crate::domain) fn audit(&mut self, now: Millis) -> Audit {
+    pub(in crate::domain) fn audit(&self, now: Millis) -> Audit {
         let mut audit = self.audit_rows();
         for ((scope, meter), ledger) in &self.ledgers {
             for (window, kept, derived) in ledger.sums(now) {
-                audit.check(scope, meter, format!("sum of {window}"), kept, (derived, derived));
+                audit.check((scope, meter), kept, derived..=derived, || format!("sum of {window}"));
             }
         }
-        let counters: Vec<_> = self.counters.iter().map(|(key, counter)| (key.clone(), *counter)).collect();
-        for ((scope, meter, window), counter) in counters {
-            let running = window.end(counter.start).is_some_and(|end| now < end);
-            let Some(ledger) = self.ledgers.get(&(scope.clone(), meter.clone())).filter(|_| running) else { continue };
-            let (start, what) = (counter.start, window.to_string());
+        let running =
+            |(_, _, window): &CounterKey, counter: &Counter| window.end(counter.start).is_some_and(|end| now < end);
+        for ((scope, meter, window), counter) in self.counters.iter().filter(|(key, counter)| running(key, counter)) {
+            let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
             // What was used in the very instant in which an anchored window began may have come before it.
-            let certain = start.saturating_add(u64::from(matches!(window, Window::Anchored { .. })));
-            audit.check(
-                &scope,
-                &meter,
-                what,
-                counter.used,
-                (ledger.at_least_since(certain), ledger.at_most_since(start)),
-            );
+            let certain = counter.start.saturating_add(u64::from(matches!(window, Window::Anchored { .. })));
+            let least = ledger.map_or(0, |ledger| ledger.at_least_since(certain));
+            let most = ledger.map_or(0, |ledger| ledger.at_most_since(counter.start));
+            audit.check((scope, meter), counter.used, least..=most, || window.to_string());
         }
         audit
     }
 
-    /// The part of an audit that needs no time: what is stored must fit together. Cheap enough for every
-    /// load.
+    /// The part of an audit that needs no time: what is stored must fit together. One pass over the rows,
+    /// for every load.
     pub(in crate::domain) fn audit_rows(&self) -> Audit {
         let mut audit = Audit::default();
+        let held = self.held_by_ledger();
+        for ((scope, meter), ledger) in &self.ledgers {
+            let expected = held.get(&(scope.clone(), meter.clone())).copied().unwrap_or(0);
+            audit.check((scope, meter), ledger.reserved, expected..=expected, || "reserved".to_owned());
+            for hour in ledger.hours() {
+                let minutes = hour.of_minutes();
+                audit.check((scope, meter), hour.total, minutes..=minutes, || format!("hour {}", hour.start / HOUR_MS));
+            }
+        }
+        for ((meter, start), least) in self.scoped_hours() {
+            let org = self.ledgers.get(&(Scope::org(), meter.clone()));
+            let kept = org.and_then(|org| org.hour(start)).map_or(0, |hour| hour.total);
+            let what = || format!("hour {}, with its scopes", start / HOUR_MS);
+            audit.check((&Scope::org(), meter), kept, least..=u64::MAX, what);
+        }
+        audit
+    }
+
+    fn held_by_ledger(&self) -> BTreeMap<LedgerKey, u64> {
         let mut held: BTreeMap<LedgerKey, u64> = BTreeMap::new();
         for (_, row) in self.reservations.iter() {
             for (meter, amount) in &row.amounts {
@@ -60,30 +75,19 @@ impl Accounts {
                 }
             }
         }
+        held
+    }
+
+    /// Hours of all scopes that count in the org, together.
+    fn scoped_hours(&self) -> BTreeMap<(&Meter, Millis), u64> {
         let mut scoped: BTreeMap<(&Meter, Millis), u64> = BTreeMap::new();
-        for ((scope, meter), ledger) in &self.ledgers {
-            let expected = held.get(&(scope.clone(), meter.clone())).copied().unwrap_or(0);
-            audit.check(scope, meter, "reserved".into(), ledger.reserved, (expected, expected));
-            audit.checked += u64::try_from(ledger.hours().count()).unwrap_or(u64::MAX);
-            for (what, kept, derived) in ledger.slice_drift() {
-                audit.note(scope, meter, what, kept, (derived, derived));
-            }
-            for hour in ledger.hours().filter(|_| !scope.is_org() && scope.counts_for_org()) {
+        let counting = self.ledgers.iter().filter(|((scope, _), _)| !scope.is_org() && scope.counts_for_org());
+        for ((_, meter), ledger) in counting {
+            for hour in ledger.hours() {
                 let sum = scoped.entry((meter, hour.start)).or_default();
                 *sum = sum.saturating_add(hour.total);
             }
         }
-        for ((meter, start), least) in scoped {
-            let org = self.ledgers.get(&(Scope::org(), meter.clone()));
-            let kept = org.and_then(|org| org.hours().find(|hour| hour.start == start)).map_or(0, |hour| hour.total);
-            audit.check(
-                &Scope::org(),
-                meter,
-                format!("hour {}, with its scopes", start / HOUR_MS),
-                kept,
-                (least, u64::MAX),
-            );
-        }
-        audit
+        scoped
     }
 }

@@ -152,6 +152,9 @@ impl OrgState {
         for (meter, amount) in amounts {
             self.accounts.book(ctx.policy, scope, meter, *amount, self.now);
         }
+        if ctx.policy.sessions.trial && amounts.iter().any(|(meter, _)| *meter == Meter::compute()) {
+            self.tell_trial_end(ctx);
+        }
     }
 
     /// The outcome as it was; the limits as they are now.

@@ -27,7 +27,6 @@ impl OrgState {
     }
 
     fn change_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<(), OrgError> {
-        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         let old = self.budgets.get(&set.scope);
         if set.expected_version.is_some_and(|expected| expected != old.version) {
             return Err(OrgError::BudgetVersion { current: old.version });
@@ -43,11 +42,15 @@ impl OrgState {
             }
         }
         if new != old {
-            if old.version == 0 && self.budgets.len() >= ctx.bounds.budgets_per_org as usize {
+            let max = ctx.bounds.budgets_per_org as usize;
+            if old.version == 0 && !self.budgets.has_room(max) {
                 return Err(OrgError::TooManyBudgets);
             }
+            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
             new.version += 1;
-            self.budgets.put(new);
+            self.budgets.put(new, max);
+        } else {
+            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         }
         self.note(set.rpc(), Some(&set.idempotency), true, Outcome::BudgetSet);
         Ok(())

@@ -167,7 +167,8 @@ impl OrgState {
     /// so that a second word of its end changes nothing. Where its admission was lost with a crash
     /// before it reached the disk, its id still says that there was one, of one execution.
     pub(super) fn complete(&mut self, scope: &Scope, decision: DecisionId, ctx: &Context<'_>) {
-        if ctx.policy.balance.export != ExportWhen::Completed {
+        // A session has charged no execution, and reports what it books by itself.
+        if ctx.policy.balance.export != ExportWhen::Completed || self.sessions.began_with(decision) {
             return;
         }
         let known = execution_id(decision).and_then(|id| Some((self.executions.get(&id)?.clone(), id)));
@@ -190,7 +191,7 @@ impl OrgState {
         };
         // Named for the org as a whole: a later word of the end may come from another scope.
         let name = decision.to_string();
-        self.export_as(&scope, &cost, (&Scope::org(), Rpc::Acquire, &name), ctx);
+        self.export_as(&scope, &cost, (&Scope::org(), Rpc::Acquire, &name), self.now, ctx);
     }
 
     /// An admitted execution will not run: nothing to report.
@@ -209,11 +210,18 @@ impl OrgState {
 
     /// Writes outbox rows for what is exported of `amounts`.
     pub(super) fn export(&mut self, scope: &Scope, amounts: &Amounts, rpc: Rpc, id: &str, ctx: &Context<'_>) {
-        self.export_as(scope, amounts, (scope, rpc, id), ctx);
+        self.export_as(scope, amounts, (scope, rpc, id), self.now, ctx);
     }
 
-    /// The same under a name with a scope of its own.
-    fn export_as(&mut self, scope: &Scope, amounts: &Amounts, name: (&Scope, Rpc, &str), ctx: &Context<'_>) {
+    /// The same under a name with a scope of its own, of usage that was booked at `at`.
+    pub(super) fn export_as(
+        &mut self,
+        scope: &Scope,
+        amounts: &Amounts,
+        name: (&Scope, Rpc, &str),
+        at: Millis,
+        ctx: &Context<'_>,
+    ) {
         let policy = &ctx.policy.balance;
         let (named, rpc, id) = name;
         for (meter, units) in amounts.iter().filter(|(meter, units)| *units > 0 && policy.exports(meter)) {
@@ -225,7 +233,8 @@ impl OrgState {
                 self.set_aside(scope, meter, *units, ctx);
                 continue;
             }
-            self.outbox.put(ExportRow::new(key, scope.clone(), meter.clone(), *units, self.now), self.now);
+            let row = ExportRow::new(key, scope.clone(), meter.clone(), *units, self.now);
+            self.outbox.put(ExportRow { at, ..row }, self.now);
             self.changed = true;
         }
     }

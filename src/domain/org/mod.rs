@@ -126,12 +126,8 @@ impl OrgState {
         rows.rows.into_iter().for_each(|row| parts.take(row));
         let stored = parts.head.is_some();
         let head = parts.head.unwrap_or_default();
-        // Its own time does not go back either, unless the clock was repaired in between. It goes on from
-        // where it stood, so that what ended meanwhile ends when its time was up.
-        let (last, now) = match head.last_at {
-            last if last <= now.saturating_add(CLOCK_AHEAD_MAX_MS) => (last, now.max(last)),
-            _ => (now, now),
-        };
+        // Its own time does not go back either, unless the clock was repaired in between.
+        let now = if head.last_at <= now.saturating_add(CLOCK_AHEAD_MAX_MS) { now.max(head.last_at) } else { now };
         let baseline = |row: BaselineRow| {
             ((row.scope, row.source, row.meter), Baseline { incarnation: row.incarnation, total: row.total })
         };
@@ -145,7 +141,7 @@ impl OrgState {
             accounts.prepay(reservation, paid);
         }
         Self {
-            now: last,
+            now,
             rate: head.rate,
             frozen: head.frozen,
             wake_at: head.wake_at,
@@ -229,15 +225,13 @@ impl OrgState {
 
     /// Moves the org's time on and ends what ended by then. Answers the policy in force.
     fn advance(&mut self, ctx: &Context<'_>) -> Arc<OrgPolicy> {
-        let now = self.now.max(ctx.now);
-        let policy = self.budgets.in_force(ctx.policy, now);
-        self.expire_sessions(now, &Context { policy: &policy, ..*ctx });
-        self.now = now;
+        self.now = self.now.max(ctx.now);
+        self.expire_sessions(ctx);
         while let Some(id) = self.accounts.expired(self.now) {
             self.accounts.settle(id);
             self.note(Rpc::Release, None, true, Outcome::Settled { reservation: id, how: Settlement::Expired });
         }
-        policy
+        self.budgets.in_force(ctx.policy, self.now)
     }
 
     /// What happened since this was last asked.

@@ -9,13 +9,14 @@
 //! ```
 //!
 //! Within one incarnation a total only grows: a lower one is a heartbeat that came late and books
-//! nothing. A new incarnation counts from zero. One heartbeat books at most the clamp; what is beyond is
-//! disputed, never dropped.
+//! nothing. A new incarnation counts from zero. What was booked without having been reported covers what is
+//! reported next. One heartbeat books at most the clamp; what is beyond is disputed, never dropped.
 
 use super::{Context, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, SESSION_WARN_PERCENT},
     domain::{
+        accounts::charged_scopes,
         command::{Acquire, Amounts, EndSession, Heartbeat, NewSession, Run},
         decision::SessionGrant,
         ids::{Identity, Incarnation, Meter, Scope, SessionId, Source},
@@ -63,9 +64,9 @@ impl OrgState {
             started_at: self.now,
             heard_at: self.now,
             ends_at: expires_at,
-            incarnation: None,
-            total: 0,
+            lives: Vec::new(),
             booked: 0,
+            ahead: 0,
             disputed: 0,
             stopping_since: None,
         };
@@ -91,66 +92,45 @@ impl OrgState {
         held.map_or(0, |held| held.amounts.iter().map(|(_, amount)| *amount).sum())
     }
 
-    /// Ends sessions that were not heard of until `now`, each at the instant of its expiry.
-    pub(super) fn expire_sessions(&mut self, now: Millis, ctx: &Context<'_>) {
-        while let Some(mut row) = self.sessions.expired(now) {
+    /// Ends sessions that were not heard of until the org's time, each at the instant of its expiry and by
+    /// the policy of then.
+    pub(super) fn expire_sessions(&mut self, configured: &Context<'_>) {
+        while let Some(mut row) = self.sessions.expired(self.now) {
             let at = row.ends_at;
+            let policy = self.budgets.in_force(configured.policy, at);
             let booked = self.take_slice(&row).min(row.silence());
             row.state = SessionState::Expired;
-            // A late word of this time is covered by what is booked for it now.
-            row.total = row.total.saturating_add(booked);
-            self.now = self.now.max(at);
-            self.book_session(&mut row, booked, ctx);
+            row.ahead = row.ahead.saturating_add(booked);
+            self.book_session(&mut row, booked, at, &Context { policy: &policy, ..*configured });
             self.sessions.put(row);
             self.news.expired_sessions += 1;
             self.changed = true;
         }
     }
 
-    fn book_session(&mut self, row: &mut SessionRow, amount: u64, ctx: &Context<'_>) {
+    fn book_session(&mut self, row: &mut SessionRow, amount: u64, at: Millis, ctx: &Context<'_>) {
         row.booked = row.booked.saturating_add(amount);
-        let booked: Amounts = vec![(Meter::compute(), amount)];
-        self.book(&row.scope, &booked, ctx);
-        // Grows with every amount: no two of one session share a name.
-        let name = format!("{} {}", row.id, row.booked);
-        self.export(&row.scope, &booked, Rpc::Heartbeat, &name, ctx);
+        self.accounts.book(ctx.policy, &row.scope, &Meter::compute(), amount, at);
         self.tell_trial_end(ctx);
+        // No two amounts of a session share a name, nor do two sessions.
+        let name = format!("{} {}", row.decision, row.booked);
+        let booked: Amounts = vec![(Meter::compute(), amount)];
+        self.export_as(&row.scope, &booked, (&row.scope, Rpc::Heartbeat, &name), at, ctx);
     }
 
-    /// Books what a total adds, of the incarnation that was heard last where none is named. Answers what was booked and what was not believed.
-    fn accrue(
-        &mut self,
-        row: &mut SessionRow,
-        incarnation: Option<&Incarnation>,
-        total: u64,
-        ctx: &Context<'_>,
-    ) -> Result<(u64, u64), OrgError> {
-        let is_new = row.incarnation.as_ref().zip(incarnation).is_some_and(|(known, named)| known != named);
-        let before = if is_new { 0 } else { row.total };
-        let total = total.min(AMOUNT_MAX).max(before);
-        let grown = total - before;
-        let booked = grown.min(ctx.policy.sessions.clamp);
-        let disputed = grown - booked;
-        self.dispute_session(row, disputed)?;
-        row.incarnation = incarnation.cloned().or(row.incarnation.take());
-        row.total = total;
+    /// Books what a total adds. Answers what was booked and what was not believed.
+    fn accrue(&mut self, row: &mut SessionRow, incarnation: &Incarnation, total: u64, ctx: &Context<'_>) -> (u64, u64) {
+        let grown = row.grow(incarnation, total.min(AMOUNT_MAX));
+        let covered = grown.min(row.ahead);
+        row.ahead -= covered;
+        let booked = (grown - covered).min(ctx.policy.sessions.clamp);
+        let disputed = grown - covered - booked;
         row.disputed = row.disputed.saturating_add(disputed);
-        let left = self.take_slice(row).saturating_sub(booked);
-        self.book_session(row, booked, ctx);
-        self.hold_slice(row, left);
-        Ok((booked, disputed))
-    }
-
-    /// One entry for each session: no number of gaps fills the table.
-    fn dispute_session(&mut self, row: &SessionRow, amount: u64) -> Result<(), OrgError> {
-        if amount == 0 {
-            return Ok(());
-        }
-        let Ok(source) = Source::parse("source", row.id.as_str()) else { return Ok(()) };
-        let (scope, meter) = (row.scope.clone(), Meter::compute());
-        let same = |row: &&DisputedRow| row.scope == scope && row.source == source && row.meter == meter;
-        let seq = self.disputed.iter().map(|(_, row)| row).find(same).map(|row| row.seq);
-        self.dispute(DisputedRow { seq: seq.unwrap_or(0), scope, source, meter, amount, at: self.now })
+        let (scope, source) = (row.scope.clone(), Source::from(&row.id));
+        let entry = DisputedRow { seq: 0, scope, source, meter: Meter::compute(), amount: disputed, at: self.now };
+        self.dispute_session(entry);
+        self.book_session(row, booked, self.now, ctx);
+        (booked, disputed)
     }
 
     fn known(&self, id: &SessionId, identity: &Identity) -> Result<SessionRow, OrgError> {
@@ -169,12 +149,13 @@ impl OrgState {
         if beat.idempotency.is_some() {
             self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         }
+        let left = self.take_slice(&row);
+        let accrued = self.accrue(&mut row, &beat.incarnation, beat.total, ctx);
         if row.state == SessionState::Running {
-            // What is left of the slice moves along.
             row.heard_at = self.now;
             row.ends_at = self.now.saturating_add(ctx.policy.sessions.lease());
+            self.hold_slice(&row, left.saturating_sub(accrued.0));
         }
-        let accrued = self.accrue(&mut row, Some(&beat.incarnation), beat.total, ctx)?;
         let action = self.action(&row, ctx);
         let stops = matches!(action, Action::Stop(_));
         row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(self.now));
@@ -194,8 +175,8 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Reply {
         let quota = self.quota(&row.scope, ctx.policy);
-        let (state, expires_at) = (row.state, row.ends_at);
-        Reply::Beat(Box::new(Beat { action, state, booked, disputed, quota, expires_at, replayed }))
+        let (state, expires_at, heartbeat) = (row.state, row.ends_at, ctx.policy.sessions.heartbeat);
+        Reply::Beat(Box::new(Beat { action, state, booked, disputed, quota, heartbeat, expires_at, replayed }))
     }
 
     /// What the session is told: derived from the counters each time, so that a raised limit lets it go on.
@@ -217,9 +198,8 @@ impl OrgState {
 
     /// How much of the tightest limit on compute is taken, by others than the slice of `held`.
     fn percent_used(&mut self, scope: &Scope, held: u64, ctx: &Context<'_>) -> u64 {
-        let org = (!scope.is_org() && scope.counts_for_org()).then(Scope::org);
         let mut most = 0;
-        for scope in std::iter::once(scope.clone()).chain(org) {
+        for scope in charged_scopes(scope) {
             let limits = ctx.policy.limits_of(&scope).iter().filter(|limit| limit.meter == Meter::compute());
             for limit in limits.filter(|limit| !limit.shadow) {
                 let Some(amount) = limit.amount else { continue };
@@ -237,27 +217,35 @@ impl OrgState {
     pub(super) fn end_session(&mut self, end: &EndSession, ctx: &Context<'_>) -> Result<Reply, OrgError> {
         let recalled = self.journal.recall(Rpc::EndSession, Some(&end.idempotency), self.now)?;
         let mut row = self.known(&end.session, &end.identity)?;
-        if let Recall::Replay(_) = recalled {
-            return Ok(Reply::SessionEnded { session: Box::new(self.session_view(row)), replayed: true });
+        if let Recall::Replay(outcome) = recalled {
+            // The id may be that of a later session by now.
+            if outcome != (Outcome::SessionEnded { decision: row.decision }) {
+                return Err(OrgError::SessionUnknown);
+            }
+            return Ok(Reply::SessionEnded { session: Box::new(self.session_view(row)), ended: false, replayed: true });
         }
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        let ran = row.state == SessionState::Running;
-        // Without a total, the time since its last word is what it ran.
-        let silent = if ran { self.now.saturating_sub(row.heard_at) } else { 0 };
-        let (incarnation, total) = match &end.last {
-            Some((incarnation, total)) => (Some(incarnation), *total),
-            None => (None, row.total.saturating_add(silent)),
-        };
-        self.accrue(&mut row, incarnation, total, ctx)?;
+        let ended = row.state == SessionState::Running;
         self.take_slice(&row);
-        if ran {
+        match &end.last {
+            Some((incarnation, total)) => drop(self.accrue(&mut row, incarnation, *total, ctx)),
+            // Nobody says how long it ran: since its last word.
+            None if ended => {
+                let silent = self.now.saturating_sub(row.heard_at);
+                row.ahead = row.ahead.saturating_add(silent);
+                self.book_session(&mut row, silent, self.now, ctx);
+            }
+            None => {}
+        }
+        if ended {
             row.state = SessionState::Ended;
             row.heard_at = self.now;
             row.ends_at = self.now;
         }
         self.sessions.put(row.clone());
-        self.note(Rpc::EndSession, Some(&end.idempotency), true, Outcome::SessionEnded);
-        Ok(Reply::SessionEnded { session: Box::new(self.session_view(row)), replayed: false })
+        let decision = row.decision;
+        self.note(Rpc::EndSession, Some(&end.idempotency), true, Outcome::SessionEnded { decision });
+        Ok(Reply::SessionEnded { session: Box::new(self.session_view(row)), ended, replayed: false })
     }
 
     pub(super) fn session_view(&self, row: SessionRow) -> SessionView {
@@ -299,7 +287,7 @@ impl OrgState {
 
     /// A trial that has used up what it includes is told of once in the life of the org, whatever happens
     /// to its limits after it.
-    fn tell_trial_end(&mut self, ctx: &Context<'_>) {
+    pub(super) fn tell_trial_end(&mut self, ctx: &Context<'_>) {
         if !ctx.policy.sessions.trial || self.trial_ended_at.is_some() {
             return;
         }

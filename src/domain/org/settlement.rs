@@ -6,7 +6,7 @@ use crate::{
     bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
     domain::{
         command::{Amounts, Idempotency, ReportCumulative},
-        ids::{DecisionId, ExecutionId, Meter, Scope},
+        ids::{DecisionId, ExecutionId, Meter, Scope, Source},
         journal::{Outcome, Recall, Rpc, Settlement},
         refusal::OrgError,
         reply::Reply,
@@ -62,7 +62,7 @@ impl OrgState {
 
     /// The slice of a session is no reservation of a caller's: the session settles it.
     fn reservation_scope(&self, reservation: DecisionId) -> Result<Scope, OrgError> {
-        let scope = self.accounts.reservation_scope(reservation).filter(|_| !self.sessions.holds(reservation));
+        let scope = self.accounts.reservation_scope(reservation).filter(|_| !self.sessions.began_with(reservation));
         scope.ok_or_else(|| self.unknown(reservation))
     }
 
@@ -205,21 +205,46 @@ impl OrgState {
         Ok(Reply::Reported { increment, reset, disputed, replayed: false })
     }
 
-    /// Keeps what is not believed: under a number of its own, or added to the entry that has its number.
+    /// Keeps what is not believed of a report.
     pub(super) fn dispute(&mut self, row: DisputedRow) -> Result<(), OrgError> {
-        if row.amount == 0 {
-            return Ok(());
-        }
-        if let Some(known) = self.disputed.get(&row.seq) {
-            let amount = known.amount.saturating_add(row.amount);
-            self.disputed.put(row.seq, DisputedRow { amount, ..row });
-            return Ok(());
-        }
-        if self.disputed.len() >= DISPUTED_MAX {
+        if row.amount > 0 && self.disputed.len() >= DISPUTED_MAX {
             return Err(OrgError::TooManyDisputed);
         }
-        let seq = self.disputed.last_key().map_or(1, |last| last + 1);
-        self.disputed.put(seq, DisputedRow { seq, ..row });
+        self.add_disputed(row);
         Ok(())
+    }
+
+    /// The same of a session, which goes on whatever it says: amounts add up in one entry for each session,
+    /// and once the table is full in one for all of them.
+    pub(super) fn dispute_session(&mut self, row: DisputedRow) {
+        let known = |wanted: &DisputedRow| {
+            let same = |row: &&DisputedRow| {
+                (&row.scope, &row.source, &row.meter) == (&wanted.scope, &wanted.source, &wanted.meter)
+            };
+            self.disputed.iter().map(|(_, row)| row).find(same).map(|row| (row.seq, row.amount))
+        };
+        if row.amount == 0 {
+            return;
+        }
+        let place = match known(&row) {
+            None if self.disputed.len() >= DISPUTED_MAX => {
+                DisputedRow { scope: Scope::org(), source: Source::sessions(), ..row }
+            }
+            _ => row,
+        };
+        match known(&place) {
+            Some((seq, amount)) => {
+                let amount = amount.saturating_add(place.amount);
+                self.disputed.put(seq, DisputedRow { seq, amount, ..place });
+            }
+            None => self.add_disputed(place),
+        }
+    }
+
+    fn add_disputed(&mut self, row: DisputedRow) {
+        if row.amount > 0 {
+            let seq = self.disputed.last_key().map_or(1, |last| last + 1);
+            self.disputed.put(seq, DisputedRow { seq, ..row });
+        }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn reserve_slice(checks: &mut [Check<'_>], ask: &Acquire, facts: &Fac
     if ask.run == Run::Execution {
         return 0;
     }
-    let counts = |check: &&Check<'_>| check.limit.meter == Meter::compute() && counts_in(&check.scope, &ask.scope);
+    let counts = |check: &&Check<'_>| check.limit.meter == Meter::compute() && ask.scope.counts_in(&check.scope);
     let left = checks.iter().filter(counts).filter(|check| is_enforced(ask, check, facts)).filter_map(|check| {
         let taken = check.used.saturating_add(check.reserved);
         Some(check.limit.amount?.saturating_sub(check.limit.buffer).saturating_sub(taken))
@@ -46,10 +46,6 @@ pub(super) fn reserve_slice(checks: &mut [Check<'_>], ask: &Acquire, facts: &Fac
         }
     }
     slice
-}
-
-fn counts_in(counted: &Scope, scope: &Scope) -> bool {
-    !counted.is_org() || scope.counts_for_org()
 }
 
 /// R-SES-1: its own code.

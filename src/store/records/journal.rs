@@ -1,4 +1,4 @@
-//! Journal rows and their entries, version 1.
+//! Journal rows and their entries.
 
 use std::borrow::Cow;
 
@@ -112,7 +112,10 @@ enum OutcomeV2 {
         booked: u64,
         disputed: u64,
     },
-    SessionEnded,
+    SessionEnded {
+        #[serde(with = "hex128")]
+        decision: u128,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -300,7 +303,7 @@ impl From<&Outcome> for OutcomeV2 {
                 fail_open: fail_open.iter().map(open).collect(),
             },
             Outcome::Beat { booked, disputed } => Self::Beat { booked: *booked, disputed: *disputed },
-            Outcome::SessionEnded => Self::SessionEnded,
+            Outcome::SessionEnded { decision } => Self::SessionEnded { decision: decision.0 },
         }
     }
 }
@@ -329,7 +332,7 @@ impl From<OutcomeV2> for Outcome {
                 fail_open: fail_open.into_iter().map(open).collect(),
             },
             OutcomeV2::Beat { booked, disputed } => Self::Beat { booked, disputed },
-            OutcomeV2::SessionEnded => Self::SessionEnded,
+            OutcomeV2::SessionEnded { decision } => Self::SessionEnded { decision: DecisionId(decision) },
         }
     }
 }

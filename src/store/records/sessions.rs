@@ -35,9 +35,9 @@ pub(super) struct SessionV2<'a> {
     heard_at: Millis,
     ends_at: Millis,
     #[serde(borrow)]
-    incarnation: Option<Cow<'a, str>>,
-    total: u64,
+    lives: Vec<(Cow<'a, str>, u64)>,
     booked: u64,
+    ahead: u64,
     disputed: u64,
     stopping_since: Option<Millis>,
 }
@@ -74,6 +74,7 @@ impl BudgetV2<'_> {
 
 impl<'a> From<&'a SessionRow> for SessionV2<'a> {
     fn from(row: &'a SessionRow) -> Self {
+        let life = |(incarnation, total): &'a (Incarnation, u64)| (Cow::from(incarnation.as_str()), *total);
         Self {
             scope: row.scope.as_str().into(),
             identity: row.identity.as_str().into(),
@@ -82,9 +83,9 @@ impl<'a> From<&'a SessionRow> for SessionV2<'a> {
             started_at: row.started_at,
             heard_at: row.heard_at,
             ends_at: row.ends_at,
-            incarnation: row.incarnation.as_ref().map(|incarnation| incarnation.as_str().into()),
-            total: row.total,
+            lives: row.lives.iter().map(life).collect(),
             booked: row.booked,
+            ahead: row.ahead,
             disputed: row.disputed,
             stopping_since: row.stopping_since,
         }
@@ -93,7 +94,7 @@ impl<'a> From<&'a SessionRow> for SessionV2<'a> {
 
 impl SessionV2<'_> {
     pub(super) fn into_row(self, id: SessionId) -> Result<SessionRow, InputError> {
-        let incarnation = self.incarnation.map(|text| Incarnation::parse("incarnation", &text));
+        let life = |(text, total): (Cow<'_, str>, u64)| Ok((Incarnation::parse("incarnation", &text)?, total));
         Ok(SessionRow {
             id,
             scope: Scope::parse("scope", &self.scope)?,
@@ -103,9 +104,9 @@ impl SessionV2<'_> {
             started_at: self.started_at,
             heard_at: self.heard_at,
             ends_at: self.ends_at,
-            incarnation: incarnation.transpose()?,
-            total: self.total,
+            lives: self.lives.into_iter().map(life).collect::<Result<_, InputError>>()?,
             booked: self.booked,
+            ahead: self.ahead,
             disputed: self.disputed,
             stopping_since: self.stopping_since,
         })

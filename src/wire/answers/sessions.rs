@@ -56,6 +56,7 @@ pub fn heartbeat(beat: &Beat, upgrade_url: &str) -> v1::HeartbeatResponse {
         reserved_ms: int(beat.quota.reserved),
         quota_ms: int(beat.quota.amount.unwrap_or(0)),
         unlimited: beat.quota.amount.is_none(),
+        heartbeat_interval_ms: int(beat.heartbeat),
         expires_at_ms: int(beat.expires_at),
         replayed: beat.replayed,
         upgrade_url: if continues { String::new() } else { upgrade_url.to_owned() },
@@ -92,11 +93,11 @@ pub fn session(view: &SessionView) -> v1::Session {
         started_at_ms: int(row.started_at),
         heard_at_ms: int(row.heard_at),
         ends_at_ms: int(row.ends_at),
-        incarnation: row.incarnation.as_ref().map(ToString::to_string).unwrap_or_default(),
+        incarnation: row.lives.last().map(|(life, _)| life.to_string()).unwrap_or_default(),
         booked_ms: int(row.booked),
         disputed_ms: int(row.disputed),
         reserved_ms: int(view.held),
-        stopping: row.stopping_since.is_some(),
+        stopping: row.state == SessionState::Running && row.stopping_since.is_some(),
         decision_id: row.decision.to_string(),
     }
 }
