@@ -7,6 +7,7 @@
 
 mod admission;
 mod balance;
+mod budgets;
 mod disk;
 mod exports;
 mod histories;
@@ -18,6 +19,8 @@ mod rate_backstop;
 mod request_ids;
 mod reservations;
 mod resets;
+mod session_histories;
+mod sessions;
 mod sweeping;
 mod usage;
 

@@ -9,7 +9,7 @@ use super::{histories, pair::Pair, *};
 
 const CASES_DEFAULT: u32 = 300;
 
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     let wanted = std::env::var("TOLLGATE_PROPTEST_CASES").ok();
     wanted.map_or(CASES_DEFAULT, |text| text.parse().expect("TOLLGATE_PROPTEST_CASES is a number"))
 }
