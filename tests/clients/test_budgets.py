@@ -572,13 +572,17 @@ class Malformed(NodeCase):
                 plane.gate.Acquire(org="acme", scope=SCOPE)
                 self.assertEqual(self.opened(node), 2)
                 eventually(lambda: node.logged("malformed_limit"), "a line in the log")
+                started = plane.session.StartSession(
+                    org="acme", scope=SCOPE, session_id="s", identity="vm 1", request_id="s")
+                self.assertEqual((started.allowed, [each.gate for each in started.fail_open]), (True, ["budgets"]))
+                self.assertEqual(self.opened(node), 3)
                 budget = plane.budget.GetBudget(org="acme", scope=SCOPE).budget
                 self.assertEqual((list(budget.malformed), budget.version), ([shown], 1))
                 self.assertEqual(limits(budget), {"daily": 100}, "the other one still holds")
                 for org, scope in [("acme", ""), ("acme", "workspace/other"), ("well", SCOPE)]:
                     other = plane.gate.Acquire(org=org, scope=scope)
                     self.assertEqual((other.allowed, list(other.fail_open)), (True, []), (org, scope))
-                self.assertEqual(self.opened(node), 2)
+                self.assertEqual(self.opened(node), 3)
                 node.close()
 
     def test_what_is_known_to_be_exhausted_still_denies(self):
