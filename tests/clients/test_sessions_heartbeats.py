@@ -254,6 +254,15 @@ class Expiry(SessionNodeCase):
         rows = [row for row in self.exported(node) if row.get("kind") in ("session", "reservation")]
         self.assertEqual([(row["kind"], row["value"].get("state")) for row in rows], [("session", "expired")])
 
+    def test_it_happens_to_an_org_that_has_left_memory(self):
+        node, calls = self.started(environment={"TOLLGATE__BOUNDS__IDLE_MS": "100"})
+        calls.start("acme")
+        calls.beat("acme", 10)
+        eventually(lambda: calls.plane.admin.GetNode().resident_orgs == 0, "the org leaves memory")
+        node.clock.step(121)
+        eventually(lambda: self.expired(node) == 1, "the sweep")
+        self.assertEqual((state(calls.get("acme")), calls.used("acme")), ("EXPIRED", 130_000))
+
     def test_it_happens_while_the_node_is_down(self):
         for end in ["stop", "kill"]:
             with self.subTest(end):
