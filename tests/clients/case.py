@@ -1,6 +1,8 @@
 """What the tests have in common: a node per class, planes that are closed, ids that do not repeat."""
 
 import itertools
+import json
+import os
 import unittest
 
 from node import FakeClock, Node
@@ -27,6 +29,25 @@ class NodeCase(unittest.TestCase):
         self.addCleanup(clock.close)
         return clock
 
+    def exported(self, node):
+        """The rows that a stopped node has stored, as dictionaries."""
+        answer = node.run("export", "--data-dir", node.data_dir)
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        return [json.loads(line) for line in answer.stdout.splitlines()]
+
+    def restored(self, node, change, **options):
+        """A node that has what `node`, which is stopped, has stored, each row as `change` left it."""
+        rows = self.exported(node)
+        for row in rows:
+            change(row)
+        new = self.node(start=False, **options)
+        file = os.path.join(os.path.dirname(new.config_file), "rows.jsonl")
+        with open(file, "w", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(row) + "\n" for row in rows)
+        answer = new.run("import", "--data-dir", new.data_dir, file)
+        self.assertEqual(answer.returncode, 0, answer.stderr)
+        return new.start()
+
     def plane(self, node):
         plane = Plane(node.grpc)
         self.addCleanup(plane.close)
@@ -50,4 +71,5 @@ class SharedNodeCase(NodeCase):
         cls.shared.start()
         cls.client = Plane(cls.shared.grpc)
         cls.addClassCleanup(cls.client.close)
-        cls.gate, cls.budget, cls.admin = cls.client.gate, cls.client.budget, cls.client.admin
+        cls.gate, cls.admin = cls.client.gate, cls.client.admin
+        cls.budget, cls.session = cls.client.budget, cls.client.session

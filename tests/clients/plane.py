@@ -5,6 +5,7 @@ Messages are given as keyword arguments and come back as messages; names are tho
 
 import threading
 import time
+import urllib.request
 
 import grpc
 from google.protobuf import descriptor_pool, message_factory
@@ -17,6 +18,7 @@ CALL_WITHIN = 15.0
 SERVICES = {
     "gate": "tollgate.v1.GateService",
     "budget": "tollgate.v1.BudgetService",
+    "session": "tollgate.v1.SessionService",
     "admin": "tollgate.admin.v1.AdminService",
 }
 
@@ -136,3 +138,16 @@ def limit(answer, name, scope=""):
     """The limit of that name."""
     (found,) = [each for each in answer.limits if each.name == name and each.scope == scope]
     return found
+
+
+def metric(http, name, **labels):
+    """What the node's metrics say now: the sample of that name and these labels, 0 where there is none."""
+    with urllib.request.urlopen(f"http://{http}/metrics", timeout=CALL_WITHIN) as answer:
+        samples = [line.rpartition(" ") for line in answer.read().decode().splitlines() if not line.startswith("#")]
+    wanted = {f'{key}="{value}"' for key, value in labels.items()}
+
+    def matches(series):
+        found, _, rest = series.partition("{")
+        return found == name and set(rest.removesuffix("}").split(",")) - {""} == wanted
+
+    return sum(float(value) for series, _, value in samples if matches(series))

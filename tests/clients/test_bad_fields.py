@@ -13,6 +13,11 @@ PRINTABLE = "1 to 128 printable ASCII characters"
 METER_RULE = "1 to 64 characters of [a-z0-9_]"
 HEX_RULE = "32 lower-case hexadecimal digits"
 TTL_RULE = "1000 to 86400000"
+AMOUNT_RULE = "0 to 10000000000000000 micro-USD"
+CENT_RULE = "0 to 1000000000000 cents"
+SECOND_RULE = "0 to 10000000000000 seconds"
+PERIOD_RULE = "one of hourly, daily, weekly, monthly"
+LABEL_RULE = "at most 64 printable ASCII characters"
 HOLD = "0" * 32
 
 ORGS = [("org", value, shown, ID_RULE) for value, shown in [
@@ -23,6 +28,18 @@ IDS = [("request_id", value, shown, PRINTABLE) for value, shown in [
     ("a\nb", "a\\nb"), ("é", "\\u{e9}"), (LONG, "x" * 64),
 ]]
 MUST_HAVE_ID = [("request_id", "", "", PRINTABLE), *IDS]
+SESSIONS = [("session_id", value, shown, ID_RULE) for value, shown in [
+    ("", ""), (LONG, "x" * 64), ("a//b", "a//b"), ("../..", "../.."), ("a\0", "a\\u{0}"), (" a", " a"),
+]]
+IDENTITIES = [("identity", value, shown, PRINTABLE) for value, shown in [("", ""), (LONG, "x" * 64), ("a\nb", "a\\nb"), ("é", "\\u{e9}")]]
+INCARNATIONS = [("incarnation", value, shown, PRINTABLE) for value, shown in [(LONG, "x" * 64), ("a\nb", "a\\nb")]]
+TOTALS = [("total_seconds", value, str(value), SECOND_RULE) for value in [-1, 10**13 + 1, 2**63 - 1, -(2**63)]]
+VERSIONS = [("expected_version", value, str(value), "0 or more") for value in [-1, -(2**63)]]
+OLDER_LIMITS = [
+    *[("budget_limit", value, str(value), AMOUNT_RULE) for value in [-1, TOO_MUCH]],
+    *[("budget_limit_cents", value, str(value), CENT_RULE) for value in [-1, 10**12 + 1, 2**63 - 1]],
+]
+PAGES = [("page_size", value, str(value), "1 to 1000") for value in [-1, 1001]]
 HOLDS = [("reservation_id", value, value, HEX_RULE) for value in ["", "0" * 31, "G" * 32, "A" * 32, "+" + "0" * 31]]
 
 
@@ -93,12 +110,14 @@ class BadFields(SharedNodeCase):
         self.assertEqual(answers[10_001].error.reason, "INVALID_FIELD", "an item without its acquire")
 
     def test_batches_within_their_bound(self):
-        for call, item in [(self.gate.AcquireBatch, {"org": "many"}), (self.gate.BatchGetStatus, {"org": "many"})]:
+        item = {"org": "many"}
+        for call in [self.gate.AcquireBatch, self.gate.BatchGetStatus, self.session.BatchStatus]:
             self.check(call, {}, [
                 ("items", "items", [], "0", "1 to 1000 items"),
                 ("items", "items", [item] * 1001, "1001", "1 to 1000 items"),
             ])
-        self.assertEqual(len(self.gate.BatchGetStatus(items=[{"org": "many"}] * 1000).results), 1000)
+        for call in [self.gate.BatchGetStatus, self.session.BatchStatus]:
+            self.assertEqual(len(call(items=[item] * 1000).results), 1000)
 
     def test_batch_get_status_refuses_each_item_by_itself(self):
         rows = ORGS + SCOPES
@@ -147,12 +166,87 @@ class BadFields(SharedNodeCase):
         for call in [self.gate.GetStatus, self.budget.GetBudget]:
             self.check(call, {"org": "acme"}, plain([*ORGS, *SCOPES]))
 
+    def test_update_budget(self):
+        good = {"org": "acme", "request_id": "r", "periods": {"daily": {"limit": 1}}}
+        periods = [("periods", field, value, shown, allowed) for field, value, shown, allowed in [
+            ("periods", {"yearly": {"limit": 1}}, "yearly", PERIOD_RULE),
+            ("periods", {"": {"clear": True}}, "", PERIOD_RULE),
+            ("periods", {"Daily": {}}, "Daily", PERIOD_RULE),
+            ("periods[daily].limit", {"daily": {"limit": -1}}, "-1", AMOUNT_RULE),
+            ("periods[hourly].limit", {"daily": {"limit": 1}, "hourly": {"limit": TOO_MUCH}}, str(TOO_MUCH), AMOUNT_RULE),
+            ("periods[weekly].limit", {"weekly": {"limit": 0, "clear": True}}, "0", "either a limit or clear"),
+        ]]
+        self.check(self.budget.UpdateBudget, good, plain([*ORGS, *SCOPES, *MUST_HAVE_ID, *VERSIONS, *OLDER_LIMITS]) + periods)
+
+    def test_an_older_limit_is_refused_under_the_name_it_was_given_by(self):
+        good = {"org": "acme", "request_id": "r"}
+        month, cents = {"monthly": {"limit": 5}}, {**good, "budget_limit_cents": 7}
+        self.check(self.budget.UpdateBudget, cents, [
+            ("budget_limit", "budget_limit_cents", 5, "7", "not together with budget_limit"),
+            ("periods", "budget_limit_cents", month, "7", "not together with monthly"),
+            ("clear_budget_limit", "budget_limit_cents", True, "7", "either a limit or clear_budget_limit"),
+        ])
+        self.check(self.budget.UpdateBudget, {**good, "clear_budget_limit": True}, [
+            ("budget_limit", "budget_limit", 5, "5", "either a limit or clear_budget_limit"),
+            ("periods", "clear_budget_limit", month, "", "not together with monthly"),
+        ])
+
+    def test_replace_budget(self):
+        good = {"org": "acme", "request_id": "r", "limits": {"daily": 1}}
+        limits = [("limits", field, value, shown, allowed) for field, value, shown, allowed in [
+            ("limits", {"fortnightly": 1}, "fortnightly", PERIOD_RULE),
+            ("limits", {"": 1}, "", PERIOD_RULE),
+            ("limits[daily]", {"daily": -1}, "-1", AMOUNT_RULE),
+            ("limits[monthly]", {"hourly": 1, "monthly": TOO_MUCH}, str(TOO_MUCH), AMOUNT_RULE),
+        ]]
+        self.check(self.budget.ReplaceBudget, good, plain([*ORGS, *SCOPES, *MUST_HAVE_ID, *VERSIONS, *OLDER_LIMITS]) + limits)
+
+    def test_start_session(self):
+        good = {"org": "acme", "session_id": "s", "identity": "i", "request_id": "r"}
+        planes = [("plane", "p" * 65, "p" * 64, LABEL_RULE), ("plane", "a\tb", "a\\tb", LABEL_RULE)]
+        self.check(self.session.StartSession, good, plain([*ORGS, *SESSIONS, *IDENTITIES, *SCOPES, *MUST_HAVE_ID, *planes]))
+
+    def test_heartbeat(self):
+        good = {"org": "acme", "session_id": "s", "identity": "i", "incarnation": "b", "total_seconds": 1}
+        nameless = ("incarnation", "", "", PRINTABLE)
+        self.check(self.session.Heartbeat, good, plain([*ORGS, *SESSIONS, *IDENTITIES, *IDS, nameless, *INCARNATIONS, *TOTALS]))
+
+    def test_end_session(self):
+        good = {"org": "acme", "session_id": "s", "identity": "i", "request_id": "r"}
+        told = {**good, "incarnation": "b", "total_seconds": 1}
+        rows = plain([*ORGS, *SESSIONS, *IDENTITIES, *MUST_HAVE_ID])
+        self.check(self.session.EndSession, good, [
+            *rows, ("incarnation", "incarnation", "b", "b", "only together with total_seconds"),
+            ("total_seconds", "incarnation", 0, "", PRINTABLE),
+        ])
+        self.check(self.session.EndSession, told, rows + plain([*INCARNATIONS, *TOTALS]))
+
+    def test_get_session_and_list_sessions(self):
+        self.check(self.session.GetSession, {"org": "acme", "session_id": "s"}, plain([*ORGS, *SESSIONS]))
+        tokens = [("page_token", value, value[:64], ID_RULE) for value in ["../..", LONG, "a b"]]
+        self.check(self.session.ListSessions, {"org": "acme"}, plain([*ORGS, *PAGES, *tokens]))
+
+    def test_batch_status_refuses_each_item_by_itself(self):
+        rows = ORGS + SCOPES
+        items = [{"org": "acme", field: value} for field, value, _, _ in rows] + [{"org": "acme"}]
+        results = self.session.BatchStatus(items=items).results
+        for result, (field, _, shown, allowed) in zip(results, rows):
+            self.assertEqual((result.error.grpc_code, result.error.reason), (3, "INVALID_FIELD"))
+            self.assertTrue(result.error.message.startswith(f'{field} "{shown}'), result.error.message)
+            self.assertIn(allowed, result.error.message)
+        self.assertEqual(results[-1].status.org, "acme")
+
+    def test_audit(self):
+        orgs = [row for row in ORGS if row[1]]
+        tokens = [("page_token", value, value[:64], ID_RULE) for value in ["../..", LONG]]
+        self.check(self.admin.Audit, {}, plain([*orgs, *PAGES, *tokens]))
+
     def test_the_admin_service(self):
         reasons = [("reason", value, shown, "at most 256 printable ASCII characters") for value, shown in [
             ("x" * 257, "x" * 64), ("a\x1b[2J", "a\\u{1b}[2J"),
         ]]
         pages = [
-            ("page_size", -1, "-1", "1 to 1000"), ("page_size", 1001, "1001", "1 to 1000"),
+            *PAGES,
             ("page_token", "../..", "../..", ID_RULE), ("page_token", LONG, "x" * 64, ID_RULE),
         ]
         self.check(self.admin.GetOrg, {"org": "acme"}, plain(ORGS))
