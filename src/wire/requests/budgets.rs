@@ -28,11 +28,7 @@ pub fn update_budget(request: &v1::UpdateBudgetRequest) -> Parsed<(OrgId, SetBud
             }
         }
     }
-    let older = Older { micros: request.budget_limit, cents: request.budget_limit_cents };
-    let older = older.limit()?.map(Some).or_else(|| request.clear_budget_limit.then_some(None));
-    if let (Some(Some(limit)), true) = (older, request.clear_budget_limit) {
-        return Err(InputError::new("budget_limit", limit, "either a limit or clear_budget_limit"));
-    }
+    let older = older(request.budget_limit, request.budget_limit_cents, request.clear_budget_limit)?;
     let set = SetBudget {
         scope: scope(&request.scope)?,
         replace: false,
@@ -48,11 +44,11 @@ pub fn replace_budget(request: &v1::ReplaceBudgetRequest) -> Parsed<(OrgId, SetB
     for (name, limit) in &request.limits {
         periods.push((known("limits", name)?, Some(amount(&format!("limits[{name}]"), *limit)?)));
     }
-    let older = Older { micros: request.budget_limit, cents: request.budget_limit_cents };
+    let older = older(request.budget_limit, request.budget_limit_cents, false)?;
     let set = SetBudget {
         scope: scope(&request.scope)?,
         replace: true,
-        periods: with_older(periods, older.limit()?.map(Some))?,
+        periods: with_older(periods, older)?,
         expected_version: version(request.expected_version)?,
         idempotency: required_id(&request.request_id, request)?,
     };
@@ -75,38 +71,45 @@ fn version(given: Option<i64>) -> Parsed<Option<u64>> {
     version.map_err(|_| InputError::new("expected_version", given.unwrap_or_default(), "0 or more"))
 }
 
-/// One limit, in micro-USD or in cents.
-#[derive(Clone, Copy)]
+/// The limit of the month as older callers say it: the field that says it, as given, and what it means.
 struct Older {
-    micros: Option<i64>,
-    cents: Option<i64>,
+    field: &'static str,
+    shown: String,
+    limit: Option<u64>,
 }
 
-impl Older {
-    fn limit(self) -> Parsed<Option<u64>> {
-        match (self.micros, self.cents) {
-            (Some(micros), None) => amount("budget_limit", micros).map(Some),
-            (None, Some(cents)) => {
-                let most = AMOUNT_MAX / MICROS_PER_CENT.unsigned_abs();
-                let micros = cents.checked_mul(MICROS_PER_CENT).and_then(|micros| u64::try_from(micros).ok());
-                let micros = micros.filter(|micros| *micros <= AMOUNT_MAX);
-                let refused = || InputError::new("budget_limit_cents", cents, format!("0 to {most} cents"));
-                micros.map(Some).ok_or_else(refused)
-            }
-            (Some(_), Some(cents)) => {
-                Err(InputError::new("budget_limit_cents", cents, "not together with budget_limit"))
-            }
-            (None, None) => Ok(None),
+fn older(micros: Option<i64>, cents: Option<i64>, clear: bool) -> Parsed<Option<Older>> {
+    let of_micros = micros.map(|micros| {
+        let limit = Some(amount("budget_limit", micros)?);
+        Ok(Older { field: "budget_limit", shown: micros.to_string(), limit })
+    });
+    let of_cents = cents.map(|cents| {
+        let limit = Some(in_micros(cents)?);
+        Ok(Older { field: "budget_limit_cents", shown: cents.to_string(), limit })
+    });
+    let of_clear = clear.then(|| Ok(Older { field: "clear_budget_limit", shown: "true".to_owned(), limit: None }));
+    let mut said: Vec<Older> = [of_micros, of_cents, of_clear].into_iter().flatten().collect::<Parsed<_>>()?;
+    let last = said.pop();
+    match (last, said.pop()) {
+        (Some(last), Some(other)) => {
+            Err(InputError::new(last.field, last.shown, format!("not together with {}", other.field)))
         }
+        (last, _) => Ok(last),
     }
 }
 
-fn with_older(mut periods: Periods, older: Option<Option<u64>>) -> Parsed<Periods> {
-    if let Some(limit) = older {
+fn in_micros(cents: i64) -> Parsed<u64> {
+    let micros = cents.checked_mul(MICROS_PER_CENT).and_then(|micros| u64::try_from(micros).ok());
+    let most = AMOUNT_MAX / MICROS_PER_CENT.unsigned_abs();
+    let refused = || InputError::new("budget_limit_cents", cents, format!("0 to {most} cents"));
+    micros.filter(|micros| *micros <= AMOUNT_MAX).ok_or_else(refused)
+}
+
+fn with_older(mut periods: Periods, older: Option<Older>) -> Parsed<Periods> {
+    if let Some(Older { field, shown, limit }) = older {
         if periods.iter().any(|(period, _)| *period == LEGACY_PERIOD) {
-            let shown = limit.map_or_else(|| "clear".to_owned(), |limit| limit.to_string());
             let allowed = format!("not together with {LEGACY_PERIOD}: it is the same limit");
-            return Err(InputError::new("budget_limit", shown, allowed));
+            return Err(InputError::new(field, shown, allowed));
         }
         periods.push((LEGACY_PERIOD, limit));
     }
@@ -178,8 +181,8 @@ mod tests {
             ),
             (
                 v1::UpdateBudgetRequest { budget_limit: Some(1), clear_budget_limit: true, ..update(&[]) },
-                "budget_limit",
-                "either",
+                "clear_budget_limit",
+                "not together with budget_limit",
             ),
             (
                 v1::UpdateBudgetRequest { budget_limit: Some(1), ..update(&[("monthly", patch(Some(1), false))]) },
