@@ -3,6 +3,8 @@
 mod acquire;
 mod billing;
 mod budget;
+mod decision;
+mod items;
 mod limits;
 mod node;
 mod org;

@@ -2,10 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::{
-    domain::{ids::Meter, window::Millis},
-    wire::v1::Limit,
-};
+use crate::domain::{ids::Meter, window::Millis};
 
 const MICROS_PER_DOLLAR: u64 = 1_000_000;
 const BAR_CELLS: usize = 10;
@@ -111,14 +108,9 @@ fn instant(at_ms: i64) -> Millis {
     u64::try_from(at_ms).unwrap_or(0)
 }
 
-/// How much of a limit is taken, reservations included: `###.......`. It is full exactly when
-/// nothing is left, and it is empty only where nothing is taken.
-pub(super) fn bar(limit: &Limit) -> String {
-    if limit.unlimited {
-        return String::new();
-    }
-    let usable = i128::from(limit.amount) - i128::from(limit.buffer);
-    let taken = i128::from(limit.used) + i128::from(limit.reserved);
+/// How much of `usable` is taken: `###.......`. It is full exactly when nothing is left, and it is
+/// empty only where nothing is taken.
+pub(super) fn bar(taken: i128, usable: i128) -> String {
     let filled = if taken >= usable {
         BAR_CELLS
     } else {
@@ -188,20 +180,19 @@ mod tests {
 
     #[test]
     fn a_bar_is_full_only_when_nothing_is_left_and_empty_only_when_nothing_is_taken() {
-        let limit = |used, reserved, buffer, amount| Limit { used, reserved, buffer, amount, ..Limit::default() };
-        for (shown, limit) in [
-            ("..........", limit(0, 0, 0, 1000)),
-            ("#.........", limit(1, 0, 0, 1000)),
-            ("#####.....", limit(400, 100, 0, 1000)),
-            ("#########.", limit(999, 0, 0, 1000)),
-            ("##########", limit(1000, 0, 0, 1000)),
-            ("##########", limit(500, 0, 500, 1000)),
-            ("##########", limit(0, 0, 0, 0)),
-            ("##########", limit(i64::MAX, i64::MAX, 0, 1)),
-            ("..........", limit(-5, 0, 0, 10)),
+        let most = i128::from(i64::MAX);
+        for (shown, taken, usable) in [
+            ("..........", 0, 1000),
+            ("#.........", 1, 1000),
+            ("#####.....", 500, 1000),
+            ("#########.", 999, 1000),
+            ("##########", 1000, 1000),
+            ("##########", 0, 0),
+            ("##########", most + most, 1),
+            ("#########.", most + most - 1, most + most),
+            ("..........", -5, 10),
         ] {
-            assert_eq!(bar(&limit), shown, "{limit:?}");
+            assert_eq!(bar(taken, usable), shown, "{taken} of {usable}");
         }
-        assert_eq!(bar(&Limit { unlimited: true, ..Limit::default() }), "");
     }
 }
