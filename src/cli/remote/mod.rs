@@ -45,7 +45,10 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         }
         RemoteVerb::Status(args) => status::run(&open().await?, args, output).await,
         RemoteVerb::Org(verb) => org::run(&open().await?, verb, output).await,
-        RemoteVerb::Budget(verb) => budget::run(&open().await?, verb, output).await,
+        RemoteVerb::Budget(verb) => {
+            let request = budget::request(verb)?;
+            budget::run(&open().await?, request, output).await
+        }
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
     }

@@ -1,6 +1,7 @@
 //! The command from its arguments to its exit code, against a real gRPC server on port 0.
 
 mod billing;
+mod budget;
 mod node;
 
 use std::{
@@ -135,6 +136,20 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("billing replay acme --key 12", "32 lower-case hexadecimal digits"),
         ("billing replay acme --key 0123456789ABCDEF0123456789ABCDEF", "32 lower-case hexadecimal digits"),
         ("billing replay a//b", "a letter or digit first"),
+        ("budget get", "<ORG>"),
+        ("budget get a//b", "a letter or digit first"),
+        ("budget get acme --scope a//b", "a letter or digit first"),
+        ("budget set acme", "<PERIOD=AMOUNT>..."),
+        ("budget set a//b daily=1", "a letter or digit first"),
+        ("budget set acme daily", "one of hourly, daily, weekly, monthly"),
+        ("budget set acme yearly=1", "one of hourly, daily, weekly, monthly"),
+        ("budget set acme daily=1.5", "at most 6 decimals"),
+        ("budget set acme daily=$1.0000001", "at most 6 decimals"),
+        ("budget set acme daily=00", "without a leading zero"),
+        ("budget set acme daily=10000000000000001", "0 to 10000000000000000 micro-USD"),
+        ("budget set acme daily=1 daily=none", "each period at most once"),
+        ("budget set acme daily=1 hourly=none --replace", "--replace clears every period that is left out"),
+        ("budget set acme daily=1 --expect-version=-1", "-1 is not in 0.."),
         ("serve --grpc nowhere", "socket address"),
         ("completions tcsh", "bash"),
         ("dance", "unrecognized subcommand"),
@@ -368,27 +383,6 @@ fn a_write_in_doubt_says_how_to_repeat_it_safely() {
     assert_eq!(ran.exit, Exit::Error);
     let id = node.seen().writes[0].1.clone();
     assert!(ran.err.contains(&format!("--request-id '{id}' repeats this call safely")), "R-PIPE-6: {}", ran.err);
-}
-
-#[test]
-fn a_budget_shows_its_periods_in_order() {
-    let node = Node::start();
-    let ran = node.ask(&["budget", "get", "acme", "--scope", "workspace/w1"]);
-    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
-    let expected = "\
-PERIOD       LIMIT      SPEND   RESERVED   REMAINING
-hourly   $1.000000  $0.000050  $0.000000   $0.999950
-daily    $2.000000  $1.250000  $0.000000   $0.750000
-weekly   $0.000000  $2.000000  $0.000000  -$2.000000
-monthly   no limit  $3.000000  $0.000000           -
-";
-    assert_eq!(ran.out, expected);
-    let value = node.ask(&["budget", "get", "acme", "--output", "json"]).json();
-    assert_eq!(
-        value["budget"]["periods"]["weekly"],
-        json!({"limit": 0, "spend": 2_000_000, "remaining": -2_000_000, "reserved": 0, "set": false})
-    );
-    assert_eq!(value["budget"]["periods"]["monthly"].get("limit"), None, "R-BUD-2: absent is no limit");
 }
 
 #[test]
