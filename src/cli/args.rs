@@ -2,6 +2,7 @@
 //! that says what is allowed.
 
 mod budget;
+mod session;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -17,6 +18,7 @@ use crate::domain::{
 use values::{cost, export_key, org, reason, request_id, reserve, scope, timeout};
 
 pub use budget::{BudgetSetArgs, BudgetVerb};
+pub use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
 pub use values::{MeterAmount, PeriodLimit};
 
 /// Orgs that one `status` may ask for: the items of one batch.
@@ -158,9 +160,14 @@ pub enum RemoteVerb {
     /// Budgets on spend
     #[command(subcommand)]
     Budget(BudgetVerb),
+    /// Long-running executions and the machine time they use
+    #[command(subcommand)]
+    Session(SessionVerb),
     /// What the billing provider says, and usage that it does not have yet
     #[command(subcommand)]
     Billing(BillingVerb),
+    /// Derive every number that is kept from the ledger again (exit 1 if one differs)
+    Audit(AuditArgs),
     /// The node itself: health, store, clock, bounds
     Node,
 }
@@ -198,6 +205,13 @@ pub struct StatusArgs {
     /// Also the limits of this part of the orgs
     #[arg(long, value_parser = scope)]
     pub scope: Option<Scope>,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The tenant [default: all that are kept]
+    #[arg(value_parser = org)]
+    pub org: Option<OrgId>,
 }
 
 #[derive(Debug, Subcommand)]

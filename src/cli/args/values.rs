@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use clap::builder::RangedI64ValueParser;
+use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 
 use crate::{
-    bounds::AMOUNT_MAX,
+    bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
         exports::ExportKey,
-        ids::{Meter, OrgId, Reason, RequestId, Scope},
+        ids::{Identity, Incarnation, Meter, OrgId, Reason, RequestId, Scope, SessionId},
         input::InputError,
         window::{PERIODS, period_names},
     },
@@ -121,6 +121,23 @@ pub(super) fn scope(text: &str) -> Result<Scope, InputError> {
 
 pub(super) fn period_limit(text: &str) -> Result<PeriodLimit, InputError> {
     PeriodLimit::parse(text)
+}
+
+pub(super) fn session(text: &str) -> Result<SessionId, InputError> {
+    SessionId::parse("session", text)
+}
+
+pub(super) fn identity(text: &str) -> Result<Identity, InputError> {
+    Identity::parse("identity", text)
+}
+
+pub(super) fn incarnation(text: &str) -> Result<Incarnation, InputError> {
+    Incarnation::parse("incarnation", text)
+}
+
+/// Seconds whose milliseconds are still an amount.
+pub(super) fn total() -> RangedU64ValueParser<i64> {
+    RangedU64ValueParser::new().range(0..=AMOUNT_MAX / SECOND_MS)
 }
 
 pub(super) fn version() -> RangedI64ValueParser<i64> {

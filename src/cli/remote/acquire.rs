@@ -14,7 +14,7 @@ use crate::{
 use super::{decision::describe, units::when};
 
 /// Label of this plane in the node's logs.
-const PLANE: &str = "cli";
+pub(super) const PLANE: &str = "cli";
 
 pub(super) fn request(args: &AcquireArgs) -> Result<AcquireRequest, Failure> {
     let mode = if args.check_only { Mode::CheckOnly } else { Mode::Normal };

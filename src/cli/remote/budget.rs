@@ -133,7 +133,7 @@ fn describe(budget: &Budget, replayed: bool) -> String {
 }
 
 /// The shortest period first; one that this build does not know comes last.
-fn in_order<V>(periods: &BTreeMap<String, V>) -> Vec<(&str, &V)> {
+pub(super) fn in_order<V>(periods: &BTreeMap<String, V>) -> Vec<(&str, &V)> {
     let mut periods: Vec<_> = periods.iter().map(|(name, period)| (name.as_str(), period)).collect();
     let place = |name: &str| PERIODS.iter().position(|(known, _)| *known == name).unwrap_or(PERIODS.len());
     periods.sort_by_key(|(name, _)| (place(name), *name));
@@ -153,6 +153,6 @@ fn row(name: &str, period: &BudgetPeriod) -> [String; 7] {
     [name.to_owned(), share, limit, dollars(period.spend), dollars(period.reserved), remaining, origin.to_owned()]
 }
 
-fn dollars(micros: i64) -> String {
+pub(super) fn dollars(micros: i64) -> String {
     amount(Meter::spend().as_str(), micros)
 }

@@ -1,9 +1,10 @@
-//! What was decided, as a sentence, facts and limits.
+//! What was decided, as a sentence, facts and limits; the same for an Acquire and for the start of a
+//! session.
 
 use crate::{
     cli::output::facts,
     domain::window::Millis,
-    wire::v1::{AcquireResponse, DecisionCode, FailOpen, Limit},
+    wire::v1::{AcquireResponse, DecisionCode, FailOpen, Limit, StartSessionResponse},
 };
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     units::wait,
 };
 
-/// What the answers of gated calls have in common.
+/// What the answers of all gated calls have in common.
 pub(super) struct Decision<'a> {
     allowed: bool,
     code: i32,
@@ -26,6 +27,22 @@ pub(super) struct Decision<'a> {
 
 impl<'a> From<&'a AcquireResponse> for Decision<'a> {
     fn from(answer: &'a AcquireResponse) -> Self {
+        Self {
+            allowed: answer.allowed,
+            code: answer.code,
+            message: &answer.message,
+            decision_id: &answer.decision_id,
+            limits: &answer.limits,
+            retry_after_ms: answer.retry_after_ms,
+            fail_open: &answer.fail_open,
+            replayed: answer.replayed,
+            node: &answer.node,
+        }
+    }
+}
+
+impl<'a> From<&'a StartSessionResponse> for Decision<'a> {
+    fn from(answer: &'a StartSessionResponse) -> Self {
         Self {
             allowed: answer.allowed,
             code: answer.code,

@@ -104,6 +104,11 @@ pub(super) fn when(now: Millis, at_ms: i64) -> String {
     if at_ms == 0 { String::new() } else { format!("{} ({})", iso(at_ms), relative(now, at_ms)) }
 }
 
+/// The same for what has happened: seen from a clock that is behind the node's it is `now`, never ahead.
+pub(super) fn since(now: Millis, at_ms: i64) -> String {
+    when(now.max(instant(at_ms)), at_ms)
+}
+
 fn instant(at_ms: i64) -> Millis {
     u64::try_from(at_ms).unwrap_or(0)
 }
@@ -176,6 +181,9 @@ mod tests {
         assert_eq!(iso(i64::MAX), format!("{} ms", i64::MAX));
         assert_eq!(when(NOW, NOW_MS + 60_000), "2026-11-22T08:31:00Z (in 1m)");
         assert_eq!(when(NOW, 0), "");
+        assert_eq!(since(NOW, NOW_MS - 60_000), "2026-11-22T08:29:00Z (1m ago)");
+        assert_eq!(since(NOW, NOW_MS + 60_000), "2026-11-22T08:31:00Z (now)");
+        assert_eq!(since(NOW, 0), "");
     }
 
     #[test]

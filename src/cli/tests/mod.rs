@@ -1,8 +1,10 @@
 //! The command from its arguments to its exit code, against a real gRPC server on port 0.
 
+mod audit;
 mod billing;
 mod budget;
 mod node;
+mod session;
 
 use std::{
     fs,
@@ -150,6 +152,21 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("budget set acme daily=1 daily=none", "each period at most once"),
         ("budget set acme daily=1 hourly=none --replace", "--replace clears every period that is left out"),
         ("budget set acme daily=1 --expect-version=-1", "-1 is not in 0.."),
+        ("session", "Usage"),
+        ("session start acme", "<SESSION>"),
+        ("session start acme s1", "--identity <IDENTITY>"),
+        ("session start acme a//b --identity i", "a letter or digit first"),
+        ("session start acme s1 --identity é", "printable ASCII"),
+        ("session heartbeat acme s1 --identity i --incarnation b", "--total <SECONDS>"),
+        ("session heartbeat acme s1 --identity i --total 1", "--incarnation <INCARNATION>"),
+        ("session heartbeat acme s1 --identity i --incarnation b --total 10000000000001", "0..=10000000000000"),
+        ("session heartbeat acme s1 --identity i --incarnation b --total 1.5", "invalid digit"),
+        ("session end acme s1 --identity i --total 1", "--incarnation <INCARNATION>"),
+        ("session end acme s1 --identity i --incarnation b", "--total <SECONDS>"),
+        ("session show acme", "<SESSION>"),
+        ("session list acme --limit 0", "1..=1000000"),
+        ("session status", "<ORG>"),
+        ("audit a//b", "a letter or digit first"),
         ("serve --grpc nowhere", "socket address"),
         ("completions tcsh", "bash"),
         ("dance", "unrecognized subcommand"),
@@ -296,6 +313,7 @@ frozen       yes: unpaid
 admitted     99
 journal      42 (kept from 40)
 request ids  5 remembered, 0 forgotten early
+trial ended  2026-11-22T08:26:55Z (3m 5s ago)
 exports      4 pending, 1 set aside
 uncompleted  2 executions
 
@@ -307,6 +325,13 @@ blocked  3
 limits:
 LIMIT  SCOPE  METER  WINDOW      USED  RESERVED  REMAINING    OF  RESETS IN  RESETS AT             NOTE
 rate   -      calls  aligned/1h    12         0        988  1000  42m 10s    2026-11-22T09:12:10Z  -
+
+budgets:
+SCOPE         VERSION  PERIOD       LIMIT
+-                   3  hourly   $0.000000
+-                   3  monthly  $5.000000
+-                   3  yearly   $0.000007
+workspace/w1        2  -                -
 
 ledgers:
 SCOPE         METER  SLICE     FROM                     AMOUNT
@@ -321,6 +346,10 @@ SCOPE  METER    WINDOW       FROM                      USED
 reservations:
 RESERVATION  SCOPE  AMOUNTS          EXPIRES
 r1           -      spend $0.050000  2026-11-22T08:35:00Z (in 5m)
+
+sessions:
+SESSION  SCOPE         IDENTITY  STATE    BOOKED  RESERVED  DISPUTED  STARTED                           HEARD                           ENDS
+s1       workspace/w1  vm 1      running     30s       30s        0s  2026-11-22T08:26:55Z (3m 5s ago)  2026-11-22T08:29:30Z (30s ago)  2026-11-22T08:31:00Z (in 1m)
 
 baselines:
 SCOPE  SOURCE   INCARNATION  METER        TOTAL
@@ -344,10 +373,10 @@ next expiry       -
 fn org_show_of_a_quiet_org_says_none_and_of_an_unknown_one_fails() {
     let node = Node::start();
     let quiet = node.ask(&["org", "show", "quiet"]).out;
-    for section in ["rate record", "limits", "ledgers", "reservations", "disputed", "timers"] {
+    for section in ["rate record", "limits", "budgets", "ledgers", "reservations", "sessions", "disputed", "timers"] {
         assert!(quiet.contains(&format!("\n{section}: none")), "{section}: {quiet}");
     }
-    for nothing in ["exports", "uncompleted"] {
+    for nothing in ["trial", "exports", "uncompleted"] {
         assert!(!quiet.contains(nothing), "{nothing}: {quiet}");
     }
     let unknown = node.ask(&["org", "show", "nobody"]);

@@ -15,20 +15,21 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, billing};
+use super::{NOW_MS, audit, billing, session};
 use crate::wire::{
     admin::v1::{admin_service_server::*, *},
     json,
     v1::{
         batch_get_status_result::Result as StatusItem, budget_service_server::BudgetServiceServer,
-        gate_service_server::*, *,
+        gate_service_server::*, session_service_server::SessionServiceServer, *,
     },
 };
 
 pub(super) type Reply<T> = Result<Response<T>, Status>;
 
 /// What the node was asked: the last Acquire, and the org and request id of every purge,
-/// freeze and replay, the size of every page, and as JSON all that was asked of budgets.
+/// freeze and replay, the size of every page, and as JSON all that was asked of budgets, sessions
+/// and audits.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub acquire: Option<AcquireRequest>,
@@ -66,6 +67,7 @@ impl Node {
         let serving = Server::builder()
             .add_service(GateServiceServer::new(seen.clone()))
             .add_service(BudgetServiceServer::new(seen.clone()))
+            .add_service(SessionServiceServer::new(seen.clone()))
             .add_service(AdminServiceServer::new(seen.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         runtime.spawn(serving);
@@ -77,7 +79,7 @@ impl Node {
     }
 }
 
-fn rate(used: i64, limiting: bool) -> Limit {
+pub(super) fn rate(used: i64, limiting: bool) -> Limit {
     Limit {
         name: "rate".into(),
         meter: "calls".into(),
@@ -227,8 +229,8 @@ impl GateService for Canned {
 
 #[tonic::async_trait]
 impl AdminService for Canned {
-    async fn audit(&self, _: Request<AuditRequest>) -> Reply<AuditResponse> {
-        Err(Status::unimplemented(""))
+    async fn audit(&self, request: Request<AuditRequest>) -> Reply<AuditResponse> {
+        audit::found(&self.keep(request)).map(Response::new)
     }
 
     /// 2500 orgs.
@@ -374,6 +376,17 @@ fn everything(org: String) -> GetOrgResponse {
         exports_pending: 4,
         exports_set_aside: 1,
         executions_uncompleted: 2,
-        ..GetOrgResponse::default()
+        budgets: vec![
+            BudgetLimits {
+                scope: String::new(),
+                version: 3,
+                limits: [("monthly", 5_000_000), ("hourly", 0), ("yearly", 7)]
+                    .map(|(period, limit)| (period.to_owned(), limit))
+                    .into(),
+            },
+            BudgetLimits { scope: "workspace/w1".into(), version: 2, ..BudgetLimits::default() },
+        ],
+        sessions: vec![session::session("s1")],
+        trial_ended_at_ms: NOW_MS - 185_000,
     }
 }
