@@ -1,25 +1,28 @@
 //! The command line as types: what parses here is valid, what does not is a usage error (exit 2)
 //! that says what is allowed.
 
+mod budget;
+mod session;
+mod values;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::{connect::Address, output::Format};
-use crate::{
-    bounds::AMOUNT_MAX,
-    domain::{
-        exports::ExportKey,
-        ids::{Meter, OrgId, Reason, RequestId, Scope},
-        input::InputError,
-    },
+use crate::domain::{
+    exports::ExportKey,
+    ids::{OrgId, Reason, RequestId, Scope},
 };
+use values::{cost, export_key, org, reason, request_id, reserve, scope, timeout};
+
+pub use budget::{BudgetSetArgs, BudgetVerb};
+pub use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
+pub use values::{MeterAmount, PeriodLimit};
 
 /// Orgs that one `status` may ask for: the items of one batch.
 const STATUS_ORGS: usize = 1000;
-/// Longest `--timeout`.
-const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
 /// May this org execute now, and what is left?
 #[derive(Debug, Parser)]
@@ -157,9 +160,14 @@ pub enum RemoteVerb {
     /// Budgets on spend
     #[command(subcommand)]
     Budget(BudgetVerb),
+    /// Long-running executions and the machine time they use
+    #[command(subcommand)]
+    Session(SessionVerb),
     /// What the billing provider says, and usage that it does not have yet
     #[command(subcommand)]
     Billing(BillingVerb),
+    /// Derive every number that is kept from the ledger again (exit 1 if one differs)
+    Audit(AuditArgs),
     /// The node itself: health, store, clock, bounds
     Node,
 }
@@ -197,6 +205,13 @@ pub struct StatusArgs {
     /// Also the limits of this part of the orgs
     #[arg(long, value_parser = scope)]
     pub scope: Option<Scope>,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The tenant [default: all that are kept]
+    #[arg(value_parser = org)]
+    pub org: Option<OrgId>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -244,19 +259,6 @@ pub struct OrgWriteArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum BudgetVerb {
-    /// The four periods: limit, spend, remaining
-    Get {
-        /// The tenant
-        #[arg(value_parser = org)]
-        org: OrgId,
-        /// The budget of this part of the org
-        #[arg(long, value_parser = scope)]
-        scope: Option<Scope>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum BillingVerb {
     /// Ask the provider for an org's balance now, past every cache (exit 3 if denied)
     Refresh {
@@ -289,70 +291,6 @@ pub enum BillingVerb {
     },
 }
 
-/// `spend=50000`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MeterAmount {
-    pub meter: Meter,
-    /// 0 to [`AMOUNT_MAX`] in the meter's unit.
-    pub amount: i64,
-}
-
-impl MeterAmount {
-    fn parse(field: &str, text: &str) -> Result<Self, InputError> {
-        let refused = || {
-            let allowed =
-                format!("METER=AMOUNT, a whole amount of 0 to {AMOUNT_MAX} in the meter's unit, as in spend=50000");
-            InputError::new(field, text, allowed)
-        };
-        let (meter, amount) = text.split_once('=').ok_or_else(refused)?;
-        let meter = Meter::parse(&format!("{field}.meter"), meter)?;
-        let digits = !amount.is_empty() && amount.bytes().all(|byte| byte.is_ascii_digit());
-        let number = amount.parse::<u64>().ok().filter(|number| digits && *number <= AMOUNT_MAX);
-        let amount = number.and_then(|number| i64::try_from(number).ok()).ok_or_else(refused)?;
-        Ok(Self { meter, amount })
-    }
-}
-
-fn cost(text: &str) -> Result<MeterAmount, InputError> {
-    MeterAmount::parse("cost", text)
-}
-
-fn reserve(text: &str) -> Result<MeterAmount, InputError> {
-    MeterAmount::parse("reserve", text)
-}
-
-fn org(text: &str) -> Result<OrgId, InputError> {
-    OrgId::parse("org", text)
-}
-
-fn scope(text: &str) -> Result<Scope, InputError> {
-    Scope::parse("scope", text)
-}
-
-fn request_id(text: &str) -> Result<RequestId, InputError> {
-    RequestId::parse("request_id", text)
-}
-
-fn export_key(text: &str) -> Result<ExportKey, InputError> {
-    ExportKey::parse("key", text)
-}
-
-fn reason(text: &str) -> Result<Reason, InputError> {
-    Reason::parse("reason", text)
-}
-
-fn timeout(text: &str) -> Result<Duration, InputError> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
-    let millis = units.into_iter().find_map(|(unit, factor)| {
-        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        number.checked_mul(factor)
-    });
-    millis
-        .map(Duration::from_millis)
-        .filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX)
-        .ok_or_else(|| InputError::new("timeout", text, "1ms to 10m: a whole number and one of ms, s, m"))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -362,39 +300,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn an_amount_names_its_meter() {
-        for (text, meter, amount) in [
-            ("executions=1", "executions", 1),
-            ("spend=0", "spend", 0),
-            ("b=10000000000000000", "b", 10_000_000_000_000_000),
-        ] {
-            let parsed = cost(text).unwrap();
-            assert_eq!((parsed.meter.as_str(), parsed.amount), (meter, amount));
-        }
-    }
-
-    #[test]
-    fn a_bad_amount_is_refused_and_the_error_says_what_is_allowed() {
-        for bad in
-            ["", "executions", "executions=", "=1", "e=-1", "e=+1", "e=1.5", "e=1 ", "e=10000000000000001", "e=1=2"]
-        {
-            let error = cost(bad).unwrap_err().to_string();
-            assert!(error.contains("METER=AMOUNT") || error.contains("[a-z0-9_]"), "{bad:?}: {error}");
-        }
-        assert!(cost("Spend=1").unwrap_err().to_string().contains("cost.meter"));
-        assert!(reserve("x").unwrap_err().to_string().starts_with("reserve \"x\""));
-    }
-
-    #[test]
-    fn a_timeout_has_a_unit_and_a_bound() {
-        for (text, millis) in [("1ms", 1), ("5s", 5_000), ("10m", 600_000)] {
-            assert_eq!(timeout(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for bad in ["", "5", "0s", "601s", "11m", "-1s", "1h", "s", "99999999999999999999s"] {
-            assert!(timeout(bad).unwrap_err().to_string().contains("1ms to 10m"), "{bad:?}");
-        }
     }
 }

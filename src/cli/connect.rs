@@ -27,7 +27,10 @@ use crate::{
     wire::{
         admin::v1::admin_service_client::AdminServiceClient,
         json::JsonError,
-        v1::{budget_service_client::BudgetServiceClient, gate_service_client::GateServiceClient},
+        v1::{
+            budget_service_client::BudgetServiceClient, gate_service_client::GateServiceClient,
+            session_service_client::SessionServiceClient,
+        },
     },
 };
 
@@ -233,6 +236,11 @@ impl Connection {
 
     pub(super) fn budget(&self) -> BudgetServiceClient<Calls> {
         BudgetServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+            .max_decoding_message_size(MESSAGE_BYTES)
+    }
+
+    pub(super) fn session(&self) -> SessionServiceClient<Calls> {
+        SessionServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
             .max_decoding_message_size(MESSAGE_BYTES)
     }
 

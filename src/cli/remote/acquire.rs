@@ -5,19 +5,16 @@ use crate::{
         Exit,
         args::{AcquireArgs, MeterAmount},
         connect::{Connection, Failure},
-        output::{Output, facts},
+        output::Output,
     },
     domain::{input::InputError, window::Millis},
-    wire::v1::{AcquireRequest, AcquireResponse, Amount, DecisionCode, Mode},
+    wire::v1::{AcquireRequest, AcquireResponse, Amount, Mode},
 };
 
-use super::{
-    limits::{code_name, headline, limit_table},
-    units::{wait, when},
-};
+use super::{decision::describe, units::when};
 
 /// Label of this plane in the node's logs.
-const PLANE: &str = "cli";
+pub(super) const PLANE: &str = "cli";
 
 pub(super) fn request(args: &AcquireArgs) -> Result<AcquireRequest, Failure> {
     let mode = if args.check_only { Mode::CheckOnly } else { Mode::Normal };
@@ -50,53 +47,15 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let org = request.org.clone();
     let decision = connection.wait(connection.gate().acquire(request)).await?;
-    output.answer(&decision, |decision, now| describe(&org, decision, now))?;
+    output.answer(&decision, |decision, now| describe(&org, &decision.into(), reservation(decision, now), now))?;
     Ok(if decision.allowed { Exit::Done } else { Exit::Denied })
 }
 
-fn describe(org: &str, decision: &AcquireResponse, now: Millis) -> String {
-    let mut sections = vec![verdict(org, decision, now)];
-    let known = details(decision, now);
-    if !known.is_empty() {
-        sections[0].push('\n');
-        sections[0].push_str(&facts(known));
+/// The hold, where there is one.
+fn reservation(decision: &AcquireResponse, now: Millis) -> Vec<(&'static str, String)> {
+    if decision.reservation_id.is_empty() {
+        return Vec::new();
     }
-    if !decision.limits.is_empty() {
-        sections.push(limit_table(&decision.limits, now));
-    }
-    sections.join("\n\n")
-}
-
-fn verdict(org: &str, decision: &AcquireResponse, now: Millis) -> String {
-    let word = if decision.allowed { "allowed" } else { "denied " };
-    let plain = decision.code == i32::from(DecisionCode::Allowed);
-    let code = if plain { String::new() } else { format!("{}  ", code_name(decision.code)) };
-    let mut text = format!("{word}  {org}  {code}{}", headline(&decision.limits, now));
-    if !decision.message.is_empty() {
-        text.push('\n');
-        text.push_str(&decision.message);
-    }
-    text
-}
-
-fn details(decision: &AcquireResponse, now: Millis) -> Vec<(&'static str, String)> {
-    let mut known = Vec::new();
-    if decision.retry_after_ms > 0 {
-        known.push(("try again in", wait(decision.retry_after_ms)));
-    }
-    if !decision.decision_id.is_empty() {
-        let replayed = if decision.replayed { " (replayed: nothing was charged again)" } else { "" };
-        known.push(("decision", format!("{}{replayed}", decision.decision_id)));
-    }
-    if !decision.reservation_id.is_empty() {
-        let expires = when(now, decision.reservation_expires_at_ms);
-        known.push(("reservation", format!("{} expires {expires}", decision.reservation_id)));
-    }
-    for fail_open in &decision.fail_open {
-        known.push(("not evaluated", format!("{}, let through because of {}", fail_open.gate, fail_open.cause)));
-    }
-    if !decision.node.is_empty() {
-        known.push(("node", decision.node.clone()));
-    }
-    known
+    let expires = when(now, decision.reservation_expires_at_ms);
+    vec![("reservation", format!("{} expires {expires}", decision.reservation_id))]
 }

@@ -1,48 +1,158 @@
-//! `tollgate budget`: what a budget allows and what was spent, period by period.
+//! `tollgate budget`: what a budget allows and what was spent, period by period, and how that is
+//! changed.
+
+use std::collections::BTreeMap;
 
 use crate::{
     cli::{
         Exit,
-        args::BudgetVerb,
+        args::{BudgetSetArgs, BudgetVerb, PeriodLimit},
         connect::{Connection, Failure},
-        output::{Output, numbers, table, words},
+        output::{Output, facts, numbers, table, words},
     },
-    domain::{ids::Meter, window::PERIODS},
-    wire::v1::{Budget, BudgetPeriod, GetBudgetRequest, GetBudgetResponse},
+    domain::{ids::Meter, input::InputError, window::PERIODS},
+    wire::v1::{Budget, BudgetPeriod, GetBudgetRequest, PeriodPatch, ReplaceBudgetRequest, UpdateBudgetRequest},
 };
 
-use super::units::amount;
+use super::{
+    units::{amount, bar},
+    writes::{named, repeatable},
+};
 
-pub(super) async fn run(connection: &Connection, verb: &BudgetVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let BudgetVerb::Get { org, scope } = verb;
-    let scope = scope.as_ref().map(ToString::to_string).unwrap_or_default();
-    let request = GetBudgetRequest { org: org.to_string(), scope };
-    let answer = connection.wait(connection.budget().get_budget(request)).await?;
-    if answer.budget.is_none() {
-        return Err(Failure::Incomplete("it has no budget"));
+/// One call of the service.
+pub(super) enum Ask {
+    Get(GetBudgetRequest),
+    Update(UpdateBudgetRequest),
+    Replace(ReplaceBudgetRequest),
+}
+
+pub(super) fn request(verb: &BudgetVerb) -> Result<Ask, Failure> {
+    match verb {
+        BudgetVerb::Get { org, scope } => {
+            let scope = scope.as_ref().map(ToString::to_string).unwrap_or_default();
+            Ok(Ask::Get(GetBudgetRequest { org: org.to_string(), scope }))
+        }
+        BudgetVerb::Set(args) => change(args),
     }
-    output.answer(&answer, |answer: &GetBudgetResponse, _| describe(answer.budget.as_ref()))?;
+}
+
+fn change(args: &BudgetSetArgs) -> Result<Ask, Failure> {
+    let limits = each_once(&args.limits)?;
+    let (org, request_id) = named(&args.write)?;
+    let org = org.to_string();
+    let scope = args.scope.as_ref().map(ToString::to_string).unwrap_or_default();
+    let expected_version = args.expect_version;
+    if !args.replace {
+        let patch = |limit: Option<i64>| PeriodPatch { limit, clear: limit.is_none() };
+        let periods = limits.into_iter().map(|(name, limit)| (name.to_owned(), patch(limit))).collect();
+        let update = UpdateBudgetRequest { org, scope, request_id, periods, expected_version, ..Default::default() };
+        return Ok(Ask::Update(update));
+    }
+    let kept = limits.into_iter().map(|(name, limit)| match limit {
+        Some(limit) => Ok((name.to_owned(), limit)),
+        None => Err(InputError::new(name, "none", "an amount: --replace clears every period that is left out")),
+    });
+    let limits = kept.collect::<Result<_, _>>().map_err(Failure::Usage)?;
+    let replace = ReplaceBudgetRequest { org, scope, request_id, limits, expected_version, ..Default::default() };
+    Ok(Ask::Replace(replace))
+}
+
+fn each_once(given: &[PeriodLimit]) -> Result<BTreeMap<&'static str, Option<i64>>, Failure> {
+    let mut limits = BTreeMap::new();
+    for PeriodLimit { period, limit } in given {
+        if limits.insert(*period, *limit).is_some() {
+            return Err(Failure::Usage(InputError::new("limit", period, "each period at most once")));
+        }
+    }
+    Ok(limits)
+}
+
+pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    match ask {
+        Ask::Get(request) => {
+            let answer = connection.wait(connection.budget().get_budget(request)).await?;
+            let budget = complete(answer.budget.as_ref())?;
+            output.answer(&answer, |_, _| describe(budget, false))?;
+            warn(budget, output);
+        }
+        Ask::Update(request) => {
+            let request_id = request.request_id.clone();
+            let answer = connection.wait(connection.budget().update_budget(request)).await;
+            let answer = repeatable(answer, &request_id, output)?;
+            let budget = complete(answer.budget.as_ref())?;
+            output.answer(&answer, |answer, _| describe(budget, answer.replayed))?;
+            warn(budget, output);
+        }
+        Ask::Replace(request) => {
+            let request_id = request.request_id.clone();
+            let answer = connection.wait(connection.budget().replace_budget(request)).await;
+            let answer = repeatable(answer, &request_id, output)?;
+            let budget = complete(answer.budget.as_ref())?;
+            output.answer(&answer, |answer, _| describe(budget, answer.replayed))?;
+            warn(budget, output);
+        }
+    }
     Ok(Exit::Done)
 }
 
-fn describe(budget: Option<&Budget>) -> String {
-    let columns = [words("period"), numbers("limit"), numbers("spend"), numbers("reserved"), numbers("remaining")];
-    let periods = budget.map(in_order).unwrap_or_default();
-    table(columns, periods.into_iter().map(|(name, period)| row(name, period)))
+fn complete(budget: Option<&Budget>) -> Result<&Budget, Failure> {
+    budget.ok_or(Failure::Incomplete("it has no budget"))
+}
+
+/// A gate that can not be evaluated is worth a word on stderr, whatever the format.
+fn warn(budget: &Budget, output: &mut Output<'_>) {
+    let Budget { org, scope, malformed, .. } = budget;
+    if malformed.is_empty() {
+        return;
+    }
+    let part = if scope.is_empty() { String::new() } else { format!(" --scope {scope}") };
+    output.note(&format!(
+        "warning: limits of {org} are stored and can not be understood: {}\n\
+         hint: the gate `budgets` can not be evaluated until `tollgate budget set {org}{part} --replace` removes them",
+        malformed.join(", ")
+    ));
+}
+
+fn describe(budget: &Budget, replayed: bool) -> String {
+    let columns = [
+        words("period"),
+        words("taken"),
+        numbers("limit"),
+        numbers("spend"),
+        numbers("reserved"),
+        numbers("remaining"),
+        words("limit is"),
+    ];
+    let periods = table(columns, in_order(&budget.periods).into_iter().map(|(name, period)| row(name, period)));
+    let replayed = if replayed { " (replayed)" } else { "" };
+    let mut known = vec![("version", format!("{}{replayed}", budget.version))];
+    if !budget.malformed.is_empty() {
+        known.push(("MALFORMED", budget.malformed.join(", ")));
+    }
+    format!("{periods}\n\n{}", facts(known))
 }
 
 /// The shortest period first; one that this build does not know comes last.
-fn in_order(budget: &Budget) -> Vec<(&str, &BudgetPeriod)> {
-    let mut periods: Vec<_> = budget.periods.iter().map(|(name, period)| (name.as_str(), period)).collect();
+pub(super) fn in_order<V>(periods: &BTreeMap<String, V>) -> Vec<(&str, &V)> {
+    let mut periods: Vec<_> = periods.iter().map(|(name, period)| (name.as_str(), period)).collect();
     let place = |name: &str| PERIODS.iter().position(|(known, _)| *known == name).unwrap_or(PERIODS.len());
     periods.sort_by_key(|(name, _)| (place(name), *name));
     periods
 }
 
-fn row(name: &str, period: &BudgetPeriod) -> [String; 5] {
-    let spend = Meter::spend();
-    let dollars = |micros: i64| amount(spend.as_str(), micros);
+fn row(name: &str, period: &BudgetPeriod) -> [String; 7] {
     let limit = period.limit.map_or_else(|| "no limit".to_owned(), dollars);
+    let taken = i128::from(period.spend) + i128::from(period.reserved);
+    let share = period.limit.map(|limit| bar(taken, i128::from(limit))).unwrap_or_default();
     let remaining = period.remaining.map(dollars).unwrap_or_default();
-    [name.to_owned(), limit, dollars(period.spend), dollars(period.reserved), remaining]
+    let origin = match (period.limit, period.set) {
+        (None, _) => "",
+        (Some(_), true) => "set",
+        (Some(_), false) => "configured",
+    };
+    [name.to_owned(), share, limit, dollars(period.spend), dollars(period.reserved), remaining, origin.to_owned()]
+}
+
+pub(super) fn dollars(micros: i64) -> String {
+    amount(Meter::spend().as_str(), micros)
 }

@@ -91,9 +91,18 @@ pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Lim
         let [used, reserved, remaining, of] = columns_of_amounts(limit);
         let (wait, at) = resets(limit, now);
         let (name, scope) = (limit.name.clone(), limit.scope.clone());
-        [org.to_owned(), name, scope, bar(limit), used, reserved, remaining, of, wait, at]
+        [org.to_owned(), name, scope, taken(limit), used, reserved, remaining, of, wait, at]
     });
     table(columns, rows)
+}
+
+/// The share of a limit that is taken, reservations included; empty where there is no limit.
+fn taken(limit: &Limit) -> String {
+    if limit.unlimited {
+        return String::new();
+    }
+    let usable = i128::from(limit.amount) - i128::from(limit.buffer);
+    bar(i128::from(limit.used) + i128::from(limit.reserved), usable)
 }
 
 fn columns_of_amounts(limit: &Limit) -> [String; 4] {
@@ -156,6 +165,19 @@ mod tests {
         let limiting =
             Limit { limiting: true, scope: "ws/1".into(), resets_at_ms: 5_000, ..limit("budget/hourly", 1, 2) };
         assert_eq!(headline(&[limit("rate", 0, 9), limiting], 0), "1 left of 2 (budget/hourly of ws/1, resets in 5s)");
+    }
+
+    #[test]
+    fn what_is_reserved_or_held_back_counts_as_taken() {
+        let limit = |used, reserved, buffer| Limit { used, reserved, buffer, amount: 1000, ..Limit::default() };
+        for (shown, limit) in [
+            ("#####.....", limit(400, 100, 0)),
+            ("##########", limit(500, 0, 500)),
+            ("##########", limit(i64::MAX, i64::MAX, 0)),
+            ("", Limit { unlimited: true, ..limit(400, 0, 0) }),
+        ] {
+            assert_eq!(taken(&limit), shown, "{limit:?}");
+        }
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! The client verbs: one call of the public API each, shown as a table or as the response's JSON.
 
 mod acquire;
+mod audit;
 mod billing;
 mod budget;
+mod decision;
+mod items;
 mod limits;
 mod node;
 mod org;
 mod pages;
+mod session;
+mod session_status;
+mod session_view;
 mod show;
 mod status;
 mod units;
@@ -43,8 +49,13 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         }
         RemoteVerb::Status(args) => status::run(&open().await?, args, output).await,
         RemoteVerb::Org(verb) => org::run(&open().await?, verb, output).await,
-        RemoteVerb::Budget(verb) => budget::run(&open().await?, verb, output).await,
+        RemoteVerb::Budget(verb) => {
+            let request = budget::request(verb)?;
+            budget::run(&open().await?, request, output).await
+        }
+        RemoteVerb::Session(verb) => session::run(&open().await?, verb, output).await,
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
+        RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
     }
 }

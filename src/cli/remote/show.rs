@@ -3,22 +3,26 @@
 use crate::{
     cli::output::{facts, numbers, table, words},
     domain::window::Millis,
-    wire::admin::v1::{GetOrgResponse, Ledger, RateRecord},
+    wire::admin::v1::{BudgetLimits, GetOrgResponse, Ledger, RateRecord},
 };
 
 use super::{
+    budget::{dollars, in_order},
     limits::limit_table,
-    units::{amount, iso, span, when},
+    session_view::session_table,
+    units::{amount, iso, since, span, when},
 };
 
 pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> String {
     [
-        summary(org),
+        summary(org, now),
         section("rate record", org.rate.is_none(), || org.rate.map(rate).unwrap_or_default()),
         section("limits", org.limits.is_empty(), || limit_table(&org.limits, now)),
+        section("budgets", org.budgets.is_empty(), || budgets(&org.budgets)),
         section("ledgers", org.ledgers.is_empty(), || ledgers(&org.ledgers)),
         section("counters", org.counters.is_empty(), || counters(org)),
         section("reservations", org.reservations.is_empty(), || reservations(org, now)),
+        section("sessions", org.sessions.is_empty(), || session_table(&org.sessions, now)),
         section("baselines", org.baselines.is_empty(), || baselines(org)),
         section("executions", org.executions.is_empty(), || executions(org, now)),
         section("disputed", org.disputed.is_empty(), || disputed(org, now)),
@@ -31,7 +35,7 @@ fn section(title: &str, empty: bool, body: impl FnOnce() -> String) -> String {
     if empty { format!("{title}: none") } else { format!("{title}:\n{}", body()) }
 }
 
-fn summary(org: &GetOrgResponse) -> String {
+fn summary(org: &GetOrgResponse, now: Millis) -> String {
     let frozen = match (org.frozen, org.freeze_reason.as_str()) {
         (false, _) => "no".to_owned(),
         (true, "") => "yes".to_owned(),
@@ -48,6 +52,9 @@ fn summary(org: &GetOrgResponse) -> String {
             format!("{} remembered, {} forgotten early", org.remembered_request_ids, org.request_ids_evicted),
         ),
     ];
+    if org.trial_ended_at_ms != 0 {
+        known.push(("trial ended", since(now, org.trial_ended_at_ms)));
+    }
     if org.exports_pending > 0 || org.exports_set_aside > 0 {
         known.push(("exports", format!("{} pending, {} set aside", org.exports_pending, org.exports_set_aside)));
     }
@@ -65,6 +72,18 @@ fn rate(rate: RateRecord) -> String {
         ("count", rate.count.to_string()),
         ("blocked", rate.blocked.to_string()),
     ])
+}
+
+/// The limits that were set, scope by scope; a scope whose limits were all cleared keeps its version.
+fn budgets(budgets: &[BudgetLimits]) -> String {
+    let columns = [words("scope"), numbers("version"), words("period"), numbers("limit")];
+    let rows = budgets.iter().flat_map(|budget| {
+        let row = |period: &str, limit| [budget.scope.clone(), budget.version.to_string(), period.to_owned(), limit];
+        let cleared = budget.limits.is_empty().then(|| row("", String::new()));
+        let limits = in_order(&budget.limits).into_iter().map(move |(period, limit)| row(period, dollars(*limit)));
+        cleared.into_iter().chain(limits)
+    });
+    table(columns, rows)
 }
 
 fn ledgers(ledgers: &[Ledger]) -> String {

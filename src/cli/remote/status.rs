@@ -2,21 +2,22 @@
 //!
 //! One org or many is the same call, so that the JSON has one shape.
 
-use tonic::Code;
-
 use crate::{
     cli::{
         Exit,
         args::StatusArgs,
-        connect::{self, Connection, Failure},
+        connect::{Connection, Failure},
         output::{Output, table, words},
     },
     domain::window::Millis,
-    wire::v1::{BatchGetStatusRequest, BatchGetStatusResponse, GetStatusRequest, GetStatusResponse},
-    wire::v1::{ItemError, batch_get_status_result::Result as Item},
+    wire::v1::{
+        BatchGetStatusRequest, BatchGetStatusResponse, GetStatusRequest, GetStatusResponse,
+        batch_get_status_result::Result as Item,
+    },
 };
 
 use super::{
+    items,
     limits::{code_name, usage_table},
     units::wait,
 };
@@ -26,30 +27,14 @@ pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut
     let items = args.orgs.iter().map(|org| GetStatusRequest { org: org.to_string(), scope: scope.clone() }).collect();
     let request = BatchGetStatusRequest { items };
     let answer = connection.wait(connection.gate().batch_get_status(request)).await?;
-    if answer.results.len() != args.orgs.len() {
-        return Err(Failure::Incomplete("it has not one result for each org"));
-    }
+    items::one_for_each(args.orgs.len(), answer.results.len())?;
     output.answer(&answer, describe)?;
-    let mut exit = Exit::Done;
-    for (org, result) in args.orgs.iter().zip(&answer.results) {
-        if let Some(error) = error_of(result.result.as_ref()) {
-            output.error(&format!("{org}: {error}"));
-            exit = Exit::Error;
-        }
-    }
-    Ok(exit)
-}
-
-fn error_of(item: Option<&Item>) -> Option<String> {
-    match item {
+    let failed = args.orgs.iter().zip(&answer.results).filter_map(|(org, result)| match &result.result {
         Some(Item::Status(_)) => None,
-        Some(Item::Error(ItemError { grpc_code, reason, message })) => {
-            let code = connect::code_name(Code::from_i32(*grpc_code));
-            let reason = if reason.is_empty() { String::new() } else { format!(", {reason}") };
-            Some(format!("{message} ({code}{reason})"))
-        }
-        None => Some("the node sent neither a status nor an error".to_owned()),
-    }
+        Some(Item::Error(error)) => Some((org, items::reason(Some(error)))),
+        None => Some((org, items::reason(None))),
+    });
+    Ok(items::report(failed, output))
 }
 
 fn describe(answer: &BatchGetStatusResponse, now: Millis) -> String {

@@ -2,10 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::{
-    domain::{ids::Meter, window::Millis},
-    wire::v1::Limit,
-};
+use crate::domain::{ids::Meter, window::Millis};
 
 const MICROS_PER_DOLLAR: u64 = 1_000_000;
 const BAR_CELLS: usize = 10;
@@ -107,18 +104,18 @@ pub(super) fn when(now: Millis, at_ms: i64) -> String {
     if at_ms == 0 { String::new() } else { format!("{} ({})", iso(at_ms), relative(now, at_ms)) }
 }
 
+/// The same for what has happened: seen from a clock that is behind the node's it is `now`, never ahead.
+pub(super) fn since(now: Millis, at_ms: i64) -> String {
+    when(now.max(instant(at_ms)), at_ms)
+}
+
 fn instant(at_ms: i64) -> Millis {
     u64::try_from(at_ms).unwrap_or(0)
 }
 
-/// How much of a limit is taken, reservations included: `###.......`. It is full exactly when
-/// nothing is left, and it is empty only where nothing is taken.
-pub(super) fn bar(limit: &Limit) -> String {
-    if limit.unlimited {
-        return String::new();
-    }
-    let usable = i128::from(limit.amount) - i128::from(limit.buffer);
-    let taken = i128::from(limit.used) + i128::from(limit.reserved);
+/// How much of `usable` is taken: `###.......`. It is full exactly when nothing is left, and it is
+/// empty only where nothing is taken.
+pub(super) fn bar(taken: i128, usable: i128) -> String {
     let filled = if taken >= usable {
         BAR_CELLS
     } else {
@@ -184,24 +181,26 @@ mod tests {
         assert_eq!(iso(i64::MAX), format!("{} ms", i64::MAX));
         assert_eq!(when(NOW, NOW_MS + 60_000), "2026-11-22T08:31:00Z (in 1m)");
         assert_eq!(when(NOW, 0), "");
+        assert_eq!(since(NOW, NOW_MS - 60_000), "2026-11-22T08:29:00Z (1m ago)");
+        assert_eq!(since(NOW, NOW_MS + 60_000), "2026-11-22T08:31:00Z (now)");
+        assert_eq!(since(NOW, 0), "");
     }
 
     #[test]
     fn a_bar_is_full_only_when_nothing_is_left_and_empty_only_when_nothing_is_taken() {
-        let limit = |used, reserved, buffer, amount| Limit { used, reserved, buffer, amount, ..Limit::default() };
-        for (shown, limit) in [
-            ("..........", limit(0, 0, 0, 1000)),
-            ("#.........", limit(1, 0, 0, 1000)),
-            ("#####.....", limit(400, 100, 0, 1000)),
-            ("#########.", limit(999, 0, 0, 1000)),
-            ("##########", limit(1000, 0, 0, 1000)),
-            ("##########", limit(500, 0, 500, 1000)),
-            ("##########", limit(0, 0, 0, 0)),
-            ("##########", limit(i64::MAX, i64::MAX, 0, 1)),
-            ("..........", limit(-5, 0, 0, 10)),
+        let most = i128::from(i64::MAX);
+        for (shown, taken, usable) in [
+            ("..........", 0, 1000),
+            ("#.........", 1, 1000),
+            ("#####.....", 500, 1000),
+            ("#########.", 999, 1000),
+            ("##########", 1000, 1000),
+            ("##########", 0, 0),
+            ("##########", most + most, 1),
+            ("#########.", most + most - 1, most + most),
+            ("..........", -5, 10),
         ] {
-            assert_eq!(bar(&limit), shown, "{limit:?}");
+            assert_eq!(bar(taken, usable), shown, "{taken} of {usable}");
         }
-        assert_eq!(bar(&Limit { unlimited: true, ..Limit::default() }), "");
     }
 }

@@ -1,7 +1,10 @@
 //! The command from its arguments to its exit code, against a real gRPC server on port 0.
 
+mod audit;
 mod billing;
+mod budget;
 mod node;
+mod session;
 
 use std::{
     fs,
@@ -135,6 +138,35 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("billing replay acme --key 12", "32 lower-case hexadecimal digits"),
         ("billing replay acme --key 0123456789ABCDEF0123456789ABCDEF", "32 lower-case hexadecimal digits"),
         ("billing replay a//b", "a letter or digit first"),
+        ("budget get", "<ORG>"),
+        ("budget get a//b", "a letter or digit first"),
+        ("budget get acme --scope a//b", "a letter or digit first"),
+        ("budget set acme", "<PERIOD=AMOUNT>..."),
+        ("budget set a//b daily=1", "a letter or digit first"),
+        ("budget set acme daily", "one of hourly, daily, weekly, monthly"),
+        ("budget set acme yearly=1", "one of hourly, daily, weekly, monthly"),
+        ("budget set acme daily=1.5", "at most 6 decimals"),
+        ("budget set acme daily=$1.0000001", "at most 6 decimals"),
+        ("budget set acme daily=00", "without a leading zero"),
+        ("budget set acme daily=10000000000000001", "0 to 10000000000000000 micro-USD"),
+        ("budget set acme daily=1 daily=none", "each period at most once"),
+        ("budget set acme daily=1 hourly=none --replace", "--replace clears every period that is left out"),
+        ("budget set acme daily=1 --expect-version=-1", "-1 is not in 0.."),
+        ("session", "Usage"),
+        ("session start acme", "<SESSION>"),
+        ("session start acme s1", "--identity <IDENTITY>"),
+        ("session start acme a//b --identity i", "a letter or digit first"),
+        ("session start acme s1 --identity é", "printable ASCII"),
+        ("session heartbeat acme s1 --identity i --incarnation b", "--total <SECONDS>"),
+        ("session heartbeat acme s1 --identity i --total 1", "--incarnation <INCARNATION>"),
+        ("session heartbeat acme s1 --identity i --incarnation b --total 10000000000001", "0..=10000000000000"),
+        ("session heartbeat acme s1 --identity i --incarnation b --total 1.5", "invalid digit"),
+        ("session end acme s1 --identity i --total 1", "--incarnation <INCARNATION>"),
+        ("session end acme s1 --identity i --incarnation b", "--total <SECONDS>"),
+        ("session show acme", "<SESSION>"),
+        ("session list acme --limit 0", "1..=1000000"),
+        ("session status", "<ORG>"),
+        ("audit a//b", "a letter or digit first"),
         ("serve --grpc nowhere", "socket address"),
         ("completions tcsh", "bash"),
         ("dance", "unrecognized subcommand"),
@@ -281,6 +313,7 @@ frozen       yes: unpaid
 admitted     99
 journal      42 (kept from 40)
 request ids  5 remembered, 0 forgotten early
+trial ended  2026-11-22T08:26:55Z (3m 5s ago)
 exports      4 pending, 1 set aside
 uncompleted  2 executions
 
@@ -292,6 +325,13 @@ blocked  3
 limits:
 LIMIT  SCOPE  METER  WINDOW      USED  RESERVED  REMAINING    OF  RESETS IN  RESETS AT             NOTE
 rate   -      calls  aligned/1h    12         0        988  1000  42m 10s    2026-11-22T09:12:10Z  -
+
+budgets:
+SCOPE         VERSION  PERIOD       LIMIT
+-                   3  hourly   $0.000000
+-                   3  monthly  $5.000000
+-                   3  yearly   $0.000007
+workspace/w1        2  -                -
 
 ledgers:
 SCOPE         METER  SLICE     FROM                     AMOUNT
@@ -306,6 +346,10 @@ SCOPE  METER    WINDOW       FROM                      USED
 reservations:
 RESERVATION  SCOPE  AMOUNTS          EXPIRES
 r1           -      spend $0.050000  2026-11-22T08:35:00Z (in 5m)
+
+sessions:
+SESSION  SCOPE         IDENTITY  STATE    BOOKED  RESERVED  DISPUTED  STARTED                           HEARD                           ENDS
+s1       workspace/w1  vm 1      running     30s       30s        0s  2026-11-22T08:26:55Z (3m 5s ago)  2026-11-22T08:29:30Z (30s ago)  2026-11-22T08:31:00Z (in 1m)
 
 baselines:
 SCOPE  SOURCE   INCARNATION  METER        TOTAL
@@ -329,10 +373,10 @@ next expiry       -
 fn org_show_of_a_quiet_org_says_none_and_of_an_unknown_one_fails() {
     let node = Node::start();
     let quiet = node.ask(&["org", "show", "quiet"]).out;
-    for section in ["rate record", "limits", "ledgers", "reservations", "disputed", "timers"] {
+    for section in ["rate record", "limits", "budgets", "ledgers", "reservations", "sessions", "disputed", "timers"] {
         assert!(quiet.contains(&format!("\n{section}: none")), "{section}: {quiet}");
     }
-    for nothing in ["exports", "uncompleted"] {
+    for nothing in ["trial", "exports", "uncompleted"] {
         assert!(!quiet.contains(nothing), "{nothing}: {quiet}");
     }
     let unknown = node.ask(&["org", "show", "nobody"]);
@@ -368,27 +412,6 @@ fn a_write_in_doubt_says_how_to_repeat_it_safely() {
     assert_eq!(ran.exit, Exit::Error);
     let id = node.seen().writes[0].1.clone();
     assert!(ran.err.contains(&format!("--request-id '{id}' repeats this call safely")), "R-PIPE-6: {}", ran.err);
-}
-
-#[test]
-fn a_budget_shows_its_periods_in_order() {
-    let node = Node::start();
-    let ran = node.ask(&["budget", "get", "acme", "--scope", "workspace/w1"]);
-    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
-    let expected = "\
-PERIOD       LIMIT      SPEND   RESERVED   REMAINING
-hourly   $1.000000  $0.000050  $0.000000   $0.999950
-daily    $2.000000  $1.250000  $0.000000   $0.750000
-weekly   $0.000000  $2.000000  $0.000000  -$2.000000
-monthly   no limit  $3.000000  $0.000000           -
-";
-    assert_eq!(ran.out, expected);
-    let value = node.ask(&["budget", "get", "acme", "--output", "json"]).json();
-    assert_eq!(
-        value["budget"]["periods"]["weekly"],
-        json!({"limit": 0, "spend": 2_000_000, "remaining": -2_000_000, "reserved": 0, "set": false})
-    );
-    assert_eq!(value["budget"]["periods"]["monthly"].get("limit"), None, "R-BUD-2: absent is no limit");
 }
 
 #[test]

@@ -8,30 +8,48 @@ use std::{
     time::Duration,
 };
 
+use prost::Name;
+use serde_json::Value;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, billing};
+use super::{NOW_MS, audit, billing, session};
 use crate::wire::{
     admin::v1::{admin_service_server::*, *},
-    v1::{batch_get_status_result::Result as StatusItem, budget_service_server::*, gate_service_server::*, *},
+    json,
+    v1::{
+        batch_get_status_result::Result as StatusItem, budget_service_server::BudgetServiceServer,
+        gate_service_server::*, session_service_server::SessionServiceServer, *,
+    },
 };
 
-type Reply<T> = Result<Response<T>, Status>;
+pub(super) type Reply<T> = Result<Response<T>, Status>;
 
 /// What the node was asked: the last Acquire, and the org and request id of every purge,
-/// freeze and replay, the size of every page.
+/// freeze and replay, the size of every page, and as JSON all that was asked of budgets, sessions
+/// and audits.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub acquire: Option<AcquireRequest>,
     pub writes: Vec<(String, String)>,
     pub page_sizes: Vec<i32>,
+    pub asked: Vec<Value>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Canned(Arc<Mutex<Seen>>);
+pub(super) struct Canned(Arc<Mutex<Seen>>);
+
+impl Canned {
+    /// Keeps what was asked and hands it out.
+    pub(super) fn keep<M: Name>(&self, request: Request<M>) -> M {
+        assert!(request.metadata().get("grpc-timeout").is_some(), "every call carries its deadline");
+        let message = request.into_inner();
+        self.0.lock().unwrap().asked.push(json::to_value(&message).unwrap());
+        message
+    }
+}
 
 /// A running node; it ends when this is dropped.
 pub(super) struct Node {
@@ -49,6 +67,7 @@ impl Node {
         let serving = Server::builder()
             .add_service(GateServiceServer::new(seen.clone()))
             .add_service(BudgetServiceServer::new(seen.clone()))
+            .add_service(SessionServiceServer::new(seen.clone()))
             .add_service(AdminServiceServer::new(seen.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         runtime.spawn(serving);
@@ -60,7 +79,7 @@ impl Node {
     }
 }
 
-fn rate(used: i64, limiting: bool) -> Limit {
+pub(super) fn rate(used: i64, limiting: bool) -> Limit {
     Limit {
         name: "rate".into(),
         meter: "calls".into(),
@@ -90,7 +109,7 @@ fn hourly(scope: &str) -> Limit {
     }
 }
 
-fn broken(org: &str) -> Status {
+pub(super) fn broken(org: &str) -> Status {
     let reason = ErrorDetails::with_error_info("STORE_FAULT", "tollgate", [("org".to_owned(), org.to_owned())]);
     Status::with_error_details(Code::Unavailable, "the store can not promise durability", reason)
 }
@@ -209,39 +228,9 @@ impl GateService for Canned {
 }
 
 #[tonic::async_trait]
-impl BudgetService for Canned {
-    async fn get_budget(&self, request: Request<GetBudgetRequest>) -> Reply<GetBudgetResponse> {
-        let GetBudgetRequest { org, scope } = request.into_inner();
-        let period = |limit, spend| BudgetPeriod {
-            limit,
-            spend,
-            remaining: limit.map(|limit: i64| limit - spend),
-            ..BudgetPeriod::default()
-        };
-        let periods = [
-            ("monthly", period(None, 3_000_000)),
-            ("weekly", period(Some(0), 2_000_000)),
-            ("hourly", period(Some(1_000_000), 50)),
-            ("daily", period(Some(2_000_000), 1_250_000)),
-        ];
-        let periods = periods.into_iter().map(|(name, period)| (name.to_owned(), period)).collect();
-        let budget = Budget { org, scope, periods, monthly_spend: 3_000_000, ..Budget::default() };
-        Ok(Response::new(GetBudgetResponse { budget: Some(budget) }))
-    }
-
-    async fn update_budget(&self, _: Request<UpdateBudgetRequest>) -> Reply<UpdateBudgetResponse> {
-        Err(Status::unimplemented(""))
-    }
-
-    async fn replace_budget(&self, _: Request<ReplaceBudgetRequest>) -> Reply<ReplaceBudgetResponse> {
-        Err(Status::unimplemented(""))
-    }
-}
-
-#[tonic::async_trait]
 impl AdminService for Canned {
-    async fn audit(&self, _: Request<AuditRequest>) -> Reply<AuditResponse> {
-        Err(Status::unimplemented(""))
+    async fn audit(&self, request: Request<AuditRequest>) -> Reply<AuditResponse> {
+        audit::found(&self.keep(request)).map(Response::new)
     }
 
     /// 2500 orgs.
@@ -387,6 +376,17 @@ fn everything(org: String) -> GetOrgResponse {
         exports_pending: 4,
         exports_set_aside: 1,
         executions_uncompleted: 2,
-        ..GetOrgResponse::default()
+        budgets: vec![
+            BudgetLimits {
+                scope: String::new(),
+                version: 3,
+                limits: [("monthly", 5_000_000), ("hourly", 0), ("yearly", 7)]
+                    .map(|(period, limit)| (period.to_owned(), limit))
+                    .into(),
+            },
+            BudgetLimits { scope: "workspace/w1".into(), version: 2, ..BudgetLimits::default() },
+        ],
+        sessions: vec![session::session("s1")],
+        trial_ended_at_ms: NOW_MS - 185_000,
     }
 }

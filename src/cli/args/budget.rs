@@ -1,0 +1,45 @@
+//! `tollgate budget` on the command line.
+
+use clap::{Args, Subcommand};
+
+use super::{
+    OrgWriteArgs,
+    values::{PeriodLimit, org, period_limit, scope, version},
+};
+use crate::domain::ids::{OrgId, Scope};
+
+#[derive(Debug, Subcommand)]
+pub enum BudgetVerb {
+    /// The periods: limit, spend, remaining
+    Get {
+        /// The tenant
+        #[arg(value_parser = org)]
+        org: OrgId,
+        /// The budget of this part of the org
+        #[arg(long, value_parser = scope)]
+        scope: Option<Scope>,
+    },
+    /// Set or clear the limits of some periods; the others stay
+    Set(BudgetSetArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BudgetSetArgs {
+    #[command(flatten)]
+    pub write: OrgWriteArgs,
+    /// The new limits: daily=12500000 in micro-USD, 'daily=$12.50', daily=0 blocks all, daily=none clears
+    ///
+    /// What is cleared has the limit of the configuration again, if there is one. Quote dollars, or the
+    /// shell takes them for a variable.
+    #[arg(value_name = "PERIOD=AMOUNT", required_unless_present = "replace", value_parser = period_limit)]
+    pub limits: Vec<PeriodLimit>,
+    /// The budget of this part of the org
+    #[arg(long, value_parser = scope)]
+    pub scope: Option<Scope>,
+    /// Clear every period that is not named
+    #[arg(long)]
+    pub replace: bool,
+    /// Change nothing unless the budget has this version
+    #[arg(long, value_name = "N", value_parser = version())]
+    pub expect_version: Option<i64>,
+}

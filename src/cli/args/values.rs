@@ -1,0 +1,264 @@
+//! Values on the command line: what they may be, and how a mistake is told.
+
+use std::time::Duration;
+
+use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
+
+use crate::{
+    bounds::{AMOUNT_MAX, SECOND_MS},
+    domain::{
+        exports::ExportKey,
+        ids::{Identity, Incarnation, Meter, OrgId, Reason, RequestId, Scope, SessionId},
+        input::InputError,
+        window::{PERIODS, period_names},
+    },
+};
+
+/// Longest `--timeout`.
+const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// A dollar has this many digits behind the point.
+const USD_DIGITS: usize = 6;
+const MICROS_PER_DOLLAR: u64 = 1_000_000;
+
+/// `spend=50000`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterAmount {
+    pub meter: Meter,
+    /// 0 to [`AMOUNT_MAX`] in the meter's unit.
+    pub amount: i64,
+}
+
+impl MeterAmount {
+    fn parse(field: &str, text: &str) -> Result<Self, InputError> {
+        let refused = || {
+            let allowed =
+                format!("METER=AMOUNT, a whole amount of 0 to {AMOUNT_MAX} in the meter's unit, as in spend=50000");
+            InputError::new(field, text, allowed)
+        };
+        let (meter, amount) = text.split_once('=').ok_or_else(refused)?;
+        let meter = Meter::parse(&format!("{field}.meter"), meter)?;
+        let amount = digits(amount).and_then(bounded).ok_or_else(refused)?;
+        Ok(Self { meter, amount })
+    }
+}
+
+/// `daily=$12.50`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeriodLimit {
+    /// One of [`PERIODS`].
+    pub period: &'static str,
+    /// 0 to [`AMOUNT_MAX`] micro-USD; `None` clears.
+    pub limit: Option<i64>,
+}
+
+impl PeriodLimit {
+    fn parse(text: &str) -> Result<Self, InputError> {
+        let Some((name, amount)) = text.split_once('=') else {
+            let allowed = format!("PERIOD=AMOUNT, as in daily=12500000, PERIOD one of {}", period_names());
+            return Err(InputError::new("limit", text, allowed));
+        };
+        let known = PERIODS.iter().find(|(known, _)| *known == name);
+        let unknown = || InputError::new("period", name, format!("one of {}", period_names()));
+        let (period, _) = known.ok_or_else(unknown)?;
+        let limit = match amount {
+            "none" => None,
+            _ => Some(micro_usd(amount).ok_or_else(|| InputError::new(*period, amount, money_rule()))?),
+        };
+        Ok(Self { period, limit })
+    }
+}
+
+fn money_rule() -> String {
+    format!(
+        "a whole number of micro-USD as in 12500000, dollars as in '$12.50' with at most {USD_DIGITS} decimals, \
+         or none; 0 to {AMOUNT_MAX} micro-USD, without a leading zero"
+    )
+}
+
+/// Micro-USD, exactly. A leading zero is refused: an unquoted `$100` reaches this program as `00`,
+/// which would block everything.
+fn micro_usd(text: &str) -> Option<i64> {
+    let plain = |number: &str| digits(number).filter(|_| number == "0" || !number.starts_with('0'));
+    let Some(number) = text.strip_prefix('$') else {
+        return plain(text).and_then(bounded);
+    };
+    let (dollars, micros) = match number.split_once('.') {
+        None => (number, 0),
+        Some((dollars, part)) if (1..=USD_DIGITS).contains(&part.len()) => {
+            (dollars, digits(&format!("{part:0<USD_DIGITS$}"))?)
+        }
+        Some(_) => return None,
+    };
+    plain(dollars)?.checked_mul(MICROS_PER_DOLLAR)?.checked_add(micros).and_then(bounded)
+}
+
+/// Decimal digits and nothing else: `parse` alone would take a sign.
+fn digits(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
+}
+
+/// An amount as it is sent.
+fn bounded(amount: u64) -> Option<i64> {
+    Some(amount).filter(|amount| *amount <= AMOUNT_MAX).and_then(|amount| i64::try_from(amount).ok())
+}
+
+pub(super) fn cost(text: &str) -> Result<MeterAmount, InputError> {
+    MeterAmount::parse("cost", text)
+}
+
+pub(super) fn reserve(text: &str) -> Result<MeterAmount, InputError> {
+    MeterAmount::parse("reserve", text)
+}
+
+pub(super) fn org(text: &str) -> Result<OrgId, InputError> {
+    OrgId::parse("org", text)
+}
+
+pub(super) fn scope(text: &str) -> Result<Scope, InputError> {
+    Scope::parse("scope", text)
+}
+
+pub(super) fn period_limit(text: &str) -> Result<PeriodLimit, InputError> {
+    PeriodLimit::parse(text)
+}
+
+pub(super) fn session(text: &str) -> Result<SessionId, InputError> {
+    SessionId::parse("session", text)
+}
+
+pub(super) fn identity(text: &str) -> Result<Identity, InputError> {
+    Identity::parse("identity", text)
+}
+
+pub(super) fn incarnation(text: &str) -> Result<Incarnation, InputError> {
+    Incarnation::parse("incarnation", text)
+}
+
+/// Seconds whose milliseconds are still an amount.
+pub(super) fn total() -> RangedU64ValueParser<i64> {
+    RangedU64ValueParser::new().range(0..=AMOUNT_MAX / SECOND_MS)
+}
+
+pub(super) fn version() -> RangedI64ValueParser<i64> {
+    RangedI64ValueParser::new().range(0..)
+}
+
+pub(super) fn request_id(text: &str) -> Result<RequestId, InputError> {
+    RequestId::parse("request_id", text)
+}
+
+pub(super) fn export_key(text: &str) -> Result<ExportKey, InputError> {
+    ExportKey::parse("key", text)
+}
+
+pub(super) fn reason(text: &str) -> Result<Reason, InputError> {
+    Reason::parse("reason", text)
+}
+
+pub(super) fn timeout(text: &str) -> Result<Duration, InputError> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+    let millis = units.into_iter().find_map(|(unit, factor)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(factor)
+    });
+    millis
+        .map(Duration::from_millis)
+        .filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX)
+        .ok_or_else(|| InputError::new("timeout", text, "1ms to 10m: a whole number and one of ms, s, m"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_names_its_meter() {
+        for (text, meter, amount) in [
+            ("executions=1", "executions", 1),
+            ("spend=0", "spend", 0),
+            ("b=10000000000000000", "b", 10_000_000_000_000_000),
+        ] {
+            let parsed = cost(text).unwrap();
+            assert_eq!((parsed.meter.as_str(), parsed.amount), (meter, amount));
+        }
+    }
+
+    #[test]
+    fn a_bad_amount_is_refused_and_the_error_says_what_is_allowed() {
+        for bad in
+            ["", "executions", "executions=", "=1", "e=-1", "e=+1", "e=1.5", "e=1 ", "e=10000000000000001", "e=1=2"]
+        {
+            let error = cost(bad).unwrap_err().to_string();
+            assert!(error.contains("METER=AMOUNT") || error.contains("[a-z0-9_]"), "{bad:?}: {error}");
+        }
+        assert!(cost("Spend=1").unwrap_err().to_string().contains("cost.meter"));
+        assert!(reserve("x").unwrap_err().to_string().starts_with("reserve \"x\""));
+    }
+
+    #[test]
+    fn a_timeout_has_a_unit_and_a_bound() {
+        for (text, millis) in [("1ms", 1), ("5s", 5_000), ("10m", 600_000)] {
+            assert_eq!(timeout(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "5", "0s", "601s", "11m", "-1s", "1h", "s", "99999999999999999999s"] {
+            assert!(timeout(bad).unwrap_err().to_string().contains("1ms to 10m"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn money_is_exact_to_a_micro_dollar_or_refused() {
+        for (text, limit) in [
+            ("none", None),
+            ("0", Some(0)),
+            ("7", Some(7)),
+            ("10000000000000000", Some(10_000_000_000_000_000)),
+            ("$0", Some(0)),
+            ("$12", Some(12_000_000)),
+            ("$12.50", Some(12_500_000)),
+            ("$12.05", Some(12_050_000)),
+            ("$0.000001", Some(1)),
+            ("$10000000000.000000", Some(10_000_000_000_000_000)),
+        ] {
+            let expected = PeriodLimit { period: "daily", limit };
+            assert_eq!(period_limit(&format!("daily={text}")), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "None",
+            "00",
+            "07",
+            "-1",
+            "+1",
+            "1.5",
+            "1 ",
+            "1e3",
+            "1,000",
+            "12.50$",
+            "10000000000000001",
+            "99999999999999999999",
+            "$",
+            "$.5",
+            "$1.",
+            "$1.0000001",
+            "$00.5",
+            "$-1",
+            "$1.-5",
+            "$ 1",
+            "$10000000000.000001",
+            "$99999999999999999999",
+        ] {
+            let error = period_limit(&format!("daily={bad}")).unwrap_err();
+            assert_eq!(error.field, "daily", "{bad:?}");
+            assert!(error.allowed.contains("at most 6 decimals"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_period_that_is_not_known_is_refused_with_those_that_are() {
+        for bad in ["yearly=1", "=1", "Daily=1", "daily", "", "12500000"] {
+            let error = period_limit(bad).unwrap_err().to_string();
+            assert!(error.contains("one of hourly, daily, weekly, monthly"), "{bad:?}: {error}");
+        }
+    }
+}

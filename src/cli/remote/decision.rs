@@ -1,0 +1,108 @@
+//! What was decided, as a sentence, facts and limits; the same for an Acquire and for the start of a
+//! session.
+
+use crate::{
+    cli::output::facts,
+    domain::window::Millis,
+    wire::v1::{AcquireResponse, DecisionCode, FailOpen, Limit, StartSessionResponse},
+};
+
+use super::{
+    limits::{code_name, headline, limit_table},
+    units::wait,
+};
+
+/// What the answers of all gated calls have in common.
+pub(super) struct Decision<'a> {
+    allowed: bool,
+    code: i32,
+    message: &'a str,
+    decision_id: &'a str,
+    limits: &'a [Limit],
+    retry_after_ms: i64,
+    fail_open: &'a [FailOpen],
+    replayed: bool,
+    node: &'a str,
+}
+
+impl<'a> From<&'a AcquireResponse> for Decision<'a> {
+    fn from(answer: &'a AcquireResponse) -> Self {
+        Self {
+            allowed: answer.allowed,
+            code: answer.code,
+            message: &answer.message,
+            decision_id: &answer.decision_id,
+            limits: &answer.limits,
+            retry_after_ms: answer.retry_after_ms,
+            fail_open: &answer.fail_open,
+            replayed: answer.replayed,
+            node: &answer.node,
+        }
+    }
+}
+
+impl<'a> From<&'a StartSessionResponse> for Decision<'a> {
+    fn from(answer: &'a StartSessionResponse) -> Self {
+        Self {
+            allowed: answer.allowed,
+            code: answer.code,
+            message: &answer.message,
+            decision_id: &answer.decision_id,
+            limits: &answer.limits,
+            retry_after_ms: answer.retry_after_ms,
+            fail_open: &answer.fail_open,
+            replayed: answer.replayed,
+            node: &answer.node,
+        }
+    }
+}
+
+/// `asked` names who asked; `granted` is what came with the decision.
+pub(super) fn describe(
+    asked: &str,
+    decision: &Decision<'_>,
+    granted: Vec<(&'static str, String)>,
+    now: Millis,
+) -> String {
+    let mut sections = vec![verdict(asked, decision, now)];
+    let known = details(decision, granted);
+    if !known.is_empty() {
+        sections[0].push('\n');
+        sections[0].push_str(&facts(known));
+    }
+    if !decision.limits.is_empty() {
+        sections.push(limit_table(decision.limits, now));
+    }
+    sections.join("\n\n")
+}
+
+fn verdict(asked: &str, decision: &Decision<'_>, now: Millis) -> String {
+    let word = if decision.allowed { "allowed" } else { "denied " };
+    let plain = decision.code == i32::from(DecisionCode::Allowed);
+    let code = if plain { String::new() } else { format!("{}  ", code_name(decision.code)) };
+    let mut text = format!("{word}  {asked}  {code}{}", headline(decision.limits, now));
+    if !decision.message.is_empty() {
+        text.push('\n');
+        text.push_str(decision.message);
+    }
+    text
+}
+
+fn details(decision: &Decision<'_>, granted: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+    let mut known = Vec::new();
+    if decision.retry_after_ms > 0 {
+        known.push(("try again in", wait(decision.retry_after_ms)));
+    }
+    if !decision.decision_id.is_empty() {
+        let replayed = if decision.replayed { " (replayed: nothing was charged again)" } else { "" };
+        known.push(("decision", format!("{}{replayed}", decision.decision_id)));
+    }
+    known.extend(granted);
+    for fail_open in decision.fail_open {
+        known.push(("not evaluated", format!("{}, let through because of {}", fail_open.gate, fail_open.cause)));
+    }
+    if !decision.node.is_empty() {
+        known.push(("node", decision.node.to_owned()));
+    }
+    known
+}

@@ -1,0 +1,152 @@
+//! Sessions and the machine time they use, as tables and as facts; shared by every verb that shows
+//! them.
+
+use crate::{
+    cli::output::{facts, numbers, table, words},
+    domain::{ids::Meter, window::Millis},
+    wire::v1::{Session, SessionState},
+};
+
+use super::units::{amount, bar, since, when};
+
+/// Milliseconds of machine time, exactly.
+pub(super) fn time(millis: i64) -> String {
+    amount(Meter::compute().as_str(), millis)
+}
+
+/// `running`; a state of a newer node is its number.
+pub(super) fn state_name(state: i32) -> String {
+    match SessionState::try_from(state) {
+        Ok(state) => state.as_str_name().trim_start_matches("SESSION_STATE_").to_lowercase(),
+        Err(_) => format!("state {state}"),
+    }
+}
+
+/// Machine time of an org this month.
+pub(super) struct Quota {
+    pub(super) used_ms: i64,
+    pub(super) reserved_ms: i64,
+    pub(super) quota_ms: i64,
+    pub(super) unlimited: bool,
+}
+
+impl Quota {
+    /// The share that is taken, reservations included; empty where there is no quota.
+    pub(super) fn taken(&self) -> String {
+        if self.unlimited {
+            return String::new();
+        }
+        bar(i128::from(self.used_ms) + i128::from(self.reserved_ms), i128::from(self.quota_ms))
+    }
+
+    /// `4h`, `unlimited`.
+    pub(super) fn most(&self) -> String {
+        if self.unlimited { "unlimited".to_owned() } else { time(self.quota_ms) }
+    }
+
+    /// `####......  1h 30m used, 1m reserved of 4h`.
+    pub(super) fn sentence(&self) -> String {
+        let (bar, used, reserved) = (self.taken(), time(self.used_ms), time(self.reserved_ms));
+        let between = if bar.is_empty() { "" } else { "  " };
+        format!("{bar}{between}{used} used, {reserved} reserved of {}", self.most())
+    }
+}
+
+pub(super) fn session_table(sessions: &[Session], now: Millis) -> String {
+    let columns = [
+        words("session"),
+        words("scope"),
+        words("identity"),
+        words("state"),
+        numbers("booked"),
+        numbers("reserved"),
+        numbers("disputed"),
+        words("started"),
+        words("heard"),
+        words("ends"),
+    ];
+    table(columns, sessions.iter().map(|session| row(session, now)))
+}
+
+fn row(session: &Session, now: Millis) -> [String; 10] {
+    [
+        session.session_id.clone(),
+        session.scope.clone(),
+        session.identity.clone(),
+        state(session),
+        time(session.booked_ms),
+        time(session.reserved_ms),
+        time(session.disputed_ms),
+        since(now, session.started_at_ms),
+        since(now, session.heard_at_ms),
+        ends(session, now),
+    ]
+}
+
+fn is_running(session: &Session) -> bool {
+    session.state() == SessionState::Running
+}
+
+fn state(session: &Session) -> String {
+    let stopping = if session.stopping && is_running(session) { ", told to stop" } else { "" };
+    format!("{}{stopping}", state_name(session.state))
+}
+
+/// When it expires or when it ended.
+fn ends(session: &Session, now: Millis) -> String {
+    if is_running(session) { when(now, session.ends_at_ms) } else { since(now, session.ends_at_ms) }
+}
+
+pub(super) fn session_facts(session: &Session, now: Millis) -> String {
+    facts([
+        ("session", session.session_id.clone()),
+        ("scope", session.scope.clone()),
+        ("identity", session.identity.clone()),
+        ("state", state(session)),
+        ("started", since(now, session.started_at_ms)),
+        ("heard", since(now, session.heard_at_ms)),
+        (if is_running(session) { "expires" } else { "ended" }, ends(session, now)),
+        ("incarnation", session.incarnation.clone()),
+        ("booked", time(session.booked_ms)),
+        ("reserved", time(session.reserved_ms)),
+        ("disputed", time(session.disputed_ms)),
+        ("decision", session.decision_id.clone()),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_full_only_when_nothing_is_left_of_it_and_has_no_bar_where_there_is_none() {
+        let quota = Quota { used_ms: 3_600_000, reserved_ms: 60_000, quota_ms: 7_200_000, unlimited: false };
+        assert_eq!(quota.sentence(), "#####.....  1h used, 1m reserved of 2h");
+        let full = Quota { quota_ms: 3_660_000, ..quota };
+        assert_eq!(full.sentence(), "##########  1h used, 1m reserved of 1h 1m");
+        let none = Quota { unlimited: true, quota_ms: 0, ..full };
+        assert_eq!((none.taken().as_str(), none.sentence().as_str()), ("", "1h used, 1m reserved of unlimited"));
+    }
+
+    #[test]
+    fn only_a_session_that_runs_is_told_to_stop_and_has_its_end_ahead() {
+        let running = Session {
+            state: SessionState::Running.into(),
+            stopping: true,
+            ends_at_ms: 1_795_336_260_000,
+            ..Session::default()
+        };
+        let now = 1_795_336_200_000;
+        assert_eq!(state(&running), "running, told to stop");
+        assert_eq!(ends(&running, now), "2026-11-22T08:31:00Z (in 1m)");
+        let expired = Session { state: SessionState::Expired.into(), ..running };
+        assert_eq!(state(&expired), "expired");
+        assert_eq!(ends(&expired, now), "2026-11-22T08:31:00Z (now)", "this clock is behind the node's");
+    }
+
+    #[test]
+    fn a_state_of_a_newer_node_is_shown_by_its_number() {
+        assert_eq!(state_name(SessionState::Expired.into()), "expired");
+        assert_eq!(state_name(9), "state 9");
+    }
+}
