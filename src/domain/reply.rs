@@ -70,7 +70,8 @@ pub enum Reply {
     SessionStatus(Box<SessionStatus>),
     Session(Box<SessionView>),
     Sessions(Vec<SessionView>),
-    Audited(Audit),
+    /// `None` where nothing is kept of the org.
+    Audited(Option<Audit>),
 }
 
 /// Every limit without consuming.

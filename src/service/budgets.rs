@@ -41,7 +41,8 @@ impl Service {
     /// Derives what is kept of an org again. Drift is an alarm.
     pub async fn audit(&self, org: &OrgId, deadline: Deadline) -> Result<Audit, ServiceError> {
         let audit = match self.orgs.call_one(org, Command::Audit, Lane::Admit, deadline.at).await? {
-            Reply::Audited(audit) => audit,
+            Reply::Audited(Some(audit)) => audit,
+            Reply::Audited(None) => return Err(ServiceError::UnknownOrg(org.clone())),
             _ => return Err(ServiceError::Interrupted),
         };
         if audit.drifted > 0 {

@@ -215,7 +215,7 @@ impl OrgState {
             }
             Command::Session { id } => self.session(id),
             Command::Sessions { after, max, running } => Ok(self.list_sessions(after.as_ref(), *max, *running)),
-            Command::Audit => Ok(Reply::Audited(self.accounts.audit(self.now))),
+            Command::Audit => Ok(Reply::Audited(self.is_known().then(|| self.accounts.audit(self.now)))),
             Command::Status { scope, balance, exempt } => {
                 Ok(self.status(scope, Peek { balance: *balance, exempt: *exempt }, ctx))
             }

@@ -329,7 +329,7 @@ impl Side {
             }
         }
         let Ok(Reply::Audited(audit)) = self.org.apply(&Command::Audit) else { panic!("no audit") };
-        assert_eq!(audit.drift, vec![], "R-BUD-3");
+        assert_eq!(audit.unwrap_or_default().drift, vec![], "R-BUD-3");
         if let Some(snapshot) = self.org.inspect() {
             let disputed: u64 = snapshot.disputed.iter().map(|row| row.amount).sum();
             // They are kept for as long as the ledger.

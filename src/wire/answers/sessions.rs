@@ -43,7 +43,8 @@ pub fn heartbeat(beat: &Beat, upgrade_url: &str) -> v1::HeartbeatResponse {
         }
         Action::Stop(grace) => (v1::SessionAction::Stop, int(grace), 0, stop_message(beat).to_owned()),
     };
-    let continues = action == v1::SessionAction::Continue;
+    // An upgrade helps no session that is over.
+    let may_upgrade = action != v1::SessionAction::Continue && beat.state == SessionState::Running;
     v1::HeartbeatResponse {
         action: action.into(),
         grace_ms,
@@ -59,7 +60,7 @@ pub fn heartbeat(beat: &Beat, upgrade_url: &str) -> v1::HeartbeatResponse {
         heartbeat_interval_ms: int(beat.heartbeat),
         expires_at_ms: int(beat.expires_at),
         replayed: beat.replayed,
-        upgrade_url: if continues { String::new() } else { upgrade_url.to_owned() },
+        upgrade_url: if may_upgrade { upgrade_url.to_owned() } else { String::new() },
     }
 }
 

@@ -105,7 +105,7 @@ impl Pair {
     fn audit(&mut self) -> Audit {
         let ctx = context(&NAMES.org, &self.policy, &self.bounds, self.clock);
         match self.org.apply(&Command::Audit, &ctx) {
-            Ok(Reply::Audited(audit)) => audit,
+            Ok(Reply::Audited(audit)) => audit.unwrap_or_default(),
             other => panic!("no audit: {other:?}"),
         }
     }
