@@ -7,6 +7,7 @@
 //! ```
 
 mod billing;
+pub mod takeover;
 
 use std::{fmt, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

@@ -84,7 +84,11 @@ pub enum LocalVerb {
     Fsck(FsckArgs),
     /// Write a data directory's contents to a file or to stdout
     Export(ExportArgs),
-    /// Fill an empty data directory from a file or from stdin
+    /// Fill an empty data directory from an export, or take over budgets of an older system
+    ///
+    /// Budgets of an older system are one JSON object a line, {"org", "scope", "budget_limit", "monthly_spend"},
+    /// amounts in micro-USD or as …_cents. The directory may hold orgs already, and what was taken over
+    /// before is left as it is.
     Import(ImportArgs),
 }
 

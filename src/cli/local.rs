@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +18,7 @@ use super::{
     output::Output,
 };
 use crate::{
-    app::{self, Listeners, Start},
+    app::{self, Listeners, Start, takeover},
     config::{self, Config, ConfigErrors, LogFormat, Overrides},
     store::{
         export::{self, Exported},
@@ -165,18 +165,29 @@ pub(super) fn import(args: &ImportArgs, output: &mut Output<'_>) -> Exit {
         Err(mistakes) => return refuse(&mistakes, output),
     };
     let read = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
-        None => export::import(&dir, &mut io::stdin().lock()).map_err(|error| error.to_string()),
+        None => import_from(&dir, &mut io::stdin().lock()),
         Some(file) => File::open(file)
-            .map_err(|error| format!("{}: {error}", file.display()))
-            .and_then(|from| export::import(&dir, &mut BufReader::new(from)).map_err(|error| error.to_string())),
+            .and_then(|from| import_from(&dir, &mut BufReader::new(from)))
+            .map_err(|error| io::Error::other(format!("{}: {error}", file.display()))),
     };
     match read {
-        Ok(rows) => {
-            output.note(&format!("{rows} rows imported"));
+        Ok(done) => {
+            output.note(&done);
             Exit::Done
         }
         Err(error) => fail(&error, output),
     }
+}
+
+/// The first line tells what it is.
+fn import_from(dir: &Path, from: &mut dyn BufRead) -> io::Result<String> {
+    let first = from.fill_buf()?.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if String::from_utf8_lossy(first).contains("\"monthly_spend") {
+        let done = runtime()?.block_on(takeover::take_over(dir, from)).map_err(io::Error::other)?;
+        return Ok(format!("{} budgets taken over, {} known already", done.changed, done.known));
+    }
+    let rows = export::import(dir, from).map_err(io::Error::other)?;
+    Ok(format!("{rows} rows imported"))
 }
 
 fn fail(error: &impl ToString, output: &mut Output<'_>) -> Exit {

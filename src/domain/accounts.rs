@@ -227,6 +227,26 @@ impl Accounts {
         }
     }
 
+    /// Books what happened at `at`, which may lie before what is booked already.
+    pub(super) fn backdate(&mut self, scope: &Scope, meter: &Meter, amount: u64, at: Millis, now: Millis) {
+        if amount == 0 {
+            return;
+        }
+        for charged in charged_scopes(scope) {
+            let of_ledger = |(s, m, _): &CounterKey| *s == charged && m == meter;
+            let saw_it = |(key, counter): &(&CounterKey, &Counter)| {
+                let runs = key.2.end(counter.start).is_some_and(|end| now < end);
+                of_ledger(key) && runs && counter.start <= at
+            };
+            let counters: Vec<_> =
+                self.counters.iter().filter(saw_it).map(|(key, each)| (key.clone(), *each)).collect();
+            for (key, counter) in counters {
+                self.counters.put(key, Counter { used: counter.used.saturating_add(amount), ..counter });
+            }
+            self.ledgers.entry((charged, meter.clone())).or_default().backdate(at, amount);
+        }
+    }
+
     pub(super) fn reserve(&mut self, row: ReservationRow) {
         self.hold(&row);
         self.expiries.insert((row.expires_at, row.id));

@@ -95,6 +95,23 @@ impl Ledger {
         }
     }
 
+    /// Books `amount` in the hour of `at`, wherever that lies among the others. It has no minutes there.
+    pub fn backdate(&mut self, at: Millis, amount: u64) {
+        let start = at / HOUR_MS * HOUR_MS;
+        let place = self.hours.partition_point(|hour| hour.start < start);
+        if self.hours.get(place).is_none_or(|hour| hour.start != start) {
+            self.hours.insert(place, HourSlice { start, ..HourSlice::default() });
+        }
+        if let Some(hour) = self.hours.get_mut(place) {
+            hour.total = hour.total.saturating_add(amount);
+            if let Some((_, minute)) = hour.minutes.last_mut() {
+                *minute = minute.saturating_add(amount);
+            }
+        }
+        self.dirty.insert(start);
+        self.sums.clear();
+    }
+
     /// What counts in `window` at `now`.
     pub fn used(&mut self, window: Window, now: Millis) -> u64 {
         let from = window.start(now);

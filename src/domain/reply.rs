@@ -1,6 +1,6 @@
 //! What an org answers: decisions, views of what it keeps, and what an audit of them found.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use super::{
     command::Need,
@@ -188,6 +188,18 @@ impl Audit {
         if self.drift.len() < DRIFT_NAMED {
             let (scope, meter, what) = (scope.clone(), meter.clone(), what());
             self.drift.push(Drift { scope, meter, what, kept, derived: (*derived.start(), *derived.end()) });
+        }
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scope, meter, what, kept, derived: (least, most) } = self;
+        write!(f, "{meter} of \"{scope}\": {what} is kept as {kept}, and is ")?;
+        match (least, most) {
+            (least, most) if least == most => write!(f, "{least}"),
+            (least, &u64::MAX) => write!(f, "at least {least}"),
+            (least, most) => write!(f, "{least} to {most}"),
         }
     }
 }

@@ -347,7 +347,8 @@ fn a_heartbeat_that_is_told_to_stop_exits_3_and_says_how_long_is_left() {
     let json = heartbeat(&node, "full", "s1", "json");
     assert_eq!((json.exit, json.err.as_str()), (Exit::Denied, ""));
     let expected = json!({
-        "action": "SESSION_ACTION_STOP", "grace_ms": 30_000, "warn_percent": 0, "message": "Monthly quota exceeded.",
+        "action": "SESSION_ACTION_STOP", "grace_ms": 30_000, "heartbeat_interval_ms": 0,
+            "heartbeat_interval_ms": 0, "warn_percent": 0, "message": "Monthly quota exceeded.",
         "state": "SESSION_STATE_RUNNING", "booked_ms": 30_000, "disputed_ms": 0, "used_ms": 2 * HOUR,
         "reserved_ms": MINUTE, "quota_ms": 4 * HOUR, "unlimited": false, "expires_at_ms": NOW_MS + 2 * MINUTE,
         "replayed": false, "upgrade_url": UPGRADE

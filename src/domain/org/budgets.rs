@@ -26,7 +26,7 @@ impl OrgState {
         Ok(Reply::BudgetSet { budget: Box::new(self.budget_view(&set.scope, &limits)), replayed })
     }
 
-    fn change_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<(), OrgError> {
+    pub(super) fn change_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<(), OrgError> {
         let old = self.budgets.get(&set.scope);
         if set.expected_version.is_some_and(|expected| expected != old.version) {
             return Err(OrgError::BudgetVersion { current: old.version });

@@ -17,6 +17,7 @@ mod exports;
 mod operators;
 mod sessions;
 mod settlement;
+pub mod takeover;
 
 use std::sync::Arc;
 

@@ -50,7 +50,7 @@ impl OrgState {
 
     /// Admission has stopped to open ledgers long before settlement is refused one; what is refused
     /// has changed nothing and can be booked under the org itself.
-    fn check_settlement<'m>(
+    pub(super) fn check_settlement<'m>(
         &self,
         scope: &Scope,
         meters: impl Iterator<Item = &'m Meter>,

@@ -22,6 +22,7 @@ mod resets;
 mod session_histories;
 mod sessions;
 mod sweeping;
+mod takeover;
 mod usage;
 
 use std::sync::Arc;

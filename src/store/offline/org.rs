@@ -8,8 +8,8 @@ use crate::{
     domain::{
         ids::{OrgId, RequestId},
         journal::{Entry, Rpc},
-        ledger::HourSlice,
-        rows::{Head, ReservationRow, Row},
+        org::OrgState,
+        rows::{Head, OrgRows, ReservationRow, Row},
     },
 };
 
@@ -23,9 +23,6 @@ pub(super) fn check(org: &OrgId, rows: &[Row], report: &mut Report) {
     }
     for row in rows {
         let wrong = match row {
-            Row::Slice { scope, meter, slice } => {
-                slice_is_wrong(slice).map(|what| format!("slice {scope}/{meter}: {what}"))
-            }
             Row::Reservation(row) => reservation_is_wrong(row, head),
             Row::LongJournal(row) if row.seq > head.seq => {
                 Some(format!("long journal row {} is newer than the head's commit {}", row.seq, head.seq))
@@ -36,16 +33,12 @@ pub(super) fn check(org: &OrgId, rows: &[Row], report: &mut Report) {
             report.note(Some(org), what);
         }
     }
+    for drift in OrgState::load(OrgRows { rows: rows.to_vec() }, head.last_at).audit_rows().drift {
+        report.note(Some(org), drift.to_string());
+    }
     for what in duplicates(rows, head) {
         report.note(Some(org), what);
     }
-}
-
-/// Minutes go all at once, when they are rolled up; until then they add up to the total.
-fn slice_is_wrong(slice: &HourSlice) -> Option<String> {
-    let minutes = slice.minutes.iter().fold(0, |sum: u64, (_, amount)| sum.saturating_add(*amount));
-    (!slice.minutes.is_empty() && minutes != slice.total)
-        .then(|| format!("its minutes add up to {minutes} and its total is {}", slice.total))
 }
 
 fn reservation_is_wrong(row: &ReservationRow, head: &Head) -> Option<String> {

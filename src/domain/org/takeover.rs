@@ -1,0 +1,73 @@
+//! A budget of an older system that knows one limit and what was spent of it this month.
+
+use super::{Baseline, Context, OrgState};
+use crate::{
+    bounds::{AMOUNT_MAX, DAY_MS},
+    domain::{
+        command::{Idempotency, ReportCumulative, SetBudget},
+        ids::{Incarnation, Meter, Scope, Source},
+        refusal::OrgError,
+        window::{LEGACY_PERIOD, Millis, PERIODS},
+    },
+};
+
+/// One budget to take over, in micro-USD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OlderBudget {
+    pub scope: Scope,
+    /// `None` = no limit.
+    pub limit: Option<u64>,
+    pub monthly_spend: u64,
+    /// Names the older system among the sources of the org, and its one life.
+    pub source: Source,
+    pub incarnation: Incarnation,
+    pub idempotency: Idempotency,
+}
+
+/// An instant that lies in the month and in no shorter period.
+fn in_the_month_alone(now: Millis) -> Millis {
+    let len = |name| PERIODS.iter().find(|(period, _)| *period == name).map_or(0, |(_, len)| *len);
+    let shorter = PERIODS.iter().map(|(_, each)| *each).filter(|each| *each < len(LEGACY_PERIOD)).max();
+    now.saturating_sub(shorter.unwrap_or(0).saturating_add(DAY_MS))
+}
+
+impl OrgState {
+    /// Fills the month: its limit, what was spent, and the baseline by which a later total of the older system
+    /// is told. What was taken over before is left alone but for a total that has grown since. Answers
+    /// whether anything changed.
+    pub fn take_over(&mut self, older: &OlderBudget, ctx: &Context<'_>) -> Result<bool, OrgError> {
+        let policy = self.advance(ctx);
+        let ctx = &Context { policy: &policy, ..*ctx };
+        let key = (older.scope.clone(), older.source.clone(), Meter::spend());
+        let (source, incarnation, meter) = (older.source.clone(), older.incarnation.clone(), Meter::spend());
+        if let Some(known) = self.baselines.get(&key) {
+            if known.total == older.monthly_spend {
+                return Ok(false);
+            }
+            let (scope, total, idempotency) = (older.scope.clone(), older.monthly_spend, older.idempotency.clone());
+            self.report(&ReportCumulative { scope, source, incarnation, meter, total, idempotency }, ctx)?;
+            return Ok(true);
+        }
+        if self.baselines.len() >= ctx.bounds.sources_per_org as usize {
+            return Err(OrgError::TooManySources);
+        }
+        self.check_settlement(&older.scope, std::iter::once(&meter), ctx)?;
+        if older.limit.is_some() {
+            self.change_budget(
+                &SetBudget {
+                    scope: older.scope.clone(),
+                    replace: false,
+                    periods: vec![(LEGACY_PERIOD, older.limit)],
+                    expected_version: None,
+                    idempotency: older.idempotency.clone(),
+                },
+                ctx,
+            )?;
+        }
+        let spent = older.monthly_spend.min(AMOUNT_MAX);
+        self.baselines.put(key, Baseline { incarnation, total: spent });
+        self.accounts.backdate(&older.scope, &meter, spent, in_the_month_alone(self.now), self.now);
+        self.changed = true;
+        Ok(true)
+    }
+}
