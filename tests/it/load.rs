@@ -5,15 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tollgate::wire::v1::{
-    AcquireBatchRequest, AcquireRequest, AcquireResponse, Amount, CommitRequest, ExtendRequest, RecordRequest,
-    ReleaseRequest, ReportCumulativeRequest, ResumeRequest, acquire_batch_result,
+    AcquireBatchRequest, AcquireRequest, AcquireResponse, Amount, CommitRequest, EndSessionRequest, ExtendRequest,
+    HeartbeatRequest, PeriodPatch, RecordRequest, ReleaseRequest, ReportCumulativeRequest, ResumeRequest,
+    StartSessionRequest, UpdateBudgetRequest, acquire_batch_result,
 };
 use tonic::{Code, Status};
 
 use crate::{
     harness::{
         chance::Chance,
-        client::{Gate, plain, reason},
+        client::{Budget, Gate, Sessions, plain, reason},
         node::Node,
     },
     oracle::{BYTES, COMPUTE, Call, Durable, Log, PLAIN_ONLY, Plain, Promise, SPEND},
@@ -23,6 +24,27 @@ use crate::{
 const HOLD_MS: i64 = 86_400_000;
 const SCOPES: [&str; 3] = ["", "workspace/a", "workspace/b"];
 const CONNECTIONS: usize = 4;
+
+/// More than any org of these tests can spend.
+const BUDGET: i64 = 9_000_000_000_000_000;
+const IDENTITY: &str = "machine";
+const INCARNATION: &str = "first";
+
+/// The clients of one connection.
+#[derive(Debug, Clone)]
+pub struct Planes {
+    gate: Gate,
+    sessions: Sessions,
+    budgets: Budget,
+}
+
+impl Planes {
+    pub async fn of(node: &Node) -> Self {
+        let channel = node.channel().await;
+        let (gate, sessions) = (Gate::new(channel.clone()), Sessions::new(channel.clone()));
+        Self { gate, sessions, budgets: Budget::new(channel) }
+    }
+}
 
 /// Who calls, and how much.
 #[derive(Debug, Clone, Copy)]
@@ -71,32 +93,33 @@ impl Load {
     /// Starts the tasks. Calls that fail because the node goes away are in doubt, not errors.
     pub async fn start(node: &Node, log: &mut Log, chance: &mut Chance, plan: Plan) -> Self {
         log.rounds += 1;
-        let mut gates = Vec::new();
+        let mut planes = Vec::new();
         for _ in 0..CONNECTIONS {
-            gates.push(node.gate().await);
+            planes.push(Planes::of(node).await);
         }
         let stop = CancellationToken::new();
         let orgs: Vec<String> = log.orgs.keys().cloned().collect();
         let settled: Vec<String> = orgs.iter().filter(|org| !org.starts_with(PLAIN_ONLY)).cloned().collect();
         let mut tasks = JoinSet::new();
         for number in 0..plan.durable_tasks {
-            let (open, totals) = share_of(log, number, plan.durable_tasks);
+            let Share { open, totals, running } = share_of(log, number, plan.durable_tasks);
             let prefix = format!("r{}-d{number}-", log.rounds);
             let source = format!("meter/{number}");
             let task = Settler {
-                gate: gates[number % CONNECTIONS].clone(),
+                planes: planes[number % CONNECTIONS].clone(),
                 orgs: settled.clone(),
                 chance: chance.fork(),
                 ids: (prefix, 0),
                 open,
                 source,
                 totals,
+                running,
             };
             tasks.spawn(task.run(stop.clone(), plan.calls));
         }
         for number in 0..plan.plain_tasks {
             let task = Asker {
-                gate: gates[number % CONNECTIONS].clone(),
+                gate: planes[number % CONNECTIONS].gate.clone(),
                 orgs: orgs.clone(),
                 chance: chance.fork(),
                 ids: (format!("r{}-p{number}-", log.rounds), 0),
@@ -137,17 +160,35 @@ impl Load {
     }
 }
 
-/// Reservations this task settles, and its counter's last total, by org.
-type Share = (Vec<(String, String)>, BTreeMap<String, u64>);
+/// One session, and what it has run.
+#[derive(Debug, Clone)]
+struct Running {
+    org: String,
+    session: String,
+    seconds: i64,
+}
+
+/// What is one task's own: reservations it settles, its counter's last total by org, and sessions.
+#[derive(Debug, Default)]
+struct Share {
+    open: Vec<(String, String)>,
+    totals: BTreeMap<String, u64>,
+    running: Vec<Running>,
+}
 
 fn share_of(log: &Log, number: usize, of: usize) -> Share {
-    let (mut open, mut totals) = (Vec::new(), BTreeMap::new());
+    let Share { mut open, mut totals, mut running } = Share::default();
     for (name, org) in &log.orgs {
+        let sessions = org.facts.sessions.iter().filter(|(_, session)| session.runs).enumerate();
+        for (_, (id, session)) in sessions.filter(|(index, _)| index % of == number) {
+            let seconds = (session.booked / 1000) as i64;
+            running.push(Running { org: name.clone(), session: id.clone(), seconds });
+        }
         let mine = org.facts.open.keys().enumerate().filter(|(index, _)| index % of == number);
         open.extend(mine.map(|(_, id)| (name.clone(), id.clone())));
         totals.insert(name.clone(), org.facts.sources.get(&format!("meter/{number}")).copied().unwrap_or(0));
     }
-    (open, totals)
+    Share { open, totals, running }
 }
 
 fn next_id((prefix, number): &mut (String, u64)) -> String {
@@ -183,13 +224,14 @@ fn meaning(status: &Status, heard: &mut Heard) -> Meaning {
 
 /// Makes durable calls one after the other.
 struct Settler {
-    gate: Gate,
+    planes: Planes,
     orgs: Vec<String>,
     chance: Chance,
     ids: (String, u64),
     open: Vec<(String, String)>,
     source: String,
     totals: BTreeMap<String, u64>,
+    running: Vec<Running>,
 }
 
 impl Settler {
@@ -202,7 +244,7 @@ impl Settler {
                 break;
             }
             let request = self.next_call();
-            match ask(&mut self.gate, &request).await {
+            match ask(&mut self.planes, &request).await {
                 Ok((promise, _)) => {
                     self.learn(&request, &promise);
                     heard.calls.push(Call { request, promise: Some(promise) });
@@ -223,7 +265,7 @@ impl Settler {
     async fn resume(&mut self, heard: &mut Heard) -> bool {
         let org = self.orgs[self.chance.below(self.orgs.len())].clone();
         let request = ResumeRequest { org, execution_id: "execution".into(), request_id: next_id(&mut self.ids) };
-        match self.gate.resume(request).await {
+        match self.planes.gate.resume(request).await {
             Ok(_) => heard.resumed += 1,
             Err(status) => {
                 if !reason(&status).is_empty() {
@@ -243,16 +285,23 @@ impl Settler {
         let some = |meter: &str| vec![Amount { meter: meter.into(), amount }];
         let kind = self.chance.below(100);
         match kind {
-            0..30 => {
+            0..22 => {
                 Durable::Record(RecordRequest { org, scope, usage: some(SPEND), request_id, ..Default::default() })
             }
-            30..50 => {
+            22..36 => {
                 let total = self.totals[&org] as i64 + amount;
                 let source = self.source.clone();
                 let (incarnation, meter) = ("first".into(), BYTES.into());
                 let scope = String::new();
                 Durable::Report(ReportCumulativeRequest { org, scope, source, incarnation, meter, total, request_id })
             }
+            36..40 => {
+                // Another limit each time, so that each is a change.
+                let patch = PeriodPatch { limit: Some(BUDGET - amount), clear: false };
+                let periods = [("monthly".to_owned(), patch)].into();
+                Durable::Budget(UpdateBudgetRequest { org, request_id, periods, ..Default::default() })
+            }
+            40..60 => self.session(org, scope, request_id),
             70.. if !self.open.is_empty() => self.settlement(kind, request_id, some(COMPUTE)),
             _ => {
                 let (reserve, reservation_ttl_ms) = (some(COMPUTE), HOLD_MS);
@@ -266,6 +315,40 @@ impl Settler {
                 })
             }
         }
+    }
+
+    fn session(&mut self, org: String, scope: String, request_id: String) -> Durable {
+        let identity = IDENTITY.to_owned();
+        if self.running.is_empty() || self.chance.percent(30) {
+            let session_id = format!("session/{request_id}");
+            return Durable::Start(StartSessionRequest {
+                org,
+                session_id,
+                identity,
+                request_id,
+                scope,
+                ..Default::default()
+            });
+        }
+        let chosen = self.chance.below(self.running.len());
+        if self.chance.percent(25) {
+            let Running { org, session: session_id, seconds } = self.running.swap_remove(chosen);
+            // With its last total it books nothing more; without one, the time that passes here.
+            let (incarnation, total_seconds) = (INCARNATION.into(), Some(seconds));
+            return Durable::End(EndSessionRequest {
+                org,
+                session_id,
+                identity,
+                request_id,
+                incarnation,
+                total_seconds,
+            });
+        }
+        let running = &self.running[chosen];
+        let (org, session_id) = (running.org.clone(), running.session.clone());
+        let total_seconds = running.seconds + self.chance.between(0, 90) as i64;
+        let incarnation = INCARNATION.into();
+        Durable::Beat(HeartbeatRequest { org, session_id, identity, incarnation, total_seconds, request_id })
     }
 
     fn settlement(&mut self, kind: usize, request_id: String, actual: Vec<Amount>) -> Durable {
@@ -285,6 +368,14 @@ impl Settler {
     fn learn(&mut self, request: &Durable, promise: &Promise) {
         match (request, promise) {
             (Durable::Report(request), _) => drop(self.totals.insert(request.org.clone(), request.total as u64)),
+            (Durable::Start(request), _) => {
+                let (org, session) = (request.org.clone(), request.session_id.clone());
+                self.running.push(Running { org, session, seconds: 0 });
+            }
+            (Durable::Beat(request), _) => {
+                let beaten = |running: &&mut Running| running.session == request.session_id;
+                self.running.iter_mut().filter(beaten).for_each(|running| running.seconds = request.total_seconds);
+            }
             (Durable::Hold(request), Promise::Held { reservation, .. }) => {
                 self.open.push((request.org.clone(), reservation.clone()));
             }
@@ -294,8 +385,20 @@ impl Settler {
 }
 
 /// Makes one durable call; answers what was promised and whether it is a replay.
-pub async fn ask(gate: &mut Gate, request: &Durable) -> Result<(Promise, bool), Status> {
+pub async fn ask(planes: &mut Planes, request: &Durable) -> Result<(Promise, bool), Status> {
+    let Planes { gate, sessions, budgets } = planes;
     Ok(match request.clone() {
+        Durable::Start(request) => {
+            let answer = sessions.start_session(request).await?.into_inner();
+            assert!(answer.allowed && answer.fail_open.is_empty(), "a session starts or it is an error: {answer:?}");
+            (Promise::Started { slice: answer.first_slice_ms as u64 }, answer.replayed)
+        }
+        Durable::Beat(request) => {
+            let answer = sessions.heartbeat(request).await?.into_inner();
+            (Promise::Beat { booked: answer.booked_ms as u64 }, answer.replayed)
+        }
+        Durable::End(request) => (Promise::Ended, sessions.end_session(request).await?.into_inner().replayed),
+        Durable::Budget(request) => (Promise::BudgetSet, budgets.update_budget(request).await?.into_inner().replayed),
         Durable::Record(request) => (Promise::Recorded, gate.record(request).await?.into_inner().replayed),
         Durable::Commit(request) => (Promise::Settled, gate.commit(request).await?.into_inner().replayed),
         Durable::Release(request) => (Promise::Settled, gate.release(request).await?.into_inner().replayed),

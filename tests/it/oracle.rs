@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use tollgate::wire::{
     admin::v1::GetOrgResponse,
     v1::{
-        AcquireRequest, Amount, CommitRequest, ExtendRequest, RecordRequest, ReleaseRequest, ReportCumulativeRequest,
+        AcquireRequest, Amount, CommitRequest, EndSessionRequest, ExtendRequest, HeartbeatRequest, RecordRequest,
+        ReleaseRequest, ReportCumulativeRequest, SessionState, StartSessionRequest, UpdateBudgetRequest,
     },
 };
 
@@ -31,6 +32,10 @@ pub enum Durable {
     Commit(CommitRequest),
     Release(ReleaseRequest),
     Extend(ExtendRequest),
+    Start(StartSessionRequest),
+    Beat(HeartbeatRequest),
+    End(EndSessionRequest),
+    Budget(UpdateBudgetRequest),
 }
 
 impl Durable {
@@ -42,11 +47,13 @@ impl Durable {
             Self::Commit(request) => &request.org,
             Self::Release(request) => &request.org,
             Self::Extend(request) => &request.org,
+            Self::Start(request) => &request.org,
+            Self::Beat(request) => &request.org,
+            Self::End(request) => &request.org,
+            Self::Budget(request) => &request.org,
         }
     }
-}
 
-impl Durable {
     /// The reservation that it ends.
     pub fn settles(&self) -> Option<&str> {
         match self {
@@ -54,6 +61,11 @@ impl Durable {
             Self::Release(request) => Some(&request.reservation_id),
             _ => None,
         }
+    }
+
+    /// Whether it is an admission.
+    pub fn is_admission(&self) -> bool {
+        matches!(self, Self::Hold(_) | Self::Start(_))
     }
 }
 
@@ -65,6 +77,10 @@ pub enum Promise {
     Held { reservation: String, expires_at: i64 },
     Settled,
     Extended { expires_at: i64 },
+    Started { slice: u64 },
+    Beat { booked: u64 },
+    Ended,
+    BudgetSet,
 }
 
 /// A durable call; without a promise it is in doubt.
@@ -89,6 +105,15 @@ pub struct Open {
     pub expires_at: i64,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    pub scope: String,
+    /// Milliseconds.
+    pub booked: u64,
+    pub held: u64,
+    pub runs: bool,
+}
+
 type Ledger = (String, String);
 
 /// Everything compared of one org.
@@ -99,6 +124,9 @@ pub struct Facts {
     pub open: BTreeMap<String, Open>,
     /// Last total, by source.
     pub sources: BTreeMap<String, u64>,
+    pub sessions: BTreeMap<String, Session>,
+    /// Of the org's own budget: how often it was changed.
+    pub budget_version: u64,
 }
 
 impl Facts {
@@ -140,8 +168,33 @@ impl Facts {
                     open.expires_at = *expires_at;
                 }
             }
+            (Durable::Start(request), Promise::Started { slice }) => {
+                self.add(&request.scope, COMPUTE, 0, *slice as i64);
+                let session = Session { scope: request.scope.clone(), booked: 0, held: *slice, runs: true };
+                assert!(self.sessions.insert(request.session_id.clone(), session).is_none(), "{request:?}");
+            }
+            (Durable::Beat(request), Promise::Beat { booked }) => self.beat(request, *booked),
+            (Durable::End(request), Promise::Ended) => {
+                let session = self.sessions.get_mut(&request.session_id).unwrap();
+                let (scope, held) = (session.scope.clone(), std::mem::take(&mut session.held));
+                session.runs = false;
+                self.add(&scope, COMPUTE, 0, -(held as i64));
+            }
+            (Durable::Budget(_), Promise::BudgetSet) => self.budget_version += 1,
             (request, promise) => panic!("{promise:?} does not answer {request:?}"),
         }
+    }
+
+    /// A total books what it grew by, out of the first slice as long as some is left.
+    fn beat(&mut self, request: &HeartbeatRequest, booked: u64) {
+        let session = self.sessions.get_mut(&request.session_id).unwrap();
+        let grown = request.total_seconds as u64 * 1000 - session.booked;
+        assert_eq!(booked, grown, "R-SES-3: {request:?}");
+        let paid = session.held.min(booked);
+        session.booked += booked;
+        session.held -= paid;
+        let scope = session.scope.clone();
+        self.add(&scope, COMPUTE, booked, -(paid as i64));
     }
 
     fn close(&mut self, reservation: &str) -> String {
@@ -182,7 +235,20 @@ impl Seen {
                 _ => {}
             }
         }
-        for hold in &org.reservations {
+        for session in &org.sessions {
+            let seen_session = Session {
+                scope: session.scope.clone(),
+                booked: session.booked_ms as u64,
+                held: session.reserved_ms as u64,
+                runs: session.state() == SessionState::Running,
+            };
+            seen.facts.sessions.insert(session.session_id.clone(), seen_session);
+        }
+        let budget = org.budgets.iter().find(|budget| budget.scope.is_empty());
+        seen.facts.budget_version = budget.map_or(0, |budget| budget.version as u64);
+        // The slice of a session is one of the reservations.
+        let of_session = |id: &str| org.sessions.iter().any(|session| session.decision_id == id);
+        for hold in org.reservations.iter().filter(|hold| !of_session(&hold.reservation_id)) {
             let open =
                 Open { scope: hold.scope.clone(), amount: single(&hold.amounts), expires_at: hold.expires_at_ms };
             seen.facts.open.insert(hold.reservation_id.clone(), open);

@@ -15,7 +15,7 @@ use crate::{
         client::{Admin, Gate},
         node::Node,
     },
-    load::ask,
+    load::{Planes, ask},
     oracle::{Call, Durable, Facts, Log, OrgLog, Plain, Promise, Seen},
 };
 
@@ -56,7 +56,9 @@ async fn see_all(node: &Node, log: &Log) -> BTreeMap<String, Seen> {
     let mut seen = BTreeMap::new();
     for name in log.orgs.keys() {
         let org = see(&mut admin, name).await.unwrap_or_else(|status| panic!("{name}: {status:?}"));
-        assert_eq!(org.executions, org.admitted, "{name}: a charge and its count share one fate");
+        // A session is admitted and charges no execution.
+        let sessions = org.facts.sessions.len() as u64;
+        assert_eq!(org.executions + sessions, org.admitted, "{name}: a charge and its count share one fate");
         seen.insert(name.clone(), org);
     }
     seen
@@ -65,14 +67,14 @@ async fn see_all(node: &Node, log: &Log) -> BTreeMap<String, Seen> {
 /// Compares every org with the log, resolves what is in doubt, and asks everything again.
 pub async fn compare(node: &Node, log: &mut Log, terms: Terms, chance: &mut Chance) -> Found {
     let mut found = Found::default();
-    let gate = node.gate().await;
+    let (gate, planes) = (node.gate().await, Planes::of(node).await);
     let first = see_all(node, log).await;
     let mut late = BTreeMap::new();
     for (name, org) in &mut log.orgs {
-        late.insert(name.clone(), settle_org(name, org, &first[name], &gate, terms, &mut found).await);
+        late.insert(name.clone(), settle_org(name, org, &first[name], &planes, terms, &mut found).await);
     }
     for (name, org) in &log.orgs {
-        ask_again(name, org, &gate, terms, chance, &mut found).await;
+        ask_again(name, org, &planes, terms, chance, &mut found).await;
     }
     for org in log.orgs.values_mut() {
         org.kept.append(&mut org.fresh);
@@ -91,18 +93,25 @@ pub async fn compare(node: &Node, log: &mut Log, terms: Terms, chance: &mut Chan
 
 /// Every promise is kept, and what is in doubt is there once or not at all. Answers the holds that
 /// asking again made only now.
-async fn settle_org(name: &str, org: &mut OrgLog, seen: &Seen, gate: &Gate, terms: Terms, found: &mut Found) -> u64 {
+async fn settle_org(
+    name: &str,
+    org: &mut OrgLog,
+    seen: &Seen,
+    planes: &Planes,
+    terms: Terms,
+    found: &mut Found,
+) -> u64 {
     let mut late = Vec::new();
     let mut holds = 0;
     let mut fresh = std::mem::take(&mut org.fresh);
     for call in &mut fresh {
-        let is_hold = u64::from(matches!(call.request, Durable::Hold(_)));
+        let is_hold = u64::from(call.request.is_admission());
         if let Some(promise) = &call.promise {
             org.facts.apply(&call.request, promise);
             holds += is_hold;
             continue;
         }
-        let (promise, replayed) = retried(gate, &call.request).await;
+        let (promise, replayed) = retried(planes, &call.request).await;
         found.doubts += 1;
         found.doubts_there += usize::from(replayed);
         call.promise = Some(promise.clone());
@@ -116,7 +125,7 @@ async fn settle_org(name: &str, org: &mut OrgLog, seen: &Seen, gate: &Gate, term
     org.fresh = fresh;
     assert_eq!(seen.facts, org.expected(), "{name}: what was promised (right) is not what is there (left)");
     check_plains(name, org, seen, holds, terms, found);
-    let late_holds = late.iter().filter(|(request, _)| matches!(request, Durable::Hold(_))).count();
+    let late_holds = late.iter().filter(|(request, _)| request.is_admission()).count();
     late.iter().for_each(|(request, promise)| org.facts.apply(request, promise));
     late_holds as u64
 }
@@ -139,22 +148,22 @@ fn check_plains(name: &str, org: &mut OrgLog, seen: &Seen, holds: u64, terms: Te
 }
 
 /// The same call under the same id.
-async fn retried(gate: &Gate, request: &Durable) -> (Promise, bool) {
-    let mut gate = gate.clone();
-    match ask(&mut gate, request).await {
+async fn retried(planes: &Planes, request: &Durable) -> (Promise, bool) {
+    let mut planes = planes.clone();
+    match ask(&mut planes, request).await {
         Ok(answer) => answer,
         Err(status) => panic!("{request:?}: {status:?}"),
     }
 }
 
-async fn ask_again(name: &str, org: &OrgLog, gate: &Gate, terms: Terms, chance: &mut Chance, found: &mut Found) {
+async fn ask_again(name: &str, org: &OrgLog, planes: &Planes, terms: Terms, chance: &mut Chance, found: &mut Found) {
     let mut calls: Vec<&Call> = org.fresh.iter().collect();
     if terms.older == usize::MAX {
         calls.extend(&org.kept);
     } else if !org.kept.is_empty() {
         calls.extend((0..terms.older).map(|_| &org.kept[chance.below(org.kept.len())]));
     }
-    let answers = stream::iter(calls).map(|call| async move { (call, retried(gate, &call.request).await) });
+    let answers = stream::iter(calls).map(|call| async move { (call, retried(planes, &call.request).await) });
     let mut answers = answers.buffer_unordered(AT_ONCE);
     while let Some((call, (promise, replayed))) = answers.next().await {
         assert!(replayed, "{name}: R-PIPE-6: carried out again: {:?}", call.request);
@@ -221,7 +230,7 @@ pub enum Plains {
 
 impl Plains {
     fn are_kept(self, seen: &Seen, org: &OrgLog) -> bool {
-        let holds = org.fresh.iter().filter(|call| matches!(call.request, Durable::Hold(_))).count();
+        let holds = org.fresh.iter().filter(|call| call.request.is_admission()).count();
         let plains = org.plains.iter().filter(|plain| plain.acknowledged).count();
         self == Self::MayBeForgotten || seen.admitted == org.admitted + (holds + plains) as u64
     }
@@ -247,6 +256,7 @@ fn difference(there: &Facts, promised: &Facts) -> String {
         apart(&there.ledgers, &promised.ledgers),
         apart(&there.open, &promised.open),
         apart(&there.sources, &promised.sources),
+        apart(&there.sessions, &promised.sessions),
     ];
     maps.concat()
 }
@@ -276,4 +286,9 @@ fn keeps(seen: &Seen, org: &OrgLog) -> bool {
     expected.ledgers.iter().all(|(ledger, (promised, _))| used(ledger) >= *promised)
         && expected.sources.iter().all(|(source, total)| seen.facts.sources.get(source) >= Some(total))
         && expected.open.keys().all(|id| seen.facts.open.contains_key(id) || may_have_ended(id))
+        && expected
+            .sessions
+            .iter()
+            .all(|(id, session)| seen.facts.sessions.get(id).is_some_and(|seen| seen.booked >= session.booked))
+        && seen.facts.budget_version >= expected.budget_version
 }

@@ -9,7 +9,10 @@ use tokio::{
 };
 use tollgate::wire::{
     admin::v1::{GetNodeRequest, GetNodeResponse, admin_service_client::AdminServiceClient},
-    v1::{AcquireRequest, gate_service_client::GateServiceClient},
+    v1::{
+        AcquireRequest, budget_service_client::BudgetServiceClient, gate_service_client::GateServiceClient,
+        session_service_client::SessionServiceClient,
+    },
 };
 use tonic::{
     Code, Status,
@@ -21,6 +24,8 @@ use tonic_types::StatusExt;
 use super::node::Node;
 
 pub type Gate = GateServiceClient<Channel>;
+pub type Sessions = SessionServiceClient<Channel>;
+pub type Budget = BudgetServiceClient<Channel>;
 pub type Admin = AdminServiceClient<Channel>;
 
 /// An answer takes milliseconds; the node's own budget is 2.5 s.

@@ -33,7 +33,9 @@ pub struct Setup {
 
 impl Setup {
     pub fn at(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), variables: Vec::new(), arguments: Vec::new(), under: Vec::new() }
+        let setup = Self { dir: dir.into(), variables: Vec::new(), arguments: Vec::new(), under: Vec::new() };
+        // No session expires by itself, however long a fault takes.
+        setup.set("SESSIONS__HEARTBEAT", "1h").set("SESSIONS__CLAMP", "1h")
     }
 
     /// `TOLLGATE__{key}`, such as `RATE__AMOUNT`.
