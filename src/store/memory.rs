@@ -22,7 +22,7 @@ use super::{
 use crate::{
     domain::{
         ids::OrgId,
-        rows::{Head, OrgRows, OrgWrite},
+        rows::{Head, OrgRows, OrgWrite, RowKey},
         window::Millis,
     },
     ports::{CommitDone, OrgStore, StoreFault},
@@ -140,6 +140,11 @@ impl MemoryStore {
         let of_org = |key: &[u8]| super::keys::Key::decode(key).is_ok_and(|key| key.org() == Some(org));
         let hit = inner.durable.iter_mut().filter(|(key, _)| of_org(key));
         hit.filter_map(|(_, value)| value.last_mut()).map(|byte| *byte ^= 1).count()
+    }
+
+    /// Takes a stored row away behind the codec's back. Answers whether it was there.
+    pub fn lose(&self, org: &OrgId, row: &RowKey) -> bool {
+        self.lock().durable.remove(&super::keys::Key::row(org, row).encode()).is_some()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
