@@ -187,7 +187,7 @@ pub struct AcquireArgs {
     /// What is charged now, repeatable [default: executions=1]
     #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
     pub cost: Vec<MeterAmount>,
-    /// What is held until it is settled, repeatable: spend=50000 is $0.05
+    /// What is held until it is settled, repeatable: 'spend=$0.05' is spend=50000
     #[arg(long, value_name = "METER=AMOUNT", value_parser = reserve)]
     pub reserve: Vec<MeterAmount>,
     /// Makes a repetition of this call safe: it is charged once

@@ -20,7 +20,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const USD_DIGITS: usize = 6;
 const MICROS_PER_DOLLAR: u64 = 1_000_000;
 
-/// `spend=50000`.
+/// `spend=50000`, which is `spend=$0.05`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MeterAmount {
     pub meter: Meter,
@@ -31,14 +31,17 @@ pub struct MeterAmount {
 impl MeterAmount {
     fn parse(field: &str, text: &str) -> Result<Self, InputError> {
         let refused = || {
-            let allowed =
-                format!("METER=AMOUNT, a whole amount of 0 to {AMOUNT_MAX} in the meter's unit, as in spend=50000");
+            let allowed = format!(
+                "METER=AMOUNT, a whole amount of 0 to {AMOUNT_MAX} in the meter's unit, as in spend=50000; \
+                 spend also in dollars, as in 'spend=$0.05'"
+            );
             InputError::new(field, text, allowed)
         };
         let (meter, amount) = text.split_once('=').ok_or_else(refused)?;
         let meter = Meter::parse(&format!("{field}.meter"), meter)?;
-        let amount = digits(amount).and_then(bounded).ok_or_else(refused)?;
-        Ok(Self { meter, amount })
+        let dollars = meter == Meter::spend() && amount.starts_with('$');
+        let amount = if dollars { micro_usd(amount) } else { digits(amount).and_then(bounded) };
+        Ok(Self { meter, amount: amount.ok_or_else(refused)? })
     }
 }
 
@@ -177,6 +180,7 @@ mod tests {
         for (text, meter, amount) in [
             ("executions=1", "executions", 1),
             ("spend=0", "spend", 0),
+            ("spend=$0.05", "spend", 50_000),
             ("b=10000000000000000", "b", 10_000_000_000_000_000),
         ] {
             let parsed = cost(text).unwrap();
@@ -186,9 +190,20 @@ mod tests {
 
     #[test]
     fn a_bad_amount_is_refused_and_the_error_says_what_is_allowed() {
-        for bad in
-            ["", "executions", "executions=", "=1", "e=-1", "e=+1", "e=1.5", "e=1 ", "e=10000000000000001", "e=1=2"]
-        {
+        for bad in [
+            "",
+            "executions",
+            "executions=",
+            "=1",
+            "e=-1",
+            "e=+1",
+            "e=1.5",
+            "e=1 ",
+            "e=10000000000000001",
+            "e=1=2",
+            "e=$1",
+            "spend=$",
+        ] {
             let error = cost(bad).unwrap_err().to_string();
             assert!(error.contains("METER=AMOUNT") || error.contains("[a-z0-9_]"), "{bad:?}: {error}");
         }
