@@ -169,7 +169,7 @@ class BadFields(SharedNodeCase):
     def test_update_budget(self):
         good = {"org": "acme", "request_id": "r", "periods": {"daily": {"limit": 1}}}
         periods = [("periods", field, value, shown, allowed) for field, value, shown, allowed in [
-            ("periods", {"yearly": {"limit": 1}}, "yearly", PERIOD_RULE),
+            ("periods", {"fortnightly": {"limit": 1}}, "fortnightly", PERIOD_RULE),
             ("periods", {"": {"clear": True}}, "", PERIOD_RULE),
             ("periods", {"Daily": {}}, "Daily", PERIOD_RULE),
             ("periods[daily].limit", {"daily": {"limit": -1}}, "-1", AMOUNT_RULE),
@@ -184,11 +184,11 @@ class BadFields(SharedNodeCase):
         self.check(self.budget.UpdateBudget, cents, [
             ("budget_limit", "budget_limit_cents", 5, "7", "not together with budget_limit"),
             ("periods", "budget_limit_cents", month, "7", "not together with monthly"),
-            ("clear_budget_limit", "budget_limit_cents", True, "7", "either a limit or clear_budget_limit"),
+            ("clear_budget_limit", "clear_budget_limit", True, "true", "not together with budget_limit_cents"),
         ])
         self.check(self.budget.UpdateBudget, {**good, "clear_budget_limit": True}, [
-            ("budget_limit", "budget_limit", 5, "5", "either a limit or clear_budget_limit"),
-            ("periods", "clear_budget_limit", month, "", "not together with monthly"),
+            ("budget_limit", "clear_budget_limit", 5, "true", "not together with budget_limit"),
+            ("periods", "clear_budget_limit", month, "true", "not together with monthly"),
         ])
 
     def test_replace_budget(self):

@@ -186,7 +186,7 @@ class Writing(BudgetCase):
         self.patch(org, hourly=5)
         names = "hourly, daily, weekly, monthly"
         for call, body, part in [
-            (self.budget.UpdateBudget, {"periods": {"yearly": {"limit": 1}}}, names),
+            (self.budget.UpdateBudget, {"periods": {"fortnightly": {"limit": 1}}}, names),
             (self.budget.UpdateBudget, {"periods": {"Hourly": {"clear": True}}}, names),
             (self.budget.UpdateBudget, {"periods": {"": {}}}, names),
             (self.budget.ReplaceBudget, {"limits": {"fortnightly": 1}}, names),

@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_period_that_is_not_known_is_refused_with_those_that_are() {
-        for bad in ["yearly=1", "=1", "Daily=1", "daily", "", "12500000"] {
+        for bad in ["fortnightly=1", "=1", "Daily=1", "daily", "", "12500000"] {
             let error = period_limit(bad).unwrap_err().to_string();
             assert!(error.contains("one of hourly, daily, weekly, monthly"), "{bad:?}: {error}");
         }

@@ -2,7 +2,10 @@
 //! nothing behind.
 
 use super::*;
-use crate::domain::rows::{Row, RowKey};
+use crate::domain::{
+    rows::{Row, RowKey},
+    window::HOUR_RETENTION_MS,
+};
 
 fn timers(write: &OrgWrite) -> Vec<Millis> {
     let at = |row: &Row| if let Row::Timer { wake_at } = row { Some(*wake_at) } else { None };
@@ -85,9 +88,9 @@ fn slices_roll_up_after_their_retention_and_go_after_theirs() {
     assert_eq!((minutes(&mut org), org.used("budget/monthly")), (0, 5), "R-BUD-4");
     org.at(T0 + 30 * DAY_MS + HOUR_MS - 1).sweep();
     assert_eq!(org.used("budget/monthly"), 5);
-    org.at(T0 + 35 * DAY_MS + HOUR_MS - 1).sweep();
+    org.at(T0 + HOUR_RETENTION_MS + HOUR_MS - 1).sweep();
     assert_eq!(org.snapshot().ledgers.len(), 1, "R-BUD-8");
-    org.at(T0 + 35 * DAY_MS + HOUR_MS).sweep();
+    org.at(T0 + HOUR_RETENTION_MS + HOUR_MS).sweep();
     assert!(org.disk.is_empty(), "and then the org is spent");
 }
 
@@ -98,7 +101,7 @@ fn an_idle_org_is_swept_by_its_timers_until_nothing_is_left() {
     org.record("workspace/a", spend(2), "b").unwrap();
     org.resume("run", None);
     org.flush();
-    let sweeps = idle_until(&mut org, T0 + 36 * DAY_MS);
+    let sweeps = idle_until(&mut org, T0 + HOUR_RETENTION_MS + DAY_MS);
     assert!(org.disk.is_empty(), "a spent org disappears entirely");
     assert!(org.inspect().is_none());
     assert!(sweeps < 60, "R-RATE-2: few sweeps, not {sweeps}");
@@ -109,7 +112,7 @@ fn an_org_that_comes_back_after_it_was_forgotten_starts_clean() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 1)]);
     org.acquire(Acquire { idempotency: Some(key("a")), ..ask() });
     org.flush();
-    idle_until(&mut org, T0 + 40 * DAY_MS);
+    idle_until(&mut org, T0 + HOUR_RETENTION_MS + 5 * DAY_MS);
     assert!(org.disk.is_empty());
     assert!(!org.acquire(Acquire { idempotency: Some(key("a")), ..ask() }).replayed);
     let write = org.flush().unwrap();
@@ -125,7 +128,7 @@ fn what_an_operator_or_a_source_set_outlives_every_sweep() {
     org.freeze("f").unwrap();
     org.report("life", 60, "r").unwrap();
     org.flush();
-    idle_until(&mut org, T0 + 100 * DAY_MS);
+    idle_until(&mut org, T0 + HOUR_RETENTION_MS + 65 * DAY_MS);
     org.restart();
     assert_eq!(org.run(), Code::Frozen);
     assert_eq!(org.snapshot().baselines[0].total, 60, "R-BUD-5: the last total is never forgotten");

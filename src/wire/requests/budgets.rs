@@ -163,7 +163,7 @@ mod tests {
     fn what_is_refused_is_named_with_what_is_allowed() {
         let over = i64::try_from(AMOUNT_MAX).unwrap() + 1;
         for (request, field, allowed) in [
-            (update(&[("yearly", patch(Some(1), false))]), "periods", "one of hourly, daily, weekly, monthly"),
+            (update(&[("fortnightly", patch(Some(1), false))]), "periods", "one of hourly, daily"),
             (update(&[("daily", patch(Some(-1), false))]), "periods[daily].limit", "0 to 10000000000000000 micro-USD"),
             (update(&[("daily", patch(Some(over), false))]), "periods[daily].limit", "micro-USD"),
             (update(&[("daily", patch(Some(1), true))]), "periods[daily].limit", "either a limit or clear"),

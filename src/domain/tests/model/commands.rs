@@ -342,7 +342,7 @@ impl Model {
         let now = self.now;
         if may_purge {
             self.executions.retain(|(_, _, last_seen)| last_seen + DAY > now);
-            self.disputed.retain(|(at, _)| at + 35 * DAY > now);
+            self.disputed.retain(|(at, _)| at + kept() > now);
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::domain::{
     journal::{Rpc, Settlement},
     limit::OnIndeterminate,
     rows::BudgetRow,
-    window::{Calendar, Millis, Window},
+    window::{Calendar, Millis, PERIODS, Window},
 };
 
 const SECOND: u64 = 1_000;
@@ -23,6 +23,11 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const TOTAL_MAX: u64 = 10_000_000_000_000_000;
+
+/// R-BUD-8: how long usage and disputes are kept, the longest window, a month or the last period, and four days more.
+fn kept() -> u64 {
+    PERIODS.iter().map(|(_, len)| *len).fold(31 * DAY, u64::max) + 4 * DAY
+}
 
 /// One limit of the policy, present or not.
 #[derive(Debug, Clone)]
@@ -352,7 +357,7 @@ impl Model {
         let now = self.now;
         self.frozen
             || self.backstop.is_some_and(|old| now < old.start + 3 * old.len)
-            || self.events.iter().any(|event| event.at + 35 * DAY > now)
+            || self.events.iter().any(|event| event.at + kept() > now)
             || self.holds.iter().any(|held| held.ended.is_none_or(|(at, _)| at + DAY > now))
             || !self.remembered.is_empty()
             || !self.baselines.is_empty()
