@@ -231,6 +231,14 @@ impl Ledger {
 }
 
 #[cfg(test)]
+impl Ledger {
+    /// The oldest hour goes, and the sums are not told.
+    pub fn lose_an_hour(&mut self) {
+        self.hours.pop_front();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::bounds::DAY_MS;

@@ -91,3 +91,81 @@ impl Accounts {
         scoped
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bounds::DAY_MS,
+        domain::{
+            ids::DecisionId,
+            ledger::{HourSlice, Ledger},
+            limit::{Limit, OrgPolicy},
+            rows::ReservationRow,
+        },
+    };
+
+    type Case = (&'static str, fn(&mut Accounts));
+
+    const T0: Millis = 495_000 * HOUR_MS;
+    const DAILY: Window = Window::Rolling { len: DAY_MS };
+    const CLOCK_DAY: Window = Window::Aligned { len: DAY_MS };
+
+    fn key(scope: &str) -> LedgerKey {
+        (Scope::parse("scope", scope).unwrap(), Meter::spend())
+    }
+
+    /// Usage in two hours, a hold, and a limit of either kind that has been asked for.
+    fn accounts() -> Accounts {
+        let limits =
+            vec![Limit::new(Meter::spend(), DAILY, Some(100)), Limit::new(Meter::spend(), CLOCK_DAY, Some(100))];
+        let policy = OrgPolicy { limits, ..OrgPolicy::default() };
+        let mut accounts = Accounts::default();
+        let (scope, meter) = key("workspace/a");
+        accounts.book(&policy, &scope, &meter, 5, T0);
+        accounts.book(&policy, &scope, &meter, 7, T0 + HOUR_MS);
+        let amounts = vec![(meter, 3)];
+        accounts.reserve(ReservationRow { id: DecisionId(1), scope, amounts, expires_at: T0 + DAY_MS });
+        for limit in &policy.limits {
+            assert_eq!(accounts.usage(&Scope::org(), limit, T0 + HOUR_MS), (12, 3));
+        }
+        accounts
+    }
+
+    #[test]
+    fn every_kind_of_number_is_found_where_it_is_not_what_the_ledger_says() {
+        let untouched = accounts().audit(T0 + HOUR_MS);
+        assert_eq!((untouched.drifted, untouched.drift.len()), (0, 0));
+        assert!(untouched.checked >= 8, "{}", untouched.checked);
+        let cases: [Case; 4] = [
+            ("reserved", |it| it.ledgers.get_mut(&key("")).unwrap().reserved += 1),
+            ("sum of rolling/1d", |it| it.ledgers.get_mut(&key("")).unwrap().lose_an_hour()),
+            ("hour 495000, with its scopes", |it| it.ledgers.get_mut(&key("")).unwrap().lose_an_hour()),
+            ("aligned/1d", |it| {
+                let key = (Scope::org(), Meter::spend(), CLOCK_DAY);
+                let counter = *it.counters.get(&key).unwrap();
+                it.counters.put(key, Counter { used: 13, ..counter });
+            }),
+        ];
+        for (what, change) in cases {
+            let mut changed = accounts();
+            change(&mut changed);
+            let audit = changed.audit(T0 + HOUR_MS);
+            let found =
+                audit.drift.iter().find(|drift| drift.what == what).unwrap_or_else(|| panic!("{what}: {audit:?}"));
+            assert_eq!((found.scope.clone(), found.meter.clone()), key(""), "R-BUD-3: {what}");
+        }
+    }
+
+    #[test]
+    fn minutes_that_are_not_their_hour_are_found_in_the_rows_alone() {
+        let mut accounts = accounts();
+        let changed = |hour: &HourSlice| HourSlice { total: hour.total + 1, ..hour.clone() };
+        let slices: Vec<_> = accounts.ledgers[&key("")].hours().map(changed).collect();
+        accounts.ledgers.insert(key(""), Ledger::load(slices, T0 + HOUR_MS));
+        let audit = accounts.audit_rows();
+        assert!(
+            audit.drift.iter().any(|drift| drift.what == "hour 495000" && (drift.kept, drift.derived) == (6, (5, 5)))
+        );
+    }
+}

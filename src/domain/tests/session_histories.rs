@@ -305,7 +305,7 @@ impl Side {
     fn check(&mut self) {
         let status = Command::SessionStatus { scope: Scope::org(), balance: Some(allowed()), exempt: false };
         let Ok(Reply::SessionStatus(status)) = self.org.apply(&status) else { panic!("no status") };
-        let shown = (status.quota.used, status.quota.reserved, status.running as usize);
+        let shown = (status.quota.used, status.quota.reserved, usize::try_from(status.running).unwrap());
         assert_eq!(shown, (self.model.used(), self.model.held(), self.model.running()), "R-SES-2: {:?}", self.model);
         for (which, modelled) in &self.model.sessions {
             let id = self.id(*which);
