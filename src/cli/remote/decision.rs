@@ -25,37 +25,28 @@ pub(super) struct Decision<'a> {
     node: &'a str,
 }
 
-impl<'a> From<&'a AcquireResponse> for Decision<'a> {
-    fn from(answer: &'a AcquireResponse) -> Self {
-        Self {
-            allowed: answer.allowed,
-            code: answer.code,
-            message: &answer.message,
-            decision_id: &answer.decision_id,
-            limits: &answer.limits,
-            retry_after_ms: answer.retry_after_ms,
-            fail_open: &answer.fail_open,
-            replayed: answer.replayed,
-            node: &answer.node,
+/// Messages of different names, alike in these fields.
+macro_rules! of_answers {
+    ($($answer:ty),+) => {$(
+        impl<'a> From<&'a $answer> for Decision<'a> {
+            fn from(answer: &'a $answer) -> Self {
+                Self {
+                    allowed: answer.allowed,
+                    code: answer.code,
+                    message: &answer.message,
+                    decision_id: &answer.decision_id,
+                    limits: &answer.limits,
+                    retry_after_ms: answer.retry_after_ms,
+                    fail_open: &answer.fail_open,
+                    replayed: answer.replayed,
+                    node: &answer.node,
+                }
+            }
         }
-    }
+    )+};
 }
 
-impl<'a> From<&'a StartSessionResponse> for Decision<'a> {
-    fn from(answer: &'a StartSessionResponse) -> Self {
-        Self {
-            allowed: answer.allowed,
-            code: answer.code,
-            message: &answer.message,
-            decision_id: &answer.decision_id,
-            limits: &answer.limits,
-            retry_after_ms: answer.retry_after_ms,
-            fail_open: &answer.fail_open,
-            replayed: answer.replayed,
-            node: &answer.node,
-        }
-    }
-}
+of_answers!(AcquireResponse, StartSessionResponse);
 
 /// `asked` names who asked; `granted` is what came with the decision.
 pub(super) fn describe(
