@@ -16,6 +16,8 @@ pub const PLANE_BYTES: usize = 64;
 pub const REASON_BYTES: usize = 256;
 /// Largest single amount: 10^16 micro-USD is ten billion dollars, and 1800 of them fit in a u64.
 pub const AMOUNT_MAX: u64 = 10_000_000_000_000_000;
+/// Older forms of a budget are in cents.
+pub const MICROS_PER_CENT: i64 = 10_000;
 /// Meters named by one call.
 pub const METERS_PER_CALL: usize = 16;
 /// Limits on one org or scope.

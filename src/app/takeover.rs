@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::{Failure, Start, random, resume_clock};
 use crate::{
-    bounds::{AMOUNT_MAX, Bounds},
+    bounds::{AMOUNT_MAX, Bounds, MICROS_PER_CENT},
     domain::{
         command::Idempotency,
         ids::{DecisionId, Incarnation, OrgId, RequestId, Scope, Source},
@@ -33,7 +33,6 @@ use crate::{
     store::sled::{self, SledOptions, SledStore},
 };
 
-const MICROS_PER_CENT: u64 = 10_000;
 const LINE_BYTES: u64 = 64 * 1024;
 /// The source that baselines of what was taken over are kept under.
 const SOURCE: &str = "older-system";
@@ -60,9 +59,9 @@ pub struct TakenOver {
 
 /// One amount, given in micro-USD or in cents.
 fn amount(name: &str, micros: Option<i64>, cents: Option<i64>) -> Result<Option<u64>, InputError> {
-    let checked = |field: &str, given: i64, factor: u64| {
-        let micros = u64::try_from(given).ok().and_then(|given| given.checked_mul(factor));
-        let most = AMOUNT_MAX / factor;
+    let checked = |field: &str, given: i64, factor: i64| {
+        let micros = given.checked_mul(factor).and_then(|micros| u64::try_from(micros).ok());
+        let most = AMOUNT_MAX / factor.unsigned_abs();
         micros
             .filter(|micros| *micros <= AMOUNT_MAX)
             .ok_or_else(|| InputError::new(field, given, format!("a whole number from 0 to {most}")))

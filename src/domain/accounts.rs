@@ -127,7 +127,7 @@ impl Accounts {
         let orphans: Vec<_> = kept.filter(|(window, _)| !limited.contains(window)).collect();
         for (window, counter) in orphans {
             let key = (scope.clone(), meter.clone(), window);
-            if window.end(counter.start).is_some_and(|end| now < end) {
+            if counter.runs(window, now) {
                 let used = counter.used.saturating_add(amount);
                 self.counters.put(key, Counter { used, ..counter });
             } else {
@@ -147,10 +147,8 @@ impl Accounts {
             return;
         }
         for charged in charged_scopes(scope) {
-            let of_ledger = |(s, m, _): &CounterKey| *s == charged && m == meter;
-            let saw_it = |(key, counter): &(&CounterKey, &Counter)| {
-                let runs = key.2.end(counter.start).is_some_and(|end| now < end);
-                of_ledger(key) && runs && counter.start <= at
+            let saw_it = |((s, m, window), counter): &(&CounterKey, &Counter)| {
+                *s == charged && m == meter && counter.runs(*window, now) && counter.start <= at
             };
             let counters: Vec<_> =
                 self.counters.iter().filter(saw_it).map(|(key, each)| (key.clone(), *each)).collect();

@@ -59,7 +59,7 @@ impl Budgets {
     }
 
     fn judge(&mut self, row: &BudgetRow) {
-        if row.limits.iter().all(|(name, amount)| understood(name, *amount).is_some()) {
+        if malformed(row).is_empty() {
             self.malformed.remove(&row.scope);
         } else {
             self.malformed.insert(row.scope.clone());

@@ -236,13 +236,17 @@ impl Acquire {
     pub fn durability(&self) -> Durability {
         match self.mode {
             Mode::CheckOnly => Durability::None,
-            _ if self.reserve.is_empty() && self.run == Run::Execution => Durability::WriteBehind,
+            _ if self.reserve.is_empty() && !self.is_session() => Durability::WriteBehind,
             _ => Durability::Durable,
         }
     }
 
     pub(super) fn rpc(&self) -> Rpc {
-        if self.run == Run::Execution { Rpc::Acquire } else { Rpc::StartSession }
+        if self.is_session() { Rpc::StartSession } else { Rpc::Acquire }
+    }
+
+    pub(super) fn is_session(&self) -> bool {
+        self.run != Run::Execution
     }
 }
 

@@ -212,7 +212,7 @@ impl Ledger {
     /// Slices changed since the last call: the hour's start, and the slice unless it is gone.
     pub fn take_dirty(&mut self) -> Vec<(Millis, Option<HourSlice>)> {
         let dirty = std::mem::take(&mut self.dirty);
-        dirty.into_iter().map(|start| (start, self.hours.iter().rfind(|hour| hour.start == start).cloned())).collect()
+        dirty.into_iter().map(|start| (start, self.hour(start).cloned())).collect()
     }
 
     pub fn hour(&self, start: Millis) -> Option<&HourSlice> {

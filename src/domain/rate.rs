@@ -51,6 +51,11 @@ pub struct Counter {
 }
 
 impl Counter {
+    /// Whether its window has not ended.
+    pub fn runs(self, window: Window, now: Millis) -> bool {
+        window.end(self.start).is_some_and(|end| now < end)
+    }
+
     /// The counter as it stands at `now`. Without a record it begins with `seed(start)`, what the
     /// ledger knows of the window, so that a limit added in mid-window sees what came before it.
     #[must_use]

@@ -88,9 +88,14 @@ const fn longest(periods: &[(&str, Millis)], least: Millis) -> Millis {
     longest
 }
 
+/// The line of the table that has this name.
+pub fn named_period(name: &str) -> Option<(&'static str, Millis)> {
+    PERIODS.iter().find(|(known, _)| *known == name).copied()
+}
+
 /// The window of a named period.
 pub fn period(name: &str) -> Option<Window> {
-    PERIODS.iter().find(|(known, _)| *known == name).map(|(_, len)| Window::Rolling { len: *len })
+    named_period(name).map(|(_, len)| Window::Rolling { len })
 }
 
 /// `hourly, daily, weekly, monthly`: what an error says is allowed.

@@ -1,8 +1,8 @@
 //! `tollgate.admin.v1.AdminService`.
 
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
-use super::Front;
+use super::{Answer, Front};
 use crate::{
     domain::reply::Reply,
     error::ServiceError,
@@ -11,8 +11,6 @@ use crate::{
         answers, requests, status,
     },
 };
-
-type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl AdminService for Front {

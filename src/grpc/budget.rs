@@ -1,8 +1,8 @@
 //! `tollgate.v1.BudgetService`.
 
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
-use super::Front;
+use super::{Answer, Front};
 use crate::{
     domain::{
         command::{Command, SetBudget},
@@ -15,8 +15,6 @@ use crate::{
         v1::{self, budget_service_server::BudgetService},
     },
 };
-
-type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl BudgetService for Front {

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Front, connections::Aged};
+use super::{Answer, Front, connections::Aged};
 use crate::{
     domain::{command::Command, reply::Reply},
     error::ServiceError,
@@ -20,7 +20,6 @@ use crate::{
 const STREAM_CHUNK: usize = 256;
 const STREAM_GROUPS: usize = 64;
 
-type Answer<T> = Result<Response<T>, Status>;
 type Item = Result<v1::AcquireResponse, ServiceError>;
 
 #[tonic::async_trait]

@@ -17,6 +17,9 @@ use crate::{
     wire::status,
 };
 
+/// What every handler answers.
+type Answer<T> = Result<Response<T>, Status>;
+
 /// What every handler holds.
 #[derive(Debug, Clone)]
 struct Front(Arc<Service>);
@@ -28,7 +31,7 @@ impl Front {
         rpc: &'static str,
         request: Request<Req>,
         handle: impl FnOnce(Req, Deadline) -> Fut,
-    ) -> Result<Response<Res>, Status>
+    ) -> Answer<Res>
     where
         Fut: Future<Output = Result<Res, ServiceError>>,
     {

@@ -1,9 +1,9 @@
 //! `tollgate.v1.SessionService`.
 
 use futures_util::{StreamExt, stream};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 
-use super::Front;
+use super::{Answer, Front};
 use crate::{
     error::ServiceError,
     service::{Ask, Deadline},
@@ -15,8 +15,6 @@ use crate::{
 
 /// Orgs of one batch that are looked at at once.
 const LOOKS_AT_ONCE: usize = 64;
-
-type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl SessionService for Front {

@@ -109,7 +109,7 @@ impl Changes {
     fn wipe(&mut self, base: &impl Keyspace, org: &OrgId) -> Result<(), StoreFault> {
         self.wiped.insert(org_prefix(Kind::Head, org));
         self.delete_timers(base, org)?;
-        for kind in Kind::OF_ORG {
+        for kind in Kind::of_org() {
             let prefix = org_prefix(kind, org);
             self.delete_merged(&prefix);
             self.delete_stored(base, &prefix)?;

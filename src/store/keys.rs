@@ -394,7 +394,7 @@ mod tests {
     fn no_prefix_sees_another_orgs_rows() {
         let names = ["a", "a:b", "a/b", "a.b", "ab", "A", "a1", "1"];
         for (mine, other) in names.iter().flat_map(|mine| names.iter().map(move |other| (mine, other))) {
-            for kind in Kind::OF_ORG {
+            for kind in Kind::of_org() {
                 let hit = samples::keys_of(&org(other))
                     .iter()
                     .filter(|key| key.kind() == kind)

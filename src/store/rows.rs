@@ -192,7 +192,7 @@ pub fn load(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, ReadError> {
 
 fn load_once(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, ReadError> {
     let mut found = Found::default();
-    for kind in Kind::OF_ORG {
+    for kind in Kind::of_org() {
         if !is_part(kind) || found.has_parts() {
             scan_prefix(from, &org_prefix(kind, org), |key, value| found.add(key, value))?;
         }

@@ -32,8 +32,5 @@ pub mod admin {
     }
 }
 
-/// Older forms of a budget are in cents.
-const MICROS_PER_CENT: i64 = 10_000;
-
 /// Every public proto, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -10,7 +10,7 @@ use crate::{
         exports::ExportKey,
         ids::{Identity, Incarnation, Meter, OrgId, Reason, RequestId, Scope, SessionId},
         input::InputError,
-        window::{PERIODS, period_names},
+        window::{named_period, period_names},
     },
 };
 
@@ -48,7 +48,7 @@ impl MeterAmount {
 /// `daily=$12.50`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeriodLimit {
-    /// One of [`PERIODS`].
+    /// One of [`crate::domain::window::PERIODS`].
     pub period: &'static str,
     /// 0 to [`AMOUNT_MAX`] micro-USD; `None` clears.
     pub limit: Option<i64>,
@@ -60,12 +60,11 @@ impl PeriodLimit {
             let allowed = format!("PERIOD=AMOUNT, as in daily=12500000, PERIOD one of {}", period_names());
             return Err(InputError::new("limit", text, allowed));
         };
-        let known = PERIODS.iter().find(|(known, _)| *known == name);
         let unknown = || InputError::new("period", name, format!("one of {}", period_names()));
-        let (period, _) = known.ok_or_else(unknown)?;
+        let (period, _) = named_period(name).ok_or_else(unknown)?;
         let limit = match amount {
             "none" => None,
-            _ => Some(micro_usd(amount).ok_or_else(|| InputError::new(*period, amount, money_rule()))?),
+            _ => Some(micro_usd(amount).ok_or_else(|| InputError::new(period, amount, money_rule()))?),
         };
         Ok(Self { period, limit })
     }

@@ -10,12 +10,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Accounts, CounterKey, LedgerKey, charged_scopes};
+use super::{Accounts, LedgerKey, charged_scopes};
 use crate::{
     bounds::HOUR_MS,
     domain::{
         ids::{Meter, Scope},
-        rate::Counter,
         reply::Audit,
         window::{Millis, Window},
     },
@@ -30,9 +29,8 @@ impl Accounts {
                 audit.check((scope, meter), kept, derived..=derived, || format!("sum of {window}"));
             }
         }
-        let running =
-            |(_, _, window): &CounterKey, counter: &Counter| window.end(counter.start).is_some_and(|end| now < end);
-        for ((scope, meter, window), counter) in self.counters.iter().filter(|(key, counter)| running(key, counter)) {
+        let running = self.counters.iter().filter(|((_, _, window), counter)| counter.runs(*window, now));
+        for ((scope, meter, window), counter) in running {
             let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
             // What was used in the very instant in which an anchored window began may have come before it.
             let certain = counter.start.saturating_add(u64::from(matches!(window, Window::Anchored { .. })));
@@ -101,6 +99,7 @@ mod tests {
             ids::DecisionId,
             ledger::{HourSlice, Ledger},
             limit::{Limit, OrgPolicy},
+            rate::Counter,
             rows::ReservationRow,
         },
     };

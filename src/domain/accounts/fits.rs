@@ -2,7 +2,7 @@
 
 use super::Accounts;
 use crate::domain::{
-    ids::{DecisionId, Meter, Scope},
+    ids::{Meter, Scope},
     limit::Limit,
     window::{Millis, Window},
 };
@@ -79,16 +79,10 @@ impl Accounts {
 
     /// When what is held is given back, hold by hold.
     fn expiring(&self, scope: &Scope, meter: &Meter) -> impl Iterator<Item = (Millis, u64)> {
-        let given_back = |held: u64, id| held.saturating_sub(self.prepaid.get(&id).copied().unwrap_or(0));
-        self.counting(scope, meter).map(move |(at, id, held)| (at, given_back(held, id)))
-    }
-
-    /// Holds that count in `scope`, with their expiry and amount, the soonest first.
-    fn counting(&self, scope: &Scope, meter: &Meter) -> impl Iterator<Item = (Millis, DecisionId, u64)> {
         self.expiries.iter().filter_map(move |(at, id)| {
-            let row = self.reservations.get(id)?;
+            let row = self.reservations.get(id).filter(|row| row.scope.counts_in(scope))?;
             let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
-            row.scope.counts_in(scope).then_some((*at, *id, *held))
+            Some((*at, held.saturating_sub(self.prepaid.get(id).copied().unwrap_or(0))))
         })
     }
 

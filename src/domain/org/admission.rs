@@ -76,14 +76,14 @@ impl OrgState {
         if ask.idempotency.is_some() {
             self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         }
-        let holds = !ask.reserve.is_empty() || ask.run != Run::Execution;
+        let holds = !ask.reserve.is_empty() || ask.is_session();
         if holds && self.accounts.reservation_count() >= ctx.bounds.reservations_per_org as usize {
             return Err(OrgError::TooManyReservations);
         }
         if !ask.reserve.is_empty() {
             self.check_ttl(ask.reservation_ttl, ctx)?;
         }
-        let compute = (ask.run != Run::Execution).then(Meter::compute);
+        let compute = ask.is_session().then(Meter::compute);
         let meters = ask.cost.iter().chain(&ask.reserve).map(|(meter, _)| meter).chain(&compute);
         self.check_ledgers(&ask.scope, meters, ctx.bounds.ledgers_per_org as usize, ctx)?;
         match &ask.run {
@@ -161,7 +161,7 @@ impl OrgState {
     pub(super) fn replay(&mut self, outcome: Outcome, ask: &Acquire, ctx: &Context<'_>) -> Reply {
         let (run, scope) = (ask.run.clone(), ask.scope.clone());
         let known = Peek { balance: ask.balance, exempt: false };
-        let mut decision = self.peek(Acquire { run, ..Acquire::of(scope, Amounts::new()) }, known, ctx);
+        let decision = self.peek(Acquire { run, ..Acquire::of(scope, Amounts::new()) }, known, ctx);
         let (granted, id, fail_open) = match outcome {
             Outcome::Admitted { decision, hold, fail_open } => (Granted { hold, session: None }, decision, fail_open),
             Outcome::Started { decision, grant, fail_open } => {
@@ -169,7 +169,7 @@ impl OrgState {
             }
             _ => return Reply::Decision(Box::new(decision)),
         };
-        decision = Decision {
+        Reply::Decision(Box::new(Decision {
             id: Some(id),
             code: Code::Allowed,
             allowed: true,
@@ -181,8 +181,7 @@ impl OrgState {
             hold: granted.hold,
             session: granted.session,
             replayed: true,
-        };
-        Reply::Decision(Box::new(decision))
+        }))
     }
 
     /// What an Acquire would be answered, from the org's own state and what is known of its balance.

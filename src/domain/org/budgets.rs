@@ -41,16 +41,14 @@ impl OrgState {
                 None => drop(new.limits.remove(*period)),
             }
         }
-        if new != old {
-            let max = ctx.bounds.budgets_per_org as usize;
-            if old.version == 0 && !self.budgets.has_room(max) {
-                return Err(OrgError::TooManyBudgets);
-            }
-            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        let (changed, max) = (new != old, ctx.bounds.budgets_per_org as usize);
+        if changed && old.version == 0 && !self.budgets.has_room(max) {
+            return Err(OrgError::TooManyBudgets);
+        }
+        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        if changed {
             new.version += 1;
             self.budgets.put(new, max);
-        } else {
-            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         }
         self.note(set.rpc(), Some(&set.idempotency), true, Outcome::BudgetSet);
         Ok(())

@@ -15,7 +15,7 @@ use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
         balance::ExportWhen,
-        command::{Acquire, Amounts, Mode, Run},
+        command::{Acquire, Amounts, Mode},
         exports::{DeadCause, Delivery, ExportKey, ExportRow},
         ids::{DecisionId, ExecutionId, Meter, Scope},
         journal::Rpc,
@@ -148,7 +148,7 @@ impl OrgState {
                 self.export(&ask.scope, &ask.cost, Rpc::Acquire, named, ctx);
             }
             // A session reports what it books, as it goes.
-            ExportWhen::Completed if ask.run != Run::Execution => {}
+            ExportWhen::Completed if ask.is_session() => {}
             ExportWhen::Completed => {
                 let cost: Amounts =
                     ask.cost.iter().filter(|(meter, _)| ctx.policy.balance.exports(meter)).cloned().collect();

@@ -207,7 +207,10 @@ impl OrgState {
 
     /// Keeps what is not believed of a report.
     pub(super) fn dispute(&mut self, row: DisputedRow) -> Result<(), OrgError> {
-        if row.amount > 0 && self.disputed.len() >= DISPUTED_MAX {
+        if row.amount == 0 {
+            return Ok(());
+        }
+        if self.disputed.len() >= DISPUTED_MAX {
             return Err(OrgError::TooManyDisputed);
         }
         self.add_disputed(row);
@@ -242,9 +245,7 @@ impl OrgState {
     }
 
     fn add_disputed(&mut self, row: DisputedRow) {
-        if row.amount > 0 {
-            let seq = self.disputed.last_key().map_or(1, |last| last + 1);
-            self.disputed.put(seq, DisputedRow { seq, ..row });
-        }
+        let seq = self.disputed.last_key().map_or(1, |last| last + 1);
+        self.disputed.put(seq, DisputedRow { seq, ..row });
     }
 }

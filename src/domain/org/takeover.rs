@@ -7,7 +7,7 @@ use crate::{
         command::{Idempotency, ReportCumulative, SetBudget},
         ids::{Incarnation, Meter, Scope, Source},
         refusal::OrgError,
-        window::{LEGACY_PERIOD, Millis, PERIODS},
+        window::{LEGACY_PERIOD, Millis, PERIODS, named_period},
     },
 };
 
@@ -26,8 +26,8 @@ pub struct OlderBudget {
 
 /// An instant that lies in the month and in no shorter period.
 fn in_the_month_alone(now: Millis) -> Millis {
-    let len = |name| PERIODS.iter().find(|(period, _)| *period == name).map_or(0, |(_, len)| *len);
-    let shorter = PERIODS.iter().map(|(_, each)| *each).filter(|each| *each < len(LEGACY_PERIOD)).max();
+    let month = named_period(LEGACY_PERIOD).map_or(0, |(_, len)| len);
+    let shorter = PERIODS.iter().map(|(_, len)| *len).filter(|len| *len < month).max();
     now.saturating_sub(shorter.unwrap_or(0).saturating_add(DAY_MS))
 }
 

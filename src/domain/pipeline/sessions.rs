@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use super::{Check, Denial, Facts, budget_message, limit_gate, retry_after};
 use crate::domain::{
     accounts::Accounts,
-    command::{Acquire, Run},
+    command::Acquire,
     decision::{Code, Gate, LimitView},
     ids::{Meter, Scope},
     limit::Limit,
@@ -20,7 +20,7 @@ static COUNTED: LazyLock<Option<Meter>> = LazyLock::new(|| Meter::parse("meter",
 
 /// Whether the limit is the quota of the session that is asked for.
 pub(super) fn is_quota(ask: &Acquire, check: &Check<'_>) -> bool {
-    ask.run != Run::Execution && check.limit.meter == Meter::compute() && !check.limit.is_budget()
+    ask.is_session() && check.limit.meter == Meter::compute() && !check.limit.is_budget()
 }
 
 /// Whether a limit can keep the session from starting.
@@ -31,7 +31,7 @@ fn is_enforced(ask: &Acquire, check: &Check<'_>, facts: &Facts<'_>) -> bool {
 /// Asks every limit on compute for the first slice of a session. At least something is asked, so that a
 /// used-up limit denies.
 pub(super) fn reserve_slice(checks: &mut [Check<'_>], ask: &Acquire, facts: &Facts<'_>) -> u64 {
-    if ask.run == Run::Execution {
+    if !ask.is_session() {
         return 0;
     }
     let counts = |check: &&Check<'_>| check.limit.meter == Meter::compute() && ask.scope.counts_in(&check.scope);
@@ -51,7 +51,7 @@ pub(super) fn reserve_slice(checks: &mut [Check<'_>], ask: &Acquire, facts: &Fac
 /// R-SES-1: its own code.
 pub(super) fn concurrency_gate(ask: &Acquire, facts: &Facts<'_>) -> Option<Denial> {
     let policy = &facts.policy.sessions;
-    let max = policy.max.filter(|_| ask.run != Run::Execution && policy.enforce)?;
+    let max = policy.max.filter(|_| ask.is_session() && policy.enforce)?;
     (facts.sessions >= max).then(|| Denial {
         gate: Gate::Concurrency,
         code: Code::SessionLimitReached,
@@ -85,7 +85,7 @@ pub(super) fn quota_gate(
 /// `sessions` among the limits of a session or of a look, where there is one.
 pub(super) fn view(ask: &Acquire, facts: &Facts<'_>, charged: bool) -> Option<LimitView> {
     let policy = &facts.policy.sessions;
-    let max = policy.max.filter(|_| ask.run != Run::Execution || ask.explain)?;
+    let max = policy.max.filter(|_| ask.is_session() || ask.explain)?;
     let limit = Limit {
         name: SESSIONS.clone(),
         meter: COUNTED.clone()?,
@@ -94,7 +94,7 @@ pub(super) fn view(ask: &Acquire, facts: &Facts<'_>, charged: bool) -> Option<Li
         buffer: 0,
         shadow: !policy.enforce,
     };
-    let running = facts.sessions.saturating_add(u64::from(charged && ask.run != Run::Execution));
-    let limiting = !charged && ask.run != Run::Execution && policy.enforce && facts.sessions >= max;
+    let running = facts.sessions.saturating_add(u64::from(charged && ask.is_session()));
+    let limiting = !charged && ask.is_session() && policy.enforce && facts.sessions >= max;
     Some(LimitView { limiting, ..LimitView::of(&limit, &Scope::org(), running, 0) })
 }

@@ -46,23 +46,9 @@ impl Kind {
     ];
 
     /// Kinds whose keys begin with the org.
-    pub const OF_ORG: [Self; 15] = [
-        Self::Head,
-        Self::Slice,
-        Self::Counter,
-        Self::Journal,
-        Self::LongJournal,
-        Self::Reservation,
-        Self::Baseline,
-        Self::Execution,
-        Self::Disputed,
-        Self::JournalPart,
-        Self::LongJournalPart,
-        Self::Export,
-        Self::Budget,
-        Self::Session,
-        Self::TrialEnded,
-    ];
+    pub fn of_org() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kind| !matches!(kind, Self::Meta | Self::Timer))
+    }
 
     pub const fn byte(self) -> u8 {
         self as u8

@@ -2,13 +2,14 @@
 
 use super::{int, size};
 use crate::{
+    bounds::MICROS_PER_CENT,
     domain::{
         ids::{OrgId, Scope},
         reply::{Audit, BudgetView, Drift, PeriodView},
         rows::BudgetRow,
         window::LEGACY_PERIOD,
     },
-    wire::{MICROS_PER_CENT, admin::v1 as admin, v1},
+    wire::{admin::v1 as admin, v1},
 };
 
 pub fn budget(view: BudgetView, org: &OrgId, scope: &Scope) -> v1::Budget {

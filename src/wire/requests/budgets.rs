@@ -2,14 +2,14 @@
 
 use super::{Parsed, org, required_id, scope};
 use crate::{
-    bounds::AMOUNT_MAX,
+    bounds::{AMOUNT_MAX, MICROS_PER_CENT},
     domain::{
         command::SetBudget,
         ids::OrgId,
         input::InputError,
-        window::{LEGACY_PERIOD, PERIODS, period_names},
+        window::{LEGACY_PERIOD, named_period, period_names},
     },
-    wire::{MICROS_PER_CENT, v1},
+    wire::v1,
 };
 
 /// Micro-USD by the name of a period; `None` clears.
@@ -57,8 +57,8 @@ pub fn replace_budget(request: &v1::ReplaceBudgetRequest) -> Parsed<(OrgId, SetB
 
 /// R-BUD-2: the error names those that are allowed.
 fn known(field: &str, name: &str) -> Parsed<&'static str> {
-    let found = PERIODS.iter().find(|(known, _)| *known == name);
-    found.map(|(known, _)| *known).ok_or_else(|| InputError::new(field, name, format!("one of {}", period_names())))
+    let found = named_period(name).map(|(known, _)| known);
+    found.ok_or_else(|| InputError::new(field, name, format!("one of {}", period_names())))
 }
 
 fn amount(field: &str, given: i64) -> Parsed<u64> {
