@@ -7,10 +7,11 @@ use prost::Message;
 use prost_types::FileDescriptorSet;
 use tonic_prost_build::{Config, configure};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "proto/tollgate/v1/gate.proto",
     "proto/tollgate/v1/budget.proto",
     "proto/tollgate/v1/session.proto",
+    "proto/tollgate/v1/pool.proto",
     "proto/tollgate/admin/v1/admin.proto",
 ];
 

@@ -105,7 +105,12 @@ fn in_process(c: &mut Criterion) {
     let deps = actors::Deps {
         clock: Arc::new(Still),
         store: MemoryStore::new(),
-        rules: Rules { policies: Arc::new(Uniform(Arc::new(rate_only()))), bounds: Bounds::default(), generation: 0 },
+        rules: Rules {
+            policies: Arc::new(Uniform(Arc::new(rate_only()))),
+            bounds: Bounds::default(),
+            pool_stats: Duration::from_secs(15),
+            generation: 0,
+        },
         write_behind: WriteBehind { interval: Duration::from_millis(10), max: u64::MAX },
         incarnation: 1,
         provider: Arc::new(NoBilling),

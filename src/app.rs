@@ -32,6 +32,8 @@ use crate::{
 
 /// How often the clock is looked at without being asked.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// What looking at all pools may take before calls are served.
+const POOLS_WITHIN: Duration = Duration::from_secs(5);
 /// What the HTTP port and the store may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -87,7 +89,12 @@ impl Policies for config::Policies {
 }
 
 fn rules(config: &Config, generation: u64) -> Rules {
-    Rules { policies: Arc::new(config.policies.clone()), bounds: config.bounds.clone(), generation }
+    Rules {
+        policies: Arc::new(config.policies.clone()),
+        bounds: config.bounds.clone(),
+        pool_stats: config.pool_stats,
+        generation,
+    }
 }
 
 /// Runs a node until `shutdown`. Configurations that arrive on `reloads` take effect at once.
@@ -121,6 +128,9 @@ pub async fn run(
     .map_err(Failure)?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     announce(&config, &listeners, &*store);
+    if timeout(POOLS_WITHIN, orgs.pools_called()).await.is_err() {
+        tracing::warn!("pools are still being looked at; each is looked at when it is used");
+    }
     let service = Arc::new(Service::new(service::Deps {
         orgs,
         clock: clock.clone(),

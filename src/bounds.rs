@@ -3,8 +3,10 @@
 //! Constants are part of the contract and do not move; the fields of [`Bounds`] may be moved by an
 //! operator under `[bounds]`.
 
-/// Longest org, scope, source or pool id in bytes. Keys carry the length in one byte.
+/// Longest org, scope, source, account or pool id in bytes. Keys carry the length in one byte.
 pub const ID_BYTES: usize = 128;
+/// Longest scope: `account/` and an id behind it.
+pub const SCOPE_BYTES: usize = 8 + ID_BYTES;
 /// Longest request id, execution id or incarnation in bytes.
 pub const REQUEST_ID_BYTES: usize = 128;
 /// Longest meter name in bytes.
@@ -60,6 +62,13 @@ pub const SESSION_MEMORY_MS: u64 = DAY_MS;
 pub const SESSION_LIVES: usize = 8;
 /// Share of a quota from which on a session is warned, in percent, the lowest first.
 pub const SESSION_WARN_PERCENT: [u64; 2] = [80, 95];
+/// Longest time a route of an upstream account is avoided, and texts that speak of its quota.
+pub const ROUTE_AVOIDED_MAX_MS: u64 = 30 * DAY_MS;
+pub const QUOTA_TEXTS: usize = 64;
+pub const QUOTA_TEXT_BYTES: usize = 128;
+/// Calls before what a pool will transfer is estimated, and the least and most that one is taken for, in bytes.
+pub const ESTIMATE_CALLS: u64 = 5;
+pub const ESTIMATE_BYTES: (u64, u64) = (50_000, 500_000);
 /// Continuation counts are kept this long after the last Resume, and executions that did not complete
 /// this long after their admission.
 pub const EXECUTION_RETENTION_MS: u64 = DAY_MS;
@@ -131,6 +140,9 @@ pub struct Bounds {
     pub budgets_per_org: u32,
     /// Sessions per org, those included that ended within the last day.
     pub sessions_per_org: u32,
+    /// Pools of upstream accounts per org, and accounts in one of them: every pick looks at each.
+    pub pools_per_org: u32,
+    pub accounts_per_pool: u32,
     /// Cumulative sources per org.
     pub sources_per_org: u32,
     /// Executions with counted continuations per org.
@@ -171,6 +183,8 @@ impl Default for Bounds {
             reservation_share_percent: 100,
             budgets_per_org: 10_000,
             sessions_per_org: 10_000,
+            pools_per_org: 100,
+            accounts_per_pool: 1_000,
             sources_per_org: 10_000,
             executions_per_org: 10_000,
             exports_per_org: 100_000,
@@ -185,7 +199,7 @@ impl Default for Bounds {
 
 /// Name and allowed range of every field of [`Bounds`], the one table behind configuration, reload
 /// and the admin view.
-pub const FIELDS: [(&str, Accessor, u32, u32); 28] = [
+pub const FIELDS: [(&str, Accessor, u32, u32); 30] = [
     ("org_in_flight", |b| &mut b.org_in_flight, 1, 65_536),
     ("node_in_flight", |b| &mut b.node_in_flight, 1, 1_000_000),
     ("batch_items", |b| &mut b.batch_items, 1, 10_000),
@@ -206,6 +220,8 @@ pub const FIELDS: [(&str, Accessor, u32, u32); 28] = [
     ("reservation_share_percent", |b| &mut b.reservation_share_percent, 1, 100),
     ("budgets_per_org", |b| &mut b.budgets_per_org, 1, 1_000_000),
     ("sessions_per_org", |b| &mut b.sessions_per_org, 1, 1_000_000),
+    ("pools_per_org", |b| &mut b.pools_per_org, 1, 10_000),
+    ("accounts_per_pool", |b| &mut b.accounts_per_pool, 1, 10_000),
     ("sources_per_org", |b| &mut b.sources_per_org, 1, 1_000_000),
     ("executions_per_org", |b| &mut b.executions_per_org, 1, 1_000_000),
     ("exports_per_org", |b| &mut b.exports_per_org, 1, 10_000_000),

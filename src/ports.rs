@@ -11,6 +11,7 @@ use crate::domain::{
     decision::Cause,
     exports::{Delivery, ExportKey},
     ids::OrgId,
+    reply::Exhaustion,
     rows::{Head, OrgRows, OrgWrite},
     service_time::{ClockMark, ClockState},
     window::Millis,
@@ -64,6 +65,9 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
 
     /// Orgs with their heads, in the order of their keys, from behind `after`.
     fn list(&self, after: Option<&OrgId>, max: usize) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>>;
+
+    /// Orgs that have pools of upstream accounts, in the order of their keys, from behind `after`.
+    fn with_pools(&self, after: Option<&OrgId>, max: usize) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>>;
 
     /// The first fault, once there is one. It is latched: only a restart clears it.
     fn fault(&self) -> watch::Receiver<Option<StoreFault>>;
@@ -130,6 +134,9 @@ pub enum Event {
     TrialEnded,
     /// Numbers of an org that are not what its ledger says.
     Drifted(u64),
+    AccountExhausted(Exhaustion),
+    /// The last account of a pool.
+    PoolExhausted,
 }
 
 /// Is told what happens outside any call. Brief, and never fails.

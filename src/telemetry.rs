@@ -3,6 +3,7 @@
 //! No metric carries an org: the number of series does not grow with tenants.
 
 mod billing;
+mod pools;
 
 use std::{fmt, io::IsTerminal, time::Duration};
 
@@ -15,11 +16,15 @@ use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
 
 use crate::{
     actors,
-    domain::decision::{Code, Decision, FailOpen, Gate},
+    domain::{
+        decision::{Code, Decision, FailOpen, Gate},
+        upstream::Upstream,
+    },
     ports::{Event, EventSink},
 };
 
 use billing::BillingMetrics;
+use pools::PoolMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -70,6 +75,7 @@ pub struct Metrics {
     latency: Latencies,
     errors: Family<ErrorLabels, Counter>,
     billing: BillingMetrics,
+    pools: PoolMetrics,
     sessions: Family<SessionLabels, Counter>,
     trials_ended: Counter,
     drift: Counter,
@@ -101,6 +107,7 @@ pub struct Readings {
     pub clock_steady: bool,
     pub serving: bool,
     pub billing: actors::billing::Readings,
+    pub pools: actors::PoolTotals,
 }
 
 impl Default for Metrics {
@@ -118,6 +125,7 @@ impl Default for Metrics {
             latency: Family::new_with_constructor(latency),
             errors: Family::default(),
             billing: BillingMetrics::default(),
+            pools: PoolMetrics::default(),
             sessions: Family::default(),
             trials_ended: Counter::default(),
             drift: Counter::default(),
@@ -162,6 +170,7 @@ impl Metrics {
         r.register("clock_unsteady", "1 while the wall clock is behind or not believed", self.clock_unsteady.clone());
         r.register("serving", "1 while health is SERVING", self.serving.clone());
         self.billing.register(r);
+        self.pools.register(r);
     }
 
     pub fn decided(&self, decision: &Decision) {
@@ -208,6 +217,14 @@ impl Metrics {
         self.sessions.get_or_create(&SessionLabels { outcome }).inc_by(count);
     }
 
+    pub fn picked(&self, code: Code) {
+        self.pools.picked(code);
+    }
+
+    pub fn upstream(&self, outcome: Upstream) {
+        self.pools.upstream(outcome);
+    }
+
     pub fn drifted(&self, numbers: u64) {
         self.drift.inc_by(numbers);
     }
@@ -237,6 +254,7 @@ impl Metrics {
     /// The OpenMetrics text of everything.
     pub fn render(&self, now: Readings) -> String {
         self.billing.read(&now.billing);
+        self.pools.read(&now.pools);
         self.resident.set(i64::try_from(now.resident).unwrap_or(i64::MAX));
         self.in_flight.set(i64::from(now.in_flight));
         self.crashes.set(i64::try_from(now.crashes).unwrap_or(i64::MAX));
@@ -259,6 +277,8 @@ impl EventSink for Metrics {
             Event::SessionsExpired(sessions) => self.sessions(sessions, "expired"),
             Event::TrialEnded => drop(self.trials_ended.inc()),
             Event::Drifted(numbers) => self.drifted(numbers),
+            Event::AccountExhausted(by) => self.pools.account_exhausted(by),
+            Event::PoolExhausted => self.pools.pool_exhausted(),
         }
     }
 }

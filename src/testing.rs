@@ -224,7 +224,12 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
     let deps = actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
-        rules: Rules { policies: policies.clone(), bounds: Bounds::default(), generation: 0 },
+        rules: Rules {
+            policies: policies.clone(),
+            bounds: Bounds::default(),
+            pool_stats: Duration::from_secs(15),
+            generation: 0,
+        },
         write_behind,
         incarnation: 7,
         provider: billing.clone(),

@@ -8,6 +8,7 @@
 //!                                                     reply when committed (durable)
 //! write_behind: one ticker for all orgs asks changed ones to commit
 //! outbox:       delivers usage that orgs have committed to the billing provider
+//! pools:        looks at pools of upstream accounts at the start and where something has changed
 //! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
 //! supervisor:   logs crashes; the next call starts the org again from the store
 //! ```
@@ -16,8 +17,10 @@
 
 pub mod admission;
 pub mod billing;
+mod news;
 mod org;
 mod outbox;
+mod pools;
 mod registry;
 mod supervisor;
 mod sweeper;
@@ -59,6 +62,8 @@ use crate::{
 use admission::{Gate, Lane};
 use registry::Registry;
 
+pub use pools::PoolTotals;
+
 /// What an operator decided about each org.
 pub trait Policies: Send + Sync + fmt::Debug {
     fn policy(&self, org: &OrgId) -> Arc<OrgPolicy>;
@@ -69,6 +74,8 @@ pub trait Policies: Send + Sync + fmt::Debug {
 pub struct Rules {
     pub policies: Arc<dyn Policies>,
     pub bounds: Bounds,
+    /// How often a line says what all pools add up to.
+    pub pool_stats: Duration,
     /// Grows with every reload; actors compare it to see whether their policy is current.
     pub generation: u64,
 }
@@ -98,6 +105,7 @@ struct Shared {
     crashes: AtomicU64,
     changed: write_behind::Changed,
     exports: outbox::Waiting,
+    pools: pools::Board,
     events: Arc<dyn EventSink>,
     stopping: CancellationToken,
     fault: watch::Receiver<Option<StoreFault>>,
@@ -149,6 +157,7 @@ impl Orgs {
             crashes: AtomicU64::new(0),
             changed: write_behind::Changed::default(),
             exports: outbox::Waiting::default(),
+            pools: pools::Board::default(),
             events: deps.events,
             stopping: CancellationToken::new(),
         });
@@ -156,6 +165,7 @@ impl Orgs {
         let registry = Arc::new(Registry::new(shared.clone(), supervisor));
         tokio::spawn(write_behind::run(Arc::downgrade(&shared)));
         tokio::spawn(sweeper::run(Arc::downgrade(&registry)));
+        tokio::spawn(pools::run(Arc::downgrade(&registry)));
         tokio::spawn(outbox::run(Arc::downgrade(&registry), deps.provider));
         Ok(Self { shared, registry, node: Arc::new(Gate::default()) })
     }
@@ -226,6 +236,16 @@ impl Orgs {
     /// Calls in flight, both lanes.
     pub fn in_flight(&self) -> u32 {
         self.node.in_flight()
+    }
+
+    /// Resolves when every pool was looked at once since the start.
+    pub async fn pools_called(&self) {
+        self.shared.pools.called().await;
+    }
+
+    /// What all pools add up to, as last looked at.
+    pub fn pool_totals(&self) -> PoolTotals {
+        self.shared.pools.totals()
     }
 
     /// Actors that ended by a panic or an error since start.

@@ -12,13 +12,13 @@ use std::sync::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use super::{Answers, Rules, Shared, registry::Registration};
+use super::{Answers, Rules, Shared, news, registry::Registration};
 use crate::{
     domain::{
         command::{Command, Durability},
         ids::OrgId,
         limit::OrgPolicy,
-        org::{Context, News, OrgState},
+        org::{Context, OrgState},
         reply::Reply,
         rows::{OrgRows, OrgWrite},
     },
@@ -212,19 +212,7 @@ impl OrgTask {
     }
 
     fn tell_news(&mut self) {
-        let News { set_aside, expired_sessions, trial_ended } = self.state.take_news();
-        if set_aside > 0 {
-            self.shared.events.happened(Event::SetAside(set_aside));
-            tracing::error!(org = %self.org, rows = set_aside, "usage was set aside and will not reach billing by itself");
-        }
-        if expired_sessions > 0 {
-            self.shared.events.happened(Event::SessionsExpired(expired_sessions));
-            tracing::warn!(org = %self.org, sessions = expired_sessions, "sessions were not heard of and have expired");
-        }
-        if trial_ended {
-            self.shared.events.happened(Event::TrialEnded);
-            tracing::info!(org = %self.org, "a trial has used up what it includes");
-        }
+        news::tell(&self.shared, &self.org, self.state.take_news());
     }
 
     fn sweep(&mut self, done: oneshot::Sender<()>) {
@@ -303,7 +291,9 @@ fn apply(
 /// Whether this answer may leave only when it is on disk. A denial promises nothing.
 fn promises_durability(command: &Command, answer: &Result<Reply, ServiceError>) -> bool {
     match answer {
-        Ok(Reply::Decision(decision)) => decision.hold.is_some() || decision.session.is_some(),
+        Ok(Reply::Decision(decision)) => {
+            decision.hold.is_some() || decision.session.is_some() || decision.account.is_some()
+        }
         Ok(Reply::Needs(_)) | Err(_) => false,
         Ok(_) => command.durability() == Durability::Durable,
     }

@@ -23,7 +23,12 @@ use crate::{
 /// Idle orgs leave after a second.
 fn impatient(node: &Node) {
     let bounds = Bounds { idle_ms: 1_000, ..Bounds::default() };
-    node.orgs.reload(Rules { policies: node.policies.clone(), bounds, generation: 1 });
+    node.orgs.reload(Rules {
+        policies: node.policies.clone(),
+        bounds,
+        pool_stats: Duration::from_secs(15),
+        generation: 1,
+    });
 }
 
 fn soon() -> Instant {
@@ -187,7 +192,12 @@ async fn a_crashing_actor_is_reloaded_and_disturbs_nobody() {
     assert_eq!(ask(&node.orgs, "poison", record("r1", 5)).await, Ok(Reply::Recorded { replayed: false }));
     assert!(admitted(&node.orgs, "calm").await);
     node.policies.poisoned.store(true, Ordering::SeqCst);
-    let rules = Rules { policies: node.policies.clone(), bounds: Bounds::default(), generation: 1 };
+    let rules = Rules {
+        policies: node.policies.clone(),
+        bounds: Bounds::default(),
+        pool_stats: Duration::from_secs(15),
+        generation: 1,
+    };
     node.orgs.reload(rules);
     assert_eq!(ask(&node.orgs, "poison", plain()).await, Err(ServiceError::Interrupted));
     assert!(admitted(&node.orgs, "calm").await, "I11");
@@ -227,7 +237,12 @@ async fn what_a_commit_that_fails_had_promised_is_an_error() {
 async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
     let node = node(rate_of(100)).await;
     let bounds = Bounds { org_in_flight: 2, ..Bounds::default() };
-    node.orgs.reload(Rules { policies: node.policies.clone(), bounds, generation: 1 });
+    node.orgs.reload(Rules {
+        policies: node.policies.clone(),
+        bounds,
+        pool_stats: Duration::from_secs(15),
+        generation: 1,
+    });
     node.store.hold();
     let holding = |number: u32| {
         let orgs = node.orgs.clone();

@@ -62,7 +62,7 @@ pub(super) fn counted_length_rule() -> String {
     format!("whole seconds from 1s to {}, such as 30s, 10m, 1h or 7d", Length(WINDOW_MAX_MS))
 }
 
-fn rolling_length_rule() -> String {
+pub(super) fn rolling_length_rule() -> String {
     format!("whole minutes up to 1h and whole hours from there to {}", Length(WINDOW_MAX_MS))
 }
 

@@ -18,6 +18,7 @@
 //! | `[billing]`, `[billing.autumn]`, `[billing.features]` | who keeps the balances: see `billing` |
 //! | `[budgets]` | `on_indeterminate`: where a stored limit can not be understood |
 //! | `[sessions]` | `enforce`, `first_slice`, `heartbeat`, `missed`, `grace`, `clamp`: see `sessions` |
+//! | `[pools]` | `daily_limit`, `safety_buffer`, `window`, `cooldown`, `quarantine`, `quota_texts`, `stats`: see `pools` |
 //! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, `max_sessions`, `trial`, `then`, meters, `scopes` |
 //! | `[orgs."ID"]` | `plan` (`""` = none), those of a plan, `billing_anchor`, `trial_ends` |
 //! | `[bounds]` | every field of [`Bounds`] |
@@ -34,6 +35,7 @@ mod env;
 mod limits;
 mod mistake;
 mod policies;
+mod pools;
 mod reader;
 mod secret;
 mod sections;
@@ -47,6 +49,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 pub use self::{
@@ -81,7 +84,7 @@ const FIXED_BOUNDS: [&str; 7] = [
 ];
 
 /// Sections that become the policies of orgs.
-const POLICY_SECTIONS: [&str; 6] = ["rate", "defaults", "budgets", "sessions", "plans", "orgs"];
+const POLICY_SECTIONS: [&str; 7] = ["rate", "defaults", "budgets", "sessions", "pools", "plans", "orgs"];
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +98,8 @@ pub struct Config {
     pub log: Log,
     pub billing: Billing,
     pub policies: Policies,
+    /// How often a line says what all pools of upstream accounts add up to.
+    pub pool_stats: Duration,
     warnings: Vec<String>,
 }
 
@@ -198,7 +203,7 @@ impl Config {
         }
         let can_enforce = self.billing.can_enforce_policies_of(&new.billing);
         let policies = if can_enforce { new.policies } else { self.policies };
-        Self { bounds, policies, warnings: new.warnings, ..self }
+        Self { bounds, policies, pool_stats: new.pool_stats, warnings: new.warnings, ..self }
     }
 
     /// Reads everything, defaults where a value is missing or refused.
@@ -210,13 +215,15 @@ impl Config {
         let (bounds, budget_at) = bounds(root.section("bounds"));
         let budget = Budget { at: budget_at, ms: bounds.decision_budget_ms };
         let (billing, billing_policy) = billing(root.section("billing"), &budget);
+        let (pools, pool_stats) = pools::pools(root.section("pools"));
         Self {
             listen,
             data_dir,
             durability,
             bounds,
             billing,
-            policies: Policies::read(&mut root, &billing_policy),
+            policies: Policies::read(&mut root, &billing_policy, pools),
+            pool_stats,
             node: node(root.section("node")),
             log: log(root.section("log")),
             warnings: Vec::new(),

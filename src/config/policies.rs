@@ -33,6 +33,7 @@ use crate::{
         balance::Exemption,
         ids::{OrgId, Scope},
         limit::{Limit, OrgPolicy, RateLimit, Successor},
+        upstream::PoolPolicy,
         window::{Millis, Window},
     },
 };
@@ -69,14 +70,15 @@ impl Policies {
     }
 
     /// Reads `[rate]`, `[defaults]`, `[budgets]`, `[sessions]`, `[plans]` and `[orgs]`.
-    pub(super) fn read(root: &mut Section<'_>, billing: &BillingPolicy) -> Self {
+    pub(super) fn read(root: &mut Section<'_>, billing: &BillingPolicy, pools: PoolPolicy) -> Self {
         let rate = RateLimit { exempt: billing.exempt, ..backstop(root.section("rate")) };
         let default_plan = default_plan(root.section("defaults"));
         let sessions = sessions::sessions(root.section("sessions"));
         let budgets_on_indeterminate =
             root.section("budgets").read("on_indeterminate", on_indeterminate).unwrap_or_default();
         let balance = billing.balance.clone();
-        let base = OrgPolicy { rate, balance, sessions, budgets_on_indeterminate, ..OrgPolicy::default() };
+        let pools = Arc::new(pools);
+        let base = OrgPolicy { rate, balance, sessions, budgets_on_indeterminate, pools, ..OrgPolicy::default() };
         let plans = plans(root.section("plans"), &base, billing);
         let none = Arc::new(base);
         let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name).map(|plan| &plan.policy) };

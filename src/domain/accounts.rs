@@ -103,6 +103,21 @@ impl Accounts {
         })
     }
 
+    /// Whether a window of the limit runs: an anchored one does once it was used, any other always.
+    pub(super) fn runs(&self, scope: &Scope, limit: &Limit, now: Millis) -> bool {
+        let Window::Anchored { .. } = limit.window else { return true };
+        let record = self.counters.get(&(scope.clone(), limit.meter.clone(), limit.window));
+        record.is_some_and(|counter| counter.runs(limit.window, now))
+    }
+
+    /// Begins an anchored window without using any of it, unless one runs.
+    pub(super) fn open(&mut self, scope: &Scope, limit: &Limit, now: Millis) {
+        if !self.runs(scope, limit, now) {
+            let key = (scope.clone(), limit.meter.clone(), limit.window);
+            self.counters.put(key, Counter { start: now, used: 0 });
+        }
+    }
+
     /// Books what happened, everywhere it counts.
     pub(super) fn book(&mut self, policy: &OrgPolicy, scope: &Scope, meter: &Meter, amount: u64, now: Millis) {
         if amount == 0 {

@@ -13,6 +13,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     ids::{Meter, Scope},
     limit::{Limit, OrgPolicy},
+    pools::Pools,
     rows::{BudgetRow, Row, RowKey},
     table::Table,
     window::{Millis, Window, period},
@@ -66,20 +67,21 @@ impl Budgets {
         }
     }
 
-    /// The policy that `configured` is at `now`, with the limits set here.
-    pub(super) fn in_force(&mut self, configured: &Arc<OrgPolicy>, now: Millis) -> Arc<OrgPolicy> {
+    /// The policy that `configured` is at `now`, with the limits set here and those of upstream accounts.
+    pub(super) fn in_force(&mut self, configured: &Arc<OrgPolicy>, pools: &Pools, now: Millis) -> Arc<OrgPolicy> {
         let configured = configured.at(now);
-        if self.rows.is_empty() {
+        if self.rows.is_empty() && pools.is_empty() {
+            self.in_force = None;
             return configured.clone();
         }
         let known = self.in_force.take().filter(|known| Arc::ptr_eq(&known.configured, configured));
         let mut known = known.unwrap_or_else(|| InForce {
             configured: configured.clone(),
             policy: configured.clone(),
-            stale: self.rows.iter().map(|(scope, _)| scope.clone()).collect(),
+            stale: self.rows.iter().map(|(scope, _)| scope.clone()).chain(pools.scopes()).collect(),
         });
         for scope in std::mem::take(&mut known.stale) {
-            let limits = self.limits_of(&scope, configured, now);
+            let limits = pools.over(&scope, self.limits_of(&scope, configured, now), &configured.pools);
             Arc::make_mut(&mut known.policy).set_limits(&scope, limits);
         }
         self.in_force.insert(known).policy.clone()
@@ -107,10 +109,15 @@ impl Budgets {
             cleared.map(|cleared| self.rows.remove(&cleared));
         }
         self.judge(&row);
-        if let Some(known) = &mut self.in_force {
-            known.stale.push(row.scope.clone());
-        }
+        self.limits_changed(row.scope.clone());
         self.rows.put(row.scope.clone(), row);
+    }
+
+    /// The policy in force is not what it was on this scope.
+    pub(super) fn limits_changed(&mut self, scope: Scope) {
+        if let Some(known) = &mut self.in_force {
+            known.stale.push(scope);
+        }
     }
 
     /// Whether a limit stored for the scope or for its org can not be understood.

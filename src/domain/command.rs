@@ -5,9 +5,13 @@ use std::sync::Arc;
 use super::{
     balance::BalanceVerdict,
     exports::{Delivery, ExportKey},
-    ids::{DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, Reason, RequestId, Scope, SessionId, Source},
+    ids::{
+        AccountId, DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, PoolId, Reason, RequestId, Scope,
+        SessionId, Source,
+    },
     journal::Rpc,
-    window::Millis,
+    upstream::Upstream,
+    window::{Millis, Window},
 };
 
 /// Amounts by meter, each meter once.
@@ -60,10 +64,19 @@ pub struct Acquire {
     pub explain: bool,
     /// Remember the execution for its continuations.
     pub with_pause: bool,
+    pub pool: Option<PoolAsk>,
     /// `None` until the provider was asked.
     pub balance: Option<BalanceVerdict>,
     /// Whether the org is exempt from the backstop; `None` until the provider was asked.
     pub exempt: Option<bool>,
+}
+
+/// The upstream accounts that an execution will use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolAsk {
+    pub pool: PoolId,
+    /// Takes one of them; otherwise it is enough that there is one.
+    pub pick: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +112,13 @@ pub enum Command {
     EndSession(Box<EndSession>),
     /// Sets limits of one scope.
     SetBudget(Box<SetBudget>),
+    ConfigurePool(Box<ConfigurePool>),
+    /// One upstream account, past the gates of the org.
+    Pick {
+        pool: PoolId,
+        idempotency: Option<Idempotency>,
+    },
+    ReportOutcome(Box<ReportOutcome>),
     Freeze {
         reason: Reason,
         idempotency: Idempotency,
@@ -150,8 +170,44 @@ pub enum Command {
         /// Only those that run.
         running: bool,
     },
+    Pool {
+        id: PoolId,
+    },
+    /// Tells what has become of the org's accounts by itself, and sums its pools up.
+    RollPools,
     /// Derives every number that is kept from the ledger again.
     Audit,
+}
+
+/// All accounts of a pool; without any it is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigurePool {
+    pub pool: PoolId,
+    /// Each once.
+    pub accounts: Vec<NewAccount>,
+    /// Refused where the pool has another version.
+    pub expected_version: Option<u64>,
+    pub idempotency: Idempotency,
+}
+
+/// `None` = as the node is configured, also later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAccount {
+    pub id: AccountId,
+    pub daily_limit: Option<u64>,
+    pub safety_buffer: Option<u64>,
+    pub window: Option<Window>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportOutcome {
+    pub pool: PoolId,
+    /// `None` = the call bypassed the pool.
+    pub account: Option<AccountId>,
+    pub outcome: Upstream,
+    pub bytes_up: u64,
+    pub bytes_down: u64,
+    pub idempotency: Option<Idempotency>,
 }
 
 /// A sign of life, with all the time that the session has run in one life of its machine.
@@ -227,22 +283,32 @@ impl Acquire {
             mode: Mode::Normal,
             explain: false,
             with_pause: false,
+            pool: None,
             balance: None,
             exempt: None,
         }
     }
 
-    /// A hold is money, and a session holds: it waits for the disk.
+    /// A hold is money, a session holds, and a picked account is used elsewhere: it waits for the disk.
     pub fn durability(&self) -> Durability {
         match self.mode {
             Mode::CheckOnly => Durability::None,
-            _ if self.reserve.is_empty() && !self.is_session() => Durability::WriteBehind,
+            _ if self.reserve.is_empty() && !self.is_session() && !self.picks() => Durability::WriteBehind,
             _ => Durability::Durable,
         }
     }
 
     pub(super) fn rpc(&self) -> Rpc {
-        if self.is_session() { Rpc::StartSession } else { Rpc::Acquire }
+        match (self.is_session(), self.picks()) {
+            (true, _) => Rpc::StartSession,
+            (false, true) => Rpc::Pick,
+            (false, false) => Rpc::Acquire,
+        }
+    }
+
+    /// Whether it takes an upstream account.
+    pub(super) fn picks(&self) -> bool {
+        self.pool.as_ref().is_some_and(|ask| ask.pick)
     }
 
     pub(super) fn is_session(&self) -> bool {
@@ -260,6 +326,8 @@ impl Command {
             | Self::SessionStatus { .. }
             | Self::Session { .. }
             | Self::Sessions { .. }
+            | Self::Pool { .. }
+            | Self::RollPools
             | Self::Audit
             | Self::TakeExports
             | Self::ListExports { .. } => Durability::None,
@@ -273,6 +341,9 @@ impl Command {
             | Self::Heartbeat(_)
             | Self::EndSession(_)
             | Self::SetBudget(_)
+            | Self::ConfigurePool(_)
+            | Self::Pick { .. }
+            | Self::ReportOutcome(_)
             | Self::Freeze { .. }
             | Self::Unfreeze { .. }
             | Self::Purge

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ids::{DecisionId, Meter, Scope},
+    ids::{AccountId, DecisionId, Meter, Scope},
     limit::Limit,
     window::{Millis, Window},
 };
@@ -52,6 +52,8 @@ impl Code {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Gate {
     Freeze,
+    /// Upstream accounts of the pool that a call names.
+    Accounts,
     Rate,
     /// Sessions at once; asked by sessions alone, like the next.
     Concurrency,
@@ -62,12 +64,26 @@ pub enum Gate {
 }
 
 impl Gate {
-    pub const ALL: [Self; 7] =
-        [Self::Freeze, Self::Rate, Self::Concurrency, Self::SessionQuota, Self::Budgets, Self::Balance, Self::Reserve];
+    pub const ALL: [Self; 8] = [
+        Self::Freeze,
+        Self::Accounts,
+        Self::Rate,
+        Self::Concurrency,
+        Self::SessionQuota,
+        Self::Budgets,
+        Self::Balance,
+        Self::Reserve,
+    ];
+
+    /// Whether its denials count as blocked: those of the backstop and of what comes behind it.
+    pub fn is_blocking(self) -> bool {
+        self >= Self::Rate
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Freeze => "freeze",
+            Self::Accounts => "accounts",
             Self::Rate => "rate",
             Self::Concurrency => "concurrency",
             Self::SessionQuota => "session_quota",
@@ -206,6 +222,15 @@ impl LimitView {
     }
 }
 
+/// Why a call is denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    pub gate: Gate,
+    pub code: Code,
+    pub retry_after: Millis,
+    pub message: String,
+}
+
 /// A granted reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
@@ -222,6 +247,16 @@ pub struct SessionGrant {
     pub heartbeat: Millis,
     /// When it expires unless it is heard of.
     pub expires_at: Millis,
+}
+
+/// An upstream account that was picked and charged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PickedAccount {
+    pub id: AccountId,
+    /// Calls that are left after this one.
+    pub remaining: u64,
+    /// Every other account is exhausted or avoided as well.
+    pub last_resort: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,7 +279,35 @@ pub struct Decision {
     pub hold: Option<Hold>,
     /// Of a session that may begin.
     pub session: Option<SessionGrant>,
+    pub account: Option<PickedAccount>,
     pub replayed: bool,
+}
+
+impl Decision {
+    /// Allowed, with nothing said yet.
+    pub fn allowed(id: Option<DecisionId>) -> Self {
+        Self {
+            id,
+            code: Code::Allowed,
+            allowed: true,
+            gate: None,
+            message: String::new(),
+            limits: Vec::new(),
+            retry_after: 0,
+            fail_open: Vec::new(),
+            hold: None,
+            session: None,
+            account: None,
+            replayed: false,
+        }
+    }
+
+    /// The same with a denial, which the caller is told.
+    #[must_use]
+    pub fn denied_by(self, denial: Denial) -> Self {
+        let Denial { gate, code, retry_after, message } = denial;
+        Self { code, allowed: false, gate: Some(gate), message, retry_after, ..self }
+    }
 }
 
 impl fmt::Display for Code {

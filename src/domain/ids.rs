@@ -3,7 +3,11 @@
 //! Ids are refused, never normalised, and compared byte by byte. A [`Scope`] may be empty: that is
 //! the org itself.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    sync::Arc,
+};
 
 use super::input::InputError;
 use crate::bounds::{ID_BYTES, IDENTITY_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES};
@@ -36,8 +40,46 @@ fn is_meter(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
+/// What a scope of an upstream account begins with; the account's id follows.
+const OF_ACCOUNT: &str = "account/";
+const OF_POOL: &str = "pool/";
+
+/// An id, or the id of an account or a pool behind its kind: that one may be as long as any.
+fn is_scope(text: &str) -> bool {
+    let behind = [OF_ACCOUNT, OF_POOL].iter().find_map(|kind| text.strip_prefix(kind));
+    text.is_empty() || is_id(text) || behind.is_some_and(is_id)
+}
+
+/// The first and the last four characters of a secret, or `***` where that would be all of it.
+fn mask(secret: &str) -> String {
+    let chars: Vec<char> = secret.chars().collect();
+    if chars.len() <= 8 {
+        return "***".to_owned();
+    }
+    let (first, last) = (&chars[..4], &chars[chars.len() - 4..]);
+    first.iter().chain(&['…']).chain(last).collect()
+}
+
+/// A scope as it may be shown: an account is a secret.
+fn shown_scope(text: &str) -> Cow<'_, str> {
+    match text.strip_prefix(OF_ACCOUNT) {
+        Some(account) => Cow::Owned(format!("{OF_ACCOUNT}{}", mask(account))),
+        None => Cow::Borrowed(text),
+    }
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $valid:expr, $rule:expr) => {
+        name_type!(@shown $(#[$doc])* $name, $valid, $rule, Cow::Borrowed);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+    // Without `Display`, so that nobody shows one, or sends what is only to be shown, by accident.
+    (@shown $(#[$doc:meta])* $name:ident, $valid:expr, $rule:expr, $shown:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -45,7 +87,7 @@ macro_rules! name_type {
         impl $name {
             /// Checks `text`; `field` names it in the error.
             pub fn parse(field: &str, text: &str) -> Result<Self, InputError> {
-                if $valid(text) { Ok(Self(text.into())) } else { Err(InputError::new(field, text, $rule)) }
+                if $valid(text) { Ok(Self(text.into())) } else { Err(InputError::new(field, $shown(text), $rule)) }
             }
 
             pub fn as_str(&self) -> &str {
@@ -53,15 +95,10 @@ macro_rules! name_type {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+                let shown: Cow<'_, str> = $shown(&*self.0);
+                fmt::Debug::fmt(&*shown, f)
             }
         }
 
@@ -78,8 +115,17 @@ name_type!(
     OrgId, is_id, ID_RULE
 );
 name_type!(
-    /// A part of an org with limits and a ledger of its own; empty is the org itself.
-    Scope, |text: &str| text.is_empty() || is_id(text), ID_RULE
+    /// A pool of upstream accounts of an org.
+    PoolId, is_id, ID_RULE
+);
+name_type!(@shown
+    /// A part of an org with limits and a ledger of its own; empty is the org itself. Where it is an
+    /// upstream account its name is a secret: [`Scope::shown`] is for people, [`Scope::as_str`] for the store.
+    Scope, is_scope, ID_RULE, shown_scope
+);
+name_type!(@shown
+    /// An account at somebody else's service. A secret: [`AccountId::masked`] is what people see.
+    AccountId, is_id, ID_RULE, |text| Cow::<str>::Owned(mask(text))
 );
 name_type!(
     /// What is counted, with a unit: `executions`, `spend` (micro-USD), `compute` (ms), `bytes`.
@@ -142,7 +188,36 @@ impl Scope {
 
     /// Whether a charge here also counts for the org: upstream accounts and pools do not.
     pub fn counts_for_org(&self) -> bool {
-        !self.0.starts_with("account/") && !self.0.starts_with("pool/")
+        !self.0.starts_with(OF_ACCOUNT) && !self.0.starts_with(OF_POOL)
+    }
+
+    /// As people see it: the name of an account is masked.
+    pub fn shown(&self) -> Cow<'_, str> {
+        shown_scope(&self.0)
+    }
+
+    /// The account that this is the scope of.
+    pub fn account(&self) -> Option<&str> {
+        self.0.strip_prefix(OF_ACCOUNT)
+    }
+}
+
+impl From<&AccountId> for Scope {
+    fn from(account: &AccountId) -> Self {
+        Self(format!("{OF_ACCOUNT}{}", account.0).into())
+    }
+}
+
+impl From<&PoolId> for Scope {
+    fn from(pool: &PoolId) -> Self {
+        Self(format!("{OF_POOL}{}", pool.0).into())
+    }
+}
+
+impl AccountId {
+    /// `sk-a…9f3c`.
+    pub fn masked(&self) -> String {
+        mask(&self.0)
     }
 }
 
@@ -161,12 +236,24 @@ impl Source {
 }
 
 impl Meter {
+    pub const EXECUTIONS: &str = "executions";
+
     pub fn executions() -> Self {
-        Self(Arc::from("executions"))
+        Self(Arc::from(Self::EXECUTIONS))
     }
 
     pub fn spend() -> Self {
         Self(Arc::from("spend"))
+    }
+
+    /// What went over the wire, up and down.
+    pub fn bytes() -> Self {
+        Self(Arc::from("bytes"))
+    }
+
+    /// Calls of the backstop, and those of a pool, whatever they cost.
+    pub fn calls() -> Self {
+        Self(Arc::from("calls"))
     }
 
     /// Milliseconds of machine time.
@@ -249,6 +336,35 @@ mod tests {
         for (scope, counts) in [("", true), ("workspace/w", true), ("account/k1", false), ("pool/p", false)] {
             assert_eq!(Scope::parse("scope", scope).unwrap().counts_for_org(), counts, "{scope}");
         }
+    }
+
+    #[test]
+    fn an_account_is_never_shown_in_full() {
+        let secret = "sk-abc-0123456789-9f3c";
+        let account = AccountId::parse("account", secret).unwrap();
+        let scope = Scope::from(&account);
+        assert_eq!((account.masked().as_str(), &*scope.shown()), ("sk-a…9f3c", "account/sk-a…9f3c"), "R-POOL-1");
+        assert_eq!(
+            (format!("{account:?}"), format!("{scope:?}")),
+            (r#""sk-a…9f3c""#.into(), r#""account/sk-a…9f3c""#.into())
+        );
+        assert_eq!((account.as_str(), scope.as_str()), (secret, "account/sk-abc-0123456789-9f3c"));
+        assert_eq!(AccountId::parse("account", "12345678").unwrap().masked(), "***");
+        assert_eq!(AccountId::parse("account", "123456789").unwrap().masked(), "1234…6789");
+        for error in [AccountId::parse("account", "sk-abc 0123 9f3c"), AccountId::parse("account", &"x".repeat(129))] {
+            assert_eq!(error.unwrap_err().value.chars().count(), 9);
+        }
+        assert!(!Scope::parse("scope", "account/sk-abc 0123 9f3c").unwrap_err().value.contains("0123"));
+    }
+
+    #[test]
+    fn an_account_of_any_length_has_a_scope() {
+        let account = AccountId::parse("account", &"x".repeat(128)).unwrap();
+        let scope = Scope::from(&account);
+        assert_eq!(Scope::parse("scope", scope.as_str()), Ok(scope.clone()));
+        assert_eq!((scope.account(), scope.counts_for_org()), (Some(account.as_str()), false));
+        assert!(Scope::parse("scope", &format!("account/{}", "x".repeat(129))).is_err());
+        assert!(Scope::parse("scope", &format!("worker/{}", "x".repeat(128))).is_err());
     }
 
     #[test]

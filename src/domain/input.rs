@@ -16,7 +16,8 @@ pub struct InputError {
 impl InputError {
     pub fn new(field: impl Into<String>, value: impl fmt::Display, allowed: impl Into<String>) -> Self {
         let text = value.to_string();
-        let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
+        let escape = |c| if c == '…' { vec![c] } else { char::escape_default(c).collect() };
+        let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(escape).collect();
         if text.chars().nth(SHOWN_CHARS).is_some() {
             shown.push('…');
         }

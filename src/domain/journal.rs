@@ -10,9 +10,10 @@ use std::collections::{HashMap, VecDeque};
 use super::{
     command::Idempotency,
     decision::{FailOpen, Hold, SessionGrant},
-    ids::{DecisionId, RequestId},
+    ids::{AccountId, DecisionId, RequestId},
     refusal::OrgError,
     rows::{JournalRow, Row, RowKey},
+    upstream::Upstream,
     window::Millis,
 };
 use crate::bounds::{HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS, SHORT_MEMORY_MS};
@@ -34,6 +35,9 @@ pub enum Rpc {
     StartSession,
     Heartbeat,
     EndSession,
+    ConfigurePool,
+    Pick,
+    ReportOutcome,
 }
 
 impl Rpc {
@@ -53,6 +57,9 @@ impl Rpc {
             Self::StartSession => "StartSession",
             Self::Heartbeat => "Heartbeat",
             Self::EndSession => "EndSession",
+            Self::ConfigurePool => "ConfigurePool",
+            Self::Pick => "Pick",
+            Self::ReportOutcome => "ReportOutcome",
         }
     }
 }
@@ -68,17 +75,55 @@ pub enum Settlement {
 /// What was answered, so that it can be answered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    Admitted { decision: DecisionId, hold: Option<Hold>, fail_open: Vec<FailOpen> },
-    Settled { reservation: DecisionId, how: Settlement },
-    Extended { expires_at: Millis },
-    Resumed { continuations: u64 },
+    Admitted {
+        decision: DecisionId,
+        hold: Option<Hold>,
+        fail_open: Vec<FailOpen>,
+    },
+    Settled {
+        reservation: DecisionId,
+        how: Settlement,
+    },
+    Extended {
+        expires_at: Millis,
+    },
+    Resumed {
+        continuations: u64,
+    },
     Recorded,
-    Reported { increment: u64, reset: bool, disputed: u64 },
-    Frozen { was_frozen: bool },
+    Reported {
+        increment: u64,
+        reset: bool,
+        disputed: u64,
+    },
+    Frozen {
+        was_frozen: bool,
+    },
     BudgetSet,
-    Started { decision: DecisionId, grant: SessionGrant, fail_open: Vec<FailOpen> },
-    Beat { booked: u64, disputed: u64 },
-    SessionEnded { decision: DecisionId },
+    Started {
+        decision: DecisionId,
+        grant: SessionGrant,
+        fail_open: Vec<FailOpen>,
+    },
+    Beat {
+        booked: u64,
+        disputed: u64,
+    },
+    SessionEnded {
+        decision: DecisionId,
+    },
+    PoolConfigured,
+    /// `decision` is of the gates of the org, where they were asked as well.
+    Picked {
+        account: AccountId,
+        decision: Option<DecisionId>,
+        hold: Option<Hold>,
+        fail_open: Vec<FailOpen>,
+    },
+    OutcomeReported {
+        outcome: Upstream,
+        known: bool,
+    },
 }
 
 /// One remembered outcome. Without a request id it only names a settled reservation.

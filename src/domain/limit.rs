@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     balance::{BalancePolicy, Exemption},
     ids::{Meter, Scope},
+    upstream::PoolPolicy,
     window::{Millis, Window},
 };
 use crate::bounds::{HOUR_MS, SECOND_MS};
@@ -45,6 +46,17 @@ impl Limit {
     /// Where a limit stands in the pipeline: budgets before quotas, then by meter, the shortest window first.
     pub fn rank(&self) -> (bool, &Meter, Window) {
         (!self.is_budget(), &self.meter, self.window)
+    }
+
+    /// Whether `asked` more fits. What is pre-counted has to leave the buffer; where nothing is asked,
+    /// something has to be left.
+    pub fn admits(&self, used: u64, reserved: u64, asked: u64) -> bool {
+        let Some(amount) = self.amount else { return true };
+        let taken = used.saturating_add(reserved);
+        match asked {
+            0 => taken < amount,
+            asked => taken.saturating_add(asked) <= amount.saturating_sub(self.buffer),
+        }
     }
 
     /// Rolling limits are budgets, all others quotas; they deny with different codes.
@@ -152,6 +164,8 @@ pub struct OrgPolicy {
     pub sessions: SessionPolicy,
     /// What happens where a stored limit can not be understood.
     pub budgets_on_indeterminate: OnIndeterminate,
+    /// Shared, because it is the same for all orgs.
+    pub pools: Arc<PoolPolicy>,
     /// A trial that ends: the plan after it.
     pub then: Option<Successor>,
 }

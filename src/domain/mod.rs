@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod limit;
 pub mod org;
 pub mod pipeline;
+mod pools;
 pub mod rate;
 pub mod refusal;
 pub mod reply;
@@ -23,4 +24,5 @@ mod sessions;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod upstream;
 pub mod window;

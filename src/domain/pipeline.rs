@@ -1,4 +1,4 @@
-//! The gates in their order: freeze → rate backstop → sessions at once → session quota → budgets and
+//! The gates in their order: freeze → upstream accounts → rate backstop → sessions at once → session quota → budgets and
 //! quotas → balance → reserve.
 //!
 //! Cheapest first, the remote call last. Evaluating changes nothing; the caller charges what was
@@ -21,7 +21,7 @@ use super::{
     accounts::Accounts,
     balance::{BalanceSource, BalanceVerdict, Exemption},
     command::{Acquire, Need},
-    decision::{Cause, Code, FailOpen, Gate, LimitView},
+    decision::{Cause, Code, Denial, FailOpen, Gate, LimitView},
     ids::{Meter, Reason, Scope},
     limit::{Limit, OnIndeterminate, OrgPolicy},
     rate::RateRecord,
@@ -31,7 +31,7 @@ use crate::bounds::SECOND_MS;
 
 static RATE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("rate"));
 static BALANCE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(BalanceSource::LIMIT));
-static CALLS: LazyLock<Option<Meter>> = LazyLock::new(|| Meter::parse("meter", "calls").ok());
+static CALLS: LazyLock<Meter> = LazyLock::new(Meter::calls);
 
 /// One limit with what is asked of it.
 #[derive(Debug)]
@@ -51,12 +51,7 @@ impl Check<'_> {
     }
 
     fn admits(&self) -> bool {
-        let Some(amount) = self.limit.amount else { return true };
-        let taken = self.used.saturating_add(self.reserved);
-        match self.asked() {
-            0 => taken < amount,
-            asked => taken.saturating_add(asked) <= amount.saturating_sub(self.limit.buffer),
-        }
+        self.limit.admits(self.used, self.reserved, self.asked())
     }
 
     fn code(&self) -> Code {
@@ -69,15 +64,6 @@ impl Check<'_> {
         let reserved = self.reserved.saturating_add(if charged { self.hold } else { 0 });
         LimitView { resets_at, limiting: self.limiting, ..LimitView::of(self.limit, &self.scope, used, reserved) }
     }
-}
-
-/// Why a call is denied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
-    pub gate: Gate,
-    pub code: Code,
-    pub retry_after: Millis,
-    pub message: String,
 }
 
 /// The balance gate where nothing else of the pipeline can be evaluated: its denial, or what it let
@@ -107,6 +93,8 @@ pub(super) struct Verdict {
 pub(super) struct Facts<'a> {
     pub(super) policy: &'a OrgPolicy,
     pub(super) frozen: Option<&'a Reason>,
+    /// No upstream account is left of the pool that the call names.
+    pub(super) hard_stop: Option<&'a Denial>,
     /// As it stands now.
     pub(super) rate: RateRecord,
     pub(super) store_fault: bool,
@@ -126,7 +114,7 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
     let mut checks = checks(accounts, ask, facts);
     let slice = sessions::reserve_slice(&mut checks, ask, facts);
     let mut fail_open = Vec::new();
-    let mut denial = freeze_gate(facts);
+    let mut denial = freeze_gate(facts).or_else(|| facts.hard_stop.cloned());
     let mut rate = None;
     let mut balance = None;
     if denial.is_none() || ask.explain {
@@ -155,7 +143,7 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
     let charged = denial.is_none() && facts.counts;
     let rate_denies = rate.is_some_and(|denial| denial.code == Code::RateLimited);
     let mut limits = Vec::with_capacity(checks.len() + 3);
-    limits.extend(rate_view(facts, denial.as_ref(), rate_denies));
+    limits.push(rate_view(facts, denial.as_ref(), rate_denies));
     limits.extend(sessions::view(ask, facts, charged));
     limits.extend(checks.iter().map(|check| check.view(charged, resets_at(accounts, check, facts.now))));
     limits.extend(balance.and_then(|seen| seen.view(charged)));
@@ -227,17 +215,29 @@ fn budget_gate(
     fail_open: &mut Vec<FailOpen>,
 ) -> Option<Denial> {
     let denied = limit_gate(accounts, checks, facts.now, |check| !sessions::is_quota(ask, check));
-    let denied = denied.map(|(tightest, retry_at)| Denial {
-        gate: Gate::Budgets,
-        code: tightest.code(),
-        retry_after: retry_after(retry_at, facts.now),
-        message: budget_message(tightest, retry_at),
-    });
+    let denied = denied.map(|(tightest, retry_at)| exceeded(Gate::Budgets, tightest, retry_at, facts.now));
     if denied.is_none() && facts.malformed {
         let policy = facts.policy.budgets_on_indeterminate;
         return indeterminate(Gate::Budgets, Cause::MalformedLimit, policy, fail_open);
     }
     denied
+}
+
+/// Limits on the scope of a pool itself, of which a pick asks one call.
+pub(super) fn pool_limits(accounts: &mut Accounts, pool: &Scope, policy: &OrgPolicy, now: Millis) -> Option<Denial> {
+    let limits = policy.limits_of(pool);
+    if limits.is_empty() {
+        return None;
+    }
+    let ask = Acquire::of(pool.clone(), vec![(Meter::calls(), 1)]);
+    let mut checks: Vec<_> = limits.iter().map(|limit| check(accounts, &ask, pool.clone(), limit, now)).collect();
+    let (tightest, retry_at) = limit_gate(accounts, &mut checks, now, |_| true)?;
+    Some(exceeded(Gate::Accounts, tightest, retry_at, now))
+}
+
+fn exceeded(gate: Gate, tightest: &Check<'_>, retry_at: Option<Millis>, now: Millis) -> Denial {
+    let (code, retry_after) = (tightest.code(), retry_after(retry_at, now));
+    Denial { gate, code, retry_after, message: budget_message(tightest, retry_at) }
 }
 
 /// Of the limits that `concerns` picks, the tightest that does not admit, and when all of them do.
@@ -298,7 +298,7 @@ fn reserve_gate(checks: &mut [Check<'_>], ask: &Acquire, facts: &Facts<'_>) -> O
 
 fn budget_message(check: &Check<'_>, resets_at: Option<Millis>) -> String {
     let limit = check.limit;
-    let of = if check.scope.is_org() { "this org".into() } else { format!("scope {}", check.scope) };
+    let of = if check.scope.is_org() { "this org".into() } else { format!("scope {}", check.scope.shown()) };
     let kind = if limit.is_budget() { "Budget" } else { "Quota" };
     let held = if check.reserved > 0 { format!(" and {} reserved", check.reserved) } else { String::new() };
     let buffer = if limit.buffer > 0 { format!(" less a buffer of {}", limit.buffer) } else { String::new() };
@@ -350,13 +350,13 @@ fn resets_at(accounts: &mut Accounts, check: &Check<'_>, now: Millis) -> Option<
     }
 }
 
-fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>, limiting: bool) -> Option<LimitView> {
+fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>, limiting: bool) -> LimitView {
     let rate = &facts.policy.rate;
-    let blocks = facts.counts && denial.is_some_and(|denial| denial.gate != Gate::Freeze);
-    Some(LimitView {
+    let blocks = facts.counts && denial.is_some_and(|denial| denial.gate.is_blocking());
+    LimitView {
         name: RATE.clone(),
         scope: Scope::org(),
-        meter: CALLS.clone()?,
+        meter: CALLS.clone(),
         window: Window::Aligned { len: rate.len },
         amount: rate.amount,
         buffer: 0,
@@ -366,11 +366,11 @@ fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>, limiting: bool) -> Opti
         limiting,
         shadow: false,
         blocked: facts.rate.blocked.saturating_add(u64::from(blocks)),
-    })
+    }
 }
 
 /// `2026-11-22T09:00:00Z`.
-fn iso(at: Millis) -> String {
+pub(super) fn iso(at: Millis) -> String {
     let seconds = i64::try_from(at / SECOND_MS).unwrap_or(0);
     DateTime::from_timestamp(seconds, 0)
         .map_or_else(|| at.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())

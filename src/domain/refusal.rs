@@ -31,6 +31,19 @@ pub enum OrgError {
     SessionExists,
     OtherIdentity,
     TooManySessions,
+    PoolUnknown,
+    /// The pool was changed by somebody else.
+    PoolVersion {
+        current: u64,
+    },
+    /// The account at this place of the list.
+    AccountInOtherPool {
+        index: usize,
+    },
+    TooManyPools,
+    TooManyAccounts {
+        most: u32,
+    },
 }
 
 impl fmt::Display for OrgError {
@@ -42,6 +55,13 @@ impl fmt::Display for OrgError {
             Self::BudgetVersion { current } => {
                 return write!(f, "the budget has version {current}, not expected_version; read it again");
             }
+            Self::PoolVersion { current } => {
+                return write!(f, "the pool has version {current}, not expected_version; read it again");
+            }
+            Self::AccountInOtherPool { index } => {
+                return write!(f, "accounts[{index}] is in another pool of this org; take it out of that one first");
+            }
+            Self::TooManyAccounts { most } => return write!(f, "a pool has at most {most} accounts"),
             Self::RequestIdReused => "request_id was used before with another body; use a new one",
             Self::RequestMemoryFull => "this org remembers as many request ids as allowed; try again in a minute",
             Self::ReservationNotFound => "no such reservation, or it was settled more than a day ago",
@@ -60,6 +80,8 @@ impl fmt::Display for OrgError {
             Self::SessionUnknown => "no such session, or it ended more than a day ago",
             Self::SessionExists => "this org has a session of that session_id; use a new one",
             Self::OtherIdentity => "identity is not the one that the session was started with",
+            Self::PoolUnknown => "this org has no such pool; configure it first",
+            Self::TooManyPools => "this org has as many pools as allowed",
             Self::TooManySessions => "this org has as many sessions as allowed, those included that ended today",
         })
     }

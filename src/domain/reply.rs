@@ -6,10 +6,13 @@ use super::{
     command::Need,
     decision::{Decision, LimitView},
     exports::ExportRow,
-    ids::{Meter, Reason, Scope},
+    ids::{Meter, PoolId, Reason, Scope},
     ledger::HourSlice,
     rate::{Counter, RateRecord},
-    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, ReservationRow, SessionRow, SessionState},
+    rows::{
+        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Reported, ReservationRow, Route, SessionRow, SessionState,
+    },
+    upstream::Upstream,
     window::{Millis, Window},
 };
 
@@ -70,6 +73,19 @@ pub enum Reply {
     SessionStatus(Box<SessionStatus>),
     Session(Box<SessionView>),
     Sessions(Vec<SessionView>),
+    Pool(Box<PoolView>),
+    PoolConfigured {
+        pool: Box<PoolView>,
+        replayed: bool,
+    },
+    OutcomeReported {
+        outcome: Upstream,
+        /// The account is in the pool.
+        known: bool,
+        replayed: bool,
+    },
+    /// All pools of the org.
+    Pools(Vec<PoolView>),
     /// `None` where nothing is kept of the org.
     Audited(Option<Audit>),
 }
@@ -158,6 +174,114 @@ pub struct SessionStatus {
     pub max: Option<u64>,
 }
 
+/// A pool as it stands; of one that is not there, version 0 and no accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolView {
+    pub id: PoolId,
+    pub version: u64,
+    /// In the order of their ids.
+    pub accounts: Vec<AccountView>,
+    pub summary: PoolSummary,
+}
+
+/// What a pool adds up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolSummary {
+    /// Calls that all windows have room for: limits less buffers.
+    pub capacity: u64,
+    pub used: u64,
+    /// What can still be picked.
+    pub remaining: u64,
+    pub failed: u64,
+    pub quota_errors: u64,
+    pub accounts: u64,
+    /// Accounts that are not exhausted, and how many of them are avoided.
+    pub active: u64,
+    pub avoided: u64,
+    pub soonest_reset: Option<Millis>,
+    /// Both since midnight UTC.
+    pub total_calls: u64,
+    pub bytes: u64,
+    pub estimate: Option<u64>,
+}
+
+impl PoolSummary {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        Self {
+            capacity: self.capacity.saturating_add(other.capacity),
+            used: self.used.saturating_add(other.used),
+            remaining: self.remaining.saturating_add(other.remaining),
+            failed: self.failed.saturating_add(other.failed),
+            quota_errors: self.quota_errors.saturating_add(other.quota_errors),
+            accounts: self.accounts.saturating_add(other.accounts),
+            active: self.active.saturating_add(other.active),
+            avoided: self.avoided.saturating_add(other.avoided),
+            soonest_reset: self.soonest_reset.into_iter().chain(other.soonest_reset).min(),
+            total_calls: self.total_calls.saturating_add(other.total_calls),
+            bytes: self.bytes.saturating_add(other.bytes),
+            estimate: self.estimate.zip(other.estimate).map(|(a, b)| a.saturating_add(b)),
+        }
+    }
+}
+
+/// Why an account is exhausted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exhaustion {
+    /// Its limit here is used up.
+    Limit,
+    /// Its upstream said so.
+    Upstream,
+}
+
+impl Exhaustion {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// An upstream account as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountView {
+    /// Masked.
+    pub account: String,
+    pub daily_limit: u64,
+    pub safety_buffer: u64,
+    pub window: Window,
+    pub used: u64,
+    pub reported: Reported,
+    pub last_used_at: Option<Millis>,
+    pub window_ends_at: Option<Millis>,
+    pub exhausted: Option<Exhaustion>,
+    /// Of an exhausted one: when it is usable again; `None` = not by itself.
+    pub available_at: Option<Millis>,
+    /// While it is avoided.
+    pub route: Option<Route>,
+    pub estimate: Option<u64>,
+    /// Calls that it can still be picked for.
+    pub left: u64,
+}
+
+impl AccountView {
+    /// What is left of the limit; may be negative.
+    pub fn remaining(&self) -> i128 {
+        i128::from(self.daily_limit.saturating_sub(self.safety_buffer)) - i128::from(self.used)
+    }
+}
+
+impl fmt::Display for AccountView {
+    /// `sk-a…9f3c: 19500 of 20000 less 500 used, exhausted by limit`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, used, daily_limit, safety_buffer, exhausted, .. } = self;
+        write!(f, "{account}: {used} of {daily_limit} less {safety_buffer} used")?;
+        exhausted.map_or(Ok(()), |by| write!(f, ", exhausted by {}", by.name()))
+    }
+}
+
 /// What an audit found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Audit {
@@ -195,7 +319,7 @@ impl Audit {
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scope, meter, what, kept, derived: (least, most) } = self;
-        write!(f, "{meter} of \"{scope}\": {what} is kept as {kept}, and is ")?;
+        write!(f, "{meter} of \"{}\": {what} is kept as {kept}, and is ", scope.shown())?;
         match (least, most) {
             (least, most) if least == most => write!(f, "{least}"),
             (least, &u64::MAX) => write!(f, "at least {least}"),
@@ -242,6 +366,7 @@ pub struct Snapshot {
     pub uncompleted: u64,
     pub budgets: Vec<BudgetRow>,
     pub sessions: Vec<SessionView>,
+    pub pools: Vec<(PoolId, PoolSummary)>,
     pub trial_ended_at: Option<Millis>,
 }
 

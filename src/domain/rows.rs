@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     command::Amounts,
     exports::{ExportKey, ExportRow},
-    ids::{DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, Reason, Scope, SessionId, Source},
+    ids::{
+        AccountId, DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, Scope, SessionId,
+        Source,
+    },
     journal::Entry,
     ledger::HourSlice,
     rate::{Counter, RateRecord},
@@ -163,6 +166,69 @@ impl SessionRow {
     }
 }
 
+/// A pool of upstream accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolRow {
+    pub id: PoolId,
+    /// Grows by one with every change of its accounts.
+    pub version: u64,
+    /// Every account is exhausted, and that was told.
+    pub told: bool,
+}
+
+/// An upstream account of a pool: how it is configured, and what is known of it beside its ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    pub id: AccountId,
+    pub pool: PoolId,
+    /// `None` = as the node is configured.
+    pub daily_limit: Option<u64>,
+    pub safety_buffer: Option<u64>,
+    pub window: Option<Window>,
+    pub last_used_at: Option<Millis>,
+    pub reported: Reported,
+    pub evidence: Option<Evidence>,
+    pub route: Option<Route>,
+    /// It is exhausted, and that was told.
+    pub told: bool,
+}
+
+/// What was reported of an account in one window of it. Nothing is decided by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reported {
+    /// End of the window.
+    pub until: Millis,
+    pub failed: u64,
+    pub quota_errors: u64,
+    pub bytes_up: u64,
+    pub bytes_down: u64,
+}
+
+impl Reported {
+    pub fn bytes(&self) -> u64 {
+        self.bytes_up.saturating_add(self.bytes_down)
+    }
+}
+
+/// An upstream said that the quota of an account is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    pub at: Millis,
+    /// The end of the window in which it was said.
+    pub until: Millis,
+    /// The limit of then: a higher one is word that there is more.
+    pub limit: u64,
+}
+
+/// A route that is avoided for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    pub since: Millis,
+    pub until: Millis,
+    /// It was refused; otherwise it has failed.
+    pub refused: bool,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Row {
     Head(Head),
@@ -195,6 +261,8 @@ pub enum Row {
     TrialEnded {
         at: Millis,
     },
+    Pool(PoolRow),
+    Account(AccountRow),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +281,8 @@ pub enum RowKey {
     Budget { scope: Scope },
     Session { id: SessionId },
     TrialEnded,
+    Pool { id: PoolId },
+    Account { id: AccountId },
 }
 
 impl Row {
@@ -238,6 +308,8 @@ impl Row {
             Self::Budget(row) => RowKey::Budget { scope: row.scope.clone() },
             Self::Session(row) => RowKey::Session { id: row.id.clone() },
             Self::TrialEnded { .. } => RowKey::TrialEnded,
+            Self::Pool(row) => RowKey::Pool { id: row.id.clone() },
+            Self::Account(row) => RowKey::Account { id: row.id.clone() },
         }
     }
 }

@@ -98,6 +98,10 @@ pub fn period(name: &str) -> Option<Window> {
     named_period(name).map(|(_, len)| Window::Rolling { len })
 }
 
+/// How [`Window::parse`] wants it.
+pub const WINDOW_RULE: &str = "anchored/24h, aligned/1h or rolling/24h with whole s, m, h or d, calendar/day, calendar/week or \
+                               calendar/month, of at most the longest window";
+
 /// `hourly, daily, weekly, monthly`: what an error says is allowed.
 pub fn period_names() -> String {
     PERIODS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
@@ -163,6 +167,24 @@ impl Window {
         }
     }
 
+    /// Reads what [`fmt::Display`] writes of a window that can be counted, in any units: `anchored/24h`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, period) = text.split_once('/')?;
+        let window = match (kind, period) {
+            ("aligned", len) => Self::Aligned { len: Length::parse(len)?.0 },
+            ("anchored", len) => Self::Anchored { len: Length::parse(len)?.0 },
+            ("rolling", len) => Self::Rolling { len: Length::parse(len)?.0 },
+            ("calendar", "day") => Self::Calendar(Calendar::Day),
+            ("calendar", "week") => Self::Calendar(Calendar::Week),
+            ("calendar", month) => Self::Calendar(match month.strip_prefix("month")? {
+                "" => Calendar::Month,
+                day => Calendar::MonthFrom(day.strip_prefix('/')?.parse().ok()?),
+            }),
+            _ => return None,
+        };
+        window.is_valid().then_some(window)
+    }
+
     /// `hourly` … where the window is a named period.
     pub fn period(self) -> Option<&'static str> {
         let Self::Rolling { len } = self else { return None };
@@ -223,13 +245,25 @@ fn millis(day: NaiveDate) -> Millis {
     u64::try_from(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis()).unwrap_or(0)
 }
 
+const UNITS: [(Millis, &str); 4] = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")];
+
 /// `1h`, `30d`, `90s`: the largest unit that fits exactly.
 #[derive(Debug, Clone, Copy)]
 pub struct Length(pub Millis);
 
+impl Length {
+    /// A whole number of one unit; [`fmt::Display`] writes the largest that fits.
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at_checked(digits)?;
+        let (_, unit) = UNITS.iter().map(|(len, name)| (*name, *len)).find(|(name, _)| *name == unit)?;
+        number.parse::<Millis>().ok()?.checked_mul(unit).map(Self)
+    }
+}
+
 impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (unit, name) in [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")] {
+        for (unit, name) in UNITS {
             if self.0 >= unit && self.0.is_multiple_of(unit) {
                 return write!(f, "{}{name}", self.0 / unit);
             }
@@ -301,6 +335,40 @@ mod tests {
             assert!(window.start(gone - 1) <= slice_start, "counted until then");
             assert!(window.start(gone) > slice_start, "and not from then on");
             assert!(gone - NOW >= len && gone - NOW <= len + window.slice());
+        }
+    }
+
+    #[test]
+    fn a_window_is_read_as_it_is_written_in_any_unit() {
+        let of_length =
+            [Window::Aligned { len: HOUR_MS }, Window::Anchored { len: DAY_MS }, Window::Rolling { len: HOUR_MS }];
+        let units = [Calendar::Day, Calendar::Week, Calendar::Month, Calendar::MonthFrom(31)];
+        for window in of_length.into_iter().chain(units.map(Window::Calendar)) {
+            assert_eq!(Window::parse(&window.to_string()), Some(window));
+        }
+        assert_eq!(Window::parse("anchored/24h"), Some(Window::Anchored { len: DAY_MS }));
+        assert_eq!(Window::parse("aligned/90s"), Some(Window::Aligned { len: 90_000 }));
+        for bad in [
+            "",
+            "anchored",
+            "anchored/",
+            "anchored/24",
+            "anchored/1.5h",
+            "anchored/-1h",
+            "anchored/h",
+            "daily",
+            "anchored/1000d",
+            "anchored/99999999999999999999d",
+            "rolling/90m",
+            "calendar/month/32",
+            "calendar/month/",
+            "calendar/year",
+            "provider",
+            "concurrent",
+            "aligned/0s",
+            "anchored/1d ",
+        ] {
+            assert_eq!(Window::parse(bad), None, "{bad:?}");
         }
     }
 

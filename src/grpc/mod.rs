@@ -4,6 +4,7 @@ mod admin;
 mod budget;
 mod connections;
 mod gate;
+mod pool;
 pub mod server;
 mod session;
 

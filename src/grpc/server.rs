@@ -21,7 +21,7 @@ use crate::{
         admin::v1::admin_service_server::AdminServiceServer,
         v1::{
             budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer,
-            session_service_server::SessionServiceServer,
+            pool_service_server::PoolServiceServer, session_service_server::SessionServiceServer,
         },
     },
 };
@@ -49,6 +49,7 @@ impl Health {
             "tollgate.v1.GateService",
             "tollgate.v1.BudgetService",
             "tollgate.v1.SessionService",
+            "tollgate.v1.PoolService",
             "tollgate.admin.v1.AdminService",
         ] {
             self.0.set_service_status(service, status).await;
@@ -86,6 +87,7 @@ pub fn serve(
         .add_service(GateServiceServer::new(front.clone()).max_decoding_message_size(max_message))
         .add_service(BudgetServiceServer::new(front.clone()).max_decoding_message_size(max_message))
         .add_service(SessionServiceServer::new(front.clone()).max_decoding_message_size(max_message))
+        .add_service(PoolServiceServer::new(front.clone()).max_decoding_message_size(max_message))
         .add_service(AdminServiceServer::new(front).max_decoding_message_size(max_message));
     let server = Server::builder()
         // A request is a stream, so this bounds both; what is shed, is shed by our own admission.

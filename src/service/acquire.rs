@@ -12,9 +12,9 @@ use crate::{
     domain::{
         balance::{BalanceSource, BalanceVerdict, Exemption},
         command::{Acquire, Command, Durability, Mode, Need},
-        decision::{Cause, Code, Decision, Gate},
+        decision::{Cause, Code, Decision, Denial, FailOpen, Gate},
         ids::{DecisionId, OrgId},
-        pipeline::{Denial, balance_alone, indeterminate},
+        pipeline::{balance_alone, indeterminate},
         reply::Reply,
     },
     error::ServiceError,
@@ -177,7 +177,11 @@ impl Service {
         if !can_fail_open(ask) {
             return Err(error);
         }
-        let mut decision = blank(ask, self.orgs.next_decision());
+        let id = (ask.mode != Mode::CheckOnly).then(|| self.orgs.next_decision().admitted());
+        let mut decision = Decision::allowed(id);
+        if ask.pool.is_some() {
+            decision.fail_open.push(FailOpen { gate: Gate::Accounts, cause });
+        }
         if policy.rate.amount.is_some() && policy.rate.exempt != Exemption::Always {
             let denial = indeterminate(Gate::Rate, cause, policy.rate.on_indeterminate, &mut decision.fail_open);
             if let Some(denial) = denial {
@@ -239,32 +243,16 @@ fn can_fail_open(ask: &Acquire) -> bool {
     ask.durability() != Durability::Durable
 }
 
-fn blank(ask: &Acquire, id: DecisionId) -> Decision {
-    Decision {
-        id: (ask.mode != Mode::CheckOnly).then(|| id.admitted()),
-        code: Code::Allowed,
-        allowed: true,
-        gate: None,
-        message: String::new(),
-        limits: Vec::new(),
-        retry_after: 0,
-        fail_open: Vec::new(),
-        hold: None,
-        session: None,
-        replayed: false,
-    }
-}
-
+/// Denied without the counter, whatever was let pass before.
 fn denied(decision: Decision, denial: Denial) -> Decision {
-    let Denial { gate, code, retry_after, message } = denial;
     let id = decision.id.map(DecisionId::denied);
-    Decision { id, code, allowed: false, gate: Some(gate), message, retry_after, fail_open: Vec::new(), ..decision }
+    Decision { id, fail_open: Vec::new(), ..decision }.denied_by(denial)
 }
 
 /// Who asked, for the decisions somebody will ask about. A denied org may ask a thousand times a second,
 /// so a denial is for `debug` alone.
 fn log(org: &OrgId, ask: &Acquire, decision: &Decision) {
-    let (scope, plane) = (&ask.scope, ask.plane.as_str());
+    let (scope, plane) = (ask.scope.shown(), ask.plane.as_str());
     for open in &decision.fail_open {
         let (gate, cause) = (open.gate.name(), open.cause.name());
         tracing::warn!(%org, %scope, plane, gate, cause, "allowed without an evaluated gate");

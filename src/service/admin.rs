@@ -192,6 +192,7 @@ impl Service {
             clock_steady: self.clock.state() == crate::domain::service_time::ClockState::Steady,
             serving: self.is_serving(),
             billing: self.balances.readings(),
+            pools: self.orgs.pool_totals(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod acquire;
 mod admin;
 mod budgets;
 mod emergency;
+mod pools;
 mod sessions;
 mod settle;
 #[cfg(test)]

@@ -48,6 +48,10 @@ impl OrgStore for BrokenStore {
         self.refuse("list")
     }
 
+    fn with_pools(&self, _after: Option<&OrgId>, _max: usize) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
+        self.refuse("with_pools")
+    }
+
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()
     }

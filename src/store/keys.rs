@@ -17,10 +17,10 @@ use std::fmt;
 pub use self::kind::Kind;
 
 use crate::{
-    bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES},
+    bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES, SCOPE_BYTES},
     domain::{
         exports::ExportKey,
-        ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, SessionId, Source},
+        ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, Scope, SessionId, Source},
         input::InputError,
         rows::RowKey,
         window::{Calendar, Millis, Window},
@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// No key is longer: a baseline, with org, scope, source and meter.
-pub const KEY_BYTES: usize = 1 + 3 * (1 + ID_BYTES) + 1 + METER_BYTES;
-const _: () = assert!(ID_BYTES <= 255 && METER_BYTES <= 255 && REQUEST_ID_BYTES <= 255);
+pub const KEY_BYTES: usize = 1 + 2 * (1 + ID_BYTES) + 1 + SCOPE_BYTES + 1 + METER_BYTES;
+const _: () = assert!(ID_BYTES <= SCOPE_BYTES && SCOPE_BYTES <= 255 && METER_BYTES <= 255 && REQUEST_ID_BYTES <= 255);
 
 /// Which journal a part continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -202,6 +202,8 @@ fn kind_of_row(row: &RowKey) -> Kind {
         RowKey::Budget { .. } => Kind::Budget,
         RowKey::Session { .. } => Kind::Session,
         RowKey::TrialEnded => Kind::TrialEnded,
+        RowKey::Pool { .. } => Kind::Pool,
+        RowKey::Account { .. } => Kind::Account,
     }
 }
 
@@ -238,6 +240,8 @@ fn encode_row(org: &OrgId, row: &RowKey) -> Vec<u8> {
         RowKey::Export { key: export } => key.extend(export.0.to_be_bytes()),
         RowKey::Budget { scope } => push_text(&mut key, scope.as_str()),
         RowKey::Session { id } => push_text(&mut key, id.as_str()),
+        RowKey::Pool { id } => push_text(&mut key, id.as_str()),
+        RowKey::Account { id } => push_text(&mut key, id.as_str()),
     }
     key
 }
@@ -347,6 +351,8 @@ impl<'a> Rest<'a> {
             Kind::Budget => RowKey::Budget { scope: self.scope()? },
             Kind::Session => RowKey::Session { id: self.name(|text| SessionId::parse("session_id", text))? },
             Kind::TrialEnded => RowKey::TrialEnded,
+            Kind::Pool => RowKey::Pool { id: self.name(|text| PoolId::parse("pool", text))? },
+            Kind::Account => RowKey::Account { id: self.name(|text| AccountId::parse("account", text))? },
             Kind::Meta | Kind::Timer | Kind::JournalPart | Kind::LongJournalPart => {
                 return Err(KeyError::UnknownKind(kind.byte()));
             }

@@ -259,6 +259,11 @@ impl OrgStore for MemoryStore {
         self.read(move |bytes| rows::list(bytes, after.as_ref(), max)).boxed()
     }
 
+    fn with_pools(&self, after: Option<&OrgId>, max: usize) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
+        let after = after.cloned();
+        self.read(move |bytes| rows::with_pools(bytes, after.as_ref(), max)).boxed()
+    }
+
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()
     }

@@ -4,6 +4,7 @@
 
 mod exports;
 mod journal;
+mod pools;
 mod sessions;
 
 use std::borrow::Cow;
@@ -16,6 +17,7 @@ use serde::{
 use self::{
     exports::{ExecutionV2, ExportV2},
     journal::{JournalV2, PartV2},
+    pools::{AccountV2, PoolV2},
     sessions::{BudgetV2, SessionV2, TrialEndedV2},
 };
 use super::keys::Key;
@@ -28,7 +30,7 @@ use crate::{
         journal::Entry,
         ledger::HourSlice,
         rate::{Counter, RateRecord},
-        rows::{BaselineRow, DisputedRow, Head, ReservationRow, Row, RowKey},
+        rows::{AccountRow, BaselineRow, DisputedRow, Head, ReservationRow, Row, RowKey},
         service_time::ClockMark,
         window::Millis,
     },
@@ -182,6 +184,8 @@ fn serialize_row<S: Serializer>(row: &Row, parts: u16, out: S) -> Result<S::Ok, 
         Row::Budget(row) => BudgetV2::from(row).serialize(out),
         Row::Session(row) => SessionV2::from(row).serialize(out),
         Row::TrialEnded { at } => TrialEndedV2 { at: *at }.serialize(out),
+        Row::Pool(row) => PoolV2::from(row).serialize(out),
+        Row::Account(row) => AccountV2::from(row).serialize(out),
     }
 }
 
@@ -252,6 +256,10 @@ fn deserialize_row<'de, D: Deserializer<'de>>(key: RowKey, from: D) -> Result<(R
             SessionV2::deserialize(from)?.into_row(id).map(Row::Session).map_err(D::Error::custom)?
         }
         RowKey::TrialEnded => Row::TrialEnded { at: TrialEndedV2::deserialize(from)?.at },
+        RowKey::Pool { id } => Row::Pool(PoolV2::deserialize(from)?.into_row(id)),
+        RowKey::Account { id } => {
+            AccountV2::deserialize(from)?.into_row(id).map(Row::Account).map_err(D::Error::custom)?
+        }
     };
     Ok((row, 0))
 }
@@ -271,7 +279,7 @@ pub(super) fn check(row: &Row) -> Result<(), InputError> {
             None if slice.minutes.is_sorted_by(|a, b| a.0 < b.0) => Ok(()),
             None => Err(InputError::new("slice.minutes", format!("{:?}", slice.minutes), "ascending minutes")),
         },
-        Row::Counter { window, .. } if !window.is_valid() => {
+        Row::Counter { window, .. } | Row::Account(AccountRow { window: Some(window), .. }) if !window.is_valid() => {
             Err(InputError::new("window", window, "a window that can be counted"))
         }
         _ => Ok(()),

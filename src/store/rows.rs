@@ -165,11 +165,12 @@ fn chunks(entries: &[Entry]) -> Vec<&[Entry]> {
 /// An upper bound: a number takes at most 9 bytes, a 128-bit one 17, a tag or length 3.
 fn bytes_at_most(entry: &Entry) -> usize {
     let id = entry.idempotency.as_ref().map_or(0, |asked| asked.id.as_str().len());
-    let fail_open = match &entry.outcome {
+    let outcome = match &entry.outcome {
         Outcome::Admitted { fail_open, .. } | Outcome::Started { fail_open, .. } => fail_open.len() * 6,
+        Outcome::Picked { account, fail_open, .. } => account.as_str().len() + fail_open.len() * 6,
         _ => 0,
     };
-    96 + id + fail_open
+    96 + id + outcome
 }
 
 /// Loads of an org that is written meanwhile before its digest is believed.
@@ -333,6 +334,23 @@ pub fn list(from: &impl Keyspace, after: Option<&OrgId>, max: usize) -> Result<V
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(heads)
+}
+
+/// Orgs that have pools, in the order of their keys, from behind `after`. The keys say it all.
+pub fn with_pools(from: &impl Keyspace, after: Option<&OrgId>, max: usize) -> Result<Vec<OrgId>, ReadError> {
+    let start = after.map_or_else(|| vec![Kind::Pool.byte()], |org| prefix_end(&org_prefix(Kind::Pool, org)));
+    let mut orgs: Vec<OrgId> = Vec::new();
+    scan_until(from, &start, &prefix_end(&[Kind::Pool.byte()]), |key, _| {
+        if let Key::Row { org, .. } = decode_key(key)?
+            && orgs.last() != Some(&org)
+        {
+            orgs.push(org);
+        }
+        // One more than wanted is seen where the last of them has several.
+        Ok(if orgs.len() > max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    orgs.truncate(max);
+    Ok(orgs)
 }
 
 /// Visits everything under a prefix and stops at the first row that does not check out.

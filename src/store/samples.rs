@@ -13,16 +13,18 @@ use crate::{
         decision::{Cause, FailOpen, Gate, Hold, SessionGrant},
         exports::{DeadCause, ExportKey, ExportRow},
         ids::{
-            DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, Reason, RequestId, Scope, SessionId, Source,
+            AccountId, DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope,
+            SessionId, Source,
         },
         journal::{Entry, Outcome, Rpc, Settlement},
         ledger::HourSlice,
         rate::{Counter, RateRecord},
         rows::{
-            BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, JournalRow, OpenExecution, ReservationRow, Row,
-            SessionRow, SessionState,
+            AccountRow, BaselineRow, BudgetRow, DisputedRow, Evidence, ExecutionRow, Head, JournalRow, OpenExecution,
+            PoolRow, Reported, ReservationRow, Route, Row, SessionRow, SessionState,
         },
         service_time::ClockMark,
+        upstream::Upstream,
         window::{Calendar, Millis, Window},
     },
 };
@@ -93,6 +95,70 @@ fn session_entries() -> Vec<Entry> {
     outcomes.into_iter().map(remembered).collect()
 }
 
+fn account(text: &str) -> AccountId {
+    AccountId::parse("account", text).unwrap()
+}
+
+fn pool_id() -> PoolId {
+    PoolId::parse("pool", "relay/1").unwrap()
+}
+
+/// What picks and reports are remembered by.
+fn pool_entries() -> Vec<Entry> {
+    let hold = Some(Hold { id: DecisionId(9), expires_at: T0 + 300_000 });
+    let fail_open = vec![FailOpen { gate: Gate::Accounts, cause: Cause::Timeout }];
+    let upstream = [Upstream::Ok, Upstream::QuotaExhausted, Upstream::Refused, Upstream::Unavailable, Upstream::Failed];
+    let reported = upstream.map(|outcome| (Rpc::ReportOutcome, Outcome::OutcomeReported { outcome, known: true }));
+    let picked = |account, decision, hold, fail_open| Outcome::Picked { account, decision, hold, fail_open };
+    let outcomes = [
+        (Rpc::ConfigurePool, Outcome::PoolConfigured),
+        (Rpc::Pick, picked(account("sk-0123-9f3c"), None, None, vec![])),
+        (Rpc::Pick, picked(account(&"k".repeat(128)), Some(DecisionId(9)), hold, fail_open)),
+    ];
+    let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
+    outcomes.into_iter().chain(reported).map(remembered).collect()
+}
+
+fn upstream_account(text: &str, window: Option<Window>) -> AccountRow {
+    AccountRow {
+        id: account(text),
+        pool: pool_id(),
+        daily_limit: Some(1_000),
+        safety_buffer: Some(0),
+        window,
+        last_used_at: Some(T0),
+        reported: Reported { until: T0 + DAY_MS, failed: 1, quota_errors: 2, bytes_up: 3, bytes_down: 4 },
+        evidence: Some(Evidence { at: T0 + 1, until: T0 + DAY_MS, limit: 1_000 }),
+        route: Some(Route { since: T0, until: T0 + 60_000, refused: true }),
+        told: true,
+    }
+}
+
+/// One account for every kind of window, and one that says nothing.
+fn upstream_accounts() -> Vec<(&'static str, Row)> {
+    let windows = [
+        ("account_aligned", Window::Aligned { len: HOUR_MS }),
+        ("account_anchored", Window::Anchored { len: DAY_MS }),
+        ("account_rolling", Window::Rolling { len: DAY_MS }),
+        ("account_day", Window::Calendar(Calendar::Day)),
+        ("account_week", Window::Calendar(Calendar::Week)),
+        ("account_month", Window::Calendar(Calendar::Month)),
+        ("account_month_from", Window::Calendar(Calendar::MonthFrom(31))),
+    ];
+    let blank = AccountRow {
+        daily_limit: None,
+        safety_buffer: None,
+        last_used_at: None,
+        reported: Reported::default(),
+        evidence: None,
+        route: None,
+        told: false,
+        ..upstream_account("account_blank", None)
+    };
+    let of_window = |(name, window)| (name, Row::Account(upstream_account(name, Some(window))));
+    windows.map(of_window).into_iter().chain([("account_blank", Row::Account(blank))]).collect()
+}
+
 fn session(state: SessionState) -> SessionRow {
     SessionRow {
         id: SessionId::parse("session_id", "session/1").unwrap(),
@@ -130,7 +196,7 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
         uncompleted: 1,
     };
     let limits = [("hourly", 5_000_000), ("fortnightly", 7)].map(|(period, amount)| (Arc::from(period), amount)).into();
-    vec![
+    let mut rows = vec![
         ("head", Row::Head(head)),
         ("timer", Row::Timer { wake_at: T0 + HOUR_MS }),
         (
@@ -223,7 +289,11 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
         ("trial_ended", Row::TrialEnded { at: T0 }),
         ("long_journal_sessions", Row::LongJournal(JournalRow { seq: 7, at: T0, entries: session_entries() })),
         ("disputed", Row::Disputed(DisputedRow { seq: 6, scope: scope(), source, meter: meter(), amount: 5, at: T0 })),
-    ]
+        ("pool", Row::Pool(PoolRow { id: pool_id(), version: 4, told: true })),
+        ("long_journal_pools", Row::LongJournal(JournalRow { seq: 5, at: T0, entries: pool_entries() })),
+    ];
+    rows.extend(upstream_accounts());
+    rows
 }
 
 pub(super) fn rows() -> Vec<Row> {

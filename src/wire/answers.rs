@@ -1,6 +1,7 @@
 //! Domain → proto.
 
 mod budgets;
+mod pools;
 mod sessions;
 
 use super::{admin::v1 as admin, v1};
@@ -20,6 +21,7 @@ use crate::domain::{
 
 pub use self::{
     budgets::{audit, budget, budget_limits},
+    pools::{outcome, picked, pool, pool_warnings},
     sessions::{heartbeat, session, session_status, started},
 };
 
@@ -73,7 +75,7 @@ fn limit(view: LimitView) -> v1::Limit {
         remaining: view.remaining().unwrap_or(0),
         exhausted: view.exhausted(),
         name: view.name.to_string(),
-        scope: view.scope.to_string(),
+        scope: view.scope.shown().into_owned(),
         meter: view.meter.to_string(),
         window: view.window.to_string(),
         unlimited: view.amount.is_none(),
@@ -92,7 +94,7 @@ pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusRespon
     let decision = status.decision;
     v1::GetStatusResponse {
         org: org.to_string(),
-        scope: scope.to_string(),
+        scope: scope.shown().into_owned(),
         allowed: decision.allowed,
         code: code(decision.code).into(),
         message: decision.message,
@@ -150,12 +152,13 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
         budgets: snapshot.budgets.iter().map(budget_limits).collect(),
         sessions: snapshot.sessions.iter().map(session).collect(),
         trial_ended_at_ms: at(snapshot.trial_ended_at),
+        pools: pools::org_pools(&snapshot.pools),
     }
 }
 
 fn counter((scope, meter, window, counter): (Scope, Meter, Window, Counter)) -> admin::Counter {
     admin::Counter {
-        scope: scope.to_string(),
+        scope: scope.shown().into_owned(),
         meter: meter.to_string(),
         window: window.to_string(),
         start_ms: int(counter.start),
@@ -166,7 +169,7 @@ fn counter((scope, meter, window, counter): (Scope, Meter, Window, Counter)) -> 
 fn reservation(row: &ReservationRow) -> admin::Reservation {
     admin::Reservation {
         reservation_id: row.id.to_string(),
-        scope: row.scope.to_string(),
+        scope: row.scope.shown().into_owned(),
         amounts: amounts(&row.amounts),
         expires_at_ms: int(row.expires_at),
     }
@@ -174,7 +177,7 @@ fn reservation(row: &ReservationRow) -> admin::Reservation {
 
 fn baseline(row: &BaselineRow) -> admin::Baseline {
     admin::Baseline {
-        scope: row.scope.to_string(),
+        scope: row.scope.shown().into_owned(),
         source: row.source.to_string(),
         meter: row.meter.to_string(),
         incarnation: row.incarnation.to_string(),
@@ -215,7 +218,7 @@ pub fn balance(verdict: BalanceVerdict) -> admin::RefreshBalanceResponse {
 pub fn export(row: &ExportRow) -> admin::Export {
     admin::Export {
         key: row.key.to_string(),
-        scope: row.scope.to_string(),
+        scope: row.scope.shown().into_owned(),
         meter: row.meter.to_string(),
         amount: int(row.units),
         at_ms: int(row.at),
@@ -228,7 +231,7 @@ pub fn export(row: &ExportRow) -> admin::Export {
 
 fn disputed(row: &DisputedRow) -> admin::Disputed {
     admin::Disputed {
-        scope: row.scope.to_string(),
+        scope: row.scope.shown().into_owned(),
         source: row.source.to_string(),
         meter: row.meter.to_string(),
         amount: int(row.amount),
@@ -238,7 +241,7 @@ fn disputed(row: &DisputedRow) -> admin::Disputed {
 
 fn ledger(view: LedgerView) -> admin::Ledger {
     admin::Ledger {
-        scope: view.scope.to_string(),
+        scope: view.scope.shown().into_owned(),
         meter: view.meter.to_string(),
         hours: view.hours.iter().map(hour).collect(),
         reserved: int(view.reserved),

@@ -2,6 +2,7 @@
 //! is allowed.
 
 mod budgets;
+mod pools;
 mod sessions;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::{admin::v1 as admin, v1};
 use crate::{
     bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
     domain::{
-        command::{Acquire, Amounts, Command, Idempotency, Mode, ReportCumulative, Run},
+        command::{Acquire, Amounts, Command, Idempotency, Mode, PoolAsk, ReportCumulative, Run},
         exports::ExportKey,
         ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
         input::InputError,
@@ -23,6 +24,7 @@ use crate::{
 
 pub use self::{
     budgets::{replace_budget, update_budget},
+    pools::{Outcome, Pick, configure_pool, pick, pool, report_outcome},
     sessions::{end_session, heartbeat, session, sessions_page, start_session},
 };
 
@@ -57,6 +59,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
         mode: mode(request.mode)?,
         explain: request.explain,
         with_pause: with_pause(request.operation)?,
+        pool: optional(&request.pool, pool)?.map(|pool| PoolAsk { pool, pick: false }),
         balance: None,
         exempt: None,
     };

@@ -45,6 +45,11 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::SessionUnknown => (Code::NotFound, "SESSION_UNKNOWN", None),
         OrgError::SessionExists => (Code::AlreadyExists, "SESSION_EXISTS", None),
         OrgError::OtherIdentity => (Code::PermissionDenied, "OTHER_IDENTITY", None),
+        OrgError::PoolUnknown => (Code::NotFound, "POOL_UNKNOWN", None),
+        OrgError::PoolVersion { .. } => (Code::Aborted, "POOL_VERSION", None),
+        OrgError::AccountInOtherPool { .. } => (Code::AlreadyExists, "ACCOUNT_IN_OTHER_POOL", None),
+        OrgError::TooManyPools => (Code::ResourceExhausted, "POOLS_FULL", None),
+        OrgError::TooManyAccounts { .. } => (Code::ResourceExhausted, "ACCOUNTS_FULL", None),
         OrgError::TooManySessions => (Code::ResourceExhausted, "SESSIONS_FULL", None),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     wire::v1::{AcquireRequest, AcquireResponse, Amount, Mode},
 };
 
-use super::{decision::describe, units::when};
+use super::{decision::describe, scope_text, units::when};
 
 /// Label of this plane in the node's logs.
 pub(super) const PLANE: &str = "cli";
@@ -20,7 +20,7 @@ pub(super) fn request(args: &AcquireArgs) -> Result<AcquireRequest, Failure> {
     let mode = if args.check_only { Mode::CheckOnly } else { Mode::Normal };
     Ok(AcquireRequest {
         org: args.org.to_string(),
-        scope: args.scope.as_ref().map(ToString::to_string).unwrap_or_default(),
+        scope: scope_text(args.scope.as_ref()),
         request_id: args.request_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         cost: amounts("cost", &args.cost)?,
         reserve: amounts("reserve", &args.reserve)?,

@@ -15,6 +15,7 @@ use crate::{
 };
 
 use super::{
+    scope_text,
     units::{amount, bar},
     writes::{named, repeatable},
 };
@@ -29,7 +30,7 @@ pub(super) enum Ask {
 pub(super) fn request(verb: &BudgetVerb) -> Result<Ask, Failure> {
     match verb {
         BudgetVerb::Get { org, scope } => {
-            let scope = scope.as_ref().map(ToString::to_string).unwrap_or_default();
+            let scope = scope_text(scope.as_ref());
             Ok(Ask::Get(GetBudgetRequest { org: org.to_string(), scope }))
         }
         BudgetVerb::Set(args) => change(args),
@@ -40,7 +41,7 @@ fn change(args: &BudgetSetArgs) -> Result<Ask, Failure> {
     let limits = each_once(&args.limits)?;
     let (org, request_id) = named(&args.write)?;
     let org = org.to_string();
-    let scope = args.scope.as_ref().map(ToString::to_string).unwrap_or_default();
+    let scope = scope_text(args.scope.as_ref());
     let expected_version = args.expect_version;
     if !args.replace {
         let patch = |limit: Option<i64>| PeriodPatch { limit, clear: limit.is_none() };

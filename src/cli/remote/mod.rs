@@ -26,6 +26,12 @@ use super::{
     connect::{Connection, Failure},
     output::Output,
 };
+use crate::domain::ids::Scope;
+
+/// As the node is asked for it; empty is the org itself.
+fn scope_text(scope: Option<&Scope>) -> String {
+    scope.map(|scope| scope.as_str().to_owned()).unwrap_or_default()
+}
 
 pub(super) fn run(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) -> Exit {
     let outcome = Builder::new_current_thread()

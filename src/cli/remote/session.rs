@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     acquire::PLANE,
-    decision, pages, session_status,
+    decision, pages, scope_text, session_status,
     session_view::{Quota, session_facts, session_table, state_name, time},
     units::when,
     writes::{named, repeatable},
@@ -40,7 +40,7 @@ async fn start(connection: &Connection, args: &SessionStartArgs, output: &mut Ou
         session_id: args.session.to_string(),
         identity: args.identity.to_string(),
         request_id: request_id.clone(),
-        scope: args.scope.as_ref().map(ToString::to_string).unwrap_or_default(),
+        scope: scope_text(args.scope.as_ref()),
         plane: PLANE.to_owned(),
         explain: args.explain,
     };

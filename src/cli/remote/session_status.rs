@@ -18,12 +18,13 @@ use crate::{
 use super::{
     items,
     limits::code_name,
+    scope_text,
     session_view::{Quota, time},
     units::wait,
 };
 
 pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let scope = args.scope.as_ref().map(ToString::to_string).unwrap_or_default();
+    let scope = scope_text(args.scope.as_ref());
     let item = |org: &_| SessionStatusRequest { org: ToString::to_string(org), scope: scope.clone() };
     let request = BatchStatusRequest { items: args.orgs.iter().map(item).collect() };
     let answer = connection.wait(connection.session().batch_status(request)).await?;

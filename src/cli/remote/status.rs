@@ -19,11 +19,12 @@ use crate::{
 use super::{
     items,
     limits::{code_name, usage_table},
+    scope_text,
     units::wait,
 };
 
 pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let scope = args.scope.as_ref().map(ToString::to_string).unwrap_or_default();
+    let scope = scope_text(args.scope.as_ref());
     let items = args.orgs.iter().map(|org| GetStatusRequest { org: org.to_string(), scope: scope.clone() }).collect();
     let request = BatchGetStatusRequest { items };
     let answer = connection.wait(connection.gate().batch_get_status(request)).await?;

@@ -110,7 +110,7 @@ fn everything_that_was_asked_reaches_the_node() {
         "org": "acme", "scope": "workspace/w1", "operation": "OPERATION_UNSPECIFIED", "request_id": "r-1",
         "cost": [{"meter": "executions", "amount": 2}, {"meter": "bytes", "amount": 5}],
         "reserve": [{"meter": "spend", "amount": 50000}], "reservation_ttl_ms": 0,
-        "mode": "MODE_CHECK_ONLY", "explain": true, "plane": "cli"
+        "mode": "MODE_CHECK_ONLY", "explain": true, "plane": "cli", "pool": ""
     });
     assert_eq!(asked, expected);
 }

@@ -388,5 +388,16 @@ fn everything(org: String) -> GetOrgResponse {
         ],
         sessions: vec![session::session("s1")],
         trial_ended_at_ms: NOW_MS - 185_000,
+        pools: vec![OrgPool {
+            pool: "relay".into(),
+            summary: Some(PoolSummary {
+                capacity: 39_000,
+                used: 12,
+                remaining: 38_988,
+                active: 1,
+                accounts: 2,
+                ..Default::default()
+            }),
+        }],
     }
 }

@@ -275,6 +275,7 @@ fn policies_for_another_provider_wait_with_it() {
         "defaults",
         "budgets",
         "sessions",
+        "pools",
         "plans",
         "orgs",
     ];

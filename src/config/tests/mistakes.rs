@@ -52,8 +52,8 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
             "t.toml:2:1: rate.amont is not a known key: use one of amount, window, idle_windows, on_indeterminate (did you mean amount?)",
         ),
         (
-            "[pools]\ndaily_limit = 5",
-            "t.toml:1:2: pools is not a known key: use one of listen, data, durability, bounds, billing, rate, defaults, sessions, budgets, plans, orgs, node, log",
+            "[cluster]\nnode = 5",
+            "t.toml:1:2: cluster is not a known key: use one of listen, data, durability, bounds, billing, pools, rate, defaults, sessions, budgets, plans, orgs, node, log",
         ),
         ("rate = 5", "t.toml:1:8: rate \"5\" is not allowed: a section [rate] or a table { … }"),
         ("[[plans]]\nx = 1", "plans \"[...]\" is not allowed: a section [plans]"),
@@ -99,6 +99,25 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
             "[sessions]\nheartbeat = \"10m\"",
             "t.toml:2:13: sessions.clamp \"5m\" is not allowed: at least the heartbeat, 10m",
         ),
+        ("[pools]\ndaily_limit = -1", "t.toml:2:15: pools.daily_limit \"-1\" is not allowed: a whole number from 0"),
+        ("[pools]\nsafety_buffer = \"x\"", "pools.safety_buffer \"x\" is not allowed: a whole number from 0"),
+        ("[pools]\nwindow = \"24h\"", "pools.window \"24h\" is not allowed: a section [pools.window]"),
+        (
+            "[pools]\nwindow = { calendar = \"year\" }",
+            "pools.window.calendar \"year\" is not allowed: \"day\" or \"week\" or \"month\"",
+        ),
+        (
+            "[pools]\nwindow = { rolling = \"90m\" }",
+            "pools.window.rolling \"90m\" is not allowed: whole minutes up to 1h",
+        ),
+        (
+            "[pools]\nwindow = { aligned = \"1h\", anchored = \"24h\" }",
+            "t.toml:2:1: pools.window \"anchored/1d\" is not allowed: one window, such as",
+        ),
+        ("[pools]\ncooldown = \"0s\"", "pools.cooldown \"0s\" is not allowed: a length from 1s to 30d"),
+        ("[pools]\nquota_texts = [\"\"]", "pools.quota_texts \"[...]\" is not allowed: a list of at most 64 texts"),
+        ("[pools]\nquota_texts = \"quota\"", "pools.quota_texts \"quota\" is not allowed: a list of at most 64 texts"),
+        ("[pools]\nstats = \"2h\"", "pools.stats \"2h\" is not allowed: a length from 1s to 1h"),
         (
             "[budgets]\non_indeterminate = \"maybe\"",
             "budgets.on_indeterminate \"maybe\" is not allowed: \"allow\" or \"deny\"",

@@ -3,6 +3,7 @@
 mod billing;
 mod meaning;
 mod mistakes;
+mod pools;
 mod sessions;
 
 use std::{io::Write, sync::Arc};

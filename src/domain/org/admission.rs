@@ -1,12 +1,12 @@
 //! May it execute now? Judged by the pipeline, charged as one step, answered again to a known id.
 
-use super::{Context, OrgState, exports::execution_id};
+use super::{Context, OrgState, exports::execution_id, pools::Chosen};
 use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
     domain::{
         balance::{Balance, BalanceVerdict},
         command::{Acquire, Amounts, Mode, Need, Run},
-        decision::{Code, Decision, Gate, Hold, LimitView, SessionGrant},
+        decision::{Decision, Denial, Hold, LimitView, PickedAccount, SessionGrant},
         ids::{Meter, Scope},
         journal::{Outcome, Recall},
         pipeline::{self, Facts, Verdict},
@@ -32,22 +32,29 @@ impl OrgState {
             return Ok(self.replay(outcome, ask, ctx));
         }
         let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
-        let verdict = match self.evaluate(ask, rate, counts, ctx) {
+        let chosen = ask.pool.as_ref().map(|named| self.choose(&named.pool, ctx)).transpose()?;
+        let verdict = match self.evaluate(ask, rate, counts, chosen.as_ref().and_then(|none| none.as_ref().err()), ctx)
+        {
             Ok(verdict) => verdict,
             Err(need) => return Ok(Reply::Needs(need)),
         };
         let admitted = verdict.denial.is_none();
-        let mut granted = Granted::default();
         if counts && admitted {
             self.check_room(ask, ctx)?;
-            granted = self.charge(ask, rate, &verdict, ctx);
-        } else if counts && verdict.denial.as_ref().is_some_and(|denial| denial.gate != Gate::Freeze) {
+        }
+        if counts && let Some(named) = ask.pool.as_ref().filter(|named| named.pick) {
+            self.count_call(&named.pool, ctx);
+        }
+        let mut granted = Granted::default();
+        if counts && admitted {
+            granted = self.charge(ask, rate, &verdict, chosen.and_then(Result::ok), ctx);
+        } else if counts && verdict.denial.as_ref().is_some_and(|denial| denial.gate.is_blocking()) {
             self.rate = Some(RateRecord { blocked: rate.blocked.saturating_add(1), ..rate });
             self.changed = true;
         }
         let id = counts.then(|| if admitted { ctx.decision.admitted() } else { ctx.decision });
-        let Granted { hold, session } = granted;
-        Ok(Reply::Decision(Box::new(Decision { id, hold, session, ..decision(verdict, ask.mode) })))
+        let Granted { hold, session, account } = granted;
+        Ok(Reply::Decision(Box::new(Decision { id, hold, session, account, ..decision(verdict, ask.mode) })))
     }
 
     pub(super) fn evaluate(
@@ -55,11 +62,13 @@ impl OrgState {
         ask: &Acquire,
         rate: RateRecord,
         counts: bool,
+        hard_stop: Option<&Denial>,
         ctx: &Context<'_>,
     ) -> Result<Verdict, Need> {
         let facts = Facts {
             policy: ctx.policy,
             frozen: self.frozen.as_ref(),
+            hard_stop,
             rate,
             store_fault: ctx.store_fault,
             sessions: self.sessions.running(),
@@ -114,7 +123,14 @@ impl OrgState {
         Ok(())
     }
 
-    pub(super) fn charge(&mut self, ask: &Acquire, rate: RateRecord, verdict: &Verdict, ctx: &Context<'_>) -> Granted {
+    fn charge(
+        &mut self,
+        ask: &Acquire,
+        rate: RateRecord,
+        verdict: &Verdict,
+        chosen: Option<Chosen>,
+        ctx: &Context<'_>,
+    ) -> Granted {
         let id = ctx.decision.admitted();
         self.rate = Some(RateRecord { count: rate.count.saturating_add(1), ..rate });
         self.admitted_total += 1;
@@ -140,12 +156,17 @@ impl OrgState {
             Run::Session(new) => Some(self.start_session(new, &ask.scope, verdict.slice, ctx)),
             Run::Execution | Run::AnySession => None,
         };
-        let outcome = match session {
-            Some(grant) => Outcome::Started { decision: id, grant, fail_open },
-            None => Outcome::Admitted { decision: id, hold, fail_open },
+        let account = chosen.filter(|_| ask.picks()).map(|chosen| self.charge_account(&chosen, ctx));
+        let outcome = match (session, &account) {
+            (Some(grant), _) => Outcome::Started { decision: id, grant, fail_open },
+            (None, Some(PickedAccount { id: account, .. })) => {
+                Outcome::Picked { account: account.clone(), decision: Some(id), hold, fail_open }
+            }
+            (None, None) => Outcome::Admitted { decision: id, hold, fail_open },
         };
-        self.note(ask.rpc(), ask.idempotency.as_ref(), hold.is_some() || session.is_some(), outcome);
-        Granted { hold, session }
+        let long = hold.is_some() || session.is_some() || account.is_some();
+        self.note(ask.rpc(), ask.idempotency.as_ref(), long, outcome);
+        Granted { hold, session, account }
     }
 
     pub(super) fn book(&mut self, scope: &Scope, amounts: &Amounts, ctx: &Context<'_>) {
@@ -163,24 +184,26 @@ impl OrgState {
         let known = Peek { balance: ask.balance, exempt: false };
         let decision = self.peek(Acquire { run, ..Acquire::of(scope, Amounts::new()) }, known, ctx);
         let (granted, id, fail_open) = match outcome {
-            Outcome::Admitted { decision, hold, fail_open } => (Granted { hold, session: None }, decision, fail_open),
+            Outcome::Admitted { decision, hold, fail_open } => {
+                (Granted { hold, ..Granted::default() }, decision, fail_open)
+            }
             Outcome::Started { decision, grant, fail_open } => {
-                (Granted { hold: None, session: Some(grant) }, decision, fail_open)
+                (Granted { session: Some(grant), ..Granted::default() }, decision, fail_open)
+            }
+            Outcome::Picked { account, decision: Some(decision), hold, fail_open } => {
+                let account = Some(self.picked_before(account, ctx));
+                (Granted { hold, session: None, account }, decision, fail_open)
             }
             _ => return Reply::Decision(Box::new(decision)),
         };
         Reply::Decision(Box::new(Decision {
-            id: Some(id),
-            code: Code::Allowed,
-            allowed: true,
-            gate: None,
-            message: String::new(),
             limits: decision.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect(),
-            retry_after: 0,
             fail_open,
             hold: granted.hold,
             session: granted.session,
+            account: granted.account,
             replayed: true,
+            ..Decision::allowed(Some(id))
         }))
     }
 
@@ -195,41 +218,23 @@ impl OrgState {
         };
         let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
         let nothing = Verdict { denial: None, fail_open: Vec::new(), limits: Vec::new(), slice: 0 };
-        decision(self.evaluate(&ask, rate, false, ctx).unwrap_or(nothing), Mode::CheckOnly)
+        decision(self.evaluate(&ask, rate, false, None, ctx).unwrap_or(nothing), Mode::CheckOnly)
     }
 }
 
 /// What an admission was given to settle later.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Granted {
     hold: Option<Hold>,
     session: Option<SessionGrant>,
+    account: Option<PickedAccount>,
 }
 
 fn decision(verdict: Verdict, mode: Mode) -> Decision {
     let Verdict { denial, fail_open, limits, .. } = verdict;
-    let allowed = denial.is_none() || mode == Mode::Shadow;
-    let base = Decision {
-        id: None,
-        code: Code::Allowed,
-        allowed,
-        gate: None,
-        message: String::new(),
-        limits,
-        retry_after: 0,
-        fail_open,
-        hold: None,
-        session: None,
-        replayed: false,
-    };
+    let base = Decision { limits, fail_open, ..Decision::allowed(None) };
     match denial {
         None => base,
-        Some(denial) => Decision {
-            code: denial.code,
-            gate: Some(denial.gate),
-            message: denial.message,
-            retry_after: denial.retry_after,
-            ..base
-        },
+        Some(denial) => Decision { allowed: mode == Mode::Shadow, ..base.denied_by(denial) },
     }
 }

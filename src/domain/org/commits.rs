@@ -21,6 +21,7 @@ impl OrgState {
     /// reservations and sessions runs out.
     pub fn sweep(&mut self, ctx: &Context<'_>, may_purge: bool) {
         let policy = self.advance(ctx);
+        self.settle_pools(&Context { policy: &policy, ..*ctx });
         if may_purge {
             if self.rate.is_some_and(|rate| rate.purge_at(policy.rate.idle_windows) <= self.now) {
                 self.rate = None;
@@ -55,9 +56,9 @@ impl OrgState {
         let execution = self.executions_from.map(|from| from.saturating_add(EXECUTION_RETENTION_MS));
         let disputed = self.disputed.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min();
         let outbox = self.outbox.next_wake();
-        let (accounts, journal, sessions) =
-            (self.accounts.next_purge(), self.journal.next_purge(), self.sessions.next_wake());
-        let candidates = [rate, execution, disputed, outbox, accounts, journal, sessions];
+        let (accounts, journal) = (self.accounts.next_purge(), self.journal.next_purge());
+        let (sessions, pools) = (self.sessions.next_wake(), self.pools.next_wake());
+        let candidates = [rate, execution, disputed, outbox, accounts, journal, sessions, pools];
         candidates.into_iter().flatten().min()
     }
 
@@ -72,6 +73,7 @@ impl OrgState {
             && self.outbox.is_empty()
             && self.budgets.is_empty()
             && self.sessions.is_empty()
+            && self.pools.is_empty()
             && self.trial_ended_at.is_none()
             && self.journal.is_quiet()
     }
@@ -128,6 +130,7 @@ impl OrgState {
         self.outbox.take_changes(puts, dels);
         self.budgets.take_changes(puts, dels);
         self.sessions.take_changes(puts, dels);
+        self.pools.take_changes(puts, dels);
         let told = self.trial_ended_at.filter(|_| std::mem::take(&mut self.trial_changed));
         puts.extend(told.map(|at| Row::TrialEnded { at }));
         for (seq, row) in self.disputed.take_dirty() {

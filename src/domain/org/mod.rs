@@ -7,14 +7,15 @@
 //!
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
-//! `sessions` pay as they go, `budgets` are limits set meanwhile, `exports` report to billing, `operators`
-//! look and freeze, `commits` hands it all to the store.
+//! `sessions` pay as they go, `pools` pick upstream accounts, `budgets` are limits set meanwhile, `exports` report
+//! to billing, `operators` look and freeze, `commits` hands it all to the store.
 
 mod admission;
 mod budgets;
 mod commits;
 mod exports;
 mod operators;
+mod pools;
 mod sessions;
 mod settlement;
 pub mod takeover;
@@ -29,12 +30,13 @@ use super::{
     ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
     journal::{Entry, Journal, Outcome, Rpc, Settlement},
     limit::OrgPolicy,
+    pools::Pools,
     rate::RateRecord,
     refusal::OrgError,
     reply::{Audit, Reply},
     rows::{
-        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, ReservationRow, Row, RowKey,
-        SessionRow,
+        AccountRow, BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, PoolRow,
+        ReservationRow, Row, RowKey, SessionRow,
     },
     sessions::Sessions,
     table::Table,
@@ -44,6 +46,8 @@ use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS, RESERVATION_TTL_MAX_MS};
 
 use admission::Peek;
 use exports::Outbox;
+
+pub use pools::PoolNews;
 
 /// What one command is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -77,12 +81,16 @@ struct Execution {
 type BaselineKey = (Scope, Source, Meter);
 
 /// What happened that no reply tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct News {
     /// Outbox rows that were set aside.
     pub set_aside: u64,
     pub expired_sessions: u64,
     pub trial_ended: bool,
+    /// In the order in which it happened.
+    pub pools: Vec<PoolNews>,
+    /// What pools add up to has changed.
+    pub pools_touched: bool,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +114,7 @@ pub struct OrgState {
     uncompleted: u64,
     budgets: Budgets,
     sessions: Sessions,
+    pools: Pools,
     trial_ended_at: Option<Millis>,
     /// And that is not stored yet.
     trial_changed: bool,
@@ -158,6 +167,7 @@ impl OrgState {
             uncompleted: head.uncompleted,
             budgets: Budgets::load(parts.budgets),
             sessions,
+            pools: Pools::load(parts.pools, parts.upstream_accounts, now),
             trial_ended_at: parts.trial_ended_at,
             stored,
             ..Self::default()
@@ -188,6 +198,9 @@ impl OrgState {
             Command::Heartbeat(beat) => self.heartbeat(beat, ctx),
             Command::EndSession(end) => self.end_session(end, ctx),
             Command::SetBudget(set) => self.set_budget(set, configured),
+            Command::ConfigurePool(set) => self.configure_pool(set, configured),
+            Command::Pick { pool, idempotency } => self.pick(pool, idempotency.as_ref(), ctx),
+            Command::ReportOutcome(report) => self.report_outcome(report, ctx),
             Command::Freeze { reason, idempotency } => self.freeze(Some(reason), Rpc::Freeze, idempotency, ctx),
             Command::Unfreeze { idempotency } => self.freeze(None, Rpc::Unfreeze, idempotency, ctx),
             Command::Purge => Ok(self.purge_all()),
@@ -200,12 +213,14 @@ impl OrgState {
             | Command::SessionStatus { .. }
             | Command::Session { .. }
             | Command::Sessions { .. }
+            | Command::Pool { .. }
+            | Command::RollPools
             | Command::Inspect
             | Command::Audit => self.look(command, ctx),
         }
     }
 
-    /// What changes nothing.
+    /// What changes nothing that counts.
     fn look(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Reply, OrgError> {
         match command {
             Command::Budget { scope } => {
@@ -216,6 +231,11 @@ impl OrgState {
             }
             Command::Session { id } => self.session(id),
             Command::Sessions { after, max, running } => Ok(self.list_sessions(after.as_ref(), *max, *running)),
+            Command::Pool { id } => self.pool(id, ctx),
+            Command::RollPools => {
+                self.settle_pools(ctx);
+                Ok(Reply::Pools(self.pool_views(ctx)))
+            }
             Command::Audit => Ok(Reply::Audited(self.is_known().then(|| self.accounts.audit(self.now)))),
             Command::Status { scope, balance, exempt } => {
                 Ok(self.status(scope, Peek { balance: *balance, exempt: *exempt }, ctx))
@@ -232,7 +252,9 @@ impl OrgState {
             self.accounts.settle(id);
             self.note(Rpc::Release, None, true, Outcome::Settled { reservation: id, how: Settlement::Expired });
         }
-        self.budgets.in_force(ctx.policy, self.now)
+        let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
+        self.roll_pools(&Context { policy: &policy, ..*ctx });
+        policy
     }
 
     /// What happened since this was last asked.
@@ -275,6 +297,8 @@ struct Parts {
     long_journal: Vec<super::rows::JournalRow>,
     budgets: Vec<BudgetRow>,
     sessions: Vec<SessionRow>,
+    pools: Vec<PoolRow>,
+    upstream_accounts: Vec<AccountRow>,
     trial_ended_at: Option<Millis>,
 }
 
@@ -295,6 +319,8 @@ impl Parts {
             Row::Budget(row) => self.budgets.push(row),
             Row::Session(row) => self.sessions.push(row),
             Row::TrialEnded { at } => self.trial_ended_at = Some(at),
+            Row::Pool(row) => self.pools.push(row),
+            Row::Account(row) => self.upstream_accounts.push(row),
         }
     }
 }

@@ -56,6 +56,7 @@ impl OrgState {
             let of_scope = self.peek(Acquire::of(scope, Amounts::new()), Peek::default(), ctx).limits;
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
+        let pools = self.pool_views(ctx).into_iter().map(|pool| (pool.id, pool.summary)).collect();
         let baseline = |((scope, source, meter), value): (&BaselineKey, &Baseline)| {
             baseline_row(scope.clone(), source.clone(), meter.clone(), value.clone())
         };
@@ -81,6 +82,7 @@ impl OrgState {
             exports: self.outbox.rows().cloned().collect(),
             budgets: self.budgets.rows().cloned().collect(),
             sessions: self.sessions.rows().cloned().map(|row| self.session_view(row)).collect(),
+            pools,
             trial_ended_at: self.trial_ended_at,
             uncompleted: self.uncompleted,
         }

@@ -97,7 +97,7 @@ impl OrgState {
     pub(super) fn expire_sessions(&mut self, configured: &Context<'_>) {
         while let Some(mut row) = self.sessions.expired(self.now) {
             let at = row.ends_at;
-            let policy = self.budgets.in_force(configured.policy, at);
+            let policy = self.budgets.in_force(configured.policy, &self.pools, at);
             let booked = self.take_slice(&row).min(row.silence());
             row.state = SessionState::Expired;
             row.ahead = row.ahead.saturating_add(booked);

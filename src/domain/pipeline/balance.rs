@@ -8,14 +8,14 @@
 //! | the provider does not know the org | `on_unknown_customer`; an allow is flagged |
 //! | no word for any other reason | `on_indeterminate`; an allow is flagged |
 
-use super::{Check, Denial, Facts, check, indeterminate, iso};
+use super::{Check, Facts, check, indeterminate, iso};
 use crate::{
     bounds::SECOND_MS,
     domain::{
         accounts::Accounts,
         balance::{Balance, BalanceSource, BalanceVerdict, DenyReason},
         command::{Acquire, Need},
-        decision::{Cause, Code, FailOpen, Gate, LimitView},
+        decision::{Cause, Code, Denial, FailOpen, Gate, LimitView},
         ids::{Meter, Scope},
         limit::{OnIndeterminate, OrgPolicy},
         window::{Millis, Window},

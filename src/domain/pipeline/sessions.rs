@@ -5,11 +5,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{Check, Denial, Facts, budget_message, limit_gate, retry_after};
+use super::{Check, Facts, budget_message, limit_gate, retry_after};
 use crate::domain::{
     accounts::Accounts,
     command::Acquire,
-    decision::{Code, Gate, LimitView},
+    decision::{Code, Denial, Gate, LimitView},
     ids::{Meter, Scope},
     limit::Limit,
     window::{Calendar, Window},

@@ -213,7 +213,7 @@ fn scopes_with_a_budget_are_bounded_and_cleared_ones_give_way() {
     org.set("workspace/a", &[("daily", None)]);
     assert_eq!(org.set("workspace/c", &[("daily", Some(1))]).version, 1);
     org.restart();
-    let scopes: Vec<_> = org.snapshot().budgets.into_iter().map(|row| row.scope.to_string()).collect();
+    let scopes: Vec<_> = org.snapshot().budgets.into_iter().map(|row| row.scope.as_str().to_owned()).collect();
     assert_eq!(scopes, ["workspace/b", "workspace/c"]);
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, de::DeserializeSeed};
 use crate::{
     domain::{
         exports::ExportKey,
-        ids::{DecisionId, ExecutionId, Meter, OrgId, Scope, SessionId, Source},
+        ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, Scope, SessionId, Source},
         input::InputError,
         rows::RowKey,
         window::{Calendar, Millis, Window},
@@ -37,6 +37,8 @@ enum KeyLine {
     Budget { org: String, scope: String },
     Session { org: String, id: String },
     TrialEnded { org: String },
+    Pool { org: String, id: String },
+    Account { org: String, id: String },
 }
 
 #[derive(Serialize, Deserialize, Clone, Copy)]
@@ -107,25 +109,27 @@ impl KeyLine {
             RowKey::Head => Self::Head { org },
             RowKey::Timer { wake_at } => Self::Timer { org, wake_at: *wake_at },
             RowKey::Slice { scope, meter, start } => {
-                Self::Slice { org, scope: scope.to_string(), meter: meter.to_string(), start: *start }
+                Self::Slice { org, scope: scope.as_str().to_owned(), meter: meter.to_string(), start: *start }
             }
             RowKey::Counter { scope, meter, window } => {
-                let (scope, meter) = (scope.to_string(), meter.to_string());
+                let (scope, meter) = (scope.as_str().to_owned(), meter.to_string());
                 Self::Counter { org, scope, meter, window: (*window).into() }
             }
             RowKey::Journal { seq } => Self::Journal { org, seq: *seq },
             RowKey::LongJournal { seq } => Self::LongJournal { org, seq: *seq },
             RowKey::Reservation { id } => Self::Reservation { org, id: id.to_string() },
             RowKey::Baseline { scope, source, meter } => {
-                let (scope, source, meter) = (scope.to_string(), source.to_string(), meter.to_string());
+                let (scope, source, meter) = (scope.as_str().to_owned(), source.to_string(), meter.to_string());
                 Self::Baseline { org, scope, source, meter }
             }
             RowKey::Execution { id } => Self::Execution { org, id: id.to_string() },
             RowKey::Disputed { seq } => Self::Disputed { org, seq: *seq },
             RowKey::Export { key } => Self::Export { org, key: key.to_string() },
-            RowKey::Budget { scope } => Self::Budget { org, scope: scope.to_string() },
+            RowKey::Budget { scope } => Self::Budget { org, scope: scope.as_str().to_owned() },
             RowKey::Session { id } => Self::Session { org, id: id.to_string() },
             RowKey::TrialEnded => Self::TrialEnded { org },
+            RowKey::Pool { id } => Self::Pool { org, id: id.to_string() },
+            RowKey::Account { id } => Self::Account { org, id: id.as_str().to_owned() },
         }
     }
 
@@ -157,6 +161,8 @@ impl KeyLine {
             Self::Budget { org, scope } => (org, RowKey::Budget { scope: parse_scope(&scope)? }),
             Self::Session { org, id } => (org, RowKey::Session { id: SessionId::parse("id", &id)? }),
             Self::TrialEnded { org } => (org, RowKey::TrialEnded),
+            Self::Pool { org, id } => (org, RowKey::Pool { id: PoolId::parse("id", &id)? }),
+            Self::Account { org, id } => (org, RowKey::Account { id: AccountId::parse("id", &id)? }),
         };
         Ok(Key::Row { org: OrgId::parse("org", &org)?, row })
     }

@@ -22,10 +22,12 @@ pub enum Kind {
     Budget = 0x1e,
     Session = 0x1f,
     TrialEnded = 0x20,
+    Pool = 0x21,
+    Account = 0x22,
 }
 
 impl Kind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Head,
         Self::Timer,
@@ -43,6 +45,8 @@ impl Kind {
         Self::Budget,
         Self::Session,
         Self::TrialEnded,
+        Self::Pool,
+        Self::Account,
     ];
 
     /// Kinds whose keys begin with the org.
@@ -77,6 +81,8 @@ impl Kind {
             Self::Budget => "budget",
             Self::Session => "session",
             Self::TrialEnded => "trial_ended",
+            Self::Pool => "pool",
+            Self::Account => "account",
         }
     }
 }

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     command::Idempotency,
     decision::{Cause, FailOpen, Gate, Hold, SessionGrant},
-    ids::{DecisionId, RequestId},
+    ids::{AccountId, DecisionId, RequestId},
     input::InputError,
     journal::{Entry, Outcome, Rpc, Settlement},
     rows::JournalRow,
+    upstream::Upstream,
     window::Millis,
 };
 
@@ -68,6 +69,9 @@ enum RpcV2 {
     StartSession,
     Heartbeat,
     EndSession,
+    ConfigurePool,
+    Pick,
+    ReportOutcome,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -116,6 +120,35 @@ enum OutcomeV2 {
         #[serde(with = "hex128")]
         decision: u128,
     },
+    PoolConfigured,
+    Picked {
+        account: String,
+        /// None without the gates of the org.
+        admitted: Option<PickAdmittedV2>,
+    },
+    OutcomeReported {
+        outcome: UpstreamV2,
+        known: bool,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PickAdmittedV2 {
+    #[serde(with = "hex128")]
+    decision: u128,
+    hold: Option<HoldV2>,
+    fail_open: Vec<FailOpenV2>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum UpstreamV2 {
+    Ok,
+    QuotaExhausted,
+    Refused,
+    Unavailable,
+    Failed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,6 +184,7 @@ enum GateV2 {
     Reserve,
     Concurrency,
     SessionQuota,
+    Accounts,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -214,10 +248,11 @@ pub(super) use mirror;
 
 mirror!(Rpc <=> RpcV2 {
     Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
-    StartSession, Heartbeat, EndSession,
+    StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome,
 });
+mirror!(Upstream <=> UpstreamV2 { Ok, QuotaExhausted, Refused, Unavailable, Failed });
 mirror!(Settlement <=> SettlementV2 { Committed, Released, Expired });
-mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve, Concurrency, SessionQuota });
+mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve, Concurrency, SessionQuota, Accounts });
 mirror!(Cause <=> CauseV2 {
     StoreFault, Timeout, ProviderError, ProviderUnreachable, ProviderFailedOpen, ProviderRateLimited,
     ProviderUnauthorized, ProviderRefused, ProviderBadAnswer, CircuitOpen, Overloaded, UnknownCustomer,
@@ -272,7 +307,7 @@ impl EntryV2<'_> {
             rpc: self.rpc.into(),
             idempotency: self.idempotency.map(idempotency).transpose()?,
             long: self.long,
-            outcome: self.outcome.into(),
+            outcome: self.outcome.into_outcome()?,
         })
     }
 }
@@ -283,7 +318,7 @@ impl From<&Outcome> for OutcomeV2 {
         match outcome {
             Outcome::Admitted { decision, hold, fail_open } => Self::Admitted {
                 decision: decision.0,
-                hold: hold.map(|hold| HoldV2 { id: hold.id.0, expires_at: hold.expires_at }),
+                hold: hold.map(HoldV2::from),
                 fail_open: fail_open.iter().map(open).collect(),
             },
             Outcome::Settled { reservation, how } => Self::Settled { reservation: reservation.0, how: (*how).into() },
@@ -304,35 +339,70 @@ impl From<&Outcome> for OutcomeV2 {
             },
             Outcome::Beat { booked, disputed } => Self::Beat { booked: *booked, disputed: *disputed },
             Outcome::SessionEnded { decision } => Self::SessionEnded { decision: decision.0 },
+            Outcome::PoolConfigured => Self::PoolConfigured,
+            Outcome::Picked { account, decision, hold, fail_open } => Self::Picked {
+                account: account.as_str().to_owned(),
+                admitted: decision.map(|decision| PickAdmittedV2 {
+                    decision: decision.0,
+                    hold: hold.map(HoldV2::from),
+                    fail_open: fail_open.iter().map(open).collect(),
+                }),
+            },
+            Outcome::OutcomeReported { outcome, known } => {
+                Self::OutcomeReported { outcome: (*outcome).into(), known: *known }
+            }
         }
     }
 }
 
-impl From<OutcomeV2> for Outcome {
-    fn from(stored: OutcomeV2) -> Self {
+impl From<Hold> for HoldV2 {
+    fn from(hold: Hold) -> Self {
+        Self { id: hold.id.0, expires_at: hold.expires_at }
+    }
+}
+
+impl From<HoldV2> for Hold {
+    fn from(stored: HoldV2) -> Self {
+        Self { id: DecisionId(stored.id), expires_at: stored.expires_at }
+    }
+}
+
+impl OutcomeV2 {
+    fn into_outcome(self) -> Result<Outcome, InputError> {
         let open = |open: FailOpenV2| FailOpen { gate: open.gate.into(), cause: open.cause.into() };
-        match stored {
-            OutcomeV2::Admitted { decision, hold, fail_open } => Self::Admitted {
+        Ok(match self {
+            Self::Admitted { decision, hold, fail_open } => Outcome::Admitted {
                 decision: DecisionId(decision),
-                hold: hold.map(|hold| Hold { id: DecisionId(hold.id), expires_at: hold.expires_at }),
+                hold: hold.map(Hold::from),
                 fail_open: fail_open.into_iter().map(open).collect(),
             },
-            OutcomeV2::Settled { reservation, how } => {
-                Self::Settled { reservation: DecisionId(reservation), how: how.into() }
+            Self::Settled { reservation, how } => {
+                Outcome::Settled { reservation: DecisionId(reservation), how: how.into() }
             }
-            OutcomeV2::Extended { expires_at } => Self::Extended { expires_at },
-            OutcomeV2::Resumed { continuations } => Self::Resumed { continuations },
-            OutcomeV2::Recorded => Self::Recorded,
-            OutcomeV2::Reported { increment, reset, disputed } => Self::Reported { increment, reset, disputed },
-            OutcomeV2::Frozen { was_frozen } => Self::Frozen { was_frozen },
-            OutcomeV2::BudgetSet => Self::BudgetSet,
-            OutcomeV2::Started { decision, slice, heartbeat, expires_at, fail_open } => Self::Started {
+            Self::Extended { expires_at } => Outcome::Extended { expires_at },
+            Self::Resumed { continuations } => Outcome::Resumed { continuations },
+            Self::Recorded => Outcome::Recorded,
+            Self::Reported { increment, reset, disputed } => Outcome::Reported { increment, reset, disputed },
+            Self::Frozen { was_frozen } => Outcome::Frozen { was_frozen },
+            Self::BudgetSet => Outcome::BudgetSet,
+            Self::Started { decision, slice, heartbeat, expires_at, fail_open } => Outcome::Started {
                 decision: DecisionId(decision),
                 grant: SessionGrant { slice, heartbeat, expires_at },
                 fail_open: fail_open.into_iter().map(open).collect(),
             },
-            OutcomeV2::Beat { booked, disputed } => Self::Beat { booked, disputed },
-            OutcomeV2::SessionEnded { decision } => Self::SessionEnded { decision: DecisionId(decision) },
-        }
+            Self::Beat { booked, disputed } => Outcome::Beat { booked, disputed },
+            Self::SessionEnded { decision } => Outcome::SessionEnded { decision: DecisionId(decision) },
+            Self::PoolConfigured => Outcome::PoolConfigured,
+            Self::Picked { account, admitted } => {
+                let account = AccountId::parse("account", &account)?;
+                let none = (None, None, Vec::new());
+                let (decision, hold, fail_open) =
+                    admitted.map_or(none, |PickAdmittedV2 { decision, hold, fail_open }| {
+                        (Some(DecisionId(decision)), hold.map(Hold::from), fail_open.into_iter().map(open).collect())
+                    });
+                Outcome::Picked { account, decision, hold, fail_open }
+            }
+            Self::OutcomeReported { outcome, known } => Outcome::OutcomeReported { outcome: outcome.into(), known },
+        })
     }
 }

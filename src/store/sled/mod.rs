@@ -175,6 +175,11 @@ impl OrgStore for SledStore {
         self.read(move |engine| rows::list(engine, after.as_ref(), max)).boxed()
     }
 
+    fn with_pools(&self, after: Option<&OrgId>, max: usize) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
+        let after = after.cloned();
+        self.read(move |engine| rows::with_pools(engine, after.as_ref(), max)).boxed()
+    }
+
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.shared.fault.subscribe()
     }

@@ -23,7 +23,7 @@ pub fn budget(view: BudgetView, org: &OrgId, scope: &Scope) -> v1::Budget {
     let legacy = view.periods.iter().find(|period| period.period == LEGACY_PERIOD).map(period).unwrap_or_default();
     v1::Budget {
         org: org.to_string(),
-        scope: scope.to_string(),
+        scope: scope.shown().into_owned(),
         periods: view.periods.iter().map(|each| (each.period.to_owned(), period(each))).collect(),
         version: int(view.version),
         budget_limit: legacy.limit,
@@ -47,7 +47,7 @@ fn cents_up(micros: i64) -> i64 {
 
 pub fn budget_limits(row: &BudgetRow) -> admin::BudgetLimits {
     admin::BudgetLimits {
-        scope: row.scope.to_string(),
+        scope: row.scope.shown().into_owned(),
         version: int(row.version),
         limits: row.limits.iter().map(|(name, amount)| (name.to_string(), int(*amount))).collect(),
     }
@@ -68,7 +68,7 @@ pub fn audit(found: &[(OrgId, Audit)]) -> admin::AuditResponse {
 fn drift(org: &OrgId, drift: &Drift) -> admin::Drift {
     admin::Drift {
         org: org.to_string(),
-        scope: drift.scope.to_string(),
+        scope: drift.scope.shown().into_owned(),
         meter: drift.meter.to_string(),
         what: drift.what.clone(),
         kept: int(drift.kept),

@@ -88,7 +88,7 @@ pub fn session(view: &SessionView) -> v1::Session {
     let row = &view.row;
     v1::Session {
         session_id: row.id.to_string(),
-        scope: row.scope.to_string(),
+        scope: row.scope.shown().into_owned(),
         identity: row.identity.to_string(),
         state: state(row.state).into(),
         started_at_ms: int(row.started_at),
@@ -107,7 +107,7 @@ pub fn session_status(status: SessionStatus, org: &OrgId, scope: &Scope, upgrade
     let SessionStatus { decision, plan, quota, running, max } = status;
     v1::SessionStatus {
         org: org.to_string(),
-        scope: scope.to_string(),
+        scope: scope.shown().into_owned(),
         can_start: decision.allowed,
         code: code(decision.code).into(),
         upgrade_url: if decision.allowed { String::new() } else { upgrade_url.to_owned() },

@@ -65,12 +65,18 @@ impl Model {
             | Command::SessionStatus { .. }
             | Command::Session { .. }
             | Command::Sessions { .. }
+            | Command::Pool { .. }
+            | Command::RollPools
             | Command::Audit => unreachable!("asked by the checks themselves"),
             Command::SetBudget(set) => {
                 let rpc = if set.replace { Rpc::ReplaceBudget } else { Rpc::UpdateBudget };
                 self.once(rpc, &set.idempotency, |model| model.set_budget(set))
             }
-            Command::Heartbeat(_) | Command::EndSession(_) => unreachable!("these have a model of their own"),
+            Command::Heartbeat(_)
+            | Command::EndSession(_)
+            | Command::ConfigurePool(_)
+            | Command::Pick { .. }
+            | Command::ReportOutcome(_) => unreachable!("these have a model of their own"),
             Command::TakeExports
             | Command::SettleExports(_)
             | Command::ListExports { .. }

@@ -205,6 +205,7 @@ impl Pair {
                 mode: ask.mode,
                 explain: ask.explain,
                 with_pause: ask.with_pause,
+                pool: None,
                 balance: ask.balance,
                 exempt: None,
             })),
@@ -369,6 +370,9 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         Command::ReportCumulative(report) => Some(&mut report.idempotency),
         Command::SetBudget(set) => Some(&mut set.idempotency),
         Command::EndSession(end) => Some(&mut end.idempotency),
+        Command::ConfigurePool(set) => Some(&mut set.idempotency),
+        Command::Pick { idempotency, .. } => idempotency.as_mut(),
+        Command::ReportOutcome(report) => report.idempotency.as_mut(),
         Command::Heartbeat(beat) => beat.idempotency.as_mut(),
         Command::Resume { idempotency, .. } => idempotency.as_mut(),
         Command::Purge
@@ -378,6 +382,8 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::SessionStatus { .. }
         | Command::Session { .. }
         | Command::Sessions { .. }
+        | Command::Pool { .. }
+        | Command::RollPools
         | Command::Audit
         | Command::TakeExports
         | Command::SettleExports(_)

@@ -1,0 +1,67 @@
+//! What happened in an org that no reply tells: an event for the metrics and a line in the log, each once.
+
+use super::Shared;
+use crate::{
+    domain::{
+        ids::OrgId,
+        org::{News, PoolNews},
+        reply::AccountView,
+    },
+    ports::Event,
+};
+
+/// Accounts that one line names.
+const ACCOUNTS_NAMED: usize = 50;
+
+pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
+    let News { set_aside, expired_sessions, trial_ended, pools, pools_touched } = news;
+    if set_aside > 0 {
+        shared.events.happened(Event::SetAside(set_aside));
+        tracing::error!(%org, rows = set_aside, "usage was set aside and will not reach billing by itself");
+    }
+    if expired_sessions > 0 {
+        shared.events.happened(Event::SessionsExpired(expired_sessions));
+        tracing::warn!(%org, sessions = expired_sessions, "sessions were not heard of and have expired");
+    }
+    if trial_ended {
+        shared.events.happened(Event::TrialEnded);
+        tracing::info!(%org, "a trial has used up what it includes");
+    }
+    pools.iter().for_each(|news| tell_of_pool(shared, org, news));
+    if pools_touched {
+        shared.pools.touched(org);
+    }
+}
+
+fn tell_of_pool(shared: &Shared, org: &OrgId, news: &PoolNews) {
+    match news {
+        PoolNews::AccountExhausted { pool, account, by } => {
+            shared.events.happened(Event::AccountExhausted(*by));
+            let until = account.available_at;
+            tracing::warn!(target: "tollgate::pools", %org, %pool, %account, until, "an upstream account is exhausted");
+        }
+        PoolNews::AccountUsable { pool, account } => {
+            tracing::info!(target: "tollgate::pools", %org, %pool, %account, "an upstream account is usable again");
+        }
+        PoolNews::PoolExhausted { pool, accounts } => {
+            shared.events.happened(Event::PoolExhausted);
+            let accounts = named(accounts.iter());
+            tracing::error!(
+                target: "tollgate::pools", %org, %pool, accounts, "all upstream accounts of a pool are exhausted"
+            );
+        }
+        PoolNews::PoolUsable { pool } => {
+            tracing::info!(target: "tollgate::pools", %org, %pool, "a pool has a usable account again");
+        }
+    }
+}
+
+/// Some accounts in one line.
+pub(super) fn named<'a>(accounts: impl ExactSizeIterator<Item = &'a AccountView>) -> String {
+    let beyond = accounts.len().saturating_sub(ACCOUNTS_NAMED);
+    let mut line: Vec<_> = accounts.take(ACCOUNTS_NAMED).map(ToString::to_string).collect();
+    if beyond > 0 {
+        line.push(format!("and {beyond} more"));
+    }
+    line.join("; ")
+}

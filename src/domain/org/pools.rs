@@ -1,0 +1,299 @@
+//! Upstream accounts: which of them the next call uses, charged in the same step, and what is learnt of them.
+//!
+//! ```text
+//! pick      the account with the largest part of its limit left, off avoided routes if there is another
+//! charge    1 execution in the scope of the account, before the call goes out
+//! report    a quota text is evidence until the window ends; a failure only moves the route
+//! ```
+//!
+//! Whether an account is exhausted is derived from its limits, its ledger and that evidence at every look.
+//! `told` in its row says only that the change was told.
+
+mod choice;
+mod views;
+
+use super::{Context, OrgState};
+use crate::{
+    bounds::SETTLEMENT_LEDGERS,
+    domain::{
+        command::{ConfigurePool, Idempotency, ReportOutcome},
+        decision::{Decision, PickedAccount},
+        ids::{Meter, PoolId, Scope},
+        journal::{Outcome, Recall, Rpc},
+        limit::Limit,
+        pools::Member,
+        refusal::OrgError,
+        reply::{AccountView, Exhaustion, Reply},
+        rows::{AccountRow, Evidence, Reported, Route},
+        upstream::Upstream,
+        window::{Millis, Window},
+    },
+};
+
+use choice::Exhausted;
+
+pub(super) use choice::Chosen;
+
+/// What has become of upstream accounts; each change is told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PoolNews {
+    AccountExhausted {
+        pool: PoolId,
+        account: AccountView,
+        by: Exhaustion,
+    },
+    AccountUsable {
+        pool: PoolId,
+        account: AccountView,
+    },
+    /// All of them.
+    PoolExhausted {
+        pool: PoolId,
+        accounts: Vec<AccountView>,
+    },
+    PoolUsable {
+        pool: PoolId,
+    },
+}
+
+impl OrgState {
+    /// The policy of `ctx` is the configured one.
+    pub(super) fn configure_pool(&mut self, set: &ConfigurePool, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+        let recalled = self.journal.recall(Rpc::ConfigurePool, Some(&set.idempotency), self.now)?;
+        let replayed = recalled != Recall::Fresh;
+        if !replayed {
+            self.check_pool(set, ctx)?;
+            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+            for scope in self.pools.configure(set) {
+                self.budgets.limits_changed(scope);
+            }
+            self.note(Rpc::ConfigurePool, Some(&set.idempotency), true, Outcome::PoolConfigured);
+        }
+        let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
+        let ctx = &Context { policy: &policy, ..*ctx };
+        self.settle_pool(&set.pool, ctx);
+        Ok(Reply::PoolConfigured { pool: Box::new(self.pool_view(&set.pool, ctx)), replayed })
+    }
+
+    /// Everything that could refuse it, before anything changes.
+    fn check_pool(&self, set: &ConfigurePool, ctx: &Context<'_>) -> Result<(), OrgError> {
+        let current = self.pools.get(&set.pool).map_or(0, |row| row.version);
+        if set.expected_version.is_some_and(|expected| expected != current) {
+            return Err(OrgError::PoolVersion { current });
+        }
+        let elsewhere = |id| self.pools.account(id).is_some_and(|row| row.pool != set.pool);
+        if let Some(index) = set.accounts.iter().position(|new| elsewhere(&new.id)) {
+            return Err(OrgError::AccountInOtherPool { index });
+        }
+        if set.accounts.len() > ctx.bounds.accounts_per_pool as usize {
+            return Err(OrgError::TooManyAccounts { most: ctx.bounds.accounts_per_pool });
+        }
+        if current == 0 && !set.accounts.is_empty() && self.pools.len() >= ctx.bounds.pools_per_org as usize {
+            return Err(OrgError::TooManyPools);
+        }
+        // Calls and bytes of each, and of the pool: no pick and no report is ever refused a ledger. Those of
+        // accounts that have left stay until their time.
+        let meters = [Meter::executions(), Meter::bytes(), Meter::calls()];
+        let scopes = set.accounts.iter().map(|new| Scope::from(&new.id)).chain([Scope::from(&set.pool)]);
+        let added: usize = scopes.map(|scope| self.accounts.new_ledgers(ctx.policy, &scope, meters.iter())).sum();
+        let most = SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize;
+        if added > 0 && self.accounts.ledger_count() + added > most {
+            return Err(OrgError::TooManyLedgers);
+        }
+        Ok(())
+    }
+
+    /// R-POOL-2: one account and its charge, past the gates of the org.
+    pub(super) fn pick(
+        &mut self,
+        pool: &PoolId,
+        idempotency: Option<&Idempotency>,
+        ctx: &Context<'_>,
+    ) -> Result<Reply, OrgError> {
+        if let Recall::Replay(Outcome::Picked { account, .. }) =
+            self.journal.recall(Rpc::Pick, idempotency, self.now)?
+        {
+            let account = Some(self.picked_before(account, ctx));
+            return Ok(Reply::Decision(Box::new(Decision { account, replayed: true, ..Decision::allowed(None) })));
+        }
+        let chosen = self.choose(pool, ctx)?;
+        if idempotency.is_some() {
+            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        }
+        self.count_call(pool, ctx);
+        Ok(Reply::Decision(Box::new(match chosen {
+            Ok(chosen) => {
+                let account = self.charge_account(&chosen, ctx);
+                let (decision, hold, fail_open) = (None, None, Vec::new());
+                let outcome = Outcome::Picked { account: account.id.clone(), decision, hold, fail_open };
+                self.note(Rpc::Pick, idempotency, true, outcome);
+                Decision { account: Some(account), ..Decision::allowed(None) }
+            }
+            Err(denial) => Decision::allowed(None).denied_by(denial),
+        })))
+    }
+
+    /// Counts a call of the pool, whatever comes of it.
+    pub(super) fn count_call(&mut self, pool: &PoolId, ctx: &Context<'_>) {
+        self.accounts.book(ctx.policy, &Scope::from(pool), &Meter::calls(), 1, self.now);
+        self.news.pools_touched = true;
+        self.changed = true;
+    }
+
+    /// Counts before the call goes out.
+    pub(super) fn charge_account(&mut self, chosen: &Chosen, ctx: &Context<'_>) -> PickedAccount {
+        let Member { id, scope } = &chosen.member;
+        let Some(mut row) = self.pools.account(id).cloned() else {
+            return PickedAccount { id: id.clone(), remaining: 0, last_resort: false };
+        };
+        let limit = row.limit(&ctx.policy.pools);
+        let opens = !self.accounts.runs(scope, &limit, self.now);
+        self.accounts.book(ctx.policy, scope, &Meter::executions(), 1, self.now);
+        row.last_used_at = Some(self.now);
+        if opens {
+            row.reported = Reported { until: self.period_end(scope, &limit), ..Reported::default() };
+        }
+        let pool = row.pool.clone();
+        self.pools.put(row, None);
+        let standing = self.standing(&chosen.member, ctx);
+        if standing.is_err() {
+            self.settle_pool(&pool, ctx);
+        }
+        let remaining = standing.map_or(0, |headroom| headroom.left);
+        PickedAccount { id: id.clone(), remaining, last_resort: chosen.last_resort }
+    }
+
+    /// The end of the running window. A rolling one has none: its reports are of whole lengths from the
+    /// epoch.
+    fn period_end(&self, scope: &Scope, limit: &Limit) -> Millis {
+        match limit.window {
+            Window::Rolling { len } => (self.now / len + 1) * len,
+            _ => self.accounts.window_end(scope, limit, self.now).unwrap_or(self.now),
+        }
+    }
+
+    /// R-POOL-4, R-POOL-7: what really happened always books.
+    pub(super) fn report_outcome(&mut self, report: &ReportOutcome, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+        let recalled = self.journal.recall(Rpc::ReportOutcome, report.idempotency.as_ref(), self.now)?;
+        if let Recall::Replay(Outcome::OutcomeReported { outcome, known }) = recalled {
+            return Ok(Reply::OutcomeReported { outcome, known, replayed: true });
+        }
+        self.pools.get(&report.pool).ok_or(OrgError::PoolUnknown)?;
+        if report.idempotency.is_some() {
+            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+        }
+        let bytes = report.bytes_up.saturating_add(report.bytes_down);
+        self.accounts.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), bytes, self.now);
+        if report.account.is_none() {
+            self.count_call(&report.pool, ctx);
+        }
+        let of_pool = |row: &&AccountRow| row.pool == report.pool;
+        let row = report.account.as_ref().and_then(|id| self.pools.account(id)).filter(of_pool).cloned();
+        let known = row.is_some();
+        if let Some(row) = row {
+            self.learn(row, report, ctx);
+        }
+        let outcome = report.outcome;
+        self.news.pools_touched = true;
+        self.changed = true;
+        self.note(Rpc::ReportOutcome, report.idempotency.as_ref(), true, Outcome::OutcomeReported { outcome, known });
+        Ok(Reply::OutcomeReported { outcome, known, replayed: false })
+    }
+
+    fn learn(&mut self, mut row: AccountRow, report: &ReportOutcome, ctx: &Context<'_>) {
+        let scope = Scope::from(&row.id);
+        let limit = row.limit(&ctx.policy.pools);
+        let bytes = report.bytes_up.saturating_add(report.bytes_down);
+        self.accounts.book(ctx.policy, &scope, &Meter::bytes(), bytes, self.now);
+        if report.outcome == Upstream::QuotaExhausted {
+            row.evidence = Some(self.evidence(&scope, &limit));
+        }
+        if row.reported.until <= self.now {
+            row.reported = Reported { until: self.period_end(&scope, &limit), ..Reported::default() };
+        }
+        let seen = &mut row.reported;
+        seen.bytes_up = seen.bytes_up.saturating_add(report.bytes_up);
+        seen.bytes_down = seen.bytes_down.saturating_add(report.bytes_down);
+        match report.outcome {
+            Upstream::Ok => {}
+            Upstream::QuotaExhausted => seen.quota_errors += 1,
+            Upstream::Refused | Upstream::Unavailable | Upstream::Failed => seen.failed += 1,
+        }
+        let pools = &ctx.policy.pools;
+        row.route = match report.outcome {
+            Upstream::Refused => Some(self.avoided(row.route, true, pools.quarantine)),
+            Upstream::Unavailable => Some(self.avoided(row.route, false, pools.cooldown)),
+            Upstream::Ok | Upstream::QuotaExhausted | Upstream::Failed => row.route,
+        };
+        let (pool, told) = (row.pool.clone(), row.told);
+        self.pools.put(row, None);
+        if told || report.outcome == Upstream::QuotaExhausted {
+            self.settle_pool(&pool, ctx);
+        }
+    }
+
+    /// Until the window ends. One begins where none runs: what was exhausted before its first use is usable
+    /// again all the same.
+    fn evidence(&mut self, scope: &Scope, limit: &Limit) -> Evidence {
+        self.accounts.open(scope, limit, self.now);
+        let until = match limit.window {
+            Window::Rolling { len } => self.now.saturating_add(len),
+            _ => self.period_end(scope, limit),
+        };
+        Evidence { at: self.now, until, limit: limit.amount.unwrap_or(u64::MAX) }
+    }
+
+    /// A refusal lasts over a failure, and the longer of two over the shorter.
+    fn avoided(&self, known: Option<Route>, refused: bool, length: Millis) -> Route {
+        let new = Route { since: self.now, until: self.now.saturating_add(length), refused };
+        match known.filter(|known| self.now < known.until) {
+            Some(known) if (known.refused, known.until) > (refused, new.until) => known,
+            _ => new,
+        }
+    }
+
+    /// Ends what has ended by the org's time, and tells it.
+    pub(super) fn roll_pools(&mut self, ctx: &Context<'_>) {
+        for pool in self.pools.roll(self.now) {
+            self.settle_pool(&pool, ctx);
+            self.news.pools_touched = true;
+            self.changed = true;
+        }
+    }
+
+    pub(super) fn settle_pools(&mut self, ctx: &Context<'_>) {
+        self.pools.ids().iter().for_each(|pool| self.settle_pool(pool, ctx));
+    }
+
+    /// Tells which accounts have become exhausted or usable since it was last told, and whether any is left.
+    pub(super) fn settle_pool(&mut self, pool: &PoolId, ctx: &Context<'_>) {
+        let members = self.pools.members(pool);
+        let mut all = !members.is_empty();
+        for member in members.iter() {
+            let exhausted = self.standing(member, ctx).err();
+            all &= exhausted.is_some();
+            let Some(mut row) = self.pools.account(&member.id).cloned() else { continue };
+            let free_at = exhausted.as_ref().and_then(|by| by.until);
+            if row.told == exhausted.is_some() {
+                self.pools.look_at(&row, free_at);
+                continue;
+            }
+            row.told = exhausted.is_some();
+            self.pools.put(row, free_at);
+            self.changed = true;
+            let (pool, account) = (pool.clone(), self.account_view(member, ctx));
+            self.news.pools.extend(account.map(|account| match exhausted {
+                Some(Exhausted { by, .. }) => PoolNews::AccountExhausted { pool, account, by },
+                None => PoolNews::AccountUsable { pool, account },
+            }));
+        }
+        if self.pools.get(pool).is_some_and(|row| row.told != all) {
+            self.pools.tell(pool, all);
+            self.changed = true;
+            let accounts = if all { self.account_views(pool, ctx) } else { Vec::new() };
+            let pool = pool.clone();
+            let news = if all { PoolNews::PoolExhausted { pool, accounts } } else { PoolNews::PoolUsable { pool } };
+            self.news.pools.push(news);
+        }
+    }
+}

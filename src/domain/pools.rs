@@ -1,0 +1,279 @@
+//! The upstream accounts of an org: which pool each is in, how it is configured, and what is known of it
+//! beside its ledger. What it may still be used follows from limits and ledger at every look.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, LazyLock},
+};
+
+use super::{
+    command::{ConfigurePool, NewAccount},
+    ids::{AccountId, Meter, PoolId, Scope},
+    limit::Limit,
+    rows::{AccountRow, PoolRow, Reported, Row, RowKey},
+    table::Table,
+    upstream::PoolPolicy,
+    window::{Millis, WINDOW_MAX_MS},
+};
+use crate::bounds::{ESTIMATE_BYTES, ESTIMATE_CALLS};
+
+/// Names the limit of an account among others on its scope.
+static ACCOUNT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("account"));
+
+/// An account of a pool, with its scope at hand.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) id: AccountId,
+    pub(super) scope: Scope,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    pools: Table<PoolId, PoolRow>,
+    accounts: Table<AccountId, AccountRow>,
+    /// In the order of their ids.
+    members: BTreeMap<PoolId, Arc<[Member]>>,
+    /// When something of an account ends by itself, the soonest first.
+    due: BTreeSet<(Millis, AccountId)>,
+    looks: HashMap<AccountId, Millis>,
+}
+
+impl AccountRow {
+    /// The limit that the pool sets on its account.
+    pub(super) fn limit(&self, policy: &PoolPolicy) -> Limit {
+        let amount = self.daily_limit.unwrap_or(policy.daily_limit);
+        let buffer = self.safety_buffer.unwrap_or(policy.safety_buffer);
+        let window = self.window.unwrap_or(policy.window);
+        Limit { name: ACCOUNT.clone(), buffer, ..Limit::new(Meter::executions(), window, Some(amount)) }
+    }
+
+    fn of(pool: &PoolId, new: &NewAccount, old: Option<&Self>) -> Self {
+        let fresh = Self {
+            id: new.id.clone(),
+            pool: pool.clone(),
+            daily_limit: None,
+            safety_buffer: None,
+            window: None,
+            last_used_at: None,
+            reported: Reported::default(),
+            evidence: None,
+            route: None,
+            told: false,
+        };
+        Self {
+            daily_limit: new.daily_limit,
+            safety_buffer: new.safety_buffer,
+            window: new.window,
+            ..old.cloned().unwrap_or(fresh)
+        }
+    }
+
+    /// What has ended by `now` is gone.
+    fn roll(&mut self, now: Millis) {
+        self.evidence = self.evidence.filter(|evidence| now < evidence.until);
+        self.route = self.route.filter(|route| now < route.until);
+        if self.reported.until <= now {
+            self.reported = Reported::default();
+        }
+    }
+
+    /// When the next of it ends.
+    fn next_end(&self) -> Option<Millis> {
+        let evidence = self.evidence.map(|evidence| evidence.until);
+        let route = self.route.map(|route| route.until);
+        let reported = Some(self.reported.until).filter(|until| *until > 0);
+        [evidence, route, reported].into_iter().flatten().min()
+    }
+
+    /// What lies in the future (the clock was repaired) begins now and lasts as long as it did.
+    fn brought_back(mut self, now: Millis) -> Self {
+        self.last_used_at = self.last_used_at.map(|at| at.min(now));
+        self.reported.until = self.reported.until.min(now.saturating_add(WINDOW_MAX_MS));
+        if let Some(evidence) = self.evidence.as_mut().filter(|evidence| evidence.at > now) {
+            evidence.until -= evidence.at - now;
+            evidence.at = now;
+        }
+        if let Some(route) = self.route.as_mut().filter(|route| route.since > now) {
+            route.until -= route.since - now;
+            route.since = now;
+        }
+        self
+    }
+}
+
+impl Pools {
+    pub(super) fn load(pools: Vec<PoolRow>, accounts: Vec<AccountRow>, now: Millis) -> Self {
+        let mut loaded = Self {
+            pools: Table::load(pools.into_iter().map(|row| (row.id.clone(), row))),
+            accounts: Table::load(accounts.iter().map(|row| (row.id.clone(), row.clone()))),
+            ..Self::default()
+        };
+        for row in accounts {
+            loaded.look_at(&row, None);
+            let brought_back = row.clone().brought_back(now);
+            if brought_back != row {
+                loaded.put(brought_back, None);
+            }
+        }
+        let ids: Vec<_> = loaded.pools.iter().map(|(id, _)| id.clone()).collect();
+        ids.iter().for_each(|id| loaded.gather(id));
+        loaded
+    }
+
+    /// Whose accounts are in the pool, in the order of their ids.
+    fn gather(&mut self, pool: &PoolId) {
+        let of_pool = self.accounts.iter().filter(|(_, row)| row.pool == *pool);
+        let members = of_pool.map(|(id, _)| Member { id: id.clone(), scope: Scope::from(id) });
+        self.members.insert(pool.clone(), members.collect());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pools.is_empty() && self.accounts.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.pools.len()
+    }
+
+    pub(super) fn get(&self, id: &PoolId) -> Option<&PoolRow> {
+        self.pools.get(id)
+    }
+
+    pub(super) fn ids(&self) -> Vec<PoolId> {
+        self.pools.iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    pub(super) fn members(&self, pool: &PoolId) -> Arc<[Member]> {
+        self.members.get(pool).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn account(&self, id: &AccountId) -> Option<&AccountRow> {
+        self.accounts.get(id)
+    }
+
+    /// The scopes of all accounts.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = Scope> {
+        self.accounts.iter().map(|(id, _)| Scope::from(id))
+    }
+
+    /// `limits` of a scope, with that of its account.
+    pub(super) fn over(&self, scope: &Scope, mut limits: Vec<Limit>, policy: &PoolPolicy) -> Vec<Limit> {
+        let account = scope.account().and_then(|text| AccountId::parse("account", text).ok());
+        if let Some(row) = account.and_then(|id| self.accounts.get(&id)) {
+            limits.push(row.limit(policy));
+            limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        }
+        limits
+    }
+
+    pub(super) fn tell(&mut self, pool: &PoolId, told: bool) {
+        if let Some(row) = self.pools.get(pool).cloned().filter(|row| row.told != told) {
+            self.pools.put(pool.clone(), PoolRow { told, ..row });
+        }
+    }
+
+    /// `free_at`: when an exhausted account is usable again.
+    pub(super) fn put(&mut self, row: AccountRow, free_at: Option<Millis>) {
+        self.look_at(&row, free_at);
+        self.accounts.put(row.id.clone(), row);
+    }
+
+    /// Sets when the account is to be looked at next.
+    pub(super) fn look_at(&mut self, row: &AccountRow, free_at: Option<Millis>) {
+        if let Some(old) = self.looks.remove(&row.id) {
+            self.due.remove(&(old, row.id.clone()));
+        }
+        if let Some(at) = row.next_end().into_iter().chain(free_at).min() {
+            self.looks.insert(row.id.clone(), at);
+            self.due.insert((at, row.id.clone()));
+        }
+    }
+
+    /// Replaces the accounts of a pool; without any the pool is gone. Answers the scopes whose limits may
+    /// have changed.
+    pub(super) fn configure(&mut self, set: &ConfigurePool) -> Vec<Scope> {
+        let mut changed = BTreeSet::new();
+        let named: BTreeSet<&AccountId> = set.accounts.iter().map(|new| &new.id).collect();
+        for member in self.members(&set.pool).iter().filter(|member| !named.contains(&member.id)) {
+            if let Some(at) = self.looks.remove(&member.id) {
+                self.due.remove(&(at, member.id.clone()));
+            }
+            self.accounts.remove(&member.id);
+            changed.insert(member.scope.clone());
+        }
+        for new in &set.accounts {
+            let old = self.accounts.get(&new.id);
+            let row = AccountRow::of(&set.pool, new, old);
+            if old != Some(&row) {
+                changed.insert(Scope::from(&new.id));
+                self.put(row, None);
+            }
+        }
+        let old = self.pools.get(&set.pool).cloned();
+        if set.accounts.is_empty() {
+            self.pools.remove(&set.pool);
+            self.members.remove(&set.pool);
+        } else if old.is_none() || !changed.is_empty() {
+            let (version, told) = old.map_or((0, false), |old| (old.version, old.told));
+            self.pools.put(set.pool.clone(), PoolRow { id: set.pool.clone(), version: version + 1, told });
+            self.gather(&set.pool);
+        }
+        changed.into_iter().collect()
+    }
+
+    /// Ends what has ended by `now`. Answers the pools that it concerns.
+    pub(super) fn roll(&mut self, now: Millis) -> BTreeSet<PoolId> {
+        let mut concerned = BTreeSet::new();
+        while let Some((_, id)) = self.due.first().filter(|(at, _)| *at <= now).cloned() {
+            let Some(mut row) = self.accounts.get(&id).cloned() else {
+                self.due.pop_first();
+                continue;
+            };
+            row.roll(now);
+            concerned.insert(row.pool.clone());
+            self.put(row, None);
+        }
+        concerned
+    }
+
+    pub(super) fn next_wake(&self) -> Option<Millis> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        for (id, row) in self.pools.take_dirty() {
+            match row {
+                Some(row) => puts.push(Row::Pool(row)),
+                None => dels.push(RowKey::Pool { id }),
+            }
+        }
+        for (id, row) in self.accounts.take_dirty() {
+            match row {
+                Some(row) => puts.push(Row::Account(row)),
+                None => dels.push(RowKey::Account { id }),
+            }
+        }
+    }
+}
+
+/// R-POOL-7: what `remaining` calls will transfer, if `calls` of them transferred `bytes`.
+pub(super) fn estimate(remaining: u64, calls: u64, bytes: u64) -> Option<u64> {
+    let (least, most) = ESTIMATE_BYTES;
+    let average = bytes.checked_div(calls).filter(|_| calls >= ESTIMATE_CALLS)?;
+    Some(remaining.saturating_mul(average.clamp(least, most)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_transfer_is_estimated_after_five_calls_from_a_clamped_average() {
+        assert_eq!(estimate(10, 4, 4_000_000), None, "R-POOL-7");
+        assert_eq!(estimate(10, 5, 500_000), Some(1_000_000));
+        assert_eq!(estimate(10, 5, 0), Some(500_000), "at least 50 KB");
+        assert_eq!(estimate(10, 5, u64::MAX), Some(5_000_000), "at most 500 KB");
+        assert_eq!(estimate(0, 5, 500_000), Some(0));
+        assert_eq!(estimate(10, 0, 7), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! `tollgate.v1.PoolService`.
+
+use std::sync::Arc;
+
+use tonic::Request;
+
+use super::{Answer, Front};
+use crate::{
+    domain::command::ReportOutcome,
+    service::Ask,
+    wire::{
+        answers,
+        requests::{self, Outcome, Pick},
+        v1::{self, pool_service_server::PoolService},
+    },
+};
+
+#[tonic::async_trait]
+impl PoolService for Front {
+    async fn configure_pool(&self, request: Request<v1::ConfigurePoolRequest>) -> Answer<v1::ConfigurePoolResponse> {
+        self.answer("ConfigurePool", request, |request, deadline| async move {
+            let (org, command) = requests::configure_pool(&request)?;
+            let (view, replayed) = self.0.configure_pool(&org, command, deadline).await?;
+            let warnings = answers::pool_warnings(&view);
+            Ok(v1::ConfigurePoolResponse { pool: Some(answers::pool(view, &org)), warnings, replayed })
+        })
+        .await
+    }
+
+    async fn get_pool(&self, request: Request<v1::GetPoolRequest>) -> Answer<v1::GetPoolResponse> {
+        self.answer("GetPool", request, |request, deadline| async move {
+            let (org, pool) = (requests::org(&request.org)?, requests::pool(&request.pool)?);
+            let view = self.0.pool(&org, pool, deadline).await?;
+            Ok(v1::GetPoolResponse { pool: Some(answers::pool(view, &org)) })
+        })
+        .await
+    }
+
+    async fn pick(&self, request: Request<v1::PickRequest>) -> Answer<v1::PickResponse> {
+        self.answer("Pick", request, |request, deadline| async move {
+            let (decision, gated) = match requests::pick(&request)? {
+                Pick::Alone(org, command) => (self.0.pick(&org, command, deadline).await?, false),
+                Pick::Gated(org, acquire) => {
+                    let ask = Ask { org, acquire: Arc::new(*acquire) };
+                    (self.0.pick_gated(ask, deadline).await?, true)
+                }
+            };
+            Ok(answers::picked(decision, gated, self.0.node()))
+        })
+        .await
+    }
+
+    async fn report_outcome(&self, request: Request<v1::ReportOutcomeRequest>) -> Answer<v1::ReportOutcomeResponse> {
+        self.answer("ReportOutcome", request, |request, deadline| async move {
+            let Outcome { org, pool, account, status, bytes_up, bytes_down, idempotency } =
+                requests::report_outcome(&request)?;
+            let outcome = self.0.classify(&org, status, &request.error_text);
+            let report = ReportOutcome { pool, account, outcome, bytes_up, bytes_down, idempotency };
+            let (outcome, known, replayed) = self.0.report_outcome(&org, report, deadline).await?;
+            Ok(answers::outcome(outcome, known, replayed))
+        })
+        .await
+    }
+}

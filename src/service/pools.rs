@@ -1,0 +1,83 @@
+//! Pools of upstream accounts. A pick that passes the gates of its org is an Acquire like any other; what
+//! an upstream said is read here, by the rules of the org, and is settlement.
+
+use crate::{
+    actors::admission::Lane,
+    domain::{
+        command::{Command, ReportOutcome},
+        decision::Decision,
+        ids::{OrgId, PoolId},
+        reply::{PoolView, Reply},
+        upstream::Upstream,
+    },
+    error::ServiceError,
+};
+
+use super::{Ask, Deadline, Service};
+
+impl Service {
+    /// The pool as it is after the change, and whether the change was made before.
+    pub async fn configure_pool(
+        &self,
+        org: &OrgId,
+        command: Command,
+        deadline: Deadline,
+    ) -> Result<(PoolView, bool), ServiceError> {
+        match self.operate(org, command, deadline).await? {
+            Reply::PoolConfigured { pool, replayed } => Ok((*pool, replayed)),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    pub async fn pool(&self, org: &OrgId, id: PoolId, deadline: Deadline) -> Result<PoolView, ServiceError> {
+        match self.orgs.call_one(org, Command::Pool { id }, Lane::Admit, deadline.at).await? {
+            Reply::Pool(pool) => Ok(*pool),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    /// One account, past the gates of the org: for the calls of what runs already.
+    pub async fn pick(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Decision, ServiceError> {
+        self.refuse_while_draining()?;
+        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+            Reply::Decision(decision) => Ok(self.counted(*decision)),
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+
+    /// One account, and the gates of the org with it.
+    pub async fn pick_gated(&self, ask: Ask, deadline: Deadline) -> Result<Decision, ServiceError> {
+        self.acquire(ask, deadline).await.map(|decision| self.counted(decision))
+    }
+
+    fn counted(&self, decision: Decision) -> Decision {
+        if !decision.replayed {
+            self.metrics.picked(decision.code);
+        }
+        decision
+    }
+
+    /// What the answer of an upstream says, by the texts and statuses that are configured for the org.
+    pub fn classify(&self, org: &OrgId, status: u16, text: &str) -> Upstream {
+        self.policy(org).pools.classify(status, text)
+    }
+
+    /// Whether the account is in the pool, and whether this was reported before.
+    pub async fn report_outcome(
+        &self,
+        org: &OrgId,
+        report: ReportOutcome,
+        deadline: Deadline,
+    ) -> Result<(Upstream, bool, bool), ServiceError> {
+        let command = Command::ReportOutcome(Box::new(report));
+        match self.orgs.call_one(org, command, Lane::Settle, deadline.at).await? {
+            Reply::OutcomeReported { outcome, known, replayed } => {
+                if !replayed {
+                    self.metrics.upstream(outcome);
+                }
+                Ok((outcome, known, replayed))
+            }
+            _ => Err(ServiceError::Interrupted),
+        }
+    }
+}
