@@ -212,6 +212,10 @@ pub(crate) fn rate_of(amount: u64) -> OrgPolicy {
     OrgPolicy { rate: RateLimit { amount: Some(amount), ..RateLimit::default() }, ..OrgPolicy::default() }
 }
 
+pub(crate) fn rules(policies: Arc<Uniform>, bounds: Bounds, generation: u64) -> Rules {
+    Rules { policies, bounds, pool_stats: Duration::from_secs(15), generation }
+}
+
 pub(crate) async fn node(policy: OrgPolicy) -> Node {
     node_on(MemoryStore::new(), policy, WriteBehind { interval: Duration::from_millis(10), max: 4096 }).await
 }
@@ -224,12 +228,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
     let deps = actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
-        rules: Rules {
-            policies: policies.clone(),
-            bounds: Bounds::default(),
-            pool_stats: Duration::from_secs(15),
-            generation: 0,
-        },
+        rules: rules(policies.clone(), Bounds::default(), 0),
         write_behind,
         incarnation: 7,
         provider: billing.clone(),

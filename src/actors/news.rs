@@ -6,6 +6,7 @@ use crate::{
         ids::OrgId,
         org::{News, PoolNews},
         reply::AccountView,
+        window::iso,
     },
     ports::Event,
 };
@@ -37,7 +38,7 @@ fn tell_of_pool(shared: &Shared, org: &OrgId, news: &PoolNews) {
     match news {
         PoolNews::AccountExhausted { pool, account, by } => {
             shared.events.happened(Event::AccountExhausted(*by));
-            let until = account.available_at;
+            let until = account.available_at.map(iso);
             tracing::warn!(target: "tollgate::pools", %org, %pool, %account, until, "an upstream account is exhausted");
         }
         PoolNews::AccountUsable { pool, account } => {

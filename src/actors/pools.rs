@@ -11,7 +11,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio::{
     sync::{oneshot, watch},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -25,6 +25,7 @@ use crate::{
         command::Command,
         ids::OrgId,
         reply::{PoolSummary, PoolView, Reply},
+        window::iso,
     },
     ports::StoreFault,
 };
@@ -33,8 +34,6 @@ use crate::{
 const ASKED_AT_ONCE: usize = 16;
 const PAGE: usize = 256;
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// How often changes are looked for; the line is logged less often.
-const LOOK: Duration = Duration::from_secs(1);
 /// Pools that are named one by one when the node starts.
 const POOLS_NAMED: usize = 100;
 
@@ -101,13 +100,10 @@ impl Board {
 }
 
 pub(super) async fn run(registry: Weak<Registry>) {
-    let Some(generation) = call_all(&registry).await else { return };
-    let mut seen = generation;
-    let mut ticks = interval(LOOK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut since_line = Duration::ZERO;
+    let Some(mut seen) = call_all(&registry).await else { return };
     loop {
-        ticks.tick().await;
+        let Some(period) = registry.upgrade().map(|registry| registry.shared().rules.load().pool_stats) else { return };
+        sleep(period).await;
         let Some(registry) = registry.upgrade() else { return };
         let rules = registry.shared().rules.load_full();
         let board = &registry.shared().pools;
@@ -117,11 +113,7 @@ pub(super) async fn run(registry: Weak<Registry>) {
             board.orgs().iter().for_each(|org| board.touched(org));
         }
         ask(&registry, board.take()).await;
-        since_line += LOOK;
-        if since_line >= rules.pool_stats {
-            since_line = Duration::ZERO;
-            log(&board.totals(), "pools");
-        }
+        log(&board.totals(), "pools");
     }
 }
 
@@ -226,7 +218,7 @@ fn log(totals: &PoolTotals, message: &'static str) {
         quota_errors = sum.quota_errors,
         calls_today = sum.total_calls,
         bytes_today = sum.bytes,
-        soonest_reset = sum.soonest_reset,
+        soonest_reset = sum.soonest_reset.map(iso),
         "{message}"
     );
 }

@@ -1,5 +1,7 @@
 //! The actors over the memory store, in the runtime's paused time.
 
+mod pools;
+
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -7,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Orgs, Rules, WriteBehind, admission::Lane};
+use super::{Orgs, WriteBehind, admission::Lane};
 use crate::{
     bounds::{Bounds, HOUR_MS},
     domain::{
@@ -17,18 +19,13 @@ use crate::{
     },
     error::ServiceError,
     store::memory::MemoryStore,
-    testing::{Node, acquire, node, node_on, org, plain, rate_of, record, resume, until},
+    testing::{Node, acquire, node, node_on, org, plain, rate_of, record, resume, rules, until},
 };
 
 /// Idle orgs leave after a second.
 fn impatient(node: &Node) {
     let bounds = Bounds { idle_ms: 1_000, ..Bounds::default() };
-    node.orgs.reload(Rules {
-        policies: node.policies.clone(),
-        bounds,
-        pool_stats: Duration::from_secs(15),
-        generation: 1,
-    });
+    node.orgs.reload(rules(node.policies.clone(), bounds, 1));
 }
 
 fn soon() -> Instant {
@@ -192,13 +189,7 @@ async fn a_crashing_actor_is_reloaded_and_disturbs_nobody() {
     assert_eq!(ask(&node.orgs, "poison", record("r1", 5)).await, Ok(Reply::Recorded { replayed: false }));
     assert!(admitted(&node.orgs, "calm").await);
     node.policies.poisoned.store(true, Ordering::SeqCst);
-    let rules = Rules {
-        policies: node.policies.clone(),
-        bounds: Bounds::default(),
-        pool_stats: Duration::from_secs(15),
-        generation: 1,
-    };
-    node.orgs.reload(rules);
+    node.orgs.reload(rules(node.policies.clone(), Bounds::default(), 1));
     assert_eq!(ask(&node.orgs, "poison", plain()).await, Err(ServiceError::Interrupted));
     assert!(admitted(&node.orgs, "calm").await, "I11");
     node.policies.poisoned.store(false, Ordering::SeqCst);
@@ -237,12 +228,7 @@ async fn what_a_commit_that_fails_had_promised_is_an_error() {
 async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
     let node = node(rate_of(100)).await;
     let bounds = Bounds { org_in_flight: 2, ..Bounds::default() };
-    node.orgs.reload(Rules {
-        policies: node.policies.clone(),
-        bounds,
-        pool_stats: Duration::from_secs(15),
-        generation: 1,
-    });
+    node.orgs.reload(rules(node.policies.clone(), bounds, 1));
     node.store.hold();
     let holding = |number: u32| {
         let orgs = node.orgs.clone();

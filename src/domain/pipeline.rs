@@ -15,8 +15,6 @@ mod sessions;
 
 use std::sync::{Arc, LazyLock};
 
-use chrono::DateTime;
-
 use super::{
     accounts::Accounts,
     balance::{BalanceSource, BalanceVerdict, Exemption},
@@ -25,7 +23,7 @@ use super::{
     ids::{Meter, Reason, Scope},
     limit::{Limit, OnIndeterminate, OrgPolicy},
     rate::RateRecord,
-    window::{Length, Millis, Window},
+    window::{Length, Millis, Window, iso},
 };
 use crate::bounds::SECOND_MS;
 
@@ -367,11 +365,4 @@ fn rate_view(facts: &Facts<'_>, denial: Option<&Denial>, limiting: bool) -> Limi
         shadow: false,
         blocked: facts.rate.blocked.saturating_add(u64::from(blocks)),
     }
-}
-
-/// `2026-11-22T09:00:00Z`.
-pub(super) fn iso(at: Millis) -> String {
-    let seconds = i64::try_from(at / SECOND_MS).unwrap_or(0);
-    DateTime::from_timestamp(seconds, 0)
-        .map_or_else(|| at.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -90,11 +90,11 @@ impl AccountRow {
         self.last_used_at = self.last_used_at.map(|at| at.min(now));
         self.reported.until = self.reported.until.min(now.saturating_add(WINDOW_MAX_MS));
         if let Some(evidence) = self.evidence.as_mut().filter(|evidence| evidence.at > now) {
-            evidence.until -= evidence.at - now;
+            evidence.until = evidence.until.saturating_sub(evidence.at - now);
             evidence.at = now;
         }
         if let Some(route) = self.route.as_mut().filter(|route| route.since > now) {
-            route.until -= route.since - now;
+            route.until = route.until.saturating_sub(route.since - now);
             route.since = now;
         }
         self

@@ -232,6 +232,12 @@ impl fmt::Display for Calendar {
     }
 }
 
+/// `2026-11-22T09:00:00Z`.
+pub fn iso(at: Millis) -> String {
+    let time = i64::try_from(at).ok().and_then(DateTime::from_timestamp_millis);
+    time.map_or_else(|| at.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// That day of the month of `within`, or its last one.
 fn on_day(within: NaiveDate, day: u8) -> NaiveDate {
     (1..=u32::from(day)).rev().find_map(|day| within.with_day(day)).unwrap_or(within)

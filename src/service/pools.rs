@@ -23,8 +23,14 @@ impl Service {
         command: Command,
         deadline: Deadline,
     ) -> Result<(PoolView, bool), ServiceError> {
-        match self.operate(org, command, deadline).await? {
-            Reply::PoolConfigured { pool, replayed } => Ok((*pool, replayed)),
+        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+            Reply::PoolConfigured { pool, replayed } => {
+                let (id, version, accounts) = (&pool.id, pool.version, pool.accounts.len());
+                tracing::info!(
+                    target: "tollgate::audit", %org, command = "ConfigurePool", pool = %id, version, accounts, replayed, "operator"
+                );
+                Ok((*pool, replayed))
+            }
             _ => Err(ServiceError::Interrupted),
         }
     }
@@ -36,9 +42,9 @@ impl Service {
         }
     }
 
-    /// One account, past the gates of the org: for the calls of what runs already.
+    /// One account, past the gates of the org: for the calls of what runs already, so it is served while the
+    /// node drains.
     pub async fn pick(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Decision, ServiceError> {
-        self.refuse_while_draining()?;
         match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
             Reply::Decision(decision) => Ok(self.counted(*decision)),
             _ => Err(ServiceError::Interrupted),

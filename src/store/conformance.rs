@@ -9,9 +9,9 @@ use super::samples::{T0, entry, named_rows, org, rows};
 use crate::{
     domain::{
         decision::FailOpen,
-        ids::{DecisionId, OrgId},
+        ids::{DecisionId, OrgId, PoolId},
         journal::Outcome,
-        rows::{Head, JournalRow, OrgWrite, Row, RowKey},
+        rows::{Head, JournalRow, OrgWrite, PoolRow, Row, RowKey},
         window::Millis,
     },
     ports::{OrgStore, StoreFault},
@@ -38,6 +38,7 @@ macro_rules! conformance_suite {
             orgs_do_not_see_each_other,
             due_timers_come_earliest_first_and_bounded,
             a_list_goes_on_behind_its_last_org,
+            orgs_with_pools_are_found_each_once,
             a_large_journal_row_is_whole_again_and_goes_whole,
             a_lost_journal_row_or_head_fails_the_load,
             commits_of_one_org_become_durable_in_their_order,
@@ -180,6 +181,29 @@ pub(super) async fn a_list_goes_on_behind_its_last_org(harness: &impl Harness) {
     }
     let all: Vec<_> = (0..25).map(|seq| (format!("org{seq:02}"), seq)).collect();
     assert_eq!(seen, all);
+}
+
+pub(super) async fn orgs_with_pools_are_found_each_once(harness: &impl Harness) {
+    let store = harness.start();
+    let pool = |name: &str| Row::Pool(PoolRow { id: PoolId::parse("pool", name).unwrap(), version: 1, told: false });
+    for name in ["a", "a:b", "b", "plain", "z"] {
+        let pools = if name == "plain" { vec![] } else { vec![pool("p"), pool("q"), pool("r")] };
+        commit(&*store, write(name, 1, [vec![head(1, None)], pools].concat())).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    for expected in [2, 2, 0] {
+        let page = store.with_pools(after.as_ref(), 2).await.unwrap();
+        assert_eq!(page.len(), expected);
+        after = page.last().cloned().or(after);
+        seen.extend(page.iter().map(ToString::to_string));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, ["a", "a:b", "b", "z"]);
+    commit(&*store, OrgWrite { dels: ["p", "q", "r"].map(|name| pool(name).key()).to_vec(), ..write("a", 2, vec![]) })
+        .await
+        .unwrap();
+    assert_eq!(store.with_pools(None, 10).await.unwrap().len(), 3);
 }
 
 pub(super) async fn a_large_journal_row_is_whole_again_and_goes_whole(harness: &impl Harness) {

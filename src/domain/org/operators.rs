@@ -1,6 +1,6 @@
 //! What operators ask of an org: freeze, forget, look.
 
-use super::{Baseline, BaselineKey, Context, OrgState, admission::Peek, baseline_row, execution_row};
+use super::{Baseline, BaselineKey, Context, News, OrgState, admission::Peek, baseline_row, execution_row};
 use crate::domain::{
     command::{Acquire, Amounts, Idempotency},
     ids::{Meter, Reason, Scope},
@@ -31,7 +31,8 @@ impl OrgState {
         let existed = self.is_known();
         let now = self.now;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
-        *self = Self { now, outbox, wipe: existed, changed: existed, ..Self::default() };
+        let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
+        *self = Self { now, outbox, news, wipe: existed, changed: existed, ..Self::default() };
         Reply::Purged { existed }
     }
 

@@ -67,6 +67,7 @@ impl OrgState {
             for scope in self.pools.configure(set) {
                 self.budgets.limits_changed(scope);
             }
+            self.news.pools_touched = true;
             self.note(Rpc::ConfigurePool, Some(&set.idempotency), true, Outcome::PoolConfigured);
         }
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
@@ -93,9 +94,12 @@ impl OrgState {
         }
         // Calls and bytes of each, and of the pool: no pick and no report is ever refused a ledger. Those of
         // accounts that have left stay until their time.
-        let meters = [Meter::executions(), Meter::bytes(), Meter::calls()];
-        let scopes = set.accounts.iter().map(|new| Scope::from(&new.id)).chain([Scope::from(&set.pool)]);
-        let added: usize = scopes.map(|scope| self.accounts.new_ledgers(ctx.policy, &scope, meters.iter())).sum();
+        let of_account = [Meter::executions(), Meter::bytes()];
+        let of_pool = [Meter::calls(), Meter::bytes()];
+        let accounts = set.accounts.iter().map(|new| (Scope::from(&new.id), &of_account));
+        let ledgers = accounts.chain([(Scope::from(&set.pool), &of_pool)]);
+        let new = |(scope, meters): (Scope, &[Meter; 2])| self.accounts.new_ledgers(ctx.policy, &scope, meters.iter());
+        let added: usize = ledgers.map(new).sum();
         let most = SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize;
         if added > 0 && self.accounts.ledger_count() + added > most {
             return Err(OrgError::TooManyLedgers);

@@ -8,7 +8,7 @@
 //! | the provider does not know the org | `on_unknown_customer`; an allow is flagged |
 //! | no word for any other reason | `on_indeterminate`; an allow is flagged |
 
-use super::{Check, Facts, check, indeterminate, iso};
+use super::{Check, Facts, check, indeterminate};
 use crate::{
     bounds::SECOND_MS,
     domain::{
@@ -18,7 +18,7 @@ use crate::{
         decision::{Cause, Code, Denial, FailOpen, Gate, LimitView},
         ids::{Meter, Scope},
         limit::{OnIndeterminate, OrgPolicy},
-        window::{Millis, Window},
+        window::{Millis, Window, iso},
     },
 };
 

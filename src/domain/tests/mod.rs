@@ -14,6 +14,7 @@ mod histories;
 mod model;
 mod pair;
 mod policy;
+mod pools;
 mod properties;
 mod rate_backstop;
 mod request_ids;

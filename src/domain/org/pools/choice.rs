@@ -15,7 +15,7 @@ use crate::domain::{
     refusal::OrgError,
     reply::Exhaustion,
     rows::Route,
-    window::Millis,
+    window::{Millis, iso},
 };
 
 /// Why an account can not be used, and until when; `None` = it will not be usable by itself.
@@ -28,9 +28,10 @@ pub(in crate::domain::org) struct Exhausted {
 /// What an account has left.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::domain::org) struct Headroom {
-    /// Calls, of so many.
+    /// Calls.
     pub(super) left: u64,
-    usable: u64,
+    /// Of the limit of which the smallest part is left, whatever it counts: what is left, and the whole.
+    part: (u64, u64),
     route: Option<Route>,
     last_used_at: Option<Millis>,
 }
@@ -42,12 +43,17 @@ impl Headroom {
     }
 
     fn is_better_than(&self, other: &Self) -> bool {
-        let part = |this: &Self, of: &Self| u128::from(this.left) * u128::from(of.usable);
         let rank = |this: &Self, of: &Self| {
-            (Reverse(this.avoided()), part(this, of), this.left, Reverse(this.last_used_at.unwrap_or(0)))
+            let part = share(this.part, of.part);
+            (Reverse(this.avoided()), part, this.left, Reverse(this.last_used_at.unwrap_or(0)))
         };
         rank(self, other) > rank(other, self)
     }
+}
+
+/// Grows with the part that is left; only good for holding it against that of `other`.
+fn share((left, _): (u64, u64), (_, other): (u64, u64)) -> u128 {
+    u128::from(left) * u128::from(other)
 }
 
 /// An account that is not charged yet.
@@ -94,7 +100,7 @@ impl OrgState {
     fn all_exhausted(&self, pool: &PoolId, count: usize, soonest: Option<Millis>) -> Denial {
         let when = soonest.map_or_else(
             || "None will be usable by itself: raise a limit, or add an account.".to_owned(),
-            |at| format!("The first is usable again at {}.", pipeline::iso(at)),
+            |at| format!("The first is usable again at {}.", iso(at)),
         );
         let all = if count == 1 { "The account".to_owned() } else { format!("All {count} accounts") };
         let are = if count == 1 { "is" } else { "are" };
@@ -118,25 +124,29 @@ impl OrgState {
         let evidence = evidence.filter(|evidence| self.now < evidence.until && amount <= evidence.limit);
         let route = row.and_then(|row| row.route).filter(|route| self.now < route.until);
         let last_used_at = row.and_then(|row| row.last_used_at);
-        let mut least = Headroom { left: u64::MAX, usable: u64::MAX, route, last_used_at };
+        let mut headroom = Headroom { left: u64::MAX, part: (u64::MAX, u64::MAX), route, last_used_at };
         let mut full: Option<Option<Millis>> = None;
         let limits = ctx.policy.limits_of(&member.scope).iter().filter(|limit| !limit.shadow);
         for (limit, amount) in limits.filter_map(|limit| Some((limit, limit.amount?))) {
             let (used, reserved) = self.accounts.usage(&member.scope, limit, self.now);
-            let asked = u64::from(limit.meter.as_str() == Meter::EXECUTIONS);
+            let counts_calls = limit.meter.as_str() == Meter::EXECUTIONS;
+            let asked = u64::from(counts_calls);
             if !limit.admits(used, reserved, asked) {
                 let fits = self.accounts.fits_at(&member.scope, limit, asked, self.now);
                 full = Some(full.map_or(fits, |until| until.zip(fits).map(|(a, b)| a.max(b))));
                 continue;
             }
             let usable = amount.saturating_sub(limit.buffer);
-            let this = Headroom { left: usable.saturating_sub(used).saturating_sub(reserved), usable, ..least };
-            if least.is_better_than(&this) {
-                least = this;
+            let part = (usable.saturating_sub(used).saturating_sub(reserved), usable);
+            if share(part, headroom.part) < share(headroom.part, part) {
+                headroom.part = part;
+            }
+            if counts_calls {
+                headroom.left = headroom.left.min(part.0);
             }
         }
         match (evidence, full) {
-            (None, None) => Ok(least),
+            (None, None) => Ok(headroom),
             (Some(said), None) => Err(Exhausted { by: Exhaustion::Upstream, until: Some(said.until) }),
             (None, Some(until)) => Err(Exhausted { by: Exhaustion::Limit, until }),
             (Some(said), Some(until)) => {
