@@ -1,6 +1,7 @@
 //! Use cases over the memory store, with a provider that says what it is told.
 
 mod billing;
+mod pools;
 mod sessions;
 
 use std::sync::{Arc, atomic::Ordering};
