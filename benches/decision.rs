@@ -8,10 +8,10 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tollgate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, admission::Lane},
     billing::NoBilling,
-    bounds::{Bounds, DAY_MS, HOUR_MS},
+    bounds::{AMOUNT_MAX, Bounds, DAY_MS, HOUR_MS},
     domain::{
-        command::{Acquire, Command},
-        ids::{DecisionId, Meter, OrgId, Scope},
+        command::{Acquire, Command, ConfigurePool, Idempotency, NewAccount},
+        ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId, Scope},
         limit::{Limit, OrgPolicy, RateLimit},
         org::{Context, OrgState},
         rows::OrgRows,
@@ -100,6 +100,38 @@ fn pure(c: &mut Criterion) {
     group.finish();
 }
 
+/// Every pick looks at every account of the pool.
+fn picks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("pure pick");
+    group.throughput(Throughput::Elements(1));
+    let pool = PoolId::parse("pool", "relay").expect("a pool");
+    for accounts in [5, 100, 1000] {
+        let (mut state, bounds, org) = (OrgState::load(OrgRows::default(), NOW), Bounds::default(), org());
+        let policy = Arc::new(rate_only());
+        let account = |number| NewAccount {
+            id: AccountId::parse("account", &format!("account-{number}")).expect("an account"),
+            daily_limit: Some(AMOUNT_MAX),
+            safety_buffer: None,
+            window: None,
+        };
+        let idempotency =
+            Idempotency { id: RequestId::parse("request_id", "configure").expect("an id"), fingerprint: 0 };
+        let accounts_of = (0..accounts).map(account).collect();
+        let set = ConfigurePool { pool: pool.clone(), accounts: accounts_of, expected_version: None, idempotency };
+        let mut number = 0;
+        let mut apply = |command: &Command| {
+            number += 2;
+            let (decision, store_fault) = (DecisionId(number), false);
+            let ctx = Context { org: &org, now: NOW, policy: &policy, bounds: &bounds, decision, store_fault };
+            state.apply(command, &ctx).is_ok()
+        };
+        assert!(apply(&Command::ConfigurePool(Box::new(set))));
+        let pick = Command::Pick { pool: pool.clone(), idempotency: None };
+        group.bench_function(format!("{accounts} accounts"), |b| b.iter(|| black_box(apply(&pick))));
+    }
+    group.finish();
+}
+
 fn in_process(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let deps = actors::Deps {
@@ -132,5 +164,5 @@ fn in_process(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pure, in_process);
+criterion_group!(benches, pure, picks, in_process);
 criterion_main!(benches);

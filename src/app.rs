@@ -128,9 +128,7 @@ pub async fn run(
     .map_err(Failure)?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     announce(&config, &listeners, &*store);
-    if timeout(POOLS_WITHIN, orgs.pools_called()).await.is_err() {
-        tracing::warn!("pools are still being looked at; each is looked at when it is used");
-    }
+    look_at_pools(&orgs).await;
     let service = Arc::new(Service::new(service::Deps {
         orgs,
         clock: clock.clone(),
@@ -251,6 +249,13 @@ fn announce(config: &Config, listeners: &Listeners, store: &dyn OrgStore) {
         write_behind_max = config.durability.write_behind_max,
         "tollgate is up"
     );
+}
+
+/// Which upstream accounts are stopped is said before the first call.
+async fn look_at_pools(orgs: &Orgs) {
+    if timeout(POOLS_WITHIN, orgs.pools_called()).await.is_err() {
+        tracing::warn!("pools are still being looked at; each is looked at when it is used");
+    }
 }
 
 /// NOT_SERVING first; running executions are served on until load balancers have noticed.

@@ -4,6 +4,7 @@
 
 mod exports;
 mod journal;
+mod outcomes;
 mod pools;
 mod sessions;
 

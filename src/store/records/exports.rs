@@ -4,10 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    AmountV2, amounts,
-    journal::{CauseV2, mirror},
-};
+use super::{AmountV2, amounts, journal::mirror, outcomes::CauseV2};
 use crate::domain::{
     decision::Cause,
     exports::{DeadCause, ExportKey, ExportRow},
