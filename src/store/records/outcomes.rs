@@ -72,7 +72,7 @@ pub(super) enum OutcomeV2 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PickAdmittedV2 {
+pub(super) struct PickAdmittedV2 {
     #[serde(with = "hex128")]
     decision: u128,
     hold: Option<HoldV2>,
@@ -81,7 +81,7 @@ struct PickAdmittedV2 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum UpstreamV2 {
+pub(super) enum UpstreamV2 {
     Ok,
     QuotaExhausted,
     Refused,
@@ -91,7 +91,7 @@ enum UpstreamV2 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct HoldV2 {
+pub(super) struct HoldV2 {
     #[serde(with = "hex128")]
     id: u128,
     expires_at: Millis,
@@ -99,14 +99,14 @@ struct HoldV2 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FailOpenV2 {
+pub(super) struct FailOpenV2 {
     gate: GateV2,
     cause: CauseV2,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum SettlementV2 {
+pub(super) enum SettlementV2 {
     Committed,
     Released,
     Expired,
@@ -114,7 +114,7 @@ enum SettlementV2 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum GateV2 {
+pub(super) enum GateV2 {
     Freeze,
     Rate,
     Budgets,
