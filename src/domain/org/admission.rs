@@ -156,7 +156,7 @@ impl OrgState {
             Run::Session(new) => Some(self.start_session(new, &ask.scope, verdict.slice, ctx)),
             Run::Execution | Run::AnySession => None,
         };
-        let account = chosen.filter(|_| ask.picks()).map(|chosen| self.charge_account(&chosen, ctx));
+        let account = chosen.filter(|_| ask.picks()).map(|chosen| self.charge_account(chosen, ctx));
         let outcome = match (session, &account) {
             (Some(grant), _) => Outcome::Started { decision: id, grant, fail_open },
             (None, Some(PickedAccount { id: account, .. })) => {

@@ -127,7 +127,7 @@ impl OrgState {
         self.count_call(pool, ctx);
         Ok(Reply::Decision(Box::new(match chosen {
             Ok(chosen) => {
-                let account = self.charge_account(&chosen, ctx);
+                let account = self.charge_account(chosen, ctx);
                 let (decision, hold, fail_open) = (None, None, Vec::new());
                 let outcome = Outcome::Picked { account: account.id.clone(), decision, hold, fail_open };
                 self.note(Rpc::Pick, idempotency, true, outcome);
@@ -145,11 +145,9 @@ impl OrgState {
     }
 
     /// Counts before the call goes out.
-    pub(super) fn charge_account(&mut self, chosen: &Chosen, ctx: &Context<'_>) -> PickedAccount {
-        let Member { id, scope } = &chosen.member;
-        let Some(mut row) = self.pools.account(id).cloned() else {
-            return PickedAccount { id: id.clone(), remaining: 0, last_resort: false };
-        };
+    pub(super) fn charge_account(&mut self, chosen: Chosen, ctx: &Context<'_>) -> PickedAccount {
+        let Chosen { member, mut row, last_resort } = chosen;
+        let (pool, scope) = (row.pool.clone(), &member.scope);
         let limit = row.limit(&ctx.policy.pools);
         let opens = !self.accounts.runs(scope, &limit, self.now);
         self.accounts.book(ctx.policy, scope, &Meter::executions(), 1, self.now);
@@ -157,14 +155,13 @@ impl OrgState {
         if opens {
             row.reported = Reported { until: self.period_end(scope, &limit), ..Reported::default() };
         }
-        let pool = row.pool.clone();
         self.pools.put(row, None);
-        let standing = self.standing(&chosen.member, ctx);
+        let standing = self.standing(&member, ctx);
         if standing.is_err() {
             self.settle_pool(&pool, ctx);
         }
         let remaining = standing.map_or(0, |headroom| headroom.left);
-        PickedAccount { id: id.clone(), remaining, last_resort: chosen.last_resort }
+        PickedAccount { id: member.id, remaining, last_resort }
     }
 
     /// The end of the running window. A rolling one has none: its reports are of whole lengths from the
@@ -205,15 +202,16 @@ impl OrgState {
     }
 
     fn learn(&mut self, mut row: AccountRow, report: &ReportOutcome, ctx: &Context<'_>) {
-        let scope = Scope::from(&row.id);
+        let member = Member { id: row.id.clone(), scope: Scope::from(&row.id) };
+        let scope = &member.scope;
         let limit = row.limit(&ctx.policy.pools);
         let bytes = report.bytes_up.saturating_add(report.bytes_down);
-        self.accounts.book(ctx.policy, &scope, &Meter::bytes(), bytes, self.now);
+        self.accounts.book(ctx.policy, scope, &Meter::bytes(), bytes, self.now);
         if report.outcome == Upstream::QuotaExhausted {
-            row.evidence = Some(self.evidence(&scope, &limit));
+            row.evidence = Some(self.evidence(scope, &limit));
         }
         if row.reported.until <= self.now {
-            row.reported = Reported { until: self.period_end(&scope, &limit), ..Reported::default() };
+            row.reported = Reported { until: self.period_end(scope, &limit), ..Reported::default() };
         }
         let seen = &mut row.reported;
         seen.bytes_up = seen.bytes_up.saturating_add(report.bytes_up);
@@ -231,7 +229,7 @@ impl OrgState {
         };
         let (pool, told) = (row.pool.clone(), row.told);
         self.pools.put(row, None);
-        if told || report.outcome == Upstream::QuotaExhausted {
+        if told || self.standing(&member, ctx).is_err() {
             self.settle_pool(&pool, ctx);
         }
     }

@@ -430,6 +430,7 @@ fn other_limits_on_an_account_and_on_a_pool_hold_as_well() {
     org.pick();
     org.tell_bytes(Some(A), Upstream::Ok, 100);
     assert_eq!((org.account(A).exhausted, org.account(A).available_at), (Some(Exhaustion::Limit), Some(T0 + HOUR_MS)));
+    assert_eq!(org.told(), ["aaaa…aaaa limit"]);
     assert_eq!(org.picks(2), [B, B]);
     assert_eq!(org.at(T0 + HOUR_MS).picks(4), [A, A, A, A]);
     let denied = org.try_pick(None);

@@ -14,7 +14,7 @@ use crate::domain::{
     pools::Member,
     refusal::OrgError,
     reply::Exhaustion,
-    rows::Route,
+    rows::{AccountRow, Route},
     window::{Millis, iso},
 };
 
@@ -60,6 +60,7 @@ fn share((left, _): (u64, u64), (_, other): (u64, u64)) -> u128 {
 #[derive(Debug)]
 pub(in crate::domain::org) struct Chosen {
     pub(super) member: Member,
+    pub(super) row: AccountRow,
     pub(super) last_resort: bool,
 }
 
@@ -90,10 +91,11 @@ impl OrgState {
         if stale {
             self.settle_pool(pool, ctx);
         }
-        Ok(match best {
-            Some((headroom, member)) => Ok(Chosen { member: member.clone(), last_resort: headroom.avoided() > 0 }),
-            None => Err(self.all_exhausted(pool, members.len(), soonest)),
-        })
+        let chosen = best.and_then(|(headroom, member)| {
+            let row = self.pools.account(&member.id)?.clone();
+            Some(Chosen { member: member.clone(), row, last_resort: headroom.avoided() > 0 })
+        });
+        Ok(chosen.ok_or_else(|| self.all_exhausted(pool, members.len(), soonest)))
     }
 
     /// R-POOL-3. Names no account.
