@@ -5,6 +5,7 @@
 //! cargo bench --bench loopback            # about two minutes
 //! cargo bench --bench loopback -- --durable                       # only with every reply durable
 //! cargo bench --bench loopback -- --durable --against <binary>    # in turns with another build
+//! cargo bench --bench loopback -- --picks                         # picks of accounts, next to durable decisions
 //! ```
 //!
 //! Each server runs pinned to core 0 (with `taskset`, where there is one), the client to core 1.
@@ -38,12 +39,15 @@ use tokio_stream::{
     wrappers::{ReceiverStream, TcpListenerStream},
 };
 use tollgate::wire::v1::{
-    self, AcquireRequest, AcquireResponse, AcquireStreamRequest, AcquireStreamResponse,
+    self, AcquireRequest, AcquireResponse, AcquireStreamRequest, AcquireStreamResponse, ConfigurePoolRequest,
+    PickRequest, PoolAccount,
     gate_service_client::GateServiceClient,
     gate_service_server::{GateService, GateServiceServer},
+    pool_service_client::PoolServiceClient,
 };
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
+const POOL: &str = "relay";
 const CALLERS: usize = 64;
 const CHANNELS: usize = 4;
 const ORGS: usize = 64;
@@ -214,17 +218,63 @@ fn request(number: usize) -> AcquireRequest {
     AcquireRequest { org: format!("org-{}", number % ORGS), ..Default::default() }
 }
 
-async fn unary(server: &Server) -> Res<Figure> {
-    let (stop, cpu, began) = (Arc::new(AtomicBool::new(false)), server.cpu()?, Instant::now());
+/// What callers ask for, one call at a time.
+#[derive(Clone, Copy)]
+enum Ask {
+    Acquire,
+    Pick,
+    /// With the gates of the org.
+    GatedPick,
+}
+
+impl Ask {
+    async fn once(self, number: usize, gate: &mut GateServiceClient<Channel>, pool: &mut Pools) -> Result<(), Status> {
+        let gated = match self {
+            Self::Acquire => return gate.acquire(request(number)).await.map(drop),
+            Self::Pick => None,
+            Self::GatedPick => Some(AcquireRequest::default()),
+        };
+        let AcquireRequest { org, .. } = request(number);
+        let picked = pool.pick(PickRequest { org, pool: POOL.into(), acquire: gated, ..Default::default() }).await?;
+        if picked.into_inner().allowed { Ok(()) } else { Err(Status::internal("no account is left")) }
+    }
+}
+
+type Pools = PoolServiceClient<Channel>;
+
+/// A pool of so many accounts in every org.
+async fn configure(server: &Server, accounts: usize) -> Res<()> {
+    let mut client = Pools::connect(format!("http://{}", server.address)).await?;
+    let account = |number| PoolAccount {
+        account: format!("account-{number}"),
+        daily_limit: Some(1_000_000_000),
+        ..Default::default()
+    };
+    for number in 0..ORGS {
+        let (AcquireRequest { org, .. }, pool) = (request(number), POOL.to_owned());
+        let accounts = (0..accounts).map(account).collect();
+        let request = ConfigurePoolRequest { org, pool, accounts, request_id: "bench".into(), ..Default::default() };
+        client.configure_pool(request).await?;
+    }
+    Ok(())
+}
+
+async fn unary(server: &Server, ask: Ask) -> Res<Figure> {
     let channels = channels(server.address).await?;
+    let mut pools = Vec::new();
+    for _ in 0..CHANNELS {
+        pools.push(Pools::connect(format!("http://{}", server.address)).await?);
+    }
+    let (stop, cpu, began) = (Arc::new(AtomicBool::new(false)), server.cpu()?, Instant::now());
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
             let (mut client, stop) = (channels[number % CHANNELS].clone(), stop.clone());
+            let mut pool = pools[number % CHANNELS].clone();
             tokio::spawn(async move {
                 let mut took = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let sent = Instant::now();
-                    client.acquire(request(number)).await?;
+                    ask.once(number, &mut client, &mut pool).await?;
                     took.push(sent.elapsed().as_micros());
                 }
                 Ok::<_, Status>(took)
@@ -304,12 +354,12 @@ async fn compare() -> Res<()> {
         (vec![], vec![], vec![], vec![], vec![]);
     for round in 0..ROUNDS {
         let (echo, ours) = (Server::echo()?, Server::tollgate("10")?);
-        echo_unary.push(unary(&echo).await?);
-        our_unary.push(unary(&ours).await?);
+        echo_unary.push(unary(&echo, Ask::Acquire).await?);
+        our_unary.push(unary(&ours, Ask::Acquire).await?);
         echo_stream.push(streamed(&echo).await?);
         our_stream.push(streamed(&ours).await?);
         drop((echo, ours));
-        durable.push(unary(&Server::tollgate("0")?).await?);
+        durable.push(unary(&Server::tollgate("0")?, Ask::Acquire).await?);
         println!("round {} of {ROUNDS}", round + 1);
     }
     let [echo_unary, our_unary, echo_stream, our_stream, durable] =
@@ -337,7 +387,7 @@ async fn durable(builds: &[&str]) -> Res<()> {
     let mut figures = vec![vec![]; builds.len()];
     for round in 0..rounds {
         for (build, figures) in builds.iter().zip(&mut figures) {
-            let figure = unary(&Server::build(build, "0")?).await?;
+            let figure = unary(&Server::build(build, "0")?, Ask::Acquire).await?;
             show(&format!("round {}, {build}", round + 1), figure);
             figures.push(figure);
         }
@@ -345,6 +395,32 @@ async fn durable(builds: &[&str]) -> Res<()> {
     println!("\nmedians, {CALLERS} callers on {CHANNELS} connections, {ORGS} orgs, every reply durable");
     for (build, figures) in builds.iter().zip(figures) {
         show(build, median(figures));
+    }
+    Ok(())
+}
+
+/// Picks wait for the disk: next to Acquires that do, in turns.
+async fn picks() -> Res<()> {
+    const ASKED: [(&str, Ask, usize); 4] = [
+        ("acquire, durable", Ask::Acquire, 0),
+        ("pick of 5 accounts", Ask::Pick, 5),
+        ("pick of 100 accounts", Ask::Pick, 100),
+        ("pick of 5, gates of the org", Ask::GatedPick, 5),
+    ];
+    let mut figures = ASKED.map(|_| vec![]);
+    for round in 0..ROUNDS {
+        for ((_, ask, accounts), figures) in ASKED.iter().zip(&mut figures) {
+            let server = Server::tollgate("0")?;
+            configure(&server, *accounts).await?;
+            figures.push(unary(&server, *ask).await?);
+        }
+        println!("round {} of {ROUNDS}", round + 1);
+    }
+    println!(
+        "\nmedians of {ROUNDS} rounds, {CALLERS} callers on {CHANNELS} connections, {ORGS} orgs, every reply durable"
+    );
+    for ((name, ..), figures) in ASKED.iter().zip(figures) {
+        show(name, median(figures));
     }
     Ok(())
 }
@@ -373,6 +449,7 @@ fn main() -> Res<()> {
     }
     match (echo, given("--durable")) {
         (true, _) => runtime.block_on(serve_echo()),
+        (false, None) if given("--picks").is_some() => runtime.block_on(picks()),
         (false, None) => runtime.block_on(compare()),
         (false, Some(_)) => {
             let other = given("--against").and_then(|at| arguments.get(at + 1));
