@@ -1,7 +1,9 @@
 //! The command line as types: what parses here is valid, what does not is a usage error (exit 2)
 //! that says what is allowed.
 
+mod accounts;
 mod budget;
+mod pool;
 mod session;
 mod values;
 
@@ -13,11 +15,13 @@ use clap_complete::Shell;
 use super::{connect::Address, output::Format};
 use crate::domain::{
     exports::ExportKey,
-    ids::{OrgId, Reason, RequestId, Scope},
+    ids::{OrgId, PoolId, Reason, RequestId, Scope},
 };
-use values::{cost, export_key, org, reason, request_id, reserve, scope, timeout};
+use values::{cost, export_key, org, pool, reason, request_id, reserve, scope, timeout};
 
+pub use accounts::{AccountSpec, Given};
 pub use budget::{BudgetSetArgs, BudgetVerb};
+pub use pool::{PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ReportArgs};
 pub use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
 pub use values::{MeterAmount, PeriodLimit};
 
@@ -167,6 +171,9 @@ pub enum RemoteVerb {
     /// Long-running executions and the machine time they use
     #[command(subcommand)]
     Session(SessionVerb),
+    /// Accounts at somebody else's service, each with a quota of its own
+    #[command(subcommand)]
+    Pool(PoolVerb),
     /// What the billing provider says, and usage that it does not have yet
     #[command(subcommand)]
     Billing(BillingVerb),
@@ -193,6 +200,9 @@ pub struct AcquireArgs {
     /// Makes a repetition of this call safe: it is charged once
     #[arg(long, value_name = "ID", value_parser = request_id)]
     pub request_id: Option<RequestId>,
+    /// Deny it also where every account of this pool is exhausted; takes no account
+    #[arg(long, value_parser = pool)]
+    pub pool: Option<PoolId>,
     /// Evaluate only; nothing is charged or remembered
     #[arg(long)]
     pub check_only: bool,

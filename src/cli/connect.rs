@@ -29,7 +29,7 @@ use crate::{
         json::JsonError,
         v1::{
             budget_service_client::BudgetServiceClient, gate_service_client::GateServiceClient,
-            session_service_client::SessionServiceClient,
+            pool_service_client::PoolServiceClient, session_service_client::SessionServiceClient,
         },
     },
 };
@@ -75,6 +75,12 @@ pub(super) enum Failure {
         path: PathBuf,
         cause: String,
     },
+    /// A file of accounts, or one of its lines.
+    AccountFile {
+        name: String,
+        line: Option<usize>,
+        cause: String,
+    },
     Unreachable {
         address: Address,
         cause: String,
@@ -116,6 +122,8 @@ impl fmt::Display for Failure {
         match self {
             Self::Usage(error) => error.fmt(f),
             Self::TokenFile { path, cause } => write!(f, "the token file {} can not be used: {cause}", path.display()),
+            Self::AccountFile { name, line: Some(line), cause } => write!(f, "{name}: line {line}: {cause}"),
+            Self::AccountFile { name, line: None, cause } => write!(f, "{name}: {cause}"),
             Self::Unreachable { address, cause, refused } => {
                 write!(f, "no connection to {address}: {cause}")?;
                 if *refused {
@@ -241,6 +249,11 @@ impl Connection {
 
     pub(super) fn session(&self) -> SessionServiceClient<Calls> {
         SessionServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
+            .max_decoding_message_size(MESSAGE_BYTES)
+    }
+
+    pub(super) fn pool(&self) -> PoolServiceClient<Calls> {
+        PoolServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
             .max_decoding_message_size(MESSAGE_BYTES)
     }
 

@@ -8,7 +8,7 @@ use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
         exports::ExportKey,
-        ids::{Identity, Incarnation, Meter, OrgId, Reason, RequestId, Scope, SessionId},
+        ids::{Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope, SessionId},
         input::InputError,
         window::{named_period, period_names},
     },
@@ -40,7 +40,7 @@ impl MeterAmount {
         let (meter, amount) = text.split_once('=').ok_or_else(refused)?;
         let meter = Meter::parse(&format!("{field}.meter"), meter)?;
         let dollars = meter == Meter::spend() && amount.starts_with('$');
-        let amount = if dollars { micro_usd(amount) } else { digits(amount).and_then(bounded) };
+        let amount = if dollars { micro_usd(amount) } else { whole(amount) };
         Ok(Self { meter, amount: amount.ok_or_else(refused)? })
     }
 }
@@ -100,6 +100,11 @@ fn digits(text: &str) -> Option<u64> {
     if is_number { text.parse().ok() } else { None }
 }
 
+/// A whole amount of what has no unit of its own.
+pub(super) fn whole(text: &str) -> Option<i64> {
+    digits(text).and_then(bounded)
+}
+
 /// An amount as it is sent.
 fn bounded(amount: u64) -> Option<i64> {
     Some(amount).filter(|amount| *amount <= AMOUNT_MAX).and_then(|amount| i64::try_from(amount).ok())
@@ -135,6 +140,21 @@ pub(super) fn identity(text: &str) -> Result<Identity, InputError> {
 
 pub(super) fn incarnation(text: &str) -> Result<Incarnation, InputError> {
     Incarnation::parse("incarnation", text)
+}
+
+pub(super) fn pool(text: &str) -> Result<PoolId, InputError> {
+    PoolId::parse("pool", text)
+}
+
+/// An HTTP status.
+pub(super) fn status(text: &str) -> Result<i32, InputError> {
+    let known = digits(text).and_then(|status| i32::try_from(status).ok());
+    let known = known.filter(|status| *status == 0 || (100..=599).contains(status));
+    known.ok_or_else(|| InputError::new("status", text, "100 to 599, or 0 where there was no answer"))
+}
+
+pub(super) fn amount() -> RangedU64ValueParser<i64> {
+    RangedU64ValueParser::new().range(0..=AMOUNT_MAX)
 }
 
 /// Seconds whose milliseconds are still an amount.

@@ -27,11 +27,12 @@ pub(super) fn request(args: &AcquireArgs) -> Result<AcquireRequest, Failure> {
         mode: mode.into(),
         explain: args.explain,
         plane: PLANE.to_owned(),
+        pool: args.pool.as_ref().map(ToString::to_string).unwrap_or_default(),
         ..AcquireRequest::default()
     })
 }
 
-fn amounts(field: &str, given: &[MeterAmount]) -> Result<Vec<Amount>, Failure> {
+pub(super) fn amounts(field: &str, given: &[MeterAmount]) -> Result<Vec<Amount>, Failure> {
     for (index, amount) in given.iter().enumerate() {
         if given[..index].iter().any(|earlier| earlier.meter == amount.meter) {
             return Err(Failure::Usage(InputError::new(field, &amount.meter, "each meter at most once")));
@@ -52,7 +53,7 @@ pub(super) async fn run(
 }
 
 /// The hold, where there is one.
-fn reservation(decision: &AcquireResponse, now: Millis) -> Vec<(&'static str, String)> {
+pub(super) fn reservation(decision: &AcquireResponse, now: Millis) -> Vec<(&'static str, String)> {
     if decision.reservation_id.is_empty() {
         return Vec::new();
     }

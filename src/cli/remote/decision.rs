@@ -1,10 +1,10 @@
-//! What was decided, as a sentence, facts and limits; the same for an Acquire and for the start of a
-//! session.
+//! What was decided, as a sentence, facts and limits; the same for an Acquire, for the start of a session
+//! and for a pick.
 
 use crate::{
     cli::output::facts,
     domain::window::Millis,
-    wire::v1::{AcquireResponse, DecisionCode, FailOpen, Limit, StartSessionResponse},
+    wire::v1::{AcquireResponse, DecisionCode, FailOpen, Limit, PickResponse, StartSessionResponse},
 };
 
 use super::{
@@ -18,7 +18,8 @@ pub(super) struct Decision<'a> {
     code: i32,
     message: &'a str,
     decision_id: &'a str,
-    limits: &'a [Limit],
+    /// `None` = the gates of the org were not asked.
+    limits: Option<&'a [Limit]>,
     retry_after_ms: i64,
     fail_open: &'a [FailOpen],
     replayed: bool,
@@ -35,7 +36,7 @@ macro_rules! of_answers {
                     code: answer.code,
                     message: &answer.message,
                     decision_id: &answer.decision_id,
-                    limits: &answer.limits,
+                    limits: Some(&answer.limits),
                     retry_after_ms: answer.retry_after_ms,
                     fail_open: &answer.fail_open,
                     replayed: answer.replayed,
@@ -47,6 +48,23 @@ macro_rules! of_answers {
 }
 
 of_answers!(AcquireResponse, StartSessionResponse);
+
+impl<'a> From<&'a PickResponse> for Decision<'a> {
+    fn from(answer: &'a PickResponse) -> Self {
+        let gates = answer.decision.as_ref();
+        Self {
+            allowed: answer.allowed,
+            code: answer.code,
+            message: &answer.message,
+            decision_id: gates.map_or("", |gates| &gates.decision_id),
+            limits: gates.map(|gates| gates.limits.as_slice()),
+            retry_after_ms: answer.retry_after_ms,
+            fail_open: gates.map_or(&[], |gates| &gates.fail_open),
+            replayed: answer.replayed,
+            node: &answer.node,
+        }
+    }
+}
 
 /// `asked` names who asked; `granted` is what came with the decision.
 pub(super) fn describe(
@@ -61,8 +79,8 @@ pub(super) fn describe(
         sections[0].push('\n');
         sections[0].push_str(&facts(known));
     }
-    if !decision.limits.is_empty() {
-        sections.push(limit_table(decision.limits, now));
+    if let Some(limits) = decision.limits.filter(|limits| !limits.is_empty()) {
+        sections.push(limit_table(limits, now));
     }
     sections.join("\n\n")
 }
@@ -71,7 +89,8 @@ fn verdict(asked: &str, decision: &Decision<'_>, now: Millis) -> String {
     let word = if decision.allowed { "allowed" } else { "denied " };
     let plain = decision.code == i32::from(DecisionCode::Allowed);
     let code = if plain { String::new() } else { format!("{}  ", code_name(decision.code)) };
-    let mut text = format!("{word}  {asked}  {code}{}", headline(decision.limits, now));
+    let limits = decision.limits.map(|limits| headline(limits, now)).unwrap_or_default();
+    let mut text = format!("{word}  {asked}  {code}{limits}").trim_end().to_owned();
     if !decision.message.is_empty() {
         text.push('\n');
         text.push_str(decision.message);
@@ -83,6 +102,9 @@ fn details(decision: &Decision<'_>, granted: Vec<(&'static str, String)>) -> Vec
     let mut known = Vec::new();
     if decision.retry_after_ms > 0 {
         known.push(("try again in", wait(decision.retry_after_ms)));
+    }
+    if decision.decision_id.is_empty() && decision.replayed {
+        known.push(("replayed", "nothing was charged again".to_owned()));
     }
     if !decision.decision_id.is_empty() {
         let replayed = if decision.replayed { " (replayed: nothing was charged again)" } else { "" };

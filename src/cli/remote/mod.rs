@@ -1,5 +1,6 @@
 //! The client verbs: one call of the public API each, shown as a table or as the response's JSON.
 
+mod account_file;
 mod acquire;
 mod audit;
 mod billing;
@@ -10,6 +11,8 @@ mod limits;
 mod node;
 mod org;
 mod pages;
+mod pool;
+mod pool_view;
 mod session;
 mod session_status;
 mod session_view;
@@ -60,6 +63,10 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
             budget::run(&open().await?, request, output).await
         }
         RemoteVerb::Session(verb) => session::run(&open().await?, verb, output).await,
+        RemoteVerb::Pool(verb) => {
+            let request = pool::request(verb)?;
+            pool::run(&open().await?, request, output).await
+        }
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
         RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,

@@ -19,7 +19,7 @@ use super::{
     decision, pages, scope_text, session_status,
     session_view::{Quota, session_facts, session_table, state_name, time},
     units::when,
-    writes::{named, repeatable},
+    writes::{line, named, repeatable},
 };
 
 pub(super) async fn run(connection: &Connection, verb: &SessionVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -94,7 +94,7 @@ fn beat(of: &SessionNameArgs, answer: &HeartbeatResponse, now: Millis) -> String
         SessionAction::Stop => "stop    ",
         SessionAction::Unspecified => "unknown ",
     };
-    let mut text = line(action, &of.org, of.session.as_str(), answer.replayed);
+    let mut text = line(action, &of.org, &of.session, answer.replayed);
     if !answer.message.is_empty() {
         text.push('\n');
         text.push_str(&answer.message);
@@ -174,9 +174,4 @@ async fn list(
 
 fn complete(session: Option<&Session>) -> Result<&Session, Failure> {
     session.ok_or(Failure::Incomplete("it has no session"))
-}
-
-fn line(what: &str, org: &OrgId, session: &str, replayed: bool) -> String {
-    let replayed = if replayed { "  (replayed)" } else { "" };
-    format!("{what}  {org}  {session}{replayed}")
 }

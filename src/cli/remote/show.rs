@@ -9,6 +9,7 @@ use crate::{
 use super::{
     budget::{dollars, in_order},
     limits::limit_table,
+    pool_view::pool_table,
     session_view::session_table,
     units::{amount, iso, since, span, when},
 };
@@ -23,6 +24,7 @@ pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> String {
         section("counters", org.counters.is_empty(), || counters(org)),
         section("reservations", org.reservations.is_empty(), || reservations(org, now)),
         section("sessions", org.sessions.is_empty(), || session_table(&org.sessions, now)),
+        section("pools", org.pools.is_empty(), || pool_table(&org.pools, now)),
         section("baselines", org.baselines.is_empty(), || baselines(org)),
         section("executions", org.executions.is_empty(), || executions(org, now)),
         section("disputed", org.disputed.is_empty(), || disputed(org, now)),

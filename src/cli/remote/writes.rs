@@ -1,6 +1,8 @@
 //! What every verb that changes something shares: a request id, and what to say where it is open
 //! whether the change happened.
 
+use std::fmt::Display;
+
 use crate::{
     cli::{args::OrgWriteArgs, connect::Failure, output::Output},
     domain::ids::OrgId,
@@ -30,4 +32,10 @@ pub(super) fn repeatable<T>(
             .note(&format!("it may have happened all the same: --request-id '{request_id}' repeats this call safely"));
     }
     answer
+}
+
+/// `ended  acme  vm-1  (replayed)`.
+pub(super) fn line(what: &str, org: impl Display, name: impl Display, replayed: bool) -> String {
+    let replayed = if replayed { "  (replayed)" } else { "" };
+    format!("{what}  {org}  {name}{replayed}")
 }

@@ -1,0 +1,121 @@
+//! Upstream accounts as they are given. An account is a secret: no error repeats one.
+
+use std::convert::Infallible;
+
+use super::values::whole;
+use crate::{
+    bounds::AMOUNT_MAX,
+    domain::{
+        ids::AccountId,
+        input::InputError,
+        window::{WINDOW_RULE, Window},
+    },
+};
+
+const SPEC_RULE: &str = "ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h], each at most once";
+
+/// What was read from an argument that is not to be repeated: the parser of the command line repeats what
+/// it refuses, so it accepts this, and the mistake is told later.
+pub type Given<T> = Result<T, InputError>;
+
+/// `sk-abc,limit=20000,buffer=500,window=anchored/24h`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSpec {
+    pub account: AccountId,
+    /// 0 to [`AMOUNT_MAX`] calls, like the buffer.
+    pub limit: Option<i64>,
+    pub buffer: Option<i64>,
+    /// As it was written; [`Window::parse`] can read it.
+    pub window: Option<String>,
+}
+
+impl AccountSpec {
+    pub fn parse(text: &str) -> Given<Self> {
+        let mut parts = text.split(',');
+        let account = AccountId::parse("account", parts.next().unwrap_or_default())?;
+        let mut spec = Self { account, limit: None, buffer: None, window: None };
+        for part in parts {
+            // Whatever stands here may be an account as well.
+            let refused = || InputError::new("account option", masked(part), SPEC_RULE);
+            let (name, value) = part.split_once('=').ok_or_else(refused)?;
+            let earlier = match name {
+                "limit" => spec.limit.replace(calls("limit", value)?).is_some(),
+                "buffer" => spec.buffer.replace(calls("buffer", value)?).is_some(),
+                "window" => spec.window.replace(window(value)?).is_some(),
+                _ => return Err(refused()),
+            };
+            if earlier {
+                return Err(InputError::new("account option", name, SPEC_RULE));
+            }
+        }
+        Ok(spec)
+    }
+}
+
+fn calls(field: &str, text: &str) -> Given<i64> {
+    whole(text).ok_or_else(|| InputError::new(field, text, format!("a whole number of calls, 0 to {AMOUNT_MAX}")))
+}
+
+fn window(text: &str) -> Given<String> {
+    let known = Window::parse(text).map(|_| text.to_owned());
+    known.ok_or_else(|| InputError::new("window", text, WINDOW_RULE))
+}
+
+/// As an account is shown, also where it is none.
+fn masked(text: &str) -> String {
+    AccountId::parse("account", text).map_or_else(|error| error.value, |account| account.masked())
+}
+
+pub(super) fn account_spec(text: &str) -> Result<Given<AccountSpec>, Infallible> {
+    Ok(AccountSpec::parse(text))
+}
+
+pub(super) fn account(text: &str) -> Result<Given<AccountId>, Infallible> {
+    Ok(AccountId::parse("account", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "sk-secret-0123456789-9f3c";
+
+    #[test]
+    fn an_account_is_given_alone_or_with_what_it_may_be_used() {
+        let account = AccountId::parse("account", SECRET).unwrap();
+        let bare = AccountSpec { account, limit: None, buffer: None, window: None };
+        assert_eq!(AccountSpec::parse(SECRET), Ok(bare.clone()));
+        let most = format!("{SECRET},window=rolling/24h,buffer=0,limit=10000000000000000");
+        let window = Some("rolling/24h".to_owned());
+        let limit = Some(10_000_000_000_000_000);
+        assert_eq!(AccountSpec::parse(&most), Ok(AccountSpec { limit, buffer: Some(0), window, ..bare }));
+    }
+
+    #[test]
+    fn a_bad_account_is_refused_with_the_rule_and_never_repeated() {
+        for (spec, field, rule) in [
+            (String::new(), "account", "a letter or digit first"),
+            (format!(" {SECRET}"), "account", "a letter or digit first"),
+            (format!("{SECRET} limit=5"), "account", "a letter or digit first"),
+            (format!("{SECRET}=limit"), "account", "a letter or digit first"),
+            (format!("limit=5,{SECRET}"), "account", "a letter or digit first"),
+            (format!("{SECRET},"), "account option", "ACCOUNT[,limit=N]"),
+            (format!("{SECRET},{SECRET}"), "account option", "ACCOUNT[,limit=N]"),
+            (format!("{SECRET},{SECRET}=5"), "account option", "ACCOUNT[,limit=N]"),
+            (format!("{SECRET},Limit=5"), "account option", "ACCOUNT[,limit=N]"),
+            (format!("{SECRET},limit=5,limit=5"), "account option", "at most once"),
+            (format!("{SECRET},limit="), "limit", "0 to 10000000000000000"),
+            (format!("{SECRET},limit=-1"), "limit", "0 to 10000000000000000"),
+            (format!("{SECRET},limit=20k"), "limit", "0 to 10000000000000000"),
+            (format!("{SECRET},buffer=10000000000000001"), "buffer", "0 to 10000000000000000"),
+            (format!("{SECRET},window="), "window", "anchored/24h"),
+            (format!("{SECRET},window=daily"), "window", "anchored/24h"),
+            (format!("{SECRET},window=rolling/32d"), "window", "anchored/24h"),
+        ] {
+            let error = AccountSpec::parse(&spec).unwrap_err();
+            assert_eq!(error.field, field, "{spec}");
+            let text = error.to_string();
+            assert!(text.contains(rule) && !text.contains("0123456789-"), "{spec}: {text}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `tollgate pool` on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{
+    OrgWriteArgs,
+    accounts::{AccountSpec, Given, account, account_spec},
+    values::{MeterAmount, amount, cost, org, pool, request_id, reserve, scope, status, version},
+};
+use crate::domain::ids::{AccountId, OrgId, PoolId, RequestId, Scope};
+
+#[derive(Debug, Subcommand)]
+pub enum PoolVerb {
+    /// Say which accounts a pool has; those that are not named leave it
+    ///
+    /// Accounts that stay keep what was counted. An account is a secret, and a command line stands in the
+    /// list of processes and in the history of the shell: --accounts-file keeps it out of both, as a file
+    /// or, with `-`, from stdin.
+    Configure(PoolConfigureArgs),
+    /// A pool and its accounts: used, remaining, how their calls went
+    Show(PoolNameArgs),
+    /// One account for the next call, charged with it (exit 3 if there is none)
+    Pick(PickArgs),
+    /// Say how a call of an account went
+    ///
+    /// An account is a secret, and a command line stands in the list of processes and in the history of
+    /// the shell: --account-file keeps it out of both, as a file or, with `-`, from stdin.
+    Report(ReportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PoolNameArgs {
+    /// The tenant
+    #[arg(value_parser = org)]
+    pub org: OrgId,
+    /// The pool
+    #[arg(value_parser = pool)]
+    pub pool: PoolId,
+}
+
+#[derive(Debug, Args)]
+pub struct PoolConfigureArgs {
+    #[command(flatten)]
+    pub write: OrgWriteArgs,
+    /// The pool
+    #[arg(value_parser = pool)]
+    pub pool: PoolId,
+    /// One of its accounts, repeatable: ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h]
+    ///
+    /// `limit` is calls per window and `buffer` how many of them are kept back. What is left out follows
+    /// the configuration of the node. --accounts-file keeps accounts out of the list of processes and the
+    /// history of the shell.
+    #[arg(
+        long = "account",
+        value_name = "SPEC",
+        required_unless_present_any = ["accounts_file", "remove"],
+        value_parser = account_spec
+    )]
+    pub accounts: Vec<Given<AccountSpec>>,
+    /// File with one account a line, in the same form; `-` is stdin
+    ///
+    /// Empty lines and lines that begin with # are skipped.
+    #[arg(long, value_name = "FILE")]
+    pub accounts_file: Option<PathBuf>,
+    /// Remove the pool: it has no accounts any more
+    #[arg(long, conflicts_with_all = ["accounts", "accounts_file"])]
+    pub remove: bool,
+    /// Change nothing unless the pool has this version; 0 = it does not exist
+    #[arg(long, value_name = "N", value_parser = version())]
+    pub expected_version: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub struct PickArgs {
+    #[command(flatten)]
+    pub of: PoolNameArgs,
+    /// Ask the gates of the org as well: both are charged, or neither
+    #[arg(long)]
+    pub acquire: bool,
+    /// A part of the org with limits of its own; implies --acquire, like the following
+    #[arg(long, value_parser = scope)]
+    pub scope: Option<Scope>,
+    /// What is charged to the org now, repeatable [default: executions=1]
+    #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
+    pub cost: Vec<MeterAmount>,
+    /// What is held until it is settled, repeatable: 'spend=$0.05' is spend=50000
+    #[arg(long, value_name = "METER=AMOUNT", value_parser = reserve)]
+    pub reserve: Vec<MeterAmount>,
+    /// Makes a repetition of this call safe: it gives the same account, charged once
+    #[arg(long, value_name = "ID", value_parser = request_id)]
+    pub request_id: Option<RequestId>,
+    /// Run every gate instead of stopping at the first denial
+    #[arg(long)]
+    pub explain: bool,
+}
+
+impl PickArgs {
+    /// Whether the gates of the org are asked too.
+    pub fn is_gated(&self) -> bool {
+        self.acquire || self.explain || self.scope.is_some() || !self.cost.is_empty() || !self.reserve.is_empty()
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    #[command(flatten)]
+    pub write: OrgWriteArgs,
+    /// The pool
+    #[arg(value_parser = pool)]
+    pub pool: PoolId,
+    /// The account, as the pick told it [default: the call bypassed the pool]
+    #[arg(value_parser = account)]
+    pub account: Option<Given<AccountId>>,
+    /// File with the account alone; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "account")]
+    pub account_file: Option<PathBuf>,
+    /// HTTP status of the upstream; 0 = there was no answer
+    #[arg(long, value_name = "N", default_value = "200", value_parser = status)]
+    pub status: i32,
+    /// What the upstream said; it is looked at for words of a quota and not kept
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
+    pub error: String,
+    /// Bytes that were sent
+    #[arg(long, value_name = "N", default_value = "0", value_parser = amount())]
+    pub bytes_up: i64,
+    /// Bytes that were received
+    #[arg(long, value_name = "N", default_value = "0", value_parser = amount())]
+    pub bytes_down: i64,
+}

@@ -1,0 +1,211 @@
+//! `tollgate pool`: which accounts a pool has, one of them for the next call, and how that call went.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{
+    cli::{
+        Exit,
+        args::{AccountSpec, Given, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ReportArgs},
+        connect::{Connection, Failure},
+        output::{Output, facts},
+    },
+    domain::{ids::AccountId, input::InputError, window::Millis},
+    wire::v1::{
+        AcquireRequest, ConfigurePoolRequest, GetPoolRequest, PickRequest, PickResponse, Pool, PoolAccount,
+        PoolSummary, ReportOutcomeRequest, ReportOutcomeResponse,
+    },
+};
+
+use super::{
+    account_file,
+    acquire::{PLANE, amounts, reservation},
+    decision,
+    pool_view::{describe, outcome_name},
+    scope_text,
+    writes::{line, named, repeatable},
+};
+
+/// One call of the service.
+pub(super) enum Ask {
+    Configure(ConfigurePoolRequest),
+    Show(GetPoolRequest),
+    Pick(Box<PickRequest>),
+    /// With the account as it may be shown.
+    Report(ReportOutcomeRequest, Option<String>),
+}
+
+pub(super) fn request(verb: &PoolVerb) -> Result<Ask, Failure> {
+    match verb {
+        PoolVerb::Configure(args) => configured(args).map(Ask::Configure),
+        PoolVerb::Show(PoolNameArgs { org, pool }) => {
+            Ok(Ask::Show(GetPoolRequest { org: org.to_string(), pool: pool.to_string() }))
+        }
+        PoolVerb::Pick(args) => picked(args).map(|request| Ask::Pick(Box::new(request))),
+        PoolVerb::Report(args) => reported(args),
+    }
+}
+
+fn configured(args: &PoolConfigureArgs) -> Result<ConfigurePoolRequest, Failure> {
+    let accounts = accounts(&args.accounts, args.accounts_file.as_deref())?;
+    let (org, request_id) = named(&args.write)?;
+    Ok(ConfigurePoolRequest {
+        org: org.to_string(),
+        pool: args.pool.to_string(),
+        accounts: accounts.into_iter().map(sent).collect(),
+        request_id,
+        expected_version: args.expected_version,
+    })
+}
+
+/// Those of the flags and those of the file, each once.
+fn accounts(given: &[Given<AccountSpec>], file: Option<&Path>) -> Result<Vec<AccountSpec>, Failure> {
+    let mut seen = BTreeSet::new();
+    let mut once = |account: &AccountId| {
+        let repeated = || InputError::new("account", account.masked(), "each account once");
+        if seen.insert(account.clone()) { Ok(()) } else { Err(repeated()) }
+    };
+    let mut accounts = given.iter().cloned().collect::<Given<Vec<_>>>().map_err(Failure::Usage)?;
+    accounts.iter().try_for_each(|spec| once(&spec.account)).map_err(Failure::Usage)?;
+    if let Some(file) = file {
+        for (line, spec) in account_file::accounts(file)? {
+            once(&spec.account).map_err(|error| account_file::on_line(file, line, &error))?;
+            accounts.push(spec);
+        }
+    }
+    Ok(accounts)
+}
+
+fn sent(spec: AccountSpec) -> PoolAccount {
+    PoolAccount {
+        account: spec.account.as_str().to_owned(),
+        daily_limit: spec.limit,
+        safety_buffer: spec.buffer,
+        window: spec.window.unwrap_or_default(),
+    }
+}
+
+fn picked(args: &PickArgs) -> Result<PickRequest, Failure> {
+    // Its org, pool and request id are those of the pick.
+    let gates = AcquireRequest {
+        scope: scope_text(args.scope.as_ref()),
+        cost: amounts("cost", &args.cost)?,
+        reserve: amounts("reserve", &args.reserve)?,
+        explain: args.explain,
+        plane: PLANE.to_owned(),
+        ..AcquireRequest::default()
+    };
+    Ok(PickRequest {
+        org: args.of.org.to_string(),
+        pool: args.of.pool.to_string(),
+        request_id: args.request_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        acquire: args.is_gated().then_some(gates),
+    })
+}
+
+fn reported(args: &ReportArgs) -> Result<Ask, Failure> {
+    let account = match (&args.account, &args.account_file) {
+        (Some(given), _) => Some(given.clone().map_err(Failure::Usage)?),
+        (None, Some(file)) => Some(account_file::account(file)?),
+        (None, None) => None,
+    };
+    let (org, request_id) = named(&args.write)?;
+    let request = ReportOutcomeRequest {
+        org: org.to_string(),
+        pool: args.pool.to_string(),
+        account: account.as_ref().map(|account| account.as_str().to_owned()).unwrap_or_default(),
+        status: args.status,
+        error_text: args.error.clone(),
+        bytes_up: args.bytes_up,
+        bytes_down: args.bytes_down,
+        request_id,
+    };
+    Ok(Ask::Report(request, account.map(|account| account.masked())))
+}
+
+pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    match ask {
+        Ask::Configure(request) => configure(connection, request, output).await,
+        Ask::Show(request) => {
+            let answer = connection.wait(connection.pool().get_pool(request)).await?;
+            let (pool, sum) = complete(answer.pool.as_ref())?;
+            output.answer(&answer, |_, now| describe(pool, sum, false, now))?;
+            Ok(Exit::Done)
+        }
+        Ask::Pick(request) => pick(connection, *request, output).await,
+        Ask::Report(request, account) => report(connection, request, account, output).await,
+    }
+}
+
+async fn configure(
+    connection: &Connection,
+    request: ConfigurePoolRequest,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let request_id = request.request_id.clone();
+    let answer = connection.wait(connection.pool().configure_pool(request)).await;
+    let answer = repeatable(answer, &request_id, output)?;
+    let (pool, sum) = complete(answer.pool.as_ref())?;
+    output.answer(&answer, |answer, now| {
+        if pool.accounts.is_empty() {
+            line("removed", &pool.org, &pool.pool, answer.replayed)
+        } else {
+            describe(pool, sum, answer.replayed, now)
+        }
+    })?;
+    answer.warnings.iter().for_each(|warning| output.note(&format!("warning: {warning}")));
+    Ok(Exit::Done)
+}
+
+fn complete(pool: Option<&Pool>) -> Result<(&Pool, &PoolSummary), Failure> {
+    let pool = pool.ok_or(Failure::Incomplete("it has no pool"))?;
+    Ok((pool, pool.summary.as_ref().ok_or(Failure::Incomplete("it has no summary"))?))
+}
+
+async fn pick(connection: &Connection, request: PickRequest, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let asked = format!("{}  {}", request.org, request.pool);
+    let gated = request.acquire.is_some();
+    let answer = connection.wait(connection.pool().pick(request)).await?;
+    if answer.allowed && answer.account.is_empty() {
+        return Err(Failure::Incomplete("it has no account"));
+    }
+    if answer.allowed && gated && answer.decision.is_none() {
+        return Err(Failure::Incomplete("it has no decision of the org's gates"));
+    }
+    output.answer(&answer, |answer, now| decision::describe(&asked, &answer.into(), account(answer, now), now))?;
+    Ok(if answer.allowed { Exit::Done } else { Exit::Denied })
+}
+
+/// The account that was picked, where one was, and what came with it.
+fn account(answer: &PickResponse, now: Millis) -> Vec<(&'static str, String)> {
+    let mut known = Vec::new();
+    if answer.allowed {
+        known.push(("account", answer.account.clone()));
+        known.push(("remaining", answer.remaining.to_string()));
+    }
+    if answer.last_resort {
+        known.push(("last resort", "every other account is exhausted or avoided as well".to_owned()));
+    }
+    known.extend(answer.decision.iter().flat_map(|decision| reservation(decision, now)));
+    known
+}
+
+async fn report(
+    connection: &Connection,
+    request: ReportOutcomeRequest,
+    account: Option<String>,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let (org, pool, request_id) = (request.org.clone(), request.pool.clone(), request.request_id.clone());
+    let answer = connection.wait(connection.pool().report_outcome(request)).await;
+    let answer = repeatable(answer, &request_id, output)?;
+    output.answer(&answer, |answer: &ReportOutcomeResponse, _| {
+        let whose = match account {
+            None => "none: the call bypassed the pool".to_owned(),
+            Some(account) if answer.known => account,
+            Some(account) => format!("{account} is not in the pool: only its bytes were counted, for the pool"),
+        };
+        let taken_for = line(&outcome_name(answer.outcome), org, pool, answer.replayed);
+        format!("{taken_for}\n{}", facts([("account", whose)]))
+    })?;
+    Ok(Exit::Done)
+}
