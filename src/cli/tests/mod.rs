@@ -4,6 +4,7 @@ mod audit;
 mod billing;
 mod budget;
 mod node;
+mod pool;
 mod session;
 
 use std::{
@@ -103,14 +104,14 @@ fn json_is_the_response_message_whatever_was_decided() {
 fn everything_that_was_asked_reaches_the_node() {
     let node = Node::start();
     let args = "acquire acme --scope workspace/w1 --cost executions=2 --cost bytes=5 --reserve spend=50000 \
-                --request-id r-1 --check-only --explain";
+                --request-id r-1 --check-only --explain --pool relay";
     assert_eq!(node.ask(&args.split_whitespace().collect::<Vec<_>>()).exit, Exit::Done);
     let asked = crate::wire::json::to_value(node.seen().acquire.as_ref().unwrap()).unwrap();
     let expected = json!({
         "org": "acme", "scope": "workspace/w1", "operation": "OPERATION_UNSPECIFIED", "request_id": "r-1",
         "cost": [{"meter": "executions", "amount": 2}, {"meter": "bytes", "amount": 5}],
         "reserve": [{"meter": "spend", "amount": 50000}], "reservation_ttl_ms": 0,
-        "mode": "MODE_CHECK_ONLY", "explain": true, "plane": "cli", "pool": ""
+        "mode": "MODE_CHECK_ONLY", "explain": true, "plane": "cli", "pool": "relay"
     });
     assert_eq!(asked, expected);
 }
@@ -166,6 +167,29 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("session show acme", "<SESSION>"),
         ("session list acme --limit 0", "1..=1000000"),
         ("session status", "<ORG>"),
+        ("acquire acme --pool a//b", "a letter or digit first"),
+        ("pool", "Usage"),
+        ("pool configure acme relay", "--account <SPEC>"),
+        ("pool configure acme a//b --remove", "a letter or digit first"),
+        ("pool configure acme relay --account k1,limit=-1", "0 to 10000000000000000"),
+        ("pool configure acme relay --account k1,window=daily", "anchored/24h"),
+        ("pool configure acme relay --remove --account k1", "'--remove' cannot be used with '--account <SPEC>'"),
+        ("pool configure acme relay --remove --accounts-file -", "'--remove' cannot be used with '--accounts-file"),
+        ("pool configure acme relay --remove --expected-version=-1", "-1 is not in 0.."),
+        ("pool show acme", "<POOL>"),
+        ("pool show acme a//b", "a letter or digit first"),
+        ("pool pick acme a//b", "a letter or digit first"),
+        ("pool pick acme relay --cost executions", "METER=AMOUNT"),
+        ("pool pick acme relay --cost spend=1 --cost spend=2", "each meter at most once"),
+        ("pool pick acme relay --reserve spend=1 --reserve spend=2", "each meter at most once"),
+        ("pool pick acme relay --scope a//b", "a letter or digit first"),
+        ("pool report acme a//b", "a letter or digit first"),
+        ("pool report acme relay k1 --account-file -", "cannot be used with"),
+        ("pool report acme relay --status 99", "100 to 599, or 0"),
+        ("pool report acme relay --status 600", "100 to 599, or 0"),
+        ("pool report acme relay --status=-1", "100 to 599, or 0"),
+        ("pool report acme relay --bytes-up=-1", "invalid digit"),
+        ("pool report acme relay --bytes-down 10000000000000001", "0..=10000000000000000"),
         ("audit a//b", "a letter or digit first"),
         ("serve --grpc nowhere", "socket address"),
         ("completions tcsh", "bash"),
@@ -351,6 +375,10 @@ sessions:
 SESSION  SCOPE         IDENTITY  STATE    BOOKED  RESERVED  DISPUTED  STARTED                           HEARD                           ENDS
 s1       workspace/w1  vm 1      running     30s       30s        0s  2026-11-22T08:26:55Z (3m 5s ago)  2026-11-22T08:29:30Z (30s ago)  2026-11-22T08:31:00Z (in 1m)
 
+pools:
+POOL   ACTIVE  USED  CAPACITY  REMAINING  FAILED  QUOTA ERRORS  CALLS TODAY  SOONEST RESET
+relay     1/2    12     39000      38988       0             0            0  -
+
 baselines:
 SCOPE  SOURCE   INCARNATION  METER        TOTAL
 -      meter-1  boot-1       bytes  1,048,576 B
@@ -373,7 +401,9 @@ next expiry       -
 fn org_show_of_a_quiet_org_says_none_and_of_an_unknown_one_fails() {
     let node = Node::start();
     let quiet = node.ask(&["org", "show", "quiet"]).out;
-    for section in ["rate record", "limits", "budgets", "ledgers", "reservations", "sessions", "disputed", "timers"] {
+    for section in
+        ["rate record", "limits", "budgets", "ledgers", "reservations", "sessions", "pools", "disputed", "timers"]
+    {
         assert!(quiet.contains(&format!("\n{section}: none")), "{section}: {quiet}");
     }
     for nothing in ["trial", "exports", "uncompleted"] {

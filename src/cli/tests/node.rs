@@ -21,15 +21,16 @@ use crate::wire::{
     json,
     v1::{
         batch_get_status_result::Result as StatusItem, budget_service_server::BudgetServiceServer,
-        gate_service_server::*, session_service_server::SessionServiceServer, *,
+        gate_service_server::*, pool_service_server::PoolServiceServer, session_service_server::SessionServiceServer,
+        *,
     },
 };
 
 pub(super) type Reply<T> = Result<Response<T>, Status>;
 
 /// What the node was asked: the last Acquire, and the org and request id of every purge,
-/// freeze and replay, the size of every page, and as JSON all that was asked of budgets, sessions
-/// and audits.
+/// freeze and replay, the size of every page, and as JSON all that was asked of budgets, sessions,
+/// pools and audits.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub acquire: Option<AcquireRequest>,
@@ -68,6 +69,7 @@ impl Node {
             .add_service(GateServiceServer::new(seen.clone()))
             .add_service(BudgetServiceServer::new(seen.clone()))
             .add_service(SessionServiceServer::new(seen.clone()))
+            .add_service(PoolServiceServer::new(seen.clone()))
             .add_service(AdminServiceServer::new(seen.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         runtime.spawn(serving);
