@@ -232,9 +232,9 @@ impl fmt::Display for Calendar {
     }
 }
 
-/// `2026-11-22T09:00:00Z`.
+/// `2026-11-22T09:00:00Z`: the first whole second that is not before.
 pub fn iso(at: Millis) -> String {
-    let time = i64::try_from(at).ok().and_then(DateTime::from_timestamp_millis);
+    let time = i64::try_from(at.div_ceil(SECOND_MS)).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     time.map_or_else(|| at.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 

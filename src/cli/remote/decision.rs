@@ -89,7 +89,9 @@ fn verdict(asked: &str, decision: &Decision<'_>, now: Millis) -> String {
     let word = if decision.allowed { "allowed" } else { "denied " };
     let plain = decision.code == i32::from(DecisionCode::Allowed);
     let code = if plain { String::new() } else { format!("{}  ", code_name(decision.code)) };
-    let limits = decision.limits.map(|limits| headline(limits, now)).unwrap_or_default();
+    // A denial that no limit made says why in its message.
+    let why = |limits: &&[Limit]| decision.allowed || limits.iter().any(|limit| limit.limiting);
+    let limits = decision.limits.filter(why).map(|limits| headline(limits, now)).unwrap_or_default();
     let mut text = format!("{word}  {asked}  {code}{limits}").trim_end().to_owned();
     if !decision.message.is_empty() {
         text.push('\n');
