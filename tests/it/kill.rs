@@ -12,7 +12,7 @@ use crate::{
         node::{Node, Setup},
         size,
     },
-    load::{Load, Plan},
+    load::{Load, Plan, Summary},
     oracle::Log,
     replay::{Found, Terms, compare},
 };
@@ -29,6 +29,9 @@ struct Total {
     kills: usize,
     in_open: usize,
     promised: usize,
+    /// Of those: accounts picked, outcomes reported, pools configured.
+    pools: (usize, usize, usize),
+    denied: usize,
     found: Found,
 }
 
@@ -39,6 +42,19 @@ impl Total {
         self.found.replayed += found.replayed;
         self.found.forgotten += found.forgotten;
         self.found.forgotten_max = self.found.forgotten_max.max(found.forgotten_max);
+        self.found.unkeyed += found.unkeyed;
+        self.found.unkeyed_there += found.unkeyed_there;
+        self.found.used_up = self.found.used_up.max(found.used_up);
+        self.found.said = self.found.said.max(found.said);
+        self.found.avoided = self.found.avoided.max(found.avoided);
+    }
+
+    fn count(&mut self, summary: &Summary) {
+        let (picked, reported, configured) = summary.pools;
+        self.kills += 1;
+        self.promised += summary.promised;
+        self.pools = (self.pools.0 + picked, self.pools.1 + reported, self.pools.2 + configured);
+        self.denied += summary.denied;
     }
 }
 
@@ -69,8 +85,7 @@ async fn one_directory(kills: usize, mode: WriteBehind, chance: &mut Chance, tot
     let mut log = Log::of(ORGS);
     let mut node = setup.start().await;
     for kill in 1..=kills {
-        total.promised += killed_under_load(node, &mut log, chance).await;
-        total.kills += 1;
+        total.count(&killed_under_load(node, &mut log, chance).await);
         if chance.percent(20) {
             let mut opening = setup.spawn();
             tokio::time::sleep(chance.millis(0, 120)).await;
@@ -89,15 +104,15 @@ async fn one_directory(kills: usize, mode: WriteBehind, chance: &mut Chance, tot
     fsck_is_clean(dir.path());
 }
 
-/// Answers how many promises were made before.
-async fn killed_under_load(node: Node, log: &mut Log, chance: &mut Chance) -> usize {
+/// Answers what was promised before.
+async fn killed_under_load(node: Node, log: &mut Log, chance: &mut Chance) -> Summary {
     let load = Load::start(&node, log, chance, Plan::default()).await;
     // The moment of the kill: random on purpose, nothing is waited for.
     tokio::time::sleep(chance.millis(50, 1500)).await;
     node.kill();
     let summary = load.finish(log).await;
     assert!(summary.strange.is_empty(), "{:?}", summary.strange);
-    summary.promised
+    summary
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,6 +129,8 @@ async fn a_kill_loses_nothing_promised_and_forgets_at_most_what_is_written_behin
     let forgotten: u64 = totals.iter().map(|total| total.found.forgotten).sum();
     assert!(forgotten > 0, "no kill hit an unflushed admission: this test sees nothing");
     assert!(totals.iter().map(|total| total.promised).sum::<usize>() > 20 * kills, "hardly anything was promised");
+    let picked: usize = totals.iter().map(|total| total.pools.0).sum();
+    assert!(picked > kills, "hardly any account was picked: {picked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Tasks that call a node until it stops answering, and log what they were promised.
 
+mod pools;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::task::JoinSet;
@@ -14,11 +16,13 @@ use tonic::{Code, Status};
 use crate::{
     harness::{
         chance::Chance,
-        client::{Budget, Gate, Sessions, plain, reason},
+        client::{Budget, Gate, Pools, Sessions, plain, reason},
         node::Node,
     },
     oracle::{BYTES, COMPUTE, Call, Durable, Log, PLAIN_ONLY, Plain, Promise, SPEND},
 };
+
+use pools::Upstreams;
 
 /// Longer than any test: nothing expires by itself.
 const HOLD_MS: i64 = 86_400_000;
@@ -36,13 +40,15 @@ pub struct Planes {
     gate: Gate,
     sessions: Sessions,
     budgets: Budget,
+    pub pools: Pools,
 }
 
 impl Planes {
     pub async fn of(node: &Node) -> Self {
         let channel = node.channel().await;
         let (gate, sessions) = (Gate::new(channel.clone()), Sessions::new(channel.clone()));
-        Self { gate, sessions, budgets: Budget::new(channel) }
+        let (budgets, pools) = (Budget::new(channel.clone()), Pools::new(channel));
+        Self { gate, sessions, budgets, pools }
     }
 }
 
@@ -79,8 +85,26 @@ pub struct Summary {
     pub in_doubt: usize,
     pub draining: usize,
     pub resumed: usize,
+    /// Of those promised: accounts picked, outcomes reported, pools configured.
+    pub pools: (usize, usize, usize),
+    /// Picks that found every account exhausted.
+    pub denied: usize,
     /// Errors that no fault of the test explains.
     pub strange: Vec<Status>,
+}
+
+impl Summary {
+    fn count(&mut self, call: &Call) {
+        match (&call.request, &call.promise) {
+            (_, None) => self.in_doubt += 1,
+            (_, Some(Promise::Denied)) => return self.denied += 1,
+            (Durable::Pick(_), _) => self.pools.0 += 1,
+            (Durable::Outcome(_), _) => self.pools.1 += 1,
+            (Durable::Configure(_), _) => self.pools.2 += 1,
+            _ => {}
+        }
+        self.promised += usize::from(call.promise.is_some());
+    }
 }
 
 #[derive(Debug)]
@@ -102,7 +126,7 @@ impl Load {
         let settled: Vec<String> = orgs.iter().filter(|org| !org.starts_with(PLAIN_ONLY)).cloned().collect();
         let mut tasks = JoinSet::new();
         for number in 0..plan.durable_tasks {
-            let Share { open, totals, running } = share_of(log, number, plan.durable_tasks);
+            let Share { open, totals, running, upstreams } = share_of(log, number, plan.durable_tasks);
             let prefix = format!("r{}-d{number}-", log.rounds);
             let source = format!("meter/{number}");
             let task = Settler {
@@ -114,6 +138,7 @@ impl Load {
                 source,
                 totals,
                 running,
+                upstreams,
             };
             tasks.spawn(task.run(stop.clone(), plan.calls));
         }
@@ -145,8 +170,7 @@ impl Load {
                 summary.resumed += heard.resumed;
                 summary.strange.extend(heard.strange);
                 for call in heard.calls {
-                    summary.promised += usize::from(call.promise.is_some());
-                    summary.in_doubt += usize::from(call.promise.is_none());
+                    summary.count(&call);
                     log.note(call);
                 }
                 for plain in heard.plains {
@@ -174,10 +198,11 @@ struct Share {
     open: Vec<(String, String)>,
     totals: BTreeMap<String, u64>,
     running: Vec<Running>,
+    upstreams: Upstreams,
 }
 
 fn share_of(log: &Log, number: usize, of: usize) -> Share {
-    let Share { mut open, mut totals, mut running } = Share::default();
+    let Share { mut open, mut totals, mut running, .. } = Share::default();
     for (name, org) in &log.orgs {
         let sessions = org.facts.sessions.iter().filter(|(_, session)| session.runs).enumerate();
         for (_, (id, session)) in sessions.filter(|(index, _)| index % of == number) {
@@ -188,7 +213,7 @@ fn share_of(log: &Log, number: usize, of: usize) -> Share {
         open.extend(mine.map(|(_, id)| (name.clone(), id.clone())));
         totals.insert(name.clone(), org.facts.sources.get(&format!("meter/{number}")).copied().unwrap_or(0));
     }
-    Share { open, totals, running }
+    Share { open, totals, running, upstreams: Upstreams::share_of(log, number, of) }
 }
 
 fn next_id((prefix, number): &mut (String, u64)) -> String {
@@ -209,7 +234,8 @@ fn meaning(status: &Status, heard: &mut Heard) -> Meaning {
             heard.draining += 1;
             Meaning::Refused
         }
-        (Code::ResourceExhausted, _) => Meaning::Refused,
+        // Its task has not made the pool yet.
+        (Code::ResourceExhausted, _) | (Code::NotFound, "POOL_UNKNOWN") => Meaning::Refused,
         (_, "STORE_UNAVAILABLE" | "INTERRUPTED" | "NO_ANSWER_IN_TIME") => Meaning::InDoubt,
         // The node is gone: the transport's own errors carry no reason.
         (Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal | Code::DeadlineExceeded, "") => {
@@ -232,6 +258,7 @@ struct Settler {
     source: String,
     totals: BTreeMap<String, u64>,
     running: Vec<Running>,
+    upstreams: Upstreams,
 }
 
 impl Settler {
@@ -281,6 +308,9 @@ impl Settler {
         let org = self.orgs[self.chance.below(self.orgs.len())].clone();
         let scope = SCOPES[self.chance.below(SCOPES.len())].to_owned();
         let request_id = next_id(&mut self.ids);
+        if self.chance.percent(40) {
+            return self.pool_call(request_id);
+        }
         let amount = self.chance.between(1, 1_000_000) as i64;
         let some = |meter: &str| vec![Amount { meter: meter.into(), amount }];
         let kind = self.chance.below(100);
@@ -315,6 +345,20 @@ impl Settler {
                 })
             }
         }
+    }
+
+    fn pool_call(&mut self, request_id: String) -> Durable {
+        let (upstreams, chance) = (&self.upstreams, &mut self.chance);
+        if let Some(request) = upstreams.missing(&request_id) {
+            return Durable::Configure(request);
+        }
+        let kind = chance.below(100);
+        let request = match kind {
+            0..8 => upstreams.raise(&request_id, chance).map(Durable::Configure),
+            8..45 => upstreams.report(&request_id, chance).map(Durable::Outcome),
+            _ => None,
+        };
+        request.unwrap_or_else(|| Durable::Pick(upstreams.pick(&self.orgs, request_id, chance)))
     }
 
     fn session(&mut self, org: String, scope: String, request_id: String) -> Durable {
@@ -379,6 +423,11 @@ impl Settler {
             (Durable::Hold(request), Promise::Held { reservation, .. }) => {
                 self.open.push((request.org.clone(), reservation.clone()));
             }
+            (Durable::Configure(request), _) => self.upstreams.configured(request),
+            (Durable::Pick(request), Promise::Picked { account, hold }) => {
+                self.upstreams.picked(&request.org, account);
+                self.open.extend(hold.iter().map(|(reservation, _)| (request.org.clone(), reservation.clone())));
+            }
             _ => {}
         }
     }
@@ -386,7 +435,7 @@ impl Settler {
 
 /// Makes one durable call; answers what was promised and whether it is a replay.
 pub async fn ask(planes: &mut Planes, request: &Durable) -> Result<(Promise, bool), Status> {
-    let Planes { gate, sessions, budgets } = planes;
+    let Planes { gate, sessions, budgets, pools } = planes;
     Ok(match request.clone() {
         Durable::Start(request) => {
             let answer = sessions.start_session(request).await?.into_inner();
@@ -399,6 +448,19 @@ pub async fn ask(planes: &mut Planes, request: &Durable) -> Result<(Promise, boo
         }
         Durable::End(request) => (Promise::Ended, sessions.end_session(request).await?.into_inner().replayed),
         Durable::Budget(request) => (Promise::BudgetSet, budgets.update_budget(request).await?.into_inner().replayed),
+        Durable::Configure(request) => {
+            let answer = pools.configure_pool(request.clone()).await?.into_inner();
+            let version = answer.pool.map(|pool| pool.version);
+            let next = request.expected_version.map(|version| version + 1);
+            assert!(answer.replayed || version == next, "one change is one version: {request:?}, {version:?}");
+            (Promise::Configured, answer.replayed)
+        }
+        Durable::Pick(request) => self::pools::promise(&request, pools.pick(request.clone()).await?.into_inner()),
+        Durable::Outcome(request) => {
+            let answer = pools.report_outcome(request.clone()).await?.into_inner();
+            assert_eq!(answer.known, !request.account.is_empty(), "no account ever leaves: {request:?}");
+            (Promise::Told { outcome: answer.outcome() }, answer.replayed)
+        }
         Durable::Record(request) => (Promise::Recorded, gate.record(request).await?.into_inner().replayed),
         Durable::Commit(request) => (Promise::Settled, gate.commit(request).await?.into_inner().replayed),
         Durable::Release(request) => (Promise::Settled, gate.release(request).await?.into_inner().replayed),

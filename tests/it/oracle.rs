@@ -4,15 +4,20 @@
 //! call, and says what `GetOrg` must then show. Calls without an answer are in doubt: they may have
 //! been carried out once or not at all, and asking again under the same id tells which.
 
+pub mod pools;
+
 use std::collections::BTreeMap;
 
 use tollgate::wire::{
     admin::v1::GetOrgResponse,
     v1::{
-        AcquireRequest, Amount, CommitRequest, EndSessionRequest, ExtendRequest, HeartbeatRequest, RecordRequest,
-        ReleaseRequest, ReportCumulativeRequest, SessionState, StartSessionRequest, UpdateBudgetRequest,
+        AcquireRequest, Amount, CommitRequest, ConfigurePoolRequest, EndSessionRequest, ExtendRequest,
+        HeartbeatRequest, PickRequest, Pool, RecordRequest, ReleaseRequest, ReportCumulativeRequest,
+        ReportOutcomeRequest, SessionState, StartSessionRequest, UpdateBudgetRequest, UpstreamOutcome,
     },
 };
+
+use pools::{PoolFacts, PoolSeen, is_of_pool};
 
 pub const SPEND: &str = "spend";
 pub const BYTES: &str = "bytes";
@@ -36,6 +41,9 @@ pub enum Durable {
     Beat(HeartbeatRequest),
     End(EndSessionRequest),
     Budget(UpdateBudgetRequest),
+    Configure(ConfigurePoolRequest),
+    Pick(PickRequest),
+    Outcome(ReportOutcomeRequest),
 }
 
 impl Durable {
@@ -51,6 +59,9 @@ impl Durable {
             Self::Beat(request) => &request.org,
             Self::End(request) => &request.org,
             Self::Budget(request) => &request.org,
+            Self::Configure(request) => &request.org,
+            Self::Pick(request) => &request.org,
+            Self::Outcome(request) => &request.org,
         }
     }
 
@@ -63,9 +74,18 @@ impl Durable {
         }
     }
 
-    /// Whether it is an admission.
-    pub fn is_admission(&self) -> bool {
-        matches!(self, Self::Hold(_) | Self::Start(_))
+    /// Whether it can be asked again without being carried out again.
+    pub fn is_retry_safe(&self) -> bool {
+        !matches!(self, Self::Pick(request) if request.request_id.is_empty())
+    }
+
+    /// Whether its pool counts it as a call, whatever comes of it.
+    pub fn is_pool_call(&self) -> bool {
+        match self {
+            Self::Pick(_) => true,
+            Self::Outcome(request) => request.account.is_empty(),
+            _ => false,
+        }
     }
 }
 
@@ -73,14 +93,36 @@ impl Durable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promise {
     Recorded,
-    Reported { increment: u64 },
-    Held { reservation: String, expires_at: i64 },
+    Reported {
+        increment: u64,
+    },
+    Held {
+        reservation: String,
+        expires_at: i64,
+    },
     Settled,
-    Extended { expires_at: i64 },
-    Started { slice: u64 },
-    Beat { booked: u64 },
+    Extended {
+        expires_at: i64,
+    },
+    Started {
+        slice: u64,
+    },
+    Beat {
+        booked: u64,
+    },
     Ended,
     BudgetSet,
+    Configured,
+    /// The account, and the reservation that came with it.
+    Picked {
+        account: String,
+        hold: Option<(String, i64)>,
+    },
+    /// Of a pick: nothing is promised.
+    Denied,
+    Told {
+        outcome: UpstreamOutcome,
+    },
 }
 
 /// A durable call; without a promise it is in doubt.
@@ -88,6 +130,17 @@ pub enum Promise {
 pub struct Call {
     pub request: Durable,
     pub promise: Option<Promise>,
+}
+
+impl Call {
+    /// Whether it was promised, and an execution was admitted or a session.
+    pub fn admits(&self) -> bool {
+        match (&self.request, &self.promise) {
+            (Durable::Hold(_) | Durable::Start(_), promise) => promise.is_some(),
+            (Durable::Pick(request), Some(Promise::Picked { .. })) => request.acquire.is_some(),
+            _ => false,
+        }
+    }
 }
 
 /// A written-behind Acquire.
@@ -127,6 +180,7 @@ pub struct Facts {
     pub sessions: BTreeMap<String, Session>,
     /// Of the org's own budget: how often it was changed.
     pub budget_version: u64,
+    pub pool: PoolFacts,
 }
 
 impl Facts {
@@ -152,10 +206,7 @@ impl Facts {
                 self.add(&request.scope, &request.meter, *increment, 0);
             }
             (Durable::Hold(request), Promise::Held { reservation, expires_at }) => {
-                let amount = single(&request.reserve);
-                self.add(&request.scope, COMPUTE, 0, amount as i64);
-                let open = Open { scope: request.scope.clone(), amount, expires_at: *expires_at };
-                assert!(self.open.insert(reservation.clone(), open).is_none(), "one id for two holds: {request:?}");
+                self.hold(request, reservation, *expires_at);
             }
             (Durable::Commit(request), Promise::Settled) => {
                 let scope = self.close(&request.reservation_id);
@@ -181,8 +232,26 @@ impl Facts {
                 self.add(&scope, COMPUTE, 0, -(held as i64));
             }
             (Durable::Budget(_), Promise::BudgetSet) => self.budget_version += 1,
+            (Durable::Configure(request), Promise::Configured) => self.pool.configure(request),
+            (Durable::Pick(request), Promise::Picked { account, hold }) => {
+                self.pool.pick(account);
+                let holds = request.acquire.as_ref().filter(|acquire| !acquire.reserve.is_empty());
+                assert_eq!(holds.is_some(), hold.is_some(), "{request:?}");
+                if let (Some(acquire), Some((reservation, expires_at))) = (holds, hold) {
+                    self.hold(acquire, reservation, *expires_at);
+                }
+            }
+            (Durable::Pick(_), Promise::Denied) => {}
+            (Durable::Outcome(request), Promise::Told { outcome }) => self.pool.report(request, *outcome),
             (request, promise) => panic!("{promise:?} does not answer {request:?}"),
         }
+    }
+
+    fn hold(&mut self, request: &AcquireRequest, reservation: &str, expires_at: i64) {
+        let amount = single(&request.reserve);
+        self.add(&request.scope, COMPUTE, 0, amount as i64);
+        let open = Open { scope: request.scope.clone(), amount, expires_at };
+        assert!(self.open.insert(reservation.to_owned(), open).is_none(), "one id for two holds: {request:?}");
     }
 
     /// A total books what it grew by, out of the first slice as long as some is left.
@@ -210,7 +279,7 @@ fn single(amounts: &[Amount]) -> u64 {
 }
 
 /// What a node shows of one org.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Seen {
     pub facts: Facts,
     pub admitted: u64,
@@ -218,13 +287,17 @@ pub struct Seen {
     pub executions: u64,
     /// The backstop's window and count.
     pub rate: (i64, u64),
+    pub pool: PoolSeen,
 }
 
 impl Seen {
-    pub fn of(org: &GetOrgResponse) -> Self {
+    pub fn of(org: &GetOrgResponse, pool: Option<Pool>) -> Self {
         let mut seen = Self { admitted: org.admitted_total as u64, ..Self::default() };
+        seen.facts.pool = pool.as_ref().map(PoolFacts::of).unwrap_or_default();
+        seen.pool = PoolSeen::of(org, pool);
+        seen.facts.pool.bytes = seen.pool.bytes();
         assert_eq!(org.request_ids_evicted, 0, "{}: ids were forgotten before their time", org.org);
-        for ledger in &org.ledgers {
+        for ledger in org.ledgers.iter().filter(|ledger| !is_of_pool(&ledger.scope)) {
             let total = ledger.hours.iter().map(|hour| hour.total as u64).sum();
             match (ledger.meter.as_str(), ledger.scope.as_str()) {
                 (EXECUTIONS, "") => seen.executions = total,
@@ -276,6 +349,20 @@ pub struct OrgLog {
     pub plains: Vec<Plain>,
     /// How many of `plains` the last comparison found.
     pub plains_there: u64,
+    pub pool: PoolLog,
+}
+
+/// Of a pool, what is not known exactly, since the last comparison; and what never changes.
+#[derive(Debug, Clone, Default)]
+pub struct PoolLog {
+    /// Picks without an id whose answer was lost.
+    pub unkeyed: u64,
+    /// Picks that were denied: counted, and written behind.
+    pub denied: u64,
+    /// Calls of the pool at the last comparison, at least and at most.
+    pub calls: (u64, u64),
+    /// Ends of windows, by account.
+    pub windows: BTreeMap<String, i64>,
 }
 
 impl OrgLog {
@@ -283,6 +370,7 @@ impl OrgLog {
     pub fn expected(&self) -> Facts {
         let mut facts = self.facts.clone();
         facts.ledgers.retain(|_, (used, reserved)| *used > 0 || *reserved > 0);
+        facts.pool = facts.pool.expected();
         facts
     }
 }
@@ -305,7 +393,17 @@ impl Log {
     }
 
     pub fn note(&mut self, call: Call) {
-        self.orgs.get_mut(call.request.org()).unwrap().fresh.push(call);
+        let org = self.orgs.get_mut(call.request.org()).unwrap();
+        match (&call.request, &call.promise) {
+            (_, Some(Promise::Denied)) => org.pool.denied += 1,
+            (Durable::Pick(request), None) if request.request_id.is_empty() => {
+                org.pool.unkeyed += 1;
+                // Of the org it is an admission without an id.
+                let plain = |request| Plain { request, acknowledged: false };
+                org.plains.extend(request.acquire.clone().map(plain));
+            }
+            _ => org.fresh.push(call),
+        }
     }
 
     pub fn note_plain(&mut self, plain: Plain) {

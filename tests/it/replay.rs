@@ -6,17 +6,20 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use tollgate::wire::{admin::v1::GetOrgRequest, v1::AcquireRequest};
+use tollgate::wire::{
+    admin::v1::GetOrgRequest,
+    v1::{AccountState, AcquireRequest, GetPoolRequest, RouteHealth},
+};
 use tonic::{Code, Status};
 
 use crate::{
     harness::{
         chance::Chance,
-        client::{Admin, Gate},
+        client::{Admin, Gate, Pools},
         node::Node,
     },
     load::{Planes, ask},
-    oracle::{Call, Durable, Facts, Log, OrgLog, Plain, Promise, Seen},
+    oracle::{Call, Durable, Facts, Log, OrgLog, Plain, PoolLog, Promise, Seen, pools::POOL},
 };
 
 const AT_ONCE: usize = 64;
@@ -32,6 +35,13 @@ pub struct Found {
     /// Plain admissions acknowledged and forgotten, over all orgs and of the worst.
     pub forgotten: u64,
     pub forgotten_max: u64,
+    /// Picks without an id that were in doubt, and of those, how many there are.
+    pub unkeyed: u64,
+    pub unkeyed_there: u64,
+    /// Upstream accounts that are used up, whose upstream said so, and whose route is avoided.
+    pub used_up: usize,
+    pub said: usize,
+    pub avoided: usize,
 }
 
 /// How a comparison is made.
@@ -45,20 +55,35 @@ pub struct Terms {
 
 pub async fn see(admin: &mut Admin, org: &str) -> Result<Seen, Status> {
     match admin.get_org(GetOrgRequest { org: org.into() }).await {
-        Ok(answer) => Ok(Seen::of(&answer.into_inner())),
+        Ok(answer) => Ok(Seen::of(&answer.into_inner(), None)),
         Err(status) if status.code() == Code::NotFound => Ok(Seen::default()),
         Err(status) => Err(status),
     }
 }
 
+/// With the accounts of its pool.
+async fn see_whole(admin: &mut Admin, pools: &mut Pools, org: &str) -> Result<Seen, Status> {
+    let answer = match admin.get_org(GetOrgRequest { org: org.into() }).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) if status.code() == Code::NotFound => return Ok(Seen::default()),
+        Err(status) => return Err(status),
+    };
+    if answer.pools.is_empty() {
+        return Ok(Seen::of(&answer, None));
+    }
+    let pool = pools.get_pool(GetPoolRequest { org: org.into(), pool: POOL.into() }).await?.into_inner();
+    Ok(Seen::of(&answer, pool.pool))
+}
+
 async fn see_all(node: &Node, log: &Log) -> BTreeMap<String, Seen> {
-    let mut admin = node.admin().await;
+    let (mut admin, mut pools) = (node.admin().await, Pools::new(node.channel().await));
     let mut seen = BTreeMap::new();
     for name in log.orgs.keys() {
-        let org = see(&mut admin, name).await.unwrap_or_else(|status| panic!("{name}: {status:?}"));
+        let org = see_whole(&mut admin, &mut pools, name).await.unwrap_or_else(|status| panic!("{name}: {status:?}"));
         // A session is admitted and charges no execution.
         let sessions = org.facts.sessions.len() as u64;
         assert_eq!(org.executions + sessions, org.admitted, "{name}: a charge and its count share one fate");
+        org.pool.fits();
         seen.insert(name.clone(), org);
     }
     seen
@@ -82,17 +107,55 @@ pub async fn compare(node: &Node, log: &mut Log, terms: Terms, chance: &mut Chan
     let second = see_all(node, log).await;
     for (name, org) in &mut log.orgs {
         assert_eq!(second[name].facts, org.expected(), "{name}: R-PIPE-6: asking again changed something");
-        let admitted = first[name].admitted + late[name];
+        let late = late[name];
+        let admitted = first[name].admitted + late.admitted;
         assert_eq!(second[name].admitted, admitted, "{name}: R-PIPE-6: asking again charged again");
         org.admitted = admitted;
+        let calls = first[name].pool.calls() + late.calls;
+        assert_eq!(second[name].pool.calls(), calls, "{name}: R-PIPE-6: asking again counted again");
+        org.pool = PoolLog {
+            calls: (calls - late.denied, calls),
+            windows: std::mem::take(&mut org.pool.windows),
+            ..PoolLog::default()
+        };
+        found.look_at(&second[name]);
         let plains = std::mem::take(&mut org.plains);
         org.plains = ask_plains_again(name, &gate, plains, org.plains_there).await;
     }
     found
 }
 
-/// Every promise is kept, and what is in doubt is there once or not at all. Answers the holds that
-/// asking again made only now.
+impl Found {
+    fn look_at(&mut self, seen: &Seen) {
+        for account in seen.facts.pool.accounts.values() {
+            self.used_up += usize::from(account.state == AccountState::LimitReached);
+            self.said += usize::from(account.state == AccountState::QuotaExhausted);
+            self.avoided += usize::from(account.route != RouteHealth::Ok);
+        }
+    }
+}
+
+/// What asking again carried out only now.
+#[derive(Debug, Clone, Copy, Default)]
+struct Late {
+    admitted: u64,
+    /// Of the pool; those denied are written behind.
+    calls: u64,
+    denied: u64,
+}
+
+impl Late {
+    fn of(calls: &[Call]) -> Self {
+        let count = |is: fn(&&Call) -> bool| calls.iter().filter(is).count() as u64;
+        Self {
+            admitted: count(|call| call.admits()),
+            calls: count(|call| call.request.is_pool_call()),
+            denied: count(|call| call.promise == Some(Promise::Denied)),
+        }
+    }
+}
+
+/// Every promise is kept, and what is in doubt is there once or not at all.
 async fn settle_org(
     name: &str,
     org: &mut OrgLog,
@@ -100,34 +163,44 @@ async fn settle_org(
     planes: &Planes,
     terms: Terms,
     found: &mut Found,
-) -> u64 {
-    let mut late = Vec::new();
-    let mut holds = 0;
+) -> Late {
+    let (mut late, mut holds, mut calls) = (Vec::new(), 0, 0);
     let mut fresh = std::mem::take(&mut org.fresh);
     for call in &mut fresh {
-        let is_hold = u64::from(call.request.is_admission());
-        if let Some(promise) = &call.promise {
-            org.facts.apply(&call.request, promise);
-            holds += is_hold;
-            continue;
+        if call.promise.is_none() {
+            let (promise, replayed) = retried(planes, &call.request).await;
+            found.doubts += 1;
+            found.doubts_there += usize::from(replayed);
+            call.promise = Some(promise);
+            if !replayed {
+                late.push(call.clone());
+                continue;
+            }
         }
-        let (promise, replayed) = retried(planes, &call.request).await;
-        found.doubts += 1;
-        found.doubts_there += usize::from(replayed);
-        call.promise = Some(promise.clone());
-        if replayed {
-            org.facts.apply(&call.request, &promise);
-            holds += is_hold;
-        } else {
-            late.push((call.request.clone(), promise));
-        }
+        org.facts.apply(&call.request, call.promise.as_ref().unwrap());
+        holds += u64::from(call.admits());
+        calls += u64::from(call.request.is_pool_call());
     }
+    fresh.retain(|call| call.request.is_retry_safe() && call.promise != Some(Promise::Denied));
     org.fresh = fresh;
+    found.unkeyed += org.pool.unkeyed;
+    found.unkeyed_there += org.facts.pool.adopt(&seen.facts.pool, org.pool.unkeyed);
     assert_eq!(seen.facts, org.expected(), "{name}: what was promised (right) is not what is there (left)");
     check_plains(name, org, seen, holds, terms, found);
-    let late_holds = late.iter().filter(|(request, _)| request.is_admission()).count();
-    late.iter().for_each(|(request, promise)| org.facts.apply(request, promise));
-    late_holds as u64
+    check_pool(name, &mut org.pool, seen, calls, Late::of(&late).calls);
+    late.iter().for_each(|call| org.facts.apply(&call.request, call.promise.as_ref().unwrap()));
+    Late::of(&late)
+}
+
+/// What a denied pick counts is written behind, and what was in doubt may have been denied.
+fn check_pool(name: &str, pool: &mut PoolLog, seen: &Seen, promised: u64, in_doubt: u64) {
+    let (least, most) = (pool.calls.0 + promised, pool.calls.1 + promised + pool.denied + pool.unkeyed + in_doubt);
+    let calls = seen.pool.calls();
+    assert!((least..=most).contains(&calls), "{name}: {calls} calls of the pool, at least {least}, at most {most}");
+    for (account, end) in seen.pool.windows() {
+        let known = *pool.windows.entry(account.to_owned()).or_insert(end);
+        assert_eq!(end, known, "{name}: {account}: a window that runs has another end");
+    }
 }
 
 fn check_plains(name: &str, org: &mut OrgLog, seen: &Seen, holds: u64, terms: Terms, found: &mut Found) {
@@ -205,10 +278,10 @@ async fn remembered(gate: &Gate, request: &AcquireRequest) -> bool {
 /// Whether every promise of the log is kept, without asking anything again: an `Err` names the first
 /// org where it is not. Calls in doubt must have been resolved, or their orgs are judged leniently.
 pub async fn kept_by(node: &Node, log: &Log, plains: Plains) -> Result<(), Broken> {
-    let mut admin = node.admin().await;
+    let (mut admin, mut pools) = (node.admin().await, Pools::new(node.channel().await));
     let mut refused = Vec::new();
     for (name, org) in &log.orgs {
-        match see(&mut admin, name).await {
+        match see_whole(&mut admin, &mut pools, name).await {
             Ok(seen) if keeps(&seen, org) && plains.are_kept(&seen, org) => {}
             Ok(seen) => {
                 let apart = difference(&seen.facts, &promised(org).expected());
@@ -230,7 +303,7 @@ pub enum Plains {
 
 impl Plains {
     fn are_kept(self, seen: &Seen, org: &OrgLog) -> bool {
-        let holds = org.fresh.iter().filter(|call| call.request.is_admission()).count();
+        let holds = org.fresh.iter().filter(|call| call.admits()).count();
         let plains = org.plains.iter().filter(|plain| plain.acknowledged).count();
         self == Self::MayBeForgotten || seen.admitted == org.admitted + (holds + plains) as u64
     }
@@ -257,6 +330,7 @@ fn difference(there: &Facts, promised: &Facts) -> String {
         apart(&there.open, &promised.open),
         apart(&there.sources, &promised.sources),
         apart(&there.sessions, &promised.sessions),
+        apart(&there.pool.accounts, &promised.pool.accounts),
     ];
     maps.concat()
 }
@@ -272,7 +346,7 @@ fn promised(org: &OrgLog) -> OrgLog {
 }
 
 fn keeps(seen: &Seen, org: &OrgLog) -> bool {
-    let in_doubt = org.fresh.iter().any(|call| call.promise.is_none());
+    let in_doubt = org.pool.unkeyed > 0 || org.fresh.iter().any(|call| call.promise.is_none());
     let expected = promised(org).expected();
     if !in_doubt {
         return seen.facts == expected;
@@ -291,4 +365,5 @@ fn keeps(seen: &Seen, org: &OrgLog) -> bool {
             .iter()
             .all(|(id, session)| seen.facts.sessions.get(id).is_some_and(|seen| seen.booked >= session.booked))
         && seen.facts.budget_version >= expected.budget_version
+        && seen.facts.pool.covers(&expected.pool)
 }

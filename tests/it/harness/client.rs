@@ -11,7 +11,7 @@ use tollgate::wire::{
     admin::v1::{GetNodeRequest, GetNodeResponse, admin_service_client::AdminServiceClient},
     v1::{
         AcquireRequest, budget_service_client::BudgetServiceClient, gate_service_client::GateServiceClient,
-        session_service_client::SessionServiceClient,
+        pool_service_client::PoolServiceClient, session_service_client::SessionServiceClient,
     },
 };
 use tonic::{
@@ -26,6 +26,7 @@ use super::node::Node;
 pub type Gate = GateServiceClient<Channel>;
 pub type Sessions = SessionServiceClient<Channel>;
 pub type Budget = BudgetServiceClient<Channel>;
+pub type Pools = PoolServiceClient<Channel>;
 pub type Admin = AdminServiceClient<Channel>;
 
 /// An answer takes milliseconds; the node's own budget is 2.5 s.

@@ -34,8 +34,8 @@ pub struct Setup {
 impl Setup {
     pub fn at(dir: impl Into<PathBuf>) -> Self {
         let setup = Self { dir: dir.into(), variables: Vec::new(), arguments: Vec::new(), under: Vec::new() };
-        // No session expires by itself, however long a fault takes.
-        setup.set("SESSIONS__HEARTBEAT", "1h").set("SESSIONS__CLAMP", "1h")
+        // No session expires by itself and no route is used again, however long a fault takes.
+        setup.set("SESSIONS__HEARTBEAT", "1h").set("SESSIONS__CLAMP", "1h").set("POOLS__COOLDOWN", "1h")
     }
 
     /// `TOLLGATE__{key}`, such as `RATE__AMOUNT`.
