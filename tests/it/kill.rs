@@ -12,7 +12,7 @@ use crate::{
         node::{Node, Setup},
         size,
     },
-    load::{Load, Plan, Summary},
+    load::{Load, Plan, Pooled, Summary},
     oracle::Log,
     replay::{Found, Terms, compare},
 };
@@ -29,9 +29,7 @@ struct Total {
     kills: usize,
     in_open: usize,
     promised: usize,
-    /// Of those: accounts picked, outcomes reported, pools configured.
-    pools: (usize, usize, usize),
-    denied: usize,
+    pools: Pooled,
     found: Found,
 }
 
@@ -50,11 +48,12 @@ impl Total {
     }
 
     fn count(&mut self, summary: &Summary) {
-        let (picked, reported, configured) = summary.pools;
         self.kills += 1;
         self.promised += summary.promised;
-        self.pools = (self.pools.0 + picked, self.pools.1 + reported, self.pools.2 + configured);
-        self.denied += summary.denied;
+        self.pools.picked += summary.pools.picked;
+        self.pools.reported += summary.pools.reported;
+        self.pools.configured += summary.pools.configured;
+        self.pools.denied += summary.pools.denied;
     }
 }
 
@@ -129,7 +128,7 @@ async fn a_kill_loses_nothing_promised_and_forgets_at_most_what_is_written_behin
     let forgotten: u64 = totals.iter().map(|total| total.found.forgotten).sum();
     assert!(forgotten > 0, "no kill hit an unflushed admission: this test sees nothing");
     assert!(totals.iter().map(|total| total.promised).sum::<usize>() > 20 * kills, "hardly anything was promised");
-    let picked: usize = totals.iter().map(|total| total.pools.0).sum();
+    let picked: usize = totals.iter().map(|total| total.pools.picked).sum();
     assert!(picked > kills, "hardly any account was picked: {picked}");
 }
 

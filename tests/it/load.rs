@@ -85,22 +85,28 @@ pub struct Summary {
     pub in_doubt: usize,
     pub draining: usize,
     pub resumed: usize,
-    /// Of those promised: accounts picked, outcomes reported, pools configured.
-    pub pools: (usize, usize, usize),
-    /// Picks that found every account exhausted.
-    pub denied: usize,
+    pub pools: Pooled,
     /// Errors that no fault of the test explains.
     pub strange: Vec<Status>,
+}
+
+/// Calls of pools: those promised, and picks that found every account exhausted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Pooled {
+    pub picked: usize,
+    pub reported: usize,
+    pub configured: usize,
+    pub denied: usize,
 }
 
 impl Summary {
     fn count(&mut self, call: &Call) {
         match (&call.request, &call.promise) {
             (_, None) => self.in_doubt += 1,
-            (_, Some(Promise::Denied)) => return self.denied += 1,
-            (Durable::Pick(_), _) => self.pools.0 += 1,
-            (Durable::Outcome(_), _) => self.pools.1 += 1,
-            (Durable::Configure(_), _) => self.pools.2 += 1,
+            (_, Some(Promise::Denied)) => return self.pools.denied += 1,
+            (Durable::Pick(_), _) => self.pools.picked += 1,
+            (Durable::Outcome(_), _) => self.pools.reported += 1,
+            (Durable::Configure(_), _) => self.pools.configured += 1,
             _ => {}
         }
         self.promised += usize::from(call.promise.is_some());
