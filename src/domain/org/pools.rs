@@ -207,10 +207,13 @@ impl OrgState {
         let limit = row.limit(&ctx.policy.pools);
         let bytes = report.bytes_up.saturating_add(report.bytes_down);
         self.accounts.book(ctx.policy, scope, &Meter::bytes(), bytes, self.now);
-        if report.outcome == Upstream::QuotaExhausted {
+        let used_up = report.outcome == Upstream::QuotaExhausted;
+        // What was reported before a window that this begins is none of its business.
+        let opens = used_up && !self.accounts.runs(scope, &limit, self.now);
+        if used_up {
             row.evidence = Some(self.evidence(scope, &limit));
         }
-        if row.reported.until <= self.now {
+        if opens || row.reported.until <= self.now {
             row.reported = Reported { until: self.period_end(scope, &limit), ..Reported::default() };
         }
         let seen = &mut row.reported;
