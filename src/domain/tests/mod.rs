@@ -14,6 +14,7 @@ mod histories;
 mod model;
 mod pair;
 mod policy;
+mod pool_histories;
 mod pools;
 mod properties;
 mod rate_backstop;
@@ -101,6 +102,8 @@ fn reserving(amounts: Amounts) -> Acquire {
 struct OrgBench {
     state: OrgState,
     policy: OrgPolicy,
+    /// The policy as it was last handed over: the same one as long as nothing of it changes.
+    shared: Arc<OrgPolicy>,
     bounds: Bounds,
     now: Millis,
     store_fault: bool,
@@ -116,6 +119,7 @@ impl OrgBench {
             may_purge: true,
             state: OrgState::default(),
             policy: OrgPolicy::default(),
+            shared: Arc::default(),
             bounds: Bounds::default(),
             now: T0,
             store_fault: false,
@@ -152,11 +156,14 @@ impl OrgBench {
     }
 
     fn in_context<T>(&mut self, decision: DecisionId, act: impl FnOnce(&mut OrgState, &Context<'_>) -> T) -> T {
-        let (org, policy) = (id(), Arc::new(self.policy.clone()));
+        if *self.shared != self.policy {
+            self.shared = Arc::new(self.policy.clone());
+        }
+        let org = id();
         let ctx = Context {
             org: &org,
             now: self.now,
-            policy: &policy,
+            policy: &self.shared,
             bounds: &self.bounds,
             decision,
             store_fault: self.store_fault,
