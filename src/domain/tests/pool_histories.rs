@@ -34,6 +34,8 @@ type Said = (Option<u8>, Option<u8>, Option<Window>);
 enum Op {
     /// Pool, and its accounts.
     Configure(u8, BTreeMap<u8, Said>),
+    /// The same accounts, with something else said of one.
+    Adjust(u8, Said),
     /// Pool, and a key that may have been used before.
     Pick(u8, Option<u8>),
     /// The same, through the gates of the org.
@@ -69,9 +71,12 @@ fn windows() -> impl Strategy<Value = Window> {
     ])
 }
 
+fn said() -> impl Strategy<Value = Said> {
+    (prop::option::of(0..12_u8), prop::option::of(0..4_u8), prop::option::of(windows()))
+}
+
 fn accounts() -> impl Strategy<Value = BTreeMap<u8, Said>> {
-    let said = (prop::option::of(0..12_u8), prop::option::of(0..4_u8), prop::option::of(windows()));
-    prop::collection::btree_map(0..5_u8, said, 0..5)
+    prop::collection::btree_map(0..5_u8, said(), 0..5)
 }
 
 fn ops() -> impl Strategy<Value = Op> {
@@ -92,6 +97,7 @@ fn ops() -> impl Strategy<Value = Op> {
     let account = prop::option::weighted(0.9, 0..5_u8);
     prop_oneof![
         4 => (pool(), accounts()).prop_map(|(pool, accounts)| Op::Configure(pool, accounts)),
+        3 => (0..5_u8, said()).prop_map(|(id, said)| Op::Adjust(id, said)),
         24 => (pool(), key()).prop_map(|(pool, key)| Op::Pick(pool, key)),
         8 => (pool(), key()).prop_map(|(pool, key)| Op::Gated(pool, key)),
         2 => (pool(), any::<Option<bool>>()).prop_map(|(pool, check)| Op::Ask(pool, check)),
@@ -116,6 +122,10 @@ fn account(id: u8) -> AccountId {
 
 fn pool_id(id: u8) -> PoolId {
     PoolId::parse("pool", &format!("pool-{id}")).unwrap()
+}
+
+fn new_account(id: u8, (limit, buffer, window): Said) -> NewAccount {
+    NewAccount { id: account(id), daily_limit: limit.map(u64::from), safety_buffer: buffer.map(u64::from), window }
 }
 
 /// The number at the end of a name.
@@ -151,7 +161,16 @@ impl Side {
     fn step(&mut self, op: &Op) {
         self.model.now = self.org.now;
         match op {
-            Op::Configure(pool, accounts) => self.configure(*pool, accounts),
+            Op::Configure(pool, accounts) => {
+                self.configure(*pool, accounts.iter().map(|(id, said)| new_account(*id, *said)).collect());
+            }
+            Op::Adjust(id, said) => {
+                if let Some((pool, _)) = self.model.configured(*id) {
+                    let accounts = self.model.pools[&pool].accounts.values().filter(|old| old.id != account(*id));
+                    let changed = new_account(*id, *said);
+                    self.configure(pool, accounts.cloned().chain([changed]).collect());
+                }
+            }
             Op::Pick(pool, key) => self.pick(*pool, *key),
             Op::Gated(pool, key) => self.gated(*pool, *key),
             Op::Ask(pool, check) => self.ask(*pool, *check),
@@ -223,18 +242,12 @@ impl Side {
         }
     }
 
-    fn configure(&mut self, pool: u8, said: &BTreeMap<u8, Said>) {
-        let new = |(id, (limit, buffer, window)): (&u8, &Said)| NewAccount {
-            id: account(*id),
-            daily_limit: limit.map(u64::from),
-            safety_buffer: buffer.map(u64::from),
-            window: *window,
-        };
-        let accounts: Vec<_> = said.iter().map(new).collect();
+    fn configure(&mut self, pool: u8, accounts: Vec<NewAccount>) {
         let (idempotency, expected_version) = (self.call(), None);
         let set = ConfigurePool { pool: pool_id(pool), accounts: accounts.clone(), expected_version, idempotency };
         let reply = self.org.apply(&Command::ConfigurePool(Box::new(set)));
-        match self.model.configure(pool, said.keys().copied().zip(accounts).collect()) {
+        let by_id = accounts.into_iter().map(|new| (number(new.id.as_str()), new)).collect();
+        match self.model.configure(pool, by_id) {
             true => {
                 let Ok(Reply::PoolConfigured { pool: shown, replayed: false }) = reply else { panic!("{reply:?}") };
                 assert_eq!(shown.version, self.model.view(pool).version);
@@ -378,5 +391,22 @@ proptest! {
         for op in &history {
             side.step(op);
         }
+    }
+}
+
+#[test]
+fn a_quota_that_opens_a_window_begins_what_is_reported_in_it() {
+    let mut side = Side::new(1);
+    let report = |outcome| Op::Report(0, Some(2), outcome, 0, 0);
+    for op in [
+        Op::Configure(0, [(2, (None, None, None))].into()),
+        report(Upstream::Refused),
+        Op::Pass(HOUR_MS),
+        report(Upstream::QuotaExhausted),
+        // The end of what began with the refusal is not the end of the window.
+        Op::Pass(DAY_MS - HOUR_MS),
+        Op::Pass(HOUR_MS),
+    ] {
+        side.step(&op);
     }
 }

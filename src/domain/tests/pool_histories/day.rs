@@ -22,10 +22,7 @@ fn day(said: &[(Option<u64>, Option<u64>, Option<Window>)], seed: u64) -> (Side,
         NewAccount { id, daily_limit: *daily_limit, safety_buffer: *safety_buffer, window: *window }
     };
     let accounts: Vec<_> = (0..).zip(said).map(new).collect();
-    let (idempotency, expected_version) = (side.call(), None);
-    let set = ConfigurePool { pool: pool_id(0), accounts: accounts.clone(), expected_version, idempotency };
-    side.org.apply(&Command::ConfigurePool(Box::new(set))).unwrap();
-    assert!(side.model.configure(0, (0..).zip(accounts).collect()));
+    side.configure(0, accounts);
     let (mut dice, mut picks) = (Dice(seed), Vec::new());
     for _ in 0..PICKS {
         // On average as many as fill a day.
