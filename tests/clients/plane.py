@@ -19,6 +19,7 @@ SERVICES = {
     "gate": "tollgate.v1.GateService",
     "budget": "tollgate.v1.BudgetService",
     "session": "tollgate.v1.SessionService",
+    "pool": "tollgate.v1.PoolService",
     "admin": "tollgate.admin.v1.AdminService",
 }
 
