@@ -127,8 +127,8 @@ pub async fn run(
     .await
     .map_err(Failure)?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
-    announce(&config, &listeners, &*store);
     look_at_pools(&orgs).await;
+    announce(&config, &listeners, &*store);
     let service = Arc::new(Service::new(service::Deps {
         orgs,
         clock: clock.clone(),

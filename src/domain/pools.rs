@@ -68,6 +68,12 @@ impl AccountRow {
         }
     }
 
+    /// The window that ends at `until` runs. What was reported while none did counts in it.
+    pub(super) fn reported_until(&mut self, until: Millis, now: Millis) {
+        let kept = if now < self.reported.until { self.reported } else { Reported::default() };
+        self.reported = Reported { until, ..kept };
+    }
+
     /// What has ended by `now` is gone.
     fn roll(&mut self, now: Millis) {
         self.evidence = self.evidence.filter(|evidence| now < evidence.until);

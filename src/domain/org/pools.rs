@@ -24,7 +24,7 @@ use crate::{
         pools::Member,
         refusal::OrgError,
         reply::{AccountView, Exhaustion, Reply},
-        rows::{AccountRow, Evidence, Reported, Route},
+        rows::{AccountRow, Evidence, Route},
         upstream::Upstream,
         window::{Millis, Window},
     },
@@ -153,7 +153,7 @@ impl OrgState {
         self.accounts.book(ctx.policy, scope, &Meter::executions(), 1, self.now);
         row.last_used_at = Some(self.now);
         if opens {
-            row.reported = Reported { until: self.period_end(scope, &limit), ..Reported::default() };
+            row.reported_until(self.period_end(scope, &limit), self.now);
         }
         self.pools.put(row, None);
         let standing = self.standing(&member, ctx);
@@ -208,13 +208,12 @@ impl OrgState {
         let bytes = report.bytes_up.saturating_add(report.bytes_down);
         self.accounts.book(ctx.policy, scope, &Meter::bytes(), bytes, self.now);
         let used_up = report.outcome == Upstream::QuotaExhausted;
-        // What was reported before a window that this begins is none of its business.
         let opens = used_up && !self.accounts.runs(scope, &limit, self.now);
         if used_up {
             row.evidence = Some(self.evidence(scope, &limit));
         }
         if opens || row.reported.until <= self.now {
-            row.reported = Reported { until: self.period_end(scope, &limit), ..Reported::default() };
+            row.reported_until(self.period_end(scope, &limit), self.now);
         }
         let seen = &mut row.reported;
         seen.bytes_up = seen.bytes_up.saturating_add(report.bytes_up);

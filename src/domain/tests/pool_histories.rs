@@ -395,7 +395,7 @@ proptest! {
 }
 
 #[test]
-fn a_quota_that_opens_a_window_begins_what_is_reported_in_it() {
+fn what_was_reported_before_a_window_counts_in_it_and_ends_with_it() {
     let mut side = Side::new(1);
     let report = |outcome| Op::Report(0, Some(2), outcome, 0, 0);
     for op in [

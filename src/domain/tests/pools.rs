@@ -265,6 +265,17 @@ fn a_failure_moves_the_route_and_never_the_quota() {
 }
 
 #[test]
+fn what_was_reported_while_no_window_ran_counts_in_the_next_one() {
+    let mut org = OrgBench::with_pool([new(A, 100)]);
+    org.tell(A, Upstream::Unavailable);
+    org.after(HOUR_MS).pick();
+    org.tell(A, Upstream::Failed);
+    assert_eq!(org.account(A).reported.failed, 2);
+    assert_eq!(org.at(T0 + DAY_MS).account(A).reported.failed, 2, "until that one ends");
+    assert_eq!(org.at(T0 + HOUR_MS + DAY_MS).account(A).reported.failed, 0);
+}
+
+#[test]
 fn an_avoided_account_is_used_when_nothing_else_is_left_the_failed_before_the_refused() {
     let mut org = OrgBench::with_pool([new(A, 1), new(B, 2), new(C, 1)]);
     org.tell(A, Upstream::Refused);

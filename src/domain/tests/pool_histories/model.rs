@@ -37,7 +37,9 @@ impl Life {
         let Window::Anchored { len } = window else { return };
         if self.running(len, at).is_none() {
             self.begun.insert(len, (at, self.picks.len()));
-            self.reported = Reported { until: at + len, ..Reported::default() };
+            // What was reported while none ran counts in it.
+            let kept = if at < self.reported.until { self.reported } else { Reported::default() };
+            self.reported = Reported { until: at + len, ..kept };
         }
     }
 
