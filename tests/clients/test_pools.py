@@ -18,7 +18,7 @@ class Configured(SharedPoolCase):
         self.assertEqual((list(answer.warnings), answer.replayed, answer.pool.version), ([], False, 1))
         (only,) = answer.pool.accounts
         self.assertEqual((only.account, only.daily_limit, only.safety_buffer), ("acct…0000", 20_000, 500))
-        self.assertEqual((only.window, only.used, only.remaining, state(only), route(only)), ("anchored/24h", 0, 19_500, "ACTIVE", "OK"))
+        self.assertEqual((only.window, only.used, only.remaining, state(only), route(only)), ("anchored/1d", 0, 19_500, "ACTIVE", "OK"))
         self.assertEqual((only.window_ends_at_ms, only.last_used_at_ms, only.available_at_ms), (0, 0, 0), "it begins with the first call")
         before = self.shared.clock.now_ms()
         picked = self.calls.pick(org)
@@ -35,7 +35,7 @@ class Configured(SharedPoolCase):
         accounts = [account("acct-secret-0001", 10, 3, window="calendar/day"), {"account": "acct-secret-0000", "daily_limit": 600}]
         pool = self.calls.configure(org, *accounts).pool
         said = [(each.account, each.daily_limit, each.safety_buffer, each.window, each.remaining) for each in pool.accounts]
-        self.assertEqual(said, [("acct…0000", 600, 500, "anchored/24h", 100), ("acct…0001", 10, 3, "calendar/day", 7)], "by their ids")
+        self.assertEqual(said, [("acct…0000", 600, 500, "anchored/1d", 100), ("acct…0001", 10, 3, "calendar/day", 7)], "by their ids")
         self.assertEqual((pool.summary.capacity, pool.summary.accounts), (107, 2))
 
     def test_only_what_is_configured_counts(self):
@@ -82,7 +82,7 @@ class Configured(SharedPoolCase):
         self.assertEqual(len(answer.warnings), 1, answer)
         for word in [masked(one), "500", "safety_buffer"]:
             self.assertIn(word, answer.warnings[0])
-        self.assertEqual(self.calls.account(org, one).remaining, -499)
+        self.assertEqual(self.calls.account(org, one).remaining, 0)
         self.assertEqual(state(self.calls.account(org, one)), "LIMIT_REACHED")
         denied = self.calls.pick(org)
         self.assertExhausted(denied)

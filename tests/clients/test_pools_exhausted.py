@@ -96,9 +96,10 @@ class Windows(SharedPoolCase):
 
     def test_reported_bytes_exhaust_an_account_where_a_limit_says_so(self):
         org, (one, two) = "heavy", names(2)
-        self.calls.configure(org, account(one, 100), account(two, 1))
+        self.calls.configure(org, account(one, 100))
         self.calls.report(org, one, bytes_up=1, bytes_down=998)
         self.assertEqual(self.calls.pick(org).account, one, "a byte is left")
+        self.calls.configure(org, account(one, 100), account(two, 1))
         self.calls.report(org, one, bytes_down=1)
         self.assertEqual(state(self.calls.account(org, one)), "LIMIT_REACHED")
         self.assertEqual(self.calls.picked(org, 2), [two, ""])

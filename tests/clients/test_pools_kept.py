@@ -1,5 +1,6 @@
 """Pools outlive the node: what was given out is charged, what was learnt is known, before the first pick."""
 
+import datetime
 import random
 import threading
 import unittest
@@ -8,16 +9,17 @@ from collections import Counter
 import grpc
 
 from node import eventually
-from pools import MINUTE, POOL_UP, Client, PoolNodeCase, account, masked, names, outcome, route, state, told
+from pools import POOL_UP, Client, PoolNodeCase, account, masked, names, outcome, route, state, told
 
 
 class Restarted(PoolNodeCase):
-    def up(self, node):
-        """The last line that introduces the pool; it comes before the node serves."""
-        line = told(node, POOL_UP)[-1]
-        up = [node.fields(each).get("message") for each in node.log]
-        self.assertLess(len(up) - up[::-1].index(POOL_UP), len(up) - up[::-1].index("tollgate is up"), "before the first call")
-        return line
+    def up(self, node, starts=1):
+        """The line that introduces the only pool, of the last of so many starts with one."""
+        return eventually(lambda: told(node, POOL_UP)[starts - 1:], "a line about the pool")[-1]
+
+    def assertBefore(self, line, at_ms):
+        logged = datetime.datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00")).timestamp()
+        self.assertLessEqual(logged, at_ms / 1000 + 0.001, "it is told before the first pick")
 
     def test_an_account_whose_buffer_was_raised_above_what_is_left_is_never_picked(self):
         """R-POOL-5"""
@@ -38,29 +40,34 @@ class Restarted(PoolNodeCase):
                 self.assertEqual(calls.picked("acme", 31), [own] * 30 + [""])
                 status = calls.account("acme", follows)
                 self.assertEqual((status.used, status.remaining, state(status)), (4, -1, "LIMIT_REACHED"))
+                self.assertBefore(line, calls.account("acme", own).last_used_at_ms)
                 node.close()
 
     def test_windows_that_ended_meanwhile_roll_before_the_first_pick(self):
         """R-POOL-5"""
+        window = "anchored/50s"
         node, calls = self.started()
         one, two = names(2)
-        calls.configure("acme", account(one, 2, window=MINUTE), account(two, 1, window=MINUTE))
+        calls.configure("acme", account(one, 2, window=window), account(two, 1, window=window))
         calls.picked("acme", 2)
         calls.report("acme", two, 429, "quota")
         calls.picked("acme", 1)
         self.assertExhausted(calls.pick("acme"))
         node.kill()
         calls = self.restarted(node)
-        self.assertEqual((self.up(node)["active"], len(self.up(node)["stopped"].split("; "))), ("0/2", 2))
+        line = self.up(node)
+        self.assertEqual((line["active"], len(line["stopped"].split("; "))), ("0/2", 2))
         self.assertExhausted(calls.pick("acme"))
         self.assertEqual(node.stop(), 0)
-        node.clock.step(61)
+        # No more than is believed at once.
+        node.clock.step(55)
         calls = self.restarted(node)
-        line = self.up(node)
+        line = self.up(node, starts=2)
         self.assertEqual((line["active"], line["stopped"], line["used"], line["remaining"]), ("2/2", "", 0, 3))
         self.assertEqual(sorted(calls.picked("acme", 4)), ["", one, one, two])
         status = calls.account("acme", two)
         self.assertEqual((status.used, status.quota_errors), (1, 0))
+        self.assertBefore(line, status.last_used_at_ms)
 
     def test_what_was_learnt_is_known_after_sigterm_and_after_sigkill(self):
         """R-POOL-4, durability contract"""
