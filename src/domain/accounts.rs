@@ -95,11 +95,13 @@ impl Accounts {
 
     fn counter(&self, scope: &Scope, meter: &Meter, window: Window, now: Millis) -> Counter {
         let record = self.counters.get(&(scope.clone(), meter.clone(), window)).copied();
-        let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
         Counter::at(record, window, now, |start| match window {
             // It begins with the next use; what came before is none of its business.
             Window::Anchored { .. } => 0,
-            _ => ledger.map_or(0, |ledger| ledger.used_since(start, now)),
+            _ => {
+                let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
+                ledger.map_or(0, |ledger| ledger.used_since(start, now))
+            }
         })
     }
 

@@ -3,7 +3,7 @@
 from billing import LONG_CONNECTIONS
 from case import NodeCase, SharedNodeCase, fresh
 from node import eventually
-from plane import Plane, code_name
+from plane import code_name
 from sessions import DAY, MID_MONTH
 
 DAY_MS = DAY * 1000
@@ -107,12 +107,7 @@ class SharedPoolCase(Exhaustion, SharedNodeCase):
         cls.calls = Client(cls.client)
 
     def step(self, seconds):
-        """A connection does not outlive its age, so a long step is followed by a new one."""
-        cls = type(self)
         self.shared.clock.step(seconds)
-        cls.client = Plane(cls.shared.grpc)
-        cls.addClassCleanup(cls.client.close)
-        cls.calls = Client(cls.client)
 
 
 class PoolNodeCase(Exhaustion, NodeCase):

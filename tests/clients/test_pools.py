@@ -82,13 +82,23 @@ class Configured(SharedPoolCase):
         self.assertEqual(len(answer.warnings), 1, answer)
         for word in [masked(one), "500", "safety_buffer"]:
             self.assertIn(word, answer.warnings[0])
-        self.assertEqual(self.calls.account(org, one).remaining, 0)
         self.assertEqual(state(self.calls.account(org, one)), "LIMIT_REACHED")
         denied = self.calls.pick(org)
         self.assertExhausted(denied)
         self.assertEqual(denied.retry_after_ms, 0, "never by itself")
         summary = self.calls.summary(org)
         self.assertEqual((summary.capacity, summary.active, summary.accounts, summary.used), (0, 0, 1, 0))
+
+    def test_what_an_account_has_left_is_its_limit_less_its_buffer_less_what_was_used(self):
+        """PoolAccountStatus.remaining, also where the buffer is above the limit"""
+        org, (one, _) = fresh("left-over"), names(2)
+        for limit, buffer, remaining in [(10, 3, 6), (10, 9, 0), (1, 0, 0), (0, 0, -1), (1, 500, -1)]:
+            self.calls.configure(org, account(one, 10))
+            if not self.calls.account(org, one).used:
+                self.calls.pick(org)
+            with self.subTest(limit=limit, buffer=buffer):
+                (status,) = self.calls.configure(org, account(one, limit, buffer)).pool.accounts
+                self.assertEqual(status.remaining, remaining)
 
     def test_a_pool_is_configured_once_by_request_id(self):
         org, (one, two) = fresh("once"), names(2)
