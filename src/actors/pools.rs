@@ -151,10 +151,11 @@ fn tell_fault(fault: &StoreFault) {
     tracing::warn!(target: "tollgate::pools", %fault, "pools could not be looked at; each is when it is used");
 }
 
-/// Asks orgs what their pools add up to. What does not answer is asked again later.
+/// Asks orgs what their pools add up to. Who does not answer in time is asked again later; an org that can
+/// not be loaded has said so.
 async fn ask(registry: &Arc<Registry>, orgs: BTreeSet<OrgId>) -> Vec<(OrgId, Vec<PoolView>)> {
     let asked = stream::iter(orgs).map(|org| async move {
-        let pools = timeout(ANSWER_WITHIN, ask_one(registry, &org)).await.ok().flatten();
+        let pools = timeout(ANSWER_WITHIN, ask_one(registry, &org)).await;
         (org, pools)
     });
     let answers: Vec<_> = asked.buffer_unordered(ASKED_AT_ONCE).collect().await;
@@ -162,11 +163,12 @@ async fn ask(registry: &Arc<Registry>, orgs: BTreeSet<OrgId>) -> Vec<(OrgId, Vec
     let mut known = Vec::with_capacity(answers.len());
     for (org, pools) in answers {
         match pools {
-            Some(pools) => {
+            Ok(Some(pools)) => {
                 board.put(org.clone(), &pools);
                 known.push((org, pools));
             }
-            None => board.touched(&org),
+            Ok(None) => {}
+            Err(_) => board.touched(&org),
         }
     }
     known

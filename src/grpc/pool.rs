@@ -1,7 +1,5 @@
 //! `tollgate.v1.PoolService`.
 
-use std::sync::Arc;
-
 use tonic::Request;
 
 use super::{Answer, Front};
@@ -40,10 +38,7 @@ impl PoolService for Front {
         self.answer("Pick", request, |request, deadline| async move {
             let (decision, gated) = match requests::pick(&request)? {
                 Pick::Alone(org, command) => (self.0.pick(&org, command, deadline).await?, false),
-                Pick::Gated(org, acquire) => {
-                    let ask = Ask { org, acquire: Arc::new(*acquire) };
-                    (self.0.pick_gated(ask, deadline).await?, true)
-                }
+                Pick::Gated(org, acquire) => (self.0.pick_gated(Ask { org, acquire }, deadline).await?, true),
             };
             Ok(answers::picked(decision, gated, self.0.node()))
         })

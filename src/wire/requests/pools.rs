@@ -1,6 +1,6 @@
 //! Pools of upstream accounts. An account is a secret: no error repeats one.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Parsed, acquire, optional, optional_id, org, required_id};
 use crate::{
@@ -65,7 +65,7 @@ fn new_account(given: &v1::PoolAccount) -> Parsed<NewAccount> {
 #[derive(Debug)]
 pub enum Pick {
     Alone(OrgId, Command),
-    Gated(OrgId, Box<Acquire>),
+    Gated(OrgId, Arc<Acquire>),
 }
 
 pub fn pick(request: &v1::PickRequest) -> Parsed<Pick> {
@@ -101,7 +101,7 @@ fn gated(
         return Err(InputError::new("mode", inner.mode().as_str_name(), "MODE_NORMAL: a pick takes an account"));
     }
     let ask = Acquire { idempotency, pool: Some(PoolAsk { pool, pick: true }), ..(*ask).clone() };
-    Ok(Pick::Gated(org, Box::new(ask)))
+    Ok(Pick::Gated(org, Arc::new(ask)))
 }
 
 /// How a call went, as it was told.
@@ -186,7 +186,7 @@ mod tests {
         let same =
             v1::AcquireRequest { org: "acme".into(), pool: "p".into(), request_id: "r".into(), ..Default::default() };
         let Ok(Pick::Gated(_, ask)) = picked(same) else { panic!("refused") };
-        assert!(ask.idempotency.is_some() && ask.pool.is_some_and(|ask| ask.pick));
+        assert!(ask.idempotency.is_some() && ask.pool.as_ref().is_some_and(|ask| ask.pick));
     }
 
     #[test]
