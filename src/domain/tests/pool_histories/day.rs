@@ -14,10 +14,13 @@ impl Dice {
     }
 }
 
+/// What is said of an account of any size: limit, buffer, window.
+type SaidOfAny = (Option<u64>, Option<u64>, Option<Window>);
+
 /// Answers what was picked when, of which account.
-fn day(said: &[(Option<u64>, Option<u64>, Option<Window>)], seed: u64) -> (Side, Vec<(Millis, u8)>) {
+fn day(said: &[SaidOfAny], seed: u64) -> (Side, Vec<(Millis, u8)>) {
     let mut side = Side::new(1);
-    let new = |(id, (daily_limit, safety_buffer, window)): (u8, &(Option<u64>, Option<u64>, Option<Window>))| {
+    let new = |(id, (daily_limit, safety_buffer, window)): (u8, &SaidOfAny)| {
         let id = account(id);
         NewAccount { id, daily_limit: *daily_limit, safety_buffer: *safety_buffer, window: *window }
     };
