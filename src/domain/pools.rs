@@ -10,7 +10,8 @@ use super::{
     command::{ConfigurePool, NewAccount},
     ids::{AccountId, Meter, PoolId, Scope},
     limit::Limit,
-    rows::{AccountRow, PoolRow, Reported, Row, RowKey},
+    reply::Route,
+    rows::{AccountRow, Avoided, PoolRow, Reported, Row, RowKey},
     table::Table,
     upstream::PoolPolicy,
     window::{Millis, WINDOW_MAX_MS},
@@ -57,7 +58,8 @@ impl AccountRow {
             last_used_at: None,
             reported: Reported::default(),
             evidence: None,
-            route: None,
+            quarantine: None,
+            cooldown: None,
             told: false,
         };
         Self {
@@ -66,6 +68,15 @@ impl AccountRow {
             window: new.window,
             ..old.cloned().unwrap_or(fresh)
         }
+    }
+
+    /// Whether its route is avoided; a refusal is worse than a failure.
+    pub(super) fn route(&self, now: Millis) -> Option<Route> {
+        let at = |avoided: Option<Avoided>, refused| {
+            let Avoided { since, until } = avoided.filter(|avoided| now < avoided.until)?;
+            Some(Route { refused, since, until })
+        };
+        at(self.quarantine, true).or_else(|| at(self.cooldown, false))
     }
 
     /// The window that ends at `until` runs. What was reported while none did counts in it.
@@ -77,7 +88,8 @@ impl AccountRow {
     /// What has ended by `now` is gone.
     fn roll(&mut self, now: Millis) {
         self.evidence = self.evidence.filter(|evidence| now < evidence.until);
-        self.route = self.route.filter(|route| now < route.until);
+        self.quarantine = self.quarantine.filter(|avoided| now < avoided.until);
+        self.cooldown = self.cooldown.filter(|avoided| now < avoided.until);
         if self.reported.until <= now {
             self.reported = Reported::default();
         }
@@ -86,9 +98,9 @@ impl AccountRow {
     /// When the next of it ends.
     fn next_end(&self) -> Option<Millis> {
         let evidence = self.evidence.map(|evidence| evidence.until);
-        let route = self.route.map(|route| route.until);
+        let (quarantine, cooldown) = (self.quarantine.map(|it| it.until), self.cooldown.map(|it| it.until));
         let reported = Some(self.reported.until).filter(|until| *until > 0);
-        [evidence, route, reported].into_iter().flatten().min()
+        [evidence, quarantine, cooldown, reported].into_iter().flatten().min()
     }
 
     /// What lies in the future (the clock was repaired) begins now and lasts as long as it did.
@@ -99,9 +111,11 @@ impl AccountRow {
             evidence.until = evidence.until.saturating_sub(evidence.at - now);
             evidence.at = now;
         }
-        if let Some(route) = self.route.as_mut().filter(|route| route.since > now) {
-            route.until = route.until.saturating_sub(route.since - now);
-            route.since = now;
+        for avoided in [&mut self.quarantine, &mut self.cooldown].into_iter().flatten() {
+            if avoided.since > now {
+                avoided.until = avoided.until.saturating_sub(avoided.since - now);
+                avoided.since = now;
+            }
         }
         self
     }

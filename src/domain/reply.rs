@@ -9,9 +9,7 @@ use super::{
     ids::{Meter, PoolId, Reason, Scope},
     ledger::HourSlice,
     rate::{Counter, RateRecord},
-    rows::{
-        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Reported, ReservationRow, Route, SessionRow, SessionState,
-    },
+    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Reported, ReservationRow, SessionRow, SessionState},
     upstream::Upstream,
     window::{Millis, Window},
 };
@@ -242,6 +240,15 @@ impl Exhaustion {
             Self::Upstream => "upstream",
         }
     }
+}
+
+/// The route of an account that is avoided, at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// It was refused; otherwise it has failed.
+    pub refused: bool,
+    pub since: Millis,
+    pub until: Millis,
 }
 
 /// An upstream account as it stands.

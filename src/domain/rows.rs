@@ -188,7 +188,9 @@ pub struct AccountRow {
     pub last_used_at: Option<Millis>,
     pub reported: Reported,
     pub evidence: Option<Evidence>,
-    pub route: Option<Route>,
+    /// Its route was refused, and has failed: each lasts by itself.
+    pub quarantine: Option<Avoided>,
+    pub cooldown: Option<Avoided>,
     /// It is exhausted, and that was told.
     pub told: bool,
 }
@@ -220,13 +222,11 @@ pub struct Evidence {
     pub limit: u64,
 }
 
-/// A route that is avoided for a while.
+/// A route is avoided for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
+pub struct Avoided {
     pub since: Millis,
     pub until: Millis,
-    /// It was refused; otherwise it has failed.
-    pub refused: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

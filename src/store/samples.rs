@@ -20,8 +20,8 @@ use crate::{
         ledger::HourSlice,
         rate::{Counter, RateRecord},
         rows::{
-            AccountRow, BaselineRow, BudgetRow, DisputedRow, Evidence, ExecutionRow, Head, JournalRow, OpenExecution,
-            PoolRow, Reported, ReservationRow, Route, Row, SessionRow, SessionState,
+            AccountRow, Avoided, BaselineRow, BudgetRow, DisputedRow, Evidence, ExecutionRow, Head, JournalRow,
+            OpenExecution, PoolRow, Reported, ReservationRow, Row, SessionRow, SessionState,
         },
         service_time::ClockMark,
         upstream::Upstream,
@@ -129,7 +129,8 @@ fn upstream_account(text: &str, window: Option<Window>) -> AccountRow {
         last_used_at: Some(T0),
         reported: Reported { until: T0 + DAY_MS, failed: 1, quota_errors: 2, bytes_up: 3, bytes_down: 4 },
         evidence: Some(Evidence { at: T0 + 1, until: T0 + DAY_MS, limit: 1_000 }),
-        route: Some(Route { since: T0, until: T0 + 60_000, refused: true }),
+        quarantine: Some(Avoided { since: T0, until: T0 + DAY_MS }),
+        cooldown: Some(Avoided { since: T0 + 2, until: T0 + 60_002 }),
         told: true,
     }
 }
@@ -151,7 +152,8 @@ fn upstream_accounts() -> Vec<(&'static str, Row)> {
         last_used_at: None,
         reported: Reported::default(),
         evidence: None,
-        route: None,
+        quarantine: None,
+        cooldown: None,
         told: false,
         ..upstream_account("account_blank", None)
     };

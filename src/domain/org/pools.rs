@@ -24,7 +24,7 @@ use crate::{
         pools::Member,
         refusal::OrgError,
         reply::{AccountView, Exhaustion, Reply},
-        rows::{AccountRow, Evidence, Route},
+        rows::{AccountRow, Avoided, Evidence},
         upstream::Upstream,
         window::{Millis, Window},
     },
@@ -224,11 +224,11 @@ impl OrgState {
             Upstream::Refused | Upstream::Unavailable | Upstream::Failed => seen.failed += 1,
         }
         let pools = &ctx.policy.pools;
-        row.route = match report.outcome {
-            Upstream::Refused => Some(self.avoided(row.route, true, pools.quarantine)),
-            Upstream::Unavailable => Some(self.avoided(row.route, false, pools.cooldown)),
-            Upstream::Ok | Upstream::QuotaExhausted | Upstream::Failed => row.route,
-        };
+        match report.outcome {
+            Upstream::Refused => row.quarantine = Some(self.avoided(row.quarantine, pools.quarantine)),
+            Upstream::Unavailable => row.cooldown = Some(self.avoided(row.cooldown, pools.cooldown)),
+            Upstream::Ok | Upstream::QuotaExhausted | Upstream::Failed => {}
+        }
         let (pool, told) = (row.pool.clone(), row.told);
         self.pools.put(row, None);
         if told || self.standing(&member, ctx).is_err() {
@@ -247,13 +247,10 @@ impl OrgState {
         Evidence { at: self.now, until, limit: limit.amount.unwrap_or(u64::MAX) }
     }
 
-    /// A refusal lasts over a failure, and the longer of two over the shorter.
-    fn avoided(&self, known: Option<Route>, refused: bool, length: Millis) -> Route {
-        let new = Route { since: self.now, until: self.now.saturating_add(length), refused };
-        match known.filter(|known| self.now < known.until) {
-            Some(known) if (known.refused, known.until) > (refused, new.until) => known,
-            _ => new,
-        }
+    /// From now on, or as long as it is avoided already where that is longer.
+    fn avoided(&self, known: Option<Avoided>, length: Millis) -> Avoided {
+        let new = Avoided { since: self.now, until: self.now.saturating_add(length) };
+        known.filter(|known| known.until > new.until).unwrap_or(new)
     }
 
     /// Ends what has ended by the org's time, and tells it.

@@ -18,8 +18,8 @@ use crate::domain::{
     decision::Gate,
     ids::{AccountId, PoolId},
     org::PoolNews,
-    reply::{AccountView, Exhaustion, PoolSummary, PoolView},
-    rows::{Reported, Route},
+    reply::{AccountView, Exhaustion, PoolSummary, PoolView, Route},
+    rows::Reported,
     upstream::{PoolPolicy, Upstream},
     window::Calendar,
 };

@@ -299,6 +299,17 @@ fn a_refusal_lasts_over_a_failure_and_the_longer_over_the_shorter() {
 }
 
 #[test]
+fn a_failure_shortly_before_a_refusal_ends_is_avoided_for_all_of_its_time() {
+    let mut org = OrgBench::with_pool([new(A, 100), new(B, 100)]);
+    org.tell(A, Upstream::Refused);
+    org.after(DAY_MS - 1).tell(A, Upstream::Unavailable);
+    assert!(org.account(A).route.unwrap().refused);
+    let route = org.restart().after(1).account(A).route.unwrap();
+    assert_eq!((route.refused, route.until), (false, T0 + DAY_MS - 1 + MINUTE_MS));
+    assert_eq!(org.at(route.until).account(A).route, None);
+}
+
+#[test]
 fn windows_are_per_account_and_roll_by_themselves_while_nobody_asks() {
     let window = Window::Anchored { len: 90 * MINUTE_MS };
     let mut org = OrgBench::with_pool([new(A, 1), NewAccount { window: Some(window), ..new(B, 1) }]);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     ids::{AccountId, PoolId},
     input::InputError,
-    rows::{AccountRow, Evidence, PoolRow, Reported, Route},
+    rows::{AccountRow, Avoided, Evidence, PoolRow, Reported},
     window::{Calendar, Millis, Window},
 };
 
@@ -29,7 +29,8 @@ pub(super) struct AccountV2<'a> {
     last_used_at: Option<Millis>,
     reported: ReportedV2,
     evidence: Option<EvidenceV2>,
-    route: Option<RouteV2>,
+    quarantine: Option<AvoidedV2>,
+    cooldown: Option<AvoidedV2>,
     told: bool,
 }
 
@@ -65,10 +66,21 @@ struct EvidenceV2 {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RouteV2 {
+struct AvoidedV2 {
     since: Millis,
     until: Millis,
-    refused: bool,
+}
+
+impl From<Avoided> for AvoidedV2 {
+    fn from(Avoided { since, until }: Avoided) -> Self {
+        Self { since, until }
+    }
+}
+
+impl From<AvoidedV2> for Avoided {
+    fn from(AvoidedV2 { since, until }: AvoidedV2) -> Self {
+        Self { since, until }
+    }
 }
 
 impl From<&PoolRow> for PoolV2 {
@@ -122,7 +134,8 @@ impl<'a> From<&'a AccountRow> for AccountV2<'a> {
             last_used_at: row.last_used_at,
             reported: ReportedV2 { until, failed, quota_errors, bytes_up, bytes_down },
             evidence: row.evidence.map(|Evidence { at, until, limit }| EvidenceV2 { at, until, limit }),
-            route: row.route.map(|Route { since, until, refused }| RouteV2 { since, until, refused }),
+            quarantine: row.quarantine.map(AvoidedV2::from),
+            cooldown: row.cooldown.map(AvoidedV2::from),
             told: row.told,
         }
     }
@@ -140,7 +153,8 @@ impl AccountV2<'_> {
             last_used_at: self.last_used_at,
             reported: Reported { until, failed, quota_errors, bytes_up, bytes_down },
             evidence: self.evidence.map(|EvidenceV2 { at, until, limit }| Evidence { at, until, limit }),
-            route: self.route.map(|RouteV2 { since, until, refused }| Route { since, until, refused }),
+            quarantine: self.quarantine.map(Avoided::from),
+            cooldown: self.cooldown.map(Avoided::from),
             told: self.told,
         })
     }

@@ -13,8 +13,8 @@ use crate::domain::{
     pipeline,
     pools::Member,
     refusal::OrgError,
-    reply::Exhaustion,
-    rows::{AccountRow, Route},
+    reply::{Exhaustion, Route},
+    rows::AccountRow,
     window::{Millis, iso},
 };
 
@@ -124,7 +124,7 @@ impl OrgState {
         let amount = row.map_or(0, |row| row.daily_limit.unwrap_or(ctx.policy.pools.daily_limit));
         let evidence = row.and_then(|row| row.evidence);
         let evidence = evidence.filter(|evidence| self.now < evidence.until && amount <= evidence.limit);
-        let route = row.and_then(|row| row.route).filter(|route| self.now < route.until);
+        let route = row.and_then(|row| row.route(self.now));
         let last_used_at = row.and_then(|row| row.last_used_at);
         let mut headroom = Headroom { left: u64::MAX, part: (u64::MAX, u64::MAX), route, last_used_at };
         let mut full: Option<Option<Millis>> = None;

@@ -53,7 +53,7 @@ impl OrgState {
             window_ends_at: ends_at,
             available_at: standing.as_ref().err().and_then(|exhausted| exhausted.until),
             exhausted: standing.err().map(|exhausted| exhausted.by),
-            route: row.route.filter(|route| self.now < route.until),
+            route: row.route(self.now),
             estimate: estimate(left, used, reported.bytes()),
             left,
         })
