@@ -362,7 +362,8 @@ impl Model {
             || !self.remembered.is_empty()
             || !self.baselines.is_empty()
             || !self.disputed.is_empty()
-            || !self.budgets.is_empty()
+            // A cleared budget is a version that may be forgotten.
+            || self.budgets.iter().any(|row| !row.limits.is_empty())
             || self.executions.iter().any(|(_, _, last_seen)| last_seen + DAY > now)
     }
 
