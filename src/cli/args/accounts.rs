@@ -110,7 +110,7 @@ mod tests {
             (format!("{SECRET},buffer=10000000000000001"), "buffer", "0 to 10000000000000000"),
             (format!("{SECRET},window="), "window", "anchored/24h"),
             (format!("{SECRET},window=daily"), "window", "anchored/24h"),
-            (format!("{SECRET},window=rolling/32d"), "window", "anchored/24h"),
+            (format!("{SECRET},window=rolling/9999d"), "window", "anchored/24h"),
         ] {
             let error = AccountSpec::parse(&spec).unwrap_err();
             assert_eq!(error.field, field, "{spec}");
