@@ -10,16 +10,11 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use tokio::{
-    sync::{oneshot, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
-use super::{
-    admission::Lane,
-    news,
-    org::{OrgMsg, Work},
-    registry::Registry,
-};
+use super::{admission::Lane, news, registry::Registry};
 use crate::{
     domain::{
         command::Command,
@@ -175,11 +170,8 @@ async fn ask(registry: &Arc<Registry>, orgs: BTreeSet<OrgId>) -> Vec<(OrgId, Vec
 }
 
 async fn ask_one(registry: &Registry, org: &OrgId) -> Option<Vec<PoolView>> {
-    let (reply, answers) = oneshot::channel();
-    let work = Work { commands: vec![Command::RollPools], reply };
-    let _permit = registry.send(org, Lane::Admit, OrgMsg::Run(work)).await.ok()?;
-    match answers.await.ok()?.pop()? {
-        Ok(Reply::Pools(pools)) => Some(pools),
+    match registry.ask(org, Lane::Admit, Command::RollPools).await? {
+        Reply::Pools(pools) => Some(pools),
         _ => None,
     }
 }

@@ -20,11 +20,11 @@ use tokio::sync::{Mutex, oneshot};
 use super::{
     Shared,
     admission::{Gate, Lane, Permit},
-    org::{OrgActor, OrgMsg, Start},
+    org::{OrgActor, OrgMsg, Start, Work},
     supervisor::Supervisor,
 };
 use crate::{
-    domain::{ids::OrgId, rows::OrgWrite},
+    domain::{command::Command, ids::OrgId, reply::Reply, rows::OrgWrite},
     error::ServiceError,
 };
 
@@ -119,6 +119,13 @@ impl Registry {
                 Err(_) => return Err(ServiceError::Interrupted),
             }
         }
+    }
+
+    /// One command from beside the actors, and what it was answered.
+    pub(super) async fn ask(&self, org: &OrgId, lane: Lane, command: Command) -> Option<Reply> {
+        let (reply, answers) = oneshot::channel();
+        let _permit = self.send(org, lane, OrgMsg::Run(Work { commands: vec![command], reply })).await.ok()?;
+        answers.await.ok()?.pop()?.ok()
     }
 
     fn running(&self, org: &OrgId) -> Option<Entry> {

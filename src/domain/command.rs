@@ -210,6 +210,12 @@ pub struct ReportOutcome {
     pub idempotency: Option<Idempotency>,
 }
 
+impl ReportOutcome {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes_up.saturating_add(self.bytes_down)
+    }
+}
+
 /// A sign of life, with all the time that the session has run in one life of its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {

@@ -28,6 +28,12 @@ pub(super) struct Member {
     pub(super) scope: Scope,
 }
 
+impl Member {
+    pub(super) fn of(id: &AccountId) -> Self {
+        Self { id: id.clone(), scope: Scope::from(id) }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Pools {
     pools: Table<PoolId, PoolRow>,
@@ -143,7 +149,7 @@ impl Pools {
     /// Whose accounts are in the pool, in the order of their ids.
     fn gather(&mut self, pool: &PoolId) {
         let of_pool = self.accounts.iter().filter(|(_, row)| row.pool == *pool);
-        let members = of_pool.map(|(id, _)| Member { id: id.clone(), scope: Scope::from(id) });
+        let members = of_pool.map(|(id, _)| Member::of(id));
         self.members.insert(pool.clone(), members.collect());
     }
 

@@ -193,12 +193,15 @@ fn amounts(field: &str, given: &[v1::Amount]) -> Parsed<Amounts> {
         if amounts.iter().any(|(other, _)| *other == meter) {
             return Err(InputError::new("meter", &item.meter, "each meter at most once").within(at()));
         }
-        let amount = u64::try_from(item.amount).ok().filter(|amount| *amount <= AMOUNT_MAX);
-        let amount =
-            amount.ok_or_else(|| InputError::new("amount", item.amount, "0 to 10000000000000000").within(at()))?;
-        amounts.push((meter, amount));
+        amounts.push((meter, amount("amount", item.amount, "").map_err(|error| error.within(at()))?));
     }
     Ok(amounts)
+}
+
+/// An amount in the meter's unit; `unit` is said where only one is meant.
+fn amount(field: &str, given: i64, unit: &str) -> Parsed<u64> {
+    let amount = u64::try_from(given).ok().filter(|amount| *amount <= AMOUNT_MAX);
+    amount.ok_or_else(|| InputError::new(field, given, format!("0 to {AMOUNT_MAX} {unit}").trim_end()))
 }
 
 fn ttl(field: &str, given: i64) -> Parsed<Millis> {

@@ -21,16 +21,11 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, oneshot},
+    sync::{Notify, Semaphore, mpsc},
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{
-    Answers,
-    admission::Lane,
-    org::{OrgMsg, Work},
-    registry::Registry,
-};
+use super::{admission::Lane, registry::Registry};
 use crate::{
     domain::{
         command::Command,
@@ -223,13 +218,7 @@ impl Deliverer {
     }
 
     async fn ask(&self, command: Command) -> Option<Reply> {
-        let (reply, answer) = oneshot::channel::<Answers>();
-        let work = OrgMsg::Run(Work { commands: vec![command], reply });
         let registry = self.registry.upgrade()?;
-        let asked = async {
-            let _permit = registry.send(&self.org, Lane::Settle, work).await.ok()?;
-            answer.await.ok()?.pop()?.ok()
-        };
-        timeout(ORG_WITHIN, asked).await.ok()?
+        timeout(ORG_WITHIN, registry.ask(&self.org, Lane::Settle, command)).await.ok()?
     }
 }

@@ -116,11 +116,13 @@ impl OrgState {
         most: usize,
         ctx: &Context<'_>,
     ) -> Result<(), OrgError> {
-        let added = self.accounts.new_ledgers(ctx.policy, scope, meters);
-        if added > 0 && self.accounts.ledger_count() + added > most {
-            return Err(OrgError::TooManyLedgers);
-        }
-        Ok(())
+        self.check_room_for(self.accounts.new_ledgers(ctx.policy, scope, meters), most)
+    }
+
+    /// Refuses `added` ledgers where there would be more than `most` with them.
+    pub(super) fn check_room_for(&self, added: usize, most: usize) -> Result<(), OrgError> {
+        let full = added > 0 && self.accounts.ledger_count() + added > most;
+        if full { Err(OrgError::TooManyLedgers) } else { Ok(()) }
     }
 
     fn charge(

@@ -99,12 +99,7 @@ impl OrgState {
         let accounts = set.accounts.iter().map(|new| (Scope::from(&new.id), &of_account));
         let ledgers = accounts.chain([(Scope::from(&set.pool), &of_pool)]);
         let new = |(scope, meters): (Scope, &[Meter; 2])| self.accounts.new_ledgers(ctx.policy, &scope, meters.iter());
-        let added: usize = ledgers.map(new).sum();
-        let most = SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize;
-        if added > 0 && self.accounts.ledger_count() + added > most {
-            return Err(OrgError::TooManyLedgers);
-        }
-        Ok(())
+        self.check_room_for(ledgers.map(new).sum(), SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize)
     }
 
     /// R-POOL-2: one account and its charge, past the gates of the org.
@@ -183,8 +178,7 @@ impl OrgState {
         if report.idempotency.is_some() {
             self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         }
-        let bytes = report.bytes_up.saturating_add(report.bytes_down);
-        self.accounts.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), bytes, self.now);
+        self.accounts.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), report.bytes(), self.now);
         if report.account.is_none() {
             self.count_call(&report.pool, ctx);
         }
@@ -196,17 +190,15 @@ impl OrgState {
         }
         let outcome = report.outcome;
         self.news.pools_touched = true;
-        self.changed = true;
         self.note(Rpc::ReportOutcome, report.idempotency.as_ref(), true, Outcome::OutcomeReported { outcome, known });
         Ok(Reply::OutcomeReported { outcome, known, replayed: false })
     }
 
     fn learn(&mut self, mut row: AccountRow, report: &ReportOutcome, ctx: &Context<'_>) {
-        let member = Member { id: row.id.clone(), scope: Scope::from(&row.id) };
+        let (member, pools) = (Member::of(&row.id), &ctx.policy.pools);
         let scope = &member.scope;
-        let limit = row.limit(&ctx.policy.pools);
-        let bytes = report.bytes_up.saturating_add(report.bytes_down);
-        self.accounts.book(ctx.policy, scope, &Meter::bytes(), bytes, self.now);
+        let limit = row.limit(pools);
+        self.accounts.book(ctx.policy, scope, &Meter::bytes(), report.bytes(), self.now);
         let used_up = report.outcome == Upstream::QuotaExhausted;
         let opens = used_up && !self.accounts.runs(scope, &limit, self.now);
         if used_up {
@@ -221,13 +213,15 @@ impl OrgState {
         match report.outcome {
             Upstream::Ok => {}
             Upstream::QuotaExhausted => seen.quota_errors += 1,
-            Upstream::Refused | Upstream::Unavailable | Upstream::Failed => seen.failed += 1,
-        }
-        let pools = &ctx.policy.pools;
-        match report.outcome {
-            Upstream::Refused => row.quarantine = Some(self.avoided(row.quarantine, pools.quarantine)),
-            Upstream::Unavailable => row.cooldown = Some(self.avoided(row.cooldown, pools.cooldown)),
-            Upstream::Ok | Upstream::QuotaExhausted | Upstream::Failed => {}
+            Upstream::Failed => seen.failed += 1,
+            Upstream::Refused => {
+                seen.failed += 1;
+                row.quarantine = Some(self.avoided(row.quarantine, pools.quarantine));
+            }
+            Upstream::Unavailable => {
+                seen.failed += 1;
+                row.cooldown = Some(self.avoided(row.cooldown, pools.cooldown));
+            }
         }
         let (pool, told) = (row.pool.clone(), row.told);
         self.pools.put(row, None);

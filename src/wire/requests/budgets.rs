@@ -1,6 +1,6 @@
 //! What may be changed of a budget, also in its older form: one limit, which is that of the month.
 
-use super::{Parsed, org, required_id, scope};
+use super::{Parsed, amount, org, required_id, scope};
 use crate::{
     bounds::{AMOUNT_MAX, MICROS_PER_CENT},
     domain::{
@@ -20,7 +20,9 @@ pub fn update_budget(request: &v1::UpdateBudgetRequest) -> Parsed<(OrgId, SetBud
     for (name, patch) in &request.periods {
         let period = known("periods", name)?;
         match (patch.limit, patch.clear) {
-            (Some(limit), false) => periods.push((period, Some(amount(&format!("periods[{name}].limit"), limit)?))),
+            (Some(limit), false) => {
+                periods.push((period, Some(amount(&format!("periods[{name}].limit"), limit, "micro-USD")?)))
+            }
             (None, true) => periods.push((period, None)),
             (None, false) => {}
             (Some(limit), true) => {
@@ -42,7 +44,7 @@ pub fn update_budget(request: &v1::UpdateBudgetRequest) -> Parsed<(OrgId, SetBud
 pub fn replace_budget(request: &v1::ReplaceBudgetRequest) -> Parsed<(OrgId, SetBudget)> {
     let mut periods = Periods::new();
     for (name, limit) in &request.limits {
-        periods.push((known("limits", name)?, Some(amount(&format!("limits[{name}]"), *limit)?)));
+        periods.push((known("limits", name)?, Some(amount(&format!("limits[{name}]"), *limit, "micro-USD")?)));
     }
     let older = older(request.budget_limit, request.budget_limit_cents, false)?;
     let set = SetBudget {
@@ -61,11 +63,6 @@ fn known(field: &str, name: &str) -> Parsed<&'static str> {
     found.ok_or_else(|| InputError::new(field, name, format!("one of {}", period_names())))
 }
 
-fn amount(field: &str, given: i64) -> Parsed<u64> {
-    let amount = u64::try_from(given).ok().filter(|amount| *amount <= AMOUNT_MAX);
-    amount.ok_or_else(|| InputError::new(field, given, format!("0 to {AMOUNT_MAX} micro-USD")))
-}
-
 fn version(given: Option<i64>) -> Parsed<Option<u64>> {
     let version = given.map(u64::try_from).transpose();
     version.map_err(|_| InputError::new("expected_version", given.unwrap_or_default(), "0 or more"))
@@ -80,7 +77,7 @@ struct Older {
 
 fn older(micros: Option<i64>, cents: Option<i64>, clear: bool) -> Parsed<Option<Older>> {
     let of_micros = micros.map(|micros| {
-        let limit = Some(amount("budget_limit", micros)?);
+        let limit = Some(amount("budget_limit", micros, "micro-USD")?);
         Ok(Older { field: "budget_limit", shown: micros.to_string(), limit })
     });
     let of_cents = cents.map(|cents| {

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Parsed, acquire, optional, optional_id, org, required_id};
+use super::{Parsed, acquire, amount, optional, optional_id, org, required_id};
 use crate::{
-    bounds::AMOUNT_MAX,
     domain::{
         command::{Acquire, Command, ConfigurePool, Idempotency, Mode, NewAccount, PoolAsk},
         ids::{AccountId, OrgId, PoolId},
@@ -20,12 +19,6 @@ pub fn pool(text: &str) -> Parsed<PoolId> {
 
 fn account(text: &str) -> Parsed<AccountId> {
     AccountId::parse("account", text)
-}
-
-/// Calls or bytes.
-fn amount(field: &str, given: i64) -> Parsed<u64> {
-    let amount = u64::try_from(given).ok().filter(|amount| *amount <= AMOUNT_MAX);
-    amount.ok_or_else(|| InputError::new(field, given, "0 to 10000000000000000"))
 }
 
 pub fn configure_pool(request: &v1::ConfigurePoolRequest) -> Parsed<(OrgId, Command)> {
@@ -55,8 +48,8 @@ fn new_account(given: &v1::PoolAccount) -> Parsed<NewAccount> {
     let window = |text: &str| Window::parse(text).ok_or_else(|| InputError::new("window", text, WINDOW_RULE));
     Ok(NewAccount {
         id: account(&given.account)?,
-        daily_limit: given.daily_limit.map(|limit| amount("daily_limit", limit)).transpose()?,
-        safety_buffer: given.safety_buffer.map(|buffer| amount("safety_buffer", buffer)).transpose()?,
+        daily_limit: given.daily_limit.map(|limit| amount("daily_limit", limit, "")).transpose()?,
+        safety_buffer: given.safety_buffer.map(|buffer| amount("safety_buffer", buffer, "")).transpose()?,
         window: optional(&given.window, window)?,
     })
 }
@@ -125,8 +118,8 @@ pub fn report_outcome(request: &v1::ReportOutcomeRequest) -> Parsed<Outcome> {
         account: optional(&request.account, account)?,
         status: status
             .ok_or_else(|| InputError::new("status", request.status, "100 to 599, or 0 where there was no answer"))?,
-        bytes_up: amount("bytes_up", request.bytes_up)?,
-        bytes_down: amount("bytes_down", request.bytes_down)?,
+        bytes_up: amount("bytes_up", request.bytes_up, "")?,
+        bytes_down: amount("bytes_down", request.bytes_down, "")?,
         idempotency: optional_id(&request.request_id, request)?,
     })
 }

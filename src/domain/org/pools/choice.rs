@@ -159,9 +159,9 @@ impl OrgState {
 
     /// The account of an earlier answer, as it stands now.
     pub(in crate::domain::org) fn picked_before(&mut self, id: AccountId, ctx: &Context<'_>) -> PickedAccount {
-        let member = Member { scope: Scope::from(&id), id };
+        let member = Member::of(&id);
         let known = self.pools.account(&member.id).is_some();
         let standing = self.standing(&member, ctx).ok().filter(|_| known);
-        PickedAccount { remaining: standing.map_or(0, |headroom| headroom.left), last_resort: false, id: member.id }
+        PickedAccount { remaining: standing.map_or(0, |headroom| headroom.left), last_resort: false, id }
     }
 }
