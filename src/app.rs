@@ -18,7 +18,7 @@ use crate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
     clock::SystemClock,
     config::{self, Config},
-    domain::{ids::OrgId, limit::OrgPolicy, service_time::ClockState, window::Length},
+    domain::{ids::OrgId, policy::OrgPolicy, service_time::ClockState, window::Length},
     grpc::{self, server::Health},
     http,
     ports::{Clock, OrgStore},

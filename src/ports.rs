@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use crate::domain::{
     balance::BalanceVerdict,
     decision::Cause,
-    exports::{Delivery, ExportKey},
     ids::OrgId,
+    outbox::{Delivery, OutboxKey},
     reply::Exhaustion,
     rows::{Head, OrgRows, OrgWrite},
     service_time::{ClockMark, ClockState},
@@ -95,7 +95,7 @@ pub enum Freshness {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
     /// The same for every attempt, so that the provider counts it once.
-    pub key: ExportKey,
+    pub key: OutboxKey,
     pub org: OrgId,
     /// The provider's name for the meter.
     pub feature: Arc<str>,

@@ -18,21 +18,21 @@ pub enum Lane {
 
 /// Counts calls in flight per lane.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct InFlight {
     admit: AtomicU32,
     settle: AtomicU32,
-    /// Tick of the last exit, see [`Gate::idle_since`].
+    /// Tick of the last exit, see [`InFlight::idle_since`].
     last_used: AtomicU64,
 }
 
 /// One call in flight; ends with the value.
 #[derive(Debug)]
 pub struct Permit {
-    gate: Arc<Gate>,
+    gate: Arc<InFlight>,
     lane: Lane,
 }
 
-impl Gate {
+impl InFlight {
     fn lane(&self, lane: Lane) -> &AtomicU32 {
         match lane {
             Lane::Admit => &self.admit,
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn lanes_are_bounded_apart() {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(InFlight::default());
         let first = gate.enter(Lane::Admit, 1);
         assert!(first.is_some());
         assert!(gate.enter(Lane::Admit, 1).is_none());
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn idleness_counts_from_the_last_exit() {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(InFlight::default());
         drop(gate.enter(Lane::Admit, 1));
         assert!(!gate.idle_since(0, 5), "used since the last look");
         assert!(!gate.idle_since(4, 6));

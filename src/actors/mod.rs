@@ -52,14 +52,14 @@ use crate::{
     domain::{
         command::Command,
         ids::{DecisionId, OrgId},
-        limit::OrgPolicy,
+        policy::OrgPolicy,
         reply::Reply,
     },
     error::ServiceError,
     ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault},
 };
 
-use admission::{Gate, Lane};
+use admission::{InFlight, Lane};
 use registry::Registry;
 
 pub use pools::PoolTotals;
@@ -140,7 +140,7 @@ pub struct Deps {
 pub struct Orgs {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
-    node: Arc<Gate>,
+    node: Arc<InFlight>,
 }
 
 impl Orgs {
@@ -167,7 +167,7 @@ impl Orgs {
         tokio::spawn(sweeper::run(Arc::downgrade(&registry)));
         tokio::spawn(pools::run(Arc::downgrade(&registry)));
         tokio::spawn(outbox::run(Arc::downgrade(&registry), deps.provider));
-        Ok(Self { shared, registry, node: Arc::new(Gate::default()) })
+        Ok(Self { shared, registry, node: Arc::new(InFlight::default()) })
     }
 
     /// Hands `commands` to the org's actor as one message and waits for all answers, until

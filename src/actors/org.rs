@@ -17,8 +17,8 @@ use crate::{
     domain::{
         command::{Command, Durability},
         ids::OrgId,
-        limit::OrgPolicy,
         org::{Context, OrgState},
+        policy::OrgPolicy,
         reply::Reply,
         rows::{OrgRows, OrgWrite},
     },

@@ -1,6 +1,6 @@
 //! Which orgs are in memory, and the only way to them.
 //!
-//! At most one incarnation of an org's actor lives: a new one starts only after the old one has
+//! At most one incarnation of an org's actor incarnations: a new one starts only after the old one has
 //! flushed and ended. A message that reaches a draining actor comes back whole and goes to the
 //! next one, so passivation loses nothing.
 
@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Shared,
-    admission::{Gate, Lane, Permit},
+    admission::{InFlight, Lane, Permit},
     org::{OrgActor, OrgMsg, Start, Work},
     supervisor::Supervisor,
 };
@@ -36,7 +36,7 @@ const HANDOVER: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 struct Entry {
     actor: ActorRef<OrgMsg>,
-    gate: Arc<Gate>,
+    gate: Arc<InFlight>,
 }
 
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl Registry {
 
     /// Lets actors go that were idle since `tick`. They finish what reaches them first.
     pub(super) fn passivate(&self, tick: u64, now_tick: u64) -> usize {
-        let idle = |gate: &Gate| gate.idle_since(tick, now_tick);
+        let idle = |gate: &InFlight| gate.idle_since(tick, now_tick);
         let leaving = self.live.actors.iter().filter(|entry| idle(&entry.gate)).map(|entry| entry.actor.clone());
         leaving.filter(|actor| actor.drain().is_ok()).count()
     }

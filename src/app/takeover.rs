@@ -23,11 +23,11 @@ use super::{Failure, Start, random, resume_clock};
 use crate::{
     bounds::{AMOUNT_MAX, Bounds, MICROS_PER_CENT},
     domain::{
-        command::Idempotency,
         ids::{DecisionId, Incarnation, OrgId, RequestId, Scope, Source},
         input::InputError,
-        limit::OrgPolicy,
         org::{Context, OrgState, takeover::OlderBudget},
+        policy::OrgPolicy,
+        request::Idempotency,
     },
     ports::{Clock, OrgStore},
     store::sled::{self, SledOptions, SledStore},

@@ -11,8 +11,8 @@ use crate::{
     domain::{
         balance::{Balance, BalanceVerdict},
         decision::Cause,
-        exports::Delivery,
         ids::OrgId,
+        outbox::Delivery,
     },
     ports::{BillingProvider, Freshness, Usage},
 };

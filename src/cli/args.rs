@@ -14,8 +14,8 @@ use clap_complete::Shell;
 
 use super::{connect::Address, output::Format};
 use crate::domain::{
-    exports::ExportKey,
     ids::{OrgId, PoolId, Reason, RequestId, Scope},
+    outbox::OutboxKey,
 };
 use values::{cost, export_key, org, pool, reason, request_id, reserve, scope, timeout};
 
@@ -301,7 +301,7 @@ pub enum BillingVerb {
         write: OrgWriteArgs,
         /// Only this row: its key in `billing exports` [default: all]
         #[arg(long, value_parser = export_key)]
-        key: Option<ExportKey>,
+        key: Option<OutboxKey>,
     },
 }
 

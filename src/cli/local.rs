@@ -21,7 +21,7 @@ use crate::{
     app::{self, Listeners, Start, takeover},
     config::{self, Config, ConfigErrors, LogFormat, Overrides},
     store::{
-        export::{self, Exported},
+        dump::{self, Exported},
         offline::{self, FsckOptions},
     },
     telemetry,
@@ -127,7 +127,7 @@ pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
         Err(mistakes) => return refuse(&mistakes, output),
     };
     let written = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
-        None => export::export(&dir, &mut Stdout(output)).map_err(|error| error.to_string()),
+        None => dump::export(&dir, &mut Stdout(output)).map_err(|error| error.to_string()),
         Some(file) => export_to(&dir, file),
     };
     match written {
@@ -153,7 +153,7 @@ pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
 fn export_to(dir: &Path, file: &Path) -> Result<Exported, String> {
     let named = |error: io::Error| format!("{}: {error}", file.display());
     let mut out = BufWriter::new(File::create_new(file).map_err(named)?);
-    let exported = export::export(dir, &mut out).map_err(|error| error.to_string())?;
+    let exported = dump::export(dir, &mut out).map_err(|error| error.to_string())?;
     let written = out.into_inner().map_err(|error| named(error.into_error()))?;
     written.sync_all().map_err(named)?;
     Ok(exported)
@@ -186,7 +186,7 @@ fn import_from(dir: &Path, from: &mut dyn BufRead) -> io::Result<String> {
         let done = runtime()?.block_on(takeover::take_over(dir, from)).map_err(io::Error::other)?;
         return Ok(format!("{} budgets taken over, {} known already", done.changed, done.known));
     }
-    let rows = export::import(dir, from).map_err(io::Error::other)?;
+    let rows = dump::import(dir, from).map_err(io::Error::other)?;
     Ok(format!("{rows} rows imported"))
 }
 

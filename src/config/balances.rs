@@ -22,7 +22,7 @@ use super::{
 use crate::{
     bounds::AMOUNT_MAX,
     domain::{
-        balance::BalanceSource,
+        policy::BalanceSource,
         window::{Calendar, Window},
     },
 };

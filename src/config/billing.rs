@@ -30,9 +30,8 @@ use super::{
 use crate::{
     bounds::{HOUR_MS, MINUTE_MS, SECOND_MS},
     domain::{
-        balance::{BalancePolicy, BalanceSource, Exemption, ExportWhen},
         ids::Meter,
-        limit::OnIndeterminate,
+        policy::{BalancePolicy, BalanceSource, Exemption, ExportWhen, OnIndeterminate},
         window::Millis,
     },
 };

@@ -30,10 +30,9 @@ use super::{
 use crate::{
     bounds::{AMOUNT_MAX, LIMITS_PER_SCOPE},
     domain::{
-        balance::Exemption,
         ids::{OrgId, Scope},
-        limit::{Limit, OrgPolicy, RateLimit, Successor},
-        upstream::PoolPolicy,
+        limit::Limit,
+        policy::{Exemption, OrgPolicy, PoolPolicy, RateLimit, Successor},
         window::{Millis, Window},
     },
 };

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     bounds::{AMOUNT_MAX, HOUR_MS, QUOTA_TEXT_BYTES, QUOTA_TEXTS, ROUTE_AVOIDED_MAX_MS, SECOND_MS},
     domain::{
-        upstream::PoolPolicy,
+        policy::PoolPolicy,
         window::{Calendar, Millis, Window},
     },
 };

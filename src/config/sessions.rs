@@ -30,7 +30,8 @@ use crate::{
     },
     domain::{
         ids::Meter,
-        limit::{Limit, OrgPolicy, SessionPolicy},
+        limit::Limit,
+        policy::{OrgPolicy, SessionPolicy},
         window::{Calendar, Length, Millis, Window},
     },
 };

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     bounds::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
     domain::{
-        limit::OnIndeterminate,
+        policy::OnIndeterminate,
         window::{Length, Millis},
     },
 };

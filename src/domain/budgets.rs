@@ -12,7 +12,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     ids::{Meter, Scope},
-    limit::{Limit, OrgPolicy},
+    limit::Limit,
+    policy::OrgPolicy,
     pools::Pools,
     rows::{BudgetRow, Row, RowKey},
     table::Table,

@@ -4,18 +4,15 @@ use std::sync::Arc;
 
 use super::{
     balance::BalanceVerdict,
-    exports::{Delivery, ExportKey},
     ids::{
-        AccountId, DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, PoolId, Reason, RequestId, Scope,
+        AccountId, Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, PoolId, Reason, Scope,
         SessionId, Source,
     },
-    journal::Rpc,
+    outbox::{Delivery, OutboxKey},
+    request::{Idempotency, Rpc},
     upstream::Upstream,
     window::{Millis, Window},
 };
-
-/// Amounts by meter, each meter once.
-pub type Amounts = Vec<(Meter, u64)>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -23,14 +20,6 @@ pub enum Mode {
     Normal,
     CheckOnly,
     Shadow,
-}
-
-/// A request id with the fingerprint of the body it came with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Idempotency {
-    pub id: RequestId,
-    /// Of everything else in the request.
-    pub fingerprint: u64,
 }
 
 /// What is to run.
@@ -129,19 +118,19 @@ pub enum Command {
     /// Forgets everything but usage that has not reached the billing provider.
     Purge,
     /// Hands out outbox rows that are due, at most [`crate::bounds::EXPORT_BATCH`].
-    TakeExports,
+    TakeOutbox,
     /// What became of rows that were handed out.
-    SettleExports(Vec<(ExportKey, Delivery)>),
+    SettleOutbox(Vec<(OutboxKey, Delivery)>),
     /// Rows of the outbox in the order of their keys, from behind `after`, at most `max`.
-    ListExports {
-        after: Option<ExportKey>,
+    ListOutbox {
+        after: Option<OutboxKey>,
         max: usize,
         /// Only what was set aside.
         set_aside: bool,
     },
     /// Tries again what was set aside: one row, or all.
-    ReplayExports {
-        key: Option<ExportKey>,
+    ReplayOutbox {
+        key: Option<OutboxKey>,
     },
     Status {
         scope: Scope,
@@ -335,8 +324,8 @@ impl Command {
             | Self::Pool { .. }
             | Self::RollPools
             | Self::Audit
-            | Self::TakeExports
-            | Self::ListExports { .. } => Durability::None,
+            | Self::TakeOutbox
+            | Self::ListOutbox { .. } => Durability::None,
             Self::Acquire(acquire) => acquire.durability(),
             Self::Resume { .. } => Durability::WriteBehind,
             Self::Commit { .. }
@@ -353,8 +342,8 @@ impl Command {
             | Self::Freeze { .. }
             | Self::Unfreeze { .. }
             | Self::Purge
-            | Self::SettleExports(_)
-            | Self::ReplayExports { .. } => Durability::Durable,
+            | Self::SettleOutbox(_)
+            | Self::ReplayOutbox { .. } => Durability::Durable,
         }
     }
 }

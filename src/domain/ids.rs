@@ -308,6 +308,9 @@ impl fmt::Display for DecisionId {
     }
 }
 
+/// Amounts by meter, each meter once.
+pub type Amounts = Vec<(Meter, u64)>;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,140 +8,14 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{
-    command::Idempotency,
-    decision::{FailOpen, Hold, SessionGrant},
-    ids::{AccountId, DecisionId, RequestId},
+    ids::{DecisionId, RequestId},
+    outcome::{Entry, Outcome, Settlement},
     refusal::OrgError,
+    request::{Idempotency, Rpc},
     rows::{JournalRow, Row, RowKey},
-    upstream::Upstream,
     window::Millis,
 };
 use crate::bounds::{HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS, SHORT_MEMORY_MS};
-
-/// The namespace of a request id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rpc {
-    Acquire,
-    Commit,
-    Release,
-    Extend,
-    Resume,
-    Record,
-    ReportCumulative,
-    Freeze,
-    Unfreeze,
-    UpdateBudget,
-    ReplaceBudget,
-    StartSession,
-    Heartbeat,
-    EndSession,
-    ConfigurePool,
-    Pick,
-    ReportOutcome,
-}
-
-impl Rpc {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Acquire => "Acquire",
-            Self::Commit => "Commit",
-            Self::Release => "Release",
-            Self::Extend => "Extend",
-            Self::Resume => "Resume",
-            Self::Record => "Record",
-            Self::ReportCumulative => "ReportCumulative",
-            Self::Freeze => "Freeze",
-            Self::Unfreeze => "Unfreeze",
-            Self::UpdateBudget => "UpdateBudget",
-            Self::ReplaceBudget => "ReplaceBudget",
-            Self::StartSession => "StartSession",
-            Self::Heartbeat => "Heartbeat",
-            Self::EndSession => "EndSession",
-            Self::ConfigurePool => "ConfigurePool",
-            Self::Pick => "Pick",
-            Self::ReportOutcome => "ReportOutcome",
-        }
-    }
-}
-
-/// How a reservation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settlement {
-    Committed,
-    Released,
-    Expired,
-}
-
-/// What was answered, so that it can be answered again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    Admitted {
-        decision: DecisionId,
-        hold: Option<Hold>,
-        fail_open: Vec<FailOpen>,
-    },
-    Settled {
-        reservation: DecisionId,
-        how: Settlement,
-    },
-    Extended {
-        expires_at: Millis,
-    },
-    Resumed {
-        continuations: u64,
-    },
-    Recorded,
-    Reported {
-        increment: u64,
-        reset: bool,
-        disputed: u64,
-    },
-    Frozen {
-        was_frozen: bool,
-    },
-    BudgetSet,
-    Started {
-        decision: DecisionId,
-        grant: SessionGrant,
-        fail_open: Vec<FailOpen>,
-    },
-    Beat {
-        booked: u64,
-        disputed: u64,
-    },
-    SessionEnded {
-        decision: DecisionId,
-    },
-    PoolConfigured,
-    /// `decision` is of the gates of the org, where they were asked as well.
-    Picked {
-        account: AccountId,
-        decision: Option<DecisionId>,
-        hold: Option<Hold>,
-        fail_open: Vec<FailOpen>,
-    },
-    OutcomeReported {
-        outcome: Upstream,
-        known: bool,
-    },
-}
-
-/// One remembered outcome. Without a request id it only names a settled reservation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub at: Millis,
-    pub rpc: Rpc,
-    pub idempotency: Option<Idempotency>,
-    /// Remembered for a day instead of ten minutes.
-    pub long: bool,
-    pub outcome: Outcome,
-}
-
-impl Entry {
-    fn expires_at(&self) -> Millis {
-        self.at.saturating_add(if self.long { LONG_MEMORY_MS } else { SHORT_MEMORY_MS })
-    }
-}
 
 /// What a request id turned out to be.
 #[derive(Debug, PartialEq, Eq)]

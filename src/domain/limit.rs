@@ -1,14 +1,8 @@
-//! Limits and the policy of an org: what configuration has decided, ready to be evaluated.
+//! A limit: a meter, a window, an amount, and what is held back of it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use super::{
-    balance::{BalancePolicy, Exemption},
-    ids::{Meter, Scope},
-    upstream::PoolPolicy,
-    window::{Millis, Window},
-};
-use crate::bounds::{HOUR_MS, SECOND_MS};
+use super::{ids::Meter, window::Window};
 
 /// Meter + window + amount + safety buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,155 +59,13 @@ impl Limit {
     }
 }
 
-/// What happens when a gate could not be evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnIndeterminate {
-    #[default]
-    Allow,
-    Deny,
-}
-
-/// The rate backstop: calls per aligned window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RateLimit {
-    /// `None` = switched off by an operator.
-    pub amount: Option<u64>,
-    pub len: Millis,
-    /// Whole windows without a call after which the record is removed.
-    pub idle_windows: u64,
-    pub on_indeterminate: OnIndeterminate,
-    pub exempt: Exemption,
-}
-
-impl Default for RateLimit {
-    fn default() -> Self {
-        Self {
-            amount: Some(1000),
-            len: HOUR_MS,
-            idle_windows: 2,
-            on_indeterminate: OnIndeterminate::Allow,
-            exempt: Exemption::Never,
-        }
-    }
-}
-
-/// How many sessions of an org may run, and how each is watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionPolicy {
-    /// At once; `None` = unlimited.
-    pub max: Option<u64>,
-    /// False only watches: usage accrues, and neither the number of sessions nor their quota denies.
-    pub enforce: bool,
-    /// Sessions stop without a grace when the quota is used up, and that is told once.
-    pub trial: bool,
-    /// Compute that a start reserves; a session is not stopped before it has used it.
-    pub first_slice: Millis,
-    /// Time between two heartbeats.
-    pub heartbeat: Millis,
-    /// A session that missed so many, and then the grace, has expired.
-    pub missed: u64,
-    /// Time to save and end after a stop.
-    pub grace: Millis,
-    /// Most that one heartbeat books; what is beyond is disputed.
-    pub clamp: Millis,
-}
-
-impl Default for SessionPolicy {
-    fn default() -> Self {
-        Self {
-            max: None,
-            enforce: true,
-            trial: false,
-            first_slice: 180 * SECOND_MS,
-            heartbeat: 30 * SECOND_MS,
-            missed: 3,
-            grace: 30 * SECOND_MS,
-            clamp: 300 * SECOND_MS,
-        }
-    }
-}
-
-impl SessionPolicy {
-    /// From the last word of a session to its expiry.
-    pub fn lease(&self) -> Millis {
-        self.missed.saturating_mul(self.heartbeat).saturating_add(self.grace)
-    }
-}
-
-/// What an org's policy is from some instant on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Successor {
-    pub from: Millis,
-    pub policy: Arc<OrgPolicy>,
-}
-
-/// Everything an operator decided about one org.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OrgPolicy {
-    /// Name of the plan, empty without one.
-    pub plan: String,
-    pub rate: RateLimit,
-    /// Limits of the org itself, in pipeline order.
-    pub limits: Vec<Limit>,
-    /// Limits of its scopes by exact name.
-    pub scopes: BTreeMap<Scope, Vec<Limit>>,
-    /// Limits of every scope that starts with the text, where no exact name matches; the longest
-    /// matching text wins.
-    pub scope_prefixes: BTreeMap<String, Vec<Limit>>,
-    pub balance: BalancePolicy,
-    pub sessions: SessionPolicy,
-    /// What happens where a stored limit can not be understood.
-    pub budgets_on_indeterminate: OnIndeterminate,
-    /// Shared, because it is the same for all orgs.
-    pub pools: Arc<PoolPolicy>,
-    /// A trial that ends: the plan after it.
-    pub then: Option<Successor>,
-}
-
-impl OrgPolicy {
-    /// What is in force at `now`: computed at every look, so nobody has to move an org from one plan to
-    /// the next in time.
-    pub fn at(self: &Arc<Self>, now: Millis) -> &Arc<Self> {
-        match &self.then {
-            Some(then) if then.from <= now => then.policy.at(now),
-            _ => self,
-        }
-    }
-
-    /// The same with other limits on one scope.
-    pub(super) fn set_limits(&mut self, scope: &Scope, limits: Vec<Limit>) {
-        if scope.is_org() {
-            self.limits = limits;
-        } else {
-            self.scopes.insert(scope.clone(), limits);
-        }
-    }
-
-    /// The limits of one scope; of the org itself where `scope` is empty.
-    pub fn limits_of(&self, scope: &Scope) -> &[Limit] {
-        if scope.is_org() {
-            return &self.limits;
-        }
-        if let Some(limits) = self.scopes.get(scope) {
-            return limits;
-        }
-        let matching = |prefix: &&String| scope.as_str().starts_with(prefix.as_str());
-        let longest = self.scope_prefixes.keys().filter(matching).max_by_key(|prefix| prefix.len());
-        longest.and_then(|prefix| self.scope_prefixes.get(prefix)).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether a limit of exactly this scope counts `meter`. There are as many such pairs as the
-    /// configuration names; scopes behind a prefix have no end.
-    pub fn names(&self, scope: &Scope, meter: &Meter) -> bool {
-        let limits = if scope.is_org() { Some(&self.limits) } else { self.scopes.get(scope) };
-        limits.is_some_and(|limits| limits.iter().any(|limit| limit.meter == *meter))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bounds::DAY_MS, domain::window::Calendar};
+    use crate::{
+        bounds::{DAY_MS, HOUR_MS},
+        domain::window::Calendar,
+    };
 
     #[test]
     fn names_are_the_public_ones() {
@@ -227,21 +79,5 @@ mod tests {
         ] {
             assert_eq!(&*Limit::new(meter, window, None).name, name);
         }
-    }
-
-    #[test]
-    fn an_exact_scope_wins_over_the_longest_prefix() {
-        let limit = |amount| vec![Limit::new(Meter::spend(), Window::Rolling { len: HOUR_MS }, Some(amount))];
-        let scope = |text| Scope::parse("scope", text).unwrap();
-        let policy = OrgPolicy {
-            scopes: [(scope("workspace/a"), limit(1))].into(),
-            scope_prefixes: [("workspace/".into(), limit(2)), ("workspace/b".into(), limit(3))].into(),
-            ..OrgPolicy::default()
-        };
-        let amount = |text| policy.limits_of(&scope(text)).first().and_then(|l| l.amount);
-        assert_eq!(amount("workspace/a"), Some(1));
-        assert_eq!(amount("workspace/bee"), Some(3));
-        assert_eq!(amount("workspace/c"), Some(2));
-        assert_eq!(amount("account/c"), None);
     }
 }

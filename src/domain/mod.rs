@@ -1,23 +1,26 @@
 //! The rules: `(state, command, now) -> (reply, changes)`. Pure: no I/O, no clock, no randomness,
 //! no runtime, no serialisation. Everything outside exists to call this and to keep what it says.
 
-mod accounts;
 pub mod balance;
+mod book;
 mod budgets;
 pub mod command;
 pub mod decision;
-pub mod exports;
 pub mod ids;
 pub mod input;
 pub mod journal;
 pub mod ledger;
 pub mod limit;
 pub mod org;
+pub mod outbox;
+pub mod outcome;
 pub mod pipeline;
+pub mod policy;
 mod pools;
 pub mod rate;
 pub mod refusal;
 pub mod reply;
+pub mod request;
 pub mod rows;
 pub mod service_time;
 mod sessions;

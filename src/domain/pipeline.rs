@@ -1,4 +1,4 @@
-//! The gates in their order: freeze → upstream accounts → rate backstop → sessions at once → session quota → budgets and
+//! The gates in their order: freeze → upstream book → rate backstop → sessions at once → session quota → budgets and
 //! quotas → balance → reserve.
 //!
 //! Cheapest first, the remote call last. Evaluating changes nothing; the caller charges what was
@@ -16,12 +16,13 @@ mod sessions;
 use std::sync::{Arc, LazyLock};
 
 use super::{
-    accounts::Accounts,
-    balance::{BalanceSource, BalanceVerdict, Exemption},
+    balance::BalanceVerdict,
+    book::Book,
     command::{Acquire, Need},
     decision::{Cause, Code, Denial, FailOpen, Gate, LimitView},
     ids::{Meter, Reason, Scope},
-    limit::{Limit, OnIndeterminate, OrgPolicy},
+    limit::Limit,
+    policy::{BalanceSource, Exemption, OnIndeterminate, OrgPolicy},
     rate::RateRecord,
     window::{Length, Millis, Window, iso},
 };
@@ -108,8 +109,8 @@ pub(super) struct Facts<'a> {
 }
 
 /// `Err`: the billing provider has to be asked first.
-pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>) -> Result<Verdict, Need> {
-    let mut checks = checks(accounts, ask, facts);
+pub(super) fn evaluate(book: &mut Book, ask: &Acquire, facts: &Facts<'_>) -> Result<Verdict, Need> {
+    let mut checks = checks(book, ask, facts);
     let slice = sessions::reserve_slice(&mut checks, ask, facts);
     let mut fail_open = Vec::new();
     let mut denial = freeze_gate(facts).or_else(|| facts.hard_stop.cloned());
@@ -123,15 +124,15 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
         denial = denial.or(sessions::concurrency_gate(ask, facts));
     }
     if denial.is_none() || ask.explain {
-        let quota = sessions::quota_gate(accounts, &mut checks, ask, facts);
+        let quota = sessions::quota_gate(book, &mut checks, ask, facts);
         denial = denial.or(quota);
     }
     if denial.is_none() || ask.explain {
-        let budgets = budget_gate(accounts, &mut checks, ask, facts, &mut fail_open);
+        let budgets = budget_gate(book, &mut checks, ask, facts, &mut fail_open);
         denial = denial.or(budgets);
     }
     if denial.is_none() || ask.explain {
-        balance = balance::gate(accounts, ask, facts, &mut fail_open)?;
+        balance = balance::gate(book, ask, facts, &mut fail_open)?;
         denial = denial.or_else(|| balance.as_ref().and_then(|seen| seen.denial.clone()));
     }
     if denial.is_none() || ask.explain {
@@ -143,26 +144,26 @@ pub(super) fn evaluate(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'_>
     let mut limits = Vec::with_capacity(checks.len() + 3);
     limits.push(rate_view(facts, denial.as_ref(), rate_denies));
     limits.extend(sessions::view(ask, facts, charged));
-    limits.extend(checks.iter().map(|check| check.view(charged, resets_at(accounts, check, facts.now))));
+    limits.extend(checks.iter().map(|check| check.view(charged, resets_at(book, check, facts.now))));
     limits.extend(balance.and_then(|seen| seen.view(charged)));
     Ok(Verdict { denial, fail_open, limits, slice })
 }
 
 /// Every limit of the scope and of the org, with what this call asks of it.
-fn checks<'p>(accounts: &mut Accounts, ask: &Acquire, facts: &Facts<'p>) -> Vec<Check<'p>> {
+fn checks<'p>(book: &mut Book, ask: &Acquire, facts: &Facts<'p>) -> Vec<Check<'p>> {
     let scope = (!ask.scope.is_org()).then(|| ask.scope.clone());
     let mut checks = Vec::new();
     for scope in std::iter::once(Scope::org()).chain(scope) {
         for limit in facts.policy.limits_of(&scope) {
-            checks.push(check(accounts, ask, scope.clone(), limit, facts.now));
+            checks.push(check(book, ask, scope.clone(), limit, facts.now));
         }
     }
     checks
 }
 
 /// One limit of `scope`, with what this call asks of it: nothing where it does not count there.
-fn check<'p>(accounts: &mut Accounts, ask: &Acquire, scope: Scope, limit: &'p Limit, now: Millis) -> Check<'p> {
-    let (used, reserved) = accounts.usage(&scope, limit, now);
+fn check<'p>(book: &mut Book, ask: &Acquire, scope: Scope, limit: &'p Limit, now: Millis) -> Check<'p> {
+    let (used, reserved) = book.usage(&scope, limit, now);
     let counts = ask.scope.counts_in(&scope);
     let asked = |amounts: &[(Meter, u64)]| {
         amounts.iter().find(|(meter, _)| counts && *meter == limit.meter).map_or(0, |(_, amount)| *amount)
@@ -206,13 +207,13 @@ fn rate_gate(ask: &Acquire, facts: &Facts<'_>, fail_open: &mut Vec<FailOpen>) ->
 /// What is known to be exhausted denies; a limit that can not be understood leaves the gate without an
 /// answer.
 fn budget_gate(
-    accounts: &mut Accounts,
+    book: &mut Book,
     checks: &mut [Check<'_>],
     ask: &Acquire,
     facts: &Facts<'_>,
     fail_open: &mut Vec<FailOpen>,
 ) -> Option<Denial> {
-    let denied = limit_gate(accounts, checks, facts.now, |check| !sessions::is_quota(ask, check));
+    let denied = limit_gate(book, checks, facts.now, |check| !sessions::is_quota(ask, check));
     let denied = denied.map(|(tightest, retry_at)| exceeded(Gate::Budgets, tightest, retry_at, facts.now));
     if denied.is_none() && facts.malformed {
         let policy = facts.policy.budgets_on_indeterminate;
@@ -222,14 +223,14 @@ fn budget_gate(
 }
 
 /// Limits on the scope of a pool itself, of which a pick asks one call.
-pub(super) fn pool_limits(accounts: &mut Accounts, pool: &Scope, policy: &OrgPolicy, now: Millis) -> Option<Denial> {
+pub(super) fn pool_limits(book: &mut Book, pool: &Scope, policy: &OrgPolicy, now: Millis) -> Option<Denial> {
     let limits = policy.limits_of(pool);
     if limits.is_empty() {
         return None;
     }
     let ask = Acquire::of(pool.clone(), vec![(Meter::calls(), 1)]);
-    let mut checks: Vec<_> = limits.iter().map(|limit| check(accounts, &ask, pool.clone(), limit, now)).collect();
-    let (tightest, retry_at) = limit_gate(accounts, &mut checks, now, |_| true)?;
+    let mut checks: Vec<_> = limits.iter().map(|limit| check(book, &ask, pool.clone(), limit, now)).collect();
+    let (tightest, retry_at) = limit_gate(book, &mut checks, now, |_| true)?;
     Some(exceeded(Gate::Accounts, tightest, retry_at, now))
 }
 
@@ -240,7 +241,7 @@ fn exceeded(gate: Gate, tightest: &Check<'_>, retry_at: Option<Millis>, now: Mil
 
 /// Of the limits that `concerns` picks, the tightest that does not admit, and when all of them do.
 fn limit_gate<'c, 'p>(
-    accounts: &mut Accounts,
+    book: &mut Book,
     checks: &'c mut [Check<'p>],
     now: Millis,
     concerns: impl Fn(&Check<'p>) -> bool,
@@ -252,7 +253,7 @@ fn limit_gate<'c, 'p>(
             continue;
         }
         check.limiting = true;
-        let fits = accounts.fits_at(&check.scope, check.limit, check.asked(), now);
+        let fits = book.fits_at(&check.scope, check.limit, check.asked(), now);
         latest = latest.zip(fits).map(|(a, b)| a.max(b));
         let left =
             i128::from(check.limit.amount.unwrap_or(u64::MAX)) - i128::from(check.used) - i128::from(check.reserved);
@@ -339,12 +340,12 @@ pub fn indeterminate(
 }
 
 /// When what was asked fits if nothing else happens, or the end of the window.
-fn resets_at(accounts: &mut Accounts, check: &Check<'_>, now: Millis) -> Option<Millis> {
+fn resets_at(book: &mut Book, check: &Check<'_>, now: Millis) -> Option<Millis> {
     let counts_down = !matches!(check.limit.window, Window::Rolling { .. }) && check.admits();
     if counts_down {
-        accounts.window_end(&check.scope, check.limit, now)
+        book.window_end(&check.scope, check.limit, now)
     } else {
-        accounts.fits_at(&check.scope, check.limit, check.asked(), now)
+        book.fits_at(&check.scope, check.limit, check.asked(), now)
     }
 }
 

@@ -10,10 +10,10 @@ use super::{
     command::{ConfigurePool, NewAccount},
     ids::{AccountId, Meter, PoolId, Scope},
     limit::Limit,
+    policy::PoolPolicy,
     reply::Route,
-    rows::{AccountRow, Avoided, PoolRow, Reported, Row, RowKey},
+    rows::{Avoided, PoolRow, Reported, Row, RowKey, UpstreamAccountRow},
     table::Table,
-    upstream::PoolPolicy,
     window::{Millis, WINDOW_MAX_MS},
 };
 use crate::bounds::{ESTIMATE_BYTES, ESTIMATE_CALLS};
@@ -37,7 +37,7 @@ impl Member {
 #[derive(Debug, Default)]
 pub(super) struct Pools {
     pools: Table<PoolId, PoolRow>,
-    accounts: Table<AccountId, AccountRow>,
+    accounts: Table<AccountId, UpstreamAccountRow>,
     /// In the order of their ids.
     members: BTreeMap<PoolId, Arc<[Member]>>,
     /// When something of an account ends by itself, the soonest first.
@@ -45,7 +45,7 @@ pub(super) struct Pools {
     looks: HashMap<AccountId, Millis>,
 }
 
-impl AccountRow {
+impl UpstreamAccountRow {
     /// The limit that the pool sets on its account.
     pub(super) fn limit(&self, policy: &PoolPolicy) -> Limit {
         let amount = self.daily_limit.unwrap_or(policy.daily_limit);
@@ -66,7 +66,7 @@ impl AccountRow {
             evidence: None,
             quarantine: None,
             cooldown: None,
-            told: false,
+            announced: false,
         };
         Self {
             daily_limit: new.daily_limit,
@@ -128,7 +128,7 @@ impl AccountRow {
 }
 
 impl Pools {
-    pub(super) fn load(pools: Vec<PoolRow>, accounts: Vec<AccountRow>, now: Millis) -> Self {
+    pub(super) fn load(pools: Vec<PoolRow>, accounts: Vec<UpstreamAccountRow>, now: Millis) -> Self {
         let mut loaded = Self {
             pools: Table::load(pools.into_iter().map(|row| (row.id.clone(), row))),
             accounts: Table::load(accounts.iter().map(|row| (row.id.clone(), row.clone()))),
@@ -173,7 +173,7 @@ impl Pools {
         self.members.get(pool).cloned().unwrap_or_default()
     }
 
-    pub(super) fn account(&self, id: &AccountId) -> Option<&AccountRow> {
+    pub(super) fn account(&self, id: &AccountId) -> Option<&UpstreamAccountRow> {
         self.accounts.get(id)
     }
 
@@ -192,20 +192,20 @@ impl Pools {
         limits
     }
 
-    pub(super) fn tell(&mut self, pool: &PoolId, told: bool) {
-        if let Some(row) = self.pools.get(pool).cloned().filter(|row| row.told != told) {
-            self.pools.put(pool.clone(), PoolRow { told, ..row });
+    pub(super) fn tell(&mut self, pool: &PoolId, announced: bool) {
+        if let Some(row) = self.pools.get(pool).cloned().filter(|row| row.announced != announced) {
+            self.pools.put(pool.clone(), PoolRow { announced, ..row });
         }
     }
 
     /// `free_at`: when an exhausted account is usable again.
-    pub(super) fn put(&mut self, row: AccountRow, free_at: Option<Millis>) {
+    pub(super) fn put(&mut self, row: UpstreamAccountRow, free_at: Option<Millis>) {
         self.look_at(&row, free_at);
         self.accounts.put(row.id.clone(), row);
     }
 
     /// Sets when the account is to be looked at next.
-    pub(super) fn look_at(&mut self, row: &AccountRow, free_at: Option<Millis>) {
+    pub(super) fn look_at(&mut self, row: &UpstreamAccountRow, free_at: Option<Millis>) {
         if let Some(old) = self.looks.remove(&row.id) {
             self.due.remove(&(old, row.id.clone()));
         }
@@ -229,7 +229,7 @@ impl Pools {
         }
         for new in &set.accounts {
             let old = self.accounts.get(&new.id);
-            let row = AccountRow::of(&set.pool, new, old);
+            let row = UpstreamAccountRow::of(&set.pool, new, old);
             if old != Some(&row) {
                 changed.insert(Scope::from(&new.id));
                 self.put(row, None);
@@ -240,8 +240,8 @@ impl Pools {
             self.pools.remove(&set.pool);
             self.members.remove(&set.pool);
         } else if old.is_none() || !changed.is_empty() {
-            let (version, told) = old.map_or((0, false), |old| (old.version, old.told));
-            self.pools.put(set.pool.clone(), PoolRow { id: set.pool.clone(), version: version + 1, told });
+            let (version, announced) = old.map_or((0, false), |old| (old.version, old.announced));
+            self.pools.put(set.pool.clone(), PoolRow { id: set.pool.clone(), version: version + 1, announced });
             self.gather(&set.pool);
         }
         changed.into_iter().collect()
@@ -275,8 +275,8 @@ impl Pools {
         }
         for (id, row) in self.accounts.take_dirty() {
             match row {
-                Some(row) => puts.push(Row::Account(row)),
-                None => dels.push(RowKey::Account { id }),
+                Some(row) => puts.push(Row::UpstreamAccount(row)),
+                None => dels.push(RowKey::UpstreamAccount { id }),
             }
         }
     }

@@ -2,7 +2,7 @@
 //! aligned or anchored window.
 
 use super::{
-    limit::RateLimit,
+    policy::RateLimit,
     window::{Millis, Window},
 };
 

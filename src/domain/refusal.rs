@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{journal::Settlement, window::Millis};
+use super::{outcome::Settlement, window::Millis};
 
 /// None of these is a verdict about a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

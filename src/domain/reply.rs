@@ -5,9 +5,9 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 use super::{
     command::Need,
     decision::{Decision, LimitView},
-    exports::ExportRow,
     ids::{Meter, PoolId, Reason, Scope},
     ledger::HourSlice,
+    outbox::OutboxRow,
     rate::{Counter, RateRecord},
     rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Reported, ReservationRow, SessionRow, SessionState},
     upstream::Upstream,
@@ -46,12 +46,12 @@ pub enum Reply {
     Purged {
         existed: bool,
     },
-    Exports(Vec<ExportRow>),
+    Outbox(Vec<OutboxRow>),
     /// When the next one is due.
-    ExportsSettled {
+    OutboxSettled {
         next_due: Option<Millis>,
     },
-    ExportsReplayed {
+    OutboxReplayed {
         count: usize,
     },
     Status(Box<Status>),
@@ -369,7 +369,7 @@ pub struct Snapshot {
     pub evicted: u64,
     pub admitted_total: u64,
     /// Usage that has not reached the billing provider, what was set aside included.
-    pub exports: Vec<ExportRow>,
+    pub exports: Vec<OutboxRow>,
     pub uncompleted: u64,
     pub budgets: Vec<BudgetRow>,
     pub sessions: Vec<SessionView>,

@@ -4,14 +4,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    command::Amounts,
-    exports::{ExportKey, ExportRow},
     ids::{
-        AccountId, DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, Scope, SessionId,
-        Source,
+        AccountId, Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, Scope,
+        SessionId, Source,
     },
-    journal::Entry,
     ledger::HourSlice,
+    outbox::{OutboxKey, OutboxRow},
+    outcome::Entry,
     rate::{Counter, RateRecord},
     window::{Millis, Window},
 };
@@ -128,16 +127,16 @@ pub struct SessionRow {
     pub state: SessionState,
     pub started_at: Millis,
     /// Its last word.
-    pub heard_at: Millis,
+    pub last_heartbeat_at: Millis,
     /// When it expires; when it ended, once it has.
     pub ends_at: Millis,
     /// Lives of its machine with the highest total of each, the youngest last; at most
     /// [`crate::bounds::SESSION_LIVES`].
-    pub lives: Vec<(Incarnation, u64)>,
+    pub incarnations: Vec<(Incarnation, u64)>,
     /// Booked so far.
     pub booked: u64,
     /// Booked of it without having been reported: what is reported next is covered by it.
-    pub ahead: u64,
+    pub booked_ahead: u64,
     /// Reported and not believed.
     pub disputed: u64,
     /// Since when it is told to stop; none while it may go on.
@@ -147,12 +146,12 @@ pub struct SessionRow {
 impl SessionRow {
     /// Takes a total of one life, in milliseconds, and answers by how much it grew.
     pub fn grow(&mut self, incarnation: &Incarnation, total: u64) -> u64 {
-        let known = self.lives.iter_mut().find(|(life, _)| life == incarnation);
+        let known = self.incarnations.iter_mut().find(|(life, _)| life == incarnation);
         let Some((_, highest)) = known else {
-            if self.lives.len() >= SESSION_LIVES {
-                self.lives.remove(0);
+            if self.incarnations.len() >= SESSION_LIVES {
+                self.incarnations.remove(0);
             }
-            self.lives.push((incarnation.clone(), total));
+            self.incarnations.push((incarnation.clone(), total));
             return total;
         };
         let grown = total.saturating_sub(*highest);
@@ -162,7 +161,7 @@ impl SessionRow {
 
     /// From its last word to its expiry.
     pub fn silence(&self) -> Millis {
-        self.ends_at.saturating_sub(self.heard_at)
+        self.ends_at.saturating_sub(self.last_heartbeat_at)
     }
 }
 
@@ -173,12 +172,12 @@ pub struct PoolRow {
     /// Grows by one with every change of its accounts.
     pub version: u64,
     /// Every account is exhausted, and that was told.
-    pub told: bool,
+    pub announced: bool,
 }
 
 /// An upstream account of a pool: how it is configured, and what is known of it beside its ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountRow {
+pub struct UpstreamAccountRow {
     pub id: AccountId,
     pub pool: PoolId,
     /// `None` = as the node is configured.
@@ -192,7 +191,7 @@ pub struct AccountRow {
     pub quarantine: Option<Avoided>,
     pub cooldown: Option<Avoided>,
     /// It is exhausted, and that was told.
-    pub told: bool,
+    pub announced: bool,
 }
 
 /// What was reported of an account in one window of it. Nothing is decided by it.
@@ -254,7 +253,7 @@ pub enum Row {
     Baseline(BaselineRow),
     Execution(ExecutionRow),
     Disputed(DisputedRow),
-    Export(ExportRow),
+    Outbox(OutboxRow),
     Budget(BudgetRow),
     Session(SessionRow),
     /// The org's trial has used up what it includes, and that was told.
@@ -262,7 +261,7 @@ pub enum Row {
         at: Millis,
     },
     Pool(PoolRow),
-    Account(AccountRow),
+    UpstreamAccount(UpstreamAccountRow),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -277,12 +276,12 @@ pub enum RowKey {
     Baseline { scope: Scope, source: Source, meter: Meter },
     Execution { id: ExecutionId },
     Disputed { seq: u64 },
-    Export { key: ExportKey },
+    Outbox { key: OutboxKey },
     Budget { scope: Scope },
     Session { id: SessionId },
     TrialEnded,
     Pool { id: PoolId },
-    Account { id: AccountId },
+    UpstreamAccount { id: AccountId },
 }
 
 impl Row {
@@ -304,12 +303,12 @@ impl Row {
             }
             Self::Execution(row) => RowKey::Execution { id: row.id.clone() },
             Self::Disputed(row) => RowKey::Disputed { seq: row.seq },
-            Self::Export(row) => RowKey::Export { key: row.key },
+            Self::Outbox(row) => RowKey::Outbox { key: row.key },
             Self::Budget(row) => RowKey::Budget { scope: row.scope.clone() },
             Self::Session(row) => RowKey::Session { id: row.id.clone() },
             Self::TrialEnded { .. } => RowKey::TrialEnded,
             Self::Pool(row) => RowKey::Pool { id: row.id.clone() },
-            Self::Account(row) => RowKey::Account { id: row.id.clone() },
+            Self::UpstreamAccount(row) => RowKey::UpstreamAccount { id: row.id.clone() },
         }
     }
 }

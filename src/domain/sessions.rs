@@ -29,11 +29,11 @@ impl Sessions {
         for row in &rows {
             sessions.index(row);
         }
-        let late = |row: &&SessionRow| row.heard_at > now || row.ends_at > now.saturating_add(lease_max);
+        let late = |row: &&SessionRow| row.last_heartbeat_at > now || row.ends_at > now.saturating_add(lease_max);
         let brought_back: Vec<_> = rows.iter().filter(late).cloned().collect();
         sessions.rows = Table::load(rows.into_iter().map(|row| (row.id.clone(), row)));
         for mut row in brought_back {
-            row.heard_at = row.heard_at.min(now);
+            row.last_heartbeat_at = row.last_heartbeat_at.min(now);
             row.started_at = row.started_at.min(now);
             row.ends_at = row.ends_at.min(now.saturating_add(lease_max));
             row.stopping_since = row.stopping_since.map(|since| since.min(now));

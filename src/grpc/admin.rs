@@ -124,7 +124,7 @@ impl AdminService for Front {
         self.answer("ReplayExports", request, |request, deadline| async move {
             let (org, command) = requests::replay_exports(&request)?;
             match self.0.operate(&org, command, deadline).await? {
-                Reply::ExportsReplayed { count } => {
+                Reply::OutboxReplayed { count } => {
                     Ok(admin::ReplayExportsResponse { replayed_rows: i64::try_from(count).unwrap_or(i64::MAX) })
                 }
                 _ => Err(ServiceError::Interrupted),

@@ -10,11 +10,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     actors::admission::Lane,
     domain::{
-        balance::{BalanceSource, BalanceVerdict, Exemption},
+        balance::BalanceVerdict,
         command::{Acquire, Command, Durability, Mode, Need},
         decision::{Cause, Code, Decision, Denial, FailOpen, Gate},
         ids::{DecisionId, OrgId},
         pipeline::{balance_alone, indeterminate},
+        policy::{BalanceSource, Exemption},
         reply::Reply,
     },
     error::ServiceError,

@@ -9,11 +9,12 @@ use crate::{
     actors::admission::Lane,
     bounds::{Bounds, FIELDS},
     domain::{
-        balance::{Balance, BalanceSource, BalanceVerdict, DenyReason, Exemption},
+        balance::{Balance, BalanceVerdict, DenyReason},
         command::Command,
         decision::Code,
-        exports::{ExportKey, ExportRow},
         ids::{OrgId, Scope},
+        outbox::{OutboxKey, OutboxRow},
+        policy::{BalanceSource, Exemption},
         reply::{Reply, Snapshot, Status},
         rows::Head,
         window::Millis,
@@ -132,14 +133,14 @@ impl Service {
     pub async fn exports(
         &self,
         org: &OrgId,
-        after: Option<ExportKey>,
+        after: Option<OutboxKey>,
         max: usize,
         set_aside: bool,
         deadline: Deadline,
-    ) -> Result<Vec<ExportRow>, ServiceError> {
-        let command = Command::ListExports { after, max, set_aside };
+    ) -> Result<Vec<OutboxRow>, ServiceError> {
+        let command = Command::ListOutbox { after, max, set_aside };
         match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
-            Reply::Exports(rows) => Ok(rows),
+            Reply::Outbox(rows) => Ok(rows),
             _ => Err(ServiceError::Interrupted),
         }
     }

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::domain::{ids::OrgId, limit::RateLimit, rate::RateRecord, window::Millis};
+use crate::domain::{ids::OrgId, policy::RateLimit, rate::RateRecord, window::Millis};
 
 #[derive(Debug, Default)]
 struct Counts {

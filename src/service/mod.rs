@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     actors::{Orgs, billing::Balances},
-    domain::{ids::OrgId, limit::OrgPolicy, window::Millis},
+    domain::{ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
     ports::{Clock, OrgStore},
     telemetry::Metrics,

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         decision::FailOpen,
         ids::{DecisionId, OrgId, PoolId},
-        journal::Outcome,
+        outcome::Outcome,
         rows::{Head, JournalRow, OrgWrite, PoolRow, Row, RowKey},
         window::Millis,
     },
@@ -185,7 +185,8 @@ pub(super) async fn a_list_goes_on_behind_its_last_org(harness: &impl Harness) {
 
 pub(super) async fn orgs_with_pools_are_found_each_once(harness: &impl Harness) {
     let store = harness.start();
-    let pool = |name: &str| Row::Pool(PoolRow { id: PoolId::parse("pool", name).unwrap(), version: 1, told: false });
+    let pool =
+        |name: &str| Row::Pool(PoolRow { id: PoolId::parse("pool", name).unwrap(), version: 1, announced: false });
     for name in ["a", "a:b", "b", "plain", "z"] {
         let pools = if name == "plain" { vec![] } else { vec![pool("p"), pool("q"), pool("r")] };
         commit(&*store, write(name, 1, [vec![head(1, None)], pools].concat())).await.unwrap();

@@ -19,9 +19,9 @@ pub use self::kind::Kind;
 use crate::{
     bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES, SCOPE_BYTES},
     domain::{
-        exports::ExportKey,
         ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, Scope, SessionId, Source},
         input::InputError,
+        outbox::OutboxKey,
         rows::RowKey,
         window::{Calendar, Millis, Window},
     },
@@ -198,12 +198,12 @@ fn kind_of_row(row: &RowKey) -> Kind {
         RowKey::Baseline { .. } => Kind::Baseline,
         RowKey::Execution { .. } => Kind::Execution,
         RowKey::Disputed { .. } => Kind::Disputed,
-        RowKey::Export { .. } => Kind::Export,
+        RowKey::Outbox { .. } => Kind::Outbox,
         RowKey::Budget { .. } => Kind::Budget,
         RowKey::Session { .. } => Kind::Session,
         RowKey::TrialEnded => Kind::TrialEnded,
         RowKey::Pool { .. } => Kind::Pool,
-        RowKey::Account { .. } => Kind::Account,
+        RowKey::UpstreamAccount { .. } => Kind::UpstreamAccount,
     }
 }
 
@@ -237,11 +237,11 @@ fn encode_row(org: &OrgId, row: &RowKey) -> Vec<u8> {
             push_text(&mut key, meter.as_str());
         }
         RowKey::Execution { id } => push_text(&mut key, id.as_str()),
-        RowKey::Export { key: export } => key.extend(export.0.to_be_bytes()),
+        RowKey::Outbox { key: export } => key.extend(export.0.to_be_bytes()),
         RowKey::Budget { scope } => push_text(&mut key, scope.as_str()),
         RowKey::Session { id } => push_text(&mut key, id.as_str()),
         RowKey::Pool { id } => push_text(&mut key, id.as_str()),
-        RowKey::Account { id } => push_text(&mut key, id.as_str()),
+        RowKey::UpstreamAccount { id } => push_text(&mut key, id.as_str()),
     }
     key
 }
@@ -347,12 +347,14 @@ impl<'a> Rest<'a> {
             },
             Kind::Execution => RowKey::Execution { id: self.name(|text| ExecutionId::parse("execution_id", text))? },
             Kind::Disputed => RowKey::Disputed { seq: self.be64()? },
-            Kind::Export => RowKey::Export { key: ExportKey(u128::from_be_bytes(self.array()?)) },
+            Kind::Outbox => RowKey::Outbox { key: OutboxKey(u128::from_be_bytes(self.array()?)) },
             Kind::Budget => RowKey::Budget { scope: self.scope()? },
             Kind::Session => RowKey::Session { id: self.name(|text| SessionId::parse("session_id", text))? },
             Kind::TrialEnded => RowKey::TrialEnded,
             Kind::Pool => RowKey::Pool { id: self.name(|text| PoolId::parse("pool", text))? },
-            Kind::Account => RowKey::Account { id: self.name(|text| AccountId::parse("account", text))? },
+            Kind::UpstreamAccount => {
+                RowKey::UpstreamAccount { id: self.name(|text| AccountId::parse("account", text))? }
+            }
             Kind::Meta | Kind::Timer | Kind::JournalPart | Kind::LongJournalPart => {
                 return Err(KeyError::UnknownKind(kind.byte()));
             }

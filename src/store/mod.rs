@@ -36,7 +36,7 @@ pub mod codec;
 #[cfg(test)]
 mod conformance;
 mod digest;
-pub mod export;
+pub mod dump;
 pub mod keys;
 pub mod memory;
 pub mod offline;

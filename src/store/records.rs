@@ -2,8 +2,8 @@
 //! JSON in exports. Fields, their order and the order of variants never change; a new shape is a new
 //! version. What the key says is not repeated in the value.
 
-mod exports;
 mod journal;
+mod outbox;
 mod outcomes;
 mod pools;
 mod sessions;
@@ -16,8 +16,8 @@ use serde::{
 };
 
 use self::{
-    exports::{ExecutionV2, ExportV2},
     journal::{JournalV2, PartV2},
+    outbox::{ExecutionV2, ExportV2},
     pools::{AccountV2, PoolV2},
     sessions::{BudgetV2, SessionV2, TrialEndedV2},
 };
@@ -25,13 +25,12 @@ use super::keys::Key;
 use crate::{
     bounds::HOUR_MS,
     domain::{
-        command::Amounts,
-        ids::{Incarnation, Meter, Reason, Scope, Source},
+        ids::{Amounts, Incarnation, Meter, Reason, Scope, Source},
         input::InputError,
-        journal::Entry,
         ledger::HourSlice,
+        outcome::Entry,
         rate::{Counter, RateRecord},
-        rows::{AccountRow, BaselineRow, DisputedRow, Head, ReservationRow, Row, RowKey},
+        rows::{BaselineRow, DisputedRow, Head, ReservationRow, Row, RowKey, UpstreamAccountRow},
         service_time::ClockMark,
         window::Millis,
     },
@@ -181,12 +180,12 @@ fn serialize_row<S: Serializer>(row: &Row, parts: u16, out: S) -> Result<S::Ok, 
         }
         Row::Execution(row) => ExecutionV2::from(row).serialize(out),
         Row::Disputed(row) => DisputedV2::from(row).serialize(out),
-        Row::Export(row) => ExportV2::from(row).serialize(out),
+        Row::Outbox(row) => ExportV2::from(row).serialize(out),
         Row::Budget(row) => BudgetV2::from(row).serialize(out),
         Row::Session(row) => SessionV2::from(row).serialize(out),
         Row::TrialEnded { at } => TrialEndedV2 { at: *at }.serialize(out),
         Row::Pool(row) => PoolV2::from(row).serialize(out),
-        Row::Account(row) => AccountV2::from(row).serialize(out),
+        Row::UpstreamAccount(row) => AccountV2::from(row).serialize(out),
     }
 }
 
@@ -249,8 +248,8 @@ fn deserialize_row<'de, D: Deserializer<'de>>(key: RowKey, from: D) -> Result<(R
         RowKey::Disputed { seq } => {
             DisputedV2::deserialize(from)?.into_row(seq).map(Row::Disputed).map_err(D::Error::custom)?
         }
-        RowKey::Export { key } => {
-            ExportV2::deserialize(from)?.into_row(key).map(Row::Export).map_err(D::Error::custom)?
+        RowKey::Outbox { key } => {
+            ExportV2::deserialize(from)?.into_row(key).map(Row::Outbox).map_err(D::Error::custom)?
         }
         RowKey::Budget { scope } => Row::Budget(BudgetV2::deserialize(from)?.into_row(scope)),
         RowKey::Session { id } => {
@@ -258,8 +257,8 @@ fn deserialize_row<'de, D: Deserializer<'de>>(key: RowKey, from: D) -> Result<(R
         }
         RowKey::TrialEnded => Row::TrialEnded { at: TrialEndedV2::deserialize(from)?.at },
         RowKey::Pool { id } => Row::Pool(PoolV2::deserialize(from)?.into_row(id)),
-        RowKey::Account { id } => {
-            AccountV2::deserialize(from)?.into_row(id).map(Row::Account).map_err(D::Error::custom)?
+        RowKey::UpstreamAccount { id } => {
+            AccountV2::deserialize(from)?.into_row(id).map(Row::UpstreamAccount).map_err(D::Error::custom)?
         }
     };
     Ok((row, 0))
@@ -280,7 +279,9 @@ pub(super) fn check(row: &Row) -> Result<(), InputError> {
             None if slice.minutes.is_sorted_by(|a, b| a.0 < b.0) => Ok(()),
             None => Err(InputError::new("slice.minutes", format!("{:?}", slice.minutes), "ascending minutes")),
         },
-        Row::Counter { window, .. } | Row::Account(AccountRow { window: Some(window), .. }) if !window.is_valid() => {
+        Row::Counter { window, .. } | Row::UpstreamAccount(UpstreamAccountRow { window: Some(window), .. })
+            if !window.is_valid() =>
+        {
             Err(InputError::new("window", window, "a window that can be counted"))
         }
         _ => Ok(()),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         ids::OrgId,
-        journal::{Entry, Outcome},
+        outcome::{Entry, Outcome},
         rows::{Head, JournalRow, OrgRows, OrgWrite, Row, RowKey},
         window::Millis,
     },

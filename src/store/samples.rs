@@ -9,19 +9,19 @@ use super::{
 use crate::{
     bounds::{DAY_MS, HOUR_MS},
     domain::{
-        command::Idempotency,
         decision::{Cause, FailOpen, Gate, Hold, SessionGrant},
-        exports::{DeadCause, ExportKey, ExportRow},
         ids::{
             AccountId, DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope,
             SessionId, Source,
         },
-        journal::{Entry, Outcome, Rpc, Settlement},
         ledger::HourSlice,
+        outbox::{DeadCause, OutboxKey, OutboxRow},
+        outcome::{Entry, Outcome, Settlement},
         rate::{Counter, RateRecord},
+        request::{Idempotency, Rpc},
         rows::{
-            AccountRow, Avoided, BaselineRow, BudgetRow, DisputedRow, Evidence, ExecutionRow, Head, JournalRow,
-            OpenExecution, PoolRow, Reported, ReservationRow, Row, SessionRow, SessionState,
+            Avoided, BaselineRow, BudgetRow, DisputedRow, Evidence, ExecutionRow, Head, JournalRow, OpenExecution,
+            PoolRow, Reported, ReservationRow, Row, SessionRow, SessionState, UpstreamAccountRow,
         },
         service_time::ClockMark,
         upstream::Upstream,
@@ -119,8 +119,8 @@ fn pool_entries() -> Vec<Entry> {
     outcomes.into_iter().chain(reported).map(remembered).collect()
 }
 
-fn upstream_account(text: &str, window: Option<Window>) -> AccountRow {
-    AccountRow {
+fn upstream_account(text: &str, window: Option<Window>) -> UpstreamAccountRow {
+    UpstreamAccountRow {
         id: account(text),
         pool: pool_id(),
         daily_limit: Some(1_000),
@@ -131,7 +131,7 @@ fn upstream_account(text: &str, window: Option<Window>) -> AccountRow {
         evidence: Some(Evidence { at: T0 + 1, until: T0 + DAY_MS, limit: 1_000 }),
         quarantine: Some(Avoided { since: T0, until: T0 + DAY_MS }),
         cooldown: Some(Avoided { since: T0 + 2, until: T0 + 60_002 }),
-        told: true,
+        announced: true,
     }
 }
 
@@ -146,7 +146,7 @@ fn upstream_accounts() -> Vec<(&'static str, Row)> {
         ("account_month", Window::Calendar(Calendar::Month)),
         ("account_month_from", Window::Calendar(Calendar::MonthFrom(31))),
     ];
-    let blank = AccountRow {
+    let blank = UpstreamAccountRow {
         daily_limit: None,
         safety_buffer: None,
         last_used_at: None,
@@ -154,11 +154,11 @@ fn upstream_accounts() -> Vec<(&'static str, Row)> {
         evidence: None,
         quarantine: None,
         cooldown: None,
-        told: false,
+        announced: false,
         ..upstream_account("account_blank", None)
     };
-    let of_window = |(name, window)| (name, Row::Account(upstream_account(name, Some(window))));
-    windows.map(of_window).into_iter().chain([("account_blank", Row::Account(blank))]).collect()
+    let of_window = |(name, window)| (name, Row::UpstreamAccount(upstream_account(name, Some(window))));
+    windows.map(of_window).into_iter().chain([("account_blank", Row::UpstreamAccount(blank))]).collect()
 }
 
 fn session(state: SessionState) -> SessionRow {
@@ -169,11 +169,11 @@ fn session(state: SessionState) -> SessionRow {
         decision: DecisionId(9),
         state,
         started_at: T0,
-        heard_at: T0 + 30_000,
+        last_heartbeat_at: T0 + 30_000,
         ends_at: T0 + 150_000,
-        lives: vec![(Incarnation::parse("incarnation", "boot 1").unwrap(), 30_000)],
+        incarnations: vec![(Incarnation::parse("incarnation", "boot 1").unwrap(), 30_000)],
         booked: 30_000,
-        ahead: 0,
+        booked_ahead: 0,
         disputed: 0,
         stopping_since: None,
     }
@@ -265,14 +265,14 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
                 open: Some(OpenExecution { scope: scope(), cost: vec![(Meter::executions(), 3)], admitted_at: T0 - 1 }),
             }),
         ),
-        ("export", Row::Export(ExportRow::new(ExportKey(u128::MAX - 1), scope(), meter(), 50_000, T0))),
+        ("export", Row::Outbox(OutboxRow::new(OutboxKey(u128::MAX - 1), scope(), meter(), 50_000, T0))),
         (
             "export_dead",
-            Row::Export(ExportRow {
+            Row::Outbox(OutboxRow {
                 attempts: 9,
                 last_error: Some(Cause::ProviderRefused),
                 dead: Some(DeadCause::Rejected),
-                ..ExportRow::new(ExportKey(7), Scope::org(), Meter::executions(), 1, T0)
+                ..OutboxRow::new(OutboxKey(7), Scope::org(), Meter::executions(), 1, T0)
             }),
         ),
         ("budget", Row::Budget(BudgetRow { scope: scope(), version: 3, limits })),
@@ -281,8 +281,8 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
             "session_expired",
             Row::Session(SessionRow {
                 id: SessionId::parse("session_id", "s2").unwrap(),
-                lives: vec![],
-                ahead: 5,
+                incarnations: vec![],
+                booked_ahead: 5,
                 disputed: 4,
                 stopping_since: Some(T0 + 40_000),
                 ..session(SessionState::Expired)
@@ -291,7 +291,7 @@ pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
         ("trial_ended", Row::TrialEnded { at: T0 }),
         ("long_journal_sessions", Row::LongJournal(JournalRow { seq: 7, at: T0, entries: session_entries() })),
         ("disputed", Row::Disputed(DisputedRow { seq: 6, scope: scope(), source, meter: meter(), amount: 5, at: T0 })),
-        ("pool", Row::Pool(PoolRow { id: pool_id(), version: 4, told: true })),
+        ("pool", Row::Pool(PoolRow { id: pool_id(), version: 4, announced: true })),
         ("long_journal_pools", Row::LongJournal(JournalRow { seq: 5, at: T0, entries: pool_entries() })),
     ];
     rows.extend(upstream_accounts());

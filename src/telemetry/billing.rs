@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{actors::billing::Readings, domain::exports::Delivery};
+use crate::{actors::billing::Readings, domain::outbox::Delivery};
 
 /// The label where there is no cause.
 const NO_CAUSE: &str = "none";

@@ -8,11 +8,10 @@ use super::{admin::v1 as admin, v1};
 use crate::bounds::MINUTE_MS;
 use crate::domain::{
     balance::{Balance, BalanceVerdict},
-    command::Amounts,
     decision::{Cause, Code, Decision, LimitView},
-    exports::{DeadCause, ExportRow},
-    ids::{Meter, OrgId, Scope},
+    ids::{Amounts, Meter, OrgId, Scope},
     ledger::HourSlice,
+    outbox::{DeadCause, OutboxRow},
     rate::Counter,
     reply::{LedgerView, Snapshot, Status},
     rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow},
@@ -215,7 +214,7 @@ pub fn balance(verdict: BalanceVerdict) -> admin::RefreshBalanceResponse {
     }
 }
 
-pub fn export(row: &ExportRow) -> admin::Export {
+pub fn export(row: &OutboxRow) -> admin::Export {
     admin::Export {
         key: row.key.to_string(),
         scope: row.scope.shown().into_owned(),

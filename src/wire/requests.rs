@@ -14,10 +14,11 @@ use super::{admin::v1 as admin, v1};
 use crate::{
     bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
     domain::{
-        command::{Acquire, Amounts, Command, Idempotency, Mode, PoolAsk, ReportCumulative, Run},
-        exports::ExportKey,
-        ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
+        command::{Acquire, Command, Mode, PoolAsk, ReportCumulative, Run},
+        ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
         input::InputError,
+        outbox::OutboxKey,
+        request::Idempotency,
         window::Millis,
     },
 };
@@ -139,8 +140,8 @@ pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, Command)> {
 /// A replay happens once for every time it is asked for; the id only has to be well formed.
 pub fn replay_exports(request: &admin::ReplayExportsRequest) -> Parsed<(OrgId, Command)> {
     RequestId::parse("request_id", &request.request_id)?;
-    let key = optional(&request.key, |text| ExportKey::parse("key", text))?;
-    Ok((org(&request.org)?, Command::ReplayExports { key }))
+    let key = optional(&request.key, |text| OutboxKey::parse("key", text))?;
+    Ok((org(&request.org)?, Command::ReplayOutbox { key }))
 }
 
 /// Page size and the org to go on behind.
@@ -150,8 +151,8 @@ pub fn page(request: &admin::ListOrgsRequest) -> Parsed<(usize, Option<OrgId>)> 
 }
 
 /// Org, page size and the row to go on behind.
-pub fn exports_page(request: &admin::ListExportsRequest) -> Parsed<(OrgId, usize, Option<ExportKey>)> {
-    let after = optional(&request.page_token, |text| ExportKey::parse("page_token", text))?;
+pub fn exports_page(request: &admin::ListExportsRequest) -> Parsed<(OrgId, usize, Option<OutboxKey>)> {
+    let after = optional(&request.page_token, |text| OutboxKey::parse("page_token", text))?;
     Ok((org(&request.org)?, page_size(request.page_size)?, after))
 }
 

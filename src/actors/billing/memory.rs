@@ -17,8 +17,7 @@ use super::{BillingRules, cache::Cache, under_way::UnderWay};
 use crate::{
     domain::{
         balance::BalanceVerdict,
-        command::Amounts,
-        ids::{Meter, OrgId},
+        ids::{Amounts, Meter, OrgId},
         window::Millis,
     },
     ports::Clock,

@@ -35,9 +35,8 @@ use tokio::{
 use crate::{
     domain::{
         balance::BalanceVerdict,
-        command::Amounts,
         decision::Cause,
-        ids::{Meter, OrgId},
+        ids::{Amounts, Meter, OrgId},
     },
     ports::{BillingProvider, Clock},
 };

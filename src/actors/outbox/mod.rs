@@ -30,8 +30,8 @@ use crate::{
     domain::{
         command::Command,
         decision::Cause,
-        exports::{Delivery, ExportKey, ExportRow},
         ids::OrgId,
+        outbox::{Delivery, OutboxKey, OutboxRow},
         reply::Reply,
     },
     ports::{BillingProvider, Event, Usage},
@@ -167,20 +167,20 @@ impl Deliverer {
     /// Delivers one batch. Answers how long it is until more is due: what is due at once waits for the
     /// orgs that have not had their turn.
     async fn run(&self) -> Option<Duration> {
-        let Some(Reply::Exports(rows)) = self.ask(Command::TakeExports).await else { return None };
+        let Some(Reply::Outbox(rows)) = self.ask(Command::TakeOutbox).await else { return None };
         if rows.is_empty() {
             return None;
         }
-        let outcomes: Vec<(ExportKey, Delivery)> =
+        let outcomes: Vec<(OutboxKey, Delivery)> =
             stream::iter(rows).map(|row| self.report(row)).buffer_unordered(REPORTS_PER_ORG).collect().await;
         let now = self.registry.upgrade()?.shared().clock.now();
-        let Some(Reply::ExportsSettled { next_due }) = self.ask(Command::SettleExports(outcomes)).await else {
+        let Some(Reply::OutboxSettled { next_due }) = self.ask(Command::SettleOutbox(outcomes)).await else {
             return None;
         };
         next_due.map(|due| Duration::from_millis(due.saturating_sub(now)))
     }
 
-    async fn report(&self, row: ExportRow) -> (ExportKey, Delivery) {
+    async fn report(&self, row: OutboxRow) -> (OutboxKey, Delivery) {
         let delivery = self.try_report(&row).await;
         self.tell(Event::Reported(delivery));
         if let Delivery::Retry { cause, .. } | Delivery::Rejected(cause) = delivery {
@@ -192,7 +192,7 @@ impl Deliverer {
         (row.key, delivery)
     }
 
-    async fn try_report(&self, row: &ExportRow) -> Delivery {
+    async fn try_report(&self, row: &OutboxRow) -> Delivery {
         let later = |cause| Delivery::Retry { cause, after: None };
         let policy = self.registry.upgrade().map(|registry| registry.shared().rules.load().policies.policy(&self.org));
         // It was written under another configuration; with the right one it goes out.

@@ -11,12 +11,11 @@ use crate::{
     actors::{Orgs, admission::Lane},
     bounds::{EXPORT_BATCH, HOUR_MS},
     domain::{
-        balance::{BalancePolicy, ExportWhen},
         command::Command,
         decision::Cause,
-        exports::Delivery,
         ids::Meter,
-        limit::OrgPolicy,
+        outbox::Delivery,
+        policy::{BalancePolicy, ExportWhen, OrgPolicy},
         reply::Reply,
     },
     store::memory::MemoryStore,
@@ -116,9 +115,9 @@ async fn what_the_provider_refuses_is_set_aside_and_sent_when_an_operator_says_s
     assert_eq!((reported(&node.billing), pending(&node.orgs, "acme").await), (1, 1));
     will_answer(&node, Delivery::Delivered);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let replay = Command::ReplayExports { key: None };
+    let replay = Command::ReplayOutbox { key: None };
     let replayed = node.orgs.call_one(&org("acme"), replay, Lane::Admit, deadline).await;
-    assert_eq!(replayed, Ok(Reply::ExportsReplayed { count: 1 }));
+    assert_eq!(replayed, Ok(Reply::OutboxReplayed { count: 1 }));
     pass(&node, Duration::from_secs(1)).await;
     assert_eq!((reported(&node.billing), pending(&node.orgs, "acme").await), (2, 0));
 }

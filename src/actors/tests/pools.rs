@@ -6,8 +6,7 @@ use crate::{
     domain::{
         command::{ConfigurePool, NewAccount},
         ids::{AccountId, PoolId},
-        limit::OrgPolicy,
-        upstream::PoolPolicy,
+        policy::{OrgPolicy, PoolPolicy},
     },
     testing::{Uniform, idempotency},
 };

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     domain::{
         balance::{Balance, DenyReason},
-        exports::ExportKey,
+        outbox::OutboxKey,
     },
     testing::{T0, TestClock},
 };
@@ -48,7 +48,7 @@ fn org(id: &str) -> OrgId {
 }
 
 fn usage(units: u64) -> Usage {
-    Usage { key: ExportKey(units.into()), org: org("org_1"), feature: "executions".into(), units, at: T0 }
+    Usage { key: OutboxKey(units.into()), org: org("org_1"), feature: "executions".into(), units, at: T0 }
 }
 
 async fn check(autumn: &Autumn) -> BalanceVerdict {

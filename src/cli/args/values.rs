@@ -7,9 +7,9 @@ use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
-        exports::ExportKey,
         ids::{Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope, SessionId},
         input::InputError,
+        outbox::OutboxKey,
         window::{named_period, period_names},
     },
 };
@@ -170,8 +170,8 @@ pub(super) fn request_id(text: &str) -> Result<RequestId, InputError> {
     RequestId::parse("request_id", text)
 }
 
-pub(super) fn export_key(text: &str) -> Result<ExportKey, InputError> {
-    ExportKey::parse("key", text)
+pub(super) fn export_key(text: &str) -> Result<OutboxKey, InputError> {
+    OutboxKey::parse("key", text)
 }
 
 pub(super) fn reason(text: &str) -> Result<Reason, InputError> {

@@ -7,7 +7,7 @@ use crate::{
         connect::{Connection, Failure},
         output::{Output, numbers, table, words},
     },
-    domain::{exports::ExportKey, ids::OrgId, window::Millis},
+    domain::{ids::OrgId, outbox::OutboxKey, window::Millis},
     wire::admin::v1::{
         BalanceVerdict, Export, ListExportsRequest, ListExportsResponse, RefreshBalanceRequest, RefreshBalanceResponse,
         ReplayExportsRequest, ReplayExportsResponse,
@@ -130,7 +130,7 @@ fn row(export: &Export, now: Millis) -> [String; 8] {
 async fn replay(
     connection: &Connection,
     write: &OrgWriteArgs,
-    key: Option<ExportKey>,
+    key: Option<OutboxKey>,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, request_id) = named(write)?;

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::{
-    balance::{BalanceSource, Exemption, ExportWhen},
     ids::Meter,
+    policy::{BalanceSource, Exemption, ExportWhen},
     window::{Calendar, Window},
 };
 

@@ -15,7 +15,7 @@ use crate::{
     bounds::{AMOUNT_MAX, DAY_MS, HOUR_MS, LIMITS_PER_SCOPE, MINUTE_MS},
     domain::{
         ids::{OrgId, Scope},
-        limit::{OnIndeterminate, OrgPolicy, RateLimit},
+        policy::{OnIndeterminate, OrgPolicy, RateLimit},
     },
 };
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::domain::{
-    upstream::{PoolPolicy, Upstream},
+    policy::PoolPolicy,
+    upstream::Upstream,
     window::{Calendar, Window},
 };
 

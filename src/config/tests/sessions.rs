@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     ids::Meter,
-    limit::SessionPolicy,
+    policy::SessionPolicy,
     window::{Calendar, Millis, Window},
 };
 

@@ -1,14 +1,15 @@
 //! May it execute now? Judged by the pipeline, charged as one step, answered again to a known id.
 
-use super::{Context, OrgState, exports::execution_id, pools::Chosen};
+use super::{Context, OrgState, outbox::execution_id, pools::Chosen};
 use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
     domain::{
         balance::{Balance, BalanceVerdict},
-        command::{Acquire, Amounts, Mode, Need, Run},
+        command::{Acquire, Mode, Need, Run},
         decision::{Decision, Denial, Hold, LimitView, PickedAccount, SessionGrant},
-        ids::{Meter, Scope},
-        journal::{Outcome, Recall},
+        ids::{Amounts, Meter, Scope},
+        journal::Recall,
+        outcome::Outcome,
         pipeline::{self, Facts, Verdict},
         rate::RateRecord,
         refusal::OrgError,
@@ -77,7 +78,7 @@ impl OrgState {
             counts,
             now: self.now,
         };
-        pipeline::evaluate(&mut self.accounts, ask, &facts)
+        pipeline::evaluate(&mut self.book, ask, &facts)
     }
 
     /// Everything that could refuse an admitted call, before anything changes.
@@ -86,7 +87,7 @@ impl OrgState {
             self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         }
         let holds = !ask.reserve.is_empty() || ask.is_session();
-        if holds && self.accounts.reservation_count() >= ctx.bounds.reservations_per_org as usize {
+        if holds && self.book.reservation_count() >= ctx.bounds.reservations_per_org as usize {
             return Err(OrgError::TooManyReservations);
         }
         if !ask.reserve.is_empty() {
@@ -116,12 +117,12 @@ impl OrgState {
         most: usize,
         ctx: &Context<'_>,
     ) -> Result<(), OrgError> {
-        self.check_room_for(self.accounts.new_ledgers(ctx.policy, scope, meters), most)
+        self.check_room_for(self.book.new_ledgers(ctx.policy, scope, meters), most)
     }
 
     /// Refuses `added` ledgers where there would be more than `most` with them.
     pub(super) fn check_room_for(&self, added: usize, most: usize) -> Result<(), OrgError> {
-        let full = added > 0 && self.accounts.ledger_count() + added > most;
+        let full = added > 0 && self.book.ledger_count() + added > most;
         if full { Err(OrgError::TooManyLedgers) } else { Ok(()) }
     }
 
@@ -144,7 +145,7 @@ impl OrgState {
             };
             let expires_at = self.now.saturating_add(ttl);
             let amounts = ask.reserve.clone();
-            self.accounts.reserve(ReservationRow { id, scope: ask.scope.clone(), amounts, expires_at });
+            self.book.reserve(ReservationRow { id, scope: ask.scope.clone(), amounts, expires_at });
             Hold { id, expires_at }
         });
         if ask.with_pause
@@ -173,7 +174,7 @@ impl OrgState {
 
     pub(super) fn book(&mut self, scope: &Scope, amounts: &Amounts, ctx: &Context<'_>) {
         for (meter, amount) in amounts {
-            self.accounts.book(ctx.policy, scope, meter, *amount, self.now);
+            self.book.book(ctx.policy, scope, meter, *amount, self.now);
         }
         if ctx.policy.sessions.trial && amounts.iter().any(|(meter, _)| *meter == Meter::compute()) {
             self.tell_trial_end(ctx);

@@ -8,8 +8,9 @@ use crate::domain::{
     command::SetBudget,
     decision::LimitView,
     ids::{Meter, Scope},
-    journal::{Outcome, Recall},
+    journal::Recall,
     limit::Limit,
+    outcome::Outcome,
     refusal::OrgError,
     reply::{BudgetView, PeriodView, Reply},
     window::{PERIODS, Window},
@@ -62,7 +63,7 @@ impl OrgState {
             let named = |limit: &&Limit| limit.meter == Meter::spend() && limit.window == window;
             let unlimited = Limit::new(Meter::spend(), window, None);
             let limit = limits.iter().find(named).unwrap_or(&unlimited);
-            let (used, reserved) = self.accounts.usage(scope, limit, self.now);
+            let (used, reserved) = self.book.usage(scope, limit, self.now);
             let remaining = LimitView::of(limit, scope, used, reserved).remaining();
             PeriodView { period, limit: limit.amount, set: row.limits.contains_key(period), used, reserved, remaining }
         };

@@ -5,7 +5,7 @@ use crate::{
     bounds::EXECUTION_RETENTION_MS,
     domain::{
         ids::OrgId,
-        limit::OrgPolicy,
+        policy::OrgPolicy,
         rows::{Head, OrgWrite, Row, RowKey},
         window::{HOUR_RETENTION_MS, Millis},
     },
@@ -27,7 +27,7 @@ impl OrgState {
                 self.rate = None;
                 self.changed = true;
             }
-            self.accounts.purge(self.now);
+            self.book.purge(self.now);
             self.purge_executions();
             let now = self.now;
             self.disputed.purge(|_, row| row.at.saturating_add(HOUR_RETENTION_MS) <= now);
@@ -56,7 +56,7 @@ impl OrgState {
         let execution = self.executions_from.map(|from| from.saturating_add(EXECUTION_RETENTION_MS));
         let disputed = self.disputed.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min();
         let outbox = self.outbox.next_wake();
-        let (accounts, journal) = (self.accounts.next_purge(), self.journal.next_purge());
+        let (accounts, journal) = (self.book.next_purge(), self.journal.next_purge());
         let (sessions, pools) = (self.sessions.next_wake(), self.pools.next_wake());
         let candidates = [rate, execution, disputed, outbox, accounts, journal, sessions, pools];
         candidates.into_iter().flatten().min()
@@ -66,7 +66,7 @@ impl OrgState {
     pub(super) fn is_spent(&self) -> bool {
         self.rate.is_none()
             && self.frozen.is_none()
-            && self.accounts.is_empty()
+            && self.book.is_empty()
             && self.baselines.is_empty()
             && self.executions.is_empty()
             && self.disputed.is_empty()
@@ -90,7 +90,7 @@ impl OrgState {
             return None;
         }
         let (mut puts, mut dels) = (Vec::new(), std::mem::take(&mut self.gone));
-        self.accounts.take_changes(&mut puts, &mut dels);
+        self.book.take_changes(&mut puts, &mut dels);
         let wipe = std::mem::take(&mut self.wipe);
         if self.is_spent() {
             let (now, seq, stored) = (self.now, self.journal.seq(), self.stored);

@@ -13,8 +13,8 @@
 mod admission;
 mod budgets;
 mod commits;
-mod exports;
 mod operators;
+mod outbox;
 mod pools;
 mod sessions;
 mod settlement;
@@ -23,20 +23,22 @@ pub mod takeover;
 use std::sync::Arc;
 
 use super::{
-    accounts::Accounts,
+    book::Book,
     budgets::Budgets,
-    command::{Amounts, Command, Idempotency},
-    exports::ExportRow,
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
-    journal::{Entry, Journal, Outcome, Rpc, Settlement},
-    limit::OrgPolicy,
+    command::Command,
+    ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
+    journal::Journal,
+    outbox::OutboxRow,
+    outcome::{Entry, Outcome, Settlement},
+    policy::OrgPolicy,
     pools::Pools,
     rate::RateRecord,
     refusal::OrgError,
     reply::{Audit, Reply},
+    request::{Idempotency, Rpc},
     rows::{
-        AccountRow, BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, PoolRow,
-        ReservationRow, Row, RowKey, SessionRow,
+        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, PoolRow, ReservationRow, Row,
+        RowKey, SessionRow, UpstreamAccountRow,
     },
     sessions::Sessions,
     table::Table,
@@ -45,7 +47,7 @@ use super::{
 use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS, RESERVATION_TTL_MAX_MS};
 
 use admission::Peek;
-use exports::Outbox;
+use outbox::Outbox;
 
 pub use pools::PoolNews;
 
@@ -103,7 +105,7 @@ pub struct OrgState {
     /// The timer as stored.
     stored_wake: Option<Millis>,
     admitted_total: u64,
-    accounts: Accounts,
+    book: Book,
     journal: Journal,
     baselines: Table<BaselineKey, Baseline>,
     executions: Table<ExecutionId, Execution>,
@@ -145,10 +147,10 @@ impl OrgState {
             let ExecutionRow { id, continuations, last_seen, admitted, open } = row;
             (id, Execution { continuations, last_seen, admitted, open })
         };
-        let mut accounts = Accounts::load(parts.slices, parts.counters, parts.reservations, now);
+        let mut book = Book::load(parts.slices, parts.counters, parts.reservations, now);
         let sessions = Sessions::load(parts.sessions, now, RESERVATION_TTL_MAX_MS);
         for (reservation, paid) in sessions.prepaid() {
-            accounts.prepay(reservation, paid);
+            book.prepay(reservation, paid);
         }
         Self {
             now,
@@ -157,7 +159,7 @@ impl OrgState {
             wake_at: head.wake_at,
             stored_wake: head.wake_at,
             admitted_total: head.admitted_total,
-            accounts,
+            book,
             journal: Journal::load(head.seq, head.journal_from, head.evicted, parts.journal, parts.long_journal),
             baselines: Table::load(parts.baselines.into_iter().map(baseline)),
             executions_from: parts.executions.iter().map(|row| row.last_seen).min(),
@@ -204,10 +206,10 @@ impl OrgState {
             Command::Freeze { reason, idempotency } => self.freeze(Some(reason), Rpc::Freeze, idempotency, ctx),
             Command::Unfreeze { idempotency } => self.freeze(None, Rpc::Unfreeze, idempotency, ctx),
             Command::Purge => Ok(self.purge_all()),
-            Command::TakeExports => Ok(self.take_exports()),
-            Command::SettleExports(outcomes) => Ok(self.settle_exports(outcomes)),
-            Command::ListExports { after, max, set_aside } => Ok(self.list_exports(*after, *max, *set_aside)),
-            Command::ReplayExports { key } => Ok(self.replay_exports(*key)),
+            Command::TakeOutbox => Ok(self.take_outbox()),
+            Command::SettleOutbox(outcomes) => Ok(self.settle_outbox(outcomes)),
+            Command::ListOutbox { after, max, set_aside } => Ok(self.list_outbox(*after, *max, *set_aside)),
+            Command::ReplayOutbox { key } => Ok(self.replay_outbox(*key)),
             Command::Budget { .. }
             | Command::Status { .. }
             | Command::SessionStatus { .. }
@@ -236,7 +238,7 @@ impl OrgState {
                 self.settle_pools(ctx);
                 Ok(Reply::Pools(self.pool_views(ctx)))
             }
-            Command::Audit => Ok(Reply::Audited(self.is_known().then(|| self.accounts.audit(self.now)))),
+            Command::Audit => Ok(Reply::Audited(self.is_known().then(|| self.book.audit(self.now)))),
             Command::Status { scope, balance, exempt } => {
                 Ok(self.status(scope, Peek { balance: *balance, exempt: *exempt }, ctx))
             }
@@ -248,8 +250,8 @@ impl OrgState {
     fn advance(&mut self, ctx: &Context<'_>) -> Arc<OrgPolicy> {
         self.now = self.now.max(ctx.now);
         self.expire_sessions(ctx);
-        while let Some(id) = self.accounts.expired(self.now) {
-            self.accounts.settle(id);
+        while let Some(id) = self.book.expired(self.now) {
+            self.book.settle(id);
             self.note(Rpc::Release, None, true, Outcome::Settled { reservation: id, how: Settlement::Expired });
         }
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
@@ -264,7 +266,7 @@ impl OrgState {
 
     /// What of the rows does not fit together; for every load.
     pub fn audit_rows(&self) -> Audit {
-        self.accounts.audit_rows()
+        self.book.audit_rows()
     }
 
     fn note(&mut self, rpc: Rpc, idempotency: Option<&Idempotency>, long: bool, outcome: Outcome) {
@@ -292,13 +294,13 @@ struct Parts {
     baselines: Vec<BaselineRow>,
     executions: Vec<ExecutionRow>,
     disputed: Vec<DisputedRow>,
-    exports: Vec<ExportRow>,
+    exports: Vec<OutboxRow>,
     journal: Vec<super::rows::JournalRow>,
     long_journal: Vec<super::rows::JournalRow>,
     budgets: Vec<BudgetRow>,
     sessions: Vec<SessionRow>,
     pools: Vec<PoolRow>,
-    upstream_accounts: Vec<AccountRow>,
+    upstream_accounts: Vec<UpstreamAccountRow>,
     trial_ended_at: Option<Millis>,
 }
 
@@ -315,12 +317,12 @@ impl Parts {
             Row::Baseline(row) => self.baselines.push(row),
             Row::Execution(row) => self.executions.push(row),
             Row::Disputed(row) => self.disputed.push(row),
-            Row::Export(row) => self.exports.push(row),
+            Row::Outbox(row) => self.exports.push(row),
             Row::Budget(row) => self.budgets.push(row),
             Row::Session(row) => self.sessions.push(row),
             Row::TrialEnded { at } => self.trial_ended_at = Some(at),
             Row::Pool(row) => self.pools.push(row),
-            Row::Account(row) => self.upstream_accounts.push(row),
+            Row::UpstreamAccount(row) => self.upstream_accounts.push(row),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use super::{Baseline, BaselineKey, Context, News, OrgState, admission::Peek, baseline_row, execution_row};
 use crate::domain::{
-    command::{Acquire, Amounts, Idempotency},
-    ids::{Meter, Reason, Scope},
-    journal::{Outcome, Recall, Rpc},
+    command::Acquire,
+    ids::{Amounts, Meter, Reason, Scope},
+    journal::Recall,
+    outcome::Outcome,
     refusal::OrgError,
     reply::{Reply, Snapshot, Status},
+    request::{Idempotency, Rpc},
 };
 
 impl OrgState {
@@ -48,7 +50,7 @@ impl OrgState {
 
     pub(super) fn snapshot(&mut self, ctx: &Context<'_>) -> Snapshot {
         let mut limits = self.peek(Acquire::of(Scope::org(), Amounts::new()), Peek::default(), ctx).limits;
-        let used = self.accounts.ledger_views();
+        let used = self.book.ledger_views();
         let mut scopes: Vec<Scope> =
             used.iter().map(|view| view.scope.clone()).chain(ctx.policy.scopes.keys().cloned()).collect();
         scopes.sort_unstable();
@@ -67,14 +69,14 @@ impl OrgState {
             rate: self.rate,
             limits,
             ledgers: used,
-            counters: self.accounts.counter_views(),
-            reservations: self.accounts.reservation_views(),
+            counters: self.book.counter_views(),
+            reservations: self.book.reservation_views(),
             baselines: self.baselines.iter().map(baseline).collect(),
             executions: self.executions.iter().map(|(id, value)| execution_row(id.clone(), value)).collect(),
             disputed: self.disputed.iter().map(|(_, row)| row.clone()).collect(),
             wake_at: self.wake_at,
             rate_purge_at: self.rate.map(|rate| rate.purge_at(ctx.policy.rate.idle_windows)),
-            next_expiry_at: self.accounts.next_expiry(),
+            next_expiry_at: self.book.next_expiry(),
             seq: self.journal.seq(),
             journal_from: self.journal.from(),
             remembered: self.journal.remembered(),

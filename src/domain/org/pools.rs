@@ -16,15 +16,17 @@ use super::{Context, OrgState};
 use crate::{
     bounds::SETTLEMENT_LEDGERS,
     domain::{
-        command::{ConfigurePool, Idempotency, ReportOutcome},
+        command::{ConfigurePool, ReportOutcome},
         decision::{Decision, PickedAccount},
         ids::{Meter, PoolId, Scope},
-        journal::{Outcome, Recall, Rpc},
+        journal::Recall,
         limit::Limit,
+        outcome::Outcome,
         pools::Member,
         refusal::OrgError,
         reply::{AccountView, Exhaustion, Reply},
-        rows::{AccountRow, Avoided, Evidence},
+        request::{Idempotency, Rpc},
+        rows::{Avoided, Evidence, UpstreamAccountRow},
         upstream::Upstream,
         window::{Millis, Window},
     },
@@ -98,7 +100,7 @@ impl OrgState {
         let of_pool = [Meter::calls(), Meter::bytes()];
         let accounts = set.accounts.iter().map(|new| (Scope::from(&new.id), &of_account));
         let ledgers = accounts.chain([(Scope::from(&set.pool), &of_pool)]);
-        let new = |(scope, meters): (Scope, &[Meter; 2])| self.accounts.new_ledgers(ctx.policy, &scope, meters.iter());
+        let new = |(scope, meters): (Scope, &[Meter; 2])| self.book.new_ledgers(ctx.policy, &scope, meters.iter());
         self.check_room_for(ledgers.map(new).sum(), SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize)
     }
 
@@ -134,7 +136,7 @@ impl OrgState {
 
     /// Counts a call of the pool, whatever comes of it.
     pub(super) fn count_call(&mut self, pool: &PoolId, ctx: &Context<'_>) {
-        self.accounts.book(ctx.policy, &Scope::from(pool), &Meter::calls(), 1, self.now);
+        self.book.book(ctx.policy, &Scope::from(pool), &Meter::calls(), 1, self.now);
         self.news.pools_touched = true;
         self.changed = true;
     }
@@ -144,8 +146,8 @@ impl OrgState {
         let Chosen { member, mut row, last_resort } = chosen;
         let (pool, scope) = (row.pool.clone(), &member.scope);
         let limit = row.limit(&ctx.policy.pools);
-        let opens = !self.accounts.runs(scope, &limit, self.now);
-        self.accounts.book(ctx.policy, scope, &Meter::executions(), 1, self.now);
+        let opens = !self.book.runs(scope, &limit, self.now);
+        self.book.book(ctx.policy, scope, &Meter::executions(), 1, self.now);
         row.last_used_at = Some(self.now);
         if opens {
             row.reported_until(self.period_end(scope, &limit), self.now);
@@ -164,7 +166,7 @@ impl OrgState {
     fn period_end(&self, scope: &Scope, limit: &Limit) -> Millis {
         match limit.window {
             Window::Rolling { len } => (self.now / len + 1) * len,
-            _ => self.accounts.window_end(scope, limit, self.now).unwrap_or(self.now),
+            _ => self.book.window_end(scope, limit, self.now).unwrap_or(self.now),
         }
     }
 
@@ -178,11 +180,11 @@ impl OrgState {
         if report.idempotency.is_some() {
             self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         }
-        self.accounts.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), report.bytes(), self.now);
+        self.book.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), report.bytes(), self.now);
         if report.account.is_none() {
             self.count_call(&report.pool, ctx);
         }
-        let of_pool = |row: &&AccountRow| row.pool == report.pool;
+        let of_pool = |row: &&UpstreamAccountRow| row.pool == report.pool;
         let row = report.account.as_ref().and_then(|id| self.pools.account(id)).filter(of_pool).cloned();
         let known = row.is_some();
         if let Some(row) = row {
@@ -194,13 +196,13 @@ impl OrgState {
         Ok(Reply::OutcomeReported { outcome, known, replayed: false })
     }
 
-    fn learn(&mut self, mut row: AccountRow, report: &ReportOutcome, ctx: &Context<'_>) {
+    fn learn(&mut self, mut row: UpstreamAccountRow, report: &ReportOutcome, ctx: &Context<'_>) {
         let (member, pools) = (Member::of(&row.id), &ctx.policy.pools);
         let scope = &member.scope;
         let limit = row.limit(pools);
-        self.accounts.book(ctx.policy, scope, &Meter::bytes(), report.bytes(), self.now);
+        self.book.book(ctx.policy, scope, &Meter::bytes(), report.bytes(), self.now);
         let used_up = report.outcome == Upstream::QuotaExhausted;
-        let opens = used_up && !self.accounts.runs(scope, &limit, self.now);
+        let opens = used_up && !self.book.runs(scope, &limit, self.now);
         if used_up {
             row.evidence = Some(self.evidence(scope, &limit));
         }
@@ -223,7 +225,7 @@ impl OrgState {
                 row.cooldown = Some(self.avoided(row.cooldown, pools.cooldown));
             }
         }
-        let (pool, told) = (row.pool.clone(), row.told);
+        let (pool, told) = (row.pool.clone(), row.announced);
         self.pools.put(row, None);
         if told || self.standing(&member, ctx).is_err() {
             self.settle_pool(&pool, ctx);
@@ -233,7 +235,7 @@ impl OrgState {
     /// Until the window ends. One begins where none runs: what was exhausted before its first use is usable
     /// again all the same.
     fn evidence(&mut self, scope: &Scope, limit: &Limit) -> Evidence {
-        self.accounts.open(scope, limit, self.now);
+        self.book.open(scope, limit, self.now);
         let until = match limit.window {
             Window::Rolling { len } => self.now.saturating_add(len),
             _ => self.period_end(scope, limit),
@@ -269,11 +271,11 @@ impl OrgState {
             all &= exhausted.is_some();
             let Some(mut row) = self.pools.account(&member.id).cloned() else { continue };
             let free_at = exhausted.as_ref().and_then(|by| by.until);
-            if row.told == exhausted.is_some() {
+            if row.announced == exhausted.is_some() {
                 self.pools.look_at(&row, free_at);
                 continue;
             }
-            row.told = exhausted.is_some();
+            row.announced = exhausted.is_some();
             self.pools.put(row, free_at);
             self.changed = true;
             let (pool, account) = (pool.clone(), self.account_view(member, ctx));
@@ -282,7 +284,7 @@ impl OrgState {
                 None => PoolNews::AccountUsable { pool, account },
             }));
         }
-        if self.pools.get(pool).is_some_and(|row| row.told != all) {
+        if self.pools.get(pool).is_some_and(|row| row.announced != all) {
             self.pools.tell(pool, all);
             self.changed = true;
             let accounts = if all { self.account_views(pool, ctx) } else { Vec::new() };

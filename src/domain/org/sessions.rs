@@ -16,14 +16,17 @@ use super::{Context, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, SESSION_WARN_PERCENT},
     domain::{
-        accounts::charged_scopes,
-        command::{Acquire, Amounts, EndSession, Heartbeat, NewSession, Run},
+        book::charged_scopes,
+        command::{Acquire, EndSession, Heartbeat, NewSession, Run},
         decision::SessionGrant,
-        ids::{Identity, Incarnation, Meter, Scope, SessionId, Source},
-        journal::{Outcome, Recall, Rpc},
-        limit::{Limit, OrgPolicy},
+        ids::{Amounts, Identity, Incarnation, Meter, Scope, SessionId, Source},
+        journal::Recall,
+        limit::Limit,
+        outcome::Outcome,
+        policy::OrgPolicy,
         refusal::OrgError,
         reply::{Action, Beat, Quota, Reply, SessionStatus, SessionView},
+        request::Rpc,
         rows::{DisputedRow, ReservationRow, SessionRow, SessionState},
         window::{Calendar, Millis, Window},
     },
@@ -62,11 +65,11 @@ impl OrgState {
             decision,
             state: SessionState::Running,
             started_at: self.now,
-            heard_at: self.now,
+            last_heartbeat_at: self.now,
             ends_at: expires_at,
-            lives: Vec::new(),
+            incarnations: Vec::new(),
             booked: 0,
-            ahead: 0,
+            booked_ahead: 0,
             disputed: 0,
             stopping_since: None,
         };
@@ -81,14 +84,14 @@ impl OrgState {
         if left > 0 {
             let amounts: Amounts = vec![(Meter::compute(), left)];
             let (id, scope, expires_at) = (row.decision, row.scope.clone(), row.ends_at);
-            self.accounts.reserve(ReservationRow { id, scope, amounts, expires_at });
-            self.accounts.prepay(id, row.silence());
+            self.book.reserve(ReservationRow { id, scope, amounts, expires_at });
+            self.book.prepay(id, row.silence());
         }
     }
 
     /// Gives the slice back, and answers what was left of it.
     fn take_slice(&mut self, row: &SessionRow) -> u64 {
-        let held = self.accounts.settle(row.decision);
+        let held = self.book.settle(row.decision);
         held.map_or(0, |held| held.amounts.iter().map(|(_, amount)| *amount).sum())
     }
 
@@ -100,7 +103,7 @@ impl OrgState {
             let policy = self.budgets.in_force(configured.policy, &self.pools, at);
             let booked = self.take_slice(&row).min(row.silence());
             row.state = SessionState::Expired;
-            row.ahead = row.ahead.saturating_add(booked);
+            row.booked_ahead = row.booked_ahead.saturating_add(booked);
             self.book_session(&mut row, booked, at, &Context { policy: &policy, ..*configured });
             self.sessions.put(row);
             self.news.expired_sessions += 1;
@@ -110,7 +113,7 @@ impl OrgState {
 
     fn book_session(&mut self, row: &mut SessionRow, amount: u64, at: Millis, ctx: &Context<'_>) {
         row.booked = row.booked.saturating_add(amount);
-        self.accounts.book(ctx.policy, &row.scope, &Meter::compute(), amount, at);
+        self.book.book(ctx.policy, &row.scope, &Meter::compute(), amount, at);
         self.tell_trial_end(ctx);
         // No two amounts of a session share a name, nor do two sessions.
         let name = format!("{} {}", row.decision, row.booked);
@@ -121,8 +124,8 @@ impl OrgState {
     /// Books what a total adds. Answers what was booked and what was not believed.
     fn accrue(&mut self, row: &mut SessionRow, incarnation: &Incarnation, total: u64, ctx: &Context<'_>) -> (u64, u64) {
         let grown = row.grow(incarnation, total.min(AMOUNT_MAX));
-        let covered = grown.min(row.ahead);
-        row.ahead -= covered;
+        let covered = grown.min(row.booked_ahead);
+        row.booked_ahead -= covered;
         let booked = (grown - covered).min(ctx.policy.sessions.clamp);
         let disputed = grown - covered - booked;
         row.disputed = row.disputed.saturating_add(disputed);
@@ -152,7 +155,7 @@ impl OrgState {
         let left = self.take_slice(&row);
         let accrued = self.accrue(&mut row, &beat.incarnation, beat.total, ctx);
         if row.state == SessionState::Running {
-            row.heard_at = self.now;
+            row.last_heartbeat_at = self.now;
             row.ends_at = self.now.saturating_add(ctx.policy.sessions.lease());
             self.hold_slice(&row, left.saturating_sub(accrued.0));
         }
@@ -187,7 +190,7 @@ impl OrgState {
         if row.state != SessionState::Running {
             return Action::Stop(left);
         }
-        let held = self.accounts.held(row.decision);
+        let held = self.book.held(row.decision);
         let percent = self.percent_used(&row.scope, held, ctx);
         if policy.enforce && held == 0 && percent >= 100 {
             return Action::Stop(left);
@@ -203,7 +206,7 @@ impl OrgState {
             let limits = ctx.policy.limits_of(&scope).iter().filter(|limit| limit.meter == Meter::compute());
             for limit in limits.filter(|limit| !limit.shadow) {
                 let Some(amount) = limit.amount else { continue };
-                let (used, reserved) = self.accounts.usage(&scope, limit, self.now);
+                let (used, reserved) = self.book.usage(&scope, limit, self.now);
                 let taken = u128::from(used) + u128::from(reserved.saturating_sub(held));
                 let usable = u128::from(amount.saturating_sub(limit.buffer));
                 let percent = (taken * 100).checked_div(usable).unwrap_or(100);
@@ -231,15 +234,15 @@ impl OrgState {
             Some((incarnation, total)) => drop(self.accrue(&mut row, incarnation, *total, ctx)),
             // Nobody says how long it ran: since its last word.
             None if ended => {
-                let silent = self.now.saturating_sub(row.heard_at);
-                row.ahead = row.ahead.saturating_add(silent);
+                let silent = self.now.saturating_sub(row.last_heartbeat_at);
+                row.booked_ahead = row.booked_ahead.saturating_add(silent);
                 self.book_session(&mut row, silent, self.now, ctx);
             }
             None => {}
         }
         if ended {
             row.state = SessionState::Ended;
-            row.heard_at = self.now;
+            row.last_heartbeat_at = self.now;
             row.ends_at = self.now;
         }
         self.sessions.put(row.clone());
@@ -249,7 +252,7 @@ impl OrgState {
     }
 
     pub(super) fn session_view(&self, row: SessionRow) -> SessionView {
-        SessionView { held: self.accounts.held(row.decision), row }
+        SessionView { held: self.book.held(row.decision), row }
     }
 
     pub(super) fn session(&self, id: &SessionId) -> Result<Reply, OrgError> {
@@ -269,7 +272,7 @@ impl OrgState {
         let monthly = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), None);
         let is_monthly = |limit: &&Limit| limit.meter == monthly.meter && limit.window == monthly.window;
         let limit = policy.limits_of(&scope).iter().find(is_monthly).unwrap_or(&monthly);
-        let (used, reserved) = self.accounts.usage(&scope, limit, self.now);
+        let (used, reserved) = self.book.usage(&scope, limit, self.now);
         Quota { used, reserved, amount: limit.amount.map(|amount| amount.saturating_sub(limit.buffer)) }
     }
 

@@ -5,11 +5,13 @@ use super::{Baseline, Context, Execution, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
     domain::{
-        command::{Amounts, Idempotency, ReportCumulative},
-        ids::{DecisionId, ExecutionId, Meter, Scope, Source},
-        journal::{Outcome, Recall, Rpc, Settlement},
+        command::ReportCumulative,
+        ids::{Amounts, DecisionId, ExecutionId, Meter, Scope, Source},
+        journal::Recall,
+        outcome::{Outcome, Settlement},
         refusal::OrgError,
         reply::Reply,
+        request::{Idempotency, Rpc},
         rows::DisputedRow,
         window::Millis,
     },
@@ -34,7 +36,7 @@ impl OrgState {
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         let scope = self.reservation_scope(reservation)?;
         self.check_settlement(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
-        self.accounts.settle(reservation);
+        self.book.settle(reservation);
         self.book(&scope, actual, ctx);
         let how = if rpc == Rpc::Commit {
             self.complete(&scope, reservation, ctx);
@@ -62,7 +64,7 @@ impl OrgState {
 
     /// The slice of a session is no reservation of a caller's: the session settles it.
     fn reservation_scope(&self, reservation: DecisionId) -> Result<Scope, OrgError> {
-        let scope = self.accounts.reservation_scope(reservation).filter(|_| !self.sessions.began_with(reservation));
+        let scope = self.book.reservation_scope(reservation).filter(|_| !self.sessions.began_with(reservation));
         scope.ok_or_else(|| self.unknown(reservation))
     }
 
@@ -86,7 +88,7 @@ impl OrgState {
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         self.reservation_scope(reservation)?;
         let wanted = self.now.saturating_add(ttl);
-        let expires_at = self.accounts.extend(reservation, wanted).ok_or_else(|| self.unknown(reservation))?;
+        let expires_at = self.book.extend(reservation, wanted).ok_or_else(|| self.unknown(reservation))?;
         self.note(Rpc::Extend, Some(idempotency), true, Outcome::Extended { expires_at });
         Ok(Reply::Extended { expires_at, replayed: false })
     }

@@ -4,9 +4,10 @@ use super::{Baseline, Context, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, DAY_MS},
     domain::{
-        command::{Idempotency, ReportCumulative, SetBudget},
+        command::{ReportCumulative, SetBudget},
         ids::{Incarnation, Meter, Scope, Source},
         refusal::OrgError,
+        request::Idempotency,
         window::{LEGACY_PERIOD, Millis, PERIODS, named_period},
     },
 };
@@ -66,7 +67,7 @@ impl OrgState {
         }
         let spent = older.monthly_spend.min(AMOUNT_MAX);
         self.baselines.put(key, Baseline { incarnation, total: spent });
-        self.accounts.backdate(&older.scope, &meter, spent, in_the_month_alone(self.now), self.now);
+        self.book.backdate(&older.scope, &meter, spent, in_the_month_alone(self.now), self.now);
         self.changed = true;
         Ok(true)
     }

@@ -12,12 +12,12 @@ use super::{Check, Facts, check, indeterminate};
 use crate::{
     bounds::SECOND_MS,
     domain::{
-        accounts::Accounts,
-        balance::{Balance, BalanceSource, BalanceVerdict, DenyReason},
+        balance::{Balance, BalanceVerdict, DenyReason},
+        book::Book,
         command::{Acquire, Need},
         decision::{Cause, Code, Denial, FailOpen, Gate, LimitView},
         ids::{Meter, Scope},
-        limit::{OnIndeterminate, OrgPolicy},
+        policy::{BalanceSource, OnIndeterminate, OrgPolicy},
         window::{Millis, Window, iso},
     },
 };
@@ -32,7 +32,7 @@ pub(super) struct Seen<'p> {
 }
 
 pub(super) fn gate<'p>(
-    accounts: &mut Accounts,
+    book: &mut Book,
     ask: &Acquire,
     facts: &Facts<'p>,
     fail_open: &mut Vec<FailOpen>,
@@ -55,11 +55,11 @@ pub(super) fn gate<'p>(
             Ok(Some(Seen { denial, balance: Balance::default(), included: None }))
         }
         BalanceSource::Included { limit, overage } => {
-            let mut check = check(accounts, ask, Scope::org(), limit, facts.now);
+            let mut check = check(book, ask, Scope::org(), limit, facts.now);
             let balance = Balance {
                 granted: limit.amount,
                 overage: *overage,
-                resets_at: accounts.window_end(&check.scope, limit, facts.now),
+                resets_at: book.window_end(&check.scope, limit, facts.now),
                 ..Balance::default()
             };
             check.limiting = !overage && !check.admits();

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::{Check, Facts, budget_message, limit_gate, retry_after};
 use crate::domain::{
-    accounts::Accounts,
+    book::Book,
     command::Acquire,
     decision::{Code, Denial, Gate, LimitView},
     ids::{Meter, Scope},
@@ -62,7 +62,7 @@ pub(super) fn concurrency_gate(ask: &Acquire, facts: &Facts<'_>) -> Option<Denia
 
 /// R-SES-1, R-SES-5: what a UI shows.
 pub(super) fn quota_gate(
-    accounts: &mut Accounts,
+    book: &mut Book,
     checks: &mut [Check<'_>],
     ask: &Acquire,
     facts: &Facts<'_>,
@@ -70,7 +70,7 @@ pub(super) fn quota_gate(
     if !facts.policy.sessions.enforce {
         return None;
     }
-    let (check, retry_at) = limit_gate(accounts, checks, facts.now, |check| is_quota(ask, check))?;
+    let (check, retry_at) = limit_gate(book, checks, facts.now, |check| is_quota(ask, check))?;
     Some(Denial {
         gate: Gate::SessionQuota,
         code: Code::QuotaExceeded,

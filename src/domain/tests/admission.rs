@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     decision::{Cause, FailOpen, Gate},
-    limit::OnIndeterminate,
+    policy::OnIndeterminate,
 };
 
 /// Whether `asked` is admitted when `taken` of a limit with a buffer is used.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     decision::{Cause, FailOpen, Gate},
-    limit::OnIndeterminate,
+    policy::OnIndeterminate,
     reply::BudgetView,
     rows::{BudgetRow, Row},
     window::PERIODS,

@@ -9,9 +9,9 @@ mod admission;
 mod balance;
 mod budgets;
 mod disk;
-mod exports;
 mod histories;
 mod model;
+mod outbox;
 mod pair;
 mod policy;
 mod pool_histories;
@@ -31,14 +31,16 @@ use std::sync::Arc;
 
 use self::disk::Disk;
 use super::{
-    balance::{BalanceSource, BalanceVerdict},
-    command::{Acquire, Amounts, Command, Idempotency, Mode, Need, ReportCumulative, Run, SetBudget},
+    balance::BalanceVerdict,
+    command::{Acquire, Command, Mode, Need, ReportCumulative, Run, SetBudget},
     decision::{Code, Decision, LimitView},
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
-    limit::{Limit, OrgPolicy},
+    ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
+    limit::Limit,
     org::{Context, OrgState},
+    policy::{BalanceSource, OrgPolicy},
     refusal::OrgError,
     reply::{Audit, Reply, Snapshot},
+    request::Idempotency,
     rows::OrgWrite,
     window::{Millis, Window},
 };

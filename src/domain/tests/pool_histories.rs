@@ -18,9 +18,10 @@ use crate::domain::{
     decision::Gate,
     ids::{AccountId, PoolId},
     org::PoolNews,
+    policy::PoolPolicy,
     reply::{AccountView, Exhaustion, PoolSummary, PoolView, Route},
     rows::Reported,
-    upstream::{PoolPolicy, Upstream},
+    upstream::Upstream,
     window::Calendar,
 };
 

@@ -1,7 +1,7 @@
 //! The rate backstop: which call is the last to run, and when the next one is.
 
 use super::*;
-use crate::domain::{decision::Gate, limit::RateLimit};
+use crate::domain::{decision::Gate, policy::RateLimit};
 
 fn backstop(amount: u64) -> OrgBench {
     let mut org = OrgBench::new();

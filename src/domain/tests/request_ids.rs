@@ -122,7 +122,7 @@ fn a_resume_is_never_refused_whatever_the_state() {
     let mut org = OrgBench::with([spend_limit(HOURLY, 0), executions_limit(CLOCK_HOUR, 0)]);
     org.policy.rate.amount = Some(1);
     org.policy.balance.source = BalanceSource::Provider;
-    org.policy.balance.on_indeterminate = crate::domain::limit::OnIndeterminate::Deny;
+    org.policy.balance.on_indeterminate = crate::domain::policy::OnIndeterminate::Deny;
     org.freeze("f").unwrap();
     org.store_fault = true;
     assert_eq!(org.resume("run", Some("a")), Reply::Resumed { continuations: 1, replayed: false }, "R-BAL-8");

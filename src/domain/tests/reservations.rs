@@ -1,7 +1,7 @@
 //! Holds: reserve, then commit, release, extend, or let expire.
 
 use super::*;
-use crate::domain::journal::Settlement;
+use crate::domain::outcome::Settlement;
 
 const SETTLED: Result<Reply, OrgError> = Ok(Reply::Settled { replayed: false });
 const BUDGET: &str = "budget/hourly";

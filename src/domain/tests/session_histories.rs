@@ -71,7 +71,7 @@ struct Modelled {
     totals: BTreeMap<u8, Millis>,
     booked: Millis,
     /// Booked and not reported yet.
-    ahead: Millis,
+    booked_ahead: Millis,
     ended: Millis,
 }
 
@@ -95,7 +95,7 @@ impl Model {
             session.state = SessionState::Expired;
             session.ended = session.heard + LEASE;
             session.held = 0;
-            session.ahead += paid;
+            session.booked_ahead += paid;
             session.booked += paid;
             self.booked.push((session.ended, paid));
         }
@@ -121,8 +121,8 @@ impl Model {
         let highest = session.totals.entry(life).or_insert(0);
         let grown = total.saturating_sub(*highest);
         *highest += grown;
-        let covered = grown.min(session.ahead);
-        session.ahead -= covered;
+        let covered = grown.min(session.booked_ahead);
+        session.booked_ahead -= covered;
         let booked = (grown - covered).min(CLAMP);
         self.disputed += grown - covered - booked;
         session.booked += booked;
@@ -238,7 +238,8 @@ impl Side {
             let held = SLICE.min(left);
             assert_eq!(decision.session.unwrap().slice, held);
             let (state, heard) = (SessionState::Running, self.model.now);
-            let session = Modelled { id, state, heard, held, totals: BTreeMap::new(), booked: 0, ahead: 0, ended: 0 };
+            let session =
+                Modelled { id, state, heard, held, totals: BTreeMap::new(), booked: 0, booked_ahead: 0, ended: 0 };
             self.model.sessions.insert(which, session);
             assert!(self.model.used() + self.model.held() <= quota, "R-PIPE-3: a start passed the quota");
         }
@@ -291,7 +292,7 @@ impl Side {
                 self.model.booked.push((self.model.now, silent));
                 let session = self.model.sessions.get_mut(&which).unwrap();
                 session.booked += silent;
-                session.ahead += silent;
+                session.booked_ahead += silent;
             }
             None => {}
         }
@@ -312,8 +313,8 @@ impl Side {
             match self.org.apply(&Command::Session { id }) {
                 Ok(Reply::Session(view)) => {
                     let SessionView { row, held } = *view;
-                    let shown = (row.state, row.booked, row.ahead, held);
-                    assert_eq!(shown, (modelled.state, modelled.booked, modelled.ahead, modelled.held));
+                    let shown = (row.state, row.booked, row.booked_ahead, held);
+                    assert_eq!(shown, (modelled.state, modelled.booked, modelled.booked_ahead, modelled.held));
                 }
                 // A sweep forgets what ended a day ago.
                 Err(OrgError::SessionUnknown) => assert!(modelled.ended + DAY_MS <= self.model.now, "{modelled:?}"),

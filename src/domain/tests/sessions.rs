@@ -5,7 +5,7 @@ use crate::domain::{
     command::{EndSession, Heartbeat, NewSession},
     decision::Gate,
     ids::{Identity, SessionId},
-    limit::SessionPolicy,
+    policy::SessionPolicy,
     reply::{Action, Beat, SessionStatus, SessionView},
     rows::SessionState,
     window::Calendar,

@@ -195,7 +195,7 @@ fn how_a_hold_ended_is_known_for_a_day_and_keeps_the_org_that_long() {
     org.at(T0 + DAY_MS + MINUTE_MS - 1).restart().sweep();
     assert_eq!(
         org.commit(held, spend(1), "c"),
-        Err(OrgError::ReservationSettled(crate::domain::journal::Settlement::Expired))
+        Err(OrgError::ReservationSettled(crate::domain::outcome::Settlement::Expired))
     );
     org.at(T0 + DAY_MS + MINUTE_MS).sweep();
     assert!(org.disk.is_empty());

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::{
     domain::{
-        balance::{Balance, BalancePolicy, DenyReason, Exemption},
+        balance::{Balance, DenyReason},
         command::Mode,
+        policy::{BalancePolicy, Exemption},
     },
     testing::{allowed, resume},
 };

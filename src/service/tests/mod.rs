@@ -10,11 +10,12 @@ use super::{Ask, Deadline};
 use crate::{
     domain::{
         balance::BalanceVerdict,
-        command::{Acquire, Command, Idempotency},
+        command::{Acquire, Command},
         decision::{Cause, Code, Decision, FailOpen, Gate},
         ids::{Meter, Plane, Reason},
-        limit::{OnIndeterminate, OrgPolicy, RateLimit},
+        policy::{OnIndeterminate, OrgPolicy, RateLimit},
         reply::Reply,
+        request::Idempotency,
     },
     error::ServiceError,
     testing::{Node, acquire, billed, exhausted, idempotency, node, org, rate_of, record},

@@ -7,8 +7,9 @@ use super::*;
 use crate::domain::{
     command::{ConfigurePool, NewAccount, PoolAsk},
     ids::{AccountId, PoolId},
+    policy::PoolPolicy,
     reply::PoolView,
-    upstream::{PoolPolicy, Upstream},
+    upstream::Upstream,
 };
 
 fn pool() -> PoolId {

@@ -18,12 +18,12 @@ pub enum Kind {
     JournalPart = 0x1a,
     LongJournalPart = 0x1b,
     // 0x1c was the digest of an org in version 1.
-    Export = 0x1d,
+    Outbox = 0x1d,
     Budget = 0x1e,
     Session = 0x1f,
     TrialEnded = 0x20,
     Pool = 0x21,
-    Account = 0x22,
+    UpstreamAccount = 0x22,
 }
 
 impl Kind {
@@ -41,12 +41,12 @@ impl Kind {
         Self::Disputed,
         Self::JournalPart,
         Self::LongJournalPart,
-        Self::Export,
+        Self::Outbox,
         Self::Budget,
         Self::Session,
         Self::TrialEnded,
         Self::Pool,
-        Self::Account,
+        Self::UpstreamAccount,
     ];
 
     /// Kinds whose keys begin with the org.
@@ -77,12 +77,12 @@ impl Kind {
             Self::Disputed => "disputed",
             Self::JournalPart => "journal_part",
             Self::LongJournalPart => "long_journal_part",
-            Self::Export => "export",
+            Self::Outbox => "export",
             Self::Budget => "budget",
             Self::Session => "session",
             Self::TrialEnded => "trial_ended",
             Self::Pool => "pool",
-            Self::Account => "account",
+            Self::UpstreamAccount => "account",
         }
     }
 }

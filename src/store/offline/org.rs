@@ -7,8 +7,9 @@ use crate::{
     bounds::{AMOUNT_MAX, LONG_MEMORY_MS, MEMORY_FLOOR_MS, RESERVATION_TTL_MAX_MS, SHORT_MEMORY_MS},
     domain::{
         ids::{OrgId, RequestId},
-        journal::{Entry, Rpc},
         org::OrgState,
+        outcome::Entry,
+        request::Rpc,
         rows::{Head, OrgRows, ReservationRow, Row},
     },
 };

@@ -5,8 +5,8 @@ use crate::{
     bounds::DAY_MS,
     domain::{
         ids::{Meter, Scope},
-        journal::{Entry, Outcome},
         ledger::HourSlice,
+        outcome::{Entry, Outcome},
         rows::{Head, JournalRow, OrgWrite},
     },
     ports::OrgStore,

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::outcomes::OutcomeV2;
 use crate::domain::{
-    command::Idempotency,
     ids::RequestId,
     input::InputError,
-    journal::{Entry, Rpc},
+    outcome::Entry,
+    request::{Idempotency, Rpc},
     rows::JournalRow,
     window::Millis,
 };

@@ -7,7 +7,7 @@ use crate::domain::{
     decision::{Cause, FailOpen, Gate, Hold, SessionGrant},
     ids::{AccountId, DecisionId},
     input::InputError,
-    journal::{Outcome, Settlement},
+    outcome::{Outcome, Settlement},
     upstream::Upstream,
     window::Millis,
 };

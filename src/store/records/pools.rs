@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     ids::{AccountId, PoolId},
     input::InputError,
-    rows::{AccountRow, Avoided, Evidence, PoolRow, Reported},
+    rows::{Avoided, Evidence, PoolRow, Reported, UpstreamAccountRow},
     window::{Calendar, Millis, Window},
 };
 
@@ -85,13 +85,13 @@ impl From<AvoidedV2> for Avoided {
 
 impl From<&PoolRow> for PoolV2 {
     fn from(row: &PoolRow) -> Self {
-        Self { version: row.version, told: row.told }
+        Self { version: row.version, told: row.announced }
     }
 }
 
 impl PoolV2 {
     pub(super) fn into_row(self, id: PoolId) -> PoolRow {
-        PoolRow { id, version: self.version, told: self.told }
+        PoolRow { id, version: self.version, announced: self.told }
     }
 }
 
@@ -123,8 +123,8 @@ impl From<WindowV2> for Window {
     }
 }
 
-impl<'a> From<&'a AccountRow> for AccountV2<'a> {
-    fn from(row: &'a AccountRow) -> Self {
+impl<'a> From<&'a UpstreamAccountRow> for AccountV2<'a> {
+    fn from(row: &'a UpstreamAccountRow) -> Self {
         let Reported { until, failed, quota_errors, bytes_up, bytes_down } = row.reported;
         Self {
             pool: row.pool.as_str().into(),
@@ -136,15 +136,15 @@ impl<'a> From<&'a AccountRow> for AccountV2<'a> {
             evidence: row.evidence.map(|Evidence { at, until, limit }| EvidenceV2 { at, until, limit }),
             quarantine: row.quarantine.map(AvoidedV2::from),
             cooldown: row.cooldown.map(AvoidedV2::from),
-            told: row.told,
+            told: row.announced,
         }
     }
 }
 
 impl AccountV2<'_> {
-    pub(super) fn into_row(self, id: AccountId) -> Result<AccountRow, InputError> {
+    pub(super) fn into_row(self, id: AccountId) -> Result<UpstreamAccountRow, InputError> {
         let ReportedV2 { until, failed, quota_errors, bytes_up, bytes_down } = self.reported;
-        Ok(AccountRow {
+        Ok(UpstreamAccountRow {
             id,
             pool: PoolId::parse("pool", &self.pool)?,
             daily_limit: self.daily_limit,
@@ -155,7 +155,7 @@ impl AccountV2<'_> {
             evidence: self.evidence.map(|EvidenceV2 { at, until, limit }| Evidence { at, until, limit }),
             quarantine: self.quarantine.map(Avoided::from),
             cooldown: self.cooldown.map(Avoided::from),
-            told: self.told,
+            announced: self.told,
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     store::{
         changes::Changes,
         conformance::{commit, head, stored, write},
-        export::{export, import},
+        dump::{export, import},
         keys::{Key, Kind},
         offline::{FsckOptions, fsck},
         rows::Keyspace,

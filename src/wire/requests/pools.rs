@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Parsed, acquire, amount, optional, optional_id, org, required_id};
 use crate::{
     domain::{
-        command::{Acquire, Command, ConfigurePool, Idempotency, Mode, NewAccount, PoolAsk},
+        command::{Acquire, Command, ConfigurePool, Mode, NewAccount, PoolAsk},
         ids::{AccountId, OrgId, PoolId},
         input::InputError,
+        request::Idempotency,
         window::{WINDOW_RULE, Window},
     },
     wire::v1,

@@ -6,8 +6,8 @@ use super::{Parsed, optional, optional_id, org, page_size, required_id, scope};
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
-        command::{Acquire, Amounts, Command, EndSession, Heartbeat, NewSession, Run},
-        ids::{Identity, Incarnation, OrgId, Plane, SessionId},
+        command::{Acquire, Command, EndSession, Heartbeat, NewSession, Run},
+        ids::{Amounts, Identity, Incarnation, OrgId, Plane, SessionId},
         input::InputError,
     },
     wire::v1,

@@ -14,7 +14,7 @@ use crate::domain::{
     pools::Member,
     refusal::OrgError,
     reply::{Exhaustion, Route},
-    rows::AccountRow,
+    rows::UpstreamAccountRow,
     window::{Millis, iso},
 };
 
@@ -60,7 +60,7 @@ fn share((left, _): (u64, u64), (_, other): (u64, u64)) -> u128 {
 #[derive(Debug)]
 pub(in crate::domain::org) struct Chosen {
     pub(super) member: Member,
-    pub(super) row: AccountRow,
+    pub(super) row: UpstreamAccountRow,
     pub(super) last_resort: bool,
 }
 
@@ -71,8 +71,8 @@ impl OrgState {
         pool: &PoolId,
         ctx: &Context<'_>,
     ) -> Result<Result<Chosen, Denial>, OrgError> {
-        let told = self.pools.get(pool).ok_or(OrgError::PoolUnknown)?.told;
-        if let Some(denial) = pipeline::pool_limits(&mut self.accounts, &Scope::from(pool), ctx.policy, self.now) {
+        let told = self.pools.get(pool).ok_or(OrgError::PoolUnknown)?.announced;
+        if let Some(denial) = pipeline::pool_limits(&mut self.book, &Scope::from(pool), ctx.policy, self.now) {
             return Ok(Err(denial));
         }
         let members = self.pools.members(pool);
@@ -87,7 +87,7 @@ impl OrgState {
                 Err(Exhausted { until, .. }) => soonest = soonest.into_iter().chain(until).min(),
             }
         }
-        let stale = best.map_or(!told, |(_, member)| self.pools.account(&member.id).is_some_and(|row| row.told));
+        let stale = best.map_or(!told, |(_, member)| self.pools.account(&member.id).is_some_and(|row| row.announced));
         if stale {
             self.settle_pool(pool, ctx);
         }
@@ -130,11 +130,11 @@ impl OrgState {
         let mut full: Option<Option<Millis>> = None;
         let limits = ctx.policy.limits_of(&member.scope).iter().filter(|limit| !limit.shadow);
         for (limit, amount) in limits.filter_map(|limit| Some((limit, limit.amount?))) {
-            let (used, reserved) = self.accounts.usage(&member.scope, limit, self.now);
+            let (used, reserved) = self.book.usage(&member.scope, limit, self.now);
             let counts_calls = limit.meter.as_str() == Meter::EXECUTIONS;
             let asked = u64::from(counts_calls);
             if !limit.admits(used, reserved, asked) {
-                let fits = self.accounts.fits_at(&member.scope, limit, asked, self.now);
+                let fits = self.book.fits_at(&member.scope, limit, asked, self.now);
                 full = Some(full.map_or(fits, |until| until.zip(fits).map(|(a, b)| a.max(b))));
                 continue;
             }

@@ -36,10 +36,10 @@ impl OrgState {
     pub(super) fn account_view(&mut self, member: &Member, ctx: &Context<'_>) -> Option<AccountView> {
         let row = self.pools.account(&member.id)?.clone();
         let limit = row.limit(&ctx.policy.pools);
-        let (used, _) = self.accounts.usage(&member.scope, &limit, self.now);
+        let (used, _) = self.book.usage(&member.scope, &limit, self.now);
         let standing = self.standing(member, ctx);
-        let runs = self.accounts.runs(&member.scope, &limit, self.now);
-        let ends_at = self.accounts.window_end(&member.scope, &limit, self.now).filter(|_| runs);
+        let runs = self.book.runs(&member.scope, &limit, self.now);
+        let ends_at = self.book.window_end(&member.scope, &limit, self.now).filter(|_| runs);
         let reported = if self.now < row.reported.until { row.reported } else { Reported::default() };
         let left = standing.as_ref().map_or(0, |headroom| headroom.left);
         Some(AccountView {
@@ -64,7 +64,7 @@ impl OrgState {
         let scope = Scope::from(pool);
         let mut today = |meter| {
             let day = Limit::new(meter, Window::Calendar(Calendar::Day), None);
-            self.accounts.usage(&scope, &day, self.now).0
+            self.book.usage(&scope, &day, self.now).0
         };
         let mut sum =
             PoolSummary { total_calls: today(Meter::calls()), bytes: today(Meter::bytes()), ..Default::default() };

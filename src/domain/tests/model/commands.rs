@@ -77,10 +77,10 @@ impl Model {
             | Command::ConfigurePool(_)
             | Command::Pick { .. }
             | Command::ReportOutcome(_) => unreachable!("these have a model of their own"),
-            Command::TakeExports
-            | Command::SettleExports(_)
-            | Command::ListExports { .. }
-            | Command::ReplayExports { .. } => {
+            Command::TakeOutbox
+            | Command::SettleOutbox(_)
+            | Command::ListOutbox { .. }
+            | Command::ReplayOutbox { .. } => {
                 unreachable!("no history exports")
             }
         }

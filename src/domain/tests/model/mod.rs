@@ -9,11 +9,12 @@ mod commands;
 
 use crate::domain::{
     balance::BalanceVerdict,
-    command::{Acquire, Command, Idempotency, Mode, ReportCumulative, SetBudget},
+    command::{Acquire, Command, Mode, ReportCumulative, SetBudget},
     decision::{Code, Hold},
     ids::{DecisionId, ExecutionId, Incarnation, Meter, Scope, Source},
-    journal::{Rpc, Settlement},
-    limit::OnIndeterminate,
+    outcome::Settlement,
+    policy::OnIndeterminate,
+    request::{Idempotency, Rpc},
     rows::BudgetRow,
     window::{Calendar, Millis, PERIODS, Window},
 };

@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::{
-        balance::BalancePolicy,
-        limit::{OnIndeterminate, RateLimit},
-    },
+    domain::policy::{BalancePolicy, OnIndeterminate, RateLimit},
 };
 
 /// The org and the model side by side.
@@ -385,10 +382,10 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::Pool { .. }
         | Command::RollPools
         | Command::Audit
-        | Command::TakeExports
-        | Command::SettleExports(_)
-        | Command::ListExports { .. }
-        | Command::ReplayExports { .. } => None,
+        | Command::TakeOutbox
+        | Command::SettleOutbox(_)
+        | Command::ListOutbox { .. }
+        | Command::ReplayOutbox { .. } => None,
     };
     if let Some(idempotency) = idempotency.filter(|_| clash) {
         idempotency.fingerprint ^= 1;

@@ -189,7 +189,7 @@ pub(super) struct Model {
     pub(super) now: Millis,
     pub(super) policy: Arc<PoolPolicy>,
     pub(super) pools: BTreeMap<u8, Pool>,
-    pub(super) lives: BTreeMap<u8, Life>,
+    pub(super) incarnations: BTreeMap<u8, Life>,
     /// Which pool was called when, and how many bytes went through it.
     pub(super) calls: Vec<(u8, Millis)>,
     bytes: Vec<(u8, Millis, u64)>,
@@ -219,7 +219,7 @@ impl Model {
     }
 
     pub(super) fn life(&self, account: u8) -> Life {
-        self.lives.get(&account).cloned().unwrap_or_default()
+        self.incarnations.get(&account).cloned().unwrap_or_default()
     }
 
     pub(super) fn in_force(&self, said: &NewAccount) -> InForce {
@@ -244,7 +244,7 @@ impl Model {
         let old = self.pools.remove(&pool).unwrap_or_default();
         for left in old.accounts.keys().filter(|id| !accounts.contains_key(id)) {
             self.told.remove(left);
-            self.lives.entry(*left).or_default().leave();
+            self.incarnations.entry(*left).or_default().leave();
         }
         if accounts.is_empty() {
             self.told_pools.remove(&pool);
@@ -329,7 +329,7 @@ impl Model {
         self.calls.push((pool, self.now));
         let Answer::Picked { account, .. } = answer else { return };
         let (_, it) = self.configured(account).unwrap();
-        let life = self.lives.entry(account).or_default();
+        let life = self.incarnations.entry(account).or_default();
         life.pick(it.window, self.now);
         assert!(life.used(it.window, self.now) <= it.usable(), "R-POOL-2: a pick passed the limit");
         self.picked.extend(key.map(|key| (key, (self.now, account))));
@@ -350,7 +350,7 @@ impl Model {
         }
         let at_home = id.and_then(|id| self.configured(id)).filter(|(of, _)| *of == pool);
         if let Some((_, it)) = at_home {
-            self.lives.entry(id.unwrap()).or_default().report(it, report, &self.policy, self.now);
+            self.incarnations.entry(id.unwrap()).or_default().report(it, report, &self.policy, self.now);
         }
         self.reported.insert(key, (self.now, at_home.is_some()));
         Some((at_home.is_some(), false))

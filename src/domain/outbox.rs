@@ -12,16 +12,16 @@ use super::{
     decision::Cause,
     ids::{DecisionId, Meter, OrgId, Scope},
     input::InputError,
-    journal::Rpc,
+    request::Rpc,
     window::Millis,
 };
 use crate::bounds::{EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GRACE_MS, EXPORT_RETRY_MS};
 
 /// Names one amount of usage for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ExportKey(pub u128);
+pub struct OutboxKey(pub u128);
 
-impl ExportKey {
+impl OutboxKey {
     /// The first 128 bits of SHA-256 over the parts, each with its length: environment, org, scope,
     /// meter, rpc, and the request id or else the decision id. A completion has the org's own scope, whatever
     /// scope told it; what a session books is named by its decision and all that it has booked.
@@ -42,14 +42,14 @@ impl ExportKey {
     }
 }
 
-impl fmt::Display for ExportKey {
+impl fmt::Display for OutboxKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
 /// As it is written everywhere else.
-impl fmt::Debug for ExportKey {
+impl fmt::Debug for OutboxKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -93,8 +93,8 @@ impl DeadCause {
 
 /// One row of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExportRow {
-    pub key: ExportKey,
+pub struct OutboxRow {
+    pub key: OutboxKey,
     pub scope: Scope,
     pub meter: Meter,
     pub units: u64,
@@ -110,8 +110,8 @@ pub struct ExportRow {
     pub dead: Option<DeadCause>,
 }
 
-impl ExportRow {
-    pub fn new(key: ExportKey, scope: Scope, meter: Meter, units: u64, at: Millis) -> Self {
+impl OutboxRow {
+    pub fn new(key: OutboxKey, scope: Scope, meter: Meter, units: u64, at: Millis) -> Self {
         // It goes out with the commit; the timer is for what got lost on the way.
         let due_at = at.saturating_add(EXPORT_GRACE_MS);
         Self { key, scope, meter, units, at, tried_since: at, attempts: 0, due_at, last_error: None, dead: None }

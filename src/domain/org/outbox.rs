@@ -14,12 +14,12 @@ use super::{Context, Execution, OpenExecution, OrgState};
 use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
-        balance::ExportWhen,
-        command::{Acquire, Amounts, Mode},
-        exports::{DeadCause, Delivery, ExportKey, ExportRow},
-        ids::{DecisionId, ExecutionId, Meter, Scope},
-        journal::Rpc,
+        command::{Acquire, Mode},
+        ids::{Amounts, DecisionId, ExecutionId, Meter, Scope},
+        outbox::{DeadCause, Delivery, OutboxKey, OutboxRow},
+        policy::ExportWhen,
         reply::Reply,
+        request::Rpc,
         rows::{Row, RowKey},
         table::Table,
         window::Millis,
@@ -29,17 +29,17 @@ use crate::{
 /// Rows that wait for the provider, and those that were set aside.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    rows: Table<ExportKey, ExportRow>,
+    rows: Table<OutboxKey, OutboxRow>,
     /// When each row that is not set aside is looked at next, soonest first. In memory a new row is due
     /// at once, and one that was handed out when its lease ends; stored is what a restart goes by.
-    due: BTreeSet<(Millis, ExportKey)>,
-    looks: HashMap<ExportKey, Millis>,
+    due: BTreeSet<(Millis, OutboxKey)>,
+    looks: HashMap<OutboxKey, Millis>,
     /// The row that takes what there is no room for, by scope and meter.
-    full: BTreeMap<(Scope, Meter), ExportKey>,
+    full: BTreeMap<(Scope, Meter), OutboxKey>,
 }
 
 impl Outbox {
-    pub(super) fn load(rows: Vec<ExportRow>) -> Self {
+    pub(super) fn load(rows: Vec<OutboxRow>) -> Self {
         let mut outbox = Self::default();
         for row in &rows {
             outbox.look_at(row.key, row.dead.is_none().then_some(row.due_at));
@@ -49,7 +49,7 @@ impl Outbox {
         outbox
     }
 
-    pub(super) fn rows(&self) -> impl Iterator<Item = &ExportRow> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &OutboxRow> {
         self.rows.iter().map(|(_, row)| row)
     }
 
@@ -68,7 +68,7 @@ impl Outbox {
         self.next_due().map(|due| due.saturating_add(EXPORT_GRACE_MS))
     }
 
-    fn look_at(&mut self, key: ExportKey, at: Option<Millis>) {
+    fn look_at(&mut self, key: OutboxKey, at: Option<Millis>) {
         if let Some(old) = self.looks.remove(&key) {
             self.due.remove(&(old, key));
         }
@@ -79,7 +79,7 @@ impl Outbox {
     }
 
     /// A row that is tried again no longer grows.
-    fn index(&mut self, row: &ExportRow) {
+    fn index(&mut self, row: &OutboxRow) {
         let place = (row.scope.clone(), row.meter.clone());
         if row.dead == Some(DeadCause::Full) {
             self.full.insert(place, row.key);
@@ -88,21 +88,21 @@ impl Outbox {
         }
     }
 
-    fn put(&mut self, row: ExportRow, look_at: Millis) {
+    fn put(&mut self, row: OutboxRow, look_at: Millis) {
         self.index(&row);
         self.look_at(row.key, row.dead.is_none().then_some(look_at));
         self.rows.put(row.key, row);
     }
 
-    fn remove(&mut self, key: ExportKey) {
+    fn remove(&mut self, key: OutboxKey) {
         self.look_at(key, None);
         self.rows.remove(&key);
     }
 
     /// Hands out rows whose time has come.
-    pub(super) fn take_due(&mut self, now: Millis) -> Vec<ExportRow> {
+    pub(super) fn take_due(&mut self, now: Millis) -> Vec<OutboxRow> {
         let due = self.due.iter().take_while(|(due, _)| *due <= now).take(EXPORT_BATCH);
-        let keys: Vec<ExportKey> = due.map(|(_, key)| *key).collect();
+        let keys: Vec<OutboxKey> = due.map(|(_, key)| *key).collect();
         for key in &keys {
             self.look_at(*key, Some(now.saturating_add(EXPORT_LEASE_MS)));
         }
@@ -112,8 +112,8 @@ impl Outbox {
     pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
         for (key, row) in self.rows.take_dirty() {
             match row {
-                Some(row) => puts.push(Row::Export(row)),
-                None => dels.push(RowKey::Export { key }),
+                Some(row) => puts.push(Row::Outbox(row)),
+                None => dels.push(RowKey::Outbox { key }),
             }
         }
     }
@@ -225,7 +225,7 @@ impl OrgState {
         let policy = &ctx.policy.balance;
         let (named, rpc, id) = name;
         for (meter, units) in amounts.iter().filter(|(meter, units)| *units > 0 && policy.exports(meter)) {
-            let key = ExportKey::of(&policy.environment, ctx.org, named, meter, rpc, id);
+            let key = OutboxKey::of(&policy.environment, ctx.org, named, meter, rpc, id);
             if self.outbox.rows.get(&key).is_some() {
                 continue;
             }
@@ -233,8 +233,8 @@ impl OrgState {
                 self.set_aside(scope, meter, *units, ctx);
                 continue;
             }
-            let row = ExportRow::new(key, scope.clone(), meter.clone(), *units, self.now);
-            self.outbox.put(ExportRow { at, ..row }, self.now);
+            let row = OutboxRow::new(key, scope.clone(), meter.clone(), *units, self.now);
+            self.outbox.put(OutboxRow { at, ..row }, self.now);
             self.changed = true;
         }
     }
@@ -246,10 +246,10 @@ impl OrgState {
         let existing = existing.and_then(|key| self.outbox.rows.get(key)).cloned();
         let mut row = existing.unwrap_or_else(|| {
             let environment = &ctx.policy.balance.environment;
-            let named = |at| ExportKey::of(environment, ctx.org, scope, meter, Rpc::Record, &format!("set aside {at}"));
+            let named = |at| OutboxKey::of(environment, ctx.org, scope, meter, Rpc::Record, &format!("set aside {at}"));
             let mut names = (self.now..).map(named);
             let key = names.find(|key| self.outbox.rows.get(key).is_none()).unwrap_or_else(|| named(self.now));
-            ExportRow { dead: Some(DeadCause::Full), ..ExportRow::new(key, scope.clone(), meter.clone(), 0, self.now) }
+            OutboxRow { dead: Some(DeadCause::Full), ..OutboxRow::new(key, scope.clone(), meter.clone(), 0, self.now) }
         });
         self.news.set_aside += u64::from(row.units == 0);
         row.units = row.units.saturating_add(units);
@@ -259,23 +259,23 @@ impl OrgState {
 
     /// Hands out what is due. What a long stop kept from going out is set aside instead: an attempt whose
     /// outcome was lost may have been booked, and the provider no longer tells a repeat.
-    pub(super) fn take_exports(&mut self) -> Reply {
+    pub(super) fn take_outbox(&mut self) -> Reply {
         loop {
             let rows = self.outbox.take_due(self.now);
             let (late, due): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_late(self.now));
             let any_late = !late.is_empty();
             for row in late {
-                self.outbox.put(ExportRow { dead: Some(DeadCause::Expired), ..row }, self.now);
+                self.outbox.put(OutboxRow { dead: Some(DeadCause::Expired), ..row }, self.now);
                 self.news.set_aside += 1;
                 self.changed = true;
             }
             if !due.is_empty() || !any_late {
-                return Reply::Exports(due);
+                return Reply::Outbox(due);
             }
         }
     }
 
-    pub(super) fn settle_exports(&mut self, outcomes: &[(ExportKey, Delivery)]) -> Reply {
+    pub(super) fn settle_outbox(&mut self, outcomes: &[(OutboxKey, Delivery)]) -> Reply {
         for (key, delivery) in outcomes {
             let Some(row) = self.outbox.rows.get(key).cloned() else { continue };
             self.changed = true;
@@ -288,28 +288,28 @@ impl OrgState {
             let due_at = row.due_at;
             self.outbox.put(row, due_at);
         }
-        Reply::ExportsSettled { next_due: self.outbox.next_due() }
+        Reply::OutboxSettled { next_due: self.outbox.next_due() }
     }
 
-    pub(super) fn list_exports(&self, after: Option<ExportKey>, max: usize, set_aside: bool) -> Reply {
-        let from = after.unwrap_or(ExportKey(0));
+    pub(super) fn list_outbox(&self, after: Option<OutboxKey>, max: usize, set_aside: bool) -> Reply {
+        let from = after.unwrap_or(OutboxKey(0));
         let behind = self.outbox.rows.iter_from(&from);
         let wanted =
             behind.map(|(_, row)| row).filter(|row| after != Some(row.key) && (!set_aside || row.dead.is_some()));
-        Reply::Exports(wanted.take(max).cloned().collect())
+        Reply::Outbox(wanted.take(max).cloned().collect())
     }
 
     /// Set aside is what was rejected, what was tried for too long, and what found the outbox full.
-    pub(super) fn replay_exports(&mut self, key: Option<ExportKey>) -> Reply {
-        let wanted = |row: &&ExportRow| row.dead.is_some() && key.is_none_or(|key| row.key == key);
-        let dead: Vec<ExportRow> = self.outbox.rows().filter(wanted).cloned().collect();
+    pub(super) fn replay_outbox(&mut self, key: Option<OutboxKey>) -> Reply {
+        let wanted = |row: &&OutboxRow| row.dead.is_some() && key.is_none_or(|key| row.key == key);
+        let dead: Vec<OutboxRow> = self.outbox.rows().filter(wanted).cloned().collect();
         let count = dead.len();
         for row in dead {
             // The time for attempts is counted from the operator's word.
-            self.outbox.put(ExportRow { dead: None, due_at: self.now, tried_since: self.now, ..row }, self.now);
+            self.outbox.put(OutboxRow { dead: None, due_at: self.now, tried_since: self.now, ..row }, self.now);
             self.changed = true;
         }
-        Reply::ExportsReplayed { count }
+        Reply::OutboxReplayed { count }
     }
 }
 

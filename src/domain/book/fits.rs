@@ -1,13 +1,13 @@
 //! When what is asked fits again: slices leave their windows, windows end, holds expire.
 
-use super::Accounts;
+use super::Book;
 use crate::domain::{
     ids::{Meter, Scope},
     limit::Limit,
     window::{Millis, Window},
 };
 
-impl Accounts {
+impl Book {
     /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens: slices
     /// leave, windows end, holds expire. `None` = never.
     pub(in crate::domain) fn fits_at(

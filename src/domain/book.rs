@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     ids::{DecisionId, Meter, Scope},
     ledger::{HourSlice, Ledger},
-    limit::{Limit, OrgPolicy},
+    limit::Limit,
+    policy::OrgPolicy,
     rate::Counter,
     reply::LedgerView,
     rows::{ReservationRow, Row, RowKey},
@@ -25,7 +26,7 @@ type LedgerKey = (Scope, Meter);
 type CounterKey = (Scope, Meter, Window);
 
 #[derive(Debug, Default)]
-pub(super) struct Accounts {
+pub(super) struct Book {
     ledgers: BTreeMap<LedgerKey, Ledger>,
     counters: Table<CounterKey, Counter>,
     reservations: Table<DecisionId, ReservationRow>,
@@ -41,7 +42,7 @@ pub(super) fn charged_scopes(scope: &Scope) -> impl Iterator<Item = Scope> {
     std::iter::once(scope.clone()).chain(org)
 }
 
-impl Accounts {
+impl Book {
     pub(super) fn load(
         slices: Vec<(Scope, Meter, HourSlice)>,
         counters: Vec<(Scope, Meter, Window, Counter)>,

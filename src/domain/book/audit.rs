@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Accounts, LedgerKey, charged_scopes};
+use super::{Book, LedgerKey, charged_scopes};
 use crate::{
     bounds::HOUR_MS,
     domain::{
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-impl Accounts {
+impl Book {
     /// Where a number that is kept is not what the rows add up to.
     pub(in crate::domain) fn audit(&self, now: Millis) -> Audit {
         let mut audit = self.audit_rows();
@@ -98,13 +98,14 @@ mod tests {
         domain::{
             ids::DecisionId,
             ledger::{HourSlice, Ledger},
-            limit::{Limit, OrgPolicy},
+            limit::Limit,
+            policy::OrgPolicy,
             rate::Counter,
             rows::ReservationRow,
         },
     };
 
-    type Case = (&'static str, fn(&mut Accounts));
+    type Case = (&'static str, fn(&mut Book));
 
     const T0: Millis = 495_000 * HOUR_MS;
     const DAILY: Window = Window::Rolling { len: DAY_MS };
@@ -115,25 +116,25 @@ mod tests {
     }
 
     /// Usage in two hours, a hold, and a limit of either kind that has been asked for.
-    fn accounts() -> Accounts {
+    fn book() -> Book {
         let limits =
             vec![Limit::new(Meter::spend(), DAILY, Some(100)), Limit::new(Meter::spend(), CLOCK_DAY, Some(100))];
         let policy = OrgPolicy { limits, ..OrgPolicy::default() };
-        let mut accounts = Accounts::default();
+        let mut book = Book::default();
         let (scope, meter) = key("workspace/a");
-        accounts.book(&policy, &scope, &meter, 5, T0);
-        accounts.book(&policy, &scope, &meter, 7, T0 + HOUR_MS);
+        book.book(&policy, &scope, &meter, 5, T0);
+        book.book(&policy, &scope, &meter, 7, T0 + HOUR_MS);
         let amounts = vec![(meter, 3)];
-        accounts.reserve(ReservationRow { id: DecisionId(1), scope, amounts, expires_at: T0 + DAY_MS });
+        book.reserve(ReservationRow { id: DecisionId(1), scope, amounts, expires_at: T0 + DAY_MS });
         for limit in &policy.limits {
-            assert_eq!(accounts.usage(&Scope::org(), limit, T0 + HOUR_MS), (12, 3));
+            assert_eq!(book.usage(&Scope::org(), limit, T0 + HOUR_MS), (12, 3));
         }
-        accounts
+        book
     }
 
     #[test]
     fn every_kind_of_number_is_found_where_it_is_not_what_the_ledger_says() {
-        let untouched = accounts().audit(T0 + HOUR_MS);
+        let untouched = book().audit(T0 + HOUR_MS);
         assert_eq!((untouched.drifted, untouched.drift.len()), (0, 0));
         assert!(untouched.checked >= 8, "{}", untouched.checked);
         let cases: [Case; 4] = [
@@ -147,7 +148,7 @@ mod tests {
             }),
         ];
         for (what, change) in cases {
-            let mut changed = accounts();
+            let mut changed = book();
             change(&mut changed);
             let audit = changed.audit(T0 + HOUR_MS);
             let found =
@@ -158,11 +159,11 @@ mod tests {
 
     #[test]
     fn minutes_that_are_not_their_hour_are_found_in_the_rows_alone() {
-        let mut accounts = accounts();
+        let mut book = book();
         let changed = |hour: &HourSlice| HourSlice { total: hour.total + 1, ..hour.clone() };
-        let slices: Vec<_> = accounts.ledgers[&key("")].hours().map(changed).collect();
-        accounts.ledgers.insert(key(""), Ledger::load(slices, T0 + HOUR_MS));
-        let audit = accounts.audit_rows();
+        let slices: Vec<_> = book.ledgers[&key("")].hours().map(changed).collect();
+        book.ledgers.insert(key(""), Ledger::load(slices, T0 + HOUR_MS));
+        let audit = book.audit_rows();
         assert!(
             audit.drift.iter().any(|drift| drift.what == "hour 495000" && (drift.kept, drift.derived) == (6, (5, 5)))
         );

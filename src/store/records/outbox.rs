@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{AmountV2, amounts, journal::mirror, outcomes::CauseV2};
 use crate::domain::{
     decision::Cause,
-    exports::{DeadCause, ExportKey, ExportRow},
     ids::{ExecutionId, Meter, Scope},
     input::InputError,
+    outbox::{DeadCause, OutboxKey, OutboxRow},
     rows::{ExecutionRow, OpenExecution},
     window::Millis,
 };
@@ -87,8 +87,8 @@ impl ExecutionV2<'_> {
     }
 }
 
-impl<'a> From<&'a ExportRow> for ExportV2<'a> {
-    fn from(row: &'a ExportRow) -> Self {
+impl<'a> From<&'a OutboxRow> for ExportV2<'a> {
+    fn from(row: &'a OutboxRow) -> Self {
         Self {
             scope: row.scope.as_str().into(),
             meter: row.meter.as_str().into(),
@@ -104,8 +104,8 @@ impl<'a> From<&'a ExportRow> for ExportV2<'a> {
 }
 
 impl ExportV2<'_> {
-    pub(super) fn into_row(self, key: ExportKey) -> Result<ExportRow, InputError> {
-        Ok(ExportRow {
+    pub(super) fn into_row(self, key: OutboxKey) -> Result<OutboxRow, InputError> {
+        Ok(OutboxRow {
             key,
             scope: Scope::parse("scope", &self.scope)?,
             meter: Meter::parse("meter", &self.meter)?,

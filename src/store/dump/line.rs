@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize, de::DeserializeSeed};
 
 use crate::{
     domain::{
-        exports::ExportKey,
         ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, Scope, SessionId, Source},
         input::InputError,
+        outbox::OutboxKey,
         rows::RowKey,
         window::{Calendar, Millis, Window},
     },
@@ -124,12 +124,12 @@ impl KeyLine {
             }
             RowKey::Execution { id } => Self::Execution { org, id: id.to_string() },
             RowKey::Disputed { seq } => Self::Disputed { org, seq: *seq },
-            RowKey::Export { key } => Self::Export { org, key: key.to_string() },
+            RowKey::Outbox { key } => Self::Export { org, key: key.to_string() },
             RowKey::Budget { scope } => Self::Budget { org, scope: scope.as_str().to_owned() },
             RowKey::Session { id } => Self::Session { org, id: id.to_string() },
             RowKey::TrialEnded => Self::TrialEnded { org },
             RowKey::Pool { id } => Self::Pool { org, id: id.to_string() },
-            RowKey::Account { id } => Self::Account { org, id: id.as_str().to_owned() },
+            RowKey::UpstreamAccount { id } => Self::Account { org, id: id.as_str().to_owned() },
         }
     }
 
@@ -157,12 +157,12 @@ impl KeyLine {
             }
             Self::Execution { org, id } => (org, RowKey::Execution { id: ExecutionId::parse("id", &id)? }),
             Self::Disputed { org, seq } => (org, RowKey::Disputed { seq }),
-            Self::Export { org, key } => (org, RowKey::Export { key: ExportKey::parse("key", &key)? }),
+            Self::Export { org, key } => (org, RowKey::Outbox { key: OutboxKey::parse("key", &key)? }),
             Self::Budget { org, scope } => (org, RowKey::Budget { scope: parse_scope(&scope)? }),
             Self::Session { org, id } => (org, RowKey::Session { id: SessionId::parse("id", &id)? }),
             Self::TrialEnded { org } => (org, RowKey::TrialEnded),
             Self::Pool { org, id } => (org, RowKey::Pool { id: PoolId::parse("id", &id)? }),
-            Self::Account { org, id } => (org, RowKey::Account { id: AccountId::parse("id", &id)? }),
+            Self::Account { org, id } => (org, RowKey::UpstreamAccount { id: AccountId::parse("id", &id)? }),
         };
         Ok(Key::Row { org: OrgId::parse("org", &org)?, row })
     }

@@ -11,9 +11,9 @@ use super::*;
 use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS, EXPORT_RETRY_MS, SECOND_MS},
     domain::{
-        balance::ExportWhen,
         decision::Cause,
-        exports::{DeadCause, Delivery, ExportKey, ExportRow},
+        outbox::{DeadCause, Delivery, OutboxKey, OutboxRow},
+        policy::ExportWhen,
     },
 };
 
@@ -37,16 +37,16 @@ fn waiting(org: &mut OrgBench) -> Vec<(String, u64)> {
     rows
 }
 
-fn take(org: &mut OrgBench) -> Vec<ExportRow> {
-    match org.apply(&Command::TakeExports) {
-        Ok(Reply::Exports(rows)) => rows,
+fn take(org: &mut OrgBench) -> Vec<OutboxRow> {
+    match org.apply(&Command::TakeOutbox) {
+        Ok(Reply::Outbox(rows)) => rows,
         other => panic!("no exports: {other:?}"),
     }
 }
 
-fn settle(org: &mut OrgBench, key: ExportKey, delivery: Delivery) -> u64 {
-    match org.apply(&Command::SettleExports(vec![(key, delivery)])) {
-        Ok(Reply::ExportsSettled { .. }) => org.state.take_news().set_aside,
+fn settle(org: &mut OrgBench, key: OutboxKey, delivery: Delivery) -> u64 {
+    match org.apply(&Command::SettleOutbox(vec![(key, delivery)])) {
+        Ok(Reply::OutboxSettled { .. }) => org.state.take_news().set_aside,
         other => panic!("not settled: {other:?}"),
     }
 }
@@ -143,14 +143,14 @@ fn with_export_at_admission_the_request_id_names_it_or_else_the_decision() {
     assert_eq!(waiting(&mut org), [("executions".into(), 3)], "a replay charges and reports nothing");
     complete(&mut org, decision.id.unwrap(), Amounts::new(), "r1");
     admitted(&mut org);
-    let names: BTreeSet<ExportKey> = org.snapshot().exports.iter().map(|row| row.key).collect();
+    let names: BTreeSet<OutboxKey> = org.snapshot().exports.iter().map(|row| row.key).collect();
     let named = |id: &str| {
-        ExportKey::of(
+        OutboxKey::of(
             "live",
             &id_of_org(),
             &Scope::org(),
             &Meter::executions(),
-            crate::domain::journal::Rpc::Acquire,
+            crate::domain::request::Rpc::Acquire,
             id,
         )
     };
@@ -235,7 +235,7 @@ fn attempts_are_spaced_and_end_when_the_provider_no_longer_knows_the_key() {
     let row = org.snapshot().exports[0].clone();
     assert_eq!((row.dead, row.last_error), (Some(DeadCause::Expired), Some(Cause::ProviderError)));
     assert!(take(org.after(DAY_MS)).is_empty(), "it waits for an operator");
-    assert_eq!(org.apply(&Command::ReplayExports { key: None }), Ok(Reply::ExportsReplayed { count: 1 }));
+    assert_eq!(org.apply(&Command::ReplayOutbox { key: None }), Ok(Reply::OutboxReplayed { count: 1 }));
     let again = take(&mut org);
     assert_eq!(again.len(), 1);
     assert_eq!(again[0].key, row.key, "under the same key");
@@ -259,7 +259,7 @@ fn what_a_long_stop_kept_from_going_out_waits_for_an_operator() {
         org.snapshot().exports.iter().filter(|row| row.dead == Some(DeadCause::Expired)).count(),
         1 + EXPORT_BATCH
     );
-    org.apply(&Command::ReplayExports { key: None }).unwrap();
+    org.apply(&Command::ReplayOutbox { key: None }).unwrap();
     assert_eq!(take(&mut org).len(), EXPORT_BATCH, "with new time");
 }
 
@@ -297,7 +297,7 @@ fn a_full_outbox_adds_up_what_it_has_no_room_for() {
     let exports = org.snapshot().exports;
     let full: Vec<_> = exports.iter().filter(|row| row.dead == Some(DeadCause::Full)).collect();
     assert_eq!((exports.len(), full.len(), full[0].units), (3, 1, 20));
-    org.restart().apply(&Command::ReplayExports { key: Some(full[0].key) }).unwrap();
+    org.restart().apply(&Command::ReplayOutbox { key: Some(full[0].key) }).unwrap();
     org.record("", spend(10), "e").unwrap();
     let total: u64 = org.snapshot().exports.iter().map(|row| row.units).sum();
     assert_eq!(total, 50, "what is tried no longer grows, and nothing is lost");
@@ -368,11 +368,11 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A provider that counts every key once.
 #[derive(Default)]
-struct Books(BTreeMap<ExportKey, (String, u64)>);
+struct Books(BTreeMap<OutboxKey, (String, u64)>);
 
 impl Books {
     /// What the org learns of one attempt: it is told, the answer is lost, or the provider fails.
-    fn attempt(&mut self, row: &ExportRow, luck: u8) -> Option<Delivery> {
+    fn attempt(&mut self, row: &OutboxRow, luck: u8) -> Option<Delivery> {
         if luck % 4 == 3 {
             return Some(LATER);
         }

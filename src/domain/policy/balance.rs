@@ -1,0 +1,82 @@
+//! What an operator decided about the balance gate, the export of usage, and who is exempt from the backstop.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::OnIndeterminate;
+use crate::domain::{
+    ids::Meter,
+    limit::Limit,
+    window::{Calendar, Window},
+};
+
+/// Where an org's balance is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum BalanceSource {
+    /// Nothing is metered: the gate always allows.
+    #[default]
+    None,
+    /// In the org's own ledger, against what the plan includes.
+    Included { limit: Limit, overage: bool },
+    /// Nowhere, though balances are kept: the plan does not include the feature.
+    NotIncluded,
+    /// At a provider that has to be asked.
+    Provider,
+}
+
+impl BalanceSource {
+    /// The name of the balance among an org's limits.
+    pub const LIMIT: &'static str = "balance";
+
+    /// `amount` executions per `period`, `None` = unlimited; with `overage` more than that is counted
+    /// and let through.
+    pub fn included(amount: Option<u64>, period: Calendar, overage: bool) -> Self {
+        let limit = Limit::new(Meter::executions(), Window::Calendar(period), amount);
+        Self::Included { limit: Limit { name: Self::LIMIT.into(), ..limit }, overage }
+    }
+}
+
+/// When usage goes to the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExportWhen {
+    #[default]
+    Never,
+    /// With the Commit, or the Record that names the decision.
+    Completed,
+    /// With the admission.
+    Admitted,
+}
+
+/// What an operator decided about the balance gate and the export of usage.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BalancePolicy {
+    pub source: BalanceSource,
+    /// The feature is not in the org's plan.
+    pub on_no_entitlement: OnIndeterminate,
+    /// The provider does not know the org.
+    pub on_unknown_customer: OnIndeterminate,
+    /// Anything else that kept the provider from answering.
+    pub on_indeterminate: OnIndeterminate,
+    /// Where an org gets more; empty says nothing.
+    pub upgrade_url: Arc<str>,
+    pub export: ExportWhen,
+    /// Names the installation in the keys of exported usage.
+    pub environment: Arc<str>,
+    /// Meters that are exported, and the provider's name for each.
+    pub features: Arc<BTreeMap<Meter, Arc<str>>>,
+}
+
+impl BalancePolicy {
+    pub fn exports(&self, meter: &Meter) -> bool {
+        self.export != ExportWhen::Never && self.features.contains_key(meter)
+    }
+}
+
+/// Whether the rate backstop spares an org.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Exemption {
+    #[default]
+    Never,
+    Always,
+    /// Where the provider says that it pays. Asked only when the backstop is reached.
+    IfPaying,
+}
