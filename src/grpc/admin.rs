@@ -15,9 +15,9 @@ use crate::{
 #[tonic::async_trait]
 impl AdminService for Front {
     async fn list_orgs(&self, request: Request<admin::ListOrgsRequest>) -> Answer<admin::ListOrgsResponse> {
-        self.answer("ListOrgs", request, |request, deadline| async move {
+        self.answer("ListOrgs", request, |request, call| async move {
             let (size, after) = requests::page(&request)?;
-            let orgs = self.0.list(after.as_ref(), size, deadline).await?;
+            let orgs = self.0.list(after.as_ref(), size, &call).await?;
             let full = orgs.len() == size;
             let next = orgs.last().filter(|_| full).map(|(org, _)| org.to_string()).unwrap_or_default();
             Ok(admin::ListOrgsResponse {
@@ -29,21 +29,21 @@ impl AdminService for Front {
     }
 
     async fn get_org(&self, request: Request<admin::GetOrgRequest>) -> Answer<admin::GetOrgResponse> {
-        self.answer("GetOrg", request, |request, deadline| async move {
+        self.answer("GetOrg", request, |request, call| async move {
             let org = requests::org(&request.org)?;
-            Ok(answers::snapshot(self.0.inspect(&org, deadline).await?, &org))
+            Ok(answers::snapshot(self.0.inspect(&org, &call).await?, &org))
         })
         .await
     }
 
     async fn audit(&self, request: Request<admin::AuditRequest>) -> Answer<admin::AuditResponse> {
-        self.answer("Audit", request, |request, deadline| async move {
+        self.answer("Audit", request, |request, call| async move {
             let (one, size, after) = requests::audit(&request)?;
             if let Some(org) = one {
-                let audit = self.0.audit(&org, deadline).await?;
+                let audit = self.0.audit(&org, &call).await?;
                 return Ok(answers::audit(&[(org, audit)]));
             }
-            let (found, next) = self.0.audit_page(after.as_ref(), size, deadline).await?;
+            let (found, next) = self.0.audit_page(after.as_ref(), size, &call).await?;
             let (mut audits, mut failures) = (Vec::new(), Vec::new());
             for (org, found) in found {
                 match found {
@@ -61,9 +61,9 @@ impl AdminService for Front {
     }
 
     async fn purge_org(&self, request: Request<admin::PurgeOrgRequest>) -> Answer<admin::PurgeOrgResponse> {
-        self.answer("PurgeOrg", request, |request, deadline| async move {
+        self.answer("PurgeOrg", request, |request, call| async move {
             let (org, command) = requests::purge(&request)?;
-            match self.0.operate(&org, command, deadline).await? {
+            match self.0.operate(&org, command, &call).await? {
                 Reply::Purged { existed } => Ok(admin::PurgeOrgResponse { existed }),
                 _ => Err(ServiceError::Interrupted),
             }
@@ -72,9 +72,9 @@ impl AdminService for Front {
     }
 
     async fn freeze(&self, request: Request<admin::FreezeRequest>) -> Answer<admin::FreezeResponse> {
-        self.answer("Freeze", request, |request, deadline| async move {
+        self.answer("Freeze", request, |request, call| async move {
             let (org, command) = requests::freeze(&request)?;
-            match self.0.operate(&org, command, deadline).await? {
+            match self.0.operate(&org, command, &call).await? {
                 Reply::Frozen { was_frozen, replayed } => Ok(admin::FreezeResponse { replayed, was_frozen }),
                 _ => Err(ServiceError::Interrupted),
             }
@@ -83,9 +83,9 @@ impl AdminService for Front {
     }
 
     async fn unfreeze(&self, request: Request<admin::UnfreezeRequest>) -> Answer<admin::UnfreezeResponse> {
-        self.answer("Unfreeze", request, |request, deadline| async move {
+        self.answer("Unfreeze", request, |request, call| async move {
             let (org, command) = requests::unfreeze(&request)?;
-            match self.0.operate(&org, command, deadline).await? {
+            match self.0.operate(&org, command, &call).await? {
                 Reply::Frozen { was_frozen, replayed } => Ok(admin::UnfreezeResponse { replayed, was_frozen }),
                 _ => Err(ServiceError::Interrupted),
             }
@@ -97,17 +97,17 @@ impl AdminService for Front {
         &self,
         request: Request<admin::RefreshBalanceRequest>,
     ) -> Answer<admin::RefreshBalanceResponse> {
-        self.answer("RefreshBalance", request, |request, deadline| async move {
+        self.answer("RefreshBalance", request, |request, call| async move {
             let org = requests::org(&request.org)?;
-            Ok(answers::balance(self.0.refresh_balance(&org, deadline).await?))
+            Ok(answers::balance(self.0.refresh_balance(&org, &call).await?))
         })
         .await
     }
 
     async fn list_exports(&self, request: Request<admin::ListExportsRequest>) -> Answer<admin::ListExportsResponse> {
-        self.answer("ListExports", request, |request, deadline| async move {
+        self.answer("ListExports", request, |request, call| async move {
             let (org, size, after) = requests::exports_page(&request)?;
-            let rows = self.0.exports(&org, after, size, request.set_aside, deadline).await?;
+            let rows = self.0.exports(&org, after, size, request.set_aside, &call).await?;
             let next = rows.last().filter(|_| rows.len() == size).map(|row| row.key.to_string());
             Ok(admin::ListExportsResponse {
                 exports: rows.iter().map(answers::export).collect(),
@@ -121,9 +121,9 @@ impl AdminService for Front {
         &self,
         request: Request<admin::ReplayExportsRequest>,
     ) -> Answer<admin::ReplayExportsResponse> {
-        self.answer("ReplayExports", request, |request, deadline| async move {
+        self.answer("ReplayExports", request, |request, call| async move {
             let (org, command) = requests::replay_exports(&request)?;
-            match self.0.operate(&org, command, deadline).await? {
+            match self.0.operate(&org, command, &call).await? {
                 Reply::OutboxReplayed { count } => {
                     Ok(admin::ReplayExportsResponse { replayed_rows: i64::try_from(count).unwrap_or(i64::MAX) })
                 }

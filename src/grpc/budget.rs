@@ -9,7 +9,7 @@ use crate::{
         ids::OrgId,
     },
     error::ServiceError,
-    service::Deadline,
+    service::Call,
     wire::{
         answers, requests,
         v1::{self, budget_service_server::BudgetService},
@@ -19,25 +19,25 @@ use crate::{
 #[tonic::async_trait]
 impl BudgetService for Front {
     async fn get_budget(&self, request: Request<v1::GetBudgetRequest>) -> Answer<v1::GetBudgetResponse> {
-        self.answer("GetBudget", request, |request, deadline| async move {
+        self.answer("GetBudget", request, |request, call| async move {
             let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
-            let budget = self.0.budget(&org, scope.clone(), deadline).await?;
+            let budget = self.0.budget(&org, scope.clone(), &call).await?;
             Ok(v1::GetBudgetResponse { budget: Some(answers::budget(budget, &org, &scope)) })
         })
         .await
     }
 
     async fn update_budget(&self, request: Request<v1::UpdateBudgetRequest>) -> Answer<v1::UpdateBudgetResponse> {
-        self.answer("UpdateBudget", request, |request, deadline| async move {
-            let (budget, replayed) = self.set(requests::update_budget(&request)?, deadline).await?;
+        self.answer("UpdateBudget", request, |request, call| async move {
+            let (budget, replayed) = self.set(requests::update_budget(&request)?, call).await?;
             Ok(v1::UpdateBudgetResponse { budget: Some(budget), replayed })
         })
         .await
     }
 
     async fn replace_budget(&self, request: Request<v1::ReplaceBudgetRequest>) -> Answer<v1::ReplaceBudgetResponse> {
-        self.answer("ReplaceBudget", request, |request, deadline| async move {
-            let (budget, replayed) = self.set(requests::replace_budget(&request)?, deadline).await?;
+        self.answer("ReplaceBudget", request, |request, call| async move {
+            let (budget, replayed) = self.set(requests::replace_budget(&request)?, call).await?;
             Ok(v1::ReplaceBudgetResponse { budget: Some(budget), replayed })
         })
         .await
@@ -45,13 +45,9 @@ impl BudgetService for Front {
 }
 
 impl Front {
-    async fn set(
-        &self,
-        (org, set): (OrgId, SetBudget),
-        deadline: Deadline,
-    ) -> Result<(v1::Budget, bool), ServiceError> {
+    async fn set(&self, (org, set): (OrgId, SetBudget), call: Call) -> Result<(v1::Budget, bool), ServiceError> {
         let scope = set.scope.clone();
-        let (budget, replayed) = self.0.set_budget(&org, Command::SetBudget(Box::new(set)), deadline).await?;
+        let (budget, replayed) = self.0.set_budget(&org, Command::SetBudget(Box::new(set)), &call).await?;
         Ok((answers::budget(budget, &org, &scope), replayed))
     }
 }

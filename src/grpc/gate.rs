@@ -9,7 +9,7 @@ use super::{Answer, Front, connections::Aged};
 use crate::{
     domain::{command::Command, reply::Reply},
     error::ServiceError,
-    service::{Ask, Deadline, Group, Service},
+    service::{Ask, Call, Group, Service},
     wire::{
         answers, requests, status,
         v1::{self, gate_service_server::GateService},
@@ -25,19 +25,19 @@ type Item = Result<v1::AcquireResponse, ServiceError>;
 #[tonic::async_trait]
 impl GateService for Front {
     async fn acquire(&self, request: Request<v1::AcquireRequest>) -> Answer<v1::AcquireResponse> {
-        self.answer("Acquire", request, |request, deadline| async move {
+        self.answer("Acquire", request, |request, call| async move {
             let (org, acquire) = requests::acquire(&request)?;
-            let decision = self.0.acquire(Ask { org, acquire }, deadline).await?;
+            let decision = self.0.acquire(Ask { org, acquire }, &call).await?;
             Ok(answers::decision(decision, self.0.node()))
         })
         .await
     }
 
     async fn acquire_batch(&self, request: Request<v1::AcquireBatchRequest>) -> Answer<v1::AcquireBatchResponse> {
-        self.answer("AcquireBatch", request, |request, deadline| async move {
+        self.answer("AcquireBatch", request, |request, call| async move {
             requests::batch(&request.items, self.0.orgs().rules().bounds.batch_items)?;
             let mut results: Vec<Option<Item>> = request.items.iter().map(|_| None).collect();
-            let mut decided = self.decide_many(request.items, deadline);
+            let mut decided = self.decide_many(request.items, call);
             while let Some((position, item)) = decided.next().await {
                 results[position] = Some(item);
             }
@@ -69,25 +69,25 @@ impl GateService for Front {
     }
 
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
-        self.answer("Commit", request, |request, deadline| async move {
-            let replayed = self.settled(requests::commit(&request)?, deadline).await?;
+        self.answer("Commit", request, |request, call| async move {
+            let replayed = self.settled(requests::commit(&request)?, call).await?;
             Ok(v1::CommitResponse { replayed })
         })
         .await
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
-        self.answer("Release", request, |request, deadline| async move {
-            let replayed = self.settled(requests::release(&request)?, deadline).await?;
+        self.answer("Release", request, |request, call| async move {
+            let replayed = self.settled(requests::release(&request)?, call).await?;
             Ok(v1::ReleaseResponse { replayed })
         })
         .await
     }
 
     async fn extend(&self, request: Request<v1::ExtendRequest>) -> Answer<v1::ExtendResponse> {
-        self.answer("Extend", request, |request, deadline| async move {
+        self.answer("Extend", request, |request, call| async move {
             let (org, command) = requests::extend(&request)?;
-            match self.0.settle(&org, command, deadline).await? {
+            match self.0.settle(&org, command, &call).await? {
                 Reply::Extended { expires_at, replayed } => {
                     Ok(v1::ExtendResponse { replayed, expires_at_ms: expires_at.try_into().unwrap_or(i64::MAX) })
                 }
@@ -98,9 +98,9 @@ impl GateService for Front {
     }
 
     async fn resume(&self, request: Request<v1::ResumeRequest>) -> Answer<v1::ResumeResponse> {
-        self.answer("Resume", request, |request, deadline| async move {
+        self.answer("Resume", request, |request, call| async move {
             let (org, command) = requests::resume(&request)?;
-            let (continuations, replayed) = self.0.resume(&org, command, deadline).await;
+            let (continuations, replayed) = self.0.resume(&org, command, &call).await;
             let counted = continuations > 0;
             Ok(v1::ResumeResponse { continuations: continuations.try_into().unwrap_or(i64::MAX), counted, replayed })
         })
@@ -108,9 +108,9 @@ impl GateService for Front {
     }
 
     async fn record(&self, request: Request<v1::RecordRequest>) -> Answer<v1::RecordResponse> {
-        self.answer("Record", request, |request, deadline| async move {
+        self.answer("Record", request, |request, call| async move {
             let (org, command) = requests::record(&request)?;
-            match self.0.settle(&org, command, deadline).await? {
+            match self.0.settle(&org, command, &call).await? {
                 Reply::Recorded { replayed } => Ok(v1::RecordResponse { replayed }),
                 _ => Err(ServiceError::Interrupted),
             }
@@ -122,9 +122,9 @@ impl GateService for Front {
         &self,
         request: Request<v1::ReportCumulativeRequest>,
     ) -> Answer<v1::ReportCumulativeResponse> {
-        self.answer("ReportCumulative", request, |request, deadline| async move {
+        self.answer("ReportCumulative", request, |request, call| async move {
             let (org, command) = requests::report_cumulative(&request)?;
-            match self.0.settle(&org, command, deadline).await? {
+            match self.0.settle(&org, command, &call).await? {
                 Reply::Reported { increment, reset, disputed, replayed } => Ok(v1::ReportCumulativeResponse {
                     increment: increment.try_into().unwrap_or(i64::MAX),
                     reset_detected: reset,
@@ -138,17 +138,17 @@ impl GateService for Front {
     }
 
     async fn get_status(&self, request: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
-        self.answer("GetStatus", request, |request, deadline| self.status_of(request, deadline)).await
+        self.answer("GetStatus", request, |request, call| self.status_of(request, call)).await
     }
 
     async fn batch_get_status(
         &self,
         request: Request<v1::BatchGetStatusRequest>,
     ) -> Answer<v1::BatchGetStatusResponse> {
-        self.answer("BatchGetStatus", request, |request, deadline| async move {
+        self.answer("BatchGetStatus", request, |request, call| async move {
             requests::batch(&request.items, self.0.orgs().rules().bounds.batch_items)?;
             let statuses =
-                stream::iter(request.items).map(|item| self.status_of(item, deadline)).buffered(STREAM_GROUPS);
+                stream::iter(request.items).map(|item| self.status_of(item, call.clone())).buffered(STREAM_GROUPS);
             let results = statuses.map(status_result).collect().await;
             Ok(v1::BatchGetStatusResponse { results })
         })
@@ -160,9 +160,9 @@ impl Front {
     async fn settled(
         &self,
         (org, command): (crate::domain::ids::OrgId, Command),
-        deadline: Deadline,
+        call: Call,
     ) -> Result<bool, ServiceError> {
-        match self.0.settle(&org, command, deadline).await? {
+        match self.0.settle(&org, command, &call).await? {
             Reply::Settled { replayed } => Ok(replayed),
             _ => Err(ServiceError::Interrupted),
         }
@@ -171,10 +171,10 @@ impl Front {
     async fn status_of(
         &self,
         request: v1::GetStatusRequest,
-        deadline: Deadline,
+        call: Call,
     ) -> Result<v1::GetStatusResponse, ServiceError> {
         let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
-        let status = self.0.status(&org, scope.clone(), deadline).await?;
+        let status = self.0.status(&org, scope.clone(), &call).await?;
         Ok(answers::status(status, &org, &scope))
     }
 
@@ -182,7 +182,7 @@ impl Front {
     fn decide_many(
         &self,
         items: Vec<v1::AcquireRequest>,
-        deadline: Deadline,
+        call: Call,
     ) -> impl Stream<Item = (usize, Item)> + Unpin + Send + use<> {
         let (mut refused, mut positions, mut asks) = (Vec::new(), Vec::new(), Vec::new());
         for (position, item) in items.iter().enumerate() {
@@ -196,9 +196,10 @@ impl Front {
         }
         let front = self.clone();
         let groups = Service::grouped(asks).into_iter().map(move |(org, Group { positions: members, asks })| {
-            let (front, members) = (front.clone(), members.iter().map(|member| positions[*member]).collect::<Vec<_>>());
+            let (front, call) = (front.clone(), call.clone());
+            let members = members.iter().map(|member| positions[*member]).collect::<Vec<_>>();
             async move {
-                let decided = front.0.decide(&org, asks, deadline).await;
+                let decided = front.0.decide(&org, asks, &call).await;
                 let answers =
                     decided.into_iter().map(|item| item.map(|decision| answers::decision(decision, front.0.node())));
                 stream::iter(members.into_iter().zip(answers.collect::<Vec<_>>()))
@@ -223,9 +224,9 @@ impl Front {
                 Err(status) => broken = Some(Err(status)),
             }
         }
-        let deadline = self.0.deadline(None);
+        let call = self.0.call("AcquireStream", None);
         let decided =
-            self.decide_many(items, deadline).map(move |(position, item)| Ok(stream_result(tags[position], item)));
+            self.decide_many(items, call).map(move |(position, item)| Ok(stream_result(tags[position], item)));
         Box::pin(decided.chain(stream::iter(broken)))
     }
 }

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     error::ServiceError,
-    service::{Deadline, Service},
+    service::{Call, Service},
     wire::status,
 };
 
@@ -31,13 +31,14 @@ impl Front {
         &self,
         rpc: &'static str,
         request: Request<Req>,
-        handle: impl FnOnce(Req, Deadline) -> Fut,
+        handle: impl FnOnce(Req, Call) -> Fut,
     ) -> Answer<Res>
     where
         Fut: Future<Output = Result<Res, ServiceError>>,
     {
-        let deadline = self.0.deadline(callers_deadline(&request));
-        let answered = handle(request.into_inner(), deadline).await;
+        let call = self.0.call(rpc, callers_deadline(&request));
+        let deadline = call.deadline;
+        let answered = handle(request.into_inner(), call).await;
         self.0.metrics().answered(rpc, deadline.elapsed());
         answered.map(Response::new).map_err(|error| {
             self.0.metrics().failed(rpc, status::reason(&error));

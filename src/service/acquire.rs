@@ -21,7 +21,7 @@ use crate::{
     error::ServiceError,
 };
 
-use super::{Deadline, Service};
+use super::{Call, Service};
 
 type Decided = Result<Decision, ServiceError>;
 
@@ -40,8 +40,8 @@ pub struct Group {
 }
 
 impl Service {
-    pub async fn acquire(&self, ask: Ask, deadline: Deadline) -> Decided {
-        let mut decided = self.decide(&ask.org, vec![ask.acquire], deadline).await;
+    pub async fn acquire(&self, ask: Ask, call: &Call) -> Decided {
+        let mut decided = self.decide(&ask.org, vec![ask.acquire], call).await;
         decided.pop().unwrap_or(Err(ServiceError::Interrupted))
     }
 
@@ -58,27 +58,27 @@ impl Service {
     }
 
     /// Decides Acquires of one org, in order.
-    pub async fn decide(&self, org: &OrgId, mut asks: Vec<Arc<Acquire>>, deadline: Deadline) -> Vec<Decided> {
+    pub async fn decide(&self, org: &OrgId, mut asks: Vec<Arc<Acquire>>, call: &Call) -> Vec<Decided> {
         if let Err(error) = self.refuse_while_draining() {
             return asks.iter().map(|_| Err(error.clone())).collect();
         }
         self.attach_remembered(org, &mut asks);
-        let mut replies = self.ask_actor(org, &asks, deadline).await;
+        let mut replies = self.ask_actor(org, &asks, call).await;
         // The balance and the exemption: each is asked for at most once.
         for _ in 0..2 {
             let open: Vec<usize> = (0..replies.len()).filter(|at| need(&replies[*at]).is_some()).collect();
             if open.is_empty() {
                 break;
             }
-            self.answer_needs(org, &mut asks, &replies, deadline).await;
+            self.answer_needs(org, &mut asks, &replies, call).await;
             let again: Vec<_> = open.iter().map(|at| asks[*at].clone()).collect();
-            for (at, reply) in open.into_iter().zip(self.ask_actor(org, &again, deadline).await) {
+            for (at, reply) in open.into_iter().zip(self.ask_actor(org, &again, call).await) {
                 replies[at] = reply;
             }
         }
         let mut decided = Vec::with_capacity(asks.len());
         for (ask, reply) in asks.iter().zip(replies) {
-            decided.push(self.conclude(org, ask, reply, deadline).await);
+            decided.push(self.conclude(org, ask, reply, call).await);
         }
         decided
     }
@@ -97,10 +97,10 @@ impl Service {
         org: &OrgId,
         asks: &mut [Arc<Acquire>],
         replies: &[Result<Reply, ServiceError>],
-        deadline: Deadline,
+        call: &Call,
     ) {
         let needs = |wanted| replies.iter().any(|reply| need(reply) == Some(wanted));
-        let until = deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
+        let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let balance = if needs(Need::Balance) { Some(self.balances.ask(org, until).await) } else { None };
         let exempt = if needs(Need::Exemption) { Some(self.balances.pays(org, until).await) } else { None };
         for (ask, reply) in asks.iter_mut().zip(replies) {
@@ -112,33 +112,22 @@ impl Service {
         }
     }
 
-    async fn ask_actor(
-        &self,
-        org: &OrgId,
-        asks: &[Arc<Acquire>],
-        deadline: Deadline,
-    ) -> Vec<Result<Reply, ServiceError>> {
+    async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], call: &Call) -> Vec<Result<Reply, ServiceError>> {
         let commands: Vec<_> = asks.iter().cloned().map(Command::Acquire).collect();
         let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
-        let until = if fails_open { deadline.within(budget) } else { deadline.at };
+        let until = if fails_open { call.deadline.within(budget) } else { call.deadline.at };
         match self.orgs.call(org, commands, Lane::Admit, until).await {
             Ok(answers) => answers,
             Err(error) => asks.iter().map(|_| Err(error.clone())).collect(),
         }
     }
 
-    async fn conclude(
-        &self,
-        org: &OrgId,
-        ask: &Acquire,
-        reply: Result<Reply, ServiceError>,
-        deadline: Deadline,
-    ) -> Decided {
+    async fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Result<Reply, ServiceError>, call: &Call) -> Decided {
         let decision = match reply {
             Ok(Reply::Decision(decision)) => self.capped(org, *decision),
             Ok(_) => return Err(ServiceError::Interrupted),
-            Err(error) => self.without_counter(org, ask, error, deadline).await?,
+            Err(error) => self.without_counter(org, ask, error, call).await?,
         };
         if decision.code == Code::Allowed && decision.id.is_some() && !decision.replayed {
             self.balances.admitted(org, &ask.cost);
@@ -163,7 +152,7 @@ impl Service {
 
     /// The counter could not be asked. What promised durability is an error; the rest follows the
     /// backstop's policy, and what the provider says still counts.
-    async fn without_counter(&self, org: &OrgId, ask: &Acquire, error: ServiceError, deadline: Deadline) -> Decided {
+    async fn without_counter(&self, org: &OrgId, ask: &Acquire, error: ServiceError, call: &Call) -> Decided {
         let cause = match &error {
             ServiceError::TimedOut | ServiceError::Interrupted => Cause::Timeout,
             ServiceError::Store(_) => Cause::StoreFault,
@@ -195,7 +184,7 @@ impl Service {
             // Its ledger can not be read either.
             BalanceSource::Included { .. } => Some(BalanceVerdict::Unknown(cause)),
             BalanceSource::Provider => match ask.balance {
-                None => Some(self.balances.ask(org, deadline.at).await),
+                None => Some(self.balances.ask(org, call.deadline.at).await),
                 known => known,
             },
         };

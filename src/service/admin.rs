@@ -22,7 +22,7 @@ use crate::{
     error::ServiceError,
 };
 
-use super::{Deadline, Service};
+use super::{Call, Service};
 
 /// What only the billing provider knows of an org.
 #[derive(Debug, Clone, Copy)]
@@ -50,18 +50,18 @@ pub struct NodeView {
 }
 
 impl Service {
-    pub async fn status(&self, org: &OrgId, scope: Scope, deadline: Deadline) -> Result<Status, ServiceError> {
+    pub async fn status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<Status, ServiceError> {
         let look = |known: Known| {
             let Known { balance, exempt } = known;
             let command = Command::Status { scope: scope.clone(), balance, exempt };
             async move {
-                match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+                match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
                     Reply::Status(status) => Ok(*status),
                     _ => Err(ServiceError::Interrupted),
                 }
             }
         };
-        self.looked_at(org, look, |status| status.decision.code, deadline).await
+        self.looked_at(org, look, |status| status.decision.code, call).await
     }
 
     /// A look at an org together with what only the billing provider knows: the balance at once, the
@@ -71,10 +71,10 @@ impl Service {
         org: &OrgId,
         look: impl Fn(Known) -> F,
         code: impl Fn(&T) -> Code,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<T, ServiceError> {
         let policy = self.policy(org);
-        let until = deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
+        let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let balance = match policy.balance.source {
             BalanceSource::Provider => Some(self.balances.ask(org, until).await),
             _ => None,
@@ -87,8 +87,8 @@ impl Service {
         Ok(seen)
     }
 
-    pub async fn inspect(&self, org: &OrgId, deadline: Deadline) -> Result<Snapshot, ServiceError> {
-        match self.orgs.call_one(org, Command::Inspect, Lane::Admit, deadline.at).await? {
+    pub async fn inspect(&self, org: &OrgId, call: &Call) -> Result<Snapshot, ServiceError> {
+        match self.orgs.call_one(org, Command::Inspect, Lane::Admit, call.deadline.at).await? {
             Reply::Inspected(Some(snapshot)) => Ok(*snapshot),
             Reply::Inspected(None) => Err(ServiceError::UnknownOrg(org.clone())),
             _ => Err(ServiceError::Interrupted),
@@ -99,21 +99,21 @@ impl Service {
         &self,
         after: Option<&OrgId>,
         max: usize,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<Vec<(OrgId, Head)>, ServiceError> {
-        let listed = timeout_at(deadline.at, self.store.list(after, max)).await;
+        let listed = timeout_at(call.deadline.at, self.store.list(after, max)).await;
         listed.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)
     }
 
     /// What the provider says now, past every cache. Where plans say what is included, the org's own
     /// ledger is asked, which nobody has to refresh.
-    pub async fn refresh_balance(&self, org: &OrgId, deadline: Deadline) -> Result<BalanceVerdict, ServiceError> {
+    pub async fn refresh_balance(&self, org: &OrgId, call: &Call) -> Result<BalanceVerdict, ServiceError> {
         let policy = self.policy(org);
         let verdict = match &policy.balance.source {
-            BalanceSource::None | BalanceSource::Provider => self.balances.refresh(org, deadline.at).await,
+            BalanceSource::None | BalanceSource::Provider => self.balances.refresh(org, call.deadline.at).await,
             BalanceSource::NotIncluded => BalanceVerdict::not_included(),
             BalanceSource::Included { limit, overage } => {
-                included(limit.amount, *overage, &self.status(org, Scope::org(), deadline).await?)
+                included(limit.amount, *overage, &self.status(org, Scope::org(), call).await?)
             }
         };
         tracing::info!(target: "tollgate::audit", %org, command = "RefreshBalance", outcome = ?verdict, "operator");
@@ -136,19 +136,19 @@ impl Service {
         after: Option<OutboxKey>,
         max: usize,
         set_aside: bool,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<Vec<OutboxRow>, ServiceError> {
         let command = Command::ListOutbox { after, max, set_aside };
-        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+        match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
             Reply::Outbox(rows) => Ok(rows),
             _ => Err(ServiceError::Interrupted),
         }
     }
 
     /// Freeze, Unfreeze, Purge, ReplayExports, and budgets.
-    pub async fn operate(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Reply, ServiceError> {
+    pub async fn operate(&self, org: &OrgId, command: Command, call: &Call) -> Result<Reply, ServiceError> {
         let what = format!("{command:?}");
-        let reply = self.orgs.call_one(org, command, Lane::Admit, deadline.at).await?;
+        let reply = self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await?;
         tracing::info!(target: "tollgate::audit", %org, command = what, outcome = ?reply, "operator");
         Ok(reply)
     }

@@ -12,14 +12,14 @@ use crate::{
     error::ServiceError,
 };
 
-use super::{Deadline, Service};
+use super::{Call, Service};
 
 /// Orgs of one page that are audited at once.
 const AUDITS_AT_ONCE: usize = 16;
 
 impl Service {
-    pub async fn budget(&self, org: &OrgId, scope: Scope, deadline: Deadline) -> Result<BudgetView, ServiceError> {
-        match self.orgs.call_one(org, Command::Budget { scope }, Lane::Admit, deadline.at).await? {
+    pub async fn budget(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<BudgetView, ServiceError> {
+        match self.orgs.call_one(org, Command::Budget { scope }, Lane::Admit, call.deadline.at).await? {
             Reply::Budget(budget) => Ok(*budget),
             _ => Err(ServiceError::Interrupted),
         }
@@ -30,17 +30,17 @@ impl Service {
         &self,
         org: &OrgId,
         command: Command,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(BudgetView, bool), ServiceError> {
-        match self.operate(org, command, deadline).await? {
+        match self.operate(org, command, call).await? {
             Reply::BudgetSet { budget, replayed } => Ok((*budget, replayed)),
             _ => Err(ServiceError::Interrupted),
         }
     }
 
     /// Derives what is kept of an org again. Drift is an alarm.
-    pub async fn audit(&self, org: &OrgId, deadline: Deadline) -> Result<Audit, ServiceError> {
-        let audit = match self.orgs.call_one(org, Command::Audit, Lane::Admit, deadline.at).await? {
+    pub async fn audit(&self, org: &OrgId, call: &Call) -> Result<Audit, ServiceError> {
+        let audit = match self.orgs.call_one(org, Command::Audit, Lane::Admit, call.deadline.at).await? {
             Reply::Audited(Some(audit)) => audit,
             Reply::Audited(None) => return Err(ServiceError::UnknownOrg(org.clone())),
             _ => return Err(ServiceError::Interrupted),
@@ -57,12 +57,12 @@ impl Service {
         &self,
         after: Option<&OrgId>,
         size: usize,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(Vec<(OrgId, Result<Audit, ServiceError>)>, Option<OrgId>), ServiceError> {
-        let orgs = self.list(after, size, deadline).await?;
+        let orgs = self.list(after, size, call).await?;
         let next = orgs.last().filter(|_| orgs.len() == size).map(|(org, _)| org.clone());
         let audits = stream::iter(orgs).map(|(org, _)| async move {
-            let audit = self.audit(&org, deadline).await;
+            let audit = self.audit(&org, call).await;
             (org, audit)
         });
         Ok((audits.buffered(AUDITS_AT_ONCE).collect().await, next))

@@ -3,6 +3,7 @@
 mod acquire;
 mod admin;
 mod budgets;
+mod call;
 mod emergency;
 mod pools;
 mod sessions;
@@ -18,7 +19,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,47 +33,7 @@ use emergency::EmergencyCap;
 
 pub use acquire::{Ask, Group};
 pub use admin::NodeView;
-
-/// Left to the caller's side of a deadline: an answer that arrives too late is no answer.
-const MARGIN: Duration = Duration::from_millis(50);
-
-/// Until when a call may take, counted from its arrival.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline {
-    at: Instant,
-    arrived: Instant,
-}
-
-impl Deadline {
-    /// The caller's own deadline less a margin, and never more than `budget_ms`.
-    pub fn new(callers: Option<Duration>, budget_ms: u32) -> Self {
-        let arrived = now();
-        let budget = Duration::from_millis(u64::from(budget_ms));
-        let left = callers.map_or(budget, |callers| callers.saturating_sub(MARGIN.min(callers / 2)).min(budget));
-        Self { at: arrived + left, arrived }
-    }
-
-    /// A part of it with a budget of its own.
-    fn within(self, budget_ms: u32) -> Instant {
-        self.at.min(now() + Duration::from_millis(u64::from(budget_ms)))
-    }
-
-    /// Until when a question to somebody else may take, so that the org can still be asked after it:
-    /// `budget_ms` earlier, or a quarter of what is left where that is less.
-    fn leaving(self, budget_ms: u32) -> Instant {
-        let left = self.at.saturating_duration_since(now());
-        self.at.checked_sub(Duration::from_millis(u64::from(budget_ms)).min(left / 4)).unwrap_or(self.at)
-    }
-
-    pub fn elapsed(self) -> Duration {
-        now().saturating_duration_since(self.arrived)
-    }
-}
-
-/// The runtime's clock, which tests can pause; only for deadlines and latencies.
-fn now() -> Instant {
-    Instant::now()
-}
+pub use call::{Call, Deadline};
 
 /// What the service needs.
 #[derive(Debug)]
@@ -135,9 +95,9 @@ impl Service {
         self.orgs.rules().policies.policy(org).at(self.clock.now()).clone()
     }
 
-    /// A deadline for a call that came with `callers`.
-    pub fn deadline(&self, callers: Option<Duration>) -> Deadline {
-        Deadline::new(callers, self.orgs.rules().bounds.decision_budget_ms)
+    /// A call of `rpc` that arrives now, with the deadline of its caller.
+    pub fn call(&self, rpc: &'static str, callers: Option<Duration>) -> Call {
+        Call::new(rpc, Deadline::new(callers, self.orgs.rules().bounds.decision_budget_ms))
     }
 
     /// From now on only running executions are served.

@@ -13,7 +13,7 @@ use crate::{
     error::ServiceError,
 };
 
-use super::{Ask, Deadline, Service};
+use super::{Ask, Call, Service};
 
 impl Service {
     /// The pool as it is after the change, and whether the change was made before.
@@ -21,9 +21,9 @@ impl Service {
         &self,
         org: &OrgId,
         command: Command,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(PoolView, bool), ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+        match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
             Reply::PoolConfigured { pool, replayed } => {
                 let (id, version, accounts) = (&pool.id, pool.version, pool.accounts.len());
                 tracing::info!(
@@ -35,8 +35,8 @@ impl Service {
         }
     }
 
-    pub async fn pool(&self, org: &OrgId, id: PoolId, deadline: Deadline) -> Result<PoolView, ServiceError> {
-        match self.orgs.call_one(org, Command::Pool { id }, Lane::Admit, deadline.at).await? {
+    pub async fn pool(&self, org: &OrgId, id: PoolId, call: &Call) -> Result<PoolView, ServiceError> {
+        match self.orgs.call_one(org, Command::Pool { id }, Lane::Admit, call.deadline.at).await? {
             Reply::Pool(pool) => Ok(*pool),
             _ => Err(ServiceError::Interrupted),
         }
@@ -44,16 +44,16 @@ impl Service {
 
     /// One account, past the gates of the org: for the calls of what runs already, so it is served while the
     /// node drains.
-    pub async fn pick(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Decision, ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+    pub async fn pick(&self, org: &OrgId, command: Command, call: &Call) -> Result<Decision, ServiceError> {
+        match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
             Reply::Decision(decision) => Ok(self.counted(*decision)),
             _ => Err(ServiceError::Interrupted),
         }
     }
 
     /// One account, and the gates of the org with it.
-    pub async fn pick_gated(&self, ask: Ask, deadline: Deadline) -> Result<Decision, ServiceError> {
-        self.acquire(ask, deadline).await.map(|decision| self.counted(decision))
+    pub async fn pick_gated(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
+        self.acquire(ask, call).await.map(|decision| self.counted(decision))
     }
 
     fn counted(&self, decision: Decision) -> Decision {
@@ -73,10 +73,10 @@ impl Service {
         &self,
         org: &OrgId,
         report: ReportOutcome,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(Upstream, bool, bool), ServiceError> {
         let command = Command::ReportOutcome(Box::new(report));
-        match self.orgs.call_one(org, command, Lane::Settle, deadline.at).await? {
+        match self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await? {
             Reply::OutcomeReported { outcome, known, replayed } => {
                 if !replayed {
                     self.metrics.upstream(outcome);

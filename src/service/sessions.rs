@@ -14,12 +14,12 @@ use crate::{
     error::ServiceError,
 };
 
-use super::{Ask, Deadline, Service, admin::Known};
+use super::{Ask, Call, Service, admin::Known};
 
 impl Service {
-    pub async fn start_session(&self, ask: Ask, deadline: Deadline) -> Result<Decision, ServiceError> {
+    pub async fn start_session(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
         let org = ask.org.clone();
-        let decision = self.acquire(ask, deadline).await?;
+        let decision = self.acquire(ask, call).await?;
         if decision.session.is_some() && !decision.replayed {
             self.metrics.session_started();
             tracing::info!(%org, decision = decision.id.map(tracing::field::display), "a session starts");
@@ -27,8 +27,8 @@ impl Service {
         Ok(decision)
     }
 
-    pub async fn heartbeat(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Beat, ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Settle, deadline.at).await? {
+    pub async fn heartbeat(&self, org: &OrgId, command: Command, call: &Call) -> Result<Beat, ServiceError> {
+        match self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await? {
             Reply::Beat(beat) => {
                 if beat.disputed > 0 && !beat.replayed {
                     tracing::warn!(%org, millis = beat.disputed, "compute was reported that one heartbeat can not book");
@@ -44,9 +44,9 @@ impl Service {
         &self,
         org: &OrgId,
         command: Command,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<(SessionView, bool), ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Settle, deadline.at).await? {
+        match self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await? {
             Reply::SessionEnded { session, ended, replayed } => {
                 if ended {
                     self.metrics.session_ended();
@@ -57,8 +57,8 @@ impl Service {
         }
     }
 
-    pub async fn session(&self, org: &OrgId, id: SessionId, deadline: Deadline) -> Result<SessionView, ServiceError> {
-        match self.orgs.call_one(org, Command::Session { id }, Lane::Admit, deadline.at).await? {
+    pub async fn session(&self, org: &OrgId, id: SessionId, call: &Call) -> Result<SessionView, ServiceError> {
+        match self.orgs.call_one(org, Command::Session { id }, Lane::Admit, call.deadline.at).await? {
             Reply::Session(session) => Ok(*session),
             _ => Err(ServiceError::Interrupted),
         }
@@ -70,33 +70,28 @@ impl Service {
         after: Option<SessionId>,
         max: usize,
         running: bool,
-        deadline: Deadline,
+        call: &Call,
     ) -> Result<Vec<SessionView>, ServiceError> {
         let command = Command::Sessions { after, max, running };
-        match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+        match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
             Reply::Sessions(sessions) => Ok(sessions),
             _ => Err(ServiceError::Interrupted),
         }
     }
 
     /// Whether a session could start now.
-    pub async fn session_status(
-        &self,
-        org: &OrgId,
-        scope: Scope,
-        deadline: Deadline,
-    ) -> Result<SessionStatus, ServiceError> {
+    pub async fn session_status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<SessionStatus, ServiceError> {
         let look = |known: Known| {
             let Known { balance, exempt } = known;
             let command = Command::SessionStatus { scope: scope.clone(), balance, exempt };
             async move {
-                match self.orgs.call_one(org, command, Lane::Admit, deadline.at).await? {
+                match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
                     Reply::SessionStatus(status) => Ok(*status),
                     _ => Err(ServiceError::Interrupted),
                 }
             }
         };
-        self.looked_at(org, look, |status| status.decision.code, deadline).await
+        self.looked_at(org, look, |status| status.decision.code, call).await
     }
 
     /// Where an org gets more; empty where nothing is configured.

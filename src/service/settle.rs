@@ -11,24 +11,24 @@ use crate::{
     error::ServiceError,
 };
 
-use super::{Deadline, Service};
+use super::{Call, Service};
 
 impl Service {
     /// Commit, Release, Extend, Record, ReportCumulative: durable, or an error.
-    pub async fn settle(&self, org: &OrgId, command: Command, deadline: Deadline) -> Result<Reply, ServiceError> {
+    pub async fn settle(&self, org: &OrgId, command: Command, call: &Call) -> Result<Reply, ServiceError> {
         if let Command::Record { decision, .. } = &command
             && !decision.is_some_and(DecisionId::is_admitted)
         {
             self.metrics.unguarded_record();
             tracing::warn!(%org, "usage was recorded that no admission preceded");
         }
-        self.orgs.call_one(org, command, Lane::Settle, deadline.at).await
+        self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await
     }
 
     /// Never denied: whatever keeps it from being counted, the execution goes on. Answers the
     /// number of continuations, 0 where it was not counted, and whether it is a replay.
-    pub async fn resume(&self, org: &OrgId, command: Command, deadline: Deadline) -> (u64, bool) {
-        let reply = self.orgs.call_one(org, command, Lane::Settle, deadline.at).await;
+    pub async fn resume(&self, org: &OrgId, command: Command, call: &Call) -> (u64, bool) {
+        let reply = self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await;
         let (continuations, replayed) = match reply {
             Ok(Reply::Resumed { continuations, replayed }) => (continuations, replayed),
             _ => (0, false),

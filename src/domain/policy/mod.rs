@@ -51,6 +51,10 @@ impl Default for RateLimit {
     }
 }
 
+/// Calls per hour and org that a node lets through while nothing that bounds the org can be evaluated,
+/// where neither `[emergency]` nor the backstop says how many.
+const EMERGENCY_AMOUNT: u64 = 1000;
+
 /// What an org's policy is from some instant on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Successor {
@@ -64,6 +68,8 @@ pub struct OrgPolicy {
     /// Name of the plan, empty without one.
     pub plan: String,
     pub rate: RateLimit,
+    /// Calls per hour under the emergency cap; `None` = as many as the backstop lets through.
+    pub emergency_amount: Option<u64>,
     /// Limits of the org itself, in pipeline order.
     pub limits: Vec<Limit>,
     /// Limits of its scopes by exact name.
@@ -89,6 +95,15 @@ impl OrgPolicy {
             Some(then) if then.from <= now => then.policy.at(now),
             _ => self,
         }
+    }
+
+    /// The emergency cap: what an operator said, per hour; else the backstop itself; else a default per hour.
+    pub fn emergency(&self) -> RateLimit {
+        if self.emergency_amount.is_none() && self.rate.amount.is_some() {
+            return self.rate.clone();
+        }
+        let amount = self.emergency_amount.unwrap_or(EMERGENCY_AMOUNT);
+        RateLimit { amount: Some(amount), len: HOUR_MS, ..self.rate.clone() }
     }
 
     /// The same with other limits on one scope.

@@ -43,7 +43,7 @@ async fn resume_is_served_in_every_state_and_asks_the_provider_nothing() {
         if frozen {
             let reason = Reason::parse("reason", "why").unwrap();
             let freeze = Command::Freeze { reason, idempotency: idempotency("f") };
-            node.service.operate(&name, freeze, deadline()).await.unwrap();
+            node.service.operate(&name, freeze, &call()).await.unwrap();
         }
         if lost {
             node.store.break_now("EIO");
@@ -58,7 +58,7 @@ async fn resume_is_served_in_every_state_and_asks_the_provider_nothing() {
             node.service.start_draining();
         }
         let before = (asked(&node), node.billing.asked_pays.load(Ordering::SeqCst));
-        let (continuations, _) = node.service.resume(&name, resume(), deadline()).await;
+        let (continuations, _) = node.service.resume(&name, resume(), &call()).await;
         assert_eq!(continuations, u64::from(!lost), "state {state:06b}: counted wherever there is a store");
         let after = (asked(&node), node.billing.asked_pays.load(Ordering::SeqCst));
         assert_eq!(before, after, "state {state:06b}: the provider is never asked");
@@ -150,7 +150,7 @@ async fn an_expensive_call_needs_all_of_what_it_asks() {
     node.billing.says(BalanceVerdict::Allowed(left));
     for (executions, allowed) in [(5, true), (6, false)] {
         let acquire = Acquire { cost: vec![(Meter::executions(), executions)], mode: Mode::CheckOnly, ..acquire() };
-        let decision = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire) }, deadline()).await;
+        let decision = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire) }, &call()).await;
         assert_eq!(decision.unwrap().allowed, allowed, "{executions}");
     }
 }
@@ -161,7 +161,7 @@ async fn a_call_that_asks_for_more_than_is_left_finds_out_that_more_was_bought()
     let left = |units| Balance { remaining: Some(units), authoritative: true, ..Balance::default() };
     let expensive = async || {
         let acquire = Arc::new(Acquire { cost: vec![(Meter::executions(), 6)], ..acquire() });
-        node.service.acquire(Ask { org: org("acme"), acquire }, deadline()).await.unwrap().allowed
+        node.service.acquire(Ask { org: org("acme"), acquire }, &call()).await.unwrap().allowed
     };
     node.billing.says(BalanceVerdict::Allowed(left(5)));
     assert!(!expensive().await);
@@ -186,7 +186,7 @@ async fn what_is_reserved_is_taken_off_what_is_left_as_well() {
     for asked_then in [1, 2] {
         let acquire = Acquire { cost: Vec::new(), reserve: vec![(Meter::executions(), 5)], ..acquire() };
         let ask = Ask { org: org("acme"), acquire: Arc::new(acquire) };
-        assert!(node.service.acquire(ask, deadline()).await.unwrap().allowed);
+        assert!(node.service.acquire(ask, &call()).await.unwrap().allowed);
         assert_eq!(asked(&node), asked_then, "used up by our own count: asked again, and not denied");
     }
 }
@@ -200,9 +200,10 @@ async fn a_provider_that_hangs_costs_its_budget_and_nobody_else_anything() {
     assert!(began.elapsed() < Duration::from_millis(2_500), "R-PIPE-8: {:?}", began.elapsed());
     assert_eq!((decision.allowed, opened(&decision)), (true, vec!["timeout"]));
     assert_eq!(decision.fail_open[0].gate, Gate::Balance, "the counter itself was there");
-    let patient = Deadline::new(Some(Duration::from_millis(400)), 2_500);
+    let patient = Call::new("Test", Deadline::new(Some(Duration::from_millis(400)), 2_500));
     let began = tokio::time::Instant::now();
-    let decision = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire()) }, patient).await.unwrap();
+    let decision =
+        node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire()) }, &patient).await.unwrap();
     assert!(began.elapsed() < Duration::from_millis(400), "the caller's own deadline");
     assert_eq!((decision.allowed, opened(&decision), decision.limits[0].used), (true, vec!["timeout"], 2));
 }
@@ -261,7 +262,7 @@ async fn an_exemption_is_resolved_only_when_the_backstop_is_reached() {
     *node.billing.pays.lock().unwrap() = Ok(true);
     assert!(ask(&node, "paying").await.unwrap().allowed);
     assert!(ask(&node, "paying").await.unwrap().allowed, "past its amount");
-    let status = node.service.status(&org("paying"), crate::domain::ids::Scope::org(), deadline()).await.unwrap();
+    let status = node.service.status(&org("paying"), crate::domain::ids::Scope::org(), &call()).await.unwrap();
     assert!(status.decision.allowed, "a status says what an Acquire would be told");
     *node.billing.pays.lock().unwrap() = Err(Cause::ProviderUnreachable);
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -285,7 +286,7 @@ async fn an_org_that_is_always_exempt_asks_nobody() {
 async fn a_batch_asks_once_for_all_of_an_org() {
     let node = node(metered(100)).await;
     let asks = (0..50).map(|_| Arc::new(acquire())).collect();
-    let decided = node.service.decide(&org("acme"), asks, deadline()).await;
+    let decided = node.service.decide(&org("acme"), asks, &call()).await;
     assert!(decided.iter().all(|decision| decision.as_ref().unwrap().allowed));
     assert_eq!(asked(&node), 1);
     assert_eq!(decided.last().unwrap().as_ref().unwrap().limits[0].used, 50, "charged once each, in order");
@@ -295,6 +296,6 @@ async fn a_batch_asks_once_for_all_of_an_org() {
 async fn a_status_says_what_the_provider_says() {
     let node = node(metered(10)).await;
     node.billing.says(exhausted());
-    let status = node.service.status(&org("acme"), crate::domain::ids::Scope::org(), deadline()).await.unwrap();
+    let status = node.service.status(&org("acme"), crate::domain::ids::Scope::org(), &call()).await.unwrap();
     assert_eq!((status.decision.allowed, status.decision.code), (false, Code::BalanceExhausted));
 }

@@ -6,7 +6,7 @@ mod sessions;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Ask, Deadline};
+use super::{Ask, Call, Deadline};
 use crate::{
     domain::{
         balance::BalanceVerdict,
@@ -21,12 +21,12 @@ use crate::{
     testing::{Node, acquire, billed, exhausted, idempotency, node, org, rate_of, record},
 };
 
-fn deadline() -> Deadline {
-    Deadline::new(None, 2_500)
+fn call() -> Call {
+    Call::new("Test", Deadline::new(None, 2_500))
 }
 
 async fn ask(node: &Node, name: &str) -> Result<Decision, ServiceError> {
-    node.service.acquire(Ask { org: org(name), acquire: Arc::new(acquire()) }, deadline()).await
+    node.service.acquire(Ask { org: org(name), acquire: Arc::new(acquire()) }, &call()).await
 }
 
 fn metered(amount: u64) -> OrgPolicy {
@@ -119,9 +119,9 @@ async fn what_is_promised_durable_is_an_error_without_a_store() {
     let node = node(rate_of(10)).await;
     node.store.break_now("EIO");
     let reserving = Acquire { reserve: vec![(Meter::spend(), 5)], ..acquire() };
-    let refused = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(reserving) }, deadline()).await;
+    let refused = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(reserving) }, &call()).await;
     assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
-    assert!(matches!(node.service.settle(&org("acme"), record("r", 1), deadline()).await, Err(ServiceError::Store(_))));
+    assert!(matches!(node.service.settle(&org("acme"), record("r", 1), &call()).await, Err(ServiceError::Store(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +129,7 @@ async fn a_draining_node_admits_nothing_new_and_settles_on() {
     let node = node(rate_of(10)).await;
     node.service.start_draining();
     assert_eq!(ask(&node, "acme").await, Err(ServiceError::Draining));
-    let settled = node.service.settle(&org("acme"), record("r", 1), deadline()).await;
+    let settled = node.service.settle(&org("acme"), record("r", 1), &call()).await;
     assert_eq!(settled, Ok(Reply::Recorded { replayed: false }), "I17");
     assert!(!node.service.is_serving());
 }
@@ -141,7 +141,7 @@ async fn the_same_id_is_charged_once_over_both_passes() {
     let mut ids = Vec::new();
     for replayed in [false, true] {
         let decision =
-            node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(keyed()) }, deadline()).await.unwrap();
+            node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(keyed()) }, &call()).await.unwrap();
         assert_eq!((decision.replayed, decision.limits[0].used), (replayed, 1));
         ids.push(decision.id);
     }
@@ -175,7 +175,7 @@ async fn a_denial_and_a_fail_open_are_logged_with_the_plane_that_asked() {
     *node.billing.verdict.lock().unwrap() = BalanceVerdict::Unknown(Cause::ProviderError);
     for plane in ["one", "two", "three"] {
         let acquire = Acquire { plane: Plane::parse("plane", plane).unwrap(), ..acquire() };
-        node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire) }, deadline()).await.unwrap();
+        node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire) }, &call()).await.unwrap();
     }
     let lines = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
     let line = |plane: &str| lines.lines().find(|line| line.contains(&format!("plane=\"{plane}\""))).unwrap_or(&lines);

@@ -25,7 +25,7 @@ async fn configure(node: &Node, accounts: u32, daily_limit: u64) {
     };
     let accounts = (0..accounts).map(account).collect();
     let set = ConfigurePool { pool: pool(), accounts, expected_version: None, idempotency: idempotency("configure") };
-    node.service.configure_pool(&org("acme"), Command::ConfigurePool(Box::new(set)), deadline()).await.unwrap();
+    node.service.configure_pool(&org("acme"), Command::ConfigurePool(Box::new(set)), &call()).await.unwrap();
 }
 
 fn asking(pick: bool) -> Ask {
@@ -34,7 +34,7 @@ fn asking(pick: bool) -> Ask {
 }
 
 async fn view(node: &Node) -> PoolView {
-    node.service.pool(&org("acme"), pool(), deadline()).await.unwrap()
+    node.service.pool(&org("acme"), pool(), &call()).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +45,7 @@ async fn of_64_pickers_at_once_each_gets_what_an_account_has_and_no_account_give
         let node = &node;
         async move {
             let pick = Command::Pick { pool: pool(), idempotency: None };
-            node.service.pick(&org("acme"), pick, deadline()).await.unwrap().account.map(|account| account.id)
+            node.service.pick(&org("acme"), pick, &call()).await.unwrap().account.map(|account| account.id)
         }
     };
     let mut given: Vec<_> = join_all((0..64).map(picker)).await.into_iter().flatten().collect();
@@ -59,13 +59,13 @@ async fn of_64_pickers_at_once_each_gets_what_an_account_has_and_no_account_give
 async fn a_gated_pick_asks_the_provider_last_and_is_one_call() {
     let node = node(metered(10)).await;
     configure(&node, 1, 2).await;
-    let first = node.service.pick_gated(asking(true), deadline()).await.unwrap();
+    let first = node.service.pick_gated(asking(true), &call()).await.unwrap();
     assert!(first.allowed && first.account.is_some());
     assert_eq!(node.billing.asked.load(Ordering::SeqCst), 1);
     assert_eq!(view(&node).await.summary.total_calls, 1, "two passes, one call");
     *node.billing.verdict.lock().unwrap() = exhausted();
     node.service.balance_changed(&org("acme"));
-    let denied = node.service.pick_gated(asking(true), deadline()).await.unwrap();
+    let denied = node.service.pick_gated(asking(true), &call()).await.unwrap();
     assert_eq!((denied.code, denied.account), (Code::BalanceExhausted, None));
     let sum = view(&node).await.summary;
     assert_eq!((sum.used, sum.total_calls), (1, 2), "no account is charged for a balance that is used up");
@@ -76,7 +76,7 @@ async fn exhausted_accounts_deny_before_the_provider_is_asked() {
     let node = node(metered(10)).await;
     configure(&node, 1, 0).await;
     for pick in [false, true] {
-        let denied = node.service.acquire(asking(pick), deadline()).await.unwrap();
+        let denied = node.service.acquire(asking(pick), &call()).await.unwrap();
         assert_eq!((denied.code, denied.gate), (Code::AccountsExhausted, Some(Gate::Accounts)), "R-POOL-3");
     }
     assert_eq!(node.billing.asked.load(Ordering::SeqCst), 0, "R-PIPE-1");
@@ -86,11 +86,11 @@ async fn exhausted_accounts_deny_before_the_provider_is_asked() {
 async fn where_the_org_can_not_be_asked_a_look_is_flagged_and_a_pick_is_an_error() {
     let node = node(rate_of(10)).await;
     node.store.stall_loads();
-    let open = node.service.acquire(asking(false), deadline()).await.unwrap();
+    let open = node.service.acquire(asking(false), &call()).await.unwrap();
     assert!(open.allowed);
     let timeout = |gate| FailOpen { gate, cause: Cause::Timeout };
     assert_eq!(open.fail_open, vec![timeout(Gate::Accounts), timeout(Gate::Rate)], "R-PIPE-2");
-    assert_eq!(node.service.pick_gated(asking(true), deadline()).await, Err(ServiceError::TimedOut));
+    assert_eq!(node.service.pick_gated(asking(true), &call()).await, Err(ServiceError::TimedOut));
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,8 +99,8 @@ async fn a_node_that_drains_still_picks_for_what_runs() {
     configure(&node, 1, 2).await;
     node.service.start_draining();
     let pick = Command::Pick { pool: pool(), idempotency: None };
-    assert!(node.service.pick(&org("acme"), pick, deadline()).await.unwrap().allowed);
-    assert_eq!(node.service.pick_gated(asking(true), deadline()).await, Err(ServiceError::Draining));
+    assert!(node.service.pick(&org("acme"), pick, &call()).await.unwrap().allowed);
+    assert_eq!(node.service.pick_gated(asking(true), &call()).await, Err(ServiceError::Draining));
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,7 +35,7 @@ async fn start(node: &Node, name: &str, id: &str) -> Result<Decision, ServiceErr
         idempotency: Some(idempotency(&format!("start {id}"))),
         ..acquire()
     };
-    node.service.start_session(Ask { org: org(name), acquire: Arc::new(acquire) }, deadline()).await
+    node.service.start_session(Ask { org: org(name), acquire: Arc::new(acquire) }, &call()).await
 }
 
 fn beat(id: &str, total: u64) -> Command {
@@ -79,18 +79,18 @@ async fn of_500_reservations_at_once_as_many_pass_as_the_budget_fits_and_spend_i
         async move {
             let reserve = vec![(Meter::spend(), 7)];
             let acquire = Arc::new(Acquire { reserve, ..acquire() });
-            let decision = node.service.acquire(Ask { org: org("acme"), acquire }, deadline()).await.unwrap();
+            let decision = node.service.acquire(Ask { org: org("acme"), acquire }, &call()).await.unwrap();
             let reservation = decision.hold?.id;
             let idempotency = idempotency(&format!("commit {number}"));
             let actual = vec![(Meter::spend(), 7)];
             let commit = Command::Commit { reservation, actual, idempotency };
-            node.service.settle(&org("acme"), commit, deadline()).await.unwrap();
+            node.service.settle(&org("acme"), commit, &call()).await.unwrap();
             Some(7)
         }
     };
     let committed: Vec<u64> = join_all((0..500).map(pair)).await.into_iter().flatten().collect();
     assert_eq!(committed.len(), 200, "R-PIPE-3");
-    let budget = node.service.budget(&org("acme"), Scope::org(), deadline()).await.unwrap();
+    let budget = node.service.budget(&org("acme"), Scope::org(), &call()).await.unwrap();
     let daily = budget.periods.iter().find(|period| period.period == "daily").unwrap();
     assert_eq!((daily.used, daily.reserved), (committed.iter().sum(), 0));
 }
@@ -103,7 +103,7 @@ async fn the_provider_is_asked_before_a_session_starts_and_not_while_it_runs() {
     node.billing.says_of("rich", crate::testing::allowed(), std::time::Duration::ZERO);
     assert!(start(&node, "rich", "a").await.unwrap().allowed);
     let asked = node.billing.asked();
-    node.service.heartbeat(&org("rich"), beat("a", 30_000), deadline()).await.unwrap();
+    node.service.heartbeat(&org("rich"), beat("a", 30_000), &call()).await.unwrap();
     assert_eq!(node.billing.asked(), asked);
 }
 
@@ -113,7 +113,7 @@ async fn while_a_node_drains_sessions_go_on_and_none_starts() {
     start(&node, "acme", "a").await.unwrap();
     node.service.start_draining();
     assert_eq!(start(&node, "acme", "b").await.unwrap_err(), ServiceError::Draining);
-    assert_eq!(node.service.heartbeat(&org("acme"), beat("a", 30_000), deadline()).await.unwrap().booked, 30_000);
+    assert_eq!(node.service.heartbeat(&org("acme"), beat("a", 30_000), &call()).await.unwrap().booked, 30_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +121,7 @@ async fn a_lost_store_is_no_word_to_stop_and_starts_nothing() {
     let node = node(sessions(5, 3_600_000)).await;
     start(&node, "acme", "a").await.unwrap();
     node.store.break_now("gone");
-    let beaten = node.service.heartbeat(&org("acme"), beat("a", 30_000), deadline()).await;
+    let beaten = node.service.heartbeat(&org("acme"), beat("a", 30_000), &call()).await;
     assert!(matches!(beaten, Err(ServiceError::Store(_))), "{beaten:?}");
     let started = start(&node, "acme", "b").await;
     assert!(matches!(started, Err(ServiceError::Store(_))), "a session never fails open: {started:?}");
@@ -130,12 +130,12 @@ async fn a_lost_store_is_no_word_to_stop_and_starts_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_baseline_is_an_error_and_not_a_booking() {
     let first = node(rate_of(1000)).await;
-    first.service.settle(&org("acme"), report(100), deadline()).await.unwrap();
+    first.service.settle(&org("acme"), report(100), &call()).await.unwrap();
     let store: Arc<MemoryStore> = first.store.crash();
     let source = Source::parse("source", "meter").unwrap();
     assert!(store.lose(&org("acme"), &RowKey::Baseline { scope: Scope::org(), source, meter: Meter::spend() }));
     let second = node_on(store, rate_of(1000), WRITE_BEHIND).await;
-    let reported = second.service.settle(&org("acme"), report(120), deadline()).await;
+    let reported = second.service.settle(&org("acme"), report(120), &call()).await;
     assert!(matches!(reported, Err(ServiceError::Store(_))), "R-BUD-5: never \"previous was 0\": {reported:?}");
 }
 
@@ -143,16 +143,16 @@ async fn a_lost_baseline_is_an_error_and_not_a_booking() {
 async fn an_audit_of_every_org_comes_in_pages_and_names_the_orgs_that_can_not_be_read() {
     let first = node(rate_of(1000)).await;
     for name in ["a", "b", "c"] {
-        first.service.settle(&org(name), record("r", 5), deadline()).await.unwrap();
+        first.service.settle(&org(name), record("r", 5), &call()).await.unwrap();
     }
     let store = first.store.crash();
     store.corrupt(&org("b"));
     let second = node_on(store, rate_of(1000), WRITE_BEHIND).await;
-    assert!(second.service.list(None, 10, deadline()).await.is_err(), "its head is damaged too");
-    let audited = second.service.audit(&org("b"), deadline()).await;
+    assert!(second.service.list(None, 10, &call()).await.is_err(), "its head is damaged too");
+    let audited = second.service.audit(&org("b"), &call()).await;
     assert!(matches!(audited, Err(ServiceError::Store(_))), "{audited:?}");
-    assert!(second.service.audit(&org("a"), deadline()).await.unwrap().checked > 0);
-    assert_eq!(second.service.audit(&org("nobody"), deadline()).await, Err(ServiceError::UnknownOrg(org("nobody"))));
+    assert!(second.service.audit(&org("a"), &call()).await.unwrap().checked > 0);
+    assert_eq!(second.service.audit(&org("nobody"), &call()).await, Err(ServiceError::UnknownOrg(org("nobody"))));
     let (page, next) = first_pages().await;
     assert_eq!((page, next), (2, Some(org("b"))));
 }
@@ -160,11 +160,11 @@ async fn an_audit_of_every_org_comes_in_pages_and_names_the_orgs_that_can_not_be
 async fn first_pages() -> (usize, Option<crate::domain::ids::OrgId>) {
     let node = node(rate_of(1000)).await;
     for name in ["a", "b", "c"] {
-        node.service.settle(&org(name), record("r", 5), deadline()).await.unwrap();
+        node.service.settle(&org(name), record("r", 5), &call()).await.unwrap();
     }
-    let (page, next) = node.service.audit_page(None, 2, deadline()).await.unwrap();
+    let (page, next) = node.service.audit_page(None, 2, &call()).await.unwrap();
     assert!(page.iter().all(|(_, audit)| audit.as_ref().is_ok_and(|audit| audit.drifted == 0)));
-    let (rest, end) = node.service.audit_page(next.as_ref(), 2, deadline()).await.unwrap();
+    let (rest, end) = node.service.audit_page(next.as_ref(), 2, &call()).await.unwrap();
     assert_eq!((rest.len(), end), (1, None));
     (page.len(), next)
 }

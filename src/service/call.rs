@@ -1,0 +1,60 @@
+//! What every use case knows of the call that it serves: which rpc it is, and until when it may take.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Left to the caller's side of a deadline: an answer that arrives too late is no answer.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// Until when a call may take, counted from its arrival.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    pub(super) at: Instant,
+    arrived: Instant,
+}
+
+impl Deadline {
+    /// The caller's own deadline less a margin, and never more than `budget_ms`.
+    pub fn new(callers: Option<Duration>, budget_ms: u32) -> Self {
+        let arrived = now();
+        let budget = Duration::from_millis(u64::from(budget_ms));
+        let left = callers.map_or(budget, |callers| callers.saturating_sub(MARGIN.min(callers / 2)).min(budget));
+        Self { at: arrived + left, arrived }
+    }
+
+    /// A part of it with a budget of its own.
+    pub(super) fn within(self, budget_ms: u32) -> Instant {
+        self.at.min(now() + Duration::from_millis(u64::from(budget_ms)))
+    }
+
+    /// Until when a question to somebody else may take, so that the org can still be asked after it:
+    /// `budget_ms` earlier, or a quarter of what is left where that is less.
+    pub(super) fn leaving(self, budget_ms: u32) -> Instant {
+        let left = self.at.saturating_duration_since(now());
+        self.at.checked_sub(Duration::from_millis(u64::from(budget_ms)).min(left / 4)).unwrap_or(self.at)
+    }
+
+    pub fn elapsed(self) -> Duration {
+        now().saturating_duration_since(self.arrived)
+    }
+}
+
+/// The runtime's clock, which tests can pause; only for deadlines and latencies.
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// One call on its way through the service.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The name of the rpc, as in the protos.
+    pub rpc: &'static str,
+    pub deadline: Deadline,
+}
+
+impl Call {
+    pub fn new(rpc: &'static str, deadline: Deadline) -> Self {
+        Self { rpc, deadline }
+    }
+}
