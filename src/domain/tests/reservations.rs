@@ -217,7 +217,7 @@ fn a_pair_that_a_limit_names_always_has_room() {
     assert_eq!(org.record("workspace/b", spend(6), "r2"), Err(OrgError::TooManyLedgers), "prefixes have no end");
     org.record("workspace/a", spend(6), "r3").unwrap();
     assert_eq!((org.used("budget/hourly"), org.limit_of("workspace/a", "budget/hourly").used), (6, 6), "R-PIPE-3");
-    assert_eq!(org.acquire(Acquire { cost: spend(1), ..ask() }).code, Code::Allowed);
+    assert_eq!(org.acquire(Acquire { cost: spend(1), ..ask() }).code(), Code::Allowed);
 }
 
 #[test]
