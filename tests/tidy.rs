@@ -2,6 +2,8 @@
 //! written, and that what the README promises exists. Every rule is a function from a file to its
 //! breaches, and `every_rule_can_fail` feeds each one a file that breaks it.
 
+#[path = "tidy/catalogue.rs"]
+mod catalogue;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -274,6 +276,20 @@ fn golden() -> String {
     files(root, "tests/golden").into_iter().map(line).collect()
 }
 
+/// Every text of the project below `places`, as path and content. What is not UTF-8 is no text.
+fn texts<'a>(places: impl IntoIterator<Item = &'a str>) -> Vec<(String, String)> {
+    let root = Path::new(ROOT);
+    let paths = places.into_iter().flat_map(|place| files(root, place));
+    let text = |path: String| fs::read_to_string(root.join(&path)).ok().map(|text| (path, text));
+    paths.filter_map(text).collect()
+}
+
+fn all_texts() -> Vec<(String, String)> {
+    let places = ["src", "tests", "proto", "docs", "scripts", "benches", "examples", "deploy", ".ci", ".github"];
+    let alone = ["Cargo.toml", "Makefile", "build.rs", "clippy.toml", "deny.toml", "tollgate.example.toml"];
+    texts(places.into_iter().chain(alone).chain(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]))
+}
+
 fn assert_none(breaches: Vec<String>) {
     assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
 }
@@ -326,12 +342,18 @@ fn unit_tests_do_not_sleep() {
 
 #[test]
 fn nothing_is_left_over_in_any_file() {
-    let root = Path::new(ROOT);
-    let places = ["src", "tests", "proto", "docs", "scripts", "benches", "examples", "deploy", ".ci"];
-    let alone = ["README.md", "Cargo.toml", "build.rs", "deny.toml", "clippy.toml", "tollgate.example.toml"];
-    let all = places.iter().chain(&alone).flat_map(|place| files(root, place));
-    let text = |path: String| fs::read_to_string(root.join(&path)).ok().map(|text| words(&path, &text));
-    assert_none(all.filter_map(text).flatten().collect());
+    assert_none(all_texts().iter().flat_map(|(path, text)| words(path, text)).collect());
+}
+
+#[test]
+fn every_cited_requirement_is_in_the_catalogue() {
+    let [(_, catalogue)] = &texts([catalogue::PATH])[..] else { panic!("{} is missing", catalogue::PATH) };
+    let known: BTreeSet<String> = catalogue::defined(catalogue).into_iter().collect();
+    assert!(known.contains("R-PIPE-1") && known.contains("I1"), "the catalogue was not understood: {known:?}");
+    // This file and its parts cite what does not exist.
+    let citing = all_texts().into_iter().filter(|(path, _)| !path.starts_with("tests/tidy"));
+    let unresolved = citing.flat_map(|(path, text)| catalogue::unresolved(&path, &text, &known));
+    assert_none(catalogue::repeated(catalogue).into_iter().chain(unresolved).collect());
 }
 
 #[test]
@@ -407,6 +429,13 @@ fn every_rule_can_fail() {
         "Run `tollgate serve` or\n```sh\nx | ./target/release/tollgate why acme # tollgate\n$ cargo run -q -- top\n```\ntollgate is",
     );
     assert_eq!(told.iter().collect::<Vec<_>>(), ["serve", "top", "why"]);
+    let catalogue =
+        "# R\n- **R-A-1** It must.\n- **bold** R-A-2\n| I1 | It holds. |\n| other | R-A-3 |\n- **R-A-1** Again.\n";
+    assert_eq!(catalogue::defined(catalogue), ["R-A-1", "I1", "R-A-1"]);
+    assert_eq!(catalogue::repeated(catalogue).len(), 1);
+    let known = catalogue::defined(catalogue).into_iter().collect();
+    let citing = "/// R-A-1, I1: I12n, R-A-x, XR-A-9\n\"R-A-2: {I2}\"";
+    assert_eq!(catalogue::unresolved("x", citing, &known).len(), 2, "R-A-2 and I2");
     let declares = Source::new("src/a/mod.rs", "#[cfg(test)]\npub(crate) mod b;\n#[cfg(test)]\nmod c { mod d; }\n");
     assert_eq!(declares.test_modules(), [["a", "b"]]);
     assert_ne!(fingerprint(b"a"), fingerprint(b"b"));
