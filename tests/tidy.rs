@@ -4,6 +4,8 @@
 
 #[path = "tidy/catalogue.rs"]
 mod catalogue;
+#[path = "tidy/language.rs"]
+mod language;
 #[path = "tidy/source.rs"]
 mod source;
 
@@ -357,6 +359,14 @@ fn every_cited_requirement_is_in_the_catalogue() {
 }
 
 #[test]
+fn documents_are_in_plain_english() {
+    let documents = texts(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "proto"]);
+    assert!(documents.len() > 15, "the documents were not found");
+    let all = documents.into_iter().chain(texts(["tollgate.example.toml"]));
+    assert_none(all.flat_map(|(path, text)| language::dialect(&path, &text)).collect());
+}
+
+#[test]
 fn every_command_in_the_readme_exists() {
     let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("a README.md");
     let help = Command::new(env!("CARGO_BIN_EXE_tollgate")).arg("--help").output().expect("the binary runs");
@@ -436,6 +446,10 @@ fn every_rule_can_fail() {
     let known = catalogue::defined(catalogue).into_iter().collect();
     let citing = "/// R-A-1, I1: I12n, R-A-x, XR-A-9\n\"R-A-2: {I2}\"";
     assert_eq!(catalogue::unresolved("x", citing, &known).len(), 2, "R-A-2 and I2");
+    assert_eq!(
+        language::dialect("x", "It cannot. Forget it.\nCan\n// not; it looks at\n# it, and was told.\n").len(),
+        3
+    );
     let declares = Source::new("src/a/mod.rs", "#[cfg(test)]\npub(crate) mod b;\n#[cfg(test)]\nmod c { mod d; }\n");
     assert_eq!(declares.test_modules(), [["a", "b"]]);
     assert_ne!(fingerprint(b"a"), fingerprint(b"b"));
