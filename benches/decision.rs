@@ -6,11 +6,12 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tollgate::{
-    actors::{self, Orgs, Policies, Rules, WriteBehind, admission::Lane},
+    actors::{self, Orgs, Policies, Rules, WriteBehind},
     billing::NoBilling,
     bounds::{AMOUNT_MAX, Bounds, DAY_MS, HOUR_MS},
     domain::{
-        command::{Acquire, Command, ConfigurePool, NewAccount},
+        command::{Acquire, ConfigurePool, NewAccount, Pick},
+        commands::{Command, Lane},
         ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId, Scope},
         limit::Limit,
         org::{Context, OrgState},
@@ -128,7 +129,7 @@ fn picks(c: &mut Criterion) {
             state.apply(command, &ctx).is_ok()
         };
         assert!(apply(&Command::ConfigurePool(Box::new(set))));
-        let pick = Command::Pick { pool: pool.clone(), idempotency: None };
+        let pick = Command::Pick(Pick { pool: pool.clone(), idempotency: None });
         group.bench_function(format!("{accounts} accounts"), |b| b.iter(|| black_box(apply(&pick))));
     }
     group.finish();

@@ -22,6 +22,8 @@ pub enum ServiceError {
     TimedOut,
     /// The actor ended before it answered; the command may or may not have been carried out.
     Interrupted,
+    /// The answer was not that of the command: a defect here, never the caller's.
+    Bug,
     /// The node is going away and admits nothing new.
     Draining,
     /// Nothing is kept of this org.
@@ -47,6 +49,9 @@ impl fmt::Display for ServiceError {
             }
             Self::Interrupted => {
                 f.write_str("interrupted; the call may have been carried out: retry with the same request_id")
+            }
+            Self::Bug => {
+                f.write_str("an internal error; the call may have been carried out: retry with the same request_id")
             }
             Self::Draining => f.write_str("this node is draining and admits nothing new; ask another or try again"),
             Self::UnknownOrg(org) => write!(f, "nothing is kept of org {org}"),

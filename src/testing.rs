@@ -20,7 +20,7 @@ use crate::{
     bounds::{Bounds, HOUR_MS},
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
-        command::{Acquire, Command},
+        command::{Acquire, Record, Resume},
         gate::Cause,
         ids::{ExecutionId, Meter, OrgId, RequestId, Scope},
         outbox::Delivery,
@@ -260,17 +260,17 @@ pub(crate) fn acquire() -> Acquire {
     Acquire::of(Scope::org(), vec![(Meter::executions(), 1)])
 }
 
-pub(crate) fn plain() -> Command {
-    Command::Acquire(Arc::new(acquire()))
+pub(crate) fn plain() -> Arc<Acquire> {
+    Arc::new(acquire())
 }
 
-pub(crate) fn record(id: &str, amount: u64) -> Command {
+pub(crate) fn record(id: &str, amount: u64) -> Record {
     let usage = vec![(Meter::spend(), amount)];
-    Command::Record { scope: Scope::org(), usage, decision: None, idempotency: idempotency(id) }
+    Record { scope: Scope::org(), usage, decision: None, idempotency: idempotency(id) }
 }
 
-pub(crate) fn resume() -> Command {
-    Command::Resume { execution: ExecutionId::parse("execution_id", "e1").unwrap(), idempotency: None }
+pub(crate) fn resume() -> Resume {
+    Resume { execution: ExecutionId::parse("execution_id", "e1").unwrap(), idempotency: None }
 }
 
 /// Moves the runtime's paused clock on, step by step, until `happened`; fails past a minute.

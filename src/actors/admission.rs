@@ -8,13 +8,7 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Acquire, status, operators.
-    Admit,
-    /// Resume, Commit, Release, Extend, Record, ReportCumulative, Heartbeat, EndSession.
-    Settle,
-}
+use crate::domain::commands::Lane;
 
 /// Counts calls in flight per lane.
 #[derive(Debug, Default)]

@@ -50,16 +50,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     bounds::Bounds,
     domain::{
-        command::Command,
+        commands::{Ask, Command, Lane, Reply},
         ids::{DecisionId, OrgId},
         policy::OrgPolicy,
-        reply::Reply,
     },
     error::ServiceError,
     ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault},
 };
 
-use admission::{InFlight, Lane};
+use admission::InFlight;
 use registry::Registry;
 
 pub use pools::PoolTotals;
@@ -196,16 +195,26 @@ impl Orgs {
         tokio::time::timeout_at(deadline, answered).await.map_err(|_| ServiceError::TimedOut)?
     }
 
-    /// The same for a single command.
-    pub async fn call_one(
+    /// Hands one command to the org's actor and waits for its answer.
+    pub async fn ask<C: Ask>(&self, org: &OrgId, command: C, deadline: Instant) -> Result<C::Answer, ServiceError> {
+        let mut answers = self.call(org, vec![command.into()], C::LANE, deadline).await?;
+        let reply = answers.pop().unwrap_or(Err(ServiceError::Bug))?;
+        C::answer(reply).ok_or(ServiceError::Bug)
+    }
+
+    /// The same for many commands of one kind, as one message; an error of the message stands for each.
+    pub async fn ask_all<C: Ask>(
         &self,
         org: &OrgId,
-        command: Command,
-        lane: Lane,
+        commands: Vec<C>,
         deadline: Instant,
-    ) -> Result<Reply, ServiceError> {
-        let mut answers = self.call(org, vec![command], lane, deadline).await?;
-        answers.pop().unwrap_or(Err(ServiceError::Interrupted))
+    ) -> Vec<Result<C::Answer, ServiceError>> {
+        let count = commands.len();
+        let commands = commands.into_iter().map(C::into).collect();
+        match self.call(org, commands, C::LANE, deadline).await {
+            Ok(answers) => answers.into_iter().map(|reply| C::answer(reply?).ok_or(ServiceError::Bug)).collect(),
+            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+        }
     }
 
     /// Replaces policies and bounds; the next command of every org is judged by them.

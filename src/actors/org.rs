@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 use super::{Answers, Rules, Shared, news, registry::Registration};
 use crate::{
     domain::{
-        command::Command,
+        commands::{Command, Reply},
         ids::OrgId,
         org::{Context, OrgState},
+        outcome::{Done, Resumed},
         policy::OrgPolicy,
         promise::Promise,
-        reply::Reply,
         rows::{OrgRows, OrgWrite},
     },
     error::ServiceError,
@@ -139,7 +139,7 @@ impl Actor for OrgActor {
     }
 }
 
-type Done = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
+type Committed = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
 
 impl OrgTask {
     fn run(&mut self, work: Work, me: &ActorRef<OrgMsg>) {
@@ -162,7 +162,8 @@ impl OrgTask {
             let answer = apply(&mut self.state, command, &ctx, fault.as_ref());
             let promise = answer.as_ref().map_or(Promise::Nothing, |reply| command.promised(reply));
             promised = promised.max(promise);
-            self.admissions += u64::from(command.is_admission() && promise == Promise::WrittenBehind);
+            let admission = matches!(command, Command::Acquire(_));
+            self.admissions += u64::from(admission && promise == Promise::WrittenBehind);
             answers.push(answer);
         }
         drop(rules);
@@ -244,7 +245,7 @@ impl OrgTask {
 
     /// Hands everything changed to the store; `done` runs when it, and everything before it, is
     /// durable.
-    fn commit(&mut self, done: Done) {
+    fn commit(&mut self, done: Committed) {
         let may_purge = self.shared.clock.may_purge();
         let taken = self.state.take_write(&self.org, &self.policy, may_purge);
         let Some(write) = taken.or_else(|| self.barrier()) else {
@@ -275,7 +276,7 @@ impl OrgTask {
     }
 }
 
-/// With a failed store only what promises nothing is carried out, from memory; Resume is served
+/// With a failed store only what is not promised durable is carried out, from memory; Resume is served
 /// uncounted.
 fn apply(
     state: &mut OrgState,
@@ -284,7 +285,9 @@ fn apply(
     fault: Option<&StoreFault>,
 ) -> Result<Reply, ServiceError> {
     match (fault, command) {
-        (Some(_), Command::Resume { .. }) => Ok(Reply::Resumed { continuations: 0, replayed: false }),
+        (Some(_), Command::Resume(_)) => {
+            Ok(Reply::Resume(Done { outcome: Resumed { continuations: 0 }, replayed: false }))
+        }
         (Some(fault), _) if command.promise() == Promise::Durable => Err(ServiceError::Store(fault.clone())),
         _ => state.apply(command, ctx).map_err(ServiceError::Org),
     }

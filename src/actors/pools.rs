@@ -14,12 +14,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{admission::Lane, news, registry::Registry};
+use super::{news, registry::Registry};
 use crate::{
     domain::{
-        command::Command,
+        command::RollPools,
         ids::OrgId,
-        reply::{PoolSummary, PoolView, Reply},
+        reply::{PoolSummary, PoolView},
         window::iso,
     },
     ports::StoreFault,
@@ -150,7 +150,7 @@ fn tell_fault(fault: &StoreFault) {
 /// not be loaded has said so.
 async fn ask(registry: &Arc<Registry>, orgs: BTreeSet<OrgId>) -> Vec<(OrgId, Vec<PoolView>)> {
     let asked = stream::iter(orgs).map(|org| async move {
-        let pools = timeout(ANSWER_WITHIN, ask_one(registry, &org)).await;
+        let pools = timeout(ANSWER_WITHIN, registry.ask(&org, RollPools)).await;
         (org, pools)
     });
     let answers: Vec<_> = asked.buffer_unordered(ASKED_AT_ONCE).collect().await;
@@ -167,13 +167,6 @@ async fn ask(registry: &Arc<Registry>, orgs: BTreeSet<OrgId>) -> Vec<(OrgId, Vec
         }
     }
     known
-}
-
-async fn ask_one(registry: &Registry, org: &OrgId) -> Option<Vec<PoolView>> {
-    match registry.ask(org, Lane::Admit, Command::RollPools).await? {
-        Reply::Pools(pools) => Some(pools),
-        _ => None,
-    }
 }
 
 /// R-POOL-5: which accounts are stopped before the first request.

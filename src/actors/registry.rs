@@ -19,12 +19,16 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     Shared,
-    admission::{InFlight, Lane, Permit},
+    admission::{InFlight, Permit},
     org::{OrgActor, OrgMsg, Start, Work},
     supervisor::Supervisor,
 };
 use crate::{
-    domain::{command::Command, ids::OrgId, reply::Reply, rows::OrgWrite},
+    domain::{
+        commands::{Ask, Lane},
+        ids::OrgId,
+        rows::OrgWrite,
+    },
     error::ServiceError,
 };
 
@@ -122,10 +126,11 @@ impl Registry {
     }
 
     /// One command from beside the actors, and what it was answered.
-    pub(super) async fn ask(&self, org: &OrgId, lane: Lane, command: Command) -> Option<Reply> {
+    pub(super) async fn ask<C: Ask>(&self, org: &OrgId, command: C) -> Option<C::Answer> {
         let (reply, answers) = oneshot::channel();
-        let _permit = self.send(org, lane, OrgMsg::Run(Work { commands: vec![command], reply })).await.ok()?;
-        answers.await.ok()?.pop()?.ok()
+        let work = Work { commands: vec![command.into()], reply };
+        let _permit = self.send(org, C::LANE, OrgMsg::Run(work)).await.ok()?;
+        C::answer(answers.await.ok()?.pop()?.ok()?)
     }
 
     fn running(&self, org: &OrgId) -> Option<Entry> {

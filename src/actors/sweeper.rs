@@ -12,7 +12,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{admission::Lane, org::OrgMsg, registry::Registry};
+use super::{org::OrgMsg, registry::Registry};
+use crate::domain::commands::Lane;
 
 /// Passivation looks this often per idle period.
 const LOOKS_PER_IDLE: u32 = 4;

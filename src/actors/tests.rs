@@ -9,13 +9,16 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Orgs, WriteBehind, admission::Lane};
+use super::{Orgs, WriteBehind};
 use crate::{
     bounds::{Bounds, HOUR_MS},
     domain::{
-        command::Command,
+        command::{Acquire, Inspect},
+        commands::{Ask, Command, Lane, Reply},
         gate::Code,
-        reply::{Reply, Snapshot},
+        ids::Meter,
+        outcome::{Done, Recorded, Resumed},
+        reply::Snapshot,
     },
     error::ServiceError,
     store::memory::MemoryStore,
@@ -32,19 +35,20 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 
-async fn ask(orgs: &Orgs, name: &str, command: Command) -> Result<Reply, ServiceError> {
-    orgs.call_one(&org(name), command, Lane::Admit, soon()).await
+async fn ask<C: Ask>(orgs: &Orgs, name: &str, command: C) -> Result<C::Answer, ServiceError> {
+    orgs.ask(&org(name), command, soon()).await
+}
+
+fn recorded(replayed: bool) -> Done<Recorded> {
+    Done { outcome: Recorded, replayed }
 }
 
 async fn admitted(orgs: &Orgs, name: &str) -> bool {
-    matches!(ask(orgs, name, plain()).await, Ok(Reply::Decision(decision)) if decision.code() == Code::Allowed)
+    matches!(ask(orgs, name, plain()).await, Ok(Ok(decision)) if decision.code() == Code::Allowed)
 }
 
 async fn inspect(orgs: &Orgs, name: &str) -> Option<Snapshot> {
-    match ask(orgs, name, Command::Inspect).await {
-        Ok(Reply::Inspected(snapshot)) => snapshot.map(|snapshot| *snapshot),
-        other => panic!("{other:?}"),
-    }
+    ask(orgs, name, Inspect).await.unwrap().map(|snapshot| *snapshot)
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +84,7 @@ async fn a_durable_reply_waits_for_its_commit_and_a_plain_one_does_not() {
     until(|| node.store.pending() > 0).await;
     assert!(!waiting.is_finished(), "an acknowledgement before the commit would be a lie");
     node.store.release();
-    assert_eq!(waiting.await.unwrap(), Ok(Reply::Recorded { replayed: false }));
+    assert_eq!(waiting.await.unwrap(), Ok(recorded(false)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +100,7 @@ async fn a_replay_does_not_vouch_for_what_is_still_on_its_way() {
     assert!(both.iter().all(|call| !call.is_finished()));
     node.store.release();
     for (call, replayed) in both.into_iter().zip([false, true]) {
-        assert_eq!(call.await.unwrap(), Ok(Reply::Recorded { replayed }));
+        assert_eq!(call.await.unwrap(), Ok(recorded(replayed)));
     }
 }
 
@@ -120,14 +124,14 @@ async fn past_its_bound_of_unflushed_admissions_an_acquire_waits() {
 async fn a_crash_forgets_at_most_the_bound_charge_and_id_together() {
     let write_behind = WriteBehind { interval: Duration::from_millis(10), max: 3 };
     let before = node_on(MemoryStore::new(), rate_of(100), write_behind).await;
-    assert_eq!(ask(&before.orgs, "acme", record("kept", 5)).await, Ok(Reply::Recorded { replayed: false }));
+    assert_eq!(ask(&before.orgs, "acme", record("kept", 5)).await, Ok(recorded(false)));
     before.store.hold();
     for _ in 0..3 {
         assert!(admitted(&before.orgs, "acme").await);
     }
     let after = node_on(before.store.crash(), rate_of(100), write_behind).await;
     assert_eq!(inspect(&after.orgs, "acme").await.unwrap().admitted_total, 0, "I5: three of three, and no more");
-    assert_eq!(ask(&after.orgs, "acme", record("kept", 5)).await, Ok(Reply::Recorded { replayed: true }));
+    assert_eq!(ask(&after.orgs, "acme", record("kept", 5)).await, Ok(recorded(true)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +145,7 @@ async fn passivation_under_load_loses_nothing() {
                     let name = format!("org-{}", (caller + round) % 5);
                     assert!(admitted(&orgs, &name).await);
                     let id = format!("{caller}-{round}");
-                    assert_eq!(ask(&orgs, &name, record(&id, 1)).await, Ok(Reply::Recorded { replayed: false }));
+                    assert_eq!(ask(&orgs, &name, record(&id, 1)).await, Ok(recorded(false)));
                 }
             })
         })
@@ -186,14 +190,14 @@ async fn idle_orgs_leave_memory_and_come_back_with_their_counts() {
 #[tokio::test(start_paused = true)]
 async fn a_crashing_actor_is_reloaded_and_disturbs_nobody() {
     let node = node(rate_of(100)).await;
-    assert_eq!(ask(&node.orgs, "poison", record("r1", 5)).await, Ok(Reply::Recorded { replayed: false }));
+    assert_eq!(ask(&node.orgs, "poison", record("r1", 5)).await, Ok(recorded(false)));
     assert!(admitted(&node.orgs, "calm").await);
     node.policies.poisoned.store(true, Ordering::SeqCst);
     node.orgs.reload(rules(node.policies.clone(), Bounds::default(), 1));
     assert_eq!(ask(&node.orgs, "poison", plain()).await, Err(ServiceError::Interrupted));
     assert!(admitted(&node.orgs, "calm").await, "I11");
     node.policies.poisoned.store(false, Ordering::SeqCst);
-    assert_eq!(ask(&node.orgs, "poison", record("r1", 5)).await, Ok(Reply::Recorded { replayed: true }));
+    assert_eq!(ask(&node.orgs, "poison", record("r1", 5)).await, Ok(recorded(true)));
     until(|| node.orgs.crashes() == 1).await;
 }
 
@@ -205,16 +209,19 @@ async fn a_lost_store_acknowledges_nothing_and_decides_from_memory_with_a_flag()
     let refused = ask(&node.orgs, "acme", record("r1", 5)).await;
     assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
     match ask(&node.orgs, "acme", plain()).await {
-        Ok(Reply::Decision(decision)) => assert!(decision.allowed && decision.fail_open().len() == 1, "{decision:?}"),
+        Ok(Ok(decision)) => assert!(decision.allowed && decision.fail_open().len() == 1, "{decision:?}"),
         other => panic!("{other:?}"),
     }
     match ask(&node.orgs, "acme", plain()).await {
-        Ok(Reply::Decision(decision)) => {
+        Ok(Ok(decision)) => {
             assert_eq!(decision.code(), Code::RateLimited, "known exhaustion still denies")
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(ask(&node.orgs, "acme", resume()).await, Ok(Reply::Resumed { continuations: 0, replayed: false }));
+    assert_eq!(
+        ask(&node.orgs, "acme", resume()).await,
+        Ok(Done { outcome: Resumed { continuations: 0 }, replayed: false })
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -232,15 +239,16 @@ async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
     let bounds = Bounds { org_in_flight: 2, ..Bounds::default() };
     node.orgs.reload(rules(node.policies.clone(), bounds, 1));
     node.store.hold();
-    let holding = |number: u32| {
-        let orgs = node.orgs.clone();
-        tokio::spawn(async move { ask(&orgs, "acme", record(&number.to_string(), 1)).await })
+    let holding = || {
+        let (orgs, reserve) = (node.orgs.clone(), vec![(Meter::spend(), 1)]);
+        let acquire = Arc::new(Acquire { reserve, ..acquire() });
+        tokio::spawn(async move { ask(&orgs, "acme", acquire).await })
     };
-    let held: Vec<_> = (0..2).map(holding).collect();
+    let held = [holding(), holding()];
     until(|| node.store.pending() == 2).await;
     assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(ServiceError::OrgBusy));
-    let resumed = node.orgs.call_one(&org("acme"), resume(), Lane::Settle, soon()).await;
-    assert_eq!(resumed, Ok(Reply::Resumed { continuations: 1, replayed: false }), "I7");
+    let resumed = ask(&node.orgs, "acme", resume()).await;
+    assert_eq!(resumed, Ok(Done { outcome: Resumed { continuations: 1 }, replayed: false }), "I7");
     node.store.release();
     for call in held {
         assert!(call.await.unwrap().is_ok());
@@ -252,7 +260,7 @@ async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
 async fn a_call_whose_caller_is_gone_is_not_charged() {
     let node = node(rate_of(100)).await;
     node.store.stall_loads();
-    let gone = node.orgs.call_one(&org("acme"), plain(), Lane::Admit, Instant::now() + Duration::from_millis(5)).await;
+    let gone = node.orgs.ask(&org("acme"), plain(), Instant::now() + Duration::from_millis(5)).await;
     assert_eq!(gone, Err(ServiceError::TimedOut));
     node.store.resume_loads();
     assert_eq!(inspect(&node.orgs, "acme").await, None);
@@ -262,7 +270,7 @@ async fn a_call_whose_caller_is_gone_is_not_charged() {
 async fn idle_records_are_purged_by_a_timer_that_survives_a_restart() {
     let before = node(rate_of(100)).await;
     assert!(admitted(&before.orgs, "acme").await);
-    assert_eq!(ask(&before.orgs, "acme", record("r1", 1)).await, Ok(Reply::Recorded { replayed: false }));
+    assert_eq!(ask(&before.orgs, "acme", record("r1", 1)).await, Ok(recorded(false)));
     let after =
         node_on(before.store.crash(), rate_of(100), WriteBehind { interval: Duration::from_millis(10), max: 1 }).await;
     impatient(&after);
@@ -301,7 +309,7 @@ async fn many_commands_of_one_org_share_a_message_and_are_answered_in_order() {
     let commands = (0..5).map(|_| Command::Acquire(Arc::new(acquire()))).collect();
     let answers = node.orgs.call(&org("acme"), commands, Lane::Admit, soon()).await.unwrap();
     let allowed: Vec<_> =
-        answers.iter().map(|answer| matches!(answer, Ok(Reply::Decision(decision)) if decision.allowed)).collect();
+        answers.iter().map(|answer| matches!(answer, Ok(Reply::Acquire(Ok(decision))) if decision.allowed)).collect();
     assert_eq!(allowed, [true, true, true, false, false]);
 }
 

@@ -1,6 +1,5 @@
-//! What can be asked of an org. [`super::reply`] is what it answers, [`super::refusal`] what can go wrong.
-
-use std::sync::Arc;
+//! What can be asked of an org. [`super::commands`] lists it with what is answered and promised,
+//! [`super::refusal`] says what can go wrong.
 
 use super::{
     balance::BalanceVerdict,
@@ -10,7 +9,6 @@ use super::{
     },
     outbox::{Delivery, OutboxKey},
     promise::Promise,
-    reply::Reply,
     request::{Idempotency, Rpc},
     upstream::Upstream,
     window::{Millis, Window},
@@ -70,105 +68,147 @@ pub struct PoolAsk {
     pub pick: bool,
 }
 
+/// Ends a reservation with what was used; more or less than was held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Shared, because it may have to be sent a second time, with the provider's verdict.
-    Acquire(Arc<Acquire>),
-    Commit {
-        reservation: DecisionId,
-        actual: Amounts,
-        idempotency: Idempotency,
-    },
-    Release {
-        reservation: DecisionId,
-        idempotency: Idempotency,
-    },
-    Extend {
-        reservation: DecisionId,
-        ttl: Millis,
-        idempotency: Idempotency,
-    },
-    Resume {
-        execution: ExecutionId,
-        idempotency: Option<Idempotency>,
-    },
-    Record {
-        scope: Scope,
-        usage: Amounts,
-        decision: Option<DecisionId>,
-        idempotency: Idempotency,
-    },
-    ReportCumulative(Box<ReportCumulative>),
-    Heartbeat(Box<Heartbeat>),
-    EndSession(Box<EndSession>),
-    /// Sets limits of one scope.
-    SetBudget(Box<SetBudget>),
-    ConfigurePool(Box<ConfigurePool>),
-    /// One upstream account, past the gates of the org.
-    Pick {
-        pool: PoolId,
-        idempotency: Option<Idempotency>,
-    },
-    ReportOutcome(Box<ReportOutcome>),
-    Freeze {
-        reason: Reason,
-        idempotency: Idempotency,
-    },
-    Unfreeze {
-        idempotency: Idempotency,
-    },
-    /// Forgets everything but usage that has not reached the billing provider.
-    Purge,
-    /// Hands out outbox rows that are due, at most [`crate::bounds::EXPORT_BATCH`].
-    TakeOutbox,
-    /// What became of rows that were handed out.
-    SettleOutbox(Vec<(OutboxKey, Delivery)>),
-    /// Rows of the outbox in the order of their keys, from behind `after`, at most `max`.
-    ListOutbox {
-        after: Option<OutboxKey>,
-        max: usize,
-        /// Only what was set aside.
-        set_aside: bool,
-    },
-    /// Tries again what was set aside: one row, or all.
-    ReplayOutbox {
-        key: Option<OutboxKey>,
-    },
-    Status {
-        scope: Scope,
-        /// The provider's word on the balance, if it was asked.
-        balance: Option<BalanceVerdict>,
-        /// The backstop spares the org.
-        exempt: bool,
-    },
-    Inspect,
-    Budget {
-        scope: Scope,
-    },
-    /// Whether a session could start, and what is left for it; as [`Command::Status`].
-    SessionStatus {
-        scope: Scope,
-        balance: Option<BalanceVerdict>,
-        exempt: bool,
-    },
-    Session {
-        id: SessionId,
-    },
-    /// Sessions in the order of their ids, from behind `after`, at most `max`.
-    Sessions {
-        after: Option<SessionId>,
-        max: usize,
-        /// Only those that run.
-        running: bool,
-    },
-    Pool {
-        id: PoolId,
-    },
-    /// Tells what has become of the org's accounts by itself, and sums its pools up.
-    RollPools,
-    /// Derives every number that is kept from the ledger again.
-    Audit,
+pub struct Commit {
+    pub reservation: DecisionId,
+    pub actual: Amounts,
+    pub idempotency: Idempotency,
 }
+
+/// Gives a reservation back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    pub reservation: DecisionId,
+    pub idempotency: Idempotency,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extend {
+    pub reservation: DecisionId,
+    pub ttl: Millis,
+    pub idempotency: Idempotency,
+}
+
+/// Continues an execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    pub execution: ExecutionId,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// Usage after the fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub scope: Scope,
+    pub usage: Amounts,
+    pub decision: Option<DecisionId>,
+    pub idempotency: Idempotency,
+}
+
+/// One upstream account, past the gates of the org.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pick {
+    pub pool: PoolId,
+    pub idempotency: Option<Idempotency>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeze {
+    pub reason: Reason,
+    pub idempotency: Idempotency,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfreeze {
+    pub idempotency: Idempotency,
+}
+
+/// Forgets everything but usage that has not reached the billing provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purge;
+
+/// Hands out outbox rows that are due, at most [`crate::bounds::EXPORT_BATCH`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TakeOutbox;
+
+/// What became of rows that were handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettleOutbox(pub Vec<(OutboxKey, Delivery)>);
+
+/// Rows of the outbox in the order of their keys, from behind `after`, at most `max`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListOutbox {
+    pub after: Option<OutboxKey>,
+    pub max: usize,
+    /// Only what was set aside.
+    pub set_aside: bool,
+}
+
+/// Tries again what was set aside: one row, or all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayOutbox {
+    pub key: Option<OutboxKey>,
+}
+
+/// What an Acquire in the scope would be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetStatus {
+    pub scope: Scope,
+    pub known: Known,
+}
+
+/// Whether a session could start, and what is left for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetSessionStatus {
+    pub scope: Scope,
+    pub known: Known,
+}
+
+/// What is known of an org, for a query, that only the billing provider knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Known {
+    /// Its answer on the balance, if it was asked.
+    pub balance: Option<BalanceVerdict>,
+    /// The backstop spares the org.
+    pub exempt: bool,
+}
+
+/// Everything kept of the org.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspect;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetBudget {
+    pub scope: Scope,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetSession {
+    pub id: SessionId,
+}
+
+/// Sessions in the order of their ids, from behind `after`, at most `max`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListSessions {
+    pub after: Option<SessionId>,
+    pub max: usize,
+    /// Only those that run.
+    pub running: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetPool {
+    pub id: PoolId,
+}
+
+/// Announces what has become of the org's accounts by itself, and sums its pools up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollPools;
+
+/// Derives every number that is kept from the ledger again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunAudit;
 
 /// All accounts of a pool; without any it is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -305,59 +345,6 @@ impl Acquire {
 
     pub(super) fn is_session(&self) -> bool {
         self.run != Run::Execution
-    }
-}
-
-impl Command {
-    /// The strongest promise its reply can carry. A denial promises nothing.
-    pub fn promise(&self) -> Promise {
-        match self {
-            Self::Status { .. }
-            | Self::Inspect
-            | Self::Budget { .. }
-            | Self::SessionStatus { .. }
-            | Self::Session { .. }
-            | Self::Sessions { .. }
-            | Self::Pool { .. }
-            | Self::RollPools
-            | Self::Audit
-            | Self::TakeOutbox
-            | Self::ListOutbox { .. } => Promise::Nothing,
-            Self::Acquire(acquire) => acquire.promise(),
-            Self::Resume { .. } => Promise::WrittenBehind,
-            Self::Commit { .. }
-            | Self::Release { .. }
-            | Self::Extend { .. }
-            | Self::Record { .. }
-            | Self::ReportCumulative(_)
-            | Self::Heartbeat(_)
-            | Self::EndSession(_)
-            | Self::SetBudget(_)
-            | Self::ConfigurePool(_)
-            | Self::Pick { .. }
-            | Self::ReportOutcome(_)
-            | Self::Freeze { .. }
-            | Self::Unfreeze { .. }
-            | Self::Purge
-            | Self::SettleOutbox(_)
-            | Self::ReplayOutbox { .. } => Promise::Durable,
-        }
-    }
-}
-
-impl Command {
-    /// What this reply promises: a denial, and a question back, promise nothing.
-    pub fn promised(&self, reply: &Reply) -> Promise {
-        match reply {
-            Reply::Decision(decision) => decision.promise(),
-            Reply::Needs(_) => Promise::Nothing,
-            _ => self.promise(),
-        }
-    }
-
-    /// Whether it asks for admission.
-    pub fn is_admission(&self) -> bool {
-        matches!(self, Self::Acquire(_))
     }
 }
 

@@ -9,20 +9,13 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{
     ids::{DecisionId, RequestId},
-    outcome::{Entry, Outcome, Settlement},
+    outcome::{Entry, Outcome, Settled, Settlement},
     refusal::OrgError,
     request::{Idempotency, Rpc},
     rows::{JournalRow, Row, RowKey},
     window::Millis,
 };
 use crate::bounds::{HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS, SHORT_MEMORY_MS};
-
-/// What a request id turned out to be.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Recall {
-    Fresh,
-    Replay(Outcome),
-}
 
 /// Settled reservations remembered by name; past it the oldest is just "unknown".
 const SETTLED_MAX: usize = 100_000;
@@ -97,14 +90,20 @@ impl Journal {
         self.by_id.is_empty() && self.settled.is_empty() && self.pending.is_empty()
     }
 
-    /// Whether the call was answered before.
-    pub fn recall(&self, rpc: Rpc, idempotency: Option<&Idempotency>, now: Millis) -> Result<Recall, OrgError> {
-        let Some(asked) = idempotency else { return Ok(Recall::Fresh) };
-        match self.by_id.get(&(rpc, asked.id.clone())) {
-            Some(entry) if entry.expires_at() <= now => Ok(Recall::Fresh),
-            Some(entry) if entry.idempotency.as_ref() == Some(asked) => Ok(Recall::Replay(entry.outcome.clone())),
+    /// The outcome of an earlier call with the same id; `None` where there was none. A call of another
+    /// meaning under the same id is refused.
+    pub fn recall(
+        &self,
+        rpc: Rpc,
+        idempotency: Option<&Idempotency>,
+        now: Millis,
+    ) -> Result<Option<&Outcome>, OrgError> {
+        let Some(asked) = idempotency else { return Ok(None) };
+        let known = self.by_id.get(&(rpc, asked.id.clone())).filter(|entry| now < entry.expires_at());
+        match known {
+            None => Ok(None),
+            Some(entry) if entry.idempotency.as_ref() == Some(asked) => Ok(Some(&entry.outcome)),
             Some(_) => Err(OrgError::RequestIdReused),
-            None => Ok(Recall::Fresh),
         }
     }
 
@@ -137,7 +136,7 @@ impl Journal {
 
     /// Adds an outcome to the commit in preparation.
     pub fn note(&mut self, entry: Entry) {
-        if entry.idempotency.is_none() && !matches!(entry.outcome, Outcome::Settled { .. }) {
+        if entry.idempotency.is_none() && !matches!(entry.outcome, Outcome::Settled(_)) {
             return;
         }
         self.index(entry.clone());
@@ -146,7 +145,7 @@ impl Journal {
 
     fn index(&mut self, entry: Entry) {
         let expiry = entry.expires_at();
-        if let Outcome::Settled { reservation, how } = entry.outcome {
+        if let Outcome::Settled(Settled { reservation, how }) = entry.outcome {
             self.settled.insert(reservation, how);
             self.settlements.push_back((expiry, reservation));
         }
@@ -229,7 +228,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounds::MINUTE_MS;
+    use crate::{bounds::MINUTE_MS, domain::outcome::Recorded};
 
     const T0: Millis = 1_000 * HOUR_MS;
 
@@ -238,7 +237,7 @@ mod tests {
     }
 
     fn recorded(id: &str, at: Millis, long: bool) -> Entry {
-        Entry { at, rpc: Rpc::Record, idempotency: Some(asked(id, 1)), long, outcome: Outcome::Recorded }
+        Entry { at, rpc: Rpc::Record, idempotency: Some(asked(id, 1)), long, outcome: Recorded.into() }
     }
 
     fn reload(journal: &mut Journal, now: Millis) -> Journal {
@@ -261,10 +260,10 @@ mod tests {
         journal.note(recorded("long", T0, true));
         let journal = reload(&mut journal, T0);
         let recall = |id, now| journal.recall(Rpc::Record, Some(&asked(id, 1)), now);
-        assert_eq!(recall("short", T0 + SHORT_MEMORY_MS - 1), Ok(Recall::Replay(Outcome::Recorded)));
-        assert_eq!(recall("short", T0 + SHORT_MEMORY_MS), Ok(Recall::Fresh));
-        assert_eq!(recall("long", T0 + LONG_MEMORY_MS - 1), Ok(Recall::Replay(Outcome::Recorded)));
-        assert_eq!(recall("other", T0), Ok(Recall::Fresh));
+        assert_eq!(recall("short", T0 + SHORT_MEMORY_MS - 1), Ok(Some(&Outcome::Recorded(Recorded))));
+        assert_eq!(recall("short", T0 + SHORT_MEMORY_MS), Ok(None));
+        assert_eq!(recall("long", T0 + LONG_MEMORY_MS - 1), Ok(Some(&Outcome::Recorded(Recorded))));
+        assert_eq!(recall("other", T0), Ok(None));
     }
 
     #[test]
@@ -272,7 +271,7 @@ mod tests {
         let mut journal = Journal::default();
         journal.note(recorded("a", T0, true));
         assert_eq!(journal.recall(Rpc::Record, Some(&asked("a", 2)), T0), Err(OrgError::RequestIdReused));
-        assert_eq!(journal.recall(Rpc::Commit, Some(&asked("a", 2)), T0), Ok(Recall::Fresh));
+        assert_eq!(journal.recall(Rpc::Commit, Some(&asked("a", 2)), T0), Ok(None));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod balance;
 mod book;
 mod budgets;
 pub mod command;
+pub mod commands;
 pub mod decision;
 pub mod gate;
 pub mod ids;

@@ -4,6 +4,7 @@ use super::{
     decision::{Hold, SessionGrant},
     gate::FailOpen,
     ids::{AccountId, DecisionId},
+    promise::Promise,
     request::{Idempotency, Rpc},
     upstream::Upstream,
     window::Millis,
@@ -18,58 +19,171 @@ pub enum Settlement {
     Expired,
 }
 
-/// What was answered, so that it can be answered again.
+/// What a call was answered, and whether it was answered before under the same request id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    Admitted {
-        decision: DecisionId,
-        hold: Option<Hold>,
-        fail_open: Vec<FailOpen>,
-    },
-    Settled {
-        reservation: DecisionId,
-        how: Settlement,
-    },
-    Extended {
-        expires_at: Millis,
-    },
-    Resumed {
-        continuations: u64,
-    },
+pub struct Done<T> {
+    pub outcome: T,
+    pub replayed: bool,
+}
+
+impl<T> Done<T> {
+    /// The same with what is shown of it.
+    pub fn map<U>(self, show: impl FnOnce(T) -> U) -> Done<U> {
+        Done { outcome: show(self.outcome), replayed: self.replayed }
+    }
+}
+
+/// A plain Acquire that was admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    pub decision: DecisionId,
+    pub hold: Option<Hold>,
+    pub fail_open: Vec<FailOpen>,
+}
+
+/// A session that was admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    pub decision: DecisionId,
+    pub grant: SessionGrant,
+    pub fail_open: Vec<FailOpen>,
+}
+
+/// An upstream account that was picked. `decision` is of the gates of the org, where they were asked as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picked {
+    pub account: AccountId,
+    pub decision: Option<DecisionId>,
+    pub hold: Option<Hold>,
+    pub fail_open: Vec<FailOpen>,
+}
+
+/// A reservation that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    pub reservation: DecisionId,
+    pub how: Settlement,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extended {
+    pub expires_at: Millis,
+}
+
+/// 0 = not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed {
+    pub continuations: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reported {
+    pub increment: u64,
+    pub reset: bool,
+    pub disputed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frozen {
+    pub was_frozen: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetSet;
+
+/// Milliseconds that a heartbeat booked, and that it reported and were not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beaten {
+    pub booked: u64,
+    pub disputed: u64,
+}
+
+/// The session that ended, by the decision that admitted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionEnded {
+    pub decision: DecisionId,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolConfigured;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutcomeReported {
+    pub outcome: Upstream,
+    /// The account is in the pool.
+    pub known: bool,
+}
+
+/// An outcome that is remembered under a request id, so that it can be answered again.
+pub trait Remembered: Clone + Into<Outcome> {
+    /// `None` where it is the outcome of another kind of call.
+    fn of(outcome: &Outcome) -> Option<Self>;
+}
+
+macro_rules! outcomes {
+    ($($name:ident),* $(,)?) => {
+        /// Any outcome, as the journal keeps it.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Outcome {
+            $($name($name),)*
+        }
+
+        $(
+            impl From<$name> for Outcome {
+                fn from(outcome: $name) -> Self {
+                    Self::$name(outcome)
+                }
+            }
+
+            impl Remembered for $name {
+                fn of(outcome: &Outcome) -> Option<Self> {
+                    if let Outcome::$name(outcome) = outcome { Some(outcome.clone()) } else { None }
+                }
+            }
+        )*
+    };
+}
+
+outcomes! {
+    Admitted,
+    Started,
+    Picked,
+    Settled,
+    Extended,
+    Resumed,
     Recorded,
-    Reported {
-        increment: u64,
-        reset: bool,
-        disputed: u64,
-    },
-    Frozen {
-        was_frozen: bool,
-    },
+    Reported,
+    Frozen,
     BudgetSet,
-    Started {
-        decision: DecisionId,
-        grant: SessionGrant,
-        fail_open: Vec<FailOpen>,
-    },
-    Beat {
-        booked: u64,
-        disputed: u64,
-    },
-    SessionEnded {
-        decision: DecisionId,
-    },
+    Beaten,
+    SessionEnded,
     PoolConfigured,
-    /// `decision` is of the gates of the org, where they were asked as well.
-    Picked {
-        account: AccountId,
-        decision: Option<DecisionId>,
-        hold: Option<Hold>,
-        fail_open: Vec<FailOpen>,
-    },
-    OutcomeReported {
-        outcome: Upstream,
-        known: bool,
-    },
+    OutcomeReported,
+}
+
+impl Outcome {
+    /// What its reply promised.
+    pub fn promise(&self) -> Promise {
+        match self {
+            Self::Admitted(Admitted { hold: None, .. }) | Self::Resumed(_) => Promise::WrittenBehind,
+            Self::Admitted(Admitted { hold: Some(_), .. })
+            | Self::Started(_)
+            | Self::Picked(_)
+            | Self::Settled(_)
+            | Self::Extended(_)
+            | Self::Recorded(_)
+            | Self::Reported(_)
+            | Self::Frozen(_)
+            | Self::BudgetSet(_)
+            | Self::Beaten(_)
+            | Self::SessionEnded(_)
+            | Self::PoolConfigured(_)
+            | Self::OutcomeReported(_) => Promise::Durable,
+        }
+    }
 }
 
 /// One remembered outcome. Without a request id it only names a settled reservation.

@@ -26,6 +26,7 @@ pub enum OrgError {
         current: u64,
     },
     TooManyBudgets,
+    TooManyExecutions,
     SessionUnknown,
     /// Running, or ended not long ago.
     SessionExists,
@@ -77,6 +78,7 @@ impl fmt::Display for OrgError {
             Self::TooManySources => "this org has as many cumulative sources as allowed",
             Self::TooManyDisputed => "this org has as many disputed entries as allowed; an operator must look",
             Self::TooManyBudgets => "this org has budgets of its own on as many scopes as allowed",
+            Self::TooManyExecutions => "this org has as many executions with counted continuations as allowed",
             Self::SessionUnknown => "no such session, or it ended more than a day ago",
             Self::SessionExists => "this org has a session of that session_id; use a new one",
             Self::OtherIdentity => "identity is not the one that the session was started with",

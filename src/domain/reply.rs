@@ -3,89 +3,40 @@
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use super::{
-    command::Need,
     decision::{Decision, LimitView},
     ids::{Meter, PoolId, Reason, Scope},
     ledger::HourSlice,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
     rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Reported, ReservationRow, SessionRow, SessionState},
-    upstream::Upstream,
     window::{Millis, Window},
 };
 
+/// What a purge found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purged {
+    pub existed: bool,
+}
+
+/// The outbox after deliveries were settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxSettled {
+    /// When the next row is due.
+    pub next_due: Option<Millis>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxReplayed {
+    pub count: usize,
+}
+
+/// A session after the call that ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    Decision(Box<Decision>),
-    /// Nothing was changed: ask the provider and send the command again with its word.
-    Needs(Need),
-    Settled {
-        replayed: bool,
-    },
-    Extended {
-        expires_at: Millis,
-        replayed: bool,
-    },
-    Resumed {
-        continuations: u64,
-        replayed: bool,
-    },
-    Recorded {
-        replayed: bool,
-    },
-    Reported {
-        increment: u64,
-        reset: bool,
-        disputed: u64,
-        replayed: bool,
-    },
-    Frozen {
-        was_frozen: bool,
-        replayed: bool,
-    },
-    Purged {
-        existed: bool,
-    },
-    Outbox(Vec<OutboxRow>),
-    /// When the next one is due.
-    OutboxSettled {
-        next_due: Option<Millis>,
-    },
-    OutboxReplayed {
-        count: usize,
-    },
-    Status(Box<Status>),
-    Inspected(Option<Box<Snapshot>>),
-    Budget(Box<BudgetView>),
-    BudgetSet {
-        budget: Box<BudgetView>,
-        replayed: bool,
-    },
-    Beat(Box<Beat>),
-    SessionEnded {
-        session: Box<SessionView>,
-        /// By this call.
-        ended: bool,
-        replayed: bool,
-    },
-    SessionStatus(Box<SessionStatus>),
-    Session(Box<SessionView>),
-    Sessions(Vec<SessionView>),
-    Pool(Box<PoolView>),
-    PoolConfigured {
-        pool: Box<PoolView>,
-        replayed: bool,
-    },
-    OutcomeReported {
-        outcome: Upstream,
-        /// The account is in the pool.
-        known: bool,
-        replayed: bool,
-    },
-    /// All pools of the org.
-    Pools(Vec<PoolView>),
-    /// `None` where nothing is kept of the org.
-    Audited(Option<Audit>),
+pub struct EndedSession {
+    pub session: SessionView,
+    /// By this call.
+    pub ended: bool,
+    pub replayed: bool,
 }
 
 /// Every limit without consuming.

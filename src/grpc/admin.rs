@@ -3,13 +3,9 @@
 use tonic::Request;
 
 use super::{Answer, Front};
-use crate::{
-    domain::reply::Reply,
-    error::ServiceError,
-    wire::{
-        admin::v1::{self as admin, admin_service_server::AdminService},
-        answers, requests, status,
-    },
+use crate::wire::{
+    admin::v1::{self as admin, admin_service_server::AdminService},
+    answers, requests, status,
 };
 
 #[tonic::async_trait]
@@ -63,10 +59,8 @@ impl AdminService for Front {
     async fn purge_org(&self, request: Request<admin::PurgeOrgRequest>) -> Answer<admin::PurgeOrgResponse> {
         self.answer("PurgeOrg", request, |request, call| async move {
             let (org, command) = requests::purge(&request)?;
-            match self.0.operate(&org, command, &call).await? {
-                Reply::Purged { existed } => Ok(admin::PurgeOrgResponse { existed }),
-                _ => Err(ServiceError::Interrupted),
-            }
+            let purged = self.0.operate(&org, command, &call).await?;
+            Ok(admin::PurgeOrgResponse { existed: purged.existed })
         })
         .await
     }
@@ -74,10 +68,8 @@ impl AdminService for Front {
     async fn freeze(&self, request: Request<admin::FreezeRequest>) -> Answer<admin::FreezeResponse> {
         self.answer("Freeze", request, |request, call| async move {
             let (org, command) = requests::freeze(&request)?;
-            match self.0.operate(&org, command, &call).await? {
-                Reply::Frozen { was_frozen, replayed } => Ok(admin::FreezeResponse { replayed, was_frozen }),
-                _ => Err(ServiceError::Interrupted),
-            }
+            let done = self.0.operate(&org, command, &call).await?;
+            Ok(admin::FreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
         })
         .await
     }
@@ -85,10 +77,8 @@ impl AdminService for Front {
     async fn unfreeze(&self, request: Request<admin::UnfreezeRequest>) -> Answer<admin::UnfreezeResponse> {
         self.answer("Unfreeze", request, |request, call| async move {
             let (org, command) = requests::unfreeze(&request)?;
-            match self.0.operate(&org, command, &call).await? {
-                Reply::Frozen { was_frozen, replayed } => Ok(admin::UnfreezeResponse { replayed, was_frozen }),
-                _ => Err(ServiceError::Interrupted),
-            }
+            let done = self.0.operate(&org, command, &call).await?;
+            Ok(admin::UnfreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
         })
         .await
     }
@@ -106,8 +96,9 @@ impl AdminService for Front {
 
     async fn list_exports(&self, request: Request<admin::ListExportsRequest>) -> Answer<admin::ListExportsResponse> {
         self.answer("ListExports", request, |request, call| async move {
-            let (org, size, after) = requests::exports_page(&request)?;
-            let rows = self.0.exports(&org, after, size, request.set_aside, &call).await?;
+            let (org, list) = requests::exports_page(&request)?;
+            let size = list.max;
+            let rows = self.0.outbox(&org, list, &call).await?;
             let next = rows.last().filter(|_| rows.len() == size).map(|row| row.key.to_string());
             Ok(admin::ListExportsResponse {
                 exports: rows.iter().map(answers::export).collect(),
@@ -123,12 +114,8 @@ impl AdminService for Front {
     ) -> Answer<admin::ReplayExportsResponse> {
         self.answer("ReplayExports", request, |request, call| async move {
             let (org, command) = requests::replay_exports(&request)?;
-            match self.0.operate(&org, command, &call).await? {
-                Reply::OutboxReplayed { count } => {
-                    Ok(admin::ReplayExportsResponse { replayed_rows: i64::try_from(count).unwrap_or(i64::MAX) })
-                }
-                _ => Err(ServiceError::Interrupted),
-            }
+            let replayed = self.0.operate(&org, command, &call).await?;
+            Ok(admin::ReplayExportsResponse { replayed_rows: i64::try_from(replayed.count).unwrap_or(i64::MAX) })
         })
         .await
     }

@@ -4,10 +4,7 @@ use tonic::Request;
 
 use super::{Answer, Front};
 use crate::{
-    domain::{
-        command::{Command, SetBudget},
-        ids::OrgId,
-    },
+    domain::{command::SetBudget, ids::OrgId},
     error::ServiceError,
     service::Call,
     wire::{
@@ -47,7 +44,7 @@ impl BudgetService for Front {
 impl Front {
     async fn set(&self, (org, set): (OrgId, SetBudget), call: Call) -> Result<(v1::Budget, bool), ServiceError> {
         let scope = set.scope.clone();
-        let (budget, replayed) = self.0.set_budget(&org, Command::SetBudget(Box::new(set)), &call).await?;
-        Ok((answers::budget(budget, &org, &scope), replayed))
+        let done = self.0.set_budget(&org, set, &call).await?;
+        Ok((answers::budget(done.outcome, &org, &scope), done.replayed))
     }
 }

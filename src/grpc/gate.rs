@@ -7,7 +7,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answer, Front, connections::Aged};
 use crate::{
-    domain::{command::Command, reply::Reply},
     error::ServiceError,
     service::{Ask, Call, Group, Service},
     wire::{
@@ -70,16 +69,18 @@ impl GateService for Front {
 
     async fn commit(&self, request: Request<v1::CommitRequest>) -> Answer<v1::CommitResponse> {
         self.answer("Commit", request, |request, call| async move {
-            let replayed = self.settled(requests::commit(&request)?, call).await?;
-            Ok(v1::CommitResponse { replayed })
+            let (org, command) = requests::commit(&request)?;
+            let done = self.0.settle(&org, command, &call).await?;
+            Ok(v1::CommitResponse { replayed: done.replayed })
         })
         .await
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
         self.answer("Release", request, |request, call| async move {
-            let replayed = self.settled(requests::release(&request)?, call).await?;
-            Ok(v1::ReleaseResponse { replayed })
+            let (org, command) = requests::release(&request)?;
+            let done = self.0.settle(&org, command, &call).await?;
+            Ok(v1::ReleaseResponse { replayed: done.replayed })
         })
         .await
     }
@@ -87,12 +88,9 @@ impl GateService for Front {
     async fn extend(&self, request: Request<v1::ExtendRequest>) -> Answer<v1::ExtendResponse> {
         self.answer("Extend", request, |request, call| async move {
             let (org, command) = requests::extend(&request)?;
-            match self.0.settle(&org, command, &call).await? {
-                Reply::Extended { expires_at, replayed } => {
-                    Ok(v1::ExtendResponse { replayed, expires_at_ms: expires_at.try_into().unwrap_or(i64::MAX) })
-                }
-                _ => Err(ServiceError::Interrupted),
-            }
+            let done = self.0.settle(&org, command, &call).await?;
+            let expires_at_ms = done.outcome.expires_at.try_into().unwrap_or(i64::MAX);
+            Ok(v1::ExtendResponse { replayed: done.replayed, expires_at_ms })
         })
         .await
     }
@@ -100,7 +98,8 @@ impl GateService for Front {
     async fn resume(&self, request: Request<v1::ResumeRequest>) -> Answer<v1::ResumeResponse> {
         self.answer("Resume", request, |request, call| async move {
             let (org, command) = requests::resume(&request)?;
-            let (continuations, replayed) = self.0.resume(&org, command, &call).await;
+            let done = self.0.resume(&org, command, &call).await;
+            let (continuations, replayed) = (done.outcome.continuations, done.replayed);
             let counted = continuations > 0;
             Ok(v1::ResumeResponse { continuations: continuations.try_into().unwrap_or(i64::MAX), counted, replayed })
         })
@@ -110,10 +109,8 @@ impl GateService for Front {
     async fn record(&self, request: Request<v1::RecordRequest>) -> Answer<v1::RecordResponse> {
         self.answer("Record", request, |request, call| async move {
             let (org, command) = requests::record(&request)?;
-            match self.0.settle(&org, command, &call).await? {
-                Reply::Recorded { replayed } => Ok(v1::RecordResponse { replayed }),
-                _ => Err(ServiceError::Interrupted),
-            }
+            let done = self.0.record(&org, command, &call).await?;
+            Ok(v1::RecordResponse { replayed: done.replayed })
         })
         .await
     }
@@ -124,15 +121,13 @@ impl GateService for Front {
     ) -> Answer<v1::ReportCumulativeResponse> {
         self.answer("ReportCumulative", request, |request, call| async move {
             let (org, command) = requests::report_cumulative(&request)?;
-            match self.0.settle(&org, command, &call).await? {
-                Reply::Reported { increment, reset, disputed, replayed } => Ok(v1::ReportCumulativeResponse {
-                    increment: increment.try_into().unwrap_or(i64::MAX),
-                    reset_detected: reset,
-                    disputed: disputed.try_into().unwrap_or(i64::MAX),
-                    replayed,
-                }),
-                _ => Err(ServiceError::Interrupted),
-            }
+            let done = self.0.settle(&org, Box::new(command), &call).await?;
+            Ok(v1::ReportCumulativeResponse {
+                increment: done.outcome.increment.try_into().unwrap_or(i64::MAX),
+                reset_detected: done.outcome.reset,
+                disputed: done.outcome.disputed.try_into().unwrap_or(i64::MAX),
+                replayed: done.replayed,
+            })
         })
         .await
     }
@@ -157,17 +152,6 @@ impl GateService for Front {
 }
 
 impl Front {
-    async fn settled(
-        &self,
-        (org, command): (crate::domain::ids::OrgId, Command),
-        call: Call,
-    ) -> Result<bool, ServiceError> {
-        match self.0.settle(&org, command, &call).await? {
-            Reply::Settled { replayed } => Ok(replayed),
-            _ => Err(ServiceError::Interrupted),
-        }
-    }
-
     async fn status_of(
         &self,
         request: v1::GetStatusRequest,

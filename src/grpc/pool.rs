@@ -18,9 +18,10 @@ impl PoolService for Front {
     async fn configure_pool(&self, request: Request<v1::ConfigurePoolRequest>) -> Answer<v1::ConfigurePoolResponse> {
         self.answer("ConfigurePool", request, |request, call| async move {
             let (org, command) = requests::configure_pool(&request)?;
-            let (view, replayed) = self.0.configure_pool(&org, command, &call).await?;
-            let warnings = answers::pool_warnings(&view);
-            Ok(v1::ConfigurePoolResponse { pool: Some(answers::pool(view, &org)), warnings, replayed })
+            let done = self.0.configure_pool(&org, command, &call).await?;
+            let warnings = answers::pool_warnings(&done.outcome);
+            let pool = Some(answers::pool(*done.outcome, &org));
+            Ok(v1::ConfigurePoolResponse { pool, warnings, replayed: done.replayed })
         })
         .await
     }
@@ -51,8 +52,8 @@ impl PoolService for Front {
                 requests::report_outcome(&request)?;
             let outcome = self.0.classify(&org, status, &request.error_text);
             let report = ReportOutcome { pool, account, outcome, bytes_up, bytes_down, idempotency };
-            let (outcome, known, replayed) = self.0.report_outcome(&org, report, &call).await?;
-            Ok(answers::outcome(outcome, known, replayed))
+            let done = self.0.report_outcome(&org, report, &call).await?;
+            Ok(answers::outcome(done.outcome.outcome, done.outcome.known, done.replayed))
         })
         .await
     }

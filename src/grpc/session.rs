@@ -5,6 +5,7 @@ use tonic::Request;
 
 use super::{Answer, Front};
 use crate::{
+    domain::command::ListSessions,
     error::ServiceError,
     service::{Ask, Call},
     wire::{
@@ -39,8 +40,8 @@ impl SessionService for Front {
     async fn end_session(&self, request: Request<v1::EndSessionRequest>) -> Answer<v1::EndSessionResponse> {
         self.answer("EndSession", request, |request, call| async move {
             let (org, command) = requests::end_session(&request)?;
-            let (session, replayed) = self.0.end_session(&org, command, &call).await?;
-            Ok(v1::EndSessionResponse { session: Some(answers::session(&session)), replayed })
+            let ended = self.0.end_session(&org, command, &call).await?;
+            Ok(v1::EndSessionResponse { session: Some(answers::session(&ended.session)), replayed: ended.replayed })
         })
         .await
     }
@@ -57,7 +58,8 @@ impl SessionService for Front {
     async fn list_sessions(&self, request: Request<v1::ListSessionsRequest>) -> Answer<v1::ListSessionsResponse> {
         self.answer("ListSessions", request, |request, call| async move {
             let (org, size, after) = requests::sessions_page(&request)?;
-            let sessions = self.0.sessions(&org, after, size, !request.ended, &call).await?;
+            let list = ListSessions { after, max: size, running: !request.ended };
+            let sessions = self.0.sessions(&org, list, &call).await?;
             let next = sessions.last().filter(|_| sessions.len() == size).map(|session| session.row.id.to_string());
             Ok(v1::ListSessionsResponse {
                 sessions: sessions.iter().map(answers::session).collect(),

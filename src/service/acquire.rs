@@ -8,15 +8,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    actors::admission::Lane,
     domain::{
-        command::{Acquire, Command, Mode, Need},
+        command::{Acquire, Mode, Need},
         decision::Decision,
         gate::{Cause, Code, Gate},
         ids::OrgId,
         pipeline,
         promise::Promise,
-        reply::Reply,
     },
     error::ServiceError,
 };
@@ -24,6 +22,8 @@ use crate::{
 use super::{Call, Service};
 
 type Decided = Result<Decision, ServiceError>;
+/// What the org's actor answers to one Acquire.
+type Answered = Result<Result<Box<Decision>, Need>, ServiceError>;
 
 /// One Acquire on its way.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct Group {
 impl Service {
     pub async fn acquire(&self, ask: Ask, call: &Call) -> Decided {
         let mut decided = self.decide(&ask.org, vec![ask.acquire], call).await;
-        decided.pop().unwrap_or(Err(ServiceError::Interrupted))
+        decided.pop().unwrap_or(Err(ServiceError::Bug))
     }
 
     /// Splits what may share a message: one org, and one promise, so that a reply never waits for a
@@ -92,13 +92,7 @@ impl Service {
         }
     }
 
-    async fn answer_needs(
-        &self,
-        org: &OrgId,
-        asks: &mut [Arc<Acquire>],
-        replies: &[Result<Reply, ServiceError>],
-        call: &Call,
-    ) {
+    async fn answer_needs(&self, org: &OrgId, asks: &mut [Arc<Acquire>], replies: &[Answered], call: &Call) {
         let needs = |wanted| replies.iter().any(|reply| need(reply) == Some(wanted));
         let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let balance = if needs(Need::Balance) { Some(self.balances.ask(org, until).await) } else { None };
@@ -112,21 +106,18 @@ impl Service {
         }
     }
 
-    async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], call: &Call) -> Vec<Result<Reply, ServiceError>> {
-        let commands: Vec<_> = asks.iter().cloned().map(Command::Acquire).collect();
+    async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], call: &Call) -> Vec<Answered> {
         let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
         let until = if fails_open { call.deadline.within(budget) } else { call.deadline.at };
-        match self.orgs.call(org, commands, Lane::Admit, until).await {
-            Ok(answers) => answers,
-            Err(error) => asks.iter().map(|_| Err(error.clone())).collect(),
-        }
+        self.orgs.ask_all(org, asks.to_vec(), until).await
     }
 
-    async fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Result<Reply, ServiceError>, call: &Call) -> Decided {
+    async fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Answered, call: &Call) -> Decided {
         let decision = match reply {
-            Ok(Reply::Decision(decision)) => self.capped(org, ask, *decision),
-            Ok(_) => return Err(ServiceError::Interrupted),
+            Ok(Ok(decision)) => self.capped(org, ask, *decision),
+            // It was given both answers, each once.
+            Ok(Err(_)) => return Err(ServiceError::Bug),
             Err(error) => self.without_counter(org, ask, error, call).await?,
         };
         if decision.code() == Code::Allowed && decision.id.is_some() && !decision.replayed {
@@ -151,6 +142,7 @@ impl Service {
             | ServiceError::Org(_)
             | ServiceError::OrgBusy
             | ServiceError::NodeBusy
+            | ServiceError::Bug
             | ServiceError::Draining
             | ServiceError::UnknownOrg(_) => return Err(error),
         };
@@ -200,11 +192,8 @@ impl Service {
     }
 }
 
-fn need(reply: &Result<Reply, ServiceError>) -> Option<Need> {
-    match reply {
-        Ok(Reply::Needs(need)) => Some(*need),
-        _ => None,
-    }
+fn need(reply: &Answered) -> Option<Need> {
+    reply.as_ref().ok().and_then(|answer| answer.as_ref().err().copied())
 }
 
 /// Whether an answer without a counter is possible at all: nothing durable was promised.

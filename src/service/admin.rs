@@ -1,21 +1,21 @@
 //! What operators ask: status without consuming, everything kept of an org, and the few writes.
 //! Every write is logged with what it changed.
 
-use std::future::Future;
+use std::{fmt, future::Future};
 
 use tokio::time::timeout_at;
 
 use crate::{
-    actors::admission::Lane,
     bounds::{Bounds, FIELDS},
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
-        command::Command,
+        command::{GetStatus, Inspect, Known, ListOutbox},
+        commands::Ask,
         gate::Code,
         ids::{OrgId, Scope},
-        outbox::{OutboxKey, OutboxRow},
+        outbox::OutboxRow,
         policy::{BalanceSource, Exemption},
-        reply::{Reply, Snapshot, Status},
+        reply::{Snapshot, Status},
         rows::Head,
         window::Millis,
     },
@@ -23,13 +23,6 @@ use crate::{
 };
 
 use super::{Call, Service};
-
-/// What only the billing provider knows of an org.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
-    pub(super) balance: Option<BalanceVerdict>,
-    pub(super) exempt: bool,
-}
 
 /// This node as it stands.
 #[derive(Debug, Clone)]
@@ -51,25 +44,19 @@ pub struct NodeView {
 
 impl Service {
     pub async fn status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<Status, ServiceError> {
-        let look = |known: Known| {
-            let Known { balance, exempt } = known;
-            let command = Command::Status { scope: scope.clone(), balance, exempt };
-            async move {
-                match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
-                    Reply::Status(status) => Ok(*status),
-                    _ => Err(ServiceError::Interrupted),
-                }
-            }
+        let query = |known| {
+            let query = GetStatus { scope: scope.clone(), known };
+            async move { Ok(*self.orgs.ask(org, query, call.deadline.at).await?) }
         };
-        self.looked_at(org, look, |status| status.decision.code(), call).await
+        self.with_provider(org, query, |status| status.decision.code(), call).await
     }
 
-    /// A look at an org together with what only the billing provider knows: the balance at once, the
-    /// exemption where the look says that it matters.
-    pub(super) async fn looked_at<T, F: Future<Output = Result<T, ServiceError>>>(
+    /// Runs a query with what only the billing provider knows of the org: the balance at once, the
+    /// exemption where the answer says that it matters.
+    pub(super) async fn with_provider<T, F: Future<Output = Result<T, ServiceError>>>(
         &self,
         org: &OrgId,
-        look: impl Fn(Known) -> F,
+        query: impl Fn(Known) -> F,
         code: impl Fn(&T) -> Code,
         call: &Call,
     ) -> Result<T, ServiceError> {
@@ -77,22 +64,19 @@ impl Service {
         let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let balance = match policy.balance.source {
             BalanceSource::Provider => Some(self.balances.ask(org, until).await),
-            _ => None,
+            BalanceSource::None | BalanceSource::NotIncluded | BalanceSource::Included { .. } => None,
         };
-        let seen = look(Known { balance, exempt: false }).await?;
-        let over = code(&seen) == Code::RateLimited;
+        let answer = query(Known { balance, exempt: false }).await?;
+        let over = code(&answer) == Code::RateLimited;
         if over && policy.rate.exempt == Exemption::IfPaying && self.balances.pays(org, until).await {
-            return look(Known { balance, exempt: true }).await;
+            return query(Known { balance, exempt: true }).await;
         }
-        Ok(seen)
+        Ok(answer)
     }
 
     pub async fn inspect(&self, org: &OrgId, call: &Call) -> Result<Snapshot, ServiceError> {
-        match self.orgs.call_one(org, Command::Inspect, Lane::Admit, call.deadline.at).await? {
-            Reply::Inspected(Some(snapshot)) => Ok(*snapshot),
-            Reply::Inspected(None) => Err(ServiceError::UnknownOrg(org.clone())),
-            _ => Err(ServiceError::Interrupted),
-        }
+        let snapshot = self.orgs.ask(org, Inspect, call.deadline.at).await?;
+        snapshot.map(|snapshot| *snapshot).ok_or_else(|| ServiceError::UnknownOrg(org.clone()))
     }
 
     pub async fn list(
@@ -130,27 +114,24 @@ impl Service {
         self.balances.invalidate(org);
     }
 
-    pub async fn exports(
-        &self,
-        org: &OrgId,
-        after: Option<OutboxKey>,
-        max: usize,
-        set_aside: bool,
-        call: &Call,
-    ) -> Result<Vec<OutboxRow>, ServiceError> {
-        let command = Command::ListOutbox { after, max, set_aside };
-        match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
-            Reply::Outbox(rows) => Ok(rows),
-            _ => Err(ServiceError::Interrupted),
-        }
+    pub async fn outbox(&self, org: &OrgId, list: ListOutbox, call: &Call) -> Result<Vec<OutboxRow>, ServiceError> {
+        self.orgs.ask(org, list, call.deadline.at).await
     }
 
-    /// Freeze, Unfreeze, Purge, ReplayExports, and budgets.
-    pub async fn operate(&self, org: &OrgId, command: Command, call: &Call) -> Result<Reply, ServiceError> {
+    /// Freeze, Unfreeze, Purge, ReplayOutbox, and budgets: logged with what they changed.
+    pub async fn operate<C: Ask + fmt::Debug>(
+        &self,
+        org: &OrgId,
+        command: C,
+        call: &Call,
+    ) -> Result<C::Answer, ServiceError>
+    where
+        C::Answer: fmt::Debug,
+    {
         let what = format!("{command:?}");
-        let reply = self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await?;
-        tracing::info!(target: "tollgate::audit", %org, command = what, outcome = ?reply, "operator");
-        Ok(reply)
+        let answer = self.orgs.ask(org, command, call.deadline.at).await?;
+        tracing::info!(target: "tollgate::audit", %org, command = what, outcome = ?answer, "operator");
+        Ok(answer)
     }
 
     pub fn view(&self) -> NodeView {

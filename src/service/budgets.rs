@@ -3,11 +3,11 @@
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    actors::admission::Lane,
     domain::{
-        command::Command,
+        command::{GetBudget, RunAudit, SetBudget},
         ids::{OrgId, Scope},
-        reply::{Audit, BudgetView, Reply},
+        outcome::Done,
+        reply::{Audit, BudgetView},
     },
     error::ServiceError,
 };
@@ -19,32 +19,18 @@ const AUDITS_AT_ONCE: usize = 16;
 
 impl Service {
     pub async fn budget(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<BudgetView, ServiceError> {
-        match self.orgs.call_one(org, Command::Budget { scope }, Lane::Admit, call.deadline.at).await? {
-            Reply::Budget(budget) => Ok(*budget),
-            _ => Err(ServiceError::Interrupted),
-        }
+        Ok(*self.orgs.ask(org, GetBudget { scope }, call.deadline.at).await?)
     }
 
-    /// The budget as it is after the change, and whether the change was made before.
-    pub async fn set_budget(
-        &self,
-        org: &OrgId,
-        command: Command,
-        call: &Call,
-    ) -> Result<(BudgetView, bool), ServiceError> {
-        match self.operate(org, command, call).await? {
-            Reply::BudgetSet { budget, replayed } => Ok((*budget, replayed)),
-            _ => Err(ServiceError::Interrupted),
-        }
+    /// The budget as it is after the change.
+    pub async fn set_budget(&self, org: &OrgId, set: SetBudget, call: &Call) -> Result<Done<BudgetView>, ServiceError> {
+        self.operate(org, Box::new(set), call).await
     }
 
     /// Derives what is kept of an org again. Drift is an alarm.
     pub async fn audit(&self, org: &OrgId, call: &Call) -> Result<Audit, ServiceError> {
-        let audit = match self.orgs.call_one(org, Command::Audit, Lane::Admit, call.deadline.at).await? {
-            Reply::Audited(Some(audit)) => audit,
-            Reply::Audited(None) => return Err(ServiceError::UnknownOrg(org.clone())),
-            _ => return Err(ServiceError::Interrupted),
-        };
+        let audit = self.orgs.ask(org, RunAudit, call.deadline.at).await?;
+        let audit = audit.ok_or_else(|| ServiceError::UnknownOrg(org.clone()))?;
         if audit.drifted > 0 {
             self.metrics.drifted(audit.drifted);
             tracing::error!(%org, numbers = audit.drifted, drift = ?audit.drift, "numbers are not what the ledger says");

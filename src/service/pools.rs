@@ -2,12 +2,12 @@
 //! an upstream said is read here, by the rules of the org, and is settlement.
 
 use crate::{
-    actors::admission::Lane,
     domain::{
-        command::{Command, ReportOutcome},
+        command::{ConfigurePool, GetPool, Pick, ReportOutcome},
         decision::Decision,
         ids::{OrgId, PoolId},
-        reply::{PoolView, Reply},
+        outcome::{Done, OutcomeReported},
+        reply::PoolView,
         upstream::Upstream,
     },
     error::ServiceError,
@@ -16,39 +16,31 @@ use crate::{
 use super::{Ask, Call, Service};
 
 impl Service {
-    /// The pool as it is after the change, and whether the change was made before.
+    /// The pool as it is after the change.
     pub async fn configure_pool(
         &self,
         org: &OrgId,
-        command: Command,
+        set: ConfigurePool,
         call: &Call,
-    ) -> Result<(PoolView, bool), ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
-            Reply::PoolConfigured { pool, replayed } => {
-                let (id, version, accounts) = (&pool.id, pool.version, pool.accounts.len());
-                tracing::info!(
-                    target: "tollgate::audit", %org, command = "ConfigurePool", pool = %id, version, accounts, replayed, "operator"
-                );
-                Ok((*pool, replayed))
-            }
-            _ => Err(ServiceError::Interrupted),
-        }
+    ) -> Result<Done<Box<PoolView>>, ServiceError> {
+        let done = self.orgs.ask(org, Box::new(set), call.deadline.at).await?;
+        let (pool, replayed) = (&done.outcome, done.replayed);
+        let (id, version, accounts) = (&pool.id, pool.version, pool.accounts.len());
+        tracing::info!(
+            target: "tollgate::audit", %org, command = call.rpc, pool = %id, version, accounts, replayed, "operator"
+        );
+        Ok(done)
     }
 
     pub async fn pool(&self, org: &OrgId, id: PoolId, call: &Call) -> Result<PoolView, ServiceError> {
-        match self.orgs.call_one(org, Command::Pool { id }, Lane::Admit, call.deadline.at).await? {
-            Reply::Pool(pool) => Ok(*pool),
-            _ => Err(ServiceError::Interrupted),
-        }
+        Ok(*self.orgs.ask(org, GetPool { id }, call.deadline.at).await?)
     }
 
     /// One account, past the gates of the org: for the calls of what runs already, so it is served while the
     /// node drains.
-    pub async fn pick(&self, org: &OrgId, command: Command, call: &Call) -> Result<Decision, ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
-            Reply::Decision(decision) => Ok(self.counted(*decision)),
-            _ => Err(ServiceError::Interrupted),
-        }
+    pub async fn pick(&self, org: &OrgId, pick: Pick, call: &Call) -> Result<Decision, ServiceError> {
+        let decision = self.orgs.ask(org, pick, call.deadline.at).await?;
+        Ok(self.counted(*decision))
     }
 
     /// One account, and the gates of the org with it.
@@ -68,22 +60,16 @@ impl Service {
         self.policy(org).pools.classify(status, text)
     }
 
-    /// Whether the account is in the pool, and whether this was reported before.
     pub async fn report_outcome(
         &self,
         org: &OrgId,
         report: ReportOutcome,
         call: &Call,
-    ) -> Result<(Upstream, bool, bool), ServiceError> {
-        let command = Command::ReportOutcome(Box::new(report));
-        match self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await? {
-            Reply::OutcomeReported { outcome, known, replayed } => {
-                if !replayed {
-                    self.metrics.upstream(outcome);
-                }
-                Ok((outcome, known, replayed))
-            }
-            _ => Err(ServiceError::Interrupted),
+    ) -> Result<Done<OutcomeReported>, ServiceError> {
+        let done = self.orgs.ask(org, Box::new(report), call.deadline.at).await?;
+        if !done.replayed {
+            self.metrics.upstream(done.outcome.outcome);
         }
+        Ok(done)
     }
 }

@@ -4,17 +4,16 @@
 use std::sync::Arc;
 
 use crate::{
-    actors::admission::Lane,
     domain::{
-        command::Command,
+        command::{EndSession, GetSession, GetSessionStatus, Heartbeat, ListSessions},
         decision::Decision,
         ids::{OrgId, Scope, SessionId},
-        reply::{Beat, Reply, SessionStatus, SessionView},
+        reply::{Beat, EndedSession, SessionStatus, SessionView},
     },
     error::ServiceError,
 };
 
-use super::{Ask, Call, Service, admin::Known};
+use super::{Ask, Call, Service};
 
 impl Service {
     pub async fn start_session(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
@@ -27,71 +26,43 @@ impl Service {
         Ok(decision)
     }
 
-    pub async fn heartbeat(&self, org: &OrgId, command: Command, call: &Call) -> Result<Beat, ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await? {
-            Reply::Beat(beat) => {
-                if beat.disputed > 0 && !beat.replayed {
-                    tracing::warn!(%org, millis = beat.disputed, "compute was reported that one heartbeat can not book");
-                }
-                Ok(*beat)
-            }
-            _ => Err(ServiceError::Interrupted),
+    pub async fn heartbeat(&self, org: &OrgId, beat: Heartbeat, call: &Call) -> Result<Beat, ServiceError> {
+        let beat = self.orgs.ask(org, Box::new(beat), call.deadline.at).await?;
+        if beat.disputed > 0 && !beat.replayed {
+            tracing::warn!(%org, millis = beat.disputed, "compute was reported that one heartbeat cannot book");
         }
+        Ok(*beat)
     }
 
-    /// The session as it is after its end, and whether it was ended by this id before.
-    pub async fn end_session(
-        &self,
-        org: &OrgId,
-        command: Command,
-        call: &Call,
-    ) -> Result<(SessionView, bool), ServiceError> {
-        match self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await? {
-            Reply::SessionEnded { session, ended, replayed } => {
-                if ended {
-                    self.metrics.session_ended();
-                }
-                Ok((*session, replayed))
-            }
-            _ => Err(ServiceError::Interrupted),
+    /// The session as it is after its end.
+    pub async fn end_session(&self, org: &OrgId, end: EndSession, call: &Call) -> Result<EndedSession, ServiceError> {
+        let ended = self.orgs.ask(org, Box::new(end), call.deadline.at).await?;
+        if ended.ended {
+            self.metrics.session_ended();
         }
+        Ok(*ended)
     }
 
     pub async fn session(&self, org: &OrgId, id: SessionId, call: &Call) -> Result<SessionView, ServiceError> {
-        match self.orgs.call_one(org, Command::Session { id }, Lane::Admit, call.deadline.at).await? {
-            Reply::Session(session) => Ok(*session),
-            _ => Err(ServiceError::Interrupted),
-        }
+        Ok(*self.orgs.ask(org, GetSession { id }, call.deadline.at).await?)
     }
 
     pub async fn sessions(
         &self,
         org: &OrgId,
-        after: Option<SessionId>,
-        max: usize,
-        running: bool,
+        list: ListSessions,
         call: &Call,
     ) -> Result<Vec<SessionView>, ServiceError> {
-        let command = Command::Sessions { after, max, running };
-        match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
-            Reply::Sessions(sessions) => Ok(sessions),
-            _ => Err(ServiceError::Interrupted),
-        }
+        self.orgs.ask(org, list, call.deadline.at).await
     }
 
     /// Whether a session could start now.
     pub async fn session_status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<SessionStatus, ServiceError> {
-        let look = |known: Known| {
-            let Known { balance, exempt } = known;
-            let command = Command::SessionStatus { scope: scope.clone(), balance, exempt };
-            async move {
-                match self.orgs.call_one(org, command, Lane::Admit, call.deadline.at).await? {
-                    Reply::SessionStatus(status) => Ok(*status),
-                    _ => Err(ServiceError::Interrupted),
-                }
-            }
+        let query = |known| {
+            let query = GetSessionStatus { scope: scope.clone(), known };
+            async move { Ok(*self.orgs.ask(org, query, call.deadline.at).await?) }
         };
-        self.looked_at(org, look, |status| status.decision.code(), call).await
+        self.with_provider(org, query, |status| status.decision.code(), call).await
     }
 
     /// Where an org gets more; empty where nothing is configured.

@@ -2,11 +2,11 @@
 //! already run, so it has a lane of its own and is served while the node drains.
 
 use crate::{
-    actors::admission::Lane,
     domain::{
-        command::Command,
+        command::{Record, Resume},
+        commands::Ask,
         ids::{DecisionId, OrgId},
-        reply::Reply,
+        outcome::{Done, Recorded, Resumed},
     },
     error::ServiceError,
 };
@@ -14,32 +14,31 @@ use crate::{
 use super::{Call, Service};
 
 impl Service {
-    /// Commit, Release, Extend, Record, ReportCumulative: durable, or an error.
-    pub async fn settle(&self, org: &OrgId, command: Command, call: &Call) -> Result<Reply, ServiceError> {
-        if let Command::Record { decision, .. } = &command
-            && !decision.is_some_and(DecisionId::is_admitted)
-        {
+    /// Commit, Release, Extend, ReportCumulative: durable, or an error.
+    pub async fn settle<C: Ask>(&self, org: &OrgId, command: C, call: &Call) -> Result<C::Answer, ServiceError> {
+        self.orgs.ask(org, command, call.deadline.at).await
+    }
+
+    pub async fn record(&self, org: &OrgId, record: Record, call: &Call) -> Result<Done<Recorded>, ServiceError> {
+        if !record.decision.is_some_and(DecisionId::is_admitted) {
             self.metrics.unguarded_record();
             tracing::warn!(%org, "usage was recorded that no admission preceded");
         }
-        self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await
+        self.settle(org, record, call).await
     }
 
-    /// Never denied: whatever keeps it from being counted, the execution goes on. Answers the
-    /// number of continuations, 0 where it was not counted, and whether it is a replay.
-    pub async fn resume(&self, org: &OrgId, command: Command, call: &Call) -> (u64, bool) {
-        let reply = self.orgs.call_one(org, command, Lane::Settle, call.deadline.at).await;
-        let (continuations, replayed) = match reply {
-            Ok(Reply::Resumed { continuations, replayed }) => (continuations, replayed),
-            _ => (0, false),
-        };
+    /// Never denied: whatever keeps it from being counted, the execution goes on, with 0 continuations.
+    pub async fn resume(&self, org: &OrgId, resume: Resume, call: &Call) -> Done<Resumed> {
+        let uncounted = Done { outcome: Resumed { continuations: 0 }, replayed: false };
+        let done = self.settle(org, resume, call).await.unwrap_or(uncounted);
+        let continuations = done.outcome.continuations;
         if continuations == 0 {
             self.metrics.uncounted_resume();
         }
-        if continuations >= u64::from(self.orgs.rules().bounds.continuation_alarm) && !replayed {
+        if continuations >= u64::from(self.orgs.rules().bounds.continuation_alarm) && !done.replayed {
             self.metrics.unusual_continuations();
             tracing::warn!(%org, continuations, "an execution was resumed unusually often");
         }
-        (continuations, replayed)
+        done
     }
 }

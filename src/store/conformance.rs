@@ -10,7 +10,7 @@ use crate::{
     domain::{
         gate::FailOpen,
         ids::{DecisionId, OrgId, PoolId},
-        outcome::Outcome,
+        outcome::{Admitted, Outcome},
         rows::{Head, JournalRow, OrgWrite, PoolRow, Row, RowKey},
         window::Millis,
     },
@@ -210,8 +210,9 @@ pub(super) async fn orgs_with_pools_are_found_each_once(harness: &impl Harness) 
 pub(super) async fn a_large_journal_row_is_whole_again_and_goes_whole(harness: &impl Harness) {
     let store = harness.start();
     let journal = |seq, count: u64| {
-        let outcome =
-            |id| Outcome::Admitted { decision: DecisionId(id), hold: None, fail_open: Vec::<FailOpen>::new() };
+        let outcome = |id| {
+            Outcome::Admitted(Admitted { decision: DecisionId(id), hold: None, fail_open: Vec::<FailOpen>::new() })
+        };
         let entries = (0..count).map(|n| entry(&format!("{n}-{}", "x".repeat(100)), T0, false, outcome(n.into())));
         JournalRow { seq, at: T0, entries: entries.collect() }
     };

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         ids::OrgId,
-        outcome::{Entry, Outcome},
+        outcome::{Admitted, Entry, Outcome, Picked, Started},
         rows::{Head, JournalRow, OrgRows, OrgWrite, Row, RowKey},
         window::Millis,
     },
@@ -166,8 +166,10 @@ fn chunks(entries: &[Entry]) -> Vec<&[Entry]> {
 fn bytes_at_most(entry: &Entry) -> usize {
     let id = entry.idempotency.as_ref().map_or(0, |asked| asked.id.as_str().len());
     let outcome = match &entry.outcome {
-        Outcome::Admitted { fail_open, .. } | Outcome::Started { fail_open, .. } => fail_open.len() * 6,
-        Outcome::Picked { account, fail_open, .. } => account.as_str().len() + fail_open.len() * 6,
+        Outcome::Admitted(Admitted { fail_open, .. }) | Outcome::Started(Started { fail_open, .. }) => {
+            fail_open.len() * 6
+        }
+        Outcome::Picked(Picked { account, fail_open, .. }) => account.as_str().len() + fail_open.len() * 6,
         _ => 0,
     };
     96 + id + outcome

@@ -17,12 +17,15 @@ use crate::{
         },
         ledger::HourSlice,
         outbox::{DeadCause, OutboxKey, OutboxRow},
-        outcome::{Entry, Outcome, Settlement},
+        outcome::{
+            Admitted, Beaten, BudgetSet, Entry, Extended, Frozen, Outcome, OutcomeReported, Picked, PoolConfigured,
+            Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
+        },
         rate::{Counter, RateRecord},
         request::{Idempotency, Rpc},
         rows::{
             Avoided, BaselineRow, BudgetRow, DisputedRow, Evidence, ExecutionRow, Head, JournalRow, OpenExecution,
-            PoolRow, Reported, ReservationRow, Row, SessionRow, SessionState, UpstreamAccountRow,
+            PoolRow, Reported as ReportedRow, ReservationRow, Row, SessionRow, SessionState, UpstreamAccountRow,
         },
         service_time::ClockMark,
         upstream::Upstream,
@@ -49,26 +52,29 @@ pub(super) fn entry(id: &str, at: Millis, long: bool, outcome: Outcome) -> Entry
 pub(super) fn entries() -> Vec<Entry> {
     let hold = Hold { id: DecisionId(7 << 64), expires_at: T0 + 300_000 };
     let opened = |gate| FailOpen { gate, cause: Cause::ProviderError };
-    let admitted = Outcome::Admitted {
+    let admitted = Outcome::Admitted(Admitted {
         decision: DecisionId(u128::MAX),
         hold: Some(hold),
         // As many as there were when the bytes were written down; the others follow in rows of their own.
         fail_open: [Gate::Freeze, Gate::Rate, Gate::Budgets, Gate::Balance, Gate::Reserve].map(opened).to_vec(),
-    };
+    });
     let timeout = FailOpen { gate: Gate::Rate, cause: Cause::Timeout };
     let fault = FailOpen { gate: Gate::Rate, cause: Cause::StoreFault };
     let outcomes = [
         (Rpc::Acquire, admitted),
-        (Rpc::Acquire, Outcome::Admitted { decision: DecisionId(1), hold: None, fail_open: vec![timeout, fault] }),
-        (Rpc::Commit, Outcome::Settled { reservation: DecisionId(2), how: Settlement::Committed }),
-        (Rpc::Release, Outcome::Settled { reservation: DecisionId(3), how: Settlement::Released }),
-        (Rpc::Release, Outcome::Settled { reservation: DecisionId(4), how: Settlement::Expired }),
-        (Rpc::Extend, Outcome::Extended { expires_at: T0 + 1 }),
-        (Rpc::Resume, Outcome::Resumed { continuations: 3 }),
-        (Rpc::Record, Outcome::Recorded),
-        (Rpc::ReportCumulative, Outcome::Reported { increment: 60, reset: true, disputed: 5 }),
-        (Rpc::Freeze, Outcome::Frozen { was_frozen: false }),
-        (Rpc::Unfreeze, Outcome::Frozen { was_frozen: true }),
+        (
+            Rpc::Acquire,
+            Outcome::Admitted(Admitted { decision: DecisionId(1), hold: None, fail_open: vec![timeout, fault] }),
+        ),
+        (Rpc::Commit, Outcome::Settled(Settled { reservation: DecisionId(2), how: Settlement::Committed })),
+        (Rpc::Release, Outcome::Settled(Settled { reservation: DecisionId(3), how: Settlement::Released })),
+        (Rpc::Release, Outcome::Settled(Settled { reservation: DecisionId(4), how: Settlement::Expired })),
+        (Rpc::Extend, Outcome::Extended(Extended { expires_at: T0 + 1 })),
+        (Rpc::Resume, Outcome::Resumed(Resumed { continuations: 3 })),
+        (Rpc::Record, Outcome::Recorded(Recorded)),
+        (Rpc::ReportCumulative, Outcome::Reported(Reported { increment: 60, reset: true, disputed: 5 })),
+        (Rpc::Freeze, Outcome::Frozen(Frozen { was_frozen: false })),
+        (Rpc::Unfreeze, Outcome::Frozen(Frozen { was_frozen: true })),
     ];
     let mut entries: Vec<Entry> = outcomes
         .into_iter()
@@ -86,11 +92,11 @@ fn session_entries() -> Vec<Entry> {
     let others = [Gate::Concurrency, Gate::SessionQuota].map(|gate| FailOpen { gate, cause: Cause::Timeout });
     let fail_open = [malformed].into_iter().chain(others).collect();
     let outcomes = [
-        (Rpc::StartSession, Outcome::Started { decision: DecisionId(9), grant, fail_open }),
-        (Rpc::Heartbeat, Outcome::Beat { booked: 30_000, disputed: 1 }),
-        (Rpc::EndSession, Outcome::SessionEnded { decision: DecisionId(9) }),
-        (Rpc::UpdateBudget, Outcome::BudgetSet),
-        (Rpc::ReplaceBudget, Outcome::BudgetSet),
+        (Rpc::StartSession, Outcome::Started(Started { decision: DecisionId(9), grant, fail_open })),
+        (Rpc::Heartbeat, Outcome::Beaten(Beaten { booked: 30_000, disputed: 1 })),
+        (Rpc::EndSession, Outcome::SessionEnded(SessionEnded { decision: DecisionId(9) })),
+        (Rpc::UpdateBudget, Outcome::BudgetSet(BudgetSet)),
+        (Rpc::ReplaceBudget, Outcome::BudgetSet(BudgetSet)),
     ];
     let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
     outcomes.into_iter().map(remembered).collect()
@@ -109,10 +115,11 @@ fn pool_entries() -> Vec<Entry> {
     let hold = Some(Hold { id: DecisionId(9), expires_at: T0 + 300_000 });
     let fail_open = vec![FailOpen { gate: Gate::Accounts, cause: Cause::Timeout }];
     let upstream = [Upstream::Ok, Upstream::QuotaExhausted, Upstream::Refused, Upstream::Unavailable, Upstream::Failed];
-    let reported = upstream.map(|outcome| (Rpc::ReportOutcome, Outcome::OutcomeReported { outcome, known: true }));
-    let picked = |account, decision, hold, fail_open| Outcome::Picked { account, decision, hold, fail_open };
+    let reported = upstream
+        .map(|outcome| (Rpc::ReportOutcome, Outcome::OutcomeReported(OutcomeReported { outcome, known: true })));
+    let picked = |account, decision, hold, fail_open| Outcome::Picked(Picked { account, decision, hold, fail_open });
     let outcomes = [
-        (Rpc::ConfigurePool, Outcome::PoolConfigured),
+        (Rpc::ConfigurePool, Outcome::PoolConfigured(PoolConfigured)),
         (Rpc::Pick, picked(account("sk-0123-9f3c"), None, None, vec![])),
         (Rpc::Pick, picked(account(&"k".repeat(128)), Some(DecisionId(9)), hold, fail_open)),
     ];
@@ -128,7 +135,7 @@ fn upstream_account(text: &str, window: Option<Window>) -> UpstreamAccountRow {
         safety_buffer: Some(0),
         window,
         last_used_at: Some(T0),
-        reported: Reported { until: T0 + DAY_MS, failed: 1, quota_errors: 2, bytes_up: 3, bytes_down: 4 },
+        reported: ReportedRow { until: T0 + DAY_MS, failed: 1, quota_errors: 2, bytes_up: 3, bytes_down: 4 },
         evidence: Some(Evidence { at: T0 + 1, until: T0 + DAY_MS, limit: 1_000 }),
         quarantine: Some(Avoided { since: T0, until: T0 + DAY_MS }),
         cooldown: Some(Avoided { since: T0 + 2, until: T0 + 60_002 }),
@@ -151,7 +158,7 @@ fn upstream_accounts() -> Vec<(&'static str, Row)> {
         daily_limit: None,
         safety_buffer: None,
         last_used_at: None,
-        reported: Reported::default(),
+        reported: ReportedRow::default(),
         evidence: None,
         quarantine: None,
         cooldown: None,

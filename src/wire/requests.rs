@@ -14,7 +14,10 @@ use super::{admin::v1 as admin, v1};
 use crate::{
     bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
     domain::{
-        command::{Acquire, Command, Mode, PoolAsk, ReportCumulative, Run},
+        command::{
+            Acquire, Commit, Extend, Freeze, ListOutbox, Mode, PoolAsk, Purge, Record, Release, ReplayOutbox,
+            ReportCumulative, Resume, Run, Unfreeze,
+        },
         ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
         input::InputError,
         outbox::OutboxKey,
@@ -67,33 +70,33 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     Ok((org(&request.org)?, Arc::new(acquire)))
 }
 
-pub fn commit(request: &v1::CommitRequest) -> Parsed<(OrgId, Command)> {
+pub fn commit(request: &v1::CommitRequest) -> Parsed<(OrgId, Commit)> {
     let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
     let actual = amounts("actual", &request.actual)?;
     let idempotency = required_id(&request.request_id, request)?;
-    Ok((org(&request.org)?, Command::Commit { reservation, actual, idempotency }))
+    Ok((org(&request.org)?, Commit { reservation, actual, idempotency }))
 }
 
-pub fn release(request: &v1::ReleaseRequest) -> Parsed<(OrgId, Command)> {
+pub fn release(request: &v1::ReleaseRequest) -> Parsed<(OrgId, Release)> {
     let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
     let idempotency = required_id(&request.request_id, request)?;
-    Ok((org(&request.org)?, Command::Release { reservation, idempotency }))
+    Ok((org(&request.org)?, Release { reservation, idempotency }))
 }
 
-pub fn extend(request: &v1::ExtendRequest) -> Parsed<(OrgId, Command)> {
+pub fn extend(request: &v1::ExtendRequest) -> Parsed<(OrgId, Extend)> {
     let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
     let idempotency = required_id(&request.request_id, request)?;
     let ttl = ttl("ttl_ms", request.ttl_ms)?;
-    Ok((org(&request.org)?, Command::Extend { reservation, ttl, idempotency }))
+    Ok((org(&request.org)?, Extend { reservation, ttl, idempotency }))
 }
 
-pub fn resume(request: &v1::ResumeRequest) -> Parsed<(OrgId, Command)> {
+pub fn resume(request: &v1::ResumeRequest) -> Parsed<(OrgId, Resume)> {
     let execution = ExecutionId::parse("execution_id", &request.execution_id)?;
     let idempotency = optional_id(&request.request_id, request)?;
-    Ok((org(&request.org)?, Command::Resume { execution, idempotency }))
+    Ok((org(&request.org)?, Resume { execution, idempotency }))
 }
 
-pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Command)> {
+pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Record)> {
     let usage = amounts("usage", &request.usage)?;
     if usage.is_empty() {
         return Err(InputError::new("usage", "", "1 to 16 amounts"));
@@ -103,10 +106,10 @@ pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Command)> {
         text => Some(DecisionId::parse("decision_id", text)?),
     };
     let idempotency = required_id(&request.request_id, request)?;
-    Ok((org(&request.org)?, Command::Record { scope: scope(&request.scope)?, usage, decision, idempotency }))
+    Ok((org(&request.org)?, Record { scope: scope(&request.scope)?, usage, decision, idempotency }))
 }
 
-pub fn report_cumulative(request: &v1::ReportCumulativeRequest) -> Parsed<(OrgId, Command)> {
+pub fn report_cumulative(request: &v1::ReportCumulativeRequest) -> Parsed<(OrgId, ReportCumulative)> {
     let total = u64::try_from(request.total).map_err(|_| InputError::new("total", request.total, "0 or more"))?;
     let report = ReportCumulative {
         scope: scope(&request.scope)?,
@@ -116,32 +119,32 @@ pub fn report_cumulative(request: &v1::ReportCumulativeRequest) -> Parsed<(OrgId
         total,
         idempotency: required_id(&request.request_id, request)?,
     };
-    Ok((org(&request.org)?, Command::ReportCumulative(Box::new(report))))
+    Ok((org(&request.org)?, report))
 }
 
-pub fn freeze(request: &admin::FreezeRequest) -> Parsed<(OrgId, Command)> {
+pub fn freeze(request: &admin::FreezeRequest) -> Parsed<(OrgId, Freeze)> {
     let reason = Reason::parse("reason", &request.reason)?;
     let idempotency = required_id(&request.request_id, request)?;
-    Ok((org(&request.org)?, Command::Freeze { reason, idempotency }))
+    Ok((org(&request.org)?, Freeze { reason, idempotency }))
 }
 
-pub fn unfreeze(request: &admin::UnfreezeRequest) -> Parsed<(OrgId, Command)> {
+pub fn unfreeze(request: &admin::UnfreezeRequest) -> Parsed<(OrgId, Unfreeze)> {
     let idempotency = required_id(&request.request_id, request)?;
-    Ok((org(&request.org)?, Command::Unfreeze { idempotency }))
+    Ok((org(&request.org)?, Unfreeze { idempotency }))
 }
 
 /// A purge forgets request ids as well, so the id only has to be well formed; repeating it is
 /// harmless.
-pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, Command)> {
+pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, Purge)> {
     RequestId::parse("request_id", &request.request_id)?;
-    Ok((org(&request.org)?, Command::Purge))
+    Ok((org(&request.org)?, Purge))
 }
 
 /// A replay happens once for every time it is asked for; the id only has to be well formed.
-pub fn replay_exports(request: &admin::ReplayExportsRequest) -> Parsed<(OrgId, Command)> {
+pub fn replay_exports(request: &admin::ReplayExportsRequest) -> Parsed<(OrgId, ReplayOutbox)> {
     RequestId::parse("request_id", &request.request_id)?;
     let key = optional(&request.key, |text| OutboxKey::parse("key", text))?;
-    Ok((org(&request.org)?, Command::ReplayOutbox { key }))
+    Ok((org(&request.org)?, ReplayOutbox { key }))
 }
 
 /// Page size and the org to go on behind.
@@ -150,10 +153,11 @@ pub fn page(request: &admin::ListOrgsRequest) -> Parsed<(usize, Option<OrgId>)> 
     Ok((page_size(request.page_size)?, after))
 }
 
-/// Org, page size and the row to go on behind.
-pub fn exports_page(request: &admin::ListExportsRequest) -> Parsed<(OrgId, usize, Option<OutboxKey>)> {
+/// Which rows of the outbox.
+pub fn exports_page(request: &admin::ListExportsRequest) -> Parsed<(OrgId, ListOutbox)> {
     let after = optional(&request.page_token, |text| OutboxKey::parse("page_token", text))?;
-    Ok((org(&request.org)?, page_size(request.page_size)?, after))
+    let (max, set_aside) = (page_size(request.page_size)?, request.set_aside);
+    Ok((org(&request.org)?, ListOutbox { after, max, set_aside }))
 }
 
 /// One org, or all of them a page at a time.

@@ -24,6 +24,7 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         ServiceError::NodeBusy => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON)),
         ServiceError::TimedOut => (Code::DeadlineExceeded, "NO_ANSWER_IN_TIME", None),
         ServiceError::Interrupted => (Code::Unavailable, "INTERRUPTED", Some(RETRY_SOON)),
+        ServiceError::Bug => (Code::Internal, "INTERNAL", None),
         ServiceError::Draining => (Code::Unavailable, "DRAINING", Some(RETRY_LATER)),
         ServiceError::UnknownOrg(_) => (Code::NotFound, "ORG_UNKNOWN", None),
     }
@@ -42,6 +43,7 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::ReservationTooLong { .. } => (Code::InvalidArgument, "RESERVATION_TOO_LONG", None),
         OrgError::BudgetVersion { .. } => (Code::Aborted, "BUDGET_VERSION", None),
         OrgError::TooManyBudgets => (Code::ResourceExhausted, "BUDGETS_FULL", None),
+        OrgError::TooManyExecutions => (Code::ResourceExhausted, "EXECUTIONS_FULL", None),
         OrgError::SessionUnknown => (Code::NotFound, "SESSION_UNKNOWN", None),
         OrgError::SessionExists => (Code::AlreadyExists, "SESSION_EXISTS", None),
         OrgError::OtherIdentity => (Code::PermissionDenied, "OTHER_IDENTITY", None),

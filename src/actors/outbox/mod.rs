@@ -25,14 +25,14 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{admission::Lane, registry::Registry};
+use super::registry::Registry;
 use crate::{
     domain::{
-        command::Command,
+        command::{SettleOutbox, TakeOutbox},
+        commands::Ask,
         gate::Cause,
         ids::OrgId,
         outbox::{Delivery, OutboxKey, OutboxRow},
-        reply::Reply,
     },
     ports::{BillingProvider, Event, Usage},
 };
@@ -167,17 +167,15 @@ impl Deliverer {
     /// Delivers one batch. Answers how long it is until more is due: what is due at once waits for the
     /// orgs that have not had their turn.
     async fn run(&self) -> Option<Duration> {
-        let Some(Reply::Outbox(rows)) = self.ask(Command::TakeOutbox).await else { return None };
+        let rows = self.ask(TakeOutbox).await?;
         if rows.is_empty() {
             return None;
         }
         let outcomes: Vec<(OutboxKey, Delivery)> =
             stream::iter(rows).map(|row| self.report(row)).buffer_unordered(REPORTS_PER_ORG).collect().await;
         let now = self.registry.upgrade()?.shared().clock.now();
-        let Some(Reply::OutboxSettled { next_due }) = self.ask(Command::SettleOutbox(outcomes)).await else {
-            return None;
-        };
-        next_due.map(|due| Duration::from_millis(due.saturating_sub(now)))
+        let settled = self.ask(SettleOutbox(outcomes)).await?;
+        settled.next_due.map(|due| Duration::from_millis(due.saturating_sub(now)))
     }
 
     async fn report(&self, row: OutboxRow) -> (OutboxKey, Delivery) {
@@ -217,8 +215,8 @@ impl Deliverer {
         }
     }
 
-    async fn ask(&self, command: Command) -> Option<Reply> {
+    async fn ask<C: Ask>(&self, command: C) -> Option<C::Answer> {
         let registry = self.registry.upgrade()?;
-        timeout(ORG_WITHIN, registry.ask(&self.org, Lane::Settle, command)).await.ok()?
+        timeout(ORG_WITHIN, registry.ask(&self.org, command)).await.ok()?
     }
 }

@@ -8,15 +8,15 @@ use std::{
 
 use super::{Later, ORGS_AT_ONCE, Waiting};
 use crate::{
-    actors::{Orgs, admission::Lane},
+    actors::Orgs,
     bounds::{EXPORT_BATCH, HOUR_MS},
     domain::{
-        command::Command,
+        command::{Inspect, ReplayOutbox},
         gate::Cause,
         ids::Meter,
         outbox::Delivery,
         policy::{BalancePolicy, ExportWhen, OrgPolicy},
-        reply::Reply,
+        reply::OutboxReplayed,
     },
     store::memory::MemoryStore,
     testing::{Node, Scripted, node, node_on, org, rate_of, record, until},
@@ -35,16 +35,12 @@ fn exporting() -> OrgPolicy {
 
 async fn book(orgs: &Orgs, name: &str, id: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    orgs.call_one(&org(name), record(id, 7), Lane::Settle, deadline).await.unwrap();
+    orgs.ask(&org(name), record(id, 7), deadline).await.unwrap();
 }
 
 async fn pending(orgs: &Orgs, name: &str) -> usize {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    match orgs.call_one(&org(name), Command::Inspect, Lane::Admit, deadline).await {
-        Ok(Reply::Inspected(Some(snapshot))) => snapshot.exports.len(),
-        Ok(Reply::Inspected(None)) => 0,
-        other => panic!("no snapshot: {other:?}"),
-    }
+    orgs.ask(&org(name), Inspect, deadline).await.unwrap().map_or(0, |snapshot| snapshot.exports.len())
 }
 
 fn reported(billing: &Scripted) -> usize {
@@ -115,9 +111,9 @@ async fn what_the_provider_refuses_is_set_aside_and_sent_when_an_operator_says_s
     assert_eq!((reported(&node.billing), pending(&node.orgs, "acme").await), (1, 1));
     will_answer(&node, Delivery::Delivered);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    let replay = Command::ReplayOutbox { key: None };
-    let replayed = node.orgs.call_one(&org("acme"), replay, Lane::Admit, deadline).await;
-    assert_eq!(replayed, Ok(Reply::OutboxReplayed { count: 1 }));
+    let replay = ReplayOutbox { key: None };
+    let replayed = node.orgs.ask(&org("acme"), replay, deadline).await;
+    assert_eq!(replayed, Ok(OutboxReplayed { count: 1 }));
     pass(&node, Duration::from_secs(1)).await;
     assert_eq!((reported(&node.billing), pending(&node.orgs, "acme").await), (2, 0));
 }
@@ -177,8 +173,10 @@ async fn orgs_take_turns_so_that_busy_ones_hold_up_no_other() {
     *node.billing.takes.lock().unwrap() = Duration::from_secs(1);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(600);
     for name in 0..ORGS_AT_ONCE {
-        let rows = (0..3 * EXPORT_BATCH).map(|row| record(&format!("r{row}"), 1)).collect();
-        node.orgs.call(&org(&format!("busy-{name}")), rows, Lane::Settle, deadline).await.unwrap();
+        let rows = (0..3 * EXPORT_BATCH).map(|row| record(&format!("r{row}"), 1)).collect::<Vec<_>>();
+        for recorded in node.orgs.ask_all(&org(&format!("busy-{name}")), rows, deadline).await {
+            recorded.unwrap();
+        }
     }
     pass(&node, Duration::from_secs(2)).await;
     book(&node.orgs, "quiet", "a").await;

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     bounds::DAY_MS,
     domain::{
-        command::{ConfigurePool, NewAccount},
+        command::{ConfigurePool, NewAccount, Pick, Purge},
         ids::{AccountId, PoolId},
         policy::{OrgPolicy, PoolPolicy},
     },
@@ -26,15 +26,12 @@ async fn configure(node: &Node, name: &str, accounts: u32) {
     let accounts = (0..accounts).map(account).collect();
     let id = idempotency(&format!("{name}-{}", node.orgs.next_decision()));
     let set = ConfigurePool { pool: pool(), accounts, expected_version: None, idempotency: id };
-    let configured = ask(&node.orgs, name, Command::ConfigurePool(Box::new(set))).await;
-    assert!(matches!(configured, Ok(Reply::PoolConfigured { .. })), "{configured:?}");
+    let configured = ask(&node.orgs, name, Box::new(set)).await;
+    assert!(configured.is_ok(), "{configured:?}");
 }
 
 async fn pick(node: &Node, name: &str) -> Code {
-    match ask(&node.orgs, name, Command::Pick { pool: pool(), idempotency: None }).await {
-        Ok(Reply::Decision(decision)) => decision.code(),
-        other => panic!("{other:?}"),
-    }
+    ask(&node.orgs, name, Pick { pool: pool(), idempotency: None }).await.unwrap().code()
 }
 
 fn without_buffer() -> OrgPolicy {
@@ -83,7 +80,7 @@ async fn what_changes_shows_after_a_while_and_a_pool_that_is_gone_does_not() {
     until(|| totals(&node) == (0, 0, 0, 0)).await;
     configure(&node, "acme", 1).await;
     until(|| totals(&node) == (1, 0, 1, 9)).await;
-    assert!(ask(&node.orgs, "acme", Command::Purge).await.is_ok());
+    assert!(ask(&node.orgs, "acme", Purge).await.is_ok());
     until(|| totals(&node) == (0, 0, 0, 0)).await;
 }
 
@@ -121,9 +118,7 @@ async fn a_pick_waits_for_the_disk_and_a_refused_one_does_not() {
     node.store.hold();
     let orgs = node.orgs.clone();
     let picking =
-        tokio::spawn(
-            async move { ask(&orgs, "acme", Command::Pick { pool: pool(), idempotency: None }).await.is_ok() },
-        );
+        tokio::spawn(async move { ask(&orgs, "acme", Pick { pool: pool(), idempotency: None }).await.is_ok() });
     until(|| node.store.pending() == 1).await;
     assert!(!picking.is_finished(), "R-POOL-2: on disk before the reply");
     assert_eq!(pick(&node, "acme").await, Code::AccountsExhausted, "R-POOL-3: at once");

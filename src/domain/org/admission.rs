@@ -5,39 +5,35 @@ use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
     domain::{
         balance::{Balance, BalanceVerdict},
-        command::{Acquire, Mode, Need, Run},
+        command::{Acquire, Known, Mode, Need, Run},
         decision::{Decision, Hold, LimitView, PickedAccount, SessionGrant},
-        gate::{Denial, Gate, Reports},
+        gate::{Denial, FailOpen, Gate, Reports},
         ids::{Amounts, DecisionId, Meter, Scope},
-        journal::Recall,
-        outcome::Outcome,
+        outcome::{Admitted, Picked, Started},
         pipeline::{self, Facts, Judgement, OrgFacts},
         rate::RateRecord,
         refusal::OrgError,
-        reply::Reply,
+        request::Rpc,
         rows::ReservationRow,
         window::Millis,
     },
 };
 
-/// What is known of an org, for a look at it, that only the provider knows.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Peek {
-    pub(super) balance: Option<BalanceVerdict>,
-    pub(super) exempt: bool,
-}
-
 impl OrgState {
-    pub(super) fn acquire(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+    pub(super) fn acquire(
+        &mut self,
+        ask: &Acquire,
+        ctx: &Context<'_>,
+    ) -> Result<Result<Box<Decision>, Need>, OrgError> {
         let counts = ask.counts();
-        if counts && let Recall::Replay(outcome) = self.journal.recall(ask.rpc(), ask.idempotency.as_ref(), self.now)? {
-            return Ok(self.replay(outcome, ask, ctx));
+        if counts && let Some(admission) = self.recall_admission(ask)? {
+            return Ok(Ok(Box::new(self.replay(admission, ask, ctx))));
         }
         let chosen = ask.pool.as_ref().map(|named| self.choose(&named.pool, ctx)).transpose()?;
         let exhausted_pool = chosen.as_ref().and_then(|chosen| chosen.as_ref().err());
         let judgement = match self.judge(ask, exhausted_pool, ctx) {
             Ok(judgement) => judgement,
-            Err(need) => return Ok(Reply::Needs(need)),
+            Err(need) => return Ok(Err(need)),
         };
         let denied_by = judgement.reports.denial().map(|(gate, _)| gate);
         if counts && denied_by.is_none() {
@@ -57,7 +53,18 @@ impl OrgState {
         let id = counts.then(|| if denied_by.is_none() { ctx.decision.admitted() } else { ctx.decision });
         let Granted { hold, session, account } = granted;
         let decision = decision(id, judgement, ask.mode);
-        Ok(Reply::Decision(Box::new(Decision { hold, session, account, ..decision })))
+        Ok(Ok(Box::new(Decision { hold, session, account, ..decision })))
+    }
+
+    /// What the id was granted before. An admission is remembered as what it was: an execution, a session,
+    /// or a pick.
+    fn recall_admission(&mut self, ask: &Acquire) -> Result<Option<Admission>, OrgError> {
+        let (rpc, idempotency) = (ask.rpc(), ask.idempotency.as_ref());
+        Ok(match rpc {
+            Rpc::StartSession => self.recall(rpc, idempotency)?.map(Admission::Session),
+            Rpc::Pick => self.recall(rpc, idempotency)?.map(Admission::Pick),
+            _ => self.recall(rpc, idempotency)?.map(Admission::Execution),
+        })
     }
 
     /// The backstop's record as it stands now.
@@ -82,9 +89,7 @@ impl OrgState {
 
     /// Everything that could refuse an admitted call, before anything changes.
     pub(super) fn check_room(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<(), OrgError> {
-        if ask.idempotency.is_some() {
-            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        }
+        self.make_room(ask.idempotency.as_ref(), ctx)?;
         let holds = !ask.reserve.is_empty() || ask.is_session();
         if holds && self.book.reservation_count() >= ctx.bounds.reservations_per_org as usize {
             return Err(OrgError::TooManyReservations);
@@ -153,15 +158,15 @@ impl OrgState {
             Run::Execution | Run::AnySession => None,
         };
         let account = chosen.filter(|_| ask.picks()).map(|chosen| self.charge_account(chosen, ctx));
-        let outcome = match (session, &account) {
-            (Some(grant), _) => Outcome::Started { decision: id, grant, fail_open },
+        let (rpc, idempotency) = (ask.rpc(), ask.idempotency.as_ref());
+        match (session, &account) {
+            (Some(grant), _) => self.note(rpc, idempotency, Started { decision: id, grant, fail_open }),
             (None, Some(PickedAccount { id: account, .. })) => {
-                Outcome::Picked { account: account.clone(), decision: Some(id), hold, fail_open }
+                let (account, decision) = (account.clone(), Some(id));
+                self.note(rpc, idempotency, Picked { account, decision, hold, fail_open });
             }
-            (None, None) => Outcome::Admitted { decision: id, hold, fail_open },
-        };
-        let long = hold.is_some() || session.is_some() || account.is_some();
-        self.note(ask.rpc(), ask.idempotency.as_ref(), long, outcome);
+            (None, None) => self.note(rpc, idempotency, Admitted { decision: id, hold, fail_open }),
+        }
         Granted { hold, session, account }
     }
 
@@ -175,36 +180,32 @@ impl OrgState {
     }
 
     /// The outcome as it was; the limits as they are now.
-    pub(super) fn replay(&mut self, outcome: Outcome, ask: &Acquire, ctx: &Context<'_>) -> Reply {
+    fn replay(&mut self, admission: Admission, ask: &Acquire, ctx: &Context<'_>) -> Decision {
         let (run, scope) = (ask.run.clone(), ask.scope.clone());
-        let known = Peek { balance: ask.balance, exempt: false };
-        let decision = self.peek(Acquire { run, ..Acquire::of(scope, Amounts::new()) }, known, ctx);
-        let (granted, id, fail_open) = match outcome {
-            Outcome::Admitted { decision, hold, fail_open } => {
-                (Granted { hold, ..Granted::default() }, decision, fail_open)
-            }
-            Outcome::Started { decision, grant, fail_open } => {
-                (Granted { session: Some(grant), ..Granted::default() }, decision, fail_open)
-            }
-            Outcome::Picked { account, decision: Some(decision), hold, fail_open } => {
-                let account = Some(self.picked_before(account, ctx));
-                (Granted { hold, session: None, account }, decision, fail_open)
-            }
-            _ => return Reply::Decision(Box::new(decision)),
-        };
-        Reply::Decision(Box::new(Decision {
-            limits: decision.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect(),
-            reports: Reports::of_admission(&fail_open),
-            hold: granted.hold,
-            session: granted.session,
-            account: granted.account,
+        let known = Known { balance: ask.balance, exempt: false };
+        let peeked = self.peek(Acquire { run, ..Acquire::of(scope, Amounts::new()) }, known, ctx);
+        let limits = peeked.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect();
+        let admitted = |id: Option<DecisionId>, fail_open: &[FailOpen]| Decision {
+            limits,
             replayed: true,
-            ..Decision::allowed(Some(id))
-        }))
+            ..Decision::judged(id, Reports::of_admission(fail_open), false)
+        };
+        match admission {
+            Admission::Execution(Admitted { decision, hold, fail_open }) => {
+                Decision { hold, ..admitted(Some(decision), &fail_open) }
+            }
+            Admission::Session(Started { decision, grant, fail_open }) => {
+                Decision { session: Some(grant), ..admitted(Some(decision), &fail_open) }
+            }
+            Admission::Pick(Picked { account, decision, hold, fail_open }) => {
+                let account = Some(self.picked_before(account, ctx));
+                Decision { hold, account, ..admitted(decision, &fail_open) }
+            }
+        }
     }
 
     /// What an Acquire would be answered, from the org's own state and what is known of its balance.
-    pub(super) fn peek(&mut self, ask: Acquire, known: Peek, ctx: &Context<'_>) -> Decision {
+    pub(super) fn peek(&mut self, ask: Acquire, known: Known, ctx: &Context<'_>) -> Decision {
         let ask = Acquire {
             mode: Mode::CheckOnly,
             explain: true,
@@ -218,6 +219,13 @@ impl OrgState {
             Err(_) => Decision::allowed(None),
         }
     }
+}
+
+/// An admission as it is remembered.
+enum Admission {
+    Execution(Admitted),
+    Session(Started),
+    Pick(Picked),
 }
 
 /// What an admission was given to settle later.

@@ -8,51 +8,43 @@ use crate::domain::{
     command::SetBudget,
     decision::LimitView,
     ids::{Meter, Scope},
-    journal::Recall,
     limit::Limit,
-    outcome::Outcome,
+    outcome::{BudgetSet, Done},
     refusal::OrgError,
-    reply::{BudgetView, PeriodView, Reply},
+    reply::{BudgetView, PeriodView},
+    rows::BudgetRow,
     window::{PERIODS, Window},
 };
 
 impl OrgState {
     /// R-BUD-6: merges or replaces. The policy of `ctx` is the configured one.
-    pub(super) fn set_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        let replayed = self.journal.recall(set.rpc(), Some(&set.idempotency), self.now)? != Recall::Fresh;
-        if !replayed {
-            self.change_budget(set, ctx)?;
-        }
+    pub(super) fn set_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<Done<BudgetView>, OrgError> {
+        let done = self.change_budget(set, ctx)?;
         let limits = self.budgets.limits_of(&set.scope, ctx.policy, self.now);
-        Ok(Reply::BudgetSet { budget: Box::new(self.budget_view(&set.scope, &limits)), replayed })
+        Ok(done.map(|_| self.budget_view(&set.scope, &limits)))
     }
 
-    pub(super) fn change_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<(), OrgError> {
-        let old = self.budgets.get(&set.scope);
-        if set.expected_version.is_some_and(|expected| expected != old.version) {
-            return Err(OrgError::BudgetVersion { current: old.version });
-        }
-        let mut new = old.clone();
-        if set.replace {
-            new.limits.clear();
-        }
-        for (period, limit) in &set.periods {
-            match limit {
-                Some(amount) => drop(new.limits.insert(Arc::from(*period), *amount)),
-                None => drop(new.limits.remove(*period)),
+    pub(super) fn change_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<Done<BudgetSet>, OrgError> {
+        self.once(set.rpc(), Some(&set.idempotency), ctx, |org| {
+            let old = org.budgets.get(&set.scope);
+            if set.expected_version.is_some_and(|expected| expected != old.version) {
+                return Err(OrgError::BudgetVersion { current: old.version });
             }
-        }
-        let (changed, max) = (new != old, ctx.bounds.budgets_per_org as usize);
-        if changed && old.version == 0 && !self.budgets.has_room(max) {
-            return Err(OrgError::TooManyBudgets);
-        }
-        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        if changed {
-            new.version += 1;
-            self.budgets.put(new, max);
-        }
-        self.note(set.rpc(), Some(&set.idempotency), true, Outcome::BudgetSet);
-        Ok(())
+            let mut new = patched(&old, set);
+            let max = ctx.bounds.budgets_per_org as usize;
+            if new != old {
+                if old.version == 0 && !org.budgets.has_room(max) {
+                    return Err(OrgError::TooManyBudgets);
+                }
+                new.version += 1;
+                org.budgets.put(new, max);
+            }
+            Ok(BudgetSet)
+        })
+    }
+
+    pub(super) fn budget(&mut self, scope: &Scope, ctx: &Context<'_>) -> Box<BudgetView> {
+        Box::new(self.budget_view(scope, ctx.policy.limits_of(scope)))
     }
 
     /// R-BUD-3: the numbers are those that are enforced.
@@ -70,4 +62,18 @@ impl OrgState {
         let periods = PERIODS.iter().map(&mut period_view).collect();
         BudgetView { version: row.version, periods, malformed: malformed(&row) }
     }
+}
+
+fn patched(old: &BudgetRow, set: &SetBudget) -> BudgetRow {
+    let mut new = old.clone();
+    if set.replace {
+        new.limits.clear();
+    }
+    for (period, limit) in &set.periods {
+        match limit {
+            Some(amount) => drop(new.limits.insert(Arc::from(*period), *amount)),
+            None => drop(new.limits.remove(*period)),
+        }
+    }
+    new
 }

@@ -25,16 +25,17 @@ use std::sync::Arc;
 use super::{
     book::Book,
     budgets::Budgets,
-    command::Command,
-    ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
+    commands::{Command, Reply},
+    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
     journal::Journal,
     outbox::OutboxRow,
-    outcome::{Entry, Outcome, Settlement},
+    outcome::{Done, Entry, Outcome, Remembered, Settled, Settlement},
     policy::OrgPolicy,
     pools::Pools,
+    promise::Promise,
     rate::RateRecord,
     refusal::OrgError,
-    reply::{Audit, Reply},
+    reply::Audit,
     request::{Idempotency, Rpc},
     rows::{
         BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, PoolRow, ReservationRow, Row,
@@ -46,7 +47,6 @@ use super::{
 };
 use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS, RESERVATION_TTL_MAX_MS};
 
-use admission::Peek;
 use outbox::Outbox;
 
 pub use pools::PoolNews;
@@ -184,65 +184,37 @@ impl OrgState {
 
     fn carry_out(&mut self, command: &Command, configured: &Context<'_>, ctx: &Context<'_>) -> Result<Reply, OrgError> {
         match command {
-            Command::Acquire(ask) => self.acquire(ask, ctx),
-            Command::Commit { reservation, actual, idempotency } => {
-                self.settle(Rpc::Commit, *reservation, actual, idempotency, ctx)
+            Command::Acquire(ask) => self.acquire(ask, ctx).map(Reply::Acquire),
+            Command::Commit(commit) => self.commit(commit, ctx).map(Reply::Commit),
+            Command::Release(release) => self.release(release, ctx).map(Reply::Release),
+            Command::Extend(extend) => self.extend(extend, ctx).map(Reply::Extend),
+            Command::Resume(resume) => Ok(Reply::Resume(self.resume(resume, ctx))),
+            Command::Record(record) => self.record(record, ctx).map(Reply::Record),
+            Command::ReportCumulative(report) => self.report(report, ctx).map(Reply::ReportCumulative),
+            Command::Heartbeat(beat) => self.heartbeat(beat, ctx).map(Reply::Heartbeat),
+            Command::EndSession(end) => self.end_session(end, ctx).map(Reply::EndSession),
+            Command::SetBudget(set) => self.set_budget(set, configured).map(Reply::SetBudget),
+            Command::ConfigurePool(set) => self.configure_pool(set, configured).map(Reply::ConfigurePool),
+            Command::Pick(pick) => self.pick(pick, ctx).map(Reply::Pick),
+            Command::ReportOutcome(report) => self.report_outcome(report, ctx).map(Reply::ReportOutcome),
+            Command::Freeze(freeze) => self.freeze(freeze, ctx).map(Reply::Freeze),
+            Command::Unfreeze(unfreeze) => self.unfreeze(unfreeze, ctx).map(Reply::Unfreeze),
+            Command::Purge(_) => Ok(Reply::Purge(self.purge_all())),
+            Command::TakeOutbox(_) => Ok(Reply::TakeOutbox(self.take_outbox())),
+            Command::SettleOutbox(settle) => Ok(Reply::SettleOutbox(self.settle_outbox(&settle.0))),
+            Command::ListOutbox(list) => Ok(Reply::ListOutbox(self.list_outbox(list))),
+            Command::ReplayOutbox(replay) => Ok(Reply::ReplayOutbox(self.replay_outbox(replay.key))),
+            Command::GetStatus(get) => Ok(Reply::GetStatus(self.status(&get.scope, get.known, ctx))),
+            Command::Inspect(_) => Ok(Reply::Inspect(self.inspect(ctx))),
+            Command::GetBudget(get) => Ok(Reply::GetBudget(self.budget(&get.scope, ctx))),
+            Command::GetSessionStatus(get) => {
+                Ok(Reply::GetSessionStatus(self.session_status(&get.scope, get.known, ctx)))
             }
-            Command::Release { reservation, idempotency } => {
-                self.settle(Rpc::Release, *reservation, &Amounts::new(), idempotency, ctx)
-            }
-            Command::Extend { reservation, ttl, idempotency } => self.extend(*reservation, *ttl, idempotency, ctx),
-            Command::Resume { execution, idempotency } => Ok(self.resume(execution, idempotency.as_ref(), ctx)),
-            Command::Record { scope, usage, decision, idempotency } => {
-                self.record(scope, usage, *decision, idempotency, ctx)
-            }
-            Command::ReportCumulative(report) => self.report(report, ctx),
-            Command::Heartbeat(beat) => self.heartbeat(beat, ctx),
-            Command::EndSession(end) => self.end_session(end, ctx),
-            Command::SetBudget(set) => self.set_budget(set, configured),
-            Command::ConfigurePool(set) => self.configure_pool(set, configured),
-            Command::Pick { pool, idempotency } => self.pick(pool, idempotency.as_ref(), ctx),
-            Command::ReportOutcome(report) => self.report_outcome(report, ctx),
-            Command::Freeze { reason, idempotency } => self.freeze(Some(reason), Rpc::Freeze, idempotency, ctx),
-            Command::Unfreeze { idempotency } => self.freeze(None, Rpc::Unfreeze, idempotency, ctx),
-            Command::Purge => Ok(self.purge_all()),
-            Command::TakeOutbox => Ok(self.take_outbox()),
-            Command::SettleOutbox(outcomes) => Ok(self.settle_outbox(outcomes)),
-            Command::ListOutbox { after, max, set_aside } => Ok(self.list_outbox(*after, *max, *set_aside)),
-            Command::ReplayOutbox { key } => Ok(self.replay_outbox(*key)),
-            Command::Budget { .. }
-            | Command::Status { .. }
-            | Command::SessionStatus { .. }
-            | Command::Session { .. }
-            | Command::Sessions { .. }
-            | Command::Pool { .. }
-            | Command::RollPools
-            | Command::Inspect
-            | Command::Audit => self.look(command, ctx),
-        }
-    }
-
-    /// What changes nothing that counts.
-    fn look(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        match command {
-            Command::Budget { scope } => {
-                Ok(Reply::Budget(Box::new(self.budget_view(scope, ctx.policy.limits_of(scope)))))
-            }
-            Command::SessionStatus { scope, balance, exempt } => {
-                Ok(self.session_status(scope, Peek { balance: *balance, exempt: *exempt }, ctx))
-            }
-            Command::Session { id } => self.session(id),
-            Command::Sessions { after, max, running } => Ok(self.list_sessions(after.as_ref(), *max, *running)),
-            Command::Pool { id } => self.pool(id, ctx),
-            Command::RollPools => {
-                self.settle_pools(ctx);
-                Ok(Reply::Pools(self.pool_views(ctx)))
-            }
-            Command::Audit => Ok(Reply::Audited(self.is_known().then(|| self.book.audit(self.now)))),
-            Command::Status { scope, balance, exempt } => {
-                Ok(self.status(scope, Peek { balance: *balance, exempt: *exempt }, ctx))
-            }
-            _ => Ok(Reply::Inspected(self.is_known().then(|| Box::new(self.snapshot(ctx))))),
+            Command::GetSession(get) => self.session(&get.id).map(Reply::GetSession),
+            Command::ListSessions(list) => Ok(Reply::ListSessions(self.list_sessions(list))),
+            Command::GetPool(get) => self.pool(&get.id, ctx).map(Reply::GetPool),
+            Command::RollPools(_) => Ok(Reply::RollPools(self.roll_all_pools(ctx))),
+            Command::RunAudit(_) => Ok(Reply::RunAudit(self.is_known().then(|| self.book.audit(self.now)))),
         }
     }
 
@@ -252,7 +224,7 @@ impl OrgState {
         self.expire_sessions(ctx);
         while let Some(id) = self.book.expired(self.now) {
             self.book.settle(id);
-            self.note(Rpc::Release, None, true, Outcome::Settled { reservation: id, how: Settlement::Expired });
+            self.note(Rpc::Release, None, Settled { reservation: id, how: Settlement::Expired });
         }
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
         self.roll_pools(&Context { policy: &policy, ..*ctx });
@@ -269,7 +241,43 @@ impl OrgState {
         self.book.audit_rows()
     }
 
-    fn note(&mut self, rpc: Rpc, idempotency: Option<&Idempotency>, long: bool, outcome: Outcome) {
+    /// Carries a call out once for each request id: an id that is known is answered as before, whatever
+    /// has changed since, and what is refused changes nothing.
+    fn once<T: Remembered>(
+        &mut self,
+        rpc: Rpc,
+        idempotency: Option<&Idempotency>,
+        ctx: &Context<'_>,
+        act: impl FnOnce(&mut Self) -> Result<T, OrgError>,
+    ) -> Result<Done<T>, OrgError> {
+        if let Some(outcome) = self.recall(rpc, idempotency)? {
+            return Ok(Done { outcome, replayed: true });
+        }
+        self.make_room(idempotency, ctx)?;
+        let outcome = act(self)?;
+        self.note(rpc, idempotency, outcome.clone());
+        Ok(Done { outcome, replayed: false })
+    }
+
+    /// What the id was answered before. An outcome of another kind of call is a damaged memory: the id is
+    /// refused, and nothing is carried out a second time.
+    fn recall<T: Remembered>(&self, rpc: Rpc, idempotency: Option<&Idempotency>) -> Result<Option<T>, OrgError> {
+        let known = self.journal.recall(rpc, idempotency, self.now)?;
+        known.map(|outcome| T::of(outcome).ok_or(OrgError::RequestIdReused)).transpose()
+    }
+
+    /// Room to remember one more id.
+    fn make_room(&mut self, idempotency: Option<&Idempotency>, ctx: &Context<'_>) -> Result<(), OrgError> {
+        match idempotency {
+            Some(_) => self.journal.make_room(ctx.bounds.request_ids_per_org, self.now),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers an outcome with the next commit: for a day where its reply was promised durable.
+    fn note(&mut self, rpc: Rpc, idempotency: Option<&Idempotency>, outcome: impl Into<Outcome>) {
+        let outcome = outcome.into();
+        let long = outcome.promise() == Promise::Durable;
         self.changed = true;
         self.journal.note(Entry { at: self.now, rpc, idempotency: idempotency.cloned(), long, outcome });
     }

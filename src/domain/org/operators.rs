@@ -1,47 +1,45 @@
 //! What operators ask of an org: freeze, forget, look.
 
-use super::{Baseline, BaselineKey, Context, News, OrgState, admission::Peek, baseline_row, execution_row};
+use super::{Baseline, BaselineKey, Context, News, OrgState, baseline_row, execution_row};
 use crate::domain::{
-    command::Acquire,
-    ids::{Amounts, Meter, Reason, Scope},
-    journal::Recall,
-    outcome::Outcome,
+    command::{Acquire, Freeze, Known, Unfreeze},
+    ids::{Amounts, Meter, Scope},
+    outcome::{Done, Frozen},
     refusal::OrgError,
-    reply::{Reply, Snapshot, Status},
-    request::{Idempotency, Rpc},
+    reply::{Purged, Snapshot, Status},
+    request::Rpc,
 };
 
 impl OrgState {
-    pub(super) fn freeze(
-        &mut self,
-        reason: Option<&Reason>,
-        rpc: Rpc,
-        idempotency: &Idempotency,
-        ctx: &Context<'_>,
-    ) -> Result<Reply, OrgError> {
-        if let Recall::Replay(Outcome::Frozen { was_frozen }) = self.journal.recall(rpc, Some(idempotency), self.now)? {
-            return Ok(Reply::Frozen { was_frozen, replayed: true });
-        }
-        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        let was_frozen = self.frozen.is_some();
-        self.frozen = reason.cloned();
-        self.note(rpc, Some(idempotency), true, Outcome::Frozen { was_frozen });
-        Ok(Reply::Frozen { was_frozen, replayed: false })
+    pub(super) fn freeze(&mut self, freeze: &Freeze, ctx: &Context<'_>) -> Result<Done<Frozen>, OrgError> {
+        self.once(Rpc::Freeze, Some(&freeze.idempotency), ctx, |org| {
+            Ok(Frozen { was_frozen: org.frozen.replace(freeze.reason.clone()).is_some() })
+        })
     }
 
-    pub(super) fn purge_all(&mut self) -> Reply {
+    pub(super) fn unfreeze(&mut self, unfreeze: &Unfreeze, ctx: &Context<'_>) -> Result<Done<Frozen>, OrgError> {
+        self.once(Rpc::Unfreeze, Some(&unfreeze.idempotency), ctx, |org| {
+            Ok(Frozen { was_frozen: org.frozen.take().is_some() })
+        })
+    }
+
+    pub(super) fn purge_all(&mut self) -> Purged {
         let existed = self.is_known();
         let now = self.now;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
         let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
         *self = Self { now, outbox, news, wipe: existed, changed: existed, ..Self::default() };
-        Reply::Purged { existed }
+        Purged { existed }
     }
 
-    pub(super) fn status(&mut self, scope: &Scope, known: Peek, ctx: &Context<'_>) -> Reply {
+    pub(super) fn status(&mut self, scope: &Scope, known: Known, ctx: &Context<'_>) -> Box<Status> {
         let decision = self.peek(Acquire::of(scope.clone(), vec![(Meter::executions(), 1)]), known, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
-        Reply::Status(Box::new(Status { decision, frozen, plan }))
+        Box::new(Status { decision, frozen, plan })
+    }
+
+    pub(super) fn inspect(&mut self, ctx: &Context<'_>) -> Option<Box<Snapshot>> {
+        self.is_known().then(|| Box::new(self.snapshot(ctx)))
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -49,14 +47,14 @@ impl OrgState {
     }
 
     pub(super) fn snapshot(&mut self, ctx: &Context<'_>) -> Snapshot {
-        let mut limits = self.peek(Acquire::of(Scope::org(), Amounts::new()), Peek::default(), ctx).limits;
+        let mut limits = self.peek(Acquire::of(Scope::org(), Amounts::new()), Known::default(), ctx).limits;
         let used = self.book.ledger_views();
         let mut scopes: Vec<Scope> =
             used.iter().map(|view| view.scope.clone()).chain(ctx.policy.scopes.keys().cloned()).collect();
         scopes.sort_unstable();
         scopes.dedup();
         for scope in scopes.into_iter().filter(|scope| !scope.is_org()) {
-            let of_scope = self.peek(Acquire::of(scope, Amounts::new()), Peek::default(), ctx).limits;
+            let of_scope = self.peek(Acquire::of(scope, Amounts::new()), Known::default(), ctx).limits;
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
         let pools = self.pool_views(ctx).into_iter().map(|pool| (pool.id, pool.summary)).collect();

@@ -14,11 +14,11 @@ use super::{Context, Execution, OpenExecution, OrgState};
 use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
-        command::{Acquire, Mode},
+        command::{Acquire, ListOutbox, Mode},
         ids::{Amounts, DecisionId, ExecutionId, Meter, Scope},
         outbox::{DeadCause, Delivery, OutboxKey, OutboxRow},
         policy::ExportWhen,
-        reply::Reply,
+        reply::{OutboxReplayed, OutboxSettled},
         request::Rpc,
         rows::{Row, RowKey},
         table::Table,
@@ -259,7 +259,7 @@ impl OrgState {
 
     /// Hands out what is due. What a long stop kept from going out is set aside instead: an attempt whose
     /// outcome was lost may have been booked, and the provider no longer tells a repeat.
-    pub(super) fn take_outbox(&mut self) -> Reply {
+    pub(super) fn take_outbox(&mut self) -> Vec<OutboxRow> {
         loop {
             let rows = self.outbox.take_due(self.now);
             let (late, due): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_late(self.now));
@@ -270,12 +270,12 @@ impl OrgState {
                 self.changed = true;
             }
             if !due.is_empty() || !any_late {
-                return Reply::Outbox(due);
+                return due;
             }
         }
     }
 
-    pub(super) fn settle_outbox(&mut self, outcomes: &[(OutboxKey, Delivery)]) -> Reply {
+    pub(super) fn settle_outbox(&mut self, outcomes: &[(OutboxKey, Delivery)]) -> OutboxSettled {
         for (key, delivery) in outcomes {
             let Some(row) = self.outbox.rows.get(key).cloned() else { continue };
             self.changed = true;
@@ -288,19 +288,20 @@ impl OrgState {
             let due_at = row.due_at;
             self.outbox.put(row, due_at);
         }
-        Reply::OutboxSettled { next_due: self.outbox.next_due() }
+        OutboxSettled { next_due: self.outbox.next_due() }
     }
 
-    pub(super) fn list_outbox(&self, after: Option<OutboxKey>, max: usize, set_aside: bool) -> Reply {
+    pub(super) fn list_outbox(&self, list: &ListOutbox) -> Vec<OutboxRow> {
+        let ListOutbox { after, max, set_aside } = *list;
         let from = after.unwrap_or(OutboxKey(0));
         let behind = self.outbox.rows.iter_from(&from);
         let wanted =
             behind.map(|(_, row)| row).filter(|row| after != Some(row.key) && (!set_aside || row.dead.is_some()));
-        Reply::Outbox(wanted.take(max).cloned().collect())
+        wanted.take(max).cloned().collect()
     }
 
     /// Set aside is what was rejected, what was tried for too long, and what found the outbox full.
-    pub(super) fn replay_outbox(&mut self, key: Option<OutboxKey>) -> Reply {
+    pub(super) fn replay_outbox(&mut self, key: Option<OutboxKey>) -> OutboxReplayed {
         let wanted = |row: &&OutboxRow| row.dead.is_some() && key.is_none_or(|key| row.key == key);
         let dead: Vec<OutboxRow> = self.outbox.rows().filter(wanted).cloned().collect();
         let count = dead.len();
@@ -309,7 +310,7 @@ impl OrgState {
             self.outbox.put(OutboxRow { dead: None, due_at: self.now, tried_since: self.now, ..row }, self.now);
             self.changed = true;
         }
-        Reply::OutboxReplayed { count }
+        OutboxReplayed { count }
     }
 }
 

@@ -16,17 +16,16 @@ use super::{Context, OrgState};
 use crate::{
     bounds::SETTLEMENT_LEDGERS,
     domain::{
-        command::{ConfigurePool, ReportOutcome},
+        command::{ConfigurePool, Pick, ReportOutcome},
         decision::{Decision, PickedAccount},
         gate::Gate,
         ids::{Meter, PoolId, Scope},
-        journal::Recall,
         limit::Limit,
-        outcome::Outcome,
+        outcome::{Done, OutcomeReported, Picked, PoolConfigured},
         pools::Member,
         refusal::OrgError,
-        reply::{AccountView, Exhaustion, Reply},
-        request::{Idempotency, Rpc},
+        reply::{AccountView, Exhaustion, PoolView},
+        request::Rpc,
         rows::{Avoided, Evidence, UpstreamAccountRow},
         upstream::Upstream,
         window::{Millis, Window},
@@ -61,22 +60,23 @@ pub enum PoolNews {
 
 impl OrgState {
     /// The policy of `ctx` is the configured one.
-    pub(super) fn configure_pool(&mut self, set: &ConfigurePool, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        let recalled = self.journal.recall(Rpc::ConfigurePool, Some(&set.idempotency), self.now)?;
-        let replayed = recalled != Recall::Fresh;
-        if !replayed {
-            self.check_pool(set, ctx)?;
-            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-            for scope in self.pools.configure(set) {
-                self.budgets.limits_changed(scope);
+    pub(super) fn configure_pool(
+        &mut self,
+        set: &ConfigurePool,
+        ctx: &Context<'_>,
+    ) -> Result<Done<Box<PoolView>>, OrgError> {
+        let done = self.once(Rpc::ConfigurePool, Some(&set.idempotency), ctx, |org| {
+            org.check_pool(set, ctx)?;
+            for scope in org.pools.configure(set) {
+                org.budgets.limits_changed(scope);
             }
-            self.news.pools_touched = true;
-            self.note(Rpc::ConfigurePool, Some(&set.idempotency), true, Outcome::PoolConfigured);
-        }
+            org.news.pools_touched = true;
+            Ok(PoolConfigured)
+        })?;
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
         let ctx = &Context { policy: &policy, ..*ctx };
         self.settle_pool(&set.pool, ctx);
-        Ok(Reply::PoolConfigured { pool: Box::new(self.pool_view(&set.pool, ctx)), replayed })
+        Ok(done.map(|_| Box::new(self.pool_view(&set.pool, ctx))))
     }
 
     /// Everything that could refuse it, before anything changes.
@@ -105,34 +105,26 @@ impl OrgState {
         self.check_room_for(ledgers.map(new).sum(), SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize)
     }
 
-    /// R-POOL-2: one account and its charge, past the gates of the org.
-    pub(super) fn pick(
-        &mut self,
-        pool: &PoolId,
-        idempotency: Option<&Idempotency>,
-        ctx: &Context<'_>,
-    ) -> Result<Reply, OrgError> {
-        if let Recall::Replay(Outcome::Picked { account, .. }) =
-            self.journal.recall(Rpc::Pick, idempotency, self.now)?
-        {
+    /// R-POOL-2: one account and its charge, past the gates of the org. Only a picked account is remembered:
+    /// a denial is evaluated afresh.
+    pub(super) fn pick(&mut self, pick: &Pick, ctx: &Context<'_>) -> Result<Box<Decision>, OrgError> {
+        let idempotency = pick.idempotency.as_ref();
+        if let Some(Picked { account, .. }) = self.recall(Rpc::Pick, idempotency)? {
             let account = Some(self.picked_before(account, ctx));
-            return Ok(Reply::Decision(Box::new(Decision { account, replayed: true, ..Decision::allowed(None) })));
+            return Ok(Box::new(Decision { account, replayed: true, ..Decision::allowed(None) }));
         }
-        let chosen = self.choose(pool, ctx)?;
-        if idempotency.is_some() {
-            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        }
-        self.count_call(pool, ctx);
-        Ok(Reply::Decision(Box::new(match chosen {
+        let chosen = self.choose(&pick.pool, ctx)?;
+        self.make_room(idempotency, ctx)?;
+        self.count_call(&pick.pool, ctx);
+        Ok(Box::new(match chosen {
             Ok(chosen) => {
                 let account = self.charge_account(chosen, ctx);
                 let (decision, hold, fail_open) = (None, None, Vec::new());
-                let outcome = Outcome::Picked { account: account.id.clone(), decision, hold, fail_open };
-                self.note(Rpc::Pick, idempotency, true, outcome);
+                self.note(Rpc::Pick, idempotency, Picked { account: account.id.clone(), decision, hold, fail_open });
                 Decision { account: Some(account), ..Decision::allowed(None) }
             }
             Err(denial) => Decision::allowed(None).denied_by(Gate::Accounts, denial, false),
-        })))
+        }))
     }
 
     /// Counts a call of the pool, whatever comes of it.
@@ -171,30 +163,27 @@ impl OrgState {
         }
     }
 
-    /// R-POOL-4, R-POOL-7: what really happened always books.
-    pub(super) fn report_outcome(&mut self, report: &ReportOutcome, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        let recalled = self.journal.recall(Rpc::ReportOutcome, report.idempotency.as_ref(), self.now)?;
-        if let Recall::Replay(Outcome::OutcomeReported { outcome, known }) = recalled {
-            return Ok(Reply::OutcomeReported { outcome, known, replayed: true });
-        }
-        self.pools.get(&report.pool).ok_or(OrgError::PoolUnknown)?;
-        if report.idempotency.is_some() {
-            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        }
-        self.book.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), report.bytes(), self.now);
-        if report.account.is_none() {
-            self.count_call(&report.pool, ctx);
-        }
-        let of_pool = |row: &&UpstreamAccountRow| row.pool == report.pool;
-        let row = report.account.as_ref().and_then(|id| self.pools.account(id)).filter(of_pool).cloned();
-        let known = row.is_some();
-        if let Some(row) = row {
-            self.learn(row, report, ctx);
-        }
-        let outcome = report.outcome;
-        self.news.pools_touched = true;
-        self.note(Rpc::ReportOutcome, report.idempotency.as_ref(), true, Outcome::OutcomeReported { outcome, known });
-        Ok(Reply::OutcomeReported { outcome, known, replayed: false })
+    /// R-POOL-4, R-POOL-7: what really happened is always booked.
+    pub(super) fn report_outcome(
+        &mut self,
+        report: &ReportOutcome,
+        ctx: &Context<'_>,
+    ) -> Result<Done<OutcomeReported>, OrgError> {
+        self.once(Rpc::ReportOutcome, report.idempotency.as_ref(), ctx, |org| {
+            org.pools.get(&report.pool).ok_or(OrgError::PoolUnknown)?;
+            org.book.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), report.bytes(), org.now);
+            if report.account.is_none() {
+                org.count_call(&report.pool, ctx);
+            }
+            let row = report.account.as_ref().and_then(|id| org.pools.account(id));
+            let row = row.filter(|row| row.pool == report.pool).cloned();
+            let known = row.is_some();
+            if let Some(row) = row {
+                org.learn(row, report, ctx);
+            }
+            org.news.pools_touched = true;
+            Ok(OutcomeReported { outcome: report.outcome, known })
+        })
     }
 
     fn learn(&mut self, mut row: UpstreamAccountRow, report: &ReportOutcome, ctx: &Context<'_>) {
@@ -261,6 +250,12 @@ impl OrgState {
 
     pub(super) fn settle_pools(&mut self, ctx: &Context<'_>) {
         self.pools.ids().iter().for_each(|pool| self.settle_pool(pool, ctx));
+    }
+
+    /// Announces what has changed in every pool, and answers all of them.
+    pub(super) fn roll_all_pools(&mut self, ctx: &Context<'_>) -> Vec<PoolView> {
+        self.settle_pools(ctx);
+        self.pool_views(ctx)
     }
 
     /// Tells which accounts have become exhausted or usable since it was last told, and whether any is left.

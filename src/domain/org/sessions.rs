@@ -17,22 +17,19 @@ use crate::{
     bounds::{AMOUNT_MAX, SESSION_WARN_PERCENT},
     domain::{
         book::charged_scopes,
-        command::{Acquire, EndSession, Heartbeat, NewSession, Run},
+        command::{Acquire, EndSession, Heartbeat, Known, ListSessions, NewSession, Run},
         decision::SessionGrant,
         ids::{Amounts, Identity, Incarnation, Meter, Scope, SessionId, Source},
-        journal::Recall,
         limit::Limit,
-        outcome::Outcome,
+        outcome::{Beaten, Done, SessionEnded},
         policy::OrgPolicy,
         refusal::OrgError,
-        reply::{Action, Beat, Quota, Reply, SessionStatus, SessionView},
+        reply::{Action, Beat, EndedSession, Quota, SessionStatus, SessionView},
         request::Rpc,
         rows::{DisputedRow, ReservationRow, SessionRow, SessionState},
         window::{Calendar, Millis, Window},
     },
 };
-
-use super::admission::Peek;
 
 impl OrgState {
     /// Everything that could refuse a session which the gates admit, before anything changes.
@@ -141,45 +138,35 @@ impl OrgState {
         if row.identity == *identity { Ok(row.clone()) } else { Err(OrgError::OtherIdentity) }
     }
 
-    /// R-SES-3.
-    pub(super) fn heartbeat(&mut self, beat: &Heartbeat, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        let recalled = self.journal.recall(Rpc::Heartbeat, beat.idempotency.as_ref(), self.now)?;
-        let mut row = self.known(&beat.session, &beat.identity)?;
-        if let Recall::Replay(Outcome::Beat { booked, disputed }) = recalled {
-            let action = self.action(&row, ctx);
-            return Ok(self.beat(&row, action, (booked, disputed), true, ctx));
-        }
-        if beat.idempotency.is_some() {
-            self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        }
-        let left = self.take_slice(&row);
-        let accrued = self.accrue(&mut row, &beat.incarnation, beat.total, ctx);
-        if row.state == SessionState::Running {
-            row.last_heartbeat_at = self.now;
-            row.ends_at = self.now.saturating_add(ctx.policy.sessions.lease());
-            self.hold_slice(&row, left.saturating_sub(accrued.0));
-        }
-        let action = self.action(&row, ctx);
-        let stops = matches!(action, Action::Stop(_));
-        row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(self.now));
-        self.sessions.put(row.clone());
-        self.changed = true;
-        let (booked, disputed) = accrued;
-        self.note(Rpc::Heartbeat, beat.idempotency.as_ref(), true, Outcome::Beat { booked, disputed });
-        Ok(self.beat(&row, action, accrued, false, ctx))
-    }
-
-    fn beat(
-        &mut self,
-        row: &SessionRow,
-        action: Action,
-        (booked, disputed): (u64, u64),
-        replayed: bool,
-        ctx: &Context<'_>,
-    ) -> Reply {
-        let quota = self.quota(&row.scope, ctx.policy);
-        let (state, expires_at, heartbeat) = (row.state, row.ends_at, ctx.policy.sessions.heartbeat);
-        Reply::Beat(Box::new(Beat { action, state, booked, disputed, quota, heartbeat, expires_at, replayed }))
+    /// R-SES-3: books what the total has grown by, and answers whether the session may go on.
+    pub(super) fn heartbeat(&mut self, beat: &Heartbeat, ctx: &Context<'_>) -> Result<Box<Beat>, OrgError> {
+        let done = self.once(Rpc::Heartbeat, beat.idempotency.as_ref(), ctx, |org| {
+            let mut row = org.known(&beat.session, &beat.identity)?;
+            let left = org.take_slice(&row);
+            let (booked, disputed) = org.accrue(&mut row, &beat.incarnation, beat.total, ctx);
+            if row.state == SessionState::Running {
+                row.last_heartbeat_at = org.now;
+                row.ends_at = org.now.saturating_add(ctx.policy.sessions.lease());
+                org.hold_slice(&row, left.saturating_sub(booked));
+            }
+            let stops = matches!(org.action(&row, ctx), Action::Stop(_));
+            row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(org.now));
+            org.sessions.put(row);
+            org.changed = true;
+            Ok(Beaten { booked, disputed })
+        })?;
+        let row = self.known(&beat.session, &beat.identity)?;
+        let Done { outcome: Beaten { booked, disputed }, replayed } = done;
+        Ok(Box::new(Beat {
+            action: self.action(&row, ctx),
+            state: row.state,
+            booked,
+            disputed,
+            quota: self.quota(&row.scope, ctx.policy),
+            heartbeat: ctx.policy.sessions.heartbeat,
+            expires_at: row.ends_at,
+            replayed,
+        }))
     }
 
     /// What the session is told: derived from the counters each time, so that a raised limit lets it go on.
@@ -217,52 +204,57 @@ impl OrgState {
     }
 
     /// R-SES-1: nothing of the slice is kept that was not used.
-    pub(super) fn end_session(&mut self, end: &EndSession, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        let recalled = self.journal.recall(Rpc::EndSession, Some(&end.idempotency), self.now)?;
-        let mut row = self.known(&end.session, &end.identity)?;
-        if let Recall::Replay(outcome) = recalled {
-            // The id may be that of a later session by now.
-            if outcome != (Outcome::SessionEnded { decision: row.decision }) {
-                return Err(OrgError::SessionUnknown);
-            }
-            return Ok(Reply::SessionEnded { session: Box::new(self.session_view(row)), ended: false, replayed: true });
+    pub(super) fn end_session(&mut self, end: &EndSession, ctx: &Context<'_>) -> Result<Box<EndedSession>, OrgError> {
+        let mut ended = false;
+        let done = self.once(Rpc::EndSession, Some(&end.idempotency), ctx, |org| {
+            let mut row = org.known(&end.session, &end.identity)?;
+            ended = row.state == SessionState::Running;
+            org.close_session(&mut row, end, ctx);
+            let decision = row.decision;
+            org.sessions.put(row);
+            Ok(SessionEnded { decision })
+        })?;
+        let row = self.known(&end.session, &end.identity)?;
+        // The id may be that of a later session by now.
+        if row.decision != done.outcome.decision {
+            return Err(OrgError::SessionUnknown);
         }
-        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        let ended = row.state == SessionState::Running;
-        self.take_slice(&row);
+        Ok(Box::new(EndedSession { session: self.session_view(row), ended, replayed: done.replayed }))
+    }
+
+    fn close_session(&mut self, row: &mut SessionRow, end: &EndSession, ctx: &Context<'_>) {
+        let runs = row.state == SessionState::Running;
+        self.take_slice(row);
         match &end.last {
-            Some((incarnation, total)) => drop(self.accrue(&mut row, incarnation, *total, ctx)),
-            // Nobody says how long it ran: since its last word.
-            None if ended => {
+            Some((incarnation, total)) => drop(self.accrue(row, incarnation, *total, ctx)),
+            // Nobody says how long it ran: since its last heartbeat.
+            None if runs => {
                 let silent = self.now.saturating_sub(row.last_heartbeat_at);
                 row.booked_ahead = row.booked_ahead.saturating_add(silent);
-                self.book_session(&mut row, silent, self.now, ctx);
+                self.book_session(row, silent, self.now, ctx);
             }
             None => {}
         }
-        if ended {
+        if runs {
             row.state = SessionState::Ended;
             row.last_heartbeat_at = self.now;
             row.ends_at = self.now;
         }
-        self.sessions.put(row.clone());
-        let decision = row.decision;
-        self.note(Rpc::EndSession, Some(&end.idempotency), true, Outcome::SessionEnded { decision });
-        Ok(Reply::SessionEnded { session: Box::new(self.session_view(row)), ended, replayed: false })
     }
 
     pub(super) fn session_view(&self, row: SessionRow) -> SessionView {
         SessionView { held: self.book.held(row.decision), row }
     }
 
-    pub(super) fn session(&self, id: &SessionId) -> Result<Reply, OrgError> {
+    pub(super) fn session(&self, id: &SessionId) -> Result<Box<SessionView>, OrgError> {
         let row = self.sessions.get(id).cloned().ok_or(OrgError::SessionUnknown)?;
-        Ok(Reply::Session(Box::new(self.session_view(row))))
+        Ok(Box::new(self.session_view(row)))
     }
 
-    pub(super) fn list_sessions(&self, after: Option<&SessionId>, max: usize, running: bool) -> Reply {
-        let rows = self.sessions.behind(after).filter(|row| !running || row.state == SessionState::Running);
-        Reply::Sessions(rows.take(max).cloned().map(|row| self.session_view(row)).collect())
+    pub(super) fn list_sessions(&self, list: &ListSessions) -> Vec<SessionView> {
+        let rows = self.sessions.behind(list.after.as_ref());
+        let rows = rows.filter(|row| !list.running || row.state == SessionState::Running);
+        rows.take(list.max).cloned().map(|row| self.session_view(row)).collect()
     }
 
     /// R-SES-2: compute in the monthly quota, the same number for a start, a heartbeat and a look. It
@@ -276,16 +268,16 @@ impl OrgState {
         Quota { used, reserved, amount: limit.amount.map(|amount| amount.saturating_sub(limit.buffer)) }
     }
 
-    pub(super) fn session_status(&mut self, scope: &Scope, known: Peek, ctx: &Context<'_>) -> Reply {
+    pub(super) fn session_status(&mut self, scope: &Scope, known: Known, ctx: &Context<'_>) -> Box<SessionStatus> {
         let ask = Acquire { run: Run::AnySession, ..Acquire::of(scope.clone(), Amounts::new()) };
         let decision = self.peek(ask, known, ctx);
-        Reply::SessionStatus(Box::new(SessionStatus {
+        Box::new(SessionStatus {
             decision,
             plan: ctx.policy.plan.clone(),
             quota: self.quota(scope, ctx.policy),
             running: self.sessions.running(),
             max: ctx.policy.sessions.max,
-        }))
+        })
     }
 
     /// A trial that has used up what it includes is told of once in the life of the org, whatever happens

@@ -5,15 +5,12 @@ use super::{Baseline, Context, Execution, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
     domain::{
-        command::ReportCumulative,
-        ids::{Amounts, DecisionId, ExecutionId, Meter, Scope, Source},
-        journal::Recall,
-        outcome::{Outcome, Settlement},
+        command::{Commit, Extend, Record, Release, ReportCumulative, Resume},
+        ids::{DecisionId, ExecutionId, Meter, Scope, Source},
+        outcome::{Done, Extended, Recorded, Reported, Resumed, Settled, Settlement},
         refusal::OrgError,
-        reply::Reply,
-        request::{Idempotency, Rpc},
+        request::Rpc,
         rows::DisputedRow,
-        window::Millis,
     },
 };
 
@@ -21,33 +18,28 @@ use crate::{
 const DISPUTED_MAX: usize = 1000;
 
 impl OrgState {
-    /// Commit and Release: what was held is given back, what was used is booked.
-    pub(super) fn settle(
-        &mut self,
-        rpc: Rpc,
-        reservation: DecisionId,
-        actual: &Amounts,
-        idempotency: &Idempotency,
-        ctx: &Context<'_>,
-    ) -> Result<Reply, OrgError> {
-        if let Recall::Replay(_) = self.journal.recall(rpc, Some(idempotency), self.now)? {
-            return Ok(Reply::Settled { replayed: true });
-        }
-        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        let scope = self.reservation_scope(reservation)?;
-        self.check_settlement(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
-        self.book.settle(reservation);
-        self.book(&scope, actual, ctx);
-        let how = if rpc == Rpc::Commit {
-            self.complete(&scope, reservation, ctx);
-            self.export(&scope, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
-            Settlement::Committed
-        } else {
-            self.abandon(reservation);
-            Settlement::Released
-        };
-        self.note(rpc, Some(idempotency), true, Outcome::Settled { reservation, how });
-        Ok(Reply::Settled { replayed: false })
+    /// What was held is given back, what was used is booked.
+    pub(super) fn commit(&mut self, commit: &Commit, ctx: &Context<'_>) -> Result<Done<Settled>, OrgError> {
+        let Commit { reservation, actual, idempotency } = commit;
+        self.once(Rpc::Commit, Some(idempotency), ctx, |org| {
+            let scope = org.reservation_scope(*reservation)?;
+            org.check_settlement(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
+            org.book.settle(*reservation);
+            org.book(&scope, actual, ctx);
+            org.complete(&scope, *reservation, ctx);
+            org.export(&scope, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
+            Ok(Settled { reservation: *reservation, how: Settlement::Committed })
+        })
+    }
+
+    pub(super) fn release(&mut self, release: &Release, ctx: &Context<'_>) -> Result<Done<Settled>, OrgError> {
+        let Release { reservation, idempotency } = release;
+        self.once(Rpc::Release, Some(idempotency), ctx, |org| {
+            org.reservation_scope(*reservation)?;
+            org.book.settle(*reservation);
+            org.abandon(*reservation);
+            Ok(Settled { reservation: *reservation, how: Settlement::Released })
+        })
     }
 
     /// Admission has stopped to open ledgers long before settlement is refused one; what is refused
@@ -72,43 +64,24 @@ impl OrgState {
         self.journal.settlement(reservation).map_or(OrgError::ReservationNotFound, OrgError::ReservationSettled)
     }
 
-    pub(super) fn extend(
-        &mut self,
-        reservation: DecisionId,
-        ttl: Millis,
-        idempotency: &Idempotency,
-        ctx: &Context<'_>,
-    ) -> Result<Reply, OrgError> {
-        if let Recall::Replay(Outcome::Extended { expires_at }) =
-            self.journal.recall(Rpc::Extend, Some(idempotency), self.now)?
-        {
-            return Ok(Reply::Extended { expires_at, replayed: true });
-        }
-        self.check_ttl(ttl, ctx)?;
-        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        self.reservation_scope(reservation)?;
-        let wanted = self.now.saturating_add(ttl);
-        let expires_at = self.book.extend(reservation, wanted).ok_or_else(|| self.unknown(reservation))?;
-        self.note(Rpc::Extend, Some(idempotency), true, Outcome::Extended { expires_at });
-        Ok(Reply::Extended { expires_at, replayed: false })
+    pub(super) fn extend(&mut self, extend: &Extend, ctx: &Context<'_>) -> Result<Done<Extended>, OrgError> {
+        let Extend { reservation, ttl, idempotency } = extend;
+        self.once(Rpc::Extend, Some(idempotency), ctx, |org| {
+            org.check_ttl(*ttl, ctx)?;
+            org.reservation_scope(*reservation)?;
+            let wanted = org.now.saturating_add(*ttl);
+            let expires_at = org.book.extend(*reservation, wanted).ok_or_else(|| org.unknown(*reservation))?;
+            Ok(Extended { expires_at })
+        })
     }
 
-    /// Never refused: what can not be counted goes on uncounted.
-    pub(super) fn resume(&mut self, id: &ExecutionId, idempotency: Option<&Idempotency>, ctx: &Context<'_>) -> Reply {
-        let uncounted = Reply::Resumed { continuations: 0, replayed: false };
-        match self.journal.recall(Rpc::Resume, idempotency, self.now) {
-            Ok(Recall::Replay(Outcome::Resumed { continuations })) => {
-                return Reply::Resumed { continuations, replayed: true };
-            }
-            Ok(_) => {}
-            Err(_) => return uncounted,
-        }
-        if idempotency.is_some() && self.journal.make_room(ctx.bounds.request_ids_per_org, self.now).is_err() {
-            return uncounted;
-        }
-        let Some(continuations) = self.remember_execution(id, 1, ctx) else { return uncounted };
-        self.note(Rpc::Resume, idempotency, false, Outcome::Resumed { continuations });
-        Reply::Resumed { continuations, replayed: false }
+    /// Never refused: what cannot be counted goes on uncounted.
+    pub(super) fn resume(&mut self, resume: &Resume, ctx: &Context<'_>) -> Done<Resumed> {
+        let counted = self.once(Rpc::Resume, resume.idempotency.as_ref(), ctx, |org| {
+            let continuations = org.remember_execution(&resume.execution, 1, ctx);
+            continuations.map(|continuations| Resumed { continuations }).ok_or(OrgError::TooManyExecutions)
+        });
+        counted.unwrap_or(Done { outcome: Resumed { continuations: 0 }, replayed: false })
     }
 
     /// Adds continuations to an execution; 0 says that it was admitted. `None` = no room.
@@ -147,38 +120,26 @@ impl OrgState {
         (!full(self)).then(Execution::default)
     }
 
-    pub(super) fn record(
-        &mut self,
-        scope: &Scope,
-        usage: &Amounts,
-        decision: Option<DecisionId>,
-        idempotency: &Idempotency,
-        ctx: &Context<'_>,
-    ) -> Result<Reply, OrgError> {
-        if let Recall::Replay(_) = self.journal.recall(Rpc::Record, Some(idempotency), self.now)? {
-            return Ok(Reply::Recorded { replayed: true });
-        }
-        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
-        self.check_settlement(scope, usage.iter().map(|(meter, _)| meter), ctx)?;
-        self.book(scope, usage, ctx);
-        if let Some(decision) = decision {
-            self.complete(scope, decision, ctx);
-        }
-        self.export(scope, usage, Rpc::Record, idempotency.id.as_str(), ctx);
-        self.note(Rpc::Record, Some(idempotency), true, Outcome::Recorded);
-        Ok(Reply::Recorded { replayed: false })
+    pub(super) fn record(&mut self, record: &Record, ctx: &Context<'_>) -> Result<Done<Recorded>, OrgError> {
+        let Record { scope, usage, decision, idempotency } = record;
+        self.once(Rpc::Record, Some(idempotency), ctx, |org| {
+            org.check_settlement(scope, usage.iter().map(|(meter, _)| meter), ctx)?;
+            org.book(scope, usage, ctx);
+            if let Some(decision) = decision {
+                org.complete(scope, *decision, ctx);
+            }
+            org.export(scope, usage, Rpc::Record, idempotency.id.as_str(), ctx);
+            Ok(Recorded)
+        })
     }
 
     /// R-BUD-5: the increment is the total minus the last total; a lower total or a new incarnation
     /// is a reset and counts whole; 0 is no update; what lies above the believable is disputed.
-    pub(super) fn report(&mut self, report: &ReportCumulative, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        let idempotency = &report.idempotency;
-        if let Recall::Replay(Outcome::Reported { increment, reset, disputed }) =
-            self.journal.recall(Rpc::ReportCumulative, Some(idempotency), self.now)?
-        {
-            return Ok(Reply::Reported { increment, reset, disputed, replayed: true });
-        }
-        self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
+    pub(super) fn report(&mut self, report: &ReportCumulative, ctx: &Context<'_>) -> Result<Done<Reported>, OrgError> {
+        self.once(Rpc::ReportCumulative, Some(&report.idempotency), ctx, |org| org.take_total(report, ctx))
+    }
+
+    fn take_total(&mut self, report: &ReportCumulative, ctx: &Context<'_>) -> Result<Reported, OrgError> {
         self.check_settlement(&report.scope, std::iter::once(&report.meter), ctx)?;
         let key = (report.scope.clone(), report.source.clone(), report.meter.clone());
         let last = self.baselines.get(&key);
@@ -201,10 +162,8 @@ impl OrgState {
         }
         let booked = vec![(report.meter.clone(), increment)];
         self.book(&report.scope, &booked, ctx);
-        self.export(&report.scope, &booked, Rpc::ReportCumulative, idempotency.id.as_str(), ctx);
-        let outcome = Outcome::Reported { increment, reset, disputed };
-        self.note(Rpc::ReportCumulative, Some(idempotency), true, outcome);
-        Ok(Reply::Reported { increment, reset, disputed, replayed: false })
+        self.export(&report.scope, &booked, Rpc::ReportCumulative, report.idempotency.id.as_str(), ctx);
+        Ok(Reported { increment, reset, disputed })
     }
 
     /// Keeps what is not believed of a report.

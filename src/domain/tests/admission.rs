@@ -185,17 +185,17 @@ fn a_shadow_limit_beside_a_real_one_on_the_same_window_charges_it_once() {
 fn a_frozen_org_runs_nothing_new_and_settles_what_runs() {
     let mut org = OrgBench::with([spend_limit(HOURLY, 100)]);
     let held = org.reserve(spend(10));
-    assert_eq!(org.freeze("f"), Ok(Reply::Frozen { was_frozen: false, replayed: false }));
+    assert_eq!(org.freeze("f"), Ok(Done { outcome: Frozen { was_frozen: false }, replayed: false }));
     let denied = org.acquire(ask());
     assert_eq!((denied.code(), denied.gate(), denied.retry_after()), (Code::Frozen, Some(Gate::Freeze), 0));
     assert!(denied.message().contains("fraud"), "{}", denied.message());
     org.commit(held, spend(4), "c").unwrap();
     org.record("", spend(3), "r").unwrap();
-    assert_eq!(org.resume("run-1", None), Reply::Resumed { continuations: 1, replayed: false }, "R-BAL-8");
+    assert_eq!(org.resume("run-1", None), Done { outcome: Resumed { continuations: 1 }, replayed: false }, "R-BAL-8");
     assert_eq!(org.used("budget/hourly"), 7);
     org.restart();
     assert_eq!(org.run(), Code::Frozen, "a freeze survives a restart");
-    assert_eq!(org.unfreeze("u"), Ok(Reply::Frozen { was_frozen: true, replayed: false }));
+    assert_eq!(org.unfreeze("u"), Ok(Done { outcome: Frozen { was_frozen: true }, replayed: false }));
     assert_eq!(org.run(), Code::Allowed);
 }
 
@@ -209,7 +209,7 @@ fn without_explain_the_first_denial_ends_the_evaluation_and_with_it_every_gate_s
     assert_eq!(brief.code(), Code::Frozen);
     assert!(brief.limits.iter().all(|view| !view.limiting), "R-PIPE-1: cheapest first");
     let explained = org.try_acquire(Acquire { explain: true, ..unasked() });
-    assert_eq!(explained, Ok(Reply::Needs(Need::Balance)), "R-PIPE-1: explain runs every gate");
+    assert_eq!(explained, Ok(Err(Need::Balance)), "R-PIPE-1: explain runs every gate");
     let balance = Some(BalanceVerdict::Unknown(Cause::ProviderError));
     let explained = org.acquire(Acquire { explain: true, balance, ..ask() });
     assert_eq!((explained.code(), explained.gate()), (Code::Frozen, Some(Gate::Freeze)), "the first denial stands");
@@ -222,7 +222,7 @@ fn need_balance_changes_nothing_and_the_second_pass_evaluates_everything_again()
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 1)]);
     org.policy.balance.source = BalanceSource::Provider;
     let unasked = || Acquire { balance: None, reserve: spend(5), idempotency: Some(key("a")), ..ask() };
-    assert_eq!(org.try_acquire(unasked()), Ok(Reply::Needs(Need::Balance)));
+    assert_eq!(org.try_acquire(unasked()), Ok(Err(Need::Balance)));
     assert!(org.inspect().is_none() && org.flush().is_none(), "R-PIPE-4: nothing was changed");
     assert_eq!(org.run(), Code::Allowed, "another call takes the last unit in between");
     let second = org.acquire(Acquire { balance: Some(allowed()), ..unasked() });

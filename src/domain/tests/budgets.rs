@@ -15,7 +15,7 @@ impl OrgBench {
         scope_name: &str,
         set: &[(&'static str, Option<u64>)],
         call: &str,
-    ) -> Result<Reply, OrgError> {
+    ) -> Result<Done<BudgetView>, OrgError> {
         self.change(scope_name, set, false, None, call)
     }
 
@@ -26,24 +26,20 @@ impl OrgBench {
         replace: bool,
         expected_version: Option<u64>,
         call: &str,
-    ) -> Result<Reply, OrgError> {
+    ) -> Result<Done<BudgetView>, OrgError> {
         let (scope, periods, idempotency) = (scope(scope_name), set.to_vec(), key(call));
-        self.apply(&Command::SetBudget(Box::new(SetBudget { scope, replace, periods, expected_version, idempotency })))
+        self.ask(Box::new(SetBudget { scope, replace, periods, expected_version, idempotency }))
     }
 
     fn set(&mut self, scope_name: &str, set: &[(&'static str, Option<u64>)]) -> BudgetView {
         let call = format!("set {}", self.next_id);
-        match self.try_set(scope_name, set, &call).unwrap() {
-            Reply::BudgetSet { budget, replayed: false } => *budget,
-            other => panic!("no budget: {other:?}"),
-        }
+        let done = self.try_set(scope_name, set, &call).unwrap();
+        assert!(!done.replayed);
+        done.outcome
     }
 
     fn budget(&mut self, scope_name: &str) -> BudgetView {
-        match self.apply(&Command::Budget { scope: scope(scope_name) }).unwrap() {
-            Reply::Budget(budget) => *budget,
-            other => panic!("no budget: {other:?}"),
-        }
+        *self.ask(GetBudget { scope: scope(scope_name) }).unwrap()
     }
 
     /// An execution of that scope, without a cost in spend.
@@ -65,9 +61,7 @@ fn a_patch_sets_and_clears_and_keeps_what_it_does_not_name() {
     assert_eq!((merged.version, limits(&merged)), (2, vec![("daily", 7), ("monthly", 50)]), "R-BUD-6");
     let same = org.set("", &[("daily", Some(7)), ("weekly", None)]);
     assert_eq!((same.version, &same.periods), (2, &merged.periods), "nothing changed");
-    let Ok(Reply::BudgetSet { budget, .. }) = org.change("", &[("weekly", Some(9))], true, Some(2), "r") else {
-        panic!("replaced")
-    };
+    let budget = org.change("", &[("weekly", Some(9))], true, Some(2), "r").unwrap().outcome;
     assert_eq!((budget.version, limits(&budget)), (3, vec![("weekly", 9)]));
 }
 
@@ -166,9 +160,8 @@ fn a_call_is_answered_again_and_carried_out_once() {
     let mut org = OrgBench::new();
     org.try_set("", &[("hourly", Some(5))], "u").unwrap();
     org.set("", &[("hourly", Some(6))]);
-    let Ok(Reply::BudgetSet { budget, replayed: true }) = org.try_set("", &[("hourly", Some(5))], "u") else {
-        panic!("replayed")
-    };
+    let Done { outcome: budget, replayed } = org.try_set("", &[("hourly", Some(5))], "u").unwrap();
+    assert!(replayed);
     assert_eq!((budget.version, budget.periods[0].limit), (2, Some(6)), "R-PIPE-6: as it is now");
     assert_eq!(org.try_set("", &[("hourly", Some(5))], "u#2"), Err(OrgError::RequestIdReused));
 }
@@ -221,7 +214,7 @@ fn scopes_with_a_budget_are_bounded_and_cleared_ones_give_way() {
 fn a_purge_forgets_what_was_set() {
     let mut org = OrgBench::new();
     org.set("", &[("hourly", Some(0))]);
-    org.apply(&Command::Purge).unwrap();
+    org.ask(Purge).unwrap();
     assert_eq!(org.code(""), Code::Allowed);
     assert_eq!(org.budget("").version, 0);
 }

@@ -32,15 +32,21 @@ use std::sync::Arc;
 use self::disk::Disk;
 use super::{
     balance::BalanceVerdict,
-    command::{Acquire, Command, Mode, Need, ReportCumulative, Run, SetBudget},
+    command::{
+        Acquire, Commit, Extend, Freeze, GetBudget, GetPool, GetSession, GetSessionStatus, GetStatus, Inspect, Known,
+        ListOutbox, ListSessions, Mode, Need, Pick, Purge, Record, Release, ReplayOutbox, ReportCumulative, Resume,
+        RollPools, Run, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
+    },
+    commands::{Ask, Command, Reply},
     decision::{Decision, LimitView},
     gate::Code,
     ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
     limit::Limit,
     org::{Context, OrgState},
+    outcome::{Done, Extended, Frozen, OutcomeReported, Reported, Resumed},
     policy::{BalanceSource, OrgPolicy},
     refusal::OrgError,
-    reply::{Audit, Reply, Snapshot},
+    reply::{Audit, BudgetView, EndedSession, OutboxReplayed, Purged, Snapshot},
     request::Idempotency,
     rows::OrgWrite,
     window::{Millis, Window},
@@ -158,6 +164,11 @@ impl OrgBench {
         self.in_context(decision, |state, ctx| state.apply(command, ctx))
     }
 
+    /// The same with the answer that the command names.
+    fn ask<C: Ask>(&mut self, command: C) -> Result<C::Answer, OrgError> {
+        Ok(C::answer(self.apply(&command.into())?).expect("the answer of this command"))
+    }
+
     fn in_context<T>(&mut self, decision: DecisionId, act: impl FnOnce(&mut OrgState, &Context<'_>) -> T) -> T {
         if *self.shared != self.policy {
             self.shared = Arc::new(self.policy.clone());
@@ -174,15 +185,12 @@ impl OrgBench {
         act(&mut self.state, &ctx)
     }
 
-    fn try_acquire(&mut self, ask: Acquire) -> Result<Reply, OrgError> {
-        self.apply(&Command::Acquire(std::sync::Arc::new(ask)))
+    fn try_acquire(&mut self, ask: Acquire) -> Result<Result<Box<Decision>, Need>, OrgError> {
+        self.ask(Arc::new(ask))
     }
 
     fn acquire(&mut self, ask: Acquire) -> Decision {
-        match self.try_acquire(ask).unwrap() {
-            Reply::Decision(decision) => *decision,
-            other => panic!("no decision: {other:?}"),
-        }
+        *self.try_acquire(ask).unwrap().expect("a decision")
     }
 
     /// Whether one execution runs, and with which code.
@@ -201,51 +209,49 @@ impl OrgBench {
         self.acquire(reserving(amounts)).hold.expect("a reservation").id
     }
 
-    fn commit(&mut self, reservation: DecisionId, actual: Amounts, id: &str) -> Result<Reply, OrgError> {
-        self.apply(&Command::Commit { reservation, actual, idempotency: key(id) })
+    fn commit(&mut self, reservation: DecisionId, actual: Amounts, id: &str) -> Result<bool, OrgError> {
+        self.ask(Commit { reservation, actual, idempotency: key(id) }).map(|done| done.replayed)
     }
 
-    fn release(&mut self, reservation: DecisionId, id: &str) -> Result<Reply, OrgError> {
-        self.apply(&Command::Release { reservation, idempotency: key(id) })
+    fn release(&mut self, reservation: DecisionId, id: &str) -> Result<bool, OrgError> {
+        self.ask(Release { reservation, idempotency: key(id) }).map(|done| done.replayed)
     }
 
-    fn extend(&mut self, reservation: DecisionId, ttl: Millis, id: &str) -> Result<Reply, OrgError> {
-        self.apply(&Command::Extend { reservation, ttl, idempotency: key(id) })
+    fn extend(&mut self, reservation: DecisionId, ttl: Millis, id: &str) -> Result<Done<Extended>, OrgError> {
+        self.ask(Extend { reservation, ttl, idempotency: key(id) })
     }
 
-    fn record(&mut self, scope_name: &str, usage: Amounts, id: &str) -> Result<Reply, OrgError> {
-        self.apply(&Command::Record { scope: scope(scope_name), usage, decision: None, idempotency: key(id) })
+    fn record(&mut self, scope_name: &str, usage: Amounts, id: &str) -> Result<bool, OrgError> {
+        self.ask(Record { scope: scope(scope_name), usage, decision: None, idempotency: key(id) })
+            .map(|done| done.replayed)
     }
 
-    fn report(&mut self, incarnation: &str, total: u64, id: &str) -> Result<Reply, OrgError> {
-        self.apply(&Command::ReportCumulative(Box::new(ReportCumulative {
+    fn report(&mut self, incarnation: &str, total: u64, id: &str) -> Result<Done<Reported>, OrgError> {
+        self.ask(Box::new(ReportCumulative {
             scope: Scope::org(),
             source: Source::parse("source", "meter-1").unwrap(),
             incarnation: Incarnation::parse("incarnation", incarnation).unwrap(),
             meter: Meter::spend(),
             total,
             idempotency: key(id),
-        })))
+        }))
     }
 
-    fn resume(&mut self, execution: &str, id: Option<&str>) -> Reply {
+    fn resume(&mut self, execution: &str, id: Option<&str>) -> Done<Resumed> {
         let execution = ExecutionId::parse("execution_id", execution).unwrap();
-        self.apply(&Command::Resume { execution, idempotency: id.map(key) }).expect("R-BAL-8: never refused")
+        self.ask(Resume { execution, idempotency: id.map(key) }).expect("R-BAL-8: never refused")
     }
 
-    fn freeze(&mut self, id: &str) -> Result<Reply, OrgError> {
-        self.apply(&Command::Freeze { reason: Reason::parse("reason", "fraud").unwrap(), idempotency: key(id) })
+    fn freeze(&mut self, id: &str) -> Result<Done<Frozen>, OrgError> {
+        self.ask(Freeze { reason: Reason::parse("reason", "fraud").unwrap(), idempotency: key(id) })
     }
 
-    fn unfreeze(&mut self, id: &str) -> Result<Reply, OrgError> {
-        self.apply(&Command::Unfreeze { idempotency: key(id) })
+    fn unfreeze(&mut self, id: &str) -> Result<Done<Frozen>, OrgError> {
+        self.ask(Unfreeze { idempotency: key(id) })
     }
 
     fn inspect(&mut self) -> Option<Box<Snapshot>> {
-        match self.apply(&Command::Inspect).unwrap() {
-            Reply::Inspected(snapshot) => snapshot,
-            other => panic!("no snapshot: {other:?}"),
-        }
+        self.ask(Inspect).unwrap()
     }
 
     fn snapshot(&mut self) -> Snapshot {

@@ -38,21 +38,22 @@ fn waiting(org: &mut OrgBench) -> Vec<(String, u64)> {
 }
 
 fn take(org: &mut OrgBench) -> Vec<OutboxRow> {
-    match org.apply(&Command::TakeOutbox) {
-        Ok(Reply::Outbox(rows)) => rows,
+    match org.ask(TakeOutbox) {
+        Ok(rows) => rows,
         other => panic!("no exports: {other:?}"),
     }
 }
 
 fn settle(org: &mut OrgBench, key: OutboxKey, delivery: Delivery) -> u64 {
-    match org.apply(&Command::SettleOutbox(vec![(key, delivery)])) {
-        Ok(Reply::OutboxSettled { .. }) => org.state.take_news().set_aside,
+    match org.ask(SettleOutbox(vec![(key, delivery)])) {
+        Ok(_) => org.state.take_news().set_aside,
         other => panic!("not settled: {other:?}"),
     }
 }
 
 fn complete(org: &mut OrgBench, decision: DecisionId, usage: Amounts, id: &str) {
-    let command = Command::Record { scope: Scope::org(), usage, decision: Some(decision), idempotency: key(id) };
+    let command =
+        Command::Record(Record { scope: Scope::org(), usage, decision: Some(decision), idempotency: key(id) });
     org.apply(&command).unwrap();
 }
 
@@ -92,7 +93,8 @@ fn the_scope_that_tells_the_end_does_not_make_it_another_execution() {
     let mut names = BTreeSet::new();
     for (told_by, id) in [("workspace/a", "r1"), ("workspace/b", "r2"), ("", "r3")] {
         let usage = Amounts::new();
-        let command = Command::Record { scope: scope(told_by), usage, decision: Some(decision), idempotency: key(id) };
+        let command =
+            Command::Record(Record { scope: scope(told_by), usage, decision: Some(decision), idempotency: key(id) });
         org.apply(&command).unwrap();
         let row = take(&mut org).pop();
         names.extend(row.as_ref().map(|row| row.key));
@@ -235,7 +237,7 @@ fn attempts_are_spaced_and_end_when_the_provider_no_longer_knows_the_key() {
     let row = org.snapshot().exports[0].clone();
     assert_eq!((row.dead, row.last_error), (Some(DeadCause::Expired), Some(Cause::ProviderError)));
     assert!(take(org.after(DAY_MS)).is_empty(), "it waits for an operator");
-    assert_eq!(org.apply(&Command::ReplayOutbox { key: None }), Ok(Reply::OutboxReplayed { count: 1 }));
+    assert_eq!(org.ask(ReplayOutbox { key: None }), Ok(OutboxReplayed { count: 1 }));
     let again = take(&mut org);
     assert_eq!(again.len(), 1);
     assert_eq!(again[0].key, row.key, "under the same key");
@@ -259,7 +261,7 @@ fn what_a_long_stop_kept_from_going_out_waits_for_an_operator() {
         org.snapshot().exports.iter().filter(|row| row.dead == Some(DeadCause::Expired)).count(),
         1 + EXPORT_BATCH
     );
-    org.apply(&Command::ReplayOutbox { key: None }).unwrap();
+    org.ask(ReplayOutbox { key: None }).unwrap();
     assert_eq!(take(&mut org).len(), EXPORT_BATCH, "with new time");
 }
 
@@ -297,7 +299,7 @@ fn a_full_outbox_adds_up_what_it_has_no_room_for() {
     let exports = org.snapshot().exports;
     let full: Vec<_> = exports.iter().filter(|row| row.dead == Some(DeadCause::Full)).collect();
     assert_eq!((exports.len(), full.len(), full[0].units), (3, 1, 20));
-    org.restart().apply(&Command::ReplayOutbox { key: Some(full[0].key) }).unwrap();
+    org.restart().ask(ReplayOutbox { key: Some(full[0].key) }).unwrap();
     org.record("", spend(10), "e").unwrap();
     let total: u64 = org.snapshot().exports.iter().map(|row| row.units).sum();
     assert_eq!(total, 50, "what is tried no longer grows, and nothing is lost");
@@ -308,7 +310,7 @@ fn a_purge_keeps_what_the_provider_does_not_have() {
     let mut org = billed(ExportWhen::Completed);
     org.record("", spend(1), "a").unwrap();
     org.flush();
-    org.apply(&Command::Purge).unwrap();
+    org.ask(Purge).unwrap();
     org.restart();
     assert_eq!(waiting(&mut org), [("spend".into(), 1)]);
     let row = take(org.after(EXPORT_GRACE_MS)).pop().unwrap();

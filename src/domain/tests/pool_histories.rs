@@ -220,7 +220,7 @@ impl Side {
     /// What the node does by itself.
     fn keep(&mut self, op: &Op) {
         match op {
-            Op::Roll => drop(self.org.apply(&Command::RollPools)),
+            Op::Roll => drop(self.org.ask(RollPools)),
             Op::Sweep => drop(self.org.sweep()),
             Op::Restart => drop(self.org.restart()),
             Op::Crash => {
@@ -246,12 +246,13 @@ impl Side {
     fn configure(&mut self, pool: u8, accounts: Vec<NewAccount>) {
         let (idempotency, expected_version) = (self.call(), None);
         let set = ConfigurePool { pool: pool_id(pool), accounts: accounts.clone(), expected_version, idempotency };
-        let reply = self.org.apply(&Command::ConfigurePool(Box::new(set)));
+        let reply = self.org.ask(Box::new(set));
         let by_id = accounts.into_iter().map(|new| (number(new.id.as_str()), new)).collect();
         match self.model.configure(pool, by_id) {
             true => {
-                let Ok(Reply::PoolConfigured { pool: shown, replayed: false }) = reply else { panic!("{reply:?}") };
-                assert_eq!(shown.version, self.model.view(pool).version);
+                let done = reply.unwrap();
+                assert!(!done.replayed);
+                assert_eq!(done.outcome.version, self.model.view(pool).version);
             }
             false => assert!(matches!(reply, Err(OrgError::AccountInOtherPool { .. })), "{reply:?}"),
         }
@@ -261,7 +262,7 @@ impl Side {
         let name = key.map(|key| format!("plain {key} of {pool}"));
         let answer = self.model.ask(pool, None, name.as_deref());
         let idempotency = name.as_deref().map(super::key);
-        let reply = self.org.apply(&Command::Pick { pool: pool_id(pool), idempotency });
+        let reply = self.org.ask(Pick { pool: pool_id(pool), idempotency });
         self.model.pick(pool, answer, name);
         self.compare(pool, answer, &reply);
     }
@@ -271,12 +272,16 @@ impl Side {
         let answer = self.model.ask(pool, Some(self.rate), name.as_deref());
         let idempotency = name.as_deref().map(super::key);
         let named = Some(PoolAsk { pool: pool_id(pool), pick: true });
-        let reply = self.org.try_acquire(Acquire { pool: named, idempotency, ..ask() });
+        let reply = self.decide(Acquire { pool: named, idempotency, ..ask() });
         self.model.pick(pool, answer, name);
         if matches!(answer, Answer::Picked { .. }) {
             self.model.admit();
         }
         self.compare(pool, answer, &reply);
+    }
+
+    fn decide(&mut self, ask: Acquire) -> Result<Box<Decision>, OrgError> {
+        self.org.try_acquire(ask).map(|decided| decided.expect("a decision"))
     }
 
     fn ask(&mut self, pool: u8, check: Option<bool>) {
@@ -286,7 +291,7 @@ impl Side {
             Answer::Picked { .. } => Answer::Passed,
             other => other,
         };
-        let reply = self.org.try_acquire(Acquire { pool: named, mode, ..ask() });
+        let reply = self.decide(Acquire { pool: named, mode, ..ask() });
         if answer == Answer::Passed && mode == Mode::Normal {
             self.model.admit();
         }
@@ -294,11 +299,11 @@ impl Side {
     }
 
     /// The model has taken the call already.
-    fn compare(&self, pool: u8, answer: Answer, reply: &Result<Reply, OrgError>) {
+    fn compare(&self, pool: u8, answer: Answer, reply: &Result<Box<Decision>, OrgError>) {
         if answer == Answer::PoolUnknown {
             return assert_eq!(reply, &Err(OrgError::PoolUnknown));
         }
-        let Ok(Reply::Decision(decision)) = reply else { panic!("no decision: {reply:?}") };
+        let decision = reply.as_ref().unwrap();
         let picked = |id: u8, last_resort| {
             let view = self.model.configured(id).map(|(home, _)| self.model.views(home));
             let name = account(id).masked();
@@ -323,11 +328,12 @@ impl Side {
     }
 
     fn report(&mut self, pool: u8, id: Option<u8>, report: ReportOutcome) {
-        let reply = self.org.apply(&Command::ReportOutcome(Box::new(report.clone())));
+        let reply = self.org.ask(Box::new(report.clone()));
         match self.model.report(pool, id, &report) {
             None => assert_eq!(reply, Err(OrgError::PoolUnknown)),
             Some((known, replayed)) => {
-                assert_eq!(reply, Ok(Reply::OutcomeReported { outcome: report.outcome, known, replayed }));
+                let outcome = OutcomeReported { outcome: report.outcome, known };
+                assert_eq!(reply, Ok(Done { outcome, replayed }));
             }
         }
         self.last_report = Some((pool, id, report));
@@ -358,12 +364,12 @@ impl Side {
 
     fn check(&mut self) {
         for pool in 0..POOLS {
-            let reply = self.org.apply(&Command::Pool { id: pool_id(pool) });
+            let reply = self.org.ask(GetPool { id: pool_id(pool) });
             if !self.model.pools.contains_key(&pool) {
                 assert_eq!(reply, Err(OrgError::PoolUnknown));
                 continue;
             }
-            let Ok(Reply::Pool(mut shown)) = reply else { panic!("no pool: {reply:?}") };
+            let mut shown = reply.unwrap();
             shown.accounts.iter_mut().for_each(|account| account.reported.until = 0);
             assert_eq!(*shown, self.model.view(pool));
         }
@@ -373,7 +379,7 @@ impl Side {
             assert_eq!(told, self.model.exhausted(), "R-POOL-6: what was told is what is so");
         }
         assert_eq!(self.org.used("rate"), self.model.admitted(), "both are charged or neither");
-        let Ok(Reply::Audited(audit)) = self.org.apply(&Command::Audit) else { panic!("no audit") };
+        let audit = self.org.ask(RunAudit).unwrap();
         assert_eq!(audit.unwrap_or_default().drift, vec![], "R-BUD-3");
     }
 }

@@ -41,17 +41,11 @@ impl OrgBench {
         let accounts = accounts.into_iter().collect();
         let idempotency = key(&format!("configure-{}", self.next_id));
         let set = ConfigurePool { pool: pool(), accounts, expected_version: None, idempotency };
-        match self.apply(&Command::ConfigurePool(Box::new(set)))? {
-            Reply::PoolConfigured { pool, .. } => Ok(*pool),
-            other => panic!("no pool: {other:?}"),
-        }
+        self.ask(Box::new(set)).map(|done| *done.outcome)
     }
 
     fn try_pick(&mut self, id: Option<&str>) -> Decision {
-        match self.apply(&Command::Pick { pool: pool(), idempotency: id.map(key) }).unwrap() {
-            Reply::Decision(decision) => *decision,
-            other => panic!("no decision: {other:?}"),
-        }
+        *self.ask(Pick { pool: pool(), idempotency: id.map(key) }).unwrap()
     }
 
     /// The account; empty where every one is exhausted.
@@ -73,17 +67,11 @@ impl OrgBench {
     fn tell_bytes(&mut self, id: Option<&str>, outcome: Upstream, bytes: u64) -> bool {
         let (account, idempotency) = (id.map(account), None);
         let report = ReportOutcome { pool: pool(), account, outcome, bytes_up: bytes, bytes_down: 0, idempotency };
-        match self.apply(&Command::ReportOutcome(Box::new(report))).unwrap() {
-            Reply::OutcomeReported { known, .. } => known,
-            other => panic!("not reported: {other:?}"),
-        }
+        self.ask(Box::new(report)).unwrap().outcome.known
     }
 
     fn pool(&mut self) -> PoolView {
-        match self.apply(&Command::Pool { id: pool() }).unwrap() {
-            Reply::Pool(view) => *view,
-            other => panic!("no pool: {other:?}"),
-        }
+        *self.ask(GetPool { id: pool() }).unwrap()
     }
 
     fn account(&mut self, id: &str) -> AccountView {
@@ -348,7 +336,7 @@ fn a_pool_without_anything_usable_says_so_when_it_is_looked_at_after_a_start() {
     org.picks(300);
     Arc::make_mut(&mut org.policy.pools).safety_buffer = 800;
     org.restart().told();
-    let Ok(Reply::Pools(pools)) = org.apply(&Command::RollPools) else { panic!("no pools") };
+    let pools = org.ask(RollPools).unwrap();
     assert_eq!((pools[0].summary.active, pools[0].accounts[0].exhausted), (0, Some(Exhaustion::Limit)), "R-POOL-5");
     assert_eq!(org.told(), ["aaaa…aaaa limit", "all 1"]);
 }
@@ -500,8 +488,8 @@ fn a_pool_without_accounts_is_gone_and_comes_back_empty_handed() {
     let mut org = OrgBench::with_pool([new(A, 3)]);
     org.tell(A, Upstream::QuotaExhausted);
     assert_eq!(org.configure([]).unwrap().version, 0);
-    assert_eq!(org.apply(&Command::Pool { id: pool() }), Err(OrgError::PoolUnknown));
-    assert_eq!(org.apply(&Command::Pick { pool: pool(), idempotency: None }), Err(OrgError::PoolUnknown));
+    assert_eq!(org.ask(GetPool { id: pool() }), Err(OrgError::PoolUnknown));
+    assert_eq!(org.ask(Pick { pool: pool(), idempotency: None }), Err(OrgError::PoolUnknown));
     assert_eq!(org.restart().configure([new(A, 3)]).unwrap().version, 1);
     assert_eq!(org.pick(), A);
 }

@@ -48,7 +48,10 @@ fn a_denial_is_not_remembered() {
     org.policy.limits.clear();
     let second = org.acquire(keyed("a"));
     assert!(second.allowed && !second.replayed, "R-PIPE-6: evaluated afresh");
-    assert_eq!(org.freeze("f").and(org.unfreeze("u")), Ok(Reply::Frozen { was_frozen: true, replayed: false }));
+    assert_eq!(
+        org.freeze("f").and(org.unfreeze("u")),
+        Ok(Done { outcome: Frozen { was_frozen: true }, replayed: false })
+    );
 }
 
 #[test]
@@ -60,16 +63,16 @@ fn plain_calls_are_remembered_ten_minutes_and_durable_ones_a_day() {
     org.resume("run", Some("resumed"));
     org.at(T0 + 10 * MINUTE_MS - 1).restart();
     assert!(org.acquire(keyed("plain")).replayed);
-    assert_eq!(org.resume("run", Some("resumed")), Reply::Resumed { continuations: 1, replayed: true });
+    assert_eq!(org.resume("run", Some("resumed")), Done { outcome: Resumed { continuations: 1 }, replayed: true });
     org.at(T0 + 10 * MINUTE_MS).restart();
     assert!(!org.acquire(keyed("plain")).replayed);
-    assert_eq!(org.resume("run", Some("resumed")), Reply::Resumed { continuations: 2, replayed: false });
+    assert_eq!(org.resume("run", Some("resumed")), Done { outcome: Resumed { continuations: 2 }, replayed: false });
     org.at(T0 + DAY_MS - 1).restart();
     assert!(org.acquire(Acquire { reserve: spend(1), reservation_ttl: DAY_MS, ..keyed("holding") }).replayed);
-    assert_eq!(org.record("", spend(1), "recorded"), Ok(Reply::Recorded { replayed: true }));
+    assert_eq!(org.record("", spend(1), "recorded"), Ok(true));
     org.at(T0 + DAY_MS).restart();
     assert!(!org.acquire(Acquire { reserve: spend(1), ..keyed("holding") }).replayed);
-    assert_eq!(org.record("", spend(1), "recorded"), Ok(Reply::Recorded { replayed: false }));
+    assert_eq!(org.record("", spend(1), "recorded"), Ok(false));
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn sweeps_forget_no_id_before_its_time() {
     for hour in 1..24 {
         org.at(T0 + hour * HOUR_MS).sweep();
         org.crash();
-        assert_eq!(org.record("", spend(1), "recorded"), Ok(Reply::Recorded { replayed: true }), "hour {hour}");
+        assert_eq!(org.record("", spend(1), "recorded"), Ok(true), "hour {hour}");
     }
 }
 
@@ -125,10 +128,14 @@ fn a_resume_is_never_refused_whatever_the_state() {
     org.policy.balance.on_indeterminate = crate::domain::policy::OnIndeterminate::Deny;
     org.freeze("f").unwrap();
     org.store_fault = true;
-    assert_eq!(org.resume("run", Some("a")), Reply::Resumed { continuations: 1, replayed: false }, "R-BAL-8");
-    assert_eq!(org.resume("run", Some("a")), Reply::Resumed { continuations: 1, replayed: true });
-    assert_eq!(org.resume("run", Some("b")), Reply::Resumed { continuations: 2, replayed: false });
-    let uncounted = Reply::Resumed { continuations: 0, replayed: false };
+    assert_eq!(
+        org.resume("run", Some("a")),
+        Done { outcome: Resumed { continuations: 1 }, replayed: false },
+        "R-BAL-8"
+    );
+    assert_eq!(org.resume("run", Some("a")), Done { outcome: Resumed { continuations: 1 }, replayed: true });
+    assert_eq!(org.resume("run", Some("b")), Done { outcome: Resumed { continuations: 2 }, replayed: false });
+    let uncounted = Done { outcome: Resumed { continuations: 0 }, replayed: false };
     assert_eq!(org.resume("run", Some("a#other")), uncounted, "a clash of ids goes on uncounted");
     org.bounds.request_ids_per_org = 1;
     assert_eq!(org.resume("run", Some("c")), uncounted, "so does a full memory");
@@ -143,7 +150,7 @@ fn an_admitted_execution_is_known_before_its_first_continuation() {
     let id = org.acquire(Acquire { with_pause: true, ..ask() }).id.unwrap();
     org.restart();
     assert!(org.snapshot().executions[0].admitted);
-    assert_eq!(org.resume(&id.to_string(), None), Reply::Resumed { continuations: 1, replayed: false });
+    assert_eq!(org.resume(&id.to_string(), None), Done { outcome: Resumed { continuations: 1 }, replayed: false });
     org.resume("unknown", None);
     let admitted: Vec<_> = org.snapshot().executions.iter().map(|row| row.admitted).collect();
     assert_eq!(admitted.iter().filter(|admitted| **admitted).count(), 1);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::outcome::Settlement;
 
-const SETTLED: Result<Reply, OrgError> = Ok(Reply::Settled { replayed: false });
+const SETTLED: Result<bool, OrgError> = Ok(false);
 const BUDGET: &str = "budget/hourly";
 
 fn budgeted() -> OrgBench {
@@ -87,10 +87,11 @@ fn a_commit_after_expiry_is_refused_and_says_why() {
     let mut org = budgeted();
     let held = org.acquire(Acquire { reservation_ttl: MINUTE_MS, ..reserving(spend(10)) }).hold.unwrap().id;
     org.after(MINUTE_MS);
-    let refused = Err(OrgError::ReservationSettled(Settlement::Expired));
+    let expired = OrgError::ReservationSettled(Settlement::Expired);
+    let refused = Err(expired);
     assert_eq!(org.commit(held, spend(5), "c"), refused);
     assert_eq!(org.release(held, "r"), refused);
-    assert_eq!(org.extend(held, HOUR_MS, "e"), refused);
+    assert_eq!(org.extend(held, HOUR_MS, "e"), Err(expired));
     org.restart();
     assert_eq!(org.commit(held, spend(5), "c2"), refused, "also after a restart");
     assert_eq!(standing(&mut org), (0, 0));
@@ -131,15 +132,15 @@ fn every_settlement_is_replayed_and_charges_once() {
     let (first, second, third) = (org.reserve(spend(5)), org.reserve(spend(7)), org.reserve(spend(9)));
     let extended = org.extend(third, HOUR_MS, "e").unwrap();
     let expires_at = T0 + HOUR_MS;
-    assert_eq!(extended, Reply::Extended { expires_at, replayed: false });
+    assert_eq!(extended, Done { outcome: Extended { expires_at }, replayed: false });
     org.commit(first, spend(4), "c").unwrap();
     org.release(second, "r").unwrap();
     for _ in 0..2 {
         org.restart();
         org.after(MINUTE_MS);
-        assert_eq!(org.commit(first, spend(4), "c"), Ok(Reply::Settled { replayed: true }), "R-PIPE-6");
-        assert_eq!(org.release(second, "r"), Ok(Reply::Settled { replayed: true }));
-        assert_eq!(org.extend(third, HOUR_MS, "e"), Ok(Reply::Extended { expires_at, replayed: true }));
+        assert_eq!(org.commit(first, spend(4), "c"), Ok(true), "R-PIPE-6");
+        assert_eq!(org.release(second, "r"), Ok(true));
+        assert_eq!(org.extend(third, HOUR_MS, "e"), Ok(Done { outcome: Extended { expires_at }, replayed: true }));
     }
     assert_eq!(standing(&mut org), (4, 9));
 }
@@ -148,7 +149,7 @@ fn every_settlement_is_replayed_and_charges_once() {
 fn an_extension_never_shortens() {
     let mut org = budgeted();
     let held = org.acquire(Acquire { reservation_ttl: HOUR_MS, ..reserving(spend(10)) }).hold.unwrap().id;
-    let extended = |at| Ok(Reply::Extended { expires_at: T0 + at, replayed: false });
+    let extended = |at| Ok(Done { outcome: Extended { expires_at: T0 + at }, replayed: false });
     assert_eq!(org.extend(held, MINUTE_MS, "a"), extended(HOUR_MS));
     assert_eq!(org.extend(held, 2 * HOUR_MS, "b"), extended(2 * HOUR_MS));
     org.restart();

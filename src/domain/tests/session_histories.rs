@@ -180,7 +180,7 @@ impl Side {
                 let amount = u64::from(*seconds) * SECOND;
                 let idempotency = self.call();
                 let usage = vec![(Meter::compute(), amount)];
-                let record = Command::Record { scope: Scope::org(), usage, decision: None, idempotency };
+                let record = Command::Record(Record { scope: Scope::org(), usage, decision: None, idempotency });
                 self.org.apply(&record).unwrap();
                 self.model.booked.push((self.model.now, amount));
             }
@@ -232,7 +232,7 @@ impl Side {
         if is_known && expected == Code::Allowed {
             return assert_eq!(reply, Err(OrgError::SessionExists));
         }
-        let Ok(Reply::Decision(decision)) = reply else { panic!("no decision: {reply:?}") };
+        let decision = reply.unwrap().expect("a decision");
         assert_eq!(decision.code(), expected, "{:?}", self.model);
         if expected == Code::Allowed {
             let held = SLICE.min(left);
@@ -257,7 +257,7 @@ impl Side {
             total,
             idempotency: None,
         };
-        let reply = self.org.apply(&Command::Heartbeat(Box::new(beat)));
+        let reply = self.org.ask(Box::new(beat));
         let booked = self.model.report(which, life, total);
         let (now, quota) = (self.model.now, self.org.policy.limits[0].amount.unwrap());
         let session = self.model.sessions.get_mut(&which).unwrap();
@@ -267,7 +267,7 @@ impl Side {
         }
         let (runs, held) = (session.state == SessionState::Running, session.held);
         let over = self.model.used() + self.model.held() - held >= quota;
-        let Ok(Reply::Beat(beat)) = reply else { panic!("no beat: {reply:?}") };
+        let beat = reply.unwrap();
         assert_eq!(beat.booked, booked);
         let stops = matches!(beat.action, Action::Stop(_));
         assert_eq!(stops, !runs || over && held == 0, "R-SES-1, R-SES-3: {beat:?} {:?}", self.model);
@@ -284,8 +284,8 @@ impl Side {
             last: last.map(|(life, total)| (Self::life(life), total)),
             idempotency,
         };
-        let reply = self.org.apply(&Command::EndSession(Box::new(end)));
-        assert!(matches!(reply, Ok(Reply::SessionEnded { ended, .. }) if ended == runs), "{reply:?}");
+        let reply = self.org.ask(Box::new(end));
+        assert_eq!(reply.unwrap().ended, runs);
         match last {
             Some((life, total)) => drop(self.model.report(which, life, total)),
             None if runs => {
@@ -304,14 +304,14 @@ impl Side {
     }
 
     fn check(&mut self) {
-        let status = Command::SessionStatus { scope: Scope::org(), balance: Some(allowed()), exempt: false };
-        let Ok(Reply::SessionStatus(status)) = self.org.apply(&status) else { panic!("no status") };
+        let known = Known { balance: Some(allowed()), exempt: false };
+        let status = self.org.ask(GetSessionStatus { scope: Scope::org(), known }).unwrap();
         let shown = (status.quota.used, status.quota.reserved, usize::try_from(status.running).unwrap());
         assert_eq!(shown, (self.model.used(), self.model.held(), self.model.running()), "R-SES-2: {:?}", self.model);
         for (which, modelled) in &self.model.sessions {
             let id = self.id(*which);
-            match self.org.apply(&Command::Session { id }) {
-                Ok(Reply::Session(view)) => {
+            match self.org.ask(GetSession { id }) {
+                Ok(view) => {
                     let SessionView { row, held } = *view;
                     let shown = (row.state, row.booked, row.booked_ahead, held);
                     assert_eq!(shown, (modelled.state, modelled.booked, modelled.booked_ahead, modelled.held));
@@ -325,11 +325,11 @@ impl Side {
             |modelled: &Modelled| modelled.state != SessionState::Running && modelled.ended + DAY_MS <= self.model.now;
         let forgotten: Vec<u8> = self.model.sessions.iter().filter(|(_, m)| unknown(m)).map(|(id, _)| *id).collect();
         for which in forgotten {
-            if self.org.apply(&Command::Session { id: self.id(which) }) == Err(OrgError::SessionUnknown) {
+            if self.org.ask(GetSession { id: self.id(which) }) == Err(OrgError::SessionUnknown) {
                 self.model.sessions.remove(&which);
             }
         }
-        let Ok(Reply::Audited(audit)) = self.org.apply(&Command::Audit) else { panic!("no audit") };
+        let audit = self.org.ask(RunAudit).unwrap();
         assert_eq!(audit.unwrap_or_default().drift, vec![], "R-BUD-3");
         if let Some(snapshot) = self.org.inspect() {
             let disputed: u64 = snapshot.disputed.iter().map(|row| row.amount).sum();

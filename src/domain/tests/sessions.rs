@@ -30,7 +30,7 @@ fn identity(text: &str) -> Identity {
 }
 
 impl OrgBench {
-    fn try_start(&mut self, id: &str, key_of_call: &str) -> Result<Reply, OrgError> {
+    fn try_start(&mut self, id: &str, key_of_call: &str) -> Result<Decision, OrgError> {
         let new = NewSession { id: session(id), identity: identity("vm") };
         self.try_acquire(Acquire {
             run: Run::Session(new),
@@ -38,64 +38,50 @@ impl OrgBench {
             cost: Amounts::new(),
             ..ask()
         })
+        .map(|decided| *decided.expect("a decision"))
     }
 
     fn start(&mut self, id: &str) -> Decision {
         let call = format!("start {id} {}", self.next_id);
-        match self.try_start(id, &call).unwrap() {
-            Reply::Decision(decision) => *decision,
-            other => panic!("no decision: {other:?}"),
-        }
+        self.try_start(id, &call).unwrap()
     }
 
-    fn try_beat(&mut self, id: &str, who: &str, life: &str, seconds: u64) -> Result<Reply, OrgError> {
-        self.apply(&Command::Heartbeat(Box::new(Heartbeat {
+    fn try_beat(&mut self, id: &str, who: &str, life: &str, seconds: u64) -> Result<Box<Beat>, OrgError> {
+        self.ask(Box::new(Heartbeat {
             session: session(id),
             identity: identity(who),
             incarnation: Incarnation::parse("incarnation", life).unwrap(),
             total: seconds * SECOND,
             idempotency: None,
-        })))
+        }))
     }
 
     fn beat_of(&mut self, id: &str, life: &str, seconds: u64) -> Beat {
-        match self.try_beat(id, "vm", life, seconds).unwrap() {
-            Reply::Beat(beat) => *beat,
-            other => panic!("no beat: {other:?}"),
-        }
+        *self.try_beat(id, "vm", life, seconds).unwrap()
     }
 
     fn beat(&mut self, id: &str, seconds: u64) -> Beat {
         self.beat_of(id, "boot", seconds)
     }
 
-    fn try_end(&mut self, id: &str, last: Option<(&str, u64)>, call: &str) -> Result<Reply, OrgError> {
+    fn try_end(&mut self, id: &str, last: Option<(&str, u64)>, call: &str) -> Result<Box<EndedSession>, OrgError> {
         let last = last.map(|(life, seconds)| (Incarnation::parse("incarnation", life).unwrap(), seconds * SECOND));
         let (session, identity) = (session(id), identity("vm"));
-        self.apply(&Command::EndSession(Box::new(EndSession { session, identity, last, idempotency: key(call) })))
+        self.ask(Box::new(EndSession { session, identity, last, idempotency: key(call) }))
     }
 
     fn end(&mut self, id: &str, last: Option<(&str, u64)>) -> SessionView {
         let call = format!("end {id} {}", self.next_id);
-        match self.try_end(id, last, &call).unwrap() {
-            Reply::SessionEnded { session, .. } => *session,
-            other => panic!("no end: {other:?}"),
-        }
+        self.try_end(id, last, &call).unwrap().session
     }
 
     fn look(&mut self, id: &str) -> SessionView {
-        match self.apply(&Command::Session { id: session(id) }).unwrap() {
-            Reply::Session(session) => *session,
-            other => panic!("no session: {other:?}"),
-        }
+        *self.ask(GetSession { id: session(id) }).unwrap()
     }
 
     fn can_start(&mut self) -> SessionStatus {
-        let look = Command::SessionStatus { scope: Scope::org(), balance: Some(allowed()), exempt: false };
-        match self.apply(&look).unwrap() {
-            Reply::SessionStatus(status) => *status,
-            other => panic!("no status: {other:?}"),
-        }
+        let known = Known { balance: Some(allowed()), exempt: false };
+        *self.ask(GetSessionStatus { scope: Scope::org(), known }).unwrap()
     }
 
     /// Seconds of compute this month, used and reserved.
@@ -339,19 +325,17 @@ fn start_and_end_over_and_over_give_nothing_away() {
 fn calls_are_answered_again_and_carried_out_once() {
     let mut org = plan(3600, 1);
     let first = org.try_start("a", "s1").unwrap();
-    let Ok(Reply::Decision(again)) = org.try_start("a", "s1") else { panic!("a decision") };
-    let Reply::Decision(first) = first else { panic!("a decision") };
+    let again = org.try_start("a", "s1").unwrap();
     assert!(again.replayed && again.id == first.id && again.session == first.session, "R-PIPE-6");
     assert_eq!(org.try_start("a", "s1#other"), Err(OrgError::RequestIdReused));
     assert_eq!(org.compute(), (0, 180));
     org.restart();
-    assert!(matches!(org.try_start("a", "s1"), Ok(Reply::Decision(again)) if again.replayed));
+    assert!(org.try_start("a", "s1").unwrap().replayed);
     org.after(30 * SECOND);
-    let Ok(Reply::SessionEnded { session: ended, ended: true, .. }) = org.try_end("a", None, "e1") else {
-        panic!("ended")
-    };
-    let again = org.try_end("a", None, "e1");
-    assert_eq!(again, Ok(Reply::SessionEnded { session: ended, ended: false, replayed: true }));
+    let ended = org.try_end("a", None, "e1").unwrap();
+    assert!(ended.ended);
+    let again = org.try_end("a", None, "e1").unwrap();
+    assert_eq!(*again, EndedSession { ended: false, replayed: true, ..*ended });
     assert_eq!(org.try_start("a", "s2"), Err(OrgError::SessionExists), "its id is remembered for a day");
     assert_eq!(org.compute(), (30, 0));
 }
@@ -466,11 +450,8 @@ fn sessions_are_listed_in_order_and_forgotten_after_a_day() {
     }
     org.end("b", None);
     let mut list = |after: Option<&str>, max, running| {
-        let command = Command::Sessions { after: after.map(session), max, running };
-        match org.apply(&command).unwrap() {
-            Reply::Sessions(sessions) => sessions.iter().map(|view| view.row.id.to_string()).collect::<Vec<_>>(),
-            other => panic!("no list: {other:?}"),
-        }
+        let sessions = org.ask(ListSessions { after: after.map(session), max, running }).unwrap();
+        sessions.iter().map(|view| view.row.id.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(list(None, 2, false), ["a", "b"]);
     assert_eq!(list(Some("b"), 2, false), ["c"]);

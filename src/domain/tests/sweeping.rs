@@ -208,15 +208,15 @@ fn a_purge_forgets_everything_at_once() {
     org.freeze("f").unwrap();
     org.report("life", 60, "r").unwrap();
     org.flush();
-    assert_eq!(org.apply(&Command::Purge), Ok(Reply::Purged { existed: true }));
+    assert_eq!(org.ask(Purge), Ok(Purged { existed: true }));
     assert!(org.flush().unwrap().wipe);
     assert!(org.disk.is_empty() && org.inspect().is_none());
-    assert_eq!(org.apply(&Command::Purge), Ok(Reply::Purged { existed: false }));
+    assert_eq!(org.ask(Purge), Ok(Purged { existed: false }));
     assert!(org.flush().is_none());
     assert_eq!(org.run(), Code::Allowed);
     assert_eq!(
         org.report("life", 60, "r"),
-        Ok(Reply::Reported { increment: 60, reset: false, disputed: 0, replayed: false })
+        Ok(Done { outcome: Reported { increment: 60, reset: false, disputed: 0 }, replayed: false })
     );
 }
 
@@ -225,7 +225,7 @@ fn a_purge_and_what_follows_it_may_share_a_commit() {
     let mut org = OrgBench::with([spend_limit(HOURLY, 10)]);
     org.record("", spend(9), "a").unwrap();
     org.flush();
-    org.apply(&Command::Purge).unwrap();
+    org.ask(Purge).unwrap();
     org.record("", spend(2), "b").unwrap();
     let write = org.flush().unwrap();
     assert_eq!((write.wipe, write.seq), (true, 1));

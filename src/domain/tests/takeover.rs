@@ -24,8 +24,8 @@ impl OrgBench {
 
     /// Limit and spend of every period of a scope.
     fn periods(&mut self, scope_name: &str) -> Vec<(&'static str, Option<u64>, u64)> {
-        match self.apply(&Command::Budget { scope: scope(scope_name) }).unwrap() {
-            Reply::Budget(budget) => budget.periods.iter().map(|each| (each.period, each.limit, each.used)).collect(),
+        match self.ask(GetBudget { scope: scope(scope_name) }) {
+            Ok(budget) => budget.periods.iter().map(|each| (each.period, each.limit, each.used)).collect(),
             other => panic!("no budget: {other:?}"),
         }
     }
@@ -58,7 +58,7 @@ fn a_limit_that_was_changed_since_stays_and_a_total_that_has_grown_counts_what_i
     org.take_over(&older("", Some(100), 40, "1")).unwrap();
     let (scope, periods, idempotency) = (Scope::org(), vec![(LEGACY_PERIOD, Some(70))], key("set"));
     let set = SetBudget { scope, replace: false, periods, expected_version: None, idempotency };
-    org.apply(&Command::SetBudget(Box::new(set))).unwrap();
+    org.ask(Box::new(set)).unwrap();
     assert_eq!(org.take_over(&older("", Some(100), 55, "2")), Ok(true));
     let month = org.periods("").into_iter().find(|(period, ..)| *period == LEGACY_PERIOD).unwrap();
     assert_eq!(month, (LEGACY_PERIOD, Some(70), 55));
@@ -72,7 +72,7 @@ fn it_enters_an_org_that_has_spent_and_every_number_still_adds_up() {
     org.after(10 * DAY_MS).record("", spend(7), "s").unwrap();
     org.take_over(&older("workspace/a", None, 40, "1")).unwrap();
     org.restart();
-    let Reply::Audited(Some(audit)) = org.apply(&Command::Audit).unwrap() else { panic!("no audit") };
+    let audit = org.ask(RunAudit).unwrap().expect("an audit");
     assert_eq!(audit.drift, vec![], "R-BUD-3");
     assert_eq!(org.periods("workspace/a").last().unwrap().2, 45);
     assert_eq!(org.used("quota/spend/anchored/20d"), 52, "it began before");

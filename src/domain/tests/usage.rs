@@ -3,8 +3,8 @@
 use super::*;
 use crate::{bounds::AMOUNT_MAX, domain::window::PERIODS};
 
-fn reported(increment: u64, reset: bool) -> Result<Reply, OrgError> {
-    Ok(Reply::Reported { increment, reset, disputed: 0, replayed: false })
+fn reported(increment: u64, reset: bool) -> Result<Done<Reported>, OrgError> {
+    Ok(Done { outcome: Reported { increment, reset, disputed: 0 }, replayed: false })
 }
 
 fn spent(org: &mut OrgBench) -> u64 {
@@ -18,9 +18,9 @@ fn metered() -> OrgBench {
 #[test]
 fn a_record_books_once_per_id_and_above_every_limit() {
     let mut org = OrgBench::with([spend_limit(HOURLY, 10)]);
-    assert_eq!(org.record("", spend(25), "a"), Ok(Reply::Recorded { replayed: false }));
+    assert_eq!(org.record("", spend(25), "a"), Ok(false));
     org.restart();
-    assert_eq!(org.record("", spend(25), "a"), Ok(Reply::Recorded { replayed: true }), "R-BUD-5");
+    assert_eq!(org.record("", spend(25), "a"), Ok(true), "R-BUD-5");
     assert_eq!(org.record("", spend(26), "a#other"), Err(OrgError::RequestIdReused));
     let limit = org.limit("budget/hourly");
     assert_eq!((limit.used, limit.remaining()), (25, Some(-15)), "R-PIPE-3: what happened always books");
@@ -80,7 +80,7 @@ fn a_report_is_replayed_and_books_once() {
     let mut org = metered();
     org.report("one", 60, "a").unwrap();
     org.restart();
-    let again = Reply::Reported { increment: 60, reset: false, disputed: 0, replayed: true };
+    let again = Done { outcome: Reported { increment: 60, reset: false, disputed: 0 }, replayed: true };
     assert_eq!(org.report("one", 60, "a"), Ok(again));
     assert_eq!(spent(&mut org), 60);
 }
@@ -99,7 +99,8 @@ fn the_booking_and_its_baseline_are_one_write() {
 #[test]
 fn what_is_not_believed_is_disputed_and_never_booked_twice() {
     let mut org = metered();
-    let clamped = |increment, disputed| Ok(Reply::Reported { increment, reset: false, disputed, replayed: false });
+    let clamped =
+        |increment, disputed| Ok(Done { outcome: Reported { increment, reset: false, disputed }, replayed: false });
     assert_eq!(org.report("one", AMOUNT_MAX + 5, "a"), clamped(AMOUNT_MAX, 5), "R-BUD-5");
     assert_eq!(org.report("one", AMOUNT_MAX + 8, "b"), clamped(0, 8));
     assert_eq!(org.report("one", AMOUNT_MAX + 8, "c"), clamped(0, 8), "the same excess is no other one");
@@ -125,15 +126,15 @@ fn a_full_table_of_sources_refuses_a_new_one_and_takes_the_known() {
     let mut org = metered();
     org.bounds.sources_per_org = 1;
     org.report("one", 5, "a").unwrap();
-    let other = Command::ReportCumulative(Box::new(ReportCumulative {
+    let other = Box::new(ReportCumulative {
         scope: Scope::org(),
         source: Source::parse("source", "meter-2").unwrap(),
         incarnation: Incarnation::parse("incarnation", "one").unwrap(),
         meter: Meter::spend(),
         total: 5,
         idempotency: key("b"),
-    }));
-    assert_eq!(org.apply(&other), Err(OrgError::TooManySources));
+    });
+    assert_eq!(org.ask(other), Err(OrgError::TooManySources));
     assert_eq!(org.report("one", 9, "c"), reported(4, false));
     assert_eq!(spent(&mut org), 9);
 }

@@ -11,12 +11,12 @@ use super::{Ask, Call, Deadline};
 use crate::{
     domain::{
         balance::BalanceVerdict,
-        command::{Acquire, Command},
+        command::{Acquire, Freeze},
         decision::Decision,
         gate::{Cause, Code, FailOpen, Gate},
         ids::{Meter, Plane, Reason},
+        outcome::{Done, Recorded},
         policy::{OnIndeterminate, OrgPolicy, RateLimit},
-        reply::Reply,
         request::Idempotency,
     },
     error::ServiceError,
@@ -135,7 +135,7 @@ async fn a_draining_node_admits_nothing_new_and_settles_on() {
     node.service.start_draining();
     assert_eq!(ask(&node, "acme").await, Err(ServiceError::Draining));
     let settled = node.service.settle(&org("acme"), record("r", 1), &call()).await;
-    assert_eq!(settled, Ok(Reply::Recorded { replayed: false }), "I17");
+    assert_eq!(settled, Ok(Done { outcome: Recorded, replayed: false }), "I17");
     assert!(!node.service.is_serving());
 }
 

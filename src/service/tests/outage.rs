@@ -7,7 +7,7 @@ use crate::{
     actors::WriteBehind,
     bounds::{DAY_MS, HOUR_MS},
     domain::{
-        command::{Acquire, Command, Mode, SetBudget},
+        command::{Acquire, Freeze, Mode, SetBudget},
         decision::Decision,
         gate::{Cause, Code, FailOpen, Gate},
         ids::{Meter, Reason, Scope},
@@ -41,7 +41,7 @@ async fn decide(node: &Node, name: &str, acquire: Acquire) -> Decision {
 
 /// Freezes `icy` and puts `poor` over the daily budget that was set on it.
 async fn trouble(node: &Node) {
-    let freeze = Command::Freeze { reason: Reason::parse("reason", "").unwrap(), idempotency: idempotency("f") };
+    let freeze = Freeze { reason: Reason::parse("reason", "").unwrap(), idempotency: idempotency("f") };
     node.service.operate(&org("icy"), freeze, &call()).await.unwrap();
     let budget = SetBudget {
         scope: Scope::org(),
@@ -50,7 +50,6 @@ async fn trouble(node: &Node) {
         expected_version: None,
         idempotency: idempotency("b"),
     };
-    let budget = Command::SetBudget(Box::new(budget));
     node.service.set_budget(&org("poor"), budget, &call()).await.unwrap();
     node.service.settle(&org("poor"), record("r", 10), &call()).await.unwrap();
 }

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::*;
 use crate::domain::{
-    command::{ConfigurePool, NewAccount, PoolAsk},
+    command::{ConfigurePool, NewAccount, Pick, PoolAsk},
     ids::{AccountId, PoolId},
     policy::PoolPolicy,
     reply::PoolView,
@@ -25,7 +25,7 @@ async fn configure(node: &Node, accounts: u32, daily_limit: u64) {
     };
     let accounts = (0..accounts).map(account).collect();
     let set = ConfigurePool { pool: pool(), accounts, expected_version: None, idempotency: idempotency("configure") };
-    node.service.configure_pool(&org("acme"), Command::ConfigurePool(Box::new(set)), &call()).await.unwrap();
+    node.service.configure_pool(&org("acme"), set, &call()).await.unwrap();
 }
 
 fn asking(pick: bool) -> Ask {
@@ -44,7 +44,7 @@ async fn of_64_pickers_at_once_each_gets_what_an_account_has_and_no_account_give
     let picker = |_| {
         let node = &node;
         async move {
-            let pick = Command::Pick { pool: pool(), idempotency: None };
+            let pick = Pick { pool: pool(), idempotency: None };
             node.service.pick(&org("acme"), pick, &call()).await.unwrap().account.map(|account| account.id)
         }
     };
@@ -98,7 +98,7 @@ async fn a_node_that_drains_still_picks_for_what_runs() {
     let node = node(rate_of(10)).await;
     configure(&node, 1, 2).await;
     node.service.start_draining();
-    let pick = Command::Pick { pool: pool(), idempotency: None };
+    let pick = Pick { pool: pool(), idempotency: None };
     assert!(node.service.pick(&org("acme"), pick, &call()).await.unwrap().allowed);
     assert_eq!(node.service.pick_gated(asking(true), &call()).await, Err(ServiceError::Draining));
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     actors::WriteBehind,
     domain::{
-        command::{Heartbeat, NewSession, ReportCumulative, Run},
+        command::{Commit, Heartbeat, NewSession, ReportCumulative, Run},
         ids::{Identity, Incarnation, Scope, SessionId, Source},
         limit::Limit,
         rows::RowKey,
@@ -38,25 +38,25 @@ async fn start(node: &Node, name: &str, id: &str) -> Result<Decision, ServiceErr
     node.service.start_session(Ask { org: org(name), acquire: Arc::new(acquire) }, &call()).await
 }
 
-fn beat(id: &str, total: u64) -> Command {
-    Command::Heartbeat(Box::new(Heartbeat {
+fn beat(id: &str, total: u64) -> Heartbeat {
+    Heartbeat {
         session: SessionId::parse("id", id).unwrap(),
         identity: Identity::parse("identity", "vm").unwrap(),
         incarnation: Incarnation::parse("incarnation", "boot").unwrap(),
         total,
         idempotency: None,
-    }))
+    }
 }
 
-fn report(total: u64) -> Command {
-    Command::ReportCumulative(Box::new(ReportCumulative {
+fn report(total: u64) -> Box<ReportCumulative> {
+    Box::new(ReportCumulative {
         scope: Scope::org(),
         source: Source::parse("source", "meter").unwrap(),
         incarnation: Incarnation::parse("incarnation", "boot").unwrap(),
         meter: Meter::spend(),
         total,
         idempotency: idempotency(&format!("report {total}")),
-    }))
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +83,7 @@ async fn of_500_reservations_at_once_as_many_pass_as_the_budget_fits_and_spend_i
             let reservation = decision.hold?.id;
             let idempotency = idempotency(&format!("commit {number}"));
             let actual = vec![(Meter::spend(), 7)];
-            let commit = Command::Commit { reservation, actual, idempotency };
+            let commit = Commit { reservation, actual, idempotency };
             node.service.settle(&org("acme"), commit, &call()).await.unwrap();
             Some(7)
         }

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         ids::{Meter, Scope},
         ledger::HourSlice,
-        outcome::{Entry, Outcome},
+        outcome::{Entry, Outcome, Recorded},
         rows::{Head, JournalRow, OrgWrite},
     },
     ports::OrgStore,
@@ -19,7 +19,7 @@ use crate::{
 
 /// Rows that fit together: ids of the long journal are others than those of the short one.
 fn sound() -> Vec<Row> {
-    let long = JournalRow { seq: 6, at: T0, entries: vec![entry("long", T0, true, Outcome::Recorded)] };
+    let long = JournalRow { seq: 6, at: T0, entries: vec![entry("long", T0, true, Outcome::Recorded(Recorded))] };
     let mut rows = rows();
     rows.retain(|row| !matches!(row, Row::LongJournal(_)));
     rows.push(Row::LongJournal(long));
@@ -116,7 +116,7 @@ fn with_entries(evicted: u64, entries: Vec<Entry>) -> Vec<OrgWrite> {
 
 #[tokio::test]
 async fn an_id_admitted_twice_while_it_was_remembered_is_a_duplicate() {
-    let admitted = |at| entry("same", at, false, Outcome::Recorded);
+    let admitted = |at| entry("same", at, false, Outcome::Recorded(Recorded));
     for (age, evicted, duplicate) in
         [(1, 0, true), (599_999, 0, true), (600_000, 0, false), (59_999, 3, true), (60_000, 3, false)]
     {

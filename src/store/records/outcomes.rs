@@ -8,7 +8,10 @@ use crate::domain::{
     gate::{Cause, FailOpen, Gate},
     ids::{AccountId, DecisionId},
     input::InputError,
-    outcome::{Outcome, Settlement},
+    outcome::{
+        Admitted, Beaten, BudgetSet, Extended, Frozen, Outcome, OutcomeReported, Picked, PoolConfigured, Recorded,
+        Reported, Resumed, SessionEnded, Settled, Settlement, Started,
+    },
     upstream::Upstream,
     window::Millis,
 };
@@ -159,31 +162,33 @@ impl From<&Outcome> for OutcomeV2 {
     fn from(outcome: &Outcome) -> Self {
         let open = |open: &FailOpen| FailOpenV2 { gate: open.gate.into(), cause: open.cause.into() };
         match outcome {
-            Outcome::Admitted { decision, hold, fail_open } => Self::Admitted {
+            Outcome::Admitted(Admitted { decision, hold, fail_open }) => Self::Admitted {
                 decision: decision.0,
                 hold: hold.map(HoldV2::from),
                 fail_open: fail_open.iter().map(open).collect(),
             },
-            Outcome::Settled { reservation, how } => Self::Settled { reservation: reservation.0, how: (*how).into() },
-            Outcome::Extended { expires_at } => Self::Extended { expires_at: *expires_at },
-            Outcome::Resumed { continuations } => Self::Resumed { continuations: *continuations },
-            Outcome::Recorded => Self::Recorded,
-            Outcome::Reported { increment, reset, disputed } => {
+            Outcome::Settled(Settled { reservation, how }) => {
+                Self::Settled { reservation: reservation.0, how: (*how).into() }
+            }
+            Outcome::Extended(Extended { expires_at }) => Self::Extended { expires_at: *expires_at },
+            Outcome::Resumed(Resumed { continuations }) => Self::Resumed { continuations: *continuations },
+            Outcome::Recorded(Recorded) => Self::Recorded,
+            Outcome::Reported(Reported { increment, reset, disputed }) => {
                 Self::Reported { increment: *increment, reset: *reset, disputed: *disputed }
             }
-            Outcome::Frozen { was_frozen } => Self::Frozen { was_frozen: *was_frozen },
-            Outcome::BudgetSet => Self::BudgetSet,
-            Outcome::Started { decision, grant, fail_open } => Self::Started {
+            Outcome::Frozen(Frozen { was_frozen }) => Self::Frozen { was_frozen: *was_frozen },
+            Outcome::BudgetSet(BudgetSet) => Self::BudgetSet,
+            Outcome::Started(Started { decision, grant, fail_open }) => Self::Started {
                 decision: decision.0,
                 slice: grant.slice,
                 heartbeat: grant.heartbeat,
                 expires_at: grant.expires_at,
                 fail_open: fail_open.iter().map(open).collect(),
             },
-            Outcome::Beat { booked, disputed } => Self::Beat { booked: *booked, disputed: *disputed },
-            Outcome::SessionEnded { decision } => Self::SessionEnded { decision: decision.0 },
-            Outcome::PoolConfigured => Self::PoolConfigured,
-            Outcome::Picked { account, decision, hold, fail_open } => Self::Picked {
+            Outcome::Beaten(Beaten { booked, disputed }) => Self::Beat { booked: *booked, disputed: *disputed },
+            Outcome::SessionEnded(SessionEnded { decision }) => Self::SessionEnded { decision: decision.0 },
+            Outcome::PoolConfigured(PoolConfigured) => Self::PoolConfigured,
+            Outcome::Picked(Picked { account, decision, hold, fail_open }) => Self::Picked {
                 account: account.as_str().to_owned(),
                 admitted: decision.map(|decision| PickAdmittedV2 {
                     decision: decision.0,
@@ -191,7 +196,7 @@ impl From<&Outcome> for OutcomeV2 {
                     fail_open: fail_open.iter().map(open).collect(),
                 }),
             },
-            Outcome::OutcomeReported { outcome, known } => {
+            Outcome::OutcomeReported(OutcomeReported { outcome, known }) => {
                 Self::OutcomeReported { outcome: (*outcome).into(), known: *known }
             }
         }
@@ -214,28 +219,28 @@ impl OutcomeV2 {
     pub(super) fn into_outcome(self) -> Result<Outcome, InputError> {
         let open = |open: FailOpenV2| FailOpen { gate: open.gate.into(), cause: open.cause.into() };
         Ok(match self {
-            Self::Admitted { decision, hold, fail_open } => Outcome::Admitted {
+            Self::Admitted { decision, hold, fail_open } => Outcome::Admitted(Admitted {
                 decision: DecisionId(decision),
                 hold: hold.map(Hold::from),
                 fail_open: fail_open.into_iter().map(open).collect(),
-            },
+            }),
             Self::Settled { reservation, how } => {
-                Outcome::Settled { reservation: DecisionId(reservation), how: how.into() }
+                Outcome::Settled(Settled { reservation: DecisionId(reservation), how: how.into() })
             }
-            Self::Extended { expires_at } => Outcome::Extended { expires_at },
-            Self::Resumed { continuations } => Outcome::Resumed { continuations },
-            Self::Recorded => Outcome::Recorded,
-            Self::Reported { increment, reset, disputed } => Outcome::Reported { increment, reset, disputed },
-            Self::Frozen { was_frozen } => Outcome::Frozen { was_frozen },
-            Self::BudgetSet => Outcome::BudgetSet,
-            Self::Started { decision, slice, heartbeat, expires_at, fail_open } => Outcome::Started {
+            Self::Extended { expires_at } => Outcome::Extended(Extended { expires_at }),
+            Self::Resumed { continuations } => Outcome::Resumed(Resumed { continuations }),
+            Self::Recorded => Outcome::Recorded(Recorded),
+            Self::Reported { increment, reset, disputed } => Outcome::Reported(Reported { increment, reset, disputed }),
+            Self::Frozen { was_frozen } => Outcome::Frozen(Frozen { was_frozen }),
+            Self::BudgetSet => Outcome::BudgetSet(BudgetSet),
+            Self::Started { decision, slice, heartbeat, expires_at, fail_open } => Outcome::Started(Started {
                 decision: DecisionId(decision),
                 grant: SessionGrant { slice, heartbeat, expires_at },
                 fail_open: fail_open.into_iter().map(open).collect(),
-            },
-            Self::Beat { booked, disputed } => Outcome::Beat { booked, disputed },
-            Self::SessionEnded { decision } => Outcome::SessionEnded { decision: DecisionId(decision) },
-            Self::PoolConfigured => Outcome::PoolConfigured,
+            }),
+            Self::Beat { booked, disputed } => Outcome::Beaten(Beaten { booked, disputed }),
+            Self::SessionEnded { decision } => Outcome::SessionEnded(SessionEnded { decision: DecisionId(decision) }),
+            Self::PoolConfigured => Outcome::PoolConfigured(PoolConfigured),
             Self::Picked { account, admitted } => {
                 let account = AccountId::parse("account", &account)?;
                 let none = (None, None, Vec::new());
@@ -243,9 +248,11 @@ impl OutcomeV2 {
                     admitted.map_or(none, |PickAdmittedV2 { decision, hold, fail_open }| {
                         (Some(DecisionId(decision)), hold.map(Hold::from), fail_open.into_iter().map(open).collect())
                     });
-                Outcome::Picked { account, decision, hold, fail_open }
+                Outcome::Picked(Picked { account, decision, hold, fail_open })
             }
-            Self::OutcomeReported { outcome, known } => Outcome::OutcomeReported { outcome: outcome.into(), known },
+            Self::OutcomeReported { outcome, known } => {
+                Outcome::OutcomeReported(OutcomeReported { outcome: outcome.into(), known })
+            }
         })
     }
 }

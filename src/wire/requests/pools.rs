@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Parsed, acquire, amount, optional, optional_id, org, required_id};
 use crate::{
     domain::{
-        command::{Acquire, Command, ConfigurePool, Mode, NewAccount, PoolAsk},
+        command::{self, Acquire, ConfigurePool, Mode, NewAccount, PoolAsk},
         ids::{AccountId, OrgId, PoolId},
         input::InputError,
         request::Idempotency,
@@ -22,7 +22,7 @@ fn account(text: &str) -> Parsed<AccountId> {
     AccountId::parse("account", text)
 }
 
-pub fn configure_pool(request: &v1::ConfigurePoolRequest) -> Parsed<(OrgId, Command)> {
+pub fn configure_pool(request: &v1::ConfigurePoolRequest) -> Parsed<(OrgId, ConfigurePool)> {
     let mut seen = BTreeSet::new();
     let mut accounts = Vec::with_capacity(request.accounts.len());
     for (index, given) in request.accounts.iter().enumerate() {
@@ -42,7 +42,7 @@ pub fn configure_pool(request: &v1::ConfigurePoolRequest) -> Parsed<(OrgId, Comm
         expected_version: request.expected_version.map(version).transpose()?,
         idempotency: required_id(&request.request_id, request)?,
     };
-    Ok((org(&request.org)?, Command::ConfigurePool(Box::new(set))))
+    Ok((org(&request.org)?, set))
 }
 
 fn new_account(given: &v1::PoolAccount) -> Parsed<NewAccount> {
@@ -58,7 +58,7 @@ fn new_account(given: &v1::PoolAccount) -> Parsed<NewAccount> {
 /// A pick with or without the gates of the org.
 #[derive(Debug)]
 pub enum Pick {
-    Alone(OrgId, Command),
+    Alone(OrgId, command::Pick),
     Gated(OrgId, Arc<Acquire>),
 }
 
@@ -66,7 +66,7 @@ pub fn pick(request: &v1::PickRequest) -> Parsed<Pick> {
     let (org, pool) = (org(&request.org)?, pool(&request.pool)?);
     let idempotency: Option<Idempotency> = optional_id(&request.request_id, request)?;
     let Some(inner) = &request.acquire else {
-        return Ok(Pick::Alone(org, Command::Pick { pool, idempotency }));
+        return Ok(Pick::Alone(org, command::Pick { pool, idempotency }));
     };
     gated(request, inner, org, pool, idempotency).map_err(|error| error.within("acquire"))
 }

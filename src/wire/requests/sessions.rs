@@ -6,7 +6,7 @@ use super::{Parsed, optional, optional_id, org, page_size, required_id, scope};
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
-        command::{Acquire, Command, EndSession, Heartbeat, NewSession, Run},
+        command::{Acquire, EndSession, Heartbeat, NewSession, Run},
         ids::{Amounts, Identity, Incarnation, OrgId, Plane, SessionId},
         input::InputError,
     },
@@ -46,7 +46,7 @@ pub fn start_session(request: &v1::StartSessionRequest) -> Parsed<(OrgId, Arc<Ac
     Ok((org(&request.org)?, Arc::new(acquire)))
 }
 
-pub fn heartbeat(request: &v1::HeartbeatRequest) -> Parsed<(OrgId, Command)> {
+pub fn heartbeat(request: &v1::HeartbeatRequest) -> Parsed<(OrgId, Heartbeat)> {
     let beat = Heartbeat {
         session: session(&request.session_id)?,
         identity: identity(&request.identity)?,
@@ -54,10 +54,10 @@ pub fn heartbeat(request: &v1::HeartbeatRequest) -> Parsed<(OrgId, Command)> {
         total: total(request.total_seconds)?,
         idempotency: optional_id(&request.request_id, request)?,
     };
-    Ok((org(&request.org)?, Command::Heartbeat(Box::new(beat))))
+    Ok((org(&request.org)?, beat))
 }
 
-pub fn end_session(request: &v1::EndSessionRequest) -> Parsed<(OrgId, Command)> {
+pub fn end_session(request: &v1::EndSessionRequest) -> Parsed<(OrgId, EndSession)> {
     let last = match (request.incarnation.as_str(), request.total_seconds) {
         ("", None) => None,
         (named, Some(seconds)) => Some((incarnation(named)?, total(seconds)?)),
@@ -69,7 +69,7 @@ pub fn end_session(request: &v1::EndSessionRequest) -> Parsed<(OrgId, Command)> 
         last,
         idempotency: required_id(&request.request_id, request)?,
     };
-    Ok((org(&request.org)?, Command::EndSession(Box::new(end))))
+    Ok((org(&request.org)?, end))
 }
 
 /// Org, page size and the session to go on behind.
@@ -112,7 +112,6 @@ mod tests {
 
     #[test]
     fn every_bad_field_is_named() {
-        let field = |result: Result<(OrgId, Command), InputError>| result.unwrap_err().field;
         let start = |change: fn(&mut v1::StartSessionRequest)| {
             let mut request = started();
             change(&mut request);
@@ -122,11 +121,26 @@ mod tests {
         assert_eq!(start(|r| r.identity = String::new()), "identity");
         assert_eq!(start(|r| r.request_id = String::new()), "request_id");
         assert_eq!(start(|r| r.scope = "//".into()), "scope");
-        assert_eq!(field(heartbeat(&v1::HeartbeatRequest { incarnation: String::new(), ..beat() })), "incarnation");
-        assert_eq!(field(heartbeat(&v1::HeartbeatRequest { total_seconds: -1, ..beat() })), "total_seconds");
-        assert_eq!(field(heartbeat(&v1::HeartbeatRequest { total_seconds: i64::MAX, ..beat() })), "total_seconds");
-        assert_eq!(field(end_session(&v1::EndSessionRequest { total_seconds: Some(1), ..ended() })), "incarnation");
-        assert_eq!(field(end_session(&v1::EndSessionRequest { incarnation: "b1".into(), ..ended() })), "incarnation");
+        assert_eq!(
+            heartbeat(&v1::HeartbeatRequest { incarnation: String::new(), ..beat() }).unwrap_err().field,
+            "incarnation"
+        );
+        assert_eq!(
+            heartbeat(&v1::HeartbeatRequest { total_seconds: -1, ..beat() }).unwrap_err().field,
+            "total_seconds"
+        );
+        assert_eq!(
+            heartbeat(&v1::HeartbeatRequest { total_seconds: i64::MAX, ..beat() }).unwrap_err().field,
+            "total_seconds"
+        );
+        assert_eq!(
+            end_session(&v1::EndSessionRequest { total_seconds: Some(1), ..ended() }).unwrap_err().field,
+            "incarnation"
+        );
+        assert_eq!(
+            end_session(&v1::EndSessionRequest { incarnation: "b1".into(), ..ended() }).unwrap_err().field,
+            "incarnation"
+        );
         assert!(end_session(&ended()).is_ok());
     }
 }

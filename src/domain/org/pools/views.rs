@@ -6,15 +6,15 @@ use crate::domain::{
     limit::Limit,
     pools::{Member, estimate},
     refusal::OrgError,
-    reply::{AccountView, PoolSummary, PoolView, Reply},
+    reply::{AccountView, PoolSummary, PoolView},
     rows::Reported,
     window::{Calendar, Window},
 };
 
 impl OrgState {
-    pub(in crate::domain::org) fn pool(&mut self, id: &PoolId, ctx: &Context<'_>) -> Result<Reply, OrgError> {
+    pub(in crate::domain::org) fn pool(&mut self, id: &PoolId, ctx: &Context<'_>) -> Result<Box<PoolView>, OrgError> {
         self.pools.get(id).ok_or(OrgError::PoolUnknown)?;
-        Ok(Reply::Pool(Box::new(self.pool_view(id, ctx))))
+        Ok(Box::new(self.pool_view(id, ctx)))
     }
 
     /// Every pool of the org.

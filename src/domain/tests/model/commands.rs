@@ -1,6 +1,7 @@
 //! The commands of the model.
 
 use super::*;
+use crate::domain::command::{Commit, Extend, Freeze, Record, Release, Resume, Unfreeze};
 
 enum Judged {
     Code(Code),
@@ -29,13 +30,13 @@ impl Model {
         self.tick(clock);
         match command {
             Command::Acquire(ask) => self.acquire(ask, id, rules),
-            Command::Commit { reservation, actual, idempotency } => {
+            Command::Commit(Commit { reservation, actual, idempotency }) => {
                 self.settle(Rpc::Commit, *reservation, actual, idempotency, rules)
             }
-            Command::Release { reservation, idempotency } => {
+            Command::Release(Release { reservation, idempotency }) => {
                 self.settle(Rpc::Release, *reservation, &[], idempotency, rules)
             }
-            Command::Extend { reservation, ttl, idempotency } => self.once(Rpc::Extend, idempotency, |model| {
+            Command::Extend(Extend { reservation, ttl, idempotency }) => self.once(Rpc::Extend, idempotency, |model| {
                 let now = model.now;
                 match model.holds.iter_mut().find(|held| held.id == *reservation && held.ended.is_none()) {
                     Some(held) => {
@@ -45,29 +46,29 @@ impl Model {
                     None => model.why_not(*reservation),
                 }
             }),
-            Command::Record { scope, usage, idempotency, .. } => self.once(Rpc::Record, idempotency, |model| {
+            Command::Record(Record { scope, usage, idempotency, .. }) => self.once(Rpc::Record, idempotency, |model| {
                 model.book(rules, scope, usage);
                 Answer::Recorded
             }),
             Command::ReportCumulative(report) => {
                 self.once(Rpc::ReportCumulative, &report.idempotency, |model| model.report(report, rules))
             }
-            Command::Freeze { idempotency, .. } => self.freeze(true, Rpc::Freeze, idempotency),
-            Command::Unfreeze { idempotency } => self.freeze(false, Rpc::Unfreeze, idempotency),
-            Command::Resume { execution, idempotency } => self.resume(execution, idempotency.as_ref()),
-            Command::Purge => {
+            Command::Freeze(Freeze { idempotency, .. }) => self.freeze(true, Rpc::Freeze, idempotency),
+            Command::Unfreeze(Unfreeze { idempotency }) => self.freeze(false, Rpc::Unfreeze, idempotency),
+            Command::Resume(Resume { execution, idempotency }) => self.resume(execution, idempotency.as_ref()),
+            Command::Purge(_) => {
                 *self = Self { now: self.now, anchors: vec![None; self.anchors.len()], ..Self::default() };
                 Answer::Purged { existed: true }
             }
-            Command::Status { .. }
-            | Command::Inspect
-            | Command::Budget { .. }
-            | Command::SessionStatus { .. }
-            | Command::Session { .. }
-            | Command::Sessions { .. }
-            | Command::Pool { .. }
-            | Command::RollPools
-            | Command::Audit => unreachable!("asked by the checks themselves"),
+            Command::GetStatus(_)
+            | Command::Inspect(_)
+            | Command::GetBudget(_)
+            | Command::GetSessionStatus(_)
+            | Command::GetSession(_)
+            | Command::ListSessions(_)
+            | Command::GetPool(_)
+            | Command::RollPools(_)
+            | Command::RunAudit(_) => unreachable!("asked by the checks themselves"),
             Command::SetBudget(set) => {
                 let rpc = if set.replace { Rpc::ReplaceBudget } else { Rpc::UpdateBudget };
                 self.once(rpc, &set.idempotency, |model| model.set_budget(set))
@@ -75,12 +76,9 @@ impl Model {
             Command::Heartbeat(_)
             | Command::EndSession(_)
             | Command::ConfigurePool(_)
-            | Command::Pick { .. }
+            | Command::Pick(_)
             | Command::ReportOutcome(_) => unreachable!("these have a model of their own"),
-            Command::TakeOutbox
-            | Command::SettleOutbox(_)
-            | Command::ListOutbox { .. }
-            | Command::ReplayOutbox { .. } => {
+            Command::TakeOutbox(_) | Command::SettleOutbox(_) | Command::ListOutbox(_) | Command::ReplayOutbox(_) => {
                 unreachable!("no history exports")
             }
         }

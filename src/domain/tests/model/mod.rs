@@ -9,7 +9,8 @@ mod commands;
 
 use crate::domain::{
     balance::BalanceVerdict,
-    command::{Acquire, Command, Mode, ReportCumulative, SetBudget},
+    command::{Acquire, Mode, ReportCumulative, SetBudget},
+    commands::Command,
     decision::Hold,
     gate::Code,
     ids::{DecisionId, ExecutionId, Incarnation, Meter, Scope, Source},

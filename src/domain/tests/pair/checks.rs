@@ -107,8 +107,8 @@ impl Pair {
 
     fn audit(&mut self) -> Audit {
         let ctx = context(&NAMES.org, &self.policy, &self.bounds, self.clock);
-        match self.org.apply(&Command::Audit, &ctx) {
-            Ok(Reply::Audited(audit)) => audit.unwrap_or_default(),
+        match self.org.apply(&Command::RunAudit(RunAudit), &ctx) {
+            Ok(Reply::RunAudit(audit)) => audit.unwrap_or_default(),
             other => panic!("no audit: {other:?}"),
         }
     }
@@ -159,34 +159,34 @@ impl Pair {
 pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: bool) -> bool {
     match (expected, reply) {
         (Answer::Replayed(answer), reply) => agree(answer, reply, true),
-        (Answer::Decided { code, enforced }, Ok(Reply::Decision(got))) => {
+        (Answer::Decided { code, enforced }, Ok(Reply::Acquire(Ok(got)))) => {
             got.code() == *code
                 && got.allowed == (*code == Code::Allowed || !enforced)
                 && !got.replayed
                 && got.hold.is_none()
         }
-        (Answer::Admitted { decision, hold }, Ok(Reply::Decision(got))) => {
+        (Answer::Admitted { decision, hold }, Ok(Reply::Acquire(Ok(got)))) => {
             got.code() == Code::Allowed
                 && got.allowed
                 && got.id == Some(*decision)
                 && got.hold == *hold
                 && got.replayed == again
         }
-        (Answer::NeedBalance, Ok(Reply::Needs(Need::Balance))) => true,
-        (Answer::Settled, Ok(Reply::Settled { replayed })) | (Answer::Recorded, Ok(Reply::Recorded { replayed })) => {
-            *replayed == again
+        (Answer::NeedBalance, Ok(Reply::Acquire(Err(Need::Balance)))) => true,
+        (Answer::Settled, Ok(Reply::Commit(done) | Reply::Release(done))) => done.replayed == again,
+        (Answer::Recorded, Ok(Reply::Record(done))) => done.replayed == again,
+        (Answer::Extended(at), Ok(Reply::Extend(done))) => *at == done.outcome.expires_at && done.replayed == again,
+        (Answer::Resumed(count), Ok(Reply::Resume(done))) => {
+            *count == done.outcome.continuations && done.replayed == again
         }
-        (Answer::Extended(at), Ok(Reply::Extended { expires_at, replayed })) => at == expires_at && *replayed == again,
-        (Answer::Resumed(count), Ok(Reply::Resumed { continuations, replayed })) => {
-            count == continuations && *replayed == again
+        (Answer::Reported { increment, reset, disputed }, Ok(Reply::ReportCumulative(done))) => {
+            let outcome = Reported { increment: *increment, reset: *reset, disputed: *disputed };
+            *done == Done { outcome, replayed: again }
         }
-        (Answer::Reported { increment, reset, disputed }, Ok(reply)) => {
-            *reply == Reply::Reported { increment: *increment, reset: *reset, disputed: *disputed, replayed: again }
+        (Answer::Frozen { was_frozen }, Ok(Reply::Freeze(done) | Reply::Unfreeze(done))) => {
+            *done == Done { outcome: Frozen { was_frozen: *was_frozen }, replayed: again }
         }
-        (Answer::Frozen { was_frozen }, Ok(reply)) => {
-            *reply == Reply::Frozen { was_frozen: *was_frozen, replayed: again }
-        }
-        (Answer::BudgetSet, Ok(Reply::BudgetSet { replayed, .. })) => *replayed == again,
+        (Answer::BudgetSet, Ok(Reply::SetBudget(done))) => done.replayed == again,
         (Answer::OtherVersion(version), Err(OrgError::BudgetVersion { current })) => version == current,
         (Answer::IdReused, Err(OrgError::RequestIdReused)) => true,
         (Answer::NoReservation, Err(OrgError::ReservationNotFound)) => true,

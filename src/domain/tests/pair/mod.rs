@@ -206,16 +206,21 @@ impl Pair {
                 balance: ask.balance,
                 exempt: None,
             })),
-            Op::Commit(which, actual) => {
-                Command::Commit { reservation: self.reservation(*which)?, actual: self.amounts(actual), idempotency }
-            }
-            Op::Release(which) => Command::Release { reservation: self.reservation(*which)?, idempotency },
+            Op::Commit(which, actual) => Command::Commit(Commit {
+                reservation: self.reservation(*which)?,
+                actual: self.amounts(actual),
+                idempotency,
+            }),
+            Op::Release(which) => Command::Release(Release { reservation: self.reservation(*which)?, idempotency }),
             Op::Extend(which, ttl) => {
-                Command::Extend { reservation: self.reservation(*which)?, ttl: *ttl, idempotency }
+                Command::Extend(Extend { reservation: self.reservation(*which)?, ttl: *ttl, idempotency })
             }
-            Op::Record(index, usage) => {
-                Command::Record { scope: scope(*index), usage: self.amounts(usage), decision: None, idempotency }
-            }
+            Op::Record(index, usage) => Command::Record(Record {
+                scope: scope(*index),
+                usage: self.amounts(usage),
+                decision: None,
+                idempotency,
+            }),
             Op::Report { scope: index, source, incarnation, total } => {
                 Command::ReportCumulative(Box::new(ReportCumulative {
                     scope: scope(*index),
@@ -238,14 +243,16 @@ impl Pair {
                     idempotency,
                 }))
             }
-            Op::Resume(execution, keyed) => Command::Resume {
+            Op::Resume(execution, keyed) => Command::Resume(Resume {
                 execution: ExecutionId::parse("execution_id", &format!("e{execution}")).unwrap(),
                 idempotency: keyed.then_some(idempotency),
-            },
-            Op::Freeze(true) => Command::Freeze { reason: Reason::parse("reason", "fraud").unwrap(), idempotency },
-            Op::Freeze(false) => Command::Unfreeze { idempotency },
+            }),
+            Op::Freeze(true) => {
+                Command::Freeze(Freeze { reason: Reason::parse("reason", "fraud").unwrap(), idempotency })
+            }
+            Op::Freeze(false) => Command::Unfreeze(Unfreeze { idempotency }),
             Op::Repeat(which, clash) => repeated(pick(&self.sent, *which)?, *clash),
-            Op::Purge => Command::Purge,
+            Op::Purge => Command::Purge(Purge),
             other => unreachable!("no command: {other:?}"),
         })
     }
@@ -277,12 +284,12 @@ impl Pair {
         }
         let context = || format!("\n{command:?}\nat {} against {:?}", before.now.max(self.clock), self.present());
         match (&expected, &reply) {
-            (Answer::Purged { .. }, Ok(Reply::Purged { existed })) => assert_eq!(*existed, known),
+            (Answer::Purged { .. }, Ok(Reply::Purge(Purged { existed }))) => assert_eq!(*existed, known),
             (expected, reply) => {
                 assert!(agree(expected, reply, false), "expected {expected:?}, got {reply:?}{}", context())
             }
         }
-        if let (Some(ask), Ok(Reply::Decision(decision))) = (asked, &reply) {
+        if let (Some(ask), Ok(Reply::Acquire(Ok(decision)))) = (asked, &reply) {
             self.check_decision(ask, decision, &before);
         }
     }
@@ -294,12 +301,12 @@ impl Pair {
     /// Follows the org where the model leaves it open.
     fn adopt(&mut self, ask: &Acquire, id: DecisionId, reply: &Result<Reply, OrgError>) {
         match reply {
-            Ok(Reply::Needs(Need::Balance)) => {}
-            Ok(Reply::Decision(_)) if ask.mode == Mode::CheckOnly => {}
-            Ok(Reply::Decision(decision)) if decision.code() == Code::Allowed => {
+            Ok(Reply::Acquire(Err(Need::Balance))) => {}
+            Ok(Reply::Acquire(Ok(_))) if ask.mode == Mode::CheckOnly => {}
+            Ok(Reply::Acquire(Ok(decision))) if decision.code() == Code::Allowed => {
                 self.model.admit(ask, id, &self.rules);
             }
-            Ok(Reply::Decision(_)) => self.model.deny(&self.rules),
+            Ok(Reply::Acquire(Ok(_))) => self.model.deny(&self.rules),
             other => panic!("no decision: {other:?}"),
         }
     }
@@ -340,8 +347,8 @@ fn context<'a>(org: &'a OrgId, policy: &'a Arc<OrgPolicy>, bounds: &'a Bounds, n
 }
 
 fn inspect(org: &mut OrgState, policy: &Arc<OrgPolicy>, bounds: &Bounds, now: Millis) -> Option<Box<Snapshot>> {
-    match org.apply(&Command::Inspect, &context(&NAMES.org, policy, bounds, now)) {
-        Ok(Reply::Inspected(snapshot)) => snapshot,
+    match org.apply(&Command::Inspect(Inspect), &context(&NAMES.org, policy, bounds, now)) {
+        Ok(Reply::Inspect(snapshot)) => snapshot,
         other => panic!("no snapshot: {other:?}"),
     }
 }
@@ -358,34 +365,34 @@ fn pick<T: Clone>(from: &[T], which: u8) -> Option<T> {
 fn repeated(mut command: Command, clash: bool) -> Command {
     let idempotency = match &mut command {
         Command::Acquire(ask) => std::sync::Arc::make_mut(ask).idempotency.as_mut(),
-        Command::Commit { idempotency, .. }
-        | Command::Release { idempotency, .. }
-        | Command::Extend { idempotency, .. }
-        | Command::Record { idempotency, .. }
-        | Command::Freeze { idempotency, .. }
-        | Command::Unfreeze { idempotency } => Some(idempotency),
+        Command::Commit(Commit { idempotency, .. })
+        | Command::Release(Release { idempotency, .. })
+        | Command::Extend(Extend { idempotency, .. })
+        | Command::Record(Record { idempotency, .. })
+        | Command::Freeze(Freeze { idempotency, .. })
+        | Command::Unfreeze(Unfreeze { idempotency }) => Some(idempotency),
         Command::ReportCumulative(report) => Some(&mut report.idempotency),
         Command::SetBudget(set) => Some(&mut set.idempotency),
         Command::EndSession(end) => Some(&mut end.idempotency),
         Command::ConfigurePool(set) => Some(&mut set.idempotency),
-        Command::Pick { idempotency, .. } => idempotency.as_mut(),
+        Command::Pick(Pick { idempotency, .. }) => idempotency.as_mut(),
         Command::ReportOutcome(report) => report.idempotency.as_mut(),
         Command::Heartbeat(beat) => beat.idempotency.as_mut(),
-        Command::Resume { idempotency, .. } => idempotency.as_mut(),
-        Command::Purge
-        | Command::Status { .. }
-        | Command::Inspect
-        | Command::Budget { .. }
-        | Command::SessionStatus { .. }
-        | Command::Session { .. }
-        | Command::Sessions { .. }
-        | Command::Pool { .. }
-        | Command::RollPools
-        | Command::Audit
-        | Command::TakeOutbox
+        Command::Resume(Resume { idempotency, .. }) => idempotency.as_mut(),
+        Command::Purge(_)
+        | Command::GetStatus(_)
+        | Command::Inspect(_)
+        | Command::GetBudget(_)
+        | Command::GetSessionStatus(_)
+        | Command::GetSession(_)
+        | Command::ListSessions(_)
+        | Command::GetPool(_)
+        | Command::RollPools(_)
+        | Command::RunAudit(_)
+        | Command::TakeOutbox(_)
         | Command::SettleOutbox(_)
-        | Command::ListOutbox { .. }
-        | Command::ReplayOutbox { .. } => None,
+        | Command::ListOutbox(_)
+        | Command::ReplayOutbox(_) => None,
     };
     if let Some(idempotency) = idempotency.filter(|_| clash) {
         idempotency.fingerprint ^= 1;

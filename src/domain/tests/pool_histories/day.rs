@@ -36,7 +36,7 @@ fn day(said: &[SaidOfAny], seed: u64) -> (Side, Vec<(Millis, u8)>) {
             side.check_view();
         }
         let answer = side.model.ask(0, None, None);
-        let reply = side.org.apply(&Command::Pick { pool: pool_id(0), idempotency: None });
+        let reply = side.org.ask(Pick { pool: pool_id(0), idempotency: None });
         side.model.pick(0, answer, None);
         side.compare(0, answer, &reply);
         side.hear();
