@@ -157,6 +157,17 @@ impl Choice {
     }
 }
 
+/// The keys that [`BillingPolicy`] is read from.
+pub(super) const POLICY_KEYS: [&str; 7] = [
+    "on_no_entitlement",
+    "on_unknown_customer",
+    "on_indeterminate",
+    "upgrade_url",
+    "export",
+    "features",
+    "rate_exempt",
+];
+
 /// What of `[billing]` goes into the policy of every org.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BillingPolicy {
@@ -305,30 +316,6 @@ fn upgrade_url(entry: &Entry) -> Parsed<Arc<str>> {
 }
 
 impl Billing {
-    /// Keys that differ in `new`.
-    pub(super) fn diff(&self, new: &Self) -> Vec<&'static str> {
-        let (old, now) = (&self.rules, &new.rules);
-        let mut differing: Vec<_> = [
-            ("billing.provider", self.provider.name() != new.provider.name()),
-            ("billing.feature", old.feature != now.feature),
-            ("billing.environment", old.environment != now.environment),
-            ("billing.allow_ttl", old.allow_ttl != now.allow_ttl),
-            ("billing.deny_ttl", old.deny_ttl != now.deny_ttl),
-            ("billing.deny_revalidate", old.deny_revalidate != now.deny_revalidate),
-            ("billing.exempt_ttl", old.exempt_ttl != now.exempt_ttl),
-            ("billing.timeout", old.timeout != now.timeout),
-            ("billing.overage_behavior", old.overage_behavior != now.overage_behavior),
-            ("billing.free_plans", old.free_plans != now.free_plans),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect();
-        if let (ProviderKind::Autumn(old), ProviderKind::Autumn(new)) = (&self.provider, &new.provider) {
-            differing.extend(old.diff(new));
-        }
-        differing
-    }
-
     /// Whether policies that were made for `new` can be enforced by what was started with `self`:
     /// they name the same provider, feature and environment.
     pub(super) fn can_enforce_policies_of(&self, new: &Self) -> bool {

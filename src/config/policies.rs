@@ -40,6 +40,10 @@ use crate::{
 /// More idle windows than this would keep records for years.
 const IDLE_WINDOWS_MAX: u64 = 1_000;
 
+/// The sections that become the policies of orgs.
+pub(super) const POLICY_SECTIONS: [&str; 8] =
+    ["rate", "emergency", "defaults", "budgets", "sessions", "pools", "plans", "orgs"];
+
 /// The policy of every org. Equal to another one if nothing that decides has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
@@ -68,16 +72,25 @@ impl Policies {
         self.orgs.iter()
     }
 
-    /// Reads `[rate]`, `[defaults]`, `[budgets]`, `[sessions]`, `[plans]` and `[orgs]`.
+    /// Reads [`POLICY_SECTIONS`]; `[pools]` was read before, because not all of it is a policy.
     pub(super) fn read(root: &mut Section<'_>, billing: &BillingPolicy, pools: PoolPolicy) -> Self {
         let rate = RateLimit { exempt: billing.exempt, ..backstop(root.section("rate")) };
+        let emergency_amount = emergency_amount(root.section("emergency"));
         let default_plan = default_plan(root.section("defaults"));
         let sessions = sessions::sessions(root.section("sessions"));
         let budgets_on_indeterminate =
             root.section("budgets").read("on_indeterminate", on_indeterminate).unwrap_or_default();
         let balance = billing.balance.clone();
         let pools = Arc::new(pools);
-        let base = OrgPolicy { rate, balance, sessions, budgets_on_indeterminate, pools, ..OrgPolicy::default() };
+        let base = OrgPolicy {
+            rate,
+            emergency_amount,
+            balance,
+            sessions,
+            budgets_on_indeterminate,
+            pools,
+            ..OrgPolicy::default()
+        };
         let plans = plans(root.section("plans"), &base, billing);
         let none = Arc::new(base);
         let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name).map(|plan| &plan.policy) };
@@ -128,6 +141,16 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
         on_indeterminate: section.read("on_indeterminate", on_indeterminate).unwrap_or(default.on_indeterminate),
         exempt: default.exempt,
     }
+}
+
+/// Calls per hour and org that are let through while nothing that bounds the org can be evaluated; `None` =
+/// as many as the backstop lets through.
+fn emergency_amount(mut section: Section<'_>) -> Option<u64> {
+    section.read("amount", |entry| {
+        whole(entry, 1, AMOUNT_MAX).map_err(|rule| {
+            format!("{rule}; the emergency cap cannot be \"off\", because nothing else limits an org in an outage").into()
+        })
+    })
 }
 
 /// `window = { aligned = "1h" }`.

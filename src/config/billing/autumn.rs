@@ -107,19 +107,3 @@ fn api_version(entry: &Entry) -> Parsed<String> {
     let version = entry.text().filter(is_good);
     version.map(str::to_owned).ok_or_else(|| "a version of Autumn's interface from \"2.1.0\" on".into())
 }
-
-impl AutumnConfig {
-    /// Keys that differ in `new`; of a secret, what its file holds.
-    pub(super) fn diff(&self, new: &Self) -> impl Iterator<Item = &'static str> {
-        [
-            ("billing.autumn.base_url", self.base_url != new.base_url),
-            ("billing.autumn.secret_key_file", self.secret_key != new.secret_key),
-            ("billing.autumn.webhook_secret_file", self.webhook_key != new.webhook_key),
-            ("billing.autumn.api_version", self.api_version != new.api_version),
-            ("billing.autumn.breaker_failures", self.breaker_failures != new.breaker_failures),
-            ("billing.autumn.breaker_pause", self.breaker_pause != new.breaker_pause),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-    }
-}
