@@ -148,7 +148,7 @@ impl Choice {
         }
     }
 
-    /// Refuses a key that means nothing with this provider; nothing is guessed.
+    /// Refuses a key that has no meaning with this provider.
     pub(super) fn only_with(self, needed: Self) -> Parsed<()> {
         if self == needed {
             return Ok(());
@@ -274,7 +274,7 @@ fn export(section: &mut Section<'_>, provider: Choice) -> ExportWhen {
         && export == ExportWhen::Admitted
         && provider != Choice::Autumn
     {
-        let text = format!("billing.export has no effect: provider \"{}\" takes no usage", provider.name());
+        let text = format!("billing.export has no effect: provider \"{}\" does not accept usage", provider.name());
         section.findings.warn(&at, text);
     }
     export
@@ -312,7 +312,7 @@ fn upgrade_url(entry: &Entry) -> Parsed<Arc<str>> {
         url.is_some() && text.len() <= URL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     let text = entry.text().filter(|text| text.is_empty() || is_url(text));
-    text.map(Arc::from).ok_or_else(|| "an address such as \"https://example.com/upgrade\", or \"\" for none".into())
+    text.map(Arc::from).ok_or_else(|| "a URL such as \"https://example.com/upgrade\", or \"\" for none".into())
 }
 
 impl Billing {

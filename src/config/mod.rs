@@ -17,7 +17,7 @@
 //! | `[emergency]` | `amount`: calls per hour and org during an outage; the backstop's by default |
 //! | `[defaults]` | `plan`: of every org that names none, listed or not; `""` = none |
 //! | `[billing]`, `[billing.autumn]`, `[billing.features]` | who keeps the balances: see `billing` |
-//! | `[budgets]` | `on_indeterminate`: where a stored limit can not be understood |
+//! | `[budgets]` | `on_indeterminate`: where a stored limit cannot be understood |
 //! | `[sessions]` | `enforce`, `first_slice`, `heartbeat`, `missed`, `grace`, `clamp`: see `sessions` |
 //! | `[pools]` | `daily_limit`, `safety_buffer`, `window`, `cooldown`, `quarantine`, `quota_texts`, `stats`: see `pools` |
 //! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, `max_sessions`, `trial`, `then`, meters, `scopes` |
@@ -136,7 +136,7 @@ fn read_file(path: &Path) -> Result<String, String> {
         return Err(format!("is too large: at most {FILE_BYTES_MAX} bytes"));
     }
     String::from_utf8(bytes)
-        .map_err(|error| format!("is not UTF-8 at byte {}: TOML is", error.utf8_error().valid_up_to()))
+        .map_err(|error| format!("is not UTF-8 at byte {}; TOML must be", error.utf8_error().valid_up_to()))
 }
 
 impl Default for Config {

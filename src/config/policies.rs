@@ -127,8 +127,7 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
         _ => whole(entry, 1, AMOUNT_MAX).map(Some).map_err(|rule| format!("{rule}, or \"off\"").into()),
     });
     if let (Some(at), Some(None)) = (&amount_at, amount) {
-        let text = "rate.amount is \"off\": no call counts against the rate backstop, except where a plan or an org \
-                    sets a rate";
+        let text = "rate.amount is \"off\": the rate backstop applies only to orgs whose plan or section sets a rate";
         section.findings.warn(at, text.into());
     }
     let len = aligned_window(&mut section);
@@ -148,7 +147,8 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
 fn emergency_amount(mut section: Section<'_>) -> Option<u64> {
     section.read("amount", |entry| {
         whole(entry, 1, AMOUNT_MAX).map_err(|rule| {
-            format!("{rule}; the emergency cap cannot be \"off\", because nothing else limits an org in an outage").into()
+            format!("{rule}; the emergency cap cannot be \"off\", because nothing else limits an org in an outage")
+                .into()
         })
     })
 }
@@ -172,7 +172,7 @@ fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
     let mut plans: Plans = TIERS.iter().map(tier).collect();
     for (name, at, entries) in named_tables(&mut section) {
         if !is_name(&name) {
-            section.findings.refuse(&at, "plans", &name, format!("a plan is called {NAME_RULE}"));
+            section.findings.refuse(&at, "plans", &name, format!("the name of a plan is {NAME_RULE}"));
             continue;
         }
         let mut section = section.open(&name, at, entries);
@@ -225,7 +225,7 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
         let then = plans.get(&base.plan).and_then(|plan| plans.get(&plan.then.as_ref()?.1));
         if let (Some(at), Some(_), None) = (&ends_at, ends, then) {
             let path = join(own.path(), "trial_ends");
-            let allowed = "only with a plan that says what comes `then`, such as plan = \"trial\"";
+            let allowed = "only with a plan that has the key `then`, such as plan = \"trial\"";
             own.findings.refuse(at, &path, format_args!("with plan {}", base.plan), allowed);
         }
         let mut policy = of_org(own, base, bases.billing);
@@ -314,12 +314,12 @@ fn read_scopes(mut section: Section<'_>, policy: &mut OrgPolicy) {
             Ok(_) => {
                 let path = section.path().to_owned();
                 let allowed = "a scope such as \"workspace/w1\", or a prefix such as \"workspace/*\"; limits of the org \
-                               itself stand beside `scopes`";
+                               itself belong beside `scopes`";
                 section.findings.refuse(&at, &path, &pattern, allowed);
                 continue;
             }
             Err(error) => {
-                section.findings.add(&at, format!("{error}; a `*` at the end makes it a prefix"));
+                section.findings.add(&at, format!("{error}; a `*` at the end marks a prefix"));
                 continue;
             }
         };

@@ -5,8 +5,8 @@
 //! comes from the new configuration (it applies at once) or goes through [`Waiting::at_start`].
 
 use super::{
-    AutumnConfig, Billing, BillingRules, Config, Durability, Listen, Log, Policies, ProviderKind,
-    billing::POLICY_KEYS, policies::POLICY_SECTIONS,
+    AutumnConfig, Billing, BillingRules, Config, Durability, Listen, Log, Policies, ProviderKind, billing::POLICY_KEYS,
+    policies::POLICY_SECTIONS,
 };
 use crate::bounds::{Applies, Bound, Bounds};
 
