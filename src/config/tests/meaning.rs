@@ -26,7 +26,7 @@ fn the_example_is_the_defaults_and_its_comments_are_valid() {
     let full: Vec<_> =
         Config::example().lines().map(|line| settings(line).unwrap_or_else(|| line.to_owned())).collect();
     let config = good(&full.join("\n"));
-    assert_eq!(config.node, "n1");
+    assert_eq!((config.node.as_str(), policy(&config, "anyone").emergency_amount), ("n1", Some(1000)));
     let acme = policy(&config, "acme");
     assert_eq!((acme.plan.as_str(), acme.rate.amount, acme.rate.len), ("pro", Some(20_000), MINUTE_MS));
     assert_eq!(amounts(&acme, ""), [("quota/executions".into(), None)]);
@@ -34,6 +34,22 @@ fn the_example_is_the_defaults_and_its_comments_are_valid() {
     for bound in Bound::ALL {
         assert!(Config::example().contains(&format!("\n{} = ", bound.name())), "{bound} is in the example");
     }
+}
+
+#[test]
+fn the_operations_page_lists_every_bound_as_the_table_has_it() {
+    let page = include_str!("../../../docs/operations.md");
+    let (_, section) = page.split_once("\n## Bounds\n").unwrap();
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let row = |bound: &Bound| {
+        let takes_effect = match bound.applies() {
+            Applies::Live => "reload",
+            Applies::AtStart => "restart",
+        };
+        let (name, default, least, most) = (bound.name(), bound.default(), bound.least(), bound.most());
+        format!("| `{name}` | {default} | {least} to {most} | {takes_effect} | {} |", bound.doc())
+    };
+    assert_eq!(rows, Bound::ALL.iter().map(row).collect::<Vec<_>>());
 }
 
 #[test]
