@@ -1,7 +1,7 @@
 //! Every maximum in one place, with its reason.
 //!
-//! Constants are part of the contract and do not move. [`Bounds`] holds those that an operator may move
-//! under `[bounds]`: each is one line of the `bounds!` table at the end of this file.
+//! Constants are part of the contract and do not move. [`Bounds`] holds those that an operator may
+//! move under `[bounds]`: each is one line of the `bounds!` table at the end of this file.
 
 use std::fmt;
 
@@ -118,8 +118,9 @@ struct Row {
     applies: Applies,
 }
 
-/// One line per bound, `name: default in least..=most, live | at_start;`, becomes a field of [`Bounds`], its
-/// default, a variant of [`Bound`], its row, and a check that the default is in its range.
+/// One line per bound, `name: default in least..=most, live | at_start;`, becomes a field of
+/// [`Bounds`], its default, a variant of [`Bound`], its row, and a check that the default is in its
+/// range.
 macro_rules! bounds {
     (@applies live) => { Applies::Live };
     (@applies at_start) => { Applies::AtStart };
@@ -252,7 +253,7 @@ bounds! {
     request_ids_per_org: 100_000 in 1..=10_000_000, live;
     /// Open reservations per org.
     reservations_per_org: 10_000 in 1..=1_000_000, live;
-    /// Ledgers (pairs of scope and meter) per org that admission opens; settlement opens up to twice as many.
+    /// Ledgers (pairs of scope and meter) per org that admission may open; settlement twice as many.
     ledgers_per_org: 10_000 in 1..=1_000_000, live;
     /// Longest time that a reservation holds without an Extend.
     reservation_ttl_max_ms: 86_400_000 in 1_000..=86_400_000, live;

@@ -142,8 +142,8 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
     }
 }
 
-/// Calls per hour and org that are let through while nothing that bounds the org can be evaluated; `None` =
-/// as many as the backstop lets through.
+/// Calls per hour and org that are let through while nothing that bounds the org can be evaluated;
+/// `None` = as many as the backstop lets through.
 fn emergency_amount(mut section: Section<'_>) -> Option<u64> {
     section.read("amount", |entry| {
         whole(entry, 1, AMOUNT_MAX).map_err(|rule| {
