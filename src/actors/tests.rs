@@ -236,7 +236,7 @@ async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
     };
     let held: Vec<_> = (0..2).map(holding).collect();
     until(|| node.store.pending() == 2).await;
-    assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(ServiceError::OrgBusy));
+    assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(ServiceError::OrgBusy { most: 2 }));
     let resumed = node.orgs.call_one(&org("acme"), resume(), Lane::Settle, soon()).await;
     assert_eq!(resumed, Ok(Reply::Resumed { continuations: 1, replayed: false }), "I7");
     node.store.release();

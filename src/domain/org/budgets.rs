@@ -44,7 +44,7 @@ impl OrgState {
         }
         let (changed, max) = (new != old, ctx.bounds.budgets_per_org as usize);
         if changed && old.version == 0 && !self.budgets.has_room(max) {
-            return Err(OrgError::TooManyBudgets);
+            return Err(OrgError::TooManyBudgets { most: ctx.bounds.budgets_per_org });
         }
         self.journal.make_room(ctx.bounds.request_ids_per_org, self.now)?;
         if changed {

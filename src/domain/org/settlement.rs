@@ -183,7 +183,7 @@ impl OrgState {
         let key = (report.scope.clone(), report.source.clone(), report.meter.clone());
         let last = self.baselines.get(&key);
         if last.is_none() && self.baselines.len() >= ctx.bounds.sources_per_org as usize {
-            return Err(OrgError::TooManySources);
+            return Err(OrgError::TooManySources { most: ctx.bounds.sources_per_org });
         }
         let total = report.total.min(AMOUNT_MAX);
         let goes_on = |last: &&Baseline| last.incarnation == report.incarnation && total >= last.total.min(AMOUNT_MAX);
