@@ -22,6 +22,8 @@ pub const REASON_BYTES: usize = 256;
 pub const AMOUNT_MAX: u64 = 10_000_000_000_000_000;
 /// Older forms of a budget are in cents.
 pub const MICROS_PER_CENT: i64 = 10_000;
+/// `spend` is counted in millionths of a dollar.
+pub const MICROS_PER_DOLLAR: u64 = 1_000_000;
 /// Meters named by one call.
 pub const METERS_PER_CALL: usize = 16;
 /// Limits on one org or scope.

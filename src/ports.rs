@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::domain::{
     balance::BalanceVerdict,
-    decision::Cause,
+    gate::Cause,
     ids::OrgId,
     outbox::{Delivery, OutboxKey},
     reply::Exhaustion,

@@ -17,7 +17,8 @@ use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
 use crate::{
     actors,
     domain::{
-        decision::{Code, Decision, FailOpen, Gate},
+        decision::Decision,
+        gate::{Code, FailOpen, Gate},
         upstream::Upstream,
     },
     ports::{Event, EventSink},
@@ -178,14 +179,16 @@ impl Metrics {
             self.replays.inc();
             return;
         }
-        match (decision.code, decision.gate) {
+        match (decision.code(), decision.gate()) {
             (Code::Allowed, None) => self.allowed.inc(),
             (code, gate) => {
                 let gate = gate.map_or(NO_GATE, Gate::name);
                 self.decisions.get_or_create(&DecisionLabels { code: code.name(), gate }).inc()
             }
         };
-        decision.fail_open.iter().for_each(|open| self.failed_open(*open));
+        if decision.allowed {
+            decision.fail_open().into_iter().for_each(|open| self.failed_open(open));
+        }
     }
 
     fn failed_open(&self, open: FailOpen) {

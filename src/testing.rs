@@ -21,7 +21,7 @@ use crate::{
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
         command::{Acquire, Command},
-        decision::Cause,
+        gate::Cause,
         ids::{ExecutionId, Meter, OrgId, RequestId, Scope},
         outbox::Delivery,
         policy::{BalancePolicy, BalanceSource, OrgPolicy, RateLimit},

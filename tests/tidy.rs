@@ -1,12 +1,19 @@
 //! The house rules, as a test: who may import whom, how long things may be, what may not be
-//! written, and that what the README promises exists. Every rule is a function from a file to its
+//! written, and that what the documents promise exists. Every rule is a function from a file to its
 //! breaches, and `every_rule_can_fail` feeds each one a file that breaks it.
 
+#[path = "tidy/catalogue.rs"]
+mod catalogue;
+#[path = "tidy/language.rs"]
+mod language;
+#[path = "tidy/promises.rs"]
+mod promises;
 #[path = "tidy/source.rs"]
 mod source;
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::LazyLock};
 
+use promises::{missing, rules, targets, verbs};
 use source::{Source, blank, files, head, item_end};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -87,7 +94,8 @@ const CRATES: [(&str, &[&str]); 17] = [
 /// The dependencies that the pure core may name: calendar arithmetic, without a clock, and a hash that means the same for ever.
 const PURE: [&str; 2] = ["chrono", "sha2"];
 
-fn sources() -> Vec<Source> {
+/// Every file under `src/`, read once for all rules.
+static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
     let root = Path::new(ROOT);
     let rust = files(root, "src").into_iter().filter(|path| path.ends_with(".rs"));
     let read = |path: String| Source::new(&path, &fs::read_to_string(root.join(&path)).expect("a readable file"));
@@ -95,7 +103,9 @@ fn sources() -> Vec<Source> {
     let tests: Vec<Vec<String>> = sources.iter().flat_map(Source::test_modules).collect();
     let of_tests = |source: &Source| tests.iter().any(|test| source.modules.starts_with(test));
     sources.into_iter().map(|source| if of_tests(&source) { source.into_test() } else { source }).collect()
-}
+});
+
+static DEPENDENCIES: LazyLock<BTreeSet<String>> = LazyLock::new(dependencies);
 
 fn dependencies() -> BTreeSet<String> {
     let manifest = fs::read_to_string(Path::new(ROOT).join("Cargo.toml")).expect("Cargo.toml");
@@ -133,12 +143,11 @@ fn imports(source: &Source) -> Vec<String> {
 
 fn crates(source: &Source) -> Vec<String> {
     let own = source.modules.join("::");
-    let dependencies = dependencies();
     let breach = |path: &String| {
         let name = head(path);
         let kept = CRATES.iter().find(|(kept, _)| *kept == name);
         let out_of_place = kept.is_some_and(|(_, homes)| home(&own, homes.iter().copied()).is_none());
-        let impure = head(&own) == "domain" && dependencies.contains(name) && !PURE.contains(&name);
+        let impure = head(&own) == "domain" && DEPENDENCIES.contains(name) && !PURE.contains(&name);
         (out_of_place || impure).then(|| format!("{}: {own} may not name {path}", source.path))
     };
     source.paths().iter().filter_map(breach).collect()
@@ -237,30 +246,6 @@ fn holds_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// The verbs that a text tells its reader to run: what follows `tollgate` or `cargo run --` in code.
-fn verbs(markdown: &str) -> BTreeSet<String> {
-    let (mut verbs, mut fenced) = (BTreeSet::new(), false);
-    for line in markdown.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-            continue;
-        }
-        let code: Vec<&str> = if fenced { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
-        for command in code.iter().flat_map(|code| code.split(['|', ';', '&', '(', '#'])) {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            let through_cargo = words.windows(2).any(|pair| pair == ["cargo", "run"]);
-            let is_binary =
-                |word: &&str| *word == "tollgate" || word.ends_with("/tollgate") || through_cargo && *word == "--";
-            let called = words.iter().position(is_binary);
-            let verb = called.and_then(|at| words.get(at + 1));
-            let is_verb =
-                |verb: &&&str| verb.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !verb.starts_with('-');
-            verbs.extend(verb.filter(is_verb).map(|verb| (*verb).to_owned()));
-        }
-    }
-    verbs
-}
-
 /// FNV-1a, 64 bits: enough to notice an edit.
 fn fingerprint(bytes: &[u8]) -> String {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
@@ -274,14 +259,31 @@ fn golden() -> String {
     files(root, "tests/golden").into_iter().map(line).collect()
 }
 
+/// Documents for people, which say what to run and where things are.
+const GUIDES: [&str; 6] =
+    ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/architecture.md", "docs/benchmarks.md"];
+
+/// Every text of the project below `places`, as path and content. What is not UTF-8 is no text.
+fn texts<'a>(places: impl IntoIterator<Item = &'a str>) -> Vec<(String, String)> {
+    let root = Path::new(ROOT);
+    let paths = places.into_iter().flat_map(|place| files(root, place));
+    let text = |path: String| fs::read_to_string(root.join(&path)).ok().map(|text| (path, text));
+    paths.filter_map(text).collect()
+}
+
+fn all_texts() -> Vec<(String, String)> {
+    let places = ["src", "tests", "proto", "docs", "scripts", "benches", "examples", "deploy", ".ci", ".github"];
+    let alone = ["Cargo.toml", "Makefile", "build.rs", "clippy.toml", "deny.toml", "tollgate.example.toml"];
+    texts(places.into_iter().chain(alone).chain(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]))
+}
+
 fn assert_none(breaches: Vec<String>) {
     assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
 }
 
 fn check(rule: fn(&Source) -> Vec<String>) {
-    let sources = sources();
-    assert!(sources.len() > 40, "the files were not found");
-    assert_none(sources.iter().flat_map(rule).collect());
+    assert!(SOURCES.len() > 40, "the files were not found");
+    assert_none(SOURCES.iter().flat_map(rule).collect());
 }
 
 #[test]
@@ -326,26 +328,52 @@ fn unit_tests_do_not_sleep() {
 
 #[test]
 fn nothing_is_left_over_in_any_file() {
-    let root = Path::new(ROOT);
-    let places = ["src", "tests", "proto", "docs", "scripts", "benches", "examples", "deploy", ".ci"];
-    let alone = ["README.md", "Cargo.toml", "build.rs", "deny.toml", "clippy.toml", "tollgate.example.toml"];
-    let all = places.iter().chain(&alone).flat_map(|place| files(root, place));
-    let text = |path: String| fs::read_to_string(root.join(&path)).ok().map(|text| words(&path, &text));
-    assert_none(all.filter_map(text).flatten().collect());
+    assert_none(all_texts().iter().flat_map(|(path, text)| words(path, text)).collect());
 }
 
 #[test]
-fn every_command_in_the_readme_exists() {
-    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("a README.md");
+fn every_cited_requirement_is_in_the_catalogue() {
+    let [(_, catalogue)] = &texts([catalogue::PATH])[..] else { panic!("{} is missing", catalogue::PATH) };
+    let known: BTreeSet<String> = catalogue::defined(catalogue).into_iter().collect();
+    assert!(known.contains("R-PIPE-1") && known.contains("I1"), "the catalogue was not understood: {known:?}");
+    // This file and its parts cite what does not exist.
+    let citing = all_texts().into_iter().filter(|(path, _)| !path.starts_with("tests/tidy"));
+    let unresolved = citing.flat_map(|(path, text)| catalogue::unresolved(&path, &text, &known));
+    assert_none(catalogue::repeated(catalogue).into_iter().chain(unresolved).collect());
+}
+
+#[test]
+fn documents_are_in_plain_english() {
+    let documents = texts(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "proto"]);
+    assert!(documents.len() > 15, "the documents were not found");
+    let all = documents.into_iter().chain(texts(["tollgate.example.toml"]));
+    assert_none(all.flat_map(|(path, text)| language::dialect(&path, &text)).collect());
+}
+
+#[test]
+fn every_command_in_the_guides_exists() {
     let help = Command::new(env!("CARGO_BIN_EXE_tollgate")).arg("--help").output().expect("the binary runs");
     let help = String::from_utf8(help.stdout).expect("UTF-8");
     let commands = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("commands");
     let known: BTreeSet<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert!(known.contains("serve"), "the help was not understood: {known:?}");
-    let named = verbs(&readme);
-    assert!(named.contains("serve"), "the README does not say how to run a node: {named:?}");
-    let unknown: Vec<&String> = named.iter().filter(|verb| !known.contains(verb.as_str())).collect();
-    assert!(unknown.is_empty(), "README.md names {unknown:?}; the command has {known:?}");
+    let makefile = fs::read_to_string(Path::new(ROOT).join("Makefile")).expect("a Makefile");
+    let known_targets = rules(&makefile);
+    for (path, text) in texts(GUIDES) {
+        let named = verbs(&text);
+        assert!(path != "README.md" || named.contains("serve"), "{path} does not say how to run a node: {named:?}");
+        let unknown: Vec<&String> = named.iter().filter(|verb| !known.contains(verb.as_str())).collect();
+        assert!(unknown.is_empty(), "{path} names {unknown:?}; the command has {known:?}");
+        let made = targets(&text);
+        let unknown: Vec<&String> = made.difference(&known_targets).collect();
+        assert!(unknown.is_empty(), "{path} makes {unknown:?}; the Makefile has no such target");
+    }
+}
+
+#[test]
+fn every_file_that_the_documents_name_exists() {
+    let documents = texts(GUIDES.into_iter().chain(["CHANGELOG.md", "docs/requirements.md", "docs/adr"]));
+    assert_none(documents.iter().flat_map(|(path, text)| missing(Path::new(ROOT), path, text)).collect());
 }
 
 #[test]
@@ -403,10 +431,28 @@ fn every_rule_can_fail() {
     let left_over =
         ["// TO", "DO", "\n// XX", "X\nlet a = db", "g!(b);\n#[ig", "nore]\n// XX", "XL, TO", "DOS\n"].concat();
     assert_eq!(words("x", &left_over).len(), 4, "{left_over}");
-    let told = verbs(
+    let named = verbs(
         "Run `tollgate serve` or\n```sh\nx | ./target/release/tollgate why acme # tollgate\n$ cargo run -q -- top\n```\ntollgate is",
     );
-    assert_eq!(told.iter().collect::<Vec<_>>(), ["serve", "top", "why"]);
+    assert_eq!(named.iter().collect::<Vec<_>>(), ["serve", "top", "why"]);
+    let catalogue =
+        "# R\n- **R-A-1** It must.\n- **bold** R-A-2\n| I1 | It holds. |\n| other | R-A-3 |\n- **R-A-1** Again.\n";
+    assert_eq!(catalogue::defined(catalogue), ["R-A-1", "I1", "R-A-1"]);
+    assert_eq!(catalogue::repeated(catalogue).len(), 1);
+    let known = catalogue::defined(catalogue).into_iter().collect();
+    let citing = "/// R-A-1, I1: I12n, R-A-x, XR-A-9\n\"R-A-2: {I2}\"";
+    assert_eq!(catalogue::unresolved("x", citing, &known).len(), 2, "R-A-2 and I2");
+    assert_eq!(
+        language::dialect("x", "It cannot. Forget it.\nCan\n// not; it looks at\n# it, and was told.\n").len(),
+        3
+    );
+    let guide = "```sh\nmake a && make b # first\n```\nmake d, `make e`, `cmake f`";
+    assert_eq!(targets(guide).iter().collect::<Vec<_>>(), ["a", "b", "e"]);
+    assert_eq!(rules(".PHONY: a\na: b\n\tc: d\nb:\n# e: f\n").iter().collect::<Vec<_>>(), ["a", "b"]);
+    let guide = "[a](tidy.rs), [b](gone.md), [c](https://a.b/c), `src/main.rs`, `src/gone.rs`, `src/*.rs`";
+    assert_eq!(missing(Path::new(ROOT), "tests/x.md", guide).len(), 2, "gone.md and src/gone.rs");
+    let guide = "[a](README.md#run-it) [b](README.md#what-a-reply-promises) [c](README.md#gone)";
+    assert_eq!(missing(Path::new(ROOT), "x.md", guide).len(), 1, "#gone");
     let declares = Source::new("src/a/mod.rs", "#[cfg(test)]\npub(crate) mod b;\n#[cfg(test)]\nmod c { mod d; }\n");
     assert_eq!(declares.test_modules(), [["a", "b"]]);
     assert_ne!(fingerprint(b"a"), fingerprint(b"b"));

@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use super::{Answers, Rules, Shared, news, registry::Registration};
 use crate::{
     domain::{
-        command::{Command, Durability},
+        command::Command,
         ids::OrgId,
         org::{Context, OrgState},
         policy::OrgPolicy,
+        promise::Promise,
         reply::Reply,
         rows::{OrgRows, OrgWrite},
     },
@@ -148,7 +149,7 @@ impl OrgTask {
         let fault = shared.store_fault();
         let now = shared.clock.now();
         let mut answers = Answers::with_capacity(work.commands.len());
-        let mut promised = false;
+        let mut promised = Promise::Nothing;
         for command in &work.commands {
             let ctx = Context {
                 org: &self.org,
@@ -159,15 +160,16 @@ impl OrgTask {
                 store_fault: fault.is_some(),
             };
             let answer = apply(&mut self.state, command, &ctx, fault.as_ref());
-            promised |= promises_durability(command, &answer);
-            self.admissions += u64::from(is_written_behind(command, &answer));
+            let promise = answer.as_ref().map_or(Promise::Nothing, |reply| command.promised(reply));
+            promised = promised.max(promise);
+            self.admissions += u64::from(command.is_admission() && promise == Promise::WrittenBehind);
             answers.push(answer);
         }
         drop(rules);
         self.tell_news();
         if fault.is_some() {
             drop(work.reply.send(answers));
-        } else if promised || self.must_wait() {
+        } else if promised == Promise::Durable || self.must_wait() {
             self.reply_when_durable(work, answers);
         } else {
             self.ask_for_flush(me);
@@ -202,7 +204,7 @@ impl OrgTask {
         self.commit(Box::new(move |result| {
             if let Err(fault) = result {
                 for (command, answer) in commands.iter().zip(&mut answers) {
-                    if answer.is_ok() && command.durability() != Durability::None {
+                    if answer.is_ok() && command.promise() != Promise::Nothing {
                         *answer = Err(ServiceError::Store(fault.clone()));
                     }
                 }
@@ -283,24 +285,7 @@ fn apply(
 ) -> Result<Reply, ServiceError> {
     match (fault, command) {
         (Some(_), Command::Resume { .. }) => Ok(Reply::Resumed { continuations: 0, replayed: false }),
-        (Some(fault), _) if command.durability() == Durability::Durable => Err(ServiceError::Store(fault.clone())),
+        (Some(fault), _) if command.promise() == Promise::Durable => Err(ServiceError::Store(fault.clone())),
         _ => state.apply(command, ctx).map_err(ServiceError::Org),
     }
-}
-
-/// Whether this answer may leave only when it is on disk. A denial promises nothing.
-fn promises_durability(command: &Command, answer: &Result<Reply, ServiceError>) -> bool {
-    match answer {
-        Ok(Reply::Decision(decision)) => {
-            decision.hold.is_some() || decision.session.is_some() || decision.account.is_some()
-        }
-        Ok(Reply::Needs(_)) | Err(_) => false,
-        Ok(_) => command.durability() == Durability::Durable,
-    }
-}
-
-fn is_written_behind(command: &Command, answer: &Result<Reply, ServiceError>) -> bool {
-    let admitted =
-        matches!(answer, Ok(Reply::Decision(decision)) if decision.code == crate::domain::decision::Code::Allowed);
-    admitted && command.durability() == Durability::WriteBehind
 }

@@ -14,7 +14,7 @@ use crate::{
     bounds::{Bounds, HOUR_MS},
     domain::{
         command::Command,
-        decision::Code,
+        gate::Code,
         reply::{Reply, Snapshot},
     },
     error::ServiceError,
@@ -37,7 +37,7 @@ async fn ask(orgs: &Orgs, name: &str, command: Command) -> Result<Reply, Service
 }
 
 async fn admitted(orgs: &Orgs, name: &str) -> bool {
-    matches!(ask(orgs, name, plain()).await, Ok(Reply::Decision(decision)) if decision.code == Code::Allowed)
+    matches!(ask(orgs, name, plain()).await, Ok(Reply::Decision(decision)) if decision.code() == Code::Allowed)
 }
 
 async fn inspect(orgs: &Orgs, name: &str) -> Option<Snapshot> {
@@ -205,11 +205,13 @@ async fn a_lost_store_acknowledges_nothing_and_decides_from_memory_with_a_flag()
     let refused = ask(&node.orgs, "acme", record("r1", 5)).await;
     assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
     match ask(&node.orgs, "acme", plain()).await {
-        Ok(Reply::Decision(decision)) => assert!(decision.allowed && decision.fail_open.len() == 1, "{decision:?}"),
+        Ok(Reply::Decision(decision)) => assert!(decision.allowed && decision.fail_open().len() == 1, "{decision:?}"),
         other => panic!("{other:?}"),
     }
     match ask(&node.orgs, "acme", plain()).await {
-        Ok(Reply::Decision(decision)) => assert_eq!(decision.code, Code::RateLimited, "known exhaustion still denies"),
+        Ok(Reply::Decision(decision)) => {
+            assert_eq!(decision.code(), Code::RateLimited, "known exhaustion still denies")
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(ask(&node.orgs, "acme", resume()).await, Ok(Reply::Resumed { continuations: 0, replayed: false }));

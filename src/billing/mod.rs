@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, ready};
 use crate::{
     domain::{
         balance::{Balance, BalanceVerdict},
-        decision::Cause,
+        gate::Cause,
         ids::OrgId,
         outbox::Delivery,
     },

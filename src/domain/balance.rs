@@ -3,7 +3,7 @@
 //! *Not metered is not exhausted*: unlimited and overage-allowed balances never deny, and a feature
 //! that the plan does not name is a verdict of its own, with a policy of its own.
 
-use super::{decision::Cause, window::Millis};
+use super::{gate::Cause, window::Millis};
 
 /// The provider's word on one balance, obtained outside the org's actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,8 @@ use super::{
         SessionId, Source,
     },
     outbox::{Delivery, OutboxKey},
+    promise::Promise,
+    reply::Reply,
     request::{Idempotency, Rpc},
     upstream::Upstream,
     window::{Millis, Window},
@@ -253,17 +255,6 @@ pub struct ReportCumulative {
     pub idempotency: Idempotency,
 }
 
-/// What a reply waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// Nothing was changed.
-    None,
-    /// The change is written behind; the reply leaves at once.
-    WriteBehind,
-    /// The reply leaves when the change is on disk.
-    Durable,
-}
-
 impl Acquire {
     /// An execution that asks for nothing else.
     pub fn of(scope: Scope, cost: Amounts) -> Self {
@@ -284,13 +275,19 @@ impl Acquire {
         }
     }
 
-    /// A hold is money, a session holds, and a picked account is used elsewhere: it waits for the disk.
-    pub fn durability(&self) -> Durability {
+    /// The most that its reply can promise. A hold is money, a session holds, and a picked account is used
+    /// elsewhere: those wait for the disk.
+    pub fn promise(&self) -> Promise {
         match self.mode {
-            Mode::CheckOnly => Durability::None,
-            _ if self.reserve.is_empty() && !self.is_session() && !self.picks() => Durability::WriteBehind,
-            _ => Durability::Durable,
+            Mode::CheckOnly => Promise::Nothing,
+            _ if self.reserve.is_empty() && !self.is_session() && !self.picks() => Promise::WrittenBehind,
+            _ => Promise::Durable,
         }
+    }
+
+    /// False for a peek, which neither charges nor counts as blocked.
+    pub fn counts(&self) -> bool {
+        self.mode != Mode::CheckOnly
     }
 
     pub(super) fn rpc(&self) -> Rpc {
@@ -313,7 +310,7 @@ impl Acquire {
 
 impl Command {
     /// The strongest promise its reply can carry. A denial promises nothing.
-    pub fn durability(&self) -> Durability {
+    pub fn promise(&self) -> Promise {
         match self {
             Self::Status { .. }
             | Self::Inspect
@@ -325,9 +322,9 @@ impl Command {
             | Self::RollPools
             | Self::Audit
             | Self::TakeOutbox
-            | Self::ListOutbox { .. } => Durability::None,
-            Self::Acquire(acquire) => acquire.durability(),
-            Self::Resume { .. } => Durability::WriteBehind,
+            | Self::ListOutbox { .. } => Promise::Nothing,
+            Self::Acquire(acquire) => acquire.promise(),
+            Self::Resume { .. } => Promise::WrittenBehind,
             Self::Commit { .. }
             | Self::Release { .. }
             | Self::Extend { .. }
@@ -343,8 +340,24 @@ impl Command {
             | Self::Unfreeze { .. }
             | Self::Purge
             | Self::SettleOutbox(_)
-            | Self::ReplayOutbox { .. } => Durability::Durable,
+            | Self::ReplayOutbox { .. } => Promise::Durable,
         }
+    }
+}
+
+impl Command {
+    /// What this reply promises: a denial, and a question back, promise nothing.
+    pub fn promised(&self, reply: &Reply) -> Promise {
+        match reply {
+            Reply::Decision(decision) => decision.promise(),
+            Reply::Needs(_) => Promise::Nothing,
+            _ => self.promise(),
+        }
+    }
+
+    /// Whether it asks for admission.
+    pub fn is_admission(&self) -> bool {
+        matches!(self, Self::Acquire(_))
     }
 }
 

@@ -1,175 +1,14 @@
 //! The pipeline's answer to one Acquire.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use super::{
+    gate::{Code, Denial, FailOpen, Gate, Reports, Verdict},
     ids::{AccountId, DecisionId, Meter, Scope},
     limit::Limit,
+    promise::Promise,
     window::{Millis, Window},
 };
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Code {
-    Allowed,
-    RateLimited,
-    BalanceExhausted,
-    BudgetExceeded,
-    QuotaExceeded,
-    SessionLimitReached,
-    AccountsExhausted,
-    Frozen,
-    Indeterminate,
-}
-
-impl Code {
-    /// The HTTP status a plane may show for it.
-    pub fn http_status(self) -> u16 {
-        match self {
-            Self::Allowed => 200,
-            Self::BalanceExhausted | Self::BudgetExceeded | Self::QuotaExceeded => 402,
-            Self::Frozen => 403,
-            Self::RateLimited | Self::SessionLimitReached => 429,
-            Self::AccountsExhausted | Self::Indeterminate => 503,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Allowed => "ALLOWED",
-            Self::RateLimited => "RATE_LIMITED",
-            Self::BalanceExhausted => "BALANCE_EXHAUSTED",
-            Self::BudgetExceeded => "BUDGET_EXCEEDED",
-            Self::QuotaExceeded => "QUOTA_EXCEEDED",
-            Self::SessionLimitReached => "SESSION_LIMIT_REACHED",
-            Self::AccountsExhausted => "ACCOUNTS_EXHAUSTED",
-            Self::Frozen => "FROZEN",
-            Self::Indeterminate => "INDETERMINATE",
-        }
-    }
-}
-
-/// One check of the pipeline, in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Gate {
-    Freeze,
-    /// Upstream accounts of the pool that a call names.
-    Accounts,
-    Rate,
-    /// Sessions at once; asked by sessions alone, like the next.
-    Concurrency,
-    SessionQuota,
-    Budgets,
-    Balance,
-    Reserve,
-}
-
-impl Gate {
-    pub const ALL: [Self; 8] = [
-        Self::Freeze,
-        Self::Accounts,
-        Self::Rate,
-        Self::Concurrency,
-        Self::SessionQuota,
-        Self::Budgets,
-        Self::Balance,
-        Self::Reserve,
-    ];
-
-    /// Whether its denials count as blocked: those of the backstop and of what comes behind it.
-    pub fn is_blocking(self) -> bool {
-        self >= Self::Rate
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Freeze => "freeze",
-            Self::Accounts => "accounts",
-            Self::Rate => "rate",
-            Self::Concurrency => "concurrency",
-            Self::SessionQuota => "session_quota",
-            Self::Budgets => "budgets",
-            Self::Balance => "balance",
-            Self::Reserve => "reserve",
-        }
-    }
-}
-
-/// Why a gate could not be evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Cause {
-    StoreFault,
-    Timeout,
-    /// The provider answered with a fault of its own (5xx).
-    ProviderError,
-    /// It could not be reached, or the connection broke.
-    ProviderUnreachable,
-    /// It let the call through without looking, and said so.
-    ProviderFailedOpen,
-    ProviderRateLimited,
-    /// Our key is not accepted.
-    ProviderUnauthorized,
-    /// It does not accept what we ask.
-    ProviderRefused,
-    /// Its answer can not be read.
-    ProviderBadAnswer,
-    /// It failed too often just now and is left alone for a while.
-    CircuitOpen,
-    /// Too many questions to it are under way.
-    Overloaded,
-    UnknownCustomer,
-    UnknownFeature,
-    /// The feature is not in the org's plan.
-    NoEntitlement,
-    /// A limit is stored that can not be understood.
-    MalformedLimit,
-}
-
-impl Cause {
-    pub const ALL: [Self; 15] = [
-        Self::StoreFault,
-        Self::Timeout,
-        Self::ProviderError,
-        Self::ProviderUnreachable,
-        Self::ProviderFailedOpen,
-        Self::ProviderRateLimited,
-        Self::ProviderUnauthorized,
-        Self::ProviderRefused,
-        Self::ProviderBadAnswer,
-        Self::CircuitOpen,
-        Self::Overloaded,
-        Self::UnknownCustomer,
-        Self::UnknownFeature,
-        Self::NoEntitlement,
-        Self::MalformedLimit,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::StoreFault => "store_fault",
-            Self::Timeout => "timeout",
-            Self::ProviderError => "provider_error",
-            Self::ProviderUnreachable => "provider_unreachable",
-            Self::ProviderFailedOpen => "provider_failed_open",
-            Self::ProviderRateLimited => "provider_rate_limited",
-            Self::ProviderUnauthorized => "provider_unauthorized",
-            Self::ProviderRefused => "provider_refused",
-            Self::ProviderBadAnswer => "provider_bad_answer",
-            Self::CircuitOpen => "circuit_open",
-            Self::Overloaded => "overloaded",
-            Self::UnknownCustomer => "unknown_customer",
-            Self::UnknownFeature => "unknown_feature",
-            Self::NoEntitlement => "no_entitlement",
-            Self::MalformedLimit => "malformed_limit",
-        }
-    }
-}
-
-/// A gate that was let through unevaluated, by its policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FailOpen {
-    pub gate: Gate,
-    pub cause: Cause,
-}
 
 /// One limit as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -222,15 +61,6 @@ impl LimitView {
     }
 }
 
-/// Why a call is denied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
-    pub gate: Gate,
-    pub code: Code,
-    pub retry_after: Millis,
-    pub message: String,
-}
-
 /// A granted reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
@@ -259,23 +89,17 @@ pub struct PickedAccount {
     pub last_resort: bool,
 }
 
+/// The answer to one Acquire. What it says follows from what the gates said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// `None` for a peek.
     pub id: Option<DecisionId>,
-    /// What the gates say; in shadow mode this may be a denial that was not enforced.
-    pub code: Code,
-    /// What the caller is told.
+    /// Whether the caller may run: in shadow mode also where a gate denies.
     pub allowed: bool,
-    /// The gate that denied.
-    pub gate: Option<Gate>,
-    /// For people; empty where allowed without remark.
-    pub message: String,
+    /// What each gate said. A replay knows only which gates were let through unevaluated.
+    pub reports: Reports,
     /// In pipeline order, the backstop first.
     pub limits: Vec<LimitView>,
-    /// 0 = allowed, or never.
-    pub retry_after: Millis,
-    pub fail_open: Vec<FailOpen>,
     pub hold: Option<Hold>,
     /// Of a session that may begin.
     pub session: Option<SessionGrant>,
@@ -284,17 +108,13 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Allowed, with nothing said yet.
-    pub fn allowed(id: Option<DecisionId>) -> Self {
+    /// What the gates said, of which the first denial decides; in shadow mode it is not enforced.
+    pub fn judged(id: Option<DecisionId>, reports: Reports, shadow: bool) -> Self {
         Self {
             id,
-            code: Code::Allowed,
-            allowed: true,
-            gate: None,
-            message: String::new(),
+            allowed: shadow || reports.denial().is_none(),
+            reports,
             limits: Vec::new(),
-            retry_after: 0,
-            fail_open: Vec::new(),
             hold: None,
             session: None,
             account: None,
@@ -302,16 +122,51 @@ impl Decision {
         }
     }
 
-    /// The same with a denial, which the caller is told.
-    #[must_use]
-    pub fn denied_by(self, denial: Denial) -> Self {
-        let Denial { gate, code, retry_after, message } = denial;
-        Self { code, allowed: false, gate: Some(gate), message, retry_after, ..self }
+    /// Allowed by gates that had nothing to say.
+    pub fn allowed(id: Option<DecisionId>) -> Self {
+        Self::judged(id, Reports::default(), false)
     }
-}
 
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+    /// The verdict of the gates; in shadow mode this may be a denial that was not enforced.
+    pub fn code(&self) -> Code {
+        self.reports.denial().map_or(Code::Allowed, |(_, denial)| denial.code)
+    }
+
+    /// The gate that denied.
+    pub fn gate(&self) -> Option<Gate> {
+        self.reports.denial().map(|(gate, _)| gate)
+    }
+
+    /// For people; empty where allowed without remark.
+    pub fn message(&self) -> &str {
+        self.reports.denial().map_or("", |(_, denial)| &denial.message)
+    }
+
+    /// 0 = allowed, or never.
+    pub fn retry_after(&self) -> Millis {
+        self.reports.denial().map_or(0, |(_, denial)| denial.retry_after)
+    }
+
+    /// Gates that were let through unevaluated, in pipeline order.
+    pub fn fail_open(&self) -> Vec<FailOpen> {
+        self.reports.fail_open()
+    }
+
+    /// The same, denied after all by `gate`.
+    #[must_use]
+    pub fn denied_by(mut self, gate: Gate, denial: Denial, shadow: bool) -> Self {
+        self.reports.set(gate, Verdict::Denied(Box::new(denial)));
+        Self { limits: self.limits, ..Self::judged(self.id.map(DecisionId::denied), self.reports, shadow) }
+    }
+
+    /// What the caller is promised with it.
+    pub fn promise(&self) -> Promise {
+        if self.hold.is_some() || self.session.is_some() || self.account.is_some() {
+            Promise::Durable
+        } else if self.id.is_some() && self.code() == Code::Allowed {
+            Promise::WrittenBehind
+        } else {
+            Promise::Nothing
+        }
     }
 }

@@ -237,18 +237,21 @@ impl Source {
 
 impl Meter {
     pub const EXECUTIONS: &str = "executions";
+    pub const SPEND: &str = "spend";
+    pub const COMPUTE: &str = "compute";
+    pub const BYTES: &str = "bytes";
 
     pub fn executions() -> Self {
         Self(Arc::from(Self::EXECUTIONS))
     }
 
     pub fn spend() -> Self {
-        Self(Arc::from("spend"))
+        Self(Arc::from(Self::SPEND))
     }
 
     /// What went over the wire, up and down.
     pub fn bytes() -> Self {
-        Self(Arc::from("bytes"))
+        Self(Arc::from(Self::BYTES))
     }
 
     /// Calls of the backstop, and those of a pool, whatever they cost.
@@ -258,7 +261,7 @@ impl Meter {
 
     /// Milliseconds of machine time.
     pub fn compute() -> Self {
-        Self(Arc::from("compute"))
+        Self(Arc::from(Self::COMPUTE))
     }
 
     /// A trial that has used up what it includes; exported, never limited.

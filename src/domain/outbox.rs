@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use sha2::{Digest, Sha256};
 
 use super::{
-    decision::Cause,
+    gate::Cause,
     ids::{DecisionId, Meter, OrgId, Scope},
     input::InputError,
     request::Rpc,

@@ -1,7 +1,8 @@
 //! What was answered to a call, kept so that it can be answered again.
 
 use super::{
-    decision::{FailOpen, Hold, SessionGrant},
+    decision::{Hold, SessionGrant},
+    gate::FailOpen,
     ids::{AccountId, DecisionId},
     request::{Idempotency, Rpc},
     upstream::Upstream,

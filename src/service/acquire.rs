@@ -2,20 +2,20 @@
 //!
 //! Commands of one org travel as one message. Where the actor answers that the billing provider
 //! has to be asked, it has changed nothing: the provider is asked here, and the command goes again
-//! with its verdict. Where the counter can not be reached, the backstop's policy decides, the
-//! answer says so, and the emergency cap bounds it.
+//! with its verdict. Where the org's state cannot be read, the same gates judge what is known without it,
+//! the answer says so, and the emergency cap bounds it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     actors::admission::Lane,
     domain::{
-        balance::BalanceVerdict,
-        command::{Acquire, Command, Durability, Mode, Need},
-        decision::{Cause, Code, Decision, Denial, FailOpen, Gate},
-        ids::{DecisionId, OrgId},
-        pipeline::{balance_alone, indeterminate},
-        policy::{BalanceSource, Exemption},
+        command::{Acquire, Command, Mode, Need},
+        decision::Decision,
+        gate::{Cause, Code, Gate},
+        ids::OrgId,
+        pipeline,
+        promise::Promise,
         reply::Reply,
     },
     error::ServiceError,
@@ -45,12 +45,12 @@ impl Service {
         decided.pop().unwrap_or(Err(ServiceError::Interrupted))
     }
 
-    /// Splits what may share a message: one org, and one durability, so that a reply never waits
-    /// for a neighbour's commit.
+    /// Splits what may share a message: one org, and one promise, so that a reply never waits for a
+    /// neighbour's commit.
     pub fn grouped(asks: impl IntoIterator<Item = Ask>) -> Vec<(OrgId, Group)> {
-        let mut groups: BTreeMap<(OrgId, bool), Group> = BTreeMap::new();
+        let mut groups: BTreeMap<(OrgId, Promise), Group> = BTreeMap::new();
         for (position, ask) in asks.into_iter().enumerate() {
-            let group = groups.entry((ask.org, ask.acquire.reserve.is_empty())).or_default();
+            let group = groups.entry((ask.org, ask.acquire.promise())).or_default();
             group.positions.push(position);
             group.asks.push(ask.acquire);
         }
@@ -125,15 +125,15 @@ impl Service {
 
     async fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Result<Reply, ServiceError>, call: &Call) -> Decided {
         let decision = match reply {
-            Ok(Reply::Decision(decision)) => self.capped(org, *decision),
+            Ok(Reply::Decision(decision)) => self.capped(org, ask, *decision),
             Ok(_) => return Err(ServiceError::Interrupted),
             Err(error) => self.without_counter(org, ask, error, call).await?,
         };
-        if decision.code == Code::Allowed && decision.id.is_some() && !decision.replayed {
+        if decision.code() == Code::Allowed && decision.id.is_some() && !decision.replayed {
             self.balances.admitted(org, &ask.cost);
             self.balances.admitted(org, &ask.reserve);
         }
-        if decision.code == Code::BalanceExhausted {
+        if decision.code() == Code::BalanceExhausted {
             self.balances.denied(org);
         }
         self.metrics.decided(&decision);
@@ -141,17 +141,8 @@ impl Service {
         Ok(decision)
     }
 
-    /// Two fail-opens never stack: with rate and balance both blind, the emergency cap counts.
-    fn capped(&self, org: &OrgId, decision: Decision) -> Decision {
-        let blind = |gate| decision.fail_open.iter().any(|open| open.gate == gate);
-        if decision.allowed && !decision.replayed && blind(Gate::Rate) && blind(Gate::Balance) {
-            return self.emergency(org, decision, "the store and the billing provider");
-        }
-        decision
-    }
-
-    /// The counter could not be asked. What promised durability is an error; the rest follows the
-    /// backstop's policy, and what the provider says still counts.
+    /// The counter could not be asked. What promises durability is an error; the rest passes the same
+    /// gates, over what is known without the org's state.
     async fn without_counter(&self, org: &OrgId, ask: &Acquire, error: ServiceError, call: &Call) -> Decided {
         let cause = match &error {
             ServiceError::TimedOut | ServiceError::Interrupted => Cause::Timeout,
@@ -163,59 +154,47 @@ impl Service {
             | ServiceError::Draining
             | ServiceError::UnknownOrg(_) => return Err(error),
         };
-        let policy = self.policy(org);
         if !can_fail_open(ask) {
             return Err(error);
         }
-        let id = (ask.mode != Mode::CheckOnly).then(|| self.orgs.next_decision().admitted());
-        let mut decision = Decision::allowed(id);
-        if ask.pool.is_some() {
-            decision.fail_open.push(FailOpen { gate: Gate::Accounts, cause });
-        }
-        if policy.rate.amount.is_some() && policy.rate.exempt != Exemption::Always {
-            let denial = indeterminate(Gate::Rate, cause, policy.rate.on_indeterminate, &mut decision.fail_open);
-            if let Some(denial) = denial {
-                return Ok(denied(decision, denial));
+        let policy = self.policy(org);
+        let mut ask = ask.clone();
+        let reports = loop {
+            match pipeline::without_state(&ask, &policy, cause, self.clock.now()) {
+                Ok(reports) => break reports,
+                Err(Need::Balance) => ask.balance = Some(self.balances.ask(org, call.deadline.at).await),
+                // Nobody is exempt from a backstop that cannot be evaluated.
+                Err(Need::Exemption) => ask.exempt = Some(false),
             }
-        }
-        let verdict = match &policy.balance.source {
-            BalanceSource::None => None,
-            BalanceSource::NotIncluded => Some(BalanceVerdict::not_included()),
-            // Its ledger can not be read either.
-            BalanceSource::Included { .. } => Some(BalanceVerdict::Unknown(cause)),
-            BalanceSource::Provider => match ask.balance {
-                None => Some(self.balances.ask(org, call.deadline.at).await),
-                known => known,
-            },
         };
-        if let Some(verdict) = verdict {
-            let (denial, open) = balance_alone(ask, verdict, &policy, self.clock.now());
-            if let Some(denial) = denial {
-                return Ok(denied(decision, denial));
-            }
-            decision.fail_open.extend(open);
-        }
-        let blind = |gate| decision.fail_open.iter().any(|open| open.gate == gate);
-        if blind(Gate::Rate) && (blind(Gate::Balance) || cause == Cause::StoreFault) {
-            return Ok(self.emergency(org, decision, "the store"));
-        }
-        Ok(decision)
+        let allowed = reports.denial().is_none();
+        let id = ask.counts().then(|| self.orgs.next_decision());
+        let id = id.map(|id| if allowed { id.admitted() } else { id });
+        let decision = Decision::judged(id, reports, ask.mode == Mode::Shadow);
+        Ok(match cause {
+            // It lasts, so it is bounded whatever the provider says.
+            Cause::StoreFault => self.emergency(org, &ask, decision),
+            _ => self.capped(org, &ask, decision),
+        })
     }
 
-    fn emergency(&self, org: &OrgId, decision: Decision, outage: &str) -> Decision {
-        let rules = self.orgs.rules();
-        let policy = self.policy(org);
-        let now = self.clock.now();
-        match self.emergency.count(org, &policy.rate, rules.bounds.emergency_orgs, now) {
+    /// Fail-opens never stack: where nothing holds the org to an amount any more, the emergency cap does.
+    fn capped(&self, org: &OrgId, ask: &Acquire, decision: Decision) -> Decision {
+        if decision.reports.is_unbounded() { self.emergency(org, ask, decision) } else { decision }
+    }
+
+    fn emergency(&self, org: &OrgId, ask: &Acquire, decision: Decision) -> Decision {
+        if decision.code() != Code::Allowed || decision.replayed {
+            return decision;
+        }
+        let (rules, now) = (self.orgs.rules(), self.clock.now());
+        let limit = self.policy(org).emergency();
+        match self.emergency.count(org, &limit, ask.counts(), rules.bounds.emergency_orgs, now) {
             Ok(()) => decision,
-            Err(window_end) => {
+            Err(over) => {
                 self.metrics.emergency_denial();
-                let message = format!(
-                    "Emergency cap reached: {outage} can not be asked, and this node has let through as many calls of this \
-                     org as its rate backstop allows per window."
-                );
-                let retry_after = window_end.saturating_sub(now);
-                denied(decision, Denial { gate: Gate::Rate, code: Code::RateLimited, retry_after, message })
+                let denial = pipeline::emergency(&decision.reports, over, now);
+                decision.denied_by(Gate::Rate, denial, ask.mode == Mode::Shadow)
             }
         }
     }
@@ -230,25 +209,19 @@ fn need(reply: &Result<Reply, ServiceError>) -> Option<Need> {
 
 /// Whether an answer without a counter is possible at all: nothing durable was promised.
 fn can_fail_open(ask: &Acquire) -> bool {
-    ask.durability() != Durability::Durable
-}
-
-/// Denied without the counter, whatever was let pass before.
-fn denied(decision: Decision, denial: Denial) -> Decision {
-    let id = decision.id.map(DecisionId::denied);
-    Decision { id, fail_open: Vec::new(), ..decision }.denied_by(denial)
+    ask.promise() != Promise::Durable
 }
 
 /// Who asked, for the decisions somebody will ask about. A denied org may ask a thousand times a second,
 /// so a denial is for `debug` alone.
 fn log(org: &OrgId, ask: &Acquire, decision: &Decision) {
     let (scope, plane) = (ask.scope.shown(), ask.plane.as_str());
-    for open in &decision.fail_open {
+    for open in decision.fail_open() {
         let (gate, cause) = (open.gate.name(), open.cause.name());
         tracing::warn!(%org, %scope, plane, gate, cause, "allowed without an evaluated gate");
     }
-    if let Some(gate) = decision.gate {
-        let (gate, code, allowed) = (gate.name(), decision.code.name(), decision.allowed);
+    if let Some(gate) = decision.gate() {
+        let (gate, code, allowed) = (gate.name(), decision.code().name(), decision.allowed);
         tracing::debug!(%org, %scope, plane, gate, code, allowed, "denied");
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
         command::Command,
-        decision::Code,
+        gate::Code,
         ids::{OrgId, Scope},
         outbox::{OutboxKey, OutboxRow},
         policy::{BalanceSource, Exemption},
@@ -61,7 +61,7 @@ impl Service {
                 }
             }
         };
-        self.looked_at(org, look, |status| status.decision.code, call).await
+        self.looked_at(org, look, |status| status.decision.code(), call).await
     }
 
     /// A look at an org together with what only the billing provider knows: the balance at once, the

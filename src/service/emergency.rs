@@ -1,8 +1,8 @@
-//! The emergency cap: what "fail open" can mean while nothing durable can be asked.
+//! The emergency cap: what "fail open" can mean while nothing that bounds an org can be evaluated.
 //!
-//! Where an org's counter is out of reach, this node counts the org's own rate amount in memory, so
-//! that an outage of the store is not an open door. Past it the answer is RATE_LIMITED and names
-//! the outage. Never applied to Resume.
+//! Then this node counts the org's calls in its own memory, against the amount of
+//! [`OrgPolicy::emergency`](crate::domain::policy::OrgPolicy::emergency), so that an outage is not an open
+//! door. Past it the answer is RATE_LIMITED and names the outage. Never applied to Resume.
 
 use std::{
     collections::HashMap,
@@ -22,8 +22,15 @@ struct Counts {
 pub(super) struct EmergencyCap(Mutex<Counts>);
 
 impl EmergencyCap {
-    /// Counts one call. `Err` is the end of the window in which the cap is reached.
-    pub(super) fn count(&self, org: &OrgId, limit: &RateLimit, max_orgs: u32, now: Millis) -> Result<(), Millis> {
+    /// Counts one call; one that does not `consume` only asks. `Err` is the record that has reached the cap.
+    pub(super) fn count(
+        &self,
+        org: &OrgId,
+        limit: &RateLimit,
+        consume: bool,
+        max_orgs: u32,
+        now: Millis,
+    ) -> Result<(), RateRecord> {
         let Some(amount) = limit.amount else { return Ok(()) };
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !counts.orgs.contains_key(org) && counts.orgs.len() >= max_orgs as usize {
@@ -33,9 +40,9 @@ impl EmergencyCap {
         let current = if known { counts.orgs.get(org).copied() } else { counts.others };
         let record = RateRecord::at(current, limit, now);
         if record.count >= amount {
-            return Err(record.window_end());
+            return Err(record);
         }
-        let counted = RateRecord { count: record.count + 1, ..record };
+        let counted = RateRecord { count: record.count + u64::from(consume), ..record };
         if known {
             counts.orgs.insert(org.clone(), counted);
         } else {
@@ -55,10 +62,18 @@ mod tests {
     }
 
     #[test]
+    fn a_peek_takes_nothing_of_it() {
+        let cap = EmergencyCap::default();
+        let limit = RateLimit { amount: Some(1), ..RateLimit::default() };
+        let count = |consume| cap.count(&org("a"), &limit, consume, 2, 5).is_ok();
+        assert_eq!([count(false), count(false), count(true), count(false)], [true, true, true, false]);
+    }
+
+    #[test]
     fn it_admits_the_amount_per_org_and_window_and_stays_bounded() {
         let cap = EmergencyCap::default();
         let limit = RateLimit { amount: Some(2), ..RateLimit::default() };
-        let count = |name: &str, now| cap.count(&org(name), &limit, 2, now);
+        let count = |name: &str, now| cap.count(&org(name), &limit, true, 2, now).map_err(RateRecord::window_end);
         assert_eq!((count("a", 5), count("a", 5), count("a", 5)), (Ok(()), Ok(()), Err(HOUR_MS)));
         assert_eq!(count("a", HOUR_MS), Ok(()), "R-RATE-4: a new window unblocks");
         assert_eq!(count("b", HOUR_MS), Ok(()));

@@ -58,7 +58,7 @@ impl Service {
 
     fn counted(&self, decision: Decision) -> Decision {
         if !decision.replayed {
-            self.metrics.picked(decision.code);
+            self.metrics.picked(decision.code());
         }
         decision
     }

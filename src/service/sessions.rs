@@ -91,7 +91,7 @@ impl Service {
                 }
             }
         };
-        self.looked_at(org, look, |status| status.decision.code, call).await
+        self.looked_at(org, look, |status| status.decision.code(), call).await
     }
 
     /// Where an org gets more; empty where nothing is configured.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::samples::{T0, entry, named_rows, org, rows};
 use crate::{
     domain::{
-        decision::FailOpen,
+        gate::FailOpen,
         ids::{DecisionId, OrgId, PoolId},
         outcome::Outcome,
         rows::{Head, JournalRow, OrgWrite, PoolRow, Row, RowKey},

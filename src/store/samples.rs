@@ -9,7 +9,8 @@ use super::{
 use crate::{
     bounds::{DAY_MS, HOUR_MS},
     domain::{
-        decision::{Cause, FailOpen, Gate, Hold, SessionGrant},
+        decision::{Hold, SessionGrant},
+        gate::{Cause, FailOpen, Gate},
         ids::{
             AccountId, DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope,
             SessionId, Source,

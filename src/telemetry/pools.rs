@@ -8,7 +8,7 @@ use prometheus_client::{
 
 use crate::{
     actors::PoolTotals,
-    domain::{decision::Code, reply::Exhaustion, upstream::Upstream},
+    domain::{gate::Code, reply::Exhaustion, upstream::Upstream},
 };
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -8,7 +8,8 @@ use super::{admin::v1 as admin, v1};
 use crate::bounds::MINUTE_MS;
 use crate::domain::{
     balance::{Balance, BalanceVerdict},
-    decision::{Cause, Code, Decision, LimitView},
+    decision::{Decision, LimitView},
+    gate::{Cause, Code},
     ids::{Amounts, Meter, OrgId, Scope},
     ledger::HourSlice,
     outbox::{DeadCause, OutboxRow},
@@ -48,24 +49,23 @@ fn code(code: Code) -> v1::DecisionCode {
 }
 
 pub fn decision(decision: Decision, node: &str) -> v1::AcquireResponse {
-    let fail_open = decision
-        .fail_open
-        .iter()
-        .map(|open| v1::FailOpen { gate: open.gate.name().into(), cause: open.cause.name().into() });
-    let status = if decision.allowed { 200 } else { decision.code.http_status() };
+    let fail_open = decision.fail_open().into_iter();
+    let fail_open =
+        fail_open.map(|open| v1::FailOpen { gate: open.gate.name().into(), cause: open.cause.name().into() });
+    let status = if decision.allowed { 200 } else { decision.code().http_status() };
     v1::AcquireResponse {
         allowed: decision.allowed,
-        code: code(decision.code).into(),
+        code: code(decision.code()).into(),
         decision_id: decision.id.map(|id| id.to_string()).unwrap_or_default(),
-        retry_after_ms: int(decision.retry_after),
+        retry_after_ms: int(decision.retry_after()),
         http_status_hint: status.into(),
         fail_open: fail_open.collect(),
         reservation_id: decision.hold.map(|hold| hold.id.to_string()).unwrap_or_default(),
         reservation_expires_at_ms: int(decision.hold.map_or(0, |hold| hold.expires_at)),
         replayed: decision.replayed,
         node: node.into(),
+        message: decision.message().to_owned(),
         limits: decision.limits.into_iter().map(limit).collect(),
-        message: decision.message,
     }
 }
 
@@ -95,9 +95,9 @@ pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusRespon
         org: org.to_string(),
         scope: scope.shown().into_owned(),
         allowed: decision.allowed,
-        code: code(decision.code).into(),
-        message: decision.message,
-        retry_after_ms: int(decision.retry_after),
+        code: code(decision.code()).into(),
+        message: decision.message().to_owned(),
+        retry_after_ms: int(decision.retry_after()),
         limits: decision.limits.into_iter().map(limit).collect(),
         frozen: status.frozen,
         plan: status.plan,

@@ -12,7 +12,7 @@ use super::{
     poll,
 };
 use crate::{
-    domain::{balance::BalanceVerdict, decision::Cause, ids::OrgId},
+    domain::{balance::BalanceVerdict, gate::Cause, ids::OrgId},
     ports::Freshness,
 };
 

@@ -16,7 +16,7 @@ use super::{
     under_way::UnderWay,
 };
 use crate::{
-    domain::{balance::BalanceVerdict, decision::Cause, ids::OrgId},
+    domain::{balance::BalanceVerdict, gate::Cause, ids::OrgId},
     ports::{BillingProvider, Freshness},
 };
 

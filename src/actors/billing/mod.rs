@@ -35,7 +35,7 @@ use tokio::{
 use crate::{
     domain::{
         balance::BalanceVerdict,
-        decision::Cause,
+        gate::Cause,
         ids::{Amounts, Meter, OrgId},
     },
     ports::{BillingProvider, Clock},

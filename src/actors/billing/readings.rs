@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::domain::{balance::BalanceVerdict, decision::Cause};
+use crate::domain::{balance::BalanceVerdict, gate::Cause};
 
 /// How the billing check stands. Counts are since start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

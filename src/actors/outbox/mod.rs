@@ -29,7 +29,7 @@ use super::{admission::Lane, registry::Registry};
 use crate::{
     domain::{
         command::Command,
-        decision::Cause,
+        gate::Cause,
         ids::OrgId,
         outbox::{Delivery, OutboxKey, OutboxRow},
         reply::Reply,

@@ -12,7 +12,7 @@ use crate::{
     bounds::{EXPORT_BATCH, HOUR_MS},
     domain::{
         command::Command,
-        decision::Cause,
+        gate::Cause,
         ids::Meter,
         outbox::Delivery,
         policy::{BalancePolicy, ExportWhen, OrgPolicy},

@@ -32,7 +32,7 @@ async fn configure(node: &Node, name: &str, accounts: u32) {
 
 async fn pick(node: &Node, name: &str) -> Code {
     match ask(&node.orgs, name, Command::Pick { pool: pool(), idempotency: None }).await {
-        Ok(Reply::Decision(decision)) => decision.code,
+        Ok(Reply::Decision(decision)) => decision.code(),
         other => panic!("{other:?}"),
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::amount::Amount;
 use crate::domain::{
     balance::{Balance, BalanceVerdict, DenyReason},
-    decision::Cause,
+    gate::Cause,
     window::Millis,
 };
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::settings::{AutumnSettings, SettingsError};
 use crate::{
     billing::breaker::{Breaker, Permit},
-    domain::decision::Cause,
+    domain::gate::Cause,
 };
 
 /// A customer with everything that belongs to it stays far below.

@@ -27,7 +27,7 @@ use serde::Serialize;
 use self::client::{Answer, Failure, Link};
 pub use self::settings::{AutumnSettings, Overage, SecretKey, SettingsError};
 use crate::{
-    domain::{balance::BalanceVerdict, decision::Cause, ids::OrgId, outbox::Delivery, window::Millis},
+    domain::{balance::BalanceVerdict, gate::Cause, ids::OrgId, outbox::Delivery, window::Millis},
     ports::{BillingProvider, Clock, Freshness, Usage},
 };
 

@@ -6,11 +6,12 @@ use crate::{
     domain::{
         balance::{Balance, BalanceVerdict},
         command::{Acquire, Mode, Need, Run},
-        decision::{Decision, Denial, Hold, LimitView, PickedAccount, SessionGrant},
-        ids::{Amounts, Meter, Scope},
+        decision::{Decision, Hold, LimitView, PickedAccount, SessionGrant},
+        gate::{Denial, Gate, Reports},
+        ids::{Amounts, DecisionId, Meter, Scope},
         journal::Recall,
         outcome::Outcome,
-        pipeline::{self, Facts, Verdict},
+        pipeline::{self, Facts, Judgement, OrgFacts},
         rate::RateRecord,
         refusal::OrgError,
         reply::Reply,
@@ -28,57 +29,55 @@ pub(super) struct Peek {
 
 impl OrgState {
     pub(super) fn acquire(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        let counts = ask.mode != Mode::CheckOnly;
+        let counts = ask.counts();
         if counts && let Recall::Replay(outcome) = self.journal.recall(ask.rpc(), ask.idempotency.as_ref(), self.now)? {
             return Ok(self.replay(outcome, ask, ctx));
         }
-        let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
         let chosen = ask.pool.as_ref().map(|named| self.choose(&named.pool, ctx)).transpose()?;
-        let verdict = match self.evaluate(ask, rate, counts, chosen.as_ref().and_then(|none| none.as_ref().err()), ctx)
-        {
-            Ok(verdict) => verdict,
+        let exhausted_pool = chosen.as_ref().and_then(|chosen| chosen.as_ref().err());
+        let judgement = match self.judge(ask, exhausted_pool, ctx) {
+            Ok(judgement) => judgement,
             Err(need) => return Ok(Reply::Needs(need)),
         };
-        let admitted = verdict.denial.is_none();
-        if counts && admitted {
+        let denied_by = judgement.reports.denial().map(|(gate, _)| gate);
+        if counts && denied_by.is_none() {
             self.check_room(ask, ctx)?;
         }
         if counts && let Some(named) = ask.pool.as_ref().filter(|named| named.pick) {
             self.count_call(&named.pool, ctx);
         }
         let mut granted = Granted::default();
-        if counts && admitted {
-            granted = self.charge(ask, rate, &verdict, chosen.and_then(Result::ok), ctx);
-        } else if counts && verdict.denial.as_ref().is_some_and(|denial| denial.gate.is_blocking()) {
+        if counts && denied_by.is_none() {
+            granted = self.charge(ask, &judgement, chosen.and_then(Result::ok), ctx);
+        } else if counts && denied_by.is_some_and(Gate::is_blocking) {
+            let rate = self.rate_now(ctx);
             self.rate = Some(RateRecord { blocked: rate.blocked.saturating_add(1), ..rate });
             self.changed = true;
         }
-        let id = counts.then(|| if admitted { ctx.decision.admitted() } else { ctx.decision });
+        let id = counts.then(|| if denied_by.is_none() { ctx.decision.admitted() } else { ctx.decision });
         let Granted { hold, session, account } = granted;
-        Ok(Reply::Decision(Box::new(Decision { id, hold, session, account, ..decision(verdict, ask.mode) })))
+        let decision = decision(id, judgement, ask.mode);
+        Ok(Reply::Decision(Box::new(Decision { hold, session, account, ..decision })))
     }
 
-    pub(super) fn evaluate(
-        &mut self,
-        ask: &Acquire,
-        rate: RateRecord,
-        counts: bool,
-        hard_stop: Option<&Denial>,
-        ctx: &Context<'_>,
-    ) -> Result<Verdict, Need> {
-        let facts = Facts {
-            policy: ctx.policy,
-            frozen: self.frozen.as_ref(),
-            hard_stop,
-            rate,
-            store_fault: ctx.store_fault,
+    /// The backstop's record as it stands now.
+    fn rate_now(&self, ctx: &Context<'_>) -> RateRecord {
+        RateRecord::at(self.rate, &ctx.policy.rate, self.now)
+    }
+
+    /// Runs the gates over the org's state.
+    fn judge(&mut self, ask: &Acquire, exhausted_pool: Option<&Denial>, ctx: &Context<'_>) -> Result<Judgement, Need> {
+        let org = OrgFacts {
+            rate: self.rate_now(ctx),
             sessions: self.sessions.running(),
             malformed: self.budgets.is_malformed(&ask.scope),
-            share_percent: ctx.bounds.reservation_share_percent.into(),
-            counts,
-            now: self.now,
+            frozen: self.frozen.as_ref(),
+            book: &mut self.book,
+            exhausted_pool,
+            store_fault: ctx.store_fault,
         };
-        pipeline::evaluate(&mut self.book, ask, &facts)
+        let share_percent = ctx.bounds.reservation_share_percent.into();
+        pipeline::evaluate(Facts { ask, policy: ctx.policy, org: Ok(org), share_percent, now: self.now })
     }
 
     /// Everything that could refuse an admitted call, before anything changes.
@@ -126,15 +125,9 @@ impl OrgState {
         if full { Err(OrgError::TooManyLedgers { most }) } else { Ok(()) }
     }
 
-    fn charge(
-        &mut self,
-        ask: &Acquire,
-        rate: RateRecord,
-        verdict: &Verdict,
-        chosen: Option<Chosen>,
-        ctx: &Context<'_>,
-    ) -> Granted {
+    fn charge(&mut self, ask: &Acquire, judgement: &Judgement, chosen: Option<Chosen>, ctx: &Context<'_>) -> Granted {
         let id = ctx.decision.admitted();
+        let rate = self.rate_now(ctx);
         self.rate = Some(RateRecord { count: rate.count.saturating_add(1), ..rate });
         self.admitted_total += 1;
         self.book(&ask.scope, &ask.cost, ctx);
@@ -154,9 +147,9 @@ impl OrgState {
             self.remember_execution(&execution, 0, ctx);
         }
         self.export_admission(ask, id, ctx);
-        let fail_open = verdict.fail_open.clone();
+        let fail_open = judgement.reports.fail_open();
         let session = match &ask.run {
-            Run::Session(new) => Some(self.start_session(new, &ask.scope, verdict.slice, ctx)),
+            Run::Session(new) => Some(self.start_session(new, &ask.scope, judgement.slice, ctx)),
             Run::Execution | Run::AnySession => None,
         };
         let account = chosen.filter(|_| ask.picks()).map(|chosen| self.charge_account(chosen, ctx));
@@ -201,7 +194,7 @@ impl OrgState {
         };
         Reply::Decision(Box::new(Decision {
             limits: decision.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect(),
-            fail_open,
+            reports: Reports::of_admission(&fail_open),
             hold: granted.hold,
             session: granted.session,
             account: granted.account,
@@ -219,9 +212,11 @@ impl OrgState {
             exempt: Some(known.exempt),
             ..ask
         };
-        let rate = RateRecord::at(self.rate, &ctx.policy.rate, self.now);
-        let nothing = Verdict { denial: None, fail_open: Vec::new(), limits: Vec::new(), slice: 0 };
-        decision(self.evaluate(&ask, rate, false, None, ctx).unwrap_or(nothing), Mode::CheckOnly)
+        match self.judge(&ask, None, ctx) {
+            Ok(judgement) => decision(None, judgement, Mode::CheckOnly),
+            // Both words of the provider's are given.
+            Err(_) => Decision::allowed(None),
+        }
     }
 }
 
@@ -233,11 +228,7 @@ pub(super) struct Granted {
     account: Option<PickedAccount>,
 }
 
-fn decision(verdict: Verdict, mode: Mode) -> Decision {
-    let Verdict { denial, fail_open, limits, .. } = verdict;
-    let base = Decision { limits, fail_open, ..Decision::allowed(None) };
-    match denial {
-        None => base,
-        Some(denial) => Decision { allowed: mode == Mode::Shadow, ..base.denied_by(denial) },
-    }
+fn decision(id: Option<DecisionId>, judgement: Judgement, mode: Mode) -> Decision {
+    let Judgement { reports, limits, .. } = judgement;
+    Decision { limits, ..Decision::judged(id, reports, mode == Mode::Shadow) }
 }

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         command::{ConfigurePool, ReportOutcome},
         decision::{Decision, PickedAccount},
+        gate::Gate,
         ids::{Meter, PoolId, Scope},
         journal::Recall,
         limit::Limit,
@@ -130,7 +131,7 @@ impl OrgState {
                 self.note(Rpc::Pick, idempotency, true, outcome);
                 Decision { account: Some(account), ..Decision::allowed(None) }
             }
-            Err(denial) => Decision::allowed(None).denied_by(denial),
+            Err(denial) => Decision::allowed(None).denied_by(Gate::Accounts, denial, false),
         })))
     }
 

@@ -1,4 +1,4 @@
-//! The balance gate: the provider's word, or the org's own ledger against what its plan includes.
+//! The balance gate: the provider's answer, or the org's own ledger against what its plan includes.
 //!
 //! | the balance | the gate |
 //! | --- | --- |
@@ -6,74 +6,73 @@
 //! | used up, a cap is met, a payment is due | denies BALANCE_EXHAUSTED |
 //! | the feature is not in the plan | `on_no_entitlement`; an allow is flagged |
 //! | the provider does not know the org | `on_unknown_customer`; an allow is flagged |
-//! | no word for any other reason | `on_indeterminate`; an allow is flagged |
+//! | no answer for any other reason | `on_indeterminate`; an allow is flagged |
 
-use super::{Check, Facts, check, indeterminate};
-use crate::{
-    bounds::SECOND_MS,
-    domain::{
-        balance::{Balance, BalanceVerdict, DenyReason},
-        book::Book,
-        command::{Acquire, Need},
-        decision::{Cause, Code, Denial, FailOpen, Gate, LimitView},
-        ids::{Meter, Scope},
-        policy::{BalanceSource, OnIndeterminate, OrgPolicy},
-        window::{Millis, Window, iso},
-    },
+use std::sync::{Arc, LazyLock};
+
+use super::{Run, denied, limits::Check};
+use crate::domain::{
+    balance::{Balance, BalanceVerdict, DenyReason},
+    command::{Acquire, Need},
+    decision::LimitView,
+    gate::{Cause, Code, Denial, Verdict},
+    ids::{Meter, Scope},
+    policy::{BalanceSource, OrgPolicy},
+    window::{Millis, Window, iso},
+    words,
 };
 
-/// What the gate saw, for the answer.
+static BALANCE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(BalanceSource::LIMIT));
+
+/// The balance as the gate saw it, for the answer.
 #[derive(Debug)]
 pub(super) struct Seen<'p> {
-    pub(super) denial: Option<Denial>,
     balance: Balance,
-    /// The balance as a limit of the org's own ledger.
+    /// The balance as a limit of the org's own book.
     included: Option<Check<'p>>,
 }
 
-pub(super) fn gate<'p>(
-    book: &mut Book,
-    ask: &Acquire,
-    facts: &Facts<'p>,
-    fail_open: &mut Vec<FailOpen>,
-) -> Result<Option<Seen<'p>>, Need> {
-    let policy = &facts.policy.balance;
-    match &policy.source {
-        BalanceSource::None => Ok(None),
-        BalanceSource::Provider => {
-            let verdict = ask.balance.ok_or(Need::Balance)?;
-            let asked = asked(ask);
-            let denial = judge(enough_for(verdict, asked), facts.policy, facts.now, fail_open);
-            let balance = match verdict {
-                BalanceVerdict::Allowed(balance) | BalanceVerdict::Denied(_, balance) => balance,
-                BalanceVerdict::Unknown(_) => Balance::default(),
-            };
-            Ok(Some(Seen { denial, balance, included: None }))
+pub(super) fn gate(run: &mut Run<'_>) -> Result<Verdict, Need> {
+    let (ask, policy) = (run.facts.ask, run.facts.policy);
+    let verdict = match &policy.balance.source {
+        BalanceSource::None => return Ok(Verdict::Skipped),
+        BalanceSource::Included { .. } => return Ok(included(run)),
+        BalanceSource::Provider => enough_for(ask.balance.ok_or(Need::Balance)?, asked(ask)),
+        BalanceSource::NotIncluded => BalanceVerdict::not_included(),
+    };
+    let (verdict, balance) = match verdict {
+        BalanceVerdict::Allowed(balance) => (Verdict::Passed, balance),
+        BalanceVerdict::Denied(DenyReason::NoEntitlement, balance) => {
+            (Verdict::Unevaluated(Cause::NoEntitlement), balance)
         }
-        BalanceSource::NotIncluded => {
-            let denial = judge(BalanceVerdict::not_included(), facts.policy, facts.now, fail_open);
-            Ok(Some(Seen { denial, balance: Balance::default(), included: None }))
-        }
-        BalanceSource::Included { limit, overage } => {
-            let mut check = check(book, ask, Scope::org(), limit, facts.now);
-            let balance = Balance {
-                granted: limit.amount,
-                overage: *overage,
-                resets_at: book.window_end(&check.scope, limit, facts.now),
-                ..Balance::default()
-            };
-            check.limiting = !overage && !check.admits();
-            let denied = check.limiting.then_some(BalanceVerdict::Denied(DenyReason::Exhausted, balance));
-            let denial = denied.and_then(|verdict| judge(verdict, facts.policy, facts.now, fail_open));
-            Ok(Some(Seen { denial, balance, included: Some(check) }))
-        }
-    }
+        BalanceVerdict::Denied(reason, balance) => (denied(denial(reason, &balance, policy, run.facts.now)), balance),
+        BalanceVerdict::Unknown(cause) => (Verdict::Unevaluated(cause), Balance::default()),
+    };
+    run.balance = Some(Seen { balance, included: None });
+    Ok(verdict)
+}
+
+/// The org's own book against what its plan includes.
+fn included(run: &mut Run<'_>) -> Verdict {
+    let (ask, policy, now) = (run.facts.ask, run.facts.policy, run.facts.now);
+    let BalanceSource::Included { limit, overage } = &policy.balance.source else { return Verdict::Skipped };
+    let Ok(org) = &mut run.facts.org else { return run.passed() };
+    let mut check = Check::new(org.book, ask, Scope::org(), limit, now);
+    let balance = Balance {
+        granted: limit.amount,
+        overage: *overage,
+        resets_at: org.book.window_end(&check.scope, limit, now),
+        ..Balance::default()
+    };
+    check.limiting = !overage && !check.admits();
+    let exhausted = check.limiting;
+    run.balance = Some(Seen { balance, included: Some(check) });
+    if exhausted { denied(denial(DenyReason::Exhausted, &balance, policy, now)) } else { run.passed() }
 }
 
 /// Executions asked for at admission. A call that names none still needs a balance.
 fn asked(ask: &Acquire) -> u64 {
-    let executions = Meter::executions();
-    let all = ask.cost.iter().chain(&ask.reserve).filter(|(meter, _)| *meter == executions);
+    let all = ask.cost.iter().chain(&ask.reserve).filter(|(meter, _)| meter.as_str() == Meter::EXECUTIONS);
     all.map(|(_, amount)| *amount).fold(0, u64::saturating_add)
 }
 
@@ -87,35 +86,7 @@ fn enough_for(verdict: BalanceVerdict, asked: u64) -> BalanceVerdict {
     }
 }
 
-/// The provider's word alone, for a call whose counters can not be reached.
-pub(super) fn alone(
-    ask: &Acquire,
-    verdict: BalanceVerdict,
-    policy: &OrgPolicy,
-    now: Millis,
-) -> (Option<Denial>, Vec<FailOpen>) {
-    let mut fail_open = Vec::new();
-    let denial = judge(enough_for(verdict, asked(ask)), policy, now, &mut fail_open);
-    (denial, fail_open)
-}
-
-fn judge(verdict: BalanceVerdict, org: &OrgPolicy, now: Millis, fail_open: &mut Vec<FailOpen>) -> Option<Denial> {
-    let policy = &org.balance;
-    match verdict {
-        BalanceVerdict::Allowed(_) => None,
-        BalanceVerdict::Denied(DenyReason::NoEntitlement, _) if policy.on_no_entitlement == OnIndeterminate::Allow => {
-            fail_open.push(FailOpen { gate: Gate::Balance, cause: Cause::NoEntitlement });
-            None
-        }
-        BalanceVerdict::Denied(reason, balance) => Some(denial(reason, &balance, org, now)),
-        BalanceVerdict::Unknown(Cause::UnknownCustomer) => {
-            indeterminate(Gate::Balance, Cause::UnknownCustomer, policy.on_unknown_customer, fail_open)
-        }
-        BalanceVerdict::Unknown(cause) => indeterminate(Gate::Balance, cause, policy.on_indeterminate, fail_open),
-    }
-}
-
-fn denial(reason: DenyReason, balance: &Balance, policy: &OrgPolicy, now: Millis) -> Denial {
+pub(super) fn denial(reason: DenyReason, balance: &Balance, policy: &OrgPolicy, now: Millis) -> Denial {
     let plan = match policy.plan.as_str() {
         "" => "the plan".to_owned(),
         plan => format!("plan {plan}"),
@@ -130,23 +101,18 @@ fn denial(reason: DenyReason, balance: &Balance, policy: &OrgPolicy, now: Millis
     };
     let wait = balance.resets_at.map(|at| at.saturating_sub(now)).filter(|wait| *wait > 0);
     let when = match (balance.resets_at, wait) {
-        (Some(at), Some(wait)) => format!(" It resets at {} (in {} s).", iso(at), wait.div_ceil(SECOND_MS)),
+        (Some(at), Some(wait)) => format!(" It resets at {} (in {}).", iso(at), words::duration(wait)),
         _ => String::new(),
     };
     let url = &policy.balance.upgrade_url;
     let upgrade = if url.is_empty() { String::new() } else { format!(" To get more: {url}") };
-    Denial {
-        gate: Gate::Balance,
-        code: Code::BalanceExhausted,
-        retry_after: wait.unwrap_or(0),
-        message: format!("{what}{when}{upgrade}"),
-    }
+    Denial { code: Code::BalanceExhausted, retry_after: wait.unwrap_or(0), message: format!("{what}{when}{upgrade}") }
 }
 
 impl Seen<'_> {
-    /// As it will stand: after the charge where it is `charged`. A provider's balance is as it was
-    /// last told.
-    pub(super) fn view(&self, charged: bool) -> Option<LimitView> {
+    /// As it will stand: after the charge where it is `charged`. A provider's balance is as it
+    /// last answered.
+    pub(super) fn view(&self, charged: bool, verdict: &Verdict) -> Option<LimitView> {
         if let Some(check) = &self.included {
             let Balance { resets_at, overage, .. } = self.balance;
             let mut view = check.view(charged, resets_at);
@@ -162,7 +128,7 @@ impl Seen<'_> {
         let amount = granted.unwrap_or(left).max(left);
         let bounded = !unlimited && !overage;
         Some(LimitView {
-            name: super::BALANCE.clone(),
+            name: BALANCE.clone(),
             scope: Scope::org(),
             meter: Meter::executions(),
             window: Window::Provider,
@@ -171,7 +137,7 @@ impl Seen<'_> {
             used: if unlimited { 0 } else { amount - left },
             reserved: 0,
             resets_at,
-            limiting: self.denial.as_ref().is_some_and(|denial| denial.code == Code::BalanceExhausted),
+            limiting: matches!(verdict, Verdict::Denied(denial) if denial.code == Code::BalanceExhausted),
             shadow: false,
             blocked: 0,
         })

@@ -5,13 +5,17 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{Check, Facts, budget_message, limit_gate, retry_after};
+use super::{
+    Run, denied,
+    limits::{Check, exceeded, retry_after, tightest},
+};
 use crate::domain::{
-    book::Book,
     command::Acquire,
-    decision::{Code, Denial, Gate, LimitView},
+    decision::LimitView,
+    gate::{Code, Denial, Verdict},
     ids::{Meter, Scope},
     limit::Limit,
+    policy::OrgPolicy,
     window::{Calendar, Window},
 };
 
@@ -20,27 +24,33 @@ static COUNTED: LazyLock<Option<Meter>> = LazyLock::new(|| Meter::parse("meter",
 
 /// Whether the limit is the quota of the session that is asked for.
 pub(super) fn is_quota(ask: &Acquire, check: &Check<'_>) -> bool {
-    ask.is_session() && check.limit.meter == Meter::compute() && !check.limit.is_budget()
+    ask.is_session() && is_compute_quota(check.limit)
+}
+
+fn is_compute_quota(limit: &Limit) -> bool {
+    limit.meter.as_str() == Meter::COMPUTE && !limit.is_budget()
 }
 
 /// Whether a limit can keep the session from starting.
-fn is_enforced(ask: &Acquire, check: &Check<'_>, facts: &Facts<'_>) -> bool {
-    !check.limit.shadow && (facts.policy.sessions.enforce || !is_quota(ask, check))
+fn is_enforced(ask: &Acquire, check: &Check<'_>, policy: &OrgPolicy) -> bool {
+    !check.limit.shadow && (policy.sessions.enforce || !is_quota(ask, check))
 }
 
 /// Asks every limit on compute for the first slice of a session. At least something is asked, so that a
 /// used-up limit denies.
-pub(super) fn reserve_slice(checks: &mut [Check<'_>], ask: &Acquire, facts: &Facts<'_>) -> u64 {
+pub(super) fn reserve_slice(run: &mut Run<'_>) -> u64 {
+    let (ask, policy) = (run.facts.ask, run.facts.policy);
     if !ask.is_session() {
         return 0;
     }
-    let counts = |check: &&Check<'_>| check.limit.meter == Meter::compute() && ask.scope.counts_in(&check.scope);
-    let left = checks.iter().filter(counts).filter(|check| is_enforced(ask, check, facts)).filter_map(|check| {
+    let counts = |check: &&Check<'_>| check.limit.meter.as_str() == Meter::COMPUTE && ask.scope.counts_in(&check.scope);
+    let enforced = run.checks.iter().filter(counts).filter(|check| is_enforced(ask, check, policy));
+    let left = enforced.filter_map(|check| {
         let taken = check.used.saturating_add(check.reserved);
         Some(check.limit.amount?.saturating_sub(check.limit.buffer).saturating_sub(taken))
     });
-    let slice = left.fold(facts.policy.sessions.first_slice, u64::min).max(1);
-    for check in checks.iter_mut() {
+    let slice = left.fold(policy.sessions.first_slice, u64::min).max(1);
+    for check in run.checks.iter_mut() {
         if counts(&&*check) {
             check.hold = slice;
         }
@@ -48,44 +58,54 @@ pub(super) fn reserve_slice(checks: &mut [Check<'_>], ask: &Acquire, facts: &Fac
     slice
 }
 
-/// R-SES-1: its own code.
-pub(super) fn concurrency_gate(ask: &Acquire, facts: &Facts<'_>) -> Option<Denial> {
-    let policy = &facts.policy.sessions;
-    let max = policy.max.filter(|_| ask.is_session() && policy.enforce)?;
-    (facts.sessions >= max).then(|| Denial {
-        gate: Gate::Concurrency,
-        code: Code::SessionLimitReached,
-        retry_after: 0,
-        message: format!("Session limit reached: {} of {max} run. End one to start another.", facts.sessions),
-    })
+/// R-SES-1: a code of its own.
+pub(super) fn concurrency(run: &mut Run<'_>) -> Verdict {
+    let policy = &run.facts.policy.sessions;
+    let Some(max) = policy.max.filter(|_| run.facts.ask.is_session() && policy.enforce) else {
+        return Verdict::Skipped;
+    };
+    match &run.facts.org {
+        Ok(org) if org.sessions >= max => denied(Denial {
+            code: Code::SessionLimitReached,
+            retry_after: 0,
+            message: format!("Session limit reached: {} of {max} run. End one to start another.", org.sessions),
+        }),
+        _ => run.passed(),
+    }
 }
 
 /// R-SES-1, R-SES-5: what a UI shows.
-pub(super) fn quota_gate(
-    book: &mut Book,
-    checks: &mut [Check<'_>],
-    ask: &Acquire,
-    facts: &Facts<'_>,
-) -> Option<Denial> {
-    if !facts.policy.sessions.enforce {
-        return None;
+pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
+    let (ask, policy, now) = (run.facts.ask, run.facts.policy, run.facts.now);
+    if !ask.is_session() || !policy.sessions.enforce {
+        return Verdict::Skipped;
     }
-    let (check, retry_at) = limit_gate(book, checks, facts.now, |check| is_quota(ask, check))?;
-    Some(Denial {
-        gate: Gate::SessionQuota,
-        code: Code::QuotaExceeded,
-        retry_after: retry_after(retry_at, facts.now),
-        message: match check.limit.window {
-            Window::Calendar(Calendar::Month) => "Monthly quota exceeded — upgrade to continue.".to_owned(),
-            _ => budget_message(check, retry_at),
-        },
-    })
+    let Ok(org) = &mut run.facts.org else { return unread_quota(run) };
+    if let Some((check, fits_at)) = tightest(org.book, &mut run.checks, now, |check| is_quota(ask, check)) {
+        return denied(Denial {
+            code: Code::QuotaExceeded,
+            retry_after: retry_after(fits_at, now),
+            message: match check.limit.window {
+                Window::Calendar(Calendar::Month) => "Monthly quota exceeded — upgrade to continue.".to_owned(),
+                _ => exceeded(check, fits_at, now),
+            },
+        });
+    }
+    if run.checks.iter().any(|check| is_quota(ask, check)) { run.passed() } else { Verdict::Skipped }
 }
 
-/// `sessions` among the limits of a session or of a look, where there is one.
-pub(super) fn view(ask: &Acquire, facts: &Facts<'_>, charged: bool) -> Option<LimitView> {
-    let policy = &facts.policy.sessions;
+/// Quotas are configured, so it is known without the book whether there are any.
+fn unread_quota(run: &Run<'_>) -> Verdict {
+    let (ask, policy) = (run.facts.ask, run.facts.policy);
+    let configured = policy.limits.iter().chain(policy.limits_of(&ask.scope));
+    if configured.into_iter().any(is_compute_quota) { run.passed() } else { Verdict::Skipped }
+}
+
+/// `sessions` among the limits of a session or of a query, where there is one.
+pub(super) fn view(run: &Run<'_>, charged: bool) -> Option<LimitView> {
+    let (ask, policy) = (run.facts.ask, &run.facts.policy.sessions);
     let max = policy.max.filter(|_| ask.is_session() || ask.explain)?;
+    let running = run.facts.org.as_ref().ok()?.sessions;
     let limit = Limit {
         name: SESSIONS.clone(),
         meter: COUNTED.clone()?,
@@ -94,7 +114,7 @@ pub(super) fn view(ask: &Acquire, facts: &Facts<'_>, charged: bool) -> Option<Li
         buffer: 0,
         shadow: !policy.enforce,
     };
-    let running = facts.sessions.saturating_add(u64::from(charged && ask.is_session()));
-    let limiting = !charged && ask.is_session() && policy.enforce && facts.sessions >= max;
-    Some(LimitView { limiting, ..LimitView::of(&limit, &Scope::org(), running, 0) })
+    let counted = running.saturating_add(u64::from(charged && ask.is_session()));
+    let limiting = !charged && ask.is_session() && policy.enforce && running >= max;
+    Some(LimitView { limiting, ..LimitView::of(&limit, &Scope::org(), counted, 0) })
 }

@@ -7,6 +7,7 @@ mod sessions;
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    gate::{Cause, Gate},
     ids::{Meter, Scope},
     limit::Limit,
     window::Millis,
@@ -79,7 +80,7 @@ pub struct OrgPolicy {
     pub scope_prefixes: BTreeMap<String, Vec<Limit>>,
     pub balance: BalancePolicy,
     pub sessions: SessionPolicy,
-    /// What happens where a stored limit can not be understood.
+    /// What happens where limits could not be evaluated, or a stored one cannot be understood.
     pub budgets_on_indeterminate: OnIndeterminate,
     /// Shared, because it is the same for all orgs.
     pub pools: Arc<PoolPolicy>,
@@ -94,6 +95,18 @@ impl OrgPolicy {
         match &self.then {
             Some(then) if then.from <= now => then.policy.at(now),
             _ => self,
+        }
+    }
+
+    /// What happens where `gate` could not be evaluated because of `cause`.
+    pub fn on_indeterminate(&self, gate: Gate, cause: Cause) -> OnIndeterminate {
+        match (gate, cause) {
+            (Gate::Rate, _) => self.rate.on_indeterminate,
+            (Gate::SessionQuota | Gate::Budgets, _) => self.budgets_on_indeterminate,
+            (Gate::Balance, Cause::NoEntitlement) => self.balance.on_no_entitlement,
+            (Gate::Balance, Cause::UnknownCustomer) => self.balance.on_unknown_customer,
+            (Gate::Balance, _) => self.balance.on_indeterminate,
+            (Gate::Freeze | Gate::Accounts | Gate::Concurrency | Gate::Reserve, _) => OnIndeterminate::Allow,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    decision::{Cause, FailOpen, Gate},
+    gate::{Cause, FailOpen, Gate},
     policy::OnIndeterminate,
 };
 
@@ -67,7 +67,7 @@ fn a_denied_call_charges_nothing_anywhere() {
     let mut org = OrgBench::with(limits).and_scope(workspace, [spend_limit(DAILY, 5)]);
     let asked = Acquire { cost: [spend(6), executions(1)].concat(), reserve: spend(1), ..ask_on(workspace) };
     let denied = org.acquire(asked.clone());
-    assert_eq!((denied.code, denied.hold), (Code::BudgetExceeded, None));
+    assert_eq!((denied.code(), denied.hold), (Code::BudgetExceeded, None));
     let limiting: Vec<_> = denied.limits.iter().filter(|view| view.limiting).map(|view| view.scope.as_str()).collect();
     assert_eq!(limiting, [workspace], "R-PIPE-5: the limiting one is named");
     assert!(denied.limits.iter().all(|view| view.used == 0 && view.reserved == 0), "R-PIPE-4");
@@ -115,7 +115,7 @@ fn the_tightest_limit_is_named_and_every_exhausted_one_is_shown() {
     let mut org = OrgBench::with([spend_limit(DAILY, 9), spend_limit(HOURLY, 5), executions_limit(CLOCK_HOUR, 50)]);
     org.record("", spend(9), "a").unwrap();
     let denied = org.acquire(ask());
-    assert!(denied.message.contains("budget/hourly"), "R-BUD-7: {}", denied.message);
+    assert!(denied.message().contains("budget/hourly"), "R-BUD-7: {}", denied.message());
     let exhausted: Vec<_> = denied.limits.iter().filter(|view| view.exhausted()).map(|view| &*view.name).collect();
     assert_eq!(exhausted, ["budget/daily", "budget/hourly"], "R-PIPE-5");
     assert_eq!(denied.limits[0].name.as_ref(), "rate", "in pipeline order, the backstop first");
@@ -126,7 +126,7 @@ fn budgets_and_quotas_deny_with_their_own_codes() {
     for (window, code) in [(HOURLY, Code::BudgetExceeded), (CLOCK_HOUR, Code::QuotaExceeded)] {
         let mut org = OrgBench::with([executions_limit(window, 0)]);
         let denied = org.acquire(ask());
-        assert_eq!((denied.code, denied.gate, denied.code.http_status()), (code, Some(Gate::Budgets), 402));
+        assert_eq!((denied.code(), denied.gate(), denied.code().http_status()), (code, Some(Gate::Budgets), 402));
     }
 }
 
@@ -147,11 +147,11 @@ fn shadow_mode_says_what_would_have_happened_and_always_allows() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 1)]);
     let shadow = || Acquire { mode: Mode::Shadow, ..ask() };
     let first = org.acquire(shadow());
-    assert_eq!((first.allowed, first.code), (true, Code::Allowed));
+    assert_eq!((first.allowed, first.code()), (true, Code::Allowed));
     assert_eq!(org.used("quota/executions/aligned/1h"), 1, "what would have run is recorded");
     let second = org.acquire(shadow());
     assert_eq!(
-        (second.allowed, second.code, second.gate),
+        (second.allowed, second.code(), second.gate()),
         (true, Code::QuotaExceeded, Some(Gate::Budgets)),
         "R-PIPE-7"
     );
@@ -187,8 +187,8 @@ fn a_frozen_org_runs_nothing_new_and_settles_what_runs() {
     let held = org.reserve(spend(10));
     assert_eq!(org.freeze("f"), Ok(Reply::Frozen { was_frozen: false, replayed: false }));
     let denied = org.acquire(ask());
-    assert_eq!((denied.code, denied.gate, denied.retry_after), (Code::Frozen, Some(Gate::Freeze), 0));
-    assert!(denied.message.contains("fraud"), "{}", denied.message);
+    assert_eq!((denied.code(), denied.gate(), denied.retry_after()), (Code::Frozen, Some(Gate::Freeze), 0));
+    assert!(denied.message().contains("fraud"), "{}", denied.message());
     org.commit(held, spend(4), "c").unwrap();
     org.record("", spend(3), "r").unwrap();
     assert_eq!(org.resume("run-1", None), Reply::Resumed { continuations: 1, replayed: false }, "R-BAL-8");
@@ -206,15 +206,15 @@ fn without_explain_the_first_denial_ends_the_evaluation_and_with_it_every_gate_s
     org.freeze("f").unwrap();
     let unasked = || Acquire { balance: None, ..ask() };
     let brief = org.acquire(unasked());
-    assert_eq!(brief.code, Code::Frozen);
+    assert_eq!(brief.code(), Code::Frozen);
     assert!(brief.limits.iter().all(|view| !view.limiting), "R-PIPE-1: cheapest first");
     let explained = org.try_acquire(Acquire { explain: true, ..unasked() });
     assert_eq!(explained, Ok(Reply::Needs(Need::Balance)), "R-PIPE-1: explain runs every gate");
     let balance = Some(BalanceVerdict::Unknown(Cause::ProviderError));
     let explained = org.acquire(Acquire { explain: true, balance, ..ask() });
-    assert_eq!((explained.code, explained.gate), (Code::Frozen, Some(Gate::Freeze)), "the first denial stands");
+    assert_eq!((explained.code(), explained.gate()), (Code::Frozen, Some(Gate::Freeze)), "the first denial stands");
     assert!(explained.limits.iter().any(|view| view.limiting));
-    assert_eq!(explained.fail_open, [FailOpen { gate: Gate::Balance, cause: Cause::ProviderError }]);
+    assert_eq!(explained.fail_open(), [FailOpen { gate: Gate::Balance, cause: Cause::ProviderError }]);
 }
 
 #[test]
@@ -226,14 +226,14 @@ fn need_balance_changes_nothing_and_the_second_pass_evaluates_everything_again()
     assert!(org.inspect().is_none() && org.flush().is_none(), "R-PIPE-4: nothing was changed");
     assert_eq!(org.run(), Code::Allowed, "another call takes the last unit in between");
     let second = org.acquire(Acquire { balance: Some(allowed()), ..unasked() });
-    assert_eq!(second.code, Code::QuotaExceeded, "R-PIPE-4: the actor re-evaluates every gate");
+    assert_eq!(second.code(), Code::QuotaExceeded, "R-PIPE-4: the actor re-evaluates every gate");
 }
 
 #[test]
 fn the_provider_is_not_asked_about_a_call_that_is_denied_anyway() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 0)]);
     org.policy.balance.source = BalanceSource::Provider;
-    assert_eq!(org.acquire(Acquire { balance: None, ..ask() }).code, Code::QuotaExceeded, "R-PIPE-1");
+    assert_eq!(org.acquire(Acquire { balance: None, ..ask() }).code(), Code::QuotaExceeded, "R-PIPE-1");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn an_exhausted_balance_denies_and_charges_nothing() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 5)]);
     org.policy.balance.source = BalanceSource::Provider;
     let denied = org.acquire(Acquire { balance: Some(exhausted()), ..ask() });
-    assert_eq!((denied.code, denied.gate), (Code::BalanceExhausted, Some(Gate::Balance)));
+    assert_eq!((denied.code(), denied.gate()), (Code::BalanceExhausted, Some(Gate::Balance)));
     assert_eq!((org.used("quota/executions/aligned/1h"), org.used("rate")), (0, 0));
     assert_eq!(org.limit("rate").blocked, 1, "denied by a later gate");
     org.policy.balance.source = BalanceSource::None;
@@ -255,17 +255,17 @@ fn a_gate_that_could_not_be_evaluated_follows_its_policy_and_says_so() {
     org.policy.balance.source = BalanceSource::Provider;
     let open = org.acquire(unknown());
     assert!(open.allowed, "R-PIPE-2: allow is the default");
-    assert_eq!(open.fail_open, [FailOpen { gate: Gate::Balance, cause: Cause::Timeout }]);
+    assert_eq!(open.fail_open(), [FailOpen { gate: Gate::Balance, cause: Cause::Timeout }]);
     org.store_fault = true;
     let open = org.acquire(unknown());
-    let gates: Vec<_> = open.fail_open.iter().map(|open| open.gate).collect();
+    let gates: Vec<_> = open.fail_open().iter().map(|open| open.gate).collect();
     assert_eq!(gates, [Gate::Rate, Gate::Balance], "both are flagged, for the emergency cap to see");
     org.policy.balance.on_indeterminate = OnIndeterminate::Deny;
     let denied = org.acquire(unknown());
-    assert_eq!((denied.code, denied.gate, denied.allowed), (Code::Indeterminate, Some(Gate::Balance), false));
-    assert!(denied.message.contains("balance") && denied.message.contains("timeout"), "{}", denied.message);
+    assert_eq!((denied.code(), denied.gate(), denied.allowed), (Code::Indeterminate, Some(Gate::Balance), false));
+    assert!(denied.message().contains("balance") && denied.message().contains("timeout"), "{}", denied.message());
     org.policy.rate.on_indeterminate = OnIndeterminate::Deny;
-    assert_eq!(org.acquire(unknown()).gate, Some(Gate::Rate));
+    assert_eq!(org.acquire(unknown()).gate(), Some(Gate::Rate));
 }
 
 #[test]

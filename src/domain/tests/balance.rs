@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    decision::{Cause, FailOpen, Gate},
+    gate::{Cause, FailOpen, Gate},
     policy::OnIndeterminate,
     window::Calendar,
 };
@@ -48,8 +48,8 @@ fn what_is_included_is_admitted_to_the_last_unit_and_no_further() {
             org.record("", executions(used), "before").unwrap();
             let call = if reserves { Acquire { cost: vec![], ..reserving(executions(asked)) } } else { costing(asked) };
             let decision = org.acquire(call);
-            assert_eq!(decision.code, code, "R-BAL-4: {used} used, {asked} asked, overage {overage}");
-            assert_eq!(decision.gate, (code != Code::Allowed).then_some(Gate::Balance));
+            assert_eq!(decision.code(), code, "R-BAL-4: {used} used, {asked} asked, overage {overage}");
+            assert_eq!(decision.gate(), (code != Code::Allowed).then_some(Gate::Balance));
             let charged = if code == Code::Allowed && !reserves { asked } else { 0 };
             assert_eq!(org.used("balance"), used + charged, "a denial charges nothing");
         }
@@ -83,12 +83,12 @@ fn a_denial_says_what_is_used_up_until_when_and_where_there_is_more() {
     org.run();
     let denied = org.acquire(ask());
     assert_eq!(
-        denied.message,
+        denied.message(),
         "The included executions of plan pro are used up (it includes 1). It resets at 2026-07-01T00:00:00Z \
-         (in 806400 s). To get more: https://example.com/upgrade",
+         (in 9 d 8 h). To get more: https://example.com/upgrade",
         "R-BAL-9"
     );
-    assert_eq!((denied.retry_after, denied.code.http_status()), (NEXT_MONTH - T0, 402));
+    assert_eq!((denied.retry_after(), denied.code().http_status()), (NEXT_MONTH - T0, 402));
     assert_eq!(org.limit("rate").blocked, 1);
 }
 
@@ -111,7 +111,7 @@ fn the_balance_is_the_last_limit_and_stands_as_after_the_call() {
 fn a_billing_period_begins_on_its_day() {
     let mut org = on_plan(BalanceSource::included(Some(1), Calendar::MonthFrom(22), false));
     org.run();
-    assert_eq!(org.acquire(ask()).retry_after, MIDNIGHT - T0);
+    assert_eq!(org.acquire(ask()).retry_after(), MIDNIGHT - T0);
     assert_eq!(org.at(MIDNIGHT - 1).run(), Code::BalanceExhausted);
     assert_eq!(org.at(MIDNIGHT).run(), Code::Allowed);
     assert_eq!(org.run(), Code::BalanceExhausted, "of the new period one is used as well");
@@ -129,7 +129,7 @@ fn a_peek_takes_nothing_off_the_balance() {
     }
     assert_eq!(org.used("balance"), 0);
     org.run();
-    assert_eq!(org.peek(ask()).code, Code::BalanceExhausted);
+    assert_eq!(org.peek(ask()).code(), Code::BalanceExhausted);
 }
 
 #[test]
@@ -172,13 +172,13 @@ fn not_included_is_not_exhausted() {
     let mut org = on_plan(BalanceSource::NotIncluded);
     let open = org.acquire(ask());
     assert!(open.allowed, "R-BAL-4: allow is the default");
-    assert_eq!(open.fail_open, [FailOpen { gate: Gate::Balance, cause: Cause::NoEntitlement }]);
+    assert_eq!(open.fail_open(), [FailOpen { gate: Gate::Balance, cause: Cause::NoEntitlement }]);
     assert!(open.limits.iter().all(|view| &*view.name != "balance"), "there is none to show");
     org.policy.balance.on_no_entitlement = OnIndeterminate::Deny;
     let denied = org.acquire(ask());
-    assert_eq!((denied.code, denied.gate, denied.retry_after), (Code::BalanceExhausted, Some(Gate::Balance), 0));
-    assert_eq!(denied.message, "Executions are not included in plan pro.");
-    assert!(denied.fail_open.is_empty());
+    assert_eq!((denied.code(), denied.gate(), denied.retry_after()), (Code::BalanceExhausted, Some(Gate::Balance), 0));
+    assert_eq!(denied.message(), "Executions are not included in plan pro.");
+    assert!(denied.fail_open().is_empty());
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_quota_denies_before_the_balance_and_nobody_is_asked() {
     org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)];
     let unasked = || Acquire { balance: None, ..ask() };
     let denied = org.acquire(unasked());
-    assert_eq!((denied.code, denied.limits.len()), (Code::QuotaExceeded, 2), "R-PIPE-1: cheapest first");
+    assert_eq!((denied.code(), denied.limits.len()), (Code::QuotaExceeded, 2), "R-PIPE-1: cheapest first");
     let explained = org.acquire(Acquire { explain: true, ..unasked() });
     let limiting: Vec<_> = explained.limits.iter().filter(|view| view.limiting).map(|view| &*view.name).collect();
     assert_eq!(limiting, ["quota/executions/aligned/1h", "balance"]);

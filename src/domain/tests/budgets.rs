@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    decision::{Cause, FailOpen, Gate},
+    gate::{Cause, FailOpen, Gate},
     policy::OnIndeterminate,
     reply::BudgetView,
     rows::{BudgetRow, Row},
@@ -48,7 +48,7 @@ impl OrgBench {
 
     /// An execution of that scope, without a cost in spend.
     fn code(&mut self, scope_name: &str) -> Code {
-        self.acquire(ask_on(scope_name)).code
+        self.acquire(ask_on(scope_name)).code()
     }
 }
 
@@ -110,7 +110,7 @@ fn each_period_denies_by_itself_with_its_name() {
         let limiting: Vec<_> =
             denied.limits.iter().filter(|view| view.limiting).map(|view| view.name.to_string()).collect();
         assert_eq!(limiting, [format!("budget/{period}")], "R-BUD-2");
-        assert!(denied.message.contains(&format!("budget/{period}")), "{}", denied.message);
+        assert!(denied.message().contains(&format!("budget/{period}")), "{}", denied.message());
         org.after(*len - HOUR_MS.min(*len / 2));
         assert_eq!(org.run(), Code::BudgetExceeded);
         org.after(2 * HOUR_MS.max(*len / 2));
@@ -135,10 +135,10 @@ fn org_and_scope_must_both_fit_and_the_tightest_is_named() {
     org.set("workspace/a", &[("daily", Some(40))]);
     let reserve = |amount| Acquire { reserve: spend(amount), ..ask_on("workspace/a") };
     let denied = org.acquire(reserve(41));
-    assert!(denied.message.contains("scope workspace/a"), "R-BUD-7: {}", denied.message);
+    assert!(denied.message().contains("scope workspace/a"), "R-BUD-7: {}", denied.message());
     org.record("workspace/b", spend(90), "r").unwrap();
     let denied = org.acquire(reserve(11));
-    assert!(denied.message.contains("of this org"), "R-BUD-7: {}", denied.message);
+    assert!(denied.message().contains("of this org"), "R-BUD-7: {}", denied.message());
     assert!(org.acquire(reserve(10)).allowed);
     assert_eq!(org.code("workspace/b"), Code::BudgetExceeded, "the org's is used up");
 }
@@ -188,16 +188,16 @@ fn a_limit_that_can_not_be_understood_is_neither_a_limit_nor_none() {
         org.state = OrgState::load(rows, org.now);
         let decision = org.acquire(ask_on("workspace/a"));
         let open = FailOpen { gate: Gate::Budgets, cause: Cause::MalformedLimit };
-        assert_eq!((decision.allowed, &decision.fail_open), (true, &vec![open]), "R-BUD-2");
-        assert!(org.acquire(ask_on("workspace/b")).fail_open.is_empty(), "other scopes are well");
+        assert_eq!((decision.allowed, &decision.fail_open()), (true, &vec![open]), "R-BUD-2");
+        assert!(org.acquire(ask_on("workspace/b")).fail_open().is_empty(), "other scopes are well");
         assert_eq!(org.budget("workspace/a").malformed, [(name.into(), amount)]);
         org.policy.budgets_on_indeterminate = OnIndeterminate::Deny;
         let denied = org.acquire(ask_on("workspace/a"));
-        assert_eq!((denied.code, denied.gate), (Code::Indeterminate, Some(Gate::Budgets)));
+        assert_eq!((denied.code(), denied.gate()), (Code::Indeterminate, Some(Gate::Budgets)));
         org.record("workspace/a", spend(50), "r").unwrap();
         assert_eq!(org.code("workspace/a"), Code::BudgetExceeded, "what is known to be exhausted denies first");
         org.change("workspace/a", &[], true, None, "heal").unwrap();
-        assert!(org.acquire(ask_on("workspace/a")).fail_open.is_empty());
+        assert!(org.acquire(ask_on("workspace/a")).fail_open().is_empty());
         org.restart();
         assert!(org.budget("workspace/a").malformed.is_empty());
     }
@@ -231,8 +231,8 @@ fn one_reservation_holds_no_more_than_its_share_of_a_limit_and_no_longer_than_it
     let mut org = OrgBench::with([spend_limit(HOURLY, 100)]);
     org.bounds.reservation_share_percent = 40;
     let denied = org.acquire(reserving(spend(41)));
-    assert_eq!((denied.code, denied.gate, denied.retry_after), (Code::BudgetExceeded, Some(Gate::Reserve), 0));
-    assert!(denied.message.contains("at most 40 spend") && denied.limits.iter().any(|view| view.limiting));
+    assert_eq!((denied.code(), denied.gate(), denied.retry_after()), (Code::BudgetExceeded, Some(Gate::Reserve), 0));
+    assert!(denied.message().contains("at most $0.00004, which is") && denied.limits.iter().any(|view| view.limiting));
     assert!(org.acquire(reserving(spend(40))).allowed);
     org.bounds.reservation_ttl_max_ms = 60_000;
     let long = Acquire { reservation_ttl: 60_001, ..reserving(spend(1)) };

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::{decision::Cause, policy::OnIndeterminate, window::Calendar},
+    domain::{gate::Cause, policy::OnIndeterminate, window::Calendar},
 };
 
 const SECOND: Millis = 1_000;

@@ -33,7 +33,8 @@ use self::disk::Disk;
 use super::{
     balance::BalanceVerdict,
     command::{Acquire, Command, Mode, Need, ReportCumulative, Run, SetBudget},
-    decision::{Code, Decision, LimitView},
+    decision::{Decision, LimitView},
+    gate::Code,
     ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
     limit::Limit,
     org::{Context, OrgState},
@@ -187,8 +188,8 @@ impl OrgBench {
     /// Whether one execution runs, and with which code.
     fn run(&mut self) -> Code {
         let decision = self.acquire(ask());
-        assert_eq!(decision.allowed, decision.code == Code::Allowed);
-        decision.code
+        assert_eq!(decision.allowed, decision.code() == Code::Allowed);
+        decision.code()
     }
 
     fn peek(&mut self, ask: Acquire) -> Decision {

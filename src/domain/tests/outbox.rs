@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS, EXPORT_RETRY_MS, SECOND_MS},
     domain::{
-        decision::Cause,
+        gate::Cause,
         outbox::{DeadCause, Delivery, OutboxKey, OutboxRow},
         policy::ExportWhen,
     },

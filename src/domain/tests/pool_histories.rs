@@ -15,7 +15,7 @@ use self::model::{Answer, Model};
 use super::*;
 use crate::domain::{
     command::{ConfigurePool, NewAccount, PoolAsk, ReportOutcome},
-    decision::Gate,
+    gate::Gate,
     ids::{AccountId, PoolId},
     org::PoolNews,
     policy::PoolPolicy,
@@ -312,13 +312,13 @@ impl Side {
             Answer::Passed | Answer::PoolUnknown => (Code::Allowed, None),
         };
         let shown = decision.account.clone().map(|picked| (picked.id, picked.remaining, picked.last_resort));
-        assert_eq!((decision.code, shown), (code, account), "R-POOL-2: {:?}", self.model.view(pool));
+        assert_eq!((decision.code(), shown), (code, account), "R-POOL-2: {:?}", self.model.view(pool));
         assert_eq!(decision.allowed, code == Code::Allowed);
         assert_eq!(decision.replayed, matches!(answer, Answer::Again(_)));
         if code == Code::AccountsExhausted {
             let soonest = self.model.view(pool).summary.soonest_reset;
             let retry_after = soonest.map_or(0, |at| at - self.model.now);
-            assert_eq!((decision.gate, decision.retry_after), (Some(Gate::Accounts), retry_after), "R-POOL-3");
+            assert_eq!((decision.gate(), decision.retry_after()), (Some(Gate::Accounts), retry_after), "R-POOL-3");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::{
     bounds::SECOND_MS,
     domain::{
         command::{ConfigurePool, NewAccount, PoolAsk, ReportOutcome},
-        decision::Gate,
+        gate::Gate,
         ids::{AccountId, PoolId},
         org::PoolNews,
         reply::{AccountView, Exhaustion, PoolView},
@@ -58,7 +58,7 @@ impl OrgBench {
     fn pick(&mut self) -> String {
         let decision = self.try_pick(None);
         assert_eq!(decision.allowed, decision.account.is_some());
-        assert!(decision.allowed || decision.code == Code::AccountsExhausted);
+        assert!(decision.allowed || decision.code() == Code::AccountsExhausted);
         decision.account.map(|account| account.id.as_str().to_owned()).unwrap_or_default()
     }
 
@@ -181,12 +181,13 @@ fn all_exhausted_is_answered_at_once_with_the_soonest_reset_and_no_account() {
     org.after(HOUR_MS).pick();
     let denied = org.after(HOUR_MS).try_pick(None);
     assert_eq!(
-        (denied.code, denied.code.http_status(), denied.gate),
+        (denied.code(), denied.code().http_status(), denied.gate()),
         (Code::AccountsExhausted, 503, Some(Gate::Accounts))
     );
-    assert_eq!(denied.retry_after, 22 * HOUR_MS, "R-POOL-3: the first one's window");
-    let expected = "All 2 accounts of pool relay are exhausted. The first is usable again at 2026-06-22T16:00:00Z.";
-    assert_eq!(denied.message, expected);
+    assert_eq!(denied.retry_after(), 22 * HOUR_MS, "R-POOL-3: the first one's window");
+    let expected =
+        "All 2 accounts of pool relay are exhausted. The first is usable again at 2026-06-22T16:00:00Z (in 22 h).";
+    assert_eq!(denied.message(), expected);
     assert_eq!(org.at(T0 + DAY_MS - 1).pick(), "");
     assert_eq!(org.at(T0 + DAY_MS).pick(), A);
 }
@@ -195,8 +196,8 @@ fn all_exhausted_is_answered_at_once_with_the_soonest_reset_and_no_account() {
 fn nothing_usable_says_that_it_will_not_be() {
     let mut org = OrgBench::with_pool([NewAccount { safety_buffer: Some(500), ..new(A, 1) }]);
     let denied = org.try_pick(None);
-    assert_eq!((denied.code, denied.retry_after), (Code::AccountsExhausted, 0));
-    assert!(denied.message.contains("None will be usable by itself"), "{}", denied.message);
+    assert_eq!((denied.code(), denied.retry_after()), (Code::AccountsExhausted, 0));
+    assert!(denied.message().contains("None will be usable by itself"), "{}", denied.message());
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn what_was_exhausted_before_its_first_use_is_usable_after_a_window() {
     ] {
         let mut org = OrgBench::with_pool([NewAccount { window: Some(window), ..new(A, 5) }]);
         org.tell(A, Upstream::QuotaExhausted);
-        assert_eq!(org.try_pick(None).retry_after, ends - T0, "R-POOL-4: {window}");
+        assert_eq!(org.try_pick(None).retry_after(), ends - T0, "R-POOL-4: {window}");
         assert_eq!(org.at(ends - 1).pick(), "");
         assert_eq!(org.at(ends).pick(), A, "{window}");
     }
@@ -405,14 +406,14 @@ fn gate_and_account_are_charged_together_or_not_at_all() {
     org.acquire(gated());
     let denied = org.acquire(gated());
     assert_eq!(
-        (denied.code, denied.account, org.account(A).used),
+        (denied.code(), denied.account, org.account(A).used),
         (Code::RateLimited, None, 2),
         "no account is charged"
     );
     assert_eq!(org.pool().summary.total_calls, 3);
     org.after(HOUR_MS).acquire(gated());
     let (limits, denied) = (org.used("rate"), org.acquire(gated()));
-    assert_eq!((denied.code, denied.gate), (Code::AccountsExhausted, Some(Gate::Accounts)), "R-PIPE-1");
+    assert_eq!((denied.code(), denied.gate()), (Code::AccountsExhausted, Some(Gate::Accounts)), "R-PIPE-1");
     assert_eq!((org.used("rate"), org.limit("rate").blocked), (limits, 0), "and the org is not charged");
 }
 
@@ -433,11 +434,11 @@ fn the_accounts_are_looked_at_after_the_freeze_and_before_the_backstop() {
     org.policy.rate.amount = Some(0);
     let ask = |pick| Acquire { pool: Some(PoolAsk { pool: pool(), pick }), ..ask() };
     for pick in [true, false] {
-        assert_eq!(org.acquire(ask(pick)).code, Code::AccountsExhausted);
+        assert_eq!(org.acquire(ask(pick)).code(), Code::AccountsExhausted);
     }
     org.freeze("f").unwrap();
-    assert_eq!(org.acquire(ask(true)).code, Code::Frozen);
-    assert_eq!(org.try_pick(None).code, Code::AccountsExhausted, "a pick alone passes the gates of the org");
+    assert_eq!(org.acquire(ask(true)).code(), Code::Frozen);
+    assert_eq!(org.try_pick(None).code(), Code::AccountsExhausted, "a pick alone passes the gates of the org");
     let unknown = PoolAsk { pool: PoolId::parse("pool", "other").unwrap(), pick: false };
     assert_eq!(org.try_acquire(Acquire { pool: Some(unknown), ..super::ask() }), Err(OrgError::PoolUnknown));
 }
@@ -455,7 +456,7 @@ fn other_limits_on_an_account_and_on_a_pool_hold_as_well() {
     assert_eq!(org.picks(2), [B, B]);
     assert_eq!(org.at(T0 + HOUR_MS).picks(4), [A, A, A, A]);
     let denied = org.try_pick(None);
-    assert_eq!((denied.code, denied.gate), (Code::QuotaExceeded, Some(Gate::Accounts)), "{}", denied.message);
+    assert_eq!((denied.code(), denied.gate()), (Code::QuotaExceeded, Some(Gate::Accounts)), "{}", denied.message());
 }
 
 #[test]
@@ -465,7 +466,7 @@ fn an_account_is_a_scope_like_any_other() {
     org.acquire(ask_on(&scope));
     assert_eq!((org.account(A).used, org.limit_of(&scope, "account").amount), (1, Some(3)));
     assert_eq!(org.picks(3), [A, A, ""]);
-    assert_eq!(org.acquire(ask_on(&scope)).code, Code::QuotaExceeded);
+    assert_eq!(org.acquire(ask_on(&scope)).code(), Code::QuotaExceeded);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The rate backstop: which call is the last to run, and when the next one is.
 
 use super::*;
-use crate::domain::{decision::Gate, policy::RateLimit};
+use crate::domain::{gate::Gate, policy::RateLimit};
 
 fn backstop(amount: u64) -> OrgBench {
     let mut org = OrgBench::new();
@@ -25,9 +25,13 @@ fn a_denial_says_when_the_window_ends_and_then_a_call_runs() {
     let mut org = backstop(1);
     org.at(T0 + 17 * MINUTE_MS + 3).run();
     let denied = org.acquire(ask());
-    assert_eq!((denied.code, denied.gate), (Code::RateLimited, Some(Gate::Rate)));
-    assert_eq!(denied.retry_after, 43 * MINUTE_MS - 3);
-    assert!(denied.message.contains("abuse") && denied.message.contains("17:00:00Z"), "R-RATE-7: {}", denied.message);
+    assert_eq!((denied.code(), denied.gate()), (Code::RateLimited, Some(Gate::Rate)));
+    assert_eq!(denied.retry_after(), 43 * MINUTE_MS - 3);
+    assert!(
+        denied.message().contains("abuse") && denied.message().contains("17:00:00Z"),
+        "R-RATE-7: {}",
+        denied.message()
+    );
     org.at(T0 + HOUR_MS - 1);
     assert_eq!(org.run(), Code::RateLimited);
     org.after(1);
@@ -123,6 +127,6 @@ fn a_backstop_that_is_switched_off_lets_pass_without_a_flag() {
     org.store_fault = true;
     org.run();
     let decision = org.acquire(ask());
-    assert!(decision.allowed && decision.fail_open.is_empty(), "R-PIPE-2");
+    assert!(decision.allowed && decision.fail_open().is_empty(), "R-PIPE-2");
     assert_eq!(decision.limits[0].remaining(), None);
 }

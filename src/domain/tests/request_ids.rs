@@ -28,7 +28,7 @@ fn an_admitted_call_is_replayed_whatever_would_be_decided_now() {
     org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)];
     org.policy.balance.source = BalanceSource::Provider;
     let again = org.acquire(Acquire { balance: None, ..keyed("a") });
-    assert!(again.allowed && again.replayed && again.code == Code::Allowed);
+    assert!(again.allowed && again.replayed && again.code() == Code::Allowed);
 }
 
 #[test]

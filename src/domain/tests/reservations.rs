@@ -225,7 +225,7 @@ fn a_pair_that_a_limit_names_always_has_room() {
     );
     org.record("workspace/a", spend(6), "r3").unwrap();
     assert_eq!((org.used("budget/hourly"), org.limit_of("workspace/a", "budget/hourly").used), (6, 6), "R-PIPE-3");
-    assert_eq!(org.acquire(Acquire { cost: spend(1), ..ask() }).code, Code::Allowed);
+    assert_eq!(org.acquire(Acquire { cost: spend(1), ..ask() }).code(), Code::Allowed);
 }
 
 #[test]

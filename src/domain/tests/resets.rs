@@ -8,8 +8,8 @@ use crate::domain::window::Calendar;
 #[track_caller]
 fn assert_exact(org: &mut OrgBench, asked: &Acquire) -> Millis {
     let denied = org.peek(asked.clone());
-    assert!(!denied.allowed && denied.retry_after > 0, "{denied:?}");
-    let fits_at = org.now + denied.retry_after;
+    assert!(!denied.allowed && denied.retry_after() > 0, "{denied:?}");
+    let fits_at = org.now + denied.retry_after();
     org.restart();
     let now = org.now;
     org.at(fits_at - 1);
@@ -44,7 +44,7 @@ fn only_as_many_slices_are_waited_for_as_the_call_needs() {
     }
     let until = |org: &mut OrgBench, amount| {
         let now = org.now;
-        now + org.peek(spending(amount)).retry_after
+        now + org.peek(spending(amount)).retry_after()
     };
     for (amount, minute) in [(1, 61), (2, 61), (3, 62), (9, 65), (10, 65)] {
         assert_eq!(until(&mut org, amount), T0 + minute * MINUTE_MS, "{amount}");
@@ -74,7 +74,7 @@ fn a_hold_frees_its_amount_when_it_expires_and_the_first_that_suffices_counts() 
     for minutes in [30, 10, 20] {
         org.acquire(Acquire { reservation_ttl: minutes * MINUTE_MS, ..reserving(spend(3)) });
     }
-    let waited = |org: &mut OrgBench, amount| org.peek(spending(amount)).retry_after / MINUTE_MS;
+    let waited = |org: &mut OrgBench, amount| org.peek(spending(amount)).retry_after() / MINUTE_MS;
     assert_eq!((waited(&mut org, 2), waited(&mut org, 4), waited(&mut org, 5)), (10, 10, 20), "R-BUD-4: the earliest");
     assert_exact(&mut org, &spending(8));
 }
@@ -122,7 +122,7 @@ fn what_never_fits_names_no_instant() {
         let mut org = OrgBench::with([limit]);
         let denied = org.peek(spending(asked));
         assert!(!denied.allowed);
-        assert_eq!((denied.retry_after, denied.limits[1].resets_at), (0, None), "absent = never: {denied:?}");
+        assert_eq!((denied.retry_after(), denied.limits[1].resets_at), (0, None), "absent = never: {denied:?}");
     }
 }
 

@@ -233,7 +233,7 @@ impl Side {
             return assert_eq!(reply, Err(OrgError::SessionExists));
         }
         let Ok(Reply::Decision(decision)) = reply else { panic!("no decision: {reply:?}") };
-        assert_eq!(decision.code, expected, "{:?}", self.model);
+        assert_eq!(decision.code(), expected, "{:?}", self.model);
         if expected == Code::Allowed {
             let held = SLICE.min(left);
             assert_eq!(decision.session.unwrap().slice, held);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     command::{EndSession, Heartbeat, NewSession},
-    decision::Gate,
+    gate::Gate,
     ids::{Identity, SessionId},
     policy::SessionPolicy,
     reply::{Action, Beat, SessionStatus, SessionView},
@@ -114,7 +114,7 @@ fn a_start_takes_a_slot_and_a_first_slice_as_one_step() {
     assert_eq!((grant.slice, grant.heartbeat, grant.expires_at), (180_000, 30_000, T0 + 120_000));
     assert_eq!(org.compute(), (0, 180));
     let denied = org.start("b");
-    assert_eq!((denied.code, denied.gate), (Code::SessionLimitReached, Some(Gate::Concurrency)), "R-SES-1");
+    assert_eq!((denied.code(), denied.gate()), (Code::SessionLimitReached, Some(Gate::Concurrency)), "R-SES-1");
     let view = denied.limits.iter().find(|view| &*view.name == "sessions").unwrap();
     assert_eq!((view.amount, view.used, view.limiting, view.window), (Some(1), 1, true, Window::Concurrent));
     assert_eq!(org.compute(), (0, 180), "a denial takes nothing");
@@ -125,11 +125,11 @@ fn a_used_up_quota_denies_with_the_sentence_that_a_ui_shows() {
     let mut org = plan(100, 1);
     org.record("", vec![(Meter::compute(), 100 * SECOND)], "r").unwrap();
     let denied = org.start("a");
-    assert_eq!((denied.code, denied.gate), (Code::QuotaExceeded, Some(Gate::SessionQuota)), "R-SES-1");
-    assert_eq!(denied.message, "Monthly quota exceeded — upgrade to continue.", "R-SES-5");
+    assert_eq!((denied.code(), denied.gate()), (Code::QuotaExceeded, Some(Gate::SessionQuota)), "R-SES-1");
+    assert_eq!(denied.message(), "Monthly quota exceeded — upgrade to continue.", "R-SES-5");
     let status = org.can_start();
-    assert_eq!((status.decision.allowed, status.decision.message), (false, denied.message), "R-SES-2");
-    assert!(denied.retry_after > 0, "with the month");
+    assert_eq!((status.decision.allowed, status.decision.message()), (false, denied.message()), "R-SES-2");
+    assert!(denied.retry_after() > 0, "with the month");
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn the_last_minute_of_a_quota_can_be_used_and_is_promised_once() {
     let mut org = plan(200, 5);
     assert_eq!(org.start("a").session.unwrap().slice, 180_000);
     assert_eq!(org.start("b").session.unwrap().slice, 20_000);
-    assert_eq!(org.start("c").code, Code::QuotaExceeded, "R-PIPE-3: used + reserved");
+    assert_eq!(org.start("c").code(), Code::QuotaExceeded, "R-PIPE-3: used + reserved");
     assert_eq!(org.compute(), (0, 200));
 }
 
@@ -406,14 +406,14 @@ fn a_plan_without_an_end_of_compute_skips_the_check_and_counts() {
 fn a_session_passes_the_other_gates_as_well() {
     let mut org = plan(3600, 1);
     org.freeze("f").unwrap();
-    assert_eq!(org.start("a").code, Code::Frozen);
+    assert_eq!(org.start("a").code(), Code::Frozen);
     org.unfreeze("u").unwrap();
     org.policy.rate.amount = Some(1);
     org.run();
-    assert_eq!(org.start("a").code, Code::RateLimited);
+    assert_eq!(org.start("a").code(), Code::RateLimited);
     org.policy.rate.amount = Some(1000);
     org.policy.limits.push(spend_limit(HOURLY, 0));
-    assert_eq!(org.start("a").code, Code::BudgetExceeded, "R-BUD-2: 0 blocks all");
+    assert_eq!(org.start("a").code(), Code::BudgetExceeded, "R-BUD-2: 0 blocks all");
 }
 
 #[test]
@@ -446,7 +446,7 @@ fn what_a_session_will_book_when_it_expires_is_no_room_until_that_leaves_its_win
     let mut org = OrgBench::with([limit]);
     org.start("a");
     let asked = |seconds: u64| Acquire { reserve: vec![(Meter::compute(), seconds * SECOND)], ..ask() };
-    let wait = |org: &mut OrgBench, seconds| org.peek(asked(seconds)).retry_after;
+    let wait = |org: &mut OrgBench, seconds| org.peek(asked(seconds)).retry_after();
     assert_eq!(wait(&mut org, 80), 120 * SECOND, "60 s of the slice are given back");
     let leaves = HOURLY.slice_leaves_at((T0 + 120 * SECOND) / MINUTE_MS * MINUTE_MS).unwrap();
     assert_eq!(wait(&mut org, 81), leaves - T0, "120 s are booked then");

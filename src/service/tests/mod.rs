@@ -1,6 +1,7 @@
 //! Use cases over the memory store, with a provider that says what it is told.
 
 mod billing;
+mod outage;
 mod pools;
 mod sessions;
 
@@ -11,7 +12,8 @@ use crate::{
     domain::{
         balance::BalanceVerdict,
         command::{Acquire, Command},
-        decision::{Cause, Code, Decision, FailOpen, Gate},
+        decision::Decision,
+        gate::{Cause, Code, FailOpen, Gate},
         ids::{Meter, Plane, Reason},
         policy::{OnIndeterminate, OrgPolicy, RateLimit},
         reply::Reply,
@@ -38,7 +40,7 @@ async fn the_provider_is_asked_last_and_the_actor_judges_afresh() {
     let node = node(metered(1)).await;
     assert!(ask(&node, "acme").await.unwrap().allowed);
     assert_eq!(node.billing.asked.load(Ordering::SeqCst), 1);
-    assert_eq!(ask(&node, "acme").await.unwrap().code, Code::RateLimited);
+    assert_eq!(ask(&node, "acme").await.unwrap().code(), Code::RateLimited);
     assert_eq!(node.billing.asked.load(Ordering::SeqCst), 1, "R-PIPE-1: not asked about what an earlier gate denies");
     assert_eq!(ask(&node, "other").await.unwrap().limits[0].used, 1, "R-PIPE-4: charged once over both passes");
 }
@@ -48,11 +50,11 @@ async fn an_exhausted_balance_denies_and_an_unknown_one_follows_its_policy() {
     let node = node(metered(10)).await;
     *node.billing.verdict.lock().unwrap() = exhausted();
     let denied = ask(&node, "acme").await.unwrap();
-    assert_eq!((denied.allowed, denied.code, denied.gate), (false, Code::BalanceExhausted, Some(Gate::Balance)));
+    assert_eq!((denied.allowed, denied.code(), denied.gate()), (false, Code::BalanceExhausted, Some(Gate::Balance)));
     *node.billing.verdict.lock().unwrap() = BalanceVerdict::Unknown(Cause::ProviderError);
     let open = ask(&node, "other").await.unwrap();
     assert_eq!(
-        (open.allowed, open.fail_open),
+        (open.allowed, open.fail_open()),
         (true, vec![FailOpen { gate: Gate::Balance, cause: Cause::ProviderError }])
     );
 }
@@ -63,7 +65,8 @@ async fn a_counter_that_does_not_answer_in_time_is_indeterminate() {
     node.store.stall_loads();
     let open = ask(&node, "acme").await.unwrap();
     assert!(open.allowed, "R-RATE-4");
-    assert_eq!(open.fail_open, vec![FailOpen { gate: Gate::Rate, cause: Cause::Timeout }]);
+    let timeout = |gate| FailOpen { gate, cause: Cause::Timeout };
+    assert_eq!(open.fail_open(), [Gate::Freeze, Gate::Rate, Gate::Budgets].map(timeout), "R-PIPE-2");
     let metrics = node.metrics.render(node.service.readings());
     assert!(metrics.contains("tollgate_fail_open_total{gate=\"rate\",cause=\"timeout\"} 1"), "{metrics}");
 }
@@ -74,8 +77,8 @@ async fn a_policy_of_deny_names_gate_and_cause() {
     let node = node(OrgPolicy { rate: strict, ..OrgPolicy::default() }).await;
     node.store.break_now("EIO");
     let denied = ask(&node, "acme").await.unwrap();
-    assert_eq!((denied.allowed, denied.code, denied.fail_open.len()), (false, Code::Indeterminate, 0));
-    assert!(denied.message.contains("rate") && denied.message.contains("store_fault"), "{}", denied.message);
+    assert_eq!((denied.allowed, denied.code(), denied.fail_open().len()), (false, Code::Indeterminate, 1));
+    assert!(denied.message().contains("rate") && denied.message().contains("store_fault"), "{}", denied.message());
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,11 +87,11 @@ async fn without_store_and_memory_the_emergency_cap_holds() {
     node.store.break_now("EIO");
     for _ in 0..3 {
         let open = ask(&node, "acme").await.unwrap();
-        assert_eq!((open.allowed, open.fail_open.len()), (true, 1));
+        assert_eq!((open.allowed, open.fail_open().len()), (true, 3));
     }
     let capped = ask(&node, "acme").await.unwrap();
-    assert_eq!((capped.allowed, capped.code), (false, Code::RateLimited));
-    assert!(capped.message.contains("the store can not be asked"), "R-PIPE-2: {}", capped.message);
+    assert_eq!((capped.allowed, capped.code()), (false, Code::RateLimited));
+    assert!(capped.message().contains("the store cannot be asked"), "R-PIPE-2: {}", capped.message());
     assert!(ask(&node, "other").await.unwrap().allowed);
 }
 
@@ -100,8 +103,8 @@ async fn two_fail_opens_do_not_stack() {
     assert!(ask(&node, "acme").await.unwrap().allowed);
     node.store.break_now("EIO");
     let open = ask(&node, "acme").await.unwrap();
-    assert_eq!((open.allowed, open.fail_open.len()), (true, 2));
-    let codes: Vec<_> = [ask(&node, "acme").await, ask(&node, "acme").await].map(|d| d.unwrap().code).into();
+    assert_eq!((open.allowed, open.fail_open().len()), (true, 2));
+    let codes: Vec<_> = [ask(&node, "acme").await, ask(&node, "acme").await].map(|d| d.unwrap().code()).into();
     assert_eq!(codes, [Code::RateLimited, Code::RateLimited]);
 }
 
@@ -111,7 +114,9 @@ async fn a_switched_off_limiter_is_allow_and_not_a_fail_open() {
     let node = node(OrgPolicy { rate: off, ..OrgPolicy::default() }).await;
     node.store.break_now("EIO");
     let allowed = ask(&node, "acme").await.unwrap();
-    assert_eq!((allowed.allowed, allowed.fail_open.len()), (true, 0), "R-PIPE-2");
+    let fault = |gate| FailOpen { gate, cause: Cause::StoreFault };
+    let rest = [Gate::Freeze, Gate::Budgets].map(fault);
+    assert_eq!((allowed.allowed, allowed.fail_open()), (true, rest.to_vec()), "R-PIPE-2: this says nothing of others");
 }
 
 #[tokio::test(start_paused = true)]

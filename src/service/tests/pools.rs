@@ -66,7 +66,7 @@ async fn a_gated_pick_asks_the_provider_last_and_is_one_call() {
     *node.billing.verdict.lock().unwrap() = exhausted();
     node.service.balance_changed(&org("acme"));
     let denied = node.service.pick_gated(asking(true), &call()).await.unwrap();
-    assert_eq!((denied.code, denied.account), (Code::BalanceExhausted, None));
+    assert_eq!((denied.code(), denied.account), (Code::BalanceExhausted, None));
     let sum = view(&node).await.summary;
     assert_eq!((sum.used, sum.total_calls), (1, 2), "no account is charged for a balance that is used up");
 }
@@ -77,7 +77,7 @@ async fn exhausted_accounts_deny_before_the_provider_is_asked() {
     configure(&node, 1, 0).await;
     for pick in [false, true] {
         let denied = node.service.acquire(asking(pick), &call()).await.unwrap();
-        assert_eq!((denied.code, denied.gate), (Code::AccountsExhausted, Some(Gate::Accounts)), "R-POOL-3");
+        assert_eq!((denied.code(), denied.gate()), (Code::AccountsExhausted, Some(Gate::Accounts)), "R-POOL-3");
     }
     assert_eq!(node.billing.asked.load(Ordering::SeqCst), 0, "R-PIPE-1");
 }
@@ -89,7 +89,7 @@ async fn where_the_org_can_not_be_asked_a_look_is_flagged_and_a_pick_is_an_error
     let open = node.service.acquire(asking(false), &call()).await.unwrap();
     assert!(open.allowed);
     let timeout = |gate| FailOpen { gate, cause: Cause::Timeout };
-    assert_eq!(open.fail_open, vec![timeout(Gate::Accounts), timeout(Gate::Rate)], "R-PIPE-2");
+    assert_eq!(open.fail_open(), [Gate::Freeze, Gate::Accounts, Gate::Rate, Gate::Budgets].map(timeout), "R-PIPE-2");
     assert_eq!(node.service.pick_gated(asking(true), &call()).await, Err(ServiceError::TimedOut));
 }
 

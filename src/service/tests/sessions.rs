@@ -64,7 +64,7 @@ async fn of_many_starts_at_once_one_gets_the_slot() {
     let node = node(sessions(1, 3_600_000)).await;
     let ids: Vec<_> = (0..32).map(|number| format!("s{number}")).collect();
     let started = join_all(ids.iter().map(|id| start(&node, "acme", id))).await;
-    let codes: Vec<_> = started.into_iter().map(|decision| decision.unwrap().code).collect();
+    let codes: Vec<_> = started.into_iter().map(|decision| decision.unwrap().code()).collect();
     assert_eq!(codes.iter().filter(|code| **code == Code::Allowed).count(), 1, "R-SES-1: {codes:?}");
     assert_eq!(codes.iter().filter(|code| **code == Code::SessionLimitReached).count(), 31);
 }
@@ -99,7 +99,7 @@ async fn of_500_reservations_at_once_as_many_pass_as_the_budget_fits_and_spend_i
 async fn the_provider_is_asked_before_a_session_starts_and_not_while_it_runs() {
     let node = node(billed(sessions(5, 3_600_000))).await;
     node.billing.says(exhausted());
-    assert_eq!(start(&node, "acme", "a").await.unwrap().code, Code::BalanceExhausted);
+    assert_eq!(start(&node, "acme", "a").await.unwrap().code(), Code::BalanceExhausted);
     node.billing.says_of("rich", crate::testing::allowed(), std::time::Duration::ZERO);
     assert!(start(&node, "rich", "a").await.unwrap().allowed);
     let asked = node.billing.asked();

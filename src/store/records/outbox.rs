@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AmountV2, amounts, journal::mirror, outcomes::CauseV2};
 use crate::domain::{
-    decision::Cause,
+    gate::Cause,
     ids::{ExecutionId, Meter, Scope},
     input::InputError,
     outbox::{DeadCause, OutboxKey, OutboxRow},

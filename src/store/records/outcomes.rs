@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::{hex128, mirror};
 use crate::domain::{
-    decision::{Cause, FailOpen, Gate, Hold, SessionGrant},
+    decision::{Hold, SessionGrant},
+    gate::{Cause, FailOpen, Gate},
     ids::{AccountId, DecisionId},
     input::InputError,
     outcome::{Outcome, Settlement},

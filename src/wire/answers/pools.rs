@@ -85,12 +85,12 @@ fn account(view: &AccountView) -> v1::PoolAccountStatus {
 /// With what the gates of the org said, where they were asked.
 pub fn picked(decision: Decision, gated: bool, node: &str) -> v1::PickResponse {
     let account = decision.account.clone();
-    let status = if decision.allowed { 200 } else { decision.code.http_status() };
+    let status = if decision.allowed { 200 } else { decision.code().http_status() };
     v1::PickResponse {
         allowed: decision.allowed,
-        code: code(decision.code).into(),
-        message: decision.message.clone(),
-        retry_after_ms: int(decision.retry_after),
+        code: code(decision.code()).into(),
+        message: decision.message().to_owned(),
+        retry_after_ms: int(decision.retry_after()),
         http_status_hint: status.into(),
         replayed: decision.replayed,
         node: node.into(),

@@ -107,7 +107,7 @@ mod tests {
     fn a_start_charges_nothing_and_promises_to_be_durable() {
         let (_, ask) = start_session(&started()).unwrap();
         assert!(ask.cost.is_empty() && ask.reserve.is_empty());
-        assert_eq!(ask.durability(), crate::domain::command::Durability::Durable);
+        assert_eq!(ask.promise(), crate::domain::promise::Promise::Durable);
     }
 
     #[test]

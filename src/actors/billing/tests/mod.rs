@@ -17,7 +17,7 @@ use super::{Balances, BillingRules};
 use crate::{
     domain::{
         balance::{Balance, BalanceVerdict},
-        decision::Cause,
+        gate::Cause,
     },
     testing::{Scripted, TestClock, org},
 };

@@ -8,7 +8,8 @@ use std::cmp::Reverse;
 
 use super::{Context, OrgState};
 use crate::domain::{
-    decision::{Code, Denial, Gate, PickedAccount},
+    decision::PickedAccount,
+    gate::{Code, Denial},
     ids::{AccountId, Meter, PoolId, Scope},
     pipeline,
     pools::Member,
@@ -16,6 +17,7 @@ use crate::domain::{
     reply::{Exhaustion, Route},
     rows::UpstreamAccountRow,
     window::{Millis, iso},
+    words,
 };
 
 /// Why an account can not be used, and until when; `None` = it will not be usable by itself.
@@ -102,12 +104,14 @@ impl OrgState {
     fn all_exhausted(&self, pool: &PoolId, count: usize, soonest: Option<Millis>) -> Denial {
         let when = soonest.map_or_else(
             || "None will be usable by itself: raise a limit, or add an account.".to_owned(),
-            |at| format!("The first is usable again at {}.", iso(at)),
+            |at| {
+                let wait = words::duration(at.saturating_sub(self.now));
+                format!("The first is usable again at {} (in {wait}).", iso(at))
+            },
         );
         let all = if count == 1 { "The account".to_owned() } else { format!("All {count} accounts") };
         let are = if count == 1 { "is" } else { "are" };
         Denial {
-            gate: Gate::Accounts,
             code: Code::AccountsExhausted,
             retry_after: soonest.map_or(0, |at| at.saturating_sub(self.now)),
             message: format!("{all} of pool {pool} {are} exhausted. {when}"),

@@ -10,7 +10,8 @@ mod commands;
 use crate::domain::{
     balance::BalanceVerdict,
     command::{Acquire, Command, Mode, ReportCumulative, SetBudget},
-    decision::{Code, Hold},
+    decision::Hold,
+    gate::Code,
     ids::{DecisionId, ExecutionId, Incarnation, Meter, Scope, Source},
     outcome::Settlement,
     policy::OnIndeterminate,

@@ -7,7 +7,7 @@ use super::{
     },
     NAMES, Pair, context, inspect,
 };
-use crate::domain::{balance::Balance, decision::Gate, ledger::Ledger};
+use crate::domain::{balance::Balance, gate::Gate, ledger::Ledger};
 
 impl Pair {
     /// The limits in an answer are those after it, and what it says about waiting is exact.
@@ -29,14 +29,17 @@ impl Pair {
                 self.check_instant(&before, &[asked], view.resets_at, &format!("resets_at of {view:?}"));
             }
         }
-        match decision.code {
+        match decision.code() {
             Code::RateLimited => {
-                assert_eq!(before.now + decision.retry_after, before.backstop(&self.rules).start + self.rules.rate_len);
+                assert_eq!(
+                    before.now + decision.retry_after(),
+                    before.backstop(&self.rules).start + self.rules.rate_len
+                );
             }
             Code::BudgetExceeded | Code::QuotaExceeded => {
                 let enforced = |asked: &Asked| !self.rules.limits[asked.rule].shadow;
                 let asked: Vec<_> = Model::asked(&self.rules, ask).into_iter().filter(enforced).collect();
-                let at = (decision.retry_after > 0).then_some(before.now + decision.retry_after);
+                let at = (decision.retry_after() > 0).then_some(before.now + decision.retry_after());
                 self.check_instant(&before, &asked, at, "retry_after");
             }
             _ => {}
@@ -80,7 +83,7 @@ impl Pair {
     /// The balance stands last, as the provider told it, wherever its gate was reached and there is
     /// something to tell.
     fn check_balance(&self, ask: &Acquire, decision: &Decision) {
-        let reached = decision.replayed || ask.explain || matches!(decision.gate, None | Some(Gate::Balance));
+        let reached = decision.replayed || ask.explain || matches!(decision.gate(), None | Some(Gate::Balance));
         let (told, denies) = match ask.balance.filter(|_| self.rules.balance_required && reached) {
             Some(BalanceVerdict::Allowed(balance)) => (balance, false),
             Some(BalanceVerdict::Denied(_, balance)) => (balance, true),
@@ -157,13 +160,13 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
     match (expected, reply) {
         (Answer::Replayed(answer), reply) => agree(answer, reply, true),
         (Answer::Decided { code, enforced }, Ok(Reply::Decision(got))) => {
-            got.code == *code
+            got.code() == *code
                 && got.allowed == (*code == Code::Allowed || !enforced)
                 && !got.replayed
                 && got.hold.is_none()
         }
         (Answer::Admitted { decision, hold }, Ok(Reply::Decision(got))) => {
-            got.code == Code::Allowed
+            got.code() == Code::Allowed
                 && got.allowed
                 && got.id == Some(*decision)
                 && got.hold == *hold

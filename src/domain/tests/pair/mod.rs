@@ -296,7 +296,7 @@ impl Pair {
         match reply {
             Ok(Reply::Needs(Need::Balance)) => {}
             Ok(Reply::Decision(_)) if ask.mode == Mode::CheckOnly => {}
-            Ok(Reply::Decision(decision)) if decision.code == Code::Allowed => {
+            Ok(Reply::Decision(decision)) if decision.code() == Code::Allowed => {
                 self.model.admit(ask, id, &self.rules);
             }
             Ok(Reply::Decision(_)) => self.model.deny(&self.rules),
