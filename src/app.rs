@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
     clock::SystemClock,
-    config::{self, Config},
+    config::{self, Config, Reload},
     domain::{ids::OrgId, policy::OrgPolicy, service_time::ClockState, window::Length},
     grpc::{self, server::Health},
     http,
@@ -325,14 +325,14 @@ async fn watch_clock(clock: Arc<dyn Clock>, store: Arc<dyn OrgStore>) {
 
 async fn apply_reloads(service: Arc<Service>, mut current: Config, mut reloads: mpsc::Receiver<Config>) {
     while let Some(new) = reloads.recv().await {
-        let restart = current.reload_diff(&new);
         let generation = service.orgs().rules().generation + 1;
-        current = current.reloaded(new);
+        let Reload { running, needs_restart } = current.reload(new);
+        current = running;
         service.orgs().reload(rules(&current, generation));
         for warning in current.warnings() {
             tracing::warn!("{warning}");
         }
-        tracing::info!(generation, needs_restart = ?restart, "configuration reloaded");
+        tracing::info!(generation, ?needs_restart, "configuration reloaded");
     }
 }
 

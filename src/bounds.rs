@@ -1,7 +1,9 @@
 //! Every maximum in one place, with its reason.
 //!
-//! Constants are part of the contract and do not move; the fields of [`Bounds`] may be moved by an
-//! operator under `[bounds]`.
+//! Constants are part of the contract and do not move. [`Bounds`] holds those that an operator may
+//! move under `[bounds]`: each is one line of the `bounds!` table at the end of this file.
+
+use std::fmt;
 
 /// Longest org, scope, source, account or pool id in bytes. Keys carry the length in one byte.
 pub const ID_BYTES: usize = 128;
@@ -98,141 +100,194 @@ pub const CLOCK_AHEAD_MAX_MS: u64 = 25 * HOUR_MS;
 /// After a reboot the time that passed is unknown: up to five weeks are believed.
 pub const CLOCK_REBOOT_STEP_MS: u64 = 35 * DAY_MS;
 
-/// Maxima an operator may move, under `[bounds]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bounds {
-    /// Calls of one org in flight, per lane (admission, settlement).
-    pub org_in_flight: u32,
-    /// Calls in flight on this node, per lane.
-    pub node_in_flight: u32,
-    /// Items of one batch.
-    pub batch_items: u32,
-    /// Bytes of one gRPC message.
-    pub message_bytes: u32,
-    /// Streams, and requests at once, per connection.
-    pub streams_per_connection: u32,
-    /// Connections.
-    pub connections: u32,
-    /// A connection is asked to go away after this, ±10 %.
-    pub connection_age_ms: u32,
-    /// Total time for one decision.
-    pub decision_budget_ms: u32,
-    /// Time the rate backstop may take before it is indeterminate.
-    pub rate_budget_ms: u32,
-    /// From NOT_SERVING to the end of settlement on SIGTERM, for load balancers to notice.
-    pub drain_notice_ms: u32,
-    /// Time that what is in flight after that may take.
-    pub drain_ms: u32,
-    /// Time between a store fault and the exit.
-    pub store_fault_grace_ms: u32,
-    /// An org's actor without calls for this long leaves memory.
-    pub idle_ms: u32,
-    /// Remembered request ids per org.
-    pub request_ids_per_org: u32,
-    /// Open reservations per org.
-    pub reservations_per_org: u32,
-    /// Ledgers (pairs of scope and meter) per org that admission may open; settlement may open
-    /// [`SETTLEMENT_LEDGERS`] times as many.
-    pub ledgers_per_org: u32,
-    /// Longest time a reservation may hold without an Extend.
-    pub reservation_ttl_max_ms: u32,
-    /// Largest part of a limit that one reservation may hold, in percent.
-    pub reservation_share_percent: u32,
-    /// Budgets set at run time per org, one for each scope.
-    pub budgets_per_org: u32,
-    /// Sessions per org, those included that ended within the last day.
-    pub sessions_per_org: u32,
-    /// Pools of upstream accounts per org, and accounts in one of them: every pick looks at each.
-    pub pools_per_org: u32,
-    pub accounts_per_pool: u32,
-    /// Cumulative sources per org.
-    pub sources_per_org: u32,
-    /// Executions with counted continuations per org.
-    pub executions_per_org: u32,
-    /// Usage waiting for the billing provider, per org, in rows.
-    pub exports_per_org: u32,
-    /// Balances and exemptions remembered, in orgs.
-    pub billing_orgs: u32,
-    /// Questions to the billing provider at once, and callers that wait for one.
-    pub billing_in_flight: u32,
-    pub billing_waiting: u32,
-    /// Orgs counted by the emergency cap.
-    pub emergency_orgs: u32,
-    /// Continuations of one execution from which on it is logged as unusual.
-    pub continuation_alarm: u32,
+/// When a change of a key takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applies {
+    /// With the next call after a reload.
+    Live,
+    /// With the next start of the node.
+    AtStart,
 }
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            org_in_flight: 1024,
-            node_in_flight: 65_536,
-            batch_items: 1000,
-            message_bytes: 1 << 20,
-            streams_per_connection: 1024,
-            connections: 10_000,
-            connection_age_ms: 1_800_000,
-            decision_budget_ms: 2_500,
-            rate_budget_ms: 250,
-            drain_notice_ms: 1_000,
-            drain_ms: 20_000,
-            store_fault_grace_ms: 5_000,
-            idle_ms: 60_000,
-            request_ids_per_org: 100_000,
-            reservations_per_org: 10_000,
-            ledgers_per_org: 10_000,
-            reservation_ttl_max_ms: 86_400_000,
-            reservation_share_percent: 100,
-            budgets_per_org: 10_000,
-            sessions_per_org: 10_000,
-            pools_per_org: 100,
-            accounts_per_pool: 1_000,
-            sources_per_org: 10_000,
-            executions_per_org: 10_000,
-            exports_per_org: 100_000,
-            billing_orgs: 10_000,
-            billing_in_flight: 256,
-            billing_waiting: 65_536,
-            emergency_orgs: 10_000,
-            continuation_alarm: 100,
+/// What the table says about one bound.
+#[derive(Debug)]
+struct Row {
+    name: &'static str,
+    doc: &'static str,
+    default: u32,
+    least: u32,
+    most: u32,
+    applies: Applies,
+}
+
+/// One line per bound, `name: default in least..=most, live | at_start;`, becomes a field of
+/// [`Bounds`], its default, a variant of [`Bound`], its row, and a check that the default is in its
+/// range.
+macro_rules! bounds {
+    (@applies live) => { Applies::Live };
+    (@applies at_start) => { Applies::AtStart };
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident: $default:literal in $least:literal..=$most:literal, $applies:ident;
+    )+) => {
+        /// Maxima that an operator may move, under `[bounds]`.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Bounds {
+            $($(#[doc = $doc])+ pub $name: u32,)+
         }
+
+        impl Default for Bounds {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl Bounds {
+            /// The value in force.
+            pub fn get(&self, bound: Bound) -> u32 {
+                match bound {
+                    $(Bound::$name => self.$name,)+
+                }
+            }
+
+            pub fn set(&mut self, bound: Bound, value: u32) {
+                match bound {
+                    $(Bound::$name => self.$name = value,)+
+                }
+            }
+        }
+
+        /// The key of one field of [`Bounds`].
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(non_camel_case_types, reason = "a variant is spelled as its key")]
+        pub enum Bound {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Bound {
+            /// In the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            const fn row(self) -> &'static Row {
+                match self {
+                    $(Self::$name => &Row {
+                        name: stringify!($name),
+                        doc: concat!($($doc,)+),
+                        default: $default,
+                        least: $least,
+                        most: $most,
+                        applies: bounds!(@applies $applies),
+                    },)+
+                }
+            }
+        }
+
+        $(const _: () = assert!(
+            $least <= $default && $default <= $most,
+            concat!("the default of bounds.", stringify!($name), " is outside its range")
+        );)+
+    };
+}
+
+impl Bound {
+    /// The key under `[bounds]`.
+    pub const fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// What it bounds, in one sentence.
+    pub fn doc(self) -> &'static str {
+        self.row().doc.trim()
+    }
+
+    pub const fn default(self) -> u32 {
+        self.row().default
+    }
+
+    pub const fn least(self) -> u32 {
+        self.row().least
+    }
+
+    pub const fn most(self) -> u32 {
+        self.row().most
+    }
+
+    pub const fn applies(self) -> Applies {
+        self.row().applies
     }
 }
 
-/// Name and allowed range of every field of [`Bounds`], the one table behind configuration, reload
-/// and the admin view.
-pub const FIELDS: [(&str, Accessor, u32, u32); 30] = [
-    ("org_in_flight", |b| &mut b.org_in_flight, 1, 65_536),
-    ("node_in_flight", |b| &mut b.node_in_flight, 1, 1_000_000),
-    ("batch_items", |b| &mut b.batch_items, 1, 10_000),
-    ("message_bytes", |b| &mut b.message_bytes, 4_096, 64 << 20),
-    ("streams_per_connection", |b| &mut b.streams_per_connection, 1, 65_536),
-    ("connections", |b| &mut b.connections, 1, 1_000_000),
-    ("connection_age_ms", |b| &mut b.connection_age_ms, 1_000, 86_400_000),
-    ("decision_budget_ms", |b| &mut b.decision_budget_ms, 100, 60_000),
-    ("rate_budget_ms", |b| &mut b.rate_budget_ms, 10, 60_000),
-    ("drain_notice_ms", |b| &mut b.drain_notice_ms, 0, 600_000),
-    ("drain_ms", |b| &mut b.drain_ms, 0, 600_000),
-    ("store_fault_grace_ms", |b| &mut b.store_fault_grace_ms, 0, 600_000),
-    ("idle_ms", |b| &mut b.idle_ms, 100, 86_400_000),
-    ("request_ids_per_org", |b| &mut b.request_ids_per_org, 1, 10_000_000),
-    ("reservations_per_org", |b| &mut b.reservations_per_org, 1, 1_000_000),
-    ("ledgers_per_org", |b| &mut b.ledgers_per_org, 1, 1_000_000),
-    ("reservation_ttl_max_ms", |b| &mut b.reservation_ttl_max_ms, 1_000, 86_400_000),
-    ("reservation_share_percent", |b| &mut b.reservation_share_percent, 1, 100),
-    ("budgets_per_org", |b| &mut b.budgets_per_org, 1, 1_000_000),
-    ("sessions_per_org", |b| &mut b.sessions_per_org, 1, 1_000_000),
-    ("pools_per_org", |b| &mut b.pools_per_org, 1, 10_000),
-    ("accounts_per_pool", |b| &mut b.accounts_per_pool, 1, 10_000),
-    ("sources_per_org", |b| &mut b.sources_per_org, 1, 1_000_000),
-    ("executions_per_org", |b| &mut b.executions_per_org, 1, 1_000_000),
-    ("exports_per_org", |b| &mut b.exports_per_org, 1, 10_000_000),
-    ("billing_orgs", |b| &mut b.billing_orgs, 1, 10_000_000),
-    ("billing_in_flight", |b| &mut b.billing_in_flight, 1, 65_536),
-    ("billing_waiting", |b| &mut b.billing_waiting, 1, 1_000_000),
-    ("emergency_orgs", |b| &mut b.emergency_orgs, 1, 1_000_000),
-    ("continuation_alarm", |b| &mut b.continuation_alarm, 1, 1_000_000),
-];
+/// The path of the key: `bounds.idle_ms`.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bounds.{}", self.name())
+    }
+}
 
-/// Picks one field out of [`Bounds`].
-pub type Accessor = fn(&mut Bounds) -> &mut u32;
+bounds! {
+    /// Calls of one org in flight, per lane (admission, settlement).
+    org_in_flight: 1_024 in 1..=65_536, live;
+    /// Calls in flight on this node, per lane (admission, settlement).
+    node_in_flight: 65_536 in 1..=1_000_000, live;
+    /// Items of one batch.
+    batch_items: 1_000 in 1..=10_000, live;
+    /// Bytes of one gRPC message.
+    message_bytes: 1_048_576 in 4_096..=67_108_864, at_start;
+    /// Streams and unary requests in flight per connection.
+    streams_per_connection: 1_024 in 1..=65_536, at_start;
+    /// Open connections.
+    connections: 10_000 in 1..=1_000_000, at_start;
+    /// Age at which a connection is asked to close, ±10 %.
+    connection_age_ms: 1_800_000 in 1_000..=86_400_000, at_start;
+    /// Total time for one decision.
+    decision_budget_ms: 2_500 in 100..=60_000, live;
+    /// Time after which the rate backstop is indeterminate.
+    rate_budget_ms: 250 in 10..=60_000, live;
+    /// Time from NOT_SERVING to the end of settlement on SIGTERM, for load balancers to notice.
+    drain_notice_ms: 1_000 in 0..=600_000, live;
+    /// Time after that for the calls that are still in flight.
+    drain_ms: 20_000 in 0..=600_000, live;
+    /// Time between a store fault and the exit.
+    store_fault_grace_ms: 5_000 in 0..=600_000, live;
+    /// Time without calls after which an org leaves memory.
+    idle_ms: 60_000 in 100..=86_400_000, live;
+    /// Remembered request ids per org.
+    request_ids_per_org: 100_000 in 1..=10_000_000, live;
+    /// Open reservations per org.
+    reservations_per_org: 10_000 in 1..=1_000_000, live;
+    /// Ledgers (pairs of scope and meter) per org that admission may open; settlement twice as many.
+    ledgers_per_org: 10_000 in 1..=1_000_000, live;
+    /// Longest time that a reservation holds without an Extend.
+    reservation_ttl_max_ms: 86_400_000 in 1_000..=86_400_000, live;
+    /// Largest part of a limit that one reservation may hold, in percent.
+    reservation_share_percent: 100 in 1..=100, live;
+    /// Budgets set at run time per org, one for each scope.
+    budgets_per_org: 10_000 in 1..=1_000_000, live;
+    /// Sessions per org, including those that ended within the last day.
+    sessions_per_org: 10_000 in 1..=1_000_000, live;
+    /// Pools of upstream accounts per org.
+    pools_per_org: 100 in 1..=10_000, live;
+    /// Upstream accounts per pool; every pick examines each of them.
+    accounts_per_pool: 1_000 in 1..=10_000, live;
+    /// Cumulative sources per org.
+    sources_per_org: 10_000 in 1..=1_000_000, live;
+    /// Executions with counted continuations per org.
+    executions_per_org: 10_000 in 1..=1_000_000, live;
+    /// Rows of usage per org that wait for the billing provider.
+    exports_per_org: 100_000 in 1..=10_000_000, live;
+    /// Orgs whose balance and exemption are remembered.
+    billing_orgs: 10_000 in 1..=10_000_000, at_start;
+    /// Requests to the billing provider in flight.
+    billing_in_flight: 256 in 1..=65_536, at_start;
+    /// Callers that wait for the billing provider.
+    billing_waiting: 65_536 in 1..=1_000_000, at_start;
+    /// Orgs that the emergency cap counts one by one; further orgs share one count.
+    emergency_orgs: 10_000 in 1..=1_000_000, live;
+    /// Continuations of one execution from which on it is logged as unusual.
+    continuation_alarm: 100 in 1..=1_000_000, live;
+}
+
+/// What clients may ask for, whatever an operator allows.
+const _: () = assert!(Bound::reservation_ttl_max_ms.most() as u64 == RESERVATION_TTL_MAX_MS);
+/// A decision leaves the backstop its time.
+const _: () = assert!(Bound::rate_budget_ms.default() < Bound::decision_budget_ms.default());

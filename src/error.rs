@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::{
+    bounds::Bound,
     domain::{ids::OrgId, input::InputError, refusal::OrgError},
     ports::StoreFault,
 };
@@ -16,8 +17,12 @@ pub enum ServiceError {
     Org(OrgError),
     Store(StoreFault),
     /// Shed before anything happened: too many calls in flight, of the org or of the node.
-    OrgBusy,
-    NodeBusy,
+    OrgBusy {
+        most: u32,
+    },
+    NodeBusy {
+        most: u32,
+    },
     /// No answer in time; the command may or may not have been carried out.
     TimedOut,
     /// The actor ended before it answered; the command may or may not have been carried out.
@@ -42,8 +47,20 @@ impl fmt::Display for ServiceError {
             Self::Input(error) => error.fmt(f),
             Self::Org(error) => error.fmt(f),
             Self::Store(_) => f.write_str("the store has failed; nothing was recorded"),
-            Self::OrgBusy => f.write_str("too many calls of this org are in flight; this is overload, not a quota"),
-            Self::NodeBusy => f.write_str("too many calls are in flight on this node; this is overload, not a quota"),
+            Self::OrgBusy { most } => {
+                let bound = Bound::org_in_flight;
+                write!(
+                    f,
+                    "this org has {most} calls in flight, as many as {bound} allows; this is overload, not a quota"
+                )
+            }
+            Self::NodeBusy { most } => {
+                let bound = Bound::node_in_flight;
+                write!(
+                    f,
+                    "this node has {most} calls in flight, as many as {bound} allows; this is overload, not a quota"
+                )
+            }
             Self::TimedOut => {
                 f.write_str("no answer in time; the call may have been carried out: retry with the same request_id")
             }

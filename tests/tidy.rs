@@ -28,7 +28,7 @@ const MODULES: [(&str, &[&str]); 19] = [
     ("domain", &["bounds"]),
     ("ports", &["domain"]),
     // Wraps what the domain and the ports refuse with.
-    ("error", &["domain", "ports"]),
+    ("error", &["bounds", "domain", "ports"]),
     // The inside.
     ("actors", &["bounds", "domain", "error", "ports"]),
     ("service", &["actors", "bounds", "domain", "error", "ports", "telemetry"]),

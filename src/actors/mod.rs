@@ -178,8 +178,8 @@ impl Orgs {
         lane: Lane,
         deadline: Instant,
     ) -> Result<Answers, ServiceError> {
-        let _node_permit =
-            self.node.enter(lane, self.shared.rules.load().bounds.node_in_flight).ok_or(ServiceError::NodeBusy)?;
+        let most = self.shared.rules.load().bounds.node_in_flight;
+        let _node_permit = self.node.enter(lane, most).ok_or(ServiceError::NodeBusy { most })?;
         let (reply, answer) = oneshot::channel();
         let work = org::Work { commands, reply };
         let answered = async {

@@ -112,7 +112,7 @@ impl Registry {
                 Some(entry) => entry,
                 None => self.start(org, None).await?,
             };
-            let permit = found.gate.enter(lane, max).ok_or(ServiceError::OrgBusy)?;
+            let permit = found.gate.enter(lane, max).ok_or(ServiceError::OrgBusy { most: max })?;
             match found.actor.cast(message) {
                 Ok(()) => return Ok(permit),
                 Err(MessagingErr::SendErr(returned)) => {

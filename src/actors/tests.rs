@@ -246,7 +246,7 @@ async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
     };
     let held = [holding(), holding()];
     until(|| node.store.pending() == 2).await;
-    assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(ServiceError::OrgBusy));
+    assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(ServiceError::OrgBusy { most: 2 }));
     let resumed = ask(&node.orgs, "acme", resume()).await;
     assert_eq!(resumed, Ok(Done { outcome: Resumed { continuations: 1 }, replayed: false }), "I7");
     node.store.release();

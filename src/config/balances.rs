@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// What a plan or an org says of its balance, over what is said already.
+/// The keys of a plan or an org about its balance, over those of the layer below.
 pub(super) fn read(section: &mut Section<'_>, source: &mut BalanceSource, billing: &BillingPolicy) {
     let is_included = section.place("included").is_some();
     let included = section.read("included", |entry| {
@@ -53,7 +53,7 @@ pub(super) fn read(section: &mut Section<'_>, source: &mut BalanceSource, billin
         (_, None) => {
             if let (Some(at), Some(shown), false) = (overage_at, overage, is_included) {
                 let path = join(section.path(), "overage");
-                section.findings.refuse(&at, &path, shown, "only with `included`, beyond which it goes");
+                section.findings.refuse(&at, &path, shown, "only together with `included`");
             }
         }
     }

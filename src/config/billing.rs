@@ -148,7 +148,7 @@ impl Choice {
         }
     }
 
-    /// Refuses a key that means nothing with this provider; nothing is guessed.
+    /// Refuses a key that has no meaning with this provider.
     pub(super) fn only_with(self, needed: Self) -> Parsed<()> {
         if self == needed {
             return Ok(());
@@ -156,6 +156,17 @@ impl Choice {
         Err(format!("only with billing.provider = \"{}\"; it is \"{}\"", needed.name(), self.name()).into())
     }
 }
+
+/// The keys that [`BillingPolicy`] is read from.
+pub(super) const POLICY_KEYS: [&str; 7] = [
+    "on_no_entitlement",
+    "on_unknown_customer",
+    "on_indeterminate",
+    "upgrade_url",
+    "export",
+    "features",
+    "rate_exempt",
+];
 
 /// What of `[billing]` goes into the policy of every org.
 #[derive(Debug, Clone, Default)]
@@ -263,7 +274,7 @@ fn export(section: &mut Section<'_>, provider: Choice) -> ExportWhen {
         && export == ExportWhen::Admitted
         && provider != Choice::Autumn
     {
-        let text = format!("billing.export has no effect: provider \"{}\" takes no usage", provider.name());
+        let text = format!("billing.export has no effect: provider \"{}\" does not accept usage", provider.name());
         section.findings.warn(&at, text);
     }
     export
@@ -301,34 +312,10 @@ fn upgrade_url(entry: &Entry) -> Parsed<Arc<str>> {
         url.is_some() && text.len() <= URL_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
     let text = entry.text().filter(|text| text.is_empty() || is_url(text));
-    text.map(Arc::from).ok_or_else(|| "an address such as \"https://example.com/upgrade\", or \"\" for none".into())
+    text.map(Arc::from).ok_or_else(|| "a URL such as \"https://example.com/upgrade\", or \"\" for none".into())
 }
 
 impl Billing {
-    /// Keys that differ in `new`.
-    pub(super) fn diff(&self, new: &Self) -> Vec<&'static str> {
-        let (old, now) = (&self.rules, &new.rules);
-        let mut differing: Vec<_> = [
-            ("billing.provider", self.provider.name() != new.provider.name()),
-            ("billing.feature", old.feature != now.feature),
-            ("billing.environment", old.environment != now.environment),
-            ("billing.allow_ttl", old.allow_ttl != now.allow_ttl),
-            ("billing.deny_ttl", old.deny_ttl != now.deny_ttl),
-            ("billing.deny_revalidate", old.deny_revalidate != now.deny_revalidate),
-            ("billing.exempt_ttl", old.exempt_ttl != now.exempt_ttl),
-            ("billing.timeout", old.timeout != now.timeout),
-            ("billing.overage_behavior", old.overage_behavior != now.overage_behavior),
-            ("billing.free_plans", old.free_plans != now.free_plans),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-        .collect();
-        if let (ProviderKind::Autumn(old), ProviderKind::Autumn(new)) = (&self.provider, &new.provider) {
-            differing.extend(old.diff(new));
-        }
-        differing
-    }
-
     /// Whether policies that were made for `new` can be enforced by what was started with `self`:
     /// they name the same provider, feature and environment.
     pub(super) fn can_enforce_policies_of(&self, new: &Self) -> bool {

@@ -61,13 +61,13 @@ fn set(table: &mut Table, path: &[&str], raw: &str, place: &Place, findings: &mu
         let text = entry.shown();
         match &mut entry.value {
             Value::Table(entries) => inner = entries,
-            _ => return findings.refuse(place, &shown, text, "a section, where a variable sets a key inside of it"),
+            _ => return findings.refuse(place, &shown, text, "a section, because a variable sets a key inside it"),
         }
     }
     let key = existing_or_small(inner, last);
     if let Some(Entry { value_at: Place::Variable(other), .. }) = inner.get(&key) {
         let (path, other) = (join(&shown, &key), Arc::clone(other));
-        return findings.refuse(place, &path, raw, format!("one variable only; {other} sets it too"));
+        return findings.refuse(place, &path, raw, format!("set by one variable; {other} also sets it"));
     }
     let value = parse_value(raw, place).unwrap_or_else(|| Value::Text(raw.to_owned()));
     let entry = Entry { key_at: place.clone(), value_at: place.clone(), value, raw: Some(raw.to_owned()) };

@@ -2,12 +2,12 @@
 //!
 //! ```toml
 //! executions = { calendar_month = 10000 }
-//! compute    = { calendar_month = "4h" }                 # a length, kept in milliseconds
+//! compute    = { calendar_month = "4h" }                 # a duration, kept in milliseconds
 //! spend      = { hourly = 5000000, monthly = "$100" }    # micro-USD, or dollars
 //! bytes      = { rolling_12h = { amount = 1000000, buffer = 1000, shadow = true } }
 //! ```
 //!
-//! Amounts are exact: a TOML float is refused. What can not be read is refused, never "no limit".
+//! Amounts are exact: a TOML float is refused. What cannot be read is refused, never "no limit".
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -103,7 +103,7 @@ fn limits_of_meter(section: &mut Section<'_>, key: &str, at: Place, windows: Tab
         && let Some(meant) = nearest(key, &METERS)
     {
         let path = join(section.path(), key);
-        section.findings.warn(&at, format!("{path} limits a meter of your own, not {meant}: is that what you mean?"));
+        section.findings.warn(&at, format!("{path} limits the custom meter {key}, not {meant}; check the spelling"));
     }
     let mut section = section.open(key, at, windows);
     let mut limits: Vec<Limit> = Vec::new();
@@ -112,7 +112,7 @@ fn limits_of_meter(section: &mut Section<'_>, key: &str, at: Place, windows: Tab
         let Some(window) = window(&mut section, &key, &entry) else { continue };
         if !seen.insert(window) {
             let path = section.path().to_owned();
-            let allowed = format!("each window once; another key here means {window} too");
+            let allowed = format!("each window once; another key of this table also means {window}");
             section.findings.refuse(&entry.key_at, &path, &key, allowed);
             continue;
         }
@@ -172,7 +172,7 @@ fn limit(section: &mut Section<'_>, meter: &Meter, window: Window, key: &str, en
         let path = section.path().to_owned();
         section
             .findings
-            .warn(&at, format!("{path} has a buffer of {buffer} on an amount of {amount}: nothing is usable"));
+            .warn(&at, format!("{path} has a buffer of {buffer} and an amount of {amount}: the usable amount is 0"));
     }
     Some(limit)
 }
@@ -204,7 +204,7 @@ fn amount_rule(meter: &Meter) -> String {
             "a whole number from 0 to {AMOUNT_MAX} (micro-USD), dollars with at most 6 decimals such as \"$12.50\""
         ),
         "compute" => {
-            format!("a whole number from 0 to {AMOUNT_MAX} (milliseconds), a length such as \"30m\" or \"4h\"")
+            format!("a whole number from 0 to {AMOUNT_MAX} (milliseconds), a duration such as \"30m\" or \"4h\"")
         }
         _ => format!("a whole number from 0 to {AMOUNT_MAX}"),
     }

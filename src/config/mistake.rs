@@ -96,7 +96,7 @@ impl Findings {
         }
     }
 
-    /// The file can not be read here, or is not TOML. One mistake per line: the others follow from it.
+    /// The file cannot be read here, or is not TOML. One mistake per line: the others follow from it.
     pub(super) fn broken(&mut self, place: Place, text: String) {
         self.is_whole = false;
         let is_new = match place {
@@ -108,7 +108,7 @@ impl Findings {
         }
     }
 
-    /// False where parts of the file could not be read: what seems to be missing may be there.
+    /// False where parts of the file could not be read: a key that seems to be missing may be there.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
     }
@@ -127,7 +127,7 @@ impl Findings {
         self.add(place, InputError::new(path, if is_secret { "***" } else { &shown }, allowed).to_string());
     }
 
-    /// A key nobody asked for. `known` are the names that are asked for here.
+    /// A key that nothing reads. `known` are the names that are read here.
     pub(super) fn unknown(&mut self, place: &Place, outer: &str, key: &str, known: &[&str]) {
         let path = join(outer, key);
         let hint = nearest(key, known).map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
@@ -140,7 +140,7 @@ impl Findings {
 
     /// The warnings, or every mistake.
     pub(super) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
-        // A section that is read for two plans says the same twice.
+        // A section that is read for two plans gives the same finding twice.
         let in_order = |said: &mut Vec<Mistake>| {
             said.sort_by(|a, b| a.place.cmp(&b.place));
             let mut seen = BTreeSet::new();
@@ -171,12 +171,12 @@ pub(super) fn join(outer: &str, key: &str) -> String {
     if outer.is_empty() { shown } else { format!("{outer}.{shown}") }
 }
 
-/// Longest word worth a comparison; the cost grows with its square.
+/// Longest key worth a comparison; the cost grows with its square.
 const COMPARED_BYTES: usize = 64;
-/// More edits than this are another word, not a slip of the finger.
-const SLIPS: usize = 2;
+/// More edits than this make another key, not a typing error.
+const EDITS_MAX: usize = 2;
 
-/// The name a mistyped `word` was probably meant to be.
+/// The name that a mistyped `word` probably stands for.
 pub(super) fn nearest<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
     if word.len() > COMPARED_BYTES {
         return None;
@@ -184,7 +184,7 @@ pub(super) fn nearest<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
     let near = |name: &&str| (edits(word, name), name.len());
     let best = names.iter().min_by_key(|name| near(name))?;
     let (distance, length) = near(best);
-    (distance <= SLIPS && distance * 2 < length).then_some(best)
+    (distance <= EDITS_MAX && distance * 2 < length).then_some(best)
 }
 
 /// Levenshtein's distance.
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_finds_its_name_and_another_word_does_not() {
+    fn a_typing_error_finds_its_name_and_another_key_does_not() {
         let names = ["amount", "window", "idle_windows"];
         for (word, found) in [
             ("amont", Some("amount")),

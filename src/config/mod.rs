@@ -14,9 +14,10 @@
 //! | `[data]` | `dir` |
 //! | `[durability]` | `write_behind_ms` (0 = every reply waits for the disk), `write_behind_max` |
 //! | `[rate]` | `amount` (or `"off"`), `window`, `idle_windows`, `on_indeterminate` |
+//! | `[emergency]` | `amount`: calls per hour and org during an outage; the backstop's by default |
 //! | `[defaults]` | `plan`: of every org that names none, listed or not; `""` = none |
 //! | `[billing]`, `[billing.autumn]`, `[billing.features]` | who keeps the balances: see `billing` |
-//! | `[budgets]` | `on_indeterminate`: where a stored limit can not be understood |
+//! | `[budgets]` | `on_indeterminate`: where a stored limit cannot be understood |
 //! | `[sessions]` | `enforce`, `first_slice`, `heartbeat`, `missed`, `grace`, `clamp`: see `sessions` |
 //! | `[pools]` | `daily_limit`, `safety_buffer`, `window`, `cooldown`, `quarantine`, `quota_texts`, `stats`: see `pools` |
 //! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, `max_sessions`, `trial`, `then`, meters, `scopes` |
@@ -26,8 +27,7 @@
 //! | `[log]` | `level`, `format` |
 //!
 //! Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
-//! `balances`. Which keys take
-//! effect without a restart is answered by [`Config::reload_diff`].
+//! `balances`. `reload` says of each key whether it takes effect without a restart: [`Config::reload`].
 
 mod balances;
 mod billing;
@@ -37,6 +37,7 @@ mod mistake;
 mod policies;
 mod pools;
 mod reader;
+mod reload;
 mod secret;
 mod sections;
 mod sessions;
@@ -57,6 +58,7 @@ pub use self::{
     env::{Overrides, environment},
     mistake::{ConfigErrors, Mistake, Place},
     policies::Policies,
+    reload::Reload,
     secret::Secret,
     sections::{Durability, Listen, Log, LogFormat, LogLevel},
 };
@@ -67,24 +69,10 @@ use self::{
     sections::{DIRECTORY_RULE, bounds, data_dir, durability, listen, log, node},
     tree::Table,
 };
-use crate::bounds::{Bounds, FIELDS};
+use crate::bounds::Bounds;
 
 /// Largest file that is read: room for 100 000 orgs, and an end to `/dev/zero`.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-
-/// Bounds that are given to the server, a connection, a listener or the provider when it opens.
-const FIXED_BOUNDS: [&str; 7] = [
-    "message_bytes",
-    "streams_per_connection",
-    "connections",
-    "connection_age_ms",
-    "billing_orgs",
-    "billing_in_flight",
-    "billing_waiting",
-];
-
-/// Sections that become the policies of orgs.
-const POLICY_SECTIONS: [&str; 7] = ["rate", "defaults", "budgets", "sessions", "pools", "plans", "orgs"];
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,12 +131,12 @@ fn read_file(path: &Path) -> Result<String, String> {
         File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = read().map_err(|error| format!("can not be read: {error}"))?;
+    let bytes = read().map_err(|error| format!("cannot be read: {error}"))?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
         return Err(format!("is too large: at most {FILE_BYTES_MAX} bytes"));
     }
     String::from_utf8(bytes)
-        .map_err(|error| format!("is not UTF-8 at byte {}: TOML is", error.utf8_error().valid_up_to()))
+        .map_err(|error| format!("is not UTF-8 at byte {}; TOML must be", error.utf8_error().valid_up_to()))
 }
 
 impl Default for Config {
@@ -167,43 +155,6 @@ impl Config {
     /// What an operator should know at start-up though nothing is wrong.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
-    }
-
-    /// Keys that differ in `new` and take effect only with a restart. Everything else does at once. With
-    /// another provider, feature or environment come other policies, so those wait as well.
-    pub fn reload_diff(&self, new: &Self) -> Vec<String> {
-        let fixed = [
-            ("listen.grpc", self.listen.grpc != new.listen.grpc),
-            ("listen.http", self.listen.http != new.listen.http),
-            ("data.dir", self.data_dir != new.data_dir),
-            ("durability.write_behind_ms", self.durability.write_behind_ms != new.durability.write_behind_ms),
-            ("durability.write_behind_max", self.durability.write_behind_max != new.durability.write_behind_max),
-            ("node.name", self.node != new.node),
-            ("log.level", self.log.level != new.log.level),
-            ("log.format", self.log.format != new.log.format),
-        ];
-        let (mut old_bounds, mut new_bounds) = (self.bounds.clone(), new.bounds.clone());
-        let bounds = FIELDS
-            .iter()
-            .filter(|(name, pick, ..)| FIXED_BOUNDS.contains(name) && pick(&mut old_bounds) != pick(&mut new_bounds))
-            .map(|(name, ..)| format!("bounds.{name}"));
-        let policies: &[_] = if self.billing.can_enforce_policies_of(&new.billing) { &[] } else { &POLICY_SECTIONS };
-        let billing = self.billing.diff(&new.billing).into_iter().chain(policies.iter().copied());
-        let fixed = fixed.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name);
-        fixed.chain(billing).map(str::to_owned).chain(bounds).collect()
-    }
-
-    /// What runs after a reload: `new`, but for the keys that [`Self::reload_diff`] names. They stay
-    /// as they are, so that each further reload names them again.
-    #[must_use]
-    pub fn reloaded(self, new: Self) -> Self {
-        let (mut old_bounds, mut bounds) = (self.bounds, new.bounds);
-        for (_, pick, ..) in FIELDS.iter().filter(|(name, ..)| FIXED_BOUNDS.contains(name)) {
-            *pick(&mut bounds) = *pick(&mut old_bounds);
-        }
-        let can_enforce = self.billing.can_enforce_policies_of(&new.billing);
-        let policies = if can_enforce { new.policies } else { self.policies };
-        Self { bounds, policies, pool_stats: new.pool_stats, warnings: new.warnings, ..self }
     }
 
     /// Reads everything, defaults where a value is missing or refused.

@@ -40,6 +40,10 @@ use crate::{
 /// More idle windows than this would keep records for years.
 const IDLE_WINDOWS_MAX: u64 = 1_000;
 
+/// The sections that become the policies of orgs.
+pub(super) const POLICY_SECTIONS: [&str; 8] =
+    ["rate", "emergency", "defaults", "budgets", "sessions", "pools", "plans", "orgs"];
+
 /// The policy of every org. Equal to another one if nothing that decides has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
@@ -68,16 +72,25 @@ impl Policies {
         self.orgs.iter()
     }
 
-    /// Reads `[rate]`, `[defaults]`, `[budgets]`, `[sessions]`, `[plans]` and `[orgs]`.
+    /// Reads [`POLICY_SECTIONS`]; `[pools]` was read before, because not all of it is a policy.
     pub(super) fn read(root: &mut Section<'_>, billing: &BillingPolicy, pools: PoolPolicy) -> Self {
         let rate = RateLimit { exempt: billing.exempt, ..backstop(root.section("rate")) };
+        let emergency_amount = emergency_amount(root.section("emergency"));
         let default_plan = default_plan(root.section("defaults"));
         let sessions = sessions::sessions(root.section("sessions"));
         let budgets_on_indeterminate =
             root.section("budgets").read("on_indeterminate", on_indeterminate).unwrap_or_default();
         let balance = billing.balance.clone();
         let pools = Arc::new(pools);
-        let base = OrgPolicy { rate, balance, sessions, budgets_on_indeterminate, pools, ..OrgPolicy::default() };
+        let base = OrgPolicy {
+            rate,
+            emergency_amount,
+            balance,
+            sessions,
+            budgets_on_indeterminate,
+            pools,
+            ..OrgPolicy::default()
+        };
         let plans = plans(root.section("plans"), &base, billing);
         let none = Arc::new(base);
         let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name).map(|plan| &plan.policy) };
@@ -114,8 +127,7 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
         _ => whole(entry, 1, AMOUNT_MAX).map(Some).map_err(|rule| format!("{rule}, or \"off\"").into()),
     });
     if let (Some(at), Some(None)) = (&amount_at, amount) {
-        let text = "rate.amount is \"off\": no call counts against the rate backstop, except where a plan or an org \
-                    sets a rate";
+        let text = "rate.amount is \"off\": the rate backstop applies only to orgs whose plan or section sets a rate";
         section.findings.warn(at, text.into());
     }
     let len = aligned_window(&mut section);
@@ -128,6 +140,17 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
         on_indeterminate: section.read("on_indeterminate", on_indeterminate).unwrap_or(default.on_indeterminate),
         exempt: default.exempt,
     }
+}
+
+/// Calls per hour and org that are let through while nothing that bounds the org can be evaluated;
+/// `None` = as many as the backstop lets through.
+fn emergency_amount(mut section: Section<'_>) -> Option<u64> {
+    section.read("amount", |entry| {
+        whole(entry, 1, AMOUNT_MAX).map_err(|rule| {
+            format!("{rule}; the emergency cap cannot be \"off\", because nothing else limits an org in an outage")
+                .into()
+        })
+    })
 }
 
 /// `window = { aligned = "1h" }`.
@@ -149,7 +172,7 @@ fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
     let mut plans: Plans = TIERS.iter().map(tier).collect();
     for (name, at, entries) in named_tables(&mut section) {
         if !is_name(&name) {
-            section.findings.refuse(&at, "plans", &name, format!("a plan is called {NAME_RULE}"));
+            section.findings.refuse(&at, "plans", &name, format!("the name of a plan is {NAME_RULE}"));
             continue;
         }
         let mut section = section.open(&name, at, entries);
@@ -202,7 +225,7 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
         let then = plans.get(&base.plan).and_then(|plan| plans.get(&plan.then.as_ref()?.1));
         if let (Some(at), Some(_), None) = (&ends_at, ends, then) {
             let path = join(own.path(), "trial_ends");
-            let allowed = "only with a plan that says what comes `then`, such as plan = \"trial\"";
+            let allowed = "only with a plan that has the key `then`, such as plan = \"trial\"";
             own.findings.refuse(at, &path, format_args!("with plan {}", base.plan), allowed);
         }
         let mut policy = of_org(own, base, bases.billing);
@@ -291,12 +314,12 @@ fn read_scopes(mut section: Section<'_>, policy: &mut OrgPolicy) {
             Ok(_) => {
                 let path = section.path().to_owned();
                 let allowed = "a scope such as \"workspace/w1\", or a prefix such as \"workspace/*\"; limits of the org \
-                               itself stand beside `scopes`";
+                               itself belong beside `scopes`";
                 section.findings.refuse(&at, &path, &pattern, allowed);
                 continue;
             }
             Err(error) => {
-                section.findings.add(&at, format!("{error}; a `*` at the end makes it a prefix"));
+                section.findings.add(&at, format!("{error}; a `*` at the end marks a prefix"));
                 continue;
             }
         };

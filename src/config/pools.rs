@@ -47,7 +47,7 @@ pub(super) fn pools(mut section: Section<'_>) -> (PoolPolicy, Duration) {
     if let Some(at) = buffer_at.filter(|_| safety_buffer >= daily_limit) {
         let path = join(section.path(), "safety_buffer");
         let text =
-            format!("{path} is {safety_buffer} on a daily_limit of {daily_limit}: no account is usable by default");
+            format!("{path} is {safety_buffer} and daily_limit is {daily_limit}: no account is usable by default");
         section.findings.warn(&at, text);
     }
     let mut avoided = |key, default| {
@@ -85,7 +85,7 @@ fn window(mut section: Section<'_>) -> Option<Window> {
     let window = given.next();
     if let Some(second) = given.next() {
         let (at, path) = (section.at().clone(), section.path().to_owned());
-        section.findings.refuse(&at, &path, second, "one window, such as { anchored = \"24h\" }");
+        section.findings.refuse(&at, &path, second, "exactly one window, such as { anchored = \"24h\" }");
     }
     window
 }

@@ -1,4 +1,4 @@
-//! Reads sections and remembers which keys were asked for, so that the list of known keys can not
+//! Reads sections and remembers which keys were read, so that the list of known keys cannot
 //! differ from what is read: whatever is left in a [`Section`] when it goes out of scope is unknown.
 
 use std::borrow::Cow;
@@ -71,7 +71,7 @@ impl<'f> Section<'f> {
         Section { path, at, entries, known: Vec::new(), findings: self.findings }
     }
 
-    /// Notes `key` as unknown, beside the keys that were asked for and `others`.
+    /// Notes `key` as unknown. Known are the keys that were read, and `others`.
     pub(super) fn unknown(&mut self, key: &str, at: &Place, others: &[&str]) {
         let known: Vec<&str> = self.known.iter().copied().chain(others.iter().copied()).collect();
         self.findings.unknown(at, &self.path, key, &known);

@@ -56,13 +56,14 @@ pub(super) fn secret<T>(
     }
     let path = join(section.path(), key);
     let read = content(Path::new(&file)).and_then(|(text, is_open)| {
-        let secret = parse(&text).ok_or_else(|| format!("the path of a file that holds {rule}; this one does not"))?;
+        let secret = parse(&text).ok_or_else(|| format!("the path of a file that holds {rule}; this file does not"))?;
         Ok((secret, is_open))
     });
     match read {
         Ok((secret, is_open)) => {
             if is_open {
-                let text = format!("{path} {file:?} can be read by every user of this machine: chmod 600 keeps it");
+                let text =
+                    format!("{path} {file:?} can be read by every user of this machine; restrict it with chmod 600");
                 section.findings.warn(&at, text);
             }
             Some(Secret::new(secret))
@@ -76,7 +77,7 @@ pub(super) fn secret<T>(
 
 /// The trimmed text of a file and whether everybody may read it, or what would have been allowed.
 fn content(path: &Path) -> Result<(String, bool), String> {
-    let unreadable = |error| format!("the path of a file that can be read; it can not: {error}");
+    let unreadable = |error| format!("the path of a readable file; reading it failed: {error}");
     let about = fs::metadata(path).map_err(unreadable)?;
     // Opening a pipe would wait for whoever writes to it.
     if !about.is_file() {

@@ -12,7 +12,7 @@ use super::{
     tree::Entry,
     values::{address, choice, is_name, name, whole_u32},
 };
-use crate::bounds::{Bounds, FIELDS};
+use crate::bounds::{Bound, Bounds};
 
 /// A plain Acquire is on disk after this at the latest; longer would only lose more.
 const WRITE_BEHIND_MS_MAX: u32 = 10_000;
@@ -137,10 +137,9 @@ pub(super) fn durability(mut section: Section<'_>) -> Durability {
 pub(super) fn bounds(mut section: Section<'_>) -> (Bounds, Option<Place>) {
     let mut bounds = Bounds::default();
     let budget_at = section.place("decision_budget_ms");
-    for (name, pick, min, max) in FIELDS {
-        if let Some(value) = section.read(name, |entry| whole_u32(entry, min, max)) {
-            *pick(&mut bounds) = value;
-        }
+    for bound in Bound::ALL.iter().copied() {
+        let value = section.read(bound.name(), |entry| whole_u32(entry, bound.least(), bound.most()));
+        bounds.set(bound, value.unwrap_or(bound.default()));
     }
     (bounds, budget_at)
 }

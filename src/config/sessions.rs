@@ -1,5 +1,5 @@
-//! Sessions: how each is watched, how many of an org may run, and the plan tiers that are there without a
-//! word of configuration.
+//! Sessions: how each is watched, how many of an org may run, and the plan tiers that exist without
+//! configuration.
 //!
 //! ```toml
 //! [sessions]
@@ -8,7 +8,7 @@
 //! heartbeat = "30s"        # a session that missed three of them, and the grace, has expired
 //! [plans.trial]
 //! max_sessions = 1
-//! trial = true             # no grace at the end, which is told once
+//! trial = true             # no grace at the end, which is announced once
 //! then = "free"            # the plan after it
 //! [orgs."acme"]
 //! plan = "trial"
@@ -87,7 +87,10 @@ pub(super) fn sessions(mut section: Section<'_>) -> SessionPolicy {
     let clamp = length("clamp", SESSION_SLICE_MAX_MS).unwrap_or(default.clamp);
     let heartbeat = heartbeat.unwrap_or(default.heartbeat);
     if let Some(at) = clamp_at.filter(|_| clamp < heartbeat) {
-        let allowed = format!("at least the heartbeat, {}: or no heartbeat books all of its time", Length(heartbeat));
+        let allowed = format!(
+            "at least sessions.heartbeat, which is {}; otherwise no heartbeat records all of its time",
+            Length(heartbeat)
+        );
         section.findings.refuse(&at, "sessions.clamp", Length(clamp), allowed);
     }
     SessionPolicy {
@@ -101,7 +104,7 @@ pub(super) fn sessions(mut section: Section<'_>) -> SessionPolicy {
     }
 }
 
-/// What a plan or an org says of its sessions, over what is said already.
+/// The keys of a plan or an org about sessions, over those of the layer below.
 pub(super) fn read(section: &mut Section<'_>, sessions: &mut SessionPolicy) {
     let max = section.read("max_sessions", |entry| match entry.text() {
         Some("unlimited") => Ok(None),

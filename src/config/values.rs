@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The units of a length.
+/// The units of a duration.
 const UNITS: [(char, Millis); 4] = [('s', SECOND_MS), ('m', MINUTE_MS), ('h', HOUR_MS), ('d', DAY_MS)];
 
 /// Digits behind the point of an amount in dollars: micro-USD.
@@ -39,11 +39,12 @@ pub(super) fn integer(entry: &Entry) -> Option<u64> {
     }
 }
 
-/// A length from `min` to `max`, both in milliseconds.
+/// A duration from `min` to `max`, both in milliseconds.
 pub(super) fn duration(entry: &Entry, min: Millis, max: Millis) -> Parsed<Duration> {
     let len = entry.text().and_then(length).filter(|len| (min..=max).contains(len));
-    len.map(Duration::from_millis)
-        .ok_or_else(|| Cow::from(format!("a length from {} to {}, such as 500ms, 2s or 1m", Length(min), Length(max))))
+    len.map(Duration::from_millis).ok_or_else(|| {
+        Cow::from(format!("a duration from {} to {}, such as 500ms, 2s or 1m", Length(min), Length(max)))
+    })
 }
 
 /// `"allow"` or `"deny"`: what happens when a gate has no answer.

@@ -124,7 +124,7 @@ impl Journal {
             } else if old(&self.long, LONG_MEMORY_MS) {
                 self.long.pop_front()
             } else {
-                return Err(OrgError::RequestMemoryFull);
+                return Err(OrgError::RequestMemoryFull { most: max });
             };
             if let Some((expiry, what)) = dropped {
                 self.evicted += 1;
@@ -279,7 +279,7 @@ mod tests {
         let mut journal = Journal::default();
         journal.note(recorded("a", T0, true));
         journal.note(recorded("b", T0 + 1, true));
-        assert_eq!(journal.make_room(2, T0 + MINUTE_MS - 1), Err(OrgError::RequestMemoryFull));
+        assert_eq!(journal.make_room(2, T0 + MINUTE_MS - 1), Err(OrgError::RequestMemoryFull { most: 2 }));
         assert_eq!(journal.make_room(2, T0 + MINUTE_MS), Ok(()));
         assert_eq!((journal.remembered(), journal.evicted()), (1, 1));
     }

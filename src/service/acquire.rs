@@ -140,8 +140,8 @@ impl Service {
             ServiceError::Store(_) => Cause::StoreFault,
             ServiceError::Input(_)
             | ServiceError::Org(_)
-            | ServiceError::OrgBusy
-            | ServiceError::NodeBusy
+            | ServiceError::OrgBusy { .. }
+            | ServiceError::NodeBusy { .. }
             | ServiceError::Bug
             | ServiceError::Draining
             | ServiceError::UnknownOrg(_) => return Err(error),

@@ -6,7 +6,7 @@ use std::{fmt, future::Future};
 use tokio::time::timeout_at;
 
 use crate::{
-    bounds::{Bounds, FIELDS},
+    bounds::Bound,
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
         command::{GetStatus, Inspect, Known, ListOutbox},
@@ -136,7 +136,6 @@ impl Service {
 
     pub fn view(&self) -> NodeView {
         let rules = self.orgs.rules();
-        let mut bounds: Bounds = rules.bounds.clone();
         NodeView {
             node: self.node.clone(),
             health: self.health(),
@@ -148,7 +147,7 @@ impl Service {
             in_flight: self.orgs.in_flight(),
             groups: self.store.groups(),
             write_behind: self.orgs.write_behind(),
-            bounds: FIELDS.iter().map(|(name, field, _, _)| (*name, *field(&mut bounds))).collect(),
+            bounds: Bound::ALL.iter().map(|bound| (bound.name(), rules.bounds.get(*bound))).collect(),
             generation: rules.generation,
         }
     }

@@ -20,8 +20,8 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         ServiceError::Input(_) => (Code::InvalidArgument, "INVALID_FIELD", None),
         ServiceError::Org(error) => org_row(*error),
         ServiceError::Store(_) => (Code::Unavailable, "STORE_UNAVAILABLE", Some(RETRY_LATER)),
-        ServiceError::OrgBusy => (Code::ResourceExhausted, "ORG_OVERLOADED", Some(RETRY_SOON)),
-        ServiceError::NodeBusy => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON)),
+        ServiceError::OrgBusy { .. } => (Code::ResourceExhausted, "ORG_OVERLOADED", Some(RETRY_SOON)),
+        ServiceError::NodeBusy { .. } => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON)),
         ServiceError::TimedOut => (Code::DeadlineExceeded, "NO_ANSWER_IN_TIME", None),
         ServiceError::Interrupted => (Code::Unavailable, "INTERRUPTED", Some(RETRY_SOON)),
         ServiceError::Bug => (Code::Internal, "INTERNAL", None),
@@ -33,26 +33,28 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
 fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
     match error {
         OrgError::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED", None),
-        OrgError::RequestMemoryFull => (Code::ResourceExhausted, "REQUEST_MEMORY_FULL", Some(Duration::from_secs(60))),
+        OrgError::RequestMemoryFull { .. } => {
+            (Code::ResourceExhausted, "REQUEST_MEMORY_FULL", Some(Duration::from_secs(60)))
+        }
         OrgError::ReservationNotFound => (Code::NotFound, "RESERVATION_UNKNOWN", None),
         OrgError::ReservationSettled(_) => (Code::FailedPrecondition, "RESERVATION_SETTLED", None),
-        OrgError::TooManyReservations => (Code::ResourceExhausted, "RESERVATIONS_FULL", Some(RETRY_LATER)),
-        OrgError::TooManyLedgers => (Code::ResourceExhausted, "LEDGERS_FULL", None),
-        OrgError::TooManySources => (Code::ResourceExhausted, "SOURCES_FULL", None),
+        OrgError::TooManyReservations { .. } => (Code::ResourceExhausted, "RESERVATIONS_FULL", Some(RETRY_LATER)),
+        OrgError::TooManyLedgers { .. } => (Code::ResourceExhausted, "LEDGERS_FULL", None),
+        OrgError::TooManySources { .. } => (Code::ResourceExhausted, "SOURCES_FULL", None),
         OrgError::TooManyDisputed => (Code::ResourceExhausted, "DISPUTED_FULL", None),
         OrgError::ReservationTooLong { .. } => (Code::InvalidArgument, "RESERVATION_TOO_LONG", None),
         OrgError::BudgetVersion { .. } => (Code::Aborted, "BUDGET_VERSION", None),
-        OrgError::TooManyBudgets => (Code::ResourceExhausted, "BUDGETS_FULL", None),
-        OrgError::TooManyExecutions => (Code::ResourceExhausted, "EXECUTIONS_FULL", None),
+        OrgError::TooManyBudgets { .. } => (Code::ResourceExhausted, "BUDGETS_FULL", None),
+        OrgError::TooManyExecutions { .. } => (Code::ResourceExhausted, "EXECUTIONS_FULL", None),
         OrgError::SessionUnknown => (Code::NotFound, "SESSION_UNKNOWN", None),
         OrgError::SessionExists => (Code::AlreadyExists, "SESSION_EXISTS", None),
         OrgError::OtherIdentity => (Code::PermissionDenied, "OTHER_IDENTITY", None),
         OrgError::PoolUnknown => (Code::NotFound, "POOL_UNKNOWN", None),
         OrgError::PoolVersion { .. } => (Code::Aborted, "POOL_VERSION", None),
         OrgError::AccountInOtherPool { .. } => (Code::AlreadyExists, "ACCOUNT_IN_OTHER_POOL", None),
-        OrgError::TooManyPools => (Code::ResourceExhausted, "POOLS_FULL", None),
+        OrgError::TooManyPools { .. } => (Code::ResourceExhausted, "POOLS_FULL", None),
         OrgError::TooManyAccounts { .. } => (Code::ResourceExhausted, "ACCOUNTS_FULL", None),
-        OrgError::TooManySessions => (Code::ResourceExhausted, "SESSIONS_FULL", None),
+        OrgError::TooManySessions { .. } => (Code::ResourceExhausted, "SESSIONS_FULL", None),
     }
 }
 
@@ -94,7 +96,7 @@ mod tests {
 
     #[test]
     fn overload_is_not_a_quota_denial_and_says_when_to_retry() {
-        let status = to_status(&ServiceError::OrgBusy);
+        let status = to_status(&ServiceError::OrgBusy { most: 1 });
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(status.get_error_details().retry_info().unwrap().retry_delay, Some(RETRY_SOON));
     }

@@ -45,7 +45,7 @@ pub struct AutumnConfig {
 pub(super) fn autumn(mut section: Section<'_>, chosen_at: Option<&Place>) -> Option<AutumnConfig> {
     let base_url = section.read("base_url", base_url).unwrap_or_else(|| "https://api.useautumn.com".into());
     let secret_key = secret_key(&mut section, chosen_at);
-    let rule = "the secret of a webhook, whsec_ and base64";
+    let rule = "the secret of a webhook, which is whsec_ followed by base64";
     let webhook_key = secret(&mut section, "webhook_secret_file", chosen_at.is_some(), rule, webhook_key);
     let api_version = section.read("api_version", api_version).unwrap_or_else(|| "2.3.0".into());
     let breaker_failures =
@@ -92,8 +92,8 @@ fn base_url(entry: &Entry) -> Parsed<String> {
     };
     let url = entry.text().and_then(|text| Url::parse(text).ok()).filter(is_good);
     url.map(|url| url.as_str().trim_end_matches('/').to_owned()).ok_or_else(|| {
-        "an https address without user, query and fragment, such as \"https://api.useautumn.com\"; http only on this \
-         machine"
+        "an https URL without user, query or fragment, such as \"https://api.useautumn.com\"; http is allowed for \
+         this machine only"
             .into()
     })
 }
@@ -105,21 +105,5 @@ fn api_version(entry: &Entry) -> Parsed<String> {
         parts.is_some_and(|parts| parts.len() == 3 && parts.as_slice() >= API_VERSION_MIN.as_slice())
     };
     let version = entry.text().filter(is_good);
-    version.map(str::to_owned).ok_or_else(|| "a version of Autumn's interface from \"2.1.0\" on".into())
-}
-
-impl AutumnConfig {
-    /// Keys that differ in `new`; of a secret, what its file holds.
-    pub(super) fn diff(&self, new: &Self) -> impl Iterator<Item = &'static str> {
-        [
-            ("billing.autumn.base_url", self.base_url != new.base_url),
-            ("billing.autumn.secret_key_file", self.secret_key != new.secret_key),
-            ("billing.autumn.webhook_secret_file", self.webhook_key != new.webhook_key),
-            ("billing.autumn.api_version", self.api_version != new.api_version),
-            ("billing.autumn.breaker_failures", self.breaker_failures != new.breaker_failures),
-            ("billing.autumn.breaker_pause", self.breaker_pause != new.breaker_pause),
-        ]
-        .into_iter()
-        .filter_map(|(key, differs)| differs.then_some(key))
-    }
+    version.map(str::to_owned).ok_or_else(|| "a version of Autumn's API, \"2.1.0\" or later".into())
 }

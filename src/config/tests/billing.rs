@@ -71,7 +71,7 @@ fn included(config: &Config, org: &str) -> Option<(Option<u64>, Calendar, bool)>
 }
 
 #[test]
-fn without_a_word_nothing_is_metered() {
+fn by_default_nothing_is_metered() {
     let config = good("");
     assert_eq!(config.billing, Billing { provider: ProviderKind::None, rules: BillingRules::default() });
     assert_eq!(policy(&config, "a").balance, OrgPolicy::default().balance);
@@ -225,8 +225,8 @@ fn policies_of_billing_are_reloaded_and_the_rest_waits_for_a_restart() {
          features = { bytes = \"egress\" }",
         "[orgs.a]\nexempt = true",
     ));
-    assert_eq!(old.reload_diff(&policies), [""; 0]);
-    assert_eq!(old.clone().reloaded(policies.clone()).policies, policies.policies);
+    let Reload { running, needs_restart } = old.clone().reload(policies.clone());
+    assert_eq!((running, needs_restart), (policies, Vec::new()));
     secrets.write("key", "am_sk_another");
     let fixed = "allow_ttl = \"1s\"\ndeny_ttl = \"1s\"\ndeny_revalidate = \"1s\"\nexempt_ttl = \"1s\"\ntimeout = \"1s\"\n\
                  overage_behavior = \"cap\"\nfree_plans = []";
@@ -255,11 +255,11 @@ fn policies_of_billing_are_reloaded_and_the_rest_waits_for_a_restart() {
         "bounds.billing_in_flight",
         "bounds.billing_waiting",
     ];
-    assert_eq!(old.reload_diff(&new), expected);
-    let running = old.clone().reloaded(new.clone());
+    let Reload { running, needs_restart } = old.clone().reload(new.clone());
+    assert_eq!(needs_restart, expected);
     assert_eq!((&running.billing, &running.policies), (&old.billing, &new.policies));
     assert_eq!((running.bounds.billing_orgs, running.bounds.exports_per_org), (old.bounds.billing_orgs, 8));
-    assert_eq!(running.reload_diff(&new), expected, "named by every reload until then");
+    assert_eq!(running.reload(new).needs_restart, expected, "named by every reload until then");
 }
 
 #[test]
@@ -271,7 +271,15 @@ fn policies_for_another_provider_wait_with_it() {
         "billing.provider",
         "billing.feature",
         "billing.environment",
+        "billing.on_no_entitlement",
+        "billing.on_unknown_customer",
+        "billing.on_indeterminate",
+        "billing.upgrade_url",
+        "billing.export",
+        "billing.features",
+        "billing.rate_exempt",
         "rate",
+        "emergency",
         "defaults",
         "budgets",
         "sessions",
@@ -279,10 +287,14 @@ fn policies_for_another_provider_wait_with_it() {
         "plans",
         "orgs",
     ];
-    assert_eq!(old.reload_diff(&new), keys);
-    let running = old.clone().reloaded(new.clone());
+    let Reload { running, needs_restart } = old.clone().reload(new);
+    assert_eq!(needs_restart, keys);
     assert_eq!((&running.policies, &running.billing), (&old.policies, &old.billing), "what includes 5 still denies");
     let renamed = good(&secrets.autumn("environment = \"test\"", ""));
     let live = good(&secrets.autumn("", ""));
-    assert_eq!(live.clone().reloaded(renamed).policies, live.policies, "keys of exported usage do not change at once");
+    assert_eq!(
+        live.clone().reload(renamed).running.policies,
+        live.policies,
+        "keys of exported usage do not change at once"
+    );
 }

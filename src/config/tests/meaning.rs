@@ -26,14 +26,30 @@ fn the_example_is_the_defaults_and_its_comments_are_valid() {
     let full: Vec<_> =
         Config::example().lines().map(|line| settings(line).unwrap_or_else(|| line.to_owned())).collect();
     let config = good(&full.join("\n"));
-    assert_eq!(config.node, "n1");
+    assert_eq!((config.node.as_str(), policy(&config, "anyone").emergency_amount), ("n1", Some(1000)));
     let acme = policy(&config, "acme");
     assert_eq!((acme.plan.as_str(), acme.rate.amount, acme.rate.len), ("pro", Some(20_000), MINUTE_MS));
     assert_eq!(amounts(&acme, ""), [("quota/executions".into(), None)]);
     assert_eq!(amounts(&acme, "workspace/ws_42"), [("budget/monthly".into(), Some(250_000_000))]);
-    for (name, ..) in FIELDS {
-        assert!(Config::example().contains(&format!("\n{name} = ")), "{name} is in the example");
+    for bound in Bound::ALL {
+        assert!(Config::example().contains(&format!("\n{} = ", bound.name())), "{bound} is in the example");
     }
+}
+
+#[test]
+fn the_operations_page_lists_every_bound_as_the_table_has_it() {
+    let page = include_str!("../../../docs/operations.md");
+    let (_, section) = page.split_once("\n## Bounds\n").unwrap();
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let row = |bound: &Bound| {
+        let takes_effect = match bound.applies() {
+            Applies::Live => "reload",
+            Applies::AtStart => "restart",
+        };
+        let (name, default, least, most) = (bound.name(), bound.default(), bound.least(), bound.most());
+        format!("| `{name}` | {default} | {least} to {most} | {takes_effect} | {} |", bound.doc())
+    };
+    assert_eq!(rows, Bound::ALL.iter().map(row).collect::<Vec<_>>());
 }
 
 #[test]
@@ -110,6 +126,27 @@ fn the_default_plan_is_of_every_org_that_names_none() {
 }
 
 #[test]
+fn the_emergency_cap_is_the_configured_amount_per_hour_or_that_of_the_backstop() {
+    let cap = |text: &str, org: &str| {
+        let cap = policy(&good(text), org).emergency();
+        (cap.amount, cap.len)
+    };
+    let plan =
+        "[rate]\namount = 9\nwindow = { aligned = \"1m\" }\n[plans.p]\nrate = { amount = 5 }\n[orgs.a]\nplan = \"p\"\n";
+    let off = "[rate]\namount = \"off\"\n";
+    let amount = "[emergency]\namount = 70\n";
+    assert_eq!(cap("", "x"), (Some(1000), HOUR_MS), "R-PIPE-2");
+    assert_eq!((cap(plan, "x"), cap(plan, "a")), ((Some(9), MINUTE_MS), (Some(5), MINUTE_MS)));
+    assert_eq!(cap(off, "x"), (Some(1000), HOUR_MS), "R-PIPE-2: also where the backstop is off");
+    for text in [plan, off, "[defaults]\nplan = \"trial\"\n"] {
+        let text = format!("{amount}{text}");
+        assert_eq!((cap(&text, "x"), cap(&text, "a")), ((Some(70), HOUR_MS), (Some(70), HOUR_MS)), "{text}");
+    }
+    let config = with_variables(&[("TOLLGATE__EMERGENCY__AMOUNT", "5")]).unwrap();
+    assert_eq!(policy(&config, "x").emergency_amount, Some(5));
+}
+
+#[test]
 fn unlisted_orgs_share_one_policy() {
     let config = good("[plans.free]\nspend = { hourly = 1 }\n[orgs.a]\nplan = \"free\"\n[orgs.b]\nplan = \"free\"\n");
     assert!(Arc::ptr_eq(&policy(&config, "x"), &policy(&config, "y")));
@@ -153,34 +190,6 @@ fn a_variable_means_the_name_in_the_file_that_differs_only_in_capitals() {
 }
 
 #[test]
-fn a_reload_names_what_needs_a_restart() {
-    let old = good("");
-    let running = "[rate]\namount = 5\n[plans.free]\n[bounds]\nidle_ms = 500\n";
-    assert_eq!(old.reload_diff(&good(running)), Vec::<String>::new());
-    assert_ne!(old.policies, good(running).policies);
-    let fixed = "[listen]\ngrpc = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\n[data]\ndir = \"x\"\n[durability]\n\
-                 write_behind_ms = 0\nwrite_behind_max = 1\n[node]\nname = \"a-name\"\n[log]\nformat = \"json\"\n\
-                 [bounds]\nconnections = 5\nmessage_bytes = 5000\n";
-    assert_eq!(
-        old.reload_diff(&good(fixed)),
-        [
-            "listen.grpc",
-            "listen.http",
-            "data.dir",
-            "durability.write_behind_ms",
-            "durability.write_behind_max",
-            "node.name",
-            "log.format",
-            "bounds.message_bytes",
-            "bounds.connections"
-        ]
-    );
-    for name in FIXED_BOUNDS {
-        assert!(FIELDS.iter().any(|(field, ..)| *field == name), "{name}");
-    }
-}
-
-#[test]
 fn the_largest_values_are_accepted() {
     let config = good(&format!(
         "[rate]\namount = {AMOUNT_MAX}\nwindow = {{ aligned = \"31d\" }}\n[defaults]\nplan = \"p\"\n[plans.p]\n\
@@ -189,19 +198,6 @@ fn the_largest_values_are_accepted() {
     let p = policy(&config, "x");
     assert_eq!((p.rate.amount, p.rate.len), (Some(AMOUNT_MAX), 31 * DAY_MS));
     assert_eq!(p.limits.first().unwrap().amount, Some(AMOUNT_MAX));
-}
-
-#[test]
-fn what_needs_a_restart_is_named_by_every_reload_until_then() {
-    let new = good(
-        "[listen]\ngrpc = \"127.0.0.1:1\"\n[rate]\namount = \"off\"\n[log]\nlevel = \"debug\"\nformat = \"json\"\n\
-         [bounds]\nconnections = 5\nidle_ms = 500\n",
-    );
-    let running = Config::default().reloaded(new.clone());
-    assert_eq!(running.reload_diff(&new), ["listen.grpc", "log.level", "log.format", "bounds.connections"]);
-    assert_eq!((running.bounds.idle_ms, running.log.level), (500, LogLevel::Info));
-    assert_eq!((&running.policies, running.warnings()), (&new.policies, new.warnings()));
-    assert_eq!(Config::default().reload_diff(&running), Vec::<String>::new());
 }
 
 #[test]

@@ -53,8 +53,16 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         (
             "[cluster]\nnode = 5",
-            "t.toml:1:2: cluster is not a known key: use one of listen, data, durability, bounds, billing, pools, rate, defaults, sessions, budgets, plans, orgs, node, log",
+            "t.toml:1:2: cluster is not a known key: use one of listen, data, durability, bounds, billing, pools, rate, emergency, defaults, sessions, budgets, plans, orgs, node, log",
         ),
+        (
+            "[emergency]\namount = \"off\"",
+            "t.toml:2:10: emergency.amount \"off\" is not allowed: a whole number from 1 to 10000000000000000; the emergency cap cannot be \"off\", because nothing else limits an org in an outage",
+        ),
+        ("[emergency]\namount = 0", "emergency.amount \"0\" is not allowed: a whole number from 1"),
+        ("[emergency]\namount = 1.5", "emergency.amount \"1.5\" is not allowed: a whole number from 1"),
+        ("[emergency]\nwindow = \"1h\"", "emergency.window is not a known key: use one of amount"),
+        ("[orgs.a.emergency]\namount = 5", "t.toml:2:1: orgs.a.emergency.amount is not a known key"),
         ("rate = 5", "t.toml:1:8: rate \"5\" is not allowed: a section [rate] or a table { … }"),
         ("[[plans]]\nx = 1", "plans \"[...]\" is not allowed: a section [plans]"),
         (
@@ -71,7 +79,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
             "orgs.a.plan \"fre\" is not allowed: one of the plans advanced, free",
         ),
         ("[plans]\nfree = 5", "t.toml:2:8: plans.free \"5\" is not allowed: a section [plans.free]"),
-        ("[plans.\"a b\"]", "t.toml:1:8: plans \"a b\" is not allowed: a plan is called 1 to 64 characters"),
+        ("[plans.\"a b\"]", "t.toml:1:8: plans \"a b\" is not allowed: the name of a plan is 1 to 64 characters"),
         ("[orgs.\"a//b\"]", "t.toml:1:7: orgs \"a//b\" is not allowed: 1 to 128 characters"),
         (
             "[plans.free]\nsessions_max = 1",
@@ -84,7 +92,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ("[plans.a]\nthen = \"b\"", "t.toml:2:8: plans.a.then \"b\" is not allowed: one of the plans a, advanced"),
         (
             "[orgs.a]\nplan = \"free\"\ntrial_ends = \"2026-12-15\"",
-            "orgs.a.trial_ends \"with plan free\" is not allowed: only with a plan that says what comes `then`",
+            "orgs.a.trial_ends \"with plan free\" is not allowed: only with a plan that has the key `then`",
         ),
         (
             "[orgs.a]\nplan = \"trial\"\ntrial_ends = \"soon\"",
@@ -92,12 +100,12 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         (
             "[sessions]\nheartbeat = \"2h\"",
-            "t.toml:2:13: sessions.heartbeat \"2h\" is not allowed: a length from 1s to 1h",
+            "t.toml:2:13: sessions.heartbeat \"2h\" is not allowed: a duration from 1s to 1h",
         ),
         ("[sessions]\nmissed = 0", "t.toml:2:10: sessions.missed \"0\" is not allowed: a whole number from 1 to 23"),
         (
             "[sessions]\nheartbeat = \"10m\"",
-            "t.toml:2:13: sessions.clamp \"5m\" is not allowed: at least the heartbeat, 10m",
+            "t.toml:2:13: sessions.clamp \"5m\" is not allowed: at least sessions.heartbeat, which is 10m",
         ),
         ("[pools]\ndaily_limit = -1", "t.toml:2:15: pools.daily_limit \"-1\" is not allowed: a whole number from 0"),
         ("[pools]\nsafety_buffer = \"x\"", "pools.safety_buffer \"x\" is not allowed: a whole number from 0"),
@@ -112,12 +120,12 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         (
             "[pools]\nwindow = { aligned = \"1h\", anchored = \"24h\" }",
-            "t.toml:2:1: pools.window \"anchored/1d\" is not allowed: one window, such as",
+            "t.toml:2:1: pools.window \"anchored/1d\" is not allowed: exactly one window, such as",
         ),
-        ("[pools]\ncooldown = \"0s\"", "pools.cooldown \"0s\" is not allowed: a length from 1s to 30d"),
+        ("[pools]\ncooldown = \"0s\"", "pools.cooldown \"0s\" is not allowed: a duration from 1s to 30d"),
         ("[pools]\nquota_texts = [\"\"]", "pools.quota_texts \"[...]\" is not allowed: a list of at most 64 texts"),
         ("[pools]\nquota_texts = \"quota\"", "pools.quota_texts \"quota\" is not allowed: a list of at most 64 texts"),
-        ("[pools]\nstats = \"2h\"", "pools.stats \"2h\" is not allowed: a length from 1s to 1h"),
+        ("[pools]\nstats = \"2h\"", "pools.stats \"2h\" is not allowed: a duration from 1s to 1h"),
         (
             "[budgets]\non_indeterminate = \"maybe\"",
             "budgets.on_indeterminate \"maybe\" is not allowed: \"allow\" or \"deny\"",
@@ -164,7 +172,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
 }
 
 #[test]
-fn a_limit_that_can_not_be_read_is_refused_never_no_limit() {
+fn a_limit_that_cannot_be_read_is_refused_never_no_limit() {
     for (value, expected) in [
         (
             "spend = { hourly = -5 }",
@@ -176,7 +184,7 @@ fn a_limit_that_can_not_be_read_is_refused_never_no_limit() {
         ("executions = { daily = \"$5\" }", "plans.free.executions.daily \"$5\" is not allowed"),
         ("executions = { daily = \"10\" }", "plans.free.executions.daily \"10\" is not allowed"),
         ("executions = { daily = 10000000000000001 }", "is not allowed: a whole number from 0"),
-        ("compute = { daily = \"4 hours\" }", "a length such as \"30m\" or \"4h\""),
+        ("compute = { daily = \"4 hours\" }", "a duration such as \"30m\" or \"4h\""),
         (
             "spend = { hourley = 5 }",
             "t.toml:2:11: plans.free.spend.hourley is not a known key: use one of {PERIODS}, calendar_day, calendar_week, calendar_month, aligned_1h, anchored_24h, rolling_7d (did you mean hourly?)",
@@ -189,7 +197,10 @@ fn a_limit_that_can_not_be_read_is_refused_never_no_limit() {
         ("spend = { aligned_ = 5 }", "its length must be whole seconds from 1s to "),
         ("spend = { aligned_9999d = 5 }", "its length must be whole seconds from 1s to "),
         ("spend = { anchored_0s = 5 }", "its length must be whole seconds from 1s to "),
-        ("spend = { hourly = 5, rolling_60m = 6 }", "each window once; another key here means rolling/1h too"),
+        (
+            "spend = { hourly = 5, rolling_60m = 6 }",
+            "each window once; another key of this table also means rolling/1h",
+        ),
         (
             "spend = { hourly = { buffer = 5 } }",
             "t.toml:2:11: plans.free.spend.hourly.amount is missing: a whole number",
@@ -275,8 +286,11 @@ fn what_is_allowed_but_looks_wrong_is_a_warning() {
     let config = good("[plans.free]\nexections = { daily = 5 }\ntokens = { daily = { amount = 5, buffer = 5 } }\n");
     let shown = config.warnings().join("\n");
     assert_eq!(config.warnings().len(), 2, "{shown}");
-    assert!(shown.contains("t.toml:2:1: plans.free.exections limits a meter of your own, not executions"), "{shown}");
-    assert!(shown.contains("plans.free.tokens.daily has a buffer of 5 on an amount of 5"), "{shown}");
+    assert!(
+        shown.contains("t.toml:2:1: plans.free.exections limits the custom meter exections, not executions"),
+        "{shown}"
+    );
+    assert!(shown.contains("plans.free.tokens.daily has a buffer of 5 and an amount of 5"), "{shown}");
 }
 
 #[test]
@@ -298,7 +312,7 @@ fn mistakes_in_variables_name_the_variable() {
         ),
         (
             vec![("TOLLGATE__RATE__AMOUNT", "5"), ("TOLLGATE__RATE__amount", "6")],
-            "rate.amount \"6\" is not allowed: one variable only; TOLLGATE__RATE__AMOUNT sets it too",
+            "rate.amount \"6\" is not allowed: set by one variable; TOLLGATE__RATE__AMOUNT also sets it",
         ),
         (
             vec![("TOLLGATE__DATA__DIR", "/a\u{fffd}")],
@@ -325,12 +339,12 @@ fn mistakes_of_file_variables_and_flags_come_together() {
 }
 
 #[test]
-fn a_file_that_can_not_be_read_is_a_mistake_not_the_defaults() {
+fn a_file_that_cannot_be_read_is_a_mistake_not_the_defaults() {
     let nowhere = tempfile::tempdir().unwrap().path().join("none.toml");
     let plan = variables(&[("TOLLGATE__DEFAULTS__PLAN", "free")]);
     let shown = load(Some(&nowhere), plan, Overrides::default()).unwrap_err().to_string();
     assert_eq!(shown.lines().count(), 1, "the plan may stand in that file: {shown}");
-    assert!(shown.contains("none.toml: can not be read: "), "{shown}");
+    assert!(shown.contains("none.toml: cannot be read: "), "{shown}");
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"a = \"\xff\"").unwrap();
     let shown = load(Some(file.path()), variables(&[]), Overrides::default()).unwrap_err().to_string();

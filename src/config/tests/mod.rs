@@ -4,6 +4,7 @@ mod billing;
 mod meaning;
 mod mistakes;
 mod pools;
+mod reload;
 mod sessions;
 
 use std::{io::Write, sync::Arc};
@@ -12,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    bounds::{AMOUNT_MAX, DAY_MS, HOUR_MS, LIMITS_PER_SCOPE, MINUTE_MS},
+    bounds::{AMOUNT_MAX, Applies, Bound, DAY_MS, HOUR_MS, LIMITS_PER_SCOPE, MINUTE_MS},
     domain::{
         ids::{OrgId, Scope},
         policy::{OnIndeterminate, OrgPolicy, RateLimit},

@@ -45,13 +45,5 @@ fn a_buffer_that_leaves_nothing_is_accepted_with_a_warning() {
     let config = good("[pools]\ndaily_limit = 1\n");
     assert_eq!(policy(&config, "a").pools.daily_limit, 1);
     assert_eq!(config.warnings().len(), 1, "R-POOL-2: {:?}", config.warnings());
-    assert!(config.warnings()[0].contains("pools.safety_buffer is 500 on a daily_limit of 1"));
-}
-
-#[test]
-fn what_holds_for_pools_can_be_reloaded() {
-    let (old, new) = (good(""), good("[pools]\ndaily_limit = 30000\nstats = \"1m\"\n"));
-    assert_eq!(old.reload_diff(&new), Vec::<String>::new());
-    let reloaded = old.reloaded(new);
-    assert_eq!((policy(&reloaded, "a").pools.daily_limit, reloaded.pool_stats.as_secs()), (30_000, 60));
+    assert!(config.warnings()[0].contains("pools.safety_buffer is 500 and daily_limit is 1"));
 }

@@ -15,7 +15,7 @@ fn tier(policy: &OrgPolicy) -> (Option<u64>, Option<u64>) {
 }
 
 #[test]
-fn six_plans_are_there_without_a_word() {
+fn six_plans_exist_by_default() {
     for (name, monthly, sessions) in [
         ("free", Some(4), 1),
         ("trial", Some(5), 1),

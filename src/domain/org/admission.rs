@@ -92,7 +92,7 @@ impl OrgState {
         self.make_room(ask.idempotency.as_ref(), ctx)?;
         let holds = !ask.reserve.is_empty() || ask.is_session();
         if holds && self.book.reservation_count() >= ctx.bounds.reservations_per_org as usize {
-            return Err(OrgError::TooManyReservations);
+            return Err(OrgError::TooManyReservations { most: ctx.bounds.reservations_per_org });
         }
         if !ask.reserve.is_empty() {
             self.check_ttl(ask.reservation_ttl, ctx)?;
@@ -127,7 +127,7 @@ impl OrgState {
     /// Refuses `added` ledgers where there would be more than `most` with them.
     pub(super) fn check_room_for(&self, added: usize, most: usize) -> Result<(), OrgError> {
         let full = added > 0 && self.book.ledger_count() + added > most;
-        if full { Err(OrgError::TooManyLedgers) } else { Ok(()) }
+        if full { Err(OrgError::TooManyLedgers { most }) } else { Ok(()) }
     }
 
     fn charge(&mut self, ask: &Acquire, judgement: &Judgement, chosen: Option<Chosen>, ctx: &Context<'_>) -> Granted {

@@ -34,7 +34,7 @@ impl OrgState {
             let max = ctx.bounds.budgets_per_org as usize;
             if new != old {
                 if old.version == 0 && !org.budgets.has_room(max) {
-                    return Err(OrgError::TooManyBudgets);
+                    return Err(OrgError::TooManyBudgets { most: ctx.bounds.budgets_per_org });
                 }
                 new.version += 1;
                 org.budgets.put(new, max);

@@ -93,7 +93,7 @@ impl OrgState {
             return Err(OrgError::TooManyAccounts { most: ctx.bounds.accounts_per_pool });
         }
         if current == 0 && !set.accounts.is_empty() && self.pools.len() >= ctx.bounds.pools_per_org as usize {
-            return Err(OrgError::TooManyPools);
+            return Err(OrgError::TooManyPools { most: ctx.bounds.pools_per_org });
         }
         // Calls and bytes of each, and of the pool: no pick and no report is ever refused a ledger. Those of
         // accounts that have left stay until their time.

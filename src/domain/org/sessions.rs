@@ -38,7 +38,7 @@ impl OrgState {
             return Err(OrgError::SessionExists);
         }
         if !self.sessions.make_room(ctx.bounds.sessions_per_org as usize) {
-            return Err(OrgError::TooManySessions);
+            return Err(OrgError::TooManySessions { most: ctx.bounds.sessions_per_org });
         }
         self.changed = true;
         Ok(())

@@ -79,7 +79,9 @@ impl OrgState {
     pub(super) fn resume(&mut self, resume: &Resume, ctx: &Context<'_>) -> Done<Resumed> {
         let counted = self.once(Rpc::Resume, resume.idempotency.as_ref(), ctx, |org| {
             let continuations = org.remember_execution(&resume.execution, 1, ctx);
-            continuations.map(|continuations| Resumed { continuations }).ok_or(OrgError::TooManyExecutions)
+            continuations
+                .map(|continuations| Resumed { continuations })
+                .ok_or(OrgError::TooManyExecutions { most: ctx.bounds.executions_per_org })
         });
         counted.unwrap_or(Done { outcome: Resumed { continuations: 0 }, replayed: false })
     }
@@ -144,7 +146,7 @@ impl OrgState {
         let key = (report.scope.clone(), report.source.clone(), report.meter.clone());
         let last = self.baselines.get(&key);
         if last.is_none() && self.baselines.len() >= ctx.bounds.sources_per_org as usize {
-            return Err(OrgError::TooManySources);
+            return Err(OrgError::TooManySources { most: ctx.bounds.sources_per_org });
         }
         let total = report.total.min(AMOUNT_MAX);
         let goes_on = |last: &&Baseline| last.incarnation == report.incarnation && total >= last.total.min(AMOUNT_MAX);

@@ -50,7 +50,7 @@ impl OrgState {
             return Ok(true);
         }
         if self.baselines.len() >= ctx.bounds.sources_per_org as usize {
-            return Err(OrgError::TooManySources);
+            return Err(OrgError::TooManySources { most: ctx.bounds.sources_per_org });
         }
         self.check_settlement(&older.scope, std::iter::once(&meter), ctx)?;
         if older.limit.is_some() {

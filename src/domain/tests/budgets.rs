@@ -202,7 +202,7 @@ fn scopes_with_a_budget_are_bounded_and_cleared_ones_give_way() {
     org.bounds.budgets_per_org = 2;
     org.set("workspace/a", &[("daily", Some(1))]);
     org.set("workspace/b", &[("daily", Some(1))]);
-    assert_eq!(org.try_set("workspace/c", &[("daily", Some(1))], "c"), Err(OrgError::TooManyBudgets));
+    assert_eq!(org.try_set("workspace/c", &[("daily", Some(1))], "c"), Err(OrgError::TooManyBudgets { most: 2 }));
     org.set("workspace/a", &[("daily", None)]);
     assert_eq!(org.set("workspace/c", &[("daily", Some(1))]).version, 1);
     org.restart();

@@ -33,8 +33,8 @@ use self::disk::Disk;
 use super::{
     balance::BalanceVerdict,
     command::{
-        Acquire, Commit, Extend, Freeze, GetBudget, GetPool, GetSession, GetSessionStatus, GetStatus, Inspect, Known,
-        ListOutbox, ListSessions, Mode, Need, Pick, Purge, Record, Release, ReplayOutbox, ReportCumulative, Resume,
+        Acquire, Commit, Extend, Freeze, GetBudget, GetPool, GetSession, GetSessionStatus, Inspect, Known,
+        ListSessions, Mode, Need, Pick, Purge, Record, Release, ReplayOutbox, ReportCumulative, Resume,
         RollPools, Run, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
     },
     commands::{Ask, Command, Reply},
@@ -46,7 +46,7 @@ use super::{
     outcome::{Done, Extended, Frozen, OutcomeReported, Reported, Resumed},
     policy::{BalanceSource, OrgPolicy},
     refusal::OrgError,
-    reply::{Audit, BudgetView, EndedSession, OutboxReplayed, Purged, Snapshot},
+    reply::{Audit, EndedSession, OutboxReplayed, Purged, Snapshot},
     request::Idempotency,
     rows::OrgWrite,
     window::{Millis, Window},

@@ -476,10 +476,10 @@ fn what_can_not_be_configured_changes_nothing() {
     let many = org.apply(&set(vec![new(B, 1), new(C, 1)], None, "3"));
     assert_eq!(many, Err(OrgError::TooManyAccounts { most: 1 }));
     org.bounds.pools_per_org = 1;
-    assert_eq!(org.apply(&set(vec![new(B, 1)], None, "4")), Err(OrgError::TooManyPools));
+    assert_eq!(org.apply(&set(vec![new(B, 1)], None, "4")), Err(OrgError::TooManyPools { most: 1 }));
     org.bounds.ledgers_per_org = 1;
     let full = org.configure([new(B, 1)]);
-    assert_eq!(full, Err(OrgError::TooManyLedgers), "accounts that have left keep their ledgers");
+    assert_eq!(full, Err(OrgError::TooManyLedgers { most: 2 }), "accounts that have left keep their ledgers");
     assert_eq!((org.pool().version, org.pick().as_str()), (1, A));
 }
 

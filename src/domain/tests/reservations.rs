@@ -176,7 +176,7 @@ fn a_full_table_of_reservations_refuses_and_changes_nothing() {
     let mut org = budgeted();
     org.bounds.reservations_per_org = 1;
     org.reserve(spend(1));
-    assert_eq!(org.try_acquire(reserving(spend(1))), Err(OrgError::TooManyReservations));
+    assert_eq!(org.try_acquire(reserving(spend(1))), Err(OrgError::TooManyReservations { most: 1 }));
     assert_eq!((standing(&mut org), org.used("rate")), ((0, 1), 1));
     assert_eq!(org.run(), Code::Allowed, "a call that holds nothing needs no place");
 }
@@ -186,7 +186,7 @@ fn a_meter_in_cost_and_reserve_needs_one_ledger() {
     let mut org = OrgBench::new();
     org.bounds.ledgers_per_org = 1;
     assert!(org.acquire(Acquire { cost: spend(1), ..reserving(spend(1)) }).allowed);
-    assert_eq!(org.try_acquire(ask()), Err(OrgError::TooManyLedgers), "another meter is another ledger");
+    assert_eq!(org.try_acquire(ask()), Err(OrgError::TooManyLedgers { most: 1 }), "another meter is another ledger");
 }
 
 fn known(text: &str, amount: u64) -> Amounts {
@@ -199,12 +199,16 @@ fn what_happened_books_where_admission_opens_no_ledger_any_more() {
     org.bounds.ledgers_per_org = 3;
     let held = org.reserve(known("a", 1));
     let other = org.reserve(known("b", 1));
-    assert_eq!(org.try_acquire(reserving(known("c", 1))), Err(OrgError::TooManyLedgers));
+    assert_eq!(org.try_acquire(reserving(known("c", 1))), Err(OrgError::TooManyLedgers { most: 3 }));
     assert_eq!(org.commit(held, [known("a", 1), known("c", 2)].concat(), "c1"), SETTLED, "R-PIPE-3");
     assert!(org.record("", known("d", 3), "r1").is_ok() && org.report("life", 4, "p1").is_ok(), "R-PIPE-3");
     assert_eq!(org.snapshot().ledgers.len(), 6, "executions, a, b, c, d, spend");
-    assert_eq!(org.commit(other, known("e", 1), "c2"), Err(OrgError::TooManyLedgers), "bounded all the same");
-    assert_eq!(org.record("workspace/a", known("a", 1), "r2"), Err(OrgError::TooManyLedgers));
+    assert_eq!(
+        org.commit(other, known("e", 1), "c2"),
+        Err(OrgError::TooManyLedgers { most: 6 }),
+        "bounded all the same"
+    );
+    assert_eq!(org.record("workspace/a", known("a", 1), "r2"), Err(OrgError::TooManyLedgers { most: 6 }));
     assert_eq!(org.snapshot().reservations.len(), 1, "what is refused has changed nothing");
     assert_eq!(org.commit(other, known("b", 1), "c2"), SETTLED, "what was reserved has its ledger");
 }
@@ -215,7 +219,11 @@ fn a_pair_that_a_limit_names_always_has_room() {
     org.bounds.ledgers_per_org = 1;
     org.record("", [known("a", 1), known("b", 1)].concat(), "r1").unwrap();
     org.policy.scope_prefixes.insert("workspace/".into(), vec![spend_limit(HOURLY, 5)]);
-    assert_eq!(org.record("workspace/b", spend(6), "r2"), Err(OrgError::TooManyLedgers), "prefixes have no end");
+    assert_eq!(
+        org.record("workspace/b", spend(6), "r2"),
+        Err(OrgError::TooManyLedgers { most: 2 }),
+        "prefixes have no end"
+    );
     org.record("workspace/a", spend(6), "r3").unwrap();
     assert_eq!((org.used("budget/hourly"), org.limit_of("workspace/a", "budget/hourly").used), (6, 6), "R-PIPE-3");
     assert_eq!(org.acquire(Acquire { cost: spend(1), ..ask() }).code(), Code::Allowed);

@@ -347,7 +347,7 @@ fn a_refused_start_changes_nothing() {
     org.start("a");
     org.start("b");
     let before = org.snapshot();
-    assert_eq!(org.try_start("c", "c"), Err(OrgError::TooManySessions));
+    assert_eq!(org.try_start("c", "c"), Err(OrgError::TooManySessions { most: 2 }));
     assert_eq!(org.snapshot(), before);
     org.end("a", None);
     assert!(org.start("c").allowed, "one that has ended gives way");

@@ -134,7 +134,7 @@ fn a_full_table_of_sources_refuses_a_new_one_and_takes_the_known() {
         total: 5,
         idempotency: key("b"),
     });
-    assert_eq!(org.ask(other), Err(OrgError::TooManySources));
+    assert_eq!(org.ask(other), Err(OrgError::TooManySources { most: 1 }));
     assert_eq!(org.report("one", 9, "c"), reported(4, false));
     assert_eq!(spent(&mut org), 9);
 }

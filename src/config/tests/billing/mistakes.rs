@@ -8,23 +8,23 @@ fn every_mistake_of_billing_names_its_place_and_what_is_allowed() {
         ("[billing]\nprovider = \"stripe\"", "t.toml:2:12: billing.provider \"stripe\" is not allowed: \"none\" or"),
         ("[billing]\nfeature = \"\"", "t.toml:2:11: billing.feature \"\" is not allowed: 1 to 64 characters"),
         ("[billing]\nenvironment = \"a b\"", "t.toml:2:15: billing.environment \"a b\" is not allowed"),
-        ("[billing]\nallow_ttl = \"0s\"", "billing.allow_ttl \"0s\" is not allowed: a length from 1s to 1h"),
-        ("[billing]\nallow_ttl = 60", "billing.allow_ttl \"60\" is not allowed: a length"),
-        ("[billing]\ndeny_ttl = \"2h\"", "billing.deny_ttl \"2h\" is not allowed: a length from 1s to 1h"),
+        ("[billing]\nallow_ttl = \"0s\"", "billing.allow_ttl \"0s\" is not allowed: a duration from 1s to 1h"),
+        ("[billing]\nallow_ttl = 60", "billing.allow_ttl \"60\" is not allowed: a duration"),
+        ("[billing]\ndeny_ttl = \"2h\"", "billing.deny_ttl \"2h\" is not allowed: a duration from 1s to 1h"),
         (
             "[billing]\ndeny_revalidate = \"99ms\"",
-            "billing.deny_revalidate \"99ms\" is not allowed: a length from 100ms",
+            "billing.deny_revalidate \"99ms\" is not allowed: a duration from 100ms",
         ),
         ("[billing]\nexempt_ttl = \"1d\"", "billing.exempt_ttl \"1d\" is not allowed"),
-        ("[billing]\ntimeout = \"31s\"", "billing.timeout \"31s\" is not allowed: a length from 10ms to 30s"),
+        ("[billing]\ntimeout = \"31s\"", "billing.timeout \"31s\" is not allowed: a duration from 10ms to 30s"),
         (
             "[billing]\nexport = \"yes\"",
             "billing.export \"yes\" is not allowed: \"completed\" or \"admitted\" or \"off\"",
         ),
         ("[billing]\noverage_behavior = \"reject\"", "\"reject\" is not allowed: \"overflow\" or \"cap\""),
         ("[billing]\nupgrade_url = \"example.com\"", "t.toml:2:15: billing.upgrade_url \"example.com\" is not allowed"),
-        ("[billing]\nupgrade_url = \"javascript:alert(1)\"", "is not allowed: an address such as"),
-        ("[billing]\nupgrade_url = \"https://a.b/c d\"", "is not allowed: an address such as"),
+        ("[billing]\nupgrade_url = \"javascript:alert(1)\"", "is not allowed: a URL such as"),
+        ("[billing]\nupgrade_url = \"https://a.b/c d\"", "is not allowed: a URL such as"),
         ("[billing]\non_no_entitlement = \"open\"", "on_no_entitlement \"open\" is not allowed: \"allow\" or \"deny\""),
         ("[billing]\non_unknown_customer = true", "billing.on_unknown_customer \"true\" is not allowed"),
         ("[billing]\non_indeterminate = \"\"", "billing.on_indeterminate \"\" is not allowed"),
@@ -49,14 +49,14 @@ fn every_mistake_of_billing_names_its_place_and_what_is_allowed() {
             "[billing.autumn]\nbase_url = \"http://a.b\"",
             "billing.autumn.base_url \"http://a.b\" is not allowed: an https",
         ),
-        ("[billing.autumn]\nbase_url = \"https://u:p@a.b\"", "is not allowed: an https address without user"),
-        ("[billing.autumn]\nbase_url = \"https://a.b/?x=1\"", "is not allowed: an https address without user, query"),
-        ("[billing.autumn]\nbase_url = \"file:///etc\"", "is not allowed: an https address"),
+        ("[billing.autumn]\nbase_url = \"https://u:p@a.b\"", "is not allowed: an https URL without user"),
+        ("[billing.autumn]\nbase_url = \"https://a.b/?x=1\"", "is not allowed: an https URL without user, query"),
+        ("[billing.autumn]\nbase_url = \"file:///etc\"", "is not allowed: an https URL"),
         ("[billing.autumn]\napi_version = \"2.0.9\"", "api_version \"2.0.9\" is not allowed: a version of Autumn's"),
         ("[billing.autumn]\napi_version = \"2.3\"", "billing.autumn.api_version \"2.3\" is not allowed"),
         ("[billing.autumn]\napi_version = \"+2.3.0\"", "billing.autumn.api_version \"+2.3.0\" is not allowed"),
         ("[billing.autumn]\nbreaker_failures = 0", "\"0\" is not allowed: a whole number from 1 to 1000"),
-        ("[billing.autumn]\nbreaker_pause = \"11m\"", "\"11m\" is not allowed: a length from 100ms to 10m"),
+        ("[billing.autumn]\nbreaker_pause = \"11m\"", "\"11m\" is not allowed: a duration from 100ms to 10m"),
         ("[billing.autumn]\nsecret_key_file = 5", "secret_key_file \"5\" is not allowed: the path of a file"),
         (
             "[billing.autumn]\nsecret_key = \"am_sk_1\"",
@@ -89,7 +89,10 @@ fn mistakes_of_what_plans_include_are_named() {
         ("[plans.p]\nincluded = -1\noverage = true", "plans.p.included \"-1\" is not allowed"),
         ("[plans.p]\nincluded = { executions = 5 }", "or \"unlimited\""),
         ("[plans.p]\nincluded = 1\noverage = \"yes\"", "plans.p.overage \"yes\" is not allowed: true or false"),
-        ("[plans.p]\noverage = true", "t.toml:4:11: plans.p.overage \"true\" is not allowed: only with `included`"),
+        (
+            "[plans.p]\noverage = true",
+            "t.toml:4:11: plans.p.overage \"true\" is not allowed: only together with `included`",
+        ),
         (
             "[orgs.a]\nbilling_anchor = 0",
             "t.toml:4:18: orgs.a.billing_anchor \"0\" is not allowed: a whole number from 1",
@@ -130,15 +133,19 @@ fn a_secret_file_that_will_not_do_is_refused_without_its_content() {
     secrets.write("odd", "whsec_hidden!");
     fs::write(secrets.path("binary"), [0xff, 0xfe]).unwrap();
     for (key, name, expected) in [
-        ("secret_key_file", "nowhere", "a file that can be read; it can not: No such file"),
+        ("secret_key_file", "nowhere", "a readable file; reading it failed: No such file"),
         ("secret_key_file", "", "the path of a regular file"),
         ("secret_key_file", "empty", "holds one line of printable text"),
         ("secret_key_file", "two", "holds one line of printable text"),
         ("secret_key_file", "binary", "holds one line of printable text"),
-        ("secret_key_file", "public", "which starts with am_sk_; this one does not"),
-        ("secret_key_file", "bare", "which starts with am_sk_; this one does not"),
+        ("secret_key_file", "public", "which starts with am_sk_; this file does not"),
+        ("secret_key_file", "bare", "which starts with am_sk_; this file does not"),
         ("secret_key_file", "large", "a file of at most 4096 bytes"),
-        ("webhook_secret_file", "key", "the secret of a webhook, whsec_ and base64; this one does not"),
+        (
+            "webhook_secret_file",
+            "key",
+            "the secret of a webhook, which is whsec_ followed by base64; this file does not",
+        ),
         ("webhook_secret_file", "short", "the secret of a webhook"),
         ("webhook_secret_file", "odd", "the secret of a webhook"),
     ] {
@@ -192,5 +199,8 @@ fn a_key_that_may_stand_in_a_broken_part_of_the_file_is_not_missed() {
 #[test]
 fn an_export_that_goes_nowhere_is_a_warning() {
     let config = good("[billing]\nexport = \"admitted\"\n");
-    assert_eq!(config.warnings(), ["t.toml:2:10: billing.export has no effect: provider \"none\" takes no usage"]);
+    assert_eq!(
+        config.warnings(),
+        ["t.toml:2:10: billing.export has no effect: provider \"none\" does not accept usage"]
+    );
 }

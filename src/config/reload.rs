@@ -1,0 +1,160 @@
+//! What a reload does, key by key.
+//!
+//! One function gives both what runs afterwards and which keys wait for a restart, so the two cannot
+//! disagree. Each struct of the configuration is taken apart here without `..`: a new key does not
+//! compile until it either comes from the new configuration (it applies at once) or goes through
+//! [`Waiting::at_start`].
+
+use super::{
+    AutumnConfig, Billing, BillingRules, Config, Durability, Listen, Log, Policies, ProviderKind, billing::POLICY_KEYS,
+    policies::POLICY_SECTIONS,
+};
+use crate::bounds::{Applies, Bound, Bounds};
+
+/// The result of a reload.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// What runs now. Keys that need a restart keep their old values, so that the next reload names
+    /// them again.
+    pub running: Config,
+    /// Keys that differ in the new configuration and take effect only with a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// The keys that wait for a restart.
+#[derive(Debug, Default)]
+struct Waiting(Vec<String>);
+
+impl Waiting {
+    /// Keeps the old value of a key that is read once, at start, and notes the key where the new
+    /// value differs.
+    fn at_start<T: PartialEq>(&mut self, key: &str, old: T, new: &T) -> T {
+        if old != *new {
+            self.0.push(key.to_owned());
+        }
+        old
+    }
+}
+
+impl Config {
+    /// Takes over what can change while a node runs. With another provider, feature or environment
+    /// come other policies, so those wait for the restart as well.
+    #[must_use]
+    pub fn reload(self, new: Self) -> Reload {
+        let mut waits = Waiting::default();
+        let can_enforce = self.billing.can_enforce_policies_of(&new.billing);
+        let Self { listen, data_dir, durability, bounds, node, log, billing, policies, pool_stats, warnings } = new;
+        let running = Self {
+            listen: reload_listen(self.listen, &listen, &mut waits),
+            data_dir: waits.at_start("data.dir", self.data_dir, &data_dir),
+            durability: reload_durability(self.durability, &durability, &mut waits),
+            node: waits.at_start("node.name", self.node, &node),
+            log: reload_log(self.log, &log, &mut waits),
+            billing: reload_billing(self.billing, billing, &mut waits),
+            policies: reload_policies(self.policies, policies, can_enforce, &mut waits),
+            bounds: reload_bounds(self.bounds, &bounds, &mut waits),
+            pool_stats,
+            warnings,
+        };
+        Reload { running, needs_restart: waits.0 }
+    }
+}
+
+fn reload_listen(old: Listen, new: &Listen, waits: &mut Waiting) -> Listen {
+    let Listen { grpc, http } = new;
+    Listen { grpc: waits.at_start("listen.grpc", old.grpc, grpc), http: waits.at_start("listen.http", old.http, http) }
+}
+
+fn reload_durability(old: Durability, new: &Durability, waits: &mut Waiting) -> Durability {
+    let Durability { write_behind_ms, write_behind_max } = new;
+    Durability {
+        write_behind_ms: waits.at_start("durability.write_behind_ms", old.write_behind_ms, write_behind_ms),
+        write_behind_max: waits.at_start("durability.write_behind_max", old.write_behind_max, write_behind_max),
+    }
+}
+
+fn reload_log(old: Log, new: &Log, waits: &mut Waiting) -> Log {
+    let Log { level, format } = new;
+    Log {
+        level: waits.at_start("log.level", old.level, level),
+        format: waits.at_start("log.format", old.format, format),
+    }
+}
+
+/// The policies of orgs apply at once where the running provider can enforce them.
+fn reload_policies(old: Policies, new: Policies, can_enforce: bool, waits: &mut Waiting) -> Policies {
+    if can_enforce {
+        return new;
+    }
+    waits.0.extend(POLICY_KEYS.map(|key| format!("billing.{key}")));
+    waits.0.extend(POLICY_SECTIONS.map(str::to_owned));
+    old
+}
+
+/// The table of bounds says when each applies.
+fn reload_bounds(old: Bounds, new: &Bounds, waits: &mut Waiting) -> Bounds {
+    let mut bounds = old;
+    for bound in Bound::ALL.iter().copied() {
+        let value = match bound.applies() {
+            Applies::Live => new.get(bound),
+            Applies::AtStart => waits.at_start(&bound.to_string(), bounds.get(bound), &new.get(bound)),
+        };
+        bounds.set(bound, value);
+    }
+    bounds
+}
+
+fn reload_billing(old: Billing, new: Billing, waits: &mut Waiting) -> Billing {
+    let Billing { provider, rules } = new;
+    let (old_name, new_name) = (old.provider.name(), provider.name());
+    waits.at_start("billing.provider", old_name, &new_name);
+    let rules = reload_billing_rules(old.rules, &rules, waits);
+    let provider = match old.provider {
+        // These are nothing but their names, which are compared above.
+        ProviderKind::None => ProviderKind::None,
+        ProviderKind::Static => ProviderKind::Static,
+        ProviderKind::Autumn(old) => ProviderKind::Autumn(match provider {
+            ProviderKind::Autumn(new) => reload_autumn(old, &new, waits),
+            ProviderKind::None | ProviderKind::Static => old,
+        }),
+    };
+    Billing { provider, rules }
+}
+
+fn reload_billing_rules(old: BillingRules, new: &BillingRules, waits: &mut Waiting) -> BillingRules {
+    let BillingRules {
+        environment,
+        feature,
+        allow_ttl,
+        deny_ttl,
+        deny_revalidate,
+        exempt_ttl,
+        timeout,
+        overage_behavior,
+        free_plans,
+    } = new;
+    BillingRules {
+        feature: waits.at_start("billing.feature", old.feature, feature),
+        environment: waits.at_start("billing.environment", old.environment, environment),
+        allow_ttl: waits.at_start("billing.allow_ttl", old.allow_ttl, allow_ttl),
+        deny_ttl: waits.at_start("billing.deny_ttl", old.deny_ttl, deny_ttl),
+        deny_revalidate: waits.at_start("billing.deny_revalidate", old.deny_revalidate, deny_revalidate),
+        exempt_ttl: waits.at_start("billing.exempt_ttl", old.exempt_ttl, exempt_ttl),
+        timeout: waits.at_start("billing.timeout", old.timeout, timeout),
+        overage_behavior: waits.at_start("billing.overage_behavior", old.overage_behavior, overage_behavior),
+        free_plans: waits.at_start("billing.free_plans", old.free_plans, free_plans),
+    }
+}
+
+/// Of a secret, the content of its file is compared.
+fn reload_autumn(old: AutumnConfig, new: &AutumnConfig, waits: &mut Waiting) -> AutumnConfig {
+    let AutumnConfig { base_url, secret_key, webhook_key, api_version, breaker_failures, breaker_pause } = new;
+    AutumnConfig {
+        base_url: waits.at_start("billing.autumn.base_url", old.base_url, base_url),
+        secret_key: waits.at_start("billing.autumn.secret_key_file", old.secret_key, secret_key),
+        webhook_key: waits.at_start("billing.autumn.webhook_secret_file", old.webhook_key, webhook_key),
+        api_version: waits.at_start("billing.autumn.api_version", old.api_version, api_version),
+        breaker_failures: waits.at_start("billing.autumn.breaker_failures", old.breaker_failures, breaker_failures),
+        breaker_pause: waits.at_start("billing.autumn.breaker_pause", old.breaker_pause, breaker_pause),
+    }
+}

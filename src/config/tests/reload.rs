@@ -1,0 +1,215 @@
+//! What a reload takes over, and what it names as waiting for a restart.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::config::{billing::POLICY_KEYS, policies::POLICY_SECTIONS};
+
+/// Keys with their values in TOML.
+type Keys = BTreeMap<String, String>;
+
+/// A configuration in which every key has an effect.
+fn base(secret_key_file: &str) -> Keys {
+    let keys = [
+        ("billing.provider", "\"autumn\""),
+        ("billing.autumn.secret_key_file", secret_key_file),
+        ("defaults.plan", "\"free\""),
+    ];
+    keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+fn config(keys: &Keys) -> Config {
+    let lines: Vec<_> = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    good(&lines.concat())
+}
+
+/// The names that a section knows, as the refusal of an unknown one lists them.
+fn known(section: &str) -> Vec<String> {
+    let unknown = if section.is_empty() { "no-such-key".to_owned() } else { format!("{section}.no-such-key") };
+    let refused = errors(&format!("{unknown} = 1\n"));
+    let (_, names) = refused.split_once("use one of ").unwrap();
+    names.split(", ").map(str::to_owned).collect()
+}
+
+/// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
+/// operators: one key stands for all of each.
+const OTHER: [(&str, &str); 46] = [
+    ("listen.grpc", "\"127.0.0.1:1\""),
+    ("listen.http", "\"127.0.0.1:2\""),
+    ("data.dir", "\"/elsewhere\""),
+    ("durability.write_behind_ms", "0"),
+    ("durability.write_behind_max", "1"),
+    ("rate.amount", "5"),
+    ("rate.window", "{ aligned = \"1m\" }"),
+    ("rate.idle_windows", "7"),
+    ("rate.on_indeterminate", "\"deny\""),
+    ("emergency.amount", "7"),
+    ("defaults.plan", "\"trial\""),
+    ("billing.provider", "\"static\""),
+    ("billing.feature", "\"runs\""),
+    ("billing.environment", "\"test\""),
+    ("billing.allow_ttl", "\"1s\""),
+    ("billing.deny_ttl", "\"1s\""),
+    ("billing.deny_revalidate", "\"1s\""),
+    ("billing.exempt_ttl", "\"1s\""),
+    ("billing.timeout", "\"1s\""),
+    ("billing.export", "\"off\""),
+    ("billing.overage_behavior", "\"cap\""),
+    ("billing.upgrade_url", "\"https://example.com\""),
+    ("billing.on_no_entitlement", "\"deny\""),
+    ("billing.on_unknown_customer", "\"deny\""),
+    ("billing.on_indeterminate", "\"deny\""),
+    ("billing.rate_exempt", "\"paying\""),
+    ("billing.free_plans", "[]"),
+    ("billing.features", "{ bytes = \"egress\" }"),
+    ("billing.autumn.base_url", "\"https://example.com\""),
+    ("billing.autumn.api_version", "\"2.1.0\""),
+    ("billing.autumn.breaker_failures", "1"),
+    ("billing.autumn.breaker_pause", "\"1s\""),
+    ("budgets.on_indeterminate", "\"deny\""),
+    ("sessions.enforce", "false"),
+    ("sessions.first_slice", "\"1s\""),
+    ("sessions.heartbeat", "\"1s\""),
+    ("sessions.missed", "1"),
+    ("sessions.grace", "\"1s\""),
+    ("sessions.clamp", "\"1h\""),
+    ("pools.daily_limit", "30000"),
+    ("pools.safety_buffer", "1"),
+    ("pools.window", "{ rolling = \"1h\" }"),
+    ("pools.cooldown", "\"1s\""),
+    ("pools.quarantine", "\"1s\""),
+    ("pools.quota_texts", "[\"no\"]"),
+    ("pools.stats", "\"1m\""),
+];
+
+/// Every key that the reader knows, each with another value.
+fn others(secrets: &tempfile::TempDir) -> Keys {
+    let file = |name: &str, content: &str| {
+        let path = secrets.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        format!("{path:?}")
+    };
+    let mut others: Keys = OTHER.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    for (key, value) in [
+        ("billing.autumn.secret_key_file", file("other", "am_sk_other")),
+        ("billing.autumn.webhook_secret_file", file("webhook", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
+        ("plans.free.max_sessions", "7".to_owned()),
+        ("orgs.a.exempt", "true".to_owned()),
+        ("node.name", "\"another\"".to_owned()),
+        ("log.level", "\"debug\"".to_owned()),
+        ("log.format", "\"json\"".to_owned()),
+    ] {
+        others.insert(key.to_owned(), value);
+    }
+    for bound in Bound::ALL {
+        let other = if bound.default() == bound.most() { bound.default() - 1 } else { bound.default() + 1 };
+        others.insert(bound.to_string(), other.to_string());
+    }
+    others
+}
+
+/// The keys of all sections, the sections inside of sections taken apart where the reader opens them.
+fn all_keys() -> Vec<String> {
+    let mut keys = Vec::new();
+    for section in known("") {
+        match section.as_str() {
+            "plans" => keys.push("plans.free.max_sessions".to_owned()),
+            "orgs" => keys.push("orgs.a.exempt".to_owned()),
+            _ => keys.extend(known(&section).iter().map(|key| format!("{section}.{key}"))),
+        }
+    }
+    keys.retain(|key| key != "billing.autumn");
+    keys.extend(known("billing.autumn").iter().map(|key| format!("billing.autumn.{key}")));
+    keys
+}
+
+#[test]
+fn every_key_applies_at_once_or_is_named_and_keeps_its_value() {
+    let secrets = tempfile::tempdir().unwrap();
+    let key_file = secrets.path().join("key");
+    std::fs::write(&key_file, "am_sk_key").unwrap();
+    let (base, others) = (base(&format!("{key_file:?}")), others(&secrets));
+    let old = config(&base);
+    let all = all_keys();
+    assert!(all.len() > 80, "the keys were not found: {all:?}");
+    for key in all {
+        let other = others.get(&key).unwrap_or_else(|| panic!("give {key} another value in this test"));
+        let mut keys = base.clone();
+        keys.insert(key.clone(), other.clone());
+        let new = config(&keys);
+        let warnings = new.warnings.clone();
+        assert_ne!(Config { warnings: old.warnings.clone(), ..new.clone() }, old, "{key} has no effect: another value");
+        let Reload { running, needs_restart } = old.clone().reload(new.clone());
+        if needs_restart.is_empty() {
+            assert_eq!(running, new, "{key} applies at once");
+        } else {
+            assert_eq!(needs_restart.first(), Some(&key), "named");
+            assert_eq!(running, Config { warnings, ..old.clone() }, "{key} keeps its value");
+        }
+        assert_eq!(running.clone().reload(new).needs_restart, needs_restart, "{key} is named until the restart");
+        assert_eq!(old.clone().reload(running).needs_restart, [""; 0], "what runs was taken over: {key}");
+    }
+}
+
+#[test]
+fn whatever_goes_into_policies_is_named_where_policies_wait() {
+    let secrets = tempfile::tempdir().unwrap();
+    let key_file = secrets.path().join("key");
+    std::fs::write(&key_file, "am_sk_key").unwrap();
+    let base = base(&format!("{key_file:?}"));
+    let old = config(&base);
+    let named: Vec<_> = POLICY_KEYS.map(|key| format!("billing.{key}")).into_iter().collect();
+    for (key, other) in others(&secrets) {
+        let mut keys = base.clone();
+        keys.insert(key.clone(), other);
+        let is_named = named.contains(&key) || POLICY_SECTIONS.contains(&key.split('.').next().unwrap());
+        let waits_by_itself = ["billing.provider", "billing.feature", "billing.environment"].contains(&key.as_str());
+        let goes_into_policies = config(&keys).policies != old.policies;
+        assert!(!goes_into_policies || is_named || waits_by_itself, "{key}: POLICY_KEYS or POLICY_SECTIONS");
+    }
+}
+
+#[test]
+fn a_reload_names_what_needs_a_restart_until_the_restart() {
+    let new = good(
+        "[listen]\ngrpc = \"127.0.0.1:1\"\nhttp = \"127.0.0.1:2\"\n[data]\ndir = \"x\"\n[durability]\n\
+         write_behind_ms = 0\nwrite_behind_max = 1\n[node]\nname = \"a-name\"\n[log]\nlevel = \"debug\"\n\
+         format = \"json\"\n[rate]\namount = \"off\"\n[bounds]\nconnections = 5\nmessage_bytes = 5000\n\
+         idle_ms = 500\n",
+    );
+    let expected = [
+        "listen.grpc",
+        "listen.http",
+        "data.dir",
+        "durability.write_behind_ms",
+        "durability.write_behind_max",
+        "node.name",
+        "log.level",
+        "log.format",
+        "bounds.message_bytes",
+        "bounds.connections",
+    ];
+    let Reload { running, needs_restart } = Config::default().reload(new.clone());
+    assert_eq!(needs_restart, expected);
+    assert_eq!((running.bounds.idle_ms, running.bounds.connections, running.log.level), (500, 10_000, LogLevel::Info));
+    assert_eq!((&running.policies, running.warnings()), (&new.policies, new.warnings()));
+    assert_eq!(running.reload(new).needs_restart, expected);
+}
+
+#[test]
+fn the_bounds_of_what_is_opened_at_start_wait_for_a_restart() {
+    let at_start: Vec<_> = Bound::ALL.iter().filter(|bound| bound.applies() == Applies::AtStart).collect();
+    let names: Vec<_> = at_start.iter().map(|bound| bound.name()).collect();
+    assert_eq!(
+        names,
+        [
+            "message_bytes",
+            "streams_per_connection",
+            "connections",
+            "connection_age_ms",
+            "billing_orgs",
+            "billing_in_flight",
+            "billing_waiting"
+        ]
+    );
+}
