@@ -1,11 +1,15 @@
 //! Compiles `proto/` without a `protoc` on the machine: protox parses, tonic generates, and the
-//! descriptor set is kept beside the generated code for server reflection.
+//! descriptor set is kept beside the generated code for server reflection. A release also learns the commit
+//! that it is built from, for `tollgate --version`.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use tonic_prost_build::{Config, configure};
+
+/// What the binary is made of, besides the compiler.
+const SOURCES: [&str; 5] = ["src", "proto", "build.rs", "Cargo.toml", "Cargo.lock"];
 
 const FILES: [&str; 5] = [
     "proto/tollgate/v1/gate.proto",
@@ -17,6 +21,7 @@ const FILES: [&str; 5] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rustc-env=TOLLGATE_VERSION={}", version()?);
     let descriptors: FileDescriptorSet = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
     fs::write(&out, descriptors.encode_to_vec())?;
@@ -27,4 +32,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     names.btree_map(["."]);
     configure().build_client(true).build_server(true).compile_fds_with_config(descriptors, names)?;
     Ok(())
+}
+
+/// `0.1.0 (1a2b3c4d5e6f)` where a release is built in a checkout, with `-dirty` where a source differs from the
+/// commit. Only the number in a tarball, and in debug builds, which would be built anew with every commit.
+fn version() -> Result<String, Box<dyn Error>> {
+    let number = env::var("CARGO_PKG_VERSION")?;
+    // In a directory of somebody else's checkout the commit would be theirs.
+    let is_ours = git(&["rev-parse", "--show-prefix"]).is_some_and(|prefix| prefix.is_empty());
+    if env::var("PROFILE")? != "release" || !is_ours {
+        return Ok(number);
+    }
+    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return Ok(number) };
+    // The log of HEAD grows with every commit and checkout, on whatever branch.
+    let watched = ["HEAD", "logs/HEAD"].iter().filter_map(|name| git(&["rev-parse", "--git-path", name]));
+    for path in watched.filter(|path| fs::exists(path).unwrap_or(false)).chain(SOURCES.map(String::from)) {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    let changed = git(&[&["--no-optional-locks", "status", "--porcelain", "--"], SOURCES.as_slice()].concat());
+    let dirty = if changed.is_some_and(|changed| !changed.is_empty()) { "-dirty" } else { "" };
+    Ok(format!("{number} ({commit}{dirty})"))
+}
+
+/// What git says; nothing where there is no git, or no checkout.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }

@@ -32,7 +32,7 @@ const STATUS_ORGS: usize = 1000;
 #[derive(Debug, Parser)]
 #[command(
     name = "tollgate",
-    version,
+    version = env!("TOLLGATE_VERSION"),
     after_help = "Exit codes: 0 done or allowed, 1 error, 2 usage, 3 denied.\n\
                   Data goes to stdout, everything else to stderr."
 )]

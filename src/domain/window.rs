@@ -54,6 +54,8 @@ pub const PERIODS: &[(&str, Millis)] = &[
     ("daily", DAY_MS),
     ("weekly", 7 * DAY_MS),
     ("monthly", 30 * DAY_MS),
+    #[cfg(feature = "extra-period")]
+    ("yearly", 365 * DAY_MS),
 ];
 
 /// The period that a single, older `budget_limit` stands for.

@@ -5,9 +5,9 @@ import subprocess
 import unittest
 import urllib.request
 
-from node import BINARY
+from node import TARGET
 
-STANDIN = BINARY.parent / "examples" / "autumn-standin"
+STANDIN = TARGET / "debug" / "examples" / "autumn-standin"
 WITHIN = 10.0
 
 
@@ -16,7 +16,7 @@ class Standin:
 
     def __init__(self):
         if not STANDIN.exists():
-            raise unittest.SkipTest(f"{STANDIN} is missing: cargo build --release --locked --example autumn-standin")
+            raise unittest.SkipTest(f"{STANDIN} is missing: cargo build --locked --example autumn-standin")
         self._process = subprocess.Popen([str(STANDIN)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.base_url = self._process.stdout.readline().strip()
 

@@ -18,7 +18,8 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Cargo reads a relative target directory from where it is run: the project's root.
-BINARY = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / "tollgate"
+TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+BINARY = TARGET / "release" / "tollgate"
 START_WITHIN = 20.0
 STOP_WITHIN = 30.0
 POLL = 0.02

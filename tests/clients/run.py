@@ -1,14 +1,29 @@
-"""Runs every test in this directory against the release binary and closes with a count."""
+"""Runs every test in this directory against the release binary and closes with a count.
 
+    run.py [--workers N] [FILE or FILE.CLASS or FILE.CLASS.TEST …]
+
+Files run at the same time, each in a process of its own; what one of them says is printed as a whole when it
+is through. Inside a file the tests run one after the other. Several names run in this process, in that order.
+"""
+
+import argparse
+import os
 import pathlib
+import re
+import subprocess
 import sys
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from node import BINARY  # noqa: E402
+
+# One for each core of the machine that checks every change.
+WORKERS = 2
+CLOSING = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
 
 
 class Timed(unittest.TextTestResult):
@@ -31,16 +46,76 @@ class Timed(unittest.TextTestResult):
         return test.id()
 
 
+def closing_line(passed, failed, skipped):
+    return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+
+
+def exit_code(passed, failed):
+    return 1 if failed or not passed else 0
+
+
+def run_here(names):
+    """Runs these tests in this process; the numbers that passed, failed and were skipped."""
+    suite = unittest.TestLoader().loadTestsFromNames(names)
+    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Timed).run(suite)
+    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    return result.passed, failed, len(result.skipped)
+
+
+def run_apart(name):
+    """The same for one file in a process of its own, with what it said."""
+    command = [sys.executable, __file__, name]
+    process = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+    closing = list(CLOSING.finditer(process.stdout))
+    if not closing:
+        # It crashed: whatever it ran does not count.
+        return (0, 1, 0), f"{process.stdout}\n{name} ended with {process.returncode} and without a count"
+    passed, failed, skipped = (int(number or 0) for number in closing[-1].groups())
+    text = process.stdout[:closing[-1].start()]
+    if process.returncode != exit_code(passed, failed):
+        return (passed, failed + 1, skipped), f"{text}\n{name} ended with {process.returncode} after its count"
+    return (passed, failed, skipped), text
+
+
+def run_all(names, workers):
+    """Every file, `workers` at a time; the numbers of all."""
+    totals, bad, took = [0, 0, 0], [], []
+    with ThreadPoolExecutor(workers) as pool:
+        running = {pool.submit(timed, name): name for name in names}
+        for done in as_completed(running):
+            (counts, text), seconds = done.result()
+            name = running[done]
+            print(f"\n==> {name}, {seconds:.1f} s\n{text.strip()}", flush=True)
+            totals = [total + count for total, count in zip(totals, counts)]
+            bad += [name] if counts[1] else []
+            took.append((seconds, name))
+    print("\nthe longest: " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in sorted(took, reverse=True)[:6]))
+    if bad:
+        print(f"failed, see above: {', '.join(sorted(bad))}")
+    return totals
+
+
+def timed(name):
+    began = time.monotonic()
+    return run_apart(name), time.monotonic() - began
+
+
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
     if not BINARY.exists():
         sys.exit(f"{BINARY} is missing: cargo build --release --locked, or run scripts/test")
-    chosen = sys.argv[1:]
-    loader = unittest.TestLoader()
-    suite = loader.loadTestsFromNames(chosen) if chosen else loader.discover(str(HERE))
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Timed).run(suite)
-    bad = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    print(f"\n{result.passed} passed, {bad} failed" + (f", {len(result.skipped)} skipped" if result.skipped else ""))
-    sys.exit(1 if bad or not result.passed else 0)
+    if arguments.names:
+        passed, failed, skipped = run_here(arguments.names)
+    else:
+        # The largest first: they tend to be the longest, and the last one to end is waited for.
+        files = sorted(HERE.glob("test_*.py"), key=os.path.getsize, reverse=True)
+        passed, failed, skipped = run_all([file.stem for file in files], arguments.workers)
+    print("\n" + closing_line(passed, failed, skipped))
+    sys.exit(exit_code(passed, failed))
 
 
 if __name__ == "__main__":

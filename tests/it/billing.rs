@@ -24,7 +24,7 @@ use tollgate::wire::{
 
 use self::standin::{Fault, Standin, books::Feature};
 use crate::harness::{
-    alone,
+    alone, beside_another,
     chance::Chance,
     client::plain,
     node::{Node, Setup},
@@ -136,7 +136,7 @@ fn flaky(standin: &Standin, chance: &mut Chance) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_completes_is_billed_once_over_kills_and_a_flaky_provider() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let mut chance = Chance::new("billing under kill -9");
     let (kills, began) = (size("TOLLGATE_BILLING_KILLS", 50), Instant::now());
     let Lab { dir: _dir, standin, setup } = lab().await;
@@ -235,7 +235,7 @@ fn checks(standin: &Standin, org: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_of_the_provider_is_asked_past_flagged_and_asked_again() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let Lab { dir: _dir, standin, setup } = lab().await;
     let node = setup.set("BILLING__AUTUMN__BREAKER_FAILURES", 1000).start().await;
     let faults = [
@@ -314,7 +314,7 @@ async fn a_provider_that_hangs_is_left_alone_after_a_while_and_others_do_not_wai
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_cold_calls_are_one_question_and_a_denied_org_asks_no_more_than_it_may() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let Lab { dir: _dir, standin, setup } = lab().await;
     let node = setup.start().await;
     standin.grant("crowd", granted(1_000_000));
@@ -342,7 +342,7 @@ async fn a_thousand_cold_calls_are_one_question_and_a_denied_org_asks_no_more_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_seen_by_itself_and_at_once_by_a_refresh() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let Lab { dir: _dir, standin, setup } = lab().await;
     let node = setup.start().await;
     standin.caching(true);
@@ -380,7 +380,7 @@ async fn hook(node: &Node, key: &str, id: &str, org: &str) -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_seen_at_once_by_a_webhook_that_is_signed() {
     const KEY: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let Lab { dir, standin, setup } = lab().await;
     let secret = dir.path().join("webhook");
     fs::write(&secret, format!("whsec_{KEY}\n")).unwrap();
@@ -401,7 +401,7 @@ async fn a_payment_is_seen_at_once_by_a_webhook_that_is_signed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_secret_there_is_no_webhook() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let Lab { dir: _dir, standin: _standin, setup } = lab().await;
     let node = setup.start().await;
     assert_eq!(node.post("/webhooks/autumn", &[], "{}").await.unwrap().0, 404);
@@ -410,7 +410,7 @@ async fn without_a_secret_there_is_no_webhook() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_refuses_is_set_aside_and_goes_out_when_an_operator_says_so() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let Lab { dir: _dir, standin, setup } = lab().await;
     let node = setup.start().await;
     standin.grant("acme", granted(10));

@@ -13,7 +13,7 @@ use tonic::Code;
 
 use crate::{
     harness::{
-        alone,
+        beside_another,
         chance::Chance,
         client::{plain, reason},
         copy_directory,
@@ -131,7 +131,7 @@ enum Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_is_harmless_or_said_and_never_a_fresh_start() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let mut chance = Chance::new("corruption");
     let trials = size("TOLLGATE_CORRUPTION_TRIALS", 5);
     let began = Instant::now();
@@ -256,7 +256,7 @@ async fn look_at_orgs(node: &Node, log: &Log, what: &str) -> Outcome {
 /// A second node on the same directory would be two owners of every org.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_node_on_the_same_directory_is_refused_and_the_first_goes_on() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let dir = TempDir::new().unwrap();
     let node = Setup::at(dir.path()).start().await;
     let mut gate = node.gate().await;

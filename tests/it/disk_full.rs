@@ -13,7 +13,7 @@ use tonic::Code;
 
 use crate::{
     harness::{
-        alone,
+        beside_another,
         chance::Chance,
         client::{Gate, assert_error, plain},
         disks::Mounted,
@@ -47,7 +47,7 @@ fn setup(data: &Path, config: &Path) -> Setup {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_said_flagged_and_survived() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let disk = match Mounted::memory(DISK_BYTES) {
         Ok(disk) => disk,
         Err(reason) => return println!("skipped, a disk that can be filled needs root: {reason}"),
@@ -72,7 +72,7 @@ async fn a_full_disk_is_said_flagged_and_survived() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_fails_is_said_flagged_and_survived() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     if std::process::Command::new("strace").arg("-V").output().is_err() {
         return println!("skipped, a sync is made to fail with strace, which is not installed");
     }

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::harness::{
-    alone,
+    beside_another,
     client::plain,
     node::{Node, Setup},
     poll,
@@ -45,7 +45,7 @@ async fn hundred_calls(node: &Node) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_and_half_open_connections_disturb_nobody() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let dir = TempDir::new().unwrap();
     let node = Setup::at(dir.path()).set("RATE__AMOUNT", 1_000_000).start().await;
     let before = hundred_calls(&node).await;
@@ -80,7 +80,7 @@ async fn is_closed(mut stream: TcpStream) -> bool {
 /// Silence is ended by the age of the connection; until then it only takes a place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_stops_in_time_while_silent_connections_are_open() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let dir = TempDir::new().unwrap();
     let setup = Setup::at(dir.path()).set("BOUNDS__DRAIN_NOTICE_MS", 100).set("BOUNDS__DRAIN_MS", 1_000);
     let node = setup.start().await;
@@ -99,7 +99,7 @@ async fn a_node_stops_in_time_while_silent_connections_are_open() {
 /// Past `bounds.connections` new ones wait in the backlog; a place that becomes free is given away.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_bounded_and_a_freed_place_is_used() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let dir = TempDir::new().unwrap();
     let node = Setup::at(dir.path()).set("BOUNDS__CONNECTIONS", 8).start().await;
     let mut open = Vec::new();

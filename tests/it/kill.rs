@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::{
     harness::{
-        alone,
+        beside_another,
         chance::Chance,
         fsck_is_clean,
         node::{Node, Setup},
@@ -120,7 +120,7 @@ async fn killed_under_load(node: Node, log: &mut Log, chance: &mut Chance) -> Su
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_loses_nothing_promised_and_forgets_at_most_what_is_written_behind() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let mut chance = Chance::new("kill -9");
     let (kills, began) = (size("TOLLGATE_KILL_CYCLES", 50), Instant::now());
     let modes = [WriteBehind { ms: 10, max: 4096 }, WriteBehind { ms: 2_000, max: 40 }];
@@ -138,7 +138,7 @@ async fn a_kill_loses_nothing_promised_and_forgets_at_most_what_is_written_behin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_write_behind_a_kill_forgets_nothing() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let mut chance = Chance::new("kill -9 without write-behind");
     let kills = size("TOLLGATE_KILL_CYCLES", 50).div_ceil(5);
     let totals = kill_over_and_over(kills, &[WriteBehind { ms: 0, max: 4096 }], &mut chance).await;

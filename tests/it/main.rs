@@ -4,8 +4,9 @@
 //! compares what it finds afterwards with a log of the answers it got ([`oracle`]). The log shares no
 //! code with the node, only the generated messages.
 //!
-//! Tests run one at a time ([`harness::alone`]): they measure, and two of them need the machine. Sizes
-//! are variables of the environment with defaults for a continuous build; see [`harness::size`].
+//! Two tests run at a time ([`harness::beside_another`]), but those that measure run alone
+//! ([`harness::alone`]). Sizes are variables of the environment with defaults for a continuous build
+//! ([`harness::size`]); `scripts/torture` sets larger ones.
 
 #![allow(
     clippy::unwrap_used,

@@ -5,7 +5,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use crate::{
-    harness::{alone, chance::Chance, fsck_is_clean, node::Setup, offline, said},
+    harness::{beside_another, chance::Chance, fsck_is_clean, node::Setup, offline, said},
     load::{Load, Plan},
     oracle::Log,
     replay::{Plains, Terms, compare, kept_by},
@@ -13,7 +13,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_imported_elsewhere_serves_the_same_counts_and_request_ids() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let mut chance = Chance::new("export and import");
     let home = TempDir::new().unwrap();
     let (old, new, file) = (home.path().join("old"), home.path().join("new"), home.path().join("export.jsonl"));
@@ -48,7 +48,7 @@ async fn an_export_imported_elsewhere_serves_the_same_counts_and_request_ids() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_export_is_not_imported() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let mut chance = Chance::new("cut export");
     let home = TempDir::new().unwrap();
     let (old, file) = (home.path().join("old"), home.path().join("export.jsonl"));

@@ -63,7 +63,7 @@ async fn resident(node: &Node) -> i64 {
 async fn idle_orgs_leave_memory_and_keep_their_counts() {
     let _alone = alone().await;
     let mut chance = Chance::new("passivation");
-    let orgs = size("TOLLGATE_IDLE_ORGS", 100_000);
+    let orgs = size("TOLLGATE_IDLE_ORGS", 10_000);
     let (dir, elsewhere) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let config = elsewhere.path().join("config.toml");
     write_config(&config, 3_600_000);

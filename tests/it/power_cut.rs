@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     harness::{
-        alone,
+        beside_another,
         chance::Chance,
         disks::{Kernel, Mounted, run},
         fsck_is_clean,
@@ -113,7 +113,7 @@ async fn cut(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_power_cut_loses_nothing_promised() {
-    let _alone = alone().await;
+    let _beside = beside_another().await;
     let lab = match Laboratory::open() {
         Ok(lab) => lab,
         Err(reason) => return println!("skipped, power cuts need root and loop mounts: {reason}"),

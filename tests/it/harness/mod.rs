@@ -6,6 +6,7 @@ pub mod disks;
 pub mod node;
 
 use std::{
+    ffi::OsString,
     fmt::Display,
     future::Future,
     path::Path,
@@ -13,15 +14,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Between two looks at something that is awaited.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Held for the whole of a test.
-pub async fn alone() -> MutexGuard<'static, ()> {
-    static MACHINE: Mutex<()> = Mutex::const_new(());
-    MACHINE.lock().await
+/// Tests that run at the same time, on however many cores: each brings a node and a load.
+const WORKERS: u32 = 2;
+
+static MACHINE: Semaphore = Semaphore::const_new(WORKERS as usize);
+
+/// Held for the whole of a test that measures, or whose node must answer in time while it is loaded.
+pub async fn alone() -> SemaphorePermit<'static> {
+    MACHINE.acquire_many(WORKERS).await.unwrap()
+}
+
+/// Held for the whole of a test that may take its time.
+pub async fn beside_another() -> SemaphorePermit<'static> {
+    MACHINE.acquire().await.unwrap()
+}
+
+/// What is tested: `TOLLGATE_BINARY`, which scripts/test sets to the release, or what this test was built with.
+pub fn binary() -> OsString {
+    std::env::var_os("TOLLGATE_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_tollgate").into())
 }
 
 /// The size `name` from the environment, or the default.
@@ -44,7 +59,7 @@ pub async fn poll<T, F: Future<Output = Option<T>>>(what: impl Display, within: 
 
 /// Runs the command's verb on a data directory that no node uses.
 pub fn offline(verb: &str, dir: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    let mut command = Command::new(binary());
     command.arg(verb).arg("--data-dir").arg(dir).args(more);
     command.output().unwrap_or_else(|error| panic!("tollgate {verb}: {error}"))
 }

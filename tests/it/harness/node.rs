@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{LOOK_EVERY, poll};
+use super::{LOOK_EVERY, binary, poll};
 
 /// From the spawn to the start-up line; a start takes a fraction of a second.
 const START_WITHIN: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ impl Setup {
     }
 
     pub fn spawn(&self) -> Process {
-        let mut words = self.under.iter().map(OsString::from).chain([env!("CARGO_BIN_EXE_tollgate").into()]);
+        let mut words = self.under.iter().map(OsString::from).chain([binary()]);
         let mut command = Command::new(words.next().unwrap());
         command.args(words).arg("serve").arg("--data-dir").arg(&self.dir);
         command.args(["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]).args(&self.arguments);
