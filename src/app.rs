@@ -21,7 +21,7 @@ use crate::{
     domain::{ids::OrgId, policy::OrgPolicy, service_time::ClockState, window::Length},
     grpc::{self, server::Health},
     http,
-    ports::{Clock, OrgStore},
+    ports::{Clock, OrgStore, StoreEngine},
     service::{self, Service},
     store::{
         broken::BrokenStore,
@@ -109,7 +109,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
-    let (store, clock) = open(&config, start, &metrics).await?;
+    let Store { orgs: store, engine, clock } = open(&config, start, &metrics).await?;
     let (incarnation, turn) = (random()?, usize::try_from(random()? % 1000).unwrap_or(0));
     let provider = billing::provider(&config, clock.clone())?;
     let orgs = Orgs::start(actors::Deps {
@@ -128,11 +128,12 @@ pub async fn run(
     .map_err(Failure)?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     look_at_pools(&orgs).await;
-    announce(&config, &listeners, &*store);
+    announce(&config, &listeners, &*engine);
     let service = Arc::new(Service::new(service::Deps {
         orgs,
         clock: clock.clone(),
         store: store.clone(),
+        engine: engine.clone(),
         balances,
         metrics,
         node: config.node.clone(),
@@ -149,7 +150,7 @@ pub async fn run(
         billing::webhook_key(&config),
         http_stop.clone().cancelled_owned(),
     ));
-    let watching = tokio::spawn(watch_clock(clock, store.clone()));
+    let watching = tokio::spawn(watch_clock(clock, engine.clone()));
     let reloading = tokio::spawn(apply_reloads(service.clone(), config.clone(), reloads));
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -165,19 +166,28 @@ pub async fn run(
     }
     watching.abort();
     reloading.abort();
-    let stopped = stop(&service, &*store, drain_for).await;
+    let stopped = stop(&service, &*store, &*engine, drain_for).await;
     http_stop.cancel();
     let _ = timeout(STOP_WITHIN, http).await;
     ended.and(stopped)
 }
 
-/// The store and the clock that goes on from its mark. A store that is damaged is not replaced by
+/// The store, the engine behind it, and the clock that goes on from its mark.
+struct Store {
+    orgs: Arc<dyn OrgStore>,
+    engine: Arc<dyn StoreEngine>,
+    clock: Arc<SystemClock>,
+}
+
+impl Store {
+    fn new(store: Arc<impl OrgStore + StoreEngine + 'static>, clock: Arc<SystemClock>) -> Self {
+        Self { orgs: store.clone(), engine: store, clock }
+    }
+}
+
+/// A store that is damaged is not replaced by
 /// an empty one: the node comes up without, says so, and stays NOT_SERVING.
-async fn open(
-    config: &Config,
-    start: Start,
-    metrics: &Arc<Metrics>,
-) -> Result<(Arc<dyn OrgStore>, Arc<SystemClock>), Failure> {
+async fn open(config: &Config, start: Start, metrics: &Arc<Metrics>) -> Result<Store, Failure> {
     let options = SledOptions { sync_data: !start.without_sync, ..SledOptions::default() };
     let dir = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || sled::open(&dir, &options)).await;
@@ -190,7 +200,7 @@ async fn open(
             tracing::error!(%damaged, "the store was not opened; this node stays NOT_SERVING");
             metrics.store_fault();
             let clock = resume_clock(None, &config.data_dir, start)?;
-            return Ok((Arc::new(BrokenStore::new(damaged.to_string())), clock));
+            return Ok(Store::new(Arc::new(BrokenStore::new(damaged.to_string())), clock));
         }
     };
     let clock = resume_clock(Some(&opened), &config.data_dir, start)?;
@@ -202,7 +212,7 @@ async fn open(
     if start.accept_clock {
         store.keep_mark();
     }
-    Ok((Arc::new(store), clock))
+    Ok(Store::new(Arc::new(store), clock))
 }
 
 fn resume_clock(opened: Option<&sled::Opened>, data_dir: &Path, start: Start) -> Result<Arc<SystemClock>, Failure> {
@@ -226,7 +236,7 @@ fn random() -> Result<u64, Failure> {
 }
 
 /// The start-up line: what this node is and what it enforces by default.
-fn announce(config: &Config, listeners: &Listeners, store: &dyn OrgStore) {
+fn announce(config: &Config, listeners: &Listeners, engine: &dyn StoreEngine) {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
@@ -241,7 +251,7 @@ fn announce(config: &Config, listeners: &Listeners, store: &dyn OrgStore) {
         grpc = grpc.map(tracing::field::display),
         http = http.map(tracing::field::display),
         data = %config.data_dir.display(),
-        store = store.kind(),
+        store = engine.kind(),
         rate = rate.amount.map_or("off".into(), |amount| format!("{amount} per {}", Length(rate.len))),
         billing = config.billing.provider.name(),
         listed_orgs = config.policies.listed().count(),
@@ -267,14 +277,19 @@ async fn drain(service: &Service, health: &Health) {
     tokio::time::sleep(notice).await;
 }
 
-async fn stop(service: &Service, store: &dyn OrgStore, within: Duration) -> Result<(), Failure> {
+async fn stop(
+    service: &Service,
+    store: &dyn OrgStore,
+    engine: &dyn StoreEngine,
+    within: Duration,
+) -> Result<(), Failure> {
     let flushed = service.orgs().shutdown(within.max(STOP_WITHIN)).await.map_err(Failure);
-    store.keep_mark();
+    engine.keep_mark();
     let closed = match timeout(STOP_WITHIN, store.close()).await {
         Ok(closed) => closed.map_err(|fault| Failure(fault.to_string())),
         Err(_) => Err(Failure("the store did not close in time".into())),
     };
-    tracing::info!(groups = store.groups(), "stopped");
+    tracing::info!(groups = engine.groups(), "stopped");
     flushed.and(closed)
 }
 
@@ -299,7 +314,7 @@ async fn store_lost(service: &Service, health: &Health, store: &dyn OrgStore) ->
 
 /// Keeps the clock's judgement current while nobody asks, and logs when it changes. A jump that is
 /// believed is kept at once: a restart must not doubt it again because no commit came in between.
-async fn watch_clock(clock: Arc<dyn Clock>, store: Arc<dyn OrgStore>) {
+async fn watch_clock(clock: Arc<dyn Clock>, engine: Arc<dyn StoreEngine>) {
     let mut steady = true;
     loop {
         clock.now();
@@ -314,7 +329,7 @@ async fn watch_clock(clock: Arc<dyn Clock>, store: Arc<dyn OrgStore>) {
             (true, false) => tracing::error!(%state, "clock alarm"),
             (false, true) => {
                 tracing::info!("the clock is steady again");
-                store.keep_mark();
+                engine.keep_mark();
             }
             _ => {}
         }

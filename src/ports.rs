@@ -12,8 +12,9 @@ use crate::domain::{
     ids::OrgId,
     outbox::{Delivery, OutboxKey},
     reply::Exhaustion,
-    rows::{Head, OrgRows, OrgWrite},
+    rows::{Head, OrgRows, OrgWrite, RowKind},
     service_time::{ClockMark, ClockState},
+    shard::ShardSet,
     window::Millis,
 };
 
@@ -56,30 +57,51 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
     /// does not block.
     fn commit(&self, write: OrgWrite, done: CommitDone);
 
-    /// Makes the clock's mark durable, which otherwise goes with the next commit. Returns at once; nothing
-    /// where no mark is kept.
-    fn keep_mark(&self) {}
+    /// Orgs of the shards whose timer is due at `now`, the earliest first, at most `max`.
+    fn due(
+        &self,
+        now: Millis,
+        shards: &ShardSet,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>>;
 
-    /// Orgs whose timer is due at `now`, the earliest first, at most `max`.
-    fn due(&self, now: Millis, max: usize) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>>;
+    /// Orgs of the shards with their heads, in an order of the store's own that does not change, from
+    /// behind `after`.
+    fn list(
+        &self,
+        shards: &ShardSet,
+        after: Option<&OrgId>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>>;
 
-    /// Orgs with their heads, in the order of their keys, from behind `after`.
-    fn list(&self, after: Option<&OrgId>, max: usize) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>>;
-
-    /// Orgs that have pools of upstream accounts, in the order of their keys, from behind `after`.
-    fn with_pools(&self, after: Option<&OrgId>, max: usize) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>>;
+    /// Orgs of the shards that have rows of `kind`, each once, in the order of [`list`](Self::list), from
+    /// behind `after`.
+    fn having(
+        &self,
+        kind: RowKind,
+        shards: &ShardSet,
+        after: Option<&OrgId>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>>;
 
     /// The first fault, once there is one. It is latched: only a restart clears it.
     fn fault(&self) -> watch::Receiver<Option<StoreFault>>;
 
-    /// Commit groups made durable in the life of this store.
-    fn groups(&self) -> u64;
+    /// Waits until everything handed over is durable, and stops.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
+}
 
+/// The engine behind a store, for the node that runs it and for operators. No decision depends on it.
+pub trait StoreEngine: Send + Sync + fmt::Debug {
     /// `sled`, `memory`, …
     fn kind(&self) -> &'static str;
 
-    /// Waits until everything handed over is durable, and stops.
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
+    /// Commit groups made durable in the life of this store.
+    fn groups(&self) -> u64;
+
+    /// Makes the clock's mark durable, which otherwise goes with the next commit. Returns at once; nothing
+    /// where no mark is kept.
+    fn keep_mark(&self) {}
 }
 
 /// How a question to the provider may be answered.

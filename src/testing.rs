@@ -241,6 +241,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         orgs: orgs.clone(),
         clock: clock.clone(),
         store: store.clone(),
+        engine: store.clone(),
         balances: balances.clone(),
         metrics: metrics.clone(),
         node: "test".into(),

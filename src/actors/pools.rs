@@ -20,6 +20,8 @@ use crate::{
         command::RollPools,
         ids::OrgId,
         reply::{PoolSummary, PoolView},
+        rows::RowKind,
+        shard::ShardSet,
         window::iso,
     },
     ports::StoreFault,
@@ -118,7 +120,7 @@ async fn call_all(registry: &Weak<Registry>) -> Option<u64> {
     let mut named = 0;
     loop {
         let registry = registry.upgrade()?;
-        let page = match registry.shared().store.with_pools(after.as_ref(), PAGE).await {
+        let page = match registry.shared().store.having(RowKind::Pool, &ShardSet::all(), after.as_ref(), PAGE).await {
             Ok(page) => page,
             Err(fault) => {
                 tell_fault(&fault);

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{org::OrgMsg, registry::Registry};
-use crate::domain::commands::Lane;
+use crate::domain::{commands::Lane, shard::ShardSet};
 
 /// Passivation looks this often per idle period.
 const LOOKS_PER_IDLE: u32 = 4;
@@ -62,7 +62,7 @@ async fn wake(registry: Weak<Registry>) {
 /// Wakes a batch of due orgs and waits until their purges are durable. Answers how many were due.
 async fn wake_due(registry: &Arc<Registry>) -> usize {
     let shared = registry.shared();
-    let due = match shared.store.due(shared.clock.now(), TIMER_BATCH).await {
+    let due = match shared.store.due(shared.clock.now(), &ShardSet::all(), TIMER_BATCH).await {
         Ok(due) => due,
         Err(fault) => {
             tracing::warn!(%fault, "timers could not be read; trying again");

@@ -20,10 +20,7 @@ use super::{
 use crate::{
     app::{self, Listeners, Start, takeover},
     config::{self, Config, ConfigErrors, LogFormat, Overrides},
-    store::{
-        dump::{self, Exported},
-        offline::{self, FsckOptions},
-    },
+    store::offline::{self, Exported, FsckOptions},
     telemetry,
 };
 
@@ -127,7 +124,7 @@ pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
         Err(mistakes) => return refuse(&mistakes, output),
     };
     let written = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
-        None => dump::export(&dir, &mut Stdout(output)).map_err(|error| error.to_string()),
+        None => export_into(&dir, &mut Stdout(output)),
         Some(file) => export_to(&dir, file),
     };
     match written {
@@ -153,10 +150,15 @@ pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
 fn export_to(dir: &Path, file: &Path) -> Result<Exported, String> {
     let named = |error: io::Error| format!("{}: {error}", file.display());
     let mut out = BufWriter::new(File::create_new(file).map_err(named)?);
-    let exported = dump::export(dir, &mut out).map_err(|error| error.to_string())?;
+    let exported = export_into(dir, &mut out)?;
     let written = out.into_inner().map_err(|error| named(error.into_error()))?;
     written.sync_all().map_err(named)?;
     Ok(exported)
+}
+
+fn export_into(dir: &Path, out: &mut dyn Write) -> Result<Exported, String> {
+    let runtime = runtime().map_err(|error| format!("no runtime: {error}"))?;
+    runtime.block_on(offline::export(dir, out)).map_err(|error| error.to_string())
 }
 
 pub(super) fn import(args: &ImportArgs, output: &mut Output<'_>) -> Exit {
@@ -186,7 +188,7 @@ fn import_from(dir: &Path, from: &mut dyn BufRead) -> io::Result<String> {
         let done = runtime()?.block_on(takeover::take_over(dir, from)).map_err(io::Error::other)?;
         return Ok(format!("{} budgets taken over, {} known already", done.changed, done.known));
     }
-    let rows = dump::import(dir, from).map_err(io::Error::other)?;
+    let rows = runtime()?.block_on(offline::import(dir, from)).map_err(io::Error::other)?;
     Ok(format!("{rows} rows imported"))
 }
 

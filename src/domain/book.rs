@@ -16,7 +16,7 @@ use super::{
     policy::OrgPolicy,
     rate::Counter,
     reply::LedgerView,
-    rows::{ReservationRow, Row, RowKey},
+    rows::{CounterRow, Keeper, ReservationRow, Row, RowKey, RowsByKind, SliceRow},
     table::Table,
     window::{Millis, Window},
 };
@@ -43,19 +43,17 @@ pub(super) fn charged_scopes(scope: &Scope) -> impl Iterator<Item = Scope> {
 }
 
 impl Book {
-    pub(super) fn load(
-        slices: Vec<(Scope, Meter, HourSlice)>,
-        counters: Vec<(Scope, Meter, Window, Counter)>,
-        reservations: Vec<ReservationRow>,
-        now: Millis,
-    ) -> Self {
+    pub(super) fn load(rows: &mut RowsByKind, now: Millis) -> Self {
         let mut by_ledger: BTreeMap<LedgerKey, Vec<HourSlice>> = BTreeMap::new();
-        for (scope, meter, slice) in slices {
+        for SliceRow { scope, meter, slice } in std::mem::take(&mut rows.slices) {
             by_ledger.entry((scope, meter)).or_default().push(slice);
         }
+        let counters = std::mem::take(&mut rows.counters).into_iter();
+        let counters = counters.map(|row| ((row.scope, row.meter, row.window), row.counter));
+        let reservations = std::mem::take(&mut rows.reservations);
         let mut accounts = Self {
             ledgers: by_ledger.into_iter().map(|(key, slices)| (key, Ledger::load(slices, now))).collect(),
-            counters: Table::load(counters.into_iter().map(|(s, m, w, counter)| ((s, m, w), counter))),
+            counters: Table::load(counters),
             ..Self::default()
         };
         accounts.reservations = Table::load(reservations.iter().map(|row| (row.id, row.clone())));
@@ -282,41 +280,6 @@ impl Book {
         end.saturating_add((end - counter.start).max(COUNTER_SLACK_MS))
     }
 
-    pub(super) fn next_purge(&self) -> Option<Millis> {
-        let counters = self.counters.iter().map(|((_, _, window), counter)| Self::counter_dies_at(*window, *counter));
-        self.ledgers.values().filter_map(Ledger::next_purge).chain(counters).chain(self.next_expiry()).min()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.ledgers.values().all(Ledger::is_empty) && self.counters.is_empty() && self.reservations.is_empty()
-    }
-
-    /// Changed rows, as puts and deletions.
-    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
-        for ((scope, meter), ledger) in &mut self.ledgers {
-            for (start, slice) in ledger.take_dirty() {
-                let (scope, meter) = (scope.clone(), meter.clone());
-                match slice {
-                    Some(slice) => puts.push(Row::Slice { scope, meter, slice }),
-                    None => dels.push(RowKey::Slice { scope, meter, start }),
-                }
-            }
-        }
-        self.ledgers.retain(|_, ledger| !ledger.is_empty());
-        for ((scope, meter, window), counter) in self.counters.take_dirty() {
-            match counter {
-                Some(counter) => puts.push(Row::Counter { scope, meter, window, counter }),
-                None => dels.push(RowKey::Counter { scope, meter, window }),
-            }
-        }
-        for (id, row) in self.reservations.take_dirty() {
-            match row {
-                Some(row) => puts.push(Row::Reservation(row)),
-                None => dels.push(RowKey::Reservation { id }),
-            }
-        }
-    }
-
     pub(super) fn ledger_views(&self) -> Vec<LedgerView> {
         let view = |((scope, meter), ledger): (&LedgerKey, &Ledger)| LedgerView {
             scope: scope.clone(),
@@ -333,5 +296,37 @@ impl Book {
 
     pub(super) fn reservation_views(&self) -> Vec<ReservationRow> {
         self.reservations.iter().map(|(_, row)| row.clone()).collect()
+    }
+}
+
+impl Keeper for Book {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        for ((scope, meter), ledger) in &mut self.ledgers {
+            for (start, slice) in ledger.take_dirty() {
+                let (scope, meter) = (scope.clone(), meter.clone());
+                match slice {
+                    Some(slice) => puts.push(Row::Slice(SliceRow { scope, meter, slice })),
+                    None => dels.push(RowKey::Slice { scope, meter, start }),
+                }
+            }
+        }
+        self.ledgers.retain(|_, ledger| !ledger.is_empty());
+        self.counters.take_rows(
+            puts,
+            dels,
+            |(scope, meter, window), counter| Row::Counter(CounterRow { scope, meter, window, counter }),
+            |(scope, meter, window)| RowKey::Counter { scope, meter, window },
+        );
+        self.reservations.take_rows(puts, dels, |_, row| Row::Reservation(row), |id| RowKey::Reservation { id });
+    }
+
+    fn is_spent(&self) -> bool {
+        self.ledgers.values().all(Ledger::is_empty) && self.counters.is_empty() && self.reservations.is_empty()
+    }
+
+    /// When a hold expires, or something can be purged.
+    fn next_wake(&self) -> Option<Millis> {
+        let counters = self.counters.iter().map(|((_, _, window), counter)| Self::counter_dies_at(*window, *counter));
+        self.ledgers.values().filter_map(Ledger::next_purge).chain(counters).chain(self.next_expiry()).min()
     }
 }

@@ -15,7 +15,7 @@ use super::{
     limit::Limit,
     policy::OrgPolicy,
     pools::Pools,
-    rows::{BudgetRow, Row, RowKey},
+    rows::{BudgetRow, Keeper, Row, RowKey, RowsByKind},
     table::Table,
     window::{Millis, Window, period},
 };
@@ -53,7 +53,8 @@ fn over(configured: &[Limit], row: &BudgetRow) -> Vec<Limit> {
 }
 
 impl Budgets {
-    pub(super) fn load(rows: Vec<BudgetRow>) -> Self {
+    pub(super) fn load(rows: &mut RowsByKind) -> Self {
+        let rows = std::mem::take(&mut rows.budgets);
         let mut budgets = Self::default();
         rows.iter().for_each(|row| budgets.judge(row));
         budgets.rows = Table::load(rows.into_iter().map(|row| (row.scope.clone(), row)));
@@ -129,19 +130,16 @@ impl Budgets {
     pub(super) fn rows(&self) -> impl Iterator<Item = &BudgetRow> {
         self.rows.iter().map(|(_, row)| row)
     }
+}
 
-    /// No limit is set; versions of what was cleared may be remembered.
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows().all(|row| row.limits.is_empty())
+impl Keeper for Budgets {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        self.rows.take_rows(puts, dels, |_, row| Row::Budget(row), |scope| RowKey::Budget { scope });
     }
 
-    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
-        for (scope, row) in self.rows.take_dirty() {
-            match row {
-                Some(row) => puts.push(Row::Budget(row)),
-                None => dels.push(RowKey::Budget { scope }),
-            }
-        }
+    /// No limit is set; versions of what was cleared may be remembered.
+    fn is_spent(&self) -> bool {
+        self.rows().all(|row| row.limits.is_empty())
     }
 }
 

@@ -27,6 +27,7 @@ pub mod request;
 pub mod rows;
 pub mod service_time;
 mod sessions;
+pub mod shard;
 mod table;
 #[cfg(test)]
 mod tests;

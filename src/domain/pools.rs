@@ -12,7 +12,7 @@ use super::{
     limit::Limit,
     policy::PoolPolicy,
     reply::Route,
-    rows::{Avoided, PoolRow, Reported, Row, RowKey, UpstreamAccountRow},
+    rows::{Avoided, Keeper, PoolRow, Reported, Row, RowKey, RowsByKind, UpstreamAccountRow},
     table::Table,
     window::{Millis, WINDOW_MAX_MS},
 };
@@ -128,7 +128,9 @@ impl UpstreamAccountRow {
 }
 
 impl Pools {
-    pub(super) fn load(pools: Vec<PoolRow>, accounts: Vec<UpstreamAccountRow>, now: Millis) -> Self {
+    pub(super) fn load(rows: &mut RowsByKind, now: Millis) -> Self {
+        let pools = std::mem::take(&mut rows.pools);
+        let accounts = std::mem::take(&mut rows.upstream_accounts);
         let mut loaded = Self {
             pools: Table::load(pools.into_iter().map(|row| (row.id.clone(), row))),
             accounts: Table::load(accounts.iter().map(|row| (row.id.clone(), row.clone()))),
@@ -261,24 +263,20 @@ impl Pools {
         }
         concerned
     }
+}
 
-    pub(super) fn next_wake(&self) -> Option<Millis> {
-        self.due.first().map(|(at, _)| *at)
+impl Keeper for Pools {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        self.pools.take_rows(puts, dels, |_, row| Row::Pool(row), |id| RowKey::Pool { id });
+        self.accounts.take_rows(puts, dels, |_, row| Row::UpstreamAccount(row), |id| RowKey::UpstreamAccount { id });
     }
 
-    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
-        for (id, row) in self.pools.take_dirty() {
-            match row {
-                Some(row) => puts.push(Row::Pool(row)),
-                None => dels.push(RowKey::Pool { id }),
-            }
-        }
-        for (id, row) in self.accounts.take_dirty() {
-            match row {
-                Some(row) => puts.push(Row::UpstreamAccount(row)),
-                None => dels.push(RowKey::UpstreamAccount { id }),
-            }
-        }
+    fn is_spent(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn next_wake(&self) -> Option<Millis> {
+        self.due.first().map(|(at, _)| *at)
     }
 }
 

@@ -228,88 +228,137 @@ pub struct Avoided {
     pub until: Millis,
 }
 
+/// When the org is to be woken: a sweep finds it without loading any org. Names the instant that the head
+/// has as `wake_at`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Row {
-    Head(Head),
-    Timer {
-        wake_at: Millis,
-    },
-    Slice {
-        scope: Scope,
-        meter: Meter,
-        slice: HourSlice,
-    },
-    Counter {
-        scope: Scope,
-        meter: Meter,
-        window: Window,
-        counter: Counter,
-    },
-    /// Short-lived entries; every number has one.
-    Journal(JournalRow),
-    /// Entries remembered for a day.
-    LongJournal(JournalRow),
-    Reservation(ReservationRow),
-    Baseline(BaselineRow),
-    Execution(ExecutionRow),
-    Disputed(DisputedRow),
-    Outbox(OutboxRow),
-    Budget(BudgetRow),
-    Session(SessionRow),
-    /// The org's trial has used up what it includes, and that was told.
-    TrialEnded {
-        at: Millis,
-    },
-    Pool(PoolRow),
-    UpstreamAccount(UpstreamAccountRow),
+pub struct TimerRow {
+    pub wake_at: Millis,
 }
 
+/// One hour of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RowKey {
-    Head,
-    Timer { wake_at: Millis },
-    Slice { scope: Scope, meter: Meter, start: Millis },
-    Counter { scope: Scope, meter: Meter, window: Window },
-    Journal { seq: u64 },
-    LongJournal { seq: u64 },
-    Reservation { id: DecisionId },
-    Baseline { scope: Scope, source: Source, meter: Meter },
-    Execution { id: ExecutionId },
-    Disputed { seq: u64 },
-    Outbox { key: OutboxKey },
-    Budget { scope: Scope },
-    Session { id: SessionId },
-    TrialEnded,
-    Pool { id: PoolId },
-    UpstreamAccount { id: AccountId },
+pub struct SliceRow {
+    pub scope: Scope,
+    pub meter: Meter,
+    pub slice: HourSlice,
 }
 
-impl Row {
-    pub fn key(&self) -> RowKey {
-        match self {
-            Self::Head(_) => RowKey::Head,
-            Self::Timer { wake_at } => RowKey::Timer { wake_at: *wake_at },
-            Self::Slice { scope, meter, slice } => {
-                RowKey::Slice { scope: scope.clone(), meter: meter.clone(), start: slice.start }
-            }
-            Self::Counter { scope, meter, window, .. } => {
-                RowKey::Counter { scope: scope.clone(), meter: meter.clone(), window: *window }
-            }
-            Self::Journal(row) => RowKey::Journal { seq: row.seq },
-            Self::LongJournal(row) => RowKey::LongJournal { seq: row.seq },
-            Self::Reservation(row) => RowKey::Reservation { id: row.id },
-            Self::Baseline(row) => {
-                RowKey::Baseline { scope: row.scope.clone(), source: row.source.clone(), meter: row.meter.clone() }
-            }
-            Self::Execution(row) => RowKey::Execution { id: row.id.clone() },
-            Self::Disputed(row) => RowKey::Disputed { seq: row.seq },
-            Self::Outbox(row) => RowKey::Outbox { key: row.key },
-            Self::Budget(row) => RowKey::Budget { scope: row.scope.clone() },
-            Self::Session(row) => RowKey::Session { id: row.id.clone() },
-            Self::TrialEnded { .. } => RowKey::TrialEnded,
-            Self::Pool(row) => RowKey::Pool { id: row.id.clone() },
-            Self::UpstreamAccount(row) => RowKey::UpstreamAccount { id: row.id.clone() },
+/// The counter of an aligned or anchored window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterRow {
+    pub scope: Scope,
+    pub meter: Meter,
+    pub window: Window,
+    pub counter: Counter,
+}
+
+/// The org's trial has used up what it includes, and that was announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialEndedRow {
+    pub at: Millis,
+}
+
+/// The kinds of rows, one line each: the row, what its key is made of, and where [`RowsByKind`] has it.
+/// A part of the key that is not a field of the row itself says where in the row it is.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident($row:ty) $({
+        $($part:ident: $type:ty $(= $($path:ident).+)?),+
+    })? in $place:ident;)+) => {
+        /// One stored row.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Row {
+            $($(#[$doc])* $kind($row),)+
         }
+
+        /// Names one row of an org.
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum RowKey {
+            $($kind $({ $($part: $type),+ })?,)+
+        }
+
+        /// What a row is about.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum RowKind {
+            $($kind,)+
+        }
+
+        /// Everything stored of an org, sorted by kind.
+        #[derive(Debug, Default)]
+        pub struct RowsByKind {
+            $(pub $place: Vec<$row>,)+
+        }
+
+        impl Row {
+            pub fn key(&self) -> RowKey {
+                match self {
+                    $(Self::$kind(_row) => RowKey::$kind $({
+                        $($part: kinds!(@part _row, $part $(, $($path).+)?)),+
+                    })?,)+
+                }
+            }
+
+            pub fn kind(&self) -> RowKind {
+                match self { $(Self::$kind(_) => RowKind::$kind,)+ }
+            }
+        }
+
+        impl RowKey {
+            pub fn kind(&self) -> RowKind {
+                match self { $(Self::$kind { .. } => RowKind::$kind,)+ }
+            }
+        }
+
+        impl RowKind {
+            pub const ALL: &[Self] = &[$(Self::$kind),+];
+        }
+
+        impl From<OrgRows> for RowsByKind {
+            fn from(rows: OrgRows) -> Self {
+                let mut sorted = Self::default();
+                for row in rows.rows {
+                    match row { $(Row::$kind(row) => sorted.$place.push(row),)+ }
+                }
+                sorted
+            }
+        }
+    };
+    (@part $row:ident, $part:ident) => { Clone::clone(&$row.$part) };
+    (@part $row:ident, $part:ident, $($path:ident).+) => { Clone::clone(&$row.$($path).+) };
+}
+
+kinds! {
+    Head(Head) in heads;
+    Timer(TimerRow) { wake_at: Millis } in timers;
+    Slice(SliceRow) { scope: Scope, meter: Meter, start: Millis = slice.start } in slices;
+    Counter(CounterRow) { scope: Scope, meter: Meter, window: Window } in counters;
+    /// Short-lived entries; every number has one.
+    Journal(JournalRow) { seq: u64 } in journal;
+    /// Entries remembered for a day.
+    LongJournal(JournalRow) { seq: u64 } in long_journal;
+    Reservation(ReservationRow) { id: DecisionId } in reservations;
+    Baseline(BaselineRow) { scope: Scope, source: Source, meter: Meter } in baselines;
+    Execution(ExecutionRow) { id: ExecutionId } in executions;
+    Disputed(DisputedRow) { seq: u64 } in disputed;
+    Outbox(OutboxRow) { key: OutboxKey } in outbox;
+    Budget(BudgetRow) { scope: Scope } in budgets;
+    Session(SessionRow) { id: SessionId } in sessions;
+    TrialEnded(TrialEndedRow) in trial_ended;
+    Pool(PoolRow) { id: PoolId } in pools;
+    UpstreamAccount(UpstreamAccountRow) { id: AccountId } in upstream_accounts;
+}
+
+/// Owns rows of an org: takes them from [`RowsByKind`] when the org is loaded, and says from then on what
+/// of them is to be stored.
+pub(super) trait Keeper {
+    /// Rows changed since the last call, as puts and deletions.
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>);
+
+    /// Nothing is left that a later call could need: an org of which that is true is forgotten.
+    fn is_spent(&self) -> bool;
+
+    /// When the org is to be woken for one of the rows.
+    fn next_wake(&self) -> Option<Millis> {
+        None
     }
 }
 
@@ -317,8 +366,6 @@ impl Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrgWrite {
     pub org: OrgId,
-    /// The journal's number this commit brings the org to.
-    pub seq: u64,
     /// Removes every row of the org first.
     pub wipe: bool,
     pub puts: Vec<Row>,
@@ -328,7 +375,7 @@ pub struct OrgWrite {
 impl OrgWrite {
     /// A commit of nothing: it is done when everything handed over before it is durable.
     pub fn empty(org: &OrgId) -> Self {
-        Self { org: org.clone(), seq: 0, wipe: false, puts: Vec::new(), dels: Vec::new() }
+        Self { org: org.clone(), wipe: false, puts: Vec::new(), dels: Vec::new() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     ids::{DecisionId, SessionId},
-    rows::{Row, RowKey, SessionRow, SessionState},
+    rows::{Keeper, Row, RowKey, RowsByKind, SessionRow, SessionState},
     table::Table,
     window::Millis,
 };
@@ -24,7 +24,8 @@ pub(super) struct Sessions {
 impl Sessions {
     /// As stored. A session from the future (the clock was repaired) is one that was heard of now and
     /// expires within `lease_max`.
-    pub(super) fn load(rows: Vec<SessionRow>, now: Millis, lease_max: Millis) -> Self {
+    pub(super) fn load(rows: &mut RowsByKind, now: Millis, lease_max: Millis) -> Self {
+        let rows = std::mem::take(&mut rows.sessions);
         let mut sessions = Self::default();
         for row in &rows {
             sessions.index(row);
@@ -114,13 +115,6 @@ impl Sessions {
         }
     }
 
-    /// When one expires, or can be forgotten.
-    pub(super) fn next_wake(&self) -> Option<Millis> {
-        let expiry = self.expiries.first().map(|(at, _)| *at);
-        let ending = self.endings.first().map(|(at, _)| at.saturating_add(SESSION_MEMORY_MS));
-        expiry.into_iter().chain(ending).min()
-    }
-
     pub(super) fn rows(&self) -> impl Iterator<Item = &SessionRow> {
         self.rows.iter().map(|(_, row)| row)
     }
@@ -132,17 +126,21 @@ impl Sessions {
             Some(after) => Box::new(self.rows.iter_from(after).map(|(_, row)| row).filter(move |row| row.id != *after)),
         }
     }
+}
 
-    pub(super) fn is_empty(&self) -> bool {
+impl Keeper for Sessions {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        self.rows.take_rows(puts, dels, |_, row| Row::Session(row), |id| RowKey::Session { id });
+    }
+
+    fn is_spent(&self) -> bool {
         self.rows.is_empty()
     }
 
-    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
-        for (id, row) in self.rows.take_dirty() {
-            match row {
-                Some(row) => puts.push(Row::Session(row)),
-                None => dels.push(RowKey::Session { id }),
-            }
-        }
+    /// When one expires, or can be forgotten.
+    fn next_wake(&self) -> Option<Millis> {
+        let expiry = self.expiries.first().map(|(at, _)| *at);
+        let ending = self.endings.first().map(|(at, _)| at.saturating_add(SESSION_MEMORY_MS));
+        expiry.into_iter().chain(ending).min()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::rows::{Row, RowKey};
+
 #[derive(Debug)]
 pub(super) struct Table<K, V> {
     rows: BTreeMap<K, V>,
@@ -69,8 +71,23 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     }
 
     /// Rows changed since the last call; `None` where the row is gone.
-    pub(super) fn take_dirty(&mut self) -> Vec<(K, Option<V>)> {
+    fn take_dirty(&mut self) -> Vec<(K, Option<V>)> {
         let dirty = std::mem::take(&mut self.dirty);
         dirty.into_iter().map(|key| (key.clone(), self.rows.get(&key).cloned())).collect()
+    }
+    /// The same as puts and deletions.
+    pub(super) fn take_rows(
+        &mut self,
+        puts: &mut Vec<Row>,
+        dels: &mut Vec<RowKey>,
+        row: impl Fn(K, V) -> Row,
+        gone: impl Fn(K) -> RowKey,
+    ) {
+        for (key, value) in self.take_dirty() {
+            match value {
+                Some(value) => puts.push(row(key, value)),
+                None => dels.push(gone(key)),
+            }
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
         policy::{BalanceSource, Exemption},
         reply::{Snapshot, Status},
         rows::Head,
+        shard::ShardSet,
         window::Millis,
     },
     error::ServiceError,
@@ -85,7 +86,7 @@ impl Service {
         max: usize,
         call: &Call,
     ) -> Result<Vec<(OrgId, Head)>, ServiceError> {
-        let listed = timeout_at(call.deadline.at, self.store.list(after, max)).await;
+        let listed = timeout_at(call.deadline.at, self.store.list(&ShardSet::all(), after, max)).await;
         listed.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)
     }
 
@@ -139,13 +140,13 @@ impl Service {
         NodeView {
             node: self.node.clone(),
             health: self.health(),
-            store: self.store.kind(),
+            store: self.engine.kind(),
             started_at: self.started_at,
             now: self.clock.now(),
             clock: self.clock.state().to_string(),
             resident: self.orgs.resident(),
             in_flight: self.orgs.in_flight(),
-            groups: self.store.groups(),
+            groups: self.engine.groups(),
             write_behind: self.orgs.write_behind(),
             bounds: Bound::ALL.iter().map(|bound| (bound.name(), rules.bounds.get(*bound))).collect(),
             generation: rules.generation,

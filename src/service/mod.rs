@@ -25,7 +25,7 @@ use crate::{
     actors::{Orgs, billing::Balances},
     domain::{ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
-    ports::{Clock, OrgStore},
+    ports::{Clock, OrgStore, StoreEngine},
     telemetry::Metrics,
 };
 
@@ -41,6 +41,8 @@ pub struct Deps {
     pub orgs: Orgs,
     pub clock: Arc<dyn Clock>,
     pub store: Arc<dyn OrgStore>,
+    /// What runs behind the store.
+    pub engine: Arc<dyn StoreEngine>,
     pub balances: Balances,
     pub metrics: Arc<Metrics>,
     /// Name of this node in answers.
@@ -53,6 +55,7 @@ pub struct Service {
     orgs: Orgs,
     clock: Arc<dyn Clock>,
     store: Arc<dyn OrgStore>,
+    engine: Arc<dyn StoreEngine>,
     balances: Balances,
     metrics: Arc<Metrics>,
     emergency: EmergencyCap,
@@ -69,6 +72,7 @@ impl Service {
             orgs: deps.orgs,
             clock: deps.clock,
             store: deps.store,
+            engine: deps.engine,
             balances: deps.balances,
             metrics: deps.metrics,
             emergency: EmergencyCap::default(),

@@ -7,10 +7,11 @@ use tokio::sync::watch;
 use crate::{
     domain::{
         ids::OrgId,
-        rows::{Head, OrgRows, OrgWrite},
+        rows::{Head, OrgRows, OrgWrite, RowKind},
+        shard::ShardSet,
         window::Millis,
     },
-    ports::{CommitDone, OrgStore, StoreFault},
+    ports::{CommitDone, OrgStore, StoreEngine, StoreFault},
 };
 
 #[derive(Debug)]
@@ -40,33 +41,51 @@ impl OrgStore for BrokenStore {
         done(Err(StoreFault { operation: "commit", cause: self.reason.clone() }));
     }
 
-    fn due(&self, _now: Millis, _max: usize) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>> {
+    fn due(
+        &self,
+        _now: Millis,
+        _shards: &ShardSet,
+        _max: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>> {
         self.refuse("due")
     }
 
-    fn list(&self, _after: Option<&OrgId>, _max: usize) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>> {
+    fn list(
+        &self,
+        _shards: &ShardSet,
+        _after: Option<&OrgId>,
+        _max: usize,
+    ) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>> {
         self.refuse("list")
     }
 
-    fn with_pools(&self, _after: Option<&OrgId>, _max: usize) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
-        self.refuse("with_pools")
+    fn having(
+        &self,
+        _kind: RowKind,
+        _shards: &ShardSet,
+        _after: Option<&OrgId>,
+        _max: usize,
+    ) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
+        self.refuse("having")
     }
 
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()
     }
 
-    fn groups(&self) -> u64 {
-        0
+    /// Nothing was opened, so nothing fails to close.
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        ready(Ok(())).boxed()
     }
+}
 
+impl StoreEngine for BrokenStore {
     fn kind(&self) -> &'static str {
         "broken"
     }
 
-    /// Nothing was opened, so nothing fails to close.
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
-        ready(Ok(())).boxed()
+    fn groups(&self) -> u64 {
+        0
     }
 }
 
@@ -80,11 +99,12 @@ mod tests {
         let org = OrgId::parse("org", "a").unwrap();
         assert_eq!(store.fault().borrow().as_ref().map(|fault| fault.operation), Some("open"));
         assert!(store.load(&org).await.is_err());
-        assert!(store.due(0, 1).await.is_err());
-        assert!(store.list(None, 1).await.is_err());
-        let (tell, told) = std::sync::mpsc::channel();
-        let write = OrgWrite { org, seq: 1, wipe: false, puts: vec![], dels: vec![] };
-        store.commit(write, Box::new(move |result| tell.send(result).unwrap()));
-        assert_eq!(told.recv().unwrap().unwrap_err().cause, "quarantined");
+        assert!(store.due(0, &ShardSet::all(), 1).await.is_err());
+        assert!(store.list(&ShardSet::all(), None, 1).await.is_err());
+        assert!(store.having(RowKind::Pool, &ShardSet::all(), None, 1).await.is_err());
+        let (answer, answered) = std::sync::mpsc::channel();
+        let write = OrgWrite::empty(&org);
+        store.commit(write, Box::new(move |result| answer.send(result).unwrap()));
+        assert_eq!(answered.recv().unwrap().unwrap_err().cause, "quarantined");
     }
 }

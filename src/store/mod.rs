@@ -13,42 +13,33 @@
 //!   more. Only a restart clears it. A fault is never an acknowledgement and never a verdict.
 //! * **Corrupt is loud.** Every value carries a version and a checksum over its key and itself. A row
 //!   that does not check out fails the load of its org by name; it is never skipped and never fresh.
-//!   An engine that can not be opened is moved aside and the node refuses to start empty.
+//!   An engine that cannot be opened is moved aside and the node refuses to start empty.
 //! * **Old is corrupt.** A row that shows a value it had before checks out by itself, so the rows of an
 //!   org add up to a digest in its head, and heads and timers to a number in the node's own row: the
 //!   load of an org with an older row fails, and a store with an older org does not open.
 //!
+//! The first four hold for every store; how the last two are kept is each family's own.
+//!
 //! ```text
-//! rows.rs       OrgWrite -> keys and values; keys and values -> OrgRows      (every engine)
-//! changes.rs    many commits merged into one atomic batch                    (every engine)
-//! digest.rs     what the rows of an org, and all orgs, add up to              (every engine)
-//! keys.rs       the keyspace: one enum, stable bytes
-//! codec.rs      version byte, checksum, bincode      records.rs   what is inside
-//! memory.rs     the same bytes in a map, with faults on request
-//! sled/         the engine of a single node
-//! broken.rs     what a node serves with when nothing could be opened
-//! offline.rs    fsck                                 export.rs    JSON lines out and in
+//! kinds/          what is stored: one file for each kind of row              no engine, no bytes
+//! gaps.rs         what the rows of an org show to be missing                 every store
+//! dump/           JSON lines out of any store and into any other             the port alone
+//! conformance.rs  what every store must do, as a suite of tests              the port alone
+//! broken.rs       what a node serves with when nothing could be opened
+//! kv/             the family of engines of ordered bytes: memory, sled; fsck
 //! ```
+//!
+//! A store of another family (typed tables of a database) is a room beside `kv/`: it takes rows as they
+//! are, and has no use for keys, codec and digests.
 
 pub mod broken;
-mod changes;
-pub mod codec;
 #[cfg(test)]
 mod conformance;
-mod digest;
 pub mod dump;
-pub mod keys;
-pub mod memory;
-pub mod offline;
-mod records;
-pub mod rows;
+mod gaps;
+mod kinds;
+mod kv;
 #[cfg(test)]
 mod samples;
-pub mod sled;
 
-/// Largest stored value. The engine writes a tree node (up to 20 rows) as one log message and puts
-/// messages beyond 128 KiB into files it never syncs, so rows are kept far below that; a longer
-/// journal row is split into parts.
-pub const VALUE_BYTES: usize = 4096;
-
-const _: () = assert!(20 * (VALUE_BYTES + keys::KEY_BYTES) < 128 * 1024);
+pub use kv::{memory, offline, sled};

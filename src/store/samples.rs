@@ -1,35 +1,20 @@
-//! One row of every kind, for the tests of this module.
+//! What the samples of the kinds, each in its file, have in common; and what journals remember.
 
-use std::sync::Arc;
-
-use super::{
-    keys::{Key, Memory},
-    records::{Meta, Record},
-};
+use super::kinds;
 use crate::{
-    bounds::{DAY_MS, HOUR_MS},
+    bounds::HOUR_MS,
     domain::{
         decision::{Hold, SessionGrant},
         gate::{Cause, FailOpen, Gate},
-        ids::{
-            AccountId, DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope,
-            SessionId, Source,
-        },
-        ledger::HourSlice,
-        outbox::{DeadCause, OutboxKey, OutboxRow},
+        ids::{AccountId, DecisionId, OrgId, PoolId, RequestId, Scope, Source},
         outcome::{
             Admitted, Beaten, BudgetSet, Entry, Extended, Frozen, Outcome, OutcomeReported, Picked, PoolConfigured,
             Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
         },
-        rate::{Counter, RateRecord},
         request::{Idempotency, Rpc},
-        rows::{
-            Avoided, BaselineRow, BudgetRow, DisputedRow, Evidence, ExecutionRow, Head, JournalRow, OpenExecution,
-            PoolRow, Reported as ReportedRow, ReservationRow, Row, SessionRow, SessionState, UpstreamAccountRow,
-        },
-        service_time::ClockMark,
+        rows::Row,
         upstream::Upstream,
-        window::{Calendar, Millis, Window},
+        window::Millis,
     },
 };
 
@@ -39,8 +24,12 @@ pub(super) fn org(text: &str) -> OrgId {
     OrgId::parse("org", text).unwrap()
 }
 
-fn scope() -> Scope {
+pub(super) fn scope() -> Scope {
     Scope::parse("scope", "workspace/ws_42").unwrap()
+}
+
+pub(super) fn source() -> Source {
+    Source::parse("source", "node-1").unwrap()
 }
 
 pub(super) fn entry(id: &str, at: Millis, long: bool, outcome: Outcome) -> Entry {
@@ -86,7 +75,7 @@ pub(super) fn entries() -> Vec<Entry> {
 }
 
 /// What sessions and budgets are remembered by.
-fn session_entries() -> Vec<Entry> {
+pub(super) fn session_entries() -> Vec<Entry> {
     let grant = SessionGrant { slice: 180_000, heartbeat: 30_000, expires_at: T0 + 120_000 };
     let malformed = FailOpen { gate: Gate::Budgets, cause: Cause::MalformedLimit };
     let others = [Gate::Concurrency, Gate::SessionQuota].map(|gate| FailOpen { gate, cause: Cause::Timeout });
@@ -102,16 +91,16 @@ fn session_entries() -> Vec<Entry> {
     outcomes.into_iter().map(remembered).collect()
 }
 
-fn account(text: &str) -> AccountId {
+pub(super) fn account(text: &str) -> AccountId {
     AccountId::parse("account", text).unwrap()
 }
 
-fn pool_id() -> PoolId {
+pub(super) fn pool_id() -> PoolId {
     PoolId::parse("pool", "relay/1").unwrap()
 }
 
 /// What picks and reports are remembered by.
-fn pool_entries() -> Vec<Entry> {
+pub(super) fn pool_entries() -> Vec<Entry> {
     let hold = Some(Hold { id: DecisionId(9), expires_at: T0 + 300_000 });
     let fail_open = vec![FailOpen { gate: Gate::Accounts, cause: Cause::Timeout }];
     let upstream = [Upstream::Ok, Upstream::QuotaExhausted, Upstream::Refused, Upstream::Unavailable, Upstream::Failed];
@@ -127,209 +116,7 @@ fn pool_entries() -> Vec<Entry> {
     outcomes.into_iter().chain(reported).map(remembered).collect()
 }
 
-fn upstream_account(text: &str, window: Option<Window>) -> UpstreamAccountRow {
-    UpstreamAccountRow {
-        id: account(text),
-        pool: pool_id(),
-        daily_limit: Some(1_000),
-        safety_buffer: Some(0),
-        window,
-        last_used_at: Some(T0),
-        reported: ReportedRow { until: T0 + DAY_MS, failed: 1, quota_errors: 2, bytes_up: 3, bytes_down: 4 },
-        evidence: Some(Evidence { at: T0 + 1, until: T0 + DAY_MS, limit: 1_000 }),
-        quarantine: Some(Avoided { since: T0, until: T0 + DAY_MS }),
-        cooldown: Some(Avoided { since: T0 + 2, until: T0 + 60_002 }),
-        announced: true,
-    }
-}
-
-/// One account for every kind of window, and one that says nothing.
-fn upstream_accounts() -> Vec<(&'static str, Row)> {
-    let windows = [
-        ("account_aligned", Window::Aligned { len: HOUR_MS }),
-        ("account_anchored", Window::Anchored { len: DAY_MS }),
-        ("account_rolling", Window::Rolling { len: DAY_MS }),
-        ("account_day", Window::Calendar(Calendar::Day)),
-        ("account_week", Window::Calendar(Calendar::Week)),
-        ("account_month", Window::Calendar(Calendar::Month)),
-        ("account_month_from", Window::Calendar(Calendar::MonthFrom(31))),
-    ];
-    let blank = UpstreamAccountRow {
-        daily_limit: None,
-        safety_buffer: None,
-        last_used_at: None,
-        reported: ReportedRow::default(),
-        evidence: None,
-        quarantine: None,
-        cooldown: None,
-        announced: false,
-        ..upstream_account("account_blank", None)
-    };
-    let of_window = |(name, window)| (name, Row::UpstreamAccount(upstream_account(name, Some(window))));
-    windows.map(of_window).into_iter().chain([("account_blank", Row::UpstreamAccount(blank))]).collect()
-}
-
-fn session(state: SessionState) -> SessionRow {
-    SessionRow {
-        id: SessionId::parse("session_id", "session/1").unwrap(),
-        scope: scope(),
-        identity: Identity::parse("identity", "vm \"1\"").unwrap(),
-        decision: DecisionId(9),
-        state,
-        started_at: T0,
-        last_heartbeat_at: T0 + 30_000,
-        ends_at: T0 + 150_000,
-        incarnations: vec![(Incarnation::parse("incarnation", "boot 1").unwrap(), 30_000)],
-        booked: 30_000,
-        booked_ahead: 0,
-        disputed: 0,
-        stopping_since: None,
-    }
-}
-
-/// Named rows, at least one of every kind; the head's timer is among them.
-pub(super) fn named_rows() -> Vec<(&'static str, Row)> {
-    let meter = Meter::spend;
-    let source = Source::parse("source", "node-1").unwrap();
-    let counter =
-        |window| Row::Counter { scope: scope(), meter: meter(), window, counter: Counter { start: T0, used: 7 } };
-    let journal = JournalRow { seq: 6, at: T0, entries: entries() };
-    let head = Head {
-        seq: 7,
-        journal_from: 6,
-        last_at: T0 + 5,
-        rate: Some(RateRecord { window_id: 495_000, len: HOUR_MS, count: 999, blocked: 3 }),
-        frozen: Some(Reason::parse("reason", "abuse, see \"ticket\"").unwrap()),
-        wake_at: Some(T0 + HOUR_MS),
-        admitted_total: 1_000_000,
-        evicted: 2,
-        uncompleted: 1,
-    };
-    let limits = [("hourly", 5_000_000), ("fortnightly", 7)].map(|(period, amount)| (Arc::from(period), amount)).into();
-    let mut rows = vec![
-        ("head", Row::Head(head)),
-        ("timer", Row::Timer { wake_at: T0 + HOUR_MS }),
-        (
-            "slice",
-            Row::Slice {
-                scope: Scope::org(),
-                meter: meter(),
-                slice: HourSlice { start: T0, total: 300, minutes: vec![(0, 100), (59, 200)] },
-            },
-        ),
-        (
-            "slice_rolled_up",
-            Row::Slice {
-                scope: scope(),
-                meter: meter(),
-                slice: HourSlice { start: T0 - DAY_MS, total: u64::MAX, minutes: vec![] },
-            },
-        ),
-        ("counter_aligned", counter(Window::Aligned { len: HOUR_MS })),
-        ("counter_anchored", counter(Window::Anchored { len: DAY_MS })),
-        ("counter_rolling", counter(Window::Rolling { len: 30 * DAY_MS })),
-        ("counter_day", counter(Window::Calendar(Calendar::Day))),
-        ("counter_week", counter(Window::Calendar(Calendar::Week))),
-        ("counter_month", counter(Window::Calendar(Calendar::Month))),
-        ("journal", Row::Journal(journal.clone())),
-        ("journal_empty", Row::Journal(JournalRow { seq: 7, at: T0 + 5, entries: vec![] })),
-        ("long_journal", Row::LongJournal(journal)),
-        (
-            "reservation",
-            Row::Reservation(ReservationRow {
-                id: DecisionId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
-                scope: scope(),
-                amounts: vec![(Meter::executions(), 1), (meter(), 50_000)],
-                expires_at: T0 + 300_000,
-            }),
-        ),
-        (
-            "baseline",
-            Row::Baseline(BaselineRow {
-                scope: scope(),
-                source: source.clone(),
-                meter: meter(),
-                incarnation: Incarnation::parse("incarnation", "boot 1").unwrap(),
-                total: 180,
-            }),
-        ),
-        (
-            "execution",
-            Row::Execution(ExecutionRow {
-                id: ExecutionId::parse("execution_id", "run \\ 1").unwrap(),
-                continuations: 4,
-                last_seen: T0,
-                admitted: true,
-                open: None,
-            }),
-        ),
-        (
-            "execution_open",
-            Row::Execution(ExecutionRow {
-                id: ExecutionId::parse("execution_id", "run 2").unwrap(),
-                continuations: 0,
-                last_seen: T0,
-                admitted: false,
-                open: Some(OpenExecution { scope: scope(), cost: vec![(Meter::executions(), 3)], admitted_at: T0 - 1 }),
-            }),
-        ),
-        ("export", Row::Outbox(OutboxRow::new(OutboxKey(u128::MAX - 1), scope(), meter(), 50_000, T0))),
-        (
-            "export_dead",
-            Row::Outbox(OutboxRow {
-                attempts: 9,
-                last_error: Some(Cause::ProviderRefused),
-                dead: Some(DeadCause::Rejected),
-                ..OutboxRow::new(OutboxKey(7), Scope::org(), Meter::executions(), 1, T0)
-            }),
-        ),
-        ("budget", Row::Budget(BudgetRow { scope: scope(), version: 3, limits })),
-        ("session", Row::Session(session(SessionState::Running))),
-        (
-            "session_expired",
-            Row::Session(SessionRow {
-                id: SessionId::parse("session_id", "s2").unwrap(),
-                incarnations: vec![],
-                booked_ahead: 5,
-                disputed: 4,
-                stopping_since: Some(T0 + 40_000),
-                ..session(SessionState::Expired)
-            }),
-        ),
-        ("trial_ended", Row::TrialEnded { at: T0 }),
-        ("long_journal_sessions", Row::LongJournal(JournalRow { seq: 7, at: T0, entries: session_entries() })),
-        ("disputed", Row::Disputed(DisputedRow { seq: 6, scope: scope(), source, meter: meter(), amount: 5, at: T0 })),
-        ("pool", Row::Pool(PoolRow { id: pool_id(), version: 4, announced: true })),
-        ("long_journal_pools", Row::LongJournal(JournalRow { seq: 5, at: T0, entries: pool_entries() })),
-    ];
-    rows.extend(upstream_accounts());
-    rows
-}
-
+/// One row of every kind, and more of those that have several forms; the head's timer is among them.
 pub(super) fn rows() -> Vec<Row> {
-    named_rows().into_iter().map(|(_, row)| row).collect()
-}
-
-pub(super) fn meta() -> Meta {
-    let mark = ClockMark { service: T0 + 9, boot_id: "3b1c-boot".into(), uptime: 12_345 };
-    Meta { group: 42, mark: Some(mark), digests: 0xfeed_beef_0123_4567 }
-}
-
-/// One stored value of every kind.
-pub(super) fn named_records(org: &OrgId) -> Vec<(&'static str, Key, Record)> {
-    let row = |(name, row): (&'static str, Row)| (name, Key::row(org, &row.key()), Record::Row { row, parts: 0 });
-    let part = |name, of| (name, Key::Part { org: org.clone(), of, seq: 6, part: 1 }, Record::Part(entries()));
-    let mut records = vec![("meta", Key::Meta, Record::Meta(meta()))];
-    records.extend(named_rows().into_iter().map(row));
-    records.push(part("journal_part", Memory::Short));
-    records.push(part("long_journal_part", Memory::Long));
-    records
-}
-
-pub(super) fn keys_of(org: &OrgId) -> Vec<Key> {
-    named_records(org).into_iter().map(|(_, key, _)| key).collect()
-}
-
-pub(super) fn keys() -> Vec<Key> {
-    keys_of(&org("acme"))
+    kinds::named_rows().into_iter().map(|(_, row)| row).collect()
 }

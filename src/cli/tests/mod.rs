@@ -479,9 +479,10 @@ fn a_data_directory_is_checked_exported_and_imported_only_where_there_is_one() {
     assert!(ran.err.contains("line 1"), "{}", ran.err);
 }
 
-#[tokio::test]
-async fn an_export_of_a_damaged_directory_is_whole_names_the_org_and_fails_unless_accepted() {
-    let dir = crate::store::sled::stale::with_a_stale_org().await;
+#[test]
+fn an_export_of_a_damaged_directory_is_whole_names_the_org_and_fails_unless_accepted() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dir = runtime.block_on(crate::store::sled::stale::with_a_stale_org());
     let file = |name: &str| dir.path().with_extension(name).to_str().unwrap().to_owned();
     let data = dir.path().to_str().unwrap();
     let ran = tollgate(&["export", "--data-dir", data]);

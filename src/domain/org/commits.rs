@@ -1,13 +1,13 @@
 //! What the store gets: everything changed since the last commit, the timer, and what a sweep removes.
 
-use super::{Context, OrgState, baseline_row, execution_row};
+use super::{Context, OrgState};
 use crate::{
     bounds::EXECUTION_RETENTION_MS,
     domain::{
         ids::OrgId,
         policy::OrgPolicy,
-        rows::{Head, OrgWrite, Row, RowKey},
-        window::{HOUR_RETENTION_MS, Millis},
+        rows::{Head, OrgWrite, Row, RowKey, TimerRow},
+        window::Millis,
     },
 };
 
@@ -29,53 +29,28 @@ impl OrgState {
             }
             self.book.purge(self.now);
             self.purge_executions();
-            let now = self.now;
-            self.disputed.purge(|_, row| row.at.saturating_add(HOUR_RETENTION_MS) <= now);
-            self.sessions.purge(now);
+            self.purge_disputed();
+            self.sessions.purge(self.now);
             self.gone.extend(self.journal.purge(self.now, JOURNAL_PURGE_MAX));
         }
         self.wake_at = None;
         self.changed = true;
     }
 
-    pub(super) fn purge_executions(&mut self) {
-        let now = self.now;
-        let mut uncompleted = 0;
-        self.executions.purge(|_, execution| {
-            let gone = execution.last_seen.saturating_add(EXECUTION_RETENTION_MS) <= now;
-            uncompleted += u64::from(gone && execution.open.is_some());
-            gone
-        });
-        self.uncompleted += uncompleted;
-        self.executions_from = self.executions.iter().map(|(_, execution)| execution.last_seen).min();
-    }
-
     /// The next instant at which [`Self::sweep`] has something to do.
-    pub(super) fn next_wake(&self, policy: &OrgPolicy) -> Option<Millis> {
+    fn next_wake(&mut self, policy: &OrgPolicy) -> Option<Millis> {
         let rate = self.rate.map(|rate| rate.purge_at(policy.rate.idle_windows));
         let execution = self.executions_from.map(|from| from.saturating_add(EXECUTION_RETENTION_MS));
-        let disputed = self.disputed.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min();
-        let outbox = self.outbox.next_wake();
-        let (accounts, journal) = (self.book.next_purge(), self.journal.next_purge());
-        let (sessions, pools) = (self.sessions.next_wake(), self.pools.next_wake());
-        let candidates = [rate, execution, disputed, outbox, accounts, journal, sessions, pools];
-        candidates.into_iter().flatten().min()
+        let own = [rate, execution, self.journal.next_purge()];
+        own.into_iter().chain(self.keepers().map(|keeper| keeper.next_wake())).flatten().min()
     }
 
     /// Nothing is left that a later call could need.
-    pub(super) fn is_spent(&self) -> bool {
+    fn is_spent(&mut self) -> bool {
         self.rate.is_none()
             && self.frozen.is_none()
-            && self.book.is_empty()
-            && self.baselines.is_empty()
-            && self.executions.is_empty()
-            && self.disputed.is_empty()
-            && self.outbox.is_empty()
-            && self.budgets.is_empty()
-            && self.sessions.is_empty()
-            && self.pools.is_empty()
-            && self.trial_ended_at.is_none()
             && self.journal.is_quiet()
+            && self.keepers().iter().all(|keeper| keeper.is_spent())
     }
 
     /// Whether a commit is due.
@@ -90,20 +65,16 @@ impl OrgState {
             return None;
         }
         let (mut puts, mut dels) = (Vec::new(), std::mem::take(&mut self.gone));
-        self.book.take_changes(&mut puts, &mut dels);
+        for keeper in self.keepers() {
+            keeper.take_changes(&mut puts, &mut dels);
+        }
         let wipe = std::mem::take(&mut self.wipe);
         if self.is_spent() {
-            let (now, seq, stored) = (self.now, self.journal.seq(), self.stored);
+            let (now, stored) = (self.now, self.stored);
             *self = Self { now, ..Self::default() };
-            return (wipe || stored).then(|| OrgWrite {
-                org: org.clone(),
-                seq,
-                wipe: true,
-                puts: vec![],
-                dels: vec![],
-            });
+            let forgotten = OrgWrite { wipe: true, ..OrgWrite::empty(org) };
+            return (wipe || stored).then_some(forgotten);
         }
-        self.take_tables(&mut puts, &mut dels);
         if may_purge {
             dels.extend(self.journal.purge(self.now, JOURNAL_PURGE_PER_COMMIT));
         }
@@ -111,39 +82,12 @@ impl OrgState {
         self.arm_timer(policy, &mut puts, &mut dels);
         puts.push(Row::Head(self.head()));
         self.stored = true;
-        Some(OrgWrite { org: org.clone(), seq: self.journal.seq(), wipe, puts, dels })
-    }
-
-    pub(super) fn take_tables(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
-        for ((scope, source, meter), baseline) in self.baselines.take_dirty() {
-            match baseline {
-                Some(value) => puts.push(Row::Baseline(baseline_row(scope, source, meter, value))),
-                None => dels.push(RowKey::Baseline { scope, source, meter }),
-            }
-        }
-        for (id, execution) in self.executions.take_dirty() {
-            match execution {
-                Some(value) => puts.push(Row::Execution(execution_row(id, &value))),
-                None => dels.push(RowKey::Execution { id }),
-            }
-        }
-        self.outbox.take_changes(puts, dels);
-        self.budgets.take_changes(puts, dels);
-        self.sessions.take_changes(puts, dels);
-        self.pools.take_changes(puts, dels);
-        let told = self.trial_ended_at.filter(|_| std::mem::take(&mut self.trial_changed));
-        puts.extend(told.map(|at| Row::TrialEnded { at }));
-        for (seq, row) in self.disputed.take_dirty() {
-            match row {
-                Some(row) => puts.push(Row::Disputed(row)),
-                None => dels.push(RowKey::Disputed { seq }),
-            }
-        }
+        Some(OrgWrite { org: org.clone(), wipe, puts, dels })
     }
 
     /// Arms the timer where none is armed or something runs out sooner; an early wake is harmless,
     /// and so a timer is not rewritten with every call.
-    pub(super) fn arm_timer(&mut self, policy: &OrgPolicy, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+    fn arm_timer(&mut self, policy: &OrgPolicy, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
         if let Some(next) = self.next_wake(policy)
             && self.wake_at.is_none_or(|armed| next < armed)
         {
@@ -153,11 +97,11 @@ impl OrgState {
             return;
         }
         dels.extend(self.stored_wake.map(|wake_at| RowKey::Timer { wake_at }));
-        puts.extend(self.wake_at.map(|wake_at| Row::Timer { wake_at }));
+        puts.extend(self.wake_at.map(|wake_at| Row::Timer(TimerRow { wake_at })));
         self.stored_wake = self.wake_at;
     }
 
-    pub(super) fn head(&self) -> Head {
+    fn head(&self) -> Head {
         Head {
             seq: self.journal.seq(),
             journal_from: self.journal.from(),

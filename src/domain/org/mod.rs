@@ -18,6 +18,7 @@ mod outbox;
 mod pools;
 mod sessions;
 mod settlement;
+mod tables;
 pub mod takeover;
 
 use std::sync::Arc;
@@ -26,9 +27,8 @@ use super::{
     book::Book,
     budgets::Budgets,
     commands::{Command, Reply},
-    ids::{DecisionId, ExecutionId, Incarnation, Meter, OrgId, Reason, Scope, Source},
+    ids::{DecisionId, ExecutionId, OrgId, Reason},
     journal::Journal,
-    outbox::OutboxRow,
     outcome::{Done, Entry, Outcome, Remembered, Settled, Settlement},
     policy::OrgPolicy,
     pools::Pools,
@@ -37,10 +37,7 @@ use super::{
     refusal::OrgError,
     reply::Audit,
     request::{Idempotency, Rpc},
-    rows::{
-        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Head, OpenExecution, OrgRows, PoolRow, ReservationRow, Row,
-        RowKey, SessionRow, UpstreamAccountRow,
-    },
+    rows::{DisputedRow, Keeper, OrgRows, RowKey, RowsByKind},
     sessions::Sessions,
     table::Table,
     window::Millis,
@@ -48,6 +45,7 @@ use super::{
 use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS, RESERVATION_TTL_MAX_MS};
 
 use outbox::Outbox;
+use tables::{Baseline, BaselineKey, Execution, Trial};
 
 pub use pools::PoolNews;
 
@@ -64,23 +62,6 @@ pub struct Context<'a> {
     /// The store has failed: what is decided from memory is flagged.
     pub store_fault: bool,
 }
-
-#[derive(Debug, Clone)]
-struct Baseline {
-    incarnation: Incarnation,
-    /// As reported, also above the believable: what exceeds it has been disputed.
-    total: u64,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Execution {
-    continuations: u64,
-    last_seen: Millis,
-    admitted: bool,
-    open: Option<OpenExecution>,
-}
-
-type BaselineKey = (Scope, Source, Meter);
 
 /// What happened that no reply tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -117,9 +98,7 @@ pub struct OrgState {
     budgets: Budgets,
     sessions: Sessions,
     pools: Pools,
-    trial_ended_at: Option<Millis>,
-    /// And that is not stored yet.
-    trial_changed: bool,
+    trial: Trial,
     /// Not told yet.
     news: News,
     /// Rows to delete that no table tracks.
@@ -134,24 +113,18 @@ pub struct OrgState {
 impl OrgState {
     /// The org as stored. An empty set of rows is an org that was never seen.
     pub fn load(rows: OrgRows, now: Millis) -> Self {
-        let mut parts = Parts::default();
-        rows.rows.into_iter().for_each(|row| parts.take(row));
-        let stored = parts.head.is_some();
-        let head = parts.head.unwrap_or_default();
+        let mut rows = RowsByKind::from(rows);
+        let head = rows.heads.pop();
+        let stored = head.is_some();
+        let head = head.unwrap_or_default();
         // Its own time does not go back either, unless the clock was repaired in between.
         let now = if head.last_at <= now.saturating_add(CLOCK_AHEAD_MAX_MS) { now.max(head.last_at) } else { now };
-        let baseline = |row: BaselineRow| {
-            ((row.scope, row.source, row.meter), Baseline { incarnation: row.incarnation, total: row.total })
-        };
-        let execution = |row: ExecutionRow| {
-            let ExecutionRow { id, continuations, last_seen, admitted, open } = row;
-            (id, Execution { continuations, last_seen, admitted, open })
-        };
-        let mut book = Book::load(parts.slices, parts.counters, parts.reservations, now);
-        let sessions = Sessions::load(parts.sessions, now, RESERVATION_TTL_MAX_MS);
+        let mut book = Book::load(&mut rows, now);
+        let sessions = Sessions::load(&mut rows, now, RESERVATION_TTL_MAX_MS);
         for (reservation, paid) in sessions.prepaid() {
             book.prepay(reservation, paid);
         }
+        let executions = tables::load_executions(&mut rows);
         Self {
             now,
             rate: head.rate,
@@ -160,20 +133,35 @@ impl OrgState {
             stored_wake: head.wake_at,
             admitted_total: head.admitted_total,
             book,
-            journal: Journal::load(head.seq, head.journal_from, head.evicted, parts.journal, parts.long_journal),
-            baselines: Table::load(parts.baselines.into_iter().map(baseline)),
-            executions_from: parts.executions.iter().map(|row| row.last_seen).min(),
-            executions: Table::load(parts.executions.into_iter().map(execution)),
-            disputed: Table::load(parts.disputed.into_iter().map(|row| (row.seq, row))),
-            outbox: Outbox::load(parts.exports),
+            baselines: tables::load_baselines(&mut rows),
+            executions_from: tables::first_seen(&executions),
+            executions,
+            disputed: tables::load_disputed(&mut rows),
+            outbox: Outbox::load(&mut rows),
             uncompleted: head.uncompleted,
-            budgets: Budgets::load(parts.budgets),
+            budgets: Budgets::load(&mut rows),
             sessions,
-            pools: Pools::load(parts.pools, parts.upstream_accounts, now),
-            trial_ended_at: parts.trial_ended_at,
+            pools: Pools::load(&mut rows, now),
+            trial: Trial::load(&mut rows),
+            journal: Journal::load(head.seq, head.journal_from, head.evicted, rows.journal, rows.long_journal),
             stored,
             ..Self::default()
         }
+    }
+
+    /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
+    fn keepers(&mut self) -> [&mut dyn Keeper; 9] {
+        [
+            &mut self.book,
+            &mut self.baselines,
+            &mut self.executions,
+            &mut self.disputed,
+            &mut self.outbox,
+            &mut self.budgets,
+            &mut self.sessions,
+            &mut self.pools,
+            &mut self.trial,
+        ]
     }
 
     /// Judges one command and carries it out.
@@ -280,57 +268,5 @@ impl OrgState {
         let long = outcome.promise() == Promise::Durable;
         self.changed = true;
         self.journal.note(Entry { at: self.now, rpc, idempotency: idempotency.cloned(), long, outcome });
-    }
-}
-
-fn baseline_row(scope: Scope, source: Source, meter: Meter, value: Baseline) -> BaselineRow {
-    BaselineRow { scope, source, meter, incarnation: value.incarnation, total: value.total }
-}
-
-fn execution_row(id: ExecutionId, value: &Execution) -> ExecutionRow {
-    let Execution { continuations, last_seen, admitted, open } = value.clone();
-    ExecutionRow { id, continuations, last_seen, admitted, open }
-}
-
-/// Rows sorted by kind.
-#[derive(Default)]
-struct Parts {
-    head: Option<Head>,
-    slices: Vec<(Scope, Meter, super::ledger::HourSlice)>,
-    counters: Vec<(Scope, Meter, super::window::Window, super::rate::Counter)>,
-    reservations: Vec<ReservationRow>,
-    baselines: Vec<BaselineRow>,
-    executions: Vec<ExecutionRow>,
-    disputed: Vec<DisputedRow>,
-    exports: Vec<OutboxRow>,
-    journal: Vec<super::rows::JournalRow>,
-    long_journal: Vec<super::rows::JournalRow>,
-    budgets: Vec<BudgetRow>,
-    sessions: Vec<SessionRow>,
-    pools: Vec<PoolRow>,
-    upstream_accounts: Vec<UpstreamAccountRow>,
-    trial_ended_at: Option<Millis>,
-}
-
-impl Parts {
-    fn take(&mut self, row: Row) {
-        match row {
-            Row::Head(head) => self.head = Some(head),
-            Row::Timer { .. } => {}
-            Row::Slice { scope, meter, slice } => self.slices.push((scope, meter, slice)),
-            Row::Counter { scope, meter, window, counter } => self.counters.push((scope, meter, window, counter)),
-            Row::Journal(row) => self.journal.push(row),
-            Row::LongJournal(row) => self.long_journal.push(row),
-            Row::Reservation(row) => self.reservations.push(row),
-            Row::Baseline(row) => self.baselines.push(row),
-            Row::Execution(row) => self.executions.push(row),
-            Row::Disputed(row) => self.disputed.push(row),
-            Row::Outbox(row) => self.exports.push(row),
-            Row::Budget(row) => self.budgets.push(row),
-            Row::Session(row) => self.sessions.push(row),
-            Row::TrialEnded { at } => self.trial_ended_at = Some(at),
-            Row::Pool(row) => self.pools.push(row),
-            Row::UpstreamAccount(row) => self.upstream_accounts.push(row),
-        }
     }
 }

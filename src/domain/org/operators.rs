@@ -1,6 +1,9 @@
 //! What operators ask of an org: freeze, forget, look.
 
-use super::{Baseline, BaselineKey, Context, News, OrgState, baseline_row, execution_row};
+use super::{
+    Context, News, OrgState,
+    tables::{baseline_row, execution_row},
+};
 use crate::domain::{
     command::{Acquire, Freeze, Known, Unfreeze},
     ids::{Amounts, Meter, Scope},
@@ -58,9 +61,6 @@ impl OrgState {
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
         let pools = self.pool_views(ctx).into_iter().map(|pool| (pool.id, pool.summary)).collect();
-        let baseline = |((scope, source, meter), value): (&BaselineKey, &Baseline)| {
-            baseline_row(scope.clone(), source.clone(), meter.clone(), value.clone())
-        };
         Snapshot {
             plan: ctx.policy.plan.clone(),
             frozen: self.frozen.clone(),
@@ -69,8 +69,8 @@ impl OrgState {
             ledgers: used,
             counters: self.book.counter_views(),
             reservations: self.book.reservation_views(),
-            baselines: self.baselines.iter().map(baseline).collect(),
-            executions: self.executions.iter().map(|(id, value)| execution_row(id.clone(), value)).collect(),
+            baselines: self.baselines.iter().map(|(key, value)| baseline_row(key.clone(), value.clone())).collect(),
+            executions: self.executions.iter().map(|(id, value)| execution_row(id.clone(), value.clone())).collect(),
             disputed: self.disputed.iter().map(|(_, row)| row.clone()).collect(),
             wake_at: self.wake_at,
             rate_purge_at: self.rate.map(|rate| rate.purge_at(ctx.policy.rate.idle_windows)),
@@ -84,7 +84,7 @@ impl OrgState {
             budgets: self.budgets.rows().cloned().collect(),
             sessions: self.sessions.rows().cloned().map(|row| self.session_view(row)).collect(),
             pools,
-            trial_ended_at: self.trial_ended_at,
+            trial_ended_at: self.trial.ended_at(),
             uncompleted: self.uncompleted,
         }
     }

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Context, Execution, OpenExecution, OrgState};
+use super::{Context, Execution, OrgState};
 use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
@@ -20,7 +20,7 @@ use crate::{
         policy::ExportWhen,
         reply::{OutboxReplayed, OutboxSettled},
         request::Rpc,
-        rows::{Row, RowKey},
+        rows::{Keeper, OpenExecution, Row, RowKey, RowsByKind},
         table::Table,
         window::Millis,
     },
@@ -39,7 +39,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn load(rows: Vec<OutboxRow>) -> Self {
+    pub(super) fn load(rows: &mut RowsByKind) -> Self {
+        let rows = std::mem::take(&mut rows.outbox);
         let mut outbox = Self::default();
         for row in &rows {
             outbox.look_at(row.key, row.dead.is_none().then_some(row.due_at));
@@ -53,19 +54,9 @@ impl Outbox {
         self.rows.iter().map(|(_, row)| row)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// When a row is to be delivered that nobody has in hand.
     pub(super) fn next_due(&self) -> Option<Millis> {
         self.due.first().map(|(due, _)| *due)
-    }
-
-    /// When the org is to be woken for it: delivery begins with the commit and goes on by itself, the
-    /// timer is for what a crash interrupted.
-    pub(super) fn next_wake(&self) -> Option<Millis> {
-        self.next_due().map(|due| due.saturating_add(EXPORT_GRACE_MS))
     }
 
     fn look_at(&mut self, key: OutboxKey, at: Option<Millis>) {
@@ -109,15 +100,6 @@ impl Outbox {
         keys.iter().filter_map(|key| self.rows.get(key).cloned()).collect()
     }
 
-    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
-        for (key, row) in self.rows.take_dirty() {
-            match row {
-                Some(row) => puts.push(Row::Outbox(row)),
-                None => dels.push(RowKey::Outbox { key }),
-            }
-        }
-    }
-
     /// All of it, to be written again behind a wipe.
     pub(super) fn kept_over_a_wipe(self) -> Self {
         let mut kept = Self { due: self.due, looks: self.looks, full: self.full, ..Self::default() };
@@ -125,6 +107,21 @@ impl Outbox {
             kept.rows.put(*key, row.clone());
         }
         kept
+    }
+}
+
+impl Keeper for Outbox {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        self.rows.take_rows(puts, dels, |_, row| Row::Outbox(row), |key| RowKey::Outbox { key });
+    }
+
+    fn is_spent(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Delivery begins with the commit and goes on by itself: the timer is for what a crash interrupted.
+    fn next_wake(&self) -> Option<Millis> {
+        self.next_due().map(|due| due.saturating_add(EXPORT_GRACE_MS))
     }
 }
 

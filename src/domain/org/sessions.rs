@@ -283,13 +283,12 @@ impl OrgState {
     /// A trial that has used up what it includes is told of once in the life of the org, whatever happens
     /// to its limits after it.
     pub(super) fn tell_trial_end(&mut self, ctx: &Context<'_>) {
-        if !ctx.policy.sessions.trial || self.trial_ended_at.is_some() {
+        if !ctx.policy.sessions.trial || self.trial.ended_at().is_some() {
             return;
         }
         let quota = self.quota(&Scope::org(), ctx.policy);
         if quota.amount.is_some_and(|amount| quota.used >= amount) {
-            self.trial_ended_at = Some(self.now);
-            self.trial_changed = true;
+            self.trial.end(self.now);
             self.news.trial_ended = true;
             self.changed = true;
             let once: Amounts = vec![(Meter::trial_ended(), 1)];

@@ -3,17 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::rows::{Head, OrgRows, OrgWrite, Row, RowKey};
+use crate::domain::rows::{Head, OrgRows, OrgWrite, Row, RowKey, TimerRow};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
-    /// By the text of the key, which has no order of its own.
-    rows: BTreeMap<String, Row>,
+    rows: BTreeMap<RowKey, Row>,
     head: Head,
-}
-
-fn name(key: &RowKey) -> String {
-    format!("{key:?}")
 }
 
 impl Disk {
@@ -29,32 +24,31 @@ impl Disk {
         }
         let numbered = write.puts.iter().any(|row| matches!(row, Row::Journal(_)));
         let seq = self.head.seq + u64::from(numbered);
-        assert_eq!(write.seq, seq, "every journal row adds one to the sequence");
         for row in &write.puts {
             assert!(!write.dels.contains(&row.key()), "put and deleted in one commit: {row:?}");
-            self.rows.insert(name(&row.key()), row.clone());
+            self.rows.insert(row.key(), row.clone());
         }
         for key in &write.dels {
-            self.rows.remove(&name(key));
+            self.rows.remove(key);
         }
-        self.head = match self.rows.get(&name(&RowKey::Head)) {
+        self.head = match self.rows.get(&RowKey::Head) {
             Some(Row::Head(head)) => head.clone(),
             other => panic!("no head: {other:?}"),
         };
-        assert_eq!(self.head.seq, seq);
+        assert_eq!(self.head.seq, seq, "every journal row adds one to the sequence");
         self.check_journal();
         self.check_timer();
     }
 
     fn check_journal(&self) {
         for seq in self.head.journal_from..=self.head.seq {
-            assert!(self.rows.contains_key(&name(&RowKey::Journal { seq })), "journal row {seq} is missing");
+            assert!(self.rows.contains_key(&RowKey::Journal { seq }), "journal row {seq} is missing");
         }
     }
 
     fn check_timer(&self) {
-        let timers: Vec<_> = self.rows.values().filter(|row| matches!(row, Row::Timer { .. })).collect();
-        let armed = self.head.wake_at.map(|wake_at| Row::Timer { wake_at });
+        let timers: Vec<_> = self.rows.values().filter(|row| matches!(row, Row::Timer(_))).collect();
+        let armed = self.head.wake_at.map(|wake_at| Row::Timer(TimerRow { wake_at }));
         assert_eq!(timers, armed.iter().collect::<Vec<_>>(), "the head names the one timer");
     }
 

@@ -34,8 +34,8 @@ use super::{
     balance::BalanceVerdict,
     command::{
         Acquire, Commit, Extend, Freeze, GetBudget, GetPool, GetSession, GetSessionStatus, Inspect, Known,
-        ListSessions, Mode, Need, Pick, Purge, Record, Release, ReplayOutbox, ReportCumulative, Resume,
-        RollPools, Run, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
+        ListSessions, Mode, Need, Pick, Purge, Record, Release, ReplayOutbox, ReportCumulative, Resume, RollPools, Run,
+        RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
     },
     commands::{Ask, Command, Reply},
     decision::{Decision, LimitView},

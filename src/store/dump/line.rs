@@ -1,212 +1,130 @@
-//! One row as a JSON object: its kind, the parts of its key, and its value.
+//! One stored value as a JSON object: its kind, its org, the parts of its key by name, and the value.
 
-use serde::{Deserialize, Serialize, de::DeserializeSeed};
+use std::borrow::Cow;
+
+use serde::{Serialize, de::DeserializeSeed};
+use serde_json::{Map, Value};
 
 use crate::{
     domain::{
-        ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, Scope, SessionId, Source},
-        input::InputError,
-        outbox::OutboxKey,
-        rows::RowKey,
-        window::{Calendar, Millis, Window},
+        ids::{DecisionId, OrgId},
+        window::Window,
     },
-    store::{
-        keys::{Key, Memory},
-        records::{Record, RecordOf},
-    },
+    store::kinds::{Item, ItemKey, ItemOf, KeyError, KeyReader, KeyWriter, Kind, window::Named},
 };
 
-/// A key in names and numbers.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum KeyLine {
-    Meta,
-    Head { org: String },
-    Timer { org: String, wake_at: Millis },
-    Slice { org: String, scope: String, meter: String, start: Millis },
-    Counter { org: String, scope: String, meter: String, window: WindowLine },
-    Journal { org: String, seq: u64 },
-    LongJournal { org: String, seq: u64 },
-    JournalPart { org: String, seq: u64, part: u16 },
-    LongJournalPart { org: String, seq: u64, part: u16 },
-    Reservation { org: String, id: String },
-    Baseline { org: String, scope: String, source: String, meter: String },
-    Execution { org: String, id: String },
-    Disputed { org: String, seq: u64 },
-    Export { org: String, key: String },
-    Budget { org: String, scope: String },
-    Session { org: String, id: String },
-    TrialEnded { org: String },
-    Pool { org: String, id: String },
-    Account { org: String, id: String },
+/// The line of an item, without its end.
+pub(super) fn write(org: &OrgId, key: &ItemKey, item: &Item) -> Result<Vec<u8>, serde_json::Error> {
+    let mut line = Object::default();
+    line.field("kind", key.kind().name());
+    line.field("org", org.as_str());
+    key.write(&mut line);
+    line.field("value", item);
+    line.end()
 }
 
-#[derive(Serialize, Deserialize, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-enum WindowLine {
-    Aligned(Millis),
-    Anchored(Millis),
-    Rolling(Millis),
-    Calendar(CalendarLine),
-    Provider,
-}
-
-#[derive(Serialize, Deserialize, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-enum CalendarLine {
-    Day,
-    Week,
-    Month,
-    MonthFrom(u8),
-}
-
-#[derive(Serialize)]
-pub(super) struct LineOut<'r> {
-    #[serde(flatten)]
-    key: KeyLine,
-    value: &'r Record,
-}
-
-#[derive(Deserialize)]
-struct LineIn {
-    #[serde(flatten)]
-    key: KeyLine,
-    value: serde_json::Value,
-}
-
-pub(super) fn write_line<'r>(key: &Key, record: &'r Record) -> LineOut<'r> {
-    LineOut { key: KeyLine::from(key), value: record }
-}
-
-pub(super) fn read_line(line: &str) -> Result<(Key, Record), String> {
-    let line: LineIn = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    let key = line.key.into_key().map_err(|error| error.to_string())?;
-    if let Key::Meta = key {
-        return Err(format!("a {} row has no place behind the first line", key.kind().name()));
+/// What a line says.
+pub(super) fn read(line: &str) -> Result<(OrgId, ItemKey, Item), String> {
+    let mut fields: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let (org, key) = read_key(&mut fields).map_err(|error| error.to_string())?;
+    let value = fields.remove("value").ok_or("the line has no \"value\"")?;
+    if let Some((unknown, _)) = fields.iter().next() {
+        return Err(format!("\"{unknown}\" is not a part of this line"));
     }
-    let record = RecordOf(&key).deserialize(&line.value).map_err(|error| format!("\"{key}\": {error}"))?;
-    Ok((key, record))
+    let named = |error: serde_json::Error| format!("{}: {error}", named(&org, &key));
+    let item = ItemOf(&key).deserialize(&value).map_err(named)?;
+    Ok((org, key, item))
 }
 
-impl From<&Key> for KeyLine {
-    fn from(key: &Key) -> Self {
-        match key {
-            Key::Meta => Self::Meta,
-            Key::Part { org, of: Memory::Short, seq, part } => {
-                Self::JournalPart { org: org.to_string(), seq: *seq, part: *part }
-            }
-            Key::Part { org, of: Memory::Long, seq, part } => {
-                Self::LongJournalPart { org: org.to_string(), seq: *seq, part: *part }
-            }
-            Key::Row { org, row } => Self::of_row(org.to_string(), row),
-        }
+/// An item as a message names it.
+pub(super) fn named(org: &OrgId, key: &ItemKey) -> String {
+    match key {
+        ItemKey::Row(row) => format!("\"{org}: {row:?}\""),
+        ItemKey::Part { seq, part, .. } => format!("\"{org}: {} {seq}.{part}\"", key.kind().name()),
     }
 }
 
-impl KeyLine {
-    fn of_row(org: String, row: &RowKey) -> Self {
-        match row {
-            RowKey::Head => Self::Head { org },
-            RowKey::Timer { wake_at } => Self::Timer { org, wake_at: *wake_at },
-            RowKey::Slice { scope, meter, start } => {
-                Self::Slice { org, scope: scope.as_str().to_owned(), meter: meter.to_string(), start: *start }
-            }
-            RowKey::Counter { scope, meter, window } => {
-                let (scope, meter) = (scope.as_str().to_owned(), meter.to_string());
-                Self::Counter { org, scope, meter, window: (*window).into() }
-            }
-            RowKey::Journal { seq } => Self::Journal { org, seq: *seq },
-            RowKey::LongJournal { seq } => Self::LongJournal { org, seq: *seq },
-            RowKey::Reservation { id } => Self::Reservation { org, id: id.to_string() },
-            RowKey::Baseline { scope, source, meter } => {
-                let (scope, source, meter) = (scope.as_str().to_owned(), source.to_string(), meter.to_string());
-                Self::Baseline { org, scope, source, meter }
-            }
-            RowKey::Execution { id } => Self::Execution { org, id: id.to_string() },
-            RowKey::Disputed { seq } => Self::Disputed { org, seq: *seq },
-            RowKey::Outbox { key } => Self::Export { org, key: key.to_string() },
-            RowKey::Budget { scope } => Self::Budget { org, scope: scope.as_str().to_owned() },
-            RowKey::Session { id } => Self::Session { org, id: id.to_string() },
-            RowKey::TrialEnded => Self::TrialEnded { org },
-            RowKey::Pool { id } => Self::Pool { org, id: id.to_string() },
-            RowKey::UpstreamAccount { id } => Self::Account { org, id: id.as_str().to_owned() },
+fn read_key(fields: &mut Map<String, Value>) -> Result<(OrgId, ItemKey), KeyError> {
+    let mut parts = Fields(fields);
+    let kind = Kind::named(&parts.text("kind")?).ok_or(KeyError::Missing("kind"))?;
+    let org = OrgId::parse("org", &parts.text("org")?)?;
+    Ok((org, ItemKey::read(kind, &mut parts)?))
+}
+
+/// A JSON object, written field by field, so that the order of the fields is the same for ever.
+#[derive(Default)]
+struct Object {
+    bytes: Vec<u8>,
+    failed: Option<serde_json::Error>,
+}
+
+impl Object {
+    fn field(&mut self, name: &str, value: impl Serialize) {
+        self.bytes.push(if self.bytes.is_empty() { b'{' } else { b',' });
+        let written = serde_json::to_writer(&mut self.bytes, name).and_then(|()| {
+            self.bytes.push(b':');
+            serde_json::to_writer(&mut self.bytes, &value)
+        });
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
         }
     }
 
-    fn into_key(self) -> Result<Key, InputError> {
-        let part = |org: String, of, seq, part| Ok(Key::Part { org: OrgId::parse("org", &org)?, of, seq, part });
-        let (org, row) = match self {
-            Self::Meta => return Ok(Key::Meta),
-            Self::JournalPart { org, seq, part: number } => return part(org, Memory::Short, seq, number),
-            Self::LongJournalPart { org, seq, part: number } => return part(org, Memory::Long, seq, number),
-            Self::Head { org } => (org, RowKey::Head),
-            Self::Timer { org, wake_at } => (org, RowKey::Timer { wake_at }),
-            Self::Slice { org, scope, meter, start } => {
-                (org, RowKey::Slice { scope: parse_scope(&scope)?, meter: parse_meter(&meter)?, start })
-            }
-            Self::Counter { org, scope, meter, window } => {
-                let window = window.into_window()?;
-                (org, RowKey::Counter { scope: parse_scope(&scope)?, meter: parse_meter(&meter)?, window })
-            }
-            Self::Journal { org, seq } => (org, RowKey::Journal { seq }),
-            Self::LongJournal { org, seq } => (org, RowKey::LongJournal { seq }),
-            Self::Reservation { org, id } => (org, RowKey::Reservation { id: DecisionId::parse("id", &id)? }),
-            Self::Baseline { org, scope, source, meter } => {
-                let (scope, meter) = (parse_scope(&scope)?, parse_meter(&meter)?);
-                (org, RowKey::Baseline { scope, source: Source::parse("source", &source)?, meter })
-            }
-            Self::Execution { org, id } => (org, RowKey::Execution { id: ExecutionId::parse("id", &id)? }),
-            Self::Disputed { org, seq } => (org, RowKey::Disputed { seq }),
-            Self::Export { org, key } => (org, RowKey::Outbox { key: OutboxKey::parse("key", &key)? }),
-            Self::Budget { org, scope } => (org, RowKey::Budget { scope: parse_scope(&scope)? }),
-            Self::Session { org, id } => (org, RowKey::Session { id: SessionId::parse("id", &id)? }),
-            Self::TrialEnded { org } => (org, RowKey::TrialEnded),
-            Self::Pool { org, id } => (org, RowKey::Pool { id: PoolId::parse("id", &id)? }),
-            Self::Account { org, id } => (org, RowKey::UpstreamAccount { id: AccountId::parse("id", &id)? }),
-        };
-        Ok(Key::Row { org: OrgId::parse("org", &org)?, row })
+    fn end(mut self) -> Result<Vec<u8>, serde_json::Error> {
+        self.bytes.push(b'}');
+        self.failed.map_or(Ok(self.bytes), Err)
     }
 }
 
-fn parse_scope(text: &str) -> Result<Scope, InputError> {
-    Scope::parse("scope", text)
-}
+impl KeyWriter for Object {
+    fn text(&mut self, name: &'static str, text: &str) {
+        self.field(name, text);
+    }
 
-fn parse_meter(text: &str) -> Result<Meter, InputError> {
-    Meter::parse("meter", text)
-}
+    fn number(&mut self, name: &'static str, number: u64) {
+        self.field(name, number);
+    }
 
-impl From<Window> for WindowLine {
-    fn from(window: Window) -> Self {
-        match window {
-            Window::Aligned { len } => Self::Aligned(len),
-            Window::Anchored { len } => Self::Anchored(len),
-            Window::Rolling { len } => Self::Rolling(len),
-            Window::Calendar(Calendar::Day) => Self::Calendar(CalendarLine::Day),
-            Window::Calendar(Calendar::Week) => Self::Calendar(CalendarLine::Week),
-            Window::Calendar(Calendar::Month) => Self::Calendar(CalendarLine::Month),
-            Window::Calendar(Calendar::MonthFrom(day)) => Self::Calendar(CalendarLine::MonthFrom(day)),
-            Window::Provider | Window::Concurrent => Self::Provider,
-        }
+    fn short(&mut self, name: &'static str, number: u16) {
+        self.field(name, number);
+    }
+
+    fn id(&mut self, name: &'static str, id: u128) {
+        self.field(name, DecisionId(id).to_string());
+    }
+
+    /// No row has a window that cannot be counted; one would have no text, and not be read back.
+    fn window(&mut self, name: &'static str, window: Window) {
+        self.field(name, Named::try_from(window).ok());
     }
 }
 
-impl WindowLine {
-    fn into_window(self) -> Result<Window, InputError> {
-        let window = match self {
-            Self::Aligned(len) => Window::Aligned { len },
-            Self::Anchored(len) => Window::Anchored { len },
-            Self::Rolling(len) => Window::Rolling { len },
-            Self::Calendar(CalendarLine::Day) => Window::Calendar(Calendar::Day),
-            Self::Calendar(CalendarLine::Week) => Window::Calendar(Calendar::Week),
-            Self::Calendar(CalendarLine::Month) => Window::Calendar(Calendar::Month),
-            Self::Calendar(CalendarLine::MonthFrom(day)) => Window::Calendar(Calendar::MonthFrom(day)),
-            Self::Provider => Window::Provider,
-        };
-        if window.is_valid() {
-            Ok(window)
-        } else {
-            Err(InputError::new("window", window, "a window that can be counted"))
+/// The fields of a line that nobody has taken yet.
+struct Fields<'a>(&'a mut Map<String, Value>);
+
+impl KeyReader for Fields<'_> {
+    fn text(&mut self, name: &'static str) -> Result<Cow<'_, str>, KeyError> {
+        match self.0.remove(name) {
+            Some(Value::String(text)) => Ok(Cow::Owned(text)),
+            _ => Err(KeyError::Missing(name)),
         }
+    }
+
+    fn number(&mut self, name: &'static str) -> Result<u64, KeyError> {
+        self.0.remove(name).and_then(|value| value.as_u64()).ok_or(KeyError::Missing(name))
+    }
+
+    fn short(&mut self, name: &'static str) -> Result<u16, KeyError> {
+        u16::try_from(self.number(name)?).map_err(|_| KeyError::Missing(name))
+    }
+
+    fn id(&mut self, name: &'static str) -> Result<u128, KeyError> {
+        Ok(DecisionId::parse(name, &self.text(name)?)?.0)
+    }
+
+    fn window(&mut self, name: &'static str) -> Result<Window, KeyError> {
+        let value = self.0.remove(name).ok_or(KeyError::Missing(name))?;
+        let named: Named = serde_json::from_value(value).map_err(|_| KeyError::Missing(name))?;
+        Ok(Window::try_from(named)?)
     }
 }

@@ -1,51 +1,55 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
-    domain::rows::Row,
-    ports::OrgStore,
+    bounds::HOUR_MS,
+    domain::{
+        ids::ExecutionId,
+        rows::{ExecutionRow, Head, JournalRow, Row},
+    },
     store::{
-        conformance::{commit, head_with_journal, stored, write},
-        samples::{T0, entries, rows},
-        sled::{OpenError, tests::start_at},
+        conformance::{commit, head_with_journal, stored, write as written},
+        kinds::{Kind, Memory},
+        memory::MemoryStore,
+        samples::{T0, entries, org, rows},
     },
 };
 
-async fn exported() -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
-    let store = start_at(dir.path());
-    commit(&*store, write("acme", 7, rows())).await.unwrap();
-    let entries = (0..40).flat_map(|_| entries()).collect();
-    let large = Row::Journal(crate::domain::rows::JournalRow { seq: 1, at: T0, entries });
-    commit(&*store, write("large", 1, vec![head_with_journal(1), large])).await.unwrap();
-    store.close().await.unwrap();
-    drop(store);
-    let mut out = Vec::new();
-    let rows = export(dir.path(), &mut out).unwrap().rows;
-    assert_eq!(rows, out.iter().filter(|byte| **byte == b'\n').count() as u64 - 1);
-    out
+/// What a build wrote before dumps were sorted by org.
+const BY_KIND: &str = include_str!("../../../tests/golden/dump/kind-by-kind.jsonl");
+
+async fn dumped(store: &MemoryStore) -> String {
+    let mark = ClockMark { service: T0, boot_id: "boot".into(), uptime: 7 };
+    let mut text = Vec::new();
+    write(store, &Header { group: 2, mark: Some(mark) }, &mut text).await.unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+async fn sample() -> String {
+    let store = MemoryStore::new();
+    commit(&*store, written("acme", rows())).await.unwrap();
+    let entries: Vec<_> = (0..40).flat_map(|_| entries()).collect();
+    let journal = |seq| JournalRow { seq, at: T0, entries: entries.clone() };
+    let large = vec![head_with_journal(1), Row::Journal(journal(1)), Row::LongJournal(journal(1))];
+    commit(&*store, written("large", large)).await.unwrap();
+    dumped(&store).await
+}
+
+async fn restored(text: &str) -> Result<Arc<MemoryStore>, DumpError> {
+    let store = MemoryStore::new();
+    Reader::open(&mut text.as_bytes())?.restore(&*store).await?;
+    Ok(store)
 }
 
 #[tokio::test]
-async fn an_import_gives_the_same_store_byte_for_byte() {
-    let first = exported().await;
-    let dir = tempfile::tempdir().unwrap();
-    let copy = dir.path().join("restored");
-    import(&copy, &mut first.as_slice()).unwrap();
-    let mut second = Vec::new();
-    export(&copy, &mut second).unwrap();
-    assert_eq!(String::from_utf8_lossy(&first), String::from_utf8_lossy(&second));
-    let store = start_at(&copy);
-    assert_eq!(stored(&*store, "acme").await.len(), rows().len());
-    assert_eq!(stored(&*store, "large").await.len(), 2);
-}
-
-#[tokio::test]
-async fn every_kind_of_row_is_in_an_export_and_readable_by_people() {
-    let text = String::from_utf8(exported().await).unwrap();
-    for kind in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Meta | Kind::LongJournalPart)) {
-        assert!(text.contains(&format!("{{\"kind\":\"{}\"", kind.name())), "{}", kind.name());
+async fn every_kind_of_row_is_in_a_dump_and_readable_by_people() {
+    let text = sample().await;
+    for kind in Kind::ALL {
+        assert!(text.contains(&format!("{{\"kind\":\"{}\",\"org\":\"", kind.name())), "{}", kind.name());
     }
     for part in [
-        "{\"format\":\"tollgate-export\",\"version\":1,\"group\":2,\"mark\":{\"service\":",
+        "{\"format\":\"tollgate-export\",\"version\":1,\"group\":2,\"mark\":{\"service\":1782000000000,\"boot_id\":\"boot\",",
+        "{\"kind\":\"slice\",\"org\":\"acme\",\"scope\":\"\",\"meter\":\"spend\",\"start\":1782000000000,\"value\":{\"total\":300,",
         "\"window\":{\"calendar\":\"month\"}",
         "\"id\":\"0123456789abcdef0123456789abcdef\"",
         "\"amounts\":[{\"meter\":\"executions\",\"amount\":1},{\"meter\":\"spend\",\"amount\":50000}]",
@@ -57,58 +61,104 @@ async fn every_kind_of_row_is_in_an_export_and_readable_by_people() {
 }
 
 #[tokio::test]
-async fn a_directory_that_holds_anything_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("committed"), b"x").unwrap();
-    let error = import(dir.path(), &mut exported().await.as_slice()).unwrap_err();
-    assert!(error.0.contains("it holds committed"), "{error}");
+async fn a_dump_goes_org_by_org() {
+    let text = sample().await;
+    let mut orgs: Vec<serde_json::Value> = Vec::new();
+    for line in text.lines().skip(1) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if orgs.last() != Some(&line["org"]) {
+            orgs.push(line["org"].clone());
+        }
+    }
+    assert_eq!(orgs, ["acme", "large"]);
 }
 
 #[tokio::test]
-async fn a_bad_line_is_named_and_no_node_starts_on_half_of_it() {
-    let good = String::from_utf8(exported().await).unwrap();
+async fn a_dump_that_is_sorted_by_kind_is_restored_whole() {
+    let store = restored(BY_KIND).await.unwrap();
+    let header = Reader::open(&mut BY_KIND.as_bytes()).unwrap().header().clone();
+    let mut text = Vec::new();
+    write(&*store, &header, &mut text).await.unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert_ne!(text, BY_KIND);
+    assert_eq!(sorted(&text), sorted(BY_KIND));
+}
+
+/// Its rows are handed over in several commits, and the parts of its journal come after them.
+#[tokio::test]
+async fn a_large_org_is_restored_whole_in_whatever_order_its_lines_come() {
+    let store = MemoryStore::new();
+    let execution = |number: u64| {
+        let id = ExecutionId::parse("execution_id", &format!("run {number}")).unwrap();
+        Row::Execution(ExecutionRow { id, continuations: number, last_seen: T0, admitted: true, open: None })
+    };
+    let journal = |seq, entries| Row::Journal(JournalRow { seq, at: T0, entries });
+    let long: Vec<_> = (0..30).flat_map(|_| entries()).collect();
+    let head = Head { seq: 5_000, journal_from: 1, last_at: T0 + HOUR_MS, ..Head::default() };
+    let journals = (1..=5_000).map(|seq| journal(seq, if seq % 1_000 == 0 { long.clone() } else { vec![] }));
+    let rows: Vec<Row> = [Row::Head(head)].into_iter().chain(journals).chain((0..5_000).map(execution)).collect();
+    commit(&*store, written("large", rows)).await.unwrap();
+    let text = dumped(&store).await;
+    let parts = format!("{{\"kind\":\"{}\"", Kind::Part(Memory::Short).name());
+    let (late, mut lines): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with(&parts));
+    assert!(late.len() > 25);
+    lines.extend(late);
+    for text in [text.clone(), lines.join("\n") + "\n"] {
+        let copy = restored(&text).await.unwrap();
+        assert_eq!(stored(&*copy, "large").await, stored(&*store, "large").await);
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_cannot_be_taken_is_named() {
+    let good = sample().await;
     let lines: Vec<&str> = good.lines().collect();
     let replaced = |at: usize, line: &str| {
         let mut lines = lines.clone();
         lines[at] = line;
         lines.join("\n") + "\n"
     };
-    let org_with_space = lines[2].replace("\"org\":\"large\"", "\"org\":\"la rge\"");
+    let without = |wanted: &str| {
+        let kept = lines.iter().filter(|line| !line.starts_with(wanted)).copied();
+        kept.collect::<Vec<_>>().join("\n") + "\n"
+    };
+    let space = lines[2].replace("\"org\":\"acme\"", "\"org\":\"ac me\"");
+    let header = "{\"format\":\"other\",\"version\":1,\"group\":0,\"mark\":null}";
     for (text, named) in [
         (String::new(), "line 1: the export is empty"),
-        (
-            replaced(0, "{\"format\":\"other\",\"version\":1,\"group\":0,\"mark\":null}"),
-            "line 1: this is \"other version 1\"",
-        ),
+        (replaced(0, header), "line 1: this is \"other version 1\""),
         (replaced(2, "{\"kind\":"), "line 3: "),
-        (replaced(2, &org_with_space), "line 3: org \"la rge\" is not allowed"),
-        (replaced(2, lines[1]), "line 3: \"acme: Head\" is not behind the row before it"),
-        (replaced(1, &lines[1].replace("\"seq\":7", "\"seq\":7,\"sqe\":7")), "line 2: "),
+        (replaced(2, "{\"kind\":\"novel\",\"org\":\"acme\",\"value\":{}}"), "line 3: the key has no readable \"kind\""),
+        (replaced(2, &space), "line 3: org \"ac me\" is not allowed"),
+        (replaced(2, lines[1]), "line 3: \"acme: Head\" is there twice"),
+        (replaced(2, &lines[2].replace("\"value\"", "\"eulav\"")), "line 3: the line has no \"value\""),
+        (replaced(2, &lines[2].replace("\"value\"", "\"more\":1,\"value\"")), "line 3: \"more\" is not a part of"),
+        (replaced(1, &lines[1].replace("\"seq\":7", "\"seq\":7,\"sqe\":7")), "line 2: \"acme: Head\": unknown field"),
         (good.trim_end().to_owned(), "the export is cut short"),
+        (without("{\"kind\":\"journal_part\",\"org\":\"large\",\"seq\":1,\"part\":1,"), "is not the next one"),
+        (without("{\"kind\":\"long_journal_part\",\"org\":\"large\",\"seq\":1,\"part\":12,"), "has 12 parts, and 11"),
+        (without("{\"kind\":\"journal\",\"org\":\"large\""), "is not the next one of a row that is there"),
     ] {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("restored");
-        let error = import(&target, &mut text.as_bytes()).unwrap_err();
+        let error = restored(&text).await.unwrap_err();
         assert!(error.0.contains(named), "{error} should say {named}");
-        if target.join("sled").exists() {
-            let refused = open(&target, &SledOptions::default()).unwrap_err();
-            assert!(matches!(&refused, OpenError::Quarantined { note } if note.contains("import again")), "{refused}");
-        }
     }
 }
 
 #[tokio::test]
-async fn a_row_that_can_not_be_read_stops_an_export() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = start_at(dir.path());
-    commit(&*store, write("acme", 7, rows())).await.unwrap();
-    store.close().await.unwrap();
-    drop(store);
-    let opened = open_as_it_is(dir.path()).unwrap();
-    let mut changes = Changes::default();
-    changes.put(vec![Kind::Head.byte(), 1, b'x'], vec![1, 2, 3]);
-    opened.engine.apply(changes).unwrap();
-    drop(opened);
-    let error = export(dir.path(), &mut Vec::new()).unwrap_err();
-    assert!(error.0.contains("\"x: Head\" is not readable"), "{error}");
+async fn a_store_that_fails_fails_the_dump_and_the_restore() {
+    let text = sample().await;
+    let store = MemoryStore::new();
+    store.fail_next("no space left");
+    let error = Reader::open(&mut text.as_bytes()).unwrap().restore(&*store).await.unwrap_err();
+    assert!(error.0.contains("no space left"), "{error}");
+    let store = MemoryStore::new();
+    commit(&*store, written("acme", rows())).await.unwrap();
+    assert!(store.corrupt(&org("acme")) > 0);
+    let error = write(&*store, &Header::default(), &mut Vec::new()).await.unwrap_err();
+    assert!(error.0.contains("\"acme: Head\""), "{error}");
 }

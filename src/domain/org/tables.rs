@@ -1,0 +1,157 @@
+//! Rows that need no more than a table: baselines of cumulative sources, executions, disputed amounts,
+//! and the end of a trial.
+
+use super::OrgState;
+use crate::{
+    bounds::EXECUTION_RETENTION_MS,
+    domain::{
+        ids::{ExecutionId, Incarnation, Meter, Scope, Source},
+        rows::{BaselineRow, DisputedRow, ExecutionRow, Keeper, OpenExecution, Row, RowKey, RowsByKind, TrialEndedRow},
+        table::Table,
+        window::{HOUR_RETENTION_MS, Millis},
+    },
+};
+
+#[derive(Debug, Clone)]
+pub(super) struct Baseline {
+    pub(super) incarnation: Incarnation,
+    /// As reported, also above the believable: what exceeds it has been disputed.
+    pub(super) total: u64,
+}
+
+pub(super) type BaselineKey = (Scope, Source, Meter);
+
+pub(super) fn load_baselines(rows: &mut RowsByKind) -> Table<BaselineKey, Baseline> {
+    let rows = std::mem::take(&mut rows.baselines).into_iter();
+    Table::load(rows.map(|row| {
+        let BaselineRow { scope, source, meter, incarnation, total } = row;
+        ((scope, source, meter), Baseline { incarnation, total })
+    }))
+}
+
+pub(super) fn baseline_row((scope, source, meter): BaselineKey, value: Baseline) -> BaselineRow {
+    BaselineRow { scope, source, meter, incarnation: value.incarnation, total: value.total }
+}
+
+impl Keeper for Table<BaselineKey, Baseline> {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        self.take_rows(
+            puts,
+            dels,
+            |key, value| Row::Baseline(baseline_row(key, value)),
+            |(scope, source, meter)| RowKey::Baseline { scope, source, meter },
+        );
+    }
+
+    fn is_spent(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Execution {
+    pub(super) continuations: u64,
+    pub(super) last_seen: Millis,
+    pub(super) admitted: bool,
+    pub(super) open: Option<OpenExecution>,
+}
+
+pub(super) fn load_executions(rows: &mut RowsByKind) -> Table<ExecutionId, Execution> {
+    let rows = std::mem::take(&mut rows.executions).into_iter();
+    Table::load(rows.map(|row| {
+        let ExecutionRow { id, continuations, last_seen, admitted, open } = row;
+        (id, Execution { continuations, last_seen, admitted, open })
+    }))
+}
+
+pub(super) fn execution_row(id: ExecutionId, value: Execution) -> ExecutionRow {
+    let Execution { continuations, last_seen, admitted, open } = value;
+    ExecutionRow { id, continuations, last_seen, admitted, open }
+}
+
+/// The org wakes for them by [`OrgState::executions_from`], which looks at none of them.
+impl Keeper for Table<ExecutionId, Execution> {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        self.take_rows(puts, dels, |id, value| Row::Execution(execution_row(id, value)), |id| RowKey::Execution { id });
+    }
+
+    fn is_spent(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+pub(super) fn load_disputed(rows: &mut RowsByKind) -> Table<u64, DisputedRow> {
+    Table::load(std::mem::take(&mut rows.disputed).into_iter().map(|row| (row.seq, row)))
+}
+
+impl Keeper for Table<u64, DisputedRow> {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        self.take_rows(puts, dels, |_, row| Row::Disputed(row), |seq| RowKey::Disputed { seq });
+    }
+
+    fn is_spent(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn next_wake(&self) -> Option<Millis> {
+        self.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min()
+    }
+}
+
+/// When the org's trial used up what it includes.
+#[derive(Debug, Default)]
+pub(super) struct Trial {
+    ended_at: Option<Millis>,
+    /// It is not stored yet.
+    changed: bool,
+}
+
+impl Trial {
+    pub(super) fn load(rows: &mut RowsByKind) -> Self {
+        Self { ended_at: rows.trial_ended.pop().map(|row| row.at), changed: false }
+    }
+
+    pub(super) fn ended_at(&self) -> Option<Millis> {
+        self.ended_at
+    }
+
+    pub(super) fn end(&mut self, at: Millis) {
+        *self = Self { ended_at: Some(at), changed: true };
+    }
+}
+
+impl Keeper for Trial {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, _dels: &mut Vec<RowKey>) {
+        let ended = self.ended_at.filter(|_| std::mem::take(&mut self.changed));
+        puts.extend(ended.map(|at| Row::TrialEnded(TrialEndedRow { at })));
+    }
+
+    /// It is announced once in the life of the org.
+    fn is_spent(&self) -> bool {
+        self.ended_at.is_none()
+    }
+}
+
+impl OrgState {
+    pub(super) fn purge_disputed(&mut self) {
+        let now = self.now;
+        self.disputed.purge(|_, row| row.at.saturating_add(HOUR_RETENTION_MS) <= now);
+    }
+
+    pub(super) fn purge_executions(&mut self) {
+        let now = self.now;
+        let mut uncompleted = 0;
+        self.executions.purge(|_, execution| {
+            let gone = execution.last_seen.saturating_add(EXECUTION_RETENTION_MS) <= now;
+            uncompleted += u64::from(gone && execution.open.is_some());
+            gone
+        });
+        self.uncompleted += uncompleted;
+        self.executions_from = first_seen(&self.executions);
+    }
+}
+
+/// None of them was last seen before.
+pub(super) fn first_seen(executions: &Table<ExecutionId, Execution>) -> Option<Millis> {
+    executions.iter().map(|(_, execution)| execution.last_seen).min()
+}

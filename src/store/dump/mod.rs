@@ -1,0 +1,214 @@
+//! A store as JSON lines and back: the way out of an engine that cannot be opened any more, so it is
+//! taken while everything is well, and the way from any store into any other.
+//!
+//! ```text
+//! {"format":"tollgate-export","version":1,"group":42,"mark":{…}}
+//! {"kind":"head","org":"acme","value":{"seq":7,…}}
+//! {"kind":"slice","org":"acme","scope":"","meter":"spend","start":1782000000000,"value":{"total":300,…}}
+//! ```
+//!
+//! One line for each row, org by org, the rows of an org in the order of their keys: the same store gives
+//! the same text. The first line is about the store as a whole; what an engine keeps beside its rows to
+//! protect them (digests, checksums) is not in a dump, the store that takes it makes its own. A journal row
+//! that is long for a line goes on in `journal_part` lines.
+//!
+//! Lines are read in any order, except that the parts of a journal row follow it in theirs: older dumps
+//! are sorted by kind, not by org. A line that cannot be read ends a [`restore`](Reader::restore), which
+//! names it: the store then holds a part of the dump, and it is for the caller that nothing starts on it.
+
+mod line;
+mod restore;
+
+use std::{
+    fmt,
+    io::{self, BufRead, Write},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{ids::OrgId, service_time::ClockMark, shard::ShardSet},
+    ports::{OrgStore, StoreFault},
+    store::kinds,
+};
+
+const FORMAT: &str = "tollgate-export";
+const VERSION: u32 = 1;
+/// Orgs listed at a time.
+const PAGE: usize = 256;
+/// A line is a few KiB with its names spelled out; a file without line ends is no dump.
+const LINE_BYTES: u64 = 1 << 20;
+
+/// What a dump says of the store as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Header {
+    /// The newest commit group; 0 where the engine counts none.
+    pub group: u64,
+    /// Where service time stood; `None` where that is not kept.
+    pub mark: Option<ClockMark>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeaderLine {
+    format: String,
+    version: u32,
+    group: u64,
+    mark: Option<MarkLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MarkLine {
+    service: u64,
+    boot_id: String,
+    uptime: u64,
+}
+
+/// Why a dump could not be written or read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DumpError(String);
+
+impl fmt::Display for DumpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for DumpError {}
+
+impl From<StoreFault> for DumpError {
+    fn from(fault: StoreFault) -> Self {
+        Self(fault.to_string())
+    }
+}
+
+/// Writes everything that is stored, and answers how many lines followed the header. Each org is as it
+/// stood at one instant. An org that does not load is an error: a dump with a hole would be restored as if
+/// it were whole.
+pub async fn write(store: &dyn OrgStore, header: &Header, out: &mut dyn Write) -> Result<u64, DumpError> {
+    write_line(out, serde_json::to_vec(&HeaderLine::from(header)))?;
+    let mut lines = 0;
+    let mut after: Option<OrgId> = None;
+    loop {
+        let page = store.list(&ShardSet::all(), after.as_ref(), PAGE).await?;
+        for (org, _) in &page {
+            lines += write_org(store, org, out).await?;
+        }
+        let Some((last, _)) = page.into_iter().next_back() else { break };
+        after = Some(last);
+    }
+    out.flush().map_err(|error| unwritten(&error))?;
+    Ok(lines)
+}
+
+async fn write_org(store: &dyn OrgStore, org: &OrgId, out: &mut dyn Write) -> Result<u64, DumpError> {
+    let mut rows = store.load(org).await?.rows;
+    rows.sort_by_cached_key(|row| row.key());
+    let mut lines = 0;
+    for row in rows {
+        let items = kinds::items(row).map_err(|error| DumpError(format!("{org}: {error}")))?;
+        for (key, item) in items {
+            write_line(out, line::write(org, &key, &item))?;
+            lines += 1;
+        }
+    }
+    Ok(lines)
+}
+
+fn write_line(out: &mut dyn Write, line: serde_json::Result<Vec<u8>>) -> Result<(), DumpError> {
+    let mut line = line.map_err(|error| unwritten(&error))?;
+    line.push(b'\n');
+    out.write_all(&line).map_err(|error| unwritten(&error))
+}
+
+fn unwritten(error: &dyn fmt::Display) -> DumpError {
+    DumpError(format!("writing the export: {error}"))
+}
+
+/// A dump whose first line was read.
+pub struct Reader<'a> {
+    lines: Lines<'a>,
+    header: Header,
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub fn open(from: &'a mut dyn BufRead) -> Result<Self, DumpError> {
+        let mut lines = Lines { from, number: 0 };
+        let line = lines.next()?.ok_or_else(|| DumpError("line 1: the export is empty".to_owned()))?;
+        let header: HeaderLine = serde_json::from_str(&line).map_err(|error| lines.at(error))?;
+        if header.format != FORMAT || header.version != VERSION {
+            let found = format!("{} version {}", header.format, header.version);
+            return Err(lines.at(format!("this is \"{found}\", expected is {FORMAT} version {VERSION}")));
+        }
+        Ok(Self { lines, header: header.into() })
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Commits every row to a store that knows none of the orgs, and answers how many lines there were.
+    /// All of it is durable then.
+    pub async fn restore(mut self, store: &dyn OrgStore) -> Result<u64, DumpError> {
+        let mut restored = restore::Restore::into(store);
+        let mut count = 0;
+        while let Some(line) = self.lines.next()? {
+            let (org, key, item) = line::read(&line).map_err(|error| self.lines.at(error))?;
+            restored.take(org, key, item).await.map_err(|error| self.lines.at(error))?;
+            count += 1;
+        }
+        restored.finish().await?;
+        Ok(count)
+    }
+}
+
+/// Lines with their numbers, bounded in length.
+struct Lines<'a> {
+    from: &'a mut dyn BufRead,
+    number: u64,
+}
+
+impl Lines<'_> {
+    fn next(&mut self) -> Result<Option<String>, DumpError> {
+        self.number += 1;
+        let mut line = String::new();
+        let read = io::Read::take(&mut *self.from, LINE_BYTES).read_line(&mut line).map_err(|error| self.at(error))?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if !line.ends_with('\n') {
+            return Err(self.at("the line has no end; the export is cut short"));
+        }
+        Ok(Some(line))
+    }
+
+    fn at(&self, error: impl fmt::Display) -> DumpError {
+        DumpError(format!("line {}: {error}", self.number))
+    }
+}
+
+impl From<&Header> for HeaderLine {
+    fn from(header: &Header) -> Self {
+        let mark = header.mark.as_ref().map(|mark| MarkLine {
+            service: mark.service,
+            boot_id: mark.boot_id.clone(),
+            uptime: mark.uptime,
+        });
+        Self { format: FORMAT.to_owned(), version: VERSION, group: header.group, mark }
+    }
+}
+
+impl From<HeaderLine> for Header {
+    fn from(line: HeaderLine) -> Self {
+        let mark = line.mark.map(|MarkLine { service, boot_id, uptime }| ClockMark { service, boot_id, uptime });
+        Self { group: line.group, mark }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! Journal rows of entries that are remembered for a day: as those of the short ones.
+
+pub(super) use super::journal::{read, write};
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(&'static str, crate::domain::rows::JournalRow)> {
+    use crate::{
+        domain::rows::JournalRow,
+        store::samples::{T0, entries, pool_entries, session_entries},
+    };
+
+    vec![
+        ("long_journal", JournalRow { seq: 6, at: T0, entries: entries() }),
+        ("long_journal_sessions", JournalRow { seq: 7, at: T0, entries: session_entries() }),
+        ("long_journal_pools", JournalRow { seq: 5, at: T0, entries: pool_entries() }),
+    ]
+}

@@ -1,0 +1,123 @@
+//! Sessions, those included that ended a short while ago.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::stored::{hex128, mirror};
+use crate::domain::{
+    ids::{DecisionId, Identity, Incarnation, Scope, SessionId},
+    input::InputError,
+    rows::{SessionRow, SessionState},
+    window::Millis,
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionV2<'a> {
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    identity: Cow<'a, str>,
+    #[serde(with = "hex128")]
+    decision: u128,
+    state: SessionStateV2,
+    started_at: Millis,
+    heard_at: Millis,
+    ends_at: Millis,
+    #[serde(borrow)]
+    lives: Vec<(Cow<'a, str>, u64)>,
+    booked: u64,
+    ahead: u64,
+    disputed: u64,
+    stopping_since: Option<Millis>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SessionStateV2 {
+    Running,
+    Ended,
+    Expired,
+}
+
+mirror!(SessionState <=> SessionStateV2 { Running, Ended, Expired });
+
+pub(super) fn write<S: Serializer>(row: &SessionRow, out: S) -> Result<S::Ok, S::Error> {
+    SessionV2::from(row).serialize(out)
+}
+
+pub(super) fn read<'de, D: Deserializer<'de>>(id: SessionId, from: D) -> Result<SessionRow, D::Error> {
+    SessionV2::deserialize(from)?.into_row(id).map_err(D::Error::custom)
+}
+
+impl<'a> From<&'a SessionRow> for SessionV2<'a> {
+    fn from(row: &'a SessionRow) -> Self {
+        Self {
+            scope: row.scope.as_str().into(),
+            identity: row.identity.as_str().into(),
+            decision: row.decision.0,
+            state: row.state.into(),
+            started_at: row.started_at,
+            heard_at: row.last_heartbeat_at,
+            ends_at: row.ends_at,
+            lives: row.incarnations.iter().map(|(name, total)| (name.as_str().into(), *total)).collect(),
+            booked: row.booked,
+            ahead: row.booked_ahead,
+            disputed: row.disputed,
+            stopping_since: row.stopping_since,
+        }
+    }
+}
+
+impl SessionV2<'_> {
+    fn into_row(self, id: SessionId) -> Result<SessionRow, InputError> {
+        let life = |(text, total): (Cow<'_, str>, u64)| Ok((Incarnation::parse("incarnation", &text)?, total));
+        Ok(SessionRow {
+            id,
+            scope: Scope::parse("scope", &self.scope)?,
+            identity: Identity::parse("identity", &self.identity)?,
+            decision: DecisionId(self.decision),
+            state: self.state.into(),
+            started_at: self.started_at,
+            last_heartbeat_at: self.heard_at,
+            ends_at: self.ends_at,
+            incarnations: self.lives.into_iter().map(life).collect::<Result<_, InputError>>()?,
+            booked: self.booked,
+            booked_ahead: self.ahead,
+            disputed: self.disputed,
+            stopping_since: self.stopping_since,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) fn samples() -> Vec<(&'static str, SessionRow)> {
+    use crate::store::samples::{T0, scope};
+
+    let running = SessionRow {
+        id: SessionId::parse("session_id", "session/1").unwrap(),
+        scope: scope(),
+        identity: Identity::parse("identity", "vm \"1\"").unwrap(),
+        decision: DecisionId(9),
+        state: SessionState::Running,
+        started_at: T0,
+        last_heartbeat_at: T0 + 30_000,
+        ends_at: T0 + 150_000,
+        incarnations: vec![(Incarnation::parse("incarnation", "boot 1").unwrap(), 30_000)],
+        booked: 30_000,
+        booked_ahead: 0,
+        disputed: 0,
+        stopping_since: None,
+    };
+    let expired = SessionRow {
+        id: SessionId::parse("session_id", "s2").unwrap(),
+        state: SessionState::Expired,
+        incarnations: vec![],
+        booked_ahead: 5,
+        disputed: 4,
+        stopping_since: Some(T0 + 40_000),
+        ..running.clone()
+    };
+    vec![("session", running), ("session_expired", expired)]
+}

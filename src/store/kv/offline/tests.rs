@@ -1,0 +1,176 @@
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    bounds::DAY_MS,
+    domain::{
+        ids::{Meter, Scope},
+        ledger::HourSlice,
+        outcome::{Entry, Outcome, Recorded},
+        rows::{Head, JournalRow, OrgWrite, SliceRow},
+    },
+    ports::OrgStore,
+    store::{
+        conformance::{commit, timer, write},
+        kv::sled::tests::{sidecar_says, start_at},
+        samples::{T0, entry, org, rows},
+    },
+};
+
+/// Rows that fit together: ids of the long journal are others than those of the short one.
+fn sound() -> Vec<Row> {
+    let long = JournalRow { seq: 6, at: T0, entries: vec![entry("long", T0, true, Outcome::Recorded(Recorded))] };
+    let mut rows = rows();
+    rows.retain(|row| !matches!(row, Row::LongJournal(_)));
+    rows.push(Row::LongJournal(long));
+    // What a scope has used, the org has.
+    let slice = HourSlice { start: T0 - DAY_MS, total: u64::MAX, minutes: vec![] };
+    rows.push(Row::Slice(SliceRow { scope: Scope::org(), meter: Meter::spend(), slice }));
+    rows
+}
+
+async fn stored(writes: Vec<OrgWrite>) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let store = start_at(dir.path());
+    for write in writes {
+        commit(&*store, write).await.unwrap();
+    }
+    store.close().await.unwrap();
+    dir
+}
+
+fn check(dir: &TempDir) -> Report {
+    fsck(dir.path(), FsckOptions::default()).unwrap()
+}
+
+fn whats(report: &Report) -> Vec<&str> {
+    report.findings.iter().map(|finding| finding.what.as_str()).collect()
+}
+
+/// The findings after `damage` was committed on top of sound rows.
+async fn findings_after(damage: OrgWrite) -> Vec<String> {
+    let dir = stored(vec![write("acme", sound()), write("other", sound()), damage]).await;
+    let report = check(&dir);
+    assert!(report.findings.iter().all(|finding| finding.org == Some(org("acme"))), "{report}");
+    whats(&report).into_iter().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_sound_store_is_clean_and_counted() {
+    let report = check(&stored(vec![write("acme", sound()), write("b", sound())]).await);
+    assert!(report.is_clean(), "{report}");
+    assert_eq!((report.orgs, report.group), (2, 2));
+    assert_eq!(report.rows["journal"], 4);
+    assert_eq!(report.rows["meta"], 1);
+    assert!(report.to_string().ends_with("clean\n"), "{report}");
+}
+
+#[tokio::test]
+async fn a_gap_in_the_journal_is_named() {
+    let damage = OrgWrite { dels: vec![RowKey::Journal { seq: 6 }], ..write("acme", vec![]) };
+    let found = findings_after(damage).await;
+    assert!(found.len() == 1 && found[0].ends_with("journal rows 6 to 6 are missing"), "{found:?}");
+}
+
+#[tokio::test]
+async fn timers_and_heads_must_agree() {
+    let wake_at = T0 + crate::bounds::HOUR_MS;
+    let lost = OrgWrite { dels: vec![RowKey::Timer { wake_at }], ..write("acme", vec![]) };
+    assert!(findings_after(lost).await[0].contains("is not there"));
+    let stray = findings_after(write("acme", vec![timer(5)])).await;
+    assert!(stray.len() == 1 && stray[0].starts_with("a stray timer at 5"), "{stray:?}");
+}
+
+#[tokio::test]
+async fn rows_without_a_head_are_named() {
+    let found = findings_after(OrgWrite { dels: vec![RowKey::Head], ..write("acme", vec![]) }).await;
+    assert!(found.iter().any(|what| what.contains("rows without a head")), "{found:?}");
+    assert!(found.iter().any(|what| what.contains("a timer at")), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_slice_that_does_not_add_up_is_named() {
+    let slice = HourSlice { start: T0, total: 301, minutes: vec![(0, 100), (59, 200)] };
+    let (scope, meter) = (Scope::org(), Meter::spend());
+    let found = findings_after(write("acme", vec![Row::Slice(SliceRow { scope, meter, slice })])).await;
+    assert!(found.len() == 1 && found[0].contains("is kept as 301, and is 300"), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_absurd_reservation_is_named() {
+    let mut reservation = rows().into_iter().find_map(|row| match row {
+        Row::Reservation(row) => Some(row),
+        _ => None,
+    });
+    let row = reservation.as_mut().unwrap();
+    row.expires_at = T0 + 2 * crate::bounds::DAY_MS;
+    let found = findings_after(write("acme", vec![Row::Reservation(row.clone())])).await;
+    assert!(found.len() == 1 && found[0].contains("the latest possible"), "{found:?}");
+}
+
+fn with_entries(evicted: u64, entries: Vec<Entry>) -> Vec<OrgWrite> {
+    let journal = JournalRow { seq: 1, at: T0, entries };
+    let head = Head { seq: 1, journal_from: 1, last_at: T0, evicted, ..Head::default() };
+    vec![write("acme", vec![Row::Head(head), Row::Journal(journal)])]
+}
+
+#[tokio::test]
+async fn an_id_admitted_twice_while_it_was_remembered_is_a_duplicate() {
+    let admitted = |at| entry("same", at, false, Outcome::Recorded(Recorded));
+    for (age, evicted, duplicate) in
+        [(1, 0, true), (599_999, 0, true), (600_000, 0, false), (59_999, 3, true), (60_000, 3, false)]
+    {
+        let report = check(&stored(with_entries(evicted, vec![admitted(T0), admitted(T0 + age)])).await);
+        assert_eq!(!report.is_clean(), duplicate, "R-PIPE-6, {age} ms apart: {report}");
+        assert!(whats(&report).iter().all(|what| what.contains("admitted twice")));
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_row_is_named_once_with_its_key() {
+    let dir = stored(vec![write("acme", sound())]).await;
+    let opened = open_as_it_is(dir.path()).unwrap();
+    let key = Key::row(&org("acme"), &RowKey::Head).encode();
+    let mut changes = Changes::default();
+    changes.put(key.clone(), vec![1, 0, 0, 0, 0, 0]);
+    opened.engine.apply(changes).unwrap();
+    drop(opened);
+    let report = check(&dir);
+    let named = whats(&report).iter().filter(|what| what.contains("checksum")).count();
+    assert_eq!(named, 1, "{report}");
+    assert!(report.findings[0].what.contains(&hex(&key)));
+}
+
+#[tokio::test]
+async fn a_lost_tail_is_a_finding_and_not_the_end() {
+    let dir = stored(vec![write("acme", sound())]).await;
+    sidecar_says(dir.path(), 99);
+    let report = check(&dir);
+    assert!(whats(&report)[0].contains("group 99 was committed, the newest stored is 1"), "{report}");
+}
+
+#[tokio::test]
+async fn the_clock_mark_is_set_on_request_only() {
+    let dir = stored(vec![write("acme", sound())]).await;
+    let future = clock::wall() + 10 * crate::bounds::DAY_MS;
+    let opened = open_as_it_is(dir.path()).unwrap();
+    let mut changes = Changes::default();
+    let mark = ClockMark { service: future, ..ClockMark::default() };
+    put_meta(&mut changes, Meta { group: 1, mark: Some(mark), digests: opened.digests() }).unwrap();
+    opened.engine.apply(changes).unwrap();
+    drop(opened);
+
+    let report = check(&dir);
+    assert!(whats(&report)[0].contains("--set-clock"), "{report}");
+    let report = fsck(dir.path(), FsckOptions { set_clock: true }).unwrap();
+    assert_eq!(report.clock_set_from, Some(future));
+    let report = check(&dir);
+    assert!(report.is_clean() && report.mark.unwrap().service <= clock::wall());
+}
+
+#[test]
+fn a_directory_without_a_store_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(fsck(dir.path(), FsckOptions::default()).unwrap_err().0.contains("no sled/db"));
+    assert!(!dir.path().join("sled").exists(), "and nothing was made");
+}

@@ -1,0 +1,94 @@
+//! What is inside a stored value: an item of an org, or the node's own row. Written by bincode; fields of
+//! the node's row and their order never change.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeSeed};
+
+use super::keys::Key;
+use crate::{
+    domain::{service_time::ClockMark, window::Millis},
+    store::kinds::{Item, ItemOf},
+};
+
+/// The node's own row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Meta {
+    /// Commit groups since the data directory was made.
+    pub group: u64,
+    pub mark: Option<ClockMark>,
+    /// What the heads of all orgs, with the digests in them, and the timers add up to.
+    pub digests: u64,
+}
+
+/// One stored value in domain terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Record {
+    Meta(Meta),
+    Item(Item),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetaV2<'a> {
+    group: u64,
+    #[serde(borrow)]
+    mark: Option<MarkV2<'a>>,
+    digests: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MarkV2<'a> {
+    service: Millis,
+    #[serde(borrow)]
+    boot_id: Cow<'a, str>,
+    uptime: Millis,
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Meta(meta) => MetaV2::from(meta).serialize(out),
+            Self::Item(item) => item.serialize(out),
+        }
+    }
+}
+
+/// Reads the record that belongs to a key.
+pub(super) struct RecordOf<'k>(pub(super) &'k Key);
+
+impl<'de> DeserializeSeed<'de> for RecordOf<'_> {
+    type Value = Record;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Record, D::Error> {
+        match self.0 {
+            Key::Meta => Ok(Record::Meta(MetaV2::deserialize(from)?.into())),
+            Key::Of { item, .. } => ItemOf(item).deserialize(from).map(Record::Item),
+        }
+    }
+}
+
+impl<'a> From<&'a Meta> for MetaV2<'a> {
+    fn from(meta: &'a Meta) -> Self {
+        Self { group: meta.group, mark: meta.mark.as_ref().map(MarkV2::from), digests: meta.digests }
+    }
+}
+
+impl From<MetaV2<'_>> for Meta {
+    fn from(stored: MetaV2<'_>) -> Self {
+        Self { group: stored.group, mark: stored.mark.map(ClockMark::from), digests: stored.digests }
+    }
+}
+
+impl<'a> From<&'a ClockMark> for MarkV2<'a> {
+    fn from(mark: &'a ClockMark) -> Self {
+        Self { service: mark.service, boot_id: mark.boot_id.as_str().into(), uptime: mark.uptime }
+    }
+}
+
+impl From<MarkV2<'_>> for ClockMark {
+    fn from(stored: MarkV2<'_>) -> Self {
+        Self { service: stored.service, boot_id: stored.boot_id.into_owned(), uptime: stored.uptime }
+    }
+}

@@ -1,0 +1,179 @@
+//! The one thread that writes.
+//!
+//! ```text
+//! recv one ─▶ take what else waits (bounded) ─▶ one batch + digests + meta row ─▶ flush ─▶ sync ─▶ sidecar ─▶ replies
+//! ```
+//!
+//! Whatever arrives during a sync waits for the next group, so the more load there is, the larger
+//! the groups. The queue itself is not bounded: what enters it has passed admission, which is.
+
+use std::{
+    io, panic,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    super::{
+        changes::Changes,
+        codec::{CodecError, encode},
+        keys::Key,
+        prepare::Prepared,
+        record::{Meta, Record},
+    },
+    GroupObserver, GroupStats, Shared, guarded,
+    layout::Sidecar,
+};
+use crate::{
+    clock::stopwatch,
+    ports::{Clock, CommitDone, StoreFault},
+};
+
+/// A group ends at either bound: a reply never waits for more than a few megabytes of others.
+const GROUP_WRITES: usize = 4096;
+const GROUP_BYTES: usize = 2 << 20;
+
+pub(super) enum Message {
+    Commit(Handed),
+    /// Everything handed over before it becomes durable; then the committer ends.
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Handed {
+    pub prepared: Prepared,
+    pub done: Reply,
+}
+
+/// Answers exactly once, also when it is dropped on the way.
+pub(super) struct Reply(Option<CommitDone>);
+
+impl Reply {
+    pub(super) fn new(done: CommitDone) -> Self {
+        Self(Some(done))
+    }
+
+    pub(super) fn answer(mut self, result: Result<(), StoreFault>) {
+        self.call(result);
+    }
+
+    /// A caller's panic stays with the caller.
+    fn call(&mut self, result: Result<(), StoreFault>) {
+        let Some(done) = self.0.take() else { return };
+        if panic::catch_unwind(panic::AssertUnwindSafe(|| done(result))).is_err() {
+            tracing::error!("the callback of a commit panicked; the commit itself stands as it was answered");
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.call(Err(StoreFault { operation: "commit", cause: "the store is closed".to_owned() }));
+    }
+}
+
+pub(super) struct Committer {
+    pub shared: Arc<Shared>,
+    pub sidecar: Sidecar,
+    pub clock: Arc<dyn Clock>,
+    pub observer: GroupObserver,
+    /// The last group.
+    pub group: u64,
+    /// What the heads of all orgs and the timers add up to after it.
+    pub digests: u64,
+}
+
+impl Committer {
+    pub(super) fn spawn(self) -> io::Result<Sender<Message>> {
+        let (sender, receiver) = channel();
+        thread::Builder::new().name("store-committer".to_owned()).spawn(move || self.run(&receiver))?;
+        Ok(sender)
+    }
+
+    fn run(mut self, receiver: &Receiver<Message>) {
+        while let Ok(first) = receiver.recv() {
+            let (writes, close) = take_group(first, receiver);
+            if !writes.is_empty() {
+                self.commit(writes);
+            }
+            if let Some(closed) = close {
+                if let Err(error) = self.sidecar.sync() {
+                    tracing::warn!(%error, "the file \"committed\" was not synced");
+                }
+                drop(self);
+                let _ = closed.send(());
+                return;
+            }
+        }
+    }
+
+    fn commit(&mut self, writes: Vec<Handed>) {
+        let (prepared, replies): (Vec<_>, Vec<_>) = writes.into_iter().map(|each| (each.prepared, each.done)).unzip();
+        let result = match self.shared.standing_fault() {
+            Some(fault) => Err(fault),
+            None => guarded("commit", || self.make_durable(prepared)),
+        };
+        if let Err(fault) = &result {
+            self.shared.latch(fault);
+        }
+        for reply in replies {
+            reply.answer(result.clone());
+        }
+    }
+
+    fn make_durable(&mut self, prepared: Vec<Prepared>) -> Result<(), StoreFault> {
+        let watch = stopwatch();
+        let mut stats = GroupStats { writes: prepared.len(), rows: 0, bytes: 0, micros: 0 };
+        let mut changes = Changes::default();
+        for each in prepared {
+            stats.bytes += each.bytes;
+            changes.merge(&self.shared.engine, each)?;
+        }
+        stats.rows = changes.len();
+        let group = self.group + 1;
+        let digests = changes.seal(&self.shared.engine, self.digests)?;
+        put_meta(&mut changes, Meta { group, mark: Some(self.clock.mark()), digests })
+            .map_err(|error| StoreFault { operation: "commit", cause: error.to_string() })?;
+        self.shared.engine.apply(changes)?;
+        (self.group, self.digests) = (group, digests);
+        self.sidecar
+            .write(group)
+            .map_err(|error| StoreFault { operation: "commit", cause: format!("the file \"committed\": {error}") })?;
+        self.shared.groups.fetch_add(1, Ordering::Relaxed);
+        stats.micros = watch.micros();
+        (self.observer)(stats);
+        Ok(())
+    }
+}
+
+/// The node's own row goes with every group.
+pub(in crate::store::kv) fn put_meta(changes: &mut Changes, meta: Meta) -> Result<(), CodecError> {
+    let key = Key::Meta.encode();
+    let value = encode(&Key::Meta, &key, &Record::Meta(meta))?;
+    changes.put(key, value);
+    Ok(())
+}
+
+/// What waits, up to a close or a bound.
+fn take_group(first: Message, receiver: &Receiver<Message>) -> (Vec<Handed>, Option<oneshot::Sender<()>>) {
+    let mut writes = Vec::new();
+    let mut bytes = 0;
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Message::Close(closed) => return (writes, Some(closed)),
+            Message::Commit(handed) => {
+                bytes += handed.prepared.bytes;
+                writes.push(handed);
+            }
+        }
+        let full = writes.len() >= GROUP_WRITES || bytes >= GROUP_BYTES;
+        next = if full { None } else { receiver.try_recv().ok() };
+    }
+    (writes, None)
+}

@@ -1,0 +1,248 @@
+//! The engine of a single node: sled 0.34 behind [`OrgStore`].
+//!
+//! sled's own `flush` is not durable on Linux and its asynchronous form deadlocks, so one committer
+//! thread merges what is waiting into one batch, flushes, syncs the file itself and only then
+//! answers. Around it stand the guards that sled lacks:
+//!
+//! ```text
+//! <data-dir>/          0700
+//!   lock               one process per data directory
+//!   sled/              the engine's own files
+//!   committed          number of the last durable commit group; a smaller number found in the
+//!                      engine means that its tail was lost, which sled itself does not notice
+//!   quarantine-<ms>/   an engine that could not be opened, moved aside as it was
+//!   QUARANTINED        why, and what to do; while it exists nothing is opened
+//! ```
+
+mod committer;
+mod engine;
+mod layout;
+mod open;
+
+use std::{
+    fmt, panic,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::sync::{oneshot, watch};
+
+pub(in crate::store::kv) use committer::put_meta;
+pub(in crate::store::kv) use engine::Engine;
+pub(in crate::store::kv) use layout::Layout;
+pub(in crate::store::kv) use open::{
+    Failure, finish_import, newest_group, open_for_repair, quarantine_note, start_import,
+};
+pub use open::{OpenError, Opened, open};
+
+use self::{
+    committer::{Handed, Message, Reply},
+    layout::Lock,
+};
+use super::{
+    prepare::{Prepared, prepare},
+    read::{self, ReadError},
+};
+use crate::{
+    domain::{
+        ids::OrgId,
+        rows::{Head, OrgRows, OrgWrite, RowKind},
+        shard::ShardSet,
+        window::Millis,
+    },
+    ports::{CommitDone, OrgStore, StoreEngine, StoreFault},
+};
+
+/// How the engine runs. There is nothing here for an operator to tune.
+#[derive(Debug, Clone)]
+pub struct SledOptions {
+    /// Sync the engine's file after every group. False exists only for the negative control of the
+    /// power-cut test, which must then lose acknowledged commits: never run so.
+    pub sync_data: bool,
+    /// How long to wait for another process to let go of the data directory.
+    pub lock_wait: Duration,
+}
+
+impl Default for SledOptions {
+    fn default() -> Self {
+        Self { sync_data: true, lock_wait: Duration::from_secs(2) }
+    }
+}
+
+/// One commit group, once it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupStats {
+    /// Commits merged.
+    pub writes: usize,
+    /// Keys written or removed.
+    pub rows: usize,
+    pub bytes: usize,
+    /// From merging to the end of the sync.
+    pub micros: u64,
+}
+
+/// Told about every group, on the committer's thread: brief, and never blocking.
+pub type GroupObserver = Arc<dyn Fn(GroupStats) + Send + Sync>;
+
+pub struct SledStore {
+    shared: Arc<Shared>,
+    committer: mpsc::Sender<Message>,
+}
+
+/// What the store's handle and its committer both hold.
+struct Shared {
+    engine: Engine,
+    fault: watch::Sender<Option<StoreFault>>,
+    groups: AtomicU64,
+    /// Let go last, when the engine is gone.
+    _lock: Lock,
+}
+
+impl Shared {
+    fn standing_fault(&self) -> Option<StoreFault> {
+        self.fault.borrow().clone()
+    }
+
+    /// The first fault stays.
+    fn latch(&self, fault: &StoreFault) {
+        let first = self.fault.send_if_modified(|standing| {
+            let first = standing.is_none();
+            standing.get_or_insert_with(|| fault.clone());
+            first
+        });
+        if first {
+            tracing::error!(%fault, "the store has failed; nothing is acknowledged any more");
+        }
+    }
+}
+
+impl fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledStore").field("groups", &self.groups()).finish_non_exhaustive()
+    }
+}
+
+impl SledStore {
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Engine) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        if let Some(fault) = self.shared.standing_fault() {
+            return Err(fault);
+        }
+        let shared = Arc::clone(&self.shared);
+        let fault = match tokio::task::spawn_blocking(move || read(&shared.engine)).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(ReadError::Row(error))) => return Err(read::unreadable(&error)),
+            Ok(Err(ReadError::Engine(fault))) => fault,
+            Err(error) => StoreFault { operation: "load", cause: format!("the engine panicked: {error}") },
+        };
+        self.shared.latch(&fault);
+        Err(fault)
+    }
+}
+
+impl OrgStore for SledStore {
+    fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        let org = org.clone();
+        self.read(move |engine| read::load(engine, &org)).boxed()
+    }
+
+    fn commit(&self, write: OrgWrite, done: CommitDone) {
+        let done = Reply::new(done);
+        match prepare(write) {
+            // A send that fails drops the reply, which answers that the store is closed.
+            Ok(prepared) => drop(self.committer.send(Message::Commit(Handed { prepared, done }))),
+            Err(error) => {
+                let fault = StoreFault { operation: "commit", cause: error.to_string() };
+                self.shared.latch(&fault);
+                done.answer(Err(fault));
+            }
+        }
+    }
+
+    fn due(
+        &self,
+        now: Millis,
+        shards: &ShardSet,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>> {
+        let shards = shards.clone();
+        self.read(move |engine| read::due(engine, now, &shards, max)).boxed()
+    }
+
+    fn list(
+        &self,
+        shards: &ShardSet,
+        after: Option<&OrgId>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>> {
+        let (shards, after) = (shards.clone(), after.cloned());
+        self.read(move |engine| read::list(engine, &shards, after.as_ref(), max)).boxed()
+    }
+
+    fn having(
+        &self,
+        kind: RowKind,
+        shards: &ShardSet,
+        after: Option<&OrgId>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
+        let (shards, after) = (shards.clone(), after.cloned());
+        self.read(move |engine| read::having(engine, kind, &shards, after.as_ref(), max)).boxed()
+    }
+
+    fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
+        self.shared.fault.subscribe()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let (tell, closed) = oneshot::channel();
+        // Where the committer is gone already, `tell` is dropped and the wait ends at once.
+        drop(self.committer.send(Message::Close(tell)));
+        async move {
+            let _ = closed.await;
+            self.shared.standing_fault().map_or(Ok(()), Err)
+        }
+        .boxed()
+    }
+}
+
+impl StoreEngine for SledStore {
+    fn kind(&self) -> &'static str {
+        "sled"
+    }
+
+    fn groups(&self) -> u64 {
+        self.shared.groups.load(Ordering::Relaxed)
+    }
+
+    /// Every group carries the mark, also one without rows.
+    fn keep_mark(&self) {
+        let done = Reply::new(Box::new(|_| {}));
+        drop(self.committer.send(Message::Commit(Handed { prepared: Prepared::default(), done })));
+    }
+}
+
+/// What a panic said.
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
+}
+
+/// Runs what may panic inside the engine.
+fn guarded<T>(operation: &'static str, run: impl FnOnce() -> Result<T, StoreFault>) -> Result<T, StoreFault> {
+    panic::catch_unwind(panic::AssertUnwindSafe(run)).unwrap_or_else(|payload| {
+        Err(StoreFault { operation, cause: format!("the engine panicked: {}", panic_text(&*payload)) })
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod stale;
+#[cfg(test)]
+pub(in crate::store::kv) mod tests;

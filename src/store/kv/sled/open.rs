@@ -1,0 +1,385 @@
+//! Opening a data directory, with every guard that stands between a damaged one and a node that
+//! would start as if nothing had been promised.
+//!
+//! ```text
+//! lock ─▶ note? refuse ─▶ engine gone but groups were committed? refuse ─▶ unfinished snapshots: remove
+//!   ─▶ open in a thread, panics caught ─▶ corrupt? move aside, leave a note, refuse
+//!   ─▶ meta row readable? ─▶ fewer groups than committed? the tail was lost: refuse
+//!   ─▶ heads and timers add up to what the meta row says? otherwise orgs are out of date: refuse
+//! ```
+
+use std::{
+    fmt,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
+    panic,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64, mpsc},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    super::{
+        codec::{VERSION, Why, decode},
+        digest,
+        keys::Key,
+        keyspace::Keyspace,
+        record::{Meta, Record},
+    },
+    Engine, GroupObserver, Layout, Shared, SledOptions, SledStore,
+    committer::Committer,
+    guarded,
+    layout::{Lock, Sidecar, retry, sync_directory},
+    panic_text,
+};
+use crate::{
+    clock,
+    domain::service_time::ClockMark,
+    ports::{Clock, StoreFault},
+};
+
+/// sled exceeds it four- to fivefold.
+const CACHE_BYTES: u64 = 64 << 20;
+/// Ten million rows open in six seconds; a minute per ten million is a disk in trouble.
+const OPEN_WITHIN: Duration = Duration::from_secs(600);
+
+/// Why a data directory was not opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process uses it.
+    Locked { dir: PathBuf },
+    /// It was moved aside before, and nobody has decided since.
+    Quarantined { note: String },
+    /// It could not be read and was moved aside just now.
+    Corrupted { moved_to: PathBuf, cause: String },
+    /// Commit groups that had been acknowledged are gone from the end.
+    TailLost { sidecar: u64, stored: u64 },
+    /// Some orgs are missing or older than what was acknowledged, and nothing says which.
+    OutOfDate { cause: String },
+    /// Groups were committed here, and the engine's files are gone.
+    Vanished { sidecar: u64, engine: PathBuf },
+    /// Written by another tollgate.
+    UnknownVersion { version: u8 },
+    /// The disk or the system said no; nothing was moved.
+    Io { doing: &'static str, path: PathBuf, cause: String },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked { dir } => {
+                write!(f, "data directory {} is used by another process; stop it first", dir.display())
+            }
+            Self::Quarantined { note } => f.write_str(note.trim_end()),
+            Self::Corrupted { moved_to, cause } => write!(
+                f,
+                "the store could not be read ({cause}) and was moved to {}; restore with `tollgate import`, \
+                 or remove the file QUARANTINED to start empty knowingly",
+                moved_to.display()
+            ),
+            Self::TailLost { sidecar, stored } => write!(
+                f,
+                "the store has lost its tail: group {sidecar} was committed and the newest stored is {stored}. \
+                 Nothing was moved. Restore a backup, or remove the file \"committed\" to go on without them knowingly"
+            ),
+            Self::OutOfDate { cause } => write!(
+                f,
+                "the store has lost something in its middle, so orgs in it may be missing or out of date ({cause}). \
+                 Nothing was moved. Restore a backup with `tollgate import` into an empty data directory, or go on \
+                 knowingly with what is left: `tollgate export --accept-damage` from this one and `tollgate import` into another"
+            ),
+            Self::Vanished { sidecar, engine } => write!(
+                f,
+                "{} is missing or empty although {sidecar} groups were committed. Restore it, or \
+                 `tollgate import` into an empty data directory, or remove the file \"committed\" to start empty knowingly",
+                engine.display()
+            ),
+            Self::UnknownVersion { version } => {
+                write!(
+                    f,
+                    "the store was written by {} tollgate (row version {version}, this one reads {VERSION}); nothing was \
+                     changed. `tollgate export` with the one that wrote it, and `tollgate import` into an empty data \
+                     directory with this one",
+                    if *version < VERSION { "an older" } else { "a newer" },
+                )
+            }
+            Self::Io { doing, path, cause } => write!(f, "{doing} {}: {cause}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// An engine that opened, not yet running.
+pub struct Opened {
+    pub(in crate::store::kv) engine: Engine,
+    pub(in crate::store::kv) meta: Option<Meta>,
+    lock: Lock,
+    pub(in crate::store::kv) layout: Layout,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+impl Opened {
+    /// Where service time stood; `None` in a new directory.
+    pub fn mark(&self) -> Option<&ClockMark> {
+        self.meta.as_ref().and_then(|meta| meta.mark.as_ref())
+    }
+
+    /// The newest durable commit group; 0 in a new directory.
+    pub fn group(&self) -> u64 {
+        self.meta.as_ref().map_or(0, |meta| meta.group)
+    }
+
+    /// Why the orgs, taken together, are not those that the newest group left behind.
+    pub(in crate::store::kv) fn out_of_date(&self) -> Option<String> {
+        let written = self.digests();
+        match guarded("open", || digest::total(&self.engine)) {
+            Ok(stored) if stored == written => None,
+            Ok(stored) => Some(format!("heads and timers add up to {stored:016x}, written was {written:016x}")),
+            Err(fault) => Some(format!("heads and timers can not be read: {}", fault.cause)),
+        }
+    }
+
+    /// What the heads of all orgs and the timers must add up to.
+    pub(in crate::store::kv) fn digests(&self) -> u64 {
+        self.meta.as_ref().map_or(0, |meta| meta.digests)
+    }
+
+    /// Starts the committer.
+    pub fn start(self, clock: Arc<dyn Clock>, observer: GroupObserver) -> Result<SledStore, OpenError> {
+        let sidecar = Sidecar::create(&self.layout, self.group()).map_err(io_at("writing", &self.layout.sidecar()))?;
+        sync_directory(&self.layout.root).map_err(io_at("syncing", &self.layout.root))?;
+        self.start_with(sidecar, clock, observer)
+    }
+
+    pub(super) fn start_with(
+        self,
+        sidecar: Sidecar,
+        clock: Arc<dyn Clock>,
+        observer: GroupObserver,
+    ) -> Result<SledStore, OpenError> {
+        let (group, digests) = (self.group(), self.digests());
+        let shared = Arc::new(Shared {
+            engine: self.engine,
+            fault: watch::Sender::new(None),
+            groups: AtomicU64::new(0),
+            _lock: self.lock,
+        });
+        let committer = Committer { shared: Arc::clone(&shared), sidecar, clock, observer, group, digests };
+        let committer = committer.spawn().map_err(io_at("starting the committer for", &self.layout.root))?;
+        Ok(SledStore { shared, committer })
+    }
+}
+
+/// Opens a data directory, or says why not. Blocks for as long as the engine takes to recover.
+pub fn open(dir: &Path, options: &SledOptions) -> Result<Opened, OpenError> {
+    let layout = Layout::new(dir);
+    create_directory(&layout)?;
+    let lock = take_lock(&layout, options)?;
+    if let Some(note) = quarantine_note(&layout)? {
+        return Err(OpenError::Quarantined { note });
+    }
+    let committed = Sidecar::read(&layout).map_err(io_at("reading", &layout.sidecar()))?.unwrap_or(0);
+    if committed > 0 && layout.engine_is_missing() {
+        return Err(OpenError::Vanished { sidecar: committed, engine: layout.engine() });
+    }
+    let (engine, meta) = match open_engine(&layout, options) {
+        Err(Failure::Corrupt(cause)) => return Err(move_aside(&layout, &cause)),
+        Err(Failure::Refused(error)) => return Err(error),
+        Ok(opened) => opened,
+    };
+    let opened = Opened { engine, meta, lock, layout };
+    if committed > opened.group() {
+        return Err(OpenError::TailLost { sidecar: committed, stored: opened.group() });
+    }
+    if let Some(cause) = opened.out_of_date() {
+        return Err(OpenError::OutOfDate { cause });
+    }
+    Ok(opened)
+}
+
+/// The same without a verdict about the tail, and without moving anything: for fsck and export.
+pub(in crate::store::kv) fn open_for_repair(dir: &Path, options: &SledOptions) -> Result<Opened, Failure> {
+    let layout = Layout::new(dir);
+    if layout.engine_is_missing() {
+        let doing = "there is no store in";
+        return Err(Failure::Refused(OpenError::Io { doing, path: layout.root, cause: "no sled/db".to_owned() }));
+    }
+    let lock = take_lock(&layout, options).map_err(Failure::Refused)?;
+    let (engine, meta) = open_engine(&layout, options)?;
+    Ok(Opened { engine, meta, lock, layout })
+}
+
+/// The group number outside the engine.
+pub(in crate::store::kv) fn newest_group(dir: &Path) -> Option<u64> {
+    Sidecar::read(&Layout::new(dir)).ok().flatten()
+}
+
+/// Why the engine itself did not open.
+#[derive(Debug)]
+pub(in crate::store::kv) enum Failure {
+    Corrupt(String),
+    Refused(OpenError),
+}
+
+fn create_directory(layout: &Layout) -> Result<(), OpenError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(&layout.root).map_err(io_at("creating", &layout.root))
+}
+
+fn take_lock(layout: &Layout, options: &SledOptions) -> Result<Lock, OpenError> {
+    let lock = Lock::take(layout, options.lock_wait).map_err(io_at("locking", &layout.lock()))?;
+    lock.ok_or_else(|| OpenError::Locked { dir: layout.root.clone() })
+}
+
+/// What keeps a data directory from being opened, if anything does.
+pub(in crate::store::kv) fn quarantine_note(layout: &Layout) -> Result<Option<String>, OpenError> {
+    match fs::read(layout.note()) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_at("reading", &layout.note())(error)),
+    }
+}
+
+fn open_engine(layout: &Layout, options: &SledOptions) -> Result<(Engine, Option<Meta>), Failure> {
+    layout.remove_unfinished_snapshots().map_err(io_at("cleaning", &layout.engine())).map_err(Failure::Refused)?;
+    let refused = |error: io::Error| Failure::Refused(io_at("opening", &layout.engine())(error));
+    let opened = retry(options.lock_wait, || open_database(layout))?;
+    let db = opened.ok_or_else(|| Failure::Refused(OpenError::Locked { dir: layout.root.clone() }))?;
+    let engine = Engine::new(db, layout, options.sync_data).map_err(refused)?;
+    for made in [layout.engine(), layout.root.clone()] {
+        sync_directory(&made).map_err(refused)?;
+    }
+    let meta = guarded("open", || Ok(read_meta(&engine))).unwrap_or_else(|fault| Err(Failure::Corrupt(fault.cause)))?;
+    Ok((engine, meta))
+}
+
+/// `None` where another process holds the engine's own lock.
+fn open_database(layout: &Layout) -> Result<Option<::sled::Db>, Failure> {
+    let refused = |cause: String| Failure::Refused(OpenError::Io { doing: "opening", path: layout.engine(), cause });
+    let config = ::sled::Config::new().path(layout.engine()).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let (tell, told) = mpsc::channel();
+    let opening = move || {
+        let opened = panic::catch_unwind(panic::AssertUnwindSafe(|| config.open()));
+        let _ = tell.send(opened.map_err(|payload| panic_text(&*payload)));
+    };
+    thread::Builder::new()
+        .name("store-open".to_owned())
+        .spawn(opening)
+        .map_err(|error| refused(format!("no thread: {error}")))?;
+    match told.recv_timeout(OPEN_WITHIN) {
+        Ok(Ok(Ok(db))) => Ok(Some(db)),
+        Ok(Ok(Err(error))) => match classify(&error) {
+            Trouble::Corrupt => Err(Failure::Corrupt(error.to_string())),
+            Trouble::Locked => Ok(None),
+            Trouble::System => Err(refused(error.to_string())),
+        },
+        Ok(Err(panicked)) => Err(Failure::Corrupt(format!("the engine panicked while opening: {panicked}"))),
+        Err(_) => Err(refused(format!("the engine did not open within {} s", OPEN_WITHIN.as_secs()))),
+    }
+}
+
+enum Trouble {
+    Corrupt,
+    Locked,
+    /// The disk or the system said no.
+    System,
+}
+
+fn classify(error: &::sled::Error) -> Trouble {
+    match error {
+        ::sled::Error::Corruption { .. } | ::sled::Error::ReportableBug(_) => Trouble::Corrupt,
+        ::sled::Error::Io(error) => match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Trouble::Corrupt,
+            _ if error.to_string().contains("could not acquire lock") => Trouble::Locked,
+            _ => Trouble::System,
+        },
+        ::sled::Error::CollectionNotFound(_) | ::sled::Error::Unsupported(_) => Trouble::System,
+    }
+}
+
+fn read_meta(engine: &Engine) -> Result<Option<Meta>, Failure> {
+    let corrupt = |fault: StoreFault| Failure::Corrupt(fault.cause);
+    let key = Key::Meta.encode();
+    let Some(value) = engine.get(&key).map_err(corrupt)? else {
+        // Every group writes it, so rows without it were not written by us.
+        let empty = engine.is_empty().map_err(corrupt)?;
+        return if empty { Ok(None) } else { Err(Failure::Corrupt("there are rows but no meta row".to_owned())) };
+    };
+    match decode(&key, &value) {
+        Ok((_, Record::Meta(meta))) => Ok(Some(meta)),
+        Ok(_) => Err(Failure::Corrupt("the meta row holds something else".to_owned())),
+        Err(error) => match error.why {
+            Why::UnknownVersion(version) => Err(Failure::Refused(OpenError::UnknownVersion { version })),
+            _ => Err(Failure::Corrupt(error.to_string())),
+        },
+    }
+}
+
+/// The note comes first: whatever happens in between, the next start refuses.
+fn move_aside(layout: &Layout, cause: &str) -> OpenError {
+    let moved_to = layout.root.join(format!("quarantine-{}", clock::wall()));
+    let moved = write_note(layout, &moved_to, cause).and_then(|()| {
+        fs::rename(layout.engine(), &moved_to)?;
+        if layout.sidecar().exists() {
+            fs::rename(layout.sidecar(), moved_to.join("committed"))?;
+        }
+        sync_directory(&moved_to)?;
+        sync_directory(&layout.root)
+    });
+    tracing::error!(cause, moved_to = %moved_to.display(), "the store is corrupt and was moved aside");
+    match moved {
+        Ok(()) => OpenError::Corrupted { moved_to, cause: cause.to_owned() },
+        Err(error) => OpenError::Io {
+            doing: "moving aside",
+            path: layout.engine(),
+            cause: format!("{error}, after the store could not be read: {cause}"),
+        },
+    }
+}
+
+fn write_note(layout: &Layout, moved_to: &Path, cause: &str) -> io::Result<()> {
+    let note = format!(
+        "The store in this directory could not be read and was moved to {}.\n\
+         Cause: {cause}\n\
+         No node starts here while this file exists. Either remove it and restore the last export with\n\
+         `tollgate import`, or remove it to start empty knowingly: every count, limit window, reservation and\n\
+         request id is then forgotten.\n",
+        moved_to.display()
+    );
+    leave_note(layout, &note)
+}
+
+fn leave_note(layout: &Layout, note: &str) -> io::Result<()> {
+    fs::write(layout.note(), note)?;
+    fs::File::open(layout.note())?.sync_all()?;
+    sync_directory(&layout.root)
+}
+
+/// From here to [`finish_import`] no node starts on what is there.
+pub(in crate::store::kv) fn start_import(dir: &Path) -> io::Result<()> {
+    let note = "An import into this directory did not finish, so it holds only a part.\n\
+                Remove everything in it and import again.\n";
+    leave_note(&Layout::new(dir), note)
+}
+
+/// The imported rows are durable: the directory may be used.
+pub(in crate::store::kv) fn finish_import(dir: &Path, group: u64) -> io::Result<()> {
+    let layout = Layout::new(dir);
+    Sidecar::create(&layout, group)?;
+    sync_directory(&layout.root)?;
+    fs::remove_file(layout.note())?;
+    sync_directory(&layout.root)
+}
+
+fn io_at(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |error| OpenError::Io { doing, path: path.to_path_buf(), cause: error.to_string() }
+}
