@@ -69,6 +69,7 @@ impl Source {
                 paths.insert(path);
             }
         }
+        let rest = without_visibilities(&rest);
         // Behind the imports a path starts in a crate only where no import gave its head a meaning.
         let heads = written_paths(&rest).into_iter();
         paths.extend(heads.filter(|path| !bound.contains(head(path))).map(|path| self.absolute(&path)));
@@ -91,6 +92,13 @@ impl Source {
         let above = &self.modules[..self.modules.len().saturating_sub(ups)];
         format!("crate::{}", above.iter().map(String::as_str).chain([rest]).collect::<Vec<_>>().join("::"))
     }
+}
+
+/// `pub(in crate::a)` names a module without importing anything from it.
+fn without_visibilities(code: &str) -> String {
+    let mut pieces = code.split("pub(in ");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |code, piece| code + piece.split_once(')').map_or("", |(_, behind)| behind))
 }
 
 /// The first segment.
