@@ -28,8 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Names let the JSON mapping find a message's descriptor by its type.
     let mut names = Config::new();
     names.enable_type_names();
-    // Ordered, so that equal messages have equal bytes: a request is known again by its fingerprint.
+    // Ordered, so that equal messages are read and written alike.
     names.btree_map(["."]);
+    // Servers are for the tests of the command and for the echo of the benchmark; ours reads `rpc::table`.
     configure().build_client(true).build_server(true).compile_fds_with_config(descriptors, names)?;
     Ok(())
 }

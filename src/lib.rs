@@ -1,7 +1,7 @@
 //! tollgate: may this org execute now, and what is left?
 //!
 //! `docs/architecture.md` is the map. Reading order: [`domain`] (the rules), `ports`, `actors`,
-//! `service`, `grpc`; `app` puts them together.
+//! `service`, `rpc`, `grpc`; `app` puts them together.
 
 pub mod actors;
 pub mod app;
@@ -15,6 +15,7 @@ pub mod error;
 pub mod grpc;
 pub mod http;
 pub mod ports;
+pub mod rpc;
 pub mod service;
 pub mod store;
 pub mod telemetry;

@@ -22,7 +22,7 @@ const FUNCTION_LINES: usize = 70;
 
 /// Who may import whom inside this crate; the longest matching module decides, and a module may
 /// always import itself. A module that is not listed here is a breach: it needs a place first.
-const MODULES: [(&str, &[&str]); 22] = [
+const MODULES: [(&str, &[&str]); 23] = [
     // The rules themselves.
     ("bounds", &[]),
     ("domain", &["bounds"]),
@@ -46,7 +46,8 @@ const MODULES: [(&str, &[&str]); 22] = [
     ("telemetry", &["actors", "domain", "ports"]),
     // Fronts.
     ("wire", &["bounds", "domain", "error"]),
-    ("grpc", &["bounds", "domain", "error", "service", "wire"]),
+    ("rpc", &["domain", "error", "service", "wire"]),
+    ("grpc", &["bounds", "rpc", "service", "wire"]),
     ("http", &["billing", "domain", "service", "wire"]),
     // The command.
     // The wall clock is what "in 5 minutes" is counted from on the reader's screen.
@@ -75,17 +76,18 @@ const MODULES: [(&str, &[&str]); 22] = [
 ];
 
 /// Dependencies that only some modules may name.
-const CRATES: [(&str, &[&str]); 18] = [
+const CRATES: [(&str, &[&str]); 19] = [
     ("ractor", &["actors"]),
     ("moka", &["actors"]),
     ("sled", &["store::kv"]),
     ("bincode", &["store::kv"]),
     ("crc32fast", &["store::kv"]),
     ("tonic", &["wire", "grpc", "cli"]),
+    ("tonic_prost", &["grpc"]),
     ("tonic_types", &["wire", "grpc", "cli"]),
     ("tonic_health", &["grpc", "cli"]),
     ("tonic_reflection", &["grpc"]),
-    ("prost", &["wire", "cli::output"]),
+    ("prost", &["wire", "rpc", "cli::output"]),
     ("prost_reflect", &["wire"]),
     ("axum", &["http"]),
     ("reqwest", &["billing"]),
@@ -391,13 +393,13 @@ fn every_file_that_the_documents_name_exists() {
 #[test]
 fn a_stored_kind_is_named_in_four_files() {
     const FILES: usize = 4;
-    let sources = sources();
+    let sources = &*SOURCES;
     for (kind, byte) in [("Budget", "0x1e"), ("TrialEnded", "0x20")] {
         let (line, stored) = (format!("{kind} = {byte}"), format!("{kind}V2"));
         let paths = ["Row", "RowKey", "RowKind"].map(|of| format!("{of}::{kind}"));
         let row = format!("{kind}({kind}Row)");
         let words = [&line, &stored, &row, &paths[0], &paths[1], &paths[2]];
-        let places = naming(&sources, &words);
+        let places = naming(sources, &words);
         println!("{kind} is stored by {} files: {places:?}", places.len());
         assert_eq!(places.len(), FILES, "{kind} is stored by {places:?}");
     }

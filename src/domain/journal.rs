@@ -102,7 +102,9 @@ impl Journal {
         let known = self.by_id.get(&(rpc, asked.id.clone())).filter(|entry| now < entry.expires_at());
         match known {
             None => Ok(None),
-            Some(entry) if entry.idempotency.as_ref() == Some(asked) => Ok(Some(&entry.outcome)),
+            Some(entry) if entry.idempotency.as_ref().is_some_and(|known| known.is_repeated_by(asked)) => {
+                Ok(Some(&entry.outcome))
+            }
             Some(_) => Err(OrgError::RequestIdReused),
         }
     }
@@ -272,6 +274,16 @@ mod tests {
         journal.note(recorded("a", T0, true));
         assert_eq!(journal.recall(Rpc::Record, Some(&asked("a", 2)), T0), Err(OrgError::RequestIdReused));
         assert_eq!(journal.recall(Rpc::Commit, Some(&asked("a", 2)), T0), Ok(None));
+    }
+
+    #[test]
+    fn what_a_node_of_the_first_version_wrote_is_replayed_and_not_charged_again() {
+        let mut journal = Journal::default();
+        let of_the_first = Some(asked("a", 0xdead_beef_0bad_cafe));
+        journal.note(Entry { idempotency: of_the_first, ..recorded("a", T0, true) });
+        let retried = Idempotency::new(asked("a", 0).id, 7);
+        let recalled = journal.recall(Rpc::Record, Some(&retried), T0 + LONG_MEMORY_MS - 1);
+        assert_eq!(recalled, Ok(Some(&Outcome::Recorded(Recorded))));
     }
 
     #[test]

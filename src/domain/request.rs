@@ -48,10 +48,65 @@ impl Rpc {
     }
 }
 
-/// A request id with the fingerprint of the body it came with.
+/// Version of the lists of fields that fingerprints are taken of, see `wire::requests::meaning`.
+pub const VERSION: u8 = 2;
+
+/// The upper half of every fingerprint of this version: `tgf`, and the version.
+const MARK: u64 = 0x7467_6600 | VERSION as u64;
+
+/// A request id with the fingerprint of what its call means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
     pub id: RequestId,
-    /// Of everything else in the request.
+    /// The mark of the version, and 32 bits of a hash.
     pub fingerprint: u64,
+}
+
+impl Idempotency {
+    /// `meaning` is a hash of everything that the call means.
+    pub fn new(id: RequestId, meaning: u64) -> Self {
+        Self { id, fingerprint: (MARK << 32) | (meaning & u64::from(u32::MAX)) }
+    }
+
+    /// Whether `asked`, which has the same id, is a retry of this call.
+    ///
+    /// Fingerprints of different versions cannot be compared, so between versions the id alone decides: a
+    /// retry after an upgrade, or through a node of another version, is answered again. Version 1 hashed
+    /// the whole request and wrote no mark. An id is remembered for a day at most, so a day after an upgrade
+    /// every fingerprint has the mark.
+    pub fn is_repeated_by(&self, asked: &Self) -> bool {
+        self.mark() != asked.mark() || self.fingerprint == asked.fingerprint
+    }
+
+    fn mark(&self) -> u64 {
+        self.fingerprint >> 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(fingerprint: u64) -> Idempotency {
+        Idempotency { id: RequestId::parse("request_id", "r").unwrap(), fingerprint }
+    }
+
+    fn of(meaning: u64) -> Idempotency {
+        Idempotency::new(asked(0).id, meaning)
+    }
+
+    #[test]
+    fn within_a_version_the_meaning_decides_and_between_versions_the_id() {
+        assert!(of(7).is_repeated_by(&of(7)));
+        assert!(!of(7).is_repeated_by(&of(8)), "R-PIPE-6");
+        for other in [0, 0xa3b1_c2d3_0000_0007, 0x7467_6603_0000_0008] {
+            assert!(asked(other).is_repeated_by(&of(7)), "{other:x}: written by another version");
+            assert!(of(7).is_repeated_by(&asked(other)), "{other:x}: asked through another version");
+        }
+    }
+
+    #[test]
+    fn the_stored_form_of_a_fingerprint_is_for_ever() {
+        assert_eq!(of(0xffff_ffff_1234_5678).fingerprint, 0x7467_6602_1234_5678);
+    }
 }

@@ -10,21 +10,10 @@ use tonic::{service::Routes, transport::Server};
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use super::{
-    Front,
     connections::{Door, accept},
+    front::Front,
 };
-use crate::{
-    bounds::Bounds,
-    service::Service,
-    wire::{
-        DESCRIPTORS,
-        admin::v1::admin_service_server::AdminServiceServer,
-        v1::{
-            budget_service_server::BudgetServiceServer, gate_service_server::GateServiceServer,
-            pool_service_server::PoolServiceServer, session_service_server::SessionServiceServer,
-        },
-    },
-};
+use crate::{bounds::Bounds, rpc::table, service::Service, wire::DESCRIPTORS};
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,14 +33,7 @@ impl Health {
     pub async fn set_serving(&self, serving: bool) {
         let status =
             if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
-        for service in [
-            "",
-            "tollgate.v1.GateService",
-            "tollgate.v1.BudgetService",
-            "tollgate.v1.SessionService",
-            "tollgate.v1.PoolService",
-            "tollgate.admin.v1.AdminService",
-        ] {
+        for service in table::services().chain([""]) {
             self.0.set_service_status(service, status).await;
         }
     }
@@ -79,19 +61,11 @@ pub fn serve(
     };
     let reflection_v1 = reflect().build_v1().map_err(|error| error.to_string())?;
     let reflection_alpha = reflect().build_v1alpha().map_err(|error| error.to_string())?;
-    let front = Front(service);
-    let (max_message, streams) = (bounds.message_bytes as usize, bounds.streams_per_connection);
-    let routes = Routes::new(health)
-        .add_service(reflection_v1)
-        .add_service(reflection_alpha)
-        .add_service(GateServiceServer::new(front.clone()).max_decoding_message_size(max_message))
-        .add_service(BudgetServiceServer::new(front.clone()).max_decoding_message_size(max_message))
-        .add_service(SessionServiceServer::new(front.clone()).max_decoding_message_size(max_message))
-        .add_service(PoolServiceServer::new(front.clone()).max_decoding_message_size(max_message))
-        .add_service(AdminServiceServer::new(front).max_decoding_message_size(max_message));
+    let others = Routes::new(health).add_service(reflection_v1).add_service(reflection_alpha).prepare();
+    let front = Front { service, max_message: bounds.message_bytes as usize, others };
     let server = Server::builder()
         // A request is a stream, so this bounds both; what is shed, is shed by our own admission.
-        .max_concurrent_streams(streams)
+        .max_concurrent_streams(bounds.streams_per_connection)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(HEADER_BYTES)
@@ -99,8 +73,9 @@ pub fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW);
     let door = Door::new(listener, bounds.connections);
     let servers = ages(bounds.connection_age_ms, turn).map(|age| {
-        let router = server.clone().max_connection_age(age).add_routes(routes.clone());
-        router.serve_with_incoming_shutdown(accept(door.clone(), age), stop.clone().cancelled_owned())
+        let server = server.clone().max_connection_age(age);
+        let incoming = accept(door.clone(), age);
+        server.serve_with_incoming_shutdown(front.clone(), incoming, stop.clone().cancelled_owned())
     });
     let servers = try_join_all(servers.collect::<Vec<_>>());
     Ok((Health(reporter), async move { servers.await.map(drop) }))

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     actors::{Orgs, billing::Balances},
+    bounds::Bounds,
     domain::{ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
     ports::{Clock, OrgStore, StoreEngine},
@@ -31,6 +32,7 @@ use crate::{
 
 use emergency::EmergencyCap;
 
+pub use crate::domain::commands::Lane;
 pub use acquire::{Ask, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
@@ -92,6 +94,11 @@ impl Service {
 
     pub fn orgs(&self) -> &Orgs {
         &self.orgs
+    }
+
+    /// The bounds that are in force now.
+    pub fn bounds(&self) -> Bounds {
+        self.orgs.rules().bounds.clone()
     }
 
     /// What is configured for the org, as it is now.

@@ -19,18 +19,14 @@ use crate::domain::{
     window::{Millis, Window},
 };
 
-pub use self::{
-    budgets::{audit, budget, budget_limits},
-    pools::{outcome, picked, pool, pool_warnings},
-    sessions::{heartbeat, session, session_status, started},
-};
+pub use self::{budgets::*, pools::*, sessions::*};
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
-fn int(value: u64) -> i64 {
+pub fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn size(value: usize) -> i64 {
+pub fn size(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

@@ -2,7 +2,7 @@
 
 import unittest
 
-from case import SharedNodeCase, fresh
+from case import NodeCase, SharedNodeCase, fresh
 from plane import code_name, limit, refusal
 
 SPEND = [{"meter": "spend", "amount": 5}]
@@ -32,10 +32,27 @@ class RequestIds(SharedNodeCase):
         """R-PIPE-6"""
         org = fresh("reused")
         self.gate.Acquire(org=org, request_id="r1")
-        for body in [{"explain": True}, {"scope": "s"}, {"cost": SPEND}, {"plane": "p"}]:
+        for body in [{"scope": "s"}, {"cost": SPEND}, {"operation": "OPERATION_EXECUTE_WITH_PAUSE"}, {"mode": "MODE_SHADOW"}]:
             refused = refusal(self.gate.Acquire, org=org, request_id="r1", **body)
             self.assertEqual((refused.code.name, refused.reason), ("ALREADY_EXISTS", "REQUEST_ID_REUSED"), body)
         self.assertEqual(self.admin.GetOrg(org=org).rate.count, 1)
+
+    def test_a_retry_that_means_the_same_is_the_same_call(self):
+        """R-PIPE-6: not the label, not explain, no default written out, no order of amounts"""
+        org, amounts = fresh("same"), [{"meter": "spend", "amount": 5}, {"meter": "bytes", "amount": 7}]
+        plain = self.gate.Acquire(org=org, request_id="plain", plane="blue")
+        for body in [
+            {"plane": "green"},
+            {"explain": True},
+            {"cost": [{"meter": "executions", "amount": 1}]},
+            {"operation": "OPERATION_EXECUTE", "mode": "MODE_NORMAL", "reservation_ttl_ms": 300_000},
+        ]:
+            again = self.gate.Acquire(org=org, request_id="plain", **body)
+            self.assertEqual((again.replayed, again.decision_id), (True, plain.decision_id), body)
+        held = self.gate.Acquire(org=org, request_id="held", reserve=amounts)
+        again = self.gate.Acquire(org=org, request_id="held", reserve=amounts[::-1])
+        self.assertEqual((again.replayed, again.reservation_id), (True, held.reservation_id))
+        self.assertEqual(self.admin.GetOrg(org=org).rate.count, 2)
 
     def test_an_id_is_unique_per_org_and_rpc(self):
         """R-PIPE-6"""
@@ -68,7 +85,7 @@ class RequestIds(SharedNodeCase):
         self.assertTrue(stream[0].replayed)
         self.assertEqual({each.decision_id for each in batch + stream}, {self.gate.Acquire(**item).decision_id})
         self.assertEqual(self.admin.GetOrg(org=org).rate.count, 1)
-        reused = self.gate.AcquireBatch(items=[{**item, "explain": True}]).results[0].error
+        reused = self.gate.AcquireBatch(items=[{**item, "scope": "s"}]).results[0].error
         self.assertEqual((reused.reason, reused.grpc_code), ("REQUEST_ID_REUSED", 6))
 
     def test_every_mutating_rpc_is_charged_once(self):
@@ -103,6 +120,27 @@ class RequestIds(SharedNodeCase):
             self.assertEqual((refused.code.name, refused.reason), ("FAILED_PRECONDITION", "RESERVATION_SETTLED"))
         unknown = refusal(self.gate.Commit, org=org, reservation_id="0" * 32, request_id=fresh())
         self.assertEqual((unknown.code.name, unknown.reason), ("NOT_FOUND", "RESERVATION_UNKNOWN"))
+
+class RequestIdsOfAnotherVersion(NodeCase):
+    def test_a_retry_after_an_upgrade_is_replayed(self):
+        """R-PIPE-6: a fingerprint of the first version cannot be compared, so the id alone decides"""
+        node = self.node()
+        gate = self.plane(node).gate
+        first = gate.Acquire(org="acme", request_id="a", reserve=SPEND)
+        gate.Record(org="acme", request_id="b", usage=SPEND)
+        node.stop()
+        fingerprints = []
+
+        def as_it_was(row):
+            for entry in (row.get("value") or {}).get("entries", []):
+                fingerprints.append(entry["idempotency"]["fingerprint"])
+                entry["idempotency"]["fingerprint"] = 0x123456789ABCDEF0 + len(fingerprints)
+
+        gate = self.plane(self.restored(node, as_it_was)).gate
+        self.assertEqual(len(fingerprints), 2, "as many ids as there were calls")
+        again = gate.Acquire(org="acme", request_id="a", reserve=SPEND)
+        self.assertEqual((again.replayed, again.reservation_id), (True, first.reservation_id))
+        self.assertTrue(gate.Record(org="acme", request_id="b", usage=SPEND).replayed)
 
 
 if __name__ == "__main__":

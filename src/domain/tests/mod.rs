@@ -92,7 +92,7 @@ fn executions_limit(window: Window, amount: u64) -> Limit {
 fn key(text: &str) -> Idempotency {
     let id = text.split('#').next().unwrap();
     let fingerprint = text.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    Idempotency { id: RequestId::parse("request_id", id).unwrap(), fingerprint }
+    Idempotency::new(RequestId::parse("request_id", id).unwrap(), fingerprint)
 }
 
 /// One execution on the org itself.

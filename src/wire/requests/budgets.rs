@@ -1,11 +1,11 @@
 //! What may be changed of a budget, also in its older form: one limit, which is that of the month.
 
-use super::{Parsed, amount, org, required_id, scope};
+use super::{Meaning, Parsed, amount, org, required_id, scope};
 use crate::{
     bounds::{AMOUNT_MAX, MICROS_PER_CENT},
     domain::{
         command::SetBudget,
-        ids::OrgId,
+        ids::{OrgId, Scope},
         input::InputError,
         window::{LEGACY_PERIOD, named_period, period_names},
     },
@@ -31,14 +31,11 @@ pub fn update_budget(request: &v1::UpdateBudgetRequest) -> Parsed<(OrgId, SetBud
         }
     }
     let older = older(request.budget_limit, request.budget_limit_cents, request.clear_budget_limit)?;
-    let set = SetBudget {
-        scope: scope(&request.scope)?,
-        replace: false,
-        periods: with_older(periods, older)?,
-        expected_version: version(request.expected_version)?,
-        idempotency: required_id(&request.request_id, request)?,
-    };
-    Ok((org(&request.org)?, set))
+    let scope = scope(&request.scope)?;
+    let periods = with_older(periods, older)?;
+    let expected_version = version(request.expected_version)?;
+    let idempotency = required_id(&request.request_id, &meaning(&scope, &periods, expected_version))?;
+    Ok((org(&request.org)?, SetBudget { scope, replace: false, periods, expected_version, idempotency }))
 }
 
 pub fn replace_budget(request: &v1::ReplaceBudgetRequest) -> Parsed<(OrgId, SetBudget)> {
@@ -47,14 +44,21 @@ pub fn replace_budget(request: &v1::ReplaceBudgetRequest) -> Parsed<(OrgId, SetB
         periods.push((known("limits", name)?, Some(amount(&format!("limits[{name}]"), *limit, "micro-USD")?)));
     }
     let older = older(request.budget_limit, request.budget_limit_cents, false)?;
-    let set = SetBudget {
-        scope: scope(&request.scope)?,
-        replace: true,
-        periods: with_older(periods, older)?,
-        expected_version: version(request.expected_version)?,
-        idempotency: required_id(&request.request_id, request)?,
-    };
-    Ok((org(&request.org)?, set))
+    let scope = scope(&request.scope)?;
+    let periods = with_older(periods, older)?;
+    let expected_version = version(request.expected_version)?;
+    let idempotency = required_id(&request.request_id, &meaning(&scope, &periods, expected_version))?;
+    Ok((org(&request.org)?, SetBudget { scope, replace: true, periods, expected_version, idempotency }))
+}
+
+/// Of an update and of a replacement: both number these fields alike. The older fields say a period.
+fn meaning(scope: &Scope, periods: &Periods, expected_version: Option<u64>) -> Meaning {
+    Meaning::default().text(2, scope.as_str()).set(4, periods.iter().map(of_period)).optional(5, expected_version)
+}
+
+/// An entry of the map: the name, and its limit; a period without one is cleared.
+fn of_period((name, limit): &(&str, Option<u64>)) -> Meaning {
+    Meaning::default().text(1, name).optional(2, *limit)
 }
 
 /// R-BUD-2: the error names those that are allowed.

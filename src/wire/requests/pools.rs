@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Parsed, acquire, amount, optional, optional_id, org, required_id};
+use super::{Meaning, Parsed, acquire, amount, gate, optional, optional_id, org, required_id};
 use crate::{
     domain::{
         command::{self, Acquire, ConfigurePool, Mode, NewAccount, PoolAsk},
@@ -36,12 +36,12 @@ pub fn configure_pool(request: &v1::ConfigurePoolRequest) -> Parsed<(OrgId, Conf
     let version = |given| {
         u64::try_from(given).map_err(|_| InputError::new("expected_version", given, "0 or more; 0 = no such pool"))
     };
-    let set = ConfigurePool {
-        pool: pool(&request.pool)?,
-        accounts,
-        expected_version: request.expected_version.map(version).transpose()?,
-        idempotency: required_id(&request.request_id, request)?,
-    };
+    let pool = pool(&request.pool)?;
+    let expected_version = request.expected_version.map(version).transpose()?;
+    let meaning =
+        Meaning::default().text(2, pool.as_str()).set(3, accounts.iter().map(of_account)).optional(5, expected_version);
+    let idempotency = required_id(&request.request_id, &meaning)?;
+    let set = ConfigurePool { pool, accounts, expected_version, idempotency };
     Ok((org(&request.org)?, set))
 }
 
@@ -55,6 +55,15 @@ fn new_account(given: &v1::PoolAccount) -> Parsed<NewAccount> {
     })
 }
 
+/// `PoolAccount` of the proto.
+fn of_account(new: &NewAccount) -> Meaning {
+    Meaning::default()
+        .text(1, new.id.as_str())
+        .optional(2, new.daily_limit)
+        .optional(3, new.safety_buffer)
+        .text(4, &new.window.map(|window| window.to_string()).unwrap_or_default())
+}
+
 /// A pick with or without the gates of the org.
 #[derive(Debug)]
 pub enum Pick {
@@ -64,21 +73,19 @@ pub enum Pick {
 
 pub fn pick(request: &v1::PickRequest) -> Parsed<Pick> {
     let (org, pool) = (org(&request.org)?, pool(&request.pool)?);
-    let idempotency: Option<Idempotency> = optional_id(&request.request_id, request)?;
+    let meaning = Meaning::default().text(2, pool.as_str());
     let Some(inner) = &request.acquire else {
+        let idempotency = optional_id(&request.request_id, || meaning)?;
         return Ok(Pick::Alone(org, command::Pick { pool, idempotency }));
     };
-    gated(request, inner, org, pool, idempotency).map_err(|error| error.within("acquire"))
+    let ask = gated(request, inner).map_err(|error| error.within("acquire"))?;
+    let idempotency = optional_id(&request.request_id, || meaning.message(4, &gate::meaning(&ask)))?;
+    let ask = Acquire { idempotency, pool: Some(PoolAsk { pool, pick: true }), ..ask };
+    Ok(Pick::Gated(org, Arc::new(ask)))
 }
 
-/// What an Acquire says for itself has to be what the pick says around it.
-fn gated(
-    request: &v1::PickRequest,
-    inner: &v1::AcquireRequest,
-    org: OrgId,
-    pool: PoolId,
-    idempotency: Option<Idempotency>,
-) -> Parsed<Pick> {
+/// What an Acquire says for itself has to be what the pick says around it, and is left to the pick.
+fn gated(request: &v1::PickRequest, inner: &v1::AcquireRequest) -> Parsed<Acquire> {
     let same = [
         ("org", &inner.org, &request.org),
         ("pool", &inner.pool, &request.pool),
@@ -89,13 +96,14 @@ fn gated(
             return Err(InputError::new(field, given, format!("empty, or the {field} of the pick")));
         }
     }
-    let (_, ask) =
-        acquire(&v1::AcquireRequest { org: request.org.clone(), request_id: String::new(), ..inner.clone() })?;
+    let mut alone = v1::AcquireRequest { org: request.org.clone(), ..inner.clone() };
+    alone.pool.clear();
+    alone.request_id.clear();
+    let (_, ask) = acquire(&alone)?;
     if ask.mode != Mode::Normal {
         return Err(InputError::new("mode", inner.mode().as_str_name(), "MODE_NORMAL: a pick takes an account"));
     }
-    let ask = Acquire { idempotency, pool: Some(PoolAsk { pool, pick: true }), ..(*ask).clone() };
-    Ok(Pick::Gated(org, Arc::new(ask)))
+    Ok(Arc::unwrap_or_clone(ask))
 }
 
 /// How a call went, as it was told.
@@ -113,16 +121,23 @@ pub struct Outcome {
 
 pub fn report_outcome(request: &v1::ReportOutcomeRequest) -> Parsed<Outcome> {
     let status = u16::try_from(request.status).ok().filter(|status| *status == 0 || (100..=599).contains(status));
-    Ok(Outcome {
-        org: org(&request.org)?,
-        pool: pool(&request.pool)?,
-        account: optional(&request.account, account)?,
-        status: status
-            .ok_or_else(|| InputError::new("status", request.status, "100 to 599, or 0 where there was no answer"))?,
-        bytes_up: amount("bytes_up", request.bytes_up, "")?,
-        bytes_down: amount("bytes_down", request.bytes_down, "")?,
-        idempotency: optional_id(&request.request_id, request)?,
-    })
+    let org = org(&request.org)?;
+    let pool = pool(&request.pool)?;
+    let account = optional(&request.account, account)?;
+    let status = status
+        .ok_or_else(|| InputError::new("status", request.status, "100 to 599, or 0 where there was no answer"))?;
+    let bytes_up = amount("bytes_up", request.bytes_up, "")?;
+    let bytes_down = amount("bytes_down", request.bytes_down, "")?;
+    let idempotency = optional_id(&request.request_id, || {
+        Meaning::default()
+            .text(2, pool.as_str())
+            .text(3, account.as_ref().map_or("", AccountId::as_str))
+            .number(4, status.into())
+            .text(5, &request.error_text)
+            .number(6, bytes_up)
+            .number(7, bytes_down)
+    })?;
+    Ok(Outcome { org, pool, account, status, bytes_up, bytes_down, idempotency })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Parsed, optional, optional_id, org, page_size, required_id, scope};
+use super::{Meaning, Parsed, optional, optional_id, org, page_size, required_id, scope};
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
@@ -36,24 +36,33 @@ fn total(seconds: i64) -> Parsed<u64> {
 
 pub fn start_session(request: &v1::StartSessionRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     let new = NewSession { id: session(&request.session_id)?, identity: identity(&request.identity)? };
+    let plane = Plane::parse("plane", &request.plane)?;
+    let scope = scope(&request.scope)?;
+    let meaning = of_session(&new.id, &new.identity).text(5, scope.as_str());
     let acquire = Acquire {
         run: Run::Session(new),
-        plane: Plane::parse("plane", &request.plane)?,
-        idempotency: Some(required_id(&request.request_id, request)?),
+        plane,
+        idempotency: Some(required_id(&request.request_id, &meaning)?),
         explain: request.explain,
-        ..Acquire::of(scope(&request.scope)?, Amounts::new())
+        ..Acquire::of(scope, Amounts::new())
     };
     Ok((org(&request.org)?, Arc::new(acquire)))
 }
 
+/// Every call that changes a session names it by the same two fields.
+fn of_session(session: &SessionId, identity: &Identity) -> Meaning {
+    Meaning::default().text(2, session.as_str()).text(3, identity.as_str())
+}
+
 pub fn heartbeat(request: &v1::HeartbeatRequest) -> Parsed<(OrgId, Heartbeat)> {
-    let beat = Heartbeat {
-        session: session(&request.session_id)?,
-        identity: identity(&request.identity)?,
-        incarnation: incarnation(&request.incarnation)?,
-        total: total(request.total_seconds)?,
-        idempotency: optional_id(&request.request_id, request)?,
-    };
+    let session = session(&request.session_id)?;
+    let identity = identity(&request.identity)?;
+    let incarnation = incarnation(&request.incarnation)?;
+    let total = total(request.total_seconds)?;
+    let idempotency = optional_id(&request.request_id, || {
+        of_session(&session, &identity).text(4, incarnation.as_str()).number(5, total)
+    })?;
+    let beat = Heartbeat { session, identity, incarnation, total, idempotency };
     Ok((org(&request.org)?, beat))
 }
 
@@ -63,12 +72,14 @@ pub fn end_session(request: &v1::EndSessionRequest) -> Parsed<(OrgId, EndSession
         (named, Some(seconds)) => Some((incarnation(named)?, total(seconds)?)),
         (named, None) => return Err(InputError::new("incarnation", named, "only together with total_seconds")),
     };
-    let end = EndSession {
-        session: session(&request.session_id)?,
-        identity: identity(&request.identity)?,
-        last,
-        idempotency: required_id(&request.request_id, request)?,
-    };
+    let session = session(&request.session_id)?;
+    let identity = identity(&request.identity)?;
+    let mut meaning = of_session(&session, &identity);
+    if let Some((incarnation, total)) = &last {
+        meaning = meaning.text(5, incarnation.as_str()).number(6, *total);
+    }
+    let idempotency = required_id(&request.request_id, &meaning)?;
+    let end = EndSession { session, identity, last, idempotency };
     Ok((org(&request.org)?, end))
 }
 

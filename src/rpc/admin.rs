@@ -1,0 +1,137 @@
+//! `tollgate.admin.v1.AdminService`.
+
+use super::{Answer, serve::item_error};
+use crate::{
+    service::{Call, Service},
+    wire::{admin::v1 as admin, answers, requests},
+};
+
+pub(super) async fn list_orgs(
+    service: &Service,
+    call: &Call,
+    request: admin::ListOrgsRequest,
+) -> Answer<admin::ListOrgsResponse> {
+    let (size, after) = requests::page(&request)?;
+    let orgs = service.list(after.as_ref(), size, call).await?;
+    let full = orgs.len() == size;
+    let next = orgs.last().filter(|_| full).map(|(org, _)| org.to_string()).unwrap_or_default();
+    Ok(admin::ListOrgsResponse { orgs: orgs.into_iter().map(answers::summary).collect(), next_page_token: next })
+}
+
+pub(super) async fn get_org(
+    service: &Service,
+    call: &Call,
+    request: admin::GetOrgRequest,
+) -> Answer<admin::GetOrgResponse> {
+    let org = requests::org(&request.org)?;
+    Ok(answers::snapshot(service.inspect(&org, call).await?, &org))
+}
+
+pub(super) async fn audit(
+    service: &Service,
+    call: &Call,
+    request: admin::AuditRequest,
+) -> Answer<admin::AuditResponse> {
+    let (one, size, after) = requests::audit(&request)?;
+    if let Some(org) = one {
+        let audit = service.audit(&org, call).await?;
+        return Ok(answers::audit(&[(org, audit)]));
+    }
+    let (found, next) = service.audit_page(after.as_ref(), size, call).await?;
+    let (mut audits, mut failures) = (Vec::new(), Vec::new());
+    for (org, found) in found {
+        match found {
+            Ok(audit) => audits.push((org, audit)),
+            Err(error) => {
+                let error = Some(item_error(service, call, &error));
+                failures.push(admin::AuditFailure { org: org.to_string(), error });
+            }
+        }
+    }
+    let next_page_token = next.map(|org| org.to_string()).unwrap_or_default();
+    Ok(admin::AuditResponse { failures, next_page_token, ..answers::audit(&audits) })
+}
+
+pub(super) async fn purge_org(
+    service: &Service,
+    call: &Call,
+    request: admin::PurgeOrgRequest,
+) -> Answer<admin::PurgeOrgResponse> {
+    let (org, command) = requests::purge(&request)?;
+    let purged = service.operate(&org, command, call).await?;
+    Ok(admin::PurgeOrgResponse { existed: purged.existed })
+}
+
+pub(super) async fn freeze(
+    service: &Service,
+    call: &Call,
+    request: admin::FreezeRequest,
+) -> Answer<admin::FreezeResponse> {
+    let (org, command) = requests::freeze(&request)?;
+    let done = service.operate(&org, command, call).await?;
+    Ok(admin::FreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
+}
+
+pub(super) async fn unfreeze(
+    service: &Service,
+    call: &Call,
+    request: admin::UnfreezeRequest,
+) -> Answer<admin::UnfreezeResponse> {
+    let (org, command) = requests::unfreeze(&request)?;
+    let done = service.operate(&org, command, call).await?;
+    Ok(admin::UnfreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
+}
+
+pub(super) async fn refresh_balance(
+    service: &Service,
+    call: &Call,
+    request: admin::RefreshBalanceRequest,
+) -> Answer<admin::RefreshBalanceResponse> {
+    let org = requests::org(&request.org)?;
+    Ok(answers::balance(service.refresh_balance(&org, call).await?))
+}
+
+pub(super) async fn list_exports(
+    service: &Service,
+    call: &Call,
+    request: admin::ListExportsRequest,
+) -> Answer<admin::ListExportsResponse> {
+    let (org, list) = requests::exports_page(&request)?;
+    let size = list.max;
+    let rows = service.outbox(&org, list, call).await?;
+    let next = rows.last().filter(|_| rows.len() == size).map(|row| row.key.to_string());
+    Ok(admin::ListExportsResponse {
+        exports: rows.iter().map(answers::export).collect(),
+        next_page_token: next.unwrap_or_default(),
+    })
+}
+
+pub(super) async fn replay_exports(
+    service: &Service,
+    call: &Call,
+    request: admin::ReplayExportsRequest,
+) -> Answer<admin::ReplayExportsResponse> {
+    let (org, command) = requests::replay_exports(&request)?;
+    let replayed = service.operate(&org, command, call).await?;
+    Ok(admin::ReplayExportsResponse { replayed_rows: answers::size(replayed.count) })
+}
+
+pub(super) async fn get_node(service: &Service, _: &Call, _: admin::GetNodeRequest) -> Answer<admin::GetNodeResponse> {
+    let view = service.view();
+    Ok(admin::GetNodeResponse {
+        node: view.node,
+        version: env!("CARGO_PKG_VERSION").into(),
+        health: view.health,
+        store: view.store.into(),
+        started_at_ms: answers::int(view.started_at),
+        now_ms: answers::int(view.now),
+        clock: view.clock,
+        resident_orgs: answers::size(view.resident),
+        in_flight: view.in_flight.into(),
+        commit_group: answers::int(view.groups),
+        write_behind_ms: answers::int(view.write_behind.0),
+        write_behind_max: answers::int(view.write_behind.1),
+        bounds: view.bounds.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        config_generation: answers::int(view.generation),
+    })
+}

@@ -1,0 +1,42 @@
+//! `tollgate.v1.BudgetService`.
+
+use super::Answer;
+use crate::{
+    domain::{command::SetBudget, ids::OrgId},
+    service::{Call, Service},
+    wire::{answers, requests, v1},
+};
+
+pub(super) async fn get_budget(
+    service: &Service,
+    call: &Call,
+    request: v1::GetBudgetRequest,
+) -> Answer<v1::GetBudgetResponse> {
+    let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
+    let budget = service.budget(&org, scope.clone(), call).await?;
+    Ok(v1::GetBudgetResponse { budget: Some(answers::budget(budget, &org, &scope)) })
+}
+
+pub(super) async fn update_budget(
+    service: &Service,
+    call: &Call,
+    request: v1::UpdateBudgetRequest,
+) -> Answer<v1::UpdateBudgetResponse> {
+    let (budget, replayed) = set(service, call, requests::update_budget(&request)?).await?;
+    Ok(v1::UpdateBudgetResponse { budget: Some(budget), replayed })
+}
+
+pub(super) async fn replace_budget(
+    service: &Service,
+    call: &Call,
+    request: v1::ReplaceBudgetRequest,
+) -> Answer<v1::ReplaceBudgetResponse> {
+    let (budget, replayed) = set(service, call, requests::replace_budget(&request)?).await?;
+    Ok(v1::ReplaceBudgetResponse { budget: Some(budget), replayed })
+}
+
+async fn set(service: &Service, call: &Call, (org, set): (OrgId, SetBudget)) -> Answer<(v1::Budget, bool)> {
+    let scope = set.scope.clone();
+    let done = service.set_budget(&org, set, call).await?;
+    Ok((answers::budget(done.outcome, &org, &scope), done.replayed))
+}

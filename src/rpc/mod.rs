@@ -1,0 +1,25 @@
+//! Every rpc as a plain function `(service, call, request) -> response`, and the one table of them.
+//!
+//! ```text
+//! a front ── table::read ──▶ which rpc this is ── serve ──▶ owner of the org ── handler ──▶ service
+//! ```
+//!
+//! Nothing here knows a transport. A front implements [`table::Reader`] and passes each call to [`serve()`]
+//! or [`serve_stream()`], which give it a deadline, measure it and count its error. So a call behaves alike
+//! through every front.
+
+mod admin;
+mod batch;
+mod budget;
+mod gate;
+mod pool;
+mod serve;
+mod session;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+pub use serve::{serve, serve_stream};
+
+/// What a handler answers.
+type Answer<T> = Result<T, crate::error::ServiceError>;

@@ -1,0 +1,304 @@
+//! The only list of rpcs. Fronts, metrics, health, and later peers and authorisation, read it and keep no
+//! list of their own. A test compares it with the descriptors: an rpc in a proto without a row here fails.
+//!
+//! Each row is a value ([`Rpc`], in [`ALL`]) for code that needs no types, and a type ([`Method`]) for code
+//! that does. A front implements [`Reader`] once for all rpcs, and [`read`] calls it with the row.
+
+use std::{future::Future, sync::Arc};
+
+use futures_util::Stream;
+use prost::{DecodeError, Message, Name};
+
+use super::{Answer, admin, budget, gate, pool, session};
+use crate::{
+    service::{Call, Lane, Service},
+    wire::{admin::v1 as admin_v1, v1},
+};
+
+/// An rpc, without its types.
+#[derive(Debug)]
+pub struct Rpc {
+    /// `tollgate.v1.SessionService/EndSession`, as gRPC and Connect have it in the path.
+    pub name: &'static str,
+    pub service: &'static str,
+    /// The last part of the name: what [`Call::rpc`] and the metrics say. No two rpcs share one.
+    pub method: &'static str,
+    pub kind: Kind,
+    pub org: OrgField,
+    /// The bound of calls in flight that it counts against.
+    pub lane: Lane,
+    /// The role that its caller needs.
+    pub role: Role,
+    /// The orgs that an encoded request names.
+    pub orgs: fn(&[u8]) -> Result<Vec<String>, DecodeError>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One request, one response.
+    Unary,
+    /// Streams of both.
+    Stream,
+}
+
+/// Which field of a request names its org.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrgField {
+    /// None: the call is about the node.
+    None,
+    /// This field. Audit allows an empty one, which means every org.
+    One(&'static str),
+    /// In every message of the first field (the items of a batch, the request in an item of a stream), the
+    /// second field.
+    Each(&'static str, &'static str),
+}
+
+/// `Plane` includes `Reporter`, and `Admin` includes `Viewer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Reports usage.
+    Reporter,
+    /// Asks before an execution, and settles after it.
+    Plane,
+    /// Reads what is kept.
+    Viewer,
+    /// Sets limits, and operates.
+    Admin,
+}
+
+/// The orgs that a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Orgs<'a> {
+    None,
+    One(&'a str),
+    Each(Vec<&'a str>),
+}
+
+/// A row of the table as a type.
+pub trait Method: 'static {
+    type Request: Message + Default + Name + Send + 'static;
+    type Response: Message + Default + Name + Send + 'static;
+    const RPC: &'static Rpc;
+
+    fn orgs(request: &Self::Request) -> Orgs<'_>;
+}
+
+/// Called through [`super::serve()`] alone.
+pub trait Unary: Method {
+    fn handle(
+        service: &Service,
+        call: &Call,
+        request: Self::Request,
+    ) -> impl Future<Output = Answer<Self::Response>> + Send;
+}
+
+/// Called through [`super::serve_stream()`] alone, with the requests that arrived together.
+pub trait Streamed: Method {
+    fn handle(
+        service: Arc<Service>,
+        call: Call,
+        requests: Vec<Self::Request>,
+    ) -> impl Stream<Item = Self::Response> + Send + 'static;
+}
+
+/// A front: what it does with a call, by the kind of the rpc.
+pub trait Reader: Sized {
+    type Answer;
+
+    /// The name of the rpc, as [`Rpc::name`].
+    fn name(&self) -> &str;
+    fn unary<R: Unary>(self) -> Self::Answer;
+    fn stream<R: Streamed>(self) -> Self::Answer;
+    /// No row has this name.
+    fn unknown(self) -> Self::Answer;
+}
+
+fn orgs_in<R: Method>(request: &[u8]) -> Result<Vec<String>, DecodeError> {
+    let request = R::Request::decode(request)?;
+    Ok(match R::orgs(&request) {
+        Orgs::None => Vec::new(),
+        Orgs::One(org) => vec![org.to_owned()],
+        Orgs::Each(orgs) => orgs.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+/// Turns the rows into one type each, [`ALL`], and [`read`].
+macro_rules! rpcs {
+    ($($service:literal {
+        $($kind:ident $name:ident($request:ty) -> $response:ty = $handler:path,
+            org: $org:tt, $lane:ident, $role:ident;)+
+    })+) => {
+        $($(
+            #[doc = concat!("`", $service, "/", stringify!($name), "`")]
+            #[derive(Debug)]
+            pub struct $name;
+
+            impl Method for $name {
+                type Request = $request;
+                type Response = $response;
+                const RPC: &'static Rpc = &Rpc {
+                    name: concat!($service, "/", stringify!($name)),
+                    service: $service,
+                    method: stringify!($name),
+                    kind: rpcs!(@kind $kind),
+                    org: rpcs!(@field $org),
+                    lane: Lane::$lane,
+                    role: Role::$role,
+                    orgs: orgs_in::<Self>,
+                };
+
+                fn orgs(request: &$request) -> Orgs<'_> {
+                    rpcs!(@orgs request $org)
+                }
+            }
+
+            rpcs!(@handle $kind $name $handler);
+        )+)+
+
+        /// Every rpc.
+        pub static ALL: &[&Rpc] = &[$($(<$name as Method>::RPC),+),+];
+
+        /// Hands the reader the row that it names.
+        pub fn read<R: Reader>(reader: R) -> R::Answer {
+            match reader.name() {
+                $($(concat!($service, "/", stringify!($name)) => rpcs!(@read $kind $name reader),)+)+
+                _ => reader.unknown(),
+            }
+        }
+    };
+
+    (@kind unary) => { Kind::Unary };
+    (@kind stream) => { Kind::Stream };
+
+    (@field [none]) => { OrgField::None };
+    (@field [one $field:ident]) => { OrgField::One(stringify!($field)) };
+    (@field [each $list:ident $field:ident]) => {
+        OrgField::Each(stringify!($list), stringify!($field))
+    };
+
+    (@orgs $request:ident [none]) => {{
+        let _ = $request;
+        Orgs::None
+    }};
+    (@orgs $request:ident [one $field:ident]) => { Orgs::One(&$request.$field) };
+    (@orgs $request:ident [each $list:ident $field:ident]) => {
+        Orgs::Each($request.$list.iter().map(|item| item.$field.as_str()).collect())
+    };
+
+    (@handle unary $name:ident $handler:path) => {
+        impl Unary for $name {
+            fn handle(
+                service: &Service,
+                call: &Call,
+                request: Self::Request,
+            ) -> impl Future<Output = Answer<Self::Response>> + Send {
+                $handler(service, call, request)
+            }
+        }
+    };
+    (@handle stream $name:ident $handler:path) => {
+        impl Streamed for $name {
+            fn handle(
+                service: Arc<Service>,
+                call: Call,
+                requests: Vec<Self::Request>,
+            ) -> impl Stream<Item = Self::Response> + Send + 'static {
+                $handler(service, call, requests)
+            }
+        }
+    };
+
+    (@read unary $name:ident $reader:ident) => { $reader.unary::<$name>() };
+    (@read stream $name:ident $reader:ident) => { $reader.stream::<$name>() };
+}
+
+rpcs! {
+    "tollgate.v1.GateService" {
+        unary Acquire(v1::AcquireRequest) -> v1::AcquireResponse = gate::acquire,
+            org: [one org], Admit, Plane;
+        unary AcquireBatch(v1::AcquireBatchRequest) -> v1::AcquireBatchResponse = gate::acquire_batch,
+            org: [each items org], Admit, Plane;
+        stream AcquireStream(v1::AcquireStreamRequest) -> v1::AcquireStreamResponse = gate::acquire_stream,
+            org: [each acquire org], Admit, Plane;
+        unary Commit(v1::CommitRequest) -> v1::CommitResponse = gate::commit,
+            org: [one org], Settle, Plane;
+        unary Release(v1::ReleaseRequest) -> v1::ReleaseResponse = gate::release,
+            org: [one org], Settle, Plane;
+        unary Extend(v1::ExtendRequest) -> v1::ExtendResponse = gate::extend,
+            org: [one org], Settle, Plane;
+        unary Resume(v1::ResumeRequest) -> v1::ResumeResponse = gate::resume,
+            org: [one org], Settle, Plane;
+        unary Record(v1::RecordRequest) -> v1::RecordResponse = gate::record,
+            org: [one org], Settle, Reporter;
+        unary ReportCumulative(v1::ReportCumulativeRequest) -> v1::ReportCumulativeResponse
+            = gate::report_cumulative,
+            org: [one org], Settle, Reporter;
+        unary GetStatus(v1::GetStatusRequest) -> v1::GetStatusResponse = gate::get_status,
+            org: [one org], Admit, Plane;
+        unary BatchGetStatus(v1::BatchGetStatusRequest) -> v1::BatchGetStatusResponse
+            = gate::batch_get_status,
+            org: [each items org], Admit, Plane;
+    }
+    "tollgate.v1.BudgetService" {
+        unary GetBudget(v1::GetBudgetRequest) -> v1::GetBudgetResponse = budget::get_budget,
+            org: [one org], Admit, Viewer;
+        unary UpdateBudget(v1::UpdateBudgetRequest) -> v1::UpdateBudgetResponse = budget::update_budget,
+            org: [one org], Admit, Admin;
+        unary ReplaceBudget(v1::ReplaceBudgetRequest) -> v1::ReplaceBudgetResponse = budget::replace_budget,
+            org: [one org], Admit, Admin;
+    }
+    "tollgate.v1.SessionService" {
+        unary StartSession(v1::StartSessionRequest) -> v1::StartSessionResponse = session::start_session,
+            org: [one org], Admit, Plane;
+        unary Heartbeat(v1::HeartbeatRequest) -> v1::HeartbeatResponse = session::heartbeat,
+            org: [one org], Settle, Plane;
+        unary EndSession(v1::EndSessionRequest) -> v1::EndSessionResponse = session::end_session,
+            org: [one org], Settle, Plane;
+        unary GetSession(v1::GetSessionRequest) -> v1::GetSessionResponse = session::get_session,
+            org: [one org], Admit, Plane;
+        unary ListSessions(v1::ListSessionsRequest) -> v1::ListSessionsResponse = session::list_sessions,
+            org: [one org], Admit, Plane;
+        unary BatchStatus(v1::BatchStatusRequest) -> v1::BatchStatusResponse = session::batch_status,
+            org: [each items org], Admit, Plane;
+    }
+    "tollgate.v1.PoolService" {
+        unary ConfigurePool(v1::ConfigurePoolRequest) -> v1::ConfigurePoolResponse = pool::configure_pool,
+            org: [one org], Admit, Admin;
+        unary GetPool(v1::GetPoolRequest) -> v1::GetPoolResponse = pool::get_pool,
+            org: [one org], Admit, Viewer;
+        unary Pick(v1::PickRequest) -> v1::PickResponse = pool::pick,
+            org: [one org], Admit, Plane;
+        unary ReportOutcome(v1::ReportOutcomeRequest) -> v1::ReportOutcomeResponse = pool::report_outcome,
+            org: [one org], Settle, Reporter;
+    }
+    "tollgate.admin.v1.AdminService" {
+        unary ListOrgs(admin_v1::ListOrgsRequest) -> admin_v1::ListOrgsResponse = admin::list_orgs,
+            org: [none], Admit, Viewer;
+        unary GetOrg(admin_v1::GetOrgRequest) -> admin_v1::GetOrgResponse = admin::get_org,
+            org: [one org], Admit, Viewer;
+        unary Audit(admin_v1::AuditRequest) -> admin_v1::AuditResponse = admin::audit,
+            org: [one org], Admit, Viewer;
+        unary PurgeOrg(admin_v1::PurgeOrgRequest) -> admin_v1::PurgeOrgResponse = admin::purge_org,
+            org: [one org], Admit, Admin;
+        unary Freeze(admin_v1::FreezeRequest) -> admin_v1::FreezeResponse = admin::freeze,
+            org: [one org], Admit, Admin;
+        unary Unfreeze(admin_v1::UnfreezeRequest) -> admin_v1::UnfreezeResponse = admin::unfreeze,
+            org: [one org], Admit, Admin;
+        unary RefreshBalance(admin_v1::RefreshBalanceRequest) -> admin_v1::RefreshBalanceResponse
+            = admin::refresh_balance,
+            org: [one org], Admit, Admin;
+        unary ListExports(admin_v1::ListExportsRequest) -> admin_v1::ListExportsResponse = admin::list_exports,
+            org: [one org], Admit, Viewer;
+        unary ReplayExports(admin_v1::ReplayExportsRequest) -> admin_v1::ReplayExportsResponse
+            = admin::replay_exports,
+            org: [one org], Admit, Admin;
+        unary GetNode(admin_v1::GetNodeRequest) -> admin_v1::GetNodeResponse = admin::get_node,
+            org: [none], Admit, Viewer;
+    }
+}
+
+/// The services of the table, each once.
+pub fn services() -> impl Iterator<Item = &'static str> {
+    let first_of_its = |at: usize| ALL[..at].iter().all(|rpc| rpc.service != ALL[at].service);
+    (0..ALL.len()).filter(move |at| first_of_its(*at)).map(|at| ALL[at].service)
+}

@@ -1,0 +1,57 @@
+//! What operators ask and write.
+
+use super::{Meaning, Parsed, optional, org, page_size, required_id};
+use crate::{
+    domain::{
+        command::{Freeze, ListOutbox, Purge, ReplayOutbox, Unfreeze},
+        ids::{OrgId, Reason, RequestId},
+        outbox::OutboxKey,
+    },
+    wire::admin::v1 as admin,
+};
+
+pub fn freeze(request: &admin::FreezeRequest) -> Parsed<(OrgId, Freeze)> {
+    let reason = Reason::parse("reason", &request.reason)?;
+    let meaning = Meaning::default().text(3, reason.as_str());
+    let idempotency = required_id(&request.request_id, &meaning)?;
+    Ok((org(&request.org)?, Freeze { reason, idempotency }))
+}
+
+pub fn unfreeze(request: &admin::UnfreezeRequest) -> Parsed<(OrgId, Unfreeze)> {
+    let idempotency = required_id(&request.request_id, &Meaning::default())?;
+    Ok((org(&request.org)?, Unfreeze { idempotency }))
+}
+
+/// A purge forgets request ids as well, so the id only has to be well formed; repeating it is
+/// harmless.
+pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, Purge)> {
+    RequestId::parse("request_id", &request.request_id)?;
+    Ok((org(&request.org)?, Purge))
+}
+
+/// A replay happens once for every time it is asked for; the id only has to be well formed.
+pub fn replay_exports(request: &admin::ReplayExportsRequest) -> Parsed<(OrgId, ReplayOutbox)> {
+    RequestId::parse("request_id", &request.request_id)?;
+    let key = optional(&request.key, |text| OutboxKey::parse("key", text))?;
+    Ok((org(&request.org)?, ReplayOutbox { key }))
+}
+
+/// Page size and the org to go on behind.
+pub fn page(request: &admin::ListOrgsRequest) -> Parsed<(usize, Option<OrgId>)> {
+    let after = optional(&request.page_token, |text| OrgId::parse("page_token", text))?;
+    Ok((page_size(request.page_size)?, after))
+}
+
+/// Which rows of the outbox.
+pub fn exports_page(request: &admin::ListExportsRequest) -> Parsed<(OrgId, ListOutbox)> {
+    let after = optional(&request.page_token, |text| OutboxKey::parse("page_token", text))?;
+    let (max, set_aside) = (page_size(request.page_size)?, request.set_aside);
+    Ok((org(&request.org)?, ListOutbox { after, max, set_aside }))
+}
+
+/// One org, or all of them a page at a time.
+pub fn audit(request: &admin::AuditRequest) -> Parsed<(Option<OrgId>, usize, Option<OrgId>)> {
+    let one = optional(&request.org, org)?;
+    let after = optional(&request.page_token, |text| OrgId::parse("page_token", text))?;
+    Ok((one, page_size(request.page_size)?, after))
+}
