@@ -97,7 +97,10 @@ async fn plane(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     };
     if !decision.allowed {
         // The message is made for people; a front end shows it with `http_status_hint`.
-        say(format_args!("denied: {} (try again in {} ms)", decision.message, decision.retry_after_ms));
+        say(format_args!("denied: {}", decision.message));
+        if decision.retry_after_ms > 0 {
+            say(format_args!("try again in {:?}", Duration::from_millis(decision.retry_after_ms.unsigned_abs())));
+        }
         return Ok(false);
     }
     for gate in &decision.fail_open {

@@ -28,21 +28,23 @@ pub use values::{MeterAmount, PeriodLimit};
 /// Orgs that one `status` may ask for: the items of one batch.
 const STATUS_ORGS: usize = 1000;
 
-const AFTER_HELP: &str = "\
-Exit codes: 0 done or allowed, 1 error, 2 usage, 3 denied.
-Data goes to stdout, everything else to stderr.
+const AFTER_HELP: &str = "Exit codes: 0 done or allowed, 1 error, 2 usage, 3 denied.\n\
+    Data goes to stdout, everything else to stderr.";
 
-With `--output json` a command that asks a node prints one JSON object to stdout: the response message
-of the API as canonical proto3 JSON, with defaults. A list is one response with the rows of all pages
-that were read. Each error is one JSON object on a line of stderr, as Connect writes errors:
-{\"code\": \"not_found\", \"message\": \"…\", \"details\": […]}.";
+const AFTER_LONG_HELP: &str = "Exit codes: 0 done or allowed, 1 error, 2 usage, 3 denied.\n\
+    Data goes to stdout, everything else to stderr.\n\n\
+    With `--output json` a command that asks a node prints one JSON object to stdout: the response message of \
+    the API as canonical proto3 JSON, with defaults. A list is one response with the rows of all pages that were \
+    read. Each error is one JSON object on a line of stderr, as Connect writes errors: \
+    {\"code\": \"not_found\", \"message\": \"…\", \"details\": […]}.";
 
 /// May this org execute now, and what is left?
 #[derive(Debug, Parser)]
 #[command(
     name = "tollgate",
     version,
-    after_help = AFTER_HELP
+    after_help = AFTER_HELP,
+    after_long_help = AFTER_LONG_HELP
 )]
 pub struct Cli {
     #[command(flatten)]

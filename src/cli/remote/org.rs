@@ -67,7 +67,7 @@ async fn purge(connection: &Connection, write: &OrgWriteArgs, output: &mut Outpu
     let answer = connection.wait(connection.admin().purge_org(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &PurgeOrgResponse, _| {
-        if answer.existed { format!("purged  {org}") } else { format!("nothing was kept of {org}") }
+        if answer.existed { format!("purged  {org}") } else { format!("nothing was stored of {org}") }
     })?;
     Ok(Exit::Done)
 }

@@ -48,7 +48,7 @@ fn summary(org: &GetOrgResponse, now: Millis) -> String {
         ("plan", org.plan.clone()),
         ("frozen", frozen),
         ("admitted", org.admitted_total.to_string()),
-        ("journal", format!("{} (kept from {})", org.sequence, org.journal_from_sequence)),
+        ("journal", format!("{} (stored from {})", org.sequence, org.journal_from_sequence)),
         (
             "request ids",
             format!("{} remembered, {} forgotten early", org.remembered_request_ids, org.request_ids_evicted),

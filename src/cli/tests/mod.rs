@@ -333,7 +333,7 @@ fn org_list_pages_up_to_its_limit_and_says_how_to_go_on() {
 }
 
 #[test]
-fn org_show_has_a_section_for_everything_that_is_kept() {
+fn org_show_has_a_section_for_everything_that_is_stored() {
     let ran = Node::start().ask(&["org", "show", "acme"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
@@ -341,7 +341,7 @@ org          acme
 plan         free
 frozen       yes: unpaid
 admitted     99
-journal      42 (kept from 40)
+journal      42 (stored from 40)
 request ids  5 remembered, 0 forgotten early
 trial ended  2026-11-22T08:26:55Z (3m 5s ago)
 exports      4 pending, 1 set aside
@@ -429,7 +429,7 @@ fn org_writes_say_what_changed_and_carry_a_request_id() {
         (&["org", "unfreeze", "full"], "unfrozen  full\n"),
         (&["org", "unfreeze", "acme"], "unfrozen  acme  (it was not frozen)\n"),
         (&["org", "purge", "acme"], "purged  acme\n"),
-        (&["org", "purge", "nobody"], "nothing was kept of nobody\n"),
+        (&["org", "purge", "nobody"], "nothing was stored of nobody\n"),
     ] {
         let ran = node.ask(args);
         assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, said, ""), "{args:?}");
