@@ -1,5 +1,5 @@
-//! The command line as types: what parses here is valid, what does not is a usage error (exit 2)
-//! that says what is allowed.
+//! The command line as types: what parses is valid; anything else is a usage error (exit 2) that names
+//! what is allowed.
 
 mod accounts;
 mod budget;
@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::{connect::Address, output::Format};
+use super::{address::Address, output::Format};
 use crate::domain::{
     ids::{OrgId, PoolId, Reason, RequestId, Scope},
     outbox::OutboxKey,
@@ -28,13 +28,23 @@ pub use values::{MeterAmount, PeriodLimit};
 /// Orgs that one `status` may ask for: the items of one batch.
 const STATUS_ORGS: usize = 1000;
 
+const AFTER_HELP: &str = "Exit codes: 0 done or allowed, 1 error, 2 usage, 3 denied.\n\
+    Data goes to stdout, everything else to stderr.";
+
+const AFTER_LONG_HELP: &str = "Exit codes: 0 done or allowed, 1 error, 2 usage, 3 denied.\n\
+    Data goes to stdout, everything else to stderr.\n\n\
+    With `--output json` a command that asks a node prints one JSON object to stdout: the response message of \
+    the API as canonical proto3 JSON, with defaults. A list is one response with the rows of all pages that were \
+    read. Each error is one JSON object on a line of stderr, as Connect writes errors: \
+    {\"code\": \"not_found\", \"message\": \"…\", \"details\": […]}.";
+
 /// May this org execute now, and what is left?
 #[derive(Debug, Parser)]
 #[command(
     name = "tollgate",
     version = env!("TOLLGATE_VERSION"),
-    after_help = "Exit codes: 0 done or allowed, 1 error, 2 usage, 3 denied.\n\
-                  Data goes to stdout, everything else to stderr."
+    after_help = AFTER_HELP,
+    after_long_help = AFTER_LONG_HELP
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -51,15 +61,15 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TOLLGATE_ADDR", default_value = "http://127.0.0.1:7070", value_parser = Address::parse)]
     pub addr: Address,
 
-    /// File with the bearer token that the node asks for
+    /// File with the bearer token for the node
     #[arg(long, global = true, env = "TOLLGATE_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// Longest wait for the node, per call: 500ms, 5s, 2m
+    /// Longest wait per call: 500ms, 5s, 2m
     #[arg(long, global = true, env = "TOLLGATE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub timeout: Duration,
 
-    /// Tables for people, or the response messages as JSON
+    /// How answers and errors are printed
     #[arg(long, short, global = true, env = "TOLLGATE_OUTPUT", value_name = "FORMAT", default_value = "table")]
     pub output: Format,
 }
@@ -77,7 +87,7 @@ pub enum Verb {
     },
 }
 
-/// Verbs that work on this machine's files.
+/// Verbs that work on files of this machine.
 #[derive(Debug, Subcommand)]
 pub enum LocalVerb {
     /// Run a node
@@ -86,13 +96,13 @@ pub enum LocalVerb {
     CheckConfig(CheckConfigArgs),
     /// Check a data directory that no node is using
     Fsck(FsckArgs),
-    /// Write a data directory's contents to a file or to stdout
+    /// Write the contents of a data directory to a file or to stdout
     Export(ExportArgs),
     /// Fill an empty data directory from an export, or take over budgets of an older system
     ///
-    /// Budgets of an older system are one JSON object a line, {"org", "scope", "budget_limit", "monthly_spend"},
-    /// amounts in micro-USD or as …_cents. The directory may hold orgs already, and what was taken over
-    /// before is left as it is.
+    /// Budgets of an older system are one JSON object per line, {"org", "scope", "budget_limit",
+    /// "monthly_spend"}, amounts in micro-USD or as …_cents. The directory may hold orgs already; budgets
+    /// that were taken over before stay unchanged.
     Import(ImportArgs),
 }
 
@@ -110,7 +120,7 @@ pub struct ServeArgs {
     /// Overrides listen.http
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
-    /// Believe this machine's clock although it has jumped ahead of what was stored
+    /// Accept this machine's clock although it is far ahead of the stored time
     #[arg(long)]
     pub accept_clock: bool,
     /// Acknowledge without syncing: the negative control of the power-cut test. Loses data
@@ -129,7 +139,7 @@ pub struct FsckArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Repair a clock mark from the future: believe the wall clock as it is now
+    /// Replace a stored clock mark from the future with the current time
     #[arg(long)]
     pub set_clock: bool,
 }
@@ -160,9 +170,9 @@ pub struct ImportArgs {
 pub enum RemoteVerb {
     /// Ask whether an org may execute now, and count it (exit 3 if not)
     Acquire(AcquireArgs),
-    /// Every limit of some orgs: used, remaining, resets in
+    /// Show every limit of one or more orgs: used, remaining, resets in
     Status(StatusArgs),
-    /// List, inspect, freeze and forget orgs
+    /// List, inspect, freeze and purge orgs
     #[command(subcommand)]
     Org(OrgVerb),
     /// Budgets on spend
@@ -171,15 +181,15 @@ pub enum RemoteVerb {
     /// Long-running executions and the machine time they use
     #[command(subcommand)]
     Session(SessionVerb),
-    /// Accounts at somebody else's service, each with a quota of its own
+    /// Pools of accounts at an upstream service, each account with its own quota
     #[command(subcommand)]
     Pool(PoolVerb),
-    /// What the billing provider says, and usage that it does not have yet
+    /// Balances at the billing provider, and usage that waits for delivery
     #[command(subcommand)]
     Billing(BillingVerb),
-    /// Derive every number that is kept from the ledger again (exit 1 if one differs)
+    /// Derive every stored number from the ledger again (exit 1 if one differs)
     Audit(AuditArgs),
-    /// The node itself: health, store, clock, bounds
+    /// Show the node itself: health, store, clock, bounds
     Node,
 }
 
@@ -191,16 +201,16 @@ pub struct AcquireArgs {
     /// A part of the org with limits of its own
     #[arg(long, value_parser = scope)]
     pub scope: Option<Scope>,
-    /// What is charged now, repeatable [default: executions=1]
+    /// An amount to charge now, repeatable [default: executions=1]
     #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
     pub cost: Vec<MeterAmount>,
-    /// What is held until it is settled, repeatable: 'spend=$0.05' is spend=50000
+    /// An amount to reserve until it is settled, repeatable: 'spend=$0.05' is spend=50000
     #[arg(long, value_name = "METER=AMOUNT", value_parser = reserve)]
     pub reserve: Vec<MeterAmount>,
     /// Makes a repetition of this call safe: it is charged once
     #[arg(long, value_name = "ID", value_parser = request_id)]
     pub request_id: Option<RequestId>,
-    /// Deny it also where every account of this pool is exhausted; takes no account
+    /// Also deny while every account of this pool is exhausted; picks no account
     #[arg(long, value_parser = pool)]
     pub pool: Option<PoolId>,
     /// Evaluate only; nothing is charged or remembered
@@ -216,35 +226,35 @@ pub struct StatusArgs {
     /// The tenants
     #[arg(required = true, num_args = 1..=STATUS_ORGS, value_name = "ORG", value_parser = org)]
     pub orgs: Vec<OrgId>,
-    /// Also the limits of this part of the orgs
+    /// Also show the limits of this scope in each org
     #[arg(long, value_parser = scope)]
     pub scope: Option<Scope>,
 }
 
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// The tenant [default: all that are kept]
+    /// The tenant [default: all]
     #[arg(value_parser = org)]
     pub org: Option<OrgId>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum OrgVerb {
-    /// Orgs with a record
+    /// List orgs that have stored state
     List(PageArgs),
-    /// Everything kept of an org
+    /// Show everything that is stored of an org
     Show {
         /// The tenant
         #[arg(value_parser = org)]
         org: OrgId,
     },
-    /// Forget an org: counters, ledger, reservations, freeze; not usage that billing does not have yet
+    /// Delete the stored state of an org, but not usage that waits for billing
     Purge(OrgWriteArgs),
     /// Deny every acquire of an org until it is unfrozen
     Freeze {
         #[command(flatten)]
         write: OrgWriteArgs,
-        /// Shown to the denied
+        /// The reason, shown in denials
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: Option<Reason>,
     },
@@ -257,7 +267,7 @@ pub struct PageArgs {
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub limit: u32,
-    /// Continue after an earlier list: its next_page_token
+    /// Continue an earlier list: its nextPageToken
     #[arg(long, value_name = "TOKEN")]
     pub after: Option<String>,
 }
@@ -280,22 +290,22 @@ pub enum BillingVerb {
         #[arg(value_parser = org)]
         org: OrgId,
     },
-    /// Usage of an org that the provider does not have yet
+    /// List usage of an org that the provider does not have yet
     Exports {
         /// The tenant
         #[arg(value_parser = org)]
         org: OrgId,
-        /// Only what was set aside
+        /// Only rows that were set aside
         #[arg(long)]
         set_aside: bool,
         #[command(flatten)]
         page: PageArgs,
     },
-    /// Try again what was set aside
+    /// Deliver again rows that were set aside
     ///
-    /// Every row keeps its key, by which the provider tells a repeat. The provider knows a key for a day:
-    /// a row that was set aside as `expired`, or was first tried more than a day ago, may be counted
-    /// twice. Look for it at the provider first.
+    /// Every row keeps its key, by which the provider recognises a repetition. The provider keeps a key
+    /// for a day: a row that was set aside as `expired`, or was first sent more than a day ago, may be
+    /// counted twice. Search for it at the provider first.
     Replay {
         #[command(flatten)]
         write: OrgWriteArgs,

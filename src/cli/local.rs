@@ -15,11 +15,12 @@ use tokio::{
 use super::{
     Exit,
     args::{CheckConfigArgs, ExportArgs, FsckArgs, ImportArgs, ServeArgs},
+    failure::Failure,
     output::Output,
 };
 use crate::{
     app::{self, Listeners, Start, takeover},
-    config::{self, Config, ConfigErrors, LogFormat, Overrides},
+    config::{self, Config, ConfigErrors, LogFormat, Overrides, Place},
     store::offline::{self, Exported, FsckOptions},
     telemetry,
 };
@@ -38,14 +39,11 @@ pub(super) fn serve(args: &ServeArgs, output: &mut Output<'_>) -> Exit {
         .and_then(|runtime| runtime.block_on(run(config, args.clone())));
     match ran {
         Ok(()) => Exit::Done,
-        Err(error) => {
-            output.error(&error);
-            Exit::Error
-        }
+        Err(error) => fail(error, output),
     }
 }
 
-/// Few threads read the store: each keeps a heap of its own, and the engine's pages are in memory.
+/// Few threads read the store: each has its own heap, and the engine's pages are in memory.
 fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().max_blocking_threads(STORE_READERS).build()
 }
@@ -56,10 +54,20 @@ fn load(args: &ServeArgs) -> Result<Config, ConfigErrors> {
 }
 
 fn refuse(mistakes: &ConfigErrors, output: &mut Output<'_>) -> Exit {
-    output.note(&mistakes.to_string());
-    let plural = if mistakes.len() == 1 { "" } else { "s" };
-    output.error(&format!("{} mistake{plural} in the configuration", mistakes.len()));
+    output.remark(&mistakes.to_string());
+    let mistakes = mistakes.mistakes().iter().map(|mistake| (place(&mistake.place), mistake.text.clone()));
+    output.error(&Failure::Configuration(mistakes.collect()));
     Exit::Error
+}
+
+/// `3:14` in the file; a variable or a flag by its name.
+fn place(place: &Place) -> String {
+    match place {
+        Place::File => String::new(),
+        Place::Position { line, column } => format!("{line}:{column}"),
+        Place::Variable(name) => name.to_string(),
+        Place::Flag(name) => (*name).to_owned(),
+    }
 }
 
 /// A node until SIGTERM or SIGINT; SIGHUP reloads.
@@ -73,7 +81,9 @@ async fn run(config: Config, args: ServeArgs) -> Result<(), String> {
         while hangup.recv().await.is_some() {
             match load(&args) {
                 Ok(config) => drop(reload.send(config).await),
-                Err(mistakes) => tracing::error!("the configuration was not reloaded, the old one stays:\n{mistakes}"),
+                Err(mistakes) => {
+                    tracing::error!("the configuration was not reloaded, the old one stays in force:\n{mistakes}")
+                }
             }
         }
     });
@@ -114,7 +124,7 @@ pub(super) fn fsck(args: &FsckArgs, output: &mut Output<'_>) -> Exit {
             output.data(&report.to_string());
             if report.is_clean() { Exit::Done } else { Exit::Error }
         }
-        Err(error) => fail(&error, output),
+        Err(error) => fail(error, output),
     }
 }
 
@@ -134,15 +144,15 @@ pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
             if report.is_clean() || args.accept_damage {
                 return Exit::Done;
             }
-            output.error(&format!(
-                "everything that is there was exported, but {} things are wrong with {}; see `tollgate fsck`, keep older \
-                 exports, and pass --accept-damage to go on with this one knowingly",
+            let damaged = format!(
+                "everything readable was exported, but {} problems were found in {}; see `tollgate fsck`, \
+                 keep older exports, and pass --accept-damage to accept this one",
                 report.found(),
                 dir.display()
-            ));
-            Exit::Error
+            );
+            fail(damaged, output)
         }
-        Err(error) => fail(&error, output),
+        Err(error) => fail(error, output),
     }
 }
 
@@ -177,27 +187,27 @@ pub(super) fn import(args: &ImportArgs, output: &mut Output<'_>) -> Exit {
             output.note(&done);
             Exit::Done
         }
-        Err(error) => fail(&error, output),
+        Err(error) => fail(error, output),
     }
 }
 
-/// The first line tells what it is.
+/// The first line decides between an export and budgets of an older system.
 fn import_from(dir: &Path, from: &mut dyn BufRead) -> io::Result<String> {
     let first = from.fill_buf()?.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if String::from_utf8_lossy(first).contains("\"monthly_spend") {
         let done = runtime()?.block_on(takeover::take_over(dir, from)).map_err(io::Error::other)?;
-        return Ok(format!("{} budgets taken over, {} known already", done.changed, done.known));
+        return Ok(format!("{} budgets taken over, {} were taken over before", done.changed, done.known));
     }
     let rows = runtime()?.block_on(offline::import(dir, from)).map_err(io::Error::other)?;
     Ok(format!("{rows} rows imported"))
 }
 
-fn fail(error: &impl ToString, output: &mut Output<'_>) -> Exit {
-    output.error(&error.to_string());
+fn fail(error: impl ToString, output: &mut Output<'_>) -> Exit {
+    output.error(&Failure::Local(error.to_string()));
     Exit::Error
 }
 
-/// Bytes to stdout; what could not be written shows when the command ends.
+/// Bytes to stdout; a failed write is reported when the command ends.
 struct Stdout<'a, 'w>(&'a mut Output<'w>);
 
 impl Write for Stdout<'_, '_> {

@@ -1,24 +1,27 @@
 //! The `tollgate` command: `serve` and the other verbs that work on this machine's files (`local`),
 //! and the client verbs that ask a running node over the public API (`remote`).
 //!
-//! Data goes to stdout, everything else to stderr, and the exit code tells a script what happened:
-//! a denial is neither a success nor an error, so it has a code of its own.
+//! Data goes to stdout, everything else to stderr, and the exit code says how the command ended: a
+//! denial is neither a success nor an error, so it has a code of its own.
 
+mod address;
 pub mod args;
 mod connect;
+mod failure;
 mod local;
 pub mod output;
 mod remote;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, io::Write};
+use std::{env, ffi::OsString, io::Write};
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{clock, domain::window::Millis};
 use args::{Cli, LocalVerb, Verb};
+use failure::Failure;
 use output::{Format, Output};
 
 /// How a command ended.
@@ -29,7 +32,7 @@ pub enum Exit {
     Error,
     /// The command line was not understood.
     Usage,
-    /// The gate said no.
+    /// The gate denied.
     Denied,
 }
 
@@ -58,9 +61,10 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(not_run) => return explain(&not_run, &mut Output::new(out, err, Format::Table, now)),
+        Err(not_run) => return explain(&not_run, &mut Output::new(out, err, format_of(&args), now)),
     };
     let mut output = Output::new(out, err, cli.global.output, now);
     let exit = match &cli.verb {
@@ -81,16 +85,45 @@ fn run_local(verb: &LocalVerb, output: &mut Output<'_>) -> Exit {
     }
 }
 
+/// The format of a command line that the parser refused: it stops at the first mistake, so the flag is
+/// searched for here.
+fn format_of(args: &[OsString]) -> Format {
+    let mut format = env::var("TOLLGATE_OUTPUT").ok();
+    let mut args = args.iter().map(|arg| arg.to_string_lossy());
+    while let Some(arg) = args.next().filter(|arg| arg != "--") {
+        let attached = arg.strip_prefix("--output=").or_else(|| arg.strip_prefix("-o"));
+        match attached {
+            _ if arg == "--output" || arg == "-o" => format = args.next().map(Into::into),
+            Some(value) => format = Some(value.trim_start_matches('=').to_owned()),
+            None => {}
+        }
+    }
+    format.and_then(|name| Format::from_str(&name, false).ok()).unwrap_or(Format::Table)
+}
+
 /// `--help` and `--version` are data that was asked for; anything else is a mistake.
 fn explain(not_run: &clap::Error, output: &mut Output<'_>) -> Exit {
     let text = not_run.to_string();
-    if not_run.use_stderr() {
-        output.note(&text);
-        Exit::Usage
-    } else {
+    if !not_run.use_stderr() {
         output.data(&text);
-        output.finish(Exit::Done)
+        return output.finish(Exit::Done);
     }
+    match output.format() {
+        Format::Table => output.note(&text),
+        Format::Json => output.error(&Failure::CommandLine(mistake(not_run.kind(), &text))),
+    }
+    Exit::Usage
+}
+
+/// What the parser found, without the usage that it prints for people.
+fn mistake(kind: ErrorKind, text: &str) -> String {
+    if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing; --help lists them".to_owned();
+    }
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let ends = ["\n\nUsage:", "\n\nFor more information"];
+    let end = ends.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+    text[..end].trim_end().to_owned()
 }
 
 fn complete(shell: Shell, output: &mut Output<'_>) -> Exit {

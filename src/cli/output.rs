@@ -1,8 +1,12 @@
-//! Where a command's words go: data to stdout, everything else to stderr.
+//! What a command prints, and where: data to stdout, everything else to stderr.
 //!
-//! A reader that went away (`| head`) is not an error of the command; any other failure to write its
-//! data is one, because a script must not take half an answer for the whole. What a server sent is
-//! escaped before it reaches a terminal.
+//! As JSON a command prints one object to stdout, the response message, and on stderr one object per
+//! line for each error. What it prints there for people, such as how to continue a list, stands in the
+//! response as a field.
+//!
+//! A closed pipe (`| head`) is not an error of the command; any other failure to write its data is
+//! one, because a script must not take half an answer for the whole. Control characters that a server
+//! sent are escaped before they reach a terminal.
 
 use std::{
     fmt,
@@ -13,15 +17,17 @@ use clap::ValueEnum;
 use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use prost::Name;
 
-use super::Exit;
+use super::{Exit, failure::Failure};
 use crate::{
     domain::window::Millis,
-    wire::json::{self, JsonError},
+    wire::json::{ErrorJson, Json, JsonError},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
+    /// Aligned columns for people
     Table,
+    /// The response message as canonical proto3 JSON, errors as one JSON object a line
     Json,
 }
 
@@ -55,7 +61,7 @@ impl<'w> Output<'w> {
     pub fn answer<M: Name>(&mut self, message: &M, table: impl FnOnce(&M, Millis) -> String) -> Result<(), JsonError> {
         let text = match self.format {
             Format::Table => table(message, self.now),
-            Format::Json => format!("{:#}", json::to_value(message)?),
+            Format::Json => escaped(&serde_json::to_string_pretty(&Json::of(message)?).map_err(JsonError::from)?),
         };
         self.data(&text);
         Ok(())
@@ -78,9 +84,20 @@ impl<'w> Output<'w> {
         let _ = self.err.write_all(line(text).as_bytes());
     }
 
+    /// Writes to stderr, for the reader of a table, what the JSON has as a field.
+    pub fn remark(&mut self, text: &str) {
+        if self.format == Format::Table {
+            self.note(text);
+        }
+    }
+
     /// Writes an error to stderr.
-    pub fn error(&mut self, text: &str) {
-        self.note(&format!("error: {text}"));
+    pub(super) fn error(&mut self, failure: &Failure) {
+        let json = serde_json::to_string(&ErrorJson::from(&failure.status()));
+        match (self.format, json) {
+            (Format::Json, Ok(object)) => self.note(&escaped(&object)),
+            _ => self.note(&format!("error: {failure}")),
+        }
     }
 
     /// Flushes; an answer that could not be written turns `exit` into an error.
@@ -88,7 +105,7 @@ impl<'w> Output<'w> {
         let failure = self.broken.take().or_else(|| self.out.flush().err());
         match failure {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-                self.error(&format!("the answer could not be written to stdout: {error}"));
+                self.error(&Failure::Local(format!("the answer could not be written to stdout: {error}")));
                 Exit::Error
             }
             _ => exit,
@@ -96,7 +113,7 @@ impl<'w> Output<'w> {
     }
 }
 
-/// `text` as whole lines, without control characters that would steer a terminal.
+/// `text` as whole lines, without control characters, which a terminal would obey.
 fn line(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 1);
     for character in text.trim_end_matches('\n').chars() {
@@ -110,20 +127,33 @@ fn line(text: &str) -> String {
     safe
 }
 
-/// A column's heading and the side its cells lean to.
+/// JSON without the control characters that it allows inside strings, as `\u007f`.
+fn escaped(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_control() && character != '\n' {
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+/// The heading of a column and the alignment of its cells.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     heading: &'static str,
     side: CellAlignment,
 }
 
-/// A column of words.
-pub const fn words(heading: &'static str) -> Column {
+/// A column of text.
+pub const fn text(heading: &'static str) -> Column {
     Column { heading, side: CellAlignment::Left }
 }
 
 /// A column of numbers.
-pub const fn numbers(heading: &'static str) -> Column {
+pub const fn number(heading: &'static str) -> Column {
     Column { heading, side: CellAlignment::Right }
 }
 
@@ -212,10 +242,18 @@ mod tests {
     }
 
     #[test]
+    fn control_characters_are_escaped_so_that_json_stays_json() {
+        let text = serde_json::to_string(&["a\u{7f}\u{85}\u{9b}\u{1b}é"]).unwrap();
+        let safe = escaped(&text);
+        assert_eq!(safe, "[\"a\\u007f\\u0085\\u009b\\u001bé\"]");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), ["a\u{7f}\u{85}\u{9b}\u{1b}é"]);
+    }
+
+    #[test]
     fn every_row_of_a_table_has_all_its_fields() {
         let rows = [["a".to_owned(), String::new(), "1000".to_owned()], ["bb".into(), "x\ny".into(), "7".into()]];
         assert_eq!(
-            table([words("one"), words("two"), numbers("n")], rows),
+            table([text("one"), text("two"), number("n")], rows),
             "ONE  TWO     N\na    -    1000\nbb   x y     7"
         );
     }

@@ -213,7 +213,8 @@ class CommandLine(UsageCase):
         self.assertEqual(row.set_aside, "rejected")
         run = self.cli("--output", "json", "exports", org, "--set-aside")
         self.assert_exits(run, 0)
-        self.assertIn(row.key, run.stdout)
+        (printed,) = json.loads(run.stdout)["exports"]
+        self.assertEqual((printed["key"], printed["setAside"], printed["amount"]), (row.key, "rejected", "1"))
         self.assertIn("rejected", self.cli("exports", org).stdout)
         self.assertIn("no such row", self.replayed(org, "--key", "0" * 32))
         self.assertIn("1 row", self.replayed(org, "--key", row.key))

@@ -1,4 +1,4 @@
-//! Upstream accounts as they are given. An account is a secret: no error repeats one.
+//! Upstream accounts on the command line. An account is a secret: no error repeats one.
 
 use std::convert::Infallible;
 
@@ -14,8 +14,8 @@ use crate::{
 
 const SPEC_RULE: &str = "ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h], each at most once";
 
-/// What was read from an argument that is not to be repeated: the parser of the command line repeats what
-/// it refuses, so it accepts this, and the mistake is told later.
+/// An argument that no error may repeat. The parser of the command line repeats what it refuses, so it
+/// accepts a wrong value as `Err`, and the verb reports it.
 pub type Given<T> = Result<T, InputError>;
 
 /// `sk-abc,limit=20000,buffer=500,window=anchored/24h`.
@@ -25,7 +25,7 @@ pub struct AccountSpec {
     /// 0 to [`AMOUNT_MAX`] calls, like the buffer.
     pub limit: Option<i64>,
     pub buffer: Option<i64>,
-    /// As it was written; [`Window::parse`] can read it.
+    /// The text that was given; [`Window::parse`] accepts it.
     pub window: Option<String>,
 }
 
@@ -35,7 +35,7 @@ impl AccountSpec {
         let account = AccountId::parse("account", parts.next().unwrap_or_default())?;
         let mut spec = Self { account, limit: None, buffer: None, window: None };
         for part in parts {
-            // Whatever stands here may be an account as well.
+            // A misplaced account may stand here.
             let refused = || InputError::new("account option", masked(part), SPEC_RULE);
             let (name, value) = part.split_once('=').ok_or_else(refused)?;
             let earlier = match name {
@@ -61,7 +61,7 @@ fn window(text: &str) -> Given<String> {
     known.ok_or_else(|| InputError::new("window", text, WINDOW_RULE))
 }
 
-/// As an account is shown, also where it is none.
+/// The text as an account is shown, also if it is not a valid one.
 fn masked(text: &str) -> String {
     AccountId::parse("account", text).map_or_else(|error| error.value, |account| account.masked())
 }

@@ -10,16 +10,16 @@ use crate::domain::ids::{OrgId, Scope};
 
 #[derive(Debug, Subcommand)]
 pub enum BudgetVerb {
-    /// The periods: limit, spend, remaining
+    /// Show the periods: limit, spend, remaining
     Get {
         /// The tenant
         #[arg(value_parser = org)]
         org: OrgId,
-        /// The budget of this part of the org
+        /// The budget of this scope
         #[arg(long, value_parser = scope)]
         scope: Option<Scope>,
     },
-    /// Set or clear the limits of some periods; the others stay
+    /// Set or clear limits by period; other periods stay unchanged
     Set(BudgetSetArgs),
 }
 
@@ -29,8 +29,8 @@ pub struct BudgetSetArgs {
     pub write: OrgWriteArgs,
     /// The new limits: daily=12500000 in micro-USD, 'daily=$12.50', daily=0 blocks all, daily=none clears
     ///
-    /// What is cleared has the limit of the configuration again, if there is one. Quote dollars, or the
-    /// shell takes them for a variable.
+    /// A cleared period has the limit of the configuration again, if there is one. Quote dollar amounts:
+    /// the shell would expand them as variables.
     #[arg(value_name = "PERIOD=AMOUNT", required_unless_present = "replace", value_parser = period_limit)]
     pub limits: Vec<PeriodLimit>,
     /// The budget of this part of the org

@@ -13,20 +13,20 @@ use crate::domain::ids::{AccountId, OrgId, PoolId, RequestId, Scope};
 
 #[derive(Debug, Subcommand)]
 pub enum PoolVerb {
-    /// Say which accounts a pool has; those that are not named leave it
+    /// Set the accounts of a pool; accounts that are not named are removed
     ///
-    /// Accounts that stay keep what was counted. An account is a secret, and a command line stands in the
-    /// list of processes and in the history of the shell: --accounts-file keeps it out of both, as a file
-    /// or, with `-`, from stdin.
+    /// Accounts that stay keep their counts. An account is a secret, and a command line is visible in the
+    /// list of processes and in the history of the shell: --accounts-file keeps accounts out of both, as
+    /// a file or, with `-`, from stdin.
     Configure(PoolConfigureArgs),
-    /// A pool and its accounts: used, remaining, how their calls went
+    /// Show a pool and its accounts: used, remaining, failures
     Show(PoolNameArgs),
-    /// One account for the next call, charged with it (exit 3 if there is none)
+    /// Pick an account for the next call and charge the call to it (exit 3 if none is left)
     Pick(PickArgs),
-    /// Say how a call of an account went
+    /// Report the outcome of a call
     ///
-    /// An account is a secret, and a command line stands in the list of processes and in the history of
-    /// the shell: --account-file keeps it out of both, as a file or, with `-`, from stdin.
+    /// An account is a secret, and a command line is visible in the list of processes and in the history
+    /// of the shell: --account-file keeps the account out of both, as a file or, with `-`, from stdin.
     Report(ReportArgs),
 }
 
@@ -49,9 +49,9 @@ pub struct PoolConfigureArgs {
     pub pool: PoolId,
     /// One of its accounts, repeatable: ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h]
     ///
-    /// `limit` is calls per window and `buffer` how many of them are kept back. What is left out follows
-    /// the configuration of the node. --accounts-file keeps accounts out of the list of processes and the
-    /// history of the shell.
+    /// `limit` is the number of calls per window, `buffer` the number of them that is never used. Options
+    /// that are left out follow the configuration of the node. --accounts-file keeps accounts out of the
+    /// list of processes and the history of the shell.
     #[arg(
         long = "account",
         value_name = "SPEC",
@@ -59,12 +59,12 @@ pub struct PoolConfigureArgs {
         value_parser = account_spec
     )]
     pub accounts: Vec<Given<AccountSpec>>,
-    /// File with one account a line, in the same form; `-` is stdin
+    /// File with one account per line, in the same form; `-` is stdin
     ///
     /// Empty lines and lines that begin with # are skipped.
     #[arg(long, value_name = "FILE")]
     pub accounts_file: Option<PathBuf>,
-    /// Remove the pool: it has no accounts any more
+    /// Remove the pool with all its accounts
     #[arg(long, conflicts_with_all = ["accounts", "accounts_file"])]
     pub remove: bool,
     /// Change nothing unless the pool has this version; 0 = it does not exist
@@ -76,19 +76,19 @@ pub struct PoolConfigureArgs {
 pub struct PickArgs {
     #[command(flatten)]
     pub of: PoolNameArgs,
-    /// Ask the gates of the org as well: both are charged, or neither
+    /// Evaluate the gates of the org as well: both are charged, or neither
     #[arg(long)]
     pub acquire: bool,
     /// A part of the org with limits of its own; implies --acquire, like the following
     #[arg(long, value_parser = scope)]
     pub scope: Option<Scope>,
-    /// What is charged to the org now, repeatable [default: executions=1]
+    /// An amount to charge to the org now, repeatable [default: executions=1]
     #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
     pub cost: Vec<MeterAmount>,
-    /// What is held until it is settled, repeatable: 'spend=$0.05' is spend=50000
+    /// An amount to reserve until it is settled, repeatable: 'spend=$0.05' is spend=50000
     #[arg(long, value_name = "METER=AMOUNT", value_parser = reserve)]
     pub reserve: Vec<MeterAmount>,
-    /// Makes a repetition of this call safe: it gives the same account, charged once
+    /// Makes a repetition of this call safe: it picks the same account, charged once
     #[arg(long, value_name = "ID", value_parser = request_id)]
     pub request_id: Option<RequestId>,
     /// Run every gate instead of stopping at the first denial
@@ -97,7 +97,7 @@ pub struct PickArgs {
 }
 
 impl PickArgs {
-    /// Whether the gates of the org are asked too.
+    /// Whether the gates of the org are evaluated too.
     pub fn is_gated(&self) -> bool {
         self.acquire || self.explain || self.scope.is_some() || !self.cost.is_empty() || !self.reserve.is_empty()
     }
@@ -110,16 +110,16 @@ pub struct ReportArgs {
     /// The pool
     #[arg(value_parser = pool)]
     pub pool: PoolId,
-    /// The account, as the pick told it [default: the call bypassed the pool]
+    /// The account that the pick returned [default: the call bypassed the pool]
     #[arg(value_parser = account)]
     pub account: Option<Given<AccountId>>,
-    /// File with the account alone; `-` is stdin
+    /// File with the account and nothing else; `-` is stdin
     #[arg(long, value_name = "FILE", conflicts_with = "account")]
     pub account_file: Option<PathBuf>,
-    /// HTTP status of the upstream; 0 = there was no answer
+    /// HTTP status of the upstream; 0 = no answer
     #[arg(long, value_name = "N", default_value = "200", value_parser = status)]
     pub status: i32,
-    /// What the upstream said; it is looked at for words of a quota and not kept
+    /// Error text of the upstream; it is searched for quota messages and not stored
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub error: String,
     /// Bytes that were sent

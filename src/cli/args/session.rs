@@ -12,24 +12,24 @@ use crate::domain::ids::{Identity, Incarnation, OrgId, Scope, SessionId};
 pub enum SessionVerb {
     /// Ask whether a session may start, and start it (exit 3 if not)
     Start(SessionStartArgs),
-    /// Say how long a session has run so far (exit 3 if it is to stop)
+    /// Report how long a session has run so far (exit 3 if it must stop)
     Heartbeat(HeartbeatArgs),
-    /// End a session and give its slot back
+    /// End a session and free its slot
     End(SessionEndArgs),
-    /// One session, also for a day after its end
+    /// Show a session, until a day after its end
     Show(SessionNameArgs),
-    /// Sessions of an org
+    /// List the sessions of an org
     List {
         /// The tenant
         #[arg(value_parser = org)]
         org: OrgId,
-        /// Also those that ended within the last day
+        /// Also sessions that ended within the last day
         #[arg(long)]
         ended: bool,
         #[command(flatten)]
         page: PageArgs,
     },
-    /// Whether a session could start now, and what is left; takes nothing
+    /// Show whether a session could start now, and what is left; consumes nothing
     Status(StatusArgs),
 }
 
@@ -47,13 +47,13 @@ pub struct SessionNameArgs {
 pub struct SessionStartArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
-    /// A name for it that no other session of the org has
+    /// The name of the session, unique in the org
     #[arg(value_parser = session)]
     pub session: SessionId,
-    /// Who or what it runs for; every later call must name the same
+    /// Who or what the session runs for; every later call must name the same
     #[arg(long, value_parser = identity)]
     pub identity: Identity,
-    /// A part of the org in which its compute counts as well
+    /// A scope of the org in which its compute is counted as well
     #[arg(long, value_parser = scope)]
     pub scope: Option<Scope>,
     /// Run every gate instead of stopping at the first denial
@@ -65,13 +65,13 @@ pub struct SessionStartArgs {
 pub struct HeartbeatArgs {
     #[command(flatten)]
     pub of: SessionNameArgs,
-    /// Whom it was started for
+    /// The identity that the session was started with
     #[arg(long, value_parser = identity)]
     pub identity: Identity,
-    /// One life of the machine that counts; a new one counts from zero again
+    /// The incarnation of the machine that counts; a new one counts from zero
     #[arg(long, value_parser = incarnation)]
     pub incarnation: Incarnation,
-    /// How long it has run in this incarnation
+    /// How long the session has run in this incarnation
     #[arg(long, value_name = "SECONDS", value_parser = total())]
     pub total: i64,
 }
@@ -83,13 +83,13 @@ pub struct SessionEndArgs {
     /// The session
     #[arg(value_parser = session)]
     pub session: SessionId,
-    /// Whom it was started for
+    /// The identity that the session was started with
     #[arg(long, value_parser = identity)]
     pub identity: Identity,
-    /// With --total, as in a heartbeat [default: the time since the last one is booked]
+    /// With --total, as in a heartbeat [default: the time since the last heartbeat is recorded]
     #[arg(long, requires = "total", value_parser = incarnation)]
     pub incarnation: Option<Incarnation>,
-    /// How long it has run in this incarnation
+    /// How long the session has run in this incarnation
     #[arg(long, value_name = "SECONDS", requires = "incarnation", value_parser = total())]
     pub total: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! Values on the command line: what they may be, and how a mistake is told.
+//! Values on the command line: what is allowed, and the error for anything else.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// Longest `--timeout`.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// A dollar has this many digits behind the point.
+/// Decimals of an amount in dollars: micro-USD.
 const USD_DIGITS: usize = 6;
 const MICROS_PER_DOLLAR: u64 = 1_000_000;
 
@@ -100,12 +100,12 @@ fn digits(text: &str) -> Option<u64> {
     if is_number { text.parse().ok() } else { None }
 }
 
-/// A whole amount of what has no unit of its own.
+/// A whole amount in the unit of its meter.
 pub(super) fn whole(text: &str) -> Option<i64> {
     digits(text).and_then(bounded)
 }
 
-/// An amount as it is sent.
+/// An amount that the API accepts.
 fn bounded(amount: u64) -> Option<i64> {
     Some(amount).filter(|amount| *amount <= AMOUNT_MAX).and_then(|amount| i64::try_from(amount).ok())
 }
@@ -157,7 +157,7 @@ pub(super) fn amount() -> RangedU64ValueParser<i64> {
     RangedU64ValueParser::new().range(0..=AMOUNT_MAX)
 }
 
-/// Seconds whose milliseconds are still an amount.
+/// Seconds that are an amount in milliseconds.
 pub(super) fn total() -> RangedU64ValueParser<i64> {
     RangedU64ValueParser::new().range(0..=AMOUNT_MAX / SECOND_MS)
 }

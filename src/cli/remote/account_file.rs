@@ -1,5 +1,5 @@
-//! Accounts from a file or from stdin, where neither the list of processes nor the history of a shell has
-//! them. No error repeats one.
+//! Accounts from a file or from stdin, which keeps them out of the list of processes and the history of
+//! the shell. No error repeats one.
 
 use std::{
     fs::File,
@@ -8,14 +8,14 @@ use std::{
 };
 
 use crate::{
-    cli::{args::AccountSpec, connect::Failure},
+    cli::{args::AccountSpec, failure::Failure},
     domain::{ids::AccountId, input::InputError},
 };
 
 /// Largest file.
 const FILE_BYTES: u64 = 16 << 20;
 
-/// Its accounts and the line of each: at least one.
+/// The accounts of a file, at least one, each with its line.
 pub(super) fn accounts(path: &Path) -> Result<Vec<(usize, AccountSpec)>, Failure> {
     let specs = specs(path, &text(path)?)?;
     if specs.is_empty() {
@@ -34,12 +34,12 @@ fn specs(path: &Path, text: &str) -> Result<Vec<(usize, AccountSpec)>, Failure> 
     named.map(spec).collect()
 }
 
-/// The account that a file has alone.
+/// The only account of a file.
 pub(super) fn account(path: &Path) -> Result<AccountId, Failure> {
     AccountId::parse("account", text(path)?.trim()).map_err(|error| refused(path, &error.to_string()))
 }
 
-/// What is wrong with a line.
+/// The error for a line.
 pub(super) fn on_line(path: &Path, line: usize, error: &InputError) -> Failure {
     Failure::AccountFile { name: name(path), line: Some(line), cause: error.to_string() }
 }

@@ -4,16 +4,17 @@ use crate::{
     cli::{
         Exit,
         args::{AcquireArgs, MeterAmount},
-        connect::{Connection, Failure},
+        connect::Connection,
+        failure::Failure,
         output::Output,
     },
     domain::{input::InputError, window::Millis},
     wire::v1::{AcquireRequest, AcquireResponse, Amount, Mode},
 };
 
-use super::{decision::describe, scope_text, units::when};
+use super::{decision_view::describe, format::when, scope_text};
 
-/// Label of this plane in the node's logs.
+/// The label of this plane in the logs of the node.
 pub(super) const PLANE: &str = "cli";
 
 pub(super) fn request(args: &AcquireArgs) -> Result<AcquireRequest, Failure> {
@@ -52,7 +53,7 @@ pub(super) async fn run(
     Ok(if decision.allowed { Exit::Done } else { Exit::Denied })
 }
 
-/// The hold, where there is one.
+/// The reservation, where there is one.
 pub(super) fn reservation(decision: &AcquireResponse, now: Millis) -> Vec<(&'static str, String)> {
     if decision.reservation_id.is_empty() {
         return Vec::new();

@@ -1,28 +1,28 @@
-//! `tollgate audit`: every number that is kept, derived from the ledger again. There must be none that
-//! differs.
+//! `tollgate audit`: derives every stored number from the ledger again. None may differ.
 
 use crate::{
     cli::{
         Exit,
         args::AuditArgs,
-        connect::{Connection, Failure},
-        output::{Output, numbers, table, words},
+        connect::Connection,
+        failure::Failure,
+        output::{Output, number, table, text},
     },
     domain::window::Millis,
     wire::admin::v1::{AuditRequest, AuditResponse, Drift},
 };
 
-use super::{items, units::amount};
+use super::{batch, format::amount};
 
-/// Orgs that are looked at by one call: each has all its numbers read, within one `--timeout`.
+/// Orgs that one call audits: all numbers of each are read, within one `--timeout`.
 const PAGE: i32 = 100;
 
 pub(super) async fn run(connection: &Connection, args: &AuditArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let org = args.org.as_ref().map(ToString::to_string).unwrap_or_default();
     let all = every_page(connection, &org).await?;
     output.answer(&all, describe)?;
-    let failed = all.failures.iter().map(|failure| (&failure.org, items::reason(failure.error.as_ref())));
-    let failures = items::report(failed, output);
+    let failed = all.failures.iter().map(|failure| (failure.org.as_str(), failure.error.as_ref()));
+    let failures = batch::report_failures(failed, output);
     Ok(if all.drifted == 0 && all.drift.is_empty() { failures } else { Exit::Error })
 }
 
@@ -57,7 +57,7 @@ fn describe(all: &AuditResponse, _: Millis) -> String {
     if all.drift.is_empty() {
         return summary;
     }
-    let columns = [words("org"), words("scope"), words("meter"), words("what"), numbers("kept"), numbers("derived")];
+    let columns = [text("org"), text("scope"), text("meter"), text("what"), number("kept"), number("derived")];
     let rows = all.drift.iter().map(|drift| {
         let (org, scope, meter) = (drift.org.clone(), drift.scope.clone(), drift.meter.clone());
         [org, scope, meter, drift.what.clone(), amount(&drift.meter, drift.kept), derived(drift)]

@@ -1,11 +1,12 @@
-//! `tollgate billing`: what the billing provider says of an org, and usage on its way there.
+//! `tollgate billing`: an org's balance at the billing provider, and usage that waits for delivery.
 
 use crate::{
     cli::{
         Exit,
         args::{BillingVerb, OrgWriteArgs, PageArgs},
-        connect::{Connection, Failure},
-        output::{Output, numbers, table, words},
+        connect::Connection,
+        failure::Failure,
+        output::{Output, number, table, text},
     },
     domain::{ids::OrgId, outbox::OutboxKey, window::Millis},
     wire::admin::v1::{
@@ -15,10 +16,10 @@ use crate::{
 };
 
 use super::{
-    limits::next_reset,
-    pages,
-    units::{amount, when},
-    writes::{named, repeatable},
+    format::{amount, when},
+    limit_view::next_reset,
+    paging,
+    request_id::{named_in_doubt, org_and_request_id},
 };
 
 pub(super) async fn run(connection: &Connection, verb: &BillingVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -37,26 +38,26 @@ async fn refresh(connection: &Connection, org: &OrgId, output: &mut Output<'_>) 
         BalanceVerdict::Allowed => Exit::Done,
         BalanceVerdict::Denied => Exit::Denied,
         BalanceVerdict::Unspecified => {
-            output.error(&format!("the billing provider could not say: {}", cause(&answer)));
+            output.error(&Failure::NoAnswer(format!("the billing provider gave no verdict: {}", cause(&answer))));
             Exit::Error
         }
     })
 }
 
 fn verdict(org: &OrgId, answer: &RefreshBalanceResponse, now: Millis) -> String {
-    let (said, why) = match answer.verdict() {
+    let (verdict, why) = match answer.verdict() {
         BalanceVerdict::Allowed => ("allowed", ""),
         BalanceVerdict::Denied => ("denied ", answer.reason.as_str()),
         BalanceVerdict::Unspecified => ("unknown", cause(answer)),
     };
-    joined([format!("{said}  {org}"), why.to_owned(), balance(answer, now)], "  ")
+    joined([format!("{verdict}  {org}"), why.to_owned(), balance(answer, now)], "  ")
 }
 
 fn cause(answer: &RefreshBalanceResponse) -> &str {
     if answer.cause.is_empty() { "no cause given" } else { &answer.cause }
 }
 
-/// `72 left of 100 (overage allowed, resets in 42m 10s)`, as far as the provider says so.
+/// `72 left of 100 (overage allowed, resets in 42m 10s)`, as far as the provider states it.
 fn balance(answer: &RefreshBalanceResponse, now: Millis) -> String {
     let RefreshBalanceResponse { granted, remaining, .. } = answer;
     let left = match (answer.remaining_known, answer.granted_known) {
@@ -84,7 +85,7 @@ async fn exports(
     page: &PageArgs,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let (exports, next_page_token) = pages::ask(page, async |page_size, page_token| {
+    let (exports, next_page_token) = paging::collect(page, async |page_size, page_token| {
         let request = ListExportsRequest { org: org.to_string(), page_size, page_token, set_aside };
         let page = connection.wait(connection.admin().list_exports(request)).await?;
         Ok((page.exports, page.next_page_token))
@@ -92,20 +93,20 @@ async fn exports(
     .await?;
     let all = ListExportsResponse { exports, next_page_token };
     output.answer(&all, export_table)?;
-    pages::continuation(&all.next_page_token, output);
+    paging::continuation(&all.next_page_token, output);
     Ok(Exit::Done)
 }
 
 fn export_table(all: &ListExportsResponse, now: Millis) -> String {
     let columns = [
-        words("key"),
-        words("scope"),
-        words("meter"),
-        numbers("amount"),
-        words("booked"),
-        numbers("attempts"),
-        words("next try"),
-        words("last error"),
+        text("key"),
+        text("scope"),
+        text("meter"),
+        number("amount"),
+        text("recorded"),
+        number("attempts"),
+        text("next try"),
+        text("last error"),
     ];
     table(columns, all.exports.iter().map(|export| row(export, now)))
 }
@@ -133,11 +134,11 @@ async fn replay(
     key: Option<OutboxKey>,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let (org, request_id) = named(write)?;
+    let (org, request_id) = org_and_request_id(write)?;
     let one = key.map(|key| key.to_string()).unwrap_or_default();
     let request = ReplayExportsRequest { org: org.to_string(), request_id: request_id.clone(), key: one };
     let answer = connection.wait(connection.admin().replay_exports(request)).await;
-    let answer = repeatable(answer, &request_id, output)?;
+    let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ReplayExportsResponse, _| match answer.replayed_rows {
         0 if key.is_some() => format!("no such row of {org} is set aside"),
         0 => format!("nothing of {org} is set aside"),

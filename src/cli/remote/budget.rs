@@ -1,5 +1,4 @@
-//! `tollgate budget`: what a budget allows and what was spent, period by period, and how that is
-//! changed.
+//! `tollgate budget`: limits and spend by period, and changes of the limits.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +6,18 @@ use crate::{
     cli::{
         Exit,
         args::{BudgetSetArgs, BudgetVerb, PeriodLimit},
-        connect::{Connection, Failure},
-        output::{Output, facts, numbers, table, words},
+        connect::Connection,
+        failure::Failure,
+        output::{Output, facts, number, table, text},
     },
     domain::{ids::Meter, input::InputError, window::PERIODS},
     wire::v1::{Budget, BudgetPeriod, GetBudgetRequest, PeriodPatch, ReplaceBudgetRequest, UpdateBudgetRequest},
 };
 
 use super::{
+    format::{amount, bar},
+    request_id::{named_in_doubt, org_and_request_id},
     scope_text,
-    units::{amount, bar},
-    writes::{named, repeatable},
 };
 
 /// One call of the service.
@@ -39,7 +39,7 @@ pub(super) fn request(verb: &BudgetVerb) -> Result<Ask, Failure> {
 
 fn change(args: &BudgetSetArgs) -> Result<Ask, Failure> {
     let limits = each_once(&args.limits)?;
-    let (org, request_id) = named(&args.write)?;
+    let (org, request_id) = org_and_request_id(&args.write)?;
     let org = org.to_string();
     let scope = scope_text(args.scope.as_ref());
     let expected_version = args.expect_version;
@@ -79,7 +79,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         Ask::Update(request) => {
             let request_id = request.request_id.clone();
             let answer = connection.wait(connection.budget().update_budget(request)).await;
-            let answer = repeatable(answer, &request_id, output)?;
+            let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
             output.answer(&answer, |answer, _| describe(budget, answer.replayed))?;
             warn(budget, output);
@@ -87,7 +87,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         Ask::Replace(request) => {
             let request_id = request.request_id.clone();
             let answer = connection.wait(connection.budget().replace_budget(request)).await;
-            let answer = repeatable(answer, &request_id, output)?;
+            let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
             output.answer(&answer, |answer, _| describe(budget, answer.replayed))?;
             warn(budget, output);
@@ -100,29 +100,29 @@ fn complete(budget: Option<&Budget>) -> Result<&Budget, Failure> {
     budget.ok_or(Failure::Incomplete("it has no budget"))
 }
 
-/// A gate that can not be evaluated is worth a word on stderr, whatever the format.
+/// Warns of stored limits that are invalid: the gate cannot be evaluated.
 fn warn(budget: &Budget, output: &mut Output<'_>) {
     let Budget { org, scope, malformed, .. } = budget;
     if malformed.is_empty() {
         return;
     }
     let part = if scope.is_empty() { String::new() } else { format!(" --scope {scope}") };
-    output.note(&format!(
-        "warning: limits of {org} are stored and can not be understood: {}\n\
-         hint: the gate `budgets` can not be evaluated until `tollgate budget set {org}{part} --replace` removes them",
+    output.remark(&format!(
+        "warning: {org} has stored limits that are invalid: {}\n\
+         hint: the gate `budgets` cannot be evaluated until `tollgate budget set {org}{part} --replace` removes them",
         malformed.join(", ")
     ));
 }
 
 fn describe(budget: &Budget, replayed: bool) -> String {
     let columns = [
-        words("period"),
-        words("taken"),
-        numbers("limit"),
-        numbers("spend"),
-        numbers("reserved"),
-        numbers("remaining"),
-        words("limit is"),
+        text("period"),
+        text("taken"),
+        number("limit"),
+        number("spend"),
+        number("reserved"),
+        number("remaining"),
+        text("limit is"),
     ];
     let periods = table(columns, in_order(&budget.periods).into_iter().map(|(name, period)| row(name, period)));
     let replayed = if replayed { " (replayed)" } else { "" };
@@ -133,7 +133,7 @@ fn describe(budget: &Budget, replayed: bool) -> String {
     format!("{periods}\n\n{}", facts(known))
 }
 
-/// The shortest period first; one that this build does not know comes last.
+/// The shortest period first; periods that this build does not know come last.
 pub(super) fn in_order<V>(periods: &BTreeMap<String, V>) -> Vec<(&str, &V)> {
     let mut periods: Vec<_> = periods.iter().map(|(name, period)| (name.as_str(), period)).collect();
     let place = |name: &str| PERIODS.iter().position(|(known, _)| *known == name).unwrap_or(PERIODS.len());

@@ -1,37 +1,39 @@
-//! The client verbs: one call of the public API each, shown as a table or as the response's JSON.
+//! The client verbs: one call of the public API each, printed as a table or as the JSON of the
+//! response.
 
 mod account_file;
 mod acquire;
 mod audit;
+mod batch;
 mod billing;
 mod budget;
-mod decision;
-mod items;
-mod limits;
+mod decision_view;
+mod format;
+mod limit_view;
 mod node;
 mod org;
-mod pages;
+mod org_view;
+mod paging;
 mod pool;
 mod pool_view;
+mod request_id;
 mod session;
 mod session_status;
 mod session_view;
-mod show;
 mod status;
-mod units;
-mod writes;
 
 use tokio::runtime::Builder;
 
 use super::{
     Exit,
     args::{GlobalArgs, RemoteVerb},
-    connect::{Connection, Failure},
+    connect::Connection,
+    failure::Failure,
     output::Output,
 };
 use crate::domain::ids::Scope;
 
-/// As the node is asked for it; empty is the org itself.
+/// The scope as a request carries it; empty is the org itself.
 fn scope_text(scope: Option<&Scope>) -> String {
     scope.map(|scope| scope.as_str().to_owned()).unwrap_or_default()
 }
@@ -40,10 +42,10 @@ pub(super) fn run(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_
     let outcome = Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Machine(format!("no runtime: {error}")))
+        .map_err(|error| Failure::Local(format!("no runtime: {error}")))
         .and_then(|runtime| runtime.block_on(ask(global, verb, output)));
     outcome.unwrap_or_else(|failure| {
-        output.error(&failure.to_string());
+        output.error(&failure);
         failure.exit()
     })
 }
@@ -52,7 +54,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
     let open = || Connection::open(global);
     match verb {
         RemoteVerb::Acquire(args) => {
-            // What can be refused without a node is refused before one is asked.
+            // Mistakes that show without a node are reported before a connection is opened.
             let request = acquire::request(args)?;
             acquire::run(&open().await?, request, output).await
         }

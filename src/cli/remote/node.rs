@@ -1,21 +1,28 @@
-//! `tollgate node`: the node that answers, and the bounds in force there.
+//! `tollgate node`: the state of the node that answers, and its bounds in force.
 
 use crate::{
     cli::{
         Exit,
-        connect::{Connection, Failure},
-        output::{Output, facts, numbers, table, words},
+        connect::Connection,
+        failure::Failure,
+        output::{Output, facts, number, table, text},
     },
     domain::window::Millis,
     wire::admin::v1::{GetNodeRequest, GetNodeResponse},
 };
 
-use super::units::when;
+use super::format::{span, when};
 
 pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let answer = connection.wait(connection.admin().get_node(GetNodeRequest {})).await?;
     output.answer(&answer, describe)?;
     Ok(Exit::Done)
+}
+
+/// `10ms, at most 4096 per org`.
+fn write_behind(node: &GetNodeResponse) -> String {
+    let delay = span(u64::try_from(node.write_behind_ms).unwrap_or_default());
+    format!("{delay}, at most {} per org", node.write_behind_max)
 }
 
 fn describe(node: &GetNodeResponse, now: Millis) -> String {
@@ -30,11 +37,11 @@ fn describe(node: &GetNodeResponse, now: Millis) -> String {
         ("resident orgs", node.resident_orgs.to_string()),
         ("in flight", node.in_flight.to_string()),
         ("commit groups", node.commit_group.to_string()),
-        ("write behind", format!("{} ms, at most {} per org", node.write_behind_ms, node.write_behind_max)),
+        ("write behind", write_behind(node)),
         ("configuration", format!("reloaded {} times", node.config_generation)),
     ]);
     let mut bounds: Vec<_> = node.bounds.iter().collect();
     bounds.sort();
     let rows = bounds.into_iter().map(|(name, value)| [name.clone(), value.to_string()]);
-    format!("{known}\n\n{}", table([words("bound"), numbers("value")], rows))
+    format!("{known}\n\n{}", table([text("bound"), number("value")], rows))
 }

@@ -1,11 +1,12 @@
-//! `tollgate org`: list, inspect, freeze and forget orgs.
+//! `tollgate org`: list, inspect, freeze, unfreeze and purge orgs.
 
 use crate::{
     cli::{
         Exit,
         args::{OrgVerb, OrgWriteArgs, PageArgs},
-        connect::{Connection, Failure},
-        output::{Output, numbers, table, words},
+        connect::Connection,
+        failure::Failure,
+        output::{Output, number, table, text},
     },
     domain::{
         ids::{OrgId, Reason},
@@ -18,9 +19,9 @@ use crate::{
 };
 
 use super::{
-    pages, show,
-    units::when,
-    writes::{named, repeatable},
+    format::when,
+    org_view, paging,
+    request_id::{named_in_doubt, org_and_request_id},
 };
 
 pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -29,7 +30,7 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
         OrgVerb::Show { org } => {
             let request = GetOrgRequest { org: org.to_string() };
             let answer = connection.wait(connection.admin().get_org(request)).await?;
-            output.answer(&answer, show::describe)?;
+            output.answer(&answer, org_view::describe)?;
             Ok(Exit::Done)
         }
         OrgVerb::Purge(write) => purge(connection, write, output).await,
@@ -39,7 +40,7 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
 }
 
 async fn list(connection: &Connection, page: &PageArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let (orgs, next_page_token) = pages::ask(page, async |page_size, page_token| {
+    let (orgs, next_page_token) = paging::collect(page, async |page_size, page_token| {
         let request = ListOrgsRequest { page_size, page_token };
         let page = connection.wait(connection.admin().list_orgs(request)).await?;
         Ok((page.orgs, page.next_page_token))
@@ -47,12 +48,12 @@ async fn list(connection: &Connection, page: &PageArgs, output: &mut Output<'_>)
     .await?;
     let all = ListOrgsResponse { orgs, next_page_token };
     output.answer(&all, list_table)?;
-    pages::continuation(&all.next_page_token, output);
+    paging::continuation(&all.next_page_token, output);
     Ok(Exit::Done)
 }
 
 fn list_table(all: &ListOrgsResponse, now: Millis) -> String {
-    let columns = [words("org"), words("frozen"), numbers("commits"), words("last change")];
+    let columns = [text("org"), text("frozen"), number("commits"), text("last change")];
     let rows = all.orgs.iter().map(|org| {
         let frozen = if org.frozen { "frozen" } else { "" };
         [org.org.clone(), frozen.to_owned(), org.sequence.to_string(), when(now, org.last_change_at_ms)]
@@ -61,12 +62,12 @@ fn list_table(all: &ListOrgsResponse, now: Millis) -> String {
 }
 
 async fn purge(connection: &Connection, write: &OrgWriteArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let (org, request_id) = named(write)?;
+    let (org, request_id) = org_and_request_id(write)?;
     let request = PurgeOrgRequest { org: org.to_string(), request_id: request_id.clone() };
     let answer = connection.wait(connection.admin().purge_org(request)).await;
-    let answer = repeatable(answer, &request_id, output)?;
+    let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &PurgeOrgResponse, _| {
-        if answer.existed { format!("purged  {org}") } else { format!("nothing was kept of {org}") }
+        if answer.existed { format!("purged  {org}") } else { format!("nothing was stored of {org}") }
     })?;
     Ok(Exit::Done)
 }
@@ -77,11 +78,11 @@ async fn freeze(
     reason: Option<&Reason>,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let (org, request_id) = named(write)?;
+    let (org, request_id) = org_and_request_id(write)?;
     let reason = reason.map(ToString::to_string).unwrap_or_default();
     let request = FreezeRequest { org: org.to_string(), request_id: request_id.clone(), reason };
     let answer = connection.wait(connection.admin().freeze(request)).await;
-    let answer = repeatable(answer, &request_id, output)?;
+    let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &FreezeResponse, _| {
         changed("frozen", org, answer.replayed, answer.was_frozen.then_some("it was frozen already"))
     })?;
@@ -89,10 +90,10 @@ async fn freeze(
 }
 
 async fn unfreeze(connection: &Connection, write: &OrgWriteArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let (org, request_id) = named(write)?;
+    let (org, request_id) = org_and_request_id(write)?;
     let request = UnfreezeRequest { org: org.to_string(), request_id: request_id.clone() };
     let answer = connection.wait(connection.admin().unfreeze(request)).await;
-    let answer = repeatable(answer, &request_id, output)?;
+    let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &UnfreezeResponse, _| {
         changed("unfrozen", org, answer.replayed, (!answer.was_frozen).then_some("it was not frozen"))
     })?;

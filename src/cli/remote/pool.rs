@@ -1,4 +1,5 @@
-//! `tollgate pool`: which accounts a pool has, one of them for the next call, and how that call went.
+//! `tollgate pool`: the accounts of a pool, the pick of one for the next call, and the report of how
+//! that call ended.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -6,7 +7,8 @@ use crate::{
     cli::{
         Exit,
         args::{AccountSpec, Given, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ReportArgs},
-        connect::{Connection, Failure},
+        connect::Connection,
+        failure::Failure,
         output::{Output, facts},
     },
     domain::{ids::AccountId, input::InputError, window::Millis},
@@ -19,10 +21,11 @@ use crate::{
 use super::{
     account_file,
     acquire::{PLANE, amounts, reservation},
-    decision,
+    decision_view,
+    format::outcome_line,
     pool_view::{describe, outcome_name},
+    request_id::{named_in_doubt, org_and_request_id},
     scope_text,
-    writes::{line, named, repeatable},
 };
 
 /// One call of the service.
@@ -47,7 +50,7 @@ pub(super) fn request(verb: &PoolVerb) -> Result<Ask, Failure> {
 
 fn configured(args: &PoolConfigureArgs) -> Result<ConfigurePoolRequest, Failure> {
     let accounts = accounts(&args.accounts, args.accounts_file.as_deref())?;
-    let (org, request_id) = named(&args.write)?;
+    let (org, request_id) = org_and_request_id(&args.write)?;
     Ok(ConfigurePoolRequest {
         org: org.to_string(),
         pool: args.pool.to_string(),
@@ -57,7 +60,7 @@ fn configured(args: &PoolConfigureArgs) -> Result<ConfigurePoolRequest, Failure>
     })
 }
 
-/// Those of the flags and those of the file, each once.
+/// The accounts of the flags and of the file; no account twice.
 fn accounts(given: &[Given<AccountSpec>], file: Option<&Path>) -> Result<Vec<AccountSpec>, Failure> {
     let mut seen = BTreeSet::new();
     let mut once = |account: &AccountId| {
@@ -85,7 +88,7 @@ fn sent(spec: AccountSpec) -> PoolAccount {
 }
 
 fn picked(args: &PickArgs) -> Result<PickRequest, Failure> {
-    // Its org, pool and request id are those of the pick.
+    // Org, pool and request id are those of the pick.
     let gates = AcquireRequest {
         scope: scope_text(args.scope.as_ref()),
         cost: amounts("cost", &args.cost)?,
@@ -108,7 +111,7 @@ fn reported(args: &ReportArgs) -> Result<Ask, Failure> {
         (None, Some(file)) => Some(account_file::account(file)?),
         (None, None) => None,
     };
-    let (org, request_id) = named(&args.write)?;
+    let (org, request_id) = org_and_request_id(&args.write)?;
     let request = ReportOutcomeRequest {
         org: org.to_string(),
         pool: args.pool.to_string(),
@@ -143,16 +146,16 @@ async fn configure(
 ) -> Result<Exit, Failure> {
     let request_id = request.request_id.clone();
     let answer = connection.wait(connection.pool().configure_pool(request)).await;
-    let answer = repeatable(answer, &request_id, output)?;
+    let answer = named_in_doubt(answer, &request_id)?;
     let (pool, sum) = complete(answer.pool.as_ref())?;
     output.answer(&answer, |answer, now| {
         if pool.accounts.is_empty() {
-            line("removed", &pool.org, &pool.pool, answer.replayed)
+            outcome_line("removed", &pool.org, &pool.pool, answer.replayed)
         } else {
             describe(pool, sum, answer.replayed, now)
         }
     })?;
-    answer.warnings.iter().for_each(|warning| output.note(&format!("warning: {warning}")));
+    answer.warnings.iter().for_each(|warning| output.remark(&format!("warning: {warning}")));
     Ok(Exit::Done)
 }
 
@@ -171,7 +174,7 @@ async fn pick(connection: &Connection, request: PickRequest, output: &mut Output
     if answer.allowed && gated && answer.decision.is_none() {
         return Err(Failure::Incomplete("it has no decision of the org's gates"));
     }
-    output.answer(&answer, |answer, now| decision::describe(&asked, &answer.into(), account(answer, now), now))?;
+    output.answer(&answer, |answer, now| decision_view::describe(&asked, &answer.into(), account(answer, now), now))?;
     Ok(if answer.allowed { Exit::Done } else { Exit::Denied })
 }
 
@@ -197,14 +200,14 @@ async fn report(
 ) -> Result<Exit, Failure> {
     let (org, pool, request_id) = (request.org.clone(), request.pool.clone(), request.request_id.clone());
     let answer = connection.wait(connection.pool().report_outcome(request)).await;
-    let answer = repeatable(answer, &request_id, output)?;
+    let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ReportOutcomeResponse, _| {
         let whose = match account {
             None => "none: the call bypassed the pool".to_owned(),
             Some(account) if answer.known => account,
             Some(account) => format!("{account} is not in the pool: only its bytes were counted, for the pool"),
         };
-        let taken_for = line(&outcome_name(answer.outcome), org, pool, answer.replayed);
+        let taken_for = outcome_line(&outcome_name(answer.outcome), org, pool, answer.replayed);
         format!("{taken_for}\n{}", facts([("account", whose)]))
     })?;
     Ok(Exit::Done)

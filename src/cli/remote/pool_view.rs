@@ -1,7 +1,7 @@
-//! Pools of upstream accounts, as tables and as facts; shared by every verb that shows them.
+//! Pools of upstream accounts as tables and as facts, for every verb that shows them.
 
 use crate::{
-    cli::output::{facts, numbers, table, words},
+    cli::output::{facts, number, table, text},
     domain::{ids::Meter, window::Millis},
     wire::{
         admin::v1::OrgPool,
@@ -9,9 +9,9 @@ use crate::{
     },
 };
 
-use super::units::{amount, bar, since, when};
+use super::format::{amount, bar, since, when};
 
-/// What the pool adds up to, and its accounts.
+/// The sums of the pool, and its accounts.
 pub(super) fn describe(pool: &Pool, sum: &PoolSummary, replayed: bool, now: Millis) -> String {
     format!("{}\n\n{}", pool_facts(pool, sum, replayed, now), account_table(&pool.accounts, now))
 }
@@ -51,20 +51,20 @@ fn bytes(number: i64) -> String {
 
 fn account_table(accounts: &[PoolAccountStatus], now: Millis) -> String {
     let columns = [
-        words("account"),
-        words("state"),
-        numbers("used"),
-        numbers("limit"),
-        numbers("buffer"),
-        numbers("remaining"),
-        words("window"),
-        words("window ends"),
-        words("route"),
-        numbers("failed"),
-        numbers("quota errors"),
-        numbers("bytes"),
-        words("last used"),
-        words("usable again"),
+        text("account"),
+        text("state"),
+        number("used"),
+        number("limit"),
+        number("buffer"),
+        number("remaining"),
+        text("window"),
+        text("window ends"),
+        text("route"),
+        number("failed"),
+        number("quota errors"),
+        number("bytes"),
+        text("last used"),
+        text("usable again"),
     ];
     table(columns, accounts.iter().map(|account| row(account, now)))
 }
@@ -129,15 +129,15 @@ fn plain(name: &str, prefix: &str) -> String {
 /// All pools of an org.
 pub(super) fn pool_table(pools: &[OrgPool], now: Millis) -> String {
     let columns = [
-        words("pool"),
-        numbers("active"),
-        numbers("used"),
-        numbers("capacity"),
-        numbers("remaining"),
-        numbers("failed"),
-        numbers("quota errors"),
-        numbers("calls today"),
-        words("soonest reset"),
+        text("pool"),
+        number("active"),
+        number("used"),
+        number("capacity"),
+        number("remaining"),
+        number("failed"),
+        number("quota errors"),
+        number("calls today"),
+        text("soonest reset"),
     ];
     let rows = pools.iter().map(|pool| {
         let sum = pool.summary.unwrap_or_default();

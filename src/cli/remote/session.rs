@@ -1,10 +1,11 @@
-//! `tollgate session`: long-running executions, from their start over their heartbeats to their end.
+//! `tollgate session`: long-running executions: start, heartbeats, end.
 
 use crate::{
     cli::{
         Exit,
         args::{HeartbeatArgs, PageArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb},
-        connect::{Connection, Failure},
+        connect::Connection,
+        failure::Failure,
         output::{Output, facts},
     },
     domain::{ids::OrgId, window::Millis},
@@ -16,10 +17,13 @@ use crate::{
 
 use super::{
     acquire::PLANE,
-    decision, pages, scope_text, session_status,
+    decision_view,
+    format::outcome_line,
+    format::when,
+    paging,
+    request_id::{named_in_doubt, org_and_request_id},
+    scope_text, session_status,
     session_view::{Quota, session_facts, session_table, state_name, time},
-    units::when,
-    writes::{line, named, repeatable},
 };
 
 pub(super) async fn run(connection: &Connection, verb: &SessionVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -34,7 +38,7 @@ pub(super) async fn run(connection: &Connection, verb: &SessionVerb, output: &mu
 }
 
 async fn start(connection: &Connection, args: &SessionStartArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let (org, request_id) = named(&args.write)?;
+    let (org, request_id) = org_and_request_id(&args.write)?;
     let request = StartSessionRequest {
         org: org.to_string(),
         session_id: args.session.to_string(),
@@ -45,13 +49,13 @@ async fn start(connection: &Connection, args: &SessionStartArgs, output: &mut Ou
         explain: args.explain,
     };
     let answer = connection.wait(connection.session().start_session(request)).await;
-    let answer = repeatable(answer, &request_id, output)?;
+    let answer = named_in_doubt(answer, &request_id)?;
     let asked = format!("{org}  {}", args.session);
-    output.answer(&answer, |answer, now| decision::describe(&asked, &answer.into(), granted(answer, now), now))?;
+    output.answer(&answer, |answer, now| decision_view::describe(&asked, &answer.into(), granted(answer, now), now))?;
     Ok(if answer.allowed { Exit::Done } else { Exit::Denied })
 }
 
-/// What a session is given that may start, and where one that may not gets more.
+/// What an admitted session was granted, and where a denied one gets more.
 fn granted(answer: &StartSessionResponse, now: Millis) -> Vec<(&'static str, String)> {
     let mut known = Vec::new();
     if answer.allowed {
@@ -72,7 +76,7 @@ async fn heartbeat(connection: &Connection, args: &HeartbeatArgs, output: &mut O
         identity: args.identity.to_string(),
         incarnation: args.incarnation.to_string(),
         total_seconds: args.total,
-        // A repetition is safe without one: its total is not higher.
+        // A repetition is safe without one: the total is the same.
         request_id: String::new(),
     };
     let answer = connection.wait(connection.session().heartbeat(request)).await?;
@@ -81,7 +85,8 @@ async fn heartbeat(connection: &Connection, args: &HeartbeatArgs, output: &mut O
         SessionAction::Continue | SessionAction::Warn => Exit::Done,
         SessionAction::Stop => Exit::Denied,
         SessionAction::Unspecified => {
-            output.error(&format!("the node says neither to go on nor to stop (action {})", answer.action));
+            let unknown = format!("the answer is neither to continue nor to stop: action {}", answer.action);
+            output.error(&Failure::NoAnswer(unknown));
             Exit::Error
         }
     })
@@ -94,7 +99,7 @@ fn beat(of: &SessionNameArgs, answer: &HeartbeatResponse, now: Millis) -> String
         SessionAction::Stop => "stop    ",
         SessionAction::Unspecified => "unknown ",
     };
-    let mut text = line(action, &of.org, &of.session, answer.replayed);
+    let mut text = outcome_line(action, &of.org, &of.session, answer.replayed);
     if !answer.message.is_empty() {
         text.push('\n');
         text.push_str(&answer.message);
@@ -126,7 +131,7 @@ fn booked(answer: &HeartbeatResponse, now: Millis) -> Vec<(&'static str, String)
 }
 
 async fn end(connection: &Connection, args: &SessionEndArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let (org, request_id) = named(&args.write)?;
+    let (org, request_id) = org_and_request_id(&args.write)?;
     let request = EndSessionRequest {
         org: org.to_string(),
         session_id: args.session.to_string(),
@@ -136,10 +141,10 @@ async fn end(connection: &Connection, args: &SessionEndArgs, output: &mut Output
         total_seconds: args.total,
     };
     let answer = connection.wait(connection.session().end_session(request)).await;
-    let answer = repeatable(answer, &request_id, output)?;
+    let answer = named_in_doubt(answer, &request_id)?;
     let session = complete(answer.session.as_ref())?;
     output.answer(&answer, |answer, now| {
-        let ended = line(&state_name(session.state), org, &session.session_id, answer.replayed);
+        let ended = outcome_line(&state_name(session.state), org, &session.session_id, answer.replayed);
         format!("{ended}\n{}", session_facts(session, now))
     })?;
     Ok(Exit::Done)
@@ -160,7 +165,7 @@ async fn list(
     page: &PageArgs,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let (sessions, next_page_token) = pages::ask(page, async |page_size, page_token| {
+    let (sessions, next_page_token) = paging::collect(page, async |page_size, page_token| {
         let request = ListSessionsRequest { org: org.to_string(), page_size, page_token, ended };
         let page = connection.wait(connection.session().list_sessions(request)).await?;
         Ok((page.sessions, page.next_page_token))
@@ -168,7 +173,7 @@ async fn list(
     .await?;
     let all = ListSessionsResponse { sessions, next_page_token };
     output.answer(&all, |all, now| session_table(&all.sessions, now))?;
-    pages::continuation(&all.next_page_token, output);
+    paging::continuation(&all.next_page_token, output);
     Ok(Exit::Done)
 }
 

@@ -1,12 +1,13 @@
-//! `tollgate session status`: whether a session could start now, and what is left of the machine time,
-//! without taking anything.
+//! `tollgate session status`: whether a session could start now, and how much machine time is left,
+//! without consuming anything.
 
 use crate::{
     cli::{
         Exit,
         args::StatusArgs,
-        connect::{Connection, Failure},
-        output::{Output, numbers, table, words},
+        connect::Connection,
+        failure::Failure,
+        output::{Output, number, table, text},
     },
     domain::window::Millis,
     wire::v1::{
@@ -16,42 +17,42 @@ use crate::{
 };
 
 use super::{
-    items,
-    limits::code_name,
+    batch,
+    format::wait,
+    limit_view::code_name,
     scope_text,
     session_view::{Quota, time},
-    units::wait,
 };
 
 pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let scope = scope_text(args.scope.as_ref());
-    let item = |org: &_| SessionStatusRequest { org: ToString::to_string(org), scope: scope.clone() };
-    let request = BatchStatusRequest { items: args.orgs.iter().map(item).collect() };
+    let items = args.orgs.iter().map(|org| SessionStatusRequest { org: org.to_string(), scope: scope.clone() });
+    let request = BatchStatusRequest { items: items.collect() };
     let answer = connection.wait(connection.session().batch_status(request)).await?;
-    items::one_for_each(args.orgs.len(), answer.results.len())?;
+    batch::check_count(args.orgs.len(), answer.results.len())?;
     output.answer(&answer, describe)?;
     let failed = args.orgs.iter().zip(&answer.results).filter_map(|(org, result)| match &result.result {
         Some(Item::Status(_)) => None,
-        Some(Item::Error(error)) => Some((org, items::reason(Some(error)))),
-        None => Some((org, items::reason(None))),
+        Some(Item::Error(error)) => Some((org.as_str(), Some(error))),
+        None => Some((org.as_str(), None)),
     });
-    Ok(items::report(failed, output))
+    Ok(batch::report_failures(failed, output))
 }
 
 fn describe(answer: &BatchStatusResponse, _: Millis) -> String {
     let columns = [
-        words("org"),
-        words("can start"),
-        words("code"),
-        words("plan"),
-        words("taken"),
-        numbers("used"),
-        numbers("reserved"),
-        numbers("quota"),
-        numbers("sessions"),
-        words("try again in"),
-        words("message"),
-        words("upgrade"),
+        text("org"),
+        text("can start"),
+        text("code"),
+        text("plan"),
+        text("taken"),
+        number("used"),
+        number("reserved"),
+        number("quota"),
+        number("sessions"),
+        text("try again in"),
+        text("message"),
+        text("upgrade"),
     ];
     let statuses = answer.results.iter().filter_map(|result| match &result.result {
         Some(Item::Status(status)) => Some(row(status)),

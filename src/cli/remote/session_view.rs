@@ -1,13 +1,12 @@
-//! Sessions and the machine time they use, as tables and as facts; shared by every verb that shows
-//! them.
+//! Sessions and their machine time as tables and as facts, for every verb that shows them.
 
 use crate::{
-    cli::output::{facts, numbers, table, words},
+    cli::output::{facts, number, table, text},
     domain::{ids::Meter, window::Millis},
     wire::v1::{Session, SessionState},
 };
 
-use super::units::{amount, bar, since, when};
+use super::format::{amount, bar, since, when};
 
 /// Milliseconds of machine time, exactly.
 pub(super) fn time(millis: i64) -> String {
@@ -22,7 +21,7 @@ pub(super) fn state_name(state: i32) -> String {
     }
 }
 
-/// Machine time of an org this month.
+/// The machine time of an org this month.
 pub(super) struct Quota {
     pub(super) used_ms: i64,
     pub(super) reserved_ms: i64,
@@ -31,7 +30,7 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// The share that is taken, reservations included; empty where there is no quota.
+    /// The share that is used or reserved; empty without a quota.
     pub(super) fn taken(&self) -> String {
         if self.unlimited {
             return String::new();
@@ -54,16 +53,16 @@ impl Quota {
 
 pub(super) fn session_table(sessions: &[Session], now: Millis) -> String {
     let columns = [
-        words("session"),
-        words("scope"),
-        words("identity"),
-        words("state"),
-        numbers("booked"),
-        numbers("reserved"),
-        numbers("disputed"),
-        words("started"),
-        words("heard"),
-        words("ends"),
+        text("session"),
+        text("scope"),
+        text("identity"),
+        text("state"),
+        number("booked"),
+        number("reserved"),
+        number("disputed"),
+        text("started"),
+        text("last heartbeat"),
+        text("ends"),
     ];
     table(columns, sessions.iter().map(|session| row(session, now)))
 }
@@ -88,7 +87,7 @@ fn is_running(session: &Session) -> bool {
 }
 
 fn state(session: &Session) -> String {
-    let stopping = if session.stopping && is_running(session) { ", told to stop" } else { "" };
+    let stopping = if session.stopping && is_running(session) { ", stop requested" } else { "" };
     format!("{}{stopping}", state_name(session.state))
 }
 
@@ -104,7 +103,7 @@ pub(super) fn session_facts(session: &Session, now: Millis) -> String {
         ("identity", session.identity.clone()),
         ("state", state(session)),
         ("started", since(now, session.started_at_ms)),
-        ("heard", since(now, session.heard_at_ms)),
+        ("last heartbeat", since(now, session.heard_at_ms)),
         (if is_running(session) { "expires" } else { "ended" }, ends(session, now)),
         ("incarnation", session.incarnation.clone()),
         ("booked", time(session.booked_ms)),
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_session_that_runs_is_told_to_stop_and_has_its_end_ahead() {
+    fn only_a_running_session_shows_a_requested_stop_and_an_end_ahead() {
         let running = Session {
             state: SessionState::Running.into(),
             stopping: true,
@@ -137,7 +136,7 @@ mod tests {
             ..Session::default()
         };
         let now = 1_795_336_200_000;
-        assert_eq!(state(&running), "running, told to stop");
+        assert_eq!(state(&running), "running, stop requested");
         assert_eq!(ends(&running, now), "2026-11-22T08:31:00Z (in 1m)");
         let expired = Session { state: SessionState::Expired.into(), ..running };
         assert_eq!(state(&expired), "expired");

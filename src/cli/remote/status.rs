@@ -1,13 +1,14 @@
 //! `tollgate status`: what is left for some orgs, without consuming anything.
 //!
-//! One org or many is the same call, so that the JSON has one shape.
+//! One org or many is the same call, so that the JSON has the same shape.
 
 use crate::{
     cli::{
         Exit,
         args::StatusArgs,
-        connect::{Connection, Failure},
-        output::{Output, table, words},
+        connect::Connection,
+        failure::Failure,
+        output::{Output, table, text},
     },
     domain::window::Millis,
     wire::v1::{
@@ -17,10 +18,10 @@ use crate::{
 };
 
 use super::{
-    items,
-    limits::{code_name, usage_table},
+    batch,
+    format::wait,
+    limit_view::{code_name, usage_table},
     scope_text,
-    units::wait,
 };
 
 pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -28,14 +29,14 @@ pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut
     let items = args.orgs.iter().map(|org| GetStatusRequest { org: org.to_string(), scope: scope.clone() }).collect();
     let request = BatchGetStatusRequest { items };
     let answer = connection.wait(connection.gate().batch_get_status(request)).await?;
-    items::one_for_each(args.orgs.len(), answer.results.len())?;
+    batch::check_count(args.orgs.len(), answer.results.len())?;
     output.answer(&answer, describe)?;
     let failed = args.orgs.iter().zip(&answer.results).filter_map(|(org, result)| match &result.result {
         Some(Item::Status(_)) => None,
-        Some(Item::Error(error)) => Some((org, items::reason(Some(error)))),
-        None => Some((org, items::reason(None))),
+        Some(Item::Error(error)) => Some((org.as_str(), Some(error))),
+        None => Some((org.as_str(), None)),
     });
-    Ok(items::report(failed, output))
+    Ok(batch::report_failures(failed, output))
 }
 
 fn describe(answer: &BatchGetStatusResponse, now: Millis) -> String {
@@ -55,7 +56,7 @@ fn describe(answer: &BatchGetStatusResponse, now: Millis) -> String {
 }
 
 fn verdicts(statuses: &[&GetStatusResponse]) -> String {
-    let columns = [words("org"), words("next acquire"), words("plan"), words("try again in"), words("message")];
+    let columns = [text("org"), text("next acquire"), text("plan"), text("try again in"), text("message")];
     let rows = statuses.iter().map(|status| {
         let verdict = if status.allowed { "allowed".to_owned() } else { format!("denied {}", code_name(status.code)) };
         let retry = if status.retry_after_ms > 0 { wait(status.retry_after_ms) } else { String::new() };

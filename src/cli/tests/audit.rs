@@ -9,7 +9,7 @@ use crate::wire::{
     v1::ItemError,
 };
 
-/// All orgs are three pages: one that is well, one with drift, one with an org that can not be read.
+/// All orgs are three pages: one that is well, one with drift, one with an org that cannot be read.
 /// A node whose first page has the token `stuck` never comes to an end.
 pub(super) fn found(request: &AuditRequest) -> Result<AuditResponse, Status> {
     let well = AuditResponse { orgs: 1, numbers: 12, ..AuditResponse::default() };
@@ -32,7 +32,7 @@ pub(super) fn found(request: &AuditRequest) -> Result<AuditResponse, Status> {
             let error = ItemError {
                 grpc_code: Code::Unavailable.into(),
                 reason: "STORE_FAULT".into(),
-                message: "the record can not be read".into(),
+                message: "the record cannot be read".into(),
             };
             AuditResponse { failures: vec![failure(Some(error)), failure(None)], ..well }
         }
@@ -55,7 +55,7 @@ fn an_org_that_is_well_is_one_line_and_exits_0() {
     let node = Node::start();
     let ran = node.ask(&["audit", "acme"]);
     assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, "1 org, 12 numbers, no drift\n", ""));
-    assert_eq!(node.seen().asked, [json!({"org": "acme", "page_size": 100, "page_token": ""})]);
+    assert_eq!(node.seen().asked, [json!({"org": "acme", "pageSize": 100, "pageToken": ""})]);
 }
 
 #[test]
@@ -72,29 +72,30 @@ b    workspace/w1  executions  reserved            70  at least 50
 ";
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, expected));
     assert_eq!(ran.err, "error: c: the node sent neither an answer nor an error\n");
-    let tokens: Vec<_> = node.seen().asked.iter().map(|asked| asked["page_token"].clone()).collect();
+    let tokens: Vec<_> = node.seen().asked.iter().map(|asked| asked["pageToken"].clone()).collect();
     assert_eq!(tokens, ["", "a", "b"]);
 
     let json = node.ask(&["audit", "--output", "json"]);
     let value = json.json();
-    assert_eq!((json.exit, json.err), (Exit::Error, ran.err));
-    assert_eq!((&value["orgs"], &value["numbers"], &value["drifted"]), (&json!(201), &json!(2012), &json!(3)));
+    let failed = json!({"code": "internal", "message": "c: the node sent neither an answer nor an error"});
+    assert_eq!((json.exit, json.errors()), (Exit::Error, vec![failed]));
+    assert_eq!((&value["orgs"], &value["numbers"], &value["drifted"]), (&json!("201"), &json!("2012"), &json!("3")));
     assert_eq!((value["drift"].as_array().unwrap().len(), value["failures"].as_array().unwrap().len()), (3, 1));
-    assert_eq!(value["next_page_token"], "");
+    assert_eq!(value["nextPageToken"], "");
     let odd = node.ask(&["audit", "odd", "--output", "json"]);
     assert_eq!((odd.exit, odd.err.as_str()), (Exit::Error, ""), "drift is data, nothing failed");
     let drift = json!({
-        "org": "odd", "scope": "workspace/w1", "meter": "spend", "what": "hour 495016", "kept": 70,
-        "derived_least": 50, "derived_most": 50
+        "org": "odd", "scope": "workspace/w1", "meter": "spend", "what": "hour 495016", "kept": "70",
+        "derivedLeast": "50", "derivedMost": "50"
     });
     assert_eq!(odd.json()["drift"], json!([drift]));
 }
 
 #[test]
-fn orgs_that_could_not_be_looked_at_exit_1_although_nothing_drifted() {
+fn orgs_that_could_not_be_audited_exit_1_although_nothing_drifted() {
     let ran = Node::start().ask(&["audit", "half"]);
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, "1 org, 12 numbers, no drift, 2 orgs failed\n"));
-    let expected = "error: c: the record can not be read (UNAVAILABLE, STORE_FAULT)\n\
+    let expected = "error: c: the record cannot be read (UNAVAILABLE, STORE_FAULT)\n\
                     error: c: the node sent neither an answer nor an error\n";
     assert_eq!(ran.err, expected);
 }
@@ -103,7 +104,7 @@ fn orgs_that_could_not_be_looked_at_exit_1_although_nothing_drifted() {
 fn half_an_audit_is_not_shown_as_a_whole() {
     let node = Node::start();
     for (org, why) in [
-        ("broken", "error: the store can not promise durability (UNAVAILABLE, STORE_FAULT)\n"),
+        ("broken", "error: the store cannot promise durability (UNAVAILABLE, STORE_FAULT)\n"),
         ("stuck", "error: the node's answer is incomplete: a page without orgs is not the last\n"),
     ] {
         let ran = node.ask(&["audit", org]);

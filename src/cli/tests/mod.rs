@@ -3,6 +3,7 @@
 mod audit;
 mod billing;
 mod budget;
+mod errors;
 mod node;
 mod pool;
 mod session;
@@ -19,7 +20,7 @@ use tokio::net::TcpSocket;
 
 use super::{Exit, run_at};
 use crate::domain::window::Millis;
-use node::Node;
+use node::{Node, as_json};
 
 /// 2026-11-22 08:30:00 UTC.
 const NOW: Millis = 1_795_336_200_000;
@@ -34,6 +35,11 @@ struct Ran {
 impl Ran {
     fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap()
+    }
+
+    /// Each line of stderr, which is an error.
+    fn errors(&self) -> Vec<Value> {
+        self.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn lines(&self) -> Vec<&str> {
@@ -59,15 +65,15 @@ fn an_allowed_acquire_says_what_is_left_and_exits_0() {
     let ran = Node::start().ask(&["acquire", "acme", "--reserve", "spend=50000"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
-allowed  acme  $0.700000 left of $1.000000 (budget/hourly, never resets)
+allowed  acme  $0.70 left of $1.00 (budget/hourly, never resets)
 decision       0123456789abcdef0123456789abcdef
 reservation    r1 expires 2026-11-22T08:35:00Z (in 5m)
-not evaluated  balance, let through because of timeout
+not evaluated  balance (failed open: timeout)
 node           n1
 
-LIMIT          SCOPE  METER  WINDOW           USED   RESERVED  REMAINING         OF  RESETS IN  RESETS AT             NOTE
-rate           -      calls  aligned/1h          1          0        999       1000  42m 10s    2026-11-22T09:12:10Z  -
-budget/hourly  -      spend  rolling/1h  $0.250000  $0.050000  $0.700000  $1.000000  never      -                     -
+LIMIT          SCOPE  METER  WINDOW       USED  RESERVED  REMAINING     OF  RESETS IN  RESETS AT             NOTE
+rate           -      calls  aligned/1h      1         0        999   1000  42m 10s    2026-11-22T09:12:10Z  -
+budget/hourly  -      spend  rolling/1h  $0.25     $0.05      $0.70  $1.00  never      -                     -
 ";
     assert_eq!(ran.out, expected);
 }
@@ -94,9 +100,9 @@ fn json_is_the_response_message_whatever_was_decided() {
     let value = denied.json();
     assert_eq!(value["allowed"], json!(false));
     assert_eq!(value["code"], "DECISION_CODE_RATE_LIMITED");
-    assert_eq!(value["retry_after_ms"], json!(2_530_000));
-    assert_eq!(value["limits"][0]["resets_at_ms"], json!(NOW_MS + 2_530_000));
-    assert_eq!(value["fail_open"], json!([]), "what is empty is present");
+    assert_eq!(value["retryAfterMs"], json!("2530000"));
+    assert_eq!(value["limits"][0]["resetsAtMs"], json!((NOW_MS + 2_530_000).to_string()));
+    assert_eq!(value["failOpen"], json!([]), "what is empty is present");
     assert_eq!(node.ask(&["--output", "json", "acquire", "acme"]).exit, Exit::Done);
 }
 
@@ -106,11 +112,11 @@ fn everything_that_was_asked_reaches_the_node() {
     let args = "acquire acme --scope workspace/w1 --cost executions=2 --cost bytes=5 --reserve spend=50000 \
                 --request-id r-1 --check-only --explain --pool relay";
     assert_eq!(node.ask(&args.split_whitespace().collect::<Vec<_>>()).exit, Exit::Done);
-    let asked = crate::wire::json::to_value(node.seen().acquire.as_ref().unwrap()).unwrap();
+    let asked = as_json(node.seen().acquire.as_ref().unwrap());
     let expected = json!({
-        "org": "acme", "scope": "workspace/w1", "operation": "OPERATION_UNSPECIFIED", "request_id": "r-1",
-        "cost": [{"meter": "executions", "amount": 2}, {"meter": "bytes", "amount": 5}],
-        "reserve": [{"meter": "spend", "amount": 50000}], "reservation_ttl_ms": 0,
+        "org": "acme", "scope": "workspace/w1", "operation": "OPERATION_UNSPECIFIED", "requestId": "r-1",
+        "cost": [{"meter": "executions", "amount": "2"}, {"meter": "bytes", "amount": "5"}],
+        "reserve": [{"meter": "spend", "amount": "50000"}], "reservationTtlMs": "0",
         "mode": "MODE_CHECK_ONLY", "explain": true, "plane": "cli", "pool": "relay"
     });
     assert_eq!(asked, expected);
@@ -213,9 +219,9 @@ fn help_and_version_are_data() {
 
 #[test]
 fn an_error_of_the_node_exits_1_with_sentence_status_and_reason() {
-    let ran = Node::start().ask(&["acquire", "broken", "--output", "json"]);
+    let ran = Node::start().ask(&["acquire", "broken"]);
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "R-PIPE-5: no decision is not a denial");
-    assert_eq!(ran.err, "error: the store can not promise durability (UNAVAILABLE, STORE_FAULT)\n");
+    assert_eq!(ran.err, "error: the store cannot promise durability (UNAVAILABLE, STORE_FAULT)\n");
 }
 
 #[test]
@@ -291,10 +297,10 @@ ORG   NEXT ACQUIRE         PLAN  TRY AGAIN IN  MESSAGE
 acme  allowed              free  -             -
 full  denied RATE_LIMITED  -     42m 10s       The backstop is reached.
 
-ORG   LIMIT          SCOPE         TAKEN            USED   RESERVED  REMAINING         OF  RESETS IN  RESETS AT
-acme  rate           -             #####.....        500          0        500       1000  42m 10s    2026-11-22T09:12:10Z
-acme  budget/hourly  workspace/w1  ###.......  $0.250000  $0.050000  $0.700000  $1.000000  never      -
-full  rate           -             ##########       1000          0          0       1000  42m 10s    2026-11-22T09:12:10Z
+ORG   LIMIT          SCOPE         TAKEN        USED  RESERVED  REMAINING     OF  RESETS IN  RESETS AT
+acme  rate           -             #####.....    500         0        500   1000  42m 10s    2026-11-22T09:12:10Z
+acme  budget/hourly  workspace/w1  ###.......  $0.25     $0.05      $0.70  $1.00  never      -
+full  rate           -             ##########   1000         0          0   1000  42m 10s    2026-11-22T09:12:10Z
 ";
     assert_eq!(ran.out, expected);
 }
@@ -304,7 +310,7 @@ fn status_of_an_org_that_fails_is_an_error_beside_the_others() {
     let node = Node::start();
     let ran = node.ask(&["status", "acme", "broken"]);
     assert_eq!(ran.exit, Exit::Error);
-    assert_eq!(ran.err, "error: broken: the record can not be read (UNAVAILABLE, STORE_FAULT)\n");
+    assert_eq!(ran.err, "error: broken: the record cannot be read (UNAVAILABLE, STORE_FAULT)\n");
     assert!(ran.out.contains("acme  allowed"), "{}", ran.out);
     let value = node.ask(&["status", "acme", "broken", "--output", "json"]).json();
     assert_eq!(value["results"][0]["status"]["org"], "acme");
@@ -323,11 +329,11 @@ fn org_list_pages_up_to_its_limit_and_says_how_to_go_on() {
 
     let rest = node.ask(&["org", "list", "--after", "1200", "--limit", "5000", "--output", "json"]);
     assert_eq!((rest.err.as_str(), rest.json()["orgs"].as_array().unwrap().len()), ("", 1300));
-    assert_eq!(rest.json()["next_page_token"], "");
+    assert_eq!(rest.json()["nextPageToken"], "");
 }
 
 #[test]
-fn org_show_has_a_section_for_everything_that_is_kept() {
+fn org_show_has_a_section_for_everything_that_is_stored() {
     let ran = Node::start().ask(&["org", "show", "acme"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
@@ -335,7 +341,7 @@ org          acme
 plan         free
 frozen       yes: unpaid
 admitted     99
-journal      42 (kept from 40)
+journal      42 (stored from 40)
 request ids  5 remembered, 0 forgotten early
 trial ended  2026-11-22T08:26:55Z (3m 5s ago)
 exports      4 pending, 1 set aside
@@ -352,8 +358,8 @@ rate   -      calls  aligned/1h    12         0        988  1000  42m 10s    202
 
 budgets:
 SCOPE         VERSION  PERIOD       LIMIT
--                   3  hourly   $0.000000
--                   3  monthly  $5.000000
+-                   3  hourly       $0.00
+-                   3  monthly      $5.00
 -                   3  yearly   $0.000007
 workspace/w1        2  -                -
 
@@ -368,11 +374,11 @@ SCOPE  METER    WINDOW       FROM                      USED
 -      compute  anchored/1d  2026-11-22T08:00:00Z  1h 2m 3s
 
 reservations:
-RESERVATION  SCOPE  AMOUNTS          EXPIRES
-r1           -      spend $0.050000  2026-11-22T08:35:00Z (in 5m)
+RESERVATION  SCOPE  AMOUNTS      EXPIRES
+r1           -      spend $0.05  2026-11-22T08:35:00Z (in 5m)
 
 sessions:
-SESSION  SCOPE         IDENTITY  STATE    BOOKED  RESERVED  DISPUTED  STARTED                           HEARD                           ENDS
+SESSION  SCOPE         IDENTITY  STATE    BOOKED  RESERVED  DISPUTED  STARTED                           LAST HEARTBEAT                  ENDS
 s1       workspace/w1  vm 1      running     30s       30s        0s  2026-11-22T08:26:55Z (3m 5s ago)  2026-11-22T08:29:30Z (30s ago)  2026-11-22T08:31:00Z (in 1m)
 
 pools:
@@ -390,9 +396,9 @@ e1         yes       yes               2  2026-11-22T08:29:00Z (1m ago)
 disputed: none
 
 timers:
-next look         2026-11-22T08:30:01Z (in 1s)
-rate record goes  -
-next expiry       -
+next wake-up       2026-11-22T08:30:01Z (in 1s)
+rate record purge  -
+next expiry        -
 ";
     assert_eq!(ran.out, expected);
 }
@@ -423,7 +429,7 @@ fn org_writes_say_what_changed_and_carry_a_request_id() {
         (&["org", "unfreeze", "full"], "unfrozen  full\n"),
         (&["org", "unfreeze", "acme"], "unfrozen  acme  (it was not frozen)\n"),
         (&["org", "purge", "acme"], "purged  acme\n"),
-        (&["org", "purge", "nobody"], "nothing was kept of nobody\n"),
+        (&["org", "purge", "nobody"], "nothing was stored of nobody\n"),
     ] {
         let ran = node.ask(args);
         assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, said, ""), "{args:?}");

@@ -18,7 +18,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::{NOW_MS, audit, billing, session};
 use crate::wire::{
     admin::v1::{admin_service_server::*, *},
-    json,
+    json::Json,
     v1::{
         batch_get_status_result::Result as StatusItem, budget_service_server::BudgetServiceServer,
         gate_service_server::*, pool_service_server::PoolServiceServer, session_service_server::SessionServiceServer,
@@ -47,9 +47,13 @@ impl Canned {
     pub(super) fn keep<M: Name>(&self, request: Request<M>) -> M {
         assert!(request.metadata().get("grpc-timeout").is_some(), "every call carries its deadline");
         let message = request.into_inner();
-        self.0.lock().unwrap().asked.push(json::to_value(&message).unwrap());
+        self.0.lock().unwrap().asked.push(as_json(&message));
         message
     }
+}
+
+pub(super) fn as_json(message: &impl Name) -> Value {
+    serde_json::to_value(Json::of(message).unwrap()).unwrap()
 }
 
 /// A running node; it ends when this is dropped.
@@ -113,7 +117,7 @@ fn hourly(scope: &str) -> Limit {
 
 pub(super) fn broken(org: &str) -> Status {
     let reason = ErrorDetails::with_error_info("STORE_FAULT", "tollgate", [("org".to_owned(), org.to_owned())]);
-    Status::with_error_details(Code::Unavailable, "the store can not promise durability", reason)
+    Status::with_error_details(Code::Unavailable, "the store cannot promise durability", reason)
 }
 
 fn require_token<T>(request: &Request<T>) -> Result<(), Status> {
@@ -168,7 +172,7 @@ impl GateService for Canned {
                 "broken" => StatusItem::Error(ItemError {
                     grpc_code: Code::Unavailable.into(),
                     reason: "STORE_FAULT".into(),
-                    message: "the record can not be read".into(),
+                    message: "the record cannot be read".into(),
                 }),
                 "full" => StatusItem::Status(GetStatusResponse {
                     org: item.org,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -153,7 +153,7 @@ fn beat(org: &str, session: &str) -> HeartbeatResponse {
             state: SessionState::Expired.into(),
             ..told(SessionAction::Stop, "The session has expired.")
         },
-        // A word of a newer node.
+        // An action of a newer node.
         "newer" => HeartbeatResponse { action: 9, ..beat },
         _ => beat,
     }
@@ -207,7 +207,7 @@ fn status(item: SessionStatusRequest) -> Option<Item> {
         "broken" => Some(Item::Error(ItemError {
             grpc_code: Code::Unavailable.into(),
             reason: "STORE_FAULT".into(),
-            message: "the record can not be read".into(),
+            message: "the record cannot be read".into(),
         })),
         "mute" => None,
         "full" => Some(Item::Status(SessionStatus {
@@ -247,7 +247,7 @@ decision       0123456789abcdef0123456789abcdef
 first slice    1m
 heartbeat      every 30s
 expires        2026-11-22T08:32:00Z (in 2m)
-not evaluated  balance, let through because of timeout
+not evaluated  balance (failed open: timeout)
 node           n1
 
 LIMIT     SCOPE  METER     WINDOW      USED  RESERVED  REMAINING    OF  RESETS IN  RESETS AT             NOTE
@@ -256,7 +256,7 @@ sessions  -      sessions  concurrent     1         0          2     3  never   
 ";
     assert_eq!(ran.out, expected);
     let asked = json!({
-        "org": "acme", "session_id": "s1", "identity": "vm-1", "request_id": "r-1", "scope": "ws/1", "plane": "cli",
+        "org": "acme", "sessionId": "s1", "identity": "vm-1", "requestId": "r-1", "scope": "ws/1", "plane": "cli",
         "explain": true
     });
     assert_eq!(node.seen().asked, [asked]);
@@ -283,7 +283,7 @@ node          n1
     let json = node.ask(&words("session start full s1 --identity vm-1 --output json"));
     assert_eq!((json.exit, json.err.as_str()), (Exit::Denied, ""));
     let value = json.json();
-    assert_eq!((&value["allowed"], &value["upgrade_url"]), (&json!(false), &json!(UPGRADE)));
+    assert_eq!((&value["allowed"], &value["upgradeUrl"]), (&json!(false), &json!(UPGRADE)));
     assert_eq!(value["code"], "DECISION_CODE_SESSION_LIMIT_REACHED");
 }
 
@@ -293,7 +293,7 @@ fn a_start_or_an_end_in_doubt_says_how_to_repeat_it_safely() {
     for verb in ["start", "end"] {
         let ran = node.ask(&["session", verb, "broken", "s1", "--identity", "vm-1"]);
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "{verb}");
-        let id = node.seen().asked.last().unwrap()["request_id"].as_str().unwrap().to_owned();
+        let id = node.seen().asked.last().unwrap()["requestId"].as_str().unwrap().to_owned();
         assert!(id.starts_with("cli-") && id.len() == 36, "{id}");
         assert!(ran.err.contains(&format!("--request-id '{id}' repeats this call safely")), "R-PIPE-6: {}", ran.err);
     }
@@ -318,8 +318,8 @@ expires  2026-11-22T08:32:00Z (in 2m)
 ";
     assert_eq!(ran.out, expected);
     let asked = json!({
-        "org": "acme", "session_id": "s1", "identity": "vm 1", "incarnation": "boot-1", "total_seconds": 90,
-        "request_id": ""
+        "org": "acme", "sessionId": "s1", "identity": "vm 1", "incarnation": "boot-1", "totalSeconds": "90",
+        "requestId": ""
     });
     assert_eq!(node.seen().asked, [asked]);
 
@@ -334,7 +334,7 @@ expires  2026-11-22T08:32:00Z (in 2m)
 }
 
 #[test]
-fn a_heartbeat_that_is_told_to_stop_exits_3_and_says_how_long_is_left() {
+fn a_heartbeat_that_must_stop_exits_3_and_says_how_long_is_left() {
     let node = Node::start();
     for (org, said, within, state) in [
         ("full", "Monthly quota exceeded.", "end within  30s", "state       running"),
@@ -347,25 +347,25 @@ fn a_heartbeat_that_is_told_to_stop_exits_3_and_says_how_long_is_left() {
     let json = heartbeat(&node, "full", "s1", "json");
     assert_eq!((json.exit, json.err.as_str()), (Exit::Denied, ""));
     let expected = json!({
-        "action": "SESSION_ACTION_STOP", "grace_ms": 30_000, "heartbeat_interval_ms": 0,
-            "heartbeat_interval_ms": 0, "warn_percent": 0, "message": "Monthly quota exceeded.",
-        "state": "SESSION_STATE_RUNNING", "booked_ms": 30_000, "disputed_ms": 0, "used_ms": 2 * HOUR,
-        "reserved_ms": MINUTE, "quota_ms": 4 * HOUR, "unlimited": false, "expires_at_ms": NOW_MS + 2 * MINUTE,
-        "replayed": false, "upgrade_url": UPGRADE
+        "action": "SESSION_ACTION_STOP", "graceMs": "30000", "heartbeatIntervalMs": "0", "warnPercent": 0,
+        "message": "Monthly quota exceeded.", "state": "SESSION_STATE_RUNNING", "bookedMs": "30000",
+        "disputedMs": "0", "usedMs": (2 * HOUR).to_string(), "reservedMs": MINUTE.to_string(),
+        "quotaMs": (4 * HOUR).to_string(), "unlimited": false, "expiresAtMs": (NOW_MS + 2 * MINUTE).to_string(),
+        "replayed": false, "upgradeUrl": UPGRADE
     });
     assert_eq!(json.json(), expected);
 }
 
 #[test]
-fn a_heartbeat_without_a_word_that_is_understood_is_an_error_and_no_stop() {
+fn an_unknown_answer_to_a_heartbeat_is_an_error_and_not_a_stop() {
     let node = Node::start();
     let newer = heartbeat(&node, "newer", "s1", "table");
     assert_eq!(newer.exit, Exit::Error, "R-PIPE-5");
-    assert_eq!(newer.err, "error: the node says neither to go on nor to stop (action 9)\n");
+    assert_eq!(newer.err, "error: the answer is neither to continue nor to stop: action 9\n");
     assert_eq!(newer.lines()[0], "unknown   newer  s1");
     let broken = heartbeat(&node, "broken", "s1", "table");
     assert_eq!((broken.exit, broken.out.as_str()), (Exit::Error, ""));
-    assert_eq!(broken.err, "error: the store can not promise durability (UNAVAILABLE, STORE_FAULT)\n");
+    assert_eq!(broken.err, "error: the store cannot promise durability (UNAVAILABLE, STORE_FAULT)\n");
 }
 
 #[test]
@@ -376,23 +376,23 @@ fn an_end_shows_what_was_booked() {
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
 ended  acme  s1  (replayed)
-session      s1
-scope        -
-identity     vm 1
-state        ended
-started      2026-11-22T08:26:55Z (3m 5s ago)
-heard        2026-11-22T08:29:30Z (30s ago)
-ended        2026-11-22T08:29:30Z (30s ago)
-incarnation  boot-1
-booked       30s
-reserved     0s
-disputed     5s
-decision     0123456789abcdef0123456789abcdef
+session         s1
+scope           -
+identity        vm 1
+state           ended
+started         2026-11-22T08:26:55Z (3m 5s ago)
+last heartbeat  2026-11-22T08:29:30Z (30s ago)
+ended           2026-11-22T08:29:30Z (30s ago)
+incarnation     boot-1
+booked          30s
+reserved        0s
+disputed        5s
+decision        0123456789abcdef0123456789abcdef
 ";
     assert_eq!(ran.out, expected);
     let asked = json!({
-        "org": "acme", "session_id": "s1", "identity": "vm-1", "request_id": "again", "incarnation": "boot-1",
-        "total_seconds": 90
+        "org": "acme", "sessionId": "s1", "identity": "vm-1", "requestId": "again", "incarnation": "boot-1",
+        "totalSeconds": "90"
     });
     assert_eq!(node.seen().asked[0], asked);
 
@@ -402,7 +402,7 @@ decision     0123456789abcdef0123456789abcdef
         (&json.json()["session"]["state"], &json.json()["replayed"]),
         (&json!("SESSION_STATE_ENDED"), &json!(false))
     );
-    assert_eq!(node.seen().asked[1].get("total_seconds"), None, "the node books the time since the last heartbeat");
+    assert_eq!(node.seen().asked[1].get("totalSeconds"), None, "the node books the time since the last heartbeat");
 }
 
 #[test]
@@ -410,10 +410,10 @@ fn a_session_is_shown_as_facts_or_as_the_message() {
     let node = Node::start();
     let ran = node.ask(&["session", "show", "acme", "s1"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
-    assert_eq!(ran.lines()[1..4], ["scope        workspace/w1", "identity     vm 1", "state        running"]);
-    assert_eq!(ran.lines()[6], "expires      2026-11-22T08:31:00Z (in 1m)");
+    assert_eq!(ran.lines()[1..4], ["scope           workspace/w1", "identity        vm 1", "state           running"]);
+    assert_eq!(ran.lines()[6], "expires         2026-11-22T08:31:00Z (in 1m)");
     let value = node.ask(&["session", "show", "acme", "s1", "--output", "json"]).json();
-    assert_eq!((&value["session"]["session_id"], &value["session"]["booked_ms"]), (&json!("s1"), &json!(30_000)));
+    assert_eq!((&value["session"]["sessionId"], &value["session"]["bookedMs"]), (&json!("s1"), &json!("30000")));
 
     let gone = node.ask(&["session", "show", "acme", "gone"]);
     assert_eq!((gone.exit, gone.out.as_str()), (Exit::Error, ""));
@@ -436,21 +436,21 @@ fn sessions_are_listed_up_to_a_limit_and_the_list_says_how_to_go_on() {
     let ran = node.ask(&["session", "list", "acme", "--ended", "--limit", "1200"]);
     assert_eq!((ran.exit, ran.lines().len()), (Exit::Done, 1201));
     let expected = [
-        "SESSION  SCOPE         IDENTITY  STATE    BOOKED  RESERVED  DISPUTED  STARTED                           HEARD                           ENDS",
+        "SESSION  SCOPE         IDENTITY  STATE    BOOKED  RESERVED  DISPUTED  STARTED                           LAST HEARTBEAT                  ENDS",
         "s-0000   workspace/w1  vm 1      running     30s       30s        0s  2026-11-22T08:26:55Z (3m 5s ago)  2026-11-22T08:29:30Z (30s ago)  2026-11-22T08:31:00Z (in 1m)",
         "s-0001   -             vm 1      ended       30s        0s        5s  2026-11-22T08:26:55Z (3m 5s ago)  2026-11-22T08:29:30Z (30s ago)  2026-11-22T08:29:30Z (30s ago)",
     ];
     assert_eq!(ran.lines()[..3], expected);
     assert_eq!(ran.err, "there are more: --after 1200 continues\n");
     let pages = [
-        json!({"org": "acme", "page_size": 1000, "page_token": "", "ended": true}),
-        json!({"org": "acme", "page_size": 200, "page_token": "1000", "ended": true}),
+        json!({"org": "acme", "pageSize": 1000, "pageToken": "", "ended": true}),
+        json!({"org": "acme", "pageSize": 200, "pageToken": "1000", "ended": true}),
     ];
     assert_eq!(node.seen().asked, pages);
 
     let rest = node.ask(&["session", "list", "acme", "--after", "1200", "--output", "json"]);
     assert_eq!((rest.err.as_str(), rest.json()["sessions"].as_array().unwrap().len()), ("", 300));
-    assert_eq!((&rest.json()["next_page_token"], &node.seen().asked[2]["ended"]), (&json!(""), &json!(false)));
+    assert_eq!((&rest.json()["nextPageToken"], &node.seen().asked[2]["ended"]), (&json!(""), &json!(false)));
     let none = node.ask(&["session", "list", "quiet"]);
     assert_eq!((none.exit, none.lines().len(), none.err.as_str()), (Exit::Done, 1, ""));
 }
@@ -459,7 +459,7 @@ fn sessions_are_listed_up_to_a_limit_and_the_list_says_how_to_go_on() {
 fn session_status_says_for_each_org_whether_a_session_could_start_and_what_is_left() {
     let node = Node::start();
     let ran = node.ask(&["session", "status", "acme", "full", "endless", "--scope", "ws/1"]);
-    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""), "a look denies nothing");
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""), "a status denies nothing");
     let expected = "\
 ORG      CAN START  CODE            PLAN  TAKEN       USED  RESERVED      QUOTA     SESSIONS  TRY AGAIN IN  MESSAGE                  UPGRADE
 acme     yes        -               free  #####.....    1h        1h         4h          1/3  -             -                        -
@@ -473,15 +473,17 @@ endless  yes        -               paid  -             1h        1h  unlimited 
 #[test]
 fn session_status_of_an_org_that_fails_is_an_error_beside_the_others() {
     let node = Node::start();
-    let failed = "error: broken: the record can not be read (UNAVAILABLE, STORE_FAULT)\n\
+    let failed = "error: broken: the record cannot be read (UNAVAILABLE, STORE_FAULT)\n\
                   error: mute: the node sent neither an answer nor an error\n";
     let ran = node.ask(&["session", "status", "broken", "acme", "mute"]);
     assert_eq!((ran.exit, ran.err.as_str(), ran.lines().len()), (Exit::Error, failed, 2));
     assert!(ran.lines()[1].starts_with("acme"), "{}", ran.out);
     let json = node.ask(&["session", "status", "broken", "acme", "mute", "--output", "json"]);
-    assert_eq!((json.exit, json.err.as_str()), (Exit::Error, failed));
+    let messages: Vec<_> = json.errors().iter().map(|error| error["message"].clone()).collect();
+    let expected = ["broken: the record cannot be read", "mute: the node sent neither an answer nor an error"];
+    assert_eq!((json.exit, messages), (Exit::Error, expected.map(Value::from).to_vec()));
     assert_eq!(json.json()["results"][0]["error"]["reason"], "STORE_FAULT");
-    assert_eq!(json.json()["results"][1]["status"]["sessions_max"], 3);
+    assert_eq!(json.json()["results"][1]["status"]["sessionsMax"], "3");
 
     let short = node.ask(&["session", "status", "acme", "dropped"]);
     assert_eq!((short.exit, short.out.as_str()), (Exit::Error, ""));

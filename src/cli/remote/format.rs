@@ -1,23 +1,34 @@
-//! Numbers for people, exact to the last unit: amounts by their meter, times, shares.
+//! Amounts, times and shares as people read them, exact to the last unit.
+
+use std::fmt::Display;
 
 use chrono::{DateTime, SecondsFormat};
 
 use crate::domain::{ids::Meter, window::Millis};
 
 const MICROS_PER_DOLLAR: u64 = 1_000_000;
+const MICROS_PER_CENT: u64 = 10_000;
 const BAR_CELLS: usize = 10;
 
-/// `amount` in the unit of `meter`: `$0.000050`, `1h 2m 3s`, `1,048,576 B`, `17`.
+/// `amount` in the unit of `meter`: `$12.50`, `1h 2m 3s`, `1,048,576 B`, `17`.
 pub(super) fn amount(meter: &str, amount: i64) -> String {
     let sign = if amount < 0 { "-" } else { "" };
     let size = amount.unsigned_abs();
     match meter {
-        _ if meter == Meter::spend().as_str() => {
-            format!("{sign}${}.{:06}", grouped(size / MICROS_PER_DOLLAR), size % MICROS_PER_DOLLAR)
-        }
+        _ if meter == Meter::spend().as_str() => format!("{sign}{}", dollars(size)),
         "compute" => format!("{sign}{}", span(size)),
         "bytes" => format!("{sign}{} B", grouped(size)),
         _ => format!("{sign}{size}"),
+    }
+}
+
+/// `$12.50`, and `$0.000050` where cents do not say it exactly.
+fn dollars(micros: u64) -> String {
+    let (whole, fraction) = (grouped(micros / MICROS_PER_DOLLAR), micros % MICROS_PER_DOLLAR);
+    if fraction.is_multiple_of(MICROS_PER_CENT) {
+        format!("${whole}.{:02}", fraction / MICROS_PER_CENT)
+    } else {
+        format!("${whole}.{fraction:06}")
     }
 }
 
@@ -40,7 +51,7 @@ pub(super) fn span(millis: u64) -> String {
 }
 
 /// A length of time to wait or that has passed: whole seconds, rounded up, and from one day on whole
-/// hours, so that a wait is never announced too short.
+/// hours, so that a wait is never shown too short.
 fn rough_span(millis: u64) -> String {
     const DAY: u64 = 86_400_000;
     if millis >= DAY {
@@ -76,7 +87,7 @@ pub(super) fn relative(now: Millis, at_ms: i64) -> String {
     }
 }
 
-/// `42m 10s`, `now`; what never comes is `never`.
+/// `42m 10s`, `now`; `never` for 0.
 pub(super) fn until(now: Millis, at_ms: i64) -> String {
     match instant(at_ms) {
         0 => "never".to_owned(),
@@ -104,7 +115,7 @@ pub(super) fn when(now: Millis, at_ms: i64) -> String {
     if at_ms == 0 { String::new() } else { format!("{} ({})", iso(at_ms), relative(now, at_ms)) }
 }
 
-/// The same for what has happened: seen from a clock that is behind the node's it is `now`, never ahead.
+/// The same for a time in the past: if this clock is behind the node's it is `now`, never ahead.
 pub(super) fn since(now: Millis, at_ms: i64) -> String {
     when(now.max(instant(at_ms)), at_ms)
 }
@@ -113,8 +124,8 @@ fn instant(at_ms: i64) -> Millis {
     u64::try_from(at_ms).unwrap_or(0)
 }
 
-/// How much of `usable` is taken: `###.......`. It is full exactly when nothing is left, and it is
-/// empty only where nothing is taken.
+/// The share of `usable` that is taken: `###.......`. It is full exactly when nothing is left, and
+/// empty only when nothing is taken.
 pub(super) fn bar(taken: i128, usable: i128) -> String {
     let filled = if taken >= usable {
         BAR_CELLS
@@ -124,6 +135,12 @@ pub(super) fn bar(taken: i128, usable: i128) -> String {
         share.max(usize::from(taken > 0))
     };
     format!("{}{}", "#".repeat(filled), ".".repeat(BAR_CELLS - filled))
+}
+
+/// `ended  acme  vm-1  (replayed)`.
+pub(super) fn outcome_line(outcome: &str, org: impl Display, name: impl Display, replayed: bool) -> String {
+    let replayed = if replayed { "  (replayed)" } else { "" };
+    format!("{outcome}  {org}  {name}{replayed}")
 }
 
 #[cfg(test)]
@@ -138,9 +155,10 @@ mod tests {
     fn amounts_are_exact_in_the_unit_of_their_meter() {
         for (meter, value, shown) in [
             ("spend", 50, "$0.000050"),
-            ("spend", 0, "$0.000000"),
-            ("spend", 12_500_000, "$12.500000"),
-            ("spend", 10_000_000_000_000_000, "$10,000,000,000.000000"),
+            ("spend", 0, "$0.00"),
+            ("spend", 12_500_000, "$12.50"),
+            ("spend", 12_505_000, "$12.505000"),
+            ("spend", 10_000_000_000_000_000, "$10,000,000,000.00"),
             ("spend", -1, "-$0.000001"),
             ("compute", 3_723_000, "1h 2m 3s"),
             ("compute", 3_600_250, "1h 250ms"),
@@ -156,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_shown_from_where_we_stand_and_a_wait_is_never_too_short() {
+    fn a_time_is_relative_to_now_and_a_wait_is_never_shown_too_short() {
         for (distance, shown) in [
             (2_530_000, "in 42m 10s"),
             (1, "in 1s"),

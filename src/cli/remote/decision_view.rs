@@ -1,5 +1,5 @@
-//! What was decided, as a sentence, facts and limits; the same for an Acquire, for the start of a session
-//! and for a pick.
+//! A decision as a sentence, facts and limits: the same for an Acquire, the start of a session and a
+//! pick.
 
 use crate::{
     cli::output::facts,
@@ -8,17 +8,17 @@ use crate::{
 };
 
 use super::{
-    limits::{code_name, headline, limit_table},
-    units::wait,
+    format::wait,
+    limit_view::{code_name, headline, limit_table},
 };
 
-/// What the answers of all gated calls have in common.
+/// The fields that the answers of all gated calls have in common.
 pub(super) struct Decision<'a> {
     allowed: bool,
     code: i32,
     message: &'a str,
     decision_id: &'a str,
-    /// `None` = the gates of the org were not asked.
+    /// `None` = the gates of the org were not evaluated.
     limits: Option<&'a [Limit]>,
     retry_after_ms: i64,
     fail_open: &'a [FailOpen],
@@ -26,7 +26,7 @@ pub(super) struct Decision<'a> {
     node: &'a str,
 }
 
-/// Messages of different names, alike in these fields.
+/// For messages that have the same fields under different names.
 macro_rules! of_answers {
     ($($answer:ty),+) => {$(
         impl<'a> From<&'a $answer> for Decision<'a> {
@@ -66,7 +66,7 @@ impl<'a> From<&'a PickResponse> for Decision<'a> {
     }
 }
 
-/// `asked` names who asked; `granted` is what came with the decision.
+/// `asked` names the subject of the decision; `granted` is what an allowance came with.
 pub(super) fn describe(
     asked: &str,
     decision: &Decision<'_>,
@@ -86,13 +86,13 @@ pub(super) fn describe(
 }
 
 fn verdict(asked: &str, decision: &Decision<'_>, now: Millis) -> String {
-    let word = if decision.allowed { "allowed" } else { "denied " };
+    let verdict = if decision.allowed { "allowed" } else { "denied " };
     let plain = decision.code == i32::from(DecisionCode::Allowed);
     let code = if plain { String::new() } else { format!("{}  ", code_name(decision.code)) };
-    // A denial that no limit made says why in its message.
-    let why = |limits: &&[Limit]| decision.allowed || limits.iter().any(|limit| limit.limiting);
-    let limits = decision.limits.filter(why).map(|limits| headline(limits, now)).unwrap_or_default();
-    let mut text = format!("{word}  {asked}  {code}{limits}").trim_end().to_owned();
+    // A denial without a limiting limit is explained by its message alone.
+    let explained = |limits: &&[Limit]| decision.allowed || limits.iter().any(|limit| limit.limiting);
+    let limits = decision.limits.filter(explained).map(|limits| headline(limits, now)).unwrap_or_default();
+    let mut text = format!("{verdict}  {asked}  {code}{limits}").trim_end().to_owned();
     if !decision.message.is_empty() {
         text.push('\n');
         text.push_str(decision.message);
@@ -114,7 +114,7 @@ fn details(decision: &Decision<'_>, granted: Vec<(&'static str, String)>) -> Vec
     }
     known.extend(granted);
     for fail_open in decision.fail_open {
-        known.push(("not evaluated", format!("{}, let through because of {}", fail_open.gate, fail_open.cause)));
+        known.push(("not evaluated", format!("{} (failed open: {})", fail_open.gate, fail_open.cause)));
     }
     if !decision.node.is_empty() {
         known.push(("node", decision.node.to_owned()));

@@ -1,13 +1,13 @@
-//! Lists that the node hands out a page at a time.
+//! Lists that the node returns page by page.
 
-use crate::cli::{args::PageArgs, connect::Failure, output::Output};
+use crate::cli::{args::PageArgs, failure::Failure, output::Output};
 
-/// Rows asked for at once; the node's maximum.
+/// Rows per page; the node's maximum.
 const PAGE: u32 = 1000;
 
-/// The rows that were asked for, and the token that continues after them, empty where nothing does.
-/// `call` asks for one page, by its size and its token.
-pub(super) async fn ask<T>(
+/// Collects as many rows as were asked for, and the token that continues after them, empty at the end
+/// of the list. `call` asks for one page, by its size and its token.
+pub(super) async fn collect<T>(
     args: &PageArgs,
     call: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
 ) -> Result<(Vec<T>, String), Failure> {
@@ -25,9 +25,9 @@ pub(super) async fn ask<T>(
     }
 }
 
-/// Says how to go on where a list stopped at its limit.
+/// Says how to continue a list that ended at its limit; JSON has the token.
 pub(super) fn continuation(token: &str, output: &mut Output<'_>) {
     if !token.is_empty() {
-        output.note(&format!("there are more: --after {token} continues"));
+        output.remark(&format!("there are more: --after {token} continues"));
     }
 }

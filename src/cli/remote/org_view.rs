@@ -1,17 +1,17 @@
-//! `tollgate org show`: everything that is kept of an org, section by section.
+//! `tollgate org show`: everything that is stored of an org, section by section.
 
 use crate::{
-    cli::output::{facts, numbers, table, words},
+    cli::output::{facts, number, table, text},
     domain::window::Millis,
     wire::admin::v1::{BudgetLimits, GetOrgResponse, Ledger, RateRecord},
 };
 
 use super::{
     budget::{dollars, in_order},
-    limits::limit_table,
+    format::{amount, iso, since, span, when},
+    limit_view::limit_table,
     pool_view::pool_table,
     session_view::session_table,
-    units::{amount, iso, since, span, when},
 };
 
 pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> String {
@@ -48,7 +48,7 @@ fn summary(org: &GetOrgResponse, now: Millis) -> String {
         ("plan", org.plan.clone()),
         ("frozen", frozen),
         ("admitted", org.admitted_total.to_string()),
-        ("journal", format!("{} (kept from {})", org.sequence, org.journal_from_sequence)),
+        ("journal", format!("{} (stored from {})", org.sequence, org.journal_from_sequence)),
         (
             "request ids",
             format!("{} remembered, {} forgotten early", org.remembered_request_ids, org.request_ids_evicted),
@@ -76,9 +76,9 @@ fn rate(rate: RateRecord) -> String {
     ])
 }
 
-/// The limits that were set, scope by scope; a scope whose limits were all cleared keeps its version.
+/// The limits set at run time, by scope; a scope without limits still has its version.
 fn budgets(budgets: &[BudgetLimits]) -> String {
-    let columns = [words("scope"), numbers("version"), words("period"), numbers("limit")];
+    let columns = [text("scope"), number("version"), text("period"), number("limit")];
     let rows = budgets.iter().flat_map(|budget| {
         let row = |period: &str, limit| [budget.scope.clone(), budget.version.to_string(), period.to_owned(), limit];
         let cleared = budget.limits.is_empty().then(|| row("", String::new()));
@@ -102,12 +102,12 @@ fn ledgers(ledgers: &[Ledger]) -> String {
             std::iter::once(row("hour", hour.start_ms, hour.total)).chain(minutes)
         })
     });
-    let columns = [words("scope"), words("meter"), words("slice"), words("from"), numbers("amount")];
+    let columns = [text("scope"), text("meter"), text("slice"), text("from"), number("amount")];
     table(columns, held.chain(slices))
 }
 
 fn counters(org: &GetOrgResponse) -> String {
-    let columns = [words("scope"), words("meter"), words("window"), words("from"), numbers("used")];
+    let columns = [text("scope"), text("meter"), text("window"), text("from"), number("used")];
     let rows = org.counters.iter().map(|counter| {
         let used = amount(&counter.meter, counter.used);
         [counter.scope.clone(), counter.meter.clone(), counter.window.clone(), iso(counter.start_ms), used]
@@ -116,7 +116,7 @@ fn counters(org: &GetOrgResponse) -> String {
 }
 
 fn reservations(org: &GetOrgResponse, now: Millis) -> String {
-    let columns = [words("reservation"), words("scope"), words("amounts"), words("expires")];
+    let columns = [text("reservation"), text("scope"), text("amounts"), text("expires")];
     let rows = org.reservations.iter().map(|held| {
         let amounts = held.amounts.iter().map(|held| format!("{} {}", held.meter, amount(&held.meter, held.amount)));
         let amounts = amounts.collect::<Vec<_>>().join(", ");
@@ -126,7 +126,7 @@ fn reservations(org: &GetOrgResponse, now: Millis) -> String {
 }
 
 fn baselines(org: &GetOrgResponse) -> String {
-    let columns = [words("scope"), words("source"), words("incarnation"), words("meter"), numbers("total")];
+    let columns = [text("scope"), text("source"), text("incarnation"), text("meter"), number("total")];
     let rows = org.baselines.iter().map(|base| {
         let total = amount(&base.meter, base.total);
         [base.scope.clone(), base.source.clone(), base.incarnation.clone(), base.meter.clone(), total]
@@ -135,17 +135,20 @@ fn baselines(org: &GetOrgResponse) -> String {
 }
 
 fn executions(org: &GetOrgResponse, now: Millis) -> String {
-    let columns = [words("execution"), words("admitted"), words("open"), numbers("continuations"), words("last seen")];
+    let columns = [text("execution"), text("admitted"), text("open"), number("continuations"), text("last seen")];
     let rows = org.executions.iter().map(|execution| {
-        let yes = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
         let (id, seen) = (execution.execution_id.clone(), when(now, execution.last_seen_at_ms));
-        [id, yes(execution.admitted), yes(execution.open), execution.continuations.to_string(), seen]
+        [id, yes_no(execution.admitted), yes_no(execution.open), execution.continuations.to_string(), seen]
     });
     table(columns, rows)
 }
 
+fn yes_no(flag: bool) -> String {
+    if flag { "yes" } else { "no" }.to_owned()
+}
+
 fn disputed(org: &GetOrgResponse, now: Millis) -> String {
-    let columns = [words("scope"), words("source"), words("meter"), numbers("amount"), words("at")];
+    let columns = [text("scope"), text("source"), text("meter"), number("amount"), text("at")];
     let rows = org.disputed.iter().map(|entry| {
         let value = amount(&entry.meter, entry.amount);
         [entry.scope.clone(), entry.source.clone(), entry.meter.clone(), value, when(now, entry.at_ms)]
@@ -156,8 +159,8 @@ fn disputed(org: &GetOrgResponse, now: Millis) -> String {
 fn timers(org: &GetOrgResponse, now: Millis) -> String {
     let timers = org.timers.unwrap_or_default();
     facts([
-        ("next look", when(now, timers.wake_at_ms)),
-        ("rate record goes", when(now, timers.rate_purge_at_ms)),
+        ("next wake-up", when(now, timers.wake_at_ms)),
+        ("rate record purge", when(now, timers.rate_purge_at_ms)),
         ("next expiry", when(now, timers.next_expiry_at_ms)),
     ])
 }

@@ -1,12 +1,12 @@
-//! Limits as tables and as one sentence; shared by every verb that shows them.
+//! Limits as tables and as one sentence, for every verb that shows them.
 
 use crate::{
-    cli::output::{numbers, table, words},
+    cli::output::{number, table, text},
     domain::window::Millis,
     wire::v1::{DecisionCode, Limit},
 };
 
-use super::units::{amount, bar, iso, until};
+use super::format::{amount, bar, iso, until};
 
 /// `RATE_LIMITED`; a code of a newer node is its number.
 pub(super) fn code_name(code: i32) -> String {
@@ -17,7 +17,7 @@ pub(super) fn code_name(code: i32) -> String {
 }
 
 /// `999 left of 1000 (rate, resets in 42m 10s)` for the limit that matters most: the one that denied,
-/// else the one of which the smallest share is left.
+/// else the one with the smallest share left.
 pub(super) fn headline(limits: &[Limit], now: Millis) -> String {
     let enforced = || limits.iter().filter(|limit| !limit.unlimited && !limit.shadow);
     let tightest = || enforced().min_by(|a, b| left_of(a, b).cmp(&left_of(b, a)));
@@ -27,7 +27,7 @@ pub(super) fn headline(limits: &[Limit], now: Millis) -> String {
     }
 }
 
-/// The share of `a` that is left, over a denominator that both share.
+/// The share of `a` that is left, over the common denominator of `a` and `b`.
 fn left_of(a: &Limit, b: &Limit) -> i128 {
     i128::from(a.remaining) * i128::from(b.amount.max(1))
 }
@@ -51,17 +51,17 @@ pub(super) fn next_reset(now: Millis, at_ms: i64) -> String {
 /// Every limit in the order the node sent them, which is the order of the pipeline.
 pub(super) fn limit_table(limits: &[Limit], now: Millis) -> String {
     let columns = [
-        words("limit"),
-        words("scope"),
-        words("meter"),
-        words("window"),
-        numbers("used"),
-        numbers("reserved"),
-        numbers("remaining"),
-        numbers("of"),
-        words("resets in"),
-        words("resets at"),
-        words("note"),
+        text("limit"),
+        text("scope"),
+        text("meter"),
+        text("window"),
+        number("used"),
+        number("reserved"),
+        number("remaining"),
+        number("of"),
+        text("resets in"),
+        text("resets at"),
+        text("note"),
     ];
     let rows = limits.iter().map(|limit| {
         let [used, reserved, remaining, of] = columns_of_amounts(limit);
@@ -76,16 +76,16 @@ pub(super) fn limit_table(limits: &[Limit], now: Millis) -> String {
 /// The same for many orgs, with a bar instead of the details.
 pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Limit)>, now: Millis) -> String {
     let columns = [
-        words("org"),
-        words("limit"),
-        words("scope"),
-        words("taken"),
-        numbers("used"),
-        numbers("reserved"),
-        numbers("remaining"),
-        numbers("of"),
-        words("resets in"),
-        words("resets at"),
+        text("org"),
+        text("limit"),
+        text("scope"),
+        text("taken"),
+        number("used"),
+        number("reserved"),
+        number("remaining"),
+        number("of"),
+        text("resets in"),
+        text("resets at"),
     ];
     let rows = limits.into_iter().map(|(org, limit)| {
         let [used, reserved, remaining, of] = columns_of_amounts(limit);
@@ -96,7 +96,7 @@ pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Lim
     table(columns, rows)
 }
 
-/// The share of a limit that is taken, reservations included; empty where there is no limit.
+/// The share of a limit that is used or reserved; empty without a limit.
 fn taken(limit: &Limit) -> String {
     if limit.unlimited {
         return String::new();
