@@ -95,9 +95,13 @@ impl Book {
     fn counter(&self, scope: &Scope, meter: &Meter, window: Window, now: Millis) -> Counter {
         let record = self.counters.get(&(scope.clone(), meter.clone(), window)).copied();
         Counter::at(record, window, now, |start| match window {
-            // It begins with the next use; what came before is none of its business.
+            // It begins with the next use; usage before it is not counted.
             Window::Anchored { .. } => 0,
-            _ => {
+            Window::Aligned { .. }
+            | Window::Rolling { .. }
+            | Window::Calendar(_)
+            | Window::Provider
+            | Window::Concurrent => {
                 let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
                 ledger.map_or(0, |ledger| ledger.used_since(start, now))
             }

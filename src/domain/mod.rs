@@ -1,6 +1,9 @@
 //! The rules: `(state, command, now) -> (reply, changes)`. Pure: no I/O, no clock, no randomness,
 //! no runtime, no serialisation. Everything outside exists to call this and to keep what it says.
 
+// A new variant has to be considered everywhere: no arm answers for what does not exist yet.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 pub mod balance;
 mod book;
 mod budgets;

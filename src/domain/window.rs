@@ -130,7 +130,12 @@ impl Window {
     pub const fn slice(self) -> Millis {
         match self {
             Self::Rolling { len } if len <= HOUR_MS => MINUTE_MS,
-            _ => HOUR_MS,
+            Self::Rolling { .. }
+            | Self::Aligned { .. }
+            | Self::Anchored { .. }
+            | Self::Calendar(_)
+            | Self::Provider
+            | Self::Concurrent => HOUR_MS,
         }
     }
 
@@ -165,7 +170,11 @@ impl Window {
     pub fn slice_leaves_at(self, slice_start: Millis) -> Option<Millis> {
         match self {
             Self::Rolling { len } => Some(slice_start.saturating_add(self.slice()).saturating_add(len)),
-            _ => None,
+            Self::Aligned { .. }
+            | Self::Anchored { .. }
+            | Self::Calendar(_)
+            | Self::Provider
+            | Self::Concurrent => None,
         }
     }
 

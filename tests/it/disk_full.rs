@@ -151,7 +151,10 @@ async fn flagged_by(gate: &mut Gate) -> u64 {
             if answer.allowed {
                 let opens: Vec<_> =
                     answer.fail_open.iter().map(|open| (open.gate.as_str(), open.cause.as_str())).collect();
-                assert_eq!(opens, [("rate", "store_fault")], "{org}: {answer:?}");
+                // A freeze and budgets of an org that is not in memory may be stored.
+                let gates: &[&str] = if org == "cold" { &["freeze", "rate", "budgets"] } else { &["rate"] };
+                let expected: Vec<_> = gates.iter().map(|gate| (*gate, "store_fault")).collect();
+                assert_eq!(opens, expected, "{org}: {answer:?}");
                 flagged += 1;
                 allowed += 1;
             } else {

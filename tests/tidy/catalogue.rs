@@ -35,9 +35,11 @@ pub(crate) fn unresolved(path: &str, text: &str, known: &BTreeSet<String>) -> Ve
     breaches
 }
 
+/// A word behind `::` is a name of the code (`Value::I64`), and cites nothing.
 fn cited(line: &str) -> impl Iterator<Item = &str> {
-    let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
-    words.map(|word| word.trim_matches('-')).filter(|word| is_tag(word))
+    let words = line.split(|c: char| !c.is_ascii_alphanumeric() && !"-_:".contains(c));
+    let words = words.filter(|word| !word.contains("::"));
+    words.map(|word| word.trim_matches(['-', ':'])).filter(|word| is_tag(word))
 }
 
 /// `R-`, an area in capitals, `-`, a number; or `I` and a number.

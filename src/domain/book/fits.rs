@@ -53,7 +53,11 @@ impl Book {
                 let ledger = self.ledgers.get(&(scope.clone(), limit.meter.clone()));
                 Box::new(ledger.into_iter().flat_map(move |ledger| ledger.leaving(window, now)))
             }
-            _ => Box::new(self.window_end(scope, limit, now).map(|end| (end, used)).into_iter()),
+            Window::Aligned { .. }
+            | Window::Anchored { .. }
+            | Window::Calendar(_)
+            | Window::Provider
+            | Window::Concurrent => Box::new(self.window_end(scope, limit, now).map(|end| (end, used)).into_iter()),
         };
         let mut to_book = self.to_book(scope, limit, now).peekable();
         if to_book.peek().is_none() {

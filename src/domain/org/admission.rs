@@ -13,7 +13,6 @@ use crate::{
         pipeline::{self, Facts, Judgement, OrgFacts},
         rate::RateRecord,
         refusal::OrgError,
-        request::Rpc,
         rows::ReservationRow,
         window::Millis,
     },
@@ -60,11 +59,13 @@ impl OrgState {
     /// or a pick.
     fn recall_admission(&mut self, ask: &Acquire) -> Result<Option<Admission>, OrgError> {
         let (rpc, idempotency) = (ask.rpc(), ask.idempotency.as_ref());
-        Ok(match rpc {
-            Rpc::StartSession => self.recall(rpc, idempotency)?.map(Admission::Session),
-            Rpc::Pick => self.recall(rpc, idempotency)?.map(Admission::Pick),
-            _ => self.recall(rpc, idempotency)?.map(Admission::Execution),
-        })
+        if ask.is_session() {
+            return Ok(self.recall(rpc, idempotency)?.map(Admission::Session));
+        }
+        if ask.picks() {
+            return Ok(self.recall(rpc, idempotency)?.map(Admission::Pick));
+        }
+        Ok(self.recall(rpc, idempotency)?.map(Admission::Execution))
     }
 
     /// The backstop's record as it stands now.

@@ -159,7 +159,11 @@ impl OrgState {
     fn period_end(&self, scope: &Scope, limit: &Limit) -> Millis {
         match limit.window {
             Window::Rolling { len } => (self.now / len + 1) * len,
-            _ => self.book.window_end(scope, limit, self.now).unwrap_or(self.now),
+            Window::Aligned { .. }
+            | Window::Anchored { .. }
+            | Window::Calendar(_)
+            | Window::Provider
+            | Window::Concurrent => self.book.window_end(scope, limit, self.now).unwrap_or(self.now),
         }
     }
 
@@ -228,7 +232,11 @@ impl OrgState {
         self.book.open(scope, limit, self.now);
         let until = match limit.window {
             Window::Rolling { len } => self.now.saturating_add(len),
-            _ => self.period_end(scope, limit),
+            Window::Aligned { .. }
+            | Window::Anchored { .. }
+            | Window::Calendar(_)
+            | Window::Provider
+            | Window::Concurrent => self.period_end(scope, limit),
         };
         Evidence { at: self.now, until, limit: limit.amount.unwrap_or(u64::MAX) }
     }

@@ -85,9 +85,10 @@ pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
         return denied(Denial {
             code: Code::QuotaExceeded,
             retry_after: retry_after(fits_at, now),
-            message: match check.limit.window {
-                Window::Calendar(Calendar::Month) => "Monthly quota exceeded — upgrade to continue.".to_owned(),
-                _ => exceeded(check, fits_at, now),
+            message: if check.limit.window == Window::Calendar(Calendar::Month) {
+                "Monthly quota exceeded — upgrade to continue.".to_owned()
+            } else {
+                exceeded(check, fits_at, now)
             },
         });
     }
