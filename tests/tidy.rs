@@ -405,6 +405,24 @@ fn a_stored_kind_is_named_in_four_files() {
     }
 }
 
+/// What one more rpc, kind of window or gate touches, by an example of each: it may shrink, and not grow.
+#[test]
+fn a_change_names_few_files() {
+    let counts: [(&str, &[&str], usize); 3] = [
+        ("a durable rpc (EndSession)", &["EndSession", "end_session", "EndedSession", "SessionEnded"], 13),
+        ("a kind of window (Anchored)", &["Anchored"], 11),
+        ("a gate (Concurrency)", &["Concurrency", "concurrency"], 5),
+    ];
+    for (what, words, most) in counts {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let words: Vec<&String> = words.iter().collect();
+        let is_inside = |path: &String| !path.starts_with("src/cli") && !path.ends_with("samples.rs");
+        let places: Vec<String> = naming(&SOURCES, &words).into_iter().filter(is_inside).collect();
+        println!("{what} is named in {} files: {places:?}", places.len());
+        assert!(places.len() <= most, "{what} is named in {} files, at most {most}: {places:?}", places.len());
+    }
+}
+
 #[test]
 fn golden_files_are_as_they_were_written() {
     let expected = fs::read_to_string(Path::new(ROOT).join("tests/golden.sums")).expect("tests/golden.sums");

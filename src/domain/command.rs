@@ -318,10 +318,12 @@ impl Acquire {
     /// The most that its reply can promise. A hold is money, a session holds, and a picked account is used
     /// elsewhere: those wait for the disk.
     pub fn promise(&self) -> Promise {
-        match self.mode {
-            Mode::CheckOnly => Promise::Nothing,
-            _ if self.reserve.is_empty() && !self.is_session() && !self.picks() => Promise::WrittenBehind,
-            _ => Promise::Durable,
+        if !self.counts() {
+            Promise::Nothing
+        } else if self.reserve.is_empty() && !self.is_session() && !self.picks() {
+            Promise::WrittenBehind
+        } else {
+            Promise::Durable
         }
     }
 

@@ -6,7 +6,7 @@
 use std::{
     borrow::{Borrow, Cow},
     fmt,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use super::input::InputError;
@@ -164,17 +164,30 @@ name_type!(
     Reason, |text: &str| is_printable(text, REASON_BYTES), "at most 256 printable ASCII characters"
 );
 
+/// A name that the code itself uses: made once, shared by every call.
+macro_rules! well_known {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
+        $(
+            $(#[$doc])*
+            pub fn $name() -> Self {
+                static SHARED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from($text));
+                Self(SHARED.clone())
+            }
+        )+
+    };
+}
+
 impl Plane {
-    /// A plane that does not say.
-    pub fn unnamed() -> Self {
-        Self(Arc::from(""))
+    well_known! {
+        /// A plane that does not say.
+        unnamed = "";
     }
 }
 
 impl Scope {
-    /// The org itself.
-    pub fn org() -> Self {
-        Self(Arc::from(""))
+    well_known! {
+        /// The org itself.
+        org = "";
     }
 
     pub fn is_org(&self) -> bool {
@@ -229,9 +242,9 @@ impl From<&SessionId> for Source {
 }
 
 impl Source {
-    /// All sessions of an org.
-    pub fn sessions() -> Self {
-        Self(Arc::from("sessions"))
+    well_known! {
+        /// All sessions of an org.
+        sessions = "sessions";
     }
 }
 
@@ -241,32 +254,19 @@ impl Meter {
     pub const COMPUTE: &str = "compute";
     pub const BYTES: &str = "bytes";
 
-    pub fn executions() -> Self {
-        Self(Arc::from(Self::EXECUTIONS))
-    }
-
-    pub fn spend() -> Self {
-        Self(Arc::from(Self::SPEND))
-    }
-
-    /// What went over the wire, up and down.
-    pub fn bytes() -> Self {
-        Self(Arc::from(Self::BYTES))
-    }
-
-    /// Calls of the backstop, and those of a pool, whatever they cost.
-    pub fn calls() -> Self {
-        Self(Arc::from("calls"))
-    }
-
-    /// Milliseconds of machine time.
-    pub fn compute() -> Self {
-        Self(Arc::from(Self::COMPUTE))
-    }
-
-    /// A trial that has used up what it includes; exported, never limited.
-    pub fn trial_ended() -> Self {
-        Self(Arc::from("trial_ended"))
+    well_known! {
+        executions = Meter::EXECUTIONS;
+        spend = Meter::SPEND;
+        /// What went over the wire, up and down.
+        bytes = Meter::BYTES;
+        /// Calls of the backstop, and those of a pool, whatever they cost.
+        calls = "calls";
+        /// Milliseconds of machine time.
+        compute = Meter::COMPUTE;
+        /// A trial that has used up what it includes; exported, never limited.
+        trial_ended = "trial_ended";
+        /// Sessions that run at once.
+        concurrent_sessions = "sessions";
     }
 }
 

@@ -40,7 +40,6 @@ use limits::Check;
 pub(super) use limits::pool_limits;
 
 static RATE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("rate"));
-static CALLS: LazyLock<Meter> = LazyLock::new(Meter::calls);
 
 /// What is judged, and by what.
 #[derive(Debug)]
@@ -196,7 +195,7 @@ impl<'a> Run<'a> {
         Some(LimitView {
             name: RATE.clone(),
             scope: Scope::org(),
-            meter: CALLS.clone(),
+            meter: Meter::calls(),
             window: Window::Aligned { len: rate.len },
             amount: rate.amount,
             buffer: 0,

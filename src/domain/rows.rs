@@ -112,7 +112,7 @@ pub enum SessionState {
     Running,
     /// By its plane.
     Ended,
-    /// It was not heard of any more.
+    /// Its heartbeats stopped.
     Expired,
 }
 
@@ -126,7 +126,7 @@ pub struct SessionRow {
     pub decision: DecisionId,
     pub state: SessionState,
     pub started_at: Millis,
-    /// Its last word.
+    /// When its last heartbeat arrived.
     pub last_heartbeat_at: Millis,
     /// When it expires; when it ended, once it has.
     pub ends_at: Millis,
@@ -135,11 +135,11 @@ pub struct SessionRow {
     pub incarnations: Vec<(Incarnation, u64)>,
     /// Booked so far.
     pub booked: u64,
-    /// Booked of it without having been reported: what is reported next is covered by it.
+    /// Booked ahead of reports: the next report is credited against it.
     pub booked_ahead: u64,
     /// Reported and not believed.
     pub disputed: u64,
-    /// Since when it is told to stop; none while it may go on.
+    /// Since when heartbeats are answered with stop; `None` while it may go on.
     pub stopping_since: Option<Millis>,
 }
 
@@ -159,7 +159,7 @@ impl SessionRow {
         grown
     }
 
-    /// From its last word to its expiry.
+    /// From its last heartbeat to its expiry.
     pub fn silence(&self) -> Millis {
         self.ends_at.saturating_sub(self.last_heartbeat_at)
     }
@@ -171,7 +171,7 @@ pub struct PoolRow {
     pub id: PoolId,
     /// Grows by one with every change of its accounts.
     pub version: u64,
-    /// Every account is exhausted, and that was told.
+    /// Every account is exhausted, and that was announced.
     pub announced: bool,
 }
 
@@ -190,7 +190,7 @@ pub struct UpstreamAccountRow {
     /// Its route was refused, and has failed: each lasts by itself.
     pub quarantine: Option<Avoided>,
     pub cooldown: Option<Avoided>,
-    /// It is exhausted, and that was told.
+    /// It is exhausted, and that was announced.
     pub announced: bool,
 }
 
@@ -217,7 +217,7 @@ pub struct Evidence {
     pub at: Millis,
     /// The end of the window in which it was said.
     pub until: Millis,
-    /// The limit of then: a higher one is word that there is more.
+    /// The limit at that time: a higher one says that there is more.
     pub limit: u64,
 }
 

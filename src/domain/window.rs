@@ -170,11 +170,9 @@ impl Window {
     pub fn slice_leaves_at(self, slice_start: Millis) -> Option<Millis> {
         match self {
             Self::Rolling { len } => Some(slice_start.saturating_add(self.slice()).saturating_add(len)),
-            Self::Aligned { .. }
-            | Self::Anchored { .. }
-            | Self::Calendar(_)
-            | Self::Provider
-            | Self::Concurrent => None,
+            Self::Aligned { .. } | Self::Anchored { .. } | Self::Calendar(_) | Self::Provider | Self::Concurrent => {
+                None
+            }
         }
     }
 

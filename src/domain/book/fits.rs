@@ -94,7 +94,11 @@ impl Book {
     pub(in crate::domain) fn window_end(&self, scope: &Scope, limit: &Limit, now: Millis) -> Option<Millis> {
         let start = match limit.window {
             Window::Anchored { .. } => self.counter(scope, &limit.meter, limit.window, now).start,
-            window => window.start(now),
+            Window::Aligned { .. }
+            | Window::Rolling { .. }
+            | Window::Calendar(_)
+            | Window::Provider
+            | Window::Concurrent => limit.window.start(now),
         };
         limit.window.end(start)
     }

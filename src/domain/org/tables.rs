@@ -69,7 +69,7 @@ pub(super) fn execution_row(id: ExecutionId, value: Execution) -> ExecutionRow {
     ExecutionRow { id, continuations, last_seen, admitted, open }
 }
 
-/// The org wakes for them by [`OrgState::executions_from`], which looks at none of them.
+/// The org wakes for them by [`OrgState::executions_from`], so that no commit goes through all of them.
 impl Keeper for Table<ExecutionId, Execution> {
     fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
         self.take_rows(puts, dels, |id, value| Row::Execution(execution_row(id, value)), |id| RowKey::Execution { id });

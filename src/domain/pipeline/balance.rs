@@ -78,12 +78,11 @@ fn asked(ask: &Acquire) -> u64 {
 
 /// The provider was asked for one; an expensive call needs all of what it asks.
 fn enough_for(verdict: BalanceVerdict, asked: u64) -> BalanceVerdict {
-    match verdict {
-        BalanceVerdict::Allowed(balance) if balance.bound().is_some_and(|left| left < asked) => {
-            BalanceVerdict::Denied(DenyReason::Exhausted, balance)
-        }
-        verdict => verdict,
+    let BalanceVerdict::Allowed(balance) = verdict else { return verdict };
+    if balance.bound().is_some_and(|left| left < asked) {
+        return BalanceVerdict::Denied(DenyReason::Exhausted, balance);
     }
+    verdict
 }
 
 pub(super) fn denial(reason: DenyReason, balance: &Balance, policy: &OrgPolicy, now: Millis) -> Denial {

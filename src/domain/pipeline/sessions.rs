@@ -20,7 +20,6 @@ use crate::domain::{
 };
 
 static SESSIONS: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("sessions"));
-static COUNTED: LazyLock<Option<Meter>> = LazyLock::new(|| Meter::parse("meter", "sessions").ok());
 
 /// Whether the limit is the quota of the session that is asked for.
 pub(super) fn is_quota(ask: &Acquire, check: &Check<'_>) -> bool {
@@ -109,7 +108,7 @@ pub(super) fn view(run: &Run<'_>, charged: bool) -> Option<LimitView> {
     let running = run.facts.org.as_ref().ok()?.sessions;
     let limit = Limit {
         name: SESSIONS.clone(),
-        meter: COUNTED.clone()?,
+        meter: Meter::concurrent_sessions(),
         window: Window::Concurrent,
         amount: Some(max),
         buffer: 0,

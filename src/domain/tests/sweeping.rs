@@ -163,7 +163,7 @@ fn whatever_is_alive_keeps_its_org() {
     let acts: [(&str, Act); 7] = [
         ("a freeze", |org| drop(org.freeze("f"))),
         ("a request id", |org| drop(org.unfreeze("u"))),
-        ("an execution", |org| drop(org.resume("run", None))),
+        ("an execution", |org| assert_eq!(org.resume("run", None).outcome.continuations, 1)),
         ("a baseline", |org| drop(org.report("life", 60, "r"))),
         ("a slice", |org| assert!(org.record("account/k", spend(1), "r").is_ok())),
         ("a hold", |org| drop(org.acquire(Acquire { cost: Amounts::new(), ..reserving(spend(1)) }))),

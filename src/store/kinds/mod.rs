@@ -232,6 +232,7 @@ impl ItemKey {
 
 /// One stored value of an org.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are rows, so a box would only cost an allocation each")]
 pub(super) enum Item {
     /// `parts` says how many parts continue a journal row; 0 for every other row.
     Row {

@@ -1,4 +1,4 @@
-//! How a value looks on disk.
+//! The form of a value on disk.
 //!
 //! ```text
 //! version  crc32(version, key, all behind)  in heads: rows, sum     payload (bincode)

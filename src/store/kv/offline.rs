@@ -173,7 +173,7 @@ fn check(dir: &Path, options: FsckOptions, opened: &Opened) -> Result<Report, Of
     check_directory(dir, options, &mut report)?;
     check_rows(&opened.engine, &mut report)?;
     if let Some(cause) = opened.out_of_date() {
-        let what = "some orgs are missing or out of date as a whole, which ones cannot be told, so no node starts";
+        let what = "some orgs are missing or out of date as a whole, and nothing says which ones, so no node starts";
         report.note(None, format!("{what}: {cause}"));
     }
     check_orgs(&opened.engine, &mut report)?;
@@ -201,7 +201,7 @@ fn check_directory(dir: &Path, options: FsckOptions, report: &mut Report) -> Res
     Ok(())
 }
 
-/// Reads every row once. Rows of one org and kind follow each other, so its head is looked up once
+/// Reads every row once. Rows of one org and kind follow each other, so its head is read once
 /// per run.
 fn check_rows(engine: &Engine, report: &mut Report) -> Result<(), OfflineError> {
     let mut known: Option<(OrgId, bool)> = None;

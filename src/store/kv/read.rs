@@ -79,7 +79,7 @@ pub(super) fn load(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, ReadErr
 fn load_once(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, ReadError> {
     let found = Found::of(from, org)?;
     let (written, counted) = (found.written, found.digest);
-    let rows = found.join().map_err(|(key, why)| CodecError::new(&Key::row(org, &key), why))?;
+    let rows = found.join(org)?;
     if let Some(what) = missing(&rows) {
         return Err(incomplete(org, what).into());
     }
@@ -169,12 +169,12 @@ impl Found {
         self.rows.iter().find_map(|(row, _)| if let Row::Head(head) = row { head.wake_at } else { None })
     }
 
-    fn join(self) -> Result<OrgRows, (RowKey, Why)> {
+    fn join(self, org: &OrgId) -> Result<OrgRows, CodecError> {
         for (row, expected) in self.rows.iter().filter(|(_, parts)| *parts > 0) {
             let key = row.key();
             let found = kinds::continued(&key).and_then(|of| self.parts.get(&of)).map_or(0, |(count, _)| *count);
             if found != usize::from(*expected) {
-                return Err((key, Why::Parts { expected: *expected, found }));
+                return Err(CodecError::new(&Key::row(org, &key), Why::Parts { expected: *expected, found }));
             }
         }
         Ok(self.join_what_is_left())

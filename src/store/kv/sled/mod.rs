@@ -86,7 +86,7 @@ pub struct GroupStats {
     pub micros: u64,
 }
 
-/// Told about every group, on the committer's thread: brief, and never blocking.
+/// Called for every group, on the committer's thread: brief, and never blocking.
 pub type GroupObserver = Arc<dyn Fn(GroupStats) + Send + Sync>;
 
 pub struct SledStore {
@@ -202,9 +202,9 @@ impl OrgStore for SledStore {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
-        let (tell, closed) = oneshot::channel();
-        // Where the committer is gone already, `tell` is dropped and the wait ends at once.
-        drop(self.committer.send(Message::Close(tell)));
+        let (answer, closed) = oneshot::channel();
+        // Where the committer is gone already, `answer` is dropped and the wait ends at once.
+        drop(self.committer.send(Message::Close(answer)));
         async move {
             let _ = closed.await;
             self.shared.standing_fault().map_or(Ok(()), Err)

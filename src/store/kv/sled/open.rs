@@ -145,7 +145,7 @@ impl Opened {
         match guarded("open", || digest::total(&self.engine)) {
             Ok(stored) if stored == written => None,
             Ok(stored) => Some(format!("heads and timers add up to {stored:016x}, written was {written:016x}")),
-            Err(fault) => Some(format!("heads and timers can not be read: {}", fault.cause)),
+            Err(fault) => Some(format!("heads and timers cannot be read: {}", fault.cause)),
         }
     }
 
@@ -266,16 +266,16 @@ fn open_engine(layout: &Layout, options: &SledOptions) -> Result<(Engine, Option
 fn open_database(layout: &Layout) -> Result<Option<::sled::Db>, Failure> {
     let refused = |cause: String| Failure::Refused(OpenError::Io { doing: "opening", path: layout.engine(), cause });
     let config = ::sled::Config::new().path(layout.engine()).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let (tell, told) = mpsc::channel();
+    let (answer, answered) = mpsc::channel();
     let opening = move || {
         let opened = panic::catch_unwind(panic::AssertUnwindSafe(|| config.open()));
-        let _ = tell.send(opened.map_err(|payload| panic_text(&*payload)));
+        let _ = answer.send(opened.map_err(|payload| panic_text(&*payload)));
     };
     thread::Builder::new()
         .name("store-open".to_owned())
         .spawn(opening)
         .map_err(|error| refused(format!("no thread: {error}")))?;
-    match told.recv_timeout(OPEN_WITHIN) {
+    match answered.recv_timeout(OPEN_WITHIN) {
         Ok(Ok(Ok(db))) => Ok(Some(db)),
         Ok(Ok(Err(error))) => match classify(&error) {
             Trouble::Corrupt => Err(Failure::Corrupt(error.to_string())),
