@@ -8,7 +8,7 @@
 //! invalidate ─ forget ─▶ check actor ─ whoever waits is handed to a new question
 //! ```
 //!
-//! Forgetting ends, in one step with it, the question under way ([`under_way`]), so that no answer
+//! Forgetting ends, in one step with it, the question under way (`under_way`), so that no answer
 //! to a question from before is ever found or given after. A failure is never remembered, and no
 //! denial is ever made up here.
 

@@ -47,9 +47,9 @@ pub struct PoolConfigureArgs {
     /// The pool
     #[arg(value_parser = pool)]
     pub pool: PoolId,
-    /// One of its accounts, repeatable: ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h]
+    /// One of its accounts, repeatable: ACCOUNT,limit=N,buffer=N,window=anchored/24h
     ///
-    /// `limit` is the number of calls per window, `buffer` the number of them that is never used. Options
+    /// What follows the account may be left out. `limit` is the number of calls per window, `buffer` the number of them that is never used. Options
     /// that are left out follow the configuration of the node. --accounts-file keeps accounts out of the
     /// list of processes and the history of the shell.
     #[arg(
