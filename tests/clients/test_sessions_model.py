@@ -23,6 +23,8 @@ class Session:
     runs: bool = True
     incarnation: str = ""
     total: int = 0
+    # Booked for silence at the expiry: the next reports are credited against it, of any incarnation.
+    ahead: int = 0
 
 
 class Model:
@@ -54,6 +56,9 @@ class Model:
         before = session.total if session.incarnation in ("", incarnation) else 0
         session.incarnation, session.total = incarnation, max(before, total)
         grown = session.total - before
+        covered = min(grown, session.ahead)
+        session.ahead -= covered
+        grown -= covered
         booked = min(grown, CLAMP)
         self.used, self.disputed = self.used + booked, self.disputed + grown - booked
         if session.runs:
@@ -80,7 +85,7 @@ class Model:
             if session.runs and session.heard + LEASE <= self.now:
                 silent = min(session.left, LEASE)
                 self.used += silent
-                session.total += silent
+                session.ahead += silent
                 session.runs, session.left = False, 0
 
 
