@@ -30,7 +30,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How often the clock is looked at without being asked.
+/// How often the clock is read without a call.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
 /// What looking at all pools may take before calls are served.
 const POOLS_WITHIN: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ impl Listeners {
     pub async fn bind(config: &Config) -> Result<Self, Failure> {
         let bind = async |name, address: SocketAddr| {
             let bound = TcpListener::bind(address).await;
-            bound.map_err(|error| Failure(format!("listen.{name} = \"{address}\" can not be bound: {error}")))
+            bound.map_err(|error| Failure(format!("listen.{name} = \"{address}\" cannot be bound: {error}")))
         };
         Ok(Self { grpc: bind("grpc", config.listen.grpc).await?, http: bind("http", config.listen.http).await? })
     }
@@ -264,7 +264,7 @@ fn announce(config: &Config, listeners: &Listeners, engine: &dyn StoreEngine) {
 /// Which upstream accounts are stopped is said before the first call.
 async fn look_at_pools(orgs: &Orgs) {
     if timeout(POOLS_WITHIN, orgs.pools_called()).await.is_err() {
-        tracing::warn!("pools are still being looked at; each is looked at when it is used");
+        tracing::warn!("pools are still being read; each is read when it is used");
     }
 }
 
@@ -293,7 +293,7 @@ async fn stop(
     flushed.and(closed)
 }
 
-/// Resolves when the store failed while running, after a grace in which callers are told. A store
+/// Resolves when the store failed while running, after a grace in which callers are refused. A store
 /// that was never there does not end the node: a restart would not help.
 async fn store_lost(service: &Service, health: &Health, store: &dyn OrgStore) -> Failure {
     let mut fault = store.fault();

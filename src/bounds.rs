@@ -76,10 +76,10 @@ pub const ESTIMATE_BYTES: (u64, u64) = (50_000, 500_000);
 /// Continuation counts are kept this long after the last Resume, and executions that did not complete
 /// this long after their admission.
 pub const EXECUTION_RETENTION_MS: u64 = DAY_MS;
-/// A counter outlives its window by this at least, so that a ledger slice can not be counted twice for it.
+/// A counter outlives its window by this at least, so that a ledger slice cannot be counted twice for it.
 pub const COUNTER_SLACK_MS: u64 = HOUR_MS;
 
-/// A new outbox row that was not delivered with its commit is looked at again after this.
+/// A new outbox row that was not delivered with its commit is tried again after this.
 pub const EXPORT_GRACE_MS: u64 = 30 * SECOND_MS;
 /// Pause before the second attempt; doubles up to the maximum.
 pub const EXPORT_BACKOFF_MS: u64 = SECOND_MS;

@@ -150,7 +150,7 @@ pub enum Event {
     SetAside(u64),
     /// Executions that were admitted and never completed.
     Uncompleted(u64),
-    /// Sessions that were not heard of any more.
+    /// Sessions whose heartbeats stopped.
     SessionsExpired(u64),
     /// An org's trial has used up what it includes.
     TrialEnded,
@@ -161,7 +161,7 @@ pub enum Event {
     PoolExhausted,
 }
 
-/// Is told what happens outside any call. Brief, and never fails.
+/// Is notified of what happens outside any call. Brief, and never fails.
 pub trait EventSink: Send + Sync + fmt::Debug {
     fn happened(&self, event: Event);
 }

@@ -8,7 +8,7 @@
 //!                                                     reply when committed (durable)
 //! write_behind: one ticker for all orgs asks changed ones to commit
 //! outbox:       delivers usage that orgs have committed to the billing provider
-//! pools:        looks at pools of upstream accounts at the start and where something has changed
+//! pools:        sums up pools of upstream accounts at the start and where something has changed
 //! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
 //! supervisor:   logs crashes; the next call starts the org again from the store
 //! ```
@@ -129,7 +129,7 @@ pub struct Deps {
     pub rules: Rules,
     pub write_behind: WriteBehind,
     pub incarnation: u64,
-    /// Where usage is reported, and who is told what became of it.
+    /// Where usage is reported, and who is notified of what became of it.
     pub provider: Arc<dyn BillingProvider>,
     pub events: Arc<dyn EventSink>,
 }
@@ -247,12 +247,12 @@ impl Orgs {
         self.node.in_flight()
     }
 
-    /// Resolves when every pool was looked at once since the start.
+    /// Resolves when every pool was summed up once since the start.
     pub async fn pools_called(&self) {
         self.shared.pools.called().await;
     }
 
-    /// What all pools add up to, as last looked at.
+    /// What all pools add up to, as last summed up.
     pub fn pool_totals(&self) -> PoolTotals {
         self.shared.pools.totals()
     }

@@ -22,7 +22,7 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
     }
     if expired_sessions > 0 {
         shared.events.happened(Event::SessionsExpired(expired_sessions));
-        tracing::warn!(%org, sessions = expired_sessions, "sessions were not heard of and have expired");
+        tracing::warn!(%org, sessions = expired_sessions, "sessions sent no heartbeat and have expired");
     }
     if trial_ended {
         shared.events.happened(Event::TrialEnded);

@@ -1,4 +1,4 @@
-//! What the pools of this node add up to: looked at when the node starts, and then every few seconds where
+//! What the pools of this node add up to: summed up when the node starts, and then every few seconds where
 //! something has changed. An org that is left alone is not woken for it: its stored timer does that, when
 //! one of its windows ends.
 
@@ -90,7 +90,7 @@ impl Board {
         totals
     }
 
-    /// Resolves when every pool was looked at once since the start.
+    /// Resolves when every pool was summed up once since the start.
     pub(super) async fn called(&self) {
         let _ = self.called.subscribe().wait_for(|called| *called).await;
     }
@@ -145,7 +145,7 @@ async fn call_all(registry: &Weak<Registry>) -> Option<u64> {
 }
 
 fn tell_fault(fault: &StoreFault) {
-    tracing::warn!(target: "tollgate::pools", %fault, "pools could not be looked at; each is when it is used");
+    tracing::warn!(target: "tollgate::pools", %fault, "pools could not be read; each is read when it is used");
 }
 
 /// Asks orgs what their pools add up to. Who does not answer in time is asked again later; an org that can

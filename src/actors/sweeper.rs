@@ -15,11 +15,11 @@ use tokio::{
 use super::{org::OrgMsg, registry::Registry};
 use crate::domain::{commands::Lane, shard::ShardSet};
 
-/// Passivation looks this often per idle period.
+/// Passivation checks this often per idle period.
 const LOOKS_PER_IDLE: u32 = 4;
 const LOOK_MIN: Duration = Duration::from_millis(25);
 const LOOK_MAX: Duration = Duration::from_secs(5);
-/// Timers are looked at this often, and this many at a time.
+/// Timers are read this often, and this many at a time.
 const TIMER_PERIOD: Duration = Duration::from_secs(1);
 const TIMER_BATCH: usize = 256;
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(10);

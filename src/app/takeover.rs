@@ -126,7 +126,7 @@ fn read(from: &mut dyn BufRead) -> Result<Budgets, Failure> {
 /// Takes budgets over into a data directory that no node uses.
 ///
 /// # Errors
-/// A line that can not be understood, named with its number, before anything is written; or the store's.
+/// A line that cannot be understood, named with its number, before anything is written; or the store's.
 pub async fn take_over(dir: &Path, from: &mut dyn BufRead) -> Result<TakenOver, Failure> {
     let budgets = read(from)?;
     let opened = sled::open(dir, &SledOptions::default()).map_err(|error| Failure(error.to_string()))?;

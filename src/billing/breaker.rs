@@ -29,7 +29,7 @@ pub struct BreakerSettings {
     pub open: Duration,
 }
 
-/// For tests; a node is told by its configuration.
+/// For tests; a node has it from its configuration.
 #[cfg(test)]
 impl Default for BreakerSettings {
     fn default() -> Self {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! What is in force is computed once per change and kept; nothing outside asks which layer a limit came
-//! from. A stored limit that can not be understood is neither a limit nor none: its gate is
+//! from. A stored limit that cannot be understood is neither a limit nor none: its gate is
 //! indeterminate.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -122,7 +122,7 @@ impl Budgets {
         }
     }
 
-    /// Whether a limit stored for the scope or for its org can not be understood.
+    /// Whether a limit stored for the scope or for its org cannot be understood.
     pub(super) fn is_malformed(&self, scope: &Scope) -> bool {
         !self.malformed.is_empty() && (self.malformed.contains(&Scope::org()) || self.malformed.contains(scope))
     }
@@ -143,7 +143,7 @@ impl Keeper for Budgets {
     }
 }
 
-/// What a stored row holds that can not be understood.
+/// What a stored row holds that cannot be understood.
 pub(super) fn malformed(row: &BudgetRow) -> Vec<(Arc<str>, u64)> {
     let bad = row.limits.iter().filter(|(name, amount)| understood(name, **amount).is_none());
     bad.map(|(name, amount)| (name.clone(), *amount)).collect()

@@ -28,7 +28,7 @@ pub enum Run {
     Execution,
     /// Starts as one step with its slot and its first slice.
     Session(NewSession),
-    /// Whether any could start: for a look, never for a charge.
+    /// Whether any could start: for a query, never for a charge.
     AnySession,
 }
 
@@ -42,7 +42,7 @@ pub struct NewSession {
 pub struct Acquire {
     pub run: Run,
     pub scope: Scope,
-    /// For logs; no rule looks at it.
+    /// For logs; no rule reads it.
     pub plane: Plane,
     pub idempotency: Option<Idempotency>,
     pub cost: Amounts,

@@ -75,7 +75,7 @@ pub struct SessionGrant {
     pub slice: u64,
     /// Time between two heartbeats.
     pub heartbeat: Millis,
-    /// When it expires unless it is heard of.
+    /// When it expires without a heartbeat.
     pub expires_at: Millis,
 }
 

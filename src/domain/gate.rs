@@ -123,7 +123,7 @@ pub enum Cause {
     ProviderUnauthorized,
     /// It does not accept what we ask.
     ProviderRefused,
-    /// Its answer can not be read.
+    /// Its answer cannot be read.
     ProviderBadAnswer,
     /// It failed too often just now and is left alone for a while.
     CircuitOpen,
@@ -133,7 +133,7 @@ pub enum Cause {
     UnknownFeature,
     /// The feature is not in the org's plan.
     NoEntitlement,
-    /// A limit is stored that can not be understood.
+    /// A limit is stored that cannot be understood.
     MalformedLimit,
 }
 

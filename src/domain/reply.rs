@@ -54,7 +54,7 @@ pub struct BudgetView {
     pub version: u64,
     /// Every named period, the shortest first.
     pub periods: Vec<PeriodView>,
-    /// Stored limits that can not be understood, as they are.
+    /// Stored limits that cannot be understood, as they are.
     pub malformed: Vec<(Arc<str>, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! The sessions of an org: which run, and when each that is not heard of expires.
+//! The sessions of an org: which run, and when each expires without a heartbeat.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// As stored. A session from the future (the clock was repaired) is one that was heard of now and
+    /// As stored. A session from the future (the clock was repaired) is one whose heartbeat arrives now and
     /// expires within `lease_max`.
     pub(super) fn load(rows: &mut RowsByKind, now: Millis, lease_max: Millis) -> Self {
         let rows = std::mem::take(&mut rows.sessions);

@@ -45,7 +45,7 @@ impl Health {
 /// an age of its own; `turn` says which comes first, so that the nodes of a fleet do not begin alike.
 ///
 /// # Errors
-/// Where the transport or the reflection service can not be set up.
+/// Where the transport or the reflection service cannot be set up.
 pub fn serve(
     service: Arc<Service>,
     bounds: &Bounds,

@@ -532,7 +532,7 @@ class Kept(NodeCase):
 
 
 class Malformed(NodeCase):
-    """R-BUD-2, R-OPS-6: a stored limit that can not be understood is never no limit."""
+    """R-BUD-2, R-OPS-6: a stored limit that cannot be understood is never no limit."""
 
     def damaged(self, change, scope=SCOPE, config="", environment=None):
         """A node whose stored budget of `scope` is damaged, and its plane."""

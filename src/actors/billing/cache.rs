@@ -1,4 +1,4 @@
-//! A bounded memory of one thing per org. Where it is full, what was not looked at for the longest
+//! A bounded memory of one thing per org. Where it is full, what was not read for the longest
 //! time makes room; it is never cleared. How long an entry holds is its own matter.
 
 use std::{fmt, hash::Hash, sync::Arc};

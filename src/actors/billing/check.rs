@@ -141,7 +141,7 @@ impl Checks {
 }
 
 /// Starts the actor again when it crashes. Questions under way are lost with it, and whoever waits
-/// for one is told so; what is remembered stays.
+/// for one gets that answer; what is remembered stays.
 #[derive(Debug)]
 pub(super) struct Watcher;
 

@@ -70,7 +70,7 @@ pub struct BillingRules {
     pub waiting_max: u32,
 }
 
-/// For tests; a node is told by its configuration.
+/// For tests; a node has it from its configuration.
 #[cfg(test)]
 impl Default for BillingRules {
     fn default() -> Self {
@@ -190,7 +190,7 @@ impl Balances {
         }
     }
 
-    /// Whether the org pays. Where that can not be found out, what was known last holds, and an org
+    /// Whether the org pays. Where that cannot be found out, what was known last holds, and an org
     /// of which nothing is known does not.
     pub async fn pays(&self, org: &OrgId, until: Instant) -> bool {
         if let Some(pays) = self.core.payers.fresh(org) {

@@ -1,4 +1,4 @@
-//! Which orgs pay. While the provider can not tell, what it told last holds for a day, so that an
+//! Which orgs pay. While the provider cannot answer, its last answer holds for a day, so that an
 //! outage neither switches the rate backstop off nor blocks the orgs that are exempt from it.
 
 use std::{

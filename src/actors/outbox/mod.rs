@@ -79,7 +79,7 @@ impl Waiting {
     }
 }
 
-/// When orgs are looked at again, each once and as soon as any of its rows is due.
+/// When orgs are served again, each once and as soon as any of its rows is due.
 #[derive(Debug, Default)]
 struct Later {
     order: BTreeSet<(Instant, OrgId)>,

@@ -1,5 +1,5 @@
 //! What Autumn's answers mean. Parsed tolerantly: fields that are not known are passed over, and
-//! what does not look like the pinned version is no answer, never a denial.
+//! what does not have the form of the pinned version is no answer, never a denial.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -102,7 +102,7 @@ fn metered_verdict(metered: &Metered<'_>, price: Option<&RawValue>, allowed: boo
     Some(BalanceVerdict::Denied(reason, balance))
 }
 
-/// A time in milliseconds; one that can not be read says nothing.
+/// A time in milliseconds; one that cannot be read says nothing.
 fn moment(json: &RawValue) -> Option<Millis> {
     Amount::parse(json.get())?.units(Amount::ONE).filter(|at| *at > 0)
 }

@@ -139,7 +139,7 @@ impl Link {
         let answer = match tokio::time::timeout(self.timeout, exchange).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "autumn can not be reached");
+                tracing::debug!(error = &error as &dyn std::error::Error, "autumn cannot be reached");
                 Err(Failure::from(if error.is_timeout() { Cause::Timeout } else { Cause::ProviderUnreachable }))
             }
             Err(_) => Err(Failure::from(Cause::Timeout)),

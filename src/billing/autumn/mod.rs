@@ -9,7 +9,7 @@
 //! ```
 //!
 //! An answer is authoritative or it is none: what Autumn lets through without looking (202), what it
-//! refuses and what can not be read is the cause of an indeterminate gate, each its own.
+//! refuses and what cannot be read is the cause of an indeterminate gate, each its own.
 
 mod amount;
 mod answers;
@@ -35,7 +35,7 @@ use crate::{
 /// differ; what is younger is booked at the time of its arrival.
 const TIMESTAMP_AGE_MS: Millis = 60_000;
 
-/// The provider. Calls share connections. Questions and reports have a breaker each: usage that can not
+/// The provider. Calls share connections. Questions and reports have a breaker each: usage that cannot
 /// be reported must not keep the gate from asking.
 #[derive(Debug)]
 pub struct Autumn {

@@ -92,7 +92,7 @@ impl AutumnSettings {
     /// The address of a method, `…/v1/<method>`.
     pub(super) fn address(&self, method: &str) -> Result<Url, SettingsError> {
         let bad = || SettingsError::BadBaseUrl(self.base_url.clone());
-        let url = Url::parse(&self.base_url).map_err(|_| SettingsError::BadBaseUrl("it can not be read".into()))?;
+        let url = Url::parse(&self.base_url).map_err(|_| SettingsError::BadBaseUrl("it cannot be read".into()))?;
         if !url.username().is_empty() || url.password().is_some() {
             // Not repeated: there is a secret in it.
             return Err(SettingsError::BadBaseUrl("it holds a user name or a password".into()));
@@ -114,7 +114,7 @@ impl AutumnSettings {
     }
 }
 
-/// Why the settings can not work.
+/// Why the settings cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingsError {
     PublishableKey,
@@ -130,13 +130,13 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PublishableKey => f.write_str(
-                "the key begins with am_pk_: a publishable key can not report usage, a secret key (am_sk_…) can",
+                "the key begins with am_pk_: a publishable key cannot report usage, a secret key (am_sk_…) can",
             ),
             Self::NotASecretKey => f.write_str("the key is not a secret key of Autumn's: those begin with am_sk_"),
-            Self::BadBaseUrl(why) => write!(f, "the base URL can not be used, http(s)://host[:port][/path] is: {why}"),
+            Self::BadBaseUrl(why) => write!(f, "the base URL cannot be used, http(s)://host[:port][/path] is: {why}"),
             Self::BadApiVersion(version) => write!(f, "the API version {version:?} is neither like 2.3.0 nor a date"),
             Self::Tls(why) => write!(f, "TLS is not possible: {why} (Debian: apt-get install ca-certificates)"),
-            Self::Client(why) => write!(f, "the HTTP client can not be made: {why}"),
+            Self::Client(why) => write!(f, "the HTTP client cannot be made: {why}"),
         }
     }
 }

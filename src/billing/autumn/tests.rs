@@ -110,7 +110,7 @@ async fn every_answer_has_its_verdict() {
     assert_eq!(check(&autumn).await, Denied(DenyReason::NoEntitlement, ASKED), "not in the plan");
 }
 
-/// Bodies that the stand-in's books can not produce.
+/// Bodies that the stand-in's books cannot produce.
 #[test]
 fn bodies_are_read_tolerantly_and_never_taken_for_a_denial_they_are_not() {
     use BalanceVerdict::{Allowed, Denied, Unknown};

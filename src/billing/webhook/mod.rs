@@ -57,7 +57,7 @@ impl fmt::Display for WebhookError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingHeader(name) => write!(f, "the header svix-{name} is missing"),
-            Self::BadHeader(name) => write!(f, "the header svix-{name} can not be read"),
+            Self::BadHeader(name) => write!(f, "the header svix-{name} cannot be read"),
             Self::TooOld => write!(f, "signed more than {TOLERANCE_S} s ago"),
             Self::TooEarly => write!(f, "signed more than {TOLERANCE_S} s in the future"),
             Self::BadSignature => f.write_str("no signature fits"),
@@ -171,7 +171,7 @@ impl Message {
         ];
         let data = self.data.filter(|_| MEANT.contains(&self.r#type.as_str()))?;
         let customer = data.customer_id.or_else(|| data.customer?.id)?;
-        // A customer that can not be an org is none of ours.
+        // A customer that cannot be an org is none of ours.
         OrgId::parse("customer_id", &customer).ok()
     }
 }

@@ -8,7 +8,7 @@
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
 //! `sessions` pay as they go, `pools` pick upstream accounts, `budgets` are limits set meanwhile, `exports` report
-//! to billing, `operators` look and freeze, `commits` hands it all to the store.
+//! to billing, `operators` inspect and freeze, `commits` hands it all to the store.
 
 mod admission;
 mod budgets;
@@ -99,7 +99,7 @@ pub struct OrgState {
     sessions: Sessions,
     pools: Pools,
     trial: Trial,
-    /// Not told yet.
+    /// Not announced yet.
     news: News,
     /// Rows to delete that no table tracks.
     gone: Vec<RowKey>,

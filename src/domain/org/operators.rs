@@ -1,4 +1,4 @@
-//! What operators ask of an org: freeze, forget, look.
+//! What operators ask of an org: freeze, forget, inspect.
 
 use super::{
     Context, News, OrgState,

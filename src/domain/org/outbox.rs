@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     rows: Table<OutboxKey, OutboxRow>,
-    /// When each row that is not set aside is looked at next, soonest first. In memory a new row is due
+    /// When each row that is not set aside is tried next, soonest first. In memory a new row is due
     /// at once, and one that was handed out when its lease ends; stored is what a restart goes by.
     due: BTreeSet<(Millis, OutboxKey)>,
     looks: HashMap<OutboxKey, Millis>,
@@ -161,7 +161,7 @@ impl OrgState {
     }
 
     /// An admitted execution ran to its end. What it was charged is reported once: under its own name,
-    /// so that a second word of its end changes nothing. Where its admission was lost with a crash
+    /// so that a second report of its end changes nothing. Where its admission was lost with a crash
     /// before it reached the disk, its id still says that there was one, of one execution.
     pub(super) fn complete(&mut self, scope: &Scope, decision: DecisionId, ctx: &Context<'_>) {
         // A session has charged no execution, and reports what it books by itself.
@@ -171,7 +171,7 @@ impl OrgState {
         let known = execution_id(decision).and_then(|id| Some((self.executions.get(&id)?.clone(), id)));
         let (scope, cost) = match known {
             Some((Execution { open: Some(open), continuations, admitted, last_seen }, id)) => {
-                // A second word of its end has the same name, unless no execution was charged: then only a
+                // A second report of its end has the same name, unless no execution was charged: then only a
                 // memory of it can tell.
                 let unnamed = !open.cost.iter().any(|(meter, _)| *meter == Meter::executions());
                 if admitted || continuations > 0 || unnamed {
@@ -186,7 +186,7 @@ impl OrgState {
             None if decision.is_admitted() => (scope.clone(), vec![(Meter::executions(), 1)]),
             None => return,
         };
-        // Named for the org as a whole: a later word of the end may come from another scope.
+        // Named for the org as a whole: a later report of the end may come from another scope.
         let name = decision.to_string();
         self.export_as(&scope, &cost, (&Scope::org(), Rpc::Acquire, &name), self.now, ctx);
     }

@@ -6,8 +6,8 @@
 //! report    a quota text is evidence until the window ends; a failure only moves the route
 //! ```
 //!
-//! Whether an account is exhausted is derived from its limits, its ledger and that evidence at every look.
-//! `told` in its row says only that the change was told.
+//! Whether an account is exhausted is derived from its limits, its ledger and that evidence at every query.
+//! `announced` in its row says only that the change was announced.
 
 mod choice;
 mod views;
@@ -36,7 +36,7 @@ use choice::Exhausted;
 
 pub(super) use choice::Chosen;
 
-/// What has become of upstream accounts; each change is told once.
+/// What has become of upstream accounts; each change is announced once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PoolNews {
     AccountExhausted {
@@ -219,9 +219,9 @@ impl OrgState {
                 row.cooldown = Some(self.avoided(row.cooldown, pools.cooldown));
             }
         }
-        let (pool, told) = (row.pool.clone(), row.announced);
+        let (pool, announced) = (row.pool.clone(), row.announced);
         self.pools.put(row, None);
-        if told || self.standing(&member, ctx).is_err() {
+        if announced || self.standing(&member, ctx).is_err() {
             self.settle_pool(&pool, ctx);
         }
     }
@@ -266,7 +266,7 @@ impl OrgState {
         self.pool_views(ctx)
     }
 
-    /// Tells which accounts have become exhausted or usable since it was last told, and whether any is left.
+    /// Announces which accounts have become exhausted or usable since the last time, and whether any is left.
     pub(super) fn settle_pool(&mut self, pool: &PoolId, ctx: &Context<'_>) {
         let members = self.pools.members(pool);
         let mut all = !members.is_empty();

@@ -5,7 +5,7 @@
 //! heartbeat  what the total grew by is booked, out of the slice as long as some is left
 //!            → continue | warn | stop, the last only once the slice is used up
 //! end        the rest of the slice is given back
-//! expiry     not heard of: the time since its last word is booked as far as the slice has paid for it
+//! expiry     no heartbeat: the time since the last one is booked as far as the slice has paid for it
 //! ```
 //!
 //! Within one incarnation a total only grows: a lower one is a heartbeat that came late and books
@@ -92,7 +92,7 @@ impl OrgState {
         held.map_or(0, |held| held.amounts.iter().map(|(_, amount)| *amount).sum())
     }
 
-    /// Ends sessions that were not heard of until the org's time, each at the instant of its expiry and by
+    /// Ends sessions that had no heartbeat until the org's time, each at the instant of its expiry and by
     /// the policy of then.
     pub(super) fn expire_sessions(&mut self, configured: &Context<'_>) {
         while let Some(mut row) = self.sessions.expired(self.now) {
@@ -169,7 +169,7 @@ impl OrgState {
         }))
     }
 
-    /// What the session is told: derived from the counters each time, so that a raised limit lets it go on.
+    /// The answer to the session: derived from the counters each time, so that a raised limit lets it go on.
     fn action(&mut self, row: &SessionRow, ctx: &Context<'_>) -> Action {
         let policy = &ctx.policy.sessions;
         let grace = if policy.trial { 0 } else { policy.grace };
@@ -257,7 +257,7 @@ impl OrgState {
         rows.take(list.max).cloned().map(|row| self.session_view(row)).collect()
     }
 
-    /// R-SES-2: compute in the monthly quota, the same number for a start, a heartbeat and a look. It
+    /// R-SES-2: compute in the monthly quota, the same number for a start, a heartbeat and a query. It
     /// accrues without a limit as well.
     fn quota(&mut self, scope: &Scope, policy: &OrgPolicy) -> Quota {
         let scope = if scope.counts_for_org() { Scope::org() } else { scope.clone() };
@@ -280,7 +280,7 @@ impl OrgState {
         })
     }
 
-    /// A trial that has used up what it includes is told of once in the life of the org, whatever happens
+    /// A trial that has used up what it includes is announced once in the life of the org, whatever happens
     /// to its limits after it.
     pub(super) fn tell_trial_end(&mut self, ctx: &Context<'_>) {
         if !ctx.policy.sessions.trial || self.trial.ended_at().is_some() {

@@ -114,7 +114,7 @@ impl OrgState {
             return Some(known.clone());
         }
         let full = |state: &Self| state.executions.len() >= ctx.bounds.executions_per_org as usize;
-        // Looked for only where there is one to find: all of them are looked at.
+        // Searched only where there is one to find: the search reads all of them.
         let runs_out = self.executions_from.map(|from| from.saturating_add(EXECUTION_RETENTION_MS));
         if full(self) && runs_out.is_some_and(|at| at <= self.now) {
             self.purge_executions();

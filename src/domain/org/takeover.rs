@@ -34,7 +34,7 @@ fn in_the_month_alone(now: Millis) -> Millis {
 
 impl OrgState {
     /// Fills the month: its limit, what was spent, and the baseline by which a later total of the older system
-    /// is told. What was taken over before is left alone but for a total that has grown since. Answers
+    /// is measured. What was taken over before is left alone but for a total that has grown since. Answers
     /// whether anything changed.
     pub fn take_over(&mut self, older: &OlderBudget, ctx: &Context<'_>) -> Result<bool, OrgError> {
         let policy = self.advance(ctx);

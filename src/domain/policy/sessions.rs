@@ -9,7 +9,7 @@ pub struct SessionPolicy {
     pub max: Option<u64>,
     /// False only watches: usage accrues, and neither the number of sessions nor their quota denies.
     pub enforce: bool,
-    /// Sessions stop without a grace when the quota is used up, and that is told once.
+    /// Sessions stop without a grace when the quota is used up, and that is announced once.
     pub trial: bool,
     /// Compute that a start reserves; a session is not stopped before it has used it.
     pub first_slice: Millis,

@@ -1,4 +1,4 @@
-//! Upstream accounts through the use cases: with the balance of the org, many at once, and where the org can not
+//! Upstream accounts through the use cases: with the balance of the org, many at once, and where the org cannot
 //! be asked.
 
 use futures_util::future::join_all;

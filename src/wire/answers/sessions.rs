@@ -1,4 +1,4 @@
-//! Sessions: what a start, a heartbeat and a look are answered.
+//! Sessions: the answers to a start, a heartbeat and a query.
 
 use super::{code, int};
 use crate::{
@@ -72,7 +72,7 @@ fn stop_message(beat: &Beat) -> &'static str {
         }
         SessionState::Running => "A limit on compute is reached.",
         SessionState::Ended => "The session has ended.",
-        SessionState::Expired => "The session was not heard of for too long and has expired.",
+        SessionState::Expired => "The session sent no heartbeat for too long and has expired.",
     }
 }
 

@@ -106,7 +106,7 @@ fn gated(request: &v1::PickRequest, inner: &v1::AcquireRequest) -> Parsed<Acquir
     Ok(Arc::unwrap_or_clone(ask))
 }
 
-/// How a call went, as it was told.
+/// How a call went, as it was reported.
 #[derive(Debug)]
 pub struct Outcome {
     pub org: OrgId,

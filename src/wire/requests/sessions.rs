@@ -1,4 +1,4 @@
-//! Sessions: how they start, are heard of and end.
+//! Sessions: how they start, send heartbeats and end.
 
 use std::sync::Arc;
 

@@ -20,7 +20,7 @@ use crate::domain::{
     words,
 };
 
-/// Why an account can not be used, and until when; `None` = it will not be usable by itself.
+/// Why an account cannot be used, and until when; `None` = it will not be usable by itself.
 #[derive(Debug)]
 pub(in crate::domain::org) struct Exhausted {
     pub(super) by: Exhaustion,
@@ -73,7 +73,7 @@ impl OrgState {
         pool: &PoolId,
         ctx: &Context<'_>,
     ) -> Result<Result<Chosen, Denial>, OrgError> {
-        let told = self.pools.get(pool).ok_or(OrgError::PoolUnknown)?.announced;
+        let announced = self.pools.get(pool).ok_or(OrgError::PoolUnknown)?.announced;
         if let Some(denial) = pipeline::pool_limits(&mut self.book, &Scope::from(pool), ctx.policy, self.now) {
             return Ok(Err(denial));
         }
@@ -89,7 +89,7 @@ impl OrgState {
                 Err(Exhausted { until, .. }) => soonest = soonest.into_iter().chain(until).min(),
             }
         }
-        let stale = best.map_or(!told, |(_, member)| self.pools.account(&member.id).is_some_and(|row| row.announced));
+        let stale = best.map_or(!announced, |(_, member)| self.pools.account(&member.id).is_some_and(|row| row.announced));
         if stale {
             self.settle_pool(pool, ctx);
         }

@@ -323,7 +323,7 @@ impl Model {
         (admits(least) == admits(most)).then(|| admits(most))
     }
 
-    /// Whether `asked` can not fit, however long one waits.
+    /// Whether `asked` cannot fit, however long one waits.
     pub(super) fn never_fits(rules: &Rules, asked: Asked) -> bool {
         let rule = &rules.limits[asked.rule];
         rule.amount.is_some_and(|amount| match asked.amount {
