@@ -89,7 +89,8 @@ impl OrgState {
                 Err(Exhausted { until, .. }) => soonest = soonest.into_iter().chain(until).min(),
             }
         }
-        let stale = best.map_or(!announced, |(_, member)| self.pools.account(&member.id).is_some_and(|row| row.announced));
+        let stale =
+            best.map_or(!announced, |(_, member)| self.pools.account(&member.id).is_some_and(|row| row.announced));
         if stale {
             self.settle_pool(pool, ctx);
         }
