@@ -205,6 +205,14 @@ pub enum Verdict {
     Unevaluated(Cause),
 }
 
+impl Verdict {
+    /// Whether something is away that would have had an answer. That a plan does not name the feature is an
+    /// answer: there is nothing to exhaust.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unevaluated(cause) if *cause != Cause::NoEntitlement)
+    }
+}
+
 /// What every gate said of one call, in pipeline order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reports([Verdict; Gate::ALL.len()]);
@@ -247,10 +255,6 @@ impl Reports {
         self.unevaluated().map(|(gate, cause)| FailOpen { gate, cause }).collect()
     }
 
-    pub fn is_unevaluated(&self, gate: Gate) -> bool {
-        matches!(self.of(gate), Verdict::Unevaluated(_))
-    }
-
     pub fn unevaluated(&self) -> impl Iterator<Item = (Gate, Cause)> {
         self.iter().filter_map(|(gate, verdict)| match verdict {
             Verdict::Unevaluated(cause) => Some((gate, *cause)),
@@ -264,8 +268,41 @@ impl Reports {
         let bounds =
             |wanted: fn(&Verdict) -> bool| self.iter().any(|(gate, verdict)| gate.bounds_org() && wanted(verdict));
         let evaluated = bounds(|verdict| *verdict == Verdict::Passed);
-        let blind = bounds(|verdict| matches!(verdict, Verdict::Unevaluated(_)));
-        let both = self.is_unevaluated(Gate::Rate) && self.is_unevaluated(Gate::Balance);
+        let blind = bounds(Verdict::is_outage);
+        let both = [Gate::Rate, Gate::Balance].iter().all(|gate| self.of(*gate).is_outage());
         both || blind && !evaluated
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unbounded(verdicts: &[(Gate, Verdict)]) -> bool {
+        let mut reports = Reports::default();
+        for (gate, verdict) in verdicts {
+            reports.set(*gate, verdict.clone());
+        }
+        reports.is_unbounded()
+    }
+
+    #[test]
+    fn an_org_is_unbounded_where_what_bounds_it_is_away_and_nothing_else_does() {
+        use Verdict::{Passed, Skipped, Unevaluated};
+        let fault = || Unevaluated(Cause::StoreFault);
+        let down = || Unevaluated(Cause::ProviderError);
+        for (verdicts, expected) in [
+            (vec![], false),
+            (vec![(Gate::Freeze, fault())], false),
+            (vec![(Gate::Budgets, fault())], true),
+            (vec![(Gate::Rate, Passed), (Gate::Budgets, fault())], false),
+            (vec![(Gate::Rate, fault()), (Gate::Balance, Passed)], false),
+            (vec![(Gate::Rate, fault()), (Gate::Budgets, Passed), (Gate::Balance, down())], true),
+            (vec![(Gate::Rate, Skipped), (Gate::Balance, down())], true),
+            (vec![(Gate::Rate, Skipped), (Gate::Balance, Unevaluated(Cause::NoEntitlement))], false),
+            (vec![(Gate::Rate, fault()), (Gate::Balance, Unevaluated(Cause::NoEntitlement))], true),
+        ] {
+            assert_eq!(unbounded(&verdicts), expected, "R-PIPE-2: {verdicts:?}");
+        }
     }
 }

@@ -273,7 +273,7 @@ pub fn emergency(reports: &Reports, record: RateRecord, now: Millis) -> Denial {
 /// What kept gates from being evaluated.
 fn outage(reports: &Reports) -> String {
     let mut away = Vec::new();
-    for (gate, cause) in reports.unevaluated() {
+    for (gate, cause) in reports.unevaluated().filter(|(_, cause)| *cause != Cause::NoEntitlement) {
         let what = match (gate, cause) {
             (_, Cause::StoreFault) => "the store",
             (Gate::Balance, _) => "the billing provider",

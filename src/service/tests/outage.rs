@@ -170,6 +170,17 @@ async fn every_gate_that_has_something_configured_is_flagged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_feature_that_the_plan_does_not_name_is_no_outage() {
+    let not_included = BalancePolicy { source: BalanceSource::NotIncluded, ..BalancePolicy::default() };
+    let node = node(OrgPolicy { balance: not_included, emergency_amount: Some(1), ..unlimited() }).await;
+    for _ in 0..3 {
+        let open = ask(&node, "acme").await.unwrap();
+        let flagged = vec![FailOpen { gate: Gate::Balance, cause: Cause::NoEntitlement }];
+        assert_eq!((open.allowed, open.fail_open()), (true, flagged), "R-BAL-4: allowed with an alert, uncapped");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peek_of_a_batch_does_not_wait_for_its_neighbours_disk() {
     let node = node(unlimited()).await;
     let spend = vec![(Meter::spend(), 5)];
