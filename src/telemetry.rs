@@ -186,9 +186,7 @@ impl Metrics {
                 self.decisions.get_or_create(&DecisionLabels { code: code.name(), gate }).inc()
             }
         };
-        if decision.allowed {
-            decision.fail_open().into_iter().for_each(|open| self.failed_open(open));
-        }
+        decision.let_through().into_iter().for_each(|open| self.failed_open(open));
     }
 
     fn failed_open(&self, open: FailOpen) {

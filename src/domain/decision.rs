@@ -159,6 +159,12 @@ impl Decision {
         Self { limits: self.limits, ..Self::judged(self.id.map(DecisionId::denied), self.reports, shadow) }
     }
 
+    /// The same, of a call that was let through with them: what operators read of and count. A denied org may
+    /// ask a thousand times a second.
+    pub fn let_through(&self) -> Vec<FailOpen> {
+        if self.allowed { self.fail_open() } else { Vec::new() }
+    }
+
     /// What the caller is promised with it.
     pub fn promise(&self) -> Promise {
         if self.hold.is_some() || self.session.is_some() || self.account.is_some() {

@@ -205,7 +205,7 @@ fn can_fail_open(ask: &Acquire) -> bool {
 /// so a denial is for `debug` alone.
 fn log(org: &OrgId, ask: &Acquire, decision: &Decision) {
     let (scope, plane) = (ask.scope.shown(), ask.plane.as_str());
-    for open in decision.fail_open() {
+    for open in decision.let_through() {
         let (gate, cause) = (open.gate.name(), open.cause.name());
         tracing::warn!(%org, %scope, plane, gate, cause, "allowed without an evaluated gate");
     }

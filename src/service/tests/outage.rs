@@ -102,6 +102,7 @@ async fn the_cap_holds_where_the_backstop_is_off_and_says_why() {
              this org per clock hour without. It resets at"
         );
         assert!(capped.message().starts_with(&expected), "{}", capped.message());
+        assert!(!capped.fail_open().is_empty() && capped.let_through().is_empty(), "nothing was let through");
         assert!(ask(&node, "other").await.unwrap().allowed, "each org alone");
     }
 }
