@@ -5,6 +5,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use smallvec::smallvec;
 use tollgate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind},
     billing::NoBilling,
@@ -76,7 +77,7 @@ fn org() -> OrgId {
 }
 
 fn acquire() -> Command {
-    Command::Acquire(Arc::new(Acquire::of(Scope::org(), vec![(Meter::executions(), 1)])))
+    Command::Acquire(Arc::new(Acquire::of(Scope::org(), smallvec![(Meter::executions(), 1)])))
 }
 
 fn pure(c: &mut Criterion) {

@@ -38,12 +38,15 @@ use tokio_stream::{
     Stream, StreamExt,
     wrappers::{ReceiverStream, TcpListenerStream},
 };
-use tollgate::wire::v1::{
-    self, AcquireRequest, AcquireResponse, AcquireStreamRequest, AcquireStreamResponse, ConfigurePoolRequest,
-    PickRequest, PoolAccount,
-    gate_service_client::GateServiceClient,
-    gate_service_server::{GateService, GateServiceServer},
-    pool_service_client::PoolServiceClient,
+use tollgate::{
+    domain::limit::LimitTexts,
+    wire::v1::{
+        self, AcquireRequest, AcquireResponse, AcquireStreamRequest, AcquireStreamResponse, ConfigurePoolRequest,
+        PickRequest, PoolAccount,
+        gate_service_client::GateServiceClient,
+        gate_service_server::{GateService, GateServiceServer},
+        pool_service_client::PoolServiceClient,
+    },
 };
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 
@@ -58,7 +61,8 @@ const OURS: &str = env!("CARGO_BIN_EXE_tollgate");
 
 type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Answers what tollgate answers to an allowed Acquire under the default configuration.
+/// Answers what tollgate answers to an allowed Acquire under the default configuration, with texts of its own
+/// in each answer, as a generated type has them.
 #[derive(Clone)]
 struct Echo;
 
@@ -70,9 +74,7 @@ fn canned() -> AcquireResponse {
         http_status_hint: 200,
         node: "node".into(),
         limits: vec![v1::Limit {
-            name: "rate".into(),
-            meter: "calls".into(),
-            window: "aligned/1h".into(),
+            texts: LimitTexts::new("rate", "calls", "aligned/1h"),
             amount: 1_000_000_000,
             used: 123_456,
             remaining: 999_876_544,

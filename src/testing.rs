@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use smallvec::smallvec;
 
 use crate::{
     actors::{
@@ -258,7 +259,7 @@ pub(crate) fn idempotency(id: &str) -> Idempotency {
 }
 
 pub(crate) fn acquire() -> Acquire {
-    Acquire::of(Scope::org(), vec![(Meter::executions(), 1)])
+    Acquire::of(Scope::org(), smallvec![(Meter::executions(), 1)])
 }
 
 pub(crate) fn plain() -> Arc<Acquire> {
@@ -266,7 +267,7 @@ pub(crate) fn plain() -> Arc<Acquire> {
 }
 
 pub(crate) fn record(id: &str, amount: u64) -> Record {
-    let usage = vec![(Meter::spend(), amount)];
+    let usage = smallvec![(Meter::spend(), amount)];
     Record { scope: Scope::org(), usage, decision: None, idempotency: idempotency(id) }
 }
 

@@ -41,6 +41,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use smallvec::{SmallVec, smallvec};
 use tokio::{
     sync::{oneshot, watch},
     time::Instant,
@@ -88,8 +89,14 @@ pub struct WriteBehind {
     pub max: u64,
 }
 
+/// What one message asks of an org; nearly always one command.
+pub type Commands = SmallVec<[Command; 1]>;
+
 /// The answer to each command of one message, in order.
-pub type Answers = Vec<Result<Reply, ServiceError>>;
+pub type Answers = OfEach<Reply>;
+
+/// What each command of one message came to, in order.
+pub type OfEach<T> = SmallVec<[Result<T, ServiceError>; 1]>;
 
 /// What every actor shares.
 #[derive(Debug)]
@@ -174,7 +181,7 @@ impl Orgs {
     pub async fn call(
         &self,
         org: &OrgId,
-        commands: Vec<Command>,
+        commands: Commands,
         lane: Lane,
         deadline: Instant,
     ) -> Result<Answers, ServiceError> {
@@ -197,7 +204,7 @@ impl Orgs {
 
     /// Hands one command to the org's actor and waits for its answer.
     pub async fn ask<C: Ask>(&self, org: &OrgId, command: C, deadline: Instant) -> Result<C::Answer, ServiceError> {
-        let mut answers = self.call(org, vec![command.into()], C::LANE, deadline).await?;
+        let mut answers = self.call(org, smallvec![command.into()], C::LANE, deadline).await?;
         let reply = answers.pop().unwrap_or(Err(ServiceError::Bug))?;
         C::answer(reply).ok_or(ServiceError::Bug)
     }
@@ -206,11 +213,11 @@ impl Orgs {
     pub async fn ask_all<C: Ask>(
         &self,
         org: &OrgId,
-        commands: Vec<C>,
+        commands: impl IntoIterator<Item = C>,
         deadline: Instant,
-    ) -> Vec<Result<C::Answer, ServiceError>> {
+    ) -> OfEach<C::Answer> {
+        let commands: Commands = commands.into_iter().map(C::into).collect();
         let count = commands.len();
-        let commands = commands.into_iter().map(C::into).collect();
         match self.call(org, commands, C::LANE, deadline).await {
             Ok(answers) => answers.into_iter().map(|reply| C::answer(reply?).ok_or(ServiceError::Bug)).collect(),
             Err(error) => (0..count).map(|_| Err(error.clone())).collect(),

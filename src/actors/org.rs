@@ -12,7 +12,7 @@ use std::sync::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use super::{Answers, Rules, Shared, news, registry::Registration};
+use super::{Answers, Commands, Rules, Shared, news, registry::Registration};
 use crate::{
     domain::{
         commands::{Command, Reply},
@@ -39,7 +39,7 @@ pub(super) enum OrgMsg {
 /// Commands with one way back.
 #[derive(Debug)]
 pub(super) struct Work {
-    pub(super) commands: Vec<Command>,
+    pub(super) commands: Commands,
     pub(super) reply: oneshot::Sender<Answers>,
 }
 

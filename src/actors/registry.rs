@@ -15,6 +15,7 @@ use std::{
 
 use dashmap::{DashMap, DashSet};
 use ractor::{Actor, ActorId, ActorRef, MessagingErr};
+use smallvec::smallvec;
 use tokio::sync::{Mutex, oneshot};
 
 use super::{
@@ -128,7 +129,7 @@ impl Registry {
     /// One command from beside the actors, and what it was answered.
     pub(super) async fn ask<C: Ask>(&self, org: &OrgId, command: C) -> Option<C::Answer> {
         let (reply, answers) = oneshot::channel();
-        let work = Work { commands: vec![command.into()], reply };
+        let work = Work { commands: smallvec![command.into()], reply };
         let _permit = self.send(org, C::LANE, OrgMsg::Run(work)).await.ok()?;
         C::answer(answers.await.ok()?.pop()?.ok()?)
     }

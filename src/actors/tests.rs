@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use smallvec::smallvec;
 use tokio::time::Instant;
 
 use super::{Orgs, WriteBehind};
@@ -240,7 +241,7 @@ async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
     node.orgs.reload(rules(node.policies.clone(), bounds, 1));
     node.store.hold();
     let holding = || {
-        let (orgs, reserve) = (node.orgs.clone(), vec![(Meter::spend(), 1)]);
+        let (orgs, reserve) = (node.orgs.clone(), smallvec![(Meter::spend(), 1)]);
         let acquire = Arc::new(Acquire { reserve, ..acquire() });
         tokio::spawn(async move { ask(&orgs, "acme", acquire).await })
     };

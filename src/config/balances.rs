@@ -21,10 +21,7 @@ use super::{
 };
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::{
-        policy::BalanceSource,
-        window::{Calendar, Window},
-    },
+    domain::{policy::BalanceSource, window::Calendar},
 };
 
 /// The keys of a plan or an org about its balance, over those of the layer below.
@@ -72,6 +69,6 @@ pub(super) fn period(section: &mut Section<'_>, billing: &BillingPolicy) -> Opti
 /// Counts what is included by that period. Where nothing is, there is nothing to count.
 pub(super) fn counted_by(source: &mut BalanceSource, period: Calendar) {
     if let BalanceSource::Included { limit, .. } = source {
-        limit.window = Window::Calendar(period);
+        *limit = BalanceSource::limit(limit.amount, period);
     }
 }

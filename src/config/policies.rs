@@ -293,7 +293,7 @@ fn layer(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
     balances::read(&mut section, &mut policy.balance.source, billing);
     sessions::read(&mut section, &mut policy.sessions);
     let own = limits(&mut section);
-    policy.limits = over(&mut section, &policy.limits, own);
+    policy.limits = over(&mut section, &policy.limits, own).into();
     policy
 }
 
@@ -330,7 +330,7 @@ fn read_scopes(mut section: Section<'_>, policy: &mut OrgPolicy) {
         } else {
             policy.scopes.entry(scope).or_default()
         };
-        *kept = over(&mut section, kept, own);
+        *kept = over(&mut section, kept, own).into();
     }
 }
 
@@ -339,8 +339,8 @@ fn over(section: &mut Section<'_>, base: &[Limit], own: Vec<Limit>) -> Vec<Limit
     if own.is_empty() {
         return base.to_vec();
     }
-    let replaced: BTreeSet<_> = own.iter().map(|limit| (&limit.meter, limit.window)).collect();
-    let is_kept = |old: &&Limit| !replaced.contains(&(&old.meter, old.window));
+    let replaced: BTreeSet<_> = own.iter().map(|limit| (limit.meter(), limit.window())).collect();
+    let is_kept = |old: &&Limit| !replaced.contains(&(old.meter(), old.window()));
     let kept: Vec<_> = base.iter().filter(is_kept).cloned().collect();
     let all = in_pipeline_order(kept.into_iter().chain(own).collect());
     if all.len() > LIMITS_PER_SCOPE && base.len() <= LIMITS_PER_SCOPE {

@@ -69,7 +69,7 @@ impl Tier {
         let compute = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), self.monthly);
         let sessions = SessionPolicy { max: Some(self.sessions), trial: self.trial, ..base.sessions.clone() };
         let plan = self.name.to_owned();
-        Arc::new(OrgPolicy { plan, limits: vec![compute], sessions, ..base.clone() })
+        Arc::new(OrgPolicy { plan, limits: vec![compute].into(), sessions, ..base.clone() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Usage and holds of every (scope, meter) of an org: ledgers, the counters beside them, and the
+//! Usage and holds of every (scope, meter) of an org: a page of ledgers and counters for each scope, and the
 //! reservations that hold amounts.
 //!
 //! A charge counts in its scope and in the org, except in `account/*` and `pool/*`, which stand
@@ -6,13 +6,14 @@
 
 mod audit;
 mod fits;
+mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ids::{DecisionId, Meter, Scope},
     ledger::{HourSlice, Ledger},
-    limit::Limit,
+    limit::{Limit, Limits},
     policy::OrgPolicy,
     rate::Counter,
     reply::LedgerView,
@@ -22,18 +23,35 @@ use super::{
 };
 use crate::bounds::{COUNTER_SLACK_MS, RESERVATION_TTL_MAX_MS};
 
-type LedgerKey = (Scope, Meter);
-type CounterKey = (Scope, Meter, Window);
+use page::{Page, Tally};
 
-#[derive(Debug, Default)]
+pub(super) use page::Standing;
+
+type LedgerKey = (Scope, Meter);
+
+#[derive(Debug)]
 pub(super) struct Book {
-    ledgers: BTreeMap<LedgerKey, Ledger>,
-    counters: Table<CounterKey, Counter>,
+    /// Of the org itself; every call asks for it.
+    org: Page,
+    /// Of its scopes, each from its first usage on.
+    scopes: BTreeMap<Scope, Page>,
     reservations: Table<DecisionId, ReservationRow>,
     /// (expiry, reservation), soonest first.
     expiries: BTreeSet<(Millis, DecisionId)>,
     /// What of a reservation is booked, not given back, when it expires.
     prepaid: BTreeMap<DecisionId, u64>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self {
+            org: Page::new(Scope::org()),
+            scopes: BTreeMap::new(),
+            reservations: Table::default(),
+            expiries: BTreeSet::new(),
+            prepaid: BTreeMap::new(),
+        }
+    }
 }
 
 /// The scopes in which a charge to `scope` counts.
@@ -48,32 +66,26 @@ impl Book {
         for SliceRow { scope, meter, slice } in std::mem::take(&mut rows.slices) {
             by_ledger.entry((scope, meter)).or_default().push(slice);
         }
-        let counters = std::mem::take(&mut rows.counters).into_iter();
-        let counters = counters.map(|row| ((row.scope, row.meter, row.window), row.counter));
         let reservations = std::mem::take(&mut rows.reservations);
-        let mut accounts = Self {
-            ledgers: by_ledger.into_iter().map(|(key, slices)| (key, Ledger::load(slices, now))).collect(),
-            counters: Table::load(counters),
-            ..Self::default()
-        };
-        accounts.reservations = Table::load(reservations.iter().map(|row| (row.id, row.clone())));
-        accounts.bring_back(now);
-        for row in &reservations {
-            accounts.hold(row);
+        let mut book = Self::default();
+        for ((scope, meter), slices) in by_ledger {
+            book.page_mut(&scope).tally_mut(&meter).ledger = Ledger::load(slices, now);
         }
-        accounts.expiries = accounts.reservations.iter().map(|(id, row)| (row.expires_at, *id)).collect();
-        accounts
+        for CounterRow { scope, meter, window, counter } in std::mem::take(&mut rows.counters) {
+            book.page_mut(&scope).tally_mut(&meter).load_counter(window, counter, now);
+        }
+        book.reservations = Table::load(reservations.iter().map(|row| (row.id, row.clone())));
+        book.bring_holds_back(now);
+        for row in &reservations {
+            book.hold(row);
+        }
+        book.expiries = book.reservations.iter().map(|(id, row)| (row.expires_at, *id)).collect();
+        book
     }
 
-    /// What lies in the future (the clock was repaired) starts now, and holds end as if they were
-    /// made now: nothing is lost, and nothing stays taken longer than a window or a hold lasts.
-    fn bring_back(&mut self, now: Millis) {
-        let ahead = |(key, counter): (&CounterKey, &Counter)| (counter.start > now).then(|| (key.clone(), *counter));
-        let counters: Vec<_> = self.counters.iter().filter_map(ahead).collect();
-        for (key, counter) in counters {
-            let start = key.2.start(now);
-            self.counters.put(key, Counter { start, ..counter });
-        }
+    /// Holds that end too far in the future (the clock was repaired) end as if they were made now: nothing
+    /// stays taken longer than a hold lasts.
+    fn bring_holds_back(&mut self, now: Millis) {
         let last = now.saturating_add(RESERVATION_TTL_MAX_MS);
         let late = |(id, row): (&DecisionId, &ReservationRow)| (row.expires_at > last).then(|| (*id, row.clone()));
         let held: Vec<_> = self.reservations.iter().filter_map(late).collect();
@@ -82,44 +94,58 @@ impl Book {
         }
     }
 
-    /// What counts against `limit` of `scope` at `now`: used and reserved.
-    pub(super) fn usage(&mut self, scope: &Scope, limit: &Limit, now: Millis) -> (u64, u64) {
-        let ledger = self.ledgers.get_mut(&(scope.clone(), limit.meter.clone()));
-        let reserved = ledger.as_ref().map_or(0, |ledger| ledger.reserved);
-        if limit.window.is_counted() {
-            return (self.counter(scope, &limit.meter, limit.window, now).used, reserved);
+    fn page(&self, scope: &Scope) -> Option<&Page> {
+        if scope.is_org() { Some(&self.org) } else { self.scopes.get(scope) }
+    }
+
+    /// The page of a scope, made where there is none.
+    fn page_mut(&mut self, scope: &Scope) -> &mut Page {
+        if scope.is_org() {
+            return &mut self.org;
         }
-        (ledger.map_or(0, |ledger| ledger.used(limit.window, now)), reserved)
+        self.scopes.entry(scope.clone()).or_insert_with(|| Page::new(scope.clone()))
     }
 
-    fn counter(&self, scope: &Scope, meter: &Meter, window: Window, now: Millis) -> Counter {
-        let record = self.counters.get(&(scope.clone(), meter.clone(), window)).copied();
-        Counter::at(record, window, now, |start| match window {
-            // It begins with the next use; usage before it is not counted.
-            Window::Anchored { .. } => 0,
-            Window::Aligned { .. }
-            | Window::Rolling { .. }
-            | Window::Calendar(_)
-            | Window::Provider
-            | Window::Concurrent => {
-                let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
-                ledger.map_or(0, |ledger| ledger.used_since(start, now))
-            }
-        })
+    fn pages(&self) -> impl Iterator<Item = &Page> {
+        std::iter::once(&self.org).chain(self.scopes.values())
     }
 
-    /// Whether a window of the limit runs: an anchored one does once it was used, any other always.
+    fn pages_mut(&mut self) -> impl Iterator<Item = &mut Page> {
+        std::iter::once(&mut self.org).chain(self.scopes.values_mut())
+    }
+
+    fn tally(&self, scope: &Scope, meter: &Meter) -> Option<&Tally> {
+        self.page(scope)?.tally(meter)
+    }
+
+    /// The page of a scope with its limits bound; `None` where nothing was ever used.
+    pub(super) fn bound(&mut self, scope: &Scope, limits: &Limits) -> Option<&mut Page> {
+        let page = if scope.is_org() { &mut self.org } else { self.scopes.get_mut(scope)? };
+        Some(page.bind(limits))
+    }
+
+    /// What counts against any limit of `scope` at `now`, whether it is in force or not.
+    pub(super) fn standing(&mut self, scope: &Scope, limit: &Limit, now: Millis) -> Standing {
+        let page = if scope.is_org() { Some(&mut self.org) } else { self.scopes.get_mut(scope) };
+        let tally = page.and_then(|page| page.tallies_mut().iter_mut().find(|tally| tally.meter == *limit.meter()));
+        tally.map_or_else(|| Standing::unused(limit.window(), now), |tally| tally.standing(limit.window(), now))
+    }
+
+    fn record(&self, scope: &Scope, limit: &Limit) -> Option<Counter> {
+        self.tally(scope, limit.meter())?.record(limit.window())
+    }
+
+    /// Whether a window of the limit runs: one that begins with its use does once it was used, any other always.
     pub(super) fn runs(&self, scope: &Scope, limit: &Limit, now: Millis) -> bool {
-        let Window::Anchored { .. } = limit.window else { return true };
-        let record = self.counters.get(&(scope.clone(), limit.meter.clone(), limit.window));
-        record.is_some_and(|counter| counter.runs(limit.window, now))
+        let window = limit.window();
+        !window.begins_with_use() || self.record(scope, limit).is_some_and(|counter| counter.runs(window, now))
     }
 
-    /// Begins an anchored window without using any of it, unless one runs.
+    /// Begins a window that begins with its use, without using any of it, unless one runs.
     pub(super) fn open(&mut self, scope: &Scope, limit: &Limit, now: Millis) {
         if !self.runs(scope, limit, now) {
-            let key = (scope.clone(), limit.meter.clone(), limit.window);
-            self.counters.put(key, Counter { start: now, used: 0 });
+            let tally = self.page_mut(scope).tally_mut(limit.meter());
+            tally.put(limit.window(), Counter { start: now, used: 0 });
         }
     }
 
@@ -129,35 +155,7 @@ impl Book {
             return;
         }
         for charged in charged_scopes(scope) {
-            self.count(policy.limits_of(&charged), &charged, meter, amount, now);
-            self.ledgers.entry((charged, meter.clone())).or_default().add(now, amount);
-        }
-    }
-
-    /// Adds to the counters of `limits`, and to those whose limit was taken away and may come back
-    /// while their window runs. Once it has ended they go: the ledger tells a limit that comes back
-    /// later what it missed.
-    fn count(&mut self, limits: &[Limit], scope: &Scope, meter: &Meter, amount: u64, now: Millis) {
-        let of_meter = limits.iter().filter(|limit| limit.meter == *meter && limit.window.is_counted());
-        // Several limits may look at one window.
-        let limited: BTreeSet<Window> = of_meter.map(|limit| limit.window).collect();
-        let first = (scope.clone(), meter.clone(), Window::Aligned { len: 0 });
-        let kept = self.counters.iter_from(&first).take_while(|((s, m, _), _)| s == scope && m == meter);
-        let kept = kept.map(|((_, _, window), counter)| (*window, *counter));
-        let orphans: Vec<_> = kept.filter(|(window, _)| !limited.contains(window)).collect();
-        for (window, counter) in orphans {
-            let key = (scope.clone(), meter.clone(), window);
-            if counter.runs(window, now) {
-                let used = counter.used.saturating_add(amount);
-                self.counters.put(key, Counter { used, ..counter });
-            } else {
-                self.counters.remove(&key);
-            }
-        }
-        for window in limited {
-            let counter = self.counter(scope, meter, window, now);
-            let used = counter.used.saturating_add(amount);
-            self.counters.put((scope.clone(), meter.clone(), window), Counter { used, ..counter });
+            self.page_mut(&charged).bind(policy.limits_of(&charged)).tally_mut(meter).book(amount, now);
         }
     }
 
@@ -167,15 +165,7 @@ impl Book {
             return;
         }
         for charged in charged_scopes(scope) {
-            let saw_it = |((s, m, window), counter): &(&CounterKey, &Counter)| {
-                *s == charged && m == meter && counter.runs(*window, now) && counter.start <= at
-            };
-            let counters: Vec<_> =
-                self.counters.iter().filter(saw_it).map(|(key, each)| (key.clone(), *each)).collect();
-            for (key, counter) in counters {
-                self.counters.put(key, Counter { used: counter.used.saturating_add(amount), ..counter });
-            }
-            self.ledgers.entry((charged, meter.clone())).or_default().backdate(at, amount);
+            self.page_mut(&charged).tally_mut(meter).backdate(amount, at, now);
         }
     }
 
@@ -241,7 +231,7 @@ impl Book {
     fn each_held(&mut self, row: &ReservationRow, mut change: impl FnMut(&mut Ledger, u64)) {
         for (meter, amount) in row.amounts.iter().filter(|(_, amount)| *amount > 0) {
             for charged in charged_scopes(&row.scope) {
-                change(self.ledgers.entry((charged, meter.clone())).or_default(), *amount);
+                change(&mut self.page_mut(&charged).tally_mut(meter).ledger, *amount);
             }
         }
     }
@@ -254,14 +244,23 @@ impl Book {
         scope: &Scope,
         meters: impl Iterator<Item = &'a Meter>,
     ) -> usize {
-        let named = meters.flat_map(|meter| charged_scopes(scope).map(move |charged| (charged, meter.clone())));
+        let named = meters.flat_map(|meter| charged_scopes(scope).map(move |charged| (charged, meter)));
         // A meter may be named by the cost and by the reserve of one call.
-        let added = named.filter(|(scope, meter)| !policy.names(scope, meter));
-        added.filter(|key| !self.ledgers.contains_key(key)).collect::<BTreeSet<_>>().len()
+        let added = named.filter(|(scope, meter)| !policy.names(scope, meter) && !self.has_ledger(scope, meter));
+        added.collect::<BTreeSet<_>>().len()
+    }
+
+    fn has_ledger(&self, scope: &Scope, meter: &Meter) -> bool {
+        self.tally(scope, meter).is_some_and(|tally| !tally.ledger.is_empty())
     }
 
     pub(super) fn ledger_count(&self) -> usize {
-        self.ledgers.len()
+        self.tallies().filter(|(_, tally)| !tally.ledger.is_empty()).count()
+    }
+
+    /// Every tally with its scope, in order.
+    fn tallies(&self) -> impl Iterator<Item = (&Scope, &Tally)> {
+        self.pages().flat_map(|page| page.tallies().iter().map(|tally| (&page.scope, tally)))
     }
 
     pub(super) fn reservation_count(&self) -> usize {
@@ -270,32 +269,31 @@ impl Book {
 
     /// Removes what no window can see any more.
     pub(super) fn purge(&mut self, now: Millis) {
-        for ledger in self.ledgers.values_mut() {
-            ledger.roll_up(now);
-            ledger.purge(now);
+        for page in self.pages_mut() {
+            page.tallies_mut().iter_mut().for_each(|tally| tally.purge(now));
         }
-        self.counters.purge(|(_, _, window), counter| Self::counter_dies_at(*window, *counter) <= now);
-    }
-
-    /// One more window after its own: as long as that one runs, the counter tells that a slice on
-    /// the border of the two was counted before.
-    fn counter_dies_at(window: Window, counter: Counter) -> Millis {
-        let end = window.end(counter.start).unwrap_or(counter.start);
-        end.saturating_add((end - counter.start).max(COUNTER_SLACK_MS))
     }
 
     pub(super) fn ledger_views(&self) -> Vec<LedgerView> {
-        let view = |((scope, meter), ledger): (&LedgerKey, &Ledger)| LedgerView {
+        let kept = self.tallies().filter(|(_, tally)| !tally.ledger.is_empty());
+        let view = |(scope, tally): (&Scope, &Tally)| LedgerView {
             scope: scope.clone(),
-            meter: meter.clone(),
-            hours: ledger.hours().cloned().collect(),
-            reserved: ledger.reserved,
+            meter: tally.meter.clone(),
+            hours: tally.ledger.hours().cloned().collect(),
+            reserved: tally.ledger.reserved,
         };
-        self.ledgers.iter().map(view).collect()
+        kept.map(view).collect()
     }
 
     pub(super) fn counter_views(&self) -> Vec<(Scope, Meter, Window, Counter)> {
-        self.counters.iter().map(|((s, m, w), counter)| (s.clone(), m.clone(), *w, *counter)).collect()
+        let mut views = Vec::new();
+        for (scope, tally) in self.tallies() {
+            let mut records: Vec<_> = tally.records().collect();
+            records.sort_unstable_by_key(|(window, _)| *window);
+            let of_tally = records.into_iter();
+            views.extend(of_tally.map(|(window, counter)| (scope.clone(), tally.meter.clone(), window, counter)));
+        }
+        views
     }
 
     pub(super) fn reservation_views(&self) -> Vec<ReservationRow> {
@@ -305,32 +303,20 @@ impl Book {
 
 impl Keeper for Book {
     fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
-        for ((scope, meter), ledger) in &mut self.ledgers {
-            for (start, slice) in ledger.take_dirty() {
-                let (scope, meter) = (scope.clone(), meter.clone());
-                match slice {
-                    Some(slice) => puts.push(Row::Slice(SliceRow { scope, meter, slice })),
-                    None => dels.push(RowKey::Slice { scope, meter, start }),
-                }
-            }
+        for page in self.pages_mut() {
+            page.take_changes(puts, dels);
         }
-        self.ledgers.retain(|_, ledger| !ledger.is_empty());
-        self.counters.take_rows(
-            puts,
-            dels,
-            |(scope, meter, window), counter| Row::Counter(CounterRow { scope, meter, window, counter }),
-            |(scope, meter, window)| RowKey::Counter { scope, meter, window },
-        );
+        self.scopes.retain(|_, page| !page.is_empty());
         self.reservations.take_rows(puts, dels, |_, row| Row::Reservation(row), |id| RowKey::Reservation { id });
     }
 
     fn is_spent(&self) -> bool {
-        self.ledgers.values().all(Ledger::is_empty) && self.counters.is_empty() && self.reservations.is_empty()
+        self.pages().all(Page::is_empty) && self.reservations.is_empty()
     }
 
     /// When a hold expires, or something can be purged.
     fn next_wake(&self) -> Option<Millis> {
-        let counters = self.counters.iter().map(|((_, _, window), counter)| Self::counter_dies_at(*window, *counter));
-        self.ledgers.values().filter_map(Ledger::next_purge).chain(counters).chain(self.next_expiry()).min()
+        let purges = self.tallies().filter_map(|(_, tally)| tally.next_purge());
+        purges.chain(self.next_expiry()).min()
     }
 }

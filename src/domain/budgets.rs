@@ -45,7 +45,8 @@ fn understood(name: &str, amount: u64) -> Option<(Window, u64)> {
 /// The limits of one scope with those that were set on it.
 fn over(configured: &[Limit], row: &BudgetRow) -> Vec<Limit> {
     let set: Vec<_> = row.limits.iter().filter_map(|(name, amount)| understood(name, *amount)).collect();
-    let replaced = |old: &Limit| old.meter == Meter::spend() && set.iter().any(|(window, _)| *window == old.window);
+    let replaced =
+        |old: &Limit| *old.meter() == Meter::spend() && set.iter().any(|(window, _)| *window == old.window());
     let mut limits: Vec<_> = configured.iter().filter(|old| !replaced(old)).cloned().collect();
     limits.extend(set.iter().map(|(window, amount)| Limit::new(Meter::spend(), *window, Some(*amount))));
     limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
@@ -84,7 +85,7 @@ impl Budgets {
         });
         for scope in std::mem::take(&mut known.stale) {
             let limits = pools.over(&scope, self.limits_of(&scope, configured, now), &configured.pools);
-            Arc::make_mut(&mut known.policy).set_limits(&scope, limits);
+            Arc::make_mut(&mut known.policy).set_limits(&scope, limits.into());
         }
         self.in_force.insert(known).policy.clone()
     }

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{
     gate::{Code, Denial, FailOpen, Gate, Reports, Verdict},
-    ids::{AccountId, DecisionId, Meter, Scope},
-    limit::Limit,
+    ids::{AccountId, DecisionId, Scope},
+    limit::{Label, Limit},
     promise::Promise,
-    window::{Millis, Window},
+    window::Millis,
 };
 
 /// One limit as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitView {
-    pub name: Arc<str>,
+    pub label: Arc<Label>,
     pub scope: Scope,
-    pub meter: Meter,
-    pub window: Window,
     pub amount: Option<u64>,
     pub buffer: u64,
     pub used: u64,
@@ -33,10 +33,8 @@ impl LimitView {
     /// A limit with what counts against it.
     pub fn of(limit: &Limit, scope: &Scope, used: u64, reserved: u64) -> Self {
         Self {
-            name: limit.name.clone(),
+            label: limit.label.clone(),
             scope: scope.clone(),
-            meter: limit.meter.clone(),
-            window: limit.window,
             amount: limit.amount,
             buffer: limit.buffer,
             used,
@@ -46,6 +44,10 @@ impl LimitView {
             shadow: limit.shadow,
             blocked: 0,
         }
+    }
+
+    pub fn name(&self) -> &str {
+        self.label.name()
     }
 
     /// amount - buffer - used - reserved; may be negative. A buffer at or above the amount makes
@@ -60,6 +62,9 @@ impl LimitView {
         self.remaining().is_some_and(|left| left <= 0)
     }
 }
+
+/// The limits of one answer; the backstop alone needs no memory of its own.
+pub type LimitViews = SmallVec<[LimitView; 1]>;
 
 /// A granted reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +104,7 @@ pub struct Decision {
     /// What each gate said. A replay knows only which gates were let through unevaluated.
     pub reports: Reports,
     /// In pipeline order, the backstop first.
-    pub limits: Vec<LimitView>,
+    pub limits: LimitViews,
     pub hold: Option<Hold>,
     /// Of a session that may begin.
     pub session: Option<SessionGrant>,
@@ -114,7 +119,7 @@ impl Decision {
             id,
             allowed: shadow || reports.denial().is_none(),
             reports,
-            limits: Vec::new(),
+            limits: LimitViews::new(),
             hold: None,
             session: None,
             account: None,

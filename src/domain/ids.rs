@@ -9,6 +9,8 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use smallvec::SmallVec;
+
 use super::input::InputError;
 use crate::bounds::{ID_BYTES, IDENTITY_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES};
 
@@ -209,6 +211,14 @@ impl Scope {
         shown_scope(&self.0)
     }
 
+    /// The same for an answer; only the name of an account needs a text of its own.
+    pub fn shown_shared(&self) -> Arc<str> {
+        match self.shown() {
+            Cow::Borrowed(_) => self.0.clone(),
+            Cow::Owned(masked) => masked.into(),
+        }
+    }
+
     /// The account that this is the scope of.
     pub fn account(&self) -> Option<&str> {
         self.0.strip_prefix(OF_ACCOUNT)
@@ -311,8 +321,8 @@ impl fmt::Display for DecisionId {
     }
 }
 
-/// Amounts by meter, each meter once.
-pub type Amounts = Vec<(Meter, u64)>;
+/// Amounts by meter, each meter once; nearly always one.
+pub type Amounts = SmallVec<[(Meter, u64); 1]>;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::window::{HOUR_RETENTION_MS, Millis, Window};
+use super::{
+    rate::Counter,
+    window::{HOUR_RETENTION_MS, Millis, Span, Window},
+};
 use crate::bounds::{HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
 
 /// One hour of usage. Sums of amounts saturate: a full counter denies, it never wraps.
@@ -44,11 +47,11 @@ impl HourSlice {
     }
 }
 
-/// A window's sum, valid while the window still starts at `from`.
+/// A window's sum, valid while the window still starts where it did.
 #[derive(Debug, Clone)]
 struct Sum {
     window: Window,
-    from: Millis,
+    span: Span,
     total: u64,
 }
 
@@ -112,16 +115,27 @@ impl Ledger {
         self.sums.clear();
     }
 
-    /// What counts in `window` at `now`.
-    pub fn used(&mut self, window: Window, now: Millis) -> u64 {
-        let from = window.start(now);
-        if let Some(sum) = self.sums.iter().find(|sum| sum.window == window && sum.from == from) {
-            return sum.total;
+    /// What counts in `window` at `now`, and when the window ends.
+    pub fn used(&mut self, window: Window, now: Millis) -> (u64, Option<Millis>) {
+        let kept = self.sums.iter().position(|sum| sum.window == window);
+        if let Some(sum) = kept.and_then(|at| self.sums.get(at)).filter(|sum| sum.span.is_at(now)) {
+            return (sum.total, sum.span.ends_at);
         }
-        let total = self.derive(window.slice(), from);
-        self.sums.retain(|sum| sum.window != window);
-        self.sums.push(Sum { window, from, total });
-        total
+        let span = window.span(now);
+        let total = self.derive(window.slice(), span.start);
+        let sum = Sum { window, span, total };
+        match kept.and_then(|at| self.sums.get_mut(at)) {
+            Some(stale) => *stale = sum,
+            None => self.sums.push(sum),
+        }
+        (total, span.ends_at)
+    }
+
+    /// The counter of `window` as it stands at `now`. A new one begins with what is known here of its window;
+    /// what was used before one that begins with its use does not count.
+    pub fn counted(&self, record: Option<Counter>, window: Window, now: Millis) -> Counter {
+        let seed = |start| if window.begins_with_use() { 0 } else { self.used_since(start, now) };
+        Counter::at(record, window, now, seed)
     }
 
     /// The same number, summed afresh over slices of length `slice` that start at or after `from`.
@@ -165,8 +179,8 @@ impl Ledger {
     /// The sums that would be used at `now`: of which window, as kept, and as the slices add up. Others are
     /// summed afresh before they are used.
     pub fn sums(&self, now: Millis) -> impl Iterator<Item = (Window, u64, u64)> + '_ {
-        let current = self.sums.iter().filter(move |sum| sum.from == sum.window.start(now));
-        current.map(|sum| (sum.window, sum.total, self.derive(sum.window.slice(), sum.from)))
+        let current = self.sums.iter().filter(move |sum| sum.span.is_at(now));
+        current.map(|sum| (sum.window, sum.total, self.derive(sum.window.slice(), sum.span.start)))
     }
 
     /// Whole slices since `start`: what was used since then, or less.
@@ -252,10 +266,10 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.add(T0, 5);
         ledger.add(T0 + 30 * MINUTE_MS, 7);
-        assert_eq!(ledger.used(HOURLY, T0 + 30 * MINUTE_MS), 12);
+        assert_eq!(ledger.used(HOURLY, T0 + 30 * MINUTE_MS).0, 12);
         let later = T0 + 62 * MINUTE_MS;
-        assert_eq!(ledger.used(HOURLY, later), 7);
-        assert_eq!(ledger.used(DAILY, later), 12);
+        assert_eq!(ledger.used(HOURLY, later).0, 7);
+        assert_eq!(ledger.used(DAILY, later).0, 12);
         assert_eq!(ledger.derive(HOURLY.slice(), HOURLY.start(later)), 7);
     }
 
@@ -268,9 +282,9 @@ mod tests {
         assert_eq!(leaving.iter().map(|(_, amount)| *amount).collect::<Vec<_>>(), [5, 7]);
         let mut left = 12;
         for (at, amount) in leaving {
-            assert_eq!(ledger.used(HOURLY, at - 1), left);
+            assert_eq!(ledger.used(HOURLY, at - 1).0, left);
             left -= amount;
-            assert_eq!(ledger.used(HOURLY, at), left);
+            assert_eq!(ledger.used(HOURLY, at).0, left);
         }
     }
 
@@ -282,7 +296,7 @@ mod tests {
         let later = T0 + 4 * HOUR_MS;
         ledger.roll_up(later);
         assert_eq!(ledger.take_dirty().len(), 1);
-        assert_eq!(ledger.used(DAILY, later), 5);
+        assert_eq!(ledger.used(DAILY, later).0, 5);
         ledger.purge(T0 + HOUR_RETENTION_MS);
         assert_eq!(ledger.hours().count(), 1, "R-BUD-8");
         ledger.purge(T0 + HOUR_RETENTION_MS + HOUR_MS);
@@ -295,8 +309,8 @@ mod tests {
         let stored =
             vec![HourSlice { start: (T0 + 365 * DAY_MS) / HOUR_MS * HOUR_MS, total: 9, minutes: vec![(0, 9)] }];
         let mut ledger = Ledger::load(stored, T0);
-        assert_eq!(ledger.used(HOURLY, T0), 9);
-        assert_eq!(ledger.used(HOURLY, T0 + 2 * HOUR_MS), 0);
+        assert_eq!(ledger.used(HOURLY, T0).0, 9);
+        assert_eq!(ledger.used(HOURLY, T0 + 2 * HOUR_MS).0, 0);
         assert_eq!(ledger.take_dirty().len(), 2, "the stale row goes, the repaired one stays");
     }
 }

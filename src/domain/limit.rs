@@ -1,15 +1,49 @@
 //! A limit: a meter, a window, an amount, and what is held back of it.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
-use super::{ids::Meter, window::Window};
+use super::{
+    ids::Meter,
+    window::{Calendar, Window},
+};
+
+/// What a limit is called in answers. Made once, with the limit, and shared by every answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LimitTexts {
+    pub name: String,
+    pub meter: String,
+    pub window: String,
+}
+
+impl LimitTexts {
+    pub fn new(name: impl Into<String>, meter: impl Into<String>, window: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), meter: meter.into(), window: window.into() })
+    }
+}
+
+/// What a limit counts, and what it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    pub meter: Meter,
+    pub window: Window,
+    pub texts: Arc<LimitTexts>,
+}
+
+impl Label {
+    pub fn new(name: impl Into<String>, meter: Meter, window: Window) -> Arc<Self> {
+        let texts = LimitTexts::new(name, meter.to_string(), window.to_string());
+        Arc::new(Self { meter, window, texts })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.texts.name
+    }
+}
 
 /// Meter + window + amount + safety buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
-    pub name: Arc<str>,
-    pub meter: Meter,
-    pub window: Window,
+    pub label: Arc<Label>,
     /// `None` = unlimited, `Some(0)` = block all.
     pub amount: Option<u64>,
     /// Held back from the amount; at or above it, nothing is usable.
@@ -18,10 +52,46 @@ pub struct Limit {
     pub shadow: bool,
 }
 
+/// The limits of one scope, in pipeline order. Whoever has prepared something for them recognises them by
+/// where they are in memory, so a change makes new ones.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits(Arc<[Limit]>);
+
+impl Limits {
+    /// Whether they are not only equal, but the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Deref for Limits {
+    type Target = [Limit];
+
+    fn deref(&self) -> &[Limit] {
+        &self.0
+    }
+}
+
+impl From<Vec<Limit>> for Limits {
+    fn from(limits: Vec<Limit>) -> Self {
+        Self(limits.into())
+    }
+}
+
+impl FromIterator<Limit> for Limits {
+    fn from_iter<I: IntoIterator<Item = Limit>>(limits: I) -> Self {
+        Self(limits.into_iter().collect())
+    }
+}
+
 impl Limit {
     /// A limit under its standard name.
     pub fn new(meter: Meter, window: Window, amount: Option<u64>) -> Self {
-        Self { name: Self::standard_name(&meter, window).into(), meter, window, amount, buffer: 0, shadow: false }
+        Self::named(&Self::standard_name(&meter, window), meter, window, amount)
+    }
+
+    pub fn named(name: &str, meter: Meter, window: Window, amount: Option<u64>) -> Self {
+        Self { label: Label::new(name, meter, window), amount, buffer: 0, shadow: false }
     }
 
     /// `budget/hourly` for a named period of `spend`, `budget/bytes/hourly` for one of another
@@ -29,17 +99,29 @@ impl Limit {
     /// month, `quota/executions/aligned/1h` otherwise.
     fn standard_name(meter: &Meter, window: Window) -> String {
         match (window.period(), window) {
-            (Some(period), _) if meter.as_str() == "spend" => format!("budget/{period}"),
+            (Some(period), _) if meter.as_str() == Meter::SPEND => format!("budget/{period}"),
             (Some(period), _) => format!("budget/{meter}/{period}"),
             (None, Window::Rolling { .. }) => format!("budget/{meter}/{window}"),
-            (None, Window::Calendar(super::window::Calendar::Month)) => format!("quota/{meter}"),
+            (None, Window::Calendar(Calendar::Month)) => format!("quota/{meter}"),
             (None, _) => format!("quota/{meter}/{window}"),
         }
     }
 
+    pub fn name(&self) -> &str {
+        self.label.name()
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.label.meter
+    }
+
+    pub fn window(&self) -> Window {
+        self.label.window
+    }
+
     /// Where a limit stands in the pipeline: budgets before quotas, then by meter, the shortest window first.
     pub fn rank(&self) -> (bool, &Meter, Window) {
-        (!self.is_budget(), &self.meter, self.window)
+        (!self.is_budget(), self.meter(), self.window())
     }
 
     /// Whether `asked` more fits. What is pre-counted has to leave the buffer; where nothing is asked,
@@ -55,17 +137,14 @@ impl Limit {
 
     /// Rolling limits are budgets, all others quotas; they deny with different codes.
     pub fn is_budget(&self) -> bool {
-        matches!(self.window, Window::Rolling { .. })
+        self.window().trailing().is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        bounds::{DAY_MS, HOUR_MS},
-        domain::window::Calendar,
-    };
+    use crate::bounds::{DAY_MS, HOUR_MS};
 
     #[test]
     fn names_are_the_public_ones() {
@@ -77,7 +156,7 @@ mod tests {
             (Meter::executions(), Window::Calendar(Calendar::Month), "quota/executions"),
             (Meter::executions(), Window::Anchored { len: DAY_MS }, "quota/executions/anchored/1d"),
         ] {
-            assert_eq!(&*Limit::new(meter, window, None).name, name);
+            assert_eq!(Limit::new(meter, window, None).name(), name);
         }
     }
 }

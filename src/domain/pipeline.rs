@@ -18,15 +18,16 @@ mod balance;
 mod limits;
 mod sessions;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::{
-    balance::DenyReason,
+    balance::{Balance, DenyReason},
     book::Book,
     command::{Acquire, Need},
-    decision::LimitView,
+    decision::{LimitView, LimitViews},
     gate::{Cause, Code, Denial, Gate, Reports, Verdict},
-    ids::{Meter, Reason, Scope},
+    ids::{Reason, Scope},
+    limit::Label,
     policy::{Exemption, OnIndeterminate, OrgPolicy},
     rate::RateRecord,
     window::{Millis, Window, iso},
@@ -38,8 +39,6 @@ use balance::Seen;
 use limits::Check;
 
 pub(super) use limits::pool_limits;
-
-static RATE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("rate"));
 
 /// What is judged, and by what.
 #[derive(Debug)]
@@ -61,6 +60,7 @@ pub(super) struct OrgFacts<'a> {
     /// No upstream account is left of the pool that the call names.
     pub(super) exhausted_pool: Option<&'a Denial>,
     pub(super) rate: RateRecord,
+    pub(super) rate_label: &'a Arc<Label>,
     /// Sessions that run.
     pub(super) sessions: u64,
     /// A limit of the org or of the scope is stored and cannot be understood.
@@ -74,7 +74,7 @@ pub(super) struct OrgFacts<'a> {
 pub(super) struct Judgement {
     pub(super) reports: Reports,
     /// As they will stand: after the charge where it is admitted. None where the state could not be read.
-    pub(super) limits: Vec<LimitView>,
+    pub(super) limits: LimitViews,
     /// Compute that a session reserves when it starts.
     pub(super) slice: u64,
 }
@@ -93,27 +93,41 @@ struct Run<'a> {
 /// A gate. `Err`: the billing provider has to be asked first.
 type Judge = for<'a> fn(&mut Run<'a>) -> Result<Verdict, Need>;
 
-const PIPELINE: [(Gate, Judge); Gate::ALL.len()] = [
-    (Gate::Freeze, |run| Ok(freeze(run))),
-    (Gate::Accounts, |run| Ok(accounts(run))),
-    (Gate::Rate, rate),
-    (Gate::Concurrency, |run| Ok(sessions::concurrency(run))),
-    (Gate::SessionQuota, |run| Ok(sessions::quota(run))),
-    (Gate::Budgets, |run| Ok(limits::budgets(run))),
-    (Gate::Balance, balance::gate),
-    (Gate::Reserve, |run| Ok(limits::reserve(run))),
+/// What happens to a call where its gate could not be evaluated.
+type OfPolicy = fn(&OrgPolicy, Cause) -> OnIndeterminate;
+
+/// Every gate with what evaluates it and with the policy that decides where it could not be evaluated.
+const PIPELINE: [(Gate, Judge, OfPolicy); Gate::ALL.len()] = [
+    (Gate::Freeze, |run| Ok(freeze(run)), always_allow),
+    (Gate::Accounts, |run| Ok(accounts(run)), always_allow),
+    (Gate::Rate, rate, |policy, _| policy.rate.on_indeterminate),
+    (Gate::Concurrency, |run| Ok(sessions::concurrency(run)), always_allow),
+    (Gate::SessionQuota, |run| Ok(sessions::quota(run)), of_budgets),
+    (Gate::Budgets, |run| Ok(limits::budgets(run)), of_budgets),
+    (Gate::Balance, balance::gate, balance::on_indeterminate),
+    (Gate::Reserve, |run| Ok(limits::reserve(run)), always_allow),
 ];
+
+fn always_allow(_: &OrgPolicy, _: Cause) -> OnIndeterminate {
+    OnIndeterminate::Allow
+}
+
+fn of_budgets(policy: &OrgPolicy, _: Cause) -> OnIndeterminate {
+    policy.budgets_on_indeterminate
+}
 
 /// Runs the gates. `Err`: the billing provider has to be asked first.
 pub(super) fn evaluate(facts: Facts<'_>) -> Result<Judgement, Need> {
     let mut run = Run::new(facts);
     let mut denied = false;
-    for (gate, judge) in PIPELINE {
+    for (gate, judge, of_policy) in PIPELINE {
         if denied && !run.facts.ask.explain {
             break;
         }
-        let verdict = judge(&mut run)?;
-        let verdict = by_policy(gate, verdict, run.facts.policy, run.facts.now);
+        let verdict = match judge(&mut run)? {
+            Verdict::Unevaluated(cause) => unevaluated(gate, cause, of_policy, &run.facts),
+            certain @ (Verdict::Skipped | Verdict::Passed | Verdict::Denied(_)) => certain,
+        };
         denied |= matches!(verdict, Verdict::Denied(_));
         run.reports.set(gate, verdict);
     }
@@ -128,12 +142,12 @@ pub fn without_state(ask: &Acquire, policy: &OrgPolicy, cause: Cause, now: Milli
 }
 
 /// A gate that could not be evaluated follows its policy.
-fn by_policy(gate: Gate, verdict: Verdict, policy: &OrgPolicy, now: Millis) -> Verdict {
-    let Verdict::Unevaluated(cause) = verdict else { return verdict };
-    match policy.on_indeterminate(gate, cause) {
-        OnIndeterminate::Allow => verdict,
+fn unevaluated(gate: Gate, cause: Cause, of_policy: OfPolicy, facts: &Facts<'_>) -> Verdict {
+    match of_policy(facts.policy, cause) {
+        OnIndeterminate::Allow => Verdict::Unevaluated(cause),
         OnIndeterminate::Deny if cause == Cause::NoEntitlement => {
-            denied(balance::denial(DenyReason::NoEntitlement, &Default::default(), policy, now))
+            let nothing_known = Balance::default();
+            denied(balance::denial(DenyReason::NoEntitlement, &nothing_known, facts.policy, facts.now))
         }
         OnIndeterminate::Deny => denied(Denial {
             code: Code::Indeterminate,
@@ -174,29 +188,28 @@ impl<'a> Run<'a> {
         self.facts.ask.counts()
     }
 
-    fn views(&mut self) -> Vec<LimitView> {
+    fn views(&mut self) -> LimitViews {
         if self.facts.org.is_err() {
-            return Vec::new();
+            return LimitViews::new();
         }
         let charged = self.reports.denial().is_none() && self.counts();
-        let mut views = Vec::with_capacity(self.checks.len() + 3);
+        let mut views = LimitViews::new();
         views.extend(self.rate_view());
         views.extend(sessions::view(self, charged));
-        views.extend(limits::views(self, charged));
+        limits::view(self, charged, &mut views);
         views.extend(self.balance.as_ref().and_then(|seen| seen.view(charged, self.reports.of(Gate::Balance))));
         views
     }
 
     fn rate_view(&self) -> Option<LimitView> {
-        let (rate, record) = (&self.facts.policy.rate, self.facts.org.as_ref().ok()?.rate);
+        let org = self.facts.org.as_ref().ok()?;
+        let (rate, record) = (&self.facts.policy.rate, org.rate);
         let denied_by = self.reports.denial().map(|(gate, _)| gate);
         let charged = denied_by.is_none() && self.counts();
         let blocks = self.counts() && denied_by.is_some_and(Gate::is_blocking);
         Some(LimitView {
-            name: RATE.clone(),
+            label: org.rate_label.clone(),
             scope: Scope::org(),
-            meter: Meter::calls(),
-            window: Window::Aligned { len: rate.len },
             amount: rate.amount,
             buffer: 0,
             used: record.count.saturating_add(u64::from(charged)),

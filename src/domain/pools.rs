@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 use crate::bounds::{ESTIMATE_BYTES, ESTIMATE_CALLS};
 
 /// Names the limit of an account among others on its scope.
-static ACCOUNT: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("account"));
+const ACCOUNT: &str = "account";
 
 /// An account of a pool, with its scope at hand.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl UpstreamAccountRow {
         let amount = self.daily_limit.unwrap_or(policy.daily_limit);
         let buffer = self.safety_buffer.unwrap_or(policy.safety_buffer);
         let window = self.window.unwrap_or(policy.window);
-        Limit { name: ACCOUNT.clone(), buffer, ..Limit::new(Meter::executions(), window, Some(amount)) }
+        Limit { buffer, ..Limit::named(ACCOUNT, Meter::executions(), window, Some(amount)) }
     }
 
     fn of(pool: &PoolId, new: &NewAccount, old: Option<&Self>) -> Self {

@@ -1,10 +1,25 @@
 //! The rate backstop: one `{window_id, count}` record per org, and the counter of any other
 //! aligned or anchored window.
 
+use std::sync::{Arc, LazyLock};
+
 use super::{
+    ids::Meter,
+    limit::Label,
     policy::RateLimit,
     window::{Millis, Window},
 };
+use crate::bounds::HOUR_MS;
+
+/// What the backstop is called in answers; those of clock hours share one.
+pub fn backstop_label(len: Millis) -> Arc<Label> {
+    static CLOCK_HOUR: LazyLock<Arc<Label>> = LazyLock::new(|| of_length(HOUR_MS));
+    if len == HOUR_MS { CLOCK_HOUR.clone() } else { of_length(len) }
+}
+
+fn of_length(len: Millis) -> Arc<Label> {
+    Label::new("rate", Meter::calls(), Window::Aligned { len })
+}
 
 /// Calls of one org in one aligned window. Only `count` decides; `blocked` shows how far over an
 /// org runs.
@@ -56,6 +71,11 @@ impl Counter {
         window.end(self.start).is_some_and(|end| now < end)
     }
 
+    /// When the window that runs at `now` ends, as this counter has it.
+    pub fn ends_at(self, window: Window, now: Millis) -> Option<Millis> {
+        window.end(if window.begins_with_use() { self.start } else { window.start(now) })
+    }
+
     /// The counter as it stands at `now`. Without a record it begins with `seed(start)`, what the
     /// ledger knows of the window, so that a limit added in mid-window sees what came before it.
     #[must_use]
@@ -72,7 +92,6 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounds::HOUR_MS;
 
     const NOW: Millis = 495_000 * HOUR_MS + 17;
     const ALIGNED: Window = Window::Aligned { len: HOUR_MS };

@@ -144,6 +144,21 @@ impl Window {
         matches!(self, Self::Aligned { .. } | Self::Anchored { .. })
     }
 
+    /// Whether it begins with its first use, and counts nothing from before it.
+    pub const fn begins_with_use(self) -> bool {
+        matches!(self, Self::Anchored { .. })
+    }
+
+    /// Length of a window that only trails behind; `None` for one that ends.
+    pub const fn trailing(self) -> Option<Millis> {
+        match self {
+            Self::Rolling { len } => Some(len),
+            Self::Aligned { .. } | Self::Anchored { .. } | Self::Calendar(_) | Self::Provider | Self::Concurrent => {
+                None
+            }
+        }
+    }
+
     /// First instant that counts at `now`, inclusive. An anchored window that has not begun starts
     /// at `now`.
     pub fn start(self, now: Millis) -> Millis {
@@ -163,6 +178,18 @@ impl Window {
             Self::Rolling { .. } | Self::Provider | Self::Concurrent => None,
             Self::Calendar(unit) => Some(unit.end(start)),
         }
+    }
+
+    /// Where it starts at `now`, and for how long that stays so. Not for one that begins with its use.
+    pub fn span(self, now: Millis) -> Span {
+        let (start, ends_at) = (self.start(now), self.end(self.start(now)));
+        let (since, until) = match self.trailing() {
+            // The first slice of all is there from the beginning.
+            Some(_) if start == 0 => (0, self.slice_leaves_at(start)),
+            Some(len) => (start.saturating_add(len), self.slice_leaves_at(start)),
+            None => (start, ends_at),
+        };
+        Span { start, ends_at, since, until: until.unwrap_or(since) }
     }
 
     /// When the slice that begins at `slice_start` stops counting in a rolling window: the first
@@ -198,6 +225,23 @@ impl Window {
     pub fn period(self) -> Option<&'static str> {
         let Self::Rolling { len } = self else { return None };
         PERIODS.iter().find(|(_, period)| *period == len).map(|(name, _)| *name)
+    }
+}
+
+/// Where a window starts, and for how long that stays so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub start: Millis,
+    /// First instant after the window; a rolling one never ends.
+    pub ends_at: Option<Millis>,
+    since: Millis,
+    until: Millis,
+}
+
+impl Span {
+    /// Whether the window starts there at `now` as well.
+    pub fn is_at(self, now: Millis) -> bool {
+        self.since <= now && now < self.until
     }
 }
 
@@ -322,6 +366,28 @@ mod tests {
             let began = window.start(NOW);
             assert_eq!((iso(began), iso(window.end(began).unwrap())), (start.into(), end.into()));
             assert_eq!(window.start(window.end(began).unwrap() - 1), began);
+        }
+    }
+
+    #[test]
+    fn a_span_holds_exactly_as_long_as_the_window_starts_there() {
+        let windows = [
+            Window::Rolling { len: HOUR_MS },
+            Window::Rolling { len: 7 * DAY_MS },
+            Window::Aligned { len: HOUR_MS },
+            Window::Calendar(Calendar::Day),
+            Window::Calendar(Calendar::MonthFrom(31)),
+        ];
+        let early = [(Window::Rolling { len: HOUR_MS }, 90_000)];
+        let now = [NOW, NOW + 59 * MINUTE_MS, NOW + 40 * DAY_MS];
+        let cases = windows.into_iter().flat_map(|window| now.map(|now| (window, now)));
+        for (window, now) in cases.chain(early) {
+            let span = window.span(now);
+            assert_eq!(span.start, window.start(now));
+            let borders = [span.since, span.until - 1, span.until, span.since.saturating_sub(1), now];
+            for at in borders {
+                assert_eq!(span.is_at(at), window.start(at) == span.start, "{window} {now} {at}");
+            }
         }
     }
 

@@ -7,7 +7,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::{
+    actors::OfEach,
     domain::{
         command::{Acquire, Mode, Need},
         decision::Decision,
@@ -21,9 +24,11 @@ use crate::{
 
 use super::{Call, Service};
 
-type Decided = Result<Decision, ServiceError>;
+type Decided = Result<Box<Decision>, ServiceError>;
 /// What the org's actor answers to one Acquire.
 type Answered = Result<Result<Box<Decision>, Need>, ServiceError>;
+/// Acquires of one org; nearly always one.
+type Asks = SmallVec<[Arc<Acquire>; 1]>;
 
 /// One Acquire on its way.
 #[derive(Debug, Clone)]
@@ -36,13 +41,13 @@ pub struct Ask {
 #[derive(Debug, Default)]
 pub struct Group {
     pub positions: Vec<usize>,
-    pub asks: Vec<Arc<Acquire>>,
+    pub asks: Asks,
 }
 
 impl Service {
-    pub async fn acquire(&self, ask: Ask, call: &Call) -> Decided {
-        let mut decided = self.decide(&ask.org, vec![ask.acquire], call).await;
-        decided.pop().unwrap_or(Err(ServiceError::Bug))
+    pub async fn acquire(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
+        let mut decided = self.decide(&ask.org, smallvec![ask.acquire], call).await;
+        decided.pop().unwrap_or(Err(ServiceError::Bug)).map(|decision| *decision)
     }
 
     /// Splits what may share a message: one org, and one promise, so that a reply never waits for a
@@ -58,7 +63,7 @@ impl Service {
     }
 
     /// Decides Acquires of one org, in order.
-    pub async fn decide(&self, org: &OrgId, mut asks: Vec<Arc<Acquire>>, call: &Call) -> Vec<Decided> {
+    pub async fn decide(&self, org: &OrgId, mut asks: Asks, call: &Call) -> OfEach<Box<Decision>> {
         if let Err(error) = self.refuse_while_draining() {
             return asks.iter().map(|_| Err(error.clone())).collect();
         }
@@ -71,12 +76,12 @@ impl Service {
                 break;
             }
             self.answer_needs(org, &mut asks, &replies, call).await;
-            let again: Vec<_> = open.iter().map(|at| asks[*at].clone()).collect();
+            let again: Asks = open.iter().map(|at| asks[*at].clone()).collect();
             for (at, reply) in open.into_iter().zip(self.ask_actor(org, &again, call).await) {
                 replies[at] = reply;
             }
         }
-        let mut decided = Vec::with_capacity(asks.len());
+        let mut decided = OfEach::with_capacity(asks.len());
         for (ask, reply) in asks.iter().zip(replies) {
             decided.push(self.conclude(org, ask, reply, call).await);
         }
@@ -106,16 +111,16 @@ impl Service {
         }
     }
 
-    async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], call: &Call) -> Vec<Answered> {
+    async fn ask_actor(&self, org: &OrgId, asks: &[Arc<Acquire>], call: &Call) -> OfEach<Result<Box<Decision>, Need>> {
         let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
         let until = if fails_open { call.deadline.within(budget) } else { call.deadline.at };
-        self.orgs.ask_all(org, asks.to_vec(), until).await
+        self.orgs.ask_all(org, asks.iter().cloned(), until).await
     }
 
     async fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Answered, call: &Call) -> Decided {
         let decision = match reply {
-            Ok(Ok(decision)) => self.capped(org, ask, *decision),
+            Ok(Ok(decision)) => self.capped(org, ask, decision),
             // It was given both answers, each once.
             Ok(Err(_)) => return Err(ServiceError::Bug),
             Err(error) => self.without_counter(org, ask, error, call).await?,
@@ -162,7 +167,7 @@ impl Service {
         let allowed = reports.denial().is_none();
         let id = ask.counts().then(|| self.orgs.next_decision());
         let id = id.map(|id| if allowed { id.admitted() } else { id });
-        let decision = Decision::judged(id, reports, ask.mode == Mode::Shadow);
+        let decision = Box::new(Decision::judged(id, reports, ask.mode == Mode::Shadow));
         Ok(match cause {
             // It lasts, so it is bounded whatever the provider says.
             Cause::StoreFault => self.emergency(org, &ask, decision),
@@ -171,11 +176,11 @@ impl Service {
     }
 
     /// Fail-opens never stack: where nothing holds the org to an amount any more, the emergency cap does.
-    fn capped(&self, org: &OrgId, ask: &Acquire, decision: Decision) -> Decision {
+    fn capped(&self, org: &OrgId, ask: &Acquire, decision: Box<Decision>) -> Box<Decision> {
         if decision.reports.is_unbounded() { self.emergency(org, ask, decision) } else { decision }
     }
 
-    fn emergency(&self, org: &OrgId, ask: &Acquire, decision: Decision) -> Decision {
+    fn emergency(&self, org: &OrgId, ask: &Acquire, decision: Box<Decision>) -> Box<Decision> {
         if decision.code() != Code::Allowed || decision.replayed {
             return decision;
         }
@@ -186,7 +191,7 @@ impl Service {
             Err(over) => {
                 self.metrics.emergency_denial();
                 let denial = pipeline::emergency(&decision.reports, over, now);
-                decision.denied_by(Gate::Rate, denial, ask.mode == Mode::Shadow)
+                Box::new(decision.denied_by(Gate::Rate, denial, ask.mode == Mode::Shadow))
             }
         }
     }

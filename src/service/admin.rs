@@ -181,7 +181,7 @@ impl Service {
 
 /// What the ledger says of an amount that a plan includes; `None` = unlimited.
 fn included(amount: Option<u64>, overage: bool, status: &Status) -> BalanceVerdict {
-    let view = status.decision.limits.iter().find(|view| &*view.name == BalanceSource::LIMIT);
+    let view = status.decision.limits.iter().find(|view| view.name() == BalanceSource::LIMIT);
     let taken = view.map_or(0, |view| view.used.saturating_add(view.reserved));
     let balance = Balance {
         granted: amount,

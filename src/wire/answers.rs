@@ -69,10 +69,8 @@ fn limit(view: LimitView) -> v1::Limit {
     v1::Limit {
         remaining: view.remaining().unwrap_or(0),
         exhausted: view.exhausted(),
-        name: view.name.to_string(),
-        scope: view.scope.shown().into_owned(),
-        meter: view.meter.to_string(),
-        window: view.window.to_string(),
+        texts: view.label.texts.clone(),
+        scope: view.scope.shown_shared(),
         unlimited: view.amount.is_none(),
         amount: int(view.amount.unwrap_or(0)),
         used: int(view.used),

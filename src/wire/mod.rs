@@ -1,10 +1,10 @@
 //! Generated code of `proto/`, the conversions between it and the domain, and the one status table.
 
 pub mod answers;
+pub mod json;
+pub mod limit;
 pub mod requests;
 pub mod status;
-
-pub mod json;
 
 /// `tollgate.v1`: the data plane.
 #[allow(
@@ -15,6 +15,8 @@ pub mod json;
     clippy::cast_possible_wrap
 )]
 pub mod v1 {
+    pub use crate::wire::limit::Limit;
+
     tonic::include_proto!("tollgate.v1");
 }
 

@@ -35,8 +35,8 @@ fn left_of(a: &Limit, b: &Limit) -> i128 {
 fn sentence(limit: &Limit, now: Millis) -> String {
     let part = if limit.scope.is_empty() { String::new() } else { format!(" of {}", limit.scope) };
     let reset = next_reset(now, limit.resets_at_ms);
-    let (remaining, total) = (amount(&limit.meter, limit.remaining), amount(&limit.meter, limit.amount));
-    format!("{remaining} left of {total} ({}{part}, {reset})", limit.name)
+    let (remaining, total) = (amount(&limit.texts.meter, limit.remaining), amount(&limit.texts.meter, limit.amount));
+    format!("{remaining} left of {total} ({}{part}, {reset})", limit.texts.name)
 }
 
 /// `resets in 42m 10s`, `resets now`, `never resets`.
@@ -66,7 +66,7 @@ pub(super) fn limit_table(limits: &[Limit], now: Millis) -> String {
     let rows = limits.iter().map(|limit| {
         let [used, reserved, remaining, of] = columns_of_amounts(limit);
         let (name, scope, meter, window) =
-            (limit.name.clone(), limit.scope.clone(), limit.meter.clone(), limit.window.clone());
+            (limit.texts.name.clone(), limit.scope.to_string(), limit.texts.meter.clone(), limit.texts.window.clone());
         let (wait, at) = resets(limit, now);
         [name, scope, meter, window, used, reserved, remaining, of, wait, at, note(limit)]
     });
@@ -90,7 +90,7 @@ pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Lim
     let rows = limits.into_iter().map(|(org, limit)| {
         let [used, reserved, remaining, of] = columns_of_amounts(limit);
         let (wait, at) = resets(limit, now);
-        let (name, scope) = (limit.name.clone(), limit.scope.clone());
+        let (name, scope) = (limit.texts.name.clone(), limit.scope.to_string());
         [org.to_owned(), name, scope, taken(limit), used, reserved, remaining, of, wait, at]
     });
     table(columns, rows)
@@ -106,7 +106,7 @@ fn taken(limit: &Limit) -> String {
 }
 
 fn columns_of_amounts(limit: &Limit) -> [String; 4] {
-    let shown = |value| amount(&limit.meter, value);
+    let shown = |value| amount(&limit.texts.meter, value);
     let (remaining, of) = if limit.unlimited {
         (String::new(), "unlimited".to_owned())
     } else {
@@ -134,7 +134,7 @@ fn note(limit: &Limit) -> String {
         notes.push("shadow".to_owned());
     }
     if limit.buffer != 0 {
-        notes.push(format!("buffer {}", amount(&limit.meter, limit.buffer)));
+        notes.push(format!("buffer {}", amount(&limit.texts.meter, limit.buffer)));
     }
     if limit.blocked != 0 {
         notes.push(format!("{} blocked", limit.blocked));
@@ -145,9 +145,10 @@ fn note(limit: &Limit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::limit::LimitTexts;
 
     fn limit(name: &str, remaining: i64, amount: i64) -> Limit {
-        Limit { name: name.into(), meter: "executions".into(), remaining, amount, ..Limit::default() }
+        Limit { texts: LimitTexts::new(name, "executions", ""), remaining, amount, ..Limit::default() }
     }
 
     #[test]

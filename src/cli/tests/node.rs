@@ -16,13 +16,16 @@ use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, tran
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{NOW_MS, audit, billing, session};
-use crate::wire::{
-    admin::v1::{admin_service_server::*, *},
-    json::Json,
-    v1::{
-        batch_get_status_result::Result as StatusItem, budget_service_server::BudgetServiceServer,
-        gate_service_server::*, pool_service_server::PoolServiceServer, session_service_server::SessionServiceServer,
-        *,
+use crate::{
+    domain::limit::LimitTexts,
+    wire::{
+        admin::v1::{admin_service_server::*, *},
+        json::Json,
+        v1::{
+            batch_get_status_result::Result as StatusItem, budget_service_server::BudgetServiceServer,
+            gate_service_server::*, pool_service_server::PoolServiceServer,
+            session_service_server::SessionServiceServer, *,
+        },
     },
 };
 
@@ -87,9 +90,7 @@ impl Node {
 
 pub(super) fn rate(used: i64, limiting: bool) -> Limit {
     Limit {
-        name: "rate".into(),
-        meter: "calls".into(),
-        window: "aligned/1h".into(),
+        texts: LimitTexts::new("rate", "calls", "aligned/1h"),
         amount: 1000,
         used,
         remaining: 1000 - used,
@@ -103,10 +104,8 @@ pub(super) fn rate(used: i64, limiting: bool) -> Limit {
 
 fn hourly(scope: &str) -> Limit {
     Limit {
-        name: "budget/hourly".into(),
+        texts: LimitTexts::new("budget/hourly", "spend", "rolling/1h"),
         scope: scope.into(),
-        meter: "spend".into(),
-        window: "rolling/1h".into(),
         amount: 1_000_000,
         used: 250_000,
         reserved: 50_000,

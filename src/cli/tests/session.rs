@@ -10,7 +10,10 @@ use super::{
     Exit, NOW_MS,
     node::{Canned, Node, Reply, broken, rate},
 };
-use crate::wire::v1::{batch_status_result::Result as Item, session_service_server::SessionService, *};
+use crate::{
+    domain::limit::LimitTexts,
+    wire::v1::{batch_status_result::Result as Item, session_service_server::SessionService, *},
+};
 
 /// A request id that the node has seen before.
 const SEEN_BEFORE: &str = "again";
@@ -86,9 +89,7 @@ impl SessionService for Canned {
 
 fn concurrent(used: i64, limiting: bool) -> Limit {
     Limit {
-        name: "sessions".into(),
-        meter: "sessions".into(),
-        window: "concurrent".into(),
+        texts: LimitTexts::new("sessions", "sessions", "concurrent"),
         amount: 3,
         used,
         remaining: 3 - used,

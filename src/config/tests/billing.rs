@@ -61,8 +61,8 @@ fn autumn(config: &Config) -> &AutumnConfig {
 fn included(config: &Config, org: &str) -> Option<(Option<u64>, Calendar, bool)> {
     match &policy(config, org).balance.source {
         BalanceSource::Included { limit, overage } => {
-            assert_eq!((&*limit.name, &limit.meter), ("balance", &Meter::executions()));
-            let Window::Calendar(period) = limit.window else { panic!("no period: {limit:?}") };
+            assert_eq!((limit.name(), limit.meter()), ("balance", &Meter::executions()));
+            let Window::Calendar(period) = limit.window() else { panic!("no period: {limit:?}") };
             Some((limit.amount, period, *overage))
         }
         BalanceSource::NotIncluded => None,

@@ -50,7 +50,7 @@ fn policy(config: &Config, org: &str) -> Arc<OrgPolicy> {
 /// `(name, amount)` of every limit of an org or of one of its scopes.
 fn amounts(policy: &OrgPolicy, scope: &str) -> Vec<(String, Option<u64>)> {
     let limits = policy.limits_of(&Scope::parse("scope", scope).unwrap());
-    limits.iter().map(|limit| (limit.name.to_string(), limit.amount)).collect()
+    limits.iter().map(|limit| (limit.name().to_string(), limit.amount)).collect()
 }
 
 /// Text that looks enough like a configuration to get past the parser now and then.

@@ -9,8 +9,8 @@ use crate::domain::{
 
 /// Monthly compute in hours, and sessions at once.
 fn tier(policy: &OrgPolicy) -> (Option<u64>, Option<u64>) {
-    let monthly = policy.limits.iter().find(|limit| limit.meter == Meter::compute()).unwrap();
-    assert_eq!(monthly.window, Window::Calendar(Calendar::Month));
+    let monthly = policy.limits.iter().find(|limit| *limit.meter() == Meter::compute()).unwrap();
+    assert_eq!(monthly.window(), Window::Calendar(Calendar::Month));
     (monthly.amount.map(|amount| amount / HOUR_MS), policy.sessions.max)
 }
 

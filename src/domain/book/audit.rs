@@ -10,13 +10,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Book, LedgerKey, charged_scopes};
+use super::{Book, LedgerKey, Page, Tally, charged_scopes};
 use crate::{
     bounds::HOUR_MS,
     domain::{
         ids::{Meter, Scope},
         reply::Audit,
-        window::{Millis, Window},
+        window::Millis,
     },
 };
 
@@ -24,19 +24,20 @@ impl Book {
     /// Where a number that is kept is not what the rows add up to.
     pub(in crate::domain) fn audit(&self, now: Millis) -> Audit {
         let mut audit = self.audit_rows();
-        for ((scope, meter), ledger) in &self.ledgers {
+        for (scope, Tally { meter, ledger, .. }) in self.tallies() {
             for (window, kept, derived) in ledger.sums(now) {
                 audit.check((scope, meter), kept, derived..=derived, || format!("sum of {window}"));
             }
         }
-        let running = self.counters.iter().filter(|((_, _, window), counter)| counter.runs(*window, now));
-        for ((scope, meter, window), counter) in running {
-            let ledger = self.ledgers.get(&(scope.clone(), meter.clone()));
-            // What was used in the very instant in which an anchored window began may have come before it.
-            let certain = counter.start.saturating_add(u64::from(matches!(window, Window::Anchored { .. })));
-            let least = ledger.map_or(0, |ledger| ledger.at_least_since(certain));
-            let most = ledger.map_or(0, |ledger| ledger.at_most_since(counter.start));
-            audit.check((scope, meter), counter.used, least..=most, || window.to_string());
+        for (scope, tally) in self.tallies() {
+            for (window, counter) in tally.records().filter(|(window, counter)| counter.runs(*window, now)) {
+                // What was used in the very instant in which a window began may have come before it, where it
+                // begins with its use.
+                let certain = counter.start.saturating_add(u64::from(window.begins_with_use()));
+                let least = tally.ledger.at_least_since(certain);
+                let most = tally.ledger.at_most_since(counter.start);
+                audit.check((scope, &tally.meter), counter.used, least..=most, || window.to_string());
+            }
         }
         audit
     }
@@ -46,7 +47,7 @@ impl Book {
     pub(in crate::domain) fn audit_rows(&self) -> Audit {
         let mut audit = Audit::default();
         let held = self.held_by_ledger();
-        for ((scope, meter), ledger) in &self.ledgers {
+        for (scope, Tally { meter, ledger, .. }) in self.tallies() {
             let expected = held.get(&(scope.clone(), meter.clone())).copied().unwrap_or(0);
             audit.check((scope, meter), ledger.reserved, expected..=expected, || "reserved".to_owned());
             for hour in ledger.hours() {
@@ -55,8 +56,8 @@ impl Book {
             }
         }
         for ((meter, start), least) in self.scoped_hours() {
-            let org = self.ledgers.get(&(Scope::org(), meter.clone()));
-            let kept = org.and_then(|org| org.hour(start)).map_or(0, |hour| hour.total);
+            let org = self.org.tally(meter);
+            let kept = org.and_then(|org| org.ledger.hour(start)).map_or(0, |hour| hour.total);
             let what = || format!("hour {}, with its scopes", start / HOUR_MS);
             audit.check((&Scope::org(), meter), kept, least..=u64::MAX, what);
         }
@@ -79,8 +80,8 @@ impl Book {
     /// Hours of all scopes that count in the org, together.
     fn scoped_hours(&self) -> BTreeMap<(&Meter, Millis), u64> {
         let mut scoped: BTreeMap<(&Meter, Millis), u64> = BTreeMap::new();
-        let counting = self.ledgers.iter().filter(|((scope, _), _)| !scope.is_org() && scope.counts_for_org());
-        for ((_, meter), ledger) in counting {
+        let counting = self.scopes.values().filter(|page| page.scope.counts_for_org());
+        for Tally { meter, ledger, .. } in counting.flat_map(Page::tallies) {
             for hour in ledger.hours() {
                 let sum = scoped.entry((meter, hour.start)).or_default();
                 *sum = sum.saturating_add(hour.total);
@@ -92,6 +93,8 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
     use crate::{
         bounds::DAY_MS,
@@ -102,6 +105,7 @@ mod tests {
             policy::OrgPolicy,
             rate::Counter,
             rows::ReservationRow,
+            window::Window,
         },
     };
 
@@ -117,19 +121,24 @@ mod tests {
 
     /// Usage in two hours, a hold, and a limit of either kind that has been asked for.
     fn book() -> Book {
-        let limits =
-            vec![Limit::new(Meter::spend(), DAILY, Some(100)), Limit::new(Meter::spend(), CLOCK_DAY, Some(100))];
-        let policy = OrgPolicy { limits, ..OrgPolicy::default() };
+        let limits = [DAILY, CLOCK_DAY].map(|window| Limit::new(Meter::spend(), window, Some(100)));
+        let policy = OrgPolicy { limits: limits.into_iter().collect(), ..OrgPolicy::default() };
         let mut book = Book::default();
         let (scope, meter) = key("workspace/a");
         book.book(&policy, &scope, &meter, 5, T0);
         book.book(&policy, &scope, &meter, 7, T0 + HOUR_MS);
-        let amounts = vec![(meter, 3)];
+        let amounts = smallvec![(meter, 3)];
         book.reserve(ReservationRow { id: DecisionId(1), scope, amounts, expires_at: T0 + DAY_MS });
-        for limit in &policy.limits {
-            assert_eq!(book.usage(&Scope::org(), limit, T0 + HOUR_MS), (12, 3));
+        for limit in policy.limits.iter() {
+            let standing = book.standing(&Scope::org(), limit, T0 + HOUR_MS);
+            assert_eq!((standing.used, standing.reserved), (12, 3));
         }
         book
+    }
+
+    /// Usage of `spend` by the org itself.
+    fn tally(book: &mut Book) -> &mut Tally {
+        book.org.tally_mut(&Meter::spend())
     }
 
     #[test]
@@ -138,13 +147,12 @@ mod tests {
         assert_eq!((untouched.drifted, untouched.drift.len()), (0, 0));
         assert!(untouched.checked >= 8, "{}", untouched.checked);
         let cases: [Case; 4] = [
-            ("reserved", |it| it.ledgers.get_mut(&key("")).unwrap().reserved += 1),
-            ("sum of rolling/1d", |it| it.ledgers.get_mut(&key("")).unwrap().lose_an_hour()),
-            ("hour 495000, with its scopes", |it| it.ledgers.get_mut(&key("")).unwrap().lose_an_hour()),
+            ("reserved", |it| tally(it).ledger.reserved += 1),
+            ("sum of rolling/1d", |it| tally(it).ledger.lose_an_hour()),
+            ("hour 495000, with its scopes", |it| tally(it).ledger.lose_an_hour()),
             ("aligned/1d", |it| {
-                let key = (Scope::org(), Meter::spend(), CLOCK_DAY);
-                let counter = *it.counters.get(&key).unwrap();
-                it.counters.put(key, Counter { used: 13, ..counter });
+                let counter = tally(it).record(CLOCK_DAY).unwrap();
+                tally(it).put(CLOCK_DAY, Counter { used: 13, ..counter });
             }),
         ];
         for (what, change) in cases {
@@ -161,8 +169,8 @@ mod tests {
     fn minutes_that_are_not_their_hour_are_found_in_the_rows_alone() {
         let mut book = book();
         let changed = |hour: &HourSlice| HourSlice { total: hour.total + 1, ..hour.clone() };
-        let slices: Vec<_> = book.ledgers[&key("")].hours().map(changed).collect();
-        book.ledgers.insert(key(""), Ledger::load(slices, T0 + HOUR_MS));
+        let slices = tally(&mut book).ledger.hours().map(changed).collect();
+        tally(&mut book).ledger = Ledger::load(slices, T0 + HOUR_MS);
         let audit = book.audit_rows();
         assert!(
             audit.drift.iter().any(|drift| drift.what == "hour 495000" && (drift.kept, drift.derived) == (6, (5, 5)))

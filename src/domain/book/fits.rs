@@ -1,10 +1,10 @@
 //! When what is asked fits again: slices leave their windows, windows end, holds expire.
 
-use super::Book;
+use super::{Book, Standing};
 use crate::domain::{
     ids::{Meter, Scope},
     limit::Limit,
-    window::{Millis, Window},
+    window::Millis,
 };
 
 impl Book {
@@ -20,13 +20,13 @@ impl Book {
         let amount = limit.amount?;
         let usable = if asked == 0 { amount.checked_sub(1)? } else { amount.saturating_sub(limit.buffer) };
         let free = u128::from(usable.checked_sub(asked)?);
-        let (used, reserved) = self.usage(scope, limit, now);
+        let Standing { used, reserved, ends_at } = self.standing(scope, limit, now);
         let mut taken = u128::from(used) + u128::from(reserved);
         if taken <= free {
             return Some(now);
         }
-        let mut leaving = self.leaving(scope, limit, used, now).peekable();
-        let mut expiring = self.expiring(scope, &limit.meter).peekable();
+        let mut leaving = self.leaving(scope, limit, (used, ends_at), now).peekable();
+        let mut expiring = self.expiring(scope, limit.meter()).peekable();
         loop {
             let hold_first = match (leaving.peek(), expiring.peek()) {
                 (Some((leaves_at, _)), Some((expires_at, _))) => expires_at < leaves_at,
@@ -45,21 +45,17 @@ impl Book {
         &self,
         scope: &Scope,
         limit: &Limit,
-        used: u64,
+        (used, ends_at): (u64, Option<Millis>),
         now: Millis,
     ) -> Box<dyn Iterator<Item = (Millis, u64)> + '_> {
-        let booked: Box<dyn Iterator<Item = (Millis, u64)> + '_> = match limit.window {
-            window @ Window::Rolling { .. } => {
-                let ledger = self.ledgers.get(&(scope.clone(), limit.meter.clone()));
-                Box::new(ledger.into_iter().flat_map(move |ledger| ledger.leaving(window, now)))
-            }
-            Window::Aligned { .. }
-            | Window::Anchored { .. }
-            | Window::Calendar(_)
-            | Window::Provider
-            | Window::Concurrent => Box::new(self.window_end(scope, limit, now).map(|end| (end, used)).into_iter()),
+        let window = limit.window();
+        let booked: Box<dyn Iterator<Item = (Millis, u64)> + '_> = if window.trailing().is_some() {
+            let tally = self.tally(scope, limit.meter());
+            Box::new(tally.into_iter().flat_map(move |tally| tally.ledger.leaving(window, now)))
+        } else {
+            Box::new(ends_at.map(|end| (end, used)).into_iter())
         };
-        let mut to_book = self.to_book(scope, limit, now).peekable();
+        let mut to_book = self.to_book(scope, limit, ends_at).peekable();
         if to_book.peek().is_none() {
             return booked;
         }
@@ -69,14 +65,15 @@ impl Book {
     }
 
     /// What expiring holds will book, and when that will stop counting.
-    fn to_book(&self, scope: &Scope, limit: &Limit, now: Millis) -> impl Iterator<Item = (Millis, u64)> {
+    fn to_book(&self, scope: &Scope, limit: &Limit, ends_at: Option<Millis>) -> impl Iterator<Item = (Millis, u64)> {
+        let window = limit.window();
         self.prepaid.iter().filter_map(move |(id, paid)| {
             let row = self.reservations.get(id).filter(|row| row.scope.counts_in(scope))?;
-            row.amounts.iter().find(|(meter, _)| *meter == limit.meter)?;
-            let (at, slice) = (row.expires_at, limit.window.slice());
-            let leaves = limit.window.slice_leaves_at(at / slice * slice);
-            let running = self.window_end(scope, limit, now).filter(|end| at < *end);
-            let ends = running.or_else(|| limit.window.end(limit.window.start(at)));
+            row.amounts.iter().find(|(meter, _)| meter == limit.meter())?;
+            let (at, slice) = (row.expires_at, window.slice());
+            let leaves = window.slice_leaves_at(at / slice * slice);
+            let running = ends_at.filter(|end| at < *end);
+            let ends = running.or_else(|| window.end(window.start(at)));
             Some((leaves.or(ends)?, *paid))
         })
     }
@@ -88,18 +85,5 @@ impl Book {
             let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
             Some((*at, held.saturating_sub(self.prepaid.get(id).copied().unwrap_or(0))))
         })
-    }
-
-    /// End of the running window; `None` for a rolling one.
-    pub(in crate::domain) fn window_end(&self, scope: &Scope, limit: &Limit, now: Millis) -> Option<Millis> {
-        let start = match limit.window {
-            Window::Anchored { .. } => self.counter(scope, &limit.meter, limit.window, now).start,
-            Window::Aligned { .. }
-            | Window::Rolling { .. }
-            | Window::Calendar(_)
-            | Window::Provider
-            | Window::Concurrent => limit.window.start(now),
-        };
-        limit.window.end(start)
     }
 }

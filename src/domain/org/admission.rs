@@ -1,5 +1,7 @@
 //! May it execute now? Judged by the pipeline, charged as one step, answered again to a known id.
 
+use std::sync::Arc;
+
 use super::{Context, OrgState, outbox::execution_id, pools::Chosen};
 use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
@@ -9,12 +11,13 @@ use crate::{
         decision::{Decision, Hold, LimitView, PickedAccount, SessionGrant},
         gate::{Denial, FailOpen, Gate, Reports},
         ids::{Amounts, DecisionId, Meter, Scope},
+        limit::Label,
         outcome::{Admitted, Picked, Started},
         pipeline::{self, Facts, Judgement, OrgFacts},
-        rate::RateRecord,
+        rate::{RateRecord, backstop_label},
         refusal::OrgError,
         rows::ReservationRow,
-        window::Millis,
+        window::{Millis, Window},
     },
 };
 
@@ -73,10 +76,18 @@ impl OrgState {
         RateRecord::at(self.rate, &ctx.policy.rate, self.now)
     }
 
+    /// What the backstop is called, kept from answer to answer.
+    fn rate_label(&mut self, len: Millis) -> Arc<Label> {
+        let kept = self.rate_label.take().filter(|label| label.window == Window::Aligned { len });
+        self.rate_label.insert(kept.unwrap_or_else(|| backstop_label(len))).clone()
+    }
+
     /// Runs the gates over the org's state.
     fn judge(&mut self, ask: &Acquire, exhausted_pool: Option<&Denial>, ctx: &Context<'_>) -> Result<Judgement, Need> {
+        let rate_label = self.rate_label(ctx.policy.rate.len);
         let org = OrgFacts {
             rate: self.rate_now(ctx),
+            rate_label: &rate_label,
             sessions: self.sessions.running(),
             malformed: self.budgets.is_malformed(&ask.scope),
             frozen: self.frozen.as_ref(),

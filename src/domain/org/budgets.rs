@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Context, OrgState};
 use crate::domain::{
+    book::Standing,
     budgets::malformed,
     command::SetBudget,
     decision::LimitView,
@@ -52,10 +53,10 @@ impl OrgState {
         let row = self.budgets.get(scope);
         let mut period_view = |(period, len): &(&'static str, u64)| {
             let (period, window) = (*period, Window::Rolling { len: *len });
-            let named = |limit: &&Limit| limit.meter == Meter::spend() && limit.window == window;
+            let named = |limit: &&Limit| *limit.meter() == Meter::spend() && limit.window() == window;
             let unlimited = Limit::new(Meter::spend(), window, None);
             let limit = limits.iter().find(named).unwrap_or(&unlimited);
-            let (used, reserved) = self.book.usage(scope, limit, self.now);
+            let Standing { used, reserved, .. } = self.book.standing(scope, limit, self.now);
             let remaining = LimitView::of(limit, scope, used, reserved).remaining();
             PeriodView { period, limit: limit.amount, set: row.limits.contains_key(period), used, reserved, remaining }
         };

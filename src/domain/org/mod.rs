@@ -29,6 +29,7 @@ use super::{
     commands::{Command, Reply},
     ids::{DecisionId, ExecutionId, OrgId, Reason},
     journal::Journal,
+    limit::Label,
     outcome::{Done, Entry, Outcome, Remembered, Settled, Settlement},
     policy::OrgPolicy,
     pools::Pools,
@@ -81,6 +82,7 @@ pub struct OrgState {
     /// The latest instant this org has seen; its time never goes backwards.
     now: Millis,
     rate: Option<RateRecord>,
+    rate_label: Option<Arc<Label>>,
     frozen: Option<Reason>,
     wake_at: Option<Millis>,
     /// The timer as stored.

@@ -1,5 +1,7 @@
 //! What operators ask of an org: freeze, forget, inspect.
 
+use smallvec::smallvec;
+
 use super::{
     Context, News, OrgState,
     tables::{baseline_row, execution_row},
@@ -36,7 +38,7 @@ impl OrgState {
     }
 
     pub(super) fn status(&mut self, scope: &Scope, known: Known, ctx: &Context<'_>) -> Box<Status> {
-        let decision = self.peek(Acquire::of(scope.clone(), vec![(Meter::executions(), 1)]), known, ctx);
+        let decision = self.peek(Acquire::of(scope.clone(), smallvec![(Meter::executions(), 1)]), known, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
         Box::new(Status { decision, frozen, plan })
     }
@@ -65,7 +67,7 @@ impl OrgState {
             plan: ctx.policy.plan.clone(),
             frozen: self.frozen.clone(),
             rate: self.rate,
-            limits,
+            limits: limits.into_vec(),
             ledgers: used,
             counters: self.book.counter_views(),
             reservations: self.book.reservation_views(),

@@ -10,6 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use smallvec::smallvec;
+
 use super::{Context, Execution, OrgState};
 use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
@@ -183,7 +185,7 @@ impl OrgState {
             }
             // It was completed before.
             Some(_) => return,
-            None if decision.is_admitted() => (scope.clone(), vec![(Meter::executions(), 1)]),
+            None if decision.is_admitted() => (scope.clone(), smallvec![(Meter::executions(), 1)]),
             None => return,
         };
         // Named for the org as a whole: a later report of the end may come from another scope.

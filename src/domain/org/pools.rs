@@ -28,7 +28,7 @@ use crate::{
         request::Rpc,
         rows::{Avoided, Evidence, UpstreamAccountRow},
         upstream::Upstream,
-        window::{Millis, Window},
+        window::Millis,
     },
 };
 
@@ -156,14 +156,10 @@ impl OrgState {
 
     /// The end of the running window. A rolling one has none: its reports are of whole lengths from the
     /// epoch.
-    fn period_end(&self, scope: &Scope, limit: &Limit) -> Millis {
-        match limit.window {
-            Window::Rolling { len } => (self.now / len + 1) * len,
-            Window::Aligned { .. }
-            | Window::Anchored { .. }
-            | Window::Calendar(_)
-            | Window::Provider
-            | Window::Concurrent => self.book.window_end(scope, limit, self.now).unwrap_or(self.now),
+    fn period_end(&mut self, scope: &Scope, limit: &Limit) -> Millis {
+        match limit.window().trailing() {
+            Some(len) => (self.now / len + 1) * len,
+            None => self.book.standing(scope, limit, self.now).ends_at.unwrap_or(self.now),
         }
     }
 
@@ -230,13 +226,9 @@ impl OrgState {
     /// again all the same.
     fn evidence(&mut self, scope: &Scope, limit: &Limit) -> Evidence {
         self.book.open(scope, limit, self.now);
-        let until = match limit.window {
-            Window::Rolling { len } => self.now.saturating_add(len),
-            Window::Aligned { .. }
-            | Window::Anchored { .. }
-            | Window::Calendar(_)
-            | Window::Provider
-            | Window::Concurrent => self.period_end(scope, limit),
+        let until = match limit.window().trailing() {
+            Some(len) => self.now.saturating_add(len),
+            None => self.period_end(scope, limit),
         };
         Evidence { at: self.now, until, limit: limit.amount.unwrap_or(u64::MAX) }
     }

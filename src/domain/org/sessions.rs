@@ -12,11 +12,13 @@
 //! nothing. A new incarnation counts from zero. What was booked without having been reported covers what is
 //! reported next. One heartbeat books at most the clamp; what is beyond is disputed, never dropped.
 
+use smallvec::smallvec;
+
 use super::{Context, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, SESSION_WARN_PERCENT},
     domain::{
-        book::charged_scopes,
+        book::{Standing, charged_scopes},
         command::{Acquire, EndSession, Heartbeat, Known, ListSessions, NewSession, Run},
         decision::SessionGrant,
         ids::{Amounts, Identity, Incarnation, Meter, Scope, SessionId, Source},
@@ -79,7 +81,7 @@ impl OrgState {
     /// its last word is booked out of it.
     fn hold_slice(&mut self, row: &SessionRow, left: u64) {
         if left > 0 {
-            let amounts: Amounts = vec![(Meter::compute(), left)];
+            let amounts: Amounts = smallvec![(Meter::compute(), left)];
             let (id, scope, expires_at) = (row.decision, row.scope.clone(), row.ends_at);
             self.book.reserve(ReservationRow { id, scope, amounts, expires_at });
             self.book.prepay(id, row.silence());
@@ -114,7 +116,7 @@ impl OrgState {
         self.tell_trial_end(ctx);
         // No two amounts of a session share a name, nor do two sessions.
         let name = format!("{} {}", row.decision, row.booked);
-        let booked: Amounts = vec![(Meter::compute(), amount)];
+        let booked: Amounts = smallvec![(Meter::compute(), amount)];
         self.export_as(&row.scope, &booked, (&row.scope, Rpc::Heartbeat, &name), at, ctx);
     }
 
@@ -190,10 +192,10 @@ impl OrgState {
     fn percent_used(&mut self, scope: &Scope, held: u64, ctx: &Context<'_>) -> u64 {
         let mut most = 0;
         for scope in charged_scopes(scope) {
-            let limits = ctx.policy.limits_of(&scope).iter().filter(|limit| limit.meter == Meter::compute());
+            let limits = ctx.policy.limits_of(&scope).iter().filter(|limit| *limit.meter() == Meter::compute());
             for limit in limits.filter(|limit| !limit.shadow) {
                 let Some(amount) = limit.amount else { continue };
-                let (used, reserved) = self.book.usage(&scope, limit, self.now);
+                let Standing { used, reserved, .. } = self.book.standing(&scope, limit, self.now);
                 let taken = u128::from(used) + u128::from(reserved.saturating_sub(held));
                 let usable = u128::from(amount.saturating_sub(limit.buffer));
                 let percent = (taken * 100).checked_div(usable).unwrap_or(100);
@@ -262,9 +264,9 @@ impl OrgState {
     fn quota(&mut self, scope: &Scope, policy: &OrgPolicy) -> Quota {
         let scope = if scope.counts_for_org() { Scope::org() } else { scope.clone() };
         let monthly = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), None);
-        let is_monthly = |limit: &&Limit| limit.meter == monthly.meter && limit.window == monthly.window;
+        let is_monthly = |limit: &&Limit| limit.meter() == monthly.meter() && limit.window() == monthly.window();
         let limit = policy.limits_of(&scope).iter().find(is_monthly).unwrap_or(&monthly);
-        let (used, reserved) = self.book.usage(&scope, limit, self.now);
+        let Standing { used, reserved, .. } = self.book.standing(&scope, limit, self.now);
         Quota { used, reserved, amount: limit.amount.map(|amount| amount.saturating_sub(limit.buffer)) }
     }
 
@@ -291,7 +293,7 @@ impl OrgState {
             self.trial.end(self.now);
             self.news.trial_ended = true;
             self.changed = true;
-            let once: Amounts = vec![(Meter::trial_ended(), 1)];
+            let once: Amounts = smallvec![(Meter::trial_ended(), 1)];
             self.export(&Scope::org(), &once, Rpc::Heartbeat, &ctx.policy.plan, ctx);
         }
     }

@@ -1,6 +1,8 @@
 //! What happens after admission: reservations end, executions go on, usage is booked. What really
 //! happened always books, also past a limit and past the ledgers that admission may open.
 
+use smallvec::smallvec;
+
 use super::{Baseline, Context, Execution, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
@@ -162,7 +164,7 @@ impl OrgState {
             let total = report.total.max(before);
             self.baselines.put(key, Baseline { incarnation: report.incarnation.clone(), total });
         }
-        let booked = vec![(report.meter.clone(), increment)];
+        let booked = smallvec![(report.meter.clone(), increment)];
         self.book(&report.scope, &booked, ctx);
         self.export(&report.scope, &booked, Rpc::ReportCumulative, report.idempotency.id.as_str(), ctx);
         Ok(Reported { increment, reset, disputed })

@@ -17,12 +17,15 @@ use crate::domain::{
     decision::LimitView,
     gate::{Cause, Code, Denial, Verdict},
     ids::{Meter, Scope},
-    policy::{BalanceSource, OrgPolicy},
+    limit::Label,
+    policy::{BalanceSource, OnIndeterminate, OrgPolicy},
     window::{Millis, Window, iso},
     words,
 };
 
-static BALANCE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(BalanceSource::LIMIT));
+/// The balance of a provider among the limits.
+static BALANCE: LazyLock<Arc<Label>> =
+    LazyLock::new(|| Label::new(BalanceSource::LIMIT, Meter::executions(), Window::Provider));
 
 /// The balance as the gate saw it, for the answer.
 #[derive(Debug)]
@@ -52,18 +55,25 @@ pub(super) fn gate(run: &mut Run<'_>) -> Result<Verdict, Need> {
     Ok(verdict)
 }
 
+/// What happens to a call where there is no balance to judge it by.
+pub(super) fn on_indeterminate(policy: &OrgPolicy, cause: Cause) -> OnIndeterminate {
+    if cause == Cause::NoEntitlement {
+        policy.balance.on_no_entitlement
+    } else if cause == Cause::UnknownCustomer {
+        policy.balance.on_unknown_customer
+    } else {
+        policy.balance.on_indeterminate
+    }
+}
+
 /// The org's own book against what its plan includes.
 fn included(run: &mut Run<'_>) -> Verdict {
     let (ask, policy, now) = (run.facts.ask, run.facts.policy, run.facts.now);
     let BalanceSource::Included { limit, overage } = &policy.balance.source else { return Verdict::Skipped };
     let Ok(org) = &mut run.facts.org else { return run.passed() };
-    let mut check = Check::new(org.book, ask, Scope::org(), limit, now);
-    let balance = Balance {
-        granted: limit.amount,
-        overage: *overage,
-        resets_at: org.book.window_end(&check.scope, limit, now),
-        ..Balance::default()
-    };
+    let standing = org.book.standing(&Scope::org(), limit, now);
+    let mut check = Check::new(ask, Scope::org(), limit, standing);
+    let balance = Balance { granted: limit.amount, overage: *overage, resets_at: check.ends_at, ..Balance::default() };
     check.limiting = !overage && !check.admits();
     let exhausted = check.limiting;
     run.balance = Some(Seen { balance, included: Some(check) });
@@ -127,10 +137,8 @@ impl Seen<'_> {
         let amount = granted.unwrap_or(left).max(left);
         let bounded = !unlimited && !overage;
         Some(LimitView {
-            name: BALANCE.clone(),
+            label: BALANCE.clone(),
             scope: Scope::org(),
-            meter: Meter::executions(),
-            window: Window::Provider,
             amount: bounded.then_some(amount),
             buffer: 0,
             used: if unlimited { 0 } else { amount - left },

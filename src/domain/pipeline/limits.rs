@@ -1,15 +1,17 @@
 //! Limits over the org's own book: budgets, quotas, and how much of one a single reservation may hold.
 
+use smallvec::smallvec;
+
 use super::{Facts, OrgFacts, Run, denied, sessions};
 use crate::domain::{
-    book::Book,
+    book::{Book, Standing},
     command::Acquire,
-    decision::LimitView,
+    decision::{LimitView, LimitViews},
     gate::{Cause, Code, Denial, Verdict},
     ids::{Meter, Scope},
-    limit::Limit,
+    limit::{Limit, Limits},
     policy::OrgPolicy,
-    window::{Millis, Window, iso},
+    window::{Millis, iso},
     words,
 };
 
@@ -20,6 +22,8 @@ pub(super) struct Check<'p> {
     pub(super) limit: &'p Limit,
     pub(super) used: u64,
     pub(super) reserved: u64,
+    /// End of the running window; a rolling one has none.
+    pub(super) ends_at: Option<Millis>,
     pub(super) cost: u64,
     pub(super) hold: u64,
     pub(super) limiting: bool,
@@ -27,11 +31,12 @@ pub(super) struct Check<'p> {
 
 impl<'p> Check<'p> {
     /// Pairs a limit of `scope` with the amount that this call would charge: 0 where it does not count there.
-    pub(super) fn new(book: &mut Book, ask: &Acquire, scope: Scope, limit: &'p Limit, now: Millis) -> Self {
-        let (used, reserved) = book.usage(&scope, limit, now);
+    pub(super) fn new(ask: &Acquire, scope: Scope, limit: &'p Limit, standing: Standing) -> Self {
+        let Standing { used, reserved, ends_at } = standing;
         let counts = ask.scope.counts_in(&scope);
-        let (cost, hold) = if counts { (of(&ask.cost, &limit.meter), of(&ask.reserve, &limit.meter)) } else { (0, 0) };
-        Self { cost, hold, scope, limit, used, reserved, limiting: false }
+        let (cost, hold) =
+            if counts { (of(&ask.cost, limit.meter()), of(&ask.reserve, limit.meter())) } else { (0, 0) };
+        Self { cost, hold, scope, limit, used, reserved, ends_at, limiting: false }
     }
 
     fn asked(&self) -> u64 {
@@ -60,12 +65,10 @@ impl<'p> Check<'p> {
 
     /// When what was asked fits if nothing else happens, or the end of the window.
     fn resets_at(&self, book: &mut Book, now: Millis) -> Option<Millis> {
-        let counts_down = !matches!(self.limit.window, Window::Rolling { .. }) && self.admits();
-        if counts_down {
-            book.window_end(&self.scope, self.limit, now)
-        } else {
-            book.fits_at(&self.scope, self.limit, self.asked(), now)
+        if !self.admits() {
+            return book.fits_at(&self.scope, self.limit, self.asked(), now);
         }
+        if self.limit.is_budget() { self.limit.amount.map(|_| now) } else { self.ends_at }
     }
 
     /// Most that one reservation may hold.
@@ -83,14 +86,30 @@ fn of(amounts: &[(Meter, u64)], meter: &Meter) -> u64 {
 pub(super) fn checks<'a>(facts: &mut Facts<'a>) -> Vec<Check<'a>> {
     let (ask, policy, now) = (facts.ask, facts.policy, facts.now);
     let Ok(OrgFacts { book, .. }) = &mut facts.org else { return Vec::new() };
-    let scope = (!ask.scope.is_org()).then(|| ask.scope.clone());
-    let mut checks = Vec::new();
-    for scope in std::iter::once(Scope::org()).chain(scope) {
-        for limit in policy.limits_of(&scope) {
-            checks.push(Check::new(book, ask, scope.clone(), limit, now));
-        }
+    if ask.scope.is_org() {
+        return checks_of(book, ask, &ask.scope, &policy.limits, now).collect();
     }
+    let of_scope = policy.limits_of(&ask.scope);
+    let mut checks = Vec::with_capacity(policy.limits.len() + of_scope.len());
+    checks.extend(checks_of(book, ask, &Scope::org(), &policy.limits, now));
+    checks.extend(checks_of(book, ask, &ask.scope, of_scope, now));
     checks
+}
+
+/// The limits of one scope.
+fn checks_of<'a>(
+    book: &mut Book,
+    ask: &Acquire,
+    scope: &Scope,
+    limits: &'a Limits,
+    now: Millis,
+) -> impl Iterator<Item = Check<'a>> {
+    let mut page = book.bound(scope, limits);
+    limits.iter().enumerate().map(move |(number, limit)| {
+        let unused = || Standing::unused(limit.window(), now);
+        let standing = page.as_mut().map_or_else(unused, |page| page.standing(number, now));
+        Check::new(ask, scope.clone(), limit, standing)
+    })
 }
 
 /// What is known to be exhausted denies; a limit that cannot be understood leaves the gate without an
@@ -122,14 +141,14 @@ pub(super) fn reserve(run: &mut Run<'_>) -> Verdict {
         |check: &&mut Check<'_>| !check.limit.shadow && check.share(percent).is_some_and(|most| check.hold > most);
     let Some(check) = run.checks.iter_mut().find(over) else { return Verdict::Passed };
     check.limiting = true;
-    let meter = &check.limit.meter;
+    let meter = check.limit.meter();
     denied(Denial {
         code: check.code(),
         retry_after: 0,
         message: format!(
             "One reservation may hold at most {}, which is {percent} % of {}; {} asked. Reserve less at a time.",
             words::amount(meter, check.share(percent).unwrap_or(0)),
-            check.limit.name,
+            check.limit.name(),
             words::amount(meter, check.hold),
         ),
     })
@@ -141,8 +160,8 @@ pub(in crate::domain) fn pool_limits(book: &mut Book, pool: &Scope, policy: &Org
     if limits.is_empty() {
         return None;
     }
-    let ask = Acquire::of(pool.clone(), vec![(Meter::calls(), 1)]);
-    let mut checks: Vec<_> = limits.iter().map(|limit| Check::new(book, &ask, pool.clone(), limit, now)).collect();
+    let ask = Acquire::of(pool.clone(), smallvec![(Meter::calls(), 1)]);
+    let mut checks: Vec<_> = checks_of(book, &ask, pool, limits, now).collect();
     let (check, fits_at) = tightest(book, &mut checks, now, |_| true)?;
     Some(denial(check, fits_at, now))
 }
@@ -184,7 +203,7 @@ pub(super) fn retry_after(fits_at: Option<Millis>, now: Millis) -> Millis {
 /// day. It fits again at … (in 2 d 22 h).`
 pub(super) fn exceeded(check: &Check<'_>, fits_at: Option<Millis>, now: Millis) -> String {
     let limit = check.limit;
-    let text = |amount| words::amount(&limit.meter, amount);
+    let text = |amount| words::amount(limit.meter(), amount);
     let kind = if limit.is_budget() { "Budget" } else { "Quota" };
     let of = if check.scope.is_org() { "this org".into() } else { format!("scope {}", check.scope.shown()) };
     let held = if check.reserved > 0 { format!(" and {} reserved", text(check.reserved)) } else { String::new() };
@@ -194,17 +213,18 @@ pub(super) fn exceeded(check: &Check<'_>, fits_at: Option<Millis>, now: Millis) 
     });
     format!(
         "{kind} {} of {of} is exceeded: {} used{held}, {} asked, {} limit{buffer} per {}. {when}.",
-        limit.name,
+        limit.name(),
         text(check.used),
         text(check.asked()),
         text(limit.amount.unwrap_or(0)),
-        words::window(limit.window),
+        words::window(limit.window()),
     )
 }
 
-pub(super) fn views(run: &mut Run<'_>, charged: bool) -> Vec<LimitView> {
+/// Adds every limit as it will stand to the answer.
+pub(super) fn view(run: &mut Run<'_>, charged: bool, views: &mut LimitViews) {
     let now = run.facts.now;
-    let Ok(OrgFacts { book, .. }) = &mut run.facts.org else { return Vec::new() };
+    let Ok(OrgFacts { book, .. }) = &mut run.facts.org else { return };
     let view = |check: &Check<'_>| check.view(charged, check.resets_at(book, now));
-    run.checks.iter().map(view).collect()
+    views.extend(run.checks.iter().map(view));
 }

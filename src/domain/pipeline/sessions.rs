@@ -14,12 +14,14 @@ use crate::domain::{
     decision::LimitView,
     gate::{Code, Denial, Verdict},
     ids::{Meter, Scope},
-    limit::Limit,
+    limit::{Label, Limit},
     policy::OrgPolicy,
     window::{Calendar, Window},
 };
 
-static SESSIONS: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("sessions"));
+/// How many sessions run at once, among the limits.
+static SESSIONS: LazyLock<Arc<Label>> =
+    LazyLock::new(|| Label::new("sessions", Meter::concurrent_sessions(), Window::Concurrent));
 
 /// Whether the limit is the quota of the session that is asked for.
 pub(super) fn is_quota(ask: &Acquire, check: &Check<'_>) -> bool {
@@ -27,7 +29,7 @@ pub(super) fn is_quota(ask: &Acquire, check: &Check<'_>) -> bool {
 }
 
 fn is_compute_quota(limit: &Limit) -> bool {
-    limit.meter.as_str() == Meter::COMPUTE && !limit.is_budget()
+    limit.meter().as_str() == Meter::COMPUTE && !limit.is_budget()
 }
 
 /// Whether a limit can keep the session from starting.
@@ -42,7 +44,8 @@ pub(super) fn reserve_slice(run: &mut Run<'_>) -> u64 {
     if !ask.is_session() {
         return 0;
     }
-    let counts = |check: &&Check<'_>| check.limit.meter.as_str() == Meter::COMPUTE && ask.scope.counts_in(&check.scope);
+    let counts =
+        |check: &&Check<'_>| check.limit.meter().as_str() == Meter::COMPUTE && ask.scope.counts_in(&check.scope);
     let enforced = run.checks.iter().filter(counts).filter(|check| is_enforced(ask, check, policy));
     let left = enforced.filter_map(|check| {
         let taken = check.used.saturating_add(check.reserved);
@@ -84,7 +87,7 @@ pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
         return denied(Denial {
             code: Code::QuotaExceeded,
             retry_after: retry_after(fits_at, now),
-            message: if check.limit.window == Window::Calendar(Calendar::Month) {
+            message: if check.limit.window() == Window::Calendar(Calendar::Month) {
                 "Monthly quota exceeded — upgrade to continue.".to_owned()
             } else {
                 exceeded(check, fits_at, now)
@@ -97,8 +100,8 @@ pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
 /// Quotas are configured, so it is known without the book whether there are any.
 fn unread_quota(run: &Run<'_>) -> Verdict {
     let (ask, policy) = (run.facts.ask, run.facts.policy);
-    let configured = policy.limits.iter().chain(policy.limits_of(&ask.scope));
-    if configured.into_iter().any(is_compute_quota) { run.passed() } else { Verdict::Skipped }
+    let mut configured = policy.limits.iter().chain(policy.limits_of(&ask.scope).iter());
+    if configured.any(is_compute_quota) { run.passed() } else { Verdict::Skipped }
 }
 
 /// `sessions` among the limits of a session or of a query, where there is one.
@@ -106,14 +109,7 @@ pub(super) fn view(run: &Run<'_>, charged: bool) -> Option<LimitView> {
     let (ask, policy) = (run.facts.ask, &run.facts.policy.sessions);
     let max = policy.max.filter(|_| ask.is_session() || ask.explain)?;
     let running = run.facts.org.as_ref().ok()?.sessions;
-    let limit = Limit {
-        name: SESSIONS.clone(),
-        meter: Meter::concurrent_sessions(),
-        window: Window::Concurrent,
-        amount: Some(max),
-        buffer: 0,
-        shadow: !policy.enforce,
-    };
+    let limit = Limit { label: SESSIONS.clone(), amount: Some(max), buffer: 0, shadow: !policy.enforce };
     let counted = running.saturating_add(u64::from(charged && ask.is_session()));
     let limiting = !charged && ask.is_session() && policy.enforce && running >= max;
     Some(LimitView { limiting, ..LimitView::of(&limit, &Scope::org(), counted, 0) })

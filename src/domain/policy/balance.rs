@@ -30,8 +30,12 @@ impl BalanceSource {
     /// `amount` executions per `period`, `None` = unlimited; with `overage` more than that is counted
     /// and let through.
     pub fn included(amount: Option<u64>, period: Calendar, overage: bool) -> Self {
-        let limit = Limit::new(Meter::executions(), Window::Calendar(period), amount);
-        Self::Included { limit: Limit { name: Self::LIMIT.into(), ..limit }, overage }
+        Self::Included { limit: Self::limit(amount, period), overage }
+    }
+
+    /// What a plan includes, as a limit of the org's own ledger.
+    pub fn limit(amount: Option<u64>, period: Calendar) -> Limit {
+        Limit::named(Self::LIMIT, Meter::executions(), Window::Calendar(period), amount)
     }
 }
 

@@ -4,12 +4,14 @@ mod balance;
 mod pools;
 mod sessions;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use super::{
-    gate::{Cause, Gate},
     ids::{Meter, Scope},
-    limit::Limit,
+    limit::Limits,
     window::Millis,
 };
 use crate::bounds::HOUR_MS;
@@ -72,12 +74,12 @@ pub struct OrgPolicy {
     /// Calls per hour under the emergency cap; `None` = as many as the backstop lets through.
     pub emergency_amount: Option<u64>,
     /// Limits of the org itself, in pipeline order.
-    pub limits: Vec<Limit>,
+    pub limits: Limits,
     /// Limits of its scopes by exact name.
-    pub scopes: BTreeMap<Scope, Vec<Limit>>,
+    pub scopes: BTreeMap<Scope, Limits>,
     /// Limits of every scope that starts with the text, where no exact name matches; the longest
     /// matching text wins.
-    pub scope_prefixes: BTreeMap<String, Vec<Limit>>,
+    pub scope_prefixes: BTreeMap<String, Limits>,
     pub balance: BalancePolicy,
     pub sessions: SessionPolicy,
     /// What happens where limits could not be evaluated, or a stored one cannot be understood.
@@ -98,18 +100,6 @@ impl OrgPolicy {
         }
     }
 
-    /// What happens where `gate` could not be evaluated because of `cause`.
-    pub fn on_indeterminate(&self, gate: Gate, cause: Cause) -> OnIndeterminate {
-        match (gate, cause) {
-            (Gate::Rate, _) => self.rate.on_indeterminate,
-            (Gate::SessionQuota | Gate::Budgets, _) => self.budgets_on_indeterminate,
-            (Gate::Balance, Cause::NoEntitlement) => self.balance.on_no_entitlement,
-            (Gate::Balance, Cause::UnknownCustomer) => self.balance.on_unknown_customer,
-            (Gate::Balance, _) => self.balance.on_indeterminate,
-            (Gate::Freeze | Gate::Accounts | Gate::Concurrency | Gate::Reserve, _) => OnIndeterminate::Allow,
-        }
-    }
-
     /// The emergency cap: what an operator said, per hour; else the backstop itself; else a default per hour.
     pub fn emergency(&self) -> RateLimit {
         if self.emergency_amount.is_none() && self.rate.amount.is_some() {
@@ -120,7 +110,7 @@ impl OrgPolicy {
     }
 
     /// The same with other limits on one scope.
-    pub(super) fn set_limits(&mut self, scope: &Scope, limits: Vec<Limit>) {
+    pub(super) fn set_limits(&mut self, scope: &Scope, limits: Limits) {
         if scope.is_org() {
             self.limits = limits;
         } else {
@@ -129,7 +119,8 @@ impl OrgPolicy {
     }
 
     /// The limits of one scope; of the org itself where `scope` is empty.
-    pub fn limits_of(&self, scope: &Scope) -> &[Limit] {
+    pub fn limits_of(&self, scope: &Scope) -> &Limits {
+        static NONE: LazyLock<Limits> = LazyLock::new(Limits::default);
         if scope.is_org() {
             return &self.limits;
         }
@@ -138,25 +129,26 @@ impl OrgPolicy {
         }
         let matching = |prefix: &&String| scope.as_str().starts_with(prefix.as_str());
         let longest = self.scope_prefixes.keys().filter(matching).max_by_key(|prefix| prefix.len());
-        longest.and_then(|prefix| self.scope_prefixes.get(prefix)).map_or(&[], Vec::as_slice)
+        longest.and_then(|prefix| self.scope_prefixes.get(prefix)).unwrap_or(&NONE)
     }
 
     /// Whether a limit of exactly this scope counts `meter`. There are as many such pairs as the
     /// configuration names; scopes behind a prefix have no end.
     pub fn names(&self, scope: &Scope, meter: &Meter) -> bool {
         let limits = if scope.is_org() { Some(&self.limits) } else { self.scopes.get(scope) };
-        limits.is_some_and(|limits| limits.iter().any(|limit| limit.meter == *meter))
+        limits.is_some_and(|limits| limits.iter().any(|limit| limit.meter() == meter))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::window::Window;
+    use crate::domain::{limit::Limit, window::Window};
 
     #[test]
     fn an_exact_scope_wins_over_the_longest_prefix() {
-        let limit = |amount| vec![Limit::new(Meter::spend(), Window::Rolling { len: HOUR_MS }, Some(amount))];
+        let limit =
+            |amount| [Limit::new(Meter::spend(), Window::Rolling { len: HOUR_MS }, Some(amount))].into_iter().collect();
         let scope = |text| Scope::parse("scope", text).unwrap();
         let policy = OrgPolicy {
             scopes: [(scope("workspace/a"), limit(1))].into(),

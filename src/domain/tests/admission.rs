@@ -65,7 +65,7 @@ fn a_denied_call_charges_nothing_anywhere() {
     let workspace = "workspace/a";
     let limits = [spend_limit(HOURLY, 100), spend_limit(DAILY, 100), executions_limit(CLOCK_HOUR, 100)];
     let mut org = OrgBench::with(limits).and_scope(workspace, [spend_limit(DAILY, 5)]);
-    let asked = Acquire { cost: [spend(6), executions(1)].concat(), reserve: spend(1), ..ask_on(workspace) };
+    let asked = Acquire { cost: both(spend(6), executions(1)), reserve: spend(1), ..ask_on(workspace) };
     let denied = org.acquire(asked.clone());
     assert_eq!((denied.code(), denied.hold), (Code::BudgetExceeded, None));
     let limiting: Vec<_> = denied.limits.iter().filter(|view| view.limiting).map(|view| view.scope.as_str()).collect();
@@ -116,9 +116,9 @@ fn the_tightest_limit_is_named_and_every_exhausted_one_is_shown() {
     org.record("", spend(9), "a").unwrap();
     let denied = org.acquire(ask());
     assert!(denied.message().contains("budget/hourly"), "R-BUD-7: {}", denied.message());
-    let exhausted: Vec<_> = denied.limits.iter().filter(|view| view.exhausted()).map(|view| &*view.name).collect();
+    let exhausted: Vec<_> = denied.limits.iter().filter(|view| view.exhausted()).map(|view| view.name()).collect();
     assert_eq!(exhausted, ["budget/daily", "budget/hourly"], "R-PIPE-5");
-    assert_eq!(denied.limits[0].name.as_ref(), "rate", "in pipeline order, the backstop first");
+    assert_eq!(denied.limits[0].name(), "rate", "in pipeline order, the backstop first");
 }
 
 #[test]

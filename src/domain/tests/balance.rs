@@ -46,7 +46,8 @@ fn what_is_included_is_admitted_to_the_last_unit_and_no_further() {
         for reserves in [false, true] {
             let mut org = including(Some(10), overage);
             org.record("", executions(used), "before").unwrap();
-            let call = if reserves { Acquire { cost: vec![], ..reserving(executions(asked)) } } else { costing(asked) };
+            let call =
+                if reserves { Acquire { cost: smallvec![], ..reserving(executions(asked)) } } else { costing(asked) };
             let decision = org.acquire(call);
             assert_eq!(decision.code(), code, "R-BAL-4: {used} used, {asked} asked, overage {overage}");
             assert_eq!(decision.gate(), (code != Code::Allowed).then_some(Gate::Balance));
@@ -95,13 +96,13 @@ fn a_denial_says_what_is_used_up_until_when_and_where_there_is_more() {
 #[test]
 fn the_balance_is_the_last_limit_and_stands_as_after_the_call() {
     let mut org = including(Some(10), false);
-    org.policy.limits = vec![executions_limit(CLOCK_HOUR, 100)];
+    org.policy.limits = vec![executions_limit(CLOCK_HOUR, 100)].into();
     let decision = org.acquire(Acquire { cost: executions(2), ..reserving(executions(3)) });
-    let names: Vec<_> = decision.limits.iter().map(|view| &*view.name).collect();
+    let names: Vec<_> = decision.limits.iter().map(|view| view.name()).collect();
     assert_eq!(names, ["rate", "quota/executions/aligned/1h", "balance"], "R-PIPE-5");
     let view = &decision.limits[2];
     assert_eq!((view.amount, view.used, view.reserved, view.remaining()), (Some(10), 2, 3, Some(5)));
-    assert_eq!((view.resets_at, view.window), (Some(NEXT_MONTH), Window::Calendar(Calendar::Month)));
+    assert_eq!((view.resets_at, view.label.window), (Some(NEXT_MONTH), Window::Calendar(Calendar::Month)));
     let denied = org.acquire(costing(6));
     let view = denied.limits.last().unwrap();
     assert!(view.limiting && view.remaining() == Some(5), "{view:?}");
@@ -141,14 +142,14 @@ fn a_replay_is_answered_as_before_and_takes_nothing() {
     assert!(again.allowed && again.replayed, "R-PIPE-6: though nothing is left");
     assert_eq!(again.id, first.id);
     let view = again.limits.last().unwrap();
-    assert_eq!((&*view.name, view.used, view.limiting), ("balance", 1, false));
+    assert_eq!((view.name(), view.used, view.limiting), ("balance", 1, false));
     assert_eq!(org.used("balance"), 1);
 }
 
 #[test]
 fn a_commit_above_its_reserve_is_booked_and_denies_the_next() {
     let mut org = including(Some(10), false);
-    let held = org.acquire(Acquire { cost: vec![], ..reserving(executions(4)) }).hold.unwrap().id;
+    let held = org.acquire(Acquire { cost: smallvec![], ..reserving(executions(4)) }).hold.unwrap().id;
     assert_eq!(org.limit("balance").remaining(), Some(6));
     org.commit(held, executions(12), "c").unwrap();
     let view = org.limit("balance");
@@ -161,7 +162,7 @@ fn a_commit_above_its_reserve_is_booked_and_denies_the_next() {
 #[test]
 fn a_released_reserve_is_left_again() {
     let mut org = including(Some(1), false);
-    let held = org.acquire(Acquire { cost: vec![], ..reserving(executions(1)) }).hold.unwrap().id;
+    let held = org.acquire(Acquire { cost: smallvec![], ..reserving(executions(1)) }).hold.unwrap().id;
     assert_eq!(org.run(), Code::BalanceExhausted);
     org.release(held, "r").unwrap();
     assert_eq!(org.run(), Code::Allowed);
@@ -173,7 +174,7 @@ fn not_included_is_not_exhausted() {
     let open = org.acquire(ask());
     assert!(open.allowed, "R-BAL-4: allow is the default");
     assert_eq!(open.fail_open(), [FailOpen { gate: Gate::Balance, cause: Cause::NoEntitlement }]);
-    assert!(open.limits.iter().all(|view| &*view.name != "balance"), "there is none to show");
+    assert!(open.limits.iter().all(|view| view.name() != "balance"), "there is none to show");
     org.policy.balance.on_no_entitlement = OnIndeterminate::Deny;
     let denied = org.acquire(ask());
     assert_eq!((denied.code(), denied.gate(), denied.retry_after()), (Code::BalanceExhausted, Some(Gate::Balance), 0));
@@ -184,12 +185,12 @@ fn not_included_is_not_exhausted() {
 #[test]
 fn a_quota_denies_before_the_balance_and_nobody_is_asked() {
     let mut org = including(Some(0), false);
-    org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)];
+    org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)].into();
     let unasked = || Acquire { balance: None, ..ask() };
     let denied = org.acquire(unasked());
     assert_eq!((denied.code(), denied.limits.len()), (Code::QuotaExceeded, 2), "R-PIPE-1: cheapest first");
     let explained = org.acquire(Acquire { explain: true, ..unasked() });
-    let limiting: Vec<_> = explained.limits.iter().filter(|view| view.limiting).map(|view| &*view.name).collect();
+    let limiting: Vec<_> = explained.limits.iter().filter(|view| view.limiting).map(|view| view.name()).collect();
     assert_eq!(limiting, ["quota/executions/aligned/1h", "balance"]);
 }
 

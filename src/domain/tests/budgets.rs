@@ -102,7 +102,7 @@ fn each_period_denies_by_itself_with_its_name() {
         org.record("", spend(10), "r").unwrap();
         let denied = org.acquire(ask());
         let limiting: Vec<_> =
-            denied.limits.iter().filter(|view| view.limiting).map(|view| view.name.to_string()).collect();
+            denied.limits.iter().filter(|view| view.limiting).map(|view| view.name().to_string()).collect();
         assert_eq!(limiting, [format!("budget/{period}")], "R-BUD-2");
         assert!(denied.message().contains(&format!("budget/{period}")), "{}", denied.message());
         org.after(*len - HOUR_MS.min(*len / 2));
@@ -141,7 +141,7 @@ fn org_and_scope_must_both_fit_and_the_tightest_is_named() {
 fn a_scope_behind_a_prefix_keeps_the_other_limits_of_the_prefix() {
     let mut org = OrgBench::new();
     let configured = vec![spend_limit(HOURLY, 10), spend_limit(DAILY, 20)];
-    org.policy.scope_prefixes.insert("workspace/".into(), configured);
+    org.policy.scope_prefixes.insert("workspace/".into(), configured.into());
     org.set("workspace/a", &[("hourly", Some(30))]);
     assert_eq!(limits(&org.budget("workspace/a")), [("hourly", 30), ("daily", 20)]);
     assert_eq!(limits(&org.budget("workspace/b")), [("hourly", 10), ("daily", 20)]);
@@ -151,7 +151,7 @@ fn a_scope_behind_a_prefix_keeps_the_other_limits_of_the_prefix() {
 fn a_changed_configuration_is_in_force_beneath_what_was_set() {
     let mut org = OrgBench::with([spend_limit(HOURLY, 10)]);
     org.set("", &[("daily", Some(5))]);
-    org.policy.limits = vec![spend_limit(HOURLY, 7)];
+    org.policy.limits = vec![spend_limit(HOURLY, 7)].into();
     assert_eq!(limits(&org.budget("")), [("hourly", 7), ("daily", 5)]);
 }
 

@@ -30,6 +30,8 @@ mod usage;
 use std::sync::Arc;
 
 use self::disk::Disk;
+use smallvec::smallvec;
+
 use super::{
     balance::BalanceVerdict,
     command::{
@@ -41,7 +43,7 @@ use super::{
     decision::{Decision, LimitView},
     gate::Code,
     ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
-    limit::Limit,
+    limit::{Limit, Limits},
     org::{Context, OrgState},
     outcome::{Done, Extended, Frozen, OutcomeReported, Reported, Resumed},
     policy::{BalanceSource, OrgPolicy},
@@ -73,11 +75,17 @@ fn scope(text: &str) -> Scope {
 }
 
 fn spend(amount: u64) -> Amounts {
-    vec![(Meter::spend(), amount)]
+    smallvec![(Meter::spend(), amount)]
 }
 
 fn executions(amount: u64) -> Amounts {
-    vec![(Meter::executions(), amount)]
+    smallvec![(Meter::executions(), amount)]
+}
+
+/// What both name; no meter is in both.
+fn both(mut one: Amounts, other: Amounts) -> Amounts {
+    one.extend(other);
+    one
 }
 
 fn spend_limit(window: Window, amount: u64) -> Limit {
@@ -135,6 +143,12 @@ impl OrgBench {
             next_id: 2,
             disk: Disk::default(),
         }
+    }
+
+    fn change_limits(&mut self, change: impl FnOnce(&mut Vec<Limit>)) {
+        let mut limits = self.policy.limits.to_vec();
+        change(&mut limits);
+        self.policy.limits = limits.into();
     }
 
     fn with(limits: impl IntoIterator<Item = Limit>) -> Self {
@@ -265,7 +279,7 @@ impl OrgBench {
 
     fn limit_of(&mut self, scope_name: &str, name: &str) -> LimitView {
         let decision = self.peek(ask_on(scope_name));
-        let named = |view: &&LimitView| &*view.name == name && view.scope == scope(scope_name);
+        let named = |view: &&LimitView| view.name() == name && view.scope == scope(scope_name);
         decision.limits.iter().find(named).unwrap_or_else(|| panic!("no limit {name}")).clone()
     }
 

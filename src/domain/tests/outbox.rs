@@ -185,7 +185,7 @@ fn cumulative_reports_export_their_increments() {
 #[test]
 fn meters_without_a_feature_stay_here() {
     let mut org = billed(ExportWhen::Completed);
-    org.record("", vec![(Meter::parse("meter", "bytes").unwrap(), 9)], "a").unwrap();
+    org.record("", smallvec![(Meter::parse("meter", "bytes").unwrap(), 9)], "a").unwrap();
     assert_eq!(waiting(&mut org), []);
 }
 

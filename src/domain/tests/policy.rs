@@ -6,7 +6,7 @@ use crate::domain::window::Calendar;
 const QUOTA: &str = "quota/executions/aligned/1h";
 
 fn quota(org: &mut OrgBench, amount: u64) {
-    org.policy.limits = vec![executions_limit(CLOCK_HOUR, amount)];
+    org.policy.limits = vec![executions_limit(CLOCK_HOUR, amount)].into();
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn a_raised_limit_admits_at_once_and_a_lowered_one_denies_at_once() {
     quota(&mut org, 1);
     assert_eq!(org.run(), Code::QuotaExceeded);
     assert_eq!(org.limit(QUOTA).remaining(), Some(-1));
-    org.policy.limits.clear();
+    org.policy.limits = Limits::default();
     assert_eq!(org.run(), Code::Allowed);
 }
 
@@ -29,7 +29,7 @@ fn a_limit_added_in_mid_window_sees_what_came_before_it() {
         let mut org = OrgBench::new();
         org.run();
         org.after(30 * MINUTE_MS).run();
-        org.policy.limits = vec![executions_limit(window, 3)];
+        org.policy.limits = vec![executions_limit(window, 3)].into();
         assert_eq!((org.run(), org.run().http_status()), (Code::Allowed, 402), "{window}");
     }
 }
@@ -38,7 +38,7 @@ fn a_limit_added_in_mid_window_sees_what_came_before_it() {
 fn an_anchored_limit_starts_with_its_first_use() {
     let mut org = OrgBench::new();
     org.run();
-    org.policy.limits = vec![executions_limit(DAY_FROM_FIRST_USE, 1)];
+    org.policy.limits = vec![executions_limit(DAY_FROM_FIRST_USE, 1)].into();
     let name = "quota/executions/anchored/1d";
     assert_eq!(org.used(name), 0, "what came before it is none of its business");
     let started = org.after(MINUTE_MS).now;
@@ -56,7 +56,7 @@ fn an_anchored_limit_of_another_length_is_a_new_limit_and_the_old_one_goes_on_me
     let mut org = OrgBench::with([executions_limit(DAY_FROM_FIRST_USE, 2)]);
     org.run();
     let half = executions_limit(Window::Anchored { len: DAY_MS / 2 }, 2);
-    let day = std::mem::replace(&mut org.policy.limits, vec![half]);
+    let day = std::mem::replace(&mut org.policy.limits, vec![half].into());
     assert_eq!((org.used("quota/executions/anchored/12h"), org.run()), (0, Code::Allowed));
     org.policy.limits = day;
     assert_eq!((org.used("quota/executions/anchored/1d"), org.run()), (2, Code::QuotaExceeded), "R-PIPE-3");
@@ -73,7 +73,7 @@ fn a_limit_taken_away_and_put_back_knows_what_was_used_in_between() {
         }
         org.restart();
         org.policy.limits = limits;
-        let name = org.policy.limits[0].name.to_string();
+        let name = org.policy.limits[0].name().to_string();
         assert_eq!(org.used(&name), 5, "R-PIPE-3: {window}");
     }
 }
@@ -97,8 +97,8 @@ fn a_limit_on_another_window_sees_the_usage_of_that_window() {
     for (window, used) in
         [(Window::Aligned { len: DAY_MS }, 2), (HOURLY, 2), (CLOCK_HOUR, 1), (Window::Calendar(Calendar::Month), 2)]
     {
-        org.policy.limits = vec![executions_limit(window, 10)];
-        let name = org.policy.limits[0].name.to_string();
+        org.policy.limits = vec![executions_limit(window, 10)].into();
+        let name = org.policy.limits[0].name().to_string();
         assert_eq!(org.used(&name), used, "R-PIPE-11: {window}");
     }
 }
@@ -120,9 +120,9 @@ fn a_window_that_does_not_start_on_the_hour_counts_no_slice_twice() {
 #[test]
 fn the_longest_matching_prefix_limits_a_scope_without_limits_of_its_own() {
     let mut org = OrgBench::new();
-    org.policy.scope_prefixes =
-        [("workspace/".into(), vec![spend_limit(HOURLY, 5)]), ("workspace/big".into(), vec![spend_limit(HOURLY, 50)])]
-            .into();
+    for (prefix, amount) in [("workspace/", 5), ("workspace/big", 50)] {
+        org.policy.scope_prefixes.insert(prefix.into(), vec![spend_limit(HOURLY, amount)].into());
+    }
     let fits = |org: &mut OrgBench, name, amount| org.peek(Acquire { cost: spend(amount), ..ask_on(name) }).allowed;
     assert!(fits(&mut org, "workspace/a", 5) && !fits(&mut org, "workspace/a", 6));
     assert!(fits(&mut org, "workspace/big-1", 50) && !fits(&mut org, "workspace/big-1", 51));

@@ -25,7 +25,7 @@ fn an_admitted_call_is_replayed_whatever_would_be_decided_now() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 1)]);
     org.acquire(keyed("a"));
     org.freeze("f").unwrap();
-    org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)];
+    org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)].into();
     org.policy.balance.source = BalanceSource::Provider;
     let again = org.acquire(Acquire { balance: None, ..keyed("a") });
     assert!(again.allowed && again.replayed && again.code() == Code::Allowed);
@@ -45,7 +45,7 @@ fn another_body_under_the_same_id_is_refused() {
 fn a_denial_is_not_remembered() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 0)]);
     assert!(!org.acquire(keyed("a")).allowed);
-    org.policy.limits.clear();
+    org.policy.limits = Limits::default();
     let second = org.acquire(keyed("a"));
     assert!(second.allowed && !second.replayed, "R-PIPE-6: evaluated afresh");
     assert_eq!(

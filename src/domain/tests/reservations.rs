@@ -190,7 +190,7 @@ fn a_meter_in_cost_and_reserve_needs_one_ledger() {
 }
 
 fn known(text: &str, amount: u64) -> Amounts {
-    vec![(Meter::parse("meter", text).unwrap(), amount)]
+    smallvec![(Meter::parse("meter", text).unwrap(), amount)]
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn what_happened_books_where_admission_opens_no_ledger_any_more() {
     let held = org.reserve(known("a", 1));
     let other = org.reserve(known("b", 1));
     assert_eq!(org.try_acquire(reserving(known("c", 1))), Err(OrgError::TooManyLedgers { most: 3 }));
-    assert_eq!(org.commit(held, [known("a", 1), known("c", 2)].concat(), "c1"), SETTLED, "R-PIPE-3");
+    assert_eq!(org.commit(held, both(known("a", 1), known("c", 2)), "c1"), SETTLED, "R-PIPE-3");
     assert!(org.record("", known("d", 3), "r1").is_ok() && org.report("life", 4, "p1").is_ok(), "R-PIPE-3");
     assert_eq!(org.snapshot().ledgers.len(), 6, "executions, a, b, c, d, spend");
     assert_eq!(
@@ -217,8 +217,8 @@ fn what_happened_books_where_admission_opens_no_ledger_any_more() {
 fn a_pair_that_a_limit_names_always_has_room() {
     let mut org = OrgBench::with([spend_limit(HOURLY, 10)]).and_scope("workspace/a", [spend_limit(HOURLY, 5)]);
     org.bounds.ledgers_per_org = 1;
-    org.record("", [known("a", 1), known("b", 1)].concat(), "r1").unwrap();
-    org.policy.scope_prefixes.insert("workspace/".into(), vec![spend_limit(HOURLY, 5)]);
+    org.record("", both(known("a", 1), known("b", 1)), "r1").unwrap();
+    org.policy.scope_prefixes.insert("workspace/".into(), vec![spend_limit(HOURLY, 5)].into());
     assert_eq!(
         org.record("workspace/b", spend(6), "r2"),
         Err(OrgError::TooManyLedgers { most: 2 }),

@@ -179,12 +179,15 @@ impl Side {
             Op::Record(seconds) => {
                 let amount = u64::from(*seconds) * SECOND;
                 let idempotency = self.call();
-                let usage = vec![(Meter::compute(), amount)];
+                let usage = smallvec![(Meter::compute(), amount)];
                 let record = Command::Record(Record { scope: Scope::org(), usage, decision: None, idempotency });
                 self.org.apply(&record).unwrap();
                 self.model.booked.push((self.model.now, amount));
             }
-            Op::Quota(seconds) => self.org.policy.limits[0].amount = Some(u64::from(*seconds) * SECOND),
+            Op::Quota(seconds) => {
+                let amount = Some(u64::from(*seconds) * SECOND);
+                self.org.change_limits(|limits| limits[0].amount = amount);
+            }
             Op::Slots(slots) => self.org.policy.sessions.max = Some((*slots).into()),
             Op::Pass(by) => drop(self.org.after(*by)),
             Op::Sweep => {

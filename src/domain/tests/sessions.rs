@@ -101,15 +101,15 @@ fn a_start_takes_a_slot_and_a_first_slice_as_one_step() {
     assert_eq!(org.compute(), (0, 180));
     let denied = org.start("b");
     assert_eq!((denied.code(), denied.gate()), (Code::SessionLimitReached, Some(Gate::Concurrency)), "R-SES-1");
-    let view = denied.limits.iter().find(|view| &*view.name == "sessions").unwrap();
-    assert_eq!((view.amount, view.used, view.limiting, view.window), (Some(1), 1, true, Window::Concurrent));
+    let view = denied.limits.iter().find(|view| view.name() == "sessions").unwrap();
+    assert_eq!((view.amount, view.used, view.limiting, view.label.window), (Some(1), 1, true, Window::Concurrent));
     assert_eq!(org.compute(), (0, 180), "a denial takes nothing");
 }
 
 #[test]
 fn a_used_up_quota_denies_with_the_sentence_that_a_ui_shows() {
     let mut org = plan(100, 1);
-    org.record("", vec![(Meter::compute(), 100 * SECOND)], "r").unwrap();
+    org.record("", smallvec![(Meter::compute(), 100 * SECOND)], "r").unwrap();
     let denied = org.start("a");
     assert_eq!((denied.code(), denied.gate()), (Code::QuotaExceeded, Some(Gate::SessionQuota)), "R-SES-1");
     assert_eq!(denied.message(), "Monthly quota exceeded — upgrade to continue.", "R-SES-5");
@@ -149,9 +149,9 @@ fn a_raised_quota_lets_a_stopped_session_go_on() {
     let mut org = plan(180, 1);
     org.start("a");
     assert_eq!(org.after(60 * SECOND).beat("a", 180).action, Action::Stop(30_000));
-    org.policy.limits[0].amount = Some(1000 * SECOND);
+    org.change_limits(|limits| limits[0].amount = Some(1000 * SECOND));
     assert_eq!(org.beat("a", 180).action, Action::Continue, "R-PIPE-11: no sticky flag");
-    org.policy.limits[0].amount = Some(180 * SECOND);
+    org.change_limits(|limits| limits[0].amount = Some(180 * SECOND));
     assert_eq!(org.after(SECOND).beat("a", 181).action, Action::Stop(30_000), "a new stop has its whole grace");
 }
 
@@ -374,7 +374,7 @@ fn watching_only_denies_and_stops_nobody_and_counts_all_the_same() {
     }
     assert_eq!(org.compute().0, 500);
     assert!(org.start("c").allowed);
-    let view = org.can_start().decision.limits.into_iter().find(|view| &*view.name == "sessions").unwrap();
+    let view = org.can_start().decision.limits.into_iter().find(|view| view.name() == "sessions").unwrap();
     assert!(view.shadow && !view.limiting);
 }
 
@@ -396,7 +396,7 @@ fn a_session_passes_the_other_gates_as_well() {
     org.run();
     assert_eq!(org.start("a").code(), Code::RateLimited);
     org.policy.rate.amount = Some(1000);
-    org.policy.limits.push(spend_limit(HOURLY, 0));
+    org.change_limits(|limits| limits.push(spend_limit(HOURLY, 0)));
     assert_eq!(org.start("a").code(), Code::BudgetExceeded, "R-BUD-2: 0 blocks all");
 }
 
@@ -408,9 +408,9 @@ fn a_trial_stops_without_a_grace_and_its_end_is_told_once() {
     assert_eq!(org.after(30 * SECOND).beat("a", 180).action, Action::Stop(0));
     assert!(org.state.take_news().trial_ended);
     org.restart();
-    org.policy.limits[0].amount = Some(1000 * SECOND);
+    org.change_limits(|limits| limits[0].amount = Some(1000 * SECOND));
     assert_eq!(org.beat("a", 181).action, Action::Continue);
-    org.policy.limits[0].amount = Some(180 * SECOND);
+    org.change_limits(|limits| limits[0].amount = Some(180 * SECOND));
     assert_eq!(org.beat("a", 182).action, Action::Stop(0));
     assert!(!org.state.take_news().trial_ended, "once in the life of the org");
     assert_eq!(org.snapshot().trial_ended_at, Some(T0 + 30 * SECOND));
@@ -420,7 +420,7 @@ fn a_trial_stops_without_a_grace_and_its_end_is_told_once() {
 fn a_trial_ends_by_whatever_uses_it_up() {
     let mut org = plan(180, 1);
     org.policy.sessions.trial = true;
-    org.record("", vec![(Meter::compute(), 180 * SECOND)], "r").unwrap();
+    org.record("", smallvec![(Meter::compute(), 180 * SECOND)], "r").unwrap();
     assert!(org.state.take_news().trial_ended);
 }
 
@@ -429,7 +429,7 @@ fn what_a_session_will_book_when_it_expires_is_no_room_until_that_leaves_its_win
     let limit = Limit::new(Meter::compute(), HOURLY, Some(200 * SECOND));
     let mut org = OrgBench::with([limit]);
     org.start("a");
-    let asked = |seconds: u64| Acquire { reserve: vec![(Meter::compute(), seconds * SECOND)], ..ask() };
+    let asked = |seconds: u64| Acquire { reserve: smallvec![(Meter::compute(), seconds * SECOND)], ..ask() };
     let wait = |org: &mut OrgBench, seconds| org.peek(asked(seconds)).retry_after();
     assert_eq!(wait(&mut org, 80), 120 * SECOND, "60 s of the slice are given back");
     let leaves = HOURLY.slice_leaves_at((T0 + 120 * SECOND) / MINUTE_MS * MINUTE_MS).unwrap();

@@ -44,7 +44,7 @@ fn a_denied_call_is_a_call_and_keeps_the_record() {
     org.run();
     org.flush();
     org.at(T0 + HOUR_MS);
-    org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)];
+    org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)].into();
     org.run();
     org.at(T0 + 3 * HOUR_MS).sweep();
     assert!(org.snapshot().rate.is_some(), "R-RATE-2: without a call");
@@ -268,7 +268,7 @@ fn the_clock_of_an_org_does_not_go_back_with_a_restart() {
 fn after_a_repaired_clock_nothing_is_lost_and_nothing_stays_spent() {
     let mut org = OrgBench::with([spend_limit(DAILY, 10), executions_limit(CLOCK_HOUR, 1)]);
     org.policy.rate.amount = Some(1);
-    let asked = Acquire { cost: [spend(4), executions(1)].concat(), ..reserving(spend(6)) };
+    let asked = Acquire { cost: both(spend(4), executions(1)), ..reserving(spend(6)) };
     assert!(org.at(T0 + 365 * DAY_MS).acquire(asked).allowed);
     org.at(T0 + 30 * MINUTE_MS).restart();
     assert_eq!(org.run(), Code::RateLimited);

@@ -30,7 +30,7 @@ fn a_record_books_once_per_id_and_above_every_limit() {
 fn a_record_books_every_meter_in_its_scope_and_in_the_org() {
     let limits = || [spend_limit(HOURLY, 100), executions_limit(CLOCK_HOUR, 100)];
     let mut org = OrgBench::with(limits()).and_scope("workspace/a", limits()).and_scope("account/k", limits());
-    org.record("workspace/a", [spend(5), executions(2)].concat(), "a").unwrap();
+    org.record("workspace/a", both(spend(5), executions(2)), "a").unwrap();
     org.record("account/k", spend(7), "b").unwrap();
     assert_eq!((org.used("budget/hourly"), org.used("quota/executions/aligned/1h")), (5, 2));
     assert_eq!(org.limit_of("workspace/a", "budget/hourly").used, 5);
@@ -154,10 +154,10 @@ fn the_periods_nest_and_show_what_is_enforced() {
     for (name, _) in PERIODS {
         let name = format!("budget/{name}");
         let used = org.used(&name);
-        let index = org.policy.limits.iter().position(|limit| *limit.name == *name).unwrap();
-        org.policy.limits[index].amount = Some(used);
+        let index = org.policy.limits.iter().position(|limit| limit.name() == name).unwrap();
+        org.change_limits(|limits| limits[index].amount = Some(used));
         assert!(!org.peek(ask()).allowed, "R-BUD-2: exceeded iff used >= limit, in {name}");
-        org.policy.limits[index].amount = Some(used + 1);
+        org.change_limits(|limits| limits[index].amount = Some(used + 1));
         assert!(org.peek(ask()).allowed, "R-BUD-3: the number shown is the number enforced");
     }
 }

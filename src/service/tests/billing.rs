@@ -143,7 +143,7 @@ async fn a_denial_names_the_plan_the_reset_and_where_to_get_more() {
         assert!(decision.message().contains(part), "R-BAL-9: {}", decision.message());
     }
     assert_eq!(decision.retry_after(), crate::bounds::HOUR_MS);
-    let view = decision.limits.iter().find(|view| &*view.name == "balance").unwrap();
+    let view = decision.limits.iter().find(|view| view.name() == "balance").unwrap();
     assert_eq!((view.amount, view.used, view.remaining(), view.limiting), (Some(100), 100, Some(0), true));
 }
 
@@ -153,7 +153,8 @@ async fn an_expensive_call_needs_all_of_what_it_asks() {
     let left = Balance { granted: Some(100), remaining: Some(5), authoritative: true, ..Balance::default() };
     node.billing.says(BalanceVerdict::Allowed(left));
     for (executions, allowed) in [(5, true), (6, false)] {
-        let acquire = Acquire { cost: vec![(Meter::executions(), executions)], mode: Mode::CheckOnly, ..acquire() };
+        let acquire =
+            Acquire { cost: smallvec![(Meter::executions(), executions)], mode: Mode::CheckOnly, ..acquire() };
         let decision = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire) }, &call()).await;
         assert_eq!(decision.unwrap().allowed, allowed, "{executions}");
     }
@@ -164,7 +165,7 @@ async fn a_call_that_asks_for_more_than_is_left_finds_out_that_more_was_bought()
     let node = node(metered(100)).await;
     let left = |units| Balance { remaining: Some(units), authoritative: true, ..Balance::default() };
     let expensive = async || {
-        let acquire = Arc::new(Acquire { cost: vec![(Meter::executions(), 6)], ..acquire() });
+        let acquire = Arc::new(Acquire { cost: smallvec![(Meter::executions(), 6)], ..acquire() });
         node.service.acquire(Ask { org: org("acme"), acquire }, &call()).await.unwrap().allowed
     };
     node.billing.says(BalanceVerdict::Allowed(left(5)));
@@ -188,7 +189,7 @@ async fn what_is_reserved_is_taken_off_what_is_left_as_well() {
         ..Balance::default()
     }));
     for asked_then in [1, 2] {
-        let acquire = Acquire { cost: Vec::new(), reserve: vec![(Meter::executions(), 5)], ..acquire() };
+        let acquire = Acquire { cost: smallvec![], reserve: smallvec![(Meter::executions(), 5)], ..acquire() };
         let ask = Ask { org: org("acme"), acquire: Arc::new(acquire) };
         assert!(node.service.acquire(ask, &call()).await.unwrap().allowed);
         assert_eq!(asked(&node), asked_then, "used up by our own count: asked again, and not denied");

@@ -7,6 +7,8 @@ mod sessions;
 
 use std::sync::{Arc, atomic::Ordering};
 
+use smallvec::smallvec;
+
 use super::{Ask, Call, Deadline};
 use crate::{
     domain::{
@@ -123,7 +125,7 @@ async fn a_switched_off_limiter_is_allow_and_not_a_fail_open() {
 async fn what_is_promised_durable_is_an_error_without_a_store() {
     let node = node(rate_of(10)).await;
     node.store.break_now("EIO");
-    let reserving = Acquire { reserve: vec![(Meter::spend(), 5)], ..acquire() };
+    let reserving = Acquire { reserve: smallvec![(Meter::spend(), 5)], ..acquire() };
     let refused = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(reserving) }, &call()).await;
     assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
     assert!(matches!(node.service.settle(&org("acme"), record("r", 1), &call()).await, Err(ServiceError::Store(_))));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::smallvec;
+
 use super::{ask, call};
 use crate::{
     actors::WriteBehind,
@@ -75,7 +77,7 @@ async fn a_frozen_org_and_one_over_its_budget_are_not_let_through_without_a_word
 async fn in_memory_what_is_known_denies_and_what_is_counted_is_flagged() {
     let troubled = node(unlimited()).await;
     trouble(&troubled).await;
-    let within = OrgPolicy { limits: vec![daily(100)], ..unlimited() };
+    let within = OrgPolicy { limits: vec![daily(100)].into(), ..unlimited() };
     let within = node(within).await;
     assert!(ask(&within, "acme").await.unwrap().fail_open().is_empty());
     for node in [&troubled, &within] {
@@ -109,7 +111,7 @@ async fn the_cap_holds_where_the_backstop_is_off_and_says_why() {
 
 #[tokio::test(start_paused = true)]
 async fn the_cap_holds_in_memory_too_where_nothing_that_bounds_the_org_could_be_evaluated() {
-    let node = node(OrgPolicy { limits: vec![daily(100)], emergency_amount: Some(2), ..unlimited() }).await;
+    let node = node(OrgPolicy { limits: vec![daily(100)].into(), emergency_amount: Some(2), ..unlimited() }).await;
     assert!(ask(&node, "acme").await.unwrap().allowed);
     node.store.break_now("ENOSPC");
     let mut codes = Vec::new();
@@ -156,7 +158,7 @@ async fn every_gate_that_has_something_configured_is_flagged() {
         (unlimited(), vec![Gate::Freeze, Gate::Budgets]),
         (OrgPolicy::default(), vec![Gate::Freeze, Gate::Rate, Gate::Budgets]),
         (OrgPolicy { balance, ..unlimited() }, vec![Gate::Freeze, Gate::Budgets, Gate::Balance]),
-        (OrgPolicy { sessions, limits: vec![quota], ..unlimited() }, vec![Gate::Freeze, Gate::Budgets]),
+        (OrgPolicy { sessions, limits: vec![quota].into(), ..unlimited() }, vec![Gate::Freeze, Gate::Budgets]),
     ] {
         let node = node(policy).await;
         node.store.break_now("ENOSPC");
@@ -184,7 +186,7 @@ async fn a_feature_that_the_plan_does_not_name_is_no_outage() {
 #[tokio::test(start_paused = true)]
 async fn a_peek_of_a_batch_does_not_wait_for_its_neighbours_disk() {
     let node = node(unlimited()).await;
-    let spend = vec![(Meter::spend(), 5)];
+    let spend = smallvec![(Meter::spend(), 5)];
     let peek = Acquire { mode: Mode::CheckOnly, reserve: spend.clone(), ..acquire() };
     let hold = Acquire { reserve: spend, ..acquire() };
     let asks = [peek, acquire(), hold].map(|acquire| Ask { org: org("acme"), acquire: acquire.into() });

@@ -21,7 +21,7 @@ const WRITE_BEHIND: WriteBehind = WriteBehind { interval: std::time::Duration::f
 
 fn sessions(max: u64, quota: u64) -> OrgPolicy {
     let mut policy = rate_of(1_000_000);
-    policy.limits = vec![Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), Some(quota))];
+    policy.limits = vec![Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), Some(quota))].into();
     policy.sessions.max = Some(max);
     policy
 }
@@ -31,7 +31,7 @@ async fn start(node: &Node, name: &str, id: &str) -> Result<Decision, ServiceErr
         NewSession { id: SessionId::parse("id", id).unwrap(), identity: Identity::parse("identity", "vm").unwrap() };
     let acquire = Acquire {
         run: Run::Session(new),
-        cost: Vec::new(),
+        cost: smallvec![],
         idempotency: Some(idempotency(&format!("start {id}"))),
         ..acquire()
     };
@@ -72,17 +72,18 @@ async fn of_many_starts_at_once_one_gets_the_slot() {
 #[tokio::test(start_paused = true)]
 async fn of_500_reservations_at_once_as_many_pass_as_the_budget_fits_and_spend_is_what_was_committed() {
     let mut policy = rate_of(1_000_000);
-    policy.limits = vec![Limit::new(Meter::spend(), Window::Rolling { len: crate::bounds::DAY_MS }, Some(200 * 7))];
+    policy.limits =
+        vec![Limit::new(Meter::spend(), Window::Rolling { len: crate::bounds::DAY_MS }, Some(200 * 7))].into();
     let node = node(policy).await;
     let pair = |number: u64| {
         let node = &node;
         async move {
-            let reserve = vec![(Meter::spend(), 7)];
+            let reserve = smallvec![(Meter::spend(), 7)];
             let acquire = Arc::new(Acquire { reserve, ..acquire() });
             let decision = node.service.acquire(Ask { org: org("acme"), acquire }, &call()).await.unwrap();
             let reservation = decision.hold?.id;
             let idempotency = idempotency(&format!("commit {number}"));
-            let actual = vec![(Meter::spend(), 7)];
+            let actual = smallvec![(Meter::spend(), 7)];
             let commit = Commit { reservation, actual, idempotency };
             node.service.settle(&org("acme"), commit, &call()).await.unwrap();
             Some(7)

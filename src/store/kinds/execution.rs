@@ -67,6 +67,8 @@ impl OpenV2<'_> {
 
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, ExecutionRow)> {
+    use smallvec::smallvec;
+
     use crate::{
         domain::ids::Meter,
         store::samples::{T0, scope},
@@ -74,7 +76,7 @@ pub(super) fn samples() -> Vec<(&'static str, ExecutionRow)> {
 
     let id = |text| ExecutionId::parse("execution_id", text).unwrap();
     let continued = ExecutionRow { id: id("run \\ 1"), continuations: 4, last_seen: T0, admitted: true, open: None };
-    let open = OpenExecution { scope: scope(), cost: vec![(Meter::executions(), 3)], admitted_at: T0 - 1 };
+    let open = OpenExecution { scope: scope(), cost: smallvec![(Meter::executions(), 3)], admitted_at: T0 - 1 };
     let open = ExecutionRow { id: id("run 2"), continuations: 0, last_seen: T0, admitted: false, open: Some(open) };
     vec![("execution", continued), ("execution_open", open)]
 }

@@ -48,6 +48,8 @@ impl ReservationV2<'_> {
 
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
+    use smallvec::smallvec;
+
     use crate::{
         domain::ids::Meter,
         store::samples::{T0, scope},
@@ -56,7 +58,7 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
     let row = ReservationRow {
         id: DecisionId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
         scope: scope(),
-        amounts: vec![(Meter::executions(), 1), (Meter::spend(), 50_000)],
+        amounts: smallvec![(Meter::executions(), 1), (Meter::spend(), 50_000)],
         expires_at: T0 + 300_000,
     };
     vec![("reservation", row)]

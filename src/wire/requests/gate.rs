@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use super::{Meaning, Parsed, amounts, optional, optional_id, org, pool, required_id, scope, ttl};
 use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
@@ -43,7 +45,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
 }
 
 fn default_cost() -> Amounts {
-    vec![(Meter::executions(), 1)]
+    smallvec![(Meter::executions(), 1)]
 }
 
 /// Of the fields of an `AcquireRequest`.

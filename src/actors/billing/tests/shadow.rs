@@ -1,10 +1,12 @@
 //! What is left of an allowance, counted here between two words of the provider.
 
+use smallvec::smallvec;
+
 use super::*;
 use crate::{domain::ids::Meter, testing::exhausted};
 
 fn admitted(it: &Setup, units: u64) {
-    it.balances.admitted(&org("acme"), &vec![(Meter::spend(), 1_000), (Meter::executions(), units)]);
+    it.balances.admitted(&org("acme"), &smallvec![(Meter::spend(), 1_000), (Meter::executions(), units)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 
 use super::{Context, OrgState};
 use crate::domain::{
+    book::Standing,
     decision::PickedAccount,
     gate::{Code, Denial},
     ids::{AccountId, Meter, PoolId, Scope},
@@ -135,8 +136,8 @@ impl OrgState {
         let mut full: Option<Option<Millis>> = None;
         let limits = ctx.policy.limits_of(&member.scope).iter().filter(|limit| !limit.shadow);
         for (limit, amount) in limits.filter_map(|limit| Some((limit, limit.amount?))) {
-            let (used, reserved) = self.book.usage(&member.scope, limit, self.now);
-            let counts_calls = limit.meter.as_str() == Meter::EXECUTIONS;
+            let Standing { used, reserved, .. } = self.book.standing(&member.scope, limit, self.now);
+            let counts_calls = limit.meter().as_str() == Meter::EXECUTIONS;
             let asked = u64::from(counts_calls);
             if !limit.admits(used, reserved, asked) {
                 let fits = self.book.fits_at(&member.scope, limit, asked, self.now);

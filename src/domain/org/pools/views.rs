@@ -2,6 +2,7 @@
 
 use super::{Context, OrgState};
 use crate::domain::{
+    book::Standing,
     ids::{Meter, PoolId, Scope},
     limit::Limit,
     pools::{Member, estimate},
@@ -36,21 +37,20 @@ impl OrgState {
     pub(super) fn account_view(&mut self, member: &Member, ctx: &Context<'_>) -> Option<AccountView> {
         let row = self.pools.account(&member.id)?.clone();
         let limit = row.limit(&ctx.policy.pools);
-        let (used, _) = self.book.usage(&member.scope, &limit, self.now);
+        let Standing { used, ends_at, .. } = self.book.standing(&member.scope, &limit, self.now);
         let standing = self.standing(member, ctx);
         let runs = self.book.runs(&member.scope, &limit, self.now);
-        let ends_at = self.book.window_end(&member.scope, &limit, self.now).filter(|_| runs);
         let reported = if self.now < row.reported.until { row.reported } else { Reported::default() };
         let left = standing.as_ref().map_or(0, |headroom| headroom.left);
         Some(AccountView {
             account: row.id.masked(),
             daily_limit: limit.amount.unwrap_or(u64::MAX),
             safety_buffer: limit.buffer,
-            window: limit.window,
+            window: limit.window(),
             used,
             reported,
             last_used_at: row.last_used_at,
-            window_ends_at: ends_at,
+            window_ends_at: ends_at.filter(|_| runs),
             available_at: standing.as_ref().err().and_then(|exhausted| exhausted.until),
             exhausted: standing.err().map(|exhausted| exhausted.by),
             route: row.route(self.now),
@@ -64,7 +64,7 @@ impl OrgState {
         let scope = Scope::from(pool);
         let mut today = |meter| {
             let day = Limit::new(meter, Window::Calendar(Calendar::Day), None);
-            self.book.usage(&scope, &day, self.now).0
+            self.book.standing(&scope, &day, self.now).used
         };
         let mut sum =
             PoolSummary { total_calls: today(Meter::calls()), bytes: today(Meter::bytes()), ..Default::default() };

@@ -202,6 +202,7 @@ impl Model {
         if !ask.reserve.is_empty() {
             let expires_at = self.now + ask.reservation_ttl;
             let (scope, amounts) = (ask.scope.clone(), ask.reserve.clone());
+            let amounts = amounts.into_vec();
             self.holds.push(Held { id, scope, amounts, expires_at, ended: None });
             hold = Some(Hold { id, expires_at });
         }

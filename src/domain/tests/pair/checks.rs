@@ -21,8 +21,9 @@ impl Pair {
         before.tick(self.clock);
         for asked in Model::asked(&self.rules, ask) {
             let rule = &self.rules.limits[asked.rule];
-            let same =
-                |view: &&LimitView| view.scope == rule.scope && view.meter == rule.meter && view.window == rule.window;
+            let same = |view: &&LimitView| {
+                view.scope == rule.scope && view.label.meter == rule.meter && view.label.window == rule.window
+            };
             let view = decision.limits.iter().find(same).expect("every limit of the org and of the scope is shown");
             let exact = before.fits(&self.rules, asked, before.now);
             if exact == Some(false) || (matches!(rule.window, Window::Rolling { .. }) && rule.amount.is_some()) {
@@ -65,8 +66,10 @@ impl Pair {
     }
 
     fn check_views(&self, views: &[LimitView]) {
-        for view in views.iter().filter(|view| !matches!(&*view.name, "rate" | "balance")) {
-            let same = |rule: &Rule| view.scope == rule.scope && view.meter == rule.meter && view.window == rule.window;
+        for view in views.iter().filter(|view| !matches!(view.name(), "rate" | "balance")) {
+            let same = |rule: &Rule| {
+                view.scope == rule.scope && view.label.meter == rule.meter && view.label.window == rule.window
+            };
             let index = self.rules.limits.iter().position(same).unwrap();
             let rule = &self.rules.limits[index];
             let (least, most) = self.model.used(&self.rules, index, self.model.now);
@@ -89,13 +92,15 @@ impl Pair {
             Some(BalanceVerdict::Denied(_, balance)) => (balance, true),
             Some(BalanceVerdict::Unknown(_)) | None => (Balance::default(), false),
         };
-        let shown = decision.limits.iter().position(|view| &*view.name == "balance");
+        let shown = decision.limits.iter().position(|view| view.name() == "balance");
         let Some(left) = told.remaining else {
             return assert_eq!(shown, None, "nothing is known to be left: {decision:?}");
         };
         assert_eq!(shown, Some(decision.limits.len() - 1), "in pipeline order: {decision:?}");
         let view = &decision.limits[decision.limits.len() - 1];
-        assert!(view.scope.is_org() && view.meter == Meter::executions() && view.window == Window::Provider);
+        assert!(
+            view.scope.is_org() && view.label.meter == Meter::executions() && view.label.window == Window::Provider
+        );
         assert_eq!((view.amount, view.amount.map(|amount| amount - view.used)), (told.granted, Some(left)));
         assert_eq!((view.reserved, view.resets_at), (0, told.resets_at));
         assert_eq!(view.limiting, denies && !decision.replayed, "{view:?}");
@@ -117,14 +122,14 @@ impl Pair {
         self.model.tick(self.clock);
         let Some(snapshot) = self.snapshot() else { return };
         self.check_views(&snapshot.limits);
-        assert!(snapshot.limits.iter().all(|view| &*view.name != "balance"), "nobody asked the provider");
+        assert!(snapshot.limits.iter().all(|view| view.name() != "balance"), "nobody asked the provider");
         self.check_nesting(&snapshot);
         assert_eq!(snapshot.budgets, self.model.budget_rows());
         let audit = self.audit();
         assert_eq!((audit.drifted, &audit.drift), (0, &vec![]), "R-BUD-3");
         self.check_drift(&snapshot);
         let backstop = self.model.backstop(&self.rules);
-        let rate = snapshot.limits.iter().find(|view| &*view.name == "rate").unwrap();
+        let rate = snapshot.limits.iter().find(|view| view.name() == "rate").unwrap();
         assert_eq!((rate.used, rate.blocked), (backstop.count, backstop.blocked), "R-RATE-1");
         assert_eq!(snapshot.admitted_total, self.model.admitted_total);
         let disputed: u64 = snapshot.disputed.iter().map(|row| row.amount).sum();
@@ -135,7 +140,9 @@ impl Pair {
     fn check_nesting(&self, snapshot: &Snapshot) {
         let spend = |len| {
             let is = |view: &&LimitView| {
-                view.scope.is_org() && view.meter.as_str() == "spend" && view.window == Window::Rolling { len }
+                view.scope.is_org()
+                    && view.label.meter.as_str() == "spend"
+                    && view.label.window == Window::Rolling { len }
             };
             snapshot.limits.iter().find(is).map(|view| view.used)
         };
@@ -146,8 +153,8 @@ impl Pair {
     /// R-BUD-3: what is shown is what the ledger says when it is summed afresh.
     fn check_drift(&self, snapshot: &Snapshot) {
         for view in &snapshot.limits {
-            let Window::Rolling { len } = view.window else { continue };
-            let of_limit = snapshot.ledgers.iter().find(|l| l.scope == view.scope && l.meter == view.meter);
+            let Window::Rolling { len } = view.label.window else { continue };
+            let of_limit = snapshot.ledgers.iter().find(|l| l.scope == view.scope && l.meter == view.label.meter);
             let ledger = Ledger::load(of_limit.map_or(vec![], |ledger| ledger.hours.clone()), Millis::MAX);
             let slice = slice_of(len);
             assert_eq!(view.used, ledger.derive(slice, (self.model.now - len) / slice * slice), "drift of {view:?}");

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     bounds::AMOUNT_MAX,
+    domain::limit::Limits,
     domain::policy::{BalancePolicy, OnIndeterminate, RateLimit},
 };
 
@@ -128,7 +129,7 @@ impl Pair {
             Op::StoreFault(fault, policy) => (rules.store_fault, rules.on_rate) = (fault, policy),
             _ => unreachable!("not a change of policy"),
         }
-        let limits_of = |name: &Scope| -> Vec<Limit> {
+        let limits_of = |name: &Scope| -> Limits {
             let present = self.configured.limits.iter().filter(|rule| rule.present && rule.scope == *name);
             present
                 .map(|rule| Limit {

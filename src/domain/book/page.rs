@@ -1,0 +1,322 @@
+//! Usage of one scope: for each meter its ledger, and the counters beside it.
+//!
+//! The limits of the scope are bound to the page once per change of the policy. From then on each of them
+//! has a [`Place`]: the numbers of its ledger and of its counter, so that nothing is looked up by name.
+
+use super::COUNTER_SLACK_MS;
+use crate::domain::{
+    ids::{Meter, Scope},
+    ledger::Ledger,
+    limit::Limits,
+    rate::Counter,
+    rows::{CounterRow, Row, RowKey, SliceRow},
+    window::{Millis, Window},
+};
+
+/// What counts against a limit, and when its running window ends; a rolling one does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::domain) struct Standing {
+    pub(in crate::domain) used: u64,
+    pub(in crate::domain) reserved: u64,
+    pub(in crate::domain) ends_at: Option<Millis>,
+}
+
+impl Standing {
+    /// Of a limit against which nothing counts yet.
+    pub(in crate::domain) fn unused(window: Window, now: Millis) -> Self {
+        Self { ends_at: window.end(window.start(now)), ..Self::default() }
+    }
+}
+
+#[derive(Debug)]
+pub(in crate::domain) struct Page {
+    pub(super) scope: Scope,
+    /// In the order of their meters.
+    tallies: Vec<Tally>,
+    limits: Limits,
+    /// One for each of the limits.
+    places: Vec<Place>,
+}
+
+/// Where a limit finds what it is judged over.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    tally: usize,
+    /// `None` where it is a sum of the ledger.
+    counter: Option<usize>,
+}
+
+/// Usage of one meter.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) meter: Meter,
+    pub(super) ledger: Ledger,
+    counters: Vec<Counted>,
+    /// A limit is bound to it.
+    limited: bool,
+}
+
+/// The counter of one window.
+#[derive(Debug)]
+struct Counted {
+    window: Window,
+    record: Option<Counter>,
+    /// A limit is bound to it. The limit of another was taken away, and may come back while the window runs.
+    limited: bool,
+    /// Not as it is stored.
+    changed: bool,
+}
+
+impl Page {
+    pub(super) fn new(scope: Scope) -> Self {
+        Self { scope, tallies: Vec::new(), limits: Limits::default(), places: Vec::new() }
+    }
+
+    pub(super) fn tallies(&self) -> &[Tally] {
+        &self.tallies
+    }
+
+    pub(super) fn tallies_mut(&mut self) -> &mut [Tally] {
+        &mut self.tallies
+    }
+
+    pub(super) fn tally(&self, meter: &Meter) -> Option<&Tally> {
+        self.tallies.iter().find(|tally| tally.meter == *meter)
+    }
+
+    /// The tally of a meter, made where there is none.
+    pub(super) fn tally_mut(&mut self, meter: &Meter) -> &mut Tally {
+        let at = match self.tallies.iter().position(|tally| tally.meter == *meter) {
+            Some(at) => at,
+            None => {
+                let at = self.insert(meter);
+                self.place_limits();
+                at
+            }
+        };
+        &mut self.tallies[at]
+    }
+
+    fn insert(&mut self, meter: &Meter) -> usize {
+        let at = self.tallies.partition_point(|tally| tally.meter < *meter);
+        self.tallies.insert(at, Tally::new(meter.clone()));
+        at
+    }
+
+    /// Binds the limits that are in force for the scope.
+    pub(super) fn bind(&mut self, limits: &Limits) -> &mut Self {
+        if !limits.is_same(&self.limits) {
+            self.limits = limits.clone();
+            self.place_limits();
+        }
+        self
+    }
+
+    /// Gives every limit its place: after a change of the limits, and of what they are judged over.
+    fn place_limits(&mut self) {
+        for tally in &mut self.tallies {
+            tally.limited = false;
+            tally.counters.iter_mut().for_each(|counted| counted.limited = false);
+        }
+        let limits = self.limits.clone();
+        for limit in limits.iter() {
+            let meter = limit.meter();
+            if self.tally(meter).is_none() {
+                self.insert(meter);
+            }
+        }
+        self.places.clear();
+        for limit in limits.iter() {
+            let known = self.tallies.iter().position(|tally| tally.meter == *limit.meter());
+            let tally = known.unwrap_or_default();
+            let counter = self.tallies[tally].limit_by(limit.window());
+            self.places.push(Place { tally, counter });
+        }
+    }
+
+    /// What counts against the limit with this number among those that are bound.
+    pub(in crate::domain) fn standing(&mut self, limit: usize, now: Millis) -> Standing {
+        let (Some(place), Some(limit)) = (self.places.get(limit), self.limits.get(limit)) else {
+            return Standing::default();
+        };
+        let tally = &mut self.tallies[place.tally];
+        let record = place.counter.and_then(|counter| tally.counters[counter].record);
+        tally.standing_over(record, limit.window(), now)
+    }
+
+    /// Everything changed since the last call. What holds nothing any more and no limit needs goes.
+    pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        let mut is_tidy = true;
+        for tally in &mut self.tallies {
+            is_tidy &= tally.take_changes(&self.scope, puts, dels);
+        }
+        if !is_tidy {
+            self.tallies.retain(|tally| tally.limited || !tally.is_empty());
+            self.place_limits();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tallies.iter().all(Tally::is_empty)
+    }
+}
+
+impl Tally {
+    fn new(meter: Meter) -> Self {
+        Self { meter, ledger: Ledger::default(), counters: Vec::new(), limited: false }
+    }
+
+    /// A counter as stored. One that begins in the future (the clock was repaired) begins now: nothing is
+    /// lost, and nothing stays used up longer than a window.
+    pub(super) fn load_counter(&mut self, window: Window, stored: Counter, now: Millis) {
+        let changed = stored.start > now;
+        let start = if changed { window.start(now) } else { stored.start };
+        let record = Some(Counter { start, ..stored });
+        self.counters.push(Counted { window, record, limited: false, changed });
+    }
+
+    /// Marks what a limit over `window` is judged by, and answers the number of its counter.
+    fn limit_by(&mut self, window: Window) -> Option<usize> {
+        self.limited = true;
+        if !window.is_counted() {
+            return None;
+        }
+        let known = self.counters.iter().position(|counted| counted.window == window);
+        let at = known.unwrap_or_else(|| {
+            self.counters.push(Counted { window, record: None, limited: false, changed: false });
+            self.counters.len() - 1
+        });
+        self.counters[at].limited = true;
+        Some(at)
+    }
+
+    /// What counts in any window, whether a limit is bound to it or not.
+    pub(super) fn standing(&mut self, window: Window, now: Millis) -> Standing {
+        self.standing_over(self.record(window), window, now)
+    }
+
+    fn standing_over(&mut self, record: Option<Counter>, window: Window, now: Millis) -> Standing {
+        let reserved = self.ledger.reserved;
+        if !window.is_counted() {
+            let (used, ends_at) = self.ledger.used(window, now);
+            return Standing { used, reserved, ends_at };
+        }
+        let counter = self.ledger.counted(record, window, now);
+        Standing { used: counter.used, reserved, ends_at: counter.ends_at(window, now) }
+    }
+
+    pub(super) fn record(&self, window: Window) -> Option<Counter> {
+        self.counters.iter().find(|counted| counted.window == window)?.record
+    }
+
+    /// Counters that are kept, with their windows.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Window, Counter)> {
+        self.counters.iter().filter_map(|counted| Some((counted.window, counted.record?)))
+    }
+
+    /// Sets the counter of a window.
+    pub(super) fn put(&mut self, window: Window, record: Counter) {
+        match self.counters.iter_mut().find(|counted| counted.window == window) {
+            Some(counted) => counted.put(record),
+            None => {
+                let record = Some(record);
+                self.counters.push(Counted { window, record, limited: false, changed: true });
+            }
+        }
+    }
+
+    /// Adds to the ledger and to the counters: those of limits, and those whose limit was taken away and may
+    /// come back while their window runs. Once it has ended they go: the ledger tells a limit that comes back
+    /// later what it missed.
+    pub(super) fn book(&mut self, amount: u64, now: Millis) {
+        for counted in &mut self.counters {
+            let runs = counted.record.is_some_and(|record| record.runs(counted.window, now));
+            if counted.limited || runs {
+                let counter = self.ledger.counted(counted.record, counted.window, now);
+                counted.put(Counter { used: counter.used.saturating_add(amount), ..counter });
+            } else {
+                counted.remove();
+            }
+        }
+        self.ledger.add(now, amount);
+    }
+
+    /// Adds what happened at `at`, which may lie before what is booked already.
+    pub(super) fn backdate(&mut self, amount: u64, at: Millis, now: Millis) {
+        for counted in &mut self.counters {
+            if let Some(record) = counted.record
+                && record.runs(counted.window, now)
+                && record.start <= at
+            {
+                counted.put(Counter { used: record.used.saturating_add(amount), ..record });
+            }
+        }
+        self.ledger.backdate(at, amount);
+    }
+
+    /// Removes what no window can see any more.
+    pub(super) fn purge(&mut self, now: Millis) {
+        self.ledger.roll_up(now);
+        self.ledger.purge(now);
+        for counted in &mut self.counters {
+            if counted.dies_at().is_some_and(|at| at <= now) {
+                counted.remove();
+            }
+        }
+    }
+
+    /// When something of it can be purged.
+    pub(super) fn next_purge(&self) -> Option<Millis> {
+        let counters = self.counters.iter().filter_map(Counted::dies_at);
+        self.ledger.next_purge().into_iter().chain(counters).min()
+    }
+
+    /// Everything changed since the last call. False where a counter has gone, or all of the tally should go.
+    fn take_changes(&mut self, scope: &Scope, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) -> bool {
+        let meter = &self.meter;
+        for (start, slice) in self.ledger.take_dirty() {
+            let (scope, meter) = (scope.clone(), meter.clone());
+            match slice {
+                Some(slice) => puts.push(Row::Slice(SliceRow { scope, meter, slice })),
+                None => dels.push(RowKey::Slice { scope, meter, start }),
+            }
+        }
+        for counted in &mut self.counters {
+            if !std::mem::take(&mut counted.changed) {
+                continue;
+            }
+            let (scope, meter, window) = (scope.clone(), meter.clone(), counted.window);
+            match counted.record {
+                Some(counter) => puts.push(Row::Counter(CounterRow { scope, meter, window, counter })),
+                None => dels.push(RowKey::Counter { scope, meter, window }),
+            }
+        }
+        let count = self.counters.len();
+        self.counters.retain(|counted| counted.limited || counted.record.is_some());
+        self.counters.len() == count && (self.limited || !self.is_empty())
+    }
+
+    /// Nothing booked, nothing held, nothing counted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ledger.is_empty() && self.counters.iter().all(|counted| counted.record.is_none())
+    }
+}
+
+impl Counted {
+    fn put(&mut self, record: Counter) {
+        self.record = Some(record);
+        self.changed = true;
+    }
+
+    fn remove(&mut self) {
+        self.changed |= self.record.take().is_some();
+    }
+
+    /// One more window after its own: as long as that one runs, the counter tells that a slice on
+    /// the border of the two was counted before.
+    fn dies_at(&self) -> Option<Millis> {
+        let start = self.record?.start;
+        let end = self.window.end(start).unwrap_or(start);
+        Some(end.saturating_add((end - start).max(COUNTER_SLACK_MS)))
+    }
+}
