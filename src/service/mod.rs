@@ -32,7 +32,6 @@ use crate::{
 
 use emergency::EmergencyCap;
 
-pub use crate::domain::commands::Lane;
 pub use acquire::{Ask, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
