@@ -150,6 +150,8 @@ pub enum Event {
     SetAside(u64),
     /// Executions that were admitted and never completed.
     Uncompleted(u64),
+    /// Sessions that their planes ended.
+    SessionsEnded(u64),
     /// Sessions whose heartbeats stopped.
     SessionsExpired(u64),
     /// An org's trial has used up what it includes.

@@ -210,10 +210,6 @@ impl Metrics {
         self.sessions(1, "started");
     }
 
-    pub fn session_ended(&self) {
-        self.sessions(1, "ended");
-    }
-
     fn sessions(&self, count: u64, outcome: &'static str) {
         self.sessions.get_or_create(&SessionLabels { outcome }).inc_by(count);
     }
@@ -275,6 +271,7 @@ impl EventSink for Metrics {
             Event::Reported(delivery) => self.billing.reported(delivery),
             Event::SetAside(rows) => self.billing.set_aside(rows),
             Event::Uncompleted(executions) => self.billing.uncompleted(executions),
+            Event::SessionsEnded(sessions) => self.sessions(sessions, "ended"),
             Event::SessionsExpired(sessions) => self.sessions(sessions, "expired"),
             Event::TrialEnded => drop(self.trials_ended.inc()),
             Event::Drifted(numbers) => self.drifted(numbers),

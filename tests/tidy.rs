@@ -410,7 +410,7 @@ fn a_stored_kind_is_named_in_four_files() {
 #[test]
 fn a_change_names_few_files() {
     let counts: [(&str, &[&str], usize); 3] = [
-        ("a durable rpc (EndSession)", &["EndSession", "end_session", "EndedSession", "SessionEnded"], 13),
+        ("a durable rpc (EndSession)", &["EndSession", "end_session", "EndedSession", "SessionEnded"], 9),
         ("a kind of window (Anchored)", &["Anchored"], 6),
         ("a gate (Concurrency)", &["Concurrency", "concurrency"], 4),
     ];

@@ -15,10 +15,13 @@ use crate::{
 const ACCOUNTS_NAMED: usize = 50;
 
 pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
-    let News { set_aside, expired_sessions, trial_ended, pools, pools_touched } = news;
+    let News { set_aside, ended_sessions, expired_sessions, trial_ended, pools, pools_touched } = news;
     if set_aside > 0 {
         shared.events.happened(Event::SetAside(set_aside));
         tracing::error!(%org, rows = set_aside, "usage was set aside and will not reach billing by itself");
+    }
+    if ended_sessions > 0 {
+        shared.events.happened(Event::SessionsEnded(ended_sessions));
     }
     if expired_sessions > 0 {
         shared.events.happened(Event::SessionsExpired(expired_sessions));

@@ -1,4 +1,5 @@
-//! The table of commands: what each is answered, in which lane it travels, and what its reply promises.
+//! The table of commands: in which lane each travels, what its reply promises, what it is answered, and by
+//! which method of the org it is carried out.
 
 use std::sync::Arc;
 
@@ -9,12 +10,17 @@ use super::{
         ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
     },
     decision::Decision,
+    org::{Context, OrgState},
     outbox::OutboxRow,
-    outcome::{Done, Extended, Frozen, OutcomeReported, Recorded, Reported, Resumed, Settled},
+    outcome::{
+        Beaten, BudgetSet, Done, Extended, Frozen, OutcomeReported, PoolConfigured, Recorded, Reported, Resumed,
+        SessionEnded, Settled, Shown,
+    },
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
+    refusal::OrgError,
     reply::{
-        Audit, Beat, BudgetView, EndedSession, OutboxReplayed, OutboxSettled, PoolView, Purged, SessionStatus,
-        SessionView, Snapshot, Status,
+        Audit, Beat, BudgetView, OutboxReplayed, OutboxSettled, PoolView, Purged, SessionStatus, SessionView, Snapshot,
+        Status,
     },
 };
 
@@ -37,7 +43,8 @@ pub trait Ask: Into<Command> {
 }
 
 macro_rules! commands {
-    ($($lane:ident, $promise:expr, $name:ident($body:ty) => $answer:ty;)*) => {
+    (|$org:ident, $ask:ident, $ctx:ident, $configured:ident|
+        $($lane:ident, $promise:expr, $name:ident($body:ty) => $answer:ty = $answered:expr;)*) => {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Command {
             $($name($body),)*
@@ -53,11 +60,26 @@ macro_rules! commands {
             /// The most that its reply can promise.
             pub fn promise(&self) -> Promise {
                 match self {
-                    $(Self::$name(body) => {
-                        let promise: fn(&$body) -> Promise = $promise;
-                        promise(body)
+                    $(Self::$name($ask) => {
+                        let _ = $ask;
+                        $promise
                     })*
                 }
+            }
+
+            /// Carries it out. The policy of `ctx` is the one in force.
+            pub(super) fn carry_out(
+                &self,
+                $org: &mut OrgState,
+                $ctx: &Context<'_>,
+                $configured: &Context<'_>,
+            ) -> Result<Reply, OrgError> {
+                Ok(match self {
+                    $(Self::$name($ask) => {
+                        let _ = $ask;
+                        Reply::$name($answered)
+                    })*
+                })
             }
         }
 
@@ -80,37 +102,47 @@ macro_rules! commands {
     };
 }
 
-commands! {
+// A budget and a pool are set over what is configured; everything else is judged by what is in force.
+commands! { |org, ask, ctx, configured|
     // Shared, because it may have to be sent a second time, with the provider's verdict.
-    Admit,  |ask| ask.promise(), Acquire(Arc<Acquire>) => Result<Box<Decision>, Need>;
-    Settle, |_| Durable,         Commit(Commit) => Done<Settled>;
-    Settle, |_| Durable,         Release(Release) => Done<Settled>;
-    Settle, |_| Durable,         Extend(Extend) => Done<Extended>;
-    Settle, |_| WrittenBehind,   Resume(Resume) => Done<Resumed>;
-    Settle, |_| Durable,         Record(Record) => Done<Recorded>;
-    Settle, |_| Durable,         ReportCumulative(Box<ReportCumulative>) => Done<Reported>;
-    Settle, |_| Durable,         Heartbeat(Box<Heartbeat>) => Box<Beat>;
-    Settle, |_| Durable,         EndSession(Box<EndSession>) => Box<EndedSession>;
-    Admit,  |_| Durable,         SetBudget(Box<SetBudget>) => Done<BudgetView>;
-    Admit,  |_| Durable,         ConfigurePool(Box<ConfigurePool>) => Done<Box<PoolView>>;
-    Admit,  |_| Durable,         Pick(Pick) => Box<Decision>;
-    Settle, |_| Durable,         ReportOutcome(Box<ReportOutcome>) => Done<OutcomeReported>;
-    Admit,  |_| Durable,         Freeze(Freeze) => Done<Frozen>;
-    Admit,  |_| Durable,         Unfreeze(Unfreeze) => Done<Frozen>;
-    Admit,  |_| Durable,         Purge(Purge) => Purged;
-    Settle, |_| Nothing,         TakeOutbox(TakeOutbox) => Vec<OutboxRow>;
-    Settle, |_| Durable,         SettleOutbox(SettleOutbox) => OutboxSettled;
-    Admit,  |_| Nothing,         ListOutbox(ListOutbox) => Vec<OutboxRow>;
-    Admit,  |_| Durable,         ReplayOutbox(ReplayOutbox) => OutboxReplayed;
-    Admit,  |_| Nothing,         GetStatus(GetStatus) => Box<Status>;
-    Admit,  |_| Nothing,         Inspect(Inspect) => Option<Box<Snapshot>>;
-    Admit,  |_| Nothing,         GetBudget(GetBudget) => Box<BudgetView>;
-    Admit,  |_| Nothing,         GetSessionStatus(GetSessionStatus) => Box<SessionStatus>;
-    Admit,  |_| Nothing,         GetSession(GetSession) => Box<SessionView>;
-    Admit,  |_| Nothing,         ListSessions(ListSessions) => Vec<SessionView>;
-    Admit,  |_| Nothing,         GetPool(GetPool) => Box<PoolView>;
-    Admit,  |_| Nothing,         RollPools(RollPools) => Vec<PoolView>;
-    Admit,  |_| Nothing,         RunAudit(RunAudit) => Option<Audit>;
+    Admit,  ask.promise(), Acquire(Arc<Acquire>) => Result<Box<Decision>, Need>
+        = org.acquire(ask, ctx)?;
+    Settle, Durable,       Commit(Commit) => Done<Settled> = org.commit(ask, ctx)?;
+    Settle, Durable,       Release(Release) => Done<Settled> = org.release(ask, ctx)?;
+    Settle, Durable,       Extend(Extend) => Done<Extended> = org.extend(ask, ctx)?;
+    Settle, WrittenBehind, Resume(Resume) => Done<Resumed> = org.resume(ask, ctx);
+    Settle, Durable,       Record(Record) => Done<Recorded> = org.record(ask, ctx)?;
+    Settle, Durable,       ReportCumulative(Box<ReportCumulative>) => Done<Reported>
+        = org.report(ask, ctx)?;
+    Settle, Durable,       Heartbeat(Box<Heartbeat>) => Shown<Beaten, Box<Beat>>
+        = org.heartbeat(ask, ctx)?;
+    Settle, Durable,       EndSession(Box<EndSession>) => Shown<SessionEnded, Box<SessionView>>
+        = org.end_session(ask, ctx)?;
+    Admit,  Durable,       SetBudget(Box<SetBudget>) => Shown<BudgetSet, BudgetView>
+        = org.set_budget(ask, configured)?;
+    Admit,  Durable,       ConfigurePool(Box<ConfigurePool>) => Shown<PoolConfigured, Box<PoolView>>
+        = org.configure_pool(ask, configured)?;
+    Admit,  Durable,       Pick(Pick) => Box<Decision> = org.pick(ask, ctx)?;
+    Settle, Durable,       ReportOutcome(Box<ReportOutcome>) => Done<OutcomeReported>
+        = org.report_outcome(ask, ctx)?;
+    Admit,  Durable,       Freeze(Freeze) => Done<Frozen> = org.freeze(ask, ctx)?;
+    Admit,  Durable,       Unfreeze(Unfreeze) => Done<Frozen> = org.unfreeze(ask, ctx)?;
+    Admit,  Durable,       Purge(Purge) => Purged = org.purge_all();
+    Settle, Nothing,       TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox();
+    Settle, Durable,       SettleOutbox(SettleOutbox) => OutboxSettled = org.settle_outbox(&ask.0);
+    Admit,  Nothing,       ListOutbox(ListOutbox) => Vec<OutboxRow> = org.list_outbox(ask);
+    Admit,  Durable,       ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key);
+    Admit,  Nothing,       GetStatus(GetStatus) => Box<Status>
+        = org.status(&ask.scope, ask.known, ctx);
+    Admit,  Nothing,       Inspect(Inspect) => Option<Box<Snapshot>> = org.inspect(ctx);
+    Admit,  Nothing,       GetBudget(GetBudget) => Box<BudgetView> = org.budget(&ask.scope, ctx);
+    Admit,  Nothing,       GetSessionStatus(GetSessionStatus) => Box<SessionStatus>
+        = org.session_status(&ask.scope, ask.known, ctx);
+    Admit,  Nothing,       GetSession(GetSession) => Box<SessionView> = org.session(&ask.id)?;
+    Admit,  Nothing,       ListSessions(ListSessions) => Vec<SessionView> = org.list_sessions(ask);
+    Admit,  Nothing,       GetPool(GetPool) => Box<PoolView> = org.pool(&ask.id, ctx)?;
+    Admit,  Nothing,       RollPools(RollPools) => Vec<PoolView> = org.roll_all_pools(ctx);
+    Admit,  Nothing,       RunAudit(RunAudit) => Option<Audit> = org.audit();
 }
 
 impl Command {

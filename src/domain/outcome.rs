@@ -26,10 +26,17 @@ pub struct Done<T> {
     pub replayed: bool,
 }
 
+/// The same, with what is shown of the org after it. The view is never remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown<T, V> {
+    pub outcome: T,
+    pub replayed: bool,
+    pub view: V,
+}
+
 impl<T> Done<T> {
-    /// The same with what is shown of it.
-    pub fn map<U>(self, show: impl FnOnce(T) -> U) -> Done<U> {
-        Done { outcome: show(self.outcome), replayed: self.replayed }
+    pub fn show<V>(self, view: V) -> Shown<T, V> {
+        Shown { outcome: self.outcome, replayed: self.replayed, view }
     }
 }
 

@@ -30,15 +30,6 @@ pub struct OutboxReplayed {
     pub count: usize,
 }
 
-/// A session after the call that ends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndedSession {
-    pub session: SessionView,
-    /// By this call.
-    pub ended: bool,
-    pub replayed: bool,
-}
-
 /// Every limit without consuming.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -81,19 +72,15 @@ pub enum Action {
     Stop(Millis),
 }
 
-/// The answer to a heartbeat.
+/// What a session is told after a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beat {
     pub action: Action,
     pub state: SessionState,
-    /// Milliseconds that this heartbeat booked, and that it reported and were not believed.
-    pub booked: u64,
-    pub disputed: u64,
     pub quota: Quota,
     /// Time until the next one.
     pub heartbeat: Millis,
     pub expires_at: Millis,
-    pub replayed: bool,
 }
 
 /// Compute of the org in its monthly quota, in milliseconds.

@@ -98,7 +98,7 @@ pub(super) async fn list_exports(
 ) -> Answer<admin::ListExportsResponse> {
     let (org, list) = requests::exports_page(&request)?;
     let size = list.max;
-    let rows = service.outbox(&org, list, call).await?;
+    let rows = service.ask(&org, list, call).await?;
     let next = rows.last().filter(|_| rows.len() == size).map(|row| row.key.to_string());
     Ok(admin::ListExportsResponse {
         exports: rows.iter().map(answers::export).collect(),

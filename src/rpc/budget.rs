@@ -2,7 +2,10 @@
 
 use super::Answer;
 use crate::{
-    domain::{command::SetBudget, ids::OrgId},
+    domain::{
+        command::{GetBudget, SetBudget},
+        ids::OrgId,
+    },
     service::{Call, Service},
     wire::{answers, requests, v1},
 };
@@ -13,8 +16,8 @@ pub(super) async fn get_budget(
     request: v1::GetBudgetRequest,
 ) -> Answer<v1::GetBudgetResponse> {
     let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
-    let budget = service.budget(&org, scope.clone(), call).await?;
-    Ok(v1::GetBudgetResponse { budget: Some(answers::budget(budget, &org, &scope)) })
+    let budget = service.ask(&org, GetBudget { scope: scope.clone() }, call).await?;
+    Ok(v1::GetBudgetResponse { budget: Some(answers::budget(*budget, &org, &scope)) })
 }
 
 pub(super) async fn update_budget(
@@ -37,6 +40,6 @@ pub(super) async fn replace_budget(
 
 async fn set(service: &Service, call: &Call, (org, set): (OrgId, SetBudget)) -> Answer<(v1::Budget, bool)> {
     let scope = set.scope.clone();
-    let done = service.set_budget(&org, set, call).await?;
-    Ok((answers::budget(done.outcome, &org, &scope), done.replayed))
+    let done = service.operate(&org, Box::new(set), call).await?;
+    Ok((answers::budget(done.view, &org, &scope), done.replayed))
 }

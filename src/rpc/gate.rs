@@ -58,7 +58,7 @@ pub(super) fn acquire_stream(
 
 pub(super) async fn commit(service: &Service, call: &Call, request: v1::CommitRequest) -> Answer<v1::CommitResponse> {
     let (org, command) = requests::commit(&request)?;
-    let done = service.settle(&org, command, call).await?;
+    let done = service.ask(&org, command, call).await?;
     Ok(v1::CommitResponse { replayed: done.replayed })
 }
 
@@ -68,13 +68,13 @@ pub(super) async fn release(
     request: v1::ReleaseRequest,
 ) -> Answer<v1::ReleaseResponse> {
     let (org, command) = requests::release(&request)?;
-    let done = service.settle(&org, command, call).await?;
+    let done = service.ask(&org, command, call).await?;
     Ok(v1::ReleaseResponse { replayed: done.replayed })
 }
 
 pub(super) async fn extend(service: &Service, call: &Call, request: v1::ExtendRequest) -> Answer<v1::ExtendResponse> {
     let (org, command) = requests::extend(&request)?;
-    let done = service.settle(&org, command, call).await?;
+    let done = service.ask(&org, command, call).await?;
     Ok(v1::ExtendResponse { replayed: done.replayed, expires_at_ms: answers::int(done.outcome.expires_at) })
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn report_cumulative(
     request: v1::ReportCumulativeRequest,
 ) -> Answer<v1::ReportCumulativeResponse> {
     let (org, command) = requests::report_cumulative(&request)?;
-    let done = service.settle(&org, Box::new(command), call).await?;
+    let done = service.ask(&org, Box::new(command), call).await?;
     Ok(v1::ReportCumulativeResponse {
         increment: answers::int(done.outcome.increment),
         reset_detected: done.outcome.reset,

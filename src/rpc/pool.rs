@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::{
-    domain::command::ReportOutcome,
+    domain::command::{GetPool, ReportOutcome},
     service::{Ask, Call, Service},
     wire::{
         answers,
@@ -18,8 +18,8 @@ pub(super) async fn configure_pool(
 ) -> Answer<v1::ConfigurePoolResponse> {
     let (org, command) = requests::configure_pool(&request)?;
     let done = service.configure_pool(&org, command, call).await?;
-    let warnings = answers::pool_warnings(&done.outcome);
-    let pool = Some(answers::pool(*done.outcome, &org));
+    let warnings = answers::pool_warnings(&done.view);
+    let pool = Some(answers::pool(*done.view, &org));
     Ok(v1::ConfigurePoolResponse { pool, warnings, replayed: done.replayed })
 }
 
@@ -28,9 +28,9 @@ pub(super) async fn get_pool(
     call: &Call,
     request: v1::GetPoolRequest,
 ) -> Answer<v1::GetPoolResponse> {
-    let (org, pool) = (requests::org(&request.org)?, requests::pool(&request.pool)?);
-    let view = service.pool(&org, pool, call).await?;
-    Ok(v1::GetPoolResponse { pool: Some(answers::pool(view, &org)) })
+    let (org, id) = (requests::org(&request.org)?, requests::pool(&request.pool)?);
+    let view = service.ask(&org, GetPool { id }, call).await?;
+    Ok(v1::GetPoolResponse { pool: Some(answers::pool(*view, &org)) })
 }
 
 pub(super) async fn pick(service: &Service, call: &Call, request: v1::PickRequest) -> Answer<v1::PickResponse> {

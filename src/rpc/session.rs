@@ -2,7 +2,7 @@
 
 use super::{Answer, batch};
 use crate::{
-    domain::command::ListSessions,
+    domain::command::{GetSession, ListSessions},
     service::{Ask, Call, Service},
     wire::{
         answers, requests,
@@ -36,8 +36,8 @@ pub(super) async fn end_session(
     request: v1::EndSessionRequest,
 ) -> Answer<v1::EndSessionResponse> {
     let (org, command) = requests::end_session(&request)?;
-    let ended = service.end_session(&org, command, call).await?;
-    Ok(v1::EndSessionResponse { session: Some(answers::session(&ended.session)), replayed: ended.replayed })
+    let done = service.ask(&org, Box::new(command), call).await?;
+    Ok(v1::EndSessionResponse { session: Some(answers::session(&done.view)), replayed: done.replayed })
 }
 
 pub(super) async fn get_session(
@@ -46,7 +46,7 @@ pub(super) async fn get_session(
     request: v1::GetSessionRequest,
 ) -> Answer<v1::GetSessionResponse> {
     let (org, id) = (requests::org(&request.org)?, requests::session(&request.session_id)?);
-    let session = service.session(&org, id, call).await?;
+    let session = service.ask(&org, GetSession { id }, call).await?;
     Ok(v1::GetSessionResponse { session: Some(answers::session(&session)) })
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn list_sessions(
 ) -> Answer<v1::ListSessionsResponse> {
     let (org, size, after) = requests::sessions_page(&request)?;
     let list = ListSessions { after, max: size, running: !request.ended };
-    let sessions = service.sessions(&org, list, call).await?;
+    let sessions = service.ask(&org, list, call).await?;
     let next = sessions.last().filter(|_| sessions.len() == size).map(|session| session.row.id.to_string());
     Ok(v1::ListSessionsResponse {
         sessions: sessions.iter().map(answers::session).collect(),

@@ -11,7 +11,7 @@ use prost::{DecodeError, Message, Name};
 
 use super::{Answer, admin, budget, gate, pool, session};
 use crate::{
-    service::{Call, Lane, Service},
+    service::{Call, Service},
     wire::{admin::v1 as admin_v1, v1},
 };
 
@@ -25,8 +25,6 @@ pub struct Rpc {
     pub method: &'static str,
     pub kind: Kind,
     pub org: OrgField,
-    /// The bound of calls in flight that it counts against.
-    pub lane: Lane,
     /// The role that its caller needs.
     pub role: Role,
     /// The orgs that an encoded request names.
@@ -126,7 +124,7 @@ fn orgs_in<R: Method>(request: &[u8]) -> Result<Vec<String>, DecodeError> {
 macro_rules! rpcs {
     ($($service:literal {
         $($kind:ident $name:ident($request:ty) -> $response:ty = $handler:path,
-            org: $org:tt, $lane:ident, $role:ident;)+
+            org: $org:tt, $role:ident;)+
     })+) => {
         $($(
             #[doc = concat!("`", $service, "/", stringify!($name), "`")]
@@ -142,7 +140,6 @@ macro_rules! rpcs {
                     method: stringify!($name),
                     kind: rpcs!(@kind $kind),
                     org: rpcs!(@field $org),
-                    lane: Lane::$lane,
                     role: Role::$role,
                     orgs: orgs_in::<Self>,
                 };
@@ -215,85 +212,85 @@ macro_rules! rpcs {
 rpcs! {
     "tollgate.v1.GateService" {
         unary Acquire(v1::AcquireRequest) -> v1::AcquireResponse = gate::acquire,
-            org: [one org], Admit, Plane;
+            org: [one org], Plane;
         unary AcquireBatch(v1::AcquireBatchRequest) -> v1::AcquireBatchResponse = gate::acquire_batch,
-            org: [each items org], Admit, Plane;
+            org: [each items org], Plane;
         stream AcquireStream(v1::AcquireStreamRequest) -> v1::AcquireStreamResponse = gate::acquire_stream,
-            org: [each acquire org], Admit, Plane;
+            org: [each acquire org], Plane;
         unary Commit(v1::CommitRequest) -> v1::CommitResponse = gate::commit,
-            org: [one org], Settle, Plane;
+            org: [one org], Plane;
         unary Release(v1::ReleaseRequest) -> v1::ReleaseResponse = gate::release,
-            org: [one org], Settle, Plane;
+            org: [one org], Plane;
         unary Extend(v1::ExtendRequest) -> v1::ExtendResponse = gate::extend,
-            org: [one org], Settle, Plane;
+            org: [one org], Plane;
         unary Resume(v1::ResumeRequest) -> v1::ResumeResponse = gate::resume,
-            org: [one org], Settle, Plane;
+            org: [one org], Plane;
         unary Record(v1::RecordRequest) -> v1::RecordResponse = gate::record,
-            org: [one org], Settle, Reporter;
+            org: [one org], Reporter;
         unary ReportCumulative(v1::ReportCumulativeRequest) -> v1::ReportCumulativeResponse
             = gate::report_cumulative,
-            org: [one org], Settle, Reporter;
+            org: [one org], Reporter;
         unary GetStatus(v1::GetStatusRequest) -> v1::GetStatusResponse = gate::get_status,
-            org: [one org], Admit, Plane;
+            org: [one org], Plane;
         unary BatchGetStatus(v1::BatchGetStatusRequest) -> v1::BatchGetStatusResponse
             = gate::batch_get_status,
-            org: [each items org], Admit, Plane;
+            org: [each items org], Plane;
     }
     "tollgate.v1.BudgetService" {
         unary GetBudget(v1::GetBudgetRequest) -> v1::GetBudgetResponse = budget::get_budget,
-            org: [one org], Admit, Viewer;
+            org: [one org], Viewer;
         unary UpdateBudget(v1::UpdateBudgetRequest) -> v1::UpdateBudgetResponse = budget::update_budget,
-            org: [one org], Admit, Admin;
+            org: [one org], Admin;
         unary ReplaceBudget(v1::ReplaceBudgetRequest) -> v1::ReplaceBudgetResponse = budget::replace_budget,
-            org: [one org], Admit, Admin;
+            org: [one org], Admin;
     }
     "tollgate.v1.SessionService" {
         unary StartSession(v1::StartSessionRequest) -> v1::StartSessionResponse = session::start_session,
-            org: [one org], Admit, Plane;
+            org: [one org], Plane;
         unary Heartbeat(v1::HeartbeatRequest) -> v1::HeartbeatResponse = session::heartbeat,
-            org: [one org], Settle, Plane;
+            org: [one org], Plane;
         unary EndSession(v1::EndSessionRequest) -> v1::EndSessionResponse = session::end_session,
-            org: [one org], Settle, Plane;
+            org: [one org], Plane;
         unary GetSession(v1::GetSessionRequest) -> v1::GetSessionResponse = session::get_session,
-            org: [one org], Admit, Plane;
+            org: [one org], Plane;
         unary ListSessions(v1::ListSessionsRequest) -> v1::ListSessionsResponse = session::list_sessions,
-            org: [one org], Admit, Plane;
+            org: [one org], Plane;
         unary BatchStatus(v1::BatchStatusRequest) -> v1::BatchStatusResponse = session::batch_status,
-            org: [each items org], Admit, Plane;
+            org: [each items org], Plane;
     }
     "tollgate.v1.PoolService" {
         unary ConfigurePool(v1::ConfigurePoolRequest) -> v1::ConfigurePoolResponse = pool::configure_pool,
-            org: [one org], Admit, Admin;
+            org: [one org], Admin;
         unary GetPool(v1::GetPoolRequest) -> v1::GetPoolResponse = pool::get_pool,
-            org: [one org], Admit, Viewer;
+            org: [one org], Viewer;
         unary Pick(v1::PickRequest) -> v1::PickResponse = pool::pick,
-            org: [one org], Admit, Plane;
+            org: [one org], Plane;
         unary ReportOutcome(v1::ReportOutcomeRequest) -> v1::ReportOutcomeResponse = pool::report_outcome,
-            org: [one org], Settle, Reporter;
+            org: [one org], Reporter;
     }
     "tollgate.admin.v1.AdminService" {
         unary ListOrgs(admin_v1::ListOrgsRequest) -> admin_v1::ListOrgsResponse = admin::list_orgs,
-            org: [none], Admit, Viewer;
+            org: [none], Viewer;
         unary GetOrg(admin_v1::GetOrgRequest) -> admin_v1::GetOrgResponse = admin::get_org,
-            org: [one org], Admit, Viewer;
+            org: [one org], Viewer;
         unary Audit(admin_v1::AuditRequest) -> admin_v1::AuditResponse = admin::audit,
-            org: [one org], Admit, Viewer;
+            org: [one org], Viewer;
         unary PurgeOrg(admin_v1::PurgeOrgRequest) -> admin_v1::PurgeOrgResponse = admin::purge_org,
-            org: [one org], Admit, Admin;
+            org: [one org], Admin;
         unary Freeze(admin_v1::FreezeRequest) -> admin_v1::FreezeResponse = admin::freeze,
-            org: [one org], Admit, Admin;
+            org: [one org], Admin;
         unary Unfreeze(admin_v1::UnfreezeRequest) -> admin_v1::UnfreezeResponse = admin::unfreeze,
-            org: [one org], Admit, Admin;
+            org: [one org], Admin;
         unary RefreshBalance(admin_v1::RefreshBalanceRequest) -> admin_v1::RefreshBalanceResponse
             = admin::refresh_balance,
-            org: [one org], Admit, Admin;
+            org: [one org], Admin;
         unary ListExports(admin_v1::ListExportsRequest) -> admin_v1::ListExportsResponse = admin::list_exports,
-            org: [one org], Admit, Viewer;
+            org: [one org], Viewer;
         unary ReplayExports(admin_v1::ReplayExportsRequest) -> admin_v1::ReplayExportsResponse
             = admin::replay_exports,
-            org: [one org], Admit, Admin;
+            org: [one org], Admin;
         unary GetNode(admin_v1::GetNodeRequest) -> admin_v1::GetNodeResponse = admin::get_node,
-            org: [none], Admit, Viewer;
+            org: [none], Viewer;
     }
 }
 

@@ -9,11 +9,10 @@ use crate::{
     bounds::Bound,
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
-        command::{GetStatus, Inspect, Known, ListOutbox},
+        command::{GetStatus, Inspect, Known},
         commands::Ask,
         gate::Code,
         ids::{OrgId, Scope},
-        outbox::OutboxRow,
         policy::{BalanceSource, Exemption},
         reply::{Snapshot, Status},
         rows::Head,
@@ -47,7 +46,7 @@ impl Service {
     pub async fn status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<Status, ServiceError> {
         let query = |known| {
             let query = GetStatus { scope: scope.clone(), known };
-            async move { Ok(*self.orgs.ask(org, query, call.deadline.at).await?) }
+            async move { Ok(*self.ask(org, query, call).await?) }
         };
         self.with_provider(org, query, |status| status.decision.code(), call).await
     }
@@ -76,7 +75,7 @@ impl Service {
     }
 
     pub async fn inspect(&self, org: &OrgId, call: &Call) -> Result<Snapshot, ServiceError> {
-        let snapshot = self.orgs.ask(org, Inspect, call.deadline.at).await?;
+        let snapshot = self.ask(org, Inspect, call).await?;
         snapshot.map(|snapshot| *snapshot).ok_or_else(|| ServiceError::UnknownOrg(org.clone()))
     }
 
@@ -115,10 +114,6 @@ impl Service {
         self.balances.invalidate(org);
     }
 
-    pub async fn outbox(&self, org: &OrgId, list: ListOutbox, call: &Call) -> Result<Vec<OutboxRow>, ServiceError> {
-        self.orgs.ask(org, list, call.deadline.at).await
-    }
-
     /// Freeze, Unfreeze, Purge, ReplayOutbox, and budgets: logged with what they changed.
     pub async fn operate<C: Ask + fmt::Debug>(
         &self,
@@ -130,7 +125,7 @@ impl Service {
         C::Answer: fmt::Debug,
     {
         let what = format!("{command:?}");
-        let answer = self.orgs.ask(org, command, call.deadline.at).await?;
+        let answer = self.ask(org, command, call).await?;
         tracing::info!(target: "tollgate::audit", %org, command = what, outcome = ?answer, "operator");
         Ok(answer)
     }

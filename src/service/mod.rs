@@ -1,8 +1,9 @@
-//! One use case per file, shared by every front. Nothing here knows a protocol.
+//! Use cases, shared by every front. Nothing here knows a protocol. A call that only hands a command to its org
+//! has no use case of its own: [`Service::ask`] serves it.
 
 mod acquire;
 mod admin;
-mod budgets;
+mod audit;
 mod call;
 mod emergency;
 mod pools;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     actors::{Orgs, billing::Balances},
     bounds::Bounds,
-    domain::{ids::OrgId, policy::OrgPolicy, window::Millis},
+    domain::{commands, ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
     ports::{Clock, OrgStore, StoreEngine},
     telemetry::Metrics,
@@ -32,7 +33,6 @@ use crate::{
 
 use emergency::EmergencyCap;
 
-pub use crate::domain::commands::Lane;
 pub use acquire::{Ask, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
@@ -109,6 +109,11 @@ impl Service {
     /// A call of `rpc` that arrives now, with the deadline of its caller.
     pub fn call(&self, rpc: &'static str, callers: Option<Duration>) -> Call {
         Call::new(rpc, Deadline::new(callers, self.orgs.rules().bounds.decision_budget_ms))
+    }
+
+    /// Hands a command to the org, and its answer back.
+    pub async fn ask<C: commands::Ask>(&self, org: &OrgId, command: C, call: &Call) -> Result<C::Answer, ServiceError> {
+        self.orgs.ask(org, command, call.deadline.at).await
     }
 
     /// From now on only running executions are served.

@@ -3,10 +3,10 @@
 
 use crate::{
     domain::{
-        command::{ConfigurePool, GetPool, Pick, ReportOutcome},
+        command::{ConfigurePool, Pick, ReportOutcome},
         decision::Decision,
-        ids::{OrgId, PoolId},
-        outcome::{Done, OutcomeReported},
+        ids::OrgId,
+        outcome::{Done, OutcomeReported, PoolConfigured, Shown},
         reply::PoolView,
         upstream::Upstream,
     },
@@ -22,9 +22,9 @@ impl Service {
         org: &OrgId,
         set: ConfigurePool,
         call: &Call,
-    ) -> Result<Done<Box<PoolView>>, ServiceError> {
-        let done = self.orgs.ask(org, Box::new(set), call.deadline.at).await?;
-        let (pool, replayed) = (&done.outcome, done.replayed);
+    ) -> Result<Shown<PoolConfigured, Box<PoolView>>, ServiceError> {
+        let done = self.ask(org, Box::new(set), call).await?;
+        let (pool, replayed) = (&done.view, done.replayed);
         let (id, version, accounts) = (&pool.id, pool.version, pool.accounts.len());
         tracing::info!(
             target: "tollgate::audit", %org, command = call.rpc, pool = %id, version, accounts, replayed, "operator"
@@ -32,14 +32,10 @@ impl Service {
         Ok(done)
     }
 
-    pub async fn pool(&self, org: &OrgId, id: PoolId, call: &Call) -> Result<PoolView, ServiceError> {
-        Ok(*self.orgs.ask(org, GetPool { id }, call.deadline.at).await?)
-    }
-
     /// One account, past the gates of the org: for the calls of what runs already, so it is served while the
     /// node drains.
     pub async fn pick(&self, org: &OrgId, pick: Pick, call: &Call) -> Result<Decision, ServiceError> {
-        let decision = self.orgs.ask(org, pick, call.deadline.at).await?;
+        let decision = self.ask(org, pick, call).await?;
         Ok(self.counted(*decision))
     }
 
@@ -66,7 +62,7 @@ impl Service {
         report: ReportOutcome,
         call: &Call,
     ) -> Result<Done<OutcomeReported>, ServiceError> {
-        let done = self.orgs.ask(org, Box::new(report), call.deadline.at).await?;
+        let done = self.ask(org, Box::new(report), call).await?;
         if !done.replayed {
             self.metrics.upstream(done.outcome.outcome);
         }

@@ -1,14 +1,15 @@
-//! Sessions. A start is an Acquire that asks for a slot and a slice; a heartbeat and an end are
-//! settlement, and served while the node drains.
+//! Sessions. A start is an Acquire that asks for a slot and a slice; a heartbeat is settlement,
+//! and served while the node drains.
 
 use std::sync::Arc;
 
 use crate::{
     domain::{
-        command::{EndSession, GetSession, GetSessionStatus, Heartbeat, ListSessions},
+        command::{GetSessionStatus, Heartbeat},
         decision::Decision,
-        ids::{OrgId, Scope, SessionId},
-        reply::{Beat, EndedSession, SessionStatus, SessionView},
+        ids::{OrgId, Scope},
+        outcome::{Beaten, Shown},
+        reply::{Beat, SessionStatus},
     },
     error::ServiceError,
 };
@@ -26,41 +27,25 @@ impl Service {
         Ok(decision)
     }
 
-    pub async fn heartbeat(&self, org: &OrgId, beat: Heartbeat, call: &Call) -> Result<Beat, ServiceError> {
-        let beat = self.orgs.ask(org, Box::new(beat), call.deadline.at).await?;
-        if beat.disputed > 0 && !beat.replayed {
-            tracing::warn!(%org, millis = beat.disputed, "compute was reported that one heartbeat cannot book");
-        }
-        Ok(*beat)
-    }
-
-    /// The session as it is after its end.
-    pub async fn end_session(&self, org: &OrgId, end: EndSession, call: &Call) -> Result<EndedSession, ServiceError> {
-        let ended = self.orgs.ask(org, Box::new(end), call.deadline.at).await?;
-        if ended.ended {
-            self.metrics.session_ended();
-        }
-        Ok(*ended)
-    }
-
-    pub async fn session(&self, org: &OrgId, id: SessionId, call: &Call) -> Result<SessionView, ServiceError> {
-        Ok(*self.orgs.ask(org, GetSession { id }, call.deadline.at).await?)
-    }
-
-    pub async fn sessions(
+    pub async fn heartbeat(
         &self,
         org: &OrgId,
-        list: ListSessions,
+        beat: Heartbeat,
         call: &Call,
-    ) -> Result<Vec<SessionView>, ServiceError> {
-        self.orgs.ask(org, list, call.deadline.at).await
+    ) -> Result<Shown<Beaten, Box<Beat>>, ServiceError> {
+        let beat = self.ask(org, Box::new(beat), call).await?;
+        let disputed = beat.outcome.disputed;
+        if disputed > 0 && !beat.replayed {
+            tracing::warn!(%org, millis = disputed, "compute was reported that one heartbeat cannot book");
+        }
+        Ok(beat)
     }
 
     /// Whether a session could start now.
     pub async fn session_status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<SessionStatus, ServiceError> {
         let query = |known| {
             let query = GetSessionStatus { scope: scope.clone(), known };
-            async move { Ok(*self.orgs.ask(org, query, call.deadline.at).await?) }
+            async move { Ok(*self.ask(org, query, call).await?) }
         };
         self.with_provider(org, query, |status| status.decision.code(), call).await
     }

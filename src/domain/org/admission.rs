@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl OrgState {
-    pub(super) fn acquire(
+    pub(in crate::domain) fn acquire(
         &mut self,
         ask: &Acquire,
         ctx: &Context<'_>,

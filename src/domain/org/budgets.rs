@@ -10,7 +10,7 @@ use crate::domain::{
     decision::LimitView,
     ids::{Meter, Scope},
     limit::Limit,
-    outcome::{BudgetSet, Done},
+    outcome::{BudgetSet, Done, Shown},
     refusal::OrgError,
     reply::{BudgetView, PeriodView},
     rows::BudgetRow,
@@ -19,10 +19,14 @@ use crate::domain::{
 
 impl OrgState {
     /// R-BUD-6: merges or replaces. The policy of `ctx` is the configured one.
-    pub(super) fn set_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<Done<BudgetView>, OrgError> {
+    pub(in crate::domain) fn set_budget(
+        &mut self,
+        set: &SetBudget,
+        ctx: &Context<'_>,
+    ) -> Result<Shown<BudgetSet, BudgetView>, OrgError> {
         let done = self.change_budget(set, ctx)?;
         let limits = self.budgets.limits_of(&set.scope, ctx.policy, self.now);
-        Ok(done.map(|_| self.budget_view(&set.scope, &limits)))
+        Ok(done.show(self.budget_view(&set.scope, &limits)))
     }
 
     pub(super) fn change_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<Done<BudgetSet>, OrgError> {
@@ -44,7 +48,7 @@ impl OrgState {
         })
     }
 
-    pub(super) fn budget(&mut self, scope: &Scope, ctx: &Context<'_>) -> Box<BudgetView> {
+    pub(in crate::domain) fn budget(&mut self, scope: &Scope, ctx: &Context<'_>) -> Box<BudgetView> {
         Box::new(self.budget_view(scope, ctx.policy.limits_of(scope)))
     }
 

@@ -69,6 +69,7 @@ pub struct Context<'a> {
 pub struct News {
     /// Outbox rows that were set aside.
     pub set_aside: u64,
+    pub ended_sessions: u64,
     pub expired_sessions: u64,
     pub trial_ended: bool,
     /// In the order in which it happened.
@@ -169,43 +170,7 @@ impl OrgState {
     /// Judges one command and carries it out.
     pub fn apply(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Reply, OrgError> {
         let policy = self.advance(ctx);
-        self.carry_out(command, ctx, &Context { policy: &policy, ..*ctx })
-    }
-
-    fn carry_out(&mut self, command: &Command, configured: &Context<'_>, ctx: &Context<'_>) -> Result<Reply, OrgError> {
-        match command {
-            Command::Acquire(ask) => self.acquire(ask, ctx).map(Reply::Acquire),
-            Command::Commit(commit) => self.commit(commit, ctx).map(Reply::Commit),
-            Command::Release(release) => self.release(release, ctx).map(Reply::Release),
-            Command::Extend(extend) => self.extend(extend, ctx).map(Reply::Extend),
-            Command::Resume(resume) => Ok(Reply::Resume(self.resume(resume, ctx))),
-            Command::Record(record) => self.record(record, ctx).map(Reply::Record),
-            Command::ReportCumulative(report) => self.report(report, ctx).map(Reply::ReportCumulative),
-            Command::Heartbeat(beat) => self.heartbeat(beat, ctx).map(Reply::Heartbeat),
-            Command::EndSession(end) => self.end_session(end, ctx).map(Reply::EndSession),
-            Command::SetBudget(set) => self.set_budget(set, configured).map(Reply::SetBudget),
-            Command::ConfigurePool(set) => self.configure_pool(set, configured).map(Reply::ConfigurePool),
-            Command::Pick(pick) => self.pick(pick, ctx).map(Reply::Pick),
-            Command::ReportOutcome(report) => self.report_outcome(report, ctx).map(Reply::ReportOutcome),
-            Command::Freeze(freeze) => self.freeze(freeze, ctx).map(Reply::Freeze),
-            Command::Unfreeze(unfreeze) => self.unfreeze(unfreeze, ctx).map(Reply::Unfreeze),
-            Command::Purge(_) => Ok(Reply::Purge(self.purge_all())),
-            Command::TakeOutbox(_) => Ok(Reply::TakeOutbox(self.take_outbox())),
-            Command::SettleOutbox(settle) => Ok(Reply::SettleOutbox(self.settle_outbox(&settle.0))),
-            Command::ListOutbox(list) => Ok(Reply::ListOutbox(self.list_outbox(list))),
-            Command::ReplayOutbox(replay) => Ok(Reply::ReplayOutbox(self.replay_outbox(replay.key))),
-            Command::GetStatus(get) => Ok(Reply::GetStatus(self.status(&get.scope, get.known, ctx))),
-            Command::Inspect(_) => Ok(Reply::Inspect(self.inspect(ctx))),
-            Command::GetBudget(get) => Ok(Reply::GetBudget(self.budget(&get.scope, ctx))),
-            Command::GetSessionStatus(get) => {
-                Ok(Reply::GetSessionStatus(self.session_status(&get.scope, get.known, ctx)))
-            }
-            Command::GetSession(get) => self.session(&get.id).map(Reply::GetSession),
-            Command::ListSessions(list) => Ok(Reply::ListSessions(self.list_sessions(list))),
-            Command::GetPool(get) => self.pool(&get.id, ctx).map(Reply::GetPool),
-            Command::RollPools(_) => Ok(Reply::RollPools(self.roll_all_pools(ctx))),
-            Command::RunAudit(_) => Ok(Reply::RunAudit(self.is_known().then(|| self.book.audit(self.now)))),
-        }
+        command.carry_out(self, &Context { policy: &policy, ..*ctx }, ctx)
     }
 
     /// Moves the org's time on and ends what ended by then. Answers the policy in force.

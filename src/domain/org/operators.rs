@@ -11,24 +11,28 @@ use crate::domain::{
     ids::{Amounts, Meter, Scope},
     outcome::{Done, Frozen},
     refusal::OrgError,
-    reply::{Purged, Snapshot, Status},
+    reply::{Audit, Purged, Snapshot, Status},
     request::Rpc,
 };
 
 impl OrgState {
-    pub(super) fn freeze(&mut self, freeze: &Freeze, ctx: &Context<'_>) -> Result<Done<Frozen>, OrgError> {
+    pub(in crate::domain) fn freeze(&mut self, freeze: &Freeze, ctx: &Context<'_>) -> Result<Done<Frozen>, OrgError> {
         self.once(Rpc::Freeze, Some(&freeze.idempotency), ctx, |org| {
             Ok(Frozen { was_frozen: org.frozen.replace(freeze.reason.clone()).is_some() })
         })
     }
 
-    pub(super) fn unfreeze(&mut self, unfreeze: &Unfreeze, ctx: &Context<'_>) -> Result<Done<Frozen>, OrgError> {
+    pub(in crate::domain) fn unfreeze(
+        &mut self,
+        unfreeze: &Unfreeze,
+        ctx: &Context<'_>,
+    ) -> Result<Done<Frozen>, OrgError> {
         self.once(Rpc::Unfreeze, Some(&unfreeze.idempotency), ctx, |org| {
             Ok(Frozen { was_frozen: org.frozen.take().is_some() })
         })
     }
 
-    pub(super) fn purge_all(&mut self) -> Purged {
+    pub(in crate::domain) fn purge_all(&mut self) -> Purged {
         let existed = self.is_known();
         let now = self.now;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
@@ -37,14 +41,18 @@ impl OrgState {
         Purged { existed }
     }
 
-    pub(super) fn status(&mut self, scope: &Scope, known: Known, ctx: &Context<'_>) -> Box<Status> {
+    pub(in crate::domain) fn status(&mut self, scope: &Scope, known: Known, ctx: &Context<'_>) -> Box<Status> {
         let decision = self.peek(Acquire::of(scope.clone(), smallvec![(Meter::executions(), 1)]), known, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
         Box::new(Status { decision, frozen, plan })
     }
 
-    pub(super) fn inspect(&mut self, ctx: &Context<'_>) -> Option<Box<Snapshot>> {
+    pub(in crate::domain) fn inspect(&mut self, ctx: &Context<'_>) -> Option<Box<Snapshot>> {
         self.is_known().then(|| Box::new(self.snapshot(ctx)))
+    }
+
+    pub(in crate::domain) fn audit(&self) -> Option<Audit> {
+        self.is_known().then(|| self.book.audit(self.now))
     }
 
     pub(super) fn is_known(&self) -> bool {

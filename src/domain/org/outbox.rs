@@ -258,7 +258,7 @@ impl OrgState {
 
     /// Hands out what is due. What a long stop kept from going out is set aside instead: an attempt whose
     /// outcome was lost may have been booked, and the provider no longer tells a repeat.
-    pub(super) fn take_outbox(&mut self) -> Vec<OutboxRow> {
+    pub(in crate::domain) fn take_outbox(&mut self) -> Vec<OutboxRow> {
         loop {
             let rows = self.outbox.take_due(self.now);
             let (late, due): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_late(self.now));
@@ -274,7 +274,7 @@ impl OrgState {
         }
     }
 
-    pub(super) fn settle_outbox(&mut self, outcomes: &[(OutboxKey, Delivery)]) -> OutboxSettled {
+    pub(in crate::domain) fn settle_outbox(&mut self, outcomes: &[(OutboxKey, Delivery)]) -> OutboxSettled {
         for (key, delivery) in outcomes {
             let Some(row) = self.outbox.rows.get(key).cloned() else { continue };
             self.changed = true;
@@ -290,7 +290,7 @@ impl OrgState {
         OutboxSettled { next_due: self.outbox.next_due() }
     }
 
-    pub(super) fn list_outbox(&self, list: &ListOutbox) -> Vec<OutboxRow> {
+    pub(in crate::domain) fn list_outbox(&self, list: &ListOutbox) -> Vec<OutboxRow> {
         let ListOutbox { after, max, set_aside } = *list;
         let from = after.unwrap_or(OutboxKey(0));
         let behind = self.outbox.rows.iter_from(&from);
@@ -300,7 +300,7 @@ impl OrgState {
     }
 
     /// Set aside is what was rejected, what was tried for too long, and what found the outbox full.
-    pub(super) fn replay_outbox(&mut self, key: Option<OutboxKey>) -> OutboxReplayed {
+    pub(in crate::domain) fn replay_outbox(&mut self, key: Option<OutboxKey>) -> OutboxReplayed {
         let wanted = |row: &&OutboxRow| row.dead.is_some() && key.is_none_or(|key| row.key == key);
         let dead: Vec<OutboxRow> = self.outbox.rows().filter(wanted).cloned().collect();
         let count = dead.len();

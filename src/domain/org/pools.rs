@@ -21,7 +21,7 @@ use crate::{
         gate::Gate,
         ids::{Meter, PoolId, Scope},
         limit::Limit,
-        outcome::{Done, OutcomeReported, Picked, PoolConfigured},
+        outcome::{Done, OutcomeReported, Picked, PoolConfigured, Shown},
         pools::Member,
         refusal::OrgError,
         reply::{AccountView, Exhaustion, PoolView},
@@ -60,11 +60,11 @@ pub enum PoolNews {
 
 impl OrgState {
     /// The policy of `ctx` is the configured one.
-    pub(super) fn configure_pool(
+    pub(in crate::domain) fn configure_pool(
         &mut self,
         set: &ConfigurePool,
         ctx: &Context<'_>,
-    ) -> Result<Done<Box<PoolView>>, OrgError> {
+    ) -> Result<Shown<PoolConfigured, Box<PoolView>>, OrgError> {
         let done = self.once(Rpc::ConfigurePool, Some(&set.idempotency), ctx, |org| {
             org.check_pool(set, ctx)?;
             for scope in org.pools.configure(set) {
@@ -76,7 +76,7 @@ impl OrgState {
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
         let ctx = &Context { policy: &policy, ..*ctx };
         self.settle_pool(&set.pool, ctx);
-        Ok(done.map(|_| Box::new(self.pool_view(&set.pool, ctx))))
+        Ok(done.show(Box::new(self.pool_view(&set.pool, ctx))))
     }
 
     /// Everything that could refuse it, before anything changes.
@@ -107,7 +107,7 @@ impl OrgState {
 
     /// R-POOL-2: one account and its charge, past the gates of the org. Only a picked account is remembered:
     /// a denial is evaluated afresh.
-    pub(super) fn pick(&mut self, pick: &Pick, ctx: &Context<'_>) -> Result<Box<Decision>, OrgError> {
+    pub(in crate::domain) fn pick(&mut self, pick: &Pick, ctx: &Context<'_>) -> Result<Box<Decision>, OrgError> {
         let idempotency = pick.idempotency.as_ref();
         if let Some(Picked { account, .. }) = self.recall(Rpc::Pick, idempotency)? {
             let account = Some(self.picked_before(account, ctx));
@@ -164,7 +164,7 @@ impl OrgState {
     }
 
     /// R-POOL-4, R-POOL-7: what really happened is always booked.
-    pub(super) fn report_outcome(
+    pub(in crate::domain) fn report_outcome(
         &mut self,
         report: &ReportOutcome,
         ctx: &Context<'_>,
@@ -253,7 +253,7 @@ impl OrgState {
     }
 
     /// Announces what has changed in every pool, and answers all of them.
-    pub(super) fn roll_all_pools(&mut self, ctx: &Context<'_>) -> Vec<PoolView> {
+    pub(in crate::domain) fn roll_all_pools(&mut self, ctx: &Context<'_>) -> Vec<PoolView> {
         self.settle_pools(ctx);
         self.pool_views(ctx)
     }

@@ -23,10 +23,10 @@ use crate::{
         decision::SessionGrant,
         ids::{Amounts, Identity, Incarnation, Meter, Scope, SessionId, Source},
         limit::Limit,
-        outcome::{Beaten, Done, SessionEnded},
+        outcome::{Beaten, SessionEnded, Shown},
         policy::OrgPolicy,
         refusal::OrgError,
-        reply::{Action, Beat, EndedSession, Quota, SessionStatus, SessionView},
+        reply::{Action, Beat, Quota, SessionStatus, SessionView},
         request::Rpc,
         rows::{DisputedRow, ReservationRow, SessionRow, SessionState},
         window::{Calendar, Millis, Window},
@@ -141,7 +141,11 @@ impl OrgState {
     }
 
     /// R-SES-3: books what the total has grown by, and answers whether the session may go on.
-    pub(super) fn heartbeat(&mut self, beat: &Heartbeat, ctx: &Context<'_>) -> Result<Box<Beat>, OrgError> {
+    pub(in crate::domain) fn heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        ctx: &Context<'_>,
+    ) -> Result<Shown<Beaten, Box<Beat>>, OrgError> {
         let done = self.once(Rpc::Heartbeat, beat.idempotency.as_ref(), ctx, |org| {
             let mut row = org.known(&beat.session, &beat.identity)?;
             let left = org.take_slice(&row);
@@ -158,17 +162,13 @@ impl OrgState {
             Ok(Beaten { booked, disputed })
         })?;
         let row = self.known(&beat.session, &beat.identity)?;
-        let Done { outcome: Beaten { booked, disputed }, replayed } = done;
-        Ok(Box::new(Beat {
+        Ok(done.show(Box::new(Beat {
             action: self.action(&row, ctx),
             state: row.state,
-            booked,
-            disputed,
             quota: self.quota(&row.scope, ctx.policy),
             heartbeat: ctx.policy.sessions.heartbeat,
             expires_at: row.ends_at,
-            replayed,
-        }))
+        })))
     }
 
     /// The answer to the session: derived from the counters each time, so that a raised limit lets it go on.
@@ -206,11 +206,13 @@ impl OrgState {
     }
 
     /// R-SES-1: nothing of the slice is kept that was not used.
-    pub(super) fn end_session(&mut self, end: &EndSession, ctx: &Context<'_>) -> Result<Box<EndedSession>, OrgError> {
-        let mut ended = false;
+    pub(in crate::domain) fn end_session(
+        &mut self,
+        end: &EndSession,
+        ctx: &Context<'_>,
+    ) -> Result<Shown<SessionEnded, Box<SessionView>>, OrgError> {
         let done = self.once(Rpc::EndSession, Some(&end.idempotency), ctx, |org| {
             let mut row = org.known(&end.session, &end.identity)?;
-            ended = row.state == SessionState::Running;
             org.close_session(&mut row, end, ctx);
             let decision = row.decision;
             org.sessions.put(row);
@@ -221,7 +223,7 @@ impl OrgState {
         if row.decision != done.outcome.decision {
             return Err(OrgError::SessionUnknown);
         }
-        Ok(Box::new(EndedSession { session: self.session_view(row), ended, replayed: done.replayed }))
+        Ok(done.show(Box::new(self.session_view(row))))
     }
 
     fn close_session(&mut self, row: &mut SessionRow, end: &EndSession, ctx: &Context<'_>) {
@@ -241,6 +243,7 @@ impl OrgState {
             row.state = SessionState::Ended;
             row.last_heartbeat_at = self.now;
             row.ends_at = self.now;
+            self.news.ended_sessions += 1;
         }
     }
 
@@ -248,12 +251,12 @@ impl OrgState {
         SessionView { held: self.book.held(row.decision), row }
     }
 
-    pub(super) fn session(&self, id: &SessionId) -> Result<Box<SessionView>, OrgError> {
+    pub(in crate::domain) fn session(&self, id: &SessionId) -> Result<Box<SessionView>, OrgError> {
         let row = self.sessions.get(id).cloned().ok_or(OrgError::SessionUnknown)?;
         Ok(Box::new(self.session_view(row)))
     }
 
-    pub(super) fn list_sessions(&self, list: &ListSessions) -> Vec<SessionView> {
+    pub(in crate::domain) fn list_sessions(&self, list: &ListSessions) -> Vec<SessionView> {
         let rows = self.sessions.behind(list.after.as_ref());
         let rows = rows.filter(|row| !list.running || row.state == SessionState::Running);
         rows.take(list.max).cloned().map(|row| self.session_view(row)).collect()
@@ -270,7 +273,12 @@ impl OrgState {
         Quota { used, reserved, amount: limit.amount.map(|amount| amount.saturating_sub(limit.buffer)) }
     }
 
-    pub(super) fn session_status(&mut self, scope: &Scope, known: Known, ctx: &Context<'_>) -> Box<SessionStatus> {
+    pub(in crate::domain) fn session_status(
+        &mut self,
+        scope: &Scope,
+        known: Known,
+        ctx: &Context<'_>,
+    ) -> Box<SessionStatus> {
         let ask = Acquire { run: Run::AnySession, ..Acquire::of(scope.clone(), Amounts::new()) };
         let decision = self.peek(ask, known, ctx);
         Box::new(SessionStatus {

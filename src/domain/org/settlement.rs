@@ -21,7 +21,7 @@ const DISPUTED_MAX: usize = 1000;
 
 impl OrgState {
     /// What was held is given back, what was used is booked.
-    pub(super) fn commit(&mut self, commit: &Commit, ctx: &Context<'_>) -> Result<Done<Settled>, OrgError> {
+    pub(in crate::domain) fn commit(&mut self, commit: &Commit, ctx: &Context<'_>) -> Result<Done<Settled>, OrgError> {
         let Commit { reservation, actual, idempotency } = commit;
         self.once(Rpc::Commit, Some(idempotency), ctx, |org| {
             let scope = org.reservation_scope(*reservation)?;
@@ -34,7 +34,11 @@ impl OrgState {
         })
     }
 
-    pub(super) fn release(&mut self, release: &Release, ctx: &Context<'_>) -> Result<Done<Settled>, OrgError> {
+    pub(in crate::domain) fn release(
+        &mut self,
+        release: &Release,
+        ctx: &Context<'_>,
+    ) -> Result<Done<Settled>, OrgError> {
         let Release { reservation, idempotency } = release;
         self.once(Rpc::Release, Some(idempotency), ctx, |org| {
             org.reservation_scope(*reservation)?;
@@ -66,7 +70,7 @@ impl OrgState {
         self.journal.settlement(reservation).map_or(OrgError::ReservationNotFound, OrgError::ReservationSettled)
     }
 
-    pub(super) fn extend(&mut self, extend: &Extend, ctx: &Context<'_>) -> Result<Done<Extended>, OrgError> {
+    pub(in crate::domain) fn extend(&mut self, extend: &Extend, ctx: &Context<'_>) -> Result<Done<Extended>, OrgError> {
         let Extend { reservation, ttl, idempotency } = extend;
         self.once(Rpc::Extend, Some(idempotency), ctx, |org| {
             org.check_ttl(*ttl, ctx)?;
@@ -78,7 +82,7 @@ impl OrgState {
     }
 
     /// Never refused: what cannot be counted goes on uncounted.
-    pub(super) fn resume(&mut self, resume: &Resume, ctx: &Context<'_>) -> Done<Resumed> {
+    pub(in crate::domain) fn resume(&mut self, resume: &Resume, ctx: &Context<'_>) -> Done<Resumed> {
         let counted = self.once(Rpc::Resume, resume.idempotency.as_ref(), ctx, |org| {
             let continuations = org.remember_execution(&resume.execution, 1, ctx);
             continuations
@@ -124,7 +128,7 @@ impl OrgState {
         (!full(self)).then(Execution::default)
     }
 
-    pub(super) fn record(&mut self, record: &Record, ctx: &Context<'_>) -> Result<Done<Recorded>, OrgError> {
+    pub(in crate::domain) fn record(&mut self, record: &Record, ctx: &Context<'_>) -> Result<Done<Recorded>, OrgError> {
         let Record { scope, usage, decision, idempotency } = record;
         self.once(Rpc::Record, Some(idempotency), ctx, |org| {
             org.check_settlement(scope, usage.iter().map(|(meter, _)| meter), ctx)?;
@@ -139,7 +143,11 @@ impl OrgState {
 
     /// R-BUD-5: the increment is the total minus the last total; a lower total or a new incarnation
     /// is a reset and counts whole; 0 is no update; what lies above the believable is disputed.
-    pub(super) fn report(&mut self, report: &ReportCumulative, ctx: &Context<'_>) -> Result<Done<Reported>, OrgError> {
+    pub(in crate::domain) fn report(
+        &mut self,
+        report: &ReportCumulative,
+        ctx: &Context<'_>,
+    ) -> Result<Done<Reported>, OrgError> {
         self.once(Rpc::ReportCumulative, Some(&report.idempotency), ctx, |org| org.take_total(report, ctx))
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::{
     gate::{Cause, FailOpen, Gate},
+    outcome::{BudgetSet, Shown},
     policy::OnIndeterminate,
     reply::BudgetView,
     rows::{BudgetRow, Row},
@@ -15,7 +16,7 @@ impl OrgBench {
         scope_name: &str,
         set: &[(&'static str, Option<u64>)],
         call: &str,
-    ) -> Result<Done<BudgetView>, OrgError> {
+    ) -> Result<Shown<BudgetSet, BudgetView>, OrgError> {
         self.change(scope_name, set, false, None, call)
     }
 
@@ -26,7 +27,7 @@ impl OrgBench {
         replace: bool,
         expected_version: Option<u64>,
         call: &str,
-    ) -> Result<Done<BudgetView>, OrgError> {
+    ) -> Result<Shown<BudgetSet, BudgetView>, OrgError> {
         let (scope, periods, idempotency) = (scope(scope_name), set.to_vec(), key(call));
         self.ask(Box::new(SetBudget { scope, replace, periods, expected_version, idempotency }))
     }
@@ -35,7 +36,7 @@ impl OrgBench {
         let call = format!("set {}", self.next_id);
         let done = self.try_set(scope_name, set, &call).unwrap();
         assert!(!done.replayed);
-        done.outcome
+        done.view
     }
 
     fn budget(&mut self, scope_name: &str) -> BudgetView {
@@ -61,7 +62,7 @@ fn a_patch_sets_and_clears_and_keeps_what_it_does_not_name() {
     assert_eq!((merged.version, limits(&merged)), (2, vec![("daily", 7), ("monthly", 50)]), "R-BUD-6");
     let same = org.set("", &[("daily", Some(7)), ("weekly", None)]);
     assert_eq!((same.version, &same.periods), (2, &merged.periods), "nothing changed");
-    let budget = org.change("", &[("weekly", Some(9))], true, Some(2), "r").unwrap().outcome;
+    let budget = org.change("", &[("weekly", Some(9))], true, Some(2), "r").unwrap().view;
     assert_eq!((budget.version, limits(&budget)), (3, vec![("weekly", 9)]));
 }
 
@@ -160,7 +161,7 @@ fn a_call_is_answered_again_and_carried_out_once() {
     let mut org = OrgBench::new();
     org.try_set("", &[("hourly", Some(5))], "u").unwrap();
     org.set("", &[("hourly", Some(6))]);
-    let Done { outcome: budget, replayed } = org.try_set("", &[("hourly", Some(5))], "u").unwrap();
+    let Shown { view: budget, replayed, .. } = org.try_set("", &[("hourly", Some(5))], "u").unwrap();
     assert!(replayed);
     assert_eq!((budget.version, budget.periods[0].limit), (2, Some(6)), "R-PIPE-6: as it is now");
     assert_eq!(org.try_set("", &[("hourly", Some(5))], "u#2"), Err(OrgError::RequestIdReused));

@@ -48,7 +48,7 @@ use super::{
     outcome::{Done, Extended, Frozen, OutcomeReported, Reported, Resumed},
     policy::{BalanceSource, OrgPolicy},
     refusal::OrgError,
-    reply::{Audit, EndedSession, OutboxReplayed, Purged, Snapshot},
+    reply::{Audit, OutboxReplayed, Purged, Snapshot},
     request::Idempotency,
     rows::OrgWrite,
     window::{Millis, Window},

@@ -252,7 +252,7 @@ impl Side {
             true => {
                 let done = reply.unwrap();
                 assert!(!done.replayed);
-                assert_eq!(done.outcome.version, self.model.view(pool).version);
+                assert_eq!(done.view.version, self.model.view(pool).version);
             }
             false => assert!(matches!(reply, Err(OrgError::AccountInOtherPool { .. })), "{reply:?}"),
         }

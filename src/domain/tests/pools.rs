@@ -41,7 +41,7 @@ impl OrgBench {
         let accounts = accounts.into_iter().collect();
         let idempotency = key(&format!("configure-{}", self.next_id));
         let set = ConfigurePool { pool: pool(), accounts, expected_version: None, idempotency };
-        self.ask(Box::new(set)).map(|done| *done.outcome)
+        self.ask(Box::new(set)).map(|done| *done.view)
     }
 
     fn try_pick(&mut self, id: Option<&str>) -> Decision {

@@ -271,8 +271,8 @@ impl Side {
         let (runs, held) = (session.state == SessionState::Running, session.held);
         let over = self.model.used() + self.model.held() - held >= quota;
         let beat = reply.unwrap();
-        assert_eq!(beat.booked, booked);
-        let stops = matches!(beat.action, Action::Stop(_));
+        assert_eq!(beat.outcome.booked, booked);
+        let stops = matches!(beat.view.action, Action::Stop(_));
         assert_eq!(stops, !runs || over && held == 0, "R-SES-1, R-SES-3: {beat:?} {:?}", self.model);
     }
 
@@ -287,8 +287,8 @@ impl Side {
             last: last.map(|(life, total)| (Self::life(life), total)),
             idempotency,
         };
-        let reply = self.org.ask(Box::new(end));
-        assert_eq!(reply.unwrap().ended, runs);
+        self.org.ask(Box::new(end)).unwrap();
+        assert_eq!(self.org.state.take_news().ended_sessions, u64::from(runs));
         match last {
             Some((life, total)) => drop(self.model.report(which, life, total)),
             None if runs => {

@@ -5,11 +5,15 @@ use crate::domain::{
     command::{EndSession, Heartbeat, NewSession},
     gate::Gate,
     ids::{Identity, SessionId},
+    outcome::{Beaten, SessionEnded, Shown},
     policy::SessionPolicy,
     reply::{Action, Beat, SessionStatus, SessionView},
     rows::SessionState,
     window::Calendar,
 };
+
+type Told = Shown<Beaten, Box<Beat>>;
+type Ended = Shown<SessionEnded, Box<SessionView>>;
 
 const SECOND: Millis = 1_000;
 const MONTHLY: Window = Window::Calendar(Calendar::Month);
@@ -46,7 +50,7 @@ impl OrgBench {
         self.try_start(id, &call).unwrap()
     }
 
-    fn try_beat(&mut self, id: &str, who: &str, life: &str, seconds: u64) -> Result<Box<Beat>, OrgError> {
+    fn try_beat(&mut self, id: &str, who: &str, life: &str, seconds: u64) -> Result<Told, OrgError> {
         self.ask(Box::new(Heartbeat {
             session: session(id),
             identity: identity(who),
@@ -56,15 +60,15 @@ impl OrgBench {
         }))
     }
 
-    fn beat_of(&mut self, id: &str, life: &str, seconds: u64) -> Beat {
-        *self.try_beat(id, "vm", life, seconds).unwrap()
+    fn beat_of(&mut self, id: &str, life: &str, seconds: u64) -> Told {
+        self.try_beat(id, "vm", life, seconds).unwrap()
     }
 
-    fn beat(&mut self, id: &str, seconds: u64) -> Beat {
+    fn beat(&mut self, id: &str, seconds: u64) -> Told {
         self.beat_of(id, "boot", seconds)
     }
 
-    fn try_end(&mut self, id: &str, last: Option<(&str, u64)>, call: &str) -> Result<Box<EndedSession>, OrgError> {
+    fn try_end(&mut self, id: &str, last: Option<(&str, u64)>, call: &str) -> Result<Ended, OrgError> {
         let last = last.map(|(life, seconds)| (Incarnation::parse("incarnation", life).unwrap(), seconds * SECOND));
         let (session, identity) = (session(id), identity("vm"));
         self.ask(Box::new(EndSession { session, identity, last, idempotency: key(call) }))
@@ -72,7 +76,7 @@ impl OrgBench {
 
     fn end(&mut self, id: &str, last: Option<(&str, u64)>) -> SessionView {
         let call = format!("end {id} {}", self.next_id);
-        self.try_end(id, last, &call).unwrap().session
+        *self.try_end(id, last, &call).unwrap().view
     }
 
     fn look(&mut self, id: &str) -> SessionView {
@@ -133,14 +137,14 @@ fn a_session_is_not_stopped_inside_its_slice_and_at_the_next_heartbeat_after_it(
     org.start("a");
     for seconds in [30, 60, 120, 150, 179] {
         let beat = org.after(30 * SECOND).beat("a", seconds);
-        assert!(!matches!(beat.action, Action::Stop(_)), "{seconds}: {beat:?}");
+        assert!(!matches!(beat.view.action, Action::Stop(_)), "{seconds}: {beat:?}");
         assert_eq!(org.compute(), (seconds, 180 - seconds), "the slice pays");
     }
     let stop = org.after(30 * SECOND).beat("a", 180);
-    assert_eq!(stop.action, Action::Stop(30_000), "R-SES-1, R-SES-3");
+    assert_eq!(stop.view.action, Action::Stop(30_000), "R-SES-1, R-SES-3");
     let later = org.after(20 * SECOND).beat("a", 200);
-    assert_eq!((later.action, later.booked), (Action::Stop(10_000), 20_000), "what runs is booked");
-    assert_eq!(org.after(20 * SECOND).beat("a", 220).action, Action::Stop(0));
+    assert_eq!((later.view.action, later.outcome.booked), (Action::Stop(10_000), 20_000), "what runs is booked");
+    assert_eq!(org.after(20 * SECOND).beat("a", 220).view.action, Action::Stop(0));
     assert_eq!(org.compute(), (220, 0), "R-PIPE-3: what happened books past the quota");
 }
 
@@ -148,11 +152,11 @@ fn a_session_is_not_stopped_inside_its_slice_and_at_the_next_heartbeat_after_it(
 fn a_raised_quota_lets_a_stopped_session_go_on() {
     let mut org = plan(180, 1);
     org.start("a");
-    assert_eq!(org.after(60 * SECOND).beat("a", 180).action, Action::Stop(30_000));
+    assert_eq!(org.after(60 * SECOND).beat("a", 180).view.action, Action::Stop(30_000));
     org.change_limits(|limits| limits[0].amount = Some(1000 * SECOND));
-    assert_eq!(org.beat("a", 180).action, Action::Continue, "R-PIPE-11: no sticky flag");
+    assert_eq!(org.beat("a", 180).view.action, Action::Continue, "R-PIPE-11: no sticky flag");
     org.change_limits(|limits| limits[0].amount = Some(180 * SECOND));
-    assert_eq!(org.after(SECOND).beat("a", 181).action, Action::Stop(30_000), "a new stop has its whole grace");
+    assert_eq!(org.after(SECOND).beat("a", 181).view.action, Action::Stop(30_000), "a new stop has its whole grace");
 }
 
 #[test]
@@ -168,7 +172,7 @@ fn warnings_come_at_80_and_95_percent() {
         (999, Action::Warn(95)),
         (1000, Action::Stop(30_000)),
     ] {
-        assert_eq!(org.after(SECOND).beat("a", seconds).action, action, "R-SES-3: {seconds}");
+        assert_eq!(org.after(SECOND).beat("a", seconds).view.action, action, "R-SES-3: {seconds}");
     }
 }
 
@@ -186,7 +190,7 @@ fn a_total_books_what_it_grew_by_in_each_life_of_the_machine() {
         ("two", 40, 30),
         ("one", 130, 10),
     ] {
-        assert_eq!(org.beat_of("a", life, seconds).booked, booked * SECOND, "{life} {seconds}");
+        assert_eq!(org.beat_of("a", life, seconds).outcome.booked, booked * SECOND, "{life} {seconds}");
     }
     assert_eq!(org.compute().0, 170, "no total is ever booked whole a second time");
 }
@@ -196,9 +200,9 @@ fn a_gap_books_the_clamp_and_disputes_the_rest_in_one_entry() {
     let mut org = plan(100_000, 1);
     org.start("a");
     let beat = org.beat("a", 1000);
-    assert_eq!((beat.booked, beat.disputed), (300_000, 700_000), "R-SES-3");
+    assert_eq!((beat.outcome.booked, beat.outcome.disputed), (300_000, 700_000), "R-SES-3");
     let beat = org.beat("a", 2000);
-    assert_eq!((beat.booked, beat.disputed), (300_000, 700_000));
+    assert_eq!((beat.outcome.booked, beat.outcome.disputed), (300_000, 700_000));
     let disputed = org.snapshot().disputed;
     assert_eq!((disputed.len(), disputed[0].amount), (1, 1_400_000), "kept, not thrown away");
     assert_eq!((disputed[0].source.as_str(), &disputed[0].meter), ("a", &Meter::compute()));
@@ -211,7 +215,7 @@ fn a_full_table_of_disputes_keeps_no_session_from_its_heartbeat() {
     for number in 0..1005 {
         let id = format!("s{number}");
         org.start(&id);
-        assert_eq!(org.beat(&id, 301).disputed, SECOND);
+        assert_eq!(org.beat(&id, 301).outcome.disputed, SECOND);
     }
     let disputed = org.snapshot().disputed;
     assert_eq!(disputed.iter().map(|row| row.amount).sum::<u64>(), 1005 * SECOND, "none is dropped");
@@ -239,9 +243,9 @@ fn a_silent_session_expires_pays_for_its_silence_out_of_its_slice_and_frees_its_
     assert_eq!((expired.row.state, expired.row.booked, expired.held), (SessionState::Expired, 150_000, 0), "R-SES-3");
     assert_eq!((org.compute(), org.can_start().running), ((150, 0), 0));
     let late = org.beat("a", 100);
-    assert_eq!((late.booked, late.action), (0, Action::Stop(30_000)), "its silence is paid for");
-    assert_eq!(org.beat("a", 200).booked, 50_000, "what it ran beyond is not");
-    assert_eq!(org.beat_of("a", "reborn", 7).booked, 7_000);
+    assert_eq!((late.outcome.booked, late.view.action), (0, Action::Stop(30_000)), "its silence is paid for");
+    assert_eq!(org.beat("a", 200).outcome.booked, 50_000, "what it ran beyond is not");
+    assert_eq!(org.beat_of("a", "reborn", 7).outcome.booked, 7_000);
     assert!(org.start("b").allowed);
     assert_eq!(org.state.take_news().expired_sessions, 1);
 }
@@ -253,7 +257,7 @@ fn silence_is_paid_once_also_where_the_machine_was_born_again_in_it() {
     org.after(30 * SECOND).beat_of("a", "one", 30);
     org.after(200 * SECOND);
     assert_eq!(org.compute().0, 150);
-    assert_eq!(org.beat_of("a", "two", 160).booked, 40_000, "120 of the 160 s are paid for");
+    assert_eq!(org.beat_of("a", "two", 160).outcome.booked, 40_000, "120 of the 160 s are paid for");
     assert_eq!(org.compute().0, 190);
 }
 
@@ -304,7 +308,7 @@ fn an_end_books_the_last_total_or_the_time_since_the_last_word_and_gives_the_res
         );
         assert_eq!((org.compute(), org.can_start().running), ((booked, 0), 0));
         assert_eq!(org.end("a", last).row.booked, booked * SECOND, "a second word of the end books nothing");
-        assert_eq!(org.beat("a", 60).action, Action::Stop(30_000), "and an ended session stops");
+        assert_eq!(org.beat("a", 60).view.action, Action::Stop(30_000), "and an ended session stops");
     }
 }
 
@@ -333,9 +337,10 @@ fn calls_are_answered_again_and_carried_out_once() {
     assert!(org.try_start("a", "s1").unwrap().replayed);
     org.after(30 * SECOND);
     let ended = org.try_end("a", None, "e1").unwrap();
-    assert!(ended.ended);
+    assert_eq!(org.state.take_news().ended_sessions, 1);
     let again = org.try_end("a", None, "e1").unwrap();
-    assert_eq!(*again, EndedSession { ended: false, replayed: true, ..*ended });
+    assert_eq!(again, Ended { replayed: true, ..ended });
+    assert_eq!(org.state.take_news().ended_sessions, 0, "counted once");
     assert_eq!(org.try_start("a", "s2"), Err(OrgError::SessionExists), "its id is remembered for a day");
     assert_eq!(org.compute(), (30, 0));
 }
@@ -370,7 +375,7 @@ fn watching_only_denies_and_stops_nobody_and_counts_all_the_same() {
     org.policy.sessions.enforce = false;
     assert!(org.start("a").allowed && org.start("b").allowed, "R-SES-6");
     for id in ["a", "b"] {
-        assert_eq!(org.after(30 * SECOND).beat(id, 250).action, Action::Warn(95));
+        assert_eq!(org.after(30 * SECOND).beat(id, 250).view.action, Action::Warn(95));
     }
     assert_eq!(org.compute().0, 500);
     assert!(org.start("c").allowed);
@@ -382,7 +387,7 @@ fn watching_only_denies_and_stops_nobody_and_counts_all_the_same() {
 fn a_plan_without_an_end_of_compute_skips_the_check_and_counts() {
     let mut org = OrgBench::with([Limit::new(Meter::compute(), MONTHLY, None)]);
     org.start("a");
-    assert_eq!(org.after(30 * SECOND).beat("a", 300).action, Action::Continue, "R-SES-6");
+    assert_eq!(org.after(30 * SECOND).beat("a", 300).view.action, Action::Continue, "R-SES-6");
     assert_eq!((org.compute().0, org.can_start().quota.amount, org.can_start().max), (300, None, None));
 }
 
@@ -405,13 +410,13 @@ fn a_trial_stops_without_a_grace_and_its_end_is_told_once() {
     let mut org = plan(180, 1);
     org.policy.sessions = SessionPolicy { trial: true, ..org.policy.sessions.clone() };
     org.start("a");
-    assert_eq!(org.after(30 * SECOND).beat("a", 180).action, Action::Stop(0));
+    assert_eq!(org.after(30 * SECOND).beat("a", 180).view.action, Action::Stop(0));
     assert!(org.state.take_news().trial_ended);
     org.restart();
     org.change_limits(|limits| limits[0].amount = Some(1000 * SECOND));
-    assert_eq!(org.beat("a", 181).action, Action::Continue);
+    assert_eq!(org.beat("a", 181).view.action, Action::Continue);
     org.change_limits(|limits| limits[0].amount = Some(180 * SECOND));
-    assert_eq!(org.beat("a", 182).action, Action::Stop(0));
+    assert_eq!(org.beat("a", 182).view.action, Action::Stop(0));
     assert!(!org.state.take_news().trial_ended, "once in the life of the org");
     assert_eq!(org.snapshot().trial_ended_at, Some(T0 + 30 * SECOND));
 }

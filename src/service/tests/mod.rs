@@ -128,7 +128,7 @@ async fn what_is_promised_durable_is_an_error_without_a_store() {
     let reserving = Acquire { reserve: smallvec![(Meter::spend(), 5)], ..acquire() };
     let refused = node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(reserving) }, &call()).await;
     assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
-    assert!(matches!(node.service.settle(&org("acme"), record("r", 1), &call()).await, Err(ServiceError::Store(_))));
+    assert!(matches!(node.service.ask(&org("acme"), record("r", 1), &call()).await, Err(ServiceError::Store(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +136,7 @@ async fn a_draining_node_admits_nothing_new_and_settles_on() {
     let node = node(rate_of(10)).await;
     node.service.start_draining();
     assert_eq!(ask(&node, "acme").await, Err(ServiceError::Draining));
-    let settled = node.service.settle(&org("acme"), record("r", 1), &call()).await;
+    let settled = node.service.ask(&org("acme"), record("r", 1), &call()).await;
     assert_eq!(settled, Ok(Done { outcome: Recorded, replayed: false }), "I17");
     assert!(!node.service.is_serving());
 }

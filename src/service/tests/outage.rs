@@ -52,8 +52,8 @@ async fn trouble(node: &Node) {
         expected_version: None,
         idempotency: idempotency("b"),
     };
-    node.service.set_budget(&org("poor"), budget, &call()).await.unwrap();
-    node.service.settle(&org("poor"), record("r", 10), &call()).await.unwrap();
+    node.service.ask(&org("poor"), Box::new(budget), &call()).await.unwrap();
+    node.service.ask(&org("poor"), record("r", 10), &call()).await.unwrap();
 }
 
 fn faults(gates: &[Gate]) -> Vec<FailOpen> {

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use super::*;
 use crate::domain::{
-    command::{ConfigurePool, NewAccount, Pick, PoolAsk},
+    command::{ConfigurePool, GetPool, NewAccount, Pick, PoolAsk},
     ids::{AccountId, PoolId},
     policy::PoolPolicy,
     reply::PoolView,
@@ -34,7 +34,7 @@ fn asking(pick: bool) -> Ask {
 }
 
 async fn view(node: &Node) -> PoolView {
-    node.service.pool(&org("acme"), pool(), &call()).await.unwrap()
+    *node.service.ask(&org("acme"), GetPool { id: pool() }, &call()).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     actors::WriteBehind,
     domain::{
-        command::{Commit, Heartbeat, NewSession, ReportCumulative, Run},
+        command::{Commit, GetBudget, Heartbeat, NewSession, ReportCumulative, Run},
         ids::{Identity, Incarnation, Scope, SessionId, Source},
         limit::Limit,
         rows::RowKey,
@@ -85,13 +85,13 @@ async fn of_500_reservations_at_once_as_many_pass_as_the_budget_fits_and_spend_i
             let idempotency = idempotency(&format!("commit {number}"));
             let actual = smallvec![(Meter::spend(), 7)];
             let commit = Commit { reservation, actual, idempotency };
-            node.service.settle(&org("acme"), commit, &call()).await.unwrap();
+            node.service.ask(&org("acme"), commit, &call()).await.unwrap();
             Some(7)
         }
     };
     let committed: Vec<u64> = join_all((0..500).map(pair)).await.into_iter().flatten().collect();
     assert_eq!(committed.len(), 200, "R-PIPE-3");
-    let budget = node.service.budget(&org("acme"), Scope::org(), &call()).await.unwrap();
+    let budget = node.service.ask(&org("acme"), GetBudget { scope: Scope::org() }, &call()).await.unwrap();
     let daily = budget.periods.iter().find(|period| period.period == "daily").unwrap();
     assert_eq!((daily.used, daily.reserved), (committed.iter().sum(), 0));
 }
@@ -114,7 +114,7 @@ async fn while_a_node_drains_sessions_go_on_and_none_starts() {
     start(&node, "acme", "a").await.unwrap();
     node.service.start_draining();
     assert_eq!(start(&node, "acme", "b").await.unwrap_err(), ServiceError::Draining);
-    assert_eq!(node.service.heartbeat(&org("acme"), beat("a", 30_000), &call()).await.unwrap().booked, 30_000);
+    assert_eq!(node.service.heartbeat(&org("acme"), beat("a", 30_000), &call()).await.unwrap().outcome.booked, 30_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,12 +131,12 @@ async fn a_lost_store_is_no_word_to_stop_and_starts_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_baseline_is_an_error_and_not_a_booking() {
     let first = node(rate_of(1000)).await;
-    first.service.settle(&org("acme"), report(100), &call()).await.unwrap();
+    first.service.ask(&org("acme"), report(100), &call()).await.unwrap();
     let store: Arc<MemoryStore> = first.store.crash();
     let source = Source::parse("source", "meter").unwrap();
     assert!(store.lose(&org("acme"), &RowKey::Baseline { scope: Scope::org(), source, meter: Meter::spend() }));
     let second = node_on(store, rate_of(1000), WRITE_BEHIND).await;
-    let reported = second.service.settle(&org("acme"), report(120), &call()).await;
+    let reported = second.service.ask(&org("acme"), report(120), &call()).await;
     assert!(matches!(reported, Err(ServiceError::Store(_))), "R-BUD-5: never \"previous was 0\": {reported:?}");
 }
 
@@ -144,7 +144,7 @@ async fn a_lost_baseline_is_an_error_and_not_a_booking() {
 async fn an_audit_of_every_org_comes_in_pages_and_names_the_orgs_that_can_not_be_read() {
     let first = node(rate_of(1000)).await;
     for name in ["a", "b", "c"] {
-        first.service.settle(&org(name), record("r", 5), &call()).await.unwrap();
+        first.service.ask(&org(name), record("r", 5), &call()).await.unwrap();
     }
     let store = first.store.crash();
     store.corrupt(&org("b"));
@@ -161,7 +161,7 @@ async fn an_audit_of_every_org_comes_in_pages_and_names_the_orgs_that_can_not_be
 async fn first_pages() -> (usize, Option<crate::domain::ids::OrgId>) {
     let node = node(rate_of(1000)).await;
     for name in ["a", "b", "c"] {
-        node.service.settle(&org(name), record("r", 5), &call()).await.unwrap();
+        node.service.ask(&org(name), record("r", 5), &call()).await.unwrap();
     }
     let (page, next) = node.service.audit_page(None, 2, &call()).await.unwrap();
     assert!(page.iter().all(|(_, audit)| audit.as_ref().is_ok_and(|audit| audit.drifted == 0)));

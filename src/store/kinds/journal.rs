@@ -5,17 +5,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::{
-    outcomes::{self, OutcomeV2},
-    stored::mirror,
-};
+use super::outcomes::{self, OutcomeV2, RpcV2};
 use crate::domain::{
-    ids::RequestId,
-    input::InputError,
-    outcome::Entry,
-    request::{Idempotency, Rpc},
-    rows::JournalRow,
-    window::Millis,
+    ids::RequestId, input::InputError, outcome::Entry, request::Idempotency, rows::JournalRow, window::Millis,
 };
 
 /// The most that the entries of a row, or of a part of it, take in bytes.
@@ -56,34 +48,6 @@ struct IdempotencyV2<'a> {
     id: Cow<'a, str>,
     fingerprint: u64,
 }
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RpcV2 {
-    Acquire,
-    Commit,
-    Release,
-    Extend,
-    Resume,
-    Record,
-    ReportCumulative,
-    Freeze,
-    Unfreeze,
-    // Variants are added at the end: what was written before still reads.
-    UpdateBudget,
-    ReplaceBudget,
-    StartSession,
-    Heartbeat,
-    EndSession,
-    ConfigurePool,
-    Pick,
-    ReportOutcome,
-}
-
-mirror!(Rpc <=> RpcV2 {
-    Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
-    StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome,
-});
 
 /// A row with the entries that fit, of which `parts` follow.
 pub(super) fn write<S: Serializer>(row: &JournalRow, parts: u16, out: S) -> Result<S::Ok, S::Error> {

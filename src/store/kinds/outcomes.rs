@@ -1,4 +1,4 @@
-//! What journal entries remember of each call.
+//! What journal entries remember of each call: its rpc and its outcome.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,38 @@ use crate::domain::{
         Admitted, Beaten, BudgetSet, Extended, Frozen, Outcome, OutcomeReported, Picked, PoolConfigured, Recorded,
         Reported, Resumed, SessionEnded, Settled, Settlement, Started,
     },
+    request::Rpc,
     upstream::Upstream,
     window::Millis,
 };
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RpcV2 {
+    Acquire,
+    Commit,
+    Release,
+    Extend,
+    Resume,
+    Record,
+    ReportCumulative,
+    Freeze,
+    Unfreeze,
+    // Variants are added at the end: what was written before still reads.
+    UpdateBudget,
+    ReplaceBudget,
+    StartSession,
+    Heartbeat,
+    EndSession,
+    ConfigurePool,
+    Pick,
+    ReportOutcome,
+}
+
+mirror!(Rpc <=> RpcV2 {
+    Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
+    StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome,
+});
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

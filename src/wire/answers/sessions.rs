@@ -5,6 +5,7 @@ use crate::{
     domain::{
         decision::Decision,
         ids::{OrgId, Scope},
+        outcome::{Beaten, Shown},
         reply::{Action, Beat, SessionStatus, SessionView},
         rows::SessionState,
     },
@@ -34,7 +35,8 @@ pub fn started(decision: Decision, node: &str, upgrade_url: &str) -> v1::StartSe
     }
 }
 
-pub fn heartbeat(beat: &Beat, upgrade_url: &str) -> v1::HeartbeatResponse {
+pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str) -> v1::HeartbeatResponse {
+    let beat = &done.view;
     let (action, grace_ms, warn_percent, message) = match beat.action {
         Action::Continue => (v1::SessionAction::Continue, 0, 0, String::new()),
         Action::Warn(percent) => {
@@ -51,15 +53,15 @@ pub fn heartbeat(beat: &Beat, upgrade_url: &str) -> v1::HeartbeatResponse {
         warn_percent,
         message,
         state: state(beat.state).into(),
-        booked_ms: int(beat.booked),
-        disputed_ms: int(beat.disputed),
+        booked_ms: int(done.outcome.booked),
+        disputed_ms: int(done.outcome.disputed),
         used_ms: int(beat.quota.used),
         reserved_ms: int(beat.quota.reserved),
         quota_ms: int(beat.quota.amount.unwrap_or(0)),
         unlimited: beat.quota.amount.is_none(),
         heartbeat_interval_ms: int(beat.heartbeat),
         expires_at_ms: int(beat.expires_at),
-        replayed: beat.replayed,
+        replayed: done.replayed,
         upgrade_url: if may_upgrade { upgrade_url.to_owned() } else { String::new() },
     }
 }

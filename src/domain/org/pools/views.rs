@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 impl OrgState {
-    pub(in crate::domain::org) fn pool(&mut self, id: &PoolId, ctx: &Context<'_>) -> Result<Box<PoolView>, OrgError> {
+    pub(in crate::domain) fn pool(&mut self, id: &PoolId, ctx: &Context<'_>) -> Result<Box<PoolView>, OrgError> {
         self.pools.get(id).ok_or(OrgError::PoolUnknown)?;
         Ok(Box::new(self.pool_view(id, ctx)))
     }

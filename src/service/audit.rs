@@ -1,14 +1,9 @@
-//! Budgets that are set while the node runs, and the audit of what is counted against them.
+//! The audit of what orgs have counted, of one or of a page of them.
 
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    domain::{
-        command::{GetBudget, RunAudit, SetBudget},
-        ids::{OrgId, Scope},
-        outcome::Done,
-        reply::{Audit, BudgetView},
-    },
+    domain::{command::RunAudit, ids::OrgId, reply::Audit},
     error::ServiceError,
 };
 
@@ -18,18 +13,9 @@ use super::{Call, Service};
 const AUDITS_AT_ONCE: usize = 16;
 
 impl Service {
-    pub async fn budget(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<BudgetView, ServiceError> {
-        Ok(*self.orgs.ask(org, GetBudget { scope }, call.deadline.at).await?)
-    }
-
-    /// The budget as it is after the change.
-    pub async fn set_budget(&self, org: &OrgId, set: SetBudget, call: &Call) -> Result<Done<BudgetView>, ServiceError> {
-        self.operate(org, Box::new(set), call).await
-    }
-
     /// Derives what is kept of an org again. Drift is an alarm.
     pub async fn audit(&self, org: &OrgId, call: &Call) -> Result<Audit, ServiceError> {
-        let audit = self.orgs.ask(org, RunAudit, call.deadline.at).await?;
+        let audit = self.ask(org, RunAudit, call).await?;
         let audit = audit.ok_or_else(|| ServiceError::UnknownOrg(org.clone()))?;
         if audit.drifted > 0 {
             self.metrics.drifted(audit.drifted);
