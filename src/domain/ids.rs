@@ -304,6 +304,17 @@ impl DecisionId {
         self.0 & 1 == 1
     }
 
+    /// What [`fmt::Display`] writes, in one piece of memory.
+    pub fn text(self) -> String {
+        let mut text = String::with_capacity(32);
+        for byte in self.0.to_be_bytes() {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+        text
+    }
+
     /// Reads what [`fmt::Display`] writes.
     pub fn parse(field: &str, text: &str) -> Result<Self, InputError> {
         let lower_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -317,7 +328,7 @@ impl DecisionId {
 
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(&self.text())
     }
 }
 
@@ -386,6 +397,7 @@ mod tests {
     #[test]
     fn a_decision_id_reads_back() {
         let id = DecisionId(0x0123_4567_89ab_cdef);
+        assert_eq!(id.text(), "00000000000000000123456789abcdef");
         assert_eq!(DecisionId::parse("reservation_id", &id.to_string()), Ok(id));
         assert!(DecisionId::parse("reservation_id", "xyz").is_err());
         assert!(DecisionId::parse("reservation_id", &"A".repeat(32)).is_err());

@@ -14,7 +14,7 @@ use super::v1;
 use crate::{
     bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
     domain::{
-        ids::{Amounts, Meter, OrgId, RequestId, Scope},
+        ids::{Amounts, Meter, OrgId, Plane, RequestId, Scope},
         input::InputError,
         request::Idempotency,
         window::Millis,
@@ -31,8 +31,14 @@ pub fn org(text: &str) -> Parsed<OrgId> {
     OrgId::parse("org", text)
 }
 
+/// Empty is the org itself.
 pub fn scope(text: &str) -> Parsed<Scope> {
-    Scope::parse("scope", text)
+    if text.is_empty() { Ok(Scope::org()) } else { Scope::parse("scope", text) }
+}
+
+/// Empty is a plane that does not say.
+fn plane(text: &str) -> Parsed<Plane> {
+    if text.is_empty() { Ok(Plane::unnamed()) } else { Plane::parse("plane", text) }
 }
 
 fn page_size(given: i32) -> Parsed<usize> {

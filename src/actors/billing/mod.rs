@@ -70,8 +70,7 @@ pub struct BillingRules {
     pub waiting_max: u32,
 }
 
-/// For tests; a node has it from its configuration.
-#[cfg(test)]
+/// Without any configuration.
 impl Default for BillingRules {
     fn default() -> Self {
         Self {

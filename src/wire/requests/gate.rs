@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use super::{Meaning, Parsed, amounts, optional, optional_id, org, pool, required_id, scope, ttl};
+use super::{Meaning, Parsed, amounts, optional, optional_id, org, plane, pool, required_id, scope, ttl};
 use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
     domain::{
         command::{Acquire, Commit, Extend, Mode, PoolAsk, Record, Release, ReportCumulative, Resume, Run},
-        ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Source},
+        ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Source},
         input::InputError,
     },
     wire::v1,
@@ -28,7 +28,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     let mut acquire = Acquire {
         run: Run::Execution,
         scope: scope(&request.scope)?,
-        plane: Plane::parse("plane", &request.plane)?,
+        plane: plane(&request.plane)?,
         idempotency: None,
         cost,
         reserve,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Meaning, Parsed, optional, optional_id, org, page_size, required_id, scope};
+use super::{Meaning, Parsed, optional, optional_id, org, plane, page_size, required_id, scope};
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
         command::{Acquire, EndSession, Heartbeat, NewSession, Run},
-        ids::{Amounts, Identity, Incarnation, OrgId, Plane, SessionId},
+        ids::{Amounts, Identity, Incarnation, OrgId, SessionId},
         input::InputError,
     },
     wire::v1,
@@ -36,7 +36,7 @@ fn total(seconds: i64) -> Parsed<u64> {
 
 pub fn start_session(request: &v1::StartSessionRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     let new = NewSession { id: session(&request.session_id)?, identity: identity(&request.identity)? };
-    let plane = Plane::parse("plane", &request.plane)?;
+    let plane = plane(&request.plane)?;
     let scope = scope(&request.scope)?;
     let meaning = of_session(&new.id, &new.identity).text(5, scope.as_str());
     let acquire = Acquire {
