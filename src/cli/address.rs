@@ -8,11 +8,11 @@ use crate::domain::input::InputError;
 
 /// Where a node listens, as `http://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(String);
+pub(super) struct Address(String);
 
 impl Address {
     /// Reads `HOST:PORT` or `http://HOST:PORT`.
-    pub fn parse(text: &str) -> Result<Self, InputError> {
+    pub(super) fn parse(text: &str) -> Result<Self, InputError> {
         let bare = text.strip_prefix("http://").unwrap_or(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
         let uri: Uri = format!("http://{bare}/").parse().map_err(|_| refused(text))?;

@@ -19,11 +19,11 @@ use crate::domain::{
 };
 use values::{cost, export_key, org, pool, reason, request_id, reserve, scope, timeout};
 
-pub use accounts::{AccountSpec, Given};
-pub use budget::{BudgetSetArgs, BudgetVerb};
-pub use pool::{PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ReportArgs};
-pub use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
-pub use values::{MeterAmount, PeriodLimit};
+pub(super) use accounts::{AccountSpec, Given};
+pub(super) use budget::{BudgetSetArgs, BudgetVerb};
+pub(super) use pool::{PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ReportArgs};
+pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
+pub(super) use values::{MeterAmount, PeriodLimit};
 
 /// Orgs that one `status` may ask for: the items of one batch.
 const STATUS_ORGS: usize = 1000;
@@ -46,7 +46,7 @@ const AFTER_LONG_HELP: &str = "Exit codes: 0 done or allowed, 1 error, 2 usage, 
     after_help = AFTER_HELP,
     after_long_help = AFTER_LONG_HELP
 )]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(flatten)]
     pub global: GlobalArgs,
     #[command(subcommand)]
@@ -56,7 +56,7 @@ pub struct Cli {
 /// Options that every verb accepts.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
-pub struct GlobalArgs {
+pub(super) struct GlobalArgs {
     /// The node to ask: HOST:PORT or http://HOST:PORT
     #[arg(long, global = true, env = "TOLLGATE_ADDR", default_value = "http://127.0.0.1:7070", value_parser = Address::parse)]
     pub addr: Address,
@@ -75,7 +75,7 @@ pub struct GlobalArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(super) enum Verb {
     #[command(flatten)]
     Local(LocalVerb),
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub enum Verb {
 
 /// Verbs that work on files of this machine.
 #[derive(Debug, Subcommand)]
-pub enum LocalVerb {
+pub(super) enum LocalVerb {
     /// Run a node
     Serve(ServeArgs),
     /// Check a configuration and report every mistake at once
@@ -107,7 +107,7 @@ pub enum LocalVerb {
 }
 
 #[derive(Debug, Clone, Args)]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// TOML configuration; every key has a default
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -129,13 +129,13 @@ pub struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct CheckConfigArgs {
+pub(super) struct CheckConfigArgs {
     /// TOML configuration
     pub file: PathBuf,
 }
 
 #[derive(Debug, Args)]
-pub struct FsckArgs {
+pub(super) struct FsckArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -145,7 +145,7 @@ pub struct FsckArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ExportArgs {
+pub(super) struct ExportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -157,7 +157,7 @@ pub struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ImportArgs {
+pub(super) struct ImportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -167,7 +167,7 @@ pub struct ImportArgs {
 
 /// Verbs that ask a running node.
 #[derive(Debug, Subcommand)]
-pub enum RemoteVerb {
+pub(super) enum RemoteVerb {
     /// Ask whether an org may execute now, and count it (exit 3 if not)
     Acquire(AcquireArgs),
     /// Show every limit of one or more orgs: used, remaining, resets in
@@ -194,7 +194,7 @@ pub enum RemoteVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct AcquireArgs {
+pub(super) struct AcquireArgs {
     /// The tenant
     #[arg(value_parser = org)]
     pub org: OrgId,
@@ -222,7 +222,7 @@ pub struct AcquireArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     /// The tenants
     #[arg(required = true, num_args = 1..=STATUS_ORGS, value_name = "ORG", value_parser = org)]
     pub orgs: Vec<OrgId>,
@@ -232,14 +232,14 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct AuditArgs {
+pub(super) struct AuditArgs {
     /// The tenant [default: all]
     #[arg(value_parser = org)]
     pub org: Option<OrgId>,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum OrgVerb {
+pub(super) enum OrgVerb {
     /// List orgs that have stored state
     List(PageArgs),
     /// Show everything that is stored of an org
@@ -263,7 +263,7 @@ pub enum OrgVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct PageArgs {
+pub(super) struct PageArgs {
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub limit: u32,
@@ -273,7 +273,7 @@ pub struct PageArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct OrgWriteArgs {
+pub(super) struct OrgWriteArgs {
     /// The tenant
     #[arg(value_parser = org)]
     pub org: OrgId,
@@ -283,7 +283,7 @@ pub struct OrgWriteArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum BillingVerb {
+pub(super) enum BillingVerb {
     /// Ask the provider for an org's balance now, past every cache (exit 3 if denied)
     Refresh {
         /// The tenant

@@ -5,11 +5,11 @@
 //! denial is neither a success nor an error, so it has a code of its own.
 
 mod address;
-pub mod args;
+mod args;
 mod connect;
 mod failure;
 mod local;
-pub mod output;
+mod output;
 mod remote;
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// Aligned columns for people
     Table,
     /// The response message as canonical proto3 JSON, errors as one JSON object a line
@@ -32,7 +32,7 @@ pub enum Format {
 }
 
 /// The two streams of a command and how to use them.
-pub struct Output<'w> {
+pub(super) struct Output<'w> {
     out: &'w mut dyn Write,
     err: &'w mut dyn Write,
     format: Format,
@@ -49,16 +49,20 @@ impl fmt::Debug for Output<'_> {
 
 impl<'w> Output<'w> {
     /// `now` is the wall clock's time for everything that is shown relative to it.
-    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, format: Format, now: Millis) -> Self {
+    pub(super) fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, format: Format, now: Millis) -> Self {
         Self { out, err, format, now, broken: None }
     }
 
-    pub fn format(&self) -> Format {
+    pub(super) fn format(&self) -> Format {
         self.format
     }
 
     /// Writes a response: as JSON, or as the text that `table` makes of it at the given time.
-    pub fn answer<M: Name>(&mut self, message: &M, table: impl FnOnce(&M, Millis) -> String) -> Result<(), JsonError> {
+    pub(super) fn answer<M: Name>(
+        &mut self,
+        message: &M,
+        table: impl FnOnce(&M, Millis) -> String,
+    ) -> Result<(), JsonError> {
         let text = match self.format {
             Format::Table => table(message, self.now),
             Format::Json => escaped(&serde_json::to_string_pretty(&Json::of(message)?).map_err(JsonError::from)?),
@@ -68,24 +72,24 @@ impl<'w> Output<'w> {
     }
 
     /// Writes text to stdout and ends its last line.
-    pub fn data(&mut self, text: &str) {
+    pub(super) fn data(&mut self, text: &str) {
         self.data_bytes(line(text).as_bytes());
     }
 
     /// Writes bytes to stdout as they are.
-    pub fn data_bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn data_bytes(&mut self, bytes: &[u8]) {
         if self.broken.is_none() {
             self.broken = self.out.write_all(bytes).err();
         }
     }
 
     /// Writes text to stderr. Nothing can be done where even that fails.
-    pub fn note(&mut self, text: &str) {
+    pub(super) fn note(&mut self, text: &str) {
         let _ = self.err.write_all(line(text).as_bytes());
     }
 
     /// Writes to stderr, for the reader of a table, what the JSON has as a field.
-    pub fn remark(&mut self, text: &str) {
+    pub(super) fn remark(&mut self, text: &str) {
         if self.format == Format::Table {
             self.note(text);
         }
@@ -101,7 +105,7 @@ impl<'w> Output<'w> {
     }
 
     /// Flushes; an answer that could not be written turns `exit` into an error.
-    pub fn finish(&mut self, exit: Exit) -> Exit {
+    pub(super) fn finish(&mut self, exit: Exit) -> Exit {
         let failure = self.broken.take().or_else(|| self.out.flush().err());
         match failure {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -142,24 +146,24 @@ fn escaped(json: &str) -> String {
 
 /// The heading of a column and the alignment of its cells.
 #[derive(Debug, Clone, Copy)]
-pub struct Column {
+pub(super) struct Column {
     heading: &'static str,
     side: CellAlignment,
 }
 
 /// A column of text.
-pub const fn text(heading: &'static str) -> Column {
+pub(super) const fn text(heading: &'static str) -> Column {
     Column { heading, side: CellAlignment::Left }
 }
 
 /// A column of numbers.
-pub const fn number(heading: &'static str) -> Column {
+pub(super) const fn number(heading: &'static str) -> Column {
     Column { heading, side: CellAlignment::Right }
 }
 
 /// Aligned columns without lines, so that `grep` and `awk` can read them too. An empty cell shows
 /// `-`: every row keeps its number of fields.
-pub fn table<const N: usize>(columns: [Column; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(super) fn table<const N: usize>(columns: [Column; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = bare_table();
     table.set_header(columns.map(|column| Cell::new(column.heading.to_uppercase()).set_alignment(column.side)));
     for row in rows {
@@ -171,7 +175,7 @@ pub fn table<const N: usize>(columns: [Column; N], rows: impl IntoIterator<Item 
 }
 
 /// Names and values, one pair a line.
-pub fn facts<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+pub(super) fn facts<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let mut table = bare_table();
     for (name, value) in pairs {
         table.add_row([Cell::new(name), Cell::new(one_line(&value))]);

@@ -16,11 +16,11 @@ const SPEC_RULE: &str = "ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h], eac
 
 /// An argument that no error may repeat. The parser of the command line repeats what it refuses, so it
 /// accepts a wrong value as `Err`, and the verb reports it.
-pub type Given<T> = Result<T, InputError>;
+pub(crate) type Given<T> = Result<T, InputError>;
 
 /// `sk-abc,limit=20000,buffer=500,window=anchored/24h`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountSpec {
+pub(crate) struct AccountSpec {
     pub account: AccountId,
     /// 0 to [`AMOUNT_MAX`] calls, like the buffer.
     pub limit: Option<i64>,
@@ -30,7 +30,7 @@ pub struct AccountSpec {
 }
 
 impl AccountSpec {
-    pub fn parse(text: &str) -> Given<Self> {
+    pub(crate) fn parse(text: &str) -> Given<Self> {
         let mut parts = text.split(',');
         let account = AccountId::parse("account", parts.next().unwrap_or_default())?;
         let mut spec = Self { account, limit: None, buffer: None, window: None };

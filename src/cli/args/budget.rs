@@ -9,7 +9,7 @@ use super::{
 use crate::domain::ids::{OrgId, Scope};
 
 #[derive(Debug, Subcommand)]
-pub enum BudgetVerb {
+pub(crate) enum BudgetVerb {
     /// Show the periods: limit, spend, remaining
     Get {
         /// The tenant
@@ -24,7 +24,7 @@ pub enum BudgetVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct BudgetSetArgs {
+pub(crate) struct BudgetSetArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
     /// The new limits: daily=12500000 in micro-USD, 'daily=$12.50', daily=0 blocks all, daily=none clears

@@ -12,7 +12,7 @@ use super::{
 use crate::domain::ids::{AccountId, OrgId, PoolId, RequestId, Scope};
 
 #[derive(Debug, Subcommand)]
-pub enum PoolVerb {
+pub(crate) enum PoolVerb {
     /// Set the accounts of a pool; accounts that are not named are removed
     ///
     /// Accounts that stay keep their counts. An account is a secret, and a command line is visible in the
@@ -31,7 +31,7 @@ pub enum PoolVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct PoolNameArgs {
+pub(crate) struct PoolNameArgs {
     /// The tenant
     #[arg(value_parser = org)]
     pub org: OrgId,
@@ -41,7 +41,7 @@ pub struct PoolNameArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct PoolConfigureArgs {
+pub(crate) struct PoolConfigureArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
     /// The pool
@@ -73,7 +73,7 @@ pub struct PoolConfigureArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct PickArgs {
+pub(crate) struct PickArgs {
     #[command(flatten)]
     pub of: PoolNameArgs,
     /// Evaluate the gates of the org as well: both are charged, or neither
@@ -98,13 +98,13 @@ pub struct PickArgs {
 
 impl PickArgs {
     /// Whether the gates of the org are evaluated too.
-    pub fn is_gated(&self) -> bool {
+    pub(crate) fn is_gated(&self) -> bool {
         self.acquire || self.explain || self.scope.is_some() || !self.cost.is_empty() || !self.reserve.is_empty()
     }
 }
 
 #[derive(Debug, Args)]
-pub struct ReportArgs {
+pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
     /// The pool

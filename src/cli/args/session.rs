@@ -9,7 +9,7 @@ use super::{
 use crate::domain::ids::{Identity, Incarnation, OrgId, Scope, SessionId};
 
 #[derive(Debug, Subcommand)]
-pub enum SessionVerb {
+pub(crate) enum SessionVerb {
     /// Ask whether a session may start, and start it (exit 3 if not)
     Start(SessionStartArgs),
     /// Report how long a session has run so far (exit 3 if it must stop)
@@ -34,7 +34,7 @@ pub enum SessionVerb {
 }
 
 #[derive(Debug, Args)]
-pub struct SessionNameArgs {
+pub(crate) struct SessionNameArgs {
     /// The tenant
     #[arg(value_parser = org)]
     pub org: OrgId,
@@ -44,7 +44,7 @@ pub struct SessionNameArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct SessionStartArgs {
+pub(crate) struct SessionStartArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
     /// The name of the session, unique in the org
@@ -62,7 +62,7 @@ pub struct SessionStartArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct HeartbeatArgs {
+pub(crate) struct HeartbeatArgs {
     #[command(flatten)]
     pub of: SessionNameArgs,
     /// The identity that the session was started with
@@ -77,7 +77,7 @@ pub struct HeartbeatArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct SessionEndArgs {
+pub(crate) struct SessionEndArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
     /// The session

@@ -22,7 +22,7 @@ const MICROS_PER_DOLLAR: u64 = 1_000_000;
 
 /// `spend=50000`, which is `spend=$0.05`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MeterAmount {
+pub(crate) struct MeterAmount {
     pub meter: Meter,
     /// 0 to [`AMOUNT_MAX`] in the meter's unit.
     pub amount: i64,
@@ -47,7 +47,7 @@ impl MeterAmount {
 
 /// `daily=$12.50`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeriodLimit {
+pub(crate) struct PeriodLimit {
     /// One of [`crate::domain::window::PERIODS`].
     pub period: &'static str,
     /// 0 to [`AMOUNT_MAX`] micro-USD; `None` clears.
