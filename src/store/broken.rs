@@ -14,6 +14,7 @@ use crate::{
     ports::{CommitDone, OrgStore, StoreEngine, StoreFault},
 };
 
+/// A store that fails every operation.
 #[derive(Debug)]
 pub struct BrokenStore {
     fault: watch::Sender<Option<StoreFault>>,
@@ -21,6 +22,7 @@ pub struct BrokenStore {
 }
 
 impl BrokenStore {
+    /// `reason` is the cause of every fault.
     pub fn new(reason: impl Into<String>) -> Self {
         let reason = reason.into();
         let (fault, _) = watch::channel(Some(StoreFault { operation: "open", cause: reason.clone() }));

@@ -137,6 +137,7 @@ impl fmt::Debug for Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
+    /// Reads the first line; an error where the text is no dump, or one of another version.
     pub fn open(from: &'a mut dyn BufRead) -> Result<Self, DumpError> {
         let mut lines = Lines { from, number: 0 };
         let line = lines.next()?.ok_or_else(|| DumpError("line 1: the export is empty".to_owned()))?;
@@ -148,6 +149,7 @@ impl<'a> Reader<'a> {
         Ok(Self { lines, header: header.into() })
     }
 
+    /// What the first line says.
     pub fn header(&self) -> &Header {
         &self.header
     }

@@ -34,6 +34,7 @@ use crate::{
 
 type Bytes = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// A store that ends with the process.
 #[derive(Debug)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
@@ -133,6 +134,7 @@ impl MemoryStore {
         self.stalled.send_replace(true);
     }
 
+    /// Ends [`stall_loads`](Self::stall_loads): loads that hang go on.
     pub fn resume_loads(&self) {
         self.stalled.send_replace(false);
     }

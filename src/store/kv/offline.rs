@@ -44,6 +44,7 @@ const FINDINGS_KEPT: usize = 1000;
 /// Heads read at a time in the second pass.
 const PAGE: usize = 256;
 
+/// What `fsck` changes; by default nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FsckOptions {
     /// Set the stored clock mark to the wall clock: for a mark from the future.
@@ -55,12 +56,15 @@ pub struct FsckOptions {
 pub struct Report {
     /// Readable rows by kind.
     pub rows: BTreeMap<&'static str, u64>,
+    /// Orgs whose head can be read.
     pub orgs: u64,
     /// The newest commit group, and where service time stood.
     pub group: u64,
+    /// Where service time stood; `None` where no mark is stored.
     pub mark: Option<ClockMark>,
     /// The first thousand, and how many more there are.
     pub findings: Vec<Finding>,
+    /// Findings beyond those that are kept.
     pub more_findings: u64,
     /// What the mark was before it was set.
     pub clock_set_from: Option<Millis>,
@@ -71,10 +75,12 @@ pub struct Report {
 pub struct Finding {
     /// `None` = the directory, or a key that names no org.
     pub org: Option<OrgId>,
+    /// What is wrong, in one line.
     pub what: String,
 }
 
 impl Report {
+    /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }

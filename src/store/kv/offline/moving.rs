@@ -26,7 +26,9 @@ use crate::{
 /// What an export wrote, and what `fsck` says of the directory it came from.
 #[derive(Debug)]
 pub struct Exported {
+    /// Lines that were written, without the header.
     pub rows: u64,
+    /// What `fsck` says of the directory.
     pub report: Report,
 }
 

@@ -18,6 +18,7 @@ mod committer;
 mod engine;
 mod layout;
 mod open;
+mod open_error;
 
 use std::{
     fmt, panic,
@@ -38,7 +39,8 @@ pub(in crate::store::kv) use layout::Layout;
 pub(in crate::store::kv) use open::{
     Failure, finish_import, newest_group, open_for_repair, quarantine_note, start_import,
 };
-pub use open::{OpenError, Opened, open};
+pub use open::{Opened, open};
+pub use open_error::OpenError;
 
 use self::{
     committer::{Handed, Message, Reply},
@@ -81,6 +83,7 @@ pub struct GroupStats {
     pub writes: usize,
     /// Keys written or removed.
     pub rows: usize,
+    /// Bytes of the keys and values.
     pub bytes: usize,
     /// From merging to the end of the sync.
     pub micros: u64,
@@ -89,6 +92,7 @@ pub struct GroupStats {
 /// Called for every group, on the committer's thread: brief, and never blocking.
 pub type GroupObserver = Arc<dyn Fn(GroupStats) + Send + Sync>;
 
+/// A data directory in use, with the thread that commits to it.
 pub struct SledStore {
     shared: Arc<Shared>,
     committer: mpsc::Sender<Message>,

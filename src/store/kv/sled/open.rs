@@ -14,7 +14,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     panic,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, atomic::AtomicU64, mpsc},
     thread,
     time::Duration,
@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use super::{
     super::{
-        codec::{VERSION, Why, decode},
+        codec::{Why, decode},
         digest,
         keys::Key,
         keyspace::Keyspace,
@@ -34,6 +34,7 @@ use super::{
     committer::Committer,
     guarded,
     layout::{Lock, Sidecar, retry, sync_directory},
+    open_error::OpenError,
     panic_text,
 };
 use crate::{
@@ -46,73 +47,6 @@ use crate::{
 const CACHE_BYTES: u64 = 64 << 20;
 /// Ten million rows open in six seconds; a minute per ten million is a disk in trouble.
 const OPEN_WITHIN: Duration = Duration::from_secs(600);
-
-/// Why a data directory was not opened.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Another process uses it.
-    Locked { dir: PathBuf },
-    /// It was moved aside before, and nobody has decided since.
-    Quarantined { note: String },
-    /// It could not be read and was moved aside just now.
-    Corrupted { moved_to: PathBuf, cause: String },
-    /// Commit groups that had been acknowledged are gone from the end.
-    TailLost { sidecar: u64, stored: u64 },
-    /// Some orgs are missing or older than what was acknowledged, and nothing says which.
-    OutOfDate { cause: String },
-    /// Groups were committed here, and the engine's files are gone.
-    Vanished { sidecar: u64, engine: PathBuf },
-    /// Written by another tollgate.
-    UnknownVersion { version: u8 },
-    /// The disk or the system said no; nothing was moved.
-    Io { doing: &'static str, path: PathBuf, cause: String },
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Locked { dir } => {
-                write!(f, "data directory {} is used by another process; stop it first", dir.display())
-            }
-            Self::Quarantined { note } => f.write_str(note.trim_end()),
-            Self::Corrupted { moved_to, cause } => write!(
-                f,
-                "the store could not be read ({cause}) and was moved to {}; restore with `tollgate import`, \
-                 or remove the file QUARANTINED to start empty knowingly",
-                moved_to.display()
-            ),
-            Self::TailLost { sidecar, stored } => write!(
-                f,
-                "the store has lost its tail: group {sidecar} was committed and the newest stored is {stored}. \
-                 Nothing was moved. Restore a backup, or remove the file \"committed\" to go on without them knowingly"
-            ),
-            Self::OutOfDate { cause } => write!(
-                f,
-                "the store has lost something in its middle, so orgs in it may be missing or out of date ({cause}). \
-                 Nothing was moved. Restore a backup with `tollgate import` into an empty data directory, or go on \
-                 knowingly with what is left: `tollgate export --accept-damage` from this one and `tollgate import` into another"
-            ),
-            Self::Vanished { sidecar, engine } => write!(
-                f,
-                "{} is missing or empty although {sidecar} groups were committed. Restore it, or \
-                 `tollgate import` into an empty data directory, or remove the file \"committed\" to start empty knowingly",
-                engine.display()
-            ),
-            Self::UnknownVersion { version } => {
-                write!(
-                    f,
-                    "the store was written by {} tollgate (row version {version}, this one reads {VERSION}); nothing was \
-                     changed. `tollgate export` with the one that wrote it, and `tollgate import` into an empty data \
-                     directory with this one",
-                    if *version < VERSION { "an older" } else { "a newer" },
-                )
-            }
-            Self::Io { doing, path, cause } => write!(f, "{doing} {}: {cause}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// An engine that opened, not yet running.
 pub struct Opened {

@@ -1,0 +1,107 @@
+//! Why a data directory was not opened. Each message says what was found, whether anything was moved, and
+//! what an operator does next.
+
+use std::{fmt, path::PathBuf};
+
+use super::super::codec::VERSION;
+
+/// Why a data directory was not opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process uses it.
+    Locked {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// It was moved aside before, and nobody has decided since.
+    Quarantined {
+        /// The text of the note that was left when it was moved.
+        note: String,
+    },
+    /// It could not be read and was moved aside just now.
+    Corrupted {
+        /// Where it is now.
+        moved_to: PathBuf,
+        /// What the engine said.
+        cause: String,
+    },
+    /// Commit groups that had been acknowledged are gone from the end.
+    TailLost {
+        /// The newest group that was acknowledged.
+        sidecar: u64,
+        /// The newest group that the engine has.
+        stored: u64,
+    },
+    /// Some orgs are missing or older than what was acknowledged, and nothing says which.
+    OutOfDate {
+        /// Which numbers do not add up.
+        cause: String,
+    },
+    /// Groups were committed here, and the engine's files are gone.
+    Vanished {
+        /// The newest group that was acknowledged.
+        sidecar: u64,
+        /// Where the engine's files were.
+        engine: PathBuf,
+    },
+    /// Written by another tollgate.
+    UnknownVersion {
+        /// The version of the rows in it.
+        version: u8,
+    },
+    /// The disk or the system said no; nothing was moved.
+    Io {
+        /// What was tried: the first words of the message.
+        doing: &'static str,
+        /// The file or directory that it was tried on.
+        path: PathBuf,
+        /// What the system said.
+        cause: String,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked { dir } => {
+                write!(f, "data directory {} is used by another process; stop it first", dir.display())
+            }
+            Self::Quarantined { note } => f.write_str(note.trim_end()),
+            Self::Corrupted { moved_to, cause } => write!(
+                f,
+                "the store could not be read ({cause}) and was moved to {}; restore with `tollgate import`, \
+                 or remove the file QUARANTINED to start empty knowingly",
+                moved_to.display()
+            ),
+            Self::TailLost { sidecar, stored } => write!(
+                f,
+                "the store has lost its tail: group {sidecar} was committed and the newest stored is {stored}. \
+                 Nothing was moved. Restore a backup, or remove the file \"committed\" to go on without them knowingly"
+            ),
+            Self::OutOfDate { cause } => write!(
+                f,
+                "the store has lost something in its middle, so orgs in it may be missing or out of date ({cause}). \
+                 Nothing was moved. Restore a backup with `tollgate import` into an empty data directory, or go on \
+                 knowingly with what is left: `tollgate export --accept-damage` from this one and `tollgate import` into another"
+            ),
+            Self::Vanished { sidecar, engine } => write!(
+                f,
+                "{} is missing or empty although {sidecar} groups were committed. Restore it, or \
+                 `tollgate import` into an empty data directory, or remove the file \"committed\" to start empty knowingly",
+                engine.display()
+            ),
+            Self::UnknownVersion { version } => {
+                write!(
+                    f,
+                    "the store was written by {} tollgate (row version {version}, this one reads {VERSION}); nothing was \
+                     changed. `tollgate export` with the one that wrote it, and `tollgate import` into an empty data \
+                     directory with this one",
+                    if *version < VERSION { "an older" } else { "a newer" },
+                )
+            }
+            Self::Io { doing, path, cause } => write!(f, "{doing} {}: {cause}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
