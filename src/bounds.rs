@@ -17,6 +17,7 @@ pub const METER_BYTES: usize = 64;
 pub const IDENTITY_BYTES: usize = 128;
 /// Longest `plane` label and freeze reason.
 pub const PLANE_BYTES: usize = 64;
+/// Longest reason of a freeze in bytes.
 pub const REASON_BYTES: usize = 256;
 /// Largest single amount: 10^16 micro-USD is ten billion dollars, and 1800 of them fit in a u64.
 pub const AMOUNT_MAX: u64 = 10_000_000_000_000_000;
@@ -29,9 +30,13 @@ pub const METERS_PER_CALL: usize = 16;
 /// Limits on one org or scope.
 pub const LIMITS_PER_SCOPE: usize = 32;
 
+/// A second in milliseconds.
 pub const SECOND_MS: u64 = 1_000;
+/// A minute in milliseconds.
 pub const MINUTE_MS: u64 = 60 * SECOND_MS;
+/// An hour in milliseconds.
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// A day of 24 hours in milliseconds.
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Minute detail of the ledger is kept this long; the longest minute-sliced window is one hour.
@@ -42,6 +47,7 @@ pub const RETENTION_SLACK_MS: u64 = 4 * DAY_MS;
 
 /// Request ids of plain Acquire and Resume are remembered this long; those of durable calls, a day.
 pub const SHORT_MEMORY_MS: u64 = 10 * MINUTE_MS;
+/// Request ids of durable calls are remembered this long, in milliseconds.
 pub const LONG_MEMORY_MS: u64 = DAY_MS;
 /// A full memory gives up ids older than this; younger ones are still within a retry's reach.
 pub const MEMORY_FLOOR_MS: u64 = MINUTE_MS;
@@ -50,15 +56,21 @@ const _: () = assert!(MEMORY_FLOOR_MS <= SHORT_MEMORY_MS && SHORT_MEMORY_MS <= L
 /// What really happened may open this many times the ledgers that admission may.
 pub const SETTLEMENT_LEDGERS: usize = 2;
 
+/// Shortest time to live that a reservation may ask for, in milliseconds.
 pub const RESERVATION_TTL_MIN_MS: u64 = SECOND_MS;
+/// Time to live of a reservation that asks for none, in milliseconds.
 pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
+/// Longest time to live that a reservation may ask for, in milliseconds.
 pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
 /// Largest session settings: an unheard session expires within a day.
 pub const SESSION_SLICE_MAX_MS: u64 = DAY_MS;
+/// Longest interval between heartbeats, in milliseconds.
 pub const SESSION_HEARTBEAT_MAX_MS: u64 = HOUR_MS;
+/// Most heartbeats that may be missed before the grace, at whose end a session expires.
 pub const SESSION_MISSED_MAX: u64 = 23;
 /// What is left of its first slice is a reservation until then.
 const _: () = assert!(SESSION_MISSED_MAX * SESSION_HEARTBEAT_MAX_MS + SESSION_GRACE_MAX_MS <= RESERVATION_TTL_MAX_MS);
+/// Longest time that a session gets to save and end after a stop, in milliseconds.
 pub const SESSION_GRACE_MAX_MS: u64 = HOUR_MS;
 /// An ended session is remembered this long, so that late and repeated words of it are understood.
 pub const SESSION_MEMORY_MS: u64 = DAY_MS;
@@ -68,10 +80,13 @@ pub const SESSION_LIVES: usize = 8;
 pub const SESSION_WARN_PERCENT: [u64; 2] = [80, 95];
 /// Longest time a route of an upstream account is avoided, and texts that speak of its quota.
 pub const ROUTE_AVOIDED_MAX_MS: u64 = 30 * DAY_MS;
+/// Most texts that are configured as signs of a used-up quota.
 pub const QUOTA_TEXTS: usize = 64;
+/// Longest of these texts in bytes.
 pub const QUOTA_TEXT_BYTES: usize = 128;
 /// Calls before what a pool will transfer is estimated, and the least and most that one is taken for, in bytes.
 pub const ESTIMATE_CALLS: u64 = 5;
+/// Least and most that the average call of a pool is taken for in an estimate, in bytes.
 pub const ESTIMATE_BYTES: (u64, u64) = (50_000, 500_000);
 /// Continuation counts are kept this long after the last Resume, and executions that did not complete
 /// this long after their admission.
@@ -83,6 +98,7 @@ pub const COUNTER_SLACK_MS: u64 = HOUR_MS;
 pub const EXPORT_GRACE_MS: u64 = 30 * SECOND_MS;
 /// Pause before the second attempt; doubles up to the maximum.
 pub const EXPORT_BACKOFF_MS: u64 = SECOND_MS;
+/// Longest pause between two attempts, in milliseconds.
 pub const EXPORT_BACKOFF_MAX_MS: u64 = 10 * MINUTE_MS;
 /// Attempts go on for this long: providers tell repeats by their key for a day.
 pub const EXPORT_RETRY_MS: u64 = 23 * HOUR_MS;
@@ -150,6 +166,7 @@ macro_rules! bounds {
                 }
             }
 
+            /// Sets one bound. The range of the bound is the caller's to check.
             pub fn set(&mut self, bound: Bound, value: u32) {
                 match bound {
                     $(Bound::$name => self.$name = value,)+
@@ -200,18 +217,22 @@ impl Bound {
         self.row().doc.trim()
     }
 
+    /// The value where the configuration names none.
     pub const fn default(self) -> u32 {
         self.row().default
     }
 
+    /// The smallest value that is allowed.
     pub const fn least(self) -> u32 {
         self.row().least
     }
 
+    /// The largest value that is allowed.
     pub const fn most(self) -> u32 {
         self.row().most
     }
 
+    /// Whether a change takes effect with a reload or with the next start.
     pub const fn applies(self) -> Applies {
         self.row().applies
     }

@@ -47,10 +47,13 @@ const REVALIDATE_MIN_MS: Millis = 100;
 /// Who keeps the balances, and how it is asked. Nothing of it changes without a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Billing {
+    /// Who keeps the balances.
     pub provider: ProviderKind,
+    /// How it is asked.
     pub rules: BillingRules,
 }
 
+/// Who keeps the balances of orgs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ProviderKind {
     /// Nothing is metered.
@@ -58,6 +61,7 @@ pub enum ProviderKind {
     None,
     /// What the plans of this configuration include, from the org's own ledger.
     Static,
+    /// Autumn, over HTTP.
     Autumn(AutumnConfig),
 }
 
@@ -79,7 +83,9 @@ pub struct BillingRules {
     pub environment: Arc<str>,
     /// The provider's name for an execution.
     pub feature: Arc<str>,
+    /// How long an answer that allows is remembered.
     pub allow_ttl: Duration,
+    /// How long an answer that denies is remembered.
     pub deny_ttl: Duration,
     /// A denial that is being asked for is checked again this often.
     pub deny_revalidate: Duration,
@@ -87,6 +93,7 @@ pub struct BillingRules {
     pub exempt_ttl: Duration,
     /// Time for one question to the provider.
     pub timeout: Duration,
+    /// Sent to the provider with every report of usage.
     pub overage_behavior: OverageBehavior,
     /// Plans that make nobody a paying customer.
     pub free_plans: BTreeSet<String>,

@@ -20,8 +20,11 @@ const DEPTH_MAX: usize = 8;
 /// Flags of the command line; they win over the environment and the file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Overrides {
+    /// `--data-dir`: in the place of `data.dir`.
     pub data_dir: Option<PathBuf>,
+    /// `--grpc`: in the place of `listen.grpc`.
     pub grpc: Option<SocketAddr>,
+    /// `--http`: in the place of `listen.http`.
     pub http: Option<SocketAddr>,
 }
 

@@ -13,7 +13,12 @@ pub enum Place {
     /// The file as a whole.
     File,
     /// Both count from 1; columns are characters.
-    Position { line: usize, column: usize },
+    Position {
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+    },
     /// An environment variable.
     Variable(Arc<str>),
     /// A flag of the command line.
@@ -23,7 +28,9 @@ pub enum Place {
 /// One mistake. `text` names the key, the value and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
+    /// Where it was written.
     pub place: Place,
+    /// One sentence with the key, the value and what is allowed.
     pub text: String,
 }
 
@@ -35,14 +42,17 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
+    /// How many mistakes there are; at least 1.
     pub fn len(&self) -> usize {
         self.mistakes.len()
     }
 
+    /// Always false for what a reading of a configuration returns.
     pub fn is_empty(&self) -> bool {
         self.mistakes.is_empty()
     }
 
+    /// In the order of the file; those of variables and flags follow.
     pub fn mistakes(&self) -> &[Mistake] {
         &self.mistakes
     }

@@ -77,14 +77,21 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Where the node accepts connections.
     pub listen: Listen,
+    /// Where the store keeps its files.
     pub data_dir: PathBuf,
+    /// What is written behind, and for how long.
     pub durability: Durability,
+    /// The maxima under `[bounds]`.
     pub bounds: Bounds,
     /// Names this node in replies and logs.
     pub node: String,
+    /// What is logged, and in which form.
     pub log: Log,
+    /// Who keeps the balances, and how it is asked.
     pub billing: Billing,
+    /// What is configured for each org.
     pub policies: Policies,
     /// How often a line says what all pools of upstream accounts add up to.
     pub pool_stats: Duration,

@@ -21,10 +21,12 @@ const OTHERS_READ: u32 = 0o004;
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
+    /// Hides `secret` from every message.
     pub fn new(secret: T) -> Self {
         Self(secret)
     }
 
+    /// The secret itself, for the call that needs it.
     pub fn reveal(&self) -> &T {
         &self.0
     }

@@ -18,9 +18,12 @@ use crate::bounds::{Bound, Bounds};
 const WRITE_BEHIND_MS_MAX: u32 = 10_000;
 const WRITE_BEHIND_COUNT_MAX: u32 = 1_000_000;
 
+/// `[listen]`: the addresses that the node listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
+    /// Takes gRPC, in HTTP/2 without TLS.
     pub grpc: SocketAddr,
+    /// Takes health checks, metrics and webhooks, in HTTP/1.1 without TLS.
     pub http: SocketAddr,
 }
 
@@ -46,19 +49,28 @@ impl Default for Durability {
     }
 }
 
+/// `[log]`: what the node writes to stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Log {
+    /// The least severe line that is written.
     pub level: LogLevel,
+    /// How a line is written.
     pub format: LogFormat,
 }
 
+/// The least severe line that is written, and with it all that are more severe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogLevel {
+    /// Only what needs somebody.
     Error,
+    /// Also what may need somebody.
     Warn,
+    /// Also what changes the state of the node.
     #[default]
     Info,
+    /// Also what helps to find a defect.
     Debug,
+    /// Everything.
     Trace,
 }
 
@@ -71,6 +83,7 @@ impl LogLevel {
         ("trace", Self::Trace),
     ];
 
+    /// As it is configured, and as `RUST_LOG` has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -82,10 +95,13 @@ impl LogLevel {
     }
 }
 
+/// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
+    /// For people.
     #[default]
     Text,
+    /// One JSON object a line.
     Json,
 }
 

@@ -25,6 +25,7 @@ const API_VERSION_MIN: [u32; 3] = [2, 1, 0];
 /// A shorter key of a webhook can be guessed.
 const WEBHOOK_KEY_BYTES_MIN: usize = 16;
 
+/// `[billing.autumn]`: how Autumn is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutumnConfig {
     /// Without a slash at its end.
@@ -37,6 +38,7 @@ pub struct AutumnConfig {
     pub api_version: String,
     /// After so many failures in a row it is left alone for `breaker_pause`.
     pub breaker_failures: u32,
+    /// How long it is left alone then.
     pub breaker_pause: Duration,
 }
 
