@@ -13,14 +13,20 @@ use crate::{
 /// Why no decision was made, or a call was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceError {
+    /// A field of the request is not allowed.
     Input(InputError),
+    /// The state of the org does not permit the call.
     Org(OrgError),
+    /// The store has failed, and nothing was recorded.
     Store(StoreFault),
     /// Shed before anything happened: too many calls in flight, of the org or of the node.
     OrgBusy {
+        /// How many calls of one org may be in flight.
         most: u32,
     },
+    /// Shed before anything happened: too many calls of all orgs in flight.
     NodeBusy {
+        /// How many calls of the node may be in flight.
         most: u32,
     },
     /// No answer in time; the command may or may not have been carried out.

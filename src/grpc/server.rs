@@ -30,6 +30,7 @@ const PERCENTS: RangeInclusive<u64> = 90..=110;
 pub struct Health(HealthReporter);
 
 impl Health {
+    /// Reports SERVING or NOT_SERVING, for every service and for the server as a whole.
     pub async fn set_serving(&self, serving: bool) {
         let status =
             if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };

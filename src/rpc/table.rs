@@ -20,10 +20,13 @@ use crate::{
 pub struct Rpc {
     /// `tollgate.v1.SessionService/EndSession`, as gRPC and Connect have it in the path.
     pub name: &'static str,
+    /// The first part of the name: `tollgate.v1.SessionService`.
     pub service: &'static str,
     /// The last part of the name: what [`Call::rpc`] and the metrics say. No two rpcs share one.
     pub method: &'static str,
+    /// One request and one response, or streams.
     pub kind: Kind,
+    /// Where a request names its org.
     pub org: OrgField,
     /// The role that its caller needs.
     pub role: Role,
@@ -31,6 +34,7 @@ pub struct Rpc {
     pub orgs: fn(&[u8]) -> Result<Vec<String>, DecodeError>,
 }
 
+/// How many requests and responses one call has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One request, one response.
@@ -67,22 +71,30 @@ pub enum Role {
 /// The orgs that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Orgs<'a> {
+    /// None: the call is about the node.
     None,
+    /// The org, as it was given; it may be invalid.
     One(&'a str),
+    /// The org of each item, in the order of the items; they may be invalid, and repeat.
     Each(Vec<&'a str>),
 }
 
 /// A row of the table as a type.
 pub trait Method: 'static {
+    /// The message that is received.
     type Request: Message + Default + Name + Send + 'static;
+    /// The message that is sent.
     type Response: Message + Default + Name + Send + 'static;
+    /// The row as a value.
     const RPC: &'static Rpc;
 
+    /// The orgs that a request names, not yet checked.
     fn orgs(request: &Self::Request) -> Orgs<'_>;
 }
 
 /// Called through [`super::serve()`] alone.
 pub trait Unary: Method {
+    /// Carries out one call.
     fn handle(
         service: &Service,
         call: &Call,
@@ -92,6 +104,7 @@ pub trait Unary: Method {
 
 /// Called through [`super::serve_stream()`] alone, with the requests that arrived together.
 pub trait Streamed: Method {
+    /// Carries out the requests that arrived together; each has one response, in any order.
     fn handle(
         service: Arc<Service>,
         call: Call,
@@ -101,11 +114,14 @@ pub trait Streamed: Method {
 
 /// A front: what it does with a call, by the kind of the rpc.
 pub trait Reader: Sized {
+    /// What the front returns for a call.
     type Answer;
 
     /// The name of the rpc, as [`Rpc::name`].
     fn name(&self) -> &str;
+    /// The name is that of `R`, with one request and one response.
     fn unary<R: Unary>(self) -> Self::Answer;
+    /// The name is that of `R`, with streams of both.
     fn stream<R: Streamed>(self) -> Self::Answer;
     /// No row has this name.
     fn unknown(self) -> Self::Answer;

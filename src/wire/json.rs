@@ -60,6 +60,7 @@ pub fn descriptors() -> Result<&'static DescriptorPool, JsonError> {
 pub struct Json(DynamicMessage);
 
 impl Json {
+    /// Fails where the message does not fit the embedded descriptors.
     pub fn of<M: Name>(message: &M) -> Result<Self, JsonError> {
         let mut dynamic = DynamicMessage::new(descriptor(descriptors()?, &M::full_name())?);
         dynamic.transcode_from(message).map_err(JsonError::because)?;

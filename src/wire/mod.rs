@@ -9,10 +9,12 @@ pub mod status;
 /// `tollgate.v1`: the data plane.
 #[allow(
     missing_debug_implementations,
+    missing_docs,
     unreachable_pub,
     clippy::all,
     clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap
+    clippy::cast_possible_wrap,
+    reason = "generated: what the protos say of messages and fields is their documentation"
 )]
 pub mod v1 {
     pub use crate::wire::limit::Limit;
@@ -23,12 +25,15 @@ pub mod v1 {
 /// `tollgate.admin.v1`: the operator's view.
 #[allow(
     missing_debug_implementations,
+    missing_docs,
     unreachable_pub,
     clippy::all,
     clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap
+    clippy::cast_possible_wrap,
+    reason = "generated: what the protos say of messages and fields is their documentation"
 )]
 pub mod admin {
+    /// Version 1 of it.
     pub mod v1 {
         tonic::include_proto!("tollgate.admin.v1");
     }

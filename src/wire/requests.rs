@@ -27,11 +27,12 @@ pub use self::{admin::*, budgets::*, gate::*, pools::*, sessions::*};
 
 type Parsed<T> = Result<T, InputError>;
 
+/// Reads the field `org`.
 pub fn org(text: &str) -> Parsed<OrgId> {
     OrgId::parse("org", text)
 }
 
-/// Empty is the org itself.
+/// Reads the field `scope`; empty is the org itself.
 pub fn scope(text: &str) -> Parsed<Scope> {
     if text.is_empty() { Ok(Scope::org()) } else { Scope::parse("scope", text) }
 }

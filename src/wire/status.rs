@@ -63,6 +63,7 @@ pub fn reason(error: &ServiceError) -> &'static str {
     row(error).1
 }
 
+/// The error as gRPC has it: code, message, and details with the reason and when to try again.
 pub fn to_status(error: &ServiceError) -> Status {
     let (code, reason, retry) = row(error);
     let mut details = ErrorDetails::new();

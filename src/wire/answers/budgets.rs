@@ -12,6 +12,7 @@ use crate::{
     wire::{admin::v1 as admin, v1},
 };
 
+/// Amounts in micro-USD; the older fields have those of the month, also in cents.
 pub fn budget(view: BudgetView, org: &OrgId, scope: &Scope) -> v1::Budget {
     let period = |period: &PeriodView| v1::BudgetPeriod {
         limit: period.limit.map(int),
@@ -45,6 +46,7 @@ fn cents_up(micros: i64) -> i64 {
     micros / MICROS_PER_CENT + i64::from(micros % MICROS_PER_CENT > 0)
 }
 
+/// The limits that are set in one scope, in micro-USD, by the name of the period.
 pub fn budget_limits(row: &BudgetRow) -> admin::BudgetLimits {
     admin::BudgetLimits {
         scope: row.scope.shown().into_owned(),

@@ -11,6 +11,7 @@ use crate::{
     wire::{admin::v1 as admin, v1},
 };
 
+/// Accounts are masked; times are milliseconds since the epoch, and 0 where there is none.
 pub fn pool(view: PoolView, org: &OrgId) -> v1::Pool {
     v1::Pool {
         org: org.to_string(),
@@ -101,6 +102,7 @@ pub fn picked(decision: Decision, gated: bool, node: &str) -> v1::PickResponse {
     }
 }
 
+/// `known` says whether the account is one of the pool.
 pub fn outcome(outcome: Upstream, known: bool, replayed: bool) -> v1::ReportOutcomeResponse {
     let outcome = match outcome {
         Upstream::Ok => v1::UpstreamOutcome::Ok,

@@ -35,6 +35,7 @@ pub fn started(decision: Decision, node: &str, upgrade_url: &str) -> v1::StartSe
     }
 }
 
+/// What the session does now, and the numbers behind it in milliseconds.
 pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str) -> v1::HeartbeatResponse {
     let beat = &done.view;
     let (action, grace_ms, warn_percent, message) = match beat.action {
@@ -86,6 +87,7 @@ fn state(state: SessionState) -> v1::SessionState {
     }
 }
 
+/// Times are milliseconds since the epoch, amounts of compute milliseconds.
 pub fn session(view: &SessionView) -> v1::Session {
     let row = &view.row;
     v1::Session {
@@ -105,6 +107,7 @@ pub fn session(view: &SessionView) -> v1::Session {
     }
 }
 
+/// Whether a session could start now; a quota of 0 with `unlimited` is none.
 pub fn session_status(status: SessionStatus, org: &OrgId, scope: &Scope, upgrade_url: &str) -> v1::SessionStatus {
     let SessionStatus { decision, plan, quota, running, max } = status;
     v1::SessionStatus {

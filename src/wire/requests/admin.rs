@@ -10,6 +10,7 @@ use crate::{
     wire::admin::v1 as admin,
 };
 
+/// The reason may be empty, at most 256 bytes; the request id may not be empty.
 pub fn freeze(request: &admin::FreezeRequest) -> Parsed<(OrgId, Freeze)> {
     let reason = Reason::parse("reason", &request.reason)?;
     let meaning = Meaning::default().text(3, reason.as_str());
@@ -17,6 +18,7 @@ pub fn freeze(request: &admin::FreezeRequest) -> Parsed<(OrgId, Freeze)> {
     Ok((org(&request.org)?, Freeze { reason, idempotency }))
 }
 
+/// The request id may not be empty.
 pub fn unfreeze(request: &admin::UnfreezeRequest) -> Parsed<(OrgId, Unfreeze)> {
     let idempotency = required_id(&request.request_id, &Meaning::default())?;
     Ok((org(&request.org)?, Unfreeze { idempotency }))

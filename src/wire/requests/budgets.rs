@@ -15,6 +15,7 @@ use crate::{
 /// Micro-USD by the name of a period; `None` clears.
 type Periods = Vec<(&'static str, Option<u64>)>;
 
+/// A patch in micro-USD; periods that it does not name stay as they are.
 pub fn update_budget(request: &v1::UpdateBudgetRequest) -> Parsed<(OrgId, SetBudget)> {
     let mut periods = Periods::new();
     for (name, patch) in &request.periods {
@@ -38,6 +39,7 @@ pub fn update_budget(request: &v1::UpdateBudgetRequest) -> Parsed<(OrgId, SetBud
     Ok((org(&request.org)?, SetBudget { scope, replace: false, periods, expected_version, idempotency }))
 }
 
+/// A whole budget in micro-USD; periods that it does not name are cleared.
 pub fn replace_budget(request: &v1::ReplaceBudgetRequest) -> Parsed<(OrgId, SetBudget)> {
     let mut periods = Periods::new();
     for (name, limit) in &request.limits {

@@ -15,6 +15,7 @@ use crate::{
     wire::v1,
 };
 
+/// Without a cost, one execution is charged. A TTL of 0 is the default where something is reserved.
 pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     let mut cost = amounts("cost", &request.cost)?;
     if request.cost.is_empty() {
@@ -70,6 +71,7 @@ pub(super) fn meaning(ask: &Acquire) -> Meaning {
     meaning.number(8, mode as u64).text(11, ask.pool.as_ref().map_or("", |ask| ask.pool.as_str()))
 }
 
+/// Amounts in the units of their meters; without any, the reservation ends and nothing is recorded.
 pub fn commit(request: &v1::CommitRequest) -> Parsed<(OrgId, Commit)> {
     let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
     let actual = amounts("actual", &request.actual)?;
@@ -78,6 +80,7 @@ pub fn commit(request: &v1::CommitRequest) -> Parsed<(OrgId, Commit)> {
     Ok((org(&request.org)?, Commit { reservation, actual, idempotency }))
 }
 
+/// The id of the reservation is that of its decision.
 pub fn release(request: &v1::ReleaseRequest) -> Parsed<(OrgId, Release)> {
     let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
     let meaning = Meaning::default().id(2, reservation);
@@ -85,6 +88,7 @@ pub fn release(request: &v1::ReleaseRequest) -> Parsed<(OrgId, Release)> {
     Ok((org(&request.org)?, Release { reservation, idempotency }))
 }
 
+/// The TTL is in milliseconds, counted from the call.
 pub fn extend(request: &v1::ExtendRequest) -> Parsed<(OrgId, Extend)> {
     let reservation = DecisionId::parse("reservation_id", &request.reservation_id)?;
     let ttl = ttl("ttl_ms", request.ttl_ms)?;
@@ -93,12 +97,14 @@ pub fn extend(request: &v1::ExtendRequest) -> Parsed<(OrgId, Extend)> {
     Ok((org(&request.org)?, Extend { reservation, ttl, idempotency }))
 }
 
+/// Without a request id, a retry counts one more continuation.
 pub fn resume(request: &v1::ResumeRequest) -> Parsed<(OrgId, Resume)> {
     let execution = ExecutionId::parse("execution_id", &request.execution_id)?;
     let idempotency = optional_id(&request.request_id, || Meaning::default().text(2, execution.as_str()))?;
     Ok((org(&request.org)?, Resume { execution, idempotency }))
 }
 
+/// Usage is 1 to 16 amounts in the units of their meters; the decision may be empty.
 pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Record)> {
     let usage = amounts("usage", &request.usage)?;
     if usage.is_empty() {
@@ -114,6 +120,7 @@ pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Record)> {
     Ok((org(&request.org)?, Record { scope, usage, decision, idempotency }))
 }
 
+/// The total is in the unit of the meter.
 pub fn report_cumulative(request: &v1::ReportCumulativeRequest) -> Parsed<(OrgId, ReportCumulative)> {
     let total = u64::try_from(request.total).map_err(|_| InputError::new("total", request.total, "0 or more"))?;
     let scope = scope(&request.scope)?;

@@ -14,6 +14,7 @@ use crate::{
     wire::v1,
 };
 
+/// Reads the field `pool`.
 pub fn pool(text: &str) -> Parsed<PoolId> {
     PoolId::parse("pool", text)
 }
@@ -22,6 +23,7 @@ fn account(text: &str) -> Parsed<AccountId> {
     AccountId::parse("account", text)
 }
 
+/// All accounts of the pool, each once; an error shows an account masked.
 pub fn configure_pool(request: &v1::ConfigurePoolRequest) -> Parsed<(OrgId, ConfigurePool)> {
     let mut seen = BTreeSet::new();
     let mut accounts = Vec::with_capacity(request.accounts.len());
@@ -67,10 +69,13 @@ fn of_account(new: &NewAccount) -> Meaning {
 /// A pick with or without the gates of the org.
 #[derive(Debug)]
 pub enum Pick {
+    /// Without the gates of the org.
     Alone(OrgId, command::Pick),
+    /// With them: the Acquire, which also picks.
     Gated(OrgId, Arc<Acquire>),
 }
 
+/// An `acquire` in it is one with the gates of the org; what it repeats must be the same.
 pub fn pick(request: &v1::PickRequest) -> Parsed<Pick> {
     let (org, pool) = (org(&request.org)?, pool(&request.pool)?);
     let meaning = Meaning::default().text(2, pool.as_str());
@@ -109,16 +114,23 @@ fn gated(request: &v1::PickRequest, inner: &v1::AcquireRequest) -> Parsed<Acquir
 /// How a call went, as it was reported.
 #[derive(Debug)]
 pub struct Outcome {
+    /// Whose pool it is.
     pub org: OrgId,
+    /// The pool that was picked from.
     pub pool: PoolId,
+    /// `None` = the report names none: it counts for the pool alone.
     pub account: Option<AccountId>,
     /// 0 = there was none.
     pub status: u16,
+    /// Bytes sent to the upstream.
     pub bytes_up: u64,
+    /// Bytes received from the upstream.
     pub bytes_down: u64,
+    /// `None` = a retry counts again.
     pub idempotency: Option<Idempotency>,
 }
 
+/// The status is 100 to 599, or 0 where there was no answer. The service reads the text.
 pub fn report_outcome(request: &v1::ReportOutcomeRequest) -> Parsed<Outcome> {
     let status = u16::try_from(request.status).ok().filter(|status| *status == 0 || (100..=599).contains(status));
     let org = org(&request.org)?;

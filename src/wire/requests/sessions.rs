@@ -13,6 +13,7 @@ use crate::{
     wire::v1,
 };
 
+/// Reads the field `session_id`.
 pub fn session(text: &str) -> Parsed<SessionId> {
     SessionId::parse("session_id", text)
 }
@@ -34,6 +35,7 @@ fn total(seconds: i64) -> Parsed<u64> {
         .map_err(|given| InputError::new("total_seconds", given, format!("0 to {most} seconds")))
 }
 
+/// The Acquire that a start is; slot and slice follow from the policy.
 pub fn start_session(request: &v1::StartSessionRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     let new = NewSession { id: session(&request.session_id)?, identity: identity(&request.identity)? };
     let plane = plane(&request.plane)?;
@@ -54,6 +56,7 @@ fn of_session(session: &SessionId, identity: &Identity) -> Meaning {
     Meaning::default().text(2, session.as_str()).text(3, identity.as_str())
 }
 
+/// The total of the incarnation comes in seconds and is kept in milliseconds.
 pub fn heartbeat(request: &v1::HeartbeatRequest) -> Parsed<(OrgId, Heartbeat)> {
     let session = session(&request.session_id)?;
     let identity = identity(&request.identity)?;
@@ -66,6 +69,7 @@ pub fn heartbeat(request: &v1::HeartbeatRequest) -> Parsed<(OrgId, Heartbeat)> {
     Ok((org(&request.org)?, beat))
 }
 
+/// The last total is optional; it comes in seconds, together with its incarnation.
 pub fn end_session(request: &v1::EndSessionRequest) -> Parsed<(OrgId, EndSession)> {
     let last = match (request.incarnation.as_str(), request.total_seconds) {
         ("", None) => None,
