@@ -99,11 +99,13 @@ pub fn uptime() -> Millis {
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
 
+/// Starts a measurement now.
 pub fn stopwatch() -> Stopwatch {
     Stopwatch(monotonic())
 }
 
 impl Stopwatch {
+    /// Microseconds since the start.
     pub fn micros(self) -> u64 {
         u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
     }

@@ -20,9 +20,11 @@ use crate::domain::{
 
 /// Service time. Never goes backwards.
 pub trait Clock: Send + Sync + fmt::Debug {
+    /// Milliseconds since the epoch, in service time.
     fn now(&self) -> Millis;
     /// False while the wall clock is not believed.
     fn may_purge(&self) -> bool;
+    /// How the wall clock stands to service time.
     fn state(&self) -> ClockState;
     /// What to keep on disk, so that a restart goes on from here.
     fn mark(&self) -> ClockMark;
@@ -33,6 +35,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub struct StoreFault {
     /// `load`, `commit`, `open`, …
     pub operation: &'static str,
+    /// What the engine said; for operators.
     pub cause: String,
 }
 
@@ -118,6 +121,7 @@ pub enum Freshness {
 pub struct Usage {
     /// The same for every attempt, so that the provider counts it once.
     pub key: OutboxKey,
+    /// Whose usage it is.
     pub org: OrgId,
     /// The provider's name for the meter.
     pub feature: Arc<str>,
@@ -158,6 +162,7 @@ pub enum Event {
     TrialEnded,
     /// Numbers of an org that are not what its ledger says.
     Drifted(u64),
+    /// An upstream account that was usable is exhausted, for this reason.
     AccountExhausted(Exhaustion),
     /// The last account of a pool.
     PoolExhausted,
@@ -165,5 +170,6 @@ pub enum Event {
 
 /// Is notified of what happens outside any call. Brief, and never fails.
 pub trait EventSink: Send + Sync + fmt::Debug {
+    /// Called once for each event.
     fn happened(&self, event: Event);
 }

@@ -102,12 +102,19 @@ impl fmt::Debug for Metrics {
 /// Numbers read when asked for, not counted as they happen.
 #[derive(Debug, Clone)]
 pub struct Readings {
+    /// Orgs in memory.
     pub resident: usize,
+    /// Calls in flight, of both lanes.
     pub in_flight: u32,
+    /// Actors of orgs that crashed since the start.
     pub crashes: u64,
+    /// False while the wall clock is behind service time, or not believed.
     pub clock_steady: bool,
+    /// Whether health is SERVING.
     pub serving: bool,
+    /// Readings of the balances and of the provider.
     pub billing: actors::billing::Readings,
+    /// Pools of all orgs in memory, added up.
     pub pools: actors::PoolTotals,
 }
 
@@ -174,6 +181,7 @@ impl Metrics {
         self.pools.register(r);
     }
 
+    /// Counts a decision with its code and gate; one that was given again counts as a replay only.
     pub fn decided(&self, decision: &Decision) {
         if decision.replayed {
             self.replays.inc();
@@ -194,18 +202,22 @@ impl Metrics {
         self.fail_open.get_or_create(&labels).inc();
     }
 
+    /// Counts a denial by the emergency cap.
     pub fn emergency_denial(&self) {
         self.emergency_denials.inc();
     }
 
+    /// Measures the time to an answer or to an error.
     pub fn answered(&self, rpc: &'static str, took: Duration) {
         self.latency.get_or_create(&RpcLabels { rpc }).observe(took.as_secs_f64());
     }
 
+    /// Counts a call, or an item, that was answered with an error; `reason` is that of the status table.
     pub fn failed(&self, rpc: &'static str, reason: &'static str) {
         self.errors.get_or_create(&ErrorLabels { rpc, reason }).inc();
     }
 
+    /// Counts the start of a session.
     pub fn session_started(&self) {
         self.sessions(1, "started");
     }
@@ -214,36 +226,44 @@ impl Metrics {
         self.sessions.get_or_create(&SessionLabels { outcome }).inc_by(count);
     }
 
+    /// Counts a pick by its code.
     pub fn picked(&self, code: Code) {
         self.pools.picked(code);
     }
 
+    /// Counts what an upstream answered.
     pub fn upstream(&self, outcome: Upstream) {
         self.pools.upstream(outcome);
     }
 
+    /// Counts numbers that are not what the ledger says.
     pub fn drifted(&self, numbers: u64) {
         self.drift.inc_by(numbers);
     }
 
+    /// Counts a Record that names no decision.
     pub fn unguarded_record(&self) {
         self.unguarded.inc();
     }
 
+    /// Counts a Resume that was served without being counted.
     pub fn uncounted_resume(&self) {
         self.uncounted_resumes.inc();
     }
 
+    /// Counts a Resume past the alarm.
     pub fn unusual_continuations(&self) {
         self.unusual_continuations.inc();
     }
 
+    /// Measures a commit group: how many commits it has, and the time to make it durable.
     pub fn committed(&self, writes: u64, took: Duration) {
         // Exact below 2^53, far above any group.
         self.group_writes.observe(u32::try_from(writes).map_or(f64::MAX, f64::from));
         self.group_seconds.observe(took.as_secs_f64());
     }
 
+    /// Counts a fault of the store.
     pub fn store_fault(&self) {
         self.store_faults.inc();
     }

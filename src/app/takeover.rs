@@ -52,6 +52,7 @@ struct Line {
 /// What an import did, in lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TakenOver {
+    /// Lines whose budget was taken over.
     pub changed: u64,
     /// They had been taken over before.
     pub known: u64,

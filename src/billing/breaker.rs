@@ -21,6 +21,7 @@ use tokio::time::Instant;
 /// A provider that asks for more is asked again all the same: it may have recovered.
 const OPEN_MAX: Duration = Duration::from_secs(60);
 
+/// When a breaker opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// Failures in a row that open it; at least 2.
@@ -155,6 +156,7 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
+    /// The call succeeded: ends a row of failures, or closes the breaker if this was the probe.
     pub fn worked(mut self) {
         self.spoken = true;
         self.breaker.worked(self.epoch);

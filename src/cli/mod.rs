@@ -29,6 +29,7 @@ use output::{Format, Output};
 pub enum Exit {
     /// Done, or allowed.
     Done,
+    /// Not done, or only in part; stderr says why.
     Error,
     /// The command line was not understood.
     Usage,

@@ -27,22 +27,34 @@ use super::{Call, Service};
 /// This node as it stands.
 #[derive(Debug, Clone)]
 pub struct NodeView {
+    /// Name of this node.
     pub node: String,
+    /// `serving`, `draining`, or what is wrong.
     pub health: String,
+    /// `sled`, `memory`, or `broken` where none could be opened.
     pub store: &'static str,
+    /// When the node started, in milliseconds of service time.
     pub started_at: Millis,
+    /// Milliseconds of service time.
     pub now: Millis,
+    /// How the wall clock stands to service time.
     pub clock: String,
+    /// Orgs in memory.
     pub resident: usize,
+    /// Calls in flight, of both lanes.
     pub in_flight: u32,
+    /// Commit groups made durable since the start.
     pub groups: u64,
     /// Milliseconds, and unflushed admissions per org.
     pub write_behind: (u64, u64),
+    /// Every bound by its key, with the value in force.
     pub bounds: Vec<(&'static str, u32)>,
+    /// Counts the reloads of the configuration since the start.
     pub generation: u64,
 }
 
 impl Service {
+    /// Every limit of the org and of `scope`, as an Acquire now would see them; nothing is charged.
     pub async fn status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<Status, ServiceError> {
         let query = |known| {
             let query = GetStatus { scope: scope.clone(), known };
@@ -74,11 +86,13 @@ impl Service {
         Ok(answer)
     }
 
+    /// Everything that is kept of the org; [`ServiceError::UnknownOrg`] where nothing is.
     pub async fn inspect(&self, org: &OrgId, call: &Call) -> Result<Snapshot, ServiceError> {
         let snapshot = self.ask(org, Inspect, call).await?;
         snapshot.map(|snapshot| *snapshot).ok_or_else(|| ServiceError::UnknownOrg(org.clone()))
     }
 
+    /// At most `max` orgs with stored state and their heads, from behind `after`, in the store's order.
     pub async fn list(
         &self,
         after: Option<&OrgId>,
@@ -130,6 +144,7 @@ impl Service {
         Ok(answer)
     }
 
+    /// The node as it stands now.
     pub fn view(&self) -> NodeView {
         let rules = self.orgs.rules();
         NodeView {
@@ -157,10 +172,12 @@ impl Service {
         }
     }
 
+    /// False while the node drains, and since a fault of the store.
     pub fn is_serving(&self) -> bool {
         self.store.fault().borrow().is_none() && !self.is_draining()
     }
 
+    /// The numbers that metrics read when they are asked for.
     pub fn readings(&self) -> crate::telemetry::Readings {
         crate::telemetry::Readings {
             resident: self.orgs.resident(),

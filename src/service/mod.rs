@@ -40,12 +40,17 @@ pub use call::{Call, Deadline};
 /// What the service needs.
 #[derive(Debug)]
 pub struct Deps {
+    /// The running actors of orgs.
     pub orgs: Orgs,
+    /// Service time.
     pub clock: Arc<dyn Clock>,
+    /// Where orgs are listed from; commands go through the actors.
     pub store: Arc<dyn OrgStore>,
     /// What runs behind the store.
     pub engine: Arc<dyn StoreEngine>,
+    /// What the billing provider says, and what is remembered of it.
     pub balances: Balances,
+    /// Counts what the service does.
     pub metrics: Arc<Metrics>,
     /// Name of this node in answers.
     pub node: String,
@@ -68,6 +73,7 @@ pub struct Service {
 }
 
 impl Service {
+    /// Every use case, over what it needs; the node counts as started now.
     pub fn new(deps: Deps) -> Self {
         Self {
             started_at: deps.clock.now(),
@@ -84,14 +90,17 @@ impl Service {
         }
     }
 
+    /// Name of this node in answers.
     pub fn node(&self) -> &str {
         &self.node
     }
 
+    /// What this service counts.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
+    /// The running actors of orgs.
     pub fn orgs(&self) -> &Orgs {
         &self.orgs
     }
@@ -121,6 +130,7 @@ impl Service {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// Whether only running executions are served.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }

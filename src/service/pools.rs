@@ -56,6 +56,7 @@ impl Service {
         self.policy(org).pools.classify(status, text)
     }
 
+    /// Records how a call of an account went; counted once for each request id.
     pub async fn report_outcome(
         &self,
         org: &OrgId,

@@ -17,6 +17,7 @@ use crate::{
 use super::{Ask, Call, Service};
 
 impl Service {
+    /// Asks for a slot and a first slice of compute; a denial is an answer, not an error.
     pub async fn start_session(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
         let org = ask.org.clone();
         let decision = self.acquire(ask, call).await?;
@@ -27,6 +28,7 @@ impl Service {
         Ok(decision)
     }
 
+    /// Records what the machine's total has grown by, and answers whether the session may go on.
     pub async fn heartbeat(
         &self,
         org: &OrgId,

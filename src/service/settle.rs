@@ -13,6 +13,7 @@ use crate::{
 use super::{Call, Service};
 
 impl Service {
+    /// Records usage that has happened. Without the decision that admitted it, it is logged.
     pub async fn record(&self, org: &OrgId, record: Record, call: &Call) -> Result<Done<Recorded>, ServiceError> {
         if !record.decision.is_some_and(DecisionId::is_admitted) {
             self.metrics.unguarded_record();

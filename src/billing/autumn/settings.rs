@@ -30,6 +30,7 @@ impl Overage {
 pub struct SecretKey(Arc<str>);
 
 impl SecretKey {
+    /// Reads a key; refuses a publishable one (`am_pk_…`) and anything else that is no secret key.
     pub fn parse(text: &str) -> Result<Self, SettingsError> {
         if text.starts_with("am_pk_") {
             return Err(SettingsError::PublishableKey);
@@ -56,10 +57,12 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+/// How Autumn is reached, and what of its answers counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AutumnSettings {
     /// `https://api.useautumn.com`, or where an own Autumn is.
     pub base_url: String,
+    /// Authorises every call.
     pub secret_key: SecretKey,
     /// Sent with every call: without it the shape of answers depends on how old the account is.
     pub api_version: String,
@@ -67,9 +70,11 @@ pub struct AutumnSettings {
     pub feature: Arc<str>,
     /// For a whole call: connecting, asking, and all of the answer.
     pub timeout: Duration,
+    /// Sent with every report of usage.
     pub overage_behavior: Overage,
     /// Plans that cost nothing; whoever has another one pays.
     pub free_plans: Vec<String>,
+    /// When Autumn is left alone after failures.
     pub breaker: BreakerSettings,
 }
 
@@ -117,12 +122,17 @@ impl AutumnSettings {
 /// Why the settings cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingsError {
+    /// The key is a publishable one (`am_pk_…`), which cannot report usage.
     PublishableKey,
+    /// The key does not begin with `am_sk_`, or has characters that no key has.
     NotASecretKey,
+    /// The base URL is none, or holds what it must not; says what is wrong with it.
     BadBaseUrl(String),
+    /// The API version, as it was given.
     BadApiVersion(String),
     /// The certificates that this machine trusts could not be read.
     Tls(String),
+    /// The HTTP client could not be made; says why.
     Client(String),
 }
 

@@ -29,12 +29,15 @@ const SIGNATURES: usize = 16;
 /// Why a message is not taken. Nothing of it was acted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookError {
+    /// The name of the header, without `svix-`.
     MissingHeader(&'static str),
+    /// The name of the header, without `svix-`; its value cannot be read.
     BadHeader(&'static str),
     /// Signed too long ago.
     TooOld,
     /// Signed in the future.
     TooEarly,
+    /// No signature in the header is that of the bytes with the key.
     BadSignature,
     /// It was taken before.
     Replayed,
