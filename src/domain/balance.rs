@@ -8,7 +8,9 @@ use super::{gate::Cause, window::Millis};
 /// The provider's word on one balance, obtained outside the org's actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BalanceVerdict {
+    /// The balance lets the org execute.
     Allowed(Balance),
+    /// It does not, for this reason.
     Denied(DenyReason, Balance),
     /// No word: the gate is indeterminate.
     Unknown(Cause),
@@ -24,7 +26,9 @@ impl BalanceVerdict {
 /// A balance as last seen. Amounts are whole units, rounded down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Balance {
+    /// What the plan includes in one period; `None` = not said.
     pub granted: Option<u64>,
+    /// What is left of it; `None` = not said.
     pub remaining: Option<u64>,
     /// `remaining` means nothing.
     pub unlimited: bool,
@@ -44,6 +48,7 @@ impl Balance {
     }
 }
 
+/// Why a balance does not let the org execute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DenyReason {
     /// What the plan includes is used up.
@@ -59,6 +64,7 @@ pub enum DenyReason {
 }
 
 impl DenyReason {
+    /// As operators see it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Exhausted => "exhausted",

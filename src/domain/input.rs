@@ -8,12 +8,16 @@ const SHOWN_CHARS: usize = 64;
 /// A field was refused. The value is escaped and cut, so it is safe in logs and terminals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputError {
+    /// Its path in the request: `items[3].limit`.
     pub field: String,
+    /// Escaped, and cut after 64 characters.
     pub value: String,
+    /// What would be allowed, in words.
     pub allowed: String,
 }
 
 impl InputError {
+    /// `value` is escaped and cut here, whatever it is.
     pub fn new(field: impl Into<String>, value: impl fmt::Display, allowed: impl Into<String>) -> Self {
         let text = value.to_string();
         let escape = |c| if c == '…' { vec![c] } else { char::escape_default(c).collect() };

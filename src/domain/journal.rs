@@ -37,6 +37,7 @@ impl Kept {
     }
 }
 
+/// What an org remembers of its calls, and how many commits remembered something.
 #[derive(Debug, Default)]
 pub struct Journal {
     seq: u64,
@@ -56,6 +57,7 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// From what the head says (`seq`, `from`, `evicted`) and the stored rows, in any order.
     pub fn load(seq: u64, from: u64, evicted: u64, mut rows: Vec<JournalRow>, mut long_rows: Vec<JournalRow>) -> Self {
         rows.sort_by_key(|row| row.seq);
         long_rows.sort_by_key(|row| row.seq);
@@ -68,6 +70,7 @@ impl Journal {
         journal
     }
 
+    /// Commits so far that remembered something.
     pub fn seq(&self) -> u64 {
         self.seq
     }
@@ -77,10 +80,12 @@ impl Journal {
         self.from.max(1)
     }
 
+    /// Request ids that were given up before their time, since the org was first seen.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
+    /// Request ids that are remembered, expired ones included until they are removed.
     pub fn remembered(&self) -> usize {
         self.by_id.len()
     }
@@ -109,6 +114,7 @@ impl Journal {
         }
     }
 
+    /// How a reservation ended; `None` = it is open, unknown, or ended more than a day ago.
     pub fn settlement(&self, reservation: DecisionId) -> Option<Settlement> {
         self.settled.get(&reservation).copied()
     }

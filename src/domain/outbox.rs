@@ -58,12 +58,15 @@ impl fmt::Debug for OutboxKey {
 /// What became of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
+    /// The provider has it now.
     Delivered,
     /// The provider had it already.
     Duplicate,
     /// Not now; not before `after` where the provider says so.
     Retry {
+        /// Why it was not delivered.
         cause: Cause,
+        /// How long the provider asked to wait; `None` = it did not say.
         after: Option<Duration>,
     },
     /// Never like this: an operator has to look.
@@ -82,6 +85,7 @@ pub enum DeadCause {
 }
 
 impl DeadCause {
+    /// As operators see it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
@@ -94,23 +98,30 @@ impl DeadCause {
 /// One row of the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxRow {
+    /// The same for every attempt.
     pub key: OutboxKey,
+    /// Where the usage was recorded.
     pub scope: Scope,
+    /// What was used.
     pub meter: Meter,
+    /// In the unit of the meter.
     pub units: u64,
     /// When it was booked.
     pub at: Millis,
     /// Attempts since then count towards the time they may take: `at`, or the word of an operator.
     pub tried_since: Millis,
+    /// Attempts in which something was sent.
     pub attempts: u32,
     /// Not tried before, once it has been tried.
     pub due_at: Millis,
+    /// Why the last attempt failed; `None` = none has.
     pub last_error: Option<Cause>,
     /// Set aside for an operator.
     pub dead: Option<DeadCause>,
 }
 
 impl OutboxRow {
+    /// A row that was not tried yet; it is due 30 seconds after `at`, if its commit did not deliver it.
     pub fn new(key: OutboxKey, scope: Scope, meter: Meter, units: u64, at: Millis) -> Self {
         // It goes out with the commit; the timer is for what got lost on the way.
         let due_at = at.saturating_add(EXPORT_GRACE_MS);

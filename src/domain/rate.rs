@@ -27,6 +27,7 @@ fn of_length(len: Millis) -> Arc<Label> {
 pub struct RateRecord {
     /// floor(now / len).
     pub window_id: u64,
+    /// Length of the window in milliseconds.
     pub len: Millis,
     /// Admitted calls.
     pub count: u64,
@@ -48,6 +49,7 @@ impl RateRecord {
         }
     }
 
+    /// First instant after the window.
     pub fn window_end(self) -> Millis {
         self.window_id.saturating_add(1).saturating_mul(self.len)
     }
@@ -61,7 +63,9 @@ impl RateRecord {
 /// The counter of an aligned or anchored window of one (scope, meter).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counter {
+    /// When the window began.
     pub start: Millis,
+    /// In the unit of the meter, since then.
     pub used: u64,
 }
 

@@ -12,55 +12,81 @@ pub enum OrgError {
     RequestIdReused,
     /// No room for another request id, and none is old enough to give up.
     RequestMemoryFull {
+        /// How many an org may remember.
         most: u32,
     },
+    /// No reservation has this id, or it was settled more than a day ago.
     ReservationNotFound,
+    /// The reservation has ended, in this way.
     ReservationSettled(Settlement),
+    /// The org has as many open reservations as it may.
     TooManyReservations {
+        /// How many may be open.
         most: u32,
     },
     /// Longer than an operator lets a reservation hold, in milliseconds.
     ReservationTooLong {
+        /// The longest, in milliseconds.
         most: Millis,
     },
     /// Settlement may open more of them than admission.
     TooManyLedgers {
+        /// How many pairs of scope and meter there may be.
         most: usize,
     },
+    /// The org has as many cumulative sources as it may, and this one is new.
     TooManySources {
+        /// How many there may be.
         most: u32,
     },
+    /// The org has as many disputed entries as it may, and none may be dropped.
     TooManyDisputed,
     /// The budget was changed by somebody else.
     BudgetVersion {
+        /// The version that the budget has.
         current: u64,
     },
+    /// As many scopes as may have a budget have one.
     TooManyBudgets {
+        /// How many scopes that is.
         most: u32,
     },
+    /// As many executions as may have counted continuations have them.
     TooManyExecutions {
+        /// How many executions that is.
         most: u32,
     },
+    /// No session has this id, or it ended more than a day ago.
     SessionUnknown,
     /// Running, or ended not long ago.
     SessionExists,
+    /// The session was started with another identity.
     OtherIdentity,
+    /// The org has as many sessions as it may, ended ones included.
     TooManySessions {
+        /// How many there may be.
         most: u32,
     },
+    /// The org has no pool of this id.
     PoolUnknown,
     /// The pool was changed by somebody else.
     PoolVersion {
+        /// The version that the pool has; 0 = there is no such pool.
         current: u64,
     },
     /// The account at this place of the list.
     AccountInOtherPool {
+        /// The place in the list, from 0.
         index: usize,
     },
+    /// The org has as many pools as it may.
     TooManyPools {
+        /// How many there may be.
         most: u32,
     },
+    /// The list has more accounts than a pool may have.
     TooManyAccounts {
+        /// How many there may be.
         most: u32,
     },
 }

@@ -5,26 +5,44 @@ use super::ids::RequestId;
 /// The namespace of a request id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rpc {
+    /// GateService/Acquire, also as an item of a batch or stream.
     Acquire,
+    /// GateService/Commit.
     Commit,
+    /// GateService/Release.
     Release,
+    /// GateService/Extend.
     Extend,
+    /// GateService/Resume.
     Resume,
+    /// GateService/Record.
     Record,
+    /// GateService/ReportCumulative.
     ReportCumulative,
+    /// AdminService/Freeze.
     Freeze,
+    /// AdminService/Unfreeze.
     Unfreeze,
+    /// BudgetService/UpdateBudget.
     UpdateBudget,
+    /// BudgetService/ReplaceBudget.
     ReplaceBudget,
+    /// SessionService/StartSession.
     StartSession,
+    /// SessionService/Heartbeat; also what a session reports to the billing provider.
     Heartbeat,
+    /// SessionService/EndSession.
     EndSession,
+    /// PoolService/ConfigurePool.
     ConfigurePool,
+    /// PoolService/Pick.
     Pick,
+    /// PoolService/ReportOutcome.
     ReportOutcome,
 }
 
 impl Rpc {
+    /// The name of the rpc; part of the keys of exported usage, so it never changes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Acquire => "Acquire",
@@ -57,6 +75,7 @@ const MARK: u64 = 0x7467_6600 | VERSION as u64;
 /// A request id with the fingerprint of what its call means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
+    /// The client's name for the call.
     pub id: RequestId,
     /// The mark of the version, and 32 bits of a hash.
     pub fingerprint: u64,

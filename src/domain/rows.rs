@@ -1,21 +1,25 @@
 //! What the store keeps of an org, in domain terms. The store turns rows into bytes; nothing here
 //! knows how.
 
+mod kinds;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     ids::{
-        AccountId, Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, Scope,
-        SessionId, Source,
+        AccountId, Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, PoolId, Reason, Scope, SessionId,
+        Source,
     },
     ledger::HourSlice,
-    outbox::{OutboxKey, OutboxRow},
     outcome::Entry,
     rate::{Counter, RateRecord},
     window::{Millis, Window},
 };
 
 use crate::bounds::SESSION_LIVES;
+
+pub(super) use kinds::Keeper;
+pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
 
 /// One per org: the sequence, the backstop, the freeze, the timer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,7 +30,9 @@ pub struct Head {
     pub journal_from: u64,
     /// Service time of the last change.
     pub last_at: Millis,
+    /// The record of the backstop; `None` = no call was counted, or its windows are long over.
     pub rate: Option<RateRecord>,
+    /// Why the org is frozen; `None` = it is not.
     pub frozen: Option<Reason>,
     /// Mirrored by a timer row, so that a sweep finds it without loading the org.
     pub wake_at: Option<Millis>,
@@ -43,33 +49,50 @@ pub struct Head {
 /// remembers nothing has no row and no number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalRow {
+    /// The number of the commit; the first is 1.
     pub seq: u64,
+    /// Service time of the commit.
     pub at: Millis,
+    /// In the order in which they were noted.
     pub entries: Vec<Entry>,
 }
 
+/// Amounts that are held until they are committed, released, or expire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReservationRow {
+    /// The decision that reserved them.
     pub id: DecisionId,
+    /// Whose limits they count against.
     pub scope: Scope,
+    /// In the units of their meters.
     pub amounts: Amounts,
+    /// When the hold ends by itself.
     pub expires_at: Millis,
 }
 
 /// The last total of a cumulative source, as reported: also above what is believed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineRow {
+    /// Where its growth is recorded.
     pub scope: Scope,
+    /// Unique in its scope and meter.
     pub source: Source,
+    /// What it counts.
     pub meter: Meter,
+    /// Its life: another one counts from 0.
     pub incarnation: Incarnation,
+    /// In the unit of the meter.
     pub total: u64,
 }
 
+/// A running execution, as far as it is known: how often it was continued, and what it will report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionRow {
+    /// The client's name for it, or that of its decision.
     pub id: ExecutionId,
+    /// Calls of Resume that were counted.
     pub continuations: u64,
+    /// When it was admitted or last continued.
     pub last_seen: Millis,
     /// An Acquire with pause admitted it.
     pub admitted: bool,
@@ -80,8 +103,11 @@ pub struct ExecutionRow {
 /// An execution that was admitted and has not completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenExecution {
+    /// Where it was admitted.
     pub scope: Scope,
+    /// What its admission was charged, by meter.
     pub cost: Amounts,
+    /// Service time of the admission.
     pub admitted_at: Millis,
 }
 
@@ -90,10 +116,15 @@ pub struct OpenExecution {
 pub struct DisputedRow {
     /// Numbers the disputed entries of the org.
     pub seq: u64,
+    /// Where it was reported.
     pub scope: Scope,
+    /// Who reported it.
     pub source: Source,
+    /// What it is an amount of.
     pub meter: Meter,
+    /// In the unit of the meter.
     pub amount: u64,
+    /// When it was reported.
     pub at: Millis,
 }
 
@@ -101,14 +132,18 @@ pub struct DisputedRow {
 /// stored: a name or an amount that means nothing is kept, so that it shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BudgetRow {
+    /// Whose spend the limits are on; empty is the org.
     pub scope: Scope,
     /// Grows by one with every change.
     pub version: u64,
+    /// Micro-USD by the name of the period.
     pub limits: BTreeMap<Arc<str>, u64>,
 }
 
+/// Whether a session runs, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionState {
+    /// It holds a slot.
     Running,
     /// By its plane.
     Ended,
@@ -119,12 +154,17 @@ pub enum SessionState {
 /// One session. Times of its machine are in milliseconds of `compute`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
+    /// The plane's name for it.
     pub id: SessionId,
+    /// Where its compute is recorded.
     pub scope: Scope,
+    /// Who may send its heartbeats.
     pub identity: Identity,
     /// Names the decision that let it begin, and what is left of its first slice: a reservation.
     pub decision: DecisionId,
+    /// Whether it runs, or how it ended.
     pub state: SessionState,
+    /// When it was admitted.
     pub started_at: Millis,
     /// When its last heartbeat arrived.
     pub last_heartbeat_at: Millis,
@@ -168,6 +208,7 @@ impl SessionRow {
 /// A pool of upstream accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolRow {
+    /// Unique in its org.
     pub id: PoolId,
     /// Grows by one with every change of its accounts.
     pub version: u64,
@@ -178,17 +219,25 @@ pub struct PoolRow {
 /// An upstream account of a pool: how it is configured, and what is known of it beside its ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamAccountRow {
+    /// A secret: shown masked.
     pub id: AccountId,
+    /// The one pool that it is in.
     pub pool: PoolId,
     /// `None` = as the node is configured.
     pub daily_limit: Option<u64>,
+    /// Calls of the limit that are not used; `None` = as the node is configured.
     pub safety_buffer: Option<u64>,
+    /// The period of the limit; `None` = as the node is configured.
     pub window: Option<Window>,
+    /// When it was last picked; `None` = never.
     pub last_used_at: Option<Millis>,
+    /// What was reported in the running window.
     pub reported: Reported,
+    /// Its upstream said that the quota is used up; `None` = it did not, or that window has ended.
     pub evidence: Option<Evidence>,
     /// Its route was refused, and has failed: each lasts by itself.
     pub quarantine: Option<Avoided>,
+    /// `None` = it has not failed of late.
     pub cooldown: Option<Avoided>,
     /// It is exhausted, and that was announced.
     pub announced: bool,
@@ -199,13 +248,18 @@ pub struct UpstreamAccountRow {
 pub struct Reported {
     /// End of the window.
     pub until: Millis,
+    /// Calls that failed, for whatever reason but the quota.
     pub failed: u64,
+    /// Calls that the upstream refused because the quota is used up.
     pub quota_errors: u64,
+    /// Bytes sent to the upstream.
     pub bytes_up: u64,
+    /// Bytes received from the upstream.
     pub bytes_down: u64,
 }
 
 impl Reported {
+    /// Both directions together.
     pub fn bytes(&self) -> u64 {
         self.bytes_up.saturating_add(self.bytes_down)
     }
@@ -214,6 +268,7 @@ impl Reported {
 /// An upstream said that the quota of an account is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
+    /// When it was reported.
     pub at: Millis,
     /// The end of the window in which it was said.
     pub until: Millis,
@@ -224,7 +279,9 @@ pub struct Evidence {
 /// A route is avoided for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avoided {
+    /// When the report came that it is avoided for.
     pub since: Millis,
+    /// When it is used again like any other.
     pub until: Millis,
 }
 
@@ -232,155 +289,37 @@ pub struct Avoided {
 /// has as `wake_at`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimerRow {
+    /// Milliseconds of service time.
     pub wake_at: Millis,
 }
 
 /// One hour of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SliceRow {
+    /// Whose ledger it is.
     pub scope: Scope,
+    /// What it counts.
     pub meter: Meter,
+    /// Usage of the hour, with minutes while the hour is young.
     pub slice: HourSlice,
 }
 
 /// The counter of an aligned or anchored window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CounterRow {
+    /// Whose usage it counts.
     pub scope: Scope,
+    /// What it counts.
     pub meter: Meter,
+    /// The window of the limit.
     pub window: Window,
+    /// When the window began, and what was used in it.
     pub counter: Counter,
 }
 
 /// The org's trial has used up what it includes, and that was announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialEndedRow {
+    /// When it was announced.
     pub at: Millis,
-}
-
-/// The kinds of rows, one line each: the row, what its key is made of, and where [`RowsByKind`] has it.
-/// A part of the key that is not a field of the row itself says where in the row it is.
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident($row:ty) $({
-        $($part:ident: $type:ty $(= $($path:ident).+)?),+
-    })? in $place:ident;)+) => {
-        /// One stored row.
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub enum Row {
-            $($(#[$doc])* $kind($row),)+
-        }
-
-        /// Names one row of an org.
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum RowKey {
-            $($kind $({ $($part: $type),+ })?,)+
-        }
-
-        /// What a row is about.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum RowKind {
-            $($kind,)+
-        }
-
-        /// Everything stored of an org, sorted by kind.
-        #[derive(Debug, Default)]
-        pub struct RowsByKind {
-            $(pub $place: Vec<$row>,)+
-        }
-
-        impl Row {
-            pub fn key(&self) -> RowKey {
-                match self {
-                    $(Self::$kind(_row) => RowKey::$kind $({
-                        $($part: kinds!(@part _row, $part $(, $($path).+)?)),+
-                    })?,)+
-                }
-            }
-
-            pub fn kind(&self) -> RowKind {
-                match self { $(Self::$kind(_) => RowKind::$kind,)+ }
-            }
-        }
-
-        impl RowKey {
-            pub fn kind(&self) -> RowKind {
-                match self { $(Self::$kind { .. } => RowKind::$kind,)+ }
-            }
-        }
-
-        impl RowKind {
-            pub const ALL: &[Self] = &[$(Self::$kind),+];
-        }
-
-        impl From<OrgRows> for RowsByKind {
-            fn from(rows: OrgRows) -> Self {
-                let mut sorted = Self::default();
-                for row in rows.rows {
-                    match row { $(Row::$kind(row) => sorted.$place.push(row),)+ }
-                }
-                sorted
-            }
-        }
-    };
-    (@part $row:ident, $part:ident) => { Clone::clone(&$row.$part) };
-    (@part $row:ident, $part:ident, $($path:ident).+) => { Clone::clone(&$row.$($path).+) };
-}
-
-kinds! {
-    Head(Head) in heads;
-    Timer(TimerRow) { wake_at: Millis } in timers;
-    Slice(SliceRow) { scope: Scope, meter: Meter, start: Millis = slice.start } in slices;
-    Counter(CounterRow) { scope: Scope, meter: Meter, window: Window } in counters;
-    /// Short-lived entries; every number has one.
-    Journal(JournalRow) { seq: u64 } in journal;
-    /// Entries remembered for a day.
-    LongJournal(JournalRow) { seq: u64 } in long_journal;
-    Reservation(ReservationRow) { id: DecisionId } in reservations;
-    Baseline(BaselineRow) { scope: Scope, source: Source, meter: Meter } in baselines;
-    Execution(ExecutionRow) { id: ExecutionId } in executions;
-    Disputed(DisputedRow) { seq: u64 } in disputed;
-    Outbox(OutboxRow) { key: OutboxKey } in outbox;
-    Budget(BudgetRow) { scope: Scope } in budgets;
-    Session(SessionRow) { id: SessionId } in sessions;
-    TrialEnded(TrialEndedRow) in trial_ended;
-    Pool(PoolRow) { id: PoolId } in pools;
-    UpstreamAccount(UpstreamAccountRow) { id: AccountId } in upstream_accounts;
-}
-
-/// Owns rows of an org: takes them from [`RowsByKind`] when the org is loaded, and says from then on what
-/// of them is to be stored.
-pub(super) trait Keeper {
-    /// Rows changed since the last call, as puts and deletions.
-    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>);
-
-    /// Nothing is left that a later call could need: an org of which that is true is forgotten.
-    fn is_spent(&self) -> bool;
-
-    /// When the org is to be woken for one of the rows.
-    fn next_wake(&self) -> Option<Millis> {
-        None
-    }
-}
-
-/// One commit of one org: all of it becomes durable, or none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrgWrite {
-    pub org: OrgId,
-    /// Removes every row of the org first.
-    pub wipe: bool,
-    pub puts: Vec<Row>,
-    pub dels: Vec<RowKey>,
-}
-
-impl OrgWrite {
-    /// A commit of nothing: it is done when everything handed over before it is durable.
-    pub fn empty(org: &OrgId) -> Self {
-        Self { org: org.clone(), wipe: false, puts: Vec::new(), dels: Vec::new() }
-    }
-}
-
-/// Everything stored of an org, in any order. No head = the org is not known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OrgRows {
-    pub rows: Vec<Row>,
 }

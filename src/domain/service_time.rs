@@ -18,6 +18,7 @@ use crate::bounds::{CLOCK_AHEAD_MAX_MS, CLOCK_PROOF_MS, CLOCK_REBOOT_STEP_MS, CL
 /// Where service time stood, and on which boot of the machine that was.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClockMark {
+    /// Milliseconds since the epoch.
     pub service: Millis,
     /// Names the boot; empty where the machine does not tell.
     pub boot_id: String,
@@ -28,13 +29,16 @@ pub struct ClockMark {
 /// What the machine's clocks say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
+    /// Milliseconds since the epoch, by the wall clock.
     pub wall: Millis,
     /// Milliseconds on a clock that only goes forward.
     pub elapsed: Millis,
 }
 
+/// How the wall clock stands to service time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockState {
+    /// Service time follows the wall clock.
     Steady,
     /// The wall is this far behind service time, which stands still.
     Behind(Millis),
@@ -60,10 +64,13 @@ impl std::fmt::Display for ClockState {
 /// The mark is further ahead of the wall than any drift explains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MarkFromTheFuture {
+    /// Where service time stood, in milliseconds since the epoch.
     pub mark: Millis,
+    /// The wall clock, in milliseconds since the epoch.
     pub wall: Millis,
 }
 
+/// Service time as a state: readings of the clocks in, the time out.
 #[derive(Debug, Clone)]
 pub struct ServiceTime {
     service: Millis,
@@ -134,6 +141,7 @@ impl ServiceTime {
         self.doubt = None;
     }
 
+    /// How the wall clock stood to service time at the last reading.
     pub fn state(&self) -> ClockState {
         match self.doubt {
             Some(_) => ClockState::Ahead(self.last.wall.saturating_sub(self.service)),

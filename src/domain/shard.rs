@@ -32,6 +32,7 @@ impl Shard {
         Self(u16::from_be_bytes([digest[6], digest[7]]) % SHARDS)
     }
 
+    /// 0 to 1023.
     pub fn number(self) -> u16 {
         self.0
     }
@@ -52,6 +53,7 @@ impl ShardSet {
         Self([u64::MAX; WORDS])
     }
 
+    /// Whether the shard is one of them.
     pub fn contains(&self, shard: Shard) -> bool {
         let (word, bit) = shard.place();
         self.0.get(word).is_some_and(|word| word & bit != 0)

@@ -3,6 +3,7 @@
 /// How a call of an upstream account went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Upstream {
+    /// It answered.
     Ok,
     /// Its quota is used up.
     QuotaExhausted,
@@ -15,6 +16,7 @@ pub enum Upstream {
 }
 
 impl Upstream {
+    /// As metrics have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",

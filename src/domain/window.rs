@@ -19,26 +19,38 @@ use crate::bounds::{DAY_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS, RETENTION_S
 /// Milliseconds since the Unix epoch, or a length in milliseconds.
 pub type Millis = u64;
 
+/// A period of the calendar, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Calendar {
+    /// From midnight.
     Day,
+    /// From Monday.
     Week,
+    /// From the first day.
     Month,
     /// A month that begins on this day, 1 to 31; on the last day of a month that is shorter.
     MonthFrom(u8),
 }
 
+/// The period of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Window {
+    /// Periods of equal length, from the Unix epoch on.
     Aligned {
+        /// Milliseconds.
         len: Millis,
     },
+    /// One length from the first charge; nothing runs until the next one.
     Anchored {
+        /// Milliseconds.
         len: Millis,
     },
+    /// The last so many milliseconds, at any instant.
     Rolling {
+        /// Milliseconds.
         len: Millis,
     },
+    /// A day, a week or a month in UTC.
     Calendar(Calendar),
     /// The billing provider's own period. Nothing here counts it.
     Provider,
