@@ -104,7 +104,7 @@ fn pure(c: &mut Criterion) {
     group.finish();
 }
 
-/// Every pick looks at every account of the pool.
+/// Every pick examines every account of the pool.
 fn picks(c: &mut Criterion) {
     let mut group = c.benchmark_group("pure pick");
     group.throughput(Throughput::Elements(1));

@@ -100,7 +100,7 @@ pub const EXPORT_GRACE_MS: u64 = 30 * SECOND_MS;
 pub const EXPORT_BACKOFF_MS: u64 = SECOND_MS;
 /// Longest pause between two attempts, in milliseconds.
 pub const EXPORT_BACKOFF_MAX_MS: u64 = 10 * MINUTE_MS;
-/// Attempts go on for this long: providers tell repeats by their key for a day.
+/// Attempts go on for this long: providers recognise repeats by their key for a day.
 pub const EXPORT_RETRY_MS: u64 = 23 * HOUR_MS;
 /// Rows handed out at a time.
 pub const EXPORT_BATCH: usize = 64;

@@ -141,7 +141,7 @@ pub trait BillingProvider: Send + Sync + fmt::Debug {
     /// Whether the org pays, and is therefore spared by the rate backstop.
     fn pays(&self, org: &OrgId) -> BoxFuture<'_, Result<bool, Cause>>;
 
-    /// Reports usage, at least once; the provider tells repeats by their key.
+    /// Reports usage, at least once; the provider recognises repeats by their key.
     fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery>;
 }
 

@@ -92,8 +92,7 @@ impl Policies for Uniform {
     }
 }
 
-/// Answers what it was told to, after as long as it was told to take, and counts how often it was
-/// asked.
+/// Gives the answer that a test sets, after as long as the test sets, and counts how often it was asked.
 #[derive(Debug)]
 pub(crate) struct Scripted {
     pub(crate) verdict: Mutex<BalanceVerdict>,

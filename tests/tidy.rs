@@ -365,6 +365,14 @@ fn documents_are_in_plain_english() {
 }
 
 #[test]
+fn comments_and_messages_are_in_plain_english() {
+    // This file and its parts quote what is replaced.
+    let code = texts(["src", "benches", "examples", "tests"]).into_iter();
+    let code = code.filter(|(path, _)| path.ends_with(".rs") && !path.starts_with("tests/tidy"));
+    assert_none(code.flat_map(|(path, text)| language::dialect_in_code(&path, &text)).collect());
+}
+
+#[test]
 fn every_command_in_the_guides_exists() {
     let help = Command::new(env!("CARGO_BIN_EXE_tollgate")).arg("--help").output().expect("the binary runs");
     let help = String::from_utf8(help.stdout).expect("UTF-8");
@@ -498,6 +506,11 @@ fn every_rule_can_fail() {
         language::dialect("x", "It cannot. Forget it.\nCan\n// not; it looks at\n# it, and was told.\n").len(),
         3
     );
+    let code = "//! It can\n//! not.\nfn look() { at(\"it was\\n\\\n told\") }\n";
+    let code = format!("{code}/// Look\nfn at() {{ \"at\" }} // policy of\nthen();\n");
+    let found = language::dialect_in_code("x", &code);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("x:1: \"can not\"") && found[1].starts_with("x:3: \"was told\""), "{found:?}");
     let guide = "```sh\nmake a && make b # first\n```\nmake d, `make e`, `cmake f`";
     assert_eq!(targets(guide).iter().collect::<Vec<_>>(), ["a", "b", "e"]);
     assert_eq!(rules(".PHONY: a\na: b\n\tc: d\nb:\n# e: f\n").iter().collect::<Vec<_>>(), ["a", "b"]);

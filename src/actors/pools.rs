@@ -148,8 +148,8 @@ fn tell_fault(fault: &StoreFault) {
     tracing::warn!(target: "tollgate::pools", %fault, "pools could not be read; each is read when it is used");
 }
 
-/// Asks orgs what their pools add up to. Who does not answer in time is asked again later; an org that can
-/// not be loaded has said so.
+/// Asks orgs what their pools add up to. Who does not answer in time is asked again later; an org that
+/// cannot be loaded has said so.
 async fn ask(registry: &Arc<Registry>, orgs: BTreeSet<OrgId>) -> Vec<(OrgId, Vec<PoolView>)> {
     let asked = stream::iter(orgs).map(|org| async move {
         let pools = timeout(ANSWER_WITHIN, registry.ask(&org, RollPools)).await;

@@ -262,7 +262,7 @@ pub struct Heartbeat {
 pub struct EndSession {
     pub session: SessionId,
     pub identity: Identity,
-    /// The last total of an incarnation; without one the time since the last word is booked.
+    /// The last total of an incarnation; without one the time since the last heartbeat is booked.
     pub last: Option<(Incarnation, u64)>,
     pub idempotency: Idempotency,
 }

@@ -78,7 +78,7 @@ pub enum Delivery {
 pub enum DeadCause {
     /// The provider does not accept it.
     Rejected,
-    /// It was tried for as long as the provider tells repeats.
+    /// It was tried for as long as the provider recognises repeats.
     Expired,
     /// The outbox was full; amounts of the same scope and meter are added up in one row.
     Full,
@@ -108,7 +108,7 @@ pub struct OutboxRow {
     pub units: u64,
     /// When it was booked.
     pub at: Millis,
-    /// Attempts since then count towards the time they may take: `at`, or the word of an operator.
+    /// Attempts since then count towards the time they may take: `at`, or when an operator asked for a replay.
     pub tried_since: Millis,
     /// Attempts in which something was sent.
     pub attempts: u32,

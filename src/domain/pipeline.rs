@@ -222,8 +222,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A freeze is a word of the operator's, known for certain where the org is in memory. Where it is not, one
-/// may be stored.
+/// Whether the org is frozen is known for certain where it is in memory. Where it is not, a freeze may be
+/// stored.
 fn freeze(run: &mut Run<'_>) -> Verdict {
     let reason = match &run.facts.org {
         Ok(org) => org.frozen,

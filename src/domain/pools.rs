@@ -206,7 +206,7 @@ impl Pools {
         self.accounts.put(row.id.clone(), row);
     }
 
-    /// Sets when the account is to be looked at next.
+    /// Sets when the account is to be examined next.
     pub(super) fn look_at(&mut self, row: &UpstreamAccountRow, free_at: Option<Millis>) {
         if let Some(old) = self.looks.remove(&row.id) {
             self.due.remove(&(old, row.id.clone()));

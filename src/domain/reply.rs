@@ -62,7 +62,7 @@ pub struct PeriodView {
     pub remaining: Option<i64>,
 }
 
-/// What a session is told.
+/// What a session does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Continue,
@@ -72,7 +72,7 @@ pub enum Action {
     Stop(Millis),
 }
 
-/// What a session is told after a heartbeat.
+/// What a session gets after a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beat {
     pub action: Action,

@@ -150,7 +150,7 @@ impl ServiceTime {
         }
     }
 
-    /// Nothing is removed on the word of a clock that is not believed.
+    /// Nothing is removed by a clock that is not believed.
     pub fn may_purge(&self) -> bool {
         self.doubt.is_none()
     }

@@ -69,7 +69,7 @@ fn granted(granted: i64) -> Feature {
 struct Told {
     /// Executions whose end was acknowledged.
     completed: i64,
-    /// Ends that were told and not acknowledged: they are told again under the same id.
+    /// Ends that were reported and not acknowledged: they are reported again under the same id.
     unsure: Vec<RecordRequest>,
     denied: u64,
     calls: u64,

@@ -25,7 +25,7 @@ use crate::{
     replay::{Broken, Plains, Terms, compare, kept_by},
 };
 
-/// The backstop's amount while a damaged directory is looked at: what the emergency cap allows.
+/// The backstop's amount while a damaged directory is examined: what the emergency cap allows.
 const CAP: u64 = 3;
 const PAGE: usize = 4096;
 const SAID_WITHIN: Duration = Duration::from_secs(10);

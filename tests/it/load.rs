@@ -383,7 +383,7 @@ impl Settler {
         let chosen = self.chance.below(self.running.len());
         if self.chance.percent(25) {
             let Running { org, session: session_id, seconds } = self.running.swap_remove(chosen);
-            // With its last total it books nothing more; without one, the time that passes here.
+            // With its last total it records nothing more; without one, the time that passes here.
             let (incarnation, total_seconds) = (INCARNATION.into(), Some(seconds));
             return Durable::End(EndSessionRequest {
                 org,

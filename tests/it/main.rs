@@ -19,7 +19,7 @@
     clippy::disallowed_methods,
     missing_debug_implementations,
     unreachable_pub,
-    reason = "a test fails by panicking, prints what it measured, and looks at the clock"
+    reason = "a test fails by panicking, prints what it measured, and reads the clock"
 )]
 
 mod billing;

@@ -3,7 +3,7 @@
 //!
 //! From Rust: `#[path = ".../tests/standin/mod.rs"] mod standin;`, then [`Standin::start`]. From
 //! anything else: `cargo run --example autumn-standin`, which prints its address, ends with its
-//! standard input, and is told what to do over HTTP:
+//! standard input, and gets its instructions over HTTP:
 //!
 //! | call | does |
 //! | --- | --- |

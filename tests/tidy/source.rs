@@ -144,6 +144,33 @@ pub(crate) fn blank(text: &str) -> String {
     out
 }
 
+/// What `text` says to people: its comments and the insides of its string literals, each with the line where
+/// it begins. Comments with nothing but space between them are one.
+pub(crate) fn prose(text: &str) -> Vec<(usize, String)> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut pieces: Vec<(usize, String)> = Vec::new();
+    let (mut at, mut line, mut comment_goes_on) = (0, 1, false);
+    while at < chars.len() {
+        let end = literal_end(&chars, at);
+        let is_comment = chars[at] == '/';
+        let said = &chars[at..end.max(at + 1)];
+        match pieces.last_mut() {
+            _ if end == at => comment_goes_on &= chars[at].is_whitespace(),
+            Some((_, comment)) if is_comment && comment_goes_on => comment.extend(said),
+            _ => pieces.push((line, said.iter().collect())),
+        }
+        if end > at {
+            comment_goes_on = is_comment;
+        } else if comment_goes_on && let Some((_, comment)) = pieces.last_mut() {
+            // The line ends between two comments: the second one's line is counted from the first.
+            comment.push(chars[at]);
+        }
+        line += said.iter().filter(|c| **c == '\n').count();
+        at = end.max(at + 1);
+    }
+    pieces
+}
+
 /// Behind the comment or literal that starts at `at`; `at` where none does.
 fn literal_end(chars: &[char], at: usize) -> usize {
     let starts = |text: &str| text.chars().enumerate().all(|(i, c)| chars.get(at + i) == Some(&c));

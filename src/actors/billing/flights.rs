@@ -272,7 +272,7 @@ fn answer_all<A: Copy>(flight: &mut Flight<A>, answer: A) {
     }
 }
 
-/// Where questions are put from.
+/// What a question is asked with.
 #[derive(Debug)]
 pub(super) struct Desk<'a> {
     pub(super) core: &'a Arc<Core>,

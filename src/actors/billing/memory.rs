@@ -1,6 +1,6 @@
 //! What the provider said of each org's balance, and how long it holds.
 //!
-//! Read without a turn of the actor, written by the actor alone. Only the provider's own word is
+//! Read without a turn of the actor, written by the actor alone. Only the provider's own answer is
 //! written down, never an estimate and never a failure.
 
 use std::{
@@ -38,7 +38,7 @@ pub(super) struct Memory {
     started: Instant,
 }
 
-/// The last word on one org.
+/// The last answer on one org.
 #[derive(Debug)]
 struct Word {
     verdict: BalanceVerdict,

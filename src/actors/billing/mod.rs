@@ -154,8 +154,8 @@ impl Balances {
         Ok(Self { core, _running: Arc::new(Running(watcher)) })
     }
 
-    /// The last word on an org, where one is remembered that may still be used. Takes no turn of any
-    /// actor; where the word should be checked again, that begins in the background.
+    /// The last answer on an org, where one is remembered that may still be used. Takes no turn of any
+    /// actor; where the answer should be checked again, that begins in the background.
     pub fn remembered(&self, org: &OrgId) -> Option<BalanceVerdict> {
         let recalled = self.core.memory.recall(org)?;
         self.core.counters.remembered();
@@ -181,8 +181,8 @@ impl Balances {
         }
     }
 
-    /// Has the word that denied a call checked again in the background: also an allowance denies what asks for
-    /// more than is left, and more may have been bought.
+    /// Checks the answer that denied a call again, in the background: also an answer that allows denies what
+    /// asks for more than is left, and more may have been bought.
     pub fn denied(&self, org: &OrgId) {
         if self.core.memory.denied(org) {
             self.core.tell(Msg::Revalidate(org.clone()));

@@ -1,4 +1,4 @@
-//! Delivery over the memory store, to a provider that says what it is told.
+//! Delivery over the memory store, to a provider that answers as each test sets it.
 
 use std::{
     collections::{BTreeMap, HashSet},

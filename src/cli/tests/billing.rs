@@ -28,7 +28,7 @@ pub(super) fn balance(org: &str) -> RefreshBalanceResponse {
         "lean" => RefreshBalanceResponse { remaining: 7, remaining_known: true, ..bare(BalanceVerdict::Allowed) },
         "unplanned" => RefreshBalanceResponse { reason: "no_entitlement".into(), ..bare(BalanceVerdict::Denied) },
         "slow" => RefreshBalanceResponse { cause: "timeout".into(), ..bare(BalanceVerdict::Unspecified) },
-        // A word of a newer node.
+        // A value that only a newer node has.
         "newer" => RefreshBalanceResponse { verdict: 9, ..Default::default() },
         _ => bare(BalanceVerdict::Allowed),
     }

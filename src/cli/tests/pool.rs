@@ -67,7 +67,7 @@ impl PoolService for Canned {
         let outcome = match request.status {
             _ if request.org == "broken" => return Err(broken("broken")),
             _ if request.error_text.contains("quota") => UpstreamOutcome::QuotaExhausted.into(),
-            // A word of a newer node.
+            // A value that only a newer node has.
             _ if request.org == "newer" => 9,
             0 => UpstreamOutcome::Unavailable.into(),
             200 => UpstreamOutcome::Ok.into(),
@@ -188,7 +188,7 @@ fn asked(node: &Node) -> Value {
     node.seen().asked.last().unwrap().clone()
 }
 
-/// The accounts that the node was told of.
+/// The accounts that the node got.
 fn accounts(node: &Node) -> Value {
     asked(node)["accounts"].clone()
 }

@@ -8,7 +8,7 @@
 //! expiry     no heartbeat: the time since the last one is booked as far as the slice has paid for it
 //! ```
 //!
-//! Within one incarnation a total only grows: a lower one is a heartbeat that came late and books
+//! Within one incarnation a total only grows: a lower one is a heartbeat that came late and records
 //! nothing. A new incarnation counts from zero. What was booked without having been reported covers what is
 //! reported next. One heartbeat books at most the clamp; what is beyond is disputed, never dropped.
 
@@ -78,7 +78,7 @@ impl OrgState {
     }
 
     /// Reserves what is left of a session's first slice until it expires. At its expiry the time since
-    /// its last word is booked out of it.
+    /// its last heartbeat is booked out of it.
     fn hold_slice(&mut self, row: &SessionRow, left: u64) {
         if left > 0 {
             let amounts: Amounts = smallvec![(Meter::compute(), left)];
@@ -95,7 +95,7 @@ impl OrgState {
     }
 
     /// Ends sessions that had no heartbeat until the org's time, each at the instant of its expiry and by
-    /// the policy of then.
+    /// the policy at that time.
     pub(super) fn expire_sessions(&mut self, configured: &Context<'_>) {
         while let Some(mut row) = self.sessions.expired(self.now) {
             let at = row.ends_at;

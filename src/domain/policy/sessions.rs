@@ -39,7 +39,7 @@ impl Default for SessionPolicy {
 }
 
 impl SessionPolicy {
-    /// From the last word of a session to its expiry.
+    /// From the last heartbeat of a session to its expiry, in milliseconds.
     pub fn lease(&self) -> Millis {
         self.missed.saturating_mul(self.heartbeat).saturating_add(self.grace)
     }

@@ -373,7 +373,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Books(BTreeMap<OutboxKey, (String, u64)>);
 
 impl Books {
-    /// What the org learns of one attempt: it is told, the answer is lost, or the provider fails.
+    /// What the org learns of one attempt: it gets the answer, the answer is lost, or the provider fails.
     fn attempt(&mut self, row: &OutboxRow, luck: u8) -> Option<Delivery> {
         if luck % 4 == 3 {
             return Some(LATER);
@@ -400,7 +400,7 @@ fn deliver(org: &mut OrgBench, books: &mut Books, luck: u8) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Completions are durable before they are told; admissions and outcomes may be lost in a crash.
+    /// Completions are durable before they are reported; admissions and outcomes may be lost in a crash.
     #[test]
     fn the_provider_has_every_completion_once(steps in prop::collection::vec(step(), 1..80)) {
         let mut org = billed(ExportWhen::Completed);

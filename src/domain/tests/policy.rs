@@ -40,7 +40,7 @@ fn an_anchored_limit_starts_with_its_first_use() {
     org.run();
     org.policy.limits = vec![executions_limit(DAY_FROM_FIRST_USE, 1)].into();
     let name = "quota/executions/anchored/1d";
-    assert_eq!(org.used(name), 0, "what came before it is none of its business");
+    assert_eq!(org.used(name), 0, "what came before it is not counted");
     let started = org.after(MINUTE_MS).now;
     org.run();
     org.after(DAY_MS - 1);

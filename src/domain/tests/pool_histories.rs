@@ -1,7 +1,7 @@
 //! Random lives of upstream accounts, held against a model that is a list of what was picked and said when.
 //!
 //! The model knows no ledger, no counters and no rows: it adds up. After every step each pool must show
-//! what the model comes to, every pick must be the one that the model would make, and what was told of
+//! what the model comes to, every pick must be the one that the model would make, and what was announced of
 //! exhausted accounts must be what is so.
 
 mod day;
@@ -142,7 +142,7 @@ struct Side {
     rate: u64,
     calls: u32,
     last_report: Option<(u8, Option<u8>, ReportOutcome)>,
-    /// Something has changed that nobody had to look at yet: what is told comes later.
+    /// Something has changed that nobody had to examine yet: it is announced later.
     late: bool,
 }
 
@@ -339,7 +339,7 @@ impl Side {
         self.last_report = Some((pool, id, report));
     }
 
-    /// Takes what was told: each change once.
+    /// Takes what was announced: each change once.
     fn hear(&mut self) {
         for news in self.org.state.take_news().pools {
             let model = &mut self.model;
@@ -376,7 +376,7 @@ impl Side {
         self.hear();
         if !self.late {
             let told = (self.model.told.clone(), self.model.told_pools.clone());
-            assert_eq!(told, self.model.exhausted(), "R-POOL-6: what was told is what is so");
+            assert_eq!(told, self.model.exhausted(), "R-POOL-6: what was announced is what is so");
         }
         assert_eq!(self.org.used("rate"), self.model.admitted(), "both are charged or neither");
         let audit = self.org.ask(RunAudit).unwrap();

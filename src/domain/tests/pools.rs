@@ -1,4 +1,4 @@
-//! Upstream accounts: which is picked, what exhausts it, what only makes it avoided, and what is told.
+//! Upstream accounts: which is picked, what exhausts it, what only makes it avoided, and what is announced.
 
 use super::*;
 use crate::{
@@ -79,7 +79,7 @@ impl OrgBench {
         self.pool().accounts.into_iter().find(|view| view.account == masked).unwrap()
     }
 
-    /// What was told since this was last asked, a word for each.
+    /// What was announced since this was last asked, one text for each.
     fn told(&mut self) -> Vec<String> {
         let word = |news: PoolNews| match news {
             PoolNews::AccountExhausted { account, by, .. } => format!("{} {}", account.account, by.name()),

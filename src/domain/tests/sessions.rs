@@ -145,7 +145,7 @@ fn a_session_is_not_stopped_inside_its_slice_and_at_the_next_heartbeat_after_it(
     let later = org.after(20 * SECOND).beat("a", 200);
     assert_eq!((later.view.action, later.outcome.booked), (Action::Stop(10_000), 20_000), "what runs is booked");
     assert_eq!(org.after(20 * SECOND).beat("a", 220).view.action, Action::Stop(0));
-    assert_eq!(org.compute(), (220, 0), "R-PIPE-3: what happened books past the quota");
+    assert_eq!(org.compute(), (220, 0), "R-PIPE-3: what happened is recorded past the quota");
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn an_end_books_the_last_total_or_the_time_since_the_last_word_and_gives_the_res
             "{last:?}"
         );
         assert_eq!((org.compute(), org.can_start().running), ((booked, 0), 0));
-        assert_eq!(org.end("a", last).row.booked, booked * SECOND, "a second word of the end books nothing");
+        assert_eq!(org.end("a", last).row.booked, booked * SECOND, "a second report of the end records nothing");
         assert_eq!(org.beat("a", 60).view.action, Action::Stop(30_000), "and an ended session stops");
     }
 }

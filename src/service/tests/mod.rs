@@ -1,4 +1,4 @@
-//! Use cases over the memory store, with a provider that says what it is told.
+//! Use cases over the memory store, with a provider that answers as each test sets it.
 
 mod billing;
 mod outage;

@@ -147,7 +147,7 @@ async fn a_gate_whose_policy_is_to_deny_denies_unread_and_names_itself() {
     assert!(shadow.allowed, "R-PIPE-7: shadow always allows");
 }
 
-/// Each gate with something that only it looks at.
+/// Each gate with something that only it evaluates.
 #[tokio::test(start_paused = true)]
 async fn every_gate_that_has_something_configured_is_flagged() {
     let quota = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), Some(1));

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Between two looks at something that is awaited.
+/// Between two checks of something that is awaited.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Tests that run at the same time, on however many cores: each brings a node and a load.
@@ -74,7 +74,7 @@ fn cut(text: &str) -> &str {
     text.char_indices().nth(4000).map_or(text, |(end, _)| &text[..end])
 }
 
-/// The store is whole: sequences without gaps, checksums, no request id twice. Looks at a copy, so that
+/// The store is whole: sequences without gaps, checksums, no request id twice. Checks a copy, so that
 /// the next start finds what the last process left, and not what a check made of it.
 pub fn fsck_is_clean(dir: &Path) {
     let copy = tempfile::TempDir::new().unwrap();

@@ -199,7 +199,7 @@ pub(super) struct Model {
     /// By request id: when it was answered, and with which account.
     picked: BTreeMap<String, (Millis, u8)>,
     reported: BTreeMap<String, (Millis, bool)>,
-    /// Accounts and pools that were told to be exhausted.
+    /// Accounts and pools that were announced as exhausted.
     pub(super) told: BTreeSet<u8>,
     pub(super) told_pools: BTreeSet<u8>,
 }
