@@ -44,6 +44,7 @@ impl InFlight {
         Some(Permit { gate: self.clone(), lane })
     }
 
+    /// Calls in flight, both lanes.
     pub fn in_flight(&self) -> u32 {
         self.admit.load(Ordering::Acquire) + self.settle.load(Ordering::Acquire)
     }

@@ -66,13 +66,16 @@ pub use pools::PoolTotals;
 
 /// What an operator decided about each org.
 pub trait Policies: Send + Sync + fmt::Debug {
+    /// What is configured for the org; what runs out by itself is in it with its end.
     fn policy(&self, org: &OrgId) -> Arc<OrgPolicy>;
 }
 
 /// Everything that may change while running. Swapped whole on reload.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// What is configured for each org.
     pub policies: Arc<dyn Policies>,
+    /// The maxima in force.
     pub bounds: Bounds,
     /// How often a line says what all pools add up to.
     pub pool_stats: Duration,
@@ -131,13 +134,19 @@ impl Shared {
 /// What [`Orgs::start`] needs.
 #[derive(Debug)]
 pub struct Deps {
+    /// Service time.
     pub clock: Arc<dyn Clock>,
+    /// Where orgs are kept.
     pub store: Arc<dyn OrgStore>,
+    /// Policies and bounds at the start.
     pub rules: Rules,
+    /// When plain Acquires reach the disk.
     pub write_behind: WriteBehind,
+    /// Random per process, so that decision ids never repeat across restarts.
     pub incarnation: u64,
     /// Where usage is reported, and who is notified of what became of it.
     pub provider: Arc<dyn BillingProvider>,
+    /// Is notified of what happens outside any call.
     pub events: Arc<dyn EventSink>,
 }
 
@@ -229,6 +238,7 @@ impl Orgs {
         self.shared.rules.store(Arc::new(rules));
     }
 
+    /// Policies and bounds in force, as last reloaded.
     pub fn rules(&self) -> Arc<Rules> {
         self.shared.rules.load_full()
     }

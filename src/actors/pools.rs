@@ -37,9 +37,11 @@ const POOLS_NAMED: usize = 100;
 /// All pools of the node together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolTotals {
+    /// Pools of orgs that were summed up.
     pub pools: u64,
     /// Those without a usable account.
     pub exhausted: u64,
+    /// All of them added up.
     pub sum: PoolSummary,
 }
 

@@ -1,30 +1,37 @@
 //! What can be asked of an org. [`super::commands`] lists it with what is answered and promised,
 //! [`super::refusal`] says what can go wrong.
 
+mod pools;
+
 use super::{
     balance::BalanceVerdict,
     ids::{
-        AccountId, Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, PoolId, Reason, Scope,
-        SessionId, Source,
+        Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, PoolId, Reason, Scope, SessionId, Source,
     },
     outbox::{Delivery, OutboxKey},
     promise::Promise,
     request::{Idempotency, Rpc},
-    upstream::Upstream,
-    window::{Millis, Window},
+    window::Millis,
 };
 
+pub use pools::{ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};
+
+/// Whether an Acquire is enforced and charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
+    /// Enforced and charged.
     #[default]
     Normal,
+    /// Evaluated; nothing is charged or remembered.
     CheckOnly,
+    /// Evaluated, and always allowed: charged where it fits, counted as blocked where it does not.
     Shadow,
 }
 
 /// What is to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Run {
+    /// An execution, which ends by itself or is settled.
     Execution,
     /// Starts as one step with its slot and its first slice.
     Session(NewSession),
@@ -32,27 +39,39 @@ pub enum Run {
     AnySession,
 }
 
+/// A session that asks to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSession {
+    /// Unique in the org, also among sessions that ended within a day.
     pub id: SessionId,
+    /// Who may send its heartbeats and end it.
     pub identity: Identity,
 }
 
+/// Whether an org may execute now, and what it is charged then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acquire {
+    /// An execution or a session.
     pub run: Run,
+    /// Whose limits count, with those of the org; empty is the org alone.
     pub scope: Scope,
     /// For logs; no rule reads it.
     pub plane: Plane,
+    /// `None` = a retry is charged again.
     pub idempotency: Option<Idempotency>,
+    /// Charged with the admission, in the units of the meters.
     pub cost: Amounts,
+    /// Held until it is settled, in the units of the meters; empty = nothing.
     pub reserve: Amounts,
     /// 0 = the default.
     pub reservation_ttl: Millis,
+    /// Whether it is enforced and charged.
     pub mode: Mode,
+    /// Every gate is evaluated, also after a denial.
     pub explain: bool,
     /// Remember the execution for its continuations.
     pub with_pause: bool,
+    /// `None` = it uses no upstream account.
     pub pool: Option<PoolAsk>,
     /// `None` until the provider was asked.
     pub balance: Option<BalanceVerdict>,
@@ -63,6 +82,7 @@ pub struct Acquire {
 /// The upstream accounts that an execution will use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolAsk {
+    /// The pool that must have a usable account.
     pub pool: PoolId,
     /// Takes one of them; otherwise it is enough that there is one.
     pub pick: bool,
@@ -71,56 +91,69 @@ pub struct PoolAsk {
 /// Ends a reservation with what was used; more or less than was held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
+    /// The decision that reserved.
     pub reservation: DecisionId,
+    /// What was used, in the units of the meters; empty = nothing.
     pub actual: Amounts,
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
 /// Gives a reservation back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
+    /// The decision that reserved.
     pub reservation: DecisionId,
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
+/// Holds a reservation longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extend {
+    /// The decision that reserved.
     pub reservation: DecisionId,
+    /// Milliseconds from now; a reservation is never shortened.
     pub ttl: Millis,
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
 /// Continues an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resume {
+    /// The client's name for it.
     pub execution: ExecutionId,
+    /// `None` = a retry counts one more continuation.
     pub idempotency: Option<Idempotency>,
 }
 
 /// Usage after the fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// Where it was used; empty is the org itself.
     pub scope: Scope,
+    /// In the units of the meters.
     pub usage: Amounts,
+    /// The admission that this completes; `None` = it is unguarded.
     pub decision: Option<DecisionId>,
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
-/// One upstream account, past the gates of the org.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pick {
-    pub pool: PoolId,
-    pub idempotency: Option<Idempotency>,
-}
-
+/// Denies every Acquire until an Unfreeze.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Freeze {
+    /// Shown in denials; may be empty.
     pub reason: Reason,
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
+/// Ends a freeze.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfreeze {
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
@@ -139,7 +172,9 @@ pub struct SettleOutbox(pub Vec<(OutboxKey, Delivery)>);
 /// Rows of the outbox in the order of their keys, from behind `after`, at most `max`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListOutbox {
+    /// `None` = from the first.
     pub after: Option<OutboxKey>,
+    /// The most rows in the answer.
     pub max: usize,
     /// Only what was set aside.
     pub set_aside: bool,
@@ -148,20 +183,25 @@ pub struct ListOutbox {
 /// Tries again what was set aside: one row, or all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplayOutbox {
+    /// `None` = all.
     pub key: Option<OutboxKey>,
 }
 
 /// What an Acquire in the scope would be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetStatus {
+    /// Whose limits are shown, with those of the org.
     pub scope: Scope,
+    /// What the billing provider says of the org.
     pub known: Known,
 }
 
 /// Whether a session could start, and what is left for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetSessionStatus {
+    /// Where its compute would be recorded.
     pub scope: Scope,
+    /// What the billing provider says of the org.
     pub known: Known,
 }
 
@@ -178,97 +218,67 @@ pub struct Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inspect;
 
+/// The limits on spend that are in force for a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetBudget {
+    /// Empty is the org itself.
     pub scope: Scope,
 }
 
+/// One session, running or ended within a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetSession {
+    /// The plane's name for it.
     pub id: SessionId,
 }
 
 /// Sessions in the order of their ids, from behind `after`, at most `max`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListSessions {
+    /// `None` = from the first.
     pub after: Option<SessionId>,
+    /// The most sessions in the answer.
     pub max: usize,
     /// Only those that run.
     pub running: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GetPool {
-    pub id: PoolId,
-}
-
-/// Announces what has become of the org's accounts by itself, and sums its pools up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RollPools;
-
 /// Derives every number that is kept from the ledger again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunAudit;
 
-/// All accounts of a pool; without any it is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigurePool {
-    pub pool: PoolId,
-    /// Each once.
-    pub accounts: Vec<NewAccount>,
-    /// Refused where the pool has another version.
-    pub expected_version: Option<u64>,
-    pub idempotency: Idempotency,
-}
-
-/// `None` = as the node is configured, also later.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewAccount {
-    pub id: AccountId,
-    pub daily_limit: Option<u64>,
-    pub safety_buffer: Option<u64>,
-    pub window: Option<Window>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportOutcome {
-    pub pool: PoolId,
-    /// `None` = the call bypassed the pool.
-    pub account: Option<AccountId>,
-    pub outcome: Upstream,
-    pub bytes_up: u64,
-    pub bytes_down: u64,
-    pub idempotency: Option<Idempotency>,
-}
-
-impl ReportOutcome {
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes_up.saturating_add(self.bytes_down)
-    }
-}
-
 /// A sign of life, with all the time that the session has run in one life of its machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
+    /// The session that reports.
     pub session: SessionId,
+    /// Must be the one that the session was started with.
     pub identity: Identity,
+    /// The life of its machine that the total belongs to.
     pub incarnation: Incarnation,
     /// Milliseconds.
     pub total: u64,
+    /// `None` = a retry records nothing, because its total has not grown.
     pub idempotency: Option<Idempotency>,
 }
 
+/// Ends a session; what it ran since its last heartbeat is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndSession {
+    /// The session that ends.
     pub session: SessionId,
+    /// Must be the one that the session was started with.
     pub identity: Identity,
     /// The last total of an incarnation; without one the time since the last heartbeat is booked.
     pub last: Option<(Incarnation, u64)>,
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
+/// Sets or clears limits on spend of a scope, from the next command on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetBudget {
+    /// Empty is the org itself.
     pub scope: Scope,
     /// Nothing of what was set before stays.
     pub replace: bool,
@@ -276,6 +286,7 @@ pub struct SetBudget {
     pub periods: Vec<(&'static str, Option<u64>)>,
     /// Refused where the budget has another version.
     pub expected_version: Option<u64>,
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
@@ -285,13 +296,20 @@ impl SetBudget {
     }
 }
 
+/// A total of a cumulative source; what it has grown by is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportCumulative {
+    /// Where the growth is recorded.
     pub scope: Scope,
+    /// Unique in its scope and meter.
     pub source: Source,
+    /// Another one counts from 0.
     pub incarnation: Incarnation,
+    /// What is counted.
     pub meter: Meter,
+    /// In the unit of the meter.
     pub total: u64,
+    /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }
 
@@ -353,6 +371,8 @@ impl Acquire {
 /// What only the billing provider knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
+    /// The balance gate was reached without a verdict of the provider.
     Balance,
+    /// The backstop is used up, and the org may be exempt from it.
     Exemption,
 }

@@ -35,7 +35,9 @@ pub enum Lane {
 
 /// A command that names what it is answered.
 pub trait Ask: Into<Command> {
+    /// What the command is answered, unless it is refused.
     type Answer;
+    /// Whose in-flight permits the command takes.
     const LANE: Lane;
 
     /// The answer out of the reply to this command; `None` would be a bug.
@@ -45,12 +47,15 @@ pub trait Ask: Into<Command> {
 macro_rules! commands {
     (|$org:ident, $ask:ident, $ctx:ident, $configured:ident|
         $($lane:ident, $promise:expr, $name:ident($body:ty) => $answer:ty = $answered:expr;)*) => {
+        /// What is asked of an org.
+        #[allow(missing_docs, reason = "each variant has the struct that says what is asked")]
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Command {
             $($name($body),)*
         }
 
         /// The answer to the command of the same name.
+        #[allow(missing_docs, reason = "each variant answers the command of its name")]
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Reply {
             $($name($answer),)*

@@ -15,15 +15,23 @@ use super::{
 /// One limit as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitView {
+    /// Name, meter and window.
     pub label: Arc<Label>,
+    /// Whose limit it is; empty is the org itself.
     pub scope: Scope,
+    /// In the unit of the meter; `None` = unlimited.
     pub amount: Option<u64>,
+    /// How much of the amount is held back.
     pub buffer: u64,
+    /// Used in the window.
     pub used: u64,
+    /// Held by reservations; it counts like what is used.
     pub reserved: u64,
     /// When what was asked fits if nothing else happens, or the end of the window; `None` = never.
     pub resets_at: Option<Millis>,
+    /// The limit that denied.
     pub limiting: bool,
+    /// It is evaluated and never denies.
     pub shadow: bool,
     /// Backstop only.
     pub blocked: u64,
@@ -46,6 +54,7 @@ impl LimitView {
         }
     }
 
+    /// As the API shows it: `rate`, `budget/hourly`, `quota/executions`.
     pub fn name(&self) -> &str {
         self.label.name()
     }
@@ -58,6 +67,7 @@ impl LimitView {
         Some(i64::try_from(left).unwrap_or(if left < 0 { i64::MIN } else { i64::MAX }))
     }
 
+    /// Whether nothing is left; an unlimited one never is.
     pub fn exhausted(&self) -> bool {
         self.remaining().is_some_and(|left| left <= 0)
     }
@@ -69,7 +79,9 @@ pub type LimitViews = SmallVec<[LimitView; 1]>;
 /// A granted reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
+    /// The reservation's own, which is that of its decision.
     pub id: DecisionId,
+    /// When it ends by itself.
     pub expires_at: Millis,
 }
 
@@ -87,6 +99,7 @@ pub struct SessionGrant {
 /// An upstream account that was picked and charged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PickedAccount {
+    /// A secret, in full: the caller needs it.
     pub id: AccountId,
     /// Calls that are left after this one.
     pub remaining: u64,
@@ -105,10 +118,13 @@ pub struct Decision {
     pub reports: Reports,
     /// In pipeline order, the backstop first.
     pub limits: LimitViews,
+    /// What was reserved; `None` = nothing.
     pub hold: Option<Hold>,
     /// Of a session that may begin.
     pub session: Option<SessionGrant>,
+    /// `None` = no account was picked.
     pub account: Option<PickedAccount>,
+    /// The answer to an earlier call of the same request id.
     pub replayed: bool,
 }
 

@@ -7,16 +7,26 @@ use std::fmt;
 
 use super::window::Millis;
 
+/// The verdict of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
+    /// No gate denied.
     Allowed,
+    /// The backstop, or the emergency cap, has no call left in this window.
     RateLimited,
+    /// The balance does not let the org execute.
     BalanceExhausted,
+    /// A rolling limit would be exceeded.
     BudgetExceeded,
+    /// Any other limit would be exceeded.
     QuotaExceeded,
+    /// As many sessions run as may at once.
     SessionLimitReached,
+    /// No account of the pool can be picked.
     AccountsExhausted,
+    /// An operator froze the org.
     Frozen,
+    /// A gate could not be evaluated, and its policy denies then.
     Indeterminate,
 }
 
@@ -32,6 +42,7 @@ impl Code {
         }
     }
 
+    /// As metrics and logs have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Allowed => "ALLOWED",
@@ -56,19 +67,26 @@ impl fmt::Display for Code {
 /// One check of the pipeline, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Gate {
+    /// An operator's freeze.
     Freeze,
     /// Upstream accounts of the pool that a call names.
     Accounts,
+    /// The rate backstop.
     Rate,
     /// Sessions at once; asked by sessions alone, like the next.
     Concurrency,
+    /// Quota on compute for the first slice of a session.
     SessionQuota,
+    /// Limits of the org and of the scope: budgets and quotas.
     Budgets,
+    /// What the billing provider, or the plan, leaves.
     Balance,
+    /// The largest part of a limit that one reservation may hold.
     Reserve,
 }
 
 impl Gate {
+    /// Every gate, in the order of the pipeline.
     pub const ALL: [Self; 8] = [
         Self::Freeze,
         Self::Accounts,
@@ -93,6 +111,7 @@ impl Gate {
         self >= Self::Rate
     }
 
+    /// As decisions and metrics have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Freeze => "freeze",
@@ -110,7 +129,9 @@ impl Gate {
 /// Why a gate could not be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
+    /// The store has failed, or the org's state cannot be read.
     StoreFault,
+    /// There was no answer in time.
     Timeout,
     /// The provider answered with a fault of its own (5xx).
     ProviderError,
@@ -118,6 +139,7 @@ pub enum Cause {
     ProviderUnreachable,
     /// It let the call through without looking, and said so.
     ProviderFailedOpen,
+    /// The provider asks for fewer questions (429).
     ProviderRateLimited,
     /// Our key is not accepted.
     ProviderUnauthorized,
@@ -129,7 +151,9 @@ pub enum Cause {
     CircuitOpen,
     /// Too many questions to it are under way.
     Overloaded,
+    /// The provider does not know the org.
     UnknownCustomer,
+    /// The provider does not know the feature that is configured.
     UnknownFeature,
     /// The feature is not in the org's plan.
     NoEntitlement,
@@ -138,6 +162,7 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause, in the order of the variants.
     pub const ALL: [Self; 15] = [
         Self::StoreFault,
         Self::Timeout,
@@ -156,6 +181,7 @@ impl Cause {
         Self::MalformedLimit,
     ];
 
+    /// As decisions and metrics have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::StoreFault => "store_fault",
@@ -180,15 +206,20 @@ impl Cause {
 /// A gate that was let through unevaluated, by its policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FailOpen {
+    /// The gate that was let through.
     pub gate: Gate,
+    /// Why it could not be evaluated.
     pub cause: Cause,
 }
 
 /// Why a call is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
+    /// The verdict of the decision.
     pub code: Code,
+    /// When another try may be allowed, in milliseconds from now; 0 = never, or nobody knows.
     pub retry_after: Millis,
+    /// Names the limit, its value, and what to do next.
     pub message: String,
 }
 
@@ -198,6 +229,7 @@ pub enum Verdict {
     /// Nothing is configured for it, the call does not concern it, or another gate denied before it.
     #[default]
     Skipped,
+    /// Evaluated, and the call fits.
     Passed,
     /// Known exhaustion.
     Denied(Box<Denial>),
@@ -227,14 +259,17 @@ impl Reports {
         reports
     }
 
+    /// What this gate said.
     pub fn of(&self, gate: Gate) -> &Verdict {
         &self.0[gate as usize]
     }
 
+    /// Replaces what this gate said.
     pub fn set(&mut self, gate: Gate, verdict: Verdict) {
         self.0[gate as usize] = verdict;
     }
 
+    /// Every gate with what it said, in the order of the pipeline.
     pub fn iter(&self) -> impl Iterator<Item = (Gate, &Verdict)> {
         Gate::ALL.into_iter().zip(&self.0)
     }
@@ -247,14 +282,17 @@ impl Reports {
         })
     }
 
+    /// Whether this gate denied with this code.
     pub fn denies(&self, gate: Gate, code: Code) -> bool {
         matches!(self.of(gate), Verdict::Denied(denial) if denial.code == code)
     }
 
+    /// Gates that were let through unevaluated, in the order of the pipeline.
     pub fn fail_open(&self) -> Vec<FailOpen> {
         self.unevaluated().map(|(gate, cause)| FailOpen { gate, cause }).collect()
     }
 
+    /// The same as pairs, without a copy.
     pub fn unevaluated(&self) -> impl Iterator<Item = (Gate, Cause)> {
         self.iter().filter_map(|(gate, verdict)| match verdict {
             Verdict::Unevaluated(cause) => Some((gate, *cause)),

@@ -92,6 +92,7 @@ macro_rules! name_type {
                 if $valid(text) { Ok(Self(text.into())) } else { Err(InputError::new(field, $shown(text), $rule)) }
             }
 
+            /// As it was given. Of a secret, this is the secret.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -192,6 +193,7 @@ impl Scope {
         org = "";
     }
 
+    /// Whether it is empty: the org itself.
     pub fn is_org(&self) -> bool {
         self.0.is_empty()
     }
@@ -259,13 +261,19 @@ impl Source {
 }
 
 impl Meter {
+    /// The name of [`Meter::executions`].
     pub const EXECUTIONS: &str = "executions";
+    /// The name of [`Meter::spend`].
     pub const SPEND: &str = "spend";
+    /// The name of [`Meter::compute`].
     pub const COMPUTE: &str = "compute";
+    /// The name of [`Meter::bytes`].
     pub const BYTES: &str = "bytes";
 
     well_known! {
+        /// Executions, one by one.
         executions = Meter::EXECUTIONS;
+        /// Money, in micro-USD.
         spend = Meter::SPEND;
         /// What went over the wire, up and down.
         bytes = Meter::BYTES;
@@ -299,6 +307,7 @@ impl DecisionId {
         Self(self.0 & !1)
     }
 
+    /// Whether the id says that its call was admitted.
     #[must_use]
     pub fn is_admitted(self) -> bool {
         self.0 & 1 == 1

@@ -17,6 +17,7 @@ use crate::bounds::{HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
 pub struct HourSlice {
     /// Start of the hour.
     pub start: Millis,
+    /// What was used in the hour, in the unit of the meter.
     pub total: u64,
     /// (minute of the hour, amount), ascending; empty once rolled up.
     pub minutes: Vec<(u8, u64)>,
@@ -55,6 +56,7 @@ struct Sum {
     total: u64,
 }
 
+/// Usage of one scope and meter, and what its reservations hold.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     /// Ascending by start.
@@ -229,11 +231,13 @@ impl Ledger {
         dirty.into_iter().map(|start| (start, self.hour(start).cloned())).collect()
     }
 
+    /// The slice that begins at `start`; `None` = nothing was used then, or it is forgotten.
     pub fn hour(&self, start: Millis) -> Option<&HourSlice> {
         let at = self.hours.binary_search_by_key(&start, |hour| hour.start).ok()?;
         self.hours.get(at)
     }
 
+    /// Every slice that is kept, the oldest first.
     pub fn hours(&self) -> impl Iterator<Item = &HourSlice> {
         self.hours.iter()
     }

@@ -10,12 +10,16 @@ use super::{
 /// What a limit is called in answers. Made once, with the limit, and shared by every answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LimitTexts {
+    /// As the API shows it: `rate`, `budget/hourly`, `quota/executions`.
     pub name: String,
+    /// Name of the meter.
     pub meter: String,
+    /// The window in words: `rolling/1h`.
     pub window: String,
 }
 
 impl LimitTexts {
+    /// Texts to be shared.
     pub fn new(name: impl Into<String>, meter: impl Into<String>, window: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { name: name.into(), meter: meter.into(), window: window.into() })
     }
@@ -24,17 +28,22 @@ impl LimitTexts {
 /// What a limit counts, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
+    /// What it counts.
     pub meter: Meter,
+    /// Its period.
     pub window: Window,
+    /// The same as text, for answers.
     pub texts: Arc<LimitTexts>,
 }
 
 impl Label {
+    /// A label to be shared; `name` is what the API shows.
     pub fn new(name: impl Into<String>, meter: Meter, window: Window) -> Arc<Self> {
         let texts = LimitTexts::new(name, meter.to_string(), window.to_string());
         Arc::new(Self { meter, window, texts })
     }
 
+    /// As the API shows it: `rate`, `budget/hourly`, `quota/executions`.
     pub fn name(&self) -> &str {
         &self.texts.name
     }
@@ -43,6 +52,7 @@ impl Label {
 /// Meter + window + amount + safety buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limit {
+    /// Name, meter and window.
     pub label: Arc<Label>,
     /// `None` = unlimited, `Some(0)` = block all.
     pub amount: Option<u64>,
@@ -90,6 +100,7 @@ impl Limit {
         Self::named(&Self::standard_name(&meter, window), meter, window, amount)
     }
 
+    /// A limit under another name, without a buffer; `None` = unlimited.
     pub fn named(name: &str, meter: Meter, window: Window, amount: Option<u64>) -> Self {
         Self { label: Label::new(name, meter, window), amount, buffer: 0, shadow: false }
     }
@@ -107,14 +118,17 @@ impl Limit {
         }
     }
 
+    /// As the API shows it: `budget/hourly`, `quota/executions`.
     pub fn name(&self) -> &str {
         self.label.name()
     }
 
+    /// What it counts.
     pub fn meter(&self) -> &Meter {
         &self.label.meter
     }
 
+    /// Its period.
     pub fn window(&self) -> Window {
         self.label.window
     }

@@ -14,27 +14,36 @@ use crate::bounds::{LONG_MEMORY_MS, SHORT_MEMORY_MS};
 /// How a reservation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
+    /// By a Commit, which recorded what was used.
     Committed,
+    /// By a Release, which recorded nothing.
     Released,
+    /// By itself, when its time to live was over.
     Expired,
 }
 
 /// What a call was answered, and whether it was answered before under the same request id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done<T> {
+    /// What was answered, as it is remembered.
     pub outcome: T,
+    /// It was answered before, and nothing happened now.
     pub replayed: bool,
 }
 
 /// The same, with what is shown of the org after it. The view is never remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown<T, V> {
+    /// What was answered, as it is remembered.
     pub outcome: T,
+    /// It was answered before, and nothing happened now.
     pub replayed: bool,
+    /// The org as it is now, also in a replay.
     pub view: V,
 }
 
 impl<T> Done<T> {
+    /// Adds what is shown of the org now.
     pub fn show<V>(self, view: V) -> Shown<T, V> {
         Shown { outcome: self.outcome, replayed: self.replayed, view }
     }
@@ -43,82 +52,111 @@ impl<T> Done<T> {
 /// A plain Acquire that was admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
+    /// Names the admission.
     pub decision: DecisionId,
+    /// What was reserved; `None` = nothing.
     pub hold: Option<Hold>,
+    /// Gates that were let through unevaluated.
     pub fail_open: Vec<FailOpen>,
 }
 
 /// A session that was admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
+    /// Names the admission, and the reservation of the first slice.
     pub decision: DecisionId,
+    /// Slice, heartbeat and expiry.
     pub grant: SessionGrant,
+    /// Gates that were let through unevaluated.
     pub fail_open: Vec<FailOpen>,
 }
 
 /// An upstream account that was picked. `decision` is of the gates of the org, where they were asked as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picked {
+    /// The account that was charged.
     pub account: AccountId,
+    /// `None` = the gates of the org were not asked.
     pub decision: Option<DecisionId>,
+    /// What was reserved with it; `None` = nothing.
     pub hold: Option<Hold>,
+    /// Gates that were let through unevaluated.
     pub fail_open: Vec<FailOpen>,
 }
 
 /// A reservation that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
+    /// The decision that reserved.
     pub reservation: DecisionId,
+    /// How it ended.
     pub how: Settlement,
 }
 
+/// A reservation that holds longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extended {
+    /// When it ends by itself now.
     pub expires_at: Millis,
 }
 
 /// 0 = not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resumed {
+    /// Continuations of the execution, this one included.
     pub continuations: u64,
 }
 
+/// Usage that was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded;
 
+/// What a total of a cumulative source came to, in the unit of its meter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reported {
+    /// What was recorded as usage.
     pub increment: u64,
+    /// The source counts from 0 again: a new incarnation, or a lower total.
     pub reset: bool,
+    /// What of the total is above what is believed; it is not recorded as usage.
     pub disputed: u64,
 }
 
+/// A freeze that was set or ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frozen {
+    /// The org was frozen before.
     pub was_frozen: bool,
 }
 
+/// A budget that was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetSet;
 
 /// Milliseconds that a heartbeat booked, and that it reported and were not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beaten {
+    /// Recorded as compute.
     pub booked: u64,
+    /// Reported and not recorded: more than one heartbeat may record.
     pub disputed: u64,
 }
 
 /// The session that ended, by the decision that admitted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionEnded {
+    /// Names the session, also after its id was used again.
     pub decision: DecisionId,
 }
 
+/// A pool that was configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolConfigured;
 
+/// A report of how a call of an upstream account went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutcomeReported {
+    /// What its status and text were taken for.
     pub outcome: Upstream,
     /// The account is in the pool.
     pub known: bool,
@@ -133,6 +171,7 @@ pub trait Remembered: Clone + Into<Outcome> {
 macro_rules! outcomes {
     ($($name:ident),* $(,)?) => {
         /// Any outcome, as the journal keeps it.
+        #[allow(missing_docs, reason = "each variant has the struct of its name")]
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub enum Outcome {
             $($name($name),)*
@@ -196,15 +235,20 @@ impl Outcome {
 /// One remembered outcome. Without a request id it only names a settled reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// When the call was carried out.
     pub at: Millis,
+    /// What was called: request ids are unique per rpc.
     pub rpc: Rpc,
+    /// `None` = it is found by its reservation alone.
     pub idempotency: Option<Idempotency>,
     /// Remembered for a day instead of ten minutes.
     pub long: bool,
+    /// What a retry is answered.
     pub outcome: Outcome,
 }
 
 impl Entry {
+    /// When it is forgotten.
     pub fn expires_at(&self) -> Millis {
         self.at.saturating_add(if self.long { LONG_MEMORY_MS } else { SHORT_MEMORY_MS })
     }

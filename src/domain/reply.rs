@@ -1,5 +1,7 @@
 //! What an org answers: decisions, views of what it keeps, and what an audit of them found.
 
+mod pools;
+
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use super::{
@@ -8,13 +10,16 @@ use super::{
     ledger::HourSlice,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
-    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, Reported, ReservationRow, SessionRow, SessionState},
+    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, ReservationRow, SessionRow, SessionState},
     window::{Millis, Window},
 };
+
+pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
 
 /// What a purge found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Purged {
+    /// Something was stored.
     pub existed: bool,
 }
 
@@ -25,16 +30,21 @@ pub struct OutboxSettled {
     pub next_due: Option<Millis>,
 }
 
+/// Rows that are tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutboxReplayed {
+    /// How many they are.
     pub count: usize,
 }
 
 /// Every limit without consuming.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
+    /// What an Acquire of one execution would be answered.
     pub decision: Decision,
+    /// An operator froze the org.
     pub frozen: bool,
+    /// Name of the plan in force; empty without one.
     pub plan: String,
 }
 
@@ -49,14 +59,18 @@ pub struct BudgetView {
     pub malformed: Vec<(Arc<str>, u64)>,
 }
 
+/// The limit of one named period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeriodView {
+    /// `hourly`, `daily`, …
     pub period: &'static str,
     /// As it is enforced; `None` without an amount.
     pub limit: Option<u64>,
     /// It was set at run time.
     pub set: bool,
+    /// Micro-USD in the period.
     pub used: u64,
+    /// Micro-USD held by reservations.
     pub reserved: u64,
     /// `None` without a limit.
     pub remaining: Option<i64>,
@@ -65,6 +79,7 @@ pub struct PeriodView {
 /// What a session does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    /// It goes on.
     Continue,
     /// This share of the quota is used, in percent.
     Warn(u64),
@@ -75,18 +90,24 @@ pub enum Action {
 /// What a session gets after a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Beat {
+    /// What the session does next.
     pub action: Action,
+    /// Running, or how it ended.
     pub state: SessionState,
+    /// Compute of the org in its monthly quota.
     pub quota: Quota,
     /// Time until the next one.
     pub heartbeat: Millis,
+    /// When the session expires without another heartbeat.
     pub expires_at: Millis,
 }
 
 /// Compute of the org in its monthly quota, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
+    /// Used this month.
     pub used: u64,
+    /// Held by reservations, first slices included.
     pub reserved: u64,
     /// `None` = unlimited.
     pub amount: Option<u64>,
@@ -95,136 +116,25 @@ pub struct Quota {
 /// A session, and what is left of its first slice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionView {
+    /// The session as it is stored.
     pub row: SessionRow,
+    /// What is left of its first slice, in milliseconds.
     pub held: u64,
 }
 
 /// Whether a session could start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionStatus {
+    /// What a start now would be answered.
     pub decision: Decision,
+    /// Name of the plan in force; empty without one.
     pub plan: String,
+    /// Compute of the org in its monthly quota.
     pub quota: Quota,
+    /// Sessions that run now.
     pub running: u64,
     /// `None` = unlimited.
     pub max: Option<u64>,
-}
-
-/// A pool as it stands; of one that is not there, version 0 and no accounts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolView {
-    pub id: PoolId,
-    pub version: u64,
-    /// In the order of their ids.
-    pub accounts: Vec<AccountView>,
-    pub summary: PoolSummary,
-}
-
-/// What a pool adds up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PoolSummary {
-    /// Calls that all windows have room for: limits less buffers.
-    pub capacity: u64,
-    pub used: u64,
-    /// What can still be picked.
-    pub remaining: u64,
-    pub failed: u64,
-    pub quota_errors: u64,
-    pub accounts: u64,
-    /// Accounts that are not exhausted, and how many of them are avoided.
-    pub active: u64,
-    pub avoided: u64,
-    pub soonest_reset: Option<Millis>,
-    /// Both since midnight UTC.
-    pub total_calls: u64,
-    pub bytes: u64,
-    pub estimate: Option<u64>,
-}
-
-impl PoolSummary {
-    /// Both together.
-    #[must_use]
-    pub fn and(self, other: &Self) -> Self {
-        Self {
-            capacity: self.capacity.saturating_add(other.capacity),
-            used: self.used.saturating_add(other.used),
-            remaining: self.remaining.saturating_add(other.remaining),
-            failed: self.failed.saturating_add(other.failed),
-            quota_errors: self.quota_errors.saturating_add(other.quota_errors),
-            accounts: self.accounts.saturating_add(other.accounts),
-            active: self.active.saturating_add(other.active),
-            avoided: self.avoided.saturating_add(other.avoided),
-            soonest_reset: self.soonest_reset.into_iter().chain(other.soonest_reset).min(),
-            total_calls: self.total_calls.saturating_add(other.total_calls),
-            bytes: self.bytes.saturating_add(other.bytes),
-            estimate: self.estimate.zip(other.estimate).map(|(a, b)| a.saturating_add(b)),
-        }
-    }
-}
-
-/// Why an account is exhausted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Exhaustion {
-    /// Its limit here is used up.
-    Limit,
-    /// Its upstream said so.
-    Upstream,
-}
-
-impl Exhaustion {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Limit => "limit",
-            Self::Upstream => "upstream",
-        }
-    }
-}
-
-/// The route of an account that is avoided, at the moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    /// It was refused; otherwise it has failed.
-    pub refused: bool,
-    pub since: Millis,
-    pub until: Millis,
-}
-
-/// An upstream account as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountView {
-    /// Masked.
-    pub account: String,
-    pub daily_limit: u64,
-    pub safety_buffer: u64,
-    pub window: Window,
-    pub used: u64,
-    pub reported: Reported,
-    pub last_used_at: Option<Millis>,
-    pub window_ends_at: Option<Millis>,
-    pub exhausted: Option<Exhaustion>,
-    /// Of an exhausted one: when it is usable again; `None` = not by itself.
-    pub available_at: Option<Millis>,
-    /// While it is avoided.
-    pub route: Option<Route>,
-    pub estimate: Option<u64>,
-    /// Calls that it can still be picked for.
-    pub left: u64,
-}
-
-impl AccountView {
-    /// What is left of the limit; may be negative.
-    pub fn remaining(&self) -> i128 {
-        i128::from(self.daily_limit.saturating_sub(self.safety_buffer)) - i128::from(self.used)
-    }
-}
-
-impl fmt::Display for AccountView {
-    /// `sk-a…9f3c: 19500 of 20000 less 500 used, exhausted by limit`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { account, used, daily_limit, safety_buffer, exhausted, .. } = self;
-        write!(f, "{account}: {used} of {daily_limit} less {safety_buffer} used")?;
-        exhausted.map_or(Ok(()), |by| write!(f, ", exhausted by {}", by.name()))
-    }
 }
 
 /// What an audit found.
@@ -234,6 +144,7 @@ pub struct Audit {
     pub checked: u64,
     /// How many of them are not what is kept, and the first of those.
     pub drifted: u64,
+    /// The first 100 of them.
     pub drift: Vec<Drift>,
 }
 
@@ -276,10 +187,13 @@ impl fmt::Display for Drift {
 /// A number that is kept, and is not what the ledger says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
+    /// Whose number it is.
     pub scope: Scope,
+    /// What it counts.
     pub meter: Meter,
     /// Which number.
     pub what: String,
+    /// The number that is kept.
     pub kept: u64,
     /// At least and at most.
     pub derived: (u64, u64),
@@ -288,37 +202,65 @@ pub struct Drift {
 /// Everything kept of one org.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
+    /// Name of the plan in force; empty without one.
     pub plan: String,
+    /// Why the org is frozen; `None` = it is not.
     pub frozen: Option<Reason>,
+    /// The record of the backstop; `None` = none is kept.
     pub rate: Option<RateRecord>,
+    /// Every limit of the org and of the scopes that have one.
     pub limits: Vec<LimitView>,
+    /// Usage by scope and meter.
     pub ledgers: Vec<LedgerView>,
+    /// Scope, meter and window of each counter, and what it counts.
     pub counters: Vec<(Scope, Meter, Window, Counter)>,
+    /// Open reservations.
     pub reservations: Vec<ReservationRow>,
+    /// Last totals of cumulative sources.
     pub baselines: Vec<BaselineRow>,
+    /// Executions with continuations, or without their completion.
     pub executions: Vec<ExecutionRow>,
+    /// Amounts that were reported and not recorded.
     pub disputed: Vec<DisputedRow>,
+    /// When the stored timer is due; `None` = nothing runs out.
     pub wake_at: Option<Millis>,
+    /// When the record of the backstop is removed.
     pub rate_purge_at: Option<Millis>,
+    /// When the next reservation expires.
     pub next_expiry_at: Option<Millis>,
+    /// Commits so far that remembered something.
     pub seq: u64,
+    /// The oldest of their numbers that is kept.
     pub journal_from: u64,
+    /// Request ids that are remembered.
     pub remembered: usize,
+    /// Request ids that were given up before their time.
     pub evicted: u64,
+    /// Acquires that were allowed and charged since the org was first seen.
     pub admitted_total: u64,
     /// Usage that has not reached the billing provider, what was set aside included.
     pub exports: Vec<OutboxRow>,
+    /// Executions that were admitted and never completed.
     pub uncompleted: u64,
+    /// Limits that were set at run time.
     pub budgets: Vec<BudgetRow>,
+    /// Sessions, running or ended within a day.
     pub sessions: Vec<SessionView>,
+    /// Each pool with what its accounts add up to.
     pub pools: Vec<(PoolId, PoolSummary)>,
+    /// When the end of a trial was announced; `None` = it was not.
     pub trial_ended_at: Option<Millis>,
 }
 
+/// What is kept of one ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerView {
+    /// Whose usage it is.
     pub scope: Scope,
+    /// What it counts.
     pub meter: Meter,
+    /// Every hour with usage that is kept, the oldest first.
     pub hours: Vec<HourSlice>,
+    /// Held by reservations, in the unit of the meter.
     pub reserved: u64,
 }

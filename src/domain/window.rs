@@ -243,6 +243,7 @@ impl Window {
 /// Where a window starts, and for how long that stays so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
+    /// First instant that counts.
     pub start: Millis,
     /// First instant after the window; a rolling one never ends.
     pub ends_at: Option<Millis>,

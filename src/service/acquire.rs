@@ -33,18 +33,23 @@ type Asks = SmallVec<[Arc<Acquire>; 1]>;
 /// One Acquire on its way.
 #[derive(Debug, Clone)]
 pub struct Ask {
+    /// Whom it is about.
     pub org: OrgId,
+    /// Shared, because it may be sent a second time.
     pub acquire: Arc<Acquire>,
 }
 
 /// Acquires that share a message, and where each stood among those asked.
 #[derive(Debug, Default)]
 pub struct Group {
+    /// Where each stood, in the order of `asks`.
     pub positions: Vec<usize>,
+    /// What they ask.
     pub asks: Asks,
 }
 
 impl Service {
+    /// Decides one Acquire; a denial is an answer, an error means that nothing was decided.
     pub async fn acquire(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
         let mut decided = self.decide(&ask.org, smallvec![ask.acquire], call).await;
         decided.pop().unwrap_or(Err(ServiceError::Bug)).map(|decision| *decision)

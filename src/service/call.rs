@@ -35,6 +35,7 @@ impl Deadline {
         self.at.checked_sub(Duration::from_millis(u64::from(budget_ms)).min(left / 4)).unwrap_or(self.at)
     }
 
+    /// Since the call arrived.
     pub fn elapsed(self) -> Duration {
         now().saturating_duration_since(self.arrived)
     }
@@ -50,10 +51,12 @@ fn now() -> Instant {
 pub struct Call {
     /// The name of the rpc, as in the protos.
     pub rpc: &'static str,
+    /// Until when the call may take.
     pub deadline: Deadline,
 }
 
 impl Call {
+    /// A call of `rpc` that has arrived now.
     pub fn new(rpc: &'static str, deadline: Deadline) -> Self {
         Self { rpc, deadline }
     }

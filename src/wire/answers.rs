@@ -26,6 +26,7 @@ pub fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// A count as int64; what does not fit is shown as the largest.
 pub fn size(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -44,6 +45,7 @@ fn code(code: Code) -> v1::DecisionCode {
     }
 }
 
+/// Times are milliseconds since the epoch, waits milliseconds; 0 where there is none.
 pub fn decision(decision: Decision, node: &str) -> v1::AcquireResponse {
     let fail_open = decision.fail_open().into_iter();
     let fail_open =
@@ -83,6 +85,7 @@ fn limit(view: LimitView) -> v1::Limit {
     }
 }
 
+/// Every limit, and what an Acquire of one execution would be answered.
 pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusResponse {
     let decision = status.decision;
     v1::GetStatusResponse {
@@ -98,6 +101,7 @@ pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusRespon
     }
 }
 
+/// A line of the list of orgs.
 pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
     admin::OrgSummary {
         org: org.to_string(),
@@ -107,6 +111,7 @@ pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
     }
 }
 
+/// Everything that is kept of the org. Accounts are masked; times are milliseconds since the epoch.
 pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
     let at = |at: Option<Millis>| int(at.unwrap_or(0));
     let dead = snapshot.exports.iter().filter(|row| row.dead.is_some()).count();
@@ -188,6 +193,7 @@ fn execution(row: &ExecutionRow) -> admin::Execution {
     }
 }
 
+/// Units are whole; `*_known` tells a 0 from what the provider did not say.
 pub fn balance(verdict: BalanceVerdict) -> admin::RefreshBalanceResponse {
     let (verdict, reason, cause, balance) = match verdict {
         BalanceVerdict::Allowed(balance) => (admin::BalanceVerdict::Allowed, "", "", balance),
@@ -208,6 +214,7 @@ pub fn balance(verdict: BalanceVerdict) -> admin::RefreshBalanceResponse {
     }
 }
 
+/// A row of the outbox; the amount is in the unit of its meter.
 pub fn export(row: &OutboxRow) -> admin::Export {
     admin::Export {
         key: row.key.to_string(),

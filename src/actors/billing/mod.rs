@@ -56,17 +56,23 @@ const POLLS_MAX: usize = 1024;
 pub struct BillingRules {
     /// Names the installation and the feature in the keys of what is remembered.
     pub environment: Arc<str>,
+    /// The provider's name for an execution.
     pub feature: Arc<str>,
     /// The meter the feature stands for.
     pub meter: Meter,
+    /// How long an answer that allows is remembered.
     pub allow_ttl: Duration,
+    /// How long an answer that denies is remembered.
     pub deny_ttl: Duration,
     /// A denial that is being asked for is checked again this often.
     pub deny_revalidate: Duration,
+    /// How long it is remembered that an org pays.
     pub exempt_ttl: Duration,
     /// Orgs remembered; questions at once; callers that wait for one.
     pub orgs_max: u32,
+    /// Questions to the provider at once.
     pub in_flight_max: u32,
+    /// Callers that wait for one.
     pub waiting_max: u32,
 }
 
@@ -214,6 +220,7 @@ impl Balances {
         self.core.tell(Msg::Forgotten(org.clone()));
     }
 
+    /// How the billing check stands now.
     pub fn readings(&self) -> Readings {
         let Core { memory, counters, questions, waiting, polls, in_flight_max, waiting_max, .. } = &*self.core;
         let taken = |max: usize, free: usize| u64::try_from(max.saturating_sub(free)).unwrap_or(u64::MAX);

@@ -14,7 +14,9 @@ pub struct Readings {
     pub remembered: u64,
     /// Balance questions to the provider, by what became of them.
     pub allowed: u64,
+    /// Questions whose answer was a denial.
     pub denied: u64,
+    /// Questions without an answer, by cause; a cause that never occurred is left out.
     pub unknown: BTreeMap<Cause, u64>,
     /// Times the memory answered.
     pub from_memory: u64,
@@ -22,11 +24,13 @@ pub struct Readings {
     pub revalidations: u64,
     /// Questions whether an org pays, and those of them without an answer.
     pub exemptions: u64,
+    /// Those without an answer.
     pub exemptions_failed: u64,
     /// Callers turned away because too many questions, or too many callers, were waiting.
     pub shed: u64,
     /// Questions to the provider, and callers waiting for one, just now.
     pub in_flight: u64,
+    /// Callers that wait for an answer just now.
     pub waiting: u64,
     /// Orgs that are polled just now, because they were refreshed and are still denied.
     pub polls: u64,

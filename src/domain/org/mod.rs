@@ -53,10 +53,13 @@ pub use pools::PoolNews;
 /// What one command is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
+    /// The org that is asked.
     pub org: &'a OrgId,
+    /// Service time at which the command is carried out.
     pub now: Millis,
     /// As configured.
     pub policy: &'a Arc<OrgPolicy>,
+    /// The maxima in force.
     pub bounds: &'a Bounds,
     /// Names the decision, should one be made.
     pub decision: DecisionId,
@@ -69,8 +72,11 @@ pub struct Context<'a> {
 pub struct News {
     /// Outbox rows that were set aside.
     pub set_aside: u64,
+    /// Sessions that their planes ended.
     pub ended_sessions: u64,
+    /// Sessions whose heartbeats stopped.
     pub expired_sessions: u64,
+    /// The trial has used up what it includes.
     pub trial_ended: bool,
     /// In the order in which it happened.
     pub pools: Vec<PoolNews>,
@@ -78,6 +84,7 @@ pub struct News {
     pub pools_touched: bool,
 }
 
+/// All of one org in memory. Commands go in, replies and rows to write come out; it does no I/O.
 #[derive(Debug, Default)]
 pub struct OrgState {
     /// The latest instant this org has seen; its time never goes backwards.

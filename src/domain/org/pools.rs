@@ -39,21 +39,32 @@ pub(super) use choice::Chosen;
 /// What has become of upstream accounts; each change is announced once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PoolNews {
+    /// An account that was usable is exhausted.
     AccountExhausted {
+        /// Its pool.
         pool: PoolId,
+        /// The account after the change.
         account: AccountView,
+        /// Why it is exhausted.
         by: Exhaustion,
     },
+    /// An account that was exhausted is usable again.
     AccountUsable {
+        /// Its pool.
         pool: PoolId,
+        /// The account after the change.
         account: AccountView,
     },
     /// All of them.
     PoolExhausted {
+        /// The pool without a usable account.
         pool: PoolId,
+        /// Each of its accounts, with when it is usable again.
         accounts: Vec<AccountView>,
     },
+    /// A pool that was exhausted has a usable account again.
     PoolUsable {
+        /// The pool.
         pool: PoolId,
     },
 }

@@ -15,13 +15,17 @@ use crate::{
 /// One budget to take over, in micro-USD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OlderBudget {
+    /// Whose budget it is; empty is the org itself.
     pub scope: Scope,
     /// `None` = no limit.
     pub limit: Option<u64>,
+    /// What was spent this month.
     pub monthly_spend: u64,
     /// Names the older system among the sources of the org, and its one life.
     pub source: Source,
+    /// The one life of that source.
     pub incarnation: Incarnation,
+    /// Under which the limit is set and a grown total is reported.
     pub idempotency: Idempotency,
 }
 

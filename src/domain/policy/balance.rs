@@ -16,7 +16,12 @@ pub enum BalanceSource {
     #[default]
     None,
     /// In the org's own ledger, against what the plan includes.
-    Included { limit: Limit, overage: bool },
+    Included {
+        /// Executions per calendar period.
+        limit: Limit,
+        /// More than the amount is counted and let through.
+        overage: bool,
+    },
     /// Nowhere, though balances are kept: the plan does not include the feature.
     NotIncluded,
     /// At a provider that has to be asked.
@@ -42,6 +47,7 @@ impl BalanceSource {
 /// When usage goes to the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExportWhen {
+    /// Usage stays here.
     #[default]
     Never,
     /// With the Commit, or the Record that names the decision.
@@ -53,6 +59,7 @@ pub enum ExportWhen {
 /// What an operator decided about the balance gate and the export of usage.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BalancePolicy {
+    /// Where the balance is kept.
     pub source: BalanceSource,
     /// The feature is not in the org's plan.
     pub on_no_entitlement: OnIndeterminate,
@@ -62,6 +69,7 @@ pub struct BalancePolicy {
     pub on_indeterminate: OnIndeterminate,
     /// Where an org gets more; empty says nothing.
     pub upgrade_url: Arc<str>,
+    /// When usage goes to the provider.
     pub export: ExportWhen,
     /// Names the installation in the keys of exported usage.
     pub environment: Arc<str>,
@@ -70,6 +78,7 @@ pub struct BalancePolicy {
 }
 
 impl BalancePolicy {
+    /// Whether usage of this meter goes to the provider.
     pub fn exports(&self, meter: &Meter) -> bool {
         self.export != ExportWhen::Never && self.features.contains_key(meter)
     }
@@ -78,8 +87,10 @@ impl BalancePolicy {
 /// Whether the rate backstop spares an org.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Exemption {
+    /// The backstop counts it like any other.
     #[default]
     Never,
+    /// The backstop does not count it.
     Always,
     /// Where the provider says that it pays. Asked only when the backstop is reached.
     IfPaying,

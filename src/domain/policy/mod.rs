@@ -25,8 +25,10 @@ pub use self::{
 /// What happens when a gate could not be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnIndeterminate {
+    /// The call is let through, and flagged as a fail-open.
     #[default]
     Allow,
+    /// The call is denied: INDETERMINATE, or BALANCE_EXHAUSTED where the plan lacks the feature.
     Deny,
 }
 
@@ -35,10 +37,13 @@ pub enum OnIndeterminate {
 pub struct RateLimit {
     /// `None` = switched off by an operator.
     pub amount: Option<u64>,
+    /// Length of the window in milliseconds.
     pub len: Millis,
     /// Whole windows without a call after which the record is removed.
     pub idle_windows: u64,
+    /// What happens where the store has failed, or took too long.
     pub on_indeterminate: OnIndeterminate,
+    /// Whether the backstop spares the org.
     pub exempt: Exemption,
 }
 
@@ -61,7 +66,9 @@ const EMERGENCY_AMOUNT: u64 = 1000;
 /// What an org's policy is from some instant on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Successor {
+    /// Service time from which on it holds.
     pub from: Millis,
+    /// Takes the place of the whole policy.
     pub policy: Arc<OrgPolicy>,
 }
 
@@ -70,6 +77,7 @@ pub struct Successor {
 pub struct OrgPolicy {
     /// Name of the plan, empty without one.
     pub plan: String,
+    /// The rate backstop.
     pub rate: RateLimit,
     /// Calls per hour under the emergency cap; `None` = as many as the backstop lets through.
     pub emergency_amount: Option<u64>,
@@ -80,7 +88,9 @@ pub struct OrgPolicy {
     /// Limits of every scope that starts with the text, where no exact name matches; the longest
     /// matching text wins.
     pub scope_prefixes: BTreeMap<String, Limits>,
+    /// The balance gate, and the export of usage.
     pub balance: BalancePolicy,
+    /// How many sessions may run, and how each is watched.
     pub sessions: SessionPolicy,
     /// What happens where limits could not be evaluated, or a stored one cannot be understood.
     pub budgets_on_indeterminate: OnIndeterminate,

@@ -15,9 +15,11 @@ pub struct PoolPolicy {
     pub daily_limit: u64,
     /// Calls of it that are kept back.
     pub safety_buffer: u64,
+    /// The period of the limit.
     pub window: Window,
     /// How long a route is avoided after a fault, and after a refusal.
     pub cooldown: Millis,
+    /// How long a route is avoided after a refusal.
     pub quarantine: Millis,
     /// An answer that has one of them in it speaks of a quota; in lower case.
     pub quota_texts: Vec<String>,
