@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Meaning, Parsed, optional, optional_id, org, plane, page_size, required_id, scope};
+use super::{Meaning, Parsed, optional, optional_id, org, page_size, plane, required_id, scope};
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
