@@ -2,10 +2,10 @@
 //! run: the ratio is the figure, the absolute numbers belong to the machine.
 //!
 //! ```sh
-//! cargo bench --bench loopback            # about two minutes
-//! cargo bench --bench loopback -- --durable                       # only with every reply durable
-//! cargo bench --bench loopback -- --durable --against <binary>    # in turns with another build
-//! cargo bench --bench loopback -- --picks                         # picks of accounts, next to durable decisions
+//! cargo bench --bench loopback                          # about two minutes
+//! cargo bench --bench loopback -- --against <binary>    # in turns with another build
+//! cargo bench --bench loopback -- --durable             # only with every reply durable, more rounds
+//! cargo bench --bench loopback -- --picks               # picks of accounts, next to durable decisions
 //! ```
 //!
 //! Each server runs pinned to core 0 (with `taskset`, where there is one), the client to core 1.
@@ -56,7 +56,7 @@ const CHANNELS: usize = 4;
 const ORGS: usize = 64;
 const STREAM_WINDOW: usize = 1024;
 const ROUND: Duration = Duration::from_secs(4);
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const OURS: &str = env!("CARGO_BIN_EXE_tollgate");
 
 type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -200,7 +200,7 @@ impl Server {
     }
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Figure {
     per_second: f64,
     micros_per_call: f64,
@@ -217,13 +217,18 @@ async fn channels(address: SocketAddr) -> Res<Vec<GateServiceClient<Channel>>> {
 }
 
 fn request(number: usize) -> AcquireRequest {
-    AcquireRequest { org: format!("org-{}", number % ORGS), ..Default::default() }
+    request_of(number, ORGS)
+}
+
+fn request_of(number: usize, orgs: usize) -> AcquireRequest {
+    AcquireRequest { org: format!("org-{}", number % orgs), ..Default::default() }
 }
 
 /// What callers ask for, one call at a time.
 #[derive(Clone, Copy)]
 enum Ask {
-    Acquire,
+    /// Over so many orgs.
+    Acquire(usize),
     Pick,
     /// With the gates of the org.
     GatedPick,
@@ -232,7 +237,7 @@ enum Ask {
 impl Ask {
     async fn once(self, number: usize, gate: &mut GateServiceClient<Channel>, pool: &mut Pools) -> Result<(), Status> {
         let gated = match self {
-            Self::Acquire => return gate.acquire(request(number)).await.map(drop),
+            Self::Acquire(orgs) => return gate.acquire(request_of(number, orgs)).await.map(drop),
             Self::Pick => None,
             Self::GatedPick => Some(AcquireRequest::default()),
         };
@@ -351,60 +356,75 @@ fn median(figures: Vec<Figure>) -> Figure {
     }
 }
 
-async fn compare() -> Res<()> {
-    let (mut echo_unary, mut our_unary, mut echo_stream, mut our_stream, mut durable) =
-        (vec![], vec![], vec![], vec![], vec![]);
-    for round in 0..ROUNDS {
-        let (echo, ours) = (Server::echo()?, Server::tollgate("10")?);
-        echo_unary.push(unary(&echo, Ask::Acquire).await?);
-        our_unary.push(unary(&ours, Ask::Acquire).await?);
-        echo_stream.push(streamed(&echo).await?);
-        our_stream.push(streamed(&ours).await?);
-        drop((echo, ours));
-        durable.push(unary(&Server::tollgate("0")?, Ask::Acquire).await?);
-        println!("round {} of {ROUNDS}", round + 1);
+/// What a build is asked for: each figure stands next to the one of the echo.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Unary,
+    Stream,
+    /// Every reply waits for the disk; over so many orgs.
+    Durable(usize),
+}
+
+const LOADS: [(&str, Load); 4] = [
+    ("unary", Load::Unary),
+    ("stream", Load::Stream),
+    ("unary, durable", Load::Durable(ORGS)),
+    ("unary, durable, one org", Load::Durable(1)),
+];
+
+impl Load {
+    async fn run(self, server: &Server) -> Res<Figure> {
+        match self {
+            Self::Unary => unary(server, Ask::Acquire(ORGS)).await,
+            Self::Stream => streamed(server).await,
+            Self::Durable(orgs) => unary(server, Ask::Acquire(orgs)).await,
+        }
     }
-    let [echo_unary, our_unary, echo_stream, our_stream, durable] =
-        [echo_unary, our_unary, echo_stream, our_stream, durable].map(median);
-    println!("\nmedians of {ROUNDS} rounds, {CALLERS} callers on {CHANNELS} connections, {ORGS} orgs");
-    show("echo, unary", echo_unary);
-    show("tollgate, unary", our_unary);
-    show("echo, stream", echo_stream);
-    show("tollgate, stream", our_stream);
-    show("tollgate, unary, durable", durable);
-    let ratio =
-        |ours: Figure, echo: Figure| (ours.per_second / echo.per_second, echo.micros_per_call / ours.micros_per_call);
-    let (unary, stream) = (ratio(our_unary, echo_unary), ratio(our_stream, echo_stream));
-    println!("\nunary  tollgate / echo: {:.2} by throughput, {:.2} by server cpu", unary.0, unary.1);
-    println!("stream tollgate / echo: {:.2} by throughput, {:.2} by server cpu", stream.0, stream.1);
-    println!("stream decisions per second of one server core's CPU: {:.0}", 1e6 / our_stream.micros_per_call);
-    println!("durable decisions per second at {CALLERS} callers: {:.0}", durable.per_second);
+
+    async fn of(self, build: &str) -> Res<Figure> {
+        let write_behind_ms = if matches!(self, Self::Durable(_)) { "0" } else { "10" };
+        self.run(&Server::build(build, write_behind_ms)?).await
+    }
+}
+
+/// Builds of tollgate and the echo in turns. A ratio is of two figures of one round.
+async fn compare(builds: &[&str], loads: &[(&str, Load)], rounds: usize) -> Res<()> {
+    let mut echoes = vec![vec![]; loads.len()];
+    let mut figures = vec![vec![vec![]; loads.len()]; builds.len()];
+    for round in 0..rounds {
+        for (at, (_, load)) in loads.iter().enumerate() {
+            echoes[at].push(load.run(&Server::echo()?).await?);
+            for (build, figures) in builds.iter().zip(&mut figures) {
+                figures[at].push(load.of(build).await?);
+            }
+        }
+        println!("round {} of {rounds}", round + 1);
+    }
+    println!("\nmedians of {rounds} rounds, {CALLERS} callers on {CHANNELS} connections, {ORGS} orgs");
+    for (at, (name, _)) in loads.iter().enumerate() {
+        show(&format!("{name}: echo"), median(echoes[at].clone()));
+        for (build, figures) in builds.iter().zip(&figures) {
+            show(&format!("{name}: {build}"), median(figures[at].clone()));
+            let pairs = || figures[at].iter().zip(&echoes[at]);
+            let throughput = pairs().map(|(ours, echo)| ours.per_second / echo.per_second).collect();
+            let cpu = pairs().map(|(ours, echo)| echo.micros_per_call / ours.micros_per_call).collect();
+            println!("    of the echo: {} by throughput, {} by server cpu", spread(throughput), spread(cpu));
+        }
+    }
     Ok(())
 }
 
-/// Builds of tollgate in turns, every reply durable: each median is of its own rounds.
-async fn durable(builds: &[&str]) -> Res<()> {
-    // A difference between two takes more rounds to see than one figure.
-    let rounds = if builds.len() > 1 { 4 * ROUNDS } else { ROUNDS };
-    let mut figures = vec![vec![]; builds.len()];
-    for round in 0..rounds {
-        for (build, figures) in builds.iter().zip(&mut figures) {
-            let figure = unary(&Server::build(build, "0")?, Ask::Acquire).await?;
-            show(&format!("round {}, {build}", round + 1), figure);
-            figures.push(figure);
-        }
-    }
-    println!("\nmedians, {CALLERS} callers on {CHANNELS} connections, {ORGS} orgs, every reply durable");
-    for (build, figures) in builds.iter().zip(figures) {
-        show(build, median(figures));
-    }
-    Ok(())
+/// The median, and the least and the greatest.
+fn spread(mut ratios: Vec<f64>) -> String {
+    ratios.sort_by(f64::total_cmp);
+    let at = |index: usize| ratios.get(index).copied().unwrap_or_default();
+    format!("{:.2} ({:.2} to {:.2})", at(ratios.len() / 2), at(0), at(ratios.len().saturating_sub(1)))
 }
 
 /// Picks wait for the disk: next to Acquires that do, in turns.
 async fn picks() -> Res<()> {
     const ASKED: [(&str, Ask, usize); 4] = [
-        ("acquire, durable", Ask::Acquire, 0),
+        ("acquire, durable", Ask::Acquire(ORGS), 0),
         ("pick of 5 accounts", Ask::Pick, 5),
         ("pick of 100 accounts", Ask::Pick, 100),
         ("pick of 5, gates of the org", Ask::GatedPick, 5),
@@ -449,14 +469,15 @@ fn main() -> Res<()> {
             .stdout(Stdio::null())
             .status();
     }
-    match (echo, given("--durable")) {
-        (true, _) => runtime.block_on(serve_echo()),
-        (false, None) if given("--picks").is_some() => runtime.block_on(picks()),
-        (false, None) => runtime.block_on(compare()),
-        (false, Some(_)) => {
-            let other = given("--against").and_then(|at| arguments.get(at + 1));
-            let builds: Vec<&str> = other.map(String::as_str).into_iter().chain([OURS]).collect();
-            runtime.block_on(durable(&builds))
-        }
+    if echo {
+        return runtime.block_on(serve_echo());
     }
+    if given("--picks").is_some() {
+        return runtime.block_on(picks());
+    }
+    let other = given("--against").and_then(|at| arguments.get(at + 1));
+    let builds: Vec<&str> = other.map(String::as_str).into_iter().chain([OURS]).collect();
+    let is_durable = given("--durable").is_some();
+    let (loads, rounds) = if is_durable { (&LOADS[2..], 4 * ROUNDS) } else { (&LOADS[..], ROUNDS) };
+    runtime.block_on(compare(&builds, loads, rounds))
 }
