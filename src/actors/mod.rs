@@ -30,21 +30,21 @@ mod write_behind;
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use smallvec::{SmallVec, smallvec};
 use tokio::{
-    sync::{oneshot, watch},
-    time::Instant,
+    sync::{
+        oneshot::{self, error::TryRecvError},
+        watch,
+    },
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +60,7 @@ use crate::{
 };
 
 use admission::InFlight;
-use registry::Registry;
+use registry::{Delivery, Registry};
 
 pub use pools::PoolTotals;
 
@@ -196,19 +196,25 @@ impl Orgs {
     ) -> Result<Answers, ServiceError> {
         let most = self.shared.rules.load().bounds.node_in_flight;
         let _node_permit = self.node.enter(lane, most).ok_or(ServiceError::NodeBusy { most })?;
-        let (reply, answer) = oneshot::channel();
-        let work = org::Work { commands, reply };
-        let answered = async {
-            let _org_permit = self.registry.send(org, lane, org::OrgMsg::Run(work)).await?;
-            answer.await.map_err(|_| ServiceError::Interrupted)
+        let (reply, mut answer) = oneshot::channel();
+        let message = org::OrgMsg::Run(org::Work { commands, reply });
+        // What only a few calls need is on the heap, so that the others carry no room for it.
+        let _org_permit = match self.registry.deliver(org, lane, message)? {
+            Delivery::Accepted(permit) => permit,
+            delivery @ Delivery::NoActor { .. } => {
+                let started = Box::pin(self.registry.start_for(org, lane, delivery));
+                timeout_at(deadline, started).await.map_err(|_| ServiceError::TimedOut)??
+            }
         };
-        let mut answered = pin!(answered);
-        if let Poll::Ready(answers) = poll_fn(|cx| Poll::Ready(answered.as_mut().poll(cx))).await {
-            return answers;
-        }
         // Nearly every answer is there once the actor has had its turn; only the others need a timer.
         tokio::task::yield_now().await;
-        tokio::time::timeout_at(deadline, answered).await.map_err(|_| ServiceError::TimedOut)?
+        let answered = match answer.try_recv() {
+            Err(TryRecvError::Empty) => {
+                Box::pin(timeout_at(deadline, answer)).await.map_err(|_| ServiceError::TimedOut)?.ok()
+            }
+            at_once => at_once.ok(),
+        };
+        answered.ok_or(ServiceError::Interrupted)
     }
 
     /// Hands one command to the org's actor and waits for its answer.

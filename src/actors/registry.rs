@@ -44,6 +44,15 @@ struct Entry {
     gate: Arc<InFlight>,
 }
 
+/// What became of a message.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    /// The org's actor has it. The permit is the call's place among those in flight.
+    Accepted(Permit),
+    /// It comes back whole: no actor runs, or only one that has `ended`.
+    NoActor { message: OrgMsg, ended: Option<ActorId> },
+}
+
 #[derive(Debug)]
 pub(super) struct Registry {
     shared: Arc<Shared>,
@@ -105,24 +114,44 @@ impl Registry {
 
     /// Delivers `message` to the org's actor, starting it if need be. The permit is the call's
     /// place among those in flight.
-    pub(super) async fn send(&self, org: &OrgId, lane: Lane, mut message: OrgMsg) -> Result<Permit, ServiceError> {
-        let max = self.shared.rules.load().bounds.org_in_flight;
-        let mut entry = self.running(org);
+    pub(super) async fn send(&self, org: &OrgId, lane: Lane, message: OrgMsg) -> Result<Permit, ServiceError> {
+        let delivery = self.deliver(org, lane, message)?;
+        self.start_for(org, lane, delivery).await
+    }
+
+    /// Delivers `message` where the org's actor runs, without waiting for anything.
+    pub(super) fn deliver(&self, org: &OrgId, lane: Lane, message: OrgMsg) -> Result<Delivery, ServiceError> {
+        match self.live.actors.get(org) {
+            Some(entry) => self.deliver_to(&entry, lane, message),
+            None => Ok(Delivery::NoActor { message, ended: None }),
+        }
+    }
+
+    /// Starts the org's actor until one takes the message.
+    pub(super) async fn start_for(
+        &self,
+        org: &OrgId,
+        lane: Lane,
+        mut delivery: Delivery,
+    ) -> Result<Permit, ServiceError> {
         loop {
-            let found = match entry.take() {
-                Some(entry) => entry,
-                None => self.start(org, None).await?,
-            };
-            let permit = found.gate.enter(lane, max).ok_or(ServiceError::OrgBusy { most: max })?;
-            match found.actor.cast(message) {
-                Ok(()) => return Ok(permit),
-                Err(MessagingErr::SendErr(returned)) => {
-                    drop(permit);
-                    message = returned;
-                    entry = Some(self.start(org, Some(found.actor.get_id())).await?);
+            match delivery {
+                Delivery::Accepted(permit) => return Ok(permit),
+                Delivery::NoActor { message, ended } => {
+                    let entry = self.start(org, ended).await?;
+                    delivery = self.deliver_to(&entry, lane, message)?;
                 }
-                Err(_) => return Err(ServiceError::Interrupted),
             }
+        }
+    }
+
+    fn deliver_to(&self, entry: &Entry, lane: Lane, message: OrgMsg) -> Result<Delivery, ServiceError> {
+        let most = self.shared.rules.load().bounds.org_in_flight;
+        let permit = entry.gate.enter(lane, most).ok_or(ServiceError::OrgBusy { most })?;
+        match entry.actor.cast(message) {
+            Ok(()) => Ok(Delivery::Accepted(permit)),
+            Err(MessagingErr::SendErr(message)) => Ok(Delivery::NoActor { message, ended: Some(entry.actor.get_id()) }),
+            Err(_) => Err(ServiceError::Interrupted),
         }
     }
 

@@ -246,8 +246,13 @@ impl Book {
     ) -> usize {
         let named = meters.flat_map(|meter| charged_scopes(scope).map(move |charged| (charged, meter)));
         // A meter may be named by the cost and by the reserve of one call.
-        let added = named.filter(|(scope, meter)| !policy.names(scope, meter) && !self.has_ledger(scope, meter));
-        added.collect::<BTreeSet<_>>().len()
+        let mut added = Vec::new();
+        for new in named.filter(|(scope, meter)| !policy.names(scope, meter) && !self.has_ledger(scope, meter)) {
+            if !added.contains(&new) {
+                added.push(new);
+            }
+        }
+        added.len()
     }
 
     fn has_ledger(&self, scope: &Scope, meter: &Meter) -> bool {

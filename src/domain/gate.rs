@@ -247,7 +247,13 @@ impl Verdict {
 
 /// What every gate said of one call, in pipeline order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reports([Verdict; Gate::ALL.len()]);
+pub struct Reports {
+    verdicts: [Verdict; Gate::ALL.len()],
+    /// Which gates denied, and which could not be evaluated: a bit each, so that the usual answer needs no
+    /// walk over the verdicts.
+    denied: u8,
+    unevaluated: u8,
+}
 
 impl Reports {
     /// What is remembered of an admission.
@@ -261,21 +267,28 @@ impl Reports {
 
     /// What this gate said.
     pub fn of(&self, gate: Gate) -> &Verdict {
-        &self.0[gate as usize]
+        &self.verdicts[gate as usize]
     }
 
     /// Replaces what this gate said.
     pub fn set(&mut self, gate: Gate, verdict: Verdict) {
-        self.0[gate as usize] = verdict;
+        let bit = 1 << gate as usize;
+        let bit_if = |it: bool| if it { bit } else { 0 };
+        self.denied = self.denied & !bit | bit_if(matches!(verdict, Verdict::Denied(_)));
+        self.unevaluated = self.unevaluated & !bit | bit_if(matches!(verdict, Verdict::Unevaluated(_)));
+        self.verdicts[gate as usize] = verdict;
     }
 
     /// Every gate with what it said, in the order of the pipeline.
     pub fn iter(&self) -> impl Iterator<Item = (Gate, &Verdict)> {
-        Gate::ALL.into_iter().zip(&self.0)
+        Gate::ALL.into_iter().zip(&self.verdicts)
     }
 
     /// The first gate that denied.
     pub fn denial(&self) -> Option<(Gate, &Denial)> {
+        if self.denied == 0 {
+            return None;
+        }
         self.iter().find_map(|(gate, verdict)| match verdict {
             Verdict::Denied(denial) => Some((gate, &**denial)),
             Verdict::Skipped | Verdict::Passed | Verdict::Unevaluated(_) => None,
@@ -294,7 +307,8 @@ impl Reports {
 
     /// The same as pairs, without a copy.
     pub fn unevaluated(&self) -> impl Iterator<Item = (Gate, Cause)> {
-        self.iter().filter_map(|(gate, verdict)| match verdict {
+        let reports = (self.unevaluated != 0).then(|| self.iter());
+        reports.into_iter().flatten().filter_map(|(gate, verdict)| match verdict {
             Verdict::Unevaluated(cause) => Some((gate, *cause)),
             Verdict::Skipped | Verdict::Passed | Verdict::Denied(_) => None,
         })
@@ -303,6 +317,9 @@ impl Reports {
     /// Whether nothing holds the org to an amount any more: of the gates that bound it, some could not be
     /// evaluated and none was, or both the backstop and the balance could not be.
     pub fn is_unbounded(&self) -> bool {
+        if self.unevaluated == 0 {
+            return false;
+        }
         let bounds =
             |wanted: fn(&Verdict) -> bool| self.iter().any(|(gate, verdict)| gate.bounds_org() && wanted(verdict));
         let evaluated = bounds(|verdict| *verdict == Verdict::Passed);

@@ -193,19 +193,27 @@ impl<'a> Run<'a> {
             return LimitViews::new();
         }
         let charged = self.reports.denial().is_none() && self.counts();
-        let mut views = LimitViews::new();
-        views.extend(self.rate_view());
-        views.extend(sessions::view(self, charged));
+        // The backstop, the limits, and the balance where there is one.
+        let expected = 1 + self.checks.len() + usize::from(self.balance.is_some());
+        let mut views = LimitViews::with_capacity(expected);
+        if let Some(rate) = self.rate_view(charged) {
+            views.push(rate);
+        }
+        if let Some(sessions) = sessions::view(self, charged) {
+            views.push(sessions);
+        }
         limits::view(self, charged, &mut views);
-        views.extend(self.balance.as_ref().and_then(|seen| seen.view(charged, self.reports.of(Gate::Balance))));
+        let balance = self.balance.as_ref();
+        if let Some(balance) = balance.and_then(|seen| seen.view(charged, self.reports.of(Gate::Balance))) {
+            views.push(balance);
+        }
         views
     }
 
-    fn rate_view(&self) -> Option<LimitView> {
+    fn rate_view(&self, charged: bool) -> Option<LimitView> {
         let org = self.facts.org.as_ref().ok()?;
         let (rate, record) = (&self.facts.policy.rate, org.rate);
         let denied_by = self.reports.denial().map(|(gate, _)| gate);
-        let charged = denied_by.is_none() && self.counts();
         let blocks = self.counts() && denied_by.is_some_and(Gate::is_blocking);
         Some(LimitView {
             label: org.rate_label.clone(),

@@ -52,7 +52,7 @@ where
                 Owner::Here => service.decide(&org, asks, &call).await,
             };
             let answers = decided.into_iter().map(|item| match item {
-                Ok(decision) => Ok(answers::decision(*decision, service.node())),
+                Ok(decision) => Ok(answers::decision(&decision, service.node())),
                 Err(error) => Err(item_error(&service, &call, &error)),
             });
             stream::iter(members.into_iter().zip(answers.collect::<Vec<_>>()))

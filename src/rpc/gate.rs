@@ -25,7 +25,7 @@ pub(super) async fn acquire(
 ) -> Answer<v1::AcquireResponse> {
     let (org, acquire) = requests::acquire(&request)?;
     let decision = service.acquire(Ask { org, acquire }, call).await?;
-    Ok(answers::decision(decision, service.node()))
+    Ok(answers::decision(&decision, service.node()))
 }
 
 pub(super) async fn acquire_batch(

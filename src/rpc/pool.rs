@@ -38,7 +38,7 @@ pub(super) async fn pick(service: &Service, call: &Call, request: v1::PickReques
         Pick::Alone(org, command) => (service.pick(&org, command, call).await?, false),
         Pick::Gated(org, acquire) => (service.pick_gated(Ask { org, acquire }, call).await?, true),
     };
-    Ok(answers::picked(decision, gated, service.node()))
+    Ok(answers::picked(&decision, gated, service.node()))
 }
 
 pub(super) async fn report_outcome(

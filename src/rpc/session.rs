@@ -17,7 +17,7 @@ pub(super) async fn start_session(
 ) -> Answer<v1::StartSessionResponse> {
     let (org, acquire) = requests::start_session(&request)?;
     let decision = service.start_session(Ask { org: org.clone(), acquire }, call).await?;
-    Ok(answers::started(decision, service.node(), &service.upgrade_url(&org)))
+    Ok(answers::started(&decision, service.node(), &service.upgrade_url(&org)))
 }
 
 pub(super) async fn heartbeat(

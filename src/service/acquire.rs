@@ -50,9 +50,9 @@ pub struct Group {
 
 impl Service {
     /// Decides one Acquire; a denial is an answer, an error means that nothing was decided.
-    pub async fn acquire(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
+    pub async fn acquire(&self, ask: Ask, call: &Call) -> Decided {
         let mut decided = self.decide(&ask.org, smallvec![ask.acquire], call).await;
-        decided.pop().unwrap_or(Err(ServiceError::Bug)).map(|decision| *decision)
+        decided.pop().unwrap_or(Err(ServiceError::Bug))
     }
 
     /// Splits what may share a message: one org, and one promise, so that a reply never waits for a
@@ -80,7 +80,7 @@ impl Service {
             if open.is_empty() {
                 break;
             }
-            self.answer_needs(org, &mut asks, &replies, call).await;
+            Box::pin(self.answer_needs(org, &mut asks, &replies, call)).await;
             let again: Asks = open.iter().map(|at| asks[*at].clone()).collect();
             for (at, reply) in open.into_iter().zip(self.ask_actor(org, &again, call).await) {
                 replies[at] = reply;
@@ -128,7 +128,7 @@ impl Service {
             Ok(Ok(decision)) => self.capped(org, ask, decision),
             // It was given both answers, each once.
             Ok(Err(_)) => return Err(ServiceError::Bug),
-            Err(error) => self.without_counter(org, ask, error, call).await?,
+            Err(error) => Box::pin(self.without_counter(org, ask, error, call)).await?,
         };
         if decision.code() == Code::Allowed && decision.id.is_some() && !decision.replayed {
             self.balances.admitted(org, &ask.cost);

@@ -34,17 +34,17 @@ impl Service {
 
     /// One account, past the gates of the org: for the calls of what runs already, so it is served while the
     /// node drains.
-    pub async fn pick(&self, org: &OrgId, pick: Pick, call: &Call) -> Result<Decision, ServiceError> {
+    pub async fn pick(&self, org: &OrgId, pick: Pick, call: &Call) -> Result<Box<Decision>, ServiceError> {
         let decision = self.ask(org, pick, call).await?;
-        Ok(self.counted(*decision))
+        Ok(self.counted(decision))
     }
 
     /// One account, and the gates of the org with it.
-    pub async fn pick_gated(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
+    pub async fn pick_gated(&self, ask: Ask, call: &Call) -> Result<Box<Decision>, ServiceError> {
         self.acquire(ask, call).await.map(|decision| self.counted(decision))
     }
 
-    fn counted(&self, decision: Decision) -> Decision {
+    fn counted(&self, decision: Box<Decision>) -> Box<Decision> {
         if !decision.replayed {
             self.metrics.picked(decision.code());
         }

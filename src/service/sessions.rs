@@ -18,7 +18,7 @@ use super::{Ask, Call, Service};
 
 impl Service {
     /// Asks for a slot and a first slice of compute; a denial is an answer, not an error.
-    pub async fn start_session(&self, ask: Ask, call: &Call) -> Result<Decision, ServiceError> {
+    pub async fn start_session(&self, ask: Ask, call: &Call) -> Result<Box<Decision>, ServiceError> {
         let org = ask.org.clone();
         let decision = self.acquire(ask, call).await?;
         if decision.session.is_some() && !decision.replayed {

@@ -46,7 +46,7 @@ fn code(code: Code) -> v1::DecisionCode {
 }
 
 /// Times are milliseconds since the epoch, waits milliseconds; 0 where there is none.
-pub fn decision(decision: Decision, node: &str) -> v1::AcquireResponse {
+pub fn decision(decision: &Decision, node: &str) -> v1::AcquireResponse {
     let fail_open = decision.fail_open().into_iter();
     let fail_open =
         fail_open.map(|open| v1::FailOpen { gate: open.gate.name().into(), cause: open.cause.name().into() });
@@ -63,11 +63,11 @@ pub fn decision(decision: Decision, node: &str) -> v1::AcquireResponse {
         replayed: decision.replayed,
         node: node.into(),
         message: decision.message().to_owned(),
-        limits: decision.limits.into_iter().map(limit).collect(),
+        limits: decision.limits.iter().map(limit).collect(),
     }
 }
 
-fn limit(view: LimitView) -> v1::Limit {
+fn limit(view: &LimitView) -> v1::Limit {
     v1::Limit {
         remaining: view.remaining().unwrap_or(0),
         exhausted: view.exhausted(),
@@ -95,7 +95,7 @@ pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusRespon
         code: code(decision.code()).into(),
         message: decision.message().to_owned(),
         retry_after_ms: int(decision.retry_after()),
-        limits: decision.limits.into_iter().map(limit).collect(),
+        limits: decision.limits.iter().map(limit).collect(),
         frozen: status.frozen,
         plan: status.plan,
     }
@@ -127,7 +127,7 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
             count: int(rate.count),
             blocked: int(rate.blocked),
         }),
-        limits: snapshot.limits.into_iter().map(limit).collect(),
+        limits: snapshot.limits.iter().map(limit).collect(),
         ledgers: snapshot.ledgers.into_iter().map(ledger).collect(),
         counters: snapshot.counters.into_iter().map(counter).collect(),
         reservations: snapshot.reservations.iter().map(reservation).collect(),

@@ -53,9 +53,11 @@ impl OrgState {
             self.changed = true;
         }
         let id = counts.then(|| if denied_by.is_none() { ctx.decision.admitted() } else { ctx.decision });
-        let Granted { hold, session, account } = granted;
-        let decision = decision(id, judgement, ask.mode);
-        Ok(Ok(Box::new(Decision { hold, session, account, ..decision })))
+        let mut decision = Box::new(decision(id, judgement, ask.mode));
+        decision.hold = granted.hold;
+        decision.session = granted.session;
+        decision.account = granted.account;
+        Ok(Ok(decision))
     }
 
     /// What the id was granted before. An admission is remembered as what it was: an execution, a session,
@@ -249,6 +251,7 @@ pub(super) struct Granted {
 }
 
 fn decision(id: Option<DecisionId>, judgement: Judgement, mode: Mode) -> Decision {
-    let Judgement { reports, limits, .. } = judgement;
-    Decision { limits, ..Decision::judged(id, reports, mode == Mode::Shadow) }
+    let mut decision = Decision::judged(id, judgement.reports, mode == Mode::Shadow);
+    decision.limits = judgement.limits;
+    decision
 }

@@ -225,6 +225,8 @@ pub(super) fn exceeded(check: &Check<'_>, fits_at: Option<Millis>, now: Millis) 
 pub(super) fn view(run: &mut Run<'_>, charged: bool, views: &mut LimitViews) {
     let now = run.facts.now;
     let Ok(OrgFacts { book, .. }) = &mut run.facts.org else { return };
-    let view = |check: &Check<'_>| check.view(charged, check.resets_at(book, now));
-    views.extend(run.checks.iter().map(view));
+    for check in &run.checks {
+        let resets_at = check.resets_at(book, now);
+        views.push(check.view(charged, resets_at));
+    }
 }

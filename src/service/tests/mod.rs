@@ -29,7 +29,7 @@ fn call() -> Call {
     Call::new("Test", Deadline::new(None, 2_500))
 }
 
-async fn ask(node: &Node, name: &str) -> Result<Decision, ServiceError> {
+async fn ask(node: &Node, name: &str) -> Result<Box<Decision>, ServiceError> {
     node.service.acquire(Ask { org: org(name), acquire: Arc::new(acquire()) }, &call()).await
 }
 

@@ -37,7 +37,7 @@ fn daily(amount: u64) -> Limit {
     Limit::new(Meter::spend(), Window::Rolling { len: DAY_MS }, Some(amount))
 }
 
-async fn decide(node: &Node, name: &str, acquire: Acquire) -> Decision {
+async fn decide(node: &Node, name: &str, acquire: Acquire) -> Box<Decision> {
     node.service.acquire(Ask { org: org(name), acquire: acquire.into() }, &call()).await.unwrap()
 }
 

@@ -26,7 +26,7 @@ fn sessions(max: u64, quota: u64) -> OrgPolicy {
     policy
 }
 
-async fn start(node: &Node, name: &str, id: &str) -> Result<Decision, ServiceError> {
+async fn start(node: &Node, name: &str, id: &str) -> Result<Box<Decision>, ServiceError> {
     let new =
         NewSession { id: SessionId::parse("id", id).unwrap(), identity: Identity::parse("identity", "vm").unwrap() };
     let acquire = Acquire {

@@ -84,7 +84,7 @@ fn account(view: &AccountView) -> v1::PoolAccountStatus {
 }
 
 /// With what the gates of the org said, where they were asked.
-pub fn picked(decision: Decision, gated: bool, node: &str) -> v1::PickResponse {
+pub fn picked(decision: &Decision, gated: bool, node: &str) -> v1::PickResponse {
     let account = decision.account.clone();
     let status = if decision.allowed { 200 } else { decision.code().http_status() };
     v1::PickResponse {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The answer to StartSession: a decision like any other, and what was granted.
-pub fn started(decision: Decision, node: &str, upgrade_url: &str) -> v1::StartSessionResponse {
+pub fn started(decision: &Decision, node: &str, upgrade_url: &str) -> v1::StartSessionResponse {
     let grant = decision.session;
     let allowed = decision.allowed;
     let shared = super::decision(decision, node);
