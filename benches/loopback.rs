@@ -2,9 +2,9 @@
 //! run: the ratio is the figure, the absolute numbers belong to the machine.
 //!
 //! ```sh
-//! cargo bench --bench loopback                          # about two minutes
+//! cargo bench --bench loopback                          # about three minutes
 //! cargo bench --bench loopback -- --against <binary>    # in turns with another build
-//! cargo bench --bench loopback -- --durable             # only with every reply durable, more rounds
+//! cargo bench --bench loopback -- --only durable        # one load, in four times as many rounds
 //! cargo bench --bench loopback -- --picks               # picks of accounts, next to durable decisions
 //! ```
 //!
@@ -368,8 +368,8 @@ enum Load {
 const LOADS: [(&str, Load); 4] = [
     ("unary", Load::Unary),
     ("stream", Load::Stream),
-    ("unary, durable", Load::Durable(ORGS)),
-    ("unary, durable, one org", Load::Durable(1)),
+    ("durable", Load::Durable(ORGS)),
+    ("durable, one org", Load::Durable(1)),
 ];
 
 impl Load {
@@ -475,9 +475,10 @@ fn main() -> Res<()> {
     if given("--picks").is_some() {
         return runtime.block_on(picks());
     }
-    let other = given("--against").and_then(|at| arguments.get(at + 1));
-    let builds: Vec<&str> = other.map(String::as_str).into_iter().chain([OURS]).collect();
-    let is_durable = given("--durable").is_some();
-    let (loads, rounds) = if is_durable { (&LOADS[2..], 4 * ROUNDS) } else { (&LOADS[..], ROUNDS) };
-    runtime.block_on(compare(&builds, loads, rounds))
+    let value = |name: &str| given(name).and_then(|at| arguments.get(at + 1)).map(String::as_str);
+    let builds: Vec<&str> = value("--against").into_iter().chain([OURS]).collect();
+    let Some(only) = value("--only") else { return runtime.block_on(compare(&builds, &LOADS, ROUNDS)) };
+    // A difference between two builds takes more rounds to see than one figure.
+    let loads: Vec<_> = LOADS.into_iter().filter(|(name, _)| *name == only).collect();
+    runtime.block_on(compare(&builds, &loads, 4 * ROUNDS))
 }

@@ -118,7 +118,7 @@ impl Actor for OrgActor {
             OrgMsg::Run(work) => task.run(work, &me),
             OrgMsg::Flush => {
                 task.flush_asked = false;
-                task.commit(Box::new(|_| {}));
+                task.commit(false, Box::new(|_| {}));
             }
             OrgMsg::Sweep(done) => task.sweep(done),
         }
@@ -129,7 +129,7 @@ impl Actor for OrgActor {
     /// another incarnation may load.
     async fn post_stop(&self, _: ActorRef<OrgMsg>, task: &mut OrgTask) -> Result<(), ActorProcessingErr> {
         let (done, committed) = oneshot::channel();
-        task.commit(Box::new(move |result| drop(done.send(result))));
+        task.commit(true, Box::new(move |result| drop(done.send(result))));
         match committed.await {
             Ok(Ok(())) => task.registration.stopped_cleanly(),
             Ok(Err(fault)) => tracing::error!(org = %task.org, %fault, "an org left memory with unsaved changes"),
@@ -202,16 +202,19 @@ impl OrgTask {
 
     fn reply_when_durable(&mut self, work: Work, mut answers: Answers) {
         let commands = work.commands;
-        self.commit(Box::new(move |result| {
-            if let Err(fault) = result {
-                for (command, answer) in commands.iter().zip(&mut answers) {
-                    if answer.is_ok() && command.promise() != Promise::Nothing {
-                        *answer = Err(ServiceError::Store(fault.clone()));
+        self.commit(
+            true,
+            Box::new(move |result| {
+                if let Err(fault) = result {
+                    for (command, answer) in commands.iter().zip(&mut answers) {
+                        if answer.is_ok() && command.promise() != Promise::Nothing {
+                            *answer = Err(ServiceError::Store(fault.clone()));
+                        }
                     }
                 }
-            }
-            drop(work.reply.send(answers));
-        }));
+                drop(work.reply.send(answers));
+            }),
+        );
     }
 
     fn tell_news(&mut self) {
@@ -238,19 +241,23 @@ impl OrgTask {
             tracing::warn!(org = %self.org, executions = uncompleted, "executions were admitted and never completed");
         }
         self.tell_news();
-        self.commit(Box::new(move |_| {
-            let _ = done.send(());
-        }));
+        self.commit(
+            false,
+            Box::new(move |_| {
+                let _ = done.send(());
+            }),
+        );
     }
 
     /// Hands everything changed to the store; `done` runs when it, and everything before it, is
-    /// durable.
-    fn commit(&mut self, done: Committed) {
+    /// durable. `awaited`: a reply waits for it.
+    fn commit(&mut self, awaited: bool, done: Committed) {
         let may_purge = self.shared.clock.may_purge();
         let taken = self.state.take_write(&self.org, &self.policy, may_purge);
         let Some(write) = taken.or_else(|| self.barrier()) else {
             return done(Ok(()));
         };
+        let write = OrgWrite { awaited, ..write };
         self.handed_over += 1;
         let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
         let exports = self.state.has_exports().then(|| (self.shared.clone(), self.org.clone()));

@@ -193,6 +193,12 @@ impl Scope {
         org = "";
     }
 
+    /// The same, borrowed.
+    pub fn of_org() -> &'static Self {
+        static ORG: LazyLock<Scope> = LazyLock::new(Scope::org);
+        &ORG
+    }
+
     /// Whether it is empty: the org itself.
     pub fn is_org(&self) -> bool {
         self.0.is_empty()

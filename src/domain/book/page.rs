@@ -320,3 +320,64 @@ impl Counted {
         Some(end.saturating_add((end - start).max(COUNTER_SLACK_MS)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bounds::{DAY_MS, HOUR_MS},
+        domain::limit::Limit,
+    };
+
+    const NOW: Millis = 495_000 * HOUR_MS;
+    const HOURLY: Window = Window::Rolling { len: HOUR_MS };
+    const CLOCK_DAY: Window = Window::Aligned { len: DAY_MS };
+
+    fn limits(of: &[(Meter, Window)]) -> Limits {
+        of.iter().map(|(meter, window)| Limit::new(meter.clone(), *window, Some(100))).collect()
+    }
+
+    fn used(page: &mut Page) -> Vec<u64> {
+        (0..page.limits.len()).map(|limit| page.standing(limit, NOW).used).collect()
+    }
+
+    fn write(page: &mut Page) -> (usize, usize) {
+        let (mut puts, mut dels) = (Vec::new(), Vec::new());
+        page.take_changes(&mut puts, &mut dels);
+        (puts.len(), dels.len())
+    }
+
+    #[test]
+    fn a_limit_keeps_its_place_whatever_comes_and_goes_around_it() {
+        let mut page = Page::new(Scope::org());
+        page.bind(&limits(&[(Meter::spend(), HOURLY), (Meter::spend(), CLOCK_DAY)]));
+        page.tally_mut(&Meter::spend()).book(5, NOW);
+        assert_eq!(used(&mut page), [5, 5]);
+        // A meter that sorts before it, which nothing limits: there, and gone with the next commit.
+        page.tally_mut(&Meter::bytes()).ledger.reserved = 3;
+        assert_eq!(used(&mut page), [5, 5]);
+        page.tally_mut(&Meter::bytes()).ledger.reserved = 0;
+        assert_eq!(write(&mut page), (2, 0), "an hour and a counter");
+        assert_eq!((page.tallies().len(), used(&mut page)), (1, vec![5, 5]));
+    }
+
+    #[test]
+    fn new_limits_take_the_place_of_others_and_find_what_was_used() {
+        let mut page = Page::new(Scope::org());
+        page.bind(&limits(&[(Meter::spend(), CLOCK_DAY)]));
+        page.tally_mut(&Meter::spend()).book(5, NOW);
+        page.bind(&limits(&[(Meter::executions(), HOURLY), (Meter::spend(), HOURLY)]));
+        assert_eq!(used(&mut page), [0, 5]);
+        // The counter of the limit that went stays as long as its window runs.
+        page.tally_mut(&Meter::spend()).book(2, NOW);
+        page.bind(&limits(&[(Meter::spend(), CLOCK_DAY)]));
+        assert_eq!(used(&mut page), [7]);
+    }
+
+    #[test]
+    fn a_page_on_which_nothing_is_used_is_empty_whatever_limits_it_has() {
+        let mut page = Page::new(Scope::org());
+        page.bind(&limits(&[(Meter::spend(), HOURLY), (Meter::executions(), CLOCK_DAY)]));
+        assert_eq!((used(&mut page), page.is_empty(), write(&mut page)), (vec![0, 0], true, (0, 0)));
+    }
+}

@@ -82,7 +82,7 @@ impl OrgState {
         self.arm_timer(policy, &mut puts, &mut dels);
         puts.push(Row::Head(self.head()));
         self.stored = true;
-        Some(OrgWrite { org: org.clone(), wipe, puts, dels })
+        Some(OrgWrite { wipe, puts, dels, ..OrgWrite::empty(org) })
     }
 
     /// Arms the timer where none is armed or something runs out sooner; an early wake is harmless,

@@ -71,8 +71,8 @@ fn included(run: &mut Run<'_>) -> Verdict {
     let (ask, policy, now) = (run.facts.ask, run.facts.policy, run.facts.now);
     let BalanceSource::Included { limit, overage } = &policy.balance.source else { return Verdict::Skipped };
     let Ok(org) = &mut run.facts.org else { return run.passed() };
-    let standing = org.book.standing(&Scope::org(), limit, now);
-    let mut check = Check::new(ask, Scope::org(), limit, standing);
+    let standing = org.book.standing(Scope::of_org(), limit, now);
+    let mut check = Check::new(ask, Scope::of_org(), limit, standing);
     let balance = Balance { granted: limit.amount, overage: *overage, resets_at: check.ends_at, ..Balance::default() };
     check.limiting = !overage && !check.admits();
     let exhausted = check.limiting;

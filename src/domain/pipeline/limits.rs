@@ -18,7 +18,7 @@ use crate::domain::{
 /// One limit with what is asked of it.
 #[derive(Debug)]
 pub(super) struct Check<'p> {
-    pub(super) scope: Scope,
+    pub(super) scope: &'p Scope,
     pub(super) limit: &'p Limit,
     pub(super) used: u64,
     pub(super) reserved: u64,
@@ -31,9 +31,9 @@ pub(super) struct Check<'p> {
 
 impl<'p> Check<'p> {
     /// Pairs a limit of `scope` with the amount that this call would charge: 0 where it does not count there.
-    pub(super) fn new(ask: &Acquire, scope: Scope, limit: &'p Limit, standing: Standing) -> Self {
+    pub(super) fn new(ask: &Acquire, scope: &'p Scope, limit: &'p Limit, standing: Standing) -> Self {
         let Standing { used, reserved, ends_at } = standing;
-        let counts = ask.scope.counts_in(&scope);
+        let counts = ask.scope.counts_in(scope);
         let (cost, hold) =
             if counts { (of(&ask.cost, limit.meter()), of(&ask.reserve, limit.meter())) } else { (0, 0) };
         Self { cost, hold, scope, limit, used, reserved, ends_at, limiting: false }
@@ -60,13 +60,13 @@ impl<'p> Check<'p> {
     pub(super) fn view(&self, charged: bool, resets_at: Option<Millis>) -> LimitView {
         let used = self.used.saturating_add(if charged { self.cost } else { 0 });
         let reserved = self.reserved.saturating_add(if charged { self.hold } else { 0 });
-        LimitView { resets_at, limiting: self.limiting, ..LimitView::of(self.limit, &self.scope, used, reserved) }
+        LimitView { resets_at, limiting: self.limiting, ..LimitView::of(self.limit, self.scope, used, reserved) }
     }
 
     /// When what was asked fits if nothing else happens, or the end of the window.
     fn resets_at(&self, book: &mut Book, now: Millis) -> Option<Millis> {
         if !self.admits() {
-            return book.fits_at(&self.scope, self.limit, self.asked(), now);
+            return book.fits_at(self.scope, self.limit, self.asked(), now);
         }
         if self.limit.is_budget() { self.limit.amount.map(|_| now) } else { self.ends_at }
     }
@@ -91,7 +91,7 @@ pub(super) fn checks<'a>(facts: &mut Facts<'a>) -> Vec<Check<'a>> {
     }
     let of_scope = policy.limits_of(&ask.scope);
     let mut checks = Vec::with_capacity(policy.limits.len() + of_scope.len());
-    checks.extend(checks_of(book, ask, &Scope::org(), &policy.limits, now));
+    checks.extend(checks_of(book, ask, Scope::of_org(), &policy.limits, now));
     checks.extend(checks_of(book, ask, &ask.scope, of_scope, now));
     checks
 }
@@ -100,7 +100,7 @@ pub(super) fn checks<'a>(facts: &mut Facts<'a>) -> Vec<Check<'a>> {
 fn checks_of<'a>(
     book: &mut Book,
     ask: &Acquire,
-    scope: &Scope,
+    scope: &'a Scope,
     limits: &'a Limits,
     now: Millis,
 ) -> impl Iterator<Item = Check<'a>> {
@@ -108,7 +108,7 @@ fn checks_of<'a>(
     limits.iter().enumerate().map(move |(number, limit)| {
         let unused = || Standing::unused(limit.window(), now);
         let standing = page.as_mut().map_or_else(unused, |page| page.standing(number, now));
-        Check::new(ask, scope.clone(), limit, standing)
+        Check::new(ask, scope, limit, standing)
     })
 }
 
@@ -184,7 +184,7 @@ pub(super) fn tightest<'c, 'p>(
             continue;
         }
         check.limiting = true;
-        let fits = book.fits_at(&check.scope, check.limit, check.asked(), now);
+        let fits = book.fits_at(check.scope, check.limit, check.asked(), now);
         latest = latest.zip(fits).map(|(a, b)| a.max(b));
         let amount = i128::from(check.limit.amount.unwrap_or(u64::MAX));
         let left = amount - i128::from(check.used) - i128::from(check.reserved);

@@ -45,7 +45,7 @@ pub(super) fn reserve_slice(run: &mut Run<'_>) -> u64 {
         return 0;
     }
     let counts =
-        |check: &&Check<'_>| check.limit.meter().as_str() == Meter::COMPUTE && ask.scope.counts_in(&check.scope);
+        |check: &&Check<'_>| check.limit.meter().as_str() == Meter::COMPUTE && ask.scope.counts_in(check.scope);
     let enforced = run.checks.iter().filter(counts).filter(|check| is_enforced(ask, check, policy));
     let left = enforced.filter_map(|check| {
         let taken = check.used.saturating_add(check.reserved);

@@ -145,12 +145,14 @@ pub struct OrgWrite {
     pub puts: Vec<Row>,
     /// Rows to remove.
     pub dels: Vec<RowKey>,
+    /// A reply waits for it. Where none does, an engine may wait a moment for others and write them together.
+    pub awaited: bool,
 }
 
 impl OrgWrite {
     /// A commit of nothing: it is done when everything handed over before it is durable.
     pub fn empty(org: &OrgId) -> Self {
-        Self { org: org.clone(), wipe: false, puts: Vec::new(), dels: Vec::new() }
+        Self { org: org.clone(), wipe: false, puts: Vec::new(), dels: Vec::new(), awaited: true }
     }
 }
 

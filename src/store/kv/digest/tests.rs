@@ -59,7 +59,7 @@ fn assert_no_drift(base: &Bytes, sum: u64) {
 }
 
 fn write(name: &str, puts: Vec<Row>, dels: Vec<RowKey>) -> OrgWrite {
-    OrgWrite { org: org(name), wipe: false, puts, dels }
+    OrgWrite { puts, dels, ..OrgWrite::empty(&org(name)) }
 }
 
 fn wipe(name: &str, puts: Vec<Row>) -> OrgWrite {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Whatever arrives during a sync waits for the next group, so the more load there is, the larger
-//! the groups. The queue itself is not bounded: what enters it has passed admission, which is.
+//! the groups. A group that no reply waits for stays open for a moment: the orgs that changed are asked to
+//! commit all at once, and without that the first of them would be a group of its own. The queue itself is not bounded: what enters it has passed admission, which is.
 
 use std::{
     io, panic,
@@ -15,6 +16,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -38,6 +40,8 @@ use crate::{
 /// A group ends at either bound: a reply never waits for more than a few megabytes of others.
 const GROUP_WRITES: usize = 4096;
 const GROUP_BYTES: usize = 2 << 20;
+/// How long a group stays open that no reply waits for.
+const GATHER: Duration = Duration::from_micros(500);
 
 pub(super) enum Message {
     Commit(Handed),
@@ -97,7 +101,7 @@ impl Committer {
 
     fn run(mut self, receiver: &Receiver<Message>) {
         while let Ok(first) = receiver.recv() {
-            let (writes, close) = take_group(first, receiver);
+            let (writes, close) = take_group(first, receiver, GATHER);
             if !writes.is_empty() {
                 self.commit(writes);
             }
@@ -159,21 +163,77 @@ pub(in crate::store::kv) fn put_meta(changes: &mut Changes, meta: Meta) -> Resul
     Ok(())
 }
 
-/// What waits, up to a close or a bound.
-fn take_group(first: Message, receiver: &Receiver<Message>) -> (Vec<Handed>, Option<oneshot::Sender<()>>) {
+/// What waits, up to a close or a bound; as long as no reply waits for any of it, also what comes within `gather`.
+fn take_group(
+    first: Message,
+    receiver: &Receiver<Message>,
+    gather: Duration,
+) -> (Vec<Handed>, Option<oneshot::Sender<()>>) {
+    let watch = stopwatch();
     let mut writes = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut awaited) = (0, false);
     let mut next = Some(first);
     while let Some(message) = next {
         match message {
             Message::Close(closed) => return (writes, Some(closed)),
             Message::Commit(handed) => {
                 bytes += handed.prepared.bytes;
+                awaited |= handed.prepared.awaited;
                 writes.push(handed);
             }
         }
         let full = writes.len() >= GROUP_WRITES || bytes >= GROUP_BYTES;
-        next = if full { None } else { receiver.try_recv().ok() };
+        let left = gather.saturating_sub(Duration::from_micros(watch.micros()));
+        next = if full {
+            None
+        } else if awaited || left.is_zero() {
+            receiver.try_recv().ok()
+        } else {
+            receiver.recv_timeout(left).ok()
+        };
     }
     (writes, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than any test takes.
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn message(awaited: bool) -> Message {
+        let prepared = Prepared { awaited, ..Prepared::default() };
+        Message::Commit(Handed { prepared, done: Reply::new(Box::new(|_| {})) })
+    }
+
+    #[test]
+    fn a_group_that_no_reply_waits_for_stays_open_until_one_does() {
+        let (sender, receiver) = channel();
+        let others = thread::spawn(move || {
+            for awaited in [false, false, true] {
+                sender.send(message(awaited)).unwrap();
+            }
+            sender
+        });
+        let (writes, _) = take_group(message(false), &receiver, LONG);
+        assert_eq!(writes.len(), 4);
+        drop(others.join());
+    }
+
+    #[test]
+    fn a_group_that_a_reply_waits_for_does_not_wait_for_more() {
+        let (_open, receiver) = channel();
+        assert_eq!(take_group(message(true), &receiver, LONG).0.len(), 1);
+        assert_eq!(take_group(message(false), &receiver, Duration::ZERO).0.len(), 1);
+    }
+
+    #[test]
+    fn a_close_ends_the_wait() {
+        let (sender, receiver) = channel();
+        let (closed, _) = oneshot::channel();
+        sender.send(Message::Close(closed)).unwrap();
+        let (writes, close) = take_group(message(false), &receiver, LONG);
+        assert_eq!((writes.len(), close.is_some()), (1, true));
+    }
 }

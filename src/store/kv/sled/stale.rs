@@ -118,7 +118,7 @@ async fn a_row_that_is_gone_fails_the_load_of_its_org() {
     let opened = open(dir.path(), &SledOptions::default()).unwrap();
     let mut changes = Changes::default();
     let lost = Key::row(&org("acme"), &baseline(0).key()).encode();
-    changes.merge(&opened.engine, Prepared { changes: vec![Change::Delete(lost)], bytes: 0 }).unwrap();
+    changes.merge(&opened.engine, Prepared { changes: vec![Change::Delete(lost)], ..Prepared::default() }).unwrap();
     opened.engine.apply(changes).unwrap();
     drop(opened);
     let fault = start_at(dir.path()).load(&org("acme")).await.unwrap_err();
@@ -160,7 +160,7 @@ async fn a_lost_timer_stops_the_open() {
     let opened = open(dir.path(), &SledOptions::default()).unwrap();
     let mut changes = Changes::default();
     let lost = Key::row(&org("acme"), &RowKey::Timer { wake_at: 5 }).encode();
-    changes.merge(&opened.engine, Prepared { changes: vec![Change::Delete(lost)], bytes: 0 }).unwrap();
+    changes.merge(&opened.engine, Prepared { changes: vec![Change::Delete(lost)], ..Prepared::default() }).unwrap();
     opened.engine.apply(changes).unwrap();
     drop(opened);
     assert!(matches!(open(dir.path(), &SledOptions::default()), Err(OpenError::OutOfDate { .. })), "R-OPS-6");

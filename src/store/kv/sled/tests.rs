@@ -318,7 +318,7 @@ async fn a_lost_part_of_a_journal_row_fails_the_load() {
     commit(&*store, write("acme", vec![head_with_journal(1), Row::Journal(journal)])).await.unwrap();
     let part = Key::Of { org: org("acme"), item: ItemKey::Part { of: Memory::Short, seq: 1, part: 2 } };
     let mut changes = Changes::default();
-    let lose = Prepared { changes: vec![Change::Delete(part.encode())], bytes: 0 };
+    let lose = Prepared { changes: vec![Change::Delete(part.encode())], ..Prepared::default() };
     changes.merge(&store.shared.engine, lose).unwrap();
     store.shared.engine.apply(changes).unwrap();
     let fault = store.load(&org("acme")).await.unwrap_err();
