@@ -38,12 +38,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures_util::future::poll_immediate;
 use smallvec::{SmallVec, smallvec};
 use tokio::{
-    sync::{
-        oneshot::{self, error::TryRecvError},
-        watch,
-    },
+    sync::{oneshot, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -206,15 +204,18 @@ impl Orgs {
                 timeout_at(deadline, started).await.map_err(|_| ServiceError::TimedOut)??
             }
         };
-        // Nearly every answer is there once the actor has had its turn; only the others need a timer.
-        tokio::task::yield_now().await;
-        let answered = match answer.try_recv() {
-            Err(TryRecvError::Empty) => {
-                Box::pin(timeout_at(deadline, answer)).await.map_err(|_| ServiceError::TimedOut)?.ok()
-            }
-            at_once => at_once.ok(),
+        // Asked for before the actor has its turn, so that the answer wakes this call at once. Nearly every answer
+        // is there after that turn; only the others need a timer.
+        let mut answered = poll_immediate(&mut answer).await;
+        if answered.is_none() {
+            tokio::task::yield_now().await;
+            answered = poll_immediate(&mut answer).await;
+        }
+        let answered = match answered {
+            Some(answered) => answered,
+            None => Box::pin(timeout_at(deadline, answer)).await.map_err(|_| ServiceError::TimedOut)?,
         };
-        answered.ok_or(ServiceError::Interrupted)
+        answered.map_err(|_| ServiceError::Interrupted)
     }
 
     /// Hands one command to the org's actor and waits for its answer.
