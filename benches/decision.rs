@@ -2,75 +2,28 @@
 
 #![allow(missing_docs, clippy::disallowed_methods)]
 
+mod measured;
+
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use smallvec::smallvec;
 use tollgate::{
-    actors::{self, Orgs, Policies, Rules, WriteBehind},
-    billing::NoBilling,
-    bounds::{AMOUNT_MAX, Bounds, DAY_MS, HOUR_MS},
+    actors::Orgs,
+    bounds::{AMOUNT_MAX, Bounds},
     domain::{
         command::{Acquire, ConfigurePool, NewAccount, Pick},
         commands::{Command, Lane},
         ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId, Scope},
-        limit::Limit,
         org::{Context, OrgState},
-        policy::{OrgPolicy, RateLimit},
         request::Idempotency,
         rows::OrgRows,
-        service_time::{ClockMark, ClockState},
-        window::{Calendar, Millis, PERIODS, Window},
     },
-    ports::Clock,
     store::memory::MemoryStore,
     telemetry::Metrics,
 };
 
-const NOW: Millis = 495_000 * HOUR_MS;
-
-#[derive(Debug)]
-struct Uniform(Arc<OrgPolicy>);
-
-impl Policies for Uniform {
-    fn policy(&self, _: &OrgId) -> Arc<OrgPolicy> {
-        self.0.clone()
-    }
-}
-
-#[derive(Debug)]
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Millis {
-        NOW
-    }
-
-    fn may_purge(&self) -> bool {
-        true
-    }
-
-    fn state(&self) -> ClockState {
-        ClockState::Steady
-    }
-
-    fn mark(&self) -> ClockMark {
-        ClockMark::default()
-    }
-}
-
-fn rate_only() -> OrgPolicy {
-    OrgPolicy { rate: RateLimit { amount: Some(u64::MAX), ..RateLimit::default() }, ..OrgPolicy::default() }
-}
-
-/// The backstop, a monthly quota, an anchored one, and the four periods of `spend`.
-fn seven_limits() -> OrgPolicy {
-    let spend =
-        PERIODS.iter().map(|(_, len)| Limit::new(Meter::spend(), Window::Rolling { len: *len }, Some(u64::MAX / 2)));
-    let quotas = [Window::Calendar(Calendar::Month), Window::Anchored { len: DAY_MS }]
-        .map(|window| Limit::new(Meter::executions(), window, Some(u64::MAX / 2)));
-    OrgPolicy { limits: spend.chain(quotas).collect(), ..rate_only() }
-}
+use measured::{NOW, deps, rate_only, seven_limits};
 
 fn org() -> OrgId {
     OrgId::parse("org", "acme").expect("an org")
@@ -138,20 +91,8 @@ fn picks(c: &mut Criterion) {
 
 fn in_process(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let deps = actors::Deps {
-        clock: Arc::new(Still),
-        store: MemoryStore::new(),
-        rules: Rules {
-            policies: Arc::new(Uniform(Arc::new(rate_only()))),
-            bounds: Bounds::default(),
-            pool_stats: Duration::from_secs(15),
-            generation: 0,
-        },
-        write_behind: WriteBehind { interval: Duration::from_millis(10), max: u64::MAX },
-        incarnation: 1,
-        provider: Arc::new(NoBilling),
-        events: Arc::new(Metrics::default()),
-    };
+    let interval = Duration::from_millis(10);
+    let deps = deps(rate_only(), MemoryStore::new(), Arc::new(Metrics::default()), interval);
     let orgs = runtime.block_on(Orgs::start(deps)).expect("actors");
     let org = org();
     let mut group = c.benchmark_group("acquire in process");

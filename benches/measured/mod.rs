@@ -1,0 +1,89 @@
+//! What the benchmark of decisions and the count of their allocations measure: the same policies, and actors
+//! over the memory store under a clock that stands still.
+
+use std::{sync::Arc, time::Duration};
+
+use tollgate::{
+    actors::{self, Policies, Rules, WriteBehind},
+    billing::NoBilling,
+    bounds::{Bounds, DAY_MS, HOUR_MS},
+    domain::{
+        ids::{Meter, OrgId},
+        limit::Limit,
+        policy::{OrgPolicy, RateLimit},
+        service_time::{ClockMark, ClockState},
+        window::{Calendar, Millis, PERIODS, Window},
+    },
+    ports::Clock,
+    store::memory::MemoryStore,
+    telemetry::Metrics,
+};
+
+pub(crate) const NOW: Millis = 495_000 * HOUR_MS;
+
+#[derive(Debug)]
+struct Uniform(Arc<OrgPolicy>);
+
+impl Policies for Uniform {
+    fn policy(&self, _: &OrgId) -> Arc<OrgPolicy> {
+        self.0.clone()
+    }
+}
+
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Millis {
+        NOW
+    }
+
+    fn may_purge(&self) -> bool {
+        true
+    }
+
+    fn state(&self) -> ClockState {
+        ClockState::Steady
+    }
+
+    fn mark(&self) -> ClockMark {
+        ClockMark::default()
+    }
+}
+
+/// The backstop alone, which never denies.
+pub(crate) fn rate_only() -> OrgPolicy {
+    OrgPolicy { rate: RateLimit { amount: Some(u64::MAX), ..RateLimit::default() }, ..OrgPolicy::default() }
+}
+
+/// The backstop, a monthly quota, an anchored one, and the four periods of `spend`.
+pub(crate) fn seven_limits() -> OrgPolicy {
+    let spend =
+        PERIODS.iter().map(|(_, len)| Limit::new(Meter::spend(), Window::Rolling { len: *len }, Some(u64::MAX / 2)));
+    let quotas = [Window::Calendar(Calendar::Month), Window::Anchored { len: DAY_MS }]
+        .map(|window| Limit::new(Meter::executions(), window, Some(u64::MAX / 2)));
+    OrgPolicy { limits: spend.chain(quotas).collect(), ..rate_only() }
+}
+
+/// What actors need to serve every org by `policy`, and to write behind every `interval`.
+pub(crate) fn deps(
+    policy: OrgPolicy,
+    store: Arc<MemoryStore>,
+    metrics: Arc<Metrics>,
+    interval: Duration,
+) -> actors::Deps {
+    actors::Deps {
+        clock: Arc::new(Still),
+        store,
+        rules: Rules {
+            policies: Arc::new(Uniform(Arc::new(policy))),
+            bounds: Bounds::default(),
+            pool_stats: Duration::from_secs(15),
+            generation: 0,
+        },
+        write_behind: WriteBehind { interval, max: u64::MAX },
+        incarnation: 1,
+        provider: Arc::new(NoBilling),
+        events: metrics,
+    }
+}
