@@ -118,7 +118,7 @@ impl Actor for OrgActor {
             OrgMsg::Run(work) => task.run(work, &me),
             OrgMsg::Flush => {
                 task.flush_asked = false;
-                task.commit(false, Box::new(|_| {}));
+                task.flush(Box::new(|_| {}));
             }
             OrgMsg::Sweep(done) => task.sweep(done),
         }
@@ -129,7 +129,7 @@ impl Actor for OrgActor {
     /// another incarnation may load.
     async fn post_stop(&self, _: ActorRef<OrgMsg>, task: &mut OrgTask) -> Result<(), ActorProcessingErr> {
         let (done, committed) = oneshot::channel();
-        task.commit(true, Box::new(move |result| drop(done.send(result))));
+        task.commit(Box::new(move |result| drop(done.send(result))));
         match committed.await {
             Ok(Ok(())) => task.registration.stopped_cleanly(),
             Ok(Err(fault)) => tracing::error!(org = %task.org, %fault, "an org left memory with unsaved changes"),
@@ -202,19 +202,16 @@ impl OrgTask {
 
     fn reply_when_durable(&mut self, work: Work, mut answers: Answers) {
         let commands = work.commands;
-        self.commit(
-            true,
-            Box::new(move |result| {
-                if let Err(fault) = result {
-                    for (command, answer) in commands.iter().zip(&mut answers) {
-                        if answer.is_ok() && command.promise() != Promise::Nothing {
-                            *answer = Err(ServiceError::Store(fault.clone()));
-                        }
+        self.commit(Box::new(move |result| {
+            if let Err(fault) = result {
+                for (command, answer) in commands.iter().zip(&mut answers) {
+                    if answer.is_ok() && command.promise() != Promise::Nothing {
+                        *answer = Err(ServiceError::Store(fault.clone()));
                     }
                 }
-                drop(work.reply.send(answers));
-            }),
-        );
+            }
+            drop(work.reply.send(answers));
+        }));
     }
 
     fn tell_news(&mut self) {
@@ -241,17 +238,23 @@ impl OrgTask {
             tracing::warn!(org = %self.org, executions = uncompleted, "executions were admitted and never completed");
         }
         self.tell_news();
-        self.commit(
-            false,
-            Box::new(move |_| {
-                let _ = done.send(());
-            }),
-        );
+        self.flush(Box::new(move |_| {
+            let _ = done.send(());
+        }));
     }
 
     /// Hands everything changed to the store; `done` runs when it, and everything before it, is
-    /// durable. `awaited`: a reply waits for it.
-    fn commit(&mut self, awaited: bool, done: Committed) {
+    /// durable. A reply waits for it.
+    fn commit(&mut self, done: Committed) {
+        self.hand_over(true, done);
+    }
+
+    /// The same where no reply waits.
+    fn flush(&mut self, done: Committed) {
+        self.hand_over(false, done);
+    }
+
+    fn hand_over(&mut self, awaited: bool, done: Committed) {
         let may_purge = self.shared.clock.may_purge();
         let taken = self.state.take_write(&self.org, &self.policy, may_purge);
         let Some(write) = taken.or_else(|| self.barrier()) else {

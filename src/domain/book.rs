@@ -118,16 +118,19 @@ impl Book {
         self.page(scope)?.tally(meter)
     }
 
-    /// The page of a scope with its limits bound; `None` where nothing was ever used.
+    /// The page of a scope; `None` where nothing was ever used.
+    fn known_page_mut(&mut self, scope: &Scope) -> Option<&mut Page> {
+        if scope.is_org() { Some(&mut self.org) } else { self.scopes.get_mut(scope) }
+    }
+
+    /// The same with the limits of the scope bound.
     pub(super) fn bound(&mut self, scope: &Scope, limits: &Limits) -> Option<&mut Page> {
-        let page = if scope.is_org() { &mut self.org } else { self.scopes.get_mut(scope)? };
-        Some(page.bind(limits))
+        self.known_page_mut(scope).map(|page| page.bind(limits))
     }
 
     /// What counts against any limit of `scope` at `now`, whether it is in force or not.
     pub(super) fn standing(&mut self, scope: &Scope, limit: &Limit, now: Millis) -> Standing {
-        let page = if scope.is_org() { Some(&mut self.org) } else { self.scopes.get_mut(scope) };
-        let tally = page.and_then(|page| page.tallies_mut().iter_mut().find(|tally| tally.meter == *limit.meter()));
+        let tally = self.known_page_mut(scope).and_then(|page| page.known_tally_mut(limit.meter()));
         tally.map_or_else(|| Standing::unused(limit.window(), now), |tally| tally.standing(limit.window(), now))
     }
 

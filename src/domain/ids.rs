@@ -322,11 +322,8 @@ impl DecisionId {
     /// What [`fmt::Display`] writes, in one piece of memory.
     pub fn text(self) -> String {
         let mut text = String::with_capacity(32);
-        for byte in self.0.to_be_bytes() {
-            for digit in [byte >> 4, byte & 15] {
-                text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-            }
-        }
+        // Writing to a string cannot fail.
+        let _ = fmt::Write::write_fmt(&mut text, format_args!("{self}"));
         text
     }
 
@@ -343,7 +340,7 @@ impl DecisionId {
 
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
+        write!(f, "{:032x}", self.0)
     }
 }
 

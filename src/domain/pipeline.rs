@@ -119,16 +119,14 @@ fn of_budgets(policy: &OrgPolicy, _: Cause) -> OnIndeterminate {
 /// Runs the gates. `Err`: the billing provider has to be asked first.
 pub(super) fn evaluate(facts: Facts<'_>) -> Result<Judgement, Need> {
     let mut run = Run::new(facts);
-    let mut denied = false;
     for (gate, judge, of_policy) in PIPELINE {
-        if denied && !run.facts.ask.explain {
+        if run.reports.denial().is_some() && !run.facts.ask.explain {
             break;
         }
         let verdict = match judge(&mut run)? {
             Verdict::Unevaluated(cause) => unevaluated(gate, cause, of_policy, &run.facts),
             certain @ (Verdict::Skipped | Verdict::Passed | Verdict::Denied(_)) => certain,
         };
-        denied |= matches!(verdict, Verdict::Denied(_));
         run.reports.set(gate, verdict);
     }
     Ok(Judgement { limits: run.views(), slice: run.slice, reports: run.reports })

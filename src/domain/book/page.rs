@@ -80,27 +80,29 @@ impl Page {
         &mut self.tallies
     }
 
+    /// Where the tally of a meter is; `Err`: where it would be.
+    fn position(&self, meter: &Meter) -> Result<usize, usize> {
+        self.tallies.binary_search_by(|tally| tally.meter.cmp(meter))
+    }
+
     pub(super) fn tally(&self, meter: &Meter) -> Option<&Tally> {
-        self.tallies.iter().find(|tally| tally.meter == *meter)
+        self.tallies.get(self.position(meter).ok()?)
+    }
+
+    pub(super) fn known_tally_mut(&mut self, meter: &Meter) -> Option<&mut Tally> {
+        let at = self.position(meter).ok()?;
+        self.tallies.get_mut(at)
     }
 
     /// The tally of a meter, made where there is none.
     pub(super) fn tally_mut(&mut self, meter: &Meter) -> &mut Tally {
-        let at = match self.tallies.iter().position(|tally| tally.meter == *meter) {
-            Some(at) => at,
-            None => {
-                let at = self.insert(meter);
-                self.place_limits();
-                at
-            }
-        };
+        let known = self.position(meter);
+        if let Err(at) = known {
+            self.tallies.insert(at, Tally::new(meter.clone()));
+            self.place_limits();
+        }
+        let (Ok(at) | Err(at)) = known;
         &mut self.tallies[at]
-    }
-
-    fn insert(&mut self, meter: &Meter) -> usize {
-        let at = self.tallies.partition_point(|tally| tally.meter < *meter);
-        self.tallies.insert(at, Tally::new(meter.clone()));
-        at
     }
 
     /// Binds the limits that are in force for the scope.
@@ -120,15 +122,14 @@ impl Page {
         }
         let limits = self.limits.clone();
         for limit in limits.iter() {
-            let meter = limit.meter();
-            if self.tally(meter).is_none() {
-                self.insert(meter);
+            if let Err(at) = self.position(limit.meter()) {
+                self.tallies.insert(at, Tally::new(limit.meter().clone()));
             }
         }
         self.places.clear();
+        // Every meter is there now, so no place moves any more.
         for limit in limits.iter() {
-            let known = self.tallies.iter().position(|tally| tally.meter == *limit.meter());
-            let tally = known.unwrap_or_default();
+            let (Ok(tally) | Err(tally)) = self.position(limit.meter());
             let counter = self.tallies[tally].limit_by(limit.window());
             self.places.push(Place { tally, counter });
         }
