@@ -82,7 +82,7 @@ fn parse(line: &str, id: &str) -> Result<(OrgId, OlderBudget), String> {
         let org = OrgId::parse("org", &line.org)?;
         let spend = amount("monthly_spend", line.monthly_spend, line.monthly_spend_cents)?;
         let older = OlderBudget {
-            scope: Scope::parse("scope", &line.scope)?,
+            scope: Scope::parse_counted("scope", &line.scope)?,
             limit: amount("budget_limit", line.budget_limit, line.budget_limit_cents)?,
             monthly_spend: spend
                 .ok_or_else(|| InputError::new("monthly_spend", "", "an amount, 0 where there is none"))?,

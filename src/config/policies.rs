@@ -30,7 +30,7 @@ use super::{
 use crate::{
     bounds::{AMOUNT_MAX, LIMITS_PER_SCOPE},
     domain::{
-        ids::{OrgId, Scope},
+        ids::{Meter, OrgId, Scope},
         limit::Limit,
         policy::{Exemption, OrgPolicy, PoolPolicy, RateLimit, Successor},
         window::{Millis, Window},
@@ -325,12 +325,26 @@ fn read_scopes(mut section: Section<'_>, policy: &mut OrgPolicy) {
         };
         let mut section = section.open(&pattern, at, entries);
         let own = limits(&mut section);
+        warn_of_uncounted(&mut section, &scope, &own);
         let kept = if is_prefix {
             policy.scope_prefixes.entry(prefix.to_owned()).or_default()
         } else {
             policy.scopes.entry(scope).or_default()
         };
         *kept = over(&mut section, kept, own).into();
+    }
+}
+
+/// A limit of an upstream account or a pool on what is never counted there. 0 blocks all the same.
+fn warn_of_uncounted(section: &mut Section<'_>, scope: &Scope, own: &[Limit]) {
+    let Some(counted) = scope.meters() else { return };
+    for limit in own {
+        if limit.amount.is_some_and(|amount| amount > 0) && !counted.contains(limit.meter()) {
+            let (at, path) = (section.at().clone(), join(section.path(), limit.meter().as_str()));
+            let counted = counted.each_ref().map(Meter::as_str).join(" and ");
+            let text = format!("{path} limits nothing: only {counted} are counted there");
+            section.findings.warn(&at, text);
+        }
     }
 }
 

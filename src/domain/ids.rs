@@ -45,6 +45,8 @@ fn is_meter(text: &str) -> bool {
 /// What a scope of an upstream account begins with; the account's id follows.
 const OF_ACCOUNT: &str = "account/";
 const OF_POOL: &str = "pool/";
+const COUNTED_RULE: &str = "any scope that does not begin with account/ or pool/: those are upstream \
+                            accounts and pools, and only PoolService charges them";
 
 /// An id, or the id of an account or a pool behind its kind: that one may be as long as any.
 fn is_scope(text: &str) -> bool {
@@ -197,6 +199,27 @@ impl Scope {
     pub fn of_org() -> &'static Self {
         static ORG: LazyLock<Scope> = LazyLock::new(Scope::org);
         &ORG
+    }
+
+    /// Checks `text` where a caller chooses the scope. Upstream accounts and pools count outside of
+    /// the org: a call that could name one would evade every limit of the org.
+    pub fn parse_counted(field: &str, text: &str) -> Result<Self, InputError> {
+        let scope = Self::parse(field, text)?;
+        if !scope.counts_for_org() {
+            return Err(InputError::new(field, scope.shown(), COUNTED_RULE));
+        }
+        Ok(scope)
+    }
+
+    /// The meters that are counted here; `None` where any may be.
+    pub fn meters(&self) -> Option<[Meter; 2]> {
+        if self.0.starts_with(OF_ACCOUNT) {
+            Some([Meter::executions(), Meter::bytes()])
+        } else if self.0.starts_with(OF_POOL) {
+            Some([Meter::calls(), Meter::bytes()])
+        } else {
+            None
+        }
     }
 
     /// Whether it is empty: the org itself.
@@ -374,6 +397,18 @@ mod tests {
     fn only_accounts_and_pools_stay_out_of_the_org() {
         for (scope, counts) in [("", true), ("workspace/w", true), ("account/k1", false), ("pool/p", false)] {
             assert_eq!(Scope::parse("scope", scope).unwrap().counts_for_org(), counts, "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_caller_chooses_no_scope_that_stays_out_of_the_org() {
+        for good in ["", "workspace/w", "accounts/k1", "Account/k1", "account", "x/account/k1", "pool-a"] {
+            assert!(Scope::parse_counted("scope", good).is_ok(), "{good}");
+        }
+        for bad in ["account/", "account/k1", "pool/", "pool/p", "account/sk-abc-0123456789-9f3c"] {
+            let error = Scope::parse_counted("scope", bad).unwrap_err();
+            assert!(error.allowed.contains("PoolService"), "{error}");
+            assert!(!error.to_string().contains("0123"), "{error}");
         }
     }
 

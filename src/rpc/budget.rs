@@ -15,7 +15,7 @@ pub(super) async fn get_budget(
     call: &Call,
     request: v1::GetBudgetRequest,
 ) -> Answer<v1::GetBudgetResponse> {
-    let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
+    let (org, scope) = (requests::org(&request.org)?, requests::any_scope(&request.scope)?);
     let budget = service.ask(&org, GetBudget { scope: scope.clone() }, call).await?;
     Ok(v1::GetBudgetResponse { budget: Some(answers::budget(*budget, &org, &scope)) })
 }

@@ -32,9 +32,14 @@ pub fn org(text: &str) -> Parsed<OrgId> {
     OrgId::parse("org", text)
 }
 
-/// Reads the field `scope`; empty is the org itself.
+/// Reads the field `scope` of a call that charges it or asks for it; empty is the org itself.
 pub fn scope(text: &str) -> Parsed<Scope> {
-    if text.is_empty() { Ok(Scope::org()) } else { Scope::parse("scope", text) }
+    if text.is_empty() { Ok(Scope::org()) } else { Scope::parse_counted("scope", text) }
+}
+
+/// Reads the field `scope` of an operator, who may also name an upstream account or a pool.
+pub fn any_scope(text: &str) -> Parsed<Scope> {
+    Scope::parse("scope", text)
 }
 
 /// Empty is a plane that does not say.

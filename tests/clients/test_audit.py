@@ -24,9 +24,9 @@ compute = { calendar_month = "100h", daily = "50h" }
 bytes = { calendar_week = 10000000 }
 [plans.all.scopes]
 "workspace/*" = { spend = { hourly = 40000, aligned_1h = 40000 }, compute = { weekly = "80h" } }
-"account/*" = { spend = { anchored_1h = 20000 } }
+"agent/*" = { spend = { anchored_1h = 20000 } }
 """
-SCOPES = ["", "workspace/a", "workspace/b", "account/k1"]
+SCOPES = ["", "workspace/a", "workspace/b", "agent/k1"]
 
 
 def amounts(**meters):
@@ -163,7 +163,7 @@ class Clean(NodeCase):
         node.clock.step(125)
         self.assertNoDrift(plane)
         reserved = {(each.scope, each.meter): each.reserved for each in plane.admin.GetOrg(org="acme").ledgers}
-        self.assertEqual((reserved["", "compute"], reserved["account/***", "compute"], reserved["", "spend"]), (36, 9, 28))
+        self.assertEqual((reserved["", "compute"], reserved["agent/k1", "compute"], reserved["", "spend"]), (45, 9, 35))
         node.clock.step(80)
         self.assertNoDrift(plane)
         self.assertEqual({each.reserved for each in plane.admin.GetOrg(org="acme").ledgers}, {0})

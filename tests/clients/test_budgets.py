@@ -284,7 +284,6 @@ class InForce(BudgetCase):
         spend = { hourly = 100 }
         [plans.limited.scopes]
         "workspace/*" = { spend = { hourly = 50 } }
-        "account/*" = { spend = { hourly = 1000 } }
     """
 
     def test_a_set_limit_holds_on_the_very_next_call_over_the_configured_one(self):
@@ -413,15 +412,6 @@ class InForce(BudgetCase):
             spends = [budget.periods[name].spend for name in PERIODS]
             self.assertEqual(spends, sorted(spends))
             self.assertFits(org, min(period.remaining for period in budget.periods.values()))
-
-    def test_what_counts_outside_of_the_org_has_a_budget_of_its_own(self):
-        """R-PIPE-4: account/* stands beside the org"""
-        org = fresh("account")
-        self.patch(org, hourly=1)
-        self.patch(org, "account/k1", hourly=10)
-        self.record(org, 5, "account/k1")
-        self.assertEqual((self.read(org).periods["hourly"].spend, self.read(org, "account/k1").periods["hourly"].spend), (0, 5))
-        self.assertFits(org, 5, "account/k1")
 
     def test_an_operator_sees_what_is_set(self):
         """R-OPS-2"""

@@ -98,12 +98,6 @@ class Settlement(SharedNodeCase):
         self.assertTrue(limit(other, "budget/hourly").limiting, "90 of the org's 100 are spent")
         self.assertFalse(limit(other, "budget/hourly", "workspace/third").limiting)
 
-    def test_a_charge_on_an_account_does_not_count_for_the_org(self):
-        """R-PIPE-4"""
-        org = fresh("account")
-        self.gate.Record(org=org, scope="account/k1", usage=spend(40), request_id="r")
-        self.assertEqual((self.hourly(org).spend, self.hourly(org, "account/k1").spend), (0, 40))
-
     def test_all_or_nothing(self):
         """R-PIPE-4: a denied call charges none of its meters"""
         org = fresh("whole")

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     OrgWriteArgs,
-    values::{PeriodLimit, org, period_limit, scope, version},
+    values::{PeriodLimit, any_scope, org, period_limit, version},
 };
 use crate::domain::ids::{OrgId, Scope};
 
@@ -16,7 +16,7 @@ pub(crate) enum BudgetVerb {
         #[arg(value_parser = org)]
         org: OrgId,
         /// The budget of this scope
-        #[arg(long, value_parser = scope)]
+        #[arg(long, value_parser = any_scope)]
         scope: Option<Scope>,
     },
     /// Set or clear limits by period; other periods stay unchanged
@@ -34,7 +34,7 @@ pub(crate) struct BudgetSetArgs {
     #[arg(value_name = "PERIOD=AMOUNT", required_unless_present = "replace", value_parser = period_limit)]
     pub limits: Vec<PeriodLimit>,
     /// The budget of this part of the org
-    #[arg(long, value_parser = scope)]
+    #[arg(long, value_parser = any_scope)]
     pub scope: Option<Scope>,
     /// Clear every period that is not named
     #[arg(long)]

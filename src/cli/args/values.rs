@@ -123,6 +123,10 @@ pub(super) fn org(text: &str) -> Result<OrgId, InputError> {
 }
 
 pub(super) fn scope(text: &str) -> Result<Scope, InputError> {
+    Scope::parse_counted("scope", text)
+}
+
+pub(super) fn any_scope(text: &str) -> Result<Scope, InputError> {
     Scope::parse("scope", text)
 }
 

@@ -444,7 +444,6 @@ fn what_only_the_gates_can_use_asks_them() {
         ("--acquire", "plane", json!("cli")),
         ("--explain", "explain", json!(true)),
         ("--scope workspace/w1", "scope", json!("workspace/w1")),
-        ("--scope account/k1", "scope", json!("account/k1")),
         (
             "--cost executions=2 --cost bytes=5",
             "cost",

@@ -294,6 +294,18 @@ fn what_is_allowed_but_looks_wrong_is_a_warning() {
 }
 
 #[test]
+fn a_limit_of_an_account_on_what_is_not_counted_there_is_a_warning() {
+    let config = good(
+        "[plans.relay.scopes]\n\"account/k\" = { spend = { daily = 5, hourly = 0 }, bytes = { daily = 5 } }\n\
+         \"pool/*\" = { calls = { daily = 5 }, tokens = { daily = 5 } }\n",
+    );
+    let shown = config.warnings().join("\n");
+    assert_eq!(config.warnings().len(), 2, "{shown}");
+    assert!(shown.contains("t.toml:2:1: plans.relay.scopes.\"account/k\".spend limits nothing"), "{shown}");
+    assert!(shown.contains("scopes.\"pool/*\".tokens limits nothing: only calls and bytes"), "{shown}");
+}
+
+#[test]
 fn mistakes_in_variables_name_the_variable() {
     let deep = format!("TOLLGATE__{}", vec!["A"; 5000].join("__"));
     for (pairs, expected) in [

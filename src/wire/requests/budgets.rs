@@ -1,6 +1,6 @@
 //! What may be changed of a budget, also in its older form: one limit, which is that of the month.
 
-use super::{Meaning, Parsed, amount, org, required_id, scope};
+use super::{Meaning, Parsed, amount, any_scope, org, required_id};
 use crate::{
     bounds::{AMOUNT_MAX, MICROS_PER_CENT},
     domain::{
@@ -32,8 +32,8 @@ pub fn update_budget(request: &v1::UpdateBudgetRequest) -> Parsed<(OrgId, SetBud
         }
     }
     let older = older(request.budget_limit, request.budget_limit_cents, request.clear_budget_limit)?;
-    let scope = scope(&request.scope)?;
     let periods = with_older(periods, older)?;
+    let scope = scope(&request.scope, &periods)?;
     let expected_version = version(request.expected_version)?;
     let idempotency = required_id(&request.request_id, &meaning(&scope, &periods, expected_version))?;
     Ok((org(&request.org)?, SetBudget { scope, replace: false, periods, expected_version, idempotency }))
@@ -46,11 +46,24 @@ pub fn replace_budget(request: &v1::ReplaceBudgetRequest) -> Parsed<(OrgId, SetB
         periods.push((known("limits", name)?, Some(amount(&format!("limits[{name}]"), *limit, "micro-USD")?)));
     }
     let older = older(request.budget_limit, request.budget_limit_cents, false)?;
-    let scope = scope(&request.scope)?;
     let periods = with_older(periods, older)?;
+    let scope = scope(&request.scope, &periods)?;
     let expected_version = version(request.expected_version)?;
     let idempotency = required_id(&request.request_id, &meaning(&scope, &periods, expected_version))?;
     Ok((org(&request.org)?, SetBudget { scope, replace: true, periods, expected_version, idempotency }))
+}
+
+/// Spend is never recorded in an upstream account or a pool, so an amount would limit nothing there.
+/// 0 blocks, and a limit that is stored can be cleared.
+fn scope(text: &str, periods: &Periods) -> Parsed<Scope> {
+    let scope = any_scope(text)?;
+    let limits_spend = periods.iter().any(|(_, limit)| limit.is_some_and(|limit| limit > 0));
+    if limits_spend && !scope.counts_for_org() {
+        let allowed = "any other scope: no spend is recorded in account/... and pool/..., so a budget \
+                       there is 0, which blocks, or cleared";
+        return Err(InputError::new("scope", scope.shown(), allowed));
+    }
+    Ok(scope)
 }
 
 /// Of an update and of a replacement: both number these fields alike. The older fields say a period.
@@ -199,6 +212,26 @@ mod tests {
             assert_eq!(error.field, field);
             assert!(error.allowed.contains(allowed), "{error}");
         }
+    }
+
+    #[test]
+    fn a_budget_where_no_spend_is_recorded_blocks_or_is_cleared() {
+        for (limit, is_set) in
+            [(patch(Some(0), false), true), (patch(None, true), true), (patch(Some(1), false), false)]
+        {
+            for scope in ["account/k1", "pool/p"] {
+                let request = v1::UpdateBudgetRequest { scope: scope.into(), ..update(&[("daily", limit)]) };
+                assert_eq!(update_budget(&request).is_ok(), is_set, "{request:?}");
+            }
+        }
+        let replace = v1::ReplaceBudgetRequest {
+            org: "acme".into(),
+            scope: "account/k1".into(),
+            request_id: "r".into(),
+            budget_limit_cents: Some(1),
+            ..Default::default()
+        };
+        assert_eq!(replace_budget(&replace).unwrap_err().field, "scope");
     }
 
     #[test]
