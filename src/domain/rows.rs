@@ -57,7 +57,8 @@ pub struct JournalRow {
     pub entries: Vec<Entry>,
 }
 
-/// Amounts that are held until they are committed, released, or expire.
+/// Amounts that are held until they are committed, released, or expire. For a day after its expiry it is
+/// remembered, and holds nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReservationRow {
     /// The decision that reserved them.
@@ -66,8 +67,12 @@ pub struct ReservationRow {
     pub scope: Scope,
     /// In the units of their meters.
     pub amounts: Amounts,
+    /// When it was made; `None` = by a tollgate that did not say.
+    pub reserved_at: Option<Millis>,
     /// When the hold ends by itself.
     pub expires_at: Millis,
+    /// When it did; `None` = it is open.
+    pub expired_at: Option<Millis>,
 }
 
 /// The last total of a cumulative source, as reported: also above what is believed of it.

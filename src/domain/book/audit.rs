@@ -128,7 +128,8 @@ mod tests {
         book.book(&policy, &scope, &meter, 5, T0);
         book.book(&policy, &scope, &meter, 7, T0 + HOUR_MS);
         let amounts = smallvec![(meter, 3)];
-        book.reserve(ReservationRow { id: DecisionId(1), scope, amounts, expires_at: T0 + DAY_MS });
+        let (id, expires_at) = (DecisionId(1), T0 + DAY_MS);
+        book.reserve(ReservationRow { id, scope, amounts, reserved_at: Some(T0), expires_at, expired_at: None });
         for limit in policy.limits.iter() {
             let standing = book.standing(&Scope::org(), limit, T0 + HOUR_MS);
             assert_eq!((standing.used, standing.reserved), (12, 3));

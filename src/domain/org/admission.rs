@@ -156,8 +156,8 @@ impl OrgState {
                 given => given,
             };
             let expires_at = self.now.saturating_add(ttl);
-            let amounts = ask.reserve.clone();
-            self.book.reserve(ReservationRow { id, scope: ask.scope.clone(), amounts, expires_at });
+            let (scope, amounts, reserved_at) = (ask.scope.clone(), ask.reserve.clone(), Some(self.now));
+            self.book.reserve(ReservationRow { id, scope, amounts, reserved_at, expires_at, expired_at: None });
             Hold { id, expires_at }
         });
         if ask.with_pause

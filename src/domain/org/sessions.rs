@@ -83,7 +83,8 @@ impl OrgState {
         if left > 0 {
             let amounts: Amounts = smallvec![(Meter::compute(), left)];
             let (id, scope, expires_at) = (row.decision, row.scope.clone(), row.ends_at);
-            self.book.reserve(ReservationRow { id, scope, amounts, expires_at });
+            let reserved_at = Some(row.started_at);
+            self.book.reserve(ReservationRow { id, scope, amounts, reserved_at, expires_at, expired_at: None });
             self.book.prepay(id, row.silence());
         }
     }

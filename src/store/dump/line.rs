@@ -1,4 +1,5 @@
-//! One stored value as a JSON object: its kind, its org, the parts of its key by name, and the value.
+//! One stored value as a JSON object: its kind, its org, the parts of its key by name, its version where it is not
+//! the first, and the value.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use crate::{
         ids::{DecisionId, OrgId},
         window::Window,
     },
-    store::kinds::{Item, ItemKey, ItemOf, KeyError, KeyReader, KeyWriter, Kind, window::Named},
+    store::kinds::{FIRST_VERSION, Item, ItemKey, ItemOf, KeyError, KeyReader, KeyWriter, Kind, window::Named},
 };
 
 /// The line of an item, without its end.
@@ -19,6 +20,9 @@ pub(super) fn write(org: &OrgId, key: &ItemKey, item: &Item) -> Result<Vec<u8>, 
     line.field("kind", key.kind().name());
     line.field("org", org.as_str());
     key.write(&mut line);
+    if item.version() != FIRST_VERSION {
+        line.field("version", item.version());
+    }
     line.field("value", item);
     line.end()
 }
@@ -27,13 +31,23 @@ pub(super) fn write(org: &OrgId, key: &ItemKey, item: &Item) -> Result<Vec<u8>, 
 pub(super) fn read(line: &str) -> Result<(OrgId, ItemKey, Item), String> {
     let mut fields: Map<String, Value> = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let (org, key) = read_key(&mut fields).map_err(|error| error.to_string())?;
+    let version = match fields.remove("version") {
+        None => FIRST_VERSION,
+        Some(version) => known_version(key.kind(), &version)?,
+    };
     let value = fields.remove("value").ok_or("the line has no \"value\"")?;
     if let Some((unknown, _)) = fields.iter().next() {
         return Err(format!("\"{unknown}\" is not a part of this line"));
     }
     let named = |error: serde_json::Error| format!("{}: {error}", named(&org, &key));
-    let item = ItemOf(&key).deserialize(&value).map_err(named)?;
+    let item = ItemOf { key: &key, version }.deserialize(&value).map_err(named)?;
     Ok((org, key, item))
+}
+
+fn known_version(kind: Kind, given: &Value) -> Result<u8, String> {
+    let version = given.as_u64().and_then(|version| u8::try_from(version).ok());
+    let known = version.filter(|version| (FIRST_VERSION..=kind.newest()).contains(version));
+    known.ok_or_else(|| format!("version {given} of \"{}\" is not known", kind.name()))
 }
 
 /// An item as a message names it.

@@ -10,6 +10,9 @@
 //! [dump](super::dump) as JSON. Fields of a value, their order and the order of variants never change; a
 //! new shape is a new version beside the old one. What the key says is not repeated in the value.
 //!
+//! A value is written in the oldest version that can say it: where every field of a newer one is at its default,
+//! the bytes are what an older tollgate wrote. A kind that has newer ones says so in its line (`to 3`).
+//!
 //! A new kind of row: a line in [`rows`](crate::domain::rows), its owner in the domain, a file and a line here.
 
 mod baseline;
@@ -47,11 +50,28 @@ pub(super) use self::{
     key::{KeyError, KeyReader, KeyWriter},
 };
 
+/// The version of every value whose kind has no newer one.
+pub(super) const FIRST_VERSION: u8 = 2;
+
+/// Asks the file of a kind for the version of a row, or to read one: with a version only where it has several.
+macro_rules! versioned {
+    (version [] $file:ident($row:ident)) => {{
+        let _ = $row;
+        FIRST_VERSION
+    }};
+    (version [$newest:literal] $file:ident($row:ident)) => { $file::version($row) };
+    (read [] $file:ident($version:ident, $from:ident $(, $part:ident)*)) => { $file::read($($part,)* $from) };
+    (read [$newest:literal] $file:ident($version:ident, $from:ident $(, $part:ident)*)) => {
+        $file::read($version, $($part,)* $from)
+    };
+}
+
 /// Generates everything that is asked of any kind. A kind of the domain without a line does not compile.
 macro_rules! kinds {
     (
         rows {
-            $($kind:ident = $byte:literal $name:literal in $file:ident $({ $($part:ident),+ })?;)+
+            $($kind:ident = $byte:literal $name:literal in $file:ident $(to $newest:literal)?
+                $({ $($part:ident),+ })?;)+
         }
         journals {
             $($journal:ident = $jbyte:literal $jname:literal in $jfile:ident,
@@ -89,6 +109,16 @@ macro_rules! kinds {
             }
         }
 
+        impl Kind {
+            /// The newest version of its values.
+            pub(super) const fn newest(self) -> u8 {
+                match self {
+                    $(Self::Row(RowKind::$kind) => [$($newest,)? FIRST_VERSION][0],)+
+                    $(Self::Row(RowKind::$journal) | Self::Part(Memory::$memory) => FIRST_VERSION,)+
+                }
+            }
+        }
+
         impl Memory {
             /// The row that part of it continues.
             pub(super) fn row(self, seq: u64) -> RowKey {
@@ -117,10 +147,23 @@ macro_rules! kinds {
             }
         }
 
-        fn read_row<'de, D: Deserializer<'de>>(key: RowKey, from: D) -> Result<(Row, u16), D::Error> {
+        /// The version in which a row is written.
+        fn version(row: &Row) -> u8 {
+            match row {
+                $(Row::$kind(row) => versioned!(version [$($newest)?] $file(row)),)+
+                $(Row::$journal(_) => FIRST_VERSION,)+
+            }
+        }
+
+        fn read_row<'de, D: Deserializer<'de>>(
+            version: u8,
+            key: RowKey,
+            from: D,
+        ) -> Result<(Row, u16), D::Error> {
             match key {
                 $(RowKey::$kind $({ $($part),+ })? => {
-                    $file::read($($($part,)+)? from).map(|row| (Row::$kind(row), 0))
+                    let row = versioned!(read [$($newest)?] $file(version, from $(, $($part),+)?));
+                    row.map(|row| (Row::$kind(row), 0))
                 })+
                 $(RowKey::$journal { seq } => $jfile::read(seq, from).map(|(row, parts)| (Row::$journal(row), parts)),)+
             }
@@ -160,7 +203,7 @@ kinds! {
         Timer = 0x11 "timer" in timer { wake_at };
         Slice = 0x12 "slice" in slice { scope, meter, start };
         Counter = 0x13 "counter" in counter { scope, meter, window };
-        Reservation = 0x16 "reservation" in reservation { id };
+        Reservation = 0x16 "reservation" in reservation to 3 { id };
         Baseline = 0x17 "baseline" in baseline { scope, source, meter };
         Execution = 0x18 "execution" in execution { id };
         Disputed = 0x19 "disputed" in disputed { seq };
@@ -242,6 +285,16 @@ pub(super) enum Item {
     Part(Vec<Entry>),
 }
 
+impl Item {
+    /// The version in which it is written.
+    pub(super) fn version(&self) -> u8 {
+        match self {
+            Self::Row { row, .. } => version(row),
+            Self::Part(_) => FIRST_VERSION,
+        }
+    }
+}
+
 impl Serialize for Item {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -251,15 +304,18 @@ impl Serialize for Item {
     }
 }
 
-/// Reads the value that belongs to a key.
-pub(super) struct ItemOf<'k>(pub(super) &'k ItemKey);
+/// Reads the value that belongs to a key, as it is written in one version.
+pub(super) struct ItemOf<'k> {
+    pub(super) key: &'k ItemKey,
+    pub(super) version: u8,
+}
 
 impl<'de> DeserializeSeed<'de> for ItemOf<'_> {
     type Value = Item;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Item, D::Error> {
-        match self.0 {
-            ItemKey::Row(key) => read_row(key.clone(), from).map(|(row, parts)| Item::Row { row, parts }),
+        match self.key {
+            ItemKey::Row(key) => read_row(self.version, key.clone(), from).map(|(row, parts)| Item::Row { row, parts }),
             ItemKey::Part { .. } => journal::read_part(from).map(Item::Part),
         }
     }

@@ -1,4 +1,4 @@
-//! Amounts that are held until they are settled or expire.
+//! Amounts that are held until they are settled or expire, and what was held and has expired.
 
 use std::borrow::Cow;
 
@@ -22,26 +22,58 @@ struct ReservationV2<'a> {
     expires_at: Millis,
 }
 
+/// Says when it was made, and whether its time is over.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReservationV3<'a> {
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    amounts: Vec<AmountV2<'a>>,
+    reserved_at: Option<Millis>,
+    expires_at: Millis,
+    expired_at: Option<Millis>,
+}
+
+pub(super) fn version(row: &ReservationRow) -> u8 {
+    if row.reserved_at.is_none() && row.expired_at.is_none() { 2 } else { 3 }
+}
+
 pub(super) fn write<S: Serializer>(row: &ReservationRow, out: S) -> Result<S::Ok, S::Error> {
-    let stored = ReservationV2 {
-        scope: row.scope.as_str().into(),
-        amounts: row.amounts.iter().map(AmountV2::from).collect(),
-        expires_at: row.expires_at,
-    };
-    stored.serialize(out)
+    let ReservationRow { reserved_at, expires_at, expired_at, .. } = *row;
+    let scope = row.scope.as_str().into();
+    let amounts = row.amounts.iter().map(AmountV2::from).collect();
+    if version(row) == 2 {
+        return ReservationV2 { scope, amounts, expires_at }.serialize(out);
+    }
+    ReservationV3 { scope, amounts, reserved_at, expires_at, expired_at }.serialize(out)
 }
 
-pub(super) fn read<'de, D: Deserializer<'de>>(id: DecisionId, from: D) -> Result<ReservationRow, D::Error> {
-    ReservationV2::deserialize(from)?.into_row(id).map_err(D::Error::custom)
+pub(super) fn read<'de, D: Deserializer<'de>>(
+    version: u8,
+    id: DecisionId,
+    from: D,
+) -> Result<ReservationRow, D::Error> {
+    let stored =
+        if version == 2 { ReservationV2::deserialize(from)?.into() } else { ReservationV3::deserialize(from)? };
+    stored.into_row(id).map_err(D::Error::custom)
 }
 
-impl ReservationV2<'_> {
+impl<'a> From<ReservationV2<'a>> for ReservationV3<'a> {
+    fn from(ReservationV2 { scope, amounts, expires_at }: ReservationV2<'a>) -> Self {
+        Self { scope, amounts, reserved_at: None, expires_at, expired_at: None }
+    }
+}
+
+impl ReservationV3<'_> {
     fn into_row(self, id: DecisionId) -> Result<ReservationRow, InputError> {
         Ok(ReservationRow {
             id,
             scope: Scope::parse("scope", &self.scope)?,
             amounts: amounts(&self.amounts)?,
+            reserved_at: self.reserved_at,
             expires_at: self.expires_at,
+            expired_at: self.expired_at,
         })
     }
 }
@@ -55,11 +87,18 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
         store::samples::{T0, scope},
     };
 
-    let row = ReservationRow {
+    // As an older tollgate wrote it.
+    let first = ReservationRow {
         id: DecisionId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
         scope: scope(),
         amounts: smallvec![(Meter::executions(), 1), (Meter::spend(), 50_000)],
+        reserved_at: None,
         expires_at: T0 + 300_000,
+        expired_at: None,
     };
-    vec![("reservation", row)]
+    let id = DecisionId(3);
+    let open = ReservationRow { id, reserved_at: Some(T0), ..first.clone() };
+    let id = DecisionId(5);
+    let expired = ReservationRow { id, reserved_at: Some(T0), expired_at: Some(T0 + 300_000), ..first.clone() };
+    vec![("reservation", first), ("reservation_open", open), ("reservation_expired", expired)]
 }

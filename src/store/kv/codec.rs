@@ -22,10 +22,11 @@ use super::{
     keys::{HEAD, Key},
     record::{Record, RecordOf},
 };
-use crate::store::kinds::KeyError;
+use crate::store::kinds::{FIRST_VERSION, KeyError};
 
-/// The version this build writes, and the only one it reads. In version 1 digests had rows of their own.
-pub(super) const VERSION: u8 = 2;
+/// The oldest version this build reads, and the one it writes wherever that can say what is to be said: each
+/// kind has newer ones of its own. In version 1 digests had rows of their own.
+pub(super) const VERSION: u8 = FIRST_VERSION;
 
 const CRC_AT: usize = 1;
 const BODY_AT: usize = CRC_AT + size_of::<u32>();
@@ -53,7 +54,11 @@ pub(super) enum Why {
     TooLong(usize),
     Checksum,
     /// Written by another tollgate.
-    UnknownVersion(u8),
+    UnknownVersion {
+        found: u8,
+        /// The newest of the kind that this build reads.
+        newest: u8,
+    },
     Payload(String),
     TrailingBytes(usize),
     /// A journal row and its parts do not belong together.
@@ -78,8 +83,11 @@ impl fmt::Display for Why {
             Self::Truncated(len) => write!(f, "{len} bytes are fewer than its frame"),
             Self::TooLong(len) => write!(f, "{len} bytes are more than the {VALUE_BYTES} allowed"),
             Self::Checksum => f.write_str("the checksum does not match"),
-            Self::UnknownVersion(version) => {
-                write!(f, "version {version} is not known, this build reads {VERSION}")
+            Self::UnknownVersion { found, newest } if *newest == VERSION => {
+                write!(f, "version {found} is not known, this build reads {VERSION}")
+            }
+            Self::UnknownVersion { found, newest } => {
+                write!(f, "version {found} is not known, this build reads {VERSION} to {newest}")
             }
             Self::Payload(error) => f.write_str(error),
             Self::TrailingBytes(count) => write!(f, "{count} bytes behind its end"),
@@ -99,7 +107,7 @@ impl CodecError {
 
 /// The bytes of a value under its key.
 pub(super) fn encode(key: &Key, key_bytes: &[u8], record: &Record) -> Result<Vec<u8>, CodecError> {
-    let mut value = vec![VERSION, 0, 0, 0, 0];
+    let mut value = vec![record.version(), 0, 0, 0, 0];
     if key.kind() == Some(HEAD) {
         value.extend([0; DIGEST_BYTES]);
     }
@@ -113,13 +121,13 @@ pub(super) fn encode(key: &Key, key_bytes: &[u8], record: &Record) -> Result<Vec
 }
 
 fn stamp(key_bytes: &[u8], value: &mut [u8]) {
-    let checksum = checksum(VERSION, key_bytes, &value[BODY_AT..]);
+    let checksum = checksum(value[0], key_bytes, &value[BODY_AT..]);
     value[CRC_AT..BODY_AT].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// What a head says the org's other rows add up to.
 pub(super) fn digest(key_bytes: &[u8], head: &[u8]) -> Result<Digest, CodecError> {
-    let why = match body(key_bytes, head).map(<[u8]>::as_chunks::<8>) {
+    let why = match body(key_bytes, head, HEAD.newest()).map(|(_, body)| body.as_chunks::<8>()) {
         Ok(([rows, sum, ..], _)) => {
             return Ok(Digest { rows: u64::from_be_bytes(*rows), sum: u64::from_be_bytes(*sum) });
         }
@@ -152,16 +160,16 @@ pub(super) fn decode_key(key_bytes: &[u8]) -> Result<Key, CodecError> {
 }
 
 fn decode_value(key: &Key, key_bytes: &[u8], value: &[u8]) -> Result<Record, Why> {
-    let body = body(key_bytes, value)?;
+    let (version, body) = body(key_bytes, value, key.newest())?;
     let digest = if key.kind() == Some(HEAD) { DIGEST_BYTES } else { 0 };
     let payload = body.get(digest..).ok_or(Why::Truncated(value.len()))?;
-    let (record, read) = bincode::serde::seed_decode_from_slice(RecordOf(key), payload, config())
+    let (record, read) = bincode::serde::seed_decode_from_slice(RecordOf { key, version }, payload, config())
         .map_err(|error| Why::Payload(error.to_string()))?;
     if read == payload.len() { Ok(record) } else { Err(Why::TrailingBytes(payload.len() - read)) }
 }
 
-/// What is behind the checksum, once that and the version are good.
-fn body<'v>(key_bytes: &[u8], value: &'v [u8]) -> Result<&'v [u8], Why> {
+/// The version, and what is behind the checksum, once both are good.
+fn body<'v>(key_bytes: &[u8], value: &'v [u8], newest: u8) -> Result<(u8, &'v [u8]), Why> {
     if value.len() > VALUE_BYTES {
         return Err(Why::TooLong(value.len()));
     }
@@ -170,7 +178,11 @@ fn body<'v>(key_bytes: &[u8], value: &'v [u8]) -> Result<&'v [u8], Why> {
     if u32::from_be_bytes(stored) != checksum(version, key_bytes, body) {
         return Err(Why::Checksum);
     }
-    if version == VERSION { Ok(body) } else { Err(Why::UnknownVersion(version)) }
+    if (VERSION..=newest).contains(&version) {
+        Ok((version, body))
+    } else {
+        Err(Why::UnknownVersion { found: version, newest })
+    }
 }
 
 fn checksum(version: u8, key: &[u8], body: &[u8]) -> u32 {

@@ -19,7 +19,7 @@ use crate::{
         rows::{RowKey, RowKind},
         window::{Millis, Window},
     },
-    store::kinds::{ItemKey, KeyError, KeyReader, KeyWriter, Kind, Memory, window},
+    store::kinds::{FIRST_VERSION, ItemKey, KeyError, KeyReader, KeyWriter, Kind, Memory, window},
 };
 
 /// No key is longer: a baseline, with org, scope, source and meter.
@@ -59,6 +59,11 @@ impl Key {
 
     pub(super) fn name(&self) -> &'static str {
         self.kind().map_or(META_NAME, Kind::name)
+    }
+
+    /// The newest version of what is stored under it.
+    pub(super) fn newest(&self) -> u8 {
+        self.kind().map_or(FIRST_VERSION, Kind::newest)
     }
 
     pub(super) fn org(&self) -> Option<&OrgId> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeSee
 use super::keys::Key;
 use crate::{
     domain::{service_time::ClockMark, window::Millis},
-    store::kinds::{Item, ItemOf},
+    store::kinds::{FIRST_VERSION, Item, ItemOf},
 };
 
 /// The node's own row.
@@ -46,6 +46,16 @@ struct MarkV2<'a> {
     uptime: Millis,
 }
 
+impl Record {
+    /// The version in which it is written.
+    pub(super) fn version(&self) -> u8 {
+        match self {
+            Self::Meta(_) => FIRST_VERSION,
+            Self::Item(item) => item.version(),
+        }
+    }
+}
+
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -55,16 +65,19 @@ impl Serialize for Record {
     }
 }
 
-/// Reads the record that belongs to a key.
-pub(super) struct RecordOf<'k>(pub(super) &'k Key);
+/// Reads the record that belongs to a key, as it is written in one version.
+pub(super) struct RecordOf<'k> {
+    pub(super) key: &'k Key,
+    pub(super) version: u8,
+}
 
 impl<'de> DeserializeSeed<'de> for RecordOf<'_> {
     type Value = Record;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Record, D::Error> {
-        match self.0 {
+        match self.key {
             Key::Meta => Ok(Record::Meta(MetaV2::deserialize(from)?.into())),
-            Key::Of { item, .. } => ItemOf(item).deserialize(from).map(Record::Item),
+            Key::Of { item, .. } => ItemOf { key: item, version: self.version }.deserialize(from).map(Record::Item),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     bounds::HOUR_MS,
     domain::{
-        ids::{Meter, Scope},
+        ids::{DecisionId, Meter, Scope},
         ledger::HourSlice,
         rows::{Row, RowKey, SliceRow},
     },
@@ -23,8 +23,8 @@ fn encoded(key: &Key, record: &Record) -> (Vec<u8>, Vec<u8>) {
     (bytes, value)
 }
 
-fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{VERSION}/{name}.hex"))
+fn golden(name: &str, version: u8) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{version}/{name}.hex"))
 }
 
 #[test]
@@ -35,15 +35,15 @@ fn every_record_reads_back() {
     }
 }
 
-/// The files are what this version wrote. They are never edited: a new shape is a new version.
+/// The files are what each version wrote. They are never edited: a new shape is a new version.
 #[test]
-fn this_version_reads_and_writes_its_golden_bytes() {
+fn every_version_reads_and_writes_its_golden_bytes() {
     for (name, key, record) in samples::named_records(&org("acme")) {
         let (bytes, mut value) = encoded(&key, &record);
         if key.kind() == Some(HEAD) {
             set_digest(&bytes, &mut value, DIGEST);
         }
-        let text = fs::read_to_string(golden(name)).unwrap_or_else(|error| {
+        let text = fs::read_to_string(golden(name, record.version())).unwrap_or_else(|error| {
             panic!("{name}: {error}; a new kind needs a file with:\n{}\n{}", hex(&bytes), hex(&value))
         });
         let lines: Vec<Vec<u8>> = text.lines().map(unhex).collect();
@@ -112,7 +112,13 @@ fn framed(version: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
 fn another_version_is_told_apart_from_a_broken_disk() {
     let key = Key::Meta.encode();
     for version in [1, 9] {
-        assert_eq!(decode(&key, &framed(version, &key, &[1, 2])).unwrap_err().why, Why::UnknownVersion(version));
+        let unknown = Why::UnknownVersion { found: version, newest: VERSION };
+        assert_eq!(decode(&key, &framed(version, &key, &[1, 2])).unwrap_err().why, unknown);
+    }
+    let key = Key::row(&org("a"), &RowKey::Reservation { id: DecisionId(1) }).encode();
+    for version in [1, 4] {
+        let unknown = Why::UnknownVersion { found: version, newest: 3 };
+        assert_eq!(decode(&key, &framed(version, &key, &[1, 2])).unwrap_err().why, unknown);
     }
 }
 

@@ -252,7 +252,7 @@ fn read_meta(engine: &Engine) -> Result<Option<Meta>, Failure> {
         Ok((_, Record::Meta(meta))) => Ok(Some(meta)),
         Ok(_) => Err(Failure::Corrupt("the meta row holds something else".to_owned())),
         Err(error) => match error.why {
-            Why::UnknownVersion(version) => Err(Failure::Refused(OpenError::UnknownVersion { version })),
+            Why::UnknownVersion { found: version, .. } => Err(Failure::Refused(OpenError::UnknownVersion { version })),
             _ => Err(Failure::Corrupt(error.to_string())),
         },
     }
