@@ -5,13 +5,16 @@
 //!                                                   │  finish what is in flight, flush, close
 //!                                                   └─ store fault: NOT_SERVING, a bounded grace, exit
 //! ```
+//!
+//! A store that hangs is no fault: NOT_SERVING until it answers (`disk`).
 
 mod billing;
+mod disk;
 pub mod takeover;
 
 use std::{fmt, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -97,6 +100,13 @@ fn rules(config: &Config, generation: u64) -> Rules {
     }
 }
 
+fn write_behind(config: &Config) -> WriteBehind {
+    WriteBehind {
+        interval: Duration::from_millis(config.durability.write_behind_ms.into()),
+        max: config.durability.write_behind_max.into(),
+    }
+}
+
 /// Runs a node until `shutdown`. Configurations that arrive on `reloads` take effect at once.
 ///
 /// # Errors
@@ -116,10 +126,7 @@ pub async fn run(
         clock: clock.clone(),
         store: store.clone(),
         rules: rules(&config, 0),
-        write_behind: WriteBehind {
-            interval: Duration::from_millis(config.durability.write_behind_ms.into()),
-            max: config.durability.write_behind_max.into(),
-        },
+        write_behind: write_behind(&config),
         incarnation,
         provider: provider.clone(),
         events: metrics.clone(),
@@ -150,8 +157,11 @@ pub async fn run(
         billing::webhook_key(&config),
         http_stop.clone().cancelled_owned(),
     ));
-    let watching = tokio::spawn(watch_clock(clock, engine.clone()));
-    let reloading = tokio::spawn(apply_reloads(service.clone(), config.clone(), reloads));
+    let beside = [
+        tokio::spawn(watch_clock(clock, engine.clone())),
+        tokio::spawn(disk::watch(service.clone(), engine.clone(), health.clone())),
+        tokio::spawn(apply_reloads(service.clone(), config, reloads)),
+    ];
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         fault = store_lost(&service, &health, &*store) => Err(fault),
@@ -164,8 +174,7 @@ pub async fn run(
     if timeout(drain_for, grpc).await.is_err() {
         tracing::warn!(?drain_for, "connections were cut that did not finish in time");
     }
-    watching.abort();
-    reloading.abort();
+    beside.iter().for_each(JoinHandle::abort);
     let stopped = stop(&service, &*store, &*engine, drain_for).await;
     http_stop.cancel();
     let _ = timeout(STOP_WITHIN, http).await;
@@ -203,6 +212,9 @@ async fn open(config: &Config, start: Start, metrics: &Arc<Metrics>) -> Result<S
             return Ok(Store::new(Arc::new(BrokenStore::new(damaged.to_string())), clock));
         }
     };
+    if opened.group() == 0 {
+        tracing::info!(data = %config.data_dir.display(), "the data directory is new: nothing is stored in it yet");
+    }
     let clock = resume_clock(Some(&opened), &config.data_dir, start)?;
     let metrics = metrics.clone();
     let observe = move |stats: GroupStats| {

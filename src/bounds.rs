@@ -270,6 +270,8 @@ bounds! {
     drain_ms: 20_000 in 0..=600_000, live;
     /// Time between a store fault and the exit.
     store_fault_grace_ms: 5_000 in 0..=600_000, live;
+    /// Age of the oldest unanswered commit group from which on health is NOT_SERVING, until it is answered.
+    store_stall_ms: 2_000 in 100..=600_000, live;
     /// Time without calls after which an org leaves memory.
     idle_ms: 60_000 in 100..=86_400_000, live;
     /// Remembered request ids per org.
@@ -310,5 +312,7 @@ bounds! {
 
 /// What clients may ask for, whatever an operator allows.
 const _: () = assert!(Bound::reservation_ttl_max_ms.most() as u64 == RESERVATION_TTL_MAX_MS);
+/// A disk that hangs is noticed before the first decision that waits for it runs out of time.
+const _: () = assert!(Bound::store_stall_ms.default() <= Bound::decision_budget_ms.default());
 /// A decision leaves the backstop its time.
 const _: () = assert!(Bound::rate_budget_ms.default() < Bound::decision_budget_ms.default());

@@ -102,6 +102,12 @@ pub trait StoreEngine: Send + Sync + fmt::Debug {
     /// Commit groups made durable in the life of this store.
     fn groups(&self) -> u64;
 
+    /// The commit group that is being made durable, by a number that no other group of this store has;
+    /// `None` while there is none. One that stays for long is a disk that hangs.
+    fn unanswered(&self) -> Option<u64> {
+        None
+    }
+
     /// Makes the clock's mark durable, which otherwise goes with the next commit. Returns at once; nothing
     /// where no mark is kept.
     fn keep_mark(&self) {}

@@ -86,6 +86,8 @@ pub struct Metrics {
     group_writes: Histogram,
     group_seconds: Histogram,
     store_faults: Counter,
+    store_stalls: Counter,
+    oldest_group: Gauge,
     resident: Gauge,
     in_flight: Gauge,
     crashes: Gauge,
@@ -112,6 +114,8 @@ pub struct Readings {
     pub clock_steady: bool,
     /// Whether health is SERVING.
     pub serving: bool,
+    /// How long the oldest unanswered commit group has waited, in milliseconds.
+    pub oldest_group_ms: u64,
     /// Readings of the balances and of the provider.
     pub billing: actors::billing::Readings,
     /// Pools of all orgs in memory, added up.
@@ -143,6 +147,8 @@ impl Default for Metrics {
             group_writes: Histogram::new(GROUP),
             group_seconds: Histogram::new(LATENCY),
             store_faults: Counter::default(),
+            store_stalls: Counter::default(),
+            oldest_group: Gauge::default(),
             resident: Gauge::default(),
             in_flight: Gauge::default(),
             crashes: Gauge::default(),
@@ -172,6 +178,8 @@ impl Metrics {
         r.register("commit_group_writes", "Org commits per commit group", self.group_writes.clone());
         r.register("commit_group_seconds", "Time to make a commit group durable", self.group_seconds.clone());
         r.register("store_faults", "Store faults", self.store_faults.clone());
+        r.register("store_stalls", "Times that a commit group was not answered in time", self.store_stalls.clone());
+        r.register("commit_group_oldest_ms", "Age of the oldest unanswered commit group", self.oldest_group.clone());
         r.register("resident_orgs", "Orgs in memory", self.resident.clone());
         r.register("calls_in_flight", "Calls in flight", self.in_flight.clone());
         r.register("actor_crashes", "Org actors that crashed since start", self.crashes.clone());
@@ -268,6 +276,11 @@ impl Metrics {
         self.store_faults.inc();
     }
 
+    /// Counts a commit group that is not answered in time.
+    pub fn store_stall(&self) {
+        self.store_stalls.inc();
+    }
+
     /// The OpenMetrics text of everything.
     pub fn render(&self, now: Readings) -> String {
         self.billing.read(&now.billing);
@@ -277,6 +290,7 @@ impl Metrics {
         self.crashes.set(i64::try_from(now.crashes).unwrap_or(i64::MAX));
         self.clock_unsteady.set(i64::from(!now.clock_steady));
         self.serving.set(i64::from(now.serving));
+        self.oldest_group.set(i64::try_from(now.oldest_group_ms).unwrap_or(i64::MAX));
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,

@@ -168,13 +168,13 @@ impl Service {
         match &*self.store.fault().borrow() {
             Some(fault) => fault.to_string(),
             None if self.is_draining() => "draining".into(),
-            None => "serving".into(),
+            None => self.stalled_ms().map_or_else(|| "serving".into(), stalled),
         }
     }
 
-    /// False while the node drains, and since a fault of the store.
+    /// False while the node drains, while the store does not answer, and since a fault of the store.
     pub fn is_serving(&self) -> bool {
-        self.store.fault().borrow().is_none() && !self.is_draining()
+        self.store.fault().borrow().is_none() && !self.is_draining() && self.stalled_ms().is_none()
     }
 
     /// The numbers that metrics read when they are asked for.
@@ -185,10 +185,16 @@ impl Service {
             crashes: self.orgs.crashes(),
             clock_steady: self.clock.state() == crate::domain::service_time::ClockState::Steady,
             serving: self.is_serving(),
+            oldest_group_ms: self.oldest_group_ms(),
             billing: self.balances.readings(),
             pools: self.orgs.pool_totals(),
         }
     }
+}
+
+/// What health says of a store that does not answer.
+fn stalled(waited: Millis) -> String {
+    format!("store commit: the disk has not answered for {waited} ms; {} says how long it may", Bound::store_stall_ms)
 }
 
 /// What the ledger says of an amount that a plan includes; `None` = unlimited.

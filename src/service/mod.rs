@@ -15,7 +15,7 @@ mod tests;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -69,6 +69,8 @@ pub struct Service {
     node: String,
     started_at: Millis,
     draining: AtomicBool,
+    /// Milliseconds that the oldest unanswered commit group has waited; 0 where there is none.
+    oldest_group_ms: AtomicU64,
     closing: CancellationToken,
 }
 
@@ -86,6 +88,7 @@ impl Service {
             emergency: EmergencyCap::default(),
             node: deps.node,
             draining: AtomicBool::new(false),
+            oldest_group_ms: AtomicU64::new(0),
             closing: CancellationToken::new(),
         }
     }
@@ -133,6 +136,21 @@ impl Service {
     /// Whether only running executions are served.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// The oldest unanswered commit group has waited for this many milliseconds; 0 where there is none.
+    pub fn group_waits(&self, millis: u64) {
+        self.oldest_group_ms.store(millis, Ordering::Release);
+    }
+
+    fn oldest_group_ms(&self) -> u64 {
+        self.oldest_group_ms.load(Ordering::Acquire)
+    }
+
+    /// For how many milliseconds the store has not answered, where that is longer than it may take.
+    pub fn stalled_ms(&self) -> Option<u64> {
+        let most = u64::from(self.orgs.rules().bounds.store_stall_ms);
+        Some(self.oldest_group_ms()).filter(|waited| *waited >= most)
     }
 
     /// Cancelled when the node stops taking calls; open streams end with it.

@@ -103,12 +103,14 @@ class StartFailed(AssertionError):
 class Node:
     """`tollgate serve` on one data directory, which outlives restarts."""
 
-    def __init__(self, config="", clock=None, environment=None, data_dir=None):
+    def __init__(self, config="", clock=None, environment=None, data_dir=None, under=()):
         self._own = tempfile.mkdtemp(prefix="tollgate-node-")
         self.data_dir = data_dir or os.path.join(self._own, "data")
         self.config_file = os.path.join(self._own, "tollgate.toml")
         self.clock = clock
         self.environment = environment or {}
+        # A command that runs the node, such as one that makes its disk slow.
+        self.under = list(under)
         self.write_config(config)
         self.log = []
         self.process = None
@@ -129,7 +131,7 @@ class Node:
         arguments = ["serve", "--config", self.config_file, "--data-dir", self.data_dir]
         arguments += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags]
         self.process = subprocess.Popen(
-            [str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
+            [*self.under, str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         lines = queue.Queue()
@@ -191,6 +193,13 @@ class Node:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"no exit within {STOP_WITHIN} s of SIGTERM:\n" + "\n".join(self.log)) from None
+        self._reader.join(STOP_WITHIN)
+        self.process = None
+        return code
+
+    def ended(self, within=STOP_WITHIN):
+        """The exit code of a node that ends by itself."""
+        code = self.process.wait(within)
         self._reader.join(STOP_WITHIN)
         self.process = None
         return code

@@ -5,6 +5,7 @@ Messages are given as keyword arguments and come back as messages; names are tho
 
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import grpc
@@ -88,6 +89,11 @@ class Plane:
         for name, service in SERVICES.items():
             setattr(self, name, Service(self.channel, pool, service))
 
+    def is_serving(self):
+        """What health answers now, for the node as a whole."""
+        answer = self.health.Check(health_pb2.HealthCheckRequest(), timeout=CALL_WITHIN)
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
+
     def wait_until_serving(self, within=15.0):
         until = time.monotonic() + within
         status = None
@@ -139,6 +145,16 @@ def limit(answer, name, scope=""):
     """The limit of that name."""
     (found,) = [each for each in answer.limits if each.name == name and each.scope == scope]
     return found
+
+
+def ready(http):
+    """What `/readyz` answers: the status, and the text that names what is wrong."""
+    try:
+        with urllib.request.urlopen(f"http://{http}/readyz", timeout=CALL_WITHIN) as answer:
+            return answer.status, answer.read().decode().strip()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode().strip()
 
 
 def metric(http, name, **labels):

@@ -1,7 +1,8 @@
 //! The one thread that writes.
 //!
 //! ```text
-//! recv one ─▶ take what else waits (bounded) ─▶ one batch + digests + meta row ─▶ flush ─▶ sync ─▶ sidecar ─▶ replies
+//! recv one ─▶ take what else waits (bounded) ─▶ one batch + digests + meta row ─▶ flush ─▶ sync ─▶ sidecar
+//!          ─▶ are these still the files of the data directory? ─▶ replies
 //! ```
 //!
 //! Whatever arrives during a sync waits for the next group, so the more load there is, the larger
@@ -13,7 +14,7 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
     time::Duration,
@@ -30,6 +31,7 @@ use super::{
         record::{Meta, Record},
     },
     GroupObserver, GroupStats, Shared, guarded,
+    held::Held,
     layout::Sidecar,
 };
 use crate::{
@@ -42,6 +44,8 @@ const GROUP_WRITES: usize = 4096;
 const GROUP_BYTES: usize = 2 << 20;
 /// How long a group stays open that no reply waits for.
 const GATHER: Duration = Duration::from_micros(500);
+/// How often the data directory is compared with the files that are held while nothing is committed.
+const HELD_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) enum Message {
     Commit(Handed),
@@ -84,6 +88,7 @@ impl Drop for Reply {
 pub(super) struct Committer {
     pub shared: Arc<Shared>,
     pub sidecar: Sidecar,
+    pub held: Held,
     pub clock: Arc<dyn Clock>,
     pub observer: GroupObserver,
     /// The last group.
@@ -100,11 +105,23 @@ impl Committer {
     }
 
     fn run(mut self, receiver: &Receiver<Message>) {
-        while let Ok(first) = receiver.recv() {
+        let mut number = 0;
+        loop {
+            let first = match receiver.recv_timeout(HELD_EVERY) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.check_held().unwrap_or_else(|fault| self.shared.latch(&fault));
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            number += 1;
+            self.shared.under_way.store(number, Ordering::Relaxed);
             let (writes, close) = take_group(first, receiver, GATHER);
             if !writes.is_empty() {
                 self.commit(writes);
             }
+            self.shared.under_way.store(0, Ordering::Relaxed);
             if let Some(closed) = close {
                 if let Err(error) = self.sidecar.sync() {
                     tracing::warn!(%error, "the file \"committed\" was not synced");
@@ -148,10 +165,16 @@ impl Committer {
         self.sidecar
             .write(group)
             .map_err(|error| StoreFault { operation: "commit", cause: format!("the file \"committed\": {error}") })?;
+        self.check_held()?;
         self.shared.groups.fetch_add(1, Ordering::Relaxed);
         stats.micros = watch.micros();
         (self.observer)(stats);
         Ok(())
+    }
+
+    /// What is written to files that the directory does not name any more is not there at the next start.
+    fn check_held(&self) -> Result<(), StoreFault> {
+        self.held.check().map_err(|lost| StoreFault { operation: "commit", cause: lost.to_string() })
     }
 }
 

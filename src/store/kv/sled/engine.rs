@@ -48,6 +48,10 @@ impl Engine {
         Ok(())
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(in crate::store::kv) fn is_empty(&self) -> Result<bool, StoreFault> {
         self.db.iter().next().transpose().map(|first| first.is_none()).map_err(|error| fault("open", error))
     }

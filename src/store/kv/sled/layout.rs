@@ -75,7 +75,7 @@ pub(in crate::store::kv) fn sync_directory(path: &Path) -> io::Result<()> {
 /// Held for as long as a process uses the data directory.
 #[derive(Debug)]
 pub(in crate::store::kv) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -87,7 +87,11 @@ impl Lock {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         })?;
-        Ok(locked.map(|()| Self { _file: file }))
+        Ok(locked.map(|()| Self { file }))
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 }
 
@@ -158,6 +162,10 @@ impl Sidecar {
 
     pub(in crate::store::kv) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod committer;
 mod engine;
+mod held;
 mod layout;
 mod open;
 mod open_error;
@@ -103,8 +104,10 @@ struct Shared {
     engine: Engine,
     fault: watch::Sender<Option<StoreFault>>,
     groups: AtomicU64,
+    /// The group that the committer is at, counted from 1; 0 while it is at none.
+    under_way: AtomicU64,
     /// Let go last, when the engine is gone.
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Shared {
@@ -224,6 +227,10 @@ impl StoreEngine for SledStore {
 
     fn groups(&self) -> u64 {
         self.shared.groups.load(Ordering::Relaxed)
+    }
+
+    fn unanswered(&self) -> Option<u64> {
+        Some(self.shared.under_way.load(Ordering::Relaxed)).filter(|group| *group > 0)
     }
 
     /// Every group carries the mark, also one without rows.

@@ -33,6 +33,7 @@ use super::{
     Engine, GroupObserver, Layout, Shared, SledOptions, SledStore,
     committer::Committer,
     guarded,
+    held::Held,
     layout::{Lock, Sidecar, retry, sync_directory},
     open_error::OpenError,
     panic_text,
@@ -106,9 +107,16 @@ impl Opened {
             engine: self.engine,
             fault: watch::Sender::new(None),
             groups: AtomicU64::new(0),
-            _lock: self.lock,
+            under_way: AtomicU64::new(0),
+            lock: self.lock,
         });
-        let committer = Committer { shared: Arc::clone(&shared), sidecar, clock, observer, group, digests };
+        let files = [
+            (self.layout.engine_file(), shared.engine.file()),
+            (self.layout.sidecar(), sidecar.file()),
+            (self.layout.lock(), shared.lock.file()),
+        ];
+        let held = Held::of(files).map_err(io_at("reading the files of", &self.layout.root))?;
+        let committer = Committer { shared: Arc::clone(&shared), sidecar, held, clock, observer, group, digests };
         let committer = committer.spawn().map_err(io_at("starting the committer for", &self.layout.root))?;
         Ok(SledStore { shared, committer })
     }
