@@ -9,7 +9,7 @@ use std::{error::Error, fmt, path::PathBuf, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{Exit, address::Address};
+use super::{Exit, address::Address, output::shell_word};
 use crate::{
     domain::input::InputError,
     wire::{
@@ -156,7 +156,8 @@ impl Failure {
             Self::InDoubt { cause, request_id } => {
                 let mut hints = cause.hints();
                 hints.push(format!(
-                    "the change may have been made; --request-id '{request_id}' repeats this call safely"
+                    "the change may have been made; --request-id {} repeats this call safely",
+                    shell_word(request_id)
                 ));
                 hints
             }

@@ -9,6 +9,7 @@
 //! sent are escaped before they reach a terminal.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::{ErrorKind, Write},
 };
@@ -22,6 +23,16 @@ use crate::{
     domain::window::Millis,
     wire::json::{ErrorJson, Json, JsonError},
 };
+
+/// `text` as a shell reads it back: a hint is pasted, and ids may have `|`, `&`, `;` and `$`.
+pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@%+=-".contains(&b);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {

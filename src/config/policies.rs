@@ -19,7 +19,7 @@ use std::{
 
 use super::{
     balances,
-    billing::BillingPolicy,
+    billing::{BillingPolicy, Choice},
     limits::{counted_length_rule, in_pipeline_order, limits},
     mistake::{Place, join},
     reader::{Parsed, Section},
@@ -206,6 +206,7 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
                 continue;
             }
         };
+        warn_of_stranger(&mut section, &org, &at, bases.billing);
         let (path, again) = (name.clone(), entries.clone());
         let mut own = section.open(&name, at.clone(), entries);
         let base = match own.read("plan", plan_reference) {
@@ -238,6 +239,16 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
         orgs.insert(org, if policy == **base { Arc::clone(base) } else { Arc::new(policy) });
     }
     orgs
+}
+
+/// An org that the provider cannot have: Autumn names its customers by letters, digits, `_` and `-`.
+fn warn_of_stranger(section: &mut Section<'_>, org: &OrgId, at: &Place, billing: &BillingPolicy) {
+    if billing.provider == Choice::Autumn && !org.is_bare() {
+        let path = join(section.path(), org.as_str());
+        let text = "cannot be a customer of Autumn, whose ids are letters, digits, _ and -; \
+                    billing.on_unknown_customer decides for this org";
+        section.findings.warn(at, format!("{path} {text}"));
+    }
 }
 
 /// What an org says, over its plan.

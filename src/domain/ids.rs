@@ -14,8 +14,12 @@ use smallvec::SmallVec;
 use super::input::InputError;
 use crate::bounds::{ID_BYTES, IDENTITY_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES};
 
-const ID_RULE: &str = "1 to 128 characters of [A-Za-z0-9._:/-], a letter or digit first, \
-                       no \"//\" and no \".\" or \"..\" segment";
+const ID_RULE: &str = "1 to 128 printable ASCII characters without space, quotes, backquote, backslash, <, > and \
+                       comma, a letter or digit first, no \"*\" at the end, no \"//\" and no \".\" or \"..\" segment";
+/// What a shell, a list, a log or a page may take for something else than a part of an id.
+const NOT_IN_IDS: &[u8] = b"\"'`\\<>,";
+/// At the end of a scope it marks a prefix in the configuration; an id that ended so could not be told from one.
+const WILDCARD: char = '*';
 const PRINTABLE_RULE: &str = "1 to 128 printable ASCII characters";
 const METER_RULE: &str = "1 to 64 characters of [a-z0-9_], a letter first";
 
@@ -23,7 +27,8 @@ fn is_id(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() <= ID_BYTES
         && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(b))
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b.is_ascii_graphic() && !NOT_IN_IDS.contains(b))
+        && !text.ends_with(WILDCARD)
         && !text.contains("//")
         && text.split('/').all(|segment| segment != "." && segment != "..")
 }
@@ -180,6 +185,13 @@ macro_rules! well_known {
             }
         )+
     };
+}
+
+impl OrgId {
+    /// Whether it has letters, digits, `_` and `-` alone, which is all that some other systems allow.
+    pub fn is_bare(&self) -> bool {
+        self.0.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    }
 }
 
 impl Plane {
@@ -376,10 +388,25 @@ mod tests {
 
     #[test]
     fn ids_are_refused_never_normalised() {
-        for good in ["a", "acme", "A.b_c:d/e-f", "workspace/ws_42", &"x".repeat(128)] {
+        for good in [
+            "a",
+            "acme",
+            "A.b_c:d/e-f",
+            "workspace/ws_42",
+            "auth0|abc",
+            "user@example.com",
+            "svc@p.iam.gserviceaccount.com",
+            "aGVs+bG8/d29ybGQ==",
+            "urn:x#y?z=1&w=2;v~u^t$s!r(q)p[o]n{m}l%2e",
+            "a*b",
+            &"x".repeat(128),
+        ] {
             assert!(OrgId::parse("org", good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "a/../b", "../..", "a//b", "a/.", "-a", "/a", "a b", "a\0b", "a\nb", "é", "a%2e"] {
+        for bad in [
+            "", ".", "..", "a/../b", "../..", "a//b", "a/.", "-a", "/a", "@a", "*", "a*", "agent/*", "a b", "a\0b",
+            "a\nb", "a\u{7f}b", "é", "a\"b", "a'b", "a`b", "a\\b", "a<b", "a>b", "a,b",
+        ] {
             assert!(OrgId::parse("org", bad).is_err(), "{bad:?}");
         }
         assert!(OrgId::parse("org", &"x".repeat(129)).is_err());

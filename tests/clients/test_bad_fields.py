@@ -8,7 +8,7 @@ from plane import refusal
 LONG = "x" * 129
 GOOD = {"meter": "spend", "amount": 1}
 TOO_MUCH = 10**16 + 1
-ID_RULE = "1 to 128 characters of [A-Za-z0-9._:/-]"
+ID_RULE = "1 to 128 printable ASCII characters without space, quotes, backquote"
 PRINTABLE = "1 to 128 printable ASCII characters"
 METER_RULE = "1 to 64 characters of [a-z0-9_]"
 HEX_RULE = "32 lower-case hexadecimal digits"
@@ -22,6 +22,8 @@ HOLD = "0" * 32
 
 ORGS = [("org", value, shown, ID_RULE) for value, shown in [
     ("", ""), (LONG, "x" * 64), ("../..", "../.."), ("a\0", "a\\u{0}"), ("a\nb", "a\\nb"), ("-a", "-a"),
+    ("a\u007fb", "a\\u{7f}b"), ('a"b', 'a\\"b'), ("a'b", "a\\'b"), ("a`b", "a`b"), ("a\\b", "a\\\\b"), ("a<b>", "a<b>"),
+    ("a,b", "a,b"), ("team/*", "team/*"), ("|a", "|a"),
 ]]
 SCOPES = [("scope", value, value[:64], ID_RULE) for value in ["a//b", "../x", "a b", LONG]]
 IDS = [("request_id", value, shown, PRINTABLE) for value, shown in [

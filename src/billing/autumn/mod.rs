@@ -6,6 +6,7 @@
 //! answers.rs   what a body means
 //! amount.rs    fixed-point amounts
 //! settings.rs  what an operator says, checked
+//! strangers.rs orgs that cannot be customers
 //! ```
 //!
 //! An answer is authoritative or it is none: what Autumn lets through without looking (202), what it
@@ -15,6 +16,7 @@ mod amount;
 mod answers;
 mod client;
 mod settings;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,7 @@ use serde::Serialize;
 
 use self::client::{Answer, Failure, Link};
 pub use self::settings::{AutumnSettings, Overage, SecretKey, SettingsError};
+use self::strangers::Strangers;
 use crate::{
     domain::{balance::BalanceVerdict, gate::Cause, ids::OrgId, outbox::Delivery, window::Millis},
     ports::{BillingProvider, Clock, Freshness, Usage},
@@ -46,6 +49,7 @@ pub struct Autumn {
     check: Url,
     track: Url,
     customer: Url,
+    strangers: Strangers,
 }
 
 #[derive(Serialize)]
@@ -81,7 +85,8 @@ impl Autumn {
         let [check, track, customer] = ["balances.check", "balances.track", "customers.get"];
         let (check, track) = (settings.address(check)?, settings.address(track)?);
         let reports = link.beside(&settings);
-        Ok(Self { customer: settings.address(customer)?, check, track, settings, link, reports, clock })
+        let (customer, strangers) = (settings.address(customer)?, Strangers::default());
+        Ok(Self { check, track, customer, settings, link, reports, clock, strangers })
     }
 
     /// When usage was booked, where that can be said without being taken for the future.
@@ -93,6 +98,7 @@ impl Autumn {
 
 impl BillingProvider for Autumn {
     fn check(&self, org: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict> {
+        self.strangers.meet(org);
         let body = json(&CheckRequest { customer_id: org.as_str(), feature_id: &self.settings.feature });
         Box::pin(async move {
             // Autumn keeps customers for days in a cache of its own.
@@ -104,6 +110,7 @@ impl BillingProvider for Autumn {
     }
 
     fn pays(&self, org: &OrgId) -> BoxFuture<'_, Result<bool, Cause>> {
+        self.strangers.meet(org);
         let body = json(&CustomerRequest { customer_id: org.as_str() });
         Box::pin(async move {
             let answer = self.link.post(self.customer.clone(), body, &[]).await;
@@ -117,6 +124,7 @@ impl BillingProvider for Autumn {
     }
 
     fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery> {
+        self.strangers.meet(&usage.org);
         let body = json(&TrackRequest {
             customer_id: usage.org.as_str(),
             feature_id: &usage.feature,

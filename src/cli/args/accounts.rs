@@ -12,7 +12,8 @@ use crate::{
     },
 };
 
-const SPEC_RULE: &str = "ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h], each at most once";
+const OPTIONS: [&str; 3] = ["limit", "buffer", "window"];
+const SPEC_RULE: &str = "ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h], the account first, each at most once";
 
 /// An argument that no error may repeat. The parser of the command line repeats what it refuses, so it
 /// accepts a wrong value as `Err`, and the verb reports it.
@@ -32,7 +33,12 @@ pub(crate) struct AccountSpec {
 impl AccountSpec {
     pub(crate) fn parse(text: &str) -> Given<Self> {
         let mut parts = text.split(',');
-        let account = AccountId::parse("account", parts.next().unwrap_or_default())?;
+        let first = parts.next().unwrap_or_default();
+        let account = AccountId::parse("account", first)?;
+        if first.split_once('=').is_some_and(|(name, _)| OPTIONS.contains(&name)) {
+            // It may be an account; that its name was forgotten is far more likely.
+            return Err(InputError::new("account", account.masked(), SPEC_RULE));
+        }
         let mut spec = Self { account, limit: None, buffer: None, window: None };
         for part in parts {
             // A misplaced account may stand here.
@@ -97,8 +103,8 @@ mod tests {
             (String::new(), "account", "a letter or digit first"),
             (format!(" {SECRET}"), "account", "a letter or digit first"),
             (format!("{SECRET} limit=5"), "account", "a letter or digit first"),
-            (format!("{SECRET}=limit"), "account", "a letter or digit first"),
-            (format!("limit=5,{SECRET}"), "account", "a letter or digit first"),
+            ("limit=5".to_owned(), "account", "the account first"),
+            (format!("limit=5,{SECRET}"), "account", "the account first"),
             (format!("{SECRET},"), "account option", "ACCOUNT[,limit=N]"),
             (format!("{SECRET},{SECRET}"), "account option", "ACCOUNT[,limit=N]"),
             (format!("{SECRET},{SECRET}=5"), "account option", "ACCOUNT[,limit=N]"),

@@ -8,7 +8,7 @@ use crate::{
         args::{BudgetSetArgs, BudgetVerb, PeriodLimit},
         connect::Connection,
         failure::Failure,
-        output::{Output, facts, number, table, text},
+        output::{Output, facts, number, shell_word, table, text},
     },
     domain::{ids::Meter, input::InputError, window::PERIODS},
     wire::v1::{Budget, BudgetPeriod, GetBudgetRequest, PeriodPatch, ReplaceBudgetRequest, UpdateBudgetRequest},
@@ -106,11 +106,12 @@ fn warn(budget: &Budget, output: &mut Output<'_>) {
     if malformed.is_empty() {
         return;
     }
-    let part = if scope.is_empty() { String::new() } else { format!(" --scope {scope}") };
+    let part = if scope.is_empty() { String::new() } else { format!(" --scope {}", shell_word(scope)) };
     output.remark(&format!(
         "warning: {org} has stored limits that are invalid: {}\n\
-         hint: the gate `budgets` cannot be evaluated until `tollgate budget set {org}{part} --replace` removes them",
-        malformed.join(", ")
+         hint: the gate `budgets` cannot be evaluated until `tollgate budget set {}{part} --replace` removes them",
+        malformed.join(", "),
+        shell_word(org),
     ));
 }
 

@@ -1,6 +1,10 @@
 //! Lists that the node returns page by page.
 
-use crate::cli::{args::PageArgs, failure::Failure, output::Output};
+use crate::cli::{
+    args::PageArgs,
+    failure::Failure,
+    output::{Output, shell_word},
+};
 
 /// Rows per page; the node's maximum.
 const PAGE: u32 = 1000;
@@ -28,6 +32,6 @@ pub(super) async fn collect<T>(
 /// Says how to continue a list that ended at its limit; JSON has the token.
 pub(super) fn continuation(token: &str, output: &mut Output<'_>) {
     if !token.is_empty() {
-        output.remark(&format!("there are more: --after {token} continues"));
+        output.remark(&format!("there are more: --after {} continues", shell_word(token)));
     }
 }

@@ -178,7 +178,7 @@ fn a_replay_in_doubt_says_how_to_repeat_it_safely() {
     let ran = node.ask(&["billing", "replay", "broken"]);
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""));
     let id = node.seen().writes[0].1.clone();
-    assert!(ran.err.contains(&format!("--request-id '{id}' repeats this call safely")), "R-PIPE-6: {}", ran.err);
+    assert!(ran.err.contains(&format!("--request-id {id} repeats this call safely")), "R-PIPE-6: {}", ran.err);
 }
 
 #[test]

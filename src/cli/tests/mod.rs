@@ -447,7 +447,7 @@ fn a_write_in_doubt_says_how_to_repeat_it_safely() {
     let ran = node.ask(&["org", "purge", "broken"]);
     assert_eq!(ran.exit, Exit::Error);
     let id = node.seen().writes[0].1.clone();
-    assert!(ran.err.contains(&format!("--request-id '{id}' repeats this call safely")), "R-PIPE-6: {}", ran.err);
+    assert!(ran.err.contains(&format!("--request-id {id} repeats this call safely")), "R-PIPE-6: {}", ran.err);
 }
 
 #[test]

@@ -296,7 +296,7 @@ fn a_bad_line_of_a_file_is_named_and_the_node_is_not_asked() {
     let file = path.to_str().unwrap();
     let repeated = format!("k1\n{SECRET}\n# twice\n{SECRET},limit=1\n");
     for (text, told) in [
-        (format!("k1\n\n{SECRET} limit=5\n"), ": line 3: account \"sk-s…it=5\" is not allowed: 1 to 128 characters"),
+        (format!("k1\n\n{SECRET} limit=5\n"), ": line 3: account \"sk-s…it=5\" is not allowed: 1 to 128 printable"),
         (format!("{SECRET},{SECRET}"), ": line 1: account option \"sk-s…9f3c\" is not allowed: ACCOUNT[,limit=N]"),
         (format!("{SECRET},window=daily"), ": line 1: window \"daily\" is not allowed: anchored/24h"),
         (format!("#\n{SECRET},limit=x"), ": line 2: limit \"x\" is not allowed: a whole number of calls"),
@@ -336,7 +336,7 @@ fn a_configuration_or_a_report_in_doubt_says_how_to_repeat_it_safely() {
         let ran = ask(&node, args);
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "{args}");
         let id = asked(&node)["requestId"].as_str().unwrap().to_owned();
-        assert!(ran.err.contains(&format!("--request-id '{id}' repeats this call safely")), "R-PIPE-6: {}", ran.err);
+        assert!(ran.err.contains(&format!("--request-id {id} repeats this call safely")), "R-PIPE-6: {}", ran.err);
     }
     let raced = ask(&node, "pool configure raced relay --account k1 --expected-version 2");
     assert_eq!((raced.exit, raced.out.as_str()), (Exit::Error, ""));

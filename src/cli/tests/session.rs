@@ -296,7 +296,7 @@ fn a_start_or_an_end_in_doubt_says_how_to_repeat_it_safely() {
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""), "{verb}");
         let id = node.seen().asked.last().unwrap()["requestId"].as_str().unwrap().to_owned();
         assert!(id.starts_with("cli-") && id.len() == 36, "{id}");
-        assert!(ran.err.contains(&format!("--request-id '{id}' repeats this call safely")), "R-PIPE-6: {}", ran.err);
+        assert!(ran.err.contains(&format!("--request-id {id} repeats this call safely")), "R-PIPE-6: {}", ran.err);
     }
 }
 

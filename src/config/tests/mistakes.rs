@@ -80,7 +80,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         ("[plans]\nfree = 5", "t.toml:2:8: plans.free \"5\" is not allowed: a section [plans.free]"),
         ("[plans.\"a b\"]", "t.toml:1:8: plans \"a b\" is not allowed: the name of a plan is 1 to 64 characters"),
-        ("[orgs.\"a//b\"]", "t.toml:1:7: orgs \"a//b\" is not allowed: 1 to 128 characters"),
+        ("[orgs.\"a//b\"]", "t.toml:1:7: orgs \"a//b\" is not allowed: 1 to 128 printable"),
         (
             "[plans.free]\nsessions_max = 1",
             "t.toml:2:1: plans.free.sessions_max is not a known key: use one of then, rate, exempt, scopes, included, overage, max_sessions, trial, executions, spend, compute, bytes",
