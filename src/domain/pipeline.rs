@@ -145,7 +145,7 @@ fn unevaluated(gate: Gate, cause: Cause, of_policy: OfPolicy, facts: &Facts<'_>)
         OnIndeterminate::Allow => Verdict::Unevaluated(cause),
         OnIndeterminate::Deny if cause == Cause::NoEntitlement => {
             let nothing_known = Balance::default();
-            denied(balance::denial(DenyReason::NoEntitlement, &nothing_known, facts.policy, facts.now))
+            denied(balance::denial(DenyReason::NoEntitlement, &nothing_known, facts.ask, facts.policy, facts.now))
         }
         OnIndeterminate::Deny => denied(Denial {
             code: Code::Indeterminate,

@@ -366,7 +366,7 @@ class InForce(BudgetCase):
         self.patch(org, weekly=None)
         self.assertTrue(self.gate.Acquire(org=org).allowed)
 
-    def test_org_and_scope_must_both_fit_and_the_tightest_is_named(self):
+    def test_org_and_scope_must_both_fit_and_what_does_not_is_named(self):
         """R-BUD-7"""
         for of_org, of_scope, tightest in [(30, 20, SCOPE), (20, 30, "")]:
             org = fresh("both")

@@ -16,12 +16,16 @@ pub(super) fn code_name(code: i32) -> String {
     }
 }
 
-/// `999 left of 1000 (rate, resets in 42m 10s)` for the limit that matters most: the one that denied,
-/// else the one with the smallest share left.
+/// `999 left of 1000 (rate, resets in 42m 10s)` for the limit that matters most: of those that denied
+/// the one that fits last, as in the message, else the one with the smallest share left.
 pub(super) fn headline(limits: &[Limit], now: Millis) -> String {
     let enforced = || limits.iter().filter(|limit| !limit.unlimited && !limit.shadow);
     let tightest = || enforced().min_by(|a, b| left_of(a, b).cmp(&left_of(b, a)));
-    match limits.iter().find(|limit| limit.limiting).or_else(tightest) {
+    let limiting = || limits.iter().filter(|limit| limit.limiting).rev();
+    // 0 is never. Of those that fit at the same time the first; `max_by_key` takes the last of them.
+    let fits_at = |limit: &&Limit| limit.resets_at_ms.wrapping_sub(1).cast_unsigned();
+    let fits_last = || limiting().max_by_key(fits_at);
+    match fits_last().or_else(tightest) {
         Some(limit) => sentence(limit, now),
         None => "no limit".to_owned(),
     }
@@ -166,6 +170,15 @@ mod tests {
         let limiting =
             Limit { limiting: true, scope: "ws/1".into(), resets_at_ms: 5_000, ..limit("budget/hourly", 1, 2) };
         assert_eq!(headline(&[limit("rate", 0, 9), limiting], 0), "1 left of 2 (budget/hourly of ws/1, resets in 5s)");
+    }
+
+    #[test]
+    fn of_the_limits_that_denied_the_one_that_fits_last_is_shown() {
+        let denied = |name, resets_at_ms| Limit { limiting: true, resets_at_ms, ..limit(name, 0, 9) };
+        let mut limits = vec![denied("a", 60_000), denied("b", 3_600_000), denied("c", 3_600_000)];
+        assert_eq!(headline(&limits, 0), "0 left of 9 (b, resets in 1h)");
+        limits.push(denied("d", 0));
+        assert_eq!(headline(&limits, 0), "0 left of 9 (d, never resets)");
     }
 
     #[test]

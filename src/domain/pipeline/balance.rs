@@ -48,7 +48,9 @@ pub(super) fn gate(run: &mut Run<'_>) -> Result<Verdict, Need> {
         BalanceVerdict::Denied(DenyReason::NoEntitlement, balance) => {
             (Verdict::Unevaluated(Cause::NoEntitlement), balance)
         }
-        BalanceVerdict::Denied(reason, balance) => (denied(denial(reason, &balance, policy, run.facts.now)), balance),
+        BalanceVerdict::Denied(reason, balance) => {
+            (denied(denial(reason, &balance, ask, policy, run.facts.now)), balance)
+        }
         BalanceVerdict::Unknown(cause) => (Verdict::Unevaluated(cause), Balance::default()),
     };
     run.balance = Some(Seen { balance, included: None });
@@ -73,11 +75,18 @@ fn included(run: &mut Run<'_>) -> Verdict {
     let Ok(org) = &mut run.facts.org else { return run.passed() };
     let standing = org.book.standing(Scope::of_org(), limit, now);
     let mut check = Check::new(ask, Scope::of_org(), limit, standing);
-    let balance = Balance { granted: limit.amount, overage: *overage, resets_at: check.ends_at, ..Balance::default() };
     check.limiting = !overage && !check.admits();
     let exhausted = check.limiting;
+    let resets_at = if exhausted {
+        org.book.fits_at(check.scope, limit, check.cost.saturating_add(check.hold), now)
+    } else {
+        check.ends_at
+    };
+    let taken = check.used.saturating_add(check.reserved);
+    let remaining = limit.amount.map(|amount| amount.saturating_sub(taken));
+    let balance = Balance { granted: limit.amount, remaining, overage: *overage, resets_at, ..Balance::default() };
     run.balance = Some(Seen { balance, included: Some(check) });
-    if exhausted { denied(denial(DenyReason::Exhausted, &balance, policy, now)) } else { run.passed() }
+    if exhausted { denied(denial(DenyReason::Exhausted, &balance, run.facts.ask, policy, now)) } else { run.passed() }
 }
 
 /// Executions asked for at admission. A call that names none still needs a balance.
@@ -95,21 +104,29 @@ fn enough_for(verdict: BalanceVerdict, asked: u64) -> BalanceVerdict {
     verdict
 }
 
-pub(super) fn denial(reason: DenyReason, balance: &Balance, policy: &OrgPolicy, now: Millis) -> Denial {
+pub(super) fn denial(reason: DenyReason, balance: &Balance, ask: &Acquire, policy: &OrgPolicy, now: Millis) -> Denial {
     let plan = match policy.plan.as_str() {
         "" => "the plan".to_owned(),
         plan => format!("plan {plan}"),
     };
     let granted = balance.granted.map_or_else(String::new, |granted| format!(" (it includes {granted})"));
-    let what = match reason {
-        DenyReason::Exhausted => format!("The included executions of {plan} are used up{granted}."),
-        DenyReason::SpendCap => format!("The spending limit beyond the included executions of {plan} is reached."),
-        DenyReason::UsageCap => format!("The usage limit of {plan} is reached."),
-        DenyReason::NoEntitlement => format!("Executions are not included in {plan}."),
-        DenyReason::PastDue => format!("A payment for {plan} is due."),
+    let left = balance.bound().filter(|left| *left > 0);
+    let what = match (reason, left) {
+        (DenyReason::Exhausted, Some(left)) => {
+            format!("The included executions of {plan} do not suffice{granted}: {} asked, {left} left.", asked(ask))
+        }
+        (DenyReason::Exhausted, None) => format!("The included executions of {plan} are used up{granted}."),
+        (DenyReason::SpendCap, _) => format!("The spending limit beyond the included executions of {plan} is reached."),
+        (DenyReason::UsageCap, _) => format!("The usage limit of {plan} is reached."),
+        (DenyReason::NoEntitlement, _) => format!("Executions are not included in {plan}."),
+        (DenyReason::PastDue, _) => format!("A payment for {plan} is due."),
     };
-    let wait = balance.resets_at.map(|at| at.saturating_sub(now)).filter(|wait| *wait > 0);
+    // More than a whole period includes fits in none.
+    let ever = balance.granted.is_none_or(|granted| asked(ask) <= granted);
+    let wait = balance.resets_at.filter(|_| ever).map(|at| at.saturating_sub(now));
+    let wait = wait.filter(|wait| *wait > 0);
     let when = match (balance.resets_at, wait) {
+        _ if !ever => " One period does not include as much.".to_owned(),
         (Some(at), Some(wait)) => format!(" It resets at {} (in {}).", iso(at), words::duration(wait)),
         _ => String::new(),
     };

@@ -1,5 +1,7 @@
 //! Limits over the org's own book: budgets, quotas, and how much of one a single reservation may hold.
 
+use std::cmp::Reverse;
+
 use smallvec::smallvec;
 
 use super::{Facts, OrgFacts, Run, denied, sessions};
@@ -11,7 +13,7 @@ use crate::domain::{
     ids::{Meter, Scope},
     limit::{Limit, Limits},
     policy::OrgPolicy,
-    window::{Millis, iso},
+    window::{Millis, Window, iso},
     words,
 };
 
@@ -120,9 +122,9 @@ pub(super) fn budgets(run: &mut Run<'_>) -> Verdict {
         Ok(org) => org,
         Err(cause) => return Verdict::Unevaluated(*cause),
     };
-    let exceeded = tightest(org.book, &mut run.checks, now, |check| !sessions::is_quota(ask, check));
-    if let Some((check, fits_at)) = exceeded {
-        return denied(denial(check, fits_at, now));
+    let exceeded = exceeded(org.book, &mut run.checks, now, |check| !sessions::is_quota(ask, check));
+    if let Some(exceeded) = exceeded {
+        return denied(exceeded.denial(now));
     }
     if org.malformed {
         return Verdict::Unevaluated(Cause::MalformedLimit);
@@ -141,15 +143,14 @@ pub(super) fn reserve(run: &mut Run<'_>) -> Verdict {
         |check: &&mut Check<'_>| !check.limit.shadow && check.share(percent).is_some_and(|most| check.hold > most);
     let Some(check) = run.checks.iter_mut().find(over) else { return Verdict::Passed };
     check.limiting = true;
-    let meter = check.limit.meter();
     denied(Denial {
         code: check.code(),
         retry_after: 0,
         message: format!(
             "One reservation may hold at most {}, which is {percent} % of {}; {} asked. Reserve less at a time.",
-            words::amount(meter, check.share(percent).unwrap_or(0)),
-            check.limit.name(),
-            words::amount(meter, check.hold),
+            check.text(check.share(percent).unwrap_or(0)),
+            check.named(),
+            check.text(check.hold),
         ),
     })
 }
@@ -162,63 +163,145 @@ pub(in crate::domain) fn pool_limits(book: &mut Book, pool: &Scope, policy: &Org
     }
     let ask = Acquire::of(pool.clone(), smallvec![(Meter::calls(), 1)]);
     let mut checks: Vec<_> = checks_of(book, &ask, pool, limits, now).collect();
-    let (check, fits_at) = tightest(book, &mut checks, now, |_| true)?;
-    Some(denial(check, fits_at, now))
+    exceeded(book, &mut checks, now, |_| true).map(|exceeded| exceeded.denial(now))
 }
 
-fn denial(check: &Check<'_>, fits_at: Option<Millis>, now: Millis) -> Denial {
-    Denial { code: check.code(), retry_after: retry_after(fits_at, now), message: exceeded(check, fits_at, now) }
+/// The limits that do not admit a call: at least one.
+#[derive(Debug)]
+pub(super) struct Exceeded<'c, 'p> {
+    /// The one that fits last. Its time is that of the whole call, so the sentence is about it.
+    last: Full<'c, 'p>,
+    /// The others, in pipeline order.
+    others: Vec<Full<'c, 'p>>,
 }
 
-/// Of the limits that `concerns` picks, the tightest that does not admit, and when all of them do.
-pub(super) fn tightest<'c, 'p>(
+/// A limit that does not admit what is asked, and when it does; `None` = never, while it stands.
+type Full<'c, 'p> = (&'c Check<'p>, Option<Millis>);
+
+/// Further limits that a sentence names; the answer shows all of them.
+const OTHERS_NAMED: usize = 3;
+
+/// Of the limits that `concerns` picks, those that do not admit.
+pub(super) fn exceeded<'c, 'p>(
     book: &mut Book,
     checks: &'c mut [Check<'p>],
     now: Millis,
     concerns: impl Fn(&Check<'p>) -> bool,
-) -> Option<(&'c Check<'p>, Option<Millis>)> {
-    let mut latest: Option<Millis> = Some(0);
-    let mut tightest: Option<(i128, usize)> = None;
+) -> Option<Exceeded<'c, 'p>> {
+    let mut full: Vec<(usize, Option<Millis>)> = Vec::new();
     for (index, check) in checks.iter_mut().enumerate() {
-        if !concerns(check) || check.limit.shadow || check.admits() {
-            continue;
-        }
-        check.limiting = true;
-        let fits = book.fits_at(check.scope, check.limit, check.asked(), now);
-        latest = latest.zip(fits).map(|(a, b)| a.max(b));
-        let amount = i128::from(check.limit.amount.unwrap_or(u64::MAX));
-        let left = amount - i128::from(check.used) - i128::from(check.reserved);
-        if tightest.is_none_or(|(least, _)| left < least) {
-            tightest = Some((left, index));
+        if concerns(check) && !check.limit.shadow && !check.admits() {
+            check.limiting = true;
+            full.push((index, book.fits_at(check.scope, check.limit, check.asked(), now)));
         }
     }
-    Some((checks.get(tightest?.1)?, latest))
+    let checks: &'c [Check<'p>] = checks;
+    let of_index = |(index, fits_at)| Some((checks.get(index)?, fits_at));
+    let mut others: Vec<Full<'c, 'p>> = full.into_iter().filter_map(of_index).collect();
+    // The tightest of those that fit at the same time, the first of equals.
+    let lasts = |(place, (check, fits_at)): &(usize, &Full<'_, '_>)| {
+        (fits_at.unwrap_or(Millis::MAX), Reverse(check.spare()), Reverse(*place))
+    };
+    let (place, _) = others.iter().enumerate().max_by_key(lasts)?;
+    Some(Exceeded { last: others.remove(place), others })
 }
 
-pub(super) fn retry_after(fits_at: Option<Millis>, now: Millis) -> Millis {
-    fits_at.map_or(0, |at| at.saturating_sub(now))
+impl Exceeded<'_, '_> {
+    /// The window of the limit that fits last.
+    pub(super) fn window(&self) -> Window {
+        self.last.0.limit.window()
+    }
+
+    pub(super) fn denial(&self, now: Millis) -> Denial {
+        let (check, fits_at) = self.last;
+        Denial {
+            code: check.code(),
+            retry_after: fits_at.map_or(0, |at| at.saturating_sub(now)),
+            message: self.message(now),
+        }
+    }
+
+    /// `Budget budget/daily of scope workspace/a has too little left: $30.00 asked, $23.00 left of $25.00
+    /// per rolling day. It fits again at … (in 2 d 22 h). Also exceeded: quota/executions of this org
+    /// (used up, fits again in 12 min).`
+    fn message(&self, now: Millis) -> String {
+        let (check, fits_at) = self.last;
+        let kind = if check.limit.is_budget() { "Budget" } else { "Quota" };
+        let when = match fits_at {
+            None => "It will not fit while this limit stands.".to_owned(),
+            Some(at) => {
+                format!("It fits again at {} (in {}).", iso(at), words::duration(at.saturating_sub(now)))
+            }
+        };
+        let mut text = format!("{kind} {} {}. {when}", check.named(), check.state());
+        for (number, (check, fits_at)) in self.others.iter().take(OTHERS_NAMED).enumerate() {
+            let when = match fits_at {
+                None => "does not fit while it stands".to_owned(),
+                Some(at) => format!("fits again in {}", words::duration(at.saturating_sub(now))),
+            };
+            text.push_str(if number == 0 { " Also exceeded: " } else { ", " });
+            text.push_str(&format!("{} ({}, {when})", check.named(), check.shortage()));
+        }
+        match self.others.len() {
+            0 => {}
+            named if named <= OTHERS_NAMED => text.push('.'),
+            all => text.push_str(&format!(" and {} more.", all - OTHERS_NAMED)),
+        }
+        text
+    }
 }
 
-/// `Budget budget/daily of scope workspace/a is exceeded: $2.00 used, $30.00 asked, $25.00 limit per rolling
-/// day. It fits again at … (in 2 d 22 h).`
-pub(super) fn exceeded(check: &Check<'_>, fits_at: Option<Millis>, now: Millis) -> String {
-    let limit = check.limit;
-    let text = |amount| words::amount(limit.meter(), amount);
-    let kind = if limit.is_budget() { "Budget" } else { "Quota" };
-    let of = if check.scope.is_org() { "this org".into() } else { format!("scope {}", check.scope.shown()) };
-    let held = if check.reserved > 0 { format!(" and {} reserved", text(check.reserved)) } else { String::new() };
-    let buffer = if limit.buffer > 0 { format!(" less a buffer of {}", text(limit.buffer)) } else { String::new() };
-    let when = fits_at.map_or("It will not fit while this limit stands".to_owned(), |at| {
-        format!("It fits again at {} (in {})", iso(at), words::duration(at.saturating_sub(now)))
-    });
-    format!(
-        "{kind} {} of {of} is exceeded: {} used{held}, {} asked, {} limit{buffer} per {}. {when}.",
-        limit.name(),
-        text(check.used),
-        text(check.asked()),
-        text(limit.amount.unwrap_or(0)),
-        words::window(limit.window()),
-    )
+/// How a limit stands, for the sentence of a denial.
+impl Check<'_> {
+    /// What may still be used: amount less buffer, usage and holds.
+    fn spare(&self) -> i128 {
+        let usable = self.limit.amount.unwrap_or(u64::MAX).saturating_sub(self.limit.buffer);
+        i128::from(usable) - i128::from(self.used) - i128::from(self.reserved)
+    }
+
+    fn text(&self, amount: u64) -> String {
+        words::amount(self.limit.meter(), amount)
+    }
+
+    /// `budget/daily of scope workspace/a`.
+    fn named(&self) -> String {
+        let name = self.limit.name();
+        if self.scope.is_org() {
+            format!("{name} of this org")
+        } else {
+            format!("{name} of scope {}", self.scope.shown())
+        }
+    }
+
+    /// `7 executions asked, 5 executions left`, or `used up` where nothing is left.
+    fn shortage(&self) -> String {
+        match u64::try_from(self.spare()) {
+            Ok(left @ 1..) => format!("{} asked, {} left", self.text(self.asked()), self.text(left)),
+            _ => "used up".to_owned(),
+        }
+    }
+
+    /// What is wrong with it, with its numbers.
+    fn state(&self) -> String {
+        let (limit, amount) = (self.limit, self.limit.amount.unwrap_or(0));
+        let per = words::window(limit.window());
+        if amount == 0 {
+            return format!("is {} per {per} and blocks everything", self.text(0));
+        }
+        let buffer = match limit.buffer {
+            0 => String::new(),
+            buffer => format!(" less a buffer of {}", self.text(buffer)),
+        };
+        let of = format!("{}{buffer} per {per}", self.text(amount));
+        if self.spare() > 0 {
+            return format!("has too little left: {} of {of}", self.shortage());
+        }
+        let held = match self.reserved {
+            0 => String::new(),
+            held => format!(" and {} reserved", self.text(held)),
+        };
+        format!("is used up: {} used{held} of {of}", self.text(self.used))
+    }
 }
 
 /// Adds every limit as it will stand to the answer.

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::{
     Run, denied,
-    limits::{Check, exceeded, retry_after, tightest},
+    limits::{Check, exceeded},
 };
 use crate::domain::{
     command::Acquire,
@@ -83,16 +83,12 @@ pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
         return Verdict::Skipped;
     }
     let Ok(org) = &mut run.facts.org else { return unread_quota(run) };
-    if let Some((check, fits_at)) = tightest(org.book, &mut run.checks, now, |check| is_quota(ask, check)) {
-        return denied(Denial {
-            code: Code::QuotaExceeded,
-            retry_after: retry_after(fits_at, now),
-            message: if check.limit.window() == Window::Calendar(Calendar::Month) {
-                "Monthly quota exceeded — upgrade to continue.".to_owned()
-            } else {
-                exceeded(check, fits_at, now)
-            },
-        });
+    if let Some(exceeded) = exceeded(org.book, &mut run.checks, now, |check| is_quota(ask, check)) {
+        let mut denial = exceeded.denial(now);
+        if exceeded.window() == Window::Calendar(Calendar::Month) {
+            denial.message = "Monthly quota exceeded — upgrade to continue.".to_owned();
+        }
+        return denied(denial);
     }
     if run.checks.iter().any(|check| is_quota(ask, check)) { run.passed() } else { Verdict::Skipped }
 }

@@ -111,11 +111,17 @@ fn an_exhausted_org_denies_its_accounts_too() {
 }
 
 #[test]
-fn the_tightest_limit_is_named_and_every_exhausted_one_is_shown() {
+fn the_limit_that_fits_last_is_named_and_every_exhausted_one_is_shown() {
     let mut org = OrgBench::with([spend_limit(DAILY, 9), spend_limit(HOURLY, 5), executions_limit(CLOCK_HOUR, 50)]);
     org.record("", spend(9), "a").unwrap();
     let denied = org.acquire(ask());
-    assert!(denied.message().contains("budget/hourly"), "R-BUD-7: {}", denied.message());
+    assert_eq!(
+        denied.message(),
+        "Budget budget/daily of this org is used up: $0.000009 used of $0.000009 per rolling day. It fits again at \
+         2026-06-22T17:00:00Z (in 1 d 1 h). Also exceeded: budget/hourly of this org (used up, fits again in 1 h 1 min).",
+        "R-BUD-7"
+    );
+    assert_eq!(org.now + denied.retry_after(), denied.limits[1].resets_at.unwrap());
     let exhausted: Vec<_> = denied.limits.iter().filter(|view| view.exhausted()).map(|view| view.name()).collect();
     assert_eq!(exhausted, ["budget/daily", "budget/hourly"], "R-PIPE-5");
     assert_eq!(denied.limits[0].name(), "rate", "in pipeline order, the backstop first");

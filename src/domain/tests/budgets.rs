@@ -124,7 +124,7 @@ fn nothing_blocks_all_and_no_limit_blocks_nothing() {
 }
 
 #[test]
-fn org_and_scope_must_both_fit_and_the_tightest_is_named() {
+fn org_and_scope_must_both_fit_and_the_one_that_fits_last_is_named() {
     let mut org = OrgBench::new();
     org.set("", &[("daily", Some(100))]);
     org.set("workspace/a", &[("daily", Some(40))]);

@@ -1,7 +1,12 @@
 //! The commands of the model.
 
+use std::cmp::Reverse;
+
 use super::*;
 use crate::domain::command::{Commit, Extend, Freeze, Record, Release, Resume, Unfreeze};
+
+/// The range of usage leaves it open.
+struct Vague;
 
 enum Judged {
     Code(Code),
@@ -153,7 +158,12 @@ impl Model {
             if denial.is_none() && failing.iter().any(vague) {
                 return Judged::Open;
             }
-            denial = denial.or(self.tightest(rules, &failing));
+            if denial.is_none() {
+                match self.last_to_fit(rules, &failing) {
+                    Ok(code) => denial = code,
+                    Err(Vague) => return Judged::Open,
+                }
+            }
         }
         if rules.balance_required && (denial.is_none() || ask.explain) {
             denial = denial.or(match ask.balance {
@@ -176,19 +186,47 @@ impl Model {
         (rules.store_fault && rules.on_rate == OnIndeterminate::Deny).then_some(Code::Indeterminate)
     }
 
-    /// R-BUD-7: the one with least left, the first of equals.
-    fn tightest(&self, rules: &Rules, failing: &[Asked]) -> Option<Code> {
-        let left = |asked: &&Asked| {
+    /// R-BUD-7: the code of the limit that fits last; of equals the one with least left, then the first.
+    fn last_to_fit(&self, rules: &Rules, failing: &[Asked]) -> Result<Option<Code>, Vague> {
+        let code = |asked: &Asked| match rules.limits[asked.rule].window {
+            Window::Rolling { .. } => Code::BudgetExceeded,
+            _ => Code::QuotaExceeded,
+        };
+        let Some(first) = failing.first() else { return Ok(None) };
+        if failing.iter().all(|asked| code(asked) == code(first)) {
+            return Ok(Some(code(first)));
+        }
+        let spare = |asked: &Asked| {
             let rule = &rules.limits[asked.rule];
             let taken =
                 i128::from(self.used(rules, asked.rule, self.now).0) + i128::from(self.reserved(rule, self.now));
-            i128::from(rule.amount.unwrap_or(u64::MAX)) - taken
+            i128::from(rule.amount.unwrap_or(u64::MAX).saturating_sub(rule.buffer)) - taken
         };
-        let least = failing.iter().min_by_key(left)?;
-        Some(match rules.limits[least.rule].window {
-            Window::Rolling { .. } => Code::BudgetExceeded,
-            _ => Code::QuotaExceeded,
-        })
+        let mut last: Option<(Millis, Reverse<i128>, Code)> = None;
+        for asked in failing {
+            let next = (self.fits_from(rules, *asked)?, Reverse(spare(asked)), code(asked));
+            if last.is_none_or(|last| (last.0, last.1) < (next.0, next.1)) {
+                last = Some(next);
+            }
+        }
+        Ok(last.map(|(.., code)| code))
+    }
+
+    /// When it fits if nothing else happens.
+    fn fits_from(&self, rules: &Rules, asked: Asked) -> Result<Millis, Vague> {
+        if Self::never_fits(rules, asked) {
+            return Ok(Millis::MAX);
+        }
+        let first = |is_there: fn(Option<bool>) -> bool| {
+            let (mut before, mut at) = (self.now, self.now + 80 * DAY);
+            while before + 1 < at {
+                let middle = before + (at - before) / 2;
+                *(if is_there(self.fits(rules, asked, middle)) { &mut at } else { &mut before }) = middle;
+            }
+            at
+        };
+        let (least, most) = (first(|fits| fits != Some(false)), first(|fits| fits == Some(true)));
+        if least == most { Ok(most) } else { Err(Vague) }
     }
 
     /// Adopts an admission, the model's own or one that the range of usage left open.
