@@ -40,6 +40,10 @@ class Standin:
         """One per request, in this order."""
         self._control("faults", list(faults))
 
+    def clock(self, ahead_ms=0, date_ahead_ms=0):
+        """How far its clock, and the `Date` of its answers, are ahead; `None` sends no `Date`."""
+        self._control("clock", {"ahead_ms": ahead_ms, "date_ahead_ms": date_ahead_ms})
+
     def caching(self, on):
         self._control("cache", on)
 

@@ -1,7 +1,10 @@
 //! What the stand-in answers: customers, what their plans give them, and what was booked. The rules
 //! are those of Autumn's API 2.1 to 2.3; amounts are whole numbers here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -96,14 +99,14 @@ fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str, (u16, Value)> {
 
 impl Books {
     /// The answer to one call of the API.
-    pub fn answer(&mut self, path: &str, headers: &Headers, body: &Value) -> (u16, Value) {
-        match self.reply(path, headers, body) {
+    pub fn answer(&mut self, path: &str, headers: &Headers, body: &Value, now: SystemTime) -> (u16, Value) {
+        match self.reply(path, headers, body, now) {
             Ok(answer) => (200, answer),
             Err(refusal) => refusal,
         }
     }
 
-    fn reply(&mut self, path: &str, headers: &Headers, body: &Value) -> Reply {
+    fn reply(&mut self, path: &str, headers: &Headers, body: &Value, now: SystemTime) -> Reply {
         let key = headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "));
         match key {
             None => return Err(refusal(401, "no_secret_key", "No secret key")),
@@ -118,7 +121,7 @@ impl Books {
         }
         match path {
             "/v1/balances.check" | "/v1/check" | "/v1/entitled" => self.check(headers, body),
-            "/v1/balances.track" | "/v1/track" | "/v1/events" => self.track_once(headers, body),
+            "/v1/balances.track" | "/v1/track" | "/v1/events" => self.track_once(headers, body, now),
             "/v1/customers.get" => self.customer(body),
             "/v1/customers.get_or_create" => {
                 self.customers.entry(text(body, "customer_id")?.to_owned()).or_default();
@@ -162,19 +165,23 @@ impl Books {
     }
 
     /// A key counts once, and is free again where the call was refused.
-    fn track_once(&mut self, headers: &Headers, body: &Value) -> Reply {
-        let Some(key) = headers.get("idempotency-key") else { return self.track(body) };
+    fn track_once(&mut self, headers: &Headers, body: &Value, now: SystemTime) -> Reply {
+        let Some(key) = headers.get("idempotency-key") else { return self.track(body, now) };
         if self.keys.contains(key) {
             let message = format!("Another request with idempotency key {key} has already been received");
             return Err(refusal(409, "duplicate_idempotency_key", &message));
         }
-        let answer = self.track(body)?;
+        let answer = self.track(body, now)?;
         self.keys.insert(key.clone());
         Ok(answer)
     }
 
-    fn track(&mut self, body: &Value) -> Reply {
+    fn track(&mut self, body: &Value, now: SystemTime) -> Reply {
         let (customer, feature) = (text(body, "customer_id")?, text(body, "feature_id")?);
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        if body.get("timestamp").and_then(Value::as_u64).is_some_and(|at| u128::from(at) > now) {
+            return Err(refusal(400, "invalid_inputs", "timestamp cannot be in the future"));
+        }
         let value = body.get("value").map_or(Some(1), Value::as_i64);
         let value = value.ok_or_else(|| refusal(400, "invalid_inputs", "value is a number"))?;
         let overflow = match body.get("overage_behavior").and_then(Value::as_str) {

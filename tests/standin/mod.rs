@@ -11,6 +11,7 @@
 //! | `GET /control/customers` | what they have and what was booked |
 //! | `POST /control/faults` `["hang", {"fault": {"stall": {"ms": 3000}}, "path": "/v1/balances.track"}]` | queues faults, one per request |
 //! | `POST /control/cache` `true` | gives the same answer to every check that does not skip the cache, until usage is booked |
+//! | `POST /control/clock` `{"ahead_ms": -5000, "date_ahead_ms": null}` | how far its clock, and the `Date` of its answers, are ahead of this machine's; `null` sends no `Date` |
 //! | `GET /control/ledger` | every request of the API, in order, with what was answered |
 //! | `POST /control/reset` | forgets everything |
 
@@ -26,7 +27,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -103,11 +104,38 @@ pub struct Entry {
     pub answer: Value,
 }
 
-#[derive(Debug, Default)]
+/// What time it is for the stand-in.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct Clock {
+    /// Its own clock, by which it refuses usage of the future, against the machine's.
+    pub ahead_ms: i64,
+    /// The `Date` of its answers against the machine's clock; `None` sends none.
+    pub date_ahead_ms: Option<i64>,
+}
+
+#[derive(Debug)]
 struct State {
+    clock: Clock,
     books: Books,
     faults: VecDeque<Queued>,
     ledger: Vec<Entry>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let clock = Clock { ahead_ms: 0, date_ahead_ms: Some(0) };
+        Self { clock, books: Books::default(), faults: VecDeque::new(), ledger: Vec::new() }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a process of its own, with a clock of its own")]
+fn machine() -> SystemTime {
+    SystemTime::now()
+}
+
+fn moved(by_ms: i64) -> SystemTime {
+    let by = Duration::from_millis(by_ms.unsigned_abs());
+    if by_ms < 0 { machine() - by } else { machine() + by }
 }
 
 /// A running stand-in; it ends when dropped.
@@ -170,6 +198,14 @@ impl Standin {
 
     pub fn caching(&self, on: bool) {
         lock(&self.state).books.cache = on.then(BTreeMap::new);
+    }
+
+    /// Its clock says `now` from here on, and its answers `date`: milliseconds since the epoch.
+    pub fn clock(&self, now: u64, date: Option<u64>) {
+        let machine = machine().duration_since(UNIX_EPOCH).expect("after the epoch").as_millis();
+        let machine = i64::try_from(machine).expect("this side of the year 292 million");
+        let ahead = |at: u64| i64::try_from(at).expect("likewise") - machine;
+        lock(&self.state).clock = Clock { ahead_ms: ahead(now), date_ahead_ms: date.map(ahead) };
     }
 
     pub fn ledger(&self) -> Vec<Entry> {
@@ -236,6 +272,7 @@ fn control(state: &mut State, request: &Request) -> (u16, Value) {
         ("POST", "/control/cache") => {
             serde_json::from_value(body).map(|on: bool| state.books.cache = on.then(BTreeMap::new))
         }
+        ("POST", "/control/clock") => serde_json::from_value(body).map(|clock| state.clock = clock),
         _ => return (404, json!({"error": "no such control"})),
     };
     match done {
@@ -258,7 +295,8 @@ impl State {
     }
 
     fn carry_out(&mut self, request: &Request) -> (u16, String) {
-        let (status, answer) = self.books.answer(&request.path, &request.headers, &request.body);
+        let now = moved(self.clock.ahead_ms);
+        let (status, answer) = self.books.answer(&request.path, &request.headers, &request.body, now);
         (status, answer.to_string())
     }
 }
@@ -319,6 +357,9 @@ async fn answer(stream: &mut Stream, state: &Mutex<State>, request: Request) -> 
     if let Some(entry) = lock(state).ledger.get_mut(entry) {
         entry.status = Some(status);
         entry.answer = serde_json::from_str(&body).unwrap_or(Value::Null);
+    }
+    if let Some(ahead) = lock(state).clock.date_ahead_ms {
+        headers.push(("date", httpdate::fmt_http_date(moved(ahead))));
     }
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     http::write(stream, status, &headers, body.as_bytes()).await

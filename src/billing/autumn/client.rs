@@ -1,7 +1,10 @@
 //! One call to Autumn: a POST with a budget for all of it, an answer of bounded size, and the
 //! breaker in front. What comes back is the answer, or the [`Failure`] that kept it away.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use reqwest::{
     Client, Response, StatusCode, Url,
@@ -12,7 +15,10 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_platform_verifier::BuilderVerifierExt;
 use serde::Deserialize;
 
-use super::settings::{AutumnSettings, SettingsError};
+use super::{
+    clock::ProviderClock,
+    settings::{AutumnSettings, SettingsError},
+};
 use crate::{
     billing::breaker::{Breaker, Permit},
     domain::gate::Cause,
@@ -90,6 +96,8 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Link {
     client: Client,
+    /// What time it is at the provider; learned from every answer.
+    pub(super) clock: Arc<ProviderClock>,
     breaker: Breaker,
     timeout: Duration,
 }
@@ -115,13 +123,14 @@ impl Link {
             .connect_timeout(settings.timeout)
             .build()
             .map_err(|error| SettingsError::Client(error.to_string()))?;
-        Ok(Self { client, breaker: Breaker::new("autumn", settings.breaker), timeout: settings.timeout })
+        let breaker = Breaker::new("autumn", settings.breaker);
+        Ok(Self { client, clock: Arc::default(), breaker, timeout: settings.timeout })
     }
 
-    /// The same connections with a breaker of its own.
+    /// The same connections and the same clock with a breaker of its own.
     pub(super) fn beside(&self, settings: &AutumnSettings) -> Self {
         let breaker = Breaker::new("autumn, reports", settings.breaker);
-        Self { client: self.client.clone(), breaker, timeout: self.timeout }
+        Self { client: self.client.clone(), clock: self.clock.clone(), breaker, timeout: self.timeout }
     }
 
     pub(super) async fn post(
@@ -135,7 +144,7 @@ impl Link {
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        let exchange = async { read(request.send().await?).await };
+        let exchange = async { self.read(request.send().await?).await };
         let answer = match tokio::time::timeout(self.timeout, exchange).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
@@ -146,6 +155,22 @@ impl Link {
         };
         tell(permit, &answer);
         answer
+    }
+
+    async fn read(&self, mut response: Response) -> reqwest::Result<Answer> {
+        let (status, after) = (response.status(), retry_after(response.headers()));
+        if let Some(date) = date(response.headers()) {
+            self.clock.learn(date);
+        }
+        let mut body = Some(Vec::new());
+        while let (Some(read), Some(chunk)) = (&mut body, response.chunk().await?) {
+            if read.len() + chunk.len() > ANSWER_BYTES {
+                body = None;
+                break;
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, after, body })
     }
 }
 
@@ -170,29 +195,21 @@ fn tell(permit: Permit<'_>, answer: &Result<Answer, Failure>) {
     }
 }
 
-async fn read(mut response: Response) -> reqwest::Result<Answer> {
-    let (status, after) = (response.status(), retry_after(response.headers()));
-    let mut body = Some(Vec::new());
-    while let (Some(read), Some(chunk)) = (&mut body, response.chunk().await?) {
-        if read.len() + chunk.len() > ANSWER_BYTES {
-            body = None;
-            break;
-        }
-        read.extend_from_slice(&chunk);
-    }
-    Ok(Answer { status, after, body })
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// What time it was at the provider when it answered, to the second.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(text(headers, DATE)?).ok()
 }
 
 /// Seconds, or a date, which is counted from the provider's own.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let asked = text(RETRY_AFTER)?;
+    let asked = text(headers, RETRY_AFTER)?;
     let after = match asked.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let (until, now) = (httpdate::parse_http_date(asked).ok()?, httpdate::parse_http_date(text(DATE)?).ok()?);
-            until.duration_since(now).ok()?
-        }
+        Err(_) => httpdate::parse_http_date(asked).ok()?.duration_since(date(headers)?).ok()?,
     };
     Some(after.min(RETRY_AFTER_MAX))
 }

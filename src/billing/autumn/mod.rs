@@ -3,6 +3,7 @@
 //! ```text
 //! mod.rs       the three calls, and what becomes of their answers
 //! client.rs    one call: budget, bounds, breaker, and which failure is which
+//! clock.rs     what time it is at the provider
 //! answers.rs   what a body means
 //! amount.rs    fixed-point amounts
 //! settings.rs  what an operator says, checked
@@ -15,6 +16,7 @@
 mod amount;
 mod answers;
 mod client;
+mod clock;
 mod settings;
 mod strangers;
 #[cfg(test)]
@@ -34,8 +36,8 @@ use crate::{
     ports::{BillingProvider, Clock, Freshness, Usage},
 };
 
-/// Usage carries its time only from this age on. Autumn refuses what lies in its future, and clocks
-/// differ; what is younger is booked at the time of its arrival.
+/// Usage carries its time only from this age on, by the provider's own clock: it refuses what lies in
+/// its future. What is younger is booked at the time of its arrival.
 const TIMESTAMP_AGE_MS: Millis = 60_000;
 
 /// The provider. Calls share connections. Questions and reports have a breaker each: usage that cannot
@@ -89,10 +91,27 @@ impl Autumn {
         Ok(Self { check, track, customer, settings, link, reports, clock, strangers })
     }
 
-    /// When usage was booked, where that can be said without being taken for the future.
+    /// When usage was booked, where that can be said without being taken for the future: not before the
+    /// provider has said what time it is.
     fn timestamp(&self, at: Millis) -> Option<Millis> {
-        let settled = self.clock.may_purge() && self.clock.now().saturating_sub(at) >= TIMESTAMP_AGE_MS;
+        let theirs = self.link.clock.now()?;
+        let settled = self.clock.may_purge() && theirs.saturating_sub(at) >= TIMESTAMP_AGE_MS;
         settled.then_some(at)
+    }
+
+    async fn track(&self, usage: &Usage, timestamp: Option<Millis>) -> Delivery {
+        let body = json(&TrackRequest {
+            customer_id: usage.org.as_str(),
+            feature_id: &usage.feature,
+            value: usage.units,
+            overage_behavior: self.settings.overage_behavior.name(),
+            timestamp,
+        });
+        let key = [("Idempotency-Key", usage.key.to_string())];
+        match self.reports.post(self.track.clone(), body, &key).await {
+            Ok(answer) => delivery(&answer),
+            Err(failure) => retry(failure),
+        }
     }
 }
 
@@ -125,19 +144,19 @@ impl BillingProvider for Autumn {
 
     fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery> {
         self.strangers.meet(&usage.org);
-        let body = json(&TrackRequest {
-            customer_id: usage.org.as_str(),
-            feature_id: &usage.feature,
-            value: usage.units,
-            overage_behavior: self.settings.overage_behavior.name(),
-            timestamp: self.timestamp(usage.at),
-        });
         Box::pin(async move {
-            let key = [("Idempotency-Key", usage.key.to_string())];
-            match self.reports.post(self.track.clone(), body, &key).await {
-                Ok(answer) => delivery(&answer),
-                Err(failure) => retry(failure),
+            let timestamp = self.timestamp(usage.at);
+            let delivery = self.track(&usage, timestamp).await;
+            if timestamp.is_none() || !matches!(delivery, Delivery::Rejected(_)) {
+                return delivery;
             }
+            // Its time may be all that is refused: a server behind the one that said the date has a clock of
+            // its own. Usage that is booked late is better than usage that is set aside.
+            let again = self.track(&usage, None).await;
+            if again == Delivery::Delivered {
+                tracing::warn!(org = %usage.org, at = usage.at, "autumn refused the time of usage and took it without");
+            }
+            again
         })
     }
 }

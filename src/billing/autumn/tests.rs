@@ -34,6 +34,7 @@ fn clock() -> Arc<TestClock> {
 
 async fn start() -> (Standin, Autumn) {
     let standin = Standin::start().await;
+    standin.clock(T0, Some(T0));
     let autumn = Autumn::new(settings(standin.base_url()), clock()).unwrap();
     (standin, autumn)
 }
@@ -401,21 +402,58 @@ async fn what_does_not_fit_is_capped_or_booked_as_configured() {
     }
 }
 
+/// Each report with the time that it said.
+fn times(standin: &Standin) -> Vec<Option<Millis>> {
+    let reports = standin.ledger().into_iter().filter(|entry| entry.path == "/v1/balances.track");
+    reports.map(|entry| entry.body.get("timestamp").and_then(Value::as_u64)).collect()
+}
+
+/// R-BAL-10
 #[tokio::test]
-async fn usage_says_when_it_was_unless_that_could_be_taken_for_the_future() {
+async fn usage_says_when_it_was_once_that_is_past_at_the_provider_for_certain() {
+    const SECOND: Millis = 1_000;
     let standin = Standin::start().await;
     let clock = clock();
+    standin.grant("org_1", Feature { granted: 100, ..Feature::default() });
     let autumn = Autumn::new(settings(standin.base_url()), clock.clone()).unwrap();
-    let sent = || standin.ledger().last().unwrap().body.get("timestamp").cloned();
-    clock.advance(TIMESTAMP_AGE_MS - 1);
-    autumn.report(usage(1)).await;
-    assert_eq!(sent(), None, "younger than a minute");
-    clock.advance(1);
-    autumn.report(usage(2)).await;
-    assert_eq!(sent(), Some(json!(T0)));
+    // Seconds since the usage, on the clock of the provider. This machine's own says something else.
+    clock.advance(180 * SECOND);
+    let mut expected = Vec::new();
+    for (at, age, sent) in [(1, 120, false), (2, 55, true), (3, 120, false), (4, 120, true), (5, 120, true)] {
+        // What is sent follows from the answer before.
+        expected.push(sent.then_some(T0));
+        standin.clock(T0 + age * SECOND, Some(T0 + age * SECOND));
+        assert_eq!(autumn.report(usage(at)).await, Delivery::Delivered);
+    }
+    assert_eq!(times(&standin), expected, "not before the first answer, and not what is younger than a minute");
     clock.doubted.store(true, std::sync::atomic::Ordering::SeqCst);
-    autumn.report(usage(3)).await;
-    assert_eq!(sent(), None, "by a clock that is not believed");
+    autumn.report(usage(6)).await;
+    assert_eq!(times(&standin).last(), Some(&None), "by a clock that is not believed");
+}
+
+/// R-BAL-10: the provider is behind the date of its own answers.
+#[tokio::test]
+async fn usage_that_is_refused_for_its_time_is_reported_again_without_it() {
+    let (standin, autumn) = start().await;
+    standin.grant("org_1", Feature { granted: 100, ..Feature::default() });
+    standin.clock(T0 - 1_000, Some(T0 + 3_600_000));
+    check(&autumn).await;
+    assert_eq!(autumn.report(usage(3)).await, Delivery::Delivered);
+    assert_eq!((times(&standin), standin.usage("org_1")), (vec![Some(T0), None], 3));
+    let keys: Vec<_> = standin.ledger().iter().map(|entry| entry.headers.get("idempotency-key").cloned()).collect();
+    assert_eq!(keys[1], keys[2], "under one key");
+    // What is refused for another reason stays refused.
+    standin.fault_for("/v1/balances.track", refused(400, "invalid_inputs"));
+    standin.fault_for("/v1/balances.track", refused(400, "invalid_inputs"));
+    assert_eq!(autumn.report(usage(4)).await, Delivery::Rejected(Cause::ProviderRefused));
+    assert_eq!(times(&standin).len(), 4);
+    // Nobody says what time it is: nothing is said about it.
+    standin.clock(T0, None);
+    let silent = Autumn::new(settings(standin.base_url()), clock()).unwrap();
+    for units in 5..7 {
+        assert_eq!(silent.report(usage(units)).await, Delivery::Delivered);
+    }
+    assert_eq!(times(&standin)[4..], [None, None]);
 }
 
 #[tokio::test]

@@ -1,0 +1,67 @@
+"""Usage on its way to the billing provider while clocks differ, and while it fails for one customer."""
+
+import time
+import unittest
+
+from billing import TRACK, BilledCase, fault_for, tracks
+from case import fresh
+from node import eventually
+
+MINUTE = 60
+
+
+class Clocks(BilledCase):
+    """R-BAL-10: usage carries no time that the provider may refuse. The node's clock is ahead of the provider's."""
+
+    AHEAD = 3 * MINUTE
+    DOWN = 75
+
+    def booked(self, plane, standin_clock=None):
+        """Usage that waits for `DOWN` seconds because the provider fails, with every report of it."""
+        self.standin.grant("acme", granted=100)
+        self.assertTrue(plane.gate.Acquire(org="acme").allowed, "an answer, and with it the provider's time")
+        self.standin.faults(*[fault_for(TRACK, {"status": 503})] * 2)
+        decision = plane.gate.Acquire(org="acme").decision_id
+        plane.gate.Record(org="acme", request_id="end", decision_id=decision, usage=[{"meter": "bytes", "amount": 1}])
+        waiting = lambda: list(plane.admin.ListExports(org="acme").exports)  # noqa: E731
+        eventually(lambda: [row for row in waiting() if row.attempts == 2], "the provider is down", within=15)
+        if standin_clock:
+            self.standin.clock(**standin_clock)
+            self.assertTrue(plane.admin.RefreshBalance(org="acme").remaining_known)
+        self.clock_of_node.step(self.DOWN)
+        eventually(lambda: not [row for row in waiting() if not row.set_aside], "it is delivered, or set aside", within=15)
+        self.assertEqual([(row.set_aside, row.last_error) for row in waiting()], [], "nothing waits for an operator")
+        self.assertEqual(self.standin.usage("acme"), 1)
+        return tracks(self.standin, "acme")
+
+    def started(self, ahead):
+        self.clock_of_node = self.clock(at=time.time() + ahead)
+        node = self.billed(clock=self.clock_of_node, config="[rate]\namount = 100000\n")
+        return self.plane(node)
+
+    def test_usage_of_a_node_whose_clock_is_ahead_is_not_set_aside(self):
+        reports = self.booked(self.started(self.AHEAD))
+        self.assertEqual([report["status"] for report in reports], [503, 503, 200])
+        self.assertNotIn("timestamp", reports[-1]["body"], "it would lie in the provider's future")
+
+    def test_usage_says_when_it_was_where_the_clocks_agree(self):
+        plane = self.started(0)
+        before = int(time.time() * 1000)
+        reports = self.booked(plane, {"ahead_ms": self.DOWN * 1000, "date_ahead_ms": self.DOWN * 1000})
+        said = reports[-1]["body"]["timestamp"]
+        self.assertTrue(before - 1000 <= said <= before + 15_000, said - before)
+
+    def test_usage_that_is_refused_for_its_time_is_reported_without_it(self):
+        """The date of the provider's answers is ahead of the clock that judges usage"""
+        plane = self.started(self.AHEAD)
+        ahead = (self.AHEAD + self.DOWN) * 1000
+        reports = self.booked(plane, {"ahead_ms": 0, "date_ahead_ms": ahead})
+        self.assertEqual([report["status"] for report in reports], [503, 503, 400, 200])
+        refused, taken = reports[-2:]
+        self.assertIn("timestamp", refused["body"])
+        self.assertNotIn("timestamp", taken["body"])
+        self.assertEqual(refused["headers"]["idempotency-key"], taken["headers"]["idempotency-key"])
+
+
+if __name__ == "__main__":
+    unittest.main()
