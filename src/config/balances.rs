@@ -4,8 +4,6 @@
 //! [plans.pro]
 //! included = 10000          # executions per billing period, or "unlimited"
 //! overage = true            # more than that is counted and let through
-//! [orgs."acme"]
-//! billing_anchor = 15       # its period begins on that day of the month
 //! ```
 //!
 //! A plan without `included` does not include executions, which is not the same as 0 of them: it
@@ -53,22 +51,5 @@ pub(super) fn read(section: &mut Section<'_>, source: &mut BalanceSource, billin
                 section.findings.refuse(&at, &path, shown, "only together with `included`");
             }
         }
-    }
-}
-
-/// The billing period of an org that begins on a day of its own.
-pub(super) fn period(section: &mut Section<'_>, billing: &BillingPolicy) -> Option<Calendar> {
-    section.read("billing_anchor", |entry| {
-        billing.provider.only_with(Choice::Static)?;
-        let day = whole(entry, 1, 31)?;
-        // The first is the calendar month.
-        Ok(u8::try_from(day).ok().filter(|day| *day > 1).map_or(Calendar::Month, Calendar::MonthFrom))
-    })
-}
-
-/// Counts what is included by that period. Where nothing is, there is nothing to count.
-pub(super) fn counted_by(source: &mut BalanceSource, period: Calendar) {
-    if let BalanceSource::Included { limit, .. } = source {
-        *limit = BalanceSource::limit(limit.amount, period);
     }
 }

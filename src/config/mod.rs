@@ -34,6 +34,7 @@ mod billing;
 mod env;
 mod limits;
 mod mistake;
+mod periods;
 mod policies;
 mod pools;
 mod reader;

@@ -10,6 +10,7 @@
 //! pattern by pattern, so a pattern of the org adds to the same pattern of its plan; between
 //! patterns an exact name wins over a prefix as a whole (see [`OrgPolicy::limits_of`]).
 //!
+//! Layers are policies as they are written; what an org has follows from them and from its month (`periods`).
 //! Every policy is computed here, once: asking for one costs a look-up and a reference count.
 
 use std::{
@@ -22,6 +23,7 @@ use super::{
     billing::{BillingPolicy, Choice},
     limits::{counted_length_rule, in_pipeline_order, limits},
     mistake::{Place, join},
+    periods,
     reader::{Parsed, Section},
     sessions::{self, TIERS},
     tree::{Entry, Table, Value},
@@ -33,7 +35,7 @@ use crate::{
         ids::{Meter, OrgId, Scope},
         limit::Limit,
         policy::{Exemption, OrgPolicy, PoolPolicy, RateLimit, Successor},
-        window::{Millis, Window},
+        window::{Calendar, Millis, Window},
     },
 };
 
@@ -92,17 +94,17 @@ impl Policies {
             ..OrgPolicy::default()
         };
         let plans = plans(root.section("plans"), &base, billing);
-        let none = Arc::new(base);
-        let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name).map(|plan| &plan.policy) };
+        let none = Base::new(base);
+        let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name).map(|plan| &plan.base) };
         let default = match default_plan {
-            None => Arc::clone(&none),
-            Some((at, name)) => find(&name).cloned().unwrap_or_else(|| {
+            None => &none,
+            Some((at, name)) => find(&name).unwrap_or_else(|| {
                 unknown_plan(root, &at, "defaults.plan", &name, &plans);
-                Arc::clone(&none)
+                &none
             }),
         };
-        let orgs = orgs(root.section("orgs"), &plans, &Bases { none, default: Arc::clone(&default), billing });
-        Self { default, orgs }
+        let orgs = orgs(root.section("orgs"), &plans, &Bases { none: &none, default, billing });
+        Self { default: Arc::clone(&default.in_force), orgs }
     }
 }
 
@@ -114,9 +116,26 @@ type Plans = BTreeMap<String, Plan>;
 
 #[derive(Debug)]
 struct Plan {
-    policy: Arc<OrgPolicy>,
+    base: Base,
     /// What an org falls back to when its trial has ended, and where that was written.
     then: Option<(Place, String)>,
+}
+
+/// What orgs begin with.
+#[derive(Debug)]
+struct Base {
+    /// As it is written, for what an org says over it.
+    written: OrgPolicy,
+    /// As an org has it that says nothing; shared by all of them.
+    in_force: Arc<OrgPolicy>,
+}
+
+impl Base {
+    fn new(written: OrgPolicy) -> Self {
+        let mut in_force = written.clone();
+        periods::apply(&mut in_force, Calendar::Month);
+        Self { written, in_force: Arc::new(in_force) }
+    }
 }
 
 fn backstop(mut section: Section<'_>) -> RateLimit {
@@ -167,7 +186,7 @@ fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
     let at = section.at().clone();
     let tier = |tier: &sessions::Tier| {
         let then = tier.then.map(|then| (at.clone(), then.to_owned()));
-        (tier.name.to_owned(), Plan { policy: tier.policy(base), then })
+        (tier.name.to_owned(), Plan { base: Base::new(tier.policy(base)), then })
     };
     let mut plans: Plans = TIERS.iter().map(tier).collect();
     for (name, at, entries) in named_tables(&mut section) {
@@ -179,7 +198,7 @@ fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
         let then = section.read("then", plan_reference).filter(|(_, name)| !name.is_empty());
         let mut policy = layer(section, base, billing);
         policy.plan.clone_from(&name);
-        plans.insert(name, Plan { policy: Arc::new(policy), then });
+        plans.insert(name, Plan { base: Base::new(policy), then });
     }
     for (name, plan) in &plans {
         if let Some((at, then)) = plan.then.as_ref().filter(|(_, then)| !plans.contains_key(then)) {
@@ -191,8 +210,8 @@ fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
 
 /// What the policy of an org without a plan, and of one that names none, begins with.
 struct Bases<'b> {
-    none: Arc<OrgPolicy>,
-    default: Arc<OrgPolicy>,
+    none: &'b Base,
+    default: &'b Base,
     billing: &'b BillingPolicy,
 }
 
@@ -210,33 +229,34 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
         let (path, again) = (name.clone(), entries.clone());
         let mut own = section.open(&name, at.clone(), entries);
         let base = match own.read("plan", plan_reference) {
-            None => &bases.default,
-            Some((_, plan)) if plan.is_empty() => &bases.none,
+            None => bases.default,
+            Some((_, plan)) if plan.is_empty() => bases.none,
             Some((at, plan)) => plans.get(&plan).map_or_else(
                 || {
                     let path = join(own.path(), "plan");
                     unknown_plan(&mut own, &at, &path, &plan, plans);
-                    &bases.none
+                    bases.none
                 },
-                |plan| &plan.policy,
+                |plan| &plan.base,
             ),
         };
         let ends_at = own.place("trial_ends");
         let ends = own.read("trial_ends", sessions::instant);
-        let then = plans.get(&base.plan).and_then(|plan| plans.get(&plan.then.as_ref()?.1));
+        let then = plans.get(&base.written.plan).and_then(|plan| plans.get(&plan.then.as_ref()?.1));
         if let (Some(at), Some(_), None) = (&ends_at, ends, then) {
             let path = join(own.path(), "trial_ends");
             let allowed = "only with a plan that has the key `then`, such as plan = \"trial\"";
-            own.findings.refuse(at, &path, format_args!("with plan {}", base.plan), allowed);
+            own.findings.refuse(at, &path, format_args!("with plan {}", base.written.plan), allowed);
         }
-        let mut policy = of_org(own, base, bases.billing);
+        let mut policy = of_org(own, &base.written, bases.billing);
         policy.then = ends.zip(then).map(|(from, plan)| {
             // What the org says has to fit the plan after its trial as well.
             let mut own = section.open(&path, at, again);
             let _ = (own.read("plan", plan_reference), own.read("trial_ends", sessions::instant));
-            Successor { from, policy: Arc::new(of_org(own, &plan.policy, bases.billing)) }
+            Successor { from, policy: Arc::new(of_org(own, &plan.base.written, bases.billing)) }
         });
-        orgs.insert(org, if policy == **base { Arc::clone(base) } else { Arc::new(policy) });
+        let says_nothing = policy == *base.in_force;
+        orgs.insert(org, if says_nothing { Arc::clone(&base.in_force) } else { Arc::new(policy) });
     }
     orgs
 }
@@ -251,13 +271,11 @@ fn warn_of_stranger(section: &mut Section<'_>, org: &OrgId, at: &Place, billing:
     }
 }
 
-/// What an org says, over its plan.
+/// What an org says, over its plan, and by its own month.
 fn of_org(mut section: Section<'_>, plan: &OrgPolicy, billing: &BillingPolicy) -> OrgPolicy {
-    let period = balances::period(&mut section, billing);
+    let month = periods::month(&mut section);
     let mut policy = layer(section, plan, billing);
-    if let Some(period) = period {
-        balances::counted_by(&mut policy.balance.source, period);
-    }
+    periods::apply(&mut policy, month);
     policy
 }
 

@@ -15,7 +15,7 @@
 //! trial_ends = "2026-12-15"
 //! ```
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDate, NaiveTime};
 
@@ -65,11 +65,11 @@ pub(super) const TIERS: [Tier; 6] = [
 ];
 
 impl Tier {
-    pub(super) fn policy(&self, base: &OrgPolicy) -> Arc<OrgPolicy> {
+    pub(super) fn policy(&self, base: &OrgPolicy) -> OrgPolicy {
         let compute = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), self.monthly);
         let sessions = SessionPolicy { max: Some(self.sessions), trial: self.trial, ..base.sessions.clone() };
         let plan = self.name.to_owned();
-        Arc::new(OrgPolicy { plan, limits: vec![compute].into(), sessions, ..base.clone() })
+        OrgPolicy { plan, limits: vec![compute].into(), sessions, ..base.clone() }
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use super::{
-    ids::Meter,
-    window::{Calendar, Window},
-};
+use super::{ids::Meter, window::Window};
 
 /// What a limit is called in answers. Made once, with the limit, and shared by every answer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -106,14 +103,14 @@ impl Limit {
     }
 
     /// `budget/hourly` for a named period of `spend`, `budget/bytes/hourly` for one of another
-    /// meter, `budget/bytes/rolling/12h` for an unnamed one; `quota/executions` for the calendar
-    /// month, `quota/executions/aligned/1h` otherwise.
+    /// meter, `budget/bytes/rolling/12h` for an unnamed one; `quota/executions` for the month, whatever
+    /// day it begins on, `quota/executions/aligned/1h` otherwise.
     fn standard_name(meter: &Meter, window: Window) -> String {
         match (window.period(), window) {
             (Some(period), _) if meter.as_str() == Meter::SPEND => format!("budget/{period}"),
             (Some(period), _) => format!("budget/{meter}/{period}"),
             (None, Window::Rolling { .. }) => format!("budget/{meter}/{window}"),
-            (None, Window::Calendar(Calendar::Month)) => format!("quota/{meter}"),
+            (None, window) if window.is_of_plan() => format!("quota/{meter}"),
             (None, _) => format!("quota/{meter}/{window}"),
         }
     }
@@ -158,7 +155,10 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounds::{DAY_MS, HOUR_MS};
+    use crate::{
+        bounds::{DAY_MS, HOUR_MS},
+        domain::window::Calendar,
+    };
 
     #[test]
     fn names_are_the_public_ones() {
@@ -168,6 +168,9 @@ mod tests {
             (bytes, Window::Rolling { len: DAY_MS }, "budget/bytes/daily"),
             (Meter::spend(), Window::Rolling { len: 2 * DAY_MS }, "budget/spend/rolling/2d"),
             (Meter::executions(), Window::Calendar(Calendar::Month), "quota/executions"),
+            (Meter::executions(), Window::Calendar(Calendar::MonthFrom(15)), "quota/executions"),
+            (Meter::compute(), Window::Once, "quota/compute"),
+            (Meter::executions(), Window::Calendar(Calendar::Day), "quota/executions/calendar/day"),
             (Meter::executions(), Window::Anchored { len: DAY_MS }, "quota/executions/anchored/1d"),
         ] {
             assert_eq!(Limit::new(meter, window, None).name(), name);

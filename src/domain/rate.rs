@@ -1,5 +1,5 @@
 //! The rate backstop: one `{window_id, count}` record per org, and the counter of any other
-//! aligned or anchored window.
+//! window that keeps one.
 
 use std::sync::{Arc, LazyLock};
 
@@ -60,7 +60,7 @@ impl RateRecord {
     }
 }
 
-/// The counter of an aligned or anchored window of one (scope, meter).
+/// The counter of a window of one (scope, meter): aligned, anchored, or once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counter {
     /// When the window began.
@@ -72,7 +72,7 @@ pub struct Counter {
 impl Counter {
     /// Whether its window has not ended.
     pub fn runs(self, window: Window, now: Millis) -> bool {
-        window.end(self.start).is_some_and(|end| now < end)
+        window.end(self.start).is_none_or(|end| now < end)
     }
 
     /// When the window that runs at `now` ends, as this counter has it.
@@ -86,10 +86,10 @@ impl Counter {
     pub fn at(record: Option<Self>, window: Window, now: Millis, seed: impl FnOnce(Millis) -> u64) -> Self {
         let start = window.start(now);
         let Some(old) = record else { return Self { start, used: seed(start) } };
-        match window.end(old.start) {
-            Some(end) if now < end => Self { start: old.start.min(start), used: old.used },
-            _ => Self { start, used: 0 },
+        if old.runs(window, now) {
+            return Self { start: old.start.min(start), used: old.used };
         }
+        Self { start, used: 0 }
     }
 }
 

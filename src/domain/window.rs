@@ -5,6 +5,7 @@
 //! anchored{len}   [first use, +len)                       starts when something is charged
 //! rolling{len}    [floor((now-len)/g)*g, now]             trailing sum of slices of length g
 //! calendar{unit}  day, week (from Monday), month          UTC
+//! once            from the month of its first use on      never ends
 //! provider        as the billing provider says
 //! ```
 //!
@@ -52,6 +53,8 @@ pub enum Window {
     },
     /// A day, a week or a month in UTC.
     Calendar(Calendar),
+    /// From the month of its first use on: it never ends, so nothing of it is given a second time.
+    Once,
     /// The billing provider's own period. Nothing here counts it.
     Provider,
     /// What is open at the moment: it has no period.
@@ -133,7 +136,7 @@ impl Window {
                 len >= slice && len.is_multiple_of(slice) && len <= WINDOW_MAX_MS
             }
             Self::Calendar(Calendar::MonthFrom(day)) => 1 <= day && day <= 31,
-            Self::Calendar(_) => true,
+            Self::Calendar(_) | Self::Once => true,
             Self::Provider | Self::Concurrent => false,
         }
     }
@@ -146,6 +149,7 @@ impl Window {
             | Self::Aligned { .. }
             | Self::Anchored { .. }
             | Self::Calendar(_)
+            | Self::Once
             | Self::Provider
             | Self::Concurrent => HOUR_MS,
         }
@@ -153,7 +157,12 @@ impl Window {
 
     /// Whether the window keeps a counter of its own instead of being a sum of slices.
     pub const fn is_counted(self) -> bool {
-        matches!(self, Self::Aligned { .. } | Self::Anchored { .. })
+        matches!(self, Self::Aligned { .. } | Self::Anchored { .. } | Self::Once)
+    }
+
+    /// What a plan includes in a period of its own.
+    pub const fn is_of_plan(self) -> bool {
+        matches!(self, Self::Calendar(Calendar::Month | Calendar::MonthFrom(_)) | Self::Once)
     }
 
     /// Whether it begins with its first use, and counts nothing from before it.
@@ -165,9 +174,12 @@ impl Window {
     pub const fn trailing(self) -> Option<Millis> {
         match self {
             Self::Rolling { len } => Some(len),
-            Self::Aligned { .. } | Self::Anchored { .. } | Self::Calendar(_) | Self::Provider | Self::Concurrent => {
-                None
-            }
+            Self::Aligned { .. }
+            | Self::Anchored { .. }
+            | Self::Calendar(_)
+            | Self::Once
+            | Self::Provider
+            | Self::Concurrent => None,
         }
     }
 
@@ -179,15 +191,16 @@ impl Window {
             Self::Anchored { .. } => now,
             Self::Rolling { len } => now.saturating_sub(len) / self.slice() * self.slice(),
             Self::Calendar(unit) => unit.start(now),
+            Self::Once => Calendar::Month.start(now),
             Self::Provider | Self::Concurrent => now,
         }
     }
 
-    /// First instant after the window that began at `start`; a rolling window never ends.
+    /// First instant after the window that began at `start`; `None` = it never ends.
     pub fn end(self, start: Millis) -> Option<Millis> {
         match self {
             Self::Aligned { len } | Self::Anchored { len } => Some(start.saturating_add(len)),
-            Self::Rolling { .. } | Self::Provider | Self::Concurrent => None,
+            Self::Rolling { .. } | Self::Once | Self::Provider | Self::Concurrent => None,
             Self::Calendar(unit) => Some(unit.end(start)),
         }
     }
@@ -209,9 +222,12 @@ impl Window {
     pub fn slice_leaves_at(self, slice_start: Millis) -> Option<Millis> {
         match self {
             Self::Rolling { len } => Some(slice_start.saturating_add(self.slice()).saturating_add(len)),
-            Self::Aligned { .. } | Self::Anchored { .. } | Self::Calendar(_) | Self::Provider | Self::Concurrent => {
-                None
-            }
+            Self::Aligned { .. }
+            | Self::Anchored { .. }
+            | Self::Calendar(_)
+            | Self::Once
+            | Self::Provider
+            | Self::Concurrent => None,
         }
     }
 
@@ -351,6 +367,7 @@ impl fmt::Display for Window {
             Self::Anchored { len } => write!(f, "anchored/{}", Length(*len)),
             Self::Rolling { len } => write!(f, "rolling/{}", Length(*len)),
             Self::Calendar(unit) => write!(f, "calendar/{unit}"),
+            Self::Once => f.write_str("once"),
             Self::Provider => f.write_str("provider"),
             Self::Concurrent => f.write_str("concurrent"),
         }
@@ -457,6 +474,7 @@ mod tests {
             "calendar/month/32",
             "calendar/month/",
             "calendar/year",
+            "once",
             "provider",
             "concurrent",
             "aligned/0s",

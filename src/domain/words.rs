@@ -67,6 +67,7 @@ pub fn window(window: Window) -> String {
         Window::Calendar(Calendar::Week) => "calendar week".to_owned(),
         Window::Calendar(Calendar::Month) => "calendar month".to_owned(),
         Window::Calendar(Calendar::MonthFrom(day)) => format!("month from day {day}"),
+        Window::Once => "trial".to_owned(),
         Window::Provider => "billing period".to_owned(),
         Window::Concurrent => "moment".to_owned(),
     }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::domain::{
     ids::Meter,
+    limit::Limit,
     policy::{BalanceSource, Exemption, ExportWhen},
     window::{Calendar, Window},
 };
@@ -171,6 +172,43 @@ fn what_a_plan_includes_is_layered_key_by_key() {
     }
     assert_eq!(policy(&config, "a").balance.export, ExportWhen::Never, "nobody takes usage");
     assert!(config.warnings().is_empty());
+}
+
+/// Name, window and amount of each limit on executions and compute.
+fn quotas(limits: &[Limit]) -> Vec<(String, Window, Option<u64>)> {
+    limits.iter().map(|limit| (limit.name().to_owned(), limit.window(), limit.amount)).collect()
+}
+
+/// R-SES-7: with any provider.
+#[test]
+fn a_billing_anchor_moves_the_months_of_executions_and_compute_and_no_others() {
+    let config = good(
+        "[plans.p]\nexecutions = { calendar_month = 5, calendar_day = 2 }\nspend = { calendar_month = 7 }\n\
+         compute = { calendar_month = { amount = 9, buffer = 1, shadow = true }, monthly = 8 }\n\
+         scopes.\"ws/*\" = { executions = { calendar_month = 3 } }\n[defaults]\nplan = \"p\"\n\
+         [orgs.a]\nbilling_anchor = 15\ncompute = { calendar_month = 6 }\n[orgs.b]\nbilling_anchor = 1\n[orgs.c]\n",
+    );
+    let [month, from] = [Calendar::Month, Calendar::MonthFrom(15)].map(Window::Calendar);
+    let monthly = Window::Rolling { len: 30 * DAY_MS };
+    let day = Window::Calendar(Calendar::Day);
+    for (org, moved, compute) in [("anyone", month, 9), ("a", from, 6), ("b", month, 9)] {
+        let policy = policy(&config, org);
+        let expected = [
+            ("budget/compute/monthly", monthly, 8),
+            ("quota/compute", moved, compute),
+            ("quota/executions/calendar/day", day, 2),
+            ("quota/executions", moved, 5),
+            ("quota/spend", month, 7),
+        ];
+        let expected = expected.map(|(name, window, amount)| (name.to_owned(), window, Some(amount)));
+        assert_eq!(quotas(&policy.limits), expected, "{org}");
+        let of_scope = policy.limits_of(&Scope::parse("scope", "ws/1").unwrap());
+        assert_eq!(quotas(of_scope), [("quota/executions".to_owned(), moved, Some(3))], "{org}");
+        let held_back = policy.limits.iter().find(|limit| limit.name() == "quota/compute").unwrap();
+        assert_eq!((held_back.buffer, held_back.shadow), if org == "a" { (0, false) } else { (1, true) });
+    }
+    let shared = policy(&config, "c");
+    assert!(Arc::ptr_eq(&shared, config.policies.policy_of_unlisted()), "one policy for all that say nothing");
 }
 
 #[test]

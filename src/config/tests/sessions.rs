@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::{
     ids::Meter,
+    limit::Limit,
     policy::SessionPolicy,
     window::{Calendar, Millis, Window},
 };
@@ -10,7 +11,8 @@ use crate::domain::{
 /// Monthly compute in hours, and sessions at once.
 fn tier(policy: &OrgPolicy) -> (Option<u64>, Option<u64>) {
     let monthly = policy.limits.iter().find(|limit| *limit.meter() == Meter::compute()).unwrap();
-    assert_eq!(monthly.window(), Window::Calendar(Calendar::Month));
+    let month = Window::Calendar(Calendar::Month);
+    assert_eq!(monthly.window(), if policy.sessions.trial { Window::Once } else { month });
     (monthly.amount.map(|amount| amount / HOUR_MS), policy.sessions.max)
 }
 
@@ -82,4 +84,32 @@ fn an_org_has_the_plan_after_its_trial_from_the_day_on_with_what_it_says_itself(
         assert_eq!(plan(at), ("free".into(), Some(7), false), "R-SES-7: computed at read");
         assert_eq!(policy(&config, "b").at(Millis::MAX).plan, "trial", "without an end it goes on");
     }
+}
+
+/// R-SES-7: what it includes does not come again with a month; what its scopes may use of it does.
+#[test]
+fn the_compute_of_a_trial_is_counted_once() {
+    let config = good(
+        "[plans.p]\ntrial = true\nthen = \"free\"\ncompute = { calendar_month = \"5h\", calendar_day = \"1h\" }\n\
+         executions = { calendar_month = 5 }\nscopes.w = { compute = { calendar_month = \"2h\" } }\n\
+         [orgs.a]\nplan = \"p\"\ntrial_ends = \"2026-12-15\"\n[orgs.b]\nplan = \"p\"\nbilling_anchor = 9\n\
+         [orgs.c]\nplan = \"p\"\ntrial = false\n[orgs.d]\nplan = \"standard\"\ntrial = true\n",
+    );
+    let windows = |policy: &OrgPolicy, meter: Meter| -> Vec<Window> {
+        policy.limits.iter().filter(|limit| *limit.meter() == meter).map(Limit::window).collect()
+    };
+    let [month, from, day] = [Calendar::Month, Calendar::MonthFrom(9), Calendar::Day].map(Window::Calendar);
+    for (org, compute, executions) in [
+        ("a", vec![day, Window::Once], Some(month)),
+        ("b", vec![day, Window::Once], Some(from)),
+        ("c", vec![day, month], Some(month)),
+        ("d", vec![Window::Once], None),
+    ] {
+        let policy = policy(&config, org);
+        assert_eq!(windows(&policy, Meter::compute()), compute, "{org}");
+        assert_eq!(windows(&policy, Meter::executions()), Vec::from_iter(executions), "{org}");
+    }
+    let a = policy(&config, "a");
+    assert_eq!(windows(a.at(Millis::MAX), Meter::compute()), [month], "the plan after it");
+    assert_eq!(a.scopes.values().next().unwrap()[0].window(), month);
 }

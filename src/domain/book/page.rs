@@ -314,10 +314,10 @@ impl Counted {
     }
 
     /// One more window after its own: as long as that one runs, the counter tells that a slice on
-    /// the border of the two was counted before.
+    /// the border of the two was counted before. What never ends is never forgotten.
     fn dies_at(&self) -> Option<Millis> {
         let start = self.record?.start;
-        let end = self.window.end(start).unwrap_or(start);
+        let end = self.window.end(start)?;
         Some(end.saturating_add((end - start).max(COUNTER_SLACK_MS)))
     }
 }

@@ -263,13 +263,13 @@ impl OrgState {
         rows.take(list.max).cloned().map(|row| self.session_view(row)).collect()
     }
 
-    /// R-SES-2: compute in the monthly quota, the same number for a start, a heartbeat and a query. It
-    /// accrues without a limit as well.
+    /// R-SES-2: compute in the quota of the plan, which is one of a month or of a trial: the same number for
+    /// a start, a heartbeat and a query. It accrues without a limit as well.
     fn quota(&mut self, scope: &Scope, policy: &OrgPolicy) -> Quota {
         let scope = if scope.counts_for_org() { Scope::org() } else { scope.clone() };
         let monthly = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), None);
-        let is_monthly = |limit: &&Limit| limit.meter() == monthly.meter() && limit.window() == monthly.window();
-        let limit = policy.limits_of(&scope).iter().find(is_monthly).unwrap_or(&monthly);
+        let is_of_plan = |limit: &&Limit| *limit.meter() == Meter::compute() && limit.window().is_of_plan();
+        let limit = policy.limits_of(&scope).iter().find(is_of_plan).unwrap_or(&monthly);
         let Standing { used, reserved, .. } = self.book.standing(&scope, limit, self.now);
         Quota { used, reserved, amount: limit.amount.map(|amount| amount.saturating_sub(limit.buffer)) }
     }

@@ -16,7 +16,7 @@ use crate::domain::{
     ids::{Meter, Scope},
     limit::{Label, Limit},
     policy::OrgPolicy,
-    window::{Calendar, Window},
+    window::Window,
 };
 
 /// How many sessions run at once, among the limits.
@@ -85,7 +85,10 @@ pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
     let Ok(org) = &mut run.facts.org else { return unread_quota(run) };
     if let Some(exceeded) = exceeded(org.book, &mut run.checks, now, |check| is_quota(ask, check)) {
         let mut denial = exceeded.denial(now);
-        if exceeded.window() == Window::Calendar(Calendar::Month) {
+        let window = exceeded.window();
+        if window == Window::Once {
+            denial.message = "Trial quota exceeded — upgrade to continue.".to_owned();
+        } else if window.is_of_plan() {
             denial.message = "Monthly quota exceeded — upgrade to continue.".to_owned();
         }
         return denied(denial);

@@ -25,6 +25,7 @@ mod session_histories;
 mod sessions;
 mod sweeping;
 mod takeover;
+mod trials;
 mod usage;
 
 use std::sync::Arc;

@@ -48,6 +48,7 @@ pub(super) fn samples() -> Vec<(&'static str, CounterRow)> {
         ("counter_day", Window::Calendar(Calendar::Day)),
         ("counter_week", Window::Calendar(Calendar::Week)),
         ("counter_month", Window::Calendar(Calendar::Month)),
+        ("counter_once", Window::Once),
     ];
     let counter = Counter { start: T0, used: 7 };
     windows.map(|(name, window)| (name, CounterRow { scope: scope(), meter: Meter::spend(), window, counter })).to_vec()

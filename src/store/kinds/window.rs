@@ -1,8 +1,8 @@
 //! Every stored form of a window, and no other file knows one.
 //!
 //! ```text
-//! in values        aligned | anchored | rolling | day | week | month | month_from     WindowV2
-//! in keys          tag, number: 1 len, 2 len, 3 len, 4 1, 4 2, 4 3, 5 day             code, of_code
+//! in values        aligned | anchored | rolling | day | week | month | month_from | once    WindowV2
+//! in keys          tag, number: 1 len, 2 len, 3 len, 4 1, 4 2, 4 3, 5 day, 7 0              code, of_code
 //! in keys of dumps as in values, calendars inside {"calendar": …}                     Named
 //! ```
 //!
@@ -26,6 +26,7 @@ pub(in crate::store) enum WindowV2 {
     Week,
     Month,
     MonthFrom(u8),
+    Once,
 }
 
 /// One line for each kind of window, both ways.
@@ -62,6 +63,7 @@ forms! {
     [Window::Calendar(Calendar::Week)] <=> [WindowV2::Week];
     [Window::Calendar(Calendar::Month)] <=> [WindowV2::Month];
     [Window::Calendar(Calendar::MonthFrom(day))] <=> [WindowV2::MonthFrom(day)];
+    [Window::Once] <=> [WindowV2::Once];
 }
 
 /// Refuses what nothing here counts, and lengths that cannot be counted exactly.
@@ -86,6 +88,7 @@ pub(in crate::store) fn code(window: Window) -> (u8, u64) {
         Ok(WindowV2::Week) => (4, 2),
         Ok(WindowV2::Month) => (4, 3),
         Ok(WindowV2::MonthFrom(day)) => (5, u64::from(day)),
+        Ok(WindowV2::Once) => (7, 0),
         Err(_) => UNCOUNTED,
     }
 }
@@ -101,6 +104,7 @@ pub(in crate::store) fn of_code(tag: u8, number: u64) -> Result<Window, InputErr
         (4, 2) => WindowV2::Week,
         (4, 3) => WindowV2::Month,
         (5, day) => WindowV2::MonthFrom(u8::try_from(day).map_err(|_| unknown())?),
+        (7, 0) => WindowV2::Once,
         _ => return Err(unknown()),
     };
     Window::try_from(stored)
@@ -142,7 +146,7 @@ mod tests {
     use super::*;
     use crate::bounds::{DAY_MS, HOUR_MS};
 
-    const WINDOWS: [(Window, (u8, u64), &str, &str); 7] = [
+    const WINDOWS: [(Window, (u8, u64), &str, &str); 8] = [
         (Window::Aligned { len: HOUR_MS }, (1, HOUR_MS), r#"{"aligned":3600000}"#, r#"{"aligned":3600000}"#),
         (Window::Anchored { len: DAY_MS }, (2, DAY_MS), r#"{"anchored":86400000}"#, r#"{"anchored":86400000}"#),
         (Window::Rolling { len: HOUR_MS }, (3, HOUR_MS), r#"{"rolling":3600000}"#, r#"{"rolling":3600000}"#),
@@ -155,6 +159,7 @@ mod tests {
             r#"{"month_from":31}"#,
             r#"{"calendar":{"month_from":31}}"#,
         ),
+        (Window::Once, (7, 0), r#""once""#, r#""once""#),
     ];
 
     #[test]

@@ -72,7 +72,6 @@ fn every_mistake_of_billing_names_its_place_and_what_is_allowed() {
             "t.toml:2:12: plans.p.included \"5\" is not allowed: only with billing.provider = \"static\"; it is \"none\"",
         ),
         ("[orgs.a]\noverage = true", "orgs.a.overage \"true\" is not allowed: only with billing.provider = \"static\""),
-        ("[orgs.a]\nbilling_anchor = 3", "orgs.a.billing_anchor \"3\" is not allowed: only with billing.provider"),
         ("[orgs.a.scopes.w]\nincluded = { daily = 5 }", "orgs.a.scopes.w.included is not a known key"),
     ] {
         let shown = errors(text);

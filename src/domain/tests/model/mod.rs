@@ -297,7 +297,7 @@ impl Model {
                 let used = running.map_or(0, |(_, first)| Self::spent(rule, &self.events[first..]));
                 (used, used)
             }
-            Window::Provider | Window::Concurrent => (0, 0),
+            Window::Once | Window::Provider | Window::Concurrent => (0, 0),
         }
     }
 
@@ -392,7 +392,7 @@ impl Model {
                     let leaves = |event: &Event| [event.at + len, event.at / slice * slice + slice + len];
                     points.extend(self.events.iter().rev().take(4).flat_map(leaves));
                 }
-                Window::Provider | Window::Concurrent => {}
+                Window::Once | Window::Provider | Window::Concurrent => {}
             }
         }
         points.retain(|at| *at + 1 >= self.now);
