@@ -70,11 +70,13 @@ fn picks(c: &mut Criterion) {
             daily_limit: Some(AMOUNT_MAX),
             safety_buffer: None,
             window: None,
+            per_minute: None,
         };
         let idempotency =
             Idempotency { id: RequestId::parse("request_id", "configure").expect("an id"), fingerprint: 0 };
         let accounts_of = (0..accounts).map(account).collect();
-        let set = ConfigurePool { pool: pool.clone(), accounts: accounts_of, expected_version: None, idempotency };
+        let (pool_id, settings) = (pool.clone(), None);
+        let set = ConfigurePool { pool: pool_id, accounts: accounts_of, settings, expected_version: None, idempotency };
         let mut number = 0;
         let mut apply = |command: &Command| {
             number += 2;

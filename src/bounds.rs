@@ -80,6 +80,10 @@ pub const SESSION_LIVES: usize = 8;
 pub const SESSION_WARN_PERCENT: [u64; 2] = [80, 95];
 /// Longest time a route of an upstream account is avoided, and texts that speak of its quota.
 pub const ROUTE_AVOIDED_MAX_MS: u64 = 30 * DAY_MS;
+/// First pause of an account whose upstream asks to wait and names no time, in milliseconds. Each one doubles.
+pub const LIMITED_PAUSE_MS: u64 = SECOND_MS;
+/// Longest of these pauses, and how long after one the next still doubles, in milliseconds.
+pub const LIMITED_PAUSE_MAX_MS: u64 = HOUR_MS;
 /// Most texts that are configured as signs of a used-up quota.
 pub const QUOTA_TEXTS: usize = 64;
 /// Longest of these texts in bytes.

@@ -21,7 +21,9 @@ use values::{cost, export_key, org, pool, reason, request_id, reserve, scope, ti
 
 pub(super) use accounts::{AccountSpec, Given};
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
-pub(super) use pool::{PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ReportArgs};
+pub(super) use pool::{
+    ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
+};
 pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
 pub(super) use values::{MeterAmount, PeriodLimit};
 

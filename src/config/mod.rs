@@ -19,7 +19,7 @@
 //! | `[billing]`, `[billing.autumn]`, `[billing.features]` | who keeps the balances: see `billing` |
 //! | `[budgets]` | `on_indeterminate`: where a stored limit cannot be understood |
 //! | `[sessions]` | `enforce`, `first_slice`, `heartbeat`, `missed`, `grace`, `clamp`: see `sessions` |
-//! | `[pools]` | `daily_limit`, `safety_buffer`, `window`, `cooldown`, `quarantine`, `quota_texts`, `stats`: see `pools` |
+//! | `[pools]` | `profile`, `daily_limit`, `safety_buffer`, `window`, `per_minute`, `cooldown`, `quarantine`, `quota_texts`, `stats`, `named`: see `pools` |
 //! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, `max_sessions`, `trial`, `then`, meters, `scopes` |
 //! | `[orgs."ID"]` | `plan` (`""` = none), those of a plan, `billing_anchor`, `trial_ends` |
 //! | `[bounds]` | every field of [`Bounds`] |

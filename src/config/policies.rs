@@ -280,7 +280,7 @@ fn of_org(mut section: Section<'_>, plan: &OrgPolicy, billing: &BillingPolicy) -
 }
 
 /// Every table of a section whose keys an operator names; what is no table is noted.
-fn named_tables(section: &mut Section<'_>) -> Vec<(String, Place, Table)> {
+pub(super) fn named_tables(section: &mut Section<'_>) -> Vec<(String, Place, Table)> {
     let mut tables = Vec::new();
     for (name, entry) in section.take_named() {
         let shown = entry.shown();

@@ -5,17 +5,23 @@
 //! daily_limit = 20000
 //! safety_buffer = 500
 //! window = { anchored = "24h" }     # or aligned, rolling, or calendar = "day" | "week" | "month"
+//! per_minute = 60                   # unlimited where it is left out
 //! cooldown = "60s"
 //! quarantine = "24h"
+//! profile = "relay"                 # or llm
 //! quota_texts = ["quota", "daily limit"]
 //! stats = "15s"
+//!
+//! [pools.named."keys"]              # the pools of this name, with any of these but stats
+//! profile = "llm"
 //! ```
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use super::{
     limits::{counted_length_rule, rolling_length_rule},
     mistake::join,
+    policies::named_tables,
     reader::{Parsed, Section},
     tree::{Entry, Value},
     values::{choice, duration, length, whole},
@@ -23,7 +29,8 @@ use super::{
 use crate::{
     bounds::{AMOUNT_MAX, HOUR_MS, QUOTA_TEXT_BYTES, QUOTA_TEXTS, ROUTE_AVOIDED_MAX_MS, SECOND_MS},
     domain::{
-        policy::PoolPolicy,
+        ids::PoolId,
+        policy::{PoolPolicy, PoolRules, PoolSettings, Profile},
         window::{Calendar, Millis, Window},
     },
 };
@@ -39,32 +46,66 @@ const CALENDARS: [(&str, Window); 3] = [
 
 /// What holds for accounts, and how often the line comes.
 pub(super) fn pools(mut section: Section<'_>) -> (PoolPolicy, Duration) {
-    let default = PoolPolicy::default();
+    let default = PoolRules::default();
     let buffer_at = section.place("safety_buffer").or_else(|| section.place("daily_limit"));
-    let daily_limit = section.read("daily_limit", |entry| whole(entry, 0, AMOUNT_MAX)).unwrap_or(default.daily_limit);
-    let safety_buffer =
-        section.read("safety_buffer", |entry| whole(entry, 0, AMOUNT_MAX)).unwrap_or(default.safety_buffer);
-    if let Some(at) = buffer_at.filter(|_| safety_buffer >= daily_limit) {
+    let set = settings(&mut section);
+    let rules = PoolRules {
+        profile: set.profile.unwrap_or(default.profile),
+        daily_limit: set.daily_limit.unwrap_or(default.daily_limit),
+        safety_buffer: set.safety_buffer.unwrap_or(default.safety_buffer),
+        window: set.window.unwrap_or(default.window),
+        per_minute: set.per_minute,
+        cooldown: set.cooldown.unwrap_or(default.cooldown),
+        quarantine: set.quarantine.unwrap_or(default.quarantine),
+    };
+    if let Some(at) = buffer_at.filter(|_| rules.safety_buffer >= rules.daily_limit) {
         let path = join(section.path(), "safety_buffer");
-        let text =
-            format!("{path} is {safety_buffer} and daily_limit is {daily_limit}: no account is usable by default");
+        let text = format!(
+            "{path} is {} and daily_limit is {}: no account is usable by default",
+            rules.safety_buffer, rules.daily_limit
+        );
         section.findings.warn(&at, text);
     }
-    let mut avoided = |key, default| {
+    let stats = section.read("stats", |entry| duration(entry, SECOND_MS, HOUR_MS)).unwrap_or(STATS);
+    let named = named(section.section("named"));
+    (PoolPolicy { rules, quota_texts: set.quota_texts, named }, stats)
+}
+
+/// Pools by their names, in every org.
+fn named(mut section: Section<'_>) -> BTreeMap<PoolId, PoolSettings> {
+    let mut named = BTreeMap::new();
+    for (name, at, entries) in named_tables(&mut section) {
+        match PoolId::parse(section.path(), &name) {
+            Ok(id) => {
+                let set = settings(&mut section.open(&name, at, entries));
+                named.insert(id, set);
+            }
+            Err(error) => section.findings.add(&at, error.to_string()),
+        }
+    }
+    named
+}
+
+/// What may be said of all pools, and of those of one name.
+fn settings(section: &mut Section<'_>) -> PoolSettings {
+    let mut avoided = |key| {
         let read = section.read(key, |entry| duration(entry, SECOND_MS, ROUTE_AVOIDED_MAX_MS));
-        read.map_or(default, |length| Millis::try_from(length.as_millis()).unwrap_or(default))
+        read.and_then(|length| Millis::try_from(length.as_millis()).ok())
     };
-    let (cooldown, quarantine) = (avoided("cooldown", default.cooldown), avoided("quarantine", default.quarantine));
-    let policy = PoolPolicy {
+    let (cooldown, quarantine) = (avoided("cooldown"), avoided("quarantine"));
+    let profiles = Profile::ALL.map(|profile| (profile.name(), profile));
+    let mut calls = |key| section.read(key, |entry| whole(entry, 0, AMOUNT_MAX));
+    let (daily_limit, safety_buffer, per_minute) = (calls("daily_limit"), calls("safety_buffer"), calls("per_minute"));
+    PoolSettings {
+        profile: section.read("profile", |entry| choice(entry, &profiles)),
         daily_limit,
         safety_buffer,
-        window: window(section.section("window")).unwrap_or(default.window),
+        window: window(section.section("window")),
+        per_minute,
         cooldown,
         quarantine,
-        quota_texts: section.read("quota_texts", texts).unwrap_or(default.quota_texts),
-    };
-    let stats = section.read("stats", |entry| duration(entry, SECOND_MS, HOUR_MS)).unwrap_or(STATS);
-    (policy, stats)
+        quota_texts: section.read("quota_texts", texts),
+    }
 }
 
 /// One kind of window with its length.

@@ -14,7 +14,7 @@ use super::{
     window::Millis,
 };
 
-pub use pools::{ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};
+pub use pools::{ClearAccount, ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};
 
 /// Whether an Acquire is enforced and charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,22 +5,23 @@ use std::sync::Arc;
 
 use super::{
     command::{
-        Acquire, Commit, ConfigurePool, EndSession, Extend, Freeze, GetBudget, GetPool, GetSession, GetSessionStatus,
-        GetStatus, Heartbeat, Inspect, ListOutbox, ListSessions, Need, Pick, Purge, Record, Release, ReplayOutbox,
-        ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
+        Acquire, ClearAccount, Commit, ConfigurePool, EndSession, Extend, Freeze, GetBudget, GetPool, GetSession,
+        GetSessionStatus, GetStatus, Heartbeat, Inspect, ListOutbox, ListSessions, Need, Pick, Purge, Record, Release,
+        ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SettleOutbox,
+        TakeOutbox, Unfreeze,
     },
     decision::Decision,
     org::{Context, OrgState},
     outbox::OutboxRow,
     outcome::{
-        Beaten, BudgetSet, Done, Extended, Frozen, OutcomeReported, PoolConfigured, Recorded, Reported, Resumed,
-        SessionEnded, Settled, Shown,
+        AccountCleared, Beaten, BudgetSet, Done, Extended, Frozen, OutcomeReported, PoolConfigured, Recorded, Reported,
+        Resumed, SessionEnded, Settled, Shown,
     },
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
     refusal::OrgError,
     reply::{
-        Audit, Beat, BudgetView, OutboxReplayed, OutboxSettled, PoolView, Purged, SessionStatus, SessionView, Snapshot,
-        Status,
+        AccountView, Audit, Beat, BudgetView, OutboxReplayed, OutboxSettled, PoolView, Purged, SessionStatus,
+        SessionView, Snapshot, Status,
     },
 };
 
@@ -130,6 +131,8 @@ commands! { |org, ask, ctx, configured|
     Admit,  Durable,       Pick(Pick) => Box<Decision> = org.pick(ask, ctx)?;
     Settle, Durable,       ReportOutcome(Box<ReportOutcome>) => Done<OutcomeReported>
         = org.report_outcome(ask, ctx)?;
+    Admit,  Durable,       ClearAccount(Box<ClearAccount>) => Shown<AccountCleared, Box<AccountView>>
+        = org.clear_account(ask, ctx)?;
     Admit,  Durable,       Freeze(Freeze) => Done<Frozen> = org.freeze(ask, ctx)?;
     Admit,  Durable,       Unfreeze(Unfreeze) => Done<Frozen> = org.unfreeze(ask, ctx)?;
     Admit,  Durable,       Purge(Purge) => Purged = org.purge_all();

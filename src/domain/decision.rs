@@ -101,6 +101,8 @@ pub struct SessionGrant {
 pub struct PickedAccount {
     /// A secret, in full: the caller needs it.
     pub id: AccountId,
+    /// When it was picked; a report of the call names it.
+    pub picked_at: Millis,
     /// Calls that are left after this one.
     pub remaining: u64,
     /// Every other account is exhausted or avoided as well.

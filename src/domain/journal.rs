@@ -114,6 +114,11 @@ impl Journal {
         }
     }
 
+    /// When the call with this id was carried out.
+    pub fn answered_at(&self, rpc: Rpc, idempotency: Option<&Idempotency>) -> Option<Millis> {
+        Some(self.by_id.get(&(rpc, idempotency?.id.clone()))?.at)
+    }
+
     /// How a reservation ended; `None` = it is open, unknown, or ended more than a day ago.
     pub fn settlement(&self, reservation: DecisionId) -> Option<Settlement> {
         self.settled.get(&reservation).copied()

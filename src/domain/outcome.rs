@@ -153,6 +153,13 @@ pub struct SessionEnded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolConfigured;
 
+/// An account of which evidence and route were forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountCleared {
+    /// There was something to forget.
+    pub was_held: bool,
+}
+
 /// A report of how a call of an upstream account went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutcomeReported {
@@ -208,6 +215,7 @@ outcomes! {
     SessionEnded,
     PoolConfigured,
     OutcomeReported,
+    AccountCleared,
 }
 
 impl Outcome {
@@ -227,7 +235,8 @@ impl Outcome {
             | Self::Beaten(_)
             | Self::SessionEnded(_)
             | Self::PoolConfigured(_)
-            | Self::OutcomeReported(_) => Promise::Durable,
+            | Self::OutcomeReported(_)
+            | Self::AccountCleared(_) => Promise::Durable,
         }
     }
 }

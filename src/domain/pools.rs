@@ -10,16 +10,20 @@ use super::{
     command::{ConfigurePool, NewAccount},
     ids::{AccountId, Meter, PoolId, Scope},
     limit::Limit,
-    policy::PoolPolicy,
-    reply::Route,
-    rows::{Avoided, Keeper, PoolRow, Reported, Row, RowKey, RowsByKind, UpstreamAccountRow},
+    policy::{PoolPolicy, PoolRules, PoolSettings, Profile},
+    reply::{Exhaustion, Route},
+    rows::{Avoided, Keeper, Limited, PoolRow, Reported, Row, RowKey, RowsByKind, UpstreamAccountRow},
     table::Table,
-    window::{Millis, WINDOW_MAX_MS},
+    window::{Millis, WINDOW_MAX_MS, Window},
 };
-use crate::bounds::{ESTIMATE_BYTES, ESTIMATE_CALLS};
+use crate::bounds::{ESTIMATE_BYTES, ESTIMATE_CALLS, LIMITED_PAUSE_MAX_MS, LIMITED_PAUSE_MS, MINUTE_MS};
 
-/// Names the limit of an account among others on its scope.
+/// Name the limits of an account among others on its scope.
 const ACCOUNT: &str = "account";
+const ACCOUNT_MINUTE: &str = "account/minute";
+
+/// The window of a limit per minute. What it exhausts is usable again so soon that it is not announced.
+pub(super) const CLOCK_MINUTE: Window = Window::Aligned { len: MINUTE_MS };
 
 /// An account of a pool, with its scope at hand.
 #[derive(Debug, Clone)]
@@ -46,12 +50,18 @@ pub(super) struct Pools {
 }
 
 impl UpstreamAccountRow {
-    /// The limit that the pool sets on its account.
-    pub(super) fn limit(&self, policy: &PoolPolicy) -> Limit {
-        let amount = self.daily_limit.unwrap_or(policy.daily_limit);
-        let buffer = self.safety_buffer.unwrap_or(policy.safety_buffer);
-        let window = self.window.unwrap_or(policy.window);
+    /// The limit per window that the pool sets on its account.
+    pub(super) fn limit(&self, rules: &PoolRules) -> Limit {
+        let amount = self.daily_limit.unwrap_or(rules.daily_limit);
+        let buffer = self.safety_buffer.unwrap_or(rules.safety_buffer);
+        let window = self.window.unwrap_or(rules.window);
         Limit { buffer, ..Limit::named(ACCOUNT, Meter::executions(), window, Some(amount)) }
+    }
+
+    /// The limit per minute, where there is one.
+    pub(super) fn minute_limit(&self, rules: &PoolRules) -> Option<Limit> {
+        let amount = self.per_minute.or(rules.per_minute)?;
+        Some(Limit::named(ACCOUNT_MINUTE, Meter::executions(), CLOCK_MINUTE, Some(amount)))
     }
 
     fn of(pool: &PoolId, new: &NewAccount, old: Option<&Self>) -> Self {
@@ -61,17 +71,20 @@ impl UpstreamAccountRow {
             daily_limit: None,
             safety_buffer: None,
             window: None,
+            per_minute: None,
             last_used_at: None,
             reported: Reported::default(),
             evidence: None,
             quarantine: None,
             cooldown: None,
+            limited: None,
             announced: false,
         };
         Self {
             daily_limit: new.daily_limit,
             safety_buffer: new.safety_buffer,
             window: new.window,
+            per_minute: new.per_minute,
             ..old.cloned().unwrap_or(fresh)
         }
     }
@@ -82,7 +95,57 @@ impl UpstreamAccountRow {
             let Avoided { since, until } = avoided.filter(|avoided| now < avoided.until)?;
             Some(Route { refused, since, until })
         };
-        at(self.quarantine, true).or_else(|| at(self.cooldown, false))
+        let asked_to_wait = self.limited.map(|limited| Avoided { since: limited.since, until: limited.until });
+        let later = [self.cooldown, asked_to_wait].into_iter().flatten().max_by_key(|avoided| avoided.until);
+        at(self.quarantine, true).or_else(|| at(later, false))
+    }
+
+    /// Why the profile keeps from it what its upstream said of its route, and until when.
+    pub(super) fn withheld(&self, profile: Profile, now: Millis) -> Option<(Exhaustion, Millis)> {
+        let limited = self.limited.map(|limited| (Exhaustion::RateLimited, limited.until));
+        let refused = self.quarantine.map(|refused| (Exhaustion::Refused, refused.until));
+        let longest = [limited, refused].into_iter().flatten().max_by_key(|(_, until)| *until);
+        longest.filter(|(_, until)| profile == Profile::Llm && now < *until)
+    }
+
+    /// The upstream asked to wait, for the time that it `named` or for twice the last pause. Calls that were
+    /// under way when it first did say the same once more, and double nothing.
+    pub(super) fn asked_to_wait(&mut self, named: Option<Millis>, picked_at: Option<Millis>, now: Millis) {
+        let known = self.limited.filter(|limited| now < limited.forgotten_at);
+        let (pause, until) = match (named, known) {
+            (Some(named), known) => (known.map_or(0, |known| known.pause), now.saturating_add(named)),
+            (None, Some(known)) if picked_at.map_or(now < known.until, |at| at <= known.since) => {
+                (known.pause, known.until)
+            }
+            (None, known) => {
+                let doubled = known.map_or(0, |known| known.pause.saturating_mul(2));
+                let pause = doubled.clamp(LIMITED_PAUSE_MS, LIMITED_PAUSE_MAX_MS);
+                (pause, now.saturating_add(pause))
+            }
+        };
+        let forgotten_at = until.saturating_add(LIMITED_PAUSE_MAX_MS);
+        self.limited = Some(Limited { since: now, until, pause, forgotten_at });
+    }
+
+    /// A call went well. What was said before it was picked holds no longer. Where it is not known when that
+    /// was, only the pauses begin again, once none runs.
+    pub(super) fn went_well(&mut self, picked_at: Option<Millis>, now: Millis) {
+        let Some(picked_at) = picked_at.filter(|at| *at <= now) else {
+            self.limited = self.limited.filter(|limited| now < limited.until);
+            return;
+        };
+        self.evidence = self.evidence.filter(|evidence| picked_at <= evidence.at);
+        self.limited = self.limited.filter(|limited| picked_at <= limited.since);
+        for avoided in [&mut self.quarantine, &mut self.cooldown] {
+            *avoided = avoided.filter(|avoided| picked_at <= avoided.since);
+        }
+    }
+
+    /// Forgets evidence and route; answers whether there was anything that held at `now`.
+    pub(super) fn clear(&mut self, now: Millis) -> bool {
+        let was_held = self.evidence.is_some_and(|evidence| now < evidence.until) || self.route(now).is_some();
+        (self.evidence, self.quarantine, self.cooldown, self.limited) = (None, None, None, None);
+        was_held
     }
 
     /// The window that ends at `until` runs. What was reported while none did counts in it.
@@ -96,6 +159,7 @@ impl UpstreamAccountRow {
         self.evidence = self.evidence.filter(|evidence| now < evidence.until);
         self.quarantine = self.quarantine.filter(|avoided| now < avoided.until);
         self.cooldown = self.cooldown.filter(|avoided| now < avoided.until);
+        self.limited = self.limited.filter(|limited| now < limited.forgotten_at);
         if self.reported.until <= now {
             self.reported = Reported::default();
         }
@@ -106,7 +170,8 @@ impl UpstreamAccountRow {
         let evidence = self.evidence.map(|evidence| evidence.until);
         let (quarantine, cooldown) = (self.quarantine.map(|it| it.until), self.cooldown.map(|it| it.until));
         let reported = Some(self.reported.until).filter(|until| *until > 0);
-        [evidence, quarantine, cooldown, reported].into_iter().flatten().min()
+        let limited = self.limited.map(|limited| limited.forgotten_at);
+        [evidence, quarantine, cooldown, reported, limited].into_iter().flatten().min()
     }
 
     /// What lies in the future (the clock was repaired) begins now and lasts as long as it did.
@@ -122,6 +187,12 @@ impl UpstreamAccountRow {
                 avoided.until = avoided.until.saturating_sub(avoided.since - now);
                 avoided.since = now;
             }
+        }
+        if let Some(limited) = self.limited.as_mut().filter(|limited| limited.since > now) {
+            let ahead = limited.since - now;
+            limited.until = limited.until.saturating_sub(ahead);
+            limited.forgotten_at = limited.forgotten_at.saturating_sub(ahead);
+            limited.since = now;
         }
         self
     }
@@ -167,6 +238,11 @@ impl Pools {
         self.pools.get(id)
     }
 
+    /// What holds for accounts of the pool that say nothing else.
+    pub(super) fn rules(&self, pool: &PoolId, policy: &PoolPolicy) -> PoolRules {
+        self.pools.get(pool).map_or(policy.rules, |row| policy.rules(pool, &row.settings))
+    }
+
     pub(super) fn ids(&self) -> Vec<PoolId> {
         self.pools.iter().map(|(id, _)| id.clone()).collect()
     }
@@ -184,11 +260,13 @@ impl Pools {
         self.accounts.iter().map(|(id, _)| Scope::from(id))
     }
 
-    /// `limits` of a scope, with that of its account.
+    /// `limits` of a scope, with those of its account.
     pub(super) fn over(&self, scope: &Scope, mut limits: Vec<Limit>, policy: &PoolPolicy) -> Vec<Limit> {
         let account = scope.account().and_then(|text| AccountId::parse("account", text).ok());
         if let Some(row) = account.and_then(|id| self.accounts.get(&id)) {
-            limits.push(row.limit(policy));
+            let rules = self.rules(&row.pool, policy);
+            limits.push(row.limit(&rules));
+            limits.extend(row.minute_limit(&rules));
             limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
         }
         limits
@@ -217,7 +295,8 @@ impl Pools {
         }
     }
 
-    /// Replaces the accounts of a pool; without any the pool is gone. Answers the scopes whose limits may
+    /// Replaces the accounts of a pool, and its settings where they are given; without any account the pool is
+    /// gone. Answers the scopes whose limits may
     /// have changed.
     pub(super) fn configure(&mut self, set: &ConfigurePool) -> Vec<Scope> {
         let mut changed = BTreeSet::new();
@@ -241,9 +320,17 @@ impl Pools {
         if set.accounts.is_empty() {
             self.pools.remove(&set.pool);
             self.members.remove(&set.pool);
-        } else if old.is_none() || !changed.is_empty() {
-            let (version, announced) = old.map_or((0, false), |old| (old.version, old.announced));
-            self.pools.put(set.pool.clone(), PoolRow { id: set.pool.clone(), version: version + 1, announced });
+            return changed.into_iter().collect();
+        }
+        let fresh = PoolRow { id: set.pool.clone(), version: 0, announced: false, settings: PoolSettings::default() };
+        let mut row = old.unwrap_or(fresh);
+        let settings = set.settings.clone().unwrap_or_else(|| row.settings.clone());
+        if row.version == 0 || !changed.is_empty() || row.settings != settings {
+            if row.settings != settings {
+                changed.extend(set.accounts.iter().map(|new| Scope::from(&new.id)));
+            }
+            (row.version, row.settings) = (row.version + 1, settings);
+            self.pools.put(set.pool.clone(), row);
             self.gather(&set.pool);
         }
         changed.into_iter().collect()

@@ -69,6 +69,8 @@ pub enum OrgError {
     },
     /// The org has no pool of this id.
     PoolUnknown,
+    /// The pool has no such account.
+    AccountUnknown,
     /// The pool was changed by somebody else.
     PoolVersion {
         /// The version that the pool has; 0 = there is no such pool.
@@ -147,6 +149,7 @@ impl fmt::Display for OrgError {
             Self::SessionExists => "this org has a session of that session_id; use a new one",
             Self::OtherIdentity => "identity is not the one that the session was started with",
             Self::PoolUnknown => "this org has no such pool; configure it first",
+            Self::AccountUnknown => "the pool has no such account",
         };
         f.write_str(text)
     }

@@ -39,6 +39,8 @@ pub enum Rpc {
     Pick,
     /// PoolService/ReportOutcome.
     ReportOutcome,
+    /// PoolService/ClearAccount.
+    ClearAccount,
 }
 
 impl Rpc {
@@ -62,15 +64,17 @@ impl Rpc {
             Self::ConfigurePool => "ConfigurePool",
             Self::Pick => "Pick",
             Self::ReportOutcome => "ReportOutcome",
+            Self::ClearAccount => "ClearAccount",
         }
     }
 }
 
-/// Version of the lists of fields that fingerprints are taken of, see `wire::requests::meaning`.
+/// Version of the lists of fields that fingerprints are taken of, see `wire::requests::meaning`. A call that sets a
+/// field which was added later has the version of that field.
 pub const VERSION: u8 = 2;
 
-/// The upper half of every fingerprint of this version: `tgf`, and the version.
-const MARK: u64 = 0x7467_6600 | VERSION as u64;
+/// The upper half of every fingerprint, with the version added: `tgf`, and the version.
+const MARK: u64 = 0x7467_6600;
 
 /// A request id with the fingerprint of what its call means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +88,13 @@ pub struct Idempotency {
 impl Idempotency {
     /// `meaning` is a hash of everything that the call means.
     pub fn new(id: RequestId, meaning: u64) -> Self {
-        Self { id, fingerprint: (MARK << 32) | (meaning & u64::from(u32::MAX)) }
+        Self::of_version(VERSION, id, meaning)
+    }
+
+    /// The same of a call that sets a field which was added with `version`.
+    pub fn of_version(version: u8, id: RequestId, meaning: u64) -> Self {
+        let mark = MARK | u64::from(version);
+        Self { id, fingerprint: (mark << 32) | (meaning & u64::from(u32::MAX)) }
     }
 
     /// Whether `asked`, which has the same id, is a retry of this call.

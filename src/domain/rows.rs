@@ -12,6 +12,7 @@ use super::{
     },
     ledger::HourSlice,
     outcome::Entry,
+    policy::PoolSettings,
     rate::{Counter, RateRecord},
     window::{Millis, Window},
 };
@@ -215,10 +216,12 @@ impl SessionRow {
 pub struct PoolRow {
     /// Unique in its org.
     pub id: PoolId,
-    /// Grows by one with every change of its accounts.
+    /// Grows by one with every change of its accounts or settings.
     pub version: u64,
     /// Every account is exhausted, and that was announced.
     pub announced: bool,
+    /// What was set for the pool, over what is configured.
+    pub settings: PoolSettings,
 }
 
 /// An upstream account of a pool: how it is configured, and what is known of it beside its ledger.
@@ -234,6 +237,8 @@ pub struct UpstreamAccountRow {
     pub safety_buffer: Option<u64>,
     /// The period of the limit; `None` = as the node is configured.
     pub window: Option<Window>,
+    /// Calls per clock minute; `None` = as the pool says.
+    pub per_minute: Option<u64>,
     /// When it was last picked; `None` = never.
     pub last_used_at: Option<Millis>,
     /// What was reported in the running window.
@@ -244,6 +249,8 @@ pub struct UpstreamAccountRow {
     pub quarantine: Option<Avoided>,
     /// `None` = it has not failed of late.
     pub cooldown: Option<Avoided>,
+    /// `None` = its upstream has not asked to wait of late.
+    pub limited: Option<Limited>,
     /// It is exhausted, and that was announced.
     pub announced: bool,
 }
@@ -275,7 +282,7 @@ impl Reported {
 pub struct Evidence {
     /// When it was reported.
     pub at: Millis,
-    /// The end of the window in which it was said.
+    /// The time that the upstream named, or the end of the window in which it was said.
     pub until: Millis,
     /// The limit at that time: a higher one says that there is more.
     pub limit: u64,
@@ -284,10 +291,24 @@ pub struct Evidence {
 /// A route is avoided for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avoided {
-    /// When the report came that it is avoided for.
+    /// When the last report came that it is avoided for.
     pub since: Millis,
     /// When it is used again like any other.
     pub until: Millis,
+}
+
+/// An upstream asked to wait a little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limited {
+    /// When the last report came that said so.
+    pub since: Millis,
+    /// When its account is used again like any other.
+    pub until: Millis,
+    /// Length of the last pause of which the upstream named no time, in milliseconds: the next one is twice as
+    /// long. 0 = it named every time.
+    pub pause: Millis,
+    /// From then on a pause is the first again.
+    pub forgotten_at: Millis,
 }
 
 /// When the org is to be woken: a sweep finds it without loading any org. Names the instant that the head

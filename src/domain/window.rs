@@ -341,7 +341,7 @@ pub struct Length(pub Millis);
 
 impl Length {
     /// A whole number of one unit; [`fmt::Display`] writes the largest that fits.
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at_checked(digits)?;
         let (_, unit) = UNITS.iter().map(|(len, name)| (*name, *len)).find(|(name, _)| *name == unit)?;

@@ -2,11 +2,11 @@
 
 use super::Answer;
 use crate::{
-    domain::command::{GetPool, ReportOutcome},
+    domain::command::GetPool,
     service::{Ask, Call, Service},
     wire::{
         answers,
-        requests::{self, Outcome, Pick},
+        requests::{self, Pick},
         v1,
     },
 };
@@ -46,9 +46,18 @@ pub(super) async fn report_outcome(
     call: &Call,
     request: v1::ReportOutcomeRequest,
 ) -> Answer<v1::ReportOutcomeResponse> {
-    let Outcome { org, pool, account, status, bytes_up, bytes_down, idempotency } = requests::report_outcome(&request)?;
-    let outcome = service.classify(&org, status, &request.error_text);
-    let report = ReportOutcome { pool, account, outcome, bytes_up, bytes_down, idempotency };
+    let (org, report) = requests::report_outcome(&request)?;
     let done = service.report_outcome(&org, report, call).await?;
     Ok(answers::outcome(done.outcome.outcome, done.outcome.known, done.replayed))
+}
+
+pub(super) async fn clear_account(
+    service: &Service,
+    call: &Call,
+    request: v1::ClearAccountRequest,
+) -> Answer<v1::ClearAccountResponse> {
+    let (org, command) = requests::clear_account(&request)?;
+    let done = service.clear_account(&org, command, call).await?;
+    let account = Some(answers::account(&done.view));
+    Ok(v1::ClearAccountResponse { account, cleared: done.outcome.was_held, replayed: done.replayed })
 }

@@ -283,6 +283,8 @@ rpcs! {
             org: [one org], Plane;
         unary ReportOutcome(v1::ReportOutcomeRequest) -> v1::ReportOutcomeResponse = pool::report_outcome,
             org: [one org], Reporter;
+        unary ClearAccount(v1::ClearAccountRequest) -> v1::ClearAccountResponse = pool::clear_account,
+            org: [one org], Admin;
     }
     "tollgate.admin.v1.AdminService" {
         unary ListOrgs(admin_v1::ListOrgsRequest) -> admin_v1::ListOrgsResponse = admin::list_orgs,

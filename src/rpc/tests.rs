@@ -181,6 +181,9 @@ fn valid(rpc: &Rpc) -> Vec<u8> {
     if rpc.service == "tollgate.v1.PoolService" {
         request.set_field_by_name("pool", text("p"));
     }
+    if rpc.method == "ClearAccount" {
+        request.set_field_by_name("account", text("a"));
+    }
     request.encode_to_vec()
 }
 

@@ -1,14 +1,13 @@
 //! Pools of upstream accounts. A pick that passes the gates of its org is an Acquire like any other; what
-//! an upstream said is read here, by the rules of the org, and is settlement.
+//! an upstream said is read by the org, and is settlement.
 
 use crate::{
     domain::{
-        command::{ConfigurePool, Pick, ReportOutcome},
+        command::{ClearAccount, ConfigurePool, Pick, ReportOutcome},
         decision::Decision,
         ids::OrgId,
-        outcome::{Done, OutcomeReported, PoolConfigured, Shown},
-        reply::PoolView,
-        upstream::Upstream,
+        outcome::{AccountCleared, Done, OutcomeReported, PoolConfigured, Shown},
+        reply::{AccountView, PoolView},
     },
     error::ServiceError,
 };
@@ -51,11 +50,6 @@ impl Service {
         decision
     }
 
-    /// What the answer of an upstream says, by the texts and statuses that are configured for the org.
-    pub fn classify(&self, org: &OrgId, status: u16, text: &str) -> Upstream {
-        self.policy(org).pools.classify(status, text)
-    }
-
     /// Records how a call of an account went; counted once for each request id.
     pub async fn report_outcome(
         &self,
@@ -67,6 +61,22 @@ impl Service {
         if !done.replayed {
             self.metrics.upstream(done.outcome.outcome);
         }
+        Ok(done)
+    }
+
+    /// The account as it is after the change.
+    pub async fn clear_account(
+        &self,
+        org: &OrgId,
+        clear: ClearAccount,
+        call: &Call,
+    ) -> Result<Shown<AccountCleared, Box<AccountView>>, ServiceError> {
+        let pool = clear.pool.clone();
+        let done = self.ask(org, Box::new(clear), call).await?;
+        let (account, cleared, replayed) = (&done.view.account, done.outcome.was_held, done.replayed);
+        tracing::info!(
+            target: "tollgate::audit", %org, command = call.rpc, %pool, account, cleared, replayed, "operator"
+        );
         Ok(done)
     }
 }

@@ -8,8 +8,8 @@ use crate::{
         gate::{Cause, FailOpen, Gate},
         ids::{AccountId, DecisionId, OrgId, PoolId, RequestId, Scope, Source},
         outcome::{
-            Admitted, Beaten, BudgetSet, Entry, Extended, Frozen, Outcome, OutcomeReported, Picked, PoolConfigured,
-            Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
+            AccountCleared, Admitted, Beaten, BudgetSet, Entry, Extended, Frozen, Outcome, OutcomeReported, Picked,
+            PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
         },
         request::{Idempotency, Rpc},
         rows::Row,
@@ -114,6 +114,17 @@ pub(super) fn pool_entries() -> Vec<Entry> {
     ];
     let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
     outcomes.into_iter().chain(reported).map(remembered).collect()
+}
+
+/// What is remembered of an account that asked to wait, and was cleared.
+pub(super) fn pool_key_entries() -> Vec<Entry> {
+    let reported = OutcomeReported { outcome: Upstream::RateLimited, known: true };
+    let outcomes = [
+        (Rpc::ReportOutcome, Outcome::OutcomeReported(reported)),
+        (Rpc::ClearAccount, Outcome::AccountCleared(AccountCleared { was_held: true })),
+    ];
+    let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
+    outcomes.into_iter().map(remembered).collect()
 }
 
 /// One row of every kind, and more of those that have several forms; the head's timer is among them.

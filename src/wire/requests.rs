@@ -96,7 +96,7 @@ fn ttl(field: &str, given: i64) -> Parsed<Millis> {
 }
 
 fn required_id(id: &str, meaning: &Meaning) -> Parsed<Idempotency> {
-    Ok(Idempotency::new(RequestId::parse("request_id", id)?, meaning.hash()))
+    Ok(Idempotency::of_version(meaning.version(), RequestId::parse("request_id", id)?, meaning.hash()))
 }
 
 fn optional_id(id: &str, meaning: impl FnOnce() -> Meaning) -> Parsed<Option<Idempotency>> {

@@ -50,6 +50,7 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::SessionExists => (Code::AlreadyExists, "SESSION_EXISTS", None),
         OrgError::OtherIdentity => (Code::PermissionDenied, "OTHER_IDENTITY", None),
         OrgError::PoolUnknown => (Code::NotFound, "POOL_UNKNOWN", None),
+        OrgError::AccountUnknown => (Code::NotFound, "ACCOUNT_UNKNOWN", None),
         OrgError::PoolVersion { .. } => (Code::Aborted, "POOL_VERSION", None),
         OrgError::AccountInOtherPool { .. } => (Code::AlreadyExists, "ACCOUNT_IN_OTHER_POOL", None),
         OrgError::TooManyPools { .. } => (Code::ResourceExhausted, "POOLS_FULL", None),

@@ -71,6 +71,9 @@ class Client:
     def report(self, org, name, status=200, error_text="", pool="p", **fields):
         return self.pools.ReportOutcome(org=org, pool=pool, account=name, status=status, error_text=error_text, **fields)
 
+    def clear(self, org, name, pool="p", **fields):
+        return self.pools.ClearAccount(org=org, pool=pool, account=name, **{"request_id": fresh(), **fields})
+
     def get(self, org, pool="p"):
         return self.pools.GetPool(org=org, pool=pool).pool
 

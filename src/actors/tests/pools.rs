@@ -6,7 +6,7 @@ use crate::{
     domain::{
         command::{ConfigurePool, NewAccount, Pick, Purge},
         ids::{AccountId, PoolId},
-        policy::{OrgPolicy, PoolPolicy},
+        policy::{OrgPolicy, PoolPolicy, PoolRules},
     },
     testing::{Uniform, idempotency},
 };
@@ -22,10 +22,11 @@ async fn configure(node: &Node, name: &str, accounts: u32) {
         daily_limit: Some(10),
         safety_buffer: None,
         window: None,
+        per_minute: None,
     };
     let accounts = (0..accounts).map(account).collect();
     let id = idempotency(&format!("{name}-{}", node.orgs.next_decision()));
-    let set = ConfigurePool { pool: pool(), accounts, expected_version: None, idempotency: id };
+    let set = ConfigurePool { pool: pool(), accounts, settings: None, expected_version: None, idempotency: id };
     let configured = ask(&node.orgs, name, Box::new(set)).await;
     assert!(configured.is_ok(), "{configured:?}");
 }
@@ -35,7 +36,8 @@ async fn pick(node: &Node, name: &str) -> Code {
 }
 
 fn without_buffer() -> OrgPolicy {
-    let pools = PoolPolicy { safety_buffer: 0, ..PoolPolicy::default() };
+    let rules = PoolRules { safety_buffer: 0, ..PoolRules::default() };
+    let pools = PoolPolicy { rules, ..PoolPolicy::default() };
     OrgPolicy { pools: Arc::new(pools), ..rate_of(100) }
 }
 
@@ -61,7 +63,8 @@ async fn every_pool_is_looked_at_before_anything_else_after_a_start() {
     after.orgs.pools_called().await;
     assert_eq!(totals(&after), (2, 0, 3, 29), "R-POOL-5");
     assert_eq!(after.orgs.resident(), 2, "and no org without a pool");
-    let raised = PoolPolicy { safety_buffer: 10, ..PoolPolicy::default() };
+    let rules = PoolRules { safety_buffer: 10, ..PoolRules::default() };
+    let raised = PoolPolicy { rules, ..PoolPolicy::default() };
     let policy = OrgPolicy { pools: Arc::new(raised), ..rate_of(100) };
     let stopped = restarted(&after, policy).await;
     stopped.orgs.pools_called().await;

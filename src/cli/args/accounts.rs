@@ -12,8 +12,9 @@ use crate::{
     },
 };
 
-const OPTIONS: [&str; 3] = ["limit", "buffer", "window"];
-const SPEC_RULE: &str = "ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h], the account first, each at most once";
+const OPTIONS: [&str; 4] = ["limit", "buffer", "window", "per_minute"];
+const SPEC_RULE: &str =
+    "ACCOUNT[,limit=N][,buffer=N][,window=anchored/24h][,per_minute=N], the account first, each at most once";
 
 /// An argument that no error may repeat. The parser of the command line repeats what it refuses, so it
 /// accepts a wrong value as `Err`, and the verb reports it.
@@ -28,6 +29,7 @@ pub(crate) struct AccountSpec {
     pub buffer: Option<i64>,
     /// The text that was given; [`Window::parse`] accepts it.
     pub window: Option<String>,
+    pub per_minute: Option<i64>,
 }
 
 impl AccountSpec {
@@ -39,7 +41,7 @@ impl AccountSpec {
             // It may be an account; that its name was forgotten is far more likely.
             return Err(InputError::new("account", account.masked(), SPEC_RULE));
         }
-        let mut spec = Self { account, limit: None, buffer: None, window: None };
+        let mut spec = Self { account, limit: None, buffer: None, window: None, per_minute: None };
         for part in parts {
             // A misplaced account may stand here.
             let refused = || InputError::new("account option", masked(part), SPEC_RULE);
@@ -47,6 +49,7 @@ impl AccountSpec {
             let earlier = match name {
                 "limit" => spec.limit.replace(calls("limit", value)?).is_some(),
                 "buffer" => spec.buffer.replace(calls("buffer", value)?).is_some(),
+                "per_minute" => spec.per_minute.replace(calls("per_minute", value)?).is_some(),
                 "window" => spec.window.replace(window(value)?).is_some(),
                 _ => return Err(refused()),
             };
@@ -89,12 +92,13 @@ mod tests {
     #[test]
     fn an_account_is_given_alone_or_with_what_it_may_be_used() {
         let account = AccountId::parse("account", SECRET).unwrap();
-        let bare = AccountSpec { account, limit: None, buffer: None, window: None };
+        let bare = AccountSpec { account, limit: None, buffer: None, window: None, per_minute: None };
         assert_eq!(AccountSpec::parse(SECRET), Ok(bare.clone()));
-        let most = format!("{SECRET},window=rolling/24h,buffer=0,limit=10000000000000000");
+        let most = format!("{SECRET},window=rolling/24h,buffer=0,limit=10000000000000000,per_minute=60");
         let window = Some("rolling/24h".to_owned());
         let limit = Some(10_000_000_000_000_000);
-        assert_eq!(AccountSpec::parse(&most), Ok(AccountSpec { limit, buffer: Some(0), window, ..bare }));
+        let spec = AccountSpec { limit, buffer: Some(0), window, per_minute: Some(60), ..bare };
+        assert_eq!(AccountSpec::parse(&most), Ok(spec));
     }
 
     #[test]
@@ -112,6 +116,7 @@ mod tests {
             (format!("{SECRET},limit=5,limit=5"), "account option", "at most once"),
             (format!("{SECRET},limit="), "limit", "0 to 10000000000000000"),
             (format!("{SECRET},limit=-1"), "limit", "0 to 10000000000000000"),
+            (format!("{SECRET},per_minute=-1"), "per_minute", "0 to 10000000000000000"),
             (format!("{SECRET},limit=20k"), "limit", "0 to 10000000000000000"),
             (format!("{SECRET},buffer=10000000000000001"), "buffer", "0 to 10000000000000000"),
             (format!("{SECRET},window="), "window", "anchored/24h"),

@@ -2,20 +2,28 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     OrgWriteArgs,
     accounts::{AccountSpec, Given, account, account_spec},
     values::{MeterAmount, amount, cost, org, pool, request_id, reserve, scope, status, version},
 };
-use crate::domain::ids::{AccountId, OrgId, PoolId, RequestId, Scope};
+use crate::{
+    bounds::ROUTE_AVOIDED_MAX_MS,
+    domain::{
+        ids::{AccountId, OrgId, PoolId, RequestId, Scope},
+        input::InputError,
+        window::{Length, WINDOW_RULE, Window},
+    },
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PoolVerb {
-    /// Set the accounts of a pool; accounts that are not named are removed
+    /// Set the accounts of a pool, and its settings; accounts that are not named are removed
     ///
-    /// Accounts that stay keep their counts. An account is a secret, and a command line is visible in the
+    /// Accounts that stay keep their counts. Settings that are given take the place of all that were set before;
+    /// without any they stay as they are. An account is a secret, and a command line is visible in the
     /// list of processes and in the history of the shell: --accounts-file keeps accounts out of both, as
     /// a file or, with `-`, from stdin.
     Configure(PoolConfigureArgs),
@@ -28,6 +36,74 @@ pub(crate) enum PoolVerb {
     /// An account is a secret, and a command line is visible in the list of processes and in the history
     /// of the shell: --account-file keeps the account out of both, as a file or, with `-`, from stdin.
     Report(ReportArgs),
+    /// Forget what reports said of an account: used-up quota, pauses, avoided route
+    ///
+    /// What was counted stays. An account is a secret, and a command line is visible in the list of processes
+    /// and in the history of the shell: --account-file keeps the account out of both, as a file or, with `-`,
+    /// from stdin.
+    Clear(ClearArgs),
+}
+
+/// What the answers of upstreams mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// Accounts with a quota per day
+    Relay,
+    /// Keys of a provider that limits by the minute
+    Llm,
+}
+
+/// Settings of a pool. What is left out follows the configuration of the node.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// What the answers of upstreams mean
+    #[arg(long)]
+    pub profile: Option<ProfileArg>,
+    /// Calls per window of each account
+    #[arg(long, value_name = "N", value_parser = amount())]
+    pub limit: Option<i64>,
+    /// Calls of it that are never used
+    #[arg(long, value_name = "N", value_parser = amount())]
+    pub buffer: Option<i64>,
+    /// The window: anchored/24h, aligned/1h, rolling/24h, calendar/day
+    #[arg(long, value_parser = window)]
+    pub window: Option<String>,
+    /// Calls per clock minute of each account
+    #[arg(long, value_name = "N", value_parser = amount())]
+    pub per_minute: Option<i64>,
+    /// How long a route is avoided after a fault, as in 60s
+    #[arg(long, value_name = "TIME", value_parser = wait)]
+    pub cooldown: Option<i64>,
+    /// How long a route is avoided after a refusal, as in 24h
+    #[arg(long, value_name = "TIME", value_parser = wait)]
+    pub quarantine: Option<i64>,
+    /// A text that speaks of a used-up quota, repeatable; in place of those of the profile
+    #[arg(long = "quota-text", value_name = "TEXT")]
+    pub quota_texts: Vec<String>,
+    /// Remove all settings of the pool
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "profile", "limit", "buffer", "window", "per_minute", "cooldown", "quarantine", "quota_texts"
+        ]
+    )]
+    pub no_settings: bool,
+}
+
+fn window(text: &str) -> Result<String, InputError> {
+    let known = Window::parse(text).map(|_| text.to_owned());
+    known.ok_or_else(|| InputError::new("window", text, WINDOW_RULE))
+}
+
+/// Milliseconds.
+fn wait(text: &str) -> Result<i64, InputError> {
+    let millis = text.strip_suffix("ms").map_or_else(
+        || Length::parse(text).map(|length| length.0),
+        |number| number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit())),
+    );
+    let bounded = millis.filter(|millis| *millis <= ROUTE_AVOIDED_MAX_MS).and_then(|millis| i64::try_from(millis).ok());
+    let rule = || format!("at most {}: a whole number and one of ms, s, m, h, d", Length(ROUTE_AVOIDED_MAX_MS));
+    bounded.ok_or_else(|| InputError::new("time", text, rule()))
 }
 
 #[derive(Debug, Args)]
@@ -47,10 +123,12 @@ pub(crate) struct PoolConfigureArgs {
     /// The pool
     #[arg(value_parser = pool)]
     pub pool: PoolId,
-    /// One of its accounts, repeatable: ACCOUNT,limit=N,buffer=N,window=anchored/24h
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// One of its accounts, repeatable: ACCOUNT,limit=N,buffer=N,window=anchored/24h,per_minute=N
     ///
-    /// What follows the account may be left out. `limit` is the number of calls per window, `buffer` the number of them that is never used. Options
-    /// that are left out follow the configuration of the node. --accounts-file keeps accounts out of the
+    /// What follows the account may be left out. `limit` is the number of calls per window, `buffer` the number of them that is never used. `per_minute`
+    /// is a second limit, per clock minute. Options that are left out follow the settings of the pool. --accounts-file keeps accounts out of the
     /// list of processes and the history of the shell.
     #[arg(
         long = "account",
@@ -128,4 +206,27 @@ pub(crate) struct ReportArgs {
     /// Bytes that were received
     #[arg(long, value_name = "N", default_value = "0", value_parser = amount())]
     pub bytes_down: i64,
+    /// How long the upstream says to wait, as in 21s [default: the time that its error text names, if any]
+    #[arg(long, value_name = "TIME", value_parser = wait)]
+    pub retry_after: Option<i64>,
+    /// When the account was picked, in milliseconds since the Unix epoch, as the pick showed it
+    ///
+    /// A success ends only what was reported before its call was picked.
+    #[arg(long, value_name = "MS", value_parser = version())]
+    pub picked_at: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClearArgs {
+    #[command(flatten)]
+    pub write: OrgWriteArgs,
+    /// The pool
+    #[arg(value_parser = pool)]
+    pub pool: PoolId,
+    /// The account
+    #[arg(required_unless_present = "account_file", value_parser = account)]
+    pub account: Option<Given<AccountId>>,
+    /// File with the account and nothing else; `-` is stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "account")]
+    pub account_file: Option<PathBuf>,
 }

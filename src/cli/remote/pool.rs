@@ -6,15 +6,18 @@ use std::{collections::BTreeSet, path::Path};
 use crate::{
     cli::{
         Exit,
-        args::{AccountSpec, Given, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ReportArgs},
+        args::{
+            AccountSpec, ClearArgs, Given, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs,
+            SettingsArgs,
+        },
         connect::Connection,
         failure::Failure,
         output::{Output, facts},
     },
     domain::{ids::AccountId, input::InputError, window::Millis},
     wire::v1::{
-        AcquireRequest, ConfigurePoolRequest, GetPoolRequest, PickRequest, PickResponse, Pool, PoolAccount,
-        PoolSummary, ReportOutcomeRequest, ReportOutcomeResponse,
+        AcquireRequest, ClearAccountRequest, ConfigurePoolRequest, GetPoolRequest, PickRequest, PickResponse, Pool,
+        PoolAccount, PoolProfile, PoolSettings, PoolSummary, ReportOutcomeRequest, ReportOutcomeResponse,
     },
 };
 
@@ -23,7 +26,7 @@ use super::{
     acquire::{PLANE, amounts, reservation},
     decision_view,
     format::outcome_line,
-    pool_view::{describe, outcome_name},
+    pool_view::{account_table, describe, outcome_name},
     request_id::{named_in_doubt, org_and_request_id},
     scope_text,
 };
@@ -35,6 +38,7 @@ pub(super) enum Ask {
     Pick(Box<PickRequest>),
     /// With the account as it may be shown.
     Report(ReportOutcomeRequest, Option<String>),
+    Clear(ClearAccountRequest),
 }
 
 pub(super) fn request(verb: &PoolVerb) -> Result<Ask, Failure> {
@@ -45,6 +49,7 @@ pub(super) fn request(verb: &PoolVerb) -> Result<Ask, Failure> {
         }
         PoolVerb::Pick(args) => picked(args).map(|request| Ask::Pick(Box::new(request))),
         PoolVerb::Report(args) => reported(args),
+        PoolVerb::Clear(args) => cleared(args).map(Ask::Clear),
     }
 }
 
@@ -57,7 +62,28 @@ fn configured(args: &PoolConfigureArgs) -> Result<ConfigurePoolRequest, Failure>
         accounts: accounts.into_iter().map(sent).collect(),
         request_id,
         expected_version: args.expected_version,
+        settings: settings(&args.settings),
     })
+}
+
+/// `None` where none is given: those of the pool stay.
+fn settings(args: &SettingsArgs) -> Option<PoolSettings> {
+    let profile = match args.profile {
+        None => PoolProfile::Unspecified,
+        Some(ProfileArg::Relay) => PoolProfile::Relay,
+        Some(ProfileArg::Llm) => PoolProfile::Llm,
+    };
+    let settings = PoolSettings {
+        profile: profile.into(),
+        daily_limit: args.limit,
+        safety_buffer: args.buffer,
+        window: args.window.clone().unwrap_or_default(),
+        per_minute: args.per_minute,
+        cooldown_ms: args.cooldown,
+        quarantine_ms: args.quarantine,
+        quota_texts: args.quota_texts.clone(),
+    };
+    (args.no_settings || settings != PoolSettings::default()).then_some(settings)
 }
 
 /// The accounts of the flags and of the file; no account twice.
@@ -84,6 +110,7 @@ fn sent(spec: AccountSpec) -> PoolAccount {
         daily_limit: spec.limit,
         safety_buffer: spec.buffer,
         window: spec.window.unwrap_or_default(),
+        per_minute: spec.per_minute,
     }
 }
 
@@ -106,11 +133,7 @@ fn picked(args: &PickArgs) -> Result<PickRequest, Failure> {
 }
 
 fn reported(args: &ReportArgs) -> Result<Ask, Failure> {
-    let account = match (&args.account, &args.account_file) {
-        (Some(given), _) => Some(given.clone().map_err(Failure::Usage)?),
-        (None, Some(file)) => Some(account_file::account(file)?),
-        (None, None) => None,
-    };
+    let account = account_of(args.account.as_ref(), args.account_file.as_deref())?;
     let (org, request_id) = org_and_request_id(&args.write)?;
     let request = ReportOutcomeRequest {
         org: org.to_string(),
@@ -121,8 +144,30 @@ fn reported(args: &ReportArgs) -> Result<Ask, Failure> {
         bytes_up: args.bytes_up,
         bytes_down: args.bytes_down,
         request_id,
+        retry_after_ms: args.retry_after,
+        picked_at_ms: args.picked_at,
     };
     Ok(Ask::Report(request, account.map(|account| account.masked())))
+}
+
+/// The account of the argument or of the file.
+fn account_of(given: Option<&Given<AccountId>>, file: Option<&Path>) -> Result<Option<AccountId>, Failure> {
+    match (given, file) {
+        (Some(given), _) => given.clone().map(Some).map_err(Failure::Usage),
+        (None, Some(file)) => account_file::account(file).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn cleared(args: &ClearArgs) -> Result<ClearAccountRequest, Failure> {
+    let account = account_of(args.account.as_ref(), args.account_file.as_deref())?;
+    let (org, request_id) = org_and_request_id(&args.write)?;
+    Ok(ClearAccountRequest {
+        org: org.to_string(),
+        pool: args.pool.to_string(),
+        account: account.map(|account| account.as_str().to_owned()).unwrap_or_default(),
+        request_id,
+    })
 }
 
 pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -136,6 +181,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
         Ask::Pick(request) => pick(connection, *request, output).await,
         Ask::Report(request, account) => report(connection, request, account, output).await,
+        Ask::Clear(request) => clear(connection, request, output).await,
     }
 }
 
@@ -185,6 +231,9 @@ fn account(answer: &PickResponse, now: Millis) -> Vec<(&'static str, String)> {
         known.push(("account", answer.account.clone()));
         known.push(("remaining", answer.remaining.to_string()));
     }
+    if answer.picked_at_ms > 0 {
+        known.push(("picked at", answer.picked_at_ms.to_string()));
+    }
     if answer.last_resort {
         known.push(("last resort", "every other account is exhausted or avoided as well".to_owned()));
     }
@@ -209,6 +258,23 @@ async fn report(
         };
         let taken_for = outcome_line(&outcome_name(answer.outcome), org, pool, answer.replayed);
         format!("{taken_for}\n{}", facts([("account", whose)]))
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn clear(
+    connection: &Connection,
+    request: ClearAccountRequest,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let (org, pool, request_id) = (request.org.clone(), request.pool.clone(), request.request_id.clone());
+    let answer = connection.wait(connection.pool().clear_account(request)).await;
+    let answer = named_in_doubt(answer, &request_id)?;
+    let account = answer.account.clone().ok_or(Failure::Incomplete("it has no account"))?;
+    output.answer(&answer, |answer, now| {
+        let done = if answer.cleared { "cleared" } else { "nothing to clear" };
+        let line = outcome_line(done, org, pool, answer.replayed);
+        format!("{line}\n\n{}", account_table(&[account], now))
     })?;
     Ok(Exit::Done)
 }

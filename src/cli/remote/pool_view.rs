@@ -5,7 +5,9 @@ use crate::{
     domain::{ids::Meter, window::Millis},
     wire::{
         admin::v1::OrgPool,
-        v1::{AccountState, Pool, PoolAccountStatus, PoolSummary, RouteHealth, UpstreamOutcome},
+        v1::{
+            AccountState, Pool, PoolAccountStatus, PoolProfile, PoolSettings, PoolSummary, RouteHealth, UpstreamOutcome,
+        },
     },
 };
 
@@ -18,8 +20,11 @@ pub(super) fn describe(pool: &Pool, sum: &PoolSummary, replayed: bool, now: Mill
 
 fn pool_facts(pool: &Pool, sum: &PoolSummary, replayed: bool, now: Millis) -> String {
     let replayed = if replayed { " (replayed)" } else { "" };
+    let in_force = pool.in_force.clone().unwrap_or_default();
     facts([
         ("pool", pool.pool.clone()),
+        ("profile", profile_name(&in_force)),
+        ("calls per minute", in_force.per_minute.map(|calls| calls.to_string()).unwrap_or_default()),
         ("active", active(sum)),
         ("avoided", sum.avoided.to_string()),
         ("used", used(sum)),
@@ -32,6 +37,15 @@ fn pool_facts(pool: &Pool, sum: &PoolSummary, replayed: bool, now: Millis) -> St
         ("soonest reset", when(now, sum.soonest_reset_ms)),
         ("version", format!("{}{replayed}", pool.version)),
     ])
+}
+
+/// `llm`; empty where the node does not say.
+fn profile_name(in_force: &PoolSettings) -> String {
+    match PoolProfile::try_from(in_force.profile) {
+        Ok(PoolProfile::Unspecified) => String::new(),
+        Ok(profile) => plain(profile.as_str_name(), "POOL_PROFILE_"),
+        Err(_) => format!("profile {}", in_force.profile),
+    }
 }
 
 /// `3/4`: accounts that are not exhausted.
@@ -49,7 +63,7 @@ fn bytes(number: i64) -> String {
     amount(Meter::bytes().as_str(), number)
 }
 
-fn account_table(accounts: &[PoolAccountStatus], now: Millis) -> String {
+pub(super) fn account_table(accounts: &[PoolAccountStatus], now: Millis) -> String {
     let columns = [
         text("account"),
         text("state"),

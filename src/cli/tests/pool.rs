@@ -76,6 +76,17 @@ impl PoolService for Canned {
         let (known, replayed) = (request.account == SECRET, request.request_id == SEEN_BEFORE);
         Ok(Response::new(ReportOutcomeResponse { outcome, known, replayed }))
     }
+
+    async fn clear_account(&self, request: Request<ClearAccountRequest>) -> Reply<ClearAccountResponse> {
+        let request = self.keep(request);
+        let account = match request.org.as_str() {
+            "broken" => return Err(broken("broken")),
+            "empty" => None,
+            _ => pool().accounts.pop(),
+        };
+        let (cleared, replayed) = (request.account == SECRET, request.request_id == SEEN_BEFORE);
+        Ok(Response::new(ClearAccountResponse { account, cleared, replayed }))
+    }
 }
 
 fn refused(code: Code, message: &str, reason: &str) -> Status {
@@ -128,7 +139,9 @@ fn pool() -> Pool {
         estimated_remaining_bytes: Some(974_400_000),
     };
     let (org, pool) = ("acme".into(), "relay".into());
-    Pool { org, pool, accounts: vec![full, used], summary: Some(summary), version: 4 }
+    let in_force = PoolSettings { profile: PoolProfile::Llm.into(), per_minute: Some(60), ..Default::default() };
+    let (accounts, summary) = (vec![full, used], Some(summary));
+    Pool { org, pool, accounts, summary, version: 4, settings: None, in_force: Some(in_force) }
 }
 
 fn gates(allowed: bool) -> AcquireResponse {
@@ -195,6 +208,8 @@ fn accounts(node: &Node) -> Value {
 
 const SHOWN: &str = "\
 pool                  relay
+profile               llm
+calls per minute      60
 active                1/2
 avoided               1
 used                  #.........  22 of 19509
@@ -522,12 +537,75 @@ fn the_account_of_a_report_can_come_from_a_file_and_is_never_taken_for_none() {
 }
 
 #[test]
+fn settings_take_the_place_of_those_of_the_pool_and_none_leaves_them() {
+    let node = Node::start();
+    let configure = "pool configure acme relay --account k1,per_minute=9";
+    let flags = "--profile llm --limit 500 --buffer 0 --window calendar/day --per-minute 60 --cooldown 5s \
+                 --quarantine 24h --quota-text quota --quota-text spent";
+    for (flags, settings) in [
+        ("", None),
+        ("--no-settings", Some(json!({"profile": "POOL_PROFILE_UNSPECIFIED", "window": "", "quotaTexts": []}))),
+        (
+            flags,
+            Some(json!({
+                "profile": "POOL_PROFILE_LLM", "dailyLimit": "500", "safetyBuffer": "0", "window": "calendar/day",
+                "perMinute": "60", "cooldownMs": "5000", "quarantineMs": "86400000", "quotaTexts": ["quota", "spent"]
+            })),
+        ),
+    ] {
+        let ran = ask(&node, &format!("{configure} {flags}"));
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""), "{flags}");
+        assert_eq!(asked(&node).get("settings"), settings.as_ref(), "{flags}");
+        assert_eq!(accounts(&node), json!([{"account": "k1", "perMinute": "9", "window": ""}]));
+    }
+    for bad in ["--profile gpt", "--cooldown 5", "--quarantine 31d", "--window daily", "--no-settings --limit 5"] {
+        assert_eq!(tollgate(&format!("{configure} {bad}").split_whitespace().collect::<Vec<_>>()).exit, Exit::Usage);
+    }
+}
+
+#[test]
+fn a_report_carries_the_time_that_the_upstream_named_and_that_of_the_pick() {
+    let node = Node::start();
+    let report = "pool report acme relay k1 --status 429";
+    for (flag, field, value) in [
+        ("--retry-after 21s", "retryAfterMs", "21000"),
+        ("--retry-after 1400ms", "retryAfterMs", "1400"),
+        ("--retry-after 0s", "retryAfterMs", "0"),
+        ("--picked-at 1795336200000", "pickedAtMs", "1795336200000"),
+    ] {
+        assert_eq!(ask(&node, &format!("{report} {flag}")).exit, Exit::Done);
+        assert_eq!(asked(&node)[field], value, "{flag}");
+    }
+    ask(&node, report);
+    assert_eq!((asked(&node).get("retryAfterMs"), asked(&node).get("pickedAtMs")), (None, None));
+}
+
+#[test]
+fn an_account_is_cleared_by_hand_and_shown_as_it_is_then() {
+    let node = Node::start();
+    let ran = node.ask(&["pool", "clear", "acme", "relay", SECRET, "--request-id", "c-1"]);
+    assert_eq!((ran.exit, ran.err.as_str(), ran.lines()[0]), (Exit::Done, "", "cleared  acme  relay"));
+    assert!(ran.out.contains("sk-s…9f3c") && !ran.out.contains(SECRET), "{}", ran.out);
+    assert_eq!(asked(&node), json!({"org": "acme", "pool": "relay", "account": SECRET, "requestId": "c-1"}));
+    let other = ask(&node, "pool clear acme relay k1 --request-id again");
+    assert_eq!(other.lines()[0], "nothing to clear  acme  relay  (replayed)");
+    assert_eq!(
+        ask(&node, "pool clear empty relay k1").err,
+        "error: the node's answer is incomplete: it has no account\n"
+    );
+    let broken = ask(&node, "pool clear broken relay k1");
+    assert!(broken.err.contains("repeats this call safely"), "{}", broken.err);
+    assert_eq!(tollgate(&["pool", "clear", "acme", "relay"]).exit, Exit::Usage, "an account is needed");
+}
+
+#[test]
 fn an_account_that_is_refused_on_the_command_line_is_not_repeated() {
     for args in [
         ["configure", "acme", "relay", "--account", "sk-secret-0123456789 9f3c"],
         ["configure", "acme", "relay", "--account", "k1,sk-secret-0123456789-9f3c"],
         ["configure", "acme", "relay", "--account", "sk-secret-0123456789-9f3c,limit=x"],
         ["report", "acme", "relay", "sk-secret-0123456789 9f3c", "--status=0"],
+        ["clear", "acme", "relay", "sk-secret-0123456789 9f3c", "--request-id=c"],
     ] {
         let ran = tollgate(&[["pool"].as_slice(), &args].concat());
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""), "{args:?}");
@@ -541,7 +619,7 @@ fn an_account_that_is_refused_on_the_command_line_is_not_repeated() {
 
 #[test]
 fn the_help_says_how_to_keep_accounts_out_of_the_command_line() {
-    for verb in ["configure", "report"] {
+    for verb in ["configure", "report", "clear"] {
         let ran = tollgate(&["pool", verb, "--help"]);
         let help = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(ran.exit, Exit::Done);

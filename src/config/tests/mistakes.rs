@@ -125,6 +125,14 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ("[pools]\ncooldown = \"0s\"", "pools.cooldown \"0s\" is not allowed: a duration from 1s to 30d"),
         ("[pools]\nquota_texts = [\"\"]", "pools.quota_texts \"[...]\" is not allowed: a list of at most 64 texts"),
         ("[pools]\nquota_texts = \"quota\"", "pools.quota_texts \"quota\" is not allowed: a list of at most 64 texts"),
+        ("[pools]\nprofile = \"gpt\"", "pools.profile \"gpt\" is not allowed: \"relay\" or \"llm\""),
+        ("[pools]\nper_minute = \"x\"", "pools.per_minute \"x\" is not allowed: a whole number from 0"),
+        ("[pools.named.\"a b\"]\n", "pools.named \"a b\" is not allowed"),
+        ("[pools.named.a]\nstats = \"1m\"", "t.toml:2:1: pools.named.a.stats is not a known key"),
+        (
+            "[pools.named.a]\ncooldown = \"0s\"",
+            "pools.named.a.cooldown \"0s\" is not allowed: a duration from 1s to 30d",
+        ),
         ("[pools]\nstats = \"2h\"", "pools.stats \"2h\" is not allowed: a duration from 1s to 1h"),
         (
             "[budgets]\non_indeterminate = \"maybe\"",

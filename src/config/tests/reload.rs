@@ -33,7 +33,7 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 46] = [
+const OTHER: [(&str, &str); 49] = [
     ("listen.grpc", "\"127.0.0.1:1\""),
     ("listen.http", "\"127.0.0.1:2\""),
     ("data.dir", "\"/elsewhere\""),
@@ -79,6 +79,9 @@ const OTHER: [(&str, &str); 46] = [
     ("pools.cooldown", "\"1s\""),
     ("pools.quarantine", "\"1s\""),
     ("pools.quota_texts", "[\"no\"]"),
+    ("pools.profile", "\"llm\""),
+    ("pools.per_minute", "60"),
+    ("pools.named", "{ keys = { profile = \"llm\" } }"),
     ("pools.stats", "\"1m\""),
 ];
 

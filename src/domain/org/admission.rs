@@ -212,7 +212,8 @@ impl OrgState {
                 Decision { session: Some(grant), ..admitted(Some(decision), &fail_open) }
             }
             Admission::Pick(Picked { account, decision, hold, fail_open }) => {
-                let account = Some(self.picked_before(account, ctx));
+                let picked_at = self.journal.answered_at(ask.rpc(), ask.idempotency.as_ref());
+                let account = Some(self.picked_before(account, picked_at, ctx));
                 Decision { hold, account, ..admitted(decision, &fail_open) }
             }
         }

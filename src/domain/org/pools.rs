@@ -3,7 +3,8 @@
 //! ```text
 //! pick      the account with the largest part of its limit left, off avoided routes if there is another
 //! charge    1 execution in the scope of the account, before the call goes out
-//! report    a quota text is evidence until the window ends; a failure only moves the route
+//! report    a quota text is evidence until the window ends; a failure only moves the route; a success ends
+//!           what was said before its call was picked
 //! ```
 //!
 //! Whether an account is exhausted is derived from its limits, its ledger and that evidence at every query.
@@ -16,12 +17,13 @@ use super::{Context, OrgState};
 use crate::{
     bounds::SETTLEMENT_LEDGERS,
     domain::{
-        command::{ConfigurePool, Pick, ReportOutcome},
+        command::{ClearAccount, ConfigurePool, Pick, ReportOutcome},
         decision::{Decision, PickedAccount},
         gate::Gate,
         ids::{Meter, PoolId, Scope},
         limit::Limit,
-        outcome::{Done, OutcomeReported, Picked, PoolConfigured, Shown},
+        outcome::{AccountCleared, Done, OutcomeReported, Picked, PoolConfigured, Shown},
+        policy::PoolRules,
         pools::Member,
         refusal::OrgError,
         reply::{AccountView, Exhaustion, PoolView},
@@ -121,7 +123,8 @@ impl OrgState {
     pub(in crate::domain) fn pick(&mut self, pick: &Pick, ctx: &Context<'_>) -> Result<Box<Decision>, OrgError> {
         let idempotency = pick.idempotency.as_ref();
         if let Some(Picked { account, .. }) = self.recall(Rpc::Pick, idempotency)? {
-            let account = Some(self.picked_before(account, ctx));
+            let picked_at = self.journal.answered_at(Rpc::Pick, idempotency);
+            let account = Some(self.picked_before(account, picked_at, ctx));
             return Ok(Box::new(Decision { account, replayed: true, ..Decision::allowed(None) }));
         }
         let chosen = self.choose(&pick.pool, ctx)?;
@@ -149,7 +152,8 @@ impl OrgState {
     pub(super) fn charge_account(&mut self, chosen: Chosen, ctx: &Context<'_>) -> PickedAccount {
         let Chosen { member, mut row, last_resort } = chosen;
         let (pool, scope) = (row.pool.clone(), &member.scope);
-        let limit = row.limit(&ctx.policy.pools);
+        let rules = self.pools.rules(&pool, &ctx.policy.pools);
+        let limit = row.limit(&rules);
         let opens = !self.book.runs(scope, &limit, self.now);
         self.book.book(ctx.policy, scope, &Meter::executions(), 1, self.now);
         row.last_used_at = Some(self.now);
@@ -157,12 +161,12 @@ impl OrgState {
             row.reported_until(self.period_end(scope, &limit), self.now);
         }
         self.pools.put(row, None);
-        let standing = self.standing(&member, ctx);
-        if standing.is_err() {
+        let standing = self.standing(&member, &rules, ctx);
+        if standing.as_ref().is_err_and(Exhausted::lasts) {
             self.settle_pool(&pool, ctx);
         }
         let remaining = standing.map_or(0, |headroom| headroom.left);
-        PickedAccount { id: member.id, remaining, last_resort }
+        PickedAccount { id: member.id, picked_at: self.now, remaining, last_resort }
     }
 
     /// The end of the running window. A rolling one has none: its reports are of whole lengths from the
@@ -181,7 +185,10 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Done<OutcomeReported>, OrgError> {
         self.once(Rpc::ReportOutcome, report.idempotency.as_ref(), ctx, |org| {
-            org.pools.get(&report.pool).ok_or(OrgError::PoolUnknown)?;
+            let set = &org.pools.get(&report.pool).ok_or(OrgError::PoolUnknown)?.settings;
+            let named = report.named_wait();
+            let said = (report.status, report.text.as_str());
+            let outcome = ctx.policy.pools.classify((&report.pool, set), said, named.is_some());
             org.book.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), report.bytes(), org.now);
             if report.account.is_none() {
                 org.count_call(&report.pool, ctx);
@@ -190,22 +197,29 @@ impl OrgState {
             let row = row.filter(|row| row.pool == report.pool).cloned();
             let known = row.is_some();
             if let Some(row) = row {
-                org.learn(row, report, ctx);
+                org.learn(row, report, (outcome, named), ctx);
             }
             org.news.pools_touched = true;
-            Ok(OutcomeReported { outcome: report.outcome, known })
+            Ok(OutcomeReported { outcome, known })
         })
     }
 
-    fn learn(&mut self, mut row: UpstreamAccountRow, report: &ReportOutcome, ctx: &Context<'_>) {
-        let (member, pools) = (Member::of(&row.id), &ctx.policy.pools);
+    /// What the report says of its account, as it was classified, with the time that the upstream named.
+    fn learn(
+        &mut self,
+        mut row: UpstreamAccountRow,
+        report: &ReportOutcome,
+        (outcome, named): (Upstream, Option<Millis>),
+        ctx: &Context<'_>,
+    ) {
+        let (member, rules) = (Member::of(&row.id), self.pools.rules(&row.pool, &ctx.policy.pools));
         let scope = &member.scope;
-        let limit = row.limit(pools);
+        let limit = row.limit(&rules);
         self.book.book(ctx.policy, scope, &Meter::bytes(), report.bytes(), self.now);
-        let used_up = report.outcome == Upstream::QuotaExhausted;
-        let opens = used_up && !self.book.runs(scope, &limit, self.now);
+        let used_up = outcome == Upstream::QuotaExhausted;
+        let opens = used_up && named.is_none() && !self.book.runs(scope, &limit, self.now);
         if used_up {
-            row.evidence = Some(self.evidence(scope, &limit));
+            row.evidence = Some(self.evidence(scope, &limit, named));
         }
         if opens || row.reported.until <= self.now {
             row.reported_until(self.period_end(scope, &limit), self.now);
@@ -213,41 +227,79 @@ impl OrgState {
         let seen = &mut row.reported;
         seen.bytes_up = seen.bytes_up.saturating_add(report.bytes_up);
         seen.bytes_down = seen.bytes_down.saturating_add(report.bytes_down);
-        match report.outcome {
-            Upstream::Ok => {}
+        match outcome {
+            Upstream::Ok => row.went_well(report.picked_at, self.now),
             Upstream::QuotaExhausted => seen.quota_errors += 1,
             Upstream::Failed => seen.failed += 1,
+            Upstream::RateLimited => {
+                seen.failed += 1;
+                row.asked_to_wait(named, report.picked_at, self.now);
+            }
             Upstream::Refused => {
                 seen.failed += 1;
-                row.quarantine = Some(self.avoided(row.quarantine, pools.quarantine));
+                row.quarantine = Some(self.avoided(row.quarantine, rules.quarantine, named));
             }
             Upstream::Unavailable => {
                 seen.failed += 1;
-                row.cooldown = Some(self.avoided(row.cooldown, pools.cooldown));
+                row.cooldown = Some(self.avoided(row.cooldown, rules.cooldown, named));
             }
         }
+        self.learnt(row, &member, &rules, ctx);
+    }
+
+    /// Keeps what is known of an account, and announces what follows.
+    fn learnt(&mut self, row: UpstreamAccountRow, member: &Member, rules: &PoolRules, ctx: &Context<'_>) {
         let (pool, announced) = (row.pool.clone(), row.announced);
         self.pools.put(row, None);
-        if announced || self.standing(&member, ctx).is_err() {
+        if announced || self.standing(member, rules, ctx).is_err_and(|exhausted| exhausted.lasts()) {
             self.settle_pool(&pool, ctx);
         }
     }
 
-    /// Until the window ends. One begins where none runs: what was exhausted before its first use is usable
-    /// again all the same.
-    fn evidence(&mut self, scope: &Scope, limit: &Limit) -> Evidence {
-        self.book.open(scope, limit, self.now);
-        let until = match limit.window().trailing() {
+    /// For the time that the upstream named, or until the window ends. One begins where none runs: what was
+    /// exhausted before its first use is usable again all the same.
+    fn evidence(&mut self, scope: &Scope, limit: &Limit, named: Option<Millis>) -> Evidence {
+        let until = match named.or_else(|| limit.window().trailing()) {
             Some(len) => self.now.saturating_add(len),
-            None => self.period_end(scope, limit),
+            None => {
+                self.book.open(scope, limit, self.now);
+                self.period_end(scope, limit)
+            }
         };
         Evidence { at: self.now, until, limit: limit.amount.unwrap_or(u64::MAX) }
     }
 
-    /// From now on, or as long as it is avoided already where that is longer.
-    fn avoided(&self, known: Option<Avoided>, length: Millis) -> Avoided {
-        let new = Avoided { since: self.now, until: self.now.saturating_add(length) };
-        known.filter(|known| known.until > new.until).unwrap_or(new)
+    /// For the time that the upstream named, or for `length`; as long as it is avoided already where that is
+    /// longer than `length`.
+    fn avoided(&self, known: Option<Avoided>, length: Millis, named: Option<Millis>) -> Avoided {
+        let until = self.now.saturating_add(named.unwrap_or(length));
+        let known = known.map_or(0, |known| known.until).max(until);
+        Avoided { since: self.now, until: if named.is_some() { until } else { known } }
+    }
+
+    /// R-POOL-4: an operator knows better. What was counted stays.
+    pub(in crate::domain) fn clear_account(
+        &mut self,
+        clear: &ClearAccount,
+        ctx: &Context<'_>,
+    ) -> Result<Shown<AccountCleared, Box<AccountView>>, OrgError> {
+        let done = self.once(Rpc::ClearAccount, Some(&clear.idempotency), ctx, |org| {
+            let mut row = org.of_pool(clear)?;
+            let was_held = row.clear(org.now);
+            let rules = org.pools.rules(&row.pool, &ctx.policy.pools);
+            org.learnt(row, &Member::of(&clear.account), &rules, ctx);
+            org.news.pools_touched = true;
+            Ok(AccountCleared { was_held })
+        })?;
+        self.of_pool(clear)?;
+        let view = self.account_view(&Member::of(&clear.account), ctx).ok_or(OrgError::AccountUnknown)?;
+        Ok(done.show(Box::new(view)))
+    }
+
+    fn of_pool(&self, clear: &ClearAccount) -> Result<UpstreamAccountRow, OrgError> {
+        self.pools.get(&clear.pool).ok_or(OrgError::PoolUnknown)?;
+        let row = self.pools.account(&clear.account).filter(|row| row.pool == clear.pool);
+        row.cloned().ok_or(OrgError::AccountUnknown)
     }
 
     /// Ends what has ended by the org's time, and tells it.
@@ -271,10 +323,10 @@ impl OrgState {
 
     /// Announces which accounts have become exhausted or usable since the last time, and whether any is left.
     pub(super) fn settle_pool(&mut self, pool: &PoolId, ctx: &Context<'_>) {
-        let members = self.pools.members(pool);
+        let (members, rules) = (self.pools.members(pool), self.pools.rules(pool, &ctx.policy.pools));
         let mut all = !members.is_empty();
         for member in members.iter() {
-            let exhausted = self.standing(member, ctx).err();
+            let exhausted = self.standing(member, &rules, ctx).err().filter(Exhausted::lasts);
             all &= exhausted.is_some();
             let Some(mut row) = self.pools.account(&member.id).cloned() else { continue };
             let free_at = exhausted.as_ref().and_then(|by| by.until);

@@ -18,7 +18,7 @@ use crate::bounds::HOUR_MS;
 
 pub use self::{
     balance::{BalancePolicy, BalanceSource, Exemption, ExportWhen},
-    pools::{PoolPolicy, QUOTA_TEXTS},
+    pools::{PoolPolicy, PoolRules, PoolSettings, Profile},
     sessions::SessionPolicy,
 };
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::domain::{
     ids::PoolId,
+    policy::PoolSettings,
     rows::Reported,
     window::{Millis, Window},
 };
@@ -13,10 +14,14 @@ use crate::domain::{
 pub struct PoolView {
     /// The pool's name.
     pub id: PoolId,
-    /// Grows by one with every change of its accounts.
+    /// Grows by one with every change of its accounts or settings.
     pub version: u64,
     /// In the order of their ids.
     pub accounts: Vec<AccountView>,
+    /// What was set for the pool, over what is configured.
+    pub settings: PoolSettings,
+    /// What holds for the pool; a limit per minute that is absent is none.
+    pub in_force: PoolSettings,
     /// What its accounts add up to.
     pub summary: PoolSummary,
 }
@@ -78,6 +83,10 @@ pub enum Exhaustion {
     Limit,
     /// Its upstream said so.
     Upstream,
+    /// Its upstream asked to wait a little. Only where the profile of its pool keeps to that.
+    RateLimited,
+    /// Its upstream refused it. Only where the profile of its pool keeps to that.
+    Refused,
 }
 
 impl Exhaustion {
@@ -86,6 +95,8 @@ impl Exhaustion {
         match self {
             Self::Limit => "limit",
             Self::Upstream => "upstream",
+            Self::RateLimited => "rate_limited",
+            Self::Refused => "refused",
         }
     }
 }
@@ -112,6 +123,8 @@ pub struct AccountView {
     pub safety_buffer: u64,
     /// The period of the limit.
     pub window: Window,
+    /// Calls per clock minute; `None` = unlimited.
+    pub per_minute: Option<u64>,
     /// Calls in the running window.
     pub used: u64,
     /// What was reported in the running window.

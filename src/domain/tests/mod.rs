@@ -15,6 +15,7 @@ mod outbox;
 mod pair;
 mod policy;
 mod pool_histories;
+mod pool_keys;
 mod pools;
 mod properties;
 mod rate_backstop;
@@ -52,6 +53,7 @@ use super::{
     reply::{Audit, OutboxReplayed, Purged, Snapshot},
     request::Idempotency,
     rows::OrgWrite,
+    upstream::Upstream,
     window::{Millis, Window},
 };
 use crate::{
@@ -102,6 +104,18 @@ fn key(text: &str) -> Idempotency {
     let id = text.split('#').next().unwrap();
     let fingerprint = text.bytes().fold(7, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
     Idempotency::new(RequestId::parse("request_id", id).unwrap(), fingerprint)
+}
+
+/// A status and a text that are taken for `outcome`, where the upstream of a relay names no time.
+fn said_by(outcome: Upstream) -> (u16, &'static str) {
+    match outcome {
+        Upstream::Ok => (200, ""),
+        Upstream::QuotaExhausted => (429, "Quota exceeded"),
+        Upstream::RateLimited => (429, ""),
+        Upstream::Refused => (403, ""),
+        Upstream::Unavailable => (503, ""),
+        Upstream::Failed => (400, ""),
+    }
 }
 
 /// One execution on the org itself.

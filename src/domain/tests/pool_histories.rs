@@ -14,14 +14,13 @@ use proptest::prelude::*;
 use self::model::{Answer, Model};
 use super::*;
 use crate::domain::{
-    command::{ConfigurePool, NewAccount, PoolAsk, ReportOutcome},
+    command::{ClearAccount, ConfigurePool, NewAccount, PoolAsk, ReportOutcome},
     gate::Gate,
     ids::{AccountId, PoolId},
     org::PoolNews,
-    policy::PoolPolicy,
+    policy::{PoolPolicy, PoolRules, PoolSettings},
     reply::{AccountView, Exhaustion, PoolSummary, PoolView, Route},
     rows::Reported,
-    upstream::Upstream,
     window::Calendar,
 };
 
@@ -45,6 +44,10 @@ enum Op {
     Ask(u8, Option<bool>),
     /// Pool, account or none, bytes.
     Report(u8, Option<u8>, Upstream, u32, u32),
+    /// Pool, account, with the time that the upstream names, and how long ago the account was picked.
+    Say(u8, u8, Upstream, Option<Millis>, Option<Millis>),
+    /// Pool and account.
+    Clear(u8, u8),
     /// The last report once more.
     ReportAgain,
     /// What the node is configured with: limit, buffer.
@@ -83,13 +86,9 @@ fn accounts() -> impl Strategy<Value = BTreeMap<u8, Said>> {
 fn ops() -> impl Strategy<Value = Op> {
     let pool = || prop_oneof![7 => Just(0), 1 => Just(1_u8)];
     let key = || prop::option::weighted(0.3, 0..3_u8);
-    let outcome = prop::sample::select(vec![
-        Upstream::Ok,
-        Upstream::QuotaExhausted,
-        Upstream::Refused,
-        Upstream::Unavailable,
-        Upstream::Failed,
-    ]);
+    let outcome = upstream();
+    let named = prop::option::of(prop::sample::select(vec![0, SECOND, MINUTE_MS, HOUR_MS, 2 * DAY_MS]));
+    let picked = prop::option::of(prop::sample::select(vec![0, 1, SECOND, MINUTE_MS, HOUR_MS]));
     let time = prop_oneof![
         6 => (1..60_u64).prop_map(|seconds| seconds * SECOND),
         2 => prop::sample::select(vec![MINUTE_MS - 1, MINUTE_MS, MINUTE_MS + 1]),
@@ -104,6 +103,9 @@ fn ops() -> impl Strategy<Value = Op> {
         2 => (pool(), any::<Option<bool>>()).prop_map(|(pool, check)| Op::Ask(pool, check)),
         12 => (pool(), account, outcome, 0..2_000_000_u32, 0..2_000_000_u32)
             .prop_map(|(pool, account, outcome, up, down)| Op::Report(pool, account, outcome, up, down)),
+        8 => (pool(), 0..5_u8, upstream(), named, picked)
+            .prop_map(|(pool, account, outcome, named, picked)| Op::Say(pool, account, outcome, named, picked)),
+        2 => (pool(), 0..5_u8).prop_map(|(pool, account)| Op::Clear(pool, account)),
         1 => Just(Op::ReportAgain),
         2 => (0..12_u8, 0..4_u8).prop_map(|(limit, buffer)| Op::Defaults(limit, buffer)),
         1 => any::<bool>().prop_map(Op::Freeze),
@@ -117,6 +119,16 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn upstream() -> impl Strategy<Value = Upstream> {
+    prop::sample::select(vec![
+        Upstream::Ok,
+        Upstream::QuotaExhausted,
+        Upstream::Refused,
+        Upstream::Unavailable,
+        Upstream::Failed,
+    ])
+}
+
 fn account(id: u8) -> AccountId {
     AccountId::parse("account", &format!("account-{id}")).unwrap()
 }
@@ -126,7 +138,10 @@ fn pool_id(id: u8) -> PoolId {
 }
 
 fn new_account(id: u8, (limit, buffer, window): Said) -> NewAccount {
-    NewAccount { id: account(id), daily_limit: limit.map(u64::from), safety_buffer: buffer.map(u64::from), window }
+    let (daily_limit, safety_buffer) = (limit.map(u64::from), buffer.map(u64::from));
+    // One of them has a limit per minute as well.
+    let per_minute = (id == 4).then_some(2);
+    NewAccount { id: account(id), daily_limit, safety_buffer, window, per_minute }
 }
 
 /// The number at the end of a name.
@@ -141,7 +156,7 @@ struct Side {
     /// What the gates of the org let pass in an hour.
     rate: u64,
     calls: u32,
-    last_report: Option<(u8, Option<u8>, ReportOutcome)>,
+    last_report: Option<(u8, Option<u8>, ReportOutcome, Upstream)>,
     /// Something has changed that nobody had to examine yet: it is announced later.
     late: bool,
 }
@@ -176,25 +191,30 @@ impl Side {
             Op::Gated(pool, key) => self.gated(*pool, *key),
             Op::Ask(pool, check) => self.ask(*pool, *check),
             Op::Report(pool, id, outcome, up, down) => {
-                let report = ReportOutcome {
-                    pool: pool_id(*pool),
-                    account: id.map(account),
-                    outcome: *outcome,
-                    bytes_up: (*up).into(),
-                    bytes_down: (*down).into(),
-                    idempotency: Some(self.call()),
-                };
-                self.report(*pool, *id, report);
+                let (bytes_up, bytes_down) = ((*up).into(), (*down).into());
+                let report = ReportOutcome { bytes_up, bytes_down, ..self.said(*pool, *id, *outcome) };
+                self.report(*pool, *id, report, *outcome);
             }
+            Op::Say(pool, id, outcome, retry_after, picked) => {
+                let picked_at = picked.map(|ago| self.org.now - ago);
+                let report =
+                    ReportOutcome { retry_after: *retry_after, picked_at, ..self.said(*pool, Some(*id), *outcome) };
+                // A refusal of 429 that names a time only asks to wait.
+                let limited = *outcome == Upstream::Refused && retry_after.is_some();
+                let status = if limited { 429 } else { report.status };
+                let outcome = if limited { Upstream::RateLimited } else { *outcome };
+                self.report(*pool, Some(*id), ReportOutcome { status, ..report }, outcome);
+            }
+            Op::Clear(pool, id) => self.clear(*pool, *id),
             Op::ReportAgain => {
-                if let Some((pool, id, report)) = self.last_report.clone() {
-                    self.report(pool, id, report);
+                if let Some((pool, id, report, outcome)) = self.last_report.clone() {
+                    self.report(pool, id, report, outcome);
                 }
             }
             Op::Defaults(limit, buffer) => {
                 let (daily_limit, safety_buffer) = ((*limit).into(), (*buffer).into());
-                let policy = PoolPolicy { daily_limit, safety_buffer, ..PoolPolicy::default() };
-                self.org.policy.pools = Arc::new(policy);
+                let rules = PoolRules { daily_limit, safety_buffer, ..PoolRules::default() };
+                self.org.policy.pools = Arc::new(PoolPolicy { rules, ..PoolPolicy::default() });
                 self.model.policy = self.org.policy.pools.clone();
                 self.late = true;
             }
@@ -245,7 +265,8 @@ impl Side {
 
     fn configure(&mut self, pool: u8, accounts: Vec<NewAccount>) {
         let (idempotency, expected_version) = (self.call(), None);
-        let set = ConfigurePool { pool: pool_id(pool), accounts: accounts.clone(), expected_version, idempotency };
+        let (pool_id, settings) = (pool_id(pool), None);
+        let set = ConfigurePool { pool: pool_id, accounts: accounts.clone(), settings, expected_version, idempotency };
         let reply = self.org.ask(Box::new(set));
         let by_id = accounts.into_iter().map(|new| (number(new.id.as_str()), new)).collect();
         match self.model.configure(pool, by_id) {
@@ -327,16 +348,43 @@ impl Side {
         }
     }
 
-    fn report(&mut self, pool: u8, id: Option<u8>, report: ReportOutcome) {
+    fn said(&mut self, pool: u8, id: Option<u8>, outcome: Upstream) -> ReportOutcome {
+        let (status, text) = said_by(outcome);
+        ReportOutcome {
+            pool: pool_id(pool),
+            account: id.map(account),
+            status,
+            text: text.to_owned(),
+            retry_after: None,
+            picked_at: None,
+            bytes_up: 0,
+            bytes_down: 0,
+            idempotency: Some(self.call()),
+        }
+    }
+
+    fn report(&mut self, pool: u8, id: Option<u8>, report: ReportOutcome, outcome: Upstream) {
         let reply = self.org.ask(Box::new(report.clone()));
-        match self.model.report(pool, id, &report) {
+        match self.model.report(pool, id, &report, outcome) {
             None => assert_eq!(reply, Err(OrgError::PoolUnknown)),
             Some((known, replayed)) => {
-                let outcome = OutcomeReported { outcome: report.outcome, known };
+                let outcome = OutcomeReported { outcome, known };
                 assert_eq!(reply, Ok(Done { outcome, replayed }));
             }
         }
-        self.last_report = Some((pool, id, report));
+        self.last_report = Some((pool, id, report, outcome));
+    }
+
+    fn clear(&mut self, pool: u8, id: u8) {
+        let idempotency = self.call();
+        let reply = self.org.ask(Box::new(ClearAccount { pool: pool_id(pool), account: account(id), idempotency }));
+        match self.model.clear(pool, id) {
+            Ok(was_held) => {
+                let done = reply.unwrap();
+                assert_eq!((done.outcome.was_held, done.view.route, done.replayed), (was_held, None, false));
+            }
+            Err(refused) => assert_eq!(reply.map(|_| ()), Err(refused)),
+        }
     }
 
     /// Takes what was announced: each change once.

@@ -9,7 +9,6 @@ use crate::{
         ids::{AccountId, PoolId},
         org::PoolNews,
         reply::{AccountView, Exhaustion, PoolView},
-        upstream::Upstream,
         window::Calendar,
     },
 };
@@ -27,7 +26,22 @@ fn account(id: &str) -> AccountId {
 }
 
 fn new(id: &str, limit: u64) -> NewAccount {
-    NewAccount { id: account(id), daily_limit: Some(limit), safety_buffer: Some(0), window: None }
+    NewAccount { id: account(id), daily_limit: Some(limit), safety_buffer: Some(0), window: None, per_minute: None }
+}
+
+/// A report that names no time.
+fn said(id: &str, text: &str) -> ReportOutcome {
+    ReportOutcome {
+        pool: pool(),
+        account: Some(account(id)),
+        status: 429,
+        text: text.to_owned(),
+        retry_after: None,
+        picked_at: None,
+        bytes_up: 0,
+        bytes_down: 0,
+        idempotency: None,
+    }
 }
 
 impl OrgBench {
@@ -40,7 +54,7 @@ impl OrgBench {
     fn configure(&mut self, accounts: impl IntoIterator<Item = NewAccount>) -> Result<PoolView, OrgError> {
         let accounts = accounts.into_iter().collect();
         let idempotency = key(&format!("configure-{}", self.next_id));
-        let set = ConfigurePool { pool: pool(), accounts, expected_version: None, idempotency };
+        let set = ConfigurePool { pool: pool(), accounts, settings: None, expected_version: None, idempotency };
         self.ask(Box::new(set)).map(|done| *done.view)
     }
 
@@ -65,8 +79,8 @@ impl OrgBench {
     }
 
     fn tell_bytes(&mut self, id: Option<&str>, outcome: Upstream, bytes: u64) -> bool {
-        let (account, idempotency) = (id.map(account), None);
-        let report = ReportOutcome { pool: pool(), account, outcome, bytes_up: bytes, bytes_down: 0, idempotency };
+        let (status, text) = said_by(outcome);
+        let report = ReportOutcome { account: id.map(account), status, bytes_up: bytes, ..said(A, text) };
         self.ask(Box::new(report)).unwrap().outcome.known
     }
 
@@ -109,9 +123,9 @@ fn what_an_account_does_not_say_follows_the_node_also_later() {
     assert_eq!((view.daily_limit, view.safety_buffer), (20_000, 500), "R-POOL-1");
     assert_eq!(view.window, DAY_FROM_FIRST_USE);
     assert_eq!(org.picks(3), [A, A, A]);
-    Arc::make_mut(&mut org.policy.pools).safety_buffer = 19_997;
+    Arc::make_mut(&mut org.policy.pools).rules.safety_buffer = 19_997;
     assert_eq!(org.pick(), "", "R-POOL-5: a buffer above what is left");
-    Arc::make_mut(&mut org.policy.pools).daily_limit = 20_001;
+    Arc::make_mut(&mut org.policy.pools).rules.daily_limit = 20_001;
     assert_eq!(org.picks(2), [A, ""], "R-PIPE-11: on the next call");
 }
 
@@ -334,7 +348,7 @@ fn each_transition_is_told_once_also_over_a_restart() {
 fn a_pool_without_anything_usable_says_so_when_it_is_looked_at_after_a_start() {
     let mut org = OrgBench::with_pool([NewAccount { safety_buffer: None, ..new(A, 1_000) }]);
     org.picks(300);
-    Arc::make_mut(&mut org.policy.pools).safety_buffer = 800;
+    Arc::make_mut(&mut org.policy.pools).rules.safety_buffer = 800;
     org.restart().told();
     let pools = org.ask(RollPools).unwrap();
     assert_eq!((pools[0].summary.active, pools[0].accounts[0].exhausted), (0, Some(Exhaustion::Limit)), "R-POOL-5");
@@ -465,6 +479,7 @@ fn what_can_not_be_configured_changes_nothing() {
         Command::ConfigurePool(Box::new(ConfigurePool {
             pool: other.clone(),
             accounts,
+            settings: None,
             expected_version,
             idempotency: key(id),
         }))

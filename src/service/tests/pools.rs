@@ -7,9 +7,7 @@ use super::*;
 use crate::domain::{
     command::{ConfigurePool, GetPool, NewAccount, Pick, PoolAsk},
     ids::{AccountId, PoolId},
-    policy::PoolPolicy,
     reply::PoolView,
-    upstream::Upstream,
 };
 
 fn pool() -> PoolId {
@@ -22,9 +20,11 @@ async fn configure(node: &Node, accounts: u32, daily_limit: u64) {
         daily_limit: Some(daily_limit),
         safety_buffer: Some(0),
         window: None,
+        per_minute: None,
     };
     let accounts = (0..accounts).map(account).collect();
-    let set = ConfigurePool { pool: pool(), accounts, expected_version: None, idempotency: idempotency("configure") };
+    let (settings, idempotency) = (None, idempotency("configure"));
+    let set = ConfigurePool { pool: pool(), accounts, settings, expected_version: None, idempotency };
     node.service.configure_pool(&org("acme"), set, &call()).await.unwrap();
 }
 
@@ -101,12 +101,4 @@ async fn a_node_that_drains_still_picks_for_what_runs() {
     let pick = Pick { pool: pool(), idempotency: None };
     assert!(node.service.pick(&org("acme"), pick, &call()).await.unwrap().allowed);
     assert_eq!(node.service.pick_gated(asking(true), &call()).await, Err(ServiceError::Draining));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_is_read_by_the_texts_of_the_org() {
-    let pools = PoolPolicy { quota_texts: vec!["kontingent".into()], ..PoolPolicy::default() };
-    let node = node(OrgPolicy { pools: Arc::new(pools), ..rate_of(10) }).await;
-    let read = |status, text| node.service.classify(&org("acme"), status, text);
-    assert_eq!((read(429, "Kontingent"), read(429, "quota")), (Upstream::QuotaExhausted, Upstream::Refused));
 }

@@ -6,12 +6,13 @@ pub(super) use super::journal::{read, write};
 pub(super) fn samples() -> Vec<(&'static str, crate::domain::rows::JournalRow)> {
     use crate::{
         domain::rows::JournalRow,
-        store::samples::{T0, entries, pool_entries, session_entries},
+        store::samples::{T0, entries, pool_entries, pool_key_entries, session_entries},
     };
 
     vec![
         ("long_journal", JournalRow { seq: 6, at: T0, entries: entries() }),
         ("long_journal_sessions", JournalRow { seq: 7, at: T0, entries: session_entries() }),
         ("long_journal_pools", JournalRow { seq: 5, at: T0, entries: pool_entries() }),
+        ("long_journal_keys", JournalRow { seq: 8, at: T0, entries: pool_key_entries() }),
     ]
 }

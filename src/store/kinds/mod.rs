@@ -211,8 +211,8 @@ kinds! {
         Budget = 0x1e "budget" in budget { scope };
         Session = 0x1f "session" in session { id };
         TrialEnded = 0x20 "trial_ended" in trial_ended;
-        Pool = 0x21 "pool" in pool { id };
-        UpstreamAccount = 0x22 "account" in upstream_account { id };
+        Pool = 0x21 "pool" in pool to 3 { id };
+        UpstreamAccount = 0x22 "account" in upstream_account to 3 { id };
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";

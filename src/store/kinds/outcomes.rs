@@ -9,8 +9,8 @@ use crate::domain::{
     ids::{AccountId, DecisionId},
     input::InputError,
     outcome::{
-        Admitted, Beaten, BudgetSet, Extended, Frozen, Outcome, OutcomeReported, Picked, PoolConfigured, Recorded,
-        Reported, Resumed, SessionEnded, Settled, Settlement, Started,
+        AccountCleared, Admitted, Beaten, BudgetSet, Extended, Frozen, Outcome, OutcomeReported, Picked,
+        PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
     },
     request::Rpc,
     upstream::Upstream,
@@ -38,11 +38,12 @@ pub(super) enum RpcV2 {
     ConfigurePool,
     Pick,
     ReportOutcome,
+    ClearAccount,
 }
 
 mirror!(Rpc <=> RpcV2 {
     Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
-    StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome,
+    StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome, ClearAccount,
 });
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +102,9 @@ pub(super) enum OutcomeV2 {
         outcome: UpstreamV2,
         known: bool,
     },
+    AccountCleared {
+        was_held: bool,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +124,7 @@ pub(super) enum UpstreamV2 {
     Refused,
     Unavailable,
     Failed,
+    RateLimited,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -178,7 +183,7 @@ pub(super) enum CauseV2 {
     MalformedLimit,
 }
 
-mirror!(Upstream <=> UpstreamV2 { Ok, QuotaExhausted, Refused, Unavailable, Failed });
+mirror!(Upstream <=> UpstreamV2 { Ok, QuotaExhausted, Refused, Unavailable, Failed, RateLimited });
 mirror!(Settlement <=> SettlementV2 { Committed, Released, Expired });
 mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve, Concurrency, SessionQuota, Accounts });
 mirror!(Cause <=> CauseV2 {
@@ -228,6 +233,7 @@ impl From<&Outcome> for OutcomeV2 {
             Outcome::OutcomeReported(OutcomeReported { outcome, known }) => {
                 Self::OutcomeReported { outcome: (*outcome).into(), known: *known }
             }
+            Outcome::AccountCleared(AccountCleared { was_held }) => Self::AccountCleared { was_held: *was_held },
         }
     }
 }
@@ -282,6 +288,7 @@ impl OutcomeV2 {
             Self::OutcomeReported { outcome, known } => {
                 Outcome::OutcomeReported(OutcomeReported { outcome: outcome.into(), known })
             }
+            Self::AccountCleared { was_held } => Outcome::AccountCleared(AccountCleared { was_held }),
         })
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct Meta {
 
 /// One stored value in domain terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "all but one are items, so a box would only cost an allocation each")]
 pub(super) enum Record {
     Meta(Meta),
     Item(Item),

@@ -5,6 +5,7 @@ use crate::{
     domain::{
         decision::Decision,
         ids::{OrgId, PoolId},
+        policy::{PoolSettings, Profile},
         reply::{AccountView, Exhaustion, PoolSummary, PoolView},
         upstream::Upstream,
     },
@@ -19,6 +20,26 @@ pub fn pool(view: PoolView, org: &OrgId) -> v1::Pool {
         accounts: view.accounts.iter().map(account).collect(),
         summary: Some(pool_summary(&view.summary)),
         version: int(view.version),
+        settings: Some(settings(&view.settings)),
+        in_force: Some(settings(&view.in_force)),
+    }
+}
+
+fn settings(set: &PoolSettings) -> v1::PoolSettings {
+    let profile = match set.profile {
+        None => v1::PoolProfile::Unspecified,
+        Some(Profile::Relay) => v1::PoolProfile::Relay,
+        Some(Profile::Llm) => v1::PoolProfile::Llm,
+    };
+    v1::PoolSettings {
+        profile: profile.into(),
+        daily_limit: set.daily_limit.map(int),
+        safety_buffer: set.safety_buffer.map(int),
+        window: set.window.map(|window| window.to_string()).unwrap_or_default(),
+        per_minute: set.per_minute.map(int),
+        cooldown_ms: set.cooldown.map(int),
+        quarantine_ms: set.quarantine.map(int),
+        quota_texts: set.quota_texts.clone().unwrap_or_default(),
     }
 }
 
@@ -51,11 +72,14 @@ fn pool_summary(sum: &PoolSummary) -> v1::PoolSummary {
     }
 }
 
-fn account(view: &AccountView) -> v1::PoolAccountStatus {
+/// The account is masked.
+pub fn account(view: &AccountView) -> v1::PoolAccountStatus {
     let state = match view.exhausted {
         None => v1::AccountState::Active,
         Some(Exhaustion::Limit) => v1::AccountState::LimitReached,
         Some(Exhaustion::Upstream) => v1::AccountState::QuotaExhausted,
+        Some(Exhaustion::RateLimited) => v1::AccountState::RateLimited,
+        Some(Exhaustion::Refused) => v1::AccountState::Refused,
     };
     let route = match view.route {
         None => v1::RouteHealth::Ok,
@@ -80,6 +104,7 @@ fn account(view: &AccountView) -> v1::PoolAccountStatus {
         route: route.into(),
         route_until_ms: int(view.route.map_or(0, |route| route.until)),
         estimated_remaining_bytes: view.estimate.map(int),
+        per_minute: view.per_minute.map(int),
     }
 }
 
@@ -95,6 +120,7 @@ pub fn picked(decision: &Decision, gated: bool, node: &str) -> v1::PickResponse 
         http_status_hint: status.into(),
         replayed: decision.replayed,
         node: node.into(),
+        picked_at_ms: int(account.as_ref().map_or(0, |account| account.picked_at)),
         remaining: int(account.as_ref().map_or(0, |account| account.remaining)),
         last_resort: account.as_ref().is_some_and(|account| account.last_resort),
         account: account.map(|account| account.id.as_str().to_owned()).unwrap_or_default(),
@@ -107,6 +133,7 @@ pub fn outcome(outcome: Upstream, known: bool, replayed: bool) -> v1::ReportOutc
     let outcome = match outcome {
         Upstream::Ok => v1::UpstreamOutcome::Ok,
         Upstream::QuotaExhausted => v1::UpstreamOutcome::QuotaExhausted,
+        Upstream::RateLimited => v1::UpstreamOutcome::RateLimited,
         Upstream::Refused => v1::UpstreamOutcome::Refused,
         Upstream::Unavailable => v1::UpstreamOutcome::Unavailable,
         Upstream::Failed => v1::UpstreamOutcome::Failed,

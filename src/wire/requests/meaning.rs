@@ -21,11 +21,24 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::domain::ids::{Amounts, DecisionId, Meter};
+use crate::domain::{
+    ids::{Amounts, DecisionId, Meter},
+    request::VERSION,
+};
 
 /// The fields of one call or message that are not at their defaults.
-#[derive(Debug, Default)]
-pub(super) struct Meaning(Vec<u8>);
+#[derive(Debug)]
+pub(super) struct Meaning {
+    bytes: Vec<u8>,
+    /// The latest of the fields.
+    version: u8,
+}
+
+impl Default for Meaning {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), version: VERSION }
+    }
+}
 
 impl Meaning {
     /// Left out where it is empty.
@@ -51,14 +64,25 @@ impl Meaning {
         }
     }
 
+    /// Fields that were added with `version`: it is that of the calls that set one of them.
+    pub(super) fn added(self, version: u8, fields: impl FnOnce(Self) -> Self) -> Self {
+        let before = self.bytes.len();
+        let mut with = fields(self);
+        if with.bytes.len() > before {
+            with.version = with.version.max(version);
+        }
+        with
+    }
+
     /// A message that is there, also where all of its fields are at their defaults.
     pub(super) fn message(self, field: u8, message: &Self) -> Self {
-        self.value(field, &message.0)
+        let version = self.version.max(message.version);
+        Self { version, ..self.value(field, &message.bytes) }
     }
 
     pub(super) fn set(mut self, field: u8, messages: impl Iterator<Item = Self>) -> Self {
         let mut messages: Vec<_> = messages.collect();
-        messages.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        messages.sort_unstable_by(|one, other| one.bytes.cmp(&other.bytes));
         for message in &messages {
             self = self.message(field, message);
         }
@@ -77,13 +101,17 @@ impl Meaning {
     fn value(mut self, field: u8, value: &[u8]) -> Self {
         // No request is as long as that.
         let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
-        self.0.push(field);
-        self.0.extend_from_slice(&length.to_le_bytes());
-        self.0.extend_from_slice(value);
+        self.bytes.push(field);
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        self.bytes.extend_from_slice(value);
         self
     }
 
     pub(super) fn hash(&self) -> u64 {
-        xxh3_64(&self.0)
+        xxh3_64(&self.bytes)
+    }
+
+    pub(super) fn version(&self) -> u8 {
+        self.version
     }
 }

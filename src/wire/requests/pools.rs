@@ -4,12 +4,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Meaning, Parsed, acquire, amount, gate, optional, optional_id, org, required_id};
 use crate::{
+    bounds::{QUOTA_TEXT_BYTES, QUOTA_TEXTS, ROUTE_AVOIDED_MAX_MS, SECOND_MS},
     domain::{
-        command::{self, Acquire, ConfigurePool, Mode, NewAccount, PoolAsk},
+        command::{self, Acquire, ClearAccount, ConfigurePool, Mode, NewAccount, PoolAsk, ReportOutcome},
         ids::{AccountId, OrgId, PoolId},
         input::InputError,
-        request::Idempotency,
-        window::{WINDOW_RULE, Window},
+        policy::{PoolSettings, Profile},
+        window::{Millis, WINDOW_RULE, Window},
     },
     wire::v1,
 };
@@ -40,21 +41,96 @@ pub fn configure_pool(request: &v1::ConfigurePoolRequest) -> Parsed<(OrgId, Conf
     };
     let pool = pool(&request.pool)?;
     let expected_version = request.expected_version.map(version).transpose()?;
+    let settings = request.settings.as_ref().map(settings).transpose();
+    let settings = settings.map_err(|error| error.within("settings"))?;
     let meaning =
         Meaning::default().text(2, pool.as_str()).set(3, accounts.iter().map(of_account)).optional(5, expected_version);
+    let meaning = meaning.added(3, |meaning| match &settings {
+        Some(settings) => meaning.message(6, &of_settings(settings)),
+        None => meaning,
+    });
     let idempotency = required_id(&request.request_id, &meaning)?;
-    let set = ConfigurePool { pool, accounts, expected_version, idempotency };
+    let set = ConfigurePool { pool, accounts, settings, expected_version, idempotency };
     Ok((org(&request.org)?, set))
 }
 
 fn new_account(given: &v1::PoolAccount) -> Parsed<NewAccount> {
-    let window = |text: &str| Window::parse(text).ok_or_else(|| InputError::new("window", text, WINDOW_RULE));
     Ok(NewAccount {
         id: account(&given.account)?,
-        daily_limit: given.daily_limit.map(|limit| amount("daily_limit", limit, "")).transpose()?,
-        safety_buffer: given.safety_buffer.map(|buffer| amount("safety_buffer", buffer, "")).transpose()?,
+        daily_limit: calls("daily_limit", given.daily_limit)?,
+        safety_buffer: calls("safety_buffer", given.safety_buffer)?,
         window: optional(&given.window, window)?,
+        per_minute: calls("per_minute", given.per_minute)?,
     })
+}
+
+fn calls(field: &str, given: Option<i64>) -> Parsed<Option<u64>> {
+    given.map(|given| amount(field, given, "calls")).transpose()
+}
+
+fn window(text: &str) -> Parsed<Window> {
+    Window::parse(text).ok_or_else(|| InputError::new("window", text, WINDOW_RULE))
+}
+
+fn settings(given: &v1::PoolSettings) -> Parsed<PoolSettings> {
+    let profile = match v1::PoolProfile::try_from(given.profile) {
+        Ok(v1::PoolProfile::Unspecified) => None,
+        Ok(v1::PoolProfile::Relay) => Some(Profile::Relay),
+        Ok(v1::PoolProfile::Llm) => Some(Profile::Llm),
+        Err(_) => return Err(InputError::new("profile", given.profile, "POOL_PROFILE_RELAY or POOL_PROFILE_LLM")),
+    };
+    Ok(PoolSettings {
+        profile,
+        daily_limit: calls("daily_limit", given.daily_limit)?,
+        safety_buffer: calls("safety_buffer", given.safety_buffer)?,
+        window: optional(&given.window, window)?,
+        per_minute: calls("per_minute", given.per_minute)?,
+        cooldown: wait("cooldown_ms", given.cooldown_ms, SECOND_MS)?,
+        quarantine: wait("quarantine_ms", given.quarantine_ms, SECOND_MS)?,
+        quota_texts: quota_texts(&given.quota_texts)?,
+    })
+}
+
+/// In lower case; none = those of the profile.
+fn quota_texts(given: &[String]) -> Parsed<Option<Vec<String>>> {
+    let rule = format!("at most {QUOTA_TEXTS} texts of 1 to {QUOTA_TEXT_BYTES} bytes");
+    if given.len() > QUOTA_TEXTS {
+        return Err(InputError::new("quota_texts", format!("{} texts", given.len()), rule));
+    }
+    let is_bad = |text: &&String| text.trim().is_empty() || text.len() > QUOTA_TEXT_BYTES;
+    if let Some(bad) = given.iter().find(is_bad) {
+        return Err(InputError::new("quota_texts", bad, rule));
+    }
+    Ok((!given.is_empty()).then(|| given.iter().map(|text| text.to_lowercase()).collect()))
+}
+
+/// Milliseconds from `least` to the longest time that a route is avoided.
+fn wait(field: &str, given: Option<i64>, least: Millis) -> Parsed<Option<Millis>> {
+    let allowed = least..=ROUTE_AVOIDED_MAX_MS;
+    let read = |given| {
+        let wait = Millis::try_from(given).ok().filter(|wait| allowed.contains(wait));
+        let rule = || format!("{least} to {ROUTE_AVOIDED_MAX_MS} milliseconds");
+        wait.ok_or_else(|| InputError::new(field, given, rule()))
+    };
+    given.map(read).transpose()
+}
+
+/// `PoolSettings` of the proto.
+fn of_settings(settings: &PoolSettings) -> Meaning {
+    let profile = settings.profile.map_or(0, |profile| match profile {
+        Profile::Relay => 1,
+        Profile::Llm => 2,
+    });
+    let texts = settings.quota_texts.iter().flatten();
+    Meaning::default()
+        .number(1, profile)
+        .optional(2, settings.daily_limit)
+        .optional(3, settings.safety_buffer)
+        .text(4, &settings.window.map(|window| window.to_string()).unwrap_or_default())
+        .optional(5, settings.per_minute)
+        .optional(6, settings.cooldown)
+        .optional(7, settings.quarantine)
+        .set(8, texts.map(|text| Meaning::default().text(1, text)))
 }
 
 /// `PoolAccount` of the proto.
@@ -64,6 +140,7 @@ fn of_account(new: &NewAccount) -> Meaning {
         .optional(2, new.daily_limit)
         .optional(3, new.safety_buffer)
         .text(4, &new.window.map(|window| window.to_string()).unwrap_or_default())
+        .added(3, |meaning| meaning.optional(5, new.per_minute))
 }
 
 /// A pick with or without the gates of the org.
@@ -111,27 +188,8 @@ fn gated(request: &v1::PickRequest, inner: &v1::AcquireRequest) -> Parsed<Acquir
     Ok(Arc::unwrap_or_clone(ask))
 }
 
-/// How a call went, as it was reported.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Whose pool it is.
-    pub org: OrgId,
-    /// The pool that was picked from.
-    pub pool: PoolId,
-    /// `None` = the report names none: it counts for the pool alone.
-    pub account: Option<AccountId>,
-    /// 0 = there was none.
-    pub status: u16,
-    /// Bytes sent to the upstream.
-    pub bytes_up: u64,
-    /// Bytes received from the upstream.
-    pub bytes_down: u64,
-    /// `None` = a retry counts again.
-    pub idempotency: Option<Idempotency>,
-}
-
-/// The status is 100 to 599, or 0 where there was no answer. The service reads the text.
-pub fn report_outcome(request: &v1::ReportOutcomeRequest) -> Parsed<Outcome> {
+/// The status is 100 to 599, or 0 where there was no answer. The org reads the text.
+pub fn report_outcome(request: &v1::ReportOutcomeRequest) -> Parsed<(OrgId, ReportOutcome)> {
     let status = u16::try_from(request.status).ok().filter(|status| *status == 0 || (100..=599).contains(status));
     let org = org(&request.org)?;
     let pool = pool(&request.pool)?;
@@ -140,6 +198,12 @@ pub fn report_outcome(request: &v1::ReportOutcomeRequest) -> Parsed<Outcome> {
         .ok_or_else(|| InputError::new("status", request.status, "100 to 599, or 0 where there was no answer"))?;
     let bytes_up = amount("bytes_up", request.bytes_up, "")?;
     let bytes_down = amount("bytes_down", request.bytes_down, "")?;
+    let retry_after = wait("retry_after_ms", request.retry_after_ms, 0)?;
+    let instant = |given| {
+        let rule = "milliseconds since the Unix epoch, as Pick returned them";
+        Millis::try_from(given).map_err(|_| InputError::new("picked_at_ms", given, rule))
+    };
+    let picked_at = request.picked_at_ms.map(instant).transpose()?;
     let idempotency = optional_id(&request.request_id, || {
         Meaning::default()
             .text(2, pool.as_str())
@@ -148,8 +212,20 @@ pub fn report_outcome(request: &v1::ReportOutcomeRequest) -> Parsed<Outcome> {
             .text(5, &request.error_text)
             .number(6, bytes_up)
             .number(7, bytes_down)
+            .added(3, |meaning| meaning.optional(9, retry_after).optional(10, picked_at))
     })?;
-    Ok(Outcome { org, pool, account, status, bytes_up, bytes_down, idempotency })
+    let text = request.error_text.clone();
+    let report =
+        ReportOutcome { pool, account, status, text, retry_after, picked_at, bytes_up, bytes_down, idempotency };
+    Ok((org, report))
+}
+
+/// The account whose evidence and route are forgotten.
+pub fn clear_account(request: &v1::ClearAccountRequest) -> Parsed<(OrgId, ClearAccount)> {
+    let (org, pool, account) = (org(&request.org)?, pool(&request.pool)?, account(&request.account)?);
+    let meaning = Meaning::default().text(2, pool.as_str()).text(3, account.as_str());
+    let idempotency = required_id(&request.request_id, &meaning)?;
+    Ok((org, ClearAccount { pool, account, idempotency }))
 }
 
 #[cfg(test)]
@@ -170,6 +246,10 @@ mod tests {
         configure_pool(&request).unwrap_err()
     }
 
+    fn of_settings(change: impl FnOnce(&mut v1::PoolSettings)) -> InputError {
+        refused(|r| change(r.settings.insert(v1::PoolSettings::default())))
+    }
+
     #[test]
     fn every_bad_field_of_a_configuration_is_named_and_no_account_is_repeated() {
         let cases = [
@@ -177,7 +257,18 @@ mod tests {
             ("accounts[0].daily_limit", refused(|r| r.accounts[0].daily_limit = Some(-1))),
             ("accounts[0].safety_buffer", refused(|r| r.accounts[0].safety_buffer = Some(i64::MAX))),
             ("accounts[0].window", refused(|r| r.accounts[0].window = "daily".into())),
+            ("accounts[0].per_minute", refused(|r| r.accounts[0].per_minute = Some(-1))),
             ("accounts[1].account", refused(|r| r.accounts.push(r.accounts[0].clone()))),
+            ("settings.profile", refused(|r| r.settings = Some(v1::PoolSettings { profile: 9, ..Default::default() }))),
+            ("settings.daily_limit", of_settings(|s| s.daily_limit = Some(-1))),
+            ("settings.safety_buffer", of_settings(|s| s.safety_buffer = Some(-1))),
+            ("settings.window", of_settings(|s| s.window = "daily".into())),
+            ("settings.per_minute", of_settings(|s| s.per_minute = Some(i64::MAX))),
+            ("settings.cooldown_ms", of_settings(|s| s.cooldown_ms = Some(999))),
+            ("settings.quarantine_ms", of_settings(|s| s.quarantine_ms = Some(i64::MAX))),
+            ("settings.quota_texts", of_settings(|s| s.quota_texts = vec![" ".into()])),
+            ("settings.quota_texts", of_settings(|s| s.quota_texts = vec!["x".repeat(129)])),
+            ("settings.quota_texts", of_settings(|s| s.quota_texts = vec!["x".into(); 65])),
             ("pool", refused(|r| r.pool = "a b".into())),
             ("org", refused(|r| r.org = String::new())),
             ("request_id", refused(|r| r.request_id = String::new())),
@@ -224,8 +315,13 @@ mod tests {
         }
         assert_eq!(field(|r| r.bytes_up = -1), "bytes_up");
         assert_eq!(field(|r| r.bytes_down = i64::MAX), "bytes_down");
+        for wait in [-1, 2_592_000_001, i64::MAX] {
+            let request = v1::ReportOutcomeRequest { retry_after_ms: Some(wait), ..report.clone() };
+            assert_eq!(report_outcome(&request).unwrap_err().field, "retry_after_ms");
+        }
+        assert_eq!(field(|r| r.picked_at_ms = Some(-1)), "picked_at_ms");
         assert_eq!(field(|r| r.account = "a b".into()), "account");
         assert_eq!(field(|r| r.pool = String::new()), "pool");
-        assert!(report_outcome(&report).is_ok_and(|outcome| outcome.account.is_none()));
+        assert!(report_outcome(&report).is_ok_and(|(_, outcome)| outcome.account.is_none()));
     }
 }

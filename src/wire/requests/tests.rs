@@ -67,6 +67,7 @@ fn configure_request() -> v1::ConfigurePoolRequest {
         daily_limit: Some(100),
         safety_buffer: Some(0),
         window: "calendar/day".into(),
+        per_minute: None,
     };
     let follows = v1::PoolAccount { account: "sk-two".into(), ..Default::default() };
     v1::ConfigurePoolRequest {
@@ -75,6 +76,38 @@ fn configure_request() -> v1::ConfigurePoolRequest {
         accounts: vec![account, follows],
         request_id: "r".into(),
         expected_version: Some(0),
+        settings: None,
+    }
+}
+
+fn settings_request() -> v1::ConfigurePoolRequest {
+    let settings = v1::PoolSettings {
+        profile: v1::PoolProfile::Llm.into(),
+        daily_limit: Some(100),
+        safety_buffer: Some(0),
+        window: "calendar/day".into(),
+        per_minute: Some(60),
+        cooldown_ms: Some(5_000),
+        quarantine_ms: Some(6_000),
+        quota_texts: vec!["per day".into(), "spent".into()],
+    };
+    let mut request = v1::ConfigurePoolRequest { settings: Some(settings), ..configure_request() };
+    request.accounts[0].per_minute = Some(60);
+    request
+}
+
+fn report_request() -> v1::ReportOutcomeRequest {
+    v1::ReportOutcomeRequest {
+        org: "acme".into(),
+        pool: "relay".into(),
+        account: "sk-one".into(),
+        status: 429,
+        error_text: "quota".into(),
+        bytes_up: 10,
+        bytes_down: 20,
+        request_id: "r".into(),
+        retry_after_ms: None,
+        picked_at_ms: None,
     }
 }
 
@@ -213,18 +246,15 @@ fn requests() -> Vec<(&'static str, DynamicMessage)> {
         ("ConfigurePool", reflected(&configure_request())),
         ("Pick", reflected(&pick_request())),
         ("Pick", reflected(&v1::PickRequest { acquire: None, ..pick_request() })),
+        ("ReportOutcome", reflected(&report_request())),
+        ("ConfigurePool", reflected(&settings_request())),
         (
             "ReportOutcome",
-            reflected(&v1::ReportOutcomeRequest {
-                org,
-                pool: "relay".into(),
-                account: "sk-one".into(),
-                status: 429,
-                error_text: "quota".into(),
-                bytes_up: 10,
-                bytes_down: 20,
-                request_id,
-            }),
+            reflected(&v1::ReportOutcomeRequest { retry_after_ms: Some(0), picked_at_ms: Some(0), ..report_request() }),
+        ),
+        (
+            "ClearAccount",
+            reflected(&v1::ClearAccountRequest { org, pool: "relay".into(), account: "sk-one".into(), request_id }),
         ),
     ]
 }
@@ -247,7 +277,8 @@ fn fingerprint(rpc: &str, request: &DynamicMessage) -> Parsed<u64> {
         "StartSession" => start_session(&read(&bytes))?.1.idempotency.clone(),
         "UpdateBudget" => Some(update_budget(&read(&bytes))?.1.idempotency),
         "ReplaceBudget" => Some(replace_budget(&read(&bytes))?.1.idempotency),
-        "ReportOutcome" => report_outcome(&read(&bytes))?.idempotency,
+        "ReportOutcome" => report_outcome(&read(&bytes))?.1.idempotency,
+        "ClearAccount" => Some(clear_account(&read(&bytes))?.1.idempotency),
         "Pick" => match pick(&read(&bytes))? {
             Pick::Alone(_, pick) => pick.idempotency,
             Pick::Gated(_, ask) => ask.idempotency.clone(),
@@ -411,7 +442,7 @@ fn every_rpc_with_an_id_is_tried_here() {
 }
 
 /// For ever: a node of the version beside this one has to find the same. In the order of [`requests`].
-const GOLDEN: [(&str, u64); 25] = [
+const GOLDEN: [(&str, u64); 28] = [
     ("Acquire", 0x7467_6602_0dfb_0c98),
     ("Acquire", 0x7467_6602_38d3_94c2),
     ("Commit", 0x7467_6602_56db_d98e),
@@ -437,6 +468,9 @@ const GOLDEN: [(&str, u64); 25] = [
     ("Pick", 0x7467_6602_fefb_9575),
     ("Pick", 0x7467_6602_05ca_343e),
     ("ReportOutcome", 0x7467_6602_b592_66f2),
+    ("ConfigurePool", 0x7467_6603_84d1_ac87),
+    ("ReportOutcome", 0x7467_6603_571e_b60d),
+    ("ClearAccount", 0x7467_6602_8bc7_962c),
 ];
 
 #[test]

@@ -125,6 +125,7 @@ impl Upstreams {
             bytes_up: chance.below(10_000) as i64,
             bytes_down: chance.below(1_000_000) as i64,
             request_id: request_id.into(),
+            ..Default::default()
         })
     }
 }
@@ -135,7 +136,7 @@ impl Owned {
             account: account.into(),
             daily_limit: Some(limit),
             safety_buffer: Some(BUFFER),
-            window: String::new(),
+            ..Default::default()
         };
         ConfigurePoolRequest {
             org: self.org.clone(),
@@ -143,6 +144,7 @@ impl Owned {
             accounts: limits.into_iter().map(account).collect(),
             request_id: request_id.into(),
             expected_version: Some(self.version),
+            settings: None,
         }
     }
 }

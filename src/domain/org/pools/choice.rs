@@ -1,7 +1,7 @@
 //! Which account of a pool is used next.
 //!
-//! Of those that are not exhausted: a healthy route before one that has failed before one that was refused;
-//! then the largest part of its limit left, so that accounts of any size are used up together; then the
+//! Of those that are not exhausted: a healthy route before one that has failed before one that was refused,
+//! of which the profile `llm` keeps those that were refused, or asked to wait, until their time; then the largest part of its limit left, so that accounts of any size are used up together; then the
 //! most calls left, and the one that was used longest ago.
 
 use std::cmp::Reverse;
@@ -13,7 +13,8 @@ use crate::domain::{
     gate::{Code, Denial},
     ids::{AccountId, Meter, PoolId, Scope},
     pipeline,
-    pools::Member,
+    policy::PoolRules,
+    pools::{CLOCK_MINUTE, Member},
     refusal::OrgError,
     reply::{Exhaustion, Route},
     rows::UpstreamAccountRow,
@@ -26,6 +27,15 @@ use crate::domain::{
 pub(in crate::domain::org) struct Exhausted {
     pub(super) by: Exhaustion,
     pub(super) until: Option<Millis>,
+    /// Nothing but a limit per minute does it.
+    within_a_minute: bool,
+}
+
+impl Exhausted {
+    /// Whether it is announced: what passes by itself in a moment comes and goes too often.
+    pub(super) fn lasts(&self) -> bool {
+        !self.within_a_minute && self.by != Exhaustion::RateLimited
+    }
 }
 
 /// What an account has left.
@@ -78,20 +88,25 @@ impl OrgState {
         if let Some(denial) = pipeline::pool_limits(&mut self.book, &Scope::from(pool), ctx.policy, self.now) {
             return Ok(Err(denial));
         }
-        let members = self.pools.members(pool);
+        let (members, rules) = (self.pools.members(pool), self.pools.rules(pool, &ctx.policy.pools));
+        let mut all_last = true;
         let mut best: Option<(Headroom, &Member)> = None;
         let mut soonest: Option<Millis> = None;
         for member in members.iter() {
-            match self.standing(member, ctx) {
+            match self.standing(member, &rules, ctx) {
                 Ok(headroom) if best.is_none_or(|(best, _)| headroom.is_better_than(&best)) => {
                     best = Some((headroom, member));
                 }
                 Ok(_) => {}
-                Err(Exhausted { until, .. }) => soonest = soonest.into_iter().chain(until).min(),
+                Err(exhausted) => {
+                    all_last &= exhausted.lasts();
+                    soonest = soonest.into_iter().chain(exhausted.until).min();
+                }
             }
         }
-        let stale =
-            best.map_or(!announced, |(_, member)| self.pools.account(&member.id).is_some_and(|row| row.announced));
+        let stale = best.map_or(!announced && all_last, |(_, member)| {
+            self.pools.account(&member.id).is_some_and(|row| row.announced)
+        });
         if stale {
             self.settle_pool(pool, ctx);
         }
@@ -124,16 +139,19 @@ impl OrgState {
     pub(in crate::domain::org) fn standing(
         &mut self,
         member: &Member,
+        rules: &PoolRules,
         ctx: &Context<'_>,
     ) -> Result<Headroom, Exhausted> {
         let row = self.pools.account(&member.id);
-        let amount = row.map_or(0, |row| row.daily_limit.unwrap_or(ctx.policy.pools.daily_limit));
+        let withheld = row.and_then(|row| row.withheld(rules.profile, self.now));
+        let amount = row.map_or(0, |row| row.daily_limit.unwrap_or(rules.daily_limit));
         let evidence = row.and_then(|row| row.evidence);
         let evidence = evidence.filter(|evidence| self.now < evidence.until && amount <= evidence.limit);
         let route = row.and_then(|row| row.route(self.now));
         let last_used_at = row.and_then(|row| row.last_used_at);
         let mut headroom = Headroom { left: u64::MAX, part: (u64::MAX, u64::MAX), route, last_used_at };
         let mut full: Option<Option<Millis>> = None;
+        let mut within_a_minute = true;
         let limits = ctx.policy.limits_of(&member.scope).iter().filter(|limit| !limit.shadow);
         for (limit, amount) in limits.filter_map(|limit| Some((limit, limit.amount?))) {
             let Standing { used, reserved, .. } = self.book.standing(&member.scope, limit, self.now);
@@ -142,6 +160,7 @@ impl OrgState {
             if !limit.admits(used, reserved, asked) {
                 let fits = self.book.fits_at(&member.scope, limit, asked, self.now);
                 full = Some(full.map_or(fits, |until| until.zip(fits).map(|(a, b)| a.max(b))));
+                within_a_minute &= limit.window() == CLOCK_MINUTE && fits.is_some();
                 continue;
             }
             let usable = amount.saturating_sub(limit.buffer);
@@ -153,21 +172,29 @@ impl OrgState {
                 headroom.left = headroom.left.min(part.0);
             }
         }
-        match (evidence, full) {
+        let said = evidence.map(|said| (Exhaustion::Upstream, said.until));
+        match (said.or(withheld), full) {
             (None, None) => Ok(headroom),
-            (Some(said), None) => Err(Exhausted { by: Exhaustion::Upstream, until: Some(said.until) }),
-            (None, Some(until)) => Err(Exhausted { by: Exhaustion::Limit, until }),
-            (Some(said), Some(until)) => {
-                Err(Exhausted { by: Exhaustion::Upstream, until: until.map(|until| until.max(said.until)) })
+            (None, Some(until)) => Err(Exhausted { by: Exhaustion::Limit, until, within_a_minute }),
+            (Some((by, at)), full) => {
+                let at = withheld.map_or(at, |(_, until)| until.max(at));
+                let until = full.map_or(Some(at), |until| until.map(|until| until.max(at)));
+                Err(Exhausted { by, until, within_a_minute: false })
             }
         }
     }
 
     /// The account of an earlier answer, as it stands now.
-    pub(in crate::domain::org) fn picked_before(&mut self, id: AccountId, ctx: &Context<'_>) -> PickedAccount {
+    pub(in crate::domain::org) fn picked_before(
+        &mut self,
+        id: AccountId,
+        picked_at: Option<Millis>,
+        ctx: &Context<'_>,
+    ) -> PickedAccount {
         let member = Member::of(&id);
-        let known = self.pools.account(&member.id).is_some();
-        let standing = self.standing(&member, ctx).ok().filter(|_| known);
-        PickedAccount { remaining: standing.map_or(0, |headroom| headroom.left), last_resort: false, id }
+        let rules = self.pools.account(&id).map(|row| self.pools.rules(&row.pool, &ctx.policy.pools));
+        let standing = rules.and_then(|rules| self.standing(&member, &rules, ctx).ok());
+        let remaining = standing.map_or(0, |headroom| headroom.left);
+        PickedAccount { picked_at: picked_at.unwrap_or(0), remaining, last_resort: false, id }
     }
 }

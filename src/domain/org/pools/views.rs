@@ -25,8 +25,10 @@ impl OrgState {
 
     pub(in crate::domain::org) fn pool_view(&mut self, id: &PoolId, ctx: &Context<'_>) -> PoolView {
         let accounts = self.account_views(id, ctx);
-        let version = self.pools.get(id).map_or(0, |row| row.version);
-        PoolView { id: id.clone(), version, summary: self.summary(id, &accounts), accounts }
+        let row = self.pools.get(id);
+        let (version, settings) = row.map(|row| (row.version, row.settings.clone())).unwrap_or_default();
+        let in_force = ctx.policy.pools.in_force(id, &settings);
+        PoolView { id: id.clone(), version, summary: self.summary(id, &accounts), accounts, settings, in_force }
     }
 
     pub(super) fn account_views(&mut self, pool: &PoolId, ctx: &Context<'_>) -> Vec<AccountView> {
@@ -36,9 +38,10 @@ impl OrgState {
 
     pub(super) fn account_view(&mut self, member: &Member, ctx: &Context<'_>) -> Option<AccountView> {
         let row = self.pools.account(&member.id)?.clone();
-        let limit = row.limit(&ctx.policy.pools);
+        let rules = self.pools.rules(&row.pool, &ctx.policy.pools);
+        let limit = row.limit(&rules);
         let Standing { used, ends_at, .. } = self.book.standing(&member.scope, &limit, self.now);
-        let standing = self.standing(member, ctx);
+        let standing = self.standing(member, &rules, ctx);
         let runs = self.book.runs(&member.scope, &limit, self.now);
         let reported = if self.now < row.reported.until { row.reported } else { Reported::default() };
         let left = standing.as_ref().map_or(0, |headroom| headroom.left);
@@ -47,6 +50,7 @@ impl OrgState {
             daily_limit: limit.amount.unwrap_or(u64::MAX),
             safety_buffer: limit.buffer,
             window: limit.window(),
+            per_minute: row.minute_limit(&rules).and_then(|limit| limit.amount),
             used,
             reported,
             last_used_at: row.last_used_at,

@@ -82,7 +82,8 @@ impl Model {
             | Command::EndSession(_)
             | Command::ConfigurePool(_)
             | Command::Pick(_)
-            | Command::ReportOutcome(_) => unreachable!("these have a model of their own"),
+            | Command::ReportOutcome(_)
+            | Command::ClearAccount(_) => unreachable!("these have a model of their own"),
             Command::TakeOutbox(_) | Command::SettleOutbox(_) | Command::ListOutbox(_) | Command::ReplayOutbox(_) => {
                 unreachable!("no history exports")
             }

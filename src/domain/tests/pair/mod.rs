@@ -376,6 +376,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         Command::SetBudget(set) => Some(&mut set.idempotency),
         Command::EndSession(end) => Some(&mut end.idempotency),
         Command::ConfigurePool(set) => Some(&mut set.idempotency),
+        Command::ClearAccount(clear) => Some(&mut clear.idempotency),
         Command::Pick(Pick { idempotency, .. }) => idempotency.as_mut(),
         Command::ReportOutcome(report) => report.idempotency.as_mut(),
         Command::Heartbeat(beat) => beat.idempotency.as_mut(),

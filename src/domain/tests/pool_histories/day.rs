@@ -22,7 +22,7 @@ fn day(said: &[SaidOfAny], seed: u64) -> (Side, Vec<(Millis, u8)>) {
     let mut side = Side::new(1);
     let new = |(id, (daily_limit, safety_buffer, window)): (u8, &SaidOfAny)| {
         let id = account(id);
-        NewAccount { id, daily_limit: *daily_limit, safety_buffer: *safety_buffer, window: *window }
+        NewAccount { id, daily_limit: *daily_limit, safety_buffer: *safety_buffer, window: *window, per_minute: None }
     };
     let accounts: Vec<_> = (0..).zip(said).map(new).collect();
     side.configure(0, accounts);

@@ -4,12 +4,15 @@ use std::{cmp::Reverse, ops::Bound};
 
 use super::*;
 
+const CLOCK_MINUTE: Window = Window::Aligned { len: MINUTE_MS };
+
 /// What holds for an account that is in a pool.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct InForce {
     pub(super) limit: u64,
     pub(super) buffer: u64,
     pub(super) window: Window,
+    pub(super) per_minute: Option<u64>,
 }
 
 impl InForce {
@@ -25,9 +28,12 @@ pub(super) struct Life {
     picks: Vec<Millis>,
     /// By length of the window: when the last anchored one began, and how many picks came before it.
     begun: BTreeMap<Millis, (Millis, usize)>,
-    /// Until when it was said to be exhausted, at which limit.
-    said: Option<(Millis, u64)>,
-    routes: Vec<Route>,
+    /// When it was said to be exhausted, until when, at which limit.
+    said: Option<(Millis, Millis, u64)>,
+    /// When it was last refused, failed, or asked to wait, and until when.
+    refused: Option<(Millis, Millis)>,
+    failed: Option<(Millis, Millis)>,
+    limited: Option<(Millis, Millis)>,
     reported: Reported,
     last_used: Option<Millis>,
 }
@@ -62,14 +68,18 @@ impl Life {
         self.last_used = Some(at);
     }
 
-    fn report(&mut self, it: InForce, report: &ReportOutcome, policy: &PoolPolicy, at: Millis) {
-        if report.outcome == Upstream::QuotaExhausted {
-            self.begin(it.window, at);
-            let until = match it.window {
-                Window::Rolling { len } => at + len,
-                window => self.window_end(window, at).unwrap(),
+    fn report(&mut self, it: InForce, report: &ReportOutcome, outcome: Upstream, rules: &PoolRules, at: Millis) {
+        let named = report.retry_after;
+        if outcome == Upstream::QuotaExhausted {
+            if named.is_none() {
+                self.begin(it.window, at);
+            }
+            let until = match (named, it.window) {
+                (Some(named), _) => at + named,
+                (None, Window::Rolling { len }) => at + len,
+                (None, window) => self.window_end(window, at).unwrap(),
             };
-            self.said = Some((until, it.limit));
+            self.said = Some((at, until, it.limit));
         }
         if self.reported.until <= at {
             // Where no window runs a length of its own; of a rolling one whole lengths from the epoch.
@@ -82,15 +92,36 @@ impl Life {
         }
         self.reported.bytes_up += report.bytes_up;
         self.reported.bytes_down += report.bytes_down;
-        let avoided = |refused, length| Route { since: at, until: at + length, refused };
-        match report.outcome {
-            Upstream::Ok => return,
+        // The time that is named decides; without one the longer lasts.
+        let avoided = |known: Option<(Millis, Millis)>, length| {
+            let longest = known.map_or(0, |(_, until)| until).max(at + length);
+            Some((at, named.map_or(longest, |named| at + named)))
+        };
+        match outcome {
+            Upstream::Ok => return self.succeed(report.picked_at),
             Upstream::QuotaExhausted => return self.reported.quota_errors += 1,
-            Upstream::Refused => self.routes.push(avoided(true, policy.quarantine)),
-            Upstream::Unavailable => self.routes.push(avoided(false, policy.cooldown)),
+            Upstream::Refused => self.refused = avoided(self.refused, rules.quarantine),
+            Upstream::Unavailable => self.failed = avoided(self.failed, rules.cooldown),
+            Upstream::RateLimited => self.limited = avoided(None, 0),
             Upstream::Failed => {}
         }
         self.reported.failed += 1;
+    }
+
+    /// What was said before the call was picked is over.
+    fn succeed(&mut self, picked_at: Option<Millis>) {
+        let Some(picked_at) = picked_at else { return };
+        self.said = self.said.filter(|(said_at, ..)| picked_at <= *said_at);
+        for route in [&mut self.refused, &mut self.failed, &mut self.limited] {
+            *route = route.filter(|(since, _)| picked_at <= *since);
+        }
+    }
+
+    /// Whether there was anything to forget.
+    fn clear(&mut self, at: Millis) -> bool {
+        let was_held = self.said.is_some_and(|(_, until, _)| at < until) || self.route(at).is_some();
+        (self.said, self.refused, self.failed, self.limited) = (None, None, None, None);
+        was_held
     }
 
     /// It has left its pool: only what was counted stays.
@@ -120,31 +151,60 @@ impl Life {
 
     /// By whom it is exhausted, and until when: `None` = not by itself.
     fn exhausted(&self, it: InForce, at: Millis) -> Option<(Exhaustion, Option<Millis>)> {
-        let said = self.said.filter(|(until, limit)| at < *until && it.limit <= *limit);
-        let full = self.used(it.window, at) >= it.usable();
-        match (said, full) {
-            (None, false) => None,
-            (None, true) => Some((Exhaustion::Limit, self.fits_at(it, at))),
-            (Some((until, _)), false) => Some((Exhaustion::Upstream, Some(until))),
-            (Some((until, _)), true) => Some((Exhaustion::Upstream, self.fits_at(it, at).map(|fits| fits.max(until)))),
+        let minute = it.per_minute.filter(|most| self.used(CLOCK_MINUTE, at) >= *most);
+        let minute = minute.map(|most| (most > 0).then(|| (at / MINUTE_MS + 1) * MINUTE_MS));
+        let limits = [self.is_full(it, at).then(|| self.fits_at(it, at)), minute];
+        let full = limits.into_iter().flatten().reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)));
+        match (self.said(it, at), full) {
+            (None, None) => None,
+            (None, Some(fits)) => Some((Exhaustion::Limit, fits)),
+            (Some(until), None) => Some((Exhaustion::Upstream, Some(until))),
+            (Some(until), Some(fits)) => Some((Exhaustion::Upstream, fits.map(|fits| fits.max(until)))),
         }
+    }
+
+    fn is_full(&self, it: InForce, at: Millis) -> bool {
+        self.used(it.window, at) >= it.usable()
+    }
+
+    fn said(&self, it: InForce, at: Millis) -> Option<Millis> {
+        self.said.filter(|(_, until, limit)| at < *until && it.limit <= *limit).map(|(_, until, _)| until)
+    }
+
+    /// Whether it is announced: what only the minute exhausts is not.
+    fn is_announced(&self, it: InForce, at: Millis) -> bool {
+        let full = self.is_full(it, at) && (it.window != CLOCK_MINUTE || it.usable() == 0);
+        full || self.said(it, at).is_some()
+    }
+
+    /// Of its limits the smallest part that is left, and the whole.
+    fn part(&self, it: InForce, at: Millis) -> (u64, u64) {
+        let day = (it.usable() - self.used(it.window, at), it.usable());
+        let minute = it.per_minute.map(|most| (most - self.used(CLOCK_MINUTE, at), most));
+        minute.filter(|(left, of)| left * day.1 < day.0 * of).unwrap_or(day)
     }
 
     /// A refusal lasts over a failure, the longer over the shorter.
     fn route(&self, at: Millis) -> Option<Route> {
-        self.routes.iter().filter(|route| at < route.until).max_by_key(|route| (route.refused, route.until)).copied()
+        let of = |route: Option<(Millis, Millis)>, refused| {
+            route.filter(|(_, until)| at < *until).map(|(since, until)| Route { since, until, refused })
+        };
+        let failed = [of(self.failed, false), of(self.limited, false)].into_iter().flatten();
+        of(self.refused, true).or_else(|| failed.max_by_key(|route| route.until))
     }
 
     fn view(&self, id: u8, it: InForce, at: Millis) -> AccountView {
         let used = self.used(it.window, at);
         let exhausted = self.exhausted(it, at);
-        let left = if exhausted.is_some() { 0 } else { it.usable() - used };
+        let minute = it.per_minute.map_or(u64::MAX, |most| most.saturating_sub(self.used(CLOCK_MINUTE, at)));
+        let left = if exhausted.is_some() { 0 } else { (it.usable() - used).min(minute) };
         let reported = if at < self.reported.until { self.reported } else { Reported::default() };
         AccountView {
             account: account(id).masked(),
             daily_limit: it.limit,
             safety_buffer: it.buffer,
             window: it.window,
+            per_minute: it.per_minute,
             used,
             reported: Reported { until: 0, ..reported },
             last_used_at: self.last_used,
@@ -224,9 +284,10 @@ impl Model {
 
     pub(super) fn in_force(&self, said: &NewAccount) -> InForce {
         InForce {
-            limit: said.daily_limit.unwrap_or(self.policy.daily_limit),
-            buffer: said.safety_buffer.unwrap_or(self.policy.safety_buffer),
-            window: said.window.unwrap_or(self.policy.window),
+            limit: said.daily_limit.unwrap_or(self.policy.rules.daily_limit),
+            buffer: said.safety_buffer.unwrap_or(self.policy.rules.safety_buffer),
+            window: said.window.unwrap_or(self.policy.rules.window),
+            per_minute: said.per_minute,
         }
     }
 
@@ -280,7 +341,9 @@ impl Model {
             estimate: estimate(remaining, used, sum(|view| view.reported.bytes())),
         };
         let version = self.pools.get(&pool).map_or(0, |its| its.version);
-        PoolView { id: pool_id(pool), version, accounts, summary }
+        let settings = PoolSettings::default();
+        let in_force = self.policy.in_force(&pool_id(pool), &settings);
+        PoolView { id: pool_id(pool), version, accounts, summary, settings, in_force }
     }
 
     /// The account that comes next, and whether it is avoided.
@@ -288,9 +351,13 @@ impl Model {
         let of_id = self.pools[&pool].accounts.keys().copied().zip(self.views(pool));
         let usable: Vec<_> = of_id.filter(|(_, view)| view.exhausted.is_none()).collect();
         let route = |view: &AccountView| view.route.map_or(0, |route| 1 + u8::from(route.refused));
-        let capacity = |view: &AccountView| view.daily_limit - view.safety_buffer;
+        let part = |id: u8| {
+            let (_, it) = self.configured(id).unwrap();
+            self.life(id).part(it, self.now)
+        };
         let best = usable.into_iter().min_by(|(a_id, a), (b_id, b)| {
-            let part = (b.left * capacity(a)).cmp(&(a.left * capacity(b)));
+            let ((of_a, whole_a), (of_b, whole_b)) = (part(*a_id), part(*b_id));
+            let part = (of_b * whole_a).cmp(&(of_a * whole_b));
             let rest = |id: u8, view: &AccountView| (Reverse(view.left), view.last_used_at, id);
             route(a).cmp(&route(b)).then(part).then_with(|| rest(*a_id, a).cmp(&rest(*b_id, b)))
         });
@@ -336,7 +403,13 @@ impl Model {
     }
 
     /// How a report is answered: whether the account is in the pool, and whether it came before.
-    pub(super) fn report(&mut self, pool: u8, id: Option<u8>, report: &ReportOutcome) -> Option<(bool, bool)> {
+    pub(super) fn report(
+        &mut self,
+        pool: u8,
+        id: Option<u8>,
+        report: &ReportOutcome,
+        outcome: Upstream,
+    ) -> Option<(bool, bool)> {
         let key = report.idempotency.as_ref().unwrap().id.as_str().to_owned();
         if let Some((_, known)) = self.reported.get(&key).filter(|(at, _)| self.now < at + DAY_MS) {
             return Some((*known, true));
@@ -350,17 +423,30 @@ impl Model {
         }
         let at_home = id.and_then(|id| self.configured(id)).filter(|(of, _)| *of == pool);
         if let Some((_, it)) = at_home {
-            self.incarnations.entry(id.unwrap()).or_default().report(it, report, &self.policy, self.now);
+            let life = self.incarnations.entry(id.unwrap()).or_default();
+            life.report(it, report, outcome, &self.policy.rules, self.now);
         }
         self.reported.insert(key, (self.now, at_home.is_some()));
         Some((at_home.is_some(), false))
+    }
+
+    /// Whether there was anything to forget.
+    pub(super) fn clear(&mut self, pool: u8, id: u8) -> Result<bool, OrgError> {
+        if !self.pools.contains_key(&pool) {
+            return Err(OrgError::PoolUnknown);
+        }
+        let at_home = self.configured(id).is_some_and(|(home, _)| home == pool);
+        if !at_home {
+            return Err(OrgError::AccountUnknown);
+        }
+        Ok(self.incarnations.entry(id).or_default().clear(self.now))
     }
 
     /// Accounts that are exhausted, and pools of which all are.
     pub(super) fn exhausted(&self) -> (BTreeSet<u8>, BTreeSet<u8>) {
         let spent = |id: &u8| {
             let (_, it) = self.configured(*id).unwrap();
-            self.life(*id).exhausted(it, self.now).is_some()
+            self.life(*id).is_announced(it, self.now)
         };
         let pools = self.pools.iter().filter(|(_, its)| its.accounts.keys().all(spent)).map(|(pool, _)| *pool);
         let accounts = self.pools.values().flat_map(|its| its.accounts.keys()).filter(|id| spent(id)).copied();
