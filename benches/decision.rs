@@ -14,10 +14,11 @@ use tollgate::{
     domain::{
         command::{Acquire, ConfigurePool, NewAccount, Pick},
         commands::{Command, Lane},
-        ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId, Scope},
+        ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId},
         org::{Context, OrgState},
         request::Idempotency,
         rows::OrgRows,
+        scopes::Scopes,
     },
     store::memory::MemoryStore,
     telemetry::Metrics,
@@ -30,7 +31,7 @@ fn org() -> OrgId {
 }
 
 fn acquire() -> Command {
-    Command::Acquire(Arc::new(Acquire::of(Scope::org(), smallvec![(Meter::executions(), 1)])))
+    Command::Acquire(Arc::new(Acquire::of(Scopes::org(), smallvec![(Meter::executions(), 1)])))
 }
 
 fn pure(c: &mut Criterion) {

@@ -27,6 +27,8 @@ pub const MICROS_PER_CENT: i64 = 10_000;
 pub const MICROS_PER_DOLLAR: u64 = 1_000_000;
 /// Meters named by one call.
 pub const METERS_PER_CALL: usize = 16;
+/// Scopes named by one call: each adds its limits to what one step judges.
+pub const SCOPES_PER_CALL: usize = 8;
 /// Limits on one org or scope.
 pub const LIMITS_PER_SCOPE: usize = 32;
 

@@ -23,10 +23,11 @@ use crate::{
         balance::{Balance, BalanceVerdict, DenyReason},
         command::{Acquire, Record, Resume},
         gate::Cause,
-        ids::{ExecutionId, Meter, OrgId, RequestId, Scope},
+        ids::{ExecutionId, Meter, OrgId, RequestId},
         outbox::Delivery,
         policy::{BalancePolicy, BalanceSource, OrgPolicy, RateLimit},
         request::Idempotency,
+        scopes::Scopes,
         service_time::{ClockMark, ClockState},
         window::Millis,
     },
@@ -258,7 +259,7 @@ pub(crate) fn idempotency(id: &str) -> Idempotency {
 }
 
 pub(crate) fn acquire() -> Acquire {
-    Acquire::of(Scope::org(), smallvec![(Meter::executions(), 1)])
+    Acquire::of(Scopes::org(), smallvec![(Meter::executions(), 1)])
 }
 
 pub(crate) fn plain() -> Arc<Acquire> {
@@ -267,7 +268,7 @@ pub(crate) fn plain() -> Arc<Acquire> {
 
 pub(crate) fn record(id: &str, amount: u64) -> Record {
     let usage = smallvec![(Meter::spend(), amount)];
-    Record { scope: Scope::org(), usage, decision: None, idempotency: idempotency(id) }
+    Record { scopes: Scopes::org(), usage, decision: None, idempotency: idempotency(id) }
 }
 
 pub(crate) fn resume() -> Resume {

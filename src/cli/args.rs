@@ -200,9 +200,9 @@ pub(super) struct AcquireArgs {
     /// The tenant
     #[arg(value_parser = org)]
     pub org: OrgId,
-    /// A part of the org with limits of its own
+    /// A part of the org with limits of its own, repeatable
     #[arg(long, value_parser = scope)]
-    pub scope: Option<Scope>,
+    pub scope: Vec<Scope>,
     /// An amount to charge now, repeatable [default: executions=1]
     #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
     pub cost: Vec<MeterAmount>,
@@ -228,9 +228,9 @@ pub(super) struct StatusArgs {
     /// The tenants
     #[arg(required = true, num_args = 1..=STATUS_ORGS, value_name = "ORG", value_parser = org)]
     pub orgs: Vec<OrgId>,
-    /// Also show the limits of this scope in each org
+    /// Also show the limits of this scope in each org, repeatable
     #[arg(long, value_parser = scope)]
-    pub scope: Option<Scope>,
+    pub scope: Vec<Scope>,
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,8 @@
 //! Usage and holds of every (scope, meter) of an org: a page of ledgers and counters for each scope, and the
 //! reservations that hold amounts.
 //!
-//! A charge counts in its scope and in the org, except in `account/*` and `pool/*`, which stand
-//! beside it.
+//! A charge counts in each of its scopes and once in the org, except where all of them are `account/*` or
+//! `pool/*`, which stand beside it.
 
 mod audit;
 mod fits;
@@ -18,6 +18,7 @@ use super::{
     rate::Counter,
     reply::LedgerView,
     rows::{CounterRow, Keeper, ReservationRow, Row, RowKey, RowsByKind, SliceRow},
+    scopes::{Scopes, charged},
     table::Table,
     window::{Millis, Window},
 };
@@ -52,12 +53,6 @@ impl Default for Book {
             prepaid: BTreeMap::new(),
         }
     }
-}
-
-/// The scopes in which a charge to `scope` counts.
-pub(super) fn charged_scopes(scope: &Scope) -> impl Iterator<Item = Scope> {
-    let org = (!scope.is_org() && scope.counts_for_org()).then(Scope::org);
-    std::iter::once(scope.clone()).chain(org)
 }
 
 impl Book {
@@ -153,22 +148,22 @@ impl Book {
     }
 
     /// Books what happened, everywhere it counts.
-    pub(super) fn book(&mut self, policy: &OrgPolicy, scope: &Scope, meter: &Meter, amount: u64, now: Millis) {
+    pub(super) fn book(&mut self, policy: &OrgPolicy, scopes: &[Scope], meter: &Meter, amount: u64, now: Millis) {
         if amount == 0 {
             return;
         }
-        for charged in charged_scopes(scope) {
-            self.page_mut(&charged).bind(policy.limits_of(&charged)).tally_mut(meter).book(amount, now);
+        for scope in charged(scopes) {
+            self.page_mut(scope).bind(policy.limits_of(scope)).tally_mut(meter).book(amount, now);
         }
     }
 
     /// Books what happened at `at`, which may lie before what is booked already.
-    pub(super) fn backdate(&mut self, scope: &Scope, meter: &Meter, amount: u64, at: Millis, now: Millis) {
+    pub(super) fn backdate(&mut self, scopes: &[Scope], meter: &Meter, amount: u64, at: Millis, now: Millis) {
         if amount == 0 {
             return;
         }
-        for charged in charged_scopes(scope) {
-            self.page_mut(&charged).tally_mut(meter).backdate(amount, at, now);
+        for scope in charged(scopes) {
+            self.page_mut(scope).tally_mut(meter).backdate(amount, at, now);
         }
     }
 
@@ -201,8 +196,8 @@ impl Book {
         Some(row)
     }
 
-    pub(super) fn reservation_scope(&self, id: DecisionId) -> Option<Scope> {
-        self.reservations.get(&id).map(|row| row.scope.clone())
+    pub(super) fn reservation_scopes(&self, id: DecisionId) -> Option<Scopes> {
+        self.reservations.get(&id).map(|row| row.scopes.clone())
     }
 
     /// Moves an expiry later; an earlier one changes nothing. Answers the expiry in force.
@@ -233,21 +228,21 @@ impl Book {
 
     fn each_held(&mut self, row: &ReservationRow, mut change: impl FnMut(&mut Ledger, u64)) {
         for (meter, amount) in row.amounts.iter().filter(|(_, amount)| *amount > 0) {
-            for charged in charged_scopes(&row.scope) {
-                change(&mut self.page_mut(&charged).tally_mut(meter).ledger, *amount);
+            for scope in row.scopes.charged() {
+                change(&mut self.page_mut(scope).tally_mut(meter).ledger, *amount);
             }
         }
     }
 
-    /// How many ledgers a call on `scope` with these meters would add, other than those that a limit
+    /// How many ledgers a call on `scopes` with these meters would add, other than those that a limit
     /// names: these always have a place.
     pub(super) fn new_ledgers<'a>(
         &self,
         policy: &OrgPolicy,
-        scope: &Scope,
+        scopes: &[Scope],
         meters: impl Iterator<Item = &'a Meter>,
     ) -> usize {
-        let named = meters.flat_map(|meter| charged_scopes(scope).map(move |charged| (charged, meter)));
+        let named = meters.flat_map(|meter| charged(scopes).map(move |scope| (scope, meter)));
         // A meter may be named by the cost and by the reserve of one call.
         let mut added = Vec::new();
         for new in named.filter(|(scope, meter)| !policy.names(scope, meter) && !self.has_ledger(scope, meter)) {

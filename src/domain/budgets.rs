@@ -123,9 +123,10 @@ impl Budgets {
         }
     }
 
-    /// Whether a limit stored for the scope or for its org cannot be understood.
-    pub(super) fn is_malformed(&self, scope: &Scope) -> bool {
-        !self.malformed.is_empty() && (self.malformed.contains(&Scope::org()) || self.malformed.contains(scope))
+    /// Whether a limit stored for one of the scopes or for the org cannot be understood.
+    pub(super) fn is_malformed(&self, scopes: &[Scope]) -> bool {
+        let stored = |scope| self.malformed.contains(scope);
+        !self.malformed.is_empty() && (stored(Scope::of_org()) || scopes.iter().any(stored))
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = &BudgetRow> {

@@ -11,6 +11,7 @@ use super::{
     outbox::{Delivery, OutboxKey},
     promise::Promise,
     request::{Idempotency, Rpc},
+    scopes::Scopes,
     window::Millis,
 };
 
@@ -53,8 +54,8 @@ pub struct NewSession {
 pub struct Acquire {
     /// An execution or a session.
     pub run: Run,
-    /// Whose limits count, with those of the org; empty is the org alone.
-    pub scope: Scope,
+    /// Whose limits count, with those of the org.
+    pub scopes: Scopes,
     /// For logs; no rule reads it.
     pub plane: Plane,
     /// `None` = a retry is charged again.
@@ -131,8 +132,8 @@ pub struct Resume {
 /// Usage after the fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Where it was used; empty is the org itself.
-    pub scope: Scope,
+    /// Where it was used, besides the org.
+    pub scopes: Scopes,
     /// In the units of the meters.
     pub usage: Amounts,
     /// The admission that this completes; `None` = it is unguarded.
@@ -191,7 +192,7 @@ pub struct ReplayOutbox {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetStatus {
     /// Whose limits are shown, with those of the org.
-    pub scope: Scope,
+    pub scopes: Scopes,
     /// What the billing provider says of the org.
     pub known: Known,
 }
@@ -199,8 +200,8 @@ pub struct GetStatus {
 /// Whether a session could start, and what is left for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GetSessionStatus {
-    /// Where its compute would be recorded.
-    pub scope: Scope,
+    /// Where its compute would be recorded, besides the org.
+    pub scopes: Scopes,
     /// What the billing provider says of the org.
     pub known: Known,
 }
@@ -299,9 +300,9 @@ impl SetBudget {
 /// A total of a cumulative source; what it has grown by is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportCumulative {
-    /// Where the growth is recorded.
-    pub scope: Scope,
-    /// Unique in its scope and meter.
+    /// Where the growth is recorded, besides the org.
+    pub scopes: Scopes,
+    /// Unique in its set of scopes and meter: another set is another counter.
     pub source: Source,
     /// Another one counts from 0.
     pub incarnation: Incarnation,
@@ -315,10 +316,10 @@ pub struct ReportCumulative {
 
 impl Acquire {
     /// An execution that asks for nothing else.
-    pub fn of(scope: Scope, cost: Amounts) -> Self {
+    pub fn of(scopes: Scopes, cost: Amounts) -> Self {
         Self {
             run: Run::Execution,
-            scope,
+            scopes,
             plane: Plane::unnamed(),
             idempotency: None,
             cost,

@@ -141,11 +141,11 @@ commands! { |org, ask, ctx, configured|
     Admit,  Nothing,       ListOutbox(ListOutbox) => Vec<OutboxRow> = org.list_outbox(ask);
     Admit,  Durable,       ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key);
     Admit,  Nothing,       GetStatus(GetStatus) => Box<Status>
-        = org.status(&ask.scope, ask.known, ctx);
+        = org.status(&ask.scopes, ask.known, ctx);
     Admit,  Nothing,       Inspect(Inspect) => Option<Box<Snapshot>> = org.inspect(ctx);
     Admit,  Nothing,       GetBudget(GetBudget) => Box<BudgetView> = org.budget(&ask.scope, ctx);
     Admit,  Nothing,       GetSessionStatus(GetSessionStatus) => Box<SessionStatus>
-        = org.session_status(&ask.scope, ask.known, ctx);
+        = org.session_status(&ask.scopes, ask.known, ctx);
     Admit,  Nothing,       GetSession(GetSession) => Box<SessionView> = org.session(&ask.id)?;
     Admit,  Nothing,       ListSessions(ListSessions) => Vec<SessionView> = org.list_sessions(ask);
     Admit,  Nothing,       GetPool(GetPool) => Box<PoolView> = org.pool(&ask.id, ctx)?;

@@ -28,6 +28,7 @@ pub mod refusal;
 pub mod reply;
 pub mod request;
 pub mod rows;
+pub mod scopes;
 pub mod service_time;
 mod sessions;
 pub mod shard;

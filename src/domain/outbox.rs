@@ -10,9 +10,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     gate::Cause,
-    ids::{DecisionId, Meter, OrgId, Scope},
+    ids::{DecisionId, Meter, OrgId},
     input::InputError,
     request::Rpc,
+    scopes::Scopes,
     window::Millis,
 };
 use crate::bounds::{EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GRACE_MS, EXPORT_RETRY_MS};
@@ -22,12 +23,12 @@ use crate::bounds::{EXPORT_BACKOFF_MAX_MS, EXPORT_BACKOFF_MS, EXPORT_GRACE_MS, E
 pub struct OutboxKey(pub u128);
 
 impl OutboxKey {
-    /// The first 128 bits of SHA-256 over the parts, each with its length: environment, org, scope,
-    /// meter, rpc, and the request id or else the decision id. A completion has the org's own scope, whatever
-    /// scope told it; what a session books is named by its decision and all that it has booked.
-    pub fn of(environment: &str, org: &OrgId, scope: &Scope, meter: &Meter, rpc: Rpc, id: &str) -> Self {
+    /// The first 128 bits of SHA-256 over the parts, each with its length: environment, org, scopes as one
+    /// text, meter, rpc, and the request id or else the decision id. A completion has none, whatever scopes
+    /// told it; what a session books is named by its decision and all that it has booked.
+    pub fn of(environment: &str, org: &OrgId, scopes: &Scopes, meter: &Meter, rpc: Rpc, id: &str) -> Self {
         let mut hash = Sha256::new();
-        for part in [environment, org.as_str(), scope.as_str(), meter.as_str(), rpc.name(), id] {
+        for part in [environment, org.as_str(), &scopes.text(), meter.as_str(), rpc.name(), id] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -80,7 +81,7 @@ pub enum DeadCause {
     Rejected,
     /// It was tried for as long as the provider recognises repeats.
     Expired,
-    /// The outbox was full; amounts of the same scope and meter are added up in one row.
+    /// The outbox was full; amounts of the same scopes and meter are added up in one row.
     Full,
 }
 
@@ -100,8 +101,8 @@ impl DeadCause {
 pub struct OutboxRow {
     /// The same for every attempt.
     pub key: OutboxKey,
-    /// Where the usage was recorded.
-    pub scope: Scope,
+    /// Where the usage was recorded, besides the org.
+    pub scopes: Scopes,
     /// What was used.
     pub meter: Meter,
     /// In the unit of the meter.
@@ -122,10 +123,10 @@ pub struct OutboxRow {
 
 impl OutboxRow {
     /// A row that was not tried yet; it is due 30 seconds after `at`, if its commit did not deliver it.
-    pub fn new(key: OutboxKey, scope: Scope, meter: Meter, units: u64, at: Millis) -> Self {
+    pub fn new(key: OutboxKey, scopes: Scopes, meter: Meter, units: u64, at: Millis) -> Self {
         // It goes out with the commit; the timer is for what got lost on the way.
         let due_at = at.saturating_add(EXPORT_GRACE_MS);
-        Self { key, scope, meter, units, at, tried_since: at, attempts: 0, due_at, last_error: None, dead: None }
+        Self { key, scopes, meter, units, at, tried_since: at, attempts: 0, due_at, last_error: None, dead: None }
     }
 
     /// Whether an attempt at `at` could be one that the provider takes for new usage.

@@ -72,6 +72,8 @@ impl Rpc {
 /// Version of the lists of fields that fingerprints are taken of, see `wire::requests::meaning`. A call that sets a
 /// field which was added later has the version of that field.
 pub const VERSION: u8 = 2;
+/// The last version that this build knows.
+const LATEST: u8 = 3;
 
 /// The upper half of every fingerprint, with the version added: `tgf`, and the version.
 const MARK: u64 = 0x7467_6600;
@@ -100,15 +102,26 @@ impl Idempotency {
     /// Whether `asked`, which has the same id, is a retry of this call.
     ///
     /// Fingerprints of different versions cannot be compared, so between versions the id alone decides: a
-    /// retry after an upgrade, or through a node of another version, is answered again. Version 1 hashed
+    /// retry after an upgrade, or through a node of another version, is answered again. Only what does not set
+    /// a field that was set before, and that this build knows, is certainly another call. Version 1 hashed
     /// the whole request and wrote no mark. An id is remembered for a day at most, so a day after an upgrade
     /// every fingerprint has the mark.
     pub fn is_repeated_by(&self, asked: &Self) -> bool {
-        self.mark() != asked.mark() || self.fingerprint == asked.fingerprint
+        if self.mark() == asked.mark() {
+            return self.fingerprint == asked.fingerprint;
+        }
+        let (of_this, of_asked) = (self.version(), asked.version());
+        !(of_this <= Some(LATEST) && of_this > of_asked && of_asked.is_some())
     }
 
     fn mark(&self) -> u64 {
         self.fingerprint >> 32
+    }
+
+    /// `None` before version 2.
+    fn version(&self) -> Option<u8> {
+        let version = self.mark().checked_sub(MARK)?;
+        u8::try_from(version).ok()
     }
 }
 
@@ -128,10 +141,18 @@ mod tests {
     fn within_a_version_the_meaning_decides_and_between_versions_the_id() {
         assert!(of(7).is_repeated_by(&of(7)));
         assert!(!of(7).is_repeated_by(&of(8)), "R-PIPE-6");
-        for other in [0, 0xa3b1_c2d3_0000_0007, 0x7467_6603_0000_0008] {
+        for other in [0, 0xa3b1_c2d3_0000_0007, 0x7467_6604_0000_0008] {
             assert!(asked(other).is_repeated_by(&of(7)), "{other:x}: written by another version");
             assert!(of(7).is_repeated_by(&asked(other)), "{other:x}: asked through another version");
         }
+    }
+
+    #[test]
+    fn a_call_without_a_field_that_was_set_before_is_another_call() {
+        let with_it = Idempotency::of_version(LATEST, asked(0).id, 7);
+        assert!(with_it.is_repeated_by(&with_it));
+        assert!(!with_it.is_repeated_by(&of(7)), "R-PIPE-6");
+        assert!(of(7).is_repeated_by(&with_it), "a node before may have left the field out");
     }
 
     #[test]

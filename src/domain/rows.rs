@@ -14,6 +14,7 @@ use super::{
     outcome::Entry,
     policy::PoolSettings,
     rate::{Counter, RateRecord},
+    scopes::Scopes,
     window::{Millis, Window},
 };
 
@@ -64,8 +65,8 @@ pub struct JournalRow {
 pub struct ReservationRow {
     /// The decision that reserved them.
     pub id: DecisionId,
-    /// Whose limits they count against.
-    pub scope: Scope,
+    /// Whose limits they count against, with those of the org.
+    pub scopes: Scopes,
     /// In the units of their meters.
     pub amounts: Amounts,
     /// When it was made; `None` = by a tollgate that did not say.
@@ -79,9 +80,9 @@ pub struct ReservationRow {
 /// The last total of a cumulative source, as reported: also above what is believed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineRow {
-    /// Where its growth is recorded.
-    pub scope: Scope,
-    /// Unique in its scope and meter.
+    /// Where its growth is recorded, besides the org.
+    pub scopes: Scopes,
+    /// Unique in its set of scopes and meter.
     pub source: Source,
     /// What it counts.
     pub meter: Meter,
@@ -109,8 +110,8 @@ pub struct ExecutionRow {
 /// An execution that was admitted and has not completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenExecution {
-    /// Where it was admitted.
-    pub scope: Scope,
+    /// Where it was admitted, besides the org.
+    pub scopes: Scopes,
     /// What its admission was charged, by meter.
     pub cost: Amounts,
     /// Service time of the admission.
@@ -122,8 +123,8 @@ pub struct OpenExecution {
 pub struct DisputedRow {
     /// Numbers the disputed entries of the org.
     pub seq: u64,
-    /// Where it was reported.
-    pub scope: Scope,
+    /// Where it was reported, besides the org.
+    pub scopes: Scopes,
     /// Who reported it.
     pub source: Source,
     /// What it is an amount of.
@@ -162,8 +163,8 @@ pub enum SessionState {
 pub struct SessionRow {
     /// The plane's name for it.
     pub id: SessionId,
-    /// Where its compute is recorded.
-    pub scope: Scope,
+    /// Where its compute is recorded, besides the org.
+    pub scopes: Scopes,
     /// Who may send its heartbeats.
     pub identity: Identity,
     /// Names the decision that let it begin, and what is left of its first slice: a reservation.

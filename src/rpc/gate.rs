@@ -115,9 +115,9 @@ pub(super) async fn get_status(
     call: &Call,
     request: v1::GetStatusRequest,
 ) -> Answer<v1::GetStatusResponse> {
-    let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
-    let status = service.status(&org, scope.clone(), call).await?;
-    Ok(answers::status(status, &org, &scope))
+    let (org, scopes) = (requests::org(&request.org)?, requests::scopes(&request.scope, &request.scopes)?);
+    let status = service.status(&org, scopes.clone(), call).await?;
+    Ok(answers::status(status, &org, &scopes))
 }
 
 pub(super) async fn batch_get_status(

@@ -77,9 +77,9 @@ pub(super) async fn batch_status(
 }
 
 async fn status(service: &Service, call: &Call, request: v1::SessionStatusRequest) -> Answer<v1::SessionStatus> {
-    let (org, scope) = (requests::org(&request.org)?, requests::scope(&request.scope)?);
-    let status = service.session_status(&org, scope.clone(), call).await?;
-    Ok(answers::session_status(status, &org, &scope, &service.upgrade_url(&org)))
+    let (org, scopes) = (requests::org(&request.org)?, requests::scopes(&request.scope, &request.scopes)?);
+    let status = service.session_status(&org, scopes.clone(), call).await?;
+    Ok(answers::session_status(status, &org, &scopes, &service.upgrade_url(&org)))
 }
 
 fn status_result(item: Result<v1::SessionStatus, ItemError>) -> v1::BatchStatusResult {

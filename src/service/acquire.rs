@@ -214,7 +214,7 @@ fn can_fail_open(ask: &Acquire) -> bool {
 /// Who asked, for the decisions somebody will ask about. A denied org may ask a thousand times a second,
 /// so a denial is for `debug` alone.
 fn log(org: &OrgId, ask: &Acquire, decision: &Decision) {
-    let (scope, plane) = (ask.scope.shown(), ask.plane.as_str());
+    let (scope, plane) = (ask.scopes.shown(), ask.plane.as_str());
     for open in decision.let_through() {
         let (gate, cause) = (open.gate.name(), open.cause.name());
         tracing::warn!(%org, %scope, plane, gate, cause, "allowed without an evaluated gate");

@@ -12,10 +12,11 @@ use crate::{
         command::{GetStatus, Inspect, Known},
         commands::Ask,
         gate::Code,
-        ids::{OrgId, Scope},
+        ids::OrgId,
         policy::{BalanceSource, Exemption},
         reply::{Snapshot, Status},
         rows::Head,
+        scopes::Scopes,
         shard::ShardSet,
         window::Millis,
     },
@@ -54,10 +55,10 @@ pub struct NodeView {
 }
 
 impl Service {
-    /// Every limit of the org and of `scope`, as an Acquire now would see them; nothing is charged.
-    pub async fn status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<Status, ServiceError> {
+    /// Every limit of the org and of `scopes`, as an Acquire now would see them; nothing is charged.
+    pub async fn status(&self, org: &OrgId, scopes: Scopes, call: &Call) -> Result<Status, ServiceError> {
         let query = |known| {
-            let query = GetStatus { scope: scope.clone(), known };
+            let query = GetStatus { scopes: scopes.clone(), known };
             async move { Ok(*self.ask(org, query, call).await?) }
         };
         self.with_provider(org, query, |status| status.decision.code(), call).await
@@ -111,7 +112,7 @@ impl Service {
             BalanceSource::None | BalanceSource::Provider => self.balances.refresh(org, call.deadline.at).await,
             BalanceSource::NotIncluded => BalanceVerdict::not_included(),
             BalanceSource::Included { limit, overage } => {
-                included(limit.amount, *overage, &self.status(org, Scope::org(), call).await?)
+                included(limit.amount, *overage, &self.status(org, Scopes::org(), call).await?)
             }
         };
         tracing::info!(target: "tollgate::audit", %org, command = "RefreshBalance", outcome = ?verdict, "operator");

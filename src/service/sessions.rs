@@ -7,9 +7,10 @@ use crate::{
     domain::{
         command::{GetSessionStatus, Heartbeat},
         decision::Decision,
-        ids::{OrgId, Scope},
+        ids::OrgId,
         outcome::{Beaten, Shown},
         reply::{Beat, SessionStatus},
+        scopes::Scopes,
     },
     error::ServiceError,
 };
@@ -44,9 +45,14 @@ impl Service {
     }
 
     /// Whether a session could start now.
-    pub async fn session_status(&self, org: &OrgId, scope: Scope, call: &Call) -> Result<SessionStatus, ServiceError> {
+    pub async fn session_status(
+        &self,
+        org: &OrgId,
+        scopes: Scopes,
+        call: &Call,
+    ) -> Result<SessionStatus, ServiceError> {
         let query = |known| {
-            let query = GetSessionStatus { scope: scope.clone(), known };
+            let query = GetSessionStatus { scopes: scopes.clone(), known };
             async move { Ok(*self.ask(org, query, call).await?) }
         };
         self.with_provider(org, query, |status| status.decision.code(), call).await

@@ -13,6 +13,7 @@ use crate::{
         },
         request::{Idempotency, Rpc},
         rows::Row,
+        scopes::Scopes,
         upstream::Upstream,
         window::Millis,
     },
@@ -26,6 +27,10 @@ pub(super) fn org(text: &str) -> OrgId {
 
 pub(super) fn scope() -> Scope {
     Scope::parse("scope", "workspace/ws_42").unwrap()
+}
+
+pub(super) fn scopes() -> Scopes {
+    ["workspace/ws_42", "agent/7"].map(|name| Scope::parse("scope", name).unwrap()).into_iter().collect()
 }
 
 pub(super) fn source() -> Source {

@@ -16,6 +16,7 @@ use crate::domain::{
     rate::Counter,
     reply::{LedgerView, Snapshot, Status},
     rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow},
+    scopes::Scopes,
     window::{Millis, Window},
 };
 
@@ -29,6 +30,15 @@ pub fn int(value: u64) -> i64 {
 /// A count as int64; what does not fit is shown as the largest.
 pub fn size(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// What those see who know one scope only.
+fn first(scopes: &Scopes) -> String {
+    scopes.first().shown().into_owned()
+}
+
+fn scopes(scopes: &Scopes) -> Vec<String> {
+    scopes.iter().map(|scope| scope.shown().into_owned()).collect()
 }
 
 fn code(code: Code) -> v1::DecisionCode {
@@ -86,11 +96,11 @@ fn limit(view: &LimitView) -> v1::Limit {
 }
 
 /// Every limit, and what an Acquire of one execution would be answered.
-pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusResponse {
+pub fn status(status: Status, org: &OrgId, asked: &Scopes) -> v1::GetStatusResponse {
     let decision = status.decision;
     v1::GetStatusResponse {
         org: org.to_string(),
-        scope: scope.shown().into_owned(),
+        scope: first(asked),
         allowed: decision.allowed,
         code: code(decision.code()).into(),
         message: decision.message().to_owned(),
@@ -98,6 +108,7 @@ pub fn status(status: Status, org: &OrgId, scope: &Scope) -> v1::GetStatusRespon
         limits: decision.limits.iter().map(limit).collect(),
         frozen: status.frozen,
         plan: status.plan,
+        scopes: scopes(asked),
     }
 }
 
@@ -167,19 +178,21 @@ fn counter((scope, meter, window, counter): (Scope, Meter, Window, Counter)) -> 
 fn reservation(row: &ReservationRow) -> admin::Reservation {
     admin::Reservation {
         reservation_id: row.id.to_string(),
-        scope: row.scope.shown().into_owned(),
+        scope: first(&row.scopes),
         amounts: amounts(&row.amounts),
         expires_at_ms: int(row.expires_at),
+        scopes: scopes(&row.scopes),
     }
 }
 
 fn baseline(row: &BaselineRow) -> admin::Baseline {
     admin::Baseline {
-        scope: row.scope.shown().into_owned(),
+        scope: first(&row.scopes),
         source: row.source.to_string(),
         meter: row.meter.to_string(),
         incarnation: row.incarnation.to_string(),
         total: int(row.total),
+        scopes: scopes(&row.scopes),
     }
 }
 
@@ -218,7 +231,7 @@ pub fn balance(verdict: BalanceVerdict) -> admin::RefreshBalanceResponse {
 pub fn export(row: &OutboxRow) -> admin::Export {
     admin::Export {
         key: row.key.to_string(),
-        scope: row.scope.shown().into_owned(),
+        scope: first(&row.scopes),
         meter: row.meter.to_string(),
         amount: int(row.units),
         at_ms: int(row.at),
@@ -226,16 +239,18 @@ pub fn export(row: &OutboxRow) -> admin::Export {
         due_at_ms: if row.dead.is_some() { 0 } else { int(row.due_at) },
         last_error: row.last_error.map(Cause::name).unwrap_or_default().into(),
         set_aside: row.dead.map(DeadCause::name).unwrap_or_default().into(),
+        scopes: scopes(&row.scopes),
     }
 }
 
 fn disputed(row: &DisputedRow) -> admin::Disputed {
     admin::Disputed {
-        scope: row.scope.shown().into_owned(),
+        scope: first(&row.scopes),
         source: row.source.to_string(),
         meter: row.meter.to_string(),
         amount: int(row.amount),
         at_ms: int(row.at),
+        scopes: scopes(&row.scopes),
     }
 }
 

@@ -12,11 +12,12 @@ mod tests;
 
 use super::v1;
 use crate::{
-    bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS},
+    bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS, SCOPES_PER_CALL},
     domain::{
         ids::{Amounts, Meter, OrgId, Plane, RequestId, Scope},
         input::InputError,
         request::Idempotency,
+        scopes::Scopes,
         window::Millis,
     },
 };
@@ -40,6 +41,25 @@ pub fn scope(text: &str) -> Parsed<Scope> {
 /// Reads the field `scope` of an operator, who may also name an upstream account or a pool.
 pub fn any_scope(text: &str) -> Parsed<Scope> {
     Scope::parse("scope", text)
+}
+
+/// Reads the fields `scope` and `scopes`, which are one set; what is named in the second is never the org.
+pub fn scopes(first: &str, others: &[String]) -> Parsed<Scopes> {
+    let too_many = |count: usize| {
+        InputError::new("scopes", format_args!("{count} scopes"), format!("at most {SCOPES_PER_CALL} scopes"))
+    };
+    if others.len() > SCOPES_PER_CALL {
+        return Err(too_many(others.len()));
+    }
+    let mut scopes = Scopes::from(scope(first)?);
+    for (index, name) in others.iter().enumerate() {
+        let field = || format!("scopes[{index}]");
+        if name.is_empty() {
+            return Err(InputError::new(field(), name, "the name of a scope"));
+        }
+        scopes.insert(scope(name).map_err(|error| InputError { field: field(), ..error })?);
+    }
+    if scopes.len() > SCOPES_PER_CALL { Err(too_many(scopes.len())) } else { Ok(scopes) }
 }
 
 /// Empty is a plane that does not say.

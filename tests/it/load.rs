@@ -329,7 +329,17 @@ impl Settler {
                 let source = self.source.clone();
                 let (incarnation, meter) = ("first".into(), BYTES.into());
                 let scope = String::new();
-                Durable::Report(ReportCumulativeRequest { org, scope, source, incarnation, meter, total, request_id })
+                let scopes = Vec::new();
+                Durable::Report(ReportCumulativeRequest {
+                    org,
+                    scope,
+                    source,
+                    incarnation,
+                    meter,
+                    total,
+                    request_id,
+                    scopes,
+                })
             }
             36..40 => {
                 // Another limit each time, so that each is a change.

@@ -157,9 +157,9 @@ pub(crate) struct PickArgs {
     /// Evaluate the gates of the org as well: both are charged, or neither
     #[arg(long)]
     pub acquire: bool,
-    /// A part of the org with limits of its own; implies --acquire, like the following
+    /// A part of the org with limits of its own, repeatable; implies --acquire, like the following
     #[arg(long, value_parser = scope)]
-    pub scope: Option<Scope>,
+    pub scope: Vec<Scope>,
     /// An amount to charge to the org now, repeatable [default: executions=1]
     #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
     pub cost: Vec<MeterAmount>,
@@ -177,7 +177,7 @@ pub(crate) struct PickArgs {
 impl PickArgs {
     /// Whether the gates of the org are evaluated too.
     pub(crate) fn is_gated(&self) -> bool {
-        self.acquire || self.explain || self.scope.is_some() || !self.cost.is_empty() || !self.reserve.is_empty()
+        self.acquire || self.explain || !self.scope.is_empty() || !self.cost.is_empty() || !self.reserve.is_empty()
     }
 }
 

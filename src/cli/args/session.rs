@@ -53,9 +53,9 @@ pub(crate) struct SessionStartArgs {
     /// Who or what the session runs for; every later call must name the same
     #[arg(long, value_parser = identity)]
     pub identity: Identity,
-    /// A scope of the org in which its compute is counted as well
+    /// A scope of the org in which its compute is counted as well, repeatable
     #[arg(long, value_parser = scope)]
-    pub scope: Option<Scope>,
+    pub scope: Vec<Scope>,
     /// Run every gate instead of stopping at the first denial
     #[arg(long)]
     pub explain: bool,

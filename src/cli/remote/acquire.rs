@@ -12,16 +12,18 @@ use crate::{
     wire::v1::{AcquireRequest, AcquireResponse, Amount, Mode},
 };
 
-use super::{decision_view::describe, format::when, scope_text};
+use super::{decision_view::describe, format::when, scope_texts};
 
 /// The label of this plane in the logs of the node.
 pub(super) const PLANE: &str = "cli";
 
 pub(super) fn request(args: &AcquireArgs) -> Result<AcquireRequest, Failure> {
     let mode = if args.check_only { Mode::CheckOnly } else { Mode::Normal };
+    let (scope, scopes) = scope_texts(&args.scope);
     Ok(AcquireRequest {
         org: args.org.to_string(),
-        scope: scope_text(args.scope.as_ref()),
+        scope,
+        scopes,
         request_id: args.request_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         cost: amounts("cost", &args.cost)?,
         reserve: amounts("reserve", &args.reserve)?,

@@ -16,6 +16,7 @@ use crate::{
 };
 
 use super::{
+    all_scopes,
     format::{amount, when},
     limit_view::next_reset,
     paging,
@@ -118,7 +119,7 @@ fn row(export: &Export, now: Millis) -> [String; 8] {
     };
     [
         export.key.clone(),
-        export.scope.clone(),
+        all_scopes(&export.scope, &export.scopes),
         export.meter.clone(),
         amount(&export.meter, export.amount),
         when(now, export.at_ms),

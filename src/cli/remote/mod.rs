@@ -38,6 +38,17 @@ fn scope_text(scope: Option<&Scope>) -> String {
     scope.map(|scope| scope.as_str().to_owned()).unwrap_or_default()
 }
 
+/// Several as a request carries them: the first where it was before there could be more.
+fn scope_texts(scopes: &[Scope]) -> (String, Vec<String>) {
+    let others = scopes.iter().skip(1).map(|scope| scope.as_str().to_owned()).collect();
+    (scope_text(scopes.first()), others)
+}
+
+/// All scopes of a row: a node from before there could be several names only one.
+fn all_scopes(first: &str, all: &[String]) -> String {
+    if all.is_empty() { first.to_owned() } else { all.join(", ") }
+}
+
 pub(super) fn run(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) -> Exit {
     let outcome = Builder::new_current_thread()
         .enable_all()

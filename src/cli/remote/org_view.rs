@@ -7,6 +7,7 @@ use crate::{
 };
 
 use super::{
+    all_scopes,
     budget::{dollars, in_order},
     format::{amount, iso, since, span, when},
     limit_view::limit_table,
@@ -120,7 +121,7 @@ fn reservations(org: &GetOrgResponse, now: Millis) -> String {
     let rows = org.reservations.iter().map(|held| {
         let amounts = held.amounts.iter().map(|held| format!("{} {}", held.meter, amount(&held.meter, held.amount)));
         let amounts = amounts.collect::<Vec<_>>().join(", ");
-        [held.reservation_id.clone(), held.scope.clone(), amounts, when(now, held.expires_at_ms)]
+        [held.reservation_id.clone(), all_scopes(&held.scope, &held.scopes), amounts, when(now, held.expires_at_ms)]
     });
     table(columns, rows)
 }
@@ -129,7 +130,13 @@ fn baselines(org: &GetOrgResponse) -> String {
     let columns = [text("scope"), text("source"), text("incarnation"), text("meter"), number("total")];
     let rows = org.baselines.iter().map(|base| {
         let total = amount(&base.meter, base.total);
-        [base.scope.clone(), base.source.clone(), base.incarnation.clone(), base.meter.clone(), total]
+        [
+            all_scopes(&base.scope, &base.scopes),
+            base.source.clone(),
+            base.incarnation.clone(),
+            base.meter.clone(),
+            total,
+        ]
     });
     table(columns, rows)
 }
@@ -151,7 +158,13 @@ fn disputed(org: &GetOrgResponse, now: Millis) -> String {
     let columns = [text("scope"), text("source"), text("meter"), number("amount"), text("at")];
     let rows = org.disputed.iter().map(|entry| {
         let value = amount(&entry.meter, entry.amount);
-        [entry.scope.clone(), entry.source.clone(), entry.meter.clone(), value, when(now, entry.at_ms)]
+        [
+            all_scopes(&entry.scope, &entry.scopes),
+            entry.source.clone(),
+            entry.meter.clone(),
+            value,
+            when(now, entry.at_ms),
+        ]
     });
     table(columns, rows)
 }

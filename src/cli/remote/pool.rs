@@ -28,7 +28,7 @@ use super::{
     format::outcome_line,
     pool_view::{account_table, describe, outcome_name},
     request_id::{named_in_doubt, org_and_request_id},
-    scope_text,
+    scope_texts,
 };
 
 /// One call of the service.
@@ -116,8 +116,10 @@ fn sent(spec: AccountSpec) -> PoolAccount {
 
 fn picked(args: &PickArgs) -> Result<PickRequest, Failure> {
     // Org, pool and request id are those of the pick.
+    let (scope, scopes) = scope_texts(&args.scope);
     let gates = AcquireRequest {
-        scope: scope_text(args.scope.as_ref()),
+        scope,
+        scopes,
         cost: amounts("cost", &args.cost)?,
         reserve: amounts("reserve", &args.reserve)?,
         explain: args.explain,

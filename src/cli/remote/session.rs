@@ -22,7 +22,7 @@ use super::{
     format::when,
     paging,
     request_id::{named_in_doubt, org_and_request_id},
-    scope_text, session_status,
+    scope_texts, session_status,
     session_view::{Quota, session_facts, session_table, state_name, time},
 };
 
@@ -39,14 +39,16 @@ pub(super) async fn run(connection: &Connection, verb: &SessionVerb, output: &mu
 
 async fn start(connection: &Connection, args: &SessionStartArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(&args.write)?;
+    let (scope, scopes) = scope_texts(&args.scope);
     let request = StartSessionRequest {
         org: org.to_string(),
         session_id: args.session.to_string(),
         identity: args.identity.to_string(),
         request_id: request_id.clone(),
-        scope: scope_text(args.scope.as_ref()),
+        scope,
         plane: PLANE.to_owned(),
         explain: args.explain,
+        scopes,
     };
     let answer = connection.wait(connection.session().start_session(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;

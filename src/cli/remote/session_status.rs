@@ -20,13 +20,17 @@ use super::{
     batch,
     format::wait,
     limit_view::code_name,
-    scope_text,
+    scope_texts,
     session_view::{Quota, time},
 };
 
 pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let scope = scope_text(args.scope.as_ref());
-    let items = args.orgs.iter().map(|org| SessionStatusRequest { org: org.to_string(), scope: scope.clone() });
+    let (scope, scopes) = scope_texts(&args.scope);
+    let items = args.orgs.iter().map(|org| SessionStatusRequest {
+        org: org.to_string(),
+        scope: scope.clone(),
+        scopes: scopes.clone(),
+    });
     let request = BatchStatusRequest { items: items.collect() };
     let answer = connection.wait(connection.session().batch_status(request)).await?;
     batch::check_count(args.orgs.len(), answer.results.len())?;

@@ -6,7 +6,10 @@ use crate::{
     wire::v1::{Session, SessionState},
 };
 
-use super::format::{amount, bar, since, when};
+use super::{
+    all_scopes,
+    format::{amount, bar, since, when},
+};
 
 /// Milliseconds of machine time, exactly.
 pub(super) fn time(millis: i64) -> String {
@@ -70,7 +73,7 @@ pub(super) fn session_table(sessions: &[Session], now: Millis) -> String {
 fn row(session: &Session, now: Millis) -> [String; 10] {
     [
         session.session_id.clone(),
-        session.scope.clone(),
+        all_scopes(&session.scope, &session.scopes),
         session.identity.clone(),
         state(session),
         time(session.booked_ms),
@@ -99,7 +102,7 @@ fn ends(session: &Session, now: Millis) -> String {
 pub(super) fn session_facts(session: &Session, now: Millis) -> String {
     facts([
         ("session", session.session_id.clone()),
-        ("scope", session.scope.clone()),
+        ("scope", all_scopes(&session.scope, &session.scopes)),
         ("identity", session.identity.clone()),
         ("state", state(session)),
         ("started", since(now, session.started_at_ms)),

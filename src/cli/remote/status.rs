@@ -21,13 +21,17 @@ use super::{
     batch,
     format::wait,
     limit_view::{code_name, usage_table},
-    scope_text,
+    scope_texts,
 };
 
 pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let scope = scope_text(args.scope.as_ref());
-    let items = args.orgs.iter().map(|org| GetStatusRequest { org: org.to_string(), scope: scope.clone() }).collect();
-    let request = BatchGetStatusRequest { items };
+    let (scope, scopes) = scope_texts(&args.scope);
+    let items = args.orgs.iter().map(|org| GetStatusRequest {
+        org: org.to_string(),
+        scope: scope.clone(),
+        scopes: scopes.clone(),
+    });
+    let request = BatchGetStatusRequest { items: items.collect() };
     let answer = connection.wait(connection.gate().batch_get_status(request)).await?;
     batch::check_count(args.orgs.len(), answer.results.len())?;
     output.answer(&answer, describe)?;

@@ -129,7 +129,7 @@ KEY                               SCOPE         METER        AMOUNT  RECORDED   
         "exports": [{
             "key": "00000000000000000000000000000000", "scope": "", "meter": "executions", "amount": "1",
             "atMs": (NOW_MS - 185_000).to_string(), "attempts": "1", "dueAtMs": "0", "lastError": "unknown_feature",
-            "setAside": "rejected"
+            "setAside": "rejected", "scopes": []
         }],
         "nextPageToken": ""
     });

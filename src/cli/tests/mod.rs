@@ -109,7 +109,7 @@ fn json_is_the_response_message_whatever_was_decided() {
 #[test]
 fn everything_that_was_asked_reaches_the_node() {
     let node = Node::start();
-    let args = "acquire acme --scope workspace/w1 --cost executions=2 --cost bytes=5 --reserve spend=50000 \
+    let args = "acquire acme --scope workspace/w1 --scope agent/7 --cost executions=2 --cost bytes=5 --reserve spend=50000 \
                 --request-id r-1 --check-only --explain --pool relay";
     assert_eq!(node.ask(&args.split_whitespace().collect::<Vec<_>>()).exit, Exit::Done);
     let asked = as_json(node.seen().acquire.as_ref().unwrap());
@@ -117,7 +117,8 @@ fn everything_that_was_asked_reaches_the_node() {
         "org": "acme", "scope": "workspace/w1", "operation": "OPERATION_UNSPECIFIED", "requestId": "r-1",
         "cost": [{"meter": "executions", "amount": "2"}, {"meter": "bytes", "amount": "5"}],
         "reserve": [{"meter": "spend", "amount": "50000"}], "reservationTtlMs": "0",
-        "mode": "MODE_CHECK_ONLY", "explain": true, "plane": "cli", "pool": "relay"
+        "mode": "MODE_CHECK_ONLY", "explain": true, "plane": "cli", "pool": "relay",
+        "scopes": ["agent/7"]
     });
     assert_eq!(asked, expected);
 }
@@ -386,8 +387,8 @@ POOL   ACTIVE  USED  CAPACITY  REMAINING  FAILED  QUOTA ERRORS  CALLS TODAY  SOO
 relay     1/2    12     39000      38988       0             0            0  -
 
 baselines:
-SCOPE  SOURCE   INCARNATION  METER        TOTAL
--      meter-1  boot-1       bytes  1,048,576 B
+SCOPE                  SOURCE   INCARNATION  METER        TOTAL
+agent/7, workspace/w1  meter-1  boot-1       bytes  1,048,576 B
 
 executions:
 EXECUTION  ADMITTED  OPEN  CONTINUATIONS  LAST SEEN

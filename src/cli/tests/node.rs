@@ -356,6 +356,7 @@ fn everything(org: String) -> GetOrgResponse {
             scope: String::new(),
             amounts: vec![spend(50_000)],
             expires_at_ms: NOW_MS + 300_000,
+            scopes: Vec::new(),
         }],
         baselines: vec![Baseline {
             scope: String::new(),
@@ -363,6 +364,7 @@ fn everything(org: String) -> GetOrgResponse {
             meter: "bytes".into(),
             incarnation: "boot-1".into(),
             total: 1_048_576,
+            scopes: vec!["agent/7".into(), "workspace/w1".into()],
         }],
         executions: vec![Execution {
             execution_id: "e1".into(),

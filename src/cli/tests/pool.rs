@@ -453,7 +453,8 @@ fn what_only_the_gates_can_use_asks_them() {
     let node = Node::start();
     let plain = json!({
         "org": "", "scope": "", "operation": "OPERATION_UNSPECIFIED", "requestId": "", "cost": [], "reserve": [],
-        "reservationTtlMs": "0", "mode": "MODE_UNSPECIFIED", "explain": false, "plane": "cli", "pool": ""
+        "reservationTtlMs": "0", "mode": "MODE_UNSPECIFIED", "explain": false, "plane": "cli", "pool": "",
+        "scopes": []
     });
     for (flags, field, value) in [
         ("--acquire", "plane", json!("cli")),

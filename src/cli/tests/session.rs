@@ -175,6 +175,7 @@ pub(super) fn session(id: &str) -> Session {
         reserved_ms: 30_000,
         stopping: false,
         decision_id: "0123456789abcdef0123456789abcdef".into(),
+        scopes: Vec::new(),
     }
 }
 
@@ -190,10 +191,11 @@ fn ended(id: &str) -> Session {
 }
 
 fn status(item: SessionStatusRequest) -> Option<Item> {
-    let SessionStatusRequest { org, scope } = item;
+    let SessionStatusRequest { org, scope, scopes } = item;
     let open = SessionStatus {
         org: org.clone(),
         scope,
+        scopes,
         can_start: true,
         code: DecisionCode::Allowed.into(),
         plan: "free".into(),
@@ -258,7 +260,7 @@ sessions  -      sessions  concurrent     1         0          2     3  never   
     assert_eq!(ran.out, expected);
     let asked = json!({
         "org": "acme", "sessionId": "s1", "identity": "vm-1", "requestId": "r-1", "scope": "ws/1", "plane": "cli",
-        "explain": true
+        "explain": true, "scopes": []
     });
     assert_eq!(node.seen().asked, [asked]);
 
@@ -459,7 +461,7 @@ fn sessions_are_listed_up_to_a_limit_and_the_list_says_how_to_go_on() {
 #[test]
 fn session_status_says_for_each_org_whether_a_session_could_start_and_what_is_left() {
     let node = Node::start();
-    let ran = node.ask(&["session", "status", "acme", "full", "endless", "--scope", "ws/1"]);
+    let ran = node.ask(&["session", "status", "acme", "full", "endless", "--scope", "ws/1", "--scope", "agent/7"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""), "a status denies nothing");
     let expected = "\
 ORG      CAN START  CODE            PLAN  TAKEN       USED  RESERVED      QUOTA     SESSIONS  TRY AGAIN IN  MESSAGE                  UPGRADE
@@ -468,7 +470,7 @@ full     no         QUOTA_EXCEEDED  free  ##########    4h        0s         4h 
 endless  yes        -               paid  -             1h        1h  unlimited  1/unlimited  -             -                        -
 ";
     assert_eq!(ran.out, expected);
-    assert_eq!(node.seen().asked[0]["items"][1], json!({"org": "full", "scope": "ws/1"}));
+    assert_eq!(node.seen().asked[0]["items"][1], json!({"org": "full", "scope": "ws/1", "scopes": ["agent/7"]}));
 }
 
 #[test]

@@ -4,13 +4,13 @@
 //! sum of a window       the slices in it
 //! reserved              the open reservations
 //! hour                  its minutes, as long as they are kept
-//! hour of the org       at least the same hour of all scopes that count in it
+//! hour of the org       at least the same hour of each scope that counts in it
 //! counter of a window   between the slices that lie in it, and those that touch it
 //! ```
 
 use std::collections::BTreeMap;
 
-use super::{Book, LedgerKey, Page, Tally, charged_scopes};
+use super::{Book, LedgerKey, Page, Tally};
 use crate::{
     bounds::HOUR_MS,
     domain::{
@@ -70,8 +70,8 @@ impl Book {
         let mut held: BTreeMap<LedgerKey, u64> = BTreeMap::new();
         for (_, row) in self.reservations.iter() {
             for (meter, amount) in &row.amounts {
-                for scope in charged_scopes(&row.scope) {
-                    let sum = held.entry((scope, meter.clone())).or_default();
+                for scope in row.scopes.charged() {
+                    let sum = held.entry((scope.clone(), meter.clone())).or_default();
                     *sum = sum.saturating_add(*amount);
                 }
             }
@@ -79,14 +79,15 @@ impl Book {
         held
     }
 
-    /// Hours of all scopes that count in the org, together.
+    /// For each hour, the most that a scope has which counts in the org. Not all of them together: one charge
+    /// may name several.
     fn scoped_hours(&self) -> BTreeMap<(&Meter, Millis), u64> {
         let mut scoped: BTreeMap<(&Meter, Millis), u64> = BTreeMap::new();
         let counting = self.scopes.values().filter(|page| page.scope.counts_for_org());
         for Tally { meter, ledger, .. } in counting.flat_map(Page::tallies) {
             for hour in ledger.hours() {
-                let sum = scoped.entry((meter, hour.start)).or_default();
-                *sum = sum.saturating_add(hour.total);
+                let most = scoped.entry((meter, hour.start)).or_default();
+                *most = hour.total.max(*most);
             }
         }
         scoped
@@ -107,6 +108,7 @@ mod tests {
             policy::OrgPolicy,
             rate::Counter,
             rows::ReservationRow,
+            scopes::Scopes,
             window::Window,
         },
     };
@@ -127,11 +129,12 @@ mod tests {
         let policy = OrgPolicy { limits: limits.into_iter().collect(), ..OrgPolicy::default() };
         let mut book = Book::default();
         let (scope, meter) = key("workspace/a");
-        book.book(&policy, &scope, &meter, 5, T0);
-        book.book(&policy, &scope, &meter, 7, T0 + HOUR_MS);
+        let scopes = Scopes::from(scope);
+        book.book(&policy, &scopes, &meter, 5, T0);
+        book.book(&policy, &scopes, &meter, 7, T0 + HOUR_MS);
         let amounts = smallvec![(meter, 3)];
         let (id, expires_at) = (DecisionId(1), T0 + DAY_MS);
-        book.reserve(ReservationRow { id, scope, amounts, reserved_at: Some(T0), expires_at, expired_at: None });
+        book.reserve(ReservationRow { id, scopes, amounts, reserved_at: Some(T0), expires_at, expired_at: None });
         for limit in policy.limits.iter() {
             let standing = book.standing(&Scope::org(), limit, T0 + HOUR_MS);
             assert_eq!((standing.used, standing.reserved), (12, 3));

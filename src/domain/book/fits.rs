@@ -68,7 +68,7 @@ impl Book {
     fn to_book(&self, scope: &Scope, limit: &Limit, ends_at: Option<Millis>) -> impl Iterator<Item = (Millis, u64)> {
         let window = limit.window();
         self.prepaid.iter().filter_map(move |(id, paid)| {
-            let row = self.reservations.get(id).filter(|row| row.scope.counts_in(scope))?;
+            let row = self.reservations.get(id).filter(|row| row.scopes.counts_in(scope))?;
             row.amounts.iter().find(|(meter, _)| meter == limit.meter())?;
             let (at, slice) = (row.expires_at, window.slice());
             let leaves = window.slice_leaves_at(at / slice * slice);
@@ -81,7 +81,7 @@ impl Book {
     /// When what is held is given back, hold by hold.
     fn expiring(&self, scope: &Scope, meter: &Meter) -> impl Iterator<Item = (Millis, u64)> {
         self.expiries.iter().filter_map(move |(at, id)| {
-            let row = self.reservations.get(id).filter(|row| row.scope.counts_in(scope))?;
+            let row = self.reservations.get(id).filter(|row| row.scopes.counts_in(scope))?;
             let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
             Some((*at, held.saturating_sub(self.prepaid.get(id).copied().unwrap_or(0))))
         })

@@ -10,13 +10,14 @@ use crate::{
         command::{Acquire, Known, Mode, Need, Run},
         decision::{Decision, Hold, LimitView, PickedAccount, SessionGrant},
         gate::{Denial, FailOpen, Gate, Reports},
-        ids::{Amounts, DecisionId, Meter, Scope},
+        ids::{Amounts, DecisionId, Meter},
         limit::Label,
         outcome::{Admitted, Picked, Started},
         pipeline::{self, Facts, Judgement, OrgFacts},
         rate::{RateRecord, backstop_label},
         refusal::OrgError,
         rows::ReservationRow,
+        scopes::Scopes,
         window::{Millis, Window},
     },
 };
@@ -91,7 +92,7 @@ impl OrgState {
             rate: self.rate_now(ctx),
             rate_label: &rate_label,
             sessions: self.sessions.running(),
-            malformed: self.budgets.is_malformed(&ask.scope),
+            malformed: self.budgets.is_malformed(&ask.scopes),
             frozen: self.frozen.as_ref(),
             book: &mut self.book,
             exhausted_pool,
@@ -113,7 +114,7 @@ impl OrgState {
         }
         let compute = ask.is_session().then(Meter::compute);
         let meters = ask.cost.iter().chain(&ask.reserve).map(|(meter, _)| meter).chain(&compute);
-        self.check_ledgers(&ask.scope, meters, ctx.bounds.ledgers_per_org as usize, ctx)?;
+        self.check_ledgers(&ask.scopes, meters, ctx.bounds.ledgers_per_org as usize, ctx)?;
         match &ask.run {
             Run::Session(new) => self.check_session(new, ctx),
             Run::Execution | Run::AnySession => Ok(()),
@@ -130,12 +131,12 @@ impl OrgState {
     /// no room: no limit ever misses a charge for want of a ledger.
     pub(super) fn check_ledgers<'m>(
         &self,
-        scope: &Scope,
+        scopes: &Scopes,
         meters: impl Iterator<Item = &'m Meter>,
         most: usize,
         ctx: &Context<'_>,
     ) -> Result<(), OrgError> {
-        self.check_room_for(self.book.new_ledgers(ctx.policy, scope, meters), most)
+        self.check_room_for(self.book.new_ledgers(ctx.policy, scopes, meters), most)
     }
 
     /// Refuses `added` ledgers where there would be more than `most` with them.
@@ -149,15 +150,15 @@ impl OrgState {
         let rate = self.rate_now(ctx);
         self.rate = Some(RateRecord { count: rate.count.saturating_add(1), ..rate });
         self.admitted_total += 1;
-        self.book(&ask.scope, &ask.cost, ctx);
+        self.book(&ask.scopes, &ask.cost, ctx);
         let hold = (!ask.reserve.is_empty()).then(|| {
             let ttl = match ask.reservation_ttl {
                 0 => RESERVATION_TTL_DEFAULT_MS.min(ctx.bounds.reservation_ttl_max_ms.into()),
                 given => given,
             };
             let expires_at = self.now.saturating_add(ttl);
-            let (scope, amounts, reserved_at) = (ask.scope.clone(), ask.reserve.clone(), Some(self.now));
-            self.book.reserve(ReservationRow { id, scope, amounts, reserved_at, expires_at, expired_at: None });
+            let (scopes, amounts, reserved_at) = (ask.scopes.clone(), ask.reserve.clone(), Some(self.now));
+            self.book.reserve(ReservationRow { id, scopes, amounts, reserved_at, expires_at, expired_at: None });
             Hold { id, expires_at }
         });
         if ask.with_pause
@@ -168,7 +169,7 @@ impl OrgState {
         self.export_admission(ask, id, ctx);
         let fail_open = judgement.reports.fail_open();
         let session = match &ask.run {
-            Run::Session(new) => Some(self.start_session(new, &ask.scope, judgement.slice, ctx)),
+            Run::Session(new) => Some(self.start_session(new, &ask.scopes, judgement.slice, ctx)),
             Run::Execution | Run::AnySession => None,
         };
         let account = chosen.filter(|_| ask.picks()).map(|chosen| self.charge_account(chosen, ctx));
@@ -184,9 +185,9 @@ impl OrgState {
         Granted { hold, session, account }
     }
 
-    pub(super) fn book(&mut self, scope: &Scope, amounts: &Amounts, ctx: &Context<'_>) {
+    pub(super) fn book(&mut self, scopes: &Scopes, amounts: &Amounts, ctx: &Context<'_>) {
         for (meter, amount) in amounts {
-            self.book.book(ctx.policy, scope, meter, *amount, self.now);
+            self.book.book(ctx.policy, scopes, meter, *amount, self.now);
         }
         if ctx.policy.sessions.trial && amounts.iter().any(|(meter, _)| *meter == Meter::compute()) {
             self.tell_trial_end(ctx);
@@ -195,9 +196,9 @@ impl OrgState {
 
     /// The outcome as it was; the limits as they are now.
     fn replay(&mut self, admission: Admission, ask: &Acquire, ctx: &Context<'_>) -> Decision {
-        let (run, scope) = (ask.run.clone(), ask.scope.clone());
+        let (run, scopes) = (ask.run.clone(), ask.scopes.clone());
         let known = Known { balance: ask.balance, exempt: false };
-        let peeked = self.peek(Acquire { run, ..Acquire::of(scope, Amounts::new()) }, known, ctx);
+        let peeked = self.peek(Acquire { run, ..Acquire::of(scopes, Amounts::new()) }, known, ctx);
         let limits = peeked.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect();
         let admitted = |id: Option<DecisionId>, fail_open: &[FailOpen]| Decision {
             limits,

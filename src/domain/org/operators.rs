@@ -13,6 +13,7 @@ use crate::domain::{
     refusal::OrgError,
     reply::{Audit, Purged, Snapshot, Status},
     request::Rpc,
+    scopes::Scopes,
 };
 
 impl OrgState {
@@ -41,8 +42,8 @@ impl OrgState {
         Purged { existed }
     }
 
-    pub(in crate::domain) fn status(&mut self, scope: &Scope, known: Known, ctx: &Context<'_>) -> Box<Status> {
-        let decision = self.peek(Acquire::of(scope.clone(), smallvec![(Meter::executions(), 1)]), known, ctx);
+    pub(in crate::domain) fn status(&mut self, scopes: &Scopes, known: Known, ctx: &Context<'_>) -> Box<Status> {
+        let decision = self.peek(Acquire::of(scopes.clone(), smallvec![(Meter::executions(), 1)]), known, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
         Box::new(Status { decision, frozen, plan })
     }
@@ -60,14 +61,14 @@ impl OrgState {
     }
 
     pub(super) fn snapshot(&mut self, ctx: &Context<'_>) -> Snapshot {
-        let mut limits = self.peek(Acquire::of(Scope::org(), Amounts::new()), Known::default(), ctx).limits;
+        let mut limits = self.peek(Acquire::of(Scopes::org(), Amounts::new()), Known::default(), ctx).limits;
         let used = self.book.ledger_views();
         let mut scopes: Vec<Scope> =
             used.iter().map(|view| view.scope.clone()).chain(ctx.policy.scopes.keys().cloned()).collect();
         scopes.sort_unstable();
         scopes.dedup();
         for scope in scopes.into_iter().filter(|scope| !scope.is_org()) {
-            let of_scope = self.peek(Acquire::of(scope, Amounts::new()), Known::default(), ctx).limits;
+            let of_scope = self.peek(Acquire::of(scope.into(), Amounts::new()), Known::default(), ctx).limits;
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
         let pools = self.pool_views(ctx).into_iter().map(|pool| (pool.id, pool.summary)).collect();

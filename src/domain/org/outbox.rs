@@ -17,12 +17,13 @@ use crate::{
     bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
         command::{Acquire, ListOutbox, Mode},
-        ids::{Amounts, DecisionId, ExecutionId, Meter, Scope},
+        ids::{Amounts, DecisionId, ExecutionId, Meter},
         outbox::{DeadCause, Delivery, OutboxKey, OutboxRow},
         policy::ExportWhen,
         reply::{OutboxReplayed, OutboxSettled},
         request::Rpc,
         rows::{Keeper, OpenExecution, Row, RowKey, RowsByKind},
+        scopes::Scopes,
         table::Table,
         window::Millis,
     },
@@ -36,8 +37,8 @@ pub(super) struct Outbox {
     /// at once, and one that was handed out when its lease ends; stored is what a restart goes by.
     due: BTreeSet<(Millis, OutboxKey)>,
     looks: HashMap<OutboxKey, Millis>,
-    /// The row that takes what there is no room for, by scope and meter.
-    full: BTreeMap<(Scope, Meter), OutboxKey>,
+    /// The row that takes what there is no room for, by scopes and meter.
+    full: BTreeMap<(Scopes, Meter), OutboxKey>,
 }
 
 impl Outbox {
@@ -73,7 +74,7 @@ impl Outbox {
 
     /// A row that is tried again no longer grows.
     fn index(&mut self, row: &OutboxRow) {
-        let place = (row.scope.clone(), row.meter.clone());
+        let place = (row.scopes.clone(), row.meter.clone());
         if row.dead == Some(DeadCause::Full) {
             self.full.insert(place, row.key);
         } else if self.full.get(&place) == Some(&row.key) {
@@ -144,7 +145,7 @@ impl OrgState {
             ExportWhen::Admitted => {
                 let decision = id.to_string();
                 let named = ask.idempotency.as_ref().map_or(decision.as_str(), |known| known.id.as_str());
-                self.export(&ask.scope, &ask.cost, Rpc::Acquire, named, ctx);
+                self.export(&ask.scopes, &ask.cost, Rpc::Acquire, named, ctx);
             }
             // A session reports what it books, as it goes.
             ExportWhen::Completed if ask.is_session() => {}
@@ -153,7 +154,7 @@ impl OrgState {
                     ask.cost.iter().filter(|(meter, _)| ctx.policy.balance.exports(meter)).cloned().collect();
                 let execution = execution_id(id).and_then(|id| Some((self.execution(&id, ctx)?, id)));
                 if let Some((execution, id)) = execution {
-                    let open = Some(OpenExecution { scope: ask.scope.clone(), cost, admitted_at: self.now });
+                    let open = Some(OpenExecution { scopes: ask.scopes.clone(), cost, admitted_at: self.now });
                     self.put_execution(id, Execution { open, last_seen: self.now, ..execution });
                 }
             }
@@ -165,13 +166,13 @@ impl OrgState {
     /// An admitted execution ran to its end. What it was charged is reported once: under its own name,
     /// so that a second report of its end changes nothing. Where its admission was lost with a crash
     /// before it reached the disk, its id still says that there was one, of one execution.
-    pub(super) fn complete(&mut self, scope: &Scope, decision: DecisionId, ctx: &Context<'_>) {
+    pub(super) fn complete(&mut self, scopes: &Scopes, decision: DecisionId, ctx: &Context<'_>) {
         // A session has charged no execution, and reports what it books by itself.
         if ctx.policy.balance.export != ExportWhen::Completed || self.sessions.began_with(decision) {
             return;
         }
         let known = execution_id(decision).and_then(|id| Some((self.executions.get(&id)?.clone(), id)));
-        let (scope, cost) = match known {
+        let (scopes, cost) = match known {
             Some((Execution { open: Some(open), continuations, admitted, last_seen }, id)) => {
                 // A second report of its end has the same name, unless no execution was charged: then only a
                 // memory of it can tell.
@@ -181,16 +182,16 @@ impl OrgState {
                 } else {
                     self.executions.remove(&id);
                 }
-                (open.scope, open.cost)
+                (open.scopes, open.cost)
             }
             // It was completed before.
             Some(_) => return,
-            None if decision.is_admitted() => (scope.clone(), smallvec![(Meter::executions(), 1)]),
+            None if decision.is_admitted() => (scopes.clone(), smallvec![(Meter::executions(), 1)]),
             None => return,
         };
-        // Named for the org as a whole: a later report of the end may come from another scope.
+        // Named for the org as a whole: a later report of the end may name other scopes.
         let name = decision.to_string();
-        self.export_as(&scope, &cost, (&Scope::org(), Rpc::Acquire, &name), self.now, ctx);
+        self.export_as(&scopes, &cost, (&Scopes::org(), Rpc::Acquire, &name), self.now, ctx);
     }
 
     /// An admitted execution will not run: nothing to report.
@@ -207,17 +208,17 @@ impl OrgState {
         }
     }
 
-    /// Writes outbox rows for what is exported of `amounts`.
-    pub(super) fn export(&mut self, scope: &Scope, amounts: &Amounts, rpc: Rpc, id: &str, ctx: &Context<'_>) {
-        self.export_as(scope, amounts, (scope, rpc, id), self.now, ctx);
+    /// Writes outbox rows for what is exported of `amounts`: one for each meter, however many scopes it counts in.
+    pub(super) fn export(&mut self, scopes: &Scopes, amounts: &Amounts, rpc: Rpc, id: &str, ctx: &Context<'_>) {
+        self.export_as(scopes, amounts, (scopes, rpc, id), self.now, ctx);
     }
 
-    /// The same under a name with a scope of its own, of usage that was booked at `at`.
+    /// The same under a name with scopes of its own, of usage that was booked at `at`.
     pub(super) fn export_as(
         &mut self,
-        scope: &Scope,
+        scopes: &Scopes,
         amounts: &Amounts,
-        name: (&Scope, Rpc, &str),
+        name: (&Scopes, Rpc, &str),
         at: Millis,
         ctx: &Context<'_>,
     ) {
@@ -229,26 +230,27 @@ impl OrgState {
                 continue;
             }
             if self.outbox.rows.len() >= ctx.bounds.exports_per_org as usize {
-                self.set_aside(scope, meter, *units, ctx);
+                self.set_aside(scopes, meter, *units, ctx);
                 continue;
             }
-            let row = OutboxRow::new(key, scope.clone(), meter.clone(), *units, self.now);
+            let row = OutboxRow::new(key, scopes.clone(), meter.clone(), *units, self.now);
             self.outbox.put(OutboxRow { at, ..row }, self.now);
             self.changed = true;
         }
     }
 
-    /// The outbox is full: amounts of one scope and meter add up in one row that is not tried, so
+    /// The outbox is full: amounts of the same scopes and meter add up in one row that is not tried, so
     /// that it may grow, until an operator has it sent.
-    fn set_aside(&mut self, scope: &Scope, meter: &Meter, units: u64, ctx: &Context<'_>) {
-        let existing = self.outbox.full.get(&(scope.clone(), meter.clone()));
+    fn set_aside(&mut self, scopes: &Scopes, meter: &Meter, units: u64, ctx: &Context<'_>) {
+        let existing = self.outbox.full.get(&(scopes.clone(), meter.clone()));
         let existing = existing.and_then(|key| self.outbox.rows.get(key)).cloned();
         let mut row = existing.unwrap_or_else(|| {
             let environment = &ctx.policy.balance.environment;
-            let named = |at| OutboxKey::of(environment, ctx.org, scope, meter, Rpc::Record, &format!("set aside {at}"));
+            let named =
+                |at| OutboxKey::of(environment, ctx.org, scopes, meter, Rpc::Record, &format!("set aside {at}"));
             let mut names = (self.now..).map(named);
             let key = names.find(|key| self.outbox.rows.get(key).is_none()).unwrap_or_else(|| named(self.now));
-            OutboxRow { dead: Some(DeadCause::Full), ..OutboxRow::new(key, scope.clone(), meter.clone(), 0, self.now) }
+            OutboxRow { dead: Some(DeadCause::Full), ..OutboxRow::new(key, scopes.clone(), meter.clone(), 0, self.now) }
         });
         self.news.set_aside += u64::from(row.units == 0);
         row.units = row.units.saturating_add(units);

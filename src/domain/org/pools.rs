@@ -13,6 +13,8 @@
 mod choice;
 mod views;
 
+use std::slice;
+
 use super::{Context, OrgState};
 use crate::{
     bounds::SETTLEMENT_LEDGERS,
@@ -114,7 +116,9 @@ impl OrgState {
         let of_pool = [Meter::calls(), Meter::bytes()];
         let accounts = set.accounts.iter().map(|new| (Scope::from(&new.id), &of_account));
         let ledgers = accounts.chain([(Scope::from(&set.pool), &of_pool)]);
-        let new = |(scope, meters): (Scope, &[Meter; 2])| self.book.new_ledgers(ctx.policy, &scope, meters.iter());
+        let new = |(scope, meters): (Scope, &[Meter; 2])| {
+            self.book.new_ledgers(ctx.policy, slice::from_ref(&scope), meters.iter())
+        };
         self.check_room_for(ledgers.map(new).sum(), SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize)
     }
 
@@ -143,7 +147,7 @@ impl OrgState {
 
     /// Counts a call of the pool, whatever comes of it.
     pub(super) fn count_call(&mut self, pool: &PoolId, ctx: &Context<'_>) {
-        self.book.book(ctx.policy, &Scope::from(pool), &Meter::calls(), 1, self.now);
+        self.book.book(ctx.policy, &[Scope::from(pool)], &Meter::calls(), 1, self.now);
         self.news.pools_touched = true;
         self.changed = true;
     }
@@ -155,7 +159,7 @@ impl OrgState {
         let rules = self.pools.rules(&pool, &ctx.policy.pools);
         let limit = row.limit(&rules);
         let opens = !self.book.runs(scope, &limit, self.now);
-        self.book.book(ctx.policy, scope, &Meter::executions(), 1, self.now);
+        self.book.book(ctx.policy, slice::from_ref(scope), &Meter::executions(), 1, self.now);
         row.last_used_at = Some(self.now);
         if opens {
             row.reported_until(self.period_end(scope, &limit), self.now);
@@ -189,7 +193,7 @@ impl OrgState {
             let named = report.named_wait();
             let said = (report.status, report.text.as_str());
             let outcome = ctx.policy.pools.classify((&report.pool, set), said, named.is_some());
-            org.book.book(ctx.policy, &Scope::from(&report.pool), &Meter::bytes(), report.bytes(), org.now);
+            org.book.book(ctx.policy, &[Scope::from(&report.pool)], &Meter::bytes(), report.bytes(), org.now);
             if report.account.is_none() {
                 org.count_call(&report.pool, ctx);
             }
@@ -215,7 +219,7 @@ impl OrgState {
         let (member, rules) = (Member::of(&row.id), self.pools.rules(&row.pool, &ctx.policy.pools));
         let scope = &member.scope;
         let limit = row.limit(&rules);
-        self.book.book(ctx.policy, scope, &Meter::bytes(), report.bytes(), self.now);
+        self.book.book(ctx.policy, slice::from_ref(scope), &Meter::bytes(), report.bytes(), self.now);
         let used_up = outcome == Upstream::QuotaExhausted;
         let opens = used_up && named.is_none() && !self.book.runs(scope, &limit, self.now);
         if used_up {

@@ -18,7 +18,7 @@ use super::{Context, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, SESSION_WARN_PERCENT},
     domain::{
-        book::{Standing, charged_scopes},
+        book::Standing,
         command::{Acquire, EndSession, Heartbeat, Known, ListSessions, NewSession, Run},
         decision::SessionGrant,
         ids::{Amounts, Identity, Incarnation, Meter, Scope, SessionId, Source},
@@ -29,6 +29,7 @@ use crate::{
         reply::{Action, Beat, Quota, SessionStatus, SessionView},
         request::Rpc,
         rows::{DisputedRow, ReservationRow, SessionRow, SessionState},
+        scopes::Scopes,
         window::{Calendar, Millis, Window},
     },
 };
@@ -50,7 +51,7 @@ impl OrgState {
     pub(super) fn start_session(
         &mut self,
         new: &NewSession,
-        scope: &Scope,
+        scopes: &Scopes,
         slice: u64,
         ctx: &Context<'_>,
     ) -> SessionGrant {
@@ -59,7 +60,7 @@ impl OrgState {
         let decision = ctx.decision.admitted();
         let row = SessionRow {
             id: new.id.clone(),
-            scope: scope.clone(),
+            scopes: scopes.clone(),
             identity: new.identity.clone(),
             decision,
             state: SessionState::Running,
@@ -82,9 +83,9 @@ impl OrgState {
     fn hold_slice(&mut self, row: &SessionRow, left: u64) {
         if left > 0 {
             let amounts: Amounts = smallvec![(Meter::compute(), left)];
-            let (id, scope, expires_at) = (row.decision, row.scope.clone(), row.ends_at);
+            let (id, scopes, expires_at) = (row.decision, row.scopes.clone(), row.ends_at);
             let reserved_at = Some(row.started_at);
-            self.book.reserve(ReservationRow { id, scope, amounts, reserved_at, expires_at, expired_at: None });
+            self.book.reserve(ReservationRow { id, scopes, amounts, reserved_at, expires_at, expired_at: None });
             self.book.prepay(id, row.silence());
         }
     }
@@ -113,12 +114,12 @@ impl OrgState {
 
     fn book_session(&mut self, row: &mut SessionRow, amount: u64, at: Millis, ctx: &Context<'_>) {
         row.booked = row.booked.saturating_add(amount);
-        self.book.book(ctx.policy, &row.scope, &Meter::compute(), amount, at);
+        self.book.book(ctx.policy, &row.scopes, &Meter::compute(), amount, at);
         self.tell_trial_end(ctx);
         // No two amounts of a session share a name, nor do two sessions.
         let name = format!("{} {}", row.decision, row.booked);
         let booked: Amounts = smallvec![(Meter::compute(), amount)];
-        self.export_as(&row.scope, &booked, (&row.scope, Rpc::Heartbeat, &name), at, ctx);
+        self.export_as(&row.scopes, &booked, (&row.scopes, Rpc::Heartbeat, &name), at, ctx);
     }
 
     /// Books what a total adds. Answers what was booked and what was not believed.
@@ -129,8 +130,8 @@ impl OrgState {
         let booked = (grown - covered).min(ctx.policy.sessions.clamp);
         let disputed = grown - covered - booked;
         row.disputed = row.disputed.saturating_add(disputed);
-        let (scope, source) = (row.scope.clone(), Source::from(&row.id));
-        let entry = DisputedRow { seq: 0, scope, source, meter: Meter::compute(), amount: disputed, at: self.now };
+        let (scopes, source) = (row.scopes.clone(), Source::from(&row.id));
+        let entry = DisputedRow { seq: 0, scopes, source, meter: Meter::compute(), amount: disputed, at: self.now };
         self.dispute_session(entry);
         self.book_session(row, booked, self.now, ctx);
         (booked, disputed)
@@ -166,7 +167,7 @@ impl OrgState {
         Ok(done.show(Box::new(Beat {
             action: self.action(&row, ctx),
             state: row.state,
-            quota: self.quota(&row.scope, ctx.policy),
+            quota: self.quota(&row.scopes, ctx.policy),
             heartbeat: ctx.policy.sessions.heartbeat,
             expires_at: row.ends_at,
         })))
@@ -181,7 +182,7 @@ impl OrgState {
             return Action::Stop(left);
         }
         let held = self.book.held(row.decision);
-        let percent = self.percent_used(&row.scope, held, ctx);
+        let percent = self.percent_used(&row.scopes, held, ctx);
         if policy.enforce && held == 0 && percent >= 100 {
             return Action::Stop(left);
         }
@@ -190,13 +191,13 @@ impl OrgState {
     }
 
     /// How much of the tightest limit on compute is taken, by others than the slice of `held`.
-    fn percent_used(&mut self, scope: &Scope, held: u64, ctx: &Context<'_>) -> u64 {
+    fn percent_used(&mut self, scopes: &Scopes, held: u64, ctx: &Context<'_>) -> u64 {
         let mut most = 0;
-        for scope in charged_scopes(scope) {
-            let limits = ctx.policy.limits_of(&scope).iter().filter(|limit| *limit.meter() == Meter::compute());
+        for scope in scopes.charged() {
+            let limits = ctx.policy.limits_of(scope).iter().filter(|limit| *limit.meter() == Meter::compute());
             for limit in limits.filter(|limit| !limit.shadow) {
                 let Some(amount) = limit.amount else { continue };
-                let Standing { used, reserved, .. } = self.book.standing(&scope, limit, self.now);
+                let Standing { used, reserved, .. } = self.book.standing(scope, limit, self.now);
                 let taken = u128::from(used) + u128::from(reserved.saturating_sub(held));
                 let usable = u128::from(amount.saturating_sub(limit.buffer));
                 let percent = (taken * 100).checked_div(usable).unwrap_or(100);
@@ -265,27 +266,27 @@ impl OrgState {
 
     /// R-SES-2: compute in the quota of the plan, which is one of a month or of a trial: the same number for
     /// a start, a heartbeat and a query. It accrues without a limit as well.
-    fn quota(&mut self, scope: &Scope, policy: &OrgPolicy) -> Quota {
-        let scope = if scope.counts_for_org() { Scope::org() } else { scope.clone() };
+    fn quota(&mut self, scopes: &Scopes, policy: &OrgPolicy) -> Quota {
+        let scope = if scopes.counts_in(Scope::of_org()) { Scope::of_org() } else { scopes.first() };
         let monthly = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), None);
         let is_of_plan = |limit: &&Limit| *limit.meter() == Meter::compute() && limit.window().is_of_plan();
-        let limit = policy.limits_of(&scope).iter().find(is_of_plan).unwrap_or(&monthly);
-        let Standing { used, reserved, .. } = self.book.standing(&scope, limit, self.now);
+        let limit = policy.limits_of(scope).iter().find(is_of_plan).unwrap_or(&monthly);
+        let Standing { used, reserved, .. } = self.book.standing(scope, limit, self.now);
         Quota { used, reserved, amount: limit.amount.map(|amount| amount.saturating_sub(limit.buffer)) }
     }
 
     pub(in crate::domain) fn session_status(
         &mut self,
-        scope: &Scope,
+        scopes: &Scopes,
         known: Known,
         ctx: &Context<'_>,
     ) -> Box<SessionStatus> {
-        let ask = Acquire { run: Run::AnySession, ..Acquire::of(scope.clone(), Amounts::new()) };
+        let ask = Acquire { run: Run::AnySession, ..Acquire::of(scopes.clone(), Amounts::new()) };
         let decision = self.peek(ask, known, ctx);
         Box::new(SessionStatus {
             decision,
             plan: ctx.policy.plan.clone(),
-            quota: self.quota(scope, ctx.policy),
+            quota: self.quota(scopes, ctx.policy),
             running: self.sessions.running(),
             max: ctx.policy.sessions.max,
         })
@@ -297,13 +298,13 @@ impl OrgState {
         if !ctx.policy.sessions.trial || self.trial.ended_at().is_some() {
             return;
         }
-        let quota = self.quota(&Scope::org(), ctx.policy);
+        let quota = self.quota(&Scopes::org(), ctx.policy);
         if quota.amount.is_some_and(|amount| quota.used >= amount) {
             self.trial.end(self.now);
             self.news.trial_ended = true;
             self.changed = true;
             let once: Amounts = smallvec![(Meter::trial_ended(), 1)];
-            self.export(&Scope::org(), &once, Rpc::Heartbeat, &ctx.policy.plan, ctx);
+            self.export(&Scopes::org(), &once, Rpc::Heartbeat, &ctx.policy.plan, ctx);
         }
     }
 }

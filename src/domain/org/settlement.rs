@@ -8,11 +8,12 @@ use crate::{
     bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
     domain::{
         command::{Commit, Extend, Record, Release, ReportCumulative, Resume},
-        ids::{DecisionId, ExecutionId, Meter, Scope, Source},
+        ids::{DecisionId, ExecutionId, Meter, Source},
         outcome::{Done, Extended, Recorded, Reported, Resumed, Settled, Settlement},
         refusal::OrgError,
         request::Rpc,
         rows::DisputedRow,
+        scopes::Scopes,
     },
 };
 
@@ -24,12 +25,12 @@ impl OrgState {
     pub(in crate::domain) fn commit(&mut self, commit: &Commit, ctx: &Context<'_>) -> Result<Done<Settled>, OrgError> {
         let Commit { reservation, actual, idempotency } = commit;
         self.once(Rpc::Commit, Some(idempotency), ctx, |org| {
-            let scope = org.reservation_scope(*reservation)?;
-            org.check_settlement(&scope, actual.iter().map(|(meter, _)| meter), ctx)?;
+            let scopes = org.reservation_scopes(*reservation)?;
+            org.check_settlement(&scopes, actual.iter().map(|(meter, _)| meter), ctx)?;
             org.book.settle(*reservation);
-            org.book(&scope, actual, ctx);
-            org.complete(&scope, *reservation, ctx);
-            org.export(&scope, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
+            org.book(&scopes, actual, ctx);
+            org.complete(&scopes, *reservation, ctx);
+            org.export(&scopes, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
             Ok(Settled { reservation: *reservation, how: Settlement::Committed })
         })
     }
@@ -41,7 +42,7 @@ impl OrgState {
     ) -> Result<Done<Settled>, OrgError> {
         let Release { reservation, idempotency } = release;
         self.once(Rpc::Release, Some(idempotency), ctx, |org| {
-            org.reservation_scope(*reservation)?;
+            org.reservation_scopes(*reservation)?;
             org.book.settle(*reservation);
             org.abandon(*reservation);
             Ok(Settled { reservation: *reservation, how: Settlement::Released })
@@ -52,18 +53,18 @@ impl OrgState {
     /// has changed nothing and can be booked under the org itself.
     pub(super) fn check_settlement<'m>(
         &self,
-        scope: &Scope,
+        scopes: &Scopes,
         meters: impl Iterator<Item = &'m Meter>,
         ctx: &Context<'_>,
     ) -> Result<(), OrgError> {
         let most = SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize;
-        self.check_ledgers(scope, meters, most, ctx)
+        self.check_ledgers(scopes, meters, most, ctx)
     }
 
     /// The slice of a session is no reservation of a caller's: the session settles it.
-    fn reservation_scope(&self, reservation: DecisionId) -> Result<Scope, OrgError> {
-        let scope = self.book.reservation_scope(reservation).filter(|_| !self.sessions.began_with(reservation));
-        scope.ok_or_else(|| self.unknown(reservation))
+    fn reservation_scopes(&self, reservation: DecisionId) -> Result<Scopes, OrgError> {
+        let scopes = self.book.reservation_scopes(reservation).filter(|_| !self.sessions.began_with(reservation));
+        scopes.ok_or_else(|| self.unknown(reservation))
     }
 
     pub(super) fn unknown(&self, reservation: DecisionId) -> OrgError {
@@ -74,7 +75,7 @@ impl OrgState {
         let Extend { reservation, ttl, idempotency } = extend;
         self.once(Rpc::Extend, Some(idempotency), ctx, |org| {
             org.check_ttl(*ttl, ctx)?;
-            org.reservation_scope(*reservation)?;
+            org.reservation_scopes(*reservation)?;
             let wanted = org.now.saturating_add(*ttl);
             let expires_at = org.book.extend(*reservation, wanted).ok_or_else(|| org.unknown(*reservation))?;
             Ok(Extended { expires_at })
@@ -129,14 +130,14 @@ impl OrgState {
     }
 
     pub(in crate::domain) fn record(&mut self, record: &Record, ctx: &Context<'_>) -> Result<Done<Recorded>, OrgError> {
-        let Record { scope, usage, decision, idempotency } = record;
+        let Record { scopes, usage, decision, idempotency } = record;
         self.once(Rpc::Record, Some(idempotency), ctx, |org| {
-            org.check_settlement(scope, usage.iter().map(|(meter, _)| meter), ctx)?;
-            org.book(scope, usage, ctx);
+            org.check_settlement(scopes, usage.iter().map(|(meter, _)| meter), ctx)?;
+            org.book(scopes, usage, ctx);
             if let Some(decision) = decision {
-                org.complete(scope, *decision, ctx);
+                org.complete(scopes, *decision, ctx);
             }
-            org.export(scope, usage, Rpc::Record, idempotency.id.as_str(), ctx);
+            org.export(scopes, usage, Rpc::Record, idempotency.id.as_str(), ctx);
             Ok(Recorded)
         })
     }
@@ -152,8 +153,8 @@ impl OrgState {
     }
 
     fn take_total(&mut self, report: &ReportCumulative, ctx: &Context<'_>) -> Result<Reported, OrgError> {
-        self.check_settlement(&report.scope, std::iter::once(&report.meter), ctx)?;
-        let key = (report.scope.clone(), report.source.clone(), report.meter.clone());
+        self.check_settlement(&report.scopes, std::iter::once(&report.meter), ctx)?;
+        let key = (report.scopes.clone(), report.source.clone(), report.meter.clone());
         let last = self.baselines.get(&key);
         if last.is_none() && self.baselines.len() >= ctx.bounds.sources_per_org as usize {
             return Err(OrgError::TooManySources { most: ctx.bounds.sources_per_org });
@@ -166,15 +167,15 @@ impl OrgState {
         let disputed = report.total - total;
         // What was disputed before is not disputed again.
         let amount = disputed.saturating_sub(before.saturating_sub(AMOUNT_MAX));
-        let (scope, source, meter) = (report.scope.clone(), report.source.clone(), report.meter.clone());
-        self.dispute(DisputedRow { seq: 0, scope, source, meter, amount, at: self.now })?;
+        let (scopes, source, meter) = (report.scopes.clone(), report.source.clone(), report.meter.clone());
+        self.dispute(DisputedRow { seq: 0, scopes, source, meter, amount, at: self.now })?;
         if total > 0 {
             let total = report.total.max(before);
             self.baselines.put(key, Baseline { incarnation: report.incarnation.clone(), total });
         }
         let booked = smallvec![(report.meter.clone(), increment)];
-        self.book(&report.scope, &booked, ctx);
-        self.export(&report.scope, &booked, Rpc::ReportCumulative, report.idempotency.id.as_str(), ctx);
+        self.book(&report.scopes, &booked, ctx);
+        self.export(&report.scopes, &booked, Rpc::ReportCumulative, report.idempotency.id.as_str(), ctx);
         Ok(Reported { increment, reset, disputed })
     }
 
@@ -195,7 +196,7 @@ impl OrgState {
     pub(super) fn dispute_session(&mut self, row: DisputedRow) {
         let known = |wanted: &DisputedRow| {
             let same = |row: &&DisputedRow| {
-                (&row.scope, &row.source, &row.meter) == (&wanted.scope, &wanted.source, &wanted.meter)
+                (&row.scopes, &row.source, &row.meter) == (&wanted.scopes, &wanted.source, &wanted.meter)
             };
             self.disputed.iter().map(|(_, row)| row).find(same).map(|row| (row.seq, row.amount))
         };
@@ -204,7 +205,7 @@ impl OrgState {
         }
         let place = match known(&row) {
             None if self.disputed.len() >= DISPUTED_MAX => {
-                DisputedRow { scope: Scope::org(), source: Source::sessions(), ..row }
+                DisputedRow { scopes: Scopes::org(), source: Source::sessions(), ..row }
             }
             _ => row,
         };

@@ -5,8 +5,9 @@ use super::OrgState;
 use crate::{
     bounds::EXECUTION_RETENTION_MS,
     domain::{
-        ids::{ExecutionId, Incarnation, Meter, Scope, Source},
+        ids::{ExecutionId, Incarnation, Meter, Source},
         rows::{BaselineRow, DisputedRow, ExecutionRow, Keeper, OpenExecution, Row, RowKey, RowsByKind, TrialEndedRow},
+        scopes::Scopes,
         table::Table,
         window::{HOUR_RETENTION_MS, Millis},
     },
@@ -19,18 +20,18 @@ pub(super) struct Baseline {
     pub(super) total: u64,
 }
 
-pub(super) type BaselineKey = (Scope, Source, Meter);
+pub(super) type BaselineKey = (Scopes, Source, Meter);
 
 pub(super) fn load_baselines(rows: &mut RowsByKind) -> Table<BaselineKey, Baseline> {
     let rows = std::mem::take(&mut rows.baselines).into_iter();
     Table::load(rows.map(|row| {
-        let BaselineRow { scope, source, meter, incarnation, total } = row;
-        ((scope, source, meter), Baseline { incarnation, total })
+        let BaselineRow { scopes, source, meter, incarnation, total } = row;
+        ((scopes, source, meter), Baseline { incarnation, total })
     }))
 }
 
-pub(super) fn baseline_row((scope, source, meter): BaselineKey, value: Baseline) -> BaselineRow {
-    BaselineRow { scope, source, meter, incarnation: value.incarnation, total: value.total }
+pub(super) fn baseline_row((scopes, source, meter): BaselineKey, value: Baseline) -> BaselineRow {
+    BaselineRow { scopes, source, meter, incarnation: value.incarnation, total: value.total }
 }
 
 impl Keeper for Table<BaselineKey, Baseline> {
@@ -39,7 +40,7 @@ impl Keeper for Table<BaselineKey, Baseline> {
             puts,
             dels,
             |key, value| Row::Baseline(baseline_row(key, value)),
-            |(scope, source, meter)| RowKey::Baseline { scope, source, meter },
+            |(scopes, source, meter)| RowKey::Baseline { scopes, source, meter },
         );
     }
 

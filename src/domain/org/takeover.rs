@@ -8,6 +8,7 @@ use crate::{
         ids::{Incarnation, Meter, Scope, Source},
         refusal::OrgError,
         request::Idempotency,
+        scopes::Scopes,
         window::{LEGACY_PERIOD, Millis, PERIODS, named_period},
     },
 };
@@ -43,20 +44,21 @@ impl OrgState {
     pub fn take_over(&mut self, older: &OlderBudget, ctx: &Context<'_>) -> Result<bool, OrgError> {
         let policy = self.advance(ctx);
         let ctx = &Context { policy: &policy, ..*ctx };
-        let key = (older.scope.clone(), older.source.clone(), Meter::spend());
+        let scopes = Scopes::from(older.scope.clone());
+        let key = (scopes.clone(), older.source.clone(), Meter::spend());
         let (source, incarnation, meter) = (older.source.clone(), older.incarnation.clone(), Meter::spend());
         if let Some(known) = self.baselines.get(&key) {
             if known.total == older.monthly_spend {
                 return Ok(false);
             }
-            let (scope, total, idempotency) = (older.scope.clone(), older.monthly_spend, older.idempotency.clone());
-            self.report(&ReportCumulative { scope, source, incarnation, meter, total, idempotency }, ctx)?;
+            let (total, idempotency) = (older.monthly_spend, older.idempotency.clone());
+            self.report(&ReportCumulative { scopes, source, incarnation, meter, total, idempotency }, ctx)?;
             return Ok(true);
         }
         if self.baselines.len() >= ctx.bounds.sources_per_org as usize {
             return Err(OrgError::TooManySources { most: ctx.bounds.sources_per_org });
         }
-        self.check_settlement(&older.scope, std::iter::once(&meter), ctx)?;
+        self.check_settlement(&scopes, std::iter::once(&meter), ctx)?;
         if older.limit.is_some() {
             self.change_budget(
                 &SetBudget {
@@ -71,7 +73,7 @@ impl OrgState {
         }
         let spent = older.monthly_spend.min(AMOUNT_MAX);
         self.baselines.put(key, Baseline { incarnation, total: spent });
-        self.book.backdate(&older.scope, &meter, spent, in_the_month_alone(self.now), self.now);
+        self.book.backdate(&scopes, &meter, spent, in_the_month_alone(self.now), self.now);
         self.changed = true;
         Ok(true)
     }

@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::{Facts, OrgFacts, Run, denied, sessions};
+use crate::bounds::SCOPES_PER_CALL;
 use crate::domain::{
     book::{Book, Standing},
     command::Acquire,
@@ -35,7 +36,7 @@ impl<'p> Check<'p> {
     /// Pairs a limit of `scope` with the amount that this call would charge: 0 where it does not count there.
     pub(super) fn new(ask: &Acquire, scope: &'p Scope, limit: &'p Limit, standing: Standing) -> Self {
         let Standing { used, reserved, ends_at } = standing;
-        let counts = ask.scope.counts_in(scope);
+        let counts = ask.scopes.counts_in(scope);
         let (cost, hold) =
             if counts { (of(&ask.cost, limit.meter()), of(&ask.reserve, limit.meter())) } else { (0, 0) };
         Self { cost, hold, scope, limit, used, reserved, ends_at, limiting: false }
@@ -84,17 +85,18 @@ fn of(amounts: &[(Meter, u64)], meter: &Meter) -> u64 {
     amounts.iter().find(|(named, _)| named == meter).map_or(0, |(_, amount)| *amount)
 }
 
-/// Every limit of the org and of the scope, with what this call asks of it. None where the book cannot be read.
+/// Every limit of the org and of each scope, with what this call asks of it. None where the book cannot be read.
 pub(super) fn checks<'a>(facts: &mut Facts<'a>) -> Vec<Check<'a>> {
     let (ask, policy, now) = (facts.ask, facts.policy, facts.now);
     let Ok(OrgFacts { book, .. }) = &mut facts.org else { return Vec::new() };
-    if ask.scope.is_org() {
-        return checks_of(book, ask, &ask.scope, &policy.limits, now).collect();
-    }
-    let of_scope = policy.limits_of(&ask.scope);
-    let mut checks = Vec::with_capacity(policy.limits.len() + of_scope.len());
+    let of_scopes: SmallVec<[_; SCOPES_PER_CALL]> =
+        ask.scopes.iter().map(|scope| (scope, policy.limits_of(scope))).collect();
+    let count = of_scopes.iter().map(|(_, limits)| limits.len()).sum::<usize>();
+    let mut checks = Vec::with_capacity(policy.limits.len() + count);
     checks.extend(checks_of(book, ask, Scope::of_org(), &policy.limits, now));
-    checks.extend(checks_of(book, ask, &ask.scope, of_scope, now));
+    for (scope, limits) in of_scopes {
+        checks.extend(checks_of(book, ask, scope, limits, now));
+    }
     checks
 }
 
@@ -161,7 +163,7 @@ pub(in crate::domain) fn pool_limits(book: &mut Book, pool: &Scope, policy: &Org
     if limits.is_empty() {
         return None;
     }
-    let ask = Acquire::of(pool.clone(), smallvec![(Meter::calls(), 1)]);
+    let ask = Acquire::of(pool.clone().into(), smallvec![(Meter::calls(), 1)]);
     let mut checks: Vec<_> = checks_of(book, &ask, pool, limits, now).collect();
     exceeded(book, &mut checks, now, |_| true).map(|exceeded| exceeded.denial(now))
 }

@@ -45,7 +45,7 @@ pub(super) fn reserve_slice(run: &mut Run<'_>) -> u64 {
         return 0;
     }
     let counts =
-        |check: &&Check<'_>| check.limit.meter().as_str() == Meter::COMPUTE && ask.scope.counts_in(check.scope);
+        |check: &&Check<'_>| check.limit.meter().as_str() == Meter::COMPUTE && ask.scopes.counts_in(check.scope);
     let enforced = run.checks.iter().filter(counts).filter(|check| is_enforced(ask, check, policy));
     let left = enforced.filter_map(|check| {
         let taken = check.used.saturating_add(check.reserved);
@@ -99,7 +99,8 @@ pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
 /// Quotas are configured, so it is known without the book whether there are any.
 fn unread_quota(run: &Run<'_>) -> Verdict {
     let (ask, policy) = (run.facts.ask, run.facts.policy);
-    let mut configured = policy.limits.iter().chain(policy.limits_of(&ask.scope).iter());
+    let of_scopes = ask.scopes.iter().flat_map(|scope| policy.limits_of(scope).iter());
+    let mut configured = policy.limits.iter().chain(of_scopes);
     if configured.any(is_compute_quota) { run.passed() } else { Verdict::Skipped }
 }
 

@@ -8,6 +8,7 @@ use super::{
 use crate::domain::{
     ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, Scope, SessionId, Source},
     outbox::{OutboxKey, OutboxRow},
+    scopes::Scopes,
     window::{Millis, Window},
 };
 
@@ -100,7 +101,7 @@ kinds! {
     /// An open reservation.
     Reservation(ReservationRow) { id: DecisionId } in reservations;
     /// The last total of a cumulative source.
-    Baseline(BaselineRow) { scope: Scope, source: Source, meter: Meter } in baselines;
+    Baseline(BaselineRow) { scopes: Scopes, source: Source, meter: Meter } in baselines;
     /// Continuations of an execution, and what its completion reports.
     Execution(ExecutionRow) { id: ExecutionId } in executions;
     /// An amount that was reported and not recorded as usage.

@@ -13,8 +13,9 @@ use crate::{
 const SECOND: Millis = 1_000;
 
 /// Every limit that a history may switch on, those of the org first: all kinds of windows on the org,
-/// on a workspace and on an account, with lengths that do and do not fall on slices. In pipeline order.
-pub(super) const LIMITS: [(&str, &str, Window); 18] = [
+/// on a workspace, on an agent and on an account, with lengths that do and do not fall on slices. In pipeline
+/// order.
+pub(super) const LIMITS: [(&str, &str, Window); 20] = [
     ("", "executions", Window::Rolling { len: MINUTE_MS }),
     ("", "spend", Window::Rolling { len: HOUR_MS }),
     ("", "spend", Window::Rolling { len: DAY_MS }),
@@ -27,16 +28,18 @@ pub(super) const LIMITS: [(&str, &str, Window); 18] = [
     ("", "executions", Window::Calendar(Calendar::Month)),
     ("", "spend", Window::Aligned { len: 25 * HOUR_MS }),
     ("", "spend", Window::Calendar(Calendar::Day)),
+    ("account/k1", "spend", Window::Rolling { len: DAY_MS }),
+    ("account/k1", "executions", Window::Anchored { len: DAY_MS }),
+    ("agent/7", "spend", Window::Rolling { len: HOUR_MS }),
+    ("agent/7", "executions", Window::Calendar(Calendar::Day)),
     ("workspace/a", "executions", Window::Rolling { len: 6 * HOUR_MS }),
     ("workspace/a", "spend", Window::Rolling { len: HOUR_MS }),
     ("workspace/a", "executions", Window::Aligned { len: 7 * SECOND }),
     ("workspace/a", "spend", Window::Anchored { len: 6 * HOUR_MS }),
-    ("account/k1", "spend", Window::Rolling { len: DAY_MS }),
-    ("account/k1", "executions", Window::Anchored { len: DAY_MS }),
 ];
-/// Those of them that a budget can set: the periods of spend of the org, and one of the workspace.
-const SET: [u8; 5] = [1, 2, 3, 4, 13];
-const SCOPES: [&str; 4] = ["", "workspace/a", "workspace/b", "account/k1"];
+/// Those of them that a budget can set: the periods of spend of the org, and one of agent and workspace.
+const SET: [u8; 6] = [1, 2, 3, 4, 14, 17];
+const SCOPES: [&str; 5] = ["", "workspace/a", "workspace/b", "account/k1", "agent/7"];
 
 pub(super) struct Names {
     pub(super) scopes: Vec<Scope>,
@@ -68,9 +71,12 @@ pub(super) enum Step {
     Turn(u8, i8),
 }
 
+/// A set of the named scopes: a bit for each.
+pub(super) type Named = u8;
+
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
-    pub(super) scope: u8,
+    pub(super) scopes: Named,
     pub(super) cost: [Option<Amount>; 2],
     pub(super) reserve: [Option<Amount>; 2],
     pub(super) ttl: Millis,
@@ -87,9 +93,9 @@ pub(super) enum Op {
     Commit(u8, [Option<Amount>; 2]),
     Release(u8),
     Extend(u8, Millis),
-    Record(u8, [Option<Amount>; 2]),
+    Record(Named, [Option<Amount>; 2]),
     Report {
-        scope: u8,
+        scopes: Named,
         source: u8,
         incarnation: u8,
         total: u64,
@@ -134,6 +140,11 @@ fn amounts() -> impl Strategy<Value = Option<Amount>> {
     ]
 }
 
+/// Mostly one or none.
+fn scopes() -> impl Strategy<Value = Named> {
+    prop_oneof![3 => prop::sample::select(vec![0, 1, 2, 4, 8]), 2 => 0..16_u8]
+}
+
 fn costs() -> impl Strategy<Value = [Option<Amount>; 2]> {
     prop_oneof![
         3 => Just([Some(Amount::Exactly(1)), None]),
@@ -162,9 +173,9 @@ fn balances() -> impl Strategy<Value = Option<BalanceVerdict>> {
 fn asks() -> impl Strategy<Value = Ask> {
     let ttl = prop_oneof![Just(SECOND), Just(MINUTE_MS), Just(2 * HOUR_MS), Just(DAY_MS)];
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::weighted(0.4));
-    (0..4_u8, costs(), reserves(), ttl, modes(), flags, balances()).prop_map(
-        |(scope, cost, reserve, ttl, mode, (explain, with_pause, keyed), balance)| Ask {
-            scope,
+    (scopes(), costs(), reserves(), ttl, modes(), flags, balances()).prop_map(
+        |(scopes, cost, reserve, ttl, mode, (explain, with_pause, keyed), balance)| Ask {
+            scopes,
             cost,
             reserve,
             ttl,
@@ -211,7 +222,7 @@ pub(super) fn limit_ops() -> impl Strategy<Value = Op> {
         1 => Just(Some(AMOUNT_MAX)),
     ];
     let buffer = prop_oneof![6 => Just(0_u64), 2 => 1..3_u64, 1 => Just(AMOUNT_MAX)];
-    (0..18_u8, amount, buffer, prop::bool::weighted(0.1)).prop_map(|(index, amount, buffer, shadow)| Op::Limit {
+    (0..20_u8, amount, buffer, prop::bool::weighted(0.1)).prop_map(|(index, amount, buffer, shadow)| Op::Limit {
         index,
         amount,
         buffer,
@@ -242,21 +253,21 @@ fn totals() -> impl Strategy<Value = u64> {
 pub(super) fn ops() -> impl Strategy<Value = Op> {
     let rate = prop_oneof![Just(None), (1..6_u64).prop_map(Some), Just(Some(1000))];
     let rate_len = prop::sample::select(vec![SECOND, MINUTE_MS, HOUR_MS, HOUR_MS]);
-    let report = (0..4_u8, 0..2_u8, 0..2_u8, totals());
+    let report = (scopes(), 0..2_u8, 0..2_u8, totals());
     prop_oneof![
         24 => asks().prop_map(Op::Acquire),
         6 => (any::<u8>(), costs()).prop_map(|(which, actual)| Op::Commit(which, actual)),
         3 => any::<u8>().prop_map(Op::Release),
         2 => (any::<u8>(), prop_oneof![Just(SECOND), Just(HOUR_MS)]).prop_map(|(which, ttl)| Op::Extend(which, ttl)),
-        5 => (0..4_u8, costs()).prop_map(|(scope, usage)| Op::Record(scope, usage)),
-        4 => report.prop_map(|(scope, source, incarnation, total)| Op::Report { scope, source, incarnation, total }),
+        5 => (scopes(), costs()).prop_map(|(scopes, usage)| Op::Record(scopes, usage)),
+        4 => report.prop_map(|(scopes, source, incarnation, total)| Op::Report { scopes, source, incarnation, total }),
         5 => budgets(),
         2 => (0..3_u8, any::<bool>()).prop_map(|(execution, keyed)| Op::Resume(execution, keyed)),
         1 => any::<bool>().prop_map(Op::Freeze),
         5 => (any::<u8>(), prop::bool::weighted(0.2)).prop_map(|(which, clash)| Op::Repeat(which, clash)),
         20 => steps().prop_map(Op::Time),
         6 => limit_ops(),
-        3 => (0..18_u8).prop_map(Op::Without),
+        3 => (0..20_u8).prop_map(Op::Without),
         1 => (rate, rate_len).prop_map(|(amount, len)| Op::Rate(amount, len)),
         1 => (any::<bool>(), policies()).prop_map(|(required, policy)| Op::Balance(required, policy)),
         1 => (prop::bool::weighted(0.3), policies()).prop_map(|(fault, policy)| Op::StoreFault(fault, policy)),

@@ -53,6 +53,7 @@ use super::{
     reply::{Audit, OutboxReplayed, Purged, Snapshot},
     request::Idempotency,
     rows::OrgWrite,
+    scopes::Scopes,
     upstream::Upstream,
     window::{Millis, Window},
 };
@@ -120,11 +121,11 @@ fn said_by(outcome: Upstream) -> (u16, &'static str) {
 
 /// One execution on the org itself.
 fn ask() -> Acquire {
-    Acquire { reservation_ttl: 5 * MINUTE_MS, balance: Some(allowed()), ..Acquire::of(Scope::org(), executions(1)) }
+    Acquire { reservation_ttl: 5 * MINUTE_MS, balance: Some(allowed()), ..Acquire::of(Scopes::org(), executions(1)) }
 }
 
 fn ask_on(scope_name: &str) -> Acquire {
-    Acquire { scope: scope(scope_name), ..ask() }
+    Acquire { scopes: scope(scope_name).into(), ..ask() }
 }
 
 fn reserving(amounts: Amounts) -> Acquire {
@@ -251,13 +252,13 @@ impl OrgBench {
     }
 
     fn record(&mut self, scope_name: &str, usage: Amounts, id: &str) -> Result<bool, OrgError> {
-        self.ask(Record { scope: scope(scope_name), usage, decision: None, idempotency: key(id) })
+        self.ask(Record { scopes: scope(scope_name).into(), usage, decision: None, idempotency: key(id) })
             .map(|done| done.replayed)
     }
 
     fn report(&mut self, incarnation: &str, total: u64, id: &str) -> Result<Done<Reported>, OrgError> {
         self.ask(Box::new(ReportCumulative {
-            scope: Scope::org(),
+            scopes: Scopes::org(),
             source: Source::parse("source", "meter-1").unwrap(),
             incarnation: Incarnation::parse("incarnation", incarnation).unwrap(),
             meter: Meter::spend(),

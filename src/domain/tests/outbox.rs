@@ -53,7 +53,7 @@ fn settle(org: &mut OrgBench, key: OutboxKey, delivery: Delivery) -> u64 {
 
 fn complete(org: &mut OrgBench, decision: DecisionId, usage: Amounts, id: &str) {
     let command =
-        Command::Record(Record { scope: Scope::org(), usage, decision: Some(decision), idempotency: key(id) });
+        Command::Record(Record { scopes: Scopes::org(), usage, decision: Some(decision), idempotency: key(id) });
     org.apply(&command).unwrap();
 }
 
@@ -89,12 +89,16 @@ fn an_execution_is_reported_once_however_often_its_end_is_told() {
 #[test]
 fn the_scope_that_tells_the_end_does_not_make_it_another_execution() {
     let mut org = billed(ExportWhen::Completed);
-    let decision = org.acquire(Acquire { scope: scope("workspace/a"), ..ask() }).id.unwrap();
+    let decision = org.acquire(Acquire { scopes: scope("workspace/a").into(), ..ask() }).id.unwrap();
     let mut names = BTreeSet::new();
     for (told_by, id) in [("workspace/a", "r1"), ("workspace/b", "r2"), ("", "r3")] {
         let usage = Amounts::new();
-        let command =
-            Command::Record(Record { scope: scope(told_by), usage, decision: Some(decision), idempotency: key(id) });
+        let command = Command::Record(Record {
+            scopes: scope(told_by).into(),
+            usage,
+            decision: Some(decision),
+            idempotency: key(id),
+        });
         org.apply(&command).unwrap();
         let row = take(&mut org).pop();
         names.extend(row.as_ref().map(|row| row.key));
@@ -150,7 +154,7 @@ fn with_export_at_admission_the_request_id_names_it_or_else_the_decision() {
         OutboxKey::of(
             "live",
             &id_of_org(),
-            &Scope::org(),
+            &Scopes::org(),
             &Meter::executions(),
             crate::domain::request::Rpc::Acquire,
             id,

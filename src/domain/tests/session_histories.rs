@@ -180,7 +180,7 @@ impl Side {
                 let amount = u64::from(*seconds) * SECOND;
                 let idempotency = self.call();
                 let usage = smallvec![(Meter::compute(), amount)];
-                let record = Command::Record(Record { scope: Scope::org(), usage, decision: None, idempotency });
+                let record = Command::Record(Record { scopes: Scopes::org(), usage, decision: None, idempotency });
                 self.org.apply(&record).unwrap();
                 self.model.booked.push((self.model.now, amount));
             }
@@ -308,7 +308,7 @@ impl Side {
 
     fn check(&mut self) {
         let known = Known { balance: Some(allowed()), exempt: false };
-        let status = self.org.ask(GetSessionStatus { scope: Scope::org(), known }).unwrap();
+        let status = self.org.ask(GetSessionStatus { scopes: Scopes::org(), known }).unwrap();
         let shown = (status.quota.used, status.quota.reserved, usize::try_from(status.running).unwrap());
         assert_eq!(shown, (self.model.used(), self.model.held(), self.model.running()), "R-SES-2: {:?}", self.model);
         for (which, modelled) in &self.model.sessions {

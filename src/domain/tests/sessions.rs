@@ -85,7 +85,7 @@ impl OrgBench {
 
     fn can_start(&mut self) -> SessionStatus {
         let known = Known { balance: Some(allowed()), exempt: false };
-        *self.ask(GetSessionStatus { scope: Scope::org(), known }).unwrap()
+        *self.ask(GetSessionStatus { scopes: Scopes::org(), known }).unwrap()
     }
 
     /// Seconds of compute this month, used and reserved.

@@ -29,7 +29,7 @@ impl OrgBench {
     /// Seconds, and whether one more session could begin.
     fn trial_used(&mut self) -> (u64, bool) {
         let known = Known { balance: Some(allowed()), exempt: false };
-        let status = self.ask(GetSessionStatus { scope: Scope::org(), known }).unwrap();
+        let status = self.ask(GetSessionStatus { scopes: Scopes::org(), known }).unwrap();
         let Quota { used, .. } = status.quota;
         (used / SECOND, status.decision.allowed)
     }
@@ -62,7 +62,7 @@ fn the_compute_of_a_trial_is_not_there_again_in_the_next_month() {
         assert_eq!(org.drifted(), 0, "although the ledger knows less by now");
     }
     let known = Known { balance: Some(allowed()), exempt: false };
-    let status = org.ask(GetSessionStatus { scope: Scope::org(), known }).unwrap();
+    let status = org.ask(GetSessionStatus { scopes: Scopes::org(), known }).unwrap();
     assert_eq!(status.decision.message(), "Trial quota exceeded — upgrade to continue.");
     assert_eq!(status.decision.retry_after(), 0, "never");
     let view = status.decision.limits.iter().find(|view| view.name() == "quota/compute").unwrap();

@@ -127,7 +127,7 @@ fn a_full_table_of_sources_refuses_a_new_one_and_takes_the_known() {
     org.bounds.sources_per_org = 1;
     org.report("one", 5, "a").unwrap();
     let other = Box::new(ReportCumulative {
-        scope: Scope::org(),
+        scopes: Scopes::org(),
         source: Source::parse("source", "meter-2").unwrap(),
         incarnation: Incarnation::parse("incarnation", "one").unwrap(),
         meter: Meter::spend(),

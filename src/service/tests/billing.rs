@@ -270,7 +270,7 @@ async fn an_exemption_is_resolved_only_when_the_backstop_is_reached() {
     *node.billing.pays.lock().unwrap() = Ok(true);
     assert!(ask(&node, "paying").await.unwrap().allowed);
     assert!(ask(&node, "paying").await.unwrap().allowed, "past its amount");
-    let status = node.service.status(&org("paying"), crate::domain::ids::Scope::org(), &call()).await.unwrap();
+    let status = node.service.status(&org("paying"), crate::domain::scopes::Scopes::org(), &call()).await.unwrap();
     assert!(status.decision.allowed, "a status says what an Acquire would be told");
     *node.billing.pays.lock().unwrap() = Err(Cause::ProviderUnreachable);
     tokio::time::advance(Duration::from_secs(61)).await;
@@ -304,6 +304,6 @@ async fn a_batch_asks_once_for_all_of_an_org() {
 async fn a_status_says_what_the_provider_says() {
     let node = node(metered(10)).await;
     node.billing.says(exhausted());
-    let status = node.service.status(&org("acme"), crate::domain::ids::Scope::org(), &call()).await.unwrap();
+    let status = node.service.status(&org("acme"), crate::domain::scopes::Scopes::org(), &call()).await.unwrap();
     assert_eq!((status.decision.allowed, status.decision.code()), (false, Code::BalanceExhausted));
 }

@@ -11,6 +11,7 @@ use crate::{
         ids::{Identity, Incarnation, Scope, SessionId, Source},
         limit::Limit,
         rows::RowKey,
+        scopes::Scopes,
         window::{Calendar, Window},
     },
     store::memory::MemoryStore,
@@ -50,7 +51,7 @@ fn beat(id: &str, total: u64) -> Heartbeat {
 
 fn report(total: u64) -> Box<ReportCumulative> {
     Box::new(ReportCumulative {
-        scope: Scope::org(),
+        scopes: Scopes::org(),
         source: Source::parse("source", "meter").unwrap(),
         incarnation: Incarnation::parse("incarnation", "boot").unwrap(),
         meter: Meter::spend(),
@@ -134,7 +135,7 @@ async fn a_lost_baseline_is_an_error_and_not_a_booking() {
     first.service.ask(&org("acme"), report(100), &call()).await.unwrap();
     let store: Arc<MemoryStore> = first.store.crash();
     let source = Source::parse("source", "meter").unwrap();
-    assert!(store.lose(&org("acme"), &RowKey::Baseline { scope: Scope::org(), source, meter: Meter::spend() }));
+    assert!(store.lose(&org("acme"), &RowKey::Baseline { scopes: Scopes::org(), source, meter: Meter::spend() }));
     let second = node_on(store, rate_of(1000), WRITE_BEHIND).await;
     let reported = second.service.ask(&org("acme"), report(120), &call()).await;
     assert!(matches!(reported, Err(ServiceError::Store(_))), "R-BUD-5: never \"previous was 0\": {reported:?}");

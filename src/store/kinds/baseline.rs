@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::domain::{
-    ids::{Incarnation, Meter, Scope, Source},
+    ids::{Incarnation, Meter, Source},
     rows::BaselineRow,
+    scopes::Scopes,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -22,26 +23,27 @@ pub(super) fn write<S: Serializer>(row: &BaselineRow, out: S) -> Result<S::Ok, S
 }
 
 pub(super) fn read<'de, D: Deserializer<'de>>(
-    scope: Scope,
+    scopes: Scopes,
     source: Source,
     meter: Meter,
     from: D,
 ) -> Result<BaselineRow, D::Error> {
     let BaselineV2 { incarnation, total } = BaselineV2::deserialize(from)?;
     let incarnation = Incarnation::parse("incarnation", &incarnation).map_err(D::Error::custom)?;
-    Ok(BaselineRow { scope, source, meter, incarnation, total })
+    Ok(BaselineRow { scopes, source, meter, incarnation, total })
 }
 
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, BaselineRow)> {
-    use crate::store::samples::{scope, source};
+    use crate::store::samples::{scope, scopes, source};
 
     let row = BaselineRow {
-        scope: scope(),
+        scopes: scope().into(),
         source: source(),
         meter: Meter::spend(),
         incarnation: Incarnation::parse("incarnation", "boot 1").unwrap(),
         total: 180,
     };
-    vec![("baseline", row)]
+    let of_several = BaselineRow { scopes: scopes(), ..row.clone() };
+    vec![("baseline", row), ("baseline_scopes", of_several)]
 }

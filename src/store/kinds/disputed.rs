@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::domain::{
-    ids::{Meter, Scope, Source},
+    ids::{Meter, Source},
     input::InputError,
     rows::DisputedRow,
+    scopes::Scopes,
     window::Millis,
 };
 
@@ -26,7 +27,7 @@ struct DisputedV2<'a> {
 
 pub(super) fn write<S: Serializer>(row: &DisputedRow, out: S) -> Result<S::Ok, S::Error> {
     let stored = DisputedV2 {
-        scope: row.scope.as_str().into(),
+        scope: row.scopes.text(),
         source: row.source.as_str().into(),
         meter: row.meter.as_str().into(),
         amount: row.amount,
@@ -43,7 +44,7 @@ impl DisputedV2<'_> {
     fn into_row(self, seq: u64) -> Result<DisputedRow, InputError> {
         Ok(DisputedRow {
             seq,
-            scope: Scope::parse("scope", &self.scope)?,
+            scopes: Scopes::parse("scope", &self.scope)?,
             source: Source::parse("source", &self.source)?,
             meter: Meter::parse("meter", &self.meter)?,
             amount: self.amount,
@@ -54,8 +55,10 @@ impl DisputedV2<'_> {
 
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, DisputedRow)> {
-    use crate::store::samples::{T0, scope, source};
+    use crate::store::samples::{T0, scope, scopes, source};
 
-    let row = DisputedRow { seq: 6, scope: scope(), source: source(), meter: Meter::spend(), amount: 5, at: T0 };
-    vec![("disputed", row)]
+    let row =
+        DisputedRow { seq: 6, scopes: scope().into(), source: source(), meter: Meter::spend(), amount: 5, at: T0 };
+    let of_several = DisputedRow { seq: 7, scopes: scopes(), ..row.clone() };
+    vec![("disputed", row), ("disputed_scopes", of_several)]
 }

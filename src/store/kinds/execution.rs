@@ -6,9 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::stored::{AmountV2, amounts};
 use crate::domain::{
-    ids::{ExecutionId, Scope},
+    ids::ExecutionId,
     input::InputError,
     rows::{ExecutionRow, OpenExecution},
+    scopes::Scopes,
     window::Millis,
 };
 
@@ -51,7 +52,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(id: ExecutionId, from: D) -> Resul
 impl<'a> From<&'a OpenExecution> for OpenV2<'a> {
     fn from(open: &'a OpenExecution) -> Self {
         Self {
-            scope: open.scope.as_str().into(),
+            scope: open.scopes.text(),
             cost: open.cost.iter().map(AmountV2::from).collect(),
             admitted_at: open.admitted_at,
         }
@@ -61,7 +62,7 @@ impl<'a> From<&'a OpenExecution> for OpenV2<'a> {
 impl OpenV2<'_> {
     fn into_open(self) -> Result<OpenExecution, InputError> {
         let Self { scope, cost, admitted_at } = self;
-        Ok(OpenExecution { scope: Scope::parse("scope", &scope)?, cost: amounts(&cost)?, admitted_at })
+        Ok(OpenExecution { scopes: Scopes::parse("scope", &scope)?, cost: amounts(&cost)?, admitted_at })
     }
 }
 
@@ -71,12 +72,14 @@ pub(super) fn samples() -> Vec<(&'static str, ExecutionRow)> {
 
     use crate::{
         domain::ids::Meter,
-        store::samples::{T0, scope},
+        store::samples::{T0, scope, scopes},
     };
 
     let id = |text| ExecutionId::parse("execution_id", text).unwrap();
     let continued = ExecutionRow { id: id("run \\ 1"), continuations: 4, last_seen: T0, admitted: true, open: None };
-    let open = OpenExecution { scope: scope(), cost: smallvec![(Meter::executions(), 3)], admitted_at: T0 - 1 };
+    let open = OpenExecution { scopes: scope().into(), cost: smallvec![(Meter::executions(), 3)], admitted_at: T0 - 1 };
+    let of_several = OpenExecution { scopes: scopes(), ..open.clone() };
     let open = ExecutionRow { id: id("run 2"), continuations: 0, last_seen: T0, admitted: false, open: Some(open) };
-    vec![("execution", continued), ("execution_open", open)]
+    let of_several = ExecutionRow { id: id("run 3"), open: Some(of_several), ..open.clone() };
+    vec![("execution", continued), ("execution_open", open), ("execution_scopes", of_several)]
 }

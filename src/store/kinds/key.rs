@@ -7,6 +7,7 @@ use crate::domain::{
     ids::{AccountId, DecisionId, ExecutionId, Meter, PoolId, Scope, SessionId, Source},
     input::InputError,
     outbox::OutboxKey,
+    scopes::Scopes,
     window::Window,
 };
 
@@ -80,6 +81,17 @@ macro_rules! texts {
 }
 
 texts!(Scope, Meter, Source, ExecutionId, SessionId, PoolId, AccountId);
+
+/// A set of scopes, as one text: that of a single scope is its name.
+impl KeyPart for Scopes {
+    fn write(&self, _name: &'static str, to: &mut dyn KeyWriter) {
+        to.text("scope", &self.text());
+    }
+
+    fn read(_name: &'static str, from: &mut dyn KeyReader) -> Result<Self, KeyError> {
+        Ok(Self::parse("scope", &from.text("scope")?)?)
+    }
+}
 
 macro_rules! ids {
     ($($type:ident),+) => {

@@ -204,7 +204,7 @@ kinds! {
         Slice = 0x12 "slice" in slice { scope, meter, start };
         Counter = 0x13 "counter" in counter { scope, meter, window };
         Reservation = 0x16 "reservation" in reservation to 3 { id };
-        Baseline = 0x17 "baseline" in baseline { scope, source, meter };
+        Baseline = 0x17 "baseline" in baseline { scopes, source, meter };
         Execution = 0x18 "execution" in execution { id };
         Disputed = 0x19 "disputed" in disputed { seq };
         Outbox = 0x1d "export" in outbox { key };

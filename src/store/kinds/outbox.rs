@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::{outcomes::CauseV2, stored::mirror};
 use crate::domain::{
     gate::Cause,
-    ids::{Meter, Scope},
+    ids::Meter,
     input::InputError,
     outbox::{DeadCause, OutboxKey, OutboxRow},
+    scopes::Scopes,
     window::Millis,
 };
 
@@ -50,7 +51,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(key: OutboxKey, from: D) -> Result
 impl<'a> From<&'a OutboxRow> for OutboxV2<'a> {
     fn from(row: &'a OutboxRow) -> Self {
         Self {
-            scope: row.scope.as_str().into(),
+            scope: row.scopes.text(),
             meter: row.meter.as_str().into(),
             units: row.units,
             at: row.at,
@@ -67,7 +68,7 @@ impl OutboxV2<'_> {
     fn into_row(self, key: OutboxKey) -> Result<OutboxRow, InputError> {
         Ok(OutboxRow {
             key,
-            scope: Scope::parse("scope", &self.scope)?,
+            scopes: Scopes::parse("scope", &self.scope)?,
             meter: Meter::parse("meter", &self.meter)?,
             units: self.units,
             at: self.at,
@@ -82,14 +83,15 @@ impl OutboxV2<'_> {
 
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, OutboxRow)> {
-    use crate::store::samples::{T0, scope};
+    use crate::store::samples::{T0, scope, scopes};
 
-    let waiting = OutboxRow::new(OutboxKey(u128::MAX - 1), scope(), Meter::spend(), 50_000, T0);
+    let waiting = OutboxRow::new(OutboxKey(u128::MAX - 1), scope().into(), Meter::spend(), 50_000, T0);
     let dead = OutboxRow {
         attempts: 9,
         last_error: Some(Cause::ProviderRefused),
         dead: Some(DeadCause::Rejected),
-        ..OutboxRow::new(OutboxKey(7), Scope::org(), Meter::executions(), 1, T0)
+        ..OutboxRow::new(OutboxKey(7), Scopes::org(), Meter::executions(), 1, T0)
     };
-    vec![("export", waiting), ("export_dead", dead)]
+    let of_several = OutboxRow::new(OutboxKey(8), scopes(), Meter::spend(), 50_000, T0);
+    vec![("export", waiting), ("export_dead", dead), ("export_scopes", of_several)]
 }

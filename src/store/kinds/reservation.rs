@@ -5,12 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::stored::{AmountV2, amounts};
-use crate::domain::{
-    ids::{DecisionId, Scope},
-    input::InputError,
-    rows::ReservationRow,
-    window::Millis,
-};
+use crate::domain::{ids::DecisionId, input::InputError, rows::ReservationRow, scopes::Scopes, window::Millis};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +36,7 @@ pub(super) fn version(row: &ReservationRow) -> u8 {
 
 pub(super) fn write<S: Serializer>(row: &ReservationRow, out: S) -> Result<S::Ok, S::Error> {
     let ReservationRow { reserved_at, expires_at, expired_at, .. } = *row;
-    let scope = row.scope.as_str().into();
+    let scope = row.scopes.text();
     let amounts = row.amounts.iter().map(AmountV2::from).collect();
     if version(row) == 2 {
         return ReservationV2 { scope, amounts, expires_at }.serialize(out);
@@ -69,7 +64,7 @@ impl ReservationV3<'_> {
     fn into_row(self, id: DecisionId) -> Result<ReservationRow, InputError> {
         Ok(ReservationRow {
             id,
-            scope: Scope::parse("scope", &self.scope)?,
+            scopes: Scopes::parse("scope", &self.scope)?,
             amounts: amounts(&self.amounts)?,
             reserved_at: self.reserved_at,
             expires_at: self.expires_at,
@@ -84,13 +79,13 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
 
     use crate::{
         domain::ids::Meter,
-        store::samples::{T0, scope},
+        store::samples::{T0, scope, scopes},
     };
 
     // As an older tollgate wrote it.
     let first = ReservationRow {
         id: DecisionId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
-        scope: scope(),
+        scopes: scope().into(),
         amounts: smallvec![(Meter::executions(), 1), (Meter::spend(), 50_000)],
         reserved_at: None,
         expires_at: T0 + 300_000,
@@ -100,5 +95,12 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
     let open = ReservationRow { id, reserved_at: Some(T0), ..first.clone() };
     let id = DecisionId(5);
     let expired = ReservationRow { id, reserved_at: Some(T0), expired_at: Some(T0 + 300_000), ..first.clone() };
-    vec![("reservation", first), ("reservation_open", open), ("reservation_expired", expired)]
+    let id = DecisionId(7);
+    let of_several = ReservationRow { id, scopes: scopes(), ..open.clone() };
+    vec![
+        ("reservation", first),
+        ("reservation_open", open),
+        ("reservation_expired", expired),
+        ("reservation_scopes", of_several),
+    ]
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::stored::{hex128, mirror};
 use crate::domain::{
-    ids::{DecisionId, Identity, Incarnation, Scope, SessionId},
+    ids::{DecisionId, Identity, Incarnation, SessionId},
     input::InputError,
     rows::{SessionRow, SessionState},
+    scopes::Scopes,
     window::Millis,
 };
 
@@ -54,7 +55,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(id: SessionId, from: D) -> Result<
 impl<'a> From<&'a SessionRow> for SessionV2<'a> {
     fn from(row: &'a SessionRow) -> Self {
         Self {
-            scope: row.scope.as_str().into(),
+            scope: row.scopes.text(),
             identity: row.identity.as_str().into(),
             decision: row.decision.0,
             state: row.state.into(),
@@ -75,7 +76,7 @@ impl SessionV2<'_> {
         let life = |(text, total): (Cow<'_, str>, u64)| Ok((Incarnation::parse("incarnation", &text)?, total));
         Ok(SessionRow {
             id,
-            scope: Scope::parse("scope", &self.scope)?,
+            scopes: Scopes::parse("scope", &self.scope)?,
             identity: Identity::parse("identity", &self.identity)?,
             decision: DecisionId(self.decision),
             state: self.state.into(),
@@ -93,11 +94,11 @@ impl SessionV2<'_> {
 
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, SessionRow)> {
-    use crate::store::samples::{T0, scope};
+    use crate::store::samples::{T0, scope, scopes};
 
     let running = SessionRow {
         id: SessionId::parse("session_id", "session/1").unwrap(),
-        scope: scope(),
+        scopes: scope().into(),
         identity: Identity::parse("identity", "vm \"1\"").unwrap(),
         decision: DecisionId(9),
         state: SessionState::Running,
@@ -119,5 +120,7 @@ pub(super) fn samples() -> Vec<(&'static str, SessionRow)> {
         stopping_since: Some(T0 + 40_000),
         ..running.clone()
     };
-    vec![("session", running), ("session_expired", expired)]
+    let id = SessionId::parse("session_id", "s3").unwrap();
+    let of_several = SessionRow { id, scopes: scopes(), ..running.clone() };
+    vec![("session", running), ("session_expired", expired), ("session_scopes", of_several)]
 }

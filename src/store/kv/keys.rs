@@ -6,14 +6,15 @@
 //! everything else      kind  len org  the parts of the row's key
 //! ```
 //!
-//! The first byte is the kind of row. Every text carries its length in front, so no character of a name
-//! ends it and no org's prefix can see another's (`a` and `a:b`), and integers are big-endian, so bytes sort like numbers. Timers
+//! The first byte is the kind of row. Every text carries its length in front, in one byte, or behind a byte
+//! 255 in two: a set of scopes may be as long as that. So no character of a name ends it and no org's prefix can
+//! see another's (`a` and `a:b`), and integers are big-endian, so bytes sort like numbers. Timers
 //! lead with the time: what is due is one range.
 
 use std::{borrow::Cow, fmt};
 
 use crate::{
-    bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES, SCOPE_BYTES},
+    bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES, SCOPE_BYTES, SCOPES_PER_CALL},
     domain::{
         ids::OrgId,
         rows::{RowKey, RowKind},
@@ -22,9 +23,11 @@ use crate::{
     store::kinds::{FIRST_VERSION, ItemKey, KeyError, KeyReader, KeyWriter, Kind, Memory, window},
 };
 
-/// No key is longer: a baseline, with org, scope, source and meter.
-pub(super) const KEY_BYTES: usize = 1 + 2 * (1 + ID_BYTES) + 1 + SCOPE_BYTES + 1 + METER_BYTES;
-const _: () = assert!(ID_BYTES <= SCOPE_BYTES && SCOPE_BYTES <= 255 && METER_BYTES <= 255 && REQUEST_ID_BYTES <= 255);
+/// No key is longer: a baseline, with org, scopes, source and meter.
+pub(super) const KEY_BYTES: usize = 1 + 2 * (1 + ID_BYTES) + 3 + SCOPES_PER_CALL * (SCOPE_BYTES + 1) + 1 + METER_BYTES;
+const _: () = assert!(ID_BYTES <= SCOPE_BYTES && SCOPES_PER_CALL * (SCOPE_BYTES + 1) <= u16::MAX as usize);
+/// Every other text fits its one byte.
+const _: () = assert!(SCOPE_BYTES < 255 && METER_BYTES < 255 && REQUEST_ID_BYTES < 255);
 
 /// First byte of the node's own row, and its name in a report.
 const META: u8 = 0x01;
@@ -160,9 +163,19 @@ pub(super) fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     vec![u8::MAX; KEY_BYTES + 1]
 }
 
-/// Names are bounded far below 255 bytes; one that were not would not decode to itself.
+/// Before the two bytes of a longer length.
+const LONG: u8 = u8::MAX;
+
+/// Names are bounded far below 255 bytes, and sets of them below 65 535; one that were not would not decode to
+/// itself.
 fn push_text(key: &mut Vec<u8>, text: &str) {
-    key.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    match u8::try_from(text.len()) {
+        Ok(len) if len != LONG => key.push(len),
+        _ => {
+            key.push(LONG);
+            key.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
+        }
+    }
     key.extend(text.as_bytes());
 }
 
@@ -200,21 +213,24 @@ impl<'a> Rest<'a> {
         Ok(*taken)
     }
 
-    fn short_text(&mut self) -> Result<&'a str, KeyError> {
-        let [len] = self.array()?;
+    fn read_text(&mut self) -> Result<&'a str, KeyError> {
+        let len = match self.array()? {
+            [LONG] => u16::from_be_bytes(self.array()?),
+            [len] => len.into(),
+        };
         let (text, rest) = self.0.split_at_checked(usize::from(len)).ok_or(KeyError::Truncated)?;
         self.0 = rest;
         std::str::from_utf8(text).map_err(|_| KeyError::NotText)
     }
 
     fn org(&mut self) -> Result<OrgId, KeyError> {
-        Ok(OrgId::parse("org", self.short_text()?)?)
+        Ok(OrgId::parse("org", self.read_text()?)?)
     }
 }
 
 impl KeyReader for Rest<'_> {
     fn text(&mut self, _name: &'static str) -> Result<Cow<'_, str>, KeyError> {
-        self.short_text().map(Cow::Borrowed)
+        self.read_text().map(Cow::Borrowed)
     }
 
     fn number(&mut self, _name: &'static str) -> Result<u64, KeyError> {
@@ -304,7 +320,7 @@ mod tests {
             let item = match kind {
                 0 => RowKey::Slice { scope, meter, start: number },
                 1 => RowKey::Counter { scope, meter, window },
-                2 => RowKey::Baseline { scope, source: Source::parse("source", &other).ok()?, meter },
+                2 => RowKey::Baseline { scopes: scope.into(), source: Source::parse("source", &other).ok()?, meter },
                 3 => RowKey::Session { id: SessionId::parse("session", &other).ok()? },
                 4 => RowKey::Budget { scope },
                 _ => RowKey::Timer { wake_at: number },
@@ -328,6 +344,19 @@ mod tests {
                     prop_assert_eq!(is_in, mine == org);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_set_of_scopes_of_any_length_reads_back() {
+        for count in 0..=SCOPES_PER_CALL {
+            let name = |number| Scope::parse("scope", &format!("account/{number}{}", "x".repeat(ID_BYTES - 1)));
+            let scopes = (0..count).map(|number| name(number).unwrap()).collect();
+            let source = Source::parse("source", &"s".repeat(ID_BYTES)).unwrap();
+            let key = RowKey::Baseline { scopes, source, meter: Meter::spend() };
+            let key = Key::row(&org(&"o".repeat(ID_BYTES)), &key);
+            assert_eq!(Key::decode(&key.encode()).as_ref(), Ok(&key));
+            assert!(key.encode().len() <= KEY_BYTES);
         }
     }
 

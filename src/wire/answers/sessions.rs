@@ -1,13 +1,14 @@
 //! Sessions: the answers to a start, a heartbeat and a query.
 
-use super::{code, int};
+use super::{code, first, int, scopes};
 use crate::{
     domain::{
         decision::Decision,
-        ids::{OrgId, Scope},
+        ids::OrgId,
         outcome::{Beaten, Shown},
         reply::{Action, Beat, SessionStatus, SessionView},
         rows::SessionState,
+        scopes::Scopes,
     },
     wire::v1,
 };
@@ -92,7 +93,7 @@ pub fn session(view: &SessionView) -> v1::Session {
     let row = &view.row;
     v1::Session {
         session_id: row.id.to_string(),
-        scope: row.scope.shown().into_owned(),
+        scope: first(&row.scopes),
         identity: row.identity.to_string(),
         state: state(row.state).into(),
         started_at_ms: int(row.started_at),
@@ -104,15 +105,16 @@ pub fn session(view: &SessionView) -> v1::Session {
         reserved_ms: int(view.held),
         stopping: row.state == SessionState::Running && row.stopping_since.is_some(),
         decision_id: row.decision.to_string(),
+        scopes: scopes(&row.scopes),
     }
 }
 
 /// Whether a session could start now; a quota of 0 with `unlimited` is none.
-pub fn session_status(status: SessionStatus, org: &OrgId, scope: &Scope, upgrade_url: &str) -> v1::SessionStatus {
+pub fn session_status(status: SessionStatus, org: &OrgId, asked: &Scopes, upgrade_url: &str) -> v1::SessionStatus {
     let SessionStatus { decision, plan, quota, running, max } = status;
     v1::SessionStatus {
         org: org.to_string(),
-        scope: scope.shown().into_owned(),
+        scope: first(asked),
         can_start: decision.allowed,
         code: code(decision.code()).into(),
         upgrade_url: if decision.allowed { String::new() } else { upgrade_url.to_owned() },
@@ -126,5 +128,6 @@ pub fn session_status(status: SessionStatus, org: &OrgId, scope: &Scope, upgrade
         sessions: int(running),
         sessions_max: int(max.unwrap_or(0)),
         sessions_unlimited: max.is_none(),
+        scopes: scopes(asked),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use super::{Meaning, Parsed, amounts, optional, optional_id, org, plane, pool, required_id, scope, ttl};
+use super::{Meaning, Parsed, amounts, optional, optional_id, org, plane, pool, required_id, scopes, ttl};
 use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
     domain::{
@@ -28,7 +28,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     };
     let mut acquire = Acquire {
         run: Run::Execution,
-        scope: scope(&request.scope)?,
+        scopes: scopes(&request.scope, &request.scopes)?,
         plane: plane(&request.plane)?,
         idempotency: None,
         cost,
@@ -51,7 +51,7 @@ fn default_cost() -> Amounts {
 
 /// Of the fields of an `AcquireRequest`.
 pub(super) fn meaning(ask: &Acquire) -> Meaning {
-    let mut meaning = Meaning::default().text(2, ask.scope.as_str());
+    let mut meaning = Meaning::default().scopes((2, 12), &ask.scopes);
     if ask.with_pause {
         meaning = meaning.number(3, v1::Operation::ExecuteWithPause as u64);
     }
@@ -111,30 +111,30 @@ pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Record)> {
         return Err(InputError::new("usage", "", "1 to 16 amounts"));
     }
     let decision = optional(&request.decision_id, |text| DecisionId::parse("decision_id", text))?;
-    let scope = scope(&request.scope)?;
-    let mut meaning = Meaning::default().text(2, scope.as_str()).amounts(3, &usage);
+    let scopes = scopes(&request.scope, &request.scopes)?;
+    let mut meaning = Meaning::default().scopes((2, 6), &scopes).amounts(3, &usage);
     if let Some(decision) = decision {
         meaning = meaning.id(5, decision);
     }
     let idempotency = required_id(&request.request_id, &meaning)?;
-    Ok((org(&request.org)?, Record { scope, usage, decision, idempotency }))
+    Ok((org(&request.org)?, Record { scopes, usage, decision, idempotency }))
 }
 
 /// The total is in the unit of the meter.
 pub fn report_cumulative(request: &v1::ReportCumulativeRequest) -> Parsed<(OrgId, ReportCumulative)> {
     let total = u64::try_from(request.total).map_err(|_| InputError::new("total", request.total, "0 or more"))?;
-    let scope = scope(&request.scope)?;
+    let scopes = scopes(&request.scope, &request.scopes)?;
     let source = Source::parse("source", &request.source)?;
     let incarnation = Incarnation::parse("incarnation", &request.incarnation)?;
     let meter = Meter::parse("meter", &request.meter)?;
     let meaning = Meaning::default()
-        .text(2, scope.as_str())
+        .scopes((2, 8), &scopes)
         .text(3, source.as_str())
         .text(4, incarnation.as_str())
         .text(5, meter.as_str())
         .number(6, total);
     let idempotency = required_id(&request.request_id, &meaning)?;
-    let report = ReportCumulative { scope, source, incarnation, meter, total, idempotency };
+    let report = ReportCumulative { scopes, source, incarnation, meter, total, idempotency };
     Ok((org(&request.org)?, report))
 }
 
@@ -183,6 +183,9 @@ mod tests {
         for (field, got) in [
             ("org", with(|r| r.org = "../..".into())),
             ("scope", with(|r| r.scope = "a//b".into())),
+            ("scopes[1]", with(|r| r.scopes = vec!["a".into(), "a//b".into()])),
+            ("scopes[0]", with(|r| r.scopes = vec![String::new()])),
+            ("scopes", with(|r| r.scopes = (0..9).map(|n| format!("team/{n}")).collect())),
             ("request_id", with(|r| r.request_id = "a\nb".into())),
             ("cost[0].amount", with(|r| r.cost = vec![amount("spend", -1)])),
             ("cost[1].meter", with(|r| r.cost = vec![amount("spend", 1), amount("spend", 1)])),

@@ -10,20 +10,19 @@
 //!   that a later version adds changes nothing until a caller sets it.
 //! * Lists are sets: their order means nothing.
 //! * Values are hashed as parsed: cents equal micro-USD, `1d` equals `24h`.
-//! * A field that is added later needs a new [`VERSION`], as the mark of those calls alone that set it;
-//!   every other call keeps its mark and its hash. Between versions the request id alone decides.
+//! * A field that is added later is a new version of the list, as the mark of those calls alone that set it;
+//!   every other call keeps its mark and its hash.
 //!
 //! The hashed bytes: for each field its number (1 byte), the length of its value (4 bytes, little endian)
 //! and the value. Text stands as it is, a number takes 8 bytes and an id 16, little endian; a message is
 //! its fields.
-//!
-//! [`VERSION`]: crate::domain::request::VERSION
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::{
     ids::{Amounts, DecisionId, Meter},
     request::VERSION,
+    scopes::Scopes,
 };
 
 /// The fields of one call or message that are not at their defaults.
@@ -72,6 +71,15 @@ impl Meaning {
             with.version = with.version.max(version);
         }
         with
+    }
+
+    /// One scope stands in the field that was there first; several, in their order, in the later one.
+    pub(super) fn scopes(self, (one, several): (u8, u8), scopes: &Scopes) -> Self {
+        if scopes.len() > 1 {
+            self.added(3, |meaning| meaning.text(several, &scopes.text()))
+        } else {
+            self.text(one, scopes.first().as_str())
+        }
     }
 
     /// A message that is there, also where all of its fields are at their defaults.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Meaning, Parsed, optional, optional_id, org, page_size, plane, required_id, scope};
+use super::{Meaning, Parsed, optional, optional_id, org, page_size, plane, required_id, scopes};
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
@@ -39,14 +39,14 @@ fn total(seconds: i64) -> Parsed<u64> {
 pub fn start_session(request: &v1::StartSessionRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
     let new = NewSession { id: session(&request.session_id)?, identity: identity(&request.identity)? };
     let plane = plane(&request.plane)?;
-    let scope = scope(&request.scope)?;
-    let meaning = of_session(&new.id, &new.identity).text(5, scope.as_str());
+    let scopes = scopes(&request.scope, &request.scopes)?;
+    let meaning = of_session(&new.id, &new.identity).scopes((5, 8), &scopes);
     let acquire = Acquire {
         run: Run::Session(new),
         plane,
         idempotency: Some(required_id(&request.request_id, &meaning)?),
         explain: request.explain,
-        ..Acquire::of(scope, Amounts::new())
+        ..Acquire::of(scopes, Amounts::new())
     };
     Ok((org(&request.org)?, Arc::new(acquire)))
 }

@@ -34,6 +34,7 @@ fn acquire_request() -> v1::AcquireRequest {
         explain: true,
         plane: "p".into(),
         pool: "relay".into(),
+        scopes: Vec::new(),
     }
 }
 
@@ -169,6 +170,7 @@ fn requests() -> Vec<(&'static str, DynamicMessage)> {
                 usage: vec![amount("spend", 5), amount("bytes", 0)],
                 request_id: request_id.clone(),
                 decision_id: HOLD.into(),
+                scopes: Vec::new(),
             }),
         ),
         (
@@ -181,6 +183,7 @@ fn requests() -> Vec<(&'static str, DynamicMessage)> {
                 meter: "bytes".into(),
                 total: 1_000,
                 request_id: request_id.clone(),
+                scopes: Vec::new(),
             }),
         ),
         (
@@ -209,6 +212,7 @@ fn requests() -> Vec<(&'static str, DynamicMessage)> {
                 scope: "team/a".into(),
                 plane: "p".into(),
                 explain: true,
+                scopes: Vec::new(),
             }),
         ),
         (
@@ -256,6 +260,50 @@ fn requests() -> Vec<(&'static str, DynamicMessage)> {
             "ClearAccount",
             reflected(&v1::ClearAccountRequest { org, pool: "relay".into(), account: "sk-one".into(), request_id }),
         ),
+    ]
+    .into_iter()
+    .chain(requests_of_several_scopes())
+    .collect()
+}
+
+/// The fingerprint of a call that names several scopes is of a later version.
+fn requests_of_several_scopes() -> [(&'static str, DynamicMessage); 5] {
+    let scopes = || vec!["agent/7".to_owned()];
+    let acquire = v1::AcquireRequest { scopes: scopes(), ..acquire_request() };
+    let gated = v1::AcquireRequest { mode: v1::Mode::Normal.into(), ..acquire.clone() };
+    let record = v1::RecordRequest {
+        org: "acme".into(),
+        scope: "team/a".into(),
+        usage: vec![amount("spend", 5)],
+        request_id: "r".into(),
+        scopes: scopes(),
+        ..Default::default()
+    };
+    let report = v1::ReportCumulativeRequest {
+        org: "acme".into(),
+        scope: "team/a".into(),
+        source: "meter-1".into(),
+        incarnation: "boot 1".into(),
+        meter: "bytes".into(),
+        total: 1_000,
+        request_id: "r".into(),
+        scopes: scopes(),
+    };
+    let start = v1::StartSessionRequest {
+        org: "acme".into(),
+        session_id: "s1".into(),
+        identity: "vm 1".into(),
+        request_id: "r".into(),
+        scope: "team/a".into(),
+        scopes: scopes(),
+        ..Default::default()
+    };
+    [
+        ("Acquire", reflected(&acquire)),
+        ("Record", reflected(&record)),
+        ("ReportCumulative", reflected(&report)),
+        ("StartSession", reflected(&start)),
+        ("Pick", reflected(&v1::PickRequest { acquire: Some(gated), ..pick_request() })),
     ]
 }
 
@@ -442,7 +490,7 @@ fn every_rpc_with_an_id_is_tried_here() {
 }
 
 /// For ever: a node of the version beside this one has to find the same. In the order of [`requests`].
-const GOLDEN: [(&str, u64); 28] = [
+const GOLDEN: [(&str, u64); 33] = [
     ("Acquire", 0x7467_6602_0dfb_0c98),
     ("Acquire", 0x7467_6602_38d3_94c2),
     ("Commit", 0x7467_6602_56db_d98e),
@@ -471,6 +519,11 @@ const GOLDEN: [(&str, u64); 28] = [
     ("ConfigurePool", 0x7467_6603_84d1_ac87),
     ("ReportOutcome", 0x7467_6603_571e_b60d),
     ("ClearAccount", 0x7467_6602_8bc7_962c),
+    ("Acquire", 0x7467_6603_bb08_c68c),
+    ("Record", 0x7467_6603_e969_d2c1),
+    ("ReportCumulative", 0x7467_6603_b815_f8e0),
+    ("StartSession", 0x7467_6603_2224_8ee6),
+    ("Pick", 0x7467_6603_fad8_404a),
 ];
 
 #[test]
@@ -502,6 +555,19 @@ fn a_default_that_is_written_out_is_the_default_left_out() {
         assert_eq!(written_out, left_out, "R-PIPE-6");
     }
     assert_ne!(of_acquire(|r| r.cost = vec![amount("executions", 0)]), left_out, "nothing is not the default");
+}
+
+#[test]
+fn scopes_are_one_set_in_whatever_fields_they_stand() {
+    let of = |scope: &str, scopes: &[&str]| {
+        let names = scopes.iter().map(|name| (*name).to_owned()).collect();
+        of_acquire(|r| (r.scope, r.scopes) = (scope.into(), names))
+    };
+    let one = of("team/a", &[]);
+    assert_eq!([of("", &["team/a"]), of("team/a", &["team/a"])], [one; 2], "R-PIPE-6");
+    let two = of("team/a", &["agent/7"]);
+    assert_eq!([of("agent/7", &["team/a"]), of("", &["team/a", "agent/7", "team/a"])], [two; 2], "R-PIPE-6");
+    assert!(two != one && two != of("team/a", &["agent/8"]));
 }
 
 #[test]
@@ -576,6 +642,27 @@ fn backwards(request: &DynamicMessage) -> DynamicMessage {
     other
 }
 
+/// Whether a field, by its path, names scopes: two of them are one set.
+fn is_scope(path: &str) -> bool {
+    path.rsplit('.').next().is_some_and(|name| name == "scope" || name == "scopes")
+}
+
+/// The set of scopes that a request and the messages in it name.
+fn named_scopes(request: &DynamicMessage) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (field, value) in request.fields() {
+        match value {
+            Value::String(name) if is_scope(field.name()) => names.extend([name.clone()]),
+            Value::List(list) if is_scope(field.name()) => {
+                names.extend(list.iter().filter_map(Value::as_str).map(str::to_owned));
+            }
+            Value::Message(message) => names.append(&mut named_scopes(message)),
+            _ => {}
+        }
+    }
+    names
+}
+
 /// A field that a later version may have, at the end of the request.
 fn with_an_unknown_field(request: &DynamicMessage) -> DynamicMessage {
     let mut bytes = request.encode_to_vec();
@@ -593,11 +680,13 @@ proptest! {
         prop_assert_eq!(fingerprint(rpc, &with_an_unknown_field(&request)).unwrap(), meaning);
         for (path, other) in changed(&request) {
             let found = fingerprint(rpc, &other).unwrap_or(0);
-            if found != 0 && is_label(&path) {
+            let same_scopes = named_scopes(&request) == named_scopes(&other);
+            let is_label = is_label(&path) || is_scope(&path) && same_scopes;
+            if found != 0 && is_label {
                 prop_assert_eq!(found, meaning, "{} of {}", path, shown(&other));
             }
             // What is left out may have been a default that was written out.
-            if found != 0 && !is_label(&path) && other.encoded_len() >= request.encoded_len() {
+            if found != 0 && !is_label && other.encoded_len() >= request.encoded_len() {
                 prop_assert_ne!(found, meaning, "{} of {}", path, shown(&other));
             }
         }

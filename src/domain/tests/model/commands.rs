@@ -51,10 +51,12 @@ impl Model {
                     None => model.why_not(*reservation),
                 }
             }),
-            Command::Record(Record { scope, usage, idempotency, .. }) => self.once(Rpc::Record, idempotency, |model| {
-                model.book(rules, scope, usage);
-                Answer::Recorded
-            }),
+            Command::Record(Record { scopes, usage, idempotency, .. }) => {
+                self.once(Rpc::Record, idempotency, |model| {
+                    model.book(rules, scopes, usage);
+                    Answer::Recorded
+                })
+            }
             Command::ReportCumulative(report) => {
                 self.once(Rpc::ReportCumulative, &report.idempotency, |model| model.report(report, rules))
             }
@@ -236,13 +238,13 @@ impl Model {
         backstop.count += 1;
         self.backstop = Some(backstop);
         self.admitted_total += 1;
-        self.book(rules, &ask.scope, &ask.cost);
+        self.book(rules, &ask.scopes, &ask.cost);
         let mut hold = None;
         if !ask.reserve.is_empty() {
             let expires_at = self.now + ask.reservation_ttl;
-            let (scope, amounts) = (ask.scope.clone(), ask.reserve.clone());
+            let (scopes, amounts) = (ask.scopes.to_vec(), ask.reserve.clone());
             let amounts = amounts.into_vec();
-            self.holds.push(Held { id, scope, amounts, expires_at, ended: None });
+            self.holds.push(Held { id, scopes, amounts, expires_at, ended: None });
             hold = Some(Hold { id, expires_at });
         }
         if ask.with_pause {
@@ -265,17 +267,17 @@ impl Model {
         }
     }
 
-    fn book(&mut self, rules: &Rules, scope: &Scope, amounts: &[(Meter, u64)]) {
+    fn book(&mut self, rules: &Rules, scopes: &[Scope], amounts: &[(Meter, u64)]) {
         for (meter, amount) in amounts.iter().filter(|(_, amount)| *amount > 0) {
             for (index, rule) in rules.limits.iter().enumerate() {
                 let Window::Anchored { len } = rule.window else { continue };
-                let counts = rule.meter == *meter && counts_in(scope, &rule.scope);
+                let counts = rule.meter == *meter && counts_in(scopes, &rule.scope);
                 let running = self.anchors[index].is_some_and(|(start, _)| self.now < start + len);
                 if counts && !running {
                     self.anchors[index] = rule.present.then_some((self.now, self.events.len()));
                 }
             }
-            self.events.push(Event { at: self.now, scope: scope.clone(), meter: meter.clone(), amount: *amount });
+            self.events.push(Event { at: self.now, scopes: scopes.to_vec(), meter: meter.clone(), amount: *amount });
         }
     }
 
@@ -293,8 +295,8 @@ impl Model {
             let Some(held) = model.holds.iter_mut().find(open) else { return model.why_not(reservation) };
             let how = if rpc == Rpc::Commit { Settlement::Committed } else { Settlement::Released };
             held.ended = Some((now, how));
-            let scope = held.scope.clone();
-            model.book(rules, &scope, actual);
+            let scopes = held.scopes.clone();
+            model.book(rules, &scopes, actual);
             Answer::Settled
         })
     }
@@ -313,15 +315,16 @@ impl Model {
             return Answer::Reported { increment: 0, reset: false, disputed };
         }
         let total = report.total.min(TOTAL_MAX);
-        let same =
-            |kept: &Baseline| kept.scope == report.scope && kept.source == report.source && kept.meter == report.meter;
+        let same = |kept: &Baseline| {
+            *kept.scopes == *report.scopes && kept.source == report.source && kept.meter == report.meter
+        };
         let last = self.baselines.iter().find(|kept| same(kept)).cloned();
         let goes_on = last.as_ref().filter(|last| last.incarnation == report.incarnation && total >= last.total);
         let reset = last.is_some() && goes_on.is_none();
         let (before, known) = goes_on.map_or((0, 0), |last| (last.total, last.excess));
         self.baselines.retain(|kept| !same(kept));
         self.baselines.push(Baseline {
-            scope: report.scope.clone(),
+            scopes: report.scopes.to_vec(),
             source: report.source.clone(),
             meter: report.meter.clone(),
             incarnation: report.incarnation.clone(),
@@ -331,7 +334,7 @@ impl Model {
         if disputed > known {
             self.disputed.push((self.now, disputed - known));
         }
-        self.book(rules, &report.scope, &[(report.meter.clone(), total - before)]);
+        self.book(rules, &report.scopes, &[(report.meter.clone(), total - before)]);
         Answer::Reported { increment: total - before, reset, disputed }
     }
 

@@ -60,7 +60,7 @@ pub(super) struct Rules {
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) at: Millis,
-    scope: Scope,
+    scopes: Vec<Scope>,
     meter: Meter,
     amount: u64,
 }
@@ -68,7 +68,7 @@ pub(super) struct Event {
 #[derive(Debug, Clone)]
 pub(super) struct Held {
     pub(super) id: DecisionId,
-    scope: Scope,
+    scopes: Vec<Scope>,
     amounts: Vec<(Meter, u64)>,
     pub(super) expires_at: Millis,
     ended: Option<(Millis, Settlement)>,
@@ -76,7 +76,7 @@ pub(super) struct Held {
 
 #[derive(Debug, Clone)]
 struct Baseline {
-    scope: Scope,
+    scopes: Vec<Scope>,
     source: Source,
     meter: Meter,
     incarnation: Incarnation,
@@ -167,9 +167,10 @@ fn counts_for_org(scope: &Scope) -> bool {
     !scope.as_str().starts_with("account/") && !scope.as_str().starts_with("pool/")
 }
 
-/// Whether what happens in `scope` counts in `counted`.
-fn counts_in(scope: &Scope, counted: &Scope) -> bool {
-    scope == counted || (counted.as_str().is_empty() && counts_for_org(scope))
+/// Whether what happens in `scopes` counts in `counted`: once, however many of them there are.
+fn counts_in(scopes: &[Scope], counted: &Scope) -> bool {
+    let in_org = scopes.is_empty() || scopes.iter().any(counts_for_org);
+    if counted.as_str().is_empty() { in_org } else { scopes.iter().any(|scope| scope == counted) }
 }
 
 fn sum(amounts: impl Iterator<Item = u64>) -> u64 {
@@ -261,7 +262,7 @@ impl Model {
     }
 
     fn spent(rule: &Rule, events: &[Event]) -> u64 {
-        let counts = |event: &&Event| event.meter == rule.meter && counts_in(&event.scope, &rule.scope);
+        let counts = |event: &&Event| event.meter == rule.meter && counts_in(&event.scopes, &rule.scope);
         sum(events.iter().filter(counts).map(|event| event.amount))
     }
 
@@ -303,7 +304,7 @@ impl Model {
 
     /// Held against the rule at `at`, if nothing but time happens.
     pub(super) fn reserved(&self, rule: &Rule, at: Millis) -> u64 {
-        let holds = |held: &&Held| held.ended.is_none() && held.expires_at > at && counts_in(&held.scope, &rule.scope);
+        let holds = |held: &&Held| held.ended.is_none() && held.expires_at > at && counts_in(&held.scopes, &rule.scope);
         sum(self.holds.iter().filter(holds).map(|held| of(&held.amounts, &rule.meter)))
     }
 
@@ -334,9 +335,9 @@ impl Model {
 
     /// Every limit that one Acquire is held against, with what is asked of it.
     pub(super) fn asked(rules: &Rules, ask: &Acquire) -> Vec<Asked> {
-        let applies = |rule: &Rule| rule.present && (rule.scope.is_org() || rule.scope == ask.scope);
+        let applies = |rule: &Rule| rule.present && (rule.scope.is_org() || ask.scopes.contains(&rule.scope));
         let amount = |rule: &Rule| {
-            if counts_in(&ask.scope, &rule.scope) {
+            if counts_in(&ask.scopes, &rule.scope) {
                 of(&ask.cost, &rule.meter) + of(&ask.reserve, &rule.meter)
             } else {
                 0

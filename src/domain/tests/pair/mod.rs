@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use self::checks::agree;
 use super::{
-    histories::{Amount, LIMITS, NAMES, Op, Step},
+    histories::{Amount, LIMITS, NAMES, Named, Op, Step},
     model::{Answer, Model, Rule, Rules},
     *,
 };
@@ -190,11 +190,10 @@ impl Pair {
 
     fn command(&self, op: &Op) -> Option<Command> {
         let idempotency = self.fresh_key();
-        let scope = |index: u8| NAMES.scopes[usize::from(index)].clone();
         Some(match op {
             Op::Acquire(ask) => Command::Acquire(std::sync::Arc::new(Acquire {
                 run: Run::Execution,
-                scope: scope(ask.scope),
+                scopes: named(ask.scopes),
                 plane: Plane::unnamed(),
                 idempotency: ask.keyed.then_some(idempotency),
                 cost: self.amounts(&ask.cost),
@@ -216,15 +215,15 @@ impl Pair {
             Op::Extend(which, ttl) => {
                 Command::Extend(Extend { reservation: self.reservation(*which)?, ttl: *ttl, idempotency })
             }
-            Op::Record(index, usage) => Command::Record(Record {
-                scope: scope(*index),
+            Op::Record(scopes, usage) => Command::Record(Record {
+                scopes: named(*scopes),
                 usage: self.amounts(usage),
                 decision: None,
                 idempotency,
             }),
-            Op::Report { scope: index, source, incarnation, total } => {
+            Op::Report { scopes, source, incarnation, total } => {
                 Command::ReportCumulative(Box::new(ReportCumulative {
-                    scope: scope(*index),
+                    scopes: named(*scopes),
                     source: Source::parse("source", &format!("s{source}")).unwrap(),
                     incarnation: Incarnation::parse("incarnation", &format!("i{incarnation}")).unwrap(),
                     meter: Meter::spend(),
@@ -357,6 +356,12 @@ fn inspect(org: &mut OrgState, policy: &Arc<OrgPolicy>, bounds: &Bounds, now: Mi
 /// Ids past their time are forgotten when it suits, and are not compared.
 fn comparable(snapshot: Option<Box<Snapshot>>) -> Option<Box<Snapshot>> {
     snapshot.map(|snapshot| Box::new(Snapshot { remembered: 0, ..*snapshot }))
+}
+
+/// The scopes whose bits are set, the other way round: a set has no order.
+fn named(scopes: Named) -> Scopes {
+    let named: Vec<_> = NAMES.scopes.iter().filter(|scope| !scope.is_org()).enumerate().collect();
+    named.into_iter().rev().filter(|(bit, _)| scopes >> bit & 1 == 1).map(|(_, scope)| scope.clone()).collect()
 }
 
 fn pick<T: Clone>(from: &[T], which: u8) -> Option<T> {

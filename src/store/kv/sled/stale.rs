@@ -7,8 +7,9 @@ use tempfile::TempDir;
 use super::{tests::start_at, *};
 use crate::{
     domain::{
-        ids::{Incarnation, Meter, Scope, Source},
+        ids::{Incarnation, Meter, Source},
         rows::{BaselineRow, Row, RowKey},
+        scopes::Scopes,
     },
     store::{
         conformance::{commit, head, stored, timer, write},
@@ -27,7 +28,7 @@ type Rows = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn baseline(total: u64) -> Row {
     Row::Baseline(BaselineRow {
-        scope: Scope::org(),
+        scopes: Scopes::org(),
         source: Source::parse("source", "node-1").unwrap(),
         meter: Meter::spend(),
         incarnation: Incarnation::parse("incarnation", "boot").unwrap(),
