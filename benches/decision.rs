@@ -10,11 +10,11 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use smallvec::smallvec;
 use tollgate::{
     actors::Orgs,
-    bounds::{AMOUNT_MAX, Bounds},
+    bounds::{AMOUNT_MAX, Bounds, SCOPES_PER_CALL},
     domain::{
         command::{Acquire, ConfigurePool, NewAccount, Pick},
         commands::{Command, Lane},
-        ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId},
+        ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId, Scope},
         org::{Context, OrgState},
         request::Idempotency,
         rows::OrgRows,
@@ -24,21 +24,31 @@ use tollgate::{
     telemetry::Metrics,
 };
 
-use measured::{NOW, deps, rate_only, seven_limits};
+use measured::{NOW, deps, limited_agents, rate_only, seven_limits};
 
 fn org() -> OrgId {
     OrgId::parse("org", "acme").expect("an org")
 }
 
-fn acquire() -> Command {
-    Command::Acquire(Arc::new(Acquire::of(Scopes::org(), smallvec![(Meter::executions(), 1)])))
+/// An execution in the scopes of so many agents.
+fn acquire(agents: usize) -> Command {
+    let agent = |number| Scope::parse("scope", &format!("agent/{number}")).expect("a scope");
+    let scopes: Scopes = (0..agents).map(agent).collect();
+    Command::Acquire(Arc::new(Acquire::of(scopes, smallvec![(Meter::executions(), 1)])))
 }
 
 fn pure(c: &mut Criterion) {
     let mut group = c.benchmark_group("pure decision");
     group.throughput(Throughput::Elements(1));
-    for (name, policy) in [("rate only", rate_only()), ("seven limits", seven_limits())] {
-        let (mut state, bounds, command) = (OrgState::load(OrgRows::default(), NOW), Bounds::default(), acquire());
+    for (name, policy, agents) in [
+        ("rate only", rate_only(), 0),
+        ("seven limits", seven_limits(), 0),
+        ("seven limits, 1 scope", limited_agents(), 1),
+        ("seven limits, 3 scopes", limited_agents(), 3),
+        ("seven limits, 8 scopes", limited_agents(), SCOPES_PER_CALL),
+    ] {
+        let command = acquire(agents);
+        let (mut state, bounds) = (OrgState::load(OrgRows::default(), NOW), Bounds::default());
         let (mut number, org, policy) = (0, org(), Arc::new(policy));
         group.bench_function(name, |b| {
             b.iter(|| {
@@ -104,7 +114,7 @@ fn in_process(c: &mut Criterion) {
         group.bench_function(format!("{commands} per message"), |b| {
             b.to_async(&runtime).iter(|| async {
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-                let batch = (0..commands).map(|_| acquire()).collect();
+                let batch = (0..commands).map(|_| acquire(0)).collect();
                 black_box(orgs.call(&org, batch, Lane::Admit, deadline).await.is_ok())
             });
         });

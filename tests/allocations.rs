@@ -24,7 +24,7 @@ use tollgate::{
     wire::v1::{AcquireRequest, Amount},
 };
 
-use measured::{deps, rate_only, seven_limits};
+use measured::{deps, limited_agents, rate_only, seven_limits};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -69,12 +69,16 @@ fn an_acquire_allocates_little() {
     let counted = runtime.block_on(allocations(rate_only(), plain.clone()));
     println!("a plain Acquire: {counted}");
     assert!(counted <= MOST, "a plain Acquire makes {counted} allocations, at most {MOST}");
-    for (what, policy, request) in [
-        ("with six limits", seven_limits(), plain),
-        ("with six limits, a scope, a plane and two amounts", seven_limits(), full),
+    let scopes = (0..8).map(|number| format!("agent/{number}")).collect();
+    let scoped = AcquireRequest { scopes, ..plain.clone() };
+    for (what, policy, request, most) in [
+        ("with six limits", seven_limits(), plain, 2 * MOST),
+        ("with six limits, a scope, a plane and two amounts", seven_limits(), full, 2 * MOST),
+        // One for each name, and what holds them.
+        ("with six limits and eight scopes of two limits each", limited_agents(), scoped, 4 * MOST),
     ] {
         let counted = runtime.block_on(allocations(policy, request));
         println!("{what}: {counted}");
-        assert!(counted <= 2 * MOST, "{what}: {counted} allocations, at most {}", 2 * MOST);
+        assert!(counted <= most, "{what}: {counted} allocations, at most {most}");
     }
 }

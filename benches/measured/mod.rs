@@ -65,6 +65,14 @@ pub(crate) fn seven_limits() -> OrgPolicy {
     OrgPolicy { limits: spend.chain(quotas).collect(), ..rate_only() }
 }
 
+/// The same, and for every agent the day of `spend` and a monthly quota.
+pub(crate) fn limited_agents() -> OrgPolicy {
+    let spend = Limit::new(Meter::spend(), Window::Rolling { len: DAY_MS }, Some(u64::MAX / 2));
+    let quota = Limit::new(Meter::executions(), Window::Calendar(Calendar::Month), Some(u64::MAX / 2));
+    let of_agent = [spend, quota].into_iter().collect();
+    OrgPolicy { scope_prefixes: [("agent/".to_owned(), of_agent)].into(), ..seven_limits() }
+}
+
 /// What actors need to serve every org by `policy`, and to write behind every `interval`.
 pub(crate) fn deps(
     policy: OrgPolicy,

@@ -30,10 +30,11 @@ use crate::{
 const METERS: [&str; 4] = ["executions", "spend", "compute", "bytes"];
 
 /// Keys that mean something elsewhere and would be a mistake as a meter.
-const RESERVED: [&str; 11] = [
+const RESERVED: [&str; 12] = [
     "plan",
     "rate",
     "scopes",
+    "require_scopes",
     "exempt",
     "included",
     "overage",

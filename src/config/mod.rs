@@ -39,6 +39,7 @@ mod policies;
 mod pools;
 mod reader;
 mod reload;
+mod scopes;
 mod secret;
 mod sections;
 mod sessions;

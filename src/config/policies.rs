@@ -25,6 +25,7 @@ use super::{
     mistake::{Place, join},
     periods,
     reader::{Parsed, Section},
+    scopes,
     sessions::{self, TIERS},
     tree::{Entry, Table, Value},
     values::{NAME_RULE, is_name, length, on_indeterminate, truth, whole},
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     bounds::{AMOUNT_MAX, LIMITS_PER_SCOPE},
     domain::{
-        ids::{Meter, OrgId, Scope},
+        ids::OrgId,
         limit::Limit,
         policy::{Exemption, OrgPolicy, PoolPolicy, RateLimit, Successor},
         window::{Calendar, Millis, Window},
@@ -318,7 +319,10 @@ fn layer(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
     if let Some(exempt) = section.read("exempt", truth) {
         policy.rate.exempt = if exempt { Exemption::Always } else { billing.exempt };
     }
-    read_scopes(section.section("scopes"), &mut policy);
+    scopes::read(section.section("scopes"), &mut policy);
+    if let Some(required) = section.read("require_scopes", scopes::required) {
+        policy.require_scopes = required;
+    }
     balances::read(&mut section, &mut policy.balance.source, billing);
     sessions::read(&mut section, &mut policy.sessions);
     let own = limits(&mut section);
@@ -335,50 +339,8 @@ fn read_rate(mut section: Section<'_>, rate: &mut RateLimit) {
     }
 }
 
-fn read_scopes(mut section: Section<'_>, policy: &mut OrgPolicy) {
-    for (pattern, at, entries) in named_tables(&mut section) {
-        let (prefix, is_prefix) = pattern.strip_suffix('*').map_or((pattern.as_str(), false), |text| (text, true));
-        let scope = match Scope::parse(section.path(), prefix) {
-            Ok(scope) if is_prefix || !scope.is_org() => scope,
-            Ok(_) => {
-                let path = section.path().to_owned();
-                let allowed = "a scope such as \"workspace/w1\", or a prefix such as \"workspace/*\"; limits of the org \
-                               itself belong beside `scopes`";
-                section.findings.refuse(&at, &path, &pattern, allowed);
-                continue;
-            }
-            Err(error) => {
-                section.findings.add(&at, format!("{error}; a `*` at the end marks a prefix"));
-                continue;
-            }
-        };
-        let mut section = section.open(&pattern, at, entries);
-        let own = limits(&mut section);
-        warn_of_uncounted(&mut section, &scope, &own);
-        let kept = if is_prefix {
-            policy.scope_prefixes.entry(prefix.to_owned()).or_default()
-        } else {
-            policy.scopes.entry(scope).or_default()
-        };
-        *kept = over(&mut section, kept, own).into();
-    }
-}
-
-/// A limit of an upstream account or a pool on what is never counted there. 0 blocks all the same.
-fn warn_of_uncounted(section: &mut Section<'_>, scope: &Scope, own: &[Limit]) {
-    let Some(counted) = scope.meters() else { return };
-    for limit in own {
-        if limit.amount.is_some_and(|amount| amount > 0) && !counted.contains(limit.meter()) {
-            let (at, path) = (section.at().clone(), join(section.path(), limit.meter().as_str()));
-            let counted = counted.each_ref().map(Meter::as_str).join(" and ");
-            let text = format!("{path} limits nothing: only {counted} are counted there");
-            section.findings.warn(&at, text);
-        }
-    }
-}
-
 /// `own` limits over those of `base`.
-fn over(section: &mut Section<'_>, base: &[Limit], own: Vec<Limit>) -> Vec<Limit> {
+pub(super) fn over(section: &mut Section<'_>, base: &[Limit], own: Vec<Limit>) -> Vec<Limit> {
     if own.is_empty() {
         return base.to_vec();
     }

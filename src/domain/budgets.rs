@@ -85,7 +85,7 @@ impl Budgets {
         });
         for scope in std::mem::take(&mut known.stale) {
             let limits = pools.over(&scope, self.limits_of(&scope, configured, now), &configured.pools);
-            Arc::make_mut(&mut known.policy).set_limits(&scope, limits.into());
+            Arc::make_mut(&mut known.policy).set_limits(&scope, limits, configured);
         }
         self.in_force.insert(known).policy.clone()
     }

@@ -26,6 +26,8 @@ pub enum Code {
     AccountsExhausted,
     /// An operator froze the org.
     Frozen,
+    /// The call names no scope of a family that it must name, or one that is not listed.
+    ScopeRequired,
     /// A gate could not be evaluated, and its policy denies then.
     Indeterminate,
 }
@@ -36,7 +38,7 @@ impl Code {
         match self {
             Self::Allowed => 200,
             Self::BalanceExhausted | Self::BudgetExceeded | Self::QuotaExceeded => 402,
-            Self::Frozen => 403,
+            Self::Frozen | Self::ScopeRequired => 403,
             Self::RateLimited | Self::SessionLimitReached => 429,
             Self::AccountsExhausted | Self::Indeterminate => 503,
         }
@@ -53,6 +55,7 @@ impl Code {
             Self::SessionLimitReached => "SESSION_LIMIT_REACHED",
             Self::AccountsExhausted => "ACCOUNTS_EXHAUSTED",
             Self::Frozen => "FROZEN",
+            Self::ScopeRequired => "SCOPE_REQUIRED",
             Self::Indeterminate => "INDETERMINATE",
         }
     }
@@ -69,6 +72,8 @@ impl fmt::Display for Code {
 pub enum Gate {
     /// An operator's freeze.
     Freeze,
+    /// Scopes that a call must name, and those that it may not.
+    Scopes,
     /// Upstream accounts of the pool that a call names.
     Accounts,
     /// The rate backstop.
@@ -77,7 +82,7 @@ pub enum Gate {
     Concurrency,
     /// Quota on compute for the first slice of a session.
     SessionQuota,
-    /// Limits of the org and of the scope: budgets and quotas.
+    /// Limits of the org and of its scopes: budgets and quotas.
     Budgets,
     /// What the billing provider, or the plan, leaves.
     Balance,
@@ -87,8 +92,9 @@ pub enum Gate {
 
 impl Gate {
     /// Every gate, in the order of the pipeline.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Freeze,
+        Self::Scopes,
         Self::Accounts,
         Self::Rate,
         Self::Concurrency,
@@ -102,7 +108,7 @@ impl Gate {
     pub fn bounds_org(self) -> bool {
         match self {
             Self::Rate | Self::Concurrency | Self::SessionQuota | Self::Budgets | Self::Balance => true,
-            Self::Freeze | Self::Accounts | Self::Reserve => false,
+            Self::Freeze | Self::Scopes | Self::Accounts | Self::Reserve => false,
         }
     }
 
@@ -115,6 +121,7 @@ impl Gate {
     pub fn name(self) -> &'static str {
         match self {
             Self::Freeze => "freeze",
+            Self::Scopes => "scopes",
             Self::Accounts => "accounts",
             Self::Rate => "rate",
             Self::Concurrency => "concurrency",
@@ -251,8 +258,8 @@ pub struct Reports {
     verdicts: [Verdict; Gate::ALL.len()],
     /// Which gates denied, and which could not be evaluated: a bit each, so that the usual answer needs no
     /// walk over the verdicts.
-    denied: u8,
-    unevaluated: u8,
+    denied: u16,
+    unevaluated: u16,
 }
 
 impl Reports {

@@ -2,7 +2,7 @@
 //! cannot be read.
 //!
 //! ```text
-//! freeze → accounts → rate → concurrency → session quota → budgets → balance → reserve
+//! freeze → scopes → accounts → rate → concurrency → session quota → budgets → balance → reserve
 //! ```
 //!
 //! Cheapest first, the remote call last. Evaluating changes nothing; the caller charges what was admitted.
@@ -16,6 +16,7 @@
 
 mod balance;
 mod limits;
+mod scopes;
 mod sessions;
 
 use std::sync::Arc;
@@ -99,6 +100,7 @@ type OfPolicy = fn(&OrgPolicy, Cause) -> OnIndeterminate;
 /// Every gate with what evaluates it and with the policy that decides where it could not be evaluated.
 const PIPELINE: [(Gate, Judge, OfPolicy); Gate::ALL.len()] = [
     (Gate::Freeze, |run| Ok(freeze(run)), always_allow),
+    (Gate::Scopes, |run| Ok(scopes::gate(run)), always_allow),
     (Gate::Accounts, |run| Ok(accounts(run)), always_allow),
     (Gate::Rate, rate, |policy, _| policy.rate.on_indeterminate),
     (Gate::Concurrency, |run| Ok(sessions::concurrency(run)), always_allow),

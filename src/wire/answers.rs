@@ -51,6 +51,7 @@ fn code(code: Code) -> v1::DecisionCode {
         Code::SessionLimitReached => v1::DecisionCode::SessionLimitReached,
         Code::AccountsExhausted => v1::DecisionCode::AccountsExhausted,
         Code::Frozen => v1::DecisionCode::Frozen,
+        Code::ScopeRequired => v1::DecisionCode::ScopeRequired,
         Code::Indeterminate => v1::DecisionCode::Indeterminate,
     }
 }

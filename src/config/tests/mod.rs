@@ -5,6 +5,7 @@ mod meaning;
 mod mistakes;
 mod pools;
 mod reload;
+mod scopes;
 mod sessions;
 
 use std::{io::Write, sync::Arc};

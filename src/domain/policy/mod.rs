@@ -2,16 +2,17 @@
 
 mod balance;
 mod pools;
+mod scopes;
 mod sessions;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, LazyLock},
 };
 
 use super::{
     ids::{Meter, Scope},
-    limit::Limits,
+    limit::{Limit, Limits},
     window::Millis,
 };
 use crate::bounds::HOUR_MS;
@@ -19,6 +20,7 @@ use crate::bounds::HOUR_MS;
 pub use self::{
     balance::{BalancePolicy, BalanceSource, Exemption, ExportWhen},
     pools::{PoolPolicy, PoolRules, PoolSettings, Profile},
+    scopes::Family,
     sessions::SessionPolicy,
 };
 
@@ -88,6 +90,11 @@ pub struct OrgPolicy {
     /// Limits of every scope that starts with the text, where no exact name matches; the longest
     /// matching text wins.
     pub scope_prefixes: BTreeMap<String, Limits>,
+    /// Of each a call must name one.
+    pub require_scopes: Vec<Family>,
+    /// Names that no call may use, but those of a family that are listed by themselves. Each has its entry,
+    /// without limits, above.
+    pub denied_scopes: BTreeSet<Family>,
     /// The balance gate, and the export of usage.
     pub balance: BalancePolicy,
     /// How many sessions may run, and how each is watched.
@@ -119,12 +126,15 @@ impl OrgPolicy {
         RateLimit { amount: Some(amount), len: HOUR_MS, ..self.rate.clone() }
     }
 
-    /// The same with other limits on one scope.
-    pub(super) fn set_limits(&mut self, scope: &Scope, limits: Limits) {
+    /// The same with other limits on one scope, over those of `configured`: it is listed by its name only
+    /// where they are other ones.
+    pub(super) fn set_limits(&mut self, scope: &Scope, limits: Vec<Limit>, configured: &Self) {
         if scope.is_org() {
-            self.limits = limits;
+            self.limits = limits.into();
+        } else if configured.scopes.contains_key(scope) || *limits != **configured.limits_of(scope) {
+            self.scopes.insert(scope.clone(), limits.into());
         } else {
-            self.scopes.insert(scope.clone(), limits);
+            self.scopes.remove(scope);
         }
     }
 
@@ -137,9 +147,30 @@ impl OrgPolicy {
         if let Some(limits) = self.scopes.get(scope) {
             return limits;
         }
-        let matching = |prefix: &&String| scope.as_str().starts_with(prefix.as_str());
-        let longest = self.scope_prefixes.keys().filter(matching).max_by_key(|prefix| prefix.len());
-        longest.and_then(|prefix| self.scope_prefixes.get(prefix)).unwrap_or(&NONE)
+        self.prefix_of(scope).map_or(&NONE, |(_, limits)| limits)
+    }
+
+    /// The longest prefix that matches, with what holds behind it.
+    fn prefix_of(&self, scope: &Scope) -> Option<(&String, &Limits)> {
+        let matching = self.scope_prefixes.iter().filter(|(prefix, _)| scope.as_str().starts_with(prefix.as_str()));
+        matching.max_by_key(|(prefix, _)| prefix.len())
+    }
+
+    /// What of the families that a call must name none of its scopes is in.
+    pub(super) fn missing_scopes(&self, scopes: &[Scope]) -> impl Iterator<Item = &Family> {
+        self.require_scopes.iter().filter(|family| !scopes.iter().any(|scope| family.covers(scope)))
+    }
+
+    /// The rule by which a scope may not be named.
+    pub(super) fn denies(&self, scope: &Scope) -> Option<Family> {
+        if self.denied_scopes.is_empty() {
+            return None;
+        }
+        let rule = match self.scopes.contains_key(scope) {
+            true => Family::Only(scope.clone()),
+            false => Family::Prefix(self.prefix_of(scope)?.0.clone()),
+        };
+        self.denied_scopes.contains(&rule).then_some(rule)
     }
 
     /// Whether a limit of exactly this scope counts `meter`. There are as many such pairs as the
@@ -153,7 +184,7 @@ impl OrgPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{limit::Limit, window::Window};
+    use crate::domain::window::Window;
 
     #[test]
     fn an_exact_scope_wins_over_the_longest_prefix() {

@@ -22,6 +22,7 @@ mod rate_backstop;
 mod request_ids;
 mod reservations;
 mod resets;
+mod scopes;
 mod session_histories;
 mod sessions;
 mod sweeping;

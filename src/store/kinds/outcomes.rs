@@ -161,6 +161,7 @@ pub(super) enum GateV2 {
     Concurrency,
     SessionQuota,
     Accounts,
+    Scopes,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -185,7 +186,7 @@ pub(super) enum CauseV2 {
 
 mirror!(Upstream <=> UpstreamV2 { Ok, QuotaExhausted, Refused, Unavailable, Failed, RateLimited });
 mirror!(Settlement <=> SettlementV2 { Committed, Released, Expired });
-mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve, Concurrency, SessionQuota, Accounts });
+mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve, Concurrency, SessionQuota, Accounts, Scopes });
 mirror!(Cause <=> CauseV2 {
     StoreFault, Timeout, ProviderError, ProviderUnreachable, ProviderFailedOpen, ProviderRateLimited,
     ProviderUnauthorized, ProviderRefused, ProviderBadAnswer, CircuitOpen, Overloaded, UnknownCustomer,
