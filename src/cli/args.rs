@@ -206,7 +206,7 @@ pub(super) struct AcquireArgs {
     /// An amount to charge now, repeatable [default: executions=1]
     #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
     pub cost: Vec<MeterAmount>,
-    /// An amount to reserve until it is settled, repeatable: 'spend=$0.05' is spend=50000
+    /// An amount to reserve until it is settled, repeatable: 'spend=$0.05', spend=0.05usd
     #[arg(long, value_name = "METER=AMOUNT", value_parser = reserve)]
     pub reserve: Vec<MeterAmount>,
     /// Makes a repetition of this call safe: it is charged once

@@ -3,7 +3,7 @@
 //! ```toml
 //! executions = { calendar_month = 10000 }
 //! compute    = { calendar_month = "4h" }                 # a duration, kept in milliseconds
-//! spend      = { hourly = 5000000, monthly = "$100" }    # micro-USD, or dollars
+//! spend      = { hourly = "$1.50", monthly = "100usd" }  # always with a unit; "block" is 0
 //! bytes      = { rolling_12h = { amount = 1000000, buffer = 1000, shadow = true } }
 //! ```
 //!
@@ -15,14 +15,16 @@ use super::{
     mistake::{Place, join, nearest},
     reader::{Parsed, Section},
     tree::{Entry, Table, Value},
-    values::{integer, length, micro_usd, truth},
+    values::{integer, length, truth},
 };
 use crate::{
     bounds::AMOUNT_MAX,
     domain::{
         ids::Meter,
         limit::Limit,
+        money::micro_usd,
         window::{Calendar, Length, Millis, PERIODS, WINDOW_MAX_MS, Window, period},
+        words,
     },
 };
 
@@ -171,19 +173,23 @@ fn limit(section: &mut Section<'_>, meter: &Meter, window: Window, key: &str, en
         && buffer >= amount
     {
         let path = section.path().to_owned();
-        section
-            .findings
-            .warn(&at, format!("{path} has a buffer of {buffer} and an amount of {amount}: the usable amount is 0"));
+        let (buffer, amount) = (words::amount(meter, buffer), words::amount(meter, amount));
+        let text = format!("{path} has a buffer of {buffer} and an amount of {amount}: nothing is usable");
+        section.findings.warn(&at, text);
     }
     Some(limit)
 }
 
 /// `None` inside is unlimited.
 fn amount(meter: &Meter, entry: &Entry) -> Parsed<Option<u64>> {
-    if entry.text() == Some("unlimited") {
-        return Ok(None);
+    let is_spend = meter.as_str() == Meter::SPEND;
+    match entry.text() {
+        Some("unlimited") => return Ok(None),
+        Some("block") if is_spend => return Ok(Some(0)),
+        _ => {}
     }
-    counted(meter, entry).map(Some).ok_or_else(|| Cow::from(format!("{}, or \"unlimited\"", amount_rule(meter))))
+    let words = if is_spend { "\"block\" or \"unlimited\"" } else { "or \"unlimited\"" };
+    counted(meter, entry).map(Some).ok_or_else(|| Cow::from(format!("{}, {words}", amount_rule(meter))))
 }
 
 fn buffer(meter: &Meter, entry: &Entry) -> Parsed<u64> {
@@ -191,20 +197,20 @@ fn buffer(meter: &Meter, entry: &Entry) -> Parsed<u64> {
 }
 
 fn counted(meter: &Meter, entry: &Entry) -> Option<u64> {
-    let in_unit = || match meter.as_str() {
-        "spend" => micro_usd(entry.text()?),
-        "compute" => length(entry.text()?),
-        _ => None,
+    let amount = match meter.as_str() {
+        Meter::SPEND => micro_usd(entry.text()?),
+        Meter::COMPUTE => integer(entry).or_else(|| length(entry.text()?)),
+        _ => integer(entry),
     };
-    integer(entry).or_else(in_unit).filter(|amount| *amount <= AMOUNT_MAX)
+    amount.filter(|amount| *amount <= AMOUNT_MAX)
 }
 
 fn amount_rule(meter: &Meter) -> String {
     match meter.as_str() {
-        "spend" => format!(
-            "a whole number from 0 to {AMOUNT_MAX} (micro-USD), dollars with at most 6 decimals such as \"$12.50\""
-        ),
-        "compute" => {
+        Meter::SPEND => "an amount of spend with its unit, \"$25\", \"25usd\" or \"25000000u\" (micro-USD), with at \
+                         most 6 decimals and at most $10000000000"
+            .to_owned(),
+        Meter::COMPUTE => {
             format!("a whole number from 0 to {AMOUNT_MAX} (milliseconds), a duration such as \"30m\" or \"4h\"")
         }
         _ => format!("a whole number from 0 to {AMOUNT_MAX}"),

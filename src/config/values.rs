@@ -17,9 +17,6 @@ use crate::{
 /// The units of a duration.
 const UNITS: [(char, Millis); 4] = [('s', SECOND_MS), ('m', MINUTE_MS), ('h', HOUR_MS), ('d', DAY_MS)];
 
-/// Digits behind the point of an amount in dollars: micro-USD.
-const USD_DIGITS: usize = 6;
-
 pub(super) fn whole(entry: &Entry, min: u64, max: u64) -> Parsed<u64> {
     integer(entry)
         .filter(|number| (min..=max).contains(number))
@@ -104,18 +101,6 @@ pub(super) fn length(text: &str) -> Option<Millis> {
     digits(text.strip_suffix(unit)?)?.checked_mul(*unit_ms)
 }
 
-/// `$12.50` in micro-USD.
-pub(super) fn micro_usd(text: &str) -> Option<u64> {
-    let number = text.strip_prefix('$')?;
-    let (dollars, fraction) = number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
-    let micro = match fraction {
-        None => 0,
-        Some(part) if (1..=USD_DIGITS).contains(&part.len()) => digits(&format!("{part:0<USD_DIGITS$}"))?,
-        Some(_) => return None,
-    };
-    digits(dollars)?.checked_mul(1_000_000)?.checked_add(micro)
-}
-
 /// Decimal digits and nothing else: `parse` alone would take a sign.
 fn digits(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -125,32 +110,6 @@ fn digits(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn money_is_exact_to_a_micro_dollar_or_refused() {
-        for (text, micro) in [
-            ("$0", Some(0)),
-            ("$100", Some(100_000_000)),
-            ("$12.50", Some(12_500_000)),
-            ("$0.000001", Some(1)),
-            ("$0.1", Some(100_000)),
-            ("$0.0000001", None),
-            ("$1.", None),
-            ("$.5", None),
-            ("$", None),
-            ("$-5", None),
-            ("$+5", None),
-            ("$ 5", None),
-            ("$1,000", None),
-            ("5", None),
-            ("$1e3", None),
-            ("$1.-5", None),
-            ("$99999999999999999999", None),
-            ("$18446744073709.551616", None),
-        ] {
-            assert_eq!(micro_usd(text), micro, "{text}");
-        }
-    }
 
     #[test]
     fn lengths_have_one_number_and_one_unit() {

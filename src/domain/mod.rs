@@ -16,6 +16,7 @@ pub mod input;
 pub mod journal;
 pub mod ledger;
 pub mod limit;
+pub mod money;
 pub mod org;
 pub mod outbox;
 pub mod outcome;

@@ -64,6 +64,8 @@ pub struct BudgetView {
 pub struct PeriodView {
     /// `hourly`, `daily`, …
     pub period: &'static str,
+    /// In the answer to a change: what was in force before it. `None` elsewhere, in a replay, and without an amount.
+    pub previous: Option<u64>,
     /// As it is enforced; `None` without an amount.
     pub limit: Option<u64>,
     /// It was set at run time.

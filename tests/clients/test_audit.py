@@ -18,13 +18,13 @@ amount = 100000
 [defaults]
 plan = "all"
 [plans.all]
-spend = { hourly = 100000, daily = "$5", monthly = "$50", rolling_12h = 400000, aligned_6h = 300000, anchored_24h = 500000 }
+spend = { hourly = "100000u", daily = "$5", monthly = "$50", rolling_12h = "400000u", aligned_6h = "300000u", anchored_24h = "500000u" }
 executions = { calendar_day = 5000 }
 compute = { calendar_month = "100h", daily = "50h" }
 bytes = { calendar_week = 10000000 }
 [plans.all.scopes]
-"workspace/*" = { spend = { hourly = 40000, aligned_1h = 40000 }, compute = { weekly = "80h" } }
-"agent/*" = { spend = { anchored_1h = 20000 } }
+"workspace/*" = { spend = { hourly = "40000u", aligned_1h = "40000u" }, compute = { weekly = "80h" } }
+"agent/*" = { spend = { anchored_1h = "20000u" } }
 """
 SCOPES = ["", "workspace/a", "workspace/b", "agent/k1"]
 
@@ -196,7 +196,7 @@ class Paging(SharedNodeCase):
 class Damaged(NodeCase):
     """R-BUD-3, R-OPS-6: damage is found, named, and loud."""
 
-    CONFIG = '[orgs."acme"]\nspend = { hourly = 100 }\n'
+    CONFIG = '[orgs."acme"]\nspend = { hourly = "100u" }\n'
 
     def damaged(self, change, config=CONFIG):
         node = self.node(config=config, clock=self.clock(minute=10), environment=LONG_CONNECTIONS)
@@ -266,7 +266,7 @@ class Damaged(NodeCase):
             if row.get("kind") == "counter" and row["org"] == "acme":
                 row["value"]["used"] += 5
 
-        node, plane = self.damaged(change, config='[orgs."acme"]\nspend = { aligned_6h = 100 }\n')
+        node, plane = self.damaged(change, config='[orgs."acme"]\nspend = { aligned_6h = "100u" }\n')
         (drift,) = plane.admin.Audit(org="acme").drift
         self.assertEqual((drift.what, drift.kept, drift.derived_most), ("aligned/6h", 45, 40))
         self.assertEqual(self.drifted(node), 1)

@@ -24,7 +24,7 @@ overage = true
 [plans.endless]
 included = "unlimited"
 [plans.other]
-spend = {{ hourly = 1000 }}
+spend = {{ hourly = "1000u" }}
 [orgs."zero"]
 plan = "zero"
 [orgs."more"]

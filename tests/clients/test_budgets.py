@@ -157,7 +157,8 @@ class Writing(BudgetCase):
         ]:
             first = call(org=org, request_id="same", **body)
             self.assertFalse(first.replayed)
-            changed = self.patch(org, weekly=first.budget.version)
+            self.patch(org, weekly=first.budget.version)
+            changed = self.read(org)
             again = call(org=org, request_id="same", **body)
             self.assertTrue(again.replayed)
             self.assertEqual(again.budget, changed, "the budget is shown as it is now")
@@ -281,9 +282,9 @@ class InForce(BudgetCase):
         [defaults]
         plan = "limited"
         [plans.limited]
-        spend = { hourly = 100 }
+        spend = { hourly = "100u" }
         [plans.limited.scopes]
-        "workspace/*" = { spend = { hourly = 50 } }
+        "workspace/*" = { spend = { hourly = "50u" } }
     """
 
     def test_a_set_limit_holds_on_the_very_next_call_over_the_configured_one(self):
@@ -459,7 +460,7 @@ class Time(NodeCase):
 
 
 class Kept(NodeCase):
-    CONFIG = '[orgs."acme"]\nspend = { hourly = 1000 }\n'
+    CONFIG = '[orgs."acme"]\nspend = { hourly = "1000u" }\n'
 
     def write(self, plane):
         plane.budget.UpdateBudget(org="acme", request_id="1", periods={"hourly": {"limit": 10}, "weekly": {"limit": 0}})
@@ -509,7 +510,7 @@ class Kept(NodeCase):
         node = self.node(config=self.CONFIG, clock=self.clock(minute=10))
         plane = self.plane(node)
         self.write(plane)
-        node.write_config('[orgs."acme"]\nspend = { hourly = 2000, daily = 3000 }\n')
+        node.write_config('[orgs."acme"]\nspend = { hourly = "2000u", daily = "3000u" }\n')
         node.reload()
         eventually(lambda: plane.admin.GetNode().config_generation == 1, "the reload")
         budget = plane.budget.GetBudget(org="acme").budget

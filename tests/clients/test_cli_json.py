@@ -46,12 +46,12 @@ class Json(SharedNodeCase):
 
     def test_answers_are_what_the_stock_library_writes(self):
         org = fresh("org")
-        allowed = self.answer("tollgate.v1.AcquireResponse", "acquire", org, "--reserve", "spend=50000")
+        allowed = self.answer("tollgate.v1.AcquireResponse", "acquire", org, "--reserve", "spend=50000u")
         self.assertEqual((allowed["allowed"], allowed["code"]), (True, "DECISION_CODE_ALLOWED"))
-        budget = self.answer("tollgate.v1.UpdateBudgetResponse", "budget", "set", org, f"daily={DAILY}")
+        budget = self.answer("tollgate.v1.UpdateBudgetResponse", "budget", "set", org, f"daily={DAILY}u")
         self.assertEqual(budget["budget"]["periods"]["daily"]["limit"], str(DAILY))
         self.assertNotIn("limit", budget["budget"]["periods"]["hourly"], "absent is no limit")
-        denied = self.answer("tollgate.v1.AcquireResponse", "acquire", org, "--reserve", "spend=2000000", code=3)
+        denied = self.answer("tollgate.v1.AcquireResponse", "acquire", org, "--reserve", "spend=2000000u", code=3)
         self.assertIs(denied["allowed"], False)
         self.assertEqual((denied["code"], denied["httpStatusHint"]), ("DECISION_CODE_BUDGET_EXCEEDED", 402))
 
@@ -73,7 +73,7 @@ class Json(SharedNodeCase):
         org = fresh("org")
         unknown = self.error(1, "session", "show", org, "s1")
         self.assertEqual((unknown["code"], unknown["details"][0]["debug"]["reason"]), ("not_found", "SESSION_UNKNOWN"))
-        twice = self.error(2, "acquire", org, "--cost", "spend=1", "--cost", "spend=2")
+        twice = self.error(2, "acquire", org, "--cost", "spend=1u", "--cost", "spend=2u")
         self.assertEqual(twice["code"], "invalid_argument")
         self.assertEqual(twice["details"][0]["debug"]["fieldViolations"][0]["field"], "cost")
         self.assertEqual(self.error(2, "acquire")["code"], "invalid_argument")

@@ -106,7 +106,7 @@ class Reload(NodeCase):
 
 
 class Restart(NodeCase):
-    CONFIG = '[rate]\namount = 5\n[orgs."acme"]\nspend = { hourly = 100 }\n'
+    CONFIG = '[rate]\namount = 5\n[orgs."acme"]\nspend = { hourly = "100u" }\n'
 
     def fill(self, plane):
         spend = [{"meter": "spend", "amount": 10}]

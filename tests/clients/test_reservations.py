@@ -192,11 +192,11 @@ class Share(SharedNodeCase):
         [defaults]
         plan = "limited"
         [plans.limited]
-        spend = { hourly = 100, daily = 1000 }
+        spend = { hourly = "100u", daily = "1000u" }
         bytes = { calendar_day = 100, hourly = { amount = 200, buffer = 40 } }
         tokens = { hourly = { amount = 100, shadow = true }, daily = "unlimited" }
         [plans.limited.scopes]
-        "workspace/*" = { spend = { hourly = 60 } }
+        "workspace/*" = { spend = { hourly = "60u" } }
     """
 
     def reserve(self, org, meter, amount, **fields):

@@ -14,11 +14,11 @@ LIMITED = """
 [defaults]
 plan = "tight"
 [plans.tight]
-spend = { hourly = 100, daily = 1000 }
+spend = { hourly = "100u", daily = "1000u" }
 executions = { calendar_day = 3 }
 bytes = { hourly = { amount = 100, buffer = 20 } }
 [plans.tight.scopes]
-"workspace/*" = { spend = { hourly = 50 } }
+"workspace/*" = { spend = { hourly = "50u" } }
 """
 
 

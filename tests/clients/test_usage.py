@@ -12,8 +12,8 @@ class Usage(SharedNodeCase):
     CLOCK = {"minute": 10}
     CONFIG = """
         [orgs."budgeted"]
-        spend = { hourly = 100, monthly = 1000 }
-        scopes."workspace/blocked" = { spend = { daily = 0 } }
+        spend = { hourly = "100u", monthly = "1000u" }
+        scopes."workspace/blocked" = { spend = { daily = "0u" } }
     """
 
     def report(self, org, total, incarnation="1", source="meter-1", request_id=None, meter="spend", scope=""):

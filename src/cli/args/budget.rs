@@ -27,10 +27,10 @@ pub(crate) enum BudgetVerb {
 pub(crate) struct BudgetSetArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
-    /// The new limits: daily=12500000 in micro-USD, 'daily=$12.50', daily=0 blocks all, daily=none clears
+    /// The new limits: 'daily=$12.50', daily=12.50usd, daily=12500000u (micro-USD), daily=block, daily=none
     ///
-    /// A cleared period has the limit of the configuration again, if there is one. Quote dollar amounts:
-    /// the shell would expand them as variables.
+    /// `block` is a limit of 0; `none` clears, and the limit of the configuration is in force again, if there is
+    /// one. An amount has its unit. Quote a $: a shell makes `daily=5` of `daily=$15`.
     #[arg(value_name = "PERIOD=AMOUNT", required_unless_present = "replace", value_parser = period_limit)]
     pub limits: Vec<PeriodLimit>,
     /// The budget of this part of the org

@@ -163,7 +163,7 @@ pub(crate) struct PickArgs {
     /// An amount to charge to the org now, repeatable [default: executions=1]
     #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
     pub cost: Vec<MeterAmount>,
-    /// An amount to reserve until it is settled, repeatable: 'spend=$0.05' is spend=50000
+    /// An amount to reserve until it is settled, repeatable: 'spend=$0.05', spend=0.05usd
     #[arg(long, value_name = "METER=AMOUNT", value_parser = reserve)]
     pub reserve: Vec<MeterAmount>,
     /// Makes a repetition of this call safe: it picks the same account, charged once

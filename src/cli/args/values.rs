@@ -9,6 +9,7 @@ use crate::{
     domain::{
         ids::{Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope, SessionId},
         input::InputError,
+        money::micro_usd,
         outbox::OutboxKey,
         window::{named_period, period_names},
     },
@@ -16,11 +17,13 @@ use crate::{
 
 /// Longest `--timeout`.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
-/// Decimals of an amount in dollars: micro-USD.
-const USD_DIGITS: usize = 6;
-const MICROS_PER_DOLLAR: u64 = 1_000_000;
 
-/// `spend=50000`, which is `spend=$0.05`.
+/// An amount of spend, as an argument of a shell.
+const MONEY_RULE: &str = "an amount of spend with its unit, '$25', 25usd or 25000000u (micro-USD), with at most 6 \
+                          decimals, without a leading zero and at most $10000000000; quote a $: a shell makes 5 \
+                          of $15";
+
+/// `executions=2`, `spend=$0.05`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MeterAmount {
     pub meter: Meter,
@@ -32,16 +35,19 @@ impl MeterAmount {
     fn parse(field: &str, text: &str) -> Result<Self, InputError> {
         let refused = || {
             let allowed = format!(
-                "METER=AMOUNT, a whole amount of 0 to {AMOUNT_MAX} in the meter's unit, as in spend=50000; \
-                 spend also in dollars, as in 'spend=$0.05'"
+                "METER=AMOUNT, a whole amount of 0 to {AMOUNT_MAX} in the meter's unit, as in bytes=50000, \
+                 or of spend, as in 'spend=$0.05'"
             );
             InputError::new(field, text, allowed)
         };
         let (meter, amount) = text.split_once('=').ok_or_else(refused)?;
         let meter = Meter::parse(&format!("{field}.meter"), meter)?;
-        let dollars = meter == Meter::spend() && amount.starts_with('$');
-        let amount = if dollars { micro_usd(amount) } else { whole(amount) };
-        Ok(Self { meter, amount: amount.ok_or_else(refused)? })
+        let amount = if meter.as_str() == Meter::SPEND {
+            micro_usd(amount).and_then(bounded).ok_or_else(|| InputError::new(field, text, MONEY_RULE))?
+        } else {
+            whole(amount).ok_or_else(refused)?
+        };
+        Ok(Self { meter, amount })
     }
 }
 
@@ -57,41 +63,21 @@ pub(crate) struct PeriodLimit {
 impl PeriodLimit {
     fn parse(text: &str) -> Result<Self, InputError> {
         let Some((name, amount)) = text.split_once('=') else {
-            let allowed = format!("PERIOD=AMOUNT, as in daily=12500000, PERIOD one of {}", period_names());
+            let allowed = format!("PERIOD=AMOUNT, as in daily=25usd, PERIOD one of {}", period_names());
             return Err(InputError::new("limit", text, allowed));
         };
         let unknown = || InputError::new("period", name, format!("one of {}", period_names()));
         let (period, _) = named_period(name).ok_or_else(unknown)?;
         let limit = match amount {
             "none" => None,
-            _ => Some(micro_usd(amount).ok_or_else(|| InputError::new(period, amount, money_rule()))?),
+            "block" => Some(0),
+            _ => {
+                let refused = || InputError::new(period, amount, format!("{MONEY_RULE}; block, or none to clear"));
+                Some(micro_usd(amount).and_then(bounded).ok_or_else(refused)?)
+            }
         };
         Ok(Self { period, limit })
     }
-}
-
-fn money_rule() -> String {
-    format!(
-        "a whole number of micro-USD as in 12500000, dollars as in '$12.50' with at most {USD_DIGITS} decimals, \
-         or none; 0 to {AMOUNT_MAX} micro-USD, without a leading zero"
-    )
-}
-
-/// Micro-USD, exactly. A leading zero is refused: an unquoted `$100` reaches this program as `00`,
-/// which would block everything.
-fn micro_usd(text: &str) -> Option<i64> {
-    let plain = |number: &str| digits(number).filter(|_| number == "0" || !number.starts_with('0'));
-    let Some(number) = text.strip_prefix('$') else {
-        return plain(text).and_then(bounded);
-    };
-    let (dollars, micros) = match number.split_once('.') {
-        None => (number, 0),
-        Some((dollars, part)) if (1..=USD_DIGITS).contains(&part.len()) => {
-            (dollars, digits(&format!("{part:0<USD_DIGITS$}"))?)
-        }
-        Some(_) => return None,
-    };
-    plain(dollars)?.checked_mul(MICROS_PER_DOLLAR)?.checked_add(micros).and_then(bounded)
 }
 
 /// Decimal digits and nothing else: `parse` alone would take a sign.
@@ -202,8 +188,9 @@ mod tests {
     fn an_amount_names_its_meter() {
         for (text, meter, amount) in [
             ("executions=1", "executions", 1),
-            ("spend=0", "spend", 0),
+            ("spend=0u", "spend", 0),
             ("spend=$0.05", "spend", 50_000),
+            ("spend=0.05usd", "spend", 50_000),
             ("b=10000000000000000", "b", 10_000_000_000_000_000),
         ] {
             let parsed = cost(text).unwrap();
@@ -225,10 +212,13 @@ mod tests {
             "e=10000000000000001",
             "e=1=2",
             "e=$1",
-            "spend=$",
+            "e=5u",
         ] {
             let error = cost(bad).unwrap_err().to_string();
             assert!(error.contains("METER=AMOUNT") || error.contains("[a-z0-9_]"), "{bad:?}: {error}");
+        }
+        for bad in ["spend=0", "spend=5", "spend=$", "spend=block"] {
+            assert!(cost(bad).unwrap_err().allowed.contains("with its unit, '$25', 25usd or 25000000u"), "{bad}");
         }
         assert!(cost("Spend=1").unwrap_err().to_string().contains("cost.meter"));
         assert!(reserve("x").unwrap_err().to_string().starts_with("reserve \"x\""));
@@ -245,50 +235,25 @@ mod tests {
     }
 
     #[test]
-    fn money_is_exact_to_a_micro_dollar_or_refused() {
+    fn a_limit_has_a_unit_or_is_a_word() {
         for (text, limit) in [
             ("none", None),
-            ("0", Some(0)),
-            ("7", Some(7)),
-            ("10000000000000000", Some(10_000_000_000_000_000)),
+            ("block", Some(0)),
             ("$0", Some(0)),
-            ("$12", Some(12_000_000)),
-            ("$12.50", Some(12_500_000)),
-            ("$12.05", Some(12_050_000)),
-            ("$0.000001", Some(1)),
-            ("$10000000000.000000", Some(10_000_000_000_000_000)),
+            ("7u", Some(7)),
+            ("12.50usd", Some(12_500_000)),
+            ("$10000000000", Some(10_000_000_000_000_000)),
         ] {
             let expected = PeriodLimit { period: "daily", limit };
             assert_eq!(period_limit(&format!("daily={text}")), Ok(expected), "{text}");
         }
-        for bad in [
-            "",
-            "None",
-            "00",
-            "07",
-            "-1",
-            "+1",
-            "1.5",
-            "1 ",
-            "1e3",
-            "1,000",
-            "12.50$",
-            "10000000000000001",
-            "99999999999999999999",
-            "$",
-            "$.5",
-            "$1.",
-            "$1.0000001",
-            "$00.5",
-            "$-1",
-            "$1.-5",
-            "$ 1",
-            "$10000000000.000001",
-            "$99999999999999999999",
-        ] {
+        // What a shell leaves of an unquoted `$15`, `$50` and `$100`.
+        for bad in ["5", "0", "00", "", "None", "Block", "25", "1.5"] {
             let error = period_limit(&format!("daily={bad}")).unwrap_err();
             assert_eq!(error.field, "daily", "{bad:?}");
-            assert!(error.allowed.contains("at most 6 decimals"), "{error}");
+            for part in ["'$25', 25usd or 25000000u", "block", "none to clear", "makes 5 of $15"] {
+                assert!(error.allowed.contains(part), "{bad:?}: {error}");
+            }
         }
     }
 

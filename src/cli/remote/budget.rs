@@ -73,7 +73,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         Ask::Get(request) => {
             let answer = connection.wait(connection.budget().get_budget(request)).await?;
             let budget = complete(answer.budget.as_ref())?;
-            output.answer(&answer, |_, _| describe(budget, false))?;
+            output.answer(&answer, |_, _| describe(budget, AnswerTo::Read))?;
             warn(budget, output);
         }
         Ask::Update(request) => {
@@ -81,7 +81,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
             let answer = connection.wait(connection.budget().update_budget(request)).await;
             let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
-            output.answer(&answer, |answer, _| describe(budget, answer.replayed))?;
+            output.answer(&answer, |answer, _| describe(budget, AnswerTo::of(answer.replayed)))?;
             warn(budget, output);
         }
         Ask::Replace(request) => {
@@ -89,7 +89,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
             let answer = connection.wait(connection.budget().replace_budget(request)).await;
             let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
-            output.answer(&answer, |answer, _| describe(budget, answer.replayed))?;
+            output.answer(&answer, |answer, _| describe(budget, AnswerTo::of(answer.replayed)))?;
             warn(budget, output);
         }
     }
@@ -115,7 +115,21 @@ fn warn(budget: &Budget, output: &mut Output<'_>) {
     ));
 }
 
-fn describe(budget: &Budget, replayed: bool) -> String {
+/// What an answer is to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AnswerTo {
+    Read,
+    Change,
+    Replay,
+}
+
+impl AnswerTo {
+    fn of(replayed: bool) -> Self {
+        if replayed { Self::Replay } else { Self::Change }
+    }
+}
+
+fn describe(budget: &Budget, to: AnswerTo) -> String {
     let columns = [
         text("period"),
         text("taken"),
@@ -125,8 +139,9 @@ fn describe(budget: &Budget, replayed: bool) -> String {
         number("remaining"),
         text("limit is"),
     ];
-    let periods = table(columns, in_order(&budget.periods).into_iter().map(|(name, period)| row(name, period)));
-    let replayed = if replayed { " (replayed)" } else { "" };
+    let rows = in_order(&budget.periods).into_iter().map(|(name, period)| row(name, period, to == AnswerTo::Change));
+    let periods = table(columns, rows);
+    let replayed = if to == AnswerTo::Replay { " (replayed)" } else { "" };
     let mut known = vec![("version", format!("{}{replayed}", budget.version))];
     if !budget.malformed.is_empty() {
         known.push(("MALFORMED", budget.malformed.join(", ")));
@@ -142,13 +157,20 @@ pub(super) fn in_order<V>(periods: &BTreeMap<String, V>) -> Vec<(&str, &V)> {
     periods
 }
 
-fn row(name: &str, period: &BudgetPeriod) -> [String; 7] {
-    let limit = period.limit.map_or_else(|| "no limit".to_owned(), dollars);
+fn row(name: &str, period: &BudgetPeriod, changed: bool) -> [String; 7] {
+    let text = |limit: Option<i64>| limit.map_or_else(|| "no limit".to_owned(), dollars);
+    let limit = if changed && period.previous_limit != period.limit {
+        format!("{} → {}", text(period.previous_limit), text(period.limit))
+    } else {
+        text(period.limit)
+    };
     let taken = i128::from(period.spend) + i128::from(period.reserved);
     let share = period.limit.map(|limit| bar(taken, i128::from(limit))).unwrap_or_default();
     let remaining = period.remaining.map(dollars).unwrap_or_default();
     let origin = match (period.limit, period.set) {
         (None, _) => "",
+        (Some(0), true) => "set, blocks all",
+        (Some(0), false) => "configured, blocks all",
         (Some(_), true) => "set",
         (Some(_), false) => "configured",
     };

@@ -27,6 +27,9 @@ impl BudgetService for Canned {
         let request = self.keep(request);
         let mut budget = budget(&request.org, &request.scope);
         refusal(&request.org, request.expected_version)?;
+        for period in budget.periods.values_mut() {
+            period.previous_limit = period.limit;
+        }
         for (name, patch) in &request.periods {
             limit(budget.periods.get_mut(name).unwrap(), if patch.clear { None } else { patch.limit });
         }
@@ -56,6 +59,7 @@ fn budget(org: &str, scope: &str) -> Budget {
         remaining: limit.map(|limit: i64| limit - spend - reserved),
         reserved,
         set,
+        previous_limit: None,
     };
     let periods = [
         ("monthly", period(None, 3_000_000, 0, false)),
@@ -76,6 +80,7 @@ fn budget(org: &str, scope: &str) -> Budget {
 }
 
 fn limit(period: &mut BudgetPeriod, limit: Option<i64>) {
+    period.previous_limit = period.limit;
     period.limit = limit;
     period.remaining = limit.map(|limit| limit - period.spend - period.reserved);
     period.set = limit.is_some();
@@ -103,7 +108,7 @@ fn a_budget_shows_its_periods_in_order_how_much_is_taken_and_where_limits_come_f
 PERIOD   TAKEN          LIMIT      SPEND  RESERVED  REMAINING  LIMIT IS
 hourly   #.........     $1.00  $0.000050     $0.00  $0.999950  set
 daily    ######....     $2.00      $0.75     $0.50      $0.75  configured
-weekly   ##########     $0.00      $2.00     $0.00     -$2.00  set
+weekly   ##########     $0.00      $2.00     $0.00     -$2.00  set, blocks all
 monthly  -           no limit      $3.00     $0.00          -  -
 
 version  3
@@ -131,7 +136,7 @@ fn invalid_stored_limits_are_shown_and_reported() {
     assert_eq!((json.exit, json.err.as_str()), (Exit::Done, ""), "the answer has them as a field");
     assert_eq!(json.json()["budget"]["malformed"], json!(["daily=-5", "yearly=1"]));
 
-    let merged = node.ask(&["budget", "set", "odd", "hourly=1"]);
+    let merged = node.ask(&["budget", "set", "odd", "hourly=1u"]);
     assert!(merged.err.contains("`tollgate budget set odd --replace`"), "a merge leaves them: {}", merged.err);
     let replaced = node.ask(&["budget", "set", "odd", "--replace"]);
     assert_eq!((replaced.exit, replaced.err.as_str()), (Exit::Done, ""));
@@ -139,18 +144,18 @@ fn invalid_stored_limits_are_shown_and_reported() {
 }
 
 #[test]
-fn a_set_merges_and_shows_the_budget_after_it() {
+fn a_set_merges_and_shows_what_each_limit_was_and_is() {
     let node = Node::start();
-    let args = "budget set acme --scope workspace/w1 monthly=$12.50 weekly=none daily=7 hourly=0 \
+    let args = "budget set acme --scope workspace/w1 monthly=$12.50 weekly=none daily=7u hourly=block \
                 --expect-version 3 --request-id b-1";
     let ran = node.ask(&args.split_whitespace().collect::<Vec<_>>());
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
-PERIOD   TAKEN           LIMIT      SPEND  RESERVED   REMAINING  LIMIT IS
-hourly   ##########      $0.00  $0.000050     $0.00  -$0.000050  set
-daily    ##########  $0.000007      $0.75     $0.50  -$1.249993  set
-weekly   -            no limit      $2.00     $0.00           -  -
-monthly  ##........     $12.50      $3.00     $0.00       $9.50  set
+PERIOD   TAKEN                   LIMIT      SPEND  RESERVED   REMAINING  LIMIT IS
+hourly   ##########      $1.00 → $0.00  $0.000050     $0.00  -$0.000050  set, blocks all
+daily    ##########  $2.00 → $0.000007      $0.75     $0.50  -$1.249993  set
+weekly   -            $0.00 → no limit      $2.00     $0.00           -  -
+monthly  ##........  no limit → $12.50      $3.00     $0.00       $9.50  set
 
 version  4
 ";
@@ -171,7 +176,7 @@ fn a_replace_names_what_stays_and_may_name_nothing() {
     let node = Node::start();
     let ran = node.ask(&["budget", "set", "acme", "daily=$2", "--replace", "--request-id", "b-2"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
-    assert_eq!(ran.lines()[2], "daily    ######....     $2.00      $0.75     $0.50      $0.75  set");
+    assert_eq!(ran.lines()[2], "daily    ######....             $2.00      $0.75     $0.50      $0.75  set");
     assert!(ran.lines()[1].contains("no limit") && ran.lines()[3].contains("no limit"), "{}", ran.out);
 
     let cleared = node.ask(&["budget", "set", "acme", "--replace", "--output", "json"]);
@@ -192,7 +197,7 @@ fn a_replace_names_what_stays_and_may_name_nothing() {
 fn a_set_that_is_repeated_says_so() {
     let node = Node::start();
     for replace in [[].as_slice(), &["--replace"]] {
-        let args = [["budget", "set", "acme", "daily=1", "--request-id", SEEN_BEFORE].as_slice(), replace].concat();
+        let args = [["budget", "set", "acme", "daily=1u", "--request-id", SEEN_BEFORE].as_slice(), replace].concat();
         let ran = node.ask(&args);
         assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
         assert!(ran.out.ends_with("\nversion  4 (replayed)\n"), "R-PIPE-6: {}", ran.out);
@@ -204,11 +209,11 @@ fn a_set_that_lost_a_race_or_is_in_doubt_is_an_error() {
     let node = Node::start();
     for replace in [[].as_slice(), &["--replace"]] {
         let raced =
-            node.ask(&[["budget", "set", "acme", "daily=1", "--expect-version", "2"].as_slice(), replace].concat());
+            node.ask(&[["budget", "set", "acme", "daily=1u", "--expect-version", "2"].as_slice(), replace].concat());
         assert_eq!((raced.exit, raced.out.as_str()), (Exit::Error, ""));
         assert_eq!(raced.err, "error: the budget has version 3 (ABORTED, BUDGET_VERSION)\n", "nothing is in doubt");
 
-        let doubt = node.ask(&[["budget", "set", "broken", "daily=1"].as_slice(), replace].concat());
+        let doubt = node.ask(&[["budget", "set", "broken", "daily=1u"].as_slice(), replace].concat());
         assert_eq!((doubt.exit, doubt.out.as_str()), (Exit::Error, ""));
         let id = node.seen().asked.last().unwrap()["requestId"].as_str().unwrap().to_owned();
         assert!(doubt.err.contains(&format!("--request-id {id} repeats this call safely")), "R-PIPE-6: {}", doubt.err);

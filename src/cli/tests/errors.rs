@@ -61,7 +61,7 @@ fn a_usage_error_is_an_object_wherever_the_format_stands() {
         ("--output=json status acme --timeout 5", "1ms to 10m"),
         ("status -ojson", "<ORG>"),
         ("org list --limit 0 -o json", "1..=1000000"),
-        ("budget set acme daily=1 --expect-version=-1 -o json", "-1 is not in 0.."),
+        ("budget set acme daily=1u --expect-version=-1 -o json", "-1 is not in 0.."),
         ("dance -o json", "unrecognized subcommand"),
         ("billing -o json", "requires a subcommand"),
         ("-o json", "requires a subcommand"),
@@ -78,7 +78,7 @@ fn a_usage_error_is_an_object_wherever_the_format_stands() {
 
 #[test]
 fn a_mistake_that_shows_only_in_the_whole_command_line_names_its_field() {
-    let ran = tollgate(&["acquire", "acme", "--cost", "spend=1", "--cost", "spend=2", "-o", "json"]);
+    let ran = tollgate(&["acquire", "acme", "--cost", "spend=1u", "--cost", "spend=2u", "-o", "json"]);
     let error = only_error(&ran);
     assert_eq!((ran.exit, &error["code"]), (Exit::Usage, &json!("invalid_argument")));
     assert_eq!(error["details"][0]["type"], "google.rpc.BadRequest");

@@ -62,7 +62,7 @@ impl Node {
 
 #[test]
 fn an_allowed_acquire_says_what_is_left_and_exits_0() {
-    let ran = Node::start().ask(&["acquire", "acme", "--reserve", "spend=50000"]);
+    let ran = Node::start().ask(&["acquire", "acme", "--reserve", "spend=50000u"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
 allowed  acme  $0.70 left of $1.00 (budget/hourly, never resets)
@@ -109,7 +109,7 @@ fn json_is_the_response_message_whatever_was_decided() {
 #[test]
 fn everything_that_was_asked_reaches_the_node() {
     let node = Node::start();
-    let args = "acquire acme --scope workspace/w1 --scope agent/7 --cost executions=2 --cost bytes=5 --reserve spend=50000 \
+    let args = "acquire acme --scope workspace/w1 --scope agent/7 --cost executions=2 --cost bytes=5 --reserve spend=50000u \
                 --request-id r-1 --check-only --explain --pool relay";
     assert_eq!(node.ask(&args.split_whitespace().collect::<Vec<_>>()).exit, Exit::Done);
     let asked = as_json(node.seen().acquire.as_ref().unwrap());
@@ -129,8 +129,8 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("acquire acme --cost executions", "METER=AMOUNT"),
         ("acquire acme --cost Executions=1", "[a-z0-9_]"),
         ("acquire acme --cost executions=-1", "0 to 10000000000000000"),
-        ("acquire acme --cost spend=1 --cost spend=2", "each meter at most once"),
-        ("acquire acme --reserve spend=1 --reserve spend=2", "each meter at most once"),
+        ("acquire acme --cost spend=1u --cost spend=2u", "each meter at most once"),
+        ("acquire acme --reserve spend=1u --reserve spend=2u", "each meter at most once"),
         ("acquire a//b", "a letter or digit first"),
         ("acquire", "<ORG>"),
         ("status", "<ORG>"),
@@ -150,16 +150,19 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("budget get a//b", "a letter or digit first"),
         ("budget get acme --scope a//b", "a letter or digit first"),
         ("budget set acme", "<PERIOD=AMOUNT>..."),
-        ("budget set a//b daily=1", "a letter or digit first"),
+        ("budget set a//b daily=1u", "a letter or digit first"),
         ("budget set acme daily", "one of hourly, daily"),
         ("budget set acme fortnightly=1", "one of hourly, daily"),
         ("budget set acme daily=1.5", "at most 6 decimals"),
         ("budget set acme daily=$1.0000001", "at most 6 decimals"),
         ("budget set acme daily=00", "without a leading zero"),
-        ("budget set acme daily=10000000000000001", "0 to 10000000000000000 micro-USD"),
-        ("budget set acme daily=1 daily=none", "each period at most once"),
-        ("budget set acme daily=1 hourly=none --replace", "--replace clears every period that is left out"),
-        ("budget set acme daily=1 --expect-version=-1", "-1 is not in 0.."),
+        ("budget set acme daily=0", "block, or none to clear"),
+        ("acquire acme --cost spend=5", "25usd or 25000000u"),
+        ("pool pick acme relay --reserve spend=5", "25usd or 25000000u"),
+        ("budget set acme daily=10000000000000001u", "at most $10000000000"),
+        ("budget set acme daily=1u daily=none", "each period at most once"),
+        ("budget set acme daily=1u hourly=none --replace", "--replace clears every period that is left out"),
+        ("budget set acme daily=1u --expect-version=-1", "-1 is not in 0.."),
         ("session", "Usage"),
         ("session start acme", "<SESSION>"),
         ("session start acme s1", "--identity <IDENTITY>"),
@@ -187,8 +190,8 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("pool show acme a//b", "a letter or digit first"),
         ("pool pick acme a//b", "a letter or digit first"),
         ("pool pick acme relay --cost executions", "METER=AMOUNT"),
-        ("pool pick acme relay --cost spend=1 --cost spend=2", "each meter at most once"),
-        ("pool pick acme relay --reserve spend=1 --reserve spend=2", "each meter at most once"),
+        ("pool pick acme relay --cost spend=1u --cost spend=2u", "each meter at most once"),
+        ("pool pick acme relay --reserve spend=1u --reserve spend=2u", "each meter at most once"),
         ("pool pick acme relay --scope a//b", "a letter or digit first"),
         ("pool report acme a//b", "a letter or digit first"),
         ("pool report acme relay k1 --account-file -", "cannot be used with"),

@@ -183,7 +183,7 @@ fn quotas(limits: &[Limit]) -> Vec<(String, Window, Option<u64>)> {
 #[test]
 fn a_billing_anchor_moves_the_months_of_executions_and_compute_and_no_others() {
     let config = good(
-        "[plans.p]\nexecutions = { calendar_month = 5, calendar_day = 2 }\nspend = { calendar_month = 7 }\n\
+        "[plans.p]\nexecutions = { calendar_month = 5, calendar_day = 2 }\nspend = { calendar_month = \"7u\" }\n\
          compute = { calendar_month = { amount = 9, buffer = 1, shadow = true }, monthly = 8 }\n\
          scopes.\"ws/*\" = { executions = { calendar_month = 3 } }\n[defaults]\nplan = \"p\"\n\
          [orgs.a]\nbilling_anchor = 15\ncompute = { calendar_month = 6 }\n[orgs.b]\nbilling_anchor = 1\n[orgs.c]\n",

@@ -56,7 +56,7 @@ fn the_operations_page_lists_every_bound_as_the_table_has_it() {
 fn limits_become_what_they_say() {
     let config = good(
         "[plans.free]\nexecutions = { calendar_month = 10_000, aligned_60m = 0, daily = 7 }\n\
-         compute = { calendar_month = \"4h\", hourly = 500 }\nspend = { hourly = 5000000, monthly = \"$12.50\" }\n\
+         compute = { calendar_month = \"4h\", hourly = 500 }\nspend = { hourly = \"5usd\", monthly = \"$12.50\", weekly = \"block\" }\n\
          bytes = { rolling_12h = { amount = 100, buffer = 10, shadow = true }, anchored_24h = \"unlimited\" }\n\
          [defaults]\nplan = \"free\"\n",
     );
@@ -69,6 +69,7 @@ fn limits_become_what_they_say() {
         ("budget/executions/daily", Some(7)),
         ("budget/hourly", Some(5_000_000)),
         ("budget/monthly", Some(12_500_000)),
+        ("budget/weekly", Some(0)),
         ("quota/bytes/anchored/1d", None),
         ("quota/compute", Some(4 * HOUR_MS)),
         ("quota/executions/aligned/1h", Some(0)),
@@ -90,10 +91,10 @@ fn limits_become_what_they_say() {
 fn an_org_replaces_what_its_plan_says_for_the_same_meter_and_window_only() {
     let config = good(
         "[rate]\namount = 9\n[plans.free]\nrate = { amount = 500, window = { aligned = \"10m\" } }\n\
-         spend = { hourly = 1, daily = 2 }\nscopes.\"workspace/*\" = { spend = { hourly = 3, daily = 4 } }\n\
-         scopes.\"workspace/x\" = { spend = { weekly = 5 } }\n\
-         [orgs.a]\nplan = \"free\"\nrate = { amount = 5000 }\nspend = { rolling_24h = \"unlimited\", weekly = 6 }\n\
-         scopes.\"workspace/*\" = { spend = { daily = 7 } }\n[orgs.b]\nplan = \"free\"\n",
+         spend = { hourly = \"1u\", daily = \"2u\" }\nscopes.\"workspace/*\" = { spend = { hourly = \"3u\", daily = \"4u\" } }\n\
+         scopes.\"workspace/x\" = { spend = { weekly = \"5u\" } }\n\
+         [orgs.a]\nplan = \"free\"\nrate = { amount = 5000 }\nspend = { rolling_24h = \"unlimited\", weekly = \"6u\" }\n\
+         scopes.\"workspace/*\" = { spend = { daily = \"7u\" } }\n[orgs.b]\nplan = \"free\"\n",
     );
     let named = |list: &[(&str, Option<u64>)]| -> Vec<_> {
         list.iter().map(|(name, amount)| ((*name).to_owned(), *amount)).collect()
@@ -148,7 +149,8 @@ fn the_emergency_cap_is_the_configured_amount_per_hour_or_that_of_the_backstop()
 
 #[test]
 fn unlisted_orgs_share_one_policy() {
-    let config = good("[plans.free]\nspend = { hourly = 1 }\n[orgs.a]\nplan = \"free\"\n[orgs.b]\nplan = \"free\"\n");
+    let config =
+        good("[plans.free]\nspend = { hourly = \"1u\" }\n[orgs.a]\nplan = \"free\"\n[orgs.b]\nplan = \"free\"\n");
     assert!(Arc::ptr_eq(&policy(&config, "x"), &policy(&config, "y")));
     assert!(Arc::ptr_eq(&policy(&config, "a"), &policy(&config, "b")), "and so do orgs that add nothing to a plan");
 }

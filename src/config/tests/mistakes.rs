@@ -184,43 +184,55 @@ fn a_limit_that_cannot_be_read_is_refused_never_no_limit() {
     for (value, expected) in [
         (
             "spend = { hourly = -5 }",
-            "t.toml:2:20: plans.free.spend.hourly \"-5\" is not allowed: a whole number from 0 to 10000000000000000",
+            "t.toml:2:20: plans.free.spend.hourly \"-5\" is not allowed: an amount of spend with its unit, \"$25\", \"25usd\" or \"25000000u\" (micro-USD)",
         ),
         ("spend = { hourly = 1.5 }", "plans.free.spend.hourly \"1.5\" is not allowed"),
-        ("spend = { hourly = \"$1.0000001\" }", "dollars with at most 6 decimals"),
+        ("spend = { hourly = \"$1.0000001\" }", "with at most 6 decimals"),
+        ("spend = { daily = 25 }", "plans.free.spend.daily \"25\" is not allowed: an amount of spend with its unit"),
+        (
+            "spend = { daily = 0 }",
+            "(micro-USD), with at most 6 decimals and at most $10000000000, \"block\" or \"unlimited\"",
+        ),
+        ("spend = { daily = \"5\" }", "plans.free.spend.daily \"5\" is not allowed"),
+        ("spend = { daily = { amount = 5 } }", "plans.free.spend.daily.amount \"5\" is not allowed"),
+        ("spend = { daily = { amount = \"$5\", buffer = 1 } }", "spend.daily.buffer \"1\" is not allowed"),
+        ("executions = { daily = \"block\" }", "plans.free.executions.daily \"block\" is not allowed"),
         ("spend = { hourly = \"4h\" }", "plans.free.spend.hourly \"4h\" is not allowed"),
         ("executions = { daily = \"$5\" }", "plans.free.executions.daily \"$5\" is not allowed"),
         ("executions = { daily = \"10\" }", "plans.free.executions.daily \"10\" is not allowed"),
         ("executions = { daily = 10000000000000001 }", "is not allowed: a whole number from 0"),
         ("compute = { daily = \"4 hours\" }", "a duration such as \"30m\" or \"4h\""),
         (
-            "spend = { hourley = 5 }",
+            "spend = { hourley = \"5u\" }",
             "t.toml:2:11: plans.free.spend.hourley is not a known key: use one of {PERIODS}, calendar_day, calendar_week, calendar_month, aligned_1h, anchored_24h, rolling_7d (did you mean hourly?)",
         ),
         (
-            "spend = { rolling_90s = 5 }",
+            "spend = { rolling_90s = \"5u\" }",
             "t.toml:2:11: plans.free.spend \"rolling_90s\" is not allowed: its length must be whole minutes up to 1h",
         ),
-        ("spend = { rolling_90m = 5 }", "its length must be whole minutes up to 1h and whole hours"),
-        ("spend = { aligned_ = 5 }", "its length must be whole seconds from 1s to "),
-        ("spend = { aligned_9999d = 5 }", "its length must be whole seconds from 1s to "),
-        ("spend = { anchored_0s = 5 }", "its length must be whole seconds from 1s to "),
+        ("spend = { rolling_90m = \"5u\" }", "its length must be whole minutes up to 1h and whole hours"),
+        ("spend = { aligned_ = \"5u\" }", "its length must be whole seconds from 1s to "),
+        ("spend = { aligned_9999d = \"5u\" }", "its length must be whole seconds from 1s to "),
+        ("spend = { anchored_0s = \"5u\" }", "its length must be whole seconds from 1s to "),
         (
-            "spend = { hourly = 5, rolling_60m = 6 }",
+            "spend = { hourly = \"5u\", rolling_60m = \"6u\" }",
             "each window once; another key of this table also means rolling/1h",
         ),
         (
-            "spend = { hourly = { buffer = 5 } }",
-            "t.toml:2:11: plans.free.spend.hourly.amount is missing: a whole number",
+            "spend = { hourly = { buffer = \"5u\" } }",
+            "t.toml:2:11: plans.free.spend.hourly.amount is missing: an amount of spend",
         ),
         (
-            "spend = { hourly = { amount = 5, buffer = \"unlimited\" } }",
+            "spend = { hourly = { amount = \"5u\", buffer = \"unlimited\" } }",
             "spend.hourly.buffer \"unlimited\" is not allowed",
         ),
-        ("spend = { hourly = { amount = 5, buffer = -1 } }", "spend.hourly.buffer \"-1\" is not allowed"),
-        ("spend = { hourly = { amount = 5, shadow = 1 } }", "spend.hourly.shadow \"1\" is not allowed: true or false"),
+        ("spend = { hourly = { amount = \"5u\", buffer = -1 } }", "spend.hourly.buffer \"-1\" is not allowed"),
         (
-            "spend = { hourly = { amount = 5, name = \"x\" } }",
+            "spend = { hourly = { amount = \"5u\", shadow = 1 } }",
+            "spend.hourly.shadow \"1\" is not allowed: true or false",
+        ),
+        (
+            "spend = { hourly = { amount = \"5u\", name = \"x\" } }",
             "spend.hourly.name is not a known key: use one of amount, buffer, shadow",
         ),
         ("spend = { hourly = [5] }", "plans.free.spend.hourly \"[...]\" is not allowed"),
@@ -236,7 +248,7 @@ fn a_limit_that_cannot_be_read_is_refused_never_no_limit() {
 #[test]
 fn ten_mistakes_are_ten_in_the_order_of_the_file() {
     let text = "[listen]\ngrpc = 5\n[rate]\namount = 0\nwindows = 1\namount = 7\n[plans.free]\nspend = { hourly = -5, \
-                dayly = 3 }\nrate = { amount = 1.5 }\n[orgs.\"a b\"]\n[orgs.b]\nplan = \"free\"\nexempt = 1\n[logs]\n\
+                dayly = \"3u\" }\nrate = { amount = 1.5 }\n[orgs.\"a b\"]\n[orgs.b]\nplan = \"free\"\nexempt = 1\n[logs]\n\
                 level = 1\n[bounds]\nidle_ms = 1\n";
     let found = check(text, "t.toml").unwrap_err();
     let lines: Vec<_> = found
@@ -266,7 +278,7 @@ fn a_broken_line_is_one_mistake_and_hides_no_other() {
 #[test]
 fn more_limits_than_a_scope_may_have_are_refused_where_they_meet() {
     let windows = |from: usize, count: usize| -> String {
-        (from..from + count).map(|n| format!("aligned_{}s = 1", n + 1)).collect::<Vec<_>>().join(", ")
+        (from..from + count).map(|n| format!("aligned_{}s = \"1u\"", n + 1)).collect::<Vec<_>>().join(", ")
     };
     let plan = |count| format!("[plans.free]\nspend = {{ {} }}\n", windows(0, count));
     good(&plan(LIMITS_PER_SCOPE));
@@ -298,13 +310,13 @@ fn what_is_allowed_but_looks_wrong_is_a_warning() {
         shown.contains("t.toml:2:1: plans.free.exections limits the custom meter exections, not executions"),
         "{shown}"
     );
-    assert!(shown.contains("plans.free.tokens.daily has a buffer of 5 and an amount of 5"), "{shown}");
+    assert!(shown.contains("plans.free.tokens.daily has a buffer of 5 tokens and an amount of 5 tokens"), "{shown}");
 }
 
 #[test]
 fn a_limit_of_an_account_on_what_is_not_counted_there_is_a_warning() {
     let config = good(
-        "[plans.relay.scopes]\n\"account/k\" = { spend = { daily = 5, hourly = 0 }, bytes = { daily = 5 } }\n\
+        "[plans.relay.scopes]\n\"account/k\" = { spend = { daily = \"5u\", hourly = \"0u\" }, bytes = { daily = 5 } }\n\
          \"pool/*\" = { calls = { daily = 5 }, tokens = { daily = 5 } }\n",
     );
     let shown = config.warnings().join("\n");

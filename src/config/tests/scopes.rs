@@ -24,10 +24,10 @@ fn an_org_requires_what_its_plan_does_unless_it_says_otherwise() {
 #[test]
 fn a_family_is_denied_or_has_limits_and_the_org_has_the_last_word() {
     let config = good(
-        "[plans.p.scopes]\n\"agent/*\" = \"deny\"\n\"agent/7\" = { spend = { daily = 5 } }\n\
-         \"team/*\" = { spend = { daily = 9 } }\n\
+        "[plans.p.scopes]\n\"agent/*\" = \"deny\"\n\"agent/7\" = { spend = { daily = \"5u\" } }\n\
+         \"team/*\" = { spend = { daily = \"9u\" } }\n\
          [orgs.a]\nplan = \"p\"\nscopes.\"team/*\" = \"deny\"\nscopes.\"team/x\" = \"deny\"\n\
-         [orgs.b]\nplan = \"p\"\nscopes.\"agent/*\" = { spend = { daily = 7 } }\n",
+         [orgs.b]\nplan = \"p\"\nscopes.\"agent/*\" = { spend = { daily = \"7u\" } }\n",
     );
     let (a, b) = (policy(&config, "a"), policy(&config, "b"));
     assert_eq!(a.denied_scopes, ["agent/*", "team/*", "team/x"].map(family).into());

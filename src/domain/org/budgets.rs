@@ -24,9 +24,21 @@ impl OrgState {
         set: &SetBudget,
         ctx: &Context<'_>,
     ) -> Result<Shown<BudgetSet, BudgetView>, OrgError> {
+        let before = self.budget_in_force(&set.scope, ctx);
         let done = self.change_budget(set, ctx)?;
-        let limits = self.budgets.limits_of(&set.scope, ctx.policy, self.now);
-        Ok(done.show(self.budget_view(&set.scope, &limits)))
+        let mut view = self.budget_in_force(&set.scope, ctx);
+        if !done.replayed {
+            for (period, before) in view.periods.iter_mut().zip(before.periods) {
+                period.previous = before.limit;
+            }
+        }
+        Ok(done.show(view))
+    }
+
+    /// What is set over what is configured.
+    fn budget_in_force(&mut self, scope: &Scope, configured: &Context<'_>) -> BudgetView {
+        let limits = self.budgets.limits_of(scope, configured.policy, self.now);
+        self.budget_view(scope, &limits)
     }
 
     pub(super) fn change_budget(&mut self, set: &SetBudget, ctx: &Context<'_>) -> Result<Done<BudgetSet>, OrgError> {
@@ -62,7 +74,8 @@ impl OrgState {
             let limit = limits.iter().find(named).unwrap_or(&unlimited);
             let Standing { used, reserved, .. } = self.book.standing(scope, limit, self.now);
             let remaining = LimitView::of(limit, scope, used, reserved).remaining();
-            PeriodView { period, limit: limit.amount, set: row.limits.contains_key(period), used, reserved, remaining }
+            let set = row.limits.contains_key(period);
+            PeriodView { period, previous: None, limit: limit.amount, set, used, reserved, remaining }
         };
         let periods = PERIODS.iter().map(&mut period_view).collect();
         BudgetView { version: row.version, periods, malformed: malformed(&row) }

@@ -20,6 +20,7 @@ pub fn budget(view: BudgetView, org: &OrgId, scope: &Scope) -> v1::Budget {
         remaining: period.remaining,
         reserved: int(period.reserved),
         set: period.set,
+        previous_limit: period.previous.map(int),
     };
     let legacy = view.periods.iter().find(|period| period.period == LEGACY_PERIOD).map(period).unwrap_or_default();
     v1::Budget {
