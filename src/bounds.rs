@@ -113,6 +113,17 @@ pub const EXPORT_BATCH: usize = 64;
 /// A row that was handed out is not handed out again before this, unless its outcome came.
 pub const EXPORT_LEASE_MS: u64 = MINUTE_MS;
 
+/// Calls to the billing provider about one org that may fail in a row before the next one waits.
+pub const SPACING_FREE: u32 = 2;
+/// How long it then waits; doubles with every further failure up to the maximum.
+pub const SPACING_MS: u64 = 250;
+/// The longest wait: an org whose trouble is over is noticed within this.
+pub const SPACING_MAX_MS: u64 = 10 * SECOND_MS;
+/// A row of failures is over after this long without another one.
+pub const SPACING_MEMORY_MS: u64 = 10 * MINUTE_MS;
+/// Orgs whose failures are counted; about any further one the provider is asked as if nothing had failed.
+pub const SPACED_ORGS: usize = 10_000;
+
 /// A forward jump of the wall clock up to this is followed at once.
 pub const CLOCK_STEP_MS: u64 = 60 * SECOND_MS;
 /// A larger one is followed when it has stood this long.

@@ -142,10 +142,10 @@ pub struct Usage {
 /// answer: it is a [`Cause`].
 pub trait BillingProvider: Send + Sync + fmt::Debug {
     /// Whether the org's balance lets it execute.
-    fn check(&self, org: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict>;
+    fn check<'a>(&'a self, org: &'a OrgId, freshness: Freshness) -> BoxFuture<'a, BalanceVerdict>;
 
     /// Whether the org pays, and is therefore spared by the rate backstop.
-    fn pays(&self, org: &OrgId) -> BoxFuture<'_, Result<bool, Cause>>;
+    fn pays<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<bool, Cause>>;
 
     /// Reports usage, at least once; the provider recognises repeats by their key.
     fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery>;

@@ -118,6 +118,8 @@ pub struct Readings {
     pub oldest_group_ms: u64,
     /// Readings of the balances and of the provider.
     pub billing: actors::billing::Readings,
+    /// Orgs whose usage is reported less often, because the last reports failed.
+    pub spaced_reports: u64,
     /// Pools of all orgs in memory, added up.
     pub pools: actors::PoolTotals,
 }
@@ -283,7 +285,7 @@ impl Metrics {
 
     /// The OpenMetrics text of everything.
     pub fn render(&self, now: Readings) -> String {
-        self.billing.read(&now.billing);
+        self.billing.read(&now.billing, now.spaced_reports);
         self.pools.read(&now.pools);
         self.resident.set(i64::try_from(now.resident).unwrap_or(i64::MAX));
         self.in_flight.set(i64::from(now.in_flight));

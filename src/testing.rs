@@ -99,6 +99,8 @@ pub(crate) struct Scripted {
     pub(crate) verdict: Mutex<BalanceVerdict>,
     pub(crate) pays: Mutex<Result<bool, Cause>>,
     pub(crate) delivery: Mutex<Delivery>,
+    /// For some orgs, another delivery than for the rest.
+    pub(crate) delivery_of: Mutex<BTreeMap<OrgId, Delivery>>,
     pub(crate) takes: Mutex<Duration>,
     /// For some orgs, another verdict and duration than for the rest.
     pub(crate) of: Mutex<BTreeMap<OrgId, (BalanceVerdict, Duration)>>,
@@ -118,6 +120,7 @@ impl Default for Scripted {
             verdict: allowed().into(),
             pays: Ok(false).into(),
             delivery: Delivery::Delivered.into(),
+            delivery_of: Mutex::default(),
             takes: Duration::ZERO.into(),
             of: Mutex::default(),
             broken: false.into(),
@@ -162,7 +165,7 @@ impl Scripted {
 }
 
 impl BillingProvider for Scripted {
-    fn check(&self, org: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict> {
+    fn check<'a>(&'a self, org: &'a OrgId, freshness: Freshness) -> BoxFuture<'a, BalanceVerdict> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         self.asked_fresh.fetch_add(u64::from(freshness == Freshness::Fresh), Ordering::SeqCst);
         let common = (*self.verdict.lock().unwrap(), *self.takes.lock().unwrap());
@@ -170,15 +173,16 @@ impl BillingProvider for Scripted {
         Box::pin(self.after(takes, verdict))
     }
 
-    fn pays(&self, _: &OrgId) -> BoxFuture<'_, Result<bool, Cause>> {
+    fn pays<'a>(&'a self, _: &'a OrgId) -> BoxFuture<'a, Result<bool, Cause>> {
         self.asked_pays.fetch_add(1, Ordering::SeqCst);
         let pays = *self.pays.lock().unwrap();
         Box::pin(self.taking(pays))
     }
 
     fn report(&self, usage: Usage) -> BoxFuture<'_, Delivery> {
+        let common = *self.delivery.lock().unwrap();
+        let delivery = self.delivery_of.lock().unwrap().get(&usage.org).copied().unwrap_or(common);
         self.reported.lock().unwrap().push(usage);
-        let delivery = *self.delivery.lock().unwrap();
         Box::pin(self.taking(delivery))
     }
 }

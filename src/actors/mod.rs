@@ -22,6 +22,7 @@ mod org;
 mod outbox;
 mod pools;
 mod registry;
+mod spacing;
 mod supervisor;
 mod sweeper;
 #[cfg(test)]
@@ -112,6 +113,8 @@ struct Shared {
     crashes: AtomicU64,
     changed: write_behind::Changed,
     exports: outbox::Waiting,
+    /// Of reports of usage to the billing provider.
+    report_spacing: Arc<spacing::Spacing>,
     pools: pools::Board,
     events: Arc<dyn EventSink>,
     stopping: CancellationToken,
@@ -170,6 +173,7 @@ impl Orgs {
             crashes: AtomicU64::new(0),
             changed: write_behind::Changed::default(),
             exports: outbox::Waiting::default(),
+            report_spacing: Arc::default(),
             pools: pools::Board::default(),
             events: deps.events,
             stopping: CancellationToken::new(),
@@ -274,6 +278,11 @@ impl Orgs {
     /// Resolves when every pool was summed up once since the start.
     pub async fn pools_called(&self) {
         self.shared.pools.called().await;
+    }
+
+    /// Orgs whose usage is reported less often just now, because the last reports failed.
+    pub fn spaced_reports(&self) -> u64 {
+        self.shared.report_spacing.orgs()
     }
 
     /// What all pools add up to, as last summed up.

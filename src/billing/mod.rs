@@ -22,11 +22,11 @@ use crate::{
 pub struct NoBilling;
 
 impl BillingProvider for NoBilling {
-    fn check(&self, _: &OrgId, _: Freshness) -> BoxFuture<'_, BalanceVerdict> {
+    fn check<'a>(&'a self, _: &'a OrgId, _: Freshness) -> BoxFuture<'a, BalanceVerdict> {
         Box::pin(ready(BalanceVerdict::Allowed(Balance { unlimited: true, ..Balance::default() })))
     }
 
-    fn pays(&self, _: &OrgId) -> BoxFuture<'_, Result<bool, Cause>> {
+    fn pays<'a>(&'a self, _: &'a OrgId) -> BoxFuture<'a, Result<bool, Cause>> {
         Box::pin(ready(Ok(false)))
     }
 

@@ -5,6 +5,7 @@
 //! | `provider` | `"none"`, `"static"` (what plans include, from the ledger) or `"autumn"` |
 //! | `feature`, `environment` | the provider's name of an execution; names this installation in its keys |
 //! | `allow_ttl`, `deny_ttl`, `deny_revalidate`, `exempt_ttl` | how long an answer is remembered |
+//! | `deny_stale` | how long a denial stands beyond that while the provider cannot answer |
 //! | `timeout` | the time for one question, shorter than `bounds.decision_budget_ms` |
 //! | `export`, `overage_behavior`, `[billing.features]` | which usage is reported when, and how it is booked |
 //! | `on_no_entitlement`, `on_unknown_customer`, `on_indeterminate` | what happens without an answer |
@@ -28,7 +29,7 @@ use super::{
     values::{NAME_RULE, choice, duration, name, names, on_indeterminate},
 };
 use crate::{
-    bounds::{HOUR_MS, MINUTE_MS, SECOND_MS},
+    bounds::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
     domain::{
         ids::Meter,
         policy::{BalancePolicy, BalanceSource, Exemption, ExportWhen, OnIndeterminate},
@@ -165,10 +166,11 @@ impl Choice {
 }
 
 /// The keys that [`BillingPolicy`] is read from.
-pub(super) const POLICY_KEYS: [&str; 7] = [
+pub(super) const POLICY_KEYS: [&str; 8] = [
     "on_no_entitlement",
     "on_unknown_customer",
     "on_indeterminate",
+    "deny_stale",
     "upgrade_url",
     "export",
     "features",
@@ -247,6 +249,7 @@ fn policy(section: &mut Section<'_>, provider: Choice, rules: &BillingRules) -> 
         on_indeterminate: read("on_indeterminate"),
         ..BalancePolicy::default()
     };
+    balance.deny_stale = section.read("deny_stale", |entry| deny_stale(entry, provider)).unwrap_or_default();
     balance.upgrade_url = section.read("upgrade_url", upgrade_url).unwrap_or_default();
     let export = export(section, provider);
     let features = features(section.section("features"), rules);
@@ -269,6 +272,15 @@ fn policy(section: &mut Section<'_>, provider: Choice, rules: &BillingRules) -> 
         }
     }
     BillingPolicy { provider, balance, exempt: exempt.unwrap_or_default() }
+}
+
+/// Zero is off.
+fn deny_stale(entry: &Entry, provider: Choice) -> Parsed<Duration> {
+    if entry.text() == Some("off") {
+        return Ok(Duration::ZERO);
+    }
+    provider.only_with(Choice::Autumn)?;
+    duration(entry, SECOND_MS, DAY_MS).map_err(|rule| format!("{rule}, or \"off\"").into())
 }
 
 fn export(section: &mut Section<'_>, provider: Choice) -> ExportWhen {

@@ -39,6 +39,9 @@ pub struct Balance {
     /// The provider's own state, not an estimate from something that lags behind it. Only an
     /// authoritative word is remembered.
     pub authoritative: bool,
+    /// Why this is the last answer and no new one: the provider could not be asked again. `None` = it is new,
+    /// or still holds.
+    pub stale: Option<Cause>,
 }
 
 impl Balance {

@@ -162,9 +162,12 @@ pub struct Unfreeze {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Purge;
 
-/// Hands out outbox rows that are due, at most [`crate::bounds::EXPORT_BATCH`].
+/// Hands out outbox rows that are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TakeOutbox;
+pub struct TakeOutbox {
+    /// The most rows in the answer.
+    pub max: usize,
+}
 
 /// What became of rows that were handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -136,7 +136,7 @@ commands! { |org, ask, ctx, configured|
     Admit,  Durable,       Freeze(Freeze) => Done<Frozen> = org.freeze(ask, ctx)?;
     Admit,  Durable,       Unfreeze(Unfreeze) => Done<Frozen> = org.unfreeze(ask, ctx)?;
     Admit,  Durable,       Purge(Purge) => Purged = org.purge_all();
-    Settle, Nothing,       TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox();
+    Settle, Nothing,       TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
     Settle, Durable,       SettleOutbox(SettleOutbox) => OutboxSettled = org.settle_outbox(&ask.0);
     Admit,  Nothing,       ListOutbox(ListOutbox) => Vec<OutboxRow> = org.list_outbox(ask);
     Admit,  Durable,       ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key);

@@ -35,6 +35,8 @@ pub struct LimitView {
     pub shadow: bool,
     /// Backstop only.
     pub blocked: u64,
+    /// Balance only: the last answer of a provider that cannot be asked now.
+    pub stale: bool,
 }
 
 impl LimitView {
@@ -51,6 +53,7 @@ impl LimitView {
             limiting: false,
             shadow: limit.shadow,
             blocked: 0,
+            stale: false,
         }
     }
 

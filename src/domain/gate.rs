@@ -154,7 +154,7 @@ pub enum Cause {
     ProviderRefused,
     /// Its answer cannot be read.
     ProviderBadAnswer,
-    /// It failed too often just now and is left alone for a while.
+    /// It failed for too many orgs just now and is left alone for a while.
     CircuitOpen,
     /// Too many questions to it are under way.
     Overloaded,
@@ -187,6 +187,27 @@ impl Cause {
         Self::NoEntitlement,
         Self::MalformedLimit,
     ];
+
+    /// Whether nothing was said of the org, so that what was said before may still be true.
+    pub fn is_silence(self) -> bool {
+        match self {
+            Self::Timeout
+            | Self::ProviderError
+            | Self::ProviderUnreachable
+            | Self::ProviderFailedOpen
+            | Self::ProviderRateLimited
+            | Self::ProviderUnauthorized
+            | Self::ProviderRefused
+            | Self::ProviderBadAnswer
+            | Self::CircuitOpen
+            | Self::Overloaded => true,
+            Self::StoreFault
+            | Self::UnknownCustomer
+            | Self::UnknownFeature
+            | Self::NoEntitlement
+            | Self::MalformedLimit => false,
+        }
+    }
 
     /// As decisions and metrics have it.
     pub fn name(self) -> &'static str {

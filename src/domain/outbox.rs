@@ -72,6 +72,8 @@ pub enum Delivery {
     },
     /// Never like this: an operator has to look.
     Rejected(Cause),
+    /// Nothing was sent: reports of the org fail just now. The row waits for the org's next turn.
+    NotTried,
 }
 
 /// Why a row is no longer tried.
@@ -138,10 +140,14 @@ impl OutboxRow {
     #[must_use]
     pub fn after(mut self, delivery: Delivery, now: Millis) -> Self {
         // Where nothing was sent, nothing was tried.
-        let held_back = matches!(delivery, Delivery::Retry { cause: Cause::CircuitOpen | Cause::Overloaded, .. });
+        let held_back = match delivery {
+            Delivery::Retry { cause, .. } => matches!(cause, Cause::CircuitOpen | Cause::Overloaded),
+            Delivery::NotTried => true,
+            Delivery::Delivered | Delivery::Duplicate | Delivery::Rejected(_) => false,
+        };
         self.attempts = self.attempts.saturating_add(u32::from(!held_back));
         match delivery {
-            Delivery::Delivered | Delivery::Duplicate => {}
+            Delivery::Delivered | Delivery::Duplicate | Delivery::NotTried => {}
             Delivery::Rejected(cause) => {
                 self.last_error = Some(cause);
                 self.dead = Some(DeadCause::Rejected);

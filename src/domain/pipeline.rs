@@ -225,6 +225,7 @@ impl<'a> Run<'a> {
             resets_at: Some(record.window_end()),
             limiting: self.reports.denies(Gate::Rate, Code::RateLimited),
             shadow: false,
+            stale: false,
             blocked: record.blocked.saturating_add(u64::from(blocks)),
         })
     }

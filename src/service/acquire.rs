@@ -105,7 +105,12 @@ impl Service {
     async fn answer_needs(&self, org: &OrgId, asks: &mut [Arc<Acquire>], replies: &[Answered], call: &Call) {
         let needs = |wanted| replies.iter().any(|reply| need(reply) == Some(wanted));
         let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
-        let balance = if needs(Need::Balance) { Some(self.balances.ask(org, until).await) } else { None };
+        let balance = if needs(Need::Balance) {
+            let deny_stale = self.policy(org).balance.deny_stale;
+            Some(self.balances.ask(org, deny_stale, until).await)
+        } else {
+            None
+        };
         let exempt = if needs(Need::Exemption) { Some(self.balances.pays(org, until).await) } else { None };
         for (ask, reply) in asks.iter_mut().zip(replies) {
             match need(reply) {
@@ -164,7 +169,9 @@ impl Service {
         let reports = loop {
             match pipeline::without_state(&ask, &policy, cause, self.clock.now()) {
                 Ok(reports) => break reports,
-                Err(Need::Balance) => ask.balance = Some(self.balances.ask(org, call.deadline.at).await),
+                Err(Need::Balance) => {
+                    ask.balance = Some(self.balances.ask(org, policy.balance.deny_stale, call.deadline.at).await);
+                }
                 // Nobody is exempt from a backstop that cannot be evaluated.
                 Err(Need::Exemption) => ask.exempt = Some(false),
             }

@@ -13,7 +13,7 @@ use crate::{
         commands::Ask,
         gate::Code,
         ids::OrgId,
-        policy::{BalanceSource, Exemption},
+        policy::{BalanceSource, Exemption, JudgedBalance},
         reply::{Snapshot, Status},
         rows::Head,
         scopes::Scopes,
@@ -76,7 +76,7 @@ impl Service {
         let policy = self.policy(org);
         let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let balance = match policy.balance.source {
-            BalanceSource::Provider => Some(self.balances.ask(org, until).await),
+            BalanceSource::Provider => Some(self.balances.ask(org, policy.balance.deny_stale, until).await),
             BalanceSource::None | BalanceSource::NotIncluded | BalanceSource::Included { .. } => None,
         };
         let answer = query(Known { balance, exempt: false }).await?;
@@ -104,9 +104,9 @@ impl Service {
         listed.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)
     }
 
-    /// What the provider says now, past every cache. Where plans say what is included, the org's own
-    /// ledger is asked, which nobody has to refresh.
-    pub async fn refresh_balance(&self, org: &OrgId, call: &Call) -> Result<BalanceVerdict, ServiceError> {
+    /// What the provider says now, past every cache, and what the policy makes of it. Where plans say what is
+    /// included, the org's own ledger is asked, which nobody has to refresh.
+    pub async fn refresh_balance(&self, org: &OrgId, call: &Call) -> Result<JudgedBalance, ServiceError> {
         let policy = self.policy(org);
         let verdict = match &policy.balance.source {
             BalanceSource::None | BalanceSource::Provider => self.balances.refresh(org, call.deadline.at).await,
@@ -115,8 +115,9 @@ impl Service {
                 included(limit.amount, *overage, &self.status(org, Scopes::org(), call).await?)
             }
         };
-        tracing::info!(target: "tollgate::audit", %org, command = "RefreshBalance", outcome = ?verdict, "operator");
-        Ok(verdict)
+        let judged = policy.balance.judge(verdict);
+        tracing::info!(target: "tollgate::audit", %org, command = "RefreshBalance", outcome = ?judged, "operator");
+        Ok(judged)
     }
 
     /// Service time.
@@ -188,6 +189,7 @@ impl Service {
             serving: self.is_serving(),
             oldest_group_ms: self.oldest_group_ms(),
             billing: self.balances.readings(),
+            spaced_reports: self.orgs.spaced_reports(),
             pools: self.orgs.pool_totals(),
         }
     }
@@ -209,6 +211,7 @@ fn included(amount: Option<u64>, overage: bool, status: &Status) -> BalanceVerdi
         overage,
         resets_at: view.and_then(|view| view.resets_at),
         authoritative: true,
+        stale: None,
     };
     match balance.bound() {
         Some(0) => BalanceVerdict::Denied(DenyReason::Exhausted, balance),

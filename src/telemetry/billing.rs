@@ -33,8 +33,12 @@ pub(super) struct BillingMetrics {
     from_memory: Counter,
     background: Counter,
     shed: Counter,
+    spaced: Counter,
+    stale: Counter,
     crashes: Counter,
     remembered: Gauge,
+    spaced_orgs: Gauge,
+    spaced_reports: Gauge,
     in_flight: Gauge,
     waiting: Gauge,
     polls: Gauge,
@@ -50,8 +54,12 @@ impl BillingMetrics {
         r.register("billing_from_memory", "Balance questions that memory answered", self.from_memory.clone());
         r.register("billing_revalidations", "Balance questions begun in the background", self.background.clone());
         r.register("billing_shed", "Callers turned away because too many waited", self.shed.clone());
+        r.register("billing_spaced", "Questions not asked because the last ones failed", self.spaced.clone());
+        r.register("billing_stale_denials", "Denials that stood while nobody could be asked", self.stale.clone());
         r.register("billing_crashes", "Times the billing check crashed since start", self.crashes.clone());
         r.register("billing_remembered", "Orgs whose balance is remembered", self.remembered.clone());
+        r.register("billing_spaced_orgs", "Orgs asked about less, as that fails", self.spaced_orgs.clone());
+        r.register("exports_spaced_orgs", "Orgs reported less often, as that fails", self.spaced_reports.clone());
         r.register("billing_in_flight", "Questions to the provider under way", self.in_flight.clone());
         r.register("billing_waiting", "Callers that wait for the provider", self.waiting.clone());
         r.register("billing_polls", "Orgs polled because they were refreshed and are denied", self.polls.clone());
@@ -63,6 +71,7 @@ impl BillingMetrics {
             Delivery::Duplicate => Outcome::of("duplicate"),
             Delivery::Retry { cause, .. } => Outcome { outcome: "retried", cause: cause.name() },
             Delivery::Rejected(cause) => Outcome { outcome: "rejected", cause: cause.name() },
+            Delivery::NotTried => Outcome::of("not_tried"),
         };
         self.exports.get_or_create(&outcome).inc();
     }
@@ -76,7 +85,7 @@ impl BillingMetrics {
     }
 
     /// Takes over what the billing check has counted so far.
-    pub(super) fn read(&self, now: &Readings) {
+    pub(super) fn read(&self, now: &Readings, spaced_reports: u64) {
         let checks = |outcome| self.questions.get_or_create_owned(&outcome);
         raise(&checks(Outcome::of("allowed")), now.allowed);
         raise(&checks(Outcome::of("denied")), now.denied);
@@ -89,9 +98,13 @@ impl BillingMetrics {
         raise(&self.from_memory, now.from_memory);
         raise(&self.background, now.revalidations);
         raise(&self.shed, now.shed);
+        raise(&self.spaced, now.spaced);
+        raise(&self.stale, now.stale);
         raise(&self.crashes, now.crashes);
         let gauges = [
             (&self.remembered, now.remembered),
+            (&self.spaced_orgs, now.spaced_orgs),
+            (&self.spaced_reports, spaced_reports),
             (&self.in_flight, now.in_flight),
             (&self.waiting, now.waiting),
             (&self.polls, now.polls),

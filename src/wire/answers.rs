@@ -13,6 +13,7 @@ use crate::domain::{
     ids::{Amounts, DecisionId, Meter, OrgId, Scope},
     ledger::HourSlice,
     outbox::{DeadCause, OutboxRow},
+    policy::JudgedBalance,
     rate::Counter,
     reply::{LedgerView, Snapshot, Status},
     rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow},
@@ -93,6 +94,7 @@ fn limit(view: &LimitView) -> v1::Limit {
         buffer: int(view.buffer),
         shadow: view.shadow,
         blocked: int(view.blocked),
+        stale: view.stale,
     }
 }
 
@@ -208,8 +210,8 @@ fn execution(row: &ExecutionRow) -> admin::Execution {
 }
 
 /// Units are whole; `*_known` tells a 0 from what the provider did not say.
-pub fn balance(verdict: BalanceVerdict) -> admin::RefreshBalanceResponse {
-    let (verdict, reason, cause, balance) = match verdict {
+pub fn balance(judged: JudgedBalance) -> admin::RefreshBalanceResponse {
+    let (verdict, reason, cause, balance) = match judged.verdict {
         BalanceVerdict::Allowed(balance) => (admin::BalanceVerdict::Allowed, "", "", balance),
         BalanceVerdict::Denied(reason, balance) => (admin::BalanceVerdict::Denied, reason.name(), "", balance),
         BalanceVerdict::Unknown(cause) => (admin::BalanceVerdict::Unspecified, "", cause.name(), Balance::default()),
@@ -225,6 +227,8 @@ pub fn balance(verdict: BalanceVerdict) -> admin::RefreshBalanceResponse {
         unlimited: balance.unlimited,
         overage_allowed: balance.overage,
         resets_at_ms: int(balance.resets_at.unwrap_or(0)),
+        allowed: judged.allowed,
+        decided_by: judged.decided_by.unwrap_or_default().into(),
     }
 }
 

@@ -102,6 +102,7 @@ limit! {
     13 buffer: int64 i64;
     14 shadow: bool bool;
     15 blocked: int64 i64;
+    16 stale: bool bool;
 }
 
 impl Limit {

@@ -40,6 +40,10 @@ class Standin:
         """One per request, in this order."""
         self._control("faults", list(faults))
 
+    def failing(self, **customers):
+        """`org_1={"fault": {"status": 500}, "path": CHECK}`: with every request about it; `None` ends that."""
+        self._control("failing", customers)
+
     def clock(self, ahead_ms=0, date_ahead_ms=0):
         """How far its clock, and the `Date` of its answers, are ahead; `None` sends no `Date`."""
         self._control("clock", {"ahead_ms": ahead_ms, "date_ahead_ms": date_ahead_ms})

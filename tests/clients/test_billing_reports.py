@@ -4,8 +4,8 @@ import time
 import unittest
 
 from billing import TRACK, BilledCase, fault_for, tracks
-from case import fresh
 from node import eventually
+from plane import metric
 
 MINUTE = 60
 
@@ -61,6 +61,46 @@ class Clocks(BilledCase):
         self.assertIn("timestamp", refused["body"])
         self.assertNotIn("timestamp", taken["body"])
         self.assertEqual(refused["headers"]["idempotency-key"], taken["headers"]["idempotency-key"])
+
+
+class OneCustomer(BilledCase):
+    """R-BAL-10: reports that fail for one customer delay nobody else's, and lose nothing."""
+
+    ROWS, OTHERS = 30, 20
+
+    def test_reports_of_one_customer_that_fail_hold_up_no_other(self):
+        clock = self.clock(minute=10)
+        node = self.billed(clock=clock, config="[rate]\namount = 100000\n", FEATURES__SPEND="usd")
+        plane = self.plane(node)
+        others = [f"good-{number}" for number in range(self.OTHERS)]
+        self.standin.customers(**{org: {"features": {"usd": {"granted": 10**9}}} for org in ["bad", *others]})
+        self.standin.failing(bad={"fault": {"status": 500}, "path": TRACK})
+        usage = [{"meter": "spend", "amount": 5}]
+        for row in range(self.ROWS):
+            plane.gate.Record(org="bad", request_id=f"r{row}", usage=usage)
+        reports = lambda org: len(tracks(self.standin, org))  # noqa: E731
+        eventually(lambda: reports("bad") >= 8, "its reports fail", within=20)
+        for _ in range(30):
+            clock.step(2)
+        for org in others:
+            plane.gate.Record(org=org, request_id="r", usage=usage)
+        waiting = lambda org: list(plane.admin.ListExports(org=org).exports)  # noqa: E731
+        eventually(lambda: not any(map(waiting, others)), "usage of the others arrives", within=20)
+        self.assertEqual([reports(org) for org in others], [1] * self.OTHERS, "each at its first attempt")
+        retried = lambda cause: metric(node.http, "tollgate_exports_total", outcome="retried", cause=cause)  # noqa: E731
+        self.assertEqual(retried("circuit_open"), 0, "the provider is not left alone")
+        self.assertLessEqual(reports("bad"), 45, "in a minute: it is tried less")
+        self.assertEqual(metric(node.http, "tollgate_exports_spaced_orgs"), 1)
+        self.assertEqual([row.set_aside for row in waiting("bad")], [""] * self.ROWS, "nothing is set aside for it")
+        self.standin.failing(bad=None)
+
+        def all_arrived():
+            clock.step(10)
+            return not waiting("bad")
+
+        eventually(all_arrived, "its own usage arrives", within=30)
+        self.assertEqual(self.standin.usage("bad", "usd"), 5 * self.ROWS)
+        self.assertEqual(metric(node.http, "tollgate_exports_spaced_orgs"), 0)
 
 
 if __name__ == "__main__":

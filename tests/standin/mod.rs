@@ -10,6 +10,7 @@
 //! | `POST /control/customers` `{"org_1": {"features": {"executions": {"granted": 10}}, "subscriptions": []}}` | sets customers; `null` removes one |
 //! | `GET /control/customers` | what they have and what was booked |
 //! | `POST /control/faults` `["hang", {"fault": {"stall": {"ms": 3000}}, "path": "/v1/balances.track"}]` | queues faults, one per request |
+//! | `POST /control/failing` `{"org_1": {"fault": {"status": 500}, "path": "/v1/balances.check"}}` | does that with every request about the customer, and only where none is queued; `null` ends it |
 //! | `POST /control/cache` `true` | gives the same answer to every check that does not skip the cache, until usage is booked |
 //! | `POST /control/clock` `{"ahead_ms": -5000, "date_ahead_ms": null}` | how far its clock, and the `Date` of its answers, are ahead of this machine's; `null` sends no `Date` |
 //! | `GET /control/ledger` | every request of the API, in order, with what was answered |
@@ -118,13 +119,15 @@ struct State {
     clock: Clock,
     books: Books,
     faults: VecDeque<Queued>,
+    /// By customer.
+    failing: BTreeMap<String, Queued>,
     ledger: Vec<Entry>,
 }
 
 impl Default for State {
     fn default() -> Self {
         let clock = Clock { ahead_ms: 0, date_ahead_ms: Some(0) };
-        Self { clock, books: Books::default(), faults: VecDeque::new(), ledger: Vec::new() }
+        Self { clock, books: Books::default(), faults: VecDeque::new(), failing: BTreeMap::new(), ledger: Vec::new() }
     }
 }
 
@@ -194,6 +197,12 @@ impl Standin {
     /// For the next request to `path`.
     pub fn fault_for(&self, path: &str, fault: Fault) {
         lock(&self.state).faults.push_back(Queued::For { fault, path: path.to_owned() });
+    }
+
+    /// For every request to `path` about the customer, as long as none is queued.
+    pub fn failing(&self, customer: &str, path: &str, fault: Fault) {
+        let fault = Queued::For { fault, path: path.to_owned() };
+        lock(&self.state).failing.insert(customer.to_owned(), fault);
     }
 
     pub fn caching(&self, on: bool) {
@@ -269,6 +278,16 @@ fn control(state: &mut State, request: &Request) -> (u16, Value) {
         ("POST", "/control/faults") => {
             serde_json::from_value(body).map(|faults: Vec<Queued>| state.faults.extend(faults))
         }
+        ("POST", "/control/failing") => {
+            serde_json::from_value(body).map(|customers: BTreeMap<String, Option<Queued>>| {
+                for (customer, fault) in customers {
+                    match fault {
+                        Some(fault) => _ = state.failing.insert(customer, fault),
+                        None => _ = state.failing.remove(&customer),
+                    }
+                }
+            })
+        }
         ("POST", "/control/cache") => {
             serde_json::from_value(body).map(|on: bool| state.books.cache = on.then(BTreeMap::new))
         }
@@ -282,14 +301,17 @@ fn control(state: &mut State, request: &Request) -> (u16, Value) {
 }
 
 impl State {
-    /// The first fault that is meant for this path.
-    fn take_fault(&mut self, path: &str) -> Option<Fault> {
+    /// The first fault that is meant for this path, or what the customer always gets.
+    fn take_fault(&mut self, path: &str, customer: &str) -> Option<Fault> {
         let meant = |queued: &Queued| match queued {
             Queued::Any(_) => true,
             Queued::For { path: only, .. } => path == only,
         };
-        let at = self.faults.iter().position(meant)?;
-        self.faults.remove(at).map(|queued| match queued {
+        let queued = match self.faults.iter().position(meant) {
+            Some(at) => self.faults.remove(at),
+            None => self.failing.get(customer).filter(|queued| meant(queued)).cloned(),
+        };
+        queued.map(|queued| match queued {
             Queued::Any(fault) | Queued::For { fault, .. } => fault,
         })
     }
@@ -303,7 +325,7 @@ impl State {
 
 /// Written down before it is answered, so that a request that hangs is seen.
 fn enter(state: &mut State, request: &Request) -> (usize, Option<Fault>) {
-    let fault = state.take_fault(&request.path);
+    let fault = state.take_fault(&request.path, request.body["customer_id"].as_str().unwrap_or_default());
     let Request { method, path, headers, body } = request.clone();
     state.ledger.push(Entry { method, path, headers, body, fault: fault.clone(), status: None, answer: Value::Null });
     (state.ledger.len() - 1, fault)

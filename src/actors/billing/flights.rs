@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    super::spacing::Spacing,
     Core,
     check::{Ended, Msg},
     under_way::UnderWay,
@@ -34,6 +35,9 @@ pub(super) trait Question: Sized + 'static {
     fn unanswered(cause: Cause) -> Self::Answer;
     fn count(core: &Core, answer: &Self::Answer);
     fn under_way(core: &Core) -> &UnderWay;
+    fn spacing(core: &Core) -> &Spacing;
+    /// Whether it is an answer, or why it is none.
+    fn answered(answer: &Self::Answer) -> Result<(), Cause>;
     /// Writes the answer down, if it is one. The question began at `began`.
     fn remember(core: &Core, org: &OrgId, answer: Self::Answer, began: Instant);
     fn ended(ended: Ended<Self>) -> Msg;
@@ -66,6 +70,17 @@ impl Question for Balance {
         &core.memory.under_way
     }
 
+    fn spacing(core: &Core) -> &Spacing {
+        &core.memory.spacing
+    }
+
+    fn answered(answer: &BalanceVerdict) -> Result<(), Cause> {
+        match answer {
+            BalanceVerdict::Allowed(_) | BalanceVerdict::Denied(..) => Ok(()),
+            BalanceVerdict::Unknown(cause) => Err(*cause),
+        }
+    }
+
     fn remember(core: &Core, org: &OrgId, answer: BalanceVerdict, began: Instant) {
         core.memory.remember(org, answer, began);
     }
@@ -96,6 +111,14 @@ impl Question for Pays {
 
     fn under_way(core: &Core) -> &UnderWay {
         &core.payers.under_way
+    }
+
+    fn spacing(core: &Core) -> &Spacing {
+        &core.payers.spacing
+    }
+
+    fn answered(answer: &Self::Answer) -> Result<(), Cause> {
+        answer.map(|_| ())
     }
 
     fn remember(core: &Core, org: &OrgId, answer: Self::Answer, _: Instant) {
@@ -155,8 +178,8 @@ impl<Q: Question> Flights<Q> {
         Self { flights: HashMap::new(), question: PhantomData }
     }
 
-    /// Joins the question under way if it counts and is as fresh as wanted; begins one otherwise.
-    /// True if one began.
+    /// Joins the question under way if it counts and is as fresh as wanted; begins one otherwise, unless the
+    /// last ones failed and a fresh answer is not what is wanted. True if one began.
     pub(super) fn join(
         &mut self,
         desk: &Desk<'_>,
@@ -170,7 +193,15 @@ impl<Q: Question> Flights<Q> {
         }
         let counts = flight.number.is_some_and(|number| Q::under_way(desk.core).counts(org, number));
         let serves = counts && (freshness == Freshness::Cached || flight.freshness == Freshness::Fresh);
-        !serves && self.begin(desk, org, freshness)
+        if serves {
+            return false;
+        }
+        let held = Q::spacing(desk.core).held(org).filter(|_| freshness == Freshness::Cached);
+        let Some(held) = held else { return self.begin(desk, org, freshness) };
+        flight.number = None;
+        answer_all(flight, Q::unanswered(held.cause));
+        self.leave(desk, org);
+        false
     }
 
     /// A denial of this org is to be polled, once there is a word.
@@ -193,6 +224,7 @@ impl<Q: Question> Flights<Q> {
     pub(super) fn ended(&mut self, desk: &Desk<'_>, ended: &Ended<Q>) -> Option<Settled> {
         Q::count(desk.core, &ended.answer);
         let Ended { org, number, began, answer } = ended;
+        Q::spacing(desk.core).ended(org, *began, Q::answered(answer));
         let flight = self.flights.get_mut(org)?;
         flight.running = flight.running.saturating_sub(1);
         let mut settled = None;

@@ -13,10 +13,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{BillingRules, cache::Cache, under_way::UnderWay};
+use super::{super::spacing::Spacing, BillingRules, cache::Cache, under_way::UnderWay};
 use crate::{
     domain::{
-        balance::BalanceVerdict,
+        balance::{Balance, BalanceVerdict, DenyReason},
+        gate::Cause,
         ids::{Amounts, Meter, OrgId},
         window::Millis,
     },
@@ -27,6 +28,7 @@ use crate::{
 pub(super) struct Memory {
     words: Cache<Word>,
     pub(super) under_way: UnderWay,
+    pub(super) spacing: Spacing,
     clock: Arc<dyn Clock>,
     meter: Meter,
     allow_ttl: Duration,
@@ -99,6 +101,7 @@ impl Memory {
         Self {
             words: Cache::new(rules),
             under_way: UnderWay::default(),
+            spacing: Spacing::default(),
             clock,
             meter: rules.meter.clone(),
             allow_ttl: rules.allow_ttl,
@@ -140,14 +143,36 @@ impl Memory {
         self.holding(org).is_some_and(|word| word.claims_check(self.since_start(Instant::now()), self.revalidate))
     }
 
+    /// The denial on an org that stands for `more` beyond its time, because `cause` keeps the provider from
+    /// answering. That a plan does not include the feature is no denial: nothing is used up.
+    pub(super) fn stale(&self, org: &OrgId, cause: Cause, more: Duration) -> Option<BalanceVerdict> {
+        if more.is_zero() || !cause.is_silence() {
+            return None;
+        }
+        let word = self.until(org, more)?;
+        match word.verdict {
+            BalanceVerdict::Denied(DenyReason::NoEntitlement, _) => None,
+            BalanceVerdict::Denied(reason, balance) => {
+                Some(BalanceVerdict::Denied(reason, Balance { stale: Some(cause), ..balance }))
+            }
+            BalanceVerdict::Allowed(_) | BalanceVerdict::Unknown(_) => None,
+        }
+    }
+
     fn holding(&self, org: &OrgId) -> Option<Arc<Word>> {
+        let word = self.until(org, Duration::ZERO)?;
+        let spent = word.bound.as_ref().is_some_and(|bound| bound.left() == 0);
+        (!spent).then_some(word)
+    }
+
+    /// The word on an org until `more` beyond its time, and never beyond the provider's reset.
+    fn until(&self, org: &OrgId, more: Duration) -> Option<Arc<Word>> {
         if !self.in_use.load(Ordering::Relaxed) {
             return None;
         }
         let word = self.words.get(org)?;
-        let over = Instant::now() >= word.until || word.resets_at.is_some_and(|at| self.clock.now() >= at);
-        let spent = word.bound.as_ref().is_some_and(|bound| bound.left() == 0);
-        (!over && !spent).then_some(word)
+        let over = Instant::now() >= word.until + more || word.resets_at.is_some_and(|at| self.clock.now() >= at);
+        (!over).then_some(word)
     }
 
     fn check_is_due(&self, word: &Word) -> bool {
@@ -178,8 +203,9 @@ impl Memory {
         self.in_use.store(true, Ordering::Relaxed);
     }
 
-    /// Forgets the word, and any that is on its way.
+    /// Forgets the word, any that is on its way, and that asking failed.
     pub(super) fn forget(&self, org: &OrgId) {
+        self.spacing.forget(org);
         self.under_way.forget(org, || self.words.remove(org));
     }
 

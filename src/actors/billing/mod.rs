@@ -3,14 +3,15 @@
 //! ```text
 //! remembered ─ memory (no turn of any actor) ─ a denial, or little left: check in the background
 //! ask        ─ memory, else a place among those who wait ─▶ check actor ─ flights: one question per
-//! pays       ─ payers, likewise                                             org, shared by all
+//! pays       ─ payers, likewise                                             org, shared by all,
+//!                                                                           spaced where it keeps failing
 //! refresh    ─ forget ─▶ check actor ─ a fresh question, then a poll while the org is denied
 //! invalidate ─ forget ─▶ check actor ─ whoever waits is handed to a new question
 //! ```
 //!
 //! Forgetting ends, in one step with it, the question under way (`under_way`), so that no answer
 //! to a question from before is ever found or given after. A failure is never remembered, and no
-//! denial is ever made up here.
+//! denial is ever made up here: one that was known stands a while longer where an operator says so.
 
 mod cache;
 mod check;
@@ -172,10 +173,23 @@ impl Balances {
     }
 
     /// The remembered word, or the provider's: asked together with everybody else who wants to know
-    /// the same, and waited for until `until`.
-    pub async fn ask(&self, org: &OrgId, until: Instant) -> BalanceVerdict {
+    /// the same, and waited for until `until`. Where it cannot answer, a denial that was known stands for
+    /// `deny_stale` beyond its time, and says so.
+    pub async fn ask(&self, org: &OrgId, deny_stale: Duration, until: Instant) -> BalanceVerdict {
         if let Some(verdict) = self.remembered(org) {
             return verdict;
+        }
+        let verdict = self.question(org, until).await;
+        let BalanceVerdict::Unknown(cause) = verdict else { return verdict };
+        let Some(stale) = self.core.memory.stale(org, cause, deny_stale) else { return verdict };
+        self.core.counters.stale();
+        stale
+    }
+
+    async fn question(&self, org: &OrgId, until: Instant) -> BalanceVerdict {
+        if let Some(held) = self.core.memory.spacing.held(org) {
+            self.core.counters.spaced();
+            return BalanceVerdict::Unknown(held.cause);
         }
         self.answer(until, |reply| Msg::Ask(org.clone(), reply)).await.unwrap_or_else(BalanceVerdict::Unknown)
     }
@@ -200,6 +214,10 @@ impl Balances {
     pub async fn pays(&self, org: &OrgId, until: Instant) -> bool {
         if let Some(pays) = self.core.payers.fresh(org) {
             return pays;
+        }
+        if self.core.payers.spacing.held(org).is_some() {
+            self.core.counters.spaced();
+            return self.core.payers.last_known(org);
         }
         match self.answer(until, |reply| Msg::Pays(org.clone(), reply)).await {
             Ok(Ok(pays)) => pays,
@@ -226,6 +244,7 @@ impl Balances {
         let taken = |max: usize, free: usize| u64::try_from(max.saturating_sub(free)).unwrap_or(u64::MAX);
         Readings {
             remembered: memory.len(),
+            spaced_orgs: memory.spacing.orgs(),
             in_flight: taken(*in_flight_max, questions.available_permits()),
             waiting: taken(*waiting_max, waiting.available_permits()),
             polls: taken(POLLS_MAX, polls.available_permits()),

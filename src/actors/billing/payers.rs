@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{BillingRules, cache::Cache, under_way::UnderWay};
+use super::{super::spacing::Spacing, BillingRules, cache::Cache, under_way::UnderWay};
 use crate::domain::ids::OrgId;
 
 /// What was known last is honoured for so long, however often asking again fails.
@@ -18,6 +18,7 @@ const HONOURED: Duration = Duration::from_hours(24);
 pub(super) struct Payers {
     known: Cache<Known>,
     pub(super) under_way: UnderWay,
+    pub(super) spacing: Spacing,
     ttl: Duration,
 }
 
@@ -30,7 +31,8 @@ struct Known {
 
 impl Payers {
     pub(super) fn new(rules: &BillingRules) -> Self {
-        Self { known: Cache::new(rules), under_way: UnderWay::default(), ttl: rules.exempt_ttl }
+        let (under_way, spacing) = (UnderWay::default(), Spacing::default());
+        Self { known: Cache::new(rules), under_way, spacing, ttl: rules.exempt_ttl }
     }
 
     /// What need not be asked again.
@@ -52,6 +54,7 @@ impl Payers {
 
     /// The next who wants to know asks; until there is an answer, what is known holds.
     pub(super) fn doubt(&self, org: &OrgId) {
+        self.spacing.forget(org);
         self.under_way.forget(org, || {
             if let Some(known) = self.known.get(org) {
                 known.doubted.store(true, Ordering::Release);

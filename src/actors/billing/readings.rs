@@ -28,6 +28,12 @@ pub struct Readings {
     pub exemptions_failed: u64,
     /// Callers turned away because too many questions, or too many callers, were waiting.
     pub shed: u64,
+    /// Questions that were not asked, because the last ones about the org failed.
+    pub spaced: u64,
+    /// Orgs about which less is asked just now, because the last questions about them failed.
+    pub spaced_orgs: u64,
+    /// Times a denial stood beyond its time, because the provider could not answer.
+    pub stale: u64,
     /// Questions to the provider, and callers waiting for one, just now.
     pub in_flight: u64,
     /// Callers that wait for an answer just now.
@@ -48,6 +54,8 @@ pub(super) struct Counters {
     exemptions: AtomicU64,
     exemptions_failed: AtomicU64,
     shed: AtomicU64,
+    spaced: AtomicU64,
+    stale: AtomicU64,
     crashes: AtomicU64,
 }
 
@@ -90,6 +98,14 @@ impl Counters {
         one_more(&self.shed);
     }
 
+    pub(super) fn spaced(&self) {
+        one_more(&self.spaced);
+    }
+
+    pub(super) fn stale(&self) {
+        one_more(&self.stale);
+    }
+
     pub(super) fn crash(&self) {
         one_more(&self.crashes);
     }
@@ -106,6 +122,8 @@ impl Counters {
             exemptions: read(&self.exemptions),
             exemptions_failed: read(&self.exemptions_failed),
             shed: read(&self.shed),
+            spaced: read(&self.spaced),
+            stale: read(&self.stale),
             crashes: read(&self.crashes),
             ..Readings::default()
         }

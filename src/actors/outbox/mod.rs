@@ -7,7 +7,8 @@
 //!
 //! The org keeps the rows; nothing here has to survive. What a crash interrupts is found by the org's
 //! stored timer and goes out again under the same key, which the provider knows. A caller never waits
-//! for any of this.
+//! for any of this. An org whose reports keep failing has its turns spaced, with one report each, so that
+//! it takes no place from the others.
 
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::registry::Registry;
+use super::{registry::Registry, spacing::Spacing};
 use crate::{
+    bounds::EXPORT_BATCH,
     domain::{
         command::{SettleOutbox, TakeOutbox},
         commands::Ask,
@@ -128,8 +130,13 @@ pub(super) async fn run(registry: Weak<Registry>, provider: Arc<dyn BillingProvi
             && let Some(org) = shared.exports.next(&busy)
         {
             busy.insert(org.clone());
-            let delivery =
-                Deliverer { org, registry: registry.clone(), provider: provider.clone(), reports: reports.clone() };
+            let delivery = Deliverer {
+                org,
+                registry: registry.clone(),
+                provider: provider.clone(),
+                reports: reports.clone(),
+                spacing: shared.report_spacing.clone(),
+            };
             let done = done.clone();
             tokio::spawn(async move {
                 let again = delivery.run().await;
@@ -161,13 +168,19 @@ struct Deliverer {
     registry: Weak<Registry>,
     provider: Arc<dyn BillingProvider>,
     reports: Arc<Semaphore>,
+    spacing: Arc<Spacing>,
 }
 
 impl Deliverer {
     /// Delivers one batch. Answers how long it is until more is due: what is due at once waits for the
     /// orgs that have not had their turn.
     async fn run(&self) -> Option<Duration> {
-        let rows = self.ask(TakeOutbox).await?;
+        if let Some(held) = self.spacing.held(&self.org) {
+            return Some(held.left);
+        }
+        // One report shows whether the next ones will do better.
+        let max = if self.spacing.is_spaced(&self.org) { 1 } else { EXPORT_BATCH };
+        let rows = self.ask(TakeOutbox { max }).await?;
         if rows.is_empty() {
             return None;
         }
@@ -175,11 +188,19 @@ impl Deliverer {
             stream::iter(rows).map(|row| self.report(row)).buffer_unordered(REPORTS_PER_ORG).collect().await;
         let now = self.registry.upgrade()?.shared().clock.now();
         let settled = self.ask(SettleOutbox(outcomes)).await?;
-        settled.next_due.map(|due| Duration::from_millis(due.saturating_sub(now)))
+        let due = settled.next_due.map(|due| Duration::from_millis(due.saturating_sub(now)))?;
+        Some(self.spacing.held(&self.org).map_or(due, |held| due.max(held.left)))
     }
 
     async fn report(&self, row: OutboxRow) -> (OutboxKey, Delivery) {
+        if self.spacing.held(&self.org).is_some() {
+            return (row.key, Delivery::NotTried);
+        }
+        let began = Instant::now();
         let delivery = self.try_report(&row).await;
+        if let Some(answered) = answered(delivery) {
+            self.spacing.ended(&self.org, began, answered);
+        }
         self.tell(Event::Reported(delivery));
         if let Delivery::Retry { cause, .. } | Delivery::Rejected(cause) = delivery {
             tracing::warn!(
@@ -218,5 +239,16 @@ impl Deliverer {
     async fn ask<C: Ask>(&self, command: C) -> Option<C::Answer> {
         let registry = self.registry.upgrade()?;
         timeout(ORG_WITHIN, registry.ask(&self.org, command)).await.ok()?
+    }
+}
+
+/// Whether the provider took usage of the org, or why it did not; `None` where it is no matter of the org. What
+/// it refuses for good is an answer.
+fn answered(delivery: Delivery) -> Option<Result<(), Cause>> {
+    match delivery {
+        Delivery::Delivered | Delivery::Duplicate | Delivery::Rejected(_) => Some(Ok(())),
+        // One feature of the configuration: the org may have usage of others.
+        Delivery::Retry { cause: Cause::UnknownFeature, .. } | Delivery::NotTried => None,
+        Delivery::Retry { cause, .. } => Some(Err(cause)),
     }
 }

@@ -187,6 +187,48 @@ async fn orgs_take_turns_so_that_busy_ones_hold_up_no_other() {
     assert!(turn < reported.len() / 2, "after one batch of the others, not after all of them: {turn}");
 }
 
+/// R-BAL-10: reports of one customer that fail are spaced, delay nobody else's, and lose nothing.
+#[tokio::test(start_paused = true)]
+async fn an_org_whose_reports_fail_is_tried_less_and_holds_up_no_other() {
+    let node = node(exporting()).await;
+    let fails = Delivery::Retry { cause: Cause::ProviderError, after: None };
+    node.billing.delivery_of.lock().unwrap().insert(org("bad"), fails);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(600);
+    let rows = (0..3 * EXPORT_BATCH).map(|row| record(&format!("r{row}"), 1)).collect::<Vec<_>>();
+    for recorded in node.orgs.ask_all(&org("bad"), rows, deadline).await {
+        recorded.unwrap();
+    }
+    pass(&node, Duration::from_secs(60)).await;
+    let of_bad = || node.billing.reported.lock().unwrap().iter().filter(|usage| usage.org == org("bad")).count();
+    let tried = of_bad();
+    assert!((16..50).contains(&tried), "{tried} reports in a minute");
+    assert_eq!((pending(&node.orgs, "bad").await, node.orgs.spaced_reports()), (3 * EXPORT_BATCH, 1));
+    for name in 0..20 {
+        book(&node.orgs, &format!("good-{name}"), "a").await;
+    }
+    pass(&node, Duration::from_secs(1)).await;
+    for name in 0..20 {
+        assert_eq!(pending(&node.orgs, &format!("good-{name}")).await, 0);
+    }
+    node.billing.delivery_of.lock().unwrap().clear();
+    pass(&node, Duration::from_secs(120)).await;
+    assert_eq!((pending(&node.orgs, "bad").await, node.orgs.spaced_reports()), (0, 0), "and then all of it arrives");
+    let keys: HashSet<_> = node.billing.reported.lock().unwrap().iter().map(|usage| usage.key.0).collect();
+    assert_eq!(keys.len(), 3 * EXPORT_BATCH + 20);
+}
+
+/// What is refused for good is an answer: the next row is tried at once, and each is set aside by itself.
+#[tokio::test(start_paused = true)]
+async fn rows_that_are_refused_are_set_aside_and_space_nothing() {
+    let node = node(exporting()).await;
+    will_answer(&node, Delivery::Rejected(Cause::ProviderRefused));
+    for row in 0..10 {
+        book(&node.orgs, "acme", &format!("r{row}")).await;
+    }
+    pass(&node, Duration::from_secs(2)).await;
+    assert_eq!((reported(&node.billing), node.orgs.spaced_reports()), (10, 0));
+}
+
 #[test]
 fn who_was_noted_first_is_first_and_a_busy_org_is_passed_over() {
     let waiting = Waiting::default();

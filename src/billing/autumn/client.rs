@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     billing::breaker::{Breaker, Permit},
-    domain::gate::Cause,
+    domain::{gate::Cause, ids::OrgId},
 };
 
 /// A customer with everything that belongs to it stays far below.
@@ -70,6 +70,11 @@ impl Answer {
     pub(super) fn code(&self) -> String {
         let body = self.body.as_deref().unwrap_or_default();
         serde_json::from_slice::<Complaint>(body).unwrap_or_default().code
+    }
+
+    /// Too many questions about this customer, and it says so; others may be asked about.
+    fn limits_one_customer(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS && self.code().contains("customer")
     }
 
     /// The body of a 200, or why there is none.
@@ -133,13 +138,16 @@ impl Link {
         Self { client: self.client.clone(), clock: self.clock.clone(), breaker, timeout: self.timeout }
     }
 
+    /// One call about `customer`.
     pub(super) async fn post(
         &self,
+        customer: &OrgId,
         address: Url,
         body: Vec<u8>,
         headers: &[(&'static str, String)],
     ) -> Result<Answer, Failure> {
-        let permit = self.breaker.enter().map_err(|left| Failure { cause: Cause::CircuitOpen, after: Some(left) })?;
+        let permit =
+            self.breaker.enter(customer).map_err(|left| Failure { cause: Cause::CircuitOpen, after: Some(left) })?;
         let mut request = self.client.post(address).body(body);
         for (name, value) in headers {
             request = request.header(*name, value);
@@ -174,10 +182,11 @@ impl Link {
     }
 }
 
-/// Tells the breaker how it went. A question that is refused was heard: only what would happen to
+/// Tells the breaker how it went. A question that is refused was heard: only what might happen to
 /// any question counts as a failure.
 fn tell(permit: Permit<'_>, answer: &Result<Answer, Failure>) {
     let failure = match answer {
+        Ok(answer) if answer.limits_one_customer() => None,
         Ok(answer) => answer.ok().err(),
         Err(failure) => Some(*failure),
     };

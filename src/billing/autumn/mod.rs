@@ -108,7 +108,7 @@ impl Autumn {
             timestamp,
         });
         let key = [("Idempotency-Key", usage.key.to_string())];
-        match self.reports.post(self.track.clone(), body, &key).await {
+        match self.reports.post(&usage.org, self.track.clone(), body, &key).await {
             Ok(answer) => delivery(&answer),
             Err(failure) => retry(failure),
         }
@@ -116,23 +116,23 @@ impl Autumn {
 }
 
 impl BillingProvider for Autumn {
-    fn check(&self, org: &OrgId, freshness: Freshness) -> BoxFuture<'_, BalanceVerdict> {
+    fn check<'a>(&'a self, org: &'a OrgId, freshness: Freshness) -> BoxFuture<'a, BalanceVerdict> {
         self.strangers.meet(org);
         let body = json(&CheckRequest { customer_id: org.as_str(), feature_id: &self.settings.feature });
         Box::pin(async move {
             // Autumn keeps customers for days in a cache of its own.
             let fresh = (freshness == Freshness::Fresh).then(|| ("x-skip-cache", "true".to_owned()));
-            let answer = self.link.post(self.check.clone(), body, fresh.as_slice()).await;
+            let answer = self.link.post(org, self.check.clone(), body, fresh.as_slice()).await;
             let body = answer.as_ref().map_err(|failure| *failure).and_then(Answer::ok);
             body.map_or_else(|failure| BalanceVerdict::Unknown(failure.cause), answers::verdict)
         })
     }
 
-    fn pays(&self, org: &OrgId) -> BoxFuture<'_, Result<bool, Cause>> {
+    fn pays<'a>(&'a self, org: &'a OrgId) -> BoxFuture<'a, Result<bool, Cause>> {
         self.strangers.meet(org);
         let body = json(&CustomerRequest { customer_id: org.as_str() });
         Box::pin(async move {
-            let answer = self.link.post(self.customer.clone(), body, &[]).await;
+            let answer = self.link.post(org, self.customer.clone(), body, &[]).await;
             match answer.as_ref().map_err(|failure| *failure).and_then(Answer::ok) {
                 Ok(body) => answers::pays(body, &self.settings.free_plans, self.clock.now()),
                 // Who is not a customer does not pay.

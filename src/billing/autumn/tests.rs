@@ -56,8 +56,15 @@ async fn check(autumn: &Autumn) -> BalanceVerdict {
     autumn.check(&org("org_1"), Freshness::Cached).await
 }
 
-const ASKED: Balance =
-    Balance { granted: None, remaining: None, unlimited: false, overage: false, resets_at: None, authoritative: true };
+const ASKED: Balance = Balance {
+    granted: None,
+    remaining: None,
+    unlimited: false,
+    overage: false,
+    resets_at: None,
+    authoritative: true,
+    stale: None,
+};
 
 fn amounts(granted: u64, remaining: u64) -> Balance {
     Balance { granted: Some(granted), remaining: Some(remaining), ..ASKED }
@@ -456,17 +463,22 @@ async fn usage_that_is_refused_for_its_time_is_reported_again_without_it() {
     assert_eq!(times(&standin)[4..], [None, None]);
 }
 
+/// Usage of another org than `usage` has.
+fn usage_of(name: &str, units: u64) -> Usage {
+    Usage { org: org(name), ..usage(units) }
+}
+
 #[tokio::test]
 async fn a_provider_that_keeps_failing_is_not_asked_for_a_while() {
     let (standin, autumn) = start().await;
     standin.grant("org_1", Feature { granted: 10, ..Feature::default() });
-    for _ in 0..4 {
+    for number in 0..4 {
         standin.fault(Fault::Status(500));
-        check(&autumn).await;
+        autumn.check(&org(&format!("other_{number}")), Freshness::Cached).await;
     }
     // Questions share one breaker.
     standin.fault(Fault::Status(500));
-    assert_eq!(autumn.pays(&org("org_1")).await, Err(Cause::ProviderError));
+    assert_eq!(autumn.pays(&org("payer")).await, Err(Cause::ProviderError));
     assert_eq!(check(&autumn).await, BalanceVerdict::Unknown(Cause::CircuitOpen));
     assert_eq!(autumn.pays(&org("org_1")).await, Err(Cause::CircuitOpen));
     assert_eq!(standin.ledger().len(), 5, "nothing was sent any more");
@@ -477,9 +489,9 @@ async fn a_provider_that_keeps_failing_is_not_asked_for_a_while() {
 async fn reports_that_keep_failing_rest_and_keep_no_question_from_being_asked() {
     let (standin, autumn) = start().await;
     standin.grant("org_1", Feature { granted: 10, ..Feature::default() });
-    for _ in 0..5 {
+    for number in 0..5 {
         standin.fault(Fault::RateLimited { retry_after: "30".into() });
-        autumn.report(usage(1)).await;
+        autumn.report(usage_of(&format!("other_{number}"), 1)).await;
     }
     let Delivery::Retry { cause: Cause::CircuitOpen, after: Some(after) } = autumn.report(usage(1)).await else {
         panic!("reported to a provider that is left alone");
@@ -489,14 +501,32 @@ async fn reports_that_keep_failing_rest_and_keep_no_question_from_being_asked() 
     assert!(matches!(check(&autumn).await, BalanceVerdict::Allowed(_)), "the gate goes on");
 }
 
+/// R-BAL-10: what is refused is no failure of the provider's; and what one customer gets, however often, is
+/// none either.
 #[tokio::test]
 async fn what_concerns_one_org_alone_never_opens_the_breaker() {
     let (standin, autumn) = start().await;
-    for fault in [Fault::CustomerNotFound, Fault::FeatureNotFound, Fault::Status(400), Fault::FailedOpen] {
+    let limited = Fault::RateLimited { retry_after: "1".into() };
+    let faults = [Fault::CustomerNotFound, Fault::FeatureNotFound, Fault::Status(400), Fault::FailedOpen];
+    for fault in faults.into_iter().chain([Fault::Status(500), Fault::Close, limited]) {
         for _ in 0..6 {
             standin.fault(fault.clone());
             assert_ne!(check(&autumn).await, BalanceVerdict::Unknown(Cause::CircuitOpen), "{fault:?}");
         }
+        let other = autumn.check(&org("other"), Freshness::Cached).await;
+        assert_eq!(other, BalanceVerdict::Unknown(Cause::UnknownCustomer), "an answer, after {fault:?}");
+    }
+}
+
+/// R-BAL-10: of any number of customers.
+#[tokio::test]
+async fn a_limit_that_names_the_customer_is_no_failure_of_the_providers() {
+    let (standin, autumn) = start().await;
+    let body = json!({"message": "slow down", "code": "customer_rate_limit_exceeded"}).to_string();
+    for number in 0..10 {
+        standin.fault(Fault::Answer { status: 429, body: body.clone() });
+        let verdict = autumn.check(&org(&format!("busy_{number}")), Freshness::Cached).await;
+        assert_eq!(verdict, BalanceVerdict::Unknown(Cause::ProviderRateLimited));
     }
 }
 

@@ -37,6 +37,7 @@ async fn refresh(connection: &Connection, org: &OrgId, output: &mut Output<'_>) 
     output.answer(&answer, |answer, now| verdict(org, answer, now))?;
     Ok(match answer.verdict() {
         BalanceVerdict::Allowed => Exit::Done,
+        BalanceVerdict::Denied if answer.allowed => Exit::Done,
         BalanceVerdict::Denied => Exit::Denied,
         BalanceVerdict::Unspecified => {
             output.error(&Failure::NoAnswer(format!("the billing provider gave no verdict: {}", cause(&answer))));
@@ -48,10 +49,20 @@ async fn refresh(connection: &Connection, org: &OrgId, output: &mut Output<'_>) 
 fn verdict(org: &OrgId, answer: &RefreshBalanceResponse, now: Millis) -> String {
     let (verdict, why) = match answer.verdict() {
         BalanceVerdict::Allowed => ("allowed", ""),
+        BalanceVerdict::Denied if answer.allowed => ("allowed", answer.reason.as_str()),
         BalanceVerdict::Denied => ("denied ", answer.reason.as_str()),
         BalanceVerdict::Unspecified => ("unknown", cause(answer)),
     };
-    joined([format!("{verdict}  {org}"), why.to_owned(), balance(answer, now)], "  ")
+    joined([format!("{verdict}  {org}"), why.to_owned(), policy(answer), balance(answer, now)], "  ")
+}
+
+/// What happens to calls where the provider has not decided. An older node does not say.
+fn policy(answer: &RefreshBalanceResponse) -> String {
+    let (calls, value) = if answer.allowed { ("let through", "allow") } else { ("denied", "deny") };
+    match answer.decided_by.as_str() {
+        "" => String::new(),
+        key => format!("calls are {calls}: {key} = \"{value}\""),
+    }
 }
 
 fn cause(answer: &RefreshBalanceResponse) -> &str {

@@ -137,6 +137,9 @@ fn note(limit: &Limit) -> String {
     if limit.shadow {
         notes.push("shadow".to_owned());
     }
+    if limit.stale {
+        notes.push("stale".to_owned());
+    }
     if limit.buffer != 0 {
         notes.push(format!("buffer {}", amount(&limit.texts.meter, limit.buffer)));
     }
@@ -198,8 +201,9 @@ mod tests {
     fn notes_say_what_is_special_about_a_limit() {
         let plain = limit("rate", 1, 2);
         assert_eq!(note(&plain), "");
-        let special = Limit { limiting: true, exhausted: true, shadow: true, buffer: 5, blocked: 7, ..plain };
-        assert_eq!(note(&special), "limiting, exhausted, shadow, buffer 5, 7 blocked");
+        let special =
+            Limit { limiting: true, exhausted: true, shadow: true, stale: true, buffer: 5, blocked: 7, ..plain };
+        assert_eq!(note(&special), "limiting, exhausted, shadow, stale, buffer 5, 7 blocked");
     }
 
     #[test]

@@ -26,8 +26,21 @@ pub(super) fn balance(org: &str) -> RefreshBalanceResponse {
         "overage" => RefreshBalanceResponse { overage_allowed: true, ..counted(BalanceVerdict::Allowed, "", 0) },
         "endless" => RefreshBalanceResponse { unlimited: true, ..bare(BalanceVerdict::Allowed) },
         "lean" => RefreshBalanceResponse { remaining: 7, remaining_known: true, ..bare(BalanceVerdict::Allowed) },
-        "unplanned" => RefreshBalanceResponse { reason: "no_entitlement".into(), ..bare(BalanceVerdict::Denied) },
-        "slow" => RefreshBalanceResponse { cause: "timeout".into(), ..bare(BalanceVerdict::Unspecified) },
+        "unplanned" => RefreshBalanceResponse {
+            reason: "no_entitlement".into(),
+            allowed: true,
+            decided_by: "billing.on_no_entitlement".into(),
+            ..bare(BalanceVerdict::Denied)
+        },
+        "strict" => RefreshBalanceResponse { allowed: false, ..balance("unplanned") },
+        // As a node answers that does not know the policy.
+        "older" => RefreshBalanceResponse { reason: "no_entitlement".into(), ..bare(BalanceVerdict::Denied) },
+        "slow" => RefreshBalanceResponse {
+            cause: "timeout".into(),
+            allowed: true,
+            decided_by: "billing.on_indeterminate".into(),
+            ..bare(BalanceVerdict::Unspecified)
+        },
         // A value that only a newer node has.
         "newer" => RefreshBalanceResponse { verdict: 9, ..Default::default() },
         _ => bare(BalanceVerdict::Allowed),
@@ -74,7 +87,17 @@ fn a_refreshed_balance_says_what_the_provider_says() {
         ("lean", Exit::Done, "allowed  lean  7 left\n"),
         ("other", Exit::Done, "allowed  other\n"),
         ("full", Exit::Denied, "denied   full  exhausted  0 left of 100 (resets in 42m 10s)\n"),
-        ("unplanned", Exit::Denied, "denied   unplanned  no_entitlement\n"),
+        (
+            "unplanned",
+            Exit::Done,
+            "allowed  unplanned  no_entitlement  calls are let through: billing.on_no_entitlement = \"allow\"\n",
+        ),
+        (
+            "strict",
+            Exit::Denied,
+            "denied   strict  no_entitlement  calls are denied: billing.on_no_entitlement = \"deny\"\n",
+        ),
+        ("older", Exit::Denied, "denied   older  no_entitlement\n"),
     ] {
         let ran = node.ask(&["billing", "refresh", org]);
         assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (exit, said, ""), "{org}");
@@ -84,9 +107,10 @@ fn a_refreshed_balance_says_what_the_provider_says() {
 #[test]
 fn a_missing_verdict_is_an_error_and_not_a_denial() {
     let node = Node::start();
-    for (org, cause) in [("slow", "timeout"), ("newer", "no cause given")] {
+    let policy = "  calls are let through: billing.on_indeterminate = \"allow\"";
+    for (org, cause, policy) in [("slow", "timeout", policy), ("newer", "no cause given", "")] {
         let ran = node.ask(&["billing", "refresh", org]);
-        assert_eq!((ran.exit, ran.out), (Exit::Error, format!("unknown  {org}  {cause}\n")), "R-PIPE-5");
+        assert_eq!((ran.exit, ran.out), (Exit::Error, format!("unknown  {org}  {cause}{policy}\n")), "R-PIPE-5");
         assert_eq!(ran.err, format!("error: the billing provider gave no verdict: {cause}\n"));
     }
     let json = node.ask(&["billing", "refresh", "slow", "--output", "json"]);

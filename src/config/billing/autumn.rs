@@ -36,7 +36,7 @@ pub struct AutumnConfig {
     pub webhook_key: Option<Secret<Vec<u8>>>,
     /// Sent with every call: without it the shape of an answer depends on the age of the account.
     pub api_version: String,
-    /// After so many failures in a row it is left alone for `breaker_pause`.
+    /// Where questions about so many orgs fail and none is answered, it is left alone for `breaker_pause`.
     pub breaker_failures: u32,
     /// How long it is left alone then.
     pub breaker_pause: Duration,

@@ -149,6 +149,22 @@ fn autumn_by_itself_asks_for_every_org_and_reports_what_completes() {
     assert_eq!(policy(&off, "a").balance.export, ExportWhen::Never);
 }
 
+/// R-BAL-10
+#[test]
+fn how_long_a_denial_stands_is_a_duration_or_off_and_applies_at_once() {
+    let secrets = Secrets::new();
+    let read = |extra: &str| good(&secrets.autumn(extra, ""));
+    let stands = |config: &Config| policy(config, "a").balance.deny_stale;
+    let (default, off, ten) = (read(""), read("deny_stale = \"off\""), read("deny_stale = \"10m\""));
+    assert_eq!(
+        [stands(&default), stands(&off), stands(&ten)],
+        [Duration::ZERO, Duration::ZERO, Duration::from_mins(10)]
+    );
+    let reloaded = default.reload(ten);
+    assert_eq!((stands(&reloaded.running), reloaded.needs_restart), (Duration::from_mins(10), vec![]));
+    assert_eq!(stands(&good("[billing]\ndeny_stale = \"off\"\n")), Duration::ZERO);
+}
+
 #[test]
 fn what_a_plan_includes_is_layered_key_by_key() {
     let config = good(

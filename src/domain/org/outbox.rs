@@ -14,7 +14,7 @@ use smallvec::smallvec;
 
 use super::{Context, Execution, OrgState};
 use crate::{
-    bounds::{EXPORT_BATCH, EXPORT_GRACE_MS, EXPORT_LEASE_MS},
+    bounds::{EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
         command::{Acquire, ListOutbox, Mode},
         ids::{Amounts, DecisionId, ExecutionId, Meter},
@@ -94,8 +94,8 @@ impl Outbox {
     }
 
     /// Hands out rows whose time has come.
-    pub(super) fn take_due(&mut self, now: Millis) -> Vec<OutboxRow> {
-        let due = self.due.iter().take_while(|(due, _)| *due <= now).take(EXPORT_BATCH);
+    pub(super) fn take_due(&mut self, max: usize, now: Millis) -> Vec<OutboxRow> {
+        let due = self.due.iter().take_while(|(due, _)| *due <= now).take(max);
         let keys: Vec<OutboxKey> = due.map(|(_, key)| *key).collect();
         for key in &keys {
             self.look_at(*key, Some(now.saturating_add(EXPORT_LEASE_MS)));
@@ -258,11 +258,11 @@ impl OrgState {
         self.changed = true;
     }
 
-    /// Hands out what is due. What a long stop kept from going out is set aside instead: an attempt whose
+    /// Hands out at most `max` rows that are due. What a long stop kept from going out is set aside instead: an attempt whose
     /// outcome was lost may have been booked, and the provider no longer tells a repeat.
-    pub(in crate::domain) fn take_outbox(&mut self) -> Vec<OutboxRow> {
+    pub(in crate::domain) fn take_outbox(&mut self, max: usize) -> Vec<OutboxRow> {
         loop {
-            let rows = self.outbox.take_due(self.now);
+            let rows = self.outbox.take_due(max, self.now);
             let (late, due): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_late(self.now));
             let any_late = !late.is_empty();
             for row in late {
@@ -279,6 +279,10 @@ impl OrgState {
     pub(in crate::domain) fn settle_outbox(&mut self, outcomes: &[(OutboxKey, Delivery)]) -> OutboxSettled {
         for (key, delivery) in outcomes {
             let Some(row) = self.outbox.rows.get(key).cloned() else { continue };
+            if *delivery == Delivery::NotTried {
+                self.outbox.look_at(*key, row.dead.is_none().then_some(self.now));
+                continue;
+            }
             self.changed = true;
             if matches!(delivery, Delivery::Delivered | Delivery::Duplicate) {
                 self.outbox.remove(*key);

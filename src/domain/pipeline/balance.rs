@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | enough remains, unlimited, overage allowed | allows |
 //! | used up, a cap is met, a payment is due | denies BALANCE_EXHAUSTED |
+//! | was used up, and the provider cannot be asked again | the same for `deny_stale`, flagged `stale` |
 //! | the feature is not in the plan | `on_no_entitlement`; an allow is flagged |
 //! | the provider does not know the org | `on_unknown_customer`; an allow is flagged |
 //! | no answer for any other reason | `on_indeterminate`; an allow is flagged |
@@ -59,13 +60,7 @@ pub(super) fn gate(run: &mut Run<'_>) -> Result<Verdict, Need> {
 
 /// What happens to a call where there is no balance to judge it by.
 pub(super) fn on_indeterminate(policy: &OrgPolicy, cause: Cause) -> OnIndeterminate {
-    if cause == Cause::NoEntitlement {
-        policy.balance.on_no_entitlement
-    } else if cause == Cause::UnknownCustomer {
-        policy.balance.on_unknown_customer
-    } else {
-        policy.balance.on_indeterminate
-    }
+    policy.balance.without_answer(cause).0
 }
 
 /// The org's own book against what its plan includes.
@@ -132,7 +127,11 @@ pub(super) fn denial(reason: DenyReason, balance: &Balance, ask: &Acquire, polic
     };
     let url = &policy.balance.upgrade_url;
     let upgrade = if url.is_empty() { String::new() } else { format!(" To get more: {url}") };
-    Denial { code: Code::BalanceExhausted, retry_after: wait.unwrap_or(0), message: format!("{what}{when}{upgrade}") }
+    let stale = balance.stale.map_or_else(String::new, |cause| {
+        format!(" This is the last answer of the billing provider, which cannot be asked now ({}).", cause.name())
+    });
+    let message = format!("{what}{when}{upgrade}{stale}");
+    Denial { code: Code::BalanceExhausted, retry_after: wait.unwrap_or(0), message }
 }
 
 impl Seen<'_> {
@@ -145,7 +144,7 @@ impl Seen<'_> {
             view.amount = view.amount.filter(|_| !overage);
             return Some(view);
         }
-        let Balance { granted, remaining, unlimited, overage, resets_at, .. } = self.balance;
+        let Balance { granted, remaining, unlimited, overage, resets_at, stale, .. } = self.balance;
         if remaining.is_none() && !unlimited {
             return None;
         }
@@ -164,6 +163,7 @@ impl Seen<'_> {
             limiting: matches!(verdict, Verdict::Denied(denial) if denial.code == Code::BalanceExhausted),
             shadow: false,
             blocked: 0,
+            stale: stale.is_some(),
         })
     }
 }

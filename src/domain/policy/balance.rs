@@ -1,9 +1,11 @@
 //! What an operator decided about the balance gate, the export of usage, and who is exempt from the backstop.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::OnIndeterminate;
 use crate::domain::{
+    balance::{BalanceVerdict, DenyReason},
+    gate::Cause,
     ids::Meter,
     limit::Limit,
     window::{Calendar, Window},
@@ -67,6 +69,8 @@ pub struct BalancePolicy {
     pub on_unknown_customer: OnIndeterminate,
     /// Anything else that kept the provider from answering.
     pub on_indeterminate: OnIndeterminate,
+    /// How long a denial stands beyond its time while the provider cannot answer; zero = not at all.
+    pub deny_stale: Duration,
     /// Where an org gets more; empty says nothing.
     pub upgrade_url: Arc<str>,
     /// When usage goes to the provider.
@@ -77,7 +81,41 @@ pub struct BalancePolicy {
     pub features: Arc<BTreeMap<Meter, Arc<str>>>,
 }
 
+/// What a provider says of an org, and what follows from it for the org's calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JudgedBalance {
+    /// What the provider says.
+    pub verdict: BalanceVerdict,
+    /// Whether the balance lets the org execute.
+    pub allowed: bool,
+    /// The key of the policy that says so; `None` where the provider does.
+    pub decided_by: Option<&'static str>,
+}
+
 impl BalancePolicy {
+    /// What follows from the provider's word for the calls of an org.
+    pub fn judge(&self, verdict: BalanceVerdict) -> JudgedBalance {
+        let cause = match verdict {
+            BalanceVerdict::Allowed(_) => return JudgedBalance { verdict, allowed: true, decided_by: None },
+            BalanceVerdict::Denied(DenyReason::NoEntitlement, _) => Cause::NoEntitlement,
+            BalanceVerdict::Denied(..) => return JudgedBalance { verdict, allowed: false, decided_by: None },
+            BalanceVerdict::Unknown(cause) => cause,
+        };
+        let (decides, key) = self.without_answer(cause);
+        JudgedBalance { verdict, allowed: decides == OnIndeterminate::Allow, decided_by: Some(key) }
+    }
+
+    /// What happens to a call where there is no balance to judge it by, and the key that says so.
+    pub fn without_answer(&self, cause: Cause) -> (OnIndeterminate, &'static str) {
+        if cause == Cause::NoEntitlement {
+            (self.on_no_entitlement, "billing.on_no_entitlement")
+        } else if cause == Cause::UnknownCustomer {
+            (self.on_unknown_customer, "billing.on_unknown_customer")
+        } else {
+            (self.on_indeterminate, "billing.on_indeterminate")
+        }
+    }
+
     /// Whether usage of this meter goes to the provider.
     pub fn exports(&self, meter: &Meter) -> bool {
         self.export != ExportWhen::Never && self.features.contains_key(meter)

@@ -18,7 +18,7 @@ use super::{
 use crate::bounds::HOUR_MS;
 
 pub use self::{
-    balance::{BalancePolicy, BalanceSource, Exemption, ExportWhen},
+    balance::{BalancePolicy, BalanceSource, Exemption, ExportWhen, JudgedBalance},
     pools::{PoolPolicy, PoolRules, PoolSettings, Profile},
     scopes::Family,
     sessions::SessionPolicy,

@@ -38,7 +38,7 @@ fn waiting(org: &mut OrgBench) -> Vec<(String, u64)> {
 }
 
 fn take(org: &mut OrgBench) -> Vec<OutboxRow> {
-    match org.ask(TakeOutbox) {
+    match org.ask(TakeOutbox { max: EXPORT_BATCH }) {
         Ok(rows) => rows,
         other => panic!("no exports: {other:?}"),
     }
@@ -463,4 +463,19 @@ proptest! {
         prop_assert_eq!(waiting(&mut org), []);
         prop_assert_eq!((books.total("executions"), books.total("spend")), (told, 2 * told));
     }
+}
+
+#[test]
+fn a_row_that_was_not_tried_is_due_again_as_it_was() {
+    let mut org = billed(ExportWhen::Completed);
+    org.record("", spend(5), "a").unwrap();
+    let before = take(&mut org);
+    assert_eq!(before.len(), 1);
+    assert!(take(&mut org).is_empty(), "in hand");
+    assert_eq!(settle(&mut org, before[0].key, Delivery::NotTried), 0);
+    assert_eq!(take(&mut org), before, "nothing was tried, and nothing is written");
+    org.record("", spend(6), "b").unwrap();
+    org.record("", spend(7), "c").unwrap();
+    assert_eq!(org.ask(TakeOutbox { max: 1 }).unwrap().len(), 1);
+    assert_eq!(org.ask(TakeOutbox { max: 9 }).unwrap().len(), 1);
 }

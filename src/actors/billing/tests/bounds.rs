@@ -22,7 +22,7 @@ async fn with_a_hanging_provider_every_caller_is_answered_in_its_time() {
             let balances = it.balances.clone();
             let began = Instant::now();
             tokio::spawn(async move {
-                let verdict = balances.ask(&org("hung"), within(ms(budget))).await;
+                let verdict = balances.ask(&org("hung"), Duration::ZERO, within(ms(budget))).await;
                 (verdict, began.elapsed() == ms(budget))
             })
         })
@@ -111,7 +111,7 @@ impl Clock for FragileClock {
 async fn a_crash_of_the_actor_answers_those_who_wait_and_forgets_nothing() {
     let (billing, clock) = (Arc::new(Scripted::default()), Arc::new(FragileClock::default()));
     let balances = Balances::start(billing.clone(), clock.clone(), BillingRules::default()).await.unwrap();
-    assert_eq!(balances.ask(&org("kept"), within(ms(100))).await, allowed());
+    assert_eq!(balances.ask(&org("kept"), Duration::ZERO, within(ms(100))).await, allowed());
     let balance = Balance { resets_at: Some(T0 + 1), authoritative: true, ..Balance::default() };
     billing.says(BalanceVerdict::Allowed(balance));
     billing.takes(ms(10));
@@ -119,14 +119,14 @@ async fn a_crash_of_the_actor_answers_those_who_wait_and_forgets_nothing() {
     slow.says_of("slow", exhausted(), ms(500));
     let of_before = {
         let balances = balances.clone();
-        tokio::spawn(async move { balances.ask(&org("slow"), within(ms(1_000))).await })
+        tokio::spawn(async move { balances.ask(&org("slow"), Duration::ZERO, within(ms(1_000))).await })
     };
     quiet().await;
     clock.0.store(true, Ordering::SeqCst);
-    assert_eq!(balances.ask(&org("acme"), within(ms(100))).await, unknown(Cause::ProviderError));
+    assert_eq!(balances.ask(&org("acme"), Duration::ZERO, within(ms(100))).await, unknown(Cause::ProviderError));
     assert_eq!(of_before.await.unwrap(), unknown(Cause::ProviderError));
     quiet().await;
-    assert!(is_allowed(balances.ask(&org("acme"), within(ms(100))).await), "started again");
+    assert!(is_allowed(balances.ask(&org("acme"), Duration::ZERO, within(ms(100))).await), "started again");
     assert_eq!(balances.remembered(&org("kept")), Some(allowed()));
     pass(ms(1_000)).await;
     assert_eq!(balances.remembered(&org("slow")), None, "what was under way reports to nobody");

@@ -110,8 +110,9 @@ async fn neither_a_failure_nor_an_estimate_is_remembered() {
     let it = setup().await;
     for cause in Cause::ALL {
         it.billing.says(unknown(cause));
-        assert_eq!(it.ask("acme").await, unknown(cause), "R-BAL-3");
-        assert_eq!(it.remembered("acme"), None);
+        let name = cause.name();
+        assert_eq!(it.ask(name).await, unknown(cause), "R-BAL-3");
+        assert_eq!(it.remembered(name), None);
     }
     let estimates = [
         BalanceVerdict::Allowed(Balance::default()),

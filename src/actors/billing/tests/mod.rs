@@ -5,6 +5,8 @@ mod forgetting;
 mod holding;
 mod paying;
 mod shadow;
+mod spaced;
+mod stale;
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,12 +42,12 @@ async fn setup_with(rules: BillingRules) -> Setup {
 
 impl Setup {
     async fn ask(&self, name: &str) -> BalanceVerdict {
-        self.balances.ask(&org(name), within(ms(2_000))).await
+        self.balances.ask(&org(name), Duration::ZERO, within(ms(2_000))).await
     }
 
     fn asking(&self, name: &str) -> JoinHandle<BalanceVerdict> {
         let (balances, org) = (self.balances.clone(), org(name));
-        tokio::spawn(async move { balances.ask(&org, within(ms(2_000))).await })
+        tokio::spawn(async move { balances.ask(&org, Duration::ZERO, within(ms(2_000))).await })
     }
 
     fn refreshing(&self, name: &str) -> JoinHandle<BalanceVerdict> {

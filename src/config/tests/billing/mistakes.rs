@@ -71,6 +71,10 @@ fn every_mistake_of_billing_names_its_place_and_what_is_allowed() {
             "[plans.p]\nincluded = 5",
             "t.toml:2:12: plans.p.included \"5\" is not allowed: only with billing.provider = \"static\"; it is \"none\"",
         ),
+        (
+            "[billing]\ndeny_stale = \"10m\"",
+            "billing.deny_stale \"10m\" is not allowed: only with billing.provider = \"autumn\"; it is \"none\"",
+        ),
         ("[orgs.a]\noverage = true", "orgs.a.overage \"true\" is not allowed: only with billing.provider = \"static\""),
         ("[orgs.a.scopes.w]\nincluded = { daily = 5 }", "orgs.a.scopes.w.included is not a known key"),
     ] {
