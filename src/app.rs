@@ -45,6 +45,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub struct Start {
     /// Believe the wall clock, whatever the stored mark says.
     pub accept_clock: bool,
+    /// Go on where the file `committed` is missing, and with it the sign of a lost tail.
+    pub accept_lost_tail: bool,
     /// Negative control of the power-cut test: acknowledge without syncing.
     pub without_sync: bool,
 }
@@ -197,7 +199,11 @@ impl Store {
 /// A store that is damaged is not replaced by
 /// an empty one: the node comes up without, says so, and stays NOT_SERVING.
 async fn open(config: &Config, start: Start, metrics: &Arc<Metrics>) -> Result<Store, Failure> {
-    let options = SledOptions { sync_data: !start.without_sync, ..SledOptions::default() };
+    let options = SledOptions {
+        sync_data: !start.without_sync,
+        accept_lost_tail: start.accept_lost_tail,
+        ..SledOptions::default()
+    };
     let dir = config.data_dir.clone();
     let opened = tokio::task::spawn_blocking(move || sled::open(&dir, &options)).await;
     let opened = match opened.map_err(|error| Failure(format!("opening the store: {error}")))? {

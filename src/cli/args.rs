@@ -125,6 +125,9 @@ pub(super) struct ServeArgs {
     /// Accept this machine's clock although it is far ahead of the stored time
     #[arg(long)]
     pub accept_clock: bool,
+    /// Go on although the file "committed" is missing and commits may be lost; a damaged one is to be removed first
+    #[arg(long)]
+    pub accept_lost_tail: bool,
     /// Acknowledge without syncing: the negative control of the power-cut test. Loses data
     #[arg(long, hide = true)]
     pub without_sync: bool,

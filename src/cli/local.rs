@@ -72,7 +72,11 @@ fn place(place: &Place) -> String {
 
 /// A node until SIGTERM or SIGINT; SIGHUP reloads.
 async fn run(config: Config, args: ServeArgs) -> Result<(), String> {
-    let start = Start { accept_clock: args.accept_clock, without_sync: args.without_sync };
+    let start = Start {
+        accept_clock: args.accept_clock,
+        accept_lost_tail: args.accept_lost_tail,
+        without_sync: args.without_sync,
+    };
     let signals = |kind| signal(kind).map_err(|error| format!("no signals: {error}"));
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hangup = signals(SignalKind::hangup())?;

@@ -54,7 +54,7 @@ const DAMAGES: [Damage; 7] = [
 impl Damage {
     /// Damage that must change nothing.
     fn is_harmless(self) -> bool {
-        matches!(self, Self::GarbageSidecar | Self::UnfinishedSnapshot)
+        matches!(self, Self::UnfinishedSnapshot)
     }
 
     /// Damages a copy; says what was done.
@@ -187,7 +187,7 @@ async fn trial(dir: &Path, log: &Log, damage: Damage, chance: &mut Chance) -> Ou
         assert_eq!(outcome, Outcome::Intact, "{what}");
     }
     assert_ne!(outcome, Outcome::Silent, "{what}: R-OPS-6: lost in silence");
-    if damage == Damage::EngineGone {
+    if matches!(damage, Damage::EngineGone | Damage::GarbageSidecar) {
         assert_ne!(outcome, Outcome::Intact, "{what}");
     }
     if outcome != Outcome::Intact {

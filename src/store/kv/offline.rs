@@ -24,7 +24,9 @@ use super::{
     keyspace::Keyspace,
     read::{self, ReadError},
     record::{Meta, Record},
-    sled::{Engine, Failure, Layout, Opened, SledOptions, newest_group, open_for_repair, put_meta, quarantine_note},
+    sled::{
+        Committed, Engine, Failure, Layout, Opened, SledOptions, committed, open_for_repair, put_meta, quarantine_note,
+    },
 };
 use crate::{
     bounds::CLOCK_AHEAD_MAX_MS,
@@ -187,10 +189,15 @@ fn check(dir: &Path, options: FsckOptions, opened: &Opened) -> Result<Report, Of
 }
 
 fn check_directory(dir: &Path, options: FsckOptions, report: &mut Report) -> Result<(), OfflineError> {
-    let committed = newest_group(dir).unwrap_or(0);
-    if committed > report.group {
-        let what = format!("the tail is lost: group {committed} was committed, the newest stored is {}", report.group);
-        report.note(None, what);
+    match committed(dir) {
+        Committed::Group(group) if group > report.group => {
+            let stored = report.group;
+            report.note(None, format!("the tail is lost: group {group} was committed, the newest stored is {stored}"));
+        }
+        Committed::Group(_) => {}
+        Committed::Damaged => report.note(None, "the file \"committed\" is damaged: a lost tail would not show"),
+        Committed::Absent if report.group == 0 => {}
+        Committed::Absent => report.note(None, "the file \"committed\" is missing: a lost tail would not show"),
     }
     let note = quarantine_note(&Layout::new(dir)).map_err(|error| OfflineError(error.to_string()))?;
     if note.is_some() {

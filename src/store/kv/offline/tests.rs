@@ -150,6 +150,16 @@ async fn a_lost_tail_is_a_finding_and_not_the_end() {
 }
 
 #[tokio::test]
+async fn a_damaged_and_a_missing_number_of_the_last_group_are_findings() {
+    let dir = stored(vec![write("acme", sound())]).await;
+    let number = dir.path().join("committed");
+    std::fs::write(&number, b"torn").unwrap();
+    assert!(whats(&check(&dir))[0].contains("\"committed\" is damaged"));
+    std::fs::remove_file(number).unwrap();
+    assert!(whats(&check(&dir))[0].contains("\"committed\" is missing"));
+}
+
+#[tokio::test]
 async fn the_clock_mark_is_set_on_request_only() {
     let dir = stored(vec![write("acme", sound())]).await;
     let future = clock::wall() + 10 * crate::bounds::DAY_MS;

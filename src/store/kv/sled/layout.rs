@@ -114,6 +114,16 @@ pub(super) fn retry<T, E>(wait: Duration, mut attempt: impl FnMut() -> Result<Op
 
 const SIDECAR_BYTES: usize = 12;
 
+/// What stands outside the engine of the last durable group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store::kv) enum Committed {
+    /// There is no file: a directory that nothing was committed to, or one that lost it.
+    Absent,
+    /// There is one, and it is not what was written.
+    Damaged,
+    Group(u64),
+}
+
 /// The number of the last durable group, outside the engine. It is written after the group is synced
 /// and is not synced itself, so it may lag behind the engine and never runs ahead of it.
 #[derive(Debug)]
@@ -122,28 +132,27 @@ pub(in crate::store::kv) struct Sidecar {
 }
 
 impl Sidecar {
-    /// The number, `None` where nothing (readable) was ever written.
-    pub(in crate::store::kv) fn read(layout: &Layout) -> io::Result<Option<u64>> {
+    pub(in crate::store::kv) fn read(layout: &Layout) -> io::Result<Committed> {
         let mut bytes = Vec::new();
         match File::open(layout.sidecar()) {
             Ok(file) => file.take(SIDECAR_BYTES as u64 + 1).read_to_end(&mut bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Committed::Absent),
             Err(error) => return Err(error),
         };
-        let group = parse_sidecar(&bytes);
-        if group.is_none() {
-            tracing::warn!("the file \"committed\" is not readable; a lost tail would not be noticed at this start");
-        }
-        Ok(group)
+        Ok(parse_sidecar(&bytes).map_or(Committed::Damaged, Committed::Group))
     }
 
-    /// Opens it for writing with `group` in it, on disk.
+    /// Opens it for writing with `group` in it, on disk. It takes its name when it is whole: what is cut
+    /// short was never written like that by us.
     pub(in crate::store::kv) fn create(layout: &Layout, group: u64) -> io::Result<Self> {
+        let unnamed = layout.root.join("committed.new");
         let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).write(true).mode(0o600).open(layout.sidecar())?;
+        let file = options.create(true).truncate(true).write(true).mode(0o600).open(&unnamed)?;
         let sidecar = Self { file };
         sidecar.write(group)?;
         sidecar.sync()?;
+        fs::rename(unnamed, layout.sidecar())?;
+        sync_directory(&layout.root)?;
         Ok(sidecar)
     }
 
@@ -194,15 +203,22 @@ mod tests {
     fn a_torn_sidecar_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path());
-        assert_eq!(Sidecar::read(&layout).unwrap(), None);
+        assert_eq!(Sidecar::read(&layout).unwrap(), Committed::Absent);
         Sidecar::create(&layout, 7).unwrap().write(8).unwrap();
-        assert_eq!(Sidecar::read(&layout).unwrap(), Some(8));
+        assert_eq!(Sidecar::read(&layout).unwrap(), Committed::Group(8));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         let whole = fs::read(layout.sidecar()).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut torn = whole.clone();
             torn[bit / 8] ^= 1 << (bit % 8);
             fs::write(layout.sidecar(), torn).unwrap();
-            assert_eq!(Sidecar::read(&layout).unwrap(), None, "bit {bit}");
+            assert_eq!(Sidecar::read(&layout).unwrap(), Committed::Damaged, "bit {bit}");
+        }
+        for length in (0..whole.len()).chain([whole.len() + 1, 4096]) {
+            let mut other = whole.clone();
+            other.resize(length, 0);
+            fs::write(layout.sidecar(), other).unwrap();
+            assert_eq!(Sidecar::read(&layout).unwrap(), Committed::Damaged, "{length} bytes");
         }
     }
 }

@@ -36,9 +36,9 @@ use tokio::sync::{oneshot, watch};
 
 pub(in crate::store::kv) use committer::put_meta;
 pub(in crate::store::kv) use engine::Engine;
-pub(in crate::store::kv) use layout::Layout;
+pub(in crate::store::kv) use layout::{Committed, Layout};
 pub(in crate::store::kv) use open::{
-    Failure, finish_import, newest_group, open_for_repair, quarantine_note, start_import,
+    Failure, committed, finish_import, open_for_repair, quarantine_note, start_import,
 };
 pub use open::{Opened, open};
 pub use open_error::OpenError;
@@ -69,11 +69,13 @@ pub struct SledOptions {
     pub sync_data: bool,
     /// How long to wait for another process to let go of the data directory.
     pub lock_wait: Duration,
+    /// Go on where the file that would show a lost tail is missing.
+    pub accept_lost_tail: bool,
 }
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { sync_data: true, lock_wait: Duration::from_secs(2) }
+        Self { sync_data: true, lock_wait: Duration::from_secs(2), accept_lost_tail: false }
     }
 }
 

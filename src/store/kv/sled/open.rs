@@ -5,6 +5,7 @@
 //! lock ─▶ note? refuse ─▶ engine gone but groups were committed? refuse ─▶ unfinished snapshots: remove
 //!   ─▶ open in a thread, panics caught ─▶ corrupt? move aside, leave a note, refuse
 //!   ─▶ meta row readable? ─▶ fewer groups than committed? the tail was lost: refuse
+//!   ─▶ "committed" damaged, or gone? nobody knows whether the tail was lost: refuse
 //!   ─▶ heads and timers add up to what the meta row says? otherwise orgs are out of date: refuse
 //! ```
 
@@ -34,7 +35,7 @@ use super::{
     committer::Committer,
     guarded,
     held::Held,
-    layout::{Lock, Sidecar, retry, sync_directory},
+    layout::{Committed, Lock, Sidecar, retry, sync_directory},
     open_error::OpenError,
     panic_text,
 };
@@ -92,7 +93,6 @@ impl Opened {
     /// Starts the committer.
     pub fn start(self, clock: Arc<dyn Clock>, observer: GroupObserver) -> Result<SledStore, OpenError> {
         let sidecar = Sidecar::create(&self.layout, self.group()).map_err(io_at("writing", &self.layout.sidecar()))?;
-        sync_directory(&self.layout.root).map_err(io_at("syncing", &self.layout.root))?;
         self.start_with(sidecar, clock, observer)
     }
 
@@ -130,9 +130,14 @@ pub fn open(dir: &Path, options: &SledOptions) -> Result<Opened, OpenError> {
     if let Some(note) = quarantine_note(&layout)? {
         return Err(OpenError::Quarantined { note });
     }
-    let committed = Sidecar::read(&layout).map_err(io_at("reading", &layout.sidecar()))?.unwrap_or(0);
-    if committed > 0 && layout.engine_is_missing() {
-        return Err(OpenError::Vanished { sidecar: committed, engine: layout.engine() });
+    let committed = Sidecar::read(&layout).map_err(io_at("reading", &layout.sidecar()))?;
+    if layout.engine_is_missing() {
+        let engine = layout.engine();
+        match committed {
+            Committed::Damaged => return Err(OpenError::Vanished { sidecar: None, engine }),
+            Committed::Group(group @ 1..) => return Err(OpenError::Vanished { sidecar: Some(group), engine }),
+            Committed::Group(0) | Committed::Absent => {}
+        }
     }
     let (engine, meta) = match open_engine(&layout, options) {
         Err(Failure::Corrupt(cause)) => return Err(move_aside(&layout, &cause)),
@@ -140,13 +145,28 @@ pub fn open(dir: &Path, options: &SledOptions) -> Result<Opened, OpenError> {
         Ok(opened) => opened,
     };
     let opened = Opened { engine, meta, lock, layout };
-    if committed > opened.group() {
-        return Err(OpenError::TailLost { sidecar: committed, stored: opened.group() });
-    }
+    refuse_lost_tail(committed, opened.group(), options)?;
     if let Some(cause) = opened.out_of_date() {
         return Err(OpenError::OutOfDate { cause });
     }
     Ok(opened)
+}
+
+/// Only the number outside the engine tells that groups are gone from its end. Where there is none to
+/// compare with, an operator decides; a damaged one is never passed over, because it was there.
+fn refuse_lost_tail(committed: Committed, stored: u64, options: &SledOptions) -> Result<(), OpenError> {
+    match committed {
+        Committed::Group(group) if group > stored => Err(OpenError::TailLost { sidecar: group, stored }),
+        Committed::Damaged => Err(OpenError::TailUnknown { stored, damaged: true }),
+        Committed::Absent if stored > 0 && !options.accept_lost_tail => {
+            Err(OpenError::TailUnknown { stored, damaged: false })
+        }
+        Committed::Absent if stored > 0 => {
+            tracing::warn!(stored, "the file \"committed\" is missing and that was accepted: commits may be lost");
+            Ok(())
+        }
+        Committed::Group(_) | Committed::Absent => Ok(()),
+    }
 }
 
 /// The same without a verdict about the tail, and without moving anything: for fsck and export.
@@ -161,9 +181,9 @@ pub(in crate::store::kv) fn open_for_repair(dir: &Path, options: &SledOptions) -
     Ok(Opened { engine, meta, lock, layout })
 }
 
-/// The group number outside the engine.
-pub(in crate::store::kv) fn newest_group(dir: &Path) -> Option<u64> {
-    Sidecar::read(&Layout::new(dir)).ok().flatten()
+/// What stands outside the engine of the last group; a file that the system does not read is damaged.
+pub(in crate::store::kv) fn committed(dir: &Path) -> Committed {
+    Sidecar::read(&Layout::new(dir)).unwrap_or(Committed::Damaged)
 }
 
 /// Why the engine itself did not open.
@@ -317,7 +337,6 @@ pub(in crate::store::kv) fn start_import(dir: &Path) -> io::Result<()> {
 pub(in crate::store::kv) fn finish_import(dir: &Path, group: u64) -> io::Result<()> {
     let layout = Layout::new(dir);
     Sidecar::create(&layout, group)?;
-    sync_directory(&layout.root)?;
     fs::remove_file(layout.note())?;
     sync_directory(&layout.root)
 }

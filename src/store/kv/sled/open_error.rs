@@ -5,6 +5,9 @@ use std::{fmt, path::PathBuf};
 
 use super::super::codec::VERSION;
 
+/// What takes a store on whose tail is lost, or may be.
+const GO_ON: &str = "remove the file \"committed\" and start once with --accept-lost-tail";
+
 /// Why a data directory was not opened.
 #[derive(Debug)]
 pub enum OpenError {
@@ -32,6 +35,13 @@ pub enum OpenError {
         /// The newest group that the engine has.
         stored: u64,
     },
+    /// Whether the tail is there cannot be said: the number of the last group is not readable, or not there.
+    TailUnknown {
+        /// The newest group that the engine has.
+        stored: u64,
+        /// The file with the number is there, and is not what was written.
+        damaged: bool,
+    },
     /// Some orgs are missing or older than what was acknowledged, and nothing says which.
     OutOfDate {
         /// Which numbers do not add up.
@@ -39,8 +49,8 @@ pub enum OpenError {
     },
     /// Groups were committed here, and the engine's files are gone.
     Vanished {
-        /// The newest group that was acknowledged.
-        sidecar: u64,
+        /// The newest group that was acknowledged; `None` where that is not readable.
+        sidecar: Option<u64>,
         /// Where the engine's files were.
         engine: PathBuf,
     },
@@ -76,7 +86,15 @@ impl fmt::Display for OpenError {
             Self::TailLost { sidecar, stored } => write!(
                 f,
                 "the store has lost its tail: group {sidecar} was committed and the newest stored is {stored}. \
-                 Nothing was moved. Restore a backup, or remove the file \"committed\" to go on without them knowingly"
+                 Nothing was moved. Restore a backup, or go on without them knowingly: {GO_ON}"
+            ),
+            Self::TailUnknown { stored, damaged } => write!(
+                f,
+                "the file \"committed\" is {}, so nothing shows whether the store has lost its tail; the newest \
+                 group in it is {stored}. Nothing was moved. Restore a backup, or go on knowingly with what is \
+                 there: {}",
+                if *damaged { "damaged" } else { "missing" },
+                if *damaged { GO_ON } else { "start once with --accept-lost-tail" },
             ),
             Self::OutOfDate { cause } => write!(
                 f,
@@ -86,9 +104,10 @@ impl fmt::Display for OpenError {
             ),
             Self::Vanished { sidecar, engine } => write!(
                 f,
-                "{} is missing or empty although {sidecar} groups were committed. Restore it, or \
+                "{} is missing or empty although {} groups were committed. Restore it, or \
                  `tollgate import` into an empty data directory, or remove the file \"committed\" to start empty knowingly",
-                engine.display()
+                engine.display(),
+                sidecar.map_or_else(|| "some".to_owned(), |group| group.to_string()),
             ),
             Self::UnknownVersion { version } => {
                 write!(

@@ -26,7 +26,7 @@ use crate::{
 };
 
 fn quick() -> SledOptions {
-    SledOptions { lock_wait: Duration::from_secs(2), ..SledOptions::default() }
+    SledOptions::default()
 }
 
 pub(in crate::store::kv) fn start_at(dir: &Path) -> Arc<SledStore> {
@@ -220,10 +220,14 @@ async fn an_engine_that_is_gone_or_empty_is_refused_and_none_is_made() {
     fs::write(&file, b"").unwrap();
     for is_there in [true, false] {
         let error = open(dir.path(), &quick()).unwrap_err();
-        assert!(matches!(error, OpenError::Vanished { sidecar: 2, .. }), "R-OPS-6: {error}");
+        assert!(matches!(error, OpenError::Vanished { sidecar: Some(2), .. }), "R-OPS-6: {error}");
         assert_eq!(fs::metadata(&file).ok().map(|file| file.len()), is_there.then_some(0), "nothing was made");
         let _ = fs::remove_dir_all(dir.path().join("sled"));
     }
+    fs::write(dir.path().join("committed"), b"torn").unwrap();
+    let error = open(dir.path(), &quick()).unwrap_err();
+    assert!(matches!(error, OpenError::Vanished { sidecar: None, .. }), "R-OPS-6: {error}");
+    assert!(!file.exists());
 }
 
 /// The meta row of version 1, as its golden file had it.
@@ -245,10 +249,24 @@ async fn a_directory_of_an_older_version_is_refused_and_nothing_is_moved() {
 }
 
 #[tokio::test]
-async fn a_sidecar_that_can_not_be_read_does_not_stop_a_start() {
+async fn a_tail_of_which_nothing_is_known_is_refused_and_only_a_missing_number_can_be_accepted() {
     let dir = filled(2).await;
+    let accepting = SledOptions { accept_lost_tail: true, ..quick() };
     fs::write(dir.path().join("committed"), b"torn").unwrap();
-    assert_eq!(open(dir.path(), &quick()).unwrap().group(), 2);
+    for options in [quick(), accepting.clone()] {
+        let error = open(dir.path(), &options).unwrap_err();
+        assert!(matches!(error, OpenError::TailUnknown { stored: 2, damaged: true }), "R-OPS-6: {error}");
+        assert!(error.to_string().contains("remove the file") && error.to_string().contains("--accept-lost-tail"));
+    }
+    assert!(dir.path().join("sled/db").exists() && !dir.path().join("QUARANTINED").exists());
+
+    fs::remove_file(dir.path().join("committed")).unwrap();
+    let error = open(dir.path(), &quick()).unwrap_err();
+    assert!(matches!(error, OpenError::TailUnknown { stored: 2, damaged: false }), "R-OPS-6: {error}");
+    let opened = open(dir.path(), &accepting).unwrap();
+    assert_eq!(opened.group(), 2);
+    drop(opened.start(Arc::new(SystemClock::resume(None).unwrap()), Arc::new(|_| {})).unwrap());
+    assert_eq!(open(dir.path(), &quick()).unwrap().group(), 2, "it is accepted once");
 }
 
 #[tokio::test]
