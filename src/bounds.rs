@@ -133,6 +133,14 @@ pub const CLOCK_AHEAD_MAX_MS: u64 = 25 * HOUR_MS;
 /// After a reboot the time that passed is unknown: up to five weeks are believed.
 pub const CLOCK_REBOOT_STEP_MS: u64 = 35 * DAY_MS;
 
+/// A line of the log about an org is written once in this time, in milliseconds, and then with a count.
+pub const LOG_WINDOW_MS: u64 = MINUTE_MS;
+/// Lines without an org in that time, each: enough for an operator's work, and no flood.
+pub const LOG_WITHOUT_ORG: u32 = 60;
+/// Lines that are counted apart, by what they are about: a few hundred bytes each, and the most that callers who
+/// invent names can make the log grow by in that time.
+pub const LOG_LINES: usize = 4_096;
+
 /// When a change of a key takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applies {

@@ -4,6 +4,7 @@
 
 mod billing;
 mod pools;
+mod seldom;
 
 use std::{fmt, io::IsTerminal, time::Duration};
 
@@ -12,7 +13,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tracing_subscriber::{EnvFilter, fmt::time::SystemTime};
+use tracing_subscriber::{EnvFilter, fmt::time::SystemTime, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     actors,
@@ -23,6 +24,8 @@ use crate::{
     },
     ports::{Event, EventSink},
 };
+
+pub use seldom::Seldom;
 
 use billing::BillingMetrics;
 use pools::PoolMetrics;
@@ -317,11 +320,17 @@ impl EventSink for Metrics {
     }
 }
 
-/// Logs to stderr, as text or as one JSON object a line. `RUST_LOG` overrides `level`.
-pub fn init_logging(level: &str, json: bool) -> Result<(), String> {
+/// Logs to stderr, as text or as one JSON object a line. `RUST_LOG` overrides `level`. What is returned withholds
+/// repeated lines, and writes their count when it is asked to.
+pub fn init_logging(level: &str, json: bool) -> Result<Seldom, String> {
+    let seldom = Seldom::default();
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level)).map_err(|e| e.to_string())?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
     let logs = logs.with_ansi(std::io::stderr().is_terminal());
-    let installed = if json { logs.json().try_init() } else { logs.try_init() };
-    installed.map_err(|error| error.to_string())
+    let installed = if json {
+        logs.json().finish().with(seldom.clone()).try_init()
+    } else {
+        logs.finish().with(seldom.clone()).try_init()
+    };
+    installed.map(|()| seldom).map_err(|error| error.to_string())
 }

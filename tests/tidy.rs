@@ -43,7 +43,7 @@ const MODULES: [(&str, &[&str]); 23] = [
     ("config", &["bounds", "domain"]),
     // Metrics are labelled with the domain's own names for codes, gates and causes, and take over what
     // the billing check counts.
-    ("telemetry", &["actors", "domain", "ports"]),
+    ("telemetry", &["actors", "bounds", "domain", "ports"]),
     // Fronts.
     ("wire", &["bounds", "domain", "error"]),
     ("rpc", &["domain", "error", "service", "wire"]),
@@ -52,7 +52,7 @@ const MODULES: [(&str, &[&str]); 23] = [
     // The command.
     // The wall clock is what "in 5 minutes" is counted from on the reader's screen.
     ("cli", &["bounds", "clock", "domain", "wire"]),
-    ("cli::local", &["app", "cli", "config", "store", "telemetry"]),
+    ("cli::local", &["app", "bounds", "cli", "config", "store", "telemetry"]),
     ("cli::remote", &["bounds", "cli", "domain", "wire"]),
     // The composition root sees both sides of every port.
     (

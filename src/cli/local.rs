@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tokio::{
@@ -20,9 +21,10 @@ use super::{
 };
 use crate::{
     app::{self, Listeners, Start, takeover},
+    bounds::LOG_WINDOW_MS,
     config::{self, Config, ConfigErrors, LogFormat, Overrides, Place},
     store::offline::{self, Exported, FsckOptions},
-    telemetry,
+    telemetry::{self, Seldom},
 };
 
 /// Threads for reading orgs from the store.
@@ -35,8 +37,13 @@ pub(super) fn serve(args: &ServeArgs, output: &mut Output<'_>) -> Exit {
     };
     let json = config.log.format == LogFormat::Json;
     let ran = telemetry::init_logging(config.log.level.as_str(), json)
-        .and_then(|()| runtime().map_err(|error| format!("no runtime: {error}")))
-        .and_then(|runtime| runtime.block_on(run(config, args.clone())));
+        .and_then(|seldom| Ok((seldom, runtime().map_err(|error| format!("no runtime: {error}"))?)))
+        .and_then(|(seldom, runtime)| {
+            runtime.spawn(tell_what_was_withheld(seldom.clone()));
+            let ran = runtime.block_on(run(config, args.clone()));
+            seldom.tell();
+            ran
+        });
     match ran {
         Ok(()) => Exit::Done,
         Err(error) => fail(error, output),
@@ -67,6 +74,14 @@ fn place(place: &Place) -> String {
         Place::Position { line, column } => format!("{line}:{column}"),
         Place::Variable(name) => name.to_string(),
         Place::Flag(name) => (*name).to_owned(),
+    }
+}
+
+/// At the end of every window, how often the lines were repeated that were written once.
+async fn tell_what_was_withheld(seldom: Seldom) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(LOG_WINDOW_MS)).await;
+        seldom.tell();
     }
 }
 
