@@ -166,6 +166,12 @@ pub(super) struct ImportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Import an export that has no closing line: of an older tollgate, or edited
+    #[arg(long)]
+    pub accept_unclosed: bool,
+    /// Import rows that do not fit together
+    #[arg(long)]
+    pub accept_damage: bool,
     /// Where to read [default: stdin]
     pub file: Option<PathBuf>,
 }

@@ -23,7 +23,7 @@ use crate::{
     app::{self, Listeners, Start, takeover},
     bounds::LOG_WINDOW_MS,
     config::{self, Config, ConfigErrors, LogFormat, Overrides, Place},
-    store::offline::{self, Exported, FsckOptions},
+    store::offline::{self, Exported, FsckOptions, ImportOptions},
     telemetry::{self, Seldom},
 };
 
@@ -195,30 +195,33 @@ pub(super) fn import(args: &ImportArgs, output: &mut Output<'_>) -> Exit {
         Ok(dir) => dir,
         Err(mistakes) => return refuse(&mistakes, output),
     };
+    let options = ImportOptions { accept_unclosed: args.accept_unclosed, accept_damage: args.accept_damage };
     let read = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
-        None => import_from(&dir, &mut io::stdin().lock()),
+        None => import_from(&dir, &mut io::stdin().lock(), options),
         Some(file) => File::open(file)
-            .and_then(|from| import_from(&dir, &mut BufReader::new(from)))
+            .and_then(|from| import_from(&dir, &mut BufReader::new(from), options))
             .map_err(|error| io::Error::other(format!("{}: {error}", file.display()))),
     };
     match read {
         Ok(done) => {
-            output.note(&done);
+            done.iter().for_each(|line| output.note(line));
             Exit::Done
         }
         Err(error) => fail(error, output),
     }
 }
 
-/// The first line decides between an export and budgets of an older system.
-fn import_from(dir: &Path, from: &mut dyn BufRead) -> io::Result<String> {
+/// The first line decides between an export and budgets of an older system. Answers the lines to print.
+fn import_from(dir: &Path, from: &mut dyn BufRead, options: ImportOptions) -> io::Result<Vec<String>> {
     let first = from.fill_buf()?.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if String::from_utf8_lossy(first).contains("\"monthly_spend") {
         let done = runtime()?.block_on(takeover::take_over(dir, from)).map_err(io::Error::other)?;
-        return Ok(format!("{} budgets taken over, {} were taken over before", done.changed, done.known));
+        return Ok(vec![format!("{} budgets taken over, {} were taken over before", done.changed, done.known)]);
     }
-    let rows = runtime()?.block_on(offline::import(dir, from)).map_err(io::Error::other)?;
-    Ok(format!("{rows} rows imported"))
+    let done = runtime()?.block_on(offline::import(dir, from, options)).map_err(io::Error::other)?;
+    let mut lines: Vec<_> = done.report.findings.iter().map(|finding| format!("warning: {finding}")).collect();
+    lines.push(format!("{} rows imported", done.rows));
+    Ok(lines)
 }
 
 fn fail(error: impl ToString, output: &mut Output<'_>) -> Exit {

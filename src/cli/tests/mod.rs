@@ -496,7 +496,7 @@ fn an_export_of_a_damaged_directory_is_whole_names_the_org_and_fails_unless_acce
     let file = |name: &str| dir.path().with_extension(name).to_str().unwrap().to_owned();
     let data = dir.path().to_str().unwrap();
     let ran = tollgate(&["export", "--data-dir", data]);
-    assert_eq!((ran.exit, ran.lines().len()), (Exit::Error, 5), "{}", ran.err);
+    assert_eq!((ran.exit, ran.lines().len()), (Exit::Error, 6), "{}", ran.err);
     assert!(ran.err.contains("warning: acme: ") && ran.err.contains("out of date"), "R-OPS-6: {}", ran.err);
     assert!(ran.err.contains("--accept-damage") && !ran.err.contains("other: "), "{}", ran.err);
     let accepted = tollgate(&["export", "--data-dir", data, "--accept-damage", &file("jsonl")]);

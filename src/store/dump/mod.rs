@@ -2,22 +2,26 @@
 //! taken while everything is well, and the way from any store into any other.
 //!
 //! ```text
-//! {"format":"tollgate-export","version":1,"group":42,"mark":{…}}
+//! {"format":"tollgate-export","version":2,"group":42,"mark":{…}}
 //! {"kind":"head","org":"acme","value":{"seq":7,…}}
 //! {"kind":"slice","org":"acme","scope":"","meter":"spend","start":1782000000000,"value":{"total":300,…}}
+//! {"end":{"lines":{"head":1,"slice":1,…},"sha256":"…"}}
 //! ```
 //!
 //! One line for each row, org by org, the rows of an org in the order of their keys: the same store gives
 //! the same text. The first line is about the store as a whole; what an engine keeps beside its rows to
 //! protect them (digests, checksums) is not in a dump, the store that takes it makes its own. A journal row
-//! that is long for a line goes on in `journal_part` lines.
+//! that is long for a line goes on in `journal_part` lines. The last line closes the dump: the number of lines
+//! of each kind, and the SHA-256 of everything before it. Version 1 had none.
 //!
 //! Lines are read in any order, except that the parts of a journal row follow it in theirs: older dumps
 //! are sorted by kind, not by org. A line that cannot be read ends a [`restore`](Reader::restore), which
 //! names it: the store then holds a part of the dump, and it is for the caller that nothing starts on it.
 
+mod closing;
 mod line;
 mod restore;
+mod tally;
 
 use std::{
     fmt,
@@ -32,8 +36,14 @@ use crate::{
     store::kinds,
 };
 
+pub use tally::Tally;
+
+use closing::Closing;
+
 const FORMAT: &str = "tollgate-export";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Dumps of this version have no closing line.
+const UNCLOSED_VERSION: u32 = 1;
 /// Orgs listed at a time.
 const PAGE: usize = 256;
 /// A line is a few KiB with its names spelled out; a file without line ends is no dump.
@@ -81,42 +91,49 @@ impl From<StoreFault> for DumpError {
     }
 }
 
-/// Writes everything that is stored, and answers how many lines followed the header. Each org is as it
+/// Writes everything that is stored, and answers how many lines stand between the first and the last. Each org is as it
 /// stood at one instant. An org that does not load is an error: a dump with a hole would be restored as if
 /// it were whole.
 pub async fn write(store: &dyn OrgStore, header: &Header, out: &mut dyn Write) -> Result<u64, DumpError> {
-    write_line(out, serde_json::to_vec(&HeaderLine::from(header)))?;
-    let mut lines = 0;
+    let mut closing = Closing::default();
+    write_line(out, serde_json::to_vec(&HeaderLine::from(header)), &mut closing)?;
     let mut after: Option<OrgId> = None;
     loop {
         let page = store.list(&ShardSet::all(), after.as_ref(), PAGE).await?;
         for (org, _) in &page {
-            lines += write_org(store, org, out).await?;
+            write_org(store, org, out, &mut closing).await?;
         }
         let Some((last, _)) = page.into_iter().next_back() else { break };
         after = Some(last);
     }
+    let lines = closing.lines();
+    write_line(out, closing.line(), &mut Closing::default())?;
     out.flush().map_err(|error| unwritten(&error))?;
     Ok(lines)
 }
 
-async fn write_org(store: &dyn OrgStore, org: &OrgId, out: &mut dyn Write) -> Result<u64, DumpError> {
+async fn write_org(
+    store: &dyn OrgStore,
+    org: &OrgId,
+    out: &mut dyn Write,
+    closing: &mut Closing,
+) -> Result<(), DumpError> {
     let mut rows = store.load(org).await?.rows;
     rows.sort_by_cached_key(|row| row.key());
-    let mut lines = 0;
     for row in rows {
         let items = kinds::items(row).map_err(|error| DumpError(format!("{org}: {error}")))?;
         for (key, item) in items {
-            write_line(out, line::write(org, &key, &item))?;
-            lines += 1;
+            write_line(out, line::write(org, &key, &item), closing)?;
+            closing.kind(key.kind().name());
         }
     }
-    Ok(lines)
+    Ok(())
 }
 
-fn write_line(out: &mut dyn Write, line: serde_json::Result<Vec<u8>>) -> Result<(), DumpError> {
+fn write_line(out: &mut dyn Write, line: serde_json::Result<Vec<u8>>, closing: &mut Closing) -> Result<(), DumpError> {
     let mut line = line.map_err(|error| unwritten(&error))?;
     line.push(b'\n');
+    closing.text(&line);
     out.write_all(&line).map_err(|error| unwritten(&error))
 }
 
@@ -128,6 +145,8 @@ fn unwritten(error: &dyn fmt::Display) -> DumpError {
 pub struct Reader<'a> {
     lines: Lines<'a>,
     header: Header,
+    closing: Closing,
+    accept_unclosed: bool,
 }
 
 impl fmt::Debug for Reader<'_> {
@@ -137,16 +156,25 @@ impl fmt::Debug for Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the first line; an error where the text is no dump, or one of another version.
-    pub fn open(from: &'a mut dyn BufRead) -> Result<Self, DumpError> {
+    /// Reads the first line; an error where the text is no dump, or one of an unknown version, or one without
+    /// a closing line although none is accepted.
+    pub fn open(from: &'a mut dyn BufRead, accept_unclosed: bool) -> Result<Self, DumpError> {
         let mut lines = Lines { from, number: 0 };
         let line = lines.next()?.ok_or_else(|| DumpError("line 1: the export is empty".to_owned()))?;
         let header: HeaderLine = serde_json::from_str(&line).map_err(|error| lines.at(error))?;
-        if header.format != FORMAT || header.version != VERSION {
+        if header.format != FORMAT || ![UNCLOSED_VERSION, VERSION].contains(&header.version) {
             let found = format!("{} version {}", header.format, header.version);
             return Err(lines.at(format!("this is \"{found}\", expected is {FORMAT} version {VERSION}")));
         }
-        Ok(Self { lines, header: header.into() })
+        if header.version == UNCLOSED_VERSION && !accept_unclosed {
+            return Err(lines.at(format!(
+                "this export is of an older tollgate (version {UNCLOSED_VERSION}), which wrote no closing line: \
+                 nothing shows whether it is whole. Import it knowingly with --accept-unclosed"
+            )));
+        }
+        let mut closing = Closing::default();
+        closing.text(line.as_bytes());
+        Ok(Self { lines, header: header.into(), closing, accept_unclosed })
     }
 
     /// What the first line says.
@@ -154,18 +182,58 @@ impl<'a> Reader<'a> {
         &self.header
     }
 
-    /// Commits every row to a store that knows none of the orgs, and answers how many lines there were.
-    /// All of it is durable then.
-    pub async fn restore(mut self, store: &dyn OrgStore) -> Result<u64, DumpError> {
+    /// Commits every row to a store that knows none of the orgs. All of it is durable then, and it is what the
+    /// closing line says.
+    pub async fn restore(mut self, store: &dyn OrgStore) -> Result<Restored, DumpError> {
         let mut restored = restore::Restore::into(store);
-        let mut count = 0;
-        while let Some(line) = self.lines.next()? {
+        let closing_line = loop {
+            let Some(line) = self.lines.next()? else { break None };
+            if Closing::is_closing(&line) {
+                break Some(line);
+            }
+            self.closing.text(line.as_bytes());
             let (org, key, item) = line::read(&line).map_err(|error| self.lines.at(error))?;
+            self.closing.kind(key.kind().name());
             restored.take(org, key, item).await.map_err(|error| self.lines.at(error))?;
-            count += 1;
+        };
+        let lines = self.closing.lines();
+        match closing_line {
+            Some(line) => {
+                self.closing.check(&line).map_err(|error| self.lines.at(error))?;
+                if self.lines.next()?.is_some() {
+                    return Err(self.lines.at("there is more behind the closing line"));
+                }
+            }
+            None if self.accept_unclosed => {}
+            None => {
+                return Err(self
+                    .lines
+                    .at("the export is cut short: it has no closing line. Export again, or import what is there \
+                     knowingly with --accept-unclosed"));
+            }
         }
-        restored.finish().await?;
-        Ok(count)
+        let tally = restored.finish().await?;
+        Ok(Restored { lines, tally })
+    }
+}
+
+/// What a restore has read and committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Lines between the first and the last.
+    pub lines: u64,
+    tally: Tally,
+}
+
+impl Restored {
+    /// Reads everything that is stored, and compares it with what was read from the dump.
+    pub async fn verify(&self, store: &dyn OrgStore) -> Result<(), DumpError> {
+        let stored = Tally::of(store).await?;
+        if stored == self.tally {
+            return Ok(());
+        }
+        let read = &self.tally;
+        Err(DumpError(format!("what was written is not what the export says: read {read}; written {stored}")))
     }
 }
 

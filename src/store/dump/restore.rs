@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::sync::oneshot;
 
-use super::{DumpError, line::named};
+use super::{DumpError, Tally, line::named};
 use crate::{
     domain::{
         ids::OrgId,
@@ -31,6 +31,8 @@ pub(super) struct Restore<'s> {
     open: BTreeMap<(OrgId, RowKey), Parts>,
     under_way: VecDeque<(usize, oneshot::Receiver<Result<(), StoreFault>>)>,
     rows_under_way: usize,
+    /// Everything that was handed over.
+    tally: Tally,
 }
 
 struct Parts {
@@ -48,6 +50,7 @@ impl<'s> Restore<'s> {
             open: BTreeMap::new(),
             under_way: VecDeque::new(),
             rows_under_way: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -66,12 +69,12 @@ impl<'s> Restore<'s> {
         }
     }
 
-    /// Commits what is left, and waits until everything is durable.
-    pub(super) async fn finish(mut self) -> Result<(), DumpError> {
+    /// Commits what is left, and waits until everything is durable. Answers what it all adds up to.
+    pub(super) async fn finish(mut self) -> Result<Tally, DumpError> {
         self.commit().await?;
         self.wait(0).await?;
         match self.open.first_key_value() {
-            None => Ok(()),
+            None => Ok(self.tally),
             Some(((org, key), Parts { read, expected })) => {
                 let key = named(org, &ItemKey::Row(key.clone()));
                 Err(DumpError(format!("the export is cut short: {key} has {expected} parts, and {read} are there")))
@@ -111,31 +114,33 @@ impl<'s> Restore<'s> {
     /// Commits what was read of one org.
     async fn commit(&mut self) -> Result<(), DumpError> {
         let Some(org) = self.org.take() else { return Ok(()) };
-        self.hand_over(&org);
+        self.hand_over(&org)?;
         if !self.late.is_empty() {
             self.wait(0).await?;
             self.join_late(&org).await?;
-            self.hand_over(&org);
+            self.hand_over(&org)?;
         }
         self.wait(ROWS_UNDER_WAY).await
     }
 
-    fn hand_over(&mut self, org: &OrgId) {
+    fn hand_over(&mut self, org: &OrgId) -> Result<(), DumpError> {
         let puts: Vec<Row> = std::mem::take(&mut self.rows).into_values().collect();
+        puts.iter().try_for_each(|row| self.tally.add(org, row.clone()))?;
         let count = puts.len();
         let (answer, done) = oneshot::channel();
         self.store.commit(OrgWrite { puts, ..OrgWrite::empty(org) }, Box::new(|result| drop(answer.send(result))));
         self.under_way.push_back((count, done));
         self.rows_under_way += count;
+        Ok(())
     }
 
     /// Parts that came after the commit of their row are added to what is stored of it.
     async fn join_late(&mut self, org: &OrgId) -> Result<(), DumpError> {
         for mut row in self.store.load(org).await?.rows {
             let key = row.key();
-            if let Some(more) = self.late.remove(&key)
-                && let Some(entries) = kinds::entries(&mut row)
-            {
+            let Some(more) = self.late.remove(&key) else { continue };
+            self.tally.remove(org, row.clone())?;
+            if let Some(entries) = kinds::entries(&mut row) {
                 entries.extend(more);
                 self.rows.insert(key, row);
             }

@@ -17,6 +17,8 @@ use crate::{
 
 /// What a build wrote before dumps were sorted by org.
 const BY_KIND: &str = include_str!("../../../tests/golden/dump/kind-by-kind.jsonl");
+/// The same rows, as they were written when dumps got a closing line.
+const CLOSED: &str = include_str!("../../../tests/golden/dump/closed.jsonl");
 
 async fn dumped(store: &MemoryStore) -> String {
     let mark = ClockMark { service: T0, boot_id: "boot".into(), uptime: 7 };
@@ -36,9 +38,19 @@ async fn sample() -> String {
 }
 
 async fn restored(text: &str) -> Result<Arc<MemoryStore>, DumpError> {
+    restored_from(text, false).await
+}
+
+async fn restored_from(text: &str, accept_unclosed: bool) -> Result<Arc<MemoryStore>, DumpError> {
     let store = MemoryStore::new();
-    Reader::open(&mut text.as_bytes())?.restore(&*store).await?;
+    let restored = Reader::open(&mut text.as_bytes(), accept_unclosed)?.restore(&*store).await?;
+    restored.verify(&*store).await?;
     Ok(store)
+}
+
+/// Lines about rows.
+fn rows_in(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| line.starts_with("{\"kind\":")).collect()
 }
 
 #[tokio::test]
@@ -48,7 +60,7 @@ async fn every_kind_of_row_is_in_a_dump_and_readable_by_people() {
         assert!(text.contains(&format!("{{\"kind\":\"{}\",\"org\":\"", kind.name())), "{}", kind.name());
     }
     for part in [
-        "{\"format\":\"tollgate-export\",\"version\":1,\"group\":2,\"mark\":{\"service\":1782000000000,\"boot_id\":\"boot\",",
+        "{\"format\":\"tollgate-export\",\"version\":2,\"group\":2,\"mark\":{\"service\":1782000000000,\"boot_id\":\"boot\",",
         "{\"kind\":\"slice\",\"org\":\"acme\",\"scope\":\"\",\"meter\":\"spend\",\"start\":1782000000000,\"value\":{\"total\":300,",
         "\"window\":{\"calendar\":\"month\"}",
         "\"id\":\"0123456789abcdef0123456789abcdef\"",
@@ -64,7 +76,7 @@ async fn every_kind_of_row_is_in_a_dump_and_readable_by_people() {
 async fn a_dump_goes_org_by_org() {
     let text = sample().await;
     let mut orgs: Vec<serde_json::Value> = Vec::new();
-    for line in text.lines().skip(1) {
+    for line in rows_in(&text) {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         if orgs.last() != Some(&line["org"]) {
             orgs.push(line["org"].clone());
@@ -73,20 +85,68 @@ async fn a_dump_goes_org_by_org() {
     assert_eq!(orgs, ["acme", "large"]);
 }
 
+async fn dumped_again(text: &str, accept_unclosed: bool) -> String {
+    let store = restored_from(text, accept_unclosed).await.unwrap();
+    let header = Reader::open(&mut text.as_bytes(), accept_unclosed).unwrap().header().clone();
+    let mut again = Vec::new();
+    write(&*store, &header, &mut again).await.unwrap();
+    String::from_utf8(again).unwrap()
+}
+
 #[tokio::test]
 async fn a_dump_that_is_sorted_by_kind_is_restored_whole() {
-    let store = restored(BY_KIND).await.unwrap();
-    let header = Reader::open(&mut BY_KIND.as_bytes()).unwrap().header().clone();
-    let mut text = Vec::new();
-    write(&*store, &header, &mut text).await.unwrap();
-    let text = String::from_utf8(text).unwrap();
+    let text = dumped_again(BY_KIND, true).await;
     let sorted = |text: &str| {
-        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        let mut lines: Vec<_> = rows_in(text).into_iter().map(str::to_owned).collect();
         lines.sort_unstable();
         lines
     };
-    assert_ne!(text, BY_KIND);
+    assert_ne!(rows_in(&text), rows_in(BY_KIND));
     assert_eq!(sorted(&text), sorted(BY_KIND));
+    assert_eq!(text, CLOSED);
+}
+
+#[tokio::test]
+async fn a_dump_without_a_closing_line_is_refused_unless_that_is_accepted() {
+    let error = restored(BY_KIND).await.unwrap_err();
+    assert!(error.0.contains("line 1: this export is of an older tollgate") && error.0.contains("--accept-unclosed"));
+    let (unclosed, _) = CLOSED.trim_end().rsplit_once('\n').unwrap();
+    let unclosed = format!("{unclosed}\n");
+    let error = restored(&unclosed).await.unwrap_err();
+    assert!(error.0.contains("it has no closing line") && error.0.contains("--accept-unclosed"), "{error}");
+    assert_eq!(dumped_again(&unclosed, true).await, CLOSED);
+    assert_eq!(dumped_again(CLOSED, false).await, CLOSED);
+}
+
+/// Whatever single line is missing, there twice, or another one: with a closing line nothing is believed.
+#[tokio::test]
+async fn a_dump_that_is_not_what_was_written_is_refused() {
+    let lines: Vec<&str> = CLOSED.lines().collect();
+    let refused = async |lines: &[&str]| {
+        let text = lines.join("\n") + "\n";
+        restored_from(&text, true).await.err().unwrap_or_else(|| panic!("taken: {text}"))
+    };
+    for at in 1..lines.len() - 1 {
+        let mut without = lines.clone();
+        let line = without.remove(at);
+        let error = refused(&without).await;
+        assert!(!error.0.is_empty(), "without {line}");
+        let mut twice = lines.clone();
+        twice.insert(at, lines[at]);
+        refused(&twice).await;
+    }
+    let slice = lines.iter().position(|line| line.starts_with("{\"kind\":\"slice\"")).unwrap();
+    let without: Vec<&str> = [&lines[..slice], &lines[slice + 1..]].concat();
+    let error = refused(&without).await;
+    assert!(error.0.contains("lines of kind \"slice\" were written"), "{error}");
+    let changed = lines[slice].replacen("\"total\":", "\"total\":1", 1);
+    assert_ne!(changed, lines[slice]);
+    let mut other = lines.clone();
+    other[slice] = &changed;
+    let error = refused(&other).await;
+    assert!(error.0.contains("SHA-256"), "{error}");
+    let error = refused(&[&lines[..], &lines[slice..=slice]].concat()).await;
+    assert!(error.0.contains("more behind the closing line"), "{error}");
 }
 
 /// Its rows are handed over in several commits, and the parts of its journal come after them.
@@ -107,9 +167,10 @@ async fn a_large_org_is_restored_whole_in_whatever_order_its_lines_come() {
     let parts = format!("{{\"kind\":\"{}\"", Kind::Part(Memory::Short).name());
     let (late, mut lines): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with(&parts));
     assert!(late.len() > 25);
+    lines.pop();
     lines.extend(late);
     for text in [text.clone(), lines.join("\n") + "\n"] {
-        let copy = restored(&text).await.unwrap();
+        let copy = restored_from(&text, true).await.unwrap();
         assert_eq!(stored(&*copy, "large").await, stored(&*store, "large").await);
     }
 }
@@ -141,12 +202,19 @@ async fn a_line_that_cannot_be_taken_is_named() {
         (replaced(1, &lines[1].replace("\"seq\":7", "\"seq\":7,\"sqe\":7")), "line 2: \"acme: Head\": unknown field"),
         (good.trim_end().to_owned(), "the export is cut short"),
         (without("{\"kind\":\"journal_part\",\"org\":\"large\",\"seq\":1,\"part\":1,"), "is not the next one"),
-        (without("{\"kind\":\"long_journal_part\",\"org\":\"large\",\"seq\":1,\"part\":12,"), "has 12 parts, and 11"),
+        (
+            without("{\"kind\":\"long_journal_part\",\"org\":\"large\",\"seq\":1,\"part\":12,"),
+            "\"long_journal_part\" were",
+        ),
         (without("{\"kind\":\"journal\",\"org\":\"large\""), "is not the next one of a row that is there"),
     ] {
         let error = restored(&text).await.unwrap_err();
         assert!(error.0.contains(named), "{error} should say {named}");
     }
+    let part = without("{\"kind\":\"long_journal_part\",\"org\":\"large\",\"seq\":1,\"part\":12,");
+    let (unclosed, _) = part.trim_end().rsplit_once('\n').unwrap();
+    let error = restored_from(&format!("{unclosed}\n"), true).await.unwrap_err();
+    assert!(error.0.contains("has 12 parts, and 11"), "{error}");
 }
 
 #[tokio::test]
@@ -154,7 +222,7 @@ async fn a_store_that_fails_fails_the_dump_and_the_restore() {
     let text = sample().await;
     let store = MemoryStore::new();
     store.fail_next("no space left");
-    let error = Reader::open(&mut text.as_bytes()).unwrap().restore(&*store).await.unwrap_err();
+    let error = Reader::open(&mut text.as_bytes(), false).unwrap().restore(&*store).await.unwrap_err();
     assert!(error.0.contains("no space left"), "{error}");
     let store = MemoryStore::new();
     commit(&*store, written("acme", rows())).await.unwrap();

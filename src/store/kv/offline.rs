@@ -15,7 +15,7 @@ mod org;
 
 use std::{collections::BTreeMap, fmt, ops::ControlFlow, path::Path};
 
-pub use self::moving::{Exported, export, import};
+pub use self::moving::{Exported, ImportOptions, Imported, export, import};
 
 use super::{
     changes::Changes,
@@ -179,13 +179,18 @@ pub fn fsck(dir: &Path, options: FsckOptions) -> Result<Report, OfflineError> {
 fn check(dir: &Path, options: FsckOptions, opened: &Opened) -> Result<Report, OfflineError> {
     let mut report = Report { group: opened.group(), mark: opened.mark().cloned(), ..Report::default() };
     check_directory(dir, options, &mut report)?;
-    check_rows(&opened.engine, &mut report)?;
+    check_contents(opened, &mut report)?;
+    Ok(report)
+}
+
+/// What is wrong with the rows, wherever they lie.
+fn check_contents(opened: &Opened, report: &mut Report) -> Result<(), OfflineError> {
+    check_rows(&opened.engine, report)?;
     if let Some(cause) = opened.out_of_date() {
         let what = "some orgs are missing or out of date as a whole, and nothing says which ones, so no node starts";
         report.note(None, format!("{what}: {cause}"));
     }
-    check_orgs(&opened.engine, &mut report)?;
-    Ok(report)
+    check_orgs(&opened.engine, report)
 }
 
 fn check_directory(dir: &Path, options: FsckOptions, report: &mut Report) -> Result<(), OfflineError> {

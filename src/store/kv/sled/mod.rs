@@ -38,7 +38,8 @@ pub(in crate::store::kv) use committer::put_meta;
 pub(in crate::store::kv) use engine::Engine;
 pub(in crate::store::kv) use layout::{Committed, Layout};
 pub(in crate::store::kv) use open::{
-    Failure, committed, finish_import, open_for_repair, quarantine_note, start_import,
+    Failure, clear_unfinished_import, committed, finish_import, open_for_import, open_for_repair, quarantine_note,
+    undo_import,
 };
 pub use open::{Opened, open};
 pub use open_error::OpenError;

@@ -47,6 +47,9 @@ use crate::{
 
 /// sled exceeds it four- to fivefold.
 const CACHE_BYTES: u64 = 64 << 20;
+/// The note while an import is under way.
+const UNFINISHED_IMPORT: &str = "An import into this directory did not finish, so it holds only a part.\n\
+                                 Import again; that removes the part first.\n";
 /// Ten million rows open in six seconds; a minute per ten million is a disk in trouble.
 const OPEN_WITHIN: Duration = Duration::from_secs(600);
 
@@ -326,11 +329,43 @@ fn leave_note(layout: &Layout, note: &str) -> io::Result<()> {
     sync_directory(&layout.root)
 }
 
-/// From here to [`finish_import`] no node starts on what is there.
-pub(in crate::store::kv) fn start_import(dir: &Path) -> io::Result<()> {
-    let note = "An import into this directory did not finish, so it holds only a part.\n\
-                Remove everything in it and import again.\n";
-    leave_note(&Layout::new(dir), note)
+/// Opens an empty directory for an import. From here to [`finish_import`] no node starts on what is there.
+pub(in crate::store::kv) fn open_for_import(dir: &Path) -> Result<Opened, OpenError> {
+    let (layout, options) = (Layout::new(dir), SledOptions::default());
+    create_directory(&layout)?;
+    leave_note(&layout, UNFINISHED_IMPORT).map_err(io_at("marking", &layout.root))?;
+    let lock = take_lock(&layout, &options)?;
+    match open_engine(&layout, &options) {
+        Ok((engine, meta)) => Ok(Opened { engine, meta, lock, layout }),
+        Err(Failure::Refused(error)) => Err(error),
+        Err(Failure::Corrupt(cause)) => Err(OpenError::Io { doing: "opening", path: layout.engine(), cause }),
+    }
+}
+
+/// Empties a directory that holds nothing but an import that was broken off; false where it is another one.
+pub(in crate::store::kv) fn clear_unfinished_import(dir: &Path) -> Result<bool, OpenError> {
+    let layout = Layout::new(dir);
+    if !fs::read(layout.note()).is_ok_and(|note| note == UNFINISHED_IMPORT.as_bytes()) {
+        return Ok(false);
+    }
+    // Held by the import that is still under way.
+    let _lock = take_lock(&layout, &SledOptions::default())?;
+    undo_import(dir).map_err(io_at("emptying", dir))?;
+    Ok(true)
+}
+
+/// Removes what an import has made, the note last: a directory that was empty is empty again.
+pub(in crate::store::kv) fn undo_import(dir: &Path) -> io::Result<()> {
+    let layout = Layout::new(dir);
+    let absent_is_fine = |removed: io::Result<()>| match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    absent_is_fine(fs::remove_dir_all(layout.engine()))?;
+    for file in [layout.sidecar(), layout.lock(), layout.note()] {
+        absent_is_fine(fs::remove_file(file))?;
+    }
+    sync_directory(&layout.root)
 }
 
 /// The imported rows are durable: the directory may be used.

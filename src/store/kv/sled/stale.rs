@@ -17,7 +17,7 @@ use crate::{
             changes::Changes,
             keys::{HEAD, Key},
             keyspace::Keyspace,
-            offline::{FsckOptions, export, fsck, import},
+            offline::{FsckOptions, ImportOptions, export, fsck, import},
             prepare::Change,
         },
         samples::org,
@@ -145,7 +145,7 @@ async fn an_older_org_that_fits_by_itself_stops_the_open_and_can_be_taken_on_kno
     assert_eq!(exported.rows, 4);
     assert!(exported.report.findings[0].what.contains("out of date as a whole"), "{}", exported.report);
     let fresh = tempfile::tempdir().unwrap();
-    import(fresh.path(), &mut lines.as_slice()).await.unwrap();
+    import(fresh.path(), &mut lines.as_slice(), ImportOptions::default()).await.unwrap();
     let store = start_at(fresh.path());
     assert!(stored(&*store, "acme").await.contains(&baseline(100)));
     assert!(stored(&*store, "other").await.contains(&baseline(200)));
