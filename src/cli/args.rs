@@ -147,6 +147,9 @@ pub(super) struct FsckArgs {
     /// Replace a stored clock mark from the future with the current time
     #[arg(long)]
     pub set_clock: bool,
+    /// Rewrite the store without what was overwritten or removed, if nothing is wrong with it
+    #[arg(long)]
+    pub compact: bool,
 }
 
 #[derive(Debug, Args)]

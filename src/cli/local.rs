@@ -138,9 +138,12 @@ pub(super) fn fsck(args: &FsckArgs, output: &mut Output<'_>) -> Exit {
         Ok(dir) => dir,
         Err(mistakes) => return refuse(&mistakes, output),
     };
-    match offline::fsck(&dir, FsckOptions { set_clock: args.set_clock }) {
+    match offline::fsck(&dir, FsckOptions { set_clock: args.set_clock, compact: args.compact }) {
         Ok(report) => {
             output.data(&report.to_string());
+            if args.compact && report.compacted.is_none() {
+                return fail(format!("{} was not compacted: only a clean one is", dir.display()), output);
+            }
             if report.is_clean() { Exit::Done } else { Exit::Error }
         }
         Err(error) => fail(error, output),

@@ -1,7 +1,8 @@
 //! What is done with a data directory without a running node: [`fsck`], [`export`], [`import`].
 //!
 //! `fsck` says everything that is wrong with a directory. It reads and moves nothing (the engine itself may
-//! write a snapshot of its log when it opens). The one repair it offers sets the clock mark.
+//! write a snapshot of its log when it opens). The one repair it offers sets the clock mark; and it compacts a
+//! directory that is clean.
 //!
 //! ```text
 //! pass 1   every row: readable? which kind? a head for it? a timer its head knows?
@@ -10,11 +11,13 @@
 //! ```
 
 mod as_it_is;
+mod compact;
 mod moving;
 mod org;
 
 use std::{collections::BTreeMap, fmt, ops::ControlFlow, path::Path};
 
+pub use self::compact::Compacted;
 pub use self::moving::{Exported, ImportOptions, Imported, export, import};
 
 use super::{
@@ -51,6 +54,8 @@ const PAGE: usize = 256;
 pub struct FsckOptions {
     /// Set the stored clock mark to the wall clock: for a mark from the future.
     pub set_clock: bool,
+    /// Rewrite the engine's files without what was overwritten or removed, where nothing is wrong.
+    pub compact: bool,
 }
 
 /// What a data directory holds and what is wrong with it.
@@ -70,6 +75,8 @@ pub struct Report {
     pub more_findings: u64,
     /// What the mark was before it was set.
     pub clock_set_from: Option<Millis>,
+    /// What the compaction did, where one was asked for and nothing is wrong.
+    pub compacted: Option<Compacted>,
 }
 
 /// One thing that is wrong.
@@ -112,6 +119,9 @@ impl fmt::Display for Report {
         }
         if let Some(from) = self.clock_set_from {
             writeln!(f, "the clock mark was {from} ms and is the wall clock now")?;
+        }
+        if let Some(Compacted { rows, before, after }) = self.compacted {
+            writeln!(f, "compacted {rows} rows: {before} bytes before, {after} bytes now")?;
         }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
@@ -171,6 +181,9 @@ pub fn fsck(dir: &Path, options: FsckOptions) -> Result<Report, OfflineError> {
     let mut report = check(dir, options, &opened)?;
     if options.set_clock {
         set_clock(&opened, &mut report)?;
+    }
+    if options.compact && report.is_clean() {
+        report.compacted = Some(compact::compact(opened)?);
     }
     Ok(report)
 }

@@ -172,7 +172,7 @@ async fn the_clock_mark_is_set_on_request_only() {
 
     let report = check(&dir);
     assert!(whats(&report)[0].contains("--set-clock"), "{report}");
-    let report = fsck(dir.path(), FsckOptions { set_clock: true }).unwrap();
+    let report = fsck(dir.path(), FsckOptions { set_clock: true, ..FsckOptions::default() }).unwrap();
     assert_eq!(report.clock_set_from, Some(future));
     let report = check(&dir);
     assert!(report.is_clean() && report.mark.unwrap().service <= clock::wall());

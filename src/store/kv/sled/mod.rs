@@ -10,6 +10,8 @@
 //!   sled/              the engine's own files
 //!   committed          number of the last durable commit group; a smaller number found in the
 //!                      engine means that its tail was lost, which sled itself does not notice
+//!   compacting/, sled.compacted/, sled.replaced/
+//!                      while a compaction is under way; see replacing.rs
 //!   quarantine-<ms>/   an engine that could not be opened, moved aside as it was
 //!   QUARANTINED        why, and what to do; while it exists nothing is opened
 //! ```
@@ -20,6 +22,7 @@ mod held;
 mod layout;
 mod open;
 mod open_error;
+mod replacing;
 
 use std::{
     fmt, panic,
@@ -43,6 +46,7 @@ pub(in crate::store::kv) use open::{
 };
 pub use open::{Opened, open};
 pub use open_error::OpenError;
+pub(in crate::store::kv) use replacing::bytes_below;
 
 use self::{
     committer::{Handed, Message, Reply},

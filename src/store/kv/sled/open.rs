@@ -2,7 +2,7 @@
 //! would start as if nothing had been promised.
 //!
 //! ```text
-//! lock ─▶ note? refuse ─▶ engine gone but groups were committed? refuse ─▶ unfinished snapshots: remove
+//! lock ─▶ note? refuse ─▶ a compaction that was cut short: finish or undo it ─▶ engine gone but groups were committed? refuse ─▶ unfinished snapshots: remove
 //!   ─▶ open in a thread, panics caught ─▶ corrupt? move aside, leave a note, refuse
 //!   ─▶ meta row readable? ─▶ fewer groups than committed? the tail was lost: refuse
 //!   ─▶ "committed" damaged, or gone? nobody knows whether the tail was lost: refuse
@@ -93,6 +93,22 @@ impl Opened {
         self.meta.as_ref().map_or(0, |meta| meta.digests)
     }
 
+    /// An engine that is to take the place of this one: new, or as far as it was written.
+    pub(in crate::store::kv) fn open_beside(&self) -> Result<Engine, OpenError> {
+        let beside = self.layout.beside();
+        create_directory(&beside)?;
+        match open_engine(&beside, &SledOptions::default()) {
+            Ok((engine, _)) => Ok(engine),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Corrupt(cause)) => Err(OpenError::Io { doing: "opening", path: beside.engine(), cause }),
+        }
+    }
+
+    /// Closes the engine and keeps other processes out still.
+    pub(in crate::store::kv) fn close_engine(self) -> Lock {
+        self.lock
+    }
+
     /// Starts the committer.
     pub fn start(self, clock: Arc<dyn Clock>, observer: GroupObserver) -> Result<SledStore, OpenError> {
         let sidecar = Sidecar::create(&self.layout, self.group()).map_err(io_at("writing", &self.layout.sidecar()))?;
@@ -133,6 +149,7 @@ pub fn open(dir: &Path, options: &SledOptions) -> Result<Opened, OpenError> {
     if let Some(note) = quarantine_note(&layout)? {
         return Err(OpenError::Quarantined { note });
     }
+    layout.settle_replacing().map_err(io_at("settling a compaction of", &layout.root))?;
     let committed = Sidecar::read(&layout).map_err(io_at("reading", &layout.sidecar()))?;
     if layout.engine_is_missing() {
         let engine = layout.engine();
@@ -175,11 +192,13 @@ fn refuse_lost_tail(committed: Committed, stored: u64, options: &SledOptions) ->
 /// The same without a verdict about the tail, and without moving anything: for fsck and export.
 pub(in crate::store::kv) fn open_for_repair(dir: &Path, options: &SledOptions) -> Result<Opened, Failure> {
     let layout = Layout::new(dir);
-    if layout.engine_is_missing() {
+    if layout.engine_is_missing() && !layout.is_between_engines() {
         let doing = "there is no store in";
         return Err(Failure::Refused(OpenError::Io { doing, path: layout.root, cause: "no sled/db".to_owned() }));
     }
     let lock = take_lock(&layout, options).map_err(Failure::Refused)?;
+    let settled = layout.settle_replacing().map_err(io_at("settling a compaction of", &layout.root));
+    settled.map_err(Failure::Refused)?;
     let (engine, meta) = open_engine(&layout, options)?;
     Ok(Opened { engine, meta, lock, layout })
 }

@@ -136,7 +136,7 @@ async fn an_older_org_that_fits_by_itself_stops_the_open_and_can_be_taken_on_kno
     assert!(dir.path().join("sled/db").exists() && !dir.path().join("QUARANTINED").exists());
     assert!(open(dir.path(), &SledOptions::default()).is_err(), "nor at the next start");
 
-    let report = fsck(dir.path(), FsckOptions { set_clock: true }).unwrap();
+    let report = fsck(dir.path(), FsckOptions { set_clock: true, ..FsckOptions::default() }).unwrap();
     assert!(report.findings.len() == 1 && report.to_string().contains("out of date as a whole"), "{report}");
     assert!(open(dir.path(), &SledOptions::default()).is_err(), "setting the clock settles nothing else");
 
