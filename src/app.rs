@@ -10,6 +10,7 @@
 
 mod billing;
 mod disk;
+mod reload;
 pub mod takeover;
 
 use std::{fmt, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
     clock::SystemClock,
-    config::{self, Config, Reload},
+    config::{self, Config},
     domain::{ids::OrgId, policy::OrgPolicy, service_time::ClockState, window::Length},
     grpc::{self, server::Health},
     http,
@@ -162,7 +163,7 @@ pub async fn run(
     let beside = [
         tokio::spawn(watch_clock(clock, engine.clone())),
         tokio::spawn(disk::watch(service.clone(), engine.clone(), health.clone())),
-        tokio::spawn(apply_reloads(service.clone(), config, reloads)),
+        tokio::spawn(reload::apply(service.clone(), store.clone(), config, reloads)),
     ];
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -353,19 +354,6 @@ async fn watch_clock(clock: Arc<dyn Clock>, engine: Arc<dyn StoreEngine>) {
         }
         steady = now_steady;
         tokio::time::sleep(CLOCK_LOOK).await;
-    }
-}
-
-async fn apply_reloads(service: Arc<Service>, mut current: Config, mut reloads: mpsc::Receiver<Config>) {
-    while let Some(new) = reloads.recv().await {
-        let generation = service.orgs().rules().generation + 1;
-        let Reload { running, needs_restart } = current.reload(new);
-        current = running;
-        service.orgs().reload(rules(&current, generation));
-        for warning in current.warnings() {
-            tracing::warn!("{warning}");
-        }
-        tracing::info!(generation, ?needs_restart, "configuration reloaded");
     }
 }
 

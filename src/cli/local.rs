@@ -56,8 +56,15 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 fn load(args: &ServeArgs) -> Result<Config, ConfigErrors> {
-    let overrides = Overrides { data_dir: args.data_dir.clone(), grpc: args.grpc, http: args.http };
-    config::load(args.config.as_deref(), config::environment(), overrides)
+    config::load(args.config.as_deref(), config::environment(), overrides(args))
+}
+
+fn load_again(args: &ServeArgs) -> Result<Config, ConfigErrors> {
+    config::load_again(args.config.as_deref(), config::environment(), overrides(args))
+}
+
+fn overrides(args: &ServeArgs) -> Overrides {
+    Overrides { data_dir: args.data_dir.clone(), grpc: args.grpc, http: args.http }
 }
 
 fn refuse(mistakes: &ConfigErrors, output: &mut Output<'_>) -> Exit {
@@ -98,11 +105,13 @@ async fn run(config: Config, args: ServeArgs) -> Result<(), String> {
     let (reload, reloads) = mpsc::channel(1);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            match load(&args) {
-                Ok(config) => drop(reload.send(config).await),
-                Err(mistakes) => {
+            let args = args.clone();
+            match tokio::task::spawn_blocking(move || load_again(&args)).await {
+                Ok(Ok(config)) => drop(reload.send(config).await),
+                Ok(Err(mistakes)) => {
                     tracing::error!("the configuration was not reloaded, the old one stays in force:\n{mistakes}")
                 }
+                Err(error) => tracing::error!(%error, "the configuration was not reloaded: it could not be read"),
             }
         }
     });

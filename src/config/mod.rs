@@ -25,6 +25,7 @@
 //! | `[bounds]` | every field of [`Bounds`] |
 //! | `[node]` | `name`; the host's name by default |
 //! | `[log]` | `level`, `format` |
+//! | `[reload]` | `accept_lost_limits`: a reload may take away every limit of an org that has usage |
 //!
 //! Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
 //! `balances`. `reload` says of each key whether it takes effect without a restart: [`Config::reload`].
@@ -52,6 +53,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -68,13 +70,16 @@ use self::{
     billing::{Budget, billing},
     mistake::Findings,
     reader::Section,
-    sections::{DIRECTORY_RULE, bounds, data_dir, durability, listen, log, node},
+    sections::{DIRECTORY_RULE, accept_lost_limits, bounds, data_dir, durability, listen, log, node},
     tree::Table,
 };
 use crate::bounds::Bounds;
 
 /// Largest file that is read: room for 100 000 orgs, and an end to `/dev/zero`.
 const FILE_BYTES_MAX: u64 = 16 << 20;
+/// A file that changes between two reads is being written; after so many it is refused.
+const READS: u32 = 50;
+const BETWEEN_READS: Duration = Duration::from_millis(100);
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,11 +102,33 @@ pub struct Config {
     pub policies: Policies,
     /// How often a line says what all pools of upstream accounts add up to.
     pub pool_stats: Duration,
+    /// A reload may take away every plan, and every limit of an org.
+    pub accept_lost_limits: bool,
+    /// There is a file, and it says nothing.
+    pub is_blank: bool,
     warnings: Vec<String>,
 }
 
 /// Reads the file (none: defaults), lays the variables over it, then the flags.
 pub fn load(
+    path: Option<&Path>,
+    variables: impl Iterator<Item = (String, String)>,
+    overrides: Overrides,
+) -> Result<Config, ConfigErrors> {
+    load_by(read_file, path, variables, overrides)
+}
+
+/// The same while a node runs: somebody may be writing the file, so it is read when it is at rest. Blocks for that.
+pub fn load_again(
+    path: Option<&Path>,
+    variables: impl Iterator<Item = (String, String)>,
+    overrides: Overrides,
+) -> Result<Config, ConfigErrors> {
+    load_by(read_at_rest, path, variables, overrides)
+}
+
+fn load_by(
+    read_file: fn(&Path) -> Result<String, String>,
     path: Option<&Path>,
     variables: impl Iterator<Item = (String, String)>,
     overrides: Overrides,
@@ -115,6 +142,7 @@ pub fn load(
             Err(problem) => findings.broken(Place::File, problem),
         }
     }
+    let is_blank = path.is_some() && table.is_empty();
     env::overlay(&mut table, variables, &mut findings);
     env::overlay_flags(&mut table, &overrides);
     let mut config = Config::read(table, &mut findings);
@@ -124,6 +152,7 @@ pub fn load(
         }
         config.data_dir = dir;
     }
+    config.is_blank = is_blank;
     config.finish(findings)
 }
 
@@ -146,6 +175,20 @@ fn read_file(path: &Path) -> Result<String, String> {
     }
     String::from_utf8(bytes)
         .map_err(|error| format!("is not UTF-8 at byte {}; TOML must be", error.utf8_error().valid_up_to()))
+}
+
+/// Reads the file until two reads in a row are the same.
+fn read_at_rest(path: &Path) -> Result<String, String> {
+    let mut last = read_file(path)?;
+    for _ in 0..READS {
+        thread::sleep(BETWEEN_READS);
+        let now = read_file(path)?;
+        if now == last {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Err("is being written still; reload when it is whole".into())
 }
 
 impl Default for Config {
@@ -184,6 +227,8 @@ impl Config {
             billing,
             policies: Policies::read(&mut root, &billing_policy, pools),
             pool_stats,
+            accept_lost_limits: accept_lost_limits(root.section("reload")),
+            is_blank: false,
             node: node(root.section("node")),
             log: log(root.section("log")),
             warnings: Vec::new(),

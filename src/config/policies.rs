@@ -13,6 +13,8 @@
 //! Layers are policies as they are written; what an org has follows from them and from its month (`periods`).
 //! Every policy is computed here, once: asking for one costs a look-up and a reference count.
 
+mod losses;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -52,12 +54,14 @@ pub(super) const POLICY_SECTIONS: [&str; 8] =
 pub struct Policies {
     default: Arc<OrgPolicy>,
     orgs: HashMap<OrgId, Arc<OrgPolicy>>,
+    /// Whether plans are configured, beside those that are there by themselves.
+    has_plans: bool,
 }
 
 impl Policies {
     /// One policy for all.
     pub fn uniform(policy: OrgPolicy) -> Self {
-        Self { default: Arc::new(policy), orgs: HashMap::new() }
+        Self { default: Arc::new(policy), ..Self::default() }
     }
 
     /// The policy of an org, listed or not.
@@ -94,6 +98,7 @@ impl Policies {
             pools,
             ..OrgPolicy::default()
         };
+        let has_plans = root.place("plans").is_some();
         let plans = plans(root.section("plans"), &base, billing);
         let none = Base::new(base);
         let find = |name: &str| if name.is_empty() { Some(&none) } else { plans.get(name).map(|plan| &plan.base) };
@@ -105,7 +110,7 @@ impl Policies {
             }),
         };
         let orgs = orgs(root.section("orgs"), &plans, &Bases { none: &none, default, billing });
-        Self { default: Arc::clone(&default.in_force), orgs }
+        Self { default: Arc::clone(&default.in_force), orgs, has_plans }
     }
 }
 

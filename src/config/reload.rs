@@ -43,7 +43,20 @@ impl Config {
     pub fn reload(self, new: Self) -> Reload {
         let mut waits = Waiting::default();
         let can_enforce = self.billing.can_enforce_policies_of(&new.billing);
-        let Self { listen, data_dir, durability, bounds, node, log, billing, policies, pool_stats, warnings } = new;
+        let Self {
+            listen,
+            data_dir,
+            durability,
+            bounds,
+            node,
+            log,
+            billing,
+            policies,
+            pool_stats,
+            accept_lost_limits,
+            is_blank,
+            warnings,
+        } = new;
         let running = Self {
             listen: reload_listen(self.listen, &listen, &mut waits),
             data_dir: waits.at_start("data.dir", self.data_dir, &data_dir),
@@ -54,6 +67,8 @@ impl Config {
             policies: reload_policies(self.policies, policies, can_enforce, &mut waits),
             bounds: reload_bounds(self.bounds, &bounds, &mut waits),
             pool_stats,
+            accept_lost_limits,
+            is_blank,
             warnings,
         };
         Reload { running, needs_restart: waits.0 }

@@ -10,7 +10,7 @@ use super::{
     mistake::Place,
     reader::{Parsed, Section},
     tree::Entry,
-    values::{address, choice, is_name, name, whole_u32},
+    values::{address, choice, is_name, name, truth, whole_u32},
 };
 use crate::bounds::{Bound, Bounds};
 
@@ -170,6 +170,17 @@ pub(super) fn log(mut section: Section<'_>) -> Log {
         level: section.read("level", |entry| choice(entry, &LogLevel::NAMES)).unwrap_or_default(),
         format: section.read("format", |entry| choice(entry, &formats)).unwrap_or_default(),
     }
+}
+
+/// Whether a reload may take away every limit.
+pub(super) fn accept_lost_limits(mut section: Section<'_>) -> bool {
+    let at = section.place("accept_lost_limits");
+    let accepted = section.read("accept_lost_limits", truth).unwrap_or_default();
+    if let (Some(at), true) = (at, accepted) {
+        let text = "reload.accept_lost_limits is true: no reload is refused for the limits that it takes away";
+        section.findings.warn(&at, text.into());
+    }
+    accepted
 }
 
 /// The name of this machine, where it has one that can name a node.

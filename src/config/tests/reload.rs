@@ -33,7 +33,8 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 49] = [
+const OTHER: [(&str, &str); 50] = [
+    ("reload.accept_lost_limits", "true"),
     ("listen.grpc", "\"127.0.0.1:1\""),
     ("listen.http", "\"127.0.0.1:2\""),
     ("data.dir", "\"/elsewhere\""),

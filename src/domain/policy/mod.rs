@@ -126,6 +126,16 @@ impl OrgPolicy {
         RateLimit { amount: Some(amount), len: HOUR_MS, ..self.rate.clone() }
     }
 
+    /// Whether anything but the backstop limits the org or a scope of it, now or after its trial.
+    pub fn has_limits(&self) -> bool {
+        let scopes = self.scopes.values().chain(self.scope_prefixes.values());
+        let limited = [&self.limits].into_iter().chain(scopes).any(|limits| limits.iter().any(is_limited));
+        let included = matches!(&self.balance.source, BalanceSource::Included { limit, .. } if is_limited(limit));
+        let named = !self.require_scopes.is_empty() || !self.denied_scopes.is_empty();
+        let later = self.then.as_ref().is_some_and(|then| then.policy.has_limits());
+        limited || included || named || self.sessions.max.is_some() || later
+    }
+
     /// The same with other limits on one scope, over those of `configured`: it is listed by its name only
     /// where they are other ones.
     pub(super) fn set_limits(&mut self, scope: &Scope, limits: Vec<Limit>, configured: &Self) {
@@ -179,6 +189,10 @@ impl OrgPolicy {
         let limits = if scope.is_org() { Some(&self.limits) } else { self.scopes.get(scope) };
         limits.is_some_and(|limits| limits.iter().any(|limit| limit.meter() == meter))
     }
+}
+
+fn is_limited(limit: &Limit) -> bool {
+    limit.amount.is_some()
 }
 
 #[cfg(test)]
