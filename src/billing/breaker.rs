@@ -288,13 +288,13 @@ mod tests {
         for _ in 0..10 {
             all_fail(&breaker, 4);
             work(&breaker, "good");
-            for own in 5..9 {
+            for own in 4..8 {
                 fail(&breaker, &format!("org-{own}"));
             }
             work(&breaker, "good");
         }
-        all_fail(&breaker, 9);
-        assert_eq!(left(&breaker, "good"), None, "all nine have trouble of their own");
+        all_fail(&breaker, 8);
+        assert_eq!(left(&breaker, "good"), None, "all eight have trouble of their own");
         for other in 10..15 {
             fail(&breaker, &format!("org-{other}"));
         }

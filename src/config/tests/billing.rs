@@ -328,6 +328,7 @@ fn policies_for_another_provider_wait_with_it() {
         "billing.on_no_entitlement",
         "billing.on_unknown_customer",
         "billing.on_indeterminate",
+        "billing.deny_stale",
         "billing.upgrade_url",
         "billing.export",
         "billing.features",

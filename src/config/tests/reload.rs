@@ -33,7 +33,7 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 50] = [
+const OTHER: [(&str, &str); 51] = [
     ("reload.accept_lost_limits", "true"),
     ("listen.grpc", "\"127.0.0.1:1\""),
     ("listen.http", "\"127.0.0.1:2\""),
@@ -60,6 +60,7 @@ const OTHER: [(&str, &str); 50] = [
     ("billing.on_no_entitlement", "\"deny\""),
     ("billing.on_unknown_customer", "\"deny\""),
     ("billing.on_indeterminate", "\"deny\""),
+    ("billing.deny_stale", "\"10m\""),
     ("billing.rate_exempt", "\"paying\""),
     ("billing.free_plans", "[]"),
     ("billing.features", "{ bytes = \"egress\" }"),

@@ -88,7 +88,7 @@ async fn a_check_in_the_background_that_fails_changes_nothing() {
         pass(ms(100)).await;
         assert_eq!(it.ask("acme").await, exhausted());
     }
-    assert!(it.billing.asked() > 20, "it was checked");
+    assert!(it.billing.asked() > 5, "it was checked, and less where that fails: R-BAL-10");
     pass(ms(100)).await;
     assert_eq!(it.ask("acme").await, unknown(Cause::ProviderError), "its own end");
 }
