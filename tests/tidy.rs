@@ -100,7 +100,7 @@ const CRATES: [(&str, &[&str]); 19] = [
 
 /// The dependencies that the pure core may name: calendar arithmetic, without a clock, a hash that means the same
 /// for ever, and lists without a heap.
-const PURE: [&str; 3] = ["chrono", "sha2", "smallvec"];
+const PURE: [&str; 4] = ["chrono", "chrono_tz", "sha2", "smallvec"];
 
 /// Every file under `src/`, read once for all rules.
 static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {

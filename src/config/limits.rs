@@ -5,6 +5,7 @@
 //! compute    = { calendar_month = "4h" }                 # a duration, kept in milliseconds
 //! spend      = { hourly = "$1.50", monthly = "100usd" }  # always with a unit; "block" is 0
 //! bytes      = { rolling_12h = { amount = 1000000, buffer = 1000, shadow = true } }
+//! scans      = { calendar_day = { amount = 100, zone = "America/Los_Angeles" } }
 //! ```
 //!
 //! Amounts are exact: a TOML float is refused. What cannot be read is refused, never "no limit".
@@ -25,6 +26,7 @@ use crate::{
         money::micro_usd,
         window::{Calendar, Length, Millis, PERIODS, WINDOW_MAX_MS, Window, period},
         words,
+        zone::Zone,
     },
 };
 
@@ -47,8 +49,15 @@ const RESERVED: [&str; 12] = [
     "trial_ends",
 ];
 
-const CALENDARS: [(&str, Calendar); 3] =
-    [("calendar_day", Calendar::Day), ("calendar_week", Calendar::Week), ("calendar_month", Calendar::Month)];
+const CALENDARS: [(&str, Calendar); 4] = [
+    ("calendar_day", Calendar::Day),
+    ("calendar_week", Calendar::Week),
+    ("calendar_month", Calendar::Month),
+    ("calendar_year", Calendar::Year),
+];
+
+/// What [`zone`] wants.
+const ZONE_RULE: &str = "a zone of the IANA database, such as \"America/Los_Angeles\"; by default UTC";
 
 type OfLength = fn(Millis) -> Window;
 
@@ -153,7 +162,7 @@ fn limit(section: &mut Section<'_>, meter: &Meter, window: Window, key: &str, en
             Ok(amount) => Some(Limit::new(meter.clone(), window, amount)),
             Err(allowed) => {
                 let path = join(section.path(), key);
-                let allowed = format!("{allowed}, or a table {{ amount, buffer, shadow }}");
+                let allowed = format!("{allowed}, or a table {{ amount, buffer, shadow, zone }}");
                 section.findings.refuse(&entry.value_at, &path, entry.shown(), allowed);
                 None
             }
@@ -168,6 +177,7 @@ fn limit(section: &mut Section<'_>, meter: &Meter, window: Window, key: &str, en
     let amount = section.read("amount", |entry| amount(meter, entry));
     let buffer = section.read("buffer", |entry| buffer(meter, entry)).unwrap_or(0);
     let shadow = section.read("shadow", truth).unwrap_or(false);
+    let window = in_zone(&mut section, window)?;
     let limit = Limit { buffer, shadow, ..Limit::new(meter.clone(), window, amount?) };
     if let (Some(at), Some(amount)) = (buffer_at, limit.amount)
         && buffer >= amount
@@ -178,6 +188,18 @@ fn limit(section: &mut Section<'_>, meter: &Meter, window: Window, key: &str, en
         section.findings.warn(&at, text);
     }
     Some(limit)
+}
+
+/// The window in the zone that is given beside it; `None` where it cannot have one: that is noted.
+pub(super) fn in_zone(section: &mut Section<'_>, window: Window) -> Option<Window> {
+    let Some(at) = section.place("zone") else { return Some(window) };
+    let zone = section.read("zone", |entry| entry.text().and_then(Zone::parse).ok_or(Cow::Borrowed(ZONE_RULE)))?;
+    let zoned = window.in_zone(zone);
+    if zoned.is_none() {
+        let path = join(section.path(), "zone");
+        section.findings.refuse(&at, &path, window, "only with a window of the calendar, such as calendar_day");
+    }
+    zoned
 }
 
 /// `None` inside is unlimited.

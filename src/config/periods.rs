@@ -42,13 +42,21 @@ pub(super) fn apply(policy: &mut OrgPolicy, month: Calendar) {
     }
 }
 
-/// Quotas of a calendar month, each by the window of its meter. Limits that stay as they are stay the same.
+/// Quotas of a calendar month, each by the window of its meter, in the zone that it names. Limits that stay as they
+/// are stay the same.
 fn count_by(limits: &mut Limits, compute: Window, executions: Window) {
-    let window = |limit: &Limit| match limit.meter().as_str() {
-        _ if limit.window() != Window::Calendar(Calendar::Month) => limit.window(),
-        Meter::COMPUTE => compute,
-        Meter::EXECUTIONS => executions,
-        _ => limit.window(),
+    let window = |limit: &Limit| {
+        let zone = match limit.window() {
+            Window::Calendar(Calendar::Month) => None,
+            Window::Zoned { unit: Calendar::Month, zone } => Some(zone),
+            other => return other,
+        };
+        let counted = match limit.meter().as_str() {
+            Meter::COMPUTE => compute,
+            Meter::EXECUTIONS => executions,
+            _ => return limit.window(),
+        };
+        counted.in_zone(zone).unwrap_or(counted)
     };
     if limits.iter().any(|limit| window(limit) != limit.window()) {
         let counted = |limit: &Limit| {

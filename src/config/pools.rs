@@ -4,7 +4,7 @@
 //! [pools]
 //! daily_limit = 20000
 //! safety_buffer = 500
-//! window = { anchored = "24h" }     # or aligned, rolling, or calendar = "day" | "week" | "month"
+//! window = { anchored = "24h" }     # or aligned, rolling, or calendar = "day" | "week" | "month" | "year", with a zone
 //! per_minute = 60                   # unlimited where it is left out
 //! cooldown = "60s"
 //! quarantine = "24h"
@@ -19,7 +19,7 @@
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use super::{
-    limits::{counted_length_rule, rolling_length_rule},
+    limits::{counted_length_rule, in_zone, rolling_length_rule},
     mistake::join,
     policies::named_tables,
     reader::{Parsed, Section},
@@ -38,10 +38,11 @@ use crate::{
 /// How often a line says what all pools add up to.
 const STATS: Duration = Duration::from_secs(15);
 
-const CALENDARS: [(&str, Window); 3] = [
+const CALENDARS: [(&str, Window); 4] = [
     ("day", Window::Calendar(Calendar::Day)),
     ("week", Window::Calendar(Calendar::Week)),
     ("month", Window::Calendar(Calendar::Month)),
+    ("year", Window::Calendar(Calendar::Year)),
 ];
 
 /// What holds for accounts, and how often the line comes.
@@ -128,7 +129,7 @@ fn window(mut section: Section<'_>) -> Option<Window> {
         let (at, path) = (section.at().clone(), section.path().to_owned());
         section.findings.refuse(&at, &path, second, "exactly one window, such as { anchored = \"24h\" }");
     }
-    window
+    in_zone(&mut section, window?)
 }
 
 /// Texts to look for, in lower case.

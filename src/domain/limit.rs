@@ -110,6 +110,8 @@ impl Limit {
             (Some(period), _) if meter.as_str() == Meter::SPEND => format!("budget/{period}"),
             (Some(period), _) => format!("budget/{meter}/{period}"),
             (None, Window::Rolling { .. }) => format!("budget/{meter}/{window}"),
+            // One in a zone is another limit beside it.
+            (None, Window::Zoned { .. }) => format!("quota/{meter}/{window}"),
             (None, window) if window.is_of_plan() => format!("quota/{meter}"),
             (None, _) => format!("quota/{meter}/{window}"),
         }
@@ -170,6 +172,12 @@ mod tests {
             (Meter::executions(), Window::Calendar(Calendar::Month), "quota/executions"),
             (Meter::executions(), Window::Calendar(Calendar::MonthFrom(15)), "quota/executions"),
             (Meter::compute(), Window::Once, "quota/compute"),
+            (Meter::executions(), Window::parse("calendar/month@UTC").unwrap(), "quota/executions"),
+            (
+                Meter::executions(),
+                Window::parse("calendar/month@Asia/Kolkata").unwrap(),
+                "quota/executions/calendar/month@Asia/Kolkata",
+            ),
             (Meter::executions(), Window::Calendar(Calendar::Day), "quota/executions/calendar/day"),
             (Meter::executions(), Window::Anchored { len: DAY_MS }, "quota/executions/anchored/1d"),
         ] {

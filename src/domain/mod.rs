@@ -7,6 +7,7 @@
 pub mod balance;
 mod book;
 mod budgets;
+mod calendar;
 pub mod command;
 pub mod commands;
 pub mod decision;
@@ -39,3 +40,4 @@ mod tests;
 pub mod upstream;
 pub mod window;
 pub mod words;
+pub mod zone;

@@ -14,7 +14,7 @@ use super::{
     reply::{Exhaustion, Route},
     rows::{Avoided, Keeper, Limited, PoolRow, Reported, Row, RowKey, RowsByKind, UpstreamAccountRow},
     table::Table,
-    window::{Millis, WINDOW_MAX_MS, Window},
+    window::{CALENDAR_MAX_MS, Millis, Window},
 };
 use crate::bounds::{ESTIMATE_BYTES, ESTIMATE_CALLS, LIMITED_PAUSE_MAX_MS, LIMITED_PAUSE_MS, MINUTE_MS};
 
@@ -177,7 +177,7 @@ impl UpstreamAccountRow {
     /// What lies in the future (the clock was repaired) begins now and lasts as long as it did.
     fn brought_back(mut self, now: Millis) -> Self {
         self.last_used_at = self.last_used_at.map(|at| at.min(now));
-        self.reported.until = self.reported.until.min(now.saturating_add(WINDOW_MAX_MS));
+        self.reported.until = self.reported.until.min(now.saturating_add(CALENDAR_MAX_MS));
         if let Some(evidence) = self.evidence.as_mut().filter(|evidence| evidence.at > now) {
             evidence.until = evidence.until.saturating_sub(evidence.at - now);
             evidence.at = now;

@@ -60,7 +60,7 @@ impl RateRecord {
     }
 }
 
-/// The counter of a window of one (scope, meter): aligned, anchored, or once.
+/// The counter of one (scope, meter) in a window that is no sum of slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counter {
     /// When the window began.

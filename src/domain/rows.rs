@@ -331,7 +331,7 @@ pub struct SliceRow {
     pub slice: HourSlice,
 }
 
-/// The counter of an aligned or anchored window.
+/// The counter of a window that is no sum of slices: aligned, anchored, in a zone, or a year.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CounterRow {
     /// Whose usage it counts.

@@ -4,34 +4,29 @@
 //! aligned{len}    [floor(now/len)*len, +len)              clock hours, from the Unix epoch
 //! anchored{len}   [first use, +len)                       starts when something is charged
 //! rolling{len}    [floor((now-len)/g)*g, now]             trailing sum of slices of length g
-//! calendar{unit}  day, week (from Monday), month          UTC
+//! calendar{unit}  day, week (from Monday), month, year    UTC, or as the clocks of a zone show them
 //! once            from the month of its first use on      never ends
 //! provider        as the billing provider says
 //! ```
 //!
-//! A rolling window errs to the safe side: an amount leaves it at most one slice late, never early.
+//! A rolling window errs to the safe side: an amount leaves it at most one slice late, never early. Windows of
+//! equal length, of a zone, and of a year keep counters of their own: slices end on hours of UTC, which are no borders
+//! in every zone, and do not live for a year.
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime};
+use chrono::DateTime;
 
+use super::{
+    calendar::{date, millis},
+    zone::Zone,
+};
 use crate::bounds::{DAY_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS, RETENTION_SLACK_MS, SECOND_MS};
+
+pub use super::calendar::Calendar;
 
 /// Milliseconds since the Unix epoch, or a length in milliseconds.
 pub type Millis = u64;
-
-/// A period of the calendar, in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Calendar {
-    /// From midnight.
-    Day,
-    /// From Monday.
-    Week,
-    /// From the first day.
-    Month,
-    /// A month that begins on this day, 1 to 31; on the last day of a month that is shorter.
-    MonthFrom(u8),
-}
 
 /// The period of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,8 +46,15 @@ pub enum Window {
         /// Milliseconds.
         len: Millis,
     },
-    /// A day, a week or a month in UTC.
+    /// A period of the calendar in UTC.
     Calendar(Calendar),
+    /// The same as the clocks of a zone show it.
+    Zoned {
+        /// The period.
+        unit: Calendar,
+        /// Whose clocks.
+        zone: Zone,
+    },
     /// From the month of its first use on: it never ends, so nothing of it is given a second time.
     Once,
     /// The billing provider's own period. Nothing here counts it.
@@ -76,10 +78,13 @@ pub const PERIODS: &[(&str, Millis)] = &[
 /// The period that a single, older `budget_limit` stands for.
 pub const LEGACY_PERIOD: &str = "monthly";
 
-/// Longest month, and so the longest calendar window.
+/// Longest month, and so the longest calendar window that is a sum of slices.
 const MONTH_MAX_MS: Millis = 31 * DAY_MS;
 
-/// Longest window: a month, or the longest named period.
+/// No window of the calendar is longer: a leap year, and what clocks are put forward and back in it.
+pub const CALENDAR_MAX_MS: Millis = 367 * DAY_MS;
+
+/// Longest window with a length: a month, or the longest named period.
 pub const WINDOW_MAX_MS: Millis = longest(PERIODS, MONTH_MAX_MS);
 /// Hour slices are kept this long: the longest window plus slack.
 pub const HOUR_RETENTION_MS: Millis = WINDOW_MAX_MS + RETENTION_SLACK_MS;
@@ -116,8 +121,9 @@ pub fn period(name: &str) -> Option<Window> {
 }
 
 /// How [`Window::parse`] wants it.
-pub const WINDOW_RULE: &str = "anchored/24h, aligned/1h or rolling/24h with whole s, m, h or d, calendar/day, calendar/week or \
-                               calendar/month, of at most the longest window";
+pub const WINDOW_RULE: &str = "anchored/24h, aligned/1h or rolling/24h with whole s, m, h or d, of at most the longest window, \
+                               calendar/day, calendar/week, calendar/month or calendar/year, these also in a zone of the \
+                               IANA database as in calendar/day@America/Los_Angeles";
 
 /// `hourly, daily, weekly, monthly`: what an error says is allowed.
 pub fn period_names() -> String {
@@ -135,8 +141,8 @@ impl Window {
                 let slice = if len <= HOUR_MS { MINUTE_MS } else { HOUR_MS };
                 len >= slice && len.is_multiple_of(slice) && len <= WINDOW_MAX_MS
             }
-            Self::Calendar(Calendar::MonthFrom(day)) => 1 <= day && day <= 31,
-            Self::Calendar(_) | Self::Once => true,
+            Self::Calendar(unit) | Self::Zoned { unit, .. } => unit.is_valid(),
+            Self::Once => true,
             Self::Provider | Self::Concurrent => false,
         }
     }
@@ -149,6 +155,7 @@ impl Window {
             | Self::Aligned { .. }
             | Self::Anchored { .. }
             | Self::Calendar(_)
+            | Self::Zoned { .. }
             | Self::Once
             | Self::Provider
             | Self::Concurrent => HOUR_MS,
@@ -157,12 +164,24 @@ impl Window {
 
     /// Whether the window keeps a counter of its own instead of being a sum of slices.
     pub const fn is_counted(self) -> bool {
-        matches!(self, Self::Aligned { .. } | Self::Anchored { .. } | Self::Once)
+        matches!(
+            self,
+            Self::Aligned { .. }
+                | Self::Anchored { .. }
+                | Self::Zoned { .. }
+                | Self::Calendar(Calendar::Year)
+                | Self::Once
+        )
     }
 
     /// What a plan includes in a period of its own.
     pub const fn is_of_plan(self) -> bool {
-        matches!(self, Self::Calendar(Calendar::Month | Calendar::MonthFrom(_)) | Self::Once)
+        matches!(
+            self,
+            Self::Calendar(Calendar::Month | Calendar::MonthFrom(_))
+                | Self::Zoned { unit: Calendar::Month | Calendar::MonthFrom(_), .. }
+                | Self::Once
+        )
     }
 
     /// Whether it begins with its first use, and counts nothing from before it.
@@ -177,6 +196,7 @@ impl Window {
             Self::Aligned { .. }
             | Self::Anchored { .. }
             | Self::Calendar(_)
+            | Self::Zoned { .. }
             | Self::Once
             | Self::Provider
             | Self::Concurrent => None,
@@ -190,8 +210,9 @@ impl Window {
             Self::Aligned { len } => now / len * len,
             Self::Anchored { .. } => now,
             Self::Rolling { len } => now.saturating_sub(len) / self.slice() * self.slice(),
-            Self::Calendar(unit) => unit.start(now),
-            Self::Once => Calendar::Month.start(now),
+            Self::Calendar(unit) => millis(unit.first(date(now))),
+            Self::Zoned { unit, zone } => unit.start_in(zone, now),
+            Self::Once => millis(Calendar::Month.first(date(now))),
             Self::Provider | Self::Concurrent => now,
         }
     }
@@ -201,7 +222,11 @@ impl Window {
         match self {
             Self::Aligned { len } | Self::Anchored { len } => Some(start.saturating_add(len)),
             Self::Rolling { .. } | Self::Once | Self::Provider | Self::Concurrent => None,
-            Self::Calendar(unit) => Some(unit.end(start)),
+            Self::Calendar(unit) => Some(unit.next(unit.first(date(start))).map_or(Millis::MAX, millis)),
+            Self::Zoned { unit, zone } => {
+                let next = unit.next(unit.first(zone.date(start)));
+                Some(next.map_or(Millis::MAX, |next| zone.begins(next)))
+            }
         }
     }
 
@@ -220,19 +245,20 @@ impl Window {
     /// When the slice that begins at `slice_start` stops counting in a rolling window: the first
     /// `now` whose window starts after it.
     pub fn slice_leaves_at(self, slice_start: Millis) -> Option<Millis> {
-        match self {
-            Self::Rolling { len } => Some(slice_start.saturating_add(self.slice()).saturating_add(len)),
-            Self::Aligned { .. }
-            | Self::Anchored { .. }
-            | Self::Calendar(_)
-            | Self::Once
-            | Self::Provider
-            | Self::Concurrent => None,
-        }
+        self.trailing().map(|len| slice_start.saturating_add(self.slice()).saturating_add(len))
+    }
+
+    /// The same window as the clocks of a zone show it; `None` is UTC. Only windows of the calendar have one.
+    pub fn in_zone(self, zone: Option<Zone>) -> Option<Self> {
+        let Self::Calendar(unit) = self else { return None };
+        Some(zone.map_or(self, |zone| Self::Zoned { unit, zone }))
     }
 
     /// Reads what [`fmt::Display`] writes of a window that can be counted, in any units: `anchored/24h`.
     pub fn parse(text: &str) -> Option<Self> {
+        if let Some((window, zone)) = text.split_once('@') {
+            return Self::parse(window)?.in_zone(Zone::parse(zone)?);
+        }
         let (kind, period) = text.split_once('/')?;
         let window = match (kind, period) {
             ("aligned", len) => Self::Aligned { len: Length::parse(len)?.0 },
@@ -240,6 +266,7 @@ impl Window {
             ("rolling", len) => Self::Rolling { len: Length::parse(len)?.0 },
             ("calendar", "day") => Self::Calendar(Calendar::Day),
             ("calendar", "week") => Self::Calendar(Calendar::Week),
+            ("calendar", "year") => Self::Calendar(Calendar::Year),
             ("calendar", month) => Self::Calendar(match month.strip_prefix("month")? {
                 "" => Calendar::Month,
                 day => Calendar::MonthFrom(day.strip_prefix('/')?.parse().ok()?),
@@ -274,63 +301,10 @@ impl Span {
     }
 }
 
-impl Calendar {
-    fn start(self, now: Millis) -> Millis {
-        let day = date(now);
-        let first = match self {
-            Self::Day => day,
-            Self::Week => {
-                day.checked_sub_days(Days::new(u64::from(day.weekday().num_days_from_monday()))).unwrap_or(day)
-            }
-            Self::Month => day.with_day(1).unwrap_or(day),
-            Self::MonthFrom(from) => {
-                let this = on_day(day, from);
-                if this <= day { this } else { on_day(day.checked_sub_months(Months::new(1)).unwrap_or(day), from) }
-            }
-        };
-        millis(first)
-    }
-
-    fn end(self, start: Millis) -> Millis {
-        let first = date(start);
-        let next = match self {
-            Self::Day => first.checked_add_days(Days::new(1)),
-            Self::Week => first.checked_add_days(Days::new(7)),
-            Self::Month => first.checked_add_months(Months::new(1)),
-            Self::MonthFrom(from) => first.checked_add_months(Months::new(1)).map(|next| on_day(next, from)),
-        };
-        next.map_or(Millis::MAX, millis)
-    }
-}
-
-impl fmt::Display for Calendar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Day => f.write_str("day"),
-            Self::Week => f.write_str("week"),
-            Self::Month => f.write_str("month"),
-            Self::MonthFrom(day) => write!(f, "month/{day}"),
-        }
-    }
-}
-
 /// `2026-11-22T09:00:00Z`: the first whole second that is not before.
 pub fn iso(at: Millis) -> String {
     let time = i64::try_from(at.div_ceil(SECOND_MS)).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     time.map_or_else(|| at.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
-/// That day of the month of `within`, or its last one.
-fn on_day(within: NaiveDate, day: u8) -> NaiveDate {
-    (1..=u32::from(day)).rev().find_map(|day| within.with_day(day)).unwrap_or(within)
-}
-
-fn date(at: Millis) -> NaiveDate {
-    i64::try_from(at).ok().and_then(DateTime::from_timestamp_millis).unwrap_or(DateTime::UNIX_EPOCH).date_naive()
-}
-
-fn millis(day: NaiveDate) -> Millis {
-    u64::try_from(day.and_time(NaiveTime::MIN).and_utc().timestamp_millis()).unwrap_or(0)
 }
 
 const UNITS: [(Millis, &str); 4] = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")];
@@ -367,6 +341,7 @@ impl fmt::Display for Window {
             Self::Anchored { len } => write!(f, "anchored/{}", Length(*len)),
             Self::Rolling { len } => write!(f, "rolling/{}", Length(*len)),
             Self::Calendar(unit) => write!(f, "calendar/{unit}"),
+            Self::Zoned { unit, zone } => write!(f, "calendar/{unit}@{zone}"),
             Self::Once => f.write_str("once"),
             Self::Provider => f.write_str("provider"),
             Self::Concurrent => f.write_str("concurrent"),
@@ -376,10 +351,94 @@ impl fmt::Display for Window {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     // 2026-11-22 08:30:00 UTC, a Sunday.
     const NOW: Millis = 1_795_336_200_000;
+
+    fn zone(name: &str) -> Zone {
+        Zone::parse(name).unwrap().unwrap()
+    }
+
+    /// The periods of a day in a zone, one after the other, from that of `at` on.
+    fn days(name: &str, at: &str, count: usize) -> Vec<(String, Millis)> {
+        let window = Window::Zoned { unit: Calendar::Day, zone: zone(name) };
+        let at = DateTime::parse_from_rfc3339(at).unwrap().timestamp_millis().try_into().unwrap();
+        let next = |start: &Millis| window.end(*start);
+        let starts: Vec<_> = std::iter::successors(Some(window.start(at)), next).take(count + 1).collect();
+        starts.windows(2).map(|pair| (iso(pair[0]), (pair[1] - pair[0]) / MINUTE_MS)).collect()
+    }
+
+    #[test]
+    fn a_day_in_a_zone_has_as_many_hours_as_its_clocks_show() {
+        for (name, at, expected) in [
+            ("America/Los_Angeles", "2026-03-08T12:00:00Z", [("2026-03-08 08:00:00", 23), ("2026-03-09 07:00:00", 24)]),
+            ("America/Los_Angeles", "2026-11-01T12:00:00Z", [("2026-11-01 07:00:00", 25), ("2026-11-02 08:00:00", 24)]),
+            ("Asia/Kolkata", "2026-03-08T12:00:00Z", [("2026-03-07 18:30:00", 24), ("2026-03-08 18:30:00", 24)]),
+            ("America/Sao_Paulo", "2018-11-04T12:00:00Z", [("2018-11-04 03:00:00", 23), ("2018-11-05 02:00:00", 24)]),
+            ("America/Sao_Paulo", "2018-02-17T12:00:00Z", [("2018-02-17 02:00:00", 25), ("2018-02-18 03:00:00", 24)]),
+            // 00:01 was followed by 23:01 of the day before.
+            ("America/St_Johns", "2006-10-29T03:00:00Z", [("2006-10-29 02:30:00", 25), ("2006-10-30 03:30:00", 24)]),
+        ] {
+            let expected = expected.map(|(start, hours)| (start.to_owned(), hours * 60));
+            assert_eq!(days(name, at, 2), expected, "R-BUD-4: {name}");
+        }
+        let day_left_out = days("Pacific/Apia", "2011-12-29T20:00:00Z", 2);
+        assert_eq!(day_left_out[1], ("2011-12-30 10:00:00".to_owned(), 24 * 60), "30 December was left out");
+    }
+
+    #[test]
+    fn weeks_months_and_years_in_a_zone_begin_with_their_first_day() {
+        // 2026-11-22 00:30 in Los Angeles, a Sunday; Monday in Auckland since 11:00 UTC.
+        for (unit, name, start, end) in [
+            (Calendar::Week, "America/Los_Angeles", "2026-11-16 08:00:00", "2026-11-23 08:00:00"),
+            (Calendar::Month, "America/Los_Angeles", "2026-11-01 07:00:00", "2026-12-01 08:00:00"),
+            (Calendar::Year, "America/Los_Angeles", "2026-01-01 08:00:00", "2027-01-01 08:00:00"),
+            (Calendar::MonthFrom(22), "America/Los_Angeles", "2026-11-22 08:00:00", "2026-12-22 08:00:00"),
+            (Calendar::MonthFrom(22), "America/Anchorage", "2026-10-22 08:00:00", "2026-11-22 09:00:00"),
+            (Calendar::Day, "Pacific/Auckland", "2026-11-21 11:00:00", "2026-11-22 11:00:00"),
+        ] {
+            let window = Window::Zoned { unit, zone: zone(name) };
+            let began = window.start(NOW);
+            assert_eq!((iso(began), iso(window.end(began).unwrap())), (start.into(), end.into()), "{window}");
+        }
+    }
+
+    proptest! {
+        /// Against a list of days, made by asking every half minute what the clocks show.
+        #[test]
+        fn days_in_any_zone_are_those_that_its_clocks_show(
+            name in prop::sample::select(vec![
+                "America/Los_Angeles", "America/Sao_Paulo", "America/St_Johns", "America/Havana", "Africa/Cairo",
+                "Africa/Monrovia", "Asia/Beirut", "Asia/Kolkata", "Asia/Kathmandu", "Asia/Tehran", "Asia/Amman",
+                "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Chatham", "Pacific/Kwajalein", "Atlantic/Azores",
+            ]),
+            hours in 48..550_000_u64,
+            within in 0..HOUR_MS,
+        ) {
+            const STEP: u32 = 30_000;
+            let (zone, now) = (zone(name), hours * HOUR_MS + within);
+            let window = Window::Zoned { unit: Calendar::Day, zone };
+            // Every instant at which a date is shown that was not shown before.
+            let from = (now - 50 * HOUR_MS) / Millis::from(STEP) * Millis::from(STEP);
+            let mut latest = zone.date(from);
+            let mut begun = Vec::new();
+            for at in (from..now + 50 * HOUR_MS).step_by(STEP as usize) {
+                if zone.date(at) > latest {
+                    latest = zone.date(at);
+                    begun.push(at);
+                }
+            }
+            let next = begun.iter().position(|at| *at > now).unwrap();
+            let start = window.start(now);
+            prop_assert_eq!(iso(start), iso(begun[next - 1]), "R-BUD-4: {} {}", name, iso(now));
+            prop_assert_eq!(window.end(start).map(iso), Some(iso(begun[next])));
+            let span = window.span(now);
+            prop_assert!(span.is_at(start) && span.is_at(begun[next] - 1) && !span.is_at(begun[next]));
+        }
+    }
 
     fn iso(at: Millis) -> String {
         DateTime::from_timestamp_millis(at.try_into().unwrap()).unwrap().format("%F %T").to_string()
@@ -391,6 +450,7 @@ mod tests {
             (Calendar::Day, "2026-11-22 00:00:00", "2026-11-23 00:00:00"),
             (Calendar::Week, "2026-11-16 00:00:00", "2026-11-23 00:00:00"),
             (Calendar::Month, "2026-11-01 00:00:00", "2026-12-01 00:00:00"),
+            (Calendar::Year, "2026-01-01 00:00:00", "2027-01-01 00:00:00"),
         ] {
             let window = Window::Calendar(unit);
             let began = window.start(NOW);
@@ -453,11 +513,13 @@ mod tests {
     fn a_window_is_read_as_it_is_written_in_any_unit() {
         let of_length =
             [Window::Aligned { len: HOUR_MS }, Window::Anchored { len: DAY_MS }, Window::Rolling { len: HOUR_MS }];
-        let units = [Calendar::Day, Calendar::Week, Calendar::Month, Calendar::MonthFrom(31)];
-        for window in of_length.into_iter().chain(units.map(Window::Calendar)) {
+        let units = [Calendar::Day, Calendar::Week, Calendar::Month, Calendar::MonthFrom(31), Calendar::Year];
+        let in_zone = units.map(|unit| Window::Zoned { unit, zone: zone("America/Los_Angeles") });
+        for window in of_length.into_iter().chain(units.map(Window::Calendar)).chain(in_zone) {
             assert_eq!(Window::parse(&window.to_string()), Some(window));
         }
         assert_eq!(Window::parse("anchored/24h"), Some(Window::Anchored { len: DAY_MS }));
+        assert_eq!(Window::parse("calendar/day@UTC"), Some(Window::Calendar(Calendar::Day)), "the same window");
         assert_eq!(Window::parse("aligned/90s"), Some(Window::Aligned { len: 90_000 }));
         for bad in [
             "",
@@ -473,7 +535,12 @@ mod tests {
             "rolling/90m",
             "calendar/month/32",
             "calendar/month/",
-            "calendar/year",
+            "calendar/decade",
+            "calendar/day@",
+            "calendar/day@Mars",
+            "calendar/day@UTC@UTC",
+            "anchored/24h@Europe/Berlin",
+            "@Europe/Berlin",
             "once",
             "provider",
             "concurrent",

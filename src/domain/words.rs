@@ -63,13 +63,21 @@ pub fn window(window: Window) -> String {
         Window::Aligned { len: HOUR_MS } => "clock hour".to_owned(),
         Window::Aligned { len } => format!("aligned {}", length(len)),
         Window::Anchored { len } => format!("{} from first use", length(len)),
-        Window::Calendar(Calendar::Day) => "calendar day".to_owned(),
-        Window::Calendar(Calendar::Week) => "calendar week".to_owned(),
-        Window::Calendar(Calendar::Month) => "calendar month".to_owned(),
-        Window::Calendar(Calendar::MonthFrom(day)) => format!("month from day {day}"),
+        Window::Calendar(unit) => period(unit),
+        Window::Zoned { unit, zone } => format!("{} in {zone}", period(unit)),
         Window::Once => "trial".to_owned(),
         Window::Provider => "billing period".to_owned(),
         Window::Concurrent => "moment".to_owned(),
+    }
+}
+
+fn period(unit: Calendar) -> String {
+    match unit {
+        Calendar::Day => "calendar day".to_owned(),
+        Calendar::Week => "calendar week".to_owned(),
+        Calendar::Month => "calendar month".to_owned(),
+        Calendar::MonthFrom(day) => format!("month from day {day}"),
+        Calendar::Year => "calendar year".to_owned(),
     }
 }
 
@@ -132,6 +140,7 @@ mod tests {
             (Window::Aligned { len: 15 * MINUTE_MS }, "aligned 15 min"),
             (Window::Anchored { len: DAY_MS }, "day from first use"),
             (Window::Calendar(Calendar::Month), "calendar month"),
+            (Window::parse("calendar/day@America/Los_Angeles").unwrap(), "calendar day in America/Los_Angeles"),
         ] {
             assert_eq!(window(given), text);
         }

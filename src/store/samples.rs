@@ -16,6 +16,7 @@ use crate::{
         scopes::Scopes,
         upstream::Upstream,
         window::Millis,
+        zone::Zone,
     },
 };
 
@@ -98,6 +99,10 @@ pub(super) fn session_entries() -> Vec<Entry> {
 
 pub(super) fn account(text: &str) -> AccountId {
     AccountId::parse("account", text).unwrap()
+}
+
+pub(super) fn zone() -> Zone {
+    Zone::parse("America/Los_Angeles").unwrap().unwrap()
 }
 
 pub(super) fn pool_id() -> PoolId {

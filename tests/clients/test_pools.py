@@ -134,7 +134,7 @@ class Refused(SharedPoolCase):
             ("accounts[0].safety_buffer", [{**one, "safety_buffer": -1}], {}),
             ("accounts[0].daily_limit", [{**one, "daily_limit": 10**16 + 1}], {}),
             *[("accounts[0].window", [{**one, "window": window}], {}) for window in
-              ["24h", "daily", "rolling/90m", "anchored/0s", "anchored/1ms", "calendar/year", "anchored/99999d", "provider", "/"]],
+              ["24h", "daily", "rolling/90m", "anchored/0s", "anchored/1ms", "calendar/decade", "calendar/day@Mars", "rolling/24h@Europe/Berlin", "anchored/99999d", "provider", "/"]],
             ("accounts[1].account", [one, one], {}),
             ("accounts[0].account", [{}], {}),
             ("accounts[0].account", [{"account": "a b"}], {}),

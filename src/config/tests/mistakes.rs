@@ -111,8 +111,8 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ("[pools]\nsafety_buffer = \"x\"", "pools.safety_buffer \"x\" is not allowed: a whole number from 0"),
         ("[pools]\nwindow = \"24h\"", "pools.window \"24h\" is not allowed: a section [pools.window]"),
         (
-            "[pools]\nwindow = { calendar = \"year\" }",
-            "pools.window.calendar \"year\" is not allowed: \"day\" or \"week\" or \"month\"",
+            "[pools]\nwindow = { calendar = \"decade\" }",
+            "pools.window.calendar \"decade\" is not allowed: \"day\" or \"week\" or \"month\" or \"year\"",
         ),
         (
             "[pools]\nwindow = { rolling = \"90m\" }",
@@ -121,6 +121,22 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         (
             "[pools]\nwindow = { aligned = \"1h\", anchored = \"24h\" }",
             "t.toml:2:1: pools.window \"anchored/1d\" is not allowed: exactly one window, such as",
+        ),
+        (
+            "[pools]\nwindow = { calendar = \"day\", zone = \"Mars\" }",
+            "pools.window.zone \"Mars\" is not allowed: a zone of the IANA database",
+        ),
+        (
+            "[pools]\nwindow = { anchored = \"24h\", zone = \"Europe/Berlin\" }",
+            "pools.window.zone \"anchored/1d\" is not allowed: only with a window of the calendar",
+        ),
+        (
+            "[plans.a]\nbytes = { hourly = { amount = 5, zone = \"Europe/Berlin\" } }",
+            "plans.a.bytes.hourly.zone \"rolling/1h\" is not allowed: only with a window of the calendar",
+        ),
+        (
+            "[plans.a]\nbytes = { calendar_day = { amount = 5, zone = \"utc\" } }",
+            "plans.a.bytes.calendar_day.zone \"utc\" is not allowed: a zone of the IANA database",
         ),
         ("[pools]\ncooldown = \"0s\"", "pools.cooldown \"0s\" is not allowed: a duration from 1s to 30d"),
         ("[pools]\nquota_texts = [\"\"]", "pools.quota_texts \"[...]\" is not allowed: a list of at most 64 texts"),
@@ -204,7 +220,7 @@ fn a_limit_that_cannot_be_read_is_refused_never_no_limit() {
         ("compute = { daily = \"4 hours\" }", "a duration such as \"30m\" or \"4h\""),
         (
             "spend = { hourley = \"5u\" }",
-            "t.toml:2:11: plans.free.spend.hourley is not a known key: use one of {PERIODS}, calendar_day, calendar_week, calendar_month, aligned_1h, anchored_24h, rolling_7d (did you mean hourly?)",
+            "t.toml:2:11: plans.free.spend.hourley is not a known key: use one of {PERIODS}, calendar_day, calendar_week, calendar_month, calendar_year, aligned_1h, anchored_24h, rolling_7d (did you mean hourly?)",
         ),
         (
             "spend = { rolling_90s = \"5u\" }",

@@ -56,6 +56,9 @@ fn each_kind_of_window_can_be_the_default() {
         ("anchored = \"90s\"", Window::Anchored { len: 90_000 }),
         ("rolling = \"24h\"", Window::Rolling { len: 24 * HOUR_MS }),
         ("calendar = \"month\"", Window::Calendar(Calendar::Month)),
+        ("calendar = \"year\"", Window::Calendar(Calendar::Year)),
+        ("calendar = \"day\", zone = \"Asia/Kolkata\"", Window::parse("calendar/day@Asia/Kolkata").unwrap()),
+        ("calendar = \"day\", zone = \"UTC\"", Window::Calendar(Calendar::Day)),
     ] {
         let config = good(&format!("[pools]\nwindow = {{ {text} }}\n"));
         assert_eq!(policy(&config, "a").pools.rules.window, window);

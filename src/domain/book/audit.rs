@@ -5,7 +5,8 @@
 //! reserved              the open reservations
 //! hour                  its minutes, as long as they are kept
 //! hour of the org       at least the same hour of each scope that counts in it
-//! counter of a window   between the slices that lie in it, and those that touch it
+//! counter of a window   between the slices that lie in it, and those that touch it; what is older than slices
+//!                       is only in the counter
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use crate::{
     domain::{
         ids::{Meter, Scope},
         reply::Audit,
-        window::Millis,
+        window::{HOUR_RETENTION_MS, Millis},
     },
 };
 
@@ -36,8 +37,8 @@ impl Book {
                 let certain = counter.start.saturating_add(u64::from(window.begins_with_use()));
                 let least = tally.ledger.at_least_since(certain);
                 // The ledger has forgotten what was used before its retention.
-                let ends = window.end(counter.start).is_some();
-                let most = if ends { tally.ledger.at_most_since(counter.start) } else { u64::MAX };
+                let is_kept = now.saturating_sub(counter.start) < HOUR_RETENTION_MS;
+                let most = if is_kept { tally.ledger.at_most_since(counter.start) } else { u64::MAX };
                 audit.check((scope, &tally.meter), counter.used, least..=most, || window.to_string());
             }
         }

@@ -92,7 +92,7 @@ kinds! {
     Timer(TimerRow) { wake_at: Millis } in timers;
     /// Usage of one hour of a ledger.
     Slice(SliceRow) { scope: Scope, meter: Meter, start: Millis = slice.start } in slices;
-    /// Usage in the running aligned or anchored window of a limit.
+    /// Usage in the running window of a limit, where that is no sum of slices.
     Counter(CounterRow) { scope: Scope, meter: Meter, window: Window } in counters;
     /// Short-lived entries; every number has one.
     Journal(JournalRow) { seq: u64 } in journal;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::{gate::Cause, policy::OnIndeterminate, window::Calendar},
+    domain::{gate::Cause, policy::OnIndeterminate, window::Calendar, zone::Zone},
 };
 
 const SECOND: Millis = 1_000;
@@ -15,7 +15,7 @@ const SECOND: Millis = 1_000;
 /// Every limit that a history may switch on, those of the org first: all kinds of windows on the org,
 /// on a workspace, on an agent and on an account, with lengths that do and do not fall on slices. In pipeline
 /// order.
-pub(super) const LIMITS: [(&str, &str, Window); 20] = [
+pub(super) const LIMITS: [(&str, &str, Window); 21] = [
     ("", "executions", Window::Rolling { len: MINUTE_MS }),
     ("", "spend", Window::Rolling { len: HOUR_MS }),
     ("", "spend", Window::Rolling { len: DAY_MS }),
@@ -26,6 +26,7 @@ pub(super) const LIMITS: [(&str, &str, Window); 20] = [
     ("", "executions", Window::Anchored { len: HOUR_MS }),
     ("", "executions", Window::Calendar(Calendar::Week)),
     ("", "executions", Window::Calendar(Calendar::Month)),
+    ("", "executions", Window::Zoned { unit: Calendar::Day, zone: Zone::KOLKATA }),
     ("", "spend", Window::Aligned { len: 25 * HOUR_MS }),
     ("", "spend", Window::Calendar(Calendar::Day)),
     ("account/k1", "spend", Window::Rolling { len: DAY_MS }),
@@ -38,7 +39,7 @@ pub(super) const LIMITS: [(&str, &str, Window); 20] = [
     ("workspace/a", "spend", Window::Anchored { len: 6 * HOUR_MS }),
 ];
 /// Those of them that a budget can set: the periods of spend of the org, and one of agent and workspace.
-const SET: [u8; 6] = [1, 2, 3, 4, 14, 17];
+const SET: [u8; 6] = [1, 2, 3, 4, 15, 18];
 const SCOPES: [&str; 5] = ["", "workspace/a", "workspace/b", "account/k1", "agent/7"];
 
 pub(super) struct Names {

@@ -29,6 +29,7 @@ mod sweeping;
 mod takeover;
 mod trials;
 mod usage;
+mod zones;
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The counter of an aligned or anchored window.
+//! The counter of a window that is no sum of slices.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
@@ -38,7 +38,7 @@ pub(super) fn samples() -> Vec<(&'static str, CounterRow)> {
     use crate::{
         bounds::{DAY_MS, HOUR_MS},
         domain::window::Calendar,
-        store::samples::{T0, scope},
+        store::samples::{T0, scope, zone},
     };
 
     let windows = [
@@ -49,6 +49,8 @@ pub(super) fn samples() -> Vec<(&'static str, CounterRow)> {
         ("counter_week", Window::Calendar(Calendar::Week)),
         ("counter_month", Window::Calendar(Calendar::Month)),
         ("counter_once", Window::Once),
+        ("counter_year", Window::Calendar(Calendar::Year)),
+        ("counter_zoned", Window::Zoned { unit: Calendar::Day, zone: zone() }),
     ];
     let counter = Counter { start: T0, used: 7 };
     windows.map(|(name, window)| (name, CounterRow { scope: scope(), meter: Meter::spend(), window, counter })).to_vec()

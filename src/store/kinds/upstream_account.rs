@@ -194,7 +194,7 @@ pub(super) fn samples() -> Vec<(&'static str, UpstreamAccountRow)> {
     use crate::{
         bounds::{DAY_MS, HOUR_MS},
         domain::window::Calendar,
-        store::samples::{T0, account, pool_id},
+        store::samples::{T0, account, pool_id, zone},
     };
 
     let blank = UpstreamAccountRow {
@@ -220,6 +220,8 @@ pub(super) fn samples() -> Vec<(&'static str, UpstreamAccountRow)> {
         ("account_week", Window::Calendar(Calendar::Week)),
         ("account_month", Window::Calendar(Calendar::Month)),
         ("account_month_from", Window::Calendar(Calendar::MonthFrom(31))),
+        ("account_year", Window::Calendar(Calendar::Year)),
+        ("account_zoned", Window::Zoned { unit: Calendar::MonthFrom(2), zone: zone() }),
     ];
     let of_window = |(name, window)| {
         let row = UpstreamAccountRow {

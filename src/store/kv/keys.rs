@@ -200,6 +200,9 @@ impl KeyWriter for Vec<u8> {
         let (tag, number) = window::code(window);
         self.push(tag);
         self.extend(number.to_be_bytes());
+        if let Some(zone) = window::zone_of(window) {
+            push_text(self, zone);
+        }
     }
 }
 
@@ -248,6 +251,9 @@ impl KeyReader for Rest<'_> {
     fn window(&mut self, _name: &'static str) -> Result<Window, KeyError> {
         let [tag] = self.array()?;
         let number = self.array().map(u64::from_be_bytes)?;
+        if tag == window::ZONED {
+            return Ok(window::of_zone(number, self.read_text()?)?);
+        }
         Ok(window::of_code(tag, number)?)
     }
 }

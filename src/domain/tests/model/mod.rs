@@ -207,8 +207,20 @@ fn calendar_start(unit: Calendar, at: Millis) -> Millis {
         Calendar::Day => day,
         Calendar::Week => day - (day + 3) % 7,
         Calendar::Month => month_start(day),
-        Calendar::MonthFrom(_) => unreachable!("no history has one"),
+        Calendar::MonthFrom(_) | Calendar::Year => unreachable!("no history has one"),
     }
+}
+
+/// Of a window with a counter that does not begin with its use. The only zone of the histories is Kolkata.
+fn counted_start(window: Window, at: Millis) -> Millis {
+    match window {
+        Window::Aligned { len } => at / len * len,
+        _ => (at + 330 * MINUTE) / DAY * DAY - 330 * MINUTE,
+    }
+}
+
+fn counted_len(window: Window) -> Millis {
+    if let Window::Aligned { len } = window { len } else { DAY }
 }
 
 fn calendar_end(unit: Calendar, at: Millis) -> Millis {
@@ -216,7 +228,7 @@ fn calendar_end(unit: Calendar, at: Millis) -> Millis {
     match unit {
         Calendar::Day => start + DAY,
         Calendar::Week => start + 7 * DAY,
-        Calendar::Month | Calendar::MonthFrom(_) => calendar_start(unit, start + 31 * DAY),
+        Calendar::Month | Calendar::MonthFrom(_) | Calendar::Year => calendar_start(unit, start + 31 * DAY),
     }
 }
 
@@ -287,8 +299,8 @@ impl Model {
                 let used = self.spent_since(rule, calendar_start(unit, at));
                 (used, used)
             }
-            Window::Aligned { len } => {
-                let start = at / len * len;
+            Window::Aligned { .. } | Window::Zoned { .. } => {
+                let start = counted_start(rule.window, at);
                 let least = self.spent_since(rule, start);
                 let hour = start / HOUR * HOUR;
                 (least, if rule.since < hour { least } else { self.spent_since(rule, hour) })
@@ -383,8 +395,9 @@ impl Model {
         points.push(self.backstop(rules).start + rules.rate_len);
         for (rule, anchor) in rules.limits.iter().zip(&self.anchors).filter(|(rule, _)| rule.present) {
             match rule.window {
-                Window::Aligned { len } => {
-                    points.extend([self.now / len * len + len, self.now / len * len + len + HOUR])
+                Window::Aligned { .. } | Window::Zoned { .. } => {
+                    let end = counted_start(rule.window, self.now) + counted_len(rule.window);
+                    points.extend([end, end + HOUR]);
                 }
                 Window::Anchored { len } => points.extend(anchor.map(|(start, _)| start + len)),
                 Window::Calendar(unit) => points.push(calendar_end(unit, self.now)),
