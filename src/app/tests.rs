@@ -44,7 +44,7 @@ async fn a_node_that_stops_keeps_its_clock_without_a_commit() {
     let dir = tempfile::tempdir().unwrap();
     let free = "127.0.0.1:0".parse().ok();
     let overrides = config::Overrides { data_dir: Some(dir.path().into()), grpc: free, http: free };
-    let quick = [("TOLLGATE_BOUNDS__DRAIN_NOTICE_MS".to_owned(), "0".to_owned())];
+    let quick = [("TOLLGATE__BOUNDS__DRAIN_NOTICE_MS".to_owned(), "0".to_owned())];
     let config = config::load(None, quick.into_iter(), overrides).unwrap();
     let listeners = Listeners::bind(&config).await.unwrap();
     let (_reload, reloads) = mpsc::channel(1);

@@ -13,6 +13,12 @@ use super::{
 };
 
 const PREFIX: &str = "TOLLGATE__";
+/// How every variable begins that is meant for this program.
+const OURS: &str = "TOLLGATE_";
+/// Those of the client verbs.
+const OF_CLIENTS: [&str; 4] = ["TOLLGATE_ADDR", "TOLLGATE_TOKEN_FILE", "TOLLGATE_TIMEOUT", "TOLLGATE_OUTPUT"];
+/// Kubernetes sets such variables in every container beside a service named `tollgate`.
+const OF_KUBERNETES: [&str; 2] = ["TOLLGATE_SERVICE_", "TOLLGATE_PORT"];
 
 /// The deepest key is `orgs.ID.scopes.SCOPE.METER.WINDOW.amount`.
 const DEPTH_MAX: usize = 8;
@@ -28,16 +34,36 @@ pub struct Overrides {
     pub http: Option<SocketAddr>,
 }
 
-/// The variables of this process that are meant for the configuration. (`env::vars` would panic on
-/// any variable that is not UTF-8; here such a value is refused by the key it is for.)
+/// The variables of this process that are meant for this program. (`env::vars` would panic on any
+/// variable that is not UTF-8; here such a value is refused by the key it is for.)
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |raw: OsString| raw.to_string_lossy().into_owned();
-    env::vars_os().map(move |(name, value)| (text(name), text(value))).filter(|(name, _)| name.starts_with(PREFIX))
+    env::vars_os().map(move |(name, value)| (text(name), text(value))).filter(|(name, _)| name.starts_with(OURS))
+}
+
+/// Notes variables that set nothing: most likely one underscore is missing.
+fn warn_of_unread(variables: &[(String, String)], findings: &mut Findings) {
+    for (name, _) in variables {
+        let Some(rest) = name.strip_prefix(OURS).filter(|rest| !rest.starts_with('_')) else { continue };
+        let is_known = OF_CLIENTS.contains(&name.as_str());
+        if is_known || OF_KUBERNETES.iter().any(|start| name.starts_with(start)) {
+            continue;
+        }
+        // A section is one word.
+        let meant = rest.replacen('_', "__", if rest.contains("__") { 0 } else { 1 });
+        let text = format!(
+            "sets nothing: variables of the configuration have two underscores behind TOLLGATE and \
+             between the keys (did you mean {PREFIX}{meant}?)"
+        );
+        findings.warn(&Place::Variable(name.as_str().into()), text);
+    }
 }
 
 /// Lays variables over the file.
 pub(super) fn overlay(table: &mut Table, variables: impl Iterator<Item = (String, String)>, findings: &mut Findings) {
-    let mut variables: Vec<_> = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let mut variables: Vec<_> = variables.filter(|(name, _)| name.starts_with(OURS)).collect();
+    warn_of_unread(&variables, findings);
+    variables.retain(|(name, _)| name.starts_with(PREFIX));
     // A whole section comes before one of its keys, so the result does not depend on their order.
     variables.sort();
     for (name, raw) in variables {

@@ -33,6 +33,7 @@
 mod balances;
 mod billing;
 mod env;
+mod hints;
 mod limits;
 mod mistake;
 mod periods;

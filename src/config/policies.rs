@@ -22,7 +22,8 @@ use std::{
 
 use super::{
     balances,
-    billing::{BillingPolicy, Choice},
+    billing::BillingPolicy,
+    hints,
     limits::{counted_length_rule, in_pipeline_order, limits},
     mistake::{Place, join},
     periods,
@@ -110,8 +111,23 @@ impl Policies {
             }),
         };
         let orgs = orgs(root.section("orgs"), &plans, &Bases { none: &none, default, billing });
+        warn_of_unused(root, &plans, &default.in_force, &orgs);
         Self { default: Arc::clone(&default.in_force), orgs, has_plans }
     }
+}
+
+/// Notes plans that no org has.
+fn warn_of_unused(
+    root: &mut Section<'_>,
+    plans: &Plans,
+    default: &Arc<OrgPolicy>,
+    orgs: &HashMap<OrgId, Arc<OrgPolicy>>,
+) {
+    let in_force = orgs.values().chain([default]);
+    let successors = plans.values().filter_map(|plan| plan.then.as_ref()).map(|(_, name)| name.as_str());
+    let named: BTreeSet<&str> = in_force.map(|policy| policy.plan.as_str()).chain(successors).collect();
+    let written = plans.iter().filter_map(|(name, plan)| Some((name.as_str(), plan.at.as_ref()?)));
+    hints::warn_of_unused_plans(root.findings, written, &named);
 }
 
 fn default_plan(mut section: Section<'_>) -> Option<(Place, String)> {
@@ -125,6 +141,8 @@ struct Plan {
     base: Base,
     /// What an org falls back to when its trial has ended, and where that was written.
     then: Option<(Place, String)>,
+    /// Where it was written; `None` = it is there by itself.
+    at: Option<Place>,
 }
 
 /// What orgs begin with.
@@ -192,7 +210,7 @@ fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
     let at = section.at().clone();
     let tier = |tier: &sessions::Tier| {
         let then = tier.then.map(|then| (at.clone(), then.to_owned()));
-        (tier.name.to_owned(), Plan { base: Base::new(tier.policy(base)), then })
+        (tier.name.to_owned(), Plan { base: Base::new(tier.policy(base)), then, at: None })
     };
     let mut plans: Plans = TIERS.iter().map(tier).collect();
     for (name, at, entries) in named_tables(&mut section) {
@@ -200,11 +218,11 @@ fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
             section.findings.refuse(&at, "plans", &name, format!("the name of a plan is {NAME_RULE}"));
             continue;
         }
-        let mut section = section.open(&name, at, entries);
+        let mut section = section.open(&name, at.clone(), entries);
         let then = section.read("then", plan_reference).filter(|(_, name)| !name.is_empty());
         let mut policy = layer(section, base, billing);
         policy.plan.clone_from(&name);
-        plans.insert(name, Plan { base: Base::new(policy), then });
+        plans.insert(name, Plan { base: Base::new(policy), then, at: Some(at) });
     }
     for (name, plan) in &plans {
         if let Some((at, then)) = plan.then.as_ref().filter(|(_, then)| !plans.contains_key(then)) {
@@ -224,6 +242,9 @@ struct Bases<'b> {
 fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<OrgId, Arc<OrgPolicy>> {
     let mut orgs = HashMap::new();
     for (name, at, entries) in named_tables(&mut section) {
+        if hints::refuses_every_org(&mut section, &name, &at) {
+            continue;
+        }
         let org = match OrgId::parse("orgs", &name) {
             Ok(org) => org,
             Err(error) => {
@@ -231,7 +252,7 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
                 continue;
             }
         };
-        warn_of_stranger(&mut section, &org, &at, bases.billing);
+        hints::warn_of_stranger(&mut section, &org, &at, bases.billing);
         let (path, again) = (name.clone(), entries.clone());
         let mut own = section.open(&name, at.clone(), entries);
         let base = match own.read("plan", plan_reference) {
@@ -265,16 +286,6 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<O
         orgs.insert(org, if says_nothing { Arc::clone(&base.in_force) } else { Arc::new(policy) });
     }
     orgs
-}
-
-/// An org that the provider cannot have: Autumn names its customers by letters, digits, `_` and `-`.
-fn warn_of_stranger(section: &mut Section<'_>, org: &OrgId, at: &Place, billing: &BillingPolicy) {
-    if billing.provider == Choice::Autumn && !org.is_bare() {
-        let path = join(section.path(), org.as_str());
-        let text = "cannot be a customer of Autumn, whose ids are letters, digits, _ and -; \
-                    billing.on_unknown_customer decides for this org";
-        section.findings.warn(at, format!("{path} {text}"));
-    }
 }
 
 /// What an org says, over its plan, and by its own month.

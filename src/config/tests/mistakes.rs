@@ -319,7 +319,9 @@ fn a_backstop_that_is_switched_off_is_one_warning() {
 
 #[test]
 fn what_is_allowed_but_looks_wrong_is_a_warning() {
-    let config = good("[plans.free]\nexections = { daily = 5 }\ntokens = { daily = { amount = 5, buffer = 5 } }\n");
+    let config = good(
+        "[plans.free]\nexections = { daily = 5 }\ntokens = { daily = { amount = 5, buffer = 5 } }\n[orgs.a]\nplan = \"free\"\n",
+    );
     let shown = config.warnings().join("\n");
     assert_eq!(config.warnings().len(), 2, "{shown}");
     assert!(
@@ -333,12 +335,52 @@ fn what_is_allowed_but_looks_wrong_is_a_warning() {
 fn a_limit_of_an_account_on_what_is_not_counted_there_is_a_warning() {
     let config = good(
         "[plans.relay.scopes]\n\"account/k\" = { spend = { daily = \"5u\", hourly = \"0u\" }, bytes = { daily = 5 } }\n\
-         \"pool/*\" = { calls = { daily = 5 }, tokens = { daily = 5 } }\n",
+         \"pool/*\" = { calls = { daily = 5 }, tokens = { daily = 5 } }\n[orgs.a]\nplan = \"relay\"\n",
     );
     let shown = config.warnings().join("\n");
     assert_eq!(config.warnings().len(), 2, "{shown}");
     assert!(shown.contains("t.toml:2:1: plans.relay.scopes.\"account/k\".spend limits nothing"), "{shown}");
     assert!(shown.contains("scopes.\"pool/*\".tokens limits nothing: only calls and bytes"), "{shown}");
+}
+
+#[test]
+fn a_section_that_is_meant_for_every_org_is_refused_with_the_key_to_use() {
+    for name in ["\"*\"", "default", "defaults"] {
+        let shown = errors(&format!("[orgs.{name}]\nrate = {{ amount = 5 }}\n"));
+        assert!(shown.starts_with(&format!("t.toml:1:7: orgs.{name} is not allowed")), "{shown}");
+        assert!(shown.contains("defaults.plan = \"NAME\""), "{shown}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+    good("[orgs.defaulted]\n[orgs.\"default/1\"]\n");
+}
+
+#[test]
+fn a_plan_that_nothing_names_is_a_warning() {
+    let named = "[defaults]\nplan = \"a\"\n[plans.a]\nthen = \"b\"\n[plans.b]\n[plans.c]\n[orgs.o]\nplan = \"c\"\n";
+    assert_eq!(good(named).warnings(), [""; 0]);
+    let config = good(&format!("{named}[plans.d]\n[plans.free]\n"));
+    let shown = config.warnings().join("\n");
+    assert_eq!(config.warnings().len(), 2, "{shown}");
+    assert!(shown.contains("t.toml:9:8: plans.d is the plan of no org"), "{shown}");
+    assert!(shown.contains("plans.free is the plan of no org"), "also one that would be there by itself: {shown}");
+}
+
+#[test]
+fn variables_that_set_nothing_are_warned_of() {
+    let config = with_variables(&[
+        ("TOLLGATE_RATE_AMOUNT", "5"),
+        ("TOLLGATE_BOUNDS__BATCH_ITEMS", "5"),
+        ("TOLLGATE_ADDR", "x"),
+        ("TOLLGATE_SERVICE_HOST", "10.0.0.1"),
+        ("TOLLGATE_PORT_7070_TCP", "tcp://10.0.0.1:7070"),
+        ("TOLLGATED", "1"),
+    ])
+    .unwrap();
+    let shown = config.warnings().join("\n");
+    assert_eq!(config.warnings().len(), 2, "{shown}");
+    assert!(shown.contains("TOLLGATE_RATE_AMOUNT: sets nothing"), "{shown}");
+    assert!(shown.contains("(did you mean TOLLGATE__RATE__AMOUNT?)"), "{shown}");
+    assert!(shown.contains("(did you mean TOLLGATE__BOUNDS__BATCH_ITEMS?)"), "{shown}");
 }
 
 #[test]
