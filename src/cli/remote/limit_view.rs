@@ -38,9 +38,30 @@ fn left_of(a: &Limit, b: &Limit) -> i128 {
 
 fn sentence(limit: &Limit, now: Millis) -> String {
     let part = if limit.scope.is_empty() { String::new() } else { format!(" of {}", limit.scope) };
-    let reset = next_reset(now, limit.resets_at_ms);
+    let reset = reset(limit, now).map_or_else(String::new, |reset| format!(", {reset}"));
     let (remaining, total) = (amount(&limit.texts.meter, limit.remaining), amount(&limit.texts.meter, limit.amount));
-    format!("{remaining} left of {total} ({}{part}, {reset})", limit.texts.name)
+    format!("{remaining} left of {total} ({}{part}{reset})", limit.texts.name)
+}
+
+/// What there is to wait for: the end of a window, or that a rolling one lets something go. Of a rolling limit
+/// that has something left nothing is waited for: what was used leaves it piece by piece.
+fn reset(limit: &Limit, now: Millis) -> Option<String> {
+    if !is_rolling(limit) {
+        return Some(next_reset(now, limit.resets_at_ms));
+    }
+    is_full(limit).then(|| match until(now, limit.resets_at_ms) {
+        never if limit.resets_at_ms == 0 => format!("{never} fits"),
+        soon if soon == "now" => format!("fits {soon}"),
+        later => format!("fits again in {later}"),
+    })
+}
+
+fn is_rolling(limit: &Limit) -> bool {
+    limit.texts.window.starts_with("rolling/")
+}
+
+fn is_full(limit: &Limit) -> bool {
+    limit.limiting || limit.exhausted
 }
 
 /// `resets in 42m 10s`, `resets now`, `never resets`.
@@ -120,7 +141,7 @@ fn columns_of_amounts(limit: &Limit) -> [String; 4] {
 }
 
 fn resets(limit: &Limit, now: Millis) -> (String, String) {
-    if limit.unlimited {
+    if limit.unlimited || (is_rolling(limit) && !is_full(limit)) {
         return (String::new(), String::new());
     }
     (until(now, limit.resets_at_ms), iso(limit.resets_at_ms))
@@ -182,6 +203,17 @@ mod tests {
         assert_eq!(headline(&limits, 0), "0 left of 9 (b, resets in 1h)");
         limits.push(denied("d", 0));
         assert_eq!(headline(&limits, 0), "0 left of 9 (d, never resets)");
+    }
+
+    #[test]
+    fn a_rolling_limit_with_something_left_waits_for_nothing() {
+        let texts = || LimitTexts::new("budget/daily", "spend", "rolling/1d");
+        let some = Limit { texts: texts(), resets_at_ms: 1_000, ..limit("", 50_000, 2_000_000) };
+        assert_eq!(headline(std::slice::from_ref(&some), 0), "$0.05 left of $2.00 (budget/daily)");
+        assert_eq!(resets(&some, 0), (String::new(), String::new()));
+        let full = Limit { exhausted: true, remaining: 0, resets_at_ms: 3_600_000, ..some };
+        assert_eq!(headline(std::slice::from_ref(&full), 0), "$0.00 left of $2.00 (budget/daily, fits again in 1h)");
+        assert_eq!(resets(&full, 0).0, "1h");
     }
 
     #[test]
