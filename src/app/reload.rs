@@ -91,7 +91,7 @@ mod tests {
     };
 
     const PLANS: &str =
-        "[plans.a]\nspend = { hourly = 5 }\n[orgs.\"used\"]\nplan = \"a\"\n[orgs.\"idle\"]\nplan = \"a\"\n";
+        "[plans.a]\nspend = { hourly = \"5u\" }\n[orgs.\"used\"]\nplan = \"a\"\n[orgs.\"idle\"]\nplan = \"a\"\n";
 
     fn config(text: &str) -> Config {
         config::check(text, "file").unwrap_or_else(|mistakes| panic!("{text}: {mistakes}"))
@@ -110,16 +110,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_reload_that_takes_every_limit_of_an_org_with_usage_is_refused_by_its_name() {
-        let plan = "[plans.a]\nspend = { hourly = 5 }\n";
+        let plan = "[plans.a]\nspend = { hourly = \"5u\" }\n";
         let listed = |orgs: &str| format!("{plan}{orgs}");
         for (new, refusal) in [
             (listed("[orgs.\"idle\"]\nplan = \"a\"\n"), Some("such as used")),
             (listed("[orgs.\"used\"]\nplan = \"\"\n[orgs.\"idle\"]\nplan = \"a\"\n"), Some("such as used")),
             (listed("[orgs.\"used\"]\nplan = \"a\"\n"), None),
-            (listed("[orgs.\"used\"]\nspend = { daily = 9 }\n"), None),
+            (listed("[orgs.\"used\"]\nspend = { daily = \"9u\" }\n"), None),
             (listed("[orgs.\"used\"]\nmax_sessions = 1\n"), None),
             (listed("[defaults]\nplan = \"a\"\n"), None),
-            ("[orgs.\"used\"]\nspend = { daily = 9 }\n".into(), Some("none of its plans")),
+            ("[orgs.\"used\"]\nspend = { daily = \"9u\" }\n".into(), Some("none of its plans")),
             ("[reload]\naccept_lost_limits = true\n".into(), None),
         ] {
             let found = refused(PLANS, &new).await;
@@ -131,8 +131,8 @@ mod tests {
 
     #[tokio::test]
     async fn limits_of_orgs_without_a_section_count_as_well() {
-        let old = "[plans.a]\nspend = { hourly = 5 }\n[defaults]\nplan = \"a\"\n[orgs.\"used\"]\nplan = \"\"\n";
-        let found = refused(old, "[plans.a]\nspend = { hourly = 5 }\n").await.unwrap();
+        let old = "[plans.a]\nspend = { hourly = \"5u\" }\n[defaults]\nplan = \"a\"\n[orgs.\"used\"]\nplan = \"\"\n";
+        let found = refused(old, "[plans.a]\nspend = { hourly = \"5u\" }\n").await.unwrap();
         assert!(found.contains("such as unlisted. If that is meant"), "{found}");
         assert_eq!(refused(PLANS, PLANS).await, None);
         assert_eq!(refused("[rate]\namount = 5\n", "[rate]\namount = 6\n").await, None);
@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_looked_up_is_refused() {
         let broken = crate::store::broken::BrokenStore::new("gone");
-        let (old, new) = (config(PLANS), config("[plans.a]\nspend = { hourly = 5 }\n"));
+        let (old, new) = (config(PLANS), config("[plans.a]\nspend = { hourly = \"5u\" }\n"));
         assert!(refusal(&old, &new, &broken).await.unwrap().contains("gone"));
         assert_eq!(refusal(&old, &old, &broken).await, None, "nothing is lost");
     }

@@ -5,7 +5,7 @@ import os
 
 from case import NodeCase
 
-CONFIG = '[orgs."acme"]\nspend = { monthly = 1000 }\n'
+CONFIG = '[orgs."acme"]\nspend = { monthly = "1000u" }\n'
 
 
 class Import(NodeCase):

@@ -9,7 +9,7 @@ from node import eventually
 from plane import limit
 
 HEAD = "[rate]\namount = 1000\n"
-PLANS = '[plans.small]\nspend = { hourly = 100 }\nexecutions = { calendar_day = 3 }\n'
+PLANS = '[plans.small]\nspend = { hourly = "100u" }\nexecutions = { calendar_day = 3 }\n'
 ORGS = '[orgs."idle"]\nplan = "small"\n[orgs."used"]\nplan = "small"\n'
 WHOLE = HEAD + PLANS + ORGS
 BUDGET = "budget/hourly"
@@ -53,10 +53,10 @@ class Reload(NodeCase):
         self.assertEqual(self.generation(), 0)
 
     def test_other_changes_are_reloads_as_before(self):
-        self.assertIsNone(self.reload(WHOLE.replace("hourly = 100", "hourly = 200")))
+        self.assertIsNone(self.reload(WHOLE.replace("100u", "200u")))
         self.assertTrue(self.gate.Acquire(org="used").allowed)
         self.assertIsNone(self.reload(WHOLE.replace('[orgs."idle"]\nplan = "small"\n', "")), "it has no usage")
-        self.assertIsNone(self.reload(HEAD + PLANS + '[orgs."used"]\nspend = { daily = 5 }\n'))
+        self.assertIsNone(self.reload(HEAD + PLANS + '[orgs."used"]\nspend = { daily = "5u" }\n'))
         self.assertFalse(self.gate.Acquire(org="used").allowed)
 
     def test_an_operator_who_means_it_says_so_in_the_file_or_restarts(self):
