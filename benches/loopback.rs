@@ -127,6 +127,7 @@ impl GateService for Echo {
         commit(v1::CommitRequest) -> v1::CommitResponse;
         release(v1::ReleaseRequest) -> v1::ReleaseResponse;
         extend(v1::ExtendRequest) -> v1::ExtendResponse;
+        list_reservations(v1::ListReservationsRequest) -> v1::ListReservationsResponse;
         resume(v1::ResumeRequest) -> v1::ResumeResponse;
         record(v1::RecordRequest) -> v1::RecordResponse;
         report_cumulative(v1::ReportCumulativeRequest) -> v1::ReportCumulativeResponse;

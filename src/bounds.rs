@@ -64,6 +64,8 @@ pub const RESERVATION_TTL_MIN_MS: u64 = SECOND_MS;
 pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
 /// Longest time to live that a reservation may ask for, in milliseconds.
 pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
+/// A Commit is taken so long after its reservation expired, in milliseconds.
+pub const LATE_COMMIT_MS: u64 = DAY_MS;
 /// Largest session settings: an unheard session expires within a day.
 pub const SESSION_SLICE_MAX_MS: u64 = DAY_MS;
 /// Longest interval between heartbeats, in milliseconds.
@@ -303,6 +305,9 @@ bounds! {
     request_ids_per_org: 100_000 in 1..=10_000_000, live;
     /// Open reservations per org.
     reservations_per_org: 10_000 in 1..=1_000_000, live;
+    /// Bytes of reservations per org that expired within a day and can still be committed; past it the oldest is
+    /// forgotten. 16 MiB are some 80 000 of them.
+    expired_reservation_bytes_per_org: 16_777_216 in 4_096..=1_073_741_824, live;
     /// Ledgers (pairs of scope and meter) per org that admission may open; settlement twice as many.
     ledgers_per_org: 10_000 in 1..=1_000_000, live;
     /// Longest time that a reservation holds without an Extend.

@@ -164,6 +164,8 @@ pub enum Event {
     SessionsEnded(u64),
     /// Sessions whose heartbeats stopped.
     SessionsExpired(u64),
+    /// Expired reservations that can no longer be committed, because there was no room for them.
+    ReservationsForgotten(u64),
     /// An org's trial has used up what it includes.
     TrialEnded,
     /// Numbers of an org that are not what its ledger says.

@@ -81,6 +81,7 @@ pub struct Metrics {
     billing: BillingMetrics,
     pools: PoolMetrics,
     sessions: Family<SessionLabels, Counter>,
+    reservations_forgotten: Counter,
     trials_ended: Counter,
     drift: Counter,
     unguarded: Counter,
@@ -144,6 +145,7 @@ impl Default for Metrics {
             billing: BillingMetrics::default(),
             pools: PoolMetrics::default(),
             sessions: Family::default(),
+            reservations_forgotten: Counter::default(),
             trials_ended: Counter::default(),
             drift: Counter::default(),
             unguarded: Counter::default(),
@@ -175,6 +177,8 @@ impl Metrics {
         r.register("rpc_seconds", "Time to answer, by rpc", self.latency.clone());
         r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
         r.register("sessions", "Sessions that started, ended, and expired unheard", self.sessions.clone());
+        let forgotten = self.reservations_forgotten.clone();
+        r.register("reservations_forgotten", "Expired reservations forgotten before a day was over", forgotten);
         r.register("trials_ended", "Trials that have used up what they include", self.trials_ended.clone());
         r.register("audit_drift", "Numbers found that are not what the ledger says", self.drift.clone());
         r.register("unguarded_records", "Record calls that name no decision", self.unguarded.clone());
@@ -312,6 +316,7 @@ impl EventSink for Metrics {
             Event::Uncompleted(executions) => self.billing.uncompleted(executions),
             Event::SessionsEnded(sessions) => self.sessions(sessions, "ended"),
             Event::SessionsExpired(sessions) => self.sessions(sessions, "expired"),
+            Event::ReservationsForgotten(reservations) => drop(self.reservations_forgotten.inc_by(reservations)),
             Event::TrialEnded => drop(self.trials_ended.inc()),
             Event::Drifted(numbers) => self.drifted(numbers),
             Event::AccountExhausted(by) => self.pools.account_exhausted(by),

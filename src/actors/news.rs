@@ -2,6 +2,7 @@
 
 use super::Shared;
 use crate::{
+    bounds::Bound,
     domain::{
         ids::OrgId,
         org::{News, PoolNews},
@@ -15,7 +16,8 @@ use crate::{
 const ACCOUNTS_NAMED: usize = 50;
 
 pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
-    let News { set_aside, ended_sessions, expired_sessions, trial_ended, pools, pools_touched } = news;
+    let News { set_aside, ended_sessions, expired_sessions, forgotten_reservations, trial_ended, pools, pools_touched } =
+        news;
     if set_aside > 0 {
         shared.events.happened(Event::SetAside(set_aside));
         tracing::error!(%org, rows = set_aside, "usage was set aside and will not reach billing by itself");
@@ -26,6 +28,13 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
     if expired_sessions > 0 {
         shared.events.happened(Event::SessionsExpired(expired_sessions));
         tracing::warn!(%org, sessions = expired_sessions, "sessions sent no heartbeat and have expired");
+    }
+    if forgotten_reservations > 0 {
+        shared.events.happened(Event::ReservationsForgotten(forgotten_reservations));
+        tracing::warn!(
+            %org, reservations = forgotten_reservations, key = %Bound::expired_reservation_bytes_per_org,
+            "expired reservations were forgotten within a day and can no longer be committed: there was no room"
+        );
     }
     if trial_ended {
         shared.events.happened(Event::TrialEnded);

@@ -4,6 +4,7 @@
 mod accounts;
 mod budget;
 mod pool;
+mod reservation;
 mod session;
 mod values;
 
@@ -24,6 +25,7 @@ pub(super) use budget::{BudgetSetArgs, BudgetVerb};
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
 };
+pub(super) use reservation::{ReservationListArgs, ReservationVerb, StateArg};
 pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
 pub(super) use values::{MeterAmount, PeriodLimit};
 
@@ -195,6 +197,9 @@ pub(super) enum RemoteVerb {
     /// Long-running executions and the machine time they use
     #[command(subcommand)]
     Session(SessionVerb),
+    /// What is held for executions, and what expired without having been settled
+    #[command(subcommand)]
+    Reservation(ReservationVerb),
     /// Pools of accounts at an upstream service, each account with its own quota
     #[command(subcommand)]
     Pool(PoolVerb),

@@ -5,6 +5,7 @@
 //! `pool/*`, which stand beside it.
 
 mod audit;
+mod expired;
 mod fits;
 mod page;
 
@@ -18,12 +19,13 @@ use super::{
     rate::Counter,
     reply::LedgerView,
     rows::{CounterRow, Keeper, ReservationRow, Row, RowKey, RowsByKind, SliceRow},
-    scopes::{Scopes, charged},
+    scopes::charged,
     table::Table,
     window::{Millis, Window},
 };
-use crate::bounds::{COUNTER_SLACK_MS, RESERVATION_TTL_MAX_MS};
+use crate::bounds::{COUNTER_SLACK_MS, HOUR_MS, LATE_COMMIT_MS, RESERVATION_TTL_MAX_MS};
 
+use expired::Expired;
 use page::{Page, Tally};
 
 pub(super) use page::Standing;
@@ -36,9 +38,11 @@ pub(super) struct Book {
     org: Page,
     /// Of its scopes, each from its first usage on.
     scopes: BTreeMap<Scope, Page>,
+    /// Open ones, and those that expired within a day.
     reservations: Table<DecisionId, ReservationRow>,
-    /// (expiry, reservation), soonest first.
+    /// (expiry, reservation) of those that are open, soonest first.
     expiries: BTreeSet<(Millis, DecisionId)>,
+    expired: Expired,
     /// What of a reservation is booked, not given back, when it expires.
     prepaid: BTreeMap<DecisionId, u64>,
 }
@@ -50,6 +54,7 @@ impl Default for Book {
             scopes: BTreeMap::new(),
             reservations: Table::default(),
             expiries: BTreeSet::new(),
+            expired: Expired::default(),
             prepaid: BTreeMap::new(),
         }
     }
@@ -71,10 +76,14 @@ impl Book {
         }
         book.reservations = Table::load(reservations.iter().map(|row| (row.id, row.clone())));
         book.bring_holds_back(now);
-        for row in &reservations {
+        for row in reservations.iter().filter(|row| row.is_open()) {
             book.hold(row);
         }
-        book.expiries = book.reservations.iter().map(|(id, row)| (row.expires_at, *id)).collect();
+        let open = book.reservations.iter().filter(|(_, row)| row.is_open());
+        book.expiries = open.map(|(id, row)| (row.expires_at, *id)).collect();
+        for (_, row) in book.reservations.iter() {
+            book.expired.add(row);
+        }
         book
     }
 
@@ -82,10 +91,11 @@ impl Book {
     /// stays taken longer than a hold lasts.
     fn bring_holds_back(&mut self, now: Millis) {
         let last = now.saturating_add(RESERVATION_TTL_MAX_MS);
-        let late = |(id, row): (&DecisionId, &ReservationRow)| (row.expires_at > last).then(|| (*id, row.clone()));
-        let held: Vec<_> = self.reservations.iter().filter_map(late).collect();
-        for (id, row) in held {
-            self.reservations.put(id, ReservationRow { expires_at: last, ..row });
+        let late = |row: &&ReservationRow| row.expires_at > last || row.expired_at.is_some_and(|at| at > now);
+        let held: Vec<_> = self.reservations.iter().map(|(_, row)| row).filter(late).cloned().collect();
+        for row in held {
+            let (expires_at, expired_at) = (row.expires_at.min(last), row.expired_at.map(|at| at.min(now)));
+            self.reservations.put(row.id, ReservationRow { expires_at, expired_at, ..row });
         }
     }
 
@@ -183,26 +193,68 @@ impl Book {
 
     /// What a reservation holds, of all meters.
     pub(super) fn held(&self, id: DecisionId) -> u64 {
-        let amounts = self.reservations.get(&id).map_or(&[][..], |row| row.amounts.as_slice());
+        let open = self.reservations.get(&id).filter(|row| row.is_open());
+        let amounts = open.map_or(&[][..], |row| row.amounts.as_slice());
         amounts.iter().map(|(_, amount)| *amount).fold(0, u64::saturating_add)
     }
 
-    /// Takes a reservation out and gives its amounts back.
+    /// Takes a reservation out and gives its amounts back, unless it has expired: then it holds none.
     pub(super) fn settle(&mut self, id: DecisionId) -> Option<ReservationRow> {
         let row = self.reservations.remove(&id)?;
-        self.prepaid.remove(&id);
-        self.expiries.remove(&(row.expires_at, id));
-        self.each_held(&row, |ledger, amount| ledger.reserved = ledger.reserved.saturating_sub(amount));
+        self.expired.remove(&row);
+        if row.is_open() {
+            self.give_back(&row);
+        }
         Some(row)
     }
 
-    pub(super) fn reservation_scopes(&self, id: DecisionId) -> Option<Scopes> {
-        self.reservations.get(&id).map(|row| row.scopes.clone())
+    /// Gives back what a reservation holds, whose time is over. What it was is remembered, so that a Commit can
+    /// still record what happened.
+    pub(super) fn expire(&mut self, id: DecisionId, now: Millis) {
+        let Some(row) = self.reservations.get(&id).filter(|row| row.is_open()).cloned() else { return };
+        self.give_back(&row);
+        let row = ReservationRow { expired_at: Some(now), ..row };
+        self.expired.add(&row);
+        self.reservations.put(id, row);
+    }
+
+    /// Forgets reservations that expired a day ago, and from `bytes` on the oldest. Answers how many were
+    /// forgotten before their time.
+    pub(super) fn forget_expired(&mut self, now: Millis, bytes: u64) -> u64 {
+        let mut early = 0;
+        while let Some((at, id)) = self.expired.first() {
+            let in_time = at.saturating_add(LATE_COMMIT_MS) <= now;
+            if !in_time && self.expired.bytes <= bytes {
+                break;
+            }
+            early += u64::from(!in_time);
+            self.settle(id);
+        }
+        early
+    }
+
+    fn give_back(&mut self, row: &ReservationRow) {
+        self.prepaid.remove(&row.id);
+        self.expiries.remove(&(row.expires_at, row.id));
+        self.each_held(row, |ledger, amount| ledger.reserved = ledger.reserved.saturating_sub(amount));
+    }
+
+    /// A reservation that is open, or expired less than a day ago.
+    pub(super) fn reservation(&self, id: DecisionId, now: Millis) -> Option<&ReservationRow> {
+        let known = |row: &&ReservationRow| row.expired_at.is_none_or(|at| now < at.saturating_add(LATE_COMMIT_MS));
+        self.reservations.get(&id).filter(known)
+    }
+
+    /// Every reservation that is known, in the order of their ids, from behind `after`.
+    pub(super) fn reservations_behind(&self, after: Option<DecisionId>) -> impl Iterator<Item = &ReservationRow> {
+        let from = after.unwrap_or(DecisionId(0));
+        let rows = self.reservations.rows_from(from);
+        rows.filter(move |row| after != Some(row.id))
     }
 
     /// Moves an expiry later; an earlier one changes nothing. Answers the expiry in force.
     pub(super) fn extend(&mut self, id: DecisionId, expires_at: Millis) -> Option<Millis> {
-        let mut row = self.reservations.get(&id)?.clone();
+        let mut row = self.reservations.get(&id).filter(|row| row.is_open())?.clone();
         if expires_at > row.expires_at {
             self.expiries.remove(&(row.expires_at, id));
             self.expiries.insert((expires_at, id));
@@ -214,7 +266,7 @@ impl Book {
     }
 
     /// The next reservation whose time is up.
-    pub(super) fn expired(&self, now: Millis) -> Option<DecisionId> {
+    pub(super) fn next_expired(&self, now: Millis) -> Option<DecisionId> {
         self.expiries.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
     }
 
@@ -266,8 +318,14 @@ impl Book {
         self.pages().flat_map(|page| page.tallies().iter().map(|tally| (&page.scope, tally)))
     }
 
-    pub(super) fn reservation_count(&self) -> usize {
-        self.reservations.len()
+    /// Reservations that are open.
+    pub(super) fn open_reservations(&self) -> usize {
+        self.expiries.len()
+    }
+
+    /// Reservations that expired within a day, and can still be committed.
+    pub(super) fn expired_reservations(&self) -> usize {
+        self.reservations.len() - self.expiries.len()
     }
 
     /// Removes what no window can see any more.
@@ -300,7 +358,7 @@ impl Book {
     }
 
     pub(super) fn reservation_views(&self) -> Vec<ReservationRow> {
-        self.reservations.iter().map(|(_, row)| row.clone()).collect()
+        self.reservations.iter().map(|(_, row)| row).filter(|row| row.is_open()).cloned().collect()
     }
 }
 
@@ -320,6 +378,9 @@ impl Keeper for Book {
     /// When a hold expires, or something can be purged.
     fn next_wake(&self) -> Option<Millis> {
         let purges = self.tallies().filter_map(|(_, tally)| tally.next_purge());
-        purges.chain(self.next_expiry()).min()
+        // Whether one can still be committed is checked each time; removing it is put off to the full hour.
+        let forgotten =
+            self.expired.first().map(|(at, _)| at.saturating_add(LATE_COMMIT_MS).div_ceil(HOUR_MS) * HOUR_MS);
+        purges.chain(self.next_expiry()).chain(forgotten).min()
     }
 }

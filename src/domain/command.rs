@@ -43,7 +43,7 @@ pub enum Run {
 /// A session that asks to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSession {
-    /// Unique in the org, also among sessions that ended within a day.
+    /// Unique among the sessions of the org that run.
     pub id: SessionId,
     /// Who may send its heartbeats and end it.
     pub identity: Identity,
@@ -245,6 +245,23 @@ pub struct ListSessions {
     pub max: usize,
     /// Only those that run.
     pub running: bool,
+}
+
+/// Reservations in the order of their ids, from behind `after`, at most `max`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListReservations {
+    /// `None` = from the first.
+    pub after: Option<DecisionId>,
+    /// The most reservations in the answer.
+    pub max: usize,
+    /// Those that hold.
+    pub open: bool,
+    /// Those that expired within a day and can still be committed.
+    pub expired: bool,
+    /// Only those of this scope; `None` = of any.
+    pub scope: Option<Scope>,
+    /// Only those that are at least so many milliseconds old; 0 = all.
+    pub older_than: Millis,
 }
 
 /// Derives every number that is kept from the ledger again.

@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::{
     command::{
         Acquire, ClearAccount, Commit, ConfigurePool, EndSession, Extend, Freeze, GetBudget, GetPool, GetSession,
-        GetSessionStatus, GetStatus, Heartbeat, Inspect, ListOutbox, ListSessions, Need, Pick, Purge, Record, Release,
-        ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SettleOutbox,
-        TakeOutbox, Unfreeze,
+        GetSessionStatus, GetStatus, Heartbeat, Inspect, ListOutbox, ListReservations, ListSessions, Need, Pick, Purge,
+        Record, Release, ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget,
+        SettleOutbox, TakeOutbox, Unfreeze,
     },
-    decision::Decision,
+    decision::{Decision, LimitViews},
     org::{Context, OrgState},
     outbox::OutboxRow,
     outcome::{
-        AccountCleared, Beaten, BudgetSet, Done, Extended, Frozen, OutcomeReported, PoolConfigured, Recorded, Reported,
-        Resumed, SessionEnded, Settled, Shown,
+        AccountCleared, Beaten, BudgetSet, Committed, Done, Extended, Frozen, OutcomeReported, PoolConfigured,
+        Recorded, Reported, Resumed, SessionEnded, Settled, Shown,
     },
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
     refusal::OrgError,
@@ -23,6 +23,8 @@ use super::{
         AccountView, Audit, Beat, BudgetView, OutboxReplayed, OutboxSettled, PoolView, Purged, SessionStatus,
         SessionView, Snapshot, Status,
     },
+    rows::ReservationRow,
+    window::Millis,
 };
 
 /// A flood of admissions never keeps what already runs from settling: each lane has bounds of its own.
@@ -113,9 +115,10 @@ commands! { |org, ask, ctx, configured|
     // Shared, because it may have to be sent a second time, with the provider's verdict.
     Admit,  ask.promise(), Acquire(Arc<Acquire>) => Result<Box<Decision>, Need>
         = org.acquire(ask, ctx)?;
-    Settle, Durable,       Commit(Commit) => Done<Settled> = org.commit(ask, ctx)?;
+    Settle, Durable,       Commit(Commit) => Box<Shown<Committed, LimitViews>>
+        = org.commit(ask, ctx)?;
     Settle, Durable,       Release(Release) => Done<Settled> = org.release(ask, ctx)?;
-    Settle, Durable,       Extend(Extend) => Done<Extended> = org.extend(ask, ctx)?;
+    Settle, Durable,       Extend(Extend) => Shown<Extended, Millis> = org.extend(ask, ctx)?;
     Settle, WrittenBehind, Resume(Resume) => Done<Resumed> = org.resume(ask, ctx);
     Settle, Durable,       Record(Record) => Done<Recorded> = org.record(ask, ctx)?;
     Settle, Durable,       ReportCumulative(Box<ReportCumulative>) => Done<Reported>
@@ -148,6 +151,8 @@ commands! { |org, ask, ctx, configured|
         = org.session_status(&ask.scopes, ask.known, ctx);
     Admit,  Nothing,       GetSession(GetSession) => Box<SessionView> = org.session(&ask.id)?;
     Admit,  Nothing,       ListSessions(ListSessions) => Vec<SessionView> = org.list_sessions(ask);
+    Admit,  Nothing,       ListReservations(ListReservations) => Vec<ReservationRow>
+        = org.list_reservations(ask);
     Admit,  Nothing,       GetPool(GetPool) => Box<PoolView> = org.pool(&ask.id, ctx)?;
     Admit,  Nothing,       RollPools(RollPools) => Vec<PoolView> = org.roll_all_pools(ctx);
     Admit,  Nothing,       RunAudit(RunAudit) => Option<Audit> = org.audit();

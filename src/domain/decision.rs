@@ -131,6 +131,11 @@ pub struct Decision {
     pub account: Option<PickedAccount>,
     /// The answer to an earlier call of the same request id.
     pub replayed: bool,
+    /// Service time of the answer.
+    pub at: Millis,
+    /// What is left then of the hold, or of the lease of the session, also in a replay; 0 = it has ended, or there
+    /// is none.
+    pub remaining: Millis,
 }
 
 impl Decision {
@@ -145,6 +150,8 @@ impl Decision {
             session: None,
             account: None,
             replayed: false,
+            at: 0,
+            remaining: 0,
         }
     }
 
@@ -182,7 +189,7 @@ impl Decision {
     #[must_use]
     pub fn denied_by(mut self, gate: Gate, denial: Denial, shadow: bool) -> Self {
         self.reports.set(gate, Verdict::Denied(Box::new(denial)));
-        Self { limits: self.limits, ..Self::judged(self.id.map(DecisionId::denied), self.reports, shadow) }
+        Self { limits: self.limits, at: self.at, ..Self::judged(self.id.map(DecisionId::denied), self.reports, shadow) }
     }
 
     /// The same, of a call that was let through with them: what operators read of and count. A denied org may

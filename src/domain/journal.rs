@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::{
     ids::{DecisionId, RequestId},
-    outcome::{Entry, Outcome, Settled, Settlement},
+    outcome::{Entry, Outcome, Settlement},
     refusal::OrgError,
     request::{Idempotency, Rpc},
     rows::{JournalRow, Row, RowKey},
@@ -149,7 +149,7 @@ impl Journal {
 
     /// Adds an outcome to the commit in preparation.
     pub fn note(&mut self, entry: Entry) {
-        if entry.idempotency.is_none() && !matches!(entry.outcome, Outcome::Settled(_)) {
+        if entry.idempotency.is_none() && entry.outcome.settlement().is_none() {
             return;
         }
         self.index(entry.clone());
@@ -158,7 +158,7 @@ impl Journal {
 
     fn index(&mut self, entry: Entry) {
         let expiry = entry.expires_at();
-        if let Outcome::Settled(Settled { reservation, how }) = entry.outcome {
+        if let Some((reservation, how)) = entry.outcome.settlement() {
             self.settled.insert(reservation, how);
             self.settlements.push_back((expiry, reservation));
         }

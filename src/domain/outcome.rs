@@ -3,9 +3,10 @@
 use super::{
     decision::{Hold, SessionGrant},
     gate::FailOpen,
-    ids::{AccountId, DecisionId},
+    ids::{AccountId, Amounts, DecisionId, Meter, Scope},
     promise::Promise,
     request::{Idempotency, Rpc},
+    scopes::Scopes,
     upstream::Upstream,
     window::Millis,
 };
@@ -91,6 +92,45 @@ pub struct Settled {
     pub reservation: DecisionId,
     /// How it ended.
     pub how: Settlement,
+}
+
+/// A reservation that ended with what was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The decision that reserved.
+    pub reservation: DecisionId,
+    /// It had expired.
+    pub late: bool,
+    /// Where it was reserved and is recorded.
+    pub scopes: Scopes,
+    /// Recorded as usage, in the units of the meters.
+    pub booked: Amounts,
+    /// What had been reserved.
+    pub reserved: Amounts,
+}
+
+impl Committed {
+    /// Every scope in which it counts.
+    pub fn counts_in(&self) -> impl Iterator<Item = &Scope> {
+        self.scopes.charged()
+    }
+
+    /// What of the hold was not used and was given back. One that had expired held nothing.
+    pub fn released(&self) -> Amounts {
+        if self.late { Amounts::new() } else { beyond(&self.reserved, &self.booked) }
+    }
+
+    /// What was used beyond what had been reserved.
+    pub fn overrun(&self) -> Amounts {
+        beyond(&self.booked, &self.reserved)
+    }
+}
+
+/// By how much each amount exceeds the other of its meter; what does not is left out.
+fn beyond(amounts: &Amounts, others: &Amounts) -> Amounts {
+    let of = |meter: &Meter| others.iter().find(|(named, _)| named == meter).map_or(0, |(_, amount)| *amount);
+    let excess = amounts.iter().map(|(meter, amount)| (meter.clone(), amount.saturating_sub(of(meter))));
+    excess.filter(|(_, amount)| *amount > 0).collect()
 }
 
 /// A reservation that holds longer.
@@ -190,7 +230,13 @@ macro_rules! outcomes {
                     Self::$name(outcome)
                 }
             }
+        )*
+    };
+}
 
+macro_rules! remembered {
+    ($($name:ident),* $(,)?) => {
+        $(
             impl Remembered for $name {
                 fn of(outcome: &Outcome) -> Option<Self> {
                     if let Outcome::$name(outcome) = outcome { Some(outcome.clone()) } else { None }
@@ -200,11 +246,34 @@ macro_rules! outcomes {
     };
 }
 
+/// Older entries say no more than that it was committed.
+impl Remembered for Committed {
+    fn of(outcome: &Outcome) -> Option<Self> {
+        if let Outcome::Committed(committed) = outcome {
+            return Some(committed.clone());
+        }
+        let (reservation, how) = outcome.settlement()?;
+        (how == Settlement::Committed).then(|| Self {
+            reservation,
+            late: false,
+            scopes: Scopes::org(),
+            booked: Amounts::new(),
+            reserved: Amounts::new(),
+        })
+    }
+}
+
+remembered! {
+    Admitted, Started, Picked, Settled, Extended, Resumed, Recorded, Reported, Frozen, BudgetSet, Beaten, SessionEnded,
+    PoolConfigured, OutcomeReported, AccountCleared,
+}
+
 outcomes! {
     Admitted,
     Started,
     Picked,
     Settled,
+    Committed,
     Extended,
     Resumed,
     Recorded,
@@ -219,6 +288,17 @@ outcomes! {
 }
 
 impl Outcome {
+    /// The reservation that ended with it, and how.
+    pub fn settlement(&self) -> Option<(DecisionId, Settlement)> {
+        if let Self::Settled(Settled { reservation, how }) = self {
+            return Some((*reservation, *how));
+        }
+        if let Self::Committed(Committed { reservation, .. }) = self {
+            return Some((*reservation, Settlement::Committed));
+        }
+        None
+    }
+
     /// What its reply promised.
     pub fn promise(&self) -> Promise {
         match self {
@@ -227,6 +307,7 @@ impl Outcome {
             | Self::Started(_)
             | Self::Picked(_)
             | Self::Settled(_)
+            | Self::Committed(_)
             | Self::Extended(_)
             | Self::Recorded(_)
             | Self::Reported(_)

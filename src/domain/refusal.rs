@@ -19,6 +19,8 @@ pub enum OrgError {
     ReservationNotFound,
     /// The reservation has ended, in this way.
     ReservationSettled(Settlement),
+    /// The reservation has expired less than a day ago: it can be committed, and nothing else.
+    ReservationExpired,
     /// The org has as many open reservations as it may.
     TooManyReservations {
         /// How many may be open.
@@ -58,8 +60,10 @@ pub enum OrgError {
     },
     /// No session has this id, or it ended more than a day ago.
     SessionUnknown,
-    /// Running, or ended not long ago.
+    /// A session of the id runs.
     SessionExists,
+    /// The id was used again since; the session that is meant has ended.
+    SessionReplaced,
     /// The session was started with another identity.
     OtherIdentity,
     /// The org has as many sessions as it may, ended ones included.
@@ -141,12 +145,19 @@ impl fmt::Display for OrgError {
             Self::ReservationNotFound => "no such reservation, or it was settled more than a day ago",
             Self::ReservationSettled(Settlement::Committed) => "the reservation is already committed",
             Self::ReservationSettled(Settlement::Released) => "the reservation is already released",
+            Self::ReservationExpired => {
+                "the reservation has expired and holds nothing; a Commit within 24 hours of that still records what was used"
+            }
             Self::ReservationSettled(Settlement::Expired) => {
                 "the reservation has expired; book what was used with Record"
             }
             Self::TooManyDisputed => "this org has as many disputed entries as allowed; an operator must look",
             Self::SessionUnknown => "no such session, or it ended more than a day ago",
-            Self::SessionExists => "this org has a session of that session_id; use a new one",
+            Self::SessionExists => "a session of that session_id runs; end it first, or use another id",
+            Self::SessionReplaced => {
+                "the session has ended and its session_id was used again: end what still reports for it, and start \
+                 under a new incarnation"
+            }
             Self::OtherIdentity => "identity is not the one that the session was started with",
             Self::PoolUnknown => "this org has no such pool; configure it first",
             Self::AccountUnknown => "the pool has no such account",

@@ -218,6 +218,8 @@ pub struct Snapshot {
     pub counters: Vec<(Scope, Meter, Window, Counter)>,
     /// Open reservations.
     pub reservations: Vec<ReservationRow>,
+    /// How many expired within a day, and can still be committed.
+    pub expired_reservations: usize,
     /// Last totals of cumulative sources.
     pub baselines: Vec<BaselineRow>,
     /// Executions with continuations, or without their completion.

@@ -77,6 +77,13 @@ pub struct ReservationRow {
     pub expired_at: Option<Millis>,
 }
 
+impl ReservationRow {
+    /// Whether it holds its amounts.
+    pub fn is_open(&self) -> bool {
+        self.expired_at.is_none()
+    }
+}
+
 /// The last total of a cumulative source, as reported: also above what is believed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaselineRow {
@@ -188,6 +195,23 @@ pub struct SessionRow {
     pub disputed: u64,
     /// Since when heartbeats are answered with stop; `None` while it may go on.
     pub stopping_since: Option<Millis>,
+    /// Sessions that had the id before and have ended.
+    pub former: FormerSessions,
+}
+
+/// What is known of the sessions that had an id before the one that has it now: enough to tell what comes late
+/// from them from what the present one reports.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FormerSessions {
+    /// The decisions that let them begin, the youngest last; at most [`crate::bounds::SESSION_LIVES`].
+    pub decisions: Vec<DecisionId>,
+    /// Lives of their machines, the youngest last; as many.
+    pub lives: Vec<Incarnation>,
+}
+
+/// Keeps the youngest.
+fn bound<T>(list: &mut Vec<T>) {
+    list.drain(..list.len().saturating_sub(SESSION_LIVES));
 }
 
 impl SessionRow {
@@ -204,6 +228,16 @@ impl SessionRow {
         let grown = total.saturating_sub(*highest);
         *highest += grown;
         grown
+    }
+
+    /// What a session that takes its id is to know of it and of those before it.
+    pub fn into_former(self) -> FormerSessions {
+        let FormerSessions { mut decisions, mut lives } = self.former;
+        decisions.push(self.decision);
+        lives.extend(self.incarnations.into_iter().map(|(life, _)| life));
+        bound(&mut decisions);
+        bound(&mut lives);
+        FormerSessions { decisions, lives }
     }
 
     /// From its last heartbeat to its expiry.

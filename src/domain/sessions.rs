@@ -1,6 +1,6 @@
 //! The sessions of an org: which run, and when each expires without a heartbeat.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ids::{DecisionId, SessionId},
@@ -13,8 +13,8 @@ use crate::bounds::SESSION_MEMORY_MS;
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     rows: Table<SessionId, SessionRow>,
-    /// The decisions that let them begin.
-    decisions: BTreeSet<DecisionId>,
+    /// Which of them each decision let begin.
+    decisions: BTreeMap<DecisionId, SessionId>,
     /// Those that run by their expiry, soonest first.
     expiries: BTreeSet<(Millis, SessionId)>,
     /// Those that have ended, the first to end first.
@@ -44,7 +44,9 @@ impl Sessions {
     }
 
     fn index(&mut self, row: &SessionRow) {
-        self.decisions.insert(row.decision);
+        for decision in row.former.decisions.iter().chain([&row.decision]) {
+            self.decisions.insert(*decision, row.id.clone());
+        }
         let order = match row.state {
             SessionState::Running => &mut self.expiries,
             SessionState::Ended | SessionState::Expired => &mut self.endings,
@@ -57,7 +59,9 @@ impl Sessions {
         let key = (row.ends_at, id.clone());
         self.expiries.remove(&key);
         self.endings.remove(&key);
-        self.decisions.remove(&row.decision);
+        for decision in row.former.decisions.iter().chain([&row.decision]) {
+            self.decisions.remove(decision);
+        }
     }
 
     pub(super) fn get(&self, id: &SessionId) -> Option<&SessionRow> {
@@ -72,7 +76,12 @@ impl Sessions {
 
     /// Whether the decision let a session begin, and so names its first slice.
     pub(super) fn began_with(&self, decision: DecisionId) -> bool {
-        self.decisions.contains(&decision)
+        self.decisions.contains_key(&decision)
+    }
+
+    /// The session that the decision let begin, unless its id was used again.
+    pub(super) fn of_decision(&self, decision: DecisionId) -> Option<&SessionRow> {
+        self.rows.get(self.decisions.get(&decision)?).filter(|row| row.decision == decision)
     }
 
     /// What each running session has paid for at most when it expires unheard.

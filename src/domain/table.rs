@@ -53,6 +53,11 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         self.rows.iter()
     }
 
+    /// The same without their keys.
+    pub(super) fn rows_from(&self, from: K) -> impl Iterator<Item = &V> {
+        self.rows.range(from..).map(|(_, row)| row)
+    }
+
     /// Rows with the key `from` or a greater one.
     pub(super) fn iter_from(&self, from: &K) -> impl Iterator<Item = (&K, &V)> {
         self.rows.range(from..)

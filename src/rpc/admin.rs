@@ -24,7 +24,7 @@ pub(super) async fn get_org(
     request: admin::GetOrgRequest,
 ) -> Answer<admin::GetOrgResponse> {
     let org = requests::org(&request.org)?;
-    Ok(answers::snapshot(service.inspect(&org, call).await?, &org))
+    Ok(answers::snapshot(service.inspect(&org, call).await?, &org, service.now()))
 }
 
 pub(super) async fn audit(
@@ -88,7 +88,7 @@ pub(super) async fn refresh_balance(
     request: admin::RefreshBalanceRequest,
 ) -> Answer<admin::RefreshBalanceResponse> {
     let org = requests::org(&request.org)?;
-    Ok(answers::balance(service.refresh_balance(&org, call).await?))
+    Ok(answers::balance(service.refresh_balance(&org, call).await?, service.now()))
 }
 
 pub(super) async fn list_exports(

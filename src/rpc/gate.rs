@@ -59,7 +59,7 @@ pub(super) fn acquire_stream(
 pub(super) async fn commit(service: &Service, call: &Call, request: v1::CommitRequest) -> Answer<v1::CommitResponse> {
     let (org, command) = requests::commit(&request)?;
     let done = service.ask(&org, command, call).await?;
-    Ok(v1::CommitResponse { replayed: done.replayed })
+    Ok(answers::committed(&done, service.now()))
 }
 
 pub(super) async fn release(
@@ -75,7 +75,27 @@ pub(super) async fn release(
 pub(super) async fn extend(service: &Service, call: &Call, request: v1::ExtendRequest) -> Answer<v1::ExtendResponse> {
     let (org, command) = requests::extend(&request)?;
     let done = service.ask(&org, command, call).await?;
-    Ok(v1::ExtendResponse { replayed: done.replayed, expires_at_ms: answers::int(done.outcome.expires_at) })
+    Ok(v1::ExtendResponse {
+        replayed: done.replayed,
+        expires_at_ms: answers::int(done.outcome.expires_at),
+        remaining_ms: answers::int(done.view),
+    })
+}
+
+pub(super) async fn list_reservations(
+    service: &Service,
+    call: &Call,
+    request: v1::ListReservationsRequest,
+) -> Answer<v1::ListReservationsResponse> {
+    let (org, list) = requests::list_reservations(&request)?;
+    let size = list.max;
+    let reservations = service.ask(&org, list, call).await?;
+    let next = reservations.last().filter(|_| reservations.len() == size).map(|last| last.id.to_string());
+    let now = service.now();
+    Ok(v1::ListReservationsResponse {
+        reservations: reservations.iter().map(|row| answers::reservation(row, now)).collect(),
+        next_page_token: next.unwrap_or_default(),
+    })
 }
 
 pub(super) async fn resume(service: &Service, call: &Call, request: v1::ResumeRequest) -> Answer<v1::ResumeResponse> {

@@ -239,6 +239,9 @@ rpcs! {
             org: [one org], Plane;
         unary Extend(v1::ExtendRequest) -> v1::ExtendResponse = gate::extend,
             org: [one org], Plane;
+        unary ListReservations(v1::ListReservationsRequest) -> v1::ListReservationsResponse
+            = gate::list_reservations,
+            org: [one org], Plane;
         unary Resume(v1::ResumeRequest) -> v1::ResumeResponse = gate::resume,
             org: [one org], Plane;
         unary Record(v1::RecordRequest) -> v1::RecordResponse = gate::record,

@@ -1,15 +1,17 @@
 //! What the samples of the kinds, each in its file, have in common; and what journals remember.
 
+use smallvec::smallvec;
+
 use super::kinds;
 use crate::{
     bounds::HOUR_MS,
     domain::{
         decision::{Hold, SessionGrant},
         gate::{Cause, FailOpen, Gate},
-        ids::{AccountId, DecisionId, OrgId, PoolId, RequestId, Scope, Source},
+        ids::{AccountId, Amounts, DecisionId, Meter, OrgId, PoolId, RequestId, Scope, Source},
         outcome::{
-            AccountCleared, Admitted, Beaten, BudgetSet, Entry, Extended, Frozen, Outcome, OutcomeReported, Picked,
-            PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
+            AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, Outcome, OutcomeReported,
+            Picked, PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
         },
         request::{Idempotency, Rpc},
         rows::Row,
@@ -95,6 +97,21 @@ pub(super) fn session_entries() -> Vec<Entry> {
     ];
     let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
     outcomes.into_iter().map(remembered).collect()
+}
+
+/// What settlements are remembered by.
+pub(super) fn settlement_entries() -> Vec<Entry> {
+    let committed = |id, late, booked, reserved| {
+        let reservation = DecisionId(id);
+        Outcome::Committed(Committed { reservation, late, scopes: scope().into(), booked, reserved })
+    };
+    let spent = |amount| smallvec![(Meter::spend(), amount)];
+    let outcomes = [
+        committed(3, false, spent(40), smallvec![(Meter::spend(), 90), (Meter::executions(), 1)]),
+        committed(5, true, spent(500), spent(90)),
+        committed(7, false, Amounts::new(), spent(1)),
+    ];
+    outcomes.into_iter().map(|outcome| Entry { rpc: Rpc::Commit, ..entry("r", T0, true, outcome) }).collect()
 }
 
 pub(super) fn account(text: &str) -> AccountId {

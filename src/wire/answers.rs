@@ -2,6 +2,7 @@
 
 mod budgets;
 mod pools;
+mod reservations;
 mod sessions;
 
 use super::{admin::v1 as admin, v1};
@@ -16,12 +17,12 @@ use crate::domain::{
     policy::JudgedBalance,
     rate::Counter,
     reply::{LedgerView, Snapshot, Status},
-    rows::{BaselineRow, DisputedRow, ExecutionRow, Head, ReservationRow},
+    rows::{BaselineRow, DisputedRow, ExecutionRow, Head},
     scopes::Scopes,
     window::{Millis, Window},
 };
 
-pub use self::{budgets::*, pools::*, sessions::*};
+pub use self::{budgets::*, pools::*, reservations::*, sessions::*};
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
 pub fn int(value: u64) -> i64 {
@@ -40,6 +41,11 @@ fn first(scopes: &Scopes) -> String {
 
 fn scopes(scopes: &Scopes) -> Vec<String> {
     scopes.iter().map(|scope| scope.shown().into_owned()).collect()
+}
+
+/// From `now` until an instant in milliseconds; 0 where it is over, or is none.
+pub fn until(at: Option<Millis>, now: Millis) -> i64 {
+    int(at.map_or(0, |at| at.saturating_sub(now)))
 }
 
 fn code(code: Code) -> v1::DecisionCode {
@@ -72,14 +78,20 @@ pub fn decision(decision: &Decision, node: &str) -> v1::AcquireResponse {
         fail_open: fail_open.collect(),
         reservation_id: decision.hold.map(|hold| hold.id.text()).unwrap_or_default(),
         reservation_expires_at_ms: int(decision.hold.map_or(0, |hold| hold.expires_at)),
+        reservation_remaining_ms: int(decision.hold.map_or(0, |_| decision.remaining)),
         replayed: decision.replayed,
         node: node.into(),
         message: decision.message().to_owned(),
-        limits: decision.limits.iter().map(limit).collect(),
+        limits: limits(&decision.limits, decision.at),
     }
 }
 
-fn limit(view: &LimitView) -> v1::Limit {
+/// The limits of an answer that is given at `now`.
+fn limits(views: &[LimitView], now: Millis) -> Vec<v1::Limit> {
+    views.iter().map(|view| limit(view, now)).collect()
+}
+
+fn limit(view: &LimitView, now: Millis) -> v1::Limit {
     v1::Limit {
         remaining: view.remaining().unwrap_or(0),
         exhausted: view.exhausted(),
@@ -90,6 +102,7 @@ fn limit(view: &LimitView) -> v1::Limit {
         used: int(view.used),
         reserved: int(view.reserved),
         resets_at_ms: int(view.resets_at.unwrap_or(0)),
+        resets_in_ms: until(view.resets_at, now),
         limiting: view.limiting,
         buffer: int(view.buffer),
         shadow: view.shadow,
@@ -108,7 +121,7 @@ pub fn status(status: Status, org: &OrgId, asked: &Scopes) -> v1::GetStatusRespo
         code: code(decision.code()).into(),
         message: decision.message().to_owned(),
         retry_after_ms: int(decision.retry_after()),
-        limits: decision.limits.iter().map(limit).collect(),
+        limits: limits(&decision.limits, decision.at),
         frozen: status.frozen,
         plan: status.plan,
         scopes: scopes(asked),
@@ -125,8 +138,8 @@ pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
     }
 }
 
-/// Everything that is kept of the org. Accounts are masked; times are milliseconds since the epoch.
-pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
+/// Everything that is kept of the org at `now`. Accounts are masked; times are milliseconds since the epoch.
+pub fn snapshot(snapshot: Snapshot, org: &OrgId, now: Millis) -> admin::GetOrgResponse {
     let at = |at: Option<Millis>| int(at.unwrap_or(0));
     let dead = snapshot.exports.iter().filter(|row| row.dead.is_some()).count();
     let pending = snapshot.exports.len() - dead;
@@ -141,10 +154,10 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
             count: int(rate.count),
             blocked: int(rate.blocked),
         }),
-        limits: snapshot.limits.iter().map(limit).collect(),
+        limits: limits(&snapshot.limits, now),
         ledgers: snapshot.ledgers.into_iter().map(ledger).collect(),
         counters: snapshot.counters.into_iter().map(counter).collect(),
-        reservations: snapshot.reservations.iter().map(reservation).collect(),
+        reservations: snapshot.reservations.iter().map(|row| reservation(row, now)).collect(),
         baselines: snapshot.baselines.iter().map(baseline).collect(),
         executions: snapshot.executions.iter().map(execution).collect(),
         disputed: snapshot.disputed.iter().map(disputed).collect(),
@@ -162,9 +175,10 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
         exports_set_aside: size(dead),
         executions_uncompleted: int(snapshot.uncompleted),
         budgets: snapshot.budgets.iter().map(budget_limits).collect(),
-        sessions: snapshot.sessions.iter().map(session).collect(),
+        sessions: snapshot.sessions.iter().map(|view| session(view, now)).collect(),
         trial_ended_at_ms: at(snapshot.trial_ended_at),
-        pools: pools::org_pools(&snapshot.pools),
+        pools: pools::org_pools(&snapshot.pools, now),
+        reservations_expired: size(snapshot.expired_reservations),
     }
 }
 
@@ -175,16 +189,6 @@ fn counter((scope, meter, window, counter): (Scope, Meter, Window, Counter)) -> 
         window: window.to_string(),
         start_ms: int(counter.start),
         used: int(counter.used),
-    }
-}
-
-fn reservation(row: &ReservationRow) -> admin::Reservation {
-    admin::Reservation {
-        reservation_id: row.id.to_string(),
-        scope: first(&row.scopes),
-        amounts: amounts(&row.amounts),
-        expires_at_ms: int(row.expires_at),
-        scopes: scopes(&row.scopes),
     }
 }
 
@@ -210,7 +214,7 @@ fn execution(row: &ExecutionRow) -> admin::Execution {
 }
 
 /// Units are whole; `*_known` tells a 0 from what the provider did not say.
-pub fn balance(judged: JudgedBalance) -> admin::RefreshBalanceResponse {
+pub fn balance(judged: JudgedBalance, now: Millis) -> admin::RefreshBalanceResponse {
     let (verdict, reason, cause, balance) = match judged.verdict {
         BalanceVerdict::Allowed(balance) => (admin::BalanceVerdict::Allowed, "", "", balance),
         BalanceVerdict::Denied(reason, balance) => (admin::BalanceVerdict::Denied, reason.name(), "", balance),
@@ -229,6 +233,7 @@ pub fn balance(judged: JudgedBalance) -> admin::RefreshBalanceResponse {
         resets_at_ms: int(balance.resets_at.unwrap_or(0)),
         allowed: judged.allowed,
         decided_by: judged.decided_by.unwrap_or_default().into(),
+        resets_in_ms: until(balance.resets_at, now),
     }
 }
 

@@ -103,6 +103,7 @@ limit! {
     14 shadow: bool bool;
     15 blocked: int64 i64;
     16 stale: bool bool;
+    17 resets_in_ms: int64 i64;
 }
 
 impl Limit {

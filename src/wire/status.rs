@@ -37,7 +37,9 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
             (Code::ResourceExhausted, "REQUEST_MEMORY_FULL", Some(Duration::from_secs(60)))
         }
         OrgError::ReservationNotFound => (Code::NotFound, "RESERVATION_UNKNOWN", None),
-        OrgError::ReservationSettled(_) => (Code::FailedPrecondition, "RESERVATION_SETTLED", None),
+        OrgError::ReservationSettled(_) | OrgError::ReservationExpired => {
+            (Code::FailedPrecondition, "RESERVATION_SETTLED", None)
+        }
         OrgError::TooManyReservations { .. } => (Code::ResourceExhausted, "RESERVATIONS_FULL", Some(RETRY_LATER)),
         OrgError::TooManyLedgers { .. } => (Code::ResourceExhausted, "LEDGERS_FULL", None),
         OrgError::TooManySources { .. } => (Code::ResourceExhausted, "SOURCES_FULL", None),
@@ -46,7 +48,7 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::BudgetVersion { .. } => (Code::Aborted, "BUDGET_VERSION", None),
         OrgError::TooManyBudgets { .. } => (Code::ResourceExhausted, "BUDGETS_FULL", None),
         OrgError::TooManyExecutions { .. } => (Code::ResourceExhausted, "EXECUTIONS_FULL", None),
-        OrgError::SessionUnknown => (Code::NotFound, "SESSION_UNKNOWN", None),
+        OrgError::SessionUnknown | OrgError::SessionReplaced => (Code::NotFound, "SESSION_UNKNOWN", None),
         OrgError::SessionExists => (Code::AlreadyExists, "SESSION_EXISTS", None),
         OrgError::OtherIdentity => (Code::PermissionDenied, "OTHER_IDENTITY", None),
         OrgError::PoolUnknown => (Code::NotFound, "POOL_UNKNOWN", None),

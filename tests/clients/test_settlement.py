@@ -124,7 +124,7 @@ class Settlement(SharedNodeCase):
 
 
 class Expiry(NodeCase):
-    def test_a_hold_that_nobody_settles_expires_and_can_not_be_committed(self):
+    def test_a_hold_that_nobody_settles_expires_and_can_not_be_released(self):
         """R-PIPE-3; also while the node is down"""
         clock = self.clock(minute=10)
         environment = {"TOLLGATE__BOUNDS__CONNECTION_AGE_MS": "86400000"}
@@ -135,7 +135,7 @@ class Expiry(NodeCase):
         clock.step(11)
         second = plane.gate.Acquire(org="acme", reserve=spend(100), reservation_ttl_ms=10_000)
         self.assertTrue(second.allowed, second.message)
-        late = refusal(plane.gate.Commit, org="acme", reservation_id=first.reservation_id, request_id="late")
+        late = refusal(plane.gate.Release, org="acme", reservation_id=first.reservation_id, request_id="late")
         self.assertEqual((late.code.name, late.reason), ("FAILED_PRECONDITION", "RESERVATION_SETTLED"))
         self.assertEqual(node.stop(), 0)
         clock.step(11)

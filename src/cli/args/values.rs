@@ -5,13 +5,13 @@ use std::time::Duration;
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 
 use crate::{
-    bounds::{AMOUNT_MAX, SECOND_MS},
+    bounds::{AMOUNT_MAX, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
     domain::{
-        ids::{Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope, SessionId},
+        ids::{DecisionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope, SessionId},
         input::InputError,
         money::micro_usd,
         outbox::OutboxKey,
-        window::{named_period, period_names},
+        window::{Millis, named_period, period_names},
     },
 };
 
@@ -178,6 +178,21 @@ pub(super) fn timeout(text: &str) -> Result<Duration, InputError> {
         .map(Duration::from_millis)
         .filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX)
         .ok_or_else(|| InputError::new("timeout", text, "1ms to 10m: a whole number and one of ms, s, m"))
+}
+
+pub(super) fn reservation(text: &str) -> Result<DecisionId, InputError> {
+    DecisionId::parse("reservation", text)
+}
+
+/// How long ago something was, in milliseconds.
+pub(super) fn age(text: &str) -> Result<Millis, InputError> {
+    let units = [("s", SECOND_MS), ("m", MINUTE_MS), ("h", HOUR_MS), ("d", DAY_MS)];
+    let millis = units.into_iter().find_map(|(unit, factor)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(factor)
+    });
+    let allowed = || InputError::new("age", text, "a whole number and one of s, m, h, d, as in 2h");
+    millis.filter(|millis| i64::try_from(*millis).is_ok()).ok_or_else(allowed)
 }
 
 #[cfg(test)]

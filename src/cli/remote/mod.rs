@@ -17,6 +17,7 @@ mod paging;
 mod pool;
 mod pool_view;
 mod request_id;
+mod reservation;
 mod session;
 mod session_status;
 mod session_view;
@@ -76,6 +77,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
             budget::run(&open().await?, request, output).await
         }
         RemoteVerb::Session(verb) => session::run(&open().await?, verb, output).await,
+        RemoteVerb::Reservation(verb) => reservation::run(&open().await?, verb, output).await,
         RemoteVerb::Pool(verb) => {
             let request = pool::request(verb)?;
             pool::run(&open().await?, request, output).await

@@ -12,6 +12,7 @@ use super::{
     format::{amount, iso, since, span, when},
     limit_view::limit_table,
     pool_view::pool_table,
+    reservation::reservation_table,
     session_view::session_table,
 };
 
@@ -23,7 +24,7 @@ pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> String {
         section("budgets", org.budgets.is_empty(), || budgets(&org.budgets)),
         section("ledgers", org.ledgers.is_empty(), || ledgers(&org.ledgers)),
         section("counters", org.counters.is_empty(), || counters(org)),
-        section("reservations", org.reservations.is_empty(), || reservations(org, now)),
+        section("reservations", org.reservations.is_empty(), || reservation_table(&org.reservations, now)),
         section("sessions", org.sessions.is_empty(), || session_table(&org.sessions, now)),
         section("pools", org.pools.is_empty(), || pool_table(&org.pools, now)),
         section("baselines", org.baselines.is_empty(), || baselines(org)),
@@ -112,16 +113,6 @@ fn counters(org: &GetOrgResponse) -> String {
     let rows = org.counters.iter().map(|counter| {
         let used = amount(&counter.meter, counter.used);
         [counter.scope.clone(), counter.meter.clone(), counter.window.clone(), iso(counter.start_ms), used]
-    });
-    table(columns, rows)
-}
-
-fn reservations(org: &GetOrgResponse, now: Millis) -> String {
-    let columns = [text("reservation"), text("scope"), text("amounts"), text("expires")];
-    let rows = org.reservations.iter().map(|held| {
-        let amounts = held.amounts.iter().map(|held| format!("{} {}", held.meter, amount(&held.meter, held.amount)));
-        let amounts = amounts.collect::<Vec<_>>().join(", ");
-        [held.reservation_id.clone(), all_scopes(&held.scope, &held.scopes), amounts, when(now, held.expires_at_ms)]
     });
     table(columns, rows)
 }

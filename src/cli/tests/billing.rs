@@ -130,8 +130,8 @@ fn a_refreshed_balance_as_json_is_the_response_message() {
     let expected = json!({
         "verdict": "BALANCE_VERDICT_DENIED", "reason": "exhausted", "cause": "", "granted": "100",
         "grantedKnown": true, "remaining": "0", "remainingKnown": true, "unlimited": false,
-        "overageAllowed": false, "resetsAtMs": (NOW_MS + 2_530_000).to_string(),
-        "allowed": false, "decidedBy": ""
+        "overageAllowed": false, "allowed": false, "decidedBy": "", "resetsInMs": "0",
+        "resetsAtMs": (NOW_MS + 2_530_000).to_string()
     });
     assert_eq!(denied.json(), expected);
 }

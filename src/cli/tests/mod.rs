@@ -6,6 +6,7 @@ mod budget;
 mod errors;
 mod node;
 mod pool;
+mod reservation;
 mod session;
 
 use std::{
@@ -378,8 +379,8 @@ SCOPE  METER    WINDOW       FROM                      USED
 -      compute  anchored/1d  2026-11-22T08:00:00Z  1h 2m 3s
 
 reservations:
-RESERVATION  SCOPE  AMOUNTS      EXPIRES
-r1           -      spend $0.05  2026-11-22T08:35:00Z (in 5m)
+RESERVATION  SCOPE  AMOUNTS      STATE  RESERVED                       EXPIRES
+r1           -      spend $0.05  open   2026-11-22T08:29:00Z (1m ago)  2026-11-22T08:35:00Z (in 5m)
 
 sessions:
 SESSION  SCOPE         IDENTITY  STATE    BOOKED  RESERVED  DISPUTED  STARTED                           LAST HEARTBEAT                  ENDS

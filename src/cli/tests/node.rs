@@ -203,12 +203,19 @@ impl GateService for Canned {
         Err(Status::unimplemented(""))
     }
 
+    async fn list_reservations(&self, request: Request<ListReservationsRequest>) -> Reply<ListReservationsResponse> {
+        self.keep(request);
+        let reservations = everything(String::new()).reservations;
+        Ok(Response::new(ListReservationsResponse { reservations, next_page_token: String::new() }))
+    }
+
     async fn commit(&self, _: Request<CommitRequest>) -> Reply<CommitResponse> {
         Err(Status::unimplemented(""))
     }
 
-    async fn release(&self, _: Request<ReleaseRequest>) -> Reply<ReleaseResponse> {
-        Err(Status::unimplemented(""))
+    async fn release(&self, request: Request<ReleaseRequest>) -> Reply<ReleaseResponse> {
+        let replayed = self.keep(request).request_id == "again";
+        Ok(Response::new(ReleaseResponse { replayed }))
     }
 
     async fn extend(&self, _: Request<ExtendRequest>) -> Reply<ExtendResponse> {
@@ -357,7 +364,12 @@ fn everything(org: String) -> GetOrgResponse {
             amounts: vec![spend(50_000)],
             expires_at_ms: NOW_MS + 300_000,
             scopes: Vec::new(),
+            remaining_ms: 300_000,
+            state: ReservationState::Open.into(),
+            reserved_at_ms: NOW_MS - 60_000,
+            commit_within_ms: 0,
         }],
+        reservations_expired: 0,
         baselines: vec![Baseline {
             scope: String::new(),
             source: "meter-1".into(),

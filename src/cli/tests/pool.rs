@@ -137,6 +137,7 @@ fn pool() -> Pool {
         total_calls: 23,
         bytes: 3_048,
         estimated_remaining_bytes: Some(974_400_000),
+        soonest_reset_in_ms: HOUR,
     };
     let (org, pool) = ("acme".into(), "relay".into());
     let in_force = PoolSettings { profile: PoolProfile::Llm.into(), per_minute: Some(60), ..Default::default() };

@@ -69,7 +69,7 @@ impl Book {
 
     fn held_by_ledger(&self) -> BTreeMap<LedgerKey, u64> {
         let mut held: BTreeMap<LedgerKey, u64> = BTreeMap::new();
-        for (_, row) in self.reservations.iter() {
+        for row in self.reservations.iter().map(|(_, row)| row).filter(|row| row.is_open()) {
             for (meter, amount) in &row.amounts {
                 for scope in row.scopes.charged() {
                     let sum = held.entry((scope.clone(), meter.clone())).or_default();

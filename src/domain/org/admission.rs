@@ -8,7 +8,7 @@ use crate::{
     domain::{
         balance::{Balance, BalanceVerdict},
         command::{Acquire, Known, Mode, Need, Run},
-        decision::{Decision, Hold, LimitView, PickedAccount, SessionGrant},
+        decision::{Decision, Hold, LimitView, LimitViews, PickedAccount, SessionGrant},
         gate::{Denial, FailOpen, Gate, Reports},
         ids::{Amounts, DecisionId, Meter},
         limit::Label,
@@ -16,7 +16,7 @@ use crate::{
         pipeline::{self, Facts, Judgement, OrgFacts},
         rate::{RateRecord, backstop_label},
         refusal::OrgError,
-        rows::ReservationRow,
+        rows::{ReservationRow, SessionState},
         scopes::Scopes,
         window::{Millis, Window},
     },
@@ -30,7 +30,9 @@ impl OrgState {
     ) -> Result<Result<Box<Decision>, Need>, OrgError> {
         let counts = ask.counts();
         if counts && let Some(admission) = self.recall_admission(ask)? {
-            return Ok(Ok(Box::new(self.replay(admission, ask, ctx))));
+            let mut replayed = Box::new(self.replay(admission, ask, ctx));
+            self.say_what_is_left(&mut replayed);
+            return Ok(Ok(replayed));
         }
         let chosen = ask.pool.as_ref().map(|named| self.choose(&named.pool, ctx)).transpose()?;
         let exhausted_pool = chosen.as_ref().and_then(|chosen| chosen.as_ref().err());
@@ -54,11 +56,17 @@ impl OrgState {
             self.changed = true;
         }
         let id = counts.then(|| if denied_by.is_none() { ctx.decision.admitted() } else { ctx.decision });
-        let mut decision = Box::new(decision(id, judgement, ask.mode));
+        let mut decision = Box::new(self.decision(id, judgement, ask.mode));
         decision.hold = granted.hold;
         decision.session = granted.session;
         decision.account = granted.account;
+        self.say_what_is_left(&mut decision);
         Ok(Ok(decision))
+    }
+
+    fn say_what_is_left(&self, decision: &mut Decision) {
+        let granted = decision.id.filter(|_| decision.hold.is_some() || decision.session.is_some());
+        decision.remaining = granted.map_or(0, |id| self.left_of(id));
     }
 
     /// What the id was granted before. An admission is remembered as what it was: an execution, a session,
@@ -102,11 +110,18 @@ impl OrgState {
         pipeline::evaluate(Facts { ask, policy: ctx.policy, org: Ok(org), share_percent, now: self.now })
     }
 
+    fn decision(&self, id: Option<DecisionId>, judgement: Judgement, mode: Mode) -> Decision {
+        let mut decision = Decision::judged(id, judgement.reports, mode == Mode::Shadow);
+        decision.limits = judgement.limits;
+        decision.at = self.now;
+        decision
+    }
+
     /// Everything that could refuse an admitted call, before anything changes.
     pub(super) fn check_room(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<(), OrgError> {
         self.make_room(ask.idempotency.as_ref(), ctx)?;
         let holds = !ask.reserve.is_empty() || ask.is_session();
-        if holds && self.book.reservation_count() >= ctx.bounds.reservations_per_org as usize {
+        if holds && self.book.open_reservations() >= ctx.bounds.reservations_per_org as usize {
             return Err(OrgError::TooManyReservations { most: ctx.bounds.reservations_per_org });
         }
         if !ask.reserve.is_empty() {
@@ -198,11 +213,12 @@ impl OrgState {
     fn replay(&mut self, admission: Admission, ask: &Acquire, ctx: &Context<'_>) -> Decision {
         let (run, scopes) = (ask.run.clone(), ask.scopes.clone());
         let known = Known { balance: ask.balance, exempt: false };
-        let peeked = self.peek(Acquire { run, ..Acquire::of(scopes, Amounts::new()) }, known, ctx);
-        let limits = peeked.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect();
+        let limits = self.limits_after(Acquire { run, ..Acquire::of(scopes, Amounts::new()) }, known, ctx);
+        let at = self.now;
         let admitted = |id: Option<DecisionId>, fail_open: &[FailOpen]| Decision {
             limits,
             replayed: true,
+            at,
             ..Decision::judged(id, Reports::of_admission(fail_open), false)
         };
         match admission {
@@ -220,6 +236,27 @@ impl OrgState {
         }
     }
 
+    /// What is left of what a decision was granted: of the hold, which may have been extended since, or of the
+    /// lease of the session, which every heartbeat moves.
+    pub(super) fn left_of(&self, decision: DecisionId) -> Millis {
+        let session = self.sessions.of_decision(decision);
+        let lease = session.filter(|row| row.state == SessionState::Running).map(|row| row.ends_at);
+        let open = || self.book.reservation(decision, self.now).filter(|row| row.is_open());
+        let ends_at = if session.is_some() { lease } else { open().map(|row| row.expires_at) };
+        ends_at.map_or(0, |at| at.saturating_sub(self.now))
+    }
+
+    /// Every limit as it stands now, whatever one more call would be answered.
+    fn limits_after(&mut self, ask: Acquire, known: Known, ctx: &Context<'_>) -> LimitViews {
+        let peeked = self.peek(ask, known, ctx);
+        peeked.limits.into_iter().map(|view| LimitView { limiting: false, ..view }).collect()
+    }
+
+    /// The same of a scope and the org.
+    pub(super) fn limits_now(&mut self, scopes: Scopes, ctx: &Context<'_>) -> LimitViews {
+        self.limits_after(Acquire::of(scopes, Amounts::new()), Known::default(), ctx)
+    }
+
     /// What an Acquire would be answered, from the org's own state and what is known of its balance.
     pub(super) fn peek(&mut self, ask: Acquire, known: Known, ctx: &Context<'_>) -> Decision {
         let ask = Acquire {
@@ -230,7 +267,7 @@ impl OrgState {
             ..ask
         };
         match self.judge(&ask, None, ctx) {
-            Ok(judgement) => decision(None, judgement, Mode::CheckOnly),
+            Ok(judgement) => self.decision(None, judgement, Mode::CheckOnly),
             // Both words of the provider's are given.
             Err(_) => Decision::allowed(None),
         }
@@ -250,10 +287,4 @@ pub(super) struct Granted {
     hold: Option<Hold>,
     session: Option<SessionGrant>,
     account: Option<PickedAccount>,
-}
-
-fn decision(id: Option<DecisionId>, judgement: Judgement, mode: Mode) -> Decision {
-    let mut decision = Decision::judged(id, judgement.reports, mode == Mode::Shadow);
-    decision.limits = judgement.limits;
-    decision
 }

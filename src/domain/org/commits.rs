@@ -28,6 +28,7 @@ impl OrgState {
                 self.changed = true;
             }
             self.book.purge(self.now);
+            self.book.forget_expired(self.now, u64::MAX);
             self.purge_executions();
             self.purge_disputed();
             self.sessions.purge(self.now);

@@ -30,7 +30,7 @@ use super::{
     ids::{DecisionId, ExecutionId, OrgId, Reason},
     journal::Journal,
     limit::Label,
-    outcome::{Done, Entry, Outcome, Remembered, Settled, Settlement},
+    outcome::{Done, Entry, Outcome, Remembered},
     policy::OrgPolicy,
     pools::Pools,
     promise::Promise,
@@ -76,6 +76,8 @@ pub struct News {
     pub ended_sessions: u64,
     /// Sessions whose heartbeats stopped.
     pub expired_sessions: u64,
+    /// Expired reservations that can no longer be committed, because there was no room for them.
+    pub forgotten_reservations: u64,
     /// The trial has used up what it includes.
     pub trial_ended: bool,
     /// In the order in which it happened.
@@ -184,10 +186,7 @@ impl OrgState {
     fn advance(&mut self, ctx: &Context<'_>) -> Arc<OrgPolicy> {
         self.now = self.now.max(ctx.now);
         self.expire_sessions(ctx);
-        while let Some(id) = self.book.expired(self.now) {
-            self.book.settle(id);
-            self.note(Rpc::Release, None, Settled { reservation: id, how: Settlement::Expired });
-        }
+        self.expire_reservations(ctx);
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
         self.roll_pools(&Context { policy: &policy, ..*ctx });
         policy

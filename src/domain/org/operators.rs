@@ -80,6 +80,7 @@ impl OrgState {
             ledgers: used,
             counters: self.book.counter_views(),
             reservations: self.book.reservation_views(),
+            expired_reservations: self.book.expired_reservations(),
             baselines: self.baselines.iter().map(|(key, value)| baseline_row(key.clone(), value.clone())).collect(),
             executions: self.executions.iter().map(|(id, value)| execution_row(id.clone(), value.clone())).collect(),
             disputed: self.disputed.iter().map(|(_, row)| row.clone()).collect(),

@@ -37,10 +37,11 @@ use crate::{
 impl OrgState {
     /// Everything that could refuse a session which the gates admit, before anything changes.
     pub(super) fn check_session(&mut self, new: &NewSession, ctx: &Context<'_>) -> Result<(), OrgError> {
-        if self.sessions.get(&new.id).is_some() {
+        let known = self.sessions.get(&new.id);
+        if known.is_some_and(|row| row.state == SessionState::Running) {
             return Err(OrgError::SessionExists);
         }
-        if !self.sessions.make_room(ctx.bounds.sessions_per_org as usize) {
+        if known.is_none() && !self.sessions.make_room(ctx.bounds.sessions_per_org as usize) {
             return Err(OrgError::TooManySessions { most: ctx.bounds.sessions_per_org });
         }
         self.changed = true;
@@ -58,6 +59,7 @@ impl OrgState {
         let policy = &ctx.policy.sessions;
         let expires_at = self.now.saturating_add(policy.lease());
         let decision = ctx.decision.admitted();
+        let former = self.sessions.get(&new.id).cloned().map(SessionRow::into_former).unwrap_or_default();
         let row = SessionRow {
             id: new.id.clone(),
             scopes: scopes.clone(),
@@ -72,6 +74,7 @@ impl OrgState {
             booked_ahead: 0,
             disputed: 0,
             stopping_since: None,
+            former,
         };
         self.hold_slice(&row, slice);
         self.sessions.put(row);
@@ -142,6 +145,13 @@ impl OrgState {
         if row.identity == *identity { Ok(row.clone()) } else { Err(OrgError::OtherIdentity) }
     }
 
+    /// The same of what names a life of the machine. One of a session that had the id before is no sign of life
+    /// of the one that has it now.
+    fn known_life(&self, id: &SessionId, identity: &Identity, life: &Incarnation) -> Result<SessionRow, OrgError> {
+        let row = self.known(id, identity)?;
+        if row.former.lives.contains(life) { Err(OrgError::SessionReplaced) } else { Ok(row) }
+    }
+
     /// R-SES-3: books what the total has grown by, and answers whether the session may go on.
     pub(in crate::domain) fn heartbeat(
         &mut self,
@@ -149,7 +159,7 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Shown<Beaten, Box<Beat>>, OrgError> {
         let done = self.once(Rpc::Heartbeat, beat.idempotency.as_ref(), ctx, |org| {
-            let mut row = org.known(&beat.session, &beat.identity)?;
+            let mut row = org.known_life(&beat.session, &beat.identity, &beat.incarnation)?;
             let left = org.take_slice(&row);
             let (booked, disputed) = org.accrue(&mut row, &beat.incarnation, beat.total, ctx);
             if row.state == SessionState::Running {
@@ -163,7 +173,7 @@ impl OrgState {
             org.changed = true;
             Ok(Beaten { booked, disputed })
         })?;
-        let row = self.known(&beat.session, &beat.identity)?;
+        let row = self.known_life(&beat.session, &beat.identity, &beat.incarnation)?;
         Ok(done.show(Box::new(Beat {
             action: self.action(&row, ctx),
             state: row.state,
@@ -214,7 +224,10 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Shown<SessionEnded, Box<SessionView>>, OrgError> {
         let done = self.once(Rpc::EndSession, Some(&end.idempotency), ctx, |org| {
-            let mut row = org.known(&end.session, &end.identity)?;
+            let mut row = match &end.last {
+                Some((life, _)) => org.known_life(&end.session, &end.identity, life)?,
+                None => org.known(&end.session, &end.identity)?,
+            };
             org.close_session(&mut row, end, ctx);
             let decision = row.decision;
             org.sessions.put(row);
@@ -223,7 +236,7 @@ impl OrgState {
         let row = self.known(&end.session, &end.identity)?;
         // The id may be that of a later session by now.
         if row.decision != done.outcome.decision {
-            return Err(OrgError::SessionUnknown);
+            return Err(OrgError::SessionReplaced);
         }
         Ok(done.show(Box::new(self.session_view(row))))
     }

@@ -7,13 +7,15 @@ use super::{Baseline, Context, Execution, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
     domain::{
-        command::{Commit, Extend, Record, Release, ReportCumulative, Resume},
+        command::{Commit, Extend, ListReservations, Record, Release, ReportCumulative, Resume},
+        decision::LimitViews,
         ids::{DecisionId, ExecutionId, Meter, Source},
-        outcome::{Done, Extended, Recorded, Reported, Resumed, Settled, Settlement},
+        outcome::{Committed, Done, Extended, Recorded, Reported, Resumed, Settled, Settlement, Shown},
         refusal::OrgError,
         request::Rpc,
-        rows::DisputedRow,
+        rows::{DisputedRow, ReservationRow},
         scopes::Scopes,
+        window::Millis,
     },
 };
 
@@ -21,18 +23,44 @@ use crate::{
 const DISPUTED_MAX: usize = 1000;
 
 impl OrgState {
-    /// What was held is given back, what was used is booked.
-    pub(in crate::domain) fn commit(&mut self, commit: &Commit, ctx: &Context<'_>) -> Result<Done<Settled>, OrgError> {
+    /// Holds whose time is over are given back. What they were is remembered for a day.
+    pub(super) fn expire_reservations(&mut self, ctx: &Context<'_>) {
+        let mut any = false;
+        while let Some(id) = self.book.next_expired(self.now) {
+            self.book.expire(id, self.now);
+            any = true;
+        }
+        if any {
+            let bytes = ctx.bounds.expired_reservation_bytes_per_org.into();
+            self.news.forgotten_reservations += self.book.forget_expired(self.now, bytes);
+            self.changed = true;
+        }
+    }
+
+    /// What was held is given back, what was used is booked: also after the hold expired, for a day.
+    pub(in crate::domain) fn commit(
+        &mut self,
+        commit: &Commit,
+        ctx: &Context<'_>,
+    ) -> Result<Box<Shown<Committed, LimitViews>>, OrgError> {
         let Commit { reservation, actual, idempotency } = commit;
-        self.once(Rpc::Commit, Some(idempotency), ctx, |org| {
-            let scopes = org.reservation_scopes(*reservation)?;
-            org.check_settlement(&scopes, actual.iter().map(|(meter, _)| meter), ctx)?;
+        let done = self.once(Rpc::Commit, Some(idempotency), ctx, |org| {
+            let held = org.reservation(*reservation)?;
+            org.check_settlement(&held.scopes, actual.iter().map(|(meter, _)| meter), ctx)?;
             org.book.settle(*reservation);
-            org.book(&scopes, actual, ctx);
-            org.complete(&scopes, *reservation, ctx);
-            org.export(&scopes, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
-            Ok(Settled { reservation: *reservation, how: Settlement::Committed })
-        })
+            org.book(&held.scopes, actual, ctx);
+            org.complete(&held.scopes, *reservation, ctx);
+            org.export(&held.scopes, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
+            Ok(Committed {
+                reservation: *reservation,
+                late: !held.is_open(),
+                scopes: held.scopes,
+                booked: actual.clone(),
+                reserved: held.amounts,
+            })
+        })?;
+        let limits = self.limits_now(done.outcome.scopes.clone(), ctx);
+        Ok(Box::new(done.show(limits)))
     }
 
     pub(in crate::domain) fn release(
@@ -42,7 +70,7 @@ impl OrgState {
     ) -> Result<Done<Settled>, OrgError> {
         let Release { reservation, idempotency } = release;
         self.once(Rpc::Release, Some(idempotency), ctx, |org| {
-            org.reservation_scopes(*reservation)?;
+            org.open_reservation(*reservation)?;
             org.book.settle(*reservation);
             org.abandon(*reservation);
             Ok(Settled { reservation: *reservation, how: Settlement::Released })
@@ -61,25 +89,51 @@ impl OrgState {
         self.check_ledgers(scopes, meters, most, ctx)
     }
 
-    /// The slice of a session is no reservation of a caller's: the session settles it.
-    fn reservation_scopes(&self, reservation: DecisionId) -> Result<Scopes, OrgError> {
-        let scopes = self.book.reservation_scopes(reservation).filter(|_| !self.sessions.began_with(reservation));
-        scopes.ok_or_else(|| self.unknown(reservation))
+    /// What can be committed. The slice of a session is no reservation of a caller's: the session settles it.
+    fn reservation(&self, reservation: DecisionId) -> Result<ReservationRow, OrgError> {
+        let row = self.book.reservation(reservation, self.now).filter(|_| !self.sessions.began_with(reservation));
+        row.cloned().ok_or_else(|| self.unknown(reservation))
+    }
+
+    /// What can be released or extended.
+    fn open_reservation(&self, reservation: DecisionId) -> Result<(), OrgError> {
+        if self.reservation(reservation)?.is_open() { Ok(()) } else { Err(OrgError::ReservationExpired) }
+    }
+
+    /// Reservations in the order of their ids, from behind the last one of the page before.
+    pub(in crate::domain) fn list_reservations(&self, list: &ListReservations) -> Vec<ReservationRow> {
+        let ListReservations { after, max, open, expired, scope, older_than } = list;
+        let made_by = self.now.saturating_sub(*older_than);
+        let wanted = |row: &&ReservationRow| {
+            let state = if row.is_open() { *open } else { *expired };
+            state
+                && row.reserved_at.is_none_or(|at| at <= made_by)
+                && scope.as_ref().is_none_or(|scope| row.scopes.contains(scope))
+        };
+        let rows = self.book.reservations_behind(*after).filter(wanted);
+        let rows = rows.filter(|row| self.reservation(row.id).is_ok());
+        rows.take(*max).cloned().collect()
     }
 
     pub(super) fn unknown(&self, reservation: DecisionId) -> OrgError {
         self.journal.settlement(reservation).map_or(OrgError::ReservationNotFound, OrgError::ReservationSettled)
     }
 
-    pub(in crate::domain) fn extend(&mut self, extend: &Extend, ctx: &Context<'_>) -> Result<Done<Extended>, OrgError> {
+    /// Shows what is left of the reservation in milliseconds.
+    pub(in crate::domain) fn extend(
+        &mut self,
+        extend: &Extend,
+        ctx: &Context<'_>,
+    ) -> Result<Shown<Extended, Millis>, OrgError> {
         let Extend { reservation, ttl, idempotency } = extend;
-        self.once(Rpc::Extend, Some(idempotency), ctx, |org| {
+        let done = self.once(Rpc::Extend, Some(idempotency), ctx, |org| {
             org.check_ttl(*ttl, ctx)?;
-            org.reservation_scopes(*reservation)?;
+            org.open_reservation(*reservation)?;
             let wanted = org.now.saturating_add(*ttl);
             let expires_at = org.book.extend(*reservation, wanted).ok_or_else(|| org.unknown(*reservation))?;
             Ok(Extended { expires_at })
-        })
+        })?;
+        Ok(done.show(self.left_of(*reservation)))
     }
 
     /// Never refused: what cannot be counted goes on uncounted.

@@ -3,9 +3,9 @@
 
 use super::OrgState;
 use crate::{
-    bounds::EXECUTION_RETENTION_MS,
+    bounds::{EXECUTION_RETENTION_MS, HOUR_MS},
     domain::{
-        ids::{ExecutionId, Incarnation, Meter, Source},
+        ids::{DecisionId, ExecutionId, Incarnation, Meter, Source},
         rows::{BaselineRow, DisputedRow, ExecutionRow, Keeper, OpenExecution, Row, RowKey, RowsByKind, TrialEndedRow},
         scopes::Scopes,
         table::Table,
@@ -140,15 +140,22 @@ impl OrgState {
     }
 
     pub(super) fn purge_executions(&mut self) {
-        let now = self.now;
+        let (now, book) = (self.now, &self.book);
         let mut uncompleted = 0;
-        self.executions.purge(|_, execution| {
-            let gone = execution.last_seen.saturating_add(EXECUTION_RETENTION_MS) <= now;
+        // A Commit that is still taken reports what the admission was charged.
+        let is_held = |id: &ExecutionId| {
+            DecisionId::parse("execution_id", id.as_str()).is_ok_and(|id| book.reservation(id, now).is_some())
+        };
+        self.executions.purge(|id, execution| {
+            let gone = execution.last_seen.saturating_add(EXECUTION_RETENTION_MS) <= now
+                && !(execution.open.is_some() && is_held(id));
             uncompleted += u64::from(gone && execution.open.is_some());
             gone
         });
         self.uncompleted += uncompleted;
-        self.executions_from = first_seen(&self.executions);
+        // Those that are kept for their reservation are examined again in an hour.
+        let again = now.saturating_sub(EXECUTION_RETENTION_MS).saturating_add(HOUR_MS);
+        self.executions_from = first_seen(&self.executions).map(|from| from.max(again));
     }
 }
 

@@ -44,12 +44,12 @@ use super::{
         RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
     },
     commands::{Ask, Command, Reply},
-    decision::{Decision, LimitView},
+    decision::{Decision, LimitView, LimitViews},
     gate::Code,
     ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
     limit::{Limit, Limits},
     org::{Context, OrgState},
-    outcome::{Done, Extended, Frozen, OutcomeReported, Reported, Resumed},
+    outcome::{Committed, Done, Extended, Frozen, OutcomeReported, Reported, Resumed, Shown},
     policy::{BalanceSource, OrgPolicy},
     refusal::OrgError,
     reply::{Audit, OutboxReplayed, Purged, Snapshot},
@@ -241,15 +241,24 @@ impl OrgBench {
         self.acquire(reserving(amounts)).hold.expect("a reservation").id
     }
 
+    fn settle(
+        &mut self,
+        reservation: DecisionId,
+        actual: Amounts,
+        id: &str,
+    ) -> Result<Box<Shown<Committed, LimitViews>>, OrgError> {
+        self.ask(Commit { reservation, actual, idempotency: key(id) })
+    }
+
     fn commit(&mut self, reservation: DecisionId, actual: Amounts, id: &str) -> Result<bool, OrgError> {
-        self.ask(Commit { reservation, actual, idempotency: key(id) }).map(|done| done.replayed)
+        self.settle(reservation, actual, id).map(|done| done.replayed)
     }
 
     fn release(&mut self, reservation: DecisionId, id: &str) -> Result<bool, OrgError> {
         self.ask(Release { reservation, idempotency: key(id) }).map(|done| done.replayed)
     }
 
-    fn extend(&mut self, reservation: DecisionId, ttl: Millis, id: &str) -> Result<Done<Extended>, OrgError> {
+    fn extend(&mut self, reservation: DecisionId, ttl: Millis, id: &str) -> Result<Shown<Extended, Millis>, OrgError> {
         self.ask(Extend { reservation, ttl, idempotency: key(id) })
     }
 

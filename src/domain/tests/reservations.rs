@@ -1,7 +1,12 @@
 //! Holds: reserve, then commit, release, extend, or let expire.
 
 use super::*;
-use crate::domain::outcome::Settlement;
+use crate::domain::{
+    command::ListReservations,
+    outcome::{Committed, Entry, Settled, Settlement},
+    request::Rpc,
+    rows::{Head, JournalRow, Row},
+};
 
 const SETTLED: Result<bool, OrgError> = Ok(false);
 const BUDGET: &str = "budget/hourly";
@@ -82,19 +87,54 @@ fn a_hold_expires_at_its_instant_and_not_before() {
     assert_eq!(standing(&mut org), (0, 0));
 }
 
-#[test]
-fn a_commit_after_expiry_is_refused_and_says_why() {
-    let mut org = budgeted();
-    let held = org.acquire(Acquire { reservation_ttl: MINUTE_MS, ..reserving(spend(10)) }).hold.unwrap().id;
+fn expired(org: &mut OrgBench, amounts: Amounts) -> DecisionId {
+    let held = org.acquire(Acquire { reservation_ttl: MINUTE_MS, ..reserving(amounts) }).hold.unwrap().id;
     org.after(MINUTE_MS);
-    let expired = OrgError::ReservationSettled(Settlement::Expired);
-    let refused = Err(expired);
-    assert_eq!(org.commit(held, spend(5), "c"), refused);
-    assert_eq!(org.release(held, "r"), refused);
-    assert_eq!(org.extend(held, HOUR_MS, "e"), Err(expired));
+    assert_eq!(standing(org).1, 0, "what has expired holds nothing");
+    held
+}
+
+#[test]
+fn a_commit_up_to_a_day_after_expiry_books_what_happened_once() {
+    let mut org = budgeted();
+    let held = expired(&mut org, spend(90));
     org.restart();
-    assert_eq!(org.commit(held, spend(5), "c2"), refused, "also after a restart");
-    assert_eq!(standing(&mut org), (0, 0));
+    org.after(DAY_MS - 1);
+    let done = org.settle(held, spend(500), "c").unwrap();
+    assert!(done.outcome.late && !done.replayed);
+    assert_eq!((done.outcome.booked.clone(), done.outcome.released()), (spend(500), Amounts::new()));
+    assert_eq!(done.outcome.overrun(), spend(410));
+    assert_eq!((standing(&mut org), org.limit(BUDGET).remaining()), ((500, 0), Some(-400)), "R-PIPE-3");
+    org.restart();
+    let again = org.settle(held, spend(500), "c").unwrap();
+    assert_eq!((again.replayed, again.outcome), (true, done.outcome), "R-PIPE-6");
+    let settled = Err(OrgError::ReservationSettled(Settlement::Committed));
+    assert_eq!(org.commit(held, spend(500), "c2"), settled, "once, whatever the id");
+    assert_eq!(standing(&mut org), (500, 0));
+}
+
+#[test]
+fn a_day_after_its_expiry_a_reservation_is_forgotten_and_so_is_the_org() {
+    let mut org = budgeted();
+    let held = expired(&mut org, spend(5));
+    org.after(DAY_MS);
+    assert_eq!(org.commit(held, spend(5), "c"), Err(OrgError::ReservationNotFound));
+    org.after(40 * DAY_MS);
+    org.sweep();
+    assert!(org.inspect().is_none() && org.disk.is_empty());
+}
+
+#[test]
+fn what_has_expired_can_only_be_committed() {
+    let mut org = budgeted();
+    let held = expired(&mut org, spend(10));
+    assert_eq!(org.release(held, "r"), Err(OrgError::ReservationExpired));
+    assert_eq!(org.extend(held, HOUR_MS, "e"), Err(OrgError::ReservationExpired));
+    let released = org.reserve(spend(10));
+    org.release(released, "r2").unwrap();
+    org.after(HOUR_MS);
+    let refused = Err(OrgError::ReservationSettled(Settlement::Released));
+    assert_eq!(org.commit(released, spend(10), "c"), refused, "after a Release it stays refused");
 }
 
 #[test]
@@ -104,7 +144,97 @@ fn a_hold_that_expired_while_nobody_ran_is_given_back_on_the_next_call() {
     org.restart();
     org.after(HOUR_MS);
     assert_eq!(standing(&mut org), (0, 0));
-    assert_eq!(org.commit(held, spend(1), "c"), Err(OrgError::ReservationSettled(Settlement::Expired)));
+    assert_eq!(org.commit(held, spend(1), "c"), SETTLED, "late");
+}
+
+#[test]
+fn what_an_older_tollgate_remembers_as_expired_stays_refused() {
+    let mut org = budgeted();
+    let held = DecisionId(77);
+    let entry = Entry {
+        at: T0,
+        rpc: Rpc::Release,
+        idempotency: None,
+        long: true,
+        outcome: Settled { reservation: held, how: Settlement::Expired }.into(),
+    };
+    let long = Row::LongJournal(JournalRow { seq: 1, at: T0, entries: vec![entry] });
+    let short = Row::Journal(JournalRow { seq: 1, at: T0, entries: vec![] });
+    let head = Row::Head(Head { seq: 1, journal_from: 1, last_at: T0, ..Head::default() });
+    org.disk.commit(&OrgWrite { puts: vec![head, short, long], ..OrgWrite::empty(&id()) });
+    org.crash();
+    assert_eq!(org.commit(held, spend(5), "c"), Err(OrgError::ReservationSettled(Settlement::Expired)));
+}
+
+#[test]
+fn a_commit_answers_what_it_booked_gave_back_and_ran_over() {
+    let mut org = OrgBench::with([spend_limit(HOURLY, 100), executions_limit(CLOCK_HOUR, 100)]);
+    let held = org.reserve(both(spend(90), executions(5)));
+    let done = org.settle(held, both(spend(40), executions(7)), "c").unwrap();
+    let Committed { late, booked, .. } = &done.outcome;
+    assert_eq!((*late, booked), (false, &both(spend(40), executions(7))));
+    assert_eq!((done.outcome.released(), done.outcome.overrun()), (spend(50), executions(2)));
+    let budget = done.view.iter().find(|view| view.name() == BUDGET).unwrap();
+    assert_eq!((budget.used, budget.reserved), (40, 0), "the limits are those after it");
+}
+
+#[test]
+fn past_their_bytes_the_first_to_expire_are_forgotten_and_counted() {
+    let mut org = budgeted();
+    org.bounds.expired_reservation_bytes_per_org = 4_096;
+    let held: Vec<_> = (0..100)
+        .map(|_| {
+            org.after(1);
+            org.acquire(Acquire { reservation_ttl: MINUTE_MS, ..reserving(spend(1)) }).hold.unwrap().id
+        })
+        .collect();
+    org.after(HOUR_MS);
+    assert_eq!(org.run(), Code::Allowed);
+    let kept = org.snapshot().expired_reservations;
+    assert!((5..50).contains(&kept), "{kept} in 4 KiB");
+    assert_eq!(org.state.take_news().forgotten_reservations, 100 - kept as u64);
+    assert_eq!(org.commit(held[0], spend(1), "a"), Err(OrgError::ReservationNotFound));
+    assert_eq!(org.commit(held[99], spend(1), "b"), SETTLED);
+}
+
+#[test]
+fn what_is_left_of_a_hold_is_as_it_is_now_also_in_a_replay() {
+    let mut org = budgeted();
+    let asked = || Acquire { idempotency: Some(key("a")), ..reserving(spend(10)) };
+    let first = org.acquire(asked());
+    let held = first.hold.unwrap().id;
+    assert_eq!((first.at, first.remaining), (T0, 5 * MINUTE_MS));
+    org.after(MINUTE_MS);
+    let again = org.acquire(asked());
+    assert_eq!((again.replayed, again.hold, again.remaining), (true, first.hold, 4 * MINUTE_MS), "R-PIPE-6");
+    assert_eq!(org.extend(held, HOUR_MS, "e1").unwrap().view, HOUR_MS);
+    org.restart();
+    org.after(MINUTE_MS);
+    assert_eq!(org.extend(held, HOUR_MS, "e1").unwrap().view, HOUR_MS - MINUTE_MS);
+    assert_eq!(org.acquire(asked()).remaining, HOUR_MS - MINUTE_MS, "it was extended since");
+    org.commit(held, spend(1), "c").unwrap();
+    let ended = org.acquire(asked());
+    assert_eq!((ended.hold, ended.remaining), (first.hold, 0));
+    assert_eq!(org.extend(held, HOUR_MS, "e1").unwrap().view, 0);
+}
+
+#[test]
+fn reservations_are_listed_by_state_scope_and_age_a_page_at_a_time() {
+    let mut org = budgeted();
+    let late = expired(&mut org, spend(1));
+    let first = org.reserve(spend(2));
+    org.after(MINUTE_MS);
+    let second = org.acquire(Acquire { reserve: spend(3), ..ask_on("workspace/a") }).hold.unwrap().id;
+    let all = ListReservations { after: None, max: 10, open: true, expired: true, scope: None, older_than: 0 };
+    let mut listed =
+        |list: ListReservations| -> Vec<DecisionId> { org.ask(list).unwrap().iter().map(|row| row.id).collect() };
+    assert_eq!(listed(all.clone()), [late, first, second]);
+    assert_eq!(listed(ListReservations { open: false, ..all.clone() }), [late]);
+    assert_eq!(listed(ListReservations { expired: false, ..all.clone() }), [first, second]);
+    assert_eq!(listed(ListReservations { older_than: MINUTE_MS, expired: false, ..all.clone() }), [first]);
+    assert_eq!(listed(ListReservations { scope: Some(scope("workspace/a")), ..all.clone() }), [second]);
+    assert_eq!(listed(ListReservations { max: 2, ..all.clone() }), [late, first]);
+    assert_eq!(listed(ListReservations { after: Some(first), ..all }), [second]);
 }
 
 #[test]
@@ -132,7 +262,7 @@ fn every_settlement_is_replayed_and_charges_once() {
     let (first, second, third) = (org.reserve(spend(5)), org.reserve(spend(7)), org.reserve(spend(9)));
     let extended = org.extend(third, HOUR_MS, "e").unwrap();
     let expires_at = T0 + HOUR_MS;
-    assert_eq!(extended, Done { outcome: Extended { expires_at }, replayed: false });
+    assert_eq!((extended.outcome, extended.replayed), (Extended { expires_at }, false));
     org.commit(first, spend(4), "c").unwrap();
     org.release(second, "r").unwrap();
     for _ in 0..2 {
@@ -140,7 +270,8 @@ fn every_settlement_is_replayed_and_charges_once() {
         org.after(MINUTE_MS);
         assert_eq!(org.commit(first, spend(4), "c"), Ok(true), "R-PIPE-6");
         assert_eq!(org.release(second, "r"), Ok(true));
-        assert_eq!(org.extend(third, HOUR_MS, "e"), Ok(Done { outcome: Extended { expires_at }, replayed: true }));
+        let again = org.extend(third, HOUR_MS, "e").unwrap();
+        assert_eq!((again.outcome, again.replayed), (Extended { expires_at }, true));
     }
     assert_eq!(standing(&mut org), (4, 9));
 }
@@ -149,9 +280,8 @@ fn every_settlement_is_replayed_and_charges_once() {
 fn an_extension_never_shortens() {
     let mut org = budgeted();
     let held = org.acquire(Acquire { reservation_ttl: HOUR_MS, ..reserving(spend(10)) }).hold.unwrap().id;
-    let extended = |at| Ok(Done { outcome: Extended { expires_at: T0 + at }, replayed: false });
-    assert_eq!(org.extend(held, MINUTE_MS, "a"), extended(HOUR_MS));
-    assert_eq!(org.extend(held, 2 * HOUR_MS, "b"), extended(2 * HOUR_MS));
+    assert_eq!(org.extend(held, MINUTE_MS, "a").unwrap().outcome.expires_at, T0 + HOUR_MS);
+    assert_eq!(org.extend(held, 2 * HOUR_MS, "b").unwrap().outcome.expires_at, T0 + 2 * HOUR_MS);
     org.restart();
     org.after(2 * HOUR_MS - 1);
     assert_eq!(standing(&mut org), (0, 10));

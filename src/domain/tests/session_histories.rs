@@ -73,6 +73,8 @@ struct Modelled {
     /// Booked and not reported yet.
     booked_ahead: Millis,
     ended: Millis,
+    /// Tells it from those that had its id before.
+    generation: u32,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -156,8 +158,10 @@ impl Side {
         Identity::parse("identity", "vm").unwrap()
     }
 
-    fn life(life: u8) -> Incarnation {
-        Incarnation::parse("incarnation", &format!("life {life}")).unwrap()
+    /// A life of its machine: no two sessions of one id share one.
+    fn life(&self, which: u8, life: u8) -> Incarnation {
+        let generation = self.model.sessions[&which].generation;
+        Incarnation::parse("incarnation", &format!("life {generation}.{life}")).unwrap()
     }
 
     fn call(&mut self) -> Idempotency {
@@ -216,11 +220,11 @@ impl Side {
 
     fn start(&mut self, which: u8) {
         let idempotency = self.call();
-        // One that runs is started again under its name, others are other sessions.
-        let known = self.model.sessions.get(&which).filter(|session| session.state == SessionState::Running);
-        let is_known = known.is_some();
-        let fresh = || SessionId::parse("session_id", &format!("s{}", self.calls)).unwrap();
-        let id = known.map_or_else(fresh, |session| session.id.clone());
+        // One that runs is refused, one that has ended gives its id to the next.
+        let known = self.model.sessions.get(&which);
+        let is_known = known.is_some_and(|session| session.state == SessionState::Running);
+        let generation = self.calls;
+        let id = SessionId::parse("session_id", &format!("s{which}")).unwrap();
         let new = NewSession { id: id.clone(), identity: Self::identity() };
         let ask = Acquire { run: Run::Session(new), idempotency: Some(idempotency), cost: Amounts::new(), ..ask() };
         let quota = self.org.policy.limits[0].amount.unwrap();
@@ -241,8 +245,8 @@ impl Side {
             let held = SLICE.min(left);
             assert_eq!(decision.session.unwrap().slice, held);
             let (state, heard) = (SessionState::Running, self.model.now);
-            let session =
-                Modelled { id, state, heard, held, totals: BTreeMap::new(), booked: 0, booked_ahead: 0, ended: 0 };
+            let (totals, booked, booked_ahead, ended) = (BTreeMap::new(), 0, 0, 0);
+            let session = Modelled { id, state, heard, held, totals, booked, booked_ahead, ended, generation };
             self.model.sessions.insert(which, session);
             assert!(self.model.used() + self.model.held() <= quota, "R-PIPE-3: a start passed the quota");
         }
@@ -256,7 +260,7 @@ impl Side {
         let beat = Heartbeat {
             session: self.id(which),
             identity: Self::identity(),
-            incarnation: Self::life(life),
+            incarnation: self.life(which, life),
             total,
             idempotency: None,
         };
@@ -284,7 +288,7 @@ impl Side {
         let end = EndSession {
             session: self.id(which),
             identity: Self::identity(),
-            last: last.map(|(life, total)| (Self::life(life), total)),
+            last: last.map(|(life, total)| (self.life(which, life), total)),
             idempotency,
         };
         self.org.ask(Box::new(end)).unwrap();

@@ -6,7 +6,7 @@ use crate::domain::{
     gate::Gate,
     ids::{Identity, SessionId},
     outcome::{Beaten, SessionEnded, Shown},
-    policy::SessionPolicy,
+    policy::{ExportWhen, SessionPolicy},
     reply::{Action, Beat, SessionStatus, SessionView},
     rows::SessionState,
     window::Calendar,
@@ -341,8 +341,61 @@ fn calls_are_answered_again_and_carried_out_once() {
     let again = org.try_end("a", None, "e1").unwrap();
     assert_eq!(again, Ended { replayed: true, ..ended });
     assert_eq!(org.state.take_news().ended_sessions, 0, "counted once");
-    assert_eq!(org.try_start("a", "s2"), Err(OrgError::SessionExists), "its id is remembered for a day");
     assert_eq!(org.compute(), (30, 0));
+}
+
+#[test]
+fn an_id_may_be_used_again_once_its_session_has_ended() {
+    let mut org = plan(3600, 1);
+    let first = org.try_start("a", "s1").unwrap();
+    org.policy.sessions.max = Some(2);
+    assert_eq!(org.try_start("a", "s2"), Err(OrgError::SessionExists), "it runs");
+    org.beat_of("a", "boot 1", 20);
+    org.after(30 * SECOND);
+    org.try_end("a", Some(("boot 1", 30)), "e1").unwrap();
+    let second = org.try_start("a", "s2").unwrap();
+    assert!(second.allowed && !second.replayed && second.id != first.id);
+    for _ in 0..2 {
+        let late = org.try_start("a", "s1").unwrap();
+        assert!(late.replayed && late.id == first.id, "R-PIPE-6: a late retry of the first start is known by its id");
+        assert_eq!(org.try_beat("a", "vm", "boot 1", 90), Err(OrgError::SessionReplaced), "of the first machine");
+        let ended = org.try_end("a", Some(("boot 1", 90)), "e2");
+        assert_eq!(ended, Err(OrgError::SessionReplaced), "nor does it end the second");
+        assert_eq!(org.try_end("a", Some(("boot 1", 30)), "e1"), Err(OrgError::SessionReplaced), "a late retry");
+        assert_eq!(org.ask(GetSession { id: session("a") }).unwrap().row.state, SessionState::Running);
+        org.restart();
+    }
+    assert_eq!(org.compute(), (30, 180));
+    org.beat_of("a", "boot 2", 10);
+    assert_eq!(org.end("a", Some(("boot 2", 15))).row.booked, 15 * SECOND);
+    assert_eq!(org.compute(), (45, 0), "each second once");
+}
+
+#[test]
+fn the_decision_of_a_session_whose_id_was_used_again_is_no_execution() {
+    let mut org = plan(3600, 1);
+    org.policy.balance.export = ExportWhen::Completed;
+    let first = org.start("a").id.unwrap();
+    org.end("a", None);
+    org.start("a");
+    let (scopes, usage) = (Scopes::org(), spend(5));
+    org.ask(Record { scopes, usage, decision: Some(first), idempotency: key("late") }).unwrap();
+    let exported = org.snapshot().exports;
+    assert!(exported.iter().all(|row| row.meter != Meter::executions()), "{exported:?}");
+}
+
+#[test]
+fn an_id_that_is_used_again_needs_no_place_of_its_own() {
+    let mut org = plan(3600, 5);
+    org.bounds.sessions_per_org = 1;
+    for _ in 0..20 {
+        assert!(org.start("a").allowed);
+        org.beat_of("a", &format!("boot {}", org.next_id), 1);
+        org.end("a", None);
+    }
+    assert_eq!(org.snapshot().sessions.len(), 1);
+    let former = &org.snapshot().sessions[0].row.former;
+    assert_eq!((former.decisions.len(), former.lives.len()), (8, 8), "bounded");
 }
 
 #[test]

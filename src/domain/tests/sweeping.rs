@@ -193,10 +193,7 @@ fn how_a_hold_ended_is_known_for_a_day_and_keeps_the_org_that_long() {
     let held = org.acquire(unpaid).hold.unwrap().id;
     org.at(T0 + MINUTE_MS).sweep();
     org.at(T0 + DAY_MS + MINUTE_MS - 1).restart().sweep();
-    assert_eq!(
-        org.commit(held, spend(1), "c"),
-        Err(OrgError::ReservationSettled(crate::domain::outcome::Settlement::Expired))
-    );
+    assert_eq!(org.release(held, "r"), Err(OrgError::ReservationExpired));
     org.at(T0 + DAY_MS + MINUTE_MS).sweep();
     assert!(org.disk.is_empty());
 }

@@ -6,13 +6,14 @@ use super::stored::{hex128, mirror};
 use crate::domain::{
     decision::{Hold, SessionGrant},
     gate::{Cause, FailOpen, Gate},
-    ids::{AccountId, DecisionId},
+    ids::{AccountId, Amounts, DecisionId, Meter},
     input::InputError,
     outcome::{
-        AccountCleared, Admitted, Beaten, BudgetSet, Extended, Frozen, Outcome, OutcomeReported, Picked,
+        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, Outcome, OutcomeReported, Picked,
         PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
     },
     request::Rpc,
+    scopes::Scopes,
     upstream::Upstream,
     window::Millis,
 };
@@ -105,6 +106,22 @@ pub(super) enum OutcomeV2 {
     AccountCleared {
         was_held: bool,
     },
+    Committed {
+        #[serde(with = "hex128")]
+        reservation: u128,
+        late: bool,
+        /// Where it was reserved.
+        scope: String,
+        booked: Vec<SettledV2>,
+        reserved: Vec<SettledV2>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SettledV2 {
+    meter: String,
+    amount: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,6 +222,13 @@ impl From<&Outcome> for OutcomeV2 {
             Outcome::Settled(Settled { reservation, how }) => {
                 Self::Settled { reservation: reservation.0, how: (*how).into() }
             }
+            Outcome::Committed(Committed { reservation, late, scopes, booked, reserved }) => Self::Committed {
+                reservation: reservation.0,
+                late: *late,
+                scope: scopes.text().into_owned(),
+                booked: SettledV2::of(booked),
+                reserved: SettledV2::of(reserved),
+            },
             Outcome::Extended(Extended { expires_at }) => Self::Extended { expires_at: *expires_at },
             Outcome::Resumed(Resumed { continuations }) => Self::Resumed { continuations: *continuations },
             Outcome::Recorded(Recorded) => Self::Recorded,
@@ -239,6 +263,16 @@ impl From<&Outcome> for OutcomeV2 {
     }
 }
 
+impl SettledV2 {
+    fn of(amounts: &Amounts) -> Vec<Self> {
+        amounts.iter().map(|(meter, amount)| Self { meter: meter.as_str().to_owned(), amount: *amount }).collect()
+    }
+
+    fn amounts(stored: &[Self]) -> Result<Amounts, InputError> {
+        stored.iter().map(|each| Ok((Meter::parse("meter", &each.meter)?, each.amount))).collect()
+    }
+}
+
 impl From<Hold> for HoldV2 {
     fn from(hold: Hold) -> Self {
         Self { id: hold.id.0, expires_at: hold.expires_at }
@@ -263,6 +297,13 @@ impl OutcomeV2 {
             Self::Settled { reservation, how } => {
                 Outcome::Settled(Settled { reservation: DecisionId(reservation), how: how.into() })
             }
+            Self::Committed { reservation, late, scope, booked, reserved } => Outcome::Committed(Committed {
+                reservation: DecisionId(reservation),
+                late,
+                scopes: Scopes::parse("scope", &scope)?,
+                booked: SettledV2::amounts(&booked)?,
+                reserved: SettledV2::amounts(&reserved)?,
+            }),
             Self::Extended { expires_at } => Outcome::Extended(Extended { expires_at }),
             Self::Resumed { continuations } => Outcome::Resumed(Resumed { continuations }),
             Self::Recorded => Outcome::Recorded(Recorded),
@@ -299,6 +340,10 @@ pub(super) fn bytes_beyond_fixed(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Admitted(Admitted { fail_open, .. }) | Outcome::Started(Started { fail_open, .. }) => {
             fail_open.len() * 6
+        }
+        Outcome::Committed(Committed { scopes, booked, reserved, .. }) => {
+            let amounts = booked.iter().chain(reserved).map(|(meter, _)| meter.as_str().len() + 12);
+            scopes.text().len() + 12 + amounts.sum::<usize>()
         }
         Outcome::Picked(Picked { account, fail_open, .. }) => account.as_str().len() + fail_open.len() * 6,
         _ => 0,

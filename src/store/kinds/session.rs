@@ -8,7 +8,7 @@ use super::stored::{hex128, mirror};
 use crate::domain::{
     ids::{DecisionId, Identity, Incarnation, SessionId},
     input::InputError,
-    rows::{SessionRow, SessionState},
+    rows::{FormerSessions, SessionRow, SessionState},
     scopes::Scopes,
     window::Millis,
 };
@@ -34,6 +34,24 @@ struct SessionV2<'a> {
     stopping_since: Option<Millis>,
 }
 
+/// Knows of those that had the id before.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionV3<'a> {
+    #[serde(borrow)]
+    session: SessionV2<'a>,
+    former: Vec<FormerV3>,
+    #[serde(borrow)]
+    former_lives: Vec<Cow<'a, str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FormerV3 {
+    #[serde(with = "hex128")]
+    decision: u128,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum SessionStateV2 {
@@ -44,12 +62,36 @@ enum SessionStateV2 {
 
 mirror!(SessionState <=> SessionStateV2 { Running, Ended, Expired });
 
-pub(super) fn write<S: Serializer>(row: &SessionRow, out: S) -> Result<S::Ok, S::Error> {
-    SessionV2::from(row).serialize(out)
+pub(super) fn version(row: &SessionRow) -> u8 {
+    if row.former == FormerSessions::default() { 2 } else { 3 }
 }
 
-pub(super) fn read<'de, D: Deserializer<'de>>(id: SessionId, from: D) -> Result<SessionRow, D::Error> {
-    SessionV2::deserialize(from)?.into_row(id).map_err(D::Error::custom)
+pub(super) fn write<S: Serializer>(row: &SessionRow, out: S) -> Result<S::Ok, S::Error> {
+    let session = SessionV2::from(row);
+    if version(row) == 2 {
+        return session.serialize(out);
+    }
+    let former = row.former.decisions.iter().map(|decision| FormerV3 { decision: decision.0 }).collect();
+    let former_lives = row.former.lives.iter().map(|life| life.as_str().into()).collect();
+    SessionV3 { session, former, former_lives }.serialize(out)
+}
+
+pub(super) fn read<'de, D: Deserializer<'de>>(version: u8, id: SessionId, from: D) -> Result<SessionRow, D::Error> {
+    if version == 2 {
+        return SessionV2::deserialize(from)?.into_row(id).map_err(D::Error::custom);
+    }
+    SessionV3::deserialize(from)?.into_row(id).map_err(D::Error::custom)
+}
+
+impl SessionV3<'_> {
+    fn into_row(self, id: SessionId) -> Result<SessionRow, InputError> {
+        let lives = self.former_lives.iter().map(|life| Incarnation::parse("incarnation", life));
+        let former = FormerSessions {
+            decisions: self.former.into_iter().map(|former| DecisionId(former.decision)).collect(),
+            lives: lives.collect::<Result<_, InputError>>()?,
+        };
+        Ok(SessionRow { former, ..self.session.into_row(id)? })
+    }
 }
 
 impl<'a> From<&'a SessionRow> for SessionV2<'a> {
@@ -88,6 +130,7 @@ impl SessionV2<'_> {
             booked_ahead: self.ahead,
             disputed: self.disputed,
             stopping_since: self.stopping_since,
+            former: FormerSessions::default(),
         })
     }
 }
@@ -110,6 +153,15 @@ pub(super) fn samples() -> Vec<(&'static str, SessionRow)> {
         booked_ahead: 0,
         disputed: 0,
         stopping_since: None,
+        former: FormerSessions::default(),
+    };
+    let again = SessionRow {
+        id: SessionId::parse("session_id", "s4").unwrap(),
+        former: FormerSessions {
+            decisions: vec![DecisionId(5), DecisionId(7)],
+            lives: vec![Incarnation::parse("incarnation", "boot 0").unwrap()],
+        },
+        ..running.clone()
     };
     let expired = SessionRow {
         id: SessionId::parse("session_id", "s2").unwrap(),
@@ -122,5 +174,5 @@ pub(super) fn samples() -> Vec<(&'static str, SessionRow)> {
     };
     let id = SessionId::parse("session_id", "s3").unwrap();
     let of_several = SessionRow { id, scopes: scopes(), ..running.clone() };
-    vec![("session", running), ("session_expired", expired), ("session_scopes", of_several)]
+    vec![("session", running), ("session_expired", expired), ("session_scopes", of_several), ("session_again", again)]
 }

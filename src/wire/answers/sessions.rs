@@ -1,6 +1,6 @@
 //! Sessions: the answers to a start, a heartbeat and a query.
 
-use super::{code, first, int, scopes};
+use super::{code, first, int, scopes, until};
 use crate::{
     domain::{
         decision::Decision,
@@ -9,6 +9,7 @@ use crate::{
         reply::{Action, Beat, SessionStatus, SessionView},
         rows::SessionState,
         scopes::Scopes,
+        window::Millis,
     },
     wire::v1,
 };
@@ -32,12 +33,13 @@ pub fn started(decision: &Decision, node: &str, upgrade_url: &str) -> v1::StartS
         first_slice_ms: int(grant.map_or(0, |grant| grant.slice)),
         heartbeat_interval_ms: int(grant.map_or(0, |grant| grant.heartbeat)),
         expires_at_ms: int(grant.map_or(0, |grant| grant.expires_at)),
+        remaining_ms: int(grant.map_or(0, |_| decision.remaining)),
         upgrade_url: if allowed { String::new() } else { upgrade_url.to_owned() },
     }
 }
 
 /// What the session does now, and the numbers behind it in milliseconds.
-pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str) -> v1::HeartbeatResponse {
+pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str, now: Millis) -> v1::HeartbeatResponse {
     let beat = &done.view;
     let (action, grace_ms, warn_percent, message) = match beat.action {
         Action::Continue => (v1::SessionAction::Continue, 0, 0, String::new()),
@@ -63,6 +65,7 @@ pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str) -> v1::Hear
         unlimited: beat.quota.amount.is_none(),
         heartbeat_interval_ms: int(beat.heartbeat),
         expires_at_ms: int(beat.expires_at),
+        remaining_ms: until(Some(beat.expires_at), now),
         replayed: done.replayed,
         upgrade_url: if may_upgrade { upgrade_url.to_owned() } else { String::new() },
     }
@@ -89,7 +92,7 @@ fn state(state: SessionState) -> v1::SessionState {
 }
 
 /// Times are milliseconds since the epoch, amounts of compute milliseconds.
-pub fn session(view: &SessionView) -> v1::Session {
+pub fn session(view: &SessionView, now: Millis) -> v1::Session {
     let row = &view.row;
     v1::Session {
         session_id: row.id.to_string(),
@@ -106,6 +109,7 @@ pub fn session(view: &SessionView) -> v1::Session {
         stopping: row.state == SessionState::Running && row.stopping_since.is_some(),
         decision_id: row.decision.to_string(),
         scopes: scopes(&row.scopes),
+        remaining_ms: until(Some(row.ends_at), now),
     }
 }
 

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use super::{Meaning, Parsed, amounts, optional, optional_id, org, plane, pool, required_id, scopes, ttl};
+use super::{
+    Meaning, Parsed, amounts, optional, optional_id, org, page_size, plane, pool, required_id, scope, scopes, ttl,
+};
 use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
     domain::{
-        command::{Acquire, Commit, Extend, Mode, PoolAsk, Record, Release, ReportCumulative, Resume, Run},
+        command::{
+            Acquire, Commit, Extend, ListReservations, Mode, PoolAsk, Record, Release, ReportCumulative, Resume, Run,
+        },
         ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Source},
         input::InputError,
     },
@@ -95,6 +99,31 @@ pub fn extend(request: &v1::ExtendRequest) -> Parsed<(OrgId, Extend)> {
     let meaning = Meaning::default().id(2, reservation).number(4, ttl);
     let idempotency = required_id(&request.request_id, &meaning)?;
     Ok((org(&request.org)?, Extend { reservation, ttl, idempotency }))
+}
+
+/// All states where none is named; any scope where it is empty.
+pub fn list_reservations(request: &v1::ListReservationsRequest) -> Parsed<(OrgId, ListReservations)> {
+    let (mut open, mut expired) = (request.states.is_empty(), request.states.is_empty());
+    for (index, state) in request.states.iter().enumerate() {
+        match v1::ReservationState::try_from(*state) {
+            Ok(v1::ReservationState::Open) => open = true,
+            Ok(v1::ReservationState::Expired) => expired = true,
+            Ok(v1::ReservationState::Unspecified) | Err(_) => {
+                let allowed = "RESERVATION_STATE_OPEN or RESERVATION_STATE_EXPIRED";
+                return Err(InputError::new(format!("states[{index}]"), *state, allowed));
+            }
+        }
+    }
+    let older_than = u64::try_from(request.min_age_ms);
+    let list = ListReservations {
+        after: optional(&request.page_token, |text| DecisionId::parse("page_token", text))?,
+        max: page_size(request.page_size)?,
+        open,
+        expired,
+        scope: optional(&request.scope, scope)?,
+        older_than: older_than.map_err(|_| InputError::new("min_age_ms", request.min_age_ms, "0 or more"))?,
+    };
+    Ok((org(&request.org)?, list))
 }
 
 /// Without a request id, a retry counts one more continuation.

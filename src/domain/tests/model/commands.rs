@@ -73,6 +73,7 @@ impl Model {
             | Command::GetSessionStatus(_)
             | Command::GetSession(_)
             | Command::ListSessions(_)
+            | Command::ListReservations(_)
             | Command::GetPool(_)
             | Command::RollPools(_)
             | Command::RunAudit(_) => unreachable!("asked by the checks themselves"),
@@ -98,7 +99,10 @@ impl Model {
             return answer;
         }
         let answer = act(self);
-        if !matches!(answer, Answer::NoReservation | Answer::AlreadySettled(_) | Answer::OtherVersion(_)) {
+        if !matches!(
+            answer,
+            Answer::NoReservation | Answer::AlreadySettled(_) | Answer::Expired | Answer::OtherVersion(_)
+        ) {
             self.remember(rpc, asked, DAY, answer.clone());
         }
         answer
@@ -291,7 +295,8 @@ impl Model {
     ) -> Answer {
         self.once(rpc, asked, |model| {
             let now = model.now;
-            let open = |held: &&mut Held| held.id == reservation && held.ended.is_none();
+            let late = |(at, how)| rpc == Rpc::Commit && how == Settlement::Expired && now < at + DAY;
+            let open = |held: &&mut Held| held.id == reservation && held.ended.is_none_or(late);
             let Some(held) = model.holds.iter_mut().find(open) else { return model.why_not(reservation) };
             let how = if rpc == Rpc::Commit { Settlement::Committed } else { Settlement::Released };
             held.ended = Some((now, how));
@@ -304,6 +309,7 @@ impl Model {
     fn why_not(&self, reservation: DecisionId) -> Answer {
         let ended = self.holds.iter().find(|held| held.id == reservation).and_then(|held| held.ended);
         match ended {
+            Some((at, Settlement::Expired)) if self.now < at + DAY => Answer::Expired,
             Some((at, how)) if self.now < at + DAY => Answer::AlreadySettled(how),
             _ => Answer::NoReservation,
         }

@@ -135,6 +135,7 @@ pub(super) enum Answer {
     IdReused,
     NoReservation,
     AlreadySettled(Settlement),
+    Expired,
     Replayed(Box<Answer>),
 }
 

@@ -180,7 +180,8 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
                 && got.replayed == again
         }
         (Answer::NeedBalance, Ok(Reply::Acquire(Err(Need::Balance)))) => true,
-        (Answer::Settled, Ok(Reply::Commit(done) | Reply::Release(done))) => done.replayed == again,
+        (Answer::Settled, Ok(Reply::Commit(done))) => done.replayed == again,
+        (Answer::Settled, Ok(Reply::Release(done))) => done.replayed == again,
         (Answer::Recorded, Ok(Reply::Record(done))) => done.replayed == again,
         (Answer::Extended(at), Ok(Reply::Extend(done))) => *at == done.outcome.expires_at && done.replayed == again,
         (Answer::Resumed(count), Ok(Reply::Resume(done))) => {
@@ -197,6 +198,7 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
         (Answer::OtherVersion(version), Err(OrgError::BudgetVersion { current })) => version == current,
         (Answer::IdReused, Err(OrgError::RequestIdReused)) => true,
         (Answer::NoReservation, Err(OrgError::ReservationNotFound)) => true,
+        (Answer::Expired, Err(OrgError::ReservationExpired)) => true,
         (Answer::AlreadySettled(how), Err(OrgError::ReservationSettled(got))) => how == got,
         _ => false,
     }

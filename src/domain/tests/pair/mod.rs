@@ -393,6 +393,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::GetSessionStatus(_)
         | Command::GetSession(_)
         | Command::ListSessions(_)
+        | Command::ListReservations(_)
         | Command::GetPool(_)
         | Command::RollPools(_)
         | Command::RunAudit(_)

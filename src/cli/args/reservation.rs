@@ -1,0 +1,52 @@
+//! `tollgate reservation` on the command line.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    OrgWriteArgs, PageArgs,
+    values::{age, org, reservation, scope},
+};
+use crate::domain::{
+    ids::{DecisionId, OrgId, Scope},
+    window::Millis,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReservationVerb {
+    /// List reservations: open ones, and those that expired within the last day
+    List(ReservationListArgs),
+    /// Give an open reservation back; a later commit of it is refused
+    Release {
+        #[command(flatten)]
+        write: OrgWriteArgs,
+        /// The reservation
+        #[arg(value_parser = reservation)]
+        reservation: DecisionId,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReservationListArgs {
+    /// The tenant
+    #[arg(value_parser = org)]
+    pub org: OrgId,
+    /// Only those in this state
+    #[arg(long)]
+    pub state: Option<StateArg>,
+    /// Only those of this scope
+    #[arg(long, value_parser = scope)]
+    pub scope: Option<Scope>,
+    /// Only those made at least so long ago: 90s, 5m, 2h, 1d
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub older_than: Option<Millis>,
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum StateArg {
+    /// Holds its amounts
+    Open,
+    /// Holds nothing, and can still be committed
+    Expired,
+}

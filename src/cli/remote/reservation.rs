@@ -1,0 +1,90 @@
+//! `tollgate reservation`: what is held, what expired unsettled, and giving it back by hand.
+
+use crate::{
+    cli::{
+        Exit,
+        args::{ReservationListArgs, ReservationVerb, StateArg},
+        connect::Connection,
+        failure::Failure,
+        output::{Output, table, text},
+    },
+    domain::window::Millis,
+    wire::v1::{ListReservationsRequest, ListReservationsResponse, ReleaseRequest, Reservation, ReservationState},
+};
+
+use super::{
+    all_scopes,
+    format::{amount, outcome_line, since, when},
+    paging,
+    request_id::{named_in_doubt, org_and_request_id},
+    scope_text,
+};
+
+pub(super) async fn run(
+    connection: &Connection,
+    verb: &ReservationVerb,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    match verb {
+        ReservationVerb::List(args) => list(connection, args, output).await,
+        ReservationVerb::Release { write, reservation } => {
+            let (org, request_id) = org_and_request_id(write)?;
+            let (reservation_id, asked) = (reservation.to_string(), request_id.clone());
+            let request = ReleaseRequest { org: org.to_string(), reservation_id, request_id: asked };
+            let answer = connection.wait(connection.gate().release(request)).await;
+            let answer = named_in_doubt(answer, &request_id)?;
+            output.answer(&answer, |answer, _| outcome_line("released", org, reservation, answer.replayed))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn list(connection: &Connection, args: &ReservationListArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let state = args.state.map(|state| match state {
+        StateArg::Open => ReservationState::Open.into(),
+        StateArg::Expired => ReservationState::Expired.into(),
+    });
+    let (reservations, next_page_token) = paging::collect(&args.page, async |page_size, page_token| {
+        let request = ListReservationsRequest {
+            org: args.org.to_string(),
+            page_size,
+            page_token,
+            states: state.into_iter().collect(),
+            scope: scope_text(args.scope.as_ref()),
+            min_age_ms: i64::try_from(args.older_than.unwrap_or(0)).unwrap_or(i64::MAX),
+        };
+        let page = connection.wait(connection.gate().list_reservations(request)).await?;
+        Ok((page.reservations, page.next_page_token))
+    })
+    .await?;
+    let all = ListReservationsResponse { reservations, next_page_token };
+    output.answer(&all, |all, now| reservation_table(&all.reservations, now))?;
+    paging::continuation(&all.next_page_token, output);
+    Ok(Exit::Done)
+}
+
+pub(super) fn reservation_table(reservations: &[Reservation], now: Millis) -> String {
+    let columns =
+        [text("reservation"), text("scope"), text("amounts"), text("state"), text("reserved"), text("expires")];
+    let rows = reservations.iter().map(|held| {
+        let amounts = held.amounts.iter().map(|held| format!("{} {}", held.meter, amount(&held.meter, held.amount)));
+        let expires = if held.state() == ReservationState::Expired { since } else { when };
+        [
+            held.reservation_id.clone(),
+            all_scopes(&held.scope, &held.scopes),
+            amounts.collect::<Vec<_>>().join(", "),
+            state_name(held.state),
+            since(now, held.reserved_at_ms),
+            expires(now, held.expires_at_ms),
+        ]
+    });
+    table(columns, rows)
+}
+
+/// `open`; a state of a newer node is its number.
+fn state_name(state: i32) -> String {
+    match ReservationState::try_from(state) {
+        Ok(state) => state.as_str_name().trim_start_matches("RESERVATION_STATE_").to_lowercase(),
+        Err(_) => format!("state {state}"),
+    }
+}

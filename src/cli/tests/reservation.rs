@@ -1,0 +1,44 @@
+//! `tollgate reservation`.
+
+use super::{Exit, node::Node, tollgate};
+
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn reservations_are_a_table_that_says_since_when_and_until_when() {
+    let node = Node::start();
+    let ran = node.ask(&["reservation", "list", "acme", "--state", "open", "--older-than", "2h"]);
+    assert_eq!(
+        (ran.exit, ran.lines()),
+        (
+            Exit::Done,
+            vec![
+                "RESERVATION  SCOPE  AMOUNTS      STATE  RESERVED                       EXPIRES",
+                "r1           -      spend $0.05  open   2026-11-22T08:29:00Z (1m ago)  2026-11-22T08:35:00Z (in 5m)",
+            ]
+        )
+    );
+    let json = node.ask(&["reservation", "list", "acme", "--output", "json"]).json();
+    assert_eq!(json["reservations"][0]["state"], "RESERVATION_STATE_OPEN");
+}
+
+#[test]
+fn a_release_names_what_it_released_and_says_a_repetition() {
+    let node = Node::start();
+    assert_eq!(node.ask(&["reservation", "release", "acme", ID]).out, format!("released  acme  {ID}\n"));
+    let again = node.ask(&["reservation", "release", "acme", ID, "--request-id", "again"]);
+    assert_eq!(again.out, format!("released  acme  {ID}  (replayed)\n"));
+}
+
+#[test]
+fn a_mistake_names_what_is_allowed() {
+    for (args, named) in [
+        (vec!["reservation", "release", "acme", "r1"], "reservation"),
+        (vec!["reservation", "list", "acme", "--older-than", "2 hours"], "s, m, h, d"),
+        (vec!["reservation", "list", "acme", "--state", "settled"], "open, expired"),
+    ] {
+        let ran = tollgate(&args);
+        assert_eq!(ran.exit, Exit::Usage);
+        assert!(ran.err.contains(named), "{}", ran.err);
+    }
+}

@@ -1,0 +1,57 @@
+//! Reservations: how one was settled, and which are known.
+
+use super::{amounts, first, int, limits, scopes, until};
+use crate::{
+    bounds::LATE_COMMIT_MS,
+    domain::{
+        decision::LimitViews,
+        ids::Amounts,
+        outcome::{Committed, Shown},
+        rows::ReservationRow,
+        window::Millis,
+    },
+    wire::v1,
+};
+
+/// Each amount once for every scope that it counts in. Amounts are in the units of the meters.
+pub fn committed(done: &Shown<Committed, LimitViews>, now: Millis) -> v1::CommitResponse {
+    let committed = &done.outcome;
+    v1::CommitResponse {
+        replayed: done.replayed,
+        late: committed.late,
+        booked: scoped(committed, &committed.booked),
+        released: scoped(committed, &committed.released()),
+        overrun: scoped(committed, &committed.overrun()),
+        limits: limits(&done.view, now),
+    }
+}
+
+fn scoped(committed: &Committed, amounts: &Amounts) -> Vec<v1::ScopedAmount> {
+    let mut scoped = Vec::new();
+    for counted in committed.counts_in() {
+        let of_scope = amounts.iter().filter(|(_, amount)| *amount > 0);
+        scoped.extend(of_scope.map(|(meter, amount)| v1::ScopedAmount {
+            scope: counted.shown().into_owned(),
+            meter: meter.to_string(),
+            amount: int(*amount),
+        }));
+    }
+    scoped
+}
+
+/// Open, or expired within a day. Times are milliseconds since the epoch, 0 where one is not known.
+pub fn reservation(row: &ReservationRow, now: Millis) -> v1::Reservation {
+    let state = if row.is_open() { v1::ReservationState::Open } else { v1::ReservationState::Expired };
+    let last_commit: Option<Millis> = row.expired_at.map(|at| at.saturating_add(LATE_COMMIT_MS));
+    v1::Reservation {
+        reservation_id: row.id.to_string(),
+        scope: first(&row.scopes),
+        scopes: scopes(&row.scopes),
+        amounts: amounts(&row.amounts),
+        state: state.into(),
+        reserved_at_ms: int(row.reserved_at.unwrap_or(0)),
+        expires_at_ms: int(row.expires_at),
+        remaining_ms: until(Some(row.expires_at).filter(|_| row.is_open()), now),
+        commit_within_ms: until(last_commit, now),
+    }
+}
