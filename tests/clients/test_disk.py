@@ -140,7 +140,7 @@ class HungDisk(NodeCase):
         self.assertIn("store_stall_ms", ready(node.http)[1])
         self.assertGreaterEqual(metric(node.http, "tollgate_commit_group_oldest_ms"), 2000)
         self.assertEqual(metric(node.http, "tollgate_serving"), 0)
-        self.assertEqual(plane.admin.GetNode().health, ready(node.http)[1])
+        self.assertIn("store_stall_ms", plane.admin.GetNode().health)
 
         eventually(lambda: ready(node.http)[0] == 200, "SERVING again", within=2 * self.SECONDS)
         plane.wait_until_serving()

@@ -70,7 +70,7 @@ class Reload(NodeCase):
         self.assertTrue(self.plane(self.node_.start()).gate.Acquire(org="used").allowed)
 
     def test_a_file_that_is_being_written_is_read_when_it_is_whole(self):
-        text = HEAD + PLANS.replace("100", "150") + ORGS
+        text = HEAD + PLANS.replace("100u", "150u") + ORGS
         pieces = [text[:len(HEAD)], text[len(HEAD):len(HEAD + PLANS)], text[len(HEAD + PLANS):]]
         written = threading.Event()
 
