@@ -124,8 +124,11 @@ fn warn_of_unused(
     orgs: &HashMap<OrgId, Arc<OrgPolicy>>,
 ) {
     let in_force = orgs.values().chain([default]);
-    let successors = plans.values().filter_map(|plan| plan.then.as_ref()).map(|(_, name)| name.as_str());
-    let named: BTreeSet<&str> = in_force.map(|policy| policy.plan.as_str()).chain(successors).collect();
+    let after_trials = in_force.clone().filter_map(|policy| policy.then.as_ref()).map(|then| &then.policy);
+    // What the plans say that are there by themselves names nothing: no org may have them.
+    let successors = plans.values().filter(|plan| plan.at.is_some()).filter_map(|plan| plan.then.as_ref());
+    let named = in_force.chain(after_trials).map(|policy| policy.plan.as_str());
+    let named: BTreeSet<&str> = named.chain(successors.map(|(_, name)| name.as_str())).collect();
     let written = plans.iter().filter_map(|(name, plan)| Some((name.as_str(), plan.at.as_ref()?)));
     hints::warn_of_unused_plans(root.findings, written, &named);
 }

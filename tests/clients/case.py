@@ -16,6 +16,26 @@ def fresh(prefix="r"):
     return f"{prefix}-{next(_ids)}"
 
 
+COUNTS_DOWN = ("remaining_ms", "_in_ms")
+
+
+def at_rest(message):
+    """The same message without what is left until an instant, which is less with every millisecond."""
+    kept = type(message)()
+    kept.CopyFrom(message)
+    _stop_counting(kept)
+    return kept
+
+
+def _stop_counting(message):
+    for field, value in message.ListFields():
+        if field.name.endswith(COUNTS_DOWN):
+            message.ClearField(field.name)
+        elif field.message_type and not field.message_type.GetOptions().map_entry:
+            for each in value if field.is_repeated else [value]:
+                _stop_counting(each)
+
+
 class NodeCase(unittest.TestCase):
     """Tests that bring their own nodes."""
 

@@ -81,6 +81,8 @@ class Late(NodeCase):
         refused = refusal(plane.gate.Commit, org="acme", reservation_id=released, request_id="c", actual=spend(1))
         self.assertIn("released", refused.message)
         node.clock.step(DAY)
+        # A connection does not outlive a day without a call.
+        plane = self.plane(node)
         gone = refusal(plane.gate.Commit, org="acme", reservation_id=hold, request_id="c2", actual=spend(1))
         self.assertEqual((gone.code.name, gone.reason), ("NOT_FOUND", "RESERVATION_UNKNOWN"))
 

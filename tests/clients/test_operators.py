@@ -2,7 +2,7 @@
 
 import unittest
 
-from case import NodeCase, SharedNodeCase, fresh
+from case import NodeCase, SharedNodeCase, at_rest, fresh
 from node import eventually
 from plane import code_name, limit, refusal
 
@@ -126,7 +126,7 @@ class Restart(NodeCase):
         for each in org.limits:
             # "Now" where it fits now.
             each.ClearField("resets_at_ms")
-        return org
+        return at_rest(org)
 
     def test_everything_is_as_it_was_after_sigterm(self):
         """Durability contract: SIGTERM forgets nothing"""

@@ -317,7 +317,7 @@ class Expiry(NodeCase):
         hold = plane.gate.Acquire(org="acme", reserve=spend(60), reservation_ttl_ms=10_000).reservation_id
         before = plane.admin.GetNode().commit_group
         node.clock.step(11)
-        eventually(lambda: plane.admin.GetNode().commit_group > before, "the sweep")
+        eventually(lambda: plane.admin.GetNode().commit_group > before, "the sweep", within=30.0)
         node.kill()
         kept = [row for row in self.exported(node) if row.get("kind") == "reservation"]
         self.assertTrue(all(row["value"]["expired_at"] for row in kept) and len(kept) == 1, kept)

@@ -5,7 +5,7 @@ import unittest
 import grpc
 
 from billing import TRACK, BilledCase, billed
-from case import fresh
+from case import at_rest, fresh
 from node import eventually
 from plane import code_name, refusal
 from sessions import DAY, MID_MONTH, TEN_MINUTES, WHO, Client, SessionNodeCase, action, state
@@ -27,10 +27,8 @@ class Kept(SessionNodeCase):
 
     def kept(self, calls):
         """Every session as it is stored: without what is left of it now."""
-        sessions = list(calls.plane.admin.GetOrg(org="acme").sessions)
-        for session in sessions:
-            session.ClearField("remaining_ms")
-        return {session.session_id: session for session in sessions}
+        sessions = calls.plane.admin.GetOrg(org="acme").sessions
+        return {session.session_id: at_rest(session) for session in sessions}
 
     def check(self, calls, before):
         self.assertEqual(self.kept(calls), before)

@@ -90,7 +90,7 @@ class Zones(NodeCase):
         self.assertIn("per calendar year", answer.message)
         self.assertEqual(self.standing(plane, "calendar/year").resets_at_ms, at("2027-01-01T00:00:00") * 1000)
         self.assertEqual(plane.admin.Audit(org="acme").drifted, 0)
-        node.kill()
+        self.assertEqual(node.stop(), 0)
         node.start()
         self.assertEqual(self.standing(self.plane(node), "calendar/year").used, 3)
         plane = self.step(node, at("2027-01-01T00:01:00") - at("2026-11-30T12:00:00"))

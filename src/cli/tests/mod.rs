@@ -66,7 +66,7 @@ fn an_allowed_acquire_says_what_is_left_and_exits_0() {
     let ran = Node::start().ask(&["acquire", "acme", "--reserve", "spend=50000u"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
-allowed  acme  $0.70 left of $1.00 (budget/hourly, never resets)
+allowed  acme  $0.70 left of $1.00 (budget/hourly)
 decision       0123456789abcdef0123456789abcdef
 reservation    r1 expires 2026-11-22T08:35:00Z (in 5m)
 not evaluated  balance (failed open: timeout)
@@ -74,7 +74,7 @@ node           n1
 
 LIMIT          SCOPE  METER  WINDOW       USED  RESERVED  REMAINING     OF  RESETS IN  RESETS AT             NOTE
 rate           -      calls  aligned/1h      1         0        999   1000  42m 10s    2026-11-22T09:12:10Z  -
-budget/hourly  -      spend  rolling/1h  $0.25     $0.05      $0.70  $1.00  never      -                     -
+budget/hourly  -      spend  rolling/1h  $0.25     $0.05      $0.70  $1.00  -          -                     -
 ";
     assert_eq!(ran.out, expected);
 }
@@ -304,7 +304,7 @@ full  denied RATE_LIMITED  -     42m 10s       The backstop is reached.
 
 ORG   LIMIT          SCOPE         TAKEN        USED  RESERVED  REMAINING     OF  RESETS IN  RESETS AT
 acme  rate           -             #####.....    500         0        500   1000  42m 10s    2026-11-22T09:12:10Z
-acme  budget/hourly  workspace/w1  ###.......  $0.25     $0.05      $0.70  $1.00  never      -
+acme  budget/hourly  workspace/w1  ###.......  $0.25     $0.05      $0.70  $1.00  -          -
 full  rate           -             ##########   1000         0          0   1000  42m 10s    2026-11-22T09:12:10Z
 ";
     assert_eq!(ran.out, expected);
