@@ -93,5 +93,7 @@ fn a_limit_per_year_that_is_added_later_counts_what_the_ledger_still_has() {
     org.acquire(ask());
     org.after(DAY_MS);
     org.change_limits(|limits| limits.push(executions_per("calendar/year", 10)));
-    assert_eq!(org.used(&name("calendar/year")), 1, "the last 35 days");
+    // A period more may have the ledger keep slices for longer.
+    let kept = if crate::domain::window::HOUR_RETENTION_MS > 61 * DAY_MS { 2 } else { 1 };
+    assert_eq!(org.used(&name("calendar/year")), kept, "the last 35 days");
 }
