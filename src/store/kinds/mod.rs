@@ -50,7 +50,8 @@ pub(super) use self::{
     key::{KeyError, KeyReader, KeyWriter},
 };
 
-/// The version of every value whose kind has no newer one.
+/// The oldest version that is read, and that of every value whose kind has no newer one. In version 1 digests had rows
+/// of their own.
 pub(super) const FIRST_VERSION: u8 = 2;
 
 /// Asks the file of a kind for the version of a row, or to read one: with a version only where it has several.

@@ -24,10 +24,6 @@ use super::{
 };
 use crate::store::kinds::{FIRST_VERSION, KeyError};
 
-/// The oldest version this build reads, and the one it writes wherever that can say what is to be said: each
-/// kind has newer ones of its own. In version 1 digests had rows of their own.
-pub(super) const VERSION: u8 = FIRST_VERSION;
-
 const CRC_AT: usize = 1;
 const BODY_AT: usize = CRC_AT + size_of::<u32>();
 const DIGEST_BYTES: usize = 2 * size_of::<u64>();
@@ -83,11 +79,11 @@ impl fmt::Display for Why {
             Self::Truncated(len) => write!(f, "{len} bytes are fewer than its frame"),
             Self::TooLong(len) => write!(f, "{len} bytes are more than the {VALUE_BYTES} allowed"),
             Self::Checksum => f.write_str("the checksum does not match"),
-            Self::UnknownVersion { found, newest } if *newest == VERSION => {
-                write!(f, "version {found} is not known, this build reads {VERSION}")
+            Self::UnknownVersion { found, newest } if *newest == FIRST_VERSION => {
+                write!(f, "version {found} is not known, this build reads {FIRST_VERSION}")
             }
             Self::UnknownVersion { found, newest } => {
-                write!(f, "version {found} is not known, this build reads {VERSION} to {newest}")
+                write!(f, "version {found} is not known, this build reads {FIRST_VERSION} to {newest}")
             }
             Self::Payload(error) => f.write_str(error),
             Self::TrailingBytes(count) => write!(f, "{count} bytes behind its end"),
@@ -178,7 +174,7 @@ fn body<'v>(key_bytes: &[u8], value: &'v [u8], newest: u8) -> Result<(u8, &'v [u
     if u32::from_be_bytes(stored) != checksum(version, key_bytes, body) {
         return Err(Why::Checksum);
     }
-    if (VERSION..=newest).contains(&version) {
+    if (FIRST_VERSION..=newest).contains(&version) {
         Ok((version, body))
     } else {
         Err(Why::UnknownVersion { found: version, newest })

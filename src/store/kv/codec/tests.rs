@@ -70,7 +70,7 @@ fn a_head_takes_a_digest_and_reads_as_before() {
     assert_eq!(decode(&bytes, &value), Ok((key, record)));
     value[BODY_AT] ^= 1;
     assert_eq!(digest(&bytes, &value).unwrap_err().why, Why::Checksum);
-    let short = framed(VERSION, &bytes, &[0; DIGEST_BYTES - 1]);
+    let short = framed(FIRST_VERSION, &bytes, &[0; DIGEST_BYTES - 1]);
     assert_eq!(digest(&bytes, &short).unwrap_err().why, Why::Truncated(short.len()));
     assert_eq!(decode(&bytes, &short).unwrap_err().why, Why::Truncated(short.len()));
 }
@@ -112,7 +112,7 @@ fn framed(version: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
 fn another_version_is_told_apart_from_a_broken_disk() {
     let key = Key::Meta.encode();
     for version in [1, 9] {
-        let unknown = Why::UnknownVersion { found: version, newest: VERSION };
+        let unknown = Why::UnknownVersion { found: version, newest: FIRST_VERSION };
         assert_eq!(decode(&key, &framed(version, &key, &[1, 2])).unwrap_err().why, unknown);
     }
     let key = Key::row(&org("a"), &RowKey::Reservation { id: DecisionId(1) }).encode();
@@ -130,9 +130,9 @@ fn impossible_content_under_a_good_checksum_is_corrupt() {
     };
     let key = Key::row(&org("a"), &slice(0).key());
     let bytes = key.encode();
-    assert!(decode(&bytes, &framed(VERSION, &bytes, &[1, 1, 60, 1])).is_err(), "minute 60");
-    assert!(decode(&bytes, &framed(VERSION, &bytes, &[1, 1, 59, 1])).is_ok(), "minute 59");
-    assert!(decode(&bytes, &framed(VERSION, &bytes, &[1, 1, 59, 1, 0])).is_err(), "a byte too many");
+    assert!(decode(&bytes, &framed(FIRST_VERSION, &bytes, &[1, 1, 60, 1])).is_err(), "minute 60");
+    assert!(decode(&bytes, &framed(FIRST_VERSION, &bytes, &[1, 1, 59, 1])).is_ok(), "minute 59");
+    assert!(decode(&bytes, &framed(FIRST_VERSION, &bytes, &[1, 1, 59, 1, 0])).is_err(), "a byte too many");
     assert!(encode(&key, &bytes, &Record::Item(Item::Row { row: slice(60), parts: 0 })).is_err(), "nor is it written");
 }
 
@@ -141,7 +141,7 @@ fn a_claimed_length_allocates_nothing() {
     let key = Key::row(&org("a"), &RowKey::Journal { seq: 1 });
     let bytes = key.encode();
     let claims_2_to_63_entries = [1, 1, 0, 253, 255, 255, 255, 255, 255, 255, 255, 127];
-    assert!(decode(&bytes, &framed(VERSION, &bytes, &claims_2_to_63_entries)).is_err());
+    assert!(decode(&bytes, &framed(FIRST_VERSION, &bytes, &claims_2_to_63_entries)).is_err());
 }
 
 #[test]
@@ -166,7 +166,7 @@ proptest! {
     fn arbitrary_payloads_never_panic(index in any::<prop::sample::Index>(), payload in prop::collection::vec(any::<u8>(), 0..256)) {
         let keys = samples::keys();
         let key = index.get(&keys).encode();
-        let _ = decode(&key, &framed(VERSION, &key, &payload));
+        let _ = decode(&key, &framed(FIRST_VERSION, &key, &payload));
     }
 
     #[test]

@@ -2,12 +2,15 @@
 //! would start as if nothing had been promised.
 //!
 //! ```text
-//! lock ─▶ note? refuse ─▶ a compaction that was cut short: finish or undo it ─▶ engine gone but groups were committed? refuse ─▶ unfinished snapshots: remove
+//! lock ─▶ note? refuse ─▶ a compaction that was cut short: finish or undo it
+//!   ─▶ engine gone but groups were committed? refuse ─▶ unfinished snapshots: remove
 //!   ─▶ open in a thread, panics caught ─▶ corrupt? move aside, leave a note, refuse
 //!   ─▶ meta row readable? ─▶ fewer groups than committed? the tail was lost: refuse
 //!   ─▶ "committed" damaged, or gone? nobody knows whether the tail was lost: refuse
 //!   ─▶ heads and timers add up to what the meta row says? otherwise orgs are out of date: refuse
 //! ```
+
+mod importing;
 
 use std::{
     fmt,
@@ -45,11 +48,10 @@ use crate::{
     ports::{Clock, StoreFault},
 };
 
+pub(in crate::store::kv) use self::importing::{clear_unfinished_import, finish_import, open_for_import, undo_import};
+
 /// sled exceeds it four- to fivefold.
 const CACHE_BYTES: u64 = 64 << 20;
-/// The note while an import is under way.
-const UNFINISHED_IMPORT: &str = "An import into this directory did not finish, so it holds only a part.\n\
-                                 Import again; that removes the part first.\n";
 /// Ten million rows open in six seconds; a minute per ten million is a disk in trouble.
 const OPEN_WITHIN: Duration = Duration::from_secs(600);
 
@@ -97,11 +99,7 @@ impl Opened {
     pub(in crate::store::kv) fn open_beside(&self) -> Result<Engine, OpenError> {
         let beside = self.layout.beside();
         create_directory(&beside)?;
-        match open_engine(&beside, &SledOptions::default()) {
-            Ok((engine, _)) => Ok(engine),
-            Err(Failure::Refused(error)) => Err(error),
-            Err(Failure::Corrupt(cause)) => Err(OpenError::Io { doing: "opening", path: beside.engine(), cause }),
-        }
+        open_new_engine(&beside).map(|(engine, _)| engine)
     }
 
     /// Closes the engine and keeps other processes out still.
@@ -246,6 +244,14 @@ fn open_engine(layout: &Layout, options: &SledOptions) -> Result<(Engine, Option
     Ok((engine, meta))
 }
 
+/// The same of one that holds nothing of anybody's yet: a corrupt one is not moved aside.
+fn open_new_engine(layout: &Layout) -> Result<(Engine, Option<Meta>), OpenError> {
+    open_engine(layout, &SledOptions::default()).map_err(|failure| match failure {
+        Failure::Refused(error) => error,
+        Failure::Corrupt(cause) => OpenError::Io { doing: "opening", path: layout.engine(), cause },
+    })
+}
+
 /// `None` where another process holds the engine's own lock.
 fn open_database(layout: &Layout) -> Result<Option<::sled::Db>, Failure> {
     let refused = |cause: String| Failure::Refused(OpenError::Io { doing: "opening", path: layout.engine(), cause });
@@ -345,53 +351,6 @@ fn write_note(layout: &Layout, moved_to: &Path, cause: &str) -> io::Result<()> {
 fn leave_note(layout: &Layout, note: &str) -> io::Result<()> {
     fs::write(layout.note(), note)?;
     fs::File::open(layout.note())?.sync_all()?;
-    sync_directory(&layout.root)
-}
-
-/// Opens an empty directory for an import. From here to [`finish_import`] no node starts on what is there.
-pub(in crate::store::kv) fn open_for_import(dir: &Path) -> Result<Opened, OpenError> {
-    let (layout, options) = (Layout::new(dir), SledOptions::default());
-    create_directory(&layout)?;
-    leave_note(&layout, UNFINISHED_IMPORT).map_err(io_at("marking", &layout.root))?;
-    let lock = take_lock(&layout, &options)?;
-    match open_engine(&layout, &options) {
-        Ok((engine, meta)) => Ok(Opened { engine, meta, lock, layout }),
-        Err(Failure::Refused(error)) => Err(error),
-        Err(Failure::Corrupt(cause)) => Err(OpenError::Io { doing: "opening", path: layout.engine(), cause }),
-    }
-}
-
-/// Empties a directory that holds nothing but an import that was broken off; false where it is another one.
-pub(in crate::store::kv) fn clear_unfinished_import(dir: &Path) -> Result<bool, OpenError> {
-    let layout = Layout::new(dir);
-    if !fs::read(layout.note()).is_ok_and(|note| note == UNFINISHED_IMPORT.as_bytes()) {
-        return Ok(false);
-    }
-    // Held by the import that is still under way.
-    let _lock = take_lock(&layout, &SledOptions::default())?;
-    undo_import(dir).map_err(io_at("emptying", dir))?;
-    Ok(true)
-}
-
-/// Removes what an import has made, the note last: a directory that was empty is empty again.
-pub(in crate::store::kv) fn undo_import(dir: &Path) -> io::Result<()> {
-    let layout = Layout::new(dir);
-    let absent_is_fine = |removed: io::Result<()>| match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    };
-    absent_is_fine(fs::remove_dir_all(layout.engine()))?;
-    for file in [layout.sidecar(), layout.lock(), layout.note()] {
-        absent_is_fine(fs::remove_file(file))?;
-    }
-    sync_directory(&layout.root)
-}
-
-/// The imported rows are durable: the directory may be used.
-pub(in crate::store::kv) fn finish_import(dir: &Path, group: u64) -> io::Result<()> {
-    let layout = Layout::new(dir);
-    Sidecar::create(&layout, group)?;
-    fs::remove_file(layout.note())?;
     sync_directory(&layout.root)
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::super::codec::VERSION;
+use crate::store::kinds::FIRST_VERSION;
 
 /// What takes a store on whose tail is lost, or may be.
 const GO_ON: &str = "remove the file \"committed\" and start once with --accept-lost-tail";
@@ -112,10 +112,10 @@ impl fmt::Display for OpenError {
             Self::UnknownVersion { version } => {
                 write!(
                     f,
-                    "the store was written by {} tollgate (row version {version}, this one reads {VERSION}); nothing was \
+                    "the store was written by {} tollgate (row version {version}, this one reads {FIRST_VERSION}); nothing was \
                      changed. `tollgate export` with the one that wrote it, and `tollgate import` into an empty data \
                      directory with this one",
-                    if *version < VERSION { "an older" } else { "a newer" },
+                    if *version < FIRST_VERSION { "an older" } else { "a newer" },
                 )
             }
             Self::Io { doing, path, cause } => write!(f, "{doing} {}: {cause}", path.display()),
