@@ -3,7 +3,7 @@
 use super::{
     decision::{Hold, SessionGrant},
     gate::FailOpen,
-    ids::{AccountId, Amounts, DecisionId, Meter, Scope},
+    ids::{AccountId, Amounts, DecisionId, Meter},
     promise::Promise,
     request::{Idempotency, Rpc},
     scopes::Scopes,
@@ -110,11 +110,6 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// Every scope in which it counts.
-    pub fn counts_in(&self) -> impl Iterator<Item = &Scope> {
-        self.scopes.charged()
-    }
-
     /// What of the hold was not used and was given back. One that had expired held nothing.
     pub fn released(&self) -> Amounts {
         if self.late { Amounts::new() } else { beyond(&self.reserved, &self.booked) }

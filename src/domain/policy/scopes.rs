@@ -24,7 +24,7 @@ impl Family {
 
     /// Whether all of it are upstream accounts, or pools.
     pub fn is_upstream(&self) -> bool {
-        self.of_all(|scope| !scope.counts_for_org())
+        self.meters().is_some()
     }
 
     /// The meters that are counted in all of it; `None` = any.
@@ -32,13 +32,6 @@ impl Family {
         match self {
             Self::Only(scope) => scope.meters(),
             Self::Prefix(prefix) => Scope::parse("scopes", prefix).ok()?.meters(),
-        }
-    }
-
-    fn of_all(&self, holds: impl Fn(&Scope) -> bool) -> bool {
-        match self {
-            Self::Only(scope) => holds(scope),
-            Self::Prefix(prefix) => Scope::parse("scopes", prefix).is_ok_and(|scope| holds(&scope)),
         }
     }
 }

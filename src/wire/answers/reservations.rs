@@ -28,7 +28,7 @@ pub fn committed(done: &Shown<Committed, LimitViews>, now: Millis) -> v1::Commit
 
 fn scoped(committed: &Committed, amounts: &Amounts) -> Vec<v1::ScopedAmount> {
     let mut scoped = Vec::new();
-    for counted in committed.counts_in() {
+    for counted in committed.scopes.charged() {
         let of_scope = amounts.iter().filter(|(_, amount)| *amount > 0);
         scoped.extend(of_scope.map(|(meter, amount)| v1::ScopedAmount {
             scope: counted.shown().into_owned(),
