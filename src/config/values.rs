@@ -6,16 +6,10 @@ use super::{
     reader::Parsed,
     tree::{Entry, Value},
 };
-use crate::{
-    bounds::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
-    domain::{
-        policy::OnIndeterminate,
-        window::{Length, Millis},
-    },
+use crate::domain::{
+    policy::OnIndeterminate,
+    window::{Length, Millis},
 };
-
-/// The units of a duration.
-const UNITS: [(char, Millis); 4] = [('s', SECOND_MS), ('m', MINUTE_MS), ('h', HOUR_MS), ('d', DAY_MS)];
 
 pub(super) fn whole(entry: &Entry, min: u64, max: u64) -> Parsed<u64> {
     integer(entry)
@@ -93,18 +87,7 @@ pub(super) fn name(entry: &Entry) -> Parsed<String> {
 
 /// `250ms`, `30s`, `10m`, `1h`, `7d`.
 pub(super) fn length(text: &str) -> Option<Millis> {
-    if let Some(number) = text.strip_suffix("ms") {
-        return digits(number);
-    }
-    let unit = text.chars().next_back()?;
-    let (_, unit_ms) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    digits(text.strip_suffix(unit)?)?.checked_mul(*unit_ms)
-}
-
-/// Decimal digits and nothing else: `parse` alone would take a sign.
-fn digits(text: &str) -> Option<u64> {
-    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if is_number { text.parse().ok() } else { None }
+    Length::parse_millis(text).map(|length| length.0)
 }
 
 #[cfg(test)]

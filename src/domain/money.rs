@@ -3,6 +3,7 @@
 //! An amount has its unit, because one without is guessed wrong: `daily=25` may be dollars or
 //! micro-dollars, and a shell makes `daily=5` of an unquoted `daily=$15` and `0` of `$50`.
 
+use super::window::digits;
 use crate::bounds::{AMOUNT_MAX, MICROS_PER_DOLLAR};
 
 /// Digits behind the point of an amount in dollars: micro-USD.
@@ -34,12 +35,6 @@ fn dollars_in_micros(text: &str) -> Option<u64> {
 /// Without a leading zero: an unquoted `$100usd` reaches this program as `00usd`.
 fn whole(text: &str) -> Option<u64> {
     digits(text).filter(|_| text == "0" || !text.starts_with('0'))
-}
-
-/// Decimal digits and nothing else: `parse` alone would take a sign.
-fn digits(text: &str) -> Option<u64> {
-    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if is_number { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]

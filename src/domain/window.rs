@@ -307,6 +307,12 @@ pub fn iso(at: Millis) -> String {
     time.map_or_else(|| at.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
+/// Decimal digits and nothing else: `parse` alone would take a sign.
+pub fn digits(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
+}
+
 const UNITS: [(Millis, &str); 4] = [(DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (SECOND_MS, "s")];
 
 /// `1h`, `30d`, `90s`: the largest unit that fits exactly.
@@ -318,8 +324,13 @@ impl Length {
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at_checked(digits)?;
-        let (_, unit) = UNITS.iter().map(|(len, name)| (*name, *len)).find(|(name, _)| *name == unit)?;
-        number.parse::<Millis>().ok()?.checked_mul(unit).map(Self)
+        let (len, _) = UNITS.iter().find(|(_, name)| *name == unit)?;
+        number.parse::<Millis>().ok()?.checked_mul(*len).map(Self)
+    }
+
+    /// The same, or milliseconds: `250ms`.
+    pub fn parse_millis(text: &str) -> Option<Self> {
+        text.strip_suffix("ms").map_or_else(|| Self::parse(text), |number| digits(number).map(Self))
     }
 }
 

@@ -97,10 +97,7 @@ fn window(text: &str) -> Result<String, InputError> {
 
 /// Milliseconds.
 fn wait(text: &str) -> Result<i64, InputError> {
-    let millis = text.strip_suffix("ms").map_or_else(
-        || Length::parse(text).map(|length| length.0),
-        |number| number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit())),
-    );
+    let millis = Length::parse_millis(text).map(|length| length.0);
     let bounded = millis.filter(|millis| *millis <= ROUTE_AVOIDED_MAX_MS).and_then(|millis| i64::try_from(millis).ok());
     let rule = || format!("at most {}: a whole number and one of ms, s, m, h, d", Length(ROUTE_AVOIDED_MAX_MS));
     bounded.ok_or_else(|| InputError::new("time", text, rule()))

@@ -5,13 +5,13 @@ use std::time::Duration;
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 
 use crate::{
-    bounds::{AMOUNT_MAX, DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS},
+    bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
         ids::{DecisionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope, SessionId},
         input::InputError,
         money::micro_usd,
         outbox::OutboxKey,
-        window::{Millis, named_period, period_names},
+        window::{Length, Millis, digits, named_period, period_names},
     },
 };
 
@@ -78,12 +78,6 @@ impl PeriodLimit {
         };
         Ok(Self { period, limit })
     }
-}
-
-/// Decimal digits and nothing else: `parse` alone would take a sign.
-fn digits(text: &str) -> Option<u64> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number { text.parse().ok() } else { None }
 }
 
 /// A whole amount in the unit of its meter.
@@ -169,13 +163,8 @@ pub(super) fn reason(text: &str) -> Result<Reason, InputError> {
 }
 
 pub(super) fn timeout(text: &str) -> Result<Duration, InputError> {
-    let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
-    let millis = units.into_iter().find_map(|(unit, factor)| {
-        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        number.checked_mul(factor)
-    });
-    millis
-        .map(Duration::from_millis)
+    Length::parse_millis(text)
+        .map(|length| Duration::from_millis(length.0))
         .filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX)
         .ok_or_else(|| InputError::new("timeout", text, "1ms to 10m: a whole number and one of ms, s, m"))
 }
@@ -186,11 +175,7 @@ pub(super) fn reservation(text: &str) -> Result<DecisionId, InputError> {
 
 /// How long ago something was, in milliseconds.
 pub(super) fn age(text: &str) -> Result<Millis, InputError> {
-    let units = [("s", SECOND_MS), ("m", MINUTE_MS), ("h", HOUR_MS), ("d", DAY_MS)];
-    let millis = units.into_iter().find_map(|(unit, factor)| {
-        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        number.checked_mul(factor)
-    });
+    let millis = Length::parse(text).map(|length| length.0);
     let allowed = || InputError::new("age", text, "a whole number and one of s, m, h, d, as in 2h");
     millis.filter(|millis| i64::try_from(*millis).is_ok()).ok_or_else(allowed)
 }

@@ -1,27 +1,23 @@
 //! Keys of a provider that limits by the minute: pauses, times that upstreams name, what a success ends, limits
 //! per minute, and settings of a pool.
 
-use super::*;
+use super::{
+    pools::{A, B, account, said},
+    *,
+};
 use crate::{
     bounds::SECOND_MS,
     domain::{
         command::{ClearAccount, ConfigurePool, NewAccount, ReportOutcome},
         decision::PickedAccount,
-        ids::{AccountId, PoolId},
+        ids::PoolId,
         policy::{PoolSettings, Profile},
         reply::{AccountView, Exhaustion, PoolView},
     },
 };
 
-const A: &str = "aaaa-account-aaaa";
-const B: &str = "bbbb-account-bbbb";
-
 fn pool() -> PoolId {
     PoolId::parse("pool", "keys").unwrap()
-}
-
-fn account(id: &str) -> AccountId {
-    AccountId::parse("account", id).unwrap()
 }
 
 fn llm() -> PoolSettings {
@@ -34,17 +30,7 @@ fn relay() -> PoolSettings {
 
 /// 429 without a text.
 fn limited(id: &str) -> ReportOutcome {
-    ReportOutcome {
-        pool: pool(),
-        account: Some(account(id)),
-        status: 429,
-        text: String::new(),
-        retry_after: None,
-        picked_at: None,
-        bytes_up: 0,
-        bytes_down: 0,
-        idempotency: None,
-    }
+    ReportOutcome { pool: pool(), ..said(id, "") }
 }
 
 impl OrgBench {

@@ -13,15 +13,15 @@ use crate::{
     },
 };
 
-const A: &str = "aaaa-account-aaaa";
-const B: &str = "bbbb-account-bbbb";
+pub(super) const A: &str = "aaaa-account-aaaa";
+pub(super) const B: &str = "bbbb-account-bbbb";
 const C: &str = "cccc-account-cccc";
 
 fn pool() -> PoolId {
     PoolId::parse("pool", "relay").unwrap()
 }
 
-fn account(id: &str) -> AccountId {
+pub(super) fn account(id: &str) -> AccountId {
     AccountId::parse("account", id).unwrap()
 }
 
@@ -30,7 +30,7 @@ fn new(id: &str, limit: u64) -> NewAccount {
 }
 
 /// A report that names no time.
-fn said(id: &str, text: &str) -> ReportOutcome {
+pub(super) fn said(id: &str, text: &str) -> ReportOutcome {
     ReportOutcome {
         pool: pool(),
         account: Some(account(id)),
