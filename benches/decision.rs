@@ -15,6 +15,7 @@ use tollgate::{
         command::{Acquire, ConfigurePool, NewAccount, Pick},
         commands::{Command, Lane},
         ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId, Scope},
+        lease::Now,
         org::{Context, OrgState},
         request::Idempotency,
         rows::OrgRows,
@@ -48,14 +49,14 @@ fn pure(c: &mut Criterion) {
         ("seven limits, 8 scopes", limited_agents(), SCOPES_PER_CALL),
     ] {
         let command = acquire(agents);
-        let (mut state, bounds) = (OrgState::load(OrgRows::default(), NOW), Bounds::default());
+        let (mut state, bounds) = (OrgState::load(OrgRows::default(), Now::at(NOW)), Bounds::default());
         let (mut number, org, policy) = (0, org(), Arc::new(policy));
         group.bench_function(name, |b| {
             b.iter(|| {
                 number += 1;
                 let ctx = Context {
                     org: &org,
-                    now: NOW,
+                    now: Now::at(NOW),
                     policy: &policy,
                     bounds: &bounds,
                     decision: DecisionId(number),
@@ -74,7 +75,7 @@ fn picks(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let pool = PoolId::parse("pool", "relay").expect("a pool");
     for accounts in [5, 100, 1000] {
-        let (mut state, bounds, org) = (OrgState::load(OrgRows::default(), NOW), Bounds::default(), org());
+        let (mut state, bounds, org) = (OrgState::load(OrgRows::default(), Now::at(NOW)), Bounds::default(), org());
         let policy = Arc::new(rate_only());
         let account = |number| NewAccount {
             id: AccountId::parse("account", &format!("account-{number}")).expect("an account"),
@@ -92,7 +93,7 @@ fn picks(c: &mut Criterion) {
         let mut apply = |command: &Command| {
             number += 2;
             let (decision, store_fault) = (DecisionId(number), false);
-            let ctx = Context { org: &org, now: NOW, policy: &policy, bounds: &bounds, decision, store_fault };
+            let ctx = Context { org: &org, now: Now::at(NOW), policy: &policy, bounds: &bounds, decision, store_fault };
             state.apply(command, &ctx).is_ok()
         };
         assert!(apply(&Command::ConfigurePool(Box::new(set))));

@@ -22,7 +22,7 @@ use crate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
     clock::SystemClock,
     config::{self, Config},
-    domain::{ids::OrgId, policy::OrgPolicy, service_time::ClockState, window::Length},
+    domain::{ids::OrgId, policy::OrgPolicy, window::Length},
     grpc::{self, server::Health},
     http,
     ports::{Clock, OrgStore, StoreEngine},
@@ -36,6 +36,9 @@ use crate::{
 
 /// How often the clock is read without a call.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// The mark is never older than this many readings, however quiet the node is: what a crash forgets of the time
+/// that the node was up is given to leases once more.
+const MARK_EVERY: u32 = 5;
 /// What looking at all pools may take before calls are served.
 const POOLS_WITHIN: Duration = Duration::from_secs(5);
 /// What the HTTP port and the store may take to stop.
@@ -331,19 +334,16 @@ async fn store_lost(service: &Service, health: &Health, store: &dyn OrgStore) ->
     Failure(format!("the store has failed: {cause}"))
 }
 
-/// Keeps the clock's judgement current while nobody asks, and logs when it changes. A jump that is
-/// believed is kept at once: a restart must not doubt it again because no commit came in between.
+/// Keeps the clock's judgement current while nobody asks, and its mark on disk, and logs when the judgement
+/// changes. A jump that is believed is kept at once: a restart must not doubt it again because no commit came in
+/// between.
 async fn watch_clock(clock: Arc<dyn Clock>, engine: Arc<dyn StoreEngine>) {
     let mut steady = true;
+    let (mut marked, mut readings_since) = (engine.groups(), 0);
     loop {
-        clock.now();
+        clock.read();
         let state = clock.state();
-        let now_steady = match state {
-            ClockState::Steady => true,
-            // Within a step of the wall is drift, not an alarm.
-            ClockState::Behind(by) => by <= crate::bounds::CLOCK_STEP_MS,
-            ClockState::Ahead(_) => false,
-        };
+        let now_steady = !state.is_alarm();
         match (steady, now_steady) {
             (true, false) => tracing::error!(%state, "clock alarm"),
             (false, true) => {
@@ -353,6 +353,13 @@ async fn watch_clock(clock: Arc<dyn Clock>, engine: Arc<dyn StoreEngine>) {
             _ => {}
         }
         steady = now_steady;
+        // Every commit group carries the mark.
+        readings_since = if engine.groups() == marked { readings_since + 1 } else { 0 };
+        if readings_since >= MARK_EVERY {
+            engine.keep_mark();
+            readings_since = 0;
+        }
+        marked = engine.groups();
         tokio::time::sleep(CLOCK_LOOK).await;
     }
 }

@@ -132,6 +132,9 @@ pub const CLOCK_STEP_MS: u64 = 60 * SECOND_MS;
 pub const CLOCK_PROOF_MS: u64 = HOUR_MS;
 /// A stored mark further ahead of the wall than this refuses to start.
 pub const CLOCK_AHEAD_MAX_MS: u64 = 25 * HOUR_MS;
+/// The end of a lease is shown as before, while the wall clock and lease time differ by no more than this from what
+/// they differed by then.
+pub const CLOCK_SHOWN_MS: u64 = SECOND_MS;
 /// After a reboot the time that passed is unknown: up to five weeks are believed.
 pub const CLOCK_REBOOT_STEP_MS: u64 = 35 * DAY_MS;
 

@@ -3,11 +3,14 @@
 use std::{
     fs,
     sync::{Mutex, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     domain::{
+        lease::Now,
         service_time::{ClockMark, ClockState, MarkFromTheFuture, Reading, ServiceTime},
         window::Millis,
     },
@@ -19,8 +22,6 @@ use crate::{
 pub struct SystemClock {
     began: Instant,
     boot_id: String,
-    /// Uptime when `began` was read.
-    uptime: Millis,
     time: Mutex<ServiceTime>,
 }
 
@@ -29,15 +30,14 @@ impl SystemClock {
     pub fn resume(mark: Option<&ClockMark>) -> Result<Self, MarkFromTheFuture> {
         let began = monotonic();
         let boot_id = boot_id();
-        let uptime = uptime();
-        let time = ServiceTime::resume(mark, read(began), &boot_id, uptime)?;
-        Ok(Self { began, boot_id, uptime, time: Mutex::new(time) })
+        let time = ServiceTime::resume(mark, reading(began), &boot_id)?;
+        Ok(Self { began, boot_id, time: Mutex::new(time) })
     }
 
     /// Believes the wall clock, whatever it says.
     pub fn confirm(&self) {
         self.locked(|time| {
-            time.at(read(self.began));
+            time.at(reading(self.began));
             time.confirm();
         });
     }
@@ -48,8 +48,8 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    fn now(&self) -> Millis {
-        self.locked(|time| time.at(read(self.began)))
+    fn read(&self) -> Now {
+        self.locked(|time| time.at(reading(self.began)))
     }
 
     fn may_purge(&self) -> bool {
@@ -61,8 +61,9 @@ impl Clock for SystemClock {
     }
 
     fn mark(&self) -> ClockMark {
-        let uptime = self.uptime.saturating_add(read(self.began).elapsed);
-        ClockMark { service: self.now(), boot_id: self.boot_id.clone(), uptime }
+        let reading = reading(self.began);
+        let Now { service, lease, absent, .. } = self.locked(|time| time.at(reading));
+        ClockMark { service, lease, absent, boot_id: self.boot_id.clone(), uptime: reading.uptime }
     }
 }
 
@@ -79,8 +80,9 @@ pub fn wall() -> Millis {
     u64::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
-fn read(began: Instant) -> Reading {
-    Reading { wall: wall(), elapsed: u64::try_from(began.elapsed().as_millis()).unwrap_or(Millis::MAX) }
+fn reading(began: Instant) -> Reading {
+    let ran = u64::try_from(began.elapsed().as_millis()).unwrap_or(Millis::MAX);
+    Reading { wall: wall(), ran, uptime: uptime() }
 }
 
 /// Names this boot of the machine; empty where the machine does not tell (not Linux).
@@ -90,9 +92,8 @@ pub fn boot_id() -> String {
 
 /// Milliseconds since boot, suspended time included.
 pub fn uptime() -> Millis {
-    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
-    let seconds: Option<f64> = text.split_whitespace().next().and_then(|first| first.parse().ok());
-    seconds.map_or(0, |seconds| std::time::Duration::from_secs_f64(seconds).as_millis().try_into().unwrap_or(0))
+    let since = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
 /// Measures how long something takes.

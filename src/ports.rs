@@ -10,6 +10,7 @@ use crate::domain::{
     balance::BalanceVerdict,
     gate::Cause,
     ids::OrgId,
+    lease::Now,
     outbox::{Delivery, OutboxKey},
     reply::Exhaustion,
     rows::{Head, OrgRows, OrgWrite, RowKind},
@@ -18,10 +19,14 @@ use crate::domain::{
     window::Millis,
 };
 
-/// Service time. Never goes backwards.
+/// The clocks of the node. None of them goes backwards.
 pub trait Clock: Send + Sync + fmt::Debug {
+    /// Service time and lease time, of one instant.
+    fn read(&self) -> Now;
     /// Milliseconds since the epoch, in service time.
-    fn now(&self) -> Millis;
+    fn now(&self) -> Millis {
+        self.read().service
+    }
     /// False while the wall clock is not believed.
     fn may_purge(&self) -> bool;
     /// How the wall clock stands to service time.
@@ -108,8 +113,8 @@ pub trait StoreEngine: Send + Sync + fmt::Debug {
         None
     }
 
-    /// Makes the clock's mark durable, which otherwise goes with the next commit. Returns at once; nothing
-    /// where no mark is kept.
+    /// Makes the clock's mark durable, which otherwise goes with the next commit group. Returns at once;
+    /// nothing where no mark is kept.
     fn keep_mark(&self) {}
 }
 

@@ -17,9 +17,11 @@ use tracing_subscriber::{EnvFilter, fmt::time::SystemTime, layer::SubscriberExt,
 
 use crate::{
     actors,
+    bounds::SECOND_MS,
     domain::{
         decision::Decision,
         gate::{Code, FailOpen, Gate},
+        service_time::ClockState,
         upstream::Upstream,
     },
     ports::{Event, EventSink},
@@ -96,6 +98,7 @@ pub struct Metrics {
     in_flight: Gauge,
     crashes: Gauge,
     clock_unsteady: Gauge,
+    clock_behind: Gauge,
     serving: Gauge,
 }
 
@@ -114,8 +117,8 @@ pub struct Readings {
     pub in_flight: u32,
     /// Actors of orgs that crashed since the start.
     pub crashes: u64,
-    /// False while the wall clock is behind service time, or not believed.
-    pub clock_steady: bool,
+    /// How the wall clock stands to service time.
+    pub clock: ClockState,
     /// Whether health is SERVING.
     pub serving: bool,
     /// How long the oldest unanswered commit group has waited, in milliseconds.
@@ -160,6 +163,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             crashes: Gauge::default(),
             clock_unsteady: Gauge::default(),
+            clock_behind: Gauge::default(),
             serving: Gauge::default(),
         };
         metrics.register();
@@ -193,6 +197,11 @@ impl Metrics {
         r.register("calls_in_flight", "Calls in flight", self.in_flight.clone());
         r.register("actor_crashes", "Org actors that crashed since start", self.crashes.clone());
         r.register("clock_unsteady", "1 while the wall clock is behind or not believed", self.clock_unsteady.clone());
+        r.register(
+            "clock_behind_seconds",
+            "For how long service time will stand still, because the wall clock is behind it",
+            self.clock_behind.clone(),
+        );
         r.register("serving", "1 while health is SERVING", self.serving.clone());
         self.billing.register(r);
         self.pools.register(r);
@@ -297,7 +306,8 @@ impl Metrics {
         self.resident.set(i64::try_from(now.resident).unwrap_or(i64::MAX));
         self.in_flight.set(i64::from(now.in_flight));
         self.crashes.set(i64::try_from(now.crashes).unwrap_or(i64::MAX));
-        self.clock_unsteady.set(i64::from(!now.clock_steady));
+        self.clock_unsteady.set(i64::from(now.clock != ClockState::Steady));
+        self.clock_behind.set(i64::try_from(now.clock.behind() / SECOND_MS).unwrap_or(i64::MAX));
         self.serving.set(i64::from(now.serving));
         self.oldest_group.set(i64::try_from(now.oldest_group_ms).unwrap_or(i64::MAX));
         let mut text = String::new();

@@ -24,6 +24,7 @@ use crate::{
         command::{Acquire, Record, Resume},
         gate::Cause,
         ids::{ExecutionId, Meter, OrgId, RequestId},
+        lease::{LeaseTime, Now},
         outbox::Delivery,
         policy::{BalancePolicy, BalanceSource, OrgPolicy, RateLimit},
         request::Idempotency,
@@ -62,8 +63,8 @@ impl TestClock {
 }
 
 impl Clock for TestClock {
-    fn now(&self) -> Millis {
-        self.now.load(Ordering::SeqCst)
+    fn read(&self) -> Now {
+        Now::at(self.now.load(Ordering::SeqCst))
     }
 
     fn may_purge(&self) -> bool {
@@ -75,7 +76,7 @@ impl Clock for TestClock {
     }
 
     fn mark(&self) -> ClockMark {
-        ClockMark { service: self.now(), ..ClockMark::default() }
+        ClockMark { service: self.now(), lease: LeaseTime(self.now()), ..ClockMark::default() }
     }
 }
 

@@ -9,6 +9,7 @@ use tollgate::{
     bounds::{Bounds, DAY_MS, HOUR_MS},
     domain::{
         ids::{Meter, OrgId},
+        lease::Now,
         limit::Limit,
         policy::{OrgPolicy, RateLimit},
         service_time::{ClockMark, ClockState},
@@ -34,8 +35,8 @@ impl Policies for Uniform {
 struct Still;
 
 impl Clock for Still {
-    fn now(&self) -> Millis {
-        NOW
+    fn read(&self) -> Now {
+        Now::at(NOW)
     }
 
     fn may_purge(&self) -> bool {

@@ -86,7 +86,7 @@ impl Actor for OrgActor {
     async fn pre_start(&self, me: ActorRef<OrgMsg>, start: Start) -> Result<OrgTask, ActorProcessingErr> {
         start.registration.is_of(me.get_id());
         let rules = start.shared.rules.load_full();
-        let state = OrgState::load(start.rows, start.shared.clock.now());
+        let state = OrgState::load(start.rows, start.shared.clock.read());
         let audit = state.audit_rows();
         if audit.drifted > 0 {
             start.shared.events.happened(Event::Drifted(audit.drifted));
@@ -147,7 +147,7 @@ impl OrgTask {
         let rules = shared.rules.load();
         self.refresh(&rules);
         let fault = shared.store_fault();
-        let now = shared.clock.now();
+        let now = shared.clock.read();
         let mut answers = Answers::with_capacity(work.commands.len());
         let mut promised = Promise::Nothing;
         for command in &work.commands {
@@ -225,7 +225,7 @@ impl OrgTask {
         let uncompleted = self.state.uncompleted();
         let ctx = Context {
             org: &self.org,
-            now: shared.clock.now(),
+            now: shared.clock.read(),
             policy: &self.policy,
             bounds: &rules.bounds,
             decision: shared.next_decision(),

@@ -153,7 +153,7 @@ async fn take_over_org(
     done: &mut TakenOver,
 ) -> Result<(), Failure> {
     let rows = store.load(org).await.map_err(|fault| Failure(format!("{org}: {fault}")))?;
-    let (now, policy, bounds) = (clock.now(), Arc::new(OrgPolicy::default()), Bounds::default());
+    let (now, policy, bounds) = (clock.read(), Arc::new(OrgPolicy::default()), Bounds::default());
     let mut state = OrgState::load(rows, now);
     let ctx = Context { org, now, policy: &policy, bounds: &bounds, decision: DecisionId(0), store_fault: false };
     let mut changed = 0;

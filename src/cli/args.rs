@@ -146,7 +146,8 @@ pub(super) struct FsckArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Replace a stored clock mark from the future with the current time
+    /// Put a clock right that was ahead: the stored mark, and every org that has seen a later time, are set to the
+    /// time of this machine
     #[arg(long)]
     pub set_clock: bool,
     /// Rewrite the store without what was overwritten or removed, if nothing is wrong with it

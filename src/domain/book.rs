@@ -13,17 +13,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ids::{DecisionId, Meter, Scope},
+    lease::{LeaseTime, Now},
     ledger::{HourSlice, Ledger},
     limit::{Limit, Limits},
     policy::OrgPolicy,
     rate::Counter,
-    reply::LedgerView,
+    reply::{LedgerView, ReservationView},
     rows::{CounterRow, Keeper, ReservationRow, Row, RowKey, RowsByKind, SliceRow},
     scopes::charged,
     table::Table,
     window::{Millis, Window},
 };
-use crate::bounds::{COUNTER_SLACK_MS, HOUR_MS, LATE_COMMIT_MS, RESERVATION_TTL_MAX_MS};
+use crate::bounds::{COUNTER_SLACK_MS, HOUR_MS, LATE_COMMIT_MS};
 
 use expired::Expired;
 use page::{Page, Tally};
@@ -41,7 +42,7 @@ pub(super) struct Book {
     /// Open ones, and those that expired within a day.
     reservations: Table<DecisionId, ReservationRow>,
     /// (expiry, reservation) of those that are open, soonest first.
-    expiries: BTreeSet<(Millis, DecisionId)>,
+    expiries: BTreeSet<(LeaseTime, DecisionId)>,
     expired: Expired,
     /// What of a reservation is booked, not given back, when it expires.
     prepaid: BTreeMap<DecisionId, u64>,
@@ -61,7 +62,7 @@ impl Default for Book {
 }
 
 impl Book {
-    pub(super) fn load(rows: &mut RowsByKind, now: Millis) -> Self {
+    pub(super) fn load(rows: &mut RowsByKind) -> Self {
         let mut by_ledger: BTreeMap<LedgerKey, Vec<HourSlice>> = BTreeMap::new();
         for SliceRow { scope, meter, slice } in std::mem::take(&mut rows.slices) {
             by_ledger.entry((scope, meter)).or_default().push(slice);
@@ -69,13 +70,12 @@ impl Book {
         let reservations = std::mem::take(&mut rows.reservations);
         let mut book = Self::default();
         for ((scope, meter), slices) in by_ledger {
-            book.page_mut(&scope).tally_mut(&meter).ledger = Ledger::load(slices, now);
+            book.page_mut(&scope).tally_mut(&meter).ledger = Ledger::load(slices);
         }
         for CounterRow { scope, meter, window, counter } in std::mem::take(&mut rows.counters) {
-            book.page_mut(&scope).tally_mut(&meter).load_counter(window, counter, now);
+            book.page_mut(&scope).tally_mut(&meter).load_counter(window, counter);
         }
         book.reservations = Table::load(reservations.iter().map(|row| (row.id, row.clone())));
-        book.bring_holds_back(now);
         for row in reservations.iter().filter(|row| row.is_open()) {
             book.hold(row);
         }
@@ -85,18 +85,6 @@ impl Book {
             book.expired.add(row);
         }
         book
-    }
-
-    /// Holds that end too far in the future (the clock was repaired) end as if they were made now: nothing
-    /// stays taken longer than a hold lasts.
-    fn bring_holds_back(&mut self, now: Millis) {
-        let last = now.saturating_add(RESERVATION_TTL_MAX_MS);
-        let late = |row: &&ReservationRow| row.expires_at > last || row.expired_at.is_some_and(|at| at > now);
-        let held: Vec<_> = self.reservations.iter().map(|(_, row)| row).filter(late).cloned().collect();
-        for row in held {
-            let (expires_at, expired_at) = (row.expires_at.min(last), row.expired_at.map(|at| at.min(now)));
-            self.reservations.put(row.id, ReservationRow { expires_at, expired_at, ..row });
-        }
     }
 
     fn page(&self, scope: &Scope) -> Option<&Page> {
@@ -253,7 +241,7 @@ impl Book {
     }
 
     /// Moves an expiry later; an earlier one changes nothing. Answers the expiry in force.
-    pub(super) fn extend(&mut self, id: DecisionId, expires_at: Millis) -> Option<Millis> {
+    pub(super) fn extend(&mut self, id: DecisionId, expires_at: LeaseTime) -> Option<LeaseTime> {
         let mut row = self.reservations.get(&id).filter(|row| row.is_open())?.clone();
         if expires_at > row.expires_at {
             self.expiries.remove(&(row.expires_at, id));
@@ -266,12 +254,17 @@ impl Book {
     }
 
     /// The next reservation whose time is up.
-    pub(super) fn next_expired(&self, now: Millis) -> Option<DecisionId> {
+    pub(super) fn next_expired(&self, now: LeaseTime) -> Option<DecisionId> {
         self.expiries.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
     }
 
-    pub(super) fn next_expiry(&self) -> Option<Millis> {
+    pub(super) fn next_expiry(&self) -> Option<LeaseTime> {
         self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// When a hold ends by itself; `None` where it has ended.
+    pub(super) fn expires_at(&self, id: DecisionId) -> Option<LeaseTime> {
+        self.reservations.get(&id).filter(|row| row.is_open()).map(|row| row.expires_at)
     }
 
     fn hold(&mut self, row: &ReservationRow) {
@@ -357,8 +350,9 @@ impl Book {
         views
     }
 
-    pub(super) fn reservation_views(&self) -> Vec<ReservationRow> {
-        self.reservations.iter().map(|(_, row)| row).filter(|row| row.is_open()).cloned().collect()
+    pub(super) fn reservation_views(&self, now: &Now) -> Vec<ReservationView> {
+        let open = self.reservations.iter().map(|(_, row)| row).filter(|row| row.is_open());
+        open.map(|row| ReservationView::of(row, now)).collect()
     }
 }
 
@@ -376,11 +370,12 @@ impl Keeper for Book {
     }
 
     /// When a hold expires, or something can be purged.
-    fn next_wake(&self) -> Option<Millis> {
+    fn next_wake(&self, now: &Now) -> Option<Millis> {
         let purges = self.tallies().filter_map(|(_, tally)| tally.next_purge());
         // Whether one can still be committed is checked each time; removing it is put off to the full hour.
         let forgotten =
             self.expired.first().map(|(at, _)| at.saturating_add(LATE_COMMIT_MS).div_ceil(HOUR_MS) * HOUR_MS);
-        purges.chain(self.next_expiry()).chain(forgotten).min()
+        let expiry = self.next_expiry().map(|at| now.wake(at));
+        purges.chain(expiry).chain(forgotten).min()
     }
 }

@@ -20,10 +20,9 @@ use super::{
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
     refusal::OrgError,
     reply::{
-        AccountView, Audit, Beat, BudgetView, OutboxReplayed, OutboxSettled, PoolView, Purged, SessionStatus,
-        SessionView, Snapshot, Status,
+        AccountView, Audit, Beat, BudgetView, OutboxReplayed, OutboxSettled, PoolView, Purged, ReservationView,
+        SessionStatus, SessionView, Snapshot, Status,
     },
-    rows::ReservationRow,
     window::Millis,
 };
 
@@ -151,7 +150,7 @@ commands! { |org, ask, ctx, configured|
         = org.session_status(&ask.scopes, ask.known, ctx);
     Admit,  Nothing,       GetSession(GetSession) => Box<SessionView> = org.session(&ask.id)?;
     Admit,  Nothing,       ListSessions(ListSessions) => Vec<SessionView> = org.list_sessions(ask);
-    Admit,  Nothing,       ListReservations(ListReservations) => Vec<ReservationRow>
+    Admit,  Nothing,       ListReservations(ListReservations) => Vec<ReservationView>
         = org.list_reservations(ask);
     Admit,  Nothing,       GetPool(GetPool) => Box<PoolView> = org.pool(&ask.id, ctx)?;
     Admit,  Nothing,       RollPools(RollPools) => Vec<PoolView> = org.roll_all_pools(ctx);

@@ -69,20 +69,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger as stored. Slices from the future (the clock was repaired) count in the hour of
-    /// `now`: nothing is lost, and nothing stays spent longer than a window.
-    pub fn load(mut slices: Vec<HourSlice>, now: Millis) -> Self {
+    /// A ledger as stored.
+    pub fn load(mut slices: Vec<HourSlice>) -> Self {
         slices.sort_by_key(|slice| slice.start);
-        let mut ledger = Self::default();
-        for slice in slices {
-            if slice.start > now {
-                ledger.dirty.insert(slice.start);
-                ledger.add(now, slice.total);
-            } else {
-                ledger.hours.push_back(slice);
-            }
-        }
-        ledger
+        Self { hours: slices.into(), ..Self::default() }
     }
 
     /// Books `amount` in the slices of `now`. `now` never goes backwards.
@@ -306,15 +296,5 @@ mod tests {
         ledger.purge(T0 + HOUR_RETENTION_MS + HOUR_MS);
         assert_eq!(ledger.take_dirty(), vec![(T0 / HOUR_MS * HOUR_MS, None)]);
         assert!(ledger.is_empty());
-    }
-
-    #[test]
-    fn slices_from_the_future_count_now_and_leave_in_time() {
-        let stored =
-            vec![HourSlice { start: (T0 + 365 * DAY_MS) / HOUR_MS * HOUR_MS, total: 9, minutes: vec![(0, 9)] }];
-        let mut ledger = Ledger::load(stored, T0);
-        assert_eq!(ledger.used(HOURLY, T0).0, 9);
-        assert_eq!(ledger.used(HOURLY, T0 + 2 * HOUR_MS).0, 0);
-        assert_eq!(ledger.take_dirty().len(), 2, "the stale row goes, the repaired one stays");
     }
 }

@@ -28,10 +28,11 @@ use super::{
     decision::{LimitView, LimitViews},
     gate::{Cause, Code, Denial, Gate, Reports, Verdict},
     ids::{Reason, Scope},
+    lease::Now,
     limit::Label,
     policy::{Exemption, OnIndeterminate, OrgPolicy},
     rate::RateRecord,
-    window::{Millis, Window, iso},
+    window::{Window, iso},
     words,
 };
 use crate::bounds::SECOND_MS;
@@ -50,7 +51,7 @@ pub(super) struct Facts<'a> {
     pub(super) org: Result<OrgFacts<'a>, Cause>,
     /// Most of a limit that one reservation may hold.
     pub(super) share_percent: u64,
-    pub(super) now: Millis,
+    pub(super) now: Now,
 }
 
 /// The state of the org, as far as gates ask for it.
@@ -136,7 +137,7 @@ pub(super) fn evaluate(facts: Facts<'_>) -> Result<Judgement, Need> {
 
 /// The same gates for a call of an org whose state cannot be read because of `cause`: over what the policy,
 /// the call and the billing provider say.
-pub fn without_state(ask: &Acquire, policy: &OrgPolicy, cause: Cause, now: Millis) -> Result<Reports, Need> {
+pub fn without_state(ask: &Acquire, policy: &OrgPolicy, cause: Cause, now: Now) -> Result<Reports, Need> {
     let facts = Facts { ask, policy, org: Err(cause), share_percent: 100, now };
     evaluate(facts).map(|judgement| judgement.reports)
 }
@@ -147,7 +148,7 @@ fn unevaluated(gate: Gate, cause: Cause, of_policy: OfPolicy, facts: &Facts<'_>)
         OnIndeterminate::Allow => Verdict::Unevaluated(cause),
         OnIndeterminate::Deny if cause == Cause::NoEntitlement => {
             let nothing_known = Balance::default();
-            denied(balance::denial(DenyReason::NoEntitlement, &nothing_known, facts.ask, facts.policy, facts.now))
+            denied(balance::denial(DenyReason::NoEntitlement, &nothing_known, facts.ask, facts.policy, &facts.now))
         }
         OnIndeterminate::Deny => denied(Denial {
             code: Code::Indeterminate,
@@ -265,7 +266,7 @@ fn rate(run: &mut Run<'_>) -> Result<Verdict, Need> {
     if rate.exempt == Exemption::IfPaying && run.facts.ask.exempt.ok_or(Need::Exemption)? {
         return Ok(Verdict::Passed);
     }
-    let wait = record.window_end().saturating_sub(run.facts.now);
+    let wait = run.facts.now.until(record.window_end());
     let message = format!(
         "Rate backstop reached: {} of {amount} calls per {}. It guards against abuse and is not the quota of \
          your plan. It resets at {} (in {}). Slow down, or ask the operator to raise `rate` for this org.",
@@ -278,8 +279,8 @@ fn rate(run: &mut Run<'_>) -> Result<Verdict, Need> {
 }
 
 /// The denial of the emergency cap: what could not be evaluated, and when its window ends.
-pub fn emergency(reports: &Reports, record: RateRecord, now: Millis) -> Denial {
-    let wait = record.window_end().saturating_sub(now);
+pub fn emergency(reports: &Reports, record: RateRecord, now: &Now) -> Denial {
+    let wait = now.until(record.window_end());
     let message = format!(
         "Emergency cap reached: {} cannot be asked, and this node has let through {} calls of this org per {} \
          without. It resets at {} (in {}).",

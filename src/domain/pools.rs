@@ -9,12 +9,13 @@ use std::{
 use super::{
     command::{ConfigurePool, NewAccount},
     ids::{AccountId, Meter, PoolId, Scope},
+    lease::Now,
     limit::Limit,
     policy::{PoolPolicy, PoolRules, PoolSettings, Profile},
     reply::{Exhaustion, Route},
     rows::{Avoided, Keeper, Limited, PoolRow, Reported, Row, RowKey, RowsByKind, UpstreamAccountRow},
     table::Table,
-    window::{CALENDAR_MAX_MS, Millis, Window},
+    window::{Millis, Window},
 };
 use crate::bounds::{ESTIMATE_BYTES, ESTIMATE_CALLS, LIMITED_PAUSE_MAX_MS, LIMITED_PAUSE_MS, MINUTE_MS};
 
@@ -90,10 +91,10 @@ impl UpstreamAccountRow {
     }
 
     /// Whether its route is avoided; a refusal is worse than a failure.
-    pub(super) fn route(&self, now: Millis) -> Option<Route> {
+    pub(super) fn route(&self, now: &Now) -> Option<Route> {
         let at = |avoided: Option<Avoided>, refused| {
-            let Avoided { since, until } = avoided.filter(|avoided| now < avoided.until)?;
-            Some(Route { refused, since, until })
+            let Avoided { since, until } = avoided.filter(|avoided| now.lease < avoided.until)?;
+            Some(Route { refused, since, until: now.shown(until) })
         };
         let asked_to_wait = self.limited.map(|limited| Avoided { since: limited.since, until: limited.until });
         let later = [self.cooldown, asked_to_wait].into_iter().flatten().max_by_key(|avoided| avoided.until);
@@ -101,37 +102,38 @@ impl UpstreamAccountRow {
     }
 
     /// Why the profile keeps from it what its upstream said of its route, and until when.
-    pub(super) fn withheld(&self, profile: Profile, now: Millis) -> Option<(Exhaustion, Millis)> {
+    pub(super) fn withheld(&self, profile: Profile, now: &Now) -> Option<(Exhaustion, Millis)> {
         let limited = self.limited.map(|limited| (Exhaustion::RateLimited, limited.until));
         let refused = self.quarantine.map(|refused| (Exhaustion::Refused, refused.until));
         let longest = [limited, refused].into_iter().flatten().max_by_key(|(_, until)| *until);
-        longest.filter(|(_, until)| profile == Profile::Llm && now < *until)
+        let withheld = longest.filter(|(_, until)| profile == Profile::Llm && now.lease < *until);
+        withheld.map(|(why, until)| (why, now.shown(until)))
     }
 
     /// The upstream asked to wait, for the time that it `named` or for twice the last pause. Calls that were
     /// under way when it first did say the same once more, and double nothing.
-    pub(super) fn asked_to_wait(&mut self, named: Option<Millis>, picked_at: Option<Millis>, now: Millis) {
-        let known = self.limited.filter(|limited| now < limited.forgotten_at);
+    pub(super) fn asked_to_wait(&mut self, named: Option<Millis>, picked_at: Option<Millis>, now: &Now) {
+        let known = self.limited.filter(|limited| now.lease < limited.forgotten_at);
         let (pause, until) = match (named, known) {
-            (Some(named), known) => (known.map_or(0, |known| known.pause), now.saturating_add(named)),
-            (None, Some(known)) if picked_at.map_or(now < known.until, |at| at <= known.since) => {
+            (Some(named), known) => (known.map_or(0, |known| known.pause), now.lease.after(named)),
+            (None, Some(known)) if picked_at.map_or(now.lease < known.until, |at| at <= known.since) => {
                 (known.pause, known.until)
             }
             (None, known) => {
                 let doubled = known.map_or(0, |known| known.pause.saturating_mul(2));
                 let pause = doubled.clamp(LIMITED_PAUSE_MS, LIMITED_PAUSE_MAX_MS);
-                (pause, now.saturating_add(pause))
+                (pause, now.lease.after(pause))
             }
         };
-        let forgotten_at = until.saturating_add(LIMITED_PAUSE_MAX_MS);
-        self.limited = Some(Limited { since: now, until, pause, forgotten_at });
+        let forgotten_at = until.after(LIMITED_PAUSE_MAX_MS);
+        self.limited = Some(Limited { since: now.service, until, pause, forgotten_at });
     }
 
     /// A call went well. What was said before it was picked holds no longer. Where it is not known when that
     /// was, only the pauses begin again, once none runs.
-    pub(super) fn went_well(&mut self, picked_at: Option<Millis>, now: Millis) {
-        let Some(picked_at) = picked_at.filter(|at| *at <= now) else {
-            self.limited = self.limited.filter(|limited| now < limited.until);
+    pub(super) fn went_well(&mut self, picked_at: Option<Millis>, now: &Now) {
+        let Some(picked_at) = picked_at.filter(|at| *at <= now.service) else {
+            self.limited = self.limited.filter(|limited| now.lease < limited.until);
             return;
         };
         self.evidence = self.evidence.filter(|evidence| picked_at <= evidence.at);
@@ -142,8 +144,8 @@ impl UpstreamAccountRow {
     }
 
     /// Forgets evidence and route; answers whether there was anything that held at `now`.
-    pub(super) fn clear(&mut self, now: Millis) -> bool {
-        let was_held = self.evidence.is_some_and(|evidence| now < evidence.until) || self.route(now).is_some();
+    pub(super) fn clear(&mut self, now: &Now) -> bool {
+        let was_held = self.evidence.is_some_and(|evidence| now.service < evidence.until) || self.route(now).is_some();
         (self.evidence, self.quarantine, self.cooldown, self.limited) = (None, None, None, None);
         was_held
     }
@@ -155,51 +157,29 @@ impl UpstreamAccountRow {
     }
 
     /// What has ended by `now` is gone.
-    fn roll(&mut self, now: Millis) {
-        self.evidence = self.evidence.filter(|evidence| now < evidence.until);
-        self.quarantine = self.quarantine.filter(|avoided| now < avoided.until);
-        self.cooldown = self.cooldown.filter(|avoided| now < avoided.until);
-        self.limited = self.limited.filter(|limited| now < limited.forgotten_at);
-        if self.reported.until <= now {
+    fn roll(&mut self, now: &Now) {
+        self.evidence = self.evidence.filter(|evidence| now.service < evidence.until);
+        self.quarantine = self.quarantine.filter(|avoided| now.lease < avoided.until);
+        self.cooldown = self.cooldown.filter(|avoided| now.lease < avoided.until);
+        self.limited = self.limited.filter(|limited| now.lease < limited.forgotten_at);
+        if self.reported.until <= now.service {
             self.reported = Reported::default();
         }
     }
 
-    /// When the next of it ends.
-    fn next_end(&self) -> Option<Millis> {
+    /// When the next of it ends, if the node stays up.
+    fn next_end(&self, now: &Now) -> Option<Millis> {
         let evidence = self.evidence.map(|evidence| evidence.until);
-        let (quarantine, cooldown) = (self.quarantine.map(|it| it.until), self.cooldown.map(|it| it.until));
+        let avoided = |avoided: Option<Avoided>| Some(now.wake(avoided?.until));
+        let (quarantine, cooldown) = (avoided(self.quarantine), avoided(self.cooldown));
         let reported = Some(self.reported.until).filter(|until| *until > 0);
-        let limited = self.limited.map(|limited| limited.forgotten_at);
+        let limited = self.limited.map(|limited| now.wake(limited.forgotten_at));
         [evidence, quarantine, cooldown, reported, limited].into_iter().flatten().min()
-    }
-
-    /// What lies in the future (the clock was repaired) begins now and lasts as long as it did.
-    fn brought_back(mut self, now: Millis) -> Self {
-        self.last_used_at = self.last_used_at.map(|at| at.min(now));
-        self.reported.until = self.reported.until.min(now.saturating_add(CALENDAR_MAX_MS));
-        if let Some(evidence) = self.evidence.as_mut().filter(|evidence| evidence.at > now) {
-            evidence.until = evidence.until.saturating_sub(evidence.at - now);
-            evidence.at = now;
-        }
-        for avoided in [&mut self.quarantine, &mut self.cooldown].into_iter().flatten() {
-            if avoided.since > now {
-                avoided.until = avoided.until.saturating_sub(avoided.since - now);
-                avoided.since = now;
-            }
-        }
-        if let Some(limited) = self.limited.as_mut().filter(|limited| limited.since > now) {
-            let ahead = limited.since - now;
-            limited.until = limited.until.saturating_sub(ahead);
-            limited.forgotten_at = limited.forgotten_at.saturating_sub(ahead);
-            limited.since = now;
-        }
-        self
     }
 }
 
 impl Pools {
-    pub(super) fn load(rows: &mut RowsByKind, now: Millis) -> Self {
+    pub(super) fn load(rows: &mut RowsByKind, now: &Now) -> Self {
         let pools = std::mem::take(&mut rows.pools);
         let accounts = std::mem::take(&mut rows.upstream_accounts);
         let mut loaded = Self {
@@ -208,11 +188,7 @@ impl Pools {
             ..Self::default()
         };
         for row in accounts {
-            loaded.look_at(&row, None);
-            let brought_back = row.clone().brought_back(now);
-            if brought_back != row {
-                loaded.put(brought_back, None);
-            }
+            loaded.look_at(&row, None, now);
         }
         let ids: Vec<_> = loaded.pools.iter().map(|(id, _)| id.clone()).collect();
         ids.iter().for_each(|id| loaded.gather(id));
@@ -279,17 +255,17 @@ impl Pools {
     }
 
     /// `free_at`: when an exhausted account is usable again.
-    pub(super) fn put(&mut self, row: UpstreamAccountRow, free_at: Option<Millis>) {
-        self.look_at(&row, free_at);
+    pub(super) fn put(&mut self, row: UpstreamAccountRow, free_at: Option<Millis>, now: &Now) {
+        self.look_at(&row, free_at, now);
         self.accounts.put(row.id.clone(), row);
     }
 
     /// Sets when the account is to be examined next.
-    pub(super) fn look_at(&mut self, row: &UpstreamAccountRow, free_at: Option<Millis>) {
+    pub(super) fn look_at(&mut self, row: &UpstreamAccountRow, free_at: Option<Millis>, now: &Now) {
         if let Some(old) = self.looks.remove(&row.id) {
             self.due.remove(&(old, row.id.clone()));
         }
-        if let Some(at) = row.next_end().into_iter().chain(free_at).min() {
+        if let Some(at) = row.next_end(now).into_iter().chain(free_at).min() {
             self.looks.insert(row.id.clone(), at);
             self.due.insert((at, row.id.clone()));
         }
@@ -298,7 +274,7 @@ impl Pools {
     /// Replaces the accounts of a pool, and its settings where they are given; without any account the pool is
     /// gone. Answers the scopes whose limits may
     /// have changed.
-    pub(super) fn configure(&mut self, set: &ConfigurePool) -> Vec<Scope> {
+    pub(super) fn configure(&mut self, set: &ConfigurePool, now: &Now) -> Vec<Scope> {
         let mut changed = BTreeSet::new();
         let named: BTreeSet<&AccountId> = set.accounts.iter().map(|new| &new.id).collect();
         for member in self.members(&set.pool).iter().filter(|member| !named.contains(&member.id)) {
@@ -313,7 +289,7 @@ impl Pools {
             let row = UpstreamAccountRow::of(&set.pool, new, old);
             if old != Some(&row) {
                 changed.insert(Scope::from(&new.id));
-                self.put(row, None);
+                self.put(row, None, now);
             }
         }
         let old = self.pools.get(&set.pool).cloned();
@@ -337,16 +313,16 @@ impl Pools {
     }
 
     /// Ends what has ended by `now`. Answers the pools that it concerns.
-    pub(super) fn roll(&mut self, now: Millis) -> BTreeSet<PoolId> {
+    pub(super) fn roll(&mut self, now: &Now) -> BTreeSet<PoolId> {
         let mut concerned = BTreeSet::new();
-        while let Some((_, id)) = self.due.first().filter(|(at, _)| *at <= now).cloned() {
+        while let Some((_, id)) = self.due.first().filter(|(at, _)| *at <= now.service).cloned() {
             let Some(mut row) = self.accounts.get(&id).cloned() else {
                 self.due.pop_first();
                 continue;
             };
             row.roll(now);
             concerned.insert(row.pool.clone());
-            self.put(row, None);
+            self.put(row, None, now);
         }
         concerned
     }
@@ -362,7 +338,7 @@ impl Keeper for Pools {
         self.is_empty()
     }
 
-    fn next_wake(&self) -> Option<Millis> {
+    fn next_wake(&self, _now: &Now) -> Option<Millis> {
         self.due.first().map(|(at, _)| *at)
     }
 }

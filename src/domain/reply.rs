@@ -7,6 +7,7 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 use super::{
     decision::{Decision, LimitView},
     ids::{Meter, PoolId, Reason, Scope},
+    lease::Now,
     ledger::HourSlice,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
@@ -122,6 +123,25 @@ pub struct SessionView {
     pub row: SessionRow,
     /// What is left of its first slice, in milliseconds.
     pub held: u64,
+    /// When it expires without a heartbeat; when it ended, once it has.
+    pub ends_at: Millis,
+}
+
+/// A hold, and when it ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReservationView {
+    /// The hold as it is stored.
+    pub row: ReservationRow,
+    /// In milliseconds since the epoch, if the node stays up; when it expired, once it has.
+    pub expires_at: Millis,
+}
+
+impl ReservationView {
+    /// A hold as it is now.
+    pub fn of(row: &ReservationRow, now: &Now) -> Self {
+        let expires_at = row.expired_at.unwrap_or_else(|| now.shown(row.expires_at));
+        Self { row: row.clone(), expires_at }
+    }
 }
 
 /// Whether a session could start.
@@ -217,7 +237,7 @@ pub struct Snapshot {
     /// Scope, meter and window of each counter, and what it counts.
     pub counters: Vec<(Scope, Meter, Window, Counter)>,
     /// Open reservations.
-    pub reservations: Vec<ReservationRow>,
+    pub reservations: Vec<ReservationView>,
     /// How many expired within a day, and can still be committed.
     pub expired_reservations: usize,
     /// Last totals of cumulative sources.

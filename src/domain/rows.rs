@@ -2,14 +2,13 @@
 //! knows how.
 
 mod kinds;
+mod sessions;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    ids::{
-        AccountId, Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, PoolId, Reason, Scope, SessionId,
-        Source,
-    },
+    ids::{AccountId, Amounts, DecisionId, ExecutionId, Incarnation, Meter, PoolId, Reason, Scope, Source},
+    lease::LeaseTime,
     ledger::HourSlice,
     outcome::Entry,
     policy::PoolSettings,
@@ -18,10 +17,9 @@ use super::{
     window::{Millis, Window},
 };
 
-use crate::bounds::SESSION_LIVES;
-
 pub(super) use kinds::Keeper;
 pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
+pub use sessions::{FormerSessions, Heard, SessionRow, SessionState};
 
 /// One per org: the sequence, the backstop, the freeze, the timer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,7 +70,7 @@ pub struct ReservationRow {
     /// When it was made; `None` = by a tollgate that did not say.
     pub reserved_at: Option<Millis>,
     /// When the hold ends by itself.
-    pub expires_at: Millis,
+    pub expires_at: LeaseTime,
     /// When it did; `None` = it is open.
     pub expired_at: Option<Millis>,
 }
@@ -152,98 +150,6 @@ pub struct BudgetRow {
     pub version: u64,
     /// Micro-USD by the name of the period.
     pub limits: BTreeMap<Arc<str>, u64>,
-}
-
-/// Whether a session runs, or how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SessionState {
-    /// It holds a slot.
-    Running,
-    /// By its plane.
-    Ended,
-    /// Its heartbeats stopped.
-    Expired,
-}
-
-/// One session. Times of its machine are in milliseconds of `compute`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRow {
-    /// The plane's name for it.
-    pub id: SessionId,
-    /// Where its compute is recorded, besides the org.
-    pub scopes: Scopes,
-    /// Who may send its heartbeats.
-    pub identity: Identity,
-    /// Names the decision that let it begin, and what is left of its first slice: a reservation.
-    pub decision: DecisionId,
-    /// Whether it runs, or how it ended.
-    pub state: SessionState,
-    /// When it was admitted.
-    pub started_at: Millis,
-    /// When its last heartbeat arrived.
-    pub last_heartbeat_at: Millis,
-    /// When it expires; when it ended, once it has.
-    pub ends_at: Millis,
-    /// Lives of its machine with the highest total of each, the youngest last; at most
-    /// [`crate::bounds::SESSION_LIVES`].
-    pub incarnations: Vec<(Incarnation, u64)>,
-    /// Booked so far.
-    pub booked: u64,
-    /// Booked ahead of reports: the next report is credited against it.
-    pub booked_ahead: u64,
-    /// Reported and not believed.
-    pub disputed: u64,
-    /// Since when heartbeats are answered with stop; `None` while it may go on.
-    pub stopping_since: Option<Millis>,
-    /// Sessions that had the id before and have ended.
-    pub former: FormerSessions,
-}
-
-/// What is known of the sessions that had an id before the one that has it now: enough to tell what comes late
-/// from them from what the present one reports.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FormerSessions {
-    /// The decisions that let them begin, the youngest last; at most [`crate::bounds::SESSION_LIVES`].
-    pub decisions: Vec<DecisionId>,
-    /// Lives of their machines, the youngest last; as many.
-    pub lives: Vec<Incarnation>,
-}
-
-/// Keeps the youngest.
-fn bound<T>(list: &mut Vec<T>) {
-    list.drain(..list.len().saturating_sub(SESSION_LIVES));
-}
-
-impl SessionRow {
-    /// Takes a total of one life, in milliseconds, and answers by how much it grew.
-    pub fn grow(&mut self, incarnation: &Incarnation, total: u64) -> u64 {
-        let known = self.incarnations.iter_mut().find(|(life, _)| life == incarnation);
-        let Some((_, highest)) = known else {
-            if self.incarnations.len() >= SESSION_LIVES {
-                self.incarnations.remove(0);
-            }
-            self.incarnations.push((incarnation.clone(), total));
-            return total;
-        };
-        let grown = total.saturating_sub(*highest);
-        *highest += grown;
-        grown
-    }
-
-    /// What a session that takes its id is to know of it and of those before it.
-    pub fn into_former(self) -> FormerSessions {
-        let FormerSessions { mut decisions, mut lives } = self.former;
-        decisions.push(self.decision);
-        lives.extend(self.incarnations.into_iter().map(|(life, _)| life));
-        bound(&mut decisions);
-        bound(&mut lives);
-        FormerSessions { decisions, lives }
-    }
-
-    /// From its last heartbeat to its expiry.
-    pub fn silence(&self) -> Millis {
-        self.ends_at.saturating_sub(self.last_heartbeat_at)
-    }
 }
 
 /// A pool of upstream accounts.
@@ -329,7 +235,7 @@ pub struct Avoided {
     /// When the last report came that it is avoided for.
     pub since: Millis,
     /// When it is used again like any other.
-    pub until: Millis,
+    pub until: LeaseTime,
 }
 
 /// An upstream asked to wait a little.
@@ -338,12 +244,12 @@ pub struct Limited {
     /// When the last report came that said so.
     pub since: Millis,
     /// When its account is used again like any other.
-    pub until: Millis,
+    pub until: LeaseTime,
     /// Length of the last pause of which the upstream named no time, in milliseconds: the next one is twice as
     /// long. 0 = it named every time.
     pub pause: Millis,
     /// From then on a pause is the first again.
-    pub forgotten_at: Millis,
+    pub forgotten_at: LeaseTime,
 }
 
 /// When the org is to be woken: a sweep finds it without loading any org. Names the instant that the head

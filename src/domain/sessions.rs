@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ids::{DecisionId, SessionId},
+    lease::{LeaseTime, Now},
     rows::{Keeper, Row, RowKey, RowsByKind, SessionRow, SessionState},
     table::Table,
     window::Millis,
@@ -16,30 +17,19 @@ pub(super) struct Sessions {
     /// Which of them each decision let begin.
     decisions: BTreeMap<DecisionId, SessionId>,
     /// Those that run by their expiry, soonest first.
-    expiries: BTreeSet<(Millis, SessionId)>,
+    expiries: BTreeSet<(LeaseTime, SessionId)>,
     /// Those that have ended, the first to end first.
     endings: BTreeSet<(Millis, SessionId)>,
 }
 
 impl Sessions {
-    /// As stored. A session from the future (the clock was repaired) is one whose heartbeat arrives now and
-    /// expires within `lease_max`.
-    pub(super) fn load(rows: &mut RowsByKind, now: Millis, lease_max: Millis) -> Self {
+    pub(super) fn load(rows: &mut RowsByKind) -> Self {
         let rows = std::mem::take(&mut rows.sessions);
         let mut sessions = Self::default();
         for row in &rows {
             sessions.index(row);
         }
-        let late = |row: &&SessionRow| row.last_heartbeat_at > now || row.ends_at > now.saturating_add(lease_max);
-        let brought_back: Vec<_> = rows.iter().filter(late).cloned().collect();
         sessions.rows = Table::load(rows.into_iter().map(|row| (row.id.clone(), row)));
-        for mut row in brought_back {
-            row.last_heartbeat_at = row.last_heartbeat_at.min(now);
-            row.started_at = row.started_at.min(now);
-            row.ends_at = row.ends_at.min(now.saturating_add(lease_max));
-            row.stopping_since = row.stopping_since.map(|since| since.min(now));
-            sessions.put(row);
-        }
         sessions
     }
 
@@ -47,18 +37,18 @@ impl Sessions {
         for decision in row.former.decisions.iter().chain([&row.decision]) {
             self.decisions.insert(*decision, row.id.clone());
         }
-        let order = match row.state {
-            SessionState::Running => &mut self.expiries,
-            SessionState::Ended | SessionState::Expired => &mut self.endings,
-        };
-        order.insert((row.ends_at, row.id.clone()));
+        match row.ended_at {
+            None => _ = self.expiries.insert((row.expires_at, row.id.clone())),
+            Some(at) => _ = self.endings.insert((at, row.id.clone())),
+        }
     }
 
     fn unindex(&mut self, id: &SessionId) {
         let Some(row) = self.rows.get(id) else { return };
-        let key = (row.ends_at, id.clone());
-        self.expiries.remove(&key);
-        self.endings.remove(&key);
+        match row.ended_at {
+            None => _ = self.expiries.remove(&(row.expires_at, id.clone())),
+            Some(at) => _ = self.endings.remove(&(at, id.clone())),
+        }
         for decision in row.former.decisions.iter().chain([&row.decision]) {
             self.decisions.remove(decision);
         }
@@ -94,7 +84,7 @@ impl Sessions {
     }
 
     /// The next session that has expired at `now`.
-    pub(super) fn expired(&self, now: Millis) -> Option<SessionRow> {
+    pub(super) fn expired(&self, now: LeaseTime) -> Option<SessionRow> {
         let (_, id) = self.expiries.first().filter(|(at, _)| *at <= now)?;
         self.rows.get(id).cloned()
     }
@@ -147,8 +137,8 @@ impl Keeper for Sessions {
     }
 
     /// When one expires, or can be forgotten.
-    fn next_wake(&self) -> Option<Millis> {
-        let expiry = self.expiries.first().map(|(at, _)| *at);
+    fn next_wake(&self, now: &Now) -> Option<Millis> {
+        let expiry = self.expiries.first().map(|(at, _)| now.wake(*at));
         let ending = self.endings.first().map(|(at, _)| at.saturating_add(SESSION_MEMORY_MS));
         expiry.into_iter().chain(ending).min()
     }

@@ -90,10 +90,10 @@ pub(super) async fn list_reservations(
     let (org, list) = requests::list_reservations(&request)?;
     let size = list.max;
     let reservations = service.ask(&org, list, call).await?;
-    let next = reservations.last().filter(|_| reservations.len() == size).map(|last| last.id.to_string());
+    let next = reservations.last().filter(|_| reservations.len() == size).map(|last| last.row.id.to_string());
     let now = service.now();
     Ok(v1::ListReservationsResponse {
-        reservations: reservations.iter().map(|row| answers::reservation(row, now)).collect(),
+        reservations: reservations.iter().map(|view| answers::reservation(view, now)).collect(),
         next_page_token: next.unwrap_or_default(),
     })
 }

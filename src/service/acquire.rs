@@ -167,7 +167,7 @@ impl Service {
         let policy = self.policy(org);
         let mut ask = ask.clone();
         let reports = loop {
-            match pipeline::without_state(&ask, &policy, cause, self.clock.now()) {
+            match pipeline::without_state(&ask, &policy, cause, self.clock.read()) {
                 Ok(reports) => break reports,
                 Err(Need::Balance) => {
                     ask.balance = Some(self.balances.ask(org, policy.balance.deny_stale, call.deadline.at).await);
@@ -196,13 +196,13 @@ impl Service {
         if decision.code() != Code::Allowed || decision.replayed {
             return decision;
         }
-        let (rules, now) = (self.orgs.rules(), self.clock.now());
+        let (rules, now) = (self.orgs.rules(), self.clock.read());
         let limit = self.policy(org).emergency();
-        match self.emergency.count(org, &limit, ask.counts(), rules.bounds.emergency_orgs, now) {
+        match self.emergency.count(org, &limit, ask.counts(), rules.bounds.emergency_orgs, now.service) {
             Ok(()) => decision,
             Err(over) => {
                 self.metrics.emergency_denial();
-                let denial = pipeline::emergency(&decision.reports, over, now);
+                let denial = pipeline::emergency(&decision.reports, over, &now);
                 Box::new(decision.denied_by(Gate::Rate, denial, ask.mode == Mode::Shadow))
             }
         }

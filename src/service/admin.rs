@@ -185,7 +185,7 @@ impl Service {
             resident: self.orgs.resident(),
             in_flight: self.orgs.in_flight(),
             crashes: self.orgs.crashes(),
-            clock_steady: self.clock.state() == crate::domain::service_time::ClockState::Steady,
+            clock: self.clock.state(),
             serving: self.is_serving(),
             oldest_group_ms: self.oldest_group_ms(),
             billing: self.balances.readings(),

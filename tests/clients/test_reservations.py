@@ -325,12 +325,15 @@ class Expiry(NodeCase):
         self.assertSettled(plane, hold, "expired")
         self.assertEqual(self.hourly(plane), (0, 0))
 
-    def test_it_happens_while_the_node_is_down(self):
+    def test_it_waits_for_a_node_that_is_down(self):
+        """R-LEASE-1"""
         node, plane = self.started()
         holds = [plane.gate.Acquire(org="acme", reserve=spend(30), reservation_ttl_ms=ttl).reservation_id for ttl in (10_000, 50_000)]
         node.kill()
-        node.clock.step(20)
+        node.clock.step(3600)
         plane = self.plane(node.start())
+        self.assertEqual(self.hourly(plane), (0, 60), "both hold")
+        node.clock.step(20)
         self.assertSettled(plane, holds[0], "expired")
         self.assertEqual(self.hourly(plane), (0, 30), "the longer one still holds")
         plane.gate.Commit(org="acme", reservation_id=holds[1], request_id="c", actual=spend(31))

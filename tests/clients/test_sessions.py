@@ -212,8 +212,9 @@ class Starting(SharedSessionCase):
         self.calls.beat(org, 30)
         again = self.calls.start(org, request_id="same")
         self.assertEqual((first.replayed, again.replayed, again.allowed), (False, True, True))
-        for field in ["decision_id", "first_slice_ms", "heartbeat_interval_ms", "expires_at_ms"]:
+        for field in ["decision_id", "first_slice_ms", "heartbeat_interval_ms"]:
             self.assertEqual(getattr(first, field), getattr(again, field), field)
+        self.assertAlmostEqual(again.expires_at_ms, self.calls.get(org).ends_at_ms, delta=1000, msg="as it is now")
         status = self.calls.status(org)
         self.assertEqual((status.sessions, status.used_ms, status.reserved_ms), (1, 30_000, 150_000))
         for other in [{"identity": "vm 2"}, {"session": "other"}, {"scope": "workspace/w"}]:

@@ -25,6 +25,10 @@ class Session:
     total: int = 0
     # Booked for silence at the expiry: the next reports are credited against it, of any incarnation.
     ahead: int = 0
+    # For how long the node was away since its last heartbeat: nobody could report.
+    away: int = 0
+    # It was away for some real moments as well.
+    unsure: bool = False
 
 
 class Model:
@@ -59,7 +63,8 @@ class Model:
         covered = min(grown, session.ahead)
         session.ahead -= covered
         grown -= covered
-        booked = min(grown, CLAMP)
+        booked = min(grown, CLAMP + session.away)
+        session.away, session.unsure = 0, False
         self.used, self.disputed = self.used + booked, self.disputed + grown - booked
         if session.runs:
             session.heard, session.left = self.now, max(0, session.left - booked)
@@ -78,6 +83,15 @@ class Model:
         """An expiry within moments of then: the node's clock runs on while it is asked."""
         due = [session.heard + LEASE - self.now - seconds for session in self.sessions.values() if session.runs]
         return any(abs(left) < 15 for left in due)
+
+    def be_away(self, seconds):
+        """R-LEASE-1: no lease runs"""
+        self.now += seconds
+        for session in self.sessions.values():
+            if session.runs:
+                session.heard += seconds
+            session.away += seconds
+            session.unsure = True
 
     def wait(self, seconds):
         self.now += seconds
@@ -112,6 +126,8 @@ class AnyOrder(SessionNodeCase):
                 incarnation = chance.choice([model.sessions[name].incarnation or "b"] * 5 + [f"b{number}"])
                 base = model.sessions[name].total if incarnation in (model.sessions[name].incarnation, "b") else 0
                 total = max(0, base + chance.choice([0, -5, 1, 30, 60, 250, 299, 300, 301, 500]))
+                if model.sessions[name].unsure:
+                    total = min(total, base + CLAMP)
                 booked, disputed = model.hear(name, incarnation, total, act == "end")
                 if act == "end":
                     calls.end("acme", name, incarnation=incarnation, total_seconds=total)
@@ -124,16 +140,15 @@ class AnyOrder(SessionNodeCase):
                 calls.use("acme", seconds)
                 model.used += seconds
             elif act in ("wait", "crash"):
-                # What passes while a node is down is believed up to a minute.
-                seconds = chance.choice([1, 10, 50, 119, 121, 400] if act == "wait" else [0, 30])
-                if model.too_close(seconds):
+                seconds = chance.choice([1, 10, 50, 119, 121, 400] if act == "wait" else [0, 30, 1000])
+                if model.too_close(seconds if act == "wait" else 0):
                     continue
                 if act == "crash":
-                    # The machine's uptime does not move with the fake clock: the mark on disk is to be of now.
+                    # The mark on disk is to be of now.
                     calls.use("another", 1)
                     getattr(node, chance.choice(["stop", "kill"]))()
                 node.clock.step(seconds)
-                model.wait(seconds)
+                model.wait(seconds) if act == "wait" else model.be_away(seconds)
                 if act == "crash":
                     calls = Client(self.plane(node.start()))
             status = calls.status("acme")

@@ -125,7 +125,7 @@ class Settlement(SharedNodeCase):
 
 class Expiry(NodeCase):
     def test_a_hold_that_nobody_settles_expires_and_can_not_be_released(self):
-        """R-PIPE-3; also while the node is down"""
+        """R-PIPE-3, R-LEASE-1: while the node is up"""
         clock = self.clock(minute=10)
         environment = {"TOLLGATE__BOUNDS__CONNECTION_AGE_MS": "86400000"}
         node = self.node(config=LIMITED, clock=clock, environment=environment)
@@ -140,6 +140,8 @@ class Expiry(NodeCase):
         self.assertEqual(node.stop(), 0)
         clock.step(11)
         plane = self.plane(node.start())
+        self.assertFalse(plane.gate.Acquire(org="acme", reserve=spend(100)).allowed, "its holder could not be heard")
+        clock.step(11)
         self.assertTrue(plane.gate.Acquire(org="acme", reserve=spend(100)).allowed)
 
 

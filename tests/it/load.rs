@@ -19,7 +19,7 @@ use crate::{
         client::{Budget, Gate, Pools, Sessions, plain, reason},
         node::Node,
     },
-    oracle::{BYTES, COMPUTE, Call, Durable, Log, PLAIN_ONLY, Plain, Promise, SPEND},
+    oracle::{BYTES, COMPUTE, Call, Durable, Ends, Log, PLAIN_ONLY, Plain, Promise, SPEND},
 };
 
 use pools::Upstreams;
@@ -482,7 +482,7 @@ pub async fn ask(planes: &mut Planes, request: &Durable) -> Result<(Promise, boo
         Durable::Release(request) => (Promise::Settled, gate.release(request).await?.into_inner().replayed),
         Durable::Extend(request) => {
             let answer = gate.extend(request).await?.into_inner();
-            (Promise::Extended { expires_at: answer.expires_at_ms }, answer.replayed)
+            (Promise::Extended { expires_at: Ends(answer.expires_at_ms) }, answer.replayed)
         }
         Durable::Report(request) => {
             let answer = gate.report_cumulative(request).await?.into_inner();
@@ -491,7 +491,7 @@ pub async fn ask(planes: &mut Planes, request: &Durable) -> Result<(Promise, boo
         Durable::Hold(request) => {
             let answer = gate.acquire(request).await?.into_inner();
             assert!(answer.allowed && answer.fail_open.is_empty(), "a hold is granted or an error: {answer:?}");
-            let (reservation, expires_at) = (answer.reservation_id, answer.reservation_expires_at_ms);
+            let (reservation, expires_at) = (answer.reservation_id, Ends(answer.reservation_expires_at_ms));
             (Promise::Held { reservation, expires_at }, answer.replayed)
         }
     })

@@ -28,6 +28,7 @@ mod disk_full;
 mod harness;
 mod hostile;
 mod kill;
+mod leases;
 mod load;
 mod moving;
 mod oracle;

@@ -89,6 +89,22 @@ impl Durable {
     }
 }
 
+/// When a hold ends, as an answer shows it: in milliseconds since the epoch, if the node stays up. Every absence
+/// of the node moves it, so two that differ by no more than the absences of a test agree.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends(pub i64);
+
+impl PartialEq for Ends {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.abs_diff(other.0) < ABSENCES_MS
+    }
+}
+
+impl Eq for Ends {}
+
+/// More than a node is away for in one test.
+const ABSENCES_MS: u64 = 15 * 60_000;
+
 /// What was promised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promise {
@@ -98,11 +114,11 @@ pub enum Promise {
     },
     Held {
         reservation: String,
-        expires_at: i64,
+        expires_at: Ends,
     },
     Settled,
     Extended {
-        expires_at: i64,
+        expires_at: Ends,
     },
     Started {
         slice: u64,
@@ -116,7 +132,7 @@ pub enum Promise {
     /// The account, and the reservation that came with it.
     Picked {
         account: String,
-        hold: Option<(String, i64)>,
+        hold: Option<(String, Ends)>,
     },
     /// Of a pick: nothing is promised.
     Denied,
@@ -155,7 +171,7 @@ pub struct Plain {
 pub struct Open {
     pub scope: String,
     pub amount: u64,
-    pub expires_at: i64,
+    pub expires_at: Ends,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,7 +263,7 @@ impl Facts {
         }
     }
 
-    fn hold(&mut self, request: &AcquireRequest, reservation: &str, expires_at: i64) {
+    fn hold(&mut self, request: &AcquireRequest, reservation: &str, expires_at: Ends) {
         let amount = single(&request.reserve);
         self.add(&request.scope, COMPUTE, 0, amount as i64);
         let open = Open { scope: request.scope.clone(), amount, expires_at };
@@ -323,7 +339,7 @@ impl Seen {
         let of_session = |id: &str| org.sessions.iter().any(|session| session.decision_id == id);
         for hold in org.reservations.iter().filter(|hold| !of_session(&hold.reservation_id)) {
             let open =
-                Open { scope: hold.scope.clone(), amount: single(&hold.amounts), expires_at: hold.expires_at_ms };
+                Open { scope: hold.scope.clone(), amount: single(&hold.amounts), expires_at: Ends(hold.expires_at_ms) };
             seen.facts.open.insert(hold.reservation_id.clone(), open);
         }
         for baseline in &org.baselines {

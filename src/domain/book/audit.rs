@@ -104,6 +104,7 @@ mod tests {
         bounds::DAY_MS,
         domain::{
             ids::DecisionId,
+            lease::LeaseTime,
             ledger::{HourSlice, Ledger},
             limit::Limit,
             policy::OrgPolicy,
@@ -134,7 +135,7 @@ mod tests {
         book.book(&policy, &scopes, &meter, 5, T0);
         book.book(&policy, &scopes, &meter, 7, T0 + HOUR_MS);
         let amounts = smallvec![(meter, 3)];
-        let (id, expires_at) = (DecisionId(1), T0 + DAY_MS);
+        let (id, expires_at) = (DecisionId(1), LeaseTime(T0 + DAY_MS));
         book.reserve(ReservationRow { id, scopes, amounts, reserved_at: Some(T0), expires_at, expired_at: None });
         for limit in policy.limits.iter() {
             let standing = book.standing(&Scope::org(), limit, T0 + HOUR_MS);
@@ -177,7 +178,7 @@ mod tests {
         let mut book = book();
         let changed = |hour: &HourSlice| HourSlice { total: hour.total + 1, ..hour.clone() };
         let slices = tally(&mut book).ledger.hours().map(changed).collect();
-        tally(&mut book).ledger = Ledger::load(slices, T0 + HOUR_MS);
+        tally(&mut book).ledger = Ledger::load(slices);
         let audit = book.audit_rows();
         assert!(
             audit.drift.iter().any(|drift| drift.what == "hour 495000" && (drift.kept, drift.derived) == (6, (5, 5)))

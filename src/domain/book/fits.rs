@@ -3,20 +3,23 @@
 use super::{Book, Standing};
 use crate::domain::{
     ids::{Meter, Scope},
+    lease::Now,
     limit::Limit,
     window::Millis,
 };
 
 impl Book {
     /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens: slices
-    /// leave, windows end, holds expire. `None` = never.
+    /// leave, windows end, holds expire. `None` = never. By the wall clock, which service time waits for
+    /// where it is behind.
     pub(in crate::domain) fn fits_at(
         &mut self,
         scope: &Scope,
         limit: &Limit,
         asked: u64,
-        now: Millis,
+        clocks: &Now,
     ) -> Option<Millis> {
+        let now = clocks.service;
         let amount = limit.amount?;
         let usable = if asked == 0 { amount.checked_sub(1)? } else { amount.saturating_sub(limit.buffer) };
         let free = u128::from(usable.checked_sub(asked)?);
@@ -25,8 +28,8 @@ impl Book {
         if taken <= free {
             return Some(now);
         }
-        let mut leaving = self.leaving(scope, limit, (used, ends_at), now).peekable();
-        let mut expiring = self.expiring(scope, limit.meter()).peekable();
+        let mut leaving = self.leaving(scope, limit, (used, ends_at), clocks).peekable();
+        let mut expiring = self.expiring(scope, limit.meter(), clocks).peekable();
         loop {
             let hold_first = match (leaving.peek(), expiring.peek()) {
                 (Some((leaves_at, _)), Some((expires_at, _))) => expires_at < leaves_at,
@@ -46,8 +49,9 @@ impl Book {
         scope: &Scope,
         limit: &Limit,
         (used, ends_at): (u64, Option<Millis>),
-        now: Millis,
+        clocks: &Now,
     ) -> Box<dyn Iterator<Item = (Millis, u64)> + '_> {
+        let (clocks, now) = (*clocks, clocks.service);
         let window = limit.window();
         let booked: Box<dyn Iterator<Item = (Millis, u64)> + '_> = if window.trailing().is_some() {
             let tally = self.tally(scope, limit.meter());
@@ -55,7 +59,7 @@ impl Book {
         } else {
             Box::new(ends_at.map(|end| (end, used)).into_iter())
         };
-        let mut to_book = self.to_book(scope, limit, ends_at).peekable();
+        let mut to_book = self.to_book(scope, limit, ends_at, clocks).peekable();
         if to_book.peek().is_none() {
             return booked;
         }
@@ -65,12 +69,19 @@ impl Book {
     }
 
     /// What expiring holds will book, and when that will stop counting.
-    fn to_book(&self, scope: &Scope, limit: &Limit, ends_at: Option<Millis>) -> impl Iterator<Item = (Millis, u64)> {
+    fn to_book(
+        &self,
+        scope: &Scope,
+        limit: &Limit,
+        ends_at: Option<Millis>,
+        clocks: Now,
+    ) -> impl Iterator<Item = (Millis, u64)> {
         let window = limit.window();
         self.prepaid.iter().filter_map(move |(id, paid)| {
             let row = self.reservations.get(id).filter(|row| row.scopes.counts_in(scope))?;
             row.amounts.iter().find(|(meter, _)| meter == limit.meter())?;
-            let (at, slice) = (row.expires_at, window.slice());
+            // Booked in the window that runs by then.
+            let (at, slice) = (clocks.shown(row.expires_at).max(clocks.service), window.slice());
             let leaves = window.slice_leaves_at(at / slice * slice);
             let running = ends_at.filter(|end| at < *end);
             let ends = running.or_else(|| window.end(window.start(at)));
@@ -79,11 +90,11 @@ impl Book {
     }
 
     /// When what is held is given back, hold by hold.
-    fn expiring(&self, scope: &Scope, meter: &Meter) -> impl Iterator<Item = (Millis, u64)> {
+    fn expiring(&self, scope: &Scope, meter: &Meter, clocks: &Now) -> impl Iterator<Item = (Millis, u64)> {
         self.expiries.iter().filter_map(move |(at, id)| {
             let row = self.reservations.get(id).filter(|row| row.scopes.counts_in(scope))?;
             let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
-            Some((*at, held.saturating_sub(self.prepaid.get(id).copied().unwrap_or(0))))
+            Some((clocks.shown(*at), held.saturating_sub(self.prepaid.get(id).copied().unwrap_or(0))))
         })
     }
 }

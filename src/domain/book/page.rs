@@ -167,13 +167,9 @@ impl Tally {
         Self { meter, ledger: Ledger::default(), counters: Vec::new(), limited: false }
     }
 
-    /// A counter as stored. One that begins in the future (the clock was repaired) begins now: nothing is
-    /// lost, and nothing stays used up longer than a window.
-    pub(super) fn load_counter(&mut self, window: Window, stored: Counter, now: Millis) {
-        let changed = stored.start > now;
-        let start = if changed { window.start(now) } else { stored.start };
-        let record = Some(Counter { start, ..stored });
-        self.counters.push(Counted { window, record, limited: false, changed });
+    /// A counter as stored.
+    pub(super) fn load_counter(&mut self, window: Window, stored: Counter) {
+        self.counters.push(Counted { window, record: Some(stored), limited: false, changed: false });
     }
 
     /// Marks what a limit over `window` is judged by, and answers the number of its counter.

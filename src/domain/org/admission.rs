@@ -16,7 +16,7 @@ use crate::{
         pipeline::{self, Facts, Judgement, OrgFacts},
         rate::{RateRecord, backstop_label},
         refusal::OrgError,
-        rows::{ReservationRow, SessionState},
+        rows::{ReservationRow, SessionRow, SessionState},
         scopes::Scopes,
         window::{Millis, Window},
     },
@@ -107,7 +107,7 @@ impl OrgState {
             store_fault: ctx.store_fault,
         };
         let share_percent = ctx.bounds.reservation_share_percent.into();
-        pipeline::evaluate(Facts { ask, policy: ctx.policy, org: Ok(org), share_percent, now: self.now })
+        pipeline::evaluate(Facts { ask, policy: ctx.policy, org: Ok(org), share_percent, now: self.clocks })
     }
 
     fn decision(&self, id: Option<DecisionId>, judgement: Judgement, mode: Mode) -> Decision {
@@ -171,10 +171,10 @@ impl OrgState {
                 0 => RESERVATION_TTL_DEFAULT_MS.min(ctx.bounds.reservation_ttl_max_ms.into()),
                 given => given,
             };
-            let expires_at = self.now.saturating_add(ttl);
+            let expires_at = self.clocks.lease.after(ttl);
             let (scopes, amounts, reserved_at) = (ask.scopes.clone(), ask.reserve.clone(), Some(self.now));
             self.book.reserve(ReservationRow { id, scopes, amounts, reserved_at, expires_at, expired_at: None });
-            Hold { id, expires_at }
+            Hold { id, expires_at: self.clocks.shown(expires_at) }
         });
         if ask.with_pause
             && let Some(execution) = execution_id(id)
@@ -223,15 +223,16 @@ impl OrgState {
         };
         match admission {
             Admission::Execution(Admitted { decision, hold, fail_open }) => {
-                Decision { hold, ..admitted(Some(decision), &fail_open) }
+                Decision { hold: self.hold_now(hold), ..admitted(Some(decision), &fail_open) }
             }
             Admission::Session(Started { decision, grant, fail_open }) => {
-                Decision { session: Some(grant), ..admitted(Some(decision), &fail_open) }
+                let session = Some(self.grant_now(ask, decision, grant));
+                Decision { session, ..admitted(Some(decision), &fail_open) }
             }
             Admission::Pick(Picked { account, decision, hold, fail_open }) => {
                 let picked_at = self.journal.answered_at(ask.rpc(), ask.idempotency.as_ref());
                 let account = Some(self.picked_before(account, picked_at, ctx));
-                Decision { hold, account, ..admitted(decision, &fail_open) }
+                Decision { hold: self.hold_now(hold), account, ..admitted(decision, &fail_open) }
             }
         }
     }
@@ -240,10 +241,10 @@ impl OrgState {
     /// lease of the session, which every heartbeat moves.
     pub(super) fn left_of(&self, decision: DecisionId) -> Millis {
         let session = self.sessions.of_decision(decision);
-        let lease = session.filter(|row| row.state == SessionState::Running).map(|row| row.ends_at);
+        let lease = session.filter(|row| row.state == SessionState::Running).map(|row| row.expires_at);
         let open = || self.book.reservation(decision, self.now).filter(|row| row.is_open());
         let ends_at = if session.is_some() { lease } else { open().map(|row| row.expires_at) };
-        ends_at.map_or(0, |at| at.saturating_sub(self.now))
+        ends_at.map_or(0, |at| at.since(self.clocks.lease))
     }
 
     /// Every limit as it stands now, whatever one more call would be answered.
@@ -255,6 +256,20 @@ impl OrgState {
     /// The same of a scope and the org.
     pub(super) fn limits_now(&mut self, scopes: Scopes, ctx: &Context<'_>) -> LimitViews {
         self.limits_after(Acquire::of(scopes, Amounts::new()), Known::default(), ctx)
+    }
+
+    /// A hold as it was granted, with its end as it is now: it may have moved since.
+    fn hold_now(&self, granted: Option<Hold>) -> Option<Hold> {
+        let Hold { id, expires_at } = granted?;
+        let now = self.book.expires_at(id).map_or(expires_at, |end| self.clocks.shown(end));
+        Some(Hold { id, expires_at: now })
+    }
+
+    fn grant_now(&self, ask: &Acquire, decision: DecisionId, granted: SessionGrant) -> SessionGrant {
+        let Run::Session(new) = &ask.run else { return granted };
+        let running = |row: &&SessionRow| row.decision == decision && row.ended_at.is_none();
+        let Some(row) = self.sessions.get(&new.id).filter(running) else { return granted };
+        SessionGrant { expires_at: self.clocks.shown(row.expires_at), ..granted }
     }
 
     /// What an Acquire would be answered, from the org's own state and what is known of its balance.

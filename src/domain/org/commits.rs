@@ -40,10 +40,11 @@ impl OrgState {
 
     /// The next instant at which [`Self::sweep`] has something to do.
     fn next_wake(&mut self, policy: &OrgPolicy) -> Option<Millis> {
+        let clocks = self.clocks;
         let rate = self.rate.map(|rate| rate.purge_at(policy.rate.idle_windows));
         let execution = self.executions_from.map(|from| from.saturating_add(EXECUTION_RETENTION_MS));
         let own = [rate, execution, self.journal.next_purge()];
-        own.into_iter().chain(self.keepers().map(|keeper| keeper.next_wake())).flatten().min()
+        own.into_iter().chain(self.keepers().map(|keeper| keeper.next_wake(&clocks))).flatten().min()
     }
 
     /// Nothing is left that a later call could need.
@@ -71,8 +72,8 @@ impl OrgState {
         }
         let wipe = std::mem::take(&mut self.wipe);
         if self.is_spent() {
-            let (now, stored) = (self.now, self.stored);
-            *self = Self { now, ..Self::default() };
+            let (now, clocks, stored) = (self.now, self.clocks, self.stored);
+            *self = Self { now, clocks, ..Self::default() };
             let forgotten = OrgWrite { wipe: true, ..OrgWrite::empty(org) };
             return (wipe || stored).then_some(forgotten);
         }

@@ -29,6 +29,7 @@ use super::{
     commands::{Command, Reply},
     ids::{DecisionId, ExecutionId, OrgId, Reason},
     journal::Journal,
+    lease::Now,
     limit::Label,
     outcome::{Done, Entry, Outcome, Remembered},
     policy::OrgPolicy,
@@ -43,7 +44,7 @@ use super::{
     table::Table,
     window::Millis,
 };
-use crate::bounds::{Bounds, CLOCK_AHEAD_MAX_MS, RESERVATION_TTL_MAX_MS};
+use crate::bounds::Bounds;
 
 use outbox::Outbox;
 use tables::{Baseline, BaselineKey, Execution, Trial};
@@ -55,8 +56,8 @@ pub use pools::PoolNews;
 pub struct Context<'a> {
     /// The org that is asked.
     pub org: &'a OrgId,
-    /// Service time at which the command is carried out.
-    pub now: Millis,
+    /// When the command is carried out.
+    pub now: Now,
     /// As configured.
     pub policy: &'a Arc<OrgPolicy>,
     /// The maxima in force.
@@ -89,8 +90,10 @@ pub struct News {
 /// All of one org in memory. Commands go in, replies and rows to write come out; it does no I/O.
 #[derive(Debug, Default)]
 pub struct OrgState {
-    /// The latest instant this org has seen; its time never goes backwards.
+    /// The latest service time this org has seen; its time never goes backwards.
     now: Millis,
+    /// The clocks as it has last seen them.
+    clocks: Now,
     rate: Option<RateRecord>,
     rate_label: Option<Arc<Label>>,
     frozen: Option<Reason>,
@@ -124,21 +127,23 @@ pub struct OrgState {
 
 impl OrgState {
     /// The org as stored. An empty set of rows is an org that was never seen.
-    pub fn load(rows: OrgRows, now: Millis) -> Self {
+    pub fn load(rows: OrgRows, now: Now) -> Self {
         let mut rows = RowsByKind::from(rows);
         let head = rows.heads.pop();
         let stored = head.is_some();
         let head = head.unwrap_or_default();
-        // Its own time does not go back either, unless the clock was repaired in between.
-        let now = if head.last_at <= now.saturating_add(CLOCK_AHEAD_MAX_MS) { now.max(head.last_at) } else { now };
-        let mut book = Book::load(&mut rows, now);
-        let sessions = Sessions::load(&mut rows, now, RESERVATION_TTL_MAX_MS);
+        // Its own time does not go back either. A clock that is put right brings back its rows.
+        let clocks = Now { service: now.service.max(head.last_at), ..now };
+        let mut book = Book::load(&mut rows);
+        let sessions = Sessions::load(&mut rows);
         for (reservation, paid) in sessions.prepaid() {
             book.prepay(reservation, paid);
         }
         let executions = tables::load_executions(&mut rows);
         Self {
-            now,
+            // The first command moves it on, from where it was.
+            now: if stored { head.last_at } else { clocks.service },
+            clocks,
             rate: head.rate,
             frozen: head.frozen,
             wake_at: head.wake_at,
@@ -153,7 +158,7 @@ impl OrgState {
             uncompleted: head.uncompleted,
             budgets: Budgets::load(&mut rows),
             sessions,
-            pools: Pools::load(&mut rows, now),
+            pools: Pools::load(&mut rows, &clocks),
             trial: Trial::load(&mut rows),
             journal: Journal::load(head.seq, head.journal_from, head.evicted, rows.journal, rows.long_journal),
             stored,
@@ -184,8 +189,10 @@ impl OrgState {
 
     /// Moves the org's time on and ends what ended by then. Answers the policy in force.
     fn advance(&mut self, ctx: &Context<'_>) -> Arc<OrgPolicy> {
-        self.now = self.now.max(ctx.now);
-        self.expire_sessions(ctx);
+        let last = self.now;
+        self.clocks = self.clocks.max(ctx.now);
+        self.now = self.clocks.service;
+        self.expire_sessions(last, ctx);
         self.expire_reservations(ctx);
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
         self.roll_pools(&Context { policy: &policy, ..*ctx });

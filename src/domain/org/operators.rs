@@ -35,10 +35,10 @@ impl OrgState {
 
     pub(in crate::domain) fn purge_all(&mut self) -> Purged {
         let existed = self.is_known();
-        let now = self.now;
+        let (now, clocks) = (self.now, self.clocks);
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
         let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
-        *self = Self { now, outbox, news, wipe: existed, changed: existed, ..Self::default() };
+        *self = Self { now, clocks, outbox, news, wipe: existed, changed: existed, ..Self::default() };
         Purged { existed }
     }
 
@@ -79,14 +79,14 @@ impl OrgState {
             limits: limits.into_vec(),
             ledgers: used,
             counters: self.book.counter_views(),
-            reservations: self.book.reservation_views(),
+            reservations: self.book.reservation_views(&self.clocks),
             expired_reservations: self.book.expired_reservations(),
             baselines: self.baselines.iter().map(|(key, value)| baseline_row(key.clone(), value.clone())).collect(),
             executions: self.executions.iter().map(|(id, value)| execution_row(id.clone(), value.clone())).collect(),
             disputed: self.disputed.iter().map(|(_, row)| row.clone()).collect(),
             wake_at: self.wake_at,
             rate_purge_at: self.rate.map(|rate| rate.purge_at(ctx.policy.rate.idle_windows)),
-            next_expiry_at: self.book.next_expiry(),
+            next_expiry_at: self.book.next_expiry().map(|at| self.clocks.shown(at)),
             seq: self.journal.seq(),
             journal_from: self.journal.from(),
             remembered: self.journal.remembered(),

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         command::{Acquire, ListOutbox, Mode},
         ids::{Amounts, DecisionId, ExecutionId, Meter},
+        lease::Now,
         outbox::{DeadCause, Delivery, OutboxKey, OutboxRow},
         policy::ExportWhen,
         reply::{OutboxReplayed, OutboxSettled},
@@ -123,7 +124,7 @@ impl Keeper for Outbox {
     }
 
     /// Delivery begins with the commit and goes on by itself: the timer is for what a crash interrupted.
-    fn next_wake(&self) -> Option<Millis> {
+    fn next_wake(&self, _now: &Now) -> Option<Millis> {
         self.next_due().map(|due| due.saturating_add(EXPORT_GRACE_MS))
     }
 }

@@ -82,7 +82,7 @@ impl OrgState {
     ) -> Result<Shown<PoolConfigured, Box<PoolView>>, OrgError> {
         let done = self.once(Rpc::ConfigurePool, Some(&set.idempotency), ctx, |org| {
             org.check_pool(set, ctx)?;
-            for scope in org.pools.configure(set) {
+            for scope in org.pools.configure(set, &org.clocks) {
                 org.budgets.limits_changed(scope);
             }
             org.news.pools_touched = true;
@@ -164,7 +164,7 @@ impl OrgState {
         if opens {
             row.reported_until(self.period_end(scope, &limit), self.now);
         }
-        self.pools.put(row, None);
+        self.pools.put(row, None, &self.clocks);
         let standing = self.standing(&member, &rules, ctx);
         if standing.as_ref().is_err_and(Exhausted::lasts) {
             self.settle_pool(&pool, ctx);
@@ -232,12 +232,12 @@ impl OrgState {
         seen.bytes_up = seen.bytes_up.saturating_add(report.bytes_up);
         seen.bytes_down = seen.bytes_down.saturating_add(report.bytes_down);
         match outcome {
-            Upstream::Ok => row.went_well(report.picked_at, self.now),
+            Upstream::Ok => row.went_well(report.picked_at, &self.clocks),
             Upstream::QuotaExhausted => seen.quota_errors += 1,
             Upstream::Failed => seen.failed += 1,
             Upstream::RateLimited => {
                 seen.failed += 1;
-                row.asked_to_wait(named, report.picked_at, self.now);
+                row.asked_to_wait(named, report.picked_at, &self.clocks);
             }
             Upstream::Refused => {
                 seen.failed += 1;
@@ -254,7 +254,7 @@ impl OrgState {
     /// Keeps what is known of an account, and announces what follows.
     fn learnt(&mut self, row: UpstreamAccountRow, member: &Member, rules: &PoolRules, ctx: &Context<'_>) {
         let (pool, announced) = (row.pool.clone(), row.announced);
-        self.pools.put(row, None);
+        self.pools.put(row, None, &self.clocks);
         if announced || self.standing(member, rules, ctx).is_err_and(|exhausted| exhausted.lasts()) {
             self.settle_pool(&pool, ctx);
         }
@@ -276,8 +276,8 @@ impl OrgState {
     /// For the time that the upstream named, or for `length`; as long as it is avoided already where that is
     /// longer than `length`.
     fn avoided(&self, known: Option<Avoided>, length: Millis, named: Option<Millis>) -> Avoided {
-        let until = self.now.saturating_add(named.unwrap_or(length));
-        let known = known.map_or(0, |known| known.until).max(until);
+        let until = self.clocks.lease.after(named.unwrap_or(length));
+        let known = known.map_or(until, |known| known.until.max(until));
         Avoided { since: self.now, until: if named.is_some() { until } else { known } }
     }
 
@@ -289,7 +289,7 @@ impl OrgState {
     ) -> Result<Shown<AccountCleared, Box<AccountView>>, OrgError> {
         let done = self.once(Rpc::ClearAccount, Some(&clear.idempotency), ctx, |org| {
             let mut row = org.of_pool(clear)?;
-            let was_held = row.clear(org.now);
+            let was_held = row.clear(&org.clocks);
             let rules = org.pools.rules(&row.pool, &ctx.policy.pools);
             org.learnt(row, &Member::of(&clear.account), &rules, ctx);
             org.news.pools_touched = true;
@@ -308,7 +308,7 @@ impl OrgState {
 
     /// Ends what has ended by the org's time, and tells it.
     pub(super) fn roll_pools(&mut self, ctx: &Context<'_>) {
-        for pool in self.pools.roll(self.now) {
+        for pool in self.pools.roll(&self.clocks) {
             self.settle_pool(&pool, ctx);
             self.news.pools_touched = true;
             self.changed = true;
@@ -335,11 +335,11 @@ impl OrgState {
             let Some(mut row) = self.pools.account(&member.id).cloned() else { continue };
             let free_at = exhausted.as_ref().and_then(|by| by.until);
             if row.announced == exhausted.is_some() {
-                self.pools.look_at(&row, free_at);
+                self.pools.look_at(&row, free_at, &self.clocks);
                 continue;
             }
             row.announced = exhausted.is_some();
-            self.pools.put(row, free_at);
+            self.pools.put(row, free_at, &self.clocks);
             self.changed = true;
             let (pool, account) = (pool.clone(), self.account_view(member, ctx));
             self.news.pools.extend(account.map(|account| match exhausted {

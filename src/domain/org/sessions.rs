@@ -28,7 +28,7 @@ use crate::{
         refusal::OrgError,
         reply::{Action, Beat, Quota, SessionStatus, SessionView},
         request::Rpc,
-        rows::{DisputedRow, ReservationRow, SessionRow, SessionState},
+        rows::{DisputedRow, Heard, ReservationRow, SessionRow, SessionState},
         scopes::Scopes,
         window::{Calendar, Millis, Window},
     },
@@ -57,7 +57,7 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> SessionGrant {
         let policy = &ctx.policy.sessions;
-        let expires_at = self.now.saturating_add(policy.lease());
+        let expires_at = self.clocks.lease.after(policy.lease());
         let decision = ctx.decision.admitted();
         let former = self.sessions.get(&new.id).cloned().map(SessionRow::into_former).unwrap_or_default();
         let row = SessionRow {
@@ -68,7 +68,9 @@ impl OrgState {
             state: SessionState::Running,
             started_at: self.now,
             last_heartbeat_at: self.now,
-            ends_at: expires_at,
+            heard: Heard::at(&self.clocks),
+            expires_at,
+            ended_at: None,
             incarnations: Vec::new(),
             booked: 0,
             booked_ahead: 0,
@@ -78,7 +80,7 @@ impl OrgState {
         };
         self.hold_slice(&row, slice);
         self.sessions.put(row);
-        SessionGrant { slice, heartbeat: policy.heartbeat, expires_at }
+        SessionGrant { slice, heartbeat: policy.heartbeat, expires_at: self.clocks.shown(expires_at) }
     }
 
     /// Reserves what is left of a session's first slice until it expires. At its expiry the time since
@@ -86,7 +88,7 @@ impl OrgState {
     fn hold_slice(&mut self, row: &SessionRow, left: u64) {
         if left > 0 {
             let amounts: Amounts = smallvec![(Meter::compute(), left)];
-            let (id, scopes, expires_at) = (row.decision, row.scopes.clone(), row.ends_at);
+            let (id, scopes, expires_at) = (row.decision, row.scopes.clone(), row.expires_at);
             let reserved_at = Some(row.started_at);
             self.book.reserve(ReservationRow { id, scopes, amounts, reserved_at, expires_at, expired_at: None });
             self.book.prepay(id, row.silence());
@@ -100,13 +102,14 @@ impl OrgState {
     }
 
     /// Ends sessions that had no heartbeat until the org's time, each at the instant of its expiry and by
-    /// the policy at that time.
-    pub(super) fn expire_sessions(&mut self, configured: &Context<'_>) {
-        while let Some(mut row) = self.sessions.expired(self.now) {
-            let at = row.ends_at;
+    /// the policy at that time. Nothing of it is booked before `last`, when the org was last asked.
+    pub(super) fn expire_sessions(&mut self, last: Millis, configured: &Context<'_>) {
+        while let Some(mut row) = self.sessions.expired(self.clocks.lease) {
+            let at = self.clocks.shown(row.expires_at).clamp(last, self.now);
             let policy = self.budgets.in_force(configured.policy, &self.pools, at);
             let booked = self.take_slice(&row).min(row.silence());
             row.state = SessionState::Expired;
+            row.ended_at = Some(at);
             row.booked_ahead = row.booked_ahead.saturating_add(booked);
             self.book_session(&mut row, booked, at, &Context { policy: &policy, ..*configured });
             self.sessions.put(row);
@@ -130,7 +133,10 @@ impl OrgState {
         let grown = row.grow(incarnation, total.min(AMOUNT_MAX));
         let covered = grown.min(row.booked_ahead);
         row.booked_ahead -= covered;
-        let booked = (grown - covered).min(ctx.policy.sessions.clamp);
+        // While the node was away nobody could report.
+        let clamp = ctx.policy.sessions.clamp.saturating_add(row.heard.away(&self.clocks));
+        row.heard.absent = self.clocks.absent;
+        let booked = (grown - covered).min(clamp);
         let disputed = grown - covered - booked;
         row.disputed = row.disputed.saturating_add(disputed);
         let (scopes, source) = (row.scopes.clone(), Source::from(&row.id));
@@ -164,11 +170,12 @@ impl OrgState {
             let (booked, disputed) = org.accrue(&mut row, &beat.incarnation, beat.total, ctx);
             if row.state == SessionState::Running {
                 row.last_heartbeat_at = org.now;
-                row.ends_at = org.now.saturating_add(ctx.policy.sessions.lease());
+                row.heard = Heard::at(&org.clocks);
+                row.expires_at = org.clocks.lease.after(ctx.policy.sessions.lease());
                 org.hold_slice(&row, left.saturating_sub(booked));
             }
             let stops = matches!(org.action(&row, ctx), Action::Stop(_));
-            row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(org.now));
+            row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(org.clocks.lease));
             org.sessions.put(row);
             org.changed = true;
             Ok(Beaten { booked, disputed })
@@ -179,7 +186,7 @@ impl OrgState {
             state: row.state,
             quota: self.quota(&row.scopes, ctx.policy),
             heartbeat: ctx.policy.sessions.heartbeat,
-            expires_at: row.ends_at,
+            expires_at: self.session_ends_at(&row),
         })))
     }
 
@@ -187,7 +194,7 @@ impl OrgState {
     fn action(&mut self, row: &SessionRow, ctx: &Context<'_>) -> Action {
         let policy = &ctx.policy.sessions;
         let grace = if policy.trial { 0 } else { policy.grace };
-        let left = row.stopping_since.map_or(grace, |since| since.saturating_add(grace).saturating_sub(self.now));
+        let left = row.stopping_since.map_or(grace, |since| since.after(grace).since(self.clocks.lease));
         if row.state != SessionState::Running {
             return Action::Stop(left);
         }
@@ -248,7 +255,7 @@ impl OrgState {
             Some((incarnation, total)) => drop(self.accrue(row, incarnation, *total, ctx)),
             // Nobody says how long it ran: since its last heartbeat.
             None if runs => {
-                let silent = self.now.saturating_sub(row.last_heartbeat_at);
+                let silent = row.heard.passed(&self.clocks);
                 row.booked_ahead = row.booked_ahead.saturating_add(silent);
                 self.book_session(row, silent, self.now, ctx);
             }
@@ -257,13 +264,18 @@ impl OrgState {
         if runs {
             row.state = SessionState::Ended;
             row.last_heartbeat_at = self.now;
-            row.ends_at = self.now;
+            row.ended_at = Some(self.now);
             self.news.ended_sessions += 1;
         }
     }
 
     pub(super) fn session_view(&self, row: SessionRow) -> SessionView {
-        SessionView { held: self.book.held(row.decision), row }
+        SessionView { held: self.book.held(row.decision), ends_at: self.session_ends_at(&row), row }
+    }
+
+    /// When it expires without a heartbeat; when it ended, once it has.
+    fn session_ends_at(&self, row: &SessionRow) -> Millis {
+        row.ended_at.unwrap_or_else(|| self.clocks.shown(row.expires_at))
     }
 
     pub(in crate::domain) fn session(&self, id: &SessionId) -> Result<Box<SessionView>, OrgError> {

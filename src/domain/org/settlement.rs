@@ -12,6 +12,7 @@ use crate::{
         ids::{DecisionId, ExecutionId, Meter, Source},
         outcome::{Committed, Done, Extended, Recorded, Reported, Resumed, Settled, Settlement, Shown},
         refusal::OrgError,
+        reply::ReservationView,
         request::Rpc,
         rows::{DisputedRow, ReservationRow},
         scopes::Scopes,
@@ -26,7 +27,7 @@ impl OrgState {
     /// Holds whose time is over are given back. What they were is remembered for a day.
     pub(super) fn expire_reservations(&mut self, ctx: &Context<'_>) {
         let mut any = false;
-        while let Some(id) = self.book.next_expired(self.now) {
+        while let Some(id) = self.book.next_expired(self.clocks.lease) {
             self.book.expire(id, self.now);
             any = true;
         }
@@ -101,7 +102,7 @@ impl OrgState {
     }
 
     /// Reservations in the order of their ids, from behind the last one of the page before.
-    pub(in crate::domain) fn list_reservations(&self, list: &ListReservations) -> Vec<ReservationRow> {
+    pub(in crate::domain) fn list_reservations(&self, list: &ListReservations) -> Vec<ReservationView> {
         let ListReservations { after, max, open, expired, scope, older_than } = list;
         let made_by = self.now.saturating_sub(*older_than);
         let wanted = |row: &&ReservationRow| {
@@ -112,7 +113,7 @@ impl OrgState {
         };
         let rows = self.book.reservations_behind(*after).filter(wanted);
         let rows = rows.filter(|row| self.reservation(row.id).is_ok());
-        rows.take(*max).cloned().collect()
+        rows.take(*max).map(|row| ReservationView::of(row, &self.clocks)).collect()
     }
 
     pub(super) fn unknown(&self, reservation: DecisionId) -> OrgError {
@@ -129,11 +130,14 @@ impl OrgState {
         let done = self.once(Rpc::Extend, Some(idempotency), ctx, |org| {
             org.check_ttl(*ttl, ctx)?;
             org.open_reservation(*reservation)?;
-            let wanted = org.now.saturating_add(*ttl);
+            let wanted = org.clocks.lease.after(*ttl);
             let expires_at = org.book.extend(*reservation, wanted).ok_or_else(|| org.unknown(*reservation))?;
-            Ok(Extended { expires_at })
+            Ok(Extended { expires_at: org.clocks.shown(expires_at) })
         })?;
-        Ok(done.show(self.left_of(*reservation)))
+        // A replay says when it ends now.
+        let now = self.book.expires_at(*reservation).map(|end| self.clocks.shown(end));
+        let outcome = Extended { expires_at: now.unwrap_or(done.outcome.expires_at) };
+        Ok(Done { outcome, ..done }.show(self.left_of(*reservation)))
     }
 
     /// Never refused: what cannot be counted goes on uncounted.

@@ -6,6 +6,7 @@ use crate::{
     bounds::{EXECUTION_RETENTION_MS, HOUR_MS},
     domain::{
         ids::{DecisionId, ExecutionId, Incarnation, Meter, Source},
+        lease::Now,
         rows::{BaselineRow, DisputedRow, ExecutionRow, Keeper, OpenExecution, Row, RowKey, RowsByKind, TrialEndedRow},
         scopes::Scopes,
         table::Table,
@@ -94,7 +95,7 @@ impl Keeper for Table<u64, DisputedRow> {
         self.is_empty()
     }
 
-    fn next_wake(&self) -> Option<Millis> {
+    fn next_wake(&self, _now: &Now) -> Option<Millis> {
         self.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min()
     }
 }

@@ -18,9 +18,10 @@ use crate::domain::{
     decision::LimitView,
     gate::{Cause, Code, Denial, Verdict},
     ids::{Meter, Scope},
+    lease::Now,
     limit::Label,
     policy::{BalanceSource, OnIndeterminate, OrgPolicy},
-    window::{Millis, Window, iso},
+    window::{Window, iso},
     words,
 };
 
@@ -50,7 +51,7 @@ pub(super) fn gate(run: &mut Run<'_>) -> Result<Verdict, Need> {
             (Verdict::Unevaluated(Cause::NoEntitlement), balance)
         }
         BalanceVerdict::Denied(reason, balance) => {
-            (denied(denial(reason, &balance, ask, policy, run.facts.now)), balance)
+            (denied(denial(reason, &balance, ask, policy, &run.facts.now)), balance)
         }
         BalanceVerdict::Unknown(cause) => (Verdict::Unevaluated(cause), Balance::default()),
     };
@@ -68,12 +69,12 @@ fn included(run: &mut Run<'_>) -> Verdict {
     let (ask, policy, now) = (run.facts.ask, run.facts.policy, run.facts.now);
     let BalanceSource::Included { limit, overage } = &policy.balance.source else { return Verdict::Skipped };
     let Ok(org) = &mut run.facts.org else { return run.passed() };
-    let standing = org.book.standing(Scope::of_org(), limit, now);
+    let standing = org.book.standing(Scope::of_org(), limit, now.service);
     let mut check = Check::new(ask, Scope::of_org(), limit, standing);
     check.limiting = !overage && !check.admits();
     let exhausted = check.limiting;
     let resets_at = if exhausted {
-        org.book.fits_at(check.scope, limit, check.cost.saturating_add(check.hold), now)
+        org.book.fits_at(check.scope, limit, check.cost.saturating_add(check.hold), &now)
     } else {
         check.ends_at
     };
@@ -81,7 +82,7 @@ fn included(run: &mut Run<'_>) -> Verdict {
     let remaining = limit.amount.map(|amount| amount.saturating_sub(taken));
     let balance = Balance { granted: limit.amount, remaining, overage: *overage, resets_at, ..Balance::default() };
     run.balance = Some(Seen { balance, included: Some(check) });
-    if exhausted { denied(denial(DenyReason::Exhausted, &balance, run.facts.ask, policy, now)) } else { run.passed() }
+    if exhausted { denied(denial(DenyReason::Exhausted, &balance, run.facts.ask, policy, &now)) } else { run.passed() }
 }
 
 /// Executions asked for at admission. A call that names none still needs a balance.
@@ -99,7 +100,7 @@ fn enough_for(verdict: BalanceVerdict, asked: u64) -> BalanceVerdict {
     verdict
 }
 
-pub(super) fn denial(reason: DenyReason, balance: &Balance, ask: &Acquire, policy: &OrgPolicy, now: Millis) -> Denial {
+pub(super) fn denial(reason: DenyReason, balance: &Balance, ask: &Acquire, policy: &OrgPolicy, now: &Now) -> Denial {
     let plan = match policy.plan.as_str() {
         "" => "the plan".to_owned(),
         plan => format!("plan {plan}"),
@@ -118,7 +119,7 @@ pub(super) fn denial(reason: DenyReason, balance: &Balance, ask: &Acquire, polic
     };
     // More than a whole period includes fits in none.
     let ever = balance.granted.is_none_or(|granted| asked(ask) <= granted);
-    let wait = balance.resets_at.filter(|_| ever).map(|at| at.saturating_sub(now));
+    let wait = balance.resets_at.filter(|_| ever).map(|at| now.until(at));
     let wait = wait.filter(|wait| *wait > 0);
     let when = match (balance.resets_at, wait) {
         _ if !ever => " One period does not include as much.".to_owned(),

@@ -12,6 +12,7 @@ use crate::domain::{
     decision::{LimitView, LimitViews},
     gate::{Cause, Code, Denial, Verdict},
     ids::{Meter, Scope},
+    lease::Now,
     limit::{Limit, Limits},
     policy::OrgPolicy,
     window::{Millis, Window, iso},
@@ -67,11 +68,11 @@ impl<'p> Check<'p> {
     }
 
     /// When what was asked fits if nothing else happens, or the end of the window.
-    fn resets_at(&self, book: &mut Book, now: Millis) -> Option<Millis> {
+    fn resets_at(&self, book: &mut Book, now: &Now) -> Option<Millis> {
         if !self.admits() {
             return book.fits_at(self.scope, self.limit, self.asked(), now);
         }
-        if self.limit.is_budget() { self.limit.amount.map(|_| now) } else { self.ends_at }
+        if self.limit.is_budget() { self.limit.amount.map(|_| now.service) } else { self.ends_at }
     }
 
     /// Most that one reservation may hold.
@@ -87,7 +88,7 @@ fn of(amounts: &[(Meter, u64)], meter: &Meter) -> u64 {
 
 /// Every limit of the org and of each scope, with what this call asks of it. None where the book cannot be read.
 pub(super) fn checks<'a>(facts: &mut Facts<'a>) -> Vec<Check<'a>> {
-    let (ask, policy, now) = (facts.ask, facts.policy, facts.now);
+    let (ask, policy, now) = (facts.ask, facts.policy, facts.now.service);
     let Ok(OrgFacts { book, .. }) = &mut facts.org else { return Vec::new() };
     let of_scopes: SmallVec<[_; SCOPES_PER_CALL]> =
         ask.scopes.iter().map(|scope| (scope, policy.limits_of(scope))).collect();
@@ -119,7 +120,7 @@ fn checks_of<'a>(
 /// What is known to be exhausted denies; a limit that cannot be understood leaves the gate without an
 /// answer. Where the book cannot be read, a budget may be stored.
 pub(super) fn budgets(run: &mut Run<'_>) -> Verdict {
-    let (ask, now) = (run.facts.ask, run.facts.now);
+    let (ask, now) = (run.facts.ask, &run.facts.now);
     let org = match &mut run.facts.org {
         Ok(org) => org,
         Err(cause) => return Verdict::Unevaluated(*cause),
@@ -158,13 +159,13 @@ pub(super) fn reserve(run: &mut Run<'_>) -> Verdict {
 }
 
 /// Limits on the scope of a pool itself, of which a pick asks one call.
-pub(in crate::domain) fn pool_limits(book: &mut Book, pool: &Scope, policy: &OrgPolicy, now: Millis) -> Option<Denial> {
+pub(in crate::domain) fn pool_limits(book: &mut Book, pool: &Scope, policy: &OrgPolicy, now: &Now) -> Option<Denial> {
     let limits = policy.limits_of(pool);
     if limits.is_empty() {
         return None;
     }
     let ask = Acquire::of(pool.clone().into(), smallvec![(Meter::calls(), 1)]);
-    let mut checks: Vec<_> = checks_of(book, &ask, pool, limits, now).collect();
+    let mut checks: Vec<_> = checks_of(book, &ask, pool, limits, now.service).collect();
     exceeded(book, &mut checks, now, |_| true).map(|exceeded| exceeded.denial(now))
 }
 
@@ -187,7 +188,7 @@ const OTHERS_NAMED: usize = 3;
 pub(super) fn exceeded<'c, 'p>(
     book: &mut Book,
     checks: &'c mut [Check<'p>],
-    now: Millis,
+    now: &Now,
     concerns: impl Fn(&Check<'p>) -> bool,
 ) -> Option<Exceeded<'c, 'p>> {
     let mut full: Vec<(usize, Option<Millis>)> = Vec::new();
@@ -214,32 +215,28 @@ impl Exceeded<'_, '_> {
         self.last.0.limit.window()
     }
 
-    pub(super) fn denial(&self, now: Millis) -> Denial {
+    pub(super) fn denial(&self, now: &Now) -> Denial {
         let (check, fits_at) = self.last;
-        Denial {
-            code: check.code(),
-            retry_after: fits_at.map_or(0, |at| at.saturating_sub(now)),
-            message: self.message(now),
-        }
+        Denial { code: check.code(), retry_after: fits_at.map_or(0, |at| now.until(at)), message: self.message(now) }
     }
 
     /// `Budget budget/daily of scope workspace/a has too little left: $30.00 asked, $23.00 left of $25.00
     /// per rolling day. It fits again at … (in 2 d 22 h). Also exceeded: quota/executions of this org
     /// (used up, fits again in 12 min).`
-    fn message(&self, now: Millis) -> String {
+    fn message(&self, now: &Now) -> String {
         let (check, fits_at) = self.last;
         let kind = if check.limit.is_budget() { "Budget" } else { "Quota" };
         let when = match fits_at {
             None => "It will not fit while this limit stands.".to_owned(),
             Some(at) => {
-                format!("It fits again at {} (in {}).", iso(at), words::duration(at.saturating_sub(now)))
+                format!("It fits again at {} (in {}).", iso(at), words::duration(now.until(at)))
             }
         };
         let mut text = format!("{kind} {} {}. {when}", check.named(), check.state());
         for (number, (check, fits_at)) in self.others.iter().take(OTHERS_NAMED).enumerate() {
             let when = match fits_at {
                 None => "does not fit while it stands".to_owned(),
-                Some(at) => format!("fits again in {}", words::duration(at.saturating_sub(now))),
+                Some(at) => format!("fits again in {}", words::duration(now.until(*at))),
             };
             text.push_str(if number == 0 { " Also exceeded: " } else { ", " });
             text.push_str(&format!("{} ({}, {when})", check.named(), check.shortage()));
@@ -308,7 +305,7 @@ impl Check<'_> {
 
 /// Adds every limit as it will stand to the answer.
 pub(super) fn view(run: &mut Run<'_>, charged: bool, views: &mut LimitViews) {
-    let now = run.facts.now;
+    let now = &run.facts.now;
     let Ok(OrgFacts { book, .. }) = &mut run.facts.org else { return };
     for check in &run.checks {
         let resets_at = check.resets_at(book, now);

@@ -78,7 +78,7 @@ pub(super) fn concurrency(run: &mut Run<'_>) -> Verdict {
 
 /// R-SES-1, R-SES-5: what a UI shows.
 pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
-    let (ask, policy, now) = (run.facts.ask, run.facts.policy, run.facts.now);
+    let (ask, policy, now) = (run.facts.ask, run.facts.policy, &run.facts.now);
     if !ask.is_session() || !policy.sessions.enforce {
         return Verdict::Skipped;
     }

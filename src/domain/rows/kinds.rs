@@ -7,6 +7,7 @@ use super::{
 };
 use crate::domain::{
     ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, Scope, SessionId, Source},
+    lease::Now,
     outbox::{OutboxKey, OutboxRow},
     scopes::Scopes,
     window::{Millis, Window},
@@ -129,8 +130,8 @@ pub(in crate::domain) trait Keeper {
     /// Nothing is left that a later call could need: an org of which that is true is forgotten.
     fn is_spent(&self) -> bool;
 
-    /// When the org is to be woken for one of the rows.
-    fn next_wake(&self) -> Option<Millis> {
+    /// When the org is to be woken for one of the rows, by service time.
+    fn next_wake(&self, _now: &Now) -> Option<Millis> {
         None
     }
 }

@@ -183,7 +183,7 @@ fn a_limit_that_can_not_be_understood_is_neither_a_limit_nor_none() {
                 limits.insert(name.into(), amount);
             }
         }
-        org.state = OrgState::load(rows, org.now);
+        org.state = OrgState::load(rows, org.clocks());
         let decision = org.acquire(ask_on("workspace/a"));
         let open = FailOpen { gate: Gate::Budgets, cause: Cause::MalformedLimit };
         assert_eq!((decision.allowed, &decision.fail_open()), (true, &vec![open]), "R-BUD-2");

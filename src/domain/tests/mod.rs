@@ -10,6 +10,7 @@ mod balance;
 mod budgets;
 mod disk;
 mod histories;
+mod leases;
 mod model;
 mod outbox;
 mod pair;
@@ -38,6 +39,7 @@ use smallvec::smallvec;
 
 use super::{
     balance::BalanceVerdict,
+    clock_repair::bring_back,
     command::{
         Acquire, Commit, Extend, Freeze, GetBudget, GetPool, GetSession, GetSessionStatus, Inspect, Known,
         ListSessions, Mode, Need, Pick, Purge, Record, Release, ReplayOutbox, ReportCumulative, Resume, RollPools, Run,
@@ -47,6 +49,7 @@ use super::{
     decision::{Decision, LimitView, LimitViews},
     gate::Code,
     ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
+    lease::{LeaseTime, Now},
     limit::{Limit, Limits},
     org::{Context, OrgState},
     outcome::{Committed, Done, Extended, Frozen, OutcomeReported, Reported, Resumed, Shown},
@@ -141,6 +144,11 @@ struct OrgBench {
     shared: Arc<OrgPolicy>,
     bounds: Bounds,
     now: Millis,
+    /// How far lease time is behind service time, and for how long the node was away.
+    lag: Millis,
+    absent: Millis,
+    /// What the clocks say, where a test says it.
+    clocks: Option<Now>,
     store_fault: bool,
     next_id: u128,
     disk: Disk,
@@ -157,6 +165,9 @@ impl OrgBench {
             shared: Arc::default(),
             bounds: Bounds::default(),
             now: T0,
+            lag: 0,
+            absent: 0,
+            clocks: None,
             store_fault: false,
             next_id: 2,
             disk: Disk::default(),
@@ -190,6 +201,43 @@ impl OrgBench {
         self
     }
 
+    /// The node ends as if it was killed, and is back after `length`.
+    fn away(&mut self, length: Millis) -> &mut Self {
+        self.now += length;
+        self.lag += length;
+        self.absent += length;
+        self.crash()
+    }
+
+    /// The wall clock was behind, and is put right.
+    fn corrected(&mut self, by: Millis) -> &mut Self {
+        self.now += by;
+        self.lag += by;
+        self
+    }
+
+    /// The clock was ahead and is put right by a repair of the stopped node.
+    fn repaired(&mut self, now: Millis) -> &mut Self {
+        self.flush();
+        let mut rows = self.disk.rows();
+        bring_back(&mut rows, now);
+        self.disk.commit(&OrgWrite { wipe: true, puts: rows.rows, ..OrgWrite::empty(&id()) });
+        let ahead = self.now - now;
+        (self.now, self.lag) = (now, self.lag.wrapping_sub(ahead));
+        self.crash()
+    }
+
+    fn clocks(&self) -> Now {
+        let lease = LeaseTime(self.now.wrapping_sub(self.lag));
+        self.clocks.unwrap_or(Now {
+            service: self.now,
+            wall: self.now,
+            lease,
+            absent: self.absent,
+            ahead: self.lag.cast_signed(),
+        })
+    }
+
     fn apply(&mut self, command: &Command) -> Result<Reply, OrgError> {
         let decision = DecisionId(self.next_id);
         self.next_id += 2;
@@ -208,7 +256,7 @@ impl OrgBench {
         let org = id();
         let ctx = Context {
             org: &org,
-            now: self.now,
+            now: self.clocks(),
             policy: &self.shared,
             bounds: &self.bounds,
             decision,
@@ -340,7 +388,7 @@ impl OrgBench {
 
     /// Loses everything that is not on the disk.
     fn crash(&mut self) -> &mut Self {
-        self.state = OrgState::load(self.disk.rows(), self.now);
+        self.state = OrgState::load(self.disk.rows(), self.clocks());
         self
     }
 }

@@ -306,8 +306,7 @@ fn settings_of_a_pool_hold_at_once_and_stay_where_none_are_given() {
 fn a_pause_from_the_future_after_a_clock_repair_lasts_as_long_as_it_did() {
     let mut org = OrgBench::with_keys(&[A], llm());
     org.at(T0 + 365 * DAY_MS).answered(limited(A));
-    org.flush();
-    org.at(T0).crash();
+    org.repaired(T0);
     assert_eq!(org.pause(A), SECOND_MS);
     org.after(SECOND_MS).answered(limited(A));
     assert_eq!(org.pause(A), 2 * SECOND_MS);

@@ -514,8 +514,7 @@ fn what_lies_in_the_future_after_a_clock_repair_lasts_as_long_as_it_did() {
     let mut org = OrgBench::with_pool([new(A, 3), new(B, 3)]);
     org.at(T0 + 365 * DAY_MS).tell(A, Upstream::QuotaExhausted);
     org.tell(B, Upstream::Refused);
-    org.flush();
-    org.at(T0).crash();
+    org.repaired(T0);
     assert_eq!(org.account(A).available_at, Some(T0 + DAY_MS));
     assert_eq!(org.account(B).route.unwrap().until, T0 + DAY_MS);
 }

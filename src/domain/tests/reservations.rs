@@ -227,7 +227,7 @@ fn reservations_are_listed_by_state_scope_and_age_a_page_at_a_time() {
     let second = org.acquire(Acquire { reserve: spend(3), ..ask_on("workspace/a") }).hold.unwrap().id;
     let all = ListReservations { after: None, max: 10, open: true, expired: true, scope: None, older_than: 0 };
     let mut listed =
-        |list: ListReservations| -> Vec<DecisionId> { org.ask(list).unwrap().iter().map(|row| row.id).collect() };
+        |list: ListReservations| -> Vec<DecisionId> { org.ask(list).unwrap().iter().map(|view| view.row.id).collect() };
     assert_eq!(listed(all.clone()), [late, first, second]);
     assert_eq!(listed(ListReservations { open: false, ..all.clone() }), [late]);
     assert_eq!(listed(ListReservations { expired: false, ..all.clone() }), [first, second]);

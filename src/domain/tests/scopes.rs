@@ -127,7 +127,7 @@ fn a_budget_lists_a_name_as_long_as_it_is_set() {
 #[test]
 fn without_the_state_what_is_required_is_known_and_what_is_listed_is_not() {
     let judged = |policy: &OrgPolicy, names: &[&str]| {
-        let reports = pipeline::without_state(&naming(names), policy, Cause::StoreFault, T0).unwrap();
+        let reports = pipeline::without_state(&naming(names), policy, Cause::StoreFault, Now::at(T0)).unwrap();
         reports.of(Gate::Scopes).clone()
     };
     assert!(matches!(judged(&requiring(&[agents()]).policy, &[]), Verdict::Denied(_)));

@@ -319,7 +319,7 @@ impl Side {
             let id = self.id(*which);
             match self.org.ask(GetSession { id }) {
                 Ok(view) => {
-                    let SessionView { row, held } = *view;
+                    let SessionView { row, held, .. } = *view;
                     let shown = (row.state, row.booked, row.booked_ahead, held);
                     assert_eq!(shown, (modelled.state, modelled.booked, modelled.booked_ahead, modelled.held));
                 }

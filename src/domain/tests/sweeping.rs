@@ -267,7 +267,7 @@ fn after_a_repaired_clock_nothing_is_lost_and_nothing_stays_spent() {
     org.policy.rate.amount = Some(1);
     let asked = Acquire { cost: both(spend(4), executions(1)), ..reserving(spend(6)) };
     assert!(org.at(T0 + 365 * DAY_MS).acquire(asked).allowed);
-    org.at(T0 + 30 * MINUTE_MS).restart();
+    org.repaired(T0 + 30 * MINUTE_MS);
     assert_eq!(org.run(), Code::RateLimited);
     let budget = org.limit("budget/daily");
     assert_eq!((budget.used, budget.reserved, org.used("quota/executions/aligned/1h")), (4, 6, 1));

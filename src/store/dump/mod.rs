@@ -31,7 +31,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{ids::OrgId, service_time::ClockMark, shard::ShardSet},
+    domain::{ids::OrgId, lease::LeaseTime, service_time::ClockMark, shard::ShardSet},
     ports::{OrgStore, StoreFault},
     store::kinds,
 };
@@ -69,6 +69,11 @@ struct HeaderLine {
 #[derive(Serialize, Deserialize)]
 struct MarkLine {
     service: u64,
+    /// `None` = as service time, as it was before leases had a clock of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absent: Option<u64>,
     boot_id: String,
     uptime: u64,
 }
@@ -266,6 +271,8 @@ impl From<&Header> for HeaderLine {
     fn from(header: &Header) -> Self {
         let mark = header.mark.as_ref().map(|mark| MarkLine {
             service: mark.service,
+            lease: Some(mark.lease.0).filter(|lease| *lease != mark.service),
+            absent: Some(mark.absent).filter(|absent| *absent > 0),
             boot_id: mark.boot_id.clone(),
             uptime: mark.uptime,
         });
@@ -275,8 +282,14 @@ impl From<&Header> for HeaderLine {
 
 impl From<HeaderLine> for Header {
     fn from(line: HeaderLine) -> Self {
-        let mark = line.mark.map(|MarkLine { service, boot_id, uptime }| ClockMark { service, boot_id, uptime });
-        Self { group: line.group, mark }
+        Self { group: line.group, mark: line.mark.map(ClockMark::from) }
+    }
+}
+
+impl From<MarkLine> for ClockMark {
+    fn from(MarkLine { service, lease, absent, boot_id, uptime }: MarkLine) -> Self {
+        let (lease, absent) = (LeaseTime(lease.unwrap_or(service)), absent.unwrap_or(0));
+        Self { service, lease, absent, boot_id, uptime }
     }
 }
 

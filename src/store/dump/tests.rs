@@ -5,6 +5,7 @@ use crate::{
     bounds::HOUR_MS,
     domain::{
         ids::ExecutionId,
+        lease::LeaseTime,
         rows::{ExecutionRow, Head, JournalRow, Row},
     },
     store::{
@@ -21,7 +22,8 @@ const BY_KIND: &str = include_str!("../../../tests/golden/dump/kind-by-kind.json
 const CLOSED: &str = include_str!("../../../tests/golden/dump/closed.jsonl");
 
 async fn dumped(store: &MemoryStore) -> String {
-    let mark = ClockMark { service: T0, boot_id: "boot".into(), uptime: 7 };
+    let lease = LeaseTime(T0 - 3);
+    let mark = ClockMark { service: T0, lease, absent: 3, boot_id: "boot".into(), uptime: 7 };
     let mut text = Vec::new();
     write(store, &Header { group: 2, mark: Some(mark) }, &mut text).await.unwrap();
     String::from_utf8(text).unwrap()
@@ -60,7 +62,7 @@ async fn every_kind_of_row_is_in_a_dump_and_readable_by_people() {
         assert!(text.contains(&format!("{{\"kind\":\"{}\",\"org\":\"", kind.name())), "{}", kind.name());
     }
     for part in [
-        "{\"format\":\"tollgate-export\",\"version\":2,\"group\":2,\"mark\":{\"service\":1782000000000,\"boot_id\":\"boot\",",
+        "{\"format\":\"tollgate-export\",\"version\":2,\"group\":2,\"mark\":{\"service\":1782000000000,\"lease\":1781999999997,\"absent\":3,\"boot_id\":\"boot\",",
         "{\"kind\":\"slice\",\"org\":\"acme\",\"scope\":\"\",\"meter\":\"spend\",\"start\":1782000000000,\"value\":{\"total\":300,",
         "\"window\":{\"calendar\":\"month\"}",
         "\"id\":\"0123456789abcdef0123456789abcdef\"",

@@ -210,7 +210,7 @@ kinds! {
         Disputed = 0x19 "disputed" in disputed { seq };
         Outbox = 0x1d "export" in outbox { key };
         Budget = 0x1e "budget" in budget { scope };
-        Session = 0x1f "session" in session to 3 { id };
+        Session = 0x1f "session" in session to 4 { id };
         TrialEnded = 0x20 "trial_ended" in trial_ended;
         Pool = 0x21 "pool" in pool to 3 { id };
         UpstreamAccount = 0x22 "account" in upstream_account to 3 { id };

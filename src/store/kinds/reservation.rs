@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::stored::{AmountV2, amounts};
-use crate::domain::{ids::DecisionId, input::InputError, rows::ReservationRow, scopes::Scopes, window::Millis};
+use crate::domain::{
+    ids::DecisionId, input::InputError, lease::LeaseTime, rows::ReservationRow, scopes::Scopes, window::Millis,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,6 +16,7 @@ struct ReservationV2<'a> {
     scope: Cow<'a, str>,
     #[serde(borrow)]
     amounts: Vec<AmountV2<'a>>,
+    /// Lease time.
     expires_at: Millis,
 }
 
@@ -36,6 +39,7 @@ pub(super) fn version(row: &ReservationRow) -> u8 {
 
 pub(super) fn write<S: Serializer>(row: &ReservationRow, out: S) -> Result<S::Ok, S::Error> {
     let ReservationRow { reserved_at, expires_at, expired_at, .. } = *row;
+    let expires_at = expires_at.0;
     let scope = row.scopes.text();
     let amounts = row.amounts.iter().map(AmountV2::from).collect();
     if version(row) == 2 {
@@ -67,7 +71,7 @@ impl ReservationV3<'_> {
             scopes: Scopes::parse("scope", &self.scope)?,
             amounts: amounts(&self.amounts)?,
             reserved_at: self.reserved_at,
-            expires_at: self.expires_at,
+            expires_at: LeaseTime(self.expires_at),
             expired_at: self.expired_at,
         })
     }
@@ -88,7 +92,7 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
         scopes: scope().into(),
         amounts: smallvec![(Meter::executions(), 1), (Meter::spend(), 50_000)],
         reserved_at: None,
-        expires_at: T0 + 300_000,
+        expires_at: LeaseTime(T0 + 300_000),
         expired_at: None,
     };
     let id = DecisionId(3);

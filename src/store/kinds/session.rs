@@ -4,15 +4,47 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::stored::{hex128, mirror};
+use super::{
+    FIRST_VERSION,
+    stored::{hex128, mirror},
+};
 use crate::domain::{
     ids::{DecisionId, Identity, Incarnation, SessionId},
     input::InputError,
-    rows::{FormerSessions, SessionRow, SessionState},
+    lease::LeaseTime,
+    rows::{FormerSessions, Heard, SessionRow, SessionState},
     scopes::Scopes,
     window::Millis,
 };
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionV4<'a> {
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    identity: Cow<'a, str>,
+    #[serde(with = "hex128")]
+    decision: u128,
+    state: SessionStateV2,
+    started_at: Millis,
+    heard_at: Millis,
+    heard_lease: Millis,
+    heard_absent: Millis,
+    expires_lease: Millis,
+    ended_at: Option<Millis>,
+    #[serde(borrow)]
+    lives: Vec<(Cow<'a, str>, u64)>,
+    booked: u64,
+    ahead: u64,
+    disputed: u64,
+    stopping_lease: Option<Millis>,
+    former: Vec<FormerV3>,
+    #[serde(borrow)]
+    former_lives: Vec<Cow<'a, str>>,
+}
+
+/// Before leases had a clock of their own: it began as service time.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SessionV2<'a> {
@@ -62,39 +94,86 @@ enum SessionStateV2 {
 
 mirror!(SessionState <=> SessionStateV2 { Running, Ended, Expired });
 
+/// The older ones have one clock: they can say what both clocks agree on.
 pub(super) fn version(row: &SessionRow) -> u8 {
-    if row.former == FormerSessions::default() { 2 } else { 3 }
+    let heard = Heard { lease: LeaseTime(row.last_heartbeat_at), absent: 0 };
+    let ends = row.ended_at.unwrap_or(row.expires_at.0);
+    if row.heard != heard || ends != row.expires_at.0 {
+        4
+    } else if row.former != FormerSessions::default() {
+        3
+    } else {
+        FIRST_VERSION
+    }
 }
 
 pub(super) fn write<S: Serializer>(row: &SessionRow, out: S) -> Result<S::Ok, S::Error> {
-    let session = SessionV2::from(row);
-    if version(row) == 2 {
-        return session.serialize(out);
+    let newest = SessionV4::from(row);
+    match version(row) {
+        FIRST_VERSION => SessionV3::from(newest).session.serialize(out),
+        3 => SessionV3::from(newest).serialize(out),
+        _ => newest.serialize(out),
     }
-    let former = row.former.decisions.iter().map(|decision| FormerV3 { decision: decision.0 }).collect();
-    let former_lives = row.former.lives.iter().map(|life| life.as_str().into()).collect();
-    SessionV3 { session, former, former_lives }.serialize(out)
+}
+
+impl<'a> From<SessionV4<'a>> for SessionV3<'a> {
+    fn from(new: SessionV4<'a>) -> Self {
+        let session = SessionV2 {
+            scope: new.scope,
+            identity: new.identity,
+            decision: new.decision,
+            state: new.state,
+            started_at: new.started_at,
+            heard_at: new.heard_at,
+            ends_at: new.expires_lease,
+            lives: new.lives,
+            booked: new.booked,
+            ahead: new.ahead,
+            disputed: new.disputed,
+            stopping_since: new.stopping_lease,
+        };
+        Self { session, former: new.former, former_lives: new.former_lives }
+    }
 }
 
 pub(super) fn read<'de, D: Deserializer<'de>>(version: u8, id: SessionId, from: D) -> Result<SessionRow, D::Error> {
-    if version == 2 {
-        return SessionV2::deserialize(from)?.into_row(id).map_err(D::Error::custom);
-    }
-    SessionV3::deserialize(from)?.into_row(id).map_err(D::Error::custom)
+    let stored = match version {
+        FIRST_VERSION => SessionV4::from(SessionV2::deserialize(from)?),
+        3 => {
+            let SessionV3 { session, former, former_lives } = SessionV3::deserialize(from)?;
+            SessionV4 { former, former_lives, ..SessionV4::from(session) }
+        }
+        _ => SessionV4::deserialize(from)?,
+    };
+    stored.into_row(id).map_err(D::Error::custom)
 }
 
-impl SessionV3<'_> {
-    fn into_row(self, id: SessionId) -> Result<SessionRow, InputError> {
-        let lives = self.former_lives.iter().map(|life| Incarnation::parse("incarnation", life));
-        let former = FormerSessions {
-            decisions: self.former.into_iter().map(|former| DecisionId(former.decision)).collect(),
-            lives: lives.collect::<Result<_, InputError>>()?,
-        };
-        Ok(SessionRow { former, ..self.session.into_row(id)? })
+impl<'a> From<SessionV2<'a>> for SessionV4<'a> {
+    fn from(old: SessionV2<'a>) -> Self {
+        let runs = matches!(old.state, SessionStateV2::Running);
+        Self {
+            scope: old.scope,
+            identity: old.identity,
+            decision: old.decision,
+            state: old.state,
+            started_at: old.started_at,
+            heard_at: old.heard_at,
+            heard_lease: old.heard_at,
+            heard_absent: 0,
+            expires_lease: old.ends_at,
+            ended_at: (!runs).then_some(old.ends_at),
+            lives: old.lives,
+            booked: old.booked,
+            ahead: old.ahead,
+            disputed: old.disputed,
+            stopping_lease: old.stopping_since,
+            former: Vec::new(),
+            former_lives: Vec::new(),
+        }
     }
 }
 
-impl<'a> From<&'a SessionRow> for SessionV2<'a> {
+impl<'a> From<&'a SessionRow> for SessionV4<'a> {
     fn from(row: &'a SessionRow) -> Self {
         Self {
             scope: row.scopes.text(),
@@ -103,19 +182,25 @@ impl<'a> From<&'a SessionRow> for SessionV2<'a> {
             state: row.state.into(),
             started_at: row.started_at,
             heard_at: row.last_heartbeat_at,
-            ends_at: row.ends_at,
+            heard_lease: row.heard.lease.0,
+            heard_absent: row.heard.absent,
+            expires_lease: row.expires_at.0,
+            ended_at: row.ended_at,
             lives: row.incarnations.iter().map(|(name, total)| (name.as_str().into(), *total)).collect(),
             booked: row.booked,
             ahead: row.booked_ahead,
             disputed: row.disputed,
-            stopping_since: row.stopping_since,
+            stopping_lease: row.stopping_since.map(|at| at.0),
+            former: row.former.decisions.iter().map(|decision| FormerV3 { decision: decision.0 }).collect(),
+            former_lives: row.former.lives.iter().map(|life| life.as_str().into()).collect(),
         }
     }
 }
 
-impl SessionV2<'_> {
+impl SessionV4<'_> {
     fn into_row(self, id: SessionId) -> Result<SessionRow, InputError> {
         let life = |(text, total): (Cow<'_, str>, u64)| Ok((Incarnation::parse("incarnation", &text)?, total));
+        let former_lives = self.former_lives.iter().map(|life| Incarnation::parse("incarnation", life));
         Ok(SessionRow {
             id,
             scopes: Scopes::parse("scope", &self.scope)?,
@@ -124,13 +209,18 @@ impl SessionV2<'_> {
             state: self.state.into(),
             started_at: self.started_at,
             last_heartbeat_at: self.heard_at,
-            ends_at: self.ends_at,
+            heard: Heard { lease: LeaseTime(self.heard_lease), absent: self.heard_absent },
+            expires_at: LeaseTime(self.expires_lease),
+            ended_at: self.ended_at,
             incarnations: self.lives.into_iter().map(life).collect::<Result<_, InputError>>()?,
             booked: self.booked,
             booked_ahead: self.ahead,
             disputed: self.disputed,
-            stopping_since: self.stopping_since,
-            former: FormerSessions::default(),
+            stopping_since: self.stopping_lease.map(LeaseTime),
+            former: FormerSessions {
+                decisions: self.former.into_iter().map(|former| DecisionId(former.decision)).collect(),
+                lives: former_lives.collect::<Result<_, InputError>>()?,
+            },
         })
     }
 }
@@ -147,7 +237,9 @@ pub(super) fn samples() -> Vec<(&'static str, SessionRow)> {
         state: SessionState::Running,
         started_at: T0,
         last_heartbeat_at: T0 + 30_000,
-        ends_at: T0 + 150_000,
+        heard: Heard { lease: LeaseTime(T0 + 20_000), absent: 10_000 },
+        expires_at: LeaseTime(T0 + 140_000),
+        ended_at: None,
         incarnations: vec![(Incarnation::parse("incarnation", "boot 1").unwrap(), 30_000)],
         booked: 30_000,
         booked_ahead: 0,
@@ -166,10 +258,11 @@ pub(super) fn samples() -> Vec<(&'static str, SessionRow)> {
     let expired = SessionRow {
         id: SessionId::parse("session_id", "s2").unwrap(),
         state: SessionState::Expired,
+        ended_at: Some(T0 + 150_000),
         incarnations: vec![],
         booked_ahead: 5,
         disputed: 4,
-        stopping_since: Some(T0 + 40_000),
+        stopping_since: Some(LeaseTime(T0 + 30_000)),
         ..running.clone()
     };
     let id = SessionId::parse("session_id", "s3").unwrap();

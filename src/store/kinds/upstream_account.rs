@@ -9,6 +9,7 @@ use super::window::WindowV2;
 use crate::domain::{
     ids::{AccountId, PoolId},
     input::InputError,
+    lease::LeaseTime,
     rows::{Avoided, Evidence, Limited, Reported, UpstreamAccountRow},
     window::{Millis, Window},
 };
@@ -79,18 +80,19 @@ struct EvidenceV2 {
 #[serde(deny_unknown_fields)]
 struct AvoidedV2 {
     since: Millis,
+    /// Lease time.
     until: Millis,
 }
 
 impl From<Avoided> for AvoidedV2 {
     fn from(Avoided { since, until }: Avoided) -> Self {
-        Self { since, until }
+        Self { since, until: until.0 }
     }
 }
 
 impl From<AvoidedV2> for Avoided {
     fn from(AvoidedV2 { since, until }: AvoidedV2) -> Self {
-        Self { since, until }
+        Self { since, until: LeaseTime(until) }
     }
 }
 
@@ -105,9 +107,9 @@ pub(super) fn write<S: Serializer>(row: &UpstreamAccountRow, out: S) -> Result<S
     }
     let limited = row.limited.map(|Limited { since, until, pause, forgotten_at }| LimitedV3 {
         since,
-        until,
+        until: until.0,
         pause,
-        forgotten_at,
+        forgotten_at: forgotten_at.0,
     });
     UpstreamAccountV3 { per_minute: row.per_minute, limited, ..old.into() }.serialize(out)
 }
@@ -166,9 +168,9 @@ impl UpstreamAccountV3<'_> {
         let ReportedV2 { until, failed, quota_errors, bytes_up, bytes_down } = self.reported;
         let limited = self.limited.map(|LimitedV3 { since, until, pause, forgotten_at }| Limited {
             since,
-            until,
+            until: LeaseTime(until),
             pause,
-            forgotten_at,
+            forgotten_at: LeaseTime(forgotten_at),
         });
         Ok(UpstreamAccountRow {
             id,
@@ -234,8 +236,8 @@ pub(super) fn samples() -> Vec<(&'static str, UpstreamAccountRow)> {
             last_used_at: Some(T0),
             reported: Reported { until: T0 + DAY_MS, failed: 1, quota_errors: 2, bytes_up: 3, bytes_down: 4 },
             evidence: Some(Evidence { at: T0 + 1, until: T0 + DAY_MS, limit: 1_000 }),
-            quarantine: Some(Avoided { since: T0, until: T0 + DAY_MS }),
-            cooldown: Some(Avoided { since: T0 + 2, until: T0 + 60_002 }),
+            quarantine: Some(Avoided { since: T0, until: LeaseTime(T0 + DAY_MS) }),
+            cooldown: Some(Avoided { since: T0 + 2, until: LeaseTime(T0 + 60_002) }),
             limited: None,
             announced: true,
         };
@@ -244,7 +246,12 @@ pub(super) fn samples() -> Vec<(&'static str, UpstreamAccountRow)> {
     let limited = UpstreamAccountRow {
         id: account("account_limited"),
         per_minute: Some(60),
-        limited: Some(Limited { since: T0, until: T0 + 4_000, pause: 4_000, forgotten_at: T0 + HOUR_MS }),
+        limited: Some(Limited {
+            since: T0,
+            until: LeaseTime(T0 + 4_000),
+            pause: 4_000,
+            forgotten_at: LeaseTime(T0 + HOUR_MS),
+        }),
         ..blank.clone()
     };
     let others = [("account_blank", blank), ("account_limited", limited)];

@@ -13,6 +13,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use super::record::META_VERSION;
 use crate::{
     bounds::{ID_BYTES, METER_BYTES, REQUEST_ID_BYTES, SCOPE_BYTES, SCOPES_PER_CALL},
     domain::{
@@ -20,7 +21,7 @@ use crate::{
         rows::{RowKey, RowKind},
         window::{Millis, Window},
     },
-    store::kinds::{FIRST_VERSION, ItemKey, KeyError, KeyReader, KeyWriter, Kind, Memory, window},
+    store::kinds::{ItemKey, KeyError, KeyReader, KeyWriter, Kind, Memory, window},
 };
 
 /// No key is longer: a baseline, with org, scopes, source and meter.
@@ -66,7 +67,7 @@ impl Key {
 
     /// The newest version of what is stored under it.
     pub(super) fn newest(&self) -> u8 {
-        self.kind().map_or(FIRST_VERSION, Kind::newest)
+        self.kind().map_or(META_VERSION, Kind::newest)
     }
 
     pub(super) fn org(&self) -> Option<&OrgId> {

@@ -1,8 +1,8 @@
 //! What is done with a data directory without a running node: [`fsck`], [`export`], [`import`].
 //!
 //! `fsck` says everything that is wrong with a directory. It reads and moves nothing (the engine itself may
-//! write a snapshot of its log when it opens). The one repair it offers sets the clock mark; and it compacts a
-//! directory that is clean.
+//! write a snapshot of its log when it opens). The one repair it offers puts a clock right that was ahead; and it
+//! compacts a directory that is clean.
 //!
 //! ```text
 //! pass 1   every row: readable? which kind? a head for it? a timer its head knows?
@@ -11,6 +11,7 @@
 //! ```
 
 mod as_it_is;
+mod clock;
 mod compact;
 mod moving;
 mod org;
@@ -33,12 +34,12 @@ use super::{
 };
 use crate::{
     bounds::CLOCK_AHEAD_MAX_MS,
-    clock,
+    clock::wall,
     domain::{
         ids::OrgId,
         rows::{Row, RowKey},
         service_time::ClockMark,
-        window::{Length, Millis},
+        window::{Length, Millis, iso},
     },
     ports::StoreFault,
     store::kinds::Item,
@@ -52,7 +53,7 @@ const PAGE: usize = 256;
 /// What `fsck` changes; by default nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FsckOptions {
-    /// Set the stored clock mark to the wall clock: for a mark from the future.
+    /// Put the stored clock right: the mark is set to the wall clock, and every org is brought back to it.
     pub set_clock: bool,
     /// Rewrite the engine's files without what was overwritten or removed, where nothing is wrong.
     pub compact: bool,
@@ -77,6 +78,8 @@ pub struct Report {
     pub clock_set_from: Option<Millis>,
     /// What the compaction did, where one was asked for and nothing is wrong.
     pub compacted: Option<Compacted>,
+    /// Orgs that had seen a later time than the wall clock, and were brought back to it.
+    pub orgs_brought_back: u64,
 }
 
 /// One thing that is wrong.
@@ -118,7 +121,11 @@ impl fmt::Display for Report {
             writeln!(f, "{kind} {count}")?;
         }
         if let Some(from) = self.clock_set_from {
-            writeln!(f, "the clock mark was {from} ms and is the wall clock now")?;
+            writeln!(f, "the clock mark was {} and is the wall clock now", iso(from))?;
+            match self.orgs_brought_back {
+                1 => writeln!(f, "1 org had seen a later time and was brought back")?,
+                count => writeln!(f, "{count} orgs had seen a later time and were brought back")?,
+            }
         }
         if let Some(Compacted { rows, before, after }) = self.compacted {
             writeln!(f, "compacted {rows} rows: {before} bytes before, {after} bytes now")?;
@@ -177,10 +184,10 @@ fn open_as_it_is(dir: &Path) -> Result<Opened, OfflineError> {
 
 /// Checks a data directory. Blocks for as long as reading all of it takes.
 pub fn fsck(dir: &Path, options: FsckOptions) -> Result<Report, OfflineError> {
-    let opened = open_as_it_is(dir)?;
+    let mut opened = open_as_it_is(dir)?;
     let mut report = check(dir, options, &opened)?;
     if options.set_clock {
-        set_clock(&opened, &mut report)?;
+        clock::set_clock(&mut opened, &mut report)?;
     }
     if options.compact && report.is_clean() {
         report.compacted = Some(compact::compact(opened)?);
@@ -221,7 +228,7 @@ fn check_directory(dir: &Path, options: FsckOptions, report: &mut Report) -> Res
     if note.is_some() {
         report.note(None, "the file QUARANTINED is there: no node starts until it is removed");
     }
-    let ahead = report.mark.as_ref().map_or(0, |mark| mark.service.saturating_sub(clock::wall()));
+    let ahead = report.mark.as_ref().map_or(0, |mark| mark.service.saturating_sub(wall()));
     if ahead > CLOCK_AHEAD_MAX_MS && !options.set_clock {
         let ahead = Length(ahead / 1000 * 1000);
         report.note(
@@ -339,14 +346,6 @@ fn set_meta(opened: &Opened, group: u64, mark: Option<ClockMark>) -> Result<(), 
     let meta = Meta { group, mark, digests: opened.digests() };
     put_meta(&mut changes, meta).map_err(|error| OfflineError(error.to_string()))?;
     Ok(opened.engine.apply(changes)?)
-}
-
-fn set_clock(opened: &Opened, report: &mut Report) -> Result<(), OfflineError> {
-    let mark = ClockMark { service: clock::wall(), boot_id: clock::boot_id(), uptime: clock::uptime() };
-    set_meta(opened, report.group, Some(mark.clone()))?;
-    report.clock_set_from = Some(report.mark.as_ref().map_or(0, |mark| mark.service));
-    report.mark = Some(mark);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeSee
 
 use super::keys::Key;
 use crate::{
-    domain::{service_time::ClockMark, window::Millis},
+    domain::{lease::LeaseTime, service_time::ClockMark, window::Millis},
     store::kinds::{FIRST_VERSION, Item, ItemOf},
 };
 
@@ -31,6 +31,27 @@ pub(super) enum Record {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct MetaV3<'a> {
+    group: u64,
+    #[serde(borrow)]
+    mark: Option<MarkV3<'a>>,
+    digests: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MarkV3<'a> {
+    service: Millis,
+    lease: Millis,
+    absent: Millis,
+    #[serde(borrow)]
+    boot_id: Cow<'a, str>,
+    uptime: Millis,
+}
+
+/// Before leases had a clock of their own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct MetaV2<'a> {
     group: u64,
     #[serde(borrow)]
@@ -38,7 +59,7 @@ struct MetaV2<'a> {
     digests: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MarkV2<'a> {
     service: Millis,
@@ -51,7 +72,7 @@ impl Record {
     /// The version in which it is written.
     pub(super) fn version(&self) -> u8 {
         match self {
-            Self::Meta(_) => FIRST_VERSION,
+            Self::Meta(_) => META_VERSION,
             Self::Item(item) => item.version(),
         }
     }
@@ -60,11 +81,14 @@ impl Record {
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Meta(meta) => MetaV2::from(meta).serialize(out),
+            Self::Meta(meta) => MetaV3::from(meta).serialize(out),
             Self::Item(item) => item.serialize(out),
         }
     }
 }
+
+/// The newest version of the node's own row.
+pub(super) const META_VERSION: u8 = 3;
 
 /// Reads the record that belongs to a key, as it is written in one version.
 pub(super) struct RecordOf<'k> {
@@ -77,15 +101,22 @@ impl<'de> DeserializeSeed<'de> for RecordOf<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Record, D::Error> {
         match self.key {
-            Key::Meta => Ok(Record::Meta(MetaV2::deserialize(from)?.into())),
+            Key::Meta if self.version == FIRST_VERSION => Ok(Record::Meta(MetaV2::deserialize(from)?.into())),
+            Key::Meta => Ok(Record::Meta(MetaV3::deserialize(from)?.into())),
             Key::Of { item, .. } => ItemOf { key: item, version: self.version }.deserialize(from).map(Record::Item),
         }
     }
 }
 
-impl<'a> From<&'a Meta> for MetaV2<'a> {
+impl<'a> From<&'a Meta> for MetaV3<'a> {
     fn from(meta: &'a Meta) -> Self {
-        Self { group: meta.group, mark: meta.mark.as_ref().map(MarkV2::from), digests: meta.digests }
+        Self { group: meta.group, mark: meta.mark.as_ref().map(MarkV3::from), digests: meta.digests }
+    }
+}
+
+impl From<MetaV3<'_>> for Meta {
+    fn from(stored: MetaV3<'_>) -> Self {
+        Self { group: stored.group, mark: stored.mark.map(ClockMark::from), digests: stored.digests }
     }
 }
 
@@ -95,14 +126,24 @@ impl From<MetaV2<'_>> for Meta {
     }
 }
 
-impl<'a> From<&'a ClockMark> for MarkV2<'a> {
+impl<'a> From<&'a ClockMark> for MarkV3<'a> {
     fn from(mark: &'a ClockMark) -> Self {
-        Self { service: mark.service, boot_id: mark.boot_id.as_str().into(), uptime: mark.uptime }
+        let boot_id = mark.boot_id.as_str().into();
+        Self { service: mark.service, lease: mark.lease.0, absent: mark.absent, boot_id, uptime: mark.uptime }
     }
 }
 
+impl From<MarkV3<'_>> for ClockMark {
+    fn from(stored: MarkV3<'_>) -> Self {
+        let MarkV3 { service, lease, absent, boot_id, uptime } = stored;
+        Self { service, lease: LeaseTime(lease), absent, boot_id: boot_id.into_owned(), uptime }
+    }
+}
+
+/// Leases ran by service time until then.
 impl From<MarkV2<'_>> for ClockMark {
     fn from(stored: MarkV2<'_>) -> Self {
-        Self { service: stored.service, boot_id: stored.boot_id.into_owned(), uptime: stored.uptime }
+        let MarkV2 { service, boot_id, uptime } = stored;
+        Self { service, lease: LeaseTime(service), absent: 0, boot_id: boot_id.into_owned(), uptime }
     }
 }

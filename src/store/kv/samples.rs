@@ -5,7 +5,7 @@ use super::{
     record::{Meta, Record},
 };
 use crate::{
-    domain::{ids::OrgId, rows::Row, service_time::ClockMark},
+    domain::{ids::OrgId, lease::LeaseTime, rows::Row, service_time::ClockMark},
     store::{
         kinds::{self, Item, ItemKey, Memory},
         samples::{T0, entries, org},
@@ -13,7 +13,8 @@ use crate::{
 };
 
 pub(super) fn meta() -> Meta {
-    let mark = ClockMark { service: T0 + 9, boot_id: "3b1c-boot".into(), uptime: 12_345 };
+    let lease = LeaseTime(T0 + 2);
+    let mark = ClockMark { service: T0 + 9, lease, absent: 7, boot_id: "3b1c-boot".into(), uptime: 12_345 };
     Meta { group: 42, mark: Some(mark), digests: 0xfeed_beef_0123_4567 }
 }
 

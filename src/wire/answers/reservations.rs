@@ -7,7 +7,7 @@ use crate::{
         decision::LimitViews,
         ids::Amounts,
         outcome::{Committed, Shown},
-        rows::ReservationRow,
+        reply::ReservationView,
         window::Millis,
     },
     wire::v1,
@@ -40,7 +40,8 @@ fn scoped(committed: &Committed, amounts: &Amounts) -> Vec<v1::ScopedAmount> {
 }
 
 /// Open, or expired within a day. Times are milliseconds since the epoch, 0 where one is not known.
-pub fn reservation(row: &ReservationRow, now: Millis) -> v1::Reservation {
+pub fn reservation(view: &ReservationView, now: Millis) -> v1::Reservation {
+    let row = &view.row;
     let state = if row.is_open() { v1::ReservationState::Open } else { v1::ReservationState::Expired };
     let last_commit: Option<Millis> = row.expired_at.map(|at| at.saturating_add(LATE_COMMIT_MS));
     v1::Reservation {
@@ -50,8 +51,8 @@ pub fn reservation(row: &ReservationRow, now: Millis) -> v1::Reservation {
         amounts: amounts(&row.amounts),
         state: state.into(),
         reserved_at_ms: int(row.reserved_at.unwrap_or(0)),
-        expires_at_ms: int(row.expires_at),
-        remaining_ms: until(Some(row.expires_at).filter(|_| row.is_open()), now),
+        expires_at_ms: int(view.expires_at),
+        remaining_ms: until(Some(view.expires_at).filter(|_| row.is_open()), now),
         commit_within_ms: until(last_commit, now),
     }
 }

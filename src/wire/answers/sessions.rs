@@ -101,7 +101,7 @@ pub fn session(view: &SessionView, now: Millis) -> v1::Session {
         state: state(row.state).into(),
         started_at_ms: int(row.started_at),
         heard_at_ms: int(row.last_heartbeat_at),
-        ends_at_ms: int(row.ends_at),
+        ends_at_ms: int(view.ends_at),
         incarnation: row.incarnations.last().map(|(life, _)| life.to_string()).unwrap_or_default(),
         booked_ms: int(row.booked),
         disputed_ms: int(row.disputed),
@@ -109,7 +109,7 @@ pub fn session(view: &SessionView, now: Millis) -> v1::Session {
         stopping: row.state == SessionState::Running && row.stopping_since.is_some(),
         decision_id: row.decision.to_string(),
         scopes: scopes(&row.scopes),
-        remaining_ms: until(Some(row.ends_at), now),
+        remaining_ms: until(Some(view.ends_at), now),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{HOLD_MS, SCOPES};
 use crate::{
     harness::chance::Chance,
     oracle::{
-        COMPUTE, Log, PLAIN_ONLY, Promise,
+        COMPUTE, Ends, Log, PLAIN_ONLY, Promise,
         pools::{POOL, QUOTA_TEXT, masked},
     },
 };
@@ -159,7 +159,7 @@ pub(super) fn promise(request: &PickRequest, mut answer: PickResponse) -> (Promi
         return (Promise::Denied, false);
     }
     assert_eq!(answer.code(), DecisionCode::Allowed, "{request:?}");
-    let hold =
-        (!decision.reservation_id.is_empty()).then_some((decision.reservation_id, decision.reservation_expires_at_ms));
+    let hold = (decision.reservation_id, Ends(decision.reservation_expires_at_ms));
+    let hold = (!hold.0.is_empty()).then_some(hold);
     (Promise::Picked { account: answer.account, hold }, answer.replayed)
 }

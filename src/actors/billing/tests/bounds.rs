@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     domain::{
+        lease::Now,
         service_time::{ClockMark, ClockState},
-        window::Millis,
     },
     ports::Clock,
     testing::{T0, allowed, exhausted},
@@ -89,9 +89,9 @@ async fn a_provider_that_panics_is_no_word_and_the_next_call_asks_again() {
 struct FragileClock(AtomicBool);
 
 impl Clock for FragileClock {
-    fn now(&self) -> Millis {
+    fn read(&self) -> Now {
         assert!(!self.0.swap(false, Ordering::SeqCst), "fragile");
-        T0
+        Now::at(T0)
     }
 
     fn may_purge(&self) -> bool {

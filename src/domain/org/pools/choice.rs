@@ -85,7 +85,7 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Result<Chosen, Denial>, OrgError> {
         let announced = self.pools.get(pool).ok_or(OrgError::PoolUnknown)?.announced;
-        if let Some(denial) = pipeline::pool_limits(&mut self.book, &Scope::from(pool), ctx.policy, self.now) {
+        if let Some(denial) = pipeline::pool_limits(&mut self.book, &Scope::from(pool), ctx.policy, &self.clocks) {
             return Ok(Err(denial));
         }
         let (members, rules) = (self.pools.members(pool), self.pools.rules(pool, &ctx.policy.pools));
@@ -122,7 +122,7 @@ impl OrgState {
         let when = soonest.map_or_else(
             || "None will be usable by itself: raise a limit, or add an account.".to_owned(),
             |at| {
-                let wait = words::duration(at.saturating_sub(self.now));
+                let wait = words::duration(self.clocks.until(at));
                 format!("The first is usable again at {} (in {wait}).", iso(at))
             },
         );
@@ -130,7 +130,7 @@ impl OrgState {
         let are = if count == 1 { "is" } else { "are" };
         Denial {
             code: Code::AccountsExhausted,
-            retry_after: soonest.map_or(0, |at| at.saturating_sub(self.now)),
+            retry_after: soonest.map_or(0, |at| self.clocks.until(at)),
             message: format!("{all} of pool {pool} {are} exhausted. {when}"),
         }
     }
@@ -143,11 +143,11 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Headroom, Exhausted> {
         let row = self.pools.account(&member.id);
-        let withheld = row.and_then(|row| row.withheld(rules.profile, self.now));
+        let withheld = row.and_then(|row| row.withheld(rules.profile, &self.clocks));
         let amount = row.map_or(0, |row| row.daily_limit.unwrap_or(rules.daily_limit));
         let evidence = row.and_then(|row| row.evidence);
         let evidence = evidence.filter(|evidence| self.now < evidence.until && amount <= evidence.limit);
-        let route = row.and_then(|row| row.route(self.now));
+        let route = row.and_then(|row| row.route(&self.clocks));
         let last_used_at = row.and_then(|row| row.last_used_at);
         let mut headroom = Headroom { left: u64::MAX, part: (u64::MAX, u64::MAX), route, last_used_at };
         let mut full: Option<Option<Millis>> = None;
@@ -158,7 +158,7 @@ impl OrgState {
             let counts_calls = limit.meter().as_str() == Meter::EXECUTIONS;
             let asked = u64::from(counts_calls);
             if !limit.admits(used, reserved, asked) {
-                let fits = self.book.fits_at(&member.scope, limit, asked, self.now);
+                let fits = self.book.fits_at(&member.scope, limit, asked, &self.clocks);
                 full = Some(full.map_or(fits, |until| until.zip(fits).map(|(a, b)| a.max(b))));
                 within_a_minute &= limit.window() == CLOCK_MINUTE && fits.is_some();
                 continue;

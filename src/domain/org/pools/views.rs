@@ -57,7 +57,7 @@ impl OrgState {
             window_ends_at: ends_at.filter(|_| runs),
             available_at: standing.as_ref().err().and_then(|exhausted| exhausted.until),
             exhausted: standing.err().map(|exhausted| exhausted.by),
-            route: row.route(self.now),
+            route: row.route(&self.clocks),
             estimate: estimate(left, used, reported.bytes()),
             left,
         })

@@ -46,7 +46,7 @@ impl Model {
                 match model.holds.iter_mut().find(|held| held.id == *reservation && held.ended.is_none()) {
                     Some(held) => {
                         held.expires_at = held.expires_at.max(now + ttl);
-                        Answer::Extended(held.expires_at)
+                        Answer::Extended(held.id, held.expires_at)
                     }
                     None => model.why_not(*reservation),
                 }
@@ -111,8 +111,21 @@ impl Model {
     fn recall(&self, rpc: Rpc, asked: &Idempotency) -> Option<Answer> {
         let same = |entry: &&Remembered| entry.rpc == rpc && entry.idempotency.id == asked.id;
         let entry = self.remembered.iter().find(same)?;
-        let replay = || Answer::Replayed(Box::new(entry.answer.clone()));
+        let replay = || Answer::Replayed(Box::new(self.as_it_stands(entry.answer.clone())));
         Some(if entry.idempotency == *asked { replay() } else { Answer::IdReused })
+    }
+
+    /// The end of a hold in a replay is its end now, while it is open.
+    fn as_it_stands(&self, answer: Answer) -> Answer {
+        let open = |id| self.holds.iter().find(|held| held.id == id && held.ended.is_none());
+        match answer {
+            Answer::Admitted { decision, hold: Some(Hold { id, expires_at }) } => {
+                let expires_at = open(id).map_or(expires_at, |held| held.expires_at);
+                Answer::Admitted { decision, hold: Some(Hold { id, expires_at }) }
+            }
+            Answer::Extended(id, end) => Answer::Extended(id, open(id).map_or(end, |held| held.expires_at)),
+            answer => answer,
+        }
     }
 
     fn remember(&mut self, rpc: Rpc, asked: &Idempotency, keep: Millis, answer: Answer) {

@@ -116,7 +116,7 @@ pub(super) enum Answer {
     },
     NeedBalance,
     Settled,
-    Extended(Millis),
+    Extended(DecisionId, Millis),
     Resumed(u64),
     Recorded,
     Reported {

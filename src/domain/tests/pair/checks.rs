@@ -155,7 +155,7 @@ impl Pair {
         for view in &snapshot.limits {
             let Window::Rolling { len } = view.label.window else { continue };
             let of_limit = snapshot.ledgers.iter().find(|l| l.scope == view.scope && l.meter == view.label.meter);
-            let ledger = Ledger::load(of_limit.map_or(vec![], |ledger| ledger.hours.clone()), Millis::MAX);
+            let ledger = Ledger::load(of_limit.map_or(vec![], |ledger| ledger.hours.clone()));
             let slice = slice_of(len);
             assert_eq!(view.used, ledger.derive(slice, (self.model.now - len) / slice * slice), "drift of {view:?}");
         }
@@ -183,7 +183,7 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
         (Answer::Settled, Ok(Reply::Commit(done))) => done.replayed == again,
         (Answer::Settled, Ok(Reply::Release(done))) => done.replayed == again,
         (Answer::Recorded, Ok(Reply::Record(done))) => done.replayed == again,
-        (Answer::Extended(at), Ok(Reply::Extend(done))) => *at == done.outcome.expires_at && done.replayed == again,
+        (Answer::Extended(_, at), Ok(Reply::Extend(done))) => *at == done.outcome.expires_at && done.replayed == again,
         (Answer::Resumed(count), Ok(Reply::Resume(done))) => {
             *count == done.outcome.continuations && done.replayed == again
         }

@@ -257,6 +257,11 @@ impl Pair {
         })
     }
 
+    /// Service time may go back here; lease time does not.
+    fn now(&self) -> Now {
+        Now { service: self.clock, ..Now::at(self.model.now.max(self.clock)) }
+    }
+
     fn send(&mut self, command: &Command) {
         let decision = DecisionId(self.next);
         self.next += 2;
@@ -267,7 +272,7 @@ impl Pair {
         let org = id();
         let ctx = Context {
             org: &org,
-            now: self.clock,
+            now: self.now(),
             policy: &self.policy,
             bounds: &self.bounds,
             decision,
@@ -328,22 +333,22 @@ impl Pair {
         self.disk.commit(&write);
         self.durable = self.model.clone();
         let live = self.snapshot();
-        let mut stored = OrgState::load(self.disk.rows(), self.clock);
+        let mut stored = OrgState::load(self.disk.rows(), self.now());
         let stored = inspect(&mut stored, &self.policy, &self.bounds, self.clock);
         assert_eq!(comparable(stored), comparable(live), "what is stored is what is live");
     }
 
     fn reload(&mut self) {
-        self.org = OrgState::load(self.disk.rows(), self.clock);
         self.model = self.durable.clone();
         if self.disk.is_empty() {
             self.model = Model::new(self.clock, &self.rules);
         }
+        self.org = OrgState::load(self.disk.rows(), self.now());
     }
 }
 
 fn context<'a>(org: &'a OrgId, policy: &'a Arc<OrgPolicy>, bounds: &'a Bounds, now: Millis) -> Context<'a> {
-    Context { org, now, policy, bounds, decision: DecisionId(0), store_fault: false }
+    Context { org, now: Now::at(now), policy, bounds, decision: DecisionId(0), store_fault: false }
 }
 
 fn inspect(org: &mut OrgState, policy: &Arc<OrgPolicy>, bounds: &Bounds, now: Millis) -> Option<Box<Snapshot>> {

@@ -12,7 +12,10 @@ use crate::{
     },
     store::{
         kinds::{Item, ItemKey, Memory},
-        kv::{record::Meta, samples},
+        kv::{
+            record::{META_VERSION, Meta},
+            samples,
+        },
         samples::{entries, org},
     },
 };
@@ -51,6 +54,20 @@ fn every_version_reads_and_writes_its_golden_bytes() {
         assert_eq!(hex(&value), hex(&lines[1]), "{name}: value");
         assert_eq!(decode(&lines[0], &lines[1]), Ok((key, record)), "{name}");
     }
+}
+
+/// Whatever an older build wrote: a kind with a newer version reads the bytes of each before it.
+#[test]
+fn golden_bytes_of_every_version_are_read() {
+    let versions = (FIRST_VERSION..).map_while(|version| fs::read_dir(golden("", version).parent()?).ok());
+    let mut read = 0;
+    for file in versions.flatten() {
+        let path = file.unwrap().path();
+        let lines: Vec<Vec<u8>> = fs::read_to_string(&path).unwrap().lines().map(unhex).collect();
+        assert!(decode(&lines[0], &lines[1]).is_ok(), "{}: {:?}", path.display(), decode(&lines[0], &lines[1]));
+        read += 1;
+    }
+    assert!(read >= samples::keys().len(), "{read}");
 }
 
 fn unhex(line: &str) -> Vec<u8> {
@@ -112,7 +129,7 @@ fn framed(version: u8, key: &[u8], payload: &[u8]) -> Vec<u8> {
 fn another_version_is_told_apart_from_a_broken_disk() {
     let key = Key::Meta.encode();
     for version in [1, 9] {
-        let unknown = Why::UnknownVersion { found: version, newest: FIRST_VERSION };
+        let unknown = Why::UnknownVersion { found: version, newest: META_VERSION };
         assert_eq!(decode(&key, &framed(version, &key, &[1, 2])).unwrap_err().why, unknown);
     }
     let key = Key::row(&org("a"), &RowKey::Reservation { id: DecisionId(1) }).encode();

@@ -7,6 +7,7 @@ use crate::{
     bounds::{AMOUNT_MAX, LONG_MEMORY_MS, MEMORY_FLOOR_MS, RESERVATION_TTL_MAX_MS, SHORT_MEMORY_MS},
     domain::{
         ids::{OrgId, RequestId},
+        lease::{LeaseTime, Now},
         org::OrgState,
         outcome::Entry,
         request::Rpc,
@@ -22,9 +23,11 @@ pub(super) fn check(org: &OrgId, rows: &[Row], report: &mut Report) {
     if let Some(wake_at) = head.wake_at.filter(|wake_at| !timer_is_there(rows, *wake_at)) {
         report.note(Some(org), format!("the timer at {wake_at} that the head names is not there"));
     }
+    // Lease time is never behind what an org has seen of it.
+    let lease = report.mark.as_ref().map_or(LeaseTime(head.last_at), |mark| mark.lease);
     for row in rows {
         let wrong = match row {
-            Row::Reservation(row) => reservation_is_wrong(row, head),
+            Row::Reservation(row) => reservation_is_wrong(row, lease),
             Row::LongJournal(row) if row.seq > head.seq => {
                 Some(format!("long journal row {} is newer than the head's commit {}", row.seq, head.seq))
             }
@@ -34,7 +37,7 @@ pub(super) fn check(org: &OrgId, rows: &[Row], report: &mut Report) {
             report.note(Some(org), what);
         }
     }
-    for drift in OrgState::load(OrgRows { rows: rows.to_vec() }, head.last_at).audit_rows().drift {
+    for drift in OrgState::load(OrgRows { rows: rows.to_vec() }, Now::at(head.last_at)).audit_rows().drift {
         report.note(Some(org), drift.to_string());
     }
     for what in duplicates(rows, head) {
@@ -42,10 +45,13 @@ pub(super) fn check(org: &OrgId, rows: &[Row], report: &mut Report) {
     }
 }
 
-fn reservation_is_wrong(row: &ReservationRow, head: &Head) -> Option<String> {
-    let latest = head.last_at.saturating_add(RESERVATION_TTL_MAX_MS);
-    if row.expires_at > latest {
-        return Some(format!("reservation {} expires at {}, the latest possible is {latest}", row.id, row.expires_at));
+fn reservation_is_wrong(row: &ReservationRow, lease: LeaseTime) -> Option<String> {
+    let left = row.expires_at.since(lease);
+    if left > RESERVATION_TTL_MAX_MS {
+        return Some(format!(
+            "reservation {} expires in {left} ms, the latest possible is in {RESERVATION_TTL_MAX_MS} ms",
+            row.id
+        ));
     }
     let (meter, amount) = row.amounts.iter().find(|(_, amount)| *amount > AMOUNT_MAX)?;
     Some(format!("reservation {} holds {amount} {meter}, the most possible is {AMOUNT_MAX}", row.id))

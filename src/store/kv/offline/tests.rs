@@ -5,6 +5,7 @@ use crate::{
     bounds::DAY_MS,
     domain::{
         ids::{Meter, Scope},
+        lease::LeaseTime,
         ledger::HourSlice,
         outcome::{Entry, Outcome, Recorded},
         rows::{Head, JournalRow, OrgWrite, SliceRow},
@@ -103,7 +104,7 @@ async fn an_absurd_reservation_is_named() {
         _ => None,
     });
     let row = reservation.as_mut().unwrap();
-    row.expires_at = T0 + 2 * crate::bounds::DAY_MS;
+    row.expires_at = LeaseTime(wall() + 2 * crate::bounds::DAY_MS);
     let found = findings_after(write("acme", vec![Row::Reservation(row.clone())])).await;
     assert!(found.len() == 1 && found[0].contains("the latest possible"), "{found:?}");
 }
@@ -162,10 +163,10 @@ async fn a_damaged_and_a_missing_number_of_the_last_group_are_findings() {
 #[tokio::test]
 async fn the_clock_mark_is_set_on_request_only() {
     let dir = stored(vec![write("acme", sound())]).await;
-    let future = clock::wall() + 10 * crate::bounds::DAY_MS;
+    let future = wall() + 10 * crate::bounds::DAY_MS;
     let opened = open_as_it_is(dir.path()).unwrap();
     let mut changes = Changes::default();
-    let mark = ClockMark { service: future, ..ClockMark::default() };
+    let mark = ClockMark { service: future, lease: LeaseTime(wall()), ..ClockMark::default() };
     put_meta(&mut changes, Meta { group: 1, mark: Some(mark), digests: opened.digests() }).unwrap();
     opened.engine.apply(changes).unwrap();
     drop(opened);
@@ -175,7 +176,7 @@ async fn the_clock_mark_is_set_on_request_only() {
     let report = fsck(dir.path(), FsckOptions { set_clock: true, ..FsckOptions::default() }).unwrap();
     assert_eq!(report.clock_set_from, Some(future));
     let report = check(&dir);
-    assert!(report.is_clean() && report.mark.unwrap().service <= clock::wall());
+    assert!(report.is_clean() && report.mark.unwrap().service <= wall());
 }
 
 #[test]

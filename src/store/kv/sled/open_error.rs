@@ -3,6 +3,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use super::super::record::META_VERSION;
 use crate::store::kinds::FIRST_VERSION;
 
 /// What takes a store on whose tail is lost, or may be.
@@ -112,8 +113,8 @@ impl fmt::Display for OpenError {
             Self::UnknownVersion { version } => {
                 write!(
                     f,
-                    "the store was written by {} tollgate (row version {version}, this one reads {FIRST_VERSION}); nothing was \
-                     changed. `tollgate export` with the one that wrote it, and `tollgate import` into an empty data \
+                    "the store was written by {} tollgate (row version {version}, this one reads {FIRST_VERSION} to \
+                     {META_VERSION}); nothing was changed. `tollgate export` with the one that wrote it, and `tollgate import` into an empty data \
                      directory with this one",
                     if *version < FIRST_VERSION { "an older" } else { "a newer" },
                 )

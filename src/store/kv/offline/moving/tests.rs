@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     domain::{
+        lease::LeaseTime,
         rows::{JournalRow, Row},
         service_time::ClockMark,
     },
@@ -90,7 +91,7 @@ async fn what_a_store_in_memory_holds_goes_through_a_directory_and_back_unchange
     for name in ["acme", "a:b", "b"] {
         commit(&*memory, write(name, rows())).await.unwrap();
     }
-    let mark = ClockMark { service: T0, boot_id: "boot".into(), uptime: 7 };
+    let mark = ClockMark { service: T0, lease: LeaseTime(T0), absent: 0, boot_id: "boot".into(), uptime: 7 };
     let header = Header { group: 3, mark: Some(mark) };
     let mut text = Vec::new();
     dump::write(&*memory, &header, &mut text).await.unwrap();

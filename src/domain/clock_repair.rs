@@ -1,0 +1,153 @@
+//! A clock that was ahead has been put right: what an org has kept from the time that did not come yet happened
+//! now at the latest. Nothing that was counted is lost, and nothing stays used up for longer than a window.
+//!
+//! Leases are not concerned: they run on [lease time](super::lease), which no wall clock moves. What was kept
+//! before the clock went wrong, and what it went past with a wrong time, cannot be told from what is right.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ledger::HourSlice,
+    rate::RateRecord,
+    rows::{Head, JournalRow, OrgRows, Row, RowKey, SliceRow, UpstreamAccountRow},
+    window::{Millis, WINDOW_MAX_MS},
+};
+use crate::bounds::{EXPORT_BACKOFF_MAX_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
+
+/// Of an hour.
+const LAST_MINUTE: u8 = 59;
+
+/// Brings back what lies behind `now`. False where the org has seen nothing later: its rows are as they were.
+pub fn bring_back(rows: &mut OrgRows, now: Millis) -> bool {
+    let is_ahead = |row: &Row| matches!(row, Row::Head(head) if head.last_at > now);
+    if !rows.rows.iter().any(is_ahead) {
+        return false;
+    }
+    for row in &mut rows.rows {
+        bring_row_back(row, now);
+    }
+    join_slices(&mut rows.rows);
+    true
+}
+
+fn bring_row_back(row: &mut Row, now: Millis) {
+    match row {
+        Row::Head(head) => bring_head_back(head, now),
+        // Early, so that what is due is found anew.
+        Row::Timer(timer) => timer.wake_at = timer.wake_at.min(now),
+        Row::Slice(row) => row.slice.bring_back(now),
+        Row::Counter(row) if row.counter.start > now => row.counter.start = row.window.start(now),
+        Row::Journal(row) | Row::LongJournal(row) => bring_journal_back(row, now),
+        Row::Execution(row) => {
+            row.last_seen = row.last_seen.min(now);
+            row.open.iter_mut().for_each(|open| open.admitted_at = open.admitted_at.min(now));
+        }
+        Row::Disputed(row) => row.at = row.at.min(now),
+        Row::Outbox(row) => {
+            row.at = row.at.min(now);
+            row.tried_since = row.tried_since.min(now);
+            row.due_at = row.due_at.min(now.saturating_add(EXPORT_BACKOFF_MAX_MS));
+        }
+        Row::Session(row) => {
+            row.started_at = row.started_at.min(now);
+            row.last_heartbeat_at = row.last_heartbeat_at.min(now);
+            row.ended_at = row.ended_at.map(|at| at.min(now));
+        }
+        Row::TrialEnded(row) => row.at = row.at.min(now),
+        Row::UpstreamAccount(row) => bring_account_back(row, now),
+        Row::Reservation(row) => {
+            row.reserved_at = row.reserved_at.map(|at| at.min(now));
+            row.expired_at = row.expired_at.map(|at| at.min(now));
+        }
+        Row::Counter(_) | Row::Baseline(_) | Row::Budget(_) | Row::Pool(_) => {}
+    }
+}
+
+fn bring_head_back(head: &mut Head, now: Millis) {
+    head.last_at = head.last_at.min(now);
+    head.wake_at = head.wake_at.map(|at| at.min(now));
+    head.rate = head.rate.map(|rate| {
+        let present = now.checked_div(rate.len).unwrap_or(rate.window_id);
+        RateRecord { window_id: rate.window_id.min(present), ..rate }
+    });
+}
+
+fn bring_journal_back(row: &mut JournalRow, now: Millis) {
+    row.at = row.at.min(now);
+    row.entries.iter_mut().for_each(|entry| entry.at = entry.at.min(now));
+}
+
+/// Evidence from the future begins now and lasts as long as it did.
+fn bring_account_back(row: &mut UpstreamAccountRow, now: Millis) {
+    row.last_used_at = row.last_used_at.map(|at| at.min(now));
+    row.reported.until = row.reported.until.min(now.saturating_add(WINDOW_MAX_MS));
+    if let Some(evidence) = row.evidence.as_mut().filter(|evidence| evidence.at > now) {
+        evidence.until = evidence.until.saturating_sub(evidence.at - now);
+        evidence.at = now;
+    }
+    for avoided in [&mut row.quarantine, &mut row.cooldown].into_iter().flatten() {
+        avoided.since = avoided.since.min(now);
+    }
+    row.limited.iter_mut().for_each(|limited| limited.since = limited.since.min(now));
+}
+
+/// Slices that were brought back into one hour are one slice.
+fn join_slices(rows: &mut Vec<Row>) {
+    let mut joined: BTreeMap<RowKey, SliceRow> = BTreeMap::new();
+    let all = std::mem::take(rows);
+    for row in all {
+        let key = row.key();
+        let Row::Slice(row) = row else {
+            rows.push(row);
+            continue;
+        };
+        match joined.get_mut(&key) {
+            Some(known) => known.slice.join(&row.slice),
+            None => drop(joined.insert(key, row)),
+        }
+    }
+    rows.extend(joined.into_values().map(Row::Slice));
+}
+
+impl HourSlice {
+    /// Counts what it has from behind `now` in the minute of `now`.
+    fn bring_back(&mut self, now: Millis) {
+        let (start, minute) = (now / HOUR_MS * HOUR_MS, minute_of(now));
+        if self.start < start {
+            // A clock that was hours ahead has rolled it up too early.
+            if self.minutes.is_empty() && self.start + HOUR_MS + MINUTE_RETENTION_MS > now {
+                self.add_minute(LAST_MINUTE, self.total);
+            }
+            return;
+        }
+        if self.start > start {
+            self.start = start;
+            self.minutes.clear();
+        }
+        self.minutes.retain(|(of, _)| *of <= minute);
+        let kept = self.minutes.iter().fold(0, |sum: u64, (_, amount)| sum.saturating_add(*amount));
+        self.add_minute(minute, self.total.saturating_sub(kept));
+    }
+
+    /// Adds what another slice of the same hour has.
+    fn join(&mut self, other: &Self) {
+        self.total = self.total.saturating_add(other.total);
+        for (minute, amount) in &other.minutes {
+            self.add_minute(*minute, *amount);
+        }
+    }
+
+    fn add_minute(&mut self, minute: u8, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        match self.minutes.binary_search_by_key(&minute, |(of, _)| *of) {
+            Ok(at) => self.minutes[at].1 = self.minutes[at].1.saturating_add(amount),
+            Err(at) => self.minutes.insert(at, (minute, amount)),
+        }
+    }
+}
+
+fn minute_of(now: Millis) -> u8 {
+    u8::try_from(now % HOUR_MS / MINUTE_MS).unwrap_or(LAST_MINUTE)
+}
