@@ -13,9 +13,11 @@ mod disk;
 mod reload;
 pub mod takeover;
 
+pub use reload::Source;
+
 use std::{fmt, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,8 +27,8 @@ use crate::{
     domain::{ids::OrgId, policy::OrgPolicy, window::Length},
     grpc::{self, server::Health},
     http,
-    ports::{Clock, OrgStore, StoreEngine},
-    service::{self, Service},
+    ports::{BillingProvider, Clock, OrgStore, StoreEngine},
+    service::{self, Reloads, Service},
     store::{
         broken::BrokenStore,
         sled::{self, GroupStats, OpenError, SledOptions},
@@ -39,8 +41,8 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 /// The mark is never older than this many readings, however quiet the node is: what a crash forgets of the time
 /// that the node was up is given to leases once more.
 const MARK_EVERY: u32 = 5;
-/// What looking at all pools may take before calls are served.
-const POOLS_WITHIN: Duration = Duration::from_secs(5);
+/// What counting pools and open reservations may take before calls are served.
+const COUNTED_WITHIN: Duration = Duration::from_secs(5);
 /// What the HTTP port and the store may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -113,7 +115,7 @@ fn write_behind(config: &Config) -> WriteBehind {
     }
 }
 
-/// Runs a node until `shutdown`. Configurations that arrive on `reloads` take effect at once.
+/// Runs a node until `shutdown`. What `source` reads again takes effect at once.
 ///
 /// # Errors
 /// Where the node could not start, could not stop in time, or lost its store.
@@ -121,27 +123,17 @@ pub async fn run(
     config: Config,
     start: Start,
     listeners: Listeners,
-    reloads: mpsc::Receiver<Config>,
+    source: Source,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
     let Store { orgs: store, engine, clock } = open(&config, start, &metrics).await?;
-    let (incarnation, turn) = (random()?, usize::try_from(random()? % 1000).unwrap_or(0));
+    let turn = usize::try_from(random()? % 1000).unwrap_or(0);
     let provider = billing::provider(&config, clock.clone())?;
-    let orgs = Orgs::start(actors::Deps {
-        clock: clock.clone(),
-        store: store.clone(),
-        rules: rules(&config, 0),
-        write_behind: write_behind(&config),
-        incarnation,
-        provider: provider.clone(),
-        events: metrics.clone(),
-    })
-    .await
-    .map_err(Failure)?;
+    let orgs = start_orgs(&config, &store, &clock, &provider, &metrics).await?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
-    look_at_pools(&orgs).await;
     announce(&config, &listeners, &*engine);
+    let (reloads, asked) = Reloads::new();
     let service = Arc::new(Service::new(service::Deps {
         orgs,
         clock: clock.clone(),
@@ -149,6 +141,7 @@ pub async fn run(
         engine: engine.clone(),
         balances,
         metrics,
+        reloads,
         node: config.node.clone(),
     }));
     let closing = service.closing();
@@ -166,7 +159,7 @@ pub async fn run(
     let beside = [
         tokio::spawn(watch_clock(clock, engine.clone())),
         tokio::spawn(disk::watch(service.clone(), engine.clone(), health.clone())),
-        tokio::spawn(reload::apply(service.clone(), store.clone(), config, reloads)),
+        tokio::spawn(reload::apply(service.clone(), store.clone(), config, source, asked)),
     ];
     let ended = tokio::select! {
         () = shutdown => Ok(()),
@@ -185,6 +178,28 @@ pub async fn run(
     http_stop.cancel();
     let _ = timeout(STOP_WITHIN, http).await;
     ended.and(stopped)
+}
+
+/// The actors, with what metrics say of all orgs counted.
+async fn start_orgs(
+    config: &Config,
+    store: &Arc<dyn OrgStore>,
+    clock: &Arc<SystemClock>,
+    provider: &Arc<dyn BillingProvider>,
+    metrics: &Arc<Metrics>,
+) -> Result<Orgs, Failure> {
+    let orgs = Orgs::start(actors::Deps {
+        clock: clock.clone(),
+        store: store.clone(),
+        rules: rules(config, 0),
+        write_behind: write_behind(config),
+        incarnation: random()?,
+        provider: provider.clone(),
+        events: metrics.clone(),
+    });
+    let orgs = orgs.await.map_err(Failure)?;
+    count(&orgs).await;
+    Ok(orgs)
 }
 
 /// The store, the engine behind it, and the clock that goes on from its mark.
@@ -283,10 +298,10 @@ fn announce(config: &Config, listeners: &Listeners, engine: &dyn StoreEngine) {
     );
 }
 
-/// Which upstream accounts are stopped is said before the first call.
-async fn look_at_pools(orgs: &Orgs) {
-    if timeout(POOLS_WITHIN, orgs.pools_called()).await.is_err() {
-        tracing::warn!("pools are still being read; each is read when it is used");
+/// Which upstream accounts are stopped, and how many reservations are open, is known before the first call.
+async fn count(orgs: &Orgs) {
+    if timeout(COUNTED_WITHIN, orgs.counted()).await.is_err() {
+        tracing::warn!("pools and open reservations are still being counted; what metrics say of them grows");
     }
 }
 

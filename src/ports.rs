@@ -92,6 +92,9 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
         max: usize,
     ) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>>;
 
+    /// Rows of these kinds of an org, none of a journal's; whether the org is whole shows only when it is loaded.
+    fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>>;
+
     /// The first fault, once there is one. It is latched: only a restart clears it.
     fn fault(&self) -> watch::Receiver<Option<StoreFault>>;
 
@@ -169,6 +172,8 @@ pub enum Event {
     SessionsEnded(u64),
     /// Sessions whose heartbeats stopped.
     SessionsExpired(u64),
+    /// Reservations that nobody settled before they expired.
+    ReservationsExpired(u64),
     /// Expired reservations that can no longer be committed, because there was no room for them.
     ReservationsForgotten(u64),
     /// An org's trial has used up what it includes.

@@ -100,6 +100,10 @@ pub struct Metrics {
     clock_unsteady: Gauge,
     clock_behind: Gauge,
     serving: Gauge,
+    reservations_open: Gauge,
+    reservations_expired: Counter,
+    config_waiting: Gauge,
+    config_refused: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -129,6 +133,19 @@ pub struct Readings {
     pub spaced_reports: u64,
     /// Pools of all orgs in memory, added up.
     pub pools: actors::PoolTotals,
+    /// Reservations that are open, of all orgs.
+    pub open_reservations: u64,
+    /// How the last reload of the configuration went.
+    pub reload: ReloadReadings,
+}
+
+/// How the last reload of the configuration went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReloadReadings {
+    /// Keys that wait for a restart.
+    pub needs_restart: usize,
+    /// It had mistakes, and the configuration before it is in force.
+    pub is_refused: bool,
 }
 
 impl Default for Metrics {
@@ -165,6 +182,10 @@ impl Default for Metrics {
             clock_unsteady: Gauge::default(),
             clock_behind: Gauge::default(),
             serving: Gauge::default(),
+            reservations_open: Gauge::default(),
+            reservations_expired: Counter::default(),
+            config_waiting: Gauge::default(),
+            config_refused: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -203,6 +224,18 @@ impl Metrics {
             self.clock_behind.clone(),
         );
         r.register("serving", "1 while health is SERVING", self.serving.clone());
+        r.register("reservations_open", "Open reservations of all orgs", self.reservations_open.clone());
+        r.register(
+            "reservations_expired",
+            "Reservations that nobody settled in time",
+            self.reservations_expired.clone(),
+        );
+        r.register(
+            "config_needs_restart",
+            "Keys of the configuration that wait for a restart",
+            self.config_waiting.clone(),
+        );
+        r.register("config_reload_refused", "1 while the last reload was refused", self.config_refused.clone());
         self.billing.register(r);
         self.pools.register(r);
     }
@@ -309,6 +342,9 @@ impl Metrics {
         self.clock_unsteady.set(i64::from(now.clock != ClockState::Steady));
         self.clock_behind.set(i64::try_from(now.clock.behind() / SECOND_MS).unwrap_or(i64::MAX));
         self.serving.set(i64::from(now.serving));
+        self.reservations_open.set(i64::try_from(now.open_reservations).unwrap_or(i64::MAX));
+        self.config_waiting.set(i64::try_from(now.reload.needs_restart).unwrap_or(i64::MAX));
+        self.config_refused.set(i64::from(now.reload.is_refused));
         self.oldest_group.set(i64::try_from(now.oldest_group_ms).unwrap_or(i64::MAX));
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
@@ -325,6 +361,7 @@ impl EventSink for Metrics {
             Event::SetAside(rows) => self.billing.set_aside(rows),
             Event::Uncompleted(executions) => self.billing.uncompleted(executions),
             Event::SessionsEnded(sessions) => self.sessions(sessions, "ended"),
+            Event::ReservationsExpired(holds) => drop(self.reservations_expired.inc_by(holds)),
             Event::SessionsExpired(sessions) => self.sessions(sessions, "expired"),
             Event::ReservationsForgotten(reservations) => drop(self.reservations_forgotten.inc_by(reservations)),
             Event::TrialEnded => drop(self.trials_ended.inc()),

@@ -243,6 +243,12 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
     };
     let orgs = Orgs::start(deps).await.unwrap();
     let balances = Balances::start(billing.clone(), clock.clone(), BillingRules::default()).await.unwrap();
+    let (reloads, mut asked) = service::Reloads::new();
+    tokio::spawn(async move {
+        while let Some(reply) = asked.recv().await {
+            drop(reply.send(Arc::default()));
+        }
+    });
     let service = Arc::new(Service::new(service::Deps {
         orgs: orgs.clone(),
         clock: clock.clone(),
@@ -250,6 +256,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         engine: store.clone(),
         balances: balances.clone(),
         metrics: metrics.clone(),
+        reloads,
         node: "test".into(),
     }));
     Node { store, clock, billing, orgs, service, policies, metrics }

@@ -40,8 +40,9 @@ async fn node(policy: OrgPolicy) -> Service {
     let (clock, provider) = (deps.clock.clone(), deps.provider.clone());
     let orgs = Orgs::start(deps).await.unwrap();
     let balances = Balances::start(provider, clock.clone(), BillingRules::default()).await.unwrap();
-    let node = "node".to_owned();
-    Service::new(service::Deps { orgs, clock, store: store.clone(), engine: store, balances, metrics, node })
+    let (reloads, _) = service::Reloads::new();
+    let (engine, node) = (store.clone(), "node".to_owned());
+    Service::new(service::Deps { orgs, clock, store, engine, balances, metrics, reloads, node })
 }
 
 /// Allocations of one call, on average.

@@ -8,6 +8,7 @@
 //!                                                     reply when committed (durable)
 //! write_behind: one ticker for all orgs asks changed ones to commit
 //! outbox:       delivers usage that orgs have committed to the billing provider
+//! holds:        counts open reservations of the whole node
 //! pools:        sums up pools of upstream accounts at the start and where something has changed
 //! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
 //! supervisor:   logs crashes; the next call starts the org again from the store
@@ -17,6 +18,7 @@
 
 pub mod admission;
 pub mod billing;
+mod holds;
 mod news;
 mod org;
 mod outbox;
@@ -115,6 +117,7 @@ struct Shared {
     exports: outbox::Waiting,
     /// Of reports of usage to the billing provider.
     report_spacing: Arc<spacing::Spacing>,
+    holds: holds::Holds,
     pools: pools::Board,
     events: Arc<dyn EventSink>,
     stopping: CancellationToken,
@@ -174,6 +177,7 @@ impl Orgs {
             changed: write_behind::Changed::default(),
             exports: outbox::Waiting::default(),
             report_spacing: Arc::default(),
+            holds: holds::Holds::default(),
             pools: pools::Board::default(),
             events: deps.events,
             stopping: CancellationToken::new(),
@@ -183,6 +187,7 @@ impl Orgs {
         tokio::spawn(write_behind::run(Arc::downgrade(&shared)));
         tokio::spawn(sweeper::run(Arc::downgrade(&registry)));
         tokio::spawn(pools::run(Arc::downgrade(&registry)));
+        tokio::spawn(holds::run(Arc::downgrade(&registry)));
         tokio::spawn(outbox::run(Arc::downgrade(&registry), deps.provider));
         Ok(Self { shared, registry, node: Arc::new(InFlight::default()) })
     }
@@ -270,14 +275,20 @@ impl Orgs {
         self.registry.len()
     }
 
+    /// Reservations that are open in all orgs, in memory or not; the slices of sessions are none of them.
+    pub fn open_holds(&self) -> u64 {
+        self.shared.holds.total()
+    }
+
     /// Calls in flight, both lanes.
     pub fn in_flight(&self) -> u32 {
         self.node.in_flight()
     }
 
-    /// Resolves when every pool was summed up once since the start.
-    pub async fn pools_called(&self) {
+    /// Resolves when every pool was summed up once since the start, and every open reservation counted.
+    pub async fn counted(&self) {
         self.shared.pools.called().await;
+        self.shared.holds.counted().await;
     }
 
     /// Orgs whose usage is reported less often just now, because the last reports failed.

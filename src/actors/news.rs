@@ -16,8 +16,16 @@ use crate::{
 const ACCOUNTS_NAMED: usize = 50;
 
 pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
-    let News { set_aside, ended_sessions, expired_sessions, forgotten_reservations, trial_ended, pools, pools_touched } =
-        news;
+    let News {
+        set_aside,
+        ended_sessions,
+        expired_sessions,
+        expired_reservations,
+        forgotten_reservations,
+        trial_ended,
+        pools,
+        pools_touched,
+    } = news;
     if set_aside > 0 {
         shared.events.happened(Event::SetAside(set_aside));
         tracing::error!(%org, rows = set_aside, "usage was set aside and will not reach billing by itself");
@@ -28,6 +36,9 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
     if expired_sessions > 0 {
         shared.events.happened(Event::SessionsExpired(expired_sessions));
         tracing::warn!(%org, sessions = expired_sessions, "sessions sent no heartbeat and have expired");
+    }
+    if expired_reservations > 0 {
+        shared.events.happened(Event::ReservationsExpired(expired_reservations));
     }
     if forgotten_reservations > 0 {
         shared.events.happened(Event::ReservationsForgotten(forgotten_reservations));

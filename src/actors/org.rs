@@ -76,6 +76,8 @@ pub(super) struct OrgTask {
     /// Asked for a flush already; cleared when it comes.
     flush_asked: bool,
     registration: Registration,
+    /// Open reservations as of the last commit that was handed over.
+    holds: u64,
 }
 
 impl Actor for OrgActor {
@@ -93,6 +95,7 @@ impl Actor for OrgActor {
             tracing::error!(org = %start.org, numbers = audit.drifted, drift = ?audit.drift, "rows do not fit together");
         }
         Ok(OrgTask {
+            holds: state.open_holds(),
             state,
             policy: rules.policies.policy(&start.org),
             generation: rules.generation,
@@ -264,6 +267,9 @@ impl OrgTask {
         self.handed_over += 1;
         let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
         let exports = self.state.has_exports().then(|| (self.shared.clone(), self.org.clone()));
+        let open = self.state.open_holds();
+        let holds = (open != self.holds).then(|| (self.shared.clone(), self.org.clone(), open));
+        self.holds = open;
         self.shared.store.commit(
             write,
             Box::new(move |result| {
@@ -272,6 +278,9 @@ impl OrgTask {
                     durable.admissions.store(admissions, Ordering::Release);
                     if let Some((shared, org)) = exports {
                         shared.exports.note(&org);
+                    }
+                    if let Some((shared, org, open)) = holds {
+                        shared.holds.committed(&org, open);
                     }
                 }
                 done(result);

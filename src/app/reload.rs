@@ -4,16 +4,20 @@
 //! takes away every plan, or every limit of an org that has usage, is not carried out unless the file itself says
 //! `reload.accept_lost_limits = true`; a file that says nothing at all never is. A restart takes any valid file.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 
 use super::rules;
 use crate::{
-    config::{Config, Policies, Reload},
+    config::{Config, ConfigErrors, Policies, Reload},
     domain::{ids::OrgId, shard::ShardSet},
     ports::OrgStore,
-    service::Service,
+    service::{Asked, Reloaded, Service},
 };
 
 /// Orgs listed at a time.
@@ -21,26 +25,118 @@ const PAGE: usize = 256;
 /// Orgs that a refusal names.
 const NAMED: usize = 3;
 
-/// Applies what arrives, as long as the node runs.
+/// What one reload may take: reading the file, and asking the store which orgs would lose their limits.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Reads the configuration. It may wait until the file is at rest.
+type Load = Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
+
+/// Where the configuration is read from, and when.
+pub struct Source {
+    /// Reads it again.
+    pub load: Load,
+    /// Each is a reason to read it again.
+    pub hangups: mpsc::Receiver<()>,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+/// Reloads for every hangup and for every call that asks, one after the other, as long as the node runs.
 pub(super) async fn apply(
     service: Arc<Service>,
     store: Arc<dyn OrgStore>,
-    mut current: Config,
-    mut reloads: mpsc::Receiver<Config>,
+    current: Config,
+    source: Source,
+    mut asked: mpsc::Receiver<Asked>,
 ) {
-    while let Some(new) = reloads.recv().await {
-        let generation = service.orgs().rules().generation + 1;
-        let Reload { running, needs_restart } = current.clone().reload(new);
-        if let Some(why) = refusal(&current, &running, &*store).await {
-            tracing::error!("the configuration was not reloaded, the old one stays in force: {why}");
-            continue;
+    let Source { load, mut hangups } = source;
+    let mut node = Reloading { service, store, current, load, reading: None };
+    loop {
+        let mut replies = Vec::new();
+        tokio::select! {
+            Some(()) = hangups.recv() => {}
+            Some(reply) = asked.recv() => replies.push(reply),
+            else => return,
         }
-        current = running;
-        service.orgs().reload(rules(&current, generation));
-        for warning in current.warnings() {
+        // Who asks before the file is read is answered by the same reading.
+        while let Ok(reply) = asked.try_recv() {
+            replies.push(reply);
+        }
+        while hangups.try_recv().is_ok() {}
+        let reloaded = Arc::new(node.reload().await);
+        node.service.reloaded(reloaded.clone());
+        for reply in replies {
+            drop(reply.send(reloaded.clone()));
+        }
+    }
+}
+
+/// What reloads, and what runs.
+struct Reloading {
+    service: Arc<Service>,
+    store: Arc<dyn OrgStore>,
+    current: Config,
+    load: Load,
+    /// One that has not ended, if the last took too long.
+    reading: Option<JoinHandle<Result<Config, ConfigErrors>>>,
+}
+
+impl Reloading {
+    async fn reload(&mut self) -> Reloaded {
+        let accepted = timeout(WITHIN, self.accept()).await;
+        match accepted.unwrap_or_else(|_| Err(vec![format!("it was not read and checked within {WITHIN:?}")])) {
+            Ok(reload) => self.take_over(reload),
+            Err(mistakes) => self.refuse(mistakes),
+        }
+    }
+
+    /// Reads the configuration and finds out what it changes. Nothing has changed yet.
+    async fn accept(&mut self) -> Result<Reload, Vec<String>> {
+        if self.reading.as_ref().is_some_and(|reading| !reading.is_finished()) {
+            return Err(vec!["the reading before has not ended".to_owned()]);
+        }
+        let load = self.load.clone();
+        let read = self.reading.insert(spawn_blocking(move || load())).await;
+        self.reading = None;
+        let new = read.map_err(|error| vec![format!("it could not be read: {error}")])?;
+        let new = new.map_err(|mistakes| mistakes.to_string().lines().map(str::to_owned).collect::<Vec<_>>())?;
+        let reload = self.current.clone().reload(new);
+        match refusal(&self.current, &reload.running, &*self.store).await {
+            Some(why) => Err(vec![why]),
+            None => Ok(reload),
+        }
+    }
+
+    fn take_over(&mut self, Reload { running, needs_restart }: Reload) -> Reloaded {
+        let generation = self.service.orgs().rules().generation + 1;
+        self.service.orgs().reload(rules(&running, generation));
+        self.current = running;
+        let warnings = self.current.warnings().to_vec();
+        for warning in &warnings {
             tracing::warn!("{warning}");
         }
-        tracing::info!(generation, ?needs_restart, "configuration reloaded");
+        if needs_restart.is_empty() {
+            tracing::info!(generation, "configuration reloaded");
+        } else {
+            tracing::warn!(generation, ?needs_restart, "configuration reloaded in part: some keys need a restart");
+        }
+        Reloaded { generation, needs_restart, mistakes: Vec::new(), warnings }
+    }
+
+    fn refuse(&self, mistakes: Vec<String>) -> Reloaded {
+        let why = mistakes.join("\n");
+        tracing::error!("the configuration was not reloaded, the old one stays in force: {why}");
+        Reloaded {
+            generation: self.service.orgs().rules().generation,
+            // They still wait: what was read now changes nothing.
+            needs_restart: self.service.last_reload().needs_restart.clone(),
+            mistakes,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -86,7 +182,10 @@ mod tests {
     use super::*;
     use crate::{
         config,
-        domain::rows::{Head, OrgWrite, Row},
+        domain::{
+            policy::OrgPolicy,
+            rows::{Head, OrgWrite, Row},
+        },
         store::memory::MemoryStore,
     };
 
@@ -144,5 +243,28 @@ mod tests {
         let (old, new) = (config(PLANS), config("[plans.a]\nspend = { hourly = \"5u\" }\n"));
         assert!(refusal(&old, &new, &broken).await.unwrap().contains("gone"));
         assert_eq!(refusal(&old, &old, &broken).await, None, "nothing is lost");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_does_not_end_is_refused_in_time_and_read_once_at_a_time() {
+        let node = crate::testing::node(OrgPolicy::default()).await;
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        let held = std::sync::Mutex::new(held);
+        let load: Load = Arc::new(move || {
+            let _ = held.lock().map(|held| held.recv());
+            Ok(Config::default())
+        });
+        let (service, store) = (node.service.clone(), node.store.clone());
+        let mut reloading = Reloading { service, store, current: Config::default(), load, reading: None };
+        let (late, ()) = tokio::join!(reloading.reload(), tokio::time::advance(WITHIN));
+        assert!(late.mistakes[0].contains("within 30s"), "{late:?}");
+        let again = reloading.reload().await;
+        assert!(again.mistakes[0].contains("has not ended"), "{again:?}");
+        drop(go_on);
+        while !reloading.reading.as_ref().is_some_and(JoinHandle::is_finished) {
+            tokio::task::yield_now().await;
+        }
+        let done = reloading.reload().await;
+        assert_eq!((done.generation, done.mistakes), (1, Vec::<String>::new()));
     }
 }

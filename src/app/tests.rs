@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::{
     bounds::HOUR_MS,
@@ -47,8 +49,9 @@ async fn a_node_that_stops_keeps_its_clock_without_a_commit() {
     let quick = [("TOLLGATE__BOUNDS__DRAIN_NOTICE_MS".to_owned(), "0".to_owned())];
     let config = config::load(None, quick.into_iter(), overrides).unwrap();
     let listeners = Listeners::bind(&config).await.unwrap();
-    let (_reload, reloads) = mpsc::channel(1);
+    let (_hangup, hangups) = mpsc::channel(1);
+    let source = Source { load: Arc::new(|| Ok(Config::default())), hangups };
     let started = SystemClock::resume(None).unwrap().now();
-    run(config, Start::default(), listeners, reloads, std::future::ready(())).await.unwrap();
+    run(config, Start::default(), listeners, source, std::future::ready(())).await.unwrap();
     assert!(mark_in(dir.path()).unwrap().service >= started);
 }

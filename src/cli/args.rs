@@ -211,6 +211,8 @@ pub(super) enum RemoteVerb {
     Audit(AuditArgs),
     /// Show the node itself: health, store, clock, bounds
     Node,
+    /// Read the configuration of the node again (exit 1 unless all of it is in force)
+    Reload,
 }
 
 #[derive(Debug, Args)]

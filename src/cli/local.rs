@@ -20,7 +20,7 @@ use super::{
     output::Output,
 };
 use crate::{
-    app::{self, Listeners, Start, takeover},
+    app::{self, Listeners, Source, Start, takeover},
     bounds::LOG_WINDOW_MS,
     config::{self, Config, ConfigErrors, LogFormat, Overrides, Place},
     store::offline::{self, Exported, FsckOptions, ImportOptions},
@@ -102,19 +102,9 @@ async fn run(config: Config, args: ServeArgs) -> Result<(), String> {
     let signals = |kind| signal(kind).map_err(|error| format!("no signals: {error}"));
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hangup = signals(SignalKind::hangup())?;
-    let (reload, reloads) = mpsc::channel(1);
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            let args = args.clone();
-            match tokio::task::spawn_blocking(move || load_again(&args)).await {
-                Ok(Ok(config)) => drop(reload.send(config).await),
-                Ok(Err(mistakes)) => {
-                    tracing::error!("the configuration was not reloaded, the old one stays in force:\n{mistakes}")
-                }
-                Err(error) => tracing::error!(%error, "the configuration was not reloaded: it could not be read"),
-            }
-        }
-    });
+    let (hung_up, hangups) = mpsc::channel(1);
+    tokio::spawn(async move { while hangup.recv().await.is_some() && hung_up.send(()).await.is_ok() {} });
+    let source = Source { load: std::sync::Arc::new(move || load_again(&args)), hangups };
     let shutdown = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -122,7 +112,7 @@ async fn run(config: Config, args: ServeArgs) -> Result<(), String> {
         }
     };
     let listeners = Listeners::bind(&config).await.map_err(|error| error.to_string())?;
-    app::run(config, start, listeners, reloads, shutdown).await.map_err(|error| error.to_string())
+    app::run(config, start, listeners, source, shutdown).await.map_err(|error| error.to_string())
 }
 
 pub(super) fn check_config(args: &CheckConfigArgs, output: &mut Output<'_>) -> Exit {

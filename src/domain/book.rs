@@ -44,7 +44,7 @@ pub(super) struct Book {
     /// (expiry, reservation) of those that are open, soonest first.
     expiries: BTreeSet<(LeaseTime, DecisionId)>,
     expired: Expired,
-    /// What of a reservation is booked, not given back, when it expires.
+    /// Slices of sessions that are open, and what of each is booked, not given back, when it expires.
     prepaid: BTreeMap<DecisionId, u64>,
 }
 
@@ -171,11 +171,12 @@ impl Book {
         self.reservations.put(row.id, row);
     }
 
-    /// When the reservation expires, up to `paid` of it will be booked and not given back.
+    /// The reservation is what is left of a session's slice: when it expires, up to `paid` of it will be booked
+    /// and not given back.
     pub(super) fn prepay(&mut self, id: DecisionId, paid: u64) {
-        let paid = paid.min(self.held(id));
-        if paid > 0 {
-            self.prepaid.insert(id, paid);
+        let held = self.held(id);
+        if held > 0 {
+            self.prepaid.insert(id, paid.min(held));
         }
     }
 
@@ -314,6 +315,12 @@ impl Book {
     /// Reservations that are open.
     pub(super) fn open_reservations(&self) -> usize {
         self.expiries.len()
+    }
+
+    /// Those of them that are no slices of sessions.
+    pub(super) fn open_holds(&self) -> u64 {
+        let holds = self.expiries.len().saturating_sub(self.prepaid.len());
+        u64::try_from(holds).unwrap_or(u64::MAX)
     }
 
     /// Reservations that expired within a day, and can still be committed.

@@ -13,6 +13,7 @@ pub mod command;
 pub mod commands;
 pub mod decision;
 pub mod gate;
+pub mod holds;
 pub mod ids;
 pub mod input;
 pub mod journal;

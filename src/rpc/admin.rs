@@ -133,5 +133,18 @@ pub(super) async fn get_node(service: &Service, _: &Call, _: admin::GetNodeReque
         write_behind_max: answers::int(view.write_behind.1),
         bounds: view.bounds.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
         config_generation: answers::int(view.generation),
+        needs_restart: view.reloaded.needs_restart.clone(),
+        reload_mistakes: view.reloaded.mistakes.clone(),
+    })
+}
+
+pub(super) async fn reload(service: &Service, call: &Call, _: admin::ReloadRequest) -> Answer<admin::ReloadResponse> {
+    let reloaded = service.reload(call).await?;
+    Ok(admin::ReloadResponse {
+        applied: reloaded.mistakes.is_empty(),
+        config_generation: answers::int(reloaded.generation),
+        needs_restart: reloaded.needs_restart.clone(),
+        mistakes: reloaded.mistakes.clone(),
+        warnings: reloaded.warnings.clone(),
     })
 }

@@ -312,6 +312,8 @@ rpcs! {
             org: [one org], Admin;
         unary GetNode(admin_v1::GetNodeRequest) -> admin_v1::GetNodeResponse = admin::get_node,
             org: [none], Viewer;
+        unary Reload(admin_v1::ReloadRequest) -> admin_v1::ReloadResponse = admin::reload,
+            org: [none], Admin;
     }
 }
 

@@ -1,7 +1,7 @@
 //! What operators ask: status without consuming, everything kept of an org, and the few writes.
 //! Every write is logged with what it changed.
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, sync::Arc};
 
 use tokio::time::timeout_at;
 
@@ -23,7 +23,7 @@ use crate::{
     error::ServiceError,
 };
 
-use super::{Call, Service};
+use super::{Call, Reloaded, Service};
 
 /// This node as it stands.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct NodeView {
     pub bounds: Vec<(&'static str, u32)>,
     /// Counts the reloads of the configuration since the start.
     pub generation: u64,
+    /// What became of the last reload.
+    pub reloaded: Arc<Reloaded>,
 }
 
 impl Service {
@@ -162,6 +164,7 @@ impl Service {
             write_behind: self.orgs.write_behind(),
             bounds: Bound::ALL.iter().map(|bound| (bound.name(), rules.bounds.get(*bound))).collect(),
             generation: rules.generation,
+            reloaded: self.last_reload(),
         }
     }
 
@@ -181,6 +184,7 @@ impl Service {
 
     /// The numbers that metrics read when they are asked for.
     pub fn readings(&self) -> crate::telemetry::Readings {
+        let reloaded = self.last_reload();
         crate::telemetry::Readings {
             resident: self.orgs.resident(),
             in_flight: self.orgs.in_flight(),
@@ -191,6 +195,11 @@ impl Service {
             billing: self.balances.readings(),
             spaced_reports: self.orgs.spaced_reports(),
             pools: self.orgs.pool_totals(),
+            open_reservations: self.orgs.open_holds(),
+            reload: crate::telemetry::ReloadReadings {
+                needs_restart: reloaded.needs_restart.len(),
+                is_refused: !reloaded.mistakes.is_empty(),
+            },
         }
     }
 }

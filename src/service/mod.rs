@@ -7,6 +7,7 @@ mod audit;
 mod call;
 mod emergency;
 mod pools;
+mod reload;
 mod sessions;
 mod settle;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use emergency::EmergencyCap;
 pub use acquire::{Ask, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
+pub use reload::{Asked, Reloaded, Reloads};
 
 /// What the service needs.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub struct Deps {
     pub balances: Balances,
     /// Counts what the service does.
     pub metrics: Arc<Metrics>,
+    /// How calls ask for a reload of the configuration.
+    pub reloads: Reloads,
     /// Name of this node in answers.
     pub node: String,
 }
@@ -66,6 +70,7 @@ pub struct Service {
     balances: Balances,
     metrics: Arc<Metrics>,
     emergency: EmergencyCap,
+    reloads: Reloads,
     node: String,
     started_at: Millis,
     draining: AtomicBool,
@@ -86,6 +91,7 @@ impl Service {
             balances: deps.balances,
             metrics: deps.metrics,
             emergency: EmergencyCap::default(),
+            reloads: deps.reloads,
             node: deps.node,
             draining: AtomicBool::new(false),
             oldest_group_ms: AtomicU64::new(0),

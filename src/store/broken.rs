@@ -71,6 +71,10 @@ impl OrgStore for BrokenStore {
         self.refuse("having")
     }
 
+    fn some(&self, _org: &OrgId, _kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        self.refuse("some")
+    }
+
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()
     }
@@ -104,6 +108,7 @@ mod tests {
         assert!(store.due(0, &ShardSet::all(), 1).await.is_err());
         assert!(store.list(&ShardSet::all(), None, 1).await.is_err());
         assert!(store.having(RowKind::Pool, &ShardSet::all(), None, 1).await.is_err());
+        assert!(store.some(&org, &[RowKind::Pool]).await.is_err());
         let (answer, answered) = std::sync::mpsc::channel();
         let write = OrgWrite::empty(&org);
         store.commit(write, Box::new(move |result| answer.send(result).unwrap()));

@@ -44,6 +44,7 @@ macro_rules! conformance_suite {
             due_timers_come_earliest_first_and_bounded,
             a_list_goes_on_behind_its_last_org,
             orgs_that_have_a_kind_of_row_are_found_each_once,
+            rows_of_some_kinds_are_read_of_one_org,
             questions_about_many_orgs_are_limited_to_shards,
             a_large_journal_row_is_whole_again_and_goes_whole,
             a_lost_journal_row_or_head_fails_the_load,
@@ -222,6 +223,20 @@ pub(super) async fn orgs_that_have_a_kind_of_row_are_found_each_once(harness: &i
     let pools = rows().iter().map(Row::key).filter(|key| key.kind() == RowKind::Pool).collect();
     commit(&*store, OrgWrite { dels: pools, ..write("a", vec![]) }).await.unwrap();
     assert_eq!(having(&*store, RowKind::Pool, &ShardSet::all(), 10).await, ["a:b", "b", "z"]);
+}
+
+pub(super) async fn rows_of_some_kinds_are_read_of_one_org(harness: &impl Harness) {
+    const KINDS: &[RowKind] = &[RowKind::Reservation, RowKind::Session];
+    let store = harness.start();
+    for name in ["a", "a:b", "b"] {
+        commit(&*store, write(name, rows())).await.unwrap();
+    }
+    let mut wanted: Vec<_> = rows().into_iter().filter(|row| KINDS.contains(&row.kind())).collect();
+    let mut found = store.some(&org("a"), KINDS).await.unwrap().rows;
+    wanted.sort_by_key(Row::key);
+    found.sort_by_key(Row::key);
+    assert_eq!(found, wanted);
+    assert_eq!(store.some(&org("c"), KINDS).await.unwrap().rows, []);
 }
 
 pub(super) async fn questions_about_many_orgs_are_limited_to_shards(harness: &impl Harness) {

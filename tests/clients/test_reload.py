@@ -1,12 +1,15 @@
-"""A configuration file that is empty or half written is no reload."""
+"""A configuration file that is empty or half written is no reload, and every reload says what became of it."""
 
+import json
 import os
 import threading
 import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from case import NodeCase
 from node import eventually
-from plane import limit
+from plane import limit, metric, refusal
 
 HEAD = "[rate]\namount = 1000\n"
 PLANS = '[plans.small]\nspend = { hourly = "100u" }\nexecutions = { calendar_day = 3 }\n'
@@ -89,3 +92,119 @@ class Reload(NodeCase):
         self.assertTrue(written.is_set())
         self.assertEqual(self.node_.logged("was not reloaded"), [])
         self.assertEqual(limit(self.gate.GetStatus(org="used"), BUDGET).amount, 150)
+
+
+class Outcome(NodeCase):
+    """R-OPS-4"""
+
+    def started(self, **environment):
+        node = self.node(config="[rate]\namount = 2\n", environment=environment)
+        return node, self.plane(node)
+
+    def reload(self, node, text, *flags):
+        """What `tollgate reload` says after the file was changed."""
+        node.write_config(text)
+        return node.run("reload", "--addr", node.grpc, *flags)
+
+    def assertShown(self, node, plane, refused, needs_restart):
+        """By the rpc, by the command and by the metrics alike."""
+        view = plane.admin.GetNode()
+        self.assertEqual((list(view.needs_restart), bool(view.reload_mistakes)), (needs_restart, refused))
+        shown = node.run("node", "--addr", node.grpc).stdout
+        self.assertEqual("refused: " in shown, refused, shown)
+        for key in needs_restart:
+            self.assertIn(key, shown)
+        self.assertEqual("needs a restart" in shown, bool(needs_restart), shown)
+        self.assertEqual(metric(node.http, "tollgate_config_reload_refused"), refused)
+        self.assertEqual(metric(node.http, "tollgate_config_needs_restart"), len(needs_restart))
+
+    def test_a_reload_ends_with_0_only_where_all_of_it_is_in_force(self):
+        node, plane = self.started()
+        self.assertShown(node, plane, refused=False, needs_restart=[])
+        done = self.reload(node, "[rate]\namount = 4\n")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertEqual([plane.gate.Acquire(org="acme").allowed for _ in range(5)], [True] * 4 + [False])
+
+        in_part = '[rate]\namount = 6\n[node]\nname = "other"\n[durability]\nwrite_behind_max = 9\n'
+        waiting = ["durability.write_behind_max", "node.name"]
+        answer = self.reload(node, in_part, "--output", "json")
+        self.assertEqual(answer.returncode, 1, answer.stdout)
+        said = json.loads(answer.stdout)
+        self.assertEqual((said["applied"], said["configGeneration"], said["needsRestart"]), (True, "2", waiting))
+        again = self.reload(node, in_part)
+        self.assertEqual(again.returncode, 1, "it is no more in force the second time")
+        self.assertIn("in force in part", again.stdout)
+        self.assertShown(node, plane, refused=False, needs_restart=waiting)
+        self.assertTrue(plane.gate.Acquire(org="acme").allowed, "the rest is in force")
+
+        refused = self.reload(node, "[rate]\namount = 0\n[log]\nlevel = 5\n")
+        self.assertEqual(refused.returncode, 1, refused.stdout)
+        self.assertIn("refused", refused.stdout)
+        for mistake in ["rate.amount", "log.level"]:
+            self.assertIn(mistake, refused.stderr)
+        self.assertShown(node, plane, refused=True, needs_restart=waiting)
+        self.assertEqual(len(plane.admin.GetNode().reload_mistakes), 2)
+
+        self.assertEqual(self.reload(node, "[rate]\namount = 8\n").returncode, 0)
+        self.assertShown(node, plane, refused=False, needs_restart=[])
+
+    def test_a_restart_takes_what_waited_and_forgets_what_was_refused(self):
+        node, plane = self.started()
+        self.reload(node, '[node]\nname = "other"\n')
+        self.reload(node, "rate = 5\n")
+        self.assertShown(node, plane, refused=True, needs_restart=["node.name"])
+        node.write_config('[node]\nname = "other"\n')
+        node.kill()
+        plane = self.plane(node.start())
+        self.assertShown(node, plane, refused=False, needs_restart=[])
+        self.assertEqual(plane.admin.GetNode().node, "other")
+
+    def test_a_hangup_and_a_call_have_one_answer(self):
+        node, plane = self.started()
+        for text, refused, waiting in [
+            ('[node]\nname = "other"\n', False, ["node.name"]),
+            ("", True, ["node.name"]),
+            ("[rate]\namount = 3\n", False, []),
+        ]:
+            with self.subTest(text):
+                node.write_config(text)
+                node.reload()
+                eventually(lambda: bool(plane.admin.GetNode().reload_mistakes) == refused  # noqa: B023
+                           and list(plane.admin.GetNode().needs_restart) == waiting, "the reload")  # noqa: B023
+                self.assertShown(node, plane, refused, waiting)
+                view, answer = plane.admin.GetNode(), plane.admin.Reload()
+                self.assertEqual((answer.applied, list(answer.needs_restart)), (not refused, waiting))
+                self.assertEqual(list(answer.mistakes), list(view.reload_mistakes))
+                self.assertEqual(answer.config_generation, view.config_generation + (not refused))
+                self.assertShown(node, plane, refused, waiting)
+
+    def test_a_warning_is_shown_and_is_no_error(self):
+        node, _ = self.started()
+        done = self.reload(node, "[plans.unused]\n")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("plans.unused", done.stderr)
+
+    def test_reloads_at_once_are_carried_out_one_after_the_other(self):
+        node, plane = self.started()
+        node.write_config("[rate]\namount = 1000\n")
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: plane.admin.Reload(), range(32)))
+        self.assertTrue(all(answer.applied for answer in answers))
+        # Who waits for the same reading has the same answer; each reading counts once.
+        generations = sorted({answer.config_generation for answer in answers})
+        self.assertEqual(generations, list(range(1, len(generations) + 1)))
+        self.assertEqual(plane.admin.GetNode().config_generation, generations[-1])
+        self.assertLess(len(generations), 32)
+        self.assertEqual(len([line for line in node.log if "configuration reloaded" in line]), len(generations))
+
+    def test_a_call_does_not_wait_for_a_file_that_does_not_end(self):
+        node, plane = self.started(TOLLGATE__BOUNDS__DECISION_BUDGET_MS="500")
+        os.remove(node.config_file)
+        os.mkfifo(node.config_file)
+        refused = refusal(plane.admin.Reload)
+        self.assertEqual(refused.code.name, "DEADLINE_EXCEEDED")
+        self.assertTrue(plane.gate.Acquire(org="acme").allowed, "calls are answered meanwhile")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -60,14 +60,14 @@ async fn every_pool_is_looked_at_before_anything_else_after_a_start() {
     assert!(admitted(&before.orgs, "plain").await);
     assert_eq!(pick(&before, "acme").await, Code::Allowed);
     let after = restarted(&before, without_buffer()).await;
-    after.orgs.pools_called().await;
+    after.orgs.counted().await;
     assert_eq!(totals(&after), (2, 0, 3, 29), "R-POOL-5");
     assert_eq!(after.orgs.resident(), 2, "and no org without a pool");
     let rules = PoolRules { safety_buffer: 10, ..PoolRules::default() };
     let raised = PoolPolicy { rules, ..PoolPolicy::default() };
     let policy = OrgPolicy { pools: Arc::new(raised), ..rate_of(100) };
     let stopped = restarted(&after, policy).await;
-    stopped.orgs.pools_called().await;
+    stopped.orgs.counted().await;
     assert_eq!(totals(&stopped), (2, 2, 0, 0), "stopped before the first request");
     assert_eq!(pick(&stopped, "acme").await, Code::AccountsExhausted);
 }

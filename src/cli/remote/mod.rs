@@ -16,6 +16,7 @@ mod org_view;
 mod paging;
 mod pool;
 mod pool_view;
+mod reload;
 mod request_id;
 mod reservation;
 mod session;
@@ -85,5 +86,6 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
         RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
+        RemoteVerb::Reload => reload::run(&open().await?, output).await,
     }
 }

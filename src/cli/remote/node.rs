@@ -26,7 +26,7 @@ fn write_behind(node: &GetNodeResponse) -> String {
 }
 
 fn describe(node: &GetNodeResponse, now: Millis) -> String {
-    let known = facts([
+    let mut known = vec![
         ("node", node.node.clone()),
         ("version", node.version.clone()),
         ("health", node.health.clone()),
@@ -39,7 +39,14 @@ fn describe(node: &GetNodeResponse, now: Millis) -> String {
         ("commit groups", node.commit_group.to_string()),
         ("write behind", write_behind(node)),
         ("configuration", format!("reloaded {} times", node.config_generation)),
-    ]);
+    ];
+    if !node.needs_restart.is_empty() {
+        known.push(("needs a restart", node.needs_restart.join(", ")));
+    }
+    if !node.reload_mistakes.is_empty() {
+        known.push(("last reload", format!("refused: {}", node.reload_mistakes.join("; "))));
+    }
+    let known = facts(known);
     let mut bounds: Vec<_> = node.bounds.iter().collect();
     bounds.sort();
     let rows = bounds.into_iter().map(|(name, value)| [name.clone(), value.to_string()]);

@@ -506,3 +506,18 @@ fn an_export_of_a_damaged_directory_is_whole_names_the_org_and_fails_unless_acce
     assert_eq!(fs::read_to_string(file("jsonl")).unwrap(), ran.out);
     fs::remove_file(file("jsonl")).unwrap();
 }
+
+#[test]
+fn a_reload_that_is_only_partly_in_force_is_an_error() {
+    let node = Node::start();
+    let ran = node.ask(&["reload"]);
+    assert_eq!(ran.exit, Exit::Error);
+    let expected = "\
+configuration    in force in part
+reloaded         2 times
+needs a restart  listen.grpc, node.name
+";
+    assert_eq!(ran.out, expected);
+    assert_eq!(ran.err, "warning: t.toml:1:8: plans.a is the plan of no org\n");
+    assert_eq!(node.ask(&["reload", "-o", "json"]).json()["needsRestart"][0], "listen.grpc");
+}

@@ -313,6 +313,16 @@ impl AdminService for Canned {
         Ok(Response::new(ReplayExportsResponse { replayed_rows }))
     }
 
+    async fn reload(&self, _: Request<ReloadRequest>) -> Reply<ReloadResponse> {
+        Ok(Response::new(ReloadResponse {
+            applied: true,
+            config_generation: 2,
+            needs_restart: vec!["listen.grpc".into(), "node.name".into()],
+            warnings: vec!["t.toml:1:8: plans.a is the plan of no org".into()],
+            ..ReloadResponse::default()
+        }))
+    }
+
     async fn get_node(&self, _: Request<GetNodeRequest>) -> Reply<GetNodeResponse> {
         Ok(Response::new(GetNodeResponse {
             node: "n1".into(),

@@ -77,6 +77,8 @@ pub struct News {
     pub ended_sessions: u64,
     /// Sessions whose heartbeats stopped.
     pub expired_sessions: u64,
+    /// Reservations that nobody settled in time.
+    pub expired_reservations: u64,
     /// Expired reservations that can no longer be committed, because there was no room for them.
     pub forgotten_reservations: u64,
     /// The trial has used up what it includes.
@@ -197,6 +199,11 @@ impl OrgState {
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
         self.roll_pools(&Context { policy: &policy, ..*ctx });
         policy
+    }
+
+    /// Reservations that are open and can be settled: the slice of a session is none of them.
+    pub fn open_holds(&self) -> u64 {
+        self.book.open_holds()
     }
 
     /// What happened since this was last asked.

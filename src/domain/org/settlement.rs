@@ -26,12 +26,13 @@ const DISPUTED_MAX: usize = 1000;
 impl OrgState {
     /// Holds whose time is over are given back. What they were is remembered for a day.
     pub(super) fn expire_reservations(&mut self, ctx: &Context<'_>) {
-        let mut any = false;
+        let mut expired = 0;
         while let Some(id) = self.book.next_expired(self.clocks.lease) {
             self.book.expire(id, self.now);
-            any = true;
+            expired += 1;
         }
-        if any {
+        if expired > 0 {
+            self.news.expired_reservations += expired;
             let bytes = ctx.bounds.expired_reservation_bytes_per_org.into();
             self.news.forgotten_reservations += self.book.forget_expired(self.now, bytes);
             self.changed = true;

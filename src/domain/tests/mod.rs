@@ -48,6 +48,7 @@ use super::{
     commands::{Ask, Command, Reply},
     decision::{Decision, LimitView, LimitViews},
     gate::Code,
+    holds,
     ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
     lease::{LeaseTime, Now},
     limit::{Limit, Limits},
@@ -377,6 +378,7 @@ impl OrgBench {
         let org = OrgId::parse("org", "acme").unwrap();
         let write = self.state.take_write(&org, &self.policy, self.may_purge)?;
         self.disk.commit(&write);
+        assert_eq!(self.state.open_holds(), holds::open(self.disk.rows()), "as stored");
         Some(write)
     }
 
@@ -389,6 +391,7 @@ impl OrgBench {
     /// Loses everything that is not on the disk.
     fn crash(&mut self) -> &mut Self {
         self.state = OrgState::load(self.disk.rows(), self.clocks());
+        assert_eq!(self.state.open_holds(), holds::open(self.disk.rows()), "as loaded");
         self
     }
 }

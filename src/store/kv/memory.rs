@@ -287,6 +287,11 @@ impl OrgStore for MemoryStore {
         self.read(move |bytes| read::having(bytes, kind, &shards, after.as_ref(), max)).boxed()
     }
 
+    fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        let org = org.clone();
+        self.read(move |bytes| read::some(bytes, &org, kinds)).boxed()
+    }
+
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()
     }

@@ -92,6 +92,15 @@ pub(super) fn salvage(from: &impl Keyspace, org: &OrgId) -> Result<OrgRows, Read
     Ok(Found::of(from, org)?.join_what_is_left())
 }
 
+/// Rows of some kinds of an org, none of them a journal's, whose rows may have parts.
+pub(super) fn some(from: &impl Keyspace, org: &OrgId, kinds: &[RowKind]) -> Result<OrgRows, ReadError> {
+    let mut found = Found::default();
+    for kind in kinds {
+        scan_prefix(from, &org_prefix(Kind::Row(*kind), org), |key, value| found.add(key, value))?;
+    }
+    Ok(found.join_what_is_left())
+}
+
 fn incomplete(org: &OrgId, what: String) -> CodecError {
     CodecError::new(&Key::row(org, &RowKey::Head), Why::Incomplete(what))
 }

@@ -333,6 +333,7 @@ impl Pair {
         self.disk.commit(&write);
         self.durable = self.model.clone();
         let live = self.snapshot();
+        assert_eq!(self.org.open_holds(), holds::open(self.disk.rows()));
         let mut stored = OrgState::load(self.disk.rows(), self.now());
         let stored = inspect(&mut stored, &self.policy, &self.bounds, self.clock);
         assert_eq!(comparable(stored), comparable(live), "what is stored is what is live");

@@ -93,6 +93,10 @@ impl OrgStore for AsItIs<'_> {
         answer(read::having(&self.opened.engine, kind, shards, after, max))
     }
 
+    fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        answer(read::some(&self.opened.engine, org, kinds))
+    }
+
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()
     }

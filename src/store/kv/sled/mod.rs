@@ -211,6 +211,11 @@ impl OrgStore for SledStore {
         self.read(move |engine| read::having(engine, kind, &shards, after.as_ref(), max)).boxed()
     }
 
+    fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        let org = org.clone();
+        self.read(move |engine| read::some(engine, &org, kinds)).boxed()
+    }
+
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.shared.fault.subscribe()
     }

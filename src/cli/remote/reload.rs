@@ -1,0 +1,40 @@
+//! `tollgate reload`: the node reads its configuration again, and what became of it.
+
+use crate::{
+    cli::{
+        Exit,
+        connect::Connection,
+        failure::Failure,
+        output::{Output, facts},
+    },
+    wire::admin::v1::{ReloadRequest, ReloadResponse},
+};
+
+pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let answer = connection.wait(connection.admin().reload(ReloadRequest {})).await?;
+    output.answer(&answer, |answer, _| describe(answer))?;
+    for warning in &answer.warnings {
+        output.remark(&format!("warning: {warning}"));
+    }
+    for mistake in &answer.mistakes {
+        output.remark(&format!("mistake: {mistake}"));
+    }
+    let in_force = answer.applied && answer.needs_restart.is_empty();
+    Ok(if in_force { Exit::Done } else { Exit::Error })
+}
+
+fn describe(answer: &ReloadResponse) -> String {
+    let outcome = if !answer.applied {
+        "refused: the configuration before it stays in force"
+    } else if answer.needs_restart.is_empty() {
+        "in force"
+    } else {
+        "in force in part"
+    };
+    let mut known =
+        vec![("configuration", outcome.to_owned()), ("reloaded", format!("{} times", answer.config_generation))];
+    if !answer.needs_restart.is_empty() {
+        known.push(("needs a restart", answer.needs_restart.join(", ")));
+    }
+    facts(known)
+}

@@ -1,0 +1,71 @@
+//! Reloads of the configuration: how a call asks for one, and what became of the last.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout_at,
+};
+
+use super::{Call, Service};
+use crate::error::ServiceError;
+
+/// Calls that are handed over and not taken yet. Further ones wait for their turn, up to their deadlines; all that
+/// were handed over share the next reload.
+const HANDED_OVER_MAX: usize = 64;
+
+/// What became of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reloaded {
+    /// Reloads that took effect since the start, this one included where it did.
+    pub generation: u64,
+    /// Keys that differ in the configuration and wait for a restart: all else is in force.
+    pub needs_restart: Vec<String>,
+    /// Why it was refused, a line for each mistake; empty where it took effect.
+    pub mistakes: Vec<String>,
+    /// What an operator should know though nothing is wrong.
+    pub warnings: Vec<String>,
+}
+
+/// What a call asks for, and its way back.
+pub type Asked = oneshot::Sender<Arc<Reloaded>>;
+
+/// The last reload, and the way to the task that reloads.
+#[derive(Debug)]
+pub struct Reloads {
+    asks: mpsc::Sender<Asked>,
+    last: Mutex<Arc<Reloaded>>,
+}
+
+impl Reloads {
+    /// The other end is for the task that reloads. Where it is dropped, calls answer that they were interrupted.
+    pub fn new() -> (Self, mpsc::Receiver<Asked>) {
+        let (asks, asked) = mpsc::channel(HANDED_OVER_MAX);
+        (Self { asks, last: Mutex::default() }, asked)
+    }
+}
+
+impl Service {
+    /// Reads the configuration again; what has no mistakes is in force before this answers. A call that is not
+    /// answered in time may have caused a reload all the same.
+    pub async fn reload(&self, call: &Call) -> Result<Arc<Reloaded>, ServiceError> {
+        let (reply, answer) = oneshot::channel();
+        let reload = async {
+            self.reloads.asks.send(reply).await.map_err(|_| ServiceError::Interrupted)?;
+            answer.await.map_err(|_| ServiceError::Interrupted)
+        };
+        let reloaded = timeout_at(call.deadline.at, reload).await.map_err(|_| ServiceError::TimedOut)??;
+        tracing::info!(target: "tollgate::audit", command = "Reload", outcome = ?reloaded, "operator");
+        Ok(reloaded)
+    }
+
+    /// Keeps what became of a reload, for views and metrics.
+    pub fn reloaded(&self, reloaded: Arc<Reloaded>) {
+        *self.reloads.last.lock().unwrap_or_else(PoisonError::into_inner) = reloaded;
+    }
+
+    /// What became of the last reload; nothing at all where there was none.
+    pub fn last_reload(&self) -> Arc<Reloaded> {
+        self.reloads.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
