@@ -72,8 +72,13 @@ pub enum Delivery {
     },
     /// Never like this: an operator has to look.
     Rejected(Cause),
-    /// Nothing was sent: reports of the org fail just now. The row waits for the org's next turn.
-    NotTried,
+    /// Nothing was sent, and nothing of the row has changed: reports fail just now, of the org or of everybody.
+    NotTried {
+        /// Why there was no attempt.
+        cause: Cause,
+        /// How long there will be none; zero where that is not known.
+        left: Duration,
+    },
 }
 
 /// Why a row is no longer tried.
@@ -136,26 +141,20 @@ impl OutboxRow {
         at >= self.tried_since.saturating_add(EXPORT_RETRY_MS)
     }
 
-    /// As it stands after an attempt that did not deliver.
+    /// As it stands after an attempt; a delivered one is as it was.
     #[must_use]
     pub fn after(mut self, delivery: Delivery, now: Millis) -> Self {
-        // Where nothing was sent, nothing was tried.
-        let held_back = match delivery {
-            Delivery::Retry { cause, .. } => matches!(cause, Cause::CircuitOpen | Cause::Overloaded),
-            Delivery::NotTried => true,
-            Delivery::Delivered | Delivery::Duplicate | Delivery::Rejected(_) => false,
-        };
-        self.attempts = self.attempts.saturating_add(u32::from(!held_back));
         match delivery {
-            Delivery::Delivered | Delivery::Duplicate | Delivery::NotTried => {}
+            Delivery::Delivered | Delivery::Duplicate | Delivery::NotTried { .. } => return self,
             Delivery::Rejected(cause) => {
+                self.attempts = self.attempts.saturating_add(1);
                 self.last_error = Some(cause);
                 self.dead = Some(DeadCause::Rejected);
             }
             Delivery::Retry { cause, after } => {
+                self.attempts = self.attempts.saturating_add(1);
                 self.last_error = Some(cause);
-                let asked = after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-                self.due_at = now.saturating_add(self.backoff().max(asked.min(EXPORT_BACKOFF_MAX_MS)));
+                self.due_at = now.saturating_add(self.backoff().max(pause(after.unwrap_or_default())));
                 if self.is_late(self.due_at) {
                     self.dead = Some(DeadCause::Expired);
                 }
@@ -164,12 +163,25 @@ impl OutboxRow {
         self
     }
 
+    /// When it is asked for again after it was not tried for `left`: not at once where nobody knows how long that is.
+    pub fn asked_again_at(&self, left: Duration, now: Millis) -> Millis {
+        now.saturating_add(self.spread(EXPORT_BACKOFF_MS).max(pause(left)))
+    }
+
     /// Doubles with every attempt up to a maximum; between half of it and all of it, by the key, so
     /// that rows which failed together do not come back together.
     fn backoff(&self) -> Millis {
         let doublings = self.attempts.saturating_sub(1).min(20);
-        let full = (EXPORT_BACKOFF_MS << doublings).min(EXPORT_BACKOFF_MAX_MS);
+        self.spread((EXPORT_BACKOFF_MS << doublings).min(EXPORT_BACKOFF_MAX_MS))
+    }
+
+    fn spread(&self, full: Millis) -> Millis {
         let spread = u64::try_from((self.key.0 >> (self.attempts % 64)) & 0xffff).unwrap_or(0);
         full / 2 + full / 2 * spread / 0xffff
     }
+}
+
+/// A pause that somebody asks for, as far as it is granted.
+fn pause(asked: Duration) -> Millis {
+    u64::try_from(asked.as_millis()).unwrap_or(u64::MAX).min(EXPORT_BACKOFF_MAX_MS)
 }

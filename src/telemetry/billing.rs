@@ -71,7 +71,7 @@ impl BillingMetrics {
             Delivery::Duplicate => Outcome::of("duplicate"),
             Delivery::Retry { cause, .. } => Outcome { outcome: "retried", cause: cause.name() },
             Delivery::Rejected(cause) => Outcome { outcome: "rejected", cause: cause.name() },
-            Delivery::NotTried => Outcome::of("not_tried"),
+            Delivery::NotTried { cause, .. } => Outcome { outcome: "not_tried", cause: cause.name() },
         };
         self.exports.get_or_create(&outcome).inc();
     }

@@ -1,5 +1,6 @@
 """Usage on its way to the billing provider while clocks differ, and while it fails for one customer."""
 
+import itertools
 import time
 import unittest
 
@@ -101,6 +102,58 @@ class OneCustomer(BilledCase):
         eventually(all_arrived, "its own usage arrives", within=30)
         self.assertEqual(self.standin.usage("bad", "usd"), 5 * self.ROWS)
         self.assertEqual(metric(node.http, "tollgate_exports_spaced_orgs"), 0)
+
+
+class LeftAlone(BilledCase):
+    """R-BAL-10: while the provider is left alone, usage that is not sent is not written again, and none is lost."""
+
+    ORGS, ROWS = 10, 5
+
+    def test_a_row_that_was_not_tried_stays_as_it_was_written(self):
+        clock = self.clock(minute=10)
+        settings = {"FEATURES__SPEND": "usd", "AUTUMN__BREAKER_FAILURES": "2", "AUTUMN__BREAKER_PAUSE": "60s"}
+        node = self.billed(clock=clock, config="[rate]\namount = 100000\n", **settings)
+        plane = self.plane(node)
+        first, orgs = ["first-1", "first-2"], [f"org-{number}" for number in range(self.ORGS)]
+        self.standin.customers(**{org: {"features": {"usd": {"granted": 10**9}}} for org in first + orgs})
+        self.standin.failing(**dict.fromkeys(first + orgs, {"fault": {"status": 503}, "path": TRACK}))
+        usage = [{"meter": "spend", "amount": 5}]
+
+        def exports(cause):
+            outcomes = ["not_tried", "retried"]
+            return sum(metric(node.http, "tollgate_exports_total", outcome=outcome, cause=cause) for outcome in outcomes)
+
+        for org in first:
+            plane.gate.Record(org=org, request_id="r", usage=usage)
+        eventually(lambda: exports("provider_error") == 2, "two customers fail, and it is left alone")
+        for org, row in itertools.product(orgs, range(self.ROWS)):
+            plane.gate.Record(org=org, request_id=f"r{row}", usage=usage)
+        rows = self.ORGS * self.ROWS
+        for rounds in range(1, 4):
+            eventually(lambda: exports("circuit_open") >= rounds * rows, "all of it is held back", within=20)  # noqa: B023
+            clock.step(61)
+        waiting = [row for org in orgs for row in plane.admin.ListExports(org=org).exports]
+        self.assertEqual(len(waiting), rows)
+        self.assertEqual([row.last_error for row in waiting if not row.attempts and row.last_error], [])
+        self.assertEqual([line for line in node.logged("usage could not be reported") if "circuit_open" in line], [])
+        node.kill()
+        stored = [row["value"] for row in self.exported(node) if row.get("kind") == "export" and row["org"] in orgs]
+        untried = [row for row in stored if not row["attempts"]]
+        self.assertEqual(len(stored), rows)
+        self.assertGreater(len(untried), rows // 2, "a probe is an attempt, the others are not")
+        self.assertEqual({(row["due_at"] - row["at"], row["last_error"]) for row in untried}, {(30_000, None)})
+
+        self.standin.failing(**dict.fromkeys(first + orgs))
+        plane = self.plane(node.start())
+        clock.step(120)
+        left = lambda: [row for org in first + orgs for row in plane.admin.ListExports(org=org).exports]  # noqa: E731
+
+        def all_arrived():
+            clock.step(10)
+            return not left()
+
+        eventually(all_arrived, "all of it arrives", within=30)
+        self.assertEqual([self.standin.usage(org, "usd") for org in orgs], [5 * self.ROWS] * self.ORGS)
 
 
 if __name__ == "__main__":

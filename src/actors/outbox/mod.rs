@@ -26,7 +26,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{registry::Registry, spacing::Spacing};
+use super::{
+    registry::Registry,
+    spacing::{Held, Spacing},
+};
 use crate::{
     bounds::EXPORT_BATCH,
     domain::{
@@ -193,8 +196,8 @@ impl Deliverer {
     }
 
     async fn report(&self, row: OutboxRow) -> (OutboxKey, Delivery) {
-        if self.spacing.held(&self.org).is_some() {
-            return (row.key, Delivery::NotTried);
+        if let Some(Held { cause, left }) = self.spacing.held(&self.org) {
+            return (row.key, Delivery::NotTried { cause, left });
         }
         let began = Instant::now();
         let delivery = self.try_report(&row).await;
@@ -217,7 +220,9 @@ impl Deliverer {
         // It was written under another configuration; with the right one it goes out.
         let feature = policy.and_then(|policy| policy.balance.features.get(&row.meter).cloned());
         let Some(feature) = feature else { return later(Cause::UnknownFeature) };
-        let Ok(_permit) = self.reports.acquire().await else { return later(Cause::Overloaded) };
+        let Ok(_permit) = self.reports.acquire().await else {
+            return Delivery::NotTried { cause: Cause::Overloaded, left: Duration::ZERO };
+        };
         let usage = Usage { key: row.key, org: self.org.clone(), feature, units: row.units, at: row.at };
         let reporting = async { timeout(REPORT_WITHIN, self.provider.report(usage)).await };
         match AssertUnwindSafe(reporting).catch_unwind().await {
@@ -248,7 +253,7 @@ fn answered(delivery: Delivery) -> Option<Result<(), Cause>> {
     match delivery {
         Delivery::Delivered | Delivery::Duplicate | Delivery::Rejected(_) => Some(Ok(())),
         // One feature of the configuration: the org may have usage of others.
-        Delivery::Retry { cause: Cause::UnknownFeature, .. } | Delivery::NotTried => None,
+        Delivery::Retry { cause: Cause::UnknownFeature, .. } | Delivery::NotTried { .. } => None,
         Delivery::Retry { cause, .. } => Some(Err(cause)),
     }
 }

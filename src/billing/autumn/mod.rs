@@ -180,6 +180,9 @@ fn delivery(answer: &Answer) -> Delivery {
 /// Any JSON object.
 type Receipt = serde_json::Map<String, serde_json::Value>;
 
-fn retry(failure: Failure) -> Delivery {
-    Delivery::Retry { cause: failure.cause, after: failure.after.filter(|after| !after.is_zero()) }
+fn retry(Failure { cause, after }: Failure) -> Delivery {
+    if cause == Cause::CircuitOpen {
+        return Delivery::NotTried { cause, left: after.unwrap_or_default() };
+    }
+    Delivery::Retry { cause, after: after.filter(|after| !after.is_zero()) }
 }

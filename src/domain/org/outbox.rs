@@ -280,8 +280,9 @@ impl OrgState {
     pub(in crate::domain) fn settle_outbox(&mut self, outcomes: &[(OutboxKey, Delivery)]) -> OutboxSettled {
         for (key, delivery) in outcomes {
             let Some(row) = self.outbox.rows.get(key).cloned() else { continue };
-            if *delivery == Delivery::NotTried {
-                self.outbox.look_at(*key, row.dead.is_none().then_some(self.now));
+            // Nothing of the row has changed, so nothing is written: a restart tries it at once.
+            if let Delivery::NotTried { left, .. } = *delivery {
+                self.outbox.look_at(*key, row.dead.is_none().then(|| row.asked_again_at(left, self.now)));
                 continue;
             }
             self.changed = true;

@@ -51,6 +51,13 @@ fn settle(org: &mut OrgBench, key: OutboxKey, delivery: Delivery) -> u64 {
     }
 }
 
+/// Says that a row was not tried. Answers how long it waits then.
+fn hold_back(org: &mut OrgBench, key: OutboxKey, left: Duration) -> Millis {
+    let held_back = Delivery::NotTried { cause: Cause::CircuitOpen, left };
+    let settled = org.ask(SettleOutbox(vec![(key, held_back)])).unwrap();
+    settled.next_due.unwrap() - org.now
+}
+
 fn complete(org: &mut OrgBench, decision: DecisionId, usage: Amounts, id: &str) {
     let command =
         Command::Record(Record { scopes: Scopes::org(), usage, decision: Some(decision), idempotency: key(id) });
@@ -280,17 +287,33 @@ fn a_provider_that_names_a_pause_gets_it() {
 }
 
 #[test]
-fn what_was_held_back_was_not_tried() {
+fn what_was_not_tried_is_not_written_and_waits_no_longer_than_it_has_to() {
     let mut org = billed(ExportWhen::Completed);
     org.record("", spend(1), "a").unwrap();
-    for _ in 0..20 {
-        let row = take(&mut org).pop().unwrap();
-        settle(&mut org, row.key, Delivery::Retry { cause: Cause::CircuitOpen, after: None });
-        let row = org.snapshot().exports[0].clone();
-        assert_eq!(row.attempts, 0);
-        assert!(row.due_at <= org.now + SECOND_MS, "it does not wait longer and longer");
-        org.at(row.due_at);
+    org.flush();
+    let before = take(&mut org);
+    for left in [0, 5, 0, 60, 0, 3] {
+        let left = Duration::from_secs(left);
+        let pause = hold_back(&mut org, before[0].key, left);
+        let least = u64::try_from(left.as_millis()).unwrap();
+        assert!((least.max(1)..=least.max(SECOND_MS)).contains(&pause), "{pause} after {left:?}");
+        assert_eq!(org.flush(), None, "nothing is written");
+        assert!(take(org.after(pause - 1)).is_empty());
+        assert_eq!(take(org.after(1)), before, "the row is as it was");
     }
+    settle(&mut org, before[0].key, LATER);
+    assert_eq!((org.snapshot().exports[0].attempts, org.flush().is_some()), (1, true));
+}
+
+#[test]
+fn what_is_never_tried_is_set_aside_in_time() {
+    let mut org = billed(ExportWhen::Completed);
+    org.record("", spend(1), "a").unwrap();
+    let row = take(&mut org).pop().unwrap();
+    hold_back(&mut org, row.key, Duration::ZERO);
+    assert!(take(org.after(EXPORT_RETRY_MS)).is_empty());
+    let row = &org.snapshot().exports[0];
+    assert_eq!((row.dead, row.attempts), (Some(DeadCause::Expired), 0));
 }
 
 #[test]
@@ -472,8 +495,8 @@ fn a_row_that_was_not_tried_is_due_again_as_it_was() {
     let before = take(&mut org);
     assert_eq!(before.len(), 1);
     assert!(take(&mut org).is_empty(), "in hand");
-    assert_eq!(settle(&mut org, before[0].key, Delivery::NotTried), 0);
-    assert_eq!(take(&mut org), before, "nothing was tried, and nothing is written");
+    let pause = hold_back(&mut org, before[0].key, Duration::ZERO);
+    assert_eq!(take(org.after(pause)), before, "nothing was tried");
     org.record("", spend(6), "b").unwrap();
     org.record("", spend(7), "c").unwrap();
     assert_eq!(org.ask(TakeOutbox { max: 1 }).unwrap().len(), 1);
