@@ -58,6 +58,7 @@ fn pure(c: &mut Criterion) {
                     org: &org,
                     now: Now::at(NOW),
                     policy: &policy,
+                    policy_since: Some(0),
                     bounds: &bounds,
                     decision: DecisionId(number),
                     store_fault: false,
@@ -93,7 +94,8 @@ fn picks(c: &mut Criterion) {
         let mut apply = |command: &Command| {
             number += 2;
             let (decision, store_fault) = (DecisionId(number), false);
-            let ctx = Context { org: &org, now: Now::at(NOW), policy: &policy, bounds: &bounds, decision, store_fault };
+            let (now, policy_since) = (Now::at(NOW), Some(0));
+            let ctx = Context { org: &org, now, policy: &policy, policy_since, bounds: &bounds, decision, store_fault };
             state.apply(command, &ctx).is_ok()
         };
         assert!(apply(&Command::ConfigurePool(Box::new(set))));

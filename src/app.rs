@@ -24,7 +24,11 @@ use crate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
     clock::SystemClock,
     config::{self, Config},
-    domain::{ids::OrgId, policy::OrgPolicy, window::Length},
+    domain::{
+        ids::OrgId,
+        policy::OrgPolicy,
+        window::{Length, Millis},
+    },
     grpc::{self, server::Health},
     http,
     ports::{BillingProvider, Clock, OrgStore, StoreEngine},
@@ -99,11 +103,12 @@ impl Policies for config::Policies {
     }
 }
 
-fn rules(config: &Config, generation: u64) -> Rules {
+fn rules(config: &Config, since: Millis, generation: u64) -> Rules {
     Rules {
         policies: Arc::new(config.policies.clone()),
         bounds: config.bounds.clone(),
         pool_stats: config.pool_stats,
+        since,
         generation,
     }
 }
@@ -191,7 +196,7 @@ async fn start_orgs(
     let orgs = Orgs::start(actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
-        rules: rules(config, 0),
+        rules: rules(config, clock.now(), 0),
         write_behind: write_behind(config),
         incarnation: random()?,
         provider: provider.clone(),

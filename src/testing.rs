@@ -220,7 +220,7 @@ pub(crate) fn rate_of(amount: u64) -> OrgPolicy {
 }
 
 pub(crate) fn rules(policies: Arc<Uniform>, bounds: Bounds, generation: u64) -> Rules {
-    Rules { policies, bounds, pool_stats: Duration::from_secs(15), generation }
+    Rules { policies, bounds, pool_stats: Duration::from_secs(15), since: 0, generation }
 }
 
 pub(crate) async fn node(policy: OrgPolicy) -> Node {

@@ -88,6 +88,7 @@ pub(crate) fn deps(
             policies: Arc::new(Uniform(Arc::new(policy))),
             bounds: Bounds::default(),
             pool_stats: Duration::from_secs(15),
+            since: 0,
             generation: 0,
         },
         write_behind: WriteBehind { interval, max: u64::MAX },

@@ -55,6 +55,7 @@ use crate::{
         commands::{Ask, Command, Lane, Reply},
         ids::{DecisionId, OrgId},
         policy::OrgPolicy,
+        window::Millis,
     },
     error::ServiceError,
     ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault},
@@ -80,6 +81,8 @@ pub struct Rules {
     pub bounds: Bounds,
     /// How often a line says what all pools add up to.
     pub pool_stats: Duration,
+    /// Service time from which on they hold.
+    pub since: Millis,
     /// Grows with every reload; actors compare it to see whether their policy is current.
     pub generation: u64,
 }
@@ -252,6 +255,11 @@ impl Orgs {
     /// Replaces policies and bounds; the next command of every org is judged by them.
     pub fn reload(&self, rules: Rules) {
         self.shared.rules.store(Arc::new(rules));
+    }
+
+    /// Service time.
+    pub fn now(&self) -> Millis {
+        self.shared.clock.now()
     }
 
     /// Policies and bounds in force, as last reloaded.

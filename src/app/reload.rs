@@ -113,7 +113,7 @@ impl Reloading {
 
     fn take_over(&mut self, Reload { running, needs_restart }: Reload) -> Reloaded {
         let generation = self.service.orgs().rules().generation + 1;
-        self.service.orgs().reload(rules(&running, generation));
+        self.service.orgs().reload(rules(&running, self.service.orgs().now(), generation));
         self.current = running;
         let warnings = self.current.warnings().to_vec();
         for warning in &warnings {

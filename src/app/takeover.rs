@@ -155,7 +155,8 @@ async fn take_over_org(
     let rows = store.load(org).await.map_err(|fault| Failure(format!("{org}: {fault}")))?;
     let (now, policy, bounds) = (clock.read(), Arc::new(OrgPolicy::default()), Bounds::default());
     let mut state = OrgState::load(rows, now);
-    let ctx = Context { org, now, policy: &policy, bounds: &bounds, decision: DecisionId(0), store_fault: false };
+    let (policy_since, decision) = (None, DecisionId(0));
+    let ctx = Context { org, now, policy: &policy, policy_since, bounds: &bounds, decision, store_fault: false };
     let mut changed = 0;
     for (line, older) in budgets {
         let taken = state.take_over(older, &ctx);

@@ -34,7 +34,7 @@ use crate::{
 const METERS: [&str; 4] = ["executions", "spend", "compute", "bytes"];
 
 /// Keys that mean something elsewhere and would be a mistake as a meter.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 13] = [
     "plan",
     "rate",
     "scopes",
@@ -42,6 +42,7 @@ const RESERVED: [&str; 12] = [
     "exempt",
     "included",
     "overage",
+    "overrun",
     "billing_anchor",
     "max_sessions",
     "trial",

@@ -36,6 +36,7 @@ mod env;
 mod hints;
 mod limits;
 mod mistake;
+mod overrun;
 mod periods;
 mod policies;
 mod pools;

@@ -26,7 +26,7 @@ use super::{
     hints,
     limits::{counted_length_rule, in_pipeline_order, limits},
     mistake::{Place, join},
-    periods,
+    overrun, periods,
     reader::{Parsed, Section},
     scopes,
     sessions::{self, TIERS},
@@ -161,6 +161,7 @@ impl Base {
     fn new(written: OrgPolicy) -> Self {
         let mut in_force = written.clone();
         periods::apply(&mut in_force, Calendar::Month);
+        overrun::apply(&mut in_force);
         Self { written, in_force: Arc::new(in_force) }
     }
 }
@@ -296,6 +297,7 @@ fn of_org(mut section: Section<'_>, plan: &OrgPolicy, billing: &BillingPolicy) -
     let month = periods::month(&mut section);
     let mut policy = layer(section, plan, billing);
     periods::apply(&mut policy, month);
+    overrun::apply(&mut policy);
     policy
 }
 
@@ -343,6 +345,9 @@ fn layer(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
         policy.require_scopes = required;
     }
     balances::read(&mut section, &mut policy.balance.source, billing);
+    if let Some(overrun) = section.read("overrun", overrun::overrun) {
+        policy.overrun = overrun;
+    }
     sessions::read(&mut section, &mut policy.sessions);
     let own = limits(&mut section);
     policy.limits = over(&mut section, &policy.limits, own).into();

@@ -124,7 +124,7 @@ impl Book {
     /// What counts against any limit of `scope` at `now`, whether it is in force or not.
     pub(super) fn standing(&mut self, scope: &Scope, limit: &Limit, now: Millis) -> Standing {
         let tally = self.known_page_mut(scope).and_then(|page| page.known_tally_mut(limit.meter()));
-        tally.map_or_else(|| Standing::unused(limit.window(), now), |tally| tally.standing(limit.window(), now))
+        tally.map_or_else(|| Standing::unused(limit.window(), now), |tally| tally.standing(limit, now))
     }
 
     fn record(&self, scope: &Scope, limit: &Limit) -> Option<Counter> {
@@ -141,8 +141,17 @@ impl Book {
     pub(super) fn open(&mut self, scope: &Scope, limit: &Limit, now: Millis) {
         if !self.runs(scope, limit, now) {
             let tally = self.page_mut(scope).tally_mut(limit.meter());
-            tally.put(limit.window(), Counter { start: now, used: 0 });
+            tally.put(limit.window(), Counter { start: now, ..Counter::default() });
         }
+    }
+
+    /// Counts by the policy that is in force since then. Answers whether a counter changed.
+    pub(super) fn settle_windows(&mut self, policy: &OrgPolicy, since: Millis, now: Millis) -> bool {
+        let mut any = false;
+        for page in self.pages_mut() {
+            any |= page.settle(policy.limits_of(&page.scope.clone()), since, now);
+        }
+        any
     }
 
     /// Books what happened, everywhere it counts.

@@ -45,22 +45,37 @@ impl Calendar {
         }
     }
 
-    /// First day of the period after the one that begins on `first`.
-    pub(super) fn next(self, first: NaiveDate) -> Option<NaiveDate> {
+    /// First day of the period that is so many after the one that begins on `first`; `None` = after all time.
+    pub(super) fn skip(self, first: NaiveDate, periods: u64) -> Option<NaiveDate> {
+        let months = |each: u64| u32::try_from(periods.checked_mul(each)?).ok().map(Months::new);
         match self {
-            Self::Day => first.checked_add_days(Days::new(1)),
-            Self::Week => first.checked_add_days(Days::new(7)),
-            Self::Month => first.checked_add_months(Months::new(1)),
-            Self::MonthFrom(from) => first.checked_add_months(Months::new(1)).map(|next| on_day(next, from)),
-            Self::Year => first.checked_add_months(Months::new(12)),
+            Self::Day => first.checked_add_days(Days::new(periods)),
+            Self::Week => first.checked_add_days(Days::new(periods.checked_mul(7)?)),
+            Self::Month => first.checked_add_months(months(1)?),
+            Self::MonthFrom(from) => first.checked_add_months(months(1)?).map(|first| on_day(first, from)),
+            Self::Year => first.checked_add_months(months(12)?),
         }
     }
 
-    /// Where clocks go back over midnight they show the day before again, whose period is over.
-    pub(super) fn start_in(self, zone: Zone, now: Millis) -> Millis {
+    /// Numbers the periods, one after the other, by their first days.
+    pub(super) fn number(self, first: NaiveDate) -> u64 {
+        let number = match self {
+            Self::Day => first.num_days_from_ce(),
+            Self::Week => first.num_days_from_ce() / 7,
+            Self::Month | Self::MonthFrom(_) => {
+                let month = i32::try_from(first.month0()).unwrap_or(0);
+                first.year().saturating_mul(12).saturating_add(month)
+            }
+            Self::Year => first.year(),
+        };
+        u64::try_from(number).unwrap_or(0)
+    }
+
+    /// First day of the period that is on at `now`. Where clocks go back over midnight they show the day before
+    /// again, whose period is over.
+    pub(super) fn first_in(self, zone: Zone, now: Millis) -> NaiveDate {
         let first = self.first(zone.date(now));
-        let next = self.next(first).map(|next| zone.begins(next)).filter(|next| *next <= now);
-        next.unwrap_or_else(|| zone.begins(first))
+        self.skip(first, 1).filter(|next| zone.begins(*next) <= now).unwrap_or(first)
     }
 }
 

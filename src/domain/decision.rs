@@ -23,8 +23,10 @@ pub struct LimitView {
     pub amount: Option<u64>,
     /// How much of the amount is held back.
     pub buffer: u64,
-    /// Used in the window.
+    /// Used in the window, with what was carried into it.
     pub used: u64,
+    /// Of that, what the windows before had over the limit.
+    pub carried: u64,
     /// Held by reservations; it counts like what is used.
     pub reserved: u64,
     /// When what was asked fits if nothing else happens, or the end of the window; `None` = never.
@@ -48,6 +50,7 @@ impl LimitView {
             amount: limit.amount,
             buffer: limit.buffer,
             used,
+            carried: 0,
             reserved,
             resets_at: None,
             limiting: false,

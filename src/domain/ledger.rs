@@ -151,6 +151,19 @@ impl Ledger {
         }
     }
 
+    /// A counter that begins with the window that `since` lies in: where that has ended by `now`, with what whole
+    /// hours say of it.
+    pub fn begun(&self, window: Window, since: Millis, now: Millis) -> Counter {
+        let start = window.start(since);
+        match window.end(start).filter(|end| *end <= now) {
+            Some(end) => {
+                let used = self.derive(HOUR_MS, start).saturating_sub(self.derive(HOUR_MS, end));
+                Counter { start, used, ..Counter::default() }
+            }
+            None => self.counted(None, window, now),
+        }
+    }
+
     /// When the slices that count in a rolling `window` at `now` leave it, the first to leave first.
     pub fn leaving(&self, window: Window, now: Millis) -> impl Iterator<Item = (Millis, u64)> + '_ {
         let slices = self.slices(window.slice(), window.start(now));

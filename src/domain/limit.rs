@@ -57,6 +57,8 @@ pub struct Limit {
     pub buffer: u64,
     /// Evaluated and reported, never denying.
     pub shadow: bool,
+    /// What goes over it is the first usage of its next window. Only where windows follow one another.
+    pub carries: bool,
 }
 
 /// The limits of one scope, in pipeline order. Whoever has prepared something for them recognises them by
@@ -99,7 +101,7 @@ impl Limit {
 
     /// A limit under another name, without a buffer; `None` = unlimited.
     pub fn named(name: &str, meter: Meter, window: Window, amount: Option<u64>) -> Self {
-        Self { label: Label::new(name, meter, window), amount, buffer: 0, shadow: false }
+        Self { label: Label::new(name, meter, window), amount, buffer: 0, shadow: false, carries: false }
     }
 
     /// `budget/hourly` for a named period of `spend`, `budget/bytes/hourly` for one of another
@@ -130,6 +132,16 @@ impl Limit {
     /// Its period.
     pub fn window(&self) -> Window {
         self.label.window
+    }
+
+    /// Whether its window keeps a counter of its own instead of being a sum of slices.
+    pub fn is_counted(&self) -> bool {
+        self.carries || self.window().is_counted()
+    }
+
+    /// Above this, usage goes on into the next window; `None` = none does.
+    pub fn over(&self) -> Option<u64> {
+        self.amount.filter(|_| self.carries)
     }
 
     /// Where a limit stands in the pipeline: budgets before quotas, then by meter, the shortest window first.

@@ -222,6 +222,7 @@ impl<'a> Run<'a> {
             amount: rate.amount,
             buffer: 0,
             used: record.count.saturating_add(u64::from(charged)),
+            carried: 0,
             reserved: 0,
             resets_at: Some(record.window_end()),
             limiting: self.reports.denies(Gate::Rate, Code::RateLimited),

@@ -67,6 +67,10 @@ pub struct Counter {
     pub start: Millis,
     /// In the unit of the meter, since then.
     pub used: u64,
+    /// What the window before had over its limit: it counts as used.
+    pub carried: u64,
+    /// Above this the total goes on into the next window; `None` = nothing does.
+    pub over: Option<u64>,
 }
 
 impl Counter {
@@ -80,16 +84,25 @@ impl Counter {
         window.end(if window.begins_with_use() { self.start } else { window.start(now) })
     }
 
+    /// What is left of the total after so many windows in which nothing more was used.
+    fn carried_on(self, windows: u64) -> u64 {
+        let Some(over) = self.over else { return 0 };
+        let total = u128::from(self.used) + u128::from(self.carried);
+        let left = total.saturating_sub(u128::from(over) * u128::from(windows));
+        u64::try_from(left).unwrap_or(u64::MAX)
+    }
+
     /// The counter as it stands at `now`. Without a record it begins with `seed(start)`, what the
     /// ledger knows of the window, so that a limit added in mid-window sees what came before it.
     #[must_use]
     pub fn at(record: Option<Self>, window: Window, now: Millis, seed: impl FnOnce(Millis) -> u64) -> Self {
         let start = window.start(now);
-        let Some(old) = record else { return Self { start, used: seed(start) } };
+        let Some(old) = record else { return Self { start, used: seed(start), ..Self::default() } };
         if old.runs(window, now) {
-            return Self { start: old.start.min(start), used: old.used };
+            return Self { start: old.start.min(start), ..old };
         }
-        Self { start, used: 0 }
+        let windows = window.number(start).saturating_sub(window.number(old.start)).max(1);
+        Self { start, used: 0, carried: old.carried_on(windows), over: old.over }
     }
 }
 
@@ -133,9 +146,22 @@ mod tests {
     #[test]
     fn an_anchored_window_starts_at_first_use_and_ends_one_length_later() {
         let window = Window::Anchored { len: HOUR_MS };
-        let counter = Counter { start: NOW, used: 4 };
+        let counter = Counter { start: NOW, used: 4, ..Counter::default() };
         assert_eq!(Counter::at(Some(counter), window, NOW + HOUR_MS - 1, |_| 0), counter);
-        assert_eq!(Counter::at(Some(counter), window, NOW + HOUR_MS, |_| 9), Counter { start: NOW + HOUR_MS, used: 0 });
+        let next = Counter { start: NOW + HOUR_MS, used: 0, ..counter };
+        assert_eq!(Counter::at(Some(counter), window, NOW + HOUR_MS, |_| 9), next);
+    }
+
+    #[test]
+    fn what_is_over_goes_on_until_every_window_has_had_its_part_of_it() {
+        let start = ALIGNED.start(NOW);
+        let carries = Counter { start, used: 350, carried: 150, over: Some(100) };
+        let carried = |hours: u64| Counter::at(Some(carries), ALIGNED, NOW + hours * HOUR_MS, |_| 0).carried;
+        assert_eq!([0, 1, 2, 4, 5, 1_000_000].map(carried), [150, 400, 300, 100, 0, 0]);
+        let forgets = Counter { over: None, ..carries };
+        assert_eq!(Counter::at(Some(forgets), ALIGNED, NOW + HOUR_MS, |_| 0).carried, 0);
+        let blocked = Counter { over: Some(0), used: u64::MAX, ..carries };
+        assert_eq!(Counter::at(Some(blocked), ALIGNED, NOW + HOUR_MS, |_| 0).carried, u64::MAX, "it saturates");
     }
 
     #[test]

@@ -211,7 +211,7 @@ impl Window {
             Self::Anchored { .. } => now,
             Self::Rolling { len } => now.saturating_sub(len) / self.slice() * self.slice(),
             Self::Calendar(unit) => millis(unit.first(date(now))),
-            Self::Zoned { unit, zone } => unit.start_in(zone, now),
+            Self::Zoned { unit, zone } => zone.begins(unit.first_in(zone, now)),
             Self::Once => millis(Calendar::Month.first(date(now))),
             Self::Provider | Self::Concurrent => now,
         }
@@ -222,11 +222,33 @@ impl Window {
         match self {
             Self::Aligned { len } | Self::Anchored { len } => Some(start.saturating_add(len)),
             Self::Rolling { .. } | Self::Once | Self::Provider | Self::Concurrent => None,
-            Self::Calendar(unit) => Some(unit.next(unit.first(date(start))).map_or(Millis::MAX, millis)),
-            Self::Zoned { unit, zone } => {
-                let next = unit.next(unit.first(zone.date(start)));
-                Some(next.map_or(Millis::MAX, |next| zone.begins(next)))
-            }
+            Self::Calendar(_) | Self::Zoned { .. } => Some(self.end_after(start, 1).unwrap_or(Millis::MAX)),
+        }
+    }
+
+    /// Whether one window follows the other, used or not, without a gap.
+    pub const fn follows_itself(self) -> bool {
+        matches!(self, Self::Aligned { .. } | Self::Calendar(_) | Self::Zoned { .. })
+    }
+
+    /// Numbers windows that follow one another; 0 for any other.
+    pub fn number(self, at: Millis) -> u64 {
+        match self {
+            Self::Aligned { len } => at / len,
+            Self::Calendar(unit) => unit.number(unit.first(date(at))),
+            Self::Zoned { unit, zone } => unit.number(unit.first_in(zone, at)),
+            Self::Anchored { .. } | Self::Rolling { .. } | Self::Once | Self::Provider | Self::Concurrent => 0,
+        }
+    }
+
+    /// When so many windows have ended, with the one that `at` lies in, of windows that follow one another; `None` =
+    /// after all time.
+    pub fn end_after(self, at: Millis, windows: u64) -> Option<Millis> {
+        match self {
+            Self::Aligned { len } => (at / len).checked_add(windows)?.checked_mul(len),
+            Self::Calendar(unit) => unit.skip(unit.first(date(at)), windows).map(millis),
+            Self::Zoned { unit, zone } => unit.skip(unit.first_in(zone, at), windows).map(|day| zone.begins(day)),
+            Self::Anchored { .. } | Self::Rolling { .. } | Self::Once | Self::Provider | Self::Concurrent => None,
         }
     }
 

@@ -100,6 +100,7 @@ fn limit(view: &LimitView, now: Millis) -> v1::Limit {
         unlimited: view.amount.is_none(),
         amount: int(view.amount.unwrap_or(0)),
         used: int(view.used),
+        carried: int(view.carried),
         reserved: int(view.reserved),
         resets_at_ms: int(view.resets_at.unwrap_or(0)),
         resets_in_ms: until(view.resets_at, now),
@@ -189,6 +190,7 @@ fn counter((scope, meter, window, counter): (Scope, Meter, Window, Counter)) -> 
         window: window.to_string(),
         start_ms: int(counter.start),
         used: int(counter.used),
+        carried: int(counter.carried),
     }
 }
 

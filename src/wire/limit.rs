@@ -104,6 +104,7 @@ limit! {
     15 blocked: int64 i64;
     16 stale: bool bool;
     17 resets_in_ms: int64 i64;
+    18 carried: int64 i64;
 }
 
 impl Limit {

@@ -39,8 +39,12 @@ fn left_of(a: &Limit, b: &Limit) -> i128 {
 fn sentence(limit: &Limit, now: Millis) -> String {
     let part = if limit.scope.is_empty() { String::new() } else { format!(" of {}", limit.scope) };
     let reset = reset(limit, now).map_or_else(String::new, |reset| format!(", {reset}"));
+    let carried = match limit.carried {
+        0 => String::new(),
+        carried => format!(", {} carried over", amount(&limit.texts.meter, carried)),
+    };
     let (remaining, total) = (amount(&limit.texts.meter, limit.remaining), amount(&limit.texts.meter, limit.amount));
-    format!("{remaining} left of {total} ({}{part}{reset})", limit.texts.name)
+    format!("{remaining} left of {total} ({}{part}{carried}{reset})", limit.texts.name)
 }
 
 /// What there is to wait for: the end of a window, or that a rolling one lets something go. Of a rolling limit
@@ -161,6 +165,9 @@ fn note(limit: &Limit) -> String {
     if limit.stale {
         notes.push("stale".to_owned());
     }
+    if limit.carried != 0 {
+        notes.push(format!("{} carried over", amount(&limit.texts.meter, limit.carried)));
+    }
     if limit.buffer != 0 {
         notes.push(format!("buffer {}", amount(&limit.texts.meter, limit.buffer)));
     }
@@ -233,9 +240,11 @@ mod tests {
     fn notes_say_what_is_special_about_a_limit() {
         let plain = limit("rate", 1, 2);
         assert_eq!(note(&plain), "");
-        let special =
-            Limit { limiting: true, exhausted: true, shadow: true, stale: true, buffer: 5, blocked: 7, ..plain };
-        assert_eq!(note(&special), "limiting, exhausted, shadow, stale, buffer 5, 7 blocked");
+        let special = Limit { limiting: true, exhausted: true, shadow: true, stale: true, ..plain };
+        let special = Limit { carried: 4, buffer: 5, blocked: 7, ..special };
+        assert_eq!(note(&special), "limiting, exhausted, shadow, stale, 4 carried over, buffer 5, 7 blocked");
+        let over = Limit { carried: 400, ..limit("quota/executions", -300, 100) };
+        assert_eq!(headline(&[over], 0), "-300 left of 100 (quota/executions, 400 carried over, never resets)");
     }
 
     #[test]

@@ -109,10 +109,10 @@ fn ledgers(ledgers: &[Ledger]) -> String {
 }
 
 fn counters(org: &GetOrgResponse) -> String {
-    let columns = [text("scope"), text("meter"), text("window"), text("from"), number("used")];
+    let columns = [text("scope"), text("meter"), text("window"), text("from"), number("used"), number("carried")];
     let rows = org.counters.iter().map(|counter| {
-        let used = amount(&counter.meter, counter.used);
-        [counter.scope.clone(), counter.meter.clone(), counter.window.clone(), iso(counter.start_ms), used]
+        let [used, carried] = [counter.used, counter.carried].map(|value| amount(&counter.meter, value));
+        [counter.scope.clone(), counter.meter.clone(), counter.window.clone(), iso(counter.start_ms), used, carried]
     });
     table(columns, rows)
 }

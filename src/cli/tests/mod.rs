@@ -375,8 +375,8 @@ workspace/w1  spend  hour      2026-11-22T08:00:00Z  $0.000050
 workspace/w1  spend  minute    2026-11-22T08:01:00Z  $0.000050
 
 counters:
-SCOPE  METER    WINDOW       FROM                      USED
--      compute  anchored/1d  2026-11-22T08:00:00Z  1h 2m 3s
+SCOPE  METER    WINDOW       FROM                      USED  CARRIED
+-      compute  anchored/1d  2026-11-22T08:00:00Z  1h 2m 3s       0s
 
 reservations:
 RESERVATION  SCOPE  AMOUNTS      STATE  RESERVED                       EXPIRES

@@ -367,6 +367,7 @@ fn everything(org: String) -> GetOrgResponse {
             window: "anchored/1d".into(),
             start_ms: hour,
             used: 3_723_000,
+            carried: 0,
         }],
         reservations: vec![Reservation {
             reservation_id: "r1".into(),

@@ -83,7 +83,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ("[orgs.\"a//b\"]", "t.toml:1:7: orgs \"a//b\" is not allowed: 1 to 128 printable"),
         (
             "[plans.free]\nsessions_max = 1",
-            "t.toml:2:1: plans.free.sessions_max is not a known key: use one of then, rate, exempt, scopes, require_scopes, included, overage, max_sessions, trial, executions, spend, compute, bytes",
+            "t.toml:2:1: plans.free.sessions_max is not a known key: use one of then, rate, exempt, scopes, require_scopes, included, overage, overrun, max_sessions, trial, executions, spend, compute, bytes",
         ),
         (
             "[plans.free]\nmax_sessions = -1",

@@ -3,6 +3,7 @@
 mod billing;
 mod meaning;
 mod mistakes;
+mod overrun;
 mod pools;
 mod reload;
 mod scopes;

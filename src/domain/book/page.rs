@@ -7,16 +7,18 @@ use super::COUNTER_SLACK_MS;
 use crate::domain::{
     ids::{Meter, Scope},
     ledger::Ledger,
-    limit::Limits,
+    limit::{Limit, Limits},
     rate::Counter,
     rows::{CounterRow, Row, RowKey, SliceRow},
     window::{Millis, Window},
 };
 
-/// What counts against a limit, and when its running window ends; a rolling one does not.
+/// What counts against a limit, and when its running window ends; a rolling one does not. Of what is used, `carried`
+/// is from the windows before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::domain) struct Standing {
     pub(in crate::domain) used: u64,
+    pub(in crate::domain) carried: u64,
     pub(in crate::domain) reserved: u64,
     pub(in crate::domain) ends_at: Option<Millis>,
 }
@@ -63,8 +65,16 @@ struct Counted {
     record: Option<Counter>,
     /// A limit is bound to it. The limit of another was taken away, and may come back while the window runs.
     limited: bool,
+    /// Of that limit: above this, usage goes on into the next window.
+    over: Option<u64>,
     /// Not as it is stored.
     changed: bool,
+}
+
+impl Counted {
+    fn new(window: Window, record: Option<Counter>, changed: bool) -> Self {
+        Self { window, record, limited: false, over: None, changed }
+    }
 }
 
 impl Page {
@@ -118,7 +128,7 @@ impl Page {
     fn place_limits(&mut self) {
         for tally in &mut self.tallies {
             tally.limited = false;
-            tally.counters.iter_mut().for_each(|counted| counted.limited = false);
+            tally.counters.iter_mut().for_each(|counted| (counted.limited, counted.over) = (false, None));
         }
         let limits = self.limits.clone();
         for limit in limits.iter() {
@@ -130,7 +140,7 @@ impl Page {
         // Every meter is there now, so no place moves any more.
         for limit in limits.iter() {
             let (Ok(tally) | Err(tally)) = self.position(limit.meter());
-            let counter = self.tallies[tally].limit_by(limit.window());
+            let counter = self.tallies[tally].limit_by(limit);
             self.places.push(Place { tally, counter });
         }
     }
@@ -142,7 +152,16 @@ impl Page {
         };
         let tally = &mut self.tallies[place.tally];
         let record = place.counter.and_then(|counter| tally.counters[counter].record);
-        tally.standing_over(record, limit.window(), now)
+        tally.standing_over(record, limit, now)
+    }
+
+    /// Counts by the limits in force since then. Answers whether a counter changed.
+    pub(super) fn settle(&mut self, limits: &[Limit], since: Millis, now: Millis) -> bool {
+        let mut any = false;
+        for tally in &mut self.tallies {
+            any |= tally.settle(limits, since, now);
+        }
+        any
     }
 
     /// Everything changed since the last call. What holds nothing any more and no limit needs goes.
@@ -169,37 +188,71 @@ impl Tally {
 
     /// A counter as stored.
     pub(super) fn load_counter(&mut self, window: Window, stored: Counter) {
-        self.counters.push(Counted { window, record: Some(stored), limited: false, changed: false });
+        self.counters.push(Counted::new(window, Some(stored), false));
     }
 
-    /// Marks what a limit over `window` is judged by, and answers the number of its counter.
-    fn limit_by(&mut self, window: Window) -> Option<usize> {
+    /// Marks what a limit is judged by, and answers the number of its counter.
+    fn limit_by(&mut self, limit: &Limit) -> Option<usize> {
         self.limited = true;
-        if !window.is_counted() {
+        if !limit.is_counted() {
             return None;
         }
+        let window = limit.window();
         let known = self.counters.iter().position(|counted| counted.window == window);
         let at = known.unwrap_or_else(|| {
-            self.counters.push(Counted { window, record: None, limited: false, changed: false });
+            self.counters.push(Counted::new(window, None, false));
             self.counters.len() - 1
         });
-        self.counters[at].limited = true;
+        let counted = &mut self.counters[at];
+        (counted.limited, counted.over) = (true, counted.over.or(limit.over()));
         Some(at)
     }
 
-    /// What counts in any window, whether a limit is bound to it or not.
-    pub(super) fn standing(&mut self, window: Window, now: Millis) -> Standing {
-        self.standing_over(self.record(window), window, now)
+    /// What counts against any limit, whether it is bound or not.
+    pub(super) fn standing(&mut self, limit: &Limit, now: Millis) -> Standing {
+        self.standing_over(self.record(limit.window()), limit, now)
     }
 
-    fn standing_over(&mut self, record: Option<Counter>, window: Window, now: Millis) -> Standing {
-        let reserved = self.ledger.reserved;
-        if !window.is_counted() {
+    fn standing_over(&mut self, record: Option<Counter>, limit: &Limit, now: Millis) -> Standing {
+        let (window, reserved) = (limit.window(), self.ledger.reserved);
+        if !limit.is_counted() {
             let (used, ends_at) = self.ledger.used(window, now);
-            return Standing { used, reserved, ends_at };
+            return Standing { used, carried: 0, reserved, ends_at };
         }
         let counter = self.ledger.counted(record, window, now);
-        Standing { used: counter.used, reserved, ends_at: counter.ends_at(window, now) }
+        let carried = if limit.carries { counter.carried } else { 0 };
+        Standing {
+            used: counter.used.saturating_add(carried),
+            carried,
+            reserved,
+            ends_at: counter.ends_at(window, now),
+        }
+    }
+
+    /// Lets every counter go on by the limits that are in force since then: what ended before went over the limits
+    /// before. Answers whether one changed.
+    fn settle(&mut self, limits: &[Limit], since: Millis, now: Millis) -> bool {
+        let of_meter = || limits.iter().filter(|limit| *limit.meter() == self.meter);
+        let mut settled: Vec<(Window, Counter)> = Vec::new();
+        for (window, record) in self.records() {
+            let over = of_meter().filter(|limit| limit.window() == window).find_map(Limit::over);
+            if record.over != over {
+                let then = Counter::at(Some(record), window, since.max(record.start).min(now), |_| 0);
+                settled.push((window, Counter { over, ..then }));
+            }
+        }
+        for limit in of_meter().filter(|limit| limit.carries && self.record(limit.window()).is_none()) {
+            let begun = Counter { over: limit.over(), ..self.ledger.begun(limit.window(), since, now) };
+            let present = Counter::at(Some(begun), limit.window(), now, |_| 0);
+            if present.used > 0 || present.carried > 0 {
+                settled.push((limit.window(), present));
+            }
+        }
+        let any = !settled.is_empty();
+        for (window, counter) in settled {
+            self.put(window, counter);
+        }
+        any
     }
 
     pub(super) fn record(&self, window: Window) -> Option<Counter> {
@@ -215,10 +268,7 @@ impl Tally {
     pub(super) fn put(&mut self, window: Window, record: Counter) {
         match self.counters.iter_mut().find(|counted| counted.window == window) {
             Some(counted) => counted.put(record),
-            None => {
-                let record = Some(record);
-                self.counters.push(Counted { window, record, limited: false, changed: true });
-            }
+            None => self.counters.push(Counted::new(window, Some(record), true)),
         }
     }
 
@@ -230,7 +280,8 @@ impl Tally {
             let runs = counted.record.is_some_and(|record| record.runs(counted.window, now));
             if counted.limited || runs {
                 let counter = self.ledger.counted(counted.record, counted.window, now);
-                counted.put(Counter { used: counter.used.saturating_add(amount), ..counter });
+                let used = counter.used.saturating_add(amount);
+                counted.put(Counter { used, over: counted.over, ..counter });
             } else {
                 counted.remove();
             }
@@ -257,7 +308,12 @@ impl Tally {
         self.ledger.purge(now);
         for counted in &mut self.counters {
             if counted.dies_at().is_some_and(|at| at <= now) {
-                counted.remove();
+                // What is over is kept until it is worked off.
+                let present = counted.record.map(|record| Counter::at(Some(record), counted.window, now, |_| 0));
+                match present.filter(|present| present.carried > 0) {
+                    Some(present) => counted.put(present),
+                    None => counted.remove(),
+                }
             }
         }
     }

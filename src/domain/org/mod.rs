@@ -60,6 +60,8 @@ pub struct Context<'a> {
     pub now: Now,
     /// As configured.
     pub policy: &'a Arc<OrgPolicy>,
+    /// Service time from which on it has been; `None` = it is not the policy that the org has in service.
+    pub policy_since: Option<Millis>,
     /// The maxima in force.
     pub bounds: &'a Bounds,
     /// Names the decision, should one be made.
@@ -96,6 +98,8 @@ pub struct OrgState {
     now: Millis,
     /// The clocks as it has last seen them.
     clocks: Now,
+    /// By which windows are counted, as configured; `None` = by what was in force when they were last written.
+    counted_by: Option<Arc<OrgPolicy>>,
     rate: Option<RateRecord>,
     rate_label: Option<Arc<Label>>,
     frozen: Option<Reason>,
@@ -197,6 +201,7 @@ impl OrgState {
         self.expire_sessions(last, ctx);
         self.expire_reservations(ctx);
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
+        self.settle_windows(&policy, ctx);
         self.roll_pools(&Context { policy: &policy, ..*ctx });
         policy
     }
@@ -204,6 +209,20 @@ impl OrgState {
     /// Reservations that are open and can be settled: the slice of a session is none of them.
     pub fn open_holds(&self) -> u64 {
         self.book.open_holds()
+    }
+
+    /// Once for every change of the policy: a window that ended before the change went over the limits before it, and
+    /// what it has over goes on by those that are in force since.
+    fn settle_windows(&mut self, policy: &OrgPolicy, ctx: &Context<'_>) {
+        let configured = ctx.policy.at(self.now);
+        if self.counted_by.as_ref().is_some_and(|known| Arc::ptr_eq(known, configured)) {
+            return;
+        }
+        if let Some(since) = ctx.policy_since {
+            let since = ctx.policy.in_force_since(since, self.now);
+            self.changed |= self.book.settle_windows(policy, since, self.now);
+            self.counted_by = Some(configured.clone());
+        }
     }
 
     /// What happened since this was last asked.

@@ -159,6 +159,7 @@ impl Seen<'_> {
             amount: bounded.then_some(amount),
             buffer: 0,
             used: if unlimited { 0 } else { amount - left },
+            carried: 0,
             reserved: 0,
             resets_at,
             limiting: matches!(verdict, Verdict::Denied(denial) if denial.code == Code::BalanceExhausted),

@@ -25,6 +25,8 @@ pub(super) struct Check<'p> {
     pub(super) scope: &'p Scope,
     pub(super) limit: &'p Limit,
     pub(super) used: u64,
+    /// Of that, what the windows before had over the limit.
+    pub(super) carried: u64,
     pub(super) reserved: u64,
     /// End of the running window; a rolling one has none.
     pub(super) ends_at: Option<Millis>,
@@ -36,11 +38,11 @@ pub(super) struct Check<'p> {
 impl<'p> Check<'p> {
     /// Pairs a limit of `scope` with the amount that this call would charge: 0 where it does not count there.
     pub(super) fn new(ask: &Acquire, scope: &'p Scope, limit: &'p Limit, standing: Standing) -> Self {
-        let Standing { used, reserved, ends_at } = standing;
+        let Standing { used, carried, reserved, ends_at } = standing;
         let counts = ask.scopes.counts_in(scope);
         let (cost, hold) =
             if counts { (of(&ask.cost, limit.meter()), of(&ask.reserve, limit.meter())) } else { (0, 0) };
-        Self { cost, hold, scope, limit, used, reserved, ends_at, limiting: false }
+        Self { cost, hold, scope, limit, used, carried, reserved, ends_at, limiting: false }
     }
 
     fn asked(&self) -> u64 {
@@ -64,7 +66,12 @@ impl<'p> Check<'p> {
     pub(super) fn view(&self, charged: bool, resets_at: Option<Millis>) -> LimitView {
         let used = self.used.saturating_add(if charged { self.cost } else { 0 });
         let reserved = self.reserved.saturating_add(if charged { self.hold } else { 0 });
-        LimitView { resets_at, limiting: self.limiting, ..LimitView::of(self.limit, self.scope, used, reserved) }
+        LimitView {
+            resets_at,
+            limiting: self.limiting,
+            carried: self.carried,
+            ..LimitView::of(self.limit, self.scope, used, reserved)
+        }
     }
 
     /// When what was asked fits if nothing else happens, or the end of the window.
@@ -299,7 +306,11 @@ impl Check<'_> {
             0 => String::new(),
             held => format!(" and {} reserved", self.text(held)),
         };
-        format!("is used up: {} used{held} of {of}", self.text(self.used))
+        let carried = match self.carried {
+            0 => String::new(),
+            carried => format!(" ({} of it carried over from before)", self.text(carried)),
+        };
+        format!("is used up: {} used{carried}{held} of {of}", self.text(self.used))
     }
 }
 

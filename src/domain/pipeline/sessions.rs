@@ -109,7 +109,8 @@ pub(super) fn view(run: &Run<'_>, charged: bool) -> Option<LimitView> {
     let (ask, policy) = (run.facts.ask, &run.facts.policy.sessions);
     let max = policy.max.filter(|_| ask.is_session() || ask.explain)?;
     let running = run.facts.org.as_ref().ok()?.sessions;
-    let limit = Limit { label: SESSIONS.clone(), amount: Some(max), buffer: 0, shadow: !policy.enforce };
+    let limit =
+        Limit { label: SESSIONS.clone(), amount: Some(max), buffer: 0, shadow: !policy.enforce, carries: false };
     let counted = running.saturating_add(u64::from(charged && ask.is_session()));
     let limiting = !charged && ask.is_session() && policy.enforce && running >= max;
     Some(LimitView { limiting, ..LimitView::of(&limit, &Scope::org(), counted, 0) })

@@ -34,6 +34,16 @@ pub enum OnIndeterminate {
     Deny,
 }
 
+/// What becomes of usage over a limit when its window ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overrun {
+    /// The next window begins with nothing used.
+    #[default]
+    Forget,
+    /// It is the first usage of the next window.
+    Carry,
+}
+
 /// The rate backstop: calls per aligned window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimit {
@@ -97,6 +107,8 @@ pub struct OrgPolicy {
     pub denied_scopes: BTreeSet<Family>,
     /// The balance gate, and the export of usage.
     pub balance: BalancePolicy,
+    /// What becomes of usage over limits of which one window follows the other.
+    pub overrun: Overrun,
     /// How many sessions may run, and how each is watched.
     pub sessions: SessionPolicy,
     /// What happens where limits could not be evaluated, or a stored one cannot be understood.
@@ -114,6 +126,14 @@ impl OrgPolicy {
         match &self.then {
             Some(then) if then.from <= now => then.policy.at(now),
             _ => self,
+        }
+    }
+
+    /// Since when it has been in force at `now`, where it was configured at `since`: a trial ends by itself.
+    pub(super) fn in_force_since(&self, since: Millis, now: Millis) -> Millis {
+        match &self.then {
+            Some(then) if then.from <= now => then.policy.in_force_since(since.max(then.from), now),
+            _ => since,
         }
     }
 

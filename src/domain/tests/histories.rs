@@ -118,6 +118,7 @@ pub(super) enum Op {
         amount: Option<u64>,
         buffer: u64,
         shadow: bool,
+        carries: bool,
     },
     Without(u8),
     Rate(Option<u64>, Millis),
@@ -223,11 +224,13 @@ pub(super) fn limit_ops() -> impl Strategy<Value = Op> {
         1 => Just(Some(AMOUNT_MAX)),
     ];
     let buffer = prop_oneof![6 => Just(0_u64), 2 => 1..3_u64, 1 => Just(AMOUNT_MAX)];
-    (0..20_u8, amount, buffer, prop::bool::weighted(0.1)).prop_map(|(index, amount, buffer, shadow)| Op::Limit {
+    let flags = (prop::bool::weighted(0.1), prop::bool::weighted(0.5));
+    (0..20_u8, amount, buffer, flags).prop_map(|(index, amount, buffer, (shadow, carries))| Op::Limit {
         index,
         amount,
         buffer,
         shadow,
+        carries,
     })
 }
 

@@ -8,6 +8,7 @@
 mod admission;
 mod balance;
 mod budgets;
+mod carry;
 mod disk;
 mod histories;
 mod leases;
@@ -143,6 +144,8 @@ struct OrgBench {
     policy: OrgPolicy,
     /// The policy as it was last handed over: the same one as long as nothing of it changes.
     shared: Arc<OrgPolicy>,
+    /// When it was.
+    policy_since: Millis,
     bounds: Bounds,
     now: Millis,
     /// How far lease time is behind service time, and for how long the node was away.
@@ -164,6 +167,7 @@ impl OrgBench {
             state: OrgState::default(),
             policy: OrgPolicy::default(),
             shared: Arc::default(),
+            policy_since: T0,
             bounds: Bounds::default(),
             now: T0,
             lag: 0,
@@ -179,6 +183,19 @@ impl OrgBench {
         let mut limits = self.policy.limits.to_vec();
         change(&mut limits);
         self.policy.limits = limits.into();
+    }
+
+    /// A change of the limits that is configured now, and of which the org learns with its next command.
+    fn reconfigure(&mut self, change: impl FnOnce(&mut Vec<Limit>)) {
+        self.change_limits(change);
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        if *self.shared != self.policy {
+            self.shared = Arc::new(self.policy.clone());
+            self.policy_since = self.now;
+        }
     }
 
     fn with(limits: impl IntoIterator<Item = Limit>) -> Self {
@@ -251,14 +268,13 @@ impl OrgBench {
     }
 
     fn in_context<T>(&mut self, decision: DecisionId, act: impl FnOnce(&mut OrgState, &Context<'_>) -> T) -> T {
-        if *self.shared != self.policy {
-            self.shared = Arc::new(self.policy.clone());
-        }
+        self.hand_over();
         let org = id();
         let ctx = Context {
             org: &org,
             now: self.clocks(),
             policy: &self.shared,
+            policy_since: Some(self.policy_since),
             bounds: &self.bounds,
             decision,
             store_fault: self.store_fault,
@@ -392,6 +408,7 @@ impl OrgBench {
     fn crash(&mut self) -> &mut Self {
         self.state = OrgState::load(self.disk.rows(), self.clocks());
         assert_eq!(self.state.open_holds(), holds::open(self.disk.rows()), "as loaded");
+        self.policy_since = self.now;
         self
     }
 }

@@ -64,7 +64,7 @@ impl Model {
             Command::Unfreeze(Unfreeze { idempotency }) => self.freeze(false, Rpc::Unfreeze, idempotency),
             Command::Resume(Resume { execution, idempotency }) => self.resume(execution, idempotency.as_ref()),
             Command::Purge(_) => {
-                *self = Self { now: self.now, anchors: vec![None; self.anchors.len()], ..Self::default() };
+                self.begin(self.now, rules);
                 Answer::Purged { existed: true }
             }
             Command::GetStatus(_)
@@ -246,6 +246,10 @@ impl Model {
             at
         };
         let (least, most) = (first(|fits| fits != Some(false)), first(|fits| fits == Some(true)));
+        // What is carried may take longer than that.
+        if rules.limits[asked.rule].carries && most >= self.now + 80 * DAY {
+            return Err(Vague);
+        }
         if least == most { Ok(most) } else { Err(Vague) }
     }
 

@@ -41,6 +41,7 @@ pub(super) struct Rule {
     pub(super) amount: Option<u64>,
     pub(super) buffer: u64,
     pub(super) shadow: bool,
+    pub(super) carries: bool,
     pub(super) present: bool,
     /// When it was last added.
     pub(super) since: Millis,
@@ -151,6 +152,8 @@ pub(super) struct Model {
     pub(super) now: Millis,
     pub(super) events: Vec<Event>,
     pub(super) holds: Vec<Held>,
+    /// Above what usage of each rule goes on into the next window, and since when.
+    overs: Vec<Vec<(Millis, Option<u64>)>>,
     /// When the running anchored window of each rule began, and with which event.
     anchors: Vec<Option<(Millis, usize)>>,
     frozen: bool,
@@ -224,6 +227,37 @@ fn counted_len(window: Window) -> Millis {
     if let Window::Aligned { len } = window { len } else { DAY }
 }
 
+fn window_start(window: Window, at: Millis) -> Millis {
+    if let Window::Calendar(unit) = window { calendar_start(unit, at) } else { counted_start(window, at) }
+}
+
+fn window_end(window: Window, at: Millis) -> Millis {
+    match window {
+        Window::Calendar(unit) => calendar_end(unit, at),
+        _ => counted_start(window, at) + counted_len(window),
+    }
+}
+
+/// Whether what it begins with may be known by the hour only.
+fn is_seeded(window: Window) -> bool {
+    matches!(window, Window::Aligned { .. } | Window::Zoned { .. })
+}
+
+/// Length of a window, where all are of the same; 0 for months.
+fn whole_len(window: Window) -> Millis {
+    match window {
+        Window::Calendar(Calendar::Day) => DAY,
+        Window::Calendar(Calendar::Week) => 7 * DAY,
+        Window::Calendar(_) => 0,
+        _ => counted_len(window),
+    }
+}
+
+/// How many windows from `start` on end by `until`.
+fn whole_windows(window: Window, start: Millis, until: Millis) -> u64 {
+    (until - start).checked_div(whole_len(window)).unwrap_or(0)
+}
+
 fn calendar_end(unit: Calendar, at: Millis) -> Millis {
     let start = calendar_start(unit, at);
     match unit {
@@ -237,9 +271,29 @@ pub(super) fn slice_of(len: Millis) -> Millis {
     if len <= HOUR { MINUTE } else { HOUR }
 }
 
+impl Rule {
+    fn over(&self) -> Option<u64> {
+        self.amount.filter(|_| self.carries && self.present)
+    }
+}
+
 impl Model {
     pub(super) fn new(now: Millis, rules: &Rules) -> Self {
-        Self { now, anchors: vec![None; rules.limits.len()], ..Self::default() }
+        let mut model = Self::default();
+        model.begin(now, rules);
+        model
+    }
+
+    fn begin(&mut self, now: Millis, rules: &Rules) {
+        let overs = rules.limits.iter().map(|rule| vec![(0, rule.over())]).collect();
+        *self = Self { now, anchors: vec![None; rules.limits.len()], overs, ..Self::default() };
+    }
+
+    /// From now on usage is carried by these.
+    pub(super) fn carry_by(&mut self, rules: &Rules) {
+        for (rule, overs) in rules.limits.iter().zip(&mut self.overs) {
+            overs.push((self.now, rule.over()));
+        }
     }
 
     // ---- what is in force ------------------------------------------------------------------
@@ -251,7 +305,8 @@ impl Model {
             let Some(row) = self.budgets.iter().find(|row| row.scope == rule.scope) else { continue };
             let set = rule.window.period().and_then(|period| row.limits.get(period));
             if let Some(amount) = set {
-                *rule = Rule { amount: Some(*amount), buffer: 0, shadow: false, present: true, ..rule.clone() };
+                let kept = Rule { buffer: 0, shadow: false, present: true, ..rule.clone() };
+                *rule = Rule { amount: Some(*amount), ..kept };
             }
         }
         rules
@@ -287,8 +342,52 @@ impl Model {
         }
     }
 
-    /// Used in the rule's window at `at`, at least and at most.
+    /// Used in the rule's window at `at` with what was carried into it, at least and at most.
     pub(super) fn used(&self, rules: &Rules, index: usize, at: Millis) -> (u64, u64) {
+        let (own, carried) = (self.used_in_window(rules, index, at), self.carried(rules, index, at));
+        (own.0.saturating_add(carried.0), own.1.saturating_add(carried.1))
+    }
+
+    /// What the windows before had over the limits that were in force when they ended, at least and at most: one
+    /// after the other from the first usage on.
+    pub(super) fn carried(&self, rules: &Rules, index: usize, at: Millis) -> (u64, u64) {
+        let (rule, overs) = (&rules.limits[index], &self.overs[index]);
+        let counts = |event: &&Event| event.meter == rule.meter && counts_in(&event.scopes, &rule.scope);
+        let events: Vec<_> = self.events.iter().filter(counts).collect();
+        let (Some(first), true) = (events.first(), rule.carries) else { return (0, 0) };
+        let (mut start, mut carried) = (window_start(rule.window, first.at), (0_u64, 0_u64));
+        loop {
+            let end = window_end(rule.window, start);
+            if end > at {
+                return carried;
+            }
+            let spent = |from: Millis| {
+                let within = events.iter().filter(|event| from <= event.at && event.at < end);
+                sum(within.map(|event| event.amount))
+            };
+            let hour = start / HOUR * HOUR;
+            let is_vague = rule.since >= hour && rule.since < end && is_seeded(rule.window);
+            let (least, most) = (spent(start), spent(if is_vague { hour } else { start }));
+            let (_, over) = overs.iter().rev().find(|(since, _)| *since < end).unwrap();
+            let Some(over) = over else {
+                carried = (0, 0);
+                start = end;
+                continue;
+            };
+            // As many windows at once as pass without an event or a change.
+            let turns = events.iter().map(|event| event.at).chain(overs.iter().map(|(since, _)| *since)).chain([at]);
+            let quiet_until = turns.filter(|turn| *turn >= end).min().unwrap_or(end);
+            let windows = whole_windows(rule.window, end, quiet_until);
+            let left = |before: u64, spent: u64| {
+                let left = u128::from(before) + u128::from(spent);
+                u64::try_from(left.saturating_sub(u128::from(*over) * u128::from(1 + windows))).unwrap()
+            };
+            carried = (left(carried.0, least), left(carried.1, most));
+            start = end + windows * whole_len(rule.window);
+        }
+    }
+
+    fn used_in_window(&self, rules: &Rules, index: usize, at: Millis) -> (u64, u64) {
         let rule = &rules.limits[index];
         match rule.window {
             Window::Rolling { len } => {
@@ -370,9 +469,10 @@ impl Model {
     }
 
     /// Whether a later call could need anything of it.
-    pub(super) fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self, rules: &Rules) -> bool {
         let now = self.now;
         self.frozen
+            || (0..rules.limits.len()).any(|index| self.carried(rules, index, now).0 > 0)
             || self.backstop.is_some_and(|old| now < old.start + 3 * old.len)
             || self.events.iter().any(|event| event.at + kept() > now)
             || self.holds.iter().any(|held| held.ended.is_none_or(|(at, _)| at + DAY > now))
@@ -385,8 +485,8 @@ impl Model {
     }
 
     /// What the commit of a spent org leaves.
-    pub(super) fn forget_all(&mut self) {
-        *self = Self { now: self.now, anchors: vec![None; self.anchors.len()], ..Self::default() };
+    pub(super) fn forget_all(&mut self, rules: &Rules) {
+        self.begin(self.now, rules);
     }
 
     /// Instants at which something changes by itself.

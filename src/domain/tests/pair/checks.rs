@@ -9,6 +9,9 @@ use super::{
 };
 use crate::domain::{balance::Balance, gate::Gate, ledger::Ledger};
 
+/// 2100-01-01 UTC.
+const FAR: Millis = 4_102_444_800_000;
+
 impl Pair {
     /// The limits in an answer are those after it, and what it says about waiting is exact.
     pub(super) fn check_decision(&self, ask: &Acquire, decision: &Decision, before: &Model) {
@@ -51,6 +54,10 @@ impl Pair {
     fn check_instant(&self, model: &Model, asked: &[Asked], at: Option<Millis>, what: &str) {
         let never = asked.iter().any(|asked| Model::never_fits(&self.rules, *asked));
         let Some(at) = at else {
+            let is_far = |asked: &Asked| {
+                self.rules.limits[asked.rule].carries && model.fits(&self.rules, *asked, FAR) != Some(true)
+            };
+            let never = never || asked.iter().any(is_far);
             assert!(never, "{what}: it is said never to fit, and does: {asked:?} of {:?}", self.present());
             return;
         };
@@ -78,6 +85,8 @@ impl Pair {
                 "used {least}..={most}, shown {view:?}, now {}",
                 self.model.now
             );
+            let (least, most) = self.model.carried(&self.rules, index, self.model.now);
+            assert!((least..=most).contains(&view.carried), "carried {least}..={most}, shown {view:?}");
             assert_eq!(view.reserved, self.model.reserved(rule, self.model.now), "reserved of {view:?}");
             assert!(view.used >= self.model.exact(rule), "never below what really happened: {view:?}");
         }
@@ -107,11 +116,11 @@ impl Pair {
     }
 
     pub(super) fn snapshot(&mut self) -> Option<Box<Snapshot>> {
-        inspect(&mut self.org, &self.policy, &self.bounds, self.clock)
+        inspect(&mut self.org, (&self.policy, self.policy_since), &self.bounds, self.clock)
     }
 
     fn audit(&mut self) -> Audit {
-        let ctx = context(&NAMES.org, &self.policy, &self.bounds, self.clock);
+        let ctx = context((&NAMES.org, &self.policy, self.policy_since), &self.bounds, self.clock);
         match self.org.apply(&Command::RunAudit(RunAudit), &ctx) {
             Ok(Reply::RunAudit(audit)) => audit.unwrap_or_default(),
             other => panic!("no audit: {other:?}"),

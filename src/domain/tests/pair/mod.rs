@@ -21,6 +21,7 @@ use crate::{
 pub(super) struct Pair {
     org: OrgState,
     policy: Arc<OrgPolicy>,
+    policy_since: Millis,
     bounds: Bounds,
     model: Model,
     /// As configured, and with what was set at run time.
@@ -43,6 +44,7 @@ impl Pair {
             amount: None,
             buffer: 0,
             shadow: false,
+            carries: false,
             present: false,
             since: 0,
         };
@@ -59,6 +61,7 @@ impl Pair {
         Self {
             org: OrgState::default(),
             policy: Arc::default(),
+            policy_since: start,
             bounds: Bounds::default(),
             durable: model.clone(),
             model,
@@ -78,7 +81,7 @@ impl Pair {
                 self.configure(op)
             }
             Op::Sweep(may_purge) => {
-                let ctx = context(&NAMES.org, &self.policy, &self.bounds, self.clock);
+                let ctx = context((&NAMES.org, &self.policy, self.policy_since), &self.bounds, self.clock);
                 self.org.sweep(&ctx, *may_purge);
                 self.model.sweep(self.clock, *may_purge);
             }
@@ -117,11 +120,12 @@ impl Pair {
     fn configure(&mut self, op: &Op) {
         let rules = &mut self.configured;
         match *op {
-            Op::Limit { index, amount, buffer, shadow } => {
+            Op::Limit { index, amount, buffer, shadow, carries } => {
                 let now = self.model.now.max(self.clock);
                 let rule = &mut rules.limits[usize::from(index)];
                 let since = if rule.present { rule.since } else { now };
-                *rule = Rule { amount, buffer, shadow, present: true, since, ..rule.clone() };
+                let carries = carries && rule.window.follows_itself();
+                *rule = Rule { amount, buffer, shadow, carries, present: true, since, ..rule.clone() };
             }
             Op::Without(index) => rules.limits[usize::from(index)].present = false,
             Op::Rate(amount, len) => (rules.rate_amount, rules.rate_len) = (amount, len),
@@ -135,6 +139,7 @@ impl Pair {
                 .map(|rule| Limit {
                     buffer: rule.buffer,
                     shadow: rule.shadow,
+                    carries: rule.carries,
                     ..Limit::new(rule.meter.clone(), rule.window, rule.amount)
                 })
                 .collect()
@@ -156,6 +161,14 @@ impl Pair {
             },
             ..OrgPolicy::default()
         });
+        self.policy_changed();
+    }
+
+    /// What is configured takes the place of what was.
+    fn policy_changed(&mut self) {
+        self.model.tick(self.clock);
+        self.policy_since = self.model.now;
+        self.model.carry_by(&self.configured);
     }
 
     // ---- commands --------------------------------------------------------------------------
@@ -274,6 +287,7 @@ impl Pair {
             org: &org,
             now: self.now(),
             policy: &self.policy,
+            policy_since: Some(self.policy_since),
             bounds: &self.bounds,
             decision,
             store_fault: self.rules.store_fault,
@@ -321,21 +335,21 @@ impl Pair {
     fn flush(&mut self) {
         let Some(write) = self.org.take_write(&NAMES.org, &self.policy, true) else {
             // An org that was spent before its first commit leaves nothing to delete.
-            if self.snapshot().is_none() && !self.model.is_live() {
-                self.model.forget_all();
+            if self.snapshot().is_none() && !self.model.is_live(&self.rules) {
+                self.model.forget_all(&self.rules);
             }
             return;
         };
         if write.wipe && write.puts.is_empty() {
-            assert!(!self.model.is_live(), "forgotten while something of it was alive: {:?}", self.model);
-            self.model.forget_all();
+            assert!(!self.model.is_live(&self.rules), "forgotten while something of it was alive: {:?}", self.model);
+            self.model.forget_all(&self.rules);
         }
         self.disk.commit(&write);
         self.durable = self.model.clone();
         let live = self.snapshot();
         assert_eq!(self.org.open_holds(), holds::open(self.disk.rows()));
         let mut stored = OrgState::load(self.disk.rows(), self.now());
-        let stored = inspect(&mut stored, &self.policy, &self.bounds, self.clock);
+        let stored = inspect(&mut stored, (&self.policy, self.policy_since), &self.bounds, self.clock);
         assert_eq!(comparable(stored), comparable(live), "what is stored is what is live");
     }
 
@@ -345,15 +359,22 @@ impl Pair {
             self.model = Model::new(self.clock, &self.rules);
         }
         self.org = OrgState::load(self.disk.rows(), self.now());
+        self.policy_changed();
     }
 }
 
-fn context<'a>(org: &'a OrgId, policy: &'a Arc<OrgPolicy>, bounds: &'a Bounds, now: Millis) -> Context<'a> {
-    Context { org, now: Now::at(now), policy, bounds, decision: DecisionId(0), store_fault: false }
+/// Whose policy it is, and since when.
+type Of<'a> = (&'a OrgId, &'a Arc<OrgPolicy>, Millis);
+
+fn context<'a>((org, policy, since): Of<'a>, bounds: &'a Bounds, now: Millis) -> Context<'a> {
+    let (now, policy_since, decision) = (Now::at(now), Some(since), DecisionId(0));
+    Context { org, now, policy, policy_since, bounds, decision, store_fault: false }
 }
 
-fn inspect(org: &mut OrgState, policy: &Arc<OrgPolicy>, bounds: &Bounds, now: Millis) -> Option<Box<Snapshot>> {
-    match org.apply(&Command::Inspect(Inspect), &context(&NAMES.org, policy, bounds, now)) {
+type Since<'a> = (&'a Arc<OrgPolicy>, Millis);
+
+fn inspect(org: &mut OrgState, (policy, since): Since<'_>, bounds: &Bounds, now: Millis) -> Option<Box<Snapshot>> {
+    match org.apply(&Command::Inspect(Inspect), &context((&NAMES.org, policy, since), bounds, now)) {
         Ok(Reply::Inspect(snapshot)) => snapshot,
         other => panic!("no snapshot: {other:?}"),
     }
