@@ -4,7 +4,7 @@
 //! takes away every plan, or every limit of an org that has usage, is not carried out unless the file itself says
 //! `reload.accept_lost_limits = true`; a file that says nothing at all never is. A restart takes any valid file.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use tokio::{
     sync::mpsc,
@@ -17,16 +17,13 @@ use crate::{
     config::{Config, ConfigErrors, Policies, Reload},
     domain::{ids::OrgId, shard::ShardSet},
     ports::OrgStore,
-    service::{Asked, Reloaded, Service},
+    service::{Asked, RELOAD_WITHIN, Reloaded, Service},
 };
 
 /// Orgs listed at a time.
 const PAGE: usize = 256;
 /// Orgs that a refusal names.
 const NAMED: usize = 3;
-
-/// What one reload may take: reading the file, and asking the store which orgs would lose their limits.
-const WITHIN: Duration = Duration::from_secs(30);
 
 /// Reads the configuration. It may wait until the file is at rest.
 type Load = Arc<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
@@ -87,8 +84,8 @@ struct Reloading {
 
 impl Reloading {
     async fn reload(&mut self) -> Reloaded {
-        let accepted = timeout(WITHIN, self.accept()).await;
-        match accepted.unwrap_or_else(|_| Err(vec![format!("it was not read and checked within {WITHIN:?}")])) {
+        let accepted = timeout(RELOAD_WITHIN, self.accept()).await;
+        match accepted.unwrap_or_else(|_| Err(vec![format!("it was not read and checked within {RELOAD_WITHIN:?}")])) {
             Ok(reload) => self.take_over(reload),
             Err(mistakes) => self.refuse(mistakes),
         }
@@ -256,7 +253,7 @@ mod tests {
         });
         let (service, store) = (node.service.clone(), node.store.clone());
         let mut reloading = Reloading { service, store, current: Config::default(), load, reading: None };
-        let (late, ()) = tokio::join!(reloading.reload(), tokio::time::advance(WITHIN));
+        let (late, ()) = tokio::join!(reloading.reload(), tokio::time::advance(RELOAD_WITHIN));
         assert!(late.mistakes[0].contains("within 30s"), "{late:?}");
         let again = reloading.reload().await;
         assert!(again.mistakes[0].contains("has not ended"), "{again:?}");

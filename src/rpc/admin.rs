@@ -138,8 +138,8 @@ pub(super) async fn get_node(service: &Service, _: &Call, _: admin::GetNodeReque
     })
 }
 
-pub(super) async fn reload(service: &Service, call: &Call, _: admin::ReloadRequest) -> Answer<admin::ReloadResponse> {
-    let reloaded = service.reload(call).await?;
+pub(super) async fn reload(service: &Service, _: &Call, _: admin::ReloadRequest) -> Answer<admin::ReloadResponse> {
+    let reloaded = service.reload().await?;
     Ok(admin::ReloadResponse {
         applied: reloaded.mistakes.is_empty(),
         config_generation: answers::int(reloaded.generation),

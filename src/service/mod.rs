@@ -37,7 +37,7 @@ use emergency::EmergencyCap;
 pub use acquire::{Ask, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
-pub use reload::{Asked, Reloaded, Reloads};
+pub use reload::{Asked, RELOAD_WITHIN, Reloaded, Reloads};
 
 /// What the service needs.
 #[derive(Debug)]

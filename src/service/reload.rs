@@ -1,17 +1,25 @@
 //! Reloads of the configuration: how a call asks for one, and what became of the last.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout_at,
+    time::timeout,
 };
 
-use super::{Call, Service};
+use super::Service;
 use crate::error::ServiceError;
 
-/// Calls that are handed over and not taken yet. Further ones wait for their turn, up to their deadlines; all that
-/// were handed over share the next reload.
+/// What one reload may take: reading the file, and asking the store which orgs would lose their limits.
+pub const RELOAD_WITHIN: Duration = Duration::from_secs(30);
+/// What a call waits for at most, whatever its own deadline: the reload under way, and the one after it. The budget of
+/// a decision is too short to read a file that has to be at rest.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2 * RELOAD_WITHIN.as_secs() + 1);
+
+/// Calls that are handed over and not taken yet: all of them share the next reload. Further ones wait for their turn.
 const HANDED_OVER_MAX: usize = 64;
 
 /// What became of a reload.
@@ -48,13 +56,13 @@ impl Reloads {
 impl Service {
     /// Reads the configuration again; what has no mistakes is in force before this answers. A call that is not
     /// answered in time may have caused a reload all the same.
-    pub async fn reload(&self, call: &Call) -> Result<Arc<Reloaded>, ServiceError> {
+    pub async fn reload(&self) -> Result<Arc<Reloaded>, ServiceError> {
         let (reply, answer) = oneshot::channel();
         let reload = async {
             self.reloads.asks.send(reply).await.map_err(|_| ServiceError::Interrupted)?;
             answer.await.map_err(|_| ServiceError::Interrupted)
         };
-        let reloaded = timeout_at(call.deadline.at, reload).await.map_err(|_| ServiceError::TimedOut)??;
+        let reloaded = timeout(ANSWER_WITHIN, reload).await.map_err(|_| ServiceError::TimedOut)??;
         tracing::info!(target: "tollgate::audit", command = "Reload", outcome = ?reloaded, "operator");
         Ok(reloaded)
     }

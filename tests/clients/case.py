@@ -73,7 +73,7 @@ class NodeCase(unittest.TestCase):
         """Waits for what a node with a faked clock does without a call.
 
         A commit that no reply waits for stays open for 0.5 ms, so that others join it, and then becomes durable. Under
-        a faked clock it stays open until a commit comes that a reply waits for: a timed wait of a thread is a futex with
+        a faked clock it stays open until another commit comes: a timed wait of a thread is a futex with
         an absolute deadline, libfaketime fakes the clock by which the deadline is computed, and the kernel compares it
         with the other one. So a bystander commits something meanwhile; nothing calls the orgs of the test."""
         def holds_now():

@@ -7,9 +7,10 @@ import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
+from billing import LONG_CONNECTIONS
 from case import NodeCase
 from node import eventually
-from plane import limit, metric, refusal
+from plane import limit, metric
 
 HEAD = "[rate]\namount = 1000\n"
 PLANS = '[plans.small]\nspend = { hourly = "100u" }\nexecutions = { calendar_day = 3 }\n'
@@ -97,8 +98,8 @@ class Reload(NodeCase):
 class Outcome(NodeCase):
     """R-OPS-4"""
 
-    def started(self, **environment):
-        node = self.node(config="[rate]\namount = 2\n", environment=environment)
+    def started(self, clock=None, **environment):
+        node = self.node(config="[rate]\namount = 2\n", clock=clock, environment=LONG_CONNECTIONS | environment)
         return node, self.plane(node)
 
     def reload(self, node, text, *flags):
@@ -197,13 +198,30 @@ class Outcome(NodeCase):
         self.assertLess(len(generations), 32)
         self.assertEqual(len([line for line in node.log if "configuration reloaded" in line]), len(generations))
 
-    def test_a_call_does_not_wait_for_a_file_that_does_not_end(self):
-        node, plane = self.started(TOLLGATE__BOUNDS__DECISION_BUDGET_MS="500")
+    def test_a_short_budget_for_decisions_is_none_for_reloads(self):
+        node, plane = self.started(TOLLGATE__BOUNDS__DECISION_BUDGET_MS="100")
+        node.write_config("[rate]\namount = 3\n")
+        self.assertTrue(plane.admin.Reload().applied)
+
+    def test_a_file_that_does_not_end_is_refused_in_time(self):
+        clock = self.clock(minute=10)
+        node, plane = self.started(clock=clock)
         os.remove(node.config_file)
         os.mkfifo(node.config_file)
-        refused = refusal(plane.admin.Reload)
-        self.assertEqual(refused.code.name, "DEADLINE_EXCEEDED")
-        self.assertTrue(plane.gate.Acquire(org="acme").allowed, "calls are answered meanwhile")
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(plane.admin.Reload)
+            self.assertTrue(plane.gate.Acquire(org="acme").allowed, "calls are answered meanwhile")
+
+            def answered():
+                clock.step(31)
+                return answer.done()
+
+            eventually(answered, "it is refused")
+        self.assertEqual((answer.result().applied, len(answer.result().mistakes)), (False, 1))
+        self.assertIn("within 30s", answer.result().mistakes[0])
+        again = plane.admin.Reload()
+        self.assertIn("has not ended", again.mistakes[0])
+        self.assertEqual(list(plane.admin.GetNode().reload_mistakes), list(again.mistakes))
 
 
 if __name__ == "__main__":
