@@ -47,7 +47,7 @@ pub const MINUTE_RETENTION_MS: u64 = 2 * HOUR_MS;
 /// in `domain/window.rs`.
 pub const RETENTION_SLACK_MS: u64 = 4 * DAY_MS;
 
-/// Request ids of plain Acquire and Resume are remembered this long; those of durable calls, a day.
+/// Request ids of plain Acquire and Resume are remembered this long, in milliseconds.
 pub const SHORT_MEMORY_MS: u64 = 10 * MINUTE_MS;
 /// Request ids of durable calls are remembered this long, in milliseconds.
 pub const LONG_MEMORY_MS: u64 = DAY_MS;
@@ -230,7 +230,7 @@ macro_rules! bounds {
         }
 
         $(const _: () = assert!(
-            $least <= $default && $default <= $most,
+            Bound::$name.least() <= Bound::$name.default() && Bound::$name.default() <= Bound::$name.most(),
             concat!("the default of bounds.", stringify!($name), " is outside its range")
         );)+
     };
@@ -304,8 +304,11 @@ bounds! {
     store_stall_ms: 2_000 in 100..=600_000, live;
     /// Time without calls after which an org leaves memory.
     idle_ms: 60_000 in 100..=86_400_000, live;
-    /// Remembered request ids per org.
+    /// Request ids of plain Acquires and Resumes per org, remembered in memory for ten minutes.
     request_ids_per_org: 100_000 in 1..=10_000_000, live;
+    /// Bytes of request ids of durable calls per org, remembered on disk for 24 hours; past it the oldest go
+    /// first. An id of 26 characters takes some 105 bytes.
+    request_id_bytes_per_org: 4_000_000_000 in 65_536..=4_294_967_295, live;
     /// Open reservations per org.
     reservations_per_org: 10_000 in 1..=1_000_000, live;
     /// Bytes of reservations per org that expired within a day and can still be committed; past it the oldest is

@@ -10,10 +10,11 @@ use crate::domain::{
     balance::BalanceVerdict,
     gate::Cause,
     ids::OrgId,
+    kept_ids::KeptName,
     lease::Now,
     outbox::{Delivery, OutboxKey},
     reply::Exhaustion,
-    rows::{Head, OrgRows, OrgWrite, RowKind},
+    rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
     service_time::{ClockMark, ClockState},
     shard::ShardSet,
     window::Millis,
@@ -58,7 +59,7 @@ pub type CommitDone = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
 /// Keeps orgs. Commits of one org become durable in the order they were handed over, each whole or
 /// not at all; after a fault nothing is committed any more.
 pub trait OrgStore: Send + Sync + fmt::Debug {
-    /// Everything kept of an org; no rows where it is not known.
+    /// Everything kept of an org but the kinds that are read by name; no rows where it is not known.
     fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>>;
 
     /// Hands over one commit. Returns at once; `done` runs on a thread of the store's, is brief and
@@ -94,6 +95,18 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
 
     /// Rows of these kinds of an org, none of a journal's; whether the org is whole shows only when it is loaded.
     fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>>;
+
+    /// The youngest row of each name, where there is one, out of those that are not loaded with the org.
+    fn latest(&self, org: &OrgId, names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
+
+    /// Rows of a kind that is not loaded with its org, in the order of their keys, from behind `after`.
+    fn beside(
+        &self,
+        org: &OrgId,
+        kind: RowKind,
+        after: Option<RowKey>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
 
     /// The first fault, once there is one. It is latched: only a restart clears it.
     fn fault(&self) -> watch::Receiver<Option<StoreFault>>;
@@ -176,6 +189,10 @@ pub enum Event {
     ReservationsExpired(u64),
     /// Expired reservations that can no longer be committed, because there was no room for them.
     ReservationsForgotten(u64),
+    /// Request ids of durable calls that were forgotten within a day, because there was no room for them.
+    RequestIdsForgotten(u64),
+    /// An org's room for request ids is nearly used up, and they will be forgotten within a day.
+    RequestIdsFilling,
     /// An org's trial has used up what it includes.
     TrialEnded,
     /// Numbers of an org that are not what its ledger says.

@@ -84,6 +84,8 @@ pub struct Metrics {
     pools: PoolMetrics,
     sessions: Family<SessionLabels, Counter>,
     reservations_forgotten: Counter,
+    request_ids_forgotten: Counter,
+    request_ids_filling: Counter,
     trials_ended: Counter,
     drift: Counter,
     unguarded: Counter,
@@ -166,6 +168,8 @@ impl Default for Metrics {
             pools: PoolMetrics::default(),
             sessions: Family::default(),
             reservations_forgotten: Counter::default(),
+            request_ids_forgotten: Counter::default(),
+            request_ids_filling: Counter::default(),
             trials_ended: Counter::default(),
             drift: Counter::default(),
             unguarded: Counter::default(),
@@ -204,6 +208,10 @@ impl Metrics {
         r.register("sessions", "Sessions that started, ended, and expired unheard", self.sessions.clone());
         let forgotten = self.reservations_forgotten.clone();
         r.register("reservations_forgotten", "Expired reservations forgotten before a day was over", forgotten);
+        let forgotten = self.request_ids_forgotten.clone();
+        r.register("request_ids_forgotten", "Ids of durable calls forgotten before a day was over", forgotten);
+        let filling = self.request_ids_filling.clone();
+        r.register("request_ids_filling", "Warnings that an org's ids will be forgotten before a day is over", filling);
         r.register("trials_ended", "Trials that have used up what they include", self.trials_ended.clone());
         r.register("audit_drift", "Numbers found that are not what the ledger says", self.drift.clone());
         r.register("unguarded_records", "Record calls that name no decision", self.unguarded.clone());
@@ -364,6 +372,8 @@ impl EventSink for Metrics {
             Event::ReservationsExpired(holds) => drop(self.reservations_expired.inc_by(holds)),
             Event::SessionsExpired(sessions) => self.sessions(sessions, "expired"),
             Event::ReservationsForgotten(reservations) => drop(self.reservations_forgotten.inc_by(reservations)),
+            Event::RequestIdsForgotten(ids) => drop(self.request_ids_forgotten.inc_by(ids)),
+            Event::RequestIdsFilling => drop(self.request_ids_filling.inc()),
             Event::TrialEnded => drop(self.trials_ended.inc()),
             Event::Drifted(numbers) => self.drifted(numbers),
             Event::AccountExhausted(by) => self.pools.account_exhausted(by),

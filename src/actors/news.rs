@@ -5,9 +5,11 @@ use crate::{
     bounds::Bound,
     domain::{
         ids::OrgId,
+        kept_ids::Filling,
         org::{News, PoolNews},
         reply::AccountView,
         window::iso,
+        words::duration,
     },
     ports::Event,
 };
@@ -22,6 +24,8 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
         expired_sessions,
         expired_reservations,
         forgotten_reservations,
+        forgotten_request_ids,
+        request_ids_filling,
         trial_ended,
         pools,
         pools_touched,
@@ -45,6 +49,22 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
         tracing::warn!(
             %org, reservations = forgotten_reservations, key = %Bound::expired_reservation_bytes_per_org,
             "expired reservations were forgotten within a day and can no longer be committed: there was no room"
+        );
+    }
+    if let Some(Filling { bytes, most, age }) = request_ids_filling {
+        shared.events.happened(Event::RequestIdsFilling);
+        tracing::warn!(
+            %org, bytes, most, key = %Bound::request_id_bytes_per_org,
+            "the room for request ids of durable calls is nearly used up: at this rate they will be remembered for {} \
+             instead of 24 hours", duration(age)
+        );
+    }
+    if forgotten_request_ids > 0 {
+        shared.events.happened(Event::RequestIdsForgotten(forgotten_request_ids));
+        tracing::warn!(
+            %org, ids = forgotten_request_ids, key = %Bound::request_id_bytes_per_org,
+            "request ids of durable calls were forgotten within 24 hours, because there was no room: a retry of one is \
+             refused where the id carries its time, and carried out again where it does not"
         );
     }
     if trial_ended {

@@ -4,24 +4,28 @@
 //! Between reading and changing its state it never awaits. Every commit is handed to the store in
 //! order; replies that promise durability travel with it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{Answers, Commands, Rules, Shared, news, registry::Registration};
 use crate::{
     domain::{
         commands::{Command, Reply},
         ids::OrgId,
+        kept_ids::{PagesBehind, Wanted},
         org::{Context, OrgState},
         outcome::{Done, Resumed},
         policy::OrgPolicy,
         promise::Promise,
-        rows::{OrgRows, OrgWrite},
+        rows::{OrgRows, OrgWrite, RowKey, RowKind},
     },
     error::ServiceError,
     ports::{Event, StoreFault},
@@ -43,6 +47,13 @@ pub(super) struct Work {
     pub(super) reply: oneshot::Sender<Answers>,
 }
 
+impl Work {
+    fn refuse(self, error: &ServiceError) {
+        let answers = self.commands.iter().map(|_| Err(error.clone())).collect();
+        drop(self.reply.send(answers));
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct OrgActor;
 
@@ -59,6 +70,8 @@ pub(super) struct Start {
 struct Progress {
     commits: AtomicU64,
     admissions: AtomicU64,
+    /// Writes as the state counts them.
+    writes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -118,12 +131,26 @@ impl Actor for OrgActor {
         match message {
             // Nobody waits for it any more, and nothing has happened yet.
             OrgMsg::Run(work) if work.reply.is_closed() => {}
-            OrgMsg::Run(work) => task.run(work, &me),
+            OrgMsg::Run(work) => {
+                let wanted = task.wanted(&work.commands);
+                if !wanted.is_empty()
+                    && let Err(error) = task.look_up(wanted).await
+                {
+                    work.refuse(&error);
+                } else {
+                    task.run(work, &me);
+                }
+            }
             OrgMsg::Flush => {
                 task.flush_asked = false;
                 task.flush(Box::new(|_| {}));
             }
-            OrgMsg::Sweep(done) => task.sweep(done),
+            OrgMsg::Sweep(done) => {
+                let wanted = task.state.wanted_by_sweep(task.shared.clock.now());
+                // What is not read now is removed by another sweep.
+                let _ = task.look_up(wanted).await;
+                task.sweep(done);
+            }
         }
         Ok(())
     }
@@ -145,6 +172,32 @@ impl Actor for OrgActor {
 type Committed = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
 
 impl OrgTask {
+    /// What has to be read before these commands are carried out. With a failed store they are refused, or need
+    /// nothing of it.
+    fn wanted(&mut self, commands: &Commands) -> Wanted {
+        self.state.stored_to(self.durable.writes.load(Ordering::Acquire));
+        if self.shared.fault.borrow().is_some() { Wanted::default() } else { self.state.wanted(commands) }
+    }
+
+    /// Reads it, within the time that a decision has. The org's state is read after this: what is not on disk by
+    /// now is still in memory.
+    async fn look_up(&mut self, wanted: Wanted) -> Result<(), ServiceError> {
+        let Wanted { names, pages } = wanted;
+        let store = &self.shared.store;
+        let read = async {
+            let mut found = if names.is_empty() { Vec::new() } else { store.latest(&self.org, names).await? };
+            if let Some(PagesBehind { behind, max }) = pages {
+                let behind = behind.map(|number| RowKey::IdPage { number });
+                found.extend(store.beside(&self.org, RowKind::IdPage, behind, max).await?);
+            }
+            Ok(found)
+        };
+        let within = Duration::from_millis(self.shared.rules.load().bounds.decision_budget_ms.into());
+        let found = timeout(within, read).await.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)?;
+        self.state.take_found(found);
+        Ok(())
+    }
+
     fn run(&mut self, work: Work, me: &ActorRef<OrgMsg>) {
         let shared = self.shared.clone();
         let rules = shared.rules.load();
@@ -268,6 +321,7 @@ impl OrgTask {
         let write = OrgWrite { awaited, ..write };
         self.handed_over += 1;
         let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
+        let writes = self.state.writes();
         let exports = self.state.has_exports().then(|| (self.shared.clone(), self.org.clone()));
         let open = self.state.open_holds();
         let holds = (open != self.holds).then(|| (self.shared.clone(), self.org.clone(), open));
@@ -278,6 +332,7 @@ impl OrgTask {
                 if result.is_ok() {
                     durable.commits.store(commits, Ordering::Release);
                     durable.admissions.store(admissions, Ordering::Release);
+                    durable.writes.store(writes, Ordering::Release);
                     if let Some((shared, org)) = exports {
                         shared.exports.note(&org);
                     }

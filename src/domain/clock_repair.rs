@@ -4,12 +4,13 @@
 //! Leases are not concerned: they run on [lease time](super::lease), which no wall clock moves. What was kept
 //! before the clock went wrong, and what it went past with a wrong time, cannot be told from what is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    ids::OrgId,
     ledger::HourSlice,
     rate::RateRecord,
-    rows::{Head, JournalRow, OrgRows, Row, RowKey, SliceRow, UpstreamAccountRow},
+    rows::{Head, JournalRow, OrgRows, OrgWrite, Row, RowKey, SliceRow, UpstreamAccountRow},
     window::{Millis, WINDOW_MAX_MS},
 };
 use crate::bounds::{EXPORT_BACKOFF_MAX_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
@@ -17,17 +18,22 @@ use crate::bounds::{EXPORT_BACKOFF_MAX_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_
 /// Of an hour.
 const LAST_MINUTE: u8 = 59;
 
-/// Brings back what lies behind `now`. False where the org has seen nothing later: its rows are as they were.
-pub fn bring_back(rows: &mut OrgRows, now: Millis) -> bool {
+/// What brings back what lies behind `now`, out of the rows that are loaded with an org; `None` where the org has
+/// seen nothing later. Request ids of durable calls stay as they are: they are known for as much longer.
+pub fn bring_back(org: &OrgId, rows: OrgRows, now: Millis) -> Option<OrgWrite> {
+    let OrgRows { rows: mut puts } = rows;
     let is_ahead = |row: &Row| matches!(row, Row::Head(head) if head.last_at > now);
-    if !rows.rows.iter().any(is_ahead) {
-        return false;
+    if !puts.iter().any(is_ahead) {
+        return None;
     }
-    for row in &mut rows.rows {
+    let before: BTreeSet<RowKey> = puts.iter().map(Row::key).collect();
+    for row in &mut puts {
         bring_row_back(row, now);
     }
-    join_slices(&mut rows.rows);
-    true
+    join_slices(&mut puts);
+    let after: BTreeSet<RowKey> = puts.iter().map(Row::key).collect();
+    let dels = before.difference(&after).cloned().collect();
+    Some(OrgWrite { puts, dels, ..OrgWrite::empty(org) })
 }
 
 fn bring_row_back(row: &mut Row, now: Millis) {
@@ -37,7 +43,8 @@ fn bring_row_back(row: &mut Row, now: Millis) {
         Row::Timer(timer) => timer.wake_at = timer.wake_at.min(now),
         Row::Slice(row) => row.slice.bring_back(now),
         Row::Counter(row) if row.counter.start > now => row.counter.start = row.window.start(now),
-        Row::Journal(row) | Row::LongJournal(row) => bring_journal_back(row, now),
+        Row::Journal(row) => bring_journal_back(row, now, false),
+        Row::LongJournal(row) => bring_journal_back(row, now, true),
         Row::Execution(row) => {
             row.last_seen = row.last_seen.min(now);
             row.open.iter_mut().for_each(|open| open.admitted_at = open.admitted_at.min(now));
@@ -60,21 +67,25 @@ fn bring_row_back(row: &mut Row, now: Millis) {
             row.expired_at = row.expired_at.map(|at| at.min(now));
         }
         Row::Counter(_) | Row::Baseline(_) | Row::Budget(_) | Row::Pool(_) => {}
+        Row::RequestId(_) | Row::Settled(_) | Row::IdPage(_) => {}
     }
 }
 
 fn bring_head_back(head: &mut Head, now: Millis) {
     head.last_at = head.last_at.min(now);
     head.wake_at = head.wake_at.map(|at| at.min(now));
+    head.kept.forgotten_to = head.kept.forgotten_to.min(now);
     head.rate = head.rate.map(|rate| {
         let present = now.checked_div(rate.len).unwrap_or(rate.window_id);
         RateRecord { window_id: rate.window_id.min(present), ..rate }
     });
 }
 
-fn bring_journal_back(row: &mut JournalRow, now: Millis) {
+/// An entry that has a row of its own is named by its time.
+fn bring_journal_back(row: &mut JournalRow, now: Millis, long: bool) {
     row.at = row.at.min(now);
-    row.entries.iter_mut().for_each(|entry| entry.at = entry.at.min(now));
+    let entries = row.entries.iter_mut().filter(|entry| entry.long == long);
+    entries.for_each(|entry| entry.at = entry.at.min(now));
 }
 
 /// Evidence from the future begins now and lasts as long as it did.

@@ -1,5 +1,5 @@
-//! The table of commands: in which lane each travels, what its reply promises, what it is answered, and by
-//! which method of the org it is carried out.
+//! The table of commands: in which lane each travels, what its reply promises, its request id, what it is answered,
+//! and by which method of the org it is carried out.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::{
         SettleOutbox, TakeOutbox, Unfreeze,
     },
     decision::{Decision, LimitViews},
+    kept_ids::KeptName,
     org::{Context, OrgState},
     outbox::OutboxRow,
     outcome::{
@@ -23,6 +24,7 @@ use super::{
         AccountView, Audit, Beat, BudgetView, OutboxReplayed, OutboxSettled, PoolView, Purged, ReservationView,
         SessionStatus, SessionView, Snapshot, Status,
     },
+    request::{Idempotency, Rpc},
     window::Millis,
 };
 
@@ -48,7 +50,7 @@ pub trait Ask: Into<Command> {
 
 macro_rules! commands {
     (|$org:ident, $ask:ident, $ctx:ident, $configured:ident|
-        $($lane:ident, $promise:expr, $name:ident($body:ty) => $answer:ty = $answered:expr;)*) => {
+        $($lane:ident, $promise:expr, $id:expr, $name:ident($body:ty) => $answer:ty = $answered:expr;)*) => {
         /// What is asked of an org.
         #[allow(missing_docs, reason = "each variant has the struct that says what is asked")]
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +72,16 @@ macro_rules! commands {
                     $(Self::$name($ask) => {
                         let _ = $ask;
                         $promise
+                    })*
+                }
+            }
+
+            /// The namespace of its request id, and the id where the caller gave one.
+            fn request(&self) -> Option<(Rpc, &Idempotency)> {
+                match self {
+                    $(Self::$name($ask) => {
+                        let _ = $ask;
+                        $id
                     })*
                 }
             }
@@ -112,52 +124,83 @@ macro_rules! commands {
 // A budget and a pool are set over what is configured; everything else is judged by what is in force.
 commands! { |org, ask, ctx, configured|
     // Shared, because it may have to be sent a second time, with the provider's verdict.
-    Admit,  ask.promise(), Acquire(Arc<Acquire>) => Result<Box<Decision>, Need>
+    Admit, ask.promise(), ask.idempotency.as_ref().map(|id| (ask.rpc(), id)),
+        Acquire(Arc<Acquire>) => Result<Box<Decision>, Need>
         = org.acquire(ask, ctx)?;
-    Settle, Durable,       Commit(Commit) => Box<Shown<Committed, LimitViews>>
+    Settle, Durable, Some((Rpc::Commit, &ask.idempotency)),
+        Commit(Commit) => Box<Shown<Committed, LimitViews>>
         = org.commit(ask, ctx)?;
-    Settle, Durable,       Release(Release) => Done<Settled> = org.release(ask, ctx)?;
-    Settle, Durable,       Extend(Extend) => Shown<Extended, Millis> = org.extend(ask, ctx)?;
-    Settle, WrittenBehind, Resume(Resume) => Done<Resumed> = org.resume(ask, ctx);
-    Settle, Durable,       Record(Record) => Done<Recorded> = org.record(ask, ctx)?;
-    Settle, Durable,       ReportCumulative(Box<ReportCumulative>) => Done<Reported>
+    Settle, Durable, Some((Rpc::Release, &ask.idempotency)),
+        Release(Release) => Done<Settled> = org.release(ask, ctx)?;
+    Settle, Durable, Some((Rpc::Extend, &ask.idempotency)),
+        Extend(Extend) => Shown<Extended, Millis> = org.extend(ask, ctx)?;
+    Settle, WrittenBehind, ask.idempotency.as_ref().map(|id| (Rpc::Resume, id)),
+        Resume(Resume) => Done<Resumed> = org.resume(ask, ctx);
+    Settle, Durable, Some((Rpc::Record, &ask.idempotency)),
+        Record(Record) => Done<Recorded> = org.record(ask, ctx)?;
+    Settle, Durable, Some((Rpc::ReportCumulative, &ask.idempotency)),
+        ReportCumulative(Box<ReportCumulative>) => Done<Reported>
         = org.report(ask, ctx)?;
-    Settle, Durable,       Heartbeat(Box<Heartbeat>) => Shown<Beaten, Box<Beat>>
+    Settle, Durable, ask.idempotency.as_ref().map(|id| (Rpc::Heartbeat, id)),
+        Heartbeat(Box<Heartbeat>) => Shown<Beaten, Box<Beat>>
         = org.heartbeat(ask, ctx)?;
-    Settle, Durable,       EndSession(Box<EndSession>) => Shown<SessionEnded, Box<SessionView>>
+    Settle, Durable, Some((Rpc::EndSession, &ask.idempotency)),
+        EndSession(Box<EndSession>) => Shown<SessionEnded, Box<SessionView>>
         = org.end_session(ask, ctx)?;
-    Admit,  Durable,       SetBudget(Box<SetBudget>) => Shown<BudgetSet, BudgetView>
+    Admit, Durable, Some((ask.rpc(), &ask.idempotency)),
+        SetBudget(Box<SetBudget>) => Shown<BudgetSet, BudgetView>
         = org.set_budget(ask, configured)?;
-    Admit,  Durable,       ConfigurePool(Box<ConfigurePool>) => Shown<PoolConfigured, Box<PoolView>>
+    Admit, Durable, Some((Rpc::ConfigurePool, &ask.idempotency)),
+        ConfigurePool(Box<ConfigurePool>) => Shown<PoolConfigured, Box<PoolView>>
         = org.configure_pool(ask, configured)?;
-    Admit,  Durable,       Pick(Pick) => Box<Decision> = org.pick(ask, ctx)?;
-    Settle, Durable,       ReportOutcome(Box<ReportOutcome>) => Done<OutcomeReported>
+    Admit, Durable, ask.idempotency.as_ref().map(|id| (Rpc::Pick, id)),
+        Pick(Pick) => Box<Decision> = org.pick(ask, ctx)?;
+    Settle, Durable, ask.idempotency.as_ref().map(|id| (Rpc::ReportOutcome, id)),
+        ReportOutcome(Box<ReportOutcome>) => Done<OutcomeReported>
         = org.report_outcome(ask, ctx)?;
-    Admit,  Durable,       ClearAccount(Box<ClearAccount>) => Shown<AccountCleared, Box<AccountView>>
+    Admit, Durable, Some((Rpc::ClearAccount, &ask.idempotency)),
+        ClearAccount(Box<ClearAccount>) => Shown<AccountCleared, Box<AccountView>>
         = org.clear_account(ask, ctx)?;
-    Admit,  Durable,       Freeze(Freeze) => Done<Frozen> = org.freeze(ask, ctx)?;
-    Admit,  Durable,       Unfreeze(Unfreeze) => Done<Frozen> = org.unfreeze(ask, ctx)?;
-    Admit,  Durable,       Purge(Purge) => Purged = org.purge_all();
-    Settle, Nothing,       TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
-    Settle, Durable,       SettleOutbox(SettleOutbox) => OutboxSettled = org.settle_outbox(&ask.0);
-    Admit,  Nothing,       ListOutbox(ListOutbox) => Vec<OutboxRow> = org.list_outbox(ask);
-    Admit,  Durable,       ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key);
-    Admit,  Nothing,       GetStatus(GetStatus) => Box<Status>
+    Admit, Durable, Some((Rpc::Freeze, &ask.idempotency)),
+        Freeze(Freeze) => Done<Frozen> = org.freeze(ask, ctx)?;
+    Admit, Durable, Some((Rpc::Unfreeze, &ask.idempotency)),
+        Unfreeze(Unfreeze) => Done<Frozen> = org.unfreeze(ask, ctx)?;
+    Admit, Durable, None, Purge(Purge) => Purged = org.purge_all();
+    Settle, Nothing, None, TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
+    Settle, Durable, None, SettleOutbox(SettleOutbox) => OutboxSettled = org.settle_outbox(&ask.0);
+    Admit, Nothing, None, ListOutbox(ListOutbox) => Vec<OutboxRow> = org.list_outbox(ask);
+    Admit, Durable, None, ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key);
+    Admit, Nothing, None, GetStatus(GetStatus) => Box<Status>
         = org.status(&ask.scopes, ask.known, ctx);
-    Admit,  Nothing,       Inspect(Inspect) => Option<Box<Snapshot>> = org.inspect(ctx);
-    Admit,  Nothing,       GetBudget(GetBudget) => Box<BudgetView> = org.budget(&ask.scope, ctx);
-    Admit,  Nothing,       GetSessionStatus(GetSessionStatus) => Box<SessionStatus>
+    Admit, Nothing, None, Inspect(Inspect) => Option<Box<Snapshot>> = org.inspect(ctx);
+    Admit, Nothing, None, GetBudget(GetBudget) => Box<BudgetView> = org.budget(&ask.scope, ctx);
+    Admit, Nothing, None, GetSessionStatus(GetSessionStatus) => Box<SessionStatus>
         = org.session_status(&ask.scopes, ask.known, ctx);
-    Admit,  Nothing,       GetSession(GetSession) => Box<SessionView> = org.session(&ask.id)?;
-    Admit,  Nothing,       ListSessions(ListSessions) => Vec<SessionView> = org.list_sessions(ask);
-    Admit,  Nothing,       ListReservations(ListReservations) => Vec<ReservationView>
+    Admit, Nothing, None, GetSession(GetSession) => Box<SessionView> = org.session(&ask.id)?;
+    Admit, Nothing, None, ListSessions(ListSessions) => Vec<SessionView> = org.list_sessions(ask);
+    Admit, Nothing, None, ListReservations(ListReservations) => Vec<ReservationView>
         = org.list_reservations(ask);
-    Admit,  Nothing,       GetPool(GetPool) => Box<PoolView> = org.pool(&ask.id, ctx)?;
-    Admit,  Nothing,       RollPools(RollPools) => Vec<PoolView> = org.roll_all_pools(ctx);
-    Admit,  Nothing,       RunAudit(RunAudit) => Option<Audit> = org.audit();
+    Admit, Nothing, None, GetPool(GetPool) => Box<PoolView> = org.pool(&ask.id, ctx)?;
+    Admit, Nothing, None, RollPools(RollPools) => Vec<PoolView> = org.roll_all_pools(ctx);
+    Admit, Nothing, None, RunAudit(RunAudit) => Option<Audit> = org.audit();
 }
 
 impl Command {
+    /// Adds the names under which the store may have something that this command needs: the outcome of its request
+    /// id, and how its reservation ended. A call that is not durable has none: its id is in memory.
+    pub(super) fn kept_names(&self, names: &mut Vec<KeptName>) {
+        if self.promise() < Durable {
+            return;
+        }
+        names.extend(self.request().map(|(rpc, asked)| KeptName::Request(rpc, asked.id.clone())));
+        if let Self::Commit(Commit { reservation, .. })
+        | Self::Release(Release { reservation, .. })
+        | Self::Extend(Extend { reservation, .. }) = self
+        {
+            names.push(KeptName::Reservation(*reservation));
+        }
+    }
+
     /// What this reply promises: a denial, and a question back, promise nothing.
     pub fn promised(&self, reply: &Reply) -> Promise {
         if let Reply::Acquire(Ok(decision)) | Reply::Pick(decision) = reply {

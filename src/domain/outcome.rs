@@ -294,6 +294,33 @@ impl Outcome {
         None
     }
 
+    /// What it takes in a store, in bytes, with its numbers as long as they usually are.
+    pub fn bytes(&self) -> usize {
+        const ID: usize = 18;
+        const TIME: usize = 9;
+        const FAIL_OPEN: usize = 2;
+        let hold = |hold: &Option<Hold>| if hold.is_some() { ID + TIME } else { 0 };
+        match self {
+            Self::Admitted(Admitted { hold: held, fail_open, .. }) => ID + hold(held) + FAIL_OPEN * fail_open.len(),
+            Self::Started(Started { fail_open, .. }) => ID + 2 * TIME + FAIL_OPEN * fail_open.len(),
+            Self::Picked(Picked { account, hold: held, fail_open, .. }) => {
+                ID + account.as_str().len() + hold(held) + FAIL_OPEN * fail_open.len()
+            }
+            Self::Committed(Committed { scopes, booked, reserved, .. }) => {
+                let amounts = booked.iter().chain(reserved).map(|(meter, _)| meter.as_str().len() + TIME);
+                ID + scopes.text().len() + amounts.sum::<usize>()
+            }
+            Self::Settled(_) | Self::SessionEnded(_) => ID,
+            Self::Extended(_) | Self::Resumed(_) | Self::Reported(_) | Self::Beaten(_) => TIME,
+            Self::Recorded(_)
+            | Self::Frozen(_)
+            | Self::BudgetSet(_)
+            | Self::PoolConfigured(_)
+            | Self::OutcomeReported(_)
+            | Self::AccountCleared(_) => 1,
+        }
+    }
+
     /// What its reply promised.
     pub fn promise(&self) -> Promise {
         match self {

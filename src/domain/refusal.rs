@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{outcome::Settlement, window::Millis};
+use super::{
+    outcome::Settlement,
+    window::{Millis, iso},
+};
 use crate::bounds::Bound;
 
 /// None of these is a verdict about a limit.
@@ -14,6 +17,18 @@ pub enum OrgError {
     RequestMemoryFull {
         /// How many an org may remember.
         most: u32,
+    },
+    /// No room for another request id of a durable call, and none is old enough to give up.
+    KeptIdsFull {
+        /// How much an org may keep, in bytes.
+        most: u64,
+    },
+    /// The request id was made before everything that is remembered: what it named may be forgotten.
+    RequestIdTooOld {
+        /// When it was made, as it says itself.
+        made_at: Millis,
+        /// From then on every id is known.
+        known_from: Millis,
     },
     /// No reservation has this id, or it was settled more than a day ago.
     ReservationNotFound,
@@ -101,9 +116,13 @@ impl fmt::Display for OrgError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::RequestMemoryFull { most } => {
-                at_most(f, most, "remembered request ids per org", Bound::request_ids_per_org)?;
-                "; try again in a minute"
+                return no_memory(f, most, "remembered request ids per org", Bound::request_ids_per_org);
             }
+            Self::KeptIdsFull { most } => {
+                let what = "bytes of remembered request ids per org";
+                return no_memory(f, most, what, Bound::request_id_bytes_per_org);
+            }
+            Self::RequestIdTooOld { made_at, known_from } => return too_old(f, *made_at, *known_from),
             Self::TooManyReservations { most } => {
                 return at_most(f, most, "open reservations per org", Bound::reservations_per_org);
             }
@@ -171,6 +190,21 @@ impl std::error::Error for OrgError {}
 /// The value of a limit, what it limits, and the key an operator moves it with.
 fn at_most(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, bound: Bound) -> fmt::Result {
     write!(f, "at most {most} {what} ({bound})")
+}
+
+fn no_memory(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, bound: Bound) -> fmt::Result {
+    at_most(f, most, what, bound)?;
+    f.write_str("; try again in a minute")
+}
+
+fn too_old(f: &mut fmt::Formatter<'_>, made_at: Millis, known_from: Millis) -> fmt::Result {
+    let (made_at, known_from) = (iso(made_at), iso(known_from));
+    write!(
+        f,
+        "request_id was made at {made_at}, and ids of this org are remembered from {known_from} on: whether this call \
+         was carried out before is not known, and it was not carried out now. Find out what became of it; if nothing \
+         did, make the call with a new request_id"
+    )
 }
 
 #[cfg(test)]

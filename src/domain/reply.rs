@@ -11,7 +11,7 @@ use super::{
     ledger::HourSlice,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
-    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, ReservationRow, SessionRow, SessionState},
+    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, KeptHead, ReservationRow, SessionRow, SessionState},
     window::{Millis, Window},
 };
 
@@ -257,9 +257,13 @@ pub struct Snapshot {
     /// The oldest of their numbers that is kept.
     pub journal_from: u64,
     /// Request ids that are remembered.
-    pub remembered: usize,
-    /// Request ids that were given up before their time.
+    pub remembered: u64,
+    /// Request ids of plain calls that were given up before their time.
     pub evicted: u64,
+    /// Request ids of durable calls, on disk.
+    pub kept: KeptHead,
+    /// From then on every request id of a durable call is known.
+    pub ids_known_from: Millis,
     /// Acquires that were allowed and charged since the org was first seen.
     pub admitted_total: u64,
     /// Usage that has not reached the billing provider, what was set aside included.

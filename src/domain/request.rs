@@ -1,9 +1,9 @@
 //! What makes a call safe to repeat: its rpc, its id, and a fingerprint of what it means.
 
-use super::ids::RequestId;
+use super::{ids::RequestId, promise::Promise};
 
 /// The namespace of a request id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rpc {
     /// GateService/Acquire, also as an item of a batch or stream.
     Acquire,
@@ -44,6 +44,28 @@ pub enum Rpc {
 }
 
 impl Rpc {
+    /// Every namespace.
+    pub const ALL: &[Self] = &[
+        Self::Acquire,
+        Self::Commit,
+        Self::Release,
+        Self::Extend,
+        Self::Resume,
+        Self::Record,
+        Self::ReportCumulative,
+        Self::Freeze,
+        Self::Unfreeze,
+        Self::UpdateBudget,
+        Self::ReplaceBudget,
+        Self::StartSession,
+        Self::Heartbeat,
+        Self::EndSession,
+        Self::ConfigurePool,
+        Self::Pick,
+        Self::ReportOutcome,
+        Self::ClearAccount,
+    ];
+
     /// The name of the rpc; part of the keys of exported usage, so it never changes.
     pub fn name(self) -> &'static str {
         match self {
@@ -66,6 +88,13 @@ impl Rpc {
             Self::ReportOutcome => "ReportOutcome",
             Self::ClearAccount => "ClearAccount",
         }
+    }
+}
+
+impl Rpc {
+    /// What a reply to a call promises that has no way to promise less.
+    pub(super) fn promise(self) -> Promise {
+        if self == Self::Resume { Promise::WrittenBehind } else { Promise::Durable }
     }
 }
 

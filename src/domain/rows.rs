@@ -2,6 +2,7 @@
 //! knows how.
 
 mod kinds;
+mod request_ids;
 mod sessions;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,6 +20,7 @@ use super::{
 
 pub(super) use kinds::Keeper;
 pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
+pub use request_ids::{IdPageRow, KeptHead, KeptId, RequestIdRow, SettledRow};
 pub use sessions::{FormerSessions, Heard, SessionRow, SessionState};
 
 /// One per org: the sequence, the backstop, the freeze, the timer.
@@ -42,11 +44,12 @@ pub struct Head {
     pub evicted: u64,
     /// Executions that were admitted and never completed.
     pub uncompleted: u64,
+    /// Request ids of durable calls, which have rows of their own.
+    pub kept: KeptHead,
 }
 
-/// What one commit of an org remembers: outcomes with their request ids. Entries remembered for a day
-/// are kept in a row of their own, so that the short ones can go after ten minutes. A commit that
-/// remembers nothing has no row and no number.
+/// What one commit of an org remembers: outcomes with their request ids. What is remembered for a day has rows of
+/// its own and is here only until its name is in a page. A commit that remembers nothing has no row and no number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalRow {
     /// The number of the commit; the first is 1.

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 use crate::{
     domain::{
         ids::OrgId,
-        rows::{Head, OrgRows, OrgWrite, RowKind},
+        kept_ids::KeptName,
+        rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
         shard::ShardSet,
         window::Millis,
     },
@@ -75,6 +76,20 @@ impl OrgStore for BrokenStore {
         self.refuse("some")
     }
 
+    fn latest(&self, _org: &OrgId, _names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        self.refuse("latest")
+    }
+
+    fn beside(
+        &self,
+        _org: &OrgId,
+        _kind: RowKind,
+        _after: Option<RowKey>,
+        _max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        self.refuse("beside")
+    }
+
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()
     }
@@ -109,6 +124,8 @@ mod tests {
         assert!(store.list(&ShardSet::all(), None, 1).await.is_err());
         assert!(store.having(RowKind::Pool, &ShardSet::all(), None, 1).await.is_err());
         assert!(store.some(&org, &[RowKind::Pool]).await.is_err());
+        assert!(store.latest(&org, vec![]).await.is_err());
+        assert!(store.beside(&org, RowKind::IdPage, None, 1).await.is_err());
         let (answer, answered) = std::sync::mpsc::channel();
         let write = OrgWrite::empty(&org);
         store.commit(write, Box::new(move |result| answer.send(result).unwrap()));

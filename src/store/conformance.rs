@@ -13,9 +13,13 @@ use super::{
 use crate::{
     domain::{
         gate::FailOpen,
-        ids::{DecisionId, OrgId},
-        outcome::{Admitted, Outcome},
-        rows::{Head, JournalRow, OrgWrite, Row, RowKey, RowKind, TimerRow},
+        ids::{DecisionId, OrgId, RequestId},
+        kept_ids::{KeptName, PAGE_BYTES},
+        outcome::{Admitted, Outcome, Recorded, Settlement},
+        request::Rpc,
+        rows::{
+            Head, IdPageRow, JournalRow, KeptId, OrgWrite, RequestIdRow, Row, RowKey, RowKind, SettledRow, TimerRow,
+        },
         shard::{Shard, ShardSet},
         window::Millis,
     },
@@ -46,6 +50,9 @@ macro_rules! conformance_suite {
             orgs_that_have_a_kind_of_row_are_found_each_once,
             rows_of_some_kinds_are_read_of_one_org,
             questions_about_many_orgs_are_limited_to_shards,
+            the_youngest_row_of_a_name_is_found,
+            rows_beside_an_org_come_in_pages,
+            the_largest_page_of_ids_is_one_value,
             a_large_journal_row_is_whole_again_and_goes_whole,
             a_lost_journal_row_or_head_fails_the_load,
             commits_of_one_org_become_durable_in_their_order,
@@ -91,8 +98,14 @@ pub(super) async fn commit(store: &impl OrgStore, write: OrgWrite) -> Result<(),
     answered.await.expect("every commit is answered")
 }
 
+/// What is loaded with the org, and what is read by name.
 pub(super) async fn stored(store: &impl OrgStore, name: &str) -> Vec<Row> {
-    sorted(store.load(&org(name)).await.unwrap().rows)
+    let mut rows = store.load(&org(name)).await.unwrap().rows;
+    assert!(rows.iter().all(|row| !row.kind().is_read_by_name()));
+    for kind in RowKind::READ_BY_NAME {
+        rows.extend(store.beside(&org(name), *kind, None, usize::MAX).await.unwrap());
+    }
+    sorted(rows)
 }
 
 fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
@@ -259,6 +272,72 @@ pub(super) async fn questions_about_many_orgs_are_limited_to_shards(harness: &im
     }
     let behind = store.list(&shards, Some(&org("org03")), 10).await.unwrap();
     assert!(behind.iter().map(|(org, _)| org.as_str()).eq(["org17", "org39"]));
+}
+
+fn recorded(id: &str, at: Millis) -> Row {
+    let outcome = Outcome::Recorded(Recorded);
+    let id = RequestId::parse("request_id", id).unwrap();
+    Row::RequestId(RequestIdRow { rpc: Rpc::Record, id, at, fingerprint: 7, outcome })
+}
+
+pub(super) async fn the_youngest_row_of_a_name_is_found(harness: &impl Harness) {
+    let store = harness.start();
+    let other = SettledRow { id: DecisionId(5), at: 9, how: Settlement::Released };
+    let settled = |at, how| Row::Settled(SettledRow { id: DecisionId(3), at, how });
+    let ended = settled(8, Settlement::Committed);
+    let puts = vec![
+        head(1, None),
+        recorded("a", 1),
+        recorded("a", 256),
+        recorded("ab", 300),
+        recorded("b", u64::MAX),
+        settled(7, Settlement::Expired),
+        ended.clone(),
+        Row::Settled(other),
+    ];
+    commit(&*store, write("acme", puts)).await.unwrap();
+    commit(&*store, write("acme:b", vec![head(1, None), recorded("c", 5), recorded("a", 999)])).await.unwrap();
+    let named = |id: &str| KeptName::Request(Rpc::Record, RequestId::parse("request_id", id).unwrap());
+    let of_another = KeptName::Request(Rpc::Commit, RequestId::parse("request_id", "a").unwrap());
+    let names = vec![named("c"), named("a"), of_another, named("b"), KeptName::Reservation(DecisionId(3))];
+    let found = store.latest(&org("acme"), names).await.unwrap();
+    assert_eq!(found, [recorded("a", 256), recorded("b", u64::MAX), ended]);
+    assert_eq!(store.latest(&org("nobody"), vec![named("a")]).await.unwrap(), []);
+    let dels = vec![recorded("a", 256).key()];
+    commit(&*store, OrgWrite { dels, ..write("acme", vec![]) }).await.unwrap();
+    assert_eq!(store.latest(&org("acme"), vec![named("a")]).await.unwrap(), [recorded("a", 1)]);
+}
+
+pub(super) async fn the_largest_page_of_ids_is_one_value(harness: &impl Harness) {
+    let store = harness.start();
+    for (len, reservation) in [(1, None), (26, None), (128, None), (1, Some(DecisionId(u128::MAX)))] {
+        let id = RequestId::parse("request_id", &"i".repeat(len)).unwrap();
+        let id = KeptId { rpc: Rpc::ClearAccount, id, at: 0, reservation };
+        // It is long from each to the next.
+        let at = |number: usize| if number.is_multiple_of(2) { 0 } else { u64::MAX / 2 };
+        let ids = (0..PAGE_BYTES / id.page_bytes()).map(|number| KeptId { at: at(number), ..id.clone() });
+        let page = Row::IdPage(IdPageRow { number: 0, bytes: u64::MAX, ids: ids.collect() });
+        commit(&*store, write("acme", vec![head(1, None), page.clone()])).await.unwrap();
+        assert_eq!(stored(&*store, "acme").await, [head(1, None), page], "{len}");
+    }
+}
+
+pub(super) async fn rows_beside_an_org_come_in_pages(harness: &impl Harness) {
+    let store = harness.start();
+    let page = |number| Row::IdPage(IdPageRow { number, bytes: number, ids: vec![] });
+    let puts = [vec![head(1, None), recorded("a", 1)], (250..260).map(page).collect()].concat();
+    commit(&*store, write("acme", puts)).await.unwrap();
+    commit(&*store, write("acme2", vec![head(1, None), page(1)])).await.unwrap();
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let rows = store.beside(&org("acme"), RowKind::IdPage, after.clone(), 4).await.unwrap();
+        assert!(rows.len() <= 4);
+        let Some(last) = rows.last() else { break };
+        after = Some(last.key());
+        seen.extend(rows);
+    }
+    assert_eq!(seen, (250..260).map(page).collect::<Vec<_>>());
 }
 
 pub(super) async fn a_large_journal_row_is_whole_again_and_goes_whole(harness: &impl Harness) {

@@ -1,5 +1,7 @@
 //! What the samples of the kinds, each in its file, have in common; and what journals remember.
 
+use std::collections::BTreeMap;
+
 use smallvec::smallvec;
 
 use super::kinds;
@@ -154,7 +156,9 @@ pub(super) fn pool_key_entries() -> Vec<Entry> {
     outcomes.into_iter().map(remembered).collect()
 }
 
-/// One row of every kind, and more of those that have several forms; the head's timer is among them.
+/// One row of every kind, and more of those that have several forms; the head's timer is among them. Of the heads
+/// it is the newest.
 pub(super) fn rows() -> Vec<Row> {
-    kinds::named_rows().into_iter().map(|(_, row)| row).collect()
+    let rows: BTreeMap<_, _> = kinds::named_rows().into_iter().map(|(_, row)| (row.key(), row)).collect();
+    rows.into_values().collect()
 }

@@ -33,7 +33,8 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
 fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
     match error {
         OrgError::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED", None),
-        OrgError::RequestMemoryFull { .. } => {
+        OrgError::RequestIdTooOld { .. } => (Code::FailedPrecondition, "REQUEST_ID_TOO_OLD", None),
+        OrgError::RequestMemoryFull { .. } | OrgError::KeptIdsFull { .. } => {
             (Code::ResourceExhausted, "REQUEST_MEMORY_FULL", Some(Duration::from_secs(60)))
         }
         OrgError::ReservationNotFound => (Code::NotFound, "RESERVATION_UNKNOWN", None),

@@ -53,9 +53,17 @@ fn summary(org: &GetOrgResponse, now: Millis) -> String {
         ("journal", format!("{} (stored from {})", org.sequence, org.journal_from_sequence)),
         (
             "request ids",
-            format!("{} remembered, {} forgotten early", org.remembered_request_ids, org.request_ids_evicted),
+            format!(
+                "{} remembered, {} bytes on disk, {} forgotten early",
+                org.remembered_request_ids,
+                org.request_id_bytes,
+                org.request_ids_evicted.saturating_add(org.request_ids_forgotten)
+            ),
         ),
     ];
+    if org.request_ids_forgotten > 0 {
+        known.push(("ids known", since(now, org.request_ids_known_from_ms)));
+    }
     if org.trial_ended_at_ms != 0 {
         known.push(("trial ended", since(now, org.trial_ended_at_ms)));
     }

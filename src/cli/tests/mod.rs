@@ -347,7 +347,7 @@ plan         free
 frozen       yes: unpaid
 admitted     99
 journal      42 (stored from 40)
-request ids  5 remembered, 0 forgotten early
+request ids  5 remembered, 525 bytes on disk, 0 forgotten early
 trial ended  2026-11-22T08:26:55Z (3m 5s ago)
 exports      4 pending, 1 set aside
 uncompleted  2 executions

@@ -72,14 +72,14 @@ impl OrgState {
     /// What the id was granted before. An admission is remembered as what it was: an execution, a session,
     /// or a pick.
     fn recall_admission(&mut self, ask: &Acquire) -> Result<Option<Admission>, OrgError> {
-        let (rpc, idempotency) = (ask.rpc(), ask.idempotency.as_ref());
+        let (rpc, idempotency, promise) = (ask.rpc(), ask.idempotency.as_ref(), ask.promise());
         if ask.is_session() {
-            return Ok(self.recall(rpc, idempotency)?.map(Admission::Session));
+            return Ok(self.recall(rpc, idempotency, promise)?.map(Admission::Session));
         }
         if ask.picks() {
-            return Ok(self.recall(rpc, idempotency)?.map(Admission::Pick));
+            return Ok(self.recall(rpc, idempotency, promise)?.map(Admission::Pick));
         }
-        Ok(self.recall(rpc, idempotency)?.map(Admission::Execution))
+        Ok(self.recall(rpc, idempotency, promise)?.map(Admission::Execution))
     }
 
     /// The backstop's record as it stands now.
@@ -119,7 +119,7 @@ impl OrgState {
 
     /// Everything that could refuse an admitted call, before anything changes.
     pub(super) fn check_room(&mut self, ask: &Acquire, ctx: &Context<'_>) -> Result<(), OrgError> {
-        self.make_room(ask.idempotency.as_ref(), ctx)?;
+        self.make_room(ask.idempotency.as_ref(), ask.promise(), ctx)?;
         let holds = !ask.reserve.is_empty() || ask.is_session();
         if holds && self.book.open_reservations() >= ctx.bounds.reservations_per_org as usize {
             return Err(OrgError::TooManyReservations { most: ctx.bounds.reservations_per_org });
@@ -230,7 +230,7 @@ impl OrgState {
                 Decision { session, ..admitted(Some(decision), &fail_open) }
             }
             Admission::Pick(Picked { account, decision, hold, fail_open }) => {
-                let picked_at = self.journal.answered_at(ask.rpc(), ask.idempotency.as_ref());
+                let picked_at = self.journal.answered_at(ask.rpc(), ask.idempotency.as_ref(), self.now);
                 let account = Some(self.picked_before(account, picked_at, ctx));
                 Decision { hold: self.hold_now(hold), account, ..admitted(decision, &fail_open) }
             }

@@ -32,8 +32,8 @@ impl OrgState {
             self.purge_executions();
             self.purge_disputed();
             self.sessions.purge(self.now);
-            self.gone.extend(self.journal.purge(self.now, JOURNAL_PURGE_MAX));
         }
+        self.journal.purge(self.now, may_purge, JOURNAL_PURGE_MAX, &mut self.made, &mut self.gone);
         self.wake_at = None;
         self.changed = true;
     }
@@ -66,21 +66,20 @@ impl OrgState {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let (mut puts, mut dels) = (Vec::new(), std::mem::take(&mut self.gone));
+        self.writes += 1;
+        let (mut puts, mut dels) = (std::mem::take(&mut self.made), std::mem::take(&mut self.gone));
         for keeper in self.keepers() {
             keeper.take_changes(&mut puts, &mut dels);
         }
         let wipe = std::mem::take(&mut self.wipe);
         if self.is_spent() {
-            let (now, clocks, stored) = (self.now, self.clocks, self.stored);
-            *self = Self { now, clocks, ..Self::default() };
+            let Self { now, clocks, stored, writes, .. } = *self;
+            *self = Self { now, clocks, writes, ..Self::default() };
             let forgotten = OrgWrite { wipe: true, ..OrgWrite::empty(org) };
             return (wipe || stored).then_some(forgotten);
         }
-        if may_purge {
-            dels.extend(self.journal.purge(self.now, JOURNAL_PURGE_PER_COMMIT));
-        }
         puts.extend(self.journal.commit(self.now));
+        self.journal.purge(self.now, may_purge, JOURNAL_PURGE_PER_COMMIT, &mut puts, &mut dels);
         self.arm_timer(policy, &mut puts, &mut dels);
         puts.push(Row::Head(self.head()));
         self.stored = true;
@@ -114,6 +113,7 @@ impl OrgState {
             admitted_total: self.admitted_total,
             evicted: self.journal.evicted(),
             uncompleted: self.uncompleted,
+            kept: *self.journal.kept(),
         }
     }
 }

@@ -29,6 +29,7 @@ use super::{
     commands::{Command, Reply},
     ids::{DecisionId, ExecutionId, OrgId, Reason},
     journal::Journal,
+    kept_ids::{Filling, Wanted},
     lease::Now,
     limit::Label,
     outcome::{Done, Entry, Outcome, Remembered},
@@ -39,7 +40,7 @@ use super::{
     refusal::OrgError,
     reply::Audit,
     request::{Idempotency, Rpc},
-    rows::{DisputedRow, Keeper, OrgRows, RowKey, RowsByKind},
+    rows::{DisputedRow, Keeper, OrgRows, Row, RowKey, RowsByKind},
     sessions::Sessions,
     table::Table,
     window::Millis,
@@ -50,6 +51,12 @@ use outbox::Outbox;
 use tables::{Baseline, BaselineKey, Execution, Trial};
 
 pub use pools::PoolNews;
+
+/// Pages of names that are read before a message, to remove what is in them, and calls that add another one.
+const PAGES_READ: usize = 2;
+const CALLS_PER_PAGE: usize = 16;
+/// The same before a sweep.
+const SWEEP_PAGES_READ: usize = 32;
 
 /// What one command is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +90,10 @@ pub struct News {
     pub expired_reservations: u64,
     /// Expired reservations that can no longer be committed, because there was no room for them.
     pub forgotten_reservations: u64,
+    /// Request ids of durable calls that were forgotten before a day was over, because there was no room for them.
+    pub forgotten_request_ids: u64,
+    /// They will be.
+    pub request_ids_filling: Option<Filling>,
     /// The trial has used up what it includes.
     pub trial_ended: bool,
     /// In the order in which it happened.
@@ -122,8 +133,11 @@ pub struct OrgState {
     trial: Trial,
     /// Not announced yet.
     news: News,
-    /// Rows to delete that no table tracks.
+    /// Rows to write and to delete that no table tracks.
+    made: Vec<Row>,
     gone: Vec<RowKey>,
+    /// Writes that were taken since it was loaded.
+    writes: u64,
     /// Something waits for the next commit.
     changed: bool,
     /// Rows are stored.
@@ -166,7 +180,11 @@ impl OrgState {
             sessions,
             pools: Pools::load(&mut rows, &clocks),
             trial: Trial::load(&mut rows),
-            journal: Journal::load(head.seq, head.journal_from, head.evicted, rows.journal, rows.long_journal),
+            journal: Journal::load(
+                (head.seq, head.journal_from, head.evicted, head.kept),
+                rows.journal,
+                rows.long_journal,
+            ),
             stored,
             ..Self::default()
         }
@@ -193,8 +211,40 @@ impl OrgState {
         command.carry_out(self, &Context { policy: &policy, ..*ctx }, ctx)
     }
 
+    /// What the store has to be asked for before these commands are carried out: nothing for plain calls.
+    pub fn wanted(&self, commands: &[Command]) -> Wanted {
+        let mut names = Vec::new();
+        commands.iter().for_each(|command| command.kept_names(&mut names));
+        if names.is_empty() {
+            return Wanted::default();
+        }
+        let pages = PAGES_READ + commands.len() / CALLS_PER_PAGE;
+        Wanted { names: self.journal.wanted_names(names), pages: self.journal.wanted_pages(self.now, pages) }
+    }
+
+    /// The same before a sweep at `now`.
+    pub fn wanted_by_sweep(&self, now: Millis) -> Wanted {
+        Wanted { names: Vec::new(), pages: self.journal.wanted_pages(self.now.max(now), SWEEP_PAGES_READ) }
+    }
+
+    /// What the store has of what was wanted. It counts until this is called again.
+    pub fn take_found(&mut self, rows: Vec<Row>) {
+        self.journal.take_found(rows);
+    }
+
+    /// Writes that were taken so far.
+    pub fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    /// Writes up to this one are on disk.
+    pub fn stored_to(&mut self, write: u64) {
+        self.journal.stored_to(write);
+    }
+
     /// Moves the org's time on and ends what ended by then. Answers the policy in force.
     fn advance(&mut self, ctx: &Context<'_>) -> Arc<OrgPolicy> {
+        self.journal.bound(ctx.bounds.request_id_bytes_per_org.into());
         let last = self.now;
         self.clocks = self.clocks.max(ctx.now);
         self.now = self.clocks.service;
@@ -227,7 +277,9 @@ impl OrgState {
 
     /// What happened since this was last asked.
     pub fn take_news(&mut self) -> News {
-        std::mem::take(&mut self.news)
+        let forgotten_request_ids = self.journal.take_forgotten();
+        let request_ids_filling = self.journal.take_warning(self.now);
+        News { forgotten_request_ids, request_ids_filling, ..std::mem::take(&mut self.news) }
     }
 
     /// What of the rows does not fit together; for every load.
@@ -244,10 +296,11 @@ impl OrgState {
         ctx: &Context<'_>,
         act: impl FnOnce(&mut Self) -> Result<T, OrgError>,
     ) -> Result<Done<T>, OrgError> {
-        if let Some(outcome) = self.recall(rpc, idempotency)? {
+        let promise = rpc.promise();
+        if let Some(outcome) = self.recall(rpc, idempotency, promise)? {
             return Ok(Done { outcome, replayed: true });
         }
-        self.make_room(idempotency, ctx)?;
+        self.make_room(idempotency, promise, ctx)?;
         let outcome = act(self)?;
         self.note(rpc, idempotency, outcome.clone());
         Ok(Done { outcome, replayed: false })
@@ -255,16 +308,27 @@ impl OrgState {
 
     /// What the id was answered before. An outcome of another kind of call is a damaged memory: the id is
     /// refused, and nothing is carried out a second time.
-    fn recall<T: Remembered>(&self, rpc: Rpc, idempotency: Option<&Idempotency>) -> Result<Option<T>, OrgError> {
-        let known = self.journal.recall(rpc, idempotency, self.now)?;
+    fn recall<T: Remembered>(
+        &self,
+        rpc: Rpc,
+        idempotency: Option<&Idempotency>,
+        promise: Promise,
+    ) -> Result<Option<T>, OrgError> {
+        let known = self.journal.recall(rpc, idempotency, promise == Promise::Durable, self.now)?;
         known.map(|outcome| T::of(outcome).ok_or(OrgError::RequestIdReused)).transpose()
     }
 
-    /// Room to remember one more id.
-    fn make_room(&mut self, idempotency: Option<&Idempotency>, ctx: &Context<'_>) -> Result<(), OrgError> {
+    /// Room to remember one more id, of a call whose reply has this promise.
+    fn make_room(
+        &mut self,
+        idempotency: Option<&Idempotency>,
+        promise: Promise,
+        ctx: &Context<'_>,
+    ) -> Result<(), OrgError> {
         match idempotency {
-            Some(_) => self.journal.make_room(ctx.bounds.request_ids_per_org, self.now),
             None => Ok(()),
+            Some(asked) if promise == Promise::Durable => self.journal.check_durable(&asked.id, self.now),
+            Some(_) => self.journal.make_room(ctx.bounds.request_ids_per_org, self.now),
         }
     }
 
@@ -273,6 +337,7 @@ impl OrgState {
         let outcome = outcome.into();
         let long = outcome.promise() == Promise::Durable;
         self.changed = true;
-        self.journal.note(Entry { at: self.now, rpc, idempotency: idempotency.cloned(), long, outcome });
+        let entry = Entry { at: self.now, rpc, idempotency: idempotency.cloned(), long, outcome };
+        self.journal.note(entry, self.writes + 1);
     }
 }

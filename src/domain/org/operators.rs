@@ -35,10 +35,10 @@ impl OrgState {
 
     pub(in crate::domain) fn purge_all(&mut self) -> Purged {
         let existed = self.is_known();
-        let (now, clocks) = (self.now, self.clocks);
+        let Self { now, clocks, writes, .. } = *self;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
         let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
-        *self = Self { now, clocks, outbox, news, wipe: existed, changed: existed, ..Self::default() };
+        *self = Self { now, clocks, writes, outbox, news, wipe: existed, changed: existed, ..Self::default() };
         Purged { existed }
     }
 
@@ -91,6 +91,8 @@ impl OrgState {
             journal_from: self.journal.from(),
             remembered: self.journal.remembered(),
             evicted: self.journal.evicted(),
+            kept: *self.journal.kept(),
+            ids_known_from: self.journal.known_from(self.now),
             admitted_total: self.admitted_total,
             exports: self.outbox.rows().cloned().collect(),
             budgets: self.budgets.rows().cloned().collect(),

@@ -27,6 +27,7 @@ use crate::{
         outcome::{AccountCleared, Done, OutcomeReported, Picked, PoolConfigured, Shown},
         policy::PoolRules,
         pools::Member,
+        promise::Promise,
         refusal::OrgError,
         reply::{AccountView, Exhaustion, PoolView},
         request::Rpc,
@@ -126,13 +127,13 @@ impl OrgState {
     /// a denial is evaluated afresh.
     pub(in crate::domain) fn pick(&mut self, pick: &Pick, ctx: &Context<'_>) -> Result<Box<Decision>, OrgError> {
         let idempotency = pick.idempotency.as_ref();
-        if let Some(Picked { account, .. }) = self.recall(Rpc::Pick, idempotency)? {
-            let picked_at = self.journal.answered_at(Rpc::Pick, idempotency);
+        if let Some(Picked { account, .. }) = self.recall(Rpc::Pick, idempotency, Promise::Durable)? {
+            let picked_at = self.journal.answered_at(Rpc::Pick, idempotency, self.now);
             let account = Some(self.picked_before(account, picked_at, ctx));
             return Ok(Box::new(Decision { account, replayed: true, ..Decision::allowed(None) }));
         }
         let chosen = self.choose(&pick.pool, ctx)?;
-        self.make_room(idempotency, ctx)?;
+        self.make_room(idempotency, Promise::Durable, ctx)?;
         self.count_call(&pick.pool, ctx);
         Ok(Box::new(match chosen {
             Ok(chosen) => {

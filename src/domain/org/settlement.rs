@@ -118,7 +118,9 @@ impl OrgState {
     }
 
     pub(super) fn unknown(&self, reservation: DecisionId) -> OrgError {
-        self.journal.settlement(reservation).map_or(OrgError::ReservationNotFound, OrgError::ReservationSettled)
+        self.journal
+            .settlement(reservation, self.now)
+            .map_or(OrgError::ReservationNotFound, OrgError::ReservationSettled)
     }
 
     /// Shows what is left of the reservation in milliseconds.

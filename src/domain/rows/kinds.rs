@@ -2,13 +2,14 @@
 //! and what a commit of an org writes.
 
 use super::{
-    BaselineRow, BudgetRow, CounterRow, DisputedRow, ExecutionRow, Head, JournalRow, PoolRow, ReservationRow,
-    SessionRow, SliceRow, TimerRow, TrialEndedRow, UpstreamAccountRow,
+    BaselineRow, BudgetRow, CounterRow, DisputedRow, ExecutionRow, Head, IdPageRow, JournalRow, PoolRow, RequestIdRow,
+    ReservationRow, SessionRow, SettledRow, SliceRow, TimerRow, TrialEndedRow, UpstreamAccountRow,
 };
 use crate::domain::{
-    ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, Scope, SessionId, Source},
+    ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, RequestId, Scope, SessionId, Source},
     lease::Now,
     outbox::{OutboxKey, OutboxRow},
+    request::Rpc,
     scopes::Scopes,
     window::{Millis, Window},
 };
@@ -95,9 +96,9 @@ kinds! {
     Slice(SliceRow) { scope: Scope, meter: Meter, start: Millis = slice.start } in slices;
     /// Usage in the running window of a limit, where that is no sum of slices.
     Counter(CounterRow) { scope: Scope, meter: Meter, window: Window } in counters;
-    /// Short-lived entries; every number has one.
+    /// Short-lived entries, and for a while those of durable calls; every number has one.
     Journal(JournalRow) { seq: u64 } in journal;
-    /// Entries remembered for a day.
+    /// Entries remembered for a day, as an older tollgate kept them.
     LongJournal(JournalRow) { seq: u64 } in long_journal;
     /// An open reservation.
     Reservation(ReservationRow) { id: DecisionId } in reservations;
@@ -119,6 +120,12 @@ kinds! {
     Pool(PoolRow) { id: PoolId } in pools;
     /// An account of a pool.
     UpstreamAccount(UpstreamAccountRow) { id: AccountId } in upstream_accounts;
+    /// What a durable call was answered.
+    RequestId(RequestIdRow) { rpc: Rpc, id: RequestId, at: Millis } in request_ids;
+    /// How a reservation ended.
+    Settled(SettledRow) { id: DecisionId, at: Millis } in settled;
+    /// Names of rows of the two kinds above, in the order of time.
+    IdPage(IdPageRow) { number: u64 } in id_pages;
 }
 
 /// Owns rows of an org: takes them from [`RowsByKind`] when the org is loaded, and says from then on what

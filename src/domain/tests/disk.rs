@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::rows::{Head, OrgRows, OrgWrite, Row, RowKey, TimerRow};
+use crate::domain::{
+    kept_ids::{KeptName, PagesBehind, Wanted, bytes},
+    rows::{Head, KeptId, OrgRows, OrgWrite, Row, RowKey, RowKind, TimerRow},
+};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
     rows: BTreeMap<RowKey, Row>,
     head: Head,
+    commits: u64,
 }
 
 impl Disk {
@@ -22,7 +26,8 @@ impl Disk {
             assert!(write.dels.is_empty(), "a wipe leaves nothing to delete");
             return;
         }
-        let numbered = write.puts.iter().any(|row| matches!(row, Row::Journal(_)));
+        let is_new = |row: &Row| matches!(row, Row::Journal(_)) && !self.rows.contains_key(&row.key());
+        let numbered = write.puts.iter().any(is_new);
         let seq = self.head.seq + u64::from(numbered);
         for row in &write.puts {
             assert!(!write.dels.contains(&row.key()), "put and deleted in one commit: {row:?}");
@@ -37,6 +42,10 @@ impl Disk {
         };
         assert_eq!(self.head.seq, seq, "every journal row adds one to the sequence");
         self.check_journal();
+        self.commits += 1;
+        if self.commits.is_multiple_of(64) || self.rows.len() < 100 {
+            self.check_kept();
+        }
         self.check_timer();
     }
 
@@ -52,8 +61,54 @@ impl Disk {
         assert_eq!(timers, armed.iter().collect::<Vec<_>>(), "the head names the one timer");
     }
 
+    /// What is loaded with the org.
     pub(super) fn rows(&self) -> OrgRows {
-        OrgRows { rows: self.rows.values().cloned().collect() }
+        OrgRows { rows: self.rows.values().filter(|row| !row.kind().is_read_by_name()).cloned().collect() }
+    }
+
+    /// What is read by name before commands are carried out.
+    pub(super) fn read(&self, wanted: &Wanted) -> Vec<Row> {
+        let youngest = |name: &KeptName| {
+            let first = name.first_key();
+            let same = |key: &RowKey| match (key, name) {
+                (RowKey::RequestId { rpc, id, .. }, KeptName::Request(named, of)) => (rpc, id) == (named, of),
+                (RowKey::Settled { id, .. }, KeptName::Reservation(of)) => id == of,
+                _ => false,
+            };
+            self.rows.range(first..).take_while(|(key, _)| same(key)).last().map(|(_, row)| row.clone())
+        };
+        let mut found: Vec<Row> = wanted.names.iter().filter_map(youngest).collect();
+        if let Some(PagesBehind { behind, max }) = wanted.pages {
+            let first = RowKey::IdPage { number: behind.map_or(0, |number| number + 1) };
+            let pages = self.rows.range(first..).filter(|(key, _)| key.kind() == RowKind::IdPage);
+            found.extend(pages.take(max).map(|(_, row)| row.clone()));
+        }
+        found
+    }
+
+    /// Every name has its rows, and the head knows how many there are.
+    fn check_kept(&self) {
+        let kept = &self.head.kept;
+        let names = |row: &Row| match row {
+            Row::IdPage(page) => page.ids.clone(),
+            Row::Journal(row) if row.seq > kept.paged_seq => row.entries.iter().filter_map(KeptId::of).collect(),
+            _ => Vec::new(),
+        };
+        let names: Vec<KeptId> = self.rows.values().flat_map(names).collect();
+        let ids = self.rows.values().filter_map(|row| match row {
+            Row::RequestId(row) => Some(bytes(&row.clone().into())),
+            _ => None,
+        });
+        let ids: Vec<u64> = ids.collect();
+        assert_eq!((ids.len(), ids.iter().sum()), (names.len(), kept.bytes), "what is kept is what is named");
+        assert_eq!(kept.count, names.len() as u64);
+        let keys: Vec<RowKey> = names.into_iter().flat_map(KeptId::keys).collect();
+        assert!(keys.iter().all(|key| self.rows.contains_key(key)), "a name without its row");
+        let settled = self.count(|row| matches!(row, Row::Settled(_)));
+        assert_eq!(keys.len(), ids.len() + settled, "a row without its name");
+        for number in kept.pages_from..kept.pages_to {
+            assert!(self.rows.contains_key(&RowKey::IdPage { number }), "page {number} is missing");
+        }
     }
 
     pub(super) fn head(&self) -> &Head {

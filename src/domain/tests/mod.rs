@@ -11,6 +11,7 @@ mod budgets;
 mod carry;
 mod disk;
 mod histories;
+mod kept_ids;
 mod leases;
 mod model;
 mod outbox;
@@ -54,12 +55,12 @@ use super::{
     lease::{LeaseTime, Now},
     limit::{Limit, Limits},
     org::{Context, OrgState},
-    outcome::{Committed, Done, Extended, Frozen, OutcomeReported, Reported, Resumed, Shown},
+    outcome::{Committed, Done, Extended, Frozen, OutcomeReported, Reported, Resumed, Settlement, Shown},
     policy::{BalanceSource, OrgPolicy},
     refusal::OrgError,
     reply::{Audit, OutboxReplayed, Purged, Snapshot},
     request::Idempotency,
-    rows::OrgWrite,
+    rows::{OrgWrite, Row},
     scopes::Scopes,
     upstream::Upstream,
     window::{Millis, Window},
@@ -237,9 +238,8 @@ impl OrgBench {
     /// The clock was ahead and is put right by a repair of the stopped node.
     fn repaired(&mut self, now: Millis) -> &mut Self {
         self.flush();
-        let mut rows = self.disk.rows();
-        bring_back(&mut rows, now);
-        self.disk.commit(&OrgWrite { wipe: true, puts: rows.rows, ..OrgWrite::empty(&id()) });
+        let write = bring_back(&id(), self.disk.rows(), now).expect("an org that was ahead");
+        self.disk.commit(&write);
         let ahead = self.now - now;
         (self.now, self.lag) = (now, self.lag.wrapping_sub(ahead));
         self.crash()
@@ -259,6 +259,8 @@ impl OrgBench {
     fn apply(&mut self, command: &Command) -> Result<Reply, OrgError> {
         let decision = DecisionId(self.next_id);
         self.next_id += 2;
+        let wanted = self.state.wanted(std::slice::from_ref(command));
+        self.state.take_found(self.disk.read(&wanted));
         self.in_context(decision, |state, ctx| state.apply(command, ctx))
     }
 
@@ -386,6 +388,8 @@ impl OrgBench {
 
     fn sweep_without_commit(&mut self) {
         let may_purge = self.may_purge;
+        let wanted = self.state.wanted_by_sweep(self.now);
+        self.state.take_found(self.disk.read(&wanted));
         self.in_context(DecisionId(0), |state, ctx| state.sweep(ctx, may_purge));
     }
 
@@ -395,6 +399,7 @@ impl OrgBench {
         let write = self.state.take_write(&org, &self.policy, self.may_purge)?;
         self.disk.commit(&write);
         assert_eq!(self.state.open_holds(), holds::open(self.disk.rows()), "as stored");
+        self.state.stored_to(self.state.writes());
         Some(write)
     }
 

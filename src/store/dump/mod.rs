@@ -18,6 +18,7 @@
 //! are sorted by kind, not by org. A line that cannot be read ends a [`restore`](Reader::restore), which
 //! names it: the store then holds a part of the dump, and it is for the caller that nothing starts on it.
 
+mod beside;
 mod closing;
 mod line;
 mod restore;
@@ -31,13 +32,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{ids::OrgId, lease::LeaseTime, service_time::ClockMark, shard::ShardSet},
+    domain::{ids::OrgId, lease::LeaseTime, rows::Row, service_time::ClockMark, shard::ShardSet},
     ports::{OrgStore, StoreFault},
     store::kinds,
 };
 
 pub use tally::Tally;
 
+use beside::Beside;
 use closing::Closing;
 
 const FORMAT: &str = "tollgate-export";
@@ -125,6 +127,18 @@ async fn write_org(
 ) -> Result<(), DumpError> {
     let mut rows = store.load(org).await?.rows;
     rows.sort_by_cached_key(|row| row.key());
+    write_rows(org, rows, out, closing)?;
+    let mut beside = Beside::of(store, org);
+    loop {
+        let rows = beside.next().await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        write_rows(org, rows, out, closing)?;
+    }
+}
+
+fn write_rows(org: &OrgId, rows: Vec<Row>, out: &mut dyn Write, closing: &mut Closing) -> Result<(), DumpError> {
     for row in rows {
         let items = kinds::items(row).map_err(|error| DumpError(format!("{org}: {error}")))?;
         for (key, item) in items {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{DumpError, PAGE, line};
+use super::{DumpError, PAGE, beside::Beside, line};
 use crate::{
     domain::{ids::OrgId, rows::Row, shard::ShardSet},
     ports::OrgStore,
@@ -27,8 +27,11 @@ impl Tally {
         loop {
             let page = store.list(&ShardSet::all(), after.as_ref(), PAGE).await?;
             for (org, _) in &page {
-                for row in store.load(org).await?.rows {
-                    tally.add(org, row)?;
+                let mut rows = store.load(org).await?.rows;
+                let mut beside = Beside::of(store, org);
+                while !rows.is_empty() {
+                    rows.into_iter().try_for_each(|row| tally.add(org, row))?;
+                    rows = beside.next().await?;
                 }
             }
             let Some((last, _)) = page.into_iter().next_back() else { return Ok(tally) };

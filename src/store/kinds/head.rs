@@ -4,7 +4,13 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 
-use crate::domain::{ids::Reason, input::InputError, rate::RateRecord, rows::Head, window::Millis};
+use crate::domain::{
+    ids::Reason,
+    input::InputError,
+    rate::RateRecord,
+    rows::{Head, KeptHead},
+    window::Millis,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +27,28 @@ struct HeadV2<'a> {
     uncompleted: u64,
 }
 
+/// With what is said of request ids that have rows of their own.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeadV3<'a> {
+    #[serde(borrow)]
+    head: HeadV2<'a>,
+    kept: KeptV3,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptV3 {
+    pages_from: u64,
+    pages_to: u64,
+    paged_seq: u64,
+    count: u64,
+    bytes: u64,
+    since: Millis,
+    forgotten_to: Millis,
+    forgotten: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RateV2 {
@@ -28,6 +56,10 @@ struct RateV2 {
     len: Millis,
     count: u64,
     blocked: u64,
+}
+
+pub(super) fn version(head: &Head) -> u8 {
+    if head.kept == KeptHead::default() { 2 } else { 3 }
 }
 
 pub(super) fn write<S: Serializer>(head: &Head, out: S) -> Result<S::Ok, S::Error> {
@@ -43,11 +75,35 @@ pub(super) fn write<S: Serializer>(head: &Head, out: S) -> Result<S::Ok, S::Erro
         evicted: head.evicted,
         uncompleted: head.uncompleted,
     };
-    stored.serialize(out)
+    if version(head) == 2 {
+        return stored.serialize(out);
+    }
+    HeadV3 { head: stored, kept: head.kept.into() }.serialize(out)
 }
 
-pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Head, D::Error> {
-    HeadV2::deserialize(from)?.into_head().map_err(D::Error::custom)
+pub(super) fn read<'de, D: Deserializer<'de>>(version: u8, from: D) -> Result<Head, D::Error> {
+    let (head, kept) = if version == 2 {
+        (HeadV2::deserialize(from)?, KeptHead::default())
+    } else {
+        let HeadV3 { head, kept } = HeadV3::deserialize(from)?;
+        (head, kept.into())
+    };
+    let head = head.into_head().map_err(D::Error::custom)?;
+    Ok(Head { kept, ..head })
+}
+
+impl From<KeptHead> for KeptV3 {
+    fn from(kept: KeptHead) -> Self {
+        let KeptHead { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten } = kept;
+        Self { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten }
+    }
+}
+
+impl From<KeptV3> for KeptHead {
+    fn from(stored: KeptV3) -> Self {
+        let KeptV3 { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten } = stored;
+        Self { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten }
+    }
 }
 
 impl HeadV2<'_> {
@@ -62,6 +118,7 @@ impl HeadV2<'_> {
             admitted_total: self.admitted_total,
             evicted: self.evicted,
             uncompleted: self.uncompleted,
+            kept: KeptHead::default(),
         })
     }
 }
@@ -102,6 +159,17 @@ pub(super) fn samples() -> Vec<(&'static str, Head)> {
         admitted_total: 1_000_000,
         evicted: 2,
         uncompleted: 1,
+        kept: KeptHead::default(),
     };
-    vec![("head", head)]
+    let kept = KeptHead {
+        pages_from: 3,
+        pages_to: 4,
+        paged_seq: 6,
+        count: 2,
+        bytes: 311,
+        since: T0,
+        forgotten_to: T0 - 1,
+        forgotten: 270,
+    };
+    vec![("head", head.clone()), ("head_kept", Head { kept, ..head })]
 }

@@ -3,10 +3,12 @@
 
 use std::{borrow::Cow, fmt};
 
+use super::outcomes::RpcV2;
 use crate::domain::{
-    ids::{AccountId, DecisionId, ExecutionId, Meter, PoolId, Scope, SessionId, Source},
+    ids::{AccountId, DecisionId, ExecutionId, Meter, PoolId, RequestId, Scope, SessionId, Source},
     input::InputError,
     outbox::OutboxKey,
+    request::Rpc,
     scopes::Scopes,
     window::Window,
 };
@@ -80,7 +82,20 @@ macro_rules! texts {
     };
 }
 
-texts!(Scope, Meter, Source, ExecutionId, SessionId, PoolId, AccountId);
+texts!(Scope, Meter, Source, ExecutionId, SessionId, PoolId, AccountId, RequestId);
+
+/// By the number of its stored form.
+impl KeyPart for Rpc {
+    fn write(&self, name: &'static str, to: &mut dyn KeyWriter) {
+        to.short(name, RpcV2::from(*self) as u16);
+    }
+
+    fn read(name: &'static str, from: &mut dyn KeyReader) -> Result<Self, KeyError> {
+        let number = from.short(name)?;
+        let known = Self::ALL.iter().copied().find(|rpc| RpcV2::from(*rpc) as u16 == number);
+        known.ok_or(KeyError::Missing(name))
+    }
+}
 
 /// A set of scopes, as one text: that of a single scope is its name.
 impl KeyPart for Scopes {

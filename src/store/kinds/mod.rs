@@ -21,14 +21,17 @@ mod counter;
 mod disputed;
 mod execution;
 mod head;
+mod id_page;
 mod journal;
 mod key;
 mod long_journal;
 mod outbox;
 mod outcomes;
 mod pool;
+mod request_id;
 mod reservation;
 mod session;
+mod settled;
 mod slice;
 mod stored;
 mod timer;
@@ -200,7 +203,7 @@ macro_rules! kinds {
 // Bytes and names are never used again: 0x01 is the node's own row, 0x1c was the digest of an org in version 1.
 kinds! {
     rows {
-        Head = 0x10 "head" in head;
+        Head = 0x10 "head" in head to 3;
         Timer = 0x11 "timer" in timer { wake_at };
         Slice = 0x12 "slice" in slice { scope, meter, start };
         Counter = 0x13 "counter" in counter to 3 { scope, meter, window };
@@ -214,6 +217,9 @@ kinds! {
         TrialEnded = 0x20 "trial_ended" in trial_ended;
         Pool = 0x21 "pool" in pool to 3 { id };
         UpstreamAccount = 0x22 "account" in upstream_account to 3 { id };
+        RequestId = 0x28 "request_id" in request_id { rpc, id, at };
+        Settled = 0x29 "settled" in settled { id, at };
+        IdPage = 0x2a "id_page" in id_page { number };
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";
@@ -229,6 +235,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Whether values of the kind are left where they are when their org is loaded.
+    pub(super) fn is_read_by_name(self) -> bool {
+        matches!(self, Self::Row(kind) if kind.is_read_by_name())
+    }
+
     pub(super) fn of_byte(byte: u8) -> Option<Self> {
         Self::ALL.iter().copied().find(|kind| kind.byte() == byte)
     }

@@ -78,6 +78,8 @@ pub(super) fn counted(row: &[u8]) -> Counted {
         None => Counted::Nowhere,
         Some((HEAD, _)) => Counted::Head,
         Some((TIMER, _)) => Counted::Timer,
+        // Written once and removed once: the head has their number and their bytes.
+        Some((kind, _)) if kind.is_read_by_name() => Counted::Nowhere,
         Some((_, org)) => {
             let end = org.first().map_or(0, |len| 1 + usize::from(*len));
             org.get(..end).map_or(Counted::Nowhere, |org| Counted::InOrg([&[HEAD.byte()], org].concat()))

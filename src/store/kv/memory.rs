@@ -16,6 +16,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::watch;
 
 use super::{
+    beside,
     changes::Changes,
     keys::Key,
     keyspace::{Keyspace, Visit},
@@ -25,7 +26,8 @@ use super::{
 use crate::{
     domain::{
         ids::OrgId,
-        rows::{Head, OrgRows, OrgWrite, RowKey, RowKind},
+        kept_ids::KeptName,
+        rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
         shard::ShardSet,
         window::Millis,
     },
@@ -290,6 +292,22 @@ impl OrgStore for MemoryStore {
     fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
         let org = org.clone();
         self.read(move |bytes| read::some(bytes, &org, kinds)).boxed()
+    }
+
+    fn latest(&self, org: &OrgId, names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        let org = org.clone();
+        self.read(move |bytes| beside::latest(bytes, &org, &names)).boxed()
+    }
+
+    fn beside(
+        &self,
+        org: &OrgId,
+        kind: RowKind,
+        after: Option<RowKey>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        let org = org.clone();
+        self.read(move |bytes| beside::beside(bytes, &org, kind, after.as_ref(), max)).boxed()
     }
 
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {

@@ -4,6 +4,7 @@
 //! prepare.rs    OrgWrite -> keys and values
 //! changes.rs    many commits merged into one atomic batch
 //! read.rs       keys and values -> OrgRows, and the questions about many orgs
+//! beside.rs     rows that are not loaded with their org
 //! digest.rs     what the rows of an org, and all orgs, add up to
 //! keys.rs       the keyspace: one enum, stable bytes
 //! codec.rs      version byte, checksum, bincode      record.rs   what is inside
@@ -13,6 +14,7 @@
 //! offline.rs    fsck, export and import of a data directory without a running node
 //! ```
 
+mod beside;
 mod changes;
 mod codec;
 mod digest;

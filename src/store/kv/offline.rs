@@ -13,6 +13,7 @@
 mod as_it_is;
 mod clock;
 mod compact;
+mod kept_ids;
 mod moving;
 mod org;
 
@@ -310,7 +311,10 @@ fn check_orgs(engine: &Engine, report: &mut Report) -> Result<(), OfflineError> 
         after = Some(last.clone());
         for org in page.iter().filter_map(|key| Key::decode(key).ok()?.org().cloned()) {
             match read::load(engine, &org) {
-                Ok(rows) => org::check(&org, &rows.rows, report),
+                Ok(rows) => {
+                    org::check(&org, &rows.rows, report);
+                    kept_ids::check(engine, &org, &rows.rows, report)?;
+                }
                 Err(ReadError::Engine(fault)) => return Err(fault.into()),
                 Err(ReadError::Row(error)) => {
                     let what = error.to_string();

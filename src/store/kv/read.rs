@@ -132,7 +132,8 @@ impl Found {
     fn of(from: &impl Keyspace, org: &OrgId) -> Result<Self, ReadError> {
         let mut found = Self::default();
         // Parts come last, and hardly any org has some.
-        let (parts, rows): (Vec<Kind>, Vec<Kind>) = of_org().partition(|kind| matches!(kind, Kind::Part(_)));
+        let loaded = of_org().filter(|kind| !kind.is_read_by_name());
+        let (parts, rows): (Vec<Kind>, Vec<Kind>) = loaded.partition(|kind| matches!(kind, Kind::Part(_)));
         for kind in rows {
             scan_prefix(from, &org_prefix(kind, org), |key, value| found.add(key, value))?;
         }
@@ -333,7 +334,7 @@ fn first_behind(from: &impl Keyspace, kind: Kind, after: Option<&OrgId>) -> Resu
 }
 
 /// Visits everything under a prefix and stops at the first row that does not check out.
-fn scan_prefix(
+pub(super) fn scan_prefix(
     from: &impl Keyspace,
     prefix: &[u8],
     mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), CodecError>,
@@ -341,7 +342,7 @@ fn scan_prefix(
     scan_until(from, prefix, &prefix_end(prefix), |key, value| visit(key, value).map(ControlFlow::Continue))
 }
 
-fn scan_until(
+pub(super) fn scan_until(
     from: &impl Keyspace,
     start: &[u8],
     end: &[u8],

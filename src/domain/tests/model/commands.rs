@@ -109,8 +109,14 @@ impl Model {
     }
 
     fn recall(&self, rpc: Rpc, asked: &Idempotency) -> Option<Answer> {
+        self.recall_kept(rpc, asked, rpc != Rpc::Resume)
+    }
+
+    /// A durable call is compared with durable ones before any other, and a plain one with plain ones only.
+    fn recall_kept(&self, rpc: Rpc, asked: &Idempotency, durable: bool) -> Option<Answer> {
         let same = |entry: &&Remembered| entry.rpc == rpc && entry.idempotency.id == asked.id;
-        let entry = self.remembered.iter().find(same)?;
+        let of_durable = self.remembered.iter().filter(|entry| durable && entry.durable);
+        let entry = of_durable.chain(self.remembered.iter().filter(|entry| !entry.durable)).find(same)?;
         let replay = || Answer::Replayed(Box::new(self.as_it_stands(entry.answer.clone())));
         Some(if entry.idempotency == *asked { replay() } else { Answer::IdReused })
     }
@@ -129,12 +135,14 @@ impl Model {
     }
 
     fn remember(&mut self, rpc: Rpc, asked: &Idempotency, keep: Millis, answer: Answer) {
-        self.remembered.push(Remembered { rpc, idempotency: asked.clone(), until: self.now + keep, answer });
+        let (until, durable) = (self.now + keep, keep == DAY);
+        self.remembered.push(Remembered { rpc, idempotency: asked.clone(), until, durable, answer });
     }
 
     fn acquire(&mut self, ask: &Acquire, id: DecisionId, rules: &Rules) -> Answer {
         let counts = ask.mode != Mode::CheckOnly;
-        if counts && let Some(answer) = ask.idempotency.as_ref().and_then(|asked| self.recall(Rpc::Acquire, asked)) {
+        let known = |asked| self.recall_kept(Rpc::Acquire, asked, !ask.reserve.is_empty());
+        if counts && let Some(answer) = ask.idempotency.as_ref().and_then(known) {
             return answer;
         }
         let enforced = ask.mode != Mode::Shadow;

@@ -91,6 +91,7 @@ struct Remembered {
     rpc: Rpc,
     idempotency: Idempotency,
     until: Millis,
+    durable: bool,
     answer: Answer,
 }
 

@@ -81,6 +81,8 @@ impl Pair {
                 self.configure(op)
             }
             Op::Sweep(may_purge) => {
+                let wanted = self.org.wanted_by_sweep(self.clock);
+                self.org.take_found(self.disk.read(&wanted));
                 let ctx = context((&NAMES.org, &self.policy, self.policy_since), &self.bounds, self.clock);
                 self.org.sweep(&ctx, *may_purge);
                 self.model.sweep(self.clock, *may_purge);
@@ -292,6 +294,8 @@ impl Pair {
             decision,
             store_fault: self.rules.store_fault,
         };
+        let wanted = self.org.wanted(std::slice::from_ref(command));
+        self.org.take_found(self.disk.read(&wanted));
         let reply = self.org.apply(command, &ctx);
         let mut asked = None;
         if let Command::Acquire(ask) = command {
@@ -345,6 +349,7 @@ impl Pair {
             self.model.forget_all(&self.rules);
         }
         self.disk.commit(&write);
+        self.org.stored_to(self.org.writes());
         self.durable = self.model.clone();
         let live = self.snapshot();
         assert_eq!(self.org.open_holds(), holds::open(self.disk.rows()));
@@ -382,7 +387,7 @@ fn inspect(org: &mut OrgState, (policy, since): Since<'_>, bounds: &Bounds, now:
 
 /// Ids past their time are forgotten when it suits, and are not compared.
 fn comparable(snapshot: Option<Box<Snapshot>>) -> Option<Box<Snapshot>> {
-    snapshot.map(|snapshot| Box::new(Snapshot { remembered: 0, ..*snapshot }))
+    snapshot.map(|snapshot| Box::new(Snapshot { remembered: 0, ids_known_from: 0, ..*snapshot }))
 }
 
 /// The scopes whose bits are set, the other way round: a set has no order.

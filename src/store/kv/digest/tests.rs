@@ -75,7 +75,7 @@ fn long_journal(seq: u64, times: usize) -> Row {
 #[test]
 fn a_key_put_and_deleted_in_one_group_counts_once() {
     let mut base = Bytes::new();
-    let row = samples::rows().pop().unwrap();
+    let row = samples::rows().into_iter().find(|row| matches!(row, Row::Pool(_))).unwrap();
     let (put, delete) = (write("a", vec![row.clone()], vec![]), write("a", vec![], vec![row.key()]));
     let started = write("a", vec![head(1, None)], vec![]);
     let sum = apply(&mut base, 0, &[started, put.clone(), delete.clone()]);

@@ -7,13 +7,15 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::watch;
 
 use super::super::{
+    beside,
     read::{self, ReadError},
     sled::Opened,
 };
 use crate::{
     domain::{
         ids::OrgId,
-        rows::{Head, OrgRows, OrgWrite, RowKind},
+        kept_ids::KeptName,
+        rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
         shard::ShardSet,
         window::Millis,
     },
@@ -95,6 +97,20 @@ impl OrgStore for AsItIs<'_> {
 
     fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
         answer(read::some(&self.opened.engine, org, kinds))
+    }
+
+    fn latest(&self, org: &OrgId, names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        answer(beside::latest(&self.opened.engine, org, &names))
+    }
+
+    fn beside(
+        &self,
+        org: &OrgId,
+        kind: RowKind,
+        after: Option<RowKey>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        answer(beside::beside(&self.opened.engine, org, kind, after.as_ref(), max))
     }
 
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {

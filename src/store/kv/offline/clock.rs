@@ -15,9 +15,7 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{
-        clock_repair::bring_back, ids::OrgId, lease::LeaseTime, rows::OrgWrite, service_time::ClockMark, window::Millis,
-    },
+    domain::{clock_repair::bring_back, ids::OrgId, lease::LeaseTime, service_time::ClockMark, window::Millis},
 };
 
 /// Rows written at a time, and orgs whole: as many as one commit group may have.
@@ -59,15 +57,12 @@ struct Repair<'a> {
 impl Repair<'_> {
     /// Whether anything of the org lay ahead.
     fn bring_back(&mut self, org: &OrgId, wall: Millis) -> Result<bool, OfflineError> {
-        let mut rows = match read::load(self.engine, org) {
+        let rows = match read::load(self.engine, org) {
             Ok(rows) => rows,
             Err(ReadError::Row(_)) => return Ok(false),
             Err(ReadError::Engine(fault)) => return Err(fault.into()),
         };
-        if !bring_back(&mut rows, wall) {
-            return Ok(false);
-        }
-        let write = OrgWrite { wipe: true, puts: rows.rows, ..OrgWrite::empty(org) };
+        let Some(write) = bring_back(org, rows, wall) else { return Ok(false) };
         let prepared = prepare(write).map_err(|error| OfflineError(error.to_string()))?;
         self.changes.merge(self.engine, prepared)?;
         if self.changes.len() >= ROWS_AT_ONCE {

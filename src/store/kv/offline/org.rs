@@ -59,9 +59,11 @@ fn reservation_is_wrong(row: &ReservationRow, lease: LeaseTime) -> Option<String
 
 /// Request ids that were admitted again while they were still remembered: each was charged twice.
 fn duplicates(rows: &[Row], head: &Head) -> Vec<String> {
+    // Of a durable call there is a row of its own beside the entry.
     let entries = rows.iter().flat_map(|row| match row {
-        Row::Journal(row) | Row::LongJournal(row) => row.entries.as_slice(),
-        _ => &[],
+        Row::Journal(row) => row.entries.iter().filter(|entry| !entry.long).collect(),
+        Row::LongJournal(row) => row.entries.iter().collect(),
+        _ => Vec::new(),
     });
     let mut by_id: HashMap<(Rpc, &RequestId), Vec<&Entry>> = HashMap::new();
     for entry in entries {

@@ -8,7 +8,7 @@ use crate::{
         lease::LeaseTime,
         ledger::HourSlice,
         outcome::{Entry, Outcome, Recorded},
-        rows::{Head, JournalRow, OrgWrite, SliceRow},
+        rows::{Head, JournalRow, OrgWrite, RequestIdRow, RowKind, SliceRow},
     },
     ports::OrgStore,
     store::{
@@ -71,6 +71,28 @@ async fn a_gap_in_the_journal_is_named() {
     let damage = OrgWrite { dels: vec![RowKey::Journal { seq: 6 }], ..write("acme", vec![]) };
     let found = findings_after(damage).await;
     assert!(found.len() == 1 && found[0].ends_with("journal rows 6 to 6 are missing"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_lost_id_of_a_durable_call_is_named_although_its_org_loads_without_it() {
+    let lost = |kind| {
+        let key = rows().iter().map(Row::key).find(|key| key.kind() == kind).unwrap();
+        OrgWrite { dels: vec![key], ..write("acme", vec![]) }
+    };
+    for (kind, what) in [
+        (RowKind::RequestId, "request ids: 1 are stored, 2 were written"),
+        (RowKind::Settled, "ends of reservations: 0 are stored, 1 were written"),
+        (RowKind::IdPage, "names of request ids: 0 are stored, 2 were written"),
+    ] {
+        let found = findings_after(lost(kind)).await;
+        assert!(found.iter().any(|found| found == what), "{found:?}");
+    }
+    let again = rows().into_iter().find_map(|row| match row {
+        Row::RequestId(row) => Some(RequestIdRow { at: row.at + 1, ..row }),
+        _ => None,
+    });
+    let found = findings_after(write("acme", vec![Row::RequestId(again.unwrap())])).await;
+    assert!(found[0].ends_with("was admitted twice, 1 ms apart"), "{found:?}");
 }
 
 #[tokio::test]

@@ -53,13 +53,15 @@ use self::{
     layout::Lock,
 };
 use super::{
+    beside,
     prepare::{Prepared, prepare},
     read::{self, ReadError},
 };
 use crate::{
     domain::{
         ids::OrgId,
-        rows::{Head, OrgRows, OrgWrite, RowKind},
+        kept_ids::KeptName,
+        rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
         shard::ShardSet,
         window::Millis,
     },
@@ -214,6 +216,22 @@ impl OrgStore for SledStore {
     fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
         let org = org.clone();
         self.read(move |engine| read::some(engine, &org, kinds)).boxed()
+    }
+
+    fn latest(&self, org: &OrgId, names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        let org = org.clone();
+        self.read(move |engine| beside::latest(engine, &org, &names)).boxed()
+    }
+
+    fn beside(
+        &self,
+        org: &OrgId,
+        kind: RowKind,
+        after: Option<RowKey>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        let org = org.clone();
+        self.read(move |engine| beside::beside(engine, &org, kind, after.as_ref(), max)).boxed()
     }
 
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
