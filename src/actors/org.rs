@@ -175,8 +175,9 @@ impl OrgTask {
     /// What has to be read before these commands are carried out. With a failed store they are refused, or need
     /// nothing of it.
     fn wanted(&mut self, commands: &Commands) -> Wanted {
+        let now = self.shared.clock.now();
         self.state.stored_to(self.durable.writes.load(Ordering::Acquire));
-        if self.shared.fault.borrow().is_some() { Wanted::default() } else { self.state.wanted(commands) }
+        if self.shared.fault.borrow().is_some() { Wanted::default() } else { self.state.wanted(commands, now) }
     }
 
     /// Reads it, within the time that a decision has. The org's state is read after this: what is not on disk by

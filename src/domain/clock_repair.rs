@@ -72,6 +72,8 @@ fn bring_row_back(row: &mut Row, now: Millis) {
 }
 
 fn bring_head_back(head: &mut Head, now: Millis) {
+    // An id may be of a time that did not come yet.
+    head.kept.ahead_to = head.kept.ahead_to.max(head.last_at);
     head.last_at = head.last_at.min(now);
     head.wake_at = head.wake_at.map(|at| at.min(now));
     head.kept.forgotten_to = head.kept.forgotten_to.min(now);

@@ -6,7 +6,7 @@
 //! dies with the charge it stands for, because both are in the same commit.
 //!
 //! Ids of plain Acquires and of Resumes are in memory for ten minutes. Those of durable calls are here while their
-//! commit is on its way to the disk; then they are only there, for a day ([`super::kept_ids`]), and what the store
+//! commit is on its way to the disk, and for a moment; then they are only there, for a day ([`super::kept_ids`]), and what the store
 //! has of the ids of a message is put here before the message is carried out.
 
 use std::collections::{HashMap, VecDeque};
@@ -17,10 +17,15 @@ use super::{
     outcome::{Entry, Outcome, Settlement},
     refusal::OrgError,
     request::{Idempotency, Rpc},
-    rows::{JournalRow, KeptHead, Row, RowKey},
+    rows::{Head, JournalRow, KeptHead, Row, RowKey},
     window::Millis,
 };
 use crate::bounds::{HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS};
+
+/// How long the id of a durable call stays in memory at least, and how many of those that are on disk do: most
+/// retries come soon, and most ids that say their time are younger.
+const LATELY_MS: Millis = 10_000;
+const LATELY_MAX: usize = 4_096;
 
 type Remembered = (Rpc, RequestId);
 
@@ -119,8 +124,10 @@ pub struct Journal {
     long: Entries,
     /// Those of an older tollgate, in the order of their time.
     long_gone: VecDeque<Gone>,
-    /// Those that are on their way, each with the number of the write that has it.
-    on_the_way: VecDeque<(u64, Gone)>,
+    /// Those that are on their way or came lately, each with the number of the write that has it.
+    lately: VecDeque<(u64, Gone)>,
+    /// Ids of durable calls that were carried out from then on are here.
+    here_from: Millis,
     /// What the store has of the ids of this message.
     found: Entries,
     kept: KeptIds,
@@ -132,15 +139,18 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// From what the head says (`seq`, `from`, `evicted`, `kept`) and the stored rows, in any order.
-    pub fn load(
-        (seq, from, evicted, kept): (u64, u64, u64, KeptHead),
-        mut rows: Vec<JournalRow>,
-        mut long_rows: Vec<JournalRow>,
-    ) -> Self {
+    /// From the head and the stored rows, in any order.
+    pub fn load(head: &Head, mut rows: Vec<JournalRow>, mut long_rows: Vec<JournalRow>) -> Self {
         rows.sort_by_key(|row| row.seq);
         long_rows.sort_by_key(|row| row.seq);
-        let mut journal = Self { seq, from, evicted, kept: KeptIds::load(kept), ..Self::default() };
+        let mut journal = Self {
+            seq: head.seq,
+            from: head.journal_from,
+            evicted: head.evicted,
+            kept: KeptIds::load(head.kept),
+            here_from: head.last_at.saturating_add(1),
+            ..Self::default()
+        };
         journal.rows = rows.iter().map(Kept::of).collect();
         journal.long_rows = long_rows.iter().map(Kept::of_long).collect();
         for (seq, entry) in rows.into_iter().flat_map(|row| row.entries.into_iter().map(move |entry| (row.seq, entry)))
@@ -200,20 +210,27 @@ impl Journal {
         self.kept.bound(bytes);
     }
 
-    /// Writes up to this one are on disk, and so are their ids.
-    pub fn stored_to(&mut self, write: u64) {
-        while let Some((_, gone)) = self.on_the_way.pop_front_if(|(of, _)| *of <= write) {
+    /// Writes up to this one are on disk, and so are their ids: they go when a moment has passed.
+    pub fn stored_to(&mut self, write: u64, now: Millis) {
+        while self.lately.front().is_some_and(|(of, gone)| {
+            *of <= write && (gone.at.saturating_add(LATELY_MS) <= now || self.lately.len() > LATELY_MAX)
+        }) {
+            let Some((_, gone)) = self.lately.pop_front() else { return };
+            self.here_from = self.here_from.max(gone.at.saturating_add(1));
             self.long.remove(&gone);
         }
     }
 
-    /// Of the names that a message has, those that only the store knows.
-    pub fn wanted_names(&self, names: Vec<KeptName>) -> Vec<KeptName> {
+    /// Of the names that a message has, those that only the store knows. An id that says that it was made just now
+    /// is not there.
+    pub fn wanted_names(&self, names: Vec<KeptName>, now: Millis) -> Vec<KeptName> {
         if self.kept.is_empty() {
             return Vec::new();
         }
         let is_here = |name: &KeptName| match name {
-            KeptName::Request(rpc, id) => self.long.by_id.contains_key(&(*rpc, id.clone())),
+            KeptName::Request(rpc, id) => {
+                self.kept.is_since(id, self.here_from, now) || self.long.by_id.contains_key(&(*rpc, id.clone()))
+            }
             KeptName::Reservation(id) => self.long.settled.contains_key(id),
         };
         names.into_iter().filter(|name| !is_here(name)).collect()
@@ -303,7 +320,7 @@ impl Journal {
         }
         let gone = Gone::of(&entry);
         if entry.long {
-            self.on_the_way.push_back((write, gone));
+            self.lately.push_back((write, gone));
             self.long.add(entry.clone());
         } else {
             self.short_gone.push_back(gone);
@@ -408,12 +425,13 @@ mod tests {
         journal.note(recorded("long", T0, true), 1);
         let rows = journal.commit(T0);
         assert_eq!(rows.len(), 2, "the id, and the journal row");
-        journal.stored_to(0);
+        journal.stored_to(0, T0 + LATELY_MS);
         assert_eq!(recall(&journal, "long", T0), KNOWN, "it is on its way");
         let name = KeptName::Request(Rpc::Record, asked("long", 1).id);
-        assert_eq!(journal.wanted_names(vec![name.clone()]), []);
-        journal.stored_to(1);
-        assert_eq!(journal.wanted_names(vec![name.clone()]), [name]);
+        journal.stored_to(1, T0 + LATELY_MS - 1);
+        assert_eq!(journal.wanted_names(vec![name.clone()], T0), [], "it came lately");
+        journal.stored_to(1, T0 + LATELY_MS);
+        assert_eq!(journal.wanted_names(vec![name.clone()], T0), [name]);
         journal.take_found(rows);
         assert_eq!(recall(&journal, "long", T0 + LONG_MEMORY_MS - 1), KNOWN);
         assert_eq!(recall(&journal, "long", T0 + LONG_MEMORY_MS), Ok(None));
@@ -424,7 +442,7 @@ mod tests {
         let row = |entry: Entry| JournalRow { seq: 1, at: T0, entries: vec![entry] };
         let short = vec![row(recorded("short", T0, false))];
         let long = vec![row(recorded("long", T0, true))];
-        let mut journal = Journal::load((1, 1, 0, KeptHead::default()), short, long);
+        let mut journal = Journal::load(&Head { seq: 1, journal_from: 1, ..Head::default() }, short, long);
         assert_eq!(recall(&journal, "short", T0 + SHORT_MEMORY_MS - 1), KNOWN);
         assert_eq!(recall(&journal, "short", T0 + SHORT_MEMORY_MS), Ok(None));
         assert_eq!(recall(&journal, "long", T0 + LONG_MEMORY_MS - 1), KNOWN);

@@ -142,6 +142,12 @@ impl KeptIds {
         Ok(())
     }
 
+    /// Whether the call of an id was not carried out before `from`, as the id says: it was made since, and ids that
+    /// were made by a clock ahead of this node's say earlier times.
+    pub(super) fn is_since(&self, id: &RequestId, from: Millis, now: Millis) -> bool {
+        id.made_at().is_some_and(|made_at| made_at > self.head.ahead_to && (from..=now).contains(&made_at))
+    }
+
     /// The names of the oldest page are past a retry's reach. What no page has yet is less than one.
     fn may_give_up(&self, now: Millis) -> bool {
         self.oldest.front().is_none_or(|page| page.youngest().saturating_add(MEMORY_FLOOR_MS) <= now)
@@ -152,6 +158,9 @@ impl KeptIds {
         let (Some(id), Some(asked)) = (KeptId::of(entry), &entry.idempotency) else { return };
         if self.is_empty() {
             self.head.since = entry.at;
+        }
+        if let Some(made_at) = asked.id.made_at().filter(|made_at| *made_at > entry.at) {
+            self.head.ahead_to = self.head.ahead_to.max(made_at);
         }
         let bytes = bytes(entry);
         self.head.count += 1;

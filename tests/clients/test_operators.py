@@ -121,7 +121,7 @@ class Restart(NodeCase):
 
     def kept(self, plane):
         org = plane.admin.GetOrg(org="acme")
-        for volatile in ["sequence", "journal_from_sequence", "timers"]:
+        for volatile in ["sequence", "journal_from_sequence", "timers", "request_ids_known_from_ms"]:
             org.ClearField(volatile)
         for each in org.limits:
             # "Now" where it fits now.

@@ -21,7 +21,7 @@ mod settlement;
 mod tables;
 pub mod takeover;
 
-use std::sync::Arc;
+use std::{mem::take, sync::Arc};
 
 use super::{
     book::Book,
@@ -160,6 +160,7 @@ impl OrgState {
             book.prepay(reservation, paid);
         }
         let executions = tables::load_executions(&mut rows);
+        let journal = Journal::load(&head, take(&mut rows.journal), take(&mut rows.long_journal));
         Self {
             // The first command moves it on, from where it was.
             now: if stored { head.last_at } else { clocks.service },
@@ -180,11 +181,7 @@ impl OrgState {
             sessions,
             pools: Pools::load(&mut rows, &clocks),
             trial: Trial::load(&mut rows),
-            journal: Journal::load(
-                (head.seq, head.journal_from, head.evicted, head.kept),
-                rows.journal,
-                rows.long_journal,
-            ),
+            journal,
             stored,
             ..Self::default()
         }
@@ -212,14 +209,14 @@ impl OrgState {
     }
 
     /// What the store has to be asked for before these commands are carried out: nothing for plain calls.
-    pub fn wanted(&self, commands: &[Command]) -> Wanted {
+    pub fn wanted(&self, commands: &[Command], now: Millis) -> Wanted {
         let mut names = Vec::new();
         commands.iter().for_each(|command| command.kept_names(&mut names));
         if names.is_empty() {
             return Wanted::default();
         }
         let pages = PAGES_READ + commands.len() / CALLS_PER_PAGE;
-        Wanted { names: self.journal.wanted_names(names), pages: self.journal.wanted_pages(self.now, pages) }
+        Wanted { names: self.journal.wanted_names(names, now), pages: self.journal.wanted_pages(now, pages) }
     }
 
     /// The same before a sweep at `now`.
@@ -239,7 +236,7 @@ impl OrgState {
 
     /// Writes up to this one are on disk.
     pub fn stored_to(&mut self, write: u64) {
-        self.journal.stored_to(write);
+        self.journal.stored_to(write, self.now);
     }
 
     /// Moves the org's time on and ends what ended by then. Answers the policy in force.

@@ -115,6 +115,9 @@ pub struct KeptHead {
     pub forgotten_to: Millis,
     /// How many were.
     pub forgotten: u64,
+    /// No id that says a later time was made after its call was carried out: the latest time of those that were made
+    /// by a clock ahead of this node's; 0 = none was.
+    pub ahead_to: Millis,
 }
 
 impl RowKind {

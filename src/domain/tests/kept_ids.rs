@@ -169,10 +169,11 @@ fn a_purged_org_knows_nothing_of_what_was_before() {
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// An id, by its number: used again or not, with its time in it or not.
+    /// An id, by its number: used again or not, with its time in it or not, by a clock that may be ahead.
     Record {
         number: u64,
         timed: bool,
+        ahead: Millis,
     },
     Many(u64),
     Pass(Millis),
@@ -185,7 +186,8 @@ enum Op {
 fn ops() -> impl Strategy<Value = Op> {
     let lengths = vec![1, SECOND_MS, 20 * SECOND_MS, MINUTE_MS, 11 * MINUTE_MS, HOUR_MS, 7 * HOUR_MS, DAY_MS];
     prop_oneof![
-        6 => (0..30_u64, any::<bool>()).prop_map(|(number, timed)| Op::Record { number, timed }),
+        6 => (0..30_u64, any::<bool>(), prop::sample::select(vec![0, 0, 1, 5 * MINUTE_MS, 2 * HOUR_MS]))
+            .prop_map(|(number, timed, ahead)| Op::Record { number, timed, ahead }),
         3 => (1..160_u64).prop_map(Op::Many),
         4 => prop::sample::select(lengths).prop_map(Op::Pass),
         1 => Just(Op::Flush),
@@ -205,12 +207,14 @@ struct Naive {
 }
 
 impl Naive {
-    fn id(&mut self, number: u64, timed: bool, now: Millis) -> String {
+    /// Each number with each lead of its maker's clock is another id.
+    fn id(&mut self, number: u64, timed: bool, ahead: Millis, now: Millis) -> String {
+        let number = number + 100 * ahead;
         if !timed {
             return format!("id{number}");
         }
         let known = self.made_at.iter().find(|(of, _)| *of == number).map(|(_, at)| *at);
-        let made_at = known.unwrap_or(now);
+        let made_at = known.unwrap_or(now + ahead);
         if known.is_none() {
             self.made_at.push((number, made_at));
         }
@@ -218,19 +222,19 @@ impl Naive {
     }
 
     /// What was answered must be what can be answered.
-    fn check(&mut self, org: &mut OrgBench, id: &str, timed: bool, answer: Result<bool, OrgError>) {
+    fn check(&mut self, org: &mut OrgBench, id: &str, ahead: Option<Millis>, answer: Result<bool, OrgError>) {
         let (now, kept) = (org.now, org.snapshot().kept);
         let before: Vec<Millis> = self.carried_out.iter().filter(|(of, _)| of == id).map(|(_, at)| *at).collect();
         match answer {
             Ok(true) => assert!(before.iter().any(|at| at + DAY_MS > now), "{id} was not carried out before"),
             Ok(false) => {
-                assert!(before.is_empty() || !timed, "{id} says its time and was carried out again");
+                assert!(before.is_empty() || ahead != Some(0), "{id} says its time and was carried out again");
                 let gone = |at: &Millis| at + DAY_MS <= now || *at <= kept.forgotten_to;
                 assert!(before.iter().all(gone), "{id} of {before:?} was carried out again at {now}: {kept:?}");
                 self.carried_out.push((id.to_owned(), now));
             }
             Err(OrgError::RequestIdTooOld { made_at, known_from }) => {
-                assert!(timed && made_at < known_from && known_from <= now, "{id} {made_at} {known_from}");
+                assert!(ahead.is_some() && made_at < known_from && known_from <= now, "{id} {made_at} {known_from}");
             }
             Err(OrgError::KeptIdsFull { most }) => assert!(kept.bytes >= most, "{kept:?}"),
             other => panic!("{other:?}"),
@@ -254,17 +258,17 @@ proptest! {
         let (mut naive, mut durable) = (Naive::default(), Naive::default());
         for op in history {
             match op {
-                Op::Record { number, timed } => {
-                    let id = naive.id(number, timed, org.now);
+                Op::Record { number, timed, ahead } => {
+                    let id = naive.id(number, timed, ahead, org.now);
                     let answer = org.record("", spend(1), &id);
-                    naive.check(&mut org, &id, timed, answer);
+                    naive.check(&mut org, &id, timed.then_some(ahead), answer);
                 }
                 Op::Many(count) => {
                     for _ in 0..count {
                         naive.many += 1;
                         let id = format!("many{}", naive.many);
                         let answer = org.record_once(&id);
-                        naive.check(&mut org, &id, false, answer);
+                        naive.check(&mut org, &id, None, answer);
                     }
                     durable = naive.clone();
                 }

@@ -259,7 +259,7 @@ impl OrgBench {
     fn apply(&mut self, command: &Command) -> Result<Reply, OrgError> {
         let decision = DecisionId(self.next_id);
         self.next_id += 2;
-        let wanted = self.state.wanted(std::slice::from_ref(command));
+        let wanted = self.state.wanted(std::slice::from_ref(command), self.now);
         self.state.take_found(self.disk.read(&wanted));
         self.in_context(decision, |state, ctx| state.apply(command, ctx))
     }

@@ -47,6 +47,7 @@ struct KeptV3 {
     since: Millis,
     forgotten_to: Millis,
     forgotten: u64,
+    ahead_to: Millis,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,15 +95,15 @@ pub(super) fn read<'de, D: Deserializer<'de>>(version: u8, from: D) -> Result<He
 
 impl From<KeptHead> for KeptV3 {
     fn from(kept: KeptHead) -> Self {
-        let KeptHead { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten } = kept;
-        Self { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten }
+        let KeptHead { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten, ahead_to } = kept;
+        Self { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten, ahead_to }
     }
 }
 
 impl From<KeptV3> for KeptHead {
     fn from(stored: KeptV3) -> Self {
-        let KeptV3 { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten } = stored;
-        Self { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten }
+        let KeptV3 { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten, ahead_to } = stored;
+        Self { pages_from, pages_to, paged_seq, count, bytes, since, forgotten_to, forgotten, ahead_to }
     }
 }
 
@@ -170,6 +171,7 @@ pub(super) fn samples() -> Vec<(&'static str, Head)> {
         since: T0,
         forgotten_to: T0 - 1,
         forgotten: 270,
+        ahead_to: T0 + 60_000,
     };
     vec![("head", head.clone()), ("head_kept", Head { kept, ..head })]
 }

@@ -294,7 +294,7 @@ impl Pair {
             decision,
             store_fault: self.rules.store_fault,
         };
-        let wanted = self.org.wanted(std::slice::from_ref(command));
+        let wanted = self.org.wanted(std::slice::from_ref(command), self.clock);
         self.org.take_found(self.disk.read(&wanted));
         let reply = self.org.apply(command, &ctx);
         let mut asked = None;
