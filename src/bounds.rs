@@ -55,7 +55,8 @@ pub const LONG_MEMORY_MS: u64 = DAY_MS;
 pub const MEMORY_FLOOR_MS: u64 = MINUTE_MS;
 const _: () = assert!(MEMORY_FLOOR_MS <= SHORT_MEMORY_MS && SHORT_MEMORY_MS <= LONG_MEMORY_MS);
 
-/// What really happened may open this many times the ledgers that admission may.
+/// What a pattern limits finds room up to this many times `ledgers_per_org`, and what really happened may add this
+/// many times the meters that admission may.
 pub const SETTLEMENT_LEDGERS: usize = 2;
 
 /// Shortest time to live that a reservation may ask for, in milliseconds.
@@ -314,7 +315,8 @@ bounds! {
     /// Bytes of reservations per org that expired within a day and can still be committed; past it the oldest is
     /// forgotten. 16 MiB are some 80 000 of them.
     expired_reservation_bytes_per_org: 16_777_216 in 4_096..=1_073_741_824, live;
-    /// Ledgers (pairs of scope and meter) per org that admission may open; settlement twice as many.
+    /// Ledgers (pairs of scope and meter) of the scopes of an org, past which new scopes share one; twice as many
+    /// for scopes that a pattern limits. As many meters of the org itself, and twice as many by settlement.
     ledgers_per_org: 10_000 in 1..=1_000_000, live;
     /// Longest time that a reservation holds without an Extend.
     reservation_ttl_max_ms: 86_400_000 in 1_000..=86_400_000, live;

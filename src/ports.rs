@@ -193,6 +193,8 @@ pub enum Event {
     RequestIdsForgotten(u64),
     /// An org's room for request ids is nearly used up, and they will be forgotten within a day.
     RequestIdsFilling,
+    /// Calls of which something is counted in a ledger that scopes share, because the org has as many as it may.
+    Folded(u64),
     /// An org's trial has used up what it includes.
     TrialEnded,
     /// Numbers of an org that are not what its ledger says.

@@ -87,6 +87,7 @@ pub struct Metrics {
     request_ids_forgotten: Counter,
     request_ids_filling: Counter,
     trials_ended: Counter,
+    folded: Counter,
     drift: Counter,
     unguarded: Counter,
     uncounted_resumes: Counter,
@@ -171,6 +172,7 @@ impl Default for Metrics {
             request_ids_forgotten: Counter::default(),
             request_ids_filling: Counter::default(),
             trials_ended: Counter::default(),
+            folded: Counter::default(),
             drift: Counter::default(),
             unguarded: Counter::default(),
             uncounted_resumes: Counter::default(),
@@ -206,12 +208,11 @@ impl Metrics {
         r.register("rpc_seconds", "Time to answer, by rpc", self.latency.clone());
         r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
         r.register("sessions", "Sessions that started, ended, and expired unheard", self.sessions.clone());
-        let forgotten = self.reservations_forgotten.clone();
-        r.register("reservations_forgotten", "Expired reservations forgotten before a day was over", forgotten);
-        let forgotten = self.request_ids_forgotten.clone();
-        r.register("request_ids_forgotten", "Ids of durable calls forgotten before a day was over", forgotten);
-        let filling = self.request_ids_filling.clone();
-        r.register("request_ids_filling", "Warnings that an org's ids will be forgotten before a day is over", filling);
+        let (holds, ids) = (self.reservations_forgotten.clone(), self.request_ids_forgotten.clone());
+        r.register("reservations_forgotten", "Expired reservations forgotten before a day was over", holds);
+        r.register("request_ids_forgotten", "Ids of durable calls forgotten before a day was over", ids);
+        r.register("request_ids_filling", "Warnings that ids will be forgotten", self.request_ids_filling.clone());
+        r.register("folded_calls", "Calls counted in ledgers that scopes share, for want of room", self.folded.clone());
         r.register("trials_ended", "Trials that have used up what they include", self.trials_ended.clone());
         r.register("audit_drift", "Numbers found that are not what the ledger says", self.drift.clone());
         r.register("unguarded_records", "Record calls that name no decision", self.unguarded.clone());
@@ -374,6 +375,7 @@ impl EventSink for Metrics {
             Event::ReservationsForgotten(reservations) => drop(self.reservations_forgotten.inc_by(reservations)),
             Event::RequestIdsForgotten(ids) => drop(self.request_ids_forgotten.inc_by(ids)),
             Event::RequestIdsFilling => drop(self.request_ids_filling.inc()),
+            Event::Folded(calls) => drop(self.folded.inc_by(calls)),
             Event::TrialEnded => drop(self.trials_ended.inc()),
             Event::Drifted(numbers) => self.drifted(numbers),
             Event::AccountExhausted(by) => self.pools.account_exhausted(by),

@@ -19,6 +19,8 @@ const ACCOUNTS_NAMED: usize = 50;
 
 pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
     let News {
+        folded,
+        folds,
         set_aside,
         ended_sessions,
         expired_sessions,
@@ -33,6 +35,15 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
     if set_aside > 0 {
         shared.events.happened(Event::SetAside(set_aside));
         tracing::error!(%org, rows = set_aside, "usage was set aside and will not reach billing by itself");
+    }
+    if folded > 0 {
+        shared.events.happened(Event::Folded(folded));
+    }
+    if folds {
+        tracing::warn!(
+            %org, key = %Bound::ledgers_per_org,
+            "the org has as many ledgers of scopes as it may: new scopes are counted together in `other`"
+        );
     }
     if ended_sessions > 0 {
         shared.events.happened(Event::SessionsEnded(ended_sessions));

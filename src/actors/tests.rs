@@ -18,8 +18,9 @@ use crate::{
         commands::{Ask, Command, Lane, Reply},
         gate::Code,
         ids::Meter,
-        outcome::{Done, Recorded, Resumed},
+        outcome::{Done, Recorded, Resumed, Shown},
         reply::Snapshot,
+        scopes::Scopes,
     },
     error::ServiceError,
     store::memory::MemoryStore,
@@ -40,8 +41,8 @@ async fn ask<C: Ask>(orgs: &Orgs, name: &str, command: C) -> Result<C::Answer, S
     orgs.ask(&org(name), command, soon()).await
 }
 
-fn recorded(replayed: bool) -> Done<Recorded> {
-    Done { outcome: Recorded, replayed }
+fn recorded(replayed: bool) -> Shown<Recorded, Scopes> {
+    Shown { outcome: Recorded, replayed, view: Scopes::org() }
 }
 
 async fn admitted(orgs: &Orgs, name: &str) -> bool {

@@ -67,9 +67,11 @@ fn family(section: &mut Section<'_>, at: &Place, pattern: &str) -> Option<Family
 /// `None` is the org itself.
 fn parse(field: &str, pattern: &str) -> Result<Option<Family>, InputError> {
     if let Some(prefix) = pattern.strip_suffix('*') {
-        return Scope::parse(field, prefix).map(|_| Some(Family::Prefix(prefix.to_owned())));
+        let is_one = Scope::parse(field, prefix)?.shared_by().is_none();
+        let twice = || InputError::new(field, pattern, "one `*`, at the end");
+        return if is_one { Ok(Some(Family::Prefix(prefix.to_owned()))) } else { Err(twice()) };
     }
-    let scope = Scope::parse(field, pattern)?;
+    let scope = Scope::parse_chosen(field, pattern)?;
     Ok((!scope.is_org()).then_some(Family::Only(scope)))
 }
 

@@ -2,31 +2,34 @@
 //! reservations that hold amounts.
 //!
 //! A charge counts in each of its scopes and once in the org, except where all of them are `account/*` or
-//! `pool/*`, which stand beside it.
+//! `pool/*`, which stand beside it. Where there is no room for the ledger of a scope, it counts in one that scopes
+//! share.
 
 mod audit;
 mod expired;
 mod fits;
+mod fold;
 mod page;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    folded::Folded,
     ids::{DecisionId, Meter, Scope},
     lease::{LeaseTime, Now},
     ledger::{HourSlice, Ledger},
     limit::{Limit, Limits},
     policy::OrgPolicy,
     rate::Counter,
-    reply::{LedgerView, ReservationView},
     rows::{CounterRow, Keeper, ReservationRow, Row, RowKey, RowsByKind, SliceRow},
-    scopes::charged,
     table::Table,
-    window::{Millis, Window},
+    window::Millis,
 };
 use crate::bounds::{COUNTER_SLACK_MS, HOUR_MS, LATE_COMMIT_MS};
 
 use expired::Expired;
+use fold::Ledgers;
 use page::{Page, Tally};
 
 pub(super) use page::Standing;
@@ -39,6 +42,7 @@ pub(super) struct Book {
     org: Page,
     /// Of its scopes, each from its first usage on.
     scopes: BTreeMap<Scope, Page>,
+    ledgers: Ledgers,
     /// Open ones, and those that expired within a day.
     reservations: Table<DecisionId, ReservationRow>,
     /// (expiry, reservation) of those that are open, soonest first.
@@ -53,6 +57,7 @@ impl Default for Book {
         Self {
             org: Page::new(Scope::org()),
             scopes: BTreeMap::new(),
+            ledgers: Ledgers::default(),
             reservations: Table::default(),
             expiries: BTreeSet::new(),
             expired: Expired::default(),
@@ -75,16 +80,32 @@ impl Book {
         for CounterRow { scope, meter, window, counter } in std::mem::take(&mut rows.counters) {
             book.page_mut(&scope).tally_mut(&meter).load_counter(window, counter);
         }
+        book.ledgers = book.count_ledgers();
         book.reservations = Table::load(reservations.iter().map(|row| (row.id, row.clone())));
         for row in reservations.iter().filter(|row| row.is_open()) {
             book.hold(row);
         }
+        book.suspect_holds();
         let open = book.reservations.iter().filter(|(_, row)| row.is_open());
         book.expiries = open.map(|(id, row)| (row.expires_at, *id)).collect();
         for (_, row) in book.reservations.iter() {
             book.expired.add(row);
         }
         book
+    }
+
+    /// Changes the tally of a pair, made where there is none; with limits, these are bound to its page.
+    fn change(&mut self, scope: &Scope, limits: Option<&Limits>, meter: &Meter, change: impl FnOnce(&mut Tally)) {
+        let page = self.page_mut(scope);
+        if let Some(limits) = limits {
+            page.bind(limits);
+        }
+        let tally = page.tally_mut(meter);
+        let was = tally.ledger.is_used();
+        change(tally);
+        let is = tally.ledger.is_used();
+        tally.ledger.late &= is;
+        self.ledgers.changed(scope, was, is);
     }
 
     fn page(&self, scope: &Scope) -> Option<&Page> {
@@ -155,27 +176,53 @@ impl Book {
     }
 
     /// Books what happened, everywhere it counts.
-    pub(super) fn book(&mut self, policy: &OrgPolicy, scopes: &[Scope], meter: &Meter, amount: u64, now: Millis) {
+    pub(super) fn book(
+        &mut self,
+        policy: &OrgPolicy,
+        (scopes, folded): (&[Scope], &Folded),
+        meter: &Meter,
+        amount: u64,
+        now: Millis,
+    ) {
         if amount == 0 {
             return;
         }
-        for scope in charged(scopes) {
-            self.page_mut(scope).bind(policy.limits_of(scope)).tally_mut(meter).book(amount, now);
+        for scope in folded.charged(scopes, meter) {
+            let late = folded.is_late(scope, meter);
+            self.change(scope, Some(policy.limits_of(scope)), meter, |tally| {
+                tally.ledger.late |= late;
+                tally.book(amount, now);
+            });
         }
     }
 
     /// Books what happened at `at`, which may lie before what is booked already.
-    pub(super) fn backdate(&mut self, scopes: &[Scope], meter: &Meter, amount: u64, at: Millis, now: Millis) {
+    pub(super) fn backdate(
+        &mut self,
+        (scopes, folded): (&[Scope], &Folded),
+        meter: &Meter,
+        amount: u64,
+        at: Millis,
+        now: Millis,
+    ) {
         if amount == 0 {
             return;
         }
-        for scope in charged(scopes) {
-            self.page_mut(scope).tally_mut(meter).backdate(amount, at, now);
+        for scope in folded.charged(scopes, meter) {
+            let late = folded.is_late(scope, meter);
+            self.change(scope, None, meter, |tally| {
+                tally.ledger.late |= late;
+                tally.backdate(amount, at, now);
+            });
         }
     }
 
-    pub(super) fn reserve(&mut self, row: ReservationRow) {
-        self.hold(&row);
+    /// `folded` says where the amounts of the row were found to count.
+    pub(super) fn reserve(&mut self, row: ReservationRow, folded: &Folded) {
+        self.each_held(&row, |scope, meter, ledger, amount| {
+            ledger.reserved = ledger.reserved.saturating_add(amount);
+            ledger.late |= folded.is_late(scope, meter);
+        });
         self.expiries.insert((row.expires_at, row.id));
         self.reservations.put(row.id, row);
     }
@@ -234,7 +281,7 @@ impl Book {
     fn give_back(&mut self, row: &ReservationRow) {
         self.prepaid.remove(&row.id);
         self.expiries.remove(&(row.expires_at, row.id));
-        self.each_held(row, |ledger, amount| ledger.reserved = ledger.reserved.saturating_sub(amount));
+        self.each_held(row, |_, _, ledger, amount| ledger.reserved = ledger.reserved.saturating_sub(amount));
     }
 
     /// A reservation that is open, or expired less than a day ago.
@@ -278,42 +325,19 @@ impl Book {
     }
 
     fn hold(&mut self, row: &ReservationRow) {
-        self.each_held(row, |ledger, amount| ledger.reserved = ledger.reserved.saturating_add(amount));
+        self.each_held(row, |_, _, ledger, amount| ledger.reserved = ledger.reserved.saturating_add(amount));
     }
 
-    fn each_held(&mut self, row: &ReservationRow, mut change: impl FnMut(&mut Ledger, u64)) {
+    fn each_held(&mut self, row: &ReservationRow, mut change: impl FnMut(&Scope, &Meter, &mut Ledger, u64)) {
         for (meter, amount) in row.amounts.iter().filter(|(_, amount)| *amount > 0) {
-            for scope in row.scopes.charged() {
-                change(&mut self.page_mut(scope).tally_mut(meter).ledger, *amount);
+            for scope in row.folded.charged(&row.scopes, meter) {
+                self.change(scope, None, meter, |tally| change(scope, meter, &mut tally.ledger, *amount));
             }
         }
-    }
-
-    /// How many ledgers a call on `scopes` with these meters would add, other than those that a limit
-    /// names: these always have a place.
-    pub(super) fn new_ledgers<'a>(
-        &self,
-        policy: &OrgPolicy,
-        scopes: &[Scope],
-        meters: impl Iterator<Item = &'a Meter>,
-    ) -> usize {
-        let named = meters.flat_map(|meter| charged(scopes).map(move |scope| (scope, meter)));
-        // A meter may be named by the cost and by the reserve of one call.
-        let mut added = Vec::new();
-        for new in named.filter(|(scope, meter)| !policy.names(scope, meter) && !self.has_ledger(scope, meter)) {
-            if !added.contains(&new) {
-                added.push(new);
-            }
-        }
-        added.len()
     }
 
     fn has_ledger(&self, scope: &Scope, meter: &Meter) -> bool {
-        self.tally(scope, meter).is_some_and(|tally| !tally.ledger.is_empty())
-    }
-
-    pub(super) fn ledger_count(&self) -> usize {
-        self.tallies().filter(|(_, tally)| !tally.ledger.is_empty()).count()
+        self.tally(scope, meter).is_some_and(|tally| tally.ledger.is_used())
     }
 
     /// Every tally with its scope, in order.
@@ -342,33 +366,7 @@ impl Book {
         for page in self.pages_mut() {
             page.tallies_mut().iter_mut().for_each(|tally| tally.purge(now));
         }
-    }
-
-    pub(super) fn ledger_views(&self) -> Vec<LedgerView> {
-        let kept = self.tallies().filter(|(_, tally)| !tally.ledger.is_empty());
-        let view = |(scope, tally): (&Scope, &Tally)| LedgerView {
-            scope: scope.clone(),
-            meter: tally.meter.clone(),
-            hours: tally.ledger.hours().cloned().collect(),
-            reserved: tally.ledger.reserved,
-        };
-        kept.map(view).collect()
-    }
-
-    pub(super) fn counter_views(&self) -> Vec<(Scope, Meter, Window, Counter)> {
-        let mut views = Vec::new();
-        for (scope, tally) in self.tallies() {
-            let mut records: Vec<_> = tally.records().collect();
-            records.sort_unstable_by_key(|(window, _)| *window);
-            let of_tally = records.into_iter();
-            views.extend(of_tally.map(|(window, counter)| (scope.clone(), tally.meter.clone(), window, counter)));
-        }
-        views
-    }
-
-    pub(super) fn reservation_views(&self, now: &Now) -> Vec<ReservationView> {
-        let open = self.reservations.iter().map(|(_, row)| row).filter(|row| row.is_open());
-        open.map(|row| ReservationView::of(row, now)).collect()
+        self.ledgers = self.count_ledgers();
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
         Record, Release, ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget,
         SettleOutbox, TakeOutbox, Unfreeze,
     },
-    decision::{Decision, LimitViews},
+    decision::Decision,
     kept_ids::KeptName,
     org::{Context, OrgState},
     outbox::OutboxRow,
@@ -21,10 +21,11 @@ use super::{
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
     refusal::OrgError,
     reply::{
-        AccountView, Audit, Beat, BudgetView, OutboxReplayed, OutboxSettled, PoolView, Purged, ReservationView,
-        SessionStatus, SessionView, Snapshot, Status,
+        AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, PoolView, Purged,
+        ReservationView, SessionStatus, SessionView, Snapshot, Status,
     },
     request::{Idempotency, Rpc},
+    scopes::Scopes,
     window::Millis,
 };
 
@@ -128,7 +129,7 @@ commands! { |org, ask, ctx, configured|
         Acquire(Arc<Acquire>) => Result<Box<Decision>, Need>
         = org.acquire(ask, ctx)?;
     Settle, Durable, Some((Rpc::Commit, &ask.idempotency)),
-        Commit(Commit) => Box<Shown<Committed, LimitViews>>
+        Commit(Commit) => Box<Shown<Committed, Counted>>
         = org.commit(ask, ctx)?;
     Settle, Durable, Some((Rpc::Release, &ask.idempotency)),
         Release(Release) => Done<Settled> = org.release(ask, ctx)?;
@@ -137,9 +138,9 @@ commands! { |org, ask, ctx, configured|
     Settle, WrittenBehind, ask.idempotency.as_ref().map(|id| (Rpc::Resume, id)),
         Resume(Resume) => Done<Resumed> = org.resume(ask, ctx);
     Settle, Durable, Some((Rpc::Record, &ask.idempotency)),
-        Record(Record) => Done<Recorded> = org.record(ask, ctx)?;
+        Record(Record) => Shown<Recorded, Scopes> = org.record(ask, ctx)?;
     Settle, Durable, Some((Rpc::ReportCumulative, &ask.idempotency)),
-        ReportCumulative(Box<ReportCumulative>) => Done<Reported>
+        ReportCumulative(Box<ReportCumulative>) => Shown<Reported, Scopes>
         = org.report(ask, ctx)?;
     Settle, Durable, ask.idempotency.as_ref().map(|id| (Rpc::Heartbeat, id)),
         Heartbeat(Box<Heartbeat>) => Shown<Beaten, Box<Beat>>

@@ -9,6 +9,7 @@ use super::{
     ids::{AccountId, DecisionId, Scope},
     limit::{Label, Limit},
     promise::Promise,
+    scopes::Scopes,
     window::Millis,
 };
 
@@ -132,6 +133,8 @@ pub struct Decision {
     pub session: Option<SessionGrant>,
     /// `None` = no account was picked.
     pub account: Option<PickedAccount>,
+    /// Scopes of which something that the call asks for is counted in a ledger that scopes share.
+    pub folded: Scopes,
     /// The answer to an earlier call of the same request id.
     pub replayed: bool,
     /// Service time of the answer.
@@ -152,6 +155,7 @@ impl Decision {
             hold: None,
             session: None,
             account: None,
+            folded: Scopes::org(),
             replayed: false,
             at: 0,
             remaining: 0,

@@ -47,18 +47,6 @@ fn is_meter(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// What a scope of an upstream account begins with; the account's id follows.
-const OF_ACCOUNT: &str = "account/";
-const OF_POOL: &str = "pool/";
-const COUNTED_RULE: &str = "any scope that does not begin with account/ or pool/: those are upstream \
-                            accounts and pools, and only PoolService charges them";
-
-/// An id, or the id of an account or a pool behind its kind: that one may be as long as any.
-fn is_scope(text: &str) -> bool {
-    let behind = [OF_ACCOUNT, OF_POOL].iter().find_map(|kind| text.strip_prefix(kind));
-    text.is_empty() || is_id(text) || behind.is_some_and(is_id)
-}
-
 /// The first and the last four characters of a secret, or `***` where that would be all of it.
 fn mask(secret: &str) -> String {
     let chars: Vec<char> = secret.chars().collect();
@@ -67,14 +55,6 @@ fn mask(secret: &str) -> String {
     }
     let (first, last) = (&chars[..4], &chars[chars.len() - 4..]);
     first.iter().chain(&['…']).chain(last).collect()
-}
-
-/// A scope as it may be shown: an account is a secret.
-fn shown_scope(text: &str) -> Cow<'_, str> {
-    match text.strip_prefix(OF_ACCOUNT) {
-        Some(account) => Cow::Owned(format!("{OF_ACCOUNT}{}", mask(account))),
-        None => Cow::Borrowed(text),
-    }
 }
 
 macro_rules! name_type {
@@ -187,6 +167,10 @@ macro_rules! well_known {
     };
 }
 
+mod scope;
+
+use scope::{is_scope, shown_scope};
+
 impl OrgId {
     /// Whether it has letters, digits, `_` and `-` alone, which is all that some other systems allow.
     pub fn is_bare(&self) -> bool {
@@ -198,85 +182,6 @@ impl Plane {
     well_known! {
         /// A plane that does not say.
         unnamed = "";
-    }
-}
-
-impl Scope {
-    well_known! {
-        /// The org itself.
-        org = "";
-    }
-
-    /// The same, borrowed.
-    pub fn of_org() -> &'static Self {
-        static ORG: LazyLock<Scope> = LazyLock::new(Scope::org);
-        &ORG
-    }
-
-    /// Checks `text` where a caller chooses the scope. Upstream accounts and pools count outside of
-    /// the org: a call that could name one would evade every limit of the org.
-    pub fn parse_counted(field: &str, text: &str) -> Result<Self, InputError> {
-        let scope = Self::parse(field, text)?;
-        if !scope.counts_for_org() {
-            return Err(InputError::new(field, scope.shown(), COUNTED_RULE));
-        }
-        Ok(scope)
-    }
-
-    /// The meters that are counted here; `None` where any may be.
-    pub fn meters(&self) -> Option<[Meter; 2]> {
-        if self.0.starts_with(OF_ACCOUNT) {
-            Some([Meter::executions(), Meter::bytes()])
-        } else if self.0.starts_with(OF_POOL) {
-            Some([Meter::calls(), Meter::bytes()])
-        } else {
-            None
-        }
-    }
-
-    /// Whether it is empty: the org itself.
-    pub fn is_org(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether what happens here counts in `counted`: in itself, and in the org.
-    pub fn counts_in(&self, counted: &Self) -> bool {
-        self == counted || (counted.is_org() && self.counts_for_org())
-    }
-
-    /// Whether a charge here also counts for the org: upstream accounts and pools do not.
-    pub fn counts_for_org(&self) -> bool {
-        !self.0.starts_with(OF_ACCOUNT) && !self.0.starts_with(OF_POOL)
-    }
-
-    /// As people see it: the name of an account is masked.
-    pub fn shown(&self) -> Cow<'_, str> {
-        shown_scope(&self.0)
-    }
-
-    /// The same for an answer; only the name of an account needs a text of its own.
-    pub fn shown_shared(&self) -> Arc<str> {
-        match self.shown() {
-            Cow::Borrowed(_) => self.0.clone(),
-            Cow::Owned(masked) => masked.into(),
-        }
-    }
-
-    /// The account that this is the scope of.
-    pub fn account(&self) -> Option<&str> {
-        self.0.strip_prefix(OF_ACCOUNT)
-    }
-}
-
-impl From<&AccountId> for Scope {
-    fn from(account: &AccountId) -> Self {
-        Self(format!("{OF_ACCOUNT}{}", account.0).into())
-    }
-}
-
-impl From<&PoolId> for Scope {
-    fn from(pool: &PoolId) -> Self {
-        Self(format!("{OF_POOL}{}", pool.0).into())
     }
 }
 
@@ -326,6 +231,12 @@ impl Meter {
         trial_ended = "trial_ended";
         /// Sessions that run at once.
         concurrent_sessions = "sessions";
+    }
+
+    /// [`Meter::compute`], borrowed.
+    pub fn of_compute() -> &'static Self {
+        static COMPUTE: LazyLock<Meter> = LazyLock::new(Meter::compute);
+        &COMPUTE
     }
 }
 

@@ -21,6 +21,8 @@ pub struct HourSlice {
     pub total: u64,
     /// (minute of the hour, amount), ascending; empty once rolled up.
     pub minutes: Vec<(u8, u64)>,
+    /// Of the first slice: the ledger was opened [late](Ledger::late).
+    pub late: bool,
 }
 
 impl HourSlice {
@@ -63,6 +65,9 @@ pub struct Ledger {
     hours: VecDeque<HourSlice>,
     /// Amounts held by reservations.
     pub reserved: u64,
+    /// It was opened while scopes shared a ledger in which its own scope may have used something before. The
+    /// first slice says so on disk.
+    pub late: bool,
     sums: Vec<Sum>,
     /// Hours whose stored row is out of date.
     dirty: BTreeSet<Millis>,
@@ -72,14 +77,16 @@ impl Ledger {
     /// A ledger as stored.
     pub fn load(mut slices: Vec<HourSlice>) -> Self {
         slices.sort_by_key(|slice| slice.start);
-        Self { hours: slices.into(), ..Self::default() }
+        let late = slices.iter().any(|slice| slice.late);
+        Self { hours: slices.into(), late, ..Self::default() }
     }
 
     /// Books `amount` in the slices of `now`. `now` never goes backwards.
     pub fn add(&mut self, now: Millis, amount: u64) {
         let start = now / HOUR_MS * HOUR_MS;
         if self.hours.back().is_none_or(|hour| hour.start < start) {
-            self.hours.push_back(HourSlice { start, ..HourSlice::default() });
+            let late = self.late && self.hours.is_empty();
+            self.hours.push_back(HourSlice { start, late, ..HourSlice::default() });
         }
         if let Some(hour) = self.hours.back_mut() {
             hour.add(now, amount);
@@ -95,7 +102,8 @@ impl Ledger {
         let start = at / HOUR_MS * HOUR_MS;
         let place = self.hours.partition_point(|hour| hour.start < start);
         if self.hours.get(place).is_none_or(|hour| hour.start != start) {
-            self.hours.insert(place, HourSlice { start, ..HourSlice::default() });
+            let late = self.late && place == 0;
+            self.hours.insert(place, HourSlice { start, late, ..HourSlice::default() });
         }
         if let Some(hour) = self.hours.get_mut(place) {
             hour.total = hour.total.saturating_add(amount);
@@ -215,6 +223,10 @@ impl Ledger {
             self.dirty.insert(hour.start);
             self.hours.pop_front();
         }
+        if let Some(first) = self.hours.front_mut().filter(|first| self.late && !first.late) {
+            first.late = true;
+            self.dirty.insert(first.start);
+        }
     }
 
     /// When the next slice can be purged or rolled up.
@@ -245,9 +257,22 @@ impl Ledger {
         self.hours.iter()
     }
 
-    /// Nothing booked and nothing held.
+    /// The end of the first slice that is kept: what was used before it was not counted here, or is forgotten.
+    /// `None` = nothing was used yet.
+    pub fn opened_by(&self) -> Option<Millis> {
+        let first = self.hours.front()?;
+        let minute = first.minutes.first().map(|(minute, _)| (u64::from(*minute) + 1) * MINUTE_MS);
+        Some(first.start + minute.unwrap_or(HOUR_MS))
+    }
+
+    /// Something is booked or held.
+    pub fn is_used(&self) -> bool {
+        !self.hours.is_empty() || self.reserved > 0
+    }
+
+    /// Nothing booked and nothing held, also not on disk.
     pub fn is_empty(&self) -> bool {
-        self.hours.is_empty() && self.reserved == 0 && self.dirty.is_empty()
+        !self.is_used() && self.dirty.is_empty()
     }
 }
 

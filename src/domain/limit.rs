@@ -71,6 +71,11 @@ impl Limits {
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+
+    /// Whether one of them counts `meter`.
+    pub fn count(&self, meter: &Meter) -> bool {
+        self.iter().any(|limit| limit.meter() == meter)
+    }
 }
 
 impl Deref for Limits {

@@ -12,6 +12,7 @@ pub mod clock_repair;
 pub mod command;
 pub mod commands;
 pub mod decision;
+pub mod folded;
 pub mod gate;
 pub mod holds;
 mod id_time;

@@ -46,9 +46,15 @@ pub enum OrgError {
         /// The longest, in milliseconds.
         most: Millis,
     },
-    /// Settlement may open more of them than admission.
+    /// The org counts as many meters as it may, and this one is new. Settlement may add more of them than
+    /// admission.
+    TooManyMeters {
+        /// How many there may be.
+        most: usize,
+    },
+    /// The pools of the org have as many ledgers as they may.
     TooManyLedgers {
-        /// How many pairs of scope and meter there may be.
+        /// How many there may be.
         most: usize,
     },
     /// The org has as many cumulative sources as it may, and this one is new.
@@ -131,9 +137,9 @@ impl fmt::Display for OrgError {
                 "; ask for less and extend the reservation"
             }
             Self::TooManyLedgers { most } => {
-                at_most(f, most, "pairs of scope and meter per org", Bound::ledgers_per_org)?;
-                "; leave the scope empty, or name a known one"
+                return at_most(f, most, "ledgers of accounts and pools per org", Bound::ledgers_per_org);
             }
+            Self::TooManyMeters { most } => return at_most(f, most, "meters per org", Bound::ledgers_per_org),
             Self::TooManySources { most } => {
                 return at_most(f, most, "cumulative sources per org", Bound::sources_per_org);
             }
@@ -220,9 +226,9 @@ mod tests {
             ),
             (
                 OrgError::TooManyLedgers { most: 4 },
-                "at most 4 pairs of scope and meter per org (bounds.ledgers_per_org); leave the scope empty, or name a \
-                 known one",
+                "at most 4 ledgers of accounts and pools per org (bounds.ledgers_per_org)",
             ),
+            (OrgError::TooManyMeters { most: 4 }, "at most 4 meters per org (bounds.ledgers_per_org)"),
             (OrgError::TooManyPools { most: 5 }, "at most 5 pools per org (bounds.pools_per_org)"),
         ] {
             assert_eq!(error.to_string(), text);

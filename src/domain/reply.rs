@@ -5,13 +5,14 @@ mod pools;
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use super::{
-    decision::{Decision, LimitView},
+    decision::{Decision, LimitView, LimitViews},
     ids::{Meter, PoolId, Reason, Scope},
     lease::Now,
     ledger::HourSlice,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
     rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, KeptHead, ReservationRow, SessionRow, SessionState},
+    scopes::Scopes,
     window::{Millis, Window},
 };
 
@@ -103,6 +104,8 @@ pub struct Beat {
     pub heartbeat: Millis,
     /// When the session expires without another heartbeat.
     pub expires_at: Millis,
+    /// Scopes whose compute is counted in a ledger that scopes share.
+    pub folded: Scopes,
 }
 
 /// Compute of the org in its monthly quota, in milliseconds.
@@ -125,6 +128,8 @@ pub struct SessionView {
     pub held: u64,
     /// When it expires without a heartbeat; when it ended, once it has.
     pub ends_at: Millis,
+    /// Scopes whose compute is held, or was counted by its end, in a ledger that scopes share.
+    pub folded: Scopes,
 }
 
 /// A hold, and when it ends by itself.
@@ -157,6 +162,15 @@ pub struct SessionStatus {
     pub running: u64,
     /// `None` = unlimited.
     pub max: Option<u64>,
+}
+
+/// Where amounts were counted that are settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The limits of the scopes and of the org as they are now.
+    pub limits: LimitViews,
+    /// Scopes of which something is counted in a ledger that scopes share.
+    pub folded: Scopes,
 }
 
 /// What an audit found.

@@ -8,6 +8,7 @@ mod sessions;
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
+    folded::Folded,
     ids::{AccountId, Amounts, DecisionId, ExecutionId, Incarnation, Meter, PoolId, Reason, Scope, Source},
     lease::LeaseTime,
     ledger::HourSlice,
@@ -70,6 +71,8 @@ pub struct ReservationRow {
     pub scopes: Scopes,
     /// In the units of their meters.
     pub amounts: Amounts,
+    /// What of it is held in a shared ledger.
+    pub folded: Folded,
     /// When it was made; `None` = by a tollgate that did not say.
     pub reserved_at: Option<Millis>,
     /// When the hold ends by itself.
@@ -82,6 +85,16 @@ impl ReservationRow {
     /// Whether it holds its amounts.
     pub fn is_open(&self) -> bool {
         self.expired_at.is_none()
+    }
+
+    /// What it is made of in `meter`, whether it still holds it or not.
+    pub fn amount(&self, meter: &Meter) -> Option<u64> {
+        self.amounts.iter().find(|(held, _)| held == meter).map(|(_, amount)| *amount)
+    }
+
+    /// Whether what it has of `meter` is held in the ledger of `scope`.
+    pub fn is_held_in(&self, scope: &Scope, meter: &Meter) -> bool {
+        self.folded.charged(&self.scopes, meter).any(|held| held == scope)
     }
 }
 

@@ -99,7 +99,8 @@ pub(super) fn charged(scopes: &[Scope]) -> impl Iterator<Item = &Scope> {
     scopes.iter().chain(counts_for_org(scopes).then(Scope::of_org))
 }
 
-fn counts_for_org(scopes: &[Scope]) -> bool {
+/// Whether a charge to them counts in the org.
+pub(super) fn counts_for_org(scopes: &[Scope]) -> bool {
     scopes.is_empty() || scopes.iter().any(Scope::counts_for_org)
 }
 

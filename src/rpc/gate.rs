@@ -112,7 +112,7 @@ pub(super) async fn resume(service: &Service, call: &Call, request: v1::ResumeRe
 pub(super) async fn record(service: &Service, call: &Call, request: v1::RecordRequest) -> Answer<v1::RecordResponse> {
     let (org, command) = requests::record(&request)?;
     let done = service.record(&org, command, call).await?;
-    Ok(v1::RecordResponse { replayed: done.replayed })
+    Ok(v1::RecordResponse { replayed: done.replayed, folded_scopes: answers::scopes(&done.view) })
 }
 
 pub(super) async fn report_cumulative(
@@ -127,6 +127,7 @@ pub(super) async fn report_cumulative(
         reset_detected: done.outcome.reset,
         disputed: answers::int(done.outcome.disputed),
         replayed: done.replayed,
+        folded_scopes: answers::scopes(&done.view),
     })
 }
 

@@ -5,7 +5,8 @@ use crate::{
     domain::{
         command::{Record, Resume},
         ids::{DecisionId, OrgId},
-        outcome::{Done, Recorded, Resumed},
+        outcome::{Done, Recorded, Resumed, Shown},
+        scopes::Scopes,
     },
     error::ServiceError,
 };
@@ -14,7 +15,12 @@ use super::{Call, Service};
 
 impl Service {
     /// Records usage that has happened. Without the decision that admitted it, it is logged.
-    pub async fn record(&self, org: &OrgId, record: Record, call: &Call) -> Result<Done<Recorded>, ServiceError> {
+    pub async fn record(
+        &self,
+        org: &OrgId,
+        record: Record,
+        call: &Call,
+    ) -> Result<Shown<Recorded, Scopes>, ServiceError> {
         if !record.decision.is_some_and(DecisionId::is_admitted) {
             self.metrics.unguarded_record();
             tracing::warn!(%org, "usage was recorded that no admission preceded");

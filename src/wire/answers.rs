@@ -39,7 +39,8 @@ fn first(scopes: &Scopes) -> String {
     scopes.first().shown().into_owned()
 }
 
-fn scopes(scopes: &Scopes) -> Vec<String> {
+/// Each as it is shown, in the order of their names.
+pub fn scopes(scopes: &Scopes) -> Vec<String> {
     scopes.iter().map(|scope| scope.shown().into_owned()).collect()
 }
 
@@ -79,6 +80,7 @@ pub fn decision(decision: &Decision, node: &str) -> v1::AcquireResponse {
         reservation_id: decision.hold.map(|hold| hold.id.text()).unwrap_or_default(),
         reservation_expires_at_ms: int(decision.hold.map_or(0, |hold| hold.expires_at)),
         reservation_remaining_ms: int(decision.hold.map_or(0, |_| decision.remaining)),
+        folded_scopes: scopes(&decision.folded),
         replayed: decision.replayed,
         node: node.into(),
         message: decision.message().to_owned(),
@@ -126,6 +128,7 @@ pub fn status(status: Status, org: &OrgId, asked: &Scopes) -> v1::GetStatusRespo
         frozen: status.frozen,
         plan: status.plan,
         scopes: scopes(asked),
+        folded_scopes: scopes(&decision.folded),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn scope(text: &str) -> Parsed<Scope> {
 
 /// Reads the field `scope` of an operator, who may also name an upstream account or a pool.
 pub fn any_scope(text: &str) -> Parsed<Scope> {
-    Scope::parse("scope", text)
+    Scope::parse_chosen("scope", text)
 }
 
 /// Reads the fields `scope` and `scopes`, which are one set; what is named in the second is never the org.

@@ -42,7 +42,9 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
             (Code::FailedPrecondition, "RESERVATION_SETTLED", None)
         }
         OrgError::TooManyReservations { .. } => (Code::ResourceExhausted, "RESERVATIONS_FULL", Some(RETRY_LATER)),
-        OrgError::TooManyLedgers { .. } => (Code::ResourceExhausted, "LEDGERS_FULL", None),
+        OrgError::TooManyLedgers { .. } | OrgError::TooManyMeters { .. } => {
+            (Code::ResourceExhausted, "LEDGERS_FULL", None)
+        }
         OrgError::TooManySources { .. } => (Code::ResourceExhausted, "SOURCES_FULL", None),
         OrgError::TooManyDisputed => (Code::ResourceExhausted, "DISPUTED_FULL", None),
         OrgError::ReservationTooLong { .. } => (Code::InvalidArgument, "RESERVATION_TOO_LONG", None),

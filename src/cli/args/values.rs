@@ -107,7 +107,7 @@ pub(super) fn scope(text: &str) -> Result<Scope, InputError> {
 }
 
 pub(super) fn any_scope(text: &str) -> Result<Scope, InputError> {
-    Scope::parse("scope", text)
+    Scope::parse_chosen("scope", text)
 }
 
 pub(super) fn period_limit(text: &str) -> Result<PeriodLimit, InputError> {

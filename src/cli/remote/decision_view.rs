@@ -22,6 +22,7 @@ pub(super) struct Decision<'a> {
     limits: Option<&'a [Limit]>,
     retry_after_ms: i64,
     fail_open: &'a [FailOpen],
+    folded_scopes: &'a [String],
     replayed: bool,
     node: &'a str,
 }
@@ -39,6 +40,7 @@ macro_rules! of_answers {
                     limits: Some(&answer.limits),
                     retry_after_ms: answer.retry_after_ms,
                     fail_open: &answer.fail_open,
+                    folded_scopes: &answer.folded_scopes,
                     replayed: answer.replayed,
                     node: &answer.node,
                 }
@@ -60,6 +62,7 @@ impl<'a> From<&'a PickResponse> for Decision<'a> {
             limits: gates.map(|gates| gates.limits.as_slice()),
             retry_after_ms: answer.retry_after_ms,
             fail_open: gates.map_or(&[], |gates| &gates.fail_open),
+            folded_scopes: gates.map_or(&[], |gates| &gates.folded_scopes),
             replayed: answer.replayed,
             node: &answer.node,
         }
@@ -115,6 +118,9 @@ fn details(decision: &Decision<'_>, granted: Vec<(&'static str, String)>) -> Vec
     known.extend(granted);
     for fail_open in decision.fail_open {
         known.push(("not evaluated", format!("{} (failed open: {})", fail_open.gate, fail_open.cause)));
+    }
+    for scope in decision.folded_scopes {
+        known.push(("counted with others", format!("{scope} (the org has no room for ledgers of its own)")));
     }
     if !decision.node.is_empty() {
         known.push(("node", decision.node.to_owned()));

@@ -379,6 +379,7 @@ fn everything(org: String) -> GetOrgResponse {
             state: ReservationState::Open.into(),
             reserved_at_ms: NOW_MS - 60_000,
             commit_within_ms: 0,
+            folded_scopes: Vec::new(),
         }],
         reservations_expired: 0,
         baselines: vec![Baseline {

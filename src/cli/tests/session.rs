@@ -177,6 +177,7 @@ pub(super) fn session(id: &str) -> Session {
         decision_id: "0123456789abcdef0123456789abcdef".into(),
         scopes: Vec::new(),
         remaining_ms: MINUTE,
+        folded_scopes: Vec::new(),
     }
 }
 
@@ -355,7 +356,7 @@ fn a_heartbeat_that_must_stop_exits_3_and_says_how_long_is_left() {
         "message": "Monthly quota exceeded.", "state": "SESSION_STATE_RUNNING", "bookedMs": "30000",
         "disputedMs": "0", "usedMs": (2 * HOUR).to_string(), "reservedMs": MINUTE.to_string(),
         "quotaMs": (4 * HOUR).to_string(), "unlimited": false, "expiresAtMs": (NOW_MS + 2 * MINUTE).to_string(),
-        "replayed": false, "upgradeUrl": UPGRADE, "remainingMs": "0"
+        "replayed": false, "upgradeUrl": UPGRADE, "remainingMs": "0", "foldedScopes": []
     });
     assert_eq!(json.json(), expected);
 }

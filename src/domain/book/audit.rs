@@ -71,7 +71,7 @@ impl Book {
         let mut held: BTreeMap<LedgerKey, u64> = BTreeMap::new();
         for row in self.reservations.iter().map(|(_, row)| row).filter(|row| row.is_open()) {
             for (meter, amount) in &row.amounts {
-                for scope in row.scopes.charged() {
+                for scope in row.folded.charged(&row.scopes, meter) {
                     let sum = held.entry((scope.clone(), meter.clone())).or_default();
                     *sum = sum.saturating_add(*amount);
                 }
@@ -103,6 +103,7 @@ mod tests {
     use crate::{
         bounds::DAY_MS,
         domain::{
+            folded::Folded,
             ids::DecisionId,
             lease::LeaseTime,
             ledger::{HourSlice, Ledger},
@@ -132,11 +133,14 @@ mod tests {
         let mut book = Book::default();
         let (scope, meter) = key("workspace/a");
         let scopes = Scopes::from(scope);
-        book.book(&policy, &scopes, &meter, 5, T0);
-        book.book(&policy, &scopes, &meter, 7, T0 + HOUR_MS);
+        let folded = Folded::NONE;
+        book.book(&policy, (&scopes, folded), &meter, 5, T0);
+        book.book(&policy, (&scopes, folded), &meter, 7, T0 + HOUR_MS);
         let amounts = smallvec![(meter, 3)];
         let (id, expires_at) = (DecisionId(1), LeaseTime(T0 + DAY_MS));
-        book.reserve(ReservationRow { id, scopes, amounts, reserved_at: Some(T0), expires_at, expired_at: None });
+        let (folded, reserved_at) = (Folded::default(), Some(T0));
+        let row = ReservationRow { id, scopes, amounts, folded, reserved_at, expires_at, expired_at: None };
+        book.reserve(row, Folded::NONE);
         for limit in policy.limits.iter() {
             let standing = book.standing(&Scope::org(), limit, T0 + HOUR_MS);
             assert_eq!((standing.used, standing.reserved), (12, 3));

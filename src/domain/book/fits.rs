@@ -1,21 +1,28 @@
 //! When what is asked fits again: slices leave their windows, windows end, holds expire. What a window has over its
 //! limit is worked off by the next ones, one after the other, where it is carried on.
 
+use std::iter::Peekable;
+
 use super::{Book, Standing};
 use crate::domain::{
     ids::{Meter, Scope},
     lease::Now,
     limit::Limit,
+    rows::ReservationRow,
     window::Millis,
 };
+
+/// An amount, and when the window that it is used in ends.
+type Used = (u64, Option<Millis>);
 
 impl Book {
     /// Earliest instant at which `asked` more fits `limit` of `scope` if nothing else happens: slices
     /// leave, windows end, holds expire. `None` = never. By the wall clock, which service time waits for
-    /// where it is behind.
+    /// where it is behind. `others` may have a part in what it is judged by.
     pub(in crate::domain) fn fits_at(
         &mut self,
         scope: &Scope,
+        others: Option<&Scope>,
         limit: &Limit,
         asked: u64,
         clocks: &Now,
@@ -24,16 +31,18 @@ impl Book {
         let amount = limit.amount?;
         let usable = if asked == 0 { amount.checked_sub(1)? } else { amount.saturating_sub(limit.buffer) };
         let free = u128::from(usable.checked_sub(asked)?);
-        let Standing { used, reserved, ends_at, .. } = self.standing(scope, limit, now);
+        let Standing { used, reserved, .. } = self.standing_among(scope, others, limit, now);
         let mut taken = u128::from(used) + u128::from(reserved);
         if taken <= free {
             return Some(now);
         }
+        let sources = others.map_or((scope, None), |others| self.sources(scope, others, limit, now));
+        let used_in = self.used_of(sources, limit, now);
+        let mut expiring = self.expiring(sources, (scope, others), limit.meter(), clocks).peekable();
         if limit.carries {
-            return self.worked_off_at(scope, limit, free, (used, reserved), clocks);
+            return Self::worked_off_at(expiring, limit, free, (used, reserved), clocks);
         }
-        let mut leaving = self.leaving(scope, limit, (used, ends_at), clocks).peekable();
-        let mut expiring = self.expiring(scope, limit.meter(), clocks).peekable();
+        let mut leaving = self.leaving_of(sources, limit, used_in, clocks).peekable();
         loop {
             let hold_first = match (leaving.peek(), expiring.peek()) {
                 (Some((leaves_at, _)), Some(expiry)) => expiry.at < *leaves_at,
@@ -55,8 +64,7 @@ impl Book {
     /// When usage and holds are down to `free`, where every window that ends takes the amount of the limit off what was
     /// used.
     fn worked_off_at(
-        &self,
-        scope: &Scope,
+        mut expiring: Peekable<impl Iterator<Item = Expiry>>,
         limit: &Limit,
         free: u128,
         (used, reserved): (u64, u64),
@@ -64,7 +72,6 @@ impl Book {
     ) -> Option<Millis> {
         let (window, amount) = (limit.window(), u128::from(limit.amount.filter(|amount| *amount > 0)?));
         let (mut used, mut reserved, mut from) = (u128::from(used), u128::from(reserved), clocks.service);
-        let mut expiring = self.expiring(scope, limit.meter(), clocks).peekable();
         loop {
             let next = expiring.peek().map(|expiry| expiry.at);
             if let Some(room) = free.checked_sub(reserved) {
@@ -85,12 +92,36 @@ impl Book {
         }
     }
 
+    /// What is used in the ledgers that the limit is judged by, and when the window of each ends.
+    fn used_of(&mut self, (one, other): (&Scope, Option<&Scope>), limit: &Limit, now: Millis) -> (Used, Option<Used>) {
+        let mut used = |scope| {
+            let Standing { used, ends_at, .. } = self.standing(scope, limit, now);
+            (used, ends_at)
+        };
+        (used(one), other.map(used))
+    }
+
+    /// When what is used there now stops counting, piece by piece.
+    fn leaving_of(
+        &self,
+        (one, other): (&Scope, Option<&Scope>),
+        limit: &Limit,
+        (of_one, of_other): (Used, Option<Used>),
+        clocks: &Now,
+    ) -> Box<dyn Iterator<Item = (Millis, u64)> + '_> {
+        let (Some(other), Some(of_other)) = (other, of_other) else { return self.leaving(one, limit, of_one, clocks) };
+        let both = self.leaving(one, limit, of_one, clocks).chain(self.leaving(other, limit, of_other, clocks));
+        let mut leaving: Vec<_> = both.collect();
+        leaving.sort_unstable_by_key(|(at, _)| *at);
+        Box::new(leaving.into_iter())
+    }
+
     /// When what is used now, and what expiring holds will book, stops counting, piece by piece.
     fn leaving(
         &self,
         scope: &Scope,
         limit: &Limit,
-        (used, ends_at): (u64, Option<Millis>),
+        (used, ends_at): Used,
         clocks: &Now,
     ) -> Box<dyn Iterator<Item = (Millis, u64)> + '_> {
         let (clocks, now) = (*clocks, clocks.service);
@@ -120,8 +151,8 @@ impl Book {
     ) -> impl Iterator<Item = (Millis, u64)> {
         let window = limit.window();
         self.prepaid.iter().filter_map(move |(id, paid)| {
-            let row = self.reservations.get(id).filter(|row| row.scopes.counts_in(scope))?;
-            row.amounts.iter().find(|(meter, _)| meter == limit.meter())?;
+            let row = self.reservations.get(id).filter(|row| row.is_held_in(scope, limit.meter()))?;
+            row.amount(limit.meter())?;
             // Booked in the window that runs by then.
             let (at, slice) = (clocks.shown(row.expires_at).max(clocks.service), window.slice());
             let leaves = window.slice_leaves_at(at / slice * slice);
@@ -131,12 +162,23 @@ impl Book {
         })
     }
 
-    /// When what is held is given back or booked, hold by hold.
-    fn expiring(&self, scope: &Scope, meter: &Meter, clocks: &Now) -> impl Iterator<Item = Expiry> {
+    /// When what is held is given back or booked, hold by hold: in the ledgers that a limit is judged by, and what its
+    /// scope holds in that of the others.
+    fn expiring(
+        &self,
+        (one, other): (&Scope, Option<&Scope>),
+        (scope, others): (&Scope, Option<&Scope>),
+        meter: &Meter,
+        clocks: &Now,
+    ) -> impl Iterator<Item = Expiry> {
         self.expiries.iter().filter_map(move |(at, id)| {
-            let row = self.reservations.get(id).filter(|row| row.scopes.counts_in(scope))?;
-            let (_, held) = row.amounts.iter().find(|(held, _)| held == meter)?;
-            let booked = self.prepaid.get(id).copied().unwrap_or(0).min(*held);
+            let counts = |row: &&ReservationRow| {
+                row.is_held_in(one, meter)
+                    || other.is_some_and(|other| row.is_held_in(other, meter))
+                    || others.is_some_and(|others| row.folded.of(scope, meter) == Some(others))
+            };
+            let held = self.reservations.get(id).filter(counts)?.amount(meter)?;
+            let booked = self.prepaid.get(id).copied().unwrap_or(0).min(held);
             Some(Expiry { at: clocks.shown(*at), given_back: held - booked, booked })
         })
     }

@@ -90,6 +90,10 @@ impl Page {
         &mut self.tallies
     }
 
+    pub(super) fn ledger_count(&self) -> usize {
+        self.tallies.iter().filter(|tally| tally.ledger.is_used()).count()
+    }
+
     /// Where the tally of a meter is; `Err`: where it would be.
     fn position(&self, meter: &Meter) -> Result<usize, usize> {
         self.tallies.binary_search_by(|tally| tally.meter.cmp(meter))
@@ -253,6 +257,12 @@ impl Tally {
             self.put(window, counter);
         }
         any
+    }
+
+    /// When the window that runs at `now` began.
+    pub(super) fn started(&self, window: Window, now: Millis) -> Millis {
+        let counter = window.is_counted().then(|| self.ledger.counted(self.record(window), window, now));
+        counter.map_or_else(|| window.start(now), |counter| counter.start)
     }
 
     pub(super) fn record(&self, window: Window) -> Option<Counter> {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Context, OrgState, outbox::execution_id, pools::Chosen};
+use super::{Context, OrgState, outbox::execution_id, placement::asked, pools::Chosen};
 use crate::{
     bounds::RESERVATION_TTL_DEFAULT_MS,
     domain::{
         balance::{Balance, BalanceVerdict},
         command::{Acquire, Known, Mode, Need, Run},
         decision::{Decision, Hold, LimitView, LimitViews, PickedAccount, SessionGrant},
+        folded::Folded,
         gate::{Denial, FailOpen, Gate, Reports},
         ids::{Amounts, DecisionId, Meter},
         limit::Label,
@@ -34,6 +35,7 @@ impl OrgState {
             self.say_what_is_left(&mut replayed);
             return Ok(Ok(replayed));
         }
+        let folded = self.placed(&ask.scopes, asked(ask), ctx);
         let chosen = ask.pool.as_ref().map(|named| self.choose(&named.pool, ctx)).transpose()?;
         let exhausted_pool = chosen.as_ref().and_then(|chosen| chosen.as_ref().err());
         let judgement = match self.judge(ask, exhausted_pool, ctx) {
@@ -49,7 +51,7 @@ impl OrgState {
         }
         let mut granted = Granted::default();
         if counts && denied_by.is_none() {
-            granted = self.charge(ask, &judgement, chosen.and_then(Result::ok), ctx);
+            granted = self.charge(ask, &folded, &judgement, chosen.and_then(Result::ok), ctx);
         } else if counts && denied_by.is_some_and(Gate::is_blocking) {
             let rate = self.rate_now(ctx);
             self.rate = Some(RateRecord { blocked: rate.blocked.saturating_add(1), ..rate });
@@ -60,6 +62,7 @@ impl OrgState {
         decision.hold = granted.hold;
         decision.session = granted.session;
         decision.account = granted.account;
+        decision.folded = folded.scopes();
         self.say_what_is_left(&mut decision);
         Ok(Ok(decision))
     }
@@ -127,9 +130,7 @@ impl OrgState {
         if !ask.reserve.is_empty() {
             self.check_ttl(ask.reservation_ttl, ctx)?;
         }
-        let compute = ask.is_session().then(Meter::compute);
-        let meters = ask.cost.iter().chain(&ask.reserve).map(|(meter, _)| meter).chain(&compute);
-        self.check_ledgers(&ask.scopes, meters, ctx.bounds.ledgers_per_org as usize, ctx)?;
+        self.check_meters(&ask.scopes, asked(ask), ctx.bounds.ledgers_per_org as usize, ctx)?;
         match &ask.run {
             Run::Session(new) => self.check_session(new, ctx),
             Run::Execution | Run::AnySession => Ok(()),
@@ -142,30 +143,20 @@ impl OrgState {
         if ttl > most { Err(OrgError::ReservationTooLong { most }) } else { Ok(()) }
     }
 
-    /// Refuses what would leave the org with more than `most` ledgers. A pair that a limit names needs
-    /// no room: no limit ever misses a charge for want of a ledger.
-    pub(super) fn check_ledgers<'m>(
-        &self,
-        scopes: &Scopes,
-        meters: impl Iterator<Item = &'m Meter>,
-        most: usize,
+    fn charge(
+        &mut self,
+        ask: &Acquire,
+        folded: &Folded,
+        judgement: &Judgement,
+        chosen: Option<Chosen>,
         ctx: &Context<'_>,
-    ) -> Result<(), OrgError> {
-        self.check_room_for(self.book.new_ledgers(ctx.policy, scopes, meters), most)
-    }
-
-    /// Refuses `added` ledgers where there would be more than `most` with them.
-    pub(super) fn check_room_for(&self, added: usize, most: usize) -> Result<(), OrgError> {
-        let full = added > 0 && self.book.ledger_count() + added > most;
-        if full { Err(OrgError::TooManyLedgers { most }) } else { Ok(()) }
-    }
-
-    fn charge(&mut self, ask: &Acquire, judgement: &Judgement, chosen: Option<Chosen>, ctx: &Context<'_>) -> Granted {
+    ) -> Granted {
         let id = ctx.decision.admitted();
         let rate = self.rate_now(ctx);
         self.rate = Some(RateRecord { count: rate.count.saturating_add(1), ..rate });
         self.admitted_total += 1;
-        self.book(&ask.scopes, &ask.cost, ctx);
+        self.count_folded(folded);
+        self.book(&ask.scopes, folded, &ask.cost, ctx);
         let hold = (!ask.reserve.is_empty()).then(|| {
             let ttl = match ask.reservation_ttl {
                 0 => RESERVATION_TTL_DEFAULT_MS.min(ctx.bounds.reservation_ttl_max_ms.into()),
@@ -173,7 +164,16 @@ impl OrgState {
             };
             let expires_at = self.clocks.lease.after(ttl);
             let (scopes, amounts, reserved_at) = (ask.scopes.clone(), ask.reserve.clone(), Some(self.now));
-            self.book.reserve(ReservationRow { id, scopes, amounts, reserved_at, expires_at, expired_at: None });
+            let held = ReservationRow {
+                id,
+                scopes,
+                folded: folded.of_amounts(&amounts),
+                amounts,
+                reserved_at,
+                expires_at,
+                expired_at: None,
+            };
+            self.book.reserve(held, folded);
             Hold { id, expires_at: self.clocks.shown(expires_at) }
         });
         if ask.with_pause
@@ -184,7 +184,7 @@ impl OrgState {
         self.export_admission(ask, id, ctx);
         let fail_open = judgement.reports.fail_open();
         let session = match &ask.run {
-            Run::Session(new) => Some(self.start_session(new, &ask.scopes, judgement.slice, ctx)),
+            Run::Session(new) => Some(self.start_session(new, (&ask.scopes, folded), judgement.slice, ctx)),
             Run::Execution | Run::AnySession => None,
         };
         let account = chosen.filter(|_| ask.picks()).map(|chosen| self.charge_account(chosen, ctx));
@@ -200,23 +200,25 @@ impl OrgState {
         Granted { hold, session, account }
     }
 
-    pub(super) fn book(&mut self, scopes: &Scopes, amounts: &Amounts, ctx: &Context<'_>) {
+    pub(super) fn book(&mut self, scopes: &Scopes, folded: &Folded, amounts: &Amounts, ctx: &Context<'_>) {
         for (meter, amount) in amounts {
-            self.book.book(ctx.policy, scopes, meter, *amount, self.now);
+            self.book.book(ctx.policy, (scopes, folded), meter, *amount, self.now);
         }
         if ctx.policy.sessions.trial && amounts.iter().any(|(meter, _)| *meter == Meter::compute()) {
             self.tell_trial_end(ctx);
         }
     }
 
-    /// The outcome as it was; the limits as they are now.
+    /// The outcome as it was; the limits, and what shares a ledger, as they are now.
     fn replay(&mut self, admission: Admission, ask: &Acquire, ctx: &Context<'_>) -> Decision {
         let (run, scopes) = (ask.run.clone(), ask.scopes.clone());
         let known = Known { balance: ask.balance, exempt: false };
         let limits = self.limits_after(Acquire { run, ..Acquire::of(scopes, Amounts::new()) }, known, ctx);
         let at = self.now;
+        let folded = self.placed(&ask.scopes, asked(ask), ctx).scopes();
         let admitted = |id: Option<DecisionId>, fail_open: &[FailOpen]| Decision {
             limits,
+            folded,
             replayed: true,
             at,
             ..Decision::judged(id, Reports::of_admission(fail_open), false)
@@ -281,8 +283,9 @@ impl OrgState {
             exempt: Some(known.exempt),
             ..ask
         };
+        let folded = self.placed(&ask.scopes, asked(&ask), ctx).scopes();
         match self.judge(&ask, None, ctx) {
-            Ok(judgement) => self.decision(None, judgement, Mode::CheckOnly),
+            Ok(judgement) => Decision { folded, ..self.decision(None, judgement, Mode::CheckOnly) },
             // Both words of the provider's are given.
             Err(_) => Decision::allowed(None),
         }

@@ -7,14 +7,16 @@
 //!
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
-//! `sessions` pay as they go, `pools` pick upstream accounts, `budgets` are limits set meanwhile, `exports` report
-//! to billing, `operators` inspect and freeze, `commits` hands it all to the store.
+//! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
+//! are limits set meanwhile, `exports` report to billing, `operators` inspect and freeze, `commits` hands it
+//! all to the store.
 
 mod admission;
 mod budgets;
 mod commits;
 mod operators;
 mod outbox;
+mod placement;
 mod pools;
 mod sessions;
 mod settlement;
@@ -80,6 +82,10 @@ pub struct Context<'a> {
 /// What happened that no reply tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct News {
+    /// Calls of which something is counted in a ledger that scopes share.
+    pub folded: u64,
+    /// The first such call of the org, as far as anything of it is kept.
+    pub folds: bool,
     /// Outbox rows that were set aside.
     pub set_aside: u64,
     /// Sessions that their planes ended.

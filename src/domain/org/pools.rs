@@ -21,6 +21,7 @@ use crate::{
     domain::{
         command::{ClearAccount, ConfigurePool, Pick, ReportOutcome},
         decision::{Decision, PickedAccount},
+        folded::Folded,
         gate::Gate,
         ids::{Meter, PoolId, Scope},
         limit::Limit,
@@ -117,10 +118,10 @@ impl OrgState {
         let of_pool = [Meter::calls(), Meter::bytes()];
         let accounts = set.accounts.iter().map(|new| (Scope::from(&new.id), &of_account));
         let ledgers = accounts.chain([(Scope::from(&set.pool), &of_pool)]);
-        let new = |(scope, meters): (Scope, &[Meter; 2])| {
-            self.book.new_ledgers(ctx.policy, slice::from_ref(&scope), meters.iter())
-        };
-        self.check_room_for(ledgers.map(new).sum(), SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize)
+        let new = ledgers.map(|(scope, meters)| self.book.new_upstream(ctx.policy, &scope, meters)).sum::<usize>();
+        let most = SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize;
+        let full = new > 0 && self.book.upstream_ledgers() + new > most;
+        if full { Err(OrgError::TooManyLedgers { most }) } else { Ok(()) }
     }
 
     /// R-POOL-2: one account and its charge, past the gates of the org. Only a picked account is remembered:
@@ -148,7 +149,7 @@ impl OrgState {
 
     /// Counts a call of the pool, whatever comes of it.
     pub(super) fn count_call(&mut self, pool: &PoolId, ctx: &Context<'_>) {
-        self.book.book(ctx.policy, &[Scope::from(pool)], &Meter::calls(), 1, self.now);
+        self.book.book(ctx.policy, (&[Scope::from(pool)], Folded::NONE), &Meter::calls(), 1, self.now);
         self.news.pools_touched = true;
         self.changed = true;
     }
@@ -160,7 +161,7 @@ impl OrgState {
         let rules = self.pools.rules(&pool, &ctx.policy.pools);
         let limit = row.limit(&rules);
         let opens = !self.book.runs(scope, &limit, self.now);
-        self.book.book(ctx.policy, slice::from_ref(scope), &Meter::executions(), 1, self.now);
+        self.book.book(ctx.policy, (slice::from_ref(scope), Folded::NONE), &Meter::executions(), 1, self.now);
         row.last_used_at = Some(self.now);
         if opens {
             row.reported_until(self.period_end(scope, &limit), self.now);
@@ -194,7 +195,8 @@ impl OrgState {
             let named = report.named_wait();
             let said = (report.status, report.text.as_str());
             let outcome = ctx.policy.pools.classify((&report.pool, set), said, named.is_some());
-            org.book.book(ctx.policy, &[Scope::from(&report.pool)], &Meter::bytes(), report.bytes(), org.now);
+            let pool = Scope::from(&report.pool);
+            org.book.book(ctx.policy, (&[pool], Folded::NONE), &Meter::bytes(), report.bytes(), org.now);
             if report.account.is_none() {
                 org.count_call(&report.pool, ctx);
             }
@@ -220,7 +222,7 @@ impl OrgState {
         let (member, rules) = (Member::of(&row.id), self.pools.rules(&row.pool, &ctx.policy.pools));
         let scope = &member.scope;
         let limit = row.limit(&rules);
-        self.book.book(ctx.policy, slice::from_ref(scope), &Meter::bytes(), report.bytes(), self.now);
+        self.book.book(ctx.policy, (slice::from_ref(scope), Folded::NONE), &Meter::bytes(), report.bytes(), self.now);
         let used_up = outcome == Upstream::QuotaExhausted;
         let opens = used_up && named.is_none() && !self.book.runs(scope, &limit, self.now);
         if used_up {

@@ -21,6 +21,7 @@ use crate::{
         book::Standing,
         command::{Acquire, EndSession, Heartbeat, Known, ListSessions, NewSession, Run},
         decision::SessionGrant,
+        folded::Folded,
         ids::{Amounts, Identity, Incarnation, Meter, Scope, SessionId, Source},
         limit::Limit,
         outcome::{Beaten, SessionEnded, Shown},
@@ -52,7 +53,7 @@ impl OrgState {
     pub(super) fn start_session(
         &mut self,
         new: &NewSession,
-        scopes: &Scopes,
+        (scopes, folded): (&Scopes, &Folded),
         slice: u64,
         ctx: &Context<'_>,
     ) -> SessionGrant {
@@ -78,21 +79,34 @@ impl OrgState {
             stopping_since: None,
             former,
         };
-        self.hold_slice(&row, slice);
+        self.hold_slice(&row, folded, slice);
         self.sessions.put(row);
         SessionGrant { slice, heartbeat: policy.heartbeat, expires_at: self.clocks.shown(expires_at) }
     }
 
     /// Reserves what is left of a session's first slice until it expires. At its expiry the time since
     /// its last heartbeat is booked out of it.
-    fn hold_slice(&mut self, row: &SessionRow, left: u64) {
+    fn hold_slice(&mut self, row: &SessionRow, folded: &Folded, left: u64) {
         if left > 0 {
             let amounts: Amounts = smallvec![(Meter::compute(), left)];
             let (id, scopes, expires_at) = (row.decision, row.scopes.clone(), row.expires_at);
-            let reserved_at = Some(row.started_at);
-            self.book.reserve(ReservationRow { id, scopes, amounts, reserved_at, expires_at, expired_at: None });
+            let held = ReservationRow {
+                id,
+                scopes,
+                folded: folded.of_amounts(&amounts),
+                amounts,
+                reserved_at: Some(row.started_at),
+                expires_at,
+                expired_at: None,
+            };
+            self.book.reserve(held, folded);
             self.book.prepay(id, row.silence());
         }
+    }
+
+    /// Which scopes of a session share a ledger.
+    fn placed_compute(&self, scopes: &Scopes, ctx: &Context<'_>) -> Folded {
+        self.placed(scopes, std::iter::once(Meter::of_compute()), ctx)
     }
 
     /// Gives the slice back, and answers what was left of it.
@@ -107,20 +121,25 @@ impl OrgState {
         while let Some(mut row) = self.sessions.expired(self.clocks.lease) {
             let at = self.clocks.shown(row.expires_at).clamp(last, self.now);
             let policy = self.budgets.in_force(configured.policy, &self.pools, at);
+            let ctx = Context { policy: &policy, ..*configured };
+            let folded = self.placed_compute(&row.scopes, &ctx);
             let booked = self.take_slice(&row).min(row.silence());
             row.state = SessionState::Expired;
             row.ended_at = Some(at);
             row.booked_ahead = row.booked_ahead.saturating_add(booked);
-            self.book_session(&mut row, booked, at, &Context { policy: &policy, ..*configured });
+            self.book_session(&mut row, &folded, booked, at, &ctx);
             self.sessions.put(row);
             self.news.expired_sessions += 1;
             self.changed = true;
         }
     }
 
-    fn book_session(&mut self, row: &mut SessionRow, amount: u64, at: Millis, ctx: &Context<'_>) {
+    fn book_session(&mut self, row: &mut SessionRow, folded: &Folded, amount: u64, at: Millis, ctx: &Context<'_>) {
         row.booked = row.booked.saturating_add(amount);
-        self.book.book(ctx.policy, &row.scopes, &Meter::compute(), amount, at);
+        if amount > 0 {
+            self.count_folded(folded);
+        }
+        self.book.book(ctx.policy, (&row.scopes, folded), Meter::of_compute(), amount, at);
         self.tell_trial_end(ctx);
         // No two amounts of a session share a name, nor do two sessions.
         let name = format!("{} {}", row.decision, row.booked);
@@ -129,7 +148,13 @@ impl OrgState {
     }
 
     /// Books what a total adds. Answers what was booked and what was not believed.
-    fn accrue(&mut self, row: &mut SessionRow, incarnation: &Incarnation, total: u64, ctx: &Context<'_>) -> (u64, u64) {
+    fn accrue(
+        &mut self,
+        row: &mut SessionRow,
+        folded: &Folded,
+        (incarnation, total): (&Incarnation, u64),
+        ctx: &Context<'_>,
+    ) -> (u64, u64) {
         let grown = row.grow(incarnation, total.min(AMOUNT_MAX));
         let covered = grown.min(row.booked_ahead);
         row.booked_ahead -= covered;
@@ -142,7 +167,7 @@ impl OrgState {
         let (scopes, source) = (row.scopes.clone(), Source::from(&row.id));
         let entry = DisputedRow { seq: 0, scopes, source, meter: Meter::compute(), amount: disputed, at: self.now };
         self.dispute_session(entry);
-        self.book_session(row, booked, self.now, ctx);
+        self.book_session(row, folded, booked, self.now, ctx);
         (booked, disputed)
     }
 
@@ -164,15 +189,18 @@ impl OrgState {
         beat: &Heartbeat,
         ctx: &Context<'_>,
     ) -> Result<Shown<Beaten, Box<Beat>>, OrgError> {
+        let mut shared = None;
         let done = self.once(Rpc::Heartbeat, beat.idempotency.as_ref(), ctx, |org| {
             let mut row = org.known_life(&beat.session, &beat.identity, &beat.incarnation)?;
+            let folded = org.placed_compute(&row.scopes, ctx);
+            shared = Some(folded.scopes());
             let left = org.take_slice(&row);
-            let (booked, disputed) = org.accrue(&mut row, &beat.incarnation, beat.total, ctx);
+            let (booked, disputed) = org.accrue(&mut row, &folded, (&beat.incarnation, beat.total), ctx);
             if row.state == SessionState::Running {
                 row.last_heartbeat_at = org.now;
                 row.heard = Heard::at(&org.clocks);
                 row.expires_at = org.clocks.lease.after(ctx.policy.sessions.lease());
-                org.hold_slice(&row, left.saturating_sub(booked));
+                org.hold_slice(&row, &folded, left.saturating_sub(booked));
             }
             let stops = matches!(org.action(&row, ctx), Action::Stop(_));
             row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(org.clocks.lease));
@@ -187,6 +215,7 @@ impl OrgState {
             quota: self.quota(&row.scopes, ctx.policy),
             heartbeat: ctx.policy.sessions.heartbeat,
             expires_at: self.session_ends_at(&row),
+            folded: shared.unwrap_or_else(|| self.placed_compute(&row.scopes, ctx).scopes()),
         })))
     }
 
@@ -211,10 +240,12 @@ impl OrgState {
     fn percent_used(&mut self, scopes: &Scopes, held: u64, ctx: &Context<'_>) -> u64 {
         let mut most = 0;
         for scope in scopes.charged() {
+            let others = self.book.others_of(ctx.policy, scope);
             let limits = ctx.policy.limits_of(scope).iter().filter(|limit| *limit.meter() == Meter::compute());
             for limit in limits.filter(|limit| !limit.shadow) {
                 let Some(amount) = limit.amount else { continue };
-                let Standing { used, reserved, .. } = self.book.standing(scope, limit, self.now);
+                let standing = self.book.standing_among(scope, others.as_ref(), limit, self.now);
+                let Standing { used, reserved, .. } = standing;
                 let taken = u128::from(used) + u128::from(reserved.saturating_sub(held));
                 let usable = u128::from(amount.saturating_sub(limit.buffer));
                 let percent = (taken * 100).checked_div(usable).unwrap_or(100);
@@ -230,12 +261,15 @@ impl OrgState {
         end: &EndSession,
         ctx: &Context<'_>,
     ) -> Result<Shown<SessionEnded, Box<SessionView>>, OrgError> {
+        let mut shared = None;
         let done = self.once(Rpc::EndSession, Some(&end.idempotency), ctx, |org| {
             let mut row = match &end.last {
                 Some((life, _)) => org.known_life(&end.session, &end.identity, life)?,
                 None => org.known(&end.session, &end.identity)?,
             };
-            org.close_session(&mut row, end, ctx);
+            let folded = org.placed_compute(&row.scopes, ctx);
+            shared = Some(folded.scopes());
+            org.close_session(&mut row, &folded, end, ctx);
             let decision = row.decision;
             org.sessions.put(row);
             Ok(SessionEnded { decision })
@@ -245,19 +279,20 @@ impl OrgState {
         if row.decision != done.outcome.decision {
             return Err(OrgError::SessionReplaced);
         }
-        Ok(done.show(Box::new(self.session_view(row))))
+        let folded = shared.unwrap_or_else(|| self.placed_compute(&row.scopes, ctx).scopes());
+        Ok(done.show(Box::new(SessionView { folded, ..self.session_view(row) })))
     }
 
-    fn close_session(&mut self, row: &mut SessionRow, end: &EndSession, ctx: &Context<'_>) {
+    fn close_session(&mut self, row: &mut SessionRow, folded: &Folded, end: &EndSession, ctx: &Context<'_>) {
         let runs = row.state == SessionState::Running;
         self.take_slice(row);
         match &end.last {
-            Some((incarnation, total)) => drop(self.accrue(row, incarnation, *total, ctx)),
+            Some((incarnation, total)) => drop(self.accrue(row, folded, (incarnation, *total), ctx)),
             // Nobody says how long it ran: since its last heartbeat.
             None if runs => {
                 let silent = row.heard.passed(&self.clocks);
                 row.booked_ahead = row.booked_ahead.saturating_add(silent);
-                self.book_session(row, silent, self.now, ctx);
+                self.book_session(row, folded, silent, self.now, ctx);
             }
             None => {}
         }
@@ -270,7 +305,9 @@ impl OrgState {
     }
 
     pub(super) fn session_view(&self, row: SessionRow) -> SessionView {
-        SessionView { held: self.book.held(row.decision), ends_at: self.session_ends_at(&row), row }
+        let held_by = self.book.reservation(row.decision, self.now);
+        let folded = held_by.map(|held| held.folded.scopes()).unwrap_or_default();
+        SessionView { held: self.book.held(row.decision), ends_at: self.session_ends_at(&row), folded, row }
     }
 
     /// When it expires without a heartbeat; when it ended, once it has.

@@ -1,18 +1,17 @@
 //! What happens after admission: reservations end, executions go on, usage is booked. What really
-//! happened always books, also past a limit and past the ledgers that admission may open.
+//! happened always books, also past a limit and past the meters that admission may add.
 
 use smallvec::smallvec;
 
-use super::{Baseline, Context, Execution, OrgState};
+use super::{Baseline, Context, Execution, OrgState, placement::counted};
 use crate::{
-    bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, SETTLEMENT_LEDGERS},
+    bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS},
     domain::{
         command::{Commit, Extend, ListReservations, Record, Release, ReportCumulative, Resume},
-        decision::LimitViews,
-        ids::{DecisionId, ExecutionId, Meter, Source},
+        ids::{DecisionId, ExecutionId, Source},
         outcome::{Committed, Done, Extended, Recorded, Reported, Resumed, Settled, Settlement, Shown},
         refusal::OrgError,
-        reply::ReservationView,
+        reply::{Counted, ReservationView},
         request::Rpc,
         rows::{DisputedRow, ReservationRow},
         scopes::Scopes,
@@ -44,13 +43,17 @@ impl OrgState {
         &mut self,
         commit: &Commit,
         ctx: &Context<'_>,
-    ) -> Result<Box<Shown<Committed, LimitViews>>, OrgError> {
+    ) -> Result<Box<Shown<Committed, Counted>>, OrgError> {
         let Commit { reservation, actual, idempotency } = commit;
+        let mut shared = None;
         let done = self.once(Rpc::Commit, Some(idempotency), ctx, |org| {
             let held = org.reservation(*reservation)?;
-            org.check_settlement(&held.scopes, actual.iter().map(|(meter, _)| meter), ctx)?;
+            org.check_settlement(&held.scopes, counted(actual), ctx)?;
+            let folded = org.placed(&held.scopes, counted(actual), ctx);
+            org.count_folded(&folded);
             org.book.settle(*reservation);
-            org.book(&held.scopes, actual, ctx);
+            org.book(&held.scopes, &folded, actual, ctx);
+            shared = Some(folded.scopes());
             org.complete(&held.scopes, *reservation, ctx);
             org.export(&held.scopes, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
             Ok(Committed {
@@ -61,8 +64,10 @@ impl OrgState {
                 reserved: held.amounts,
             })
         })?;
-        let limits = self.limits_now(done.outcome.scopes.clone(), ctx);
-        Ok(Box::new(done.show(limits)))
+        let Committed { scopes, booked, .. } = &done.outcome;
+        let folded = shared.unwrap_or_else(|| self.placed(scopes, counted(booked), ctx).scopes());
+        let limits = self.limits_now(scopes.clone(), ctx);
+        Ok(Box::new(done.show(Counted { limits, folded })))
     }
 
     pub(in crate::domain) fn release(
@@ -77,18 +82,6 @@ impl OrgState {
             org.abandon(*reservation);
             Ok(Settled { reservation: *reservation, how: Settlement::Released })
         })
-    }
-
-    /// Admission has stopped to open ledgers long before settlement is refused one; what is refused
-    /// has changed nothing and can be booked under the org itself.
-    pub(super) fn check_settlement<'m>(
-        &self,
-        scopes: &Scopes,
-        meters: impl Iterator<Item = &'m Meter>,
-        ctx: &Context<'_>,
-    ) -> Result<(), OrgError> {
-        let most = SETTLEMENT_LEDGERS * ctx.bounds.ledgers_per_org as usize;
-        self.check_ledgers(scopes, meters, most, ctx)
     }
 
     /// What can be committed. The slice of a session is no reservation of a caller's: the session settles it.
@@ -190,27 +183,43 @@ impl OrgState {
         (!full(self)).then(Execution::default)
     }
 
-    pub(in crate::domain) fn record(&mut self, record: &Record, ctx: &Context<'_>) -> Result<Done<Recorded>, OrgError> {
+    /// Shows the scopes that share a ledger.
+    pub(in crate::domain) fn record(
+        &mut self,
+        record: &Record,
+        ctx: &Context<'_>,
+    ) -> Result<Shown<Recorded, Scopes>, OrgError> {
         let Record { scopes, usage, decision, idempotency } = record;
-        self.once(Rpc::Record, Some(idempotency), ctx, |org| {
-            org.check_settlement(scopes, usage.iter().map(|(meter, _)| meter), ctx)?;
-            org.book(scopes, usage, ctx);
+        let mut shared = None;
+        let done = self.once(Rpc::Record, Some(idempotency), ctx, |org| {
+            org.check_settlement(scopes, counted(usage), ctx)?;
+            let folded = org.placed(scopes, counted(usage), ctx);
+            org.count_folded(&folded);
+            org.book(scopes, &folded, usage, ctx);
+            shared = Some(folded.scopes());
             if let Some(decision) = decision {
                 org.complete(scopes, *decision, ctx);
             }
             org.export(scopes, usage, Rpc::Record, idempotency.id.as_str(), ctx);
             Ok(Recorded)
-        })
+        })?;
+        let now = || self.placed(scopes, counted(usage), ctx).scopes();
+        Ok(done.show(shared.unwrap_or_else(now)))
     }
 
     /// R-BUD-5: the increment is the total minus the last total; a lower total or a new incarnation
-    /// is a reset and counts whole; 0 is no update; what lies above the believable is disputed.
+    /// is a reset and counts whole; 0 is no update; what lies above the believable is disputed. Shows the scopes
+    /// that share a ledger.
     pub(in crate::domain) fn report(
         &mut self,
         report: &ReportCumulative,
         ctx: &Context<'_>,
-    ) -> Result<Done<Reported>, OrgError> {
-        self.once(Rpc::ReportCumulative, Some(&report.idempotency), ctx, |org| org.take_total(report, ctx))
+    ) -> Result<Shown<Reported, Scopes>, OrgError> {
+        let take = |org: &mut Self| org.take_total(report, ctx);
+        let done = self.once(Rpc::ReportCumulative, Some(&report.idempotency), ctx, take)?;
+        let counted = std::iter::once(&report.meter).filter(|_| done.outcome.increment > 0);
+        let folded = self.placed(&report.scopes, counted, ctx).scopes();
+        Ok(done.show(folded))
     }
 
     fn take_total(&mut self, report: &ReportCumulative, ctx: &Context<'_>) -> Result<Reported, OrgError> {
@@ -235,7 +244,9 @@ impl OrgState {
             self.baselines.put(key, Baseline { incarnation: report.incarnation.clone(), total });
         }
         let booked = smallvec![(report.meter.clone(), increment)];
-        self.book(&report.scopes, &booked, ctx);
+        let folded = self.placed(&report.scopes, counted(&booked), ctx);
+        self.count_folded(&folded);
+        self.book(&report.scopes, &folded, &booked, ctx);
         self.export(&report.scopes, &booked, Rpc::ReportCumulative, report.idempotency.id.as_str(), ctx);
         Ok(Reported { increment, reset, disputed })
     }

@@ -73,7 +73,9 @@ impl OrgState {
         }
         let spent = older.monthly_spend.min(AMOUNT_MAX);
         self.baselines.put(key, Baseline { incarnation, total: spent });
-        self.book.backdate(&scopes, &meter, spent, in_the_month_alone(self.now), self.now);
+        let folded = self.placed(&scopes, std::iter::once(&meter), ctx);
+        self.count_folded(&folded);
+        self.book.backdate((&scopes, &folded), &meter, spent, in_the_month_alone(self.now), self.now);
         self.changed = true;
         Ok(true)
     }

@@ -74,7 +74,7 @@ fn included(run: &mut Run<'_>) -> Verdict {
     check.limiting = !overage && !check.admits();
     let exhausted = check.limiting;
     let resets_at = if exhausted {
-        org.book.fits_at(check.scope, limit, check.cost.saturating_add(check.hold), &now)
+        org.book.fits_at(check.scope, None, limit, check.cost.saturating_add(check.hold), &now)
     } else {
         check.ends_at
     };

@@ -23,6 +23,8 @@ use crate::domain::{
 #[derive(Debug)]
 pub(super) struct Check<'p> {
     pub(super) scope: &'p Scope,
+    /// What scopes share that have their limits from the same pattern, where it has a part in what is used.
+    others: Option<Scope>,
     pub(super) limit: &'p Limit,
     pub(super) used: u64,
     /// Of that, what the windows before had over the limit.
@@ -42,7 +44,7 @@ impl<'p> Check<'p> {
         let counts = ask.scopes.counts_in(scope);
         let (cost, hold) =
             if counts { (of(&ask.cost, limit.meter()), of(&ask.reserve, limit.meter())) } else { (0, 0) };
-        Self { cost, hold, scope, limit, used, carried, reserved, ends_at, limiting: false }
+        Self { cost, hold, scope, others: None, limit, used, carried, reserved, ends_at, limiting: false }
     }
 
     fn asked(&self) -> u64 {
@@ -77,9 +79,13 @@ impl<'p> Check<'p> {
     /// When what was asked fits if nothing else happens, or the end of the window.
     fn resets_at(&self, book: &mut Book, now: &Now) -> Option<Millis> {
         if !self.admits() {
-            return book.fits_at(self.scope, self.limit, self.asked(), now);
+            return self.fits_at(book, now);
         }
         if self.limit.is_budget() { self.limit.amount.map(|_| now.service) } else { self.ends_at }
+    }
+
+    fn fits_at(&self, book: &mut Book, now: &Now) -> Option<Millis> {
+        book.fits_at(self.scope, self.others.as_ref(), self.limit, self.asked(), now)
     }
 
     /// Most that one reservation may hold.
@@ -103,7 +109,10 @@ pub(super) fn checks<'a>(facts: &mut Facts<'a>) -> Vec<Check<'a>> {
     let mut checks = Vec::with_capacity(policy.limits.len() + count);
     checks.extend(checks_of(book, ask, Scope::of_org(), &policy.limits, now));
     for (scope, limits) in of_scopes {
-        checks.extend(checks_of(book, ask, scope, limits, now));
+        match book.others_of(policy, scope) {
+            None => checks.extend(checks_of(book, ask, scope, limits, now)),
+            Some(others) => checks.extend(checks_with_others(book, ask, (scope, &others), limits, now)),
+        }
     }
     checks
 }
@@ -121,6 +130,20 @@ fn checks_of<'a>(
         let unused = || Standing::unused(limit.window(), now);
         let standing = page.as_mut().map_or_else(unused, |page| page.standing(number, now));
         Check::new(ask, scope, limit, standing)
+    })
+}
+
+/// The same where scopes share a ledger that have these limits.
+fn checks_with_others<'a>(
+    book: &mut Book,
+    ask: &Acquire,
+    (scope, others): (&'a Scope, &Scope),
+    limits: &'a Limits,
+    now: Millis,
+) -> impl Iterator<Item = Check<'a>> {
+    limits.iter().map(move |limit| {
+        let (standing, shared) = book.judged(scope, others, limit, now);
+        Check { others: shared.then(|| others.clone()), ..Check::new(ask, scope, limit, standing) }
     })
 }
 
@@ -202,7 +225,7 @@ pub(super) fn exceeded<'c, 'p>(
     for (index, check) in checks.iter_mut().enumerate() {
         if concerns(check) && !check.limit.shadow && !check.admits() {
             check.limiting = true;
-            full.push((index, book.fits_at(check.scope, check.limit, check.asked(), now)));
+            full.push((index, check.fits_at(book, now)));
         }
     }
     let checks: &'c [Check<'p>] = checks;
@@ -273,9 +296,13 @@ impl Check<'_> {
     fn named(&self) -> String {
         let name = self.limit.name();
         if self.scope.is_org() {
-            format!("{name} of this org")
-        } else {
-            format!("{name} of scope {}", self.scope.shown())
+            return format!("{name} of this org");
+        }
+        match &self.others {
+            None => format!("{name} of scope {}", self.scope.shown()),
+            Some(others) => {
+                format!("{name} of scope {}, counted with others in {},", self.scope.shown(), others.shown())
+            }
         }
     }
 

@@ -174,10 +174,22 @@ impl OrgPolicy {
         if scope.is_org() {
             return &self.limits;
         }
+        if scope.is_shared() {
+            let pattern = scope.shared_by().and_then(|prefix| self.scope_prefixes.get(prefix));
+            return pattern.unwrap_or(&NONE);
+        }
         if let Some(limits) = self.scopes.get(scope) {
             return limits;
         }
         self.prefix_of(scope).map_or(&NONE, |(_, limits)| limits)
+    }
+
+    /// What the scope begins with, where its limits are those of a pattern and not of its full name.
+    pub(super) fn pattern_of(&self, scope: &Scope) -> Option<(&str, &Limits)> {
+        if scope.is_org() || scope.is_shared() || self.scopes.contains_key(scope) {
+            return None;
+        }
+        self.prefix_of(scope).map(|(prefix, limits)| (prefix.as_str(), limits))
     }
 
     /// The longest prefix that matches, with what holds behind it.
@@ -207,7 +219,7 @@ impl OrgPolicy {
     /// configuration names; scopes behind a prefix have no end.
     pub fn names(&self, scope: &Scope, meter: &Meter) -> bool {
         let limits = if scope.is_org() { Some(&self.limits) } else { self.scopes.get(scope) };
-        limits.is_some_and(|limits| limits.iter().any(|limit| limit.meter() == meter))
+        limits.is_some_and(|limits| limits.count(meter))
     }
 }
 

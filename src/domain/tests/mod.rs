@@ -10,6 +10,8 @@ mod balance;
 mod budgets;
 mod carry;
 mod disk;
+mod folding;
+mod folding_histories;
 mod histories;
 mod kept_ids;
 mod leases;
@@ -48,7 +50,7 @@ use super::{
         RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
     },
     commands::{Ask, Command, Reply},
-    decision::{Decision, LimitView, LimitViews},
+    decision::{Decision, LimitView},
     gate::Code,
     holds,
     ids::{Amounts, DecisionId, ExecutionId, Incarnation, Meter, OrgId, Plane, Reason, RequestId, Scope, Source},
@@ -58,7 +60,7 @@ use super::{
     outcome::{Committed, Done, Extended, Frozen, OutcomeReported, Reported, Resumed, Settlement, Shown},
     policy::{BalanceSource, OrgPolicy},
     refusal::OrgError,
-    reply::{Audit, OutboxReplayed, Purged, Snapshot},
+    reply::{Audit, Counted, OutboxReplayed, Purged, Snapshot},
     request::Idempotency,
     rows::{OrgWrite, Row},
     scopes::Scopes,
@@ -313,7 +315,7 @@ impl OrgBench {
         reservation: DecisionId,
         actual: Amounts,
         id: &str,
-    ) -> Result<Box<Shown<Committed, LimitViews>>, OrgError> {
+    ) -> Result<Box<Shown<Committed, Counted>>, OrgError> {
         self.ask(Commit { reservation, actual, idempotency: key(id) })
     }
 
@@ -335,14 +337,15 @@ impl OrgBench {
     }
 
     fn report(&mut self, incarnation: &str, total: u64, id: &str) -> Result<Done<Reported>, OrgError> {
-        self.ask(Box::new(ReportCumulative {
+        let done = self.ask(Box::new(ReportCumulative {
             scopes: Scopes::org(),
             source: Source::parse("source", "meter-1").unwrap(),
             incarnation: Incarnation::parse("incarnation", incarnation).unwrap(),
             meter: Meter::spend(),
             total,
             idempotency: key(id),
-        }))
+        }))?;
+        Ok(Done { outcome: done.outcome, replayed: done.replayed })
     }
 
     fn resume(&mut self, execution: &str, id: Option<&str>) -> Done<Resumed> {

@@ -17,9 +17,10 @@ use crate::{
         decision::Decision,
         gate::{Cause, Code, FailOpen, Gate},
         ids::{Meter, Plane, Reason},
-        outcome::{Done, Recorded},
+        outcome::{Recorded, Shown},
         policy::{OnIndeterminate, OrgPolicy, RateLimit},
         request::Idempotency,
+        scopes::Scopes,
     },
     error::ServiceError,
     testing::{Node, acquire, billed, exhausted, idempotency, node, org, rate_of, record},
@@ -137,7 +138,8 @@ async fn a_draining_node_admits_nothing_new_and_settles_on() {
     node.service.start_draining();
     assert_eq!(ask(&node, "acme").await, Err(ServiceError::Draining));
     let settled = node.service.ask(&org("acme"), record("r", 1), &call()).await;
-    assert_eq!(settled, Ok(Done { outcome: Recorded, replayed: false }), "I17");
+    let recorded = Shown { outcome: Recorded, replayed: false, view: Scopes::org() };
+    assert_eq!(settled, Ok(recorded), "I17");
     assert!(!node.service.is_serving());
 }
 

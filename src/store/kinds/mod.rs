@@ -205,7 +205,7 @@ kinds! {
     rows {
         Head = 0x10 "head" in head to 3;
         Timer = 0x11 "timer" in timer { wake_at };
-        Slice = 0x12 "slice" in slice { scope, meter, start };
+        Slice = 0x12 "slice" in slice to 3 { scope, meter, start };
         Counter = 0x13 "counter" in counter to 3 { scope, meter, window };
         Reservation = 0x16 "reservation" in reservation to 3 { id };
         Baseline = 0x17 "baseline" in baseline { scopes, source, meter };

@@ -6,7 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::stored::{AmountV2, amounts};
 use crate::domain::{
-    ids::DecisionId, input::InputError, lease::LeaseTime, rows::ReservationRow, scopes::Scopes, window::Millis,
+    folded::Fold,
+    ids::{DecisionId, Meter, Scope},
+    input::InputError,
+    lease::LeaseTime,
+    rows::ReservationRow,
+    scopes::Scopes,
+    window::Millis,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -20,7 +26,7 @@ struct ReservationV2<'a> {
     expires_at: Millis,
 }
 
-/// Says when it was made, and whether its time is over.
+/// Says also when it was made, whether its time is over, and what of it is held in a shared ledger.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReservationV3<'a> {
@@ -28,13 +34,28 @@ struct ReservationV3<'a> {
     scope: Cow<'a, str>,
     #[serde(borrow)]
     amounts: Vec<AmountV2<'a>>,
+    #[serde(borrow)]
+    folded: Vec<FoldV3<'a>>,
     reserved_at: Option<Millis>,
     expires_at: Millis,
     expired_at: Option<Millis>,
 }
 
+/// A scope that is held in another one for a meter.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FoldV3<'a> {
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    meter: Cow<'a, str>,
+    #[serde(borrow)]
+    into: Cow<'a, str>,
+}
+
 pub(super) fn version(row: &ReservationRow) -> u8 {
-    if row.reserved_at.is_none() && row.expired_at.is_none() { 2 } else { 3 }
+    let is_plain = row.folded.pairs().is_empty() && row.reserved_at.is_none() && row.expired_at.is_none();
+    if is_plain { 2 } else { 3 }
 }
 
 pub(super) fn write<S: Serializer>(row: &ReservationRow, out: S) -> Result<S::Ok, S::Error> {
@@ -45,7 +66,8 @@ pub(super) fn write<S: Serializer>(row: &ReservationRow, out: S) -> Result<S::Ok
     if version(row) == 2 {
         return ReservationV2 { scope, amounts, expires_at }.serialize(out);
     }
-    ReservationV3 { scope, amounts, reserved_at, expires_at, expired_at }.serialize(out)
+    let folded = row.folded.pairs().iter().map(FoldV3::from).collect();
+    ReservationV3 { scope, amounts, folded, reserved_at, expires_at, expired_at }.serialize(out)
 }
 
 pub(super) fn read<'de, D: Deserializer<'de>>(
@@ -60,7 +82,24 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
 
 impl<'a> From<ReservationV2<'a>> for ReservationV3<'a> {
     fn from(ReservationV2 { scope, amounts, expires_at }: ReservationV2<'a>) -> Self {
-        Self { scope, amounts, reserved_at: None, expires_at, expired_at: None }
+        Self { scope, amounts, folded: Vec::new(), reserved_at: None, expires_at, expired_at: None }
+    }
+}
+
+impl<'a> From<&'a Fold> for FoldV3<'a> {
+    fn from(fold: &'a Fold) -> Self {
+        let Fold { scope, meter, into } = fold;
+        Self { scope: scope.as_str().into(), meter: meter.as_str().into(), into: into.as_str().into() }
+    }
+}
+
+impl FoldV3<'_> {
+    fn to_fold(&self) -> Result<Fold, InputError> {
+        Ok(Fold {
+            scope: Scope::parse("scope", &self.scope)?,
+            meter: Meter::parse("meter", &self.meter)?,
+            into: Scope::parse("scope", &self.into)?,
+        })
     }
 }
 
@@ -70,6 +109,7 @@ impl ReservationV3<'_> {
             id,
             scopes: Scopes::parse("scope", &self.scope)?,
             amounts: amounts(&self.amounts)?,
+            folded: self.folded.iter().map(FoldV3::to_fold).collect::<Result<_, _>>()?,
             reserved_at: self.reserved_at,
             expires_at: LeaseTime(self.expires_at),
             expired_at: self.expired_at,
@@ -82,7 +122,7 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
     use smallvec::smallvec;
 
     use crate::{
-        domain::ids::Meter,
+        domain::folded::Folded,
         store::samples::{T0, scope, scopes},
     };
 
@@ -91,6 +131,7 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
         id: DecisionId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
         scopes: scope().into(),
         amounts: smallvec![(Meter::executions(), 1), (Meter::spend(), 50_000)],
+        folded: Folded::default(),
         reserved_at: None,
         expires_at: LeaseTime(T0 + 300_000),
         expired_at: None,
@@ -101,10 +142,15 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
     let expired = ReservationRow { id, reserved_at: Some(T0), expired_at: Some(T0 + 300_000), ..first.clone() };
     let id = DecisionId(7);
     let of_several = ReservationRow { id, scopes: scopes(), ..open.clone() };
+    let fold = |meter, into| Fold { scope: scope(), meter, into };
+    let folds = [fold(Meter::executions(), Scope::other()), fold(Meter::spend(), Scope::others_of("workspace/"))];
+    let id = DecisionId(9);
+    let folded = ReservationRow { id, folded: folds.into_iter().collect(), ..open.clone() };
     vec![
         ("reservation", first),
         ("reservation_open", open),
         ("reservation_expired", expired),
         ("reservation_scopes", of_several),
+        ("reservation_folded", folded),
     ]
 }

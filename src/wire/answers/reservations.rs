@@ -4,17 +4,16 @@ use super::{amounts, first, int, limits, scopes, until};
 use crate::{
     bounds::LATE_COMMIT_MS,
     domain::{
-        decision::LimitViews,
         ids::Amounts,
         outcome::{Committed, Shown},
-        reply::ReservationView,
+        reply::{Counted, ReservationView},
         window::Millis,
     },
     wire::v1,
 };
 
 /// Each amount once for every scope that it counts in. Amounts are in the units of the meters.
-pub fn committed(done: &Shown<Committed, LimitViews>, now: Millis) -> v1::CommitResponse {
+pub fn committed(done: &Shown<Committed, Counted>, now: Millis) -> v1::CommitResponse {
     let committed = &done.outcome;
     v1::CommitResponse {
         replayed: done.replayed,
@@ -22,7 +21,8 @@ pub fn committed(done: &Shown<Committed, LimitViews>, now: Millis) -> v1::Commit
         booked: scoped(committed, &committed.booked),
         released: scoped(committed, &committed.released()),
         overrun: scoped(committed, &committed.overrun()),
-        limits: limits(&done.view, now),
+        limits: limits(&done.view.limits, now),
+        folded_scopes: scopes(&done.view.folded),
     }
 }
 
@@ -54,5 +54,6 @@ pub fn reservation(view: &ReservationView, now: Millis) -> v1::Reservation {
         expires_at_ms: int(view.expires_at),
         remaining_ms: until(Some(view.expires_at).filter(|_| row.is_open()), now),
         commit_within_ms: until(last_commit, now),
+        folded_scopes: scopes(&row.folded.scopes()),
     }
 }

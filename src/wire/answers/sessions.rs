@@ -34,6 +34,7 @@ pub fn started(decision: &Decision, node: &str, upgrade_url: &str) -> v1::StartS
         heartbeat_interval_ms: int(grant.map_or(0, |grant| grant.heartbeat)),
         expires_at_ms: int(grant.map_or(0, |grant| grant.expires_at)),
         remaining_ms: int(grant.map_or(0, |_| decision.remaining)),
+        folded_scopes: shared.folded_scopes,
         upgrade_url: if allowed { String::new() } else { upgrade_url.to_owned() },
     }
 }
@@ -68,6 +69,7 @@ pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str, now: Millis
         remaining_ms: until(Some(beat.expires_at), now),
         replayed: done.replayed,
         upgrade_url: if may_upgrade { upgrade_url.to_owned() } else { String::new() },
+        folded_scopes: scopes(&beat.folded),
     }
 }
 
@@ -110,6 +112,7 @@ pub fn session(view: &SessionView, now: Millis) -> v1::Session {
         decision_id: row.decision.to_string(),
         scopes: scopes(&row.scopes),
         remaining_ms: until(Some(view.ends_at), now),
+        folded_scopes: scopes(&view.folded),
     }
 }
 
@@ -133,5 +136,6 @@ pub fn session_status(status: SessionStatus, org: &OrgId, asked: &Scopes, upgrad
         sessions_max: int(max.unwrap_or(0)),
         sessions_unlimited: max.is_none(),
         scopes: scopes(asked),
+        folded_scopes: scopes(&decision.folded),
     }
 }

@@ -158,7 +158,7 @@ impl OrgState {
             let counts_calls = limit.meter().as_str() == Meter::EXECUTIONS;
             let asked = u64::from(counts_calls);
             if !limit.admits(used, reserved, asked) {
-                let fits = self.book.fits_at(&member.scope, limit, asked, &self.clocks);
+                let fits = self.book.fits_at(&member.scope, None, limit, asked, &self.clocks);
                 full = Some(full.map_or(fits, |until| until.zip(fits).map(|(a, b)| a.max(b))));
                 within_a_minute &= limit.window() == CLOCK_MINUTE && fits.is_some();
                 continue;

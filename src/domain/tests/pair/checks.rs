@@ -198,7 +198,7 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
         }
         (Answer::Reported { increment, reset, disputed }, Ok(Reply::ReportCumulative(done))) => {
             let outcome = Reported { increment: *increment, reset: *reset, disputed: *disputed };
-            *done == Done { outcome, replayed: again }
+            *done == Shown { outcome, replayed: again, view: Scopes::org() }
         }
         (Answer::Frozen { was_frozen }, Ok(Reply::Freeze(done) | Reply::Unfreeze(done))) => {
             *done == Done { outcome: Frozen { was_frozen: *was_frozen }, replayed: again }

@@ -142,7 +142,7 @@ fn another_version_is_told_apart_from_a_broken_disk() {
 #[test]
 fn impossible_content_under_a_good_checksum_is_corrupt() {
     let slice = |minute| {
-        let slice = HourSlice { start: HOUR_MS, total: 1, minutes: vec![(minute, 1)] };
+        let slice = HourSlice { start: HOUR_MS, total: 1, minutes: vec![(minute, 1)], late: false };
         Row::Slice(SliceRow { scope: Scope::org(), meter: Meter::spend(), slice })
     };
     let key = Key::row(&org("a"), &slice(0).key());

@@ -25,7 +25,7 @@ fn sound() -> Vec<Row> {
     rows.retain(|row| !matches!(row, Row::LongJournal(_)));
     rows.push(Row::LongJournal(long));
     // What a scope has used, the org has.
-    let slice = HourSlice { start: T0 - DAY_MS, total: u64::MAX, minutes: vec![] };
+    let slice = HourSlice { start: T0 - DAY_MS, total: u64::MAX, minutes: vec![], late: false };
     rows.push(Row::Slice(SliceRow { scope: Scope::org(), meter: Meter::spend(), slice }));
     rows
 }
@@ -113,7 +113,7 @@ async fn rows_without_a_head_are_named() {
 
 #[tokio::test]
 async fn a_slice_that_does_not_add_up_is_named() {
-    let slice = HourSlice { start: T0, total: 301, minutes: vec![(0, 100), (59, 200)] };
+    let slice = HourSlice { start: T0, total: 301, minutes: vec![(0, 100), (59, 200)], late: false };
     let (scope, meter) = (Scope::org(), Meter::spend());
     let found = findings_after(write("acme", vec![Row::Slice(SliceRow { scope, meter, slice })])).await;
     assert!(found.len() == 1 && found[0].contains("is kept as 301, and is 300"), "{found:?}");

@@ -1,0 +1,39 @@
+//! What operators see of a book.
+
+use super::{Book, Tally};
+use crate::domain::{
+    ids::{Meter, Scope},
+    lease::Now,
+    rate::Counter,
+    reply::{LedgerView, ReservationView},
+    window::Window,
+};
+
+impl Book {
+    pub(in crate::domain) fn ledger_views(&self) -> Vec<LedgerView> {
+        let kept = self.tallies().filter(|(_, tally)| tally.ledger.is_used());
+        let view = |(scope, tally): (&Scope, &Tally)| LedgerView {
+            scope: scope.clone(),
+            meter: tally.meter.clone(),
+            hours: tally.ledger.hours().cloned().collect(),
+            reserved: tally.ledger.reserved,
+        };
+        kept.map(view).collect()
+    }
+
+    pub(in crate::domain) fn counter_views(&self) -> Vec<(Scope, Meter, Window, Counter)> {
+        let mut views = Vec::new();
+        for (scope, tally) in self.tallies() {
+            let mut records: Vec<_> = tally.records().collect();
+            records.sort_unstable_by_key(|(window, _)| *window);
+            let of_tally = records.into_iter();
+            views.extend(of_tally.map(|(window, counter)| (scope.clone(), tally.meter.clone(), window, counter)));
+        }
+        views
+    }
+
+    pub(in crate::domain) fn reservation_views(&self, now: &Now) -> Vec<ReservationView> {
+        let open = self.reservations.iter().map(|(_, row)| row).filter(|row| row.is_open());
+        open.map(|row| ReservationView::of(row, now)).collect()
+    }
+}
