@@ -19,14 +19,15 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tollgate::wire::{
     admin::v1::{BalanceVerdict, GetOrgRequest, RefreshBalanceRequest, ReplayExportsRequest},
-    v1::{AcquireRequest, DecisionCode, RecordRequest, ResumeRequest},
+    v1::{AcquireRequest, Amount, CommitRequest, DecisionCode, RecordRequest, ResumeRequest},
 };
+use tonic::Status;
 
 use self::standin::{Fault, Standin, books::Feature};
 use crate::harness::{
     alone, beside_another,
     chance::Chance,
-    client::plain,
+    client::{Gate, plain},
     node::{Node, Setup},
     poll, size,
 };
@@ -70,16 +71,54 @@ struct Told {
     /// Executions whose end was acknowledged.
     completed: i64,
     /// Ends that were reported and not acknowledged: they are reported again under the same id.
-    unsure: Vec<RecordRequest>,
+    unsure: Vec<End>,
+    /// Ends of executions whose holds are left to expire, and in which life of the node each began.
+    left: Vec<(usize, CommitRequest)>,
+    /// Of those that are completed, how many had expired.
+    late: u64,
     denied: u64,
     calls: u64,
 }
 
+/// The end of an execution, as it is told.
+#[derive(Debug, Clone)]
+enum End {
+    Record(RecordRequest),
+    Commit(CommitRequest),
+}
+
+impl End {
+    /// Whether it was late; an error where nobody says.
+    async fn tell(self, gate: &mut Gate) -> Result<bool, Status> {
+        match self {
+            Self::Record(request) => gate.record(request).await.map(|_| false),
+            Self::Commit(request) => gate.commit(request).await.map(|answer| answer.into_inner().late),
+        }
+    }
+}
+
+fn spend() -> Vec<Amount> {
+    vec![Amount { meter: "spend".into(), amount: 5 }]
+}
+
+/// Lives of the node, of 0.3 s each, after which a hold of a second has expired.
+const LIVES_OF_A_HOLD: usize = 8;
+
 /// Asks, runs and tells the end of executions until the node is gone.
-async fn run(node: &Node, org: String, told: Arc<Mutex<BTreeMap<String, Told>>>, stop: CancellationToken) {
+async fn run(
+    (node, life): (&Node, usize),
+    org: String,
+    told: Arc<Mutex<BTreeMap<String, Told>>>,
+    stop: CancellationToken,
+) {
     let mut gate = node.gate().await;
-    let unsure = std::mem::take(&mut told.lock().unwrap().entry(org.clone()).or_default().unsure);
-    let mut ends = unsure;
+    let mut ends = {
+        let mut told = told.lock().unwrap();
+        let mine = told.entry(org.clone()).or_default();
+        let is_due = |(began, _): &mut (usize, CommitRequest)| *began + LIVES_OF_A_HOLD <= life;
+        let due: Vec<_> = mine.left.extract_if(.., is_due).map(|(_, commit)| End::Commit(commit)).collect();
+        std::mem::take(&mut mine.unsure).into_iter().chain(due).collect::<Vec<_>>()
+    };
     while !stop.is_cancelled() {
         let Some(end) = ends.pop() else {
             let number = {
@@ -88,31 +127,42 @@ async fn run(node: &Node, org: String, told: Arc<Mutex<BTreeMap<String, Told>>>,
                 mine.calls += 1;
                 mine.calls
             };
-            let Ok(decision) = gate.acquire(AcquireRequest { org: org.clone(), ..AcquireRequest::default() }).await
-            else {
+            let mut ask = AcquireRequest { org: org.clone(), ..AcquireRequest::default() };
+            if number % 4 == 0 {
+                ask.request_id = format!("hold-{number}");
+                (ask.reserve, ask.reservation_ttl_ms) = (spend(), 1_000);
+            }
+            let Ok(decision) = gate.acquire(ask).await else {
                 return;
             };
             let decision = decision.into_inner();
-            if decision.allowed {
-                ends.push(RecordRequest {
-                    org: org.clone(),
+            let (org, request_id) = (org.clone(), format!("end-{number}"));
+            if !decision.reservation_id.is_empty() {
+                let reservation_id = decision.reservation_id;
+                let commit = CommitRequest { org: org.clone(), reservation_id, request_id, actual: spend() };
+                told.lock().unwrap().entry(org).or_default().left.push((life, commit));
+            } else if decision.allowed {
+                ends.push(End::Record(RecordRequest {
+                    org,
                     decision_id: decision.decision_id,
-                    request_id: format!("end-{number}"),
-                    usage: vec![tollgate::wire::v1::Amount { meter: "spend".into(), amount: 5 }],
+                    request_id,
+                    usage: spend(),
                     ..RecordRequest::default()
-                });
+                }));
             } else {
                 assert_eq!(decision.code, i32::from(DecisionCode::BalanceExhausted), "{decision:?}");
-                told.lock().unwrap().entry(org.clone()).or_default().denied += 1;
+                told.lock().unwrap().entry(org).or_default().denied += 1;
             }
             continue;
         };
-        if gate.record(end.clone()).await.is_ok() {
-            told.lock().unwrap().entry(org.clone()).or_default().completed += 1;
-        } else {
+        let Ok(late) = end.clone().tell(&mut gate).await else {
             ends.push(end);
             break;
-        }
+        };
+        let mut told = told.lock().unwrap();
+        let mine = told.entry(org.clone()).or_default();
+        mine.completed += 1;
+        mine.late += u64::from(late);
     }
     told.lock().unwrap().entry(org).or_default().unsure.extend(ends);
 }
@@ -154,7 +204,7 @@ async fn what_completes_is_billed_once_over_kills_and_a_flaky_provider() {
         let callers: Vec<_> = all
             .map(|org| {
                 let (node, told, stop) = (node.clone(), told.clone(), stop.clone());
-                tokio::spawn(async move { run(&node, org, told, stop).await })
+                tokio::spawn(async move { run((&node, kill), org, told, stop).await })
             })
             .collect();
         // The moment of the kill: random on purpose, nothing is waited for.
@@ -176,15 +226,20 @@ async fn what_completes_is_billed_once_over_kills_and_a_flaky_provider() {
         node.terminate().await;
     }
     let told = told.lock().unwrap();
-    let (mut completed, mut tracked) = (0, 0);
+    let (mut completed, mut late, mut tracked) = (0, 0, 0);
     for org in &orgs {
         assert_eq!(standin.usage(org), told[org].completed, "{org}: billed and completed");
         completed += told[org].completed;
+        late += told[org].late;
     }
     tracked += standin.ledger().iter().filter(|entry| entry.path == "/v1/balances.track").count();
     assert_eq!(standin.usage(BROKE), 0, "what was denied is not billed");
     assert!(told[BROKE].denied > 0 && told[BROKE].completed == 0);
-    println!("billing: {kills} kills, {completed} completed and billed once, {tracked} reports, {:?}", began.elapsed());
+    println!(
+        "billing: {kills} kills, {completed} completed and billed once, {late} of them late, {tracked} reports, {:?}",
+        began.elapsed()
+    );
+    assert!(late > 0, "no hold was committed after it had expired");
     assert!(completed > i64::try_from(kills).unwrap(), "hardly anything completed");
     assert!(tracked > usize::try_from(completed).unwrap(), "nothing was ever told twice: this test sees nothing");
 }
@@ -193,10 +248,18 @@ async fn what_completes_is_billed_once_over_kills_and_a_flaky_provider() {
 async fn finish(node: &Node, standin: &Standin, orgs: &[String], told: &Mutex<BTreeMap<String, Told>>) {
     let mut gate = node.gate().await;
     for org in orgs {
-        let unsure = std::mem::take(&mut told.lock().unwrap().get_mut(org).unwrap().unsure);
-        for end in unsure {
-            gate.record(end).await.unwrap();
-            told.lock().unwrap().get_mut(org).unwrap().completed += 1;
+        let ends = {
+            let mut told = told.lock().unwrap();
+            let mine = told.get_mut(org).unwrap();
+            let left = std::mem::take(&mut mine.left).into_iter().map(|(_, commit)| End::Commit(commit));
+            std::mem::take(&mut mine.unsure).into_iter().chain(left).collect::<Vec<_>>()
+        };
+        for end in ends {
+            let late = end.tell(&mut gate).await.unwrap();
+            let mut told = told.lock().unwrap();
+            let mine = told.get_mut(org).unwrap();
+            mine.completed += 1;
+            mine.late += u64::from(late);
         }
     }
     let admin = node.admin().await;

@@ -29,6 +29,7 @@ struct Total {
     kills: usize,
     in_open: usize,
     promised: usize,
+    late: usize,
     pools: Pooled,
     found: Found,
 }
@@ -50,6 +51,7 @@ impl Total {
     fn count(&mut self, summary: &Summary) {
         self.kills += 1;
         self.promised += summary.promised;
+        self.late += summary.late;
         self.pools.picked += summary.pools.picked;
         self.pools.reported += summary.pools.reported;
         self.pools.configured += summary.pools.configured;
@@ -132,6 +134,8 @@ async fn a_kill_loses_nothing_promised_and_forgets_at_most_what_is_written_behin
     let forgotten: u64 = totals.iter().map(|total| total.found.forgotten).sum();
     assert!(forgotten > 0, "no kill hit an unflushed admission: this test sees nothing");
     assert!(totals.iter().map(|total| total.promised).sum::<usize>() > 20 * kills, "hardly anything was promised");
+    let late: usize = totals.iter().map(|total| total.late).sum();
+    assert!(late > kills / 10, "hardly any hold was committed after it had expired: {late}");
     let picked: usize = totals.iter().map(|total| total.pools.picked).sum();
     assert!(picked > kills, "hardly any account was picked: {picked}");
 }

@@ -19,13 +19,15 @@ use crate::{
         client::{Budget, Gate, Pools, Sessions, plain, reason},
         node::Node,
     },
-    oracle::{BYTES, COMPUTE, Call, Durable, Ends, Log, PLAIN_ONLY, Plain, Promise, SPEND},
+    oracle::{BRIEF, BYTES, COMPUTE, Call, Durable, Ends, Log, PLAIN_ONLY, Plain, Promise, SPEND, is_brief},
 };
 
 use pools::Upstreams;
 
-/// Longer than any test: nothing expires by itself.
+/// Longer than any test: it does not expire by itself.
 const HOLD_MS: i64 = 86_400_000;
+/// The shortest there is. Such holds are left to a later load: they expire, over kills, and are committed late.
+const BRIEF_HOLD_MS: i64 = 1_000;
 const SCOPES: [&str; 3] = ["", "workspace/a", "workspace/b"];
 const CONNECTIONS: usize = 4;
 
@@ -81,6 +83,8 @@ struct Heard {
 #[derive(Debug, Default)]
 pub struct Summary {
     pub promised: usize,
+    /// Commits of holds that had expired.
+    pub late: usize,
     pub admitted: usize,
     pub in_doubt: usize,
     pub draining: usize,
@@ -107,6 +111,7 @@ impl Summary {
             (Durable::Pick(_), _) => self.pools.picked += 1,
             (Durable::Outcome(_), _) => self.pools.reported += 1,
             (Durable::Configure(_), _) => self.pools.configured += 1,
+            (_, Some(Promise::Committed { late: true })) => self.late += 1,
             _ => {}
         }
         self.promised += usize::from(call.promise.is_some());
@@ -132,7 +137,7 @@ impl Load {
         let settled: Vec<String> = orgs.iter().filter(|org| !org.starts_with(PLAIN_ONLY)).cloned().collect();
         let mut tasks = JoinSet::new();
         for number in 0..plan.durable_tasks {
-            let Share { open, totals, running, upstreams } = share_of(log, number, plan.durable_tasks);
+            let Share { open, brief, totals, running, upstreams } = share_of(log, number, plan.durable_tasks);
             let prefix = format!("r{}-d{number}-", log.rounds);
             let source = format!("meter/{number}");
             let task = Settler {
@@ -141,6 +146,7 @@ impl Load {
                 chance: chance.fork(),
                 ids: (prefix, 0),
                 open,
+                brief,
                 source,
                 totals,
                 running,
@@ -202,13 +208,15 @@ struct Running {
 #[derive(Debug, Default)]
 struct Share {
     open: Vec<(String, String)>,
+    /// Brief ones, of loads before.
+    brief: Vec<(String, String)>,
     totals: BTreeMap<String, u64>,
     running: Vec<Running>,
     upstreams: Upstreams,
 }
 
 fn share_of(log: &Log, number: usize, of: usize) -> Share {
-    let Share { mut open, mut totals, mut running, .. } = Share::default();
+    let Share { mut open, mut brief, mut totals, mut running, .. } = Share::default();
     for (name, org) in &log.orgs {
         let sessions = org.facts.sessions.iter().filter(|(_, session)| session.runs).enumerate();
         for (_, (id, session)) in sessions.filter(|(index, _)| index % of == number) {
@@ -217,9 +225,11 @@ fn share_of(log: &Log, number: usize, of: usize) -> Share {
         }
         let mine = org.facts.open.keys().enumerate().filter(|(index, _)| index % of == number);
         open.extend(mine.map(|(_, id)| (name.clone(), id.clone())));
+        let mine = org.facts.brief.keys().enumerate().filter(|(index, _)| index % of == number);
+        brief.extend(mine.map(|(_, id)| (name.clone(), id.clone())));
         totals.insert(name.clone(), org.facts.sources.get(&format!("meter/{number}")).copied().unwrap_or(0));
     }
-    Share { open, totals, running, upstreams: Upstreams::share_of(log, number, of) }
+    Share { open, brief, totals, running, upstreams: Upstreams::share_of(log, number, of) }
 }
 
 fn next_id((prefix, number): &mut (String, u64)) -> String {
@@ -261,6 +271,7 @@ struct Settler {
     chance: Chance,
     ids: (String, u64),
     open: Vec<(String, String)>,
+    brief: Vec<(String, String)>,
     source: String,
     totals: BTreeMap<String, u64>,
     running: Vec<Running>,
@@ -348,6 +359,16 @@ impl Settler {
                 Durable::Budget(UpdateBudgetRequest { org, request_id, periods, ..Default::default() })
             }
             40..60 => self.session(org, scope, request_id),
+            60..64 => {
+                let (reserve, reservation_ttl_ms) = (some(BRIEF), BRIEF_HOLD_MS);
+                let hold = AcquireRequest { org, scope, request_id, reserve, reservation_ttl_ms, ..Default::default() };
+                Durable::Hold(hold)
+            }
+            64..68 if !self.brief.is_empty() => {
+                let chosen = self.chance.below(self.brief.len());
+                let (org, reservation_id) = self.brief.swap_remove(chosen);
+                Durable::Commit(CommitRequest { org, reservation_id, request_id, actual: some(BRIEF) })
+            }
             70.. if !self.open.is_empty() => self.settlement(kind, request_id, some(COMPUTE)),
             _ => {
                 let (reserve, reservation_ttl_ms) = (some(COMPUTE), HOLD_MS);
@@ -436,6 +457,7 @@ impl Settler {
                 let beaten = |running: &&mut Running| running.session == request.session_id;
                 self.running.iter_mut().filter(beaten).for_each(|running| running.seconds = request.total_seconds);
             }
+            (Durable::Hold(request), _) if is_brief(&request.reserve) => {}
             (Durable::Hold(request), Promise::Held { reservation, .. }) => {
                 self.open.push((request.org.clone(), reservation.clone()));
             }
@@ -478,8 +500,11 @@ pub async fn ask(planes: &mut Planes, request: &Durable) -> Result<(Promise, boo
             (Promise::Told { outcome: answer.outcome() }, answer.replayed)
         }
         Durable::Record(request) => (Promise::Recorded, gate.record(request).await?.into_inner().replayed),
-        Durable::Commit(request) => (Promise::Settled, gate.commit(request).await?.into_inner().replayed),
-        Durable::Release(request) => (Promise::Settled, gate.release(request).await?.into_inner().replayed),
+        Durable::Commit(request) => {
+            let answer = gate.commit(request).await?.into_inner();
+            (Promise::Committed { late: answer.late }, answer.replayed)
+        }
+        Durable::Release(request) => (Promise::Released, gate.release(request).await?.into_inner().replayed),
         Durable::Extend(request) => {
             let answer = gate.extend(request).await?.into_inner();
             (Promise::Extended { expires_at: Ends(answer.expires_at_ms) }, answer.replayed)

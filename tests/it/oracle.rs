@@ -13,7 +13,7 @@ use tollgate::wire::{
     v1::{
         AcquireRequest, Amount, CommitRequest, ConfigurePoolRequest, EndSessionRequest, ExtendRequest,
         HeartbeatRequest, PickRequest, Pool, RecordRequest, ReleaseRequest, ReportCumulativeRequest,
-        ReportOutcomeRequest, SessionState, StartSessionRequest, UpdateBudgetRequest, UpstreamOutcome,
+        ReportOutcomeRequest, Reservation, SessionState, StartSessionRequest, UpdateBudgetRequest, UpstreamOutcome,
     },
 };
 
@@ -22,6 +22,8 @@ use pools::{PoolFacts, PoolSeen, is_of_pool};
 pub const SPEND: &str = "spend";
 pub const BYTES: &str = "bytes";
 pub const COMPUTE: &str = "compute";
+/// Of holds that expire.
+pub const BRIEF: &str = "brief";
 pub const EXECUTIONS: &str = "executions";
 
 /// Prefix of the orgs without durable calls.
@@ -116,7 +118,11 @@ pub enum Promise {
         reservation: String,
         expires_at: Ends,
     },
-    Settled,
+    /// Late where the hold had expired.
+    Committed {
+        late: bool,
+    },
+    Released,
     Extended {
         expires_at: Ends,
     },
@@ -191,6 +197,10 @@ pub struct Facts {
     /// Used and reserved, by scope and meter; those of `executions` are apart.
     pub ledgers: BTreeMap<Ledger, (u64, u64)>,
     pub open: BTreeMap<String, Open>,
+    /// Brief holds that are not committed, with their scopes: open or expired.
+    pub brief: BTreeMap<String, String>,
+    /// How many these are.
+    pub uncommitted: usize,
     /// Last total, by source.
     pub sources: BTreeMap<String, u64>,
     pub sessions: BTreeMap<String, Session>,
@@ -224,11 +234,17 @@ impl Facts {
             (Durable::Hold(request), Promise::Held { reservation, expires_at }) => {
                 self.hold(request, reservation, *expires_at);
             }
-            (Durable::Commit(request), Promise::Settled) => {
+            (Durable::Commit(request), Promise::Committed { late }) if is_brief(&request.actual) => {
+                let scope = self.brief.remove(&request.reservation_id);
+                let scope = scope.unwrap_or_else(|| panic!("{request:?} was committed twice, late: {late}"));
+                self.add(&scope, BRIEF, request.actual[0].amount as u64, 0);
+            }
+            (Durable::Commit(request), Promise::Committed { late }) => {
+                assert!(!late, "nothing else expires: {request:?}");
                 let scope = self.close(&request.reservation_id);
                 self.add(&scope, COMPUTE, single(&request.actual), 0);
             }
-            (Durable::Release(request), Promise::Settled) => drop(self.close(&request.reservation_id)),
+            (Durable::Release(request), Promise::Released) => drop(self.close(&request.reservation_id)),
             (Durable::Extend(request), Promise::Extended { expires_at }) => {
                 // A replay may come after the reservation was settled.
                 if let Some(open) = self.open.get_mut(&request.reservation_id) {
@@ -264,6 +280,11 @@ impl Facts {
     }
 
     fn hold(&mut self, request: &AcquireRequest, reservation: &str, expires_at: Ends) {
+        if is_brief(&request.reserve) {
+            let scope = request.scope.clone();
+            assert!(self.brief.insert(reservation.to_owned(), scope).is_none(), "one id for two holds: {request:?}");
+            return;
+        }
         let amount = single(&request.reserve);
         self.add(&request.scope, COMPUTE, 0, amount as i64);
         let open = Open { scope: request.scope.clone(), amount, expires_at };
@@ -287,6 +308,11 @@ impl Facts {
         self.add(&open.scope, COMPUTE, 0, -(open.amount as i64));
         open.scope
     }
+}
+
+/// Whether amounts are those of a hold that is there to expire.
+pub fn is_brief(amounts: &[Amount]) -> bool {
+    amounts.iter().any(|amount| amount.meter == BRIEF)
 }
 
 fn single(amounts: &[Amount]) -> u64 {
@@ -318,6 +344,11 @@ impl Seen {
             match (ledger.meter.as_str(), ledger.scope.as_str()) {
                 (EXECUTIONS, "") => seen.executions = total,
                 (EXECUTIONS, _) => {}
+                // What of it is held depends on how much has expired.
+                (BRIEF, scope) if total > 0 => {
+                    seen.facts.ledgers.insert((scope.into(), BRIEF.into()), (total, 0));
+                }
+                (BRIEF, _) => {}
                 (meter, scope) if total > 0 || ledger.reserved > 0 => {
                     seen.facts.ledgers.insert((scope.into(), meter.into()), (total, ledger.reserved as u64));
                 }
@@ -337,7 +368,10 @@ impl Seen {
         seen.facts.budget_version = budget.map_or(0, |budget| budget.version as u64);
         // The slice of a session is one of the reservations.
         let of_session = |id: &str| org.sessions.iter().any(|session| session.decision_id == id);
-        for hold in org.reservations.iter().filter(|hold| !of_session(&hold.reservation_id)) {
+        let brief = org.reservations.iter().filter(|hold| is_brief(&hold.amounts)).count();
+        seen.facts.uncommitted = brief + org.reservations_expired as usize;
+        let lasting = |hold: &&Reservation| !of_session(&hold.reservation_id) && !is_brief(&hold.amounts);
+        for hold in org.reservations.iter().filter(lasting) {
             let open =
                 Open { scope: hold.scope.clone(), amount: single(&hold.amounts), expires_at: Ends(hold.expires_at_ms) };
             seen.facts.open.insert(hold.reservation_id.clone(), open);
@@ -386,6 +420,7 @@ impl OrgLog {
     pub fn expected(&self) -> Facts {
         let mut facts = self.facts.clone();
         facts.ledgers.retain(|_, (used, reserved)| *used > 0 || *reserved > 0);
+        facts.uncommitted = std::mem::take(&mut facts.brief).len();
         facts.pool = facts.pool.expected();
         facts
     }
