@@ -67,6 +67,8 @@ pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
 pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
 /// A Commit is taken so long after its reservation expired, in milliseconds.
 pub const LATE_COMMIT_MS: u64 = DAY_MS;
+/// Usage that is said to happen at most so many milliseconds from now happens now: clocks of callers differ.
+pub const OCCURRED_AHEAD_MAX_MS: u64 = MINUTE_MS;
 /// Largest session settings: an unheard session expires within a day.
 pub const SESSION_SLICE_MAX_MS: u64 = DAY_MS;
 /// Longest interval between heartbeats, in milliseconds.

@@ -280,7 +280,7 @@ pub(crate) fn plain() -> Arc<Acquire> {
 
 pub(crate) fn record(id: &str, amount: u64) -> Record {
     let usage = smallvec![(Meter::spend(), amount)];
-    Record { scopes: Scopes::org(), usage, decision: None, idempotency: idempotency(id) }
+    Record { scopes: Scopes::org(), usage, decision: None, occurred_at: None, idempotency: idempotency(id) }
 }
 
 pub(crate) fn resume() -> Resume {

@@ -10,6 +10,7 @@ mod expired;
 mod fits;
 mod fold;
 mod page;
+mod settle;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,15 +167,6 @@ impl Book {
         }
     }
 
-    /// Counts by the policy that is in force since then. Answers whether a counter changed.
-    pub(super) fn settle_windows(&mut self, policy: &OrgPolicy, since: Millis, now: Millis) -> bool {
-        let mut any = false;
-        for page in self.pages_mut() {
-            any |= page.settle(policy.limits_of(&page.scope.clone()), since, now);
-        }
-        any
-    }
-
     /// Books what happened, everywhere it counts.
     pub(super) fn book(
         &mut self,
@@ -199,9 +191,9 @@ impl Book {
     /// Books what happened at `at`, which may lie before what is booked already.
     pub(super) fn backdate(
         &mut self,
+        policy: &OrgPolicy,
         (scopes, folded): (&[Scope], &Folded),
-        meter: &Meter,
-        amount: u64,
+        (meter, amount): (&Meter, u64),
         at: Millis,
         now: Millis,
     ) {
@@ -210,7 +202,7 @@ impl Book {
         }
         for scope in folded.charged(scopes, meter) {
             let late = folded.is_late(scope, meter);
-            self.change(scope, None, meter, |tally| {
+            self.change(scope, Some(policy.limits_of(scope)), meter, |tally| {
                 tally.ledger.late |= late;
                 tally.backdate(amount, at, now);
             });

@@ -149,16 +149,6 @@ impl HourSlice {
             self.add_minute(*minute, *amount);
         }
     }
-
-    fn add_minute(&mut self, minute: u8, amount: u64) {
-        if amount == 0 {
-            return;
-        }
-        match self.minutes.binary_search_by_key(&minute, |(of, _)| *of) {
-            Ok(at) => self.minutes[at].1 = self.minutes[at].1.saturating_add(amount),
-            Err(at) => self.minutes.insert(at, (minute, amount)),
-        }
-    }
 }
 
 fn minute_of(now: Millis) -> u8 {

@@ -1,5 +1,4 @@
-//! What can be asked of an org. [`super::commands`] lists it with what is answered and promised,
-//! [`super::refusal`] says what can go wrong.
+//! What can be asked of an org; [`super::commands`] has the answers, [`super::refusal`] the refusals.
 
 mod pools;
 
@@ -138,6 +137,8 @@ pub struct Record {
     pub usage: Amounts,
     /// The admission that this completes; `None` = it is unguarded.
     pub decision: Option<DecisionId>,
+    /// When it was used; `None` = now.
+    pub occurred_at: Option<Millis>,
     /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }

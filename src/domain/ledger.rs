@@ -36,6 +36,17 @@ impl HourSlice {
         }
     }
 
+    /// Adds to a minute wherever it lies among the others.
+    pub(super) fn add_minute(&mut self, minute: u8, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        match self.minutes.binary_search_by_key(&minute, |(of, _)| *of) {
+            Ok(at) => self.minutes[at].1 = self.minutes[at].1.saturating_add(amount),
+            Err(at) => self.minutes.insert(at, (minute, amount)),
+        }
+    }
+
     /// What the minutes add up to; the total, once they are rolled up.
     pub fn of_minutes(&self) -> u64 {
         if self.minutes.is_empty() { self.total } else { self.minutes_from(0) }
@@ -97,8 +108,9 @@ impl Ledger {
         }
     }
 
-    /// Books `amount` in the hour of `at`, wherever that lies among the others. It has no minutes there.
-    pub fn backdate(&mut self, at: Millis, amount: u64) {
+    /// Books `amount` in the slices of `at`, wherever they lie among the others: an hour that was rolled up has no
+    /// minutes.
+    pub fn backdate(&mut self, at: Millis, amount: u64, now: Millis) {
         let start = at / HOUR_MS * HOUR_MS;
         let place = self.hours.partition_point(|hour| hour.start < start);
         if self.hours.get(place).is_none_or(|hour| hour.start != start) {
@@ -106,9 +118,11 @@ impl Ledger {
             self.hours.insert(place, HourSlice { start, late, ..HourSlice::default() });
         }
         if let Some(hour) = self.hours.get_mut(place) {
+            let is_young = hour.total == 0 && start + HOUR_MS + MINUTE_RETENTION_MS > now;
             hour.total = hour.total.saturating_add(amount);
-            if let Some((_, minute)) = hour.minutes.last_mut() {
-                *minute = minute.saturating_add(amount);
+            if is_young || !hour.minutes.is_empty() {
+                let minute = u8::try_from(at.saturating_sub(start) / MINUTE_MS).unwrap_or(u8::MAX);
+                hour.add_minute(minute, amount);
             }
         }
         self.dirty.insert(start);
@@ -157,6 +171,30 @@ impl Ledger {
         } else {
             self.derive(HOUR_MS, start / HOUR_MS * HOUR_MS)
         }
+    }
+
+    /// How much more a window begins with that was carried `counter.carried`, for an amount that was used at `at` in one
+    /// before it: what the windows since then did not use has room for it. By whole hours, which count in the window
+    /// in which they begin.
+    pub fn late_carry(&self, window: Window, counter: Counter, amount: u64, at: Millis) -> u64 {
+        let Some(over) = counter.over.map(i128::from) else { return 0 };
+        let (late, present) = (window.number(at), window.number(counter.start));
+        let mut windows: Vec<(u64, i128)> = Vec::new();
+        for hour in self.hours.iter().filter(|hour| hour.start < counter.start) {
+            let number = window.number(hour.start);
+            match windows.last_mut().filter(|(last, _)| *last == number) {
+                Some((_, used)) => *used += i128::from(hour.total),
+                None => windows.push((number, hour.total.into())),
+            }
+        }
+        let first = windows.first().map_or(late, |(first, _)| late.min(*first));
+        let used: i128 = windows.iter().map(|(_, used)| *used).sum();
+        // What was carried into the first of them, so that this one begins as it does.
+        let before = i128::from(counter.carried) - used + over * i128::from(present.saturating_sub(first));
+        let (_, carried) = unused(&windows, (first, present), over, 0, late);
+        let before = if carried < i128::from(counter.carried) { before.max(0) } else { 0 };
+        let (room, _) = unused(&windows, (first, present), over, before, late);
+        u64::try_from(i128::from(amount) - room).unwrap_or(0)
     }
 
     /// A counter that begins with the window that `since` lies in: where that has ended by `now`, with what whole
@@ -274,6 +312,34 @@ impl Ledger {
     pub fn is_empty(&self) -> bool {
         !self.is_used() && self.dirty.is_empty()
     }
+}
+
+/// What windows from `first` up to `present` leave unused of `over` each, from `since` on, and what the last one carries
+/// on, where `carried` came into the first. Windows that are not named used nothing.
+fn unused(
+    windows: &[(u64, i128)],
+    (first, present): (u64, u64),
+    over: i128,
+    mut carried: i128,
+    since: u64,
+) -> (i128, i128) {
+    let (mut unused, mut next) = (0, first);
+    for (number, used) in windows.iter().copied().chain([(present, 0)]) {
+        for (from, to) in [(next, number.min(since)), (next.max(since), number)] {
+            if from < to {
+                let room = over * i128::from(to - from);
+                unused += if from >= since { (room - carried).max(0) } else { 0 };
+                carried = (carried - room).max(0);
+            }
+        }
+        if number < present {
+            let total = carried + used;
+            unused += if number >= since { (over - total).max(0) } else { 0 };
+            carried = (total - over).max(0);
+        }
+        next = number + 1;
+    }
+    (unused, carried)
 }
 
 #[cfg(test)]

@@ -84,6 +84,18 @@ impl Counter {
         window.end(if window.begins_with_use() { self.start } else { window.start(now) })
     }
 
+    /// The counter of a window that begins with its use, with what was used at `at`; `None` = that lies before the
+    /// window.
+    pub fn used_at(record: Option<Self>, window: Window, amount: u64, at: Millis) -> Option<Self> {
+        match record {
+            Some(record) if at < record.start => None,
+            Some(record) if record.runs(window, at) => {
+                Some(Self { used: record.used.saturating_add(amount), ..record })
+            }
+            _ => Some(Self { start: at, used: amount, ..Self::default() }),
+        }
+    }
+
     /// What is left of the total after so many windows in which nothing more was used.
     fn carried_on(self, windows: u64) -> u64 {
         let Some(over) = self.over else { return 0 };

@@ -41,6 +41,15 @@ pub enum OrgError {
         /// How many may be open.
         most: u32,
     },
+    /// Late usage is not believed, in milliseconds since the epoch.
+    OccurredAt {
+        /// When it is said to have happened.
+        given: Millis,
+        /// The slices of usage are kept since then.
+        oldest: Millis,
+        /// From then on it would be in the future.
+        latest: Millis,
+    },
     /// Longer than an operator lets a reservation hold, in milliseconds.
     ReservationTooLong {
         /// The longest, in milliseconds.
@@ -157,12 +166,9 @@ impl fmt::Display for OrgError {
             Self::TooManyAccounts { most } => {
                 return at_most(f, most, "accounts per pool", Bound::accounts_per_pool);
             }
-            Self::BudgetVersion { current } => {
-                return write!(f, "the budget has version {current}, not expected_version; read it again");
-            }
-            Self::PoolVersion { current } => {
-                return write!(f, "the pool has version {current}, not expected_version; read it again");
-            }
+            Self::OccurredAt { given, oldest, latest } => return not_then(f, [*given, *oldest, *latest]),
+            Self::BudgetVersion { current } => return other_version(f, "budget", *current),
+            Self::PoolVersion { current } => return other_version(f, "pool", *current),
             Self::AccountInOtherPool { index } => {
                 return write!(f, "accounts[{index}] is in another pool of this org; take it out of that one first");
             }
@@ -192,6 +198,21 @@ impl fmt::Display for OrgError {
 }
 
 impl std::error::Error for OrgError {}
+
+fn other_version(f: &mut fmt::Formatter<'_>, what: &str, current: u64) -> fmt::Result {
+    write!(f, "the {what} has version {current}, not expected_version; read it again")
+}
+
+/// A time of late usage that is not believed, and the oldest and the latest that are.
+fn not_then(f: &mut fmt::Formatter<'_>, times: [Millis; 3]) -> fmt::Result {
+    let [given, oldest, latest] = times;
+    let [said, from, to] = times.map(iso);
+    write!(
+        f,
+        "occurred_at_ms \"{given}\" ({said}) is not allowed: from {oldest} ({from}), for as long as usage is kept in \
+         slices, to {latest} ({to}), or 0 for now"
+    )
+}
 
 /// The value of a limit, what it limits, and the key an operator moves it with.
 fn at_most(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, bound: Bound) -> fmt::Result {

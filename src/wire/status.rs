@@ -47,6 +47,7 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         }
         OrgError::TooManySources { .. } => (Code::ResourceExhausted, "SOURCES_FULL", None),
         OrgError::TooManyDisputed => (Code::ResourceExhausted, "DISPUTED_FULL", None),
+        OrgError::OccurredAt { .. } => (Code::InvalidArgument, "INVALID_FIELD", None),
         OrgError::ReservationTooLong { .. } => (Code::InvalidArgument, "RESERVATION_TOO_LONG", None),
         OrgError::BudgetVersion { .. } => (Code::Aborted, "BUDGET_VERSION", None),
         OrgError::TooManyBudgets { .. } => (Code::ResourceExhausted, "BUDGETS_FULL", None),
@@ -79,6 +80,9 @@ pub fn to_status(error: &ServiceError) -> Status {
     }
     if let ServiceError::Input(input) = error {
         details.add_bad_request_violation(input.field.clone(), input.to_string());
+    }
+    if let ServiceError::Org(refusal @ OrgError::OccurredAt { .. }) = error {
+        details.add_bad_request_violation("occurred_at_ms", refusal.to_string());
     }
     Status::with_error_details(code, error.to_string(), details)
 }

@@ -80,7 +80,7 @@ struct Told {
     calls: u64,
 }
 
-/// The end of an execution, as it is told.
+/// The end of an execution, as it is reported.
 #[derive(Debug, Clone)]
 enum End {
     Record(RecordRequest),

@@ -159,15 +159,6 @@ impl Page {
         tally.standing_over(record, limit, now)
     }
 
-    /// Counts by the limits in force since then. Answers whether a counter changed.
-    pub(super) fn settle(&mut self, limits: &[Limit], since: Millis, now: Millis) -> bool {
-        let mut any = false;
-        for tally in &mut self.tallies {
-            any |= tally.settle(limits, since, now);
-        }
-        any
-    }
-
     /// Everything changed since the last call. What holds nothing any more and no limit needs goes.
     pub(super) fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
         let mut is_tidy = true;
@@ -233,32 +224,6 @@ impl Tally {
         }
     }
 
-    /// Lets every counter go on by the limits that are in force since then: what ended before went over the limits
-    /// before. Answers whether one changed.
-    fn settle(&mut self, limits: &[Limit], since: Millis, now: Millis) -> bool {
-        let of_meter = || limits.iter().filter(|limit| *limit.meter() == self.meter);
-        let mut settled: Vec<(Window, Counter)> = Vec::new();
-        for (window, record) in self.records() {
-            let over = of_meter().filter(|limit| limit.window() == window).find_map(Limit::over);
-            if record.over != over {
-                let then = Counter::at(Some(record), window, since.max(record.start).min(now), |_| 0);
-                settled.push((window, Counter { over, ..then }));
-            }
-        }
-        for limit in of_meter().filter(|limit| limit.carries && self.record(limit.window()).is_none()) {
-            let begun = Counter { over: limit.over(), ..self.ledger.begun(limit.window(), since, now) };
-            let present = Counter::at(Some(begun), limit.window(), now, |_| 0);
-            if present.used > 0 || present.carried > 0 {
-                settled.push((limit.window(), present));
-            }
-        }
-        let any = !settled.is_empty();
-        for (window, counter) in settled {
-            self.put(window, counter);
-        }
-        any
-    }
-
     /// When the window that runs at `now` began.
     pub(super) fn started(&self, window: Window, now: Millis) -> Millis {
         let counter = window.is_counted().then(|| self.ledger.counted(self.record(window), window, now));
@@ -287,11 +252,10 @@ impl Tally {
     /// later what it missed.
     pub(super) fn book(&mut self, amount: u64, now: Millis) {
         for counted in &mut self.counters {
-            let runs = counted.record.is_some_and(|record| record.runs(counted.window, now));
-            if counted.limited || runs {
+            if counted.counts(now) {
                 let counter = self.ledger.counted(counted.record, counted.window, now);
                 let used = counter.used.saturating_add(amount);
-                counted.put(Counter { used, over: counted.over, ..counter });
+                counted.put(Counter { used, over: counted.goes_over(), ..counter });
             } else {
                 counted.remove();
             }
@@ -299,17 +263,34 @@ impl Tally {
         self.ledger.add(now, amount);
     }
 
-    /// Adds what happened at `at`, which may lie before what is booked already.
+    /// Adds what happened at `at`, which may lie before what is booked already: it counts in the windows that it
+    /// happened in.
     pub(super) fn backdate(&mut self, amount: u64, at: Millis, now: Millis) {
         for counted in &mut self.counters {
-            if let Some(record) = counted.record
-                && record.runs(counted.window, now)
-                && record.start <= at
-            {
-                counted.put(Counter { used: record.used.saturating_add(amount), ..record });
+            let window = counted.window;
+            if !counted.counts(now) {
+                continue;
+            }
+            if window.begins_with_use() {
+                if let Some(record) = Counter::used_at(counted.record, window, amount, at) {
+                    counted.put(record);
+                }
+                continue;
+            }
+            let present = Counter { over: counted.goes_over(), ..self.ledger.counted(counted.record, window, now) };
+            let is_within = present.start <= at || window.end(present.start).is_none();
+            let carried = if is_within { 0 } else { self.ledger.late_carry(window, present, amount, at) };
+            // A new counter begins before the amount is in the slices, which say only about when it was.
+            if is_within || carried > 0 || counted.record.is_none() {
+                counted.put(Counter {
+                    start: if is_within { present.start.min(window.start(at)) } else { present.start },
+                    used: present.used.saturating_add(if is_within { amount } else { 0 }),
+                    carried: present.carried.saturating_add(carried),
+                    over: present.over,
+                });
             }
         }
-        self.ledger.backdate(at, amount);
+        self.ledger.backdate(at, amount, now);
     }
 
     /// Removes what no window can see any more.
@@ -369,6 +350,19 @@ impl Counted {
     fn put(&mut self, record: Counter) {
         self.record = Some(record);
         self.changed = true;
+    }
+
+    /// Whether usage counts in it: a limit is bound to it, or its window runs, or it has something carried.
+    fn counts(&self, now: Millis) -> bool {
+        let lasts = |record: Counter| {
+            record.runs(self.window, now) || Counter::at(Some(record), self.window, now, |_| 0).carried > 0
+        };
+        self.limited || self.record.is_some_and(lasts)
+    }
+
+    /// Above what its usage goes on: without a limit as before, until it is settled by the policy.
+    fn goes_over(&self) -> Option<u64> {
+        if self.limited { self.over } else { self.record.and_then(|record| record.over) }
     }
 
     fn remove(&mut self) {

@@ -204,6 +204,25 @@ impl OrgState {
         for (meter, amount) in amounts {
             self.book.book(ctx.policy, (scopes, folded), meter, *amount, self.now);
         }
+        self.tell_used_up(amounts, ctx);
+    }
+
+    /// The same of what happened at `at`; `None` = now.
+    pub(super) fn book_at(
+        &mut self,
+        at: Option<Millis>,
+        (scopes, folded): (&Scopes, &Folded),
+        amounts: &Amounts,
+        ctx: &Context<'_>,
+    ) {
+        let Some(at) = at else { return self.book(scopes, folded, amounts, ctx) };
+        for (meter, amount) in amounts {
+            self.book.backdate(ctx.policy, (scopes, folded), (meter, *amount), at, self.now);
+        }
+        self.tell_used_up(amounts, ctx);
+    }
+
+    fn tell_used_up(&mut self, amounts: &Amounts, ctx: &Context<'_>) {
         if ctx.policy.sessions.trial && amounts.iter().any(|(meter, _)| *meter == Meter::compute()) {
             self.tell_trial_end(ctx);
         }

@@ -164,10 +164,10 @@ impl OrgState {
         debug_assert!(ask.mode != Mode::CheckOnly, "a peek reports nothing");
     }
 
-    /// An admitted execution ran to its end. What it was charged is reported once: under its own name,
+    /// An admitted execution ran to its end at `at`. What it was charged is reported once: under its own name,
     /// so that a second report of its end changes nothing. Where its admission was lost with a crash
     /// before it reached the disk, its id still says that there was one, of one execution.
-    pub(super) fn complete(&mut self, scopes: &Scopes, decision: DecisionId, ctx: &Context<'_>) {
+    pub(super) fn complete(&mut self, scopes: &Scopes, decision: DecisionId, at: Millis, ctx: &Context<'_>) {
         // A session has charged no execution, and reports what it books by itself.
         if ctx.policy.balance.export != ExportWhen::Completed || self.sessions.began_with(decision) {
             return;
@@ -192,7 +192,7 @@ impl OrgState {
         };
         // Named for the org as a whole: a later report of the end may name other scopes.
         let name = decision.to_string();
-        self.export_as(&scopes, &cost, (&Scopes::org(), Rpc::Acquire, &name), self.now, ctx);
+        self.export_as(&scopes, &cost, (&Scopes::org(), Rpc::Acquire, &name), at, ctx);
     }
 
     /// An admitted execution will not run: nothing to report.

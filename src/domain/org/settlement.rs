@@ -5,7 +5,7 @@ use smallvec::smallvec;
 
 use super::{Baseline, Context, Execution, OrgState, placement::counted};
 use crate::{
-    bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS},
+    bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, OCCURRED_AHEAD_MAX_MS},
     domain::{
         command::{Commit, Extend, ListReservations, Record, Release, ReportCumulative, Resume},
         ids::{DecisionId, ExecutionId, Source},
@@ -15,7 +15,7 @@ use crate::{
         request::Rpc,
         rows::{DisputedRow, ReservationRow},
         scopes::Scopes,
-        window::Millis,
+        window::{HOUR_RETENTION_MS, Millis},
     },
 };
 
@@ -54,7 +54,7 @@ impl OrgState {
             org.book.settle(*reservation);
             org.book(&held.scopes, &folded, actual, ctx);
             shared = Some(folded.scopes());
-            org.complete(&held.scopes, *reservation, ctx);
+            org.complete(&held.scopes, *reservation, org.now, ctx);
             org.export(&held.scopes, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
             Ok(Committed {
                 reservation: *reservation,
@@ -189,22 +189,36 @@ impl OrgState {
         record: &Record,
         ctx: &Context<'_>,
     ) -> Result<Shown<Recorded, Scopes>, OrgError> {
-        let Record { scopes, usage, decision, idempotency } = record;
+        let Record { scopes, usage, decision, occurred_at, idempotency } = record;
         let mut shared = None;
         let done = self.once(Rpc::Record, Some(idempotency), ctx, |org| {
+            let occurred_at = occurred_at.map(|at| org.believable(at)).transpose()?;
             org.check_settlement(scopes, counted(usage), ctx)?;
             let folded = org.placed(scopes, counted(usage), ctx);
             org.count_folded(&folded);
-            org.book(scopes, &folded, usage, ctx);
+            org.book_at(occurred_at, (scopes, &folded), usage, ctx);
             shared = Some(folded.scopes());
+            let at = occurred_at.unwrap_or(org.now);
             if let Some(decision) = decision {
-                org.complete(scopes, *decision, ctx);
+                org.complete(scopes, *decision, at, ctx);
             }
-            org.export(scopes, usage, Rpc::Record, idempotency.id.as_str(), ctx);
+            org.export_as(scopes, usage, (scopes, Rpc::Record, idempotency.id.as_str()), at, ctx);
             Ok(Recorded)
         })?;
         let now = || self.placed(scopes, counted(usage), ctx).scopes();
         Ok(done.show(shared.unwrap_or_else(now)))
+    }
+
+    /// When late usage happened: no window, and no slice, knows what is older than they are kept. A clock that is a
+    /// little ahead of this one says now.
+    fn believable(&self, at: Millis) -> Result<Millis, OrgError> {
+        let oldest = self.now.saturating_sub(HOUR_RETENTION_MS);
+        let latest = self.now.saturating_add(OCCURRED_AHEAD_MAX_MS);
+        if (oldest..=latest).contains(&at) {
+            Ok(at.min(self.now))
+        } else {
+            Err(OrgError::OccurredAt { given: at, oldest, latest })
+        }
     }
 
     /// R-BUD-5: the increment is the total minus the last total; a lower total or a new incarnation

@@ -75,7 +75,8 @@ impl OrgState {
         self.baselines.put(key, Baseline { incarnation, total: spent });
         let folded = self.placed(&scopes, std::iter::once(&meter), ctx);
         self.count_folded(&folded);
-        self.book.backdate((&scopes, &folded), &meter, spent, in_the_month_alone(self.now), self.now);
+        let at = in_the_month_alone(self.now);
+        self.book.backdate(ctx.policy, (&scopes, &folded), (&meter, spent), at, self.now);
         self.changed = true;
         Ok(true)
     }

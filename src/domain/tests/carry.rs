@@ -167,7 +167,7 @@ fn every_scope_carries_by_itself() {
     let mut org = org(CLOCK_DAY, 1000).and_scope("workspace/a", [carrying(CLOCK_DAY, 100)]);
     org.policy.scope_prefixes.insert("agent/".into(), vec![carrying(CLOCK_HOUR, 10)].into());
     let scopes: Scopes = [scope("workspace/a"), scope("agent/7")].into_iter().collect();
-    org.ask(Record { scopes, usage: spend(250), decision: None, idempotency: key("r") }).unwrap();
+    org.ask(Record { scopes, usage: spend(250), decision: None, occurred_at: None, idempotency: key("r") }).unwrap();
     let day = "quota/spend/calendar/day";
     org.at(MIDNIGHT).restart();
     assert_eq!(org.limit(day).carried, 0, "250 of 1000");
@@ -216,4 +216,20 @@ fn where_the_policy_is_not_that_of_the_org_nothing_carried_is_lost() {
     let offline = Context { org: &id, now, policy: &none, policy_since, bounds: &bounds, decision, store_fault: false };
     org.state.apply(&Command::Inspect(Inspect), &offline).unwrap();
     assert_eq!(standing(&mut org, HOUR), (400, 400));
+}
+
+#[test]
+fn what_is_recorded_under_another_policy_keeps_what_is_carried() {
+    let mut org = org(CLOCK_HOUR, 100);
+    org.record("", spend(500), "r").unwrap();
+    org.after(HOUR_MS).flush();
+    org.crash();
+    let (id, none, bounds) = (id(), Arc::new(OrgPolicy::default()), Bounds::default());
+    let (policy_since, decision, now) = (None, DecisionId(9), org.clocks());
+    let offline = Context { org: &id, now, policy: &none, policy_since, bounds: &bounds, decision, store_fault: false };
+    let (scopes, usage, idempotency) = (Scopes::org(), spend(30), key("offline"));
+    let record = Record { scopes, usage, decision: None, occurred_at: None, idempotency };
+    org.state.apply(&Command::Record(record), &offline).unwrap();
+    assert_eq!(standing(org.restart(), HOUR), (430, 400));
+    assert_eq!(standing(org.after(HOUR_MS), HOUR), (330, 330));
 }

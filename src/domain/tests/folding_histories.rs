@@ -229,7 +229,8 @@ impl Histories {
         self.note_openings(&places);
         self.count(scopes, &places, usage);
         let idempotency = key(&format!("u{}", self.calls));
-        let record = Record { scopes: set(scopes), usage: amounts(usage), decision: None, idempotency };
+        let record =
+            Record { scopes: set(scopes), usage: amounts(usage), decision: None, occurred_at: None, idempotency };
         assert_eq!(self.org.ask(record).unwrap().view, Self::folded(scopes, &places));
     }
 

@@ -94,7 +94,8 @@ pub(super) enum Op {
     Commit(u8, [Option<Amount>; 2]),
     Release(u8),
     Extend(u8, Millis),
-    Record(Named, [Option<Amount>; 2]),
+    /// How long ago it happened, if that is said.
+    Record(Named, [Option<Amount>; 2], Option<i64>),
     Report {
         scopes: Named,
         source: u8,
@@ -246,6 +247,17 @@ fn budgets() -> impl Strategy<Value = Op> {
         .prop_map(|(index, amount, replace, expect)| Op::SetBudget { index, amount, replace, expect })
 }
 
+fn lateness() -> impl Strategy<Value = Option<i64>> {
+    let ago = |length: Millis| i64::try_from(length).unwrap();
+    let minutes = ago(MINUTE_MS);
+    prop_oneof![
+        4 => Just(None),
+        4 => (0..3 * ago(HOUR_MS)).prop_map(Some),
+        2 => (0..36 * ago(DAY_MS)).prop_map(Some),
+        1 => (-2 * minutes..minutes).prop_map(Some),
+    ]
+}
+
 fn totals() -> impl Strategy<Value = u64> {
     prop_oneof![
         1 => Just(0),
@@ -263,7 +275,7 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
         6 => (any::<u8>(), costs()).prop_map(|(which, actual)| Op::Commit(which, actual)),
         3 => any::<u8>().prop_map(Op::Release),
         2 => (any::<u8>(), prop_oneof![Just(SECOND), Just(HOUR_MS)]).prop_map(|(which, ttl)| Op::Extend(which, ttl)),
-        5 => (scopes(), costs()).prop_map(|(scopes, usage)| Op::Record(scopes, usage)),
+        6 => (scopes(), costs(), lateness()).prop_map(|(scopes, usage, late)| Op::Record(scopes, usage, late)),
         4 => report.prop_map(|(scopes, source, incarnation, total)| Op::Report { scopes, source, incarnation, total }),
         5 => budgets(),
         2 => (0..3_u8, any::<bool>()).prop_map(|(execution, keyed)| Op::Resume(execution, keyed)),

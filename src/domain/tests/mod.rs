@@ -14,6 +14,7 @@ mod folding;
 mod folding_histories;
 mod histories;
 mod kept_ids;
+mod late;
 mod leases;
 mod model;
 mod outbox;
@@ -332,8 +333,14 @@ impl OrgBench {
     }
 
     fn record(&mut self, scope_name: &str, usage: Amounts, id: &str) -> Result<bool, OrgError> {
-        self.ask(Record { scopes: scope(scope_name).into(), usage, decision: None, idempotency: key(id) })
-            .map(|done| done.replayed)
+        self.ask(Record {
+            scopes: scope(scope_name).into(),
+            usage,
+            decision: None,
+            occurred_at: None,
+            idempotency: key(id),
+        })
+        .map(|done| done.replayed)
     }
 
     fn report(&mut self, incarnation: &str, total: u64, id: &str) -> Result<Done<Reported>, OrgError> {

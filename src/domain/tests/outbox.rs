@@ -59,8 +59,13 @@ fn hold_back(org: &mut OrgBench, key: OutboxKey, left: Duration) -> Millis {
 }
 
 fn complete(org: &mut OrgBench, decision: DecisionId, usage: Amounts, id: &str) {
-    let command =
-        Command::Record(Record { scopes: Scopes::org(), usage, decision: Some(decision), idempotency: key(id) });
+    let command = Command::Record(Record {
+        scopes: Scopes::org(),
+        usage,
+        decision: Some(decision),
+        occurred_at: None,
+        idempotency: key(id),
+    });
     org.apply(&command).unwrap();
 }
 
@@ -104,6 +109,7 @@ fn the_scope_that_tells_the_end_does_not_make_it_another_execution() {
             scopes: scope(told_by).into(),
             usage,
             decision: Some(decision),
+            occurred_at: None,
             idempotency: key(id),
         });
         org.apply(&command).unwrap();

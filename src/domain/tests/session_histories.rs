@@ -184,7 +184,13 @@ impl Side {
                 let amount = u64::from(*seconds) * SECOND;
                 let idempotency = self.call();
                 let usage = smallvec![(Meter::compute(), amount)];
-                let record = Command::Record(Record { scopes: Scopes::org(), usage, decision: None, idempotency });
+                let record = Command::Record(Record {
+                    scopes: Scopes::org(),
+                    usage,
+                    decision: None,
+                    occurred_at: None,
+                    idempotency,
+                });
                 self.org.apply(&record).unwrap();
                 self.model.booked.push((self.model.now, amount));
             }

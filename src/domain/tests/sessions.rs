@@ -379,7 +379,7 @@ fn the_decision_of_a_session_whose_id_was_used_again_is_no_execution() {
     org.end("a", None);
     org.start("a");
     let (scopes, usage) = (Scopes::org(), spend(5));
-    org.ask(Record { scopes, usage, decision: Some(first), idempotency: key("late") }).unwrap();
+    org.ask(Record { scopes, usage, decision: Some(first), occurred_at: None, idempotency: key("late") }).unwrap();
     let exported = org.snapshot().exports;
     assert!(exported.iter().all(|row| row.meter != Meter::executions()), "{exported:?}");
 }

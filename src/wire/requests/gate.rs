@@ -141,12 +141,17 @@ pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Record)> {
     }
     let decision = optional(&request.decision_id, |text| DecisionId::parse("decision_id", text))?;
     let scopes = scopes(&request.scope, &request.scopes)?;
+    let occurred_at = u64::try_from(request.occurred_at_ms).map_err(|_| {
+        InputError::new("occurred_at_ms", request.occurred_at_ms, "0 for now, or milliseconds since 1970")
+    })?;
     let mut meaning = Meaning::default().scopes((2, 6), &scopes).amounts(3, &usage);
     if let Some(decision) = decision {
         meaning = meaning.id(5, decision);
     }
+    let meaning = meaning.added(3, |meaning| meaning.number(7, occurred_at));
     let idempotency = required_id(&request.request_id, &meaning)?;
-    Ok((org(&request.org)?, Record { scopes, usage, decision, idempotency }))
+    let occurred_at = Some(occurred_at).filter(|at| *at > 0);
+    Ok((org(&request.org)?, Record { scopes, usage, decision, occurred_at, idempotency }))
 }
 
 /// The total is in the unit of the meter.

@@ -171,6 +171,7 @@ fn requests() -> Vec<(&'static str, DynamicMessage)> {
                 request_id: request_id.clone(),
                 decision_id: HOLD.into(),
                 scopes: Vec::new(),
+                occurred_at_ms: 0,
             }),
         ),
         (

@@ -51,9 +51,13 @@ impl Model {
                     None => model.why_not(*reservation),
                 }
             }),
-            Command::Record(Record { scopes, usage, idempotency, .. }) => {
+            Command::Record(Record { scopes, usage, occurred_at, idempotency, .. }) => {
                 self.once(Rpc::Record, idempotency, |model| {
-                    model.book(rules, scopes, usage);
+                    let (now, at) = (model.now, occurred_at.unwrap_or(model.now));
+                    if at > now + MINUTE || at + kept() < now {
+                        return Answer::NotThen;
+                    }
+                    model.book_at(at.min(now), rules, scopes, usage);
                     Answer::Recorded
                 })
             }
@@ -101,7 +105,11 @@ impl Model {
         let answer = act(self);
         if !matches!(
             answer,
-            Answer::NoReservation | Answer::AlreadySettled(_) | Answer::Expired | Answer::OtherVersion(_)
+            Answer::NoReservation
+                | Answer::AlreadySettled(_)
+                | Answer::Expired
+                | Answer::OtherVersion(_)
+                | Answer::NotThen
         ) {
             self.remember(rpc, asked, DAY, answer.clone());
         }
@@ -297,16 +305,21 @@ impl Model {
     }
 
     fn book(&mut self, rules: &Rules, scopes: &[Scope], amounts: &[(Meter, u64)]) {
+        self.book_at(self.now, rules, scopes, amounts);
+    }
+
+    fn book_at(&mut self, at: Millis, rules: &Rules, scopes: &[Scope], amounts: &[(Meter, u64)]) {
         for (meter, amount) in amounts.iter().filter(|(_, amount)| *amount > 0) {
             for (index, rule) in rules.limits.iter().enumerate() {
                 let Window::Anchored { len } = rule.window else { continue };
                 let counts = rule.meter == *meter && counts_in(scopes, &rule.scope);
-                let running = self.anchors[index].is_some_and(|(start, _)| self.now < start + len);
-                if counts && !running {
-                    self.anchors[index] = rule.present.then_some((self.now, self.events.len()));
+                let running = self.anchors[index].is_some_and(|(start, _)| at < start + len);
+                if counts && !running && (rule.present || at == self.now) {
+                    self.anchors[index] = rule.present.then_some((at, self.events.len()));
                 }
             }
-            self.events.push(Event { at: self.now, scopes: scopes.to_vec(), meter: meter.clone(), amount: *amount });
+            let recorded_at = self.now;
+            self.events.push(Event { at, recorded_at, scopes: scopes.to_vec(), meter: meter.clone(), amount: *amount });
         }
     }
 

@@ -61,6 +61,7 @@ pub(super) struct Rules {
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) at: Millis,
+    recorded_at: Millis,
     scopes: Vec<Scope>,
     meter: Meter,
     amount: u64,
@@ -121,6 +122,7 @@ pub(super) enum Answer {
     Extended(DecisionId, Millis),
     Resumed(u64),
     Recorded,
+    NotThen,
     Reported {
         increment: u64,
         reset: bool,
@@ -326,13 +328,12 @@ impl Model {
     // ---- what counts -----------------------------------------------------------------------
 
     fn spent_since(&self, rule: &Rule, from: Millis) -> u64 {
-        let first = self.events.iter().position(|event| event.at >= from);
-        first.map_or(0, |first| Self::spent(rule, &self.events[first..]))
+        Self::spent(rule, &self.events, from)
     }
 
-    fn spent(rule: &Rule, events: &[Event]) -> u64 {
+    fn spent(rule: &Rule, events: &[Event], from: Millis) -> u64 {
         let counts = |event: &&Event| event.meter == rule.meter && counts_in(&event.scopes, &rule.scope);
-        sum(events.iter().filter(counts).map(|event| event.amount))
+        sum(events.iter().filter(|event| event.at >= from).filter(counts).map(|event| event.amount))
     }
 
     /// Really used in the trailing length of a rolling window, to the millisecond.
@@ -355,20 +356,22 @@ impl Model {
         let (rule, overs) = (&rules.limits[index], &self.overs[index]);
         let counts = |event: &&Event| event.meter == rule.meter && counts_in(&event.scopes, &rule.scope);
         let events: Vec<_> = self.events.iter().filter(counts).collect();
-        let (Some(first), true) = (events.first(), rule.carries) else { return (0, 0) };
-        let (mut start, mut carried) = (window_start(rule.window, first.at), (0_u64, 0_u64));
+        let first = events.iter().map(|event| event.at).min();
+        let (Some(first), true) = (first, rule.carries) else { return (0, 0) };
+        let (mut start, mut carried, mut late) = (window_start(rule.window, first), (0_u64, 0_u64), 0);
         loop {
             let end = window_end(rule.window, start);
             if end > at {
-                return carried;
+                // What was recorded of a window that had ended has its room judged by the limit of that time.
+                return (carried.0, carried.1.max(carried.0.saturating_add(late)));
             }
-            let spent = |from: Millis| {
-                let within = events.iter().filter(|event| from <= event.at && event.at < end);
-                sum(within.map(|event| event.amount))
-            };
+            let within = |from| events.iter().filter(move |event| from <= event.at && event.at < end);
+            let in_time = |event: &&&Event| event.recorded_at < end;
+            let spent = |from: Millis| sum(within(from).filter(in_time).map(|event| event.amount));
+            late += sum(within(start).filter(|event| event.recorded_at >= end).map(|event| event.amount));
             let hour = start / HOUR * HOUR;
             let is_vague = rule.since >= hour && rule.since < end && is_seeded(rule.window);
-            let (least, most) = (spent(start), spent(if is_vague { hour } else { start }));
+            let (least, most) = (spent(start), if is_vague { spent(hour) } else { spent(start) });
             let (_, over) = overs.iter().rev().find(|(since, _)| *since < end).unwrap();
             let Some(over) = over else {
                 carried = (0, 0);
@@ -408,7 +411,7 @@ impl Model {
             }
             Window::Anchored { len } => {
                 let running = self.anchors[index].filter(|(start, _)| at < start + len);
-                let used = running.map_or(0, |(_, first)| Self::spent(rule, &self.events[first..]));
+                let used = running.map_or(0, |(start, first)| Self::spent(rule, &self.events[first..], start));
                 (used, used)
             }
             Window::Once | Window::Provider | Window::Concurrent => (0, 0),

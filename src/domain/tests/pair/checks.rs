@@ -191,6 +191,7 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
         (Answer::NeedBalance, Ok(Reply::Acquire(Err(Need::Balance)))) => true,
         (Answer::Settled, Ok(Reply::Commit(done))) => done.replayed == again,
         (Answer::Settled, Ok(Reply::Release(done))) => done.replayed == again,
+        (Answer::NotThen, Err(OrgError::OccurredAt { .. })) => true,
         (Answer::Recorded, Ok(Reply::Record(done))) => done.replayed == again,
         (Answer::Extended(_, at), Ok(Reply::Extend(done))) => *at == done.outcome.expires_at && done.replayed == again,
         (Answer::Resumed(count), Ok(Reply::Resume(done))) => {

@@ -230,10 +230,11 @@ impl Pair {
             Op::Extend(which, ttl) => {
                 Command::Extend(Extend { reservation: self.reservation(*which)?, ttl: *ttl, idempotency })
             }
-            Op::Record(scopes, usage) => Command::Record(Record {
+            Op::Record(scopes, usage, late) => Command::Record(Record {
                 scopes: named(*scopes),
                 usage: self.amounts(usage),
                 decision: None,
+                occurred_at: late.map(|late| self.clock.max(self.model.now).saturating_add_signed(-late)),
                 idempotency,
             }),
             Op::Report { scopes, source, incarnation, total } => {
