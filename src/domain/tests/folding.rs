@@ -7,6 +7,7 @@ use crate::domain::{
     ids::{Identity, SessionId},
     policy::OnIndeterminate,
     reply::LedgerView,
+    window::HOUR_RETENTION_MS,
 };
 
 /// Ten executions an hour, and room for two ledgers that nothing limits.
@@ -192,7 +193,7 @@ fn a_pair_that_a_limit_names_always_has_room() {
 fn room_comes_back_when_usage_is_purged() {
     let mut org = crowded();
     assert_eq!(org.acquire(naming(&["workspace/late"])).folded, scope("workspace/late").into());
-    org.after(36 * DAY_MS).sweep();
+    org.after(HOUR_RETENTION_MS + DAY_MS).sweep();
     org.state.take_news();
     assert_eq!(org.acquire(naming(&["workspace/late"])).folded, Scopes::org());
     assert_eq!(org.acquire(naming(&["known/2"])).folded, Scopes::org());
