@@ -85,14 +85,20 @@ impl Counter {
     }
 
     /// The counter of a window that begins with its use, with what was used at `at`; `None` = that lies before the
-    /// window.
-    pub fn used_at(record: Option<Self>, window: Window, amount: u64, at: Millis) -> Option<Self> {
+    /// window. One that begins with it has also what was used `since`, before there was a limit for it.
+    pub fn used_at(
+        record: Option<Self>,
+        window: Window,
+        amount: u64,
+        at: Millis,
+        since: impl FnOnce() -> u64,
+    ) -> Option<Self> {
         match record {
             Some(record) if at < record.start => None,
             Some(record) if record.runs(window, at) => {
                 Some(Self { used: record.used.saturating_add(amount), ..record })
             }
-            _ => Some(Self { start: at, used: amount, ..Self::default() }),
+            _ => Some(Self { start: at, used: amount.saturating_add(since()), ..Self::default() }),
         }
     }
 

@@ -272,7 +272,8 @@ impl Tally {
                 continue;
             }
             if window.begins_with_use() {
-                if let Some(record) = Counter::used_at(counted.record, window, amount, at) {
+                let since = || self.ledger.at_least_since(at.saturating_add(1));
+                if let Some(record) = Counter::used_at(counted.record, window, amount, at, since) {
                     counted.put(record);
                 }
                 continue;

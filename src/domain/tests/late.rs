@@ -51,6 +51,17 @@ fn a_window_from_first_use_begins_with_late_usage_where_none_ran() {
     assert_eq!(org.after(19 * HOUR_MS).used(name), 0);
 }
 
+/// A limit that is set after usage begins with nothing; late usage from before that would not.
+#[test]
+fn a_window_that_begins_with_late_usage_has_what_was_used_since() {
+    let mut org = org([]);
+    org.record("", spend(5), "now").unwrap();
+    org.change_limits(|limits| limits.push(spend_limit(DAY_FROM_FIRST_USE, 100)));
+    late(&mut org, 10, 5 * MINUTE_MS, "a").unwrap();
+    assert_eq!(org.restart().used("quota/spend/anchored/1d"), 15);
+    assert_eq!(org.ask(RunAudit).unwrap().unwrap().drift, vec![]);
+}
+
 #[test]
 fn only_what_slices_are_kept_of_is_believed_and_a_retry_is_a_retry() {
     let mut org = org([]);

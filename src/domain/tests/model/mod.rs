@@ -411,8 +411,11 @@ impl Model {
             }
             Window::Anchored { len } => {
                 let running = self.anchors[index].filter(|(start, _)| at < start + len);
-                let used = running.map_or(0, |(start, first)| Self::spent(rule, &self.events[first..], start));
-                (used, used)
+                let Some((start, first)) = running else { return (0, 0) };
+                let least = Self::spent(rule, &self.events[first..], start);
+                // One that began with late usage has what the slices know to have come after it.
+                let is_late = self.events.get(first).is_some_and(|event| event.at < event.recorded_at);
+                (least, if is_late { Self::spent(rule, &self.events, start) } else { least })
             }
             Window::Once | Window::Provider | Window::Concurrent => (0, 0),
         }
