@@ -374,12 +374,13 @@ async fn watch_clock(clock: Arc<dyn Clock>, engine: Arc<dyn StoreEngine>) {
         }
         steady = now_steady;
         // Every commit group carries the mark.
-        readings_since = if engine.groups() == marked { readings_since + 1 } else { 0 };
+        let groups = engine.groups();
+        readings_since = if groups == marked { readings_since + 1 } else { 0 };
+        marked = groups;
         if readings_since >= MARK_EVERY {
             engine.keep_mark();
             readings_since = 0;
         }
-        marked = engine.groups();
         tokio::time::sleep(CLOCK_LOOK).await;
     }
 }

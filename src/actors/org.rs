@@ -21,11 +21,13 @@ use crate::{
         commands::{Command, Reply},
         ids::OrgId,
         kept_ids::{PagesBehind, Wanted},
+        lease::Now,
         org::{Context, OrgState},
         outcome::{Done, Resumed},
         policy::OrgPolicy,
         promise::Promise,
         rows::{OrgRows, OrgWrite, RowKey, RowKind},
+        window::Millis,
     },
     error::ServiceError,
     ports::{Event, StoreFault},
@@ -132,13 +134,16 @@ impl Actor for OrgActor {
             // Nobody waits for it any more, and nothing has happened yet.
             OrgMsg::Run(work) if work.reply.is_closed() => {}
             OrgMsg::Run(work) => {
-                let wanted = task.wanted(&work.commands);
-                if !wanted.is_empty()
-                    && let Err(error) = task.look_up(wanted).await
-                {
-                    work.refuse(&error);
+                let now = task.shared.clock.read();
+                let wanted = task.wanted(&work.commands, now.service);
+                if wanted.is_empty() {
+                    task.run(work, now, &me);
                 } else {
-                    task.run(work, &me);
+                    match task.look_up(wanted).await {
+                        // Time has passed meanwhile.
+                        Ok(()) => task.run(work, task.shared.clock.read(), &me),
+                        Err(error) => work.refuse(&error),
+                    }
                 }
             }
             OrgMsg::Flush => {
@@ -174,8 +179,7 @@ type Committed = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
 impl OrgTask {
     /// What has to be read before these commands are carried out. With a failed store they are refused, or need
     /// nothing of it.
-    fn wanted(&mut self, commands: &Commands) -> Wanted {
-        let now = self.shared.clock.now();
+    fn wanted(&mut self, commands: &Commands, now: Millis) -> Wanted {
         self.state.stored_to(self.durable.writes.load(Ordering::Acquire));
         if self.shared.fault.borrow().is_some() { Wanted::default() } else { self.state.wanted(commands, now) }
     }
@@ -199,12 +203,11 @@ impl OrgTask {
         Ok(())
     }
 
-    fn run(&mut self, work: Work, me: &ActorRef<OrgMsg>) {
+    fn run(&mut self, work: Work, now: Now, me: &ActorRef<OrgMsg>) {
         let shared = self.shared.clone();
         let rules = shared.rules.load();
         self.refresh(&rules);
         let fault = shared.store_fault();
-        let now = shared.clock.read();
         let mut answers = Answers::with_capacity(work.commands.len());
         let mut promised = Promise::Nothing;
         for command in &work.commands {
