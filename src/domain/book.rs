@@ -176,15 +176,8 @@ impl Book {
         amount: u64,
         now: Millis,
     ) {
-        if amount == 0 {
-            return;
-        }
-        for scope in folded.charged(scopes, meter) {
-            let late = folded.is_late(scope, meter);
-            self.change(scope, Some(policy.limits_of(scope)), meter, |tally| {
-                tally.ledger.late |= late;
-                tally.book(amount, now);
-            });
+        if amount > 0 {
+            self.charge(policy, (scopes, folded), meter, |tally| tally.book(amount, now));
         }
     }
 
@@ -197,20 +190,31 @@ impl Book {
         at: Millis,
         now: Millis,
     ) {
-        if amount == 0 {
-            return;
+        if amount > 0 {
+            self.charge(policy, (scopes, folded), meter, |tally| tally.backdate(amount, at, now));
         }
+    }
+
+    /// Changes every tally in which a charge counts.
+    fn charge(
+        &mut self,
+        policy: &OrgPolicy,
+        (scopes, folded): (&[Scope], &Folded),
+        meter: &Meter,
+        charge: impl Fn(&mut Tally),
+    ) {
         for scope in folded.charged(scopes, meter) {
             let late = folded.is_late(scope, meter);
             self.change(scope, Some(policy.limits_of(scope)), meter, |tally| {
                 tally.ledger.late |= late;
-                tally.backdate(amount, at, now);
+                charge(tally);
             });
         }
     }
 
-    /// `folded` says where the amounts of the row were found to count.
+    /// `folded` says where the amounts of the row were found to count, which the row keeps.
     pub(super) fn reserve(&mut self, row: ReservationRow, folded: &Folded) {
+        let row = ReservationRow { folded: folded.of_amounts(&row.amounts), ..row };
         self.each_held(&row, |scope, meter, ledger, amount| {
             ledger.reserved = ledger.reserved.saturating_add(amount);
             ledger.late |= folded.is_late(scope, meter);

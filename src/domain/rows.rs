@@ -82,6 +82,12 @@ pub struct ReservationRow {
 }
 
 impl ReservationRow {
+    /// One that is open, and holds its amounts in ledgers of its own.
+    pub fn open(id: DecisionId, scopes: Scopes, amounts: Amounts, reserved_at: Millis, expires_at: LeaseTime) -> Self {
+        let (folded, reserved_at) = (Folded::default(), Some(reserved_at));
+        Self { id, scopes, amounts, folded, reserved_at, expires_at, expired_at: None }
+    }
+
     /// Whether it holds its amounts.
     pub fn is_open(&self) -> bool {
         self.expired_at.is_none()

@@ -138,9 +138,7 @@ mod tests {
         book.book(&policy, (&scopes, folded), &meter, 7, T0 + HOUR_MS);
         let amounts = smallvec![(meter, 3)];
         let (id, expires_at) = (DecisionId(1), LeaseTime(T0 + DAY_MS));
-        let (folded, reserved_at) = (Folded::default(), Some(T0));
-        let row = ReservationRow { id, scopes, amounts, folded, reserved_at, expires_at, expired_at: None };
-        book.reserve(row, Folded::NONE);
+        book.reserve(ReservationRow::open(id, scopes, amounts, T0, expires_at), Folded::NONE);
         for limit in policy.limits.iter() {
             let standing = book.standing(&Scope::org(), limit, T0 + HOUR_MS);
             assert_eq!((standing.used, standing.reserved), (12, 3));

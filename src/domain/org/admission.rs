@@ -163,16 +163,7 @@ impl OrgState {
                 given => given,
             };
             let expires_at = self.clocks.lease.after(ttl);
-            let (scopes, amounts, reserved_at) = (ask.scopes.clone(), ask.reserve.clone(), Some(self.now));
-            let held = ReservationRow {
-                id,
-                scopes,
-                folded: folded.of_amounts(&amounts),
-                amounts,
-                reserved_at,
-                expires_at,
-                expired_at: None,
-            };
+            let held = ReservationRow::open(id, ask.scopes.clone(), ask.reserve.clone(), self.now, expires_at);
             self.book.reserve(held, folded);
             Hold { id, expires_at: self.clocks.shown(expires_at) }
         });
@@ -201,10 +192,7 @@ impl OrgState {
     }
 
     pub(super) fn book(&mut self, scopes: &Scopes, folded: &Folded, amounts: &Amounts, ctx: &Context<'_>) {
-        for (meter, amount) in amounts {
-            self.book.book(ctx.policy, (scopes, folded), meter, *amount, self.now);
-        }
-        self.tell_used_up(amounts, ctx);
+        self.book_at(None, (scopes, folded), amounts, ctx);
     }
 
     /// The same of what happened at `at`; `None` = now.
@@ -215,14 +203,12 @@ impl OrgState {
         amounts: &Amounts,
         ctx: &Context<'_>,
     ) {
-        let Some(at) = at else { return self.book(scopes, folded, amounts, ctx) };
         for (meter, amount) in amounts {
-            self.book.backdate(ctx.policy, (scopes, folded), (meter, *amount), at, self.now);
+            match at {
+                None => self.book.book(ctx.policy, (scopes, folded), meter, *amount, self.now),
+                Some(at) => self.book.backdate(ctx.policy, (scopes, folded), (meter, *amount), at, self.now),
+            }
         }
-        self.tell_used_up(amounts, ctx);
-    }
-
-    fn tell_used_up(&mut self, amounts: &Amounts, ctx: &Context<'_>) {
         if ctx.policy.sessions.trial && amounts.iter().any(|(meter, _)| *meter == Meter::compute()) {
             self.tell_trial_end(ctx);
         }

@@ -299,14 +299,26 @@ impl OrgState {
         ctx: &Context<'_>,
         act: impl FnOnce(&mut Self) -> Result<T, OrgError>,
     ) -> Result<Done<T>, OrgError> {
+        let act = |org: &mut Self| act(org).map(|outcome| (outcome, ()));
+        self.once_showing(rpc, idempotency, ctx, act).map(|(done, _)| done)
+    }
+
+    /// The same, with what is shown beside the outcome and not remembered with it: a replay has none.
+    fn once_showing<T: Remembered, V>(
+        &mut self,
+        rpc: Rpc,
+        idempotency: Option<&Idempotency>,
+        ctx: &Context<'_>,
+        act: impl FnOnce(&mut Self) -> Result<(T, V), OrgError>,
+    ) -> Result<(Done<T>, Option<V>), OrgError> {
         let promise = rpc.promise();
         if let Some(outcome) = self.recall(rpc, idempotency, promise)? {
-            return Ok(Done { outcome, replayed: true });
+            return Ok((Done { outcome, replayed: true }, None));
         }
         self.make_room(idempotency, promise, ctx)?;
-        let outcome = act(self)?;
+        let (outcome, view) = act(self)?;
         self.note(rpc, idempotency, outcome.clone());
-        Ok(Done { outcome, replayed: false })
+        Ok((Done { outcome, replayed: false }, Some(view)))
     }
 
     /// What the id was answered before. An outcome of another kind of call is a damaged memory: the id is

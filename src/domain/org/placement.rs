@@ -49,6 +49,18 @@ impl OrgState {
         self.book.place(ctx.policy, scopes, meters, ctx.bounds.ledgers_per_org as usize)
     }
 
+    /// The same of what is about to be counted.
+    pub(super) fn place<'m>(
+        &mut self,
+        scopes: &Scopes,
+        meters: impl Iterator<Item = &'m Meter>,
+        ctx: &Context<'_>,
+    ) -> Folded {
+        let folded = self.placed(scopes, meters, ctx);
+        self.count_folded(&folded);
+        folded
+    }
+
     /// Calls of which something is about to be counted in a shared ledger are counted for operators, and the
     /// first of them is logged.
     pub(super) fn count_folded(&mut self, folded: &Folded) {

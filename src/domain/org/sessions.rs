@@ -89,16 +89,8 @@ impl OrgState {
     fn hold_slice(&mut self, row: &SessionRow, folded: &Folded, left: u64) {
         if left > 0 {
             let amounts: Amounts = smallvec![(Meter::compute(), left)];
-            let (id, scopes, expires_at) = (row.decision, row.scopes.clone(), row.expires_at);
-            let held = ReservationRow {
-                id,
-                scopes,
-                folded: folded.of_amounts(&amounts),
-                amounts,
-                reserved_at: Some(row.started_at),
-                expires_at,
-                expired_at: None,
-            };
+            let id = row.decision;
+            let held = ReservationRow::open(id, row.scopes.clone(), amounts, row.started_at, row.expires_at);
             self.book.reserve(held, folded);
             self.book.prepay(id, row.silence());
         }
@@ -189,11 +181,9 @@ impl OrgState {
         beat: &Heartbeat,
         ctx: &Context<'_>,
     ) -> Result<Shown<Beaten, Box<Beat>>, OrgError> {
-        let mut shared = None;
-        let done = self.once(Rpc::Heartbeat, beat.idempotency.as_ref(), ctx, |org| {
+        let (done, folded) = self.once_showing(Rpc::Heartbeat, beat.idempotency.as_ref(), ctx, |org| {
             let mut row = org.known_life(&beat.session, &beat.identity, &beat.incarnation)?;
             let folded = org.placed_compute(&row.scopes, ctx);
-            shared = Some(folded.scopes());
             let left = org.take_slice(&row);
             let (booked, disputed) = org.accrue(&mut row, &folded, (&beat.incarnation, beat.total), ctx);
             if row.state == SessionState::Running {
@@ -206,7 +196,7 @@ impl OrgState {
             row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(org.clocks.lease));
             org.sessions.put(row);
             org.changed = true;
-            Ok(Beaten { booked, disputed })
+            Ok((Beaten { booked, disputed }, folded.scopes()))
         })?;
         let row = self.known_life(&beat.session, &beat.identity, &beat.incarnation)?;
         Ok(done.show(Box::new(Beat {
@@ -215,7 +205,7 @@ impl OrgState {
             quota: self.quota(&row.scopes, ctx.policy),
             heartbeat: ctx.policy.sessions.heartbeat,
             expires_at: self.session_ends_at(&row),
-            folded: shared.unwrap_or_else(|| self.placed_compute(&row.scopes, ctx).scopes()),
+            folded: folded.unwrap_or_else(|| self.placed_compute(&row.scopes, ctx).scopes()),
         })))
     }
 
@@ -261,25 +251,23 @@ impl OrgState {
         end: &EndSession,
         ctx: &Context<'_>,
     ) -> Result<Shown<SessionEnded, Box<SessionView>>, OrgError> {
-        let mut shared = None;
-        let done = self.once(Rpc::EndSession, Some(&end.idempotency), ctx, |org| {
+        let (done, folded) = self.once_showing(Rpc::EndSession, Some(&end.idempotency), ctx, |org| {
             let mut row = match &end.last {
                 Some((life, _)) => org.known_life(&end.session, &end.identity, life)?,
                 None => org.known(&end.session, &end.identity)?,
             };
             let folded = org.placed_compute(&row.scopes, ctx);
-            shared = Some(folded.scopes());
             org.close_session(&mut row, &folded, end, ctx);
             let decision = row.decision;
             org.sessions.put(row);
-            Ok(SessionEnded { decision })
+            Ok((SessionEnded { decision }, folded.scopes()))
         })?;
         let row = self.known(&end.session, &end.identity)?;
         // The id may be that of a later session by now.
         if row.decision != done.outcome.decision {
             return Err(OrgError::SessionReplaced);
         }
-        let folded = shared.unwrap_or_else(|| self.placed_compute(&row.scopes, ctx).scopes());
+        let folded = folded.unwrap_or_else(|| self.placed_compute(&row.scopes, ctx).scopes());
         Ok(done.show(Box::new(SessionView { folded, ..self.session_view(row) })))
     }
 

@@ -45,27 +45,25 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Box<Shown<Committed, Counted>>, OrgError> {
         let Commit { reservation, actual, idempotency } = commit;
-        let mut shared = None;
-        let done = self.once(Rpc::Commit, Some(idempotency), ctx, |org| {
+        let (done, folded) = self.once_showing(Rpc::Commit, Some(idempotency), ctx, |org| {
             let held = org.reservation(*reservation)?;
             org.check_settlement(&held.scopes, counted(actual), ctx)?;
-            let folded = org.placed(&held.scopes, counted(actual), ctx);
-            org.count_folded(&folded);
+            let folded = org.place(&held.scopes, counted(actual), ctx);
             org.book.settle(*reservation);
             org.book(&held.scopes, &folded, actual, ctx);
-            shared = Some(folded.scopes());
             org.complete(&held.scopes, *reservation, org.now, ctx);
             org.export(&held.scopes, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
-            Ok(Committed {
+            let committed = Committed {
                 reservation: *reservation,
                 late: !held.is_open(),
                 scopes: held.scopes,
                 booked: actual.clone(),
                 reserved: held.amounts,
-            })
+            };
+            Ok((committed, folded.scopes()))
         })?;
         let Committed { scopes, booked, .. } = &done.outcome;
-        let folded = shared.unwrap_or_else(|| self.placed(scopes, counted(booked), ctx).scopes());
+        let folded = folded.unwrap_or_else(|| self.placed(scopes, counted(booked), ctx).scopes());
         let limits = self.limits_now(scopes.clone(), ctx);
         Ok(Box::new(done.show(Counted { limits, folded })))
     }
@@ -190,23 +188,20 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Shown<Recorded, Scopes>, OrgError> {
         let Record { scopes, usage, decision, occurred_at, idempotency } = record;
-        let mut shared = None;
-        let done = self.once(Rpc::Record, Some(idempotency), ctx, |org| {
+        let (done, folded) = self.once_showing(Rpc::Record, Some(idempotency), ctx, |org| {
             let occurred_at = occurred_at.map(|at| org.believable(at)).transpose()?;
             org.check_settlement(scopes, counted(usage), ctx)?;
-            let folded = org.placed(scopes, counted(usage), ctx);
-            org.count_folded(&folded);
+            let folded = org.place(scopes, counted(usage), ctx);
             org.book_at(occurred_at, (scopes, &folded), usage, ctx);
-            shared = Some(folded.scopes());
             let at = occurred_at.unwrap_or(org.now);
             if let Some(decision) = decision {
                 org.complete(scopes, *decision, at, ctx);
             }
             org.export_as(scopes, usage, (scopes, Rpc::Record, idempotency.id.as_str()), at, ctx);
-            Ok(Recorded)
+            Ok((Recorded, folded.scopes()))
         })?;
         let now = || self.placed(scopes, counted(usage), ctx).scopes();
-        Ok(done.show(shared.unwrap_or_else(now)))
+        Ok(done.show(folded.unwrap_or_else(now)))
     }
 
     /// When late usage happened: no window, and no slice, knows what is older than they are kept. A clock that is a
@@ -258,8 +253,7 @@ impl OrgState {
             self.baselines.put(key, Baseline { incarnation: report.incarnation.clone(), total });
         }
         let booked = smallvec![(report.meter.clone(), increment)];
-        let folded = self.placed(&report.scopes, counted(&booked), ctx);
-        self.count_folded(&folded);
+        let folded = self.place(&report.scopes, counted(&booked), ctx);
         self.book(&report.scopes, &folded, &booked, ctx);
         self.export(&report.scopes, &booked, Rpc::ReportCumulative, report.idempotency.id.as_str(), ctx);
         Ok(Reported { increment, reset, disputed })

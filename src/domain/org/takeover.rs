@@ -73,8 +73,7 @@ impl OrgState {
         }
         let spent = older.monthly_spend.min(AMOUNT_MAX);
         self.baselines.put(key, Baseline { incarnation, total: spent });
-        let folded = self.placed(&scopes, std::iter::once(&meter), ctx);
-        self.count_folded(&folded);
+        let folded = self.place(&scopes, std::iter::once(&meter), ctx);
         let at = in_the_month_alone(self.now);
         self.book.backdate(ctx.policy, (&scopes, &folded), (&meter, spent), at, self.now);
         self.changed = true;
