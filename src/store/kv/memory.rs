@@ -21,6 +21,7 @@ use super::{
     keys::Key,
     keyspace::{Keyspace, Visit},
     prepare::{Prepared, prepare},
+    questions,
     read::{self, ReadError},
 };
 use crate::{
@@ -258,57 +259,7 @@ impl OrgStore for MemoryStore {
         done(self.make_durable(prepared));
     }
 
-    fn due(
-        &self,
-        now: Millis,
-        shards: &ShardSet,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>> {
-        let shards = shards.clone();
-        self.read(move |bytes| read::due(bytes, now, &shards, max)).boxed()
-    }
-
-    fn list(
-        &self,
-        shards: &ShardSet,
-        after: Option<&OrgId>,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>> {
-        let (shards, after) = (shards.clone(), after.cloned());
-        self.read(move |bytes| read::list(bytes, &shards, after.as_ref(), max)).boxed()
-    }
-
-    fn having(
-        &self,
-        kind: RowKind,
-        shards: &ShardSet,
-        after: Option<&OrgId>,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
-        let (shards, after) = (shards.clone(), after.cloned());
-        self.read(move |bytes| read::having(bytes, kind, &shards, after.as_ref(), max)).boxed()
-    }
-
-    fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
-        let org = org.clone();
-        self.read(move |bytes| read::some(bytes, &org, kinds)).boxed()
-    }
-
-    fn latest(&self, org: &OrgId, names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        let org = org.clone();
-        self.read(move |bytes| beside::latest(bytes, &org, &names)).boxed()
-    }
-
-    fn beside(
-        &self,
-        org: &OrgId,
-        kind: RowKind,
-        after: Option<RowKey>,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        let org = org.clone();
-        self.read(move |bytes| beside::beside(bytes, &org, kind, after.as_ref(), max)).boxed()
-    }
+    questions!(list);
 
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()

@@ -5,6 +5,7 @@
 //! changes.rs    many commits merged into one atomic batch
 //! read.rs       keys and values -> OrgRows, and the questions about many orgs
 //! beside.rs     rows that are not loaded with their org
+//! questions.rs  both of them as methods of the port, for every store
 //! digest.rs     what the rows of an org, and all orgs, add up to
 //! keys.rs       the keyspace: one enum, stable bytes
 //! codec.rs      version byte, checksum, bincode      record.rs   what is inside
@@ -23,11 +24,14 @@ mod keyspace;
 pub mod memory;
 pub mod offline;
 mod prepare;
+mod questions;
 mod read;
 mod record;
 #[cfg(test)]
 mod samples;
 pub mod sled;
+
+use questions::questions;
 
 /// Largest stored value. sled writes a tree node (up to 20 rows) as one log message and puts messages
 /// beyond 128 KiB into files it never syncs, so rows are kept far below that.

@@ -7,9 +7,9 @@ use futures_util::future::{BoxFuture, FutureExt, ready};
 use tokio::sync::watch;
 
 use super::super::{
-    beside,
+    beside, questions,
     read::{self, ReadError},
-    sled::Opened,
+    sled::{Engine, Opened},
 };
 use crate::{
     domain::{
@@ -32,19 +32,27 @@ impl<'o> AsItIs<'o> {
         Self { opened, fault: watch::Sender::new(None) }
     }
 
-    fn orgs(&self, shards: &ShardSet, after: Option<&OrgId>, max: usize) -> Result<Vec<(OrgId, Head)>, ReadError> {
-        let mut orgs = Vec::new();
-        let mut after = after.cloned();
-        while orgs.len() < max
-            && let Some(org) = read::next_org(&self.opened.engine, after.as_ref())?
-        {
-            after = Some(org.clone());
-            if shards.holds(&org) {
-                orgs.push((org, Head::default()));
-            }
-        }
-        Ok(orgs)
+    async fn read<T>(&self, read: impl FnOnce(&Engine) -> Result<T, ReadError>) -> Result<T, StoreFault> {
+        read(&self.opened.engine).map_err(|error| StoreFault { operation: "load", cause: error.to_string() })
     }
+}
+
+fn orgs(
+    engine: &Engine,
+    shards: &ShardSet,
+    mut after: Option<OrgId>,
+    max: usize,
+) -> Result<Vec<(OrgId, Head)>, ReadError> {
+    let mut orgs = Vec::new();
+    while orgs.len() < max
+        && let Some(org) = read::next_org(engine, after.as_ref())?
+    {
+        after = Some(org.clone());
+        if shards.holds(&org) {
+            orgs.push((org, Head::default()));
+        }
+    }
+    Ok(orgs)
 }
 
 impl fmt::Debug for AsItIs<'_> {
@@ -53,26 +61,14 @@ impl fmt::Debug for AsItIs<'_> {
     }
 }
 
-fn answer<'f, T: Send + 'f>(read: Result<T, ReadError>) -> BoxFuture<'f, Result<T, StoreFault>> {
-    ready(read.map_err(|error| StoreFault { operation: "load", cause: error.to_string() })).boxed()
-}
-
 impl OrgStore for AsItIs<'_> {
     fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
-        answer(read::salvage(&self.opened.engine, org))
+        let org = org.clone();
+        self.read(move |engine| read::salvage(engine, &org)).boxed()
     }
 
     fn commit(&self, _write: OrgWrite, done: CommitDone) {
         done(Err(StoreFault { operation: "commit", cause: "the directory is only read".to_owned() }));
-    }
-
-    fn due(
-        &self,
-        now: Millis,
-        shards: &ShardSet,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>> {
-        answer(read::due(&self.opened.engine, now, shards, max))
     }
 
     /// Heads are not read: one may be lost.
@@ -82,36 +78,11 @@ impl OrgStore for AsItIs<'_> {
         after: Option<&OrgId>,
         max: usize,
     ) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>> {
-        answer(self.orgs(shards, after, max))
+        let (shards, after) = (shards.clone(), after.cloned());
+        self.read(move |engine| orgs(engine, &shards, after, max)).boxed()
     }
 
-    fn having(
-        &self,
-        kind: RowKind,
-        shards: &ShardSet,
-        after: Option<&OrgId>,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
-        answer(read::having(&self.opened.engine, kind, shards, after, max))
-    }
-
-    fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
-        answer(read::some(&self.opened.engine, org, kinds))
-    }
-
-    fn latest(&self, org: &OrgId, names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        answer(beside::latest(&self.opened.engine, org, &names))
-    }
-
-    fn beside(
-        &self,
-        org: &OrgId,
-        kind: RowKind,
-        after: Option<RowKey>,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        answer(beside::beside(&self.opened.engine, org, kind, after.as_ref(), max))
-    }
+    questions!();
 
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.fault.subscribe()

@@ -55,6 +55,7 @@ use self::{
 use super::{
     beside,
     prepare::{Prepared, prepare},
+    questions,
     read::{self, ReadError},
 };
 use crate::{
@@ -182,57 +183,7 @@ impl OrgStore for SledStore {
         }
     }
 
-    fn due(
-        &self,
-        now: Millis,
-        shards: &ShardSet,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>> {
-        let shards = shards.clone();
-        self.read(move |engine| read::due(engine, now, &shards, max)).boxed()
-    }
-
-    fn list(
-        &self,
-        shards: &ShardSet,
-        after: Option<&OrgId>,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>> {
-        let (shards, after) = (shards.clone(), after.cloned());
-        self.read(move |engine| read::list(engine, &shards, after.as_ref(), max)).boxed()
-    }
-
-    fn having(
-        &self,
-        kind: RowKind,
-        shards: &ShardSet,
-        after: Option<&OrgId>,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
-        let (shards, after) = (shards.clone(), after.cloned());
-        self.read(move |engine| read::having(engine, kind, &shards, after.as_ref(), max)).boxed()
-    }
-
-    fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
-        let org = org.clone();
-        self.read(move |engine| read::some(engine, &org, kinds)).boxed()
-    }
-
-    fn latest(&self, org: &OrgId, names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        let org = org.clone();
-        self.read(move |engine| beside::latest(engine, &org, &names)).boxed()
-    }
-
-    fn beside(
-        &self,
-        org: &OrgId,
-        kind: RowKind,
-        after: Option<RowKey>,
-        max: usize,
-    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
-        let org = org.clone();
-        self.read(move |engine| beside::beside(engine, &org, kind, after.as_ref(), max)).boxed()
-    }
+    questions!(list);
 
     fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
         self.shared.fault.subscribe()
