@@ -62,6 +62,7 @@ fn pure(c: &mut Criterion) {
                     bounds: &bounds,
                     decision: DecisionId(number),
                     store_fault: false,
+                    within: None,
                 };
                 black_box(state.apply(&command, &ctx).is_ok())
             });
@@ -95,7 +96,16 @@ fn picks(c: &mut Criterion) {
             number += 2;
             let (decision, store_fault) = (DecisionId(number), false);
             let (now, policy_since) = (Now::at(NOW), Some(0));
-            let ctx = Context { org: &org, now, policy: &policy, policy_since, bounds: &bounds, decision, store_fault };
+            let ctx = Context {
+                org: &org,
+                now,
+                policy: &policy,
+                policy_since,
+                bounds: &bounds,
+                decision,
+                store_fault,
+                within: None,
+            };
             state.apply(command, &ctx).is_ok()
         };
         assert!(apply(&Command::ConfigurePool(Box::new(set))));

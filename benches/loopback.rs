@@ -6,6 +6,7 @@
 //! cargo bench --bench loopback -- --against <binary>    # in turns with another build
 //! cargo bench --bench loopback -- --only durable        # one load, in four times as many rounds
 //! cargo bench --bench loopback -- --picks               # picks of accounts, next to durable decisions
+//! cargo bench --bench loopback -- --doors               # unary with a token, and with a token over TLS
 //! ```
 //!
 //! Each server runs pinned to core 0 (with `taskset`, where there is one), the client to core 1.
@@ -21,11 +22,13 @@
     reason = "a benchmark prints, reads the clock, and rounds"
 )]
 
+mod server;
+
 use std::{
     env, fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -33,6 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use server::{Process, Res, pinned};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::{
     Stream, StreamExt,
@@ -48,7 +52,12 @@ use tollgate::{
         pool_service_client::PoolServiceClient,
     },
 };
-use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
 
 const POOL: &str = "relay";
 const CALLERS: usize = 64;
@@ -57,9 +66,10 @@ const ORGS: usize = 64;
 const STREAM_WINDOW: usize = 1024;
 const ROUND: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 5;
+/// Of ways in, which differ by less than the speed of a machine does within seconds.
+const TURN: Duration = Duration::from_millis(500);
+const TURNS: usize = 50;
 const OURS: &str = env!("CARGO_BIN_EXE_tollgate");
-
-type Res<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Answers what tollgate answers to an allowed Acquire under the default configuration, with texts of its own
 /// in each answer, as a generated type has them.
@@ -138,35 +148,17 @@ impl GateService for Echo {
 
 /// A server process and where it listens.
 struct Server {
-    process: Child,
+    process: Process,
     address: SocketAddr,
-    _dir: Option<tempfile::TempDir>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn pinned(core: &str, program: &str) -> Command {
-    let pins = Command::new("taskset").args(["-c", core, "true"]).status().is_ok_and(|status| status.success());
-    if !pins {
-        return Command::new(program);
-    }
-    let mut command = Command::new("taskset");
-    command.args(["-c", core, program]);
-    command
 }
 
 impl Server {
     fn echo() -> Res<Self> {
         let program = env::current_exe()?;
-        let mut process = pinned("0", &program.to_string_lossy()).args(["--echo"]).stdout(Stdio::piped()).spawn()?;
+        let mut child = pinned("0", &program.to_string_lossy()).args(["--echo"]).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        BufReader::new(process.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
-        Ok(Self { process, address: line.trim().parse()?, _dir: None })
+        BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut line)?;
+        Ok(Self { process: Process::of(child, None), address: line.trim().parse()? })
     }
 
     fn tollgate(write_behind_ms: &str) -> Res<Self> {
@@ -174,30 +166,12 @@ impl Server {
     }
 
     fn build(program: &str, write_behind_ms: &str) -> Res<Self> {
-        let dir = tempfile::tempdir()?;
-        let mut process = pinned("0", program)
-            .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
-            .arg(dir.path())
-            .env("TOLLGATE__RATE__AMOUNT", "1000000000")
-            .env("TOLLGATE__LOG__FORMAT", "json")
-            .env("TOLLGATE__NODE__NAME", "node")
-            .env("TOLLGATE__DURABILITY__WRITE_BEHIND_MS", write_behind_ms)
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(process.stderr.take().ok_or("no stderr")?).lines();
-        let up =
-            lines.by_ref().map_while(Result::ok).find(|line| line.contains("tollgate is up")).ok_or("did not start")?;
-        std::thread::spawn(move || lines.for_each(drop));
-        let up: serde_json::Value = serde_json::from_str(&up)?;
-        let address = up["fields"]["grpc"].as_str().ok_or("no address")?.parse()?;
-        Ok(Self { process, address, _dir: Some(dir) })
+        Self::with(program, write_behind_ms, tempfile::tempdir()?, &[])
     }
 
-    /// CPU time so far, user and system, in microseconds.
-    fn cpu(&self) -> Res<u64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let fields: Vec<&str> = stat.rsplit(") ").next().ok_or("stat")?.split(' ').collect();
-        Ok((fields[11].parse::<u64>()? + fields[12].parse::<u64>()?) * 10_000)
+    fn with(program: &str, write_behind_ms: &str, dir: tempfile::TempDir, settings: &[(&str, String)]) -> Res<Self> {
+        let (process, up) = Process::tollgate(pinned("0", program), write_behind_ms, dir, settings)?;
+        Ok(Self { process, address: up["grpc"].as_str().ok_or("no address")?.parse()? })
     }
 }
 
@@ -209,12 +183,42 @@ struct Figure {
     p99_us: u128,
 }
 
-async fn channels(address: SocketAddr) -> Res<Vec<GateServiceClient<Channel>>> {
-    let mut channels = Vec::new();
-    for _ in 0..CHANNELS {
-        channels.push(GateServiceClient::connect(format!("http://{address}")).await?);
+/// One kept connection.
+#[derive(Clone)]
+struct Client {
+    gate: GateServiceClient<Connection>,
+    pool: PoolServiceClient<Connection>,
+}
+
+type Connection = InterceptedService<Channel, Bearer>;
+
+/// What a caller sends with each call.
+#[derive(Clone)]
+struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(bearer) = &self.0 {
+            request.metadata_mut().insert("authorization", bearer.clone());
+        }
+        Ok(request)
     }
-    Ok(channels)
+}
+
+async fn connect(endpoint: Endpoint, bearer: Option<MetadataValue<Ascii>>) -> Res<Vec<Client>> {
+    let mut clients = Vec::new();
+    for _ in 0..CHANNELS {
+        let (channel, bearer) = (endpoint.connect().await?, Bearer(bearer.clone()));
+        clients.push(Client {
+            gate: GateServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            pool: PoolServiceClient::with_interceptor(channel, bearer),
+        });
+    }
+    Ok(clients)
+}
+
+async fn clients(address: SocketAddr) -> Res<Vec<Client>> {
+    connect(Channel::from_shared(format!("http://{address}"))?, None).await
 }
 
 fn request(number: usize) -> AcquireRequest {
@@ -236,23 +240,22 @@ enum Ask {
 }
 
 impl Ask {
-    async fn once(self, number: usize, gate: &mut GateServiceClient<Channel>, pool: &mut Pools) -> Result<(), Status> {
+    async fn once(self, number: usize, client: &mut Client) -> Result<(), Status> {
         let gated = match self {
-            Self::Acquire(orgs) => return gate.acquire(request_of(number, orgs)).await.map(drop),
+            Self::Acquire(orgs) => return client.gate.acquire(request_of(number, orgs)).await.map(drop),
             Self::Pick => None,
             Self::GatedPick => Some(AcquireRequest::default()),
         };
         let AcquireRequest { org, .. } = request(number);
-        let picked = pool.pick(PickRequest { org, pool: POOL.into(), acquire: gated, ..Default::default() }).await?;
+        let picked =
+            client.pool.pick(PickRequest { org, pool: POOL.into(), acquire: gated, ..Default::default() }).await?;
         if picked.into_inner().allowed { Ok(()) } else { Err(Status::internal("no account is left")) }
     }
 }
 
-type Pools = PoolServiceClient<Channel>;
-
 /// A pool of so many accounts in every org.
 async fn configure(server: &Server, accounts: usize) -> Res<()> {
-    let mut client = Pools::connect(format!("http://{}", server.address)).await?;
+    let mut client = PoolServiceClient::connect(format!("http://{}", server.address)).await?;
     let account = |number| PoolAccount {
         account: format!("account-{number}"),
         daily_limit: Some(1_000_000_000),
@@ -268,48 +271,46 @@ async fn configure(server: &Server, accounts: usize) -> Res<()> {
 }
 
 async fn unary(server: &Server, ask: Ask) -> Res<Figure> {
-    let channels = channels(server.address).await?;
-    let mut pools = Vec::new();
-    for _ in 0..CHANNELS {
-        pools.push(Pools::connect(format!("http://{}", server.address)).await?);
-    }
-    let (stop, cpu, began) = (Arc::new(AtomicBool::new(false)), server.cpu()?, Instant::now());
+    unary_by(server, &clients(server.address).await?, ask, ROUND).await
+}
+
+async fn unary_by(server: &Server, clients: &[Client], ask: Ask, length: Duration) -> Res<Figure> {
+    let (stop, cpu, began) = (Arc::new(AtomicBool::new(false)), server.process.cpu()?, Instant::now());
     let callers: Vec<_> = (0..CALLERS)
         .map(|number| {
-            let (mut client, stop) = (channels[number % CHANNELS].clone(), stop.clone());
-            let mut pool = pools[number % CHANNELS].clone();
+            let (mut client, stop) = (clients[number % CHANNELS].clone(), stop.clone());
             tokio::spawn(async move {
                 let mut took = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let sent = Instant::now();
-                    ask.once(number, &mut client, &mut pool).await?;
+                    ask.once(number, &mut client).await?;
                     took.push(sent.elapsed().as_micros());
                 }
                 Ok::<_, Status>(took)
             })
         })
         .collect();
-    tokio::time::sleep(ROUND).await;
+    tokio::time::sleep(length).await;
     stop.store(true, Ordering::Relaxed);
     let mut took = Vec::new();
     for caller in callers {
         took.extend(caller.await??);
     }
     took.sort_unstable();
-    figure(took.len() as u64, began.elapsed(), server.cpu()? - cpu, &took)
+    figure(took.len() as u64, began.elapsed(), server.process.cpu()? - cpu, &took)
 }
 
 async fn streamed(server: &Server) -> Res<Figure> {
-    let (answered, cpu, began) = (Arc::new(AtomicU64::new(0)), server.cpu()?, Instant::now());
+    let (answered, cpu, began) = (Arc::new(AtomicU64::new(0)), server.process.cpu()?, Instant::now());
     let mut streams = Vec::new();
-    for mut client in channels(server.address).await? {
+    for Client { mut gate, .. } in clients(server.address).await? {
         let answered = answered.clone();
         streams.push(tokio::spawn(async move {
             let (send, receive) = mpsc::channel(STREAM_WINDOW);
             for tag in 0..STREAM_WINDOW as u64 {
                 let _ = send.try_send(AcquireStreamRequest { tag, acquire: Some(request(tag as usize)) });
             }
-            let mut answers = client.acquire_stream(ReceiverStream::new(receive)).await?.into_inner();
+            let mut answers = gate.acquire_stream(ReceiverStream::new(receive)).await?.into_inner();
             while began.elapsed() < ROUND {
                 let Some(answer) = answers.next().await else { break };
                 let tag = answer?.tag;
@@ -322,7 +323,7 @@ async fn streamed(server: &Server) -> Res<Figure> {
     for stream in streams {
         stream.await??;
     }
-    figure(answered.load(Ordering::Relaxed), began.elapsed(), server.cpu()? - cpu, &[])
+    figure(answered.load(Ordering::Relaxed), began.elapsed(), server.process.cpu()? - cpu, &[])
 }
 
 fn figure(calls: u64, took: Duration, cpu_us: u64, sorted: &[u128]) -> Res<Figure> {
@@ -448,6 +449,76 @@ async fn picks() -> Res<()> {
     Ok(())
 }
 
+/// How callers are let in.
+#[derive(Clone, Copy)]
+enum Entry {
+    Open,
+    Token,
+    /// With a token, over TLS.
+    Tls,
+}
+
+impl Entry {
+    const ALL: [(&str, Self); 3] = [("open", Self::Open), ("token", Self::Token), ("token over TLS", Self::Tls)];
+
+    /// A server that lets in like this, and clients of it.
+    async fn enter(self) -> Res<(Server, Vec<Client>)> {
+        let dir = tempfile::tempdir()?;
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let run = |arguments: &[&str]| -> Res<String> {
+            let ran = Command::new(OURS).args(arguments).output()?;
+            if ran.status.success() { Ok(String::from_utf8(ran.stdout)?) } else { Err(format!("{ran:?}").into()) }
+        };
+        let (tokens, tls) = (path("tokens.toml"), path("tls"));
+        let mut settings = Vec::new();
+        let mut bearer = None;
+        if !matches!(self, Self::Open) {
+            let made =
+                ["token", "create", "--name", "a", "--role", "plane", "--orgs", "*", "--expires", "1h", "--file"];
+            bearer = Some(format!("Bearer {}", run(&[&made[..], &[&tokens]].concat())?.trim()).parse()?);
+            settings.push(("TOLLGATE__AUTH__TOKENS", tokens));
+        }
+        let mut ca = None;
+        if matches!(self, Self::Tls) {
+            run(&["cert", "dev", &tls])?;
+            ca = Some(Certificate::from_pem(fs::read(format!("{tls}/ca.pem"))?));
+            settings.push(("TOLLGATE__TLS__CERT", format!("{tls}/cert.pem")));
+            settings.push(("TOLLGATE__TLS__KEY", format!("{tls}/key.pem")));
+        }
+        let server = Server::with(OURS, "10", dir, &settings)?;
+        let scheme = if ca.is_some() { "https" } else { "http" };
+        let mut endpoint = Channel::from_shared(format!("{scheme}://{}", server.address))?;
+        if let Some(ca) = ca {
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(ca))?;
+        }
+        let clients = connect(endpoint, bearer).await?;
+        Ok((server, clients))
+    }
+}
+
+/// The same calls through each entry, in turns: what a token costs, and TLS on a kept connection.
+async fn doors() -> Res<()> {
+    let mut figures = Entry::ALL.map(|_| vec![]);
+    let mut entries = Vec::new();
+    for (_, entry) in Entry::ALL {
+        entries.push(entry.enter().await?);
+    }
+    for _ in 0..TURNS {
+        for ((server, clients), figures) in entries.iter().zip(&mut figures) {
+            figures.push(unary_by(server, clients, Ask::Acquire(ORGS), TURN).await?);
+        }
+    }
+    println!("\nmedians of {TURNS} turns, {CALLERS} callers on {CHANNELS} connections, {ORGS} orgs, unary");
+    // The ratios of pairs spread by a factor of two; medians of as many turns do not.
+    let medians = figures.map(median);
+    for ((name, _), figure) in Entry::ALL.iter().zip(medians) {
+        let of_open = figure.micros_per_call / medians[0].micros_per_call;
+        show(name, figure);
+        println!("    of the open one, by server cpu, median by median: {of_open:.2}");
+    }
+    Ok(())
+}
+
 async fn serve_echo() -> Res<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
@@ -475,6 +546,9 @@ fn main() -> Res<()> {
     }
     if given("--picks").is_some() {
         return runtime.block_on(picks());
+    }
+    if given("--doors").is_some() {
+        return runtime.block_on(doors());
     }
     let value = |name: &str| given(name).and_then(|at| arguments.get(at + 1)).map(String::as_str);
     let builds: Vec<&str> = value("--against").into_iter().chain([OURS]).collect();

@@ -3,25 +3,40 @@
 //! ```text
 //! open store ─ resume clock ─ start actors ─ serve ─┬─ shutdown asked: NOT_SERVING, settle on,
 //!                                                   │  finish what is in flight, flush, close
-//!                                                   └─ store fault: NOT_SERVING, a bounded grace, exit
+//!                                                   └─ store lost: NOT_SERVING, a bounded grace, exit
 //! ```
 //!
-//! A store that hangs is no fault: NOT_SERVING until it answers (`disk`).
+//! A store that hangs or is asked again is not lost: NOT_SERVING until it answers (`disk`, `store`).
 
+mod auth;
 mod billing;
 mod disk;
+mod keys;
+mod listeners;
+mod opening;
 mod reload;
+mod store;
+mod supervisor;
 pub mod takeover;
+mod tls;
 
+pub use auth::open_sources;
+pub use listeners::Listeners;
 pub use reload::Source;
+pub use tls::open_tls;
 
-use std::{fmt, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use auth::Authenticators;
+use keys::Keys;
+use opening::{Store, open};
+use supervisor::Supervisor;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
+    auth::Authenticator,
     clock::SystemClock,
     config::{self, Config},
     domain::{
@@ -31,12 +46,9 @@ use crate::{
     },
     grpc::{self, server::Health},
     http,
+    net::Tls,
     ports::{BillingProvider, Clock, OrgStore, StoreEngine},
     service::{self, Reloads, Service},
-    store::{
-        broken::BrokenStore,
-        sled::{self, GroupStats, OpenError, SledOptions},
-    },
     telemetry::Metrics,
 };
 
@@ -47,8 +59,10 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 const MARK_EVERY: u32 = 5;
 /// What counting pools and open reservations may take before calls are served.
 const COUNTED_WITHIN: Duration = Duration::from_secs(5);
-/// What the HTTP port and the store may take to stop.
+/// What the store may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// What the HTTP port may take to answer what it has been asked before.
+const HTTP_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a node is started with beyond its configuration.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,33 +87,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Where a node listens.
-#[derive(Debug)]
-pub struct Listeners {
-    grpc: TcpListener,
-    http: TcpListener,
-}
-
-impl Listeners {
-    /// # Errors
-    /// Naming the address that could not be bound.
-    pub async fn bind(config: &Config) -> Result<Self, Failure> {
-        let bind = async |name, address: SocketAddr| {
-            let bound = TcpListener::bind(address).await;
-            bound.map_err(|error| Failure(format!("listen.{name} = \"{address}\" cannot be bound: {error}")))
-        };
-        Ok(Self { grpc: bind("grpc", config.listen.grpc).await?, http: bind("http", config.listen.http).await? })
-    }
-
-    /// The addresses in use, gRPC first; they differ from the configured ones where a port is 0.
-    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
-        Some((self.grpc.local_addr().ok()?, self.http.local_addr().ok()?))
-    }
-}
-
 impl Policies for config::Policies {
     fn policy(&self, org: &OrgId) -> Arc<OrgPolicy> {
         Self::policy(self, org)
+    }
+
+    fn admits(&self, org: &OrgId) -> bool {
+        Self::admits(self, org)
+    }
+
+    fn lists(&self, org: &OrgId) -> bool {
+        Self::lists(self, org)
     }
 }
 
@@ -132,12 +130,16 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Failure> {
     let metrics = Arc::new(Metrics::default());
+    let tls = open_tls(&config)?;
+    let sources = open_sources(&config)?;
     let Store { orgs: store, engine, clock } = open(&config, start, &metrics).await?;
+    let callers = Authenticators::of(&config, sources, &clock);
     let turn = usize::try_from(random()? % 1000).unwrap_or(0);
     let provider = billing::provider(&config, clock.clone())?;
     let orgs = start_orgs(&config, &store, &clock, &provider, &metrics).await?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     announce(&config, &listeners, &*engine);
+    let supervisor = Arc::new(Supervisor::of_environment());
     let (reloads, asked) = Reloads::new();
     let service = Arc::new(Service::new(service::Deps {
         orgs,
@@ -149,40 +151,79 @@ pub async fn run(
         reloads,
         node: config.node.clone(),
     }));
+    let keys = Keys::of(&callers.rpcs, &service).await;
     let closing = service.closing();
-    let Listeners { grpc, http } = listeners;
-    let (health, grpc) = grpc::server::serve(service.clone(), &config.bounds, grpc, turn, &closing).map_err(Failure)?;
+    let (grpc, http) = listeners.doors(&config.bounds, service.turns(), tls.clone(), turn);
+    let (health, grpc) =
+        grpc::server::serve(service.clone(), callers.rpcs.clone(), &config.bounds, grpc, closing.clone())
+            .map_err(Failure)?;
+    disk::ask_for_room(&service, &config.data_dir).await;
     health.set_serving(service.is_serving()).await;
     let grpc = tokio::spawn(grpc);
     let http_stop = CancellationToken::new();
-    let http = tokio::spawn(http::serve(
-        service.clone(),
-        http,
-        billing::webhook_key(&config),
-        http_stop.clone().cancelled_owned(),
-    ));
-    let beside = [
+    let http = http::serve(service.clone(), callers.metrics, http, billing::webhook_key(&config), http_stop.clone());
+    let http = tokio::spawn(http);
+    let mut beside = vec![
         tokio::spawn(watch_clock(clock, engine.clone())),
         tokio::spawn(disk::watch(service.clone(), engine.clone(), health.clone())),
-        tokio::spawn(reload::apply(service.clone(), store.clone(), config, source, asked)),
+        tokio::spawn(store::watch(service.clone(), store.clone(), health.clone())),
+        tokio::spawn(supervisor.clone().watch(service.clone())),
+        tokio::spawn(disk::watch_room(service.clone(), config.data_dir.clone())),
+        tokio::spawn(reload::apply(
+            service.clone(),
+            store.clone(),
+            callers.rpcs.clone(),
+            config,
+            source,
+            asked,
+            supervisor.clone(),
+        )),
     ];
-    let ended = tokio::select! {
-        () = shutdown => Ok(()),
-        fault = store_lost(&service, &health, &*store) => Err(fault),
-    };
-    if ended.is_ok() {
-        drain(&service, &health).await;
-    }
+    beside.extend(watch_credentials(&callers.rpcs, keys, tls, &service));
+    supervisor.ready(&service.health());
+    let ended = until_over(shutdown, &service, &health, &*store, &supervisor).await;
     closing.cancel();
     let drain_for = Duration::from_millis(service.orgs().rules().bounds.drain_ms.into());
-    if timeout(drain_for, grpc).await.is_err() {
-        tracing::warn!(?drain_for, "connections were cut that did not finish in time");
-    }
+    end_within(drain_for, grpc, "grpc").await;
     beside.iter().for_each(JoinHandle::abort);
     let stopped = stop(&service, &*store, &*engine, drain_for).await;
     http_stop.cancel();
-    let _ = timeout(STOP_WITHIN, http).await;
+    end_within(HTTP_WITHIN, http, "http").await;
     ended.and(stopped)
+}
+
+/// What reads credentials again while the node runs.
+fn watch_credentials(
+    rpcs: &Authenticator,
+    keys: Option<Keys>,
+    tls: Option<Arc<Tls>>,
+    service: &Arc<Service>,
+) -> Vec<JoinHandle<()>> {
+    let mut watching = Vec::new();
+    watching.extend(auth::watched(rpcs).map(|tokens| tokio::spawn(auth::watch(tokens, service.clone()))));
+    watching.extend(keys.map(|keys| tokio::spawn(keys.watch())));
+    let certificates = rpcs.sources().certificates.clone();
+    watching.extend(tls.map(|tls| tokio::spawn(tls::watch(tls, certificates, service.metrics().clone()))));
+    watching
+}
+
+/// Serves until it is asked to stop, and then until it has drained; an error where the store is lost before.
+async fn until_over(
+    shutdown: impl Future<Output = ()> + Send,
+    service: &Service,
+    health: &Health,
+    store: &dyn OrgStore,
+    supervisor: &Supervisor,
+) -> Result<(), Failure> {
+    tokio::select! {
+        () = shutdown => {}
+        fault = store::lost(service, health, store) => {
+            supervisor.stopping(&fault.to_string());
+            return Err(fault);
+        }
+    }
+    drain(service, health, supervisor).await;
+    Ok(())
 }
 
 /// The actors, with what metrics say of all orgs counted.
@@ -207,70 +248,12 @@ async fn start_orgs(
     Ok(orgs)
 }
 
-/// The store, the engine behind it, and the clock that goes on from its mark.
-struct Store {
-    orgs: Arc<dyn OrgStore>,
-    engine: Arc<dyn StoreEngine>,
-    clock: Arc<SystemClock>,
-}
-
-impl Store {
-    fn new(store: Arc<impl OrgStore + StoreEngine + 'static>, clock: Arc<SystemClock>) -> Self {
-        Self { orgs: store.clone(), engine: store, clock }
+/// Waits for a door to close, and cuts what is still open then.
+async fn end_within(within: Duration, mut door: JoinHandle<()>, listener: &'static str) {
+    if timeout(within, &mut door).await.is_err() {
+        tracing::warn!(listener, ?within, "connections were cut that did not finish in time");
+        door.abort();
     }
-}
-
-/// A store that is damaged is not replaced by
-/// an empty one: the node comes up without, says so, and stays NOT_SERVING.
-async fn open(config: &Config, start: Start, metrics: &Arc<Metrics>) -> Result<Store, Failure> {
-    let options = SledOptions {
-        sync_data: !start.without_sync,
-        accept_lost_tail: start.accept_lost_tail,
-        ..SledOptions::default()
-    };
-    let dir = config.data_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || sled::open(&dir, &options)).await;
-    let opened = match opened.map_err(|error| Failure(format!("opening the store: {error}")))? {
-        Ok(opened) => opened,
-        Err(error @ (OpenError::Locked { .. } | OpenError::UnknownVersion { .. } | OpenError::Io { .. })) => {
-            return Err(Failure(error.to_string()));
-        }
-        Err(damaged) => {
-            tracing::error!(%damaged, "the store was not opened; this node stays NOT_SERVING");
-            metrics.store_fault();
-            let clock = resume_clock(None, &config.data_dir, start)?;
-            return Ok(Store::new(Arc::new(BrokenStore::new(damaged.to_string())), clock));
-        }
-    };
-    if opened.group() == 0 {
-        tracing::info!(data = %config.data_dir.display(), "the data directory is new: nothing is stored in it yet");
-    }
-    let clock = resume_clock(Some(&opened), &config.data_dir, start)?;
-    let metrics = metrics.clone();
-    let observe = move |stats: GroupStats| {
-        metrics.committed(u64::try_from(stats.writes).unwrap_or(u64::MAX), Duration::from_micros(stats.micros));
-    };
-    let store = opened.start(clock.clone(), Arc::new(observe)).map_err(|error| Failure(error.to_string()))?;
-    if start.accept_clock {
-        store.keep_mark();
-    }
-    Ok(Store::new(Arc::new(store), clock))
-}
-
-fn resume_clock(opened: Option<&sled::Opened>, data_dir: &Path, start: Start) -> Result<Arc<SystemClock>, Failure> {
-    let mark = opened.and_then(sled::Opened::mark);
-    let clock = SystemClock::resume(mark).map_err(|future| {
-        Failure(format!(
-            "the stored clock mark is {} ahead of this machine's clock. If the clock is wrong, set it right and start again; \
-             if the mark is wrong, run `tollgate fsck --set-clock --data-dir {}`",
-            Length((future.mark - future.wall) / 1000 * 1000),
-            data_dir.display(),
-        ))
-    })?;
-    if start.accept_clock {
-        clock.confirm();
-    }
-    Ok(Arc::new(clock))
 }
 
 fn random() -> Result<u64, Failure> {
@@ -284,14 +267,16 @@ fn announce(config: &Config, listeners: &Listeners, engine: &dyn StoreEngine) {
     }
     let rate = &config.policies.policy_of_unlisted().rate;
     let (grpc, http) = listeners.addresses().unzip();
-    if grpc.is_some_and(|address| !address.ip().is_loopback()) {
-        tracing::warn!("listening beyond loopback without authentication; keep this port inside a trusted network");
+    if let Some(open) = config.is_open_beyond_loopback() {
+        tracing::warn!(tls = config.tls.is_some(), "INSECURE: {open}; keep the ports inside a trusted network");
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         node = config.node,
         grpc = grpc.map(tracing::field::display),
         http = http.map(tracing::field::display),
+        tls = config.tls.is_some(),
+        auth = config.auth.is_asked(),
         data = %config.data_dir.display(),
         store = engine.kind(),
         rate = rate.amount.map_or("off".into(), |amount| format!("{amount} per {}", Length(rate.len))),
@@ -311,10 +296,11 @@ async fn count(orgs: &Orgs) {
 }
 
 /// NOT_SERVING first; running executions are served on until load balancers have noticed.
-async fn drain(service: &Service, health: &Health) {
+async fn drain(service: &Service, health: &Health, supervisor: &Supervisor) {
     let notice = Duration::from_millis(service.orgs().rules().bounds.drain_notice_ms.into());
     tracing::info!(?notice, "draining: nothing new is admitted, running executions settle on");
     service.start_draining();
+    supervisor.stopping(&service.health());
     health.set_serving(false).await;
     tokio::time::sleep(notice).await;
 }
@@ -333,25 +319,6 @@ async fn stop(
     };
     tracing::info!(groups = engine.groups(), "stopped");
     flushed.and(closed)
-}
-
-/// Resolves when the store failed while running, after a grace in which callers are refused. A store
-/// that was never there does not end the node: a restart would not help.
-async fn store_lost(service: &Service, health: &Health, store: &dyn OrgStore) -> Failure {
-    let mut fault = store.fault();
-    if fault.borrow().is_some() {
-        return std::future::pending().await;
-    }
-    let cause = match fault.wait_for(Option::is_some).await {
-        Ok(fault) => fault.as_ref().map(ToString::to_string).unwrap_or_default(),
-        Err(_) => return std::future::pending().await,
-    };
-    health.set_serving(false).await;
-    service.metrics().store_fault();
-    let grace = Duration::from_millis(service.orgs().rules().bounds.store_fault_grace_ms.into());
-    tracing::error!(cause, ?grace, "the store has failed: NOT_SERVING, then exit for the supervisor to restart");
-    tokio::time::sleep(grace).await;
-    Failure(format!("the store has failed: {cause}"))
 }
 
 /// Keeps the clock's judgement current while nobody asks, and its mark on disk, and logs when the judgement

@@ -96,6 +96,12 @@ pub fn uptime() -> Millis {
     u64::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
+/// Microseconds of the clock by which systemd tells the order of what it is notified of.
+pub fn monotonic_micros() -> u64 {
+    let since = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Measures how long something takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);
@@ -109,5 +115,32 @@ impl Stopwatch {
     /// Microseconds since the start.
     pub fn micros(self) -> u64 {
         u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// When something ends: as soon as the wall clock says so, or so much time has passed as it had left. A wall clock that
+/// is set back does not give it more.
+#[derive(Debug, Clone, Copy)]
+pub struct Until {
+    wall: Millis,
+    /// Where the end is within reach of the clock.
+    passed: Option<Instant>,
+}
+
+/// An end that is given in milliseconds since the epoch.
+pub fn until(at: Millis) -> Until {
+    let left = Duration::from_millis(at.saturating_sub(wall()));
+    Until { wall: at, passed: monotonic().checked_add(left) }
+}
+
+impl Until {
+    /// In milliseconds since the epoch.
+    pub fn at(self) -> Millis {
+        self.wall
+    }
+
+    /// Whether it is over.
+    pub fn is_over(self) -> bool {
+        wall() >= self.wall || self.passed.is_some_and(|passed| monotonic() >= passed)
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! None of these is a verdict about a limit; `wire::status` is the one table to gRPC and HTTP.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::{
+    auth::{Refused, Role},
     bounds::Bound,
-    domain::{ids::OrgId, input::InputError, refusal::OrgError},
-    ports::StoreFault,
+    domain::{ids::OrgId, input::InputError, reach::ScopeRefused, refusal::OrgError},
+    ports::{CommitError, StoreFault},
 };
 
 /// Why no decision was made, or a call was not carried out.
@@ -19,16 +20,44 @@ pub enum ServiceError {
     Org(OrgError),
     /// The store has failed, and nothing was recorded.
     Store(StoreFault),
+    /// The store has failed with what the call changed: that may or may not be recorded.
+    InDoubt(StoreFault),
+    /// Another node owns the org.
+    Moved,
     /// Shed before anything happened: too many calls in flight, of the org or of the node.
     OrgBusy {
         /// How many calls of one org may be in flight.
         most: u32,
     },
-    /// Shed before anything happened: too many calls of all orgs in flight.
+    /// Shed before anything happened: this node has as much under way as a bound of all orgs allows.
     NodeBusy {
-        /// How many calls of the node may be in flight.
+        /// Which one.
+        bound: Bound,
+        /// Its value.
         most: u32,
     },
+    /// Nothing is stored of the org, and there were too many such orgs within a minute.
+    NewOrgs {
+        /// Those of all callers, or those of one.
+        bound: Bound,
+        /// Its value.
+        most: u32,
+        /// When the minute is over.
+        retry_in: Duration,
+    },
+    /// The configuration does not admit the org.
+    NotAdmitted(OrgId),
+    /// The disk has too little room for anything new.
+    DiskLow {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that have to be.
+        needed: u64,
+    },
+    /// Shed before anything happened: calls wait too long for their turn, and the org has its share in flight.
+    OrgOverShare,
+    /// Shed before anything was decoded: calls wait too long for their turn, and the caller has its share in flight.
+    CallerOverShare,
     /// No answer in time; the command may or may not have been carried out.
     TimedOut,
     /// The actor ended before it answered; the command may or may not have been carried out.
@@ -39,11 +68,47 @@ pub enum ServiceError {
     Draining,
     /// Nothing is kept of this org.
     UnknownOrg(OrgId),
+    /// It is not known who calls.
+    Unauthenticated(Refused),
+    /// The role of the caller does not have this rpc.
+    OtherRole {
+        /// The caller's.
+        role: Role,
+        /// Those that have it.
+        needed: &'static [Role],
+    },
+    /// The caller may not reach this org, be there one or not; or the whole node, where no org is named.
+    OtherOrg,
+    /// The caller may not use a scope that the call names, or has to name one.
+    OtherScope(ScopeRefused),
+}
+
+impl ServiceError {
+    /// What the call was shed by, before anything happened; `None` where it was not shed.
+    pub fn shed_by(&self) -> Option<&'static str> {
+        match self {
+            Self::OrgBusy { .. } => Some("org_in_flight"),
+            Self::NodeBusy { bound, .. } => Some(bound.name()),
+            Self::OrgOverShare => Some("org_share"),
+            Self::CallerOverShare => Some("caller_share"),
+            _ => None,
+        }
+    }
 }
 
 impl From<InputError> for ServiceError {
     fn from(error: InputError) -> Self {
         Self::Input(error)
+    }
+}
+
+impl From<CommitError> for ServiceError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Fenced => Self::Moved,
+            CommitError::InDoubt(fault) => Self::InDoubt(fault),
+            CommitError::Unavailable(fault) | CommitError::Lost(fault) => Self::Store(fault),
+        }
     }
 }
 
@@ -53,6 +118,10 @@ impl fmt::Display for ServiceError {
             Self::Input(error) => error.fmt(f),
             Self::Org(error) => error.fmt(f),
             Self::Store(_) => f.write_str("the store has failed; nothing was recorded"),
+            Self::InDoubt(_) => {
+                f.write_str("the store has failed; the call may have been carried out: retry with the same request_id")
+            }
+            Self::Moved => f.write_str("another node owns this org now: retry with the same request_id"),
             Self::OrgBusy { most } => {
                 let bound = Bound::org_in_flight;
                 write!(
@@ -60,13 +129,36 @@ impl fmt::Display for ServiceError {
                     "this org has {most} calls in flight, as many as {bound} allows; this is overload, not a quota"
                 )
             }
-            Self::NodeBusy { most } => {
-                let bound = Bound::node_in_flight;
+            Self::NodeBusy { bound, most } => {
+                let what = match bound {
+                    Bound::resident_orgs => "orgs in memory, none of which is idle",
+                    _ => "calls in flight",
+                };
+                write!(f, "this node has as many {what}, as {bound} = {most} allows; this is overload, not a quota")
+            }
+            Self::NewOrgs { bound, most, .. } => write!(
+                f,
+                "{most} orgs within a minute were new, as many as {bound} allows; this is overload, not a quota"
+            ),
+            Self::NotAdmitted(org) => {
+                write!(f, "org {org} is not admitted on this node: it is none of those that orgs.admit allows")
+            }
+            Self::DiskLow { free, needed } => {
+                let (bytes, percent) = (Bound::disk_headroom_bytes, Bound::disk_headroom_percent);
                 write!(
                     f,
-                    "this node has {most} calls in flight, as many as {bound} allows; this is overload, not a quota"
+                    "nothing new is admitted: {free} bytes are free on the disk of this node, \
+                     and {bytes} and {percent} want {needed}; what runs goes on"
                 )
             }
+            Self::OrgOverShare => f.write_str(
+                "calls wait too long for their turn on this node, and this org has its share of them in flight; this is \
+                 overload, not a quota",
+            ),
+            Self::CallerOverShare => f.write_str(
+                "calls wait too long for their turn on this node, and this connection has its share of them in flight; \
+                 this is overload, not a quota",
+            ),
             Self::TimedOut => {
                 f.write_str("no answer in time; the call may have been carried out: retry with the same request_id")
             }
@@ -78,6 +170,13 @@ impl fmt::Display for ServiceError {
             }
             Self::Draining => f.write_str("this node is draining and admits nothing new; ask another or try again"),
             Self::UnknownOrg(org) => write!(f, "nothing is kept of org {org}"),
+            Self::Unauthenticated(refused) => refused.fmt(f),
+            Self::OtherRole { role, needed } => {
+                let needed: Vec<_> = needed.iter().map(|role| role.name()).collect();
+                write!(f, "a caller of the role {role} may not call this; it takes {}", needed.join(" or "))
+            }
+            Self::OtherOrg => f.write_str("this caller may not reach the org that the call is about"),
+            Self::OtherScope(refused) => refused.fmt(f),
         }
     }
 }

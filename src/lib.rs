@@ -5,15 +5,20 @@
 
 pub mod actors;
 pub mod app;
+pub mod auth;
 pub mod billing;
 pub mod bounds;
+pub mod causes;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod file;
 pub mod grpc;
 pub mod http;
+pub mod net;
 pub mod ports;
 pub mod rpc;
 pub mod service;
@@ -21,4 +26,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod turns;
 pub mod wire;

@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::domain::{
     balance::BalanceVerdict,
@@ -16,7 +16,7 @@ use crate::domain::{
     reply::Exhaustion,
     rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
     service_time::{ClockMark, ClockState},
-    shard::ShardSet,
+    shard::{Epoch, ShardSet},
     window::Millis,
 };
 
@@ -53,18 +53,111 @@ impl fmt::Display for StoreFault {
 
 impl std::error::Error for StoreFault {}
 
-/// Called once, when the commit is durable or has failed.
-pub type CommitDone = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
+/// Why a commit is not known to be durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitError {
+    /// Somebody else owns the shard of the org. Nothing is written, nor ever will be.
+    Fenced,
+    /// It may or may not be written.
+    InDoubt(StoreFault),
+    /// Nothing is written; the store may come back.
+    Unavailable(StoreFault),
+    /// Nothing is written, and only a restart helps.
+    Lost(StoreFault),
+}
+
+impl CommitError {
+    /// What happened to the store; `None` where nothing did.
+    pub fn fault(&self) -> Option<&StoreFault> {
+        match self {
+            Self::Fenced => None,
+            Self::InDoubt(fault) | Self::Unavailable(fault) | Self::Lost(fault) => Some(fault),
+        }
+    }
+}
+
+impl fmt::Display for CommitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fenced => f.write_str("another node owns the shard; nothing is written"),
+            Self::InDoubt(fault) => write!(f, "{fault}; it is not known whether it is written"),
+            Self::Unavailable(fault) => write!(f, "{fault}; nothing is written, the store may come back"),
+            Self::Lost(fault) => write!(f, "{fault}; nothing is written any more"),
+        }
+    }
+}
+
+impl std::error::Error for CommitError {}
+
+/// Called once, when it is known what became of the commit.
+pub type CommitDone = Box<dyn FnOnce(Result<(), CommitError>) + Send>;
+
+/// How a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreState {
+    /// It answers.
+    Up,
+    /// It does not, and is asked again until it does.
+    Retrying {
+        /// Since when.
+        since: Instant,
+        /// Why.
+        fault: StoreFault,
+    },
+    /// It will not answer any more in the life of this process: the first fault.
+    Lost(StoreFault),
+}
+
+impl StoreState {
+    /// What is wrong with it; `None` where it is up.
+    pub fn fault(&self) -> Option<&StoreFault> {
+        match self {
+            Self::Up => None,
+            Self::Retrying { fault, .. } | Self::Lost(fault) => Some(fault),
+        }
+    }
+
+    /// Whether it answers.
+    pub fn is_up(&self) -> bool {
+        *self == Self::Up
+    }
+
+    /// What only a restart helps against.
+    pub fn lost(&self) -> Option<&StoreFault> {
+        match self {
+            Self::Up | Self::Retrying { .. } => None,
+            Self::Lost(fault) => Some(fault),
+        }
+    }
+}
+
+impl fmt::Display for StoreState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Up => f.write_str("up"),
+            Self::Retrying { since, fault } => write!(f, "{fault} (retrying for {} s)", since.elapsed().as_secs()),
+            Self::Lost(fault) => fault.fmt(f),
+        }
+    }
+}
 
 /// Keeps orgs. Commits of one org become durable in the order they were handed over, each whole or
-/// not at all; after a fault nothing is committed any more.
+/// not at all, and are answered in that order. Behind one that is not durable nothing of the org is written
+/// until it is loaded again: what is handed over meanwhile has the same answer.
 pub trait OrgStore: Send + Sync + fmt::Debug {
-    /// Everything kept of an org but the kinds that are read by name; no rows where it is not known.
+    /// The epoch under which this node owns the shard of the org; `None` = another one owns it. Asked for before
+    /// the org is loaded.
+    fn epoch(&self, _org: &OrgId) -> Option<Epoch> {
+        Some(Epoch::ONLY)
+    }
+
+    /// Everything kept of an org but the kinds that are read by name; no rows where it is not known. Every commit
+    /// of the org was answered before.
     fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>>;
 
-    /// Hands over one commit. Returns at once; `done` runs on a thread of the store's, is brief and
-    /// does not block.
-    fn commit(&self, write: OrgWrite, done: CommitDone);
+    /// Hands over one commit of an org that was loaded under the epoch `fence`. Returns at once; `done` runs on a
+    /// thread of the store's, is brief and does not block.
+    fn commit(&self, write: OrgWrite, fence: Epoch, done: CommitDone);
 
     /// Orgs of the shards whose timer is due at `now`, the earliest first, at most `max`.
     fn due(
@@ -108,8 +201,8 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
         max: usize,
     ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
 
-    /// The first fault, once there is one. It is latched: only a restart clears it.
-    fn fault(&self) -> watch::Receiver<Option<StoreFault>>;
+    /// How the store is. [`StoreState::Lost`] stays.
+    fn state(&self) -> watch::Receiver<StoreState>;
 
     /// Waits until everything handed over is durable, and stops.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
@@ -193,6 +286,8 @@ pub enum Event {
     RequestIdsForgotten(u64),
     /// An org's room for request ids is nearly used up, and they will be forgotten within a day.
     RequestIdsFilling,
+    /// Orgs that left memory before they were idle for long, because there was no room for another one.
+    LeftEarly(u64),
     /// Calls of which something is counted in a ledger that scopes share, because the org has as many as it may.
     Folded(u64),
     /// An org's trial has used up what it includes.

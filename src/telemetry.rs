@@ -3,17 +3,20 @@
 //! No metric carries an org: the number of series does not grow with tenants.
 
 mod billing;
+mod door;
+mod log;
 mod pools;
+mod room;
 mod seldom;
+mod turns;
 
-use std::{fmt, io::IsTerminal, time::Duration};
+use std::{fmt, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tracing_subscriber::{EnvFilter, fmt::time::SystemTime, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     actors,
@@ -25,12 +28,17 @@ use crate::{
         upstream::Upstream,
     },
     ports::{Event, EventSink},
+    turns::TurnReadings,
 };
 
+pub use log::init_logging;
 pub use seldom::Seldom;
 
 use billing::BillingMetrics;
+use door::DoorMetrics;
 use pools::PoolMetrics;
+use room::RoomMetrics;
+use turns::TurnMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -81,7 +89,10 @@ pub struct Metrics {
     latency: Latencies,
     errors: Family<ErrorLabels, Counter>,
     billing: BillingMetrics,
+    door: DoorMetrics,
+    room: RoomMetrics,
     pools: PoolMetrics,
+    turns: TurnMetrics,
     sessions: Family<SessionLabels, Counter>,
     reservations_forgotten: Counter,
     request_ids_forgotten: Counter,
@@ -97,9 +108,6 @@ pub struct Metrics {
     store_faults: Counter,
     store_stalls: Counter,
     oldest_group: Gauge,
-    resident: Gauge,
-    in_flight: Gauge,
-    crashes: Gauge,
     clock_unsteady: Gauge,
     clock_behind: Gauge,
     serving: Gauge,
@@ -120,8 +128,14 @@ impl fmt::Debug for Metrics {
 pub struct Readings {
     /// Orgs in memory.
     pub resident: usize,
+    /// The disk of the data directory, where it can be seen.
+    pub disk: Option<actors::Disk>,
+    /// Whether nothing new is admitted because of it.
+    pub disk_is_low: bool,
     /// Calls in flight, of both lanes.
     pub in_flight: u32,
+    /// How long calls wait for their turn.
+    pub turns: TurnReadings,
     /// Actors of orgs that crashed since the start.
     pub crashes: u64,
     /// How the wall clock stands to service time.
@@ -166,7 +180,10 @@ impl Default for Metrics {
             latency: Family::new_with_constructor(latency),
             errors: Family::default(),
             billing: BillingMetrics::default(),
+            door: DoorMetrics::default(),
+            room: RoomMetrics::default(),
             pools: PoolMetrics::default(),
+            turns: TurnMetrics::default(),
             sessions: Family::default(),
             reservations_forgotten: Counter::default(),
             request_ids_forgotten: Counter::default(),
@@ -182,9 +199,6 @@ impl Default for Metrics {
             store_faults: Counter::default(),
             store_stalls: Counter::default(),
             oldest_group: Gauge::default(),
-            resident: Gauge::default(),
-            in_flight: Gauge::default(),
-            crashes: Gauge::default(),
             clock_unsteady: Gauge::default(),
             clock_behind: Gauge::default(),
             serving: Gauge::default(),
@@ -223,9 +237,6 @@ impl Metrics {
         r.register("store_faults", "Store faults", self.store_faults.clone());
         r.register("store_stalls", "Times that a commit group was not answered in time", self.store_stalls.clone());
         r.register("commit_group_oldest_ms", "Age of the oldest unanswered commit group", self.oldest_group.clone());
-        r.register("resident_orgs", "Orgs in memory", self.resident.clone());
-        r.register("calls_in_flight", "Calls in flight", self.in_flight.clone());
-        r.register("actor_crashes", "Org actors that crashed since start", self.crashes.clone());
         r.register("clock_unsteady", "1 while the wall clock is behind or not believed", self.clock_unsteady.clone());
         r.register(
             "clock_behind_seconds",
@@ -246,7 +257,10 @@ impl Metrics {
         );
         r.register("config_reload_refused", "1 while the last reload was refused", self.config_refused.clone());
         self.billing.register(r);
+        self.door.register(r);
+        self.room.register(r);
         self.pools.register(r);
+        self.turns.register(r);
     }
 
     /// Counts a decision with its code and gate; one that was given again counts as a replay only.
@@ -345,9 +359,8 @@ impl Metrics {
     pub fn render(&self, now: Readings) -> String {
         self.billing.read(&now.billing, now.spaced_reports);
         self.pools.read(&now.pools);
-        self.resident.set(i64::try_from(now.resident).unwrap_or(i64::MAX));
-        self.in_flight.set(i64::from(now.in_flight));
-        self.crashes.set(i64::try_from(now.crashes).unwrap_or(i64::MAX));
+        self.room.read(&now);
+        self.turns.read(&now);
         self.clock_unsteady.set(i64::from(now.clock != ClockState::Steady));
         self.clock_behind.set(i64::try_from(now.clock.behind() / SECOND_MS).unwrap_or(i64::MAX));
         self.serving.set(i64::from(now.serving));
@@ -375,6 +388,7 @@ impl EventSink for Metrics {
             Event::ReservationsForgotten(reservations) => drop(self.reservations_forgotten.inc_by(reservations)),
             Event::RequestIdsForgotten(ids) => drop(self.request_ids_forgotten.inc_by(ids)),
             Event::RequestIdsFilling => drop(self.request_ids_filling.inc()),
+            Event::LeftEarly(orgs) => self.room.left_early(orgs),
             Event::Folded(calls) => drop(self.folded.inc_by(calls)),
             Event::TrialEnded => drop(self.trials_ended.inc()),
             Event::Drifted(numbers) => self.drifted(numbers),
@@ -382,19 +396,4 @@ impl EventSink for Metrics {
             Event::PoolExhausted => self.pools.pool_exhausted(),
         }
     }
-}
-
-/// Logs to stderr, as text or as one JSON object a line. `RUST_LOG` overrides `level`. What is returned withholds
-/// repeated lines, and writes their count when it is asked to.
-pub fn init_logging(level: &str, json: bool) -> Result<Seldom, String> {
-    let seldom = Seldom::default();
-    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level)).map_err(|e| e.to_string())?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
-    let logs = logs.with_ansi(std::io::stderr().is_terminal());
-    let installed = if json {
-        logs.json().finish().with(seldom.clone()).try_init()
-    } else {
-        logs.finish().with(seldom.clone()).try_init()
-    };
-    installed.map(|()| seldom).map_err(|error| error.to_string())
 }

@@ -92,6 +92,14 @@ impl Policies for Uniform {
         assert!(org.as_str() != "poison" || !self.poisoned.load(Ordering::SeqCst), "poisoned");
         self.policy.clone()
     }
+
+    fn admits(&self, _: &OrgId) -> bool {
+        true
+    }
+
+    fn lists(&self, _: &OrgId) -> bool {
+        false
+    }
 }
 
 /// Gives the answer that a test sets, after as long as the test sets, and counts how often it was asked.

@@ -16,6 +16,7 @@ use tollgate::{
         Orgs,
         billing::{Balances, BillingRules},
     },
+    auth::Principal,
     domain::policy::OrgPolicy,
     rpc::{self, table},
     service::{self, Service},
@@ -48,12 +49,13 @@ async fn node(policy: OrgPolicy) -> Service {
 /// Allocations of one call, on average.
 async fn allocations(policy: OrgPolicy, request: AcquireRequest) -> u64 {
     let service = node(policy).await;
+    let caller = Arc::new(Principal::anybody());
     let requests: Vec<_> = (0..CALLS).map(|_| request.clone()).collect();
     // The first call of an org starts its actor.
-    assert!(rpc::serve::<table::Acquire>(&service, None, request).await.unwrap().allowed);
+    assert!(rpc::serve::<table::Acquire>(&service, caller.clone(), None, request).await.unwrap().allowed);
     let before = dhat::HeapStats::get().total_blocks;
     for request in requests {
-        assert!(rpc::serve::<table::Acquire>(&service, None, request).await.unwrap().allowed);
+        assert!(rpc::serve::<table::Acquire>(&service, caller.clone(), None, request).await.unwrap().allowed);
     }
     (dhat::HeapStats::get().total_blocks - before) / CALLS
 }

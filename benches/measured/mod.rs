@@ -29,6 +29,14 @@ impl Policies for Uniform {
     fn policy(&self, _: &OrgId) -> Arc<OrgPolicy> {
         self.0.clone()
     }
+
+    fn admits(&self, _: &OrgId) -> bool {
+        true
+    }
+
+    fn lists(&self, _: &OrgId) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]

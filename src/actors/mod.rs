@@ -10,21 +10,30 @@
 //! outbox:       delivers usage that orgs have committed to the billing provider
 //! holds:        counts open reservations of the whole node
 //! pools:        sums up pools of upstream accounts at the start and where something has changed
+//! newcomers:    which orgs of which nothing is stored are let in, and how many
+//! headroom:     whether the disk has room for anything new
+//! room:         how many actors there may be; past it the idlest leave early
 //! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
+//! stale:        orgs of which a commit is not durable leave memory when the store is up
 //! supervisor:   logs crashes; the next call starts the org again from the store
 //! ```
 //!
-//! A mailbox is unbounded, so the bound stands before it: [`admission`].
+//! A mailbox is unbounded, so the bound stands before it: [`admission`]. While calls wait too long for a processor, an
+//! org has no more than its share of it: [`crate::turns`].
 
 pub mod admission;
 pub mod billing;
+mod headroom;
 mod holds;
+mod newcomers;
 mod news;
 mod org;
 mod outbox;
 mod pools;
 mod registry;
+mod room;
 mod spacing;
+mod stale;
 mod supervisor;
 mod sweeper;
 #[cfg(test)]
@@ -44,32 +53,42 @@ use arc_swap::ArcSwap;
 use futures_util::future::poll_immediate;
 use smallvec::{SmallVec, smallvec};
 use tokio::{
+    runtime::Handle,
     sync::{oneshot, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bounds::Bounds,
+    bounds::{Bound, Bounds},
     domain::{
         commands::{Ask, Command, Lane, Reply},
         ids::{DecisionId, OrgId},
         policy::OrgPolicy,
+        reach::ScopeRules,
         window::Millis,
     },
     error::ServiceError,
-    ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault},
+    ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault, StoreState},
+    turns::Turns,
 };
 
 use admission::InFlight;
 use registry::{Delivery, Registry};
 
+pub use headroom::{Disk, Headroom};
 pub use pools::PoolTotals;
 
 /// What an operator decided about each org.
 pub trait Policies: Send + Sync + fmt::Debug {
     /// What is configured for the org; what runs out by itself is in it with its end.
     fn policy(&self, org: &OrgId) -> Arc<OrgPolicy>;
+
+    /// Whether the org may execute.
+    fn admits(&self, org: &OrgId) -> bool;
+
+    /// Whether the org is configured by its name.
+    fn lists(&self, org: &OrgId) -> bool;
 }
 
 /// Everything that may change while running. Swapped whole on reload.
@@ -96,6 +115,27 @@ pub struct WriteBehind {
     pub max: u64,
 }
 
+/// How a message is asked.
+#[derive(Debug, Clone)]
+pub struct Terms<'a> {
+    /// Until when the answer may take.
+    pub deadline: Instant,
+    /// What the caller may reach of what others have begun; `None` = all.
+    pub within: Option<Arc<ScopeRules>>,
+    /// The name of the caller, for its share of new orgs.
+    pub caller: &'a str,
+}
+
+impl From<Instant> for Terms<'_> {
+    /// Of this node itself, which may reach all.
+    fn from(deadline: Instant) -> Self {
+        Self { deadline, within: None, caller: THIS_NODE }
+    }
+}
+
+/// Who asks where nobody from outside does.
+const THIS_NODE: &str = "this node";
+
 /// What one message asks of an org; nearly always one command.
 pub type Commands = SmallVec<[Command; 1]>;
 
@@ -117,6 +157,9 @@ struct Shared {
     decisions: AtomicU64,
     crashes: AtomicU64,
     changed: write_behind::Changed,
+    stale: stale::Stale,
+    newcomers: newcomers::Newcomers,
+    headroom: Headroom,
     exports: outbox::Waiting,
     /// Of reports of usage to the billing provider.
     report_spacing: Arc<spacing::Spacing>,
@@ -124,7 +167,10 @@ struct Shared {
     pools: pools::Board,
     events: Arc<dyn EventSink>,
     stopping: CancellationToken,
-    fault: watch::Receiver<Option<StoreFault>>,
+    state: watch::Receiver<StoreState>,
+    /// Of all orgs.
+    in_flight: Arc<InFlight>,
+    turns: Arc<Turns>,
 }
 
 impl Shared {
@@ -133,8 +179,9 @@ impl Shared {
         DecisionId(u128::from(self.incarnation) << 64 | u128::from(number) << 1)
     }
 
+    /// Why the store does not answer; `None` where it does.
     fn store_fault(&self) -> Option<StoreFault> {
-        self.fault.borrow().clone()
+        self.state.borrow().fault().cloned()
     }
 }
 
@@ -162,14 +209,13 @@ pub struct Deps {
 pub struct Orgs {
     shared: Arc<Shared>,
     registry: Arc<Registry>,
-    node: Arc<InFlight>,
 }
 
 impl Orgs {
     /// Starts the supervisor, the write-behind ticker and the sweeper.
     pub async fn start(deps: Deps) -> Result<Self, String> {
         let shared = Arc::new(Shared {
-            fault: deps.store.fault(),
+            state: deps.store.state(),
             clock: deps.clock,
             store: deps.store,
             rules: ArcSwap::from_pointee(deps.rules),
@@ -178,41 +224,49 @@ impl Orgs {
             decisions: AtomicU64::new(0),
             crashes: AtomicU64::new(0),
             changed: write_behind::Changed::default(),
+            stale: stale::Stale::default(),
+            newcomers: newcomers::Newcomers::default(),
+            headroom: Headroom::default(),
             exports: outbox::Waiting::default(),
             report_spacing: Arc::default(),
             holds: holds::Holds::default(),
             pools: pools::Board::default(),
             events: deps.events,
             stopping: CancellationToken::new(),
+            in_flight: Arc::default(),
+            turns: Turns::new(Handle::current().metrics().num_workers()),
         });
         let supervisor = supervisor::start(shared.clone()).await?;
         let registry = Arc::new(Registry::new(shared.clone(), supervisor));
         tokio::spawn(write_behind::run(Arc::downgrade(&shared)));
+        tokio::spawn(stale::run(Arc::downgrade(&shared)));
         tokio::spawn(sweeper::run(Arc::downgrade(&registry)));
         tokio::spawn(pools::run(Arc::downgrade(&registry)));
         tokio::spawn(holds::run(Arc::downgrade(&registry)));
         tokio::spawn(outbox::run(Arc::downgrade(&registry), deps.provider));
-        Ok(Self { shared, registry, node: Arc::new(InFlight::default()) })
+        Ok(Self { shared, registry })
     }
 
     /// Hands `commands` to the org's actor as one message and waits for all answers, until
-    /// `deadline`. An error stands for the whole message.
+    /// its deadline. An error stands for the whole message.
     pub async fn call(
         &self,
         org: &OrgId,
         commands: Commands,
         lane: Lane,
-        deadline: Instant,
+        terms: impl Into<Terms<'_>>,
     ) -> Result<Answers, ServiceError> {
+        let Terms { deadline, within, caller } = terms.into();
         let most = self.shared.rules.load().bounds.node_in_flight;
-        let _node_permit = self.node.enter(lane, most).ok_or(ServiceError::NodeBusy { most })?;
         let (reply, mut answer) = oneshot::channel();
-        let message = org::OrgMsg::Run(org::Work { commands, reply });
+        let message = org::OrgMsg::Run(org::Work { commands, within, reply });
+        let entered = self.shared.in_flight.enter(lane, message.calls(), most);
+        let _node_permit = entered.ok_or(ServiceError::NodeBusy { bound: Bound::node_in_flight, most })?;
         // What only a few calls need is on the heap, so that the others carry no room for it.
-        let _org_permit = match self.registry.deliver(org, lane, message)? {
+        let _org_permit = match self.registry.deliver(org, lane, caller, message)? {
             Delivery::Accepted(permit) => permit,
             delivery @ Delivery::NoActor { .. } => {
-                let started = Box::pin(self.registry.start_for(org, lane, delivery));
+                let started = Box::pin(self.registry.start_for(org, lane, caller, delivery));
                 timeout_at(deadline, started).await.map_err(|_| ServiceError::TimedOut)??
             }
         };
@@ -231,8 +285,13 @@ impl Orgs {
     }
 
     /// Hands one command to the org's actor and waits for its answer.
-    pub async fn ask<C: Ask>(&self, org: &OrgId, command: C, deadline: Instant) -> Result<C::Answer, ServiceError> {
-        let mut answers = self.call(org, smallvec![command.into()], C::LANE, deadline).await?;
+    pub async fn ask<C: Ask>(
+        &self,
+        org: &OrgId,
+        command: C,
+        terms: impl Into<Terms<'_>>,
+    ) -> Result<C::Answer, ServiceError> {
+        let mut answers = self.call(org, smallvec![command.into()], C::LANE, terms).await?;
         let reply = answers.pop().unwrap_or(Err(ServiceError::Bug))?;
         C::answer(reply).ok_or(ServiceError::Bug)
     }
@@ -242,11 +301,11 @@ impl Orgs {
         &self,
         org: &OrgId,
         commands: impl IntoIterator<Item = C>,
-        deadline: Instant,
+        terms: impl Into<Terms<'_>>,
     ) -> OfEach<C::Answer> {
         let commands: Commands = commands.into_iter().map(C::into).collect();
         let count = commands.len();
-        match self.call(org, commands, C::LANE, deadline).await {
+        match self.call(org, commands, C::LANE, terms).await {
             Ok(answers) => answers.into_iter().map(|reply| C::answer(reply?).ok_or(ServiceError::Bug)).collect(),
             Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
         }
@@ -283,14 +342,14 @@ impl Orgs {
         self.registry.len()
     }
 
+    /// What is known of the disk.
+    pub fn headroom(&self) -> &Headroom {
+        &self.shared.headroom
+    }
+
     /// Reservations that are open in all orgs, in memory or not; the slices of sessions are none of them.
     pub fn open_holds(&self) -> u64 {
         self.shared.holds.total()
-    }
-
-    /// Calls in flight, both lanes.
-    pub fn in_flight(&self) -> u32 {
-        self.node.in_flight()
     }
 
     /// Resolves when every pool was summed up once since the start, and every open reservation counted.

@@ -92,7 +92,7 @@ fn tell_of_pool(shared: &Shared, org: &OrgId, news: &PoolNews) {
     match news {
         PoolNews::AccountExhausted { pool, account, by } => {
             shared.events.happened(Event::AccountExhausted(*by));
-            let until = account.available_at.map(iso);
+            let until = account.available_at.map(|due| iso(due.at));
             tracing::warn!(target: "tollgate::pools", %org, %pool, %account, until, "an upstream account is exhausted");
         }
         PoolNews::AccountUsable { pool, account } => {

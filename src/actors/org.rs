@@ -3,17 +3,21 @@
 //!
 //! Between reading and changing its state it never awaits. Every commit is handed to the store in
 //! order; replies that promise durability travel with it.
+//!
+//! Behind a commit that is not durable the actor does not know what is stored. It commits nothing any more and leaves
+//! memory when the store is up (`stale`); until then it decides from memory, as with a store that does not answer.
+
+mod commits;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::{sync::oneshot, time::timeout};
+
+use commits::Progress;
 
 use super::{Answers, Commands, Rules, Shared, news, registry::Registration};
 use crate::{
@@ -26,11 +30,13 @@ use crate::{
         outcome::{Done, Resumed},
         policy::OrgPolicy,
         promise::Promise,
-        rows::{OrgRows, OrgWrite, RowKey, RowKind},
+        reach::ScopeRules,
+        rows::{OrgRows, RowKey, RowKind},
+        shard::Epoch,
         window::Millis,
     },
     error::ServiceError,
-    ports::{Event, StoreFault},
+    ports::{CommitError, Event, StoreFault},
 };
 
 #[derive(Debug)]
@@ -42,10 +48,31 @@ pub(super) enum OrgMsg {
     Sweep(oneshot::Sender<()>),
 }
 
+impl OrgMsg {
+    /// Whether an org of which nothing is stored has something stored after it.
+    pub(super) fn begins(&self) -> bool {
+        match self {
+            Self::Run(work) => work.commands.iter().any(Command::begins),
+            Self::Flush | Self::Sweep(_) => false,
+        }
+    }
+
+    /// Whether an org that was not in memory leaves it again with the answer.
+    pub(super) fn is_visit(&self) -> bool {
+        match self {
+            Self::Run(work) => work.commands.iter().all(Command::is_visit),
+            Self::Flush => false,
+            Self::Sweep(_) => true,
+        }
+    }
+}
+
 /// Commands with one way back.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) commands: Commands,
+    /// What the caller may reach of what others have begun; `None` = all.
+    pub(super) within: Option<Arc<ScopeRules>>,
     pub(super) reply: oneshot::Sender<Answers>,
 }
 
@@ -62,23 +89,18 @@ pub(super) struct OrgActor;
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) org: OrgId,
+    /// Under which the rows were loaded.
+    pub(super) epoch: Epoch,
     pub(super) rows: OrgRows,
     pub(super) shared: Arc<Shared>,
     pub(super) registration: Registration,
 }
 
-/// How far the store has come with this org.
-#[derive(Debug, Default)]
-struct Progress {
-    commits: AtomicU64,
-    admissions: AtomicU64,
-    /// Writes as the state counts them.
-    writes: AtomicU64,
-}
-
 #[derive(Debug)]
 pub(super) struct OrgTask {
+    me: ActorRef<OrgMsg>,
     org: OrgId,
+    epoch: Epoch,
     state: OrgState,
     shared: Arc<Shared>,
     policy: Arc<OrgPolicy>,
@@ -109,12 +131,17 @@ impl Actor for OrgActor {
             start.shared.events.happened(Event::Drifted(audit.drifted));
             tracing::error!(org = %start.org, numbers = audit.drifted, drift = ?audit.drift, "rows do not fit together");
         }
+        let holds = state.open_holds();
+        // What was in doubt is known now.
+        start.shared.holds.committed(&start.org, holds);
         Ok(OrgTask {
-            holds: state.open_holds(),
+            me,
+            holds,
             state,
             policy: rules.policies.policy(&start.org),
             generation: rules.generation,
             org: start.org,
+            epoch: start.epoch,
             admissions: 0,
             handed_over: 0,
             durable: Arc::default(),
@@ -124,12 +151,7 @@ impl Actor for OrgActor {
         })
     }
 
-    async fn handle(
-        &self,
-        me: ActorRef<OrgMsg>,
-        message: OrgMsg,
-        task: &mut OrgTask,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, _: ActorRef<OrgMsg>, message: OrgMsg, task: &mut OrgTask) -> Result<(), ActorProcessingErr> {
         match message {
             // Nobody waits for it any more, and nothing has happened yet.
             OrgMsg::Run(work) if work.reply.is_closed() => {}
@@ -137,11 +159,11 @@ impl Actor for OrgActor {
                 let now = task.shared.clock.read();
                 let wanted = task.wanted(&work.commands, now.service);
                 if wanted.is_empty() {
-                    task.run(work, now, &me);
+                    task.run(work, now);
                 } else {
                     match task.look_up(wanted).await {
                         // Time has passed meanwhile.
-                        Ok(()) => task.run(work, task.shared.clock.read(), &me),
+                        Ok(()) => task.run(work, task.shared.clock.read()),
                         Err(error) => work.refuse(&error),
                     }
                 }
@@ -150,6 +172,8 @@ impl Actor for OrgActor {
                 task.flush_asked = false;
                 task.flush(Box::new(|_| {}));
             }
+            // Nothing that it did would be kept.
+            OrgMsg::Sweep(_) if task.durable.broken.get().is_some() => {}
             OrgMsg::Sweep(done) => {
                 let wanted = task.state.wanted_by_sweep(task.shared.clock.now());
                 // What is not read now is removed by another sweep.
@@ -167,21 +191,19 @@ impl Actor for OrgActor {
         task.commit(Box::new(move |result| drop(done.send(result))));
         match committed.await {
             Ok(Ok(())) => task.registration.stopped_cleanly(),
-            Ok(Err(fault)) => tracing::error!(org = %task.org, %fault, "an org left memory with unsaved changes"),
+            Ok(Err(error)) => tracing::error!(org = %task.org, %error, "an org left memory with unsaved changes"),
             Err(_) => {}
         }
         Ok(())
     }
 }
 
-type Committed = Box<dyn FnOnce(Result<(), StoreFault>) + Send>;
-
 impl OrgTask {
     /// What has to be read before these commands are carried out. With a failed store they are refused, or need
     /// nothing of it.
     fn wanted(&mut self, commands: &Commands, now: Millis) -> Wanted {
         self.state.stored_to(self.durable.writes.load(Ordering::Acquire));
-        if self.shared.fault.borrow().is_some() { Wanted::default() } else { self.state.wanted(commands, now) }
+        if self.fault().is_some() { Wanted::default() } else { self.state.wanted(commands, now) }
     }
 
     /// Reads it, within the time that a decision has. The org's state is read after this: what is not on disk by
@@ -203,11 +225,20 @@ impl OrgTask {
         Ok(())
     }
 
-    fn run(&mut self, work: Work, now: Now, me: &ActorRef<OrgMsg>) {
+    /// Why nothing is committed now; `None` where it is.
+    fn fault(&self) -> Option<StoreFault> {
+        let broken = self.durable.broken.get().and_then(CommitError::fault).cloned();
+        broken.or_else(|| self.shared.store_fault())
+    }
+
+    fn run(&mut self, work: Work, now: Now) {
+        if let Some(CommitError::Fenced) = self.durable.broken.get() {
+            return work.refuse(&ServiceError::Moved);
+        }
         let shared = self.shared.clone();
         let rules = shared.rules.load();
         self.refresh(&rules);
-        let fault = shared.store_fault();
+        let fault = self.fault();
         let mut answers = Answers::with_capacity(work.commands.len());
         let mut promised = Promise::Nothing;
         for command in &work.commands {
@@ -219,6 +250,7 @@ impl OrgTask {
                 bounds: &rules.bounds,
                 decision: shared.next_decision(),
                 store_fault: fault.is_some(),
+                within: work.within.as_deref(),
             };
             let answer = apply(&mut self.state, command, &ctx, fault.as_ref());
             let promise = answer.as_ref().map_or(Promise::Nothing, |reply| command.promised(reply));
@@ -230,11 +262,12 @@ impl OrgTask {
         drop(rules);
         self.tell_news();
         if fault.is_some() {
+            self.ask_for_flush();
             drop(work.reply.send(answers));
         } else if promised == Promise::Durable || self.must_wait() {
             self.reply_when_durable(work, answers);
         } else {
-            self.ask_for_flush(me);
+            self.ask_for_flush();
             drop(work.reply.send(answers));
         }
     }
@@ -245,34 +278,6 @@ impl OrgTask {
             self.policy = rules.policies.policy(&self.org);
             self.generation = rules.generation;
         }
-    }
-
-    /// Too much is unflushed, or nothing may be.
-    fn must_wait(&self) -> bool {
-        let unflushed = self.admissions.saturating_sub(self.durable.admissions.load(Ordering::Acquire));
-        unflushed > self.shared.write_behind.max
-            || (self.shared.write_behind.interval.is_zero() && self.state.has_changes())
-    }
-
-    fn ask_for_flush(&mut self, me: &ActorRef<OrgMsg>) {
-        if self.state.has_changes() && !self.flush_asked {
-            self.flush_asked = true;
-            self.shared.changed.note(me.clone());
-        }
-    }
-
-    fn reply_when_durable(&mut self, work: Work, mut answers: Answers) {
-        let commands = work.commands;
-        self.commit(Box::new(move |result| {
-            if let Err(fault) = result {
-                for (command, answer) in commands.iter().zip(&mut answers) {
-                    if answer.is_ok() && command.promise() != Promise::Nothing {
-                        *answer = Err(ServiceError::Store(fault.clone()));
-                    }
-                }
-            }
-            drop(work.reply.send(answers));
-        }));
     }
 
     fn tell_news(&mut self) {
@@ -291,7 +296,8 @@ impl OrgTask {
             policy_since: Some(rules.since),
             bounds: &rules.bounds,
             decision: shared.next_decision(),
-            store_fault: shared.store_fault().is_some(),
+            store_fault: self.fault().is_some(),
+            within: None,
         };
         self.state.sweep(&ctx, shared.clock.may_purge());
         let uncompleted = self.state.uncompleted().saturating_sub(uncompleted);
@@ -303,56 +309,6 @@ impl OrgTask {
         self.flush(Box::new(move |_| {
             let _ = done.send(());
         }));
-    }
-
-    /// Hands everything changed to the store; `done` runs when it, and everything before it, is
-    /// durable. A reply waits for it.
-    fn commit(&mut self, done: Committed) {
-        self.hand_over(true, done);
-    }
-
-    /// The same where no reply waits.
-    fn flush(&mut self, done: Committed) {
-        self.hand_over(false, done);
-    }
-
-    fn hand_over(&mut self, awaited: bool, done: Committed) {
-        let may_purge = self.shared.clock.may_purge();
-        let taken = self.state.take_write(&self.org, &self.policy, may_purge);
-        let Some(write) = taken.or_else(|| self.barrier()) else {
-            return done(Ok(()));
-        };
-        let write = OrgWrite { awaited, ..write };
-        self.handed_over += 1;
-        let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
-        let writes = self.state.writes();
-        let exports = self.state.has_exports().then(|| (self.shared.clone(), self.org.clone()));
-        let open = self.state.open_holds();
-        let holds = (open != self.holds).then(|| (self.shared.clone(), self.org.clone(), open));
-        self.holds = open;
-        self.shared.store.commit(
-            write,
-            Box::new(move |result| {
-                if result.is_ok() {
-                    durable.commits.store(commits, Ordering::Release);
-                    durable.admissions.store(admissions, Ordering::Release);
-                    durable.writes.store(writes, Ordering::Release);
-                    if let Some((shared, org)) = exports {
-                        shared.exports.note(&org);
-                    }
-                    if let Some((shared, org, open)) = holds {
-                        shared.holds.committed(&org, open);
-                    }
-                }
-                done(result);
-            }),
-        );
-    }
-
-    /// Nothing changed, but an earlier commit is still on its way: an empty one behind it.
-    fn barrier(&self) -> Option<OrgWrite> {
-        let on_its_way = self.durable.commits.load(Ordering::Acquire) != self.handed_over;
-        on_its_way.then(|| OrgWrite::empty(&self.org))
     }
 }
 

@@ -209,7 +209,7 @@ fn log(totals: &PoolTotals, message: &'static str) {
         quota_errors = sum.quota_errors,
         calls_today = sum.total_calls,
         bytes_today = sum.bytes,
-        soonest_reset = sum.soonest_reset.map(iso),
+        soonest_reset = sum.soonest_reset.map(|due| iso(due.at)),
         "{message}"
     );
 }

@@ -19,29 +19,71 @@ use smallvec::smallvec;
 use tokio::sync::{Mutex, oneshot};
 
 use super::{
-    Shared,
+    Shared, THIS_NODE,
     admission::{InFlight, Permit},
     org::{OrgActor, OrgMsg, Start, Work},
+    room::{Place, Room},
     supervisor::Supervisor,
 };
 use crate::{
+    bounds::Bound,
     domain::{
         commands::{Ask, Lane},
         ids::OrgId,
         rows::OrgWrite,
+        shard::Epoch,
     },
     error::ServiceError,
+    ports::Event,
 };
 
 /// Starts of different orgs share a lock only by chance.
 const STRIPES: usize = 1024;
 /// How long a start waits for the previous incarnation to flush and end.
 const HANDOVER: Duration = Duration::from_secs(10);
+/// How often, and how long apart, a start asks for a place that actors are about to leave.
+const PLACE_ASKED: u32 = 100;
+const PLACE_EVERY: Duration = Duration::from_millis(10);
+
+/// The way of an actor out of memory.
+#[derive(Debug, Clone)]
+pub(super) struct Exit {
+    actor: ActorRef<OrgMsg>,
+    place: Arc<Place>,
+}
 
 #[derive(Debug, Clone)]
 struct Entry {
-    actor: ActorRef<OrgMsg>,
+    exit: Exit,
     gate: Arc<InFlight>,
+    /// Something is stored of the org, or it was let in.
+    is_known: Arc<AtomicBool>,
+}
+
+/// What a start is for.
+#[derive(Debug, Clone, Copy)]
+struct Reason<'a> {
+    /// Whose places it takes.
+    lane: Lane,
+    /// Who begins something; `None` = nobody.
+    beginner: Option<&'a str>,
+    /// It wants nothing more of the org after this.
+    is_visit: bool,
+}
+
+impl<'a> Reason<'a> {
+    fn of(message: &OrgMsg, lane: Lane, caller: &'a str) -> Self {
+        let is_visit = message.is_visit();
+        let lane = if is_visit { Lane::Settle } else { lane };
+        Self { lane, beginner: message.begins().then_some(caller), is_visit }
+    }
+}
+
+impl Exit {
+    /// Lets the actor go. It finishes what reaches it first. False where it is on its way out already.
+    pub(super) fn leave(&self) -> bool {
+        !self.place.is_leaving() && self.actor.drain().is_ok() && self.place.leaves()
+    }
 }
 
 /// What became of a message.
@@ -58,6 +100,7 @@ pub(super) struct Registry {
     shared: Arc<Shared>,
     supervisor: Supervisor,
     live: Arc<Live>,
+    room: Arc<Room>,
     stripes: Vec<Mutex<()>>,
 }
 
@@ -76,6 +119,8 @@ pub(super) struct Registration {
     org: OrgId,
     clean: AtomicBool,
     id: std::sync::OnceLock<ActorId>,
+    /// Free when the actor has ended.
+    _place: Arc<Place>,
 }
 
 impl Registration {
@@ -94,14 +139,14 @@ impl Drop for Registration {
         if !self.clean.load(Ordering::Acquire) {
             live.unclean.insert(self.org.clone());
         }
-        live.actors.remove_if(&self.org, |_, entry| entry.actor.get_id() == *id);
+        live.actors.remove_if(&self.org, |_, entry| entry.exit.actor.get_id() == *id);
     }
 }
 
 impl Registry {
     pub(super) fn new(shared: Arc<Shared>, supervisor: Supervisor) -> Self {
         let stripes = (0..STRIPES).map(|_| Mutex::new(())).collect();
-        Self { shared, supervisor, live: Arc::default(), stripes }
+        Self { shared, supervisor, live: Arc::default(), room: Arc::default(), stripes }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -112,17 +157,26 @@ impl Registry {
         self.live.actors.len()
     }
 
-    /// Delivers `message` to the org's actor, starting it if need be. The permit is the call's
+    /// Delivers a message of this node's own to the org's actor, starting it if need be. The permit is the call's
     /// place among those in flight.
     pub(super) async fn send(&self, org: &OrgId, lane: Lane, message: OrgMsg) -> Result<Permit, ServiceError> {
-        let delivery = self.deliver(org, lane, message)?;
-        self.start_for(org, lane, delivery).await
+        let delivery = self.deliver(org, lane, THIS_NODE, message)?;
+        self.start_for(org, lane, THIS_NODE, delivery).await
     }
 
     /// Delivers `message` where the org's actor runs, without waiting for anything.
-    pub(super) fn deliver(&self, org: &OrgId, lane: Lane, message: OrgMsg) -> Result<Delivery, ServiceError> {
+    pub(super) fn deliver(
+        &self,
+        org: &OrgId,
+        lane: Lane,
+        caller: &str,
+        message: OrgMsg,
+    ) -> Result<Delivery, ServiceError> {
         match self.live.actors.get(org) {
-            Some(entry) => self.deliver_to(&entry, lane, message),
+            Some(entry) => {
+                self.let_in(&entry, org, caller, &message)?;
+                self.deliver_to(&entry, lane, message)
+            }
             None => Ok(Delivery::NoActor { message, ended: None }),
         }
     }
@@ -132,33 +186,60 @@ impl Registry {
         &self,
         org: &OrgId,
         lane: Lane,
+        caller: &str,
         mut delivery: Delivery,
     ) -> Result<Permit, ServiceError> {
         loop {
             match delivery {
                 Delivery::Accepted(permit) => return Ok(permit),
                 Delivery::NoActor { message, ended } => {
-                    let entry = self.start(org, ended).await?;
+                    let reason = Reason::of(&message, lane, caller);
+                    let entry = self.start(org, reason, ended).await?;
+                    self.let_in(&entry, org, caller, &message)?;
                     delivery = self.deliver_to(&entry, lane, message)?;
                 }
             }
         }
     }
 
+    /// What is the first of an org needs more than an actor that runs: one may run because somebody asked about it.
+    fn let_in(&self, entry: &Entry, org: &OrgId, caller: &str, message: &OrgMsg) -> Result<(), ServiceError> {
+        if entry.is_known.load(Ordering::Acquire) || !message.begins() {
+            return Ok(());
+        }
+        self.let_in_new(org, caller)?;
+        entry.is_known.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn let_in_new(&self, org: &OrgId, caller: &str) -> Result<(), ServiceError> {
+        self.shared.newcomers.let_in(org, caller, &self.shared.rules.load(), &self.shared.headroom)
+    }
+
     fn deliver_to(&self, entry: &Entry, lane: Lane, message: OrgMsg) -> Result<Delivery, ServiceError> {
-        let most = self.shared.rules.load().bounds.org_in_flight;
-        let permit = entry.gate.enter(lane, most).ok_or(ServiceError::OrgBusy { most })?;
-        match entry.actor.cast(message) {
+        let permit = self.enter(&entry.gate, lane, message.calls())?;
+        match entry.exit.actor.cast(message) {
             Ok(()) => Ok(Delivery::Accepted(permit)),
-            Err(MessagingErr::SendErr(message)) => Ok(Delivery::NoActor { message, ended: Some(entry.actor.get_id()) }),
+            Err(MessagingErr::SendErr(message)) => {
+                Ok(Delivery::NoActor { message, ended: Some(entry.exit.actor.get_id()) })
+            }
             Err(_) => Err(ServiceError::Interrupted),
         }
+    }
+
+    fn enter(&self, org: &Arc<InFlight>, lane: Lane, calls: u32) -> Result<Permit, ServiceError> {
+        let Shared { turns, in_flight, rules, .. } = &*self.shared;
+        if lane == Lane::Admit && !turns.fits(org.of_lane(lane), in_flight.of_lane(lane)) {
+            return Err(ServiceError::OrgOverShare);
+        }
+        let most = rules.load().bounds.org_in_flight;
+        org.enter(lane, calls, most).ok_or(ServiceError::OrgBusy { most })
     }
 
     /// One command from beside the actors, and what it was answered.
     pub(super) async fn ask<C: Ask>(&self, org: &OrgId, command: C) -> Option<C::Answer> {
         let (reply, answers) = oneshot::channel();
-        let work = Work { commands: smallvec![command.into()], reply };
+        let work = Work { commands: smallvec![command.into()], within: None, reply };
         let _permit = self.send(org, C::LANE, OrgMsg::Run(work)).await.ok()?;
         C::answer(answers.await.ok()?.pop()?.ok()?)
     }
@@ -167,41 +248,102 @@ impl Registry {
         self.live.actors.get(org).map(|entry| entry.value().clone())
     }
 
-    /// The org's actor, started unless one runs that is not `ended`. Callers of one org share one
-    /// start.
-    async fn start(&self, org: &OrgId, ended: Option<ActorId>) -> Result<Entry, ServiceError> {
+    /// The org's actor, started unless one runs that is not `ended`. Callers of one org share one start. One that is
+    /// started only to be asked leaves when the last of them has its answer.
+    async fn start(&self, org: &OrgId, reason: Reason<'_>, ended: Option<ActorId>) -> Result<Entry, ServiceError> {
         let _one_start = self.stripe(org).lock().await;
         if let Some(entry) = self.running(org) {
-            if ended != Some(entry.actor.get_id()) {
+            if ended != Some(entry.exit.actor.get_id()) {
                 return Ok(entry);
             }
-            entry.actor.wait(Some(HANDOVER)).await.map_err(|_| ServiceError::TimedOut)?;
-            self.live.actors.remove_if(org, |_, current| current.actor.get_id() == entry.actor.get_id());
+            entry.exit.actor.wait(Some(HANDOVER)).await.map_err(|_| ServiceError::TimedOut)?;
+            self.live.actors.remove_if(org, |_, current| current.exit.actor.get_id() == entry.exit.actor.get_id());
         }
+        if let Some(fault) = self.shared.store_fault() {
+            return Err(ServiceError::Store(fault));
+        }
+        let epoch = self.shared.store.epoch(org).ok_or(ServiceError::Moved)?;
         if ended.is_some() || self.live.unclean.contains(org) {
-            self.await_earlier_commits(org).await?;
+            self.await_earlier_commits(org, epoch).await?;
         }
         let rows = self.shared.store.load(org).await.map_err(ServiceError::Store)?;
+        let is_stored = !rows.rows.is_empty();
+        if let (false, Some(caller)) = (is_stored, reason.beginner) {
+            self.let_in_new(org, caller)?;
+        }
+        let place = self.place(reason.lane).await?;
         let registration = Registration {
             live: Arc::downgrade(&self.live),
             org: org.clone(),
             clean: false.into(),
             id: Default::default(),
+            _place: place.clone(),
         };
-        let start = Start { org: org.clone(), rows, shared: self.shared.clone(), registration };
+        let start = Start { org: org.clone(), epoch, rows, shared: self.shared.clone(), registration };
         let spawned = OrgActor::spawn_linked(None, OrgActor, start, self.supervisor.cell()).await;
         let (actor, _) = spawned.map_err(|_| ServiceError::Interrupted)?;
-        let entry = Entry { actor, gate: Arc::default() };
+        let is_known = is_stored || reason.beginner.is_some();
+        let exit = Exit { actor, place };
+        let entry = Entry { exit, gate: Arc::default(), is_known: Arc::new(AtomicBool::new(is_known)) };
+        if reason.is_visit || !is_known {
+            entry.gate.leave_when_empty(entry.exit.clone());
+        }
         self.live.actors.insert(org.clone(), entry.clone());
         Ok(entry)
     }
 
+    /// A place for one more actor. Where there is hardly one left the idlest actors leave, and where there is none this
+    /// waits for them.
+    async fn place(&self, lane: Lane) -> Result<Arc<Place>, ServiceError> {
+        let mut asked = 0;
+        loop {
+            let most = self.shared.rules.load().bounds.resident_orgs;
+            let room = usize::try_from(most).unwrap_or(usize::MAX);
+            let is_emptying = self.room.is_crowded(room) && self.make_room(room);
+            if let Some(place) = self.room.take(lane, room) {
+                return Ok(place);
+            }
+            asked += 1;
+            if !is_emptying || asked > PLACE_ASKED {
+                return Err(ServiceError::NodeBusy { bound: Bound::resident_orgs, most });
+            }
+            tokio::time::sleep(PLACE_EVERY).await;
+        }
+    }
+
+    /// Lets the idlest actors go before their time. False where none goes, because each has a call in flight.
+    fn make_room(&self, most: usize) -> bool {
+        let Ok(_choosing) = self.room.choosing.try_lock() else { return true };
+        if self.room.is_emptying() {
+            return true;
+        }
+        let mut idle: Vec<(u64, Entry)> = Vec::new();
+        for entry in &self.live.actors {
+            idle.extend(entry.gate.last_used_if_idle().map(|tick| (tick, entry.clone())));
+        }
+        let count = Room::at_once(most).min(idle.len());
+        if let Some(last) = count.checked_sub(1) {
+            idle.select_nth_unstable_by_key(last, |(tick, _)| *tick);
+        }
+        let left = idle.iter().take(count).filter(|(_, entry)| entry.exit.leave()).count();
+        if left > 0 {
+            self.shared.events.happened(Event::LeftEarly(u64::try_from(left).unwrap_or(u64::MAX)));
+            tracing::warn!(
+                orgs = left,
+                "orgs leave memory before they are idle for {}: {} = {most} are nearly reached",
+                Bound::idle_ms,
+                Bound::resident_orgs
+            );
+        }
+        left > 0
+    }
+
     /// An empty commit behind whatever the last actor had handed over: after a crash, nobody else
-    /// waited for it.
-    async fn await_earlier_commits(&self, org: &OrgId) -> Result<(), ServiceError> {
-        let (done, committed) = oneshot::channel();
-        self.shared.store.commit(OrgWrite::empty(org), Box::new(move |result| drop(done.send(result))));
-        committed.await.map_err(|_| ServiceError::Interrupted)?.map_err(ServiceError::Store)?;
+    /// waited for it. Whatever its answer is, everything before it was answered, and the store knows what is true.
+    async fn await_earlier_commits(&self, org: &OrgId, epoch: Epoch) -> Result<(), ServiceError> {
+        let (done, answered) = oneshot::channel();
+        self.shared.store.commit(OrgWrite::empty(org), epoch, Box::new(move |result| drop(done.send(result))));
+        let _ = answered.await.map_err(|_| ServiceError::Interrupted)?;
         self.live.unclean.remove(org);
         Ok(())
     }
@@ -216,18 +358,17 @@ impl Registry {
     /// Lets actors go that were idle since `tick`. They finish what reaches them first.
     pub(super) fn passivate(&self, tick: u64, now_tick: u64) -> usize {
         let idle = |gate: &InFlight| gate.idle_since(tick, now_tick);
-        let leaving = self.live.actors.iter().filter(|entry| idle(&entry.gate)).map(|entry| entry.actor.clone());
-        leaving.filter(|actor| actor.drain().is_ok()).count()
+        self.live.actors.iter().filter(|entry| idle(&entry.gate) && entry.exit.leave()).count()
     }
 
     /// Passivates whatever lives, idle or not.
     #[cfg(test)]
     pub(super) fn drain_all(&self) -> usize {
-        self.live.actors.iter().filter(|entry| entry.actor.drain().is_ok()).count()
+        self.live.actors.iter().filter(|entry| entry.exit.leave()).count()
     }
 
     pub(super) async fn shutdown(&self, within: Duration) -> Result<(), String> {
-        let actors: Vec<_> = self.live.actors.iter().map(|entry| entry.actor.clone()).collect();
+        let actors: Vec<_> = self.live.actors.iter().map(|entry| entry.exit.actor.clone()).collect();
         for actor in &actors {
             let _ = actor.drain();
         }

@@ -37,6 +37,10 @@ async fn passivate(registry: Weak<Registry>) {
         let idle = Duration::from_millis(u64::from(idle_ms));
         tokio::time::sleep((idle / LOOKS_PER_IDLE).clamp(LOOK_MIN, LOOK_MAX)).await;
         let Some(registry) = registry.upgrade() else { return };
+        // What the store does not answer for is nowhere else.
+        if registry.shared().store_fault().is_some() {
+            continue;
+        }
         tick += 1;
         let looks = u64::try_from(idle.as_millis() / (idle / LOOKS_PER_IDLE).clamp(LOOK_MIN, LOOK_MAX).as_millis())
             .unwrap_or(1);

@@ -1,6 +1,8 @@
 //! The actors over the memory store, in the runtime's paused time.
 
 mod pools;
+mod room;
+mod store;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -8,7 +10,7 @@ use std::{
 };
 
 use smallvec::smallvec;
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{Orgs, WriteBehind};
 use crate::{
@@ -25,6 +27,7 @@ use crate::{
     error::ServiceError,
     store::memory::MemoryStore,
     testing::{Node, acquire, node, node_on, org, plain, rate_of, record, resume, rules, until},
+    turns::Share,
 };
 
 /// Idle orgs leave after a second.
@@ -47,6 +50,17 @@ fn recorded(replayed: bool) -> Shown<Recorded, Scopes> {
 
 async fn admitted(orgs: &Orgs, name: &str) -> bool {
     matches!(ask(orgs, name, plain()).await, Ok(Ok(decision)) if decision.code() == Code::Allowed)
+}
+
+/// A call that is answered when it is on disk.
+fn durable() -> Arc<Acquire> {
+    Arc::new(Acquire { reserve: smallvec![(Meter::spend(), 1)], ..acquire() })
+}
+
+/// The same, on its way.
+fn holding(node: &Node, name: &'static str) -> JoinHandle<Result<<Arc<Acquire> as Ask>::Answer, ServiceError>> {
+    let orgs = node.orgs.clone();
+    tokio::spawn(async move { ask(&orgs, name, durable()).await })
 }
 
 async fn inspect(orgs: &Orgs, name: &str) -> Option<Snapshot> {
@@ -232,7 +246,7 @@ async fn what_a_commit_that_fails_had_promised_is_an_error() {
     assert!(admitted(&node.orgs, "acme").await);
     node.store.fail_next("ENOSPC");
     let refused = ask(&node.orgs, "acme", record("r1", 5)).await;
-    assert!(matches!(refused, Err(ServiceError::Store(_))), "{refused:?}");
+    assert!(matches!(refused, Err(ServiceError::InDoubt(_))), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,12 +255,7 @@ async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
     let bounds = Bounds { org_in_flight: 2, ..Bounds::default() };
     node.orgs.reload(rules(node.policies.clone(), bounds, 1));
     node.store.hold();
-    let holding = || {
-        let (orgs, reserve) = (node.orgs.clone(), smallvec![(Meter::spend(), 1)]);
-        let acquire = Arc::new(Acquire { reserve, ..acquire() });
-        tokio::spawn(async move { ask(&orgs, "acme", acquire).await })
-    };
-    let held = [holding(), holding()];
+    let held = [holding(&node, "acme"), holding(&node, "acme")];
     until(|| node.store.pending() == 2).await;
     assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(ServiceError::OrgBusy { most: 2 }));
     let resumed = ask(&node.orgs, "acme", resume()).await;
@@ -256,6 +265,65 @@ async fn an_org_has_so_many_calls_in_flight_and_settlement_has_its_own() {
         assert!(call.await.unwrap().is_ok());
     }
     assert!(admitted(&node.orgs, "acme").await);
+}
+
+/// Calls wait too long for their turn, for long enough.
+async fn late(orgs: &Orgs) {
+    while orgs.turns().room().is_none() {
+        let arrived = orgs.turns().arrive([None, None]);
+        tokio::time::advance(Duration::from_millis(25)).await;
+        orgs.turn(Lane::Settle, &arrived).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_calls_wait_a_hot_org_has_its_share_and_others_are_served() {
+    let node = node(rate_of(100)).await;
+    let bounds = Bounds { busy_calls_per_core: 1, ..Bounds::default() };
+    node.orgs.reload(rules(node.policies.clone(), bounds, 1));
+    node.store.hold();
+    let held = [(); 4].map(|()| holding(&node, "hot"));
+    until(|| node.store.pending() == held.len()).await;
+    assert!(admitted(&node.orgs, "hot").await, "nothing waits");
+    late(&node.orgs).await;
+    assert_eq!(node.orgs.turns().room(), Some(1));
+    assert_eq!(ask(&node.orgs, "hot", plain()).await, Err(ServiceError::OrgOverShare), "I11");
+    let resumed = ask(&node.orgs, "hot", resume()).await;
+    assert_eq!(resumed, Ok(Done { outcome: Resumed { continuations: 1 }, replayed: false }), "I7");
+    assert!(admitted(&node.orgs, "calm").await, "I11");
+    let share = Share::default();
+    let arrive = || node.orgs.turns().arrive([Some(share.clone()), None]);
+    let many: Vec<_> = (0..16).map(|_| arrive()).collect();
+    assert!(many.iter().all(|call| node.orgs.turn(Lane::Settle, call).is_ok()), "I7");
+    let another = arrive();
+    assert_eq!(
+        node.orgs.turn(Lane::Admit, &another),
+        Err(ServiceError::CallerOverShare),
+        "nor one caller of many orgs"
+    );
+    drop(many);
+    assert!(node.orgs.turn(Lane::Admit, &another).is_ok());
+    node.store.release();
+    for call in held {
+        assert!(call.await.unwrap().is_ok());
+    }
+    assert!(admitted(&node.orgs, "hot").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_of_a_batch_are_calls_in_flight() {
+    let node = node(rate_of(100)).await;
+    let bounds = Bounds { org_in_flight: 3, ..Bounds::default() };
+    node.orgs.reload(rules(node.policies.clone(), bounds, 1));
+    node.store.hold();
+    let (orgs, items) = (node.orgs.clone(), vec![durable(); 5]);
+    let batch = tokio::spawn(async move { orgs.ask_all(&org("acme"), items, soon()).await });
+    until(|| node.store.pending() == 1).await;
+    assert_eq!(node.orgs.in_flight(), 5, "one batch may go past the bound");
+    assert_eq!(ask(&node.orgs, "acme", plain()).await, Err(ServiceError::OrgBusy { most: 3 }));
+    node.store.release();
+    assert!(batch.await.unwrap().iter().all(Result::is_ok));
+    assert_eq!(node.orgs.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]

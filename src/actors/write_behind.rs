@@ -32,6 +32,10 @@ pub(super) async fn run(shared: Weak<Shared>) {
     loop {
         ticks.tick().await;
         let Some(shared) = shared.upgrade() else { return };
+        // What a store that does not answer is not given, it cannot lose.
+        if shared.store_fault().is_some() {
+            continue;
+        }
         for actor in shared.changed.take() {
             // One that is draining refuses, and flushes by itself before it ends.
             let _ = actor.cast(OrgMsg::Flush);

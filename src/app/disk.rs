@@ -1,15 +1,29 @@
-//! Health follows the disk: while a commit group waits for it longer than `bounds.store_stall_ms`, the node
+//! What a node does for its disk.
+//!
+//! Health follows it: while a commit group waits for it longer than `bounds.store_stall_ms`, the node
 //! is NOT_SERVING, and SERVING again as soon as the group is answered.
 //!
 //! A disk that hangs is no fault: nothing is lost, and nobody knows whether it goes on in a second or never.
 //! What waits for it runs into its own deadline; health keeps new callers away meanwhile.
+//!
+//! Where it is nearly full nothing new is admitted, and health stays SERVING: what runs settles here or nowhere.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use crate::{grpc::server::Health, ports::StoreEngine, service::Service};
+use nix::sys::statvfs::statvfs;
+use tokio::task::spawn_blocking;
+
+use crate::{actors::Disk, grpc::server::Health, ports::StoreEngine, service::Service};
 
 /// How often the store is asked which group it is at.
 const EVERY: Duration = Duration::from_millis(100);
+
+/// How often the room on the disk is asked for: a disk of 24 MiB is not filled faster.
+const ROOM_EVERY: Duration = Duration::from_millis(250);
 
 /// How long the same group was seen unanswered. It is counted in looks and not read from a clock: a
 /// process that was stopped for a minute has not waited for its disk.
@@ -50,6 +64,28 @@ pub(super) async fn watch(service: Arc<Service>, engine: Arc<dyn StoreEngine>, h
             _ => {}
         }
         stalled = now;
+    }
+}
+
+/// Keeps what is known of the room on the disk current, as long as the node runs.
+pub(super) async fn watch_room(service: Arc<Service>, data_dir: PathBuf) {
+    loop {
+        tokio::time::sleep(ROOM_EVERY).await;
+        ask_for_room(&service, &data_dir).await;
+    }
+}
+
+/// Asks for the room on the disk once. A file system that does not say is not judged.
+pub(super) async fn ask_for_room(service: &Service, data_dir: &Path) {
+    let path = data_dir.to_path_buf();
+    let Ok(Ok(seen)) = spawn_blocking(move || statvfs(&path)).await else { return };
+    let bytes = |blocks: u64| blocks.saturating_mul(seen.fragment_size());
+    let disk = Disk { free: bytes(seen.blocks_available()), size: bytes(seen.blocks()) };
+    if service.disk_is(disk) {
+        match service.low_disk() {
+            Some(low) => tracing::error!("{low}"),
+            None => tracing::warn!(free = disk.free, "the disk has room again: new executions are admitted"),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A configuration that takes the place of the running one.
 //!
 //! A file that is empty or half written is valid: whatever it does not say is not limited. So a reload that
-//! takes away every plan, or every limit of an org that has usage, is not carried out unless the file itself says
+//! takes away every plan, or the limits on a meter of an org that has usage, is not carried out unless the file says
 //! `reload.accept_lost_limits = true`; a file that says nothing at all never is. A restart takes any valid file.
 
 use std::{fmt, sync::Arc};
@@ -12,8 +12,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::rules;
+use super::{auth, rules, supervisor::Supervisor};
 use crate::{
+    auth::Authenticator,
     config::{Config, ConfigErrors, Policies, Reload},
     domain::{ids::OrgId, shard::ShardSet},
     ports::OrgStore,
@@ -46,12 +47,14 @@ impl fmt::Debug for Source {
 pub(super) async fn apply(
     service: Arc<Service>,
     store: Arc<dyn OrgStore>,
+    callers: Arc<Authenticator>,
     current: Config,
     source: Source,
     mut asked: mpsc::Receiver<Asked>,
+    supervisor: Arc<Supervisor>,
 ) {
     let Source { load, mut hangups } = source;
-    let mut node = Reloading { service, store, current, load, reading: None };
+    let mut node = Reloading { service, store, callers, current, load, reading: None };
     loop {
         let mut replies = Vec::new();
         tokio::select! {
@@ -64,8 +67,11 @@ pub(super) async fn apply(
             replies.push(reply);
         }
         while hangups.try_recv().is_ok() {}
+        supervisor.reloading();
         let reloaded = Arc::new(node.reload().await);
         node.service.reloaded(reloaded.clone());
+        let refused = if reloaded.mistakes.is_empty() { "" } else { "; the last reload was refused" };
+        supervisor.ready(&format!("{}{refused}", node.service.health()));
         for reply in replies {
             drop(reply.send(reloaded.clone()));
         }
@@ -76,6 +82,7 @@ pub(super) async fn apply(
 struct Reloading {
     service: Arc<Service>,
     store: Arc<dyn OrgStore>,
+    callers: Arc<Authenticator>,
     current: Config,
     load: Load,
     /// One that has not ended, if the last took too long.
@@ -111,6 +118,7 @@ impl Reloading {
     fn take_over(&mut self, Reload { running, needs_restart }: Reload) -> Reloaded {
         let generation = self.service.orgs().rules().generation + 1;
         self.service.orgs().reload(rules(&running, self.service.orgs().now(), generation));
+        auth::grant(self.callers.sources(), &running);
         self.current = running;
         let warnings = self.current.warnings().to_vec();
         for warning in &warnings {
@@ -150,17 +158,20 @@ async fn refusal(old: &Config, new: &Config, store: &dyn OrgStore) -> Option<Str
     if old.has_plans() && !new.has_plans() {
         return Some(format!("none of its plans is there any more. {HOW}"));
     }
+    if old.loses_admission(new) {
+        return Some(format!("every org would be admitted: orgs.admit is not there any more. {HOW}"));
+    }
     if !old.may_lose_limits(new) {
         return None;
     }
     match losers(old, new, store).await {
         Ok(orgs) if orgs.is_empty() => None,
-        Ok(orgs) => Some(format!("orgs that have usage would lose every limit, such as {}. {HOW}", orgs.join(", "))),
-        Err(fault) => Some(format!("orgs would lose every limit, and whether they have usage is not known: {fault}")),
+        Ok(orgs) => Some(format!("orgs that have usage would lose limits, such as {}. {HOW}", orgs.join(", "))),
+        Err(fault) => Some(format!("orgs would lose limits, and whether they have usage is not known: {fault}")),
     }
 }
 
-/// The first few orgs with stored state that would lose every limit.
+/// The first few orgs with stored state that would lose limits, with the kinds of these.
 async fn losers(old: &Policies, new: &Policies, store: &dyn OrgStore) -> Result<Vec<String>, String> {
     let mut losers = Vec::new();
     let mut after: Option<OrgId> = None;
@@ -168,8 +179,9 @@ async fn losers(old: &Policies, new: &Policies, store: &dyn OrgStore) -> Result<
         let page = store.list(&ShardSet::all(), after.as_ref(), PAGE).await.map_err(|fault| fault.to_string())?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
-        let lost = page.iter().filter(|(org, _)| old.loses_limits(new, org));
-        losers.extend(lost.map(|(org, _)| org.to_string()).take(NAMED - losers.len()));
+        let lost = page.iter().map(|(org, _)| (org, old.lost_limits(new, org))).filter(|(_, lost)| !lost.is_empty());
+        let named = lost.map(|(org, lost)| format!("{org} ({})", lost.join(", ")));
+        losers.extend(named.take(NAMED - losers.len()));
     }
     Ok(losers)
 }
@@ -182,6 +194,7 @@ mod tests {
         domain::{
             policy::OrgPolicy,
             rows::{Head, OrgWrite, Row},
+            shard::Epoch,
         },
         store::memory::MemoryStore,
     };
@@ -198,7 +211,7 @@ mod tests {
         for name in ["used", "unlisted"] {
             let org = OrgId::parse("org", name).unwrap();
             let write = OrgWrite { puts: vec![Row::Head(Head::default())], ..OrgWrite::empty(&org) };
-            store.commit(write, Box::new(|result| result.unwrap()));
+            store.commit(write, Epoch::ONLY, Box::new(|result| result.unwrap()));
         }
         let running = config(old).reload(config(new)).running;
         refusal(&config(old), &running, &*store).await
@@ -213,9 +226,19 @@ mod tests {
             (listed("[orgs.\"used\"]\nplan = \"\"\n[orgs.\"idle\"]\nplan = \"a\"\n"), Some("such as used")),
             (listed("[orgs.\"used\"]\nplan = \"a\"\n"), None),
             (listed("[orgs.\"used\"]\nspend = { daily = \"9u\" }\n"), None),
-            (listed("[orgs.\"used\"]\nmax_sessions = 1\n"), None),
+            (listed("[orgs.\"used\"]\nmax_sessions = 1\n"), Some("such as used (spend)")),
+            (listed("[orgs.\"used\"]\nexecutions = { calendar_day = 9 }\n"), Some("such as used (spend)")),
+            (
+                listed("[orgs.\"used\"]\nspend = { daily = { amount = \"9u\", shadow = true } }\n"),
+                Some("such as used (spend)"),
+            ),
+            (
+                listed("[orgs.\"used\".scopes]\n\"ws/*\" = { spend = { daily = \"9u\" } }\n"),
+                Some("such as used (spend)"),
+            ),
             (listed("[defaults]\nplan = \"a\"\n"), None),
             ("[orgs.\"used\"]\nspend = { daily = \"9u\" }\n".into(), Some("none of its plans")),
+            ("[plans.b]\nspend = { hourly = \"5u\" }\n[orgs.\"used\"]\nplan = \"b\"\n".into(), None),
             ("[reload]\naccept_lost_limits = true\n".into(), None),
         ] {
             let found = refused(PLANS, &new).await;
@@ -229,9 +252,17 @@ mod tests {
     async fn limits_of_orgs_without_a_section_count_as_well() {
         let old = "[plans.a]\nspend = { hourly = \"5u\" }\n[defaults]\nplan = \"a\"\n[orgs.\"used\"]\nplan = \"\"\n";
         let found = refused(old, "[plans.a]\nspend = { hourly = \"5u\" }\n").await.unwrap();
-        assert!(found.contains("such as unlisted. If that is meant"), "{found}");
+        assert!(found.contains("such as unlisted (spend). If that is meant"), "{found}");
         assert_eq!(refused(PLANS, PLANS).await, None);
         assert_eq!(refused("[rate]\namount = 5\n", "[rate]\namount = 6\n").await, None);
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_admits_every_org_says_so_itself() {
+        let listed = "[orgs]\nadmit = \"listed\"\n";
+        assert!(refused(listed, "[rate]\namount = 6\n").await.unwrap().contains("orgs.admit"));
+        assert_eq!(refused(listed, "[orgs]\nadmit = \"any\"\n").await, None);
+        assert_eq!(refused(listed, "[orgs]\nadmit = [\"acme-*\"]\n").await, None);
     }
 
     #[tokio::test]
@@ -252,7 +283,8 @@ mod tests {
             Ok(Config::default())
         });
         let (service, store) = (node.service.clone(), node.store.clone());
-        let mut reloading = Reloading { service, store, current: Config::default(), load, reading: None };
+        let callers = Authenticator::open(Arc::new(crate::testing::TestClock::default()));
+        let mut reloading = Reloading { service, store, callers, current: Config::default(), load, reading: None };
         let (late, ()) = tokio::join!(reloading.reload(), tokio::time::advance(RELOAD_WITHIN));
         assert!(late.mistakes[0].contains("within 30s"), "{late:?}");
         let again = reloading.reload().await;

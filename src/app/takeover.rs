@@ -19,7 +19,7 @@ use std::{
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use super::{Failure, Start, random, resume_clock};
+use super::{Failure, Start, opening::resume_clock, random};
 use crate::{
     bounds::{AMOUNT_MAX, Bounds, MICROS_PER_CENT},
     domain::{
@@ -29,7 +29,7 @@ use crate::{
         policy::OrgPolicy,
         request::Idempotency,
     },
-    ports::{Clock, OrgStore},
+    ports::{Clock, CommitError, OrgStore},
     store::sled::{self, SledOptions, SledStore},
 };
 
@@ -152,11 +152,21 @@ async fn take_over_org(
     budgets: &[(u64, OlderBudget)],
     done: &mut TakenOver,
 ) -> Result<(), Failure> {
+    let fence = store.epoch(org).ok_or_else(|| Failure(format!("{org}: {}", CommitError::Fenced)))?;
     let rows = store.load(org).await.map_err(|fault| Failure(format!("{org}: {fault}")))?;
     let (now, policy, bounds) = (clock.read(), Arc::new(OrgPolicy::default()), Bounds::default());
     let mut state = OrgState::load(rows, now);
     let (policy_since, decision) = (None, DecisionId(0));
-    let ctx = Context { org, now, policy: &policy, policy_since, bounds: &bounds, decision, store_fault: false };
+    let ctx = Context {
+        org,
+        now,
+        policy: &policy,
+        policy_since,
+        bounds: &bounds,
+        decision,
+        store_fault: false,
+        within: None,
+    };
     let mut changed = 0;
     for (line, older) in budgets {
         let taken = state.take_over(older, &ctx);
@@ -168,7 +178,7 @@ async fn take_over_org(
         && let Some(write) = state.take_write(org, &policy, false)
     {
         let (tell, told) = oneshot::channel();
-        store.commit(write, Box::new(move |result| drop(tell.send(result))));
+        store.commit(write, fence, Box::new(move |result| drop(tell.send(result))));
         let committed = told.await.map_err(|_| Failure(format!("{org}: the store gave no answer")))?;
         committed.map_err(|fault| Failure(fault.to_string()))?;
     }

@@ -1,12 +1,13 @@
 //! What a node leaves of its clock.
 
-use std::sync::atomic::Ordering;
+use std::{path::Path, sync::atomic::Ordering};
 
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
     bounds::HOUR_MS,
+    store::sled::{self, SledOptions},
     testing::{T0, TestClock},
 };
 

@@ -9,7 +9,8 @@
 //!
 //! What counts as a failure is the caller's to say. Customers are counted, not failures: one that fails over
 //! and over is one. A customer that fails while another is answered has trouble of its own, and does not
-//! count until it is answered itself. The probe is a call of a customer that has not failed, where one comes
+//! count until it is answered itself. Those that were asked about a moment ago and have not failed count against those
+//! that fail: while they are as many, it is not the provider. The probe is a call of a customer that has not failed, where one comes
 //! in time. A call that began before the last change of state has no say in the next one.
 
 use std::{
@@ -27,7 +28,10 @@ use crate::domain::ids::OrgId;
 const OPEN_MAX: Duration = Duration::from_secs(60);
 /// A failure says nothing any more after this.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// Customers whose failures are remembered; more than ever have to fail.
+/// A customer that was asked about and has not failed speaks for the provider for so long: a real outage is noticed later
+/// by this at most.
+const ASKED: Duration = Duration::from_secs(5);
+/// Customers whose failures are remembered, or questions; more than ever have to fail.
 const FAILING_MAX: usize = 2_048;
 
 /// When a breaker opens, and for how long.
@@ -71,6 +75,8 @@ struct Inner {
     /// Counts the changes of state.
     epoch: u64,
     failing: HashMap<OrgId, Failing>,
+    /// When each customer was last asked about that has not failed since.
+    asked: HashMap<OrgId, Instant>,
 }
 
 impl Inner {
@@ -82,6 +88,8 @@ impl Inner {
     /// Notes the failure, and answers how many customers have failed since anybody was answered.
     fn note_failure(&mut self, customer: &OrgId) -> usize {
         let now = Instant::now();
+        self.asked.remove(customer);
+        self.asked.retain(|_, at| now.duration_since(*at) < ASKED);
         self.failing.retain(|_, failing| now.duration_since(failing.at) < REMEMBERED);
         if let Some(failing) = self.failing.get_mut(customer) {
             failing.at = now;
@@ -89,6 +97,20 @@ impl Inner {
             self.failing.insert(customer.clone(), Failing { at: now, alone: false });
         }
         self.failing.values().filter(|failing| !failing.alone).count()
+    }
+
+    fn note_question(&mut self, customer: &OrgId) {
+        let now = Instant::now();
+        if let Some(at) = self.asked.get_mut(customer) {
+            *at = now;
+            return;
+        }
+        if self.asked.len() >= FAILING_MAX {
+            self.asked.retain(|_, at| now.duration_since(*at) < ASKED);
+        }
+        if self.asked.len() < FAILING_MAX {
+            self.asked.insert(customer.clone(), now);
+        }
     }
 
     fn note_answer(&mut self, customer: &OrgId) {
@@ -114,7 +136,7 @@ pub struct Breaker {
 impl Breaker {
     /// `provider` names it in the log.
     pub fn new(provider: &'static str, settings: BreakerSettings) -> Self {
-        let inner = Inner { state: State::Closed, epoch: 0, failing: HashMap::new() };
+        let inner = Inner { state: State::Closed, epoch: 0, failing: HashMap::new(), asked: HashMap::new() };
         Self { provider, settings, inner: Mutex::new(inner) }
     }
 
@@ -134,6 +156,9 @@ impl Breaker {
                 }
                 inner.become_state(State::HalfOpen);
             }
+        }
+        if !inner.has_failed(customer) {
+            inner.note_question(customer);
         }
         Ok(Permit { breaker: self, customer, epoch: inner.epoch, spoken: false })
     }
@@ -158,7 +183,8 @@ impl Breaker {
         let customers = inner.note_failure(customer);
         // One alone never opens it, whatever was configured.
         let enough = usize::try_from(self.settings.failures.max(2)).unwrap_or(usize::MAX);
-        if customers < enough && inner.state != State::HalfOpen {
+        let few = customers < enough || customers <= inner.asked.len();
+        if few && inner.state != State::HalfOpen {
             return;
         }
         let open = asked.unwrap_or_default().max(self.settings.open).min(OPEN_MAX);
@@ -299,6 +325,29 @@ mod tests {
             fail(&breaker, &format!("org-{other}"));
         }
         assert!(left(&breaker, "good").is_some(), "five that were answered before");
+    }
+
+    /// R-BAL-10
+    #[tokio::test(start_paused = true)]
+    async fn customers_that_fail_open_it_only_where_they_are_the_majority_of_those_asked_about() {
+        let breaker = breaker();
+        for number in 0..20 {
+            work(&breaker, &format!("good-{number}"));
+        }
+        all_fail(&breaker, 20);
+        assert_eq!(left(&breaker, "org-0"), None, "as many do not fail");
+        fail(&breaker, "org-20");
+        assert!(left(&breaker, "org-0").is_some(), "more fail than do not");
+        // What is under way has not failed.
+        let breaker = self::breaker();
+        let names: Vec<_> = (0..20).map(|number| org(&format!("slow-{number}"))).collect();
+        let under_way: Vec<_> = names.iter().map(|name| breaker.enter(name).unwrap()).collect();
+        all_fail(&breaker, 6);
+        assert_eq!(left(&breaker, "org-0"), None);
+        drop(under_way);
+        advance(ASKED).await;
+        fail(&breaker, "org-0");
+        assert!(left(&breaker, "org-0").is_some(), "nobody else was asked about lately");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,11 @@
 
 mod accounts;
 mod budget;
+mod cert;
 mod pool;
 mod reservation;
 mod session;
+mod token;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -22,11 +24,13 @@ use values::{cost, export_key, org, pool, reason, request_id, reserve, scope, ti
 
 pub(super) use accounts::{AccountSpec, Given};
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
+pub(super) use cert::{CertDevArgs, CertVerb};
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
 };
 pub(super) use reservation::{ReservationListArgs, ReservationVerb, StateArg};
 pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
+pub(super) use token::{Expires, TokenCreateArgs, TokenFileArgs, TokenRevokeArgs, TokenVerb};
 pub(super) use values::{MeterAmount, PeriodLimit};
 
 /// Orgs that one `status` may ask for: the items of one batch.
@@ -61,9 +65,21 @@ pub(super) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct GlobalArgs {
-    /// The node to ask: HOST:PORT or http://HOST:PORT
+    /// The node to ask: HOST:PORT, http://HOST:PORT or, with TLS, https://HOST:PORT
     #[arg(long, global = true, env = "TOLLGATE_ADDR", default_value = "http://127.0.0.1:7070", value_parser = Address::parse)]
     pub addr: Address,
+
+    /// PEM file with the certificates to trust, in place of those of this machine
+    #[arg(long, global = true, env = "TOLLGATE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// PEM file with the certificate to show the node, and those that vouch for it; with --client-key
+    #[arg(long, global = true, env = "TOLLGATE_CLIENT_CERT", value_name = "FILE")]
+    pub client_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of --client-cert
+    #[arg(long, global = true, env = "TOLLGATE_CLIENT_KEY", value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
 
     /// File with the bearer token for the node
     #[arg(long, global = true, env = "TOLLGATE_TOKEN_FILE", value_name = "FILE")]
@@ -108,6 +124,12 @@ pub(super) enum LocalVerb {
     /// "monthly_spend"}, amounts in micro-USD or as …_cents. The directory may hold orgs already; budgets
     /// that were taken over before stay unchanged.
     Import(ImportArgs),
+    /// Certificates for TLS
+    #[command(subcommand)]
+    Cert(CertVerb),
+    /// Bearer tokens of callers
+    #[command(subcommand)]
+    Token(TokenVerb),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -124,6 +146,9 @@ pub(super) struct ServeArgs {
     /// Overrides listen.http
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
+    /// Listen beyond loopback without [auth] or without [tls]
+    #[arg(long)]
+    pub insecure: bool,
     /// Accept this machine's clock although it is far ahead of the stored time
     #[arg(long)]
     pub accept_clock: bool,
@@ -160,6 +185,9 @@ pub(super) struct ExportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Out of PostgreSQL instead: postgres://USER@HOST:PORT/DATABASE?sslmode=MODE; PGPASSWORD has the password
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "accept_damage"])]
+    pub postgres: Option<String>,
     /// Succeed although rows may be missing or out of date
     #[arg(long)]
     pub accept_damage: bool,
@@ -172,6 +200,9 @@ pub(super) struct ImportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Into PostgreSQL instead: postgres://USER@HOST:PORT/DATABASE?sslmode=MODE; PGPASSWORD has the password
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "accept_damage"])]
+    pub postgres: Option<String>,
     /// Import an export that has no closing line: of an older tollgate, or edited
     #[arg(long)]
     pub accept_unclosed: bool,

@@ -14,7 +14,7 @@ use tonic::{
     Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use super::{address::Address, args::GlobalArgs, failure::Failure};
@@ -30,6 +30,11 @@ use crate::wire::{
 const MESSAGE_BYTES: usize = 64 << 20;
 /// Largest token file.
 const TOKEN_BYTES: u64 = 16 << 10;
+
+/// Largest file of certificates, or of a key.
+const PEM_BYTES: u64 = 4 << 20;
+const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+const KEY_ENDS: &str = "PRIVATE KEY-----";
 
 /// Adds the token and the deadline to every call.
 #[derive(Clone)]
@@ -69,6 +74,7 @@ impl Connection {
         let bearer = global.token_file.as_deref().map(read_bearer).transpose()?;
         let address = global.addr.clone();
         let endpoint = Endpoint::from_shared(address.to_string()).map_err(|error| unreachable(&address, &error))?;
+        let endpoint = if address.has_tls() { with_tls(endpoint, global)? } else { endpoint };
         let connected = match tokio::time::timeout(global.timeout, endpoint.connect()).await {
             Ok(connected) => connected,
             Err(_) => return Err(Failure::TimedOut { address, after: global.timeout }),
@@ -116,6 +122,42 @@ impl Connection {
     fn timed_out(&self) -> Failure {
         Failure::TimedOut { address: self.address.clone(), after: self.caller.timeout }
     }
+}
+
+/// Trusts one CA where it is given, and otherwise what this machine trusts. Shows a certificate where it has one.
+fn with_tls(
+    endpoint: Endpoint,
+    GlobalArgs { ca, client_cert, client_key, .. }: &GlobalArgs,
+) -> Result<Endpoint, Failure> {
+    let certificates = "certificates in PEM";
+    let tls = match ca {
+        None => ClientTlsConfig::new().with_native_roots(),
+        Some(path) => {
+            let pem = pem("--ca", path, BEGIN_CERTIFICATE, certificates)?;
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
+        }
+    };
+    let tls = match (client_cert, client_key) {
+        (Some(cert), Some(key)) => {
+            let cert = pem("--client-cert", cert, BEGIN_CERTIFICATE, certificates)?;
+            tls.identity(Identity::from_pem(cert, pem("--client-key", key, KEY_ENDS, "a private key in PEM")?))
+        }
+        (None, None) => tls,
+        _ => return Err(Failure::Local("--client-cert and --client-key belong together: give both".into())),
+    };
+    endpoint.tls_config(tls).map_err(|error| Failure::Local(format!("TLS: {error}")))
+}
+
+/// A file of PEM, in which something has to begin or end like this.
+fn pem(flag: &str, path: &Path, mark: &str, allowed: &str) -> Result<Vec<u8>, Failure> {
+    let named = |cause: String| Failure::Local(format!("{flag} {}: {cause}", path.display()));
+    let mut pem = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(PEM_BYTES).read_to_end(&mut pem));
+    read.map_err(|error| named(error.to_string()))?;
+    if !pem.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+        return Err(named(format!("it must hold {allowed}")));
+    }
+    Ok(pem)
 }
 
 /// The channel's own timer may fire before ours; it reports that by CANCELLED and this message.

@@ -172,7 +172,10 @@ fn hints_of_status(status: &Status) -> Vec<String> {
         hints.push(format!("try again in {delay:?}"));
     }
     if status.source().is_some() {
-        hints.push("the connection itself failed; --addr must name the node's gRPC port".to_owned());
+        hints.push(
+            "the connection itself failed; --addr must name the node's gRPC port, with https:// where the node has TLS"
+                .to_owned(),
+        );
     }
     if status.code() == Code::Unauthenticated {
         hints.push("--token-file sends a bearer token".to_owned());

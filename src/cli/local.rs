@@ -1,5 +1,7 @@
 //! The verbs that work on this machine's files instead of asking a node.
 
+mod postgres;
+
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, BufWriter, Write},
@@ -22,19 +24,31 @@ use super::{
 use crate::{
     app::{self, Listeners, Source, Start, takeover},
     bounds::LOG_WINDOW_MS,
-    config::{self, Config, ConfigErrors, LogFormat, Overrides, Place},
+    config::{self, Config, ConfigErrors, Listen, LogFormat, Overrides, Place},
     store::offline::{self, Exported, FsckOptions, ImportOptions},
     telemetry::{self, Seldom},
 };
 
 /// Threads for reading orgs from the store.
 const STORE_READERS: usize = 16;
+/// Tasks that a thread runs before it takes one from the queue that all threads share. A thread whose own queue is full
+/// moves the older half of it there; by itself the runtime comes back for one of them every 200 µs, and a connection
+/// among them is not served for a tenth of a second.
+const GLOBAL_TURN: u32 = 4;
 
 pub(super) fn serve(args: &ServeArgs, output: &mut Output<'_>) -> Exit {
     let config = match load(args) {
         Ok(config) => config,
         Err(mistakes) => return refuse(&mistakes, output),
     };
+    if let Some(open) = config.is_open_beyond_loopback().filter(|_| !args.insecure) {
+        let Listen { grpc, http } = config.listen;
+        let text = format!(
+            "listen.grpc = \"{grpc}\" and listen.http = \"{http}\": {open}. Set [auth] and [tls] (docs/security.md), \
+             keep both ports on loopback, or start with --insecure inside a network that you trust"
+        );
+        return fail(text, output);
+    }
     let json = config.log.format == LogFormat::Json;
     let ran = telemetry::init_logging(config.log.level.as_str(), json)
         .and_then(|seldom| Ok((seldom, runtime().map_err(|error| format!("no runtime: {error}"))?)))
@@ -52,7 +66,11 @@ pub(super) fn serve(args: &ServeArgs, output: &mut Output<'_>) -> Exit {
 
 /// Few threads read the store: each has its own heap, and the engine's pages are in memory.
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().max_blocking_threads(STORE_READERS).build()
+    Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(STORE_READERS)
+        .global_queue_interval(GLOBAL_TURN)
+        .build()
 }
 
 fn load(args: &ServeArgs) -> Result<Config, ConfigErrors> {
@@ -119,6 +137,12 @@ pub(super) fn check_config(args: &CheckConfigArgs, output: &mut Output<'_>) -> E
     match config::load(Some(&args.file), std::iter::empty(), Overrides::default()) {
         Ok(config) => {
             config.warnings().iter().for_each(|warning| output.note(&format!("warning: {warning}")));
+            if let Err(error) = app::open_tls(&config).and_then(|_| app::open_sources(&config)) {
+                return fail(error, output);
+            }
+            if let Some(open) = config.is_open_beyond_loopback() {
+                output.note(&format!("warning: {open}: `tollgate serve` takes it with --insecure only"));
+            }
             output.data(&format!("{}: good", args.file.display()));
             Exit::Done
         }
@@ -150,13 +174,16 @@ pub(super) fn fsck(args: &FsckArgs, output: &mut Output<'_>) -> Exit {
 }
 
 pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
+    if let Some(url) = &args.postgres {
+        return export_postgres(url, file(args.file.as_deref()), output);
+    }
     let dir = match data_dir(args.data_dir.as_ref()) {
         Ok(dir) => dir,
         Err(mistakes) => return refuse(&mistakes, output),
     };
-    let written = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
+    let written = match file(args.file.as_deref()) {
         None => export_into(&dir, &mut Stdout(output)),
-        Some(file) => export_to(&dir, file),
+        Some(file) => new_file(file, |out| export_into(&dir, out)),
     };
     match written {
         Ok(Exported { rows, report }) => {
@@ -177,11 +204,35 @@ pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
     }
 }
 
-/// Into a new file, durable before it is called done; an existing one is never overwritten.
-fn export_to(dir: &Path, file: &Path) -> Result<Exported, String> {
+/// The file that is named; `None` = stdin or stdout.
+fn file(named: Option<&Path>) -> Option<&Path> {
+    named.filter(|file| *file != Path::new("-"))
+}
+
+fn export_postgres(url: &str, file: Option<&Path>, output: &mut Output<'_>) -> Exit {
+    let written = match file {
+        None => export_from(url, &mut Stdout(output)),
+        Some(file) => new_file(file, |out| export_from(url, out)),
+    };
+    match written {
+        Ok(rows) => {
+            output.note(&format!("{rows} rows exported"));
+            Exit::Done
+        }
+        Err(error) => fail(error, output),
+    }
+}
+
+fn export_from(url: &str, out: &mut dyn Write) -> Result<u64, String> {
+    let runtime = runtime().map_err(|error| format!("no runtime: {error}"))?;
+    runtime.block_on(postgres::export(url, out)).map_err(|error| error.to_string())
+}
+
+/// A new file, durable before it is called done; an existing one is never overwritten.
+fn new_file<T>(file: &Path, write: impl FnOnce(&mut dyn Write) -> Result<T, String>) -> Result<T, String> {
     let named = |error: io::Error| format!("{}: {error}", file.display());
     let mut out = BufWriter::new(File::create_new(file).map_err(named)?);
-    let exported = export_into(dir, &mut out)?;
+    let exported = write(&mut out)?;
     let written = out.into_inner().map_err(|error| named(error.into_error()))?;
     written.sync_all().map_err(named)?;
     Ok(exported)
@@ -193,15 +244,19 @@ fn export_into(dir: &Path, out: &mut dyn Write) -> Result<Exported, String> {
 }
 
 pub(super) fn import(args: &ImportArgs, output: &mut Output<'_>) -> Exit {
+    let options = ImportOptions { accept_unclosed: args.accept_unclosed, accept_damage: args.accept_damage };
     let dir = match data_dir(args.data_dir.as_ref()) {
         Ok(dir) => dir,
         Err(mistakes) => return refuse(&mistakes, output),
     };
-    let options = ImportOptions { accept_unclosed: args.accept_unclosed, accept_damage: args.accept_damage };
-    let read = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
-        None => import_from(&dir, &mut io::stdin().lock(), options),
+    let import = |from: &mut dyn BufRead| match &args.postgres {
+        Some(url) => runtime()?.block_on(postgres::import(url, from, options.accept_unclosed)),
+        None => import_from(&dir, from, options),
+    };
+    let read = match file(args.file.as_deref()) {
+        None => import(&mut io::stdin().lock()),
         Some(file) => File::open(file)
-            .and_then(|from| import_from(&dir, &mut BufReader::new(from), options))
+            .and_then(|from| import(&mut BufReader::new(from)))
             .map_err(|error| io::Error::other(format!("{}: {error}", file.display()))),
     };
     match read {

@@ -6,13 +6,16 @@
 
 mod address;
 mod args;
+mod cert;
 mod connect;
 mod failure;
 mod local;
 mod output;
+mod private;
 mod remote;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::{env, ffi::OsString, io::Write};
 
@@ -20,7 +23,7 @@ use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{clock, domain::window::Millis};
-use args::{Cli, LocalVerb, Verb};
+use args::{CertVerb, Cli, LocalVerb, Verb};
 use failure::Failure;
 use output::{Format, Output};
 
@@ -77,12 +80,18 @@ where
 }
 
 fn run_local(verb: &LocalVerb, output: &mut Output<'_>) -> Exit {
+    if let LocalVerb::Serve(_) | LocalVerb::Fsck(_) | LocalVerb::Export(_) | LocalVerb::Import(_) = verb {
+        private::keep_files();
+        private::keep_memory();
+    }
     match verb {
         LocalVerb::Serve(args) => local::serve(args, output),
         LocalVerb::CheckConfig(args) => local::check_config(args, output),
         LocalVerb::Fsck(args) => local::fsck(args, output),
         LocalVerb::Export(args) => local::export(args, output),
         LocalVerb::Import(args) => local::import(args, output),
+        LocalVerb::Cert(CertVerb::Dev(args)) => cert::dev(args, output),
+        LocalVerb::Token(verb) => token::run(verb, output),
     }
 }
 

@@ -11,6 +11,10 @@
 //! | section | keys |
 //! | --- | --- |
 //! | `[listen]` | `grpc`, `http` |
+//! | `[tls]` | `cert`, `key`: of both listeners; without it they speak in the clear |
+//! | `[auth]` | `tokens`, `metrics`: who may call; without a source of identity everybody may |
+//! | `[auth.jwt]` | `issuer`, `audience`, `jwks`, `ca`, `claim`, `subjects`: signed tokens of one issuer |
+//! | `[auth.certificates]` | `ca`, `principals`: certificates that callers show |
 //! | `[data]` | `dir` |
 //! | `[durability]` | `write_behind_ms` (0 = every reply waits for the disk), `write_behind_max` |
 //! | `[rate]` | `amount` (or `"off"`), `window`, `idle_windows`, `on_indeterminate` |
@@ -22,14 +26,16 @@
 //! | `[pools]` | `profile`, `daily_limit`, `safety_buffer`, `window`, `per_minute`, `cooldown`, `quarantine`, `quota_texts`, `stats`, `named`: see `pools` |
 //! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, `max_sessions`, `trial`, `then`, meters, `scopes` |
 //! | `[orgs."ID"]` | `plan` (`""` = none), those of a plan, `billing_anchor`, `trial_ends` |
+//! | `[orgs]` | `admit`: which orgs there may be; a table is the section of the org `admit` |
 //! | `[bounds]` | every field of [`Bounds`] |
 //! | `[node]` | `name`; the host's name by default |
 //! | `[log]` | `level`, `format` |
-//! | `[reload]` | `accept_lost_limits`: a reload may take away every limit of an org that has usage |
+//! | `[reload]` | `accept_lost_limits`: a reload may take away limits of an org that has usage |
 //!
 //! Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
 //! `balances`. `reload` says of each key whether it takes effect without a restart: [`Config::reload`].
 
+mod auth;
 mod balances;
 mod billing;
 mod env;
@@ -48,6 +54,7 @@ mod sections;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod values;
 
@@ -59,6 +66,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::auth::{Auth, CertificatesConfig, Jwks, JwtConfig, MetricsFor};
 pub use self::{
     billing::{AutumnConfig, Billing, BillingRules, OverageBehavior, ProviderKind},
     env::{Overrides, environment},
@@ -67,6 +75,7 @@ pub use self::{
     reload::Reload,
     secret::Secret,
     sections::{Durability, Listen, Log, LogFormat, LogLevel},
+    tls::TlsFiles,
 };
 use self::{
     billing::{Budget, billing},
@@ -88,6 +97,10 @@ const BETWEEN_READS: Duration = Duration::from_millis(100);
 pub struct Config {
     /// Where the node accepts connections.
     pub listen: Listen,
+    /// The certificate of both listeners; `None` = they speak in the clear.
+    pub tls: Option<TlsFiles>,
+    /// Who may call.
+    pub auth: Auth,
     /// Where the store keeps its files.
     pub data_dir: PathBuf,
     /// What is written behind, and for how long.
@@ -211,10 +224,25 @@ impl Config {
         &self.warnings
     }
 
+    /// What anybody who reaches the ports from another machine could do; `None` where that is nothing.
+    pub fn is_open_beyond_loopback(&self) -> Option<&'static str> {
+        if !self.listen.is_beyond_loopback() {
+            return None;
+        }
+        match (self.auth.is_asked(), self.tls.is_some()) {
+            (true, true) => None,
+            (true, false) => Some("beyond loopback whoever is on the way could read the credentials of callers"),
+            (false, _) => Some("beyond loopback whoever reaches the ports may do everything"),
+        }
+    }
+
     /// Reads everything, defaults where a value is missing or refused.
     fn read(table: Table, findings: &mut Findings) -> Self {
         let mut root = Section::root(table, findings);
         let listen = listen(root.section("listen"));
+        let has_tls = root.place("tls").is_some();
+        let tls = tls::tls(root.section("tls"));
+        let auth = auth::auth(root.section("auth"), has_tls);
         let data_dir = data_dir(root.section("data"));
         let durability = durability(root.section("durability"));
         let (bounds, budget_at) = bounds(root.section("bounds"));
@@ -223,6 +251,8 @@ impl Config {
         let (pools, pool_stats) = pools::pools(root.section("pools"));
         Self {
             listen,
+            tls,
+            auth,
             data_dir,
             durability,
             bounds,

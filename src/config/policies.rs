@@ -13,6 +13,7 @@
 //! Layers are policies as they are written; what an org has follows from them and from its month (`periods`).
 //! Every policy is computed here, once: asking for one costs a look-up and a reference count.
 
+mod admission;
 mod losses;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
     sync::Arc,
 };
 
+use self::admission::{Admit, admit, warn_of_nobody};
 use super::{
     balances,
     billing::BillingPolicy,
@@ -55,6 +57,8 @@ pub(super) const POLICY_SECTIONS: [&str; 8] =
 pub struct Policies {
     default: Arc<OrgPolicy>,
     orgs: HashMap<OrgId, Arc<OrgPolicy>>,
+    /// Which orgs may execute; `None` = nothing says it, and every org may.
+    admit: Option<Admit>,
     /// Whether plans are configured, beside those that are there by themselves.
     has_plans: bool,
 }
@@ -110,9 +114,13 @@ impl Policies {
                 &none
             }),
         };
-        let orgs = orgs(root.section("orgs"), &plans, &Bases { none: &none, default, billing });
+        let mut section = root.section("orgs");
+        let admit_at = section.place(admission::KEY);
+        let admit = admit(&mut section);
+        let orgs = orgs(section, &plans, &Bases { none: &none, default, billing });
+        warn_of_nobody(root, admit_at, admit.as_ref(), orgs.is_empty());
         warn_of_unused(root, &plans, &default.in_force, &orgs);
-        Self { default: Arc::clone(&default.in_force), orgs, has_plans }
+        Self { default: Arc::clone(&default.in_force), orgs, admit, has_plans }
     }
 }
 

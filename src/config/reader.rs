@@ -36,6 +36,11 @@ impl<'f> Section<'f> {
         &self.at
     }
 
+    /// Whether `key` has a table behind it.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|entry| matches!(entry.value, Value::Table(_)))
+    }
+
     /// Where the value of `key` was written.
     pub(super) fn place(&self, key: &str) -> Option<Place> {
         self.entries.get(key).map(|entry| entry.value_at.clone())

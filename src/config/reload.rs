@@ -6,8 +6,8 @@
 //! [`Waiting::at_start`].
 
 use super::{
-    AutumnConfig, Billing, BillingRules, Config, Durability, Listen, Log, Policies, ProviderKind, billing::POLICY_KEYS,
-    policies::POLICY_SECTIONS,
+    Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Config, Durability, JwtConfig, Listen, Log,
+    Policies, ProviderKind, TlsFiles, billing::POLICY_KEYS, policies::POLICY_SECTIONS,
 };
 use crate::bounds::{Applies, Bound, Bounds};
 
@@ -45,6 +45,8 @@ impl Config {
         let can_enforce = self.billing.can_enforce_policies_of(&new.billing);
         let Self {
             listen,
+            tls,
+            auth,
             data_dir,
             durability,
             bounds,
@@ -59,6 +61,8 @@ impl Config {
         } = new;
         let running = Self {
             listen: reload_listen(self.listen, &listen, &mut waits),
+            tls: reload_tls(self.tls, tls, &mut waits),
+            auth: reload_auth(self.auth, &auth, &mut waits),
             data_dir: waits.at_start("data.dir", self.data_dir, &data_dir),
             durability: reload_durability(self.durability, &durability, &mut waits),
             node: waits.at_start("node.name", self.node, &node),
@@ -78,6 +82,51 @@ impl Config {
 fn reload_listen(old: Listen, new: &Listen, waits: &mut Waiting) -> Listen {
     let Listen { grpc, http } = new;
     Listen { grpc: waits.at_start("listen.grpc", old.grpc, grpc), http: waits.at_start("listen.http", old.http, http) }
+}
+
+/// Both files or none: with one of them alone there is no certificate.
+fn reload_tls(old: Option<TlsFiles>, new: Option<TlsFiles>, waits: &mut Waiting) -> Option<TlsFiles> {
+    let of = |files: &Option<TlsFiles>| files.clone().map(|TlsFiles { cert, key }| (cert, key)).unzip();
+    let ((old_cert, old_key), (cert, key)) = (of(&old), of(&new));
+    waits.at_start("tls.cert", old_cert, &cert);
+    waits.at_start("tls.key", old_key, &key);
+    old
+}
+
+fn reload_auth(old: Auth, new: &Auth, waits: &mut Waiting) -> Auth {
+    let Auth { tokens, jwt, certificates, metrics } = new;
+    Auth {
+        tokens: waits.at_start("auth.tokens", old.tokens, tokens),
+        jwt: reload_jwt(old.jwt, jwt, waits),
+        certificates: reload_certificates(old.certificates, certificates, waits),
+        metrics: waits.at_start("auth.metrics", old.metrics, metrics),
+    }
+}
+
+/// What subjects are granted applies at once.
+fn reload_jwt(old: Option<JwtConfig>, new: &Option<JwtConfig>, waits: &mut Waiting) -> Option<JwtConfig> {
+    let (Some(old), Some(new)) = (&old, new) else { return waits.at_start("auth.jwt", old, new) };
+    let (old, JwtConfig { issuer, audience, jwks, ca, claim, subjects }) = (old.clone(), new);
+    Some(JwtConfig {
+        issuer: waits.at_start("auth.jwt.issuer", old.issuer, issuer),
+        audience: waits.at_start("auth.jwt.audience", old.audience, audience),
+        jwks: waits.at_start("auth.jwt.jwks", old.jwks, jwks),
+        ca: waits.at_start("auth.jwt.ca", old.ca, ca),
+        claim: waits.at_start("auth.jwt.claim", old.claim, claim),
+        subjects: subjects.clone(),
+    })
+}
+
+/// What names are granted applies at once.
+fn reload_certificates(
+    old: Option<CertificatesConfig>,
+    new: &Option<CertificatesConfig>,
+    waits: &mut Waiting,
+) -> Option<CertificatesConfig> {
+    let (Some(old), Some(new)) = (&old, new) else { return waits.at_start("auth.certificates", old, new) };
+    let (old, CertificatesConfig { ca, principals }) = (old.clone(), new);
+    let ca = waits.at_start("auth.certificates.ca", old.ca, ca);
+    Some(CertificatesConfig { ca, principals: principals.clone() })
 }
 
 fn reload_durability(old: Durability, new: &Durability, waits: &mut Waiting) -> Durability {

@@ -21,10 +21,17 @@ const WRITE_BEHIND_COUNT_MAX: u32 = 1_000_000;
 /// `[listen]`: the addresses that the node listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
-    /// Takes gRPC, in HTTP/2 without TLS.
+    /// Takes gRPC, in HTTP/2.
     pub grpc: SocketAddr,
-    /// Takes health checks, metrics and webhooks, in HTTP/1.1 without TLS.
+    /// Takes health checks, metrics and webhooks, in HTTP/1.1.
     pub http: SocketAddr,
+}
+
+impl Listen {
+    /// Whether another machine can reach one of them.
+    pub fn is_beyond_loopback(&self) -> bool {
+        !(self.grpc.ip().is_loopback() && self.http.ip().is_loopback())
+    }
 }
 
 impl Default for Listen {

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeSet, net::SocketAddr, time::Duration};
 
+use url::{Host, Url};
+
 use super::{
     reader::Parsed,
     tree::{Entry, Value},
@@ -72,6 +74,19 @@ pub(super) fn choice<T: Copy>(entry: &Entry, choices: &[(&str, T)]) -> Parsed<T>
 pub(super) fn address(entry: &Entry) -> Parsed<SocketAddr> {
     let parsed = entry.text().and_then(|text| text.parse().ok());
     parsed.ok_or_else(|| "an IP address and a port, such as \"127.0.0.1:7070\" or \"[::]:7070\"".into())
+}
+
+/// Whether what is sent there, and what comes from there, is nobody else's: `https`, or `http` on this machine. The
+/// address has no secret in it.
+pub(super) fn is_safe(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => return false,
+    };
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    is_bare && (url.scheme() == "https" || (url.scheme() == "http" && is_loopback))
 }
 
 /// What a node, a plan or anything else that an operator names may be called.

@@ -1,15 +1,20 @@
 //! A clock that was ahead has been put right: what an org has kept from the time that did not come yet happened
-//! now at the latest. Nothing that was counted is lost, and nothing stays used up for longer than a window.
+//! now at the latest. Nothing that was counted is lost, and nothing stays used up for longer than a window: what a
+//! window had counted before its counter went on to a later one is derived again (`counters`).
 //!
 //! Leases are not concerned: they run on [lease time](super::lease), which no wall clock moves. What was kept
-//! before the clock went wrong, and what it went past with a wrong time, cannot be told from what is right.
+//! before the clock went wrong, and what it went past with a wrong time, cannot be told from what is right. What was
+//! removed by the wrong clock, past its retention, is gone.
+
+mod counters;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use counters::Ledgers;
 
 use super::{
     ids::OrgId,
     ledger::HourSlice,
-    rate::RateRecord,
     rows::{Head, JournalRow, OrgRows, OrgWrite, Row, RowKey, SliceRow, UpstreamAccountRow},
     window::{Millis, WINDOW_MAX_MS},
 };
@@ -27,10 +32,13 @@ pub fn bring_back(org: &OrgId, rows: OrgRows, now: Millis) -> Option<OrgWrite> {
         return None;
     }
     let before: BTreeSet<RowKey> = puts.iter().map(Row::key).collect();
+    let ledgers = Ledgers::of(&puts);
     for row in &mut puts {
         bring_row_back(row, now);
     }
     join_slices(&mut puts);
+    let brought_back = Ledgers::of(&puts);
+    counters::derive(&mut puts, &ledgers, &brought_back, now);
     let after: BTreeSet<RowKey> = puts.iter().map(Row::key).collect();
     let dels = before.difference(&after).cloned().collect();
     Some(OrgWrite { puts, dels, ..OrgWrite::empty(org) })
@@ -42,7 +50,6 @@ fn bring_row_back(row: &mut Row, now: Millis) {
         // Early, so that what is due is found anew.
         Row::Timer(timer) => timer.wake_at = timer.wake_at.min(now),
         Row::Slice(row) => row.slice.bring_back(now),
-        Row::Counter(row) if row.counter.start > now => row.counter.start = row.window.start(now),
         Row::Journal(row) => bring_journal_back(row, now, false),
         Row::LongJournal(row) => bring_journal_back(row, now, true),
         Row::Execution(row) => {
@@ -59,6 +66,8 @@ fn bring_row_back(row: &mut Row, now: Millis) {
             row.started_at = row.started_at.min(now);
             row.last_heartbeat_at = row.last_heartbeat_at.min(now);
             row.ended_at = row.ended_at.map(|at| at.min(now));
+            let former = row.former.lives.iter_mut();
+            former.for_each(|life| life.ended_at = life.ended_at.map(|at| at.min(now)));
         }
         Row::TrialEnded(row) => row.at = row.at.min(now),
         Row::UpstreamAccount(row) => bring_account_back(row, now),
@@ -77,10 +86,6 @@ fn bring_head_back(head: &mut Head, now: Millis) {
     head.last_at = head.last_at.min(now);
     head.wake_at = head.wake_at.map(|at| at.min(now));
     head.kept.forgotten_to = head.kept.forgotten_to.min(now);
-    head.rate = head.rate.map(|rate| {
-        let present = now.checked_div(rate.len).unwrap_or(rate.window_id);
-        RateRecord { window_id: rate.window_id.min(present), ..rate }
-    });
 }
 
 /// An entry that has a row of its own is named by its time.

@@ -59,6 +59,10 @@ macro_rules! commands {
             $($name($body),)*
         }
 
+        /// The lane of each command, by its name.
+        #[cfg(test)]
+        pub(crate) const LANES: &[(&str, Lane)] = &[$((stringify!($name), Lane::$lane),)*];
+
         /// The answer to the command of the same name.
         #[allow(missing_docs, reason = "each variant answers the command of its name")]
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,16 +181,61 @@ commands! { |org, ask, ctx, configured|
     Admit, Nothing, None, GetBudget(GetBudget) => Box<BudgetView> = org.budget(&ask.scope, ctx);
     Admit, Nothing, None, GetSessionStatus(GetSessionStatus) => Box<SessionStatus>
         = org.session_status(&ask.scopes, ask.known, ctx);
-    Admit, Nothing, None, GetSession(GetSession) => Box<SessionView> = org.session(&ask.id)?;
-    Admit, Nothing, None, ListSessions(ListSessions) => Vec<SessionView> = org.list_sessions(ask);
+    Admit, Nothing, None, GetSession(GetSession) => Box<SessionView> = org.session(&ask.id, ctx)?;
+    Admit, Nothing, None, ListSessions(ListSessions) => Vec<SessionView> = org.list_sessions(ask, ctx);
     Admit, Nothing, None, ListReservations(ListReservations) => Vec<ReservationView>
-        = org.list_reservations(ask);
+        = org.list_reservations(ask, ctx);
     Admit, Nothing, None, GetPool(GetPool) => Box<PoolView> = org.pool(&ask.id, ctx)?;
     Admit, Nothing, None, RollPools(RollPools) => Vec<PoolView> = org.roll_all_pools(ctx);
     Admit, Nothing, None, RunAudit(RunAudit) => Option<Audit> = org.audit();
 }
 
 impl Command {
+    /// Whether it goes through many orgs and wants nothing more of each: one that is not in memory leaves it again
+    /// with the answer.
+    pub fn is_visit(&self) -> bool {
+        matches!(self, Self::RunAudit(_) | Self::RollPools(_))
+    }
+
+    /// Whether an org of which nothing is stored has something stored after it.
+    pub fn begins(&self) -> bool {
+        match self {
+            Self::Acquire(ask) => ask.counts(),
+            Self::Resume(_)
+            | Self::Record(_)
+            | Self::ReportCumulative(_)
+            | Self::SetBudget(_)
+            | Self::ConfigurePool(_)
+            | Self::Freeze(_)
+            | Self::Unfreeze(_) => true,
+            // About what the org has, and it has nothing.
+            Self::Commit(_)
+            | Self::Release(_)
+            | Self::Extend(_)
+            | Self::Heartbeat(_)
+            | Self::EndSession(_)
+            | Self::Pick(_)
+            | Self::ReportOutcome(_)
+            | Self::ClearAccount(_)
+            | Self::Purge(_)
+            | Self::SettleOutbox(_)
+            | Self::ReplayOutbox(_) => false,
+            // They store nothing.
+            Self::TakeOutbox(_)
+            | Self::ListOutbox(_)
+            | Self::GetStatus(_)
+            | Self::Inspect(_)
+            | Self::GetBudget(_)
+            | Self::GetSessionStatus(_)
+            | Self::GetSession(_)
+            | Self::ListSessions(_)
+            | Self::ListReservations(_)
+            | Self::GetPool(_)
+            | Self::RollPools(_)
+            | Self::RunAudit(_) => false,
+        }
+    }
+
     /// Adds the names under which the store may have something that this command needs: the outcome of its request
     /// id, and how its reservation ended. A call that is not durable has none: its id is in memory.
     pub(super) fn kept_names(&self, names: &mut Vec<KeptName>) {

@@ -137,7 +137,7 @@ pub struct Decision {
     pub folded: Scopes,
     /// The answer to an earlier call of the same request id.
     pub replayed: bool,
-    /// Service time of the answer.
+    /// The wall clock of the answer: service time comes to an instant when this is there.
     pub at: Millis,
     /// What is left then of the hold, or of the lease of the session, also in a replay; 0 = it has ended, or there
     /// is none.
@@ -184,7 +184,7 @@ impl Decision {
 
     /// 0 = allowed, or never.
     pub fn retry_after(&self) -> Millis {
-        self.reports.denial().map_or(0, |(_, denial)| denial.retry_after)
+        self.reports.denial().map_or(0, |(_, denial)| denial.retry_after())
     }
 
     /// Gates that were let through unevaluated, in pipeline order.

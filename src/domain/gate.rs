@@ -112,6 +112,11 @@ impl Gate {
         }
     }
 
+    /// Whether its denial stands alone: it is about the call or the org, not about an amount, and no time ends it.
+    pub fn stands_alone(self) -> bool {
+        matches!(self, Self::Freeze | Self::Scopes)
+    }
+
     /// Whether its denials count as blocked: those of the backstop and of what comes behind it.
     pub fn is_blocking(self) -> bool {
         self >= Self::Rate
@@ -245,16 +250,41 @@ pub struct FailOpen {
 pub struct Denial {
     /// The verdict of the decision.
     pub code: Code,
-    /// When another try may be allowed, in milliseconds from now; 0 = never, or nobody knows.
-    pub retry_after: Millis,
+    /// When the gate lets the call through, if nothing else happens.
+    pub fits: Fits,
     /// Names the limit, its value, and what to do next.
     pub message: String,
+    /// What denies, as the sentence of another limit names it, that of `message` first; empty where no other sentence
+    /// is to name it.
+    pub names: Vec<String>,
+}
+
+impl Denial {
+    /// In milliseconds from now; 0 = never, or nobody knows.
+    pub fn retry_after(&self) -> Millis {
+        match self.fits {
+            Fits::After(wait) => wait,
+            Fits::Unknown | Fits::Never => 0,
+        }
+    }
+}
+
+/// When a call that is denied fits, if nothing else happens; in the order in which they hold a call up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fits {
+    /// When somebody acts.
+    Unknown,
+    /// After so many milliseconds.
+    After(Millis),
+    /// Not while the limit stands.
+    Never,
 }
 
 /// What one gate says of one call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Verdict {
-    /// Nothing is configured for it, the call does not concern it, or another gate denied before it.
+    /// Nothing is configured for it, the call does not concern it, or another gate denied before it and this one is
+    /// not known to deny as well.
     #[default]
     Skipped,
     /// Evaluated, and the call fits.
@@ -317,7 +347,12 @@ impl Reports {
         if self.denied == 0 {
             return None;
         }
-        self.iter().find_map(|(gate, verdict)| match verdict {
+        self.denials().next()
+    }
+
+    /// Every gate that denied, in the order of the pipeline.
+    pub fn denials(&self) -> impl Iterator<Item = (Gate, &Denial)> {
+        self.iter().filter_map(|(gate, verdict)| match verdict {
             Verdict::Denied(denial) => Some((gate, &**denial)),
             Verdict::Skipped | Verdict::Passed | Verdict::Unevaluated(_) => None,
         })

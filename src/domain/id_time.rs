@@ -1,4 +1,5 @@
-//! When a request id was made, where the id says so: a ULID or a UUID of version 7 as a whole.
+//! When a request id was made, where the id says so: a ULID as a whole, or a UUID of version 7, with its hyphens or
+//! without.
 
 use super::{ids::RequestId, window::Millis};
 
@@ -27,19 +28,18 @@ fn ulid(text: &[u8]) -> Option<Millis> {
     (!mixed && time >> 48 == 0).then_some(time)
 }
 
-/// 32 hexadecimal digits in five groups, of which the first 12 are the time and the next one is the version.
+/// 32 hexadecimal digits, in five groups or in one, of which the first 12 are the time and the next one is the version.
 fn uuid(text: &[u8]) -> Option<Millis> {
-    let text: &[u8; 36] = text.try_into().ok()?;
-    let grouped = text.iter().enumerate().all(|(index, byte)| match index {
-        8 | 13 | 18 | 23 => *byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    });
-    let (version, variant) = (text[14], text[19].to_ascii_lowercase());
-    if !grouped || version != b'7' || !b"89ab".contains(&variant) {
+    const GROUPS_END: [usize; 4] = [8, 13, 18, 23];
+    let grouped = text.len() == 36 && GROUPS_END.iter().all(|at| text.get(*at) == Some(&b'-'));
+    let ends = |at: &usize| grouped && GROUPS_END.contains(at);
+    let digits: Vec<u8> = text.iter().enumerate().filter(|(at, _)| !ends(at)).map(|(_, byte)| *byte).collect();
+    let digits: &[u8; 32] = digits.as_slice().try_into().ok()?;
+    let (version, variant) = (digits[12], digits[16].to_ascii_lowercase());
+    if !digits.iter().all(u8::is_ascii_hexdigit) || version != b'7' || !b"89ab".contains(&variant) {
         return None;
     }
-    let digits = [&text[..8], &text[9..13]].concat();
-    Millis::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
+    Millis::from_str_radix(std::str::from_utf8(&digits[..12]).ok()?, 16).ok()
 }
 
 #[cfg(test)]
@@ -57,6 +57,8 @@ mod tests {
             ("01arz3ndektsv4rrffq69g5fav", Some(1_469_922_850_259)),
             ("017F22E2-79B0-7CC3-98C4-DC0C0C07398F", Some(1_645_557_742_000)),
             ("017f22e2-79b0-7cc3-98c4-dc0c0c07398f", Some(1_645_557_742_000)),
+            ("017f22e279b07cc398c4dc0c0c07398f", Some(1_645_557_742_000)),
+            ("017F22E279B07CC398C4DC0C0C07398F", Some(1_645_557_742_000)),
         ] {
             assert_eq!(made_at(text), at, "{text}");
         }
@@ -75,6 +77,11 @@ mod tests {
             "017f22e2-79b0-4cc3-98c4-dc0c0c07398f",
             "017f22e2-79b0-7cc3-18c4-dc0c0c07398f",
             "017f22e279b0-7cc3-98c4-dc0c0c07398f-",
+            "017f22e2-79b07cc398c4dc0c0c07398f",
+            "017f22e279b04cc398c4dc0c0c07398f",
+            "017f22e279b07cc318c4dc0c0c07398f",
+            "017f22e279b07cc398c4dc0c0c07398g",
+            "017f22e279b07cc398c4dc0c0c07398",
             "00000000-79b0-7cc3-98c4-dc0c0c07398f",
             "order/01ARYZ6S410000000000000000",
         ] {

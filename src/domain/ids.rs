@@ -15,9 +15,11 @@ use super::input::InputError;
 use crate::bounds::{ID_BYTES, IDENTITY_BYTES, METER_BYTES, PLANE_BYTES, REASON_BYTES, REQUEST_ID_BYTES};
 
 const ID_RULE: &str = "1 to 128 printable ASCII characters without space, quotes, backquote, backslash, <, > and \
-                       comma, a letter or digit first, no \"*\" at the end, no \"//\" and no \".\" or \"..\" segment";
+                       comma, first a letter, a digit or one of +/_@, no \"*\" at the end, no \"//\" and no \".\" or \"..\" segment";
 /// What a shell, a list, a log or a page may take for something else than a part of an id.
 const NOT_IN_IDS: &[u8] = b"\"'`\\<>,";
+/// With letters and digits what an id begins with: base64 and handles do. A command takes `-` for an option.
+const FIRST_IN_IDS: &[u8] = b"+/_@";
 /// At the end of a scope it marks a prefix in the configuration; an id that ended so could not be told from one.
 const WILDCARD: char = '*';
 const PRINTABLE_RULE: &str = "1 to 128 printable ASCII characters";
@@ -26,7 +28,7 @@ const METER_RULE: &str = "1 to 64 characters of [a-z0-9_], a letter first";
 fn is_id(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() <= ID_BYTES
-        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.first().is_some_and(|first| first.is_ascii_alphanumeric() || FIRST_IN_IDS.contains(first))
         && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b.is_ascii_graphic() && !NOT_IN_IDS.contains(b))
         && !text.ends_with(WILDCARD)
         && !text.contains("//")
@@ -308,6 +310,10 @@ mod tests {
             "user@example.com",
             "svc@p.iam.gserviceaccount.com",
             "aGVs+bG8/d29ybGQ==",
+            "+aGVs",
+            "/aGVs/",
+            "_a",
+            "@acme",
             "urn:x#y?z=1&w=2;v~u^t$s!r(q)p[o]n{m}l%2e",
             "a*b",
             &"x".repeat(128),
@@ -315,8 +321,8 @@ mod tests {
             assert!(OrgId::parse("org", good).is_ok(), "{good}");
         }
         for bad in [
-            "", ".", "..", "a/../b", "../..", "a//b", "a/.", "-a", "/a", "@a", "*", "a*", "agent/*", "a b", "a\0b",
-            "a\nb", "a\u{7f}b", "é", "a\"b", "a'b", "a`b", "a\\b", "a<b", "a>b", "a,b",
+            "", ".", "..", "a/../b", "../..", "a//b", "//", "a/.", "/.", "/../a", "-a", ".a", "{a", "*", "*a", "a*",
+            "agent/*", "a b", "a\0b", "a\nb", "a\u{7f}b", "é", "a\"b", "a'b", "a`b", "a\\b", "a<b", "a>b", "a,b",
         ] {
             assert!(OrgId::parse("org", bad).is_err(), "{bad:?}");
         }
@@ -328,7 +334,7 @@ mod tests {
         let error = OrgId::parse("org", "a\nb").unwrap_err();
         assert_eq!(error.field, "org");
         assert_eq!(error.value, "a\\nb");
-        assert!(error.to_string().contains("a letter or digit first"));
+        assert!(error.to_string().contains("first a letter, a digit or one of +/_@"));
     }
 
     #[test]

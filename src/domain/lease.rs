@@ -26,6 +26,23 @@ impl LeaseTime {
     }
 }
 
+/// An instant by the wall clock, and how long it was until then by the reading that an answer was made by: nothing
+/// else tells what is left of a lease, for another clock, or a later reading, may stand elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// Milliseconds since the epoch.
+    pub at: Millis,
+    /// Milliseconds; 0 where it has come.
+    pub left: Millis,
+}
+
+impl Due {
+    /// What has ended has nothing left, whatever a clock says.
+    pub fn over(at: Millis) -> Self {
+        Self { at, left: 0 }
+    }
+}
+
 /// What the clocks of the node say at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
@@ -51,6 +68,16 @@ impl Now {
     /// When a lease ends, or ended, by the wall clock: if the node stays up.
     pub fn shown(&self, end: LeaseTime) -> Millis {
         end.0.saturating_add_signed(self.ahead)
+    }
+
+    /// The same, and what is left of the lease.
+    pub fn ends(&self, end: LeaseTime) -> Due {
+        Due { at: self.shown(end), left: end.since(self.lease) }
+    }
+
+    /// An instant of service time, which comes when the wall clock is there.
+    pub fn due(&self, at: Millis) -> Due {
+        Due { at, left: self.until(at) }
     }
 
     /// When a lease that has not ended ends by service time, if the node stays up and service time goes on.
@@ -92,5 +119,8 @@ mod tests {
         let behind = Now { wall: T0 - 8 * HOUR_MS, ahead: -7 * ahead, ..now };
         assert_eq!(behind.shown(now.lease.after(30_000)), T0 - 8 * HOUR_MS + 30_000);
         assert_eq!(behind.until(T0 + 1), 8 * HOUR_MS + 1, "service time stands still as long");
+        let ends = behind.ends(now.lease.after(30_000));
+        assert_eq!((ends.left, ends.at - behind.wall), (30_000, 30_000), "R-RES-3: as much as ever");
+        assert_eq!(behind.due(T0 + 1), Due { at: T0 + 1, left: 8 * HOUR_MS + 1 });
     }
 }

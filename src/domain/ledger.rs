@@ -4,6 +4,8 @@
 //! kept beside them so that a decision costs no walk; [`Ledger::derive`] is the walk itself, used
 //! when a window moves on and by audits.
 
+mod carry;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
@@ -173,30 +175,6 @@ impl Ledger {
         }
     }
 
-    /// How much more a window begins with that was carried `counter.carried`, for an amount that was used at `at` in one
-    /// before it: what the windows since then did not use has room for it. By whole hours, which count in the window
-    /// in which they begin.
-    pub fn late_carry(&self, window: Window, counter: Counter, amount: u64, at: Millis) -> u64 {
-        let Some(over) = counter.over.map(i128::from) else { return 0 };
-        let (late, present) = (window.number(at), window.number(counter.start));
-        let mut windows: Vec<(u64, i128)> = Vec::new();
-        for hour in self.hours.iter().filter(|hour| hour.start < counter.start) {
-            let number = window.number(hour.start);
-            match windows.last_mut().filter(|(last, _)| *last == number) {
-                Some((_, used)) => *used += i128::from(hour.total),
-                None => windows.push((number, hour.total.into())),
-            }
-        }
-        let first = windows.first().map_or(late, |(first, _)| late.min(*first));
-        let used: i128 = windows.iter().map(|(_, used)| *used).sum();
-        // What was carried into the first of them, so that this one begins as it does.
-        let before = i128::from(counter.carried) - used + over * i128::from(present.saturating_sub(first));
-        let (_, carried) = unused(&windows, (first, present), over, 0, late);
-        let before = if carried < i128::from(counter.carried) { before.max(0) } else { 0 };
-        let (room, _) = unused(&windows, (first, present), over, before, late);
-        u64::try_from(i128::from(amount) - room).unwrap_or(0)
-    }
-
     /// A counter that begins with the window that `since` lies in: where that has ended by `now`, with what whole
     /// hours say of it.
     pub fn begun(&self, window: Window, since: Millis, now: Millis) -> Counter {
@@ -227,6 +205,15 @@ impl Ledger {
         self.hours.iter().flat_map(of_hour).filter(move |(start, _)| *start >= from)
     }
 
+    /// Everything that is kept, each amount with the start of its minute, or of its hour once that is rolled up.
+    pub fn finest(&self) -> impl Iterator<Item = (Millis, u64)> + '_ {
+        self.hours.iter().flat_map(|hour| {
+            let whole = hour.minutes.is_empty().then_some((hour.start, hour.total));
+            let minute = |(minute, amount): &(u8, u64)| (hour.start + u64::from(*minute) * MINUTE_MS, *amount);
+            whole.into_iter().chain(hour.minutes.iter().map(minute))
+        })
+    }
+
     /// The sums that would be used at `now`: of which window, as kept, and as the slices add up. Others are
     /// summed afresh before they are used.
     pub fn sums(&self, now: Millis) -> impl Iterator<Item = (Window, u64, u64)> + '_ {
@@ -238,6 +225,12 @@ impl Ledger {
     pub fn at_least_since(&self, start: Millis) -> u64 {
         let whole = |hour: &HourSlice| if hour.start >= start { hour.total } else { hour.minutes_from(start) };
         self.hours.iter().map(whole).fold(0, u64::saturating_add)
+    }
+
+    /// What the counter of a window has at least: what these slices have since it began. What was used in the very
+    /// instant in which a window began may have come before it, where it begins with its use.
+    pub fn at_least_in(&self, window: Window, counter: Counter) -> u64 {
+        self.at_least_since(counter.start.saturating_add(u64::from(window.begins_with_use())))
     }
 
     /// Every hour that `start` or what follows it lies in: what was used since then, or more.
@@ -312,34 +305,6 @@ impl Ledger {
     pub fn is_empty(&self) -> bool {
         !self.is_used() && self.dirty.is_empty()
     }
-}
-
-/// What windows from `first` up to `present` leave unused of `over` each, from `since` on, and what the last one carries
-/// on, where `carried` came into the first. Windows that are not named used nothing.
-fn unused(
-    windows: &[(u64, i128)],
-    (first, present): (u64, u64),
-    over: i128,
-    mut carried: i128,
-    since: u64,
-) -> (i128, i128) {
-    let (mut unused, mut next) = (0, first);
-    for (number, used) in windows.iter().copied().chain([(present, 0)]) {
-        for (from, to) in [(next, number.min(since)), (next.max(since), number)] {
-            if from < to {
-                let room = over * i128::from(to - from);
-                unused += if from >= since { (room - carried).max(0) } else { 0 };
-                carried = (carried - room).max(0);
-            }
-        }
-        if number < present {
-            let total = carried + used;
-            unused += if number >= since { (over - total).max(0) } else { 0 };
-            carried = (total - over).max(0);
-        }
-        next = number + 1;
-    }
-    (unused, carried)
 }
 
 #[cfg(test)]

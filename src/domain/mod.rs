@@ -32,6 +32,7 @@ pub mod policy;
 mod pools;
 pub mod promise;
 pub mod rate;
+pub mod reach;
 pub mod refusal;
 pub mod reply;
 pub mod request;

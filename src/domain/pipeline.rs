@@ -7,7 +7,8 @@
 //!
 //! Cheapest first, the remote call last. Evaluating changes nothing; the caller charges what was admitted.
 //! A gate passes, denies what is known to be exhausted, or could not be evaluated: then its policy decides,
-//! in one place for all of them, and the answer says so.
+//! in one place for all of them, and the answer says so. The first denial decides; the gates behind it add what
+//! they know to be exhausted as well, so that the answer names every such limit and the time at which all fit.
 //!
 //! ```text
 //! pre-counted and reserved   admit iff used + reserved + asked <= amount - buffer
@@ -17,6 +18,7 @@
 mod balance;
 mod limits;
 mod scopes;
+mod sentence;
 mod sessions;
 
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use super::{
     book::Book,
     command::{Acquire, Need},
     decision::{LimitView, LimitViews},
-    gate::{Cause, Code, Denial, Gate, Reports, Verdict},
+    gate::{Cause, Code, Denial, Fits, Gate, Reports, Verdict},
     ids::{Reason, Scope},
     lease::Now,
     limit::Label,
@@ -123,8 +125,16 @@ fn of_budgets(policy: &OrgPolicy, _: Cause) -> OnIndeterminate {
 pub(super) fn evaluate(facts: Facts<'_>) -> Result<Judgement, Need> {
     let mut run = Run::new(facts);
     for (gate, judge, of_policy) in PIPELINE {
-        if run.reports.denial().is_some() && !run.facts.ask.explain {
-            break;
+        let denied_by = run.reports.denial().map(|(gate, _)| gate);
+        if let Some(denied_by) = denied_by.filter(|_| !run.facts.ask.explain) {
+            if denied_by.stands_alone() {
+                break;
+            }
+            // Nobody is asked for it, and nothing is said of what is not known.
+            if let Ok(also @ Verdict::Denied(_)) = judge(&mut run) {
+                run.reports.set(gate, also);
+            }
+            continue;
         }
         let verdict = match judge(&mut run)? {
             Verdict::Unevaluated(cause) => unevaluated(gate, cause, of_policy, &run.facts),
@@ -132,6 +142,7 @@ pub(super) fn evaluate(facts: Facts<'_>) -> Result<Judgement, Need> {
         };
         run.reports.set(gate, verdict);
     }
+    sentence::of_all(&mut run.reports);
     Ok(Judgement { limits: run.views(), slice: run.slice, reports: run.reports })
 }
 
@@ -152,7 +163,8 @@ fn unevaluated(gate: Gate, cause: Cause, of_policy: OfPolicy, facts: &Facts<'_>)
         }
         OnIndeterminate::Deny => denied(Denial {
             code: Code::Indeterminate,
-            retry_after: SECOND_MS,
+            fits: Fits::After(SECOND_MS),
+            names: Vec::new(),
             message: format!(
                 "Gate {} could not be evaluated ({}), and its policy is to deny.",
                 gate.name(),
@@ -244,7 +256,7 @@ fn freeze(run: &mut Run<'_>) -> Verdict {
     let why = if reason.as_str().is_empty() { String::new() } else { format!(": {reason}") };
     let message =
         format!("An operator has frozen this org{why}. Running executions may resume; new ones wait for the operator.");
-    denied(Denial { code: Code::Frozen, retry_after: 0, message })
+    denied(Denial { code: Code::Frozen, fits: Fits::Unknown, message, names: Vec::new() })
 }
 
 /// The hard stop of a pool: all of its accounts are exhausted.
@@ -267,16 +279,19 @@ fn rate(run: &mut Run<'_>) -> Result<Verdict, Need> {
     if rate.exempt == Exemption::IfPaying && run.facts.ask.exempt.ok_or(Need::Exemption)? {
         return Ok(Verdict::Passed);
     }
-    let wait = run.facts.now.until(record.window_end());
+    Ok(denied(backstop(record, amount, &run.facts.now)))
+}
+
+fn backstop(record: RateRecord, amount: u64, now: &Now) -> Denial {
+    let (ends, wait) = (iso(record.window_end()), now.until(record.window_end()));
+    let within = words::duration(wait);
+    let of = format!("{} of {amount} calls per {}", record.count, words::window(Window::Aligned { len: record.len }));
     let message = format!(
-        "Rate backstop reached: {} of {amount} calls per {}. It guards against abuse and is not the quota of \
-         your plan. It resets at {} (in {}). Slow down, or ask the operator to raise `rate` for this org.",
-        record.count,
-        words::window(Window::Aligned { len: record.len }),
-        iso(record.window_end()),
-        words::duration(wait),
+        "Rate backstop reached: {of}. It guards against abuse and is not the quota of your plan. It resets at {ends} \
+         (in {within}). Slow down, or ask the operator to raise `rate` for this org."
     );
-    Ok(denied(Denial { code: Code::RateLimited, retry_after: wait, message }))
+    let names = vec![format!("the rate backstop ({of}, resets in {within})")];
+    Denial { code: Code::RateLimited, fits: Fits::After(wait), message, names }
 }
 
 /// The denial of the emergency cap: what could not be evaluated, and when its window ends.
@@ -291,7 +306,7 @@ pub fn emergency(reports: &Reports, record: RateRecord, now: &Now) -> Denial {
         iso(record.window_end()),
         words::duration(wait),
     );
-    Denial { code: Code::RateLimited, retry_after: wait, message }
+    Denial { code: Code::RateLimited, fits: Fits::After(wait), message, names: Vec::new() }
 }
 
 /// What kept gates from being evaluated.

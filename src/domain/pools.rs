@@ -94,7 +94,7 @@ impl UpstreamAccountRow {
     pub(super) fn route(&self, now: &Now) -> Option<Route> {
         let at = |avoided: Option<Avoided>, refused| {
             let Avoided { since, until } = avoided.filter(|avoided| now.lease < avoided.until)?;
-            Some(Route { refused, since, until: now.shown(until) })
+            Some(Route { refused, since, until: now.ends(until) })
         };
         let asked_to_wait = self.limited.map(|limited| Avoided { since: limited.since, until: limited.until });
         let later = [self.cooldown, asked_to_wait].into_iter().flatten().max_by_key(|avoided| avoided.until);

@@ -6,7 +6,7 @@ use super::{
     outcome::Settlement,
     window::{Millis, iso},
 };
-use crate::bounds::Bound;
+use crate::bounds::{Bound, SESSION_FORMER_LIVES};
 
 /// None of these is a verdict about a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,8 @@ pub enum OrgError {
     SessionUnknown,
     /// A session of the id runs.
     SessionExists,
+    /// The sessions that had the id within a day had as many lives as are remembered of one id.
+    SessionIdWornOut,
     /// The id was used again since; the session that is meant has ended.
     SessionReplaced,
     /// The session was started with another identity.
@@ -185,6 +187,7 @@ impl fmt::Display for OrgError {
             Self::TooManyDisputed => "this org has as many disputed entries as allowed; an operator must look",
             Self::SessionUnknown => "no such session, or it ended more than a day ago",
             Self::SessionExists => "a session of that session_id runs; end it first, or use another id",
+            Self::SessionIdWornOut => return worn_out(f),
             Self::SessionReplaced => {
                 "the session has ended and its session_id was used again: end what still reports for it, and start \
                  under a new incarnation"
@@ -222,6 +225,14 @@ fn at_most(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, boun
 fn no_memory(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, bound: Bound) -> fmt::Result {
     at_most(f, most, what, bound)?;
     f.write_str("; try again in a minute")
+}
+
+fn worn_out(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "session_id was used again too often: its sessions of the last 24 hours had {SESSION_FORMER_LIVES} incarnations, \
+         which are all that are remembered of one id; use another id"
+    )
 }
 
 fn too_old(f: &mut fmt::Formatter<'_>, made_at: Millis, known_from: Millis) -> fmt::Result {

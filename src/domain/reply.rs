@@ -7,7 +7,7 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 use super::{
     decision::{Decision, LimitView, LimitViews},
     ids::{Meter, PoolId, Reason, Scope},
-    lease::Now,
+    lease::{Due, Now},
     ledger::HourSlice,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
@@ -15,6 +15,7 @@ use super::{
     scopes::Scopes,
     window::{Millis, Window},
 };
+use crate::bounds::LATE_COMMIT_MS;
 
 pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
 
@@ -103,7 +104,7 @@ pub struct Beat {
     /// Time until the next one.
     pub heartbeat: Millis,
     /// When the session expires without another heartbeat.
-    pub expires_at: Millis,
+    pub expires_at: Due,
     /// Scopes whose compute is counted in a ledger that scopes share.
     pub folded: Scopes,
 }
@@ -127,7 +128,7 @@ pub struct SessionView {
     /// What is left of its first slice, in milliseconds.
     pub held: u64,
     /// When it expires without a heartbeat; when it ended, once it has.
-    pub ends_at: Millis,
+    pub ends_at: Due,
     /// Scopes whose compute is held, or was counted by its end, in a ledger that scopes share.
     pub folded: Scopes,
 }
@@ -137,15 +138,18 @@ pub struct SessionView {
 pub struct ReservationView {
     /// The hold as it is stored.
     pub row: ReservationRow,
-    /// In milliseconds since the epoch, if the node stays up; when it expired, once it has.
-    pub expires_at: Millis,
+    /// If the node stays up; when it expired, once it has.
+    pub expires_at: Due,
+    /// Until when it can be committed all the same, once it has expired.
+    pub commit_by: Option<Due>,
 }
 
 impl ReservationView {
     /// A hold as it is now.
     pub fn of(row: &ReservationRow, now: &Now) -> Self {
-        let expires_at = row.expired_at.unwrap_or_else(|| now.shown(row.expires_at));
-        Self { row: row.clone(), expires_at }
+        let expires_at = row.expired_at.map_or_else(|| now.ends(row.expires_at), Due::over);
+        let commit_by = row.expired_at.map(|at| now.due(at.saturating_add(LATE_COMMIT_MS)));
+        Self { row: row.clone(), expires_at, commit_by }
     }
 }
 
@@ -169,6 +173,8 @@ pub struct SessionStatus {
 pub struct Counted {
     /// The limits of the scopes and of the org as they are now.
     pub limits: LimitViews,
+    /// The wall clock of the answer.
+    pub at: Millis,
     /// Scopes of which something is counted in a ledger that scopes share.
     pub folded: Scopes,
 }
@@ -246,6 +252,8 @@ pub struct Snapshot {
     pub rate: Option<RateRecord>,
     /// Every limit of the org and of the scopes that have one.
     pub limits: Vec<LimitView>,
+    /// The wall clock of the answer.
+    pub at: Millis,
     /// Usage by scope and meter.
     pub ledgers: Vec<LedgerView>,
     /// Scope, meter and window of each counter, and what it counts.

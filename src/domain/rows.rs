@@ -22,7 +22,7 @@ use super::{
 pub(super) use kinds::Keeper;
 pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
 pub use request_ids::{IdPageRow, KeptHead, KeptId, RequestIdRow, SettledRow};
-pub use sessions::{FormerSessions, Heard, SessionRow, SessionState};
+pub use sessions::{FormerSessions, Heard, PastLife, SessionRow, SessionState};
 
 /// One per org: the sequence, the backstop, the freeze, the timer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

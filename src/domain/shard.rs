@@ -24,12 +24,27 @@ const _: () = assert!(SHARDS.is_multiple_of(WORD_BITS) && u64::BITS == WORD_BITS
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Shard(u16);
 
+/// How often a shard has changed owners: what an owner commits carries the epoch under which it loaded the org, and is
+/// refused once there is a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// Where one node owns everything, and nobody can take it over.
+    pub const ONLY: Self = Self(0);
+}
+
 impl Shard {
     /// The shard of an org, the same for ever.
     pub fn of(org: &OrgId) -> Self {
         let digest: [u8; 32] = Sha256::digest(org.as_str()).into();
         // The number modulo a power of two: its last bits, which are in the last two of its eight bytes.
         Self(u16::from_be_bytes([digest[6], digest[7]]) % SHARDS)
+    }
+
+    /// The shard of a number; `None` past the last one.
+    pub fn numbered(number: u16) -> Option<Self> {
+        (number < SHARDS).then_some(Self(number))
     }
 
     /// 0 to 1023.
@@ -51,6 +66,11 @@ impl ShardSet {
     /// Every org.
     pub const fn all() -> Self {
         Self([u64::MAX; WORDS])
+    }
+
+    /// Each of them, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = Shard> {
+        (0..SHARDS).map(Shard).filter(|shard| self.contains(*shard))
     }
 
     /// Whether the shard is one of them.

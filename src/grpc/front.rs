@@ -11,6 +11,8 @@ use std::{
 };
 
 use futures_util::Stream;
+use http_body_util::Full;
+use hyper::body::Bytes;
 use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
@@ -18,22 +20,29 @@ use tonic::{
     server::{Grpc, StreamingService, UnaryService},
     service::Routes,
 };
-use tonic_prost::ProstCodec;
 
-use super::connections::Aged;
+use super::codec::Codec;
 use crate::{
+    auth::{Authenticator, Presented, Principal},
+    error::ServiceError,
+    net::{Arriving, Peer, Reached},
     rpc::{
         self,
-        table::{Method, Reader, Streamed, Unary},
+        table::{CALL_BYTES, Method, Reader, Size, Streamed, Unary},
     },
     service::Service,
     wire::status,
 };
 
+const HEALTH: &str = "grpc.health.v1.Health/";
+/// In metrics: what is no rpc of the table.
+const OTHERS: &str = "other";
+
 /// Takes every request of every connection; tonic clones it for each.
 #[derive(Debug, Clone)]
 pub(super) struct Front {
     pub(super) service: Arc<Service>,
+    pub(super) authenticator: Arc<Authenticator>,
     /// Of one request, in bytes.
     pub(super) max_message: usize,
     /// Health and reflection; what they do not know is UNIMPLEMENTED.
@@ -42,7 +51,7 @@ pub(super) struct Front {
 
 type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
 
-impl Tower<http::Request<Body>> for Front {
+impl Tower<http::Request<Arriving>> for Front {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Answering;
@@ -51,7 +60,10 @@ impl Tower<http::Request<Body>> for Front {
         Tower::<http::Request<Body>>::poll_ready(&mut self.others, cx)
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Answering {
+    fn call(&mut self, request: http::Request<Arriving>) -> Answering {
+        if let Some(refused) = not_grpc(&request) {
+            return Box::pin(ready(Ok(refused)));
+        }
         rpc::table::read(Exchange { front: self, request })
     }
 }
@@ -59,13 +71,66 @@ impl Tower<http::Request<Body>> for Front {
 /// A request whose rpc is to be found.
 struct Exchange<'a> {
     front: &'a mut Front,
-    request: http::Request<Body>,
+    request: http::Request<Arriving>,
 }
 
 impl Exchange<'_> {
-    fn grpc<R: Method>(&self) -> Grpc<ProstCodec<R::Response, R::Request>> {
-        Grpc::new(ProstCodec::default()).max_decoding_message_size(self.front.max_message)
+    fn grpc<R: Method>(&self) -> Grpc<Codec<R>> {
+        let longest = match R::RPC.size {
+            Size::Call => CALL_BYTES.min(self.front.max_message),
+            Size::Message => self.front.max_message,
+        };
+        Grpc::new(Codec::default()).max_decoding_message_size(longest)
     }
+
+    /// Who calls, if it may call this rpc: known before anything of the body is read.
+    fn caller<R: Method>(&self) -> Result<Arc<Principal>, ServiceError> {
+        let caller = self.authenticated(R::RPC.method)?;
+        rpc::permit_rpc::<R>(&self.front.service, &caller)?;
+        Ok(caller)
+    }
+
+    fn authenticated(&self, rpc: &'static str) -> Result<Arc<Principal>, ServiceError> {
+        let header = self.request.headers().get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
+        let presented = Presented::of(header, self.request.extensions().get::<Peer>());
+        self.front.authenticator.principal(&presented).map_err(|refused| {
+            self.front.service.metrics().failed(rpc, refused.reason());
+            ServiceError::Unauthenticated(refused)
+        })
+    }
+
+    fn request(self, one: bool) -> http::Request<Body> {
+        self.request.map(|body| Body::new(body.of_grpc(one)))
+    }
+}
+
+/// An answer without anything of the request having been read.
+fn refused(error: &ServiceError) -> Answering {
+    Box::pin(ready(Ok(status::to_status(error).into_http())))
+}
+
+/// This port executes gRPC and nothing else: what is not, is refused before anything of it is read.
+fn not_grpc(request: &http::Request<Arriving>) -> Option<http::Response<Body>> {
+    let (status, why) = if request.version() != http::Version::HTTP_2 {
+        (
+            http::StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            "this port speaks gRPC, which is HTTP/2; metrics and health are on the HTTP port\n",
+        )
+    } else if !is_grpc(request.headers()) {
+        (http::StatusCode::UNSUPPORTED_MEDIA_TYPE, "this port takes application/grpc and nothing else\n")
+    } else {
+        return None;
+    };
+    let mut refused = http::Response::new(Body::new(Full::new(Bytes::from_static(why.as_bytes()))));
+    *refused.status_mut() = status;
+    Some(refused)
+}
+
+/// `application/grpc`, or with the one encoding of messages that is served.
+fn is_grpc(headers: &http::HeaderMap) -> bool {
+    let given = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    let given = given.split(|byte| *byte == b';').next().unwrap_or_default();
+    given.eq_ignore_ascii_case(b"application/grpc") || given.eq_ignore_ascii_case(b"application/grpc+proto")
 }
 
 impl Reader for Exchange<'_> {
@@ -76,27 +141,68 @@ impl Reader for Exchange<'_> {
     }
 
     fn unary<R: Unary>(self) -> Answering {
-        let (mut grpc, service, request) = (self.grpc::<R>(), self.front.service.clone(), self.request);
-        let answer = Handler(move |request| answer::<R>(service.clone(), request));
-        Box::pin(async move { Ok(grpc.unary(answer, request).await) })
+        let caller = match self.caller::<R>() {
+            Ok(caller) => caller,
+            Err(error) => return refused(&error),
+        };
+        let (mut grpc, service) = (self.grpc::<R>(), self.front.service.clone());
+        let callers = callers_deadline(self.request.headers());
+        let connection = self.request.extensions().get::<Reached>().map(|reached| reached.worked_on().clone());
+        let arrived = service.turns().arrive([connection, caller.worked_on().cloned()]);
+        let request = self.request(true);
+        Box::pin(async move {
+            let answered = match rpc::turn::<R>(&service, &arrived) {
+                Ok(waited) if callers.is_none_or(|callers| callers > waited) => {
+                    let callers = callers.map(|callers| callers.saturating_sub(waited));
+                    let answer = Handler(|request| answer::<R>(service.clone(), caller.clone(), callers, request));
+                    grpc.unary(answer, request).await
+                }
+                // Its caller waits no more.
+                Ok(_) => status::to_status(&ServiceError::TimedOut).into_http(),
+                // The request is dropped as it came.
+                Err(error) => status::to_status(&error).into_http(),
+            };
+            drop(arrived);
+            if !R::RPC.settles && is_refused(&answered) {
+                Box::pin(service.turns().hold()).await;
+            }
+            Ok(answered)
+        })
     }
 
     fn stream<R: Streamed>(self) -> Answering {
-        let (mut grpc, service, request) = (self.grpc::<R>(), self.front.service.clone(), self.request);
-        Box::pin(async move { Ok(grpc.streaming(Opening::<R>(service, PhantomData), request).await) })
+        let caller = match self.caller::<R>() {
+            Ok(caller) => caller,
+            Err(error) => return refused(&error),
+        };
+        let (mut grpc, service, request) = (self.grpc::<R>(), self.front.service.clone(), self.request(false));
+        Box::pin(async move { Ok(grpc.streaming(Opening::<R>(service, caller, PhantomData), request).await) })
     }
 
+    /// Health is for whoever balances load, and says nothing of an org. All else is for whoever is known.
     fn unknown(self) -> Answering {
-        Box::pin(self.front.others.call(self.request))
+        if !self.name().starts_with(HEALTH)
+            && let Err(error) = self.authenticated(OTHERS)
+        {
+            return refused(&error);
+        }
+        let mut others = self.front.others.clone();
+        Box::pin(others.call(self.request(false)))
     }
+}
+
+/// Whether it is RESOURCE_EXHAUSTED, which overload is.
+fn is_refused(answered: &http::Response<Body>) -> bool {
+    answered.headers().get("grpc-status").is_some_and(|status| status == "8")
 }
 
 async fn answer<R: Unary>(
     service: Arc<Service>,
+    caller: Arc<Principal>,
+    callers: Option<Duration>,
     request: Request<R::Request>,
 ) -> Result<Response<R::Response>, Status> {
-    let callers = callers_deadline(&request);
-    let answered = rpc::serve::<R>(&service, callers, request.into_inner()).await;
+    let answered = rpc::serve::<R>(&service, caller, callers, request.into_inner()).await;
     answered.map(Response::new).map_err(|error| status::to_status(&error))
 }
 
@@ -117,7 +223,7 @@ where
 }
 
 /// A stream that is about to begin; it ends with the age of its connection.
-struct Opening<R>(Arc<Service>, PhantomData<fn() -> R>);
+struct Opening<R>(Arc<Service>, Arc<Principal>, PhantomData<fn() -> R>);
 
 impl<R: Streamed> StreamingService<R::Request> for Opening<R> {
     type Response = R::Response;
@@ -125,15 +231,15 @@ impl<R: Streamed> StreamingService<R::Request> for Opening<R> {
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
     fn call(&mut self, request: Request<Streaming<R::Request>>) -> Self::Future {
-        let over = Aged::reached(request.extensions().get::<Aged>().copied());
-        let answers = rpc::serve_stream::<R, Status>(self.0.clone(), request.into_inner(), over);
+        let over = Reached::age(request.extensions().get::<Reached>().cloned());
+        let answers = rpc::serve_stream::<R, Status>(self.0.clone(), self.1.clone(), request.into_inner(), over);
         ready(Ok(Response::new(Box::pin(answers))))
     }
 }
 
 /// The `grpc-timeout` header: up to eight digits and a unit.
-fn callers_deadline<T>(request: &Request<T>) -> Option<Duration> {
-    let text = request.metadata().get("grpc-timeout")?.to_str().ok()?;
+fn callers_deadline(headers: &http::HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = Some(digits).filter(|digits| digits.len() <= 8)?.parse().ok()?;
     match unit {
@@ -163,9 +269,9 @@ mod tests {
             ("999999999S", None),
             ("5", None),
         ] {
-            let mut request = Request::new(());
-            request.metadata_mut().insert("grpc-timeout", text.parse().unwrap());
-            assert_eq!(callers_deadline(&request), expected, "{text:?}");
+            let mut headers = http::HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            assert_eq!(callers_deadline(&headers), expected, "{text:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The gRPC front: tonic reads requests and writes answers, `rpc` has everything else.
+//! The gRPC front: `net` has the connections, tonic reads requests and writes answers, `rpc` has everything else.
 
-mod connections;
+mod codec;
 mod front;
 pub mod server;

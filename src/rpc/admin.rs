@@ -12,9 +12,11 @@ pub(super) async fn list_orgs(
     request: admin::ListOrgsRequest,
 ) -> Answer<admin::ListOrgsResponse> {
     let (size, after) = requests::page(&request)?;
-    let orgs = service.list(after.as_ref(), size, call).await?;
+    let mut orgs = service.list(after.as_ref(), size, call).await?;
     let full = orgs.len() == size;
+    // A page of a caller that may reach some orgs only has fewer, or none, and the next one still follows.
     let next = orgs.last().filter(|_| full).map(|(org, _)| org.to_string()).unwrap_or_default();
+    orgs.retain(|(org, _)| call.caller.orgs().covers(org.as_str()));
     Ok(admin::ListOrgsResponse { orgs: orgs.into_iter().map(answers::summary).collect(), next_page_token: next })
 }
 
@@ -24,7 +26,7 @@ pub(super) async fn get_org(
     request: admin::GetOrgRequest,
 ) -> Answer<admin::GetOrgResponse> {
     let org = requests::org(&request.org)?;
-    Ok(answers::snapshot(service.inspect(&org, call).await?, &org, service.now()))
+    Ok(answers::snapshot(service.inspect(&org, call).await?, &org))
 }
 
 pub(super) async fn audit(
@@ -88,7 +90,7 @@ pub(super) async fn refresh_balance(
     request: admin::RefreshBalanceRequest,
 ) -> Answer<admin::RefreshBalanceResponse> {
     let org = requests::org(&request.org)?;
-    Ok(answers::balance(service.refresh_balance(&org, call).await?, service.now()))
+    Ok(answers::balance(service.refresh_balance(&org, call).await?, &service.clock().read()))
 }
 
 pub(super) async fn list_exports(
@@ -135,11 +137,13 @@ pub(super) async fn get_node(service: &Service, _: &Call, _: admin::GetNodeReque
         config_generation: answers::int(view.generation),
         needs_restart: view.reloaded.needs_restart.clone(),
         reload_mistakes: view.reloaded.mistakes.clone(),
+        disk_free_bytes: view.disk.map_or(0, |disk| answers::int(disk.free)),
+        disk_size_bytes: view.disk.map_or(0, |disk| answers::int(disk.size)),
     })
 }
 
-pub(super) async fn reload(service: &Service, _: &Call, _: admin::ReloadRequest) -> Answer<admin::ReloadResponse> {
-    let reloaded = service.reload().await?;
+pub(super) async fn reload(service: &Service, call: &Call, _: admin::ReloadRequest) -> Answer<admin::ReloadResponse> {
+    let reloaded = service.reload(call).await?;
     Ok(admin::ReloadResponse {
         applied: reloaded.mistakes.is_empty(),
         config_generation: answers::int(reloaded.generation),

@@ -6,10 +6,10 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::{
     Answer,
+    permit::{self, Scoped},
     serve::{Owner, item_error, owner},
 };
 use crate::{
-    error::ServiceError,
     service::{Ask, Call, Group, Service},
     wire::{
         answers, requests,
@@ -28,19 +28,20 @@ pub(super) type Decided = Result<v1::AcquireResponse, ItemError>;
 pub(super) fn decide<S>(
     service: S,
     call: &Call,
-    items: &[v1::AcquireRequest],
+    items: &mut [v1::AcquireRequest],
 ) -> impl Stream<Item = (usize, Decided)> + Send + use<S>
 where
     S: Deref<Target = Service> + Clone + Send + Sync,
 {
     let (mut refused, mut positions, mut asks) = (Vec::new(), Vec::new(), Vec::new());
-    for (position, item) in items.iter().enumerate() {
-        match requests::acquire(item) {
+    for (position, item) in items.iter_mut().enumerate() {
+        let permitted = permit::scoped(&call.caller, item);
+        match permitted.and_then(|()| Ok(requests::acquire(item)?)) {
             Ok((org, acquire)) => {
                 positions.push(position);
                 asks.push(Ask { org, acquire });
             }
-            Err(error) => refused.push((position, Err(item_error(&service, call, &ServiceError::Input(error))))),
+            Err(error) => refused.push((position, Err(item_error(&service, call, &error)))),
         }
     }
     let call = call.clone();
@@ -51,6 +52,9 @@ where
             let decided = match owner(org.as_str()) {
                 Owner::Here => service.decide(&org, asks, &call).await,
             };
+            if decided.iter().flat_map(|item| item.as_ref().err()).any(|error| error.shed_by().is_some()) {
+                service.turns().hold().await;
+            }
             let answers = decided.into_iter().map(|item| match item {
                 Ok(decision) => Ok(answers::decision(&decision, service.node())),
                 Err(error) => Err(item_error(&service, &call, &error)),
@@ -63,15 +67,18 @@ where
 }
 
 /// Asks about each item alone; answers are in the order of the items.
-pub(super) async fn each<Item, T, Fut: Future<Output = Answer<T>>>(
+pub(super) async fn each<Item: Scoped, T, Fut: Future<Output = Answer<T>>>(
     service: &Service,
     call: &Call,
     items: Vec<Item>,
-    org: impl Fn(&Item) -> &str,
     ask: impl Fn(Item) -> Fut,
 ) -> Vec<Result<T, ItemError>> {
-    let asked = items.into_iter().map(|item| match owner(org(&item)) {
-        Owner::Here => ask(item),
+    let ask = &ask;
+    let asked = items.into_iter().map(|mut item| async move {
+        permit::scoped(&call.caller, &mut item)?;
+        match owner(item.org()) {
+            Owner::Here => ask(item).await,
+        }
     });
     let answered = stream::iter(asked).buffered(AT_ONCE);
     answered.map(|item| item.map_err(|error| item_error(service, call, &error))).collect().await

@@ -31,11 +31,11 @@ pub(super) async fn acquire(
 pub(super) async fn acquire_batch(
     service: &Service,
     call: &Call,
-    request: v1::AcquireBatchRequest,
+    mut request: v1::AcquireBatchRequest,
 ) -> Answer<v1::AcquireBatchResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
     let mut results: Vec<Option<Decided>> = request.items.iter().map(|_| None).collect();
-    let mut decided = pin!(batch::decide(service, call, &request.items));
+    let mut decided = pin!(batch::decide(service, call, &mut request.items));
     while let Some((position, item)) = decided.next().await {
         results[position] = Some(item);
     }
@@ -51,15 +51,15 @@ pub(super) fn acquire_stream(
     requests: Vec<v1::AcquireStreamRequest>,
 ) -> impl Stream<Item = v1::AcquireStreamResponse> + Send + 'static {
     let tagged = requests.into_iter().map(|request| (request.tag, request.acquire.unwrap_or_default()));
-    let (tags, items): (Vec<_>, Vec<_>) = tagged.unzip();
-    let decided = batch::decide(service, &call, &items);
+    let (tags, mut items): (Vec<_>, Vec<_>) = tagged.unzip();
+    let decided = batch::decide(service, &call, &mut items);
     decided.map(move |(position, item)| stream_result(tags[position], item))
 }
 
 pub(super) async fn commit(service: &Service, call: &Call, request: v1::CommitRequest) -> Answer<v1::CommitResponse> {
     let (org, command) = requests::commit(&request)?;
     let done = service.ask(&org, command, call).await?;
-    Ok(answers::committed(&done, service.now()))
+    Ok(answers::committed(&done))
 }
 
 pub(super) async fn release(
@@ -91,9 +91,8 @@ pub(super) async fn list_reservations(
     let size = list.max;
     let reservations = service.ask(&org, list, call).await?;
     let next = reservations.last().filter(|_| reservations.len() == size).map(|last| last.row.id.to_string());
-    let now = service.now();
     Ok(v1::ListReservationsResponse {
-        reservations: reservations.iter().map(|view| answers::reservation(view, now)).collect(),
+        reservations: reservations.iter().map(answers::reservation).collect(),
         next_page_token: next.unwrap_or_default(),
     })
 }
@@ -148,7 +147,7 @@ pub(super) async fn batch_get_status(
 ) -> Answer<v1::BatchGetStatusResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
     let ask = |item| get_status(service, call, item);
-    let statuses = batch::each(service, call, request.items, |item| &item.org, ask).await;
+    let statuses = batch::each(service, call, request.items, ask).await;
     Ok(v1::BatchGetStatusResponse { results: statuses.into_iter().map(status_result).collect() })
 }
 

@@ -12,6 +12,7 @@ mod admin;
 mod batch;
 mod budget;
 mod gate;
+mod permit;
 mod pool;
 mod serve;
 mod session;
@@ -19,7 +20,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use serve::{serve, serve_stream};
+pub use serve::{permit_rpc, serve, serve_stream, turn};
 
 /// What a handler answers.
 type Answer<T> = Result<T, crate::error::ServiceError>;

@@ -19,7 +19,7 @@ pub(super) async fn configure_pool(
     let (org, command) = requests::configure_pool(&request)?;
     let done = service.configure_pool(&org, command, call).await?;
     let warnings = answers::pool_warnings(&done.view);
-    let pool = Some(answers::pool(*done.view, &org, service.now()));
+    let pool = Some(answers::pool(*done.view, &org));
     Ok(v1::ConfigurePoolResponse { pool, warnings, replayed: done.replayed })
 }
 
@@ -30,7 +30,7 @@ pub(super) async fn get_pool(
 ) -> Answer<v1::GetPoolResponse> {
     let (org, id) = (requests::org(&request.org)?, requests::pool(&request.pool)?);
     let view = service.ask(&org, GetPool { id }, call).await?;
-    Ok(v1::GetPoolResponse { pool: Some(answers::pool(*view, &org, service.now())) })
+    Ok(v1::GetPoolResponse { pool: Some(answers::pool(*view, &org)) })
 }
 
 pub(super) async fn pick(service: &Service, call: &Call, request: v1::PickRequest) -> Answer<v1::PickResponse> {
@@ -58,6 +58,6 @@ pub(super) async fn clear_account(
 ) -> Answer<v1::ClearAccountResponse> {
     let (org, command) = requests::clear_account(&request)?;
     let done = service.clear_account(&org, command, call).await?;
-    let account = Some(answers::account(&done.view, service.now()));
+    let account = Some(answers::account(&done.view));
     Ok(v1::ClearAccountResponse { account, cleared: done.outcome.was_held, replayed: done.replayed })
 }

@@ -6,15 +6,19 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Answer,
-    table::{Orgs, Streamed, Unary},
+    table::{Method, Orgs, Streamed, Unary},
 };
 use crate::{
+    auth::Principal,
+    domain::commands::Lane,
     error::ServiceError,
     service::{Call, Service},
+    turns::Arrived,
     wire::{status, v1::ItemError},
 };
 
@@ -22,6 +26,9 @@ use crate::{
 const CHUNK: usize = 256;
 /// The most such calls of one stream in flight.
 const CHUNKS_AT_ONCE: usize = 64;
+/// The most requests of one stream in flight; more wait with their caller, because they are not read.
+const REQUESTS_AT_ONCE: usize = 1_024;
+const _: () = assert!(CHUNK <= REQUESTS_AT_ONCE);
 
 /// Which node owns an org.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +44,43 @@ pub(super) fn owner(_org: &str) -> Owner {
     Owner::Here
 }
 
-/// Serves one call: gives it a deadline, measures it, and counts its error.
+/// Whether this caller may call the rpc at all: asked before the body of a request is read.
+///
+/// # Errors
+/// Where its role has not this rpc.
+pub fn permit_rpc<R: Method>(service: &Service, caller: &Principal) -> Answer<()> {
+    let (role, needed) = (caller.role(), R::RPC.access.roles());
+    if needed.contains(&role) {
+        return Ok(());
+    }
+    let error = ServiceError::OtherRole { role, needed };
+    service.metrics().failed(R::RPC.method, status::reason(&error));
+    Err(error)
+}
+
+/// How long a call waited that has its turn now, if it may be decoded and served: where calls wait too long for it, not
+/// every caller may have another one in flight.
+///
+/// # Errors
+/// Why the call is not carried out.
+pub fn turn<R: Unary>(service: &Service, arrived: &Arrived) -> Answer<Duration> {
+    let lane = if R::RPC.settles { Lane::Settle } else { Lane::Admit };
+    service.orgs().turn(lane, arrived).inspect_err(|error| failed(service, R::RPC.method, error))
+}
+
+/// Serves one call: gives it a deadline, asks whether its caller may reach what it names, measures it, and counts its
+/// error.
 ///
 /// # Errors
 /// Why the call was not carried out.
-pub async fn serve<R: Unary>(service: &Service, callers: Option<Duration>, request: R::Request) -> Answer<R::Response> {
-    let call = service.call(R::RPC.method, callers);
+pub async fn serve<R: Unary>(
+    service: &Service,
+    caller: Arc<Principal>,
+    callers: Option<Duration>,
+    mut request: R::Request,
+) -> Answer<R::Response> {
+    let call = service.call(R::RPC.method, caller, callers);
+    R::permit(&call.caller, &mut request).inspect_err(|error| failed(service, call.rpc, error))?;
     let owner = match R::orgs(&request) {
         Orgs::One(org) => owner(org),
         // It is about this node, or its handler splits it.
@@ -52,15 +90,16 @@ pub async fn serve<R: Unary>(service: &Service, callers: Option<Duration>, reque
         Owner::Here => R::handle(service, &call, request).await,
     };
     service.metrics().answered(call.rpc, call.deadline.elapsed());
-    answered.inspect_err(|error| failed(service, &call, error))
+    answered.inspect_err(|error| failed(service, call.rpc, error))
 }
 
 /// Serves a stream: requests that arrive together are one call, with a deadline of its own. Answers leave
 /// as they are ready. The stream ends when the node stops, or when `over` resolves; the caller sends what
 /// is unanswered again, on another stream. A fault of the transport ends the stream after the answers to
-/// the requests before it.
-pub fn serve_stream<R: Streamed, E: Send + 'static>(
+/// the requests before it, and so does the end of the caller's credential.
+pub fn serve_stream<R: Streamed, E: From<ServiceError> + Send + 'static>(
     service: Arc<Service>,
+    caller: Arc<Principal>,
     requests: impl Stream<Item = Result<R::Request, E>> + Send + 'static,
     over: impl Future<Output = ()> + Send + 'static,
 ) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
@@ -71,28 +110,52 @@ pub fn serve_stream<R: Streamed, E: Send + 'static>(
             () = over => {}
         }
     };
-    let chunks = requests.ready_chunks(CHUNK).take_until(over);
-    chunks.flat_map_unordered(CHUNKS_AT_ONCE, move |chunk| Box::pin(serve_chunk::<R, E>(service.clone(), chunk)))
+    let room = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
+    let chunks = until_fault(requests).ready_chunks(CHUNK).then(move |chunk| {
+        let places = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        // An error would be that of a semaphore that was closed, which nobody does.
+        room.clone().acquire_many_owned(places).map(|held| (chunk, held.ok()))
+    });
+    chunks.take_until(over).flat_map_unordered(CHUNKS_AT_ONCE, move |(chunk, held)| {
+        Box::pin(serve_chunk::<R, E>(service.clone(), caller.clone(), chunk, held))
+    })
 }
 
-fn serve_chunk<R: Streamed, E: Send + 'static>(
+/// What comes behind a fault is never asked for: a message that cannot be decoded would be found again and again.
+fn until_fault<T, E>(requests: impl Stream<Item = Result<T, E>>) -> impl Stream<Item = Result<T, E>> {
+    requests.scan(false, |is_over, request| {
+        let was_over = std::mem::replace(is_over, request.is_err());
+        ready((!was_over).then_some(request))
+    })
+}
+
+fn serve_chunk<R: Streamed, E: From<ServiceError> + Send + 'static>(
     service: Arc<Service>,
+    caller: Arc<Principal>,
     chunk: Vec<Result<R::Request, E>>,
+    held: Option<OwnedSemaphorePermit>,
 ) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
-    let call = service.call(R::RPC.method, None);
+    // A stream outlives what it began with.
+    let ended = caller.is_valid_by(service.clock()).err().map(ServiceError::Unauthenticated);
+    let call = service.call(R::RPC.method, caller, None);
     let (mut requests, mut broken) = (Vec::with_capacity(chunk.len()), None);
-    for received in chunk {
+    if let Some(ended) = &ended {
+        failed(&service, call.rpc, ended);
+    }
+    for received in chunk.into_iter().filter(|_| ended.is_none()) {
         match received {
             Ok(request) => requests.push(request),
             Err(fault) => broken = Some(Err(fault)),
         }
     }
+    let broken = ended.map(|error| Err(error.into())).or(broken);
     let is_call = !requests.is_empty();
     let answers = R::handle(service.clone(), call.clone(), requests).map(Ok);
     let end = stream::once(async move {
         if is_call {
             service.metrics().answered(call.rpc, call.deadline.elapsed());
         }
+        drop(held);
         broken
     });
     answers.chain(end.filter_map(ready))
@@ -100,10 +163,13 @@ fn serve_chunk<R: Streamed, E: Send + 'static>(
 
 /// The error of one item of a batch or stream, counted like the error of a call.
 pub(super) fn item_error(service: &Service, call: &Call, error: &ServiceError) -> ItemError {
-    failed(service, call, error);
+    failed(service, call.rpc, error);
     status::to_item(error)
 }
 
-fn failed(service: &Service, call: &Call, error: &ServiceError) {
-    service.metrics().failed(call.rpc, status::reason(error));
+fn failed(service: &Service, rpc: &'static str, error: &ServiceError) {
+    service.metrics().failed(rpc, status::reason(error));
+    if let Some(by) = error.shed_by() {
+        service.metrics().shed(by);
+    }
 }

@@ -27,7 +27,7 @@ pub(super) async fn heartbeat(
 ) -> Answer<v1::HeartbeatResponse> {
     let (org, command) = requests::heartbeat(&request)?;
     let beat = service.heartbeat(&org, command, call).await?;
-    Ok(answers::heartbeat(&beat, &service.upgrade_url(&org), service.now()))
+    Ok(answers::heartbeat(&beat, &service.upgrade_url(&org)))
 }
 
 pub(super) async fn end_session(
@@ -37,7 +37,7 @@ pub(super) async fn end_session(
 ) -> Answer<v1::EndSessionResponse> {
     let (org, command) = requests::end_session(&request)?;
     let done = service.ask(&org, Box::new(command), call).await?;
-    Ok(v1::EndSessionResponse { session: Some(answers::session(&done.view, service.now())), replayed: done.replayed })
+    Ok(v1::EndSessionResponse { session: Some(answers::session(&done.view)), replayed: done.replayed })
 }
 
 pub(super) async fn get_session(
@@ -47,7 +47,7 @@ pub(super) async fn get_session(
 ) -> Answer<v1::GetSessionResponse> {
     let (org, id) = (requests::org(&request.org)?, requests::session(&request.session_id)?);
     let session = service.ask(&org, GetSession { id }, call).await?;
-    Ok(v1::GetSessionResponse { session: Some(answers::session(&session, service.now())) })
+    Ok(v1::GetSessionResponse { session: Some(answers::session(&session)) })
 }
 
 pub(super) async fn list_sessions(
@@ -59,9 +59,8 @@ pub(super) async fn list_sessions(
     let list = ListSessions { after, max: size, running: !request.ended };
     let sessions = service.ask(&org, list, call).await?;
     let next = sessions.last().filter(|_| sessions.len() == size).map(|session| session.row.id.to_string());
-    let now = service.now();
     Ok(v1::ListSessionsResponse {
-        sessions: sessions.iter().map(|session| answers::session(session, now)).collect(),
+        sessions: sessions.iter().map(answers::session).collect(),
         next_page_token: next.unwrap_or_default(),
     })
 }
@@ -73,7 +72,7 @@ pub(super) async fn batch_status(
 ) -> Answer<v1::BatchStatusResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
     let ask = |item| status(service, call, item);
-    let statuses = batch::each(service, call, request.items, |item| &item.org, ask).await;
+    let statuses = batch::each(service, call, request.items, ask).await;
     Ok(v1::BatchStatusResponse { results: statuses.into_iter().map(status_result).collect() })
 }
 

@@ -1,5 +1,5 @@
-//! The only list of rpcs. Fronts, metrics, health, and later peers and authorisation, read it and keep no
-//! list of their own. A test compares it with the descriptors: an rpc in a proto without a row here fails.
+//! The only list of rpcs. Fronts, metrics, health, authorization, and later peers, read it and keep no list of their
+//! own. A test compares it with the descriptors: an rpc in a proto without a row here fails.
 //!
 //! Each row is a value ([`Rpc`], in [`ALL`]) for code that needs no types, and a type ([`Method`]) for code
 //! that does. A front implements [`Reader`] once for all rpcs, and [`read`] calls it with the row.
@@ -9,8 +9,10 @@ use std::{future::Future, sync::Arc};
 use futures_util::Stream;
 use prost::{DecodeError, Message, Name};
 
-use super::{Answer, admin, budget, gate, pool, session};
+use super::{Answer, admin, budget, gate, permit, pool, session};
 use crate::{
+    auth::{Access, Principal},
+    error::ServiceError,
     service::{Call, Service},
     wire::{admin::v1 as admin_v1, v1},
 };
@@ -28,8 +30,14 @@ pub struct Rpc {
     pub kind: Kind,
     /// Where a request names its org.
     pub org: OrgField,
-    /// The role that its caller needs.
-    pub role: Role,
+    /// Who may call it; nobody else gets as far as its body.
+    pub access: Access,
+    /// Its requests name scopes, or have one that does.
+    pub has_scopes: bool,
+    /// How long one of its requests may be.
+    pub size: Size,
+    /// Whether it is about what runs already, so that its calls have room of their own: as the lane of its command.
+    pub settles: bool,
     /// The orgs that an encoded request names.
     pub orgs: fn(&[u8]) -> Result<Vec<String>, DecodeError>,
 }
@@ -46,8 +54,10 @@ pub enum Kind {
 /// Which field of a request names its org.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrgField {
-    /// None: the call is about the node.
+    /// None: what the node says of itself, or the orgs that the caller may reach.
     None,
+    /// None: the call changes the node, and so every org.
+    Node,
     /// This field. Audit allows an empty one, which means every org.
     One(&'static str),
     /// In every message of the first field (the items of a batch, the request in an item of a stream), the
@@ -55,18 +65,17 @@ pub enum OrgField {
     Each(&'static str, &'static str),
 }
 
-/// `Plane` includes `Reporter`, and `Admin` includes `Viewer`.
+/// How long a request may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Reports usage.
-    Reporter,
-    /// Asks before an execution, and settles after it.
-    Plane,
-    /// Reads what is kept.
-    Viewer,
-    /// Sets limits, and operates.
-    Admin,
+pub enum Size {
+    /// [`CALL_BYTES`]: one question about one org.
+    Call,
+    /// `bounds.message_bytes`: a list, or a text of somebody else's.
+    Message,
 }
+
+/// A request that is no list: the longest has eight scopes and some amounts.
+pub const CALL_BYTES: usize = 64 << 10;
 
 /// The orgs that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +99,13 @@ pub trait Method: 'static {
 
     /// The orgs that a request names, not yet checked.
     fn orgs(request: &Self::Request) -> Orgs<'_>;
+
+    /// Whether the caller, who may call this rpc, may do so for what the request names; of a list its handler asks
+    /// for each item. Puts the scopes in that the caller is bound to.
+    ///
+    /// # Errors
+    /// Where it may not.
+    fn permit(caller: &Principal, request: &mut Self::Request) -> Result<(), ServiceError>;
 }
 
 /// Called through [`super::serve()`] alone.
@@ -140,7 +156,7 @@ fn orgs_in<R: Method>(request: &[u8]) -> Result<Vec<String>, DecodeError> {
 macro_rules! rpcs {
     ($($service:literal {
         $($kind:ident $name:ident($request:ty) -> $response:ty = $handler:path,
-            org: $org:tt, $role:ident;)+
+            org: $org:tt, $access:ident $(, $trait:ident)*;)+
     })+) => {
         $($(
             #[doc = concat!("`", $service, "/", stringify!($name), "`")]
@@ -156,12 +172,19 @@ macro_rules! rpcs {
                     method: stringify!($name),
                     kind: rpcs!(@kind $kind),
                     org: rpcs!(@field $org),
-                    role: Role::$role,
+                    access: Access::$access,
+                    has_scopes: rpcs!(@scoped $org),
+                    size: rpcs!(@size $($trait)*),
+                    settles: rpcs!(@settles $($trait)*),
                     orgs: orgs_in::<Self>,
                 };
 
                 fn orgs(request: &$request) -> Orgs<'_> {
                     rpcs!(@orgs request $org)
+                }
+
+                fn permit(caller: &Principal, request: &mut $request) -> Result<(), ServiceError> {
+                    rpcs!(@permit caller request $org)
                 }
             }
 
@@ -180,21 +203,53 @@ macro_rules! rpcs {
         }
     };
 
+    (@size) => { Size::Call };
+    (@size long $($other:ident)*) => { Size::Message };
+    (@size $first:ident $($other:ident)*) => { rpcs!(@size $($other)*) };
+
+    (@settles) => { false };
+    (@settles settles $($other:ident)*) => { true };
+    (@settles $first:ident $($other:ident)*) => { rpcs!(@settles $($other)*) };
+
     (@kind unary) => { Kind::Unary };
     (@kind stream) => { Kind::Stream };
 
     (@field [none]) => { OrgField::None };
-    (@field [one $field:ident]) => { OrgField::One(stringify!($field)) };
-    (@field [each $list:ident $field:ident]) => {
+    (@field [node]) => { OrgField::Node };
+    (@field [one $field:ident $(with scopes)?]) => { OrgField::One(stringify!($field)) };
+    (@field [each $list:ident $field:ident with scopes]) => {
         OrgField::Each(stringify!($list), stringify!($field))
     };
+
+    (@scoped [one $field:ident with scopes]) => { true };
+    (@scoped [each $list:ident $field:ident with scopes]) => { true };
+    (@scoped $other:tt) => { false };
+
+    (@permit $caller:ident $request:ident [none]) => {{
+        let (_, _) = ($caller, $request);
+        Ok(())
+    }};
+    (@permit $caller:ident $request:ident [node]) => {{
+        let _ = $request;
+        permit::node($caller)
+    }};
+    (@permit $caller:ident $request:ident [one $field:ident]) => { permit::org($caller, &$request.$field) };
+    (@permit $caller:ident $request:ident [one $field:ident with scopes]) => { permit::scoped($caller, $request) };
+    (@permit $caller:ident $request:ident [each $list:ident $field:ident with scopes]) => {{
+        let (_, _) = ($caller, $request);
+        Ok(())
+    }};
 
     (@orgs $request:ident [none]) => {{
         let _ = $request;
         Orgs::None
     }};
-    (@orgs $request:ident [one $field:ident]) => { Orgs::One(&$request.$field) };
-    (@orgs $request:ident [each $list:ident $field:ident]) => {
+    (@orgs $request:ident [node]) => {{
+        let _ = $request;
+        Orgs::None
+    }};
+    (@orgs $request:ident [one $field:ident $(with scopes)?]) => { Orgs::One(&$request.$field) };
+    (@orgs $request:ident [each $list:ident $field:ident with scopes]) => {
         Orgs::Each($request.$list.iter().map(|item| item.$field.as_str()).collect())
     };
 
@@ -228,92 +283,92 @@ macro_rules! rpcs {
 rpcs! {
     "tollgate.v1.GateService" {
         unary Acquire(v1::AcquireRequest) -> v1::AcquireResponse = gate::acquire,
-            org: [one org], Plane;
+            org: [one org with scopes], Executes;
         unary AcquireBatch(v1::AcquireBatchRequest) -> v1::AcquireBatchResponse = gate::acquire_batch,
-            org: [each items org], Plane;
+            org: [each items org with scopes], Executes, long;
         stream AcquireStream(v1::AcquireStreamRequest) -> v1::AcquireStreamResponse = gate::acquire_stream,
-            org: [each acquire org], Plane;
+            org: [each acquire org with scopes], Executes;
         unary Commit(v1::CommitRequest) -> v1::CommitResponse = gate::commit,
-            org: [one org], Plane;
+            org: [one org], Executes, settles;
         unary Release(v1::ReleaseRequest) -> v1::ReleaseResponse = gate::release,
-            org: [one org], Plane;
+            org: [one org], Executes, settles;
         unary Extend(v1::ExtendRequest) -> v1::ExtendResponse = gate::extend,
-            org: [one org], Plane;
+            org: [one org], Executes, settles;
         unary ListReservations(v1::ListReservationsRequest) -> v1::ListReservationsResponse
             = gate::list_reservations,
-            org: [one org], Plane;
+            org: [one org], Reads;
         unary Resume(v1::ResumeRequest) -> v1::ResumeResponse = gate::resume,
-            org: [one org], Plane;
+            org: [one org], Executes, settles;
         unary Record(v1::RecordRequest) -> v1::RecordResponse = gate::record,
-            org: [one org], Reporter;
+            org: [one org with scopes], Reports, settles;
         unary ReportCumulative(v1::ReportCumulativeRequest) -> v1::ReportCumulativeResponse
             = gate::report_cumulative,
-            org: [one org], Reporter;
+            org: [one org with scopes], Reports, settles;
         unary GetStatus(v1::GetStatusRequest) -> v1::GetStatusResponse = gate::get_status,
-            org: [one org], Plane;
+            org: [one org with scopes], Reads;
         unary BatchGetStatus(v1::BatchGetStatusRequest) -> v1::BatchGetStatusResponse
             = gate::batch_get_status,
-            org: [each items org], Plane;
+            org: [each items org with scopes], Reads, long;
     }
     "tollgate.v1.BudgetService" {
         unary GetBudget(v1::GetBudgetRequest) -> v1::GetBudgetResponse = budget::get_budget,
-            org: [one org], Viewer;
+            org: [one org], Views;
         unary UpdateBudget(v1::UpdateBudgetRequest) -> v1::UpdateBudgetResponse = budget::update_budget,
-            org: [one org], Admin;
+            org: [one org], Operates;
         unary ReplaceBudget(v1::ReplaceBudgetRequest) -> v1::ReplaceBudgetResponse = budget::replace_budget,
-            org: [one org], Admin;
+            org: [one org], Operates;
     }
     "tollgate.v1.SessionService" {
         unary StartSession(v1::StartSessionRequest) -> v1::StartSessionResponse = session::start_session,
-            org: [one org], Plane;
+            org: [one org with scopes], Executes;
         unary Heartbeat(v1::HeartbeatRequest) -> v1::HeartbeatResponse = session::heartbeat,
-            org: [one org], Plane;
+            org: [one org], Reports, settles;
         unary EndSession(v1::EndSessionRequest) -> v1::EndSessionResponse = session::end_session,
-            org: [one org], Plane;
+            org: [one org], Executes, settles;
         unary GetSession(v1::GetSessionRequest) -> v1::GetSessionResponse = session::get_session,
-            org: [one org], Plane;
+            org: [one org], Reads;
         unary ListSessions(v1::ListSessionsRequest) -> v1::ListSessionsResponse = session::list_sessions,
-            org: [one org], Plane;
+            org: [one org], Reads;
         unary BatchStatus(v1::BatchStatusRequest) -> v1::BatchStatusResponse = session::batch_status,
-            org: [each items org], Plane;
+            org: [each items org with scopes], Reads, long;
     }
     "tollgate.v1.PoolService" {
         unary ConfigurePool(v1::ConfigurePoolRequest) -> v1::ConfigurePoolResponse = pool::configure_pool,
-            org: [one org], Admin;
+            org: [one org], Operates, long;
         unary GetPool(v1::GetPoolRequest) -> v1::GetPoolResponse = pool::get_pool,
-            org: [one org], Viewer;
+            org: [one org], Views;
         unary Pick(v1::PickRequest) -> v1::PickResponse = pool::pick,
-            org: [one org], Plane;
+            org: [one org with scopes], Executes;
         unary ReportOutcome(v1::ReportOutcomeRequest) -> v1::ReportOutcomeResponse = pool::report_outcome,
-            org: [one org], Reporter;
+            org: [one org], Reports, long, settles;
         unary ClearAccount(v1::ClearAccountRequest) -> v1::ClearAccountResponse = pool::clear_account,
-            org: [one org], Admin;
+            org: [one org], Operates;
     }
     "tollgate.admin.v1.AdminService" {
         unary ListOrgs(admin_v1::ListOrgsRequest) -> admin_v1::ListOrgsResponse = admin::list_orgs,
-            org: [none], Viewer;
+            org: [none], Views;
         unary GetOrg(admin_v1::GetOrgRequest) -> admin_v1::GetOrgResponse = admin::get_org,
-            org: [one org], Viewer;
+            org: [one org], Views;
         unary Audit(admin_v1::AuditRequest) -> admin_v1::AuditResponse = admin::audit,
-            org: [one org], Viewer;
+            org: [one org], Views;
         unary PurgeOrg(admin_v1::PurgeOrgRequest) -> admin_v1::PurgeOrgResponse = admin::purge_org,
-            org: [one org], Admin;
+            org: [one org], Operates;
         unary Freeze(admin_v1::FreezeRequest) -> admin_v1::FreezeResponse = admin::freeze,
-            org: [one org], Admin;
+            org: [one org], Operates;
         unary Unfreeze(admin_v1::UnfreezeRequest) -> admin_v1::UnfreezeResponse = admin::unfreeze,
-            org: [one org], Admin;
+            org: [one org], Operates;
         unary RefreshBalance(admin_v1::RefreshBalanceRequest) -> admin_v1::RefreshBalanceResponse
             = admin::refresh_balance,
-            org: [one org], Admin;
+            org: [one org], Operates;
         unary ListExports(admin_v1::ListExportsRequest) -> admin_v1::ListExportsResponse = admin::list_exports,
-            org: [one org], Viewer;
+            org: [one org], Views;
         unary ReplayExports(admin_v1::ReplayExportsRequest) -> admin_v1::ReplayExportsResponse
             = admin::replay_exports,
-            org: [one org], Admin;
+            org: [one org], Operates;
         unary GetNode(admin_v1::GetNodeRequest) -> admin_v1::GetNodeResponse = admin::get_node,
-            org: [none], Viewer;
+            org: [none], Views;
         unary Reload(admin_v1::ReloadRequest) -> admin_v1::ReloadResponse = admin::reload,
-            org: [none], Admin;
+            org: [node], Operates;
     }
 }
 

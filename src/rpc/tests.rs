@@ -3,22 +3,32 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures_util::{StreamExt, stream};
 use prost::{Message, Name};
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MethodDescriptor, ReflectMessage, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind as FieldKind, MessageDescriptor, MethodDescriptor, ReflectMessage, Value,
+};
 
 use super::{
-    Answer, serve, serve_stream,
+    Answer, permit_rpc, serve, serve_stream,
     table::{self, ALL, Kind, OrgField, Reader, Rpc, Streamed, Unary},
 };
 use crate::{
+    auth::{Grant, Principal, Refused, Role},
     bounds::Bounds,
+    domain::{
+        commands::{self, Lane},
+        refusal::OrgError,
+    },
     error::ServiceError,
     service::Service,
-    testing::{Node, node, rate_of, rules},
+    testing::{Node, node, rate_of, rules, until},
     wire::{json::descriptors, v1},
 };
 
@@ -81,6 +91,23 @@ fn a_metric_is_of_one_rpc() {
     assert_eq!(labels.len(), ALL.len());
 }
 
+/// Why a stream of these tests ends.
+#[derive(Debug, PartialEq)]
+enum Fault {
+    Reset,
+    Refused(ServiceError),
+}
+
+impl From<ServiceError> for Fault {
+    fn from(error: ServiceError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+fn anybody() -> Arc<Principal> {
+    Arc::new(Principal::anybody())
+}
+
 fn names_an_org(field: &FieldDescriptor) -> bool {
     field.name() == "org" || field.kind().as_message().is_some_and(|message| message.fields().any(|f| names_an_org(&f)))
 }
@@ -93,7 +120,7 @@ fn the_org_of_a_call_is_found_in_its_bytes() {
             message.try_set_field_by_name(field, Value::String("acme".into())).unwrap();
         };
         let expected = match rpc.org {
-            OrgField::None => {
+            OrgField::None | OrgField::Node => {
                 assert!(request.descriptor().fields().all(|field| !names_an_org(&field)), "{}", rpc.name);
                 vec![]
             }
@@ -136,7 +163,7 @@ impl Reader for Bytes {
     fn unary<R: Unary>(self) -> Self::Answer {
         Some(Box::pin(async move {
             let request = R::Request::decode(&*self.request).unwrap();
-            serve::<R>(&self.service, None, request).await.map(|response| response.encode_to_vec())
+            serve::<R>(&self.service, anybody(), None, request).await.map(|response| response.encode_to_vec())
         }))
     }
 
@@ -209,6 +236,17 @@ async fn every_unary_rpc_is_served_by_name_measured_and_its_errors_counted() {
 const SETTLEMENT: [&str; 8] =
     ["Commit", "Release", "Extend", "Record", "ReportCumulative", "Heartbeat", "EndSession", "ReportOutcome"];
 
+/// Before a request is decoded its row says in which lane it is; then its command does.
+#[test]
+fn what_settles_has_the_lane_of_settlement() {
+    let settles: BTreeSet<_> = ALL.iter().filter(|rpc| rpc.settles).map(|rpc| rpc.method).collect();
+    // The node asks with these itself.
+    let own = ["TakeOutbox", "SettleOutbox"];
+    let lanes = commands::LANES.iter().filter(|(name, lane)| *lane == Lane::Settle && !own.contains(name));
+    assert_eq!(settles, lanes.map(|(name, _)| *name).collect());
+    assert_eq!(settles, SETTLEMENT.into_iter().chain(["Resume"]).collect());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_admissions_keeps_no_settlement_out() {
     let node = node(rate_of(10)).await;
@@ -221,7 +259,7 @@ async fn a_flood_of_admissions_keeps_no_settlement_out() {
         // The one place of the admission lane is taken until this call's own deadline.
         let service = node.service.clone();
         let waiting = v1::GetStatusRequest { org: "slow".into(), ..Default::default() };
-        let held = tokio::spawn(async move { serve::<table::GetStatus>(&service, None, waiting).await });
+        let held = tokio::spawn(async move { serve::<table::GetStatus>(&service, anybody(), None, waiting).await });
         while node.orgs.in_flight() == 0 {
             tokio::task::yield_now().await;
         }
@@ -245,7 +283,7 @@ fn acquire(plane: &str, explain: bool) -> v1::AcquireRequest {
 #[tokio::test(start_paused = true)]
 async fn a_retry_under_another_label_is_the_same_call() {
     let node = node(rate_of(10)).await;
-    let ask = |request| serve::<table::Acquire>(&node.service, None, request);
+    let ask = |request| serve::<table::Acquire>(&node.service, anybody(), None, request);
     let first = ask(acquire("blue", false)).await.unwrap();
     for retry in [acquire("green", false), acquire("blue", true), acquire("", false)] {
         let again = ask(retry).await.unwrap();
@@ -263,11 +301,12 @@ async fn a_stream_answers_what_came_before_its_fault_and_counts_the_errors_of_it
         let acquire = Some(v1::AcquireRequest { org: org.into(), ..Default::default() });
         Ok(v1::AcquireStreamRequest { tag, acquire })
     };
-    let requests = stream::iter([item(1, "acme"), item(2, ""), item(3, "other"), Err("reset by peer")]);
-    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), requests, std::future::pending());
+    let requests = stream::iter([item(1, "acme"), item(2, ""), item(3, "other"), Err(Fault::Reset)]);
+    let answers =
+        serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), requests, std::future::pending());
     let answers: Vec<_> = answers.collect().await;
     let (answered, faults): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert_eq!(faults, [Err("reset by peer")]);
+    assert_eq!(faults, [Err(Fault::Reset)]);
     let mut answered: Vec<_> = answered.into_iter().flatten().map(|answer| (answer.tag, answer.result)).collect();
     answered.sort_by_key(|(tag, _)| *tag);
     let [(1, Some(first)), (2, Some(second)), (3, Some(third))] = &answered[..] else { panic!("{answered:?}") };
@@ -285,11 +324,34 @@ async fn a_stream_answers_what_came_before_its_fault_and_counts_the_errors_of_it
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_is_read_no_further_than_its_answers_allow() {
+    let node = node(rate_of(10_000)).await;
+    node.store.hold();
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = read.clone();
+    let requests = stream::iter(0..5_000).map(move |tag| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let reserve = vec![v1::Amount { meter: "spend".into(), amount: 1 }];
+        let acquire =
+            v1::AcquireRequest { org: "acme".into(), request_id: tag.to_string(), reserve, ..Default::default() };
+        Ok::<_, Fault>(v1::AcquireStreamRequest { tag, acquire: Some(acquire) })
+    });
+    let over = std::future::pending();
+    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), requests, over);
+    let answers = tokio::spawn(answers.count());
+    // 1024 in flight, and the requests that wait for their place.
+    until(|| node.store.pending() > 0 && read.load(Ordering::Relaxed) >= 1_024).await;
+    assert!(read.load(Ordering::Relaxed) <= 1_024 + 256, "R-LOAD-2: {}", read.load(Ordering::Relaxed));
+    node.store.release();
+    assert_eq!(answers.await.unwrap(), 5_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_ends_with_its_connection_and_with_the_node() {
     let node = node(rate_of(10)).await;
-    let silent = || stream::pending::<Result<v1::AcquireStreamRequest, ()>>();
+    let silent = || stream::pending::<Result<v1::AcquireStreamRequest, Fault>>();
     let open = |over: bool| {
-        serve_stream::<table::AcquireStream, _>(node.service.clone(), silent(), async move {
+        serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), silent(), async move {
             if !over {
                 std::future::pending::<()>().await;
             }
@@ -298,4 +360,137 @@ async fn a_stream_ends_with_its_connection_and_with_the_node() {
     assert_eq!(open(true).count().await, 0, "with its connection");
     node.service.closing().cancel();
     assert_eq!(open(false).count().await, 0, "with the node");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_first_fault_however_many_follow() {
+    let node = node(rate_of(10)).await;
+    let endless = stream::iter(std::iter::repeat_with(|| Err(Fault::Reset)));
+    let over = std::future::pending();
+    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), endless, over);
+    assert_eq!(answers.collect::<Vec<_>>().await, [Err(Fault::Reset)]);
+}
+
+fn caller(role: Role, orgs: &str, scopes: &[&str], bind: &[&str]) -> Arc<Principal> {
+    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+    let grant = Grant { role, orgs: vec![orgs.into()], scopes: texts(scopes), bind: texts(bind) };
+    Arc::new(grant.to("test", None).unwrap())
+}
+
+#[test]
+fn a_request_with_scopes_is_bound_to_those_of_its_caller() {
+    let has_scopes = |message: &MessageDescriptor| message.get_field_by_name("scopes").is_some_and(|it| it.is_list());
+    let inner = |field: FieldDescriptor| field.kind().as_message().is_some_and(has_scopes);
+    for rpc in ALL {
+        let request = methods()[rpc.name].input();
+        let expected = has_scopes(&request) || request.fields().any(inner);
+        assert_eq!(rpc.has_scopes, expected, "{}", rpc.name);
+    }
+}
+
+struct Permit<'a>(&'static str, &'a Node, Arc<Principal>);
+
+impl Reader for Permit<'_> {
+    type Answer = Answer<()>;
+
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn unary<R: Unary>(self) -> Answer<()> {
+        permit_rpc::<R>(&self.1.service, &self.2)
+    }
+
+    fn stream<R: Streamed>(self) -> Answer<()> {
+        permit_rpc::<R>(&self.1.service, &self.2)
+    }
+
+    fn unknown(self) -> Answer<()> {
+        panic!("{} has no row", self.0)
+    }
+}
+
+#[tokio::test]
+async fn only_whom_the_table_names_may_call_an_rpc() {
+    let node = node(rate_of(10)).await;
+    for rpc in ALL {
+        for role in Role::ALL {
+            let permitted = table::read(Permit(rpc.name, &node, caller(role, "*", &[], &[])));
+            assert_eq!(permitted.is_ok(), rpc.access.roles().contains(&role), "{} by {role}", rpc.name);
+        }
+    }
+    let may = |method: &str| ALL.iter().find(|rpc| rpc.method == method).unwrap().access.roles();
+    assert!(!may("UpdateBudget").contains(&Role::Reporter) && !may("Pick").contains(&Role::Viewer));
+    assert!(ALL.iter().all(|rpc| !rpc.access.roles().contains(&Role::Peer)), "no rpc is for nodes alone");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_credential_of_its_caller() {
+    let node = node(rate_of(10)).await;
+    let plane = caller(Role::Plane, "acme", &[], &[]);
+    let item = |org: &str| {
+        let acquire = Some(v1::AcquireRequest { org: org.into(), ..Default::default() });
+        Ok(v1::AcquireStreamRequest { tag: 1, acquire })
+    };
+    let open = |requests: Vec<Result<v1::AcquireStreamRequest, Fault>>| {
+        let over = std::future::pending();
+        serve_stream::<table::AcquireStream, _>(node.service.clone(), plane.clone(), stream::iter(requests), over)
+    };
+    use v1::acquire_stream_response::Result as Outcome;
+    let answers: Vec<_> = open(vec![item("acme")]).collect().await;
+    let [Ok(v1::AcquireStreamResponse { result: Some(Outcome::Decision(_)), .. })] = &answers[..] else {
+        panic!("{answers:?}")
+    };
+    let answers: Vec<_> = open(vec![item("other")]).collect().await;
+    let [Ok(v1::AcquireStreamResponse { result: Some(Outcome::Error(error)), .. })] = &answers[..] else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(error.reason, "ORG_NOT_ALLOWED");
+    plane.revoke();
+    let answers: Vec<_> = open(vec![item("acme")]).collect().await;
+    assert_eq!(answers, [Err(Fault::Refused(ServiceError::Unauthenticated(Refused::Invalid)))]);
+}
+
+#[tokio::test]
+async fn what_was_begun_in_scopes_of_others_is_not_there() {
+    let node = node(rate_of(10)).await;
+    let mine = caller(Role::Plane, "acme", &["agent/*"], &[]);
+    let others = caller(Role::Plane, "acme", &[], &["team/t"]);
+    let reserve = v1::AcquireRequest {
+        org: "acme".into(),
+        scope: "agent/a".into(),
+        reserve: vec![v1::Amount { meter: "spend".into(), amount: 5 }],
+        request_id: "r".into(),
+        ..Default::default()
+    };
+    let begun = serve::<table::Acquire>(&node.service, mine.clone(), None, reserve).await.unwrap();
+    let list = v1::ListReservationsRequest { org: "acme".into(), ..Default::default() };
+    let seen =
+        |caller: &Arc<Principal>| serve::<table::ListReservations>(&node.service, caller.clone(), None, list.clone());
+    assert_eq!(seen(&mine).await.unwrap().reservations.len(), 1);
+    assert_eq!(seen(&others).await.unwrap().reservations.len(), 0);
+    let commit = |caller: &Arc<Principal>| {
+        let request = v1::CommitRequest {
+            org: "acme".into(),
+            reservation_id: begun.decision_id.clone(),
+            request_id: "c".into(),
+            ..Default::default()
+        };
+        serve::<table::Commit>(&node.service, caller.clone(), None, request)
+    };
+    let refused = commit(&others).await.unwrap_err();
+    assert_eq!(refused, ServiceError::Org(OrgError::ReservationNotFound));
+    assert!(commit(&mine).await.is_ok());
+}
+
+/// Callers in other languages read it too: tests/clients/test_access.py.
+#[test]
+fn the_documentation_has_the_table_of_who_may_call_what() {
+    let row = |rpc: &&Rpc| {
+        let may = Role::ALL.map(|role| if rpc.access.roles().contains(&role) { "yes" } else { "–" });
+        format!("| `{}` | {} |\n", rpc.name, may.join(" | "))
+    };
+    let expected: String = ALL.iter().map(row).collect();
+    let documented = include_str!("../../docs/security.md");
+    assert!(documented.contains(&expected), "docs/security.md has not these rows:\n{expected}");
 }

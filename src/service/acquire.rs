@@ -69,7 +69,7 @@ impl Service {
 
     /// Decides Acquires of one org, in order.
     pub async fn decide(&self, org: &OrgId, mut asks: Asks, call: &Call) -> OfEach<Box<Decision>> {
-        if let Err(error) = self.refuse_while_draining() {
+        if let Err(error) = self.may_begin(org, asks.iter().any(|ask| ask.counts())) {
             return asks.iter().map(|_| Err(error.clone())).collect();
         }
         self.attach_remembered(org, &mut asks);
@@ -125,7 +125,7 @@ impl Service {
         let fails_open = asks.iter().all(|ask| can_fail_open(ask));
         let budget = self.orgs.rules().bounds.rate_budget_ms;
         let until = if fails_open { call.deadline.within(budget) } else { call.deadline.at };
-        self.orgs.ask_all(org, asks.iter().cloned(), until).await
+        self.orgs.ask_all(org, asks.iter().cloned(), call.until(until)).await
     }
 
     async fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Answered, call: &Call) -> Decided {
@@ -152,14 +152,24 @@ impl Service {
     async fn without_counter(&self, org: &OrgId, ask: &Acquire, error: ServiceError, call: &Call) -> Decided {
         let cause = match &error {
             ServiceError::TimedOut | ServiceError::Interrupted => Cause::Timeout,
-            ServiceError::Store(_) => Cause::StoreFault,
+            ServiceError::Store(_) | ServiceError::InDoubt(_) => Cause::StoreFault,
             ServiceError::Input(_)
             | ServiceError::Org(_)
+            | ServiceError::Moved
             | ServiceError::OrgBusy { .. }
             | ServiceError::NodeBusy { .. }
+            | ServiceError::NewOrgs { .. }
+            | ServiceError::NotAdmitted(_)
+            | ServiceError::DiskLow { .. }
+            | ServiceError::OrgOverShare
+            | ServiceError::CallerOverShare
             | ServiceError::Bug
             | ServiceError::Draining
-            | ServiceError::UnknownOrg(_) => return Err(error),
+            | ServiceError::UnknownOrg(_)
+            | ServiceError::Unauthenticated(_)
+            | ServiceError::OtherRole { .. }
+            | ServiceError::OtherOrg
+            | ServiceError::OtherScope(_) => return Err(error),
         };
         if !can_fail_open(ask) {
             return Err(error);

@@ -1,11 +1,16 @@
 //! What operators ask: status without consuming, everything kept of an org, and the few writes.
 //! Every write is logged with what it changed.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, PoisonError},
+};
 
 use tokio::time::timeout_at;
 
 use crate::{
+    actors::Disk,
     bounds::Bound,
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
@@ -21,6 +26,7 @@ use crate::{
         window::Millis,
     },
     error::ServiceError,
+    ports::{Clock, StoreState},
 };
 
 use super::{Call, Reloaded, Service};
@@ -42,6 +48,8 @@ pub struct NodeView {
     pub clock: String,
     /// Orgs in memory.
     pub resident: usize,
+    /// The disk of the data directory; `None` where it cannot be seen.
+    pub disk: Option<Disk>,
     /// Calls in flight, of both lanes.
     pub in_flight: u32,
     /// Commit groups made durable since the start.
@@ -59,6 +67,7 @@ pub struct NodeView {
 impl Service {
     /// Every limit of the org and of `scopes`, as an Acquire now would see them; nothing is charged.
     pub async fn status(&self, org: &OrgId, scopes: Scopes, call: &Call) -> Result<Status, ServiceError> {
+        self.is_admitted(org)?;
         let query = |known| {
             let query = GetStatus { scopes: scopes.clone(), known };
             async move { Ok(*self.ask(org, query, call).await?) }
@@ -118,13 +127,19 @@ impl Service {
             }
         };
         let judged = policy.balance.judge(verdict);
-        tracing::info!(target: "tollgate::audit", %org, command = "RefreshBalance", outcome = ?judged, "operator");
+        let (caller, command) = (call.caller.name(), "RefreshBalance");
+        tracing::info!(target: "tollgate::audit", %org, caller, command, outcome = ?judged, "operator");
         Ok(judged)
     }
 
     /// Service time.
     pub fn now(&self) -> Millis {
         self.clock.now()
+    }
+
+    /// The clocks of the node.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     /// Something happened to the org's balance at the provider: what was known of it no longer counts.
@@ -144,7 +159,8 @@ impl Service {
     {
         let what = format!("{command:?}");
         let answer = self.ask(org, command, call).await?;
-        tracing::info!(target: "tollgate::audit", %org, command = what, outcome = ?answer, "operator");
+        let caller = call.caller.name();
+        tracing::info!(target: "tollgate::audit", %org, caller, command = what, outcome = ?answer, "operator");
         Ok(answer)
     }
 
@@ -159,6 +175,7 @@ impl Service {
             now: self.clock.now(),
             clock: self.clock.state().to_string(),
             resident: self.orgs.resident(),
+            disk: self.orgs.headroom().disk(),
             in_flight: self.orgs.in_flight(),
             groups: self.engine.groups(),
             write_behind: self.orgs.write_behind(),
@@ -170,16 +187,25 @@ impl Service {
 
     /// `serving`, `draining`, or what is wrong.
     pub fn health(&self) -> String {
-        match &*self.store.fault().borrow() {
-            Some(fault) => fault.to_string(),
-            None if self.is_draining() => "draining".into(),
-            None => self.stalled_ms().map_or_else(|| "serving".into(), stalled),
+        match &*self.store.state().borrow() {
+            trouble @ (StoreState::Retrying { .. } | StoreState::Lost(_)) => trouble.to_string(),
+            StoreState::Up if self.is_draining() => "draining".into(),
+            StoreState::Up => self.stalled_ms().map_or_else(|| self.serving(), stalled),
         }
     }
 
-    /// False while the node drains, while the store does not answer, and since a fault of the store.
+    /// Who is known is served, whatever is wrong with how others would be known; and what runs has nobody else to
+    /// settle with when the disk has no room for more.
+    fn serving(&self) -> String {
+        let identity = self.identity_troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        let troubles = identity.values().cloned().chain(self.low_disk().map(|low| low.to_string()));
+        let troubles = troubles.collect::<Vec<_>>().join("; ");
+        if troubles.is_empty() { "serving".into() } else { format!("serving, but {troubles}") }
+    }
+
+    /// False while the node drains, while the store does not answer, and since it is lost.
     pub fn is_serving(&self) -> bool {
-        self.store.fault().borrow().is_none() && !self.is_draining() && self.stalled_ms().is_none()
+        self.store.state().borrow().is_up() && !self.is_draining() && self.stalled_ms().is_none()
     }
 
     /// The numbers that metrics read when they are asked for.
@@ -187,7 +213,10 @@ impl Service {
         let reloaded = self.last_reload();
         crate::telemetry::Readings {
             resident: self.orgs.resident(),
+            disk: self.orgs.headroom().disk(),
+            disk_is_low: self.orgs.headroom().is_low(),
             in_flight: self.orgs.in_flight(),
+            turns: self.orgs.turns().readings(),
             crashes: self.orgs.crashes(),
             clock: self.clock.state(),
             serving: self.is_serving(),

@@ -1,8 +1,10 @@
 //! What every use case knows of the call that it serves: which rpc it is, and until when it may take.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+
+use crate::{actors::Terms, auth::Principal};
 
 /// Left to the caller's side of a deadline: an answer that arrives too late is no answer.
 const MARGIN: Duration = Duration::from_millis(50);
@@ -53,11 +55,18 @@ pub struct Call {
     pub rpc: &'static str,
     /// Until when the call may take.
     pub deadline: Deadline,
+    /// Who calls. It may call this rpc; whether it may reach an org is judged where the org is named.
+    pub caller: Arc<Principal>,
 }
 
 impl Call {
     /// A call of `rpc` that has arrived now.
-    pub fn new(rpc: &'static str, deadline: Deadline) -> Self {
-        Self { rpc, deadline }
+    pub fn new(rpc: &'static str, caller: Arc<Principal>, deadline: Deadline) -> Self {
+        Self { rpc, deadline, caller }
+    }
+
+    /// How an org is asked for this call, until then.
+    pub(super) fn until(&self, deadline: Instant) -> Terms<'_> {
+        Terms { deadline, within: self.caller.scopes().cloned(), caller: self.caller.name() }
     }
 }

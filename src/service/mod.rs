@@ -14,8 +14,9 @@ mod settle;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -24,12 +25,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actors::{Orgs, billing::Balances},
+    actors::{Disk, Orgs, billing::Balances},
+    auth::Principal,
     bounds::Bounds,
     domain::{commands, ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
     ports::{Clock, OrgStore, StoreEngine},
     telemetry::Metrics,
+    turns::Turns,
 };
 
 use emergency::EmergencyCap;
@@ -76,6 +79,8 @@ pub struct Service {
     draining: AtomicBool,
     /// Milliseconds that the oldest unanswered commit group has waited; 0 where there is none.
     oldest_group_ms: AtomicU64,
+    /// Why callers may be known by less than the configuration says.
+    identity_troubles: Mutex<BTreeMap<&'static str, String>>,
     closing: CancellationToken,
 }
 
@@ -95,6 +100,7 @@ impl Service {
             node: deps.node,
             draining: AtomicBool::new(false),
             oldest_group_ms: AtomicU64::new(0),
+            identity_troubles: Mutex::default(),
             closing: CancellationToken::new(),
         }
     }
@@ -125,13 +131,18 @@ impl Service {
     }
 
     /// A call of `rpc` that arrives now, with the deadline of its caller.
-    pub fn call(&self, rpc: &'static str, callers: Option<Duration>) -> Call {
-        Call::new(rpc, Deadline::new(callers, self.orgs.rules().bounds.decision_budget_ms))
+    pub fn call(&self, rpc: &'static str, caller: Arc<Principal>, callers: Option<Duration>) -> Call {
+        Call::new(rpc, caller, Deadline::new(callers, self.orgs.rules().bounds.decision_budget_ms))
     }
 
     /// Hands a command to the org, and its answer back.
     pub async fn ask<C: commands::Ask>(&self, org: &OrgId, command: C, call: &Call) -> Result<C::Answer, ServiceError> {
-        self.orgs.ask(org, command, call.deadline.at).await
+        self.orgs.ask(org, command, call.until(call.deadline.at)).await
+    }
+
+    /// How long calls wait for their turn.
+    pub fn turns(&self) -> &Arc<Turns> {
+        self.orgs.turns()
     }
 
     /// From now on only running executions are served.
@@ -142,6 +153,15 @@ impl Service {
     /// Whether only running executions are served.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Why callers may be known by less than the configuration says, if something is wrong with this key of it.
+    pub fn identity_trouble(&self, key: &'static str, why: Option<String>) {
+        let mut troubles = self.identity_troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => drop(troubles.insert(key, why)),
+            None => drop(troubles.remove(key)),
+        }
     }
 
     /// The oldest unanswered commit group has waited for this many milliseconds; 0 where there is none.
@@ -164,7 +184,28 @@ impl Service {
         self.closing.clone()
     }
 
-    fn refuse_while_draining(&self) -> Result<(), ServiceError> {
-        if self.is_draining() { Err(ServiceError::Draining) } else { Ok(()) }
+    /// Whether executions of the org may begin here, whatever its limits say; where that `writes`, the disk has a say.
+    fn may_begin(&self, org: &OrgId, writes: bool) -> Result<(), ServiceError> {
+        if self.is_draining() {
+            return Err(ServiceError::Draining);
+        }
+        self.is_admitted(org)?;
+        if writes { self.orgs.headroom().check() } else { Ok(()) }
+    }
+
+    /// What is stored of an org that the configuration no longer admits settles on; nothing of it begins.
+    fn is_admitted(&self, org: &OrgId) -> Result<(), ServiceError> {
+        let is_admitted = self.orgs.rules().policies.admits(org);
+        if is_admitted { Ok(()) } else { Err(ServiceError::NotAdmitted(org.clone())) }
+    }
+
+    /// The disk as it is now. Answers whether that changes if anything new is admitted.
+    pub fn disk_is(&self, disk: Disk) -> bool {
+        self.orgs.headroom().seen(disk, &self.orgs.rules().bounds)
+    }
+
+    /// Why nothing new is admitted, where that is for the disk.
+    pub fn low_disk(&self) -> Option<ServiceError> {
+        self.orgs.headroom().check().err()
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Service;
+use super::{Call, Service};
 use crate::error::ServiceError;
 
 /// What one reload may take: reading the file, and asking the store which orgs would lose their limits.
@@ -56,14 +56,15 @@ impl Reloads {
 impl Service {
     /// Reads the configuration again; what has no mistakes is in force before this answers. A call that is not
     /// answered in time may have caused a reload all the same.
-    pub async fn reload(&self) -> Result<Arc<Reloaded>, ServiceError> {
+    pub async fn reload(&self, call: &Call) -> Result<Arc<Reloaded>, ServiceError> {
         let (reply, answer) = oneshot::channel();
         let reload = async {
             self.reloads.asks.send(reply).await.map_err(|_| ServiceError::Interrupted)?;
             answer.await.map_err(|_| ServiceError::Interrupted)
         };
         let reloaded = timeout(ANSWER_WITHIN, reload).await.map_err(|_| ServiceError::TimedOut)??;
-        tracing::info!(target: "tollgate::audit", command = "Reload", outcome = ?reloaded, "operator");
+        let caller = call.caller.name();
+        tracing::info!(target: "tollgate::audit", caller, command = "Reload", outcome = ?reloaded, "operator");
         Ok(reloaded)
     }
 

@@ -51,6 +51,7 @@ impl Service {
         scopes: Scopes,
         call: &Call,
     ) -> Result<SessionStatus, ServiceError> {
+        self.is_admitted(org)?;
         let query = |known| {
             let query = GetSessionStatus { scopes: scopes.clone(), known };
             async move { Ok(*self.ask(org, query, call).await?) }

@@ -9,16 +9,16 @@ use crate::{
         ids::OrgId,
         kept_ids::KeptName,
         rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
-        shard::ShardSet,
+        shard::{Epoch, ShardSet},
         window::Millis,
     },
-    ports::{CommitDone, OrgStore, StoreEngine, StoreFault},
+    ports::{CommitDone, CommitError, OrgStore, StoreEngine, StoreFault, StoreState},
 };
 
 /// A store that fails every operation.
 #[derive(Debug)]
 pub struct BrokenStore {
-    fault: watch::Sender<Option<StoreFault>>,
+    state: watch::Sender<StoreState>,
     reason: String,
 }
 
@@ -26,8 +26,8 @@ impl BrokenStore {
     /// `reason` is the cause of every fault.
     pub fn new(reason: impl Into<String>) -> Self {
         let reason = reason.into();
-        let (fault, _) = watch::channel(Some(StoreFault { operation: "open", cause: reason.clone() }));
-        Self { fault, reason }
+        let fault = StoreFault { operation: "open", cause: reason.clone() };
+        Self { state: watch::Sender::new(StoreState::Lost(fault)), reason }
     }
 
     fn refuse<T: Send + 'static>(&self, operation: &'static str) -> BoxFuture<'_, Result<T, StoreFault>> {
@@ -40,8 +40,8 @@ impl OrgStore for BrokenStore {
         self.refuse("load")
     }
 
-    fn commit(&self, _write: OrgWrite, done: CommitDone) {
-        done(Err(StoreFault { operation: "commit", cause: self.reason.clone() }));
+    fn commit(&self, _write: OrgWrite, _fence: Epoch, done: CommitDone) {
+        done(Err(CommitError::Lost(StoreFault { operation: "commit", cause: self.reason.clone() })));
     }
 
     fn due(
@@ -90,8 +90,8 @@ impl OrgStore for BrokenStore {
         self.refuse("beside")
     }
 
-    fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
-        self.fault.subscribe()
+    fn state(&self) -> watch::Receiver<StoreState> {
+        self.state.subscribe()
     }
 
     /// Nothing was opened, so nothing fails to close.
@@ -118,7 +118,7 @@ mod tests {
     async fn every_operation_is_a_fault_from_the_start() {
         let store = BrokenStore::new("quarantined");
         let org = OrgId::parse("org", "a").unwrap();
-        assert_eq!(store.fault().borrow().as_ref().map(|fault| fault.operation), Some("open"));
+        assert_eq!(store.state().borrow().lost().map(|fault| fault.operation), Some("open"));
         assert!(store.load(&org).await.is_err());
         assert!(store.due(0, &ShardSet::all(), 1).await.is_err());
         assert!(store.list(&ShardSet::all(), None, 1).await.is_err());
@@ -128,7 +128,8 @@ mod tests {
         assert!(store.beside(&org, RowKind::IdPage, None, 1).await.is_err());
         let (answer, answered) = std::sync::mpsc::channel();
         let write = OrgWrite::empty(&org);
-        store.commit(write, Box::new(move |result| answer.send(result).unwrap()));
-        assert_eq!(answered.recv().unwrap().unwrap_err().cause, "quarantined");
+        store.commit(write, Epoch::ONLY, Box::new(move |result| answer.send(result).unwrap()));
+        let refused = answered.recv().unwrap().unwrap_err();
+        assert!(matches!(refused, CommitError::Lost(fault) if fault.cause == "quarantined"));
     }
 }

@@ -23,17 +23,17 @@ use crate::{
         shard::{Shard, ShardSet},
         window::Millis,
     },
-    ports::{OrgStore, StoreFault},
+    ports::{CommitError, OrgStore},
 };
 
 /// Starts an engine on something empty, and again on what it left.
 pub(super) trait Harness: Default {
     type Store: OrgStore + 'static;
 
-    fn start(&self) -> Arc<Self::Store>;
+    async fn start(&self) -> Arc<Self::Store>;
 
     /// After a clean close.
-    fn restart(&self, closed: Arc<Self::Store>) -> Arc<Self::Store>;
+    async fn restart(&self, closed: Arc<Self::Store>) -> Arc<Self::Store>;
 }
 
 /// Runs every test of this module on an engine.
@@ -92,9 +92,10 @@ pub(super) fn head_with_journal(seq: u64) -> Row {
 }
 
 /// Waits until the commit is durable.
-pub(super) async fn commit(store: &impl OrgStore, write: OrgWrite) -> Result<(), StoreFault> {
+pub(super) async fn commit(store: &impl OrgStore, write: OrgWrite) -> Result<(), CommitError> {
     let (answer, answered) = oneshot::channel();
-    store.commit(write, Box::new(move |result| answer.send(result).unwrap()));
+    let fence = store.epoch(&write.org).expect("this node owns every shard");
+    store.commit(write, fence, Box::new(move |result| answer.send(result).unwrap()));
     answered.await.expect("every commit is answered")
 }
 
@@ -114,14 +115,14 @@ fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
 }
 
 pub(super) async fn every_kind_of_row_reads_back(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     assert_eq!(stored(&*store, "acme").await, vec![]);
     commit(&*store, write("acme", rows())).await.unwrap();
     assert_eq!(stored(&*store, "acme").await, sorted(rows()));
 }
 
 pub(super) async fn a_row_is_replaced_and_removed(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     for (name, row) in named_rows().into_iter().filter(|(_, row)| !matches!(row, Row::Head(_) | Row::Timer(_))) {
         let name = name.replace('_', "-");
         commit(&*store, write(&name, vec![head(10, None), row.clone()])).await.unwrap();
@@ -135,7 +136,7 @@ pub(super) async fn a_row_is_replaced_and_removed(harness: &impl Harness) {
 }
 
 pub(super) async fn a_wipe_leaves_only_what_the_same_commit_puts(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     commit(&*store, write("acme", rows())).await.unwrap();
     commit(&*store, write("acme:b", rows())).await.unwrap();
     let kept = head(8, None);
@@ -148,11 +149,12 @@ pub(super) async fn a_wipe_leaves_only_what_the_same_commit_puts(harness: &impl 
 }
 
 pub(super) async fn a_wipe_covers_what_is_not_yet_durable(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     let (answer, answered) = oneshot::channel();
-    store.commit(write("acme", rows()), Box::new(|_| {}));
-    store.commit(OrgWrite { wipe: true, ..write("acme", vec![]) }, Box::new(|_| {}));
-    store.commit(write("acme", vec![head(9, Some(5))]), Box::new(move |result| answer.send(result).unwrap()));
+    let fence = store.epoch(&org("acme")).unwrap();
+    store.commit(write("acme", rows()), fence, Box::new(|_| {}));
+    store.commit(OrgWrite { wipe: true, ..write("acme", vec![]) }, fence, Box::new(|_| {}));
+    store.commit(write("acme", vec![head(9, Some(5))]), fence, Box::new(move |result| answer.send(result).unwrap()));
     answered.await.unwrap().unwrap();
     assert_eq!(stored(&*store, "acme").await, vec![head(9, Some(5))]);
     assert_eq!(store.due(Millis::MAX, &ShardSet::all(), 10).await.unwrap(), vec![]);
@@ -160,7 +162,7 @@ pub(super) async fn a_wipe_covers_what_is_not_yet_durable(harness: &impl Harness
 
 pub(super) async fn orgs_do_not_see_each_other(harness: &impl Harness) {
     let names = ["a", "a:b", "a/b", "a.b", "ab", "A", "a1"];
-    let store = harness.start();
+    let store = harness.start().await;
     for (seq, name) in (1..).zip(names) {
         commit(&*store, write(name, vec![head(seq, None)])).await.unwrap();
     }
@@ -174,7 +176,7 @@ pub(super) async fn orgs_do_not_see_each_other(harness: &impl Harness) {
 }
 
 pub(super) async fn due_timers_come_earliest_first_and_bounded(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     for (name, at) in [("zz", 100), ("b", 300), ("a", 200), ("later", 301), ("m", 300)] {
         commit(&*store, write(name, vec![head(1, Some(at)), timer(at)])).await.unwrap();
     }
@@ -189,7 +191,7 @@ pub(super) async fn due_timers_come_earliest_first_and_bounded(harness: &impl Ha
 }
 
 pub(super) async fn a_list_goes_on_behind_its_last_org(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     for seq in 0..25 {
         commit(&*store, write(&format!("org{seq:02}"), vec![head(seq, None)])).await.unwrap();
     }
@@ -221,7 +223,7 @@ async fn having(store: &impl OrgStore, kind: RowKind, shards: &ShardSet, max: us
 }
 
 pub(super) async fn orgs_that_have_a_kind_of_row_are_found_each_once(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     let names = ["a", "a:b", "b", "z"];
     for name in names {
         commit(&*store, write(name, rows())).await.unwrap();
@@ -240,7 +242,7 @@ pub(super) async fn orgs_that_have_a_kind_of_row_are_found_each_once(harness: &i
 
 pub(super) async fn rows_of_some_kinds_are_read_of_one_org(harness: &impl Harness) {
     const KINDS: &[RowKind] = &[RowKind::Reservation, RowKind::Session];
-    let store = harness.start();
+    let store = harness.start().await;
     for name in ["a", "a:b", "b"] {
         commit(&*store, write(name, rows())).await.unwrap();
     }
@@ -253,7 +255,7 @@ pub(super) async fn rows_of_some_kinds_are_read_of_one_org(harness: &impl Harnes
 }
 
 pub(super) async fn questions_about_many_orgs_are_limited_to_shards(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     let names: Vec<String> = (0..40).map(|number| format!("org{number:02}")).collect();
     for name in &names {
         commit(&*store, write(name, vec![head(1, Some(5)), timer(5)])).await.unwrap();
@@ -281,7 +283,7 @@ fn recorded(id: &str, at: Millis) -> Row {
 }
 
 pub(super) async fn the_youngest_row_of_a_name_is_found(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     let other = SettledRow { id: DecisionId(5), at: 9, how: Settlement::Released };
     let settled = |at, how| Row::Settled(SettledRow { id: DecisionId(3), at, how });
     let ended = settled(8, Settlement::Committed);
@@ -309,7 +311,7 @@ pub(super) async fn the_youngest_row_of_a_name_is_found(harness: &impl Harness) 
 }
 
 pub(super) async fn the_largest_page_of_ids_is_one_value(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     for (len, reservation) in [(1, None), (26, None), (128, None), (1, Some(DecisionId(u128::MAX)))] {
         let id = RequestId::parse("request_id", &"i".repeat(len)).unwrap();
         let id = KeptId { rpc: Rpc::ClearAccount, id, at: 0, reservation };
@@ -323,7 +325,7 @@ pub(super) async fn the_largest_page_of_ids_is_one_value(harness: &impl Harness)
 }
 
 pub(super) async fn rows_beside_an_org_come_in_pages(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     let page = |number| Row::IdPage(IdPageRow { number, bytes: number, ids: vec![] });
     let puts = [vec![head(1, None), recorded("a", 1)], (250..260).map(page).collect()].concat();
     commit(&*store, write("acme", puts)).await.unwrap();
@@ -341,7 +343,7 @@ pub(super) async fn rows_beside_an_org_come_in_pages(harness: &impl Harness) {
 }
 
 pub(super) async fn a_large_journal_row_is_whole_again_and_goes_whole(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     let journal = |seq, count: u64| {
         let outcome = |id| {
             Outcome::Admitted(Admitted { decision: DecisionId(id), hold: None, fail_open: Vec::<FailOpen>::new() })
@@ -367,7 +369,7 @@ pub(super) async fn a_large_journal_row_is_whole_again_and_goes_whole(harness: &
 }
 
 pub(super) async fn a_lost_journal_row_or_head_fails_the_load(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     let journal = |seq| Row::Journal(JournalRow { seq, at: T0, entries: vec![] });
     let puts = vec![head_with_journal(4), journal(1), journal(2), journal(3), journal(4)];
     for (lost, what) in [
@@ -388,12 +390,13 @@ pub(super) async fn a_lost_journal_row_or_head_fails_the_load(harness: &impl Har
 }
 
 pub(super) async fn commits_of_one_org_become_durable_in_their_order(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     let seen = Arc::new(Mutex::new(Vec::new()));
     for seq in 1..=500 {
         let seen = Arc::clone(&seen);
         store.commit(
             write("acme", vec![head(seq, None)]),
+            store.epoch(&org("acme")).unwrap(),
             Box::new(move |result| {
                 result.unwrap();
                 seen.lock().unwrap().push(seq);
@@ -408,7 +411,7 @@ pub(super) async fn commits_of_one_org_become_durable_in_their_order(harness: &i
 pub(super) async fn concurrent_commits_are_all_kept(harness: &impl Harness) {
     const ORGS: u64 = 16;
     const COMMITS: u64 = 50;
-    let store = harness.start();
+    let store = harness.start().await;
     let tasks = (0..ORGS).map(|number| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
@@ -430,7 +433,7 @@ pub(super) async fn concurrent_commits_are_all_kept(harness: &impl Harness) {
 }
 
 pub(super) async fn a_restart_keeps_everything(harness: &impl Harness) {
-    let store = harness.start();
+    let store = harness.start().await;
     commit(&*store, write("acme", rows())).await.unwrap();
     let store = restart(harness, store).await;
     assert_eq!(stored(&*store, "acme").await, sorted(rows()));
@@ -441,12 +444,13 @@ pub(super) async fn a_restart_keeps_everything(harness: &impl Harness) {
 }
 
 pub(super) async fn a_commit_after_the_close_is_refused(harness: &impl Harness) {
-    let store = harness.start();
-    store.commit(write("acme", vec![head(1, None)]), Box::new(|_| {}));
+    let store = harness.start().await;
+    store.commit(write("acme", vec![head(1, None)]), store.epoch(&org("acme")).unwrap(), Box::new(|_| {}));
     store.close().await.unwrap();
-    assert!(commit(&*store, write("acme", vec![head(2, None)])).await.is_err());
-    assert_eq!(*store.fault().borrow(), None, "closing is not a fault");
-    let store = harness.restart(store);
+    let refused = commit(&*store, write("acme", vec![head(2, None)])).await;
+    assert!(matches!(refused, Err(CommitError::Lost(_))), "{refused:?}");
+    assert!(store.state().borrow().is_up(), "closing is not a fault");
+    let store = harness.restart(store).await;
     assert_eq!(stored(&*store, "acme").await, vec![head(1, None)], "what was handed over before is kept");
 }
 
@@ -459,7 +463,7 @@ async fn dumped(store: &impl OrgStore, header: &Header) -> String {
 }
 
 pub(super) async fn a_dump_restored_into_another_store_gives_the_same_dump<H: Harness>(harness: &H) {
-    let store = harness.start();
+    let store = harness.start().await;
     let entries = |count: usize| crate::store::samples::entries().into_iter().cycle().take(count).collect();
     let journal = |seq, count| JournalRow { seq, at: T0, entries: entries(count) };
     let large = vec![head_with_journal(1), Row::Journal(journal(1, 400)), Row::LongJournal(journal(1, 300))];
@@ -470,7 +474,7 @@ pub(super) async fn a_dump_restored_into_another_store_gives_the_same_dump<H: Ha
     let header = Header { group: 42, mark: None };
     let text = dumped(&*store, &header).await;
     let other = H::default();
-    let copy = other.start();
+    let copy = other.start().await;
     let mut from = text.as_bytes();
     let reader = Reader::open(&mut from, false).unwrap();
     assert_eq!(reader.header(), &header);
@@ -485,5 +489,5 @@ pub(super) async fn a_dump_restored_into_another_store_gives_the_same_dump<H: Ha
 
 async fn restart<H: Harness>(harness: &H, store: Arc<H::Store>) -> Arc<H::Store> {
     store.close().await.unwrap();
-    harness.restart(store)
+    harness.restart(store).await
 }

@@ -8,9 +8,12 @@
 //!   wait; a plain Acquire is written behind and may be forgotten whole, charge and request id
 //!   together.
 //! * **Order.** Commits of one org become durable in the order they were handed over.
-//! * **A fault is an end.** The first engine error is latched: the group it hit and everything after
-//!   it fails with that same [`StoreFault`](crate::ports::StoreFault), and nothing is acknowledged any
-//!   more. Only a restart clears it. A fault is never an acknowledgement and never a verdict.
+//! * **What became of a commit has a name.** It is durable, or a [`CommitError`](crate::ports::CommitError) says
+//!   what is known: refused because another node owns the shard, not written, or in doubt. Behind a commit that is not
+//!   durable nothing of its org is written until the org is loaded again. An error is never an acknowledgement and
+//!   never a verdict.
+//! * **A store that does not answer comes back or is lost** ([`StoreState`](crate::ports::StoreState)). A local engine
+//!   that failed is lost: the group it hit is in doubt, nothing after it is written, and only a restart clears that.
 //! * **Corrupt is loud.** Every value carries a version and a checksum over its key and itself. A row
 //!   that does not check out fails the load of its org by name; it is never skipped and never fresh.
 //!   An engine that cannot be opened is moved aside and the node refuses to start empty.
@@ -18,7 +21,7 @@
 //!   org add up to a digest in its head, and heads and timers to a number in the node's own row: the
 //!   load of an org with an older row fails, and a store with an older org does not open.
 //!
-//! The first four hold for every store; how the last two are kept is each family's own.
+//! The first five hold for every store; how the last two are kept is each family's own.
 //!
 //! ```text
 //! kinds/          what is stored: one file for each kind of row              no engine, no bytes
@@ -26,11 +29,10 @@
 //! dump/           JSON lines out of any store and into any other             the port alone
 //! conformance.rs  what every store must do, as a suite of tests              the port alone
 //! broken.rs       what a node serves with when nothing could be opened
+//! reply.rs        the way back of a commit: answered exactly once
 //! kv/             the family of engines of ordered bytes: memory, sled; fsck
+//! postgres/       typed tables of a database: takes rows as they are, without keys, codec and digests
 //! ```
-//!
-//! A store of another family (typed tables of a database) is a room beside `kv/`: it takes rows as they
-//! are, and has no use for keys, codec and digests.
 
 pub mod broken;
 #[cfg(test)]
@@ -39,6 +41,8 @@ pub mod dump;
 mod gaps;
 mod kinds;
 mod kv;
+pub mod postgres;
+mod reply;
 #[cfg(test)]
 mod samples;
 

@@ -12,6 +12,7 @@ use crate::domain::{
     decision::{Decision, LimitView},
     gate::{Cause, Code},
     ids::{Amounts, DecisionId, Meter, OrgId, Scope},
+    lease::{Due, Now},
     ledger::HourSlice,
     outbox::{DeadCause, OutboxRow},
     policy::JudgedBalance,
@@ -45,8 +46,18 @@ pub fn scopes(scopes: &Scopes) -> Vec<String> {
 }
 
 /// From `now` until an instant in milliseconds; 0 where it is over, or is none.
-pub fn until(at: Option<Millis>, now: Millis) -> i64 {
+fn until(at: Option<Millis>, now: Millis) -> i64 {
     int(at.map_or(0, |at| at.saturating_sub(now)))
+}
+
+/// 0 where there is none.
+fn at(due: Option<Due>) -> i64 {
+    int(due.map_or(0, |due| due.at))
+}
+
+/// 0 where it has come, or there is none.
+fn left(due: Option<Due>) -> i64 {
+    int(due.map_or(0, |due| due.left))
 }
 
 fn code(code: Code) -> v1::DecisionCode {
@@ -88,7 +99,7 @@ pub fn decision(decision: &Decision, node: &str) -> v1::AcquireResponse {
     }
 }
 
-/// The limits of an answer that is given at `now`.
+/// The limits of an answer that is given at `now` by the wall clock.
 fn limits(views: &[LimitView], now: Millis) -> Vec<v1::Limit> {
     views.iter().map(|view| limit(view, now)).collect()
 }
@@ -142,8 +153,8 @@ pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
     }
 }
 
-/// Everything that is kept of the org at `now`. Accounts are masked; times are milliseconds since the epoch.
-pub fn snapshot(snapshot: Snapshot, org: &OrgId, now: Millis) -> admin::GetOrgResponse {
+/// Everything that is kept of the org. Accounts are masked; times are milliseconds since the epoch.
+pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
     let at = |at: Option<Millis>| int(at.unwrap_or(0));
     let dead = snapshot.exports.iter().filter(|row| row.dead.is_some()).count();
     let pending = snapshot.exports.len() - dead;
@@ -158,10 +169,10 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId, now: Millis) -> admin::GetOrgRe
             count: int(rate.count),
             blocked: int(rate.blocked),
         }),
-        limits: limits(&snapshot.limits, now),
+        limits: limits(&snapshot.limits, snapshot.at),
         ledgers: snapshot.ledgers.into_iter().map(ledger).collect(),
         counters: snapshot.counters.into_iter().map(counter).collect(),
-        reservations: snapshot.reservations.iter().map(|row| reservation(row, now)).collect(),
+        reservations: snapshot.reservations.iter().map(reservation).collect(),
         baselines: snapshot.baselines.iter().map(baseline).collect(),
         executions: snapshot.executions.iter().map(execution).collect(),
         disputed: snapshot.disputed.iter().map(disputed).collect(),
@@ -182,9 +193,9 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId, now: Millis) -> admin::GetOrgRe
         exports_set_aside: size(dead),
         executions_uncompleted: int(snapshot.uncompleted),
         budgets: snapshot.budgets.iter().map(budget_limits).collect(),
-        sessions: snapshot.sessions.iter().map(|view| session(view, now)).collect(),
+        sessions: snapshot.sessions.iter().map(session).collect(),
         trial_ended_at_ms: at(snapshot.trial_ended_at),
-        pools: pools::org_pools(&snapshot.pools, now),
+        pools: pools::org_pools(&snapshot.pools),
         reservations_expired: size(snapshot.expired_reservations),
     }
 }
@@ -222,7 +233,7 @@ fn execution(row: &ExecutionRow) -> admin::Execution {
 }
 
 /// Units are whole; `*_known` tells a 0 from what the provider did not say.
-pub fn balance(judged: JudgedBalance, now: Millis) -> admin::RefreshBalanceResponse {
+pub fn balance(judged: JudgedBalance, now: &Now) -> admin::RefreshBalanceResponse {
     let (verdict, reason, cause, balance) = match judged.verdict {
         BalanceVerdict::Allowed(balance) => (admin::BalanceVerdict::Allowed, "", "", balance),
         BalanceVerdict::Denied(reason, balance) => (admin::BalanceVerdict::Denied, reason.name(), "", balance),
@@ -241,7 +252,7 @@ pub fn balance(judged: JudgedBalance, now: Millis) -> admin::RefreshBalanceRespo
         resets_at_ms: int(balance.resets_at.unwrap_or(0)),
         allowed: judged.allowed,
         decided_by: judged.decided_by.unwrap_or_default().into(),
-        resets_in_ms: until(balance.resets_at, now),
+        resets_in_ms: left(balance.resets_at.map(|at| now.due(at))),
     }
 }
 

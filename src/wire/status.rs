@@ -6,7 +6,11 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::v1::ItemError;
-use crate::{domain::refusal::OrgError, error::ServiceError};
+use crate::{
+    auth::Refused,
+    domain::{reach::ScopeRefused, refusal::OrgError},
+    error::ServiceError,
+};
 
 /// `ErrorInfo.domain` of every error.
 const DOMAIN: &str = "tollgate";
@@ -19,15 +23,39 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
     match error {
         ServiceError::Input(_) => (Code::InvalidArgument, "INVALID_FIELD", None),
         ServiceError::Org(error) => org_row(*error),
-        ServiceError::Store(_) => (Code::Unavailable, "STORE_UNAVAILABLE", Some(RETRY_LATER)),
-        ServiceError::OrgBusy { .. } => (Code::ResourceExhausted, "ORG_OVERLOADED", Some(RETRY_SOON)),
-        ServiceError::NodeBusy { .. } => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON)),
+        ServiceError::Store(_) | ServiceError::InDoubt(_) => {
+            (Code::Unavailable, "STORE_UNAVAILABLE", Some(RETRY_LATER))
+        }
+        ServiceError::Moved => (Code::Unavailable, "ORG_MOVED", Some(RETRY_SOON)),
+        ServiceError::OrgBusy { .. } | ServiceError::OrgOverShare => {
+            (Code::ResourceExhausted, "ORG_OVERLOADED", Some(RETRY_SOON))
+        }
+        ServiceError::NodeBusy { .. } | ServiceError::CallerOverShare => {
+            (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON))
+        }
+        ServiceError::NewOrgs { retry_in, .. } => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(*retry_in)),
+        ServiceError::NotAdmitted(_) => (Code::PermissionDenied, "ORG_NOT_ADMITTED", None),
+        ServiceError::DiskLow { .. } => (Code::Unavailable, "DISK_LOW", Some(RETRY_LATER)),
         ServiceError::TimedOut => (Code::DeadlineExceeded, "NO_ANSWER_IN_TIME", None),
         ServiceError::Interrupted => (Code::Unavailable, "INTERRUPTED", Some(RETRY_SOON)),
         ServiceError::Bug => (Code::Internal, "INTERNAL", None),
         ServiceError::Draining => (Code::Unavailable, "DRAINING", Some(RETRY_LATER)),
         ServiceError::UnknownOrg(_) => (Code::NotFound, "ORG_UNKNOWN", None),
+        ServiceError::Unauthenticated(refused) => unauthenticated_row(*refused),
+        ServiceError::OtherRole { .. } => (Code::PermissionDenied, "ROLE_NOT_ALLOWED", None),
+        ServiceError::OtherOrg => (Code::PermissionDenied, "ORG_NOT_ALLOWED", None),
+        ServiceError::OtherScope(ScopeRefused::Outside { .. }) => (Code::PermissionDenied, "SCOPE_NOT_ALLOWED", None),
+        ServiceError::OtherScope(ScopeRefused::Unnamed) => (Code::PermissionDenied, "SCOPE_MISSING", None),
     }
+}
+
+fn unauthenticated_row(refused: Refused) -> (Code, &'static str, Option<Duration>) {
+    let (code, retry) = match refused {
+        Refused::Missing | Refused::Malformed | Refused::Invalid | Refused::Expired => (Code::Unauthenticated, None),
+        Refused::Unavailable => (Code::Unavailable, Some(RETRY_LATER)),
+        Refused::Throttled => (Code::ResourceExhausted, Some(RETRY_LATER)),
+    };
+    (code, refused.reason(), retry)
 }
 
 fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
@@ -54,6 +82,7 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::TooManyExecutions { .. } => (Code::ResourceExhausted, "EXECUTIONS_FULL", None),
         OrgError::SessionUnknown | OrgError::SessionReplaced => (Code::NotFound, "SESSION_UNKNOWN", None),
         OrgError::SessionExists => (Code::AlreadyExists, "SESSION_EXISTS", None),
+        OrgError::SessionIdWornOut => (Code::FailedPrecondition, "SESSION_ID_WORN_OUT", None),
         OrgError::OtherIdentity => (Code::PermissionDenied, "OTHER_IDENTITY", None),
         OrgError::PoolUnknown => (Code::NotFound, "POOL_UNKNOWN", None),
         OrgError::AccountUnknown => (Code::NotFound, "ACCOUNT_UNKNOWN", None),
@@ -85,6 +114,12 @@ pub fn to_status(error: &ServiceError) -> Status {
         details.add_bad_request_violation("occurred_at_ms", refusal.to_string());
     }
     Status::with_error_details(code, error.to_string(), details)
+}
+
+impl From<ServiceError> for Status {
+    fn from(error: ServiceError) -> Self {
+        to_status(&error)
+    }
 }
 
 /// The same for one item of a batch or stream.

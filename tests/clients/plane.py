@@ -77,12 +77,37 @@ class Service:
         return lambda timeout=CALL_WITHIN, **fields: call(request(**fields), timeout=timeout, wait_for_ready=True)
 
 
+class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """Sends a token with every call."""
+
+    def __init__(self, token):
+        self._token = token
+
+    def _with_token(self, details):
+        return details._replace(metadata=[*(details.metadata or []), ("authorization", f"Bearer {self._token}")])
+
+    def intercept_unary_unary(self, continuation, client_call_details, request):
+        return continuation(self._with_token(client_call_details), request)
+
+    def intercept_stream_stream(self, continuation, client_call_details, request_iterator):
+        return continuation(self._with_token(client_call_details), request_iterator)
+
+
 class Plane:
     """One client process, as far as a node can tell: a channel of its own."""
 
-    def __init__(self, address):
+    def __init__(self, address, ca=None, token=None, certificate=None):
+        """`certificate`: a chain in PEM, and its key."""
         # Channels of one process share connections unless told otherwise.
-        self.channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        if ca is None:
+            self.channel = grpc.insecure_channel(address, options=options)
+        else:
+            chain, key = certificate or (None, None)
+            credentials = grpc.ssl_channel_credentials(ca, key, chain)
+            self.channel = grpc.secure_channel(address, credentials, options=options)
+        if token is not None:
+            self.channel = grpc.intercept_channel(self.channel, Bearer(token))
         self.health = health_pb2_grpc.HealthStub(self.channel)
         self.wait_until_serving()
         pool = descriptors(self.channel)

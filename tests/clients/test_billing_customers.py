@@ -94,6 +94,19 @@ class Customers(Outage):
         _, counts = self.run_with("two fail", {"ok-0": LIMITED, "ok-1": STATUS})
         self.assert_nobody_else_is_concerned(counts, 2)
 
+    def test_six_that_fail_at_the_same_instant_are_not_the_provider(self):
+        """More than `breaker_failures`, before anybody else is answered again, and far from all"""
+        plane = self.started()
+        failing = dict.fromkeys(HEALTHY[:6], STATUS)
+        self.standin.failing(**failing)
+        self.clock_of_node.step(61)
+        self.ask(plane, HEALTHY[6:] + EXHAUSTED)
+        for org, answer in self.ask(plane, list(failing)).items():
+            self.assertEqual([(each.gate, each.cause) for each in answer.fail_open], [("balance", "provider_error")], org)
+        self.standin.grant("late", granted=1, usage=1)
+        self.assertFalse(plane.gate.Acquire(org="late").allowed, "who has nothing left is not let through")
+        self.assertEqual(len(self.node_of_test.logged("is left alone")), 0)
+
     def test_all_of_thirty(self):
         """An outage fails open, and the provider is left alone"""
         failing = dict.fromkeys(HEALTHY + EXHAUSTED, STATUS)

@@ -23,7 +23,7 @@ class Load:
 
     def __init__(self, gate):
         self._gate, self._stop = gate, threading.Event()
-        self.acknowledged = []
+        self.acknowledged, self.refused = [], []
         self._threads = [threading.Thread(target=self._run, args=(fresh("load"),)) for _ in range(self.THREADS)]
         for thread in self._threads:
             thread.start()
@@ -35,7 +35,8 @@ class Load:
             began = time.monotonic()
             try:
                 self._gate.Record(org=org, request_id=str(number), usage=SPEND, timeout=2)
-            except grpc.RpcError:
+            except grpc.RpcError as error:
+                self.refused.append((error.details(), org, str(number)))
                 continue
             self.acknowledged.append((began, org, str(number)))
 
@@ -93,6 +94,12 @@ class VanishedDirectory(NodeCase):
         for _, org, request_id in load.acknowledged:
             with self.subTest(org=org, request_id=request_id):
                 self.assertTrue(plane.gate.Record(org=org, request_id=request_id, usage=SPEND).replayed)
+        # A thousand calls a second may be refused by now; those in flight when it failed are the first.
+        for details, org, request_id in load.refused[:200]:
+            with self.subTest(org=org, request_id=request_id, details=details):
+                replayed = plane.gate.Record(org=org, request_id=request_id, usage=SPEND).replayed
+                self.assertFalse(replayed and "nothing was recorded" in details)
+        self.assertTrue(any("may have been carried out" in details for details, *_ in load.refused), load.refused[:5])
 
     def test_files_that_are_replaced_by_their_copies_are_noticed_without_a_call(self):
         for name in ("sled/db", "committed", "lock"):

@@ -121,6 +121,21 @@ class LateExports(BilledCase):
         (report,) = tracks(self.standin, "acme")
         self.assertEqual(report["body"]["timestamp"], happened)
 
+    def test_its_time_is_said_where_the_answers_have_no_date(self):
+        """R-BAL-10: it is old by any clock"""
+        node = self.billed()
+        plane = self.plane(node)
+        self.standin.clock(date_ahead_ms=None)
+        self.standin.grant("acme", granted=100)
+        happened = int(time.time() * 1000) - 3600 * 1000
+        for number, at in enumerate((happened, 0)):
+            decision = plane.gate.Acquire(org="acme").decision_id
+            plane.gate.Record(org="acme", request_id=f"end {number}", decision_id=decision, occurred_at_ms=at,
+                              usage=[{"meter": "bytes", "amount": 1}])
+        eventually(lambda: self.standin.usage("acme") == 2, "it is delivered", within=15)
+        said = sorted(report["body"].get("timestamp", 0) for report in tracks(self.standin, "acme"))
+        self.assertEqual(said, [0, happened])
+
 
 if __name__ == "__main__":
     unittest.main()

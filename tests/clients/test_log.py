@@ -49,6 +49,17 @@ class Repeated(NodeCase):
         self.clock_.step(61)
         eventually(lambda: self.about(unguarded, "acme") == [None, 49, 5], "the next count")
 
+    def test_what_concerns_many_orgs_is_a_hundred_lines_and_a_count(self):
+        unguarded = "no admission preceded"
+        for number in range(150):
+            self.gate.Record(org=f"org-{number}", request_id="1", usage=SPEND)
+        eventually(lambda: len(self.node_.logged(unguarded)) >= 100, "the lines")
+        self.clock_.step(61)
+        counted = lambda: [line for line in map(self.node_.fields, self.node_.logged(unguarded)) if "times" in line]  # noqa: E731
+        eventually(counted, "the count of the others")
+        self.assertEqual([(line.get("org"), line["times"]) for line in counted()], [(None, 50)])
+        self.assertEqual(len(self.node_.logged(unguarded)), 101)
+
     def test_a_node_that_stops_says_what_it_has_withheld(self):
         for number in range(20):
             self.session.StartSession(org="acme", session_id=f"s{number}", identity="i", request_id=str(number))

@@ -1,12 +1,8 @@
 """The disk is full: what cannot be evaluated is said gate by gate, and the emergency cap bounds it."""
 
 import os
-import pathlib
-import shutil
-import subprocess
-import tempfile
 
-from case import NodeCase
+from disk import DiskCase
 from node import eventually
 from plane import code_name, metric, refusal
 
@@ -18,38 +14,19 @@ amount = "off"
 amount = {CAP}
 [bounds]
 store_fault_grace_ms = 60000
+disk_headroom_bytes = 0
 """
-DISK_BYTES = 24 << 20
 
 
-class FullDisk(NodeCase):
+class FullDisk(DiskCase):
     """R-PIPE-2: a node on a disk of its own, which another process fills up. The disk needs root."""
-
-    def disk(self):
-        point = pathlib.Path(tempfile.mkdtemp(prefix="tollgate-disk-"))
-        self.addCleanup(shutil.rmtree, point, ignore_errors=True)
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(point)]
-        mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-        if mounted.returncode != 0:
-            self.skipTest(f"a disk that can be filled needs root: {mounted.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", "-l", str(point)], check=False)
-        return point
-
-    def fill(self, disk):
-        """Leaves no byte free."""
-        with open(disk / "filler", "wb", buffering=0) as filler:
-            try:
-                while True:
-                    filler.write(b"x" * (64 << 10))
-            except OSError:
-                pass
 
     def break_store(self, node, gate):
         """Until a durable call finds the disk full."""
 
         numbers = iter(range(10_000))
         eventually(lambda: refused(gate, f"broken-{next(numbers)}"), "a store fault", within=30)
-        self.assertTrue(any("No space left" in line for line in node.log), node.log[-5:])
+        eventually(lambda: node.logged("No space left"), "the cause in the log")
 
     def test_orgs_that_nobody_can_read_are_flagged_and_capped_with_the_backstop_off(self):
         disk = self.disk()

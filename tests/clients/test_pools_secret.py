@@ -49,7 +49,7 @@ class Secret(PoolNodeCase):
         say(pool.ConfigurePool, org="acme", pool="p", accounts=accounts, request_id="")
         bad = [
             {"window": "daily"}, {"daily_limit": -1}, {"safety_buffer": -1}, {"account": LONG + " "}, {"account": LONG + "\n"},
-            {"account": LONG * 9}, {"account": "/" + LONG}, {"account": EIGHT + ","}, {"account": f"{LONG}//{LONG}"},
+            {"account": LONG * 9}, {"account": "-" + LONG}, {"account": EIGHT + ","}, {"account": f"{LONG}//{LONG}"},
         ]
         for fields in bad:
             self.assertIsNone(say(calls.configure, "acme", {"account": LONG, **fields}), fields)

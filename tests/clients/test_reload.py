@@ -60,8 +60,18 @@ class Reload(NodeCase):
         self.assertIsNone(self.reload(WHOLE.replace("100u", "200u")))
         self.assertTrue(self.gate.Acquire(org="used").allowed)
         self.assertIsNone(self.reload(WHOLE.replace('[orgs."idle"]\nplan = "small"\n', "")), "it has no usage")
-        self.assertIsNone(self.reload(HEAD + PLANS + '[orgs."used"]\nspend = { daily = "5u" }\n'))
+        others = 'spend = { daily = "5u" }\nexecutions = { calendar_week = 9 }\n'
+        self.assertIsNone(self.reload(HEAD + PLANS + '[orgs."used"]\n' + others))
         self.assertFalse(self.gate.Acquire(org="used").allowed)
+
+    def test_a_limit_of_another_kind_takes_the_place_of_none(self):
+        """R-OPS-11"""
+        for others in ('bytes = { calendar_day = 10 }', 'max_sessions = 1',
+                       'spend = { daily = { amount = "5u", shadow = true } }',
+                       'scopes."ws/*" = { spend = { daily = "5u" } }'):
+            with self.subTest(others):
+                refusal = self.reload(HEAD + PLANS + f'[orgs."used"]\n{others}\n') or "taken"
+                self.assertIn("such as used (executions, spend)", refusal)
 
     def test_an_operator_who_means_it_says_so_in_the_file_or_restarts(self):
         self.assertIsNone(self.reload(HEAD + "[reload]\naccept_lost_limits = true\n"))

@@ -79,7 +79,7 @@ class Scopes(SharedNodeCase):
             ({"scopes": names}, "scopes", "at most 8 scopes"),
             ({"scope": "x", "scopes": names[:8]}, "scopes", "at most 8 scopes"),
             ({"scopes": ["a", ""]}, "scopes[1]", "the name of a scope"),
-            ({"scopes": ["a", "a//b"]}, "scopes[1]", "a letter or digit first"),
+            ({"scopes": ["a", "a//b"]}, "scopes[1]", "first a letter, a digit or one of +/_@"),
             ({"scopes": ["pool/a"]}, "scopes[0]", "PoolService"),
         ]:
             for call, more in [

@@ -1,4 +1,4 @@
-"""What a denial says to people: the limit whose time it gives, that time, and the numbers as people read them."""
+"""What a denial says to people: the limit whose time it gives, of whichever gate, that time, and the numbers."""
 
 import datetime
 import re
@@ -151,6 +151,86 @@ class Sentences(SharedNodeCase):
         head, sentence = denied.stdout.splitlines()[:2]
         self.assertIn("QUOTA_EXCEEDED  0 left of 12 (quota/executions, resets in ", head.replace("-0", "0"))
         self.assertTrue(sentence.startswith("Quota quota/executions of this org is used up: 12 executions used of 12 "), sentence)
+
+
+class ManyGates(SharedNodeCase):
+    """R-PIPE-5: the first gate that denies gives the code; time and sentence are of every limit that is known to be full."""
+
+    CLOCK = {"at": MID_MONTH + 1_800}
+    ENVIRONMENT = {**LONG_CONNECTIONS, "TOLLGATE__BILLING__PROVIDER": "static"}
+    CONFIG = """
+        [rate]
+        amount = 100
+        [defaults]
+        plan = "open"
+        [plans.open]
+        [plans.two]
+        included = 2
+        executions = { calendar_day = 2 }
+        [plans.sessions]
+        max_sessions = 1
+        compute = { calendar_month = "1h" }
+        executions = { calendar_day = 2 }
+        [plans.none]
+        max_sessions = 0
+        [orgs.day]
+        rate = { amount = 2 }
+        executions = { calendar_day = 2 }
+        [orgs.month]
+        plan = "two"
+        [orgs.slots]
+        plan = "sessions"
+        [orgs.busy]
+        plan = "sessions"
+        [orgs.closed]
+        plan = "none"
+    """
+    assertAgrees = Sentences.assertAgrees
+
+    def used_up(self, org, times=2):
+        for _ in range(times):
+            self.assertTrue(self.gate.Acquire(org=org).allowed)
+        return [self.gate.Acquire(org=org), self.gate.Acquire(org=org, explain=True), self.gate.GetStatus(org=org)]
+
+    def start(self, org, session, **fields):
+        return self.session.StartSession(
+            org=org, session_id=session, identity="vm", request_id=fresh(), **fields)
+
+    def test_a_backstop_that_resets_before_a_quota_does_not_give_the_time(self):
+        for denied in self.used_up("day"):
+            self.assertEqual(code_name(denied), "RATE_LIMITED")
+            self.assertTrue(denied.message.startswith("Quota quota/executions/calendar/day of this org is used up: "),
+                            denied.message)
+            self.assertIn(" Also exceeded: the rate backstop (2 of 2 calls per clock hour, resets in ", denied.message)
+            self.assertAgrees(denied)
+            ends = limit(denied, "quota/executions/calendar/day").resets_at_ms
+            self.assertAlmostEqual(ends - self.shared.clock.now_ms(), denied.retry_after_ms, delta=2_000)
+            self.assertEqual({each.name for each in denied.limits if each.limiting}, {"rate", "quota/executions/calendar/day"})
+
+    def test_a_balance_that_resets_after_a_quota_gives_the_time(self):
+        for denied in self.used_up("month")[:2]:
+            self.assertEqual(code_name(denied), "QUOTA_EXCEEDED")
+            self.assertTrue(denied.message.startswith("The included executions of plan two are used up"), denied.message)
+            self.assertIn(" Also exceeded: quota/executions/calendar/day of this org (used up, fits again in ", denied.message)
+            self.assertAgrees(denied)
+            ends = limit(denied, "balance").resets_at_ms
+            self.assertAlmostEqual(ends - self.shared.clock.now_ms(), denied.retry_after_ms, delta=2_000)
+
+    def test_ending_a_session_is_not_advised_where_it_does_not_help(self):
+        self.assertTrue(self.start("slots", "s").allowed)
+        self.assertEqual(self.start("slots", "t").message, "Session limit reached: 1 of 1 run. End one to start another.")
+        self.gate.Record(org="slots", usage=[{"meter": "compute", "amount": 3_600_000}], request_id=fresh())
+        for fields in ({}, {"explain": True}):
+            denied = self.start("slots", "t", **fields)
+            self.assertEqual(code_name(denied), "SESSION_LIMIT_REACHED")
+            self.assertEqual(denied.message, "Monthly quota exceeded — upgrade to continue. Also exceeded: sessions (1 of 1 run).")
+            ends = limit(denied, "quota/compute").resets_at_ms
+            self.assertAlmostEqual(ends - self.shared.clock.now_ms(), denied.retry_after_ms, delta=2_000)
+
+    def test_what_never_fits_has_no_time(self):
+        denied = self.start("closed", "s")
+        self.assertEqual((code_name(denied), denied.retry_after_ms), ("SESSION_LIMIT_REACHED", 0))
+        self.assertEqual(denied.message, "Session limit reached: 0 of 0 run. None may be started while `max_sessions` is 0.")
 
 
 class StaticBalance(SharedNodeCase):

@@ -38,6 +38,25 @@ class Again(NodeCase):
         self.assertEqual(calls.end("acme", incarnation="boot 2", total_seconds=10).booked_ms, 10_000)
         self.assertEqual((calls.used("acme"), calls.plane.admin.Audit(org="acme").drifted), (40_000, 0))
 
+    def test_the_first_incarnation_stays_refused_however_often_the_id_is_used_again(self):
+        node = self.node(config=TEN_MINUTES)
+        calls = Client(self.plane(node))
+        for life in range(20):
+            calls.start("acme")
+            calls.beat("acme", 1, incarnation=f"boot {life}")
+            calls.end("acme", incarnation=f"boot {life}", total_seconds=1, request_id=fresh())
+        calls.start("acme")
+        self.assertEqual(action(calls.beat("acme", 1, incarnation="boot 20")), "CONTINUE")
+        for restart in [False, True]:
+            if restart:
+                node.kill()
+                calls = Client(self.plane(node.start()))
+            for life in [0, 1, 11, 12, 19]:
+                beat = refusal(calls.beat, "acme", 200, incarnation=f"boot {life}")
+                self.assertEqual((beat.code.name, beat.reason), ("NOT_FOUND", "SESSION_UNKNOWN"), life)
+        self.assertEqual(calls.get("acme").booked_ms, 1_000)
+        self.assertEqual(calls.used("acme"), 21_000)
+
 
 if __name__ == "__main__":
     unittest.main()

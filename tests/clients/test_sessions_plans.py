@@ -218,7 +218,8 @@ class Trial(SessionNodeCase):
         self.assertEqual(code_name(calls.start("acme", "b")), "QUOTA_EXCEEDED")
         self.assertEqual(self.ended(node), 0, "told by the process before")
         self.assertEqual(calls.plane.admin.GetOrg(org="acme").trial_ended_at_ms, at)
-        self.reloaded(node, calls, '[plans.trial]\ntrial = true\ncompute = { calendar_month = "6h" }\n[orgs."acme"]\nplan = "trial"\n')
+        raised = '[plans.trial]\ntrial = true\ncompute = { calendar_month = "6h" }\n[orgs."acme"]\nplan = "trial"\n'
+        self.reloaded(node, calls, f"[reload]\naccept_lost_limits = true\n{raised}")
         self.assertTrue(calls.start("acme", "c").allowed, "a raised limit")
         calls.use("acme", self.HOUR)
         calls.beat("acme", 180, "c")

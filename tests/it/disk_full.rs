@@ -41,6 +41,7 @@ fn setup(data: &Path, config: &Path) -> Setup {
         .set("RATE__AMOUNT", 1_000_000_000)
         .set("DURABILITY__WRITE_BEHIND_MAX", WRITE_BEHIND_MAX)
         .set("BOUNDS__STORE_FAULT_GRACE_MS", GRACE.as_millis())
+        .set("BOUNDS__DISK_HEADROOM_BYTES", 0)
         .with("--config")
         .with(config)
 }

@@ -70,8 +70,11 @@ async fn the_calls_of_one_org_in_flight_are_bounded_and_resume_is_still_served()
     }
     let dir = TempDir::new().unwrap();
     let setup = Setup::at(dir.path()).set("RATE__AMOUNT", 1_000_000).set("BOUNDS__DECISION_BUDGET_MS", 20_000);
+    // Under strace calls wait for a processor as well, and would be left unread for that.
+    let setup = setup.set("BOUNDS__TURN_WAIT_US", 10_000_000);
     let node = setup.under_strace("fdatasync:delay_enter=1500000").start().await;
-    let gates = connections(&node, 4).await;
+    // More than `streams_per_connection` lets through on fewer.
+    let gates = connections(&node, 20).await;
     let flooding = {
         let gates = gates.clone();
         tokio::spawn(async move { flood(&gates, "hot", IN_FLIGHT + OVER).await })
@@ -110,7 +113,7 @@ async fn a_lower_bound_sheds_at_once_and_charges_nothing_for_it() {
     let dir = TempDir::new().unwrap();
     let setup = Setup::at(dir.path()).set("RATE__AMOUNT", 1_000_000).set("BOUNDS__ORG_IN_FLIGHT", 4);
     let node = setup.start().await;
-    let gates = connections(&node, 4).await;
+    let gates = connections(&node, 8).await;
     let (mut held, mut shed) = (0, 0);
     for round in 0..20 {
         let flood = flood(&gates, &format!("hot/{round}"), 400).await;
@@ -130,7 +133,7 @@ async fn callers_that_hang_up_leave_nothing_in_flight_and_harm_nobody() {
     let _alone = alone().await;
     let dir = TempDir::new().unwrap();
     let node = Setup::at(dir.path()).set("RATE__AMOUNT", 1_000_000).start().await;
-    let gates = connections(&node, 4).await;
+    let gates = connections(&node, 8).await;
     let rude = {
         let gates = gates.clone();
         tokio::spawn(async move {

@@ -28,7 +28,8 @@ const SAMPLED: usize = 500;
 const LEAVE_WITHIN: Duration = Duration::from_secs(120);
 
 fn write_config(path: &Path, idle_ms: u64) {
-    fs::write(path, format!("[bounds]\nidle_ms = {idle_ms}\n")).unwrap();
+    let room = "resident_orgs = 1000000\nnew_orgs_per_minute = 10000000\nnew_orgs_per_caller = 10000000";
+    fs::write(path, format!("[bounds]\nidle_ms = {idle_ms}\n{room}\n")).unwrap();
 }
 
 fn asks(from: usize, to: usize) -> Vec<AcquireRequest> {

@@ -39,6 +39,9 @@ use crate::{
 /// Usage carries its time only from this age on, by the provider's own clock: it refuses what lies in
 /// its future. What is younger is booked at the time of its arrival.
 const TIMESTAMP_AGE_MS: Millis = 60_000;
+/// The same by the node's own clock, where no answer says what time it is: a clock that is believed is no further from
+/// the provider's than this.
+const TIMESTAMP_AGE_NO_DATE_MS: Millis = 15 * 60_000;
 
 /// The provider. Calls share connections. Questions and reports have a breaker each: usage that cannot
 /// be reported must not keep the gate from asking.
@@ -91,11 +94,13 @@ impl Autumn {
         Ok(Self { check, track, customer, settings, link, reports, clock, strangers })
     }
 
-    /// When usage was booked, where that can be said without being taken for the future: not before the
-    /// provider has said what time it is.
+    /// When usage was booked, where that can be said without being taken for the future.
     fn timestamp(&self, at: Millis) -> Option<Millis> {
-        let theirs = self.link.clock.now()?;
-        let settled = self.clock.may_purge() && theirs.saturating_sub(at) >= TIMESTAMP_AGE_MS;
+        let (now, age) = match self.link.clock.now() {
+            Some(theirs) => (theirs, TIMESTAMP_AGE_MS),
+            None => (self.clock.now(), TIMESTAMP_AGE_NO_DATE_MS),
+        };
+        let settled = self.clock.may_purge() && now.saturating_sub(at) >= age;
         settled.then_some(at)
     }
 

@@ -463,6 +463,23 @@ async fn usage_that_is_refused_for_its_time_is_reported_again_without_it() {
     assert_eq!(times(&standin)[4..], [None, None]);
 }
 
+/// R-BAL-10, R-BUD-10: an answer without a date says nothing of the time, and what is old is old by any clock.
+#[tokio::test]
+async fn without_a_date_the_time_is_said_of_what_is_older_than_any_clock_is_wrong() {
+    let (standin, clock) = (Standin::start().await, clock());
+    standin.grant("org_1", Feature { granted: 100, ..Feature::default() });
+    standin.clock(T0, None);
+    let autumn = Autumn::new(settings(standin.base_url()), clock.clone()).unwrap();
+    for (units, ahead) in [(1, 0), (2, 14 * 60_000), (3, 60_000)] {
+        clock.advance(ahead);
+        assert_eq!(autumn.report(usage(units)).await, Delivery::Delivered);
+    }
+    assert_eq!(times(&standin), [None, None, Some(T0)], "from a quarter of an hour on");
+    clock.doubted.store(true, std::sync::atomic::Ordering::SeqCst);
+    autumn.report(usage(4)).await;
+    assert_eq!(times(&standin).last(), Some(&None), "by a clock that is not believed");
+}
+
 /// Usage of another org than `usage` has.
 fn usage_of(name: &str, units: u64) -> Usage {
     Usage { org: org(name), ..usage(units) }

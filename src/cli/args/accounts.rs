@@ -104,9 +104,9 @@ mod tests {
     #[test]
     fn a_bad_account_is_refused_with_the_rule_and_never_repeated() {
         for (spec, field, rule) in [
-            (String::new(), "account", "a letter or digit first"),
-            (format!(" {SECRET}"), "account", "a letter or digit first"),
-            (format!("{SECRET} limit=5"), "account", "a letter or digit first"),
+            (String::new(), "account", "first a letter, a digit or one of +/_@"),
+            (format!(" {SECRET}"), "account", "first a letter, a digit or one of +/_@"),
+            (format!("{SECRET} limit=5"), "account", "first a letter, a digit or one of +/_@"),
             ("limit=5".to_owned(), "account", "the account first"),
             (format!("limit=5,{SECRET}"), "account", "the account first"),
             (format!("{SECRET},"), "account option", "ACCOUNT[,limit=N]"),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
+
+use super::token::Expires;
 
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
@@ -22,6 +25,18 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(600);
 const MONEY_RULE: &str = "an amount of spend with its unit, '$25', 25usd or 25000000u (micro-USD), with at most 6 \
                           decimals, without a leading zero and at most $10000000000; quote a $: a shell makes 5 \
                           of $15";
+
+/// `90d`, `2027-01-31T00:00:00Z`, `never`.
+pub(crate) fn expires(text: &str) -> Result<Expires, String> {
+    if text == "never" {
+        return Ok(Expires::Never);
+    }
+    let after = Length::parse_millis(text).map(|length| length.0).filter(|after| *after > 0);
+    let at = || DateTime::parse_from_rfc3339(text).ok().and_then(|at| Millis::try_from(at.timestamp_millis()).ok());
+    let expires = after.map(Expires::In).or_else(|| at().map(Expires::At));
+    expires
+        .ok_or_else(|| "a time from now such as 12h or 90d, an instant such as 2027-01-31T00:00:00Z, or never".into())
+}
 
 /// `executions=2`, `spend=$0.05`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,6 +40,9 @@ fn describe(node: &GetNodeResponse, now: Millis) -> String {
         ("write behind", write_behind(node)),
         ("configuration", format!("reloaded {} times", node.config_generation)),
     ];
+    if node.disk_size_bytes > 0 {
+        known.push(("disk", format!("{} of {} bytes free", node.disk_free_bytes, node.disk_size_bytes)));
+    }
     if !node.needs_restart.is_empty() {
         known.push(("needs a restart", node.needs_restart.join(", ")));
     }

@@ -57,7 +57,7 @@ fn an_item_that_failed_is_an_error_of_its_own_beside_the_answer() {
 fn a_usage_error_is_an_object_wherever_the_format_stands() {
     for (args, message) in [
         ("acquire acme --cost executions --output json", "METER=AMOUNT"),
-        ("-o json acquire a//b", "a letter or digit first"),
+        ("-o json acquire a//b", "first a letter, a digit or one of +/_@"),
         ("--output=json status acme --timeout 5", "1ms to 10m"),
         ("status -ojson", "<ORG>"),
         ("org list --limit 0 -o json", "1..=1000000"),

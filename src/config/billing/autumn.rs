@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use url::{Host, Url};
+use url::Url;
 
 use crate::{
     bounds::MINUTE_MS,
@@ -12,7 +12,7 @@ use crate::{
         reader::{Parsed, Section},
         secret::{Secret, secret},
         tree::Entry,
-        values::{duration, whole_u32},
+        values::{duration, is_safe, whole_u32},
     },
 };
 
@@ -81,18 +81,8 @@ fn webhook_key(text: &str) -> Option<Vec<u8>> {
 }
 
 fn base_url(entry: &Entry) -> Parsed<String> {
-    let is_good = |url: &Url| {
-        let is_loopback = match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => return false,
-        };
-        let is_bare = url.username().is_empty() && url.password().is_none();
-        let is_plain = url.query().is_none() && url.fragment().is_none();
-        is_bare && is_plain && (url.scheme() == "https" || (url.scheme() == "http" && is_loopback))
-    };
-    let url = entry.text().and_then(|text| Url::parse(text).ok()).filter(is_good);
+    let parsed = entry.text().and_then(|text| Url::parse(text).ok());
+    let url = parsed.filter(|url| is_safe(url) && url.query().is_none());
     url.map(|url| url.as_str().trim_end_matches('/').to_owned()).ok_or_else(|| {
         "an https URL without user, query or fragment, such as \"https://api.useautumn.com\"; http is allowed for \
          this machine only"

@@ -53,7 +53,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         (
             "[cluster]\nnode = 5",
-            "t.toml:1:2: cluster is not a known key: use one of listen, data, durability, bounds, billing, pools, rate, emergency, defaults, sessions, budgets, plans, orgs, reload, node, log",
+            "t.toml:1:2: cluster is not a known key: use one of listen, tls, auth, data, durability, bounds, billing, pools, rate, emergency, defaults, sessions, budgets, plans, orgs, reload, node, log",
         ),
         (
             "[emergency]\namount = \"off\"",

@@ -1,5 +1,7 @@
 //! What the tests of the configuration share, and its properties.
 
+mod admission;
+mod auth;
 mod billing;
 mod meaning;
 mod mistakes;

@@ -11,6 +11,15 @@ type Keys = BTreeMap<String, String>;
 /// A configuration in which every key has an effect.
 fn base(secret_key_file: &str) -> Keys {
     let keys = [
+        ("auth.tokens", "\"/tokens\""),
+        ("auth.jwt.issuer", "\"issuer\""),
+        ("auth.jwt.audience", "\"tollgate\""),
+        ("auth.jwt.jwks", "\"https://issuer/keys\""),
+        ("auth.jwt.claim", "\"tollgate\""),
+        ("auth.certificates.ca", "\"/ca\""),
+        ("auth.certificates.principals", "{ a = { role = \"plane\", orgs = [\"*\"] } }"),
+        ("tls.cert", "\"/cert\""),
+        ("tls.key", "\"/key\""),
         ("billing.provider", "\"autumn\""),
         ("billing.autumn.secret_key_file", secret_key_file),
         ("defaults.plan", "\"free\""),
@@ -33,8 +42,21 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 51] = [
+const OTHER: [(&str, &str); 64] = [
+    ("tls.cert", "\"/other\""),
+    ("tls.key", "\"/other\""),
+    ("auth.tokens", "\"/other\""),
+    ("auth.metrics", "\"viewer\""),
+    ("auth.jwt.issuer", "\"other\""),
+    ("auth.jwt.audience", "\"other\""),
+    ("auth.jwt.jwks", "\"https://other/keys\""),
+    ("auth.jwt.ca", "\"/other\""),
+    ("auth.jwt.claim", "\"other\""),
+    ("auth.jwt.subjects", "{ a = { role = \"plane\", orgs = [\"*\"] } }"),
+    ("auth.certificates.ca", "\"/other\""),
+    ("auth.certificates.principals", "{ b = { role = \"plane\", orgs = [\"*\"] } }"),
     ("reload.accept_lost_limits", "true"),
+    ("orgs.admit", "\"listed\""),
     ("listen.grpc", "\"127.0.0.1:1\""),
     ("listen.http", "\"127.0.0.1:2\""),
     ("data.dir", "\"/elsewhere\""),
@@ -119,12 +141,15 @@ fn all_keys() -> Vec<String> {
     for section in known("") {
         match section.as_str() {
             "plans" => keys.push("plans.free.max_sessions".to_owned()),
-            "orgs" => keys.push("orgs.a.exempt".to_owned()),
+            "orgs" => keys.extend(["orgs.a.exempt", "orgs.admit"].map(str::to_owned)),
             _ => keys.extend(known(&section).iter().map(|key| format!("{section}.{key}"))),
         }
     }
-    keys.retain(|key| key != "billing.autumn");
-    keys.extend(known("billing.autumn").iter().map(|key| format!("billing.autumn.{key}")));
+    let inside = ["billing.autumn", "auth.jwt", "auth.certificates"];
+    keys.retain(|key| !inside.contains(&key.as_str()));
+    for section in inside {
+        keys.extend(known(section).iter().map(|key| format!("{section}.{key}")));
+    }
     keys
 }
 
@@ -211,6 +236,12 @@ fn the_bounds_of_what_is_opened_at_start_wait_for_a_restart() {
             "message_bytes",
             "streams_per_connection",
             "connections",
+            "http_connections",
+            "connections_per_address",
+            "connection_idle_ms",
+            "request_ms",
+            "answer_ms",
+            "unread_bytes",
             "connection_age_ms",
             "billing_orgs",
             "billing_in_flight",

@@ -32,10 +32,7 @@ impl Book {
         }
         for (scope, tally) in self.tallies() {
             for (window, counter) in tally.records().filter(|(window, counter)| counter.runs(*window, now)) {
-                // What was used in the very instant in which a window began may have come before it, where it
-                // begins with its use.
-                let certain = counter.start.saturating_add(u64::from(window.begins_with_use()));
-                let least = tally.ledger.at_least_since(certain);
+                let least = tally.ledger.at_least_in(window, counter);
                 // The ledger has forgotten what was used before its retention.
                 let is_kept = now.saturating_sub(counter.start) < HOUR_RETENTION_MS;
                 let most = if is_kept { tally.ledger.at_most_since(counter.start) } else { u64::MAX };

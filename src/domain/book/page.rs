@@ -282,7 +282,8 @@ impl Tally {
             let is_within = present.start <= at || window.end(present.start).is_none();
             let carried = if is_within { 0 } else { self.ledger.late_carry(window, present, amount, at) };
             // A new counter begins before the amount is in the slices, which say only about when it was.
-            if is_within || carried > 0 || counted.record.is_none() {
+            let is_new = counted.record.is_none_or(|record| record.start != present.start);
+            if is_within || carried > 0 || is_new {
                 counted.put(Counter {
                     start: if is_within { present.start.min(window.start(at)) } else { present.start },
                     used: present.used.saturating_add(if is_within { amount } else { 0 }),

@@ -116,7 +116,7 @@ impl OrgState {
     fn decision(&self, id: Option<DecisionId>, judgement: Judgement, mode: Mode) -> Decision {
         let mut decision = Decision::judged(id, judgement.reports, mode == Mode::Shadow);
         decision.limits = judgement.limits;
-        decision.at = self.now;
+        decision.at = self.clocks.wall;
         decision
     }
 
@@ -219,7 +219,7 @@ impl OrgState {
         let (run, scopes) = (ask.run.clone(), ask.scopes.clone());
         let known = Known { balance: ask.balance, exempt: false };
         let limits = self.limits_after(Acquire { run, ..Acquire::of(scopes, Amounts::new()) }, known, ctx);
-        let at = self.now;
+        let at = self.clocks.wall;
         let folded = self.placed(&ask.scopes, asked(ask), ctx).scopes();
         let admitted = |id: Option<DecisionId>, fail_open: &[FailOpen]| Decision {
             limits,

@@ -39,10 +39,12 @@ use super::{
     pools::Pools,
     promise::Promise,
     rate::RateRecord,
+    reach::ScopeRules,
     refusal::OrgError,
     reply::Audit,
     request::{Idempotency, Rpc},
     rows::{DisputedRow, Keeper, OrgRows, Row, RowKey, RowsByKind},
+    scopes::Scopes,
     sessions::Sessions,
     table::Table,
     window::Millis,
@@ -77,6 +79,15 @@ pub struct Context<'a> {
     pub decision: DecisionId,
     /// The store has failed: what is decided from memory is flagged.
     pub store_fault: bool,
+    /// What the caller may reach of what others have begun; `None` = all.
+    pub within: Option<&'a ScopeRules>,
+}
+
+impl Context<'_> {
+    /// Whether what was begun in these scopes is there for the caller.
+    fn may_see(&self, scopes: &Scopes) -> bool {
+        self.within.is_none_or(|rules| rules.cover(scopes))
+    }
 }
 
 /// What happened that no reply tells.

@@ -77,6 +77,7 @@ impl OrgState {
             frozen: self.frozen.clone(),
             rate: self.rate,
             limits: limits.into_vec(),
+            at: self.clocks.wall,
             ledgers: used,
             counters: self.book.counter_views(),
             reservations: self.book.reservation_views(&self.clocks),

@@ -23,6 +23,7 @@ use crate::{
         decision::SessionGrant,
         folded::Folded,
         ids::{Amounts, Identity, Incarnation, Meter, Scope, SessionId, Source},
+        lease::Due,
         limit::Limit,
         outcome::{Beaten, SessionEnded, Shown},
         policy::OrgPolicy,
@@ -42,6 +43,9 @@ impl OrgState {
         if known.is_some_and(|row| row.state == SessionState::Running) {
             return Err(OrgError::SessionExists);
         }
+        if known.is_some_and(|row| !row.has_room_for_next(self.now)) {
+            return Err(OrgError::SessionIdWornOut);
+        }
         if known.is_none() && !self.sessions.make_room(ctx.bounds.sessions_per_org as usize) {
             return Err(OrgError::TooManySessions { most: ctx.bounds.sessions_per_org });
         }
@@ -60,7 +64,7 @@ impl OrgState {
         let policy = &ctx.policy.sessions;
         let expires_at = self.clocks.lease.after(policy.lease());
         let decision = ctx.decision.admitted();
-        let former = self.sessions.get(&new.id).cloned().map(SessionRow::into_former).unwrap_or_default();
+        let former = self.sessions.get(&new.id).cloned().map(|row| row.into_former(self.now)).unwrap_or_default();
         let row = SessionRow {
             id: new.id.clone(),
             scopes: scopes.clone(),
@@ -163,16 +167,26 @@ impl OrgState {
         (booked, disputed)
     }
 
-    fn known(&self, id: &SessionId, identity: &Identity) -> Result<SessionRow, OrgError> {
-        let row = self.sessions.get(id).ok_or(OrgError::SessionUnknown)?;
+    fn known(&self, id: &SessionId, identity: &Identity, ctx: &Context<'_>) -> Result<SessionRow, OrgError> {
+        let row = self.visible(id, ctx)?;
         if row.identity == *identity { Ok(row.clone()) } else { Err(OrgError::OtherIdentity) }
+    }
+
+    fn visible(&self, id: &SessionId, ctx: &Context<'_>) -> Result<&SessionRow, OrgError> {
+        self.sessions.get(id).filter(|row| ctx.may_see(&row.scopes)).ok_or(OrgError::SessionUnknown)
     }
 
     /// The same of what names a life of the machine. One of a session that had the id before is no sign of life
     /// of the one that has it now.
-    fn known_life(&self, id: &SessionId, identity: &Identity, life: &Incarnation) -> Result<SessionRow, OrgError> {
-        let row = self.known(id, identity)?;
-        if row.former.lives.contains(life) { Err(OrgError::SessionReplaced) } else { Ok(row) }
+    fn known_life(
+        &self,
+        id: &SessionId,
+        identity: &Identity,
+        life: &Incarnation,
+        ctx: &Context<'_>,
+    ) -> Result<SessionRow, OrgError> {
+        let row = self.known(id, identity, ctx)?;
+        if row.former.had(life) { Err(OrgError::SessionReplaced) } else { Ok(row) }
     }
 
     /// R-SES-3: books what the total has grown by, and answers whether the session may go on.
@@ -182,7 +196,7 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Shown<Beaten, Box<Beat>>, OrgError> {
         let (done, folded) = self.once_showing(Rpc::Heartbeat, beat.idempotency.as_ref(), ctx, |org| {
-            let mut row = org.known_life(&beat.session, &beat.identity, &beat.incarnation)?;
+            let mut row = org.known_life(&beat.session, &beat.identity, &beat.incarnation, ctx)?;
             let folded = org.placed_compute(&row.scopes, ctx);
             let left = org.take_slice(&row);
             let (booked, disputed) = org.accrue(&mut row, &folded, (&beat.incarnation, beat.total), ctx);
@@ -198,7 +212,7 @@ impl OrgState {
             org.changed = true;
             Ok((Beaten { booked, disputed }, folded.scopes()))
         })?;
-        let row = self.known_life(&beat.session, &beat.identity, &beat.incarnation)?;
+        let row = self.known_life(&beat.session, &beat.identity, &beat.incarnation, ctx)?;
         Ok(done.show(Box::new(Beat {
             action: self.action(&row, ctx),
             state: row.state,
@@ -253,8 +267,8 @@ impl OrgState {
     ) -> Result<Shown<SessionEnded, Box<SessionView>>, OrgError> {
         let (done, folded) = self.once_showing(Rpc::EndSession, Some(&end.idempotency), ctx, |org| {
             let mut row = match &end.last {
-                Some((life, _)) => org.known_life(&end.session, &end.identity, life)?,
-                None => org.known(&end.session, &end.identity)?,
+                Some((life, _)) => org.known_life(&end.session, &end.identity, life, ctx)?,
+                None => org.known(&end.session, &end.identity, ctx)?,
             };
             let folded = org.placed_compute(&row.scopes, ctx);
             org.close_session(&mut row, &folded, end, ctx);
@@ -262,7 +276,7 @@ impl OrgState {
             org.sessions.put(row);
             Ok((SessionEnded { decision }, folded.scopes()))
         })?;
-        let row = self.known(&end.session, &end.identity)?;
+        let row = self.known(&end.session, &end.identity, ctx)?;
         // The id may be that of a later session by now.
         if row.decision != done.outcome.decision {
             return Err(OrgError::SessionReplaced);
@@ -299,17 +313,17 @@ impl OrgState {
     }
 
     /// When it expires without a heartbeat; when it ended, once it has.
-    fn session_ends_at(&self, row: &SessionRow) -> Millis {
-        row.ended_at.unwrap_or_else(|| self.clocks.shown(row.expires_at))
+    fn session_ends_at(&self, row: &SessionRow) -> Due {
+        row.ended_at.map_or_else(|| self.clocks.ends(row.expires_at), Due::over)
     }
 
-    pub(in crate::domain) fn session(&self, id: &SessionId) -> Result<Box<SessionView>, OrgError> {
-        let row = self.sessions.get(id).cloned().ok_or(OrgError::SessionUnknown)?;
-        Ok(Box::new(self.session_view(row)))
+    pub(in crate::domain) fn session(&self, id: &SessionId, ctx: &Context<'_>) -> Result<Box<SessionView>, OrgError> {
+        let row = self.visible(id, ctx)?;
+        Ok(Box::new(self.session_view(row.clone())))
     }
 
-    pub(in crate::domain) fn list_sessions(&self, list: &ListSessions) -> Vec<SessionView> {
-        let rows = self.sessions.behind(list.after.as_ref());
+    pub(in crate::domain) fn list_sessions(&self, list: &ListSessions, ctx: &Context<'_>) -> Vec<SessionView> {
+        let rows = self.sessions.behind(list.after.as_ref()).filter(|row| ctx.may_see(&row.scopes));
         let rows = rows.filter(|row| !list.running || row.state == SessionState::Running);
         rows.take(list.max).cloned().map(|row| self.session_view(row)).collect()
     }

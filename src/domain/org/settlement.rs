@@ -46,7 +46,7 @@ impl OrgState {
     ) -> Result<Box<Shown<Committed, Counted>>, OrgError> {
         let Commit { reservation, actual, idempotency } = commit;
         let (done, folded) = self.once_showing(Rpc::Commit, Some(idempotency), ctx, |org| {
-            let held = org.reservation(*reservation)?;
+            let held = org.reservation(*reservation, ctx)?;
             org.check_settlement(&held.scopes, counted(actual), ctx)?;
             let folded = org.place(&held.scopes, counted(actual), ctx);
             org.book.settle(*reservation);
@@ -65,7 +65,7 @@ impl OrgState {
         let Committed { scopes, booked, .. } = &done.outcome;
         let folded = folded.unwrap_or_else(|| self.placed(scopes, counted(booked), ctx).scopes());
         let limits = self.limits_now(scopes.clone(), ctx);
-        Ok(Box::new(done.show(Counted { limits, folded })))
+        Ok(Box::new(done.show(Counted { limits, at: self.clocks.wall, folded })))
     }
 
     pub(in crate::domain) fn release(
@@ -75,7 +75,7 @@ impl OrgState {
     ) -> Result<Done<Settled>, OrgError> {
         let Release { reservation, idempotency } = release;
         self.once(Rpc::Release, Some(idempotency), ctx, |org| {
-            org.open_reservation(*reservation)?;
+            org.open_reservation(*reservation, ctx)?;
             org.book.settle(*reservation);
             org.abandon(*reservation);
             Ok(Settled { reservation: *reservation, how: Settlement::Released })
@@ -83,18 +83,23 @@ impl OrgState {
     }
 
     /// What can be committed. The slice of a session is no reservation of a caller's: the session settles it.
-    fn reservation(&self, reservation: DecisionId) -> Result<ReservationRow, OrgError> {
+    fn reservation(&self, reservation: DecisionId, ctx: &Context<'_>) -> Result<ReservationRow, OrgError> {
         let row = self.book.reservation(reservation, self.now).filter(|_| !self.sessions.began_with(reservation));
+        let row = row.filter(|row| ctx.may_see(&row.scopes));
         row.cloned().ok_or_else(|| self.unknown(reservation))
     }
 
     /// What can be released or extended.
-    fn open_reservation(&self, reservation: DecisionId) -> Result<(), OrgError> {
-        if self.reservation(reservation)?.is_open() { Ok(()) } else { Err(OrgError::ReservationExpired) }
+    fn open_reservation(&self, reservation: DecisionId, ctx: &Context<'_>) -> Result<(), OrgError> {
+        if self.reservation(reservation, ctx)?.is_open() { Ok(()) } else { Err(OrgError::ReservationExpired) }
     }
 
     /// Reservations in the order of their ids, from behind the last one of the page before.
-    pub(in crate::domain) fn list_reservations(&self, list: &ListReservations) -> Vec<ReservationView> {
+    pub(in crate::domain) fn list_reservations(
+        &self,
+        list: &ListReservations,
+        ctx: &Context<'_>,
+    ) -> Vec<ReservationView> {
         let ListReservations { after, max, open, expired, scope, older_than } = list;
         let made_by = self.now.saturating_sub(*older_than);
         let wanted = |row: &&ReservationRow| {
@@ -104,7 +109,7 @@ impl OrgState {
                 && scope.as_ref().is_none_or(|scope| row.scopes.contains(scope))
         };
         let rows = self.book.reservations_behind(*after).filter(wanted);
-        let rows = rows.filter(|row| self.reservation(row.id).is_ok());
+        let rows = rows.filter(|row| self.reservation(row.id, ctx).is_ok());
         rows.take(*max).map(|row| ReservationView::of(row, &self.clocks)).collect()
     }
 
@@ -123,7 +128,7 @@ impl OrgState {
         let Extend { reservation, ttl, idempotency } = extend;
         let done = self.once(Rpc::Extend, Some(idempotency), ctx, |org| {
             org.check_ttl(*ttl, ctx)?;
-            org.open_reservation(*reservation)?;
+            org.open_reservation(*reservation, ctx)?;
             let wanted = org.clocks.lease.after(*ttl);
             let expires_at = org.book.extend(*reservation, wanted).ok_or_else(|| org.unknown(*reservation))?;
             Ok(Extended { expires_at: org.clocks.shown(expires_at) })

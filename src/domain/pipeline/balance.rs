@@ -16,7 +16,7 @@ use crate::domain::{
     balance::{Balance, BalanceVerdict, DenyReason},
     command::{Acquire, Need},
     decision::LimitView,
-    gate::{Cause, Code, Denial, Verdict},
+    gate::{Cause, Code, Denial, Fits, Verdict},
     ids::{Meter, Scope},
     lease::Now,
     limit::Label,
@@ -131,8 +131,31 @@ pub(super) fn denial(reason: DenyReason, balance: &Balance, ask: &Acquire, polic
     let stale = balance.stale.map_or_else(String::new, |cause| {
         format!(" This is the last answer of the billing provider, which cannot be asked now ({}).", cause.name())
     });
-    let message = format!("{what}{when}{upgrade}{stale}");
-    Denial { code: Code::BalanceExhausted, retry_after: wait.unwrap_or(0), message }
+    let fits = match wait {
+        _ if !ever => Fits::Never,
+        Some(wait) => Fits::After(wait),
+        None => Fits::Unknown,
+    };
+    let names = vec![in_brief(reason, left, asked(ask), fits)];
+    Denial { code: Code::BalanceExhausted, fits, message: format!("{what}{when}{upgrade}{stale}"), names }
+}
+
+/// `the balance (used up, resets in 9 d)`
+fn in_brief(reason: DenyReason, left: Option<u64>, asked: u64, fits: Fits) -> String {
+    let what = match (reason, left) {
+        (DenyReason::Exhausted, Some(left)) => format!("{asked} asked, {left} left"),
+        (DenyReason::Exhausted, None) => "used up".to_owned(),
+        (DenyReason::SpendCap, _) => "at its spending limit".to_owned(),
+        (DenyReason::UsageCap, _) => "at its usage limit".to_owned(),
+        (DenyReason::NoEntitlement, _) => "not included in the plan".to_owned(),
+        (DenyReason::PastDue, _) => "a payment is due".to_owned(),
+    };
+    let when = match fits {
+        Fits::Unknown => String::new(),
+        Fits::After(wait) => format!(", resets in {}", words::duration(wait)),
+        Fits::Never => ", one period does not include as much".to_owned(),
+    };
+    format!("the balance ({what}{when})")
 }
 
 impl Seen<'_> {

@@ -1,16 +1,16 @@
 //! Limits over the org's own book: budgets, quotas, and how much of one a single reservation may hold.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, iter};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Facts, OrgFacts, Run, denied, sessions};
+use super::{Facts, OrgFacts, Run, denied, sentence, sessions};
 use crate::bounds::SCOPES_PER_CALL;
 use crate::domain::{
     book::{Book, Standing},
     command::Acquire,
     decision::{LimitView, LimitViews},
-    gate::{Cause, Code, Denial, Verdict},
+    gate::{Cause, Code, Denial, Fits, Verdict},
     ids::{Meter, Scope},
     lease::Now,
     limit::{Limit, Limits},
@@ -176,15 +176,15 @@ pub(super) fn reserve(run: &mut Run<'_>) -> Verdict {
         |check: &&mut Check<'_>| !check.limit.shadow && check.share(percent).is_some_and(|most| check.hold > most);
     let Some(check) = run.checks.iter_mut().find(over) else { return Verdict::Passed };
     check.limiting = true;
+    let (most, asked) = (check.text(check.share(percent).unwrap_or(0)), check.text(check.hold));
     denied(Denial {
         code: check.code(),
-        retry_after: 0,
+        fits: Fits::Never,
         message: format!(
-            "One reservation may hold at most {}, which is {percent} % of {}; {} asked. Reserve less at a time.",
-            check.text(check.share(percent).unwrap_or(0)),
+            "One reservation may hold at most {most}, which is {percent} % of {}; {asked} asked. Reserve less at a time.",
             check.named(),
-            check.text(check.hold),
         ),
+        names: vec![format!("what one reservation may hold of {} ({asked} asked, {most} allowed)", check.named())],
     })
 }
 
@@ -196,7 +196,7 @@ pub(in crate::domain) fn pool_limits(book: &mut Book, pool: &Scope, policy: &Org
     }
     let ask = Acquire::of(pool.clone().into(), smallvec![(Meter::calls(), 1)]);
     let mut checks: Vec<_> = checks_of(book, &ask, pool, limits, now.service).collect();
-    exceeded(book, &mut checks, now, |_| true).map(|exceeded| exceeded.denial(now))
+    exceeded(book, &mut checks, now, |_| true).map(|exceeded| sentence::of_one(exceeded.denial(now)))
 }
 
 /// The limits that do not admit a call: at least one.
@@ -210,9 +210,6 @@ pub(super) struct Exceeded<'c, 'p> {
 
 /// A limit that does not admit what is asked, and when it does; `None` = never, while it stands.
 type Full<'c, 'p> = (&'c Check<'p>, Option<Millis>);
-
-/// Further limits that a sentence names; the answer shows all of them.
-const OTHERS_NAMED: usize = 3;
 
 /// Of the limits that `concerns` picks, those that do not admit.
 pub(super) fn exceeded<'c, 'p>(
@@ -247,12 +244,14 @@ impl Exceeded<'_, '_> {
 
     pub(super) fn denial(&self, now: &Now) -> Denial {
         let (check, fits_at) = self.last;
-        Denial { code: check.code(), retry_after: fits_at.map_or(0, |at| now.until(at)), message: self.message(now) }
+        let fits = fits_at.map_or(Fits::Never, |at| Fits::After(now.until(at)));
+        let all = iter::once(&self.last).chain(&self.others);
+        let names = all.map(|(check, fits_at)| check.in_brief(*fits_at, now)).collect();
+        Denial { code: check.code(), fits, message: self.message(now), names }
     }
 
     /// `Budget budget/daily of scope workspace/a has too little left: $30.00 asked, $23.00 left of $25.00
-    /// per rolling day. It fits again at … (in 2 d 22 h). Also exceeded: quota/executions of this org
-    /// (used up, fits again in 12 min).`
+    /// per rolling day. It fits again at … (in 2 d 22 h).`
     fn message(&self, now: &Now) -> String {
         let (check, fits_at) = self.last;
         let kind = if check.limit.is_budget() { "Budget" } else { "Quota" };
@@ -262,21 +261,7 @@ impl Exceeded<'_, '_> {
                 format!("It fits again at {} (in {}).", iso(at), words::duration(now.until(at)))
             }
         };
-        let mut text = format!("{kind} {} {}. {when}", check.named(), check.state());
-        for (number, (check, fits_at)) in self.others.iter().take(OTHERS_NAMED).enumerate() {
-            let when = match fits_at {
-                None => "does not fit while it stands".to_owned(),
-                Some(at) => format!("fits again in {}", words::duration(now.until(*at))),
-            };
-            text.push_str(if number == 0 { " Also exceeded: " } else { ", " });
-            text.push_str(&format!("{} ({}, {when})", check.named(), check.shortage()));
-        }
-        match self.others.len() {
-            0 => {}
-            named if named <= OTHERS_NAMED => text.push('.'),
-            all => text.push_str(&format!(" and {} more.", all - OTHERS_NAMED)),
-        }
-        text
+        format!("{kind} {} {}. {when}", check.named(), check.state())
     }
 }
 
@@ -312,6 +297,15 @@ impl Check<'_> {
             Ok(left @ 1..) => format!("{} asked, {} left", self.text(self.asked()), self.text(left)),
             _ => "used up".to_owned(),
         }
+    }
+
+    /// `quota/executions of this org (used up, fits again in 12 min)`
+    fn in_brief(&self, fits_at: Option<Millis>, now: &Now) -> String {
+        let when = match fits_at {
+            None => "does not fit while it stands".to_owned(),
+            Some(at) => format!("fits again in {}", words::duration(now.until(at))),
+        };
+        format!("{} ({}, {when})", self.named(), self.shortage())
     }
 
     /// What is wrong with it, with its numbers.

@@ -10,7 +10,7 @@
 
 use super::{Run, denied};
 use crate::domain::{
-    gate::{Code, Denial, Verdict},
+    gate::{Code, Denial, Fits, Verdict},
     ids::Scope,
     policy::{Family, OrgPolicy},
 };
@@ -21,7 +21,7 @@ pub(super) fn gate(run: &Run<'_>) -> Verdict {
         return Verdict::Skipped;
     }
     if let Some(message) = missing(scopes, policy) {
-        return denied(Denial { code: Code::ScopeRequired, retry_after: 0, message });
+        return denied(denial(message));
     }
     let Some((scope, rule)) = scopes.iter().find_map(|scope| Some((scope, policy.denies(scope)?))) else {
         return Verdict::Passed;
@@ -29,10 +29,12 @@ pub(super) fn gate(run: &Run<'_>) -> Verdict {
     match (&run.facts.org, &rule) {
         // A budget may be stored for it, which lists it.
         (Err(cause), Family::Prefix(_)) => Verdict::Unevaluated(*cause),
-        (Ok(_), _) | (Err(_), Family::Only(_)) => {
-            denied(Denial { code: Code::ScopeRequired, retry_after: 0, message: unlisted(scope, &rule) })
-        }
+        (Ok(_), _) | (Err(_), Family::Only(_)) => denied(denial(unlisted(scope, &rule))),
     }
+}
+
+fn denial(message: String) -> Denial {
+    Denial { code: Code::ScopeRequired, fits: Fits::Never, message, names: Vec::new() }
 }
 
 fn missing(scopes: &[Scope], policy: &OrgPolicy) -> Option<String> {

@@ -12,7 +12,7 @@ use super::{
 use crate::domain::{
     command::Acquire,
     decision::LimitView,
-    gate::{Code, Denial, Verdict},
+    gate::{Code, Denial, Fits, Verdict},
     ids::{Meter, Scope},
     limit::{Label, Limit},
     policy::OrgPolicy,
@@ -67,12 +67,22 @@ pub(super) fn concurrency(run: &mut Run<'_>) -> Verdict {
         return Verdict::Skipped;
     };
     match &run.facts.org {
-        Ok(org) if org.sessions >= max => denied(Denial {
-            code: Code::SessionLimitReached,
-            retry_after: 0,
-            message: format!("Session limit reached: {} of {max} run. End one to start another.", org.sessions),
-        }),
+        Ok(org) if org.sessions >= max => denied(all_run(org.sessions, max)),
         _ => run.passed(),
+    }
+}
+
+/// Nobody knows when one ends.
+fn all_run(running: u64, max: u64) -> Denial {
+    let (fits, next) = match max {
+        0 => (Fits::Never, "None may be started while `max_sessions` is 0."),
+        _ => (Fits::Unknown, "End one to start another."),
+    };
+    Denial {
+        code: Code::SessionLimitReached,
+        fits,
+        message: format!("Session limit reached: {running} of {max} run. {next}"),
+        names: vec![format!("sessions ({running} of {max} run)")],
     }
 }
 
@@ -88,8 +98,10 @@ pub(super) fn quota(run: &mut Run<'_>) -> Verdict {
         let window = exceeded.window();
         if window == Window::Once {
             denial.message = "Trial quota exceeded — upgrade to continue.".to_owned();
+            denial.names.truncate(1);
         } else if window.is_of_plan() {
             denial.message = "Monthly quota exceeded — upgrade to continue.".to_owned();
+            denial.names.truncate(1);
         }
         return denied(denial);
     }

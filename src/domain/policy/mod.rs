@@ -1,6 +1,7 @@
 //! What an operator decided about each org: configuration, read and ready to be evaluated.
 
 mod balance;
+mod limited;
 mod pools;
 mod scopes;
 mod sessions;
@@ -19,6 +20,7 @@ use crate::bounds::HOUR_MS;
 
 pub use self::{
     balance::{BalancePolicy, BalanceSource, Exemption, ExportWhen, JudgedBalance},
+    limited::Limited,
     pools::{PoolPolicy, PoolRules, PoolSettings, Profile},
     scopes::Family,
     sessions::SessionPolicy,
@@ -146,16 +148,6 @@ impl OrgPolicy {
         RateLimit { amount: Some(amount), len: HOUR_MS, ..self.rate.clone() }
     }
 
-    /// Whether anything but the backstop limits the org or a scope of it, now or after its trial.
-    pub fn has_limits(&self) -> bool {
-        let scopes = self.scopes.values().chain(self.scope_prefixes.values());
-        let limited = [&self.limits].into_iter().chain(scopes).any(|limits| limits.iter().any(is_limited));
-        let included = matches!(&self.balance.source, BalanceSource::Included { limit, .. } if is_limited(limit));
-        let named = !self.require_scopes.is_empty() || !self.denied_scopes.is_empty();
-        let later = self.then.as_ref().is_some_and(|then| then.policy.has_limits());
-        limited || included || named || self.sessions.max.is_some() || later
-    }
-
     /// The same with other limits on one scope, over those of `configured`: it is listed by its name only
     /// where they are other ones.
     pub(super) fn set_limits(&mut self, scope: &Scope, limits: Vec<Limit>, configured: &Self) {
@@ -221,10 +213,6 @@ impl OrgPolicy {
         let limits = if scope.is_org() { Some(&self.limits) } else { self.scopes.get(scope) };
         limits.is_some_and(|limits| limits.count(meter))
     }
-}
-
-fn is_limited(limit: &Limit) -> bool {
-    limit.amount.is_some()
 }
 
 #[cfg(test)]

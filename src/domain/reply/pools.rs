@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::domain::{
     ids::PoolId,
+    lease::Due,
     policy::PoolSettings,
     rows::Reported,
     window::{Millis, Window},
@@ -46,7 +47,7 @@ pub struct PoolSummary {
     /// Accounts that are usable, and whose route is avoided.
     pub avoided: u64,
     /// When the first exhausted account is usable again; `None` = none is exhausted, or not by itself.
-    pub soonest_reset: Option<Millis>,
+    pub soonest_reset: Option<Due>,
     /// Both since midnight UTC.
     pub total_calls: u64,
     /// Both directions.
@@ -109,7 +110,7 @@ pub struct Route {
     /// When the report came that it is avoided for.
     pub since: Millis,
     /// When it is used again like any other.
-    pub until: Millis,
+    pub until: Due,
 }
 
 /// An upstream account as it stands.
@@ -132,11 +133,11 @@ pub struct AccountView {
     /// When it was last picked; `None` = never.
     pub last_used_at: Option<Millis>,
     /// `None` = no window runs, or it has no end.
-    pub window_ends_at: Option<Millis>,
+    pub window_ends_at: Option<Due>,
     /// Why it cannot be picked; `None` = it can.
     pub exhausted: Option<Exhaustion>,
     /// Of an exhausted one: when it is usable again; `None` = not by itself.
-    pub available_at: Option<Millis>,
+    pub available_at: Option<Due>,
     /// While it is avoided.
     pub route: Option<Route>,
     /// Bytes that `left` calls will transfer; `None` = too few calls to estimate it.

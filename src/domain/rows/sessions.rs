@@ -1,12 +1,14 @@
 //! A session as it is kept, those that had its id before included.
 
+use sha2::{Digest, Sha256};
+
 use super::super::{
     ids::{DecisionId, Identity, Incarnation, SessionId},
     lease::{LeaseTime, Now},
     scopes::Scopes,
     window::Millis,
 };
-use crate::bounds::SESSION_LIVES;
+use crate::bounds::{SESSION_FORMER_LIVES, SESSION_LIVES, SESSION_MEMORY_MS};
 
 /// Whether a session runs, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +65,45 @@ pub struct SessionRow {
 pub struct FormerSessions {
     /// The decisions that let them begin, the youngest last; at most [`crate::bounds::SESSION_LIVES`].
     pub decisions: Vec<DecisionId>,
-    /// Lives of their machines, the youngest last; as many.
-    pub lives: Vec<Incarnation>,
+    /// Lives of their machines, the first to end first, for as long as an ended session is remembered; and those lives
+    /// of the present one of which no total is known any more. At most [`crate::bounds::SESSION_FORMER_LIVES`].
+    pub lives: Vec<PastLife>,
 }
 
-/// Keeps the youngest.
-fn bound<T>(list: &mut Vec<T>) {
-    list.drain(..list.len().saturating_sub(SESSION_LIVES));
+/// One life of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PastLife {
+    /// A hash of its name.
+    pub mark: u64,
+    /// When its session ended; `None` = it is the session that has the id now.
+    pub ended_at: Option<Millis>,
+}
+
+impl PastLife {
+    /// Of a session that ended then; `None` = not yet.
+    pub fn of(life: &Incarnation, ended_at: Option<Millis>) -> Self {
+        Self { mark: Self::mark(life), ended_at }
+    }
+
+    fn mark(life: &Incarnation) -> u64 {
+        let digest: [u8; 32] = Sha256::digest(life.as_str().as_bytes()).into();
+        digest.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+    }
+
+    fn is_remembered(self, now: Millis) -> bool {
+        self.ended_at.is_none_or(|at| now < at.saturating_add(SESSION_MEMORY_MS))
+    }
+}
+
+impl FormerSessions {
+    /// Whether it is a life of one of them.
+    pub fn had(&self, life: &Incarnation) -> bool {
+        if self.lives.is_empty() {
+            return false;
+        }
+        let mark = PastLife::mark(life);
+        self.lives.iter().any(|past| past.mark == mark && past.ended_at.is_some())
+    }
 }
 
 /// The instant of a heartbeat by the clocks that no correction moves.
@@ -104,7 +138,8 @@ impl SessionRow {
         let known = self.incarnations.iter_mut().find(|(life, _)| life == incarnation);
         let Some((_, highest)) = known else {
             if self.incarnations.len() >= SESSION_LIVES {
-                self.incarnations.remove(0);
+                let (oldest, _) = self.incarnations.remove(0);
+                self.note_past(&oldest);
             }
             self.incarnations.push((incarnation.clone(), total));
             return total;
@@ -114,13 +149,31 @@ impl SessionRow {
         grown
     }
 
+    /// Remembers a life of this session whose total is given up. Those of sessions before it have precedence.
+    fn note_past(&mut self, life: &Incarnation) {
+        let (past, lives) = (PastLife::of(life, None), &mut self.former.lives);
+        if lives.len() < SESSION_FORMER_LIVES && !lives.contains(&past) {
+            lives.push(past);
+        }
+    }
+
+    /// Whether all lives of this session and of those before it can be remembered by one that takes its id.
+    pub fn has_room_for_next(&self, now: Millis) -> bool {
+        let past = self.former.lives.iter().filter(|past| past.is_remembered(now)).count();
+        past.saturating_add(self.incarnations.len()) <= SESSION_FORMER_LIVES
+    }
+
     /// What a session that takes its id is to know of it and of those before it.
-    pub fn into_former(self) -> FormerSessions {
+    pub fn into_former(self, now: Millis) -> FormerSessions {
+        let ended_at = Some(self.ended_at.unwrap_or(now));
         let FormerSessions { mut decisions, mut lives } = self.former;
         decisions.push(self.decision);
-        lives.extend(self.incarnations.into_iter().map(|(life, _)| life));
-        bound(&mut decisions);
-        bound(&mut lives);
+        decisions.drain(..decisions.len().saturating_sub(SESSION_LIVES));
+        lives.retain(|past| past.is_remembered(now));
+        for past in &mut lives {
+            past.ended_at = past.ended_at.or(ended_at);
+        }
+        lives.extend(self.incarnations.iter().map(|(life, _)| PastLife::of(life, ended_at)));
         FormerSessions { decisions, lives }
     }
 

@@ -188,6 +188,10 @@ fn a_quota_denies_before_the_balance_and_nobody_is_asked() {
     org.policy.limits = vec![executions_limit(CLOCK_HOUR, 0)].into();
     let unasked = || Acquire { balance: None, ..ask() };
     let denied = org.acquire(unasked());
+    assert_eq!((denied.code(), denied.limits.len()), (Code::QuotaExceeded, 3), "R-PIPE-5: its own ledger is known");
+    let mut asking = on_plan(BalanceSource::Provider);
+    asking.policy.limits = org.policy.limits.clone();
+    let denied = asking.acquire(unasked());
     assert_eq!((denied.code(), denied.limits.len()), (Code::QuotaExceeded, 2), "R-PIPE-1: cheapest first");
     let explained = org.acquire(Acquire { explain: true, ..unasked() });
     let limiting: Vec<_> = explained.limits.iter().filter(|view| view.limiting).map(|view| view.name()).collect();

@@ -205,16 +205,30 @@ fn compute_of_sessions_is_carried_as_well() {
     assert_eq!(status.decision.retry_after(), (31 + 31) * DAY_MS);
 }
 
+/// Carries a command out by a policy that says nothing, as a command on a stopped node does.
+fn without_limits(org: &mut OrgBench, command: impl Into<Command>) {
+    let (id, none, bounds) = (id(), Arc::new(OrgPolicy::default()), Bounds::default());
+    let (policy_since, decision, now) = (None, DecisionId(9), org.clocks());
+    let offline = Context {
+        org: &id,
+        now,
+        policy: &none,
+        policy_since,
+        bounds: &bounds,
+        decision,
+        store_fault: false,
+        within: None,
+    };
+    org.state.apply(&command.into(), &offline).unwrap();
+}
+
 #[test]
 fn where_the_policy_is_not_that_of_the_org_nothing_carried_is_lost() {
     let mut org = org(CLOCK_HOUR, 100);
     org.record("", spend(500), "r").unwrap();
     org.flush();
     org.after(HOUR_MS).crash();
-    let (id, none, bounds) = (id(), Arc::new(OrgPolicy::default()), Bounds::default());
-    let (policy_since, decision, now) = (None, DecisionId(9), org.clocks());
-    let offline = Context { org: &id, now, policy: &none, policy_since, bounds: &bounds, decision, store_fault: false };
-    org.state.apply(&Command::Inspect(Inspect), &offline).unwrap();
+    without_limits(&mut org, Inspect);
     assert_eq!(standing(&mut org, HOUR), (400, 400));
 }
 
@@ -224,12 +238,9 @@ fn what_is_recorded_under_another_policy_keeps_what_is_carried() {
     org.record("", spend(500), "r").unwrap();
     org.after(HOUR_MS).flush();
     org.crash();
-    let (id, none, bounds) = (id(), Arc::new(OrgPolicy::default()), Bounds::default());
-    let (policy_since, decision, now) = (None, DecisionId(9), org.clocks());
-    let offline = Context { org: &id, now, policy: &none, policy_since, bounds: &bounds, decision, store_fault: false };
     let (scopes, usage, idempotency) = (Scopes::org(), spend(30), key("offline"));
     let record = Record { scopes, usage, decision: None, occurred_at: None, idempotency };
-    org.state.apply(&Command::Record(record), &offline).unwrap();
+    without_limits(&mut org, record);
     assert_eq!(standing(org.restart(), HOUR), (430, 400));
     assert_eq!(standing(org.after(HOUR_MS), HOUR), (330, 330));
 }

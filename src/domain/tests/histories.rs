@@ -7,7 +7,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::{gate::Cause, policy::OnIndeterminate, window::Calendar, zone::Zone},
+    domain::{
+        balance::{Balance, DenyReason},
+        gate::Cause,
+        policy::OnIndeterminate,
+        window::Calendar,
+        zone::Zone,
+    },
 };
 
 const SECOND: Millis = 1_000;
@@ -164,11 +170,17 @@ fn modes() -> impl Strategy<Value = Mode> {
     prop_oneof![8 => Just(Mode::Normal), 1 => Just(Mode::CheckOnly), 1 => Just(Mode::Shadow)]
 }
 
+fn exhausted_until(resets_at: Millis) -> BalanceVerdict {
+    let (granted, remaining, resets_at) = (Some(AMOUNT_MAX), Some(0), Some(resets_at));
+    BalanceVerdict::Denied(DenyReason::Exhausted, Balance { granted, remaining, resets_at, ..Balance::default() })
+}
+
 fn balances() -> impl Strategy<Value = Option<BalanceVerdict>> {
     prop_oneof![
         6 => Just(Some(allowed())),
         1 => Just(None),
         1 => Just(Some(exhausted())),
+        1 => (1..72_u64).prop_map(|hours| Some(exhausted_until(T0 + hours * HOUR_MS))),
         1 => Just(Some(BalanceVerdict::Unknown(Cause::Timeout))),
     ]
 }

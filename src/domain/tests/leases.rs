@@ -7,8 +7,9 @@ use super::*;
 use crate::{
     bounds::SECOND_MS,
     domain::{
-        command::{ConfigurePool, Heartbeat, NewAccount, NewSession, ReportOutcome},
+        command::{ConfigurePool, Heartbeat, ListReservations, NewAccount, NewSession, ReportOutcome},
         ids::{AccountId, Identity, PoolId, SessionId},
+        lease::Due,
         outcome::{Beaten, Shown},
         reply::{Action, Beat, SessionView},
         rows::SessionState,
@@ -72,7 +73,7 @@ impl OrgBench {
     /// When it ends by itself, as operators see it; `None` where it has ended.
     fn held(&mut self, id: DecisionId) -> Option<Millis> {
         let snapshot = self.snapshot();
-        snapshot.reservations.iter().find(|view| view.row.id == id).map(|view| view.expires_at)
+        snapshot.reservations.iter().find(|view| view.row.id == id).map(|view| view.expires_at.at)
     }
 
     fn route_fails(&mut self) {
@@ -92,7 +93,7 @@ impl OrgBench {
 
     fn avoided_until(&mut self) -> Option<Millis> {
         let view = *self.ask(GetPool { id: pool() }).unwrap();
-        view.accounts.first().and_then(|account| account.route).map(|route| route.until)
+        view.accounts.first().and_then(|account| account.route).map(|route| route.until.at)
     }
 }
 
@@ -106,7 +107,7 @@ fn what_was_left_when_the_node_was_last_up_is_left_when_it_is_back() {
         org.after(10 * SECOND_MS).flush();
         org.away(away);
         let back = org.now;
-        assert_eq!((org.session("s").row.state, org.session("s").ends_at), (SessionState::Running, back + 110_000));
+        assert_eq!((org.session("s").row.state, org.session("s").ends_at.at), (SessionState::Running, back + 110_000));
         assert_eq!(org.held(held), Some(back + TTL - 10_000));
         assert_eq!(org.avoided_until(), Some(back + 50_000));
         assert_eq!(org.begin("t").code(), Code::SessionLimitReached, "the slot is taken");
@@ -114,7 +115,7 @@ fn what_was_left_when_the_node_was_last_up_is_left_when_it_is_back() {
         assert_eq!((org.avoided_until(), org.session("s").row.state), (None, SessionState::Running));
         org.at(back + 110_000);
         assert_eq!(org.session("s").row.state, SessionState::Expired);
-        assert_eq!(org.session("s").ends_at, back + 110_000);
+        assert_eq!(org.session("s").ends_at.at, back + 110_000);
         org.at(back + TTL - 10_000);
         assert_eq!(org.held(held), None);
     }
@@ -247,5 +248,33 @@ proptest! {
             prop_assert_eq!(org.held(held), hold_ends, "after {}", up);
             prop_assert_eq!(org.avoided_until(), route_ends, "after {}", up);
         }
+    }
+}
+
+/// R-RES-3: what is left is counted by the clock that the answer was made by, whatever the wall says to service time.
+#[test]
+fn what_is_left_is_the_same_while_the_wall_clock_is_behind() {
+    for behind in [0, 30 * SECOND_MS, 10 * MINUTE_MS, 8 * HOUR_MS] {
+        let mut org = bench();
+        org.begin("s");
+        org.hold();
+        org.route_fails();
+        org.after(10 * SECOND_MS);
+        let wall = org.now - behind;
+        let clocks = org.clocks();
+        org.clocks = Some(Now { wall, ahead: clocks.ahead.wrapping_sub_unsigned(behind), ..clocks });
+        let list = ListReservations { after: None, max: 9, open: true, expired: true, scope: None, older_than: 0 };
+        let due = |left: Millis| Due { at: wall + left, left };
+        assert_eq!(org.session("s").ends_at, due(110 * SECOND_MS), "{behind}");
+        let [.., held] = &org.ask(list.clone()).unwrap()[..] else { panic!("one hold") };
+        assert_eq!((held.expires_at, held.commit_by), (due(TTL - 10 * SECOND_MS), None), "{behind}");
+        let snapshot = org.snapshot();
+        assert_eq!(snapshot.sessions[0].ends_at, due(110 * SECOND_MS), "{behind}");
+        assert!(snapshot.reservations.iter().any(|view| view.expires_at == held.expires_at), "{behind}");
+        assert_eq!(snapshot.at, wall, "what limits are counted from");
+        let view = *org.ask(GetPool { id: pool() }).unwrap();
+        assert_eq!(view.accounts[0].route.map(|route| route.until), Some(due(50 * SECOND_MS)), "{behind}");
+        assert_eq!(org.hears("s", 10).view.expires_at, due(120 * SECOND_MS), "{behind}");
+        assert_eq!(org.peek(ask()).at, wall, "{behind}");
     }
 }

@@ -9,6 +9,7 @@ mod admission;
 mod balance;
 mod budgets;
 mod carry;
+mod clock_repair;
 mod disk;
 mod folding;
 mod folding_histories;
@@ -283,6 +284,7 @@ impl OrgBench {
             bounds: &self.bounds,
             decision,
             store_fault: self.store_fault,
+            within: None,
         };
         act(&mut self.state, &ctx)
     }

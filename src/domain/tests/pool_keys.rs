@@ -79,7 +79,7 @@ impl OrgBench {
 
     /// For how long its route is still avoided.
     fn pause(&mut self, id: &str) -> Millis {
-        let until = self.key(id).route.map_or(self.now, |route| route.until);
+        let until = self.key(id).route.map_or(self.now, |route| route.until.at);
         until - self.now
     }
 }
@@ -116,11 +116,15 @@ fn calls_that_were_under_way_at_the_first_429_double_nothing() {
         org.after(10).answered(ReportOutcome { picked_at, ..limited(A) });
     }
     let first = org.now - 90;
-    assert_eq!(org.key(A).route.map(|route| route.until), Some(first + SECOND_MS), "one refusal, said ten times");
+    assert_eq!(org.key(A).route.map(|route| route.until.at), Some(first + SECOND_MS), "one refusal, said ten times");
     for _ in 0..10 {
         org.answered(limited(A));
     }
-    assert_eq!(org.key(A).route.map(|route| route.until), Some(first + SECOND_MS), "also without the time of the pick");
+    assert_eq!(
+        org.key(A).route.map(|route| route.until.at),
+        Some(first + SECOND_MS),
+        "also without the time of the pick"
+    );
     let picked_at = Some(org.after(1).now);
     org.after(1).answered(ReportOutcome { picked_at, ..limited(A) });
     assert_eq!(org.pause(A), 2 * SECOND_MS, "a later pick that is refused is another refusal");
@@ -161,7 +165,7 @@ fn the_time_that_an_upstream_names_decides_in_every_profile() {
         let report = ReportOutcome { status, text: text.to_owned(), retry_after: named, ..limited(A) };
         assert_eq!(org.answered(report), outcome, "R-POOL-4: {status} {text}");
         let view = org.restart().key(A);
-        let until = view.available_at.or(view.route.map(|route| route.until));
+        let until = view.available_at.map(|due| due.at).or(view.route.map(|route| route.until.at));
         assert_eq!(until, Some(T0 + wait), "{status} {text}");
         assert_eq!(org.at(T0 + wait - 1).pick_key().unwrap().id, account(B));
         let view = org.at(T0 + wait).key(A);
@@ -229,10 +233,10 @@ fn a_key_that_was_refused_or_asked_to_wait_is_never_the_last_resort_and_one_that
     org.answered(limited(B));
     assert_eq!(org.pick_key().unwrap_err(), SECOND_MS, "the first that may be used, and no dead key until then");
     let (a, b) = (org.key(A), org.key(B));
-    assert_eq!((a.exhausted, a.available_at), (Some(Exhaustion::Refused), Some(T0 + DAY_MS)));
-    assert_eq!((b.exhausted, b.available_at), (Some(Exhaustion::RateLimited), Some(T0 + SECOND_MS)));
+    assert_eq!((a.exhausted, a.available_at.map(|due| due.at)), (Some(Exhaustion::Refused), Some(T0 + DAY_MS)));
+    assert_eq!((b.exhausted, b.available_at.map(|due| due.at)), (Some(Exhaustion::RateLimited), Some(T0 + SECOND_MS)));
     let sum = org.ask(GetPool { id: pool() }).unwrap().summary;
-    assert_eq!((sum.active, sum.avoided, sum.soonest_reset), (0, 0, Some(T0 + SECOND_MS)));
+    assert_eq!((sum.active, sum.avoided, sum.soonest_reset.map(|due| due.at)), (0, 0, Some(T0 + SECOND_MS)));
     org.after(SECOND_MS).say(B, 503, "");
     let picked = org.pick_key().unwrap();
     assert_eq!((picked.id, picked.last_resort), (account(B), true));

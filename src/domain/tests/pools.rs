@@ -209,7 +209,7 @@ fn a_quota_text_exhausts_until_the_window_ends() {
     org.after(HOUR_MS).tell(A, Upstream::QuotaExhausted);
     assert_eq!(org.pick(), "", "R-POOL-4");
     let view = org.account(A);
-    assert_eq!((view.exhausted, view.available_at), (Some(Exhaustion::Upstream), Some(T0 + DAY_MS)));
+    assert_eq!((view.exhausted, view.available_at.map(|due| due.at)), (Some(Exhaustion::Upstream), Some(T0 + DAY_MS)));
     assert_eq!((view.reported.quota_errors, view.reported.failed, view.used), (1, 0, 1));
     assert_eq!(org.restart().at(T0 + DAY_MS - 1).pick(), "", "it survives a restart");
     assert_eq!(org.at(T0 + DAY_MS).pick(), A);
@@ -254,7 +254,7 @@ fn a_failure_moves_the_route_and_never_the_quota() {
         let view = org.account(A);
         assert_eq!((view.reported.failed, view.reported.quota_errors, view.exhausted), (1, 0, None), "R-POOL-4");
         let route = view.route.unwrap();
-        assert_eq!((route.until, route.refused), (T0 + length, refused));
+        assert_eq!((route.until.at, route.refused), (T0 + length, refused));
         assert_eq!(org.picks(3), [B, B, B], "avoided");
         assert!(org.restart().at(T0 + length - 1).account(A).route.is_some(), "it survives a restart");
         assert_eq!(org.at(T0 + length).account(A).route, None);
@@ -296,9 +296,9 @@ fn a_refusal_lasts_over_a_failure_and_the_longer_over_the_shorter() {
     org.tell(A, Upstream::Refused);
     org.after(HOUR_MS).tell(A, Upstream::Unavailable);
     let route = org.account(A).route.unwrap();
-    assert_eq!((route.refused, route.until), (true, T0 + DAY_MS));
+    assert_eq!((route.refused, route.until.at), (true, T0 + DAY_MS));
     org.tell(A, Upstream::Refused);
-    assert_eq!(org.account(A).route.unwrap().until, T0 + HOUR_MS + DAY_MS);
+    assert_eq!(org.account(A).route.unwrap().until.at, T0 + HOUR_MS + DAY_MS);
 }
 
 #[test]
@@ -308,8 +308,8 @@ fn a_failure_shortly_before_a_refusal_ends_is_avoided_for_all_of_its_time() {
     org.after(DAY_MS - 1).tell(A, Upstream::Unavailable);
     assert!(org.account(A).route.unwrap().refused);
     let route = org.restart().after(1).account(A).route.unwrap();
-    assert_eq!((route.refused, route.until), (false, T0 + DAY_MS - 1 + MINUTE_MS));
-    assert_eq!(org.at(route.until).account(A).route, None);
+    assert_eq!((route.refused, route.until.at), (false, T0 + DAY_MS - 1 + MINUTE_MS));
+    assert_eq!(org.at(route.until.at).account(A).route, None);
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn the_summary_adds_up_what_is_configured_now() {
     );
     assert_eq!((sum.failed, sum.quota_errors, sum.accounts, sum.active, sum.avoided), (2, 1, 2, 1, 0));
     assert_eq!((sum.total_calls, sum.bytes), (15, 1_005), "R-POOL-7: of every path");
-    assert_eq!(sum.soonest_reset, Some(T0 + DAY_MS));
+    assert_eq!(sum.soonest_reset.map(|due| due.at), Some(T0 + DAY_MS));
     assert_eq!(sum.estimate, Some(sum.remaining * 50_000));
     assert_eq!((org.account(A).reported.bytes(), used_a + used_b), (700, 14));
 }
@@ -453,7 +453,10 @@ fn other_limits_on_an_account_and_on_a_pool_hold_as_well() {
     org.configure([new(A, 100), new(B, 2)]).unwrap();
     org.pick();
     org.tell_bytes(Some(A), Upstream::Ok, 100);
-    assert_eq!((org.account(A).exhausted, org.account(A).available_at), (Some(Exhaustion::Limit), Some(T0 + HOUR_MS)));
+    assert_eq!(
+        (org.account(A).exhausted, org.account(A).available_at.map(|due| due.at)),
+        (Some(Exhaustion::Limit), Some(T0 + HOUR_MS))
+    );
     assert_eq!(org.told(), ["aaaa…aaaa limit"]);
     assert_eq!(org.picks(2), [B, B]);
     assert_eq!(org.at(T0 + HOUR_MS).picks(4), [A, A, A, A]);
@@ -515,8 +518,8 @@ fn what_lies_in_the_future_after_a_clock_repair_lasts_as_long_as_it_did() {
     org.at(T0 + 365 * DAY_MS).tell(A, Upstream::QuotaExhausted);
     org.tell(B, Upstream::Refused);
     org.repaired(T0);
-    assert_eq!(org.account(A).available_at, Some(T0 + DAY_MS));
-    assert_eq!(org.account(B).route.unwrap().until, T0 + DAY_MS);
+    assert_eq!(org.account(A).available_at.map(|due| due.at), Some(T0 + DAY_MS));
+    assert_eq!(org.account(B).route.unwrap().until.at, T0 + DAY_MS);
 }
 
 #[test]
@@ -526,6 +529,6 @@ fn a_second_more_than_a_window_is_another_window() {
     for _ in 0..5 {
         assert_eq!(org.after(SECOND_MS).picks(2), [A, ""]);
     }
-    assert_eq!(org.account(A).window_ends_at, Some(org.now + SECOND_MS));
+    assert_eq!(org.account(A).window_ends_at.map(|due| due.at), Some(org.now + SECOND_MS));
     assert_eq!(org.after(SECOND_MS).account(A).window_ends_at, None, "none runs until it is used");
 }

@@ -28,6 +28,8 @@ enum Op {
     Start(u8),
     /// Session, life, and seconds beyond (or below) the highest total so far.
     Beat(u8, u8, i16),
+    /// A session, and one of the lives of those that had its id before.
+    BeatOfPast(u8, u8),
     /// With the same, or without a total.
     End(u8, Option<(u8, i16)>),
     Record(u16),
@@ -50,6 +52,7 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (0..4_u8).prop_map(Op::Start),
         12 => (0..4_u8, 0..3_u8, grown.clone()).prop_map(|(which, life, by)| Op::Beat(which, life, by)),
+        3 => (0..4_u8, any::<u8>()).prop_map(|(which, past)| Op::BeatOfPast(which, past)),
         4 => (0..4_u8, prop::option::of((0..3_u8, grown))).prop_map(|(which, last)| Op::End(which, last)),
         1 => (0..200_u16).prop_map(Op::Record),
         2 => (0..1500_u16).prop_map(Op::Quota),
@@ -84,6 +87,8 @@ struct Model {
     /// When, and how much.
     booked: Vec<(Millis, Millis)>,
     disputed: Millis,
+    /// Lives of the sessions that had an id before, and when each session ended.
+    past: BTreeMap<u8, Vec<(Incarnation, Millis)>>,
 }
 
 impl Model {
@@ -117,6 +122,16 @@ impl Model {
         self.sessions.values().filter(|session| session.state == SessionState::Running).count()
     }
 
+    /// Another session takes the id.
+    fn replace(&mut self, which: u8) {
+        let now = self.now;
+        let past = self.past.entry(which).or_default();
+        past.retain(|(_, ended)| now < ended + DAY_MS);
+        if let Some(old) = self.sessions.get(&which).filter(|old| now < old.ended + DAY_MS) {
+            past.extend(old.totals.keys().map(|life| (named(old.generation, *life), old.ended)));
+        }
+    }
+
     /// Answers what is booked.
     fn report(&mut self, id: u8, life: u8, total: Millis) -> Millis {
         let session = self.sessions.get_mut(&id).unwrap();
@@ -131,6 +146,10 @@ impl Model {
         self.booked.push((self.now, booked));
         booked
     }
+}
+
+fn named(generation: u32, life: u8) -> Incarnation {
+    Incarnation::parse("incarnation", &format!("life {generation}.{life}")).unwrap()
 }
 
 struct Side {
@@ -160,8 +179,7 @@ impl Side {
 
     /// A life of its machine: no two sessions of one id share one.
     fn life(&self, which: u8, life: u8) -> Incarnation {
-        let generation = self.model.sessions[&which].generation;
-        Incarnation::parse("incarnation", &format!("life {generation}.{life}")).unwrap()
+        named(self.model.sessions[&which].generation, life)
     }
 
     fn call(&mut self) -> Idempotency {
@@ -179,6 +197,7 @@ impl Side {
         match op {
             Op::Start(which) => self.start(*which),
             Op::Beat(which, life, by) => self.beat(*which, *life, *by),
+            Op::BeatOfPast(which, past) => self.beat_of_past(*which, *past),
             Op::End(which, last) => self.end(*which, *last),
             Op::Record(seconds) => {
                 let amount = u64::from(*seconds) * SECOND;
@@ -250,12 +269,27 @@ impl Side {
         if expected == Code::Allowed {
             let held = SLICE.min(left);
             assert_eq!(decision.session.unwrap().slice, held);
+            self.model.replace(which);
             let (state, heard) = (SessionState::Running, self.model.now);
             let (totals, booked, booked_ahead, ended) = (BTreeMap::new(), 0, 0, 0);
             let session = Modelled { id, state, heard, held, totals, booked, booked_ahead, ended, generation };
             self.model.sessions.insert(which, session);
             assert!(self.model.used() + self.model.held() <= quota, "R-PIPE-3: a start passed the quota");
         }
+    }
+
+    /// R-SES-8: what comes late of a session that had the id before is refused, however often it was used since.
+    fn beat_of_past(&mut self, which: u8, past: u8) {
+        let Some(session) = self.model.sessions.get(&which) else { return };
+        let lives = self.model.past.get(&which).map_or(&[][..], Vec::as_slice);
+        let Some((incarnation, _)) = lives.get(usize::from(past) % lives.len().max(1)) else { return };
+        if session.state != SessionState::Running {
+            return;
+        }
+        let (session, total) = (session.id.clone(), 200 * SECOND);
+        let incarnation = incarnation.clone();
+        let beat = Heartbeat { session, identity: Self::identity(), incarnation, total, idempotency: None };
+        assert_eq!(self.org.ask(Box::new(beat)), Err(OrgError::SessionReplaced), "{:?}", self.model);
     }
 
     fn beat(&mut self, which: u8, life: u8, by: i16) {

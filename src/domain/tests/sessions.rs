@@ -1,15 +1,18 @@
 //! Sessions: a slot, a first slice, time that is paid as it goes, and an end of every kind.
 
 use super::*;
-use crate::domain::{
-    command::{EndSession, Heartbeat, NewSession},
-    gate::Gate,
-    ids::{Identity, SessionId},
-    outcome::{Beaten, SessionEnded, Shown},
-    policy::{ExportWhen, SessionPolicy},
-    reply::{Action, Beat, SessionStatus, SessionView},
-    rows::SessionState,
-    window::Calendar,
+use crate::{
+    bounds::SESSION_FORMER_LIVES,
+    domain::{
+        command::{EndSession, Heartbeat, NewSession},
+        gate::Gate,
+        ids::{Identity, SessionId},
+        outcome::{Beaten, SessionEnded, Shown},
+        policy::{ExportWhen, SessionPolicy},
+        reply::{Action, Beat, SessionStatus, SessionView},
+        rows::SessionState,
+        window::Calendar,
+    },
 };
 
 type Told = Shown<Beaten, Box<Beat>>;
@@ -395,7 +398,52 @@ fn an_id_that_is_used_again_needs_no_place_of_its_own() {
     }
     assert_eq!(org.snapshot().sessions.len(), 1);
     let former = &org.snapshot().sessions[0].row.former;
-    assert_eq!((former.decisions.len(), former.lives.len()), (8, 8), "bounded");
+    assert_eq!((former.decisions.len(), former.lives.len()), (8, 19), "each within its bound");
+}
+
+#[test]
+fn every_life_of_the_sessions_that_had_an_id_before_is_refused() {
+    let mut org = plan(3600, 1);
+    for life in 0..40 {
+        org.start("a");
+        org.beat_of("a", &format!("boot {life}"), 1);
+        org.end("a", None);
+    }
+    org.start("a");
+    // The last of these 12 push the first out of what totals are known of.
+    for life in 100..112 {
+        org.beat_of("a", &format!("boot {life}"), 1);
+    }
+    org.restart();
+    let before = org.compute();
+    for life in 0..40 {
+        let beat = org.try_beat("a", "vm", &format!("boot {life}"), 200);
+        assert_eq!(beat, Err(OrgError::SessionReplaced), "R-SES-8: {life}");
+    }
+    assert_eq!(org.compute(), before);
+    org.end("a", None);
+    org.start("a");
+    assert_eq!(org.try_beat("a", "vm", "boot 100", 200), Err(OrgError::SessionReplaced), "its total was given up");
+}
+
+#[test]
+fn an_id_is_refused_past_the_lives_that_are_remembered_and_taken_again_a_day_later() {
+    let mut org = plan(360_000, 1);
+    for life in 0..SESSION_FORMER_LIVES {
+        org.start("a");
+        org.beat_of("a", &format!("boot {life}"), 1);
+        org.end("a", None);
+        org.after(SECOND);
+    }
+    org.start("a");
+    org.beat_of("a", "one more", 1);
+    org.end("a", None);
+    assert_eq!(org.try_start("a", "again"), Err(OrgError::SessionIdWornOut), "R-SES-8");
+    assert!(org.start("b").allowed);
+    org.end("b", None);
+    org.after(DAY_MS - SESSION_FORMER_LIVES as u64 * SECOND);
+    assert!(org.try_start("a", "again").unwrap().allowed, "the first has been forgotten");
+    assert_eq!(org.try_beat("a", "vm", "one more", 200), Err(OrgError::SessionReplaced));
 }
 
 #[test]

@@ -205,7 +205,8 @@ async fn a_provider_that_hangs_costs_its_budget_and_nobody_else_anything() {
     assert!(began.elapsed() < Duration::from_millis(2_500), "R-PIPE-8: {:?}", began.elapsed());
     assert_eq!((decision.allowed, opened(&decision)), (true, vec!["timeout"]));
     assert_eq!(decision.fail_open()[0].gate, Gate::Balance, "the counter itself was there");
-    let patient = Call::new("Test", Deadline::new(Some(Duration::from_millis(400)), 2_500));
+    let patient =
+        Call::new("Test", Arc::new(Principal::anybody()), Deadline::new(Some(Duration::from_millis(400)), 2_500));
     let began = tokio::time::Instant::now();
     let decision =
         node.service.acquire(Ask { org: org("acme"), acquire: Arc::new(acquire()) }, &patient).await.unwrap();

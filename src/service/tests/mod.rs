@@ -11,6 +11,7 @@ use smallvec::smallvec;
 
 use super::{Ask, Call, Deadline};
 use crate::{
+    auth::Principal,
     domain::{
         balance::BalanceVerdict,
         command::{Acquire, Freeze},
@@ -27,7 +28,7 @@ use crate::{
 };
 
 fn call() -> Call {
-    Call::new("Test", Deadline::new(None, 2_500))
+    Call::new("Test", Arc::new(Principal::anybody()), Deadline::new(None, 2_500))
 }
 
 async fn ask(node: &Node, name: &str) -> Result<Box<Decision>, ServiceError> {

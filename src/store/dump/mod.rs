@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::{ids::OrgId, lease::LeaseTime, rows::Row, service_time::ClockMark, shard::ShardSet},
-    ports::{OrgStore, StoreFault},
+    ports::{CommitError, OrgStore, StoreFault},
     store::kinds,
 };
 
@@ -58,6 +58,19 @@ pub struct Header {
     pub group: u64,
     /// Where service time stood; `None` where that is not kept.
     pub mark: Option<ClockMark>,
+}
+
+impl Header {
+    /// The first line of a dump, for a store that has to keep what an imported one said.
+    pub(super) fn text(&self) -> Result<String, DumpError> {
+        serde_json::to_string(&HeaderLine::from(self)).map_err(|error| unwritten(&error))
+    }
+
+    /// The same, read again.
+    pub(super) fn parse(text: &str) -> Result<Self, DumpError> {
+        let line: HeaderLine = serde_json::from_str(text).map_err(|error| DumpError(error.to_string()))?;
+        Ok(line.into())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,6 +108,12 @@ impl std::error::Error for DumpError {}
 impl From<StoreFault> for DumpError {
     fn from(fault: StoreFault) -> Self {
         Self(fault.to_string())
+    }
+}
+
+impl From<CommitError> for DumpError {
+    fn from(error: CommitError) -> Self {
+        Self(error.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         outcome::Entry,
         rows::{OrgWrite, Row, RowKey},
     },
-    ports::{OrgStore, StoreFault},
+    ports::{CommitError, OrgStore},
     store::kinds::{self, Item, ItemKey},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Restore<'s> {
     late: BTreeMap<RowKey, Vec<Entry>>,
     /// Journal rows of which parts are missing still.
     open: BTreeMap<(OrgId, RowKey), Parts>,
-    under_way: VecDeque<(usize, oneshot::Receiver<Result<(), StoreFault>>)>,
+    under_way: VecDeque<(usize, oneshot::Receiver<Result<(), CommitError>>)>,
     rows_under_way: usize,
     /// Everything that was handed over.
     tally: Tally,
@@ -128,7 +128,9 @@ impl<'s> Restore<'s> {
         puts.iter().try_for_each(|row| self.tally.add(org, row.clone()))?;
         let count = puts.len();
         let (answer, done) = oneshot::channel();
-        self.store.commit(OrgWrite { puts, ..OrgWrite::empty(org) }, Box::new(|result| drop(answer.send(result))));
+        let fence = self.store.epoch(org).ok_or(CommitError::Fenced)?;
+        let write = OrgWrite { puts, ..OrgWrite::empty(org) };
+        self.store.commit(write, fence, Box::new(|result| drop(answer.send(result))));
         self.under_way.push_back((count, done));
         self.rows_under_way += count;
         Ok(())

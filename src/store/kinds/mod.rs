@@ -130,6 +130,14 @@ macro_rules! kinds {
             }
         }
 
+        /// The names of what a key of the kind is made of, beside the org, in the order in which it is written.
+        pub(super) fn key_parts(kind: RowKind) -> &'static [&'static str] {
+            match kind {
+                $(RowKind::$kind => &[$($(stringify!($part)),+)?],)+
+                $(RowKind::$journal => &["seq"],)+
+            }
+        }
+
         fn write_key(key: &RowKey, to: &mut dyn KeyWriter) {
             match key {
                 $(RowKey::$kind $({ $($part),+ })? => { $($($part.write(stringify!($part), to);)+)? })+
@@ -213,7 +221,7 @@ kinds! {
         Disputed = 0x19 "disputed" in disputed { seq };
         Outbox = 0x1d "export" in outbox { key };
         Budget = 0x1e "budget" in budget { scope };
-        Session = 0x1f "session" in session to 4 { id };
+        Session = 0x1f "session" in session to 5 { id };
         TrialEnded = 0x20 "trial_ended" in trial_ended;
         Pool = 0x21 "pool" in pool to 3 { id };
         UpstreamAccount = 0x22 "account" in upstream_account to 3 { id };

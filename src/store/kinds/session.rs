@@ -12,11 +12,29 @@ use crate::domain::{
     ids::{DecisionId, Identity, Incarnation, SessionId},
     input::InputError,
     lease::LeaseTime,
-    rows::{FormerSessions, Heard, SessionRow, SessionState},
+    rows::{FormerSessions, Heard, PastLife, SessionRow, SessionState},
     scopes::Scopes,
     window::Millis,
 };
 
+/// Knows the lives of those that had the id before by a hash and the time at which they ended: `former_lives` is
+/// empty.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SessionV5<'a> {
+    #[serde(borrow)]
+    session: SessionV4<'a>,
+    past_lives: Vec<PastLifeV5>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PastLifeV5 {
+    mark: u64,
+    ended_at: Option<Millis>,
+}
+
+/// `former_lives` are the names of the last few.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SessionV4<'a> {
@@ -94,11 +112,13 @@ enum SessionStateV2 {
 
 mirror!(SessionState <=> SessionStateV2 { Running, Ended, Expired });
 
-/// The older ones have one clock: they can say what both clocks agree on.
+/// Those before the fourth have one clock: they can say what both clocks agree on.
 pub(super) fn version(row: &SessionRow) -> u8 {
     let heard = Heard { lease: LeaseTime(row.last_heartbeat_at), absent: 0 };
     let ends = row.ended_at.unwrap_or(row.expires_at.0);
-    if row.heard != heard || ends != row.expires_at.0 {
+    if !row.former.lives.is_empty() {
+        5
+    } else if row.heard != heard || ends != row.expires_at.0 {
         4
     } else if row.former != FormerSessions::default() {
         3
@@ -112,7 +132,12 @@ pub(super) fn write<S: Serializer>(row: &SessionRow, out: S) -> Result<S::Ok, S:
     match version(row) {
         FIRST_VERSION => SessionV3::from(newest).session.serialize(out),
         3 => SessionV3::from(newest).serialize(out),
-        _ => newest.serialize(out),
+        4 => newest.serialize(out),
+        _ => {
+            let past = row.former.lives.iter();
+            let past_lives = past.map(|past| PastLifeV5 { mark: past.mark, ended_at: past.ended_at }).collect();
+            SessionV5 { session: newest, past_lives }.serialize(out)
+        }
     }
 }
 
@@ -143,7 +168,14 @@ pub(super) fn read<'de, D: Deserializer<'de>>(version: u8, id: SessionId, from: 
             let SessionV3 { session, former, former_lives } = SessionV3::deserialize(from)?;
             SessionV4 { former, former_lives, ..SessionV4::from(session) }
         }
-        _ => SessionV4::deserialize(from)?,
+        4 => SessionV4::deserialize(from)?,
+        _ => {
+            let SessionV5 { session, past_lives } = SessionV5::deserialize(from)?;
+            let mut row = session.into_row(id).map_err(D::Error::custom)?;
+            let past = past_lives.into_iter().map(|past| PastLife { mark: past.mark, ended_at: past.ended_at });
+            row.former.lives.extend(past);
+            return Ok(row);
+        }
     };
     stored.into_row(id).map_err(D::Error::custom)
 }
@@ -192,7 +224,7 @@ impl<'a> From<&'a SessionRow> for SessionV4<'a> {
             disputed: row.disputed,
             stopping_lease: row.stopping_since.map(|at| at.0),
             former: row.former.decisions.iter().map(|decision| FormerV3 { decision: decision.0 }).collect(),
-            former_lives: row.former.lives.iter().map(|life| life.as_str().into()).collect(),
+            former_lives: Vec::new(),
         }
     }
 }
@@ -200,7 +232,10 @@ impl<'a> From<&'a SessionRow> for SessionV4<'a> {
 impl SessionV4<'_> {
     fn into_row(self, id: SessionId) -> Result<SessionRow, InputError> {
         let life = |(text, total): (Cow<'_, str>, u64)| Ok((Incarnation::parse("incarnation", &text)?, total));
-        let former_lives = self.former_lives.iter().map(|life| Incarnation::parse("incarnation", life));
+        // It began when they had ended.
+        let ended_at = Some(self.started_at);
+        let past = |text: &Cow<'_, str>| Ok(PastLife::of(&Incarnation::parse("incarnation", text)?, ended_at));
+        let past_lives = self.former_lives.iter().map(past).collect::<Result<_, InputError>>()?;
         Ok(SessionRow {
             id,
             scopes: Scopes::parse("scope", &self.scope)?,
@@ -219,7 +254,7 @@ impl SessionV4<'_> {
             stopping_since: self.stopping_lease.map(LeaseTime),
             former: FormerSessions {
                 decisions: self.former.into_iter().map(|former| DecisionId(former.decision)).collect(),
-                lives: former_lives.collect::<Result<_, InputError>>()?,
+                lives: past_lives,
             },
         })
     }
@@ -251,7 +286,10 @@ pub(super) fn samples() -> Vec<(&'static str, SessionRow)> {
         id: SessionId::parse("session_id", "s4").unwrap(),
         former: FormerSessions {
             decisions: vec![DecisionId(5), DecisionId(7)],
-            lives: vec![Incarnation::parse("incarnation", "boot 0").unwrap()],
+            lives: vec![
+                PastLife::of(&Incarnation::parse("incarnation", "boot 0").unwrap(), Some(T0)),
+                PastLife::of(&Incarnation::parse("incarnation", "boot 00").unwrap(), None),
+            ],
         },
         ..running.clone()
     };

@@ -5,6 +5,8 @@
 //! commit ──▶ pending ──release()──▶ durable ──▶ done(Ok)
 //!               └── crash(): gone, done is never called with Ok
 //! ```
+//!
+//! A commit that is not durable is followed by nothing of its org until that is loaded again, as behind any engine.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,7 +15,7 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     beside,
@@ -29,10 +31,10 @@ use crate::{
         ids::OrgId,
         kept_ids::KeptName,
         rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
-        shard::ShardSet,
+        shard::{Epoch, ShardSet},
         window::Millis,
     },
-    ports::{CommitDone, OrgStore, StoreEngine, StoreFault},
+    ports::{CommitDone, CommitError, OrgStore, StoreEngine, StoreFault, StoreState},
 };
 
 type Bytes = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -41,19 +43,28 @@ type Bytes = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Debug)]
 pub struct MemoryStore {
     inner: Mutex<Inner>,
-    fault: watch::Sender<Option<StoreFault>>,
+    state: watch::Sender<StoreState>,
     /// Loads wait while this is true.
     stalled: watch::Sender<bool>,
 }
 
-#[derive(Default)]
 struct Inner {
     durable: Bytes,
-    pending: VecDeque<(Prepared, CommitDone)>,
+    pending: VecDeque<(Handed, CommitDone)>,
     held: bool,
     closed: bool,
-    fail_next: Option<String>,
+    epoch: Epoch,
+    /// What the next commit is answered, and whether the store is lost with it.
+    next: Option<(CommitError, bool)>,
+    /// Orgs that have to be loaded again, with the answer to what is handed over meanwhile.
+    broken: BTreeMap<OrgId, CommitError>,
     groups: u64,
+}
+
+struct Handed {
+    org: OrgId,
+    fence: Epoch,
+    prepared: Prepared,
 }
 
 impl std::fmt::Debug for Inner {
@@ -80,13 +91,29 @@ impl MemoryStore {
     }
 
     fn holding(durable: Bytes) -> Self {
-        let inner = Inner { durable, ..Inner::default() };
-        Self { inner: Mutex::new(inner), fault: watch::Sender::new(None), stalled: watch::Sender::new(false) }
+        let inner = Inner {
+            durable,
+            pending: VecDeque::new(),
+            held: false,
+            closed: false,
+            epoch: Epoch::ONLY,
+            next: None,
+            broken: BTreeMap::new(),
+            groups: 0,
+        };
+        let (state, stalled) = (watch::Sender::new(StoreState::Up), watch::Sender::new(false));
+        Self { inner: Mutex::new(inner), state, stalled }
     }
 
     /// From now on commits wait for [`release`](Self::release).
     pub fn hold(&self) {
         self.lock().held = true;
+    }
+
+    /// Ends [`hold`](Self::hold): makes every waiting commit durable, in order, and what comes after at once.
+    pub fn resume_commits(&self) {
+        self.release();
+        self.lock().held = false;
     }
 
     /// Makes every waiting commit durable, in order, and goes on holding.
@@ -96,8 +123,8 @@ impl MemoryStore {
 
     /// Makes the oldest waiting commit durable; false where none waits.
     pub fn release_one(&self) -> bool {
-        let Some((prepared, done)) = self.lock().pending.pop_front() else { return false };
-        done(self.make_durable(prepared));
+        let Some((handed, done)) = self.lock().pending.pop_front() else { return false };
+        done(self.make_durable(handed));
         true
     }
 
@@ -115,21 +142,41 @@ impl MemoryStore {
             (inner.durable.clone(), std::mem::take(&mut inner.pending))
         };
         self.break_now("crashed");
-        let fault = self.standing_fault("commit", "crashed");
+        let lost = self.lost("crashed");
         for (_, done) in dropped {
-            done(Err(fault.clone()));
+            done(Err(lost.clone()));
         }
         Arc::new(Self::holding(durable))
     }
 
-    /// The next commit that would become durable fails with this cause, and so does all after it.
+    /// The next commit that would become durable fails with this cause and is in doubt, and the store is lost.
     pub fn fail_next(&self, cause: impl Into<String>) {
-        self.lock().fail_next = Some(cause.into());
+        self.lock().next = Some((CommitError::InDoubt(fault(cause)), true));
+    }
+
+    /// The next commit that would become durable has this answer, and the store goes on. One in doubt is written.
+    pub fn answer_next(&self, error: CommitError) {
+        self.lock().next = Some((error, false));
+    }
+
+    /// Another node takes the shards over: whoever was loaded before is fenced.
+    pub fn take_over(&self) {
+        self.lock().epoch.0 += 1;
+    }
+
+    /// Nothing is read or written until [`recover`](Self::recover).
+    pub fn go_away(&self, cause: impl Into<String>) {
+        self.state.send_replace(StoreState::Retrying { since: Instant::now(), fault: fault(cause) });
+    }
+
+    /// Ends [`go_away`](Self::go_away).
+    pub fn recover(&self) {
+        self.state.send_replace(StoreState::Up);
     }
 
     /// The store is broken from now on.
     pub fn break_now(&self, cause: impl Into<String>) {
-        self.latch(StoreFault { operation: "commit", cause: cause.into() });
+        self.latch(fault(cause));
     }
 
     /// Loads hang until [`resume_loads`](Self::resume_loads).
@@ -161,37 +208,52 @@ impl MemoryStore {
     }
 
     fn latch(&self, fault: StoreFault) {
-        self.fault.send_if_modified(|standing| {
-            let first = standing.is_none();
+        self.state.send_if_modified(|state| {
+            let first = state.lost().is_none();
             if first {
-                *standing = Some(fault);
+                *state = StoreState::Lost(fault);
             }
             first
         });
     }
 
-    fn standing_fault(&self, operation: &'static str, otherwise: &str) -> StoreFault {
-        self.fault.borrow().clone().unwrap_or_else(|| StoreFault { operation, cause: otherwise.to_owned() })
+    fn lost(&self, otherwise: &str) -> CommitError {
+        CommitError::Lost(self.state.borrow().lost().cloned().unwrap_or_else(|| fault(otherwise)))
     }
 
-    fn make_durable(&self, prepared: Prepared) -> Result<(), StoreFault> {
-        if let Some(fault) = self.fault.borrow().clone() {
-            return Err(fault);
+    fn make_durable(&self, handed: Handed) -> Result<(), CommitError> {
+        let state = self.state.borrow().clone();
+        let mut inner = self.lock();
+        if let Some(error) = inner.broken.get(&handed.org) {
+            return Err(error.clone());
         }
-        let injected = self.lock().fail_next.take();
-        if let Some(cause) = injected {
-            let fault = StoreFault { operation: "commit", cause };
-            self.latch(fault.clone());
-            return Err(fault);
+        let org = handed.org.clone();
+        let (result, is_lost) = match (state, inner.next.take()) {
+            (StoreState::Lost(fault), _) => (Err(CommitError::Lost(fault)), false),
+            (StoreState::Retrying { fault, .. }, _) => (Err(CommitError::Unavailable(fault)), false),
+            (StoreState::Up, _) if handed.fence != inner.epoch => (Err(CommitError::Fenced), false),
+            (StoreState::Up, Some((error, is_lost))) => {
+                if matches!(error, CommitError::InDoubt(_)) && !is_lost {
+                    inner.apply(handed.prepared).map_err(CommitError::Lost)?;
+                }
+                (Err(error), is_lost)
+            }
+            (StoreState::Up, None) => (inner.apply(handed.prepared).map_err(CommitError::Lost), false),
+        };
+        if let Err(error) = &result {
+            inner.broken.insert(org, error.clone());
+            if let Some(fault) = error.fault().filter(|_| is_lost) {
+                self.latch(fault.clone());
+            }
         }
-        self.lock().apply(prepared)
+        result
     }
 
     async fn read<T>(&self, read: impl FnOnce(&Bytes) -> Result<T, ReadError>) -> Result<T, StoreFault> {
         let mut stalled = self.stalled.subscribe();
         let _ = stalled.wait_for(|stalled| !stalled).await;
-        if let Some(fault) = self.fault.borrow().clone() {
-            return Err(fault);
+        if let Some(fault) = self.state.borrow().fault() {
+            return Err(fault.clone());
         }
         read(&self.lock().durable).map_err(|error| match error {
             ReadError::Engine(fault) => fault,
@@ -232,44 +294,59 @@ impl Keyspace for Bytes {
     }
 }
 
+fn fault(cause: impl Into<String>) -> StoreFault {
+    StoreFault { operation: "commit", cause: cause.into() }
+}
+
 impl OrgStore for MemoryStore {
-    fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
-        let org = org.clone();
-        self.read(move |bytes| read::load(bytes, &org)).boxed()
+    fn epoch(&self, _org: &OrgId) -> Option<Epoch> {
+        Some(self.lock().epoch)
     }
 
-    fn commit(&self, write: OrgWrite, done: CommitDone) {
+    fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        let org = org.clone();
+        async move {
+            let rows = self.read(|bytes| read::load(bytes, &org)).await?;
+            self.lock().broken.remove(&org);
+            Ok(rows)
+        }
+        .boxed()
+    }
+
+    fn commit(&self, write: OrgWrite, fence: Epoch, done: CommitDone) {
+        let org = write.org.clone();
         let prepared = match prepare(write) {
             Ok(prepared) => prepared,
             Err(error) => {
-                let fault = StoreFault { operation: "commit", cause: error.to_string() };
+                let fault = fault(error.to_string());
                 self.latch(fault.clone());
-                return done(Err(fault));
+                return done(Err(CommitError::Lost(fault)));
             }
         };
+        let handed = Handed { org, fence, prepared };
         let mut inner = self.lock();
         if inner.closed {
             drop(inner);
-            return done(Err(self.standing_fault("commit", "the store is closed")));
+            return done(Err(self.lost("the store is closed")));
         }
         if inner.held {
-            return inner.pending.push_back((prepared, done));
+            return inner.pending.push_back((handed, done));
         }
         drop(inner);
-        done(self.make_durable(prepared));
+        done(self.make_durable(handed));
     }
 
     questions!(list);
 
-    fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
-        self.fault.subscribe()
+    fn state(&self) -> watch::Receiver<StoreState> {
+        self.state.subscribe()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
         async move {
             self.lock().closed = true;
             self.release();
-            self.fault.borrow().clone().map_or(Ok(()), Err)
+            self.state.borrow().fault().cloned().map_or(Ok(()), Err)
         }
         .boxed()
     }

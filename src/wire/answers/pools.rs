@@ -1,6 +1,6 @@
 //! Pools of upstream accounts. Only a pick tells an account in full.
 
-use super::{code, int, until};
+use super::{at, code, int, left};
 use crate::{
     domain::{
         decision::Decision,
@@ -8,18 +8,17 @@ use crate::{
         policy::{PoolSettings, Profile},
         reply::{AccountView, Exhaustion, PoolSummary, PoolView},
         upstream::Upstream,
-        window::Millis,
     },
     wire::{admin::v1 as admin, v1},
 };
 
 /// Accounts are masked; times are milliseconds since the epoch, and 0 where there is none.
-pub fn pool(view: PoolView, org: &OrgId, now: Millis) -> v1::Pool {
+pub fn pool(view: PoolView, org: &OrgId) -> v1::Pool {
     v1::Pool {
         org: org.to_string(),
         pool: view.id.to_string(),
-        accounts: view.accounts.iter().map(|view| account(view, now)).collect(),
-        summary: Some(pool_summary(&view.summary, now)),
+        accounts: view.accounts.iter().map(account).collect(),
+        summary: Some(pool_summary(&view.summary)),
         version: int(view.version),
         settings: Some(settings(&view.settings)),
         in_force: Some(settings(&view.in_force)),
@@ -56,7 +55,7 @@ pub fn pool_warnings(view: &PoolView) -> Vec<String> {
     useless.map(text).collect()
 }
 
-fn pool_summary(sum: &PoolSummary, now: Millis) -> v1::PoolSummary {
+fn pool_summary(sum: &PoolSummary) -> v1::PoolSummary {
     v1::PoolSummary {
         capacity: int(sum.capacity),
         used: int(sum.used),
@@ -66,8 +65,8 @@ fn pool_summary(sum: &PoolSummary, now: Millis) -> v1::PoolSummary {
         active: int(sum.active),
         accounts: int(sum.accounts),
         avoided: int(sum.avoided),
-        soonest_reset_ms: int(sum.soonest_reset.unwrap_or(0)),
-        soonest_reset_in_ms: until(sum.soonest_reset, now),
+        soonest_reset_ms: at(sum.soonest_reset),
+        soonest_reset_in_ms: left(sum.soonest_reset),
         total_calls: int(sum.total_calls),
         bytes: int(sum.bytes),
         estimated_remaining_bytes: sum.estimate.map(int),
@@ -75,7 +74,7 @@ fn pool_summary(sum: &PoolSummary, now: Millis) -> v1::PoolSummary {
 }
 
 /// The account is masked.
-pub fn account(view: &AccountView, now: Millis) -> v1::PoolAccountStatus {
+pub fn account(view: &AccountView) -> v1::PoolAccountStatus {
     let state = match view.exhausted {
         None => v1::AccountState::Active,
         Some(Exhaustion::Limit) => v1::AccountState::LimitReached,
@@ -100,14 +99,14 @@ pub fn account(view: &AccountView, now: Millis) -> v1::PoolAccountStatus {
         bytes_up: int(view.reported.bytes_up),
         bytes_down: int(view.reported.bytes_down),
         last_used_at_ms: int(view.last_used_at.unwrap_or(0)),
-        window_ends_at_ms: int(view.window_ends_at.unwrap_or(0)),
-        window_remaining_ms: until(view.window_ends_at, now),
+        window_ends_at_ms: at(view.window_ends_at),
+        window_remaining_ms: left(view.window_ends_at),
         state: state.into(),
-        available_at_ms: int(view.available_at.unwrap_or(0)),
-        available_in_ms: until(view.available_at, now),
+        available_at_ms: at(view.available_at),
+        available_in_ms: left(view.available_at),
         route: route.into(),
-        route_until_ms: int(view.route.map_or(0, |route| route.until)),
-        route_remaining_ms: until(view.route.map(|route| route.until), now),
+        route_until_ms: at(view.route.map(|route| route.until)),
+        route_remaining_ms: left(view.route.map(|route| route.until)),
         estimated_remaining_bytes: view.estimate.map(int),
         per_minute: view.per_minute.map(int),
     }
@@ -147,10 +146,10 @@ pub fn outcome(outcome: Upstream, known: bool, replayed: bool) -> v1::ReportOutc
 }
 
 /// Pools of an org, for its operators.
-pub(super) fn org_pools(pools: &[(PoolId, PoolSummary)], now: Millis) -> Vec<admin::OrgPool> {
+pub(super) fn org_pools(pools: &[(PoolId, PoolSummary)]) -> Vec<admin::OrgPool> {
     let pool = |(id, summary): &(PoolId, PoolSummary)| admin::OrgPool {
         pool: id.to_string(),
-        summary: Some(pool_summary(summary, now)),
+        summary: Some(pool_summary(summary)),
     };
     pools.iter().map(pool).collect()
 }

@@ -1,19 +1,17 @@
 //! Reservations: how one was settled, and which are known.
 
-use super::{amounts, first, int, limits, scopes, until};
+use super::{amounts, first, int, limits, scopes};
 use crate::{
-    bounds::LATE_COMMIT_MS,
     domain::{
         ids::Amounts,
         outcome::{Committed, Shown},
         reply::{Counted, ReservationView},
-        window::Millis,
     },
     wire::v1,
 };
 
 /// Each amount once for every scope that it counts in. Amounts are in the units of the meters.
-pub fn committed(done: &Shown<Committed, Counted>, now: Millis) -> v1::CommitResponse {
+pub fn committed(done: &Shown<Committed, Counted>) -> v1::CommitResponse {
     let committed = &done.outcome;
     v1::CommitResponse {
         replayed: done.replayed,
@@ -21,7 +19,7 @@ pub fn committed(done: &Shown<Committed, Counted>, now: Millis) -> v1::CommitRes
         booked: scoped(committed, &committed.booked),
         released: scoped(committed, &committed.released()),
         overrun: scoped(committed, &committed.overrun()),
-        limits: limits(&done.view.limits, now),
+        limits: limits(&done.view.limits, done.view.at),
         folded_scopes: scopes(&done.view.folded),
     }
 }
@@ -40,10 +38,9 @@ fn scoped(committed: &Committed, amounts: &Amounts) -> Vec<v1::ScopedAmount> {
 }
 
 /// Open, or expired within a day. Times are milliseconds since the epoch, 0 where one is not known.
-pub fn reservation(view: &ReservationView, now: Millis) -> v1::Reservation {
+pub fn reservation(view: &ReservationView) -> v1::Reservation {
     let row = &view.row;
     let state = if row.is_open() { v1::ReservationState::Open } else { v1::ReservationState::Expired };
-    let last_commit: Option<Millis> = row.expired_at.map(|at| at.saturating_add(LATE_COMMIT_MS));
     v1::Reservation {
         reservation_id: row.id.to_string(),
         scope: first(&row.scopes),
@@ -51,9 +48,9 @@ pub fn reservation(view: &ReservationView, now: Millis) -> v1::Reservation {
         amounts: amounts(&row.amounts),
         state: state.into(),
         reserved_at_ms: int(row.reserved_at.unwrap_or(0)),
-        expires_at_ms: int(view.expires_at),
-        remaining_ms: until(Some(view.expires_at).filter(|_| row.is_open()), now),
-        commit_within_ms: until(last_commit, now),
+        expires_at_ms: int(view.expires_at.at),
+        remaining_ms: int(view.expires_at.left),
+        commit_within_ms: int(view.commit_by.map_or(0, |by| by.left)),
         folded_scopes: scopes(&row.folded.scopes()),
     }
 }

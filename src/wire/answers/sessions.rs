@@ -1,6 +1,6 @@
 //! Sessions: the answers to a start, a heartbeat and a query.
 
-use super::{code, first, int, scopes, until};
+use super::{code, first, int, scopes};
 use crate::{
     domain::{
         decision::Decision,
@@ -9,7 +9,6 @@ use crate::{
         reply::{Action, Beat, SessionStatus, SessionView},
         rows::SessionState,
         scopes::Scopes,
-        window::Millis,
     },
     wire::v1,
 };
@@ -40,7 +39,7 @@ pub fn started(decision: &Decision, node: &str, upgrade_url: &str) -> v1::StartS
 }
 
 /// What the session does now, and the numbers behind it in milliseconds.
-pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str, now: Millis) -> v1::HeartbeatResponse {
+pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str) -> v1::HeartbeatResponse {
     let beat = &done.view;
     let (action, grace_ms, warn_percent, message) = match beat.action {
         Action::Continue => (v1::SessionAction::Continue, 0, 0, String::new()),
@@ -65,8 +64,8 @@ pub fn heartbeat(done: &Shown<Beaten, Box<Beat>>, upgrade_url: &str, now: Millis
         quota_ms: int(beat.quota.amount.unwrap_or(0)),
         unlimited: beat.quota.amount.is_none(),
         heartbeat_interval_ms: int(beat.heartbeat),
-        expires_at_ms: int(beat.expires_at),
-        remaining_ms: until(Some(beat.expires_at), now),
+        expires_at_ms: int(beat.expires_at.at),
+        remaining_ms: int(beat.expires_at.left),
         replayed: done.replayed,
         upgrade_url: if may_upgrade { upgrade_url.to_owned() } else { String::new() },
         folded_scopes: scopes(&beat.folded),
@@ -94,7 +93,7 @@ fn state(state: SessionState) -> v1::SessionState {
 }
 
 /// Times are milliseconds since the epoch, amounts of compute milliseconds.
-pub fn session(view: &SessionView, now: Millis) -> v1::Session {
+pub fn session(view: &SessionView) -> v1::Session {
     let row = &view.row;
     v1::Session {
         session_id: row.id.to_string(),
@@ -103,7 +102,7 @@ pub fn session(view: &SessionView, now: Millis) -> v1::Session {
         state: state(row.state).into(),
         started_at_ms: int(row.started_at),
         heard_at_ms: int(row.last_heartbeat_at),
-        ends_at_ms: int(view.ends_at),
+        ends_at_ms: int(view.ends_at.at),
         incarnation: row.incarnations.last().map(|(life, _)| life.to_string()).unwrap_or_default(),
         booked_ms: int(row.booked),
         disputed_ms: int(row.disputed),
@@ -111,7 +110,7 @@ pub fn session(view: &SessionView, now: Millis) -> v1::Session {
         stopping: row.state == SessionState::Running && row.stopping_since.is_some(),
         decision_id: row.decision.to_string(),
         scopes: scopes(&row.scopes),
-        remaining_ms: until(Some(view.ends_at), now),
+        remaining_ms: int(view.ends_at.left),
         folded_scopes: scopes(&view.folded),
     }
 }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -76,12 +77,12 @@ impl Setup {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let log = Arc::new(Mutex::new(Vec::new()));
         let (stderr, written) = (child.stderr.take().unwrap(), log.clone());
-        std::thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 written.lock().unwrap().push(line);
             }
         });
-        Process { child, log }
+        Process { child, log, reader: Some(reader) }
     }
 
     /// Starts a node that has to come up.
@@ -112,6 +113,8 @@ pub struct Ended {
 pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Ends with the process, when it has read its last line.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -123,6 +126,7 @@ impl Process {
                 return Ok(Node { process: self, grpc, http });
             }
             if let Some(status) = self.child.try_wait().unwrap() {
+                self.reader.take().unwrap().join().unwrap();
                 return Err(Ended { status, log: self.log() });
             }
             assert!(Instant::now() < until, "no start-up line within {START_WITHIN:?}\n{}", self.log().join("\n"));

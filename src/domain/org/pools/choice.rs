@@ -10,7 +10,7 @@ use super::{Context, OrgState};
 use crate::domain::{
     book::Standing,
     decision::PickedAccount,
-    gate::{Code, Denial},
+    gate::{Code, Denial, Fits},
     ids::{AccountId, Meter, PoolId, Scope},
     pipeline,
     policy::PoolRules,
@@ -119,19 +119,24 @@ impl OrgState {
 
     /// R-POOL-3. Names no account.
     fn all_exhausted(&self, pool: &PoolId, count: usize, soonest: Option<Millis>) -> Denial {
-        let when = soonest.map_or_else(
-            || "None will be usable by itself: raise a limit, or add an account.".to_owned(),
+        let (when, short) = soonest.map_or_else(
+            || {
+                let when = "None will be usable by itself: raise a limit, or add an account.".to_owned();
+                (when, "none usable by itself".to_owned())
+            },
             |at| {
                 let wait = words::duration(self.clocks.until(at));
-                format!("The first is usable again at {} (in {wait}).", iso(at))
+                let when = format!("The first is usable again at {} (in {wait}).", iso(at));
+                (when, format!("the first usable again in {wait}"))
             },
         );
         let all = if count == 1 { "The account".to_owned() } else { format!("All {count} accounts") };
         let are = if count == 1 { "is" } else { "are" };
         Denial {
             code: Code::AccountsExhausted,
-            retry_after: soonest.map_or(0, |at| self.clocks.until(at)),
+            fits: soonest.map_or(Fits::Never, |at| Fits::After(self.clocks.until(at))),
             message: format!("{all} of pool {pool} {are} exhausted. {when}"),
+            names: vec![format!("the accounts of pool {pool} (exhausted, {short})")],
         }
     }
 

@@ -30,29 +30,57 @@ impl Pair {
             let view = decision.limits.iter().find(same).expect("every limit of the org and of the scope is shown");
             let exact = before.fits(&self.rules, asked, before.now);
             if exact == Some(false) || (matches!(rule.window, Window::Rolling { .. }) && rule.amount.is_some()) {
-                self.check_instant(&before, &[asked], view.resets_at, &format!("resets_at of {view:?}"));
+                self.check_instant(&before, (&[asked], Some(0)), view.resets_at, &format!("resets_at of {view:?}"));
             }
         }
         match decision.code() {
-            Code::RateLimited => {
-                assert_eq!(
-                    before.now + decision.retry_after(),
-                    before.backstop(&self.rules).start + self.rules.rate_len
-                );
-            }
-            Code::BudgetExceeded | Code::QuotaExceeded => {
+            Code::RateLimited | Code::BudgetExceeded | Code::QuotaExceeded => {
                 let enforced = |asked: &Asked| !self.rules.limits[asked.rule].shadow;
                 let asked: Vec<_> = Model::asked(&self.rules, ask).into_iter().filter(enforced).collect();
+                let others = self.others_fit_at(ask, &before);
                 let at = (decision.retry_after() > 0).then_some(before.now + decision.retry_after());
-                self.check_instant(&before, &asked, at, "retry_after");
+                self.check_instant(&before, (&asked, others), at, "retry_after");
             }
             _ => {}
         }
     }
 
-    /// R-BUD-4: at `at` everything asked fits, a millisecond earlier it does not.
-    fn check_instant(&self, model: &Model, asked: &[Asked], at: Option<Millis>, what: &str) {
-        let never = asked.iter().any(|asked| Model::never_fits(&self.rules, *asked));
+    /// When the gates without a ledger let the call through: the backstop, and a balance that is known. 0 = now, or
+    /// nobody knows; `None` = never, because one period of the balance does not include as much.
+    fn others_fit_at(&self, ask: &Acquire, model: &Model) -> Option<Millis> {
+        let mut fits_at = 0;
+        let backstop = model.backstop(&self.rules);
+        if self.rules.rate_amount.is_some_and(|amount| backstop.count >= amount) {
+            fits_at = backstop.start + self.rules.rate_len;
+        }
+        let executions = ask.cost.iter().chain(&ask.reserve).filter(|(meter, _)| *meter == Meter::executions());
+        let asked = executions.fold(0_u64, |sum, (_, amount)| sum.saturating_add(*amount));
+        let denied = match ask.balance.filter(|_| self.rules.balance_required) {
+            Some(BalanceVerdict::Denied(_, balance)) => Some(balance),
+            Some(BalanceVerdict::Allowed(balance)) => {
+                Some(balance).filter(|it| it.bound().is_some_and(|left| left < asked))
+            }
+            Some(BalanceVerdict::Unknown(_)) | None => None,
+        };
+        if let Some(balance) = denied {
+            if balance.granted.is_some_and(|granted| granted < asked) {
+                return None;
+            }
+            fits_at = fits_at.max(balance.resets_at.unwrap_or(0));
+        }
+        Some(fits_at)
+    }
+
+    /// R-BUD-4, R-PIPE-5: at `at` everything asked fits, a millisecond earlier it does not.
+    fn check_instant(
+        &self,
+        model: &Model,
+        (asked, others): (&[Asked], Option<Millis>),
+        at: Option<Millis>,
+        what: &str,
+    ) {
+        let never = others.is_none() || asked.iter().any(|asked| Model::never_fits(&self.rules, *asked));
+        let others = others.unwrap_or(0);
         let Some(at) = at else {
             let is_far = |asked: &Asked| {
                 self.rules.limits[asked.rule].carries && model.fits(&self.rules, *asked, FAR) != Some(true)
@@ -64,7 +92,7 @@ impl Pair {
         assert!(!never, "{what}: it is said to fit at {at}, and never does: {asked:?}");
         let fits = |at: Millis| {
             let each: Vec<_> = asked.iter().map(|asked| model.fits(&self.rules, *asked, at)).collect();
-            (!each.contains(&None)).then(|| each.iter().all(|fits| *fits == Some(true)))
+            (at < others || !each.contains(&None)).then(|| at >= others && each.iter().all(|fits| *fits == Some(true)))
         };
         assert_ne!(fits(at), Some(false), "{what}: it does not fit at {at}, now {}: {asked:?}", model.now);
         if at > model.now {
@@ -92,10 +120,9 @@ impl Pair {
         }
     }
 
-    /// The balance stands last, as the provider told it, wherever its gate was reached and there is
-    /// something to tell.
+    /// The balance stands last, as the provider told it, wherever it is known and there is something to tell.
     fn check_balance(&self, ask: &Acquire, decision: &Decision) {
-        let reached = decision.replayed || ask.explain || matches!(decision.gate(), None | Some(Gate::Balance));
+        let reached = decision.replayed || ask.explain || decision.gate() != Some(Gate::Freeze);
         let (told, denies) = match ask.balance.filter(|_| self.rules.balance_required && reached) {
             Some(BalanceVerdict::Allowed(balance)) => (balance, false),
             Some(BalanceVerdict::Denied(_, balance)) => (balance, true),

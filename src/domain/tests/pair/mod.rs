@@ -294,6 +294,7 @@ impl Pair {
             bounds: &self.bounds,
             decision,
             store_fault: self.rules.store_fault,
+            within: None,
         };
         let wanted = self.org.wanted(std::slice::from_ref(command), self.clock);
         self.org.take_found(self.disk.read(&wanted));
@@ -374,7 +375,7 @@ type Of<'a> = (&'a OrgId, &'a Arc<OrgPolicy>, Millis);
 
 fn context<'a>((org, policy, since): Of<'a>, bounds: &'a Bounds, now: Millis) -> Context<'a> {
     let (now, policy_since, decision) = (Now::at(now), Some(since), DecisionId(0));
-    Context { org, now, policy, policy_since, bounds, decision, store_fault: false }
+    Context { org, now, policy, policy_since, bounds, decision, store_fault: false, within: None }
 }
 
 type Since<'a> = (&'a Arc<OrgPolicy>, Millis);

@@ -187,7 +187,11 @@ impl Life {
     /// A refusal lasts over a failure, the longer over the shorter.
     fn route(&self, at: Millis) -> Option<Route> {
         let of = |route: Option<(Millis, Millis)>, refused| {
-            route.filter(|(_, until)| at < *until).map(|(since, until)| Route { since, until, refused })
+            route.filter(|(_, until)| at < *until).map(|(since, until)| Route {
+                since,
+                until: Now::at(at).due(until),
+                refused,
+            })
         };
         let failed = [of(self.failed, false), of(self.limited, false)].into_iter().flatten();
         of(self.refused, true).or_else(|| failed.max_by_key(|route| route.until))
@@ -208,9 +212,9 @@ impl Life {
             used,
             reported: Reported { until: 0, ..reported },
             last_used_at: self.last_used,
-            window_ends_at: self.window_end(it.window, at),
+            window_ends_at: self.window_end(it.window, at).map(|end| Now::at(at).due(end)),
             exhausted: exhausted.map(|(by, _)| by),
-            available_at: exhausted.and_then(|(_, until)| until),
+            available_at: exhausted.and_then(|(_, until)| until).map(|end| Now::at(at).due(end)),
             route: self.route(at),
             estimate: estimate(left, used, reported.bytes()),
             left,
@@ -457,7 +461,7 @@ impl Model {
     pub(super) fn ends(&self) -> Vec<Millis> {
         let views = self.pools.keys().flat_map(|pool| self.views(*pool));
         let of = |view: AccountView| [view.window_ends_at, view.available_at, view.route.map(|route| route.until)];
-        let ends: BTreeSet<_> = views.flat_map(of).flatten().collect();
+        let ends: BTreeSet<_> = views.flat_map(of).flatten().map(|due| due.at).collect();
         ends.range((Bound::Excluded(self.now), Bound::Unbounded)).copied().collect()
     }
 }

@@ -16,20 +16,20 @@ use crate::{
         ids::OrgId,
         kept_ids::KeptName,
         rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
-        shard::ShardSet,
+        shard::{Epoch, ShardSet},
         window::Millis,
     },
-    ports::{CommitDone, OrgStore, StoreFault},
+    ports::{CommitDone, CommitError, OrgStore, StoreFault, StoreState},
 };
 
 pub(super) struct AsItIs<'o> {
     opened: &'o Opened,
-    fault: watch::Sender<Option<StoreFault>>,
+    state: watch::Sender<StoreState>,
 }
 
 impl<'o> AsItIs<'o> {
     pub(super) fn new(opened: &'o Opened) -> Self {
-        Self { opened, fault: watch::Sender::new(None) }
+        Self { opened, state: watch::Sender::new(StoreState::Up) }
     }
 
     async fn read<T>(&self, read: impl FnOnce(&Engine) -> Result<T, ReadError>) -> Result<T, StoreFault> {
@@ -67,8 +67,9 @@ impl OrgStore for AsItIs<'_> {
         self.read(move |engine| read::salvage(engine, &org)).boxed()
     }
 
-    fn commit(&self, _write: OrgWrite, done: CommitDone) {
-        done(Err(StoreFault { operation: "commit", cause: "the directory is only read".to_owned() }));
+    fn commit(&self, _write: OrgWrite, _fence: Epoch, done: CommitDone) {
+        let fault = StoreFault { operation: "commit", cause: "the directory is only read".to_owned() };
+        done(Err(CommitError::Lost(fault)));
     }
 
     /// Heads are not read: one may be lost.
@@ -84,8 +85,8 @@ impl OrgStore for AsItIs<'_> {
 
     questions!();
 
-    fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
-        self.fault.subscribe()
+    fn state(&self) -> watch::Receiver<StoreState> {
+        self.state.subscribe()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {

@@ -10,7 +10,7 @@
 //! commit all at once, and without that the first of them would be a group of its own. The queue itself is not bounded: what enters it has passed admission, which is.
 
 use std::{
-    io, panic,
+    io,
     sync::{
         Arc,
         atomic::Ordering,
@@ -36,7 +36,8 @@ use super::{
 };
 use crate::{
     clock::stopwatch,
-    ports::{Clock, CommitDone, StoreFault},
+    ports::{Clock, CommitError, StoreFault},
+    store::reply::Reply,
 };
 
 /// A group ends at either bound: a reply never waits for more than a few megabytes of others.
@@ -56,33 +57,6 @@ pub(super) enum Message {
 pub(super) struct Handed {
     pub prepared: Prepared,
     pub done: Reply,
-}
-
-/// Answers exactly once, also when it is dropped on the way.
-pub(super) struct Reply(Option<CommitDone>);
-
-impl Reply {
-    pub(super) fn new(done: CommitDone) -> Self {
-        Self(Some(done))
-    }
-
-    pub(super) fn answer(mut self, result: Result<(), StoreFault>) {
-        self.call(result);
-    }
-
-    /// A caller's panic stays with the caller.
-    fn call(&mut self, result: Result<(), StoreFault>) {
-        let Some(done) = self.0.take() else { return };
-        if panic::catch_unwind(panic::AssertUnwindSafe(|| done(result))).is_err() {
-            tracing::error!("the callback of a commit panicked; the commit itself stands as it was answered");
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        self.call(Err(StoreFault { operation: "commit", cause: "the store is closed".to_owned() }));
-    }
 }
 
 pub(super) struct Committer {
@@ -136,12 +110,13 @@ impl Committer {
     fn commit(&mut self, writes: Vec<Handed>) {
         let (prepared, replies): (Vec<_>, Vec<_>) = writes.into_iter().map(|each| (each.prepared, each.done)).unzip();
         let result = match self.shared.standing_fault() {
-            Some(fault) => Err(fault),
-            None => guarded("commit", || self.make_durable(prepared)),
+            Some(fault) => Err(CommitError::Lost(fault)),
+            None => guarded("commit", || self.make_durable(prepared)).map_err(|fault| {
+                self.shared.latch(&fault);
+                // What the engine has of it by now may be found at the next start.
+                CommitError::InDoubt(fault)
+            }),
         };
-        if let Err(fault) = &result {
-            self.shared.latch(fault);
-        }
         for reply in replies {
             reply.answer(result.clone());
         }

@@ -49,7 +49,7 @@ pub use open_error::OpenError;
 pub(in crate::store::kv) use replacing::bytes_below;
 
 use self::{
-    committer::{Handed, Message, Reply},
+    committer::{Handed, Message},
     layout::Lock,
 };
 use super::{
@@ -63,10 +63,11 @@ use crate::{
         ids::OrgId,
         kept_ids::KeptName,
         rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
-        shard::ShardSet,
+        shard::{Epoch, ShardSet},
         window::Millis,
     },
-    ports::{CommitDone, OrgStore, StoreEngine, StoreFault},
+    ports::{CommitDone, CommitError, OrgStore, StoreEngine, StoreFault, StoreState},
+    store::reply::Reply,
 };
 
 /// How the engine runs. There is nothing here for an operator to tune.
@@ -112,7 +113,7 @@ pub struct SledStore {
 /// What the store's handle and its committer both hold.
 struct Shared {
     engine: Engine,
-    fault: watch::Sender<Option<StoreFault>>,
+    state: watch::Sender<StoreState>,
     groups: AtomicU64,
     /// The group that the committer is at, counted from 1; 0 while it is at none.
     under_way: AtomicU64,
@@ -122,14 +123,16 @@ struct Shared {
 
 impl Shared {
     fn standing_fault(&self) -> Option<StoreFault> {
-        self.fault.borrow().clone()
+        self.state.borrow().lost().cloned()
     }
 
     /// The first fault stays.
     fn latch(&self, fault: &StoreFault) {
-        let first = self.fault.send_if_modified(|standing| {
-            let first = standing.is_none();
-            standing.get_or_insert_with(|| fault.clone());
+        let first = self.state.send_if_modified(|state| {
+            let first = state.is_up();
+            if first {
+                *state = StoreState::Lost(fault.clone());
+            }
             first
         });
         if first {
@@ -170,7 +173,8 @@ impl OrgStore for SledStore {
         self.read(move |engine| read::load(engine, &org)).boxed()
     }
 
-    fn commit(&self, write: OrgWrite, done: CommitDone) {
+    /// Nobody else can own the data directory, so there is nothing to compare the epoch with.
+    fn commit(&self, write: OrgWrite, _fence: Epoch, done: CommitDone) {
         let done = Reply::new(done);
         match prepare(write) {
             // A send that fails drops the reply, which answers that the store is closed.
@@ -178,15 +182,15 @@ impl OrgStore for SledStore {
             Err(error) => {
                 let fault = StoreFault { operation: "commit", cause: error.to_string() };
                 self.shared.latch(&fault);
-                done.answer(Err(fault));
+                done.answer(Err(CommitError::Lost(fault)));
             }
         }
     }
 
     questions!(list);
 
-    fn fault(&self) -> watch::Receiver<Option<StoreFault>> {
-        self.shared.fault.subscribe()
+    fn state(&self) -> watch::Receiver<StoreState> {
+        self.shared.state.subscribe()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {

@@ -45,7 +45,7 @@ use super::{
 use crate::{
     clock,
     domain::service_time::ClockMark,
-    ports::{Clock, StoreFault},
+    ports::{Clock, StoreFault, StoreState},
 };
 
 pub(in crate::store::kv) use self::importing::{clear_unfinished_import, finish_import, open_for_import, undo_import};
@@ -122,7 +122,7 @@ impl Opened {
         let (group, digests) = (self.group(), self.digests());
         let shared = Arc::new(Shared {
             engine: self.engine,
-            fault: watch::Sender::new(None),
+            state: watch::Sender::new(StoreState::Up),
             groups: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
             lock: self.lock,

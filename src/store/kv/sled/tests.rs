@@ -46,11 +46,11 @@ impl Default for OnDisk {
 impl Harness for OnDisk {
     type Store = SledStore;
 
-    fn start(&self) -> Arc<SledStore> {
+    async fn start(&self) -> Arc<SledStore> {
         start_at(self.0.path())
     }
 
-    fn restart(&self, closed: Arc<SledStore>) -> Arc<SledStore> {
+    async fn restart(&self, closed: Arc<SledStore>) -> Arc<SledStore> {
         drop(closed);
         start_at(self.0.path())
     }
@@ -163,7 +163,7 @@ async fn a_zeroed_page_never_loses_rows_in_silence() {
     for seq in 1..=COMMITS {
         let entries = (0..8).flat_map(|_| crate::store::samples::entries()).collect();
         let journal = JournalRow { seq, at: crate::store::samples::T0, entries };
-        store.commit(write("acme", vec![head_with_journal(seq), Row::Journal(journal)]), Box::new(|_| {}));
+        store.commit(write("acme", vec![head_with_journal(seq), Row::Journal(journal)]), Epoch::ONLY, Box::new(|_| {}));
     }
     store.close().await.unwrap();
     drop(store);
@@ -290,7 +290,7 @@ async fn the_data_directory_is_private() {
 async fn a_panicking_callback_does_not_stop_the_committer() {
     let dir = tempfile::tempdir().unwrap();
     let store = start_at(dir.path());
-    store.commit(write("acme", vec![head(1, None)]), Box::new(|_| panic!("a caller's mistake")));
+    store.commit(write("acme", vec![head(1, None)]), Epoch::ONLY, Box::new(|_| panic!("a caller's mistake")));
     commit(&*store, write("acme", vec![head(2, None)])).await.unwrap();
     assert_eq!(stored(&*store, "acme").await, vec![head(2, None)]);
 }
@@ -303,9 +303,11 @@ async fn what_can_not_be_encoded_is_a_fault_and_nothing_is_acknowledged_after_it
         rate: Some(crate::domain::rate::RateRecord::default()),
         ..crate::domain::rows::Head::default()
     });
-    let fault = commit(&*store, write("acme", vec![impossible])).await.unwrap_err();
-    assert_eq!(commit(&*store, write("b", vec![head(1, None)])).await, Err(fault.clone()));
-    assert_eq!(*store.fault().borrow(), Some(fault.clone()));
+    let lost = commit(&*store, write("acme", vec![impossible])).await.unwrap_err();
+    assert_eq!(commit(&*store, write("b", vec![head(1, None)])).await, Err(lost.clone()));
+    let fault = lost.fault().unwrap().clone();
+    assert_eq!(lost, CommitError::Lost(fault.clone()));
+    assert_eq!(*store.state().borrow(), StoreState::Lost(fault.clone()));
     assert_eq!(store.close().await, Err(fault));
 }
 
@@ -316,15 +318,17 @@ async fn the_first_engine_error_fails_its_group_and_all_after_it_with_the_same_f
     let clock = Arc::new(SystemClock::resume(None).unwrap());
     let broken = layout::Sidecar::broken(&Layout::new(dir.path()));
     let store = opened.start_with(broken, clock, Arc::new(|_| panic!("no group became durable"))).unwrap();
-    let mut faults = store.fault();
-    let fault = commit(&store, write("acme", vec![head(1, None)])).await.unwrap_err();
+    let mut state = store.state();
+    let in_doubt = commit(&store, write("acme", vec![head(1, None)])).await.unwrap_err();
+    let fault = in_doubt.fault().unwrap().clone();
+    assert_eq!(in_doubt, CommitError::InDoubt(fault.clone()));
     assert!(fault.cause.contains("\"committed\""), "{fault}");
-    assert_eq!(*faults.borrow_and_update(), Some(fault.clone()));
-    assert_eq!(commit(&store, write("b", vec![head(1, None)])).await, Err(fault.clone()));
+    assert_eq!(*state.borrow_and_update(), StoreState::Lost(fault.clone()));
+    assert_eq!(commit(&store, write("b", vec![head(1, None)])).await, Err(CommitError::Lost(fault.clone())));
     assert_eq!(store.load(&org("b")).await, Err(fault.clone()));
     assert_eq!(store.due(0, &ShardSet::all(), 1).await, Err(fault.clone()));
     assert_eq!((store.groups(), store.close().await), (0, Err(fault)));
-    assert!(!faults.has_changed().unwrap(), "the first fault stays");
+    assert!(!state.has_changed().unwrap(), "the first fault stays");
 }
 
 #[tokio::test]
@@ -355,11 +359,11 @@ async fn groups_are_merged_and_observed() {
     let answered = Arc::new(AtomicUsize::new(0));
     for seq in 1..=300 {
         let answered = Arc::clone(&answered);
-        let done = move |result: Result<(), StoreFault>| {
+        let done = move |result: Result<(), CommitError>| {
             result.unwrap();
             answered.fetch_add(1, Ordering::Relaxed);
         };
-        store.commit(write("acme", vec![head(seq, None)]), Box::new(done));
+        store.commit(write("acme", vec![head(seq, None)]), Epoch::ONLY, Box::new(done));
     }
     store.close().await.unwrap();
     assert_eq!(answered.load(Ordering::Relaxed), 300);
@@ -383,7 +387,7 @@ async fn a_corrupt_row_fails_its_org_by_name_and_latches_nothing() {
     let fault = store.load(&org("acme")).await.unwrap_err();
     assert!(fault.cause.contains("acme: Head"), "R-OPS-6: {fault}");
     assert_eq!(stored(&*store, "other").await, vec![head(1, None)]);
-    assert_eq!(*store.fault().borrow(), None);
+    assert!(store.state().borrow().is_up());
 }
 pub(in crate::store::kv) fn sidecar_says(dir: &Path, group: u64) {
     drop(layout::Sidecar::create(&Layout::new(dir), group).unwrap());

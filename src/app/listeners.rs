@@ -1,0 +1,56 @@
+//! The ports of a node: bound before anything is opened, and given their bounds.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::net::TcpListener;
+
+use super::Failure;
+use crate::{
+    bounds::Bounds,
+    config::Config,
+    net::{Door, Shared, Tls, Unread, room_for_connections},
+    turns::Turns,
+};
+
+/// Where a node listens.
+#[derive(Debug)]
+pub struct Listeners {
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
+impl Listeners {
+    /// # Errors
+    /// Naming the address that could not be bound.
+    pub async fn bind(config: &Config) -> Result<Self, Failure> {
+        let bind = async |name, address: SocketAddr| {
+            let bound = TcpListener::bind(address).await;
+            bound.map_err(|error| Failure(format!("listen.{name} = \"{address}\" cannot be bound: {error}")))
+        };
+        Ok(Self { grpc: bind("grpc", config.listen.grpc).await?, http: bind("http", config.listen.http).await? })
+    }
+
+    /// Both with their bounds, gRPC first.
+    pub(super) fn doors(self, bounds: &Bounds, turns: &Arc<Turns>, tls: Option<Arc<Tls>>, turn: usize) -> (Door, Door) {
+        let room = u32::try_from(room_for_connections()).unwrap_or(u32::MAX);
+        let wanted = bounds.connections.saturating_add(bounds.http_connections);
+        // Metrics and health stay reachable.
+        let connections = bounds.connections.min(room.saturating_sub(bounds.http_connections).max(1));
+        if room < wanted {
+            tracing::warn!(
+                connections,
+                "the limit of open files (RLIMIT_NOFILE, ulimit -n) has room for {connections} gRPC connections, \
+                 bounds.connections = {}: raise the limit, or lower the bound",
+                bounds.connections,
+            );
+        }
+        let shared = Shared { unread: Unread::new(bounds.unread_bytes), turns: turns.clone(), tls };
+        let grpc = Door::new("grpc", self.grpc, connections, bounds, &shared, turn);
+        (grpc, Door::new("http", self.http, bounds.http_connections, bounds, &shared, turn))
+    }
+
+    /// The addresses in use, gRPC first; they differ from the configured ones where a port is 0.
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((self.grpc.local_addr().ok()?, self.http.local_addr().ok()?))
+    }
+}

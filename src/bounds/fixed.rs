@@ -1,0 +1,176 @@
+//! What is part of the contract and does not move.
+
+/// Longest org, scope, source, account or pool id in bytes. Keys carry the length in one byte.
+pub const ID_BYTES: usize = 128;
+/// Longest scope: `account/` and an id behind it.
+pub const SCOPE_BYTES: usize = 8 + ID_BYTES;
+/// Longest request id, execution id or incarnation in bytes.
+pub const REQUEST_ID_BYTES: usize = 128;
+/// Longest meter name in bytes.
+pub const METER_BYTES: usize = 64;
+/// Longest identity of a session in bytes.
+pub const IDENTITY_BYTES: usize = 128;
+/// Longest `plane` label and freeze reason.
+pub const PLANE_BYTES: usize = 64;
+/// Longest name of a principal in bytes.
+pub const PRINCIPAL_BYTES: usize = 256;
+/// Longest signed token in bytes: the headers of a request have 16 KiB in all.
+pub const JWT_BYTES: usize = 8 << 10;
+/// The clock of an issuer may be off by this, in milliseconds.
+pub const JWT_LEEWAY_MS: u64 = 30 * SECOND_MS;
+/// Largest key set in bytes.
+pub const JWKS_BYTES: usize = 256 << 10;
+/// Most keys of a key set: an issuer has a handful, and a few more while it rotates them.
+pub const JWKS_KEYS: usize = 100;
+/// Largest file of CAs in bytes.
+pub const CA_BYTES: u64 = 4 << 20;
+/// Tokens and certificates that were judged, each, and need not be judged again: some 500 bytes of memory each.
+pub const CREDENTIALS_REMEMBERED: u64 = 10_000;
+/// Longest reason of a freeze in bytes.
+pub const REASON_BYTES: usize = 256;
+/// Largest single amount: 10^16 micro-USD is ten billion dollars, and 1800 of them fit in a u64.
+pub const AMOUNT_MAX: u64 = 10_000_000_000_000_000;
+/// Older forms of a budget are in cents.
+pub const MICROS_PER_CENT: i64 = 10_000;
+/// `spend` is counted in millionths of a dollar.
+pub const MICROS_PER_DOLLAR: u64 = 1_000_000;
+/// Meters named by one call.
+pub const METERS_PER_CALL: usize = 16;
+/// Scopes named by one call: each adds its limits to what one step judges.
+pub const SCOPES_PER_CALL: usize = 8;
+/// Limits on one org or scope.
+pub const LIMITS_PER_SCOPE: usize = 32;
+
+/// A second in milliseconds.
+pub const SECOND_MS: u64 = 1_000;
+/// A minute in milliseconds.
+pub const MINUTE_MS: u64 = 60 * SECOND_MS;
+/// An hour in milliseconds.
+pub const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// A day of 24 hours in milliseconds.
+pub const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// Minute detail of the ledger is kept this long; the longest minute-sliced window is one hour.
+pub const MINUTE_RETENTION_MS: u64 = 2 * HOUR_MS;
+/// Hour slices outlive the longest window by this. How long that is follows from the table of periods,
+/// in `domain/window.rs`.
+pub const RETENTION_SLACK_MS: u64 = 4 * DAY_MS;
+
+/// Request ids of plain Acquire and Resume are remembered this long, in milliseconds.
+pub const SHORT_MEMORY_MS: u64 = 10 * MINUTE_MS;
+/// Request ids of durable calls are remembered this long, in milliseconds.
+pub const LONG_MEMORY_MS: u64 = DAY_MS;
+/// A full memory gives up ids older than this; younger ones are still within a retry's reach.
+pub const MEMORY_FLOOR_MS: u64 = MINUTE_MS;
+const _: () = assert!(MEMORY_FLOOR_MS <= SHORT_MEMORY_MS && SHORT_MEMORY_MS <= LONG_MEMORY_MS);
+
+/// What a pattern limits finds room up to this many times `ledgers_per_org`, and what really happened may add this
+/// many times the meters that admission may.
+pub const SETTLEMENT_LEDGERS: usize = 2;
+
+/// Shortest time to live that a reservation may ask for, in milliseconds.
+pub const RESERVATION_TTL_MIN_MS: u64 = SECOND_MS;
+/// Time to live of a reservation that asks for none, in milliseconds.
+pub const RESERVATION_TTL_DEFAULT_MS: u64 = 5 * MINUTE_MS;
+/// Longest time to live that a reservation may ask for, in milliseconds.
+pub const RESERVATION_TTL_MAX_MS: u64 = DAY_MS;
+/// A Commit is taken so long after its reservation expired, in milliseconds.
+pub const LATE_COMMIT_MS: u64 = DAY_MS;
+/// Usage that is said to happen at most so many milliseconds from now happens now: clocks of callers differ.
+pub const OCCURRED_AHEAD_MAX_MS: u64 = MINUTE_MS;
+/// Largest session settings: an unheard session expires within a day.
+pub const SESSION_SLICE_MAX_MS: u64 = DAY_MS;
+/// Longest interval between heartbeats, in milliseconds.
+pub const SESSION_HEARTBEAT_MAX_MS: u64 = HOUR_MS;
+/// Most heartbeats that may be missed before the grace, at whose end a session expires.
+pub const SESSION_MISSED_MAX: u64 = 23;
+/// What is left of its first slice is a reservation until then.
+const _: () = assert!(SESSION_MISSED_MAX * SESSION_HEARTBEAT_MAX_MS + SESSION_GRACE_MAX_MS <= RESERVATION_TTL_MAX_MS);
+/// Longest time that a session gets to save and end after a stop, in milliseconds.
+pub const SESSION_GRACE_MAX_MS: u64 = HOUR_MS;
+/// An ended session is remembered this long, so that late and repeated words of it are understood.
+pub const SESSION_MEMORY_MS: u64 = DAY_MS;
+/// Lives of a session's machine whose totals are remembered.
+pub const SESSION_LIVES: usize = 8;
+/// Lives of the sessions that had an id before, whose reports are refused. A start that would need more is refused: 16
+/// bytes each in a row that every heartbeat writes, and a session of one id every 3 minutes for the whole of a day.
+pub const SESSION_FORMER_LIVES: usize = 512;
+/// Share of a quota from which on a session is warned, in percent, the lowest first.
+pub const SESSION_WARN_PERCENT: [u64; 2] = [80, 95];
+/// Longest time a route of an upstream account is avoided, and texts that speak of its quota.
+pub const ROUTE_AVOIDED_MAX_MS: u64 = 30 * DAY_MS;
+/// First pause of an account whose upstream asks to wait and names no time, in milliseconds. Each one doubles.
+pub const LIMITED_PAUSE_MS: u64 = SECOND_MS;
+/// Longest of these pauses, and how long after one the next still doubles, in milliseconds.
+pub const LIMITED_PAUSE_MAX_MS: u64 = HOUR_MS;
+/// Most texts that are configured as signs of a used-up quota.
+pub const QUOTA_TEXTS: usize = 64;
+/// Longest of these texts in bytes.
+pub const QUOTA_TEXT_BYTES: usize = 128;
+/// Calls before what a pool will transfer is estimated, and the least and most that one is taken for, in bytes.
+pub const ESTIMATE_CALLS: u64 = 5;
+/// Least and most that the average call of a pool is taken for in an estimate, in bytes.
+pub const ESTIMATE_BYTES: (u64, u64) = (50_000, 500_000);
+/// Continuation counts are kept this long after the last Resume, and executions that did not complete
+/// this long after their admission.
+pub const EXECUTION_RETENTION_MS: u64 = DAY_MS;
+/// A counter outlives its window by this at least, so that a ledger slice cannot be counted twice for it.
+pub const COUNTER_SLACK_MS: u64 = HOUR_MS;
+
+/// A new outbox row that was not delivered with its commit is tried again after this.
+pub const EXPORT_GRACE_MS: u64 = 30 * SECOND_MS;
+/// Pause before the second attempt; doubles up to the maximum.
+pub const EXPORT_BACKOFF_MS: u64 = SECOND_MS;
+/// Longest pause between two attempts, in milliseconds.
+pub const EXPORT_BACKOFF_MAX_MS: u64 = 10 * MINUTE_MS;
+/// Attempts go on for this long: providers recognise repeats by their key for a day.
+pub const EXPORT_RETRY_MS: u64 = 23 * HOUR_MS;
+/// Rows handed out at a time.
+pub const EXPORT_BATCH: usize = 64;
+/// A row that was handed out is not handed out again before this, unless its outcome came.
+pub const EXPORT_LEASE_MS: u64 = MINUTE_MS;
+
+/// Calls to the billing provider about one org that may fail in a row before the next one waits.
+pub const SPACING_FREE: u32 = 2;
+/// How long it then waits; doubles with every further failure up to the maximum.
+pub const SPACING_MS: u64 = 250;
+/// The longest wait: an org whose trouble is over is noticed within this.
+pub const SPACING_MAX_MS: u64 = 10 * SECOND_MS;
+/// A row of failures is over after this long without another one.
+pub const SPACING_MEMORY_MS: u64 = 10 * MINUTE_MS;
+/// Orgs whose failures are counted; about any further one the provider is asked as if nothing had failed.
+pub const SPACED_ORGS: usize = 10_000;
+
+/// A forward jump of the wall clock up to this is followed at once.
+pub const CLOCK_STEP_MS: u64 = 60 * SECOND_MS;
+/// A larger one is followed when it has stood this long.
+pub const CLOCK_PROOF_MS: u64 = HOUR_MS;
+/// A stored mark further ahead of the wall than this refuses to start.
+pub const CLOCK_AHEAD_MAX_MS: u64 = 25 * HOUR_MS;
+/// The end of a lease is shown as before, while the wall clock and lease time differ by no more than this from what
+/// they differed by then.
+pub const CLOCK_SHOWN_MS: u64 = SECOND_MS;
+/// After a reboot the time that passed is unknown: up to five weeks are believed.
+pub const CLOCK_REBOOT_STEP_MS: u64 = 35 * DAY_MS;
+
+/// A line of the log about an org is written once in this time, in milliseconds, and then with a count.
+pub const LOG_WINDOW_MS: u64 = MINUTE_MS;
+/// Lines without an org in that time, each: enough for an operator's work, and no flood.
+pub const LOG_WITHOUT_ORG: u32 = 60;
+/// Orgs, with their pools and accounts, of which each line is written and counted apart in that time: enough to see whom
+/// a trouble concerns, and no more lines where it concerns everybody.
+pub const LOG_ORGS: usize = 100;
+/// Lines that are counted apart, by what they are about: a few hundred bytes each, and the most that callers who
+/// invent names can make the log grow by in that time.
+pub const LOG_LINES: usize = 4_096;
+
+/// Length of a node's lease in a store that nodes share, by the store's clock, in milliseconds: its shards are another
+/// node's within two seconds.
+pub const NODE_LEASE_MS: u64 = 1_500;
+/// How long the node trusts it, by its own clock and from before it asked for it, in milliseconds. Clocks may run apart by
+/// the rest.
+pub const NODE_LEASE_VALID_MS: u64 = NODE_LEASE_MS / 10 * 9;
+/// From one renewal to the next, in milliseconds.
+pub const NODE_LEASE_RENEWAL_MS: u64 = 400;
+/// Three attempts fit into a lease.
+const _: () = assert!(3 * NODE_LEASE_RENEWAL_MS < NODE_LEASE_VALID_MS && NODE_LEASE_VALID_MS < NODE_LEASE_MS);

@@ -1,0 +1,64 @@
+//! What a caller may do beyond its role: reach the org that a request names, in the scopes that it names.
+
+use crate::{
+    auth::Principal,
+    error::ServiceError,
+    wire::v1::{
+        AcquireRequest, GetStatusRequest, PickRequest, RecordRequest, ReportCumulativeRequest, SessionStatusRequest,
+        StartSessionRequest,
+    },
+};
+
+/// A request that names an org, and scopes in it.
+pub(super) trait Scoped {
+    fn org(&self) -> &str;
+
+    /// The first scope and the others; `None` where the call is in no scope of the org.
+    fn scopes(&mut self) -> Option<(&mut String, &mut Vec<String>)>;
+}
+
+macro_rules! scoped {
+    ($($request:ty)+) => {
+        $(impl Scoped for $request {
+            fn org(&self) -> &str {
+                &self.org
+            }
+
+            fn scopes(&mut self) -> Option<(&mut String, &mut Vec<String>)> {
+                Some((&mut self.scope, &mut self.scopes))
+            }
+        })+
+    };
+}
+
+scoped! {
+    AcquireRequest RecordRequest ReportCumulativeRequest GetStatusRequest StartSessionRequest SessionStatusRequest
+}
+
+impl Scoped for PickRequest {
+    fn org(&self) -> &str {
+        &self.org
+    }
+
+    /// Those of the Acquire in it. A pick without one counts for the account and the pool alone.
+    fn scopes(&mut self) -> Option<(&mut String, &mut Vec<String>)> {
+        self.acquire.as_mut().map(|acquire| (&mut acquire.scope, &mut acquire.scopes))
+    }
+}
+
+/// The answer is the same whether the org exists or not: nothing has been read.
+pub(super) fn org(caller: &Principal, org: &str) -> Result<(), ServiceError> {
+    if caller.orgs().covers(org) { Ok(()) } else { Err(ServiceError::OtherOrg) }
+}
+
+/// The call is about the node, and so about every org.
+pub(super) fn node(caller: &Principal) -> Result<(), ServiceError> {
+    if caller.orgs().are_all() { Ok(()) } else { Err(ServiceError::OtherOrg) }
+}
+
+/// Also puts the scopes that the caller is bound to into the request.
+pub(super) fn scoped(caller: &Principal, request: &mut impl Scoped) -> Result<(), ServiceError> {
+    org(caller, request.org())?;
+    let (Some(rules), Some((first, others))) = (caller.scopes(), request.scopes()) else { return Ok(()) };
+    rules.bind(first, others).map_err(ServiceError::OtherScope)
+}

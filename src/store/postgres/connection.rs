@@ -1,0 +1,90 @@
+//! One connection, and what its errors mean.
+
+use std::time::Duration;
+
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_postgres::{Client, Row, error::Severity, types::ToSql, types::Type};
+
+use super::options::PgOptions;
+use crate::causes::chain;
+
+/// What a connection may take to be made, and a statement to be answered: behind it the connection is given up.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a statement has no result.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The server refused it: nothing of it is written.
+    Refused(String),
+    /// The connection is gone: it may or may not be carried out.
+    Lost(String),
+}
+
+impl Unanswered {
+    pub(super) fn cause(self) -> String {
+        match self {
+            Self::Refused(cause) | Self::Lost(cause) => cause,
+        }
+    }
+}
+
+/// Ends with the connection's task.
+#[derive(Debug)]
+pub(super) struct Connection {
+    client: Client,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(options: &PgOptions) -> Result<Self, String> {
+        let connected = timeout(ANSWERED_WITHIN, options.config.connect(options.tls.clone())).await;
+        let connected = connected.map_err(|_| format!("no connection within {ANSWERED_WITHIN:?}"))?;
+        let (client, connection) = connected.map_err(|error| chain(&error))?;
+        let task = tokio::spawn(async move {
+            // Whoever waits for an answer gets the error as well.
+            let _ = connection.await;
+        });
+        Ok(Self { client, task })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// One statement that no name is left of on the server, so that any pooler may be in between.
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Unanswered> {
+        self.answered(self.client.query_typed(sql, params)).await
+    }
+
+    /// Statements without parameters, as one transaction.
+    pub(super) async fn run(&self, sql: &str) -> Result<(), Unanswered> {
+        self.answered(self.client.batch_execute(sql)).await
+    }
+
+    async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Unanswered> {
+        match timeout(ANSWERED_WITHIN, answer).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => Err(judged(&error)),
+            Err(_) => Err(Unanswered::Lost(format!("no answer within {ANSWERED_WITHIN:?}"))),
+        }
+    }
+}
+
+/// An error of the server rolls the statement back. What ends the session may come behind the commit.
+fn judged(error: &tokio_postgres::Error) -> Unanswered {
+    let severity = error.as_db_error().and_then(|error| error.parsed_severity());
+    if severity == Some(Severity::Error) { Unanswered::Refused(chain(error)) } else { Unanswered::Lost(chain(error)) }
+}

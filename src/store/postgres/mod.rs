@@ -1,0 +1,330 @@
+//! PostgreSQL behind [`OrgStore`]: typed tables that people can read, and shards that have owners.
+//!
+//! ```text
+//! commit ─▶ committer of the shard ─▶ batch.rs: one statement, compares (epoch, seq) of each shard ─▶ done
+//!           committer.rs              and writes the rows of those that are still owned
+//! load, due, … ─▶ reads.rs: one statement each
+//!
+//! tables.rs       rows ↔ tables, one for each kind       leases.rs      shards that are owned here, with their seq
+//! migrations.rs   the schema, in numbered files          trouble.rs     who has lost the server, and what the state is
+//! connection.rs   one connection, and its errors         options.rs     the URL; tls.rs
+//! moving.rs       dumps of a cell, both ways
+//! ```
+//!
+//! Everything is plain SQL in statements without names and outside of sessions, so a pooler in transaction mode may be in
+//! between. Who owns a shard is a row (`shard`): to claim it adds one to its epoch, and from then on nothing that was
+//! sent under an older epoch is written. A commit whose connection is lost is never guessed: epoch and seq are read back.
+//!
+//! The server keeps what it has acknowledged as it is configured: [`PgStore::open`] warns where that is less than a
+//! commit promises.
+
+mod batch;
+mod committer;
+mod connection;
+mod leases;
+mod migrations;
+mod moving;
+mod options;
+mod reads;
+mod tables;
+mod tls;
+mod trouble;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_util::future::{BoxFuture, FutureExt, join_all};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_postgres::types::Type;
+
+pub use moving::{export, import};
+pub use options::PgOptions;
+
+use self::{
+    committer::{Committer, Handed, Message},
+    connection::Connection,
+    leases::{Lease, Leases},
+    reads::Readers,
+    trouble::Trouble,
+};
+use crate::{
+    domain::{
+        ids::OrgId,
+        kept_ids::KeptName,
+        rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
+        shard::{Epoch, Shard, ShardSet},
+        window::Millis,
+    },
+    ports::{CommitDone, CommitError, OrgStore, StoreEngine, StoreFault, StoreState},
+    store::reply::Reply,
+};
+
+/// Commits that wait for a committer, of all shards. What comes beyond is refused in its turn: calls in flight are bounded
+/// before, so this is reached only where the server is slower than its timeouts.
+const QUEUE: u64 = 65_536;
+
+/// Why a store of this kind could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PgError(String);
+
+impl fmt::Display for PgError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgreSQL: {}", self.0)
+    }
+}
+
+impl std::error::Error for PgError {}
+
+/// A cell: one database with every shard that is claimed here.
+pub struct PgStore {
+    shared: Arc<Shared>,
+    committers: Vec<mpsc::UnboundedSender<Message>>,
+}
+
+/// What the store's handle, its committers and its reads all hold.
+struct Shared {
+    options: PgOptions,
+    leases: Leases,
+    trouble: Trouble,
+    readers: Readers,
+    /// Orgs that have to be loaded again, with the answer to what is handed over meanwhile.
+    broken: Mutex<BTreeMap<OrgId, CommitError>>,
+    groups: AtomicU64,
+    queued: AtomicU64,
+    /// Of the committer that looks after reads as well.
+    first: mpsc::WeakUnboundedSender<Message>,
+}
+
+impl Shared {
+    fn broken(&self, org: &OrgId) -> Option<CommitError> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).get(org).cloned()
+    }
+
+    /// The first error stays.
+    fn break_org(&self, org: &OrgId, error: &CommitError) {
+        let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.entry(org.clone()).or_insert_with(|| error.clone());
+    }
+
+    fn mend(&self, org: &OrgId) {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).remove(org);
+    }
+
+    /// Somebody who asked has lost the server.
+    fn check(&self) {
+        if let Some(first) = self.first.upgrade() {
+            let _ = first.send(Message::Check);
+        }
+    }
+}
+
+impl fmt::Debug for PgStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgStore").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+impl PgStore {
+    /// Connects, brings the schema up to date, and owns nothing yet. Warns where the server promises less than a commit
+    /// does.
+    pub async fn open(options: PgOptions) -> Result<Self, PgError> {
+        let connection = Connection::open(&options).await.map_err(PgError)?;
+        migrations::apply(&connection, &options.schema).await?;
+        for warning in warnings(&connection).await? {
+            tracing::warn!("PostgreSQL: {warning}");
+        }
+        let count = options.committers.max(1);
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let first = senders.first().ok_or_else(|| PgError("no committer".to_owned()))?.downgrade();
+        let shared = Arc::new(Shared {
+            options,
+            leases: Leases::default(),
+            trouble: Trouble::default(),
+            readers: Readers::default(),
+            broken: Mutex::default(),
+            groups: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
+            first,
+        });
+        for (index, receiver) in receivers.into_iter().enumerate() {
+            let committer =
+                Committer { shared: shared.clone(), index, connection: None, unsettled: Default::default() };
+            tokio::spawn(committer.run(receiver));
+        }
+        Ok(Self { shared, committers: senders })
+    }
+
+    /// Owns these shards from now on, without asking for anybody's lease: whoever owned them before is fenced. For
+    /// who is alone with the database, such as an import. Answers how many there are.
+    pub async fn claim(&self, shards: &ShardSet) -> Result<usize, PgError> {
+        let options = &self.shared.options;
+        let connection = Connection::open(options).await.map_err(PgError)?;
+        let sql = format!(
+            "WITH held AS MATERIALIZED (SELECT shard_id FROM {schema}.shard WHERE shard_id = ANY($2) \
+             ORDER BY shard_id FOR UPDATE) \
+             UPDATE {schema}.shard AS s SET owner = $1, owner_inc = 0, epoch = s.epoch + 1 FROM held \
+             WHERE s.shard_id = held.shard_id RETURNING s.shard_id, s.epoch, s.seq",
+            schema = options.schema
+        );
+        let numbers: Vec<i16> = shards.iter().map(|shard| batch::number(&shard)).collect();
+        let params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] =
+            &[(&options.owner, Type::TEXT), (&numbers, Type::INT2_ARRAY)];
+        let claimed = connection.query(&sql, params).await.map_err(|error| PgError(error.cause()))?;
+        for row in &claimed {
+            if let Some(shard) = committer::shard(row.get(0)) {
+                self.shared.leases.set(shard, Lease { epoch: row.get(1), seq: row.get(2) });
+            }
+        }
+        Ok(claimed.len())
+    }
+
+    fn committer(&self, shard: Shard) -> Option<&mpsc::UnboundedSender<Message>> {
+        self.committers.get(usize::from(shard.number()) % self.committers.len())
+    }
+}
+
+/// What of the server's settings makes less durable what it has acknowledged.
+async fn warnings(connection: &Connection) -> Result<Vec<String>, PgError> {
+    let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), \
+               current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication)";
+    let rows = connection.query(sql, &[]).await.map_err(|error| PgError(error.cause()))?;
+    let Some(row) = rows.first() else { return Ok(Vec::new()) };
+    Ok(judge(row.get(0), row.get(1), row.get(2), row.get(3)))
+}
+
+fn judge(fsync: &str, commit: &str, standbys: &str, connected: i64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if fsync == "off" {
+        warnings.push("fsync is off: a power cut may lose everything".to_owned());
+    }
+    if commit == "off" {
+        warnings.push("synchronous_commit is off: a crash of the server loses what was acknowledged last".to_owned());
+    }
+    if commit == "local" && connected > 0 {
+        warnings.push("synchronous_commit is local: a failover loses what was acknowledged last".to_owned());
+    }
+    if standbys.is_empty() && connected > 0 {
+        warnings.push(
+            "its standbys are asynchronous (synchronous_standby_names is empty): a failover loses what was \
+             acknowledged last"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+impl OrgStore for PgStore {
+    fn epoch(&self, org: &OrgId) -> Option<Epoch> {
+        self.shared.leases.get(Shard::of(org)).map(Lease::as_epoch)
+    }
+
+    fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        let org = org.clone();
+        async move {
+            let rows = self.shared.load(&org).await?;
+            self.shared.mend(&org);
+            Ok(rows)
+        }
+        .boxed()
+    }
+
+    fn commit(&self, write: OrgWrite, fence: Epoch, done: CommitDone) {
+        let (org, reply) = (write.org.clone(), Reply::new(done));
+        let shard = Shard::of(&org);
+        let has_room = self.shared.queued.fetch_add(1, Ordering::AcqRel) < QUEUE;
+        let write = Some(write).filter(|_| has_room);
+        // A send that fails drops the reply, which answers that the store is closed.
+        if let Some(committer) = self.committer(shard) {
+            drop(committer.send(Message::Commit(Handed { write, shard, org, fence, reply })));
+        }
+    }
+
+    fn due(
+        &self,
+        now: Millis,
+        shards: &ShardSet,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Millis, OrgId)>, StoreFault>> {
+        let shards = shards.clone();
+        async move { self.shared.due(now, &shards, max).await }.boxed()
+    }
+
+    fn list(
+        &self,
+        shards: &ShardSet,
+        after: Option<&OrgId>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<(OrgId, Head)>, StoreFault>> {
+        let (shards, after) = (shards.clone(), after.cloned());
+        async move { self.shared.list(&shards, after.as_ref(), max).await }.boxed()
+    }
+
+    fn having(
+        &self,
+        kind: RowKind,
+        shards: &ShardSet,
+        after: Option<&OrgId>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<OrgId>, StoreFault>> {
+        let (shards, after) = (shards.clone(), after.cloned());
+        async move { self.shared.having(kind, &shards, after.as_ref(), max).await }.boxed()
+    }
+
+    fn some(&self, org: &OrgId, kinds: &'static [RowKind]) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
+        let org = org.clone();
+        async move { self.shared.some(&org, kinds).await }.boxed()
+    }
+
+    fn latest(&self, org: &OrgId, names: Vec<KeptName>) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        let org = org.clone();
+        async move { self.shared.latest(&org, &names).await }.boxed()
+    }
+
+    fn beside(
+        &self,
+        org: &OrgId,
+        kind: RowKind,
+        after: Option<RowKey>,
+        max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
+        let org = org.clone();
+        async move { self.shared.beside(&org, kind, after.as_ref(), max).await }.boxed()
+    }
+
+    fn state(&self) -> watch::Receiver<StoreState> {
+        self.shared.trouble.state()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        let closing = self.committers.iter().map(|committer| {
+            let (answer, closed) = oneshot::channel();
+            drop(committer.send(Message::Close(answer)));
+            closed
+        });
+        let closing = join_all(closing.collect::<Vec<_>>());
+        async move {
+            let _ = closing.await;
+            self.shared.trouble.fault().map_or(Ok(()), Err)
+        }
+        .boxed()
+    }
+}
+
+impl StoreEngine for PgStore {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn groups(&self) -> u64 {
+        self.shared.groups.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! A cell into a [dump], and a dump into an empty cell.
+//!
+//! An import believes nothing: the closing line of the dump must fit its lines, and what was written is read again and
+//! must add up to what was read. Where it fails, what it has written is removed again. It owns every shard while it
+//! runs, so that what writes at the same time is fenced, or fences it.
+//!
+//! An export owns nothing and is not one snapshot: each org is as it stood when it was read. Export while nothing writes.
+
+use std::io::{BufRead, Write};
+
+use tokio_postgres::types::Type;
+
+use super::{PgError, PgOptions, PgStore, connection::Connection, tables::table};
+use crate::{
+    domain::{rows::RowKind, shard::ShardSet},
+    ports::OrgStore,
+    store::dump::{self, DumpError, Header, Reader, Restored},
+};
+
+impl From<DumpError> for PgError {
+    fn from(error: DumpError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Writes everything that is stored, and answers how many rows that were.
+pub async fn export(options: PgOptions, out: &mut dyn Write) -> Result<u64, PgError> {
+    let connection = Connection::open(&options).await.map_err(PgError)?;
+    let store = PgStore::open(options).await?;
+    let header = origin(&connection, &store.shared.options.schema).await?;
+    let written = dump::write(&store, &header, out).await;
+    let closed = store.close().await;
+    let rows = written?;
+    closed.map_err(|fault| PgError(fault.to_string()))?;
+    Ok(rows)
+}
+
+/// Restores an export into an empty cell, and answers how many rows that were.
+pub async fn import(options: PgOptions, from: &mut dyn BufRead, accept_unclosed: bool) -> Result<u64, PgError> {
+    let schema = options.schema.clone();
+    let connection = Connection::open(&options).await.map_err(PgError)?;
+    let store = PgStore::open(options).await?;
+    refuse_unless_empty(&connection, &schema).await?;
+    let dump = Reader::open(from, accept_unclosed)?;
+    store.claim(&ShardSet::all()).await?;
+    let header = dump.header().clone();
+    let restored = restore(&store, dump).await;
+    let closed = store.close().await;
+    let ended = match (restored, closed) {
+        (Err(error), _) => Err(error),
+        (Ok(_), Err(fault)) => Err(PgError(fault.to_string())),
+        (Ok(restored), Ok(())) => keep_origin(&connection, &schema, &header).await.map(|()| restored.lines),
+    };
+    if let Err(PgError(error)) = &ended {
+        let emptied = connection.run(&format!("TRUNCATE {}", all_tables(&schema))).await;
+        if let Err(undo) = emptied {
+            let left = format!("{error}; and what was imported could not be removed from {schema}: {}", undo.cause());
+            return Err(PgError(left));
+        }
+    }
+    ended
+}
+
+async fn restore(store: &PgStore, dump: Reader<'_>) -> Result<Restored, PgError> {
+    let restored = dump.restore(store).await?;
+    restored.verify(store).await?;
+    Ok(restored)
+}
+
+fn all_tables(schema: &str) -> String {
+    let tables: Vec<_> = RowKind::ALL.iter().map(|kind| format!("{schema}.{}", table(*kind))).collect();
+    tables.join(", ")
+}
+
+async fn refuse_unless_empty(connection: &Connection, schema: &str) -> Result<(), PgError> {
+    for kind in RowKind::ALL {
+        let sql = format!("SELECT org FROM {schema}.{} LIMIT 1", table(*kind));
+        let found = connection.query(&sql, &[]).await.map_err(|error| PgError(error.cause()))?;
+        if let Some(row) = found.first() {
+            let org: String = row.get(0);
+            let name = table(*kind);
+            return Err(PgError(format!(
+                "schema {schema} is not empty: {name} has rows of {org}; import needs an empty one"
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn origin(connection: &Connection, schema: &str) -> Result<Header, PgError> {
+    let sql = format!("SELECT header::text FROM {schema}.origin LIMIT 1");
+    // A schema that is made only now has none.
+    let found = connection.query(&sql, &[]).await.unwrap_or_default();
+    match found.first() {
+        Some(row) => {
+            Header::parse(row.get(0)).map_err(|error| PgError(format!("schema {schema}, table origin: {error}")))
+        }
+        None => Ok(Header::default()),
+    }
+}
+
+async fn keep_origin(connection: &Connection, schema: &str, header: &Header) -> Result<(), PgError> {
+    let sql = format!(
+        "WITH emptied AS (DELETE FROM {schema}.origin) INSERT INTO {schema}.origin (header) VALUES ($1::text::jsonb)"
+    );
+    let kept = connection.query(&sql, &[(&header.text()?, Type::TEXT)]).await;
+    kept.map(drop).map_err(|error| PgError(error.cause()))
+}

@@ -1,0 +1,228 @@
+"""I15, R-AUTH-1: who may call what: every rpc, by every kind of caller, for its own org, for another and for one that does not exist.
+
+Which role may call an rpc is read from the table in docs/security.md, which a test holds against the node's own.
+"""
+
+import re
+import time
+import unittest
+
+import grpc
+from google.protobuf import message_factory
+
+from callers import CallerCase
+from node import ROOT, eventually
+from plane import SERVICES, descriptors, refusal
+
+ROLES = ["reporter", "plane", "viewer", "admin", "peer"]
+ROW = re.compile(r"^\| `(\S+)` \| (.+) \|$", re.MULTILINE)
+OWN, OTHER, MISSING = "own", "other", "missing"
+NODE_WIDE = {"tollgate.admin.v1.AdminService/Reload"}
+
+
+def documented():
+    """rpc -> the roles that may call it."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = {name: cells.split(" | ") for name, cells in ROW.findall(text)}
+    return {name: {role for role, cell in zip(ROLES, cells) if cell == "yes"} for name, cells in rows.items()}
+
+
+class Matrix(CallerCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.table = documented()
+
+    def setUp(self):
+        super().setUp()
+        self.callers = {role: self.token(role, role, OWN) for role in ROLES}
+        self.all_orgs = self.token("all", "admin")
+        self.scoped = self.token("scoped", "plane", OWN, "--scopes", "agent/*")
+        self.bound = self.token("bound", "plane", OWN, "--bind", "agent/a")
+        self.reporting = self.token("reporting", "reporter", OWN, "--bind", "agent/a")
+        revoked = self.token("revoked", "admin", OWN)
+        expired = self.token("expired", "admin", OWN, expires="1s")
+        began = time.monotonic()
+        self.node_ = self.guarded()
+        self.admin = self.plane(self.node_, self.all_orgs)
+        self.revoke("revoked")
+        eventually(lambda: self.node_.logged("the token file was read again"), "the revocation")
+        self.nobody = {
+            "none": (None, "CREDENTIAL_MISSING"),
+            "garbage": ("tg_0000000000000000_00", "CREDENTIAL_INVALID"),
+            "revoked": (revoked, "CREDENTIAL_INVALID"),
+            "expired": (expired, "CREDENTIAL_EXPIRED"),
+        }
+        self.expired_at = began + 1.1
+        self.channel = grpc.insecure_channel(self.node_.grpc)
+        self.addCleanup(self.channel.close)
+        for org in [OWN, OTHER]:
+            self.assertTrue(self.admin.gate.Acquire(org=org).allowed)
+        pool = descriptors(self.admin.channel)
+        self.methods = {
+            f"{service}/{method.name}": method
+            for service in SERVICES.values()
+            for method in pool.FindServiceByName(service).methods
+        }
+
+    def ask(self, name, token, request):
+        """The reason of the refusal, of the call or of each of its items; None where it is carried out."""
+        metadata = [("authorization", f"Bearer {token}")] if token else []
+        method = self.methods[name]
+        answer_type = message_factory.GetMessageClass(method.output_type)
+        try:
+            if method.client_streaming:
+                call = self.channel.stream_stream(f"/{name}", response_deserializer=answer_type.FromString)
+                answers = list(call(iter([request]), metadata=metadata, timeout=10))
+            else:
+                call = self.channel.unary_unary(f"/{name}", response_deserializer=answer_type.FromString)
+                answers = [call(request, metadata=metadata, timeout=10)]
+        except grpc.RpcError:
+            def again(data):
+                return list(call(iter([data]), metadata=metadata, timeout=10)) if method.client_streaming else call(
+                    data, metadata=metadata, timeout=10)
+            return refusal(again, request).reason
+        for answer in answers:
+            for item in getattr(answer, "results", [answer]):
+                if item.DESCRIPTOR.fields_by_name.get("error") and item.HasField("error"):
+                    return item.error.reason
+        return None
+
+    def request(self, name, org, scopes=()):
+        """A request for this org, in a batch or a stream as its item."""
+        message = message_factory.GetMessageClass(self.methods[name].input_type)()
+        fields = message.DESCRIPTOR.fields_by_name
+        if "org" in fields:
+            target = message
+        elif "items" in fields:
+            target = message.items.add()
+        elif "acquire" in fields:
+            target = message.acquire
+        else:
+            return message.SerializeToString(), False
+        target.org = org
+        inner = target.acquire if name.endswith("/Pick") else target
+        has_scopes = "scopes" in inner.DESCRIPTOR.fields_by_name
+        if has_scopes and scopes:
+            inner.scopes.extend(scopes)
+        for field, value in {"request_id": "r-1", "usage": None, "reservation_id": "0" * 32, "pool": "p"}.items():
+            if field in target.DESCRIPTOR.fields_by_name and value and not getattr(target, field):
+                if field != "pool" or "PoolService" in name:
+                    setattr(target, field, value)
+        return message.SerializeToString(), has_scopes
+
+    def test_the_documented_table_has_every_rpc(self):
+        self.assertEqual(set(self.table), set(self.methods))
+
+    def test_who_is_nobody_is_refused_before_the_body_is_read(self):
+        time.sleep(max(0.0, self.expired_at - time.monotonic()))
+        for name in self.methods:
+            for kind, (token, reason) in self.nobody.items():
+                for body in [b"", b"\xff\xff\xff", self.request(name, OWN)[0]]:
+                    with self.subTest(rpc=name, caller=kind):
+                        said = self.ask(name, token, body)
+                        # Many wrong ones in a row, from one address.
+                        guessed = reason == "CREDENTIAL_INVALID"
+                        self.assertIn(said, {reason, "TOO_MANY_REFUSALS"} if guessed else {reason})
+
+    def test_a_role_calls_what_the_table_gives_it_and_nothing_else(self):
+        for name, may in self.table.items():
+            for role, token in self.callers.items():
+                with self.subTest(rpc=name, role=role):
+                    if role not in may:
+                        for body in [b"\xff\xff\xff", self.request(name, OWN)[0]]:
+                            self.assertEqual(self.ask(name, token, body), "ROLE_NOT_ALLOWED")
+                    elif name in NODE_WIDE:
+                        self.assertEqual(self.ask(name, token, b""), "ORG_NOT_ALLOWED")
+                        self.assertIsNone(self.ask(name, self.all_orgs, b""))
+                    else:
+                        said = self.ask(name, token, self.request(name, OWN)[0])
+                        self.assertNotIn(said, {"ROLE_NOT_ALLOWED", "ORG_NOT_ALLOWED", "CREDENTIAL_INVALID"})
+
+    def test_another_org_and_one_that_does_not_exist_are_refused_alike(self):
+        judged = 0
+        for name, may in self.table.items():
+            if not self.names_an_org(name):
+                continue
+            for role in may & set(self.callers):
+                with self.subTest(rpc=name, role=role):
+                    judged += 1
+                    answers = [self.ask(name, self.callers[role], self.request(name, org)[0]) for org in [OTHER, MISSING, ""]]
+                    self.assertEqual(answers, ["ORG_NOT_ALLOWED"] * 3)
+        self.assertGreater(judged, 60)
+        stored = {summary.org for summary in self.admin.admin.ListOrgs().orgs}
+        self.assertNotIn(MISSING, stored)
+        listed = self.plane(self.node_, self.callers["viewer"]).admin.ListOrgs()
+        self.assertEqual({summary.org for summary in listed.orgs}, {OWN})
+
+    def names_an_org(self, name):
+        fields = self.methods[name].input_type.fields_by_name
+        return any(field in fields for field in ["org", "items", "acquire"])
+
+    def test_a_caller_of_some_scopes_names_one_of_them(self):
+        judged = 0
+        for name in self.methods:
+            if "plane" not in self.table[name] or not self.request(name, OWN)[1]:
+                continue
+            judged += 1
+            with self.subTest(rpc=name):
+                for token, scopes, reason in [
+                    (self.scoped, [], "SCOPE_MISSING"),
+                    (self.scoped, ["team/x"], "SCOPE_NOT_ALLOWED"),
+                    (self.scoped, ["agent/a", "team/x"], "SCOPE_NOT_ALLOWED"),
+                    (self.bound, ["agent/b"], "SCOPE_NOT_ALLOWED"),
+                ]:
+                    if name.endswith("/Pick") and not scopes:
+                        continue
+                    self.assertEqual(self.ask(name, token, self.request(name, OWN, scopes)[0]), reason)
+                for token, scopes in [(self.scoped, ["agent/a"]), (self.bound, []), (self.bound, ["team/x"])]:
+                    said = self.ask(name, token, self.request(name, OWN, scopes)[0])
+                    self.assertNotIn(said, {"SCOPE_MISSING", "SCOPE_NOT_ALLOWED"})
+        self.assertGreaterEqual(judged, 9)
+
+    def test_what_is_bound_is_charged_whatever_the_call_names(self):
+        bound, reporter = self.plane(self.node_, self.bound), self.plane(self.node_, self.reporting)
+        self.assertTrue(bound.gate.Acquire(org=OWN, scope="team/x").allowed)
+        reporter.gate.Record(org=OWN, usage=[{"meter": "spend", "amount": 7}], request_id="u")
+        (row,) = [row for row in self.admin.admin.GetOrg(org=OWN).ledgers if (row.scope, row.meter) == ("agent/a", "spend")]
+        self.assertEqual(sum(hour.total for hour in row.hours), 7)
+
+    def test_what_was_begun_elsewhere_is_not_there(self):
+        held = self.admin.gate.Acquire(
+            org=OWN, scope="team/x", reserve=[{"meter": "spend", "amount": 5}], request_id="h").decision_id
+        self.admin.session.StartSession(org=OWN, session_id="s", identity="i", scope="team/x", request_id="s")
+        bound = self.plane(self.node_, self.bound)
+        for call, fields, reason in [
+            (bound.gate.Commit, {"reservation_id": held, "request_id": "c"}, "RESERVATION_UNKNOWN"),
+            (bound.gate.Release, {"reservation_id": held, "request_id": "c"}, "RESERVATION_UNKNOWN"),
+            (bound.gate.Extend, {"reservation_id": held, "ttl_ms": 5000, "request_id": "c"}, "RESERVATION_UNKNOWN"),
+            (bound.session.GetSession, {"session_id": "s"}, "SESSION_UNKNOWN"),
+            (bound.session.EndSession, {"session_id": "s", "identity": "i", "request_id": "e"}, "SESSION_UNKNOWN"),
+            (bound.session.Heartbeat, {"session_id": "s", "identity": "i", "incarnation": "b"}, "SESSION_UNKNOWN"),
+        ]:
+            self.assertEqual(refusal(call, org=OWN, **fields).reason, reason)
+        self.assertEqual(len(bound.gate.ListReservations(org=OWN).reservations), 0)
+        self.assertEqual(len(bound.session.ListSessions(org=OWN).sessions), 0)
+        self.assertEqual(len(self.admin.gate.ListReservations(org=OWN).reservations), 1)
+
+    def test_who_changed_something_is_in_the_audit_log(self):
+        self.admin.admin.Freeze(org=OWN, request_id="f")
+        (line,) = eventually(lambda: self.node_.logged("Freeze"), "the audit line")
+        self.assertEqual(self.node_.fields(line)["caller"], "all")
+
+
+class OtherPaths(CallerCase):
+    def test_health_is_open_and_all_else_is_for_whoever_is_known(self):
+        token = self.token("peer", "peer")
+        node = self.guarded()
+        plane = self.plane(node, token)
+        self.assertTrue(plane.is_serving())
+        channel = grpc.insecure_channel(node.grpc)
+        self.addCleanup(channel.close)
+        for path in ["/tollgate.v1.GateService/Novel", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/x/y"]:
+            self.assertEqual(refusal(channel.unary_unary(path), b"", timeout=10).reason, "CREDENTIAL_MISSING")
+        known = refusal(channel.unary_unary("/x/y"), b"", metadata=[("authorization", f"Bearer {token}")], timeout=10)
+        self.assertEqual(known.code, grpc.StatusCode.UNIMPLEMENTED)
+
+
+if __name__ == "__main__":
+    unittest.main()
