@@ -12,6 +12,7 @@ use crate::domain::{
     ids::OrgId,
     kept_ids::KeptName,
     lease::Now,
+    members::{About, CellView, NodeId},
     outbox::{Delivery, OutboxKey},
     reply::Exhaustion,
     rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
@@ -206,6 +207,46 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
 
     /// Waits until everything handed over is durable, and stops.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
+}
+
+/// What nodes that share a store know of each other, which the store keeps. Each question is one statement. An error
+/// says that it is not known whether it was carried out, and each may be asked again: a claim of what is owned already is
+/// carried out once more, and a release of what is not owned does nothing.
+pub trait Cell: Send + Sync + fmt::Debug {
+    /// This node lives from now on, for the length of a lease.
+    fn register<'a>(&'a self, id: &'a NodeId, about: &'a About) -> BoxFuture<'a, Result<(), StoreFault>>;
+
+    /// Its lease begins anew. False where it has expired: that life of the node is over.
+    fn renew<'a>(&'a self, id: &'a NodeId) -> BoxFuture<'a, Result<bool, StoreFault>>;
+
+    /// Says whether it takes shards.
+    fn drain<'a>(&'a self, id: &'a NodeId, is_draining: bool) -> BoxFuture<'a, Result<(), StoreFault>>;
+
+    /// Every node and every shard.
+    fn look(&self) -> BoxFuture<'_, Result<CellView, StoreFault>>;
+
+    /// A node is dead whose lease has expired, and still has the `expires_at` that was seen. False where it has not.
+    fn mark<'a>(&'a self, id: &'a NodeId, expires_at: i64) -> BoxFuture<'a, Result<bool, StoreFault>>;
+
+    /// Of these shards, those that are free, or whose owner is dead, or that are its own, belong to the node from now on,
+    /// each with another epoch, which [`OrgStore::epoch`] says from then on. Answers which they are.
+    fn claim<'a>(&'a self, id: &'a NodeId, shards: &'a ShardSet) -> BoxFuture<'a, Result<ShardSet, StoreFault>>;
+
+    /// Of these shards nothing is committed by this node any more, and anybody may claim them. Everything that was handed over
+    /// has been answered before.
+    fn release<'a>(&'a self, id: &'a NodeId, shards: &'a ShardSet) -> BoxFuture<'a, Result<(), StoreFault>>;
+
+    /// That life of the node is over; whatever it owned may be claimed.
+    fn leave<'a>(&'a self, id: &'a NodeId) -> BoxFuture<'a, Result<(), StoreFault>>;
+
+    /// Removes the rows of nodes that have died a day ago and own nothing.
+    fn forget(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
+
+    /// Without asking anybody: this node owns nothing any more. [`OrgStore::epoch`] says so, and nothing is sent that was handed over.
+    fn disown(&self);
+
+    /// Counts what other nodes have told of: something may be free. It may miss some, so it is no reason not to look.
+    fn told(&self) -> watch::Receiver<u64>;
 }
 
 /// The engine behind a store, for the node that runs it and for operators. No decision depends on it.

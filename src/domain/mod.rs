@@ -23,6 +23,7 @@ pub mod kept_ids;
 pub mod lease;
 pub mod ledger;
 pub mod limit;
+pub mod members;
 pub mod money;
 pub mod org;
 pub mod outbox;

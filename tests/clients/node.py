@@ -4,7 +4,10 @@ Everything waited for is waited for with a bound, by asking again (`eventually`)
 that enough time has passed.
 """
 
+import ctypes
+import hashlib
 import json
+import mmap
 import os
 import pathlib
 import queue
@@ -14,7 +17,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Cargo reads a relative target directory from where it is run: the project's root.
@@ -40,18 +42,19 @@ def eventually(holds, what, within=10.0):
         time.sleep(POLL)
 
 
-def libfaketime():
-    """The variant for programs with threads: in the plain one a thread now and then reads the unfaked
-    time, which ends every timer of the node that lies within the offset."""
-    places = ["/usr/lib/faketime", *map(str, pathlib.Path("/usr/lib").glob("*/faketime"))]
-    found = [f"{place}/libfaketimeMT.so.1" for place in places if os.path.exists(f"{place}/libfaketimeMT.so.1")]
-    if not found:
-        raise unittest.SkipTest("libfaketimeMT.so.1 is missing; scripts/test installs it as root (Debian: faketime)")
-    return found[0]
+def moved_clock():
+    """The library that answers a node with a moved clock, compiled once for each text of it."""
+    source = pathlib.Path(__file__).with_name("clock.c")
+    library = pathlib.Path(tempfile.gettempdir(), f"tollgate-clock-{hashlib.sha256(source.read_bytes()).hexdigest()}.so")
+    if not library.exists():
+        made = f"{library}.{os.getpid()}"
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", made, str(source), "-ldl"], check=True, timeout=60)
+        os.replace(made, library)
+    return str(library)
 
 
 class FakeClock:
-    """The wall clock that a node sees, moved by rewriting the file that libfaketime reads.
+    """The clocks that a node sees (clock.c has how): moved by `step`, and by `sleep` as a suspended machine does.
 
     With `monotonic` the time that passes on the machine's monotonic clock moves along: for the
     process an hour has really gone by. Without, only the wall steps. It begins in the hour that runs,
@@ -59,10 +62,16 @@ class FakeClock:
     """
 
     def __init__(self, minute=10, second=0, monotonic=True, at=None):
-        self._library = libfaketime()
-        self._monotonic = monotonic
         self._dir = tempfile.mkdtemp(prefix="tollgate-clock-")
-        self._file = os.path.join(self._dir, "offset")
+        self._path = os.path.join(self._dir, "added")
+        with open(self._path, "wb") as file:
+            file.write(bytes(7 * 8))
+        with open(self._path, "r+b") as file:
+            self._file = mmap.mmap(file.fileno(), 0)
+        self._written = ctypes.c_int64.from_buffer(self._file)
+        self._turns = (ctypes.c_int64 * 3 * 2).from_buffer(self._file, 8)
+        self._monotonic = monotonic
+        self._slept = 0
         # The hour begins in the past, so that nothing at rest is ahead of the machine.
         now = time.time()
         hour = int(now // 3600) * 3600
@@ -70,27 +79,27 @@ class FakeClock:
         self.set_offset(begin - now)
 
     def environment(self):
-        chosen = {
-            "LD_PRELOAD": self._library,
-            "FAKETIME_TIMESTAMP_FILE": self._file,
-            "FAKETIME_NO_CACHE": "1",
-        }
-        if not self._monotonic:
-            chosen |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
-        return chosen
+        return {"LD_PRELOAD": moved_clock(), "TEST_CLOCK": self._path}
 
     def set_offset(self, offset):
+        """What the wall clock is ahead of the machine's, without what was slept."""
         self.offset = offset
-        fresh = self._file + ".new"
-        with open(fresh, "w", encoding="ascii") as file:
-            file.write(f"{offset:+.3f}")
-        os.replace(fresh, self._file)
+        passed = offset if self._monotonic else 0
+        written = self._written.value + 1
+        added = (offset + self._slept, passed, passed + self._slept)
+        self._turns[written % 2][:] = [round(seconds * 1e9) for seconds in added]
+        self._written.value = written
 
     def step(self, seconds):
         self.set_offset(self.offset + seconds)
 
+    def sleep(self, seconds):
+        """The machine was suspended: the wall clock and the time since boot went on, the monotonic clock did not."""
+        self._slept += seconds
+        self.set_offset(self.offset)
+
     def now_ms(self):
-        return int((time.time() + self.offset) * 1000)
+        return int((time.time() + self.offset + self._slept) * 1000)
 
     def hour_end_ms(self):
         return (self.now_ms() // 3_600_000 + 1) * 3_600_000
@@ -126,7 +135,7 @@ class Node:
         os.replace(fresh, self.config_file)
 
     def environ(self):
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TOLLGATE", "FAKETIME", "LD_"))}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TOLLGATE", "TEST_CLOCK", "LD_"))}
         own = {"TOLLGATE__LOG__FORMAT": "json", "TOLLGATE__BOUNDS__DRAIN_NOTICE_MS": "0"}
         chosen = own | PATIENT | self.environment
         return inherited | chosen | (self.clock.environment() if self.clock else {})

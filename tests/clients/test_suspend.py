@@ -3,12 +3,6 @@
 No test can suspend the machine that runs it, so a library answers the node's clock_gettime as after a suspension.
 """
 
-import os
-import pathlib
-import shutil
-import subprocess
-import tempfile
-import time
 import unittest
 
 from case import NodeCase, fresh
@@ -17,7 +11,6 @@ from plane import code_name, limit
 from sessions import Client, state
 
 HOUR = 3600
-SOURCE = pathlib.Path(__file__).with_name("suspend.c")
 CONFIG = """
 [rate]
 amount = 5
@@ -26,42 +19,10 @@ plan = "standard"
 """
 
 
-class Machine:
-    """Stands in for a moved clock: the machine sleeps for as long as a test says."""
-
-    def __init__(self):
-        self._dir = tempfile.mkdtemp(prefix="tollgate-suspend-")
-        self._library = os.path.join(self._dir, "suspend.so")
-        compiler = shutil.which("cc") or shutil.which("gcc")
-        if compiler is None:
-            raise unittest.SkipTest("there is no C compiler")
-        subprocess.run([compiler, "-shared", "-fPIC", "-o", self._library, str(SOURCE), "-ldl"], check=True, timeout=60)
-        self._file = os.path.join(self._dir, "slept")
-        self.slept = 0
-        self.sleep(0)
-
-    def environment(self):
-        return {"LD_PRELOAD": self._library, "SUSPENDED_FILE": self._file}
-
-    def sleep(self, seconds):
-        self.slept += seconds
-        fresh_file = self._file + ".new"
-        with open(fresh_file, "w", encoding="ascii") as file:
-            file.write(str(self.slept))
-        os.replace(fresh_file, self._file)
-
-    def now_ms(self):
-        return int((time.time() + self.slept) * 1000)
-
-    def close(self):
-        shutil.rmtree(self._dir, ignore_errors=True)
-
-
 class Suspended(NodeCase):
     def test_ten_hours_of_sleep_are_believed_at_once_and_leases_slept_too(self):
         """R-CLOCK-3, R-LEASE-1"""
-        machine = Machine()
-        self.addCleanup(machine.close)
+        machine = self.clock(monotonic=False)
         node = self.node(clock=machine, config=CONFIG)
         calls = Client(self.plane(node))
         gate = calls.plane.gate
