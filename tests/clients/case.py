@@ -69,19 +69,6 @@ class NodeCase(unittest.TestCase):
         self.assertEqual(answer.returncode, 0, answer.stderr)
         return new.start()
 
-    def unattended(self, plane, holds, what):
-        """Waits for what a node with a faked clock does without a call.
-
-        A commit that no reply waits for stays open for 0.5 ms, so that others join it, and then becomes durable. Under
-        a faked clock it stays open until another commit comes: a timed wait of a thread is a futex with
-        an absolute deadline, libfaketime fakes the clock by which the deadline is computed, and the kernel compares it
-        with the other one. So a bystander commits something meanwhile; nothing calls the orgs of the test."""
-        def holds_now():
-            plane.gate.Record(org="bystander", request_id=fresh(), usage=[{"meter": "spend", "amount": 1}])
-            return holds()
-
-        return eventually(holds_now, what, within=30.0)
-
     def plane(self, node):
         plane = Plane(node.grpc)
         self.addCleanup(plane.close)

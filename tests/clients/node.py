@@ -10,12 +10,10 @@ import json
 import mmap
 import os
 import pathlib
-import queue
 import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -25,6 +23,9 @@ BINARY = TARGET / "release" / "tollgate"
 START_WITHIN = 20.0
 STOP_WITHIN = 30.0
 POLL = 0.02
+# For how long the machine of a test has been up, so that no clock of it is set to before its start, whatever the year of
+# the test.
+BOOTED = 20 * 365 * 86_400
 # How long the backstop and a whole decision may take. On a machine that stands still for longer than the default,
 # calls are let through uncounted, as they should be, and a test that counts would fail.
 PATIENT = {"TOLLGATE__BOUNDS__RATE_BUDGET_MS": "2000", "TOLLGATE__BOUNDS__DECISION_BUDGET_MS": "4250"}
@@ -84,7 +85,7 @@ class FakeClock:
     def set_offset(self, offset):
         """What the wall clock is ahead of the machine's, without what was slept."""
         self.offset = offset
-        passed = offset if self._monotonic else 0
+        passed = BOOTED + (offset if self._monotonic else 0)
         written = self._written.value + 1
         added = (offset + self._slept, passed, passed + self._slept)
         self._turns[written % 2][:] = [round(seconds * 1e9) for seconds in added]
@@ -92,6 +93,8 @@ class FakeClock:
 
     def step(self, seconds):
         self.set_offset(self.offset + seconds)
+        # A node looks at whether its callers still answer; they need the time for it.
+        time.sleep(POLL)
 
     def sleep(self, seconds):
         """The machine was suspended: the wall clock and the time since boot went on, the monotonic clock did not."""
@@ -125,7 +128,8 @@ class Node:
         self.under = list(under)
         self.cwd = cwd
         self.write_config(config)
-        self.log = []
+        self._log = os.path.join(self._own, "log")
+        open(self._log, "wb").close()
         self.process = None
 
     def write_config(self, text):
@@ -144,37 +148,36 @@ class Node:
         """Starts, and returns when the ports are known and health answers SERVING."""
         arguments = ["serve", "--config", self.config_file, "--data-dir", self.data_dir]
         arguments += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags]
-        self.process = subprocess.Popen(
-            [*self.under, str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=self.cwd,
-        )
-        lines = queue.Queue()
-        self._reader = threading.Thread(target=self._read, args=(self.process.stderr, lines), daemon=True)
-        self._reader.start()
-        self.grpc, self.http = self._addresses(lines)
+        before = len(self.log)
+        with open(self._log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.under, str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=log, cwd=self.cwd,
+            )
+        self.addresses = self._addresses(before)
+        self.grpc, self.http = self.addresses["grpc"], self.addresses["http"]
         return self
 
-    def _read(self, pipe, lines):
-        with pipe:
-            for line in pipe:
-                self.log.append(line.rstrip("\n"))
-                lines.put(line)
-        lines.put(None)
+    @property
+    def log(self):
+        """Every line that was written so far, of all starts: what a node says before it answers is there with its answer."""
+        with open(self._log, encoding="utf-8", errors="replace") as log:
+            return log.read().splitlines()
 
-    def _addresses(self, lines):
+    def _addresses(self, before):
         until = time.monotonic() + START_WITHIN
         while True:
-            try:
-                line = lines.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                self.kill()
-                raise StartFailed(f"no start-up line within {START_WITHIN} s:\n" + "\n".join(self.log)) from None
-            if line is None:
-                self.process.wait(STOP_WITHIN)
+            ended = self.process.poll()
+            for line in self.log[before:]:
+                fields = self.fields(line)
+                if fields.get("message") == "tollgate is up":
+                    return fields
+            if ended is not None:
                 raise StartFailed("\n".join(self.log))
-            fields = self.fields(line)
-            if fields.get("message") == "tollgate is up":
-                return fields["grpc"], fields["http"]
+            if time.monotonic() >= until:
+                self.kill()
+                raise StartFailed(f"no start-up line within {START_WITHIN} s:\n" + "\n".join(self.log))
+            time.sleep(POLL)
 
     @staticmethod
     def fields(line):
@@ -207,14 +210,12 @@ class Node:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"no exit within {STOP_WITHIN} s of SIGTERM:\n" + "\n".join(self.log)) from None
-        self._reader.join(STOP_WITHIN)
         self.process = None
         return code
 
     def ended(self, within=STOP_WITHIN):
         """The exit code of a node that ends by itself."""
         code = self.process.wait(within)
-        self._reader.join(STOP_WITHIN)
         self.process = None
         return code
 
@@ -223,13 +224,13 @@ class Node:
         if self.process is not None:
             self.process.kill()
             self.process.wait(STOP_WITHIN)
-            self._reader.join(STOP_WITHIN)
             self.process = None
 
     def close(self):
         """Ends the node; an error where it had already ended without having been asked to."""
         ended = self.process.poll() if self.process is not None else None
         self.kill()
+        last = self.log[-30:] if ended is not None else []
         shutil.rmtree(self._own, ignore_errors=True)
         if ended is not None:
-            raise AssertionError(f"the node ended by itself with {ended}; its last lines:\n" + "\n".join(self.log[-30:]))
+            raise AssertionError(f"the node ended by itself with {ended}; its last lines:\n" + "\n".join(last))

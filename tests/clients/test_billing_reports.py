@@ -83,6 +83,7 @@ class OneCustomer(BilledCase):
         eventually(lambda: reports("bad") >= 8, "its reports fail", within=20)
         for _ in range(30):
             clock.step(2)
+            plane.admin.GetNode()
         for org in others:
             plane.gate.Record(org=org, request_id="r", usage=usage)
         waiting = lambda org: list(plane.admin.ListExports(org=org).exports)  # noqa: E731

@@ -44,7 +44,7 @@ class Holds(NodeCase):
         hold = self.hold(plane, "acme", 60_000)
         self.hold(plane, "other")
         node.clock.step(90)
-        self.unattended(plane, lambda: self.expired(node) == 1 and self.open(node) == 1, "the expiry")
+        eventually(lambda: self.expired(node) == 1 and self.open(node) == 1, "the expiry")
         plane.gate.Commit(org="acme", reservation_id=hold, request_id="late", actual=SPEND)
         self.assertEqual((self.open(node), self.expired(node)), (1, 1), "a late commit changes neither")
 
@@ -65,7 +65,7 @@ class Holds(NodeCase):
         self.assertEqual(self.open(node), 3)
         eventually(lambda: plane.admin.GetNode().resident_orgs == 0, "it leaves memory")
         node.clock.step(90)
-        self.unattended(plane, lambda: self.expired(node) == 2 and self.open(node) == 1, "the expiry")
+        eventually(lambda: self.expired(node) == 2 and self.open(node) == 1, "the expiry")
 
     def test_they_are_the_same_after_a_kill_with_no_org_in_memory(self):
         node, plane = self.started()
@@ -79,7 +79,7 @@ class Holds(NodeCase):
         plane = self.plane(node.start())
         self.assertEqual((self.open(node), plane.admin.GetNode().resident_orgs), (301, 0))
         node.clock.step(90)
-        self.unattended(plane, lambda: self.open(node) == 300, "one of them expires")
+        eventually(lambda: self.open(node) == 300, "one of them expires")
         self.assertEqual(self.expired(node), 1)
 
     def test_the_slice_of_a_session_is_none(self):

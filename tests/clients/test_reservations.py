@@ -7,6 +7,7 @@ import grpc
 
 from billing import LONG_CONNECTIONS
 from case import NodeCase, SharedNodeCase, fresh
+from node import eventually
 from plane import code_name, limit, metric, refusal
 
 THREADS = 16
@@ -315,7 +316,7 @@ class Expiry(NodeCase):
         node, plane = self.started()
         hold = plane.gate.Acquire(org="acme", reserve=spend(60), reservation_ttl_ms=10_000).reservation_id
         node.clock.step(11)
-        self.unattended(plane, lambda: metric(node.http, "tollgate_reservations_open") == 0, "the sweep")
+        eventually(lambda: metric(node.http, "tollgate_reservations_open") == 0, "the sweep")
         node.kill()
         kept = [row for row in self.exported(node) if row.get("kind") == "reservation"]
         self.assertTrue(all(row["value"]["expired_at"] for row in kept) and len(kept) == 1, kept)
