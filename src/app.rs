@@ -10,6 +10,7 @@
 
 mod auth;
 mod billing;
+mod cluster;
 mod disk;
 mod keys;
 mod listeners;
@@ -38,6 +39,7 @@ use crate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
     auth::Authenticator,
     clock::SystemClock,
+    cluster::{keeper::Keeper, table::Table},
     config::{self, Config},
     domain::{
         ids::OrgId,
@@ -47,7 +49,7 @@ use crate::{
     grpc::{self, server::Health},
     http,
     net::Tls,
-    ports::{BillingProvider, Clock, OrgStore, StoreEngine},
+    ports::{BillingProvider, Cell, Clock, OrgStore, StoreEngine},
     service::{self, Reloads, Service},
     telemetry::Metrics,
 };
@@ -132,12 +134,14 @@ pub async fn run(
     let metrics = Arc::new(Metrics::default());
     let tls = open_tls(&config)?;
     let sources = open_sources(&config)?;
-    let Store { orgs: store, engine, clock } = open(&config, start, &metrics).await?;
+    let Store { orgs: store, engine, clock, cell } = open(&config, start, &metrics).await?;
+    let table = if cell.is_some() { Table::shared(clock.clone()) } else { Table::alone() };
     let callers = Authenticators::of(&config, sources, &clock);
     let turn = usize::try_from(random()? % 1000).unwrap_or(0);
     let provider = billing::provider(&config, clock.clone())?;
-    let orgs = start_orgs(&config, &store, &clock, &provider, &metrics).await?;
+    let orgs = start_orgs(&config, &store, &table, &clock, &provider, &metrics).await?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
+    let keeper = join(&config, &listeners, cell, &table, (&orgs, &balances), &clock);
     announce(&config, &listeners, &*engine);
     let supervisor = Arc::new(Supervisor::of_environment());
     let (reloads, asked) = Reloads::new();
@@ -149,6 +153,8 @@ pub async fn run(
         balances,
         metrics,
         reloads,
+        table,
+        keeper,
         node: config.node.clone(),
     }));
     let keys = Keys::of(&callers.rpcs, &service).await;
@@ -157,18 +163,21 @@ pub async fn run(
     let (health, grpc) =
         grpc::server::serve(service.clone(), callers.rpcs.clone(), &config.bounds, grpc, closing.clone())
             .map_err(Failure)?;
-    disk::ask_for_room(&service, &config.data_dir).await;
+    let has_disk = config.cluster.is_none();
+    if has_disk {
+        disk::ask_for_room(&service, &config.data_dir).await;
+    }
     health.set_serving(service.is_serving()).await;
     let grpc = tokio::spawn(grpc);
     let http_stop = CancellationToken::new();
     let http = http::serve(service.clone(), callers.metrics, http, billing::webhook_key(&config), http_stop.clone());
     let http = tokio::spawn(http);
+    let data_dir = config.data_dir.clone();
     let mut beside = vec![
         tokio::spawn(watch_clock(clock, engine.clone())),
         tokio::spawn(disk::watch(service.clone(), engine.clone(), health.clone())),
         tokio::spawn(store::watch(service.clone(), store.clone(), health.clone())),
         tokio::spawn(supervisor.clone().watch(service.clone())),
-        tokio::spawn(disk::watch_room(service.clone(), config.data_dir.clone())),
         tokio::spawn(reload::apply(
             service.clone(),
             store.clone(),
@@ -179,6 +188,7 @@ pub async fn run(
             supervisor.clone(),
         )),
     ];
+    beside.extend(has_disk.then(|| tokio::spawn(disk::watch_room(service.clone(), data_dir))));
     beside.extend(watch_credentials(&callers.rpcs, keys, tls, &service));
     supervisor.ready(&service.health());
     let ended = until_over(shutdown, &service, &health, &*store, &supervisor).await;
@@ -226,10 +236,26 @@ async fn until_over(
     Ok(())
 }
 
+/// The place of this node among others; `None` = it is alone.
+fn join(
+    config: &Config,
+    listeners: &Listeners,
+    cell: Option<Arc<dyn Cell>>,
+    table: &Arc<Table>,
+    (orgs, balances): (&Orgs, &Balances),
+    clock: &Arc<SystemClock>,
+) -> Option<Arc<Keeper>> {
+    let (cluster, cell, addresses) = (config.cluster.as_ref()?, cell?, listeners.addresses()?);
+    let (table, orgs, balances, clock) = (table.clone(), orgs.clone(), balances.clone(), clock.clone());
+    let joining = cluster::Joining { config, cluster, addresses: &addresses, cell, table, orgs, balances, clock };
+    Some(Arc::new(joining.join()))
+}
+
 /// The actors, with what metrics say of all orgs counted.
 async fn start_orgs(
     config: &Config,
     store: &Arc<dyn OrgStore>,
+    table: &Arc<Table>,
     clock: &Arc<SystemClock>,
     provider: &Arc<dyn BillingProvider>,
     metrics: &Arc<Metrics>,
@@ -237,6 +263,7 @@ async fn start_orgs(
     let orgs = Orgs::start(actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
+        table: table.clone(),
         rules: rules(config, clock.now(), 0),
         write_behind: write_behind(config),
         incarnation: random()?,
@@ -244,7 +271,10 @@ async fn start_orgs(
         events: metrics.clone(),
     });
     let orgs = orgs.await.map_err(Failure)?;
-    count(&orgs).await;
+    // What comes with shards is counted as they come.
+    if table.is_alone() {
+        count(&orgs).await;
+    }
     Ok(orgs)
 }
 
@@ -266,18 +296,19 @@ fn announce(config: &Config, listeners: &Listeners, engine: &dyn StoreEngine) {
         tracing::warn!("{warning}");
     }
     let rate = &config.policies.policy_of_unlisted().rate;
-    let (grpc, http) = listeners.addresses().unzip();
+    let addresses = listeners.addresses();
     if let Some(open) = config.is_open_beyond_loopback() {
         tracing::warn!(tls = config.tls.is_some(), "INSECURE: {open}; keep the ports inside a trusted network");
     }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         node = config.node,
-        grpc = grpc.map(tracing::field::display),
-        http = http.map(tracing::field::display),
+        grpc = addresses.map(|of| tracing::field::display(of.grpc)),
+        http = addresses.map(|of| tracing::field::display(of.http)),
+        peer = addresses.and_then(|of| of.peer).map(tracing::field::display),
         tls = config.tls.is_some(),
         auth = config.auth.is_asked(),
-        data = %config.data_dir.display(),
+        data = config.cluster.is_none().then(|| tracing::field::display(config.data_dir.display())),
         store = engine.kind(),
         rate = rate.amount.map_or("off".into(), |amount| format!("{amount} per {}", Length(rate.len))),
         billing = config.billing.provider.name(),
@@ -295,14 +326,23 @@ async fn count(orgs: &Orgs) {
     }
 }
 
-/// NOT_SERVING first; running executions are served on until load balancers have noticed.
+/// NOT_SERVING first; running executions are served on until load balancers have noticed. A node among others hands its
+/// shards over meanwhile, and serves whatever still comes: its own until then, and afterwards theirs.
 async fn drain(service: &Service, health: &Health, supervisor: &Supervisor) {
     let notice = Duration::from_millis(service.orgs().rules().bounds.drain_notice_ms.into());
-    tracing::info!(?notice, "draining: nothing new is admitted, running executions settle on");
-    service.start_draining();
+    let within = Duration::from_millis(service.orgs().rules().bounds.drain_ms.into());
+    service.start_leaving();
     supervisor.stopping(&service.health());
     health.set_serving(false).await;
-    tokio::time::sleep(notice).await;
+    if let Some(keeper) = service.keeper() {
+        tracing::info!(?notice, "draining: what this node owns is handed over, and callers are served on");
+        tokio::join!(keeper.leave(within), tokio::time::sleep(notice));
+    } else {
+        tracing::info!(?notice, "draining: nothing new is admitted, running executions settle on");
+        service.start_draining();
+        tokio::time::sleep(notice).await;
+    }
+    service.start_draining();
 }
 
 async fn stop(

@@ -65,6 +65,10 @@ impl Clock for SystemClock {
         let Now { service, lease, absent, .. } = self.locked(|time| time.at(reading));
         ClockMark { service, lease, absent, boot_id: self.boot_id.clone(), uptime: reading.uptime }
     }
+
+    fn uptime(&self) -> Millis {
+        uptime()
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the module that reads clocks")]

@@ -17,7 +17,8 @@ use crate::domain::{
     reply::Exhaustion,
     rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
     service_time::{ClockMark, ClockState},
-    shard::{Epoch, ShardSet},
+    shard::{Epoch, Shard, ShardSet},
+    tenure::Tenure,
     window::Millis,
 };
 
@@ -35,6 +36,10 @@ pub trait Clock: Send + Sync + fmt::Debug {
     fn state(&self) -> ClockState;
     /// What to keep on disk, so that a restart goes on from here.
     fn mark(&self) -> ClockMark;
+    /// Milliseconds since this machine was started, including those for which it was suspended.
+    fn uptime(&self) -> Millis {
+        self.mark().uptime
+    }
 }
 
 /// The store failed. Never an acknowledgement and never a verdict.
@@ -146,10 +151,15 @@ impl fmt::Display for StoreState {
 /// not at all, and are answered in that order. Behind one that is not durable nothing of the org is written
 /// until it is loaded again: what is handed over meanwhile has the same answer.
 pub trait OrgStore: Send + Sync + fmt::Debug {
-    /// The epoch under which this node owns the shard of the org; `None` = another one owns it. Asked for before
+    /// Under which this node owns the shard of the org; `None` = another one owns it. Asked for before
     /// the org is loaded.
-    fn epoch(&self, _org: &OrgId) -> Option<Epoch> {
-        Some(Epoch::ONLY)
+    fn tenure(&self, _org: &OrgId) -> Option<Tenure> {
+        Some(Tenure::ONLY)
+    }
+
+    /// The epoch of that.
+    fn epoch(&self, org: &OrgId) -> Option<Epoch> {
+        self.tenure(org).map(|tenure| tenure.epoch)
     }
 
     /// Everything kept of an org but the kinds that are read by name; no rows where it is not known. Every commit
@@ -209,6 +219,16 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
 }
 
+/// What this node has in memory of the orgs of shards.
+pub trait Residents: Send + Sync + fmt::Debug {
+    /// It owns these from now on.
+    fn came(&self, shards: &ShardSet);
+
+    /// It has given these up, or lost them. Resolves when what it had in memory of them is handed over and answered, and
+    /// gone.
+    fn leave<'a>(&'a self, shards: &'a ShardSet) -> BoxFuture<'a, ()>;
+}
+
 /// What nodes that share a store know of each other, which the store keeps. Each question is one statement. An error
 /// says that it is not known whether it was carried out, and each may be asked again: a claim of what is owned already is
 /// carried out once more, and a release of what is not owned does nothing.
@@ -229,8 +249,12 @@ pub trait Cell: Send + Sync + fmt::Debug {
     fn mark<'a>(&'a self, id: &'a NodeId, expires_at: i64) -> BoxFuture<'a, Result<bool, StoreFault>>;
 
     /// Of these shards, those that are free, or whose owner is dead, or that are its own, belong to the node from now on,
-    /// each with another epoch, which [`OrgStore::epoch`] says from then on. Answers which they are.
-    fn claim<'a>(&'a self, id: &'a NodeId, shards: &'a ShardSet) -> BoxFuture<'a, Result<ShardSet, StoreFault>>;
+    /// each with another epoch, which [`OrgStore::tenure`] says from then on. Answers which they are.
+    fn claim<'a>(
+        &'a self,
+        id: &'a NodeId,
+        shards: &'a ShardSet,
+    ) -> BoxFuture<'a, Result<Vec<(Shard, Epoch)>, StoreFault>>;
 
     /// Of these shards nothing is committed by this node any more, and anybody may claim them. Everything that was handed over
     /// has been answered before.
@@ -242,7 +266,7 @@ pub trait Cell: Send + Sync + fmt::Debug {
     /// Removes the rows of nodes that have died a day ago and own nothing.
     fn forget(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
 
-    /// Without asking anybody: this node owns nothing any more. [`OrgStore::epoch`] says so, and nothing is sent that was handed over.
+    /// Without asking anybody: this node owns nothing any more. [`OrgStore::tenure`] says so, and what was handed over is not sent.
     fn disown(&self);
 
     /// Counts what other nodes have told of: something may be free. It may miss some, so it is no reason not to look.

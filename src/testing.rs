@@ -19,6 +19,7 @@ use crate::{
         billing::{Balances, BillingRules},
     },
     bounds::{Bounds, HOUR_MS},
+    cluster::table::Table,
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
         command::{Acquire, Record, Resume},
@@ -243,6 +244,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
     let deps = actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
+        table: Table::alone(),
         rules: rules(policies.clone(), Bounds::default(), 0),
         write_behind,
         incarnation: 7,
@@ -258,6 +260,8 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         }
     });
     let service = Arc::new(Service::new(service::Deps {
+        table: Table::alone(),
+        keeper: None,
         orgs: orgs.clone(),
         clock: clock.clone(),
         store: store.clone(),

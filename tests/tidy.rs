@@ -34,8 +34,8 @@ const MODULES: [(&str, &[&str]); 30] = [
     // How long calls wait for a processor: what reads connections asks it, and what decides.
     ("turns", &[]),
     // The inside.
-    ("actors", &["bounds", "domain", "error", "ports", "turns"]),
-    ("service", &["actors", "auth", "bounds", "domain", "error", "ports", "telemetry", "turns"]),
+    ("actors", &["bounds", "cluster", "domain", "error", "ports", "turns"]),
+    ("service", &["actors", "auth", "bounds", "cluster", "domain", "error", "ports", "telemetry", "turns"]),
     // Adapters.
     ("clock", &["domain", "ports"]),
     ("store", &["bounds", "clock", "domain", "ports"]),
@@ -48,8 +48,8 @@ const MODULES: [(&str, &[&str]); 30] = [
     ),
     ("store::postgres", &["causes", "domain", "ports", "store::dump", "store::gaps", "store::kinds", "store::reply"]),
     ("billing", &["domain", "ports"]),
-    // What nodes that share a store decide each by itself: pure, as the domain is.
-    ("cluster", &["bounds", "domain"]),
+    // How nodes that share a store spread the orgs among them: its lease and placement are pure.
+    ("cluster", &["bounds", "domain", "ports"]),
     ("config", &["auth", "bounds", "domain"]),
     // Metrics are labelled with the domain's own names for codes, gates and causes, and take over what
     // the billing check counts.
@@ -77,6 +77,7 @@ const MODULES: [(&str, &[&str]); 30] = [
             "billing",
             "bounds",
             "clock",
+            "cluster",
             "config",
             "domain",
             "grpc",

@@ -7,6 +7,7 @@ use tollgate::{
     actors::{self, Policies, Rules, WriteBehind},
     billing::NoBilling,
     bounds::{Bounds, DAY_MS, HOUR_MS},
+    cluster::table::Table,
     domain::{
         ids::{Meter, OrgId},
         lease::Now,
@@ -92,6 +93,7 @@ pub(crate) fn deps(
     actors::Deps {
         clock: Arc::new(Still),
         store,
+        table: Table::alone(),
         rules: Rules {
             policies: Arc::new(Uniform(Arc::new(policy))),
             bounds: Bounds::default(),

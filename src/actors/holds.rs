@@ -1,6 +1,6 @@
 //! How many reservations are open in all orgs of the node, in memory or not: as they are stored.
 //!
-//! Counted in the store once, when the node starts. From then on every commit that changes the number of its org
+//! Counted in the store once, when the node starts, and of every shard that comes later. From then on every commit that changes the number of its org
 //! says so when it is durable, so an org that leaves memory, or whose actor crashes, counts as what is kept of it.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::registry::Registry;
+use super::{Shared, registry::Registry, residents::Arrivals};
 use crate::{
     domain::{
         holds::{self, KINDS},
@@ -26,6 +26,7 @@ const PAGE: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Holds {
+    pub(super) arrivals: Arrivals,
     counts: Mutex<Counts>,
     counted: watch::Sender<bool>,
 }
@@ -41,7 +42,7 @@ struct Counts {
 
 impl Default for Holds {
     fn default() -> Self {
-        Self { counts: Mutex::default(), counted: watch::Sender::new(false) }
+        Self { arrivals: Arrivals::default(), counts: Mutex::default(), counted: watch::Sender::new(false) }
     }
 }
 
@@ -61,6 +62,22 @@ impl Holds {
         if !counts.of_org.contains_key(org) {
             counts.set(org, open);
         }
+    }
+
+    /// From now on what is committed is newer than what is found.
+    fn begin(&self) {
+        self.counts().is_whole = false;
+    }
+
+    /// Their orgs are another node's.
+    pub(super) fn left(&self, shards: &ShardSet) {
+        let mut counts = self.counts();
+        let Counts { of_org, total, .. } = &mut *counts;
+        of_org.retain(|org, open| {
+            let stays = !shards.holds(org);
+            *total = total.saturating_sub(if stays { 0 } else { *open });
+            stays
+        });
     }
 
     fn all_found(&self) {
@@ -89,24 +106,35 @@ impl Counts {
     }
 }
 
-/// Counts what is stored, once.
+/// Counts what is stored, once of each shard that comes.
 pub(super) async fn run(registry: Weak<Registry>) {
-    let mut after: Option<OrgId> = None;
-    loop {
+    let Some(mut told) = registry.upgrade().map(|registry| registry.shared().holds.arrivals.told()) else { return };
+    while told.changed().await.is_ok() {
         let Some(registry) = registry.upgrade() else { return };
         let shared = registry.shared();
-        let page = shared.store.having(RowKind::Reservation, &ShardSet::all(), after.as_ref(), PAGE).await;
+        if let Some(shards) = shared.holds.arrivals.take() {
+            shared.holds.begin();
+            count(shared, &shards).await;
+            shared.holds.all_found();
+        }
+    }
+}
+
+async fn count(shared: &Shared, shards: &ShardSet) {
+    let mut after: Option<OrgId> = None;
+    loop {
+        let page = shared.store.having(RowKind::Reservation, shards, after.as_ref(), PAGE).await;
         let page = page.unwrap_or_else(|fault| {
             tell_fault(&fault);
             Vec::new()
         });
-        for org in &page {
+        for org in page.iter().filter(|org| shared.table.owns(org)) {
             match shared.store.some(org, KINDS).await {
                 Ok(rows) => shared.holds.found(org, holds::open(rows)),
                 Err(fault) => tell_fault(&fault),
             }
         }
-        let Some(last) = page.last() else { return shared.holds.all_found() };
+        let Some(last) = page.last() else { return };
         after = Some(last.clone());
     }
 }

@@ -15,6 +15,7 @@
 //! room:         how many actors there may be; past it the idlest leave early
 //! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
 //! stale:        orgs of which a commit is not durable leave memory when the store is up
+//! residents:    shards come and go: what is counted of their orgs, and what is in memory
 //! supervisor:   logs crashes; the next call starts the org again from the store
 //! ```
 //!
@@ -31,6 +32,7 @@ mod org;
 mod outbox;
 mod pools;
 mod registry;
+mod residents;
 mod room;
 mod spacing;
 mod stale;
@@ -61,15 +63,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bounds::{Bound, Bounds},
+    cluster::table::Table,
     domain::{
         commands::{Ask, Command, Lane, Reply},
         ids::{DecisionId, OrgId},
         policy::OrgPolicy,
         reach::ScopeRules,
+        shard::ShardSet,
         window::Millis,
     },
     error::ServiceError,
-    ports::{BillingProvider, Clock, EventSink, OrgStore, StoreFault, StoreState},
+    ports::{BillingProvider, Clock, EventSink, OrgStore, Residents, StoreFault, StoreState},
     turns::Turns,
 };
 
@@ -150,6 +154,7 @@ pub type OfEach<T> = SmallVec<[Result<T, ServiceError>; 1]>;
 struct Shared {
     clock: Arc<dyn Clock>,
     store: Arc<dyn OrgStore>,
+    table: Arc<Table>,
     rules: ArcSwap<Rules>,
     write_behind: WriteBehind,
     /// Random per process, so that decision ids never repeat across restarts.
@@ -192,6 +197,8 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Where orgs are kept.
     pub store: Arc<dyn OrgStore>,
+    /// Which of them are this node's.
+    pub table: Arc<Table>,
     /// Policies and bounds at the start.
     pub rules: Rules,
     /// When plain Acquires reach the disk.
@@ -218,6 +225,7 @@ impl Orgs {
             state: deps.store.state(),
             clock: deps.clock,
             store: deps.store,
+            table: deps.table,
             rules: ArcSwap::from_pointee(deps.rules),
             write_behind: deps.write_behind,
             incarnation: deps.incarnation,
@@ -244,7 +252,11 @@ impl Orgs {
         tokio::spawn(pools::run(Arc::downgrade(&registry)));
         tokio::spawn(holds::run(Arc::downgrade(&registry)));
         tokio::spawn(outbox::run(Arc::downgrade(&registry), deps.provider));
-        Ok(Self { shared, registry })
+        let orgs = Self { shared, registry };
+        if orgs.shared.table.is_alone() {
+            orgs.came(&ShardSet::all());
+        }
+        Ok(orgs)
     }
 
     /// Hands `commands` to the org's actor as one message and waits for all answers, until

@@ -21,6 +21,7 @@ use commits::Progress;
 
 use super::{Answers, Commands, Rules, Shared, news, registry::Registration};
 use crate::{
+    cluster::table::Standing,
     domain::{
         commands::{Command, Reply},
         ids::OrgId,
@@ -32,7 +33,8 @@ use crate::{
         promise::Promise,
         reach::ScopeRules,
         rows::{OrgRows, RowKey, RowKind},
-        shard::Epoch,
+        shard::Shard,
+        tenure::Tenure,
         window::Millis,
     },
     error::ServiceError,
@@ -90,7 +92,7 @@ pub(super) struct OrgActor;
 pub(super) struct Start {
     pub(super) org: OrgId,
     /// Under which the rows were loaded.
-    pub(super) epoch: Epoch,
+    pub(super) tenure: Tenure,
     pub(super) rows: OrgRows,
     pub(super) shared: Arc<Shared>,
     pub(super) registration: Registration,
@@ -100,7 +102,8 @@ pub(super) struct Start {
 pub(super) struct OrgTask {
     me: ActorRef<OrgMsg>,
     org: OrgId,
-    epoch: Epoch,
+    shard: Shard,
+    tenure: Tenure,
     state: OrgState,
     shared: Arc<Shared>,
     policy: Arc<OrgPolicy>,
@@ -125,7 +128,7 @@ impl Actor for OrgActor {
     async fn pre_start(&self, me: ActorRef<OrgMsg>, start: Start) -> Result<OrgTask, ActorProcessingErr> {
         start.registration.is_of(me.get_id());
         let rules = start.shared.rules.load_full();
-        let state = OrgState::load(start.rows, start.shared.clock.read());
+        let state = OrgState::load(start.rows, start.tenure.clock.read(start.shared.clock.read()));
         let audit = state.audit_rows();
         if audit.drifted > 0 {
             start.shared.events.happened(Event::Drifted(audit.drifted));
@@ -140,8 +143,9 @@ impl Actor for OrgActor {
             state,
             policy: rules.policies.policy(&start.org),
             generation: rules.generation,
+            shard: Shard::of(&start.org),
             org: start.org,
-            epoch: start.epoch,
+            tenure: start.tenure,
             admissions: 0,
             handed_over: 0,
             durable: Arc::default(),
@@ -156,14 +160,14 @@ impl Actor for OrgActor {
             // Nobody waits for it any more, and nothing has happened yet.
             OrgMsg::Run(work) if work.reply.is_closed() => {}
             OrgMsg::Run(work) => {
-                let now = task.shared.clock.read();
+                let now = task.now();
                 let wanted = task.wanted(&work.commands, now.service);
                 if wanted.is_empty() {
                     task.run(work, now);
                 } else {
                     match task.look_up(wanted).await {
                         // Time has passed meanwhile.
-                        Ok(()) => task.run(work, task.shared.clock.read()),
+                        Ok(()) => task.run(work, task.now()),
                         Err(error) => work.refuse(&error),
                     }
                 }
@@ -173,9 +177,9 @@ impl Actor for OrgActor {
                 task.flush(Box::new(|_| {}));
             }
             // Nothing that it did would be kept.
-            OrgMsg::Sweep(_) if task.durable.broken.get().is_some() => {}
+            OrgMsg::Sweep(_) if task.durable.broken.get().is_some() || task.standing() != Standing::Owned => {}
             OrgMsg::Sweep(done) => {
-                let wanted = task.state.wanted_by_sweep(task.shared.clock.now());
+                let wanted = task.state.wanted_by_sweep(task.now().service);
                 // What is not read now is removed by another sweep.
                 let _ = task.look_up(wanted).await;
                 task.sweep(done);
@@ -231,9 +235,25 @@ impl OrgTask {
         broken.or_else(|| self.shared.store_fault())
     }
 
+    /// What the clocks of the org's shard say.
+    fn now(&self) -> Now {
+        self.tenure.clock.read(self.shared.clock.read())
+    }
+
+    /// Whether this node may decide for the org at this instant.
+    fn standing(&self) -> Standing {
+        match self.durable.broken.get() {
+            Some(CommitError::Fenced) => Standing::Elsewhere,
+            _ => self.shared.table.standing(self.shard, self.tenure.epoch),
+        }
+    }
+
     fn run(&mut self, work: Work, now: Now) {
-        if let Some(CommitError::Fenced) = self.durable.broken.get() {
-            return work.refuse(&ServiceError::Moved);
+        match self.standing() {
+            Standing::Owned => {}
+            // Another node may own the org by now, so what is in memory is no ground for an answer.
+            Standing::Lapsed => return work.refuse(&ServiceError::Store(no_lease())),
+            Standing::Elsewhere | Standing::Free => return work.refuse(&ServiceError::Moved),
         }
         let shared = self.shared.clone();
         let rules = shared.rules.load();
@@ -291,7 +311,7 @@ impl OrgTask {
         let uncompleted = self.state.uncompleted();
         let ctx = Context {
             org: &self.org,
-            now: shared.clock.read(),
+            now: self.now(),
             policy: &self.policy,
             policy_since: Some(rules.since),
             bounds: &rules.bounds,
@@ -310,6 +330,11 @@ impl OrgTask {
             let _ = done.send(());
         }));
     }
+}
+
+/// Why this node may not decide, although nobody else is known to own the org.
+pub(super) fn no_lease() -> StoreFault {
+    StoreFault { operation: "lease", cause: "no node owns the shard of the org for certain".to_owned() }
 }
 
 /// With a failed store only what is not promised durable is carried out, from memory; Resume is served

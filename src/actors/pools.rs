@@ -1,5 +1,5 @@
-//! What the pools of this node add up to: summed up when the node starts, and then every few seconds where
-//! something has changed. An org that is left alone is not woken for it: its stored timer does that, when
+//! What the pools of this node add up to: summed up when the node starts, or their shard comes, and then every few
+//! seconds where something has changed. An org that is left alone is not woken for it: its stored timer does that, when
 //! one of its windows ends.
 
 use std::{
@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{news, registry::Registry};
+use super::{news, registry::Registry, residents::Arrivals};
 use crate::{
     domain::{
         command::RollPools,
@@ -48,6 +48,7 @@ pub struct PoolTotals {
 /// Orgs whose pools have changed, and what the pools of each add up to.
 #[derive(Debug)]
 pub(super) struct Board {
+    pub(super) arrivals: Arrivals,
     touched: Mutex<BTreeSet<OrgId>>,
     summaries: Mutex<BTreeMap<OrgId, Vec<PoolSummary>>>,
     called: watch::Sender<bool>,
@@ -55,7 +56,12 @@ pub(super) struct Board {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { touched: Mutex::default(), summaries: Mutex::default(), called: watch::Sender::new(false) }
+        Self {
+            arrivals: Arrivals::default(),
+            touched: Mutex::default(),
+            summaries: Mutex::default(),
+            called: watch::Sender::new(false),
+        }
     }
 }
 
@@ -75,6 +81,12 @@ impl Board {
         } else {
             summaries.insert(org, pools.iter().map(|pool| pool.summary).collect());
         }
+    }
+
+    /// Their orgs are another node's.
+    pub(super) fn left(&self, shards: &ShardSet) {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner).retain(|org| !shards.holds(org));
+        self.summaries.lock().unwrap_or_else(PoisonError::into_inner).retain(|org, _| !shards.holds(org));
     }
 
     fn orgs(&self) -> Vec<OrgId> {
@@ -99,16 +111,25 @@ impl Board {
 }
 
 pub(super) async fn run(registry: Weak<Registry>) {
-    let Some(mut seen) = call_all(&registry).await else { return };
+    let Some(mut told) = registry.upgrade().map(|registry| registry.shared().pools.arrivals.told()) else { return };
+    let mut seen = None;
     loop {
         let Some(period) = registry.upgrade().map(|registry| registry.shared().rules.load().pool_stats) else { return };
-        sleep(period).await;
+        let is_arrival = tokio::select! {
+            told = told.changed() => told.is_ok(),
+            () = sleep(period) => false,
+        };
         let Some(registry) = registry.upgrade() else { return };
+        if is_arrival {
+            if let Some(shards) = registry.shared().pools.arrivals.take() {
+                call_all(&registry, &shards).await;
+            }
+            continue;
+        }
         let rules = registry.shared().rules.load_full();
         let board = &registry.shared().pools;
-        if rules.generation != seen {
+        if seen.replace(rules.generation) != Some(rules.generation) {
             // Other limits may be in force.
-            seen = rules.generation;
             board.orgs().iter().for_each(|org| board.touched(org));
         }
         ask(&registry, board.take()).await;
@@ -116,13 +137,12 @@ pub(super) async fn run(registry: Weak<Registry>) {
     }
 }
 
-/// Every org that has pools, before anything else.
-async fn call_all(registry: &Weak<Registry>) -> Option<u64> {
+/// Every org of these shards that has pools, before anything else.
+async fn call_all(registry: &Arc<Registry>, shards: &ShardSet) {
     let mut after = None;
     let mut named = 0;
     loop {
-        let registry = registry.upgrade()?;
-        let page = match registry.shared().store.having(RowKind::Pool, &ShardSet::all(), after.as_ref(), PAGE).await {
+        let page = match registry.shared().store.having(RowKind::Pool, shards, after.as_ref(), PAGE).await {
             Ok(page) => page,
             Err(fault) => {
                 tell_fault(&fault);
@@ -130,7 +150,7 @@ async fn call_all(registry: &Weak<Registry>) -> Option<u64> {
             }
         };
         let last = page.last().cloned();
-        for (org, pools) in ask(&registry, page.into_iter().collect()).await {
+        for (org, pools) in ask(registry, page.into_iter().collect()).await {
             for pool in pools.iter().take(POOLS_NAMED.saturating_sub(named)) {
                 named += 1;
                 introduce(&org, pool);
@@ -140,7 +160,7 @@ async fn call_all(registry: &Weak<Registry>) -> Option<u64> {
             let shared = registry.shared();
             log(&shared.pools.totals(), "pools are up");
             shared.pools.called.send_replace(true);
-            return Some(shared.rules.load().generation);
+            return;
         }
         after = last;
     }

@@ -21,17 +21,18 @@ use tokio::sync::{Mutex, oneshot};
 use super::{
     Shared, THIS_NODE,
     admission::{InFlight, Permit},
-    org::{OrgActor, OrgMsg, Start, Work},
+    org::{OrgActor, OrgMsg, Start, Work, no_lease},
     room::{Place, Room},
     supervisor::Supervisor,
 };
 use crate::{
     bounds::Bound,
+    cluster::table::Standing,
     domain::{
         commands::{Ask, Lane},
         ids::OrgId,
         rows::OrgWrite,
-        shard::Epoch,
+        shard::{Epoch, ShardSet},
     },
     error::ServiceError,
     ports::Event,
@@ -262,9 +263,10 @@ impl Registry {
         if let Some(fault) = self.shared.store_fault() {
             return Err(ServiceError::Store(fault));
         }
-        let epoch = self.shared.store.epoch(org).ok_or(ServiceError::Moved)?;
+        self.may_load(org)?;
+        let tenure = self.shared.store.tenure(org).ok_or(ServiceError::Moved)?;
         if ended.is_some() || self.live.unclean.contains(org) {
-            self.await_earlier_commits(org, epoch).await?;
+            self.await_earlier_commits(org, tenure.epoch).await?;
         }
         let rows = self.shared.store.load(org).await.map_err(ServiceError::Store)?;
         let is_stored = !rows.rows.is_empty();
@@ -279,7 +281,7 @@ impl Registry {
             id: Default::default(),
             _place: place.clone(),
         };
-        let start = Start { org: org.clone(), epoch, rows, shared: self.shared.clone(), registration };
+        let start = Start { org: org.clone(), tenure, rows, shared: self.shared.clone(), registration };
         let spawned = OrgActor::spawn_linked(None, OrgActor, start, self.supervisor.cell()).await;
         let (actor, _) = spawned.map_err(|_| ServiceError::Interrupted)?;
         let is_known = is_stored || reason.beginner.is_some();
@@ -289,7 +291,21 @@ impl Registry {
             entry.gate.leave_when_empty(entry.exit.clone());
         }
         self.live.actors.insert(org.clone(), entry.clone());
+        // Where the shard is given up meanwhile, either this or who gives it up finds the actor.
+        if let Err(error) = self.may_load(org) {
+            entry.exit.leave();
+            return Err(error);
+        }
         Ok(entry)
+    }
+
+    /// Whether this node may decide for the org.
+    fn may_load(&self, org: &OrgId) -> Result<(), ServiceError> {
+        match self.shared.table.may_load(org) {
+            Standing::Owned => Ok(()),
+            Standing::Elsewhere => Err(ServiceError::Moved),
+            Standing::Lapsed | Standing::Free => Err(ServiceError::Store(no_lease())),
+        }
     }
 
     /// A place for one more actor. Where there is hardly one left the idlest actors leave, and where there is none this
@@ -359,6 +375,18 @@ impl Registry {
     pub(super) fn passivate(&self, tick: u64, now_tick: u64) -> usize {
         let idle = |gate: &InFlight| gate.idle_since(tick, now_tick);
         self.live.actors.iter().filter(|entry| idle(&entry.gate) && entry.exit.leave()).count()
+    }
+
+    /// Lets the actors of these shards go, and waits until what they had changed is handed over and answered.
+    pub(super) async fn leave(&self, shards: &ShardSet) {
+        let theirs = self.live.actors.iter().filter(|entry| shards.holds(entry.key()));
+        let leaving: Vec<_> = theirs.map(|entry| entry.exit.clone()).collect();
+        for exit in &leaving {
+            exit.leave();
+        }
+        for exit in &leaving {
+            let _ = exit.actor.wait(None).await;
+        }
     }
 
     /// Passivates whatever lives, idle or not.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{org::OrgMsg, registry::Registry};
-use crate::domain::{commands::Lane, shard::ShardSet};
+use crate::{domain::commands::Lane, error::ServiceError};
 
 /// Passivation checks this often per idle period.
 const LOOKS_PER_IDLE: u32 = 4;
@@ -66,7 +66,7 @@ async fn wake(registry: Weak<Registry>) {
 /// Wakes a batch of due orgs and waits until their purges are durable. Answers how many were due.
 async fn wake_due(registry: &Arc<Registry>) -> usize {
     let shared = registry.shared();
-    let due = match shared.store.due(shared.clock.now(), &ShardSet::all(), TIMER_BATCH).await {
+    let due = match shared.store.due(shared.clock.now(), &shared.table.owned(), TIMER_BATCH).await {
         Ok(due) => due,
         Err(fault) => {
             tracing::warn!(%fault, "timers could not be read; trying again");
@@ -78,6 +78,8 @@ async fn wake_due(registry: &Arc<Registry>) -> usize {
         let (done, swept) = oneshot::channel();
         match registry.send(org, Lane::Admit, OrgMsg::Sweep(done)).await {
             Ok(permit) => waiting.push((permit, swept)),
+            // Its shard has gone since; who owns it wakes it.
+            Err(ServiceError::Moved) => {}
             Err(error) => {
                 tracing::warn!(%org, ?error, "an org could not be woken to purge; trying again");
                 return 0;

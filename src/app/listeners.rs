@@ -17,6 +17,19 @@ use crate::{
 pub struct Listeners {
     grpc: TcpListener,
     http: TcpListener,
+    /// Of a node that shares its store with others.
+    peer: Option<TcpListener>,
+}
+
+/// The addresses in use; they differ from the configured ones where a port is 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// Of the gRPC port.
+    pub grpc: SocketAddr,
+    /// Of the HTTP port.
+    pub http: SocketAddr,
+    /// Of the port for other nodes.
+    pub peer: Option<SocketAddr>,
 }
 
 impl Listeners {
@@ -27,7 +40,11 @@ impl Listeners {
             let bound = TcpListener::bind(address).await;
             bound.map_err(|error| Failure(format!("listen.{name} = \"{address}\" cannot be bound: {error}")))
         };
-        Ok(Self { grpc: bind("grpc", config.listen.grpc).await?, http: bind("http", config.listen.http).await? })
+        let peer = match &config.cluster {
+            Some(_) => Some(bind("peer", config.listen.peer).await?),
+            None => None,
+        };
+        Ok(Self { grpc: bind("grpc", config.listen.grpc).await?, http: bind("http", config.listen.http).await?, peer })
     }
 
     /// Both with their bounds, gRPC first.
@@ -49,8 +66,9 @@ impl Listeners {
         (grpc, Door::new("http", self.http, bounds.http_connections, bounds, &shared, turn))
     }
 
-    /// The addresses in use, gRPC first; they differ from the configured ones where a port is 0.
-    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
-        Some((self.grpc.local_addr().ok()?, self.http.local_addr().ok()?))
+    /// Where it listens.
+    pub fn addresses(&self) -> Option<Addresses> {
+        let peer = self.peer.as_ref().and_then(|peer| peer.local_addr().ok());
+        Some(Addresses { grpc: self.grpc.local_addr().ok()?, http: self.http.local_addr().ok()?, peer })
     }
 }

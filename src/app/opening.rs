@@ -7,7 +7,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     domain::window::Length,
-    ports::{OrgStore, StoreEngine},
+    ports::{Cell, OrgStore, StoreEngine},
     store::{
         broken::BrokenStore,
         sled::{self, GroupStats, OpenError, SledOptions},
@@ -23,16 +23,21 @@ pub(super) struct Store {
     pub(super) orgs: Arc<dyn OrgStore>,
     pub(super) engine: Arc<dyn StoreEngine>,
     pub(super) clock: Arc<SystemClock>,
+    /// Where nodes share it.
+    pub(super) cell: Option<Arc<dyn Cell>>,
 }
 
 impl Store {
     fn new(store: Arc<impl OrgStore + StoreEngine + 'static>, clock: Arc<SystemClock>) -> Self {
-        Self { orgs: store.clone(), engine: store, clock }
+        Self { orgs: store.clone(), engine: store, clock, cell: None }
     }
 }
 
 /// A store that is damaged is not replaced by an empty one: the node comes up without, says so, and stays NOT_SERVING.
 pub(super) async fn open(config: &Config, start: Start, metrics: &Arc<Metrics>) -> Result<Store, Failure> {
+    if let Some(cluster) = &config.cluster {
+        return super::cluster::open(cluster, &config.node).await;
+    }
     let options = SledOptions {
         sync_data: !start.without_sync,
         accept_lost_tail: start.accept_lost_tail,

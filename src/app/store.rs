@@ -19,7 +19,8 @@ pub(super) async fn watch(service: Arc<Service>, store: Arc<dyn OrgStore>, healt
             StoreState::Up => tracing::warn!("the store answers again"),
             StoreState::Retrying { fault, .. } => {
                 service.metrics().store_fault();
-                tracing::error!(%fault, "the store does not answer: NOT_SERVING until it does");
+                let is_serving = service.is_serving();
+                tracing::error!(%fault, is_serving, "the store does not answer; it is asked again until it does");
             }
             // `lost` says so.
             StoreState::Lost(_) => continue,

@@ -42,7 +42,7 @@ pub(super) fn serve(args: &ServeArgs, output: &mut Output<'_>) -> Exit {
         Err(mistakes) => return refuse(&mistakes, output),
     };
     if let Some(open) = config.is_open_beyond_loopback().filter(|_| !args.insecure) {
-        let Listen { grpc, http } = config.listen;
+        let Listen { grpc, http, .. } = config.listen;
         let text = format!(
             "listen.grpc = \"{grpc}\" and listen.http = \"{http}\": {open}. Set [auth] and [tls] (docs/security.md), \
              keep both ports on loopback, or start with --insecure inside a network that you trust"

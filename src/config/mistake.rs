@@ -82,7 +82,7 @@ fn located(file: &str, place: &Place, text: &str) -> String {
 }
 
 /// How the secrets of billing providers begin.
-const SECRETS: [&str; 2] = ["am_sk_", "whsec_"];
+const SECRETS: [&str; 4] = ["am_sk_", "whsec_", "postgres://", "postgresql://"];
 
 /// Mistakes and warnings of one reading.
 #[derive(Debug)]

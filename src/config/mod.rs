@@ -10,7 +10,8 @@
 //!
 //! | section | keys |
 //! | --- | --- |
-//! | `[listen]` | `grpc`, `http` |
+//! | `[listen]` | `grpc`, `http`, and `peer` of a cluster |
+//! | `[cluster]` | `postgres_urls`, `advertise`, `advertise_grpc`, `weight`, `tls`: nodes that share a store |
 //! | `[tls]` | `cert`, `key`: of both listeners; without it they speak in the clear |
 //! | `[auth]` | `tokens`, `metrics`: who may call; without a source of identity everybody may |
 //! | `[auth.jwt]` | `issuer`, `audience`, `jwks`, `ca`, `claim`, `subjects`: signed tokens of one issuer |
@@ -38,6 +39,7 @@
 mod auth;
 mod balances;
 mod billing;
+mod cluster;
 mod env;
 mod hints;
 mod limits;
@@ -69,6 +71,7 @@ use std::{
 pub use self::auth::{Auth, CertificatesConfig, Jwks, JwtConfig, MetricsFor};
 pub use self::{
     billing::{AutumnConfig, Billing, BillingRules, OverageBehavior, ProviderKind},
+    cluster::{Cluster, PeerFiles},
     env::{Overrides, environment},
     mistake::{ConfigErrors, Mistake, Place},
     policies::Policies,
@@ -101,7 +104,9 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Who may call.
     pub auth: Auth,
-    /// Where the store keeps its files.
+    /// The nodes that this one shares its store with; `None` = it is alone.
+    pub cluster: Option<Cluster>,
+    /// Where the store of a node that is alone keeps its files.
     pub data_dir: PathBuf,
     /// What is written behind, and for how long.
     pub durability: Durability,
@@ -240,6 +245,7 @@ impl Config {
     fn read(table: Table, findings: &mut Findings) -> Self {
         let mut root = Section::root(table, findings);
         let listen = listen(root.section("listen"));
+        let cluster = cluster::cluster(root.section("cluster"), &listen);
         let has_tls = root.place("tls").is_some();
         let tls = tls::tls(root.section("tls"));
         let auth = auth::auth(root.section("auth"), has_tls);
@@ -253,6 +259,7 @@ impl Config {
             listen,
             tls,
             auth,
+            cluster,
             data_dir,
             durability,
             bounds,

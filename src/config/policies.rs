@@ -17,7 +17,7 @@ mod admission;
 mod losses;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -56,7 +56,7 @@ pub(super) const POLICY_SECTIONS: [&str; 8] =
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policies {
     default: Arc<OrgPolicy>,
-    orgs: HashMap<OrgId, Arc<OrgPolicy>>,
+    orgs: BTreeMap<OrgId, Arc<OrgPolicy>>,
     /// Which orgs may execute; `None` = nothing says it, and every org may.
     admit: Option<Admit>,
     /// Whether plans are configured, beside those that are there by themselves.
@@ -129,7 +129,7 @@ fn warn_of_unused(
     root: &mut Section<'_>,
     plans: &Plans,
     default: &Arc<OrgPolicy>,
-    orgs: &HashMap<OrgId, Arc<OrgPolicy>>,
+    orgs: &BTreeMap<OrgId, Arc<OrgPolicy>>,
 ) {
     let in_force = orgs.values().chain([default]);
     let after_trials = in_force.clone().filter_map(|policy| policy.then.as_ref()).map(|then| &then.policy);
@@ -251,8 +251,8 @@ struct Bases<'b> {
     billing: &'b BillingPolicy,
 }
 
-fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> HashMap<OrgId, Arc<OrgPolicy>> {
-    let mut orgs = HashMap::new();
+fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> BTreeMap<OrgId, Arc<OrgPolicy>> {
+    let mut orgs = BTreeMap::new();
     for (name, at, entries) in named_tables(&mut section) {
         if hints::refuses_every_org(&mut section, &name, &at) {
             continue;

@@ -6,7 +6,7 @@
 //! [`Waiting::at_start`].
 
 use super::{
-    Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Config, Durability, JwtConfig, Listen, Log,
+    Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Cluster, Config, Durability, JwtConfig, Listen, Log,
     Policies, ProviderKind, TlsFiles, billing::POLICY_KEYS, policies::POLICY_SECTIONS,
 };
 use crate::bounds::{Applies, Bound, Bounds};
@@ -47,6 +47,7 @@ impl Config {
             listen,
             tls,
             auth,
+            cluster,
             data_dir,
             durability,
             bounds,
@@ -63,6 +64,7 @@ impl Config {
             listen: reload_listen(self.listen, &listen, &mut waits),
             tls: reload_tls(self.tls, tls, &mut waits),
             auth: reload_auth(self.auth, &auth, &mut waits),
+            cluster: reload_cluster(self.cluster, &cluster, &mut waits),
             data_dir: waits.at_start("data.dir", self.data_dir, &data_dir),
             durability: reload_durability(self.durability, &durability, &mut waits),
             node: waits.at_start("node.name", self.node, &node),
@@ -80,8 +82,25 @@ impl Config {
 }
 
 fn reload_listen(old: Listen, new: &Listen, waits: &mut Waiting) -> Listen {
-    let Listen { grpc, http } = new;
-    Listen { grpc: waits.at_start("listen.grpc", old.grpc, grpc), http: waits.at_start("listen.http", old.http, http) }
+    let Listen { grpc, http, peer } = new;
+    Listen {
+        grpc: waits.at_start("listen.grpc", old.grpc, grpc),
+        http: waits.at_start("listen.http", old.http, http),
+        peer: waits.at_start("listen.peer", old.peer, peer),
+    }
+}
+
+/// A node that is alone does not join a cluster while it runs, nor leaves one.
+fn reload_cluster(old: Option<Cluster>, new: &Option<Cluster>, waits: &mut Waiting) -> Option<Cluster> {
+    let (Some(old), Some(new)) = (&old, new) else { return waits.at_start("cluster.postgres_urls", old, new) };
+    let Cluster { postgres_urls, advertise, advertise_grpc, weight, tls } = new;
+    Some(Cluster {
+        postgres_urls: waits.at_start("cluster.postgres_urls", old.postgres_urls.clone(), postgres_urls),
+        advertise: waits.at_start("cluster.advertise", old.advertise.clone(), advertise),
+        advertise_grpc: waits.at_start("cluster.advertise_grpc", old.advertise_grpc.clone(), advertise_grpc),
+        weight: waits.at_start("cluster.weight", old.weight, weight),
+        tls: waits.at_start("cluster.tls", old.tls.clone(), tls),
+    })
 }
 
 /// Both files or none: with one of them alone there is no certificate.

@@ -25,6 +25,8 @@ pub struct Listen {
     pub grpc: SocketAddr,
     /// Takes health checks, metrics and webhooks, in HTTP/1.1.
     pub http: SocketAddr,
+    /// Takes other nodes of the cluster, where there is one.
+    pub peer: SocketAddr,
 }
 
 impl Listen {
@@ -37,7 +39,7 @@ impl Listen {
 impl Default for Listen {
     fn default() -> Self {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { grpc: local(7070), http: local(7071) }
+        Self { grpc: local(7070), http: local(7071), peer: local(7072) }
     }
 }
 
@@ -118,6 +120,7 @@ pub(super) fn listen(mut section: Section<'_>) -> Listen {
     let listen = Listen {
         grpc: section.read("grpc", address).unwrap_or(default.grpc),
         http: section.read("http", address).unwrap_or(default.http),
+        peer: section.read("peer", address).unwrap_or(default.peer),
     };
     let any = |address: SocketAddr| address.ip().is_unspecified();
     let same_host = listen.grpc.ip() == listen.http.ip() || any(listen.grpc) || any(listen.http);

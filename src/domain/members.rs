@@ -38,6 +38,15 @@ pub struct About {
     pub config: String,
 }
 
+/// A node, and how it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Which node, in which of its lives.
+    pub id: NodeId,
+    /// What it says of itself.
+    pub about: About,
+}
+
 /// A node as its row says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -68,6 +77,13 @@ pub struct CellView {
     pub members: Vec<Member>,
     /// By the number of the shard.
     pub shards: Vec<Holding>,
+}
+
+impl Member {
+    /// Without what changes all the time.
+    pub fn as_node(&self) -> Node {
+        Node { id: self.id.clone(), about: self.about.clone() }
+    }
 }
 
 impl CellView {

@@ -43,6 +43,7 @@ pub mod service_time;
 mod sessions;
 pub mod shard;
 mod table;
+pub mod tenure;
 #[cfg(test)]
 mod tests;
 pub mod upstream;

@@ -79,6 +79,26 @@ impl ShardSet {
         self.0.get(word).is_some_and(|word| word & bit != 0)
     }
 
+    /// Those of both.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        let mut both = self.clone();
+        for (word, other) in both.0.iter_mut().zip(others.0) {
+            *word |= other;
+        }
+        both
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether the org is in one of them.
     pub fn holds(&self, org: &OrgId) -> bool {
         *self == Self::all() || self.contains(Shard::of(org))
@@ -99,8 +119,7 @@ impl FromIterator<Shard> for ShardSet {
 
 impl fmt::Debug for ShardSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count: u32 = self.0.iter().map(|word| word.count_ones()).sum();
-        write!(f, "ShardSet({count} of {SHARDS})")
+        write!(f, "ShardSet({} of {SHARDS})", self.len())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use tokio::time::timeout_at;
@@ -189,7 +189,7 @@ impl Service {
     pub fn health(&self) -> String {
         match &*self.store.state().borrow() {
             trouble @ (StoreState::Retrying { .. } | StoreState::Lost(_)) => trouble.to_string(),
-            StoreState::Up if self.is_draining() => "draining".into(),
+            StoreState::Up if self.is_leaving() => "draining".into(),
             StoreState::Up => self.stalled_ms().map_or_else(|| self.serving(), stalled),
         }
     }
@@ -203,9 +203,16 @@ impl Service {
         if troubles.is_empty() { "serving".into() } else { format!("serving, but {troubles}") }
     }
 
-    /// False while the node drains, while the store does not answer, and since it is lost.
+    /// False while the node drains or leaves, while the store does not answer, and since it is lost. A node among others
+    /// has them behind it: without the store it forwards, and where none has it each fails open by itself. If all of them
+    /// said that they do not serve, callers would have nobody to ask.
     pub fn is_serving(&self) -> bool {
-        self.store.state().borrow().is_up() && !self.is_draining() && self.stalled_ms().is_none()
+        let is_able = || self.store.state().borrow().is_up() && self.stalled_ms().is_none();
+        !self.is_leaving() && (self.keeper.is_some() || is_able())
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire) || self.is_draining()
     }
 
     /// The numbers that metrics read when they are asked for.

@@ -28,6 +28,7 @@ use crate::{
     actors::{Disk, Orgs, billing::Balances},
     auth::Principal,
     bounds::Bounds,
+    cluster::{keeper::Keeper, table::Table},
     domain::{commands, ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
     ports::{Clock, OrgStore, StoreEngine},
@@ -59,6 +60,10 @@ pub struct Deps {
     pub metrics: Arc<Metrics>,
     /// How calls ask for a reload of the configuration.
     pub reloads: Reloads,
+    /// Which node owns which org.
+    pub table: Arc<Table>,
+    /// What keeps this node's place among others; `None` = it is alone.
+    pub keeper: Option<Arc<Keeper>>,
     /// Name of this node in answers.
     pub node: String,
 }
@@ -74,8 +79,12 @@ pub struct Service {
     metrics: Arc<Metrics>,
     emergency: EmergencyCap,
     reloads: Reloads,
+    table: Arc<Table>,
+    keeper: Option<Arc<Keeper>>,
     node: String,
     started_at: Millis,
+    /// Load balancers are asked to go elsewhere.
+    leaving: AtomicBool,
     draining: AtomicBool,
     /// Milliseconds that the oldest unanswered commit group has waited; 0 where there is none.
     oldest_group_ms: AtomicU64,
@@ -97,7 +106,10 @@ impl Service {
             metrics: deps.metrics,
             emergency: EmergencyCap::default(),
             reloads: deps.reloads,
+            table: deps.table,
+            keeper: deps.keeper,
             node: deps.node,
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             oldest_group_ms: AtomicU64::new(0),
             identity_troubles: Mutex::default(),
@@ -143,6 +155,21 @@ impl Service {
     /// How long calls wait for their turn.
     pub fn turns(&self) -> &Arc<Turns> {
         self.orgs.turns()
+    }
+
+    /// Which node owns which org.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// What keeps this node's place among others; `None` = it is alone.
+    pub fn keeper(&self) -> Option<&Arc<Keeper>> {
+        self.keeper.as_ref()
+    }
+
+    /// From now on health says that callers are better served by another node.
+    pub fn start_leaving(&self) {
+        self.leaving.store(true, Ordering::Release);
     }
 
     /// From now on only running executions are served.

@@ -6,7 +6,7 @@ use std::{fmt, hash::Hash, sync::Arc};
 use moka::{Equivalent, policy::EvictionPolicy, sync};
 
 use super::BillingRules;
-use crate::domain::ids::OrgId;
+use crate::domain::{ids::OrgId, shard::ShardSet};
 
 /// Whose entry it is: the same org has other balances in another environment and of another feature.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -63,6 +63,12 @@ impl<V: Send + Sync + 'static> Cache<V> {
 
     pub(super) fn remove(&self, org: &OrgId) {
         self.entries.invalidate(&self.lookup(org));
+    }
+
+    /// The orgs of these shards that have an entry.
+    pub(super) fn orgs(&self, shards: &ShardSet) -> Vec<OrgId> {
+        let theirs = self.entries.iter().filter(|(key, _)| shards.holds(&key.org));
+        theirs.map(|(key, _)| key.org.clone()).collect()
     }
 
     /// Orgs with an entry, those included whose entry has run out and was not asked for since.

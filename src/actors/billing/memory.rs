@@ -19,6 +19,7 @@ use crate::{
         balance::{Balance, BalanceVerdict, DenyReason},
         gate::Cause,
         ids::{Amounts, Meter, OrgId},
+        shard::ShardSet,
         window::Millis,
     },
     ports::Clock,
@@ -207,6 +208,11 @@ impl Memory {
     pub(super) fn forget(&self, org: &OrgId) {
         self.spacing.forget(org);
         self.under_way.forget(org, || self.words.remove(org));
+    }
+
+    /// The same of every org of these shards.
+    pub(super) fn leave(&self, shards: &ShardSet) {
+        self.words.orgs(shards).iter().for_each(|org| self.forget(org));
     }
 
     pub(super) fn len(&self) -> u64 {

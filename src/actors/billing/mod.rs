@@ -38,6 +38,7 @@ use crate::{
         balance::BalanceVerdict,
         gate::Cause,
         ids::{Amounts, Meter, OrgId},
+        shard::ShardSet,
     },
     ports::{BillingProvider, Clock},
 };
@@ -236,6 +237,12 @@ impl Balances {
     pub fn invalidate(&self, org: &OrgId) {
         self.forget(org);
         self.core.tell(Msg::Forgotten(org.clone()));
+    }
+
+    /// Forgets the orgs of these shards: another node asks about them.
+    pub fn leave(&self, shards: &ShardSet) {
+        self.core.memory.leave(shards);
+        self.core.payers.leave(shards);
     }
 
     /// How the billing check stands now.

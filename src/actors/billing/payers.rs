@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{super::spacing::Spacing, BillingRules, cache::Cache, under_way::UnderWay};
-use crate::domain::ids::OrgId;
+use crate::domain::{ids::OrgId, shard::ShardSet};
 
 /// What was known last is honoured for so long, however often asking again fails.
 const HONOURED: Duration = Duration::from_hours(24);
@@ -50,6 +50,14 @@ impl Payers {
     /// Called while the question counts.
     pub(super) fn remember(&self, org: &OrgId, pays: bool) {
         self.known.put(org, Known { pays, learned: Instant::now(), doubted: AtomicBool::new(false) });
+    }
+
+    /// Forgets every org of these shards.
+    pub(super) fn leave(&self, shards: &ShardSet) {
+        for org in self.known.orgs(shards) {
+            self.spacing.forget(&org);
+            self.under_way.forget(&org, || self.known.remove(&org));
+        }
     }
 
     /// The next who wants to know asks; until there is an answer, what is known holds.

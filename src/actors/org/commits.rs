@@ -86,7 +86,7 @@ impl OrgTask {
         let (shared, me, org) = (self.shared.clone(), self.me.clone(), self.org.clone());
         self.shared.store.commit(
             write,
-            self.epoch,
+            self.tenure.epoch,
             Box::new(move |result| {
                 // The first that is not durable says what is known of all behind it.
                 let result = result.map_err(|error| durable.broken.get_or_init(|| error).clone());

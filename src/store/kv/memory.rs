@@ -32,6 +32,7 @@ use crate::{
         kept_ids::KeptName,
         rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
         shard::{Epoch, ShardSet},
+        tenure::Tenure,
         window::Millis,
     },
     ports::{CommitDone, CommitError, OrgStore, StoreEngine, StoreFault, StoreState},
@@ -299,8 +300,8 @@ fn fault(cause: impl Into<String>) -> StoreFault {
 }
 
 impl OrgStore for MemoryStore {
-    fn epoch(&self, _org: &OrgId) -> Option<Epoch> {
-        Some(self.lock().epoch)
+    fn tenure(&self, _org: &OrgId) -> Option<Tenure> {
+        Some(Tenure { epoch: self.lock().epoch, ..Tenure::ONLY })
     }
 
     fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {
