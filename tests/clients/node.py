@@ -141,18 +141,22 @@ class Node:
         return inherited | chosen | (self.clock.environment() if self.clock else {})
 
     def start(self, *flags):
-        """Starts, and returns when the ports are known and health answers SERVING."""
-        arguments = ["serve", "--config", self.config_file, "--data-dir", self.data_dir]
-        arguments += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags]
+        """Starts, and returns when the ports are known."""
         self.process = subprocess.Popen(
-            [*self.under, str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
+            [*self.under, str(BINARY), *self.arguments(), *flags], env=self.environ(), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=self.cwd,
         )
         lines = queue.Queue()
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr, lines), daemon=True)
         self._reader.start()
-        self.grpc, self.http = self._addresses(lines)
+        up = self._start_up_line(lines)
+        self.grpc, self.http, self.peer = up["grpc"], up["http"], up.get("peer")
         return self
+
+    def arguments(self):
+        """How the binary is called."""
+        own = ["--config", self.config_file, "--data-dir", self.data_dir]
+        return ["serve", *own, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
 
     def _read(self, pipe, lines):
         with pipe:
@@ -161,7 +165,7 @@ class Node:
                 lines.put(line)
         lines.put(None)
 
-    def _addresses(self, lines):
+    def _start_up_line(self, lines):
         until = time.monotonic() + START_WITHIN
         while True:
             try:
@@ -174,7 +178,7 @@ class Node:
                 raise StartFailed("\n".join(self.log))
             fields = self.fields(line)
             if fields.get("message") == "tollgate is up":
-                return fields["grpc"], fields["http"]
+                return fields
 
     @staticmethod
     def fields(line):
