@@ -29,14 +29,19 @@ class Balancer:
     """In front of nodes, each (name, "host:port"), until it is closed."""
 
     def __init__(self, nodes, host="127.0.0.1"):
+        program = self.program()
         self.dir = tempfile.mkdtemp(prefix="tollgate-balancer-")
-        self.address = f"{host}:{free_port()}"
-        self.log = pathlib.Path(self.dir, "log")
-        self.file = pathlib.Path(self.dir, self.FILE.name)
-        self.file.write_text(self.configured(dict(nodes)), encoding="utf-8")
-        with open(self.log, "w", encoding="utf-8") as log:
-            self._process = subprocess.Popen([self.program(), *self.arguments()], stdin=subprocess.DEVNULL,
-                                             stdout=log, stderr=subprocess.STDOUT)
+        try:
+            self.address = f"{host}:{free_port()}"
+            self.log = pathlib.Path(self.dir, "log")
+            self.file = pathlib.Path(self.dir, self.FILE.name)
+            self.file.write_text(self.configured(dict(nodes)), encoding="utf-8")
+            with open(self.log, "w", encoding="utf-8") as log:
+                self._process = subprocess.Popen([program, *self.arguments()], stdin=subprocess.DEVNULL, stdout=log,
+                                                 stderr=subprocess.STDOUT)
+        except BaseException:
+            shutil.rmtree(self.dir, ignore_errors=True)
+            raise
 
     @classmethod
     def validated(cls, file):

@@ -15,8 +15,9 @@ ROUNDS = size("ROUNDS", 1)
 PLANES = size("PLANES", 16)
 LIMIT = size("LIMIT", 150)
 MANY = size("ORGS", 12)
-# What a caller may get while something is broken, and retries. A node that stands still lets calls run into their deadline.
-BROKEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+# What a caller may get while something is broken, and retries: a node that stands still lets calls run into their
+# deadline, and an answer that a proxy passes on may be cut in the middle.
+BROKEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN")
 
 
 class FailureCase(ClusterCase):
