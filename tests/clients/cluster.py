@@ -17,6 +17,7 @@ import time
 import typing
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -41,6 +42,8 @@ write_behind_max = {WRITE_BEHIND_MAX}
 [rate]
 amount = 100000000
 """
+# Longer than a balancer takes to notice that a node drains.
+NOTICE = {"TOLLGATE__BOUNDS__DRAIN_NOTICE_MS": "2500"}
 # The DNS names of every certificate of a node.
 NODE_NAMES = ("tollgate-node", "node.tollgate", "tollgate", "localhost")
 
@@ -139,21 +142,25 @@ class Cell:
         return self.primary.ask(sql)
 
     def fail_over(self):
-        """The primary crashes and its standby takes over; it is the primary then."""
+        """The primary crashes and its standby takes over; it is the primary then. Returns an instant at which there
+        was none."""
         lost = self.primary
         lost.stop("immediate")
+        gone = time.monotonic()
         self.standby.promote()
         self._relay.to(self.standby.address)
         self.primary, self.standby = self.standby, None
+        return gone
 
 
 class Cluster:
     """Nodes n1, n2, … on shared cells, all shards owned; `close` ends everything."""
 
     def __init__(self, nodes=3, cells=1, balancer=None, config="", environment=None, standby=False, spare=0,
-                 isolated=False, weights=None):
+                 isolated=False, weights=None, prepare=None):
         """`spare`: nodes that the balancer knows and that are not started yet. `isolated`: each node in a network
-        namespace of its own, with cables that can be cut; only root may. `config` and `environment`: of every node."""
+        namespace of its own, with cables that can be cut; only root may. `config` and `environment`: of every node.
+        `prepare` is called with the cells before the first node starts."""
         self._stack = contextlib.ExitStack()
         try:
             self.dir = tempfile.mkdtemp(prefix="tollgate-cluster-")
@@ -165,12 +172,17 @@ class Cluster:
             with ThreadPoolExecutor(max(cells, 1)) as pool:
                 made = [pool.submit(Cell, self._stack, standby, self.network) for _ in range(cells)]
                 self.cells = [each.result() for each in made]
-            self.config, self.environment = CONFIG + config, (environment or {}) | self.cells[0].primary.environment
+            self.config, self.environment = CONFIG + config, self.cells[0].primary.environment
+            if balancer:
+                self.environment |= NOTICE
+            self.environment |= environment or {}
             self._authority = Authority() if isolated else None
             self.nodes = {}
             for number in range(1, nodes + spare + 1):
                 self._add(number, (weights or {}).get(f"n{number}", 1))
             self._planes = {}
+            if prepare:
+                prepare(self.cells)
             self.start(*list(self.nodes)[:nodes])
             self.balancer = None
             if balancer:
@@ -286,7 +298,10 @@ class Cluster:
 
         def owned():
             for name in names:
-                seen = self.view(name)
+                try:
+                    seen = self.view(name)
+                except grpc.RpcError:
+                    return False
                 alive = seen.alive()
                 if set(alive) != names or seen.owned != seen.total or seen.total != SHARDS:
                     return False

@@ -16,7 +16,8 @@ class Scale(ClusterCase):
 
     def begun(self, **options):
         cluster = self.cluster(nodes=2, spare=2, balancer="haproxy", **options)
-        self.names = orgs(16)
+        # So many that each node owns some of them.
+        self.names = orgs(48)
         self.before = cluster.epochs()
         crowd = self.crowd([cluster.balancer.address], count=PLANES)
         self.loaded(crowd, self.names)
