@@ -2,6 +2,7 @@
 
 import collections
 import threading
+import time
 import unittest
 
 import grpc
@@ -43,6 +44,13 @@ class Balanced(NodeCase):
 
         eventually(holds, f"{sorted(names)} answer")
 
+    def stays(self, balancer, names, seconds=3.0):
+        """No check of a healthy node fails, however often it is made."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.assertEqual(balancer.healthy(), set(names))
+            time.sleep(0.05)
+
     def check(self, kind):
         balancer, plane = self.balanced(kind)
         self.settled(plane, NODES)
@@ -50,6 +58,7 @@ class Balanced(NodeCase):
         counts = self.answered_by(plane)
         self.assertEqual(set(counts), set(NODES))
         self.assertLessEqual(max(counts.values()) - min(counts.values()), 6, counts)
+        self.stays(balancer, NODES)
         self.drained(balancer, plane)
         self.killed(balancer, plane)
 
