@@ -145,18 +145,21 @@ class Node:
         return inherited | chosen | (self.clock.environment() if self.clock else {})
 
     def start(self, *flags):
-        """Starts, and returns when the ports are known and health answers SERVING."""
-        arguments = ["serve", "--config", self.config_file, "--data-dir", self.data_dir]
-        arguments += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags]
+        """Starts, and returns when the ports are known."""
         before = len(self.log)
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.under, str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
+                [*self.under, str(BINARY), *self.arguments(), *flags], env=self.environ(), stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=log, cwd=self.cwd,
             )
-        self.addresses = self._addresses(before)
-        self.grpc, self.http = self.addresses["grpc"], self.addresses["http"]
+        up = self._start_up_line(before)
+        self.grpc, self.http, self.peer = up["grpc"], up["http"], up.get("peer")
         return self
+
+    def arguments(self):
+        """How the binary is called."""
+        own = ["--config", self.config_file, "--data-dir", self.data_dir]
+        return ["serve", *own, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
 
     @property
     def log(self):
@@ -164,7 +167,7 @@ class Node:
         with open(self._log, encoding="utf-8", errors="replace") as log:
             return log.read().splitlines()
 
-    def _addresses(self, before):
+    def _start_up_line(self, before):
         until = time.monotonic() + START_WITHIN
         while True:
             ended = self.process.poll()

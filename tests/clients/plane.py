@@ -100,6 +100,8 @@ class Plane:
         """`certificate`: a chain in PEM, and its key."""
         # Channels of one process share connections unless told otherwise.
         options = [("grpc.use_local_subchannel_pool", 1)]
+        # A node that comes back is found soon, however long it was away.
+        options += [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
         if ca is None:
             self.channel = grpc.insecure_channel(address, options=options)
         else:

@@ -1,6 +1,8 @@
 """Runs every test in this directory against the release binary and closes with a count.
 
-    run.py [--workers N] [FILE or FILE.CLASS or FILE.CLASS.TEST …]
+    run.py [--workers N] [--group clients | cluster] [FILE or FILE.CLASS or FILE.CLASS.TEST …]
+
+Without a name: the files of a group, `clients` where none is named. Those of `cluster` start many processes each.
 
 Files run at the same time, each in a process of its own; what one of them says is printed as a whole when it
 is through. Inside a file the tests run one after the other. Several names run in this process, in that order.
@@ -104,6 +106,7 @@ def timed(name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--group", choices=["clients", "cluster"], default="clients")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
     if not BINARY.exists():
@@ -112,7 +115,9 @@ def main():
         passed, failed, skipped = run_here(arguments.names)
     else:
         # The largest first: they tend to be the longest, and the last one to end is waited for.
-        files = sorted(HERE.glob("test_*.py"), key=os.path.getsize, reverse=True)
+        of_clusters = arguments.group == "cluster"
+        files = [file for file in HERE.glob("test_*.py") if file.stem.startswith("test_cluster_") == of_clusters]
+        files.sort(key=os.path.getsize, reverse=True)
         passed, failed, skipped = run_all([file.stem for file in files], arguments.workers)
     print("\n" + closing_line(passed, failed, skipped))
     sys.exit(exit_code(passed, failed))

@@ -1,0 +1,99 @@
+"""What the tests of clusters have in common: a cluster that is always ended, a load, and the judges of every history."""
+
+import random
+import time
+import unittest
+
+import history
+from cluster import WRITE_BEHIND_MAX, Cluster, size
+from crowd import Crowd, fresh
+from history import History
+from node import eventually
+
+# Far above what is asked for, where nothing is to be denied.
+PLENTY = 10**9
+
+
+def limited(limits):
+    """The configuration of orgs that may execute so often in a month, which does not end during a test."""
+    return "".join(f'[orgs."{org}"]\nexecutions = {{ calendar_month = {most} }}\n' for org, most in limits.items())
+
+
+class ClusterCase(unittest.TestCase):
+    def cluster(self, **options):
+        cluster = Cluster(**options)
+        self.addCleanup(cluster.close)
+        return cluster
+
+    def crowd(self, addresses, count=None, **patience):
+        crowd = Crowd(addresses, History(), count or size("PLANES", 16), **patience)
+        self.addCleanup(crowd.close)
+        return crowd
+
+    def say(self, text):
+        """A figure for people; nothing is asserted of it."""
+        print(f"    {self.id()}: {text}", flush=True)
+
+    def mixed(self, orgs, chance=None):
+        """One step of a caller: an execution, now and then what it used, and a continuation."""
+        chance = chance or random.Random()
+
+        def step(caller, number):
+            org = chance.choice(orgs)
+            answer = caller.acquire(org)
+            if answer is not None and answer.allowed:
+                if number % 2:
+                    caller.record(org, chance.randint(1, 1000))
+                if number % 4 == 0:
+                    caller.resume(org, answer.decision_id)
+
+        return step
+
+    def loaded(self, crowd, orgs, seconds=1.0):
+        """Callers that go on; returns once every org was answered and some time has passed."""
+        crowd.run(self.mixed(orgs))
+        until = time.monotonic() + seconds
+        eventually(lambda: {call.org for call in crowd.history.of("Acquire") if call.answered} >= set(orgs)
+                   and time.monotonic() >= until, "every org was answered", within=60.0)
+
+    def assertWell(self, wrong, what):
+        self.assertEqual(wrong[:10], [], f"{len(wrong)} breaches of: {what}")
+
+    def assertHonest(self, cluster, calls, limits, takeovers=None, epochs=None, resumes=True):
+        """What holds in every history. `takeovers`: how often an org may have lost its write-behind, by org.
+        `epochs`: those before the first call; without them the owner may not change at all."""
+        takeovers = takeovers or {}
+        spare = {org: count * WRITE_BEHIND_MAX for org, count in takeovers.items()}
+        acquires = [call for call in calls if call.rpc == "Acquire"]
+        self.assertWell(history.over_admitted(acquires, limits, spare), "no window admits more than its limit and B")
+        if takeovers:
+            self.say(f"{history.most_over(acquires, limits)} over a limit at most, B = {WRITE_BEHIND_MAX} for each takeover")
+        allowed = cluster.changes(epochs) if epochs is not None else 0
+        self.assertWell(history.owner_changes(calls, allowed), "one node at a time decides for an org")
+        if resumes:
+            self.assertWell(history.resumes_refused(calls), "a Resume is never refused")
+        self.assertWell(history.unanswered(calls), "every request is answered in the end")
+        self.assertRecorded(cluster, calls)
+
+    def assertRecorded(self, cluster, calls):
+        """Each acknowledged entry once, as GetOrg, the views of PostgreSQL and the audit say."""
+        records = [call for call in calls if call.rpc == "Record"]
+        orgs = {call.org for call in records}
+        self.assertTrue(orgs, "a history without entries shows nothing")
+        self.assertWell(history.misrecorded(records, cluster.ledger(orgs, "e/")), "the ledger of GetOrg")
+        stored = {place: amount for place, amount in cluster.stored("e/").items() if place[0] in orgs}
+        self.assertWell(history.misrecorded(records, stored), "the ledger in PostgreSQL")
+        for org in orgs:
+            audit = cluster.admin().Audit(org=org)
+            self.assertEqual((audit.drifted, list(audit.failures)), (0, []), audit)
+
+    def assertPauses(self, calls, since, orgs, within=30.0):
+        """Each of these orgs was answered again; for how long it was not is printed."""
+        found = history.pauses(calls, since, orgs)
+        self.assertEqual(set(found), set(orgs), "each org is answered again")
+        self.assertLess(max(found.values(), default=0), within)
+        self.say(f"takeover: {history.summary(found)}")
+
+
+def orgs(count, prefix="org"):
+    return [fresh(prefix) for _ in range(count)]
