@@ -46,7 +46,10 @@ const MODULES: [(&str, &[&str]); 30] = [
         "store::kv",
         &["bounds", "clock", "domain", "ports", "store::dump", "store::gaps", "store::kinds", "store::reply"],
     ),
-    ("store::postgres", &["causes", "domain", "ports", "store::dump", "store::gaps", "store::kinds", "store::reply"]),
+    (
+        "store::postgres",
+        &["bounds", "causes", "domain", "ports", "store::dump", "store::gaps", "store::kinds", "store::reply"],
+    ),
     ("billing", &["domain", "ports"]),
     // How nodes that share a store spread the orgs among them: its lease and placement are pure.
     ("cluster", &["bounds", "domain", "ports"]),

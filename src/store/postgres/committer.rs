@@ -9,7 +9,8 @@
 //!
 //! An org is always in the same shard and a shard with the same committer, so commits keep their order. A statement
 //! that was sent on a connection which is lost may still run. It is settled before anything else of its shards: either
-//! its seq is found, or the seq is used up by a statement that writes nothing, and the lost one is refused for ever.
+//! its seq is found, or the seq is used up by a statement that writes nothing, and the lost one is refused for ever. A
+//! claim of the shard refuses it as well: it raises the epoch.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -99,7 +100,7 @@ impl Committer {
     }
 
     async fn commit(&mut self, taken: Vec<Handed>) {
-        let count = taken.len() as u64;
+        let (count, round) = (taken.len() as u64, self.shared.leases.round());
         let (mut batch, mut waiting) = (Batch::default(), Vec::with_capacity(taken.len()));
         for mut handed in taken {
             let write = handed.write.take();
@@ -112,7 +113,7 @@ impl Committer {
         if !batch.shards.is_empty() {
             let shards = batch.shards.clone();
             let statement = batch.statement(&self.shared.options.schema);
-            let ended = self.write(&shards, &statement).await;
+            let ended = self.write(&shards, &statement, round).await;
             for (handed, result) in waiting.iter_mut().filter(|(_, result)| result.is_ok()) {
                 *result = ended(handed.shard);
             }
@@ -143,16 +144,18 @@ impl Committer {
         }
     }
 
-    /// Carries the statement out, however many connections that takes, and says of each shard what became of it.
+    /// Carries the statement out, however many connections that takes, and says of each shard what became of it. It is
+    /// not sent, and not once more, where everything was given up since the `round` in which it was made.
     async fn write(
         &mut self,
         shards: &Sent,
         statement: &Statement,
+        round: u64,
     ) -> impl Fn(Shard) -> Result<(), CommitError> + use<> {
         let until = Instant::now() + self.shared.options.retry_for;
         let (mut pause, mut is_sent) = (PAUSE, false);
         let (mut written, mut otherwise) = (BTreeSet::new(), None);
-        loop {
+        while self.shared.leases.round() == round {
             match self.attempt(shards, statement, &mut is_sent).await {
                 Ok(mine) => {
                     written = mine;
@@ -182,8 +185,8 @@ impl Committer {
         }
         move |shard| match &otherwise {
             None if written.contains(&shard) => Ok(()),
-            // It may have been written before another node took the shard over.
-            None if is_sent => Err(CommitError::InDoubt(fault("another node took the shard over meanwhile"))),
+            // It may have been written before another node took the shard over, or before it was given up here.
+            None if is_sent => Err(CommitError::InDoubt(fault("this node does not own the shard any more"))),
             None => Err(CommitError::Fenced),
             Some(cause) if is_sent => Err(CommitError::InDoubt(fault(cause.clone()))),
             Some(cause) => Err(CommitError::Unavailable(fault(cause.clone()))),
@@ -325,10 +328,7 @@ impl Committer {
         let unsettled = self.unsettled.clone();
         let stored = self.locked(unsettled.iter()).await?;
         for (shard, stored) in stored {
-            match self.shared.leases.get(shard) {
-                Some(lease) if lease.epoch == stored.epoch => self.shared.leases.set(shard, stored),
-                _ => self.shared.leases.lose(shard),
-            }
+            self.shared.leases.found(shard, stored);
         }
         self.unsettled.clear();
         Ok(())

@@ -1,15 +1,19 @@
 //! One connection, and what its errors mean.
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use tokio::{task::JoinHandle, time::timeout};
-use tokio_postgres::{Client, Row, error::Severity, types::ToSql, types::Type};
+use tokio_postgres::{
+    AsyncMessage, Client, Row, Socket,
+    error::{Severity, SqlState},
+    types::{ToSql, Type},
+};
 
-use super::options::PgOptions;
+use super::{options::PgOptions, tls::Encrypted};
 use crate::causes::chain;
 
 /// What a connection may take to be made, and a statement to be answered: behind it the connection is given up.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a statement has no result.
 #[derive(Debug)]
@@ -28,6 +32,9 @@ impl Unanswered {
     }
 }
 
+/// Is called with the payload of each notification.
+pub(super) type Listener = Box<dyn Fn(&str) + Send>;
+
 /// Ends with the connection's task.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -43,14 +50,15 @@ impl Drop for Connection {
 
 impl Connection {
     pub(super) async fn open(options: &PgOptions) -> Result<Self, String> {
-        let connected = timeout(ANSWERED_WITHIN, options.config.connect(options.tls.clone())).await;
+        Self::listening(options, Box::new(|_| {})).await
+    }
+
+    /// With somebody who is called for what the server says by itself.
+    pub(super) async fn listening(options: &PgOptions, listener: Listener) -> Result<Self, String> {
+        let connected = timeout(ANSWERED_WITHIN, connect(options)).await;
         let connected = connected.map_err(|_| format!("no connection within {ANSWERED_WITHIN:?}"))?;
         let (client, connection) = connected.map_err(|error| chain(&error))?;
-        let task = tokio::spawn(async move {
-            // Whoever waits for an answer gets the error as well.
-            let _ = connection.await;
-        });
-        Ok(Self { client, task })
+        Ok(Self { client, task: tokio::spawn(serve(connection, listener)) })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -79,6 +87,28 @@ impl Connection {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => Err(judged(&error)),
             Err(_) => Err(Unanswered::Lost(format!("no answer within {ANSWERED_WITHIN:?}"))),
+        }
+    }
+}
+
+type Served = tokio_postgres::Connection<Socket, Encrypted<Socket>>;
+
+/// The server ends what runs for too long. A pooler that does not pass the setting on refuses it; then it is the
+/// role's, and there is a warning where it has none.
+async fn connect(options: &PgOptions) -> Result<(Client, Served), tokio_postgres::Error> {
+    match options.bounded().connect(options.tls.clone()).await {
+        Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => {
+            options.config.connect(options.tls.clone()).await
+        }
+        connected => connected,
+    }
+}
+
+/// Until the connection ends. Whoever waits for an answer gets its error as well.
+async fn serve(mut connection: Served, listener: Listener) {
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notification(notification) = message {
+            listener(notification.payload());
         }
     }
 }

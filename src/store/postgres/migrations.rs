@@ -11,8 +11,11 @@ use sha2::{Digest, Sha256};
 use super::{PgError, connection::Connection};
 
 /// In the order of their numbers, from 1.
-const MIGRATIONS: &[(&str, &str)] =
-    &[("rows", include_str!("migrations/0001_rows.sql")), ("origin", include_str!("migrations/0002_origin.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("rows", include_str!("migrations/0001_rows.sql")),
+    ("origin", include_str!("migrations/0002_origin.sql")),
+    ("leases", include_str!("migrations/0003_leases.sql")),
+];
 
 /// Brings the schema up to date. Nodes that start at once wait for each other at the lock.
 pub(super) async fn apply(connection: &Connection, schema: &str) -> Result<(), PgError> {

@@ -4,11 +4,12 @@
 //! commit ─▶ committer of the shard ─▶ batch.rs: one statement, compares (epoch, seq) of each shard ─▶ done
 //!           committer.rs              and writes the rows of those that are still owned
 //! load, due, … ─▶ reads.rs: one statement each
+//! claim, renew, … ─▶ cell.rs: one of statements.rs each, on a line.rs of its own; hints.rs hears of other nodes
 //!
 //! tables.rs       rows ↔ tables, one for each kind       leases.rs      shards that are owned here, with their seq
 //! migrations.rs   the schema, in numbered files          trouble.rs     who has lost the server, and what the state is
 //! connection.rs   one connection, and its errors         options.rs     the URL; tls.rs
-//! moving.rs       dumps of a cell, both ways
+//! moving.rs       dumps of a cell, both ways              alone.rs       owning a cell without a lease, for an import
 //! ```
 //!
 //! Everything is plain SQL in statements without names and outside of sessions, so a pooler in transaction mode may be in
@@ -18,14 +19,19 @@
 //! The server keeps what it has acknowledged as it is configured: [`PgStore::open`] warns where that is less than a
 //! commit promises.
 
+mod alone;
 mod batch;
+mod cell;
 mod committer;
 mod connection;
+mod hints;
 mod leases;
+mod line;
 mod migrations;
 mod moving;
 mod options;
 mod reads;
+mod statements;
 mod tables;
 mod tls;
 mod trouble;
@@ -41,15 +47,17 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_postgres::types::Type;
 
 pub use moving::{export, import};
 pub use options::PgOptions;
 
 use self::{
+    cell::Lines,
     committer::{Committer, Handed, Message},
     connection::Connection,
+    hints::Hints,
     leases::{Lease, Leases},
+    options::STATEMENT_TIMEOUT_MS,
     reads::Readers,
     trouble::Trouble,
 };
@@ -93,6 +101,7 @@ struct Shared {
     leases: Leases,
     trouble: Trouble,
     readers: Readers,
+    cell: Lines,
     /// Orgs that have to be loaded again, with the answer to what is handed over meanwhile.
     broken: Mutex<BTreeMap<OrgId, CommitError>>,
     groups: AtomicU64,
@@ -114,6 +123,11 @@ impl Shared {
 
     fn mend(&self, org: &OrgId) {
         self.broken.lock().unwrap_or_else(PoisonError::into_inner).remove(org);
+    }
+
+    /// Orgs of these shards are loaded again under another epoch, or not here: what is handed over meanwhile is fenced.
+    fn forget_broken(&self, shards: &ShardSet) {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).retain(|org, _| !shards.holds(org));
     }
 
     /// Somebody who asked has lost the server.
@@ -139,6 +153,8 @@ impl PgStore {
         for warning in warnings(&connection).await? {
             tracing::warn!("PostgreSQL: {warning}");
         }
+        let chance = getrandom::u64().map_err(|error| PgError(format!("no randomness from the system: {error}")))?;
+        let sender = format!("{} {chance:016x}", options.owner);
         let count = options.committers.max(1);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let first = senders.first().ok_or_else(|| PgError("no committer".to_owned()))?.downgrade();
@@ -147,6 +163,7 @@ impl PgStore {
             leases: Leases::default(),
             trouble: Trouble::default(),
             readers: Readers::default(),
+            cell: Lines::new(Hints::new(sender)),
             broken: Mutex::default(),
             groups: AtomicU64::new(0),
             queued: AtomicU64::new(0),
@@ -160,30 +177,6 @@ impl PgStore {
         Ok(Self { shared, committers: senders })
     }
 
-    /// Owns these shards from now on, without asking for anybody's lease: whoever owned them before is fenced. For
-    /// who is alone with the database, such as an import. Answers how many there are.
-    pub async fn claim(&self, shards: &ShardSet) -> Result<usize, PgError> {
-        let options = &self.shared.options;
-        let connection = Connection::open(options).await.map_err(PgError)?;
-        let sql = format!(
-            "WITH held AS MATERIALIZED (SELECT shard_id FROM {schema}.shard WHERE shard_id = ANY($2) \
-             ORDER BY shard_id FOR UPDATE) \
-             UPDATE {schema}.shard AS s SET owner = $1, owner_inc = 0, epoch = s.epoch + 1 FROM held \
-             WHERE s.shard_id = held.shard_id RETURNING s.shard_id, s.epoch, s.seq",
-            schema = options.schema
-        );
-        let numbers: Vec<i16> = shards.iter().map(|shard| batch::number(&shard)).collect();
-        let params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)] =
-            &[(&options.owner, Type::TEXT), (&numbers, Type::INT2_ARRAY)];
-        let claimed = connection.query(&sql, params).await.map_err(|error| PgError(error.cause()))?;
-        for row in &claimed {
-            if let Some(shard) = committer::shard(row.get(0)) {
-                self.shared.leases.set(shard, Lease { epoch: row.get(1), seq: row.get(2) });
-            }
-        }
-        Ok(claimed.len())
-    }
-
     fn committer(&self, shard: Shard) -> Option<&mpsc::UnboundedSender<Message>> {
         self.committers.get(usize::from(shard.number()) % self.committers.len())
     }
@@ -192,10 +185,23 @@ impl PgStore {
 /// What of the server's settings makes less durable what it has acknowledged.
 async fn warnings(connection: &Connection) -> Result<Vec<String>, PgError> {
     let sql = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), \
-               current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication)";
+               current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication), \
+               (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout')";
     let rows = connection.query(sql, &[]).await.map_err(|error| PgError(error.cause()))?;
     let Some(row) = rows.first() else { return Ok(Vec::new()) };
-    Ok(judge(row.get(0), row.get(1), row.get(2), row.get(3)))
+    let mut warnings = judge(row.get(0), row.get(1), row.get(2), row.get(3));
+    warnings.extend(unbounded(row.get(4)));
+    Ok(warnings)
+}
+
+/// Behind a pooler that does not pass the setting on, the role has to have it.
+fn unbounded(timeout_ms: i64) -> Option<String> {
+    (timeout_ms == 0 || timeout_ms > 12 * STATEMENT_TIMEOUT_MS).then(|| {
+        format!(
+            "statement_timeout is {timeout_ms} ms, so a statement of a node that is gone may hold rows for longer than that \
+             node's lease: ALTER ROLE … SET statement_timeout = '{STATEMENT_TIMEOUT_MS}ms'"
+        )
+    })
 }
 
 fn judge(fsync: &str, commit: &str, standbys: &str, connected: i64) -> Vec<String> {
@@ -302,6 +308,7 @@ impl OrgStore for PgStore {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
+        self.shared.cell.hints.stop();
         let closing = self.committers.iter().map(|committer| {
             let (answer, closed) = oneshot::channel();
             drop(committer.send(Message::Close(answer)));

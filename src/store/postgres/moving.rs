@@ -2,7 +2,7 @@
 //!
 //! An import believes nothing: the closing line of the dump must fit its lines, and what was written is read again and
 //! must add up to what was read. Where it fails, what it has written is removed again. It owns every shard while it
-//! runs, so that what writes at the same time is fenced, or fences it.
+//! runs, so that no node serves half of it, and is refused where a node lives.
 //!
 //! An export owns nothing and is not one snapshot: each org is as it stood when it was read. Export while nothing writes.
 
@@ -42,7 +42,12 @@ pub async fn import(options: PgOptions, from: &mut dyn BufRead, accept_unclosed:
     let store = PgStore::open(options).await?;
     refuse_unless_empty(&connection, &schema).await?;
     let dump = Reader::open(from, accept_unclosed)?;
-    store.claim(&ShardSet::all()).await?;
+    store.claim_alone(&ShardSet::all()).await?;
+    // What a node has written meanwhile, which has left since.
+    if let Err(refused) = refuse_unless_empty(&connection, &schema).await {
+        store.release_alone().await?;
+        return Err(refused);
+    }
     let header = dump.header().clone();
     let restored = restore(&store, dump).await;
     let closed = store.close().await;
@@ -58,7 +63,14 @@ pub async fn import(options: PgOptions, from: &mut dyn BufRead, accept_unclosed:
             return Err(PgError(left));
         }
     }
-    ended
+    let released = store.release_alone().await;
+    match (ended, released) {
+        (Ok(_), Err(PgError(cause))) => Err(PgError(format!(
+            "everything is imported, and no node can serve it, because its shards could not be released: {cause}. \
+             Release them: UPDATE {schema}.shard SET owner = NULL, epoch = epoch + 1 WHERE owner_inc = 0"
+        ))),
+        (ended, _) => ended,
+    }
 }
 
 async fn restore(store: &PgStore, dump: Reader<'_>) -> Result<Restored, PgError> {

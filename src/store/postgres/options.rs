@@ -15,6 +15,9 @@ const RETRY_FOR: Duration = Duration::from_secs(10);
 const COMMITTERS: usize = 4;
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 
+/// No statement is carried out for longer: what a node has sent and forgotten is over before anybody relies on that.
+pub(super) const STATEMENT_TIMEOUT_MS: i64 = 5_000;
+
 /// Where a store is, and how it is used.
 #[derive(Clone)]
 pub struct PgOptions {
@@ -64,6 +67,9 @@ impl PgOptions {
             return Err(PgError(format!("schema \"{schema}\" is not allowed: {allowed}")));
         }
         url.query_pairs_mut().clear().extend_pairs(rest);
+        // A space is a plus sign in forms alone; one that was given stands there as %2B.
+        let query = url.query().map(|query| query.replace('+', "%20"));
+        url.set_query(query.as_deref());
         let parsed = url.as_str().trim_end_matches('?').parse::<Config>();
         let mut config = parsed.map_err(|error| PgError(format!("the URL is not {what}: {error}")))?;
         config.application_name("tollgate").connect_timeout(CONNECT_WITHIN);
@@ -80,6 +86,18 @@ impl PgOptions {
             self.config.password(password);
         }
         self
+    }
+}
+
+impl PgOptions {
+    /// With a bound for statements, which comes with the connection and so costs no round trip and no state behind a
+    /// pooler. What the URL says comes later and wins.
+    pub(super) fn bounded(&self) -> Config {
+        let mut config = self.config.clone();
+        let given = config.get_options().unwrap_or_default();
+        let bounded = format!("-c statement_timeout={STATEMENT_TIMEOUT_MS} {given}");
+        config.options(bounded.trim_end());
+        config
     }
 }
 

@@ -46,7 +46,7 @@ async fn who_owned_a_shard_before_is_fenced_and_writes_nothing_while_its_other_s
     commit(&*first, write("acme", numbered(1))).await.unwrap();
     assert_eq!(second.epoch(&org("acme")), None, "nothing is owned that was not claimed");
     assert_eq!(handed(&second, write("acme", numbered(9)), before).await, Ok(Err(CommitError::Fenced)));
-    second.claim(&[Shard::of(&org("acme"))].into_iter().collect()).await.unwrap();
+    second.claim_alone(&[Shard::of(&org("acme"))].into_iter().collect()).await.unwrap();
     // One committer has both shards, so both are in one statement as long as none is known to be lost.
     let other = (0..).map(|n| format!("org{n}")).find(|name| Shard::of(&org(name)).number().is_multiple_of(4)).unwrap();
     assert_eq!(Shard::of(&org("acme")).number(), 160);
@@ -140,9 +140,9 @@ async fn nothing_is_loaded_before_a_statement_that_was_given_up_is_settled() {
 }
 
 /// So many statements wait for a lock.
-async fn waiting(options: &PgOptions, count: i64) {
+pub(super) async fn waiting(options: &PgOptions, count: i64) {
     let sql = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{}.shard%'",
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{}.%'",
         options.schema
     );
     while ask(options, &sql).await[0].get::<_, i64>(0) < count {}

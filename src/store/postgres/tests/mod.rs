@@ -1,5 +1,6 @@
 //! The suite of every store, on a real server.
 
+mod cell;
 mod faults;
 mod moving;
 mod proxy;
@@ -12,7 +13,7 @@ use crate::store::conformance::{Harness, conformance_suite};
 /// Opens a store and owns everything.
 async fn start(options: PgOptions) -> Arc<PgStore> {
     let store = PgStore::open(options).await.unwrap();
-    assert_eq!(store.claim(&ShardSet::all()).await.unwrap(), 1024);
+    assert_eq!(store.claim_alone(&ShardSet::all()).await.unwrap(), 1024);
     Arc::new(store)
 }
 

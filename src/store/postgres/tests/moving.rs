@@ -2,10 +2,13 @@
 
 use tempfile::TempDir;
 
-use super::{server, start};
+use super::{cell::node, server, start};
 use crate::{
-    domain::rows::{JournalRow, OrgWrite, Row},
-    ports::OrgStore,
+    domain::{
+        rows::{JournalRow, OrgWrite, Row},
+        shard::ShardSet,
+    },
+    ports::{Cell, OrgStore},
     store::{
         conformance::{commit, head_with_journal, write},
         memory::MemoryStore,
@@ -69,6 +72,21 @@ async fn an_import_that_fails_leaves_nothing_and_one_into_rows_is_refused() {
     let mut kept = Vec::new();
     export(options, &mut kept).await.unwrap();
     assert_eq!(String::from_utf8(kept).unwrap(), text);
+}
+
+#[tokio::test]
+async fn an_import_is_refused_beside_nodes_and_what_it_has_imported_is_theirs() {
+    let options = server::shared().options();
+    let text = original().await;
+    let (store, id) = node(&options, "a").await;
+    let refused = import(options.clone(), &mut text.as_bytes(), false).await.unwrap_err().to_string();
+    assert!(refused.contains("is served by a: stop every node of it first"), "{refused}");
+    assert_eq!(store.claim(&id, &ShardSet::all()).await.unwrap(), ShardSet::all(), "nothing was taken from it");
+    store.leave(&id).await.unwrap();
+    import(options.clone(), &mut text.as_bytes(), false).await.unwrap();
+    assert!(import(options.clone(), &mut text.as_bytes(), false).await.is_err());
+    let (store, id) = node(&options, "a").await;
+    assert_eq!(store.claim(&id, &ShardSet::all()).await.unwrap(), ShardSet::all());
 }
 
 /// Asked as an analyst asks.
