@@ -249,12 +249,11 @@ pub trait Cell: Send + Sync + fmt::Debug {
     fn mark<'a>(&'a self, id: &'a NodeId, expires_at: i64) -> BoxFuture<'a, Result<bool, StoreFault>>;
 
     /// Of these shards, those that are free, or whose owner is dead, or that are its own, belong to the node from now on,
-    /// each with another epoch, which [`OrgStore::tenure`] says from then on. Answers which they are.
-    fn claim<'a>(
-        &'a self,
-        id: &'a NodeId,
-        shards: &'a ShardSet,
-    ) -> BoxFuture<'a, Result<Vec<(Shard, Epoch)>, StoreFault>>;
+    /// each with another [tenure](Self::tenure). Answers which they are.
+    fn claim<'a>(&'a self, id: &'a NodeId, shards: &'a ShardSet) -> BoxFuture<'a, Result<ShardSet, StoreFault>>;
+
+    /// Under which this node owns a shard; `None` = it does not.
+    fn tenure(&self, shard: Shard) -> Option<Tenure>;
 
     /// Of these shards nothing is committed by this node any more, and anybody may claim them. Everything that was handed over
     /// has been answered before.
@@ -266,7 +265,7 @@ pub trait Cell: Send + Sync + fmt::Debug {
     /// Removes the rows of nodes that have died a day ago and own nothing.
     fn forget(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
 
-    /// Without asking anybody: this node owns nothing any more. [`OrgStore::tenure`] says so, and what was handed over is not sent.
+    /// Without asking anybody: this node owns nothing any more, and what was handed over is not sent.
     fn disown(&self);
 
     /// Counts what other nodes have told of: something may be free. It may miss some, so it is no reason not to look.

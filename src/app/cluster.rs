@@ -37,8 +37,9 @@ pub(super) async fn open(cluster: &Cluster, node: &str) -> Result<Store, Failure
     let mut options = options.or_password(std::env::var(PASSWORD).ok());
     node.clone_into(&mut options.owner);
     let clock = SystemClock::resume(None).map_err(|_| Failure("the clock of this machine cannot be read".into()))?;
-    let until = Instant::now() + OPEN_WITHIN;
     let clock = Arc::new(clock);
+    options.clock = clock.clone();
+    let until = Instant::now() + OPEN_WITHIN;
     let store = loop {
         match PgStore::open(options.clone()).await {
             Ok(store) => break Arc::new(store),
@@ -49,7 +50,7 @@ pub(super) async fn open(cluster: &Cluster, node: &str) -> Result<Store, Failure
             }
         }
     };
-    Ok(Store { orgs: store.clone(), engine: store.clone(), clock, cell: None })
+    Ok(Store { orgs: store.clone(), engine: store.clone(), clock, cell: Some(store) })
 }
 
 /// What this node has in memory of orgs: their actors, and what is remembered of their balances.

@@ -335,10 +335,10 @@ impl Running {
         if claimed.is_empty() {
             return false;
         }
-        self.deps.table.claimed(&claimed);
+        self.deps.table.claimed(&claimed, |shard| Some(self.deps.cell.tenure(shard)?.epoch));
         self.note(|place| place.claimed += claimed.len() as u64);
         tracing::info!(shards = claimed.len(), "claimed");
-        self.deps.residents.came(&claimed.into_iter().map(|(shard, _)| shard).collect());
+        self.deps.residents.came(&claimed);
         true
     }
 

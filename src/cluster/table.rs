@@ -222,10 +222,10 @@ impl Table {
     }
 
     /// These are this node's from now on.
-    pub(super) fn claimed(&self, claimed: &[(Shard, Epoch)]) {
+    pub(super) fn claimed(&self, claimed: &ShardSet, epoch: impl Fn(Shard) -> Option<Epoch>) {
         self.change(|shard, slot| {
-            if let Some((_, epoch)) = claimed.iter().find(|(of, _)| *of == shard) {
-                *slot = Slot::Here(*epoch);
+            if let Some(epoch) = claimed.contains(shard).then(|| epoch(shard)).flatten() {
+                *slot = Slot::Here(epoch);
             }
         });
     }

@@ -91,7 +91,7 @@ class Kubernetes(unittest.TestCase):
         self.assertIn(asked["key"], secret["stringData"])
         self.assertNotRegex(self.toml, r"postgres://[^@/]*:[^@/]*@")
         own = {name for name in environment if name.startswith("TOLLGATE__CLUSTER")}
-        self.assertEqual(own, {"TOLLGATE__CLUSTER__NODE", "TOLLGATE__CLUSTER__ADVERTISE"})
+        self.assertEqual(own, {"TOLLGATE__NODE__NAME", "TOLLGATE__CLUSTER__ADVERTISE"})
 
     def test_the_node_takes_the_configuration(self):
         with tempfile.TemporaryDirectory(prefix="tollgate-deploy-") as folder:

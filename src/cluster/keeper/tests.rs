@@ -18,7 +18,8 @@ use crate::{
         lease::Now,
         members::Holding,
         service_time::{ClockMark, ClockState},
-        shard::{Epoch, Shard},
+        shard::Shard,
+        tenure::Tenure,
         window::Millis,
     },
     testing::org,
@@ -100,12 +101,8 @@ impl Line {
 
 impl Cell for Line {
     fn register<'a>(&'a self, id: &'a NodeId, about: &'a About) -> BoxFuture<'a, Result<(), StoreFault>> {
-        let member = |now| Member {
-            id: id.clone(),
-            about: about.clone(),
-            is_draining: false,
-            expires_at: Some(now + lease()),
-        };
+        let member =
+            |now| Member { id: id.clone(), about: about.clone(), is_draining: false, expires_at: Some(now + lease()) };
         self.change(|rows, now| assert!(rows.members.insert(id.clone(), member(now)).is_none()))
     }
 
@@ -140,26 +137,27 @@ impl Cell for Line {
         })
     }
 
-    fn claim<'a>(
-        &'a self,
-        id: &'a NodeId,
-        shards: &'a ShardSet,
-    ) -> BoxFuture<'a, Result<Vec<(Shard, Epoch)>, StoreFault>> {
+    fn tenure(&self, shard: Shard) -> Option<Tenure> {
+        let epoch = self.database.rows.lock().unwrap().shards[usize::from(shard.number())].as_epoch();
+        Some(Tenure { epoch, ..Tenure::ONLY })
+    }
+
+    fn claim<'a>(&'a self, id: &'a NodeId, shards: &'a ShardSet) -> BoxFuture<'a, Result<ShardSet, StoreFault>> {
         self.change(|rows, now| {
             let dead: BTreeSet<_> =
                 rows.members.values().filter(|member| member.expires_at.is_none()).map(|member| &member.id).collect();
             if !rows.members.get(id).is_some_and(|member| member.expires_at.is_some_and(|at| at > now)) {
-                return Vec::new();
+                return [].into_iter().collect();
             }
             let mut claimed = Vec::new();
             for shard in shards.iter() {
                 let row = &mut rows.shards[usize::from(shard.number())];
                 if row.owner.as_ref().is_none_or(|owner| owner == id || dead.contains(owner)) {
                     *row = Holding { owner: Some(id.clone()), epoch: row.epoch + 1 };
-                    claimed.push((shard, row.as_epoch()));
+                    claimed.push(shard);
                 }
             }
-            claimed
+            claimed.into_iter().collect()
         })
     }
 

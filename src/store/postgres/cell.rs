@@ -24,8 +24,11 @@ use super::{PgStore, batch::number, committer::shard, hints::Hints, leases::Leas
 use crate::{
     bounds::NODE_LEASE_RENEWAL_MS,
     domain::{
+        lease::{LeaseTime, Now},
         members::{About, CellView, Holding, Incarnation, Member, NodeId},
         shard::{SHARDS, Shard, ShardSet},
+        tenure::{ShardClock, Tenure},
+        window::Millis,
     },
     ports::{Cell, StoreFault},
 };
@@ -74,9 +77,19 @@ fn incarnation(id: &NodeId) -> Result<i64, StoreFault> {
     i64::try_from(id.incarnation.0).map_err(|_| refused())
 }
 
+/// Milliseconds, as a column has them.
+fn signed(millis: Millis) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
 impl PgStore {
     fn schema(&self) -> &str {
         &self.shared.options.schema
+    }
+
+    /// What the clocks of this node say.
+    fn now(&self) -> Now {
+        self.shared.options.clock.read()
     }
 
     async fn question(&self, operation: &'static str, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreFault> {
@@ -103,10 +116,19 @@ impl PgStore {
             (&numbers, Type::INT2_ARRAY),
             (&self.schema(), Type::TEXT),
             (&self.shared.cell.hints.sender, Type::TEXT),
+            (&signed(self.now().lease.0), Type::INT8),
         ];
         let rows = self.changing("claim", &statements::claim(self.schema()), params).await?;
+        // After the answer, so that no lease ends early for the time that it took.
+        let now = self.now();
+        let clock = |row: &Row| {
+            let [lease, absent, service] = [3, 4, 5].map(|at| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0));
+            Some((shard(row.get(0))?, ShardClock::taken_over(&now, LeaseTime(lease), absent, service)))
+        };
+        let clocks: Vec<_> = rows.iter().filter_map(clock).collect();
         let lease = |row: &Row| Some((shard(row.get(0))?, Lease { epoch: row.get(1), seq: row.get(2) }));
         let claimed: Vec<(Shard, Lease)> = rows.iter().filter_map(lease).collect();
+        self.shared.leases.clocks(clocks);
         if !self.shared.leases.claimed(round, &claimed) {
             return Err(fault("claim", "everything was given up before it was answered"));
         }
@@ -132,6 +154,8 @@ impl PgStore {
             (&epochs, Type::INT8_ARRAY),
             (&self.schema(), Type::TEXT),
             (&self.shared.cell.hints.sender, Type::TEXT),
+            (&signed(self.now().lease.0), Type::INT8),
+            (&signed(self.now().service), Type::INT8),
         ];
         self.changing("release", &statements::release(self.schema()), params).await?;
         self.shared.leases.released(&leaving);
@@ -153,6 +177,8 @@ impl Cell for PgStore {
                 (&i32::from(about.weight.get()), Type::INT4),
                 (&about.version, Type::TEXT),
                 (&about.config, Type::TEXT),
+                (&signed(self.now().lease.0), Type::INT8),
+                (&signed(self.now().service), Type::INT8),
             ];
             self.question("register", &statements::register(self.schema()), params).await.map(drop)
         }
@@ -161,7 +187,12 @@ impl Cell for PgStore {
 
     fn renew<'a>(&'a self, id: &'a NodeId) -> BoxFuture<'a, Result<bool, StoreFault>> {
         async move {
-            let params: Params<'_> = &[(&&*id.name, Type::TEXT), (&incarnation(id)?, Type::INT8)];
+            let params: Params<'_> = &[
+                (&&*id.name, Type::TEXT),
+                (&incarnation(id)?, Type::INT8),
+                (&signed(self.now().lease.0), Type::INT8),
+                (&signed(self.now().service), Type::INT8),
+            ];
             let (options, sql) = (&self.shared.options, statements::renew(self.schema()));
             let answer = self.shared.cell.renewals.ask(options, RENEWED_WITHIN, &sql, params).await;
             let rows = answer.map_err(|unanswered| fault("renew", unanswered.cause()))?;
@@ -210,6 +241,10 @@ impl Cell for PgStore {
     fn claim<'a>(&'a self, id: &'a NodeId, shards: &'a ShardSet) -> BoxFuture<'a, Result<ShardSet, StoreFault>> {
         let round = self.shared.leases.round();
         async move { self.claimed(id, shards, round).await }.boxed()
+    }
+
+    fn tenure(&self, shard: Shard) -> Option<Tenure> {
+        self.shared.leases.tenure(shard)
     }
 
     /// Asked again after an error it asks for the same: each shard is released under the epoch at which it was given up.

@@ -5,7 +5,10 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::domain::shard::{Epoch, Shard, ShardSet};
+use crate::domain::{
+    shard::{Epoch, Shard, ShardSet},
+    tenure::{ShardClock, Tenure},
+};
 
 /// What a shard's row has to say for a commit to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(super) struct Leases(Mutex<Owned>);
 #[derive(Debug, Default)]
 struct Owned {
     held: BTreeMap<Shard, Lease>,
+    /// Of those that are held, and of some that were.
+    clocks: BTreeMap<Shard, ShardClock>,
     /// Given up here, while the server may still have this node as their owner, under this epoch.
     leaving: BTreeMap<Shard, i64>,
     /// One more with each time that everything was given up.
@@ -41,6 +46,17 @@ impl Leases {
 
     pub(super) fn get(&self, shard: Shard) -> Option<Lease> {
         self.lock().held.get(&shard).copied()
+    }
+
+    pub(super) fn tenure(&self, shard: Shard) -> Option<Tenure> {
+        let owned = self.lock();
+        let epoch = owned.held.get(&shard)?.as_epoch();
+        Some(Tenure { epoch, clock: owned.clocks.get(&shard).copied().unwrap_or_default() })
+    }
+
+    /// How the clocks of shards stand that are about to be claimed, or were just claimed.
+    pub(super) fn clocks(&self, clocks: impl IntoIterator<Item = (Shard, ShardClock)>) {
+        self.lock().clocks.extend(clocks);
     }
 
     /// What is begun in a round ends in it, or has no effect here.

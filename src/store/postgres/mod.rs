@@ -56,7 +56,7 @@ use self::{
     committer::{Committer, Handed, Message},
     connection::Connection,
     hints::Hints,
-    leases::{Lease, Leases},
+    leases::Leases,
     options::STATEMENT_TIMEOUT_MS,
     reads::Readers,
     trouble::Trouble,
@@ -67,6 +67,7 @@ use crate::{
         kept_ids::KeptName,
         rows::{Head, OrgRows, OrgWrite, Row, RowKey, RowKind},
         shard::{Epoch, Shard, ShardSet},
+        tenure::Tenure,
         window::Millis,
     },
     ports::{CommitDone, CommitError, OrgStore, StoreEngine, StoreFault, StoreState},
@@ -226,8 +227,8 @@ fn judge(fsync: &str, commit: &str, standbys: &str, connected: i64) -> Vec<Strin
 }
 
 impl OrgStore for PgStore {
-    fn epoch(&self, org: &OrgId) -> Option<Epoch> {
-        self.shared.leases.get(Shard::of(org)).map(Lease::as_epoch)
+    fn tenure(&self, org: &OrgId) -> Option<Tenure> {
+        self.shared.leases.tenure(Shard::of(org))
     }
 
     fn load(&self, org: &OrgId) -> BoxFuture<'_, Result<OrgRows, StoreFault>> {

@@ -8,11 +8,11 @@
 
 use std::io::{BufRead, Write};
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::{PgError, PgOptions, PgStore, connection::Connection, tables::table};
 use crate::{
-    domain::{rows::RowKind, shard::ShardSet},
+    domain::{lease::LeaseTime, rows::RowKind, service_time::ClockMark, shard::ShardSet},
     ports::OrgStore,
     store::dump::{self, DumpError, Header, Reader, Restored},
 };
@@ -27,7 +27,8 @@ impl From<DumpError> for PgError {
 pub async fn export(options: PgOptions, out: &mut dyn Write) -> Result<u64, PgError> {
     let connection = Connection::open(&options).await.map_err(PgError)?;
     let store = PgStore::open(options).await?;
-    let header = origin(&connection, &store.shared.options.schema).await?;
+    let schema = &store.shared.options.schema;
+    let header = Header { mark: clocks(&connection, schema).await?, ..origin(&connection, schema).await? };
     let written = dump::write(&store, &header, out).await;
     let closed = store.close().await;
     let rows = written?;
@@ -54,7 +55,7 @@ pub async fn import(options: PgOptions, from: &mut dyn BufRead, accept_unclosed:
     let ended = match (restored, closed) {
         (Err(error), _) => Err(error),
         (Ok(_), Err(fault)) => Err(PgError(fault.to_string())),
-        (Ok(restored), Ok(())) => keep_origin(&connection, &schema, &header).await.map(|()| restored.lines),
+        (Ok(restored), Ok(())) => keep(&connection, &schema, &header).await.map(|()| restored.lines),
     };
     if let Err(PgError(error)) = &ended {
         let emptied = connection.run(&format!("TRUNCATE {}", all_tables(&schema))).await;
@@ -99,6 +100,22 @@ async fn refuse_unless_empty(connection: &Connection, schema: &str) -> Result<()
     Ok(())
 }
 
+/// Where the clocks of all shards stand, as one mark: no lease ends early by it, and no window goes back.
+async fn clocks(connection: &Connection, schema: &str) -> Result<Option<ClockMark>, PgError> {
+    let before = origin(connection, schema).await?.mark;
+    let sql = format!(
+        "SELECT min(s.lease_ms + greatest(0, coalesce(l.lease_ms - s.owner_lease_ms, 0))), max(s.absent_ms), \
+         max(greatest(s.service_ms, l.service_ms)) \
+         FROM {schema}.shard AS s LEFT JOIN {schema}.lease AS l ON l.node = s.owner AND l.incarnation = s.owner_inc"
+    );
+    let found = connection.query(&sql, &[]).await.map_err(|error| PgError(error.cause()))?;
+    let Some(row) = found.first() else { return Ok(before) };
+    let read = |at| row.get::<_, Option<i64>>(at).and_then(|millis| u64::try_from(millis).ok());
+    let Some(lease) = read(0) else { return Ok(before) };
+    let [absent, service] = [1, 2].map(|at| read(at).unwrap_or(0));
+    Ok(Some(ClockMark { service, lease: LeaseTime(lease), absent, ..before.unwrap_or_default() }))
+}
+
 async fn origin(connection: &Connection, schema: &str) -> Result<Header, PgError> {
     let sql = format!("SELECT header::text FROM {schema}.origin LIMIT 1");
     // A schema that is made only now has none.
@@ -109,6 +126,25 @@ async fn origin(connection: &Connection, schema: &str) -> Result<Header, PgError
         }
         None => Ok(Header::default()),
     }
+}
+
+async fn keep(connection: &Connection, schema: &str, header: &Header) -> Result<(), PgError> {
+    keep_origin(connection, schema, header).await?;
+    match &header.mark {
+        Some(mark) => set_clocks(connection, schema, mark).await,
+        None => Ok(()),
+    }
+}
+
+/// Leases go on from where they were in the store that was exported.
+async fn set_clocks(connection: &Connection, schema: &str, mark: &ClockMark) -> Result<(), PgError> {
+    let sql = format!(
+        "UPDATE {schema}.shard SET lease_ms = $1, owner_lease_ms = 0, absent_ms = $2, service_ms = $3, left_at = clock_timestamp()"
+    );
+    let [lease, absent, service] =
+        [mark.lease.0, mark.absent, mark.service].map(|millis| i64::try_from(millis).unwrap_or(i64::MAX));
+    let params: &[(&(dyn ToSql + Sync), Type)] = &[(&lease, Type::INT8), (&absent, Type::INT8), (&service, Type::INT8)];
+    connection.query(&sql, params).await.map(drop).map_err(|error| PgError(error.cause()))
 }
 
 async fn keep_origin(connection: &Connection, schema: &str, header: &Header) -> Result<(), PgError> {

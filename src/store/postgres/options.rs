@@ -7,6 +7,14 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres::config::{Config, SslMode};
 use url::Url;
 
+use crate::{
+    domain::{
+        lease::Now,
+        service_time::{ClockMark, ClockState},
+    },
+    ports::Clock,
+};
+
 use super::{PgError, tls::Tls};
 
 /// For how long a statement is sent again before its commits are given up.
@@ -31,6 +39,30 @@ pub struct PgOptions {
     pub committers: usize,
     /// For how long a statement is sent again before its commits are given up.
     pub retry_for: Duration,
+    /// The clocks of this node, which those of the shards that it owns follow.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Of who owns nothing for long, such as an import.
+#[derive(Debug)]
+struct Still;
+
+impl Clock for Still {
+    fn read(&self) -> Now {
+        Now::default()
+    }
+
+    fn may_purge(&self) -> bool {
+        false
+    }
+
+    fn state(&self) -> ClockState {
+        ClockState::Steady
+    }
+
+    fn mark(&self) -> ClockMark {
+        ClockMark::default()
+    }
 }
 
 impl fmt::Debug for PgOptions {
@@ -75,7 +107,7 @@ impl PgOptions {
         config.application_name("tollgate").connect_timeout(CONNECT_WITHIN);
         let tls = Tls::new(client_config(ca.as_deref().map(Path::new), config.get_ssl_mode())?);
         let owner = String::new();
-        Ok(Self { config, tls, schema, owner, committers: COMMITTERS, retry_for: RETRY_FOR })
+        Ok(Self { config, tls, schema, owner, committers: COMMITTERS, retry_for: RETRY_FOR, clock: Arc::new(Still) })
     }
 }
 

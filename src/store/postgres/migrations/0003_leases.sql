@@ -13,6 +13,9 @@ CREATE TABLE {schema}.lease (
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     draining boolean NOT NULL DEFAULT false,
     expires_at timestamptz NOT NULL,
+    renewed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    lease_ms bigint NOT NULL,
+    service_ms bigint NOT NULL,
     died_at timestamptz,
     PRIMARY KEY (node, incarnation)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
@@ -28,7 +31,25 @@ COMMENT ON COLUMN {schema}.lease.config_digest IS 'Nodes that differ in it are c
 COMMENT ON COLUMN {schema}.lease.draining IS 'It gives up what it owns and takes nothing.';
 COMMENT ON COLUMN {schema}.lease.expires_at IS
     'When its lease expires, by the clock of this server. -infinity: it is dead, for ever, and its shards may be claimed.';
+COMMENT ON COLUMN {schema}.lease.renewed_at IS 'When it was last renewed, by the clock of this server.';
+COMMENT ON COLUMN {schema}.lease.lease_ms IS 'Where the lease time of the node stood then, which goes on while it is up.';
+COMMENT ON COLUMN {schema}.lease.service_ms IS 'Where the service time of the node stood then, in milliseconds since 1970.';
 COMMENT ON COLUMN {schema}.lease.died_at IS 'When it left or was marked as dead; a day later the row is removed.';
+
+-- The clocks of a shard: sessions, holds and other leases of its orgs end by the time for which it had an owner, and its
+-- windows never go back, whoever owns it.
+ALTER TABLE {schema}.shard
+    ADD COLUMN lease_ms bigint,
+    ADD COLUMN owner_lease_ms bigint NOT NULL DEFAULT 0,
+    ADD COLUMN absent_ms bigint NOT NULL DEFAULT 0,
+    ADD COLUMN service_ms bigint NOT NULL DEFAULT 0,
+    ADD COLUMN left_at timestamptz;
+COMMENT ON COLUMN {schema}.shard.lease_ms IS
+    'Lease time of the shard when its owner claimed it, or when it was released; no value: nobody ever owned it.';
+COMMENT ON COLUMN {schema}.shard.owner_lease_ms IS 'Lease time of the owner when it claimed the shard.';
+COMMENT ON COLUMN {schema}.shard.absent_ms IS 'For how long nobody owned the shard, all times together.';
+COMMENT ON COLUMN {schema}.shard.service_ms IS 'Service time of the shard is not before this, in milliseconds since 1970.';
+COMMENT ON COLUMN {schema}.shard.left_at IS 'When it was released.';
 
 COMMENT ON COLUMN {schema}.shard.owner IS
     'The node that owns the shard, dead or alive; no value: it was released. "tollgate import": an import runs, or was stopped half way.';

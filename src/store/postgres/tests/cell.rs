@@ -12,12 +12,18 @@ use super::{
     server, start,
 };
 use crate::{
-    domain::members::{About, CellView, Incarnation, NodeId},
-    ports::Cell,
+    bounds::NODE_LEASE_MS,
+    domain::{
+        lease::{LeaseTime, Now},
+        members::{About, CellView, Incarnation, NodeId},
+        window::Millis,
+    },
+    ports::{Cell, Clock},
     store::{
         conformance::{commit, write},
         samples::org,
     },
+    testing::{T0, TestClock},
 };
 
 pub(super) fn about() -> About {
@@ -564,4 +570,60 @@ async fn the_view_of_nodes_says_who_lives_and_what_it_owns() {
     let expected = expected.map(|(name, state, shards)| (name.to_owned(), state.to_owned(), shards, state == "dead"));
     assert_eq!(rows.iter().map(row).collect::<Vec<_>>(), expected);
     assert_eq!(rows[0].get::<_, String>(3), a.incarnation.to_string());
+}
+
+/// A store of a node whose clocks a test moves.
+async fn clocked(options: &PgOptions, name: &str, at: Millis) -> (PgStore, NodeId, Arc<TestClock>) {
+    let clock = Arc::new(TestClock::at(at));
+    let options = PgOptions { clock: clock.clone(), ..options.clone() };
+    let (store, id) = node(&options, name).await;
+    (store, id, clock)
+}
+
+fn read(store: &PgStore, clock: &TestClock) -> Now {
+    Cell::tenure(store, Shard::numbered(0).unwrap()).unwrap().clock.read(clock.read())
+}
+
+#[tokio::test]
+async fn lease_time_goes_on_with_the_owners_and_service_time_never_goes_back() {
+    let options = server::shared().options();
+    let (shards, minute) = (set(0..1), 60_000);
+    let (first, a, clock) = clocked(&options, "a", T0).await;
+    first.claim(&a, &shards).await.unwrap();
+    let begin = read(&first, &clock);
+    assert_eq!((begin.service, begin.lease, begin.absent), (T0, LeaseTime(T0), 0), "of a shard that nobody ever owned");
+    clock.advance(10 * minute);
+    assert!(first.renew(&a).await.unwrap());
+    clock.advance(minute);
+    bury(&first, &options, &a).await;
+
+    // Another machine, started later, whose wall clock is behind.
+    let (second, b, behind) = clocked(&options, "b", T0 + 5 * minute).await;
+    let sql = format!("UPDATE {}.lease SET renewed_at = renewed_at - interval '3 minutes' RETURNING 1", options.schema);
+    ask(&options, &sql).await;
+    assert_eq!(second.claim(&b, &shards).await.unwrap(), shards);
+    let taken = read(&second, &behind);
+    assert_eq!(taken.lease, LeaseTime(T0 + 10 * minute), "as it was when its owner was last up for certain");
+    assert_eq!(taken.service, T0 + 10 * minute + NODE_LEASE_MS, "and the wall clock is said to be behind");
+    assert_eq!(taken.wall, T0 + 5 * minute);
+    assert!((3 * minute..4 * minute).contains(&taken.absent), "{}", taken.absent);
+    behind.advance(7 * minute);
+    let later = read(&second, &behind);
+    assert_eq!(later.lease, LeaseTime(T0 + 17 * minute));
+    assert_eq!(later.service, T0 + 12 * minute, "the wall clock has caught up");
+
+    second.release(&b, &shards).await.unwrap();
+    let sql = format!("UPDATE {}.shard SET left_at = left_at - interval '2 minutes' RETURNING 1", options.schema);
+    ask(&options, &sql).await;
+    let (third, c, ahead) = clocked(&options, "c", T0 + 60 * minute).await;
+    assert_eq!(third.claim(&c, &shards).await.unwrap(), shards);
+    let taken = read(&third, &ahead);
+    assert_eq!((taken.lease, taken.service), (LeaseTime(T0 + 17 * minute), T0 + 60 * minute));
+    assert!((5 * minute..6 * minute).contains(&taken.absent), "{}", taken.absent);
+    // What is in doubt is claimed once more, and nothing was away.
+    ahead.advance(minute);
+    assert!(third.renew(&c).await.unwrap());
+    assert_eq!(third.claim(&c, &shards).await.unwrap(), shards);
+    let again = read(&third, &ahead);
+    assert_eq!((again.lease, again.absent), (LeaseTime(T0 + 18 * minute), taken.absent));
 }
