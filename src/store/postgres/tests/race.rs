@@ -93,7 +93,7 @@ fn chance() -> [u8; 16] {
 impl Node {
     fn some(&self) -> ShardSet {
         let chance = chance();
-        let is_one = |at: usize| chance[at % chance.len()].wrapping_add(u8::try_from(at).unwrap()) % 2 == 0;
+        let is_one = |at: usize| chance[at % chance.len()].wrapping_add(u8::try_from(at).unwrap()).is_multiple_of(2);
         self.shards.iter().enumerate().filter(|(at, _)| is_one(*at)).map(|(_, shard)| *shard).collect()
     }
 
@@ -125,7 +125,7 @@ impl Node {
             }
             self.mark_others(id).await;
             self.claim(id, &self.some()).await;
-            if chance()[0] % 2 == 0 {
+            if chance()[0].is_multiple_of(2) {
                 let shards = self.some();
                 self.store.release(id, &shards).await.unwrap();
                 self.counts.released.fetch_add(1, Ordering::SeqCst);
@@ -139,7 +139,7 @@ impl Node {
         while self.counts.claimed.load(Ordering::SeqCst) < takeovers() || is_first {
             let id = another(&self.name);
             self.live(&id).await;
-            if chance()[0] % 4 == 0 && !is_first {
+            if chance()[0].is_multiple_of(4) && !is_first {
                 self.store.leave(&id).await.unwrap();
                 self.counts.left.fetch_add(1, Ordering::SeqCst);
             } else {
