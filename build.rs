@@ -18,6 +18,8 @@ const FILES: [&str; 5] = [
     "proto/tollgate/v1/pool.proto",
     "proto/tollgate/admin/v1/admin.proto",
 ];
+/// Between nodes: not in the descriptors that callers are shown.
+const PEER: &str = "proto/tollgate/peer/v1/peer.proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -34,6 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Written by hand: answers share its texts.
     names.extern_path(".tollgate.v1.Limit", "crate::wire::limit::Limit");
     configure().build_client(true).build_server(true).compile_fds_with_config(descriptors, names)?;
+    let mut shared = Config::new();
+    // What is forwarded is not copied out of what was read.
+    shared.bytes(["."]);
+    configure()
+        .build_client(true)
+        .build_server(true)
+        .compile_fds_with_config(protox::compile([PEER], ["proto"])?, shared)?;
     Ok(())
 }
 

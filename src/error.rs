@@ -81,6 +81,31 @@ pub enum ServiceError {
     OtherOrg,
     /// The caller may not use a scope that the call names, or has to name one.
     OtherScope(ScopeRefused),
+    /// The node that owns the org has refused the call: its answer as it is.
+    Relayed(Box<Relayed>),
+    /// The node that owns the org cannot be reached.
+    OwnerUnreachable {
+        /// The call had been sent, so it may have been carried out.
+        is_sent: bool,
+    },
+    /// Shed before anything was sent: as many calls as may be are on their way to the node that owns the org.
+    OwnerBusy {
+        /// How many that is.
+        most: usize,
+    },
+}
+
+/// The error of another node, as its caller gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relayed {
+    /// gRPC status code.
+    pub code: i32,
+    /// `UPPER_SNAKE`.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// `google.rpc.Status`, encoded.
+    pub details: Vec<u8>,
 }
 
 impl ServiceError {
@@ -91,6 +116,7 @@ impl ServiceError {
             Self::NodeBusy { bound, .. } => Some(bound.name()),
             Self::OrgOverShare => Some("org_share"),
             Self::CallerOverShare => Some("caller_share"),
+            Self::OwnerBusy { .. } => Some("owner_in_flight"),
             _ => None,
         }
     }
@@ -177,8 +203,26 @@ impl fmt::Display for ServiceError {
             }
             Self::OtherOrg => f.write_str("this caller may not reach the org that the call is about"),
             Self::OtherScope(refused) => refused.fmt(f),
+            Self::Relayed(relayed) => f.write_str(&relayed.message),
+            Self::OwnerUnreachable { is_sent } => f.write_str(unreachable(*is_sent)),
+            Self::OwnerBusy { most } => f.write_str(&owner_busy(*most)),
         }
     }
 }
 
 impl std::error::Error for ServiceError {}
+
+fn unreachable(is_sent: bool) -> &'static str {
+    if is_sent {
+        "the node that owns this org cannot be reached any more; the call may have been carried out: retry with the same \
+         request_id"
+    } else {
+        "the node that owns this org cannot be reached; the call was not carried out: try again"
+    }
+}
+
+fn owner_busy(most: usize) -> String {
+    format!(
+        "{most} calls are on their way to the node that owns this org, as many as may be; this is overload, not a quota"
+    )
+}

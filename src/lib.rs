@@ -19,6 +19,7 @@ pub mod file;
 pub mod grpc;
 pub mod http;
 pub mod net;
+pub mod peer;
 pub mod ports;
 pub mod rpc;
 pub mod service;

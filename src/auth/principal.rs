@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
@@ -56,6 +56,16 @@ impl Role {
     /// Whether its calls are in scopes of an org.
     const fn has_scopes(self) -> bool {
         matches!(self, Self::Reporter | Self::Plane)
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, InputError> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|role| role.name() == text);
+        found.ok_or_else(|| InputError::new("role", text, format!("one of {}", names())))
     }
 }
 
@@ -133,9 +143,11 @@ impl Grant {
             role: self.role,
             orgs: OrgPatterns::parse(texts(&self.orgs))?,
             scopes: ScopeRules::parse(texts(&self.scopes), texts(&self.bind))?,
+            granted: Some(self.clone()),
             until,
             revoked: AtomicBool::new(false),
             worked_on: Some(Arc::default()),
+            shown: OnceLock::new(),
         })
     }
 }
@@ -147,9 +159,13 @@ pub struct Principal {
     role: Role,
     orgs: OrgPatterns,
     scopes: Option<Arc<ScopeRules>>,
+    /// What the two above are made of; `None` where everybody is this principal.
+    granted: Option<Grant>,
     until: Option<Until>,
     revoked: AtomicBool,
     worked_on: Option<Arc<AtomicU32>>,
+    /// As another node is shown it.
+    shown: OnceLock<Arc<[u8]>>,
 }
 
 impl Principal {
@@ -160,10 +176,23 @@ impl Principal {
             role: Role::Admin,
             orgs: OrgPatterns::all(),
             scopes: None,
+            granted: None,
             until: None,
             revoked: AtomicBool::new(false),
             worked_on: None,
+            shown: OnceLock::new(),
         }
+    }
+
+    /// What it was made of; `None` where everybody is this principal. [`Grant::to`] makes one that is judged alike out
+    /// of it and the name, on any node.
+    pub fn granted(&self) -> Option<&Grant> {
+        self.granted.as_ref()
+    }
+
+    /// As another node is shown it: `encode` is asked once.
+    pub fn shown(&self, encode: impl FnOnce(&Self) -> Vec<u8>) -> &Arc<[u8]> {
+        self.shown.get_or_init(|| encode(self).into())
     }
 
     /// In the log and in the audit; never a secret.

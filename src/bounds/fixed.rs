@@ -174,3 +174,7 @@ pub const NODE_LEASE_VALID_MS: u64 = NODE_LEASE_MS / 10 * 9;
 pub const NODE_LEASE_RENEWAL_MS: u64 = 400;
 /// Three attempts fit into a lease.
 const _: () = assert!(3 * NODE_LEASE_RENEWAL_MS < NODE_LEASE_VALID_MS && NODE_LEASE_VALID_MS < NODE_LEASE_MS);
+
+/// The DNS name in the certificate of every node of a cluster. It resolves to nothing: both ends of a connection ask for
+/// it, so that the certificate of a caller, which the same CA may have signed, is never taken for that of a node.
+pub const NAME_OF_NODES: &str = "peer.tollgate.internal";

@@ -9,12 +9,17 @@ use std::{
 
 use chrono::{DateTime, Datelike};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType,
+    ExtendedKeyUsagePurpose::{self, ClientAuth, ServerAuth},
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
 use super::{Exit, args::CertDevArgs, failure::Failure, output::Output};
-use crate::{bounds::DAY_MS, clock, domain::window::Millis};
+use crate::{
+    bounds::{DAY_MS, NAME_OF_NODES},
+    clock,
+    domain::window::Millis,
+};
 
 const VALID_MS: u64 = 30 * DAY_MS;
 const OWNER_READS: u32 = 0o600;
@@ -36,7 +41,7 @@ pub(super) fn dev(args: &CertDevArgs, output: &mut Output<'_>) -> Exit {
 }
 
 /// The lines for the configuration, and the first command.
-fn what_to_do(CertDevArgs { dir, hosts, client }: &CertDevArgs) -> String {
+fn what_to_do(CertDevArgs { dir, hosts, client, .. }: &CertDevArgs) -> String {
     let (dir, host) = (dir.display(), hosts.first().map_or("localhost", String::as_str));
     let mut text = format!("[tls]\ncert = \"{dir}/cert.pem\"\nkey = \"{dir}/key.pem\"\n\n");
     let mut flags = format!("--ca {dir}/ca.pem");
@@ -57,14 +62,19 @@ fn make(args: &CertDevArgs) -> Result<Made, String> {
     let failed = |error: rcgen::Error| error.to_string();
     let (authority, ca) = Authority::new().map_err(failed)?;
     let node = CertificateParams::new(args.hosts.clone()).map_err(|error| format!("--host: {error}"))?;
-    let (cert, key) = authority.signed(node, "tollgate", ExtendedKeyUsagePurpose::ServerAuth).map_err(failed)?;
+    let (cert, key) = authority.signed(node, "tollgate", &[ServerAuth]).map_err(failed)?;
     let mut made = vec![("ca.pem", ca), ("cert.pem", cert), ("key.pem", key)];
     if let Some(name) = &args.client {
         let mut client = CertificateParams::default();
         client.subject_alt_names = vec![alternative(name).map_err(|error| format!("--client: {error}"))?];
-        let signed = authority.signed(client, "tollgate client", ExtendedKeyUsagePurpose::ClientAuth);
-        let (cert, key) = signed.map_err(failed)?;
+        let (cert, key) = authority.signed(client, "tollgate client", &[ClientAuth]).map_err(failed)?;
         made.extend([("client.pem", cert), ("client-key.pem", key)]);
+    }
+    if args.peer {
+        let peer = CertificateParams::new([NAME_OF_NODES.to_owned()]).map_err(failed)?;
+        // Each node calls others, and is called by them.
+        let (cert, key) = authority.signed(peer, "tollgate peer", &[ServerAuth, ClientAuth]).map_err(failed)?;
+        made.extend([("peer.pem", cert), ("peer-key.pem", key)]);
     }
     Ok(made)
 }
@@ -95,10 +105,10 @@ impl Authority {
         &self,
         mut params: CertificateParams,
         name: &str,
-        purpose: ExtendedKeyUsagePurpose,
+        purposes: &[ExtendedKeyUsagePurpose],
     ) -> Result<(String, String), rcgen::Error> {
         params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![purpose];
+        params.extended_key_usages = purposes.to_vec();
         params.use_authority_key_identifier_extension = true;
         params.not_before = midnight(self.from, date_time_ymd);
         params.not_after = midnight(self.to, date_time_ymd);

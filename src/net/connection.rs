@@ -57,14 +57,15 @@ pub(super) struct Terms {
     pub(super) answer_within: Duration,
     /// Without a request.
     pub(super) idle: Duration,
-    pub(super) age: Duration,
+    /// When it is asked to go; `None` = never.
+    pub(super) age: Option<Duration>,
 }
 
 impl Terms {
     /// Moved by -10 to +10 %, so that connections made together do not end together.
-    fn age(&self, turn: usize) -> Duration {
+    fn age(&self, turn: usize) -> Option<Duration> {
         let percent = 90 + u32::try_from(turn % 21).unwrap_or(10);
-        self.age * percent / 100
+        Some(self.age? * percent / 100)
     }
 
     fn judged_every(&self) -> Duration {
@@ -75,8 +76,8 @@ impl Terms {
 /// The connection of a request: an extension of every request.
 #[derive(Debug, Clone)]
 pub struct Reached {
-    /// When the connection is asked to go away.
-    at: Instant,
+    /// When the connection is asked to go away, where it is.
+    at: Option<Instant>,
     /// What it has in flight, counted by who works on it.
     of: Arc<OfConnection>,
 }
@@ -85,8 +86,8 @@ impl Reached {
     /// Resolves when the connection has reached its age; never where the age is not known.
     pub async fn age(of: Option<Self>) {
         match of {
-            Some(Self { at, .. }) => sleep_until(at).await,
-            None => pending().await,
+            Some(Self { at: Some(at), .. }) => sleep_until(at).await,
+            Some(Self { at: None, .. }) | None => pending().await,
         }
     }
 
@@ -141,7 +142,7 @@ fn speak<B>(
 where
     B: Body<Error: Into<BoxError>, Data: Send> + Send + Unpin + 'static,
 {
-    let ends = Instant::now() + terms.age(turn);
+    let ends = terms.age(turn).map(|age| Instant::now() + age);
     let answer = {
         let (terms, activity) = (terms.clone(), activity.clone());
         let reached = Reached { at: ends, of };
@@ -158,7 +159,7 @@ where
     async move {
         let mut connection = pin!(terms.http.serve_connection(TokioIo::new(io), answer));
         let (mut asked, mut is_old) = (false, false);
-        let mut aged = pin!(sleep_until(ends));
+        let mut aged = pin!(sleep_until(ends.unwrap_or_else(Instant::now)));
         let mut judged = pin!(sleep(terms.judged_every()));
         loop {
             let go = tokio::select! {
@@ -169,11 +170,11 @@ where
                     return;
                 }
                 () = stop.cancelled(), if !asked => true,
-                () = aged.as_mut() => {
+                () = aged.as_mut(), if ends.is_some() => {
                     if std::mem::replace(&mut is_old, true) {
                         return;
                     }
-                    aged.as_mut().reset(ends + AGE_GRACE);
+                    aged.as_mut().reset(Instant::now() + AGE_GRACE);
                     true
                 }
                 () = judged.as_mut() => {

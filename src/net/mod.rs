@@ -12,6 +12,7 @@
 mod activity;
 mod arriving;
 mod connection;
+mod dial;
 mod files;
 mod io;
 mod leaving;
@@ -37,9 +38,10 @@ use crate::{bounds::Bounds, turns::Turns};
 
 pub use arriving::{Arriving, Unread};
 pub use connection::Reached;
+pub use dial::{Dial, Dialer, Socket, To};
 pub use files::room_for_connections;
 pub use peer::{ClientCertificate, Peer};
-pub use tls::{Replaced, Tls, TlsPaths};
+pub use tls::{OfNodes, Replaced, Tls, TlsPaths};
 
 use connection::Terms;
 use places::{Place, Places};
@@ -48,8 +50,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// After an accept failed (out of file descriptors, mostly), before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const CALLERS: KeepAlive = KeepAlive { interval: Duration::from_secs(20), timeout: Duration::from_secs(10) };
 const HEADER_BYTES: u32 = 16 * 1024;
 /// Room for a window of pipelined requests; the defaults (64 KiB) throttle a busy stream.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -87,6 +88,15 @@ pub struct Shared {
     pub tls: Option<Arc<Tls>>,
 }
 
+/// How soon it is noticed that nobody is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Time between two pings.
+    pub interval: Duration,
+    /// How long the answer may take.
+    pub timeout: Duration,
+}
+
 /// A listener with its bounds.
 #[derive(Debug)]
 pub struct Door {
@@ -110,12 +120,36 @@ impl Door {
         shared: &Shared,
         turn: usize,
     ) -> Self {
+        let age = Duration::from_millis(bounds.connection_age_ms.into());
+        Self::build(name, listener, connections, bounds, shared, (CALLERS, Some(age), turn))
+    }
+
+    /// For connections of other nodes: nobody asks them to go because of their age.
+    pub fn of_nodes(
+        name: &'static str,
+        listener: TcpListener,
+        connections: u32,
+        bounds: &Bounds,
+        shared: &Shared,
+        keep_alive: KeepAlive,
+    ) -> Self {
+        Self::build(name, listener, connections, bounds, shared, (keep_alive, None, 0))
+    }
+
+    fn build(
+        name: &'static str,
+        listener: TcpListener,
+        connections: u32,
+        bounds: &Bounds,
+        shared: &Shared,
+        (keep_alive, age, turn): (KeepAlive, Option<Duration>, usize),
+    ) -> Self {
         let mut http = auto::Builder::new(TokioExecutor::new());
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(bounds.streams_per_connection)
-            .keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_interval(keep_alive.interval)
+            .keep_alive_timeout(keep_alive.timeout)
             .max_header_list_size(HEADER_BYTES)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -130,7 +164,7 @@ impl Door {
             request_within,
             answer_within: Duration::from_millis(bounds.answer_ms.into()),
             idle: Duration::from_millis(bounds.connection_idle_ms.into()),
-            age: Duration::from_millis(bounds.connection_age_ms.into()),
+            age,
         };
         let places = Places::new(connections, bounds.connections_per_address);
         Self { listener, name, places, terms: Arc::new(terms), turn }

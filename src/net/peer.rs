@@ -74,6 +74,11 @@ impl ClientCertificate {
         &self.names
     }
 
+    /// Whether it has this name of the DNS.
+    pub fn has_name(&self, host: &str) -> bool {
+        self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
     /// When it is no longer valid, in milliseconds since the epoch.
     pub fn not_after_ms(&self) -> u64 {
         self.not_after_ms

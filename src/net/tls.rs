@@ -9,13 +9,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use x509_parser::parse_x509_certificate;
 
 use super::peer::ClientCertificate;
@@ -25,6 +25,8 @@ use crate::file;
 const FILE_BYTES: u64 = 256 << 10;
 /// Fewer certificates than this are not worth a search for those whose connections have ended.
 const SWEPT_FROM: usize = 256;
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// The files that TLS is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +39,23 @@ pub struct TlsPaths {
     pub client_ca: Option<PathBuf>,
 }
 
+/// TLS between nodes: both ends show a certificate of the CA in [`TlsPaths::client_ca`], and it has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfNodes {
+    /// Of the DNS, in every certificate of a node. Not an address: nodes come and go, and a name that only nodes have
+    /// tells them from callers of the same CA.
+    pub name: &'static str,
+    /// Keys of the configuration, for errors: of the certificate, its key, and the CAs.
+    pub keys: [&'static str; 3],
+}
+
+/// What the listeners of callers are configured by.
+const CALLERS: [&str; 3] = ["tls.cert", "tls.key", "auth.certificates.ca"];
+
 /// What is served, and the files that it comes from.
 pub struct Tls {
     paths: TlsPaths,
+    nodes: Option<OfNodes>,
     served: ArcSwap<Served>,
     shown: Mutex<Shown>,
 }
@@ -63,6 +79,8 @@ impl fmt::Debug for Tls {
 #[derive(Debug)]
 struct Served {
     config: Arc<ServerConfig>,
+    /// Between nodes: what the other ones are called with.
+    dialed: Option<Arc<ClientConfig>>,
     /// Vouches for the certificates of callers.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// When the certificate is no longer valid, in seconds since the epoch.
@@ -107,9 +125,35 @@ impl Tls {
     /// # Errors
     /// Naming the key of the configuration, the file, and what it has to hold.
     pub fn open(paths: TlsPaths) -> Result<Arc<Self>, String> {
-        let served = Served::of(read(&paths)?, &paths)?;
+        Self::open_as(paths, None)
+    }
+
+    /// The same between nodes: whoever connects has to show a certificate, and other nodes are called with it.
+    ///
+    /// # Errors
+    /// As [`Tls::open`], and where no CAs are named.
+    pub fn open_between(paths: TlsPaths, nodes: OfNodes) -> Result<Arc<Self>, String> {
+        if paths.client_ca.is_none() {
+            let [.., ca] = nodes.keys;
+            return Err(format!("{ca} is missing: it names the CAs of the certificates of nodes"));
+        }
+        Self::open_as(paths, Some(nodes))
+    }
+
+    fn open_as(paths: TlsPaths, nodes: Option<OfNodes>) -> Result<Arc<Self>, String> {
+        let served = Served::of(read(&paths, nodes.as_ref())?, &paths, nodes.as_ref())?;
         let shown = Shown { certificates: Vec::new(), swept_at: SWEPT_FROM };
-        Ok(Arc::new(Self { paths, served: ArcSwap::from_pointee(served), shown: Mutex::new(shown) }))
+        Ok(Arc::new(Self { paths, nodes, served: ArcSwap::from_pointee(served), shown: Mutex::new(shown) }))
+    }
+
+    /// What tells the certificates of nodes, where this is TLS between nodes.
+    pub fn nodes(&self) -> Option<&OfNodes> {
+        self.nodes.as_ref()
+    }
+
+    /// How other nodes are called now.
+    pub(super) fn connector(&self) -> Option<TlsConnector> {
+        self.served.load().dialed.clone().map(TlsConnector::from)
     }
 
     /// Reads the files again. New connections are served with what they hold from now on, and a certificate that no CA
@@ -118,7 +162,8 @@ impl Tls {
     /// # Errors
     /// As [`Tls::open`]; what was served before goes on being served.
     pub fn read_again(&self) -> Result<Replaced, String> {
-        let read = read(&self.paths)?;
+        let nodes = self.nodes.as_ref();
+        let read = read(&self.paths, nodes)?;
         let before = self.served.load();
         let replaced = Replaced {
             certificate: (&before.read.cert, &before.read.key) != (&read.cert, &read.key),
@@ -126,7 +171,7 @@ impl Tls {
         };
         if replaced != Replaced::default() {
             // Of a kept session nothing is verified again: a new configuration has none.
-            self.served.store(Arc::new(Served::of(read, &self.paths)?));
+            self.served.store(Arc::new(Served::of(read, &self.paths, nodes)?));
         }
         if replaced.client_ca {
             self.judge_again();
@@ -173,23 +218,28 @@ impl Tls {
 }
 
 impl Served {
-    fn of(read: Pem, paths: &TlsPaths) -> Result<Self, String> {
-        let (key, not_after) = identity(&read, paths)?;
-        let verifier = match (&read.client_ca, &paths.client_ca) {
-            (Some(pem), Some(path)) => Some(verifier(pem, path)?),
+    fn of(read: Pem, paths: &TlsPaths, nodes: Option<&OfNodes>) -> Result<Self, String> {
+        let (key, not_after) = identity(&read, paths, nodes)?;
+        let key = Arc::new(SingleCertAndKey::from(key));
+        let roots = match (&read.client_ca, &paths.client_ca) {
+            (Some(pem), Some(path)) => Some((roots(pem, path, nodes)?, path)),
             _ => None,
         };
-        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+        let verifier = roots.as_ref().map(|(roots, path)| verifier(roots, path, nodes)).transpose()?;
+        let dialed = match roots {
+            Some((roots, _)) if nodes.is_some() => Some(dialed(roots, key.clone())?),
+            _ => None,
+        };
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&versions)
+            .with_protocol_versions(&VERSIONS)
             .map_err(|error| error.to_string())?;
         let builder = match &verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+        let mut config = builder.with_cert_resolver(key);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), verifier, not_after, read })
+        Ok(Self { config: Arc::new(config), dialed, verifier, not_after, read })
     }
 
     fn vouches_for(&self, certificate: &ClientCertificate) -> bool {
@@ -202,30 +252,64 @@ impl Served {
 }
 
 /// The chain with its key, and when its first certificate ends.
-fn identity(read: &Pem, TlsPaths { cert, key, .. }: &TlsPaths) -> Result<(CertifiedKey, i64), String> {
-    let chain = certificates(&read.cert).map_err(|allowed| refused("tls.cert", cert, &allowed))?;
+fn identity(
+    read: &Pem,
+    TlsPaths { cert, key, .. }: &TlsPaths,
+    nodes: Option<&OfNodes>,
+) -> Result<(CertifiedKey, i64), String> {
+    let [cert_key, key_key, _] = keys(nodes);
+    let chain = certificates(&read.cert).map_err(|allowed| refused(cert_key, cert, &allowed))?;
     let (_, parsed) = parse_x509_certificate(&chain[0])
-        .map_err(|error| refused("tls.cert", cert, &format!("certificates in PEM: {error}")))?;
+        .map_err(|error| refused(cert_key, cert, &format!("certificates in PEM: {error}")))?;
+    if let Some(OfNodes { name, .. }) = nodes {
+        let has_name = ClientCertificate::of(chain.clone()).is_some_and(|own| own.has_name(name));
+        if !has_name {
+            return Err(refused(cert_key, cert, &format!("the certificate of a node, which has the DNS name {name}")));
+        }
+    }
     let not_after = parsed.validity().not_after.timestamp();
     // The bytes of a key are in no message.
     let der = PrivateKeyDer::from_pem_slice(&read.key)
-        .map_err(|_| refused("tls.key", key, "a private key in PEM (PKCS #8, PKCS #1 or SEC 1)"))?;
+        .map_err(|_| refused(key_key, key, "a private key in PEM (PKCS #8, PKCS #1 or SEC 1)"))?;
     let certified = CertifiedKey::from_der(chain, der, &ring::default_provider())
-        .map_err(|error| refused("tls.key", key, &format!("the key of the first certificate in tls.cert: {error}")))?;
+        .map_err(|error| refused(key_key, key, &format!("the key of the first certificate in {cert_key}: {error}")))?;
     Ok((certified, not_after))
 }
 
-/// Whoever shows no certificate is let in as well: it may have another credential.
-fn verifier(pem: &[u8], path: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let refused = |allowed: &str| refused("auth.certificates.ca", path, allowed);
+fn roots(pem: &[u8], path: &Path, nodes: Option<&OfNodes>) -> Result<Arc<RootCertStore>, String> {
+    let [.., ca] = keys(nodes);
+    let refused = |allowed: &str| refused(ca, path, allowed);
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem).map_err(|allowed| refused(&allowed))? {
         roots.add(certificate).map_err(|error| refused(&format!("certificates in PEM: {error}")))?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|error| refused(&format!("certificates of CAs: {error}")))
+    Ok(Arc::new(roots))
+}
+
+/// A caller that shows no certificate is let in as well, because it may have another credential; a node is not.
+fn verifier(
+    roots: &Arc<RootCertStore>,
+    path: &Path,
+    nodes: Option<&OfNodes>,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.clone(), Arc::new(ring::default_provider()));
+    let builder = if nodes.is_some() { builder } else { builder.allow_unauthenticated() };
+    let [.., ca] = keys(nodes);
+    builder.build().map_err(|error| refused(ca, path, &format!("certificates of CAs: {error}")))
+}
+
+/// How another node is called: it has to show a certificate of these CAs, and is shown the own one.
+fn dialed(roots: Arc<RootCertStore>, key: Arc<SingleCertAndKey>) -> Result<Arc<ClientConfig>, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&VERSIONS)
+        .map_err(|error| error.to_string())?;
+    let mut config = builder.with_root_certificates(roots).with_client_cert_resolver(key);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn keys(nodes: Option<&OfNodes>) -> [&'static str; 3] {
+    nodes.map_or(CALLERS, |nodes| nodes.keys)
 }
 
 /// At least one certificate, or what would have been allowed.
@@ -242,9 +326,10 @@ fn refused(name: &str, path: &Path, allowed: &str) -> String {
     format!("{name} = {:?} is not {allowed}", path.display().to_string())
 }
 
-fn read(paths: &TlsPaths) -> Result<Pem, String> {
-    let client_ca = paths.client_ca.as_ref().map(|path| bytes("auth.certificates.ca", path)).transpose()?;
-    Ok(Pem { cert: bytes("tls.cert", &paths.cert)?, key: bytes("tls.key", &paths.key)?, client_ca })
+fn read(paths: &TlsPaths, nodes: Option<&OfNodes>) -> Result<Pem, String> {
+    let [cert, key, ca] = keys(nodes);
+    let client_ca = paths.client_ca.as_ref().map(|path| bytes(ca, path)).transpose()?;
+    Ok(Pem { cert: bytes(cert, &paths.cert)?, key: bytes(key, &paths.key)?, client_ca })
 }
 
 fn bytes(name: &str, path: &Path) -> Result<Vec<u8>, String> {

@@ -11,6 +11,7 @@
 mod admin;
 mod batch;
 mod budget;
+mod forwarded;
 mod gate;
 mod permit;
 mod pool;
@@ -20,6 +21,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use forwarded::serve_forwarded;
 pub use serve::{permit_rpc, serve, serve_stream, turn};
 
 /// What a handler answers.

@@ -167,7 +167,7 @@ pub(super) fn item_error(service: &Service, call: &Call, error: &ServiceError) -
     status::to_item(error)
 }
 
-fn failed(service: &Service, rpc: &'static str, error: &ServiceError) {
+pub(super) fn failed(service: &Service, rpc: &'static str, error: &ServiceError) {
     service.metrics().failed(rpc, status::reason(error));
     if let Some(by) = error.shed_by() {
         service.metrics().shed(by);

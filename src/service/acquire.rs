@@ -169,7 +169,10 @@ impl Service {
             | ServiceError::Unauthenticated(_)
             | ServiceError::OtherRole { .. }
             | ServiceError::OtherOrg
-            | ServiceError::OtherScope(_) => return Err(error),
+            | ServiceError::OtherScope(_)
+            | ServiceError::Relayed(_)
+            | ServiceError::OwnerUnreachable { .. }
+            | ServiceError::OwnerBusy { .. } => return Err(error),
         };
         if !can_fail_open(ask) {
             return Err(error);

@@ -57,12 +57,14 @@ pub struct Call {
     pub deadline: Deadline,
     /// Who calls. It may call this rpc; whether it may reach an org is judged where the org is named.
     pub caller: Arc<Principal>,
+    /// Another node has sent it here, and it goes no further.
+    pub is_forwarded: bool,
 }
 
 impl Call {
     /// A call of `rpc` that has arrived now.
     pub fn new(rpc: &'static str, caller: Arc<Principal>, deadline: Deadline) -> Self {
-        Self { rpc, deadline, caller }
+        Self { rpc, deadline, caller, is_forwarded: false }
     }
 
     /// How an org is asked for this call, until then.

@@ -39,5 +39,22 @@ pub mod admin {
     }
 }
 
+/// `tollgate.peer.v1`: between nodes, and in no descriptor that callers are shown.
+#[allow(
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "generated: what the protos say of messages and fields is their documentation"
+)]
+pub mod peer {
+    /// Version 1 of it.
+    pub mod v1 {
+        tonic::include_proto!("tollgate.peer.v1");
+    }
+}
+
 /// Every public proto, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

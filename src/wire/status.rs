@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, codegen::Bytes};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::v1::ItemError;
+use super::{peer::v1 as peer, v1::ItemError};
 use crate::{
     auth::Refused,
     domain::{reach::ScopeRefused, refusal::OrgError},
-    error::ServiceError,
+    error::{Relayed, ServiceError},
 };
 
 /// `ErrorInfo.domain` of every error.
@@ -46,6 +46,10 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         ServiceError::OtherOrg => (Code::PermissionDenied, "ORG_NOT_ALLOWED", None),
         ServiceError::OtherScope(ScopeRefused::Outside { .. }) => (Code::PermissionDenied, "SCOPE_NOT_ALLOWED", None),
         ServiceError::OtherScope(ScopeRefused::Unnamed) => (Code::PermissionDenied, "SCOPE_MISSING", None),
+        // Its owner has counted it by the reason that it has.
+        ServiceError::Relayed(relayed) => (Code::from_i32(relayed.code), "RELAYED", None),
+        ServiceError::OwnerUnreachable { .. } => (Code::Unavailable, "OWNER_UNREACHABLE", Some(RETRY_SOON)),
+        ServiceError::OwnerBusy { .. } => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON)),
     }
 }
 
@@ -94,13 +98,17 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
     }
 }
 
-/// `UPPER_SNAKE`, stable; also a metric label.
+/// `UPPER_SNAKE`, stable; also a metric label. That of another node's error is in the error.
 pub fn reason(error: &ServiceError) -> &'static str {
     row(error).1
 }
 
 /// The error as gRPC has it: code, message, and details with the reason and when to try again.
 pub fn to_status(error: &ServiceError) -> Status {
+    if let ServiceError::Relayed(relayed) = error {
+        let details = Bytes::copy_from_slice(&relayed.details);
+        return Status::with_details(Code::from_i32(relayed.code), relayed.message.as_str(), details);
+    }
     let (code, reason, retry) = row(error);
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, [] as [(String, String); 0]);
@@ -124,8 +132,35 @@ impl From<ServiceError> for Status {
 
 /// The same for one item of a batch or stream.
 pub fn to_item(error: &ServiceError) -> ItemError {
-    let (code, reason, _) = row(error);
+    let (code, mut reason, _) = row(error);
+    if let ServiceError::Relayed(relayed) = error {
+        reason = &relayed.reason;
+    }
     ItemError { grpc_code: code as i32, reason: reason.into(), message: error.to_string() }
+}
+
+/// The same for another node, which hands it to its caller as it is.
+pub fn to_peer(error: &ServiceError) -> peer::Error {
+    let (status, item) = (to_status(error), to_item(error));
+    peer::Error {
+        code: item.grpc_code,
+        reason: item.reason,
+        message: item.message,
+        details: Bytes::copy_from_slice(status.details()),
+    }
+}
+
+/// Details of an error that is in no row: nodes that do not understand each other.
+pub fn details(code: Code, reason: &str, message: &str) -> Bytes {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, [] as [(String, String); 0]);
+    Bytes::copy_from_slice(Status::with_error_details(code, message, details).details())
+}
+
+/// The error of another node.
+pub fn from_peer(error: peer::Error) -> Relayed {
+    let peer::Error { code, reason, message, details } = error;
+    Relayed { code, reason, message, details: details.to_vec() }
 }
 
 #[cfg(test)]
@@ -138,6 +173,23 @@ mod tests {
         let status = to_status(&ServiceError::Input(InputError::new("org", "a b", "letters")));
         assert_eq!(status.code(), Code::InvalidArgument);
         assert_eq!(status.get_error_details().bad_request().unwrap().field_violations[0].field, "org");
+    }
+
+    #[test]
+    fn an_error_of_another_node_is_the_same_as_one_of_this_node() {
+        for error in [
+            ServiceError::Input(InputError::new("org", "a b", "letters")),
+            ServiceError::OrgBusy { most: 1 },
+            ServiceError::OtherOrg,
+            ServiceError::OwnerUnreachable { is_sent: true },
+        ] {
+            let relayed = ServiceError::Relayed(Box::new(from_peer(to_peer(&error))));
+            let (own, other) = (to_status(&error), to_status(&relayed));
+            assert_eq!((own.code(), own.message(), own.details()), (other.code(), other.message(), other.details()));
+            assert_eq!(to_item(&error), to_item(&relayed));
+            assert_eq!(to_peer(&error), to_peer(&relayed), "over two nodes as well");
+            assert_eq!(reason(&relayed), "RELAYED");
+        }
     }
 
     #[test]

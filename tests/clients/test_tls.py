@@ -61,6 +61,8 @@ class FirstHour(Tls):
         command = next(line for line in self.said.splitlines() if line.startswith("# tollgate "))
         arguments = command.removeprefix("# tollgate ").replace(":7070", ":" + node.grpc.rsplit(":", 1)[1]).split()
         self.assertEqual(node.run(*arguments).returncode, 0)
+        peer = self.made("peer", "--peer")
+        self.assertEqual(sorted(os.listdir(peer)), ["ca.pem", "cert.pem", "key.pem", "peer-key.pem", "peer.pem"])
         again = node.run("cert", "dev", path)
         self.assertEqual((again.returncode, "ca.pem" in again.stderr), (1, True), "nothing is overwritten")
 

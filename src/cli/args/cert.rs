@@ -8,8 +8,9 @@ use clap::{Args, Subcommand};
 pub(in crate::cli) enum CertVerb {
     /// Make a CA and a certificate of a node, for a first hour with TLS
     ///
-    /// Writes ca.pem, cert.pem and key.pem into DIR, and for --client also client.pem and client-key.pem. The key of the
-    /// CA is not kept, so nothing more can be signed with it. The certificates are valid for 30 days.
+    /// Writes ca.pem, cert.pem and key.pem into DIR, for --client also client.pem and client-key.pem, and for --peer also
+    /// peer.pem and peer-key.pem. The key of the CA is not kept, so nothing more can be signed with it. The certificates
+    /// are valid for 30 days.
     Dev(CertDevArgs),
 }
 
@@ -24,4 +25,7 @@ pub(in crate::cli) struct CertDevArgs {
     /// Make a certificate for a caller as well, with this name: a URI such as spiffe://prod/plane, or one of the DNS
     #[arg(long, value_name = "NAME")]
     pub client: Option<String>,
+    /// Make a certificate by which the nodes of a cluster know each other as well; all of them share it
+    #[arg(long)]
+    pub peer: bool,
 }
