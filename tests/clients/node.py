@@ -145,7 +145,6 @@ class Node:
         return inherited | chosen | (self.clock.environment() if self.clock else {})
 
     def start(self, *flags):
-<<<<<<< ours
         """Starts, and returns when the ports are known."""
         before = len(self.log)
         with open(self._log, "ab") as log:
@@ -162,32 +161,13 @@ class Node:
         own = ["--config", self.config_file, "--data-dir", self.data_dir]
         return ["serve", *own, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"]
 
-=======
-        """Starts, and returns when the ports are known and health answers SERVING."""
-        arguments = ["serve", "--config", self.config_file, "--data-dir", self.data_dir]
-        arguments += ["--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", *flags]
-        before = len(self.log)
-        with open(self._log, "ab") as log:
-            self.process = subprocess.Popen(
-                [*self.under, str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=log, cwd=self.cwd,
-            )
-        self.addresses = self._addresses(before)
-        self.grpc, self.http = self.addresses["grpc"], self.addresses["http"]
-        return self
-
->>>>>>> theirs
     @property
     def log(self):
         """Every line that was written so far, of all starts: what a node says before it answers is there with its answer."""
         with open(self._log, encoding="utf-8", errors="replace") as log:
             return log.read().splitlines()
 
-<<<<<<< ours
     def _start_up_line(self, before):
-=======
-    def _addresses(self, before):
->>>>>>> theirs
         until = time.monotonic() + START_WITHIN
         while True:
             ended = self.process.poll()
