@@ -50,7 +50,7 @@ use crate::{
     http,
     net::Tls,
     ports::{BillingProvider, Cell, Clock, OrgStore, StoreEngine},
-    service::{self, Reloads, Service},
+    service::{self, Others, Reloads, Service},
     telemetry::Metrics,
 };
 
@@ -63,6 +63,8 @@ const MARK_EVERY: u32 = 5;
 const COUNTED_WITHIN: Duration = Duration::from_secs(5);
 /// What the store may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// What other nodes may take to get their last answers.
+const PEER_WITHIN: Duration = Duration::from_secs(2);
 /// What the HTTP port may take to answer what it has been asked before.
 const HTTP_WITHIN: Duration = Duration::from_secs(1);
 
@@ -127,7 +129,7 @@ fn write_behind(config: &Config) -> WriteBehind {
 pub async fn run(
     config: Config,
     start: Start,
-    listeners: Listeners,
+    mut listeners: Listeners,
     source: Source,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Failure> {
@@ -142,7 +144,12 @@ pub async fn run(
     let orgs = start_orgs(&config, &store, &table, &clock, &provider, &metrics).await?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     let keeper = join(&config, &listeners, cell, &table, (&orgs, &balances), &clock);
+    let ways = match (&config.cluster, &keeper) {
+        (Some(cluster), Some(keeper)) => Some(cluster::Ways::open(cluster, keeper.clone())?),
+        _ => None,
+    };
     announce(&config, &listeners, &*engine);
+    let peer = listeners.take_peer();
     let supervisor = Arc::new(Supervisor::of_environment());
     let (reloads, asked) = Reloads::new();
     let service = Arc::new(Service::new(service::Deps {
@@ -154,7 +161,7 @@ pub async fn run(
         metrics,
         reloads,
         table,
-        keeper,
+        others: ways.as_ref().zip(keeper).map(|(ways, keeper)| Others { keeper, peers: ways.peers.clone() }),
         node: config.node.clone(),
     }));
     let keys = Keys::of(&callers.rpcs, &service).await;
@@ -172,7 +179,7 @@ pub async fn run(
     let http_stop = CancellationToken::new();
     let http = http::serve(service.clone(), callers.metrics, http, billing::webhook_key(&config), http_stop.clone());
     let http = tokio::spawn(http);
-    let data_dir = config.data_dir.clone();
+    let (data_dir, bounds) = (config.data_dir.clone(), config.bounds.clone());
     let mut beside = vec![
         tokio::spawn(watch_clock(clock, engine.clone())),
         tokio::spawn(disk::watch(service.clone(), engine.clone(), health.clone())),
@@ -188,6 +195,12 @@ pub async fn run(
             supervisor.clone(),
         )),
     ];
+    let peer_stop = CancellationToken::new();
+    let peer = ways
+        .as_ref()
+        .zip(peer)
+        .map(|(ways, listener)| ways.serve(service.clone(), listener, &bounds, peer_stop.clone()));
+    beside.extend(ways.map(|ways| ways.watch(service.clone())));
     beside.extend(has_disk.then(|| tokio::spawn(disk::watch_room(service.clone(), data_dir))));
     beside.extend(watch_credentials(&callers.rpcs, keys, tls, &service));
     supervisor.ready(&service.health());
@@ -199,6 +212,10 @@ pub async fn run(
     let stopped = stop(&service, &*store, &*engine, drain_for).await;
     http_stop.cancel();
     end_within(HTTP_WITHIN, http, "http").await;
+    peer_stop.cancel();
+    if let Some(peer) = peer {
+        end_within(PEER_WITHIN, peer, "peer").await;
+    }
     ended.and(stopped)
 }
 
@@ -248,7 +265,7 @@ fn join(
     let (cluster, cell, addresses) = (config.cluster.as_ref()?, cell?, listeners.addresses()?);
     let (table, orgs, balances, clock) = (table.clone(), orgs.clone(), balances.clone(), clock.clone());
     let joining = cluster::Joining { config, cluster, addresses: &addresses, cell, table, orgs, balances, clock };
-    Some(Arc::new(joining.join()))
+    Some(joining.join())
 }
 
 /// The actors, with what metrics say of all orgs counted.

@@ -219,6 +219,19 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>>;
 }
 
+/// Which node this is.
+pub trait Itself: Send + Sync + fmt::Debug {
+    /// In the life that it has now.
+    fn id(&self) -> NodeId;
+}
+
+/// A node that has one life.
+impl Itself for NodeId {
+    fn id(&self) -> NodeId {
+        self.clone()
+    }
+}
+
 /// What this node has in memory of the orgs of shards.
 pub trait Residents: Send + Sync + fmt::Debug {
     /// It owns these from now on.

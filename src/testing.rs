@@ -261,7 +261,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
     });
     let service = Arc::new(Service::new(service::Deps {
         table: Table::alone(),
-        keeper: None,
+        others: None,
         orgs: orgs.clone(),
         clock: clock.clone(),
         store: store.clone(),

@@ -43,8 +43,8 @@ async fn node(policy: OrgPolicy) -> Service {
     let balances = Balances::start(provider, clock.clone(), BillingRules::default()).await.unwrap();
     let (reloads, _) = service::Reloads::new();
     let (engine, node) = (store.clone(), "node".to_owned());
-    let (table, keeper) = (Table::alone(), None);
-    Service::new(service::Deps { orgs, clock, store, engine, balances, metrics, reloads, table, keeper, node })
+    let (table, others) = (Table::alone(), None);
+    Service::new(service::Deps { orgs, clock, store, engine, balances, metrics, reloads, table, others, node })
 }
 
 /// Allocations of one call, on average.

@@ -4,22 +4,32 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use sha2::{Digest, Sha256};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{Failure, listeners::Addresses, opening::Store};
 use crate::{
     actors::{Orgs, billing::Balances},
+    bounds::Bounds,
     clock::SystemClock,
     cluster::{
         keeper::{self, Keeper},
         table::Table,
     },
-    config::{Cluster, Config},
+    config::{Cluster, Config, PeerFiles},
     domain::{
+        ids::OrgId,
         members::{About, Incarnation},
-        shard::ShardSet,
+        shard::{Epoch, Shard, ShardSet},
     },
+    net::{Dialer, Door, OfNodes, Shared, Tls, TlsPaths, Unread},
+    peer::{self, NAME_OF_NODES, Owns, Peers, WrongOwner, server::Serving},
     ports::{Cell, Residents},
+    service::Service,
     store::postgres::{PgOptions, PgStore},
 };
 
@@ -27,6 +37,11 @@ const PASSWORD: &str = "PGPASSWORD";
 /// How long a node waits at its start for a database that is not there yet.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How often streams to nodes that are no members any more are ended.
+const MEMBERS_EVERY: Duration = Duration::from_secs(1);
+/// Connections of other nodes: one of each, and one more while another takes its place.
+const NODES: u32 = 1_024;
+const TLS_KEYS: [&str; 3] = ["cluster.tls.cert", "cluster.tls.key", "cluster.tls.ca"];
 /// Hexadecimal digits of a digest that people compare.
 const DIGEST_DIGITS: usize = 12;
 
@@ -88,7 +103,7 @@ pub(super) struct Joining<'a> {
 
 impl Joining<'_> {
     /// From now on the node takes its share of the shards.
-    pub(super) fn join(self) -> Keeper {
+    pub(super) fn join(self) -> Arc<Keeper> {
         let Self { config, cluster, addresses, cell, table, orgs, balances, clock } = self;
         let advertised = |given: &Option<String>, bound| given.clone().unwrap_or_else(|| format!("{bound}"));
         let about = About {
@@ -100,7 +115,82 @@ impl Joining<'_> {
         };
         let name = Arc::from(config.node.as_str());
         let residents = Arc::new(Here { orgs, balances });
-        Keeper::start(keeper::Deps { cell, table, residents, clock, name, about, draw })
+        Arc::new(Keeper::start(keeper::Deps { cell, table, residents, clock, name, about, draw }))
+    }
+}
+
+/// The way to the other nodes and from them.
+pub(super) struct Ways {
+    pub(super) peers: Peers,
+    options: Arc<peer::Options>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Ways {
+    /// With the certificate that nodes show to each other, where the configuration has one.
+    pub(super) fn open(cluster: &Cluster, keeper: Arc<Keeper>) -> Result<Self, Failure> {
+        let between = |files: &PeerFiles| {
+            let PeerFiles { cert, key, ca } = files.clone();
+            let paths = TlsPaths { cert, key, client_ca: Some(ca) };
+            Tls::open_between(paths, OfNodes { name: NAME_OF_NODES, keys: TLS_KEYS })
+        };
+        let tls = cluster.tls.as_ref().map(between).transpose().map_err(Failure)?;
+        let options = peer::Options::of(keeper);
+        let peers = Peers::new(options.clone(), Arc::new(Dialer::new(tls.clone())));
+        Ok(Self { peers, options: Arc::new(options), tls })
+    }
+
+    /// Serves other nodes until `stop`, then what is in flight.
+    pub(super) fn serve(
+        &self,
+        service: Arc<Service>,
+        listener: TcpListener,
+        bounds: &Bounds,
+        stop: CancellationToken,
+    ) -> JoinHandle<()> {
+        let shared =
+            Shared { unread: Unread::new(bounds.unread_bytes), turns: service.turns().clone(), tls: self.tls.clone() };
+        let door = Door::of_nodes("peer", listener, NODES, bounds, &shared, peer::KEEP_ALIVE);
+        let owns = Arc::new(Owned(service.table().clone()));
+        let nodes = self.tls.as_ref().and_then(|tls| tls.nodes().copied());
+        let serving = Serving { service, owns, options: self.options.clone(), nodes, stop };
+        tokio::spawn(peer::server::serve(serving, door))
+    }
+
+    /// Reads the certificate again while the node runs, and ends the streams to nodes that have died.
+    pub(super) fn watch(self, service: Arc<Service>) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            let Self { peers, tls, .. } = self;
+            let certificates = async {
+                match tls {
+                    Some(tls) => super::tls::watch(tls, None, service.metrics().clone()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let members = async {
+                loop {
+                    sleep(MEMBERS_EVERY).await;
+                    let Some(keeper) = service.keeper() else { return };
+                    let place = keeper.place();
+                    let living = place.view.members.iter().filter(|member| member.expires_at.is_some());
+                    peers.keep_only(&living.map(|member| member.id.clone()).collect::<Vec<_>>());
+                }
+            };
+            tokio::join!(certificates, members);
+        })
+    }
+}
+
+/// What other nodes may have carried out here.
+#[derive(Debug)]
+struct Owned(Arc<Table>);
+
+impl Owns for Owned {
+    fn owns(&self, org: &str, epoch: Option<Epoch>) -> Result<(), WrongOwner> {
+        // It is refused as what it is, and no org.
+        let Ok(org) = OrgId::parse("org", org) else { return Ok(()) };
+        let held = self.0.held(Shard::of(&org));
+        if held.is_some() && (epoch.is_none() || epoch == held) { Ok(()) } else { Err(WrongOwner { epoch: held }) }
     }
 }
 

@@ -66,6 +66,11 @@ impl Listeners {
         (grpc, Door::new("http", self.http, bounds.http_connections, bounds, &shared, turn))
     }
 
+    /// The port for other nodes, once.
+    pub(super) fn take_peer(&mut self) -> Option<TcpListener> {
+        self.peer.take()
+    }
+
     /// Where it listens.
     pub fn addresses(&self) -> Option<Addresses> {
         let peer = self.peer.as_ref().and_then(|peer| peer.local_addr().ok());

@@ -91,6 +91,11 @@ pub enum Access {
 }
 
 impl Access {
+    /// Whether nothing is changed by it.
+    pub const fn only_reads(self) -> bool {
+        matches!(self, Self::Reads | Self::Views)
+    }
+
     /// The roles that have it.
     pub const fn roles(self) -> &'static [Role] {
         match self {

@@ -36,7 +36,7 @@ use crate::{
         members::{About, CellView, Incarnation, Member, NodeId},
         shard::{SHARDS, ShardSet},
     },
-    ports::{Cell, Clock, Residents, StoreFault},
+    ports::{Cell, Clock, Itself, Residents, StoreFault},
 };
 
 const RENEWAL: Duration = Duration::from_millis(NODE_LEASE_RENEWAL_MS);
@@ -111,9 +111,17 @@ pub struct Place {
 /// The handle of a keeper that runs.
 #[derive(Debug)]
 pub struct Keeper {
+    name: Arc<str>,
     wish: watch::Sender<Wish>,
     over: watch::Receiver<bool>,
     place: Arc<ArcSwap<Place>>,
+}
+
+impl Itself for Keeper {
+    fn id(&self) -> NodeId {
+        let before = || NodeId { name: self.name.clone(), incarnation: Incarnation(0) };
+        self.place.load().id.clone().unwrap_or_else(before)
+    }
 }
 
 impl Keeper {
@@ -121,13 +129,13 @@ impl Keeper {
     pub fn start(deps: Deps) -> Self {
         let (wish, wished) = watch::channel(Wish::Serve);
         let (ended, over) = watch::channel(false);
-        let place: Arc<ArcSwap<Place>> = Arc::default();
+        let (place, name): (Arc<ArcSwap<Place>>, _) = (Arc::default(), deps.name.clone());
         let running = Running { deps, wished, place: place.clone(), changing: Mutex::default() };
         tokio::spawn(async move {
             running.run().await;
             ended.send_replace(true);
         });
-        Self { wish, over, place }
+        Self { name, wish, over, place }
     }
 
     /// How this node stands.

@@ -103,7 +103,7 @@ async fn open(options: &Options, dial: &Arc<dyn Dial>, to: &Node, waiting: &Arc<
 
 /// Whether it is the node that was meant.
 fn greeted(hello: &Hello, options: &Options, to: &Node) -> Result<(), String> {
-    if let Some(other) = other_protocol(hello, &options.own) {
+    if let Some(other) = other_protocol(hello, &options.own.id()) {
         return Err(other);
     }
     let (node, incarnation) = (&hello.node, hello.incarnation);

@@ -29,11 +29,12 @@ use prost::bytes::Bytes;
 use crate::{
     auth::Principal,
     domain::{
-        members::{Member, NodeId},
+        members::{self, NodeId},
         shard::Epoch,
     },
     error::{Relayed, ServiceError},
     net::KeepAlive,
+    ports::Itself,
     wire::peer::v1,
 };
 
@@ -52,7 +53,7 @@ const FRAME_BYTES: usize = 256 << 10;
 #[derive(Debug, Clone)]
 pub struct Options {
     /// This node.
-    pub own: NodeId,
+    pub own: Arc<dyn Itself>,
     /// Calls on their way to one node, sent or not; and of one node that are served here at a time.
     pub in_flight: usize,
     /// The longest request.
@@ -67,7 +68,7 @@ pub struct Options {
 
 impl Options {
     /// What is usual, for this node.
-    pub fn of(own: NodeId) -> Self {
+    pub fn of(own: Arc<dyn Itself>) -> Self {
         Self {
             own,
             in_flight: 8_192,
@@ -79,10 +80,11 @@ impl Options {
     }
 
     fn hello(&self) -> v1::Hello {
+        let own = self.own.id();
         v1::Hello {
             protocol: PROTOCOL,
-            node: self.own.name.to_string(),
-            incarnation: self.own.incarnation.0,
+            node: own.name.to_string(),
+            incarnation: own.incarnation.0,
             version: env!("CARGO_PKG_VERSION").into(),
         }
     }
@@ -110,9 +112,9 @@ pub struct Node {
     pub address: Arc<str>,
 }
 
-impl From<&Member> for Node {
-    fn from(member: &Member) -> Self {
-        Self { id: member.id.clone(), address: member.about.peer.as_str().into() }
+impl From<&members::Node> for Node {
+    fn from(node: &members::Node) -> Self {
+        Self { id: node.id.clone(), address: node.about.peer.as_str().into() }
     }
 }
 

@@ -149,7 +149,7 @@ impl Exchanges {
         let Some(exchange_request::Frame::Hello(hello)) = frames.message().await?.and_then(|first| first.frame) else {
             return Err(Status::failed_precondition("the first frame has to be a hello"));
         };
-        match other_protocol(&hello, &self.0.options.own) {
+        match other_protocol(&hello, &self.0.options.own.id()) {
             Some(other) => Err(Status::failed_precondition(other)),
             None => Ok(hello),
         }

@@ -7,10 +7,14 @@ use futures_util::{Stream, StreamExt, stream};
 use super::{
     Answer,
     permit::{self, Scoped},
-    serve::{Owner, item_error, owner},
+    route::{self, Forwarded},
+    serve::{item_error, response},
+    table::{AcquireBatch, Method, Unary},
 };
 use crate::{
-    service::{Ask, Call, Group, Service},
+    domain::ids::OrgId,
+    error::ServiceError,
+    service::{Ask, Asks, Call, Group, Service},
     wire::{
         answers, requests,
         v1::{self, ItemError},
@@ -33,13 +37,17 @@ pub(super) fn decide<S>(
 where
     S: Deref<Target = Service> + Clone + Send + Sync,
 {
-    let (mut refused, mut positions, mut asks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut refused, mut positions, mut asks, mut given) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let is_alone = service.table().is_alone();
     for (position, item) in items.iter_mut().enumerate() {
         let permitted = permit::scoped(&call.caller, item);
         match permitted.and_then(|()| Ok(requests::acquire(item)?)) {
             Ok((org, acquire)) => {
                 positions.push(position);
                 asks.push(Ask { org, acquire });
+                if !is_alone {
+                    given.push(std::mem::take(item));
+                }
             }
             Err(error) => refused.push((position, Err(item_error(&service, call, &error)))),
         }
@@ -47,39 +55,117 @@ where
     let call = call.clone();
     let parts = Service::grouped(asks).into_iter().map(move |(org, Group { positions: members, asks })| {
         let (service, call) = (service.clone(), call.clone());
+        let items: Vec<_> = members.iter().filter_map(|member| given.get_mut(*member).map(std::mem::take)).collect();
         let members: Vec<_> = members.iter().map(|member| positions[*member]).collect();
         async move {
-            let decided = match owner(org.as_str()) {
-                Owner::Here => service.decide(&org, asks, &call).await,
+            let answers = if items.is_empty() {
+                of_org(&service, &call, &org, asks)
+                    .await
+                    .unwrap_or_else(|error| shared(&service, &call, &error, members.len()))
+            } else {
+                Box::pin(by_owner(&service, &call, &org, asks, items)).await
             };
-            if decided.iter().flat_map(|item| item.as_ref().err()).any(|error| error.shed_by().is_some()) {
-                service.turns().hold().await;
-            }
-            let answers = decided.into_iter().map(|item| match item {
-                Ok(decision) => Ok(answers::decision(&decision, service.node())),
-                Err(error) => Err(item_error(&service, &call, &error)),
-            });
-            stream::iter(members.into_iter().zip(answers.collect::<Vec<_>>()))
+            stream::iter(members.into_iter().zip(answers))
         }
     });
     let decided = parts.collect::<stream::FuturesUnordered<_>>().flatten();
     stream::iter(refused).chain(decided)
 }
 
-/// Asks about each item alone; answers are in the order of the items.
-pub(super) async fn each<Item: Scoped, T, Fut: Future<Output = Answer<T>>>(
+/// Decides Acquires of one org here. The error is that of all: another node owns the org.
+async fn of_org(service: &Service, call: &Call, org: &OrgId, asks: Asks) -> Answer<Vec<Decided>> {
+    let decided = service.decide(org, asks, call).await;
+    if decided.iter().all(|item| matches!(item, Err(ServiceError::Moved))) {
+        return Err(ServiceError::Moved);
+    }
+    if decided.iter().flat_map(|item| item.as_ref().err()).any(|error| error.shed_by().is_some()) {
+        service.turns().hold().await;
+    }
+    let answers = decided.into_iter().map(|item| match item {
+        Ok(decision) => Ok(answers::decision(&decision, service.node())),
+        Err(error) => Err(item_error(service, call, &error)),
+    });
+    Ok(answers.collect())
+}
+
+/// Decides them where the org is owned, as a batch of its own.
+async fn by_owner(
     service: &Service,
     call: &Call,
-    items: Vec<Item>,
-    ask: impl Fn(Item) -> Fut,
-) -> Vec<Result<T, ItemError>> {
+    org: &OrgId,
+    asks: Asks,
+    items: Vec<v1::AcquireRequest>,
+) -> Vec<Decided> {
+    let count = items.len();
+    let batch = v1::AcquireBatchRequest { items };
+    let forwarded = Forwarded::of(AcquireBatch::RPC, &batch);
+    let here = || of_org(service, call, org, asks.clone());
+    let read = |bytes| {
+        let results = response::<AcquireBatch>(bytes)?.results;
+        let decided: Option<Vec<Decided>> = results.into_iter().map(|result| result.result.map(Into::into)).collect();
+        decided.filter(|decided| decided.len() == count).ok_or(ServiceError::Bug)
+    };
+    let decided = route::to_owner(service, call, org, &forwarded, here, read).await;
+    decided.unwrap_or_else(|error| shared(service, call, &error, count))
+}
+
+/// One error for all of them.
+fn shared(service: &Service, call: &Call, error: &ServiceError, count: usize) -> Vec<Decided> {
+    (0..count).map(|_| Err(item_error(service, call, error))).collect()
+}
+
+impl From<v1::acquire_batch_result::Result> for Decided {
+    fn from(result: v1::acquire_batch_result::Result) -> Self {
+        match result {
+            v1::acquire_batch_result::Result::Decision(decision) => Ok(decision),
+            v1::acquire_batch_result::Result::Error(error) => Err(error),
+        }
+    }
+}
+
+/// A batch of questions, each about one org.
+pub(super) trait Questions: Unary {
+    /// One of them.
+    type Item: Scoped + Clone + Send + Sync;
+    /// Its answer.
+    type Answer;
+
+    /// A batch of one.
+    fn one(item: Self::Item) -> Self::Request;
+    /// The answer to it.
+    fn answer(response: Self::Response) -> Option<Result<Self::Answer, ItemError>>;
+}
+
+/// Asks about each item alone; answers are in the order of the items.
+pub(super) async fn each<R: Questions, Fut: Future<Output = Answer<R::Answer>>>(
+    service: &Service,
+    call: &Call,
+    items: Vec<R::Item>,
+    ask: impl Fn(R::Item) -> Fut,
+) -> Vec<Result<R::Answer, ItemError>> {
     let ask = &ask;
     let asked = items.into_iter().map(|mut item| async move {
         permit::scoped(&call.caller, &mut item)?;
-        match owner(item.org()) {
-            Owner::Here => ask(item).await,
+        match OrgId::parse("org", item.org()) {
+            Ok(org) if !service.table().is_alone() => {
+                Box::pin(one_by_owner::<R, _>(service, call, &org, item, ask)).await
+            }
+            Ok(_) | Err(_) => ask(item).await.map(Ok),
         }
     });
     let answered = stream::iter(asked).buffered(AT_ONCE);
-    answered.map(|item| item.map_err(|error| item_error(service, call, &error))).collect().await
+    answered.map(|item| item.unwrap_or_else(|error| Err(item_error(service, call, &error)))).collect().await
+}
+
+async fn one_by_owner<R: Questions, Fut: Future<Output = Answer<R::Answer>>>(
+    service: &Service,
+    call: &Call,
+    org: &OrgId,
+    item: R::Item,
+    ask: impl Fn(R::Item) -> Fut,
+) -> Answer<Result<R::Answer, ItemError>> {
+    let forwarded = Forwarded::of(R::RPC, &R::one(item.clone()));
+    let here = || async { ask(item.clone()).await.map(Ok) };
+    let read = |bytes| R::answer(response::<R>(bytes)?).ok_or(ServiceError::Bug);
+    route::to_owner(service, call, org, &forwarded, here, read).await
 }

@@ -6,8 +6,9 @@ use futures_util::{Stream, StreamExt};
 
 use super::{
     Answer,
-    batch::{self, Decided},
+    batch::{self, Decided, Questions},
     serve::item_error,
+    table::BatchGetStatus,
 };
 use crate::{
     error::ServiceError,
@@ -147,8 +148,25 @@ pub(super) async fn batch_get_status(
 ) -> Answer<v1::BatchGetStatusResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
     let ask = |item| get_status(service, call, item);
-    let statuses = batch::each(service, call, request.items, ask).await;
+    let statuses = batch::each::<BatchGetStatus, _>(service, call, request.items, ask).await;
     Ok(v1::BatchGetStatusResponse { results: statuses.into_iter().map(status_result).collect() })
+}
+
+impl Questions for BatchGetStatus {
+    type Item = v1::GetStatusRequest;
+    type Answer = v1::GetStatusResponse;
+
+    fn one(item: Self::Item) -> Self::Request {
+        v1::BatchGetStatusRequest { items: vec![item] }
+    }
+
+    fn answer(mut response: Self::Response) -> Option<Result<Self::Answer, ItemError>> {
+        use v1::batch_get_status_result::Result as Outcome;
+        Some(match response.results.pop()?.result? {
+            Outcome::Status(status) => Ok(status),
+            Outcome::Error(error) => Err(error),
+        })
+    }
 }
 
 fn stream_result(tag: u64, item: Decided) -> v1::AcquireStreamResponse {

@@ -15,6 +15,7 @@ mod forwarded;
 mod gate;
 mod permit;
 mod pool;
+mod route;
 mod serve;
 mod session;
 pub mod table;

@@ -7,15 +7,17 @@ use std::{
 };
 
 use futures_util::{FutureExt, Stream, StreamExt, stream};
+use prost::{Message, bytes::Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Answer,
+    route::{self, Forwarded},
     table::{Method, Orgs, Streamed, Unary},
 };
 use crate::{
     auth::Principal,
-    domain::commands::Lane,
+    domain::{commands::Lane, ids::OrgId},
     error::ServiceError,
     service::{Call, Service},
     turns::Arrived,
@@ -29,20 +31,6 @@ const CHUNKS_AT_ONCE: usize = 64;
 /// The most requests of one stream in flight; more wait with their caller, because they are not read.
 const REQUESTS_AT_ONCE: usize = 1_024;
 const _: () = assert!(CHUNK <= REQUESTS_AT_ONCE);
-
-/// Which node owns an org.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
-    Here,
-}
-
-/// Says which node owns an org. Every call asks here and nowhere else: [`serve()`] for the org of its
-/// request, [`super::batch`] for each org of a batch or of a stream. One node owns every org, so there is
-/// one answer. With more nodes another variant names the owner, and both places forward the bytes of the
-/// request to it, under the name of the rpc.
-pub(super) fn owner(_org: &str) -> Owner {
-    Owner::Here
-}
 
 /// Whether this caller may call the rpc at all: asked before the body of a request is read.
 ///
@@ -81,16 +69,37 @@ pub async fn serve<R: Unary>(
 ) -> Answer<R::Response> {
     let call = service.call(R::RPC.method, caller, callers);
     R::permit(&call.caller, &mut request).inspect_err(|error| failed(service, call.rpc, error))?;
-    let owner = match R::orgs(&request) {
-        Orgs::One(org) => owner(org),
-        // It is about this node, or its handler splits it.
-        Orgs::None | Orgs::Each(_) => Owner::Here,
-    };
-    let answered = match owner {
-        Owner::Here => R::handle(service, &call, request).await,
+    let answered = match routed::<R>(service, &request) {
+        Some(org) => Box::pin(handle_by_owner::<R>(service, &call, &org, request)).await,
+        None => R::handle(service, &call, request).await,
     };
     service.metrics().answered(call.rpc, call.deadline.elapsed());
     answered.inspect_err(|error| failed(service, call.rpc, error))
+}
+
+/// The org whose owner carries the call out; `None` = this node does. It is about the node, or its handler splits it, or
+/// the org is none and refused as such.
+fn routed<R: Unary>(service: &Service, request: &R::Request) -> Option<OrgId> {
+    match R::orgs(request) {
+        Orgs::One(org) if !service.table().is_alone() => OrgId::parse("org", org).ok(),
+        Orgs::One(_) | Orgs::None | Orgs::Each(_) => None,
+    }
+}
+
+async fn handle_by_owner<R: Unary>(
+    service: &Service,
+    call: &Call,
+    org: &OrgId,
+    request: R::Request,
+) -> Answer<R::Response> {
+    let forwarded = Forwarded::of(R::RPC, &request);
+    let here = || R::handle(service, call, request.clone());
+    route::to_owner(service, call, org, &forwarded, here, response::<R>).await
+}
+
+/// What the owner has answered.
+pub(super) fn response<R: Method>(bytes: Bytes) -> Answer<R::Response> {
+    R::Response::decode(bytes).map_err(|_| ServiceError::Bug)
 }
 
 /// Serves a stream: requests that arrive together are one call, with a deadline of its own. Answers leave

@@ -1,6 +1,10 @@
 //! `tollgate.v1.SessionService`.
 
-use super::{Answer, batch};
+use super::{
+    Answer,
+    batch::{self, Questions},
+    table::BatchStatus,
+};
 use crate::{
     domain::command::{GetSession, ListSessions},
     service::{Ask, Call, Service},
@@ -72,7 +76,7 @@ pub(super) async fn batch_status(
 ) -> Answer<v1::BatchStatusResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
     let ask = |item| status(service, call, item);
-    let statuses = batch::each(service, call, request.items, ask).await;
+    let statuses = batch::each::<BatchStatus, _>(service, call, request.items, ask).await;
     Ok(v1::BatchStatusResponse { results: statuses.into_iter().map(status_result).collect() })
 }
 
@@ -80,6 +84,23 @@ async fn status(service: &Service, call: &Call, request: v1::SessionStatusReques
     let (org, scopes) = (requests::org(&request.org)?, requests::scopes(&request.scope, &request.scopes)?);
     let status = service.session_status(&org, scopes.clone(), call).await?;
     Ok(answers::session_status(status, &org, &scopes, &service.upgrade_url(&org)))
+}
+
+impl Questions for BatchStatus {
+    type Item = v1::SessionStatusRequest;
+    type Answer = v1::SessionStatus;
+
+    fn one(item: Self::Item) -> Self::Request {
+        v1::BatchStatusRequest { items: vec![item] }
+    }
+
+    fn answer(mut response: Self::Response) -> Option<Result<Self::Answer, ItemError>> {
+        use v1::batch_status_result::Result as Outcome;
+        Some(match response.results.pop()?.result? {
+            Outcome::Status(status) => Ok(status),
+            Outcome::Error(error) => Err(error),
+        })
+    }
 }
 
 fn status_result(item: Result<v1::SessionStatus, ItemError>) -> v1::BatchStatusResult {

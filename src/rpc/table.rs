@@ -38,6 +38,9 @@ pub struct Rpc {
     pub size: Size,
     /// Whether it is about what runs already, so that its calls have room of their own: as the lane of its command.
     pub settles: bool,
+    /// Whether what it is about goes on whatever becomes of the call: it is answered without the owner of its org where
+    /// that cannot be reached.
+    pub always: bool,
     /// The orgs that an encoded request names.
     pub orgs: fn(&[u8]) -> Result<Vec<String>, DecodeError>,
 }
@@ -91,7 +94,7 @@ pub enum Orgs<'a> {
 /// A row of the table as a type.
 pub trait Method: 'static {
     /// The message that is received.
-    type Request: Message + Default + Name + Send + 'static;
+    type Request: Message + Default + Name + Clone + Send + Sync + 'static;
     /// The message that is sent.
     type Response: Message + Default + Name + Send + 'static;
     /// The row as a value.
@@ -176,6 +179,7 @@ macro_rules! rpcs {
                     has_scopes: rpcs!(@scoped $org),
                     size: rpcs!(@size $($trait)*),
                     settles: rpcs!(@settles $($trait)*),
+                    always: rpcs!(@always $($trait)*),
                     orgs: orgs_in::<Self>,
                 };
 
@@ -210,6 +214,10 @@ macro_rules! rpcs {
     (@settles) => { false };
     (@settles settles $($other:ident)*) => { true };
     (@settles $first:ident $($other:ident)*) => { rpcs!(@settles $($other)*) };
+
+    (@always) => { false };
+    (@always always $($other:ident)*) => { true };
+    (@always $first:ident $($other:ident)*) => { rpcs!(@always $($other)*) };
 
     (@kind unary) => { Kind::Unary };
     (@kind stream) => { Kind::Stream };
@@ -298,7 +306,7 @@ rpcs! {
             = gate::list_reservations,
             org: [one org], Reads;
         unary Resume(v1::ResumeRequest) -> v1::ResumeResponse = gate::resume,
-            org: [one org], Executes, settles;
+            org: [one org], Executes, settles, always;
         unary Record(v1::RecordRequest) -> v1::RecordResponse = gate::record,
             org: [one org with scopes], Reports, settles;
         unary ReportCumulative(v1::ReportCumulativeRequest) -> v1::ReportCumulativeResponse

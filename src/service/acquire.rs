@@ -28,7 +28,7 @@ type Decided = Result<Box<Decision>, ServiceError>;
 /// What the org's actor answers to one Acquire.
 type Answered = Result<Result<Box<Decision>, Need>, ServiceError>;
 /// Acquires of one org; nearly always one.
-type Asks = SmallVec<[Arc<Acquire>; 1]>;
+pub type Asks = SmallVec<[Arc<Acquire>; 1]>;
 
 /// One Acquire on its way.
 #[derive(Debug, Clone)]

@@ -208,7 +208,7 @@ impl Service {
     /// said that they do not serve, callers would have nobody to ask.
     pub fn is_serving(&self) -> bool {
         let is_able = || self.store.state().borrow().is_up() && self.stalled_ms().is_none();
-        !self.is_leaving() && (self.keeper.is_some() || is_able())
+        !self.is_leaving() && (self.others.is_some() || is_able())
     }
 
     fn is_leaving(&self) -> bool {

@@ -37,6 +37,16 @@ impl Deadline {
         self.at.checked_sub(Duration::from_millis(u64::from(budget_ms)).min(left / 4)).unwrap_or(self.at)
     }
 
+    /// When `left` of it is left.
+    pub fn leaving_time(self, left: Duration) -> Instant {
+        self.at.checked_sub(left).unwrap_or(self.at)
+    }
+
+    /// How long it is until then.
+    pub fn left(self) -> Duration {
+        self.at.saturating_duration_since(now())
+    }
+
     /// Since the call arrived.
     pub fn elapsed(self) -> Duration {
         now().saturating_duration_since(self.arrived)

@@ -31,6 +31,7 @@ use crate::{
     cluster::{keeper::Keeper, table::Table},
     domain::{commands, ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
+    peer::Peers,
     ports::{Clock, OrgStore, StoreEngine},
     telemetry::Metrics,
     turns::Turns,
@@ -38,7 +39,7 @@ use crate::{
 
 use emergency::EmergencyCap;
 
-pub use acquire::{Ask, Group};
+pub use acquire::{Ask, Asks, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
 pub use reload::{Asked, RELOAD_WITHIN, Reloaded, Reloads};
@@ -62,10 +63,19 @@ pub struct Deps {
     pub reloads: Reloads,
     /// Which node owns which org.
     pub table: Arc<Table>,
-    /// What keeps this node's place among others; `None` = it is alone.
-    pub keeper: Option<Arc<Keeper>>,
+    /// The other nodes; `None` = this one is alone.
+    pub others: Option<Others>,
     /// Name of this node in answers.
     pub node: String,
+}
+
+/// The other nodes that share the store.
+#[derive(Debug)]
+pub struct Others {
+    /// What keeps this node's place among them.
+    pub keeper: Arc<Keeper>,
+    /// The way to them.
+    pub peers: Peers,
 }
 
 /// Every use case.
@@ -80,7 +90,7 @@ pub struct Service {
     emergency: EmergencyCap,
     reloads: Reloads,
     table: Arc<Table>,
-    keeper: Option<Arc<Keeper>>,
+    others: Option<Others>,
     node: String,
     started_at: Millis,
     /// Load balancers are asked to go elsewhere.
@@ -107,7 +117,7 @@ impl Service {
             emergency: EmergencyCap::default(),
             reloads: deps.reloads,
             table: deps.table,
-            keeper: deps.keeper,
+            others: deps.others,
             node: deps.node,
             leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -163,8 +173,13 @@ impl Service {
     }
 
     /// What keeps this node's place among others; `None` = it is alone.
-    pub fn keeper(&self) -> Option<&Arc<Keeper>> {
-        self.keeper.as_ref()
+    pub fn keeper(&self) -> Option<&Keeper> {
+        self.others.as_ref().map(|others| &*others.keeper)
+    }
+
+    /// The way to the other nodes; `None` = this one is alone.
+    pub fn peers(&self) -> Option<&Peers> {
+        self.others.as_ref().map(|others| &others.peers)
     }
 
     /// From now on health says that callers are better served by another node.

@@ -10,7 +10,9 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-use super::v1;
+use prost_reflect::{DynamicMessage, Value};
+
+use super::{json, v1};
 use crate::{
     bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS, SCOPES_PER_CALL},
     domain::{
@@ -27,6 +29,22 @@ use meaning::Meaning;
 pub use self::{admin::*, budgets::*, gate::*, pools::*, sessions::*};
 
 type Parsed<T> = Result<T, InputError>;
+
+/// Whether an encoded message of this name has a request id, or each message in it has one.
+pub fn has_request_ids(name: &str, encoded: &[u8]) -> bool {
+    let message = json::descriptors().ok().and_then(|pool| pool.get_message_by_name(name));
+    let message = message.and_then(|message| DynamicMessage::decode(message, encoded).ok());
+    message.is_some_and(|message| is_known_again(&message))
+}
+
+fn is_known_again(message: &DynamicMessage) -> bool {
+    if let Some(id) = message.get_field_by_name("request_id") {
+        return id.as_str().is_some_and(|id| !id.is_empty());
+    }
+    let Some(items) = message.get_field_by_name("items") else { return false };
+    let is_one = |item: &Value| item.as_message().is_some_and(is_known_again);
+    items.as_list().is_some_and(|items| items.iter().all(is_one))
+}
 
 /// Reads the field `org`.
 pub fn org(text: &str) -> Parsed<OrgId> {

@@ -394,6 +394,6 @@ async fn a_drained_node_owns_nothing_until_it_serves_again() {
 
 impl Node {
     fn standing(&self, shard: Shard) -> Standing {
-        self.table.held(shard).map_or(Standing::Elsewhere, |epoch| self.table.standing(shard, epoch))
+        self.table.held_still(shard).map_or(Standing::Elsewhere, |epoch| self.table.standing(shard, epoch))
     }
 }

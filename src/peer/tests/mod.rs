@@ -38,7 +38,7 @@ fn at(name: &str, address: &str) -> Node {
 
 /// Of the node that forwards.
 fn options() -> Options {
-    Options { in_flight: 64, ..Options::of(id("a")) }
+    Options { in_flight: 64, ..Options::of(Arc::new(id("a"))) }
 }
 
 fn forward(rpc: &'static str, request: &impl Message, caller: &Arc<Principal>) -> Forward {

@@ -39,7 +39,7 @@ async fn pair() -> Pair {
 }
 
 fn serving(owner: &testing::Node, stop: CancellationToken) -> Serving {
-    let options = Options { in_flight: 64, ..Options::of(id("b")) };
+    let options = Options { in_flight: 64, ..Options::of(Arc::new(id("b"))) };
     Serving { service: owner.service.clone(), owns: owned(), options: Arc::new(options), nodes: None, stop }
 }
 

@@ -94,7 +94,7 @@ async fn listen(tls: Option<Arc<Tls>>) -> Listening {
     let serving = Serving {
         service: owner.service.clone(),
         owns: owned(),
-        options: Arc::new(Options::of(id("b"))),
+        options: Arc::new(Options::of(Arc::new(id("b")))),
         nodes,
         stop: stop.clone(),
     };

@@ -1,0 +1,119 @@
+//! Which node carries a call out: this one, or the one that owns its org.
+//!
+//! ```text
+//! owner? ─┬─ here ───────▶ carry it out ─┬▶ answer
+//!         ├─ another ────▶ forward it ───┤
+//!         └─ nobody ─────▶ ┐             └▶ it has moved, or its owner is gone ─▶ ┐
+//!            ▲             └── wait until that changes, for as long as a takeover takes
+//!            └─────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A call is forwarded as it came and at most one node further: who gets it and does not own the org says so. What may have
+//! been carried out is sent a second time only where that does no harm.
+
+use std::{future::Future, time::Duration};
+
+use prost::{Message, Name, bytes::Bytes};
+use tokio::time::{Instant, timeout_at};
+
+use super::{Answer, table::Rpc};
+use crate::{
+    cluster::table::Owner,
+    domain::ids::OrgId,
+    error::ServiceError,
+    peer::{Forward, NotForwarded},
+    service::{Call, Service},
+    wire::requests,
+};
+
+/// A lease, its mark and a claim take less.
+const TAKEOVER: Duration = Duration::from_secs(2);
+/// Left for an answer without an owner.
+const LEFT: Duration = Duration::from_millis(100);
+/// An owner that was gone is asked again as often as this, whatever is known of it.
+const AGAIN_EVERY: Duration = Duration::from_millis(100);
+
+/// A call that its owner may be sent.
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    rpc: &'static Rpc,
+    request: Bytes,
+    /// Of the message.
+    name: String,
+}
+
+impl Forwarded {
+    pub(super) fn of<R: Message + Name>(rpc: &'static Rpc, request: &R) -> Self {
+        Self { rpc, request: request.encode_to_vec().into(), name: R::full_name() }
+    }
+
+    /// Whether it does no harm a second time: nothing is changed by it, or it is known again by its request id.
+    fn is_repeatable(&self) -> bool {
+        self.rpc.access.only_reads() || requests::has_request_ids(&self.name, &self.request)
+    }
+}
+
+/// What there is instead of an answer.
+enum Missed {
+    /// Nobody has done anything.
+    Moved,
+    Failed(ServiceError),
+}
+
+/// Carries a call about `org` out `here`, where this node owns it, or hands it to the owner.
+pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
+    service: &Service,
+    call: &Call,
+    org: &OrgId,
+    forwarded: &Forwarded,
+    here: impl Fn() -> Here,
+    read: impl Fn(Bytes) -> Answer<T>,
+) -> Answer<T> {
+    let mut changes = service.table().changes();
+    let until = call.deadline.leaving_time(LEFT).min(Instant::now() + TAKEOVER);
+    loop {
+        changes.borrow_and_update();
+        let missed = match service.table().owner(org) {
+            Owner::Here => match here().await {
+                Err(ServiceError::Moved) => Missed::Moved,
+                answered => return answered,
+            },
+            Owner::There(..) if call.is_forwarded => return Err(ServiceError::Moved),
+            Owner::There(node, epoch) => {
+                let Some(peers) = service.peers() else { return Err(ServiceError::Bug) };
+                let forward = Forward {
+                    rpc: forwarded.rpc.name,
+                    request: forwarded.request.clone(),
+                    within: call.deadline.left(),
+                    epoch: Some(epoch),
+                    caller: call.caller.clone(),
+                    traceparent: None,
+                };
+                match peers.forward(&(&*node).into(), forward).await {
+                    Ok(answered) => {
+                        return match answered.response {
+                            Ok(response) => read(response),
+                            Err(error) => Err(ServiceError::Relayed(Box::new(error))),
+                        };
+                    }
+                    Err(NotForwarded::WrongOwner(_)) => Missed::Moved,
+                    Err(gone @ NotForwarded::Gone { .. }) if !gone.is_sent() || forwarded.is_repeatable() => {
+                        Missed::Failed(gone.into())
+                    }
+                    Err(_) if forwarded.rpc.always => return here().await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Owner::Nobody => Missed::Moved,
+        };
+        if Instant::now() >= until {
+            return match missed {
+                // Without an owner the same gates judge what is known without the org's state.
+                Missed::Moved => here().await,
+                Missed::Failed(_) if forwarded.rpc.always => here().await,
+                Missed::Failed(error) => Err(error),
+            };
+        }
+        let _ = timeout_at(until.min(Instant::now() + AGAIN_EVERY), changes.changed()).await;
+    }
+}
