@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from balancer import BALANCERS
+from crowd import RECONNECT
 from network import CALLERS, PEERS, STORE, Network
 from node import Node, eventually
 from plane import Plane
@@ -278,7 +279,7 @@ class Cluster:
         """A client: of the balancer, or of one node."""
         if name is None and self.balancer is None:
             name = self.running()[0]
-        plane = Plane(self.nodes[name].grpc if name else self.balancer.address)
+        plane = Plane(self.nodes[name].grpc if name else self.balancer.address, options=RECONNECT)
         self._stack.callback(plane.close)
         return plane
 
