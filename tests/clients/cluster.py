@@ -45,8 +45,8 @@ amount = 100000000
 """
 # Longer than a balancer takes to notice that a node drains.
 NOTICE = {"TOLLGATE__BOUNDS__DRAIN_NOTICE_MS": "2500"}
-# The DNS names of every certificate of a node.
-NODE_NAMES = ("tollgate-node", "node.tollgate", "tollgate", "localhost")
+# By this name in its certificate a node knows another one.
+NAME_OF_NODES = "peer.tollgate.internal"
 
 
 def size(name, default):
@@ -398,7 +398,7 @@ class Authority:
     def written(self, folder, name, addresses):
         """Files for one node, and the section of its configuration that names them."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [*map(x509.DNSName, (name, *NODE_NAMES)), *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses)]
+        names = [*map(x509.DNSName, (name, NAME_OF_NODES)), *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses)]
         form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         texts = {
             "cert": self._signed(x509.Name([]), key, x509.SubjectAlternativeName(names), True),
