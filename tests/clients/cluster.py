@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from balancer import BALANCERS
+from crowd import RECONNECT
 from network import CALLERS, PEERS, STORE, Network
 from node import Node, eventually
 from plane import Plane
@@ -44,8 +45,8 @@ amount = 100000000
 """
 # Longer than a balancer takes to notice that a node drains.
 NOTICE = {"TOLLGATE__BOUNDS__DRAIN_NOTICE_MS": "2500"}
-# The DNS names of every certificate of a node.
-NODE_NAMES = ("tollgate-node", "node.tollgate", "tollgate", "localhost")
+# By this name in its certificate a node knows another one.
+NAME_OF_NODES = "peer.tollgate.internal"
 
 
 def size(name, default):
@@ -278,7 +279,7 @@ class Cluster:
         """A client: of the balancer, or of one node."""
         if name is None and self.balancer is None:
             name = self.running()[0]
-        plane = Plane(self.nodes[name].grpc if name else self.balancer.address)
+        plane = Plane(self.nodes[name].grpc if name else self.balancer.address, options=RECONNECT)
         self._stack.callback(plane.close)
         return plane
 
@@ -397,7 +398,7 @@ class Authority:
     def written(self, folder, name, addresses):
         """Files for one node, and the section of its configuration that names them."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [*map(x509.DNSName, (name, *NODE_NAMES)), *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses)]
+        names = [*map(x509.DNSName, (name, NAME_OF_NODES)), *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses)]
         form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         texts = {
             "cert": self._signed(x509.Name([]), key, x509.SubjectAlternativeName(names), True),

@@ -7,8 +7,7 @@ import unittest
 import history
 from cluster import WRITE_BEHIND_MAX, Cluster, size
 from crowd import Crowd, fresh
-from history import History
-from node import eventually
+from history import DENIED, History
 
 # Far above what is asked for, where nothing is to be denied.
 PLENTY = 10**9
@@ -34,27 +33,57 @@ class ClusterCase(unittest.TestCase):
         """A figure for people; nothing is asserted of it."""
         print(f"    {self.id()}: {text}", flush=True)
 
-    def mixed(self, orgs, chance=None):
-        """One step of a caller: an execution, now and then what it used, and a continuation."""
-        chance = chance or random.Random()
+    def patiently(self, holds, what, within=60.0):
+        """As `eventually`, for what goes through a long history: the load has the interpreter in between."""
+        until = time.monotonic() + within
+        while not holds():
+            if time.monotonic() >= until:
+                self.fail(f"not within {within} s: {what}")
+            time.sleep(0.25)
+
+    def mixed(self, orgs, often=()):
+        """One step of a caller: an execution, now and then what it used, and a continuation. Every other one is
+        of an org in `often`."""
+        chance = random.Random()
 
         def step(caller, number):
-            org = chance.choice(orgs)
+            org = chance.choice(often if often and number % 2 else orgs)
             answer = caller.acquire(org)
             if answer is not None and answer.allowed:
-                if number % 2:
+                if number % 3 == 0:
                     caller.record(org, chance.randint(1, 1000))
-                if number % 4 == 0:
+                if number % 5 == 0:
                     caller.resume(org, answer.decision_id)
 
         return step
 
-    def loaded(self, crowd, orgs, seconds=1.0):
+    def loaded(self, crowd, orgs, often=(), seconds=1.0):
         """Callers that go on; returns once every org was answered and some time has passed."""
-        crowd.run(self.mixed(orgs))
+        crowd.run(self.mixed(orgs, often))
         until = time.monotonic() + seconds
-        eventually(lambda: {call.org for call in crowd.history.of("Acquire") if call.answered} >= set(orgs)
-                   and time.monotonic() >= until, "every org was answered", within=60.0)
+        self.patiently(lambda: {call.org for call in crowd.history.of("Acquire") if call.answered} >= set(orgs)
+                       and time.monotonic() >= until, "every org was answered")
+
+    def until_denied(self, crowd, names):
+        """The load goes on until the orgs of a small limit are at it, so that one admission too many would be seen."""
+        def denied():
+            return {call.org for call in crowd.history.of("Acquire") if call.outcome == DENIED} >= set(names)
+
+        self.patiently(denied, "the small limits are used up", within=120.0)
+
+    def until_answered(self, crowd, since, names, within=60.0):
+        """Until each of these orgs was answered to a call that began since then, and not flagged."""
+        def answered():
+            return set(history.pauses(crowd.history.since(since), since, names)) == set(names)
+
+        self.patiently(answered, "each org is answered", within)
+
+    def until_recorded(self, crowd, since, names, within=120.0):
+        """The same of an entry that is acknowledged."""
+        def recorded():
+            return {call.org for call in crowd.history.since(since) if call.rpc == "Record" and call.answered} >= set(names)
+
+        self.patiently(recorded, "each org records again", within)
 
     def assertWell(self, wrong, what):
         self.assertEqual(wrong[:10], [], f"{len(wrong)} breaches of: {what}")

@@ -16,6 +16,8 @@ ATTEMPT = 10.0
 # How long a request is tried for, over all attempts.
 PATIENCE = 60.0
 PAUSE = 0.05
+# A node that comes back is found soon, however long it was away.
+RECONNECT = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
 # After these a caller tries again under the same request id.
 RETRIED = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED,
            grpc.StatusCode.UNKNOWN}
@@ -105,7 +107,8 @@ class Crowd:
     def __init__(self, addresses, history, count, **patience):
         """Callers take the addresses in turn."""
         self.history = history
-        self.callers = [Caller(Plane(addresses[number % len(addresses)]), history, **patience) for number in range(count)]
+        planes = [Plane(addresses[number % len(addresses)], options=RECONNECT) for number in range(count)]
+        self.callers = [Caller(plane, history, **patience) for plane in planes]
         self._over = threading.Event()
         self._errors = []
         self._threads = []

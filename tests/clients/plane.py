@@ -96,12 +96,10 @@ class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientIntercepto
 class Plane:
     """One client process, as far as a node can tell: a channel of its own."""
 
-    def __init__(self, address, ca=None, token=None, certificate=None):
-        """`certificate`: a chain in PEM, and its key."""
+    def __init__(self, address, ca=None, token=None, certificate=None, options=()):
+        """`certificate`: a chain in PEM, and its key. `options`: of the channel."""
         # Channels of one process share connections unless told otherwise.
-        options = [("grpc.use_local_subchannel_pool", 1)]
-        # A node that comes back is found soon, however long it was away.
-        options += [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
+        options = [("grpc.use_local_subchannel_pool", 1), *options]
         if ca is None:
             self.channel = grpc.insecure_channel(address, options=options)
         else:

@@ -90,7 +90,7 @@ class Kubernetes(unittest.TestCase):
         secret = self.resources["Secret", asked["name"]]
         self.assertIn(asked["key"], secret["stringData"])
         self.assertNotRegex(self.toml, r"postgres://[^@/]*:[^@/]*@")
-        own = {name for name in environment if name.startswith("TOLLGATE__CLUSTER")}
+        own = {name for name in environment if name.startswith(("TOLLGATE__CLUSTER", "TOLLGATE__NODE"))}
         self.assertEqual(own, {"TOLLGATE__NODE__NAME", "TOLLGATE__CLUSTER__ADVERTISE"})
 
     def test_the_node_takes_the_configuration(self):
@@ -111,7 +111,7 @@ class Kubernetes(unittest.TestCase):
         with open(os.path.join(folder, "auth/tokens.toml"), "w", encoding="utf-8"):
             pass
         # The pod says these two.
-        toml = toml.replace("[cluster]\n", '[cluster]\nnode = "tollgate-0"\nadvertise = "10.0.0.1:7072"\n', 1)
+        toml = toml.replace("[cluster]\n", '[node]\nname = "tollgate-0"\n[cluster]\nadvertise = "10.0.0.1:7072"\n', 1)
         file = os.path.join(folder, "tollgate.toml")
         with open(file, "w", encoding="utf-8") as out:
             out.write(toml.replace("/etc/tollgate/", folder + "/"))

@@ -7,7 +7,7 @@ import unittest
 import history
 from cluster import LEASE, SHARDS, size
 from cluster_case import PLENTY, ClusterCase, limited, orgs
-from history import ALLOWED, DENIED
+from history import ALLOWED
 from network import CALLERS, PEERS, STORE
 from node import eventually
 
@@ -33,7 +33,7 @@ class FailureCase(ClusterCase):
         self.before = cluster.epochs()
         addresses = [node.grpc for node in cluster.nodes.values()] if direct else [cluster.balancer.address]
         crowd = self.crowd(addresses, count=PLANES, attempt=attempt, patience=150.0)
-        self.loaded(crowd, self.few + self.many)
+        self.loaded(crowd, self.few + self.many, self.few)
         return cluster, crowd
 
     def owned_by(self, cluster, name):
@@ -42,10 +42,7 @@ class FailureCase(ClusterCase):
 
     def ended(self, cluster, crowd, resumes=True):
         """The small limits are used up, the load ends, and everything is judged."""
-        def denied():
-            return {call.org for call in crowd.history.of("Acquire") if call.outcome == DENIED} >= set(self.few)
-
-        eventually(denied, "the small limits are used up", within=120.0)
+        self.until_denied(crowd, self.few)
         crowd.end()
         calls = crowd.history.calls
         errors = [call for call in calls if not call.answered]
@@ -67,7 +64,7 @@ class Nodes(FailureCase):
             lost = self.owned_by(cluster, name)
             died = cluster.kill(name)
             cluster.wait_until_owned()
-            eventually(lambda: set(history.pauses(crowd.history.since(died), died, lost)) == lost, "each org is answered", 60.0)
+            self.until_answered(crowd, died, lost)
             returned = time.monotonic()
             calls = crowd.history.since(died)
             self.assertWell(history.decided_while_gone(calls, name, died, returned), f"{name} is dead")
@@ -85,8 +82,7 @@ class Nodes(FailureCase):
             stopped = cluster.stop("n1")
             cluster.wait_until_owned()
             eventually(lambda: time.monotonic() > stopped + 3 * LEASE, "three leases are over")
-            eventually(lambda: set(history.pauses(crowd.history.since(stopped), stopped, lost)) == lost,
-                       "each org is answered by another", 60.0)
+            self.until_answered(crowd, stopped, lost)
             resumed = cluster.cont("n1")
             calls = crowd.history.since(stopped)
             self.assertWell(history.decided_while_gone(calls, "n1", stopped, resumed), "it stands still")
@@ -102,7 +98,7 @@ class Nodes(FailureCase):
         cluster.kill("n1")
         died = cluster.kill("n2")
         cluster.wait_until_owned()
-        eventually(lambda: set(history.pauses(crowd.history.since(died), died, lost)) == lost, "each org is answered", 60.0)
+        self.until_answered(crowd, died, lost)
         self.assertPauses(crowd.history.since(died), died, lost)
         self.assertEqual(cluster.view("n3").shares(), {"n3": SHARDS})
         cluster.start("n1", "n2")
@@ -133,8 +129,7 @@ class Databases(FailureCase):
         cell.primary.start()
         back = time.monotonic()
         cluster.wait_until_owned()
-        eventually(lambda: {call.org for call in crowd.history.since(back) if call.rpc == "Record" and call.answered}
-                   >= set(self.many), "each org records again", within=120.0)
+        self.until_recorded(crowd, back, self.many)
         self.assertEqual(cluster.running(), list(cluster.nodes), "no node has ended")
         calls = self.ended(cluster, crowd, resumes=False)
         for call in calls:
@@ -153,8 +148,7 @@ class Databases(FailureCase):
         gone = cell.fail_over()
         done = time.monotonic()
         cluster.wait_until_owned()
-        eventually(lambda: {call.org for call in crowd.history.since(done) if call.rpc == "Record" and call.answered}
-                   >= set(self.many), "each org records again", within=120.0)
+        self.until_recorded(crowd, done, self.many)
         self.assertPauses([call for call in crowd.history.since(gone) if call.rpc == "Record"], gone, set(self.many), 120.0)
         self.ended(cluster, crowd, resumes=False)
 
@@ -166,8 +160,7 @@ class Databases(FailureCase):
         gone = time.monotonic()
         cluster.cells[0].primary.stop("immediate")
         eventually(lambda: time.monotonic() > gone + 2 * LEASE, "it is away", within=20.0)
-        eventually(lambda: {call.org for call in crowd.history.since(gone + 2 * LEASE) if call.rpc == "Record" and call.answered}
-                   >= other, "the orgs of the other cell record", within=60.0)
+        self.until_recorded(crowd, gone + 2 * LEASE, other)
         back = time.monotonic()
         during = [call for call in crowd.history.since(gone) if call.org in other and call.end < back]
         self.assertWell([str(call) for call in during if call.flagged or not call.answered], "they notice nothing")
@@ -201,7 +194,7 @@ class Networks(FailureCase):
             calls = crowd.history.since(cut)
             return {call.org for call in calls if call.node in others and call.answered and not call.flagged} >= lost
 
-        eventually(decided, "each org is decided by another node", within=60.0)
+        self.patiently(decided, "each org is decided by another node")
         return cut, lost
 
     def back(self, cluster, crowd, name, incarnation, *cables):
