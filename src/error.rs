@@ -68,6 +68,8 @@ pub enum ServiceError {
     Draining,
     /// Nothing is kept of this org.
     UnknownOrg(OrgId),
+    /// No node of this name lives in the cluster.
+    UnknownNode(String),
     /// It is not known who calls.
     Unauthenticated(Refused),
     /// The role of the caller does not have this rpc.
@@ -195,6 +197,7 @@ impl fmt::Display for ServiceError {
                 f.write_str("an internal error; the call may have been carried out: retry with the same request_id")
             }
             Self::Draining => f.write_str("this node is draining and admits nothing new; ask another or try again"),
+            Self::UnknownNode(node) => write!(f, "no node {node} lives in this cluster; GetCluster names those that do"),
             Self::UnknownOrg(org) => write!(f, "nothing is kept of org {org}"),
             Self::Unauthenticated(refused) => refused.fmt(f),
             Self::OtherRole { role, needed } => {

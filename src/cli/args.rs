@@ -242,8 +242,21 @@ pub(super) enum RemoteVerb {
     Audit(AuditArgs),
     /// Show the node itself: health, store, clock, bounds
     Node,
+    /// Show the nodes that share the store, and how much each of them owns
+    Cluster,
+    /// Let a node hand over what it owns, before it is stopped for long
+    Drain(DrainArgs),
     /// Read the configuration of the node again (exit 1 unless all of it is in force)
     Reload,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrainArgs {
+    /// Its name [default: the node that answers]
+    pub node: Option<String>,
+    /// Let it take its share again
+    #[arg(long)]
+    pub undo: bool,
 }
 
 #[derive(Debug, Args)]

@@ -76,17 +76,6 @@ pub struct Deps {
     pub draw: fn() -> Incarnation,
 }
 
-/// What this node is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
-    /// Own its share.
-    Serve,
-    /// Give everything up, and stay.
-    Drain,
-    /// Give everything up, and go.
-    Leave,
-}
-
 /// How this node stands in its cell.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
@@ -96,6 +85,8 @@ pub struct Place {
     pub view: CellView,
     /// When, by the machine's uptime in milliseconds.
     pub seen_at: u64,
+    /// It gives up what it owns and takes nothing.
+    pub is_draining: bool,
     /// Shards that were claimed since the start.
     pub claimed: u64,
     /// Shards that were handed over since the start.
@@ -112,7 +103,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Keeper {
     name: Arc<str>,
-    wish: watch::Sender<Wish>,
+    cell: Arc<dyn Cell>,
+    leaving: watch::Sender<bool>,
     over: watch::Receiver<bool>,
     place: Arc<ArcSwap<Place>>,
 }
@@ -127,15 +119,16 @@ impl Itself for Keeper {
 impl Keeper {
     /// Runs from now on, until [`Keeper::leave`].
     pub fn start(deps: Deps) -> Self {
-        let (wish, wished) = watch::channel(Wish::Serve);
+        let (leaving, is_leaving) = watch::channel(false);
         let (ended, over) = watch::channel(false);
         let (place, name): (Arc<ArcSwap<Place>>, _) = (Arc::default(), deps.name.clone());
-        let running = Running { deps, wished, place: place.clone(), changing: Mutex::default() };
+        let cell = deps.cell.clone();
+        let running = Running { deps, is_leaving, place: place.clone(), changing: Mutex::default() };
         tokio::spawn(async move {
             running.run().await;
             ended.send_replace(true);
         });
-        Self { name, wish, over, place }
+        Self { name, cell, leaving, over, place }
     }
 
     /// How this node stands.
@@ -143,15 +136,25 @@ impl Keeper {
         self.place.load_full()
     }
 
-    /// Gives everything up and takes nothing, or takes its share again.
-    pub fn drain(&self, is_draining: bool) {
-        let wish = if is_draining { Wish::Drain } else { Wish::Serve };
-        self.wish.send_if_modified(|wished| *wished != Wish::Leave && std::mem::replace(wished, wish) != wish);
+    /// The node of this name gives everything up and takes nothing, or takes its share again. False where no such node
+    /// lives, as far as this one has seen.
+    ///
+    /// # Errors
+    /// Where it is not known whether it was told.
+    pub async fn drain(&self, node: &str, is_draining: bool) -> Result<bool, StoreFault> {
+        let place = self.place();
+        let living = place.view.members.iter().filter(|member| member.expires_at.is_some() && *member.id.name == *node);
+        let mut is_told = false;
+        for member in living {
+            self.cell.drain(&member.id, is_draining).await?;
+            is_told = true;
+        }
+        Ok(is_told)
     }
 
     /// Gives everything up and leaves the cell; what takes longer than `within` is left to the lease.
     pub async fn leave(&self, within: Duration) {
-        self.wish.send_replace(Wish::Leave);
+        self.leaving.send_replace(true);
         let mut over = self.over.clone();
         if timeout(within, over.wait_for(|over| *over)).await.is_err() {
             tracing::warn!(?within, "shards were not handed over in time; they are free when the lease is over");
@@ -171,7 +174,7 @@ enum Ended {
 #[derive(Debug)]
 struct Running {
     deps: Deps,
-    wished: watch::Receiver<Wish>,
+    is_leaving: watch::Receiver<bool>,
     place: Arc<ArcSwap<Place>>,
     changing: Mutex<()>,
 }
@@ -206,7 +209,7 @@ impl Running {
     async fn register(&self) -> Option<(NodeId, NodeLease)> {
         let deps = &self.deps;
         loop {
-            if *self.wished.borrow() == Wish::Leave {
+            if *self.is_leaving.borrow() {
                 return None;
             }
             let id = NodeId { name: deps.name.clone(), incarnation: (deps.draw)() };
@@ -214,11 +217,15 @@ impl Running {
             if self.ask(deps.cell.register(&id, &deps.about)).await.is_some() {
                 let lease = NodeLease::registered(sent_at);
                 deps.table.valid_until(lease.stops_at());
+                // What was asked of the life before is asked of this one.
+                if self.place.load().is_draining {
+                    self.ask(deps.cell.drain(&id, true)).await;
+                }
                 return Some((id, lease));
             }
             // It may have been carried out; nobody will renew it.
-            let mut wished = self.wished.clone();
-            let _ = timeout(PAUSE, wished.wait_for(|wish| *wish == Wish::Leave)).await;
+            let mut is_leaving = self.is_leaving.clone();
+            let _ = timeout(PAUSE, is_leaving.wait_for(|is_leaving| *is_leaving)).await;
         }
     }
 
@@ -248,21 +255,19 @@ impl Running {
 
     /// Resolves when everything is given up, where that is wished.
     async fn work(&self, id: &NodeId) -> Ended {
-        let (mut watched, mut told, mut wished) = (Watched::default(), self.deps.cell.told(), self.wished.clone());
-        let (mut is_draining, mut looks) = (false, 0_u32);
+        let (mut watched, mut told) = (Watched::default(), self.deps.cell.told());
+        let (mut leaving, mut looks) = (self.is_leaving.clone(), 0_u32);
         loop {
             told.borrow_and_update();
-            let wish = *wished.borrow_and_update();
-            if is_draining != (wish != Wish::Serve) {
-                is_draining = !is_draining;
-                if self.ask(self.deps.cell.drain(id, is_draining)).await.is_none() {
-                    is_draining = !is_draining;
-                }
+            let is_leaving = *leaving.borrow_and_update();
+            // The others are not to count with it any more.
+            if is_leaving && !self.place.load().is_draining {
+                self.ask(self.deps.cell.drain(id, true)).await;
             }
             let is_busy = match self.ask(self.deps.cell.look()).await {
                 Some(view) => {
-                    let is_busy = self.act(id, &view, &mut watched, wish).await;
-                    if wish == Wish::Leave && self.deps.table.owned_here().is_empty() {
+                    let is_busy = self.act(id, &view, &mut watched, is_leaving).await;
+                    if is_leaving && self.deps.table.owned_here().is_empty() {
                         return Ended::Left;
                     }
                     is_busy
@@ -276,17 +281,19 @@ impl Running {
             tokio::select! {
                 () = sleep(if is_busy { LOOK_AGAIN } else { LOOK_EVERY }) => {}
                 _ = told.changed() => {}
-                _ = wished.changed() => {}
+                _ = leaving.changed() => {}
             }
         }
     }
 
     /// One round. Answers whether something was done, so that more may follow.
-    async fn act(&self, id: &NodeId, view: &CellView, watched: &mut Watched, wish: Wish) -> bool {
+    async fn act(&self, id: &NodeId, view: &CellView, watched: &mut Watched, is_leaving: bool) -> bool {
         let now = self.uptime();
         let lost = self.deps.table.seen(view, id);
+        let is_draining = is_leaving || view.living(id).is_some_and(|own| own.is_draining);
         self.note(|place| {
             place.view = view.clone();
+            place.is_draining = is_draining;
             place.seen_at = now.0;
             place.lost += lost.len() as u64;
         });
@@ -296,11 +303,11 @@ impl Running {
         let mut is_busy = self.mark(watched.see(view, id, now)).await;
         let members = view.members.iter().filter(|member| member.id != *id && watched.is_good(&member.id, now));
         let mut members: Vec<_> = members.filter(|member| !member.is_draining).map(as_member).collect();
-        if wish == Wish::Serve {
+        if !is_draining {
             members.push(placement::Member { node: id.name.to_string(), weight: self.deps.about.weight });
         }
         let owners = self.owners(view, id);
-        let at_once = if wish == Wish::Serve { AT_ONCE } else { AT_ONCE_LEAVING };
+        let at_once = if is_draining { AT_ONCE_LEAVING } else { AT_ONCE };
         let plan = Placement::new(members).plan(&id.name, &owners, at_once);
         is_busy |= self.claim(id, plan.claim.into_iter().collect()).await;
         // What was not answered is released once more.

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::{
     billing::webhook::{Seen, WebhookKey, receive},
+    rpc,
     service::Service,
 };
 
@@ -37,7 +38,7 @@ pub(super) async fn autumn(State(webhooks): State<Arc<Webhooks>>, request: Reque
         Ok(org) => {
             tracing::info!(org = org.as_ref().map(tracing::field::display), "billing webhook");
             if let Some(org) = org {
-                service.balance_changed(&org);
+                rpc::balance_changed(service, &org).await;
             }
             (StatusCode::OK, "taken\n").into_response()
         }

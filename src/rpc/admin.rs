@@ -1,10 +1,23 @@
 //! `tollgate.admin.v1.AdminService`.
 
-use super::{Answer, serve::item_error};
+use std::pin::pin;
+
+use futures_util::{StreamExt, stream};
+
+use super::{
+    Answer,
+    route::{self, Forwarded},
+    serve::{item_error, response},
+    table::{Audit, Method},
+};
 use crate::{
+    domain::ids::OrgId,
     service::{Call, Service},
     wire::{admin::v1 as admin, answers, requests},
 };
+
+/// Orgs of one page that are audited at once.
+const AUDITS_AT_ONCE: usize = 16;
 
 pub(super) async fn list_orgs(
     service: &Service,
@@ -36,22 +49,33 @@ pub(super) async fn audit(
 ) -> Answer<admin::AuditResponse> {
     let (one, size, after) = requests::audit(&request)?;
     if let Some(org) = one {
-        let audit = service.audit(&org, call).await?;
-        return Ok(answers::audit(&[(org, audit)]));
+        return audit_here(service, call, &org).await;
     }
-    let (found, next) = service.audit_page(after.as_ref(), size, call).await?;
-    let (mut audits, mut failures) = (Vec::new(), Vec::new());
-    for (org, found) in found {
-        match found {
-            Ok(audit) => audits.push((org, audit)),
+    let orgs = service.list(after.as_ref(), size, call).await?;
+    let next_page_token = orgs.last().filter(|_| orgs.len() == size).map(|(org, _)| org.to_string());
+    let audits = stream::iter(orgs).map(|(org, _)| async move {
+        let one = admin::AuditRequest { org: org.to_string(), ..admin::AuditRequest::default() };
+        let forwarded = Forwarded::of(Audit::RPC, &one);
+        let here = || audit_here(service, call, &org);
+        let audit = route::to_owner(service, call, &org, &forwarded, here, response::<Audit>).await;
+        (org, audit)
+    });
+    let mut audits = pin!(audits.buffered(AUDITS_AT_ONCE));
+    let mut all = admin::AuditResponse { next_page_token: next_page_token.unwrap_or_default(), ..Default::default() };
+    while let Some((org, audit)) = audits.next().await {
+        match audit {
+            Ok(one) => answers::add_audit(&mut all, one),
             Err(error) => {
                 let error = Some(item_error(service, call, &error));
-                failures.push(admin::AuditFailure { org: org.to_string(), error });
+                all.failures.push(admin::AuditFailure { org: org.to_string(), error });
             }
         }
     }
-    let next_page_token = next.map(|org| org.to_string()).unwrap_or_default();
-    Ok(admin::AuditResponse { failures, next_page_token, ..answers::audit(&audits) })
+    Ok(all)
+}
+
+async fn audit_here(service: &Service, call: &Call, org: &OrgId) -> Answer<admin::AuditResponse> {
+    Ok(answers::audit(org, &service.audit(org, call).await?))
 }
 
 pub(super) async fn purge_org(

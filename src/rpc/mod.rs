@@ -11,6 +11,7 @@
 mod admin;
 mod batch;
 mod budget;
+mod cluster;
 mod forwarded;
 mod gate;
 mod permit;
@@ -22,6 +23,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use cluster::balance_changed;
 pub use forwarded::serve_forwarded;
 pub use serve::{permit_rpc, serve, serve_stream, turn};
 

@@ -9,7 +9,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::Stream;
 use prost::{DecodeError, Message, Name};
 
-use super::{Answer, admin, budget, gate, permit, pool, session};
+use super::{Answer, admin, budget, cluster, gate, permit, pool, session};
 use crate::{
     auth::{Access, Principal},
     error::ServiceError,
@@ -375,6 +375,10 @@ rpcs! {
             org: [one org], Operates;
         unary GetNode(admin_v1::GetNodeRequest) -> admin_v1::GetNodeResponse = admin::get_node,
             org: [none], Views;
+        unary GetCluster(admin_v1::GetClusterRequest) -> admin_v1::GetClusterResponse = cluster::get_cluster,
+            org: [none], Views;
+        unary DrainNode(admin_v1::DrainNodeRequest) -> admin_v1::DrainNodeResponse = cluster::drain_node,
+            org: [node], Operates;
         unary Reload(admin_v1::ReloadRequest) -> admin_v1::ReloadResponse = admin::reload,
             org: [node], Operates;
     }

@@ -166,6 +166,7 @@ impl Service {
             | ServiceError::Bug
             | ServiceError::Draining
             | ServiceError::UnknownOrg(_)
+            | ServiceError::UnknownNode(_)
             | ServiceError::Unauthenticated(_)
             | ServiceError::OtherRole { .. }
             | ServiceError::OtherOrg

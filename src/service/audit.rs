@@ -1,6 +1,4 @@
-//! The audit of what orgs have counted, of one or of a page of them.
-
-use futures_util::{StreamExt, stream};
+//! The audit of what an org has counted.
 
 use crate::{
     domain::{command::RunAudit, ids::OrgId, reply::Audit},
@@ -8,9 +6,6 @@ use crate::{
 };
 
 use super::{Call, Service};
-
-/// Orgs of one page that are audited at once.
-const AUDITS_AT_ONCE: usize = 16;
 
 impl Service {
     /// Derives what is kept of an org again. Drift is an alarm.
@@ -22,21 +17,5 @@ impl Service {
             tracing::error!(%org, numbers = audit.drifted, drift = ?audit.drift, "numbers are not what the ledger says");
         }
         Ok(audit)
-    }
-
-    /// The same for a page of orgs, each alone; behind which org the next page begins.
-    pub async fn audit_page(
-        &self,
-        after: Option<&OrgId>,
-        size: usize,
-        call: &Call,
-    ) -> Result<(Vec<(OrgId, Result<Audit, ServiceError>)>, Option<OrgId>), ServiceError> {
-        let orgs = self.list(after, size, call).await?;
-        let next = orgs.last().filter(|_| orgs.len() == size).map(|(org, _)| org.clone());
-        let audits = stream::iter(orgs).map(|(org, _)| async move {
-            let audit = self.audit(&org, call).await;
-            (org, audit)
-        });
-        Ok((audits.buffered(AUDITS_AT_ONCE).collect().await, next))
     }
 }

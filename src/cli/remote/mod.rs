@@ -7,6 +7,7 @@ mod audit;
 mod batch;
 mod billing;
 mod budget;
+mod cluster;
 mod decision_view;
 mod format;
 mod limit_view;
@@ -86,6 +87,8 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
         RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
+        RemoteVerb::Cluster => cluster::run(&open().await?, output).await,
+        RemoteVerb::Drain(args) => cluster::drain(&open().await?, args, output).await,
         RemoteVerb::Reload => reload::run(&open().await?, output).await,
     }
 }

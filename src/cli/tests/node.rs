@@ -313,6 +313,39 @@ impl AdminService for Canned {
         Ok(Response::new(ReplayExportsResponse { replayed_rows }))
     }
 
+    async fn get_cluster(&self, _: Request<GetClusterRequest>) -> Reply<GetClusterResponse> {
+        let node = |name: &str, state: NodeState, shards| ClusterNode {
+            name: name.into(),
+            incarnation: "00000000000000a1".into(),
+            state: state.into(),
+            shards,
+            weight: 1,
+            version: "0.1.0".into(),
+            config: "c0ffee".into(),
+            grpc: "10.0.0.1:7070".into(),
+            peer: "10.0.0.1:7072".into(),
+        };
+        Ok(Response::new(GetClusterResponse {
+            node: "n1".into(),
+            nodes: vec![
+                node("n1", NodeState::Alive, 1000),
+                node("n2", NodeState::Draining, 20),
+                node("n3", NodeState::Dead, 4),
+            ],
+            shards_owned: 1020,
+            shards_free: 4,
+            shards_total: 1024,
+            drift: vec!["n1 (a), n2 (b) differ in their configuration".into()],
+            shards_claimed: 1024,
+            shards_handed_over: 24,
+            ..GetClusterResponse::default()
+        }))
+    }
+
+    async fn drain_node(&self, request: Request<DrainNodeRequest>) -> Reply<DrainNodeResponse> {
+        Ok(Response::new(DrainNodeResponse { node: request.into_inner().node }))
+    }
+
     async fn reload(&self, _: Request<ReloadRequest>) -> Reply<ReloadResponse> {
         Ok(Response::new(ReloadResponse {
             applied: true,

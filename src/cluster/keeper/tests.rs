@@ -384,10 +384,11 @@ async fn a_drained_node_owns_nothing_until_it_serves_again() {
     let cluster = Cluster::new();
     let (first, second) = (cluster.node("first"), cluster.node("second"));
     cluster.pass(10_000, &[&first, &second]).await;
-    first.keeper.drain(true);
+    assert_eq!(first.keeper.drain("first", true).await, Ok(true));
     cluster.pass(5_000, &[&first, &second]).await;
     assert_eq!((first.owned(), second.owned()), (0, 1024));
-    first.keeper.drain(false);
+    assert_eq!(second.keeper.drain("first", false).await, Ok(true), "told through another node");
+    assert_eq!(second.keeper.drain("nobody", true).await, Ok(false));
     cluster.pass(10_000, &[&first, &second]).await;
     assert!((460..=564).contains(&first.owned()), "{} of 1024", first.owned());
 }

@@ -1,6 +1,6 @@
 //! Budgets, and what an audit found.
 
-use super::{int, size};
+use super::int;
 use crate::{
     bounds::MICROS_PER_CENT,
     domain::{
@@ -56,16 +56,23 @@ pub fn budget_limits(row: &BudgetRow) -> admin::BudgetLimits {
     }
 }
 
-/// What was found of each org.
-pub fn audit(found: &[(OrgId, Audit)]) -> admin::AuditResponse {
-    let sum = |of: fn(&Audit) -> u64| int(found.iter().map(|(_, audit)| of(audit)).fold(0, u64::saturating_add));
+/// What was found of an org.
+pub fn audit(org: &OrgId, audit: &Audit) -> admin::AuditResponse {
     admin::AuditResponse {
-        orgs: size(found.len()),
-        numbers: sum(|audit| audit.checked),
-        drifted: sum(|audit| audit.drifted),
-        drift: found.iter().flat_map(|(org, audit)| audit.drift.iter().map(|each| drift(org, each))).collect(),
+        orgs: 1,
+        numbers: int(audit.checked),
+        drifted: int(audit.drifted),
+        drift: audit.drift.iter().map(|each| drift(org, each)).collect(),
         ..Default::default()
     }
+}
+
+/// One more of a page.
+pub fn add_audit(page: &mut admin::AuditResponse, one: admin::AuditResponse) {
+    page.orgs = page.orgs.saturating_add(one.orgs);
+    page.numbers = page.numbers.saturating_add(one.numbers);
+    page.drifted = page.drifted.saturating_add(one.drifted);
+    page.drift.extend(one.drift);
 }
 
 fn drift(org: &OrgId, drift: &Drift) -> admin::Drift {
