@@ -145,7 +145,7 @@ pub async fn run(
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     let keeper = join(&config, &listeners, cell, &table, (&orgs, &balances), &clock);
     let ways = match (&config.cluster, &keeper) {
-        (Some(cluster), Some(keeper)) => Some(cluster::Ways::open(cluster, keeper.clone())?),
+        (Some(cluster), Some(keeper)) => Some(cluster::Ways::open(cluster, &config.bounds, keeper.clone())?),
         _ => None,
     };
     announce(&config, &listeners, &*engine);

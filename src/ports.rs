@@ -255,6 +255,9 @@ pub trait Cell: Send + Sync + fmt::Debug {
     /// Says whether it takes shards.
     fn drain<'a>(&'a self, id: &'a NodeId, is_draining: bool) -> BoxFuture<'a, Result<(), StoreFault>>;
 
+    /// The digest of its configuration is another one.
+    fn configured<'a>(&'a self, id: &'a NodeId, config: &'a str) -> BoxFuture<'a, Result<(), StoreFault>>;
+
     /// Every node and every shard.
     fn look(&self) -> BoxFuture<'_, Result<CellView, StoreFault>>;
 

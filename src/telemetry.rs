@@ -3,6 +3,7 @@
 //! No metric carries an org: the number of series does not grow with tenants.
 
 mod billing;
+mod cluster;
 mod door;
 mod log;
 mod pools;
@@ -31,10 +32,12 @@ use crate::{
     turns::TurnReadings,
 };
 
+pub use cluster::ClusterReadings;
 pub use log::init_logging;
 pub use seldom::Seldom;
 
 use billing::BillingMetrics;
+use cluster::ClusterMetrics;
 use door::DoorMetrics;
 use pools::PoolMetrics;
 use room::RoomMetrics;
@@ -93,6 +96,7 @@ pub struct Metrics {
     room: RoomMetrics,
     pools: PoolMetrics,
     turns: TurnMetrics,
+    cluster: ClusterMetrics,
     sessions: Family<SessionLabels, Counter>,
     reservations_forgotten: Counter,
     request_ids_forgotten: Counter,
@@ -136,6 +140,8 @@ pub struct Readings {
     pub in_flight: u32,
     /// How long calls wait for their turn.
     pub turns: TurnReadings,
+    /// This node's place among others.
+    pub cluster: ClusterReadings,
     /// Actors of orgs that crashed since the start.
     pub crashes: u64,
     /// How the wall clock stands to service time.
@@ -184,6 +190,7 @@ impl Default for Metrics {
             room: RoomMetrics::default(),
             pools: PoolMetrics::default(),
             turns: TurnMetrics::default(),
+            cluster: ClusterMetrics::default(),
             sessions: Family::default(),
             reservations_forgotten: Counter::default(),
             request_ids_forgotten: Counter::default(),
@@ -258,6 +265,7 @@ impl Metrics {
         r.register("config_reload_refused", "1 while the last reload was refused", self.config_refused.clone());
         self.billing.register(r);
         self.door.register(r);
+        self.cluster.register(r);
         self.room.register(r);
         self.pools.register(r);
         self.turns.register(r);
@@ -360,6 +368,7 @@ impl Metrics {
         self.billing.read(&now.billing, now.spaced_reports);
         self.pools.read(&now.pools);
         self.room.read(&now);
+        self.cluster.read(&now);
         self.turns.read(&now);
         self.clock_unsteady.set(i64::from(now.clock != ClockState::Steady));
         self.clock_behind.set(i64::try_from(now.clock.behind() / SECOND_MS).unwrap_or(i64::MAX));

@@ -6,6 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use sha2::{Digest, Sha256};
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -31,6 +32,7 @@ use crate::{
     ports::{Cell, Residents},
     service::Service,
     store::postgres::{PgOptions, PgStore},
+    turns::Turns,
 };
 
 const PASSWORD: &str = "PGPASSWORD";
@@ -128,14 +130,15 @@ pub(super) struct Ways {
 
 impl Ways {
     /// With the certificate that nodes show to each other, where the configuration has one.
-    pub(super) fn open(cluster: &Cluster, keeper: Arc<Keeper>) -> Result<Self, Failure> {
+    pub(super) fn open(cluster: &Cluster, bounds: &Bounds, keeper: Arc<Keeper>) -> Result<Self, Failure> {
         let between = |files: &PeerFiles| {
             let PeerFiles { cert, key, ca } = files.clone();
             let paths = TlsPaths { cert, key, client_ca: Some(ca) };
             Tls::open_between(paths, OfNodes { name: NAME_OF_NODES, keys: TLS_KEYS })
         };
         let tls = cluster.tls.as_ref().map(between).transpose().map_err(Failure)?;
-        let options = peer::Options::of(keeper);
+        let request_bytes = usize::try_from(bounds.message_bytes).unwrap_or(usize::MAX);
+        let options = peer::Options { request_bytes, ..peer::Options::of(keeper) };
         let peers = Peers::new(options.clone(), Arc::new(Dialer::new(tls.clone())));
         Ok(Self { peers, options: Arc::new(options), tls })
     }
@@ -148,8 +151,9 @@ impl Ways {
         bounds: &Bounds,
         stop: CancellationToken,
     ) -> JoinHandle<()> {
-        let shared =
-            Shared { unread: Unread::new(bounds.unread_bytes), turns: service.turns().clone(), tls: self.tls.clone() };
+        // Of its own: what callers do here does not slow down the reading of what other nodes have taken.
+        let turns = Turns::new(Handle::current().metrics().num_workers());
+        let shared = Shared { unread: Unread::new(bounds.unread_bytes), turns, tls: self.tls.clone() };
         let door = Door::of_nodes("peer", listener, NODES, bounds, &shared, peer::KEEP_ALIVE);
         let owns = Arc::new(Owned(service.table().clone()));
         let nodes = self.tls.as_ref().and_then(|tls| tls.nodes().copied());
@@ -201,7 +205,7 @@ fn draw() -> Incarnation {
 }
 
 /// Nodes whose digests differ decide differently about some org.
-fn digest(config: &Config) -> String {
+pub(super) fn digest(config: &Config) -> String {
     let Config { policies, bounds, durability, billing, pool_stats, .. } = config;
     let text = format!("{policies:?} {bounds:?} {durability:?} {billing:?} {pool_stats:?}");
     let digest = Sha256::digest(text);

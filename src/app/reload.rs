@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{auth, rules, supervisor::Supervisor};
+use super::{auth, cluster, rules, supervisor::Supervisor};
 use crate::{
     auth::Authenticator,
     config::{Config, ConfigErrors, Policies, Reload},
@@ -119,6 +119,9 @@ impl Reloading {
         let generation = self.service.orgs().rules().generation + 1;
         self.service.orgs().reload(rules(&running, self.service.orgs().now(), generation));
         auth::grant(self.callers.sources(), &running);
+        if let Some(keeper) = self.service.keeper() {
+            keeper.configured(cluster::digest(&running));
+        }
         self.current = running;
         let warnings = self.current.warnings().to_vec();
         for warning in &warnings {

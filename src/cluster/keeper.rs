@@ -105,6 +105,7 @@ pub struct Keeper {
     name: Arc<str>,
     cell: Arc<dyn Cell>,
     leaving: watch::Sender<bool>,
+    config: watch::Sender<String>,
     over: watch::Receiver<bool>,
     place: Arc<ArcSwap<Place>>,
 }
@@ -120,15 +121,16 @@ impl Keeper {
     /// Runs from now on, until [`Keeper::leave`].
     pub fn start(deps: Deps) -> Self {
         let (leaving, is_leaving) = watch::channel(false);
+        let (config, configured) = watch::channel(deps.about.config.clone());
         let (ended, over) = watch::channel(false);
         let (place, name): (Arc<ArcSwap<Place>>, _) = (Arc::default(), deps.name.clone());
         let cell = deps.cell.clone();
-        let running = Running { deps, is_leaving, place: place.clone(), changing: Mutex::default() };
+        let running = Running { deps, is_leaving, configured, place: place.clone(), changing: Mutex::default() };
         tokio::spawn(async move {
             running.run().await;
             ended.send_replace(true);
         });
-        Self { name, cell, leaving, over, place }
+        Self { name, cell, leaving, config, over, place }
     }
 
     /// How this node stands.
@@ -150,6 +152,11 @@ impl Keeper {
             is_told = true;
         }
         Ok(is_told)
+    }
+
+    /// The digest of what is configured is another one from now on.
+    pub fn configured(&self, config: String) {
+        self.config.send_if_modified(|before| std::mem::replace(before, config.clone()) != config);
     }
 
     /// Gives everything up and leaves the cell; what takes longer than `within` is left to the lease.
@@ -175,6 +182,7 @@ enum Ended {
 struct Running {
     deps: Deps,
     is_leaving: watch::Receiver<bool>,
+    configured: watch::Receiver<String>,
     place: Arc<ArcSwap<Place>>,
     changing: Mutex<()>,
 }
@@ -182,6 +190,9 @@ struct Running {
 impl Running {
     async fn run(self) {
         loop {
+            if !self.has_name().await {
+                return;
+            }
             let Some((id, lease)) = self.register().await else { return };
             self.note(|place| place.id = Some(id.clone()));
             tracing::info!(incarnation = %id.incarnation, "this node lives in its cell");
@@ -205,6 +216,36 @@ impl Running {
         }
     }
 
+    /// Waits until no other node of this name lives: one that was killed is marked like any other, and one that goes on
+    /// renewing its lease is another node that was given the same name. False where this node is to leave before.
+    async fn has_name(&self) -> bool {
+        let (mut watched, mut is_told, mut renewed) = (Watched::default(), false, HashMap::new());
+        while !*self.is_leaving.borrow() {
+            let Some(mut view) = self.ask(self.deps.cell.look()).await else {
+                sleep(PAUSE).await;
+                continue;
+            };
+            view.members.retain(|member| member.id.name == self.deps.name && member.expires_at.is_some());
+            if view.members.is_empty() {
+                return true;
+            }
+            let nobody = NodeId { name: self.deps.name.clone(), incarnation: Incarnation(0) };
+            self.mark(watched.see(&view, &nobody, self.uptime())).await;
+            for member in view.members {
+                let before = renewed.insert(member.id, member.expires_at);
+                if before.is_some_and(|before| before != member.expires_at) && !is_told {
+                    is_told = true;
+                    tracing::error!(
+                        node = %self.deps.name, address = member.about.grpc,
+                        "another node of this cluster has the same node.name: this one does not join it"
+                    );
+                }
+            }
+            sleep(PAUSE).await;
+        }
+        false
+    }
+
     /// Another life; `None` where the node is to leave before it has one.
     async fn register(&self) -> Option<(NodeId, NodeLease)> {
         let deps = &self.deps;
@@ -213,8 +254,9 @@ impl Running {
                 return None;
             }
             let id = NodeId { name: deps.name.clone(), incarnation: (deps.draw)() };
+            let about = About { config: self.configured.borrow().clone(), ..deps.about.clone() };
             let sent_at = self.uptime();
-            if self.ask(deps.cell.register(&id, &deps.about)).await.is_some() {
+            if self.ask(deps.cell.register(&id, &about)).await.is_some() {
                 let lease = NodeLease::registered(sent_at);
                 deps.table.valid_until(lease.stops_at());
                 // What was asked of the life before is asked of this one.
@@ -257,12 +299,19 @@ impl Running {
     async fn work(&self, id: &NodeId) -> Ended {
         let (mut watched, mut told) = (Watched::default(), self.deps.cell.told());
         let (mut leaving, mut looks) = (self.is_leaving.clone(), 0_u32);
+        let mut configured = self.configured.clone();
         loop {
             told.borrow_and_update();
             let is_leaving = *leaving.borrow_and_update();
             // The others are not to count with it any more.
             if is_leaving && !self.place.load().is_draining {
                 self.ask(self.deps.cell.drain(id, true)).await;
+            }
+            if configured.has_changed().unwrap_or(false) {
+                let config = configured.borrow_and_update().clone();
+                if self.ask(self.deps.cell.configured(id, &config)).await.is_none() {
+                    configured.mark_changed();
+                }
             }
             let is_busy = match self.ask(self.deps.cell.look()).await {
                 Some(view) => {

@@ -21,7 +21,7 @@ use crate::{
     cluster::table::Owner,
     domain::ids::OrgId,
     error::ServiceError,
-    peer::{Forward, NotForwarded},
+    peer::{Answered, Forward, NotForwarded},
     service::{Call, Service},
     wire::requests,
 };
@@ -50,6 +50,18 @@ impl Forwarded {
     /// Whether it does no harm a second time: nothing is changed by it, or it is known again by its request id.
     fn is_repeatable(&self) -> bool {
         self.rpc.access.only_reads() || requests::has_request_ids(&self.name, &self.request)
+    }
+}
+
+/// In metrics.
+fn outcome(forwarded: &Result<Answered, NotForwarded>) -> &'static str {
+    match forwarded {
+        Ok(Answered { response: Ok(_), .. }) => "answered",
+        Ok(Answered { response: Err(_), .. }) => "refused",
+        Err(NotForwarded::WrongOwner(_)) => "moved",
+        Err(NotForwarded::Gone { .. }) => "gone",
+        Err(NotForwarded::TimedOut { .. }) => "timed_out",
+        Err(NotForwarded::Busy { .. }) => "busy",
     }
 }
 
@@ -89,7 +101,10 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
                     caller: call.caller.clone(),
                     traceparent: None,
                 };
-                match peers.forward(&(&*node).into(), forward).await {
+                let began = Instant::now();
+                let forwarded_to = peers.forward(&(&*node).into(), forward).await;
+                service.metrics().forwarded(outcome(&forwarded_to), began.elapsed());
+                match forwarded_to {
                     Ok(answered) => {
                         return match answered.response {
                             Ok(response) => read(response),

@@ -215,6 +215,13 @@ impl Service {
         self.leaving.load(Ordering::Acquire) || self.is_draining()
     }
 
+    fn place(&self) -> crate::telemetry::ClusterReadings {
+        let place = self.others.as_ref().map(|others| others.keeper.place());
+        let moved = place.map(|place| [place.claimed, place.handed_over, place.lost, place.lives_lost]);
+        let (owned, free) = (self.table.owned().len(), self.table.free());
+        crate::telemetry::ClusterReadings { owned, free, moved: moved.unwrap_or_default() }
+    }
+
     /// The numbers that metrics read when they are asked for.
     pub fn readings(&self) -> crate::telemetry::Readings {
         let reloaded = self.last_reload();
@@ -224,6 +231,7 @@ impl Service {
             disk_is_low: self.orgs.headroom().is_low(),
             in_flight: self.orgs.in_flight(),
             turns: self.orgs.turns().readings(),
+            cluster: self.place(),
             crashes: self.orgs.crashes(),
             clock: self.clock.state(),
             serving: self.is_serving(),

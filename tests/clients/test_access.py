@@ -17,7 +17,7 @@ from plane import SERVICES, descriptors, refusal
 ROLES = ["reporter", "plane", "viewer", "admin", "peer"]
 ROW = re.compile(r"^\| `(\S+)` \| (.+) \|$", re.MULTILINE)
 OWN, OTHER, MISSING = "own", "other", "missing"
-NODE_WIDE = {"tollgate.admin.v1.AdminService/Reload"}
+NODE_WIDE = {"tollgate.admin.v1.AdminService/Reload", "tollgate.admin.v1.AdminService/DrainNode"}
 
 
 def documented():

@@ -120,6 +120,10 @@ impl Cell for Line {
         self.change(|rows, _| rows.members.get_mut(id).unwrap().is_draining = is_draining)
     }
 
+    fn configured<'a>(&'a self, id: &'a NodeId, config: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
+        self.change(|rows, _| rows.members.get_mut(id).unwrap().about.config = config.to_owned())
+    }
+
     fn look(&self) -> BoxFuture<'_, Result<CellView, StoreFault>> {
         if self.is_cut.load(Ordering::SeqCst) {
             return std::future::ready(Err(StoreFault { operation: "cell", cause: "cut off".into() })).boxed();
@@ -391,6 +395,37 @@ async fn a_drained_node_owns_nothing_until_it_serves_again() {
     assert_eq!(second.keeper.drain("nobody", true).await, Ok(false));
     cluster.pass(10_000, &[&first, &second]).await;
     assert!((460..=564).contains(&first.owned()), "{} of 1024", first.owned());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_does_not_join_beside_one_of_its_name_and_takes_over_from_one_that_was_killed() {
+    let cluster = Cluster::new();
+    let first = cluster.node("same");
+    cluster.pass(1_000, &[&first]).await;
+    let second = cluster.node("same");
+    cluster.pass(10_000, &[&first, &second]).await;
+    assert_eq!((first.owned(), second.owned()), (1024, 0));
+    assert_eq!(second.keeper.place().id, None, "it has not registered");
+    first.line.is_cut.store(true, Ordering::SeqCst);
+    cluster.pass(4_000, &[&first, &second]).await;
+    assert_eq!(second.owned(), 1024);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_configured_is_told_to_the_others_in_every_life() {
+    let cluster = Cluster::new();
+    let first = cluster.node("first");
+    cluster.pass(1_000, &[&first]).await;
+    first.keeper.configured("another".into());
+    cluster.pass(1_000, &[&first]).await;
+    let told = || cluster.0.rows.lock().unwrap().members.values().next_back().unwrap().about.config.clone();
+    assert_eq!(told(), "another");
+    first.line.is_cut.store(true, Ordering::SeqCst);
+    cluster.pass(3_000, &[&first]).await;
+    first.line.is_cut.store(false, Ordering::SeqCst);
+    cluster.pass(4_000, &[&first]).await;
+    assert_eq!((first.owned(), told()), (1024, "another".to_owned()));
+    assert_eq!(first.keeper.place().lives_lost, 1);
 }
 
 impl Node {

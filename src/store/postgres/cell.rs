@@ -214,6 +214,15 @@ impl Cell for PgStore {
         .boxed()
     }
 
+    fn configured<'a>(&'a self, id: &'a NodeId, config: &'a str) -> BoxFuture<'a, Result<(), StoreFault>> {
+        async move {
+            let params: Params<'_> =
+                &[(&&*id.name, Type::TEXT), (&incarnation(id)?, Type::INT8), (&config, Type::TEXT)];
+            self.question("configured", &statements::configured(self.schema()), params).await.map(drop)
+        }
+        .boxed()
+    }
+
     fn look(&self) -> BoxFuture<'_, Result<CellView, StoreFault>> {
         async move {
             let rows = self.question("look", &statements::look(self.schema()), &[]).await?;

@@ -40,6 +40,11 @@ pub(super) fn drain(schema: &str) -> String {
     format!("UPDATE {schema}.lease SET draining = $3 WHERE node = $1 AND incarnation = $2 RETURNING 1")
 }
 
+/// `$1` node, `$2` incarnation, `$3` the digest of its configuration.
+pub(super) fn configured(schema: &str) -> String {
+    format!("UPDATE {schema}.lease SET config_digest = $3 WHERE node = $1 AND incarnation = $2")
+}
+
 /// One row, of one snapshot: a column of arrays for each column of the leases, then of the shards.
 pub(super) fn look(schema: &str) -> String {
     let each = |columns: &[&str], order: &str| {
