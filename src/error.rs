@@ -24,6 +24,8 @@ pub enum ServiceError {
     InDoubt(StoreFault),
     /// Another node owns the org.
     Moved,
+    /// No node owns the org for certain just now.
+    NoOwner,
     /// Shed before anything happened: too many calls in flight, of the org or of the node.
     OrgBusy {
         /// How many calls of one org may be in flight.
@@ -149,6 +151,7 @@ impl fmt::Display for ServiceError {
             Self::InDoubt(_) => {
                 f.write_str("the store has failed; the call may have been carried out: retry with the same request_id")
             }
+            Self::NoOwner => f.write_str("no node owns this org just now: retry with the same request_id"),
             Self::Moved => f.write_str("another node owns this org now: retry with the same request_id"),
             Self::OrgBusy { most } => {
                 let bound = Bound::org_in_flight;

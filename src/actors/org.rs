@@ -252,7 +252,7 @@ impl OrgTask {
         match self.standing() {
             Standing::Owned => {}
             // Another node may own the org by now, so what is in memory is no ground for an answer.
-            Standing::Lapsed => return work.refuse(&ServiceError::Store(no_lease())),
+            Standing::Lapsed => return work.refuse(&ServiceError::NoOwner),
             Standing::Elsewhere | Standing::Free => return work.refuse(&ServiceError::Moved),
         }
         let shared = self.shared.clone();
@@ -330,11 +330,6 @@ impl OrgTask {
             let _ = done.send(());
         }));
     }
-}
-
-/// Why this node may not decide, although nobody else is known to own the org.
-pub(super) fn no_lease() -> StoreFault {
-    StoreFault { operation: "lease", cause: "no node owns the shard of the org for certain".to_owned() }
 }
 
 /// With a failed store only what is not promised durable is carried out, from memory; Resume is served

@@ -21,7 +21,7 @@ use tokio::sync::{Mutex, oneshot};
 use super::{
     Shared, THIS_NODE,
     admission::{InFlight, Permit},
-    org::{OrgActor, OrgMsg, Start, Work, no_lease},
+    org::{OrgActor, OrgMsg, Start, Work},
     room::{Place, Room},
     supervisor::Supervisor,
 };
@@ -304,7 +304,7 @@ impl Registry {
         match self.shared.table.may_load(org) {
             Standing::Owned => Ok(()),
             Standing::Elsewhere => Err(ServiceError::Moved),
-            Standing::Lapsed | Standing::Free => Err(ServiceError::Store(no_lease())),
+            Standing::Lapsed | Standing::Free => Err(ServiceError::NoOwner),
         }
     }
 

@@ -129,6 +129,7 @@ impl Keeper {
         tokio::spawn(async move {
             running.run().await;
             ended.send_replace(true);
+            running.look_on().await;
         });
         Self { name, cell, leaving, config, over, place }
     }
@@ -188,7 +189,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(self) {
+    async fn run(&self) {
         loop {
             if !self.has_name().await {
                 return;
@@ -213,6 +214,19 @@ impl Running {
             });
             tracing::error!(shards = had.len(), "the lease is lost: what this node had in memory is dropped");
             let _ = timeout(LEAVE_WITHIN, self.deps.residents.leave(&had)).await;
+        }
+    }
+
+    /// Calls still come while the node stops: they go to the owners, wherever those are by then.
+    async fn look_on(&self) {
+        let mut told = self.deps.cell.told();
+        let nobody = NodeId { name: self.deps.name.clone(), incarnation: Incarnation(0) };
+        loop {
+            told.borrow_and_update();
+            if let Some(view) = self.ask(self.deps.cell.look()).await {
+                self.deps.table.seen(&view, &nobody);
+            }
+            let _ = timeout(LOOK_EVERY, told.changed()).await;
         }
     }
 

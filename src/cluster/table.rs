@@ -24,6 +24,8 @@ use crate::{
     ports::Clock,
 };
 
+/// A lease, its mark and a claim take less.
+const TAKEOVER_MS: u64 = 2_500;
 /// Of a node that is alone: it owns everything, and nobody takes it away.
 const FOR_EVER: u64 = u64::MAX;
 
@@ -34,14 +36,15 @@ enum Slot {
     /// What has reached it is finished; nothing new begins.
     Leaving(Epoch),
     There(Arc<Node>, Epoch),
-    Nobody,
+    /// Since this uptime, in milliseconds.
+    Nobody(u64),
 }
 
 impl Slot {
     fn held(&self) -> Option<Epoch> {
         match self {
             Self::Here(epoch) | Self::Leaving(epoch) => Some(*epoch),
-            Self::There(..) | Self::Nobody => None,
+            Self::There(..) | Self::Nobody(_) => None,
         }
     }
 }
@@ -89,7 +92,8 @@ impl Table {
 
     /// Of a node that shares a store with others, and owns nothing yet.
     pub fn shared(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Self::of(Some(clock), Slot::Nobody, 0)
+        let since = clock.uptime();
+        Self::of(Some(clock), Slot::Nobody(since), 0)
     }
 
     fn of(clock: Option<Arc<dyn Clock>>, slot: Slot, valid_until: u64) -> Arc<Self> {
@@ -110,8 +114,20 @@ impl Table {
         match self.slot(Shard::of(org)) {
             Slot::Here(_) => Owner::Here,
             Slot::There(node, epoch) => Owner::There(node, epoch),
-            Slot::Leaving(_) | Slot::Nobody => Owner::Nobody,
+            Slot::Leaving(_) | Slot::Nobody(_) => Owner::Nobody,
         }
+    }
+
+    /// For how long it is worth waiting that the org has an owner, in milliseconds: a takeover takes no longer, and where
+    /// nobody has owned it for longer something is wrong that waiting does not mend.
+    pub fn patience(&self, org: &OrgId) -> u64 {
+        let Some(clock) = &self.clock else { return 0 };
+        let since = match self.slot(Shard::of(org)) {
+            Slot::Nobody(since) => since,
+            Slot::Here(_) => self.valid_until.load(Ordering::Acquire).min(clock.uptime()),
+            Slot::Leaving(_) | Slot::There(..) => clock.uptime(),
+        };
+        since.saturating_add(TAKEOVER_MS).saturating_sub(clock.uptime())
     }
 
     /// Whether this node may decide now for what it has loaded under `epoch`.
@@ -130,7 +146,7 @@ impl Table {
         match self.slot(Shard::of(org)) {
             Slot::Here(_) if clock.uptime() < self.valid_until.load(Ordering::Acquire) => Standing::Owned,
             Slot::Here(_) => Standing::Lapsed,
-            Slot::Nobody => Standing::Free,
+            Slot::Nobody(_) => Standing::Free,
             Slot::Leaving(_) | Slot::There(..) => Standing::Elsewhere,
         }
     }
@@ -157,7 +173,7 @@ impl Table {
 
     /// The shards that nobody owns as far as this node knows.
     pub fn free(&self) -> usize {
-        self.slots.load().iter().filter(|slot| **slot == Slot::Nobody).count()
+        self.slots.load().iter().filter(|slot| matches!(slot, Slot::Nobody(_))).count()
     }
 
     /// Until the number that it has changes, nothing of this has.
@@ -169,7 +185,7 @@ impl Table {
     pub fn held(&self, shard: Shard) -> Option<Epoch> {
         match self.slot(shard) {
             Slot::Here(epoch) => Some(epoch),
-            Slot::Leaving(_) | Slot::There(..) | Slot::Nobody => None,
+            Slot::Leaving(_) | Slot::There(..) | Slot::Nobody(_) => None,
         }
     }
 
@@ -180,7 +196,7 @@ impl Table {
     }
 
     fn slot(&self, shard: Shard) -> Slot {
-        self.slots.load().get(usize::from(shard.number())).cloned().unwrap_or(Slot::Nobody)
+        self.slots.load().get(usize::from(shard.number())).cloned().unwrap_or(Slot::Nobody(0))
     }
 
     fn those(&self, fits: impl Fn(&Slot) -> bool) -> ShardSet {
@@ -223,7 +239,8 @@ impl Table {
             }
             *slot = match row.owner.as_ref().and_then(|owner| living.get(owner)) {
                 Some(node) => Slot::There(node.clone(), row.as_epoch()),
-                None => Slot::Nobody,
+                None if matches!(slot, Slot::Nobody(_)) => return,
+                None => self.nobody(),
             };
         });
         lost.into_iter().collect()
@@ -251,9 +268,13 @@ impl Table {
     pub(super) fn released(&self, shards: &ShardSet) {
         self.change(|shard, slot| {
             if shards.contains(shard) && slot.held().is_some() {
-                *slot = Slot::Nobody;
+                *slot = self.nobody();
             }
         });
+    }
+
+    fn nobody(&self) -> Slot {
+        Slot::Nobody(self.clock.as_ref().map_or(0, |clock| clock.uptime()))
     }
 
     /// This node owns nothing any more. Answers what it had.

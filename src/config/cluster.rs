@@ -14,6 +14,7 @@ use super::{
 /// The largest weight: enough for any difference between machines.
 const WEIGHT_MAX: u32 = 1_000;
 const HOST_BYTES: usize = 253;
+const URLS: &str = "a list of one postgres://USER@HOST:PORT/DATABASE";
 
 /// A node among others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(super) fn cluster(mut section: Section<'_>, listen: &Listen) -> Option<Clust
     let at = section.at().clone();
     let keys = ["postgres_urls", "advertise", "advertise_grpc", "weight", "tls"];
     let is_there = keys.iter().any(|key| section.place(key).is_some());
+    let is_missing = section.place("postgres_urls").is_none();
     let urls = section.read("postgres_urls", urls);
     let advertise = section.read("advertise", host_and_port);
     let advertise_grpc = section.read("advertise_grpc", host_and_port);
@@ -54,8 +56,9 @@ pub(super) fn cluster(mut section: Section<'_>, listen: &Listen) -> Option<Clust
         return None;
     }
     let Some(postgres_urls) = urls else {
-        let allowed = "a list of one postgres://USER@HOST:PORT/DATABASE";
-        section.findings.refuse(&at, "cluster.postgres_urls", "", allowed);
+        if is_missing {
+            section.findings.refuse(&at, "cluster.postgres_urls", "", URLS);
+        }
         return None;
     };
     if !listen.peer.ip().is_loopback() && tls.is_none() {
@@ -84,10 +87,9 @@ fn peer_files(mut section: Section<'_>) -> Option<PeerFiles> {
 
 /// The text of an URL is judged where it is used; here it is only kept out of every message.
 fn urls(entry: &Entry) -> Parsed<Vec<Secret<String>>> {
-    const ALLOWED: &str = "a list of one postgres://USER@HOST:PORT/DATABASE";
-    let Value::List(list) = &entry.value else { return Err(ALLOWED.into()) };
+    let Value::List(list) = &entry.value else { return Err(URLS.into()) };
     let urls: Option<Vec<_>> = list.iter().map(|each| each.text().map(|url| Secret::new(url.to_owned()))).collect();
-    urls.filter(|urls| urls.len() == 1).ok_or_else(|| ALLOWED.into())
+    urls.filter(|urls| urls.len() == 1).ok_or_else(|| URLS.into())
 }
 
 fn host_and_port(entry: &Entry) -> Parsed<String> {

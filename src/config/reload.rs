@@ -5,9 +5,11 @@
 //! compile until it either comes from the new configuration (it applies at once) or goes through
 //! [`Waiting::at_start`].
 
+use std::path::PathBuf;
+
 use super::{
     Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Cluster, Config, Durability, JwtConfig, Listen, Log,
-    Policies, ProviderKind, TlsFiles, billing::POLICY_KEYS, policies::POLICY_SECTIONS,
+    PeerFiles, Policies, ProviderKind, TlsFiles, billing::POLICY_KEYS, policies::POLICY_SECTIONS,
 };
 use crate::bounds::{Applies, Bound, Bounds};
 
@@ -99,8 +101,22 @@ fn reload_cluster(old: Option<Cluster>, new: &Option<Cluster>, waits: &mut Waiti
         advertise: waits.at_start("cluster.advertise", old.advertise.clone(), advertise),
         advertise_grpc: waits.at_start("cluster.advertise_grpc", old.advertise_grpc.clone(), advertise_grpc),
         weight: waits.at_start("cluster.weight", old.weight, weight),
-        tls: waits.at_start("cluster.tls", old.tls.clone(), tls),
+        tls: reload_peer_files(old.tls.clone(), tls, waits),
     })
+}
+
+/// All files or none.
+fn reload_peer_files(old: Option<PeerFiles>, new: &Option<PeerFiles>, waits: &mut Waiting) -> Option<PeerFiles> {
+    let of = |files: &Option<PeerFiles>, file: fn(&PeerFiles) -> &PathBuf| files.as_ref().map(file).cloned();
+    let keys: [(_, fn(&PeerFiles) -> &PathBuf); 3] = [
+        ("cluster.tls.cert", |files| &files.cert),
+        ("cluster.tls.key", |files| &files.key),
+        ("cluster.tls.ca", |files| &files.ca),
+    ];
+    for (key, file) in keys {
+        waits.at_start(key, of(&old, file), &of(new, file));
+    }
+    old
 }
 
 /// Both files or none: with one of them alone there is no certificate.

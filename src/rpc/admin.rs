@@ -56,7 +56,7 @@ pub(super) async fn audit(
     let audits = stream::iter(orgs).map(|(org, _)| async move {
         let one = admin::AuditRequest { org: org.to_string(), ..admin::AuditRequest::default() };
         let forwarded = Forwarded::of(Audit::RPC, &one);
-        let here = || audit_here(service, call, &org);
+        let here = |call: Call| async { audit_here(service, &{ call }, &org).await };
         let audit = route::to_owner(service, call, &org, &forwarded, here, response::<Audit>).await;
         (org, audit)
     });

@@ -75,7 +75,7 @@ where
 /// Decides Acquires of one org here. The error is that of all: another node owns the org.
 async fn of_org(service: &Service, call: &Call, org: &OrgId, asks: Asks) -> Answer<Vec<Decided>> {
     let decided = service.decide(org, asks, call).await;
-    if decided.iter().all(|item| matches!(item, Err(ServiceError::Moved))) {
+    if decided.iter().all(|item| matches!(item, Err(ServiceError::Moved | ServiceError::NoOwner))) {
         return Err(ServiceError::Moved);
     }
     if decided.iter().flat_map(|item| item.as_ref().err()).any(|error| error.shed_by().is_some()) {
@@ -99,7 +99,10 @@ async fn by_owner(
     let count = items.len();
     let batch = v1::AcquireBatchRequest { items };
     let forwarded = Forwarded::of(AcquireBatch::RPC, &batch);
-    let here = || of_org(service, call, org, asks.clone());
+    let here = |call: Call| {
+        let asks = asks.clone();
+        async move { of_org(service, &call, org, asks).await }
+    };
     let read = |bytes| {
         let results = response::<AcquireBatch>(bytes)?.results;
         let decided: Option<Vec<Decided>> = results.into_iter().map(|result| result.result.map(Into::into)).collect();
@@ -141,7 +144,7 @@ pub(super) async fn each<R: Questions, Fut: Future<Output = Answer<R::Answer>>>(
     service: &Service,
     call: &Call,
     items: Vec<R::Item>,
-    ask: impl Fn(R::Item) -> Fut,
+    ask: impl Fn(Call, R::Item) -> Fut,
 ) -> Vec<Result<R::Answer, ItemError>> {
     let ask = &ask;
     let asked = items.into_iter().map(|mut item| async move {
@@ -150,7 +153,7 @@ pub(super) async fn each<R: Questions, Fut: Future<Output = Answer<R::Answer>>>(
             Ok(org) if !service.table().is_alone() => {
                 Box::pin(one_by_owner::<R, _>(service, call, &org, item, ask)).await
             }
-            Ok(_) | Err(_) => ask(item).await.map(Ok),
+            Ok(_) | Err(_) => ask(call.clone(), item).await.map(Ok),
         }
     });
     let answered = stream::iter(asked).buffered(AT_ONCE);
@@ -162,10 +165,13 @@ async fn one_by_owner<R: Questions, Fut: Future<Output = Answer<R::Answer>>>(
     call: &Call,
     org: &OrgId,
     item: R::Item,
-    ask: impl Fn(R::Item) -> Fut,
+    ask: impl Fn(Call, R::Item) -> Fut,
 ) -> Answer<Result<R::Answer, ItemError>> {
     let forwarded = Forwarded::of(R::RPC, &R::one(item.clone()));
-    let here = || async { ask(item.clone()).await.map(Ok) };
+    let here = |call: Call| {
+        let asked = ask(call, item.clone());
+        async move { asked.await.map(Ok) }
+    };
     let read = |bytes| R::answer(response::<R>(bytes)?).ok_or(ServiceError::Bug);
     route::to_owner(service, call, org, &forwarded, here, read).await
 }

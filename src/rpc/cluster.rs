@@ -91,7 +91,7 @@ pub async fn balance_changed(service: &Service, org: &OrgId) {
     let call = service.call(RefreshBalance::RPC.method, Arc::new(Principal::anybody()), None);
     let request = admin::RefreshBalanceRequest { org: org.to_string() };
     let forwarded = Forwarded::of(RefreshBalance::RPC, &request);
-    let here = || async {
+    let here = |_| async {
         service.balance_changed(org);
         Ok(())
     };

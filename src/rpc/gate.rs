@@ -100,7 +100,7 @@ pub(super) async fn list_reservations(
 
 pub(super) async fn resume(service: &Service, call: &Call, request: v1::ResumeRequest) -> Answer<v1::ResumeResponse> {
     let (org, command) = requests::resume(&request)?;
-    let done = service.resume(&org, command, call).await;
+    let done = service.resume(&org, command, call).await?;
     let continuations = done.outcome.continuations;
     Ok(v1::ResumeResponse {
         continuations: answers::int(continuations),
@@ -147,7 +147,7 @@ pub(super) async fn batch_get_status(
     request: v1::BatchGetStatusRequest,
 ) -> Answer<v1::BatchGetStatusResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
-    let ask = |item| get_status(service, call, item);
+    let ask = |call: Call, item| async move { get_status(service, &call, item).await };
     let statuses = batch::each::<BatchGetStatus, _>(service, call, request.items, ask).await;
     Ok(v1::BatchGetStatusResponse { results: statuses.into_iter().map(status_result).collect() })
 }

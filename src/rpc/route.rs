@@ -72,22 +72,26 @@ enum Missed {
     Failed(ServiceError),
 }
 
+fn ownerless(call: &Call) -> Call {
+    Call { is_ownerless: true, ..call.clone() }
+}
+
 /// Carries a call about `org` out `here`, where this node owns it, or hands it to the owner.
 pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
     service: &Service,
     call: &Call,
     org: &OrgId,
     forwarded: &Forwarded,
-    here: impl Fn() -> Here,
+    here: impl Fn(Call) -> Here,
     read: impl Fn(Bytes) -> Answer<T>,
 ) -> Answer<T> {
     let mut changes = service.table().changes();
-    let until = call.deadline.leaving_time(LEFT).min(Instant::now() + TAKEOVER);
+    let (began, last) = (Instant::now(), call.deadline.leaving_time(LEFT));
     loop {
         changes.borrow_and_update();
         let missed = match service.table().owner(org) {
-            Owner::Here => match here().await {
-                Err(ServiceError::Moved) => Missed::Moved,
+            Owner::Here => match here(call.clone()).await {
+                Err(ServiceError::Moved | ServiceError::NoOwner) => Missed::Moved,
                 answered => return answered,
             },
             Owner::There(..) if call.is_forwarded => return Err(ServiceError::Moved),
@@ -115,17 +119,19 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
                     Err(gone @ NotForwarded::Gone { .. }) if !gone.is_sent() || forwarded.is_repeatable() => {
                         Missed::Failed(gone.into())
                     }
-                    Err(_) if forwarded.rpc.always => return here().await,
+                    Err(_) if forwarded.rpc.always => return here(ownerless(call)).await,
                     Err(error) => return Err(error.into()),
                 }
             }
             Owner::Nobody => Missed::Moved,
         };
+        let patience = Duration::from_millis(service.table().patience(org));
+        let until = last.min(began + TAKEOVER).min(Instant::now() + patience);
         if Instant::now() >= until {
             return match missed {
                 // Without an owner the same gates judge what is known without the org's state.
-                Missed::Moved => here().await,
-                Missed::Failed(_) if forwarded.rpc.always => here().await,
+                Missed::Moved => here(ownerless(call)).await,
+                Missed::Failed(_) if forwarded.rpc.always => here(ownerless(call)).await,
                 Missed::Failed(error) => Err(error),
             };
         }

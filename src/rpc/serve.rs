@@ -93,7 +93,10 @@ async fn handle_by_owner<R: Unary>(
     request: R::Request,
 ) -> Answer<R::Response> {
     let forwarded = Forwarded::of(R::RPC, &request);
-    let here = || R::handle(service, call, request.clone());
+    let here = |call: Call| {
+        let request = request.clone();
+        async move { R::handle(service, &call, request).await }
+    };
     route::to_owner(service, call, org, &forwarded, here, response::<R>).await
 }
 

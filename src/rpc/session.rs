@@ -75,7 +75,7 @@ pub(super) async fn batch_status(
     request: v1::BatchStatusRequest,
 ) -> Answer<v1::BatchStatusResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
-    let ask = |item| status(service, call, item);
+    let ask = |call: Call, item| async move { status(service, &call, item).await };
     let statuses = batch::each::<BatchStatus, _>(service, call, request.items, ask).await;
     Ok(v1::BatchStatusResponse { results: statuses.into_iter().map(status_result).collect() })
 }

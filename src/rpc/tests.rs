@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
@@ -14,6 +15,7 @@ use prost::{Message, Name};
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind as FieldKind, MessageDescriptor, MethodDescriptor, ReflectMessage, Value,
 };
+use tokio::time::Instant;
 
 use super::{
     Answer, permit_rpc, serve, serve_stream,
@@ -28,8 +30,8 @@ use crate::{
     },
     error::ServiceError,
     service::Service,
-    testing::{Node, node, rate_of, rules, until},
-    wire::{json::descriptors, v1},
+    testing::{Node, node, org, rate_of, record, rules, until},
+    wire::{admin::v1 as admin_v1, json::descriptors, v1},
 };
 
 fn methods() -> BTreeMap<String, MethodDescriptor> {
@@ -495,4 +497,21 @@ fn the_documentation_has_the_table_of_who_may_call_what() {
     let expected: String = ALL.iter().map(row).collect();
     let documented = include_str!("../../docs/security.md");
     assert!(documented.contains(&expected), "docs/security.md has not these rows:\n{expected}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_of_every_org_comes_in_pages() {
+    let node = node(rate_of(1000)).await;
+    for name in ["a", "b", "c"] {
+        node.orgs.ask(&org(name), record("r", 5), Instant::now() + Duration::from_secs(1)).await.unwrap();
+    }
+    let page = async |page_token: String| {
+        let request = admin_v1::AuditRequest { page_size: 2, page_token, ..Default::default() };
+        serve::<table::Audit>(&node.service, anybody(), None, request).await.unwrap()
+    };
+    let first = page(String::new()).await;
+    assert_eq!((first.orgs, first.drifted, first.next_page_token.as_str()), (2, 0, "b"));
+    let rest = page(first.next_page_token).await;
+    assert_eq!((rest.orgs, rest.next_page_token.as_str()), (1, ""));
+    assert!(first.failures.is_empty() && rest.failures.is_empty());
 }

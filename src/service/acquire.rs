@@ -153,9 +153,11 @@ impl Service {
         let cause = match &error {
             ServiceError::TimedOut | ServiceError::Interrupted => Cause::Timeout,
             ServiceError::Store(_) | ServiceError::InDoubt(_) => Cause::StoreFault,
+            ServiceError::NoOwner if call.is_ownerless => Cause::StoreFault,
             ServiceError::Input(_)
             | ServiceError::Org(_)
             | ServiceError::Moved
+            | ServiceError::NoOwner
             | ServiceError::OrgBusy { .. }
             | ServiceError::NodeBusy { .. }
             | ServiceError::NewOrgs { .. }

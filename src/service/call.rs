@@ -69,12 +69,14 @@ pub struct Call {
     pub caller: Arc<Principal>,
     /// Another node has sent it here, and it goes no further.
     pub is_forwarded: bool,
+    /// It has waited for an owner of its org in vain: what is known without the org's state decides.
+    pub is_ownerless: bool,
 }
 
 impl Call {
     /// A call of `rpc` that has arrived now.
     pub fn new(rpc: &'static str, caller: Arc<Principal>, deadline: Deadline) -> Self {
-        Self { rpc, deadline, caller, is_forwarded: false }
+        Self { rpc, deadline, caller, is_forwarded: false, is_ownerless: false }
     }
 
     /// How an org is asked for this call, until then.

@@ -29,9 +29,15 @@ impl Service {
     }
 
     /// Never denied: whatever keeps it from being counted, the execution goes on, with 0 continuations.
-    pub async fn resume(&self, org: &OrgId, resume: Resume, call: &Call) -> Done<Resumed> {
+    ///
+    /// # Errors
+    /// Where another node may count it.
+    pub async fn resume(&self, org: &OrgId, resume: Resume, call: &Call) -> Result<Done<Resumed>, ServiceError> {
         let uncounted = Done { outcome: Resumed { continuations: 0 }, replayed: false };
-        let done = self.ask(org, resume, call).await.unwrap_or(uncounted);
+        let done = match self.ask(org, resume, call).await {
+            Err(moved @ (ServiceError::Moved | ServiceError::NoOwner)) if !call.is_ownerless => return Err(moved),
+            done => done.unwrap_or(uncounted),
+        };
         let continuations = done.outcome.continuations;
         if continuations == 0 {
             self.metrics.uncounted_resume();
@@ -40,6 +46,6 @@ impl Service {
             self.metrics.unusual_continuations();
             tracing::warn!(%org, continuations, "an execution was resumed unusually often");
         }
-        done
+        Ok(done)
     }
 }

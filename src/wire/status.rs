@@ -26,6 +26,7 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         ServiceError::Store(_) | ServiceError::InDoubt(_) => {
             (Code::Unavailable, "STORE_UNAVAILABLE", Some(RETRY_LATER))
         }
+        ServiceError::NoOwner => (Code::Unavailable, "NO_OWNER", Some(RETRY_SOON)),
         ServiceError::Moved => (Code::Unavailable, "ORG_MOVED", Some(RETRY_SOON)),
         ServiceError::OrgBusy { .. } | ServiceError::OrgOverShare => {
             (Code::ResourceExhausted, "ORG_OVERLOADED", Some(RETRY_SOON))

@@ -152,22 +152,6 @@ class Databases(FailureCase):
         self.assertPauses([call for call in crowd.history.since(gone) if call.rpc == "Record"], gone, set(self.many), 120.0)
         self.ended(cluster, crowd, resumes=False)
 
-    def test_one_of_two_cells_is_away_and_the_orgs_of_the_other_go_on(self):
-        cluster, crowd = self.begun(cells=2)
-        places = cluster.places()
-        other = {org for org in self.many if places.get(org, (None,))[0] == 1}
-        self.assertTrue(other, "no org is in the second cell")
-        gone = time.monotonic()
-        cluster.cells[0].primary.stop("immediate")
-        eventually(lambda: time.monotonic() > gone + 2 * LEASE, "it is away", within=20.0)
-        self.until_recorded(crowd, gone + 2 * LEASE, other)
-        back = time.monotonic()
-        during = [call for call in crowd.history.since(gone) if call.org in other and call.end < back]
-        self.assertWell([str(call) for call in during if call.flagged or not call.answered], "they notice nothing")
-        cluster.cells[0].primary.start()
-        cluster.wait_until_owned()
-        self.ended(cluster, crowd, resumes=False)
-
 
 class Networks(FailureCase):
     """I3, I6, I8: cables between nodes, and to the database, are cut. Only root may."""

@@ -15,7 +15,10 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
             "[listen]\nhttp = \"0.0.0.0:7070\"",
             "t.toml:2:8: listen.http \"0.0.0.0:7070\" is not allowed: another port than",
         ),
-        ("[listen]\npeer = \"127.0.0.1:1\"", "t.toml:2:1: listen.peer is not a known key: use one of grpc, http"),
+        (
+            "[listen]\npeers = \"127.0.0.1:1\"",
+            "t.toml:2:1: listen.peers is not a known key: use one of grpc, http, peer",
+        ),
         ("[data]\ndir = \"\"", "t.toml:2:7: data.dir \"\" is not allowed: the path of a directory"),
         (
             "[durability]\nwrite_behind_ms = -1",

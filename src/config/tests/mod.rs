@@ -3,6 +3,7 @@
 mod admission;
 mod auth;
 mod billing;
+mod cluster;
 mod meaning;
 mod mistakes;
 mod overrun;

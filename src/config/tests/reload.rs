@@ -18,6 +18,10 @@ fn base(secret_key_file: &str) -> Keys {
         ("auth.jwt.claim", "\"tollgate\""),
         ("auth.certificates.ca", "\"/ca\""),
         ("auth.certificates.principals", "{ a = { role = \"plane\", orgs = [\"*\"] } }"),
+        ("cluster.postgres_urls", "[\"postgres://g/d\"]"),
+        ("cluster.tls.cert", "\"/peer\""),
+        ("cluster.tls.key", "\"/peer\""),
+        ("cluster.tls.ca", "\"/peer\""),
         ("tls.cert", "\"/cert\""),
         ("tls.key", "\"/key\""),
         ("billing.provider", "\"autumn\""),
@@ -42,7 +46,7 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 64] = [
+const OTHER: [(&str, &str); 72] = [
     ("tls.cert", "\"/other\""),
     ("tls.key", "\"/other\""),
     ("auth.tokens", "\"/other\""),
@@ -59,6 +63,14 @@ const OTHER: [(&str, &str); 64] = [
     ("orgs.admit", "\"listed\""),
     ("listen.grpc", "\"127.0.0.1:1\""),
     ("listen.http", "\"127.0.0.1:2\""),
+    ("listen.peer", "\"127.0.0.1:3\""),
+    ("cluster.postgres_urls", "[\"postgres://h/d\"]"),
+    ("cluster.advertise", "\"other:1\""),
+    ("cluster.advertise_grpc", "\"other:1\""),
+    ("cluster.weight", "2"),
+    ("cluster.tls.cert", "\"/other\""),
+    ("cluster.tls.key", "\"/other\""),
+    ("cluster.tls.ca", "\"/other\""),
     ("data.dir", "\"/elsewhere\""),
     ("durability.write_behind_ms", "0"),
     ("durability.write_behind_max", "1"),
@@ -145,7 +157,7 @@ fn all_keys() -> Vec<String> {
             _ => keys.extend(known(&section).iter().map(|key| format!("{section}.{key}"))),
         }
     }
-    let inside = ["billing.autumn", "auth.jwt", "auth.certificates"];
+    let inside = ["billing.autumn", "auth.jwt", "auth.certificates", "cluster.tls"];
     keys.retain(|key| !inside.contains(&key.as_str()));
     for section in inside {
         keys.extend(known(section).iter().map(|key| format!("{section}.{key}")));

@@ -58,7 +58,7 @@ async fn resume_is_served_in_every_state_and_asks_the_provider_nothing() {
             node.service.start_draining();
         }
         let before = (asked(&node), node.billing.asked_pays.load(Ordering::SeqCst));
-        let continuations = node.service.resume(&name, resume(), &call()).await.outcome.continuations;
+        let continuations = node.service.resume(&name, resume(), &call()).await.unwrap().outcome.continuations;
         assert_eq!(continuations, u64::from(!lost), "state {state:06b}: counted wherever there is a store");
         let after = (asked(&node), node.billing.asked_pays.load(Ordering::SeqCst));
         assert_eq!(before, after, "state {state:06b}: the provider is never asked");
