@@ -12,6 +12,7 @@ mod auth;
 mod billing;
 mod cluster;
 mod disk;
+mod ending;
 mod keys;
 mod listeners;
 mod opening;
@@ -29,6 +30,7 @@ pub use tls::open_tls;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use auth::Authenticators;
+use cluster::Among;
 use keys::Keys;
 use opening::{Store, open};
 use supervisor::Supervisor;
@@ -39,7 +41,7 @@ use crate::{
     actors::{self, Orgs, Policies, Rules, WriteBehind, billing::Balances},
     auth::Authenticator,
     clock::SystemClock,
-    cluster::{keeper::Keeper, table::Table},
+    cluster::table::Table,
     config::{self, Config},
     domain::{
         ids::OrgId,
@@ -49,8 +51,8 @@ use crate::{
     grpc::{self, server::Health},
     http,
     net::Tls,
-    ports::{BillingProvider, Cell, Clock, OrgStore, StoreEngine},
-    service::{self, Others, Reloads, Service},
+    ports::{BillingProvider, Clock, OrgStore, StoreEngine},
+    service::{self, Reloads, Service},
     telemetry::Metrics,
 };
 
@@ -61,12 +63,6 @@ const CLOCK_LOOK: Duration = Duration::from_secs(1);
 const MARK_EVERY: u32 = 5;
 /// What counting pools and open reservations may take before calls are served.
 const COUNTED_WITHIN: Duration = Duration::from_secs(5);
-/// What the store may take to stop.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// What other nodes may take to get their last answers.
-const PEER_WITHIN: Duration = Duration::from_secs(2);
-/// What the HTTP port may take to answer what it has been asked before.
-const HTTP_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a node is started with beyond its configuration.
 #[derive(Debug, Clone, Copy, Default)]
@@ -143,13 +139,8 @@ pub async fn run(
     let provider = billing::provider(&config, clock.clone())?;
     let orgs = start_orgs(&config, &store, &table, &clock, &provider, &metrics).await?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
-    let keeper = join(&config, &listeners, cell, &table, (&orgs, &balances), &clock);
-    let ways = match (&config.cluster, &keeper) {
-        (Some(cluster), Some(keeper)) => Some(cluster::Ways::open(cluster, &config.bounds, keeper.clone())?),
-        _ => None,
-    };
+    let among = cluster::join(&config, &mut listeners, cell, &table, (&orgs, &balances), &clock)?;
     announce(&config, &listeners, &*engine);
-    let peer = listeners.take_peer();
     let supervisor = Arc::new(Supervisor::of_environment());
     let (reloads, asked) = Reloads::new();
     let service = Arc::new(Service::new(service::Deps {
@@ -161,7 +152,7 @@ pub async fn run(
         metrics,
         reloads,
         table,
-        others: ways.as_ref().zip(keeper).map(|(ways, keeper)| Others { keeper, peers: ways.peers.clone() }),
+        others: among.as_ref().map(Among::others),
         node: config.node.clone(),
     }));
     let keys = Keys::of(&callers.rpcs, &service).await;
@@ -170,53 +161,46 @@ pub async fn run(
     let (health, grpc) =
         grpc::server::serve(service.clone(), callers.rpcs.clone(), &config.bounds, grpc, closing.clone())
             .map_err(Failure)?;
-    let has_disk = config.cluster.is_none();
-    if has_disk {
+    if config.cluster.is_none() {
         disk::ask_for_room(&service, &config.data_dir).await;
     }
     health.set_serving(service.is_serving()).await;
-    let grpc = tokio::spawn(grpc);
     let http_stop = CancellationToken::new();
     let http = http::serve(service.clone(), callers.metrics, http, billing::webhook_key(&config), http_stop.clone());
-    let http = tokio::spawn(http);
-    let (data_dir, bounds) = (config.data_dir.clone(), config.bounds.clone());
-    let mut beside = vec![
-        tokio::spawn(watch_clock(clock, engine.clone())),
+    let doors = ending::Doors {
+        grpc: tokio::spawn(grpc),
+        http: (tokio::spawn(http), http_stop),
+        peer: among.map(|among| among.serve(service.clone(), &config.bounds)),
+    };
+    let mut beside = watch_credentials(&callers.rpcs, keys, tls, &service);
+    beside.extend(watch_store(&config, &service, &store, &engine, &health));
+    beside.push(tokio::spawn(watch_clock(clock, engine.clone())));
+    beside.push(tokio::spawn(supervisor.clone().watch(service.clone())));
+    let reloading = reload::Reloading::new(service.clone(), store.clone(), callers.rpcs.clone(), config, source.load);
+    beside.push(tokio::spawn(reloading.apply(source.hangups, asked, supervisor.clone())));
+    supervisor.ready(&service.health());
+    let ended = ending::until_over(shutdown, &service, &health, &*store, &supervisor).await;
+    let stopped = ending::end(&service, doors, beside, &*store, &*engine).await;
+    ended.and(stopped)
+}
+
+/// What watches the store and its disk while the node runs.
+fn watch_store(
+    config: &Config,
+    service: &Arc<Service>,
+    store: &Arc<dyn OrgStore>,
+    engine: &Arc<dyn StoreEngine>,
+    health: &Health,
+) -> Vec<JoinHandle<()>> {
+    let mut watching = vec![
         tokio::spawn(disk::watch(service.clone(), engine.clone(), health.clone())),
         tokio::spawn(store::watch(service.clone(), store.clone(), health.clone())),
-        tokio::spawn(supervisor.clone().watch(service.clone())),
-        tokio::spawn(reload::apply(
-            service.clone(),
-            store.clone(),
-            callers.rpcs.clone(),
-            config,
-            source,
-            asked,
-            supervisor.clone(),
-        )),
     ];
-    let peer_stop = CancellationToken::new();
-    let peer = ways
-        .as_ref()
-        .zip(peer)
-        .map(|(ways, listener)| ways.serve(service.clone(), listener, &bounds, peer_stop.clone()));
-    beside.extend(ways.map(|ways| ways.watch(service.clone())));
-    beside.extend(has_disk.then(|| tokio::spawn(disk::watch_room(service.clone(), data_dir))));
-    beside.extend(watch_credentials(&callers.rpcs, keys, tls, &service));
-    supervisor.ready(&service.health());
-    let ended = until_over(shutdown, &service, &health, &*store, &supervisor).await;
-    closing.cancel();
-    let drain_for = Duration::from_millis(service.orgs().rules().bounds.drain_ms.into());
-    end_within(drain_for, grpc, "grpc").await;
-    beside.iter().for_each(JoinHandle::abort);
-    let stopped = stop(&service, &*store, &*engine, drain_for).await;
-    http_stop.cancel();
-    end_within(HTTP_WITHIN, http, "http").await;
-    peer_stop.cancel();
-    if let Some(peer) = peer {
-        end_within(PEER_WITHIN, peer, "peer").await;
+    // A node that shares its store keeps nothing on a disk of its own.
+    if config.cluster.is_none() {
+        watching.push(tokio::spawn(disk::watch_room(service.clone(), config.data_dir.clone())));
     }
-    ended.and(stopped)
+    watching
 }
 
 /// What reads credentials again while the node runs.
@@ -232,40 +216,6 @@ fn watch_credentials(
     let certificates = rpcs.sources().certificates.clone();
     watching.extend(tls.map(|tls| tokio::spawn(tls::watch(tls, certificates, service.metrics().clone()))));
     watching
-}
-
-/// Serves until it is asked to stop, and then until it has drained; an error where the store is lost before.
-async fn until_over(
-    shutdown: impl Future<Output = ()> + Send,
-    service: &Service,
-    health: &Health,
-    store: &dyn OrgStore,
-    supervisor: &Supervisor,
-) -> Result<(), Failure> {
-    tokio::select! {
-        () = shutdown => {}
-        fault = store::lost(service, health, store) => {
-            supervisor.stopping(&fault.to_string());
-            return Err(fault);
-        }
-    }
-    drain(service, health, supervisor).await;
-    Ok(())
-}
-
-/// The place of this node among others; `None` = it is alone.
-fn join(
-    config: &Config,
-    listeners: &Listeners,
-    cell: Option<Arc<dyn Cell>>,
-    table: &Arc<Table>,
-    (orgs, balances): (&Orgs, &Balances),
-    clock: &Arc<SystemClock>,
-) -> Option<Arc<Keeper>> {
-    let (cluster, cell, addresses) = (config.cluster.as_ref()?, cell?, listeners.addresses()?);
-    let (table, orgs, balances, clock) = (table.clone(), orgs.clone(), balances.clone(), clock.clone());
-    let joining = cluster::Joining { config, cluster, addresses: &addresses, cell, table, orgs, balances, clock };
-    Some(joining.join())
 }
 
 /// The actors, with what metrics say of all orgs counted.
@@ -293,14 +243,6 @@ async fn start_orgs(
         count(&orgs).await;
     }
     Ok(orgs)
-}
-
-/// Waits for a door to close, and cuts what is still open then.
-async fn end_within(within: Duration, mut door: JoinHandle<()>, listener: &'static str) {
-    if timeout(within, &mut door).await.is_err() {
-        tracing::warn!(listener, ?within, "connections were cut that did not finish in time");
-        door.abort();
-    }
 }
 
 fn random() -> Result<u64, Failure> {
@@ -341,41 +283,6 @@ async fn count(orgs: &Orgs) {
     if timeout(COUNTED_WITHIN, orgs.counted()).await.is_err() {
         tracing::warn!("pools and open reservations are still being counted; what metrics say of them grows");
     }
-}
-
-/// NOT_SERVING first; running executions are served on until load balancers have noticed. A node among others hands its
-/// shards over meanwhile, and serves whatever still comes: its own until then, and afterwards theirs.
-async fn drain(service: &Service, health: &Health, supervisor: &Supervisor) {
-    let notice = Duration::from_millis(service.orgs().rules().bounds.drain_notice_ms.into());
-    let within = Duration::from_millis(service.orgs().rules().bounds.drain_ms.into());
-    service.start_leaving();
-    supervisor.stopping(&service.health());
-    health.set_serving(false).await;
-    if let Some(keeper) = service.keeper() {
-        tracing::info!(?notice, "draining: what this node owns is handed over, and callers are served on");
-        tokio::join!(keeper.leave(within), tokio::time::sleep(notice));
-    } else {
-        tracing::info!(?notice, "draining: nothing new is admitted, running executions settle on");
-        service.start_draining();
-        tokio::time::sleep(notice).await;
-    }
-    service.start_draining();
-}
-
-async fn stop(
-    service: &Service,
-    store: &dyn OrgStore,
-    engine: &dyn StoreEngine,
-    within: Duration,
-) -> Result<(), Failure> {
-    let flushed = service.orgs().shutdown(within.max(STOP_WITHIN)).await.map_err(Failure);
-    engine.keep_mark();
-    let closed = match timeout(STOP_WITHIN, store.close()).await {
-        Ok(closed) => closed.map_err(|fault| Failure(fault.to_string())),
-        Err(_) => Err(Failure("the store did not close in time".into())),
-    };
-    tracing::info!(groups = engine.groups(), "stopped");
-    flushed.and(closed)
 }
 
 /// Keeps the clock's judgement current while nobody asks, and its mark on disk, and logs when the judgement

@@ -153,13 +153,7 @@ impl fmt::Display for ServiceError {
             }
             Self::NoOwner => f.write_str("no node owns this org just now: retry with the same request_id"),
             Self::Moved => f.write_str("another node owns this org now: retry with the same request_id"),
-            Self::OrgBusy { most } => {
-                let bound = Bound::org_in_flight;
-                write!(
-                    f,
-                    "this org has {most} calls in flight, as many as {bound} allows; this is overload, not a quota"
-                )
-            }
+            Self::OrgBusy { most } => f.write_str(&org_busy(*most)),
             Self::NodeBusy { bound, most } => {
                 let what = match bound {
                     Bound::resident_orgs => "orgs in memory, none of which is idle",
@@ -200,7 +194,7 @@ impl fmt::Display for ServiceError {
                 f.write_str("an internal error; the call may have been carried out: retry with the same request_id")
             }
             Self::Draining => f.write_str("this node is draining and admits nothing new; ask another or try again"),
-            Self::UnknownNode(node) => write!(f, "no node {node} lives in this cluster; GetCluster names those that do"),
+            Self::UnknownNode(node) => write!(f, "no node {node} lives in this cluster"),
             Self::UnknownOrg(org) => write!(f, "nothing is kept of org {org}"),
             Self::Unauthenticated(refused) => refused.fmt(f),
             Self::OtherRole { role, needed } => {
@@ -217,6 +211,11 @@ impl fmt::Display for ServiceError {
 }
 
 impl std::error::Error for ServiceError {}
+
+fn org_busy(most: u32) -> String {
+    let bound = Bound::org_in_flight;
+    format!("this org has {most} calls in flight, as many as {bound} allows; this is overload, not a quota")
+}
 
 fn unreachable(is_sent: bool) -> &'static str {
     if is_sent {

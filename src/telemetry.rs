@@ -7,6 +7,7 @@ mod cluster;
 mod door;
 mod log;
 mod pools;
+mod readings;
 mod room;
 mod seldom;
 mod turns;
@@ -20,7 +21,6 @@ use prometheus_client::{
 };
 
 use crate::{
-    actors,
     bounds::SECOND_MS,
     domain::{
         decision::Decision,
@@ -29,11 +29,11 @@ use crate::{
         upstream::Upstream,
     },
     ports::{Event, EventSink},
-    turns::TurnReadings,
 };
 
 pub use cluster::ClusterReadings;
 pub use log::init_logging;
+pub use readings::{Readings, ReloadReadings};
 pub use seldom::Seldom;
 
 use billing::BillingMetrics;
@@ -125,50 +125,6 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
     }
-}
-
-/// Numbers read when asked for, not counted as they happen.
-#[derive(Debug, Clone)]
-pub struct Readings {
-    /// Orgs in memory.
-    pub resident: usize,
-    /// The disk of the data directory, where it can be seen.
-    pub disk: Option<actors::Disk>,
-    /// Whether nothing new is admitted because of it.
-    pub disk_is_low: bool,
-    /// Calls in flight, of both lanes.
-    pub in_flight: u32,
-    /// How long calls wait for their turn.
-    pub turns: TurnReadings,
-    /// This node's place among others.
-    pub cluster: ClusterReadings,
-    /// Actors of orgs that crashed since the start.
-    pub crashes: u64,
-    /// How the wall clock stands to service time.
-    pub clock: ClockState,
-    /// Whether health is SERVING.
-    pub serving: bool,
-    /// How long the oldest unanswered commit group has waited, in milliseconds.
-    pub oldest_group_ms: u64,
-    /// Readings of the balances and of the provider.
-    pub billing: actors::billing::Readings,
-    /// Orgs whose usage is reported less often, because the last reports failed.
-    pub spaced_reports: u64,
-    /// Pools of all orgs in memory, added up.
-    pub pools: actors::PoolTotals,
-    /// Reservations that are open, of all orgs.
-    pub open_reservations: u64,
-    /// How the last reload of the configuration went.
-    pub reload: ReloadReadings,
-}
-
-/// How the last reload of the configuration went.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ReloadReadings {
-    /// Keys that wait for a restart.
-    pub needs_restart: usize,
-    /// It had mistakes, and the configuration before it is in force.
-    pub is_refused: bool,
 }
 
 impl Default for Metrics {

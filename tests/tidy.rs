@@ -35,7 +35,7 @@ const MODULES: [(&str, &[&str]); 32] = [
     ("turns", &[]),
     // The inside.
     ("actors", &["bounds", "cluster", "domain", "error", "ports", "turns"]),
-    ("service", &["actors", "auth", "bounds", "cluster", "domain", "error", "ports", "telemetry", "turns"]),
+    ("service", &["actors", "auth", "bounds", "cluster", "domain", "error", "peer", "ports", "telemetry", "turns"]),
     // Adapters.
     ("clock", &["domain", "ports"]),
     ("store", &["bounds", "clock", "domain", "ports"]),
@@ -59,16 +59,16 @@ const MODULES: [(&str, &[&str]); 32] = [
     ("telemetry", &["actors", "bounds", "domain", "ports", "turns"]),
     // Fronts.
     ("wire", &["auth", "bounds", "domain", "error"]),
-    ("rpc", &["auth", "domain", "error", "service", "turns", "wire"]),
+    ("rpc", &["auth", "cluster", "domain", "error", "peer", "service", "turns", "wire"]),
     // The door of both listeners: it does not know what is served behind it.
     ("net", &["bounds", "file", "turns"]),
     // Who calls, whichever front asks.
     ("auth", &["bounds", "causes", "clock", "domain", "file", "net", "ports"]),
     ("grpc", &["auth", "bounds", "error", "net", "rpc", "service", "wire"]),
     // How a call reaches the node that owns its org: what forwards knows no rpc by its types, what serves does.
-    ("peer", &["auth", "bounds", "causes", "domain", "error", "net", "wire"]),
+    ("peer", &["auth", "bounds", "causes", "domain", "error", "net", "ports", "wire"]),
     ("peer::server", &["auth", "domain", "error", "net", "peer", "rpc", "service", "turns", "wire"]),
-    ("http", &["auth", "billing", "domain", "net", "service", "wire"]),
+    ("http", &["auth", "billing", "domain", "net", "rpc", "service", "wire"]),
     // The command.
     // The wall clock is what "in 5 minutes" is counted from on the reader's screen.
     ("cli", &["auth", "bounds", "clock", "domain", "wire"]),
@@ -89,6 +89,7 @@ const MODULES: [(&str, &[&str]); 32] = [
             "grpc",
             "http",
             "net",
+            "peer",
             "ports",
             "service",
             "store",

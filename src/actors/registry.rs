@@ -4,6 +4,8 @@
 //! flushed and ended. A message that reaches a draining actor comes back whole and goes to the
 //! next one, so passivation loses nothing.
 
+mod leaving;
+
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
@@ -32,7 +34,7 @@ use crate::{
         commands::{Ask, Lane},
         ids::OrgId,
         rows::OrgWrite,
-        shard::{Epoch, ShardSet},
+        shard::Epoch,
     },
     error::ServiceError,
     ports::Event,
@@ -369,44 +371,5 @@ impl Registry {
         org.hash(&mut hasher);
         let index = usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or(0);
         &self.stripes[index]
-    }
-
-    /// Lets actors go that were idle since `tick`. They finish what reaches them first.
-    pub(super) fn passivate(&self, tick: u64, now_tick: u64) -> usize {
-        let idle = |gate: &InFlight| gate.idle_since(tick, now_tick);
-        self.live.actors.iter().filter(|entry| idle(&entry.gate) && entry.exit.leave()).count()
-    }
-
-    /// Lets the actors of these shards go, and waits until what they had changed is handed over and answered.
-    pub(super) async fn leave(&self, shards: &ShardSet) {
-        let theirs = self.live.actors.iter().filter(|entry| shards.holds(entry.key()));
-        let leaving: Vec<_> = theirs.map(|entry| entry.exit.clone()).collect();
-        for exit in &leaving {
-            exit.leave();
-        }
-        for exit in &leaving {
-            let _ = exit.actor.wait(None).await;
-        }
-    }
-
-    /// Passivates whatever lives, idle or not.
-    #[cfg(test)]
-    pub(super) fn drain_all(&self) -> usize {
-        self.live.actors.iter().filter(|entry| entry.exit.leave()).count()
-    }
-
-    pub(super) async fn shutdown(&self, within: Duration) -> Result<(), String> {
-        let actors: Vec<_> = self.live.actors.iter().map(|entry| entry.exit.actor.clone()).collect();
-        for actor in &actors {
-            let _ = actor.drain();
-        }
-        let all_ended = async {
-            for actor in &actors {
-                let _ = actor.wait(None).await;
-            }
-        };
-        let outcome = tokio::time::timeout(within, all_ended).await;
-        self.supervisor.stop();
-        outcome.map_err(|_| format!("{} of {} orgs were still flushing after {within:?}", self.len(), actors.len()))
     }
 }

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, listeners::Addresses, opening::Store};
+use super::{Failure, ending::end_within, listeners::Listeners, opening::Store};
 use crate::{
     actors::{Orgs, billing::Balances},
     bounds::Bounds,
@@ -30,7 +30,7 @@ use crate::{
     net::{Dialer, Door, OfNodes, Shared, Tls, TlsPaths, Unread},
     peer::{self, NAME_OF_NODES, Owns, Peers, WrongOwner, server::Serving},
     ports::{Cell, Residents},
-    service::Service,
+    service::{Others, Service},
     store::postgres::{PgOptions, PgStore},
     turns::Turns,
 };
@@ -39,6 +39,8 @@ const PASSWORD: &str = "PGPASSWORD";
 /// How long a node waits at its start for a database that is not there yet.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
+/// What other nodes may take to get their last answers.
+const PEER_WITHIN: Duration = Duration::from_secs(2);
 /// How often streams to nodes that are no members any more are ended.
 const MEMBERS_EVERY: Duration = Duration::from_secs(1);
 /// Connections of other nodes: one of each, and one more while another takes its place.
@@ -91,110 +93,102 @@ impl Residents for Here {
     }
 }
 
-/// What keeps a place among other nodes.
-pub(super) struct Joining<'a> {
-    pub(super) config: &'a Config,
-    pub(super) cluster: &'a Cluster,
-    pub(super) addresses: &'a Addresses,
-    pub(super) cell: Arc<dyn Cell>,
-    pub(super) table: Arc<Table>,
-    pub(super) orgs: Orgs,
-    pub(super) balances: Balances,
-    pub(super) clock: Arc<SystemClock>,
-}
-
-impl Joining<'_> {
-    /// From now on the node takes its share of the shards.
-    pub(super) fn join(self) -> Arc<Keeper> {
-        let Self { config, cluster, addresses, cell, table, orgs, balances, clock } = self;
-        let advertised = |given: &Option<String>, bound| given.clone().unwrap_or_else(|| format!("{bound}"));
-        let about = About {
-            peer: advertised(&cluster.advertise, addresses.peer.unwrap_or(config.listen.peer)),
-            grpc: advertised(&cluster.advertise_grpc, addresses.grpc),
-            weight: cluster.weight,
-            version: env!("TOLLGATE_VERSION").to_owned(),
-            config: digest(config),
-        };
-        let name = Arc::from(config.node.as_str());
-        let residents = Arc::new(Here { orgs, balances });
-        Arc::new(Keeper::start(keeper::Deps { cell, table, residents, clock, name, about, draw }))
-    }
-}
-
-/// The way to the other nodes and from them.
-pub(super) struct Ways {
-    pub(super) peers: Peers,
+/// This node among others.
+#[derive(Debug)]
+pub(super) struct Among {
+    keeper: Arc<Keeper>,
+    peers: Peers,
     options: Arc<peer::Options>,
+    /// What nodes show to each other, where they do.
     tls: Option<Arc<Tls>>,
+    listener: TcpListener,
 }
 
-impl Ways {
-    /// With the certificate that nodes show to each other, where the configuration has one.
-    pub(super) fn open(cluster: &Cluster, bounds: &Bounds, keeper: Arc<Keeper>) -> Result<Self, Failure> {
-        let between = |files: &PeerFiles| {
-            let PeerFiles { cert, key, ca } = files.clone();
-            let paths = TlsPaths { cert, key, client_ca: Some(ca) };
-            Tls::open_between(paths, OfNodes { name: NAME_OF_NODES, keys: TLS_KEYS })
-        };
-        let tls = cluster.tls.as_ref().map(between).transpose().map_err(Failure)?;
-        let request_bytes = usize::try_from(bounds.message_bytes).unwrap_or(usize::MAX);
-        let options = peer::Options { request_bytes, ..peer::Options::of(keeper) };
-        let peers = Peers::new(options.clone(), Arc::new(Dialer::new(tls.clone())));
-        Ok(Self { peers, options: Arc::new(options), tls })
+/// From now on the node takes its share of the shards; `None` = it is alone.
+pub(super) fn join(
+    config: &Config,
+    listeners: &mut Listeners,
+    cell: Option<Arc<dyn Cell>>,
+    table: &Arc<Table>,
+    (orgs, balances): (&Orgs, &Balances),
+    clock: &Arc<SystemClock>,
+) -> Result<Option<Among>, Failure> {
+    let (Some(cluster), Some(cell), Some(addresses)) = (&config.cluster, cell, listeners.addresses()) else {
+        return Ok(None);
+    };
+    let tls = cluster.tls.as_ref().map(between).transpose().map_err(Failure)?;
+    let Some(listener) = listeners.take_peer() else { return Ok(None) };
+    let advertised = |given: &Option<String>, bound| given.clone().unwrap_or_else(|| format!("{bound}"));
+    let about = About {
+        peer: advertised(&cluster.advertise, addresses.peer.unwrap_or(config.listen.peer)),
+        grpc: advertised(&cluster.advertise_grpc, addresses.grpc),
+        weight: cluster.weight,
+        version: env!("TOLLGATE_VERSION").to_owned(),
+        config: digest(config),
+    };
+    let residents = Arc::new(Here { orgs: orgs.clone(), balances: balances.clone() });
+    let (table, clock, name) = (table.clone(), clock.clone(), Arc::from(config.node.as_str()));
+    let keeper = Arc::new(Keeper::start(keeper::Deps { cell, table, residents, clock, name, about, draw }));
+    let request_bytes = usize::try_from(config.bounds.message_bytes).unwrap_or(usize::MAX);
+    let options = peer::Options { request_bytes, ..peer::Options::of(keeper.clone()) };
+    let peers = Peers::new(options.clone(), Arc::new(Dialer::new(tls.clone())));
+    Ok(Some(Among { keeper, peers, options: Arc::new(options), tls, listener }))
+}
+
+fn between(files: &PeerFiles) -> Result<Arc<Tls>, String> {
+    let PeerFiles { cert, key, ca } = files.clone();
+    let paths = TlsPaths { cert, key, client_ca: Some(ca) };
+    Tls::open_between(paths, OfNodes { name: NAME_OF_NODES, keys: TLS_KEYS })
+}
+
+impl Among {
+    /// For calls on their way.
+    pub(super) fn others(&self) -> Others {
+        Others { keeper: self.keeper.clone(), peers: self.peers.clone() }
     }
 
-    /// Serves other nodes until `stop`, then what is in flight.
-    pub(super) fn serve(
-        &self,
-        service: Arc<Service>,
-        listener: TcpListener,
-        bounds: &Bounds,
-        stop: CancellationToken,
-    ) -> JoinHandle<()> {
+    /// Serves other nodes, reads the certificate again, and ends the streams to nodes that have died.
+    pub(super) fn serve(self, service: Arc<Service>, bounds: &Bounds) -> Served {
+        let Self { keeper, peers, options, tls, listener } = self;
         // Of its own: what callers do here does not slow down the reading of what other nodes have taken.
         let turns = Turns::new(Handle::current().metrics().num_workers());
-        let shared = Shared { unread: Unread::new(bounds.unread_bytes), turns, tls: self.tls.clone() };
+        let shared = Shared { unread: Unread::new(bounds.unread_bytes), turns, tls: tls.clone() };
         let door = Door::of_nodes("peer", listener, NODES, bounds, &shared, peer::KEEP_ALIVE);
         let owns = Arc::new(Owned(service.table().clone()));
-        let nodes = self.tls.as_ref().and_then(|tls| tls.nodes().copied());
-        let serving = Serving { service, owns, options: self.options.clone(), nodes, stop };
-        tokio::spawn(peer::server::serve(serving, door))
-    }
-
-    /// Reads the certificate again while the node runs, and ends the streams to nodes that have died.
-    pub(super) fn watch(self, service: Arc<Service>) -> JoinHandle<()> {
-        tokio::spawn(async move {
-            let Self { peers, tls, .. } = self;
-            let certificates = async {
-                match tls {
-                    Some(tls) => super::tls::watch(tls, None, service.metrics().clone()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let members = async {
-                loop {
-                    sleep(MEMBERS_EVERY).await;
-                    let Some(keeper) = service.keeper() else { return };
-                    let place = keeper.place();
-                    let living = place.view.members.iter().filter(|member| member.expires_at.is_some());
-                    peers.keep_only(&living.map(|member| member.id.clone()).collect::<Vec<_>>());
-                }
-            };
-            tokio::join!(certificates, members);
-        })
+        let (stop, nodes) = (CancellationToken::new(), tls.as_ref().and_then(|tls| tls.nodes().copied()));
+        let metrics = service.metrics().clone();
+        let serving = Serving { service, owns, options, nodes, stop: stop.clone() };
+        let door = tokio::spawn(peer::server::serve(serving, door));
+        let mut beside = vec![tokio::spawn(keep_streams(keeper, peers))];
+        beside.extend(tls.map(|tls| tokio::spawn(super::tls::watch(tls, None, metrics))));
+        Served { door, stop, beside }
     }
 }
 
-/// What other nodes may have carried out here.
-#[derive(Debug)]
-struct Owned(Arc<Table>);
+/// Ends the streams to nodes that are members no more.
+async fn keep_streams(keeper: Arc<Keeper>, peers: Peers) {
+    loop {
+        sleep(MEMBERS_EVERY).await;
+        let place = keeper.place();
+        let living = place.view.members.iter().filter(|member| member.expires_at.is_some());
+        peers.keep_only(&living.map(|member| member.id.clone()).collect::<Vec<_>>());
+    }
+}
 
-impl Owns for Owned {
-    fn owns(&self, org: &str, epoch: Option<Epoch>) -> Result<(), WrongOwner> {
-        // It is refused as what it is, and no org.
-        let Ok(org) = OrgId::parse("org", org) else { return Ok(()) };
-        let held = self.0.held(Shard::of(&org));
-        if held.is_some() && (epoch.is_none() || epoch == held) { Ok(()) } else { Err(WrongOwner { epoch: held }) }
+/// Other nodes are served.
+#[derive(Debug)]
+pub(super) struct Served {
+    door: JoinHandle<()>,
+    stop: CancellationToken,
+    beside: Vec<JoinHandle<()>>,
+}
+
+impl Served {
+    /// What they have been promised is answered.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        end_within(PEER_WITHIN, self.door, "peer").await;
+        self.beside.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -210,4 +204,17 @@ pub(super) fn digest(config: &Config) -> String {
     let text = format!("{policies:?} {bounds:?} {durability:?} {billing:?} {pool_stats:?}");
     let digest = Sha256::digest(text);
     digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().chars().take(DIGEST_DIGITS).collect()
+}
+
+/// What other nodes may have carried out here.
+#[derive(Debug)]
+struct Owned(Arc<Table>);
+
+impl Owns for Owned {
+    fn owns(&self, org: &str, epoch: Option<Epoch>) -> Result<(), WrongOwner> {
+        // It is refused as what it is, and no org.
+        let Ok(org) = OrgId::parse("org", org) else { return Ok(()) };
+        let held = self.0.held(Shard::of(&org));
+        if held.is_some() && (epoch.is_none() || epoch == held) { Ok(()) } else { Err(WrongOwner { epoch: held }) }
+    }
 }

@@ -43,43 +43,8 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Reloads for every hangup and for every call that asks, one after the other, as long as the node runs.
-pub(super) async fn apply(
-    service: Arc<Service>,
-    store: Arc<dyn OrgStore>,
-    callers: Arc<Authenticator>,
-    current: Config,
-    source: Source,
-    mut asked: mpsc::Receiver<Asked>,
-    supervisor: Arc<Supervisor>,
-) {
-    let Source { load, mut hangups } = source;
-    let mut node = Reloading { service, store, callers, current, load, reading: None };
-    loop {
-        let mut replies = Vec::new();
-        tokio::select! {
-            Some(()) = hangups.recv() => {}
-            Some(reply) = asked.recv() => replies.push(reply),
-            else => return,
-        }
-        // Who asks before the file is read is answered by the same reading.
-        while let Ok(reply) = asked.try_recv() {
-            replies.push(reply);
-        }
-        while hangups.try_recv().is_ok() {}
-        supervisor.reloading();
-        let reloaded = Arc::new(node.reload().await);
-        node.service.reloaded(reloaded.clone());
-        let refused = if reloaded.mistakes.is_empty() { "" } else { "; the last reload was refused" };
-        supervisor.ready(&format!("{}{refused}", node.service.health()));
-        for reply in replies {
-            drop(reply.send(reloaded.clone()));
-        }
-    }
-}
-
 /// What reloads, and what runs.
-struct Reloading {
+pub(super) struct Reloading {
     service: Arc<Service>,
     store: Arc<dyn OrgStore>,
     callers: Arc<Authenticator>,
@@ -90,6 +55,47 @@ struct Reloading {
 }
 
 impl Reloading {
+    /// Of a node that runs by `current`.
+    pub(super) fn new(
+        service: Arc<Service>,
+        store: Arc<dyn OrgStore>,
+        callers: Arc<Authenticator>,
+        current: Config,
+        load: Load,
+    ) -> Self {
+        Self { service, store, callers, current, load, reading: None }
+    }
+
+    /// Reloads for every hangup and for every call that asks, one after the other, as long as the node runs.
+    pub(super) async fn apply(
+        mut self,
+        mut hangups: mpsc::Receiver<()>,
+        mut asked: mpsc::Receiver<Asked>,
+        supervisor: Arc<Supervisor>,
+    ) {
+        loop {
+            let mut replies = Vec::new();
+            tokio::select! {
+                Some(()) = hangups.recv() => {}
+                Some(reply) = asked.recv() => replies.push(reply),
+                else => return,
+            }
+            // Who asks before the file is read is answered by the same reading.
+            while let Ok(reply) = asked.try_recv() {
+                replies.push(reply);
+            }
+            while hangups.try_recv().is_ok() {}
+            supervisor.reloading();
+            let reloaded = Arc::new(self.reload().await);
+            self.service.reloaded(reloaded.clone());
+            let refused = if reloaded.mistakes.is_empty() { "" } else { "; the last reload was refused" };
+            supervisor.ready(&format!("{}{refused}", self.service.health()));
+            for reply in replies {
+                drop(reply.send(reloaded.clone()));
+            }
+        }
+    }
+
     async fn reload(&mut self) -> Reloaded {
         let accepted = timeout(RELOAD_WITHIN, self.accept()).await;
         match accepted.unwrap_or_else(|_| Err(vec![format!("it was not read and checked within {RELOAD_WITHIN:?}")])) {
