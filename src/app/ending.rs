@@ -20,7 +20,7 @@ const HTTP_WITHIN: Duration = Duration::from_secs(1);
 /// What takes calls.
 pub(super) struct Doors {
     pub(super) grpc: JoinHandle<()>,
-    /// Until it is told to stop.
+    /// Until it is cancelled.
     pub(super) http: (JoinHandle<()>, CancellationToken),
     /// Of a node among others.
     pub(super) peer: Option<Served>,

@@ -12,7 +12,7 @@ use crate::{
     },
     domain::{
         members::{CellView, Member, NodeId},
-        shard::{SHARDS, ShardSet},
+        shard::{SHARDS, Shard, ShardSet},
     },
 };
 
@@ -119,12 +119,17 @@ impl Running {
         let here = self.deps.table.owned_here();
         for (shard, slot) in ShardSet::all().iter().zip(owners.iter_mut()) {
             *slot = match view.holding(shard).and_then(|row| row.owner.as_ref()) {
-                _ if here.contains(shard) => Some(&*id.name),
+                _ if here.contains(shard) && !self.is_lost(shard) => Some(&*id.name),
                 Some(owner) if owner.name != id.name && view.living(owner).is_some() => Some(&*owner.name),
                 _ => None,
             };
         }
         owners
+    }
+
+    /// Whether the store says that this node does not own what it takes for its own: a commit was refused.
+    fn is_lost(&self, shard: Shard) -> bool {
+        self.deps.table.held(shard).is_some() && self.deps.cell.tenure(shard).is_none()
     }
 
     pub(super) async fn mark(&self, dead: Vec<(NodeId, i64)>) -> bool {

@@ -16,9 +16,9 @@ use crate::{
     domain::{
         ids::OrgId,
         lease::Now,
-        members::Holding,
+        members::{Holding, Member},
         service_time::{ClockMark, ClockState},
-        shard::Shard,
+        shard::{SHARDS, Shard, ShardSet},
         tenure::Tenure,
         window::Millis,
     },

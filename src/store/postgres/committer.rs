@@ -4,7 +4,7 @@
 //! take what waits ─▶ refuse what must not be written ─▶ one statement ─┬─ answered: durable, or fenced
 //!                                                                      └─ lost: read epoch and seq back ─▶ written,
 //!                                                                         or sent again: the seq takes it once
-//! past its time: in doubt, or unavailable where nothing was sent ─▶ recover: refuse what comes, connect, settle ─▶ up
+//! past its time: in doubt, or unavailable where nothing was sent ─▶ recover: connect, settle ─▶ up
 //! ```
 //!
 //! An org is always in the same shard and a shard with the same committer, so commits keep their order. A statement
@@ -63,6 +63,12 @@ pub(super) struct Handed {
     pub(super) reply: Reply,
 }
 
+impl Handed {
+    fn rows(&self) -> usize {
+        self.write.as_ref().map_or(0, |write| write.puts.len() + write.dels.len())
+    }
+}
+
 pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     /// Among the committers of the store.
@@ -93,9 +99,26 @@ impl Committer {
                 Some(Message::Check) => self.check().await,
                 Some(Message::Commit(_)) | None => {}
             }
-            if self.shared.trouble.is_of(self.index) && self.recover(&mut receiver).await.is_err() {
-                return;
+            while self.shared.trouble.is_of(self.index) {
+                match self.recover(&mut receiver).await {
+                    Some(kept) => self.commit_all(kept).await,
+                    None => return,
+                }
             }
+        }
+    }
+
+    /// However many there are.
+    async fn commit_all(&mut self, kept: Vec<Handed>) {
+        let mut kept = kept.into_iter().peekable();
+        while kept.peek().is_some() {
+            let mut rows = 0;
+            let mut taken = Vec::new();
+            while let Some(handed) = kept.next_if(|_| taken.len() < BATCH_WRITES && rows < BATCH_ROWS) {
+                rows += handed.rows();
+                taken.push(handed);
+            }
+            self.commit(taken).await;
         }
     }
 
@@ -277,28 +300,36 @@ impl Committer {
         }
     }
 
-    /// Refuses what comes until the server answers and everything that was sent is settled. An error where the store is
-    /// closed meanwhile.
-    async fn recover(&mut self, receiver: &mut mpsc::UnboundedReceiver<Message>) -> Result<(), ()> {
-        let mut pause = PAUSE;
+    /// Waits until the server answers and everything that was sent is settled. What is handed over meanwhile is kept, for as
+    /// long as a statement would be sent again, and refused from then on. Answers what is kept; `None` where the store
+    /// is closed meanwhile.
+    async fn recover(&mut self, receiver: &mut mpsc::UnboundedReceiver<Message>) -> Option<Vec<Handed>> {
+        let since = self.shared.trouble.since(self.index).unwrap_or_else(Instant::now);
+        let until = since + self.shared.options.retry_for;
+        let (mut pause, mut kept) = (PAUSE, Vec::new());
         while let Err(cause) = self.settle().await {
             self.shared.trouble.begins(self.index, &fault(cause));
             let again = Instant::now() + pause;
             while let Ok(message) = timeout(again.saturating_duration_since(Instant::now()), receiver.recv()).await {
                 match message {
+                    Some(Message::Commit(handed)) if Instant::now() < until => kept.push(handed),
                     Some(Message::Commit(handed)) => self.refuse(handed),
                     Some(Message::Check) => {}
                     Some(Message::Close(closed)) => {
+                        kept.into_iter().for_each(|handed| self.refuse(handed));
                         let _ = closed.send(());
-                        return Err(());
+                        return None;
                     }
-                    None => return Err(()),
+                    None => return None,
                 }
+            }
+            if Instant::now() >= until {
+                kept.drain(..).for_each(|handed| self.refuse(handed));
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
         self.shared.trouble.over(self.index);
-        Ok(())
+        Some(kept)
     }
 
     fn refuse(&self, handed: Handed) {
@@ -349,7 +380,7 @@ fn take(first: Message, receiver: &mut mpsc::UnboundedReceiver<Message>) -> (Vec
     let mut next = Some(first);
     while let Some(message) = next {
         let Message::Commit(handed) = message else { return (taken, Some(message)) };
-        rows += handed.write.as_ref().map_or(0, |write| write.puts.len() + write.dels.len());
+        rows += handed.rows();
         taken.push(handed);
         let full = taken.len() >= BATCH_WRITES || rows >= BATCH_ROWS;
         next = if full { None } else { receiver.try_recv().ok() };

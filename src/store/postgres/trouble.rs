@@ -39,6 +39,11 @@ impl Trouble {
         self.lock().contains_key(&committer)
     }
 
+    /// Since when the committer has lost the server; `None` = it has it.
+    pub(super) fn since(&self, committer: usize) -> Option<Instant> {
+        self.lock().get(&committer).map(|(since, _)| *since)
+    }
+
     pub(super) fn begins(&self, committer: usize, fault: &StoreFault) {
         let mut of = self.lock();
         of.entry(committer).or_insert_with(|| (Instant::now(), fault.clone())).1 = fault.clone();

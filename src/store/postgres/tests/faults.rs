@@ -237,6 +237,35 @@ async fn a_server_that_restarts_under_load_is_an_outage_that_ends() {
     }
 }
 
+#[tokio::test]
+async fn what_is_handed_over_while_the_server_is_away_is_written_when_it_is_back_in_time() {
+    for (retry_for, in_time) in [(Duration::from_secs(30), true), (Duration::ZERO, false)] {
+        let options = server::shared().options();
+        let proxy = Proxy::to(server::shared().port()).await;
+        let options =
+            PgOptions { retry_for, committers: 1, ..server::shared().options_at(proxy.port, &options.schema) };
+        let store = start(options).await;
+        let epoch = store.epoch(&org("acme")).unwrap();
+        proxy.close();
+        // A read has lost the server, and nothing was on its way.
+        let mut state = store.state();
+        assert!(store.load(&org("acme")).await.is_err());
+        state.wait_for(|state| !state.is_up()).await.unwrap();
+        let commits: Vec<_> = (1..=3).map(|seq| handed(&store, write("acme", numbered(seq)), epoch)).collect();
+        // Only where it is refused is there an answer before the server is back.
+        if in_time {
+            proxy.open();
+        }
+        for commit in commits {
+            let answered = commit.await.unwrap();
+            assert_eq!(answered.is_ok(), in_time, "{answered:?}");
+        }
+        proxy.open();
+        state.wait_for(StoreState::is_up).await.unwrap();
+        assert_eq!(last(&store, "acme").await, if in_time { 3 } else { 0 });
+    }
+}
+
 #[test]
 fn settings_that_make_less_durable_what_was_acknowledged_are_named() {
     assert!(judge("on", "on", "", 0).is_empty());
