@@ -64,7 +64,7 @@ pub(super) async fn open(cluster: &Cluster, node: &str) -> Result<Store, Failure
             Ok(store) => break Arc::new(store),
             Err(error) if Instant::now() >= until => return Err(Failure(format!("cluster.postgres_urls: {error}"))),
             Err(error) => {
-                tracing::warn!(%error, "the database of the cluster is not there yet");
+                tracing::warn!(%error, "the database of the cluster cannot be used yet; it is tried again");
                 sleep(OPEN_PAUSE).await;
             }
         }

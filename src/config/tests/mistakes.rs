@@ -55,8 +55,8 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
             "t.toml:2:1: rate.amont is not a known key: use one of amount, window, idle_windows, on_indeterminate (did you mean amount?)",
         ),
         (
-            "[cluster]\nnode = 5",
-            "t.toml:1:2: cluster is not a known key: use one of listen, tls, auth, data, durability, bounds, billing, pools, rate, emergency, defaults, sessions, budgets, plans, orgs, reload, node, log",
+            "[fleet]\nnode = 5",
+            "t.toml:1:2: fleet is not a known key: use one of listen, cluster, tls, auth, data, durability, bounds, billing, pools, rate, emergency, defaults, sessions, budgets, plans, orgs, reload, node, log",
         ),
         (
             "[emergency]\namount = \"off\"",

@@ -44,6 +44,9 @@ ALTER TABLE {schema}.shard
     ADD COLUMN absent_ms bigint NOT NULL DEFAULT 0,
     ADD COLUMN service_ms bigint NOT NULL DEFAULT 0,
     ADD COLUMN left_at timestamptz;
+-- Rows are longer than they were, and a claim changes all of a page at once: each page has room for that.
+ALTER TABLE {schema}.shard SET (fillfactor = 30);
+CLUSTER {schema}.shard USING shard_pkey;
 COMMENT ON COLUMN {schema}.shard.lease_ms IS
     'Lease time of the shard when its owner claimed it, or when it was released; no value: nobody ever owned it.';
 COMMENT ON COLUMN {schema}.shard.owner_lease_ms IS 'Lease time of the owner when it claimed the shard.';

@@ -160,7 +160,8 @@ async fn of_a_mark_and_a_renewal_the_first_to_be_written_wins() {
     let first = holder(&options, "SELECT FROM s.lease FOR UPDATE").await;
     let waits = Connection::open(&options).await.unwrap();
     let incarnation = i64::try_from(id.incarnation.0).unwrap();
-    let params: &[(&(dyn ToSql + Sync), Type)] = &[(&&*id.name, Type::TEXT), (&incarnation, Type::INT8)];
+    let params: &[(&(dyn ToSql + Sync), Type)] =
+        &[(&&*id.name, Type::TEXT), (&incarnation, Type::INT8), (&0_i64, Type::INT8), (&0_i64, Type::INT8)];
     let sql = statements::renew(&options.schema);
     let marked = async {
         waiting(&options, 1).await;

@@ -1,8 +1,11 @@
 //! Rivals, cut connections and a server that goes away.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicBool, time::Duration};
 
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 use super::{
     super::*,
@@ -150,12 +153,18 @@ pub(super) async fn waiting(options: &PgOptions, count: i64) {
 
 /// Writes numbered rows until `stop` is set, and compares what it was answered with what is stored: after each
 /// error, and in the end. Answers how many were acknowledged, and how many errors there were.
-fn writer(store: Arc<PgStore>, name: String, stop: Arc<std::sync::atomic::AtomicBool>) -> JoinHandle<(u64, u64)> {
+fn writer(
+    store: Arc<PgStore>,
+    name: String,
+    stop: Arc<AtomicBool>,
+    answers: watch::Sender<u64>,
+) -> JoinHandle<(u64, u64)> {
     tokio::spawn(async move {
         let (mut acknowledged, mut errors) = (0, 0);
         while !stop.load(Ordering::SeqCst) {
             let next = acknowledged + 1;
             let result = commit(&*store, write(&name, numbered(next))).await;
+            answers.send_modify(|count| *count += 1);
             let Err(error) = result else {
                 acknowledged = next;
                 continue;
@@ -190,7 +199,9 @@ async fn connections_that_are_killed_under_load_lose_nothing_and_double_nothing(
         let options = PgOptions { retry_for, ..server::shared().options() };
         let store = start(options.clone()).await;
         let stop = Arc::default();
-        let writers: Vec<_> = (0..8).map(|n| writer(store.clone(), format!("org{n}"), Arc::clone(&stop))).collect();
+        let (answers, mut answered) = watch::channel(0);
+        let writers = (0..8).map(|n| writer(store.clone(), format!("org{n}"), Arc::clone(&stop), answers.clone()));
+        let writers: Vec<_> = writers.collect();
         let killer = Connection::open(&options).await.unwrap();
         let kill = format!(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -199,6 +210,8 @@ async fn connections_that_are_killed_under_load_lose_nothing_and_double_nothing(
         );
         let mut killed = 0;
         while killed < 200 {
+            // In between something is answered: whoever kills every attempt keeps each commit from ever being written.
+            answered.changed().await.unwrap();
             killed += killer.query(&kill, &[]).await.unwrap()[0].get::<_, i64>(0);
         }
         stop.store(true, Ordering::SeqCst);
@@ -217,7 +230,9 @@ async fn a_server_that_restarts_under_load_is_an_outage_that_ends() {
     for retry_for in [Duration::from_secs(30), Duration::from_millis(100)] {
         let store = start(PgOptions { retry_for, ..server.options() }).await;
         let stop = Arc::default();
-        let writers: Vec<_> = (0..8).map(|n| writer(store.clone(), format!("org{n}"), Arc::clone(&stop))).collect();
+        let answers = watch::Sender::new(0);
+        let writers = (0..8).map(|n| writer(store.clone(), format!("org{n}"), Arc::clone(&stop), answers.clone()));
+        let writers: Vec<_> = writers.collect();
         let mut state = store.state();
         server.down();
         let retrying = state.wait_for(|state| !state.is_up()).await.unwrap().clone();
