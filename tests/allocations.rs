@@ -17,6 +17,7 @@ use tollgate::{
         billing::{Balances, BillingRules},
     },
     auth::Principal,
+    cluster::table::Table,
     domain::policy::OrgPolicy,
     rpc::{self, table},
     service::{self, Service},

@@ -1,7 +1,8 @@
 //! How many reservations are open in all orgs of the node, in memory or not: as they are stored.
 //!
-//! Counted in the store once, when the node starts, and of every shard that comes later. From then on every commit that changes the number of its org
-//! says so when it is durable, so an org that leaves memory, or whose actor crashes, counts as what is kept of it.
+//! Counted in the store once, when the node starts, and of every shard that comes later. From then on every commit
+//! that changes the number of its org says so when it is durable, so an org that leaves memory, or whose actor crashes,
+//! counts as what is kept of it.
 
 use std::{
     collections::BTreeMap,

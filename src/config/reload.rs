@@ -108,14 +108,12 @@ fn reload_cluster(old: Option<Cluster>, new: &Option<Cluster>, waits: &mut Waiti
 /// All files or none.
 fn reload_peer_files(old: Option<PeerFiles>, new: &Option<PeerFiles>, waits: &mut Waiting) -> Option<PeerFiles> {
     let of = |files: &Option<PeerFiles>, file: fn(&PeerFiles) -> &PathBuf| files.as_ref().map(file).cloned();
-    let keys: [(_, fn(&PeerFiles) -> &PathBuf); 3] = [
-        ("cluster.tls.cert", |files| &files.cert),
-        ("cluster.tls.key", |files| &files.key),
-        ("cluster.tls.ca", |files| &files.ca),
-    ];
-    for (key, file) in keys {
-        waits.at_start(key, of(&old, file), &of(new, file));
-    }
+    let cert = |files: &Option<PeerFiles>| of(files, |files| &files.cert);
+    let key = |files: &Option<PeerFiles>| of(files, |files| &files.key);
+    let ca = |files: &Option<PeerFiles>| of(files, |files| &files.ca);
+    waits.at_start("cluster.tls.cert", cert(&old), &cert(new));
+    waits.at_start("cluster.tls.key", key(&old), &key(new));
+    waits.at_start("cluster.tls.ca", ca(&old), &ca(new));
     old
 }
 

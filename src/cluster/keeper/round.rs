@@ -8,7 +8,7 @@ use super::{Ended, LEAVE_WITHIN, LOOK_EVERY, Running};
 use crate::{
     cluster::{
         lease::{Uptime, WatchedLease},
-        placement::{self, Owners, Placement},
+        placement::{self, Owners, Placement, Plan},
     },
     domain::{
         members::{CellView, Member, NodeId},
@@ -97,14 +97,7 @@ impl Running {
             let _ = timeout(LEAVE_WITHIN, self.deps.residents.leave(&lost)).await;
         }
         let mut is_busy = self.mark(seen.leases.see(view, id, now)).await;
-        let members = view.members.iter().filter(|member| member.id != *id && seen.leases.is_good(&member.id, now));
-        let mut members: Vec<_> = members.filter(|member| !member.is_draining).map(as_member).collect();
-        if !is_draining {
-            members.push(placement::Member { node: id.name.to_string(), weight: self.deps.about.weight });
-        }
-        let owners = self.owners(view, id);
-        let at_once = if is_draining { AT_ONCE_LEAVING } else { AT_ONCE };
-        let plan = seen.placement(members).plan(&id.name, &owners, at_once);
+        let plan = self.plan(id, view, seen, is_draining);
         is_busy |= self.claim(id, plan.claim.into_iter().collect()).await;
         // What was not answered is released once more.
         let leaving = self.deps.table.leaving_here();
@@ -112,8 +105,21 @@ impl Running {
         is_busy
     }
 
-    /// By the number of the shard: who owns it and lives. What this node owns by its row but not in its memory is free: it is claimed
-    /// once more, which settles what is in doubt.
+    /// What follows from what was seen, for this node. Its rows are many, so they are gone before anything is waited for.
+    fn plan(&self, id: &NodeId, view: &CellView, seen: &mut Seen, is_draining: bool) -> Plan {
+        let now = self.uptime();
+        let members = view.members.iter().filter(|member| member.id != *id && seen.leases.is_good(&member.id, now));
+        let mut members: Vec<_> = members.filter(|member| !member.is_draining).map(as_member).collect();
+        if !is_draining {
+            members.push(placement::Member { node: id.name.to_string(), weight: self.deps.about.weight });
+        }
+        let owners = self.owners(view, id);
+        let at_once = if is_draining { AT_ONCE_LEAVING } else { AT_ONCE };
+        seen.placement(members).plan(&id.name, &owners, at_once)
+    }
+
+    /// By the number of the shard: who owns it and lives. What this node owns by its row but not in its memory is free:
+    /// it is claimed once more, which settles what is in doubt.
     fn owners<'a>(&self, view: &'a CellView, id: &'a NodeId) -> Owners<'a> {
         let mut owners: Owners<'a> = [None; SHARDS as usize];
         let here = self.deps.table.owned_here();

@@ -150,7 +150,7 @@ impl Cell for Line {
         self.change(|rows, now| {
             let dead: BTreeSet<_> =
                 rows.members.values().filter(|member| member.expires_at.is_none()).map(|member| &member.id).collect();
-            if !rows.members.get(id).is_some_and(|member| member.expires_at.is_some_and(|at| at > now)) {
+            if rows.members.get(id).is_none_or(|member| member.expires_at.is_none_or(|at| at <= now)) {
                 return [].into_iter().collect();
             }
             let mut claimed = Vec::new();
