@@ -8,7 +8,7 @@ use tokio::{
     net::TcpListener,
     runtime::Handle,
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +41,7 @@ const OPEN_WITHIN: Duration = Duration::from_secs(30);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
 /// What other nodes may take to get their last answers.
 const PEER_WITHIN: Duration = Duration::from_secs(2);
-/// How often streams to nodes that are no members any more are ended.
+/// How often streams to nodes that are no members any more are ended, where no shard changes its owner.
 const MEMBERS_EVERY: Duration = Duration::from_secs(1);
 /// Connections of other nodes: one of each, and one more while another takes its place.
 const NODES: u32 = 1_024;
@@ -154,21 +154,24 @@ impl Among {
         let turns = Turns::new(Handle::current().metrics().num_workers());
         let shared = Shared { unread: Unread::new(bounds.unread_bytes), turns, tls: tls.clone() };
         let door = Door::of_nodes("peer", listener, NODES, bounds, &shared, peer::KEEP_ALIVE);
-        let owns = Arc::new(Owned(service.table().clone()));
+        let table = service.table().clone();
+        let owns = Arc::new(Owned(table.clone()));
         let (stop, nodes) = (CancellationToken::new(), tls.as_ref().and_then(|tls| tls.nodes().copied()));
         let metrics = service.metrics().clone();
         let serving = Serving { service, owns, options, nodes, stop: stop.clone() };
         let door = tokio::spawn(peer::server::serve(serving, door));
-        let mut beside = vec![tokio::spawn(keep_streams(keeper, peers))];
+        let mut beside = vec![tokio::spawn(keep_streams(keeper, peers, table))];
         beside.extend(tls.map(|tls| tokio::spawn(super::tls::watch(tls, None, metrics))));
         Served { door, stop, beside }
     }
 }
 
-/// Ends the streams to nodes that are members no more.
-async fn keep_streams(keeper: Arc<Keeper>, peers: Peers) {
+/// Ends the streams to nodes that are members no more, as soon as that is known: calls wait there for answers that will
+/// not come.
+async fn keep_streams(keeper: Arc<Keeper>, peers: Peers, table: Arc<Table>) {
+    let mut changes = table.changes();
     loop {
-        sleep(MEMBERS_EVERY).await;
+        let _ = timeout(MEMBERS_EVERY, changes.changed()).await;
         let place = keeper.place();
         let living = place.view.members.iter().filter(|member| member.expires_at.is_some());
         peers.keep_only(&living.map(|member| member.id.clone()).collect::<Vec<_>>());

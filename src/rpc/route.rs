@@ -26,8 +26,6 @@ use crate::{
     wire::requests,
 };
 
-/// A lease, its mark and a claim take less.
-const TAKEOVER: Duration = Duration::from_secs(2);
 /// Left for an answer without an owner.
 const LEFT: Duration = Duration::from_millis(100);
 /// An owner that was gone is asked again as often as this, whatever is known of it.
@@ -86,7 +84,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
     read: impl Fn(Bytes) -> Answer<T>,
 ) -> Answer<T> {
     let mut changes = service.table().changes();
-    let (began, last) = (Instant::now(), call.deadline.leaving_time(LEFT));
+    let last = call.deadline.leaving_time(LEFT);
     loop {
         changes.borrow_and_update();
         let missed = match service.table().owner(org) {
@@ -126,7 +124,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
             Owner::Nobody => Missed::Moved,
         };
         let patience = Duration::from_millis(service.table().patience(org));
-        let until = last.min(began + TAKEOVER).min(Instant::now() + patience);
+        let until = last.min(Instant::now() + patience);
         if Instant::now() >= until {
             return match missed {
                 // Without an owner the same gates judge what is known without the org's state.
