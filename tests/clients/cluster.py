@@ -35,6 +35,8 @@ SHARDS = 1024
 LEASE = 1.5
 # Generous: machines that check changes are slow, and nothing here is about speed.
 OWNED_WITHIN = 60.0
+# A node looks at least twice a second.
+SETTLED = 1.2
 # What a takeover may forget of one org: its plain admissions that are not yet written.
 WRITE_BEHIND_MAX = 64
 CONFIG = f"""
@@ -222,7 +224,7 @@ class Cluster:
         with ThreadPoolExecutor(max(len(names), 1)) as pool:
             list(pool.map(lambda name: self.nodes[name].start(), names))
         if wait:
-            self.wait_until_owned()
+            self.wait_until_settled()
 
     def running(self):
         return [name for name, node in self.nodes.items() if node.is_running]
@@ -311,6 +313,21 @@ class Cluster:
             return True
 
         eventually(owned, f"{sorted(names)} own all {SHARDS} shards", within)
+
+    def wait_until_settled(self, within=OWNED_WITHIN):
+        """The same, and until no shard has moved for longer than a node waits between two looks."""
+        self.wait_until_owned(within)
+        last, since = None, time.monotonic()
+
+        def settled():
+            nonlocal last, since
+            now = self.epochs()
+            if now != last:
+                last, since = now, time.monotonic()
+            return time.monotonic() - since > SETTLED
+
+        eventually(settled, "no shard moves", within)
+        self.wait_until_owned(within)
 
     def wait_until_shared(self, tolerance, names=None, within=OWNED_WITHIN):
         """Until each node has its part by weight, give or take; returns the parts."""

@@ -187,7 +187,8 @@ class Exports(ClusterCase):
         eventually(delivered, "nothing waits for the provider", within=60.0)
         for org in names:
             self.assertEqual(standin.usage(org), admitted[org], f"executions of {org} as the provider counts them")
-            keys = collections.Counter(entry["body"]["idempotency_key"] for entry in tracks(standin, org) if entry["status"] == 200)
+            keys = collections.Counter(entry["headers"]["idempotency-key"] for entry in tracks(standin, org)
+                                       if entry["status"] == 200)
             self.assertEqual([key for key, count in keys.items() if count > 1], [], "each row was taken once")
 
 
