@@ -12,7 +12,6 @@ mod admin;
 mod batch;
 mod budget;
 mod cluster;
-mod forwarded;
 mod gate;
 mod permit;
 mod pool;
@@ -24,8 +23,7 @@ pub mod table;
 mod tests;
 
 pub use cluster::balance_changed;
-pub use forwarded::serve_forwarded;
-pub use serve::{permit_rpc, serve, serve_stream, turn};
+pub use serve::{permit_rpc, serve, serve_forwarded, serve_stream, turn};
 
 /// What a handler answers.
 type Answer<T> = Result<T, crate::error::ServiceError>;

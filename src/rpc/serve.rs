@@ -65,11 +65,28 @@ pub async fn serve<R: Unary>(
     service: &Service,
     caller: Arc<Principal>,
     callers: Option<Duration>,
-    mut request: R::Request,
+    request: R::Request,
 ) -> Answer<R::Response> {
-    let call = service.call(R::RPC.method, caller, callers);
+    carry_out::<R>(service, service.call(R::RPC.method, caller, callers), request).await
+}
+
+/// The same of a call that another node has sent here, because this one owns its org: it goes no further.
+///
+/// # Errors
+/// Why the call was not carried out.
+pub async fn serve_forwarded<R: Unary>(
+    service: &Service,
+    caller: Arc<Principal>,
+    callers: Duration,
+    request: R::Request,
+) -> Answer<R::Response> {
+    let call = Call { is_forwarded: true, ..service.call(R::RPC.method, caller, Some(callers)) };
+    carry_out::<R>(service, call, request).await
+}
+
+async fn carry_out<R: Unary>(service: &Service, call: Call, mut request: R::Request) -> Answer<R::Response> {
     R::permit(&call.caller, &mut request).inspect_err(|error| failed(service, call.rpc, error))?;
-    let answered = match routed::<R>(service, &request) {
+    let answered = match routed::<R>(service, &call, &request) {
         Some(org) => Box::pin(handle_by_owner::<R>(service, &call, &org, request)).await,
         None => R::handle(service, &call, request).await,
     };
@@ -77,12 +94,15 @@ pub async fn serve<R: Unary>(
     answered.inspect_err(|error| failed(service, call.rpc, error))
 }
 
-/// The org whose owner carries the call out; `None` = this node does. It is about the node, or its handler splits it, or
-/// the org is none and refused as such.
-fn routed<R: Unary>(service: &Service, request: &R::Request) -> Option<OrgId> {
+/// The org whose owner carries the call out; `None` = this node does: it is alone, or was sent the call as the owner. Or
+/// the call is about the node, or its handler splits it, or the org is none and refused as such.
+fn routed<R: Unary>(service: &Service, call: &Call, request: &R::Request) -> Option<OrgId> {
+    if call.is_forwarded || service.table().is_alone() {
+        return None;
+    }
     match R::orgs(request) {
-        Orgs::One(org) if !service.table().is_alone() => OrgId::parse("org", org).ok(),
-        Orgs::One(_) | Orgs::None | Orgs::Each(_) => None,
+        Orgs::One(org) => OrgId::parse("org", org).ok(),
+        Orgs::None | Orgs::Each(_) => None,
     }
 }
 
@@ -179,7 +199,7 @@ pub(super) fn item_error(service: &Service, call: &Call, error: &ServiceError) -
     status::to_item(error)
 }
 
-pub(super) fn failed(service: &Service, rpc: &'static str, error: &ServiceError) {
+fn failed(service: &Service, rpc: &'static str, error: &ServiceError) {
     service.metrics().failed(rpc, status::reason(error));
     if let Some(by) = error.shed_by() {
         service.metrics().shed(by);
