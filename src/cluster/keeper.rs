@@ -103,9 +103,13 @@ pub struct Keeper {
 
 impl Itself for Keeper {
     fn id(&self) -> NodeId {
-        let before = || NodeId { name: self.name.clone(), incarnation: Incarnation(0) };
-        self.place.load().id.clone().unwrap_or_else(before)
+        self.place.load().id.clone().unwrap_or_else(|| unregistered(&self.name))
     }
+}
+
+/// A node that has no row, and so no life: 0 is never drawn but by chance.
+fn unregistered(name: &Arc<str>) -> NodeId {
+    NodeId { name: name.clone(), incarnation: Incarnation(0) }
 }
 
 impl Keeper {
@@ -211,11 +215,11 @@ impl Running {
     /// Calls still come while the node stops: they go to the owners, wherever those are by then.
     async fn look_on(&self) {
         let mut told = self.deps.cell.told();
-        let nobody = NodeId { name: self.deps.name.clone(), incarnation: Incarnation(0) };
+        let own = unregistered(&self.deps.name);
         loop {
             told.borrow_and_update();
             if let Some(view) = self.ask(self.deps.cell.look()).await {
-                self.deps.table.seen(&view, &nobody);
+                self.deps.table.seen(&view, &own);
             }
             let _ = timeout(LOOK_EVERY, told.changed()).await;
         }
@@ -234,8 +238,7 @@ impl Running {
             if view.members.is_empty() {
                 return true;
             }
-            let nobody = NodeId { name: self.deps.name.clone(), incarnation: Incarnation(0) };
-            self.mark(watched.see(&view, &nobody, self.uptime())).await;
+            self.mark(watched.see(&view, &unregistered(&self.deps.name), self.uptime())).await;
             for member in view.members {
                 let before = renewed.insert(member.id, member.expires_at);
                 if before.is_some_and(|before| before != member.expires_at) && !is_told {

@@ -130,11 +130,16 @@ impl Table {
         since.saturating_add(TAKEOVER_MS).saturating_sub(clock.uptime())
     }
 
+    /// Whether this node may answer from memory now.
+    fn is_valid(&self, clock: &dyn Clock) -> bool {
+        clock.uptime() < self.valid_until.load(Ordering::Acquire)
+    }
+
     /// Whether this node may decide now for what it has loaded under `epoch`.
     pub fn standing(&self, shard: Shard, epoch: Epoch) -> Standing {
         let Some(clock) = &self.clock else { return Standing::Owned };
         match self.slot(shard).held() {
-            Some(held) if held == epoch && clock.uptime() < self.valid_until.load(Ordering::Acquire) => Standing::Owned,
+            Some(held) if held == epoch && self.is_valid(&**clock) => Standing::Owned,
             Some(held) if held == epoch => Standing::Lapsed,
             _ => Standing::Elsewhere,
         }
@@ -144,7 +149,7 @@ impl Table {
     pub fn may_load(&self, org: &OrgId) -> Standing {
         let Some(clock) = &self.clock else { return Standing::Owned };
         match self.slot(Shard::of(org)) {
-            Slot::Here(_) if clock.uptime() < self.valid_until.load(Ordering::Acquire) => Standing::Owned,
+            Slot::Here(_) if self.is_valid(&**clock) => Standing::Owned,
             Slot::Here(_) => Standing::Lapsed,
             Slot::Nobody(_) => Standing::Free,
             Slot::Leaving(_) | Slot::There(..) => Standing::Elsewhere,
