@@ -35,7 +35,6 @@ use crate::{
     turns::Turns,
 };
 
-const PASSWORD: &str = "PGPASSWORD";
 /// How long a node waits at its start for a database that is not there yet.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -52,9 +51,8 @@ const DIGEST_DIGITS: usize = 12;
 /// The store that all nodes have, and the clock of this one.
 pub(super) async fn open(cluster: &Cluster, node: &str) -> Result<Store, Failure> {
     let url = cluster.postgres_urls.first().ok_or_else(|| Failure("cluster.postgres_urls is empty".into()))?;
-    let options = PgOptions::parse(url.reveal()).map_err(|error| Failure(format!("cluster.postgres_urls: {error}")))?;
-    let mut options = options.or_password(std::env::var(PASSWORD).ok());
-    node.clone_into(&mut options.owner);
+    let options = PgOptions::of(url.reveal(), node);
+    let mut options = options.map_err(|error| Failure(format!("cluster.postgres_urls: {error}")))?;
     let clock = SystemClock::resume(None).map_err(|_| Failure("the clock of this machine cannot be read".into()))?;
     let clock = Arc::new(clock);
     options.clock = clock.clone();
@@ -205,8 +203,9 @@ fn draw() -> Incarnation {
 pub(super) fn digest(config: &Config) -> String {
     let Config { policies, bounds, durability, billing, pool_stats, .. } = config;
     let text = format!("{policies:?} {bounds:?} {durability:?} {billing:?} {pool_stats:?}");
-    let digest = Sha256::digest(text);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().chars().take(DIGEST_DIGITS).collect()
+    let mut digits = format!("{:x}", Sha256::digest(text));
+    digits.truncate(DIGEST_DIGITS);
+    digits
 }
 
 /// What other nodes may have carried out here.

@@ -1,30 +1,20 @@
 //! `tollgate export` and `import` of a cell in PostgreSQL.
 
-use std::{
-    env,
-    io::{self, BufRead, Write},
-};
+use std::io::{self, BufRead, Write};
 
 use crate::store::postgres::{self, PgError, PgOptions};
 
-const PASSWORD: &str = "PGPASSWORD";
 /// Who owns the shards while an import runs.
 const OWNER: &str = "tollgate import";
 
-fn options(url: &str) -> Result<PgOptions, PgError> {
-    let mut options = PgOptions::parse(url)?.or_password(env::var(PASSWORD).ok());
-    OWNER.clone_into(&mut options.owner);
-    Ok(options)
-}
-
 /// Answers how many rows were written.
 pub(super) async fn export(url: &str, out: &mut dyn Write) -> Result<u64, PgError> {
-    postgres::export(options(url)?, out).await
+    postgres::export(PgOptions::of(url, OWNER)?, out).await
 }
 
 /// Answers the line to print.
 pub(super) async fn import(url: &str, from: &mut dyn BufRead, accept_unclosed: bool) -> io::Result<Vec<String>> {
-    let options = options(url).map_err(io::Error::other)?;
+    let options = PgOptions::of(url, OWNER).map_err(io::Error::other)?;
     let rows = postgres::import(options, from, accept_unclosed).await.map_err(io::Error::other)?;
     Ok(vec![format!("{rows} rows imported")])
 }

@@ -54,8 +54,7 @@ impl Closing {
     }
 
     fn end(self) -> End {
-        let sha256 = self.text.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        End { lines: self.lines, sha256 }
+        End { lines: self.lines, sha256: format!("{:x}", self.text.finalize()) }
     }
 
     pub(super) fn is_closing(line: &str) -> bool {

@@ -32,7 +32,7 @@ pub(super) async fn apply(connection: &Connection, schema: &str) -> Result<(), P
         connection.run(&first).await.map_err(failed)?;
     }
     for (number, (name, text)) in (1..).zip(MIGRATIONS) {
-        let fingerprint = Sha256::digest(text).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let fingerprint = format!("{:x}", Sha256::digest(text));
         if applied(connection, schema, number, &fingerprint).await? {
             continue;
         }

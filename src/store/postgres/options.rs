@@ -1,6 +1,6 @@
 //! How a cell is reached: a URL with what libpq allows in it, as far as it is of use here.
 
-use std::{fmt, fs, path::Path, sync::Arc, time::Duration};
+use std::{env, fmt, fs, path::Path, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer, pki_types::pem::PemObject};
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -21,6 +21,7 @@ use super::{PgError, tls::Tls};
 const RETRY_FOR: Duration = Duration::from_secs(10);
 /// Connections that write, each for its part of the shards.
 const COMMITTERS: usize = 4;
+const PASSWORD: &str = "PGPASSWORD";
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 
 /// No statement is carried out for longer: what a node has sent and forgotten is over before anybody relies on that.
@@ -112,12 +113,15 @@ impl PgOptions {
 }
 
 impl PgOptions {
-    /// The password, where the URL has none: what stands in a command line is seen by everybody on the machine.
-    pub fn or_password(mut self, password: Option<String>) -> Self {
-        if let (None, Some(password)) = (self.config.get_password(), password) {
-            self.config.password(password);
+    /// The same for this owner. The password is in the variable PGPASSWORD, where the URL has none: what stands in a
+    /// command line is seen by everybody on the machine.
+    pub fn of(url: &str, owner: &str) -> Result<Self, PgError> {
+        let mut options = Self::parse(url)?;
+        if let (None, Ok(password)) = (options.config.get_password(), env::var(PASSWORD)) {
+            options.config.password(password);
         }
-        self
+        owner.clone_into(&mut options.owner);
+        Ok(options)
     }
 }
 
