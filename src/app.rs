@@ -132,14 +132,14 @@ pub async fn run(
     let metrics = Arc::new(Metrics::default());
     let tls = open_tls(&config)?;
     let sources = open_sources(&config)?;
-    let Store { orgs: store, engine, clock, cell } = open(&config, start, &metrics).await?;
-    let table = if cell.is_some() { Table::shared(clock.clone()) } else { Table::alone() };
+    let Store { orgs: store, engine, clock, cells } = open(&config, start, &metrics).await?;
+    let table = if cells.is_empty() { Table::alone() } else { Table::shared(clock.clone(), cells.len()) };
     let callers = Authenticators::of(&config, sources, &clock);
     let turn = usize::try_from(random()? % 1000).unwrap_or(0);
     let provider = billing::provider(&config, clock.clone())?;
     let orgs = start_orgs(&config, &store, &table, &clock, &provider, &metrics).await?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
-    let among = cluster::join(&config, &mut listeners, cell, &table, (&orgs, &balances), &clock)?;
+    let among = cluster::join(&config, &mut listeners, cells, &table, (&orgs, &balances), &clock)?;
     announce(&config, &listeners, &*engine);
     let supervisor = Arc::new(Supervisor::of_environment());
     let (reloads, asked) = Reloads::new();

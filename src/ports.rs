@@ -212,7 +212,17 @@ pub trait OrgStore: Send + Sync + fmt::Debug {
         max: usize,
     ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>>;
 
-    /// How the store is. [`StoreState::Lost`] stays.
+    /// Why what is committed of the org now is not durable; `None` where it is. Asked for each call.
+    fn fault(&self, _org: &OrgId) -> Option<StoreFault> {
+        self.state().borrow().fault().cloned()
+    }
+
+    /// The shards for which it answers now.
+    fn answers_for(&self) -> ShardSet {
+        if self.state().borrow().is_up() { ShardSet::all() } else { ShardSet::none() }
+    }
+
+    /// How the store is, as a whole: what is wrong with it may be of some orgs only. [`StoreState::Lost`] stays.
     fn state(&self) -> watch::Receiver<StoreState>;
 
     /// Waits until everything handed over is durable, and stops.

@@ -56,7 +56,7 @@ use futures_util::future::poll_immediate;
 use smallvec::{SmallVec, smallvec};
 use tokio::{
     runtime::Handle,
-    sync::{oneshot, watch},
+    sync::oneshot,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ use crate::{
         window::Millis,
     },
     error::ServiceError,
-    ports::{BillingProvider, Clock, EventSink, OrgStore, Residents, StoreFault, StoreState},
+    ports::{BillingProvider, Clock, EventSink, OrgStore, Residents},
     turns::Turns,
 };
 
@@ -172,7 +172,6 @@ struct Shared {
     pools: pools::Board,
     events: Arc<dyn EventSink>,
     stopping: CancellationToken,
-    state: watch::Receiver<StoreState>,
     /// Of all orgs.
     in_flight: Arc<InFlight>,
     turns: Arc<Turns>,
@@ -182,11 +181,6 @@ impl Shared {
     fn next_decision(&self) -> DecisionId {
         let number = self.decisions.fetch_add(1, Ordering::Relaxed);
         DecisionId(u128::from(self.incarnation) << 64 | u128::from(number) << 1)
-    }
-
-    /// Why the store does not answer; `None` where it does.
-    fn store_fault(&self) -> Option<StoreFault> {
-        self.state.borrow().fault().cloned()
     }
 }
 
@@ -222,7 +216,6 @@ impl Orgs {
     /// Starts the supervisor, the write-behind ticker and the sweeper.
     pub async fn start(deps: Deps) -> Result<Self, String> {
         let shared = Arc::new(Shared {
-            state: deps.store.state(),
             clock: deps.clock,
             store: deps.store,
             table: deps.table,

@@ -232,7 +232,7 @@ impl OrgTask {
     /// Why nothing is committed now; `None` where it is.
     fn fault(&self) -> Option<StoreFault> {
         let broken = self.durable.broken.get().and_then(CommitError::fault).cloned();
-        broken.or_else(|| self.shared.store_fault())
+        broken.or_else(|| self.shared.store.fault(&self.org))
     }
 
     /// What the clocks of the org's shard say.

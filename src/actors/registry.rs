@@ -262,7 +262,7 @@ impl Registry {
             entry.exit.actor.wait(Some(HANDOVER)).await.map_err(|_| ServiceError::TimedOut)?;
             self.live.actors.remove_if(org, |_, current| current.exit.actor.get_id() == entry.exit.actor.get_id());
         }
-        if let Some(fault) = self.shared.store_fault() {
+        if let Some(fault) = self.shared.store.fault(org) {
             return Err(ServiceError::Store(fault));
         }
         self.may_load(org)?;

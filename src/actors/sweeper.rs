@@ -37,10 +37,6 @@ async fn passivate(registry: Weak<Registry>) {
         let idle = Duration::from_millis(u64::from(idle_ms));
         tokio::time::sleep((idle / LOOKS_PER_IDLE).clamp(LOOK_MIN, LOOK_MAX)).await;
         let Some(registry) = registry.upgrade() else { return };
-        // What the store does not answer for is nowhere else.
-        if registry.shared().store_fault().is_some() {
-            continue;
-        }
         tick += 1;
         let looks = u64::try_from(idle.as_millis() / (idle / LOOKS_PER_IDLE).clamp(LOOK_MIN, LOOK_MAX).as_millis())
             .unwrap_or(1);
@@ -56,17 +52,20 @@ async fn wake(registry: Weak<Registry>) {
     loop {
         ticks.tick().await;
         let Some(registry) = registry.upgrade() else { return };
-        // While the clock is not believed nothing is purged; reservations end when next touched. A
-        // store that has failed has said so.
-        let may_purge = || registry.shared().clock.may_purge() && registry.shared().store_fault().is_none();
-        while may_purge() && wake_due(&registry).await == TIMER_BATCH {}
+        // While the clock is not believed nothing is purged; reservations end when next touched.
+        while registry.shared().clock.may_purge() && wake_due(&registry).await == TIMER_BATCH {}
     }
 }
 
 /// Wakes a batch of due orgs and waits until their purges are durable. Answers how many were due.
 async fn wake_due(registry: &Arc<Registry>) -> usize {
     let shared = registry.shared();
-    let due = match shared.store.due(shared.clock.now(), &shared.table.owned(), TIMER_BATCH).await {
+    // A store that does not answer has said so.
+    let shards = shared.table.owned().within(&shared.store.answers_for());
+    if shards.is_empty() {
+        return 0;
+    }
+    let due = match shared.store.due(shared.clock.now(), &shards, TIMER_BATCH).await {
         Ok(due) => due,
         Err(fault) => {
             tracing::warn!(%fault, "timers could not be read; trying again");

@@ -7,18 +7,24 @@ use ractor::ActorRef;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Shared, org::OrgMsg};
+use crate::{domain::ids::OrgId, ports::OrgStore};
 
 /// Actors with changes that nobody waits for.
 #[derive(Debug, Default)]
-pub(super) struct Changed(Mutex<Vec<ActorRef<OrgMsg>>>);
+pub(super) struct Changed(Mutex<Vec<(OrgId, ActorRef<OrgMsg>)>>);
 
 impl Changed {
-    pub(super) fn note(&self, actor: ActorRef<OrgMsg>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(actor);
+    pub(super) fn note(&self, org: OrgId, actor: ActorRef<OrgMsg>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((org, actor));
     }
 
-    fn take(&self) -> Vec<ActorRef<OrgMsg>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What a store that does not answer is not given, it cannot lose: those orgs wait.
+    fn take(&self, store: &dyn OrgStore) -> Vec<(OrgId, ActorRef<OrgMsg>)> {
+        let mut changed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if store.state().borrow().is_up() {
+            return std::mem::take(&mut *changed);
+        }
+        changed.extract_if(.., |(org, _)| store.fault(org).is_none()).collect()
     }
 }
 
@@ -32,11 +38,7 @@ pub(super) async fn run(shared: Weak<Shared>) {
     loop {
         ticks.tick().await;
         let Some(shared) = shared.upgrade() else { return };
-        // What a store that does not answer is not given, it cannot lose.
-        if shared.store_fault().is_some() {
-            continue;
-        }
-        for actor in shared.changed.take() {
+        for (_, actor) in shared.changed.take(&*shared.store) {
             // One that is draining refuses, and flushes by itself before it ends.
             let _ = actor.cast(OrgMsg::Flush);
         }

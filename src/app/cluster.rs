@@ -4,12 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use sha2::{Digest, Sha256};
-use tokio::{
-    net::TcpListener,
-    runtime::Handle,
-    task::JoinHandle,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, ending::end_within, listeners::Listeners, opening::Store};
@@ -18,7 +13,7 @@ use crate::{
     bounds::Bounds,
     clock::SystemClock,
     cluster::{
-        keeper::{self, Keeper},
+        membership::{self, Membership},
         table::Table,
     },
     config::{Cluster, Config, PeerFiles},
@@ -31,13 +26,12 @@ use crate::{
     peer::{self, NAME_OF_NODES, Owns, Peers, WrongOwner, server::Serving},
     ports::{Cell, Residents},
     service::{Others, Service},
-    store::postgres::{PgOptions, PgStore},
+    store::postgres::{PgCells, PgError, PgOptions},
     turns::Turns,
 };
 
-/// How long a node waits at its start for a database that is not there yet.
+/// How long a node waits at its start where no database answers.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
-const OPEN_PAUSE: Duration = Duration::from_secs(1);
 /// What other nodes may take to get their last answers.
 const PEER_WITHIN: Duration = Duration::from_secs(2);
 /// How often streams to nodes that are no members any more are ended, where no shard changes its owner.
@@ -50,24 +44,17 @@ const DIGEST_DIGITS: usize = 12;
 
 /// The store that all nodes have, and the clock of this one.
 pub(super) async fn open(cluster: &Cluster, node: &str) -> Result<Store, Failure> {
-    let url = cluster.postgres_urls.first().ok_or_else(|| Failure("cluster.postgres_urls is empty".into()))?;
-    let options = PgOptions::of(url.reveal(), node);
-    let mut options = options.map_err(|error| Failure(format!("cluster.postgres_urls: {error}")))?;
+    let refused = |error: PgError| Failure(format!("cluster.postgres_urls: {error}"));
     let clock = SystemClock::resume(None).map_err(|_| Failure("the clock of this machine cannot be read".into()))?;
     let clock = Arc::new(clock);
-    options.clock = clock.clone();
-    let until = Instant::now() + OPEN_WITHIN;
-    let store = loop {
-        match PgStore::open(options.clone()).await {
-            Ok(store) => break Arc::new(store),
-            Err(error) if Instant::now() >= until => return Err(Failure(format!("cluster.postgres_urls: {error}"))),
-            Err(error) => {
-                tracing::warn!(%error, "the database of the cluster cannot be used yet; it is tried again");
-                sleep(OPEN_PAUSE).await;
-            }
-        }
-    };
-    Ok(Store { orgs: store.clone(), engine: store.clone(), clock, cell: Some(store) })
+    let options = cluster.postgres_urls.iter().map(|url| {
+        let mut options = PgOptions::of(url.reveal(), node)?;
+        options.clock = clock.clone();
+        Ok(options)
+    });
+    let options = options.collect::<Result<_, _>>().map_err(refused)?;
+    let store = PgCells::open(options, OPEN_WITHIN).await.map_err(refused)?;
+    Ok(Store { orgs: store.clone(), engine: store.clone(), clock, cells: store.as_cells() })
 }
 
 /// What this node has in memory of orgs: their actors, and what is remembered of their balances.
@@ -94,7 +81,7 @@ impl Residents for Here {
 /// This node among others.
 #[derive(Debug)]
 pub(super) struct Among {
-    keeper: Arc<Keeper>,
+    membership: Arc<Membership>,
     peers: Peers,
     options: Arc<peer::Options>,
     /// What nodes show to each other, where they do.
@@ -106,12 +93,12 @@ pub(super) struct Among {
 pub(super) fn join(
     config: &Config,
     listeners: &mut Listeners,
-    cell: Option<Arc<dyn Cell>>,
+    cells: Vec<Arc<dyn Cell>>,
     table: &Arc<Table>,
     (orgs, balances): (&Orgs, &Balances),
     clock: &Arc<SystemClock>,
 ) -> Result<Option<Among>, Failure> {
-    let (Some(cluster), Some(cell), Some(addresses)) = (&config.cluster, cell, listeners.addresses()) else {
+    let (Some(cluster), Some(addresses)) = (&config.cluster, listeners.addresses()) else {
         return Ok(None);
     };
     let tls = cluster.tls.as_ref().map(between).transpose().map_err(Failure)?;
@@ -126,11 +113,12 @@ pub(super) fn join(
     };
     let residents = Arc::new(Here { orgs: orgs.clone(), balances: balances.clone() });
     let (table, clock, name) = (table.clone(), clock.clone(), Arc::from(config.node.as_str()));
-    let keeper = Arc::new(Keeper::start(keeper::Deps { cell, table, residents, clock, name, about, draw }));
+    let deps = membership::Deps { cells, table, residents, clock, name, about, draw };
+    let membership = Arc::new(Membership::start(deps));
     let request_bytes = usize::try_from(config.bounds.message_bytes).unwrap_or(usize::MAX);
-    let options = peer::Options { request_bytes, ..peer::Options::of(keeper.clone()) };
+    let options = peer::Options { request_bytes, ..peer::Options::of(membership.clone()) };
     let peers = Peers::new(options.clone(), Arc::new(Dialer::new(tls.clone())));
-    Ok(Some(Among { keeper, peers, options: Arc::new(options), tls, listener }))
+    Ok(Some(Among { membership, peers, options: Arc::new(options), tls, listener }))
 }
 
 fn between(files: &PeerFiles) -> Result<Arc<Tls>, String> {
@@ -142,12 +130,12 @@ fn between(files: &PeerFiles) -> Result<Arc<Tls>, String> {
 impl Among {
     /// For calls on their way.
     pub(super) fn others(&self) -> Others {
-        Others { keeper: self.keeper.clone(), peers: self.peers.clone() }
+        Others { membership: self.membership.clone(), peers: self.peers.clone() }
     }
 
     /// Serves other nodes, reads the certificate again, and ends the streams to nodes that have died.
     pub(super) fn serve(self, service: Arc<Service>, bounds: &Bounds) -> Served {
-        let Self { keeper, peers, options, tls, listener } = self;
+        let Self { membership, peers, options, tls, listener } = self;
         // Of its own: what callers do here does not slow down the reading of what other nodes have taken.
         let turns = Turns::new(Handle::current().metrics().num_workers());
         let shared = Shared { unread: Unread::new(bounds.unread_bytes), turns, tls: tls.clone() };
@@ -158,7 +146,7 @@ impl Among {
         let metrics = service.metrics().clone();
         let serving = Serving { service, owns, options, nodes, stop: stop.clone() };
         let door = tokio::spawn(peer::server::serve(serving, door));
-        let mut beside = vec![tokio::spawn(keep_streams(keeper, peers, table))];
+        let mut beside = vec![tokio::spawn(keep_streams(membership, peers, table))];
         beside.extend(tls.map(|tls| tokio::spawn(super::tls::watch(tls, None, metrics))));
         Served { door, stop, beside }
     }
@@ -166,13 +154,13 @@ impl Among {
 
 /// Ends the streams to nodes that are members no more, as soon as that is known: calls wait there for answers that will
 /// not come.
-async fn keep_streams(keeper: Arc<Keeper>, peers: Peers, table: Arc<Table>) {
+async fn keep_streams(membership: Arc<Membership>, peers: Peers, table: Arc<Table>) {
     let mut changes = table.changes();
     loop {
         let _ = timeout(MEMBERS_EVERY, changes.changed()).await;
-        let place = keeper.place();
-        let living = place.view.members.iter().filter(|member| member.expires_at.is_some());
-        peers.keep_only(&living.map(|member| member.id.clone()).collect::<Vec<_>>());
+        let places = membership.places();
+        let members = places.iter().flat_map(|place| &place.view.members);
+        peers.keep_only(&members.filter(|member| member.expires_at.is_some()).map(Into::into).collect());
     }
 }
 

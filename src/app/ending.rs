@@ -83,9 +83,9 @@ async fn drain(service: &Service, health: &Health, supervisor: &Supervisor) {
     service.start_leaving();
     supervisor.stopping(&service.health());
     health.set_serving(false).await;
-    if let Some(keeper) = service.keeper() {
+    if let Some(membership) = service.membership() {
         tracing::info!(?notice, "draining: what this node owns is handed over, and callers are served on");
-        tokio::join!(keeper.leave(within), tokio::time::sleep(notice));
+        tokio::join!(membership.leave(within), tokio::time::sleep(notice));
     } else {
         tracing::info!(?notice, "draining: nothing new is admitted, running executions settle on");
         service.start_draining();

@@ -23,13 +23,13 @@ pub(super) struct Store {
     pub(super) orgs: Arc<dyn OrgStore>,
     pub(super) engine: Arc<dyn StoreEngine>,
     pub(super) clock: Arc<SystemClock>,
-    /// Where nodes share it.
-    pub(super) cell: Option<Arc<dyn Cell>>,
+    /// Where nodes share it: what they know of each other.
+    pub(super) cells: Vec<Arc<dyn Cell>>,
 }
 
 impl Store {
     fn new(store: Arc<impl OrgStore + StoreEngine + 'static>, clock: Arc<SystemClock>) -> Self {
-        Self { orgs: store.clone(), engine: store, clock, cell: None }
+        Self { orgs: store.clone(), engine: store, clock, cells: Vec::new() }
     }
 }
 

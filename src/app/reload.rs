@@ -125,8 +125,8 @@ impl Reloading {
         let generation = self.service.orgs().rules().generation + 1;
         self.service.orgs().reload(rules(&running, self.service.orgs().now(), generation));
         auth::grant(self.callers.sources(), &running);
-        if let Some(keeper) = self.service.keeper() {
-            keeper.configured(cluster::digest(&running));
+        if let Some(membership) = self.service.membership() {
+            membership.configured(&cluster::digest(&running));
         }
         self.current = running;
         let warnings = self.current.warnings().to_vec();

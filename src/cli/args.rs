@@ -185,9 +185,10 @@ pub(super) struct ExportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Out of PostgreSQL instead: postgres://USER@HOST:PORT/DATABASE?sslmode=MODE; PGPASSWORD has the password
+    /// Out of PostgreSQL instead: postgres://USER@HOST:PORT/DATABASE?sslmode=MODE; PGPASSWORD has the password. Once for
+    /// each of cluster.postgres_urls, in their order
     #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "accept_damage"])]
-    pub postgres: Option<String>,
+    pub postgres: Vec<String>,
     /// Succeed although rows may be missing or out of date
     #[arg(long)]
     pub accept_damage: bool,
@@ -200,9 +201,10 @@ pub(super) struct ImportArgs {
     /// The data directory [default: ./tollgate-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Into PostgreSQL instead: postgres://USER@HOST:PORT/DATABASE?sslmode=MODE; PGPASSWORD has the password
+    /// Into PostgreSQL instead: postgres://USER@HOST:PORT/DATABASE?sslmode=MODE; PGPASSWORD has the password. Once for
+    /// each of cluster.postgres_urls, in their order
     #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "accept_damage"])]
-    pub postgres: Option<String>,
+    pub postgres: Vec<String>,
     /// Import an export that has no closing line: of an older tollgate, or edited
     #[arg(long)]
     pub accept_unclosed: bool,

@@ -174,8 +174,8 @@ pub(super) fn fsck(args: &FsckArgs, output: &mut Output<'_>) -> Exit {
 }
 
 pub(super) fn export(args: &ExportArgs, output: &mut Output<'_>) -> Exit {
-    if let Some(url) = &args.postgres {
-        return export_postgres(url, file(args.file.as_deref()), output);
+    if !args.postgres.is_empty() {
+        return export_postgres(&args.postgres, file(args.file.as_deref()), output);
     }
     let dir = match data_dir(args.data_dir.as_ref()) {
         Ok(dir) => dir,
@@ -209,10 +209,10 @@ fn file(named: Option<&Path>) -> Option<&Path> {
     named.filter(|file| *file != Path::new("-"))
 }
 
-fn export_postgres(url: &str, file: Option<&Path>, output: &mut Output<'_>) -> Exit {
+fn export_postgres(urls: &[String], file: Option<&Path>, output: &mut Output<'_>) -> Exit {
     let written = match file {
-        None => export_from(url, &mut Stdout(output)),
-        Some(file) => new_file(file, |out| export_from(url, out)),
+        None => export_from(urls, &mut Stdout(output)),
+        Some(file) => new_file(file, |out| export_from(urls, out)),
     };
     match written {
         Ok(rows) => {
@@ -223,9 +223,9 @@ fn export_postgres(url: &str, file: Option<&Path>, output: &mut Output<'_>) -> E
     }
 }
 
-fn export_from(url: &str, out: &mut dyn Write) -> Result<u64, String> {
+fn export_from(urls: &[String], out: &mut dyn Write) -> Result<u64, String> {
     let runtime = runtime().map_err(|error| format!("no runtime: {error}"))?;
-    runtime.block_on(postgres::export(url, out)).map_err(|error| error.to_string())
+    runtime.block_on(postgres::export(urls, out)).map_err(|error| error.to_string())
 }
 
 /// A new file, durable before it is called done; an existing one is never overwritten.
@@ -249,9 +249,9 @@ pub(super) fn import(args: &ImportArgs, output: &mut Output<'_>) -> Exit {
         Ok(dir) => dir,
         Err(mistakes) => return refuse(&mistakes, output),
     };
-    let import = |from: &mut dyn BufRead| match &args.postgres {
-        Some(url) => runtime()?.block_on(postgres::import(url, from, options.accept_unclosed)),
-        None => import_from(&dir, from, options),
+    let import = |from: &mut dyn BufRead| match &*args.postgres {
+        [] => import_from(&dir, from, options),
+        urls => runtime()?.block_on(postgres::import(urls, from, options.accept_unclosed)),
     };
     let read = match file(args.file.as_deref()) {
         None => import(&mut io::stdin().lock()),

@@ -1,4 +1,4 @@
-//! Keeps this node's place in a cell: its lease, and the shards that are its own.
+//! Keeps this node's place in one cell: its lease there, and the shards of the cell that are its own.
 //!
 //! ```text
 //! register ─┬─ renew every 0.4 s ─────────────────────────────────────▶ refused: this life is over
@@ -26,11 +26,12 @@ use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use tracing::Instrument;
 
 use self::round::Watched;
 use super::{
     lease::{NodeLease, Renewal, Uptime},
-    table::Table,
+    table::Part,
 };
 use crate::{
     bounds::NODE_LEASE_RENEWAL_MS,
@@ -53,8 +54,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 pub struct Deps {
     /// The rows that nodes share.
     pub cell: Arc<dyn Cell>,
-    /// Which node answers for which shard, as it is found here.
-    pub table: Arc<Table>,
+    /// Which node answers for which shard of the cell, as it is found here.
+    pub table: Part,
     /// What this node has in memory.
     pub residents: Arc<dyn Residents>,
     /// How long a lease is good for.
@@ -108,7 +109,7 @@ impl Itself for Keeper {
 }
 
 /// A node that has no row, and so no life: 0 is never drawn but by chance.
-fn unregistered(name: &Arc<str>) -> NodeId {
+pub(super) fn unregistered(name: &Arc<str>) -> NodeId {
     NodeId { name: name.clone(), incarnation: Incarnation(0) }
 }
 
@@ -120,12 +121,14 @@ impl Keeper {
         let (ended, over) = watch::channel(false);
         let (place, name): (Arc<ArcSwap<Place>>, _) = (Arc::default(), deps.name.clone());
         let cell = deps.cell.clone();
+        let span = deps.table.span();
         let running = Running { deps, is_leaving, configured, place: place.clone(), changing: Mutex::default() };
-        tokio::spawn(async move {
+        let keeping = async move {
             running.run().await;
             ended.send_replace(true);
             running.look_on().await;
-        });
+        };
+        tokio::spawn(keeping.instrument(span));
         Self { name, cell, leaving, config, over, place }
     }
 

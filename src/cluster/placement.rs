@@ -35,7 +35,8 @@ pub struct Member {
     pub weight: NonZeroU16,
 }
 
-/// Who owns what, by the number of the shard: `None` where nobody does, or a node whose lease is over.
+/// Who owns what, by the number of the shard: `None` where nobody does, or a node whose lease is over, and for shards that
+/// are not placed.
 pub type Owners<'a> = [Option<&'a str>; SHARDS as usize];
 
 /// What one node should do in one round.
@@ -70,27 +71,29 @@ struct Ranked {
 /// The nodes that shards are placed on.
 #[derive(Debug)]
 pub struct Placement {
+    shards: ShardSet,
     nodes: Vec<Ranked>,
 }
 
 impl Placement {
-    /// Of these nodes, in any order. A name that occurs twice counts once.
-    pub fn new(mut members: Vec<Member>) -> Self {
+    /// Of these shards on these nodes, in any order. A name that occurs twice counts once.
+    pub fn new(shards: ShardSet, mut members: Vec<Member>) -> Self {
         members.sort_by(|a, b| (&a.node, a.weight).cmp(&(&b.node, b.weight)));
         members.dedup_by(|a, b| a.node == b.node);
         let weights: usize = members.iter().map(|member| usize::from(member.weight.get())).sum();
         let ranked = |member: Member| Ranked {
-            share: share(member.weight.get().into(), weights),
+            share: share(shards.len(), member.weight.get().into(), weights),
             costs: costs(&member.node),
             weight: member.weight.get().into(),
             node: member.node,
         };
-        Self { nodes: members.into_iter().map(ranked).collect() }
+        let nodes = members.into_iter().map(ranked).collect();
+        Self { shards, nodes }
     }
 
     /// What the node `me` should do, given who owns what. It gives up at most `most` shards.
     pub fn plan(&self, me: &str, owners: &Owners<'_>, most: usize) -> Plan {
-        let own = || ShardSet::all().iter().filter(|shard| owner(owners, *shard) == Some(me)).collect::<Vec<_>>();
+        let own = || self.shards.iter().filter(|shard| owner(owners, *shard) == Some(me)).collect::<Vec<_>>();
         let Some(at) = self.at(me) else {
             let mut leaving = own();
             leaving.truncate(most);
@@ -129,7 +132,7 @@ impl Placement {
     /// Each free shard with the node that it goes to.
     fn assigned(&self, owners: &Owners<'_>, mut owned: Vec<usize>) -> Vec<(Shard, usize)> {
         let mut assigned = Vec::new();
-        for shard in ShardSet::all().iter().filter(|shard| owner(owners, *shard).is_none()) {
+        for shard in self.shards.iter().filter(|shard| owner(owners, *shard).is_none()) {
             let with_room = self.with_room(&owned);
             let Some(at) = with_room.into_iter().min_by(|a, b| self.by_score(shard, *a, *b)) else { break };
             owned[at] += 1;
@@ -144,7 +147,7 @@ impl Placement {
         let mut surplus: Vec<usize> = shares().map(|(share, owned)| owned.saturating_sub(share.up)).collect();
         let kept: usize = owners.iter().flatten().filter(|node| self.at(node).is_some()).count();
         // What nodes that leave hold is free soon.
-        let free = owners.len() - kept + surplus.iter().sum::<usize>();
+        let free = self.shards.len().saturating_sub(kept) + surplus.iter().sum::<usize>();
         let missing: usize = shares().map(|(share, owned)| share.least.saturating_sub(*owned)).sum();
         let donors = shares().enumerate().filter(|(_, (share, owned))| **owned > share.down).map(|(at, _)| at);
         donors.take(missing.saturating_sub(free)).for_each(|at| surplus[at] += 1);
@@ -182,8 +185,8 @@ fn owner<'a>(owners: &Owners<'a>, shard: Shard) -> Option<&'a str> {
     owners.get(usize::from(shard.number())).copied().flatten()
 }
 
-fn share(weight: usize, weights: usize) -> Share {
-    let shards = usize::from(SHARDS) * weight;
+fn share(shards: usize, weight: usize, weights: usize) -> Share {
+    let shards = shards * weight;
     let down = shards / weights;
     Share { least: down - down / 10, down, up: shards.div_ceil(weights) }
 }

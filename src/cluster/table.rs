@@ -1,12 +1,13 @@
-//! Which node answers for which shard, as this node knows it: read by every call, written by [`super::keeper`].
+//! Which node answers for which shard, as this node knows it: read by every call, written by a [`super::keeper`] of each
+//! cell, for the [`Part`] that the cell has.
 //!
-//! A node answers for a shard while it owns it *and* its lease is valid, so both are asked at the instant of a decision.
-//! What another node owns is only where to send a call: if that is no longer so, it says so.
+//! A node answers for a shard while it owns it *and* its lease in that cell is valid, so both are asked at the instant of a
+//! decision. What another node owns is only where to send a call: if that is no longer so, it says so.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -79,26 +80,34 @@ pub struct Table {
     /// `None` = this node is alone.
     clock: Option<Arc<dyn Clock>>,
     slots: ArcSwap<Vec<Slot>>,
-    /// Uptime in milliseconds until which this node may answer from memory.
-    valid_until: AtomicU64,
+    /// By the number of the cell: uptime in milliseconds until which this node may answer from memory.
+    valid_until: Vec<AtomicU64>,
     changes: watch::Sender<u64>,
+    /// The cells change their parts one after the other.
+    changing: Mutex<()>,
 }
 
 impl Table {
     /// Of a node that is alone, and owns everything.
     pub fn alone() -> Arc<Self> {
-        Self::of(None, Slot::Here(Epoch::ONLY), FOR_EVER)
+        Self::of(None, Slot::Here(Epoch::ONLY), vec![FOR_EVER.into()])
     }
 
-    /// Of a node that shares a store with others, and owns nothing yet.
-    pub fn shared(clock: Arc<dyn Clock>) -> Arc<Self> {
+    /// Of a node that shares so many cells with others, and owns nothing yet.
+    pub fn shared(clock: Arc<dyn Clock>, cells: usize) -> Arc<Self> {
         let since = clock.uptime();
-        Self::of(Some(clock), Slot::Nobody(since), 0)
+        Self::of(Some(clock), Slot::Nobody(since), (0..cells.max(1)).map(|_| 0.into()).collect())
     }
 
-    fn of(clock: Option<Arc<dyn Clock>>, slot: Slot, valid_until: u64) -> Arc<Self> {
+    fn of(clock: Option<Arc<dyn Clock>>, slot: Slot, valid_until: Vec<AtomicU64>) -> Arc<Self> {
         let slots = ArcSwap::from_pointee(vec![slot; SHARDS.into()]);
-        Arc::new(Self { clock, slots, valid_until: valid_until.into(), changes: watch::Sender::new(0) })
+        Arc::new(Self { clock, slots, valid_until, changes: watch::Sender::new(0), changing: Mutex::default() })
+    }
+
+    /// What each cell has of it.
+    pub fn parts(self: &Arc<Self>) -> Vec<Part> {
+        let cells = self.valid_until.len();
+        (0..cells).map(|cell| Part { table: self.clone(), cell, shards: ShardSet::of_cell(cell, cells) }).collect()
     }
 
     /// Whether this node owns everything for ever.
@@ -122,24 +131,31 @@ impl Table {
     /// nobody has owned it for longer something is wrong that waiting does not mend.
     pub fn patience(&self, org: &OrgId) -> u64 {
         let Some(clock) = &self.clock else { return 0 };
-        let since = match self.slot(Shard::of(org)) {
+        let shard = Shard::of(org);
+        let since = match self.slot(shard) {
             Slot::Nobody(since) => since,
-            Slot::Here(_) => self.valid_until.load(Ordering::Acquire).min(clock.uptime()),
+            Slot::Here(_) => self.valid_until(shard).min(clock.uptime()),
             Slot::Leaving(_) | Slot::There(..) => clock.uptime(),
         };
         since.saturating_add(TAKEOVER_MS).saturating_sub(clock.uptime())
     }
 
+    /// Uptime in milliseconds until which this node may answer from memory for the shard.
+    fn valid_until(&self, shard: Shard) -> u64 {
+        let until = self.valid_until.get(shard.cell(self.valid_until.len()));
+        until.map_or(0, |until| until.load(Ordering::Acquire))
+    }
+
     /// Whether this node may answer from memory now.
-    fn is_valid(&self, clock: &dyn Clock) -> bool {
-        clock.uptime() < self.valid_until.load(Ordering::Acquire)
+    fn is_valid(&self, shard: Shard, clock: &dyn Clock) -> bool {
+        clock.uptime() < self.valid_until(shard)
     }
 
     /// Whether this node may decide now for what it has loaded under `epoch`.
     pub fn standing(&self, shard: Shard, epoch: Epoch) -> Standing {
         let Some(clock) = &self.clock else { return Standing::Owned };
         match self.slot(shard).held() {
-            Some(held) if held == epoch && self.is_valid(&**clock) => Standing::Owned,
+            Some(held) if held == epoch && self.is_valid(shard, &**clock) => Standing::Owned,
             Some(held) if held == epoch => Standing::Lapsed,
             _ => Standing::Elsewhere,
         }
@@ -148,8 +164,9 @@ impl Table {
     /// Whether what is stored of the org may be loaded here to decide by it.
     pub fn may_load(&self, org: &OrgId) -> Standing {
         let Some(clock) = &self.clock else { return Standing::Owned };
-        match self.slot(Shard::of(org)) {
-            Slot::Here(_) if self.is_valid(&**clock) => Standing::Owned,
+        let shard = Shard::of(org);
+        match self.slot(shard) {
+            Slot::Here(_) if self.is_valid(shard, &**clock) => Standing::Owned,
             Slot::Here(_) => Standing::Lapsed,
             Slot::Nobody(_) => Standing::Free,
             Slot::Leaving(_) | Slot::There(..) => Standing::Elsewhere,
@@ -164,16 +181,6 @@ impl Table {
     /// The shards of this node; those that it is about to release are none of them.
     pub fn owned(&self) -> ShardSet {
         if self.is_alone() { ShardSet::all() } else { self.those(|slot| matches!(slot, Slot::Here(_))) }
-    }
-
-    /// The same with those that it is about to release.
-    pub(super) fn owned_here(&self) -> ShardSet {
-        self.those(|slot| slot.held().is_some())
-    }
-
-    /// Those that it is about to release.
-    pub(super) fn leaving_here(&self) -> ShardSet {
-        self.those(|slot| matches!(slot, Slot::Leaving(_)))
     }
 
     /// The shards that nobody owns as far as this node knows.
@@ -194,12 +201,6 @@ impl Table {
         }
     }
 
-    /// The same for what has reached it.
-    #[cfg(test)]
-    pub(super) fn held_still(&self, shard: Shard) -> Option<Epoch> {
-        self.slot(shard).held()
-    }
-
     fn slot(&self, shard: Shard) -> Slot {
         self.slots.load().get(usize::from(shard.number())).cloned().unwrap_or(Slot::Nobody(0))
     }
@@ -211,6 +212,7 @@ impl Table {
     }
 
     fn change(&self, mut change: impl FnMut(Shard, &mut Slot)) {
+        let _one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut slots = self.slots.load().as_ref().clone();
         for (number, slot) in slots.iter_mut().enumerate() {
             if let Some(shard) = u16::try_from(number).ok().and_then(Shard::numbered) {
@@ -223,9 +225,65 @@ impl Table {
         }
     }
 
+    fn nobody(&self) -> Slot {
+        Slot::Nobody(self.clock.as_ref().map_or(0, |clock| clock.uptime()))
+    }
+}
+
+/// What one cell has of a table. Whoever keeps this node's place in the cell writes it.
+#[derive(Debug, Clone)]
+pub struct Part {
+    table: Arc<Table>,
+    cell: usize,
+    shards: ShardSet,
+}
+
+impl Part {
+    /// The shards of the cell.
+    pub fn shards(&self) -> &ShardSet {
+        &self.shards
+    }
+
+    /// What its keeper writes to the log says which cell it is of, where there are several.
+    pub(super) fn span(&self) -> tracing::Span {
+        let cells = self.table.valid_until.len();
+        if cells > 1 { tracing::info_span!("cell", number = self.cell + 1, of = cells) } else { tracing::Span::none() }
+    }
+
+    /// As [`Table::held`].
+    pub(super) fn held(&self, shard: Shard) -> Option<Epoch> {
+        self.table.held(shard)
+    }
+
+    /// The same for what has reached it.
+    #[cfg(test)]
+    pub(super) fn held_still(&self, shard: Shard) -> Option<Epoch> {
+        self.table.slot(shard).held()
+    }
+
+    /// The shards of this node, with those that it is about to release.
+    pub(super) fn owned_here(&self) -> ShardSet {
+        self.table.those(|slot| slot.held().is_some()).within(&self.shards)
+    }
+
+    /// Those that it is about to release.
+    pub(super) fn leaving_here(&self) -> ShardSet {
+        self.table.those(|slot| matches!(slot, Slot::Leaving(_))).within(&self.shards)
+    }
+
     /// This node may answer from memory until then.
     pub(super) fn valid_until(&self, until: Option<Uptime>) {
-        self.valid_until.store(until.map_or(0, |until| until.0), Ordering::Release);
+        if let Some(valid_until) = self.table.valid_until.get(self.cell) {
+            valid_until.store(until.map_or(0, |until| until.0), Ordering::Release);
+        }
+    }
+
+    fn change(&self, mut change: impl FnMut(Shard, &mut Slot)) {
+        self.table.change(|shard, slot| {
+            if self.shards.contains(shard) {
+                change(shard, slot);
+            }
+        });
     }
 
     /// What the rows of the cell say. Answers which shards are no longer those of the node `me`: it has nothing to
@@ -245,7 +303,7 @@ impl Table {
             *slot = match row.owner.as_ref().and_then(|owner| living.get(owner)) {
                 Some(node) => Slot::There(node.clone(), row.as_epoch()),
                 None if matches!(slot, Slot::Nobody(_)) => return,
-                None => self.nobody(),
+                None => self.table.nobody(),
             };
         });
         lost.into_iter().collect()
@@ -273,13 +331,9 @@ impl Table {
     pub(super) fn released(&self, shards: &ShardSet) {
         self.change(|shard, slot| {
             if shards.contains(shard) && slot.held().is_some() {
-                *slot = self.nobody();
+                *slot = self.table.nobody();
             }
         });
-    }
-
-    fn nobody(&self) -> Slot {
-        Slot::Nobody(self.clock.as_ref().map_or(0, |clock| clock.uptime()))
     }
 
     /// This node owns nothing any more. Answers what it had.

@@ -1,6 +1,6 @@
 //! `[cluster]`: nodes that share PostgreSQL. Without the section a node is alone, with a data directory.
 
-use std::{num::NonZeroU16, path::PathBuf};
+use std::{collections::BTreeSet, num::NonZeroU16, path::PathBuf};
 
 use super::{
     reader::{Parsed, Section},
@@ -13,13 +13,15 @@ use super::{
 
 /// The largest weight: enough for any difference between machines.
 const WEIGHT_MAX: u32 = 1_000;
+/// Databases of one cluster.
+const CELLS_MAX: usize = 64;
 const HOST_BYTES: usize = 253;
-const URLS: &str = "a list of one postgres://USER@HOST:PORT/DATABASE";
+const URLS: &str = "a list of 1 to 64 postgres://USER@HOST:PORT/DATABASE, no two alike";
 
 /// A node among others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// Where the cells are. Each may have a password in it.
+    /// Where the databases are, one for each cell, in the order of every node. Each may have a password in it.
     pub postgres_urls: Vec<Secret<String>>,
     /// `host:port` at which other nodes reach this one; by default the address of `listen.peer`.
     pub advertise: Option<String>,
@@ -89,7 +91,11 @@ fn peer_files(mut section: Section<'_>) -> Option<PeerFiles> {
 fn urls(entry: &Entry) -> Parsed<Vec<Secret<String>>> {
     let Value::List(list) = &entry.value else { return Err(URLS.into()) };
     let urls: Option<Vec<_>> = list.iter().map(|each| each.text().map(|url| Secret::new(url.to_owned()))).collect();
-    urls.filter(|urls| urls.len() == 1).ok_or_else(|| URLS.into())
+    let is_allowed = |urls: &Vec<Secret<String>>| {
+        let different: BTreeSet<_> = urls.iter().map(Secret::reveal).collect();
+        (1..=CELLS_MAX).contains(&urls.len()) && different.len() == urls.len()
+    };
+    urls.filter(is_allowed).ok_or_else(|| URLS.into())
 }
 
 fn host_and_port(entry: &Entry) -> Parsed<String> {

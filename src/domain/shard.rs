@@ -52,6 +52,12 @@ impl Shard {
         self.0
     }
 
+    /// Which of so many cells has it, from 0: each has a range of shards, and no range is larger than another by more than
+    /// one.
+    pub fn cell(self, cells: usize) -> usize {
+        usize::from(self.0) * cells.max(1) / usize::from(SHARDS)
+    }
+
     /// Where its bit is.
     fn place(self) -> (usize, u64) {
         (usize::from(self.0 / WORD_BITS), 1 << (self.0 % WORD_BITS))
@@ -68,6 +74,16 @@ impl ShardSet {
         Self([u64::MAX; WORDS])
     }
 
+    /// No org.
+    pub const fn none() -> Self {
+        Self([0; WORDS])
+    }
+
+    /// Those that a cell has, out of so many cells.
+    pub fn of_cell(cell: usize, cells: usize) -> Self {
+        Self::all().iter().filter(|shard| shard.cell(cells) == cell).collect()
+    }
+
     /// Each of them, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = Shard> {
         (0..SHARDS).map(Shard).filter(|shard| self.contains(*shard))
@@ -79,7 +95,7 @@ impl ShardSet {
         self.0.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Those of both.
+    /// Those of the one and those of the other.
     #[must_use]
     pub fn and(&self, others: &Self) -> Self {
         let mut both = self.clone();
@@ -87,6 +103,16 @@ impl ShardSet {
             *word |= other;
         }
         both
+    }
+
+    /// Those that are among the others as well.
+    #[must_use]
+    pub fn within(&self, others: &Self) -> Self {
+        let mut within = self.clone();
+        for (word, other) in within.0.iter_mut().zip(others.0) {
+            *word &= other;
+        }
+        within
     }
 
     /// How many there are.

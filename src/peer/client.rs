@@ -1,7 +1,7 @@
 //! The other nodes, as callers of this one reach them through it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -12,7 +12,7 @@ use super::{
     waiting::{Ended, Waiting},
 };
 use crate::{
-    domain::{members::NodeId, shard::Epoch},
+    domain::shard::Epoch,
     net::Dial,
     wire::{
         peer::v1::{self, answer::Outcome},
@@ -33,10 +33,10 @@ pub struct Peers(Arc<Inner>);
 struct Inner {
     options: Arc<Options>,
     dial: Arc<dyn Dial>,
-    links: RwLock<HashMap<NodeId, Arc<Link>>>,
+    links: RwLock<HashMap<Node, Arc<Link>>>,
 }
 
-/// The way to one node in one of its lives.
+/// The way to one node.
 #[derive(Debug)]
 struct Link {
     node: Arc<str>,
@@ -96,9 +96,9 @@ impl Peers {
     }
 
     /// Ends the streams to all other nodes, and their calls.
-    pub fn keep_only(&self, members: &[NodeId]) {
+    pub fn keep_only(&self, members: &HashSet<Node>) {
         let mut links = self.0.links.write().unwrap_or_else(PoisonError::into_inner);
-        let left: Vec<_> = links.extract_if(|id, _| !members.contains(id)).collect();
+        let left: Vec<_> = links.extract_if(|node, _| !members.contains(node)).collect();
         drop(links);
         for (_, link) in left {
             link.waiting.close(NO_MEMBER);
@@ -108,7 +108,7 @@ impl Peers {
 
     fn link(&self, to: &Node) -> Arc<Link> {
         let Inner { options, dial, links } = &*self.0;
-        if let Some(link) = links.read().unwrap_or_else(PoisonError::into_inner).get(&to.id) {
+        if let Some(link) = links.read().unwrap_or_else(PoisonError::into_inner).get(to) {
             return link.clone();
         }
         let mut links = links.write().unwrap_or_else(PoisonError::into_inner);
@@ -116,14 +116,14 @@ impl Peers {
             let waiting = Waiting::new(options.in_flight);
             let kept = link::keep(options.clone(), dial.clone(), to.clone(), waiting.clone());
             let task = tokio::spawn(kept).abort_handle();
-            Arc::new(Link { node: to.id.name.clone(), waiting, task })
+            Arc::new(Link { node: to.name.clone(), waiting, task })
         };
-        links.entry(to.id.clone()).or_insert_with(open).clone()
+        links.entry(to.clone()).or_insert_with(open).clone()
     }
 
     #[cfg(test)]
-    pub(super) fn kept(&self, id: &NodeId) -> (usize, usize) {
-        self.0.links.read().unwrap()[id].waiting.kept()
+    pub(super) fn kept(&self, to: &Node) -> (usize, usize) {
+        self.0.links.read().unwrap()[to].waiting.kept()
     }
 }
 

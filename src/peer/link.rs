@@ -50,9 +50,9 @@ pub(super) async fn keep(options: Arc<Options>, dial: Arc<dyn Dial>, to: Node, w
         match opened {
             Ok(mut opened) => {
                 waiting.open();
-                tracing::debug!(node = %to.id.name, address = %to.address, "a stream to another node is open");
+                tracing::debug!(node = %to.name, address = %to.address, "a stream to another node is open");
                 let Over { why, served } = read(&mut opened.frames, &waiting).await;
-                tracing::info!(node = %to.id.name, address = %to.address, %why, "the stream to another node has ended");
+                tracing::info!(node = %to.name, address = %to.address, %why, "the stream to another node has ended");
                 if began.elapsed() >= GOOD {
                     pause = least;
                     waiting.end(&why, served);
@@ -62,7 +62,7 @@ pub(super) async fn keep(options: Arc<Options>, dial: Arc<dyn Dial>, to: Node, w
                 waiting.pause(&why);
             }
             Err(why) => {
-                let why = format!("node {} at {}: {why}", to.id.name, to.address);
+                let why = format!("node {} at {}: {why}", to.name, to.address);
                 tracing::warn!(%why, "no stream to another node");
                 waiting.pause(&why.into());
             }
@@ -106,12 +106,9 @@ fn greeted(hello: &Hello, options: &Options, to: &Node) -> Result<(), String> {
     if let Some(other) = other_protocol(hello, &options.own.id()) {
         return Err(other);
     }
-    let (node, incarnation) = (&hello.node, hello.incarnation);
-    if **node != *to.id.name || incarnation != to.id.incarnation.0 {
-        return Err(format!(
-            "this is node {node} {incarnation:016x}, and node {} {} was meant: the address is another node's now",
-            to.id.name, to.id.incarnation
-        ));
+    if *hello.node != *to.name {
+        let (found, meant) = (&hello.node, &to.name);
+        return Err(format!("this is node {found}, and node {meant} was meant: the address is another node's now"));
     }
     Ok(())
 }

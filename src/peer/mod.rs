@@ -3,7 +3,7 @@
 //! ```text
 //!  a front ─▶ Peers::forward ─▶ waiting ─▶ link ════ Exchange ════▶ server ─▶ rpc::table ─▶ rpc::serve_forwarded
 //!               deadline,        bounded    one per      │             owner of the org? bounded, in any order
-//!               answer           queue      incarnation  ◀── answers ──┘
+//!               answer           queue      node         ◀── answers ──┘
 //! ```
 //!
 //! What crosses is the caller's own request under the name of its rpc, and who the caller is: never its credential. The
@@ -103,18 +103,24 @@ fn other_protocol(hello: &v1::Hello, own: &NodeId) -> Option<String> {
     })
 }
 
-/// Where another node is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where another node is, in whichever of its lives: each shard has an epoch, which says whether it is still its.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Node {
-    /// Which node, in which of its lives.
-    pub id: NodeId,
+    /// Its name.
+    pub name: Arc<str>,
     /// `host:port` of its listener for nodes.
     pub address: Arc<str>,
 }
 
 impl From<&members::Node> for Node {
     fn from(node: &members::Node) -> Self {
-        Self { id: node.id.clone(), address: node.about.peer.as_str().into() }
+        Self { name: node.id.name.clone(), address: node.about.peer.as_str().into() }
+    }
+}
+
+impl From<&members::Member> for Node {
+    fn from(member: &members::Member) -> Self {
+        Self { name: member.id.name.clone(), address: member.about.peer.as_str().into() }
     }
 }
 

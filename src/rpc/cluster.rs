@@ -1,6 +1,9 @@
 //! `GetCluster` and `DrainNode`: the nodes that share the store, as this one sees them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Answer,
@@ -12,7 +15,7 @@ use crate::{
     cluster::keeper::Place,
     domain::{
         ids::OrgId,
-        members::{Member, NodeId},
+        members::Member,
         shard::{SHARDS, ShardSet},
     },
     error::ServiceError,
@@ -25,26 +28,70 @@ pub(super) async fn get_cluster(
     _: &Call,
     _: admin::GetClusterRequest,
 ) -> Answer<admin::GetClusterResponse> {
-    let Some(keeper) = service.keeper() else { return Ok(alone(service)) };
-    let place = keeper.place();
-    let owner = |shard| place.view.holding(shard).and_then(|row| row.owner.as_ref());
-    let of = |id: &NodeId| ShardSet::all().iter().filter(|shard| owner(*shard) == Some(id)).count();
-    let is_owned = |shard: &_| owner(*shard).is_some_and(|owner| place.view.living(owner).is_some());
-    let owned = ShardSet::all().iter().filter(is_owned).count();
+    let Some(membership) = service.membership() else { return Ok(alone(service)) };
+    let (places, now) = (membership.places(), service.clock().uptime());
+    let nodes = nodes(&places);
+    let cells: Vec<_> = (0..places.len()).zip(&places).map(|(at, place)| cell(at, places.len(), place, now)).collect();
+    let of_all = |count: fn(&admin::ClusterCell) -> i64| cells.iter().map(count).sum();
+    let moved = |count: fn(&Place) -> u64| answers::int(places.iter().map(|place| count(place)).sum());
     Ok(admin::GetClusterResponse {
         node: service.node().into(),
-        nodes: place.view.members.iter().map(|member| node(member, of(&member.id))).collect(),
-        shards_owned: answers::size(owned),
-        shards_free: answers::size(usize::from(SHARDS) - owned),
+        drift: drift(&nodes),
+        nodes,
+        shards_owned: of_all(|cell| cell.shards_owned),
+        shards_free: of_all(|cell| cell.shards_free),
         shards_total: SHARDS.into(),
-        drift: drift(&place),
-        seen_ms_ago: answers::int(service.clock().uptime().saturating_sub(place.seen_at)),
-        fault: place.fault.as_ref().map(ToString::to_string).unwrap_or_default(),
-        shards_claimed: answers::int(place.claimed),
-        shards_handed_over: answers::int(place.handed_over),
-        shards_lost: answers::int(place.lost),
-        leases_lost: answers::int(place.lives_lost),
+        seen_ms_ago: cells.iter().map(|cell| cell.seen_ms_ago).max().unwrap_or_default(),
+        fault: cells.iter().map(|cell| cell.fault.clone()).find(|fault| !fault.is_empty()).unwrap_or_default(),
+        shards_claimed: moved(|place| place.claimed),
+        shards_handed_over: moved(|place| place.handed_over),
+        shards_lost: moved(|place| place.lost),
+        leases_lost: moved(|place| place.lives_lost),
+        cells,
     })
+}
+
+fn cell(at: usize, cells: usize, place: &Place, now: u64) -> admin::ClusterCell {
+    let shards = ShardSet::of_cell(at, cells);
+    let owner = |shard| place.view.holding(shard).and_then(|row| row.owner.as_ref());
+    let owned = shards.iter().filter_map(owner).filter(|owner| place.view.living(owner).is_some()).count();
+    admin::ClusterCell {
+        number: number(at),
+        shards_owned: answers::size(owned),
+        shards_free: answers::size(shards.len() - owned),
+        shards_total: answers::size(shards.len()),
+        seen_ms_ago: answers::int(now.saturating_sub(place.seen_at)),
+        fault: place.fault.as_ref().map(ToString::to_string).unwrap_or_default(),
+    }
+}
+
+/// As people count them.
+fn number(cell: usize) -> i32 {
+    i32::try_from(cell + 1).unwrap_or(i32::MAX)
+}
+
+/// Each node once, whatever lives it has had, by its name.
+fn nodes(places: &[Arc<Place>]) -> Vec<admin::ClusterNode> {
+    let mut nodes = BTreeMap::<&str, admin::ClusterNode>::new();
+    for (at, place) in places.iter().enumerate() {
+        let of = ShardSet::of_cell(at, places.len());
+        for member in &place.view.members {
+            let known = nodes.entry(&member.id.name).or_insert_with(|| node(member));
+            if member.expires_at.is_none() {
+                continue;
+            }
+            if known.cells.is_empty() {
+                *known = node(member);
+            }
+            let owner = |shard| place.view.holding(shard).and_then(|row| row.owner.as_ref());
+            known.shards += answers::size(of.iter().filter(|shard| owner(*shard) == Some(&member.id)).count());
+            known.cells.push(number(at));
+            if member.is_draining {
+                known.set_state(admin::NodeState::Draining);
+            }
+        }
+    }
+    nodes.into_values().collect()
 }
 
 /// A node without others owns everything.
@@ -66,23 +113,21 @@ fn alone(service: &Service) -> admin::GetClusterResponse {
     }
 }
 
-fn node(member: &Member, shards: usize) -> admin::ClusterNode {
-    let state = match (member.expires_at, member.is_draining) {
-        (None, _) => admin::NodeState::Dead,
-        (Some(_), true) => admin::NodeState::Draining,
-        (Some(_), false) => admin::NodeState::Alive,
-    };
+/// Without what it owns.
+fn node(member: &Member) -> admin::ClusterNode {
+    let state = if member.expires_at.is_some() { admin::NodeState::Alive } else { admin::NodeState::Dead };
     let about = &member.about;
     admin::ClusterNode {
         name: member.id.name.to_string(),
         incarnation: member.id.incarnation.to_string(),
         state: state.into(),
-        shards: answers::size(shards),
+        shards: 0,
         weight: about.weight.get().into(),
         version: about.version.clone(),
         config: about.config.clone(),
         grpc: about.grpc.clone(),
         peer: about.peer.clone(),
+        cells: Vec::new(),
     }
 }
 
@@ -101,15 +146,15 @@ pub async fn balance_changed(service: &Service, org: &OrgId) {
 }
 
 /// In what the nodes that live differ, though they should not.
-fn drift(place: &Place) -> Vec<String> {
-    let living: Vec<_> = place.view.members.iter().filter(|member| member.expires_at.is_some()).collect();
-    let differ = |what: &str, of: fn(&Member) -> &str| {
-        let texts: BTreeSet<_> = living.iter().map(|member| of(member)).collect();
-        let names: Vec<_> = living.iter().map(|member| format!("{} ({})", member.id.name, of(member))).collect();
+fn drift(nodes: &[admin::ClusterNode]) -> Vec<String> {
+    let living: Vec<_> = nodes.iter().filter(|node| !node.cells.is_empty()).collect();
+    let differ = |what: &str, of: fn(&admin::ClusterNode) -> &str| {
+        let texts: BTreeSet<_> = living.iter().map(|node| of(node)).collect();
+        let names: Vec<_> = living.iter().map(|node| format!("{} ({})", node.name, of(node))).collect();
         (texts.len() > 1).then(|| format!("{} differ in their {what}", names.join(", ")))
     };
-    let configured = differ("configuration", |member| &member.about.config);
-    configured.into_iter().chain(differ("version", |member| &member.about.version)).collect()
+    let configured = differ("configuration", |node| &node.config);
+    configured.into_iter().chain(differ("version", |node| &node.version)).collect()
 }
 
 pub(super) async fn drain_node(
@@ -119,8 +164,8 @@ pub(super) async fn drain_node(
 ) -> Answer<admin::DrainNodeResponse> {
     let node = if request.node.is_empty() { service.node().to_owned() } else { request.node };
     let unknown = || ServiceError::UnknownNode(node.clone());
-    let keeper = service.keeper().ok_or_else(unknown)?;
-    if !keeper.drain(&node, !request.undo).await.map_err(ServiceError::Store)? {
+    let membership = service.membership().ok_or_else(unknown)?;
+    if !membership.drain(&node, !request.undo).await.map_err(ServiceError::Store)? {
         return Err(unknown());
     }
     let (caller, undo) = (call.caller.name(), request.undo);

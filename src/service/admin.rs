@@ -12,6 +12,7 @@ use tokio::time::timeout_at;
 use crate::{
     actors::Disk,
     bounds::Bound,
+    cluster::keeper::Place,
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
         command::{GetStatus, Inspect, Known},
@@ -216,10 +217,20 @@ impl Service {
     }
 
     fn place(&self) -> crate::telemetry::ClusterReadings {
-        let place = self.others.as_ref().map(|others| others.keeper.place());
-        let moved = place.map(|place| [place.claimed, place.handed_over, place.lost, place.lives_lost]);
-        let (owned, free) = (self.table.owned().len(), self.table.free());
-        crate::telemetry::ClusterReadings { owned, free, moved: moved.unwrap_or_default() }
+        let places = self.others.as_ref().map(|others| others.membership.places()).unwrap_or_default();
+        let of_all = |count: fn(&Place) -> u64| places.iter().map(|place| count(place)).sum();
+        crate::telemetry::ClusterReadings {
+            owned: self.table.owned().len(),
+            free: self.table.free(),
+            cells: places.len(),
+            cells_away: places.iter().filter(|place| place.fault.is_some()).count(),
+            moved: [
+                of_all(|place| place.claimed),
+                of_all(|place| place.handed_over),
+                of_all(|place| place.lost),
+                of_all(|place| place.lives_lost),
+            ],
+        }
     }
 
     /// The numbers that metrics read when they are asked for.

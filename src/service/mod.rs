@@ -28,7 +28,7 @@ use crate::{
     actors::{Disk, Orgs, billing::Balances},
     auth::Principal,
     bounds::Bounds,
-    cluster::{keeper::Keeper, table::Table},
+    cluster::{membership::Membership, table::Table},
     domain::{commands, ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
     peer::Peers,
@@ -73,7 +73,7 @@ pub struct Deps {
 #[derive(Debug)]
 pub struct Others {
     /// What keeps this node's place among them.
-    pub keeper: Arc<Keeper>,
+    pub membership: Arc<Membership>,
     /// The way to them.
     pub peers: Peers,
 }
@@ -173,8 +173,8 @@ impl Service {
     }
 
     /// What keeps this node's place among others; `None` = it is alone.
-    pub fn keeper(&self) -> Option<&Keeper> {
-        self.others.as_ref().map(|others| &*others.keeper)
+    pub fn membership(&self) -> Option<&Membership> {
+        self.others.as_ref().map(|others| &*others.membership)
     }
 
     /// The way to the other nodes; `None` = this one is alone.

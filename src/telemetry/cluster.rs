@@ -18,6 +18,10 @@ pub struct ClusterReadings {
     pub owned: usize,
     /// Shards that nobody owns, as far as it knows.
     pub free: usize,
+    /// Databases of the cluster.
+    pub cells: usize,
+    /// Those of them that do not answer this node.
+    pub cells_away: usize,
     /// Since the start: shards that it has claimed, handed over, and lost; and leases that it has lost.
     pub moved: [u64; 4],
 }
@@ -31,6 +35,8 @@ struct Outcome {
 pub(super) struct ClusterMetrics {
     owned: Gauge,
     free: Gauge,
+    cells: Gauge,
+    cells_away: Gauge,
     moved: [Gauge; 4],
     forwarded: Family<Outcome, Counter>,
     latency: Histogram,
@@ -41,6 +47,8 @@ impl Default for ClusterMetrics {
         Self {
             owned: Gauge::default(),
             free: Gauge::default(),
+            cells: Gauge::default(),
+            cells_away: Gauge::default(),
             moved: Default::default(),
             forwarded: Family::default(),
             latency: Histogram::new(LATENCY),
@@ -52,6 +60,9 @@ impl ClusterMetrics {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register("shards_owned", "Shards that this node owns", self.owned.clone());
         registry.register("shards_free", "Shards without an owner, as far as this node knows", self.free.clone());
+        registry.register("cells", "Databases of the cluster", self.cells.clone());
+        let away = "Databases of the cluster that do not answer this node";
+        registry.register("cells_away", away, self.cells_away.clone());
         let [claimed, handed_over, lost, leases] = self.moved.clone();
         registry.register("shards_claimed", "Shards claimed since the start", claimed);
         registry.register("shards_handed_over", "Shards handed over since the start", handed_over);
@@ -67,6 +78,8 @@ impl ClusterMetrics {
         };
         gauge(&self.owned, now.cluster.owned as u64);
         gauge(&self.free, now.cluster.free as u64);
+        gauge(&self.cells, now.cluster.cells as u64);
+        gauge(&self.cells_away, now.cluster.cells_away as u64);
         for (of, value) in self.moved.iter().zip(now.cluster.moved) {
             gauge(of, value);
         }

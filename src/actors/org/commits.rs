@@ -36,7 +36,7 @@ impl OrgTask {
     pub(super) fn ask_for_flush(&mut self) {
         if self.state.has_changes() && !self.flush_asked && !self.shared.write_behind.interval.is_zero() {
             self.flush_asked = true;
-            self.shared.changed.note(self.me.clone());
+            self.shared.changed.note(self.org.clone(), self.me.clone());
         }
     }
 
@@ -91,7 +91,7 @@ impl OrgTask {
                 // The first that is not durable says what is known of all behind it.
                 let result = result.map_err(|error| durable.broken.get_or_init(|| error).clone());
                 if result.is_err() {
-                    shared.stale.note(me, &shared);
+                    shared.stale.note(&org, me, &shared);
                 } else {
                     durable.commits.store(commits, Ordering::Release);
                     durable.admissions.store(admissions, Ordering::Release);

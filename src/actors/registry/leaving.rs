@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use super::Registry;
-use crate::{actors::admission::InFlight, domain::shard::ShardSet};
+use crate::{
+    actors::admission::InFlight,
+    domain::{ids::OrgId, shard::ShardSet},
+};
 
 impl Registry {
-    /// Lets actors go that were idle since `tick`. They finish what reaches them first.
+    /// Lets actors go that were idle since `tick`. They finish what reaches them first. What the store does not answer for
+    /// is nowhere else, so it stays.
     pub(in crate::actors) fn passivate(&self, tick: u64, now_tick: u64) -> usize {
         let idle = |gate: &InFlight| gate.idle_since(tick, now_tick);
-        self.live.actors.iter().filter(|entry| idle(&entry.gate) && entry.exit.leave()).count()
+        let may_leave = |org: &OrgId, gate: &InFlight| idle(gate) && self.shared.store.fault(org).is_none();
+        self.live.actors.iter().filter(|entry| may_leave(entry.key(), &entry.gate) && entry.exit.leave()).count()
     }
 
     /// Lets the actors of these shards go, and waits until what they had changed is handed over and answered.

@@ -8,7 +8,7 @@ use crate::{
         failure::Failure,
         output::{Output, facts, number, table, text},
     },
-    wire::admin::v1::{ClusterNode, DrainNodeRequest, GetClusterRequest, GetClusterResponse, NodeState},
+    wire::admin::v1::{ClusterCell, ClusterNode, DrainNodeRequest, GetClusterRequest, GetClusterResponse, NodeState},
 };
 
 pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -35,11 +35,8 @@ fn describe(cluster: &GetClusterResponse) -> String {
         cluster.shards_claimed, cluster.shards_handed_over, cluster.shards_lost, cluster.leases_lost
     );
     let mut known = vec![("shards", shards), ("seen by", cluster.node.clone()), ("there", moved)];
-    if cluster.seen_ms_ago > 2_000 {
-        known.push(("seen", format!("{} s ago", cluster.seen_ms_ago / 1_000)));
-    }
-    if !cluster.fault.is_empty() {
-        known.push(("store", cluster.fault.clone()));
+    if let [cell] = &*cluster.cells {
+        known.extend(seen(cell).map(|seen| ("database", seen)));
     }
     let columns = [
         text("node"),
@@ -50,19 +47,41 @@ fn describe(cluster: &GetClusterResponse) -> String {
         text("configuration"),
         text("callers"),
     ];
-    format!("{}\n\n{}", facts(known), table(columns, cluster.nodes.iter().map(row)))
+    let rows = cluster.nodes.iter().map(|node| row(node, cluster.cells.len()));
+    let nodes = format!("{}\n\n{}", facts(known), table(columns, rows));
+    if cluster.cells.len() < 2 {
+        return nodes;
+    }
+    let columns = [number("cell"), text("shards"), text("database")];
+    let rows = cluster.cells.iter().map(|cell| {
+        let owned = format!("{} of {} have an owner", cell.shards_owned, cell.shards_total);
+        [cell.number.to_string(), owned, seen(cell).unwrap_or_else(|| "answers".to_owned())]
+    });
+    format!("{nodes}\n\n{}", table(columns, rows))
 }
 
-fn row(node: &ClusterNode) -> [String; 7] {
+/// Why what is shown of it may be out of date.
+fn seen(cell: &ClusterCell) -> Option<String> {
+    match (cell.fault.as_str(), cell.seen_ms_ago / 1_000) {
+        ("", 0..=2) => None,
+        ("", ago) => Some(format!("seen {ago} s ago")),
+        (fault, ago) => Some(format!("does not answer, seen {ago} s ago: {fault}")),
+    }
+}
+
+fn row(node: &ClusterNode, cells: usize) -> [String; 7] {
     let state = match node.state() {
         NodeState::Alive => "alive",
         NodeState::Draining => "draining",
         NodeState::Dead => "dead",
         NodeState::Unspecified => "unknown",
     };
+    let lives = node.cells.len();
+    let state =
+        if (1..cells).contains(&lives) { format!("{state} in {lives} of {cells} cells") } else { state.to_owned() };
     [
         node.name.clone(),
-        state.to_owned(),
+        state,
         node.shards.to_string(),
         node.weight.to_string(),
         node.version.clone(),

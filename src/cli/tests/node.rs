@@ -324,6 +324,7 @@ impl AdminService for Canned {
             config: "c0ffee".into(),
             grpc: "10.0.0.1:7070".into(),
             peer: "10.0.0.1:7072".into(),
+            cells: vec![1],
         };
         Ok(Response::new(GetClusterResponse {
             node: "n1".into(),

@@ -34,9 +34,9 @@ struct Seen {
 
 impl Seen {
     /// It is computed again where others are members.
-    fn placement(&mut self, members: Vec<placement::Member>) -> &Placement {
+    fn placement(&mut self, shards: &ShardSet, members: Vec<placement::Member>) -> &Placement {
         let same = self.placed.take().filter(|(before, _)| *before == members);
-        let placed = same.unwrap_or_else(|| (members.clone(), Placement::new(members)));
+        let placed = same.unwrap_or_else(|| (members.clone(), Placement::new(shards.clone(), members)));
         &self.placed.insert(placed).1
     }
 }
@@ -115,7 +115,7 @@ impl Running {
         }
         let owners = self.owners(view, id);
         let at_once = if is_draining { AT_ONCE_LEAVING } else { AT_ONCE };
-        seen.placement(members).plan(&id.name, &owners, at_once)
+        seen.placement(self.deps.table.shards(), members).plan(&id.name, &owners, at_once)
     }
 
     /// By the number of the shard: who owns it and lives. What this node owns by its row but not in its memory is free:
@@ -123,7 +123,8 @@ impl Running {
     fn owners<'a>(&self, view: &'a CellView, id: &'a NodeId) -> Owners<'a> {
         let mut owners: Owners<'a> = [None; SHARDS as usize];
         let here = self.deps.table.owned_here();
-        for (shard, slot) in ShardSet::all().iter().zip(owners.iter_mut()) {
+        for shard in self.deps.table.shards().iter() {
+            let Some(slot) = owners.get_mut(usize::from(shard.number())) else { continue };
             *slot = match view.holding(shard).and_then(|row| row.owner.as_ref()) {
                 _ if here.contains(shard) && !self.is_lost(shard) => Some(&*id.name),
                 Some(owner) if owner.name != id.name && view.living(owner).is_some() => Some(&*owner.name),

@@ -12,7 +12,10 @@ use tokio::time::{Instant, advance};
 use super::*;
 use crate::{
     bounds::{NODE_LEASE_MS, NODE_LEASE_VALID_MS},
-    cluster::table::{Owner, Standing},
+    cluster::{
+        membership::{self, Membership},
+        table::{Owner, Standing, Table},
+    },
     domain::{
         ids::OrgId,
         lease::Now,
@@ -231,6 +234,21 @@ impl Node {
     }
 }
 
+fn about(name: &str) -> About {
+    About {
+        peer: format!("{name}:7072"),
+        grpc: format!("{name}:7070"),
+        weight: NonZeroU16::MIN,
+        version: "1".into(),
+        config: "c".into(),
+    }
+}
+
+fn draw() -> Incarnation {
+    static DRAWN: AtomicU64 = AtomicU64::new(1);
+    Incarnation(DRAWN.fetch_add(1, Ordering::SeqCst))
+}
+
 struct Cluster(Arc<Database>);
 
 impl Cluster {
@@ -240,30 +258,27 @@ impl Cluster {
         Self(Arc::new(Database { rows: Mutex::new(rows), clock, told: watch::Sender::new(0) }))
     }
 
-    fn node(&self, name: &str) -> Node {
-        static DRAWN: AtomicU64 = AtomicU64::new(1);
-        let line = Arc::new(Line {
+    fn line(&self) -> Arc<Line> {
+        Arc::new(Line {
             database: self.0.clone(),
             is_cut: false.into(),
             loses_releases: false.into(),
             disowned: 0.into(),
-        });
-        let (table, memory) = (Table::shared(self.0.clock.clone()), Arc::<Memory>::default());
-        let about = About {
-            peer: format!("{name}:7072"),
-            grpc: format!("{name}:7070"),
-            weight: NonZeroU16::MIN,
-            version: "1".into(),
-            config: "c".into(),
-        };
+        })
+    }
+
+    fn node(&self, name: &str) -> Node {
+        let line = self.line();
+        let (table, memory) = (Table::shared(self.0.clock.clone(), 1), Arc::<Memory>::default());
+        let about = about(name);
         let keeper = Keeper::start(Deps {
             cell: line.clone(),
-            table: table.clone(),
+            table: table.parts().remove(0),
             residents: memory.clone(),
             clock: self.0.clock.clone(),
             name: name.into(),
             about,
-            draw: || Incarnation(DRAWN.fetch_add(1, Ordering::SeqCst)),
+            draw,
         });
         Node { line, table, memory, keeper }
     }
@@ -430,6 +445,75 @@ async fn what_is_configured_is_told_to_the_others_in_every_life() {
 
 impl Node {
     fn standing(&self, shard: Shard) -> Standing {
-        self.table.held_still(shard).map_or(Standing::Elsewhere, |epoch| self.table.standing(shard, epoch))
+        self.table.parts()[0].held_still(shard).map_or(Standing::Elsewhere, |epoch| self.table.standing(shard, epoch))
     }
+}
+
+/// A node of two cells.
+struct Both {
+    lines: [Arc<Line>; 2],
+    table: Arc<Table>,
+    memory: Arc<Memory>,
+    membership: Membership,
+}
+
+impl Both {
+    fn new(cells: &[Cluster; 2], name: &str) -> Self {
+        let clock = cells[0].0.clock.clone();
+        let (table, memory) = (Table::shared(clock.clone(), 2), Arc::<Memory>::default());
+        let lines = [cells[0].line(), cells[1].line()];
+        let membership = Membership::start(membership::Deps {
+            cells: lines.iter().map(|line| line.clone() as Arc<dyn Cell>).collect(),
+            table: table.clone(),
+            residents: memory.clone(),
+            clock,
+            name: name.into(),
+            about: about(name),
+            draw,
+        });
+        Self { lines, table, memory, membership }
+    }
+
+    fn owned(&self) -> [usize; 2] {
+        [0, 1].map(|cell| self.table.owned().within(&ShardSet::of_cell(cell, 2)).len())
+    }
+
+    /// Of orgs of each cell: for how many it would answer now.
+    fn answers(&self) -> [usize; 2] {
+        let orgs = (0..40).map(|number| org(&format!("org-{number}")));
+        let answered: Vec<_> = orgs.filter(|org| self.table.may_load(org) == Standing::Owned).collect();
+        [0, 1].map(|cell| answered.iter().filter(|org| Shard::of(org).cell(2) == cell).count())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_to_one_cell_does_not_reach_the_others() {
+    let cells = [Cluster::new(), Cluster::new()];
+    let (first, second) = (Both::new(&cells, "first"), Both::new(&cells, "second"));
+    cells[0].pass(20_000, &[]).await;
+    for node in [&first, &second] {
+        assert!(node.owned().iter().all(|owned| (230..=282).contains(owned)), "{:?}", node.owned());
+        assert_eq!(node.memory.0.lock().unwrap().len(), node.table.owned().len());
+    }
+    let (owned, before) = (first.owned(), first.answers());
+    for node in [&first, &second] {
+        node.lines[1].is_cut.store(true, Ordering::SeqCst);
+    }
+    cells[0].pass(60_000, &[]).await;
+    assert_eq!((first.owned()[0], first.answers()), (owned[0], [before[0], 0]), "its lease is over in that cell alone");
+    let places = first.membership.places();
+    assert_eq!(places[0].lives_lost, 0);
+    assert!(places[0].fault.is_none() && places[1].fault.is_some());
+    for node in [&first, &second] {
+        node.lines[1].is_cut.store(false, Ordering::SeqCst);
+    }
+    cells[0].pass(20_000, &[]).await;
+    assert_eq!(first.owned()[0], owned[0], "nothing has moved there");
+    assert_eq!(first.owned()[1] + second.owned()[1], 512);
+    assert_eq!(first.membership.drain("second", true).await, Ok(true));
+    cells[0].pass(10_000, &[]).await;
+    assert_eq!((first.owned(), second.owned()), ([512, 512], [0, 0]), "it drains in every cell");
+    let leaving = first.membership.leave(Duration::from_secs(20));
+    tokio::join!(leaving, cells[0].pass(10_000, &[]));
+    assert_eq!(first.owned(), [0, 0]);
 }

@@ -38,7 +38,7 @@ impl Cluster {
 
     /// One round of each node; how many shards were given up.
     fn round(&mut self, most: usize) -> (usize, usize) {
-        let placement = Placement::new(self.members());
+        let placement = Placement::new(ShardSet::all(), self.members());
         let before = self.owners.clone();
         let owners: Owners<'_> = std::array::from_fn(|shard| before[shard].as_deref());
         let nodes: BTreeSet<&str> =
@@ -115,15 +115,35 @@ fn a_node_of_three_times_the_weight_wins_three_times_the_shards() {
     let members = [("node-a", 1), ("node-b", 3)];
     let member =
         |(node, weight): (&str, u16)| Member { node: node.to_owned(), weight: NonZeroU16::new(weight).unwrap() };
-    let placement = Placement::new(members.map(member).into());
+    let placement = Placement::new(ShardSet::all(), members.map(member).into());
     let won = ShardSet::all().iter().filter(|shard| placement.by_score(*shard, 0, 1).is_lt()).count();
     assert!((220..=292).contains(&won), "{won} of 256 on average");
 }
 
 #[test]
 fn without_members_nothing_is_planned() {
-    let placement = Placement::new(Vec::new());
+    let placement = Placement::new(ShardSet::all(), Vec::new());
     assert_eq!(placement.plan("node-0", &[None; SHARDS as usize], 8), Plan::default());
+}
+
+#[test]
+fn each_cell_is_shared_out_by_itself() {
+    let names = ["node-a", "node-b", "node-c"];
+    let members = names.map(|name| Member { node: name.to_owned(), weight: NonZeroU16::MIN });
+    for cell in 0..3 {
+        let shards = ShardSet::of_cell(cell, 3);
+        let placement = Placement::new(shards.clone(), members.to_vec());
+        let plans = names.map(|name| placement.plan(name, &[None; SHARDS as usize], 8).claim);
+        let all: ShardSet = plans.iter().flatten().copied().collect();
+        assert_eq!(all, shards, "and nothing of another cell");
+        assert!(plans.iter().all(|plan| (102..=115).contains(&plan.len())), "{plans:?}");
+        // One node has everything of the cell, and nothing is missing elsewhere.
+        let owners: Owners<'_> = std::array::from_fn(|number| {
+            shards.iter().any(|shard| usize::from(shard.number()) == number).then_some(names[0])
+        });
+        let plan = placement.plan(names[0], &owners, 1024);
+        assert!((226..=228).contains(&plan.give_up.len()), "{} of {}", plan.give_up.len(), shards.len());
+    }
 }
 
 #[test]
@@ -234,7 +254,9 @@ proptest! {
         let member = |n: u16| Member { node: format!("node-{n}"), weight: NonZeroU16::new(n + 1).unwrap() };
         let names: Vec<String> = (0..9).map(|n| format!("node-{n}")).collect();
         let owners: Owners<'_> = std::array::from_fn(|shard| owners[shard].map(|n| names[n].as_str()));
-        let (one, another) = (Placement::new(members.into_iter().map(member).collect()), Placement::new((0..7).map(member).collect()));
+        let all = ShardSet::all;
+        let one = Placement::new(all(), members.into_iter().map(member).collect());
+        let another = Placement::new(all(), (0..7).map(member).collect());
         for name in &names {
             prop_assert_eq!(one.plan(name, &owners, 8), another.plan(name, &owners, 8));
         }

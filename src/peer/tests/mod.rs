@@ -33,7 +33,7 @@ fn id(name: &str) -> NodeId {
 }
 
 fn at(name: &str, address: &str) -> Node {
-    Node { id: id(name), address: address.into() }
+    Node { name: name.into(), address: address.into() }
 }
 
 /// Of the node that forwards.

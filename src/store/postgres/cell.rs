@@ -20,7 +20,7 @@ use tokio_postgres::{
     types::{FromSql, ToSql, Type},
 };
 
-use super::{PgStore, batch::number, committer::shard, hints::Hints, leases::Lease, line::Line, statements};
+use super::{NOT_OPEN, PgStore, batch::number, committer::shard, hints::Hints, leases::Lease, line::Line, statements};
 use crate::{
     bounds::NODE_LEASE_RENEWAL_MS,
     domain::{
@@ -92,13 +92,22 @@ impl PgStore {
         self.shared.options.clock.read()
     }
 
+    /// Nodes know nothing of each other by a database that is not open.
+    fn is_open(&self) -> Result<(), StoreFault> {
+        let trouble = &self.shared.trouble;
+        let why = trouble.is_of(NOT_OPEN).then(|| trouble.fault()).flatten();
+        why.map_or(Ok(()), Err)
+    }
+
     async fn question(&self, operation: &'static str, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreFault> {
+        self.is_open()?;
         let answer = self.shared.cell.questions.ask(&self.shared.options, ASKED_WITHIN, sql, params).await;
         answer.map_err(|unanswered| fault(operation, unanswered.cause()))
     }
 
     /// In its turn, of claims and releases.
     async fn changing(&self, operation: &'static str, sql: &str, params: Params<'_>) -> Result<Vec<Row>, StoreFault> {
+        self.is_open()?;
         let answer = self.shared.cell.claims.ask(&self.shared.options, ASKED_WITHIN, sql, params).await;
         answer.map_err(|unanswered| fault(operation, unanswered.cause()))
     }
@@ -168,6 +177,7 @@ impl Cell for PgStore {
     /// incarnation is to be drawn.
     fn register<'a>(&'a self, id: &'a NodeId, about: &'a About) -> BoxFuture<'a, Result<(), StoreFault>> {
         async move {
+            self.is_open()?;
             self.shared.cell.hints.listen(&self.shared.options);
             let params: Params<'_> = &[
                 (&&*id.name, Type::TEXT),

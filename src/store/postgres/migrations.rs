@@ -15,6 +15,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("rows", include_str!("migrations/0001_rows.sql")),
     ("origin", include_str!("migrations/0002_origin.sql")),
     ("leases", include_str!("migrations/0003_leases.sql")),
+    ("cell", include_str!("migrations/0004_cell.sql")),
 ];
 
 /// Brings the schema up to date. Nodes that start at once wait for each other at the lock.

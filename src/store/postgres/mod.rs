@@ -1,6 +1,8 @@
 //! PostgreSQL behind [`OrgStore`]: typed tables that people can read, and shards that have owners.
 //!
 //! ```text
+//! cells.rs ─▶ the database of the org; birth.rs: which databases are one cluster
+//!
 //! commit ─▶ committer of the shard ─▶ batch.rs: one statement, compares (epoch, seq) of each shard ─▶ done
 //!           committer.rs              and writes the rows of those that are still owned
 //! load, due, … ─▶ reads.rs: one statement each
@@ -21,7 +23,9 @@
 
 mod alone;
 mod batch;
+mod birth;
 mod cell;
+mod cells;
 mod committer;
 mod connection;
 mod hints;
@@ -48,6 +52,8 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use birth::CELLS_MAX;
+pub use cells::PgCells;
 pub use moving::{export, import};
 pub use options::PgOptions;
 
@@ -78,6 +84,9 @@ use crate::{
 /// before, so this is reached only where the server is slower than its timeouts.
 const QUEUE: u64 = 65_536;
 
+/// Stands beside the numbers of committers in [`Trouble`]: the database is not open.
+const NOT_OPEN: usize = usize::MAX;
+
 /// Why a store of this kind could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PgError(String);
@@ -90,7 +99,7 @@ impl fmt::Display for PgError {
 
 impl std::error::Error for PgError {}
 
-/// A cell: one database with every shard that is claimed here.
+/// A cell: one database with every shard of it that is claimed here.
 pub struct PgStore {
     shared: Arc<Shared>,
     committers: Vec<mpsc::UnboundedSender<Message>>,
@@ -146,14 +155,8 @@ impl fmt::Debug for PgStore {
 }
 
 impl PgStore {
-    /// Connects, brings the schema up to date, and owns nothing yet. Warns where the server promises less than a commit
-    /// does.
-    pub async fn open(options: PgOptions) -> Result<Self, PgError> {
-        let connection = Connection::open(&options).await.map_err(PgError)?;
-        migrations::apply(&connection, &options.schema).await?;
-        for warning in warnings(&connection).await? {
-            tracing::warn!("PostgreSQL: {warning}");
-        }
+    /// Of a database that is not open: it answers nothing until it is [prepared](Self::prepare) and [begun](Self::begin).
+    pub fn new(options: PgOptions) -> Result<Self, PgError> {
         let chance = getrandom::u64().map_err(|error| PgError(format!("no randomness from the system: {error}")))?;
         let sender = format!("{} {chance:016x}", options.owner);
         let count = options.committers.max(1);
@@ -175,7 +178,38 @@ impl PgStore {
                 Committer { shared: shared.clone(), index, connection: None, unsettled: Default::default() };
             tokio::spawn(committer.run(receiver));
         }
-        Ok(Self { shared, committers: senders })
+        let store = Self { shared, committers: senders };
+        store.is_not_open("it is being opened");
+        Ok(store)
+    }
+
+    /// Connects and brings the schema up to date. Warns where the server promises less than a commit does.
+    async fn prepare(&self) -> Result<(), PgError> {
+        let options = &self.shared.options;
+        let connection = Connection::open(options).await.map_err(PgError)?;
+        migrations::apply(&connection, &options.schema).await?;
+        for warning in warnings(&connection).await? {
+            tracing::warn!("PostgreSQL: {warning}");
+        }
+        Ok(())
+    }
+
+    fn is_not_open(&self, why: &str) {
+        self.shared.trouble.begins(NOT_OPEN, &StoreFault { operation: "open", cause: why.to_owned() });
+    }
+
+    /// It answers from now on, and owns nothing yet.
+    fn begin(&self) {
+        self.shared.trouble.over(NOT_OPEN);
+    }
+
+    /// A cell by itself, whichever one it is.
+    #[cfg(test)]
+    async fn open(options: PgOptions) -> Result<Self, PgError> {
+        let store = Self::new(options)?;
+        store.prepare().await?;
+        store.begin();
+        Ok(store)
     }
 
     fn committer(&self, shard: Shard) -> Option<&mpsc::UnboundedSender<Message>> {
@@ -302,6 +336,10 @@ impl OrgStore for PgStore {
     ) -> BoxFuture<'_, Result<Vec<Row>, StoreFault>> {
         let org = org.clone();
         async move { self.shared.beside(&org, kind, after.as_ref(), max).await }.boxed()
+    }
+
+    fn fault(&self, _org: &OrgId) -> Option<StoreFault> {
+        self.shared.trouble.fault()
     }
 
     fn state(&self) -> watch::Receiver<StoreState> {

@@ -1,4 +1,5 @@
-//! A cell into a [dump], and a dump into an empty cell.
+//! The databases of a cluster into a [dump], and a dump into empty ones: any number of them, so this is also how their number
+//! is changed.
 //!
 //! An import believes nothing: the closing line of the dump must fit its lines, and what was written is read again and
 //! must add up to what was read. Where it fails, what it has written is removed again. It owns every shard while it
@@ -6,16 +7,23 @@
 //!
 //! An export owns nothing and is not one snapshot: each org is as it stood when it was read. Export while nothing writes.
 
-use std::io::{BufRead, Write};
+use std::{
+    io::{BufRead, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_postgres::types::{ToSql, Type};
 
-use super::{PgError, PgOptions, PgStore, connection::Connection, tables::table};
+use super::{PgCells, PgError, PgOptions, PgStore, batch::number, connection::Connection, tables::table};
 use crate::{
     domain::{lease::LeaseTime, rows::RowKind, service_time::ClockMark, shard::ShardSet},
     ports::OrgStore,
     store::dump::{self, DumpError, Header, Reader, Restored},
 };
+
+/// What does not answer now is not waited for.
+const AT_ONCE: Duration = Duration::ZERO;
 
 impl From<DumpError> for PgError {
     fn from(error: DumpError) -> Self {
@@ -23,30 +31,37 @@ impl From<DumpError> for PgError {
     }
 }
 
-/// Writes everything that is stored, and answers how many rows that were.
-pub async fn export(options: PgOptions, out: &mut dyn Write) -> Result<u64, PgError> {
-    let connection = Connection::open(&options).await.map_err(PgError)?;
-    let store = PgStore::open(options).await?;
-    let schema = &store.shared.options.schema;
-    let header = Header { mark: clocks(&connection, schema).await?, ..origin(&connection, schema).await? };
-    let written = dump::write(&store, &header, out).await;
+/// Writes everything that is stored in the databases of a cluster, and answers how many rows that were.
+pub async fn export(options: Vec<PgOptions>, out: &mut dyn Write) -> Result<u64, PgError> {
+    let store = open(options).await?;
+    let (mut header, mut mark) = (Header::default(), None);
+    for (at, (cell, shards)) in store.parts().enumerate() {
+        let (PgOptions { schema, .. }, connection) = connected(cell).await?;
+        if at == 0 {
+            header = origin(&connection, schema).await?;
+        }
+        mark = earliest(mark, clocks(&connection, schema, &shards).await?);
+    }
+    let kept = header.mark.take();
+    let since = |ClockMark { service, lease, absent, .. }| {
+        let kept = kept.clone().unwrap_or_default();
+        ClockMark { service, lease, absent, ..kept }
+    };
+    header.mark = mark.map(since).or_else(|| kept.clone());
+    let written = dump::write(&*store, &header, out).await;
     let closed = store.close().await;
     let rows = written?;
     closed.map_err(|fault| PgError(fault.to_string()))?;
     Ok(rows)
 }
 
-/// Restores an export into an empty cell, and answers how many rows that were.
-pub async fn import(options: PgOptions, from: &mut dyn BufRead, accept_unclosed: bool) -> Result<u64, PgError> {
-    let schema = options.schema.clone();
-    let connection = Connection::open(&options).await.map_err(PgError)?;
-    let store = PgStore::open(options).await?;
-    refuse_unless_empty(&connection, &schema).await?;
+/// Restores an export into the empty databases of a cluster, and answers how many rows that were.
+pub async fn import(options: Vec<PgOptions>, from: &mut dyn BufRead, accept_unclosed: bool) -> Result<u64, PgError> {
+    let store = open(options).await?;
+    refuse_unless_empty(&store).await?;
     let dump = Reader::open(from, accept_unclosed)?;
-    store.claim_alone(&ShardSet::all()).await?;
-    // What a node has written meanwhile, which has left since.
-    if let Err(refused) = refuse_unless_empty(&connection, &schema).await {
-        store.release_alone().await?;
+    if let Err(refused) = claim(&store).await {
+        release(&store).await?;
         return Err(refused);
     }
     let header = dump.header().clone();
@@ -55,29 +70,65 @@ pub async fn import(options: PgOptions, from: &mut dyn BufRead, accept_unclosed:
     let ended = match (restored, closed) {
         (Err(error), _) => Err(error),
         (Ok(_), Err(fault)) => Err(PgError(fault.to_string())),
-        (Ok(restored), Ok(())) => keep(&connection, &schema, &header).await.map(|()| restored.lines),
+        (Ok(restored), Ok(())) => keep(&store, &header).await.map(|()| restored.lines),
     };
-    if let Err(PgError(error)) = &ended {
-        let emptied = connection.run(&format!("TRUNCATE {}", all_tables(&schema))).await;
-        if let Err(undo) = emptied {
-            let left = format!("{error}; and what was imported could not be removed from {schema}: {}", undo.cause());
-            return Err(PgError(left));
-        }
+    if let Err(error) = &ended {
+        empty(&store, error).await?;
     }
-    let released = store.release_alone().await;
-    match (ended, released) {
+    match (ended, release(&store).await) {
         (Ok(_), Err(PgError(cause))) => Err(PgError(format!(
             "everything is imported, and no node can serve it, because its shards could not be released: {cause}. \
-             Release them: UPDATE {schema}.shard SET owner = NULL, epoch = epoch + 1 WHERE owner_inc = 0"
+             Release them in each database: UPDATE shard SET owner = NULL, epoch = epoch + 1 WHERE owner_inc = 0"
         ))),
         (ended, _) => ended,
     }
 }
 
-async fn restore(store: &PgStore, dump: Reader<'_>) -> Result<Restored, PgError> {
+/// Every database answers, or nothing is begun.
+async fn open(options: Vec<PgOptions>) -> Result<Arc<PgCells>, PgError> {
+    let store = PgCells::open(options, AT_ONCE).await?;
+    let missing = store.state().borrow().fault().map(|fault| PgError(fault.cause.clone()));
+    missing.map_or(Ok(store), Err)
+}
+
+async fn connected(cell: &PgStore) -> Result<(&PgOptions, Connection), PgError> {
+    let options = &cell.shared.options;
+    Ok((options, Connection::open(options).await.map_err(PgError)?))
+}
+
+/// Every shard of every database.
+async fn claim(store: &PgCells) -> Result<(), PgError> {
+    for (cell, shards) in store.parts() {
+        cell.claim_alone(&shards).await?;
+    }
+    // What a node has written meanwhile, which has left since.
+    refuse_unless_empty(store).await
+}
+
+async fn release(store: &PgCells) -> Result<(), PgError> {
+    for (cell, _) in store.parts() {
+        cell.release_alone().await?;
+    }
+    Ok(())
+}
+
+async fn restore(store: &PgCells, dump: Reader<'_>) -> Result<Restored, PgError> {
     let restored = dump.restore(store).await?;
     restored.verify(store).await?;
     Ok(restored)
+}
+
+/// What was imported before `error` is removed again.
+async fn empty(store: &PgCells, PgError(error): &PgError) -> Result<(), PgError> {
+    for (cell, _) in store.parts() {
+        let (PgOptions { schema, .. }, connection) = connected(cell).await?;
+        let emptied = connection.run(&format!("TRUNCATE {}", all_tables(schema))).await;
+        if let Err(undo) = emptied {
+            let left = format!("{error}; and what was imported could not be removed from {schema}: {}", undo.cause());
+            return Err(PgError(left));
+        }
+    }
+    Ok(())
 }
 
 fn all_tables(schema: &str) -> String {
@@ -85,35 +136,51 @@ fn all_tables(schema: &str) -> String {
     tables.join(", ")
 }
 
-async fn refuse_unless_empty(connection: &Connection, schema: &str) -> Result<(), PgError> {
-    for kind in RowKind::ALL {
-        let sql = format!("SELECT org FROM {schema}.{} LIMIT 1", table(*kind));
-        let found = connection.query(&sql, &[]).await.map_err(|error| PgError(error.cause()))?;
-        if let Some(row) = found.first() {
-            let org: String = row.get(0);
-            let name = table(*kind);
-            return Err(PgError(format!(
-                "schema {schema} is not empty: {name} has rows of {org}; import needs an empty one"
-            )));
+async fn refuse_unless_empty(store: &PgCells) -> Result<(), PgError> {
+    for (cell, _) in store.parts() {
+        let (PgOptions { schema, .. }, connection) = connected(cell).await?;
+        for kind in RowKind::ALL {
+            let sql = format!("SELECT org FROM {schema}.{} LIMIT 1", table(*kind));
+            let found = connection.query(&sql, &[]).await.map_err(|error| PgError(error.cause()))?;
+            if let Some(row) = found.first() {
+                let org: String = row.get(0);
+                let name = table(*kind);
+                return Err(PgError(format!(
+                    "schema {schema} is not empty: {name} has rows of {org}; import needs an empty one"
+                )));
+            }
         }
     }
     Ok(())
 }
 
-/// Where the clocks of all shards stand, as one mark: no lease ends early by it, and no window goes back.
-async fn clocks(connection: &Connection, schema: &str) -> Result<Option<ClockMark>, PgError> {
-    let before = origin(connection, schema).await?.mark;
+/// Where the clocks of these shards stand, as one mark: no lease ends early by it, and no window goes back.
+async fn clocks(connection: &Connection, schema: &str, shards: &ShardSet) -> Result<Option<ClockMark>, PgError> {
     let sql = format!(
         "SELECT min(s.lease_ms + greatest(0, coalesce(l.lease_ms - s.owner_lease_ms, 0))), max(s.absent_ms), \
          max(greatest(s.service_ms, l.service_ms)) \
-         FROM {schema}.shard AS s LEFT JOIN {schema}.lease AS l ON l.node = s.owner AND l.incarnation = s.owner_inc"
+         FROM {schema}.shard AS s LEFT JOIN {schema}.lease AS l ON l.node = s.owner AND l.incarnation = s.owner_inc \
+         WHERE s.shard_id = ANY ($1)"
     );
-    let found = connection.query(&sql, &[]).await.map_err(|error| PgError(error.cause()))?;
-    let Some(row) = found.first() else { return Ok(before) };
+    let numbers: Vec<i16> = shards.iter().map(|shard| number(&shard)).collect();
+    let found = connection.query(&sql, &[(&numbers, Type::INT2_ARRAY)]).await;
+    let found = found.map_err(|error| PgError(error.cause()))?;
+    let Some(row) = found.first() else { return Ok(None) };
     let read = |at| row.get::<_, Option<i64>>(at).and_then(|millis| u64::try_from(millis).ok());
-    let Some(lease) = read(0) else { return Ok(before) };
+    let Some(lease) = read(0) else { return Ok(None) };
     let [absent, service] = [1, 2].map(|at| read(at).unwrap_or(0));
-    Ok(Some(ClockMark { service, lease: LeaseTime(lease), absent, ..before.unwrap_or_default() }))
+    Ok(Some(ClockMark { service, lease: LeaseTime(lease), absent, ..ClockMark::default() }))
+}
+
+/// The same of both.
+fn earliest(one: Option<ClockMark>, another: Option<ClockMark>) -> Option<ClockMark> {
+    let (Some(one), Some(another)) = (&one, &another) else { return one.or(another) };
+    Some(ClockMark {
+        service: one.service.max(another.service),
+        lease: one.lease.min(another.lease),
+        absent: one.absent.max(another.absent),
+        ..ClockMark::default()
+    })
 }
 
 async fn origin(connection: &Connection, schema: &str) -> Result<Header, PgError> {
@@ -128,12 +195,15 @@ async fn origin(connection: &Connection, schema: &str) -> Result<Header, PgError
     }
 }
 
-async fn keep(connection: &Connection, schema: &str, header: &Header) -> Result<(), PgError> {
-    keep_origin(connection, schema, header).await?;
-    match &header.mark {
-        Some(mark) => set_clocks(connection, schema, mark).await,
-        None => Ok(()),
+async fn keep(store: &PgCells, header: &Header) -> Result<(), PgError> {
+    for (cell, _) in store.parts() {
+        let (PgOptions { schema, .. }, connection) = connected(cell).await?;
+        keep_origin(&connection, schema, header).await?;
+        if let Some(mark) = &header.mark {
+            set_clocks(&connection, schema, mark).await?;
+        }
     }
+    Ok(())
 }
 
 /// Leases go on from where they were in the store that was exported.

@@ -193,6 +193,10 @@ impl OrgStore for SledStore {
         self.shared.state.subscribe()
     }
 
+    fn fault(&self, _org: &OrgId) -> Option<StoreFault> {
+        self.shared.standing_fault()
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
         let (answer, closed) = oneshot::channel();
         // Where the committer is gone already, `answer` is dropped and the wait ends at once.

@@ -1,6 +1,7 @@
 //! The suite of every store, on a real server.
 
 mod cell;
+mod cells;
 mod faults;
 mod moving;
 mod proxy;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Orgs whose rows fit together, with a clock.
-async fn original() -> String {
+pub(super) async fn original() -> String {
     let store = MemoryStore::new();
     let rows: Vec<Row> = rows().into_iter().filter(|row| !matches!(row, Row::Head(_) | Row::Timer(_))).collect();
     for name in ["a", "a:b", "acme", "zz"] {
@@ -45,9 +45,9 @@ async fn what_a_directory_has_is_the_same_in_postgres_and_in_another_directory()
     let mut text = Vec::new();
     offline::export(first.path(), &mut text).await.unwrap();
     let options = server::shared().options();
-    let lines = import(options.clone(), &mut text.as_slice(), false).await.unwrap();
+    let lines = import(vec![options.clone()], &mut text.as_slice(), false).await.unwrap();
     let mut from_postgres = Vec::new();
-    assert_eq!(export(options, &mut from_postgres).await.unwrap(), lines);
+    assert_eq!(export(vec![options], &mut from_postgres).await.unwrap(), lines);
     assert_eq!(String::from_utf8(from_postgres.clone()).unwrap(), String::from_utf8(text.clone()).unwrap());
     let second = TempDir::new().unwrap();
     offline::import(second.path(), &mut from_postgres.as_slice(), accept).await.unwrap();
@@ -61,16 +61,16 @@ async fn an_import_that_fails_leaves_nothing_and_one_into_rows_is_refused() {
     let options = server::shared().options();
     let text = original().await;
     let (cut, _) = text.rsplit_once("{\"end\"").unwrap();
-    let refused = import(options.clone(), &mut cut.as_bytes(), false).await.unwrap_err().to_string();
+    let refused = import(vec![options.clone()], &mut cut.as_bytes(), false).await.unwrap_err().to_string();
     assert!(refused.contains("cut short"), "{refused}");
     let other = text.replacen("\"kind\":\"budget\"", "\"kind\":\"budgie\"", 1);
-    let refused = import(options.clone(), &mut other.as_bytes(), false).await.unwrap_err().to_string();
+    let refused = import(vec![options.clone()], &mut other.as_bytes(), false).await.unwrap_err().to_string();
     assert!(refused.contains("line "), "{refused}");
-    assert!(import(options.clone(), &mut text.as_bytes(), false).await.is_ok(), "it is empty still");
-    let refused = import(options.clone(), &mut text.as_bytes(), false).await.unwrap_err().to_string();
+    assert!(import(vec![options.clone()], &mut text.as_bytes(), false).await.is_ok(), "it is empty still");
+    let refused = import(vec![options.clone()], &mut text.as_bytes(), false).await.unwrap_err().to_string();
     assert!(refused.contains("is not empty"), "{refused}");
     let mut kept = Vec::new();
-    export(options, &mut kept).await.unwrap();
+    export(vec![options], &mut kept).await.unwrap();
     assert_eq!(String::from_utf8(kept).unwrap(), text);
 }
 
@@ -79,12 +79,12 @@ async fn an_import_is_refused_beside_nodes_and_what_it_has_imported_is_theirs() 
     let options = server::shared().options();
     let text = original().await;
     let (store, id) = node(&options, "a").await;
-    let refused = import(options.clone(), &mut text.as_bytes(), false).await.unwrap_err().to_string();
+    let refused = import(vec![options.clone()], &mut text.as_bytes(), false).await.unwrap_err().to_string();
     assert!(refused.contains("is served by a: stop every node of it first"), "{refused}");
     assert_eq!(store.claim(&id, &ShardSet::all()).await.unwrap(), ShardSet::all(), "nothing was taken from it");
     store.leave(&id).await.unwrap();
-    import(options.clone(), &mut text.as_bytes(), false).await.unwrap();
-    assert!(import(options.clone(), &mut text.as_bytes(), false).await.is_err());
+    import(vec![options.clone()], &mut text.as_bytes(), false).await.unwrap();
+    assert!(import(vec![options.clone()], &mut text.as_bytes(), false).await.is_err());
     let (store, id) = node(&options, "a").await;
     assert_eq!(store.claim(&id, &ShardSet::all()).await.unwrap(), ShardSet::all());
 }
