@@ -19,7 +19,7 @@ use tollgate::{
     auth::Principal,
     cluster::table::Table,
     domain::policy::OrgPolicy,
-    rpc::{self, table},
+    rpc::{self, Replied, table},
     service::{self, Service},
     store::memory::MemoryStore,
     telemetry::Metrics,
@@ -54,10 +54,14 @@ async fn allocations(policy: OrgPolicy, request: AcquireRequest) -> u64 {
     let caller = Arc::new(Principal::anybody());
     let requests: Vec<_> = (0..CALLS).map(|_| request.clone()).collect();
     // The first call of an org starts its actor.
-    assert!(rpc::serve::<table::Acquire>(&service, caller.clone(), None, request).await.unwrap().allowed);
+    let asked = async |request: AcquireRequest| {
+        let answered = rpc::serve::<table::Acquire>(&service, caller.clone(), None, request.into()).await;
+        assert!(answered.and_then(Replied::message).unwrap().allowed);
+    };
+    asked(request).await;
     let before = dhat::HeapStats::get().total_blocks;
     for request in requests {
-        assert!(rpc::serve::<table::Acquire>(&service, caller.clone(), None, request).await.unwrap().allowed);
+        asked(request).await;
     }
     (dhat::HeapStats::get().total_blocks - before) / CALLS
 }

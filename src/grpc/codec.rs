@@ -4,16 +4,15 @@ use std::marker::PhantomData;
 
 use prost::{
     DecodeError, Message,
-    bytes::Buf,
+    bytes::{Buf, BufMut},
     encoding::{DecodeContext, decode_key, skip_field},
 };
 use tonic::{
     Status,
-    codec::{self, DecodeBuf, Decoder},
+    codec::{self, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
-use tonic_prost::ProstEncoder;
 
-use crate::rpc::table::Method;
+use crate::rpc::{Replied, Taken, table::Method};
 
 /// Fields of a message at its top. A batch of the most items that an operator may allow has fewer; an empty item
 /// takes two bytes and becomes some hundred.
@@ -23,40 +22,64 @@ const COUNTED_FROM: usize = 4_096;
 
 /// The codec of one rpc.
 #[derive(Debug)]
-pub(super) struct Codec<R>(PhantomData<fn() -> R>);
+pub(super) struct Codec<R> {
+    /// Requests are kept as they came.
+    keeps: bool,
+    rpc: PhantomData<fn() -> R>,
+}
 
-impl<R> Default for Codec<R> {
-    fn default() -> Self {
-        Self(PhantomData)
+impl<R> Codec<R> {
+    pub(super) fn keeping(keeps: bool) -> Self {
+        Self { keeps, rpc: PhantomData }
     }
 }
 
 impl<R: Method> codec::Codec for Codec<R> {
-    type Encode = R::Response;
-    type Decode = R::Request;
-    type Encoder = ProstEncoder<R::Response>;
+    type Encode = Replied<R::Response>;
+    type Decode = Taken<R::Request>;
+    type Encoder = Self;
     type Decoder = Self;
 
-    fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+    fn encoder(&mut self) -> Self {
+        Self::keeping(self.keeps)
     }
 
     fn decoder(&mut self) -> Self {
-        Self::default()
+        Self::keeping(self.keeps)
+    }
+}
+
+impl<R: Method> Encoder for Codec<R> {
+    type Item = Replied<R::Response>;
+    type Error = Status;
+
+    fn encode(&mut self, answer: Self::Item, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        match answer {
+            Replied::Own(message) => message.encode(buf).map_err(|error| Status::internal(error.to_string())),
+            Replied::Relayed(bytes) => {
+                buf.put(bytes);
+                Ok(())
+            }
+        }
     }
 }
 
 impl<R: Method> Decoder for Codec<R> {
-    type Item = R::Request;
+    type Item = Taken<R::Request>;
     type Error = Status;
 
-    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<R::Request>, Status> {
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
         let bytes = buf.chunk();
         if bytes.len() >= COUNTED_FROM && fields(bytes).map_err(|error| malformed(&error))? > FIELDS {
             let why = format!("the request has more than {FIELDS} fields: split it");
             return Err(Status::invalid_argument(why));
         }
-        R::Request::decode(buf).map(Some).map_err(|error| malformed(&error))
+        let taken = if self.keeps {
+            Taken::kept(buf.copy_to_bytes(buf.remaining()))
+        } else {
+            R::Request::decode(buf).map(Taken::from)
+        };
+        taken.map(Some).map_err(|error| malformed(&error))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use tonic::{
@@ -27,7 +27,7 @@ use crate::{
     error::ServiceError,
     net::{Arriving, Peer, Reached},
     rpc::{
-        self,
+        self, Replied, Taken,
         table::{CALL_BYTES, Method, Reader, Size, Streamed, Unary},
     },
     service::Service,
@@ -80,7 +80,9 @@ impl Exchange<'_> {
             Size::Call => CALL_BYTES.min(self.front.max_message),
             Size::Message => self.front.max_message,
         };
-        Grpc::new(Codec::default()).max_decoding_message_size(longest)
+        // What may be sent to another node is sent as it came.
+        let codec = Codec::keeping(!self.front.service.table().is_alone());
+        Grpc::new(codec).max_decoding_message_size(longest)
     }
 
     /// Who calls, if it may call this rpc: known before anything of the body is read.
@@ -200,8 +202,8 @@ async fn answer<R: Unary>(
     service: Arc<Service>,
     caller: Arc<Principal>,
     callers: Option<Duration>,
-    request: Request<R::Request>,
-) -> Result<Response<R::Response>, Status> {
+    request: Request<Taken<R::Request>>,
+) -> Result<Response<Replied<R::Response>>, Status> {
     let answered = rpc::serve::<R>(&service, caller, callers, request.into_inner()).await;
     answered.map(Response::new).map_err(|error| status::to_status(&error))
 }
@@ -225,15 +227,16 @@ where
 /// A stream that is about to begin; it ends with the age of its connection.
 struct Opening<R>(Arc<Service>, Arc<Principal>, PhantomData<fn() -> R>);
 
-impl<R: Streamed> StreamingService<R::Request> for Opening<R> {
-    type Response = R::Response;
-    type ResponseStream = Pin<Box<dyn Stream<Item = Result<R::Response, Status>> + Send>>;
+impl<R: Streamed> StreamingService<Taken<R::Request>> for Opening<R> {
+    type Response = Replied<R::Response>;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Replied<R::Response>, Status>> + Send>>;
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
-    fn call(&mut self, request: Request<Streaming<R::Request>>) -> Self::Future {
+    fn call(&mut self, request: Request<Streaming<Taken<R::Request>>>) -> Self::Future {
         let over = Reached::age(request.extensions().get::<Reached>().cloned());
-        let answers = rpc::serve_stream::<R, Status>(self.0.clone(), self.1.clone(), request.into_inner(), over);
-        ready(Ok(Response::new(Box::pin(answers))))
+        let requests = request.into_inner().map_ok(|request| request.message);
+        let answers = rpc::serve_stream::<R, Status>(self.0.clone(), self.1.clone(), requests, over);
+        ready(Ok(Response::new(Box::pin(answers.map_ok(Replied::Own)))))
     }
 }
 

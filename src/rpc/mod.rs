@@ -19,11 +19,13 @@ mod route;
 mod serve;
 mod session;
 pub mod table;
+mod taken;
 #[cfg(test)]
 mod tests;
 
 pub use cluster::balance_changed;
 pub use serve::{permit_rpc, serve, serve_forwarded, serve_stream, turn};
+pub use taken::{Replied, Taken};
 
 /// What a handler answers.
 type Answer<T> = Result<T, crate::error::ServiceError>;

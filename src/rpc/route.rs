@@ -41,8 +41,14 @@ pub(super) struct Forwarded {
 }
 
 impl Forwarded {
+    /// What this node asks for itself, or out of a batch.
     pub(super) fn of<R: Message + Name>(rpc: &'static Rpc, request: &R) -> Self {
-        Self { rpc, request: request.encode_to_vec().into(), name: R::full_name() }
+        Self::as_it_came::<R>(rpc, request.encode_to_vec().into())
+    }
+
+    /// What its caller has sent.
+    pub(super) fn as_it_came<R: Name>(rpc: &'static Rpc, request: Bytes) -> Self {
+        Self { rpc, request, name: R::full_name() }
     }
 
     /// Whether it does no harm a second time: nothing is changed by it, or it is known again by its request id.

@@ -11,7 +11,7 @@ use prost::{Message, bytes::Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Answer,
+    Answer, Replied, Taken,
     route::{self, Forwarded},
     table::{Method, Orgs, Streamed, Unary},
 };
@@ -65,8 +65,8 @@ pub async fn serve<R: Unary>(
     service: &Service,
     caller: Arc<Principal>,
     callers: Option<Duration>,
-    request: R::Request,
-) -> Answer<R::Response> {
+    request: Taken<R::Request>,
+) -> Answer<Replied<R::Response>> {
     carry_out::<R>(service, service.call(R::RPC.method, caller, callers), request).await
 }
 
@@ -79,16 +79,21 @@ pub async fn serve_forwarded<R: Unary>(
     caller: Arc<Principal>,
     callers: Duration,
     request: R::Request,
-) -> Answer<R::Response> {
+) -> Answer<Replied<R::Response>> {
     let call = Call { is_forwarded: true, ..service.call(R::RPC.method, caller, Some(callers)) };
-    carry_out::<R>(service, call, request).await
+    carry_out::<R>(service, call, request.into()).await
 }
 
-async fn carry_out<R: Unary>(service: &Service, call: Call, mut request: R::Request) -> Answer<R::Response> {
+async fn carry_out<R: Unary>(
+    service: &Service,
+    call: Call,
+    request: Taken<R::Request>,
+) -> Answer<Replied<R::Response>> {
+    let Taken { message: mut request, bytes } = request;
     R::permit(&call.caller, &mut request).inspect_err(|error| failed(service, call.rpc, error))?;
     let answered = match routed::<R>(service, &call, &request) {
-        Some(org) => Box::pin(handle_by_owner::<R>(service, &call, &org, request)).await,
-        None => R::handle(service, &call, request).await,
+        Some(org) => Box::pin(handle_by_owner::<R>(service, &call, &org, request, bytes)).await,
+        None => R::handle(service, &call, request).await.map(Replied::Own),
     };
     service.metrics().answered(call.rpc, call.deadline.elapsed());
     answered.inspect_err(|error| failed(service, call.rpc, error))
@@ -111,13 +116,18 @@ async fn handle_by_owner<R: Unary>(
     call: &Call,
     org: &OrgId,
     request: R::Request,
-) -> Answer<R::Response> {
-    let forwarded = Forwarded::of(R::RPC, &request);
+    bytes: Option<Bytes>,
+) -> Answer<Replied<R::Response>> {
+    // The owner adds to it what the caller is bound to, as it was done here.
+    let forwarded = match bytes {
+        Some(bytes) => Forwarded::as_it_came::<R::Request>(R::RPC, bytes),
+        None => Forwarded::of(R::RPC, &request),
+    };
     let here = |call: Call| {
         let request = request.clone();
-        async move { R::handle(service, &call, request).await }
+        async move { R::handle(service, &call, request).await.map(Replied::Own) }
     };
-    route::to_owner(service, call, org, &forwarded, here, response::<R>).await
+    route::to_owner(service, call, org, &forwarded, here, |bytes| Ok(Replied::Relayed(bytes))).await
 }
 
 /// What the owner has answered.

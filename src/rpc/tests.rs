@@ -18,7 +18,7 @@ use prost_reflect::{
 use tokio::time::Instant;
 
 use super::{
-    Answer, permit_rpc, serve, serve_stream,
+    Answer, Replied, permit_rpc, serve, serve_stream,
     table::{self, ALL, Kind, OrgField, Reader, Rpc, Streamed, Unary},
 };
 use crate::{
@@ -155,6 +155,11 @@ struct Bytes {
     request: Vec<u8>,
 }
 
+/// What a caller gets.
+async fn asked<R: Unary>(service: &Service, caller: Arc<Principal>, request: R::Request) -> Answer<R::Response> {
+    serve::<R>(service, caller, None, request.into()).await.and_then(Replied::message)
+}
+
 impl Reader for Bytes {
     type Answer = Option<Pin<Box<dyn Future<Output = Answer<Vec<u8>>>>>>;
 
@@ -165,7 +170,7 @@ impl Reader for Bytes {
     fn unary<R: Unary>(self) -> Self::Answer {
         Some(Box::pin(async move {
             let request = R::Request::decode(&*self.request).unwrap();
-            serve::<R>(&self.service, anybody(), None, request).await.map(|response| response.encode_to_vec())
+            asked::<R>(&self.service, anybody(), request).await.map(|response| response.encode_to_vec())
         }))
     }
 
@@ -263,7 +268,7 @@ async fn a_flood_of_admissions_keeps_no_settlement_out() {
         // The one place of the admission lane is taken until this call's own deadline.
         let service = node.service.clone();
         let waiting = v1::GetStatusRequest { org: "slow".into(), ..Default::default() };
-        let held = tokio::spawn(async move { serve::<table::GetStatus>(&service, anybody(), None, waiting).await });
+        let held = tokio::spawn(async move { asked::<table::GetStatus>(&service, anybody(), waiting).await });
         while node.orgs.in_flight() == 0 {
             tokio::task::yield_now().await;
         }
@@ -287,7 +292,7 @@ fn acquire(plane: &str, explain: bool) -> v1::AcquireRequest {
 #[tokio::test(start_paused = true)]
 async fn a_retry_under_another_label_is_the_same_call() {
     let node = node(rate_of(10)).await;
-    let ask = |request| serve::<table::Acquire>(&node.service, anybody(), None, request);
+    let ask = |request| asked::<table::Acquire>(&node.service, anybody(), request);
     let first = ask(acquire("blue", false)).await.unwrap();
     for retry in [acquire("green", false), acquire("blue", true), acquire("", false)] {
         let again = ask(retry).await.unwrap();
@@ -467,10 +472,9 @@ async fn what_was_begun_in_scopes_of_others_is_not_there() {
         request_id: "r".into(),
         ..Default::default()
     };
-    let begun = serve::<table::Acquire>(&node.service, mine.clone(), None, reserve).await.unwrap();
+    let begun = asked::<table::Acquire>(&node.service, mine.clone(), reserve).await.unwrap();
     let list = v1::ListReservationsRequest { org: "acme".into(), ..Default::default() };
-    let seen =
-        |caller: &Arc<Principal>| serve::<table::ListReservations>(&node.service, caller.clone(), None, list.clone());
+    let seen = |caller: &Arc<Principal>| asked::<table::ListReservations>(&node.service, caller.clone(), list.clone());
     assert_eq!(seen(&mine).await.unwrap().reservations.len(), 1);
     assert_eq!(seen(&others).await.unwrap().reservations.len(), 0);
     let commit = |caller: &Arc<Principal>| {
@@ -480,7 +484,7 @@ async fn what_was_begun_in_scopes_of_others_is_not_there() {
             request_id: "c".into(),
             ..Default::default()
         };
-        serve::<table::Commit>(&node.service, caller.clone(), None, request)
+        asked::<table::Commit>(&node.service, caller.clone(), request)
     };
     let refused = commit(&others).await.unwrap_err();
     assert_eq!(refused, ServiceError::Org(OrgError::ReservationNotFound));
@@ -507,7 +511,7 @@ async fn an_audit_of_every_org_comes_in_pages() {
     }
     let page = async |page_token: String| {
         let request = admin_v1::AuditRequest { page_size: 2, page_token, ..Default::default() };
-        serve::<table::Audit>(&node.service, anybody(), None, request).await.unwrap()
+        asked::<table::Audit>(&node.service, anybody(), request).await.unwrap()
     };
     let first = page(String::new()).await;
     assert_eq!((first.orgs, first.drifted, first.next_page_token.as_str()), (2, 0, "b"));

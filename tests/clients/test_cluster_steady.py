@@ -14,6 +14,7 @@ from crowd import Caller, fresh
 from history import ALLOWED, DENIED, History
 from node import Node, eventually
 from plane import Plane
+from recorder import Recorder
 
 PLANES = size("PLANES", 64)
 # So many that each node owns some of them.
@@ -190,6 +191,28 @@ class Exports(ClusterCase):
             keys = collections.Counter(entry["headers"]["idempotency-key"] for entry in tracks(standin, org)
                                        if entry["status"] == 200)
             self.assertEqual([key for key, count in keys.items() if count > 1], [], "each row was taken once")
+
+
+class Forwarded(ClusterCase):
+    """R-OPS-8: nodes of neighbouring versions serve one cluster"""
+
+    def test_the_owner_gets_the_bytes_that_the_caller_has_sent(self):
+        cluster = self.cluster(nodes=1, spare=1)
+        owner = cluster.nodes["n2"]
+        recorder = Recorder(owner.peer)
+        self.addCleanup(recorder.close)
+        with open(owner.config_file) as file:
+            text = file.read()
+        owner.write_config(text.replace("[cluster]\n", f'[cluster]\nadvertise = "{recorder.address}"\n'))
+        cluster.start("n2")
+        plane = cluster.plane("n1")
+        org = next(org for org in orgs(64) if plane.gate.Acquire(org=org).node == "n2")
+        # A field that no version has yet, before the others; canonical encoding would leave it out.
+        later = b"of-a-later-version"
+        request = b"\xca\xbb\x04" + bytes([len(later)]) + later + b"\x0a" + bytes([len(org)]) + org.encode()
+        ask = plane.channel.unary_unary("/tollgate.v1.GateService/Acquire")
+        self.assertIn(b"n2", ask(request, timeout=15))
+        self.assertIn(request, recorder.sent)
 
 
 class Moved(ClusterCase):

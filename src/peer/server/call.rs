@@ -146,7 +146,7 @@ impl OfCall {
             Orgs::One(org) => owns.owns(org, epoch)?,
             Orgs::Each(orgs) => orgs.into_iter().try_for_each(|org| owns.owns(org, epoch))?,
         }
-        Ok(rpc::serve_forwarded::<R>(&service, caller, left, request).await?)
+        Ok(rpc::serve_forwarded::<R>(&service, caller, left, request).await?.message()?)
     }
 }
 
