@@ -245,11 +245,21 @@ pub(super) enum RemoteVerb {
     /// Show the node itself: health, store, clock, bounds
     Node,
     /// Show the nodes that share the store, and how much each of them owns
-    Cluster,
+    Cluster(ClusterArgs),
     /// Let a node hand over what it owns, before it is stopped for long
     Drain(DrainArgs),
     /// Read the configuration of the node again (exit 1 unless all of it is in force)
     Reload,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ClusterArgs {
+    /// Which node owns this org
+    #[arg(long, value_parser = org)]
+    pub org: Option<OrgId>,
+    /// Who owns each shard
+    #[arg(long, conflicts_with = "org")]
+    pub shards: bool,
 }
 
 #[derive(Debug, Args)]

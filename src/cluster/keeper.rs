@@ -89,6 +89,8 @@ pub struct Place {
     pub lives_lost: u64,
     /// Why the cell could not be asked, the last time.
     pub fault: Option<StoreFault>,
+    /// Where another node of the same name answers callers: this one does not join it.
+    pub rival: Option<String>,
 }
 
 /// The handle of a keeper that runs.
@@ -231,7 +233,7 @@ impl Running {
     /// Waits until no other node of this name lives: one that was killed is marked like any other, and one that goes on
     /// renewing its lease is another node that was given the same name. False where this node is to leave before.
     async fn has_name(&self) -> bool {
-        let (mut watched, mut is_told, mut renewed) = (Watched::default(), false, HashMap::new());
+        let (mut watched, mut renewed) = (Watched::default(), HashMap::new());
         while !*self.is_leaving.borrow() {
             let Some(mut view) = self.ask(self.deps.cell.look()).await else {
                 sleep(PAUSE).await;
@@ -239,17 +241,19 @@ impl Running {
             };
             view.members.retain(|member| member.id.name == self.deps.name && member.expires_at.is_some());
             if view.members.is_empty() {
+                self.note(|place| place.rival = None);
                 return true;
             }
             self.mark(watched.see(&view, &unregistered(&self.deps.name), self.uptime())).await;
             for member in view.members {
                 let before = renewed.insert(member.id, member.expires_at);
-                if before.is_some_and(|before| before != member.expires_at) && !is_told {
-                    is_told = true;
+                if before.is_some_and(|before| before != member.expires_at) && self.place.load().rival.is_none() {
+                    let address = member.about.grpc;
                     tracing::error!(
-                        node = %self.deps.name, address = member.about.grpc,
+                        node = %self.deps.name, address,
                         "another node of this cluster has the same node.name: this one does not join it"
                     );
+                    self.note(|place| place.rival = Some(address));
                 }
             }
             sleep(PAUSE).await;

@@ -71,6 +71,12 @@ impl Membership {
         self.keepers.iter().map(Keeper::place).collect()
     }
 
+    /// Why this node has no part in some cell although it could have.
+    pub fn trouble(&self) -> Option<String> {
+        let rival = self.places().iter().find_map(|place| place.rival.clone())?;
+        Some(format!("the node at {rival} has the same node.name, {}: this one does not join it", self.name))
+    }
+
     /// The node of this name gives everything up and takes nothing, or takes its share again, in every cell. False where no
     /// such node lives in any, as far as this one has seen.
     ///

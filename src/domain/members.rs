@@ -73,6 +73,8 @@ pub struct Holding {
 /// A cell as its rows say it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CellView {
+    /// When it was read, by the clock of the database, as the leases have it.
+    pub at: i64,
     /// Dead ones are forgotten after a day.
     pub members: Vec<Member>,
     /// By the number of the shard.

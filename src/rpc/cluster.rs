@@ -16,7 +16,7 @@ use crate::{
     domain::{
         ids::OrgId,
         members::Member,
-        shard::{SHARDS, ShardSet},
+        shard::{SHARDS, Shard, ShardSet},
     },
     error::ServiceError,
     service::{Call, Service},
@@ -26,7 +26,7 @@ use crate::{
 pub(super) async fn get_cluster(
     service: &Service,
     _: &Call,
-    _: admin::GetClusterRequest,
+    request: admin::GetClusterRequest,
 ) -> Answer<admin::GetClusterResponse> {
     let Some(membership) = service.membership() else { return Ok(alone(service)) };
     let (places, now) = (membership.places(), service.clock().uptime());
@@ -48,6 +48,7 @@ pub(super) async fn get_cluster(
         shards_lost: moved(|place| place.lost),
         leases_lost: moved(|place| place.lives_lost),
         cells,
+        shards: if request.shards { shards(&places) } else { Vec::new() },
     })
 }
 
@@ -65,6 +66,22 @@ fn cell(at: usize, cells: usize, place: &Place, now: u64) -> admin::ClusterCell 
     }
 }
 
+fn shards(places: &[Arc<Place>]) -> Vec<admin::ClusterShard> {
+    let shard = |shard: Shard| {
+        let at = shard.cell(places.len());
+        let view = &places.get(at)?.view;
+        let row = view.holding(shard)?;
+        let owner = row.owner.as_ref().filter(|owner| view.living(owner).is_some());
+        Some(admin::ClusterShard {
+            number: shard.number().into(),
+            cell: number(at),
+            owner: owner.map(|owner| owner.name.to_string()).unwrap_or_default(),
+            epoch: answers::int(row.epoch),
+        })
+    };
+    ShardSet::all().iter().filter_map(shard).collect()
+}
+
 /// As people count them.
 fn number(cell: usize) -> i32 {
     i32::try_from(cell + 1).unwrap_or(i32::MAX)
@@ -76,12 +93,12 @@ fn nodes(places: &[Arc<Place>]) -> Vec<admin::ClusterNode> {
     for (at, place) in places.iter().enumerate() {
         let of = ShardSet::of_cell(at, places.len());
         for member in &place.view.members {
-            let known = nodes.entry(&member.id.name).or_insert_with(|| node(member));
+            let known = nodes.entry(&member.id.name).or_insert_with(|| node(member, place.view.at));
             if member.expires_at.is_none() {
                 continue;
             }
             if known.cells.is_empty() {
-                *known = node(member);
+                *known = node(member, place.view.at);
             }
             let owner = |shard| place.view.holding(shard).and_then(|row| row.owner.as_ref());
             known.shards += answers::size(of.iter().filter(|shard| owner(*shard) == Some(&member.id)).count());
@@ -114,7 +131,7 @@ fn alone(service: &Service) -> admin::GetClusterResponse {
 }
 
 /// Without what it owns.
-fn node(member: &Member) -> admin::ClusterNode {
+fn node(member: &Member, at: i64) -> admin::ClusterNode {
     let state = if member.expires_at.is_some() { admin::NodeState::Alive } else { admin::NodeState::Dead };
     let about = &member.about;
     admin::ClusterNode {
@@ -128,6 +145,7 @@ fn node(member: &Member) -> admin::ClusterNode {
         grpc: about.grpc.clone(),
         peer: about.peer.clone(),
         cells: Vec::new(),
+        lease_ms: member.expires_at.map_or(0, |expires_at| (expires_at - at) / 1_000),
     }
 }
 

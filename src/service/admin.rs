@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 use crate::{
     actors::Disk,
     bounds::Bound,
-    cluster::keeper::Place,
+    cluster::{keeper::Place, membership::Membership},
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
         command::{GetStatus, Inspect, Known},
@@ -200,6 +200,7 @@ impl Service {
     fn serving(&self) -> String {
         let identity = self.identity_troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let troubles = identity.values().cloned().chain(self.low_disk().map(|low| low.to_string()));
+        let troubles = troubles.chain(self.membership().and_then(Membership::trouble));
         let troubles = troubles.collect::<Vec<_>>().join("; ");
         if troubles.is_empty() { "serving".into() } else { format!("serving, but {troubles}") }
     }

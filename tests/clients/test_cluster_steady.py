@@ -8,7 +8,7 @@ import unittest
 import history
 from autumn import Standin
 from billing import billed, tracks
-from cluster import SHARDS, size
+from cluster import LEASE, SHARDS, size
 from cluster_case import ClusterCase, limited, orgs
 from crowd import Caller, fresh
 from history import ALLOWED, DENIED, History
@@ -90,6 +90,18 @@ class Steady(ClusterCase):
             self.assertIn(name, table.stdout)
         shown = json.loads(node.run("cluster", "--addr", node.grpc, "-o", "json").stdout)
         self.assertEqual({each["name"] for each in shown["nodes"]}, set(cluster.nodes))
+        for each in shown["nodes"]:
+            self.assertTrue(0 < int(each["leaseMs"]) <= LEASE * 1000, each)
+        # Who owns each shard, and an org, as the database says and as the node that decides says.
+        listed = json.loads(node.run("cluster", "--shards", "--addr", node.grpc, "-o", "json").stdout)["shards"]
+        epochs = cluster.epochs()
+        owners = {(each["cell"] - 1, str(each["number"])): each["owner"] for each in listed}
+        self.assertEqual(owners, cluster.owners())
+        self.assertEqual({(each["cell"] - 1, str(each["number"])): int(each["epoch"]) for each in listed}, epochs)
+        (org,) = orgs(1)
+        decider = cluster.plane("n1").gate.Acquire(org=org).node
+        said = node.run("cluster", "--org", org, "--addr", node.grpc).stdout
+        self.assertRegex(said, rf"^{org} is in shard \d+, cell 1 of 1, owned by {decider} at {cluster.nodes[decider].grpc}, epoch \d+$")
 
     def test_nodes_that_differ_in_their_configuration_are_named(self):
         cluster = self.cluster()

@@ -3,17 +3,29 @@
 use crate::{
     cli::{
         Exit,
-        args::DrainArgs,
+        args::{ClusterArgs, DrainArgs},
         connect::Connection,
         failure::Failure,
         output::{Output, facts, number, table, text},
     },
-    wire::admin::v1::{ClusterCell, ClusterNode, DrainNodeRequest, GetClusterRequest, GetClusterResponse, NodeState},
+    domain::{ids::OrgId, shard::Shard},
+    wire::admin::v1::{
+        ClusterCell, ClusterNode, ClusterShard, DrainNodeRequest, GetClusterRequest, GetClusterResponse, NodeState,
+    },
 };
 
-pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let answer = connection.wait(connection.admin().get_cluster(GetClusterRequest {})).await?;
-    output.answer(&answer, |answer, _| describe(answer))?;
+pub(super) async fn run(connection: &Connection, args: &ClusterArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let request = GetClusterRequest { shards: args.shards || args.org.is_some() };
+    let mut answer = connection.wait(connection.admin().get_cluster(request)).await?;
+    if let Some(org) = &args.org {
+        let number = i32::from(Shard::of(org).number());
+        answer.shards.retain(|shard| shard.number == number);
+    }
+    output.answer(&answer, |answer, _| match &args.org {
+        Some(org) => of_org(answer, org),
+        None if args.shards => shards(&answer.shards),
+        None => describe(answer),
+    })?;
     for drift in &answer.drift {
         output.remark(&format!("warning: {drift}"));
     }
@@ -26,6 +38,27 @@ pub(super) async fn drain(connection: &Connection, args: &DrainArgs, output: &mu
     let told = if args.undo { "takes its share again" } else { "hands over what it owns" };
     output.answer(&answer, |answer, _| format!("{} {told}; `tollgate cluster` says how far it is", answer.node))?;
     Ok(Exit::Done)
+}
+
+/// Where an org is.
+fn of_org(cluster: &GetClusterResponse, org: &OrgId) -> String {
+    let number = Shard::of(org).number();
+    let Some(shard) = cluster.shards.first() else {
+        return format!("{org} is in shard {number}, which {} owns: it is alone", cluster.node);
+    };
+    let place = format!("{org} is in shard {number}, cell {} of {}", shard.cell, cluster.cells.len());
+    match cluster.nodes.iter().find(|node| node.name == shard.owner) {
+        Some(node) => format!("{place}, owned by {} at {}, epoch {}", node.name, node.grpc, shard.epoch),
+        None => format!("{place}, which nobody owns, epoch {}", shard.epoch),
+    }
+}
+
+fn shards(shards: &[ClusterShard]) -> String {
+    let rows = shards.iter().map(|shard| {
+        let owner = if shard.owner.is_empty() { "nobody" } else { &shard.owner };
+        [shard.number.to_string(), shard.cell.to_string(), owner.to_owned(), shard.epoch.to_string()]
+    });
+    table([number("shard"), number("cell"), text("owner"), number("epoch")], rows)
 }
 
 fn describe(cluster: &GetClusterResponse) -> String {

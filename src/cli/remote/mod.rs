@@ -87,7 +87,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
         RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
-        RemoteVerb::Cluster => cluster::run(&open().await?, output).await,
+        RemoteVerb::Cluster(args) => cluster::run(&open().await?, args, output).await,
         RemoteVerb::Drain(args) => cluster::drain(&open().await?, args, output).await,
         RemoteVerb::Reload => reload::run(&open().await?, output).await,
     }

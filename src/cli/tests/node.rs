@@ -313,7 +313,9 @@ impl AdminService for Canned {
         Ok(Response::new(ReplayExportsResponse { replayed_rows }))
     }
 
-    async fn get_cluster(&self, _: Request<GetClusterRequest>) -> Reply<GetClusterResponse> {
+    async fn get_cluster(&self, request: Request<GetClusterRequest>) -> Reply<GetClusterResponse> {
+        let shard = |number| ClusterShard { number, cell: 1, owner: "n1".into(), epoch: 7 };
+        let shards = if request.into_inner().shards { (0..1024).map(shard).collect() } else { Vec::new() };
         let node = |name: &str, state: NodeState, shards| ClusterNode {
             name: name.into(),
             incarnation: "00000000000000a1".into(),
@@ -325,6 +327,7 @@ impl AdminService for Canned {
             grpc: "10.0.0.1:7070".into(),
             peer: "10.0.0.1:7072".into(),
             cells: vec![1],
+            lease_ms: 1_200,
         };
         Ok(Response::new(GetClusterResponse {
             node: "n1".into(),
@@ -339,6 +342,7 @@ impl AdminService for Canned {
             drift: vec!["n1 (a), n2 (b) differ in their configuration".into()],
             shards_claimed: 1024,
             shards_handed_over: 24,
+            shards,
             ..GetClusterResponse::default()
         }))
     }

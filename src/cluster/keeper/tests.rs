@@ -132,7 +132,8 @@ impl Cell for Line {
             return std::future::ready(Err(StoreFault { operation: "cell", cause: "cut off".into() })).boxed();
         }
         let rows = self.database.rows.lock().unwrap();
-        let view = CellView { members: rows.members.values().cloned().collect(), shards: rows.shards.clone() };
+        let at = self.database.now();
+        let view = CellView { at, members: rows.members.values().cloned().collect(), shards: rows.shards.clone() };
         std::future::ready(Ok(view)).boxed()
     }
 
@@ -421,9 +422,10 @@ async fn a_node_does_not_join_beside_one_of_its_name_and_takes_over_from_one_tha
     cluster.pass(10_000, &[&first, &second]).await;
     assert_eq!((first.owned(), second.owned()), (1024, 0));
     assert_eq!(second.keeper.place().id, None, "it has not registered");
+    assert_eq!(second.keeper.place().rival.as_deref(), Some("same:7070"));
     first.line.is_cut.store(true, Ordering::SeqCst);
     cluster.pass(4_000, &[&first, &second]).await;
-    assert_eq!(second.owned(), 1024);
+    assert_eq!((second.owned(), second.keeper.place().rival.clone()), (1024, None));
 }
 
 #[tokio::test(start_paused = true)]

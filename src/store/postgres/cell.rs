@@ -311,7 +311,8 @@ fn view(row: &Row) -> Result<CellView, StoreFault> {
     let reached = column(row, 2)?.zip(column(row, 3)?);
     let programs = column::<i32>(row, 4)?.zip(column(row, 5)?.zip(column(row, 6)?));
     let lives = column(row, 7)?.zip(column(row, 8)?);
-    let mut view = CellView::default();
+    let at = row.try_get(12).map_err(|error| fault("look", format!("column 12: {error}")))?;
+    let mut view = CellView { at, ..CellView::default() };
     for (((of, (peer, grpc)), (weight, (version, config))), (is_draining, expires_at)) in
         ids.zip(reached).zip(programs).zip(lives)
     {

@@ -45,7 +45,7 @@ pub(super) fn configured(schema: &str) -> String {
     format!("UPDATE {schema}.lease SET config_digest = $3 WHERE node = $1 AND incarnation = $2")
 }
 
-/// One row, of one snapshot: a column of arrays for each column of the leases, then of the shards.
+/// One row, of one snapshot: a column of arrays for each column of the leases, then of the shards, and when that was.
 pub(super) fn look(schema: &str) -> String {
     let each = |columns: &[&str], order: &str| {
         let columns = columns.iter().map(|column| format!("array_agg({column} ORDER BY {order})"));
@@ -65,7 +65,8 @@ pub(super) fn look(schema: &str) -> String {
     let leases = each(&of_lease, "node, incarnation");
     let shards = each(&["owner", "owner_inc", "epoch"], "shard_id");
     format!(
-        "SELECT * FROM (SELECT {leases} FROM {schema}.lease) AS of_leases \
+        "SELECT *, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+         FROM (SELECT {leases} FROM {schema}.lease) AS of_leases \
          CROSS JOIN (SELECT {shards} FROM {schema}.shard) AS of_shards"
     )
 }
