@@ -122,9 +122,12 @@ class ClusterNode(Node):
 class Cell:
     """A primary, its standby, and the address by which nodes know it."""
 
-    def __init__(self, stack, standby, network):
+    def __init__(self, stack, standby, network, door):
         self.primary = Postgres()
         stack.callback(self.primary.close)
+        self._door = door(self.primary) if door else None
+        if self._door:
+            stack.callback(self._door.close)
         self.standby = self.primary.standby() if standby else None
         if self.standby:
             stack.callback(self.standby.close)
@@ -137,7 +140,7 @@ class Cell:
     @property
     def url(self):
         if self._relay is None:
-            return self.primary.url
+            return (self._door or self.primary).url
         host, port = self._relay.listen
         return f"postgres://{USER}@{host}:{port}/postgres?sslmode=disable"
 
@@ -160,10 +163,11 @@ class Cluster:
     """Nodes n1, n2, … on shared cells, all shards owned; `close` ends everything."""
 
     def __init__(self, nodes=3, cells=1, balancer=None, config="", environment=None, standby=False, spare=0,
-                 isolated=False, weights=None, prepare=None):
+                 isolated=False, weights=None, prepare=None, door=None):
         """`spare`: nodes that the balancer knows and that are not started yet. `isolated`: each node in a network
         namespace of its own, with cables that can be cut; only root may. `config` and `environment`: of every node.
-        `prepare` is called with the cells before the first node starts."""
+        `prepare` is called with the cells before the first node starts. `door`: what is in front of each PostgreSQL, of
+        doors.py."""
         self._stack = contextlib.ExitStack()
         try:
             self.dir = tempfile.mkdtemp(prefix="tollgate-cluster-")
@@ -173,7 +177,7 @@ class Cluster:
                 self.network = Network()
                 self._stack.callback(self.network.close)
             with ThreadPoolExecutor(max(cells, 1)) as pool:
-                made = [pool.submit(Cell, self._stack, standby, self.network) for _ in range(cells)]
+                made = [pool.submit(Cell, self._stack, standby, self.network, door) for _ in range(cells)]
                 self.cells = [each.result() for each in made]
             self.config, self.environment = CONFIG + config, self.cells[0].primary.environment
             if balancer:

@@ -38,6 +38,9 @@ def free_port():
 class Postgres:
     """Started at once; `close` ends it and leaves nothing."""
 
+    # With which TLS it is asked.
+    mode = "disable"
+
     def __init__(self):
         self._make()
         password = pathlib.Path(self.dir, "password")
@@ -88,7 +91,7 @@ class Postgres:
 
     @property
     def url(self):
-        return f"postgres://{USER}@127.0.0.1:{self.port}/postgres?sslmode=disable"
+        return f"postgres://{USER}@127.0.0.1:{self.port}/postgres?sslmode={self.mode}"
 
     @property
     def environment(self):

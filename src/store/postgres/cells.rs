@@ -7,6 +7,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     future::ready,
     sync::{Arc, Weak},
     time::Duration,
@@ -74,6 +75,7 @@ impl PgCells {
     /// What each says of itself, as far as it answers.
     async fn find(&self, mut until: Instant) -> Result<Vec<Option<Option<Record>>>, PgError> {
         let mut found = vec![None; self.cells.len()];
+        let mut said = BTreeSet::new();
         loop {
             let missing = found.iter().enumerate().filter(|(_, found)| found.is_none()).map(|(at, _)| at);
             let asked = missing.map(|at| async move { (at, self.prepared(at).await) });
@@ -82,7 +84,9 @@ impl PgCells {
                 match answer {
                     Ok(record) => found[at] = Some(record),
                     Err(error) => {
-                        tracing::warn!(%error, "a database of the cluster cannot be used yet; it is tried again");
+                        if said.insert(error.to_string()) {
+                            tracing::warn!(%error, "a database of the cluster cannot be used yet; it is tried again");
+                        }
                         last = Some(error);
                     }
                 }
