@@ -7,20 +7,21 @@ mod cert;
 mod pool;
 mod reservation;
 mod session;
+mod settle;
 mod token;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::{address::Address, output::Format};
 use crate::domain::{
-    ids::{OrgId, PoolId, Reason, RequestId, Scope},
+    ids::{OrgId, Plane, PoolId, Reason, RequestId, Scope},
     outbox::OutboxKey,
 };
-use values::{cost, export_key, org, pool, reason, request_id, reserve, scope, timeout};
+use values::{cost, export_key, org, plane, pool, reason, request_id, reserve, scope, timeout, ttl};
 
 pub(super) use accounts::{AccountSpec, Given};
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
@@ -30,6 +31,7 @@ pub(super) use pool::{
 };
 pub(super) use reservation::{ReservationListArgs, ReservationVerb, StateArg};
 pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
+pub(super) use settle::{CommitArgs, CompleteArgs, ExtendArgs, RecordArgs, ReservedArgs, ResumeArgs};
 pub(super) use token::{Expires, TokenCreateArgs, TokenFileArgs, TokenRevokeArgs, TokenVerb};
 pub(super) use values::{MeterAmount, PeriodLimit};
 
@@ -222,6 +224,18 @@ pub(super) enum RemoteVerb {
     Acquire(AcquireArgs),
     /// Show every limit of one or more orgs: used, remaining, resets in
     Status(StatusArgs),
+    /// Settle a reservation by what was really used
+    Commit(CommitArgs),
+    /// Give an open reservation back; a later commit of it is refused
+    Release(ReservedArgs),
+    /// Let an open reservation last longer
+    Extend(ExtendArgs),
+    /// Record usage, of an execution or of none
+    Record(RecordArgs),
+    /// Say that an execution has ended, where there is nothing else to say of it
+    Complete(CompleteArgs),
+    /// Let an execution go on that was paused; it is never denied
+    Resume(ResumeArgs),
     /// List, inspect, freeze and purge orgs
     #[command(subcommand)]
     Org(OrgVerb),
@@ -291,12 +305,31 @@ pub(super) struct AcquireArgs {
     /// Also deny while every account of this pool is exhausted; picks no account
     #[arg(long, value_parser = pool)]
     pub pool: Option<PoolId>,
-    /// Evaluate only; nothing is charged or remembered
-    #[arg(long)]
+    /// How long what is reserved is held: 90s, 10m, 2h [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = ttl, requires = "reserve")]
+    pub ttl: Option<i64>,
+    /// What asks, for denials and logs
+    #[arg(long, default_value = "cli", value_parser = plane)]
+    pub plane: Plane,
+    /// What becomes of the verdict
+    #[arg(long, default_value = "normal")]
+    pub mode: ModeArg,
+    /// Evaluate only; nothing is charged or remembered: --mode check-only
+    #[arg(long, conflicts_with = "mode")]
     pub check_only: bool,
     /// Run every gate instead of stopping at the first denial
     #[arg(long)]
     pub explain: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ModeArg {
+    /// It is charged where it is allowed
+    Normal,
+    /// Nothing is charged or remembered
+    CheckOnly,
+    /// It is charged as ever and always allowed; the answer says what it would have been
+    Shadow,
 }
 
 #[derive(Debug, Args)]

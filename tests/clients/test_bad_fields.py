@@ -151,7 +151,7 @@ class BadFields(SharedNodeCase):
     def test_record(self):
         good = {"org": "acme", "usage": [GOOD], "request_id": "r"}
         decisions = [("decision_id", value, value, HEX_RULE) for value in ["x", "0" * 33, "A" * 32]]
-        none = [("usage", [], "", "1 to 16 amounts")]
+        none = [("usage", [], "", "1 to 16 amounts, or none with a decision_id, which it completes")]
         self.check(self.gate.Record, good, plain([*ORGS, *SCOPES, *MUST_HAVE_ID, *decisions, *none]) + amounts("usage"))
 
     def test_report_cumulative(self):

@@ -73,6 +73,23 @@ class Completed(UsageCase):
         self.assertEqual(sorted((entry["body"]["feature_id"], entry["body"]["value"]) for entry in entries), expected)
         self.assertEqual((self.standin.usage(org), self.standin.usage(org, "usd")), (3, 500))
 
+    def test_the_decision_alone_completes_an_execution(self):
+        """R-CTRL-2"""
+        for by_hand in (False, True):
+            with self.subTest(by_hand=by_hand):
+                org = self.customer("ended")
+                decision = self.gate.Acquire(org=org, cost=[{"meter": "executions", "amount": 2}]).decision_id
+                for _ in range(2):
+                    if by_hand:
+                        ran = self.shared.run("complete", org, decision, "--addr", self.shared.grpc)
+                        self.assertEqual((ran.returncode, ran.stdout), (0, f"completed  {org}  {decision}\n"), ran.stderr)
+                    else:
+                        self.gate.Record(org=org, decision_id=decision, request_id="end")
+                (entry,) = self.delivered(org, 1)
+                self.assertEqual(told(entry), {"feature_id": "executions", "value": 2})
+                self.assertEqual(self.standin.usage(org), 2)
+                self.assertEqual(self.admin.Audit(org=org).drifted, 0)
+
     def test_an_end_that_is_told_twice_is_one_execution(self):
         """Its usage may come in parts, with and without the scope that asked"""
         for scopes in [("", "", ""), ("ws", "ws", "ws"), ("ws", "ws", ""), ("ws", "", ""), ("", "ws", "ws")]:

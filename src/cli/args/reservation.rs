@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    OrgWriteArgs, PageArgs,
-    values::{age, org, reservation, scope},
+    PageArgs,
+    values::{age, org, scope},
 };
 use crate::domain::{
-    ids::{DecisionId, OrgId, Scope},
+    ids::{OrgId, Scope},
     window::Millis,
 };
 
@@ -15,14 +15,6 @@ use crate::domain::{
 pub(crate) enum ReservationVerb {
     /// List reservations: open ones, and those that expired within the last day
     List(ReservationListArgs),
-    /// Give an open reservation back; a later commit of it is refused
-    Release {
-        #[command(flatten)]
-        write: OrgWriteArgs,
-        /// The reservation
-        #[arg(value_parser = reservation)]
-        reservation: DecisionId,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,10 @@ use super::token::Expires;
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
     domain::{
-        ids::{DecisionId, Identity, Incarnation, Meter, OrgId, PoolId, Reason, RequestId, Scope, SessionId},
+        ids::{
+            DecisionId, ExecutionId, Identity, Incarnation, Meter, OrgId, Plane, PoolId, Reason, RequestId, Scope,
+            SessionId,
+        },
         input::InputError,
         money::micro_usd,
         outbox::OutboxKey,
@@ -111,6 +114,33 @@ pub(super) fn cost(text: &str) -> Result<MeterAmount, InputError> {
 
 pub(super) fn reserve(text: &str) -> Result<MeterAmount, InputError> {
     MeterAmount::parse("reserve", text)
+}
+
+pub(super) fn actual(text: &str) -> Result<MeterAmount, InputError> {
+    MeterAmount::parse("actual", text)
+}
+
+pub(super) fn usage(text: &str) -> Result<MeterAmount, InputError> {
+    MeterAmount::parse("usage", text)
+}
+
+pub(super) fn decision(text: &str) -> Result<DecisionId, InputError> {
+    DecisionId::parse("decision", text)
+}
+
+pub(super) fn execution(text: &str) -> Result<ExecutionId, InputError> {
+    ExecutionId::parse("execution", text)
+}
+
+pub(super) fn plane(text: &str) -> Result<Plane, InputError> {
+    Plane::parse("plane", text)
+}
+
+/// How long a reservation lasts, in milliseconds; the node has the last word.
+pub(super) fn ttl(text: &str) -> Result<i64, InputError> {
+    let millis = Length::parse(text).and_then(|length| i64::try_from(length.0).ok());
+    let allowed = || InputError::new("ttl", text, "1s to 24h: a whole number and one of s, m, h, d");
+    millis.filter(|millis| (1_000..=86_400_000).contains(millis)).ok_or_else(allowed)
 }
 
 pub(super) fn org(text: &str) -> Result<OrgId, InputError> {

@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         Exit,
-        args::{AcquireArgs, MeterAmount},
+        args::{AcquireArgs, MeterAmount, ModeArg},
         connect::Connection,
         failure::Failure,
         output::Output,
@@ -18,7 +18,12 @@ use super::{decision_view::describe, format::when, scope_texts};
 pub(super) const PLANE: &str = "cli";
 
 pub(super) fn request(args: &AcquireArgs) -> Result<AcquireRequest, Failure> {
-    let mode = if args.check_only { Mode::CheckOnly } else { Mode::Normal };
+    let mode = match args.mode {
+        ModeArg::CheckOnly => Mode::CheckOnly,
+        ModeArg::Normal if args.check_only => Mode::CheckOnly,
+        ModeArg::Normal => Mode::Normal,
+        ModeArg::Shadow => Mode::Shadow,
+    };
     let (scope, scopes) = scope_texts(&args.scope);
     Ok(AcquireRequest {
         org: args.org.to_string(),
@@ -29,7 +34,8 @@ pub(super) fn request(args: &AcquireArgs) -> Result<AcquireRequest, Failure> {
         reserve: amounts("reserve", &args.reserve)?,
         mode: mode.into(),
         explain: args.explain,
-        plane: PLANE.to_owned(),
+        reservation_ttl_ms: args.ttl.unwrap_or_default(),
+        plane: args.plane.to_string(),
         pool: args.pool.as_ref().map(ToString::to_string).unwrap_or_default(),
         ..AcquireRequest::default()
     })

@@ -23,6 +23,7 @@ mod reservation;
 mod session;
 mod session_status;
 mod session_view;
+mod settle;
 mod status;
 
 use tokio::runtime::Builder;
@@ -73,6 +74,21 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
             acquire::run(&open().await?, request, output).await
         }
         RemoteVerb::Status(args) => status::run(&open().await?, args, output).await,
+        RemoteVerb::Commit(args) => {
+            let request = settle::commit(args)?;
+            settle::committed(&open().await?, request, output).await
+        }
+        RemoteVerb::Release(args) => settle::release(&open().await?, args, output).await,
+        RemoteVerb::Extend(args) => settle::extend(&open().await?, args, output).await,
+        RemoteVerb::Record(args) => {
+            let request = settle::record(args)?;
+            settle::recorded(&open().await?, request, output).await
+        }
+        RemoteVerb::Complete(args) => {
+            let request = settle::complete(args)?;
+            settle::recorded(&open().await?, request, output).await
+        }
+        RemoteVerb::Resume(args) => settle::resume(&open().await?, args, output).await,
         RemoteVerb::Org(verb) => org::run(&open().await?, verb, output).await,
         RemoteVerb::Budget(verb) => {
             let request = budget::request(verb)?;

@@ -1,4 +1,4 @@
-//! `tollgate reservation`: what is held, what expired unsettled, and giving it back by hand.
+//! `tollgate reservation`: what is held, and what expired unsettled.
 
 use crate::{
     cli::{
@@ -9,15 +9,13 @@ use crate::{
         output::{Output, table, text},
     },
     domain::window::Millis,
-    wire::v1::{ListReservationsRequest, ListReservationsResponse, ReleaseRequest, Reservation, ReservationState},
+    wire::v1::{ListReservationsRequest, ListReservationsResponse, Reservation, ReservationState},
 };
 
 use super::{
     all_scopes,
-    format::{amount, outcome_line, since, when},
-    paging,
-    request_id::{named_in_doubt, org_and_request_id},
-    scope_text,
+    format::{amount, since, when},
+    paging, scope_text,
 };
 
 pub(super) async fn run(
@@ -27,15 +25,6 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     match verb {
         ReservationVerb::List(args) => list(connection, args, output).await,
-        ReservationVerb::Release { write, reservation } => {
-            let (org, request_id) = org_and_request_id(write)?;
-            let (reservation_id, asked) = (reservation.to_string(), request_id.clone());
-            let request = ReleaseRequest { org: org.to_string(), reservation_id, request_id: asked };
-            let answer = connection.wait(connection.gate().release(request)).await;
-            let answer = named_in_doubt(answer, &request_id)?;
-            output.answer(&answer, |answer, _| outcome_line("released", org, reservation, answer.replayed))?;
-            Ok(Exit::Done)
-        }
     }
 }
 

@@ -8,6 +8,7 @@ mod node;
 mod pool;
 mod reservation;
 mod session;
+mod settle;
 
 use std::{
     fs,

@@ -209,8 +209,15 @@ impl GateService for Canned {
         Ok(Response::new(ListReservationsResponse { reservations, next_page_token: String::new() }))
     }
 
-    async fn commit(&self, _: Request<CommitRequest>) -> Reply<CommitResponse> {
-        Err(Status::unimplemented(""))
+    async fn commit(&self, request: Request<CommitRequest>) -> Reply<CommitResponse> {
+        self.keep(request);
+        let of = |scope: &str, meter: &str, amount| ScopedAmount { scope: scope.into(), meter: meter.into(), amount };
+        Ok(Response::new(CommitResponse {
+            late: true,
+            booked: vec![of("", "spend", 50_000), of("workspace/a", "bytes", 9)],
+            released: vec![of("", "spend", 20_000)],
+            ..CommitResponse::default()
+        }))
     }
 
     async fn release(&self, request: Request<ReleaseRequest>) -> Reply<ReleaseResponse> {
@@ -218,16 +225,20 @@ impl GateService for Canned {
         Ok(Response::new(ReleaseResponse { replayed }))
     }
 
-    async fn extend(&self, _: Request<ExtendRequest>) -> Reply<ExtendResponse> {
-        Err(Status::unimplemented(""))
+    async fn extend(&self, request: Request<ExtendRequest>) -> Reply<ExtendResponse> {
+        let ttl_ms = self.keep(request).ttl_ms;
+        let expires_at_ms = NOW_MS + ttl_ms;
+        Ok(Response::new(ExtendResponse { replayed: false, expires_at_ms, remaining_ms: ttl_ms }))
     }
 
-    async fn resume(&self, _: Request<ResumeRequest>) -> Reply<ResumeResponse> {
-        Err(Status::unimplemented(""))
+    async fn resume(&self, request: Request<ResumeRequest>) -> Reply<ResumeResponse> {
+        self.keep(request);
+        Ok(Response::new(ResumeResponse { continuations: 3, counted: true, replayed: false }))
     }
 
-    async fn record(&self, _: Request<RecordRequest>) -> Reply<RecordResponse> {
-        Err(Status::unimplemented(""))
+    async fn record(&self, request: Request<RecordRequest>) -> Reply<RecordResponse> {
+        self.keep(request);
+        Ok(Response::new(RecordResponse::default()))
     }
 
     async fn report_cumulative(&self, _: Request<ReportCumulativeRequest>) -> Reply<ReportCumulativeResponse> {

@@ -2,8 +2,6 @@
 
 use super::{Exit, node::Node, tollgate};
 
-const ID: &str = "0123456789abcdef0123456789abcdef";
-
 #[test]
 fn reservations_are_a_table_that_says_since_when_and_until_when() {
     let node = Node::start();
@@ -23,17 +21,8 @@ fn reservations_are_a_table_that_says_since_when_and_until_when() {
 }
 
 #[test]
-fn a_release_names_what_it_released_and_says_a_repetition() {
-    let node = Node::start();
-    assert_eq!(node.ask(&["reservation", "release", "acme", ID]).out, format!("released  acme  {ID}\n"));
-    let again = node.ask(&["reservation", "release", "acme", ID, "--request-id", "again"]);
-    assert_eq!(again.out, format!("released  acme  {ID}  (replayed)\n"));
-}
-
-#[test]
 fn a_mistake_names_what_is_allowed() {
     for (args, named) in [
-        (vec!["reservation", "release", "acme", "r1"], "reservation"),
         (vec!["reservation", "list", "acme", "--older-than", "2 hours"], "s, m, h, d"),
         (vec!["reservation", "list", "acme", "--state", "settled"], "open, expired"),
     ] {

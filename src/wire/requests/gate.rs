@@ -136,10 +136,10 @@ pub fn resume(request: &v1::ResumeRequest) -> Parsed<(OrgId, Resume)> {
 /// Usage is 1 to 16 amounts in the units of their meters; the decision may be empty.
 pub fn record(request: &v1::RecordRequest) -> Parsed<(OrgId, Record)> {
     let usage = amounts("usage", &request.usage)?;
-    if usage.is_empty() {
-        return Err(InputError::new("usage", "", "1 to 16 amounts"));
-    }
     let decision = optional(&request.decision_id, |text| DecisionId::parse("decision_id", text))?;
+    if usage.is_empty() && decision.is_none() {
+        return Err(InputError::new("usage", "", "1 to 16 amounts, or none with a decision_id, which it completes"));
+    }
     let scopes = scopes(&request.scope, &request.scopes)?;
     let occurred_at = u64::try_from(request.occurred_at_ms).map_err(|_| {
         InputError::new("occurred_at_ms", request.occurred_at_ms, "0 for now, or milliseconds since 1970")
