@@ -79,10 +79,10 @@ class Completed(UsageCase):
             with self.subTest(by_hand=by_hand):
                 org = self.customer("ended")
                 decision = self.gate.Acquire(org=org, cost=[{"meter": "executions", "amount": 2}]).decision_id
-                for _ in range(2):
+                for note in ("", "  (replayed)"):
                     if by_hand:
-                        ran = self.shared.run("complete", org, decision, "--addr", self.shared.grpc)
-                        self.assertEqual((ran.returncode, ran.stdout), (0, f"completed  {org}  {decision}\n"), ran.stderr)
+                        ran = self.shared.run("complete", org, decision, "--request-id", "end", "--addr", self.shared.grpc)
+                        self.assertEqual((ran.returncode, ran.stdout), (0, f"completed  {org}  {decision}{note}\n"), ran.stderr)
                     else:
                         self.gate.Record(org=org, decision_id=decision, request_id="end")
                 (entry,) = self.delivered(org, 1)
