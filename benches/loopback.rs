@@ -22,6 +22,7 @@
     reason = "a benchmark prints, reads the clock, and rounds"
 )]
 
+mod pin;
 mod server;
 
 use std::{
@@ -36,7 +37,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use server::{Process, Res, pinned};
+use pin::pinned;
+use server::{Process, Res};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::{
     Stream, StreamExt,

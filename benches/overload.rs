@@ -23,6 +23,7 @@
     reason = "a benchmark prints, reads the clock, and rounds"
 )]
 
+mod pin;
 mod server;
 
 use std::{
@@ -34,7 +35,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use server::{Process, Res, pinned};
+use pin::pinned;
+use server::{Process, Res};
 
 const ORGS: usize = 64;
 const FLOODING: usize = 16;

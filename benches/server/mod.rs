@@ -1,4 +1,4 @@
-//! A server as a process of its own, pinned to a core where there is `taskset`.
+//! A server as a process of its own.
 
 use std::{
     error::Error,
@@ -38,14 +38,20 @@ impl Process {
         dir: TempDir,
         settings: &[(&str, String)],
     ) -> Res<(Self, Value)> {
-        let mut child = command
+        command
             .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"])
             .arg(dir.path())
-            .env("TOLLGATE__RATE__AMOUNT", "1000000000")
-            .env("TOLLGATE__LOG__FORMAT", "json")
             .env("TOLLGATE__NODE__NAME", "node")
             .env("TOLLGATE__DURABILITY__WRITE_BEHIND_MS", write_behind_ms)
-            .envs(settings.iter().map(|(key, value)| (key, value)))
+            .envs(settings.iter().map(|(key, value)| (key, value)));
+        Self::node(command, dir)
+    }
+
+    /// The same of a command that says which node it is.
+    pub(crate) fn node(mut command: Command, dir: TempDir) -> Res<(Self, Value)> {
+        let mut child = command
+            .env("TOLLGATE__RATE__AMOUNT", "1000000000")
+            .env("TOLLGATE__LOG__FORMAT", "json")
             .stderr(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(child.stderr.take().ok_or("no stderr")?).lines();
@@ -62,15 +68,4 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit(") ").next().ok_or("stat")?.split(' ').collect();
         Ok((fields[11].parse::<u64>()? + fields[12].parse::<u64>()?) * 10_000)
     }
-}
-
-/// The program on this core, where there is `taskset`.
-pub(crate) fn pinned(core: &str, program: &str) -> Command {
-    let pins = Command::new("taskset").args(["-c", core, "true"]).status().is_ok_and(|status| status.success());
-    if !pins {
-        return Command::new(program);
-    }
-    let mut command = Command::new("taskset");
-    command.args(["-c", core, program]);
-    command
 }
