@@ -5,7 +5,7 @@
 //! ```sh
 //! cargo bench --bench cluster                          # about eight minutes
 //! cargo bench --bench cluster -- --only durable        # or nodes, forwarded
-//! cargo bench --bench cluster -- --against <binary>    # durable replies, in turns with another build
+//! cargo bench --bench cluster -- --against <binary>    # durable replies, in turns with other builds (a,b,…)
 //! cargo bench --bench cluster -- --rounds 3            # of each part; 8 unless given
 //! ```
 //!
@@ -82,7 +82,10 @@ impl Node {
         command
             .args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"])
             .arg(file)
-            .env("TOLLGATE__DURABILITY__WRITE_BEHIND_MS", write_behind_ms);
+            .env("TOLLGATE__DURABILITY__WRITE_BEHIND_MS", write_behind_ms)
+            // On a machine that others use, a call that waits is to be counted, not to be let through.
+            .env("TOLLGATE__BOUNDS__RATE_BUDGET_MS", "2000")
+            .env("TOLLGATE__BOUNDS__DECISION_BUDGET_MS", "4250");
         let (process, up) = Process::node(command, dir)?;
         Self::connected(process, up["grpc"].as_str().ok_or("no address")?.parse()?).await
     }
@@ -487,19 +490,20 @@ async fn forwarded(postgres: &Postgres, rounds: usize) -> Res<()> {
 
 /// Durable replies of one node, 256 in flight.
 async fn durable(postgres: &Postgres, rounds: usize, against: Option<&str>) -> Res<()> {
-    let builds: Vec<(&str, &str)> =
-        against.map(|path| ("the other build", path)).into_iter().chain([("", OURS)]).collect();
+    let others = against.map(|paths| paths.split(',')).into_iter().flatten();
     // Who records, and who writes nothing behind.
     let mut clusters = Vec::new();
-    for (name, program) in &builds {
+    for program in others.chain([OURS]) {
         for write_behind_ms in ["10", "0"] {
             let mut cluster = Cluster::of(1, program, postgres, write_behind_ms).await?;
-            cluster.name = if name.is_empty() { "postgres".to_owned() } else { format!("postgres, {name}") };
+            cluster.name = if program == OURS { "postgres".to_owned() } else { format!("postgres, {program}") };
             clusters.push((write_behind_ms, cluster));
         }
     }
-    for write_behind_ms in ["10", "0"] {
-        clusters.push((write_behind_ms, Cluster::single("data directory", OURS, write_behind_ms).await?));
+    if against.is_none() {
+        for write_behind_ms in ["10", "0"] {
+            clusters.push((write_behind_ms, Cluster::single("data directory", OURS, write_behind_ms).await?));
+        }
     }
     let mut rows = Rows::default();
     for round in 0..rounds {
@@ -516,7 +520,8 @@ async fn durable(postgres: &Postgres, rounds: usize, against: Option<&str>) -> R
         println!("durable: round {} of {rounds}, load {}", round + 1, machine_load());
     }
     let title = format!("medians of {rounds} turns, {DURABLE} in flight on one node, {ORGS} orgs, every reply durable");
-    let base = if against.is_some() { "postgres, the other build" } else { "data directory" };
+    let base = clusters.iter().find(|(_, cluster)| against.is_some() || !cluster.name.starts_with("postgres"));
+    let base = base.map(|(_, cluster)| cluster.name.clone()).unwrap_or_default();
     rows.show(&title, |name| Some(format!("{}: {base}", name.split(':').next()?)));
     Ok(())
 }

@@ -231,7 +231,7 @@ impl Committer {
             }
         }
         let connection = self.connected().await?;
-        match connection.query(&statement.sql, &statement.params()).await {
+        match connection.query_again(&statement.sql, &statement.params()).await {
             Ok(rows) => {
                 let mut mine: BTreeSet<Shard> = rows.iter().filter_map(|row| shard(row.get(0))).collect();
                 // An attempt whose answer was lost may have come first.

@@ -1,10 +1,15 @@
 //! One connection, and what its errors mean.
 
-use std::{future::poll_fn, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
-    AsyncMessage, Client, Row, Socket,
+    AsyncMessage, Client, Row, Socket, Statement,
     error::{Severity, SqlState},
     types::{ToSql, Type},
 };
@@ -14,6 +19,9 @@ use crate::causes::chain;
 
 /// What a connection may take to be made, and a statement to be answered: behind it the connection is given up.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// Statements that a connection has names for. A commit has another text for each set of kinds that it writes, of which
+/// there are a few; what comes beyond is sent without a name.
+pub(super) const NAMED: usize = 64;
 
 /// Why a statement has no result.
 #[derive(Debug)]
@@ -40,6 +48,8 @@ pub(super) type Listener = Box<dyn Fn(&str) + Send>;
 pub(super) struct Connection {
     client: Client,
     task: JoinHandle<()>,
+    /// By their text; `None` where a pooler may be in between that knows no names.
+    named: Option<Mutex<BTreeMap<String, Statement>>>,
 }
 
 impl Drop for Connection {
@@ -58,7 +68,8 @@ impl Connection {
         let connected = timeout(ANSWERED_WITHIN, connect(options)).await;
         let connected = connected.map_err(|_| format!("no connection within {ANSWERED_WITHIN:?}"))?;
         let (client, connection) = connected.map_err(|error| chain(&error))?;
-        Ok(Self { client, task: tokio::spawn(serve(connection, listener)) })
+        let named = options.prepared_statements.then(Mutex::default);
+        Ok(Self { client, task: tokio::spawn(serve(connection, listener)), named })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -72,6 +83,38 @@ impl Connection {
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, Unanswered> {
         self.answered(self.client.query_typed(sql, params)).await
+    }
+
+    /// The same of a statement that comes again and again: parsed and planned once, where it may have a name.
+    pub(super) async fn query_again(
+        &self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Unanswered> {
+        let Some(statement) = self.named(sql, params).await? else { return self.query(sql, params).await };
+        let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|(value, _)| *value).collect();
+        let answer = self.answered(self.client.query(&statement, &values)).await;
+        if let (Err(_), Some(named)) = (&answer, &self.named) {
+            // The server may have forgotten the name.
+            named.lock().unwrap_or_else(PoisonError::into_inner).remove(sql);
+        }
+        answer
+    }
+
+    async fn named(&self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Option<Statement>, Unanswered> {
+        let Some(named) = &self.named else { return Ok(None) };
+        let known = || named.lock().unwrap_or_else(PoisonError::into_inner);
+        let (found, is_full) = {
+            let known = known();
+            (known.get(sql).cloned(), known.len() >= NAMED)
+        };
+        if found.is_some() || is_full {
+            return Ok(found);
+        }
+        let types: Vec<Type> = params.iter().map(|(_, of)| of.clone()).collect();
+        let statement = self.answered(self.client.prepare_typed(sql, &types)).await?;
+        known().insert(sql.to_owned(), statement.clone());
+        Ok(Some(statement))
     }
 
     /// Statements without parameters, as one transaction.

@@ -1,6 +1,6 @@
 //! How a cell is reached: a URL with what libpq allows in it, as far as it is of use here.
 
-use std::{env, fmt, fs, path::Path, sync::Arc, time::Duration};
+use std::{env, fmt, fs, ops::RangeInclusive, path::Path, sync::Arc, thread, time::Duration};
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer, pki_types::pem::PemObject};
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -19,8 +19,9 @@ use super::{PgError, tls::Tls};
 
 /// For how long a statement is sent again before its commits are given up.
 const RETRY_FOR: Duration = Duration::from_secs(10);
-/// Connections that write, each for its part of the shards.
-const COMMITTERS: usize = 4;
+/// Connections that write, each for its part of the shards: one for each processor of the node, within these. Fewer have
+/// fuller statements, which cost the server less for each commit.
+const COMMITTERS: RangeInclusive<usize> = 2..=4;
 const PASSWORD: &str = "PGPASSWORD";
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 
@@ -38,6 +39,8 @@ pub struct PgOptions {
     pub owner: String,
     /// Connections that write.
     pub committers: usize,
+    /// Whether commits are statements with names, which are planned once. Not every pooler passes them on.
+    pub prepared_statements: bool,
     /// For how long a statement is sent again before its commits are given up.
     pub retry_for: Duration,
     /// The clocks of this node, which those of the shards that it owns follow.
@@ -78,17 +81,19 @@ impl PgOptions {
     /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…`. `sslmode` is `disable`, `prefer` (the default), `require`,
     /// `verify-ca` or `verify-full`; wherever there is TLS, the certificate is verified with its name, by the CAs of
     /// `sslrootcert` or by those that the machine trusts. `schema` is where the tables are, `tollgate` by default.
+    /// `prepared_statements` is `on` or `off` (the default).
     pub fn parse(text: &str) -> Result<Self, PgError> {
         let what = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=MODE";
         let mut url = Url::parse(text).map_err(|error| PgError(format!("the URL is not {what}: {error}")))?;
         if !["postgres", "postgresql"].contains(&url.scheme()) {
             return Err(PgError(format!("the scheme \"{}\" is not allowed: {what}", url.scheme())));
         }
-        let (mut ca, mut schema, mut rest) = (None, "tollgate".to_owned(), Vec::new());
+        let (mut ca, mut schema, mut prepared, mut rest) = (None, "tollgate".to_owned(), "off".to_owned(), Vec::new());
         for (name, value) in url.query_pairs().into_owned() {
             match name.as_str() {
                 "sslrootcert" => ca = Some(value),
                 "schema" => schema = value,
+                "prepared_statements" => prepared = value,
                 "sslmode" if ["verify-ca", "verify-full"].contains(&value.as_str()) => {
                     rest.push((name, "require".to_owned()));
                 }
@@ -99,6 +104,9 @@ impl PgOptions {
             let allowed = "1 to 48 lower-case letters, digits and _, a letter first";
             return Err(PgError(format!("schema \"{schema}\" is not allowed: {allowed}")));
         }
+        if !["on", "off"].contains(&prepared.as_str()) {
+            return Err(PgError(format!("prepared_statements \"{prepared}\" is not allowed: on or off")));
+        }
         url.query_pairs_mut().clear().extend_pairs(rest);
         // A space is a plus sign in forms alone; one that was given stands there as %2B.
         let query = url.query().map(|query| query.replace('+', "%20"));
@@ -107,8 +115,17 @@ impl PgOptions {
         let mut config = parsed.map_err(|error| PgError(format!("the URL is not {what}: {error}")))?;
         config.application_name("tollgate").connect_timeout(CONNECT_WITHIN);
         let tls = Tls::new(client_config(ca.as_deref().map(Path::new), config.get_ssl_mode())?);
-        let owner = String::new();
-        Ok(Self { config, tls, schema, owner, committers: COMMITTERS, retry_for: RETRY_FOR, clock: Arc::new(Still) })
+        let processors = thread::available_parallelism().map_or(*COMMITTERS.end(), Into::into);
+        Ok(Self {
+            config,
+            tls,
+            schema,
+            owner: String::new(),
+            committers: processors.clamp(*COMMITTERS.start(), *COMMITTERS.end()),
+            prepared_statements: prepared == "on",
+            retry_for: RETRY_FOR,
+            clock: Arc::new(Still),
+        })
     }
 }
 
@@ -187,6 +204,7 @@ mod tests {
             ("postgres://localhost/x?sslmode=maybe", "the URL is not postgres://"),
             ("postgres://localhost/x?schema=a-b", "schema \"a-b\" is not allowed"),
             ("postgres://localhost/x?sslrootcert=/nowhere", "sslrootcert /nowhere"),
+            ("postgres://localhost/x?prepared_statements=yes", "prepared_statements \"yes\" is not allowed: on or off"),
         ] {
             let refused = PgOptions::parse(text).unwrap_err().to_string();
             assert!(refused.contains(what), "{text}: {refused}");
