@@ -26,7 +26,7 @@ from cryptography.x509.oid import NameOID
 from balancer import BALANCERS
 from crowd import RECONNECT
 from network import CALLERS, PEERS, STORE, Network
-from node import Node, eventually
+from node import FakeClock, Node, eventually
 from plane import Plane
 from postgres import USER, Postgres, free_port
 from relay import Relay
@@ -100,9 +100,9 @@ def view_of(answer):
 class ClusterNode(Node):
     """A node without a data directory, on addresses that it keeps over restarts."""
 
-    def __init__(self, name, addresses, config, environment, under=(), flags=()):
+    def __init__(self, name, addresses, config, environment, clock=None, under=(), flags=()):
         """`addresses`: of grpc, of http and of peers."""
-        super().__init__(config=config, environment=environment, under=under)
+        super().__init__(config=config, environment=environment, clock=clock, under=under)
         self.name, self.flags = name, list(flags)
         self.grpc, self.http, self.peer = addresses
         self.stopped = False
@@ -163,11 +163,12 @@ class Cluster:
     """Nodes n1, n2, … on shared cells, all shards owned; `close` ends everything."""
 
     def __init__(self, nodes=3, cells=1, balancer=None, config="", environment=None, standby=False, spare=0,
-                 isolated=False, weights=None, prepare=None, door=None):
+                 isolated=False, weights=None, prepare=None, door=None, clocks=None, binary=None):
         """`spare`: nodes that the balancer knows and that are not started yet. `isolated`: each node in a network
         namespace of its own, with cables that can be cut; only root may. `config` and `environment`: of every node.
-        `prepare` is called with the cells before the first node starts. `door`: what is in front of each PostgreSQL, of
-        doors.py."""
+        `clocks`: what those of a node are ahead of this machine's, in seconds, by its name. `prepare` is called with the
+        cells before the first node starts. `door`: what is in front of each PostgreSQL, of doors.py. `binary`: what every
+        node runs, where it is not the one under test."""
         self._stack = contextlib.ExitStack()
         try:
             self.dir = tempfile.mkdtemp(prefix="tollgate-cluster-")
@@ -186,7 +187,9 @@ class Cluster:
             self._authority = Authority() if isolated else None
             self.nodes = {}
             for number in range(1, nodes + spare + 1):
-                self._add(number, (weights or {}).get(f"n{number}", 1))
+                self._add(number, (weights or {}).get(f"n{number}", 1), (clocks or {}).get(f"n{number}"))
+                if binary:
+                    self.nodes[f"n{number}"].binary = binary
             self._planes = {}
             if prepare:
                 prepare(self.cells)
@@ -201,8 +204,11 @@ class Cluster:
             self.close()
             raise
 
-    def _add(self, number, weight):
-        name, under, flags = f"n{number}", (), ()
+    def _add(self, number, weight, ahead):
+        name, clock, under, flags = f"n{number}", None, (), ()
+        if ahead is not None:
+            clock = FakeClock(at=time.time() + ahead)
+            self._stack.callback(clock.close)
         addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
         more = f'\n[cluster]\npostgres_urls = {json.dumps([cell.url for cell in self.cells])}\n'
         more += f'weight = {weight}\n[node]\nname = "{name}"\n'
@@ -212,7 +218,7 @@ class Cluster:
             addresses = [f"{callers}:7070", f"{callers}:7071", f"{peers}:7072"]
             more += self._authority.written(self.dir, name, [callers, peers])
         more = f'\n[listen]\npeer = "{addresses[2]}"\n' + more
-        node = ClusterNode(name, addresses, self.config + more, self.environment, under, flags)
+        node = ClusterNode(name, addresses, self.config + more, self.environment, clock, under, flags)
         self.nodes[name] = node
         # The log is what explains a failure, and the directory goes with the node.
         self._stack.callback(self._end, node)
@@ -289,12 +295,16 @@ class Cluster:
         self._stack.callback(plane.close)
         return plane
 
-    def admin(self, name=None):
-        """The operator's services of a node, over a connection that is kept."""
+    def client(self, name=None):
+        """A client of a node, over a connection that is kept."""
         name = name or self.running()[0]
         if name not in self._planes:
             self._planes[name] = self.plane(name)
-        return self._planes[name].admin
+        return self._planes[name]
+
+    def admin(self, name=None):
+        """The operator's services of a node."""
+        return self.client(name).admin
 
     def view(self, name=None):
         return view_of(self.admin(name).GetCluster())

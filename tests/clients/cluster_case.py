@@ -1,5 +1,6 @@
 """What the tests of clusters have in common: a cluster that is always ended, a load, and the judges of every history."""
 
+import itertools
 import random
 import time
 import unittest
@@ -41,13 +42,17 @@ class ClusterCase(unittest.TestCase):
                 self.fail(f"not within {within} s: {what}")
             time.sleep(0.25)
 
-    def mixed(self, orgs, often=()):
+    def mixed(self, orgs, often=(), bulk=()):
         """One step of a caller: an execution, now and then what it used, and a continuation. Every other one is
-        of an org in `often`."""
+        of an org in `often`, and every fourth of one in `bulk`, each of which has its turn."""
         chance = random.Random()
+        turns = itertools.cycle(bulk)
 
         def step(caller, number):
-            org = chance.choice(often if often and number % 2 else orgs)
+            if bulk and number % 4 == 0:
+                org = next(turns)
+            else:
+                org = chance.choice(often if often and number % 2 else orgs)
             answer = caller.acquire(org)
             if answer is not None and answer.allowed:
                 if number % 3 == 0:
@@ -57,12 +62,12 @@ class ClusterCase(unittest.TestCase):
 
         return step
 
-    def loaded(self, crowd, orgs, often=(), seconds=1.0):
+    def loaded(self, crowd, orgs, often=(), bulk=(), seconds=1.0):
         """Callers that go on; returns once every org was answered and some time has passed."""
-        crowd.run(self.mixed(orgs, often))
+        crowd.run(self.mixed(orgs, often, bulk))
         until = time.monotonic() + seconds
-        self.patiently(lambda: {call.org for call in crowd.history.of("Acquire") if call.answered} >= set(orgs)
-                       and time.monotonic() >= until, "every org was answered")
+        self.patiently(lambda: {call.org for call in crowd.history.of("Acquire") if call.answered} >= {*orgs, *bulk}
+                       and time.monotonic() >= until, "every org was answered", within=60.0 + len(bulk) / 50)
 
     def until_denied(self, crowd, names):
         """The load goes on until the orgs of a small limit are at it, so that one admission too many would be seen."""

@@ -39,7 +39,7 @@ class Caller:
 
     def acquire(self, org, **fields):
         def judged(answer):
-            quotas = [limit for limit in answer.limits if limit.name.startswith("quota/")]
+            quotas = [limit for limit in answer.limits if limit.name.startswith("quota/")] or answer.limits[:1]
             window = quotas[0].resets_at_ms if quotas else 0
             return {"outcome": ALLOWED if answer.allowed else DENIED, "flagged": bool(answer.fail_open),
                     "window": window, "node": answer.node}

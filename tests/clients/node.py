@@ -127,6 +127,8 @@ class Node:
         # A command that runs the node, such as one that makes its disk slow.
         self.under = list(under)
         self.cwd = cwd
+        # Another one for tests of an upgrade.
+        self.binary = BINARY
         self.write_config(config)
         self._log = os.path.join(self._own, "log")
         open(self._log, "wb").close()
@@ -149,7 +151,7 @@ class Node:
         before = len(self.log)
         with open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.under, str(BINARY), *self.arguments(), *flags], env=self.environ(), stdin=subprocess.DEVNULL,
+                [*self.under, str(self.binary), *self.arguments(), *flags], env=self.environ(), stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=log, cwd=self.cwd,
             )
         up = self._start_up_line(before)
@@ -196,7 +198,7 @@ class Node:
     def run(self, *arguments):
         """Another verb of the same binary, in the same time."""
         return subprocess.run(
-            [str(BINARY), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
+            [str(self.binary), *arguments], env=self.environ(), stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=STOP_WITHIN, check=False,
         )
 

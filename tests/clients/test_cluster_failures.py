@@ -16,6 +16,11 @@ PLANES = size("PLANES", 16)
 LIMIT = size("LIMIT", 300)
 # So many that each node owns some of them.
 MANY = size("ORGS", 32)
+# Orgs that are asked now and then, and judged in the end.
+BULK = size("BULK", 0)
+# How often a node is killed, and so many seconds from one time to the next at least.
+KILLS = size("KILLS", ROUNDS)
+KILL_EVERY = size("KILL_EVERY", 0)
 # What a caller may get while something is broken, and retries: a node that stands still lets calls run into their
 # deadline, and an answer that a proxy passes on may be cut in the middle.
 BROKEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN")
@@ -24,16 +29,17 @@ BROKEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN")
 class FailureCase(ClusterCase):
     """A cluster under load, with orgs whose limit is used up in the end."""
 
-    def begun(self, direct=False, attempt=4.0, **options):
+    def begun(self, direct=False, attempt=4.0, bulk=0, **options):
         """`direct`: the planes ask the nodes themselves, in turn."""
         self.few, self.many = orgs(4, "few"), orgs(MANY, "many")
-        self.limits = dict.fromkeys(self.few, LIMIT) | dict.fromkeys(self.many, PLENTY)
+        bulk = orgs(bulk, "bulk")
+        self.limits = dict.fromkeys(self.few, LIMIT) | dict.fromkeys([*self.many, *bulk], PLENTY)
         options.setdefault("balancer", None if direct else "haproxy")
         cluster = self.cluster(config=limited(dict.fromkeys(self.few, LIMIT)), **options)
         self.before = cluster.epochs()
         addresses = [node.grpc for node in cluster.nodes.values()] if direct else [cluster.balancer.address]
         crowd = self.crowd(addresses, count=PLANES, attempt=attempt, patience=150.0)
-        self.loaded(crowd, self.few + self.many, self.few)
+        self.loaded(crowd, self.few + self.many, self.few, bulk)
         return cluster, crowd
 
     def owned_by(self, cluster, name):
@@ -58,9 +64,11 @@ class Nodes(FailureCase):
     """I3, I5, I6 over several nodes"""
 
     def test_a_killed_node_is_replaced(self):
-        cluster, crowd = self.begun()
-        for number in range(ROUNDS):
+        cluster, crowd = self.begun(bulk=BULK)
+        died = 0.0
+        for number in range(KILLS):
             name = f"n{number % 3 + 1}"
+            eventually(lambda: time.monotonic() >= died + KILL_EVERY, "the next one", within=KILL_EVERY + 10)
             lost = self.owned_by(cluster, name)
             died = cluster.kill(name)
             cluster.wait_until_owned()

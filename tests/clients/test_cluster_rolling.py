@@ -7,7 +7,7 @@ import history
 from cluster import size
 from cluster_case import ClusterCase, limited, orgs
 
-ROUNDS = size("ROUNDS", 1)
+ROUNDS = size("ROLLS", size("ROUNDS", 1))
 PLANES = size("PLANES", 16)
 LIMIT = size("LIMIT", 150)
 
@@ -15,13 +15,13 @@ LIMIT = size("LIMIT", 150)
 class Rolling(ClusterCase):
     """I3, I6, I7, I17 over several nodes"""
 
-    def check(self, kind, nodes=3):
-        few, many = orgs(4, "few"), orgs(8, "many")
-        limits = dict.fromkeys(few, LIMIT) | dict.fromkeys(many, 10**9)
+    def check(self, kind, nodes=3, bulk=0):
+        few, many, bulk = orgs(4, "few"), orgs(8, "many"), orgs(bulk, "bulk")
+        limits = dict.fromkeys(few, LIMIT) | dict.fromkeys([*many, *bulk], 10**9)
         cluster = self.cluster(nodes=nodes, balancer=kind, config=limited(dict.fromkeys(few, LIMIT)))
         before = cluster.epochs()
         crowd = self.crowd([cluster.balancer.address], count=PLANES)
-        self.loaded(crowd, few + many, few)
+        self.loaded(crowd, few + many, few, bulk)
         for _ in range(ROUNDS):
             for name in cluster.nodes:
                 cluster.restart(name)
@@ -39,7 +39,7 @@ class Rolling(ClusterCase):
         self.assertWell(history.not_exhausted(acquires, limits), "all of the limit")
 
     def test_through_haproxy(self):
-        self.check("haproxy")
+        self.check("haproxy", bulk=size("BULK", 0))
 
     def test_through_envoy(self):
         self.check("envoy")

@@ -114,6 +114,15 @@ class Steady(ClusterCase):
         cluster.wait_until_owned()
         eventually(lambda: cluster.view("n1").drift, "the cluster's view says that nodes differ")
         self.assertEqual(len({each.config for each in cluster.view("n1").alive().values()}), 2)
+        for name in cluster.nodes:
+            (said,) = cluster.admin(name).GetCluster().drift
+            self.assertRegex(said, r"n1 .*n2 .*n3 .*differ in their configuration", f"as {name} says")
+        table = node.run("cluster", "--addr", node.grpc)
+        self.assertIn("differ in their configuration", table.stdout + table.stderr)
+        # It ends when the files are equal again.
+        node.write_config(text)
+        node.reload()
+        eventually(lambda: not any(cluster.view(name).drift for name in cluster.nodes), "nodes are alike again")
 
 
 def calls_of(calls, org):
