@@ -56,7 +56,7 @@ impl<R: Method> Encoder for Codec<R> {
     fn encode(&mut self, answer: Self::Item, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
         match answer {
             Replied::Own(message) => message.encode(buf).map_err(|error| Status::internal(error.to_string())),
-            Replied::Relayed(bytes) => {
+            Replied::Relayed { bytes, .. } => {
                 buf.put(bytes);
                 Ok(())
             }

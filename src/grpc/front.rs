@@ -35,6 +35,8 @@ use crate::{
 };
 
 const HEALTH: &str = "grpc.health.v1.Health/";
+/// Metadata of an answer that came from another node: where callers reach that one.
+const OWNER: &str = "tollgate-owner";
 /// In metrics: what is no rpc of the table.
 const OTHERS: &str = "other";
 
@@ -205,7 +207,13 @@ async fn answer<R: Unary>(
     request: Request<Taken<R::Request>>,
 ) -> Result<Response<Replied<R::Response>>, Status> {
     let answered = rpc::serve::<R>(&service, caller, callers, request.into_inner()).await;
-    answered.map(Response::new).map_err(|error| status::to_status(&error))
+    let mut answer = answered.map(Response::new).map_err(|error| status::to_status(&error))?;
+    if let Replied::Relayed { owner, .. } = answer.get_ref()
+        && let Ok(owner) = owner.parse()
+    {
+        answer.metadata_mut().insert(OWNER, owner);
+    }
+    Ok(answer)
 }
 
 /// A function as tonic wants it, without a box of its own for the future.

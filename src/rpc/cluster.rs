@@ -158,7 +158,7 @@ pub async fn balance_changed(service: &Service, org: &OrgId) {
         service.balance_changed(org);
         Ok(())
     };
-    if let Err(error) = route::to_owner(service, &call, org, &forwarded, here, |_| Ok(())).await {
+    if let Err(error) = route::to_owner(service, &call, org, &forwarded, here, |_, _| Ok(())).await {
         tracing::warn!(%org, %error, "the owner of the org was not told that its balance has changed");
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Answer, table::Rpc};
 use crate::{
     cluster::table::Owner,
-    domain::ids::OrgId,
+    domain::{ids::OrgId, members::Node},
     error::ServiceError,
     peer::{Answered, Forward, NotForwarded},
     service::{Call, Service},
@@ -87,7 +87,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
     org: &OrgId,
     forwarded: &Forwarded,
     here: impl Fn(Call) -> Here,
-    read: impl Fn(Bytes) -> Answer<T>,
+    read: impl Fn(Bytes, &Node) -> Answer<T>,
 ) -> Answer<T> {
     let mut changes = service.table().changes();
     let last = call.deadline.leaving_time(LEFT);
@@ -115,7 +115,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
                 match forwarded_to {
                     Ok(answered) => {
                         return match answered.response {
-                            Ok(response) => read(response),
+                            Ok(response) => read(response, &node),
                             Err(error) => Err(ServiceError::Relayed(Box::new(error))),
                         };
                     }

@@ -36,8 +36,13 @@ impl<T: Message + Default> Taken<T> {
 pub enum Replied<T> {
     /// Of this node.
     Own(T),
-    /// Of the node that owns the org, as it came.
-    Relayed(Bytes),
+    /// Of the node that owns the org.
+    Relayed {
+        /// As it came.
+        bytes: Bytes,
+        /// `host:port` at which callers reach that node: a hint for those who would spare it the way through this one.
+        owner: String,
+    },
 }
 
 impl<T: Message + Default> Replied<T> {
@@ -48,7 +53,7 @@ impl<T: Message + Default> Replied<T> {
     pub fn message(self) -> Answer<T> {
         match self {
             Self::Own(message) => Ok(message),
-            Self::Relayed(bytes) => T::decode(bytes).map_err(|_| ServiceError::Bug),
+            Self::Relayed { bytes, .. } => T::decode(bytes).map_err(|_| ServiceError::Bug),
         }
     }
 }

@@ -134,6 +134,17 @@ class Plane:
         self.channel.close()
 
 
+def with_metadata(plane, service, rpc, **fields):
+    """The answer of a unary rpc, and the metadata that came with it."""
+    method = descriptors(plane.channel).FindServiceByName(SERVICES[service]).methods_by_name[rpc]
+    request = message_factory.GetMessageClass(method.input_type)
+    call = plane.channel.unary_unary(
+        f"/{SERVICES[service]}/{rpc}", request_serializer=request.SerializeToString,
+        response_deserializer=message_factory.GetMessageClass(method.output_type).FromString)
+    answer, done = call.with_call(request(**fields), timeout=CALL_WITHIN)
+    return answer, dict(done.initial_metadata())
+
+
 class Refusal:
     """What an error status says: code, message, machine-readable reason, refused fields."""
 

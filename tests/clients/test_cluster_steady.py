@@ -13,7 +13,7 @@ from cluster_case import ClusterCase, limited, orgs
 from crowd import Caller, fresh
 from history import ALLOWED, DENIED, History
 from node import Node, eventually
-from plane import Plane
+from plane import Plane, with_metadata
 from recorder import Recorder
 
 PLANES = size("PLANES", 64)
@@ -102,6 +102,20 @@ class Steady(ClusterCase):
         decider = cluster.plane("n1").gate.Acquire(org=org).node
         said = node.run("cluster", "--org", org, "--addr", node.grpc).stdout
         self.assertRegex(said, rf"^{org} is in shard \d+, cell 1 of 1, owned by {decider} at {cluster.nodes[decider].grpc}, epoch \d+$")
+
+    def test_an_answer_from_another_node_says_where_that_one_is(self):
+        cluster = self.cluster()
+        names = orgs(12)
+        for asked in cluster.nodes:
+            plane = cluster.client(asked)
+            for org in names:
+                answer, metadata = with_metadata(plane, "gate", "Acquire", org=org)
+                elsewhere = answer.node != asked
+                self.assertEqual(metadata.get("tollgate-owner"), cluster.nodes[answer.node].grpc if elsewhere else None)
+                _, metadata = with_metadata(plane, "gate", "Resume", org=org, execution_id="x")
+                self.assertEqual("tollgate-owner" in metadata, elsewhere)
+        # Of the node itself, and of several orgs: no org says who owns them.
+        self.assertNotIn("tollgate-owner", with_metadata(plane, "admin", "GetNode")[1])
 
     def test_nodes_that_differ_in_their_configuration_are_named(self):
         cluster = self.cluster()
