@@ -111,8 +111,13 @@ impl Cluster {
 
     /// So many nodes on a schema of their own, once every shard has an owner.
     async fn of(nodes: usize, program: &str, postgres: &Postgres, write_behind_ms: &str) -> Res<Self> {
+        Self::with(nodes, program, postgres, write_behind_ms, "").await
+    }
+
+    /// The same with more in the URL.
+    async fn with(nodes: usize, program: &str, postgres: &Postgres, write_behind_ms: &str, options: &str) -> Res<Self> {
         static SCHEMAS: AtomicU64 = AtomicU64::new(1);
-        let url = postgres.url(&format!("bench_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed)));
+        let url = postgres.url(&format!("bench_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed))) + options;
         let mut cluster =
             Self { name: format!("{nodes} node{}", if nodes == 1 { "" } else { "s" }), nodes: Vec::new() };
         for number in 1..=nodes {
@@ -499,6 +504,11 @@ async fn durable(postgres: &Postgres, rounds: usize, against: Option<&str>) -> R
             cluster.name = if program == OURS { "postgres".to_owned() } else { format!("postgres, {program}") };
             clusters.push((write_behind_ms, cluster));
         }
+    }
+    for write_behind_ms in ["10", "0"] {
+        let mut cluster = Cluster::with(1, OURS, postgres, write_behind_ms, "&prepared_statements=on").await?;
+        cluster.name = "postgres, prepared statements".to_owned();
+        clusters.push((write_behind_ms, cluster));
     }
     if against.is_none() {
         for write_behind_ms in ["10", "0"] {
