@@ -140,7 +140,7 @@ impl Cluster {
             let mut owners = 0;
             for node in &self.nodes {
                 let mut admin = AdminServiceClient::new(node.channels[0].clone());
-                let seen = admin.get_cluster(GetClusterRequest {}).await?.into_inner();
+                let seen = admin.get_cluster(GetClusterRequest::default()).await?.into_inner();
                 let is_whole = seen.shards_owned == seen.shards_total && seen.shards_total > 0;
                 let is_spread = seen.nodes.iter().filter(|node| node.shards > 0).count() == self.nodes.len();
                 owners += usize::from(is_whole && is_spread);
