@@ -1,6 +1,10 @@
 //! What the core needs from outside, in domain terms. Adapters implement these; only `app` sees
 //! both sides.
 
+mod tokens;
+
+pub use tokens::{TokenRow, TokenRows, TokenStore};
+
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;

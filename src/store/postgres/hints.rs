@@ -1,4 +1,4 @@
-//! What other nodes notify of, so that nobody waits for the next poll: that something may be free.
+//! What others notify of, so that nobody waits for the next poll: that something may be free, that tokens have changed.
 //!
 //! This is the one session that is kept, and nothing rests on it. A pooler in transaction mode passes no notification
 //! on; then nothing is counted, and polls find the same a little later.
@@ -26,6 +26,7 @@ const QUIET: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Hints {
     told: watch::Sender<u64>,
+    channel: String,
     /// What this store's own notifications say.
     pub(super) sender: String,
     listener: Mutex<Option<JoinHandle<()>>>,
@@ -38,8 +39,9 @@ impl Drop for Hints {
 }
 
 impl Hints {
-    pub(super) fn new(sender: String) -> Self {
-        Self { told: watch::Sender::new(0), sender, listener: Mutex::default() }
+    /// Of a channel; `sender` = whose own notifications do not count.
+    pub(super) fn new(channel: String, sender: String) -> Self {
+        Self { told: watch::Sender::new(0), channel, sender, listener: Mutex::default() }
     }
 
     pub(super) fn told(&self) -> watch::Receiver<u64> {
@@ -50,8 +52,8 @@ impl Hints {
     pub(super) fn listen(&self, options: &PgOptions) {
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.is_none() {
-            let (options, told, own) = (options.clone(), self.told.clone(), self.sender.clone());
-            *listener = Some(tokio::spawn(listen(options, told, own)));
+            let heard = Heard { told: self.told.clone(), channel: self.channel.clone(), own: self.sender.clone() };
+            *listener = Some(tokio::spawn(listen(options.clone(), heard)));
         }
     }
 
@@ -62,15 +64,22 @@ impl Hints {
     }
 }
 
-async fn listen(options: PgOptions, told: watch::Sender<u64>, own: String) {
+/// What the listener has of [`Hints`].
+struct Heard {
+    told: watch::Sender<u64>,
+    channel: String,
+    own: String,
+}
+
+async fn listen(options: PgOptions, heard: Heard) {
     let mut pause = PAUSE;
     loop {
         let (ended, end) = oneshot::channel::<()>();
-        match session(&options, &told, &own, ended).await {
+        match session(&options, &heard, ended).await {
             Ok(connection) => {
                 pause = PAUSE;
                 // What was sent before it listened is not repeated.
-                told.send_modify(|count| *count += 1);
+                heard.told.send_modify(|count| *count += 1);
                 keep(&connection, end).await;
             }
             Err(cause) => tracing::debug!("PostgreSQL: no notifications: {cause}"),
@@ -81,13 +90,8 @@ async fn listen(options: PgOptions, told: watch::Sender<u64>, own: String) {
 }
 
 /// A session that listens. `ended` is dropped with it.
-async fn session(
-    options: &PgOptions,
-    told: &watch::Sender<u64>,
-    own: &str,
-    ended: oneshot::Sender<()>,
-) -> Result<Connection, String> {
-    let (told, own) = (told.clone(), own.to_owned());
+async fn session(options: &PgOptions, heard: &Heard, ended: oneshot::Sender<()>) -> Result<Connection, String> {
+    let (told, own) = (heard.told.clone(), heard.own.clone());
     let listener = move |payload: &str| {
         let _kept_with_the_session = &ended;
         if payload != own {
@@ -95,7 +99,7 @@ async fn session(
         }
     };
     let connection = Connection::listening(options, Box::new(listener)).await?;
-    let heard = connection.run(&format!("LISTEN {}", options.schema)).await;
+    let heard = connection.run(&format!("LISTEN {}", heard.channel)).await;
     heard.map(|()| connection).map_err(|unanswered| unanswered.cause())
 }
 

@@ -58,6 +58,11 @@ impl Line {
         answer
     }
 
+    /// Whoever asks next asks over another connection.
+    pub(super) fn replace(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
     fn opening(&self, options: &PgOptions) -> Opening {
         let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(opening) = place.as_ref().filter(|opening| may_serve(opening)) {

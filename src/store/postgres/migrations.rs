@@ -16,6 +16,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("origin", include_str!("migrations/0002_origin.sql")),
     ("leases", include_str!("migrations/0003_leases.sql")),
     ("cell", include_str!("migrations/0004_cell.sql")),
+    ("tokens", include_str!("migrations/0005_tokens.sql")),
 ];
 
 /// Brings the schema up to date. Nodes that start at once wait for each other at the lock.

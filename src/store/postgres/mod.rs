@@ -10,6 +10,7 @@
 //!
 //! tables.rs       rows ↔ tables, one for each kind       leases.rs      shards that are owned here, with their seq
 //! migrations.rs   the schema, in numbered files          trouble.rs     who has lost the server, and what the state is
+//! tokens.rs       bearer tokens that nodes share: read by nodes, written by the command
 //! connection.rs   one connection, and its errors         options.rs     the URL; tls.rs
 //! moving.rs       dumps of a cell, both ways              alone.rs       owning a cell without a lease, for an import
 //! ```
@@ -38,6 +39,7 @@ mod reads;
 mod statements;
 mod tables;
 mod tls;
+mod tokens;
 mod trouble;
 
 use std::{
@@ -56,6 +58,7 @@ pub use birth::CELLS_MAX;
 pub use cells::PgCells;
 pub use moving::{export, import};
 pub use options::PgOptions;
+pub use tokens::{PgTokens, TokenTable};
 
 use self::{
     cell::Lines,
@@ -161,13 +164,14 @@ impl PgStore {
         let sender = format!("{} {chance:016x}", options.owner);
         let count = options.committers.max(1);
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let hints = Hints::new(options.schema.clone(), sender);
         let first = senders.first().ok_or_else(|| PgError("no committer".to_owned()))?.downgrade();
         let shared = Arc::new(Shared {
             options,
             leases: Leases::default(),
             trouble: Trouble::default(),
             readers: Readers::default(),
-            cell: Lines::new(Hints::new(sender)),
+            cell: Lines::new(hints),
             broken: Mutex::default(),
             groups: AtomicU64::new(0),
             queued: AtomicU64::new(0),

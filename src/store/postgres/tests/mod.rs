@@ -7,6 +7,7 @@ mod moving;
 mod proxy;
 mod race;
 mod server;
+mod tokens;
 
 use super::*;
 use crate::store::conformance::{Harness, conformance_suite};

@@ -92,6 +92,18 @@ impl Server {
         run(unprivileged(&program("pg_ctl")).arg("-D").arg(self.data()).args(["-w", "-m", "immediate", "stop"]));
     }
 
+    /// Sessions are cut, and it comes back as a standby that follows nobody, or as a primary.
+    pub(super) fn again(&self, is_standby: bool) {
+        self.down();
+        let signal = self.data().join("standby.signal");
+        if is_standby {
+            fs::write(signal, "").unwrap()
+        } else {
+            fs::remove_file(signal).unwrap()
+        }
+        self.up();
+    }
+
     /// A schema that nobody has used.
     pub(super) fn options(&self) -> PgOptions {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
