@@ -23,6 +23,7 @@ pub mod takeover;
 mod tls;
 
 pub use auth::open_sources;
+use listeners::Addresses;
 pub use listeners::Listeners;
 pub use reload::Source;
 pub use tls::open_tls;
@@ -139,8 +140,9 @@ pub async fn run(
     let provider = billing::provider(&config, clock.clone())?;
     let orgs = start_orgs(&config, &store, &table, &clock, &provider, &metrics).await?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
+    let addresses = listeners.addresses();
     let among = cluster::join(&config, &mut listeners, cells, &table, (&orgs, &balances), &clock)?;
-    announce(&config, &listeners, &*engine);
+    announce(&config, addresses, &*engine);
     let supervisor = Arc::new(Supervisor::of_environment());
     let (reloads, asked) = Reloads::new();
     let service = Arc::new(Service::new(service::Deps {
@@ -156,6 +158,7 @@ pub async fn run(
         node: config.node.clone(),
     }));
     let keys = Keys::of(&callers.rpcs, &service).await;
+    let tokens = auth::Watch::of(&callers.rpcs, &service).await;
     let closing = service.closing();
     let (grpc, http) = listeners.doors(&config.bounds, service.turns(), tls.clone(), turn);
     let (health, grpc) =
@@ -172,7 +175,7 @@ pub async fn run(
         http: (tokio::spawn(http), http_stop),
         peer: among.map(|among| among.serve(service.clone(), &config.bounds)),
     };
-    let mut beside = watch_credentials(&callers.rpcs, keys, tls, &service);
+    let mut beside = watch_credentials(&callers.rpcs, tokens, keys, tls, &service);
     beside.extend(watch_store(&config, &service, &store, &engine, &health));
     beside.push(tokio::spawn(watch_clock(clock, engine.clone())));
     beside.push(tokio::spawn(supervisor.clone().watch(service.clone())));
@@ -206,12 +209,13 @@ fn watch_store(
 /// What reads credentials again while the node runs.
 fn watch_credentials(
     rpcs: &Authenticator,
+    tokens: Option<auth::Watch>,
     keys: Option<Keys>,
     tls: Option<Arc<Tls>>,
     service: &Arc<Service>,
 ) -> Vec<JoinHandle<()>> {
     let mut watching = Vec::new();
-    watching.extend(auth::watched(rpcs).map(|tokens| tokio::spawn(auth::watch(tokens, service.clone()))));
+    watching.extend(tokens.map(|tokens| tokio::spawn(tokens.watch())));
     watching.extend(keys.map(|keys| tokio::spawn(keys.watch())));
     let certificates = rpcs.sources().certificates.clone();
     watching.extend(tls.map(|tls| tokio::spawn(tls::watch(tls, certificates, service.metrics().clone()))));
@@ -250,12 +254,11 @@ fn random() -> Result<u64, Failure> {
 }
 
 /// The start-up line: what this node is and what it enforces by default.
-fn announce(config: &Config, listeners: &Listeners, engine: &dyn StoreEngine) {
+fn announce(config: &Config, addresses: Option<Addresses>, engine: &dyn StoreEngine) {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
     let rate = &config.policies.policy_of_unlisted().rate;
-    let addresses = listeners.addresses();
     if let Some(open) = config.is_open_beyond_loopback() {
         tracing::warn!(tls = config.tls.is_some(), "INSECURE: {open}; keep the ports inside a trusted network");
     }

@@ -72,7 +72,7 @@ const MODULES: [(&str, &[&str]); 32] = [
     // The command.
     // The wall clock is what "in 5 minutes" is counted from on the reader's screen.
     ("cli", &["auth", "bounds", "clock", "domain", "wire"]),
-    ("cli::local", &["app", "bounds", "cli", "config", "store", "telemetry"]),
+    ("cli::local", &["app", "auth", "bounds", "cli", "config", "store", "telemetry"]),
     ("cli::remote", &["bounds", "cli", "domain", "wire"]),
     // The composition root sees both sides of every port.
     (

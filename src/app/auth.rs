@@ -1,17 +1,22 @@
 //! Who is let in while the node runs: what is read at the start, and again when its files change.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::Failure;
+use tokio::time::timeout;
+
+use super::{Failure, cluster};
 use crate::{
-    auth::{Authenticator, Certificates, Issuer, JwtRules, KeySource, Sources, Tokens},
+    auth::{Authenticator, Certificates, Issuer, JwtRules, KeySource, Refreshed, Sources, Tokens},
     clock::SystemClock,
-    config::{Config, Jwks, JwtConfig, MetricsFor},
+    config::{Config, Jwks, JwtConfig, MetricsFor, TokenStore},
     service::Service,
+    store::postgres::PgTokens,
 };
 
-/// How often files of credentials are compared with what was read: what is revoked ends within a second.
-const EVERY: Duration = Duration::from_millis(250);
+/// How long the first calls are kept waiting for tokens that nodes share.
+const FIRST_WITHIN: Duration = Duration::from_secs(2);
+/// Causes of one trouble that are logged.
+const CAUSES: usize = 16;
 
 /// Whoever is let in to the rpcs, and to the metrics.
 #[derive(Debug)]
@@ -36,12 +41,17 @@ impl Authenticators {
     }
 }
 
-/// Reads what the configuration names.
+/// Reads what the configuration names, as far as it is on this machine.
 ///
 /// # Errors
 /// Naming the key, the file, and what is wrong with it: nobody is let in by a file that cannot be read.
 pub fn open_sources(config: &Config) -> Result<Sources, Failure> {
-    let tokens = config.auth.tokens.as_deref().map(Tokens::open).transpose().map_err(Failure)?;
+    let tokens = match (&config.auth.tokens, config.auth.token_store, &config.cluster) {
+        (_, Some(TokenStore::Cluster), Some(of)) => {
+            Some(Tokens::shared(Arc::new(PgTokens::new(cluster::first_cell(of, &config.node)?))))
+        }
+        (file, ..) => file.as_deref().map(Tokens::open).transpose().map_err(Failure)?,
+    };
     let jwt = config.auth.jwt.as_ref().map(issuer).transpose().map_err(Failure)?;
     let certificates = config.auth.certificates.as_ref().map(|config| Certificates::new(config.principals.clone()));
     Ok(Sources { tokens: tokens.map(Arc::new), jwt, certificates })
@@ -69,37 +79,62 @@ pub(super) fn grant(sources: &Sources, config: &Config) {
     }
 }
 
-/// The files of which something may change.
-pub(super) fn watched(authenticator: &Authenticator) -> Option<Arc<Tokens>> {
-    authenticator.sources().tokens.clone()
+/// The bearer tokens of a node while it runs, and what was said of them.
+#[derive(Debug)]
+pub(super) struct Watch {
+    tokens: Arc<Tokens>,
+    service: Arc<Service>,
+    /// Since they were last as they should be, so that each cause is said once.
+    said: BTreeSet<String>,
 }
 
-/// Takes over what the files say, as soon as they say something that is valid. What is not is said once, and what was
-/// valid before stays so.
-pub(super) async fn watch(tokens: Arc<Tokens>, service: Arc<Service>) {
-    let mut refused: Option<String> = None;
-    loop {
-        tokio::time::sleep(EVERY).await;
-        let read = {
-            let tokens = tokens.clone();
-            tokio::task::spawn_blocking(move || tokens.refresh())
-        };
-        let trouble = match read.await.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(changed) => {
+impl Watch {
+    /// Those of the node, where callers have some. What was not read at the start is read before anybody is served, in
+    /// bounded time; without it no token is good.
+    pub(super) async fn of(rpcs: &Authenticator, service: &Arc<Service>) -> Option<Self> {
+        let tokens = rpcs.sources().tokens.clone()?;
+        let mut watch = Self { tokens, service: service.clone(), said: BTreeSet::new() };
+        if !watch.tokens.are_read() && timeout(FIRST_WITHIN, watch.refresh()).await.is_err() {
+            watch.refused(Some(format!("no answer within {FIRST_WITHIN:?}")));
+        }
+        Some(watch)
+    }
+
+    /// Takes over what their source says, as soon as it says something that is valid. What was valid before stays so.
+    pub(super) async fn watch(mut self) {
+        loop {
+            self.tokens.due().await;
+            self.refresh().await;
+        }
+    }
+
+    async fn refresh(&mut self) {
+        let refused = match self.tokens.refresh().await {
+            Ok(Refreshed { changed, refused }) => {
                 if changed {
-                    tracing::info!(tokens = tokens.count(), "the token file was read again");
+                    tracing::info!(tokens = self.tokens.count(), "the tokens were read");
                 }
-                None
+                refused
             }
             Err(why) => Some(why),
         };
-        if trouble != refused {
-            if let Some(why) = &trouble {
-                tracing::error!(%why, "the token file was not read again, the tokens before stay in force");
+        self.refused(refused);
+    }
+
+    fn refused(&mut self, why: Option<String>) {
+        let (key, is_trouble) = (self.tokens.key(), why.is_some());
+        match &why {
+            None => self.said.clear(),
+            Some(why) if self.said.len() < CAUSES && self.said.insert(why.clone()) => {
+                if self.tokens.are_read() {
+                    tracing::error!(%why, "not all tokens are as their source says; those read before stay in force");
+                } else {
+                    tracing::error!(%why, "the tokens could not be read yet: no token lets anybody in");
+                }
             }
-            service.metrics().tokens_are_stale(trouble.is_some());
-            service.identity_trouble("auth.tokens", trouble.clone());
-            refused = trouble;
+            Some(_) => {}
         }
+        self.service.metrics().tokens_are_stale(is_trouble);
+        self.service.identity_trouble(key, why);
     }
 }

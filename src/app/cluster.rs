@@ -42,6 +42,12 @@ const TLS_KEYS: [&str; 3] = ["cluster.tls.cert", "cluster.tls.key", "cluster.tls
 /// Hexadecimal digits of a digest that people compare.
 const DIGEST_DIGITS: usize = 12;
 
+/// How the first cell is reached, which also keeps what belongs to no org.
+pub(super) fn first_cell(cluster: &Cluster, node: &str) -> Result<PgOptions, Failure> {
+    let url = cluster.postgres_urls.first().ok_or_else(|| Failure("cluster.postgres_urls is empty".into()))?;
+    PgOptions::of(url.reveal(), node).map_err(|error| Failure(format!("cluster.postgres_urls: {error}")))
+}
+
 /// The store that all nodes have, and the clock of this one.
 pub(super) async fn open(cluster: &Cluster, node: &str) -> Result<Store, Failure> {
     let refused = |error: PgError| Failure(format!("cluster.postgres_urls: {error}"));
@@ -189,8 +195,9 @@ fn draw() -> Incarnation {
 
 /// Nodes whose digests differ decide differently about some org.
 pub(super) fn digest(config: &Config) -> String {
-    let Config { policies, bounds, durability, billing, pool_stats, .. } = config;
-    let text = format!("{policies:?} {bounds:?} {durability:?} {billing:?} {pool_stats:?}");
+    let Config { policies, bounds, durability, billing, pool_stats, auth, .. } = config;
+    let tokens = auth.token_store;
+    let text = format!("{policies:?} {bounds:?} {durability:?} {billing:?} {pool_stats:?} {tokens:?}");
     let mut digits = format!("{:x}", Sha256::digest(text));
     digits.truncate(DIGEST_DIGITS);
     digits

@@ -1,8 +1,8 @@
 //! Who calls, and what they may do: from a credential to a [`Principal`], and from there to yes or no.
 //!
-//! A credential is a bearer token of the token file, a JWT of an issuer, or the certificate of a connection. None
-//! of them is ever in a message; a principal has a name for that. Nothing here fails open: what cannot be judged is
-//! refused.
+//! A credential is a bearer token of a file or of the store that nodes share, a JWT of an issuer, or the certificate of
+//! a connection. None of them is ever in a message; a principal has a name for that. Nothing here fails open: what
+//! cannot be judged is refused.
 
 mod certificates;
 mod fetch;
@@ -18,7 +18,7 @@ pub use certificates::Certificates;
 pub use grants::Grants;
 pub use jwt::{Issuer, JwtRules, KeySource, KeysRead};
 pub use principal::{Access, Grant, Principal, Role, until};
-pub use tokens::{NewToken, StoredToken, TokenFile, Tokens};
+pub use tokens::{NewToken, Refreshed, StoredToken, TokenFile, Tokens};
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -108,7 +108,7 @@ impl fmt::Debug for Presented<'_> {
 /// Where principals come from.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// The token file.
+    /// Bearer tokens.
     pub tokens: Option<Arc<Tokens>>,
     /// The issuer of signed tokens.
     pub jwt: Option<Arc<Issuer>>,
@@ -170,7 +170,7 @@ impl Authenticator {
             };
         };
         let text = bearer(header).ok_or(Refused::Malformed)?;
-        // Between the parts of a signed token; a token of the file has none.
+        // Between the parts of a signed token; a bearer token of our own has none.
         match (text.contains('.'), tokens, jwt) {
             (true, _, Some(issuer)) => issuer.verify(text),
             (false, Some(tokens), _) => tokens.principal(text),

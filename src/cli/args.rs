@@ -32,7 +32,7 @@ pub(super) use pool::{
 pub(super) use reservation::{ReservationListArgs, ReservationVerb, StateArg};
 pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
 pub(super) use settle::{CommitArgs, CompleteArgs, ExtendArgs, RecordArgs, ReservedArgs, ResumeArgs};
-pub(super) use token::{Expires, TokenCreateArgs, TokenFileArgs, TokenRevokeArgs, TokenVerb};
+pub(super) use token::{Expires, TokenCreateArgs, TokenImportArgs, TokenPlaceArgs, TokenRevokeArgs, TokenVerb};
 pub(super) use values::{MeterAmount, PeriodLimit};
 
 /// Orgs that one `status` may ask for: the items of one batch.

@@ -1,6 +1,9 @@
 //! The verbs that work on this machine's files instead of asking a node.
 
 mod postgres;
+mod tokens;
+
+pub(super) use tokens::Place as TokenPlace;
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! `tollgate token`: writes the file of tokens that a node reads.
+//! `tollgate token`: writes the tokens that nodes read, in a file or in the store of a cluster.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,8 +9,9 @@ use std::{
 
 use super::{
     Exit,
-    args::{Expires, TokenCreateArgs, TokenFileArgs, TokenRevokeArgs, TokenVerb},
+    args::{Expires, TokenCreateArgs, TokenImportArgs, TokenPlaceArgs, TokenRevokeArgs, TokenVerb},
     failure::Failure,
+    local::TokenPlace,
     output::{Output, table, text as column},
 };
 use crate::{
@@ -25,6 +26,7 @@ pub(super) fn run(verb: &TokenVerb, output: &mut Output<'_>) -> Exit {
         TokenVerb::Create(args) => create(args, output),
         TokenVerb::List(args) => list(args, output),
         TokenVerb::Revoke(args) => revoke(args, output),
+        TokenVerb::Import(args) => import(args, output),
     };
     match done {
         Ok(()) => Exit::Done,
@@ -46,23 +48,35 @@ fn create(args: &TokenCreateArgs, output: &mut Output<'_>) -> Result<(), String>
     let grant =
         Grant { role: args.role.into(), orgs: args.orgs.clone(), scopes: args.scopes.clone(), bind: args.bind.clone() };
     let made = StoredToken::make(&args.name, grant, now, expires)?;
-    change(&args.file.file, |file| {
-        if file.tokens.iter().any(|token| token.name == args.name) {
-            return Err(format!("there is a token named {:?} already: revoke it, or choose another name", args.name));
+    let kept_in = match TokenPlace::of(&args.place)? {
+        TokenPlace::Store(store) => {
+            store.create(&made.stored)?;
+            "the store of the cluster".to_owned()
         }
-        file.tokens.push(made.stored);
-        Ok(())
-    })?;
+        TokenPlace::File(path) => {
+            change(&path, |file| {
+                if file.tokens.iter().any(|token| token.name == args.name) {
+                    let name = &args.name;
+                    return Err(format!("there is a token named {name:?} already: revoke it, or choose another name"));
+                }
+                file.tokens.push(made.stored);
+                Ok(())
+            })?;
+            path.display().to_string()
+        }
+    };
     output.data(&made.text);
-    let path = args.file.file.display();
-    output.note(&format!("this token is shown once; {path} has its SHA-256"));
+    output.note(&format!("this token is shown once; {kept_in} has its SHA-256"));
     Ok(())
 }
 
-fn list(args: &TokenFileArgs, output: &mut Output<'_>) -> Result<(), String> {
-    let file = read(&args.file)?;
+fn list(args: &TokenPlaceArgs, output: &mut Output<'_>) -> Result<(), String> {
+    let tokens = match TokenPlace::of(args)? {
+        TokenPlace::Store(store) => store.all()?,
+        TokenPlace::File(path) => read(&path)?.tokens,
+    };
     let now = clock::wall();
-    let rows = file.tokens.iter().map(|token| {
+    let rows = tokens.iter().map(|token| {
         let ended = token.ends().ok().flatten().is_some_and(|at| at <= now);
         let ends = token.expires.as_deref().unwrap_or("never");
         let ends = if ended { format!("{ends} (over)") } else { ends.to_owned() };
@@ -75,12 +89,32 @@ fn list(args: &TokenFileArgs, output: &mut Output<'_>) -> Result<(), String> {
 }
 
 fn revoke(args: &TokenRevokeArgs, output: &mut Output<'_>) -> Result<(), String> {
-    change(&args.file.file, |file| {
-        let before = file.tokens.len();
-        file.tokens.retain(|token| token.name != args.name);
-        if file.tokens.len() == before { Err(format!("no token is named {:?}", args.name)) } else { Ok(()) }
-    })?;
+    let unknown = || format!("no token is named {:?}", args.name);
+    match TokenPlace::of(&args.place)? {
+        TokenPlace::Store(store) => store.revoke(&args.name)?.then_some(()).ok_or_else(unknown)?,
+        TokenPlace::File(path) => change(&path, |file| {
+            let before = file.tokens.len();
+            file.tokens.retain(|token| token.name != args.name);
+            if file.tokens.len() == before { Err(unknown()) } else { Ok(()) }
+        })?,
+    }
     output.note(&format!("{}: revoked", args.name));
+    Ok(())
+}
+
+/// One after the other, so that a name that another token has already stops it; what was taken over is known when it is
+/// started again.
+fn import(args: &TokenImportArgs, output: &mut Output<'_>) -> Result<(), String> {
+    let tokens = read(&args.from)?.tokens;
+    // As the store says them again.
+    let tokens = tokens.iter().map(|token| StoredToken::of_row(token.row()?)).collect::<Result<Vec<_>, _>>()?;
+    let TokenPlace::Store(store) = TokenPlace::of(&args.place)? else {
+        return Err("tokens are taken over into the store of a cluster: name it with --postgres or --config".into());
+    };
+    let there = store.all()?;
+    let (known, new): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| there.contains(token));
+    new.iter().try_for_each(|token| store.create(token))?;
+    output.note(&format!("{} tokens taken over, {} were taken over before", new.len(), known.len()));
     Ok(())
 }
 

@@ -13,7 +13,7 @@
 //! | `[listen]` | `grpc`, `http`, and `peer` of a cluster |
 //! | `[cluster]` | `postgres_urls`, `advertise`, `advertise_grpc`, `weight`, `tls`: nodes that share a store |
 //! | `[tls]` | `cert`, `key`: of both listeners; without it they speak in the clear |
-//! | `[auth]` | `tokens`, `metrics`: who may call; without a source of identity everybody may |
+//! | `[auth]` | `tokens`, `token_store`, `metrics`: who may call; without a source of identity everybody may |
 //! | `[auth.jwt]` | `issuer`, `audience`, `jwks`, `ca`, `claim`, `subjects`: signed tokens of one issuer |
 //! | `[auth.certificates]` | `ca`, `principals`: certificates that callers show |
 //! | `[data]` | `dir` |
@@ -68,7 +68,7 @@ use std::{
     time::Duration,
 };
 
-pub use self::auth::{Auth, CertificatesConfig, Jwks, JwtConfig, MetricsFor};
+pub use self::auth::{Auth, CertificatesConfig, Jwks, JwtConfig, MetricsFor, TokenStore};
 pub use self::{
     billing::{AutumnConfig, Billing, BillingRules, OverageBehavior, ProviderKind},
     cluster::{Cluster, PeerFiles},
@@ -248,7 +248,7 @@ impl Config {
         let cluster = cluster::cluster(root.section("cluster"), &listen);
         let has_tls = root.place("tls").is_some();
         let tls = tls::tls(root.section("tls"));
-        let auth = auth::auth(root.section("auth"), has_tls);
+        let auth = auth::auth(root.section("auth"), has_tls, cluster.is_some());
         let data_dir = data_dir(root.section("data"));
         let durability = durability(root.section("durability"));
         let (bounds, budget_at) = bounds(root.section("bounds"));

@@ -127,9 +127,10 @@ fn reload_tls(old: Option<TlsFiles>, new: Option<TlsFiles>, waits: &mut Waiting)
 }
 
 fn reload_auth(old: Auth, new: &Auth, waits: &mut Waiting) -> Auth {
-    let Auth { tokens, jwt, certificates, metrics } = new;
+    let Auth { tokens, token_store, jwt, certificates, metrics } = new;
     Auth {
         tokens: waits.at_start("auth.tokens", old.tokens, tokens),
+        token_store: waits.at_start("auth.token_store", old.token_store, token_store),
         jwt: reload_jwt(old.jwt, jwt, waits),
         certificates: reload_certificates(old.certificates, certificates, waits),
         metrics: waits.at_start("auth.metrics", old.metrics, metrics),

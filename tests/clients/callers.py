@@ -1,12 +1,86 @@
-"""Nodes that ask who calls: a file of tokens, made by the command itself."""
+"""Nodes that ask who calls: a file of tokens, made by the command itself, and every rpc as anybody may call it."""
 
 import os
+import re
 import shutil
 import tempfile
 
+import grpc
+from google.protobuf import message_factory
+
 from case import NodeCase
-from node import Node
-from plane import Plane
+from node import ROOT, Node
+from plane import SERVICES, Plane, Refusal, descriptors
+
+ROLES = ["reporter", "plane", "viewer", "admin", "peer"]
+ROW = re.compile(r"^\| `(\S+)` \| (.+) \|$", re.MULTILINE)
+
+
+def documented():
+    """rpc -> the roles that may call it."""
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    rows = {name: cells.split(" | ") for name, cells in ROW.findall(text)}
+    return {name: {role for role, cell in zip(ROLES, cells) if cell == "yes"} for name, cells in rows.items()}
+
+
+class Rpcs:
+    """Every rpc, by its full name."""
+
+    def __init__(self, channel):
+        """`channel` asks a node for their descriptors, as somebody who is known."""
+        pool = descriptors(channel)
+        self.methods = {
+            f"{service}/{method.name}": method
+            for service in SERVICES.values()
+            for method in pool.FindServiceByName(service).methods
+        }
+
+    def ask(self, channel, name, token, request):
+        """The reason of the refusal, of the call or of each of its items; None where it is carried out."""
+        metadata = [("authorization", f"Bearer {token}")] if token else []
+        method = self.methods[name]
+        answer_type = message_factory.GetMessageClass(method.output_type)
+        try:
+            if method.client_streaming:
+                call = channel.stream_stream(f"/{name}", response_deserializer=answer_type.FromString)
+                answers = list(call(iter([request]), metadata=metadata, timeout=10))
+            else:
+                call = channel.unary_unary(f"/{name}", response_deserializer=answer_type.FromString)
+                answers = [call(request, metadata=metadata, timeout=10)]
+        except grpc.RpcError as error:
+            return Refusal(error).reason
+        for answer in answers:
+            for item in getattr(answer, "results", [answer]):
+                if item.DESCRIPTOR.fields_by_name.get("error") and item.HasField("error"):
+                    return item.error.reason
+        return None
+
+    def request(self, name, org, scopes=()):
+        """A request for this org, in a batch or a stream as its item; and whether it names scopes."""
+        message = message_factory.GetMessageClass(self.methods[name].input_type)()
+        fields = message.DESCRIPTOR.fields_by_name
+        if "org" in fields:
+            target = message
+        elif "items" in fields:
+            target = message.items.add()
+        elif "acquire" in fields:
+            target = message.acquire
+        else:
+            return message.SerializeToString(), False
+        target.org = org
+        inner = target.acquire if name.endswith("/Pick") else target
+        has_scopes = "scopes" in inner.DESCRIPTOR.fields_by_name
+        if has_scopes and scopes:
+            inner.scopes.extend(scopes)
+        for field, value in {"request_id": "r-1", "usage": None, "reservation_id": "0" * 32, "pool": "p"}.items():
+            if field in target.DESCRIPTOR.fields_by_name and value and not getattr(target, field):
+                if field != "pool" or "PoolService" in name:
+                    setattr(target, field, value)
+        return message.SerializeToString(), has_scopes
+
+    def names_an_org(self, name):
+        fields = self.methods[name].input_type.fields_by_name
+        return any(field in fields for field in ["org", "items", "acquire"])
 
 
 class CallerCase(NodeCase):

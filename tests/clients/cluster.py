@@ -163,12 +163,13 @@ class Cluster:
     """Nodes n1, n2, … on shared cells, all shards owned; `close` ends everything."""
 
     def __init__(self, nodes=3, cells=1, balancer=None, config="", environment=None, standby=False, spare=0,
-                 isolated=False, weights=None, prepare=None, door=None, clocks=None, binary=None):
+                 isolated=False, weights=None, prepare=None, door=None, clocks=None, binary=None, tls=False):
         """`spare`: nodes that the balancer knows and that are not started yet. `isolated`: each node in a network
         namespace of its own, with cables that can be cut; only root may. `config` and `environment`: of every node.
         `clocks`: what those of a node are ahead of this machine's, in seconds, by its name. `prepare` is called with the
-        cells before the first node starts. `door`: what is in front of each PostgreSQL, of doors.py. `binary`: what every
-        node runs, where it is not the one under test."""
+        cells before the first node starts, and returns the token that operators have, if callers need one. `door`: what
+        is in front of each PostgreSQL, of doors.py. `binary`: what every node runs, where it is not the one under test.
+        `tls`: nodes show certificates to each other also on this machine."""
         self._stack = contextlib.ExitStack()
         try:
             self.dir = tempfile.mkdtemp(prefix="tollgate-cluster-")
@@ -184,15 +185,14 @@ class Cluster:
             if balancer:
                 self.environment |= NOTICE
             self.environment |= environment or {}
-            self._authority = Authority() if isolated else None
+            self.authority = Authority() if isolated or tls else None
             self.nodes = {}
             for number in range(1, nodes + spare + 1):
                 self._add(number, (weights or {}).get(f"n{number}", 1), (clocks or {}).get(f"n{number}"))
                 if binary:
                     self.nodes[f"n{number}"].binary = binary
             self._planes = {}
-            if prepare:
-                prepare(self.cells)
+            self.token = prepare(self.cells) if prepare else None
             self.start(*list(self.nodes)[:nodes])
             self.balancer = None
             if balancer:
@@ -216,7 +216,9 @@ class Cluster:
             under, flags = self.network.add(number), ["--insecure"]
             callers, peers = (self.network.address(number, cable) for cable in (CALLERS, PEERS))
             addresses = [f"{callers}:7070", f"{callers}:7071", f"{peers}:7072"]
-            more += self._authority.written(self.dir, name, [callers, peers])
+            more += self.authority.written(self.dir, name, [callers, peers])
+        elif self.authority:
+            more += self.authority.written(self.dir, name, ["127.0.0.1"])
         more = f'\n[listen]\npeer = "{addresses[2]}"\n' + more
         node = ClusterNode(name, addresses, self.config + more, self.environment, clock, under, flags)
         self.nodes[name] = node
@@ -287,11 +289,12 @@ class Cluster:
 
     # What they see.
 
-    def plane(self, name=None):
-        """A client: of the balancer, or of one node."""
+    def plane(self, name=None, token=None):
+        """A client: of the balancer, or of one node. Without a token it has that of operators."""
         if name is None and self.balancer is None:
             name = self.running()[0]
-        plane = Plane(self.nodes[name].grpc if name else self.balancer.address, options=RECONNECT)
+        address = self.nodes[name].grpc if name else self.balancer.address
+        plane = Plane(address, token=token or self.token, options=RECONNECT)
         self._stack.callback(plane.close)
         return plane
 
@@ -417,7 +420,7 @@ class Authority:
     def __init__(self):
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nodes")])
-        self._own = self._signed(self._name, self._key, x509.BasicConstraints(ca=True, path_length=0), True)
+        self.ca = self._signed(self._name, self._key, x509.BasicConstraints(ca=True, path_length=0), True)
 
     def _signed(self, subject, key, extension, critical):
         now = datetime.datetime.now(datetime.timezone.utc)
@@ -426,16 +429,18 @@ class Authority:
         made = made.not_valid_after(now + self.LENGTH).add_extension(extension, critical)
         return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
+    def certificate(self, names, addresses=()):
+        """A certificate with these names of the DNS and addresses, and its key, in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [*map(x509.DNSName, names), *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses)]
+        form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        certificate = self._signed(x509.Name([]), key, x509.SubjectAlternativeName(names), True)
+        return certificate, key.private_bytes(serialization.Encoding.PEM, form, none)
+
     def written(self, folder, name, addresses):
         """Files for one node, and the section of its configuration that names them."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = [*map(x509.DNSName, (name, NAME_OF_NODES)), *(x509.IPAddress(ipaddress.ip_address(each)) for each in addresses)]
-        form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        texts = {
-            "cert": self._signed(x509.Name([]), key, x509.SubjectAlternativeName(names), True),
-            "key": key.private_bytes(serialization.Encoding.PEM, form, none),
-            "ca": self._own,
-        }
+        cert, key = self.certificate((name, NAME_OF_NODES), addresses)
+        texts = {"cert": cert, "key": key, "ca": self.ca}
         lines = ["[cluster.tls]"]
         for kind, text in texts.items():
             path = os.path.join(folder, f"{name}-{kind}.pem")

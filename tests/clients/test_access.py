@@ -3,32 +3,21 @@
 Which role may call an rpc is read from the table in docs/security.md, which a test holds against the node's own.
 """
 
-import re
 import time
 import unittest
 
 import grpc
-from google.protobuf import message_factory
 
-from callers import CallerCase
-from node import ROOT, eventually
-from plane import SERVICES, descriptors, refusal
+from callers import ROLES, CallerCase, Rpcs, documented
+from node import eventually
+from plane import refusal
 
-ROLES = ["reporter", "plane", "viewer", "admin", "peer"]
-ROW = re.compile(r"^\| `(\S+)` \| (.+) \|$", re.MULTILINE)
 OWN, OTHER, MISSING = "own", "other", "missing"
 # What a caller that may reach every org is answered.
 NODE_WIDE = {
     "tollgate.admin.v1.AdminService/Reload": None,
     "tollgate.admin.v1.AdminService/DrainNode": "NODE_UNKNOWN",
 }
-
-
-def documented():
-    """rpc -> the roles that may call it."""
-    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-    rows = {name: cells.split(" | ") for name, cells in ROW.findall(text)}
-    return {name: {role for role, cell in zip(ROLES, cells) if cell == "yes"} for name, cells in rows.items()}
 
 
 class Matrix(CallerCase):
@@ -49,7 +38,7 @@ class Matrix(CallerCase):
         self.node_ = self.guarded()
         self.admin = self.plane(self.node_, self.all_orgs)
         self.revoke("revoked")
-        eventually(lambda: self.node_.logged("the token file was read again"), "the revocation")
+        eventually(lambda: self.node_.logged("the tokens were read"), "the revocation")
         self.nobody = {
             "none": (None, "CREDENTIAL_MISSING"),
             "garbage": ("tg_0000000000000000_00", "CREDENTIAL_INVALID"),
@@ -61,58 +50,11 @@ class Matrix(CallerCase):
         self.addCleanup(self.channel.close)
         for org in [OWN, OTHER]:
             self.assertTrue(self.admin.gate.Acquire(org=org).allowed)
-        pool = descriptors(self.admin.channel)
-        self.methods = {
-            f"{service}/{method.name}": method
-            for service in SERVICES.values()
-            for method in pool.FindServiceByName(service).methods
-        }
+        self.rpcs = Rpcs(self.admin.channel)
+        self.methods, self.request = self.rpcs.methods, self.rpcs.request
 
     def ask(self, name, token, request):
-        """The reason of the refusal, of the call or of each of its items; None where it is carried out."""
-        metadata = [("authorization", f"Bearer {token}")] if token else []
-        method = self.methods[name]
-        answer_type = message_factory.GetMessageClass(method.output_type)
-        try:
-            if method.client_streaming:
-                call = self.channel.stream_stream(f"/{name}", response_deserializer=answer_type.FromString)
-                answers = list(call(iter([request]), metadata=metadata, timeout=10))
-            else:
-                call = self.channel.unary_unary(f"/{name}", response_deserializer=answer_type.FromString)
-                answers = [call(request, metadata=metadata, timeout=10)]
-        except grpc.RpcError:
-            def again(data):
-                return list(call(iter([data]), metadata=metadata, timeout=10)) if method.client_streaming else call(
-                    data, metadata=metadata, timeout=10)
-            return refusal(again, request).reason
-        for answer in answers:
-            for item in getattr(answer, "results", [answer]):
-                if item.DESCRIPTOR.fields_by_name.get("error") and item.HasField("error"):
-                    return item.error.reason
-        return None
-
-    def request(self, name, org, scopes=()):
-        """A request for this org, in a batch or a stream as its item."""
-        message = message_factory.GetMessageClass(self.methods[name].input_type)()
-        fields = message.DESCRIPTOR.fields_by_name
-        if "org" in fields:
-            target = message
-        elif "items" in fields:
-            target = message.items.add()
-        elif "acquire" in fields:
-            target = message.acquire
-        else:
-            return message.SerializeToString(), False
-        target.org = org
-        inner = target.acquire if name.endswith("/Pick") else target
-        has_scopes = "scopes" in inner.DESCRIPTOR.fields_by_name
-        if has_scopes and scopes:
-            inner.scopes.extend(scopes)
-        for field, value in {"request_id": "r-1", "usage": None, "reservation_id": "0" * 32, "pool": "p"}.items():
-            if field in target.DESCRIPTOR.fields_by_name and value and not getattr(target, field):
-                if field != "pool" or "PoolService" in name:
-                    setattr(target, field, value)
-        return message.SerializeToString(), has_scopes
+        return self.rpcs.ask(self.channel, name, token, request)
 
     def test_the_documented_table_has_every_rpc(self):
         self.assertEqual(set(self.table), set(self.methods))
@@ -146,7 +88,7 @@ class Matrix(CallerCase):
     def test_another_org_and_one_that_does_not_exist_are_refused_alike(self):
         judged = 0
         for name, may in self.table.items():
-            if not self.names_an_org(name):
+            if not self.rpcs.names_an_org(name):
                 continue
             for role in may & set(self.callers):
                 with self.subTest(rpc=name, role=role):
@@ -158,10 +100,6 @@ class Matrix(CallerCase):
         self.assertNotIn(MISSING, stored)
         listed = self.plane(self.node_, self.callers["viewer"]).admin.ListOrgs()
         self.assertEqual({summary.org for summary in listed.orgs}, {OWN})
-
-    def names_an_org(self, name):
-        fields = self.methods[name].input_type.fields_by_name
-        return any(field in fields for field in ["org", "items", "acquire"])
 
     def test_a_caller_of_some_scopes_names_one_of_them(self):
         judged = 0

@@ -100,7 +100,7 @@ class Kubernetes(unittest.TestCase):
 
     def checked(self, folder, toml):
         """What the node says of a configuration whose files are in this folder."""
-        for name in ("tls", "nodes", "auth", "postgres"):
+        for name in ("tls", "nodes", "postgres"):
             os.mkdir(os.path.join(folder, name))
         section = Authority().written(os.path.join(folder, "nodes"), "n1", ["127.0.0.1"])
         paths = dict(re.findall(r'^(cert|key|ca) = "(.*)"$', section, re.MULTILINE))
@@ -108,8 +108,6 @@ class Kubernetes(unittest.TestCase):
                             ("nodes/tls.key", "key"), ("nodes/ca.crt", "ca"), ("postgres/ca.crt", "ca")):
             with open(paths[kind], "rb") as source, open(os.path.join(folder, there), "wb") as target:
                 target.write(source.read())
-        with open(os.path.join(folder, "auth/tokens.toml"), "w", encoding="utf-8"):
-            pass
         # The pod says these two.
         toml = toml.replace("[cluster]\n", '[node]\nname = "tollgate-0"\n[cluster]\nadvertise = "10.0.0.1:7072"\n', 1)
         file = os.path.join(folder, "tollgate.toml")

@@ -104,7 +104,7 @@ class Revoked(CallerCase):
     def test_a_token_made_while_the_node_runs_lets_in(self):
         node = self.guarded()
         token = self.token("late", "plane")
-        eventually(lambda: node.logged("the token file was read again"), "the new file")
+        eventually(lambda: node.logged("the tokens were read"), "the new file")
         self.assertTrue(self.plane(node, token).gate.Acquire(org="acme").allowed)
 
     def test_a_broken_file_lets_nobody_new_in_and_ends_nothing(self):

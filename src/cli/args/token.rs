@@ -1,4 +1,4 @@
-//! `tollgate token`: bearer tokens of a node.
+//! `tollgate token`: bearer tokens of a node, or of all nodes of a cluster.
 
 use std::path::PathBuf;
 
@@ -11,20 +11,31 @@ use crate::{auth::Role, domain::window::Millis};
 pub(crate) enum TokenVerb {
     /// Make a token and print it: the only time that anybody sees it
     ///
-    /// Prints the token, and nothing else, to stdout. The file keeps its SHA-256. A node that has this file in
-    /// `auth.tokens` lets the bearer in within a second.
+    /// Prints the token, and nothing else, to stdout. The file, or the store of the cluster, keeps its SHA-256. Nodes that
+    /// have it in `auth.tokens`, or `auth.token_store`, let the bearer in within a second.
     Create(TokenCreateArgs),
-    /// List the tokens of the file: who they are for, and when they end
-    List(TokenFileArgs),
+    /// List tokens: who they are for, and when they end
+    List(TokenPlaceArgs),
     /// Remove a token: nobody is let in by it any more within a second, and open streams end
     Revoke(TokenRevokeArgs),
+    /// Take the tokens of a file over into the store of a cluster: their bearers keep them
+    Import(TokenImportArgs),
 }
 
+/// Where the tokens are. Without any of these it is where the variables of the configuration say, or
+/// ./tollgate-tokens.toml.
 #[derive(Debug, Args)]
-pub(crate) struct TokenFileArgs {
-    /// The file of tokens, as in `auth.tokens` of the node
-    #[arg(long, env = "TOLLGATE__AUTH__TOKENS", value_name = "FILE", default_value = "./tollgate-tokens.toml")]
-    pub file: PathBuf,
+pub(crate) struct TokenPlaceArgs {
+    /// In this file, as in `auth.tokens` of the node [default: $TOLLGATE__AUTH__TOKENS or ./tollgate-tokens.toml]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["postgres", "config"])]
+    pub file: Option<PathBuf>,
+    /// In the store of a cluster: postgres://USER@HOST:PORT/DATABASE?sslmode=MODE, the first of
+    /// `cluster.postgres_urls`; PGPASSWORD has the password
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    pub postgres: Option<String>,
+    /// Where this configuration of a node says: `auth.tokens` or `auth.token_store`
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -48,7 +59,7 @@ pub(crate) struct TokenCreateArgs {
     #[arg(long, value_parser = expires, value_name = "WHEN")]
     pub expires: Expires,
     #[command(flatten)]
-    pub file: TokenFileArgs,
+    pub place: TokenPlaceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -56,7 +67,15 @@ pub(crate) struct TokenRevokeArgs {
     /// The name it was made with
     pub name: String,
     #[command(flatten)]
-    pub file: TokenFileArgs,
+    pub place: TokenPlaceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenImportArgs {
+    /// The file of tokens
+    pub from: PathBuf,
+    #[command(flatten)]
+    pub place: TokenPlaceArgs,
 }
 
 /// When a token ends.

@@ -37,6 +37,15 @@ fn subjects_and_names_are_granted_something() {
 }
 
 #[test]
+fn tokens_are_in_a_file_or_in_the_store_of_a_cluster() {
+    let file = good("[auth]\ntokens = \"f\"\n").auth;
+    assert_eq!((file.tokens.as_deref(), file.token_store), (Some(std::path::Path::new("f")), None));
+    let store = good("[auth]\ntoken_store = \"cluster\"\n[cluster]\npostgres_urls = [\"postgres://h/d\"]\n").auth;
+    assert_eq!((&store.tokens, store.token_store), (&None, Some(TokenStore::Cluster)));
+    assert!(store.is_asked());
+}
+
+#[test]
 fn keys_are_in_a_file_or_behind_a_safe_url() {
     let of = |jwks: &str| {
         let text = format!("[auth.jwt]\nissuer = \"i\"\naudience = \"a\"\nclaim = \"c\"\njwks = \"{jwks}\"\n");
@@ -79,7 +88,24 @@ fn what_would_let_in_nobody_or_the_wrong_one_is_a_mistake() {
             "[auth.certificates]\nca = \"c\"\nprincipals.a = { role = \"plane\", orgs = [\"*\"] }\n".to_owned(),
             "t.toml:1:1: auth.certificates is of no use without [tls]",
         ),
-        ("[auth]\nmetrics = \"viewer\"\n".to_owned(), "set auth.tokens, auth.jwt or auth.certificates as well"),
+        ("[auth]\nmetrics = \"viewer\"\n".to_owned(), "set auth.tokens, auth.token_store, auth.jwt or"),
+        (
+            "[auth]\ntoken_store = \"postgres\"\n".to_owned(),
+            "auth.token_store \"postgres\" is not allowed: \"cluster\"",
+        ),
+        (
+            "[auth]\ntoken_store = \"cluster\"\n".to_owned(),
+            "auth.token_store \"cluster\" is not allowed: no value without [cluster]",
+        ),
+        (
+            "[auth]\ntoken_store = \"cluster\"\n[cluster]\n".to_owned(),
+            "t.toml:2:15: auth.token_store \"cluster\" is not allowed: no value without [cluster]",
+        ),
+        (
+            "[auth]\ntokens = \"f\"\ntoken_store = \"cluster\"\n[cluster]\npostgres_urls = [\"postgres://h/d\"]\n"
+                .to_owned(),
+            "auth.token_store \"cluster\" is not allowed: no value beside auth.tokens",
+        ),
     ] {
         let shown = errors(&text);
         assert!(shown.contains(expected), "{text}\n  says: {shown}\n  want: {expected}");

@@ -34,6 +34,9 @@ fn the_example_is_the_defaults_and_its_comments_are_valid() {
     for bound in Bound::ALL {
         assert!(Config::example().contains(&format!("\n{} = ", bound.name())), "{bound} is in the example");
     }
+    let other = Config::example().replace("\n#tokens = ", "\n#token_store = \"cluster\" # ");
+    let other: Vec<_> = other.lines().map(|line| settings(line).unwrap_or_else(|| line.to_owned())).collect();
+    assert_eq!(good(&other.join("\n")).auth.token_store, Some(TokenStore::Cluster));
 }
 
 #[test]

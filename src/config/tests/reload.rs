@@ -11,7 +11,6 @@ type Keys = BTreeMap<String, String>;
 /// A configuration in which every key has an effect.
 fn base(secret_key_file: &str) -> Keys {
     let keys = [
-        ("auth.tokens", "\"/tokens\""),
         ("auth.jwt.issuer", "\"issuer\""),
         ("auth.jwt.audience", "\"tollgate\""),
         ("auth.jwt.jwks", "\"https://issuer/keys\""),
@@ -46,10 +45,11 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 72] = [
+const OTHER: [(&str, &str); 73] = [
     ("tls.cert", "\"/other\""),
     ("tls.key", "\"/other\""),
     ("auth.tokens", "\"/other\""),
+    ("auth.token_store", "\"cluster\""),
     ("auth.metrics", "\"viewer\""),
     ("auth.jwt.issuer", "\"other\""),
     ("auth.jwt.audience", "\"other\""),
