@@ -32,7 +32,7 @@ impl DoorMetrics {
         );
         registry.register(
             "tokens_stale",
-            "1 while the token file cannot be read and the tokens before stay in force",
+            "1 while tokens cannot be read again and those before stay in force",
             self.tokens_stale.clone(),
         );
         registry.register(
@@ -54,7 +54,7 @@ impl Metrics {
         self.door.certificate_ends.set(at);
     }
 
-    /// Whether the token file cannot be read, so that the tokens before stay in force.
+    /// Whether tokens cannot be read again, so that those before stay in force.
     pub fn tokens_are_stale(&self, stale: bool) {
         self.door.tokens_stale.set(stale.into());
     }

@@ -11,6 +11,7 @@ from callers import ROLES, Rpcs, documented
 from cluster import NAME_OF_NODES, Authority, Cluster
 from cluster_case import ClusterCase
 from crowd import RECONNECT, fresh
+from network import STORE
 from node import Node, eventually
 from plane import Plane, metric, ready
 
@@ -389,6 +390,24 @@ class Failover(IdentityCase):
         self.assertTrue(self.known_everywhere(tokens[1]))
         self.revoke(names[1])
         eventually(lambda: self.everywhere(tokens[1], "x") <= WRONG, "it is revoked at the new one", within=IN_FORCE)
+
+
+class CutOff(IdentityCase):
+    OPTIONS = {"isolated": True}
+
+    def test_a_node_that_does_not_reach_postgresql_says_so_and_makes_up_for_it(self):
+        name = fresh("one")
+        token, other = self.token(name, "plane"), self.token(fresh("other"), "plane")
+        eventually(lambda: self.known_everywhere(token) and self.known_everywhere(other), "they are there", within=IN_FORCE)
+        http = self.stand.nodes["n2"].http
+        self.stand.cut("n2", STORE)
+        eventually(lambda: metric(http, "tollgate_tokens_stale") == 1, "nobody refuses the connection, and it is noticed")
+        self.revoke(name)
+        eventually(lambda: all(self.said(node, token, "x") in WRONG for node in ("n1", "n3")), "others refuse it", within=IN_FORCE)
+        self.assertEqual({self.said("n2", each, "x") for each in (token, other)}, {None}, "what was valid is valid")
+        self.stand.mend("n2", STORE)
+        eventually(lambda: self.said("n2", token, "x") in WRONG, "it is refused when the node reads again", within=30.0)
+        self.assertEqual((metric(http, "tollgate_tokens_stale"), self.said("n2", other, "x")), (0, None))
 
 
 class TakenOver(IdentityCase):
