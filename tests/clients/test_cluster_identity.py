@@ -410,6 +410,40 @@ class CutOff(IdentityCase):
         self.assertEqual((metric(http, "tollgate_tokens_stale"), self.said("n2", other, "x")), (0, None))
 
 
+class Cells(IdentityCase):
+    """Of several databases the first has the tokens."""
+
+    OPTIONS = {"cells": 2}
+
+    def test_without_the_first_database_known_tokens_go_on_and_a_node_that_starts_lets_nobody_in(self):
+        first, second = (cell.primary for cell in self.stand.cells)
+        node = self.stand.nodes["n1"]
+        wrong = node.run("token", "create", "--name", "lost", "--role", "plane", "--orgs", "*", "--expires", "1d", "--postgres",
+                         second.url)
+        self.assertEqual((wrong.returncode, wrong.stdout, "database 2 of its cluster" in wrong.stderr), (1, "", True), wrong.stderr)
+        known = self.token(fresh("known"), "plane")
+        eventually(lambda: self.known_everywhere(known), "it is there", within=IN_FORCE)
+        self.stand.terminate("n3")
+        first.stop("immediate")
+        try:
+            eventually(lambda: all(metric(self.stand.nodes[name].http, "tollgate_tokens_stale") for name in ("n1", "n2")), "it is said")
+            self.assertEqual({self.said(name, known, "x") for name in ("n1", "n2")}, {None})
+            self.stand.start("n3", wait=False)
+            for _ in range(10):
+                self.assertEqual(self.said("n3", known, "x"), "IDENTITY_UNAVAILABLE")
+                self.assertEqual(self.said("n3", None, "x"), "CREDENTIAL_MISSING")
+                time.sleep(0.2)
+        finally:
+            first.start()
+        eventually(lambda: self.known_everywhere(known), "it goes on trying", within=30.0)
+        name = fresh("late")
+        late = self.token(name, "plane")
+        eventually(lambda: self.known_everywhere(late), "a new one lets in", within=IN_FORCE)
+        self.revoke(name)
+        eventually(lambda: self.everywhere(late, "x") <= WRONG, "and is revoked", within=IN_FORCE)
+        self.stand.wait_until_settled()
+
+
 class TakenOver(IdentityCase):
     def test_tokens_of_a_file_are_good_in_the_store_and_are_taken_over_once(self):
         node = self.stand.nodes["n1"]

@@ -144,7 +144,7 @@ impl TokenTable {
     /// changes nothing that running nodes rest on.
     ///
     /// # Errors
-    /// Where the server cannot be asked, or its tables are of an older tollgate.
+    /// Where the server cannot be asked, its tables are of an older tollgate, or the tokens are in another database.
     pub async fn open(options: PgOptions) -> Result<Self, PgError> {
         let connection = Connection::open(&options).await.map_err(PgError)?;
         let schema = options.schema;
@@ -157,7 +157,14 @@ impl TokenTable {
             Some((false, false)) => migrations::apply(&connection, &schema).await?,
             _ => return Err(PgError(format!("schema {schema} has no tokens yet: start a node of this version first"))),
         }
-        Ok(Self { connection, schema })
+        let table = Self { connection, schema };
+        let cell = table.ask(&format!("SELECT number FROM {}.cell", table.schema), &[]).await?;
+        match cell.first().map(|row| row.get::<_, i16>(0)) {
+            Some(number) if number != 1 => Err(PgError(format!(
+                "database {number} of its cluster: tokens are in the first one that cluster.postgres_urls lists"
+            ))),
+            _ => Ok(table),
+        }
     }
 
     async fn ask(&self, sql: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, PgError> {

@@ -189,6 +189,13 @@ async fn a_command_makes_tables_where_there_are_none_and_changes_no_older_ones()
     assert!(older.to_string().contains("start a node of this version first"), "{older}");
     let (options, table, _) = fresh().await;
     table.create(&row("a")).await.unwrap();
+    let schema = &options.schema;
+    let second = format!("INSERT INTO {schema}.cell (cluster, number, cells, is_born) VALUES ('x', 2, 2, true)");
+    let connection = Connection::open(&options).await.unwrap();
+    connection.run(&second).await.unwrap();
+    let other = TokenTable::open(options.clone()).await.unwrap_err();
+    assert!(other.to_string().contains("database 2 of its cluster: tokens are in the first one"), "{other}");
+    connection.run(&format!("DELETE FROM {schema}.cell")).await.unwrap();
     // What the command has made serves a node, and the other way round.
     PgStore::open(options.clone()).await.unwrap();
     assert_eq!(TokenTable::open(options).await.unwrap().all().await.unwrap(), [row("a")]);
