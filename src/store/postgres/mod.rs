@@ -19,7 +19,7 @@
 //! between. Who owns a shard is a row (`shard`): to claim it adds one to its epoch, and from then on nothing that was
 //! sent under an older epoch is written. A commit whose connection is lost is never guessed: epoch and seq are read back.
 //!
-//! The server keeps what it has acknowledged as it is configured: [`PgStore::open`] warns where that is less than a
+//! The server keeps what it has acknowledged as it is configured: the log warns where that is less than a
 //! commit promises.
 
 mod alone;
@@ -158,7 +158,7 @@ impl fmt::Debug for PgStore {
 }
 
 impl PgStore {
-    /// Of a database that is not open: it answers nothing until it is [prepared](Self::prepare) and [begun](Self::begin).
+    /// Of a database that is not open: it answers nothing until it is prepared and begun.
     pub fn new(options: PgOptions) -> Result<Self, PgError> {
         let chance = getrandom::u64().map_err(|error| PgError(format!("no randomness from the system: {error}")))?;
         let sender = format!("{} {chance:016x}", options.owner);
