@@ -11,6 +11,7 @@ from callers import ROLES, Rpcs, documented
 from cluster import NAME_OF_NODES, Authority, Cluster
 from cluster_case import ClusterCase
 from crowd import RECONNECT, fresh
+from doors import PgBouncer
 from network import STORE
 from node import Node, eventually
 from plane import Plane, metric, ready
@@ -254,25 +255,7 @@ class Streaming(threading.Thread):
         self.join()
 
 
-class InForce(IdentityCase):
-    """R-AUTH-1: what is made or revoked by one command is so at every node within a second."""
-
-    def test_a_token_that_is_revoked_is_refused_at_every_node_on_streams_and_where_calls_are_forwarded(self):
-        self.revoked("with notifications")
-
-    def test_it_is_without_notifications_as_well(self):
-        """As behind a pooler that passes none on."""
-        function = "CREATE OR REPLACE FUNCTION tollgate.token_changed() RETURNS trigger LANGUAGE plpgsql AS "
-        change = "UPDATE tollgate.token_change SET mark = gen_random_uuid();"
-        notify = "PERFORM pg_notify('tollgate_token', 'changed');"
-        (body,) = self.stand.cells[0].ask("SELECT position('pg_notify' IN prosrc) > 0 FROM pg_proc WHERE proname = 'token_changed'")
-        self.assertEqual(body, "t", "there is something to take away")
-        self.stand.cells[0].ask(f"{function} $$ BEGIN {change} RETURN NULL; END $$")
-        try:
-            self.revoked("without notifications")
-        finally:
-            self.stand.cells[0].ask(f"{function} $$ BEGIN {change} {notify} RETURN NULL; END $$")
-
+class RevokingCase(IdentityCase):
     def revoked(self, how):
         orgs = self.owned("own")
         names = sorted(orgs)
@@ -308,6 +291,26 @@ class InForce(IdentityCase):
                 each.end()
                 self.assertIsNone(each.ended, "who has another token is not disturbed")
         self.say(f"{how} a revoked token was let in for {max(longest, 0) * 1000:.0f} ms at most")
+
+
+class InForce(RevokingCase):
+    """R-AUTH-1: what is made or revoked by one command is so at every node within a second."""
+
+    def test_a_token_that_is_revoked_is_refused_at_every_node_on_streams_and_where_calls_are_forwarded(self):
+        self.revoked("with notifications")
+
+    def test_it_is_without_notifications_as_well(self):
+        """As behind a pooler that passes none on."""
+        function = "CREATE OR REPLACE FUNCTION tollgate.token_changed() RETURNS trigger LANGUAGE plpgsql AS "
+        change = "UPDATE tollgate.token_change SET mark = gen_random_uuid();"
+        notify = "PERFORM pg_notify('tollgate_token', 'changed');"
+        (body,) = self.stand.cells[0].ask("SELECT position('pg_notify' IN prosrc) > 0 FROM pg_proc WHERE proname = 'token_changed'")
+        self.assertEqual(body, "t", "there is something to take away")
+        self.stand.cells[0].ask(f"{function} $$ BEGIN {change} RETURN NULL; END $$")
+        try:
+            self.revoked("without notifications")
+        finally:
+            self.stand.cells[0].ask(f"{function} $$ BEGIN {change} {notify} RETURN NULL; END $$")
 
     def test_a_row_that_is_removed_or_changed_with_sql_counts_as_well(self):
         name = fresh("by-hand")
@@ -389,6 +392,13 @@ class Outage(IdentityCase):
         eventually(lambda: self.known_everywhere(known), "it goes on trying")
         self.assertEqual(self.stale("n3"), (0, False))
         self.stand.wait_until_settled()
+
+
+class BehindAPooler(RevokingCase):
+    OPTIONS = {"door": PgBouncer}
+
+    def test_a_token_is_revoked_in_time_where_no_notification_comes_through(self):
+        self.revoked("behind a pooler")
 
 
 class Failover(IdentityCase):
