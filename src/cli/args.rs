@@ -2,8 +2,10 @@
 //! what is allowed.
 
 mod accounts;
+mod acquire;
 mod budget;
 mod cert;
+mod cluster;
 mod pool;
 mod reservation;
 mod session;
@@ -13,19 +15,21 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::{address::Address, output::Format};
 use crate::domain::{
-    ids::{OrgId, Plane, PoolId, Reason, RequestId, Scope},
+    ids::{OrgId, Reason, RequestId, Scope},
     outbox::OutboxKey,
 };
-use values::{cost, export_key, org, plane, pool, reason, request_id, reserve, scope, timeout, ttl};
+use values::{export_key, org, reason, request_id, scope, timeout};
 
 pub(super) use accounts::{AccountSpec, Given};
+pub(super) use acquire::{AcquireArgs, ModeArg};
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
 pub(super) use cert::{CertDevArgs, CertVerb};
+pub(super) use cluster::{ClusterArgs, DrainArgs};
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
 };
@@ -264,72 +268,6 @@ pub(super) enum RemoteVerb {
     Drain(DrainArgs),
     /// Read the configuration of the node again (exit 1 unless all of it is in force)
     Reload,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ClusterArgs {
-    /// Which node owns this org
-    #[arg(long, value_parser = org)]
-    pub org: Option<OrgId>,
-    /// Who owns each shard
-    #[arg(long, conflicts_with = "org")]
-    pub shards: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DrainArgs {
-    /// Its name [default: the node that answers]
-    pub node: Option<String>,
-    /// Let it take its share again
-    #[arg(long)]
-    pub undo: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct AcquireArgs {
-    /// The tenant
-    #[arg(value_parser = org)]
-    pub org: OrgId,
-    /// A part of the org with limits of its own, repeatable
-    #[arg(long, value_parser = scope)]
-    pub scope: Vec<Scope>,
-    /// An amount to charge now, repeatable [default: executions=1]
-    #[arg(long, value_name = "METER=AMOUNT", value_parser = cost)]
-    pub cost: Vec<MeterAmount>,
-    /// An amount to reserve until it is settled, repeatable: 'spend=$0.05', spend=0.05usd
-    #[arg(long, value_name = "METER=AMOUNT", value_parser = reserve)]
-    pub reserve: Vec<MeterAmount>,
-    /// Makes a repetition of this call safe: it is charged once
-    #[arg(long, value_name = "ID", value_parser = request_id)]
-    pub request_id: Option<RequestId>,
-    /// Also deny while every account of this pool is exhausted; picks no account
-    #[arg(long, value_parser = pool)]
-    pub pool: Option<PoolId>,
-    /// How long what is reserved is held: 90s, 10m, 2h [default: 5m]
-    #[arg(long, value_name = "TIME", value_parser = ttl, requires = "reserve")]
-    pub ttl: Option<i64>,
-    /// What asks, for denials and logs
-    #[arg(long, default_value = "cli", value_parser = plane)]
-    pub plane: Plane,
-    /// What becomes of the verdict
-    #[arg(long, default_value = "normal")]
-    pub mode: ModeArg,
-    /// Evaluate only; nothing is charged or remembered: --mode check-only
-    #[arg(long, conflicts_with = "mode")]
-    pub check_only: bool,
-    /// Run every gate instead of stopping at the first denial
-    #[arg(long)]
-    pub explain: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ModeArg {
-    /// It is charged where it is allowed
-    Normal,
-    /// Nothing is charged or remembered
-    CheckOnly,
-    /// It is charged as ever and always allowed; the answer says what it would have been
-    Shadow,
 }
 
 #[derive(Debug, Args)]

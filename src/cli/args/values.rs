@@ -136,7 +136,7 @@ pub(super) fn plane(text: &str) -> Result<Plane, InputError> {
     Plane::parse("plane", text)
 }
 
-/// How long a reservation lasts, in milliseconds; the node has the last word.
+/// How long a reservation lasts, in milliseconds; what the node allows may be less.
 pub(super) fn ttl(text: &str) -> Result<i64, InputError> {
     let millis = Length::parse(text).and_then(|length| i64::try_from(length.0).ok());
     let allowed = || InputError::new("ttl", text, "1s to 24h: a whole number and one of s, m, h, d");
