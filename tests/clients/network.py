@@ -1,6 +1,7 @@
 """Nodes in network namespaces, each with three cables: to PostgreSQL, to other nodes, and to callers. A cable that is cut
 drops what is sent, as a network does: nobody gets an error from it. Only root may."""
 
+import itertools
 import os
 import random
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import unittest
 
 WITHIN = 30
+_numbers = itertools.count()
 STORE, PEERS, CALLERS = CABLES = ("store", "peers", "callers")
 
 
@@ -25,8 +27,8 @@ class Network:
     def __init__(self):
         if os.getuid() != 0 or not shutil.which("ip"):
             raise unittest.SkipTest("network namespaces need root and `ip` (Debian: iproute2)")
-        # Other runs on this machine have other names and addresses.
-        self._name = f"tg{os.getpid() % 100000:05}"
+        # Other runs on this machine have other names and addresses; and a namespace takes its cables with it only later.
+        self._name = f"tg{os.getpid() % 100000:05}{next(_numbers) % 100:02}"
         self._net = f"10.{random.randint(64, 127)}"
         self._spaces, self._bridges = [], []
         try:

@@ -75,7 +75,8 @@ class Passing:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for way in ways:
                 way.cancel()
-        except (OSError, asyncio.TimeoutError):
+        # Cancelled where the relay ends: nobody waits for it.
+        except (OSError, asyncio.TimeoutError, asyncio.CancelledError):
             pass
         finally:
             for each in (writer, there):
