@@ -16,7 +16,7 @@ CELLS = 2
 LIMIT = size("LIMIT", 300)
 MANY = size("ORGS", 32)
 # How long the database is away, in seconds.
-AWAY = size("CELL_AWAY", 6)
+AWAY = size("AWAY", 6)
 
 
 def cell_of(org):
