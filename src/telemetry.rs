@@ -24,7 +24,7 @@ use crate::{
     bounds::SECOND_MS,
     domain::{
         decision::Decision,
-        gate::{Code, FailOpen, Gate},
+        gate::{Cause, Code, FailOpen, Gate},
         service_time::ClockState,
         upstream::Upstream,
     },
@@ -171,6 +171,7 @@ impl Default for Metrics {
             config_refused: Gauge::default(),
         };
         metrics.register();
+        metrics.begin_at_zero();
         metrics
     }
 }
@@ -225,6 +226,18 @@ impl Metrics {
         self.room.register(r);
         self.pools.register(r);
         self.turns.register(r);
+    }
+
+    /// An increase is seen from the first time on that something happens, only where its series was there before.
+    fn begin_at_zero(&self) {
+        for (gate, cause) in Gate::ALL.iter().flat_map(|gate| Cause::ALL.iter().map(move |cause| (gate, cause))) {
+            drop(self.fail_open.get_or_create(&FailOpenLabels { gate: gate.name(), cause: cause.name() }));
+        }
+        for outcome in ["started", "ended", "expired"] {
+            self.sessions(0, outcome);
+        }
+        self.turns.begin_at_zero();
+        self.cluster.begin_at_zero();
     }
 
     /// Counts a decision with its code and gate; one that was given again counts as a replay only.

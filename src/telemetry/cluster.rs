@@ -31,6 +31,9 @@ struct Outcome {
     outcome: &'static str,
 }
 
+/// What may become of a call that is handed to the owner of its org.
+const OUTCOMES: [&str; 6] = ["answered", "refused", "moved", "gone", "timed_out", "busy"];
+
 #[derive(Debug)]
 pub(super) struct ClusterMetrics {
     owned: Gauge,
@@ -70,6 +73,12 @@ impl ClusterMetrics {
         registry.register("leases_lost", "Leases of this node that were lost since the start", leases);
         registry.register("forwarded_calls", "Calls handed to the owner of their org", self.forwarded.clone());
         registry.register("forwarded_seconds", "Time until the owner has answered", self.latency.clone());
+    }
+
+    pub(super) fn begin_at_zero(&self) {
+        for outcome in OUTCOMES {
+            drop(self.forwarded.get_or_create(&Outcome { outcome }));
+        }
     }
 
     pub(super) fn read(&self, now: &Readings) {

@@ -14,6 +14,10 @@ struct ShedLabels {
     by: &'static str,
 }
 
+/// What may be reached.
+const SHED: [&str; 6] =
+    ["org_in_flight", "node_in_flight", "resident_orgs", "org_share", "caller_share", "owner_in_flight"];
+
 #[derive(Debug, Default)]
 pub(super) struct TurnMetrics {
     shed: Family<ShedLabels, Counter>,
@@ -40,6 +44,12 @@ impl TurnMetrics {
             "Calls that there is room for while calls wait too long for their turn; 0 while they do not",
             self.room.clone(),
         );
+    }
+
+    pub(super) fn begin_at_zero(&self) {
+        for by in SHED {
+            drop(self.shed.get_or_create(&ShedLabels { by }));
+        }
     }
 
     pub(super) fn read(&self, now: &Readings) {

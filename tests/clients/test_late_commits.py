@@ -186,7 +186,7 @@ class Answers(SharedNodeCase):
         self.assertEqual(listed.returncode, 0, listed.stderr)
         shown = [each["reservationId"] for each in json.loads(listed.stdout)["reservations"]]
         self.assertEqual(shown, held)
-        released = node.run("reservation", "release", org, held[0], "--addr", node.grpc)
+        released = node.run("release", org, held[0], "--addr", node.grpc)
         self.assertEqual((released.returncode, released.stdout), (0, f"released  {org}  {held[0]}\n"), released.stderr)
         self.assertEqual([each.reservation_id for each in self.admin.GetOrg(org=org).reservations], held[1:])
 
