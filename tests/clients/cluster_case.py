@@ -1,6 +1,7 @@
 """What the tests of clusters have in common: a cluster that is always ended, a load, and the judges of every history."""
 
 import itertools
+import os
 import random
 import time
 import unittest
@@ -12,6 +13,8 @@ from history import DENIED, History
 
 # Far above what is asked for, where nothing is to be denied.
 PLENTY = 10**9
+# Of tests whose neighbours show nearly the same in less time.
+seldom = unittest.skipUnless("TOLLGATE_CLUSTER_ROUNDS" in os.environ, "scripts/torture cluster runs it")
 
 
 def limited(limits):

@@ -10,7 +10,7 @@ import grpc
 
 import history
 from cluster import WRITE_BEHIND_MAX, size
-from cluster_case import PLENTY, ClusterCase, orgs
+from cluster_case import PLENTY, ClusterCase, orgs, seldom
 from crowd import RETRIED, fresh
 from history import ALLOWED, DENIED
 from node import eventually
@@ -147,11 +147,13 @@ class Ownerless(LeaseCase):
         self.outlived(cluster, lambda: [cluster.kill(name) for name in list(cluster.nodes)],
                       lambda: cluster.start(*cluster.nodes, wait=False))
 
+    @seldom
     def test_all_nodes_are_killed_and_others_take_their_place(self):
         cluster = self.leases(nodes=2, spare=2)
         self.outlived(cluster, lambda: [cluster.kill(name) for name in ("n1", "n2")],
                       lambda: cluster.start("n3", "n4", wait=False))
 
+    @seldom
     def test_all_nodes_are_terminated(self):
         cluster = self.leases()
         self.outlived(cluster, lambda: [cluster.terminate(name) for name in list(cluster.nodes)],
@@ -299,6 +301,7 @@ class Skewed(LeaseCase):
     def test_windows_admit_their_limit_where_shards_are_handed_over(self):
         self.windows(0, killed=False)
 
+    @seldom
     def test_windows_admit_no_more_than_what_takeovers_may_forget(self):
         self.windows(WRITE_BEHIND_MAX, planned=False)
 
