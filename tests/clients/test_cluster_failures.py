@@ -6,7 +6,7 @@ import unittest
 
 import history
 from cluster import LEASE, SHARDS, size
-from cluster_case import PLENTY, ClusterCase, limited, orgs
+from cluster_case import PLENTY, ClusterCase, limited, orgs, seldom
 from history import ALLOWED
 from network import CALLERS, PEERS, STORE
 from node import eventually
@@ -100,6 +100,7 @@ class Nodes(FailureCase):
             self.assertNotEqual(alive.incarnation, incarnation, "a lease that is over is never valid again")
         self.ended(cluster, crowd, resumes=False)
 
+    @seldom
     def test_two_of_three_nodes_are_killed_at_once(self):
         cluster, crowd = self.begun()
         lost = self.owned_by(cluster, "n1") | self.owned_by(cluster, "n2")
@@ -212,6 +213,7 @@ class Networks(FailureCase):
     def test_a_node_is_cut_off_from_the_database(self):
         self.cut_off(STORE)
 
+    @seldom
     def test_a_node_is_cut_off_from_the_database_and_from_other_nodes(self):
         self.cut_off(STORE, PEERS)
 

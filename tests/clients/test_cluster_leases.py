@@ -159,6 +159,7 @@ class Ownerless(LeaseCase):
         self.outlived(cluster, lambda: [cluster.terminate(name) for name in list(cluster.nodes)],
                       lambda: cluster.start(*cluster.nodes, wait=False))
 
+    @seldom
     def test_the_database_is_away(self):
         cluster = self.leases()
         primary = cluster.cells[0].primary
@@ -254,6 +255,7 @@ class Skewed(LeaseCase):
             before, seen = [each.left() for each in held], time.monotonic()
         self.assertSettles(held)
 
+    @seldom
     def test_budgets_never_go_back(self):
         cluster = self.skewed()
         held = [Held(cluster, org, self.LEASE) for org in orgs(8)]

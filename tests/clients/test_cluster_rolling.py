@@ -5,7 +5,7 @@ import unittest
 
 import history
 from cluster import size
-from cluster_case import ClusterCase, limited, orgs
+from cluster_case import ClusterCase, limited, orgs, seldom
 
 ROUNDS = size("ROLLS", size("ROUNDS", 1))
 PLANES = size("PLANES", 16)
@@ -44,6 +44,7 @@ class Rolling(ClusterCase):
     def test_through_envoy(self):
         self.check("envoy")
 
+    @seldom
     def test_holds_and_sessions_survive_every_node(self):
         cluster = self.cluster(balancer="haproxy")
         plane = cluster.plane()
