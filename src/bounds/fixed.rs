@@ -26,6 +26,8 @@ pub const JWKS_KEYS: usize = 100;
 pub const CA_BYTES: u64 = 4 << 20;
 /// Tokens and certificates that were judged, each, and need not be judged again: some 500 bytes of memory each.
 pub const CREDENTIALS_REMEMBERED: u64 = 10_000;
+/// Databases of one cluster; the table `cell` of each has it as well.
+pub const CELLS_MAX: usize = 64;
 /// Tokens that a cluster keeps in its store. Every node has all of them in memory, some 500 bytes each.
 pub const TOKENS_MAX: usize = 10_000;
 /// Longest reason of a freeze in bytes.

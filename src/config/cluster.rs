@@ -10,11 +10,10 @@ use super::{
     tree::{Entry, Value},
     values::whole_u32,
 };
+use crate::bounds::CELLS_MAX;
 
 /// The largest weight: enough for any difference between machines.
 const WEIGHT_MAX: u32 = 1_000;
-/// Databases of one cluster.
-const CELLS_MAX: usize = 64;
 const HOST_BYTES: usize = 253;
 const URLS: &str = "a list of 1 to 64 postgres://USER@HOST:PORT/DATABASE, no two alike";
 

@@ -9,9 +9,6 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::{PgError, PgStore, connection::Connection};
 
-/// The most databases of one cluster.
-pub const CELLS_MAX: usize = 64;
-
 /// What a database says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {

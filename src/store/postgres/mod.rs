@@ -54,7 +54,6 @@ use std::{
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use birth::CELLS_MAX;
 pub use cells::PgCells;
 pub use moving::{export, import};
 pub use options::PgOptions;
