@@ -35,7 +35,8 @@ use crate::{
 };
 
 const HEALTH: &str = "grpc.health.v1.Health/";
-/// Metadata of an answer that came from another node: where callers reach that one.
+/// Metadata of an answer that came from another node: where callers reach that one, a hint for those who would spare it the
+/// way through this one.
 const OWNER: &str = "tollgate-owner";
 /// In metrics: what is no rpc of the table.
 const OTHERS: &str = "other";
@@ -209,7 +210,7 @@ async fn answer<R: Unary>(
     let answered = rpc::serve::<R>(&service, caller, callers, request.into_inner()).await;
     let mut answer = answered.map(Response::new).map_err(|error| status::to_status(&error))?;
     if let Replied::Relayed { owner, .. } = answer.get_ref()
-        && let Ok(owner) = owner.parse()
+        && let Ok(owner) = owner.about.grpc.parse()
     {
         answer.metadata_mut().insert(OWNER, owner);
     }

@@ -57,7 +57,8 @@ pub(super) async fn audit(
         let one = admin::AuditRequest { org: org.to_string(), ..admin::AuditRequest::default() };
         let forwarded = Forwarded::of(Audit::RPC, &one);
         let here = |call: Call| async { audit_here(service, &{ call }, &org).await };
-        let audit = route::to_owner(service, call, &org, &forwarded, here, response::<Audit>).await;
+        let read = |bytes, _| response::<Audit>(bytes);
+        let audit = route::to_owner(service, call, &org, &forwarded, here, read).await;
         (org, audit)
     });
     let mut audits = pin!(audits.buffered(AUDITS_AT_ONCE));

@@ -12,7 +12,7 @@ use super::{
     table::{AcquireBatch, Method, Unary},
 };
 use crate::{
-    domain::{ids::OrgId, members::Node},
+    domain::ids::OrgId,
     error::ServiceError,
     service::{Ask, Asks, Call, Group, Service},
     wire::{
@@ -103,8 +103,8 @@ async fn by_owner(
         let asks = asks.clone();
         async move { of_org(service, &call, org, asks).await }
     };
-    let read = |bytes, node: &Node| {
-        let results = response::<AcquireBatch>(bytes, node)?.results;
+    let read = |bytes, _| {
+        let results = response::<AcquireBatch>(bytes)?.results;
         let decided: Option<Vec<Decided>> = results.into_iter().map(|result| result.result.map(Into::into)).collect();
         decided.filter(|decided| decided.len() == count).ok_or(ServiceError::Bug)
     };
@@ -172,6 +172,6 @@ async fn one_by_owner<R: Questions, Fut: Future<Output = Answer<R::Answer>>>(
         let asked = ask(call, item.clone());
         async move { asked.await.map(Ok) }
     };
-    let read = |bytes, node: &Node| R::answer(response::<R>(bytes, node)?).ok_or(ServiceError::Bug);
+    let read = |bytes, _| R::answer(response::<R>(bytes)?).ok_or(ServiceError::Bug);
     route::to_owner(service, call, org, &forwarded, here, read).await
 }

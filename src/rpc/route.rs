@@ -11,7 +11,7 @@
 //! A call is forwarded as it came and at most one node further: who gets it and does not own the org says so. What may have
 //! been carried out is sent a second time only where that does no harm.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use prost::{Message, Name, bytes::Bytes};
 use tokio::time::{Instant, timeout_at};
@@ -87,7 +87,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
     org: &OrgId,
     forwarded: &Forwarded,
     here: impl Fn(Call) -> Here,
-    read: impl Fn(Bytes, &Node) -> Answer<T>,
+    read: impl Fn(Bytes, Arc<Node>) -> Answer<T>,
 ) -> Answer<T> {
     let mut changes = service.table().changes();
     let last = call.deadline.leaving_time(LEFT);
@@ -115,7 +115,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
                 match forwarded_to {
                     Ok(answered) => {
                         return match answered.response {
-                            Ok(response) => read(response, &node),
+                            Ok(response) => read(response, node),
                             Err(error) => Err(ServiceError::Relayed(Box::new(error))),
                         };
                     }

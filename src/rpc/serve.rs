@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    domain::{commands::Lane, ids::OrgId, members::Node},
+    domain::{commands::Lane, ids::OrgId},
     error::ServiceError,
     service::{Call, Service},
     turns::Arrived,
@@ -127,12 +127,12 @@ async fn handle_by_owner<R: Unary>(
         let request = request.clone();
         async move { R::handle(service, &call, request).await.map(Replied::Own) }
     };
-    let read = |bytes, node: &Node| Ok(Replied::Relayed { bytes, owner: node.about.grpc.clone() });
+    let read = |bytes, owner| Ok(Replied::Relayed { bytes, owner });
     route::to_owner(service, call, org, &forwarded, here, read).await
 }
 
 /// What the owner has answered.
-pub(super) fn response<R: Method>(bytes: Bytes, _: &Node) -> Answer<R::Response> {
+pub(super) fn response<R: Method>(bytes: Bytes) -> Answer<R::Response> {
     R::Response::decode(bytes).map_err(|_| ServiceError::Bug)
 }
 

@@ -1,10 +1,12 @@
 //! Requests and answers as they came from elsewhere: what another node decides crosses as its caller and its owner wrote it, with
 //! fields that this node's version does not know.
 
+use std::sync::Arc;
+
 use prost::{DecodeError, Message, bytes::Bytes};
 
 use super::Answer;
-use crate::error::ServiceError;
+use crate::{domain::members::Node, error::ServiceError};
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -40,8 +42,8 @@ pub enum Replied<T> {
     Relayed {
         /// As it came.
         bytes: Bytes,
-        /// `host:port` at which callers reach that node: a hint for those who would spare it the way through this one.
-        owner: String,
+        /// That node.
+        owner: Arc<Node>,
     },
 }
 
