@@ -157,8 +157,11 @@ pub(super) async fn resume(
     let answer = named_in_doubt(connection.wait(connection.gate().resume(request)).await, &request_id)?;
     output.answer(&answer, |answer, _| {
         let line = outcome_line("resumed", org, &args.execution, answer.replayed);
-        let times = answer.continuations;
-        let counted = if answer.counted { format!("{times} times so far") } else { "not counted".to_owned() };
+        let counted = match (answer.counted, answer.continuations) {
+            (false, _) => "not counted".to_owned(),
+            (true, 1) => "once so far".to_owned(),
+            (true, times) => format!("{times} times so far"),
+        };
         format!("{line}  {counted}")
     })?;
     Ok(Exit::Done)
