@@ -238,6 +238,7 @@ async fn start_orgs(
         rules: rules(config, clock.now(), 0),
         write_behind: write_behind(config),
         incarnation: random()?,
+        node: config.node.as_str().into(),
         provider: provider.clone(),
         events: metrics.clone(),
     });

@@ -215,6 +215,8 @@ bounds! {
     budgets_per_org: 10_000 in 1..=1_000_000, live;
     /// Sessions per org, including those that ended within the last day.
     sessions_per_org: 10_000 in 1..=1_000_000, live;
+    /// Rows of denials per org, some 400 bytes each, in memory with the org; past it the oldest goes. 0 = none is kept.
+    denials_per_org: 1_000 in 0..=100_000, live;
     /// Pools of upstream accounts per org.
     pools_per_org: 100 in 1..=10_000, live;
     /// Upstream accounts per pool; every pick examines each of them.

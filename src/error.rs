@@ -70,6 +70,8 @@ pub enum ServiceError {
     Draining,
     /// Nothing is kept of this org.
     UnknownOrg(OrgId),
+    /// Nothing is kept of this decision.
+    UnknownDecision,
     /// No node of this name lives in the cluster.
     UnknownNode(String),
     /// It is not known who calls.
@@ -194,6 +196,10 @@ impl fmt::Display for ServiceError {
                 f.write_str("an internal error; the call may have been carried out: retry with the same request_id")
             }
             Self::Draining => f.write_str("this node is draining and admits nothing new; ask another or try again"),
+            Self::UnknownDecision => f.write_str(
+                "nothing is kept of this decision: denials are kept for 7 days, admissions for two minutes and of busy nodes \
+                 a sample",
+            ),
             Self::UnknownNode(node) => write!(f, "no node {node} lives in this cluster"),
             Self::UnknownOrg(org) => write!(f, "nothing is kept of org {org}"),
             Self::Unauthenticated(refused) => refused.fmt(f),

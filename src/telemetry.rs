@@ -102,6 +102,7 @@ pub struct Metrics {
     request_ids_forgotten: Counter,
     request_ids_filling: Counter,
     trials_ended: Counter,
+    denials_unkept: Counter,
     folded: Counter,
     drift: Counter,
     unguarded: Counter,
@@ -152,6 +153,7 @@ impl Default for Metrics {
             request_ids_forgotten: Counter::default(),
             request_ids_filling: Counter::default(),
             trials_ended: Counter::default(),
+            denials_unkept: Counter::default(),
             folded: Counter::default(),
             drift: Counter::default(),
             unguarded: Counter::default(),
@@ -192,6 +194,7 @@ impl Metrics {
         r.register("request_ids_filling", "Warnings that ids will be forgotten", self.request_ids_filling.clone());
         r.register("folded_calls", "Calls counted in ledgers that scopes share, for want of room", self.folded.clone());
         r.register("trials_ended", "Trials that have used up what they include", self.trials_ended.clone());
+        r.register("denials_unkept", "Calls decided without their org, and not kept", self.denials_unkept.clone());
         r.register("audit_drift", "Numbers found that are not what the ledger says", self.drift.clone());
         r.register("unguarded_records", "Record calls that name no decision", self.unguarded.clone());
         r.register("resumes_uncounted", "Resume calls served uncounted", self.uncounted_resumes.clone());
@@ -369,6 +372,7 @@ impl EventSink for Metrics {
             Event::LeftEarly(orgs) => self.room.left_early(orgs),
             Event::Folded(calls) => drop(self.folded.inc_by(calls)),
             Event::TrialEnded => drop(self.trials_ended.inc()),
+            Event::DenialsUnkept(calls) => drop(self.denials_unkept.inc_by(calls)),
             Event::Drifted(numbers) => self.drifted(numbers),
             Event::AccountExhausted(by) => self.pools.account_exhausted(by),
             Event::PoolExhausted => self.pools.pool_exhausted(),

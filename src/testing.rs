@@ -248,6 +248,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         rules: rules(policies.clone(), Bounds::default(), 0),
         write_behind,
         incarnation: 7,
+        node: "test".into(),
         provider: billing.clone(),
         events: metrics.clone(),
     };

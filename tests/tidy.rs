@@ -64,7 +64,7 @@ const MODULES: [(&str, &[&str]); 32] = [
     ("net", &["bounds", "file", "turns"]),
     // Who calls, whichever front asks.
     ("auth", &["bounds", "causes", "clock", "domain", "file", "net", "ports"]),
-    ("grpc", &["auth", "bounds", "error", "net", "rpc", "service", "wire"]),
+    ("grpc", &["auth", "bounds", "domain", "error", "net", "rpc", "service", "wire"]),
     // How a call reaches the node that owns its org: what forwards knows no rpc by its types, what serves does.
     ("peer", &["auth", "bounds", "causes", "domain", "error", "net", "ports", "wire"]),
     ("peer::server", &["auth", "domain", "error", "net", "peer", "rpc", "service", "turns", "wire"]),

@@ -103,6 +103,7 @@ pub(crate) fn deps(
         },
         write_behind: WriteBehind { interval, max: u64::MAX },
         incarnation: 1,
+        node: "bench".into(),
         provider: Arc::new(NoBilling),
         events: metrics,
     }

@@ -16,6 +16,7 @@
 //! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
 //! stale:        orgs of which a commit is not durable leave memory when the store is up
 //! residents:    shards come and go: what is counted of their orgs, and what is in memory
+//! unnoted:      decisions without the state of their org wait until it can be asked
 //! supervisor:   logs crashes; the next call starts the org again from the store
 //! ```
 //!
@@ -40,6 +41,7 @@ mod supervisor;
 mod sweeper;
 #[cfg(test)]
 mod tests;
+mod unnoted;
 mod write_behind;
 
 use std::{
@@ -160,10 +162,13 @@ struct Shared {
     /// Random per process, so that decision ids never repeat across restarts.
     incarnation: u64,
     decisions: AtomicU64,
+    /// Name of this node.
+    node: Arc<str>,
     crashes: AtomicU64,
     changed: write_behind::Changed,
     stale: stale::Stale,
     newcomers: newcomers::Newcomers,
+    unnoted: unnoted::Unnoted,
     headroom: Headroom,
     exports: outbox::Waiting,
     /// Of reports of usage to the billing provider.
@@ -199,6 +204,8 @@ pub struct Deps {
     pub write_behind: WriteBehind,
     /// Random per process, so that decision ids never repeat across restarts.
     pub incarnation: u64,
+    /// Name of this node.
+    pub node: Arc<str>,
     /// Where usage is reported, and who is notified of what became of it.
     pub provider: Arc<dyn BillingProvider>,
     /// Is notified of what happens outside any call.
@@ -223,10 +230,12 @@ impl Orgs {
             write_behind: deps.write_behind,
             incarnation: deps.incarnation,
             decisions: AtomicU64::new(0),
+            node: deps.node,
             crashes: AtomicU64::new(0),
             changed: write_behind::Changed::default(),
             stale: stale::Stale::default(),
             newcomers: newcomers::Newcomers::default(),
+            unnoted: unnoted::Unnoted::default(),
             headroom: Headroom::default(),
             exports: outbox::Waiting::default(),
             report_spacing: Arc::default(),
@@ -244,6 +253,7 @@ impl Orgs {
         tokio::spawn(sweeper::run(Arc::downgrade(&registry)));
         tokio::spawn(pools::run(Arc::downgrade(&registry)));
         tokio::spawn(holds::run(Arc::downgrade(&registry)));
+        tokio::spawn(unnoted::run(Arc::downgrade(&registry)));
         tokio::spawn(outbox::run(Arc::downgrade(&registry), deps.provider));
         let orgs = Self { shared, registry };
         if orgs.shared.table.is_alone() {

@@ -129,6 +129,7 @@ impl Actor for OrgActor {
         start.registration.is_of(me.get_id());
         let rules = start.shared.rules.load_full();
         let state = OrgState::load(start.rows, start.tenure.clock.read(start.shared.clock.read()));
+        let state = state.on(start.shared.node.clone());
         let audit = state.audit_rows();
         if audit.drifted > 0 {
             start.shared.events.happened(Event::Drifted(audit.drifted));

@@ -182,3 +182,26 @@ const _: () = assert!(3 * NODE_LEASE_RENEWAL_MS < NODE_LEASE_VALID_MS && NODE_LE
 /// The DNS name in the certificate of every node of a cluster. It resolves to nothing: both ends of a connection ask for
 /// it, so that the certificate of a caller, which the same CA may have signed, is never taken for that of a node.
 pub const NAME_OF_NODES: &str = "peer.tollgate.internal";
+
+/// Denials are kept for 7 days after the last one of a row, and their counts by day for 35 days.
+pub const DENIAL_RETENTION_MS: u64 = 7 * DAY_MS;
+/// The first instant of a day goes with it, so a day more.
+pub const DENIAL_DAYS_MS: u64 = 36 * DAY_MS;
+/// A denial that repeats another one within this time is counted in the same row: one spell.
+pub const DENIAL_SPELL_MS: u64 = 10 * MINUTE_MS;
+/// Denials of an org within one spell that have rows of their own; what differs beyond that shares a row for each gate.
+pub const DENIALS_TOLD_APART: usize = 256;
+/// What counts as lately in views that were asked for something else.
+pub const DENIALS_LATELY_MS: u64 = HOUR_MS;
+/// Orgs whose decisions without their state wait in memory, and rows of each: 500 bytes each.
+pub const UNNOTED_ORGS: usize = 1_000;
+/// Rows of one org that wait; those that are alike are one.
+pub const UNNOTED_PER_ORG: usize = 32;
+/// How long a node remembers admissions.
+pub const ADMISSIONS_REMEMBERED_MS: u64 = 2 * MINUTE_MS;
+/// Admissions of a second that a node remembers, some kilobyte each.
+pub const ADMISSIONS_PER_SECOND: u64 = 64;
+/// Rows of denials that are judged again for one answer, the newest; what is older is taken for what it was.
+pub const DENIALS_EVALUATED: usize = 256;
+/// Rows of an answer that are over, and of calls that were let through: a list has all.
+pub const DENIALS_OVER: usize = 100;

@@ -6,6 +6,7 @@ mod acquire;
 mod budget;
 mod cert;
 mod cluster;
+mod explain;
 mod pool;
 mod reservation;
 mod session;
@@ -30,6 +31,7 @@ pub(super) use acquire::{AcquireArgs, ModeArg};
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
 pub(super) use cert::{CertDevArgs, CertVerb};
 pub(super) use cluster::{ClusterArgs, DrainArgs};
+pub(super) use explain::{DenialsArgs, ExplainArgs, WhyArgs};
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
 };
@@ -228,6 +230,12 @@ pub(super) enum RemoteVerb {
     Acquire(AcquireArgs),
     /// Show every limit of one or more orgs: used, remaining, resets in
     Status(StatusArgs),
+    /// Say why calls of an org are denied, since when, until when, and what lets them through (exit 3 if they are)
+    Why(WhyArgs),
+    /// Show what each gate said of one decision, with its numbers
+    Explain(ExplainArgs),
+    /// List calls of an org that were denied within 7 days, or what was decided on each of 35 days
+    Denials(DenialsArgs),
     /// Settle a reservation by what was really used
     Commit(CommitArgs),
     /// Give an open reservation back; a later commit of it is refused

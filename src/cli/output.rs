@@ -64,6 +64,11 @@ impl<'w> Output<'w> {
         Self { out, err, format, now, broken: None }
     }
 
+    /// The wall clock's time for everything that is relative to it.
+    pub(super) fn now(&self) -> Millis {
+        self.now
+    }
+
     pub(super) fn format(&self) -> Format {
         self.format
     }

@@ -13,12 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use counters::Ledgers;
 
 use super::{
+    denials::DayRow,
     ids::OrgId,
     ledger::HourSlice,
     rows::{Head, JournalRow, OrgRows, OrgWrite, Row, RowKey, SliceRow, UpstreamAccountRow},
     window::{Millis, WINDOW_MAX_MS},
 };
-use crate::bounds::{EXPORT_BACKOFF_MAX_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
+use crate::bounds::{DAY_MS, EXPORT_BACKOFF_MAX_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
 
 /// Of an hour.
 const LAST_MINUTE: u8 = 59;
@@ -37,6 +38,7 @@ pub fn bring_back(org: &OrgId, rows: OrgRows, now: Millis) -> Option<OrgWrite> {
         bring_row_back(row, now);
     }
     join_slices(&mut puts);
+    join_days(&mut puts);
     let brought_back = Ledgers::of(&puts);
     counters::derive(&mut puts, &ledgers, &brought_back, now);
     let after: BTreeSet<RowKey> = puts.iter().map(Row::key).collect();
@@ -75,6 +77,11 @@ fn bring_row_back(row: &mut Row, now: Millis) {
             row.reserved_at = row.reserved_at.map(|at| at.min(now));
             row.expired_at = row.expired_at.map(|at| at.min(now));
         }
+        Row::Denial(row) => {
+            row.first_at = row.first_at.min(now);
+            row.last_at = row.last_at.min(now);
+        }
+        Row::Day(row) => row.start = row.start.min(now / DAY_MS * DAY_MS),
         Row::Counter(_) | Row::Baseline(_) | Row::Budget(_) | Row::Pool(_) => {}
         Row::RequestId(_) | Row::Settled(_) | Row::IdPage(_) => {}
     }
@@ -125,6 +132,30 @@ fn join_slices(rows: &mut Vec<Row>) {
         }
     }
     rows.extend(joined.into_values().map(Row::Slice));
+}
+
+/// Days that were brought back into one are one day.
+fn join_days(rows: &mut Vec<Row>) {
+    let mut joined: BTreeMap<Millis, DayRow> = BTreeMap::new();
+    rows.retain(|row| {
+        let Row::Day(row) = row else { return true };
+        match joined.get_mut(&row.start) {
+            Some(known) => known.join(row),
+            None => drop(joined.insert(row.start, row.clone())),
+        }
+        false
+    });
+    rows.extend(joined.into_values().map(Row::Day));
+}
+
+impl DayRow {
+    /// Adds what another row of the same day counted.
+    fn join(&mut self, other: &Self) {
+        self.allowed_before = self.allowed_before.min(other.allowed_before);
+        let counts = self.denied.iter_mut().chain(&mut self.failed_open);
+        let others = other.denied.iter().chain(&other.failed_open);
+        counts.zip(others).for_each(|(count, more)| *count = count.saturating_add(*more));
+    }
 }
 
 impl HourSlice {

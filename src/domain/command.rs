@@ -1,5 +1,7 @@
 //! What can be asked of an org; [`super::commands`] has the answers, [`super::refusal`] the refusals.
 
+mod denials;
+mod outbox;
 mod pools;
 
 use super::{
@@ -7,13 +9,15 @@ use super::{
     ids::{
         Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, PoolId, Reason, Scope, SessionId, Source,
     },
-    outbox::{Delivery, OutboxKey},
     promise::Promise,
     request::{Idempotency, Rpc},
     scopes::Scopes,
+    trace::TraceId,
     window::Millis,
 };
 
+pub use denials::{AskWhy, Explain, ListDenials, NoteDenials};
+pub use outbox::{ListOutbox, ReplayOutbox, SettleOutbox, TakeOutbox};
 pub use pools::{ClearAccount, ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};
 
 /// Whether an Acquire is enforced and charged.
@@ -57,6 +61,8 @@ pub struct Acquire {
     pub scopes: Scopes,
     /// For logs; no rule reads it.
     pub plane: Plane,
+    /// The trace of the caller; no rule reads it.
+    pub trace: Option<TraceId>,
     /// `None` = a retry is charged again.
     pub idempotency: Option<Idempotency>,
     /// Charged with the admission, in the units of the meters.
@@ -162,35 +168,6 @@ pub struct Unfreeze {
 /// Forgets everything but usage that has not reached the billing provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Purge;
-
-/// Hands out outbox rows that are due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TakeOutbox {
-    /// The most rows in the answer.
-    pub max: usize,
-}
-
-/// What became of rows that were handed out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettleOutbox(pub Vec<(OutboxKey, Delivery)>);
-
-/// Rows of the outbox in the order of their keys, from behind `after`, at most `max`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListOutbox {
-    /// `None` = from the first.
-    pub after: Option<OutboxKey>,
-    /// The most rows in the answer.
-    pub max: usize,
-    /// Only what was set aside.
-    pub set_aside: bool,
-}
-
-/// Tries again what was set aside: one row, or all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplayOutbox {
-    /// `None` = all.
-    pub key: Option<OutboxKey>,
-}
 
 /// What an Acquire in the scope would be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -342,6 +319,7 @@ impl Acquire {
             run: Run::Execution,
             scopes,
             plane: Plane::unnamed(),
+            trace: None,
             idempotency: None,
             cost,
             reserve: Amounts::new(),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::{
     command::{
-        Acquire, ClearAccount, Commit, ConfigurePool, EndSession, Extend, Freeze, GetBudget, GetPool, GetSession,
-        GetSessionStatus, GetStatus, Heartbeat, Inspect, ListOutbox, ListReservations, ListSessions, Need, Pick, Purge,
-        Record, Release, ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget,
-        SettleOutbox, TakeOutbox, Unfreeze,
+        Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget, GetPool,
+        GetSession, GetSessionStatus, GetStatus, Heartbeat, Inspect, ListDenials, ListOutbox, ListReservations,
+        ListSessions, Need, NoteDenials, Pick, Purge, Record, Release, ReplayOutbox, ReportCumulative, ReportOutcome,
+        Resume, RollPools, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
     },
     decision::Decision,
+    denials::{DenialPage, Explained, Why},
     kept_ids::KeptName,
     org::{Context, OrgState},
     outbox::OutboxRow,
@@ -187,6 +188,10 @@ commands! { |org, ask, ctx, configured|
         = org.list_reservations(ask, ctx);
     Admit, Nothing, None, GetPool(GetPool) => Box<PoolView> = org.pool(&ask.id, ctx)?;
     Admit, Nothing, None, RollPools(RollPools) => Vec<PoolView> = org.roll_all_pools(ctx);
+    Admit, Nothing, None, ListDenials(ListDenials) => DenialPage = org.list_denials(&ask.0);
+    Admit, Nothing, None, Explain(Explain) => Option<Box<Explained>> = org.explain(ask);
+    Admit, Nothing, None, AskWhy(AskWhy) => Box<Why> = org.why(ask, ctx);
+    Admit, WrittenBehind, None, NoteDenials(NoteDenials) => () = org.note_denials(&ask.0, ctx);
     Admit, Nothing, None, RunAudit(RunAudit) => Option<Audit> = org.audit();
 }
 
@@ -207,7 +212,8 @@ impl Command {
             | Self::SetBudget(_)
             | Self::ConfigurePool(_)
             | Self::Freeze(_)
-            | Self::Unfreeze(_) => true,
+            | Self::Unfreeze(_)
+            | Self::NoteDenials(_) => true,
             // About what the org has, and it has nothing.
             Self::Commit(_)
             | Self::Release(_)
@@ -232,6 +238,9 @@ impl Command {
             | Self::ListReservations(_)
             | Self::GetPool(_)
             | Self::RollPools(_)
+            | Self::ListDenials(_)
+            | Self::Explain(_)
+            | Self::AskWhy(_)
             | Self::RunAudit(_) => false,
         }
     }

@@ -342,6 +342,11 @@ impl Reports {
         Gate::ALL.into_iter().zip(&self.verdicts)
     }
 
+    /// Whether every gate could be evaluated, and none denied.
+    pub fn is_plain(&self) -> bool {
+        self.denied | self.unevaluated == 0
+    }
+
     /// The first gate that denied.
     pub fn denial(&self) -> Option<(Gate, &Denial)> {
         if self.denied == 0 {

@@ -187,6 +187,12 @@ impl Plane {
     }
 }
 
+impl Default for Plane {
+    fn default() -> Self {
+        Self::unnamed()
+    }
+}
+
 impl AccountId {
     /// `sk-a…9f3c`.
     pub fn masked(&self) -> String {
@@ -265,6 +271,17 @@ impl DecisionId {
     #[must_use]
     pub fn is_admitted(self) -> bool {
         self.0 & 1 == 1
+    }
+
+    /// Whether both name the same call, also where one of them says that it was admitted.
+    pub(super) fn is_same(self, other: Self) -> bool {
+        self.denied() == other.denied()
+    }
+
+    /// Whether it was given out after `first` and before `last`, by the same life of a node.
+    pub(super) fn is_between(self, first: Self, last: Self) -> bool {
+        let life = |id: Self| id.0 >> 64;
+        life(first) == life(last) && life(self) == life(first) && first.0 < self.0 && self.0 < last.0
     }
 
     /// What [`fmt::Display`] writes, in one piece of memory.

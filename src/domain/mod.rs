@@ -12,6 +12,7 @@ pub mod clock_repair;
 pub mod command;
 pub mod commands;
 pub mod decision;
+pub mod denials;
 pub mod folded;
 pub mod gate;
 pub mod holds;
@@ -46,6 +47,7 @@ mod table;
 pub mod tenure;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 pub mod upstream;
 pub mod window;
 pub mod words;

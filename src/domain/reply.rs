@@ -6,6 +6,7 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use super::{
     decision::{Decision, LimitView, LimitViews},
+    denials::Lately,
     ids::{Meter, PoolId, Reason, Scope},
     lease::{Due, Now},
     ledger::HourSlice,
@@ -49,6 +50,10 @@ pub struct Status {
     pub frozen: bool,
     /// Name of the plan in force; empty without one.
     pub plan: String,
+    /// Something is kept of the org.
+    pub is_known: bool,
+    /// What was denied lately, whatever this call would be answered.
+    pub lately: Lately,
 }
 
 /// What may be spent in one scope and what was, in micro-USD.

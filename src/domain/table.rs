@@ -31,6 +31,14 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         self.rows.insert(key, value);
     }
 
+    /// Changes a row where it is; nothing where there is none.
+    pub(super) fn change(&mut self, key: &K, change: impl FnOnce(&mut V)) {
+        if let Some(value) = self.rows.get_mut(key) {
+            change(value);
+            self.dirty.insert(key.clone());
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
         let old = self.rows.remove(key)?;
         self.dirty.insert(key.clone());
@@ -49,7 +57,7 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         });
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.rows.iter()
     }
 
@@ -61,6 +69,10 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     /// Rows with the key `from` or a greater one.
     pub(super) fn iter_from(&self, from: &K) -> impl Iterator<Item = (&K, &V)> {
         self.rows.range(from..)
+    }
+
+    pub(super) fn first_key(&self) -> Option<&K> {
+        self.rows.first_key_value().map(|(key, _)| key)
     }
 
     pub(super) fn last_key(&self) -> Option<&K> {

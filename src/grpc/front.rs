@@ -24,6 +24,7 @@ use tonic::{
 use super::codec::Codec;
 use crate::{
     auth::{Authenticator, Presented, Principal},
+    domain::trace::Traceparent,
     error::ServiceError,
     net::{Arriving, Peer, Reached},
     rpc::{
@@ -152,6 +153,7 @@ impl Reader for Exchange<'_> {
         };
         let (mut grpc, service) = (self.grpc::<R>(), self.front.service.clone());
         let callers = callers_deadline(self.request.headers());
+        let trace = callers_trace(self.request.headers());
         let connection = self.request.extensions().get::<Reached>().map(|reached| reached.worked_on().clone());
         let arrived = service.turns().arrive([connection, caller.worked_on().cloned()]);
         let request = self.request(true);
@@ -159,7 +161,8 @@ impl Reader for Exchange<'_> {
             let answered = match rpc::turn::<R>(&service, &arrived) {
                 Ok(waited) if callers.is_none_or(|callers| callers > waited) => {
                     let callers = callers.map(|callers| callers.saturating_sub(waited));
-                    let answer = Handler(|request| answer::<R>(service.clone(), caller.clone(), callers, request));
+                    let answer =
+                        Handler(|request| answer::<R>(service.clone(), caller.clone(), (callers, trace), request));
                     grpc.unary(answer, request).await
                 }
                 // Its caller waits no more.
@@ -204,10 +207,10 @@ fn is_refused(answered: &http::Response<Body>) -> bool {
 async fn answer<R: Unary>(
     service: Arc<Service>,
     caller: Arc<Principal>,
-    callers: Option<Duration>,
+    (callers, trace): (Option<Duration>, Option<Traceparent>),
     request: Request<Taken<R::Request>>,
 ) -> Result<Response<Replied<R::Response>>, Status> {
-    let answered = rpc::serve::<R>(&service, caller, callers, request.into_inner()).await;
+    let answered = rpc::serve::<R>(&service, caller, callers, trace, request.into_inner()).await;
     let mut answer = answered.map(Response::new).map_err(|error| status::to_status(&error))?;
     if let Replied::Relayed { owner, .. } = answer.get_ref()
         && let Ok(owner) = owner.about.grpc.parse()
@@ -247,6 +250,11 @@ impl<R: Streamed> StreamingService<Taken<R::Request>> for Opening<R> {
         let answers = rpc::serve_stream::<R, Status>(self.0.clone(), self.1.clone(), requests, over);
         ready(Ok(Response::new(Box::pin(answers.map_ok(Replied::Own)))))
     }
+}
+
+/// The `traceparent` header.
+fn callers_trace(headers: &http::HeaderMap) -> Option<Traceparent> {
+    Traceparent::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 /// The `grpc-timeout` header: up to eight digits and a unit.

@@ -29,6 +29,9 @@ pub enum Event {
     LeftEarly(u64),
     /// Calls of which something is counted in a ledger that scopes share, because the org has as many as it may.
     Folded(u64),
+    /// Calls that were decided without the state of their org, and are kept nowhere: there was no room, or another
+    /// node answers for the org.
+    DenialsUnkept(u64),
     /// An org's trial has used up what it includes.
     TrialEnded,
     /// Numbers of an org that are not what its ledger says.

@@ -107,7 +107,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
                     within: call.deadline.left(),
                     epoch: Some(epoch),
                     caller: call.caller.clone(),
-                    traceparent: None,
+                    traceparent: call.trace.map(|trace| trace.to_string()),
                 };
                 let began = Instant::now();
                 let forwarded_to = peers.forward(&(&*node).into(), forward).await;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::Principal,
-    domain::{commands::Lane, ids::OrgId},
+    domain::{commands::Lane, ids::OrgId, trace::Traceparent},
     error::ServiceError,
     service::{Call, Service},
     turns::Arrived,
@@ -65,9 +65,11 @@ pub async fn serve<R: Unary>(
     service: &Service,
     caller: Arc<Principal>,
     callers: Option<Duration>,
+    trace: Option<Traceparent>,
     request: Taken<R::Request>,
 ) -> Answer<Replied<R::Response>> {
-    carry_out::<R>(service, service.call(R::RPC.method, caller, callers), request).await
+    let call = Call { trace, ..service.call(R::RPC.method, caller, callers) };
+    carry_out::<R>(service, call, request).await
 }
 
 /// The same of a call that another node has sent here, because this one owns its org: it goes no further.
@@ -78,9 +80,10 @@ pub async fn serve_forwarded<R: Unary>(
     service: &Service,
     caller: Arc<Principal>,
     callers: Duration,
+    trace: Option<Traceparent>,
     request: R::Request,
 ) -> Answer<Replied<R::Response>> {
-    let call = Call { is_forwarded: true, ..service.call(R::RPC.method, caller, Some(callers)) };
+    let call = Call { is_forwarded: true, trace, ..service.call(R::RPC.method, caller, Some(callers)) };
     carry_out::<R>(service, call, request.into()).await
 }
 

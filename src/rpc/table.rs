@@ -9,7 +9,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::Stream;
 use prost::{DecodeError, Message, Name};
 
-use super::{Answer, admin, budget, cluster, gate, permit, pool, session};
+use super::{Answer, admin, budget, cluster, explain, gate, permit, pool, session};
 use crate::{
     auth::{Access, Principal},
     error::ServiceError,
@@ -379,6 +379,13 @@ rpcs! {
             org: [none], Views;
         unary DrainNode(admin_v1::DrainNodeRequest) -> admin_v1::DrainNodeResponse = cluster::drain_node,
             org: [node], Operates;
+        unary ListDenials(admin_v1::ListDenialsRequest) -> admin_v1::ListDenialsResponse = explain::list_denials,
+            org: [one org], Views;
+        unary ExplainDecision(admin_v1::ExplainDecisionRequest) -> admin_v1::ExplainDecisionResponse
+            = explain::explain_decision,
+            org: [one org], Views;
+        unary Why(admin_v1::WhyRequest) -> admin_v1::WhyResponse = explain::why,
+            org: [one org], Views;
         unary Reload(admin_v1::ReloadRequest) -> admin_v1::ReloadResponse = admin::reload,
             org: [node], Operates;
     }

@@ -157,7 +157,7 @@ struct Bytes {
 
 /// What a caller gets.
 async fn asked<R: Unary>(service: &Service, caller: Arc<Principal>, request: R::Request) -> Answer<R::Response> {
-    serve::<R>(service, caller, None, request.into()).await.and_then(Replied::message)
+    serve::<R>(service, caller, None, None, request.into()).await.and_then(Replied::message)
 }
 
 impl Reader for Bytes {

@@ -72,6 +72,9 @@ impl Service {
         if let Err(error) = self.may_begin(org, asks.iter().any(|ask| ask.counts())) {
             return asks.iter().map(|_| Err(error.clone())).collect();
         }
+        if let Some(of) = call.trace {
+            asks.iter_mut().for_each(|ask| Arc::make_mut(ask).trace = Some(of.trace));
+        }
         self.attach_remembered(org, &mut asks);
         let mut replies = self.ask_actor(org, &asks, call).await;
         // The balance and the exemption: each is asked for at most once.
@@ -129,6 +132,7 @@ impl Service {
     }
 
     async fn conclude(&self, org: &OrgId, ask: &Acquire, reply: Answered, call: &Call) -> Decided {
+        let by_org = reply.as_ref().ok().and_then(|answer| Some(answer.as_ref().ok()?.code()));
         let decision = match reply {
             Ok(Ok(decision)) => self.capped(org, ask, decision),
             // It was given both answers, each once.
@@ -142,6 +146,7 @@ impl Service {
         if decision.code() == Code::BalanceExhausted {
             self.balances.denied(org);
         }
+        self.remember(org, ask, &decision, by_org == Some(decision.code()));
         self.metrics.decided(&decision);
         log(org, ask, &decision);
         Ok(decision)
@@ -168,6 +173,7 @@ impl Service {
             | ServiceError::Bug
             | ServiceError::Draining
             | ServiceError::UnknownOrg(_)
+            | ServiceError::UnknownDecision
             | ServiceError::UnknownNode(_)
             | ServiceError::Unauthenticated(_)
             | ServiceError::OtherRole { .. }

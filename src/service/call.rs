@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{actors::Terms, auth::Principal};
+use crate::{actors::Terms, auth::Principal, domain::trace::Traceparent};
 
 /// Left to the caller's side of a deadline: an answer that arrives too late is no answer.
 const MARGIN: Duration = Duration::from_millis(50);
@@ -67,6 +67,8 @@ pub struct Call {
     pub deadline: Deadline,
     /// Who calls. It may call this rpc; whether it may reach an org is judged where the org is named.
     pub caller: Arc<Principal>,
+    /// The trace that it is a part of; `None` = of none.
+    pub trace: Option<Traceparent>,
     /// Another node has sent it here, and it goes no further.
     pub is_forwarded: bool,
     /// It has waited for an owner of its org in vain: what is known without the org's state decides.
@@ -76,7 +78,7 @@ pub struct Call {
 impl Call {
     /// A call of `rpc` that has arrived now.
     pub fn new(rpc: &'static str, caller: Arc<Principal>, deadline: Deadline) -> Self {
-        Self { rpc, deadline, caller, is_forwarded: false, is_ownerless: false }
+        Self { rpc, deadline, caller, trace: None, is_forwarded: false, is_ownerless: false }
     }
 
     /// How an org is asked for this call, until then.

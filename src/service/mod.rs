@@ -6,7 +6,9 @@ mod admin;
 mod audit;
 mod call;
 mod emergency;
+mod explain;
 mod pools;
+mod recent;
 mod reload;
 mod sessions;
 mod settle;
@@ -42,6 +44,7 @@ use emergency::EmergencyCap;
 pub use acquire::{Ask, Asks, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
+pub use explain::Explanation;
 pub use reload::{Asked, RELOAD_WITHIN, Reloaded, Reloads};
 
 /// What the service needs.
@@ -88,6 +91,7 @@ pub struct Service {
     balances: Balances,
     metrics: Arc<Metrics>,
     emergency: EmergencyCap,
+    recent: recent::Recent,
     reloads: Reloads,
     table: Arc<Table>,
     others: Option<Others>,
@@ -115,6 +119,7 @@ impl Service {
             balances: deps.balances,
             metrics: deps.metrics,
             emergency: EmergencyCap::default(),
+            recent: recent::Recent::default(),
             reloads: deps.reloads,
             table: deps.table,
             others: deps.others,

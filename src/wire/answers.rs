@@ -1,6 +1,7 @@
 //! Domain → proto.
 
 mod budgets;
+mod explain;
 mod pools;
 mod reservations;
 mod sessions;
@@ -10,6 +11,7 @@ use crate::bounds::MINUTE_MS;
 use crate::domain::{
     balance::{Balance, BalanceVerdict},
     decision::{Decision, LimitView},
+    denials::LatelyBy,
     gate::{Cause, Code},
     ids::{Amounts, DecisionId, Meter, OrgId, Scope},
     lease::{Due, Now},
@@ -23,7 +25,7 @@ use crate::domain::{
     window::{Millis, Window},
 };
 
-pub use self::{budgets::*, pools::*, reservations::*, sessions::*};
+pub use self::{budgets::*, explain::*, pools::*, reservations::*, sessions::*};
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
 pub fn int(value: u64) -> i64 {
@@ -140,6 +142,21 @@ pub fn status(status: Status, org: &OrgId, asked: &Scopes) -> v1::GetStatusRespo
         plan: status.plan,
         scopes: scopes(asked),
         folded_scopes: scopes(&decision.folded),
+        unknown: !status.is_known,
+        denied_lately: int(status.lately.denied),
+        denied_by: status.lately.by.iter().map(denied_lately).collect(),
+    }
+}
+
+fn denied_lately(by: &LatelyBy) -> v1::DeniedLately {
+    v1::DeniedLately {
+        gate: by.gate.name().into(),
+        code: code(by.code).into(),
+        limit: by.limit.clone(),
+        scope: by.scope.shown().into_owned(),
+        count: int(by.count),
+        first_at_ms: int(by.first_at),
+        last_at_ms: int(by.last_at),
     }
 }
 

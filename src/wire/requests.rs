@@ -3,6 +3,7 @@
 
 mod admin;
 mod budgets;
+mod explain;
 mod gate;
 mod meaning;
 mod pools;
@@ -26,7 +27,7 @@ use crate::{
 
 use meaning::Meaning;
 
-pub use self::{admin::*, budgets::*, gate::*, pools::*, sessions::*};
+pub use self::{admin::*, budgets::*, explain::*, gate::*, pools::*, sessions::*};
 
 type Parsed<T> = Result<T, InputError>;
 

@@ -41,6 +41,7 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         ServiceError::Interrupted => (Code::Unavailable, "INTERRUPTED", Some(RETRY_SOON)),
         ServiceError::Bug => (Code::Internal, "INTERNAL", None),
         ServiceError::Draining => (Code::Unavailable, "DRAINING", Some(RETRY_LATER)),
+        ServiceError::UnknownDecision => (Code::NotFound, "DECISION_UNKNOWN", None),
         ServiceError::UnknownNode(_) => (Code::NotFound, "NODE_UNKNOWN", None),
         ServiceError::UnknownOrg(_) => (Code::NotFound, "ORG_UNKNOWN", None),
         ServiceError::Unauthenticated(refused) => unauthenticated_row(*refused),

@@ -74,7 +74,9 @@ class Service:
             return lambda requests, timeout=CALL_WITHIN: call(
                 (request(**fields) for fields in requests), timeout=timeout, wait_for_ready=True
             )
-        return lambda timeout=CALL_WITHIN, **fields: call(request(**fields), timeout=timeout, wait_for_ready=True)
+        return lambda timeout=CALL_WITHIN, metadata=None, **fields: call(
+            request(**fields), timeout=timeout, metadata=metadata, wait_for_ready=True
+        )
 
 
 class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):

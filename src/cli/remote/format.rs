@@ -110,6 +110,11 @@ pub(super) fn iso(at_ms: i64) -> String {
         .map_or_else(|| format!("{at_ms} ms"), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
+/// `2026-11-22`: the day of UTC.
+pub(super) fn day(at_ms: i64) -> String {
+    iso(at_ms).chars().take("2026-11-22".len()).collect()
+}
+
 /// `2026-11-22T08:30:00Z (in 42m 10s)`; empty for 0.
 pub(super) fn when(now: Millis, at_ms: i64) -> String {
     if at_ms == 0 { String::new() } else { format!("{} ({})", iso(at_ms), relative(now, at_ms)) }

@@ -9,6 +9,8 @@ mod billing;
 mod budget;
 mod cluster;
 mod decision_view;
+mod explain;
+mod explain_view;
 mod format;
 mod limit_view;
 mod node;
@@ -74,6 +76,9 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
             acquire::run(&open().await?, request, output).await
         }
         RemoteVerb::Status(args) => status::run(&open().await?, args, output).await,
+        RemoteVerb::Why(args) => explain::why(&open().await?, args, output).await,
+        RemoteVerb::Explain(args) => explain::explain(&open().await?, args, output).await,
+        RemoteVerb::Denials(args) => explain::denials(&open().await?, args, output).await,
         RemoteVerb::Commit(args) => {
             let request = settle::commit(args)?;
             settle::committed(&open().await?, request, output).await

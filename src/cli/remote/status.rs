@@ -8,7 +8,7 @@ use crate::{
         args::StatusArgs,
         connect::Connection,
         failure::Failure,
-        output::{Output, table, text},
+        output::{Output, shell_word, table, text},
     },
     domain::window::Millis,
     wire::v1::{
@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     batch,
-    format::wait,
+    format::{relative, wait},
     limit_view::{code_name, usage_table},
     scope_texts,
 };
@@ -55,14 +55,42 @@ fn describe(answer: &BatchGetStatusResponse, now: Millis) -> String {
     if statuses.is_empty() {
         return String::new();
     }
+    let remarks = statuses.iter().flat_map(|status| remarks(status, now)).collect::<Vec<_>>();
+    let remarks = if remarks.is_empty() { String::new() } else { format!("\n\n{}", remarks.join("\n")) };
     let limits = statuses.iter().flat_map(|status| status.limits.iter().map(|limit| (status.org.as_str(), limit)));
-    format!("{}\n\n{}", verdicts(&statuses), usage_table(limits, now))
+    format!("{}{remarks}\n\n{}", verdicts(&statuses), usage_table(limits, now))
+}
+
+/// What the verdict on one call does not say of the org.
+fn remarks(status: &GetStatusResponse, now: Millis) -> Vec<String> {
+    let org = &status.org;
+    if status.unknown {
+        return vec![format!("{org}: nothing is stored of this org")];
+    }
+    if status.denied_by.is_empty() {
+        return Vec::new();
+    }
+    let by = status.denied_by.iter().map(|by| {
+        let name = if by.limit.is_empty() { &by.gate } else { &by.limit };
+        let scope = if by.scope.is_empty() { String::new() } else { format!(" of {}", by.scope) };
+        format!("{} by {name}{scope}, the last {}", by.count, relative(now, by.last_at_ms))
+    });
+    let by = by.collect::<Vec<_>>().join("; ");
+    vec![format!(
+        "{org}: {} calls were denied lately ({by}); see: tollgate why {}",
+        status.denied_lately,
+        shell_word(org)
+    )]
 }
 
 fn verdicts(statuses: &[&GetStatusResponse]) -> String {
     let columns = [text("org"), text("next acquire"), text("plan"), text("try again in"), text("message")];
     let rows = statuses.iter().map(|status| {
-        let verdict = if status.allowed { "allowed".to_owned() } else { format!("denied {}", code_name(status.code)) };
+        let verdict = match status.allowed {
+            true if status.denied_lately > 0 => "allowed, others denied".to_owned(),
+            true => "allowed".to_owned(),
+            false => format!("denied {}", code_name(status.code)),
+        };
         let retry = if status.retry_after_ms > 0 { wait(status.retry_after_ms) } else { String::new() };
         [status.org.clone(), verdict, status.plan.clone(), retry, status.message.clone()]
     });

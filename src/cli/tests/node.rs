@@ -15,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, audit, billing, session};
+use super::{NOW_MS, audit, billing, explain, session};
 use crate::{
     domain::limit::LimitTexts,
     wire::{
@@ -179,6 +179,21 @@ impl GateService for Canned {
                     limits: vec![rate(1000, true)],
                     retry_after_ms: 2_530_000,
                     message: "The backstop is reached.".into(),
+                    ..GetStatusResponse::default()
+                }),
+                "acmee" => StatusItem::Status(GetStatusResponse {
+                    org: item.org,
+                    allowed: true,
+                    code: DecisionCode::Allowed.into(),
+                    unknown: true,
+                    ..GetStatusResponse::default()
+                }),
+                "over" => StatusItem::Status(GetStatusResponse {
+                    org: item.org,
+                    allowed: true,
+                    code: DecisionCode::Allowed.into(),
+                    denied_lately: 10,
+                    denied_by: vec![explain::lately()],
                     ..GetStatusResponse::default()
                 }),
                 _ => StatusItem::Status(GetStatusResponse {
@@ -356,6 +371,18 @@ impl AdminService for Canned {
             shards,
             ..GetClusterResponse::default()
         }))
+    }
+
+    async fn list_denials(&self, request: Request<ListDenialsRequest>) -> Reply<ListDenialsResponse> {
+        Ok(Response::new(explain::denials(&self.keep(request))))
+    }
+
+    async fn explain_decision(&self, request: Request<ExplainDecisionRequest>) -> Reply<ExplainDecisionResponse> {
+        explain::explained(&self.keep(request)).map(Response::new)
+    }
+
+    async fn why(&self, request: Request<WhyRequest>) -> Reply<WhyResponse> {
+        explain::why(&self.keep(request)).map(Response::new)
     }
 
     async fn drain_node(&self, request: Request<DrainNodeRequest>) -> Reply<DrainNodeResponse> {

@@ -9,6 +9,7 @@ use crate::{
         balance::{Balance, BalanceVerdict},
         command::{Acquire, Known, Mode, Need, Run},
         decision::{Decision, Hold, LimitView, LimitViews, PickedAccount, SessionGrant},
+        denials::Asked,
         folded::Folded,
         gate::{Denial, FailOpen, Gate, Reports},
         ids::{Amounts, DecisionId, Meter},
@@ -58,7 +59,11 @@ impl OrgState {
             self.changed = true;
         }
         let id = counts.then(|| if denied_by.is_none() { ctx.decision.admitted() } else { ctx.decision });
+        let slice = judgement.slice;
         let mut decision = Box::new(self.decision(id, judgement, ask.mode));
+        if counts && !decision.reports.is_plain() {
+            self.keep_denial(Asked::of(ask), &decision, slice, ask.trace, ctx);
+        }
         decision.hold = granted.hold;
         decision.session = granted.session;
         decision.account = granted.account;
@@ -154,6 +159,7 @@ impl OrgState {
         let id = ctx.decision.admitted();
         let rate = self.rate_now(ctx);
         self.rate = Some(RateRecord { count: rate.count.saturating_add(1), ..rate });
+        self.denials.day_begins(self.now, self.admitted_total);
         self.admitted_total += 1;
         self.count_folded(folded);
         self.book(&ask.scopes, folded, &ask.cost, ctx);
@@ -281,6 +287,17 @@ impl OrgState {
 
     /// What an Acquire would be answered, from the org's own state and what is known of its balance.
     pub(super) fn peek(&mut self, ask: Acquire, known: Known, ctx: &Context<'_>) -> Decision {
+        self.peek_of_pool(ask, None, known, ctx)
+    }
+
+    /// The same where the accounts of its pool may be exhausted.
+    pub(super) fn peek_of_pool(
+        &mut self,
+        ask: Acquire,
+        exhausted_pool: Option<&Denial>,
+        known: Known,
+        ctx: &Context<'_>,
+    ) -> Decision {
         let ask = Acquire {
             mode: Mode::CheckOnly,
             explain: true,
@@ -289,7 +306,7 @@ impl OrgState {
             ..ask
         };
         let folded = self.placed(&ask.scopes, asked(&ask), ctx).scopes();
-        match self.judge(&ask, None, ctx) {
+        match self.judge(&ask, exhausted_pool, ctx) {
             Ok(judgement) => Decision { folded, ..self.decision(None, judgement, Mode::CheckOnly) },
             // Both words of the provider's are given.
             Err(_) => Decision::allowed(None),

@@ -32,6 +32,7 @@ impl OrgState {
             self.purge_executions();
             self.purge_disputed();
             self.sessions.purge(self.now);
+            self.denials.purge(self.now);
         }
         self.journal.purge(self.now, may_purge, JOURNAL_PURGE_MAX, &mut self.made, &mut self.gone);
         self.wake_at = None;
@@ -74,7 +75,8 @@ impl OrgState {
         let wipe = std::mem::take(&mut self.wipe);
         if self.is_spent() {
             let Self { now, clocks, stored, writes, .. } = *self;
-            *self = Self { now, clocks, writes, ..Self::default() };
+            let node = self.node.clone();
+            *self = Self { now, clocks, writes, node, ..Self::default() };
             let forgotten = OrgWrite { wipe: true, ..OrgWrite::empty(org) };
             return (wipe || stored).then_some(forgotten);
         }

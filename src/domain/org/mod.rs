@@ -8,12 +8,13 @@
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
 //! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
-//! are limits set meanwhile, `exports` report to billing, `operators` inspect and freeze, `commits` hands it
+//! are limits set meanwhile, `denials` are kept and explained, `exports` report to billing, `operators` inspect and freeze, `commits` hands it
 //! all to the store.
 
 mod admission;
 mod budgets;
 mod commits;
+mod denials;
 mod operators;
 mod outbox;
 mod placement;
@@ -29,6 +30,7 @@ use super::{
     book::Book,
     budgets::Budgets,
     commands::{Command, Reply},
+    denials::Denials,
     ids::{DecisionId, ExecutionId, OrgId, Reason},
     journal::Journal,
     kept_ids::{Filling, Wanted},
@@ -148,6 +150,9 @@ pub struct OrgState {
     sessions: Sessions,
     pools: Pools,
     trial: Trial,
+    denials: Denials,
+    /// The node that decides.
+    node: Arc<str>,
     /// Not announced yet.
     news: News,
     /// Rows to write and to delete that no table tracks.
@@ -198,14 +203,21 @@ impl OrgState {
             sessions,
             pools: Pools::load(&mut rows, &clocks),
             trial: Trial::load(&mut rows),
+            denials: Denials::load(&mut rows),
             journal,
             stored,
             ..Self::default()
         }
     }
 
+    /// The same, of a node that is called so where its decisions are explained.
+    #[must_use]
+    pub fn on(self, node: Arc<str>) -> Self {
+        Self { node, ..self }
+    }
+
     /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
-    fn keepers(&mut self) -> [&mut dyn Keeper; 9] {
+    fn keepers(&mut self) -> [&mut dyn Keeper; 10] {
         [
             &mut self.book,
             &mut self.baselines,
@@ -216,6 +228,7 @@ impl OrgState {
             &mut self.sessions,
             &mut self.pools,
             &mut self.trial,
+            &mut self.denials,
         ]
     }
 

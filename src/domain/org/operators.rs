@@ -37,15 +37,17 @@ impl OrgState {
         let existed = self.is_known();
         let Self { now, clocks, writes, .. } = *self;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
+        let node = self.node.clone();
         let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
-        *self = Self { now, clocks, writes, outbox, news, wipe: existed, changed: existed, ..Self::default() };
+        *self = Self { now, clocks, writes, outbox, news, node, wipe: existed, changed: existed, ..Self::default() };
         Purged { existed }
     }
 
     pub(in crate::domain) fn status(&mut self, scopes: &Scopes, known: Known, ctx: &Context<'_>) -> Box<Status> {
         let decision = self.peek(Acquire::of(scopes.clone(), smallvec![(Meter::executions(), 1)]), known, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
-        Box::new(Status { decision, frozen, plan })
+        let (is_known, lately) = (self.is_known(), self.denials.lately(self.now));
+        Box::new(Status { decision, frozen, plan, is_known, lately })
     }
 
     pub(in crate::domain) fn inspect(&mut self, ctx: &Context<'_>) -> Option<Box<Snapshot>> {

@@ -21,6 +21,7 @@ use crate::{
     domain::{
         command::{ClearAccount, ConfigurePool, Pick, ReportOutcome},
         decision::{Decision, PickedAccount},
+        denials::Asked,
         folded::Folded,
         gate::Gate,
         ids::{Meter, PoolId, Scope},
@@ -143,7 +144,11 @@ impl OrgState {
                 self.note(Rpc::Pick, idempotency, Picked { account: account.id.clone(), decision, hold, fail_open });
                 Decision { account: Some(account), ..Decision::allowed(None) }
             }
-            Err(denial) => Decision::allowed(None).denied_by(Gate::Accounts, denial, false),
+            Err(denial) => {
+                let decision = Decision::allowed(None).denied_by(Gate::Accounts, denial, false);
+                self.keep_denial(Asked::pick(&pick.pool), &decision, 0, None, ctx);
+                decision
+            }
         }))
     }
 

@@ -6,6 +6,7 @@ use super::{
     ReservationRow, SessionRow, SettledRow, SliceRow, TimerRow, TrialEndedRow, UpstreamAccountRow,
 };
 use crate::domain::{
+    denials::{DayRow, DenialRow},
     ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, RequestId, Scope, SessionId, Source},
     lease::Now,
     outbox::{OutboxKey, OutboxRow},
@@ -126,6 +127,10 @@ kinds! {
     Settled(SettledRow) { id: DecisionId, at: Millis } in settled;
     /// Names of rows of the two kinds above, in the order of time.
     IdPage(IdPageRow) { number: u64 } in id_pages;
+    /// Calls that were denied, or let through without an evaluated gate, and are alike.
+    Denial(DenialRow) { number: u64 } in denials;
+    /// What was allowed and denied in one day.
+    Day(DayRow) { start: Millis } in days;
 }
 
 /// Owns rows of an org: takes them from [`RowsByKind`] when the org is loaded, and says from then on what

@@ -10,6 +10,7 @@ mod balance;
 mod budgets;
 mod carry;
 mod clock_repair;
+mod denials;
 mod disk;
 mod folding;
 mod folding_histories;

@@ -17,7 +17,7 @@ pub(super) const A: &str = "aaaa-account-aaaa";
 pub(super) const B: &str = "bbbb-account-bbbb";
 const C: &str = "cccc-account-cccc";
 
-fn pool() -> PoolId {
+pub(super) fn pool() -> PoolId {
     PoolId::parse("pool", "relay").unwrap()
 }
 
@@ -27,6 +27,11 @@ pub(super) fn account(id: &str) -> AccountId {
 
 fn new(id: &str, limit: u64) -> NewAccount {
     NewAccount { id: account(id), daily_limit: Some(limit), safety_buffer: Some(0), window: None, per_minute: None }
+}
+
+/// An org with a pool that has one call left.
+pub(super) fn bench_of_one_call() -> OrgBench {
+    OrgBench::with_pool([new("sk-account-one", 1)])
 }
 
 /// A report that names no time.

@@ -2,9 +2,12 @@
 //! nothing behind.
 
 use super::*;
-use crate::domain::{
-    rows::{Row, RowKey},
-    window::HOUR_RETENTION_MS,
+use crate::{
+    bounds::DENIAL_DAYS_MS,
+    domain::{
+        rows::{Row, RowKey, RowKind},
+        window::HOUR_RETENTION_MS,
+    },
 };
 
 fn timers(write: &OrgWrite) -> Vec<Millis> {
@@ -194,8 +197,10 @@ fn how_a_hold_ended_is_known_for_a_day_and_keeps_the_org_that_long() {
     org.at(T0 + MINUTE_MS).sweep();
     org.at(T0 + DAY_MS + MINUTE_MS - 1).restart().sweep();
     assert_eq!(org.release(held, "r"), Err(OrgError::ReservationExpired));
-    org.at(T0 + DAY_MS + MINUTE_MS).sweep();
-    assert!(org.disk.is_empty());
+    let write = org.at(T0 + DAY_MS + MINUTE_MS).sweep().unwrap();
+    assert!(write.dels.iter().any(|key| key.kind() == RowKind::Reservation), "{write:?}");
+    org.at(T0 / DAY_MS * DAY_MS + DENIAL_DAYS_MS).sweep();
+    assert!(org.disk.is_empty(), "what was decided on the day goes last");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tracing::Instrument;
 use super::{Answering, Serving};
 use crate::{
     auth::Principal,
-    domain::shard::Epoch,
+    domain::{shard::Epoch, trace::Traceparent},
     error::ServiceError,
     peer::{self, Owns},
     rpc::{
@@ -146,7 +146,8 @@ impl OfCall {
             Orgs::One(org) => owns.owns(org, epoch)?,
             Orgs::Each(orgs) => orgs.into_iter().try_for_each(|org| owns.owns(org, epoch))?,
         }
-        Ok(rpc::serve_forwarded::<R>(&service, caller, left, request).await?.message()?)
+        let trace = call.traceparent.as_deref().and_then(Traceparent::parse);
+        Ok(rpc::serve_forwarded::<R>(&service, caller, left, trace, request).await?.message()?)
     }
 }
 

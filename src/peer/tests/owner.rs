@@ -58,7 +58,8 @@ impl Pair {
         caller: &Arc<Principal>,
         request: &v1::AcquireRequest,
     ) -> Result<v1::AcquireResponse, ServiceError> {
-        let answered = rpc::serve::<table::Acquire>(&self.owner.service, caller.clone(), None, request.clone().into());
+        let answered =
+            rpc::serve::<table::Acquire>(&self.owner.service, caller.clone(), None, None, request.clone().into());
         answered.await.and_then(rpc::Replied::message)
     }
 }

@@ -18,6 +18,8 @@
 mod baseline;
 mod budget;
 mod counter;
+mod day;
+mod denial;
 mod disputed;
 mod execution;
 mod head;
@@ -228,6 +230,8 @@ kinds! {
         RequestId = 0x28 "request_id" in request_id { rpc, id, at };
         Settled = 0x29 "settled" in settled { id, at };
         IdPage = 0x2a "id_page" in id_page { number };
+        Denial = 0x2b "denial" in denial { number };
+        Day = 0x2c "day" in day { start };
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("leases", include_str!("migrations/0003_leases.sql")),
     ("cell", include_str!("migrations/0004_cell.sql")),
     ("tokens", include_str!("migrations/0005_tokens.sql")),
+    ("operate", include_str!("migrations/0006_operate.sql")),
 ];
 
 /// Brings the schema up to date. Nodes that start at once wait for each other at the lock.

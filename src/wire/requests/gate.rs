@@ -34,6 +34,7 @@ pub fn acquire(request: &v1::AcquireRequest) -> Parsed<(OrgId, Arc<Acquire>)> {
         run: Run::Execution,
         scopes: scopes(&request.scope, &request.scopes)?,
         plane: plane(&request.plane)?,
+        trace: None,
         idempotency: None,
         cost,
         reserve,

@@ -80,6 +80,9 @@ impl Model {
             | Command::ListReservations(_)
             | Command::GetPool(_)
             | Command::RollPools(_)
+            | Command::ListDenials(_)
+            | Command::Explain(_)
+            | Command::AskWhy(_)
             | Command::RunAudit(_) => unreachable!("asked by the checks themselves"),
             Command::SetBudget(set) => {
                 let rpc = if set.replace { Rpc::ReplaceBudget } else { Rpc::UpdateBudget };
@@ -91,6 +94,7 @@ impl Model {
             | Command::Pick(_)
             | Command::ReportOutcome(_)
             | Command::ClearAccount(_) => unreachable!("these have a model of their own"),
+            Command::NoteDenials(_) => unreachable!("no history has orgs that cannot be read"),
             Command::TakeOutbox(_) | Command::SettleOutbox(_) | Command::ListOutbox(_) | Command::ReplayOutbox(_) => {
                 unreachable!("no history exports")
             }
@@ -162,7 +166,7 @@ impl Model {
             }
             Judged::Code(code) => {
                 if counts {
-                    self.deny(rules);
+                    self.deny(rules, code, enforced);
                 }
                 Answer::Decided { code, enforced }
             }
@@ -275,6 +279,7 @@ impl Model {
         backstop.count += 1;
         self.backstop = Some(backstop);
         self.admitted_total += 1;
+        self.admitted.push(self.now);
         self.book(rules, &ask.scopes, &ask.cost);
         let mut hold = None;
         if !ask.reserve.is_empty() {
@@ -296,7 +301,8 @@ impl Model {
     }
 
     /// Adopts a denial.
-    pub(in crate::domain::tests) fn deny(&mut self, rules: &Rules) {
+    pub(in crate::domain::tests) fn deny(&mut self, rules: &Rules, code: Code, enforced: bool) {
+        self.denied.push((self.now, code, enforced));
         if !self.frozen {
             let mut backstop = self.backstop(rules);
             backstop.blocked += 1;

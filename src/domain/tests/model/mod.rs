@@ -168,6 +168,10 @@ pub(super) struct Model {
     /// Limits on spend that were set at run time, with their version, by scope.
     budgets: Vec<BudgetRow>,
     pub(super) admitted_total: u64,
+    /// When each call was admitted.
+    pub(super) admitted: Vec<Millis>,
+    /// When each call was denied, with which code, and whether that was enforced.
+    pub(super) denied: Vec<(Millis, Code, bool)>,
 }
 
 fn counts_for_org(scope: &Scope) -> bool {

@@ -7,7 +7,12 @@ use super::{
     },
     NAMES, Pair, context, inspect,
 };
-use crate::domain::{balance::Balance, gate::Gate, ledger::Ledger};
+use crate::domain::{
+    balance::Balance,
+    denials::{DenialFilter, DenialRow},
+    gate::Gate,
+    ledger::Ledger,
+};
 
 /// 2100-01-01 UTC.
 const FAR: Millis = 4_102_444_800_000;
@@ -170,6 +175,47 @@ impl Pair {
         assert_eq!(snapshot.admitted_total, self.model.admitted_total);
         let disputed: u64 = snapshot.disputed.iter().map(|row| row.amount).sum();
         assert_eq!(disputed, self.model.disputed_total(), "R-BUD-5: none is dropped");
+        self.check_denials();
+    }
+
+    /// R-PIPE-9: the list, the counts of each day, and a list of everything that happened agree.
+    fn check_denials(&mut self) {
+        let filter = DenialFilter {
+            before: None,
+            max: usize::MAX,
+            scope: Scope::org(),
+            gate: None,
+            since: 0,
+            until: Millis::MAX,
+            let_through: false,
+        };
+        let (rows, days) = (&self.model.denied, &self.model.admitted);
+        let page = self.org.list_denials(&filter);
+        let now = self.model.now;
+        for day in page.days.iter().filter(|day| day.start + 35 * DAY_MS > now) {
+            let within = |at: Millis| (day.start..day.start + DAY_MS).contains(&at);
+            let allowed = days.iter().filter(|at| within(**at)).count();
+            let denied = rows.iter().filter(|(at, _, enforced)| *enforced && within(*at)).count();
+            let counted: u64 = day.gates.iter().map(|(_, denied, _)| denied).sum();
+            assert_eq!((day.allowed, counted), (allowed as u64, denied as u64), "of the day {}", day.start);
+        }
+        let days_of_denials = rows.iter().map(|(at, ..)| at / DAY_MS * DAY_MS);
+        for start in days_of_denials.filter(|start| start + 35 * DAY_MS > now) {
+            assert!(page.days.iter().any(|day| day.start == start), "the day {start} is kept");
+        }
+        for code in [Code::RateLimited, Code::BudgetExceeded, Code::QuotaExceeded, Code::BalanceExhausted, Code::Frozen]
+        {
+            for enforced in [true, false] {
+                let of_code =
+                    |row: &&DenialRow| row.denied_by().is_some_and(|(_, of)| of == code) && row.shadow != enforced;
+                let kept: u64 = page.rows.iter().filter(of_code).map(|row| row.count).sum();
+                let happened = |since: Millis| {
+                    rows.iter().filter(|(at, of, was)| *of == code && *was == enforced && *at >= since).count() as u64
+                };
+                let (least, most) = (happened(now.saturating_sub(7 * DAY_MS) + 1), happened(0));
+                assert!((least..=most).contains(&kept), "{code}: {kept} of {least}..={most}");
+            }
+        }
     }
 
     /// R-BUD-3: hour ≤ day ≤ week ≤ month.

@@ -210,6 +210,7 @@ impl Pair {
                 run: Run::Execution,
                 scopes: named(ask.scopes),
                 plane: Plane::unnamed(),
+                trace: None,
                 idempotency: ask.keyed.then_some(idempotency),
                 cost: self.amounts(&ask.cost),
                 reserve: self.amounts(&ask.reserve),
@@ -331,7 +332,9 @@ impl Pair {
             Ok(Reply::Acquire(Ok(decision))) if decision.code() == Code::Allowed => {
                 self.model.admit(ask, id, &self.rules);
             }
-            Ok(Reply::Acquire(Ok(_))) => self.model.deny(&self.rules),
+            Ok(Reply::Acquire(Ok(decision))) => {
+                self.model.deny(&self.rules, decision.code(), ask.mode != Mode::Shadow);
+            }
             other => panic!("no decision: {other:?}"),
         }
     }
@@ -430,6 +433,10 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::ListReservations(_)
         | Command::GetPool(_)
         | Command::RollPools(_)
+        | Command::ListDenials(_)
+        | Command::Explain(_)
+        | Command::AskWhy(_)
+        | Command::NoteDenials(_)
         | Command::RunAudit(_)
         | Command::TakeOutbox(_)
         | Command::SettleOutbox(_)

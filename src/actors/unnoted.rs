@@ -1,0 +1,140 @@
+//! Decisions that were made without the state of their org: kept in memory until the org can be asked to keep them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::{Orgs, Registry, Shared};
+use crate::{
+    bounds::{UNNOTED_ORGS, UNNOTED_PER_ORG},
+    domain::{command::NoteDenials, denials::DenialRow, ids::OrgId},
+    ports::{Event, OrgStore},
+};
+
+/// How often orgs are asked again.
+const EVERY: Duration = Duration::from_secs(1);
+/// Time for one org.
+const WITHIN: Duration = Duration::from_secs(2);
+/// Orgs that are asked in one turn.
+const ORGS_PER_TURN: usize = 256;
+
+/// What waits, by org.
+#[derive(Debug, Default)]
+pub(super) struct Unnoted(Mutex<HashMap<OrgId, Vec<DenialRow>>>);
+
+impl Unnoted {
+    /// Keeps one, or counts it with one that is like it. Answers whether there was room.
+    fn add(&self, org: &OrgId, row: DenialRow) -> bool {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.contains_key(org) && waiting.len() >= UNNOTED_ORGS {
+            return false;
+        }
+        let rows = waiting.entry(org.clone()).or_default();
+        if let Some(known) = rows.iter_mut().find(|known| known.is_like(&row)) {
+            known.add(row);
+            return true;
+        }
+        let has_room = rows.len() < UNNOTED_PER_ORG;
+        if has_room {
+            rows.push(row);
+        }
+        has_room
+    }
+
+    fn take(&self, store: &dyn OrgStore) -> Vec<(OrgId, Vec<DenialRow>)> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.extract_if(|org, _| store.fault(org).is_none()).take(ORGS_PER_TURN).collect()
+    }
+}
+
+impl Shared {
+    /// Keeps a decision that was made without the state of the org until the org can be asked.
+    pub(super) fn keep_unnoted(&self, org: &OrgId, row: DenialRow) {
+        let calls = row.count;
+        if !self.unnoted.add(org, row) {
+            self.events.happened(Event::DenialsUnkept(calls));
+        }
+    }
+}
+
+impl Orgs {
+    /// Name of this node.
+    pub fn node(&self) -> &Arc<str> {
+        &self.shared.node
+    }
+
+    /// Keeps a decision that was made without the state of the org until the org can be asked to.
+    pub fn keep_unnoted(&self, org: &OrgId, row: DenialRow) {
+        self.shared.keep_unnoted(org, row);
+    }
+}
+
+/// Hands over what waits, until the registry is gone.
+pub(super) async fn run(registry: Weak<Registry>) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(registry) = registry.upgrade() else { return };
+        let shared = registry.shared().clone();
+        for (org, rows) in shared.unnoted.take(&*shared.store) {
+            // Another node answers for it now.
+            if !shared.table.owns(&org) {
+                shared.events.happened(Event::DenialsUnkept(rows.iter().map(|row| row.count).sum()));
+                continue;
+            }
+            let noted = timeout(WITHIN, registry.ask(&org, NoteDenials(rows.clone()))).await;
+            if !matches!(noted, Ok(Some(()))) {
+                rows.into_iter().for_each(|row| shared.keep_unnoted(&org, row));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            decision::Decision,
+            denials::Asked,
+            gate::{Cause, FailOpen, Gate, Reports},
+            lease::Now,
+        },
+        testing::{acquire, org},
+    };
+
+    fn row(at: u64, cause: Cause) -> DenialRow {
+        let reports = Reports::of_admission(&[FailOpen { gate: Gate::Rate, cause }]);
+        DenialRow::of(
+            Asked::of(&acquire()),
+            &Decision::judged(None, reports, false),
+            0,
+            None,
+            &Now::at(at),
+            &"n".into(),
+        )
+    }
+
+    #[test]
+    fn those_that_are_alike_are_counted_together_and_the_bounds_hold() {
+        let unnoted = Unnoted::default();
+        for at in 1..=3 {
+            assert!(unnoted.add(&org("a"), row(at, Cause::Timeout)));
+        }
+        assert!(unnoted.add(&org("a"), row(4, Cause::StoreFault)));
+        let waiting = unnoted.0.lock().unwrap();
+        let counts: Vec<_> = waiting[&org("a")].iter().map(|row| (row.count, row.first_at, row.last_at)).collect();
+        assert_eq!(counts, [(3, 1, 3), (1, 4, 4)], "R-PIPE-9");
+        drop(waiting);
+        for number in 1..UNNOTED_ORGS {
+            assert!(unnoted.add(&org(&format!("o{number}")), row(1, Cause::Timeout)));
+        }
+        assert!(!unnoted.add(&org("one-more"), row(1, Cause::Timeout)));
+        assert!(unnoted.add(&org("a"), row(5, Cause::Timeout)), "one that is there has its place");
+    }
+}

@@ -1,0 +1,79 @@
+//! `tollgate why`, `tollgate explain` and `tollgate denials`: why calls are denied, and what lets them through.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::{
+    cli::{
+        Exit,
+        args::{DenialsArgs, ExplainArgs, WhyArgs},
+        connect::Connection,
+        failure::Failure,
+        output::Output,
+    },
+    wire::admin::v1::{ExplainDecisionRequest, ListDenialsRequest, ListDenialsResponse, WhyRequest},
+};
+
+use super::{
+    explain_view::{day_table, denial_table, describe, describe_why},
+    paging, scope_text,
+};
+
+/// Exit 3 where calls are denied.
+pub(super) async fn why(connection: &Connection, args: &WhyArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let request = WhyRequest {
+        org: args.org.to_string(),
+        scope: scope_text(args.scope.as_ref()),
+        at_ms: args.at.map_or(0, |at| at.millis(output.now())),
+    };
+    let answer = connection.wait(connection.admin().why(request)).await?;
+    output.answer(&answer, describe_why)?;
+    Ok(if answer.blocked { Exit::Denied } else { Exit::Done })
+}
+
+pub(super) async fn explain(
+    connection: &Connection,
+    args: &ExplainArgs,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let request = ExplainDecisionRequest {
+        org: args.org.to_string(),
+        decision_id: args.decision.map(|id| id.to_string()).unwrap_or_default(),
+        at_ms: args.at.map_or(0, |at| at.millis(output.now())),
+        scope: scope_text(args.scope.as_ref()),
+    };
+    let answer = connection.wait(connection.admin().explain_decision(request)).await?;
+    output.answer(&answer, describe)?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn denials(
+    connection: &Connection,
+    args: &DenialsArgs,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let since_ms = args.since.map_or(0, |since| since.millis(output.now()));
+    let days = Mutex::new(Vec::new());
+    let (denials, next_page_token) = paging::collect(&args.page, async |page_size, page_token| {
+        let request = ListDenialsRequest {
+            org: args.org.to_string(),
+            scope: scope_text(args.scope.as_ref()),
+            gate: args.gate.clone().unwrap_or_default(),
+            since_ms,
+            until_ms: 0,
+            let_through: args.let_through,
+            page_size,
+            page_token,
+        };
+        let page = connection.wait(connection.admin().list_denials(request)).await?;
+        // The same on every page.
+        *days.lock().unwrap_or_else(PoisonError::into_inner) = page.days;
+        Ok((page.denials, page.next_page_token))
+    })
+    .await?;
+    let days = days.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let all = ListDenialsResponse { denials, next_page_token, days };
+    let by_day = args.by_day;
+    output.answer(&all, |all, now| if by_day { day_table(&all.days) } else { denial_table(&all.denials, now) })?;
+    paging::continuation(&all.next_page_token, output);
+    Ok(Exit::Done)
+}

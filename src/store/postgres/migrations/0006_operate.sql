@@ -1,0 +1,21 @@
+-- What operators ask for: rows that no decision reads. Columns are as in 0001.
+
+CREATE TABLE {schema}.denial (
+    shard_id smallint NOT NULL,
+    org text COLLATE "C" NOT NULL,
+    number numeric(20) NOT NULL,
+    version smallint NOT NULL,
+    value jsonb NOT NULL,
+    PRIMARY KEY (shard_id, org, number)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE {schema}.denial IS 'Calls that were denied, or let through without an evaluated gate, and are alike: for 7 days.';
+
+CREATE TABLE {schema}.day (
+    shard_id smallint NOT NULL,
+    org text COLLATE "C" NOT NULL,
+    start numeric(20) NOT NULL,
+    version smallint NOT NULL,
+    value jsonb NOT NULL,
+    PRIMARY KEY (shard_id, org, start)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE {schema}.day IS 'What was allowed, denied and let through in one day of UTC: for 35 days.';
