@@ -11,6 +11,7 @@ mod jwks;
 mod jwt;
 mod principal;
 mod seen;
+mod strangers;
 mod throttle;
 mod tokens;
 
@@ -27,6 +28,7 @@ use crate::{
     net::{ClientCertificate, Peer},
     ports::Clock,
 };
+use strangers::Strangers;
 use throttle::Throttle;
 
 const SCHEME: &str = "bearer ";
@@ -120,7 +122,7 @@ pub struct Sources {
 #[derive(Debug)]
 pub struct Authenticator {
     /// Where nobody has to say who they are.
-    anybody: Option<Arc<Principal>>,
+    anybody: Option<Strangers>,
     sources: Sources,
     clock: Arc<dyn Clock>,
     throttle: Throttle,
@@ -129,7 +131,7 @@ pub struct Authenticator {
 impl Authenticator {
     /// Nobody has to say who they are, and everybody may do everything.
     pub fn open(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Self::new(Some(Arc::new(Principal::anybody())), Sources::default(), clock)
+        Self::new(Some(Strangers::default()), Sources::default(), clock)
     }
 
     /// Only whom these sources know.
@@ -137,7 +139,7 @@ impl Authenticator {
         Self::new(None, sources, clock)
     }
 
-    fn new(anybody: Option<Arc<Principal>>, sources: Sources, clock: Arc<dyn Clock>) -> Arc<Self> {
+    fn new(anybody: Option<Strangers>, sources: Sources, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self { anybody, sources, clock, throttle: Throttle::new() })
     }
 
@@ -152,7 +154,7 @@ impl Authenticator {
     /// Where that is nobody who is known.
     pub fn principal(&self, presented: &Presented<'_>) -> Result<Arc<Principal>, Refused> {
         if let Some(anybody) = &self.anybody {
-            return Ok(anybody.clone());
+            return Ok(anybody.at(presented.address));
         }
         let judged = self.judged(presented).and_then(|principal| {
             principal.is_valid_by(&*self.clock)?;

@@ -144,7 +144,7 @@ impl Grant {
         }
         let texts = |list| <[String]>::iter(list).map(String::as_str);
         Ok(Principal {
-            name: name.to_owned(),
+            name: name.into(),
             role: self.role,
             orgs: OrgPatterns::parse(texts(&self.orgs))?,
             scopes: ScopeRules::parse(texts(&self.scopes), texts(&self.bind))?,
@@ -160,7 +160,7 @@ impl Grant {
 /// Who calls. Shared by everything that it has begun, so that ending it ends all of that.
 #[derive(Debug)]
 pub struct Principal {
-    name: String,
+    name: Arc<str>,
     role: Role,
     orgs: OrgPatterns,
     scopes: Option<Arc<ScopeRules>>,
@@ -176,8 +176,13 @@ pub struct Principal {
 impl Principal {
     /// Whoever calls a node that asks nobody who they are.
     pub fn anybody() -> Self {
+        Self::somebody("anybody")
+    }
+
+    /// The same, by the address that the call comes from.
+    pub fn somebody(at: &str) -> Self {
         Self {
-            name: "anybody".into(),
+            name: at.into(),
             role: Role::Admin,
             orgs: OrgPatterns::all(),
             scopes: None,
@@ -202,6 +207,11 @@ impl Principal {
 
     /// In the log and in the audit; never a secret.
     pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same, to be kept.
+    pub fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 

@@ -6,6 +6,7 @@ use prost::{Message, bytes::Bytes};
 
 use crate::{
     auth::{Grant, Principal},
+    bounds::PRINCIPAL_BYTES,
     wire::peer::v1::Caller,
 };
 
@@ -21,7 +22,7 @@ pub(super) fn encoded(principal: &Principal) -> Bytes {
 
 fn caller(principal: &Principal) -> Caller {
     let Some(Grant { role, orgs, scopes, bind }) = principal.granted() else {
-        return Caller { anybody: true, ..Caller::default() };
+        return Caller { anybody: true, name: principal.name().to_owned(), ..Caller::default() };
     };
     Caller {
         anybody: false,
@@ -41,7 +42,9 @@ fn principal(bytes: &[u8]) -> Result<Principal, String> {
     let Caller { anybody, name, role, orgs, scopes, bind } =
         Caller::decode(bytes).map_err(|error| error.to_string())?;
     if anybody {
-        return Ok(Principal::anybody());
+        // A node of an older version does not say from where.
+        let is_name = (1..=PRINCIPAL_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+        return Ok(if is_name { Principal::somebody(&name) } else { Principal::anybody() });
     }
     let role = role.parse().map_err(|error: crate::domain::input::InputError| error.to_string())?;
     Grant { role, orgs, scopes, bind }.to(&name, None).map_err(|error| error.to_string())
