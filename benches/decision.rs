@@ -14,7 +14,7 @@ use tollgate::{
     domain::{
         command::{Acquire, ConfigurePool, NewAccount, Pick},
         commands::{Command, Lane},
-        ids::{AccountId, DecisionId, Meter, OrgId, PoolId, RequestId, Scope},
+        ids::{AccountId, DecisionId, Meter, OrgId, PoolId, Reason, RequestId, Scope},
         lease::Now,
         org::{Context, OrgState},
         request::Idempotency,
@@ -63,6 +63,8 @@ fn pure(c: &mut Criterion) {
                     decision: DecisionId(number),
                     store_fault: false,
                     within: None,
+                    caller: "bench",
+                    reason: Reason::none(),
                 };
                 black_box(state.apply(&command, &ctx).is_ok())
             });
@@ -105,6 +107,8 @@ fn picks(c: &mut Criterion) {
                 decision,
                 store_fault,
                 within: None,
+                caller: "bench",
+                reason: Reason::none(),
             };
             state.apply(command, &ctx).is_ok()
         };

@@ -227,6 +227,11 @@ bounds! {
     executions_per_org: 10_000 in 1..=1_000_000, live;
     /// Rows of usage per org that wait for the billing provider.
     exports_per_org: 100_000 in 1..=10_000_000, live;
+    /// Events per org, without those of operators, for a week; past it the oldest go first. They are in memory with
+    /// their org, some 300 bytes each.
+    events_per_org: 200 in 1..=100_000, live;
+    /// Events of operators per org, for 400 days; past it the oldest go first.
+    operator_events_per_org: 200 in 1..=100_000, live;
     /// Orgs whose balance and exemption are remembered.
     billing_orgs: 10_000 in 1..=10_000_000, at_start;
     /// Requests to the billing provider in flight.

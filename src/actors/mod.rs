@@ -47,7 +47,7 @@ mod write_behind;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -68,7 +68,7 @@ use crate::{
     cluster::table::Table,
     domain::{
         commands::{Ask, Command, Lane, Reply},
-        ids::{DecisionId, OrgId},
+        ids::{DecisionId, OrgId, Reason},
         policy::OrgPolicy,
         reach::ScopeRules,
         shard::ShardSet,
@@ -128,19 +128,21 @@ pub struct Terms<'a> {
     pub deadline: Instant,
     /// What the caller may reach of what others have begun; `None` = all.
     pub within: Option<Arc<ScopeRules>>,
-    /// The name of the caller, for its share of new orgs.
-    pub caller: &'a str,
+    /// The name of the caller, for its share of new orgs, and for the log of the org.
+    pub caller: &'a Arc<str>,
+    /// Why an operator asks; `None` where nothing is said.
+    pub reason: Option<&'a Reason>,
 }
 
 impl From<Instant> for Terms<'_> {
     /// Of this node itself, which may reach all.
     fn from(deadline: Instant) -> Self {
-        Self { deadline, within: None, caller: THIS_NODE }
+        Self { deadline, within: None, caller: &THIS_NODE, reason: None }
     }
 }
 
 /// Who asks where nobody from outside does.
-const THIS_NODE: &str = "this node";
+static THIS_NODE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("this node"));
 
 /// What one message asks of an org; nearly always one command.
 pub type Commands = SmallVec<[Command; 1]>;
@@ -271,10 +273,11 @@ impl Orgs {
         lane: Lane,
         terms: impl Into<Terms<'_>>,
     ) -> Result<Answers, ServiceError> {
-        let Terms { deadline, within, caller } = terms.into();
+        let Terms { deadline, within, caller, reason } = terms.into();
         let most = self.shared.rules.load().bounds.node_in_flight;
         let (reply, mut answer) = oneshot::channel();
-        let message = org::OrgMsg::Run(org::Work { commands, within, reply });
+        let message =
+            org::OrgMsg::Run(org::Work { commands, within, caller: caller.clone(), reason: reason.cloned(), reply });
         let entered = self.shared.in_flight.enter(lane, message.calls(), most);
         let _node_permit = entered.ok_or(ServiceError::NodeBusy { bound: Bound::node_in_flight, most })?;
         // What only a few calls need is on the heap, so that the others carry no room for it.

@@ -4,9 +4,10 @@ use super::Shared;
 use crate::{
     bounds::Bound,
     domain::{
+        events::listed,
         ids::OrgId,
         kept_ids::Filling,
-        org::{News, PoolNews},
+        org::{News, Operation, PoolNews},
         reply::AccountView,
         window::iso,
         words::duration,
@@ -29,6 +30,7 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
         forgotten_request_ids,
         request_ids_filling,
         trial_ended,
+        operations,
         pools,
         pools_touched,
     } = news;
@@ -62,7 +64,20 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
             "expired reservations were forgotten within a day and can no longer be committed: there was no room"
         );
     }
-    if let Some(Filling { bytes, most, age }) = request_ids_filling {
+    tell_of_request_ids(shared, org, request_ids_filling, forgotten_request_ids);
+    if trial_ended {
+        shared.events.happened(Event::TrialEnded);
+        tracing::info!(%org, "a trial has used up what it includes");
+    }
+    operations.iter().for_each(|operation| tell_of_operation(org, operation));
+    pools.iter().for_each(|news| tell_of_pool(shared, org, news));
+    if pools_touched {
+        shared.pools.touched(org);
+    }
+}
+
+fn tell_of_request_ids(shared: &Shared, org: &OrgId, filling: Option<Filling>, forgotten: u64) {
+    if let Some(Filling { bytes, most, age }) = filling {
         shared.events.happened(Event::RequestIdsFilling);
         tracing::warn!(
             %org, bytes, most, key = %Bound::request_id_bytes_per_org,
@@ -70,22 +85,20 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
              instead of 24 hours", duration(age)
         );
     }
-    if forgotten_request_ids > 0 {
-        shared.events.happened(Event::RequestIdsForgotten(forgotten_request_ids));
+    if forgotten > 0 {
+        shared.events.happened(Event::RequestIdsForgotten(forgotten));
         tracing::warn!(
-            %org, ids = forgotten_request_ids, key = %Bound::request_id_bytes_per_org,
+            %org, ids = forgotten, key = %Bound::request_id_bytes_per_org,
             "request ids of durable calls were forgotten within 24 hours, because there was no room: a retry of one is \
              refused where the id carries its time, and carried out again where it does not"
         );
     }
-    if trial_ended {
-        shared.events.happened(Event::TrialEnded);
-        tracing::info!(%org, "a trial has used up what it includes");
-    }
-    pools.iter().for_each(|news| tell_of_pool(shared, org, news));
-    if pools_touched {
-        shared.pools.touched(org);
-    }
+}
+
+fn tell_of_operation(org: &OrgId, operation: &Operation) {
+    let Operation { caller, command, changes, reason } = operation;
+    let (changes, reason) = (listed(changes), reason.given());
+    tracing::info!(target: "tollgate::audit", %org, %caller, command, changes, reason, "operator");
 }
 
 fn tell_of_pool(shared: &Shared, org: &OrgId, news: &PoolNews) {

@@ -19,12 +19,12 @@ use tokio::{sync::oneshot, time::timeout};
 
 use commits::Progress;
 
-use super::{Answers, Commands, Rules, Shared, news, registry::Registration};
+use super::{Answers, Commands, Rules, Shared, THIS_NODE, news, registry::Registration};
 use crate::{
     cluster::table::Standing,
     domain::{
         commands::{Command, Reply},
-        ids::OrgId,
+        ids::{OrgId, Reason},
         kept_ids::{PagesBehind, Wanted},
         lease::Now,
         org::{Context, OrgState},
@@ -42,6 +42,10 @@ use crate::{
 };
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every message is Run, so a box would only cost an allocation each"
+)]
 pub(super) enum OrgMsg {
     Run(Work),
     /// Commit what was written behind.
@@ -75,6 +79,10 @@ pub(super) struct Work {
     pub(super) commands: Commands,
     /// What the caller may reach of what others have begun; `None` = all.
     pub(super) within: Option<Arc<ScopeRules>>,
+    /// Who asks.
+    pub(super) caller: Arc<str>,
+    /// Why an operator asks; `None` where nothing is said.
+    pub(super) reason: Option<Reason>,
     pub(super) reply: oneshot::Sender<Answers>,
 }
 
@@ -272,6 +280,8 @@ impl OrgTask {
                 decision: shared.next_decision(),
                 store_fault: fault.is_some(),
                 within: work.within.as_deref(),
+                caller: &work.caller,
+                reason: work.reason.as_ref().unwrap_or(Reason::none()),
             };
             let answer = apply(&mut self.state, command, &ctx, fault.as_ref());
             let promise = answer.as_ref().map_or(Promise::Nothing, |reply| command.promised(reply));
@@ -319,6 +329,8 @@ impl OrgTask {
             decision: shared.next_decision(),
             store_fault: self.fault().is_some(),
             within: None,
+            caller: &THIS_NODE,
+            reason: Reason::none(),
         };
         self.state.sweep(&ctx, shared.clock.may_purge());
         let uncompleted = self.state.uncompleted().saturating_sub(uncompleted);

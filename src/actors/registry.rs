@@ -91,6 +91,7 @@ impl Exit {
 
 /// What became of a message.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a message that comes back goes on at once")]
 pub(super) enum Delivery {
     /// The org's actor has it. The permit is the call's place among those in flight.
     Accepted(Permit),
@@ -163,8 +164,8 @@ impl Registry {
     /// Delivers a message of this node's own to the org's actor, starting it if need be. The permit is the call's
     /// place among those in flight.
     pub(super) async fn send(&self, org: &OrgId, lane: Lane, message: OrgMsg) -> Result<Permit, ServiceError> {
-        let delivery = self.deliver(org, lane, THIS_NODE, message)?;
-        self.start_for(org, lane, THIS_NODE, delivery).await
+        let delivery = self.deliver(org, lane, &THIS_NODE, message)?;
+        self.start_for(org, lane, &THIS_NODE, delivery).await
     }
 
     /// Delivers `message` where the org's actor runs, without waiting for anything.
@@ -242,7 +243,8 @@ impl Registry {
     /// One command from beside the actors, and what it was answered.
     pub(super) async fn ask<C: Ask>(&self, org: &OrgId, command: C) -> Option<C::Answer> {
         let (reply, answers) = oneshot::channel();
-        let work = Work { commands: smallvec![command.into()], within: None, reply };
+        let (commands, caller) = (smallvec![command.into()], THIS_NODE.clone());
+        let work = Work { commands, within: None, caller, reason: None, reply };
         let _permit = self.send(org, C::LANE, OrgMsg::Run(work)).await.ok()?;
         C::answer(answers.await.ok()?.pop()?.ok()?)
     }

@@ -23,7 +23,7 @@ use super::{Failure, Start, opening::resume_clock, random};
 use crate::{
     bounds::{AMOUNT_MAX, Bounds, MICROS_PER_CENT},
     domain::{
-        ids::{DecisionId, Incarnation, OrgId, RequestId, Scope, Source},
+        ids::{DecisionId, Incarnation, OrgId, Reason, RequestId, Scope, Source},
         input::InputError,
         org::{Context, OrgState, takeover::OlderBudget},
         policy::OrgPolicy,
@@ -166,6 +166,8 @@ async fn take_over_org(
         decision,
         store_fault: false,
         within: None,
+        caller: "tollgate import",
+        reason: Reason::none(),
     };
     let mut changed = 0;
     for (line, older) in budgets {

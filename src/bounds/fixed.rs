@@ -32,6 +32,14 @@ pub const CELLS_MAX: usize = 64;
 pub const TOKENS_MAX: usize = 10_000;
 /// Longest reason of a freeze in bytes.
 pub const REASON_BYTES: usize = 256;
+/// Events of an org are kept for so many milliseconds.
+pub const EVENT_RETENTION_MS: u64 = 7 * DAY_MS;
+/// Those of operators: a year, and a month to ask about it.
+pub const OPERATOR_EVENT_RETENTION_MS: u64 = 400 * DAY_MS;
+/// Values that one event names as changed.
+pub const EVENT_CHANGES: usize = 32;
+/// Longest name or value of them in bytes.
+pub const EVENT_TEXT_BYTES: usize = 160;
 /// Largest single amount: 10^16 micro-USD is ten billion dollars, and 1800 of them fit in a u64.
 pub const AMOUNT_MAX: u64 = 10_000_000_000_000_000;
 /// Older forms of a budget are in cents.

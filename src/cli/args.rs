@@ -6,6 +6,7 @@ mod acquire;
 mod budget;
 mod cert;
 mod cluster;
+mod events;
 mod explain;
 mod pool;
 mod reservation;
@@ -31,7 +32,8 @@ pub(super) use acquire::{AcquireArgs, ModeArg};
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
 pub(super) use cert::{CertDevArgs, CertVerb};
 pub(super) use cluster::{ClusterArgs, DrainArgs};
-pub(super) use explain::{DenialsArgs, ExplainArgs, WhyArgs};
+pub(super) use events::{ChangesArgs, EventsArgs, LogArgs, Since};
+pub(super) use explain::{AskWhyArgs, DenialsArgs, ExplainArgs};
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
 };
@@ -231,7 +233,7 @@ pub(super) enum RemoteVerb {
     /// Show every limit of one or more orgs: used, remaining, resets in
     Status(StatusArgs),
     /// Say why calls of an org are denied, since when, until when, and what lets them through (exit 3 if they are)
-    Why(WhyArgs),
+    Why(AskWhyArgs),
     /// Show what each gate said of one decision, with its numbers
     Explain(ExplainArgs),
     /// List calls of an org that were denied within 7 days, or what was decided on each of 35 days
@@ -266,6 +268,8 @@ pub(super) enum RemoteVerb {
     /// Balances at the billing provider, and usage that waits for delivery
     #[command(subcommand)]
     Billing(BillingVerb),
+    /// Show what happened to an org: what operators changed
+    Events(EventsArgs),
     /// Derive every stored number from the ledger again (exit 1 if one differs)
     Audit(AuditArgs),
     /// Show the node itself: health, store, clock, bounds
@@ -306,7 +310,12 @@ pub(super) enum OrgVerb {
         org: OrgId,
     },
     /// Delete the stored state of an org, but not usage that waits for billing
-    Purge(OrgWriteArgs),
+    Purge {
+        #[command(flatten)]
+        write: OrgWriteArgs,
+        #[command(flatten)]
+        why: WhyArgs,
+    },
     /// Deny every acquire of an org until it is unfrozen
     Freeze {
         #[command(flatten)]
@@ -316,7 +325,22 @@ pub(super) enum OrgVerb {
         reason: Option<Reason>,
     },
     /// End a freeze
-    Unfreeze(OrgWriteArgs),
+    Unfreeze {
+        #[command(flatten)]
+        write: OrgWriteArgs,
+        #[command(flatten)]
+        why: WhyArgs,
+    },
+    /// Show what operators have changed: who, from which value to which, why
+    Changes(ChangesArgs),
+}
+
+/// Why an operator changes something.
+#[derive(Debug, Args)]
+pub(super) struct WhyArgs {
+    /// The reason, for the log of the org
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub reason: Option<Reason>,
 }
 
 #[derive(Debug, Args)]
@@ -346,6 +370,8 @@ pub(super) enum BillingVerb {
         /// The tenant
         #[arg(value_parser = org)]
         org: OrgId,
+        #[command(flatten)]
+        why: WhyArgs,
     },
     /// List usage of an org that the provider does not have yet
     Exports {
@@ -369,6 +395,8 @@ pub(super) enum BillingVerb {
         /// Only this row: its key in `billing exports` [default: all]
         #[arg(long, value_parser = export_key)]
         key: Option<OutboxKey>,
+        #[command(flatten)]
+        why: WhyArgs,
     },
 }
 

@@ -64,13 +64,13 @@ impl<'w> Output<'w> {
         Self { out, err, format, now, broken: None }
     }
 
-    /// The wall clock's time for everything that is relative to it.
-    pub(super) fn now(&self) -> Millis {
-        self.now
-    }
-
     pub(super) fn format(&self) -> Format {
         self.format
+    }
+
+    /// The wall clock's time when the command began.
+    pub(super) fn now(&self) -> Millis {
+        self.now
     }
 
     /// Writes a response: as JSON, or as the text that `table` makes of it at the given time.

@@ -72,6 +72,7 @@ fn bring_row_back(row: &mut Row, now: Millis) {
             former.for_each(|life| life.ended_at = life.ended_at.map(|at| at.min(now)));
         }
         Row::TrialEnded(row) => row.at = row.at.min(now),
+        Row::Event(row) => row.at = row.at.min(now),
         Row::UpstreamAccount(row) => bring_account_back(row, now),
         Row::Reservation(row) => {
             row.reserved_at = row.reserved_at.map(|at| at.min(now));

@@ -1,6 +1,7 @@
 //! What can be asked of an org; [`super::commands`] has the answers, [`super::refusal`] the refusals.
 
 mod denials;
+mod events;
 mod outbox;
 mod pools;
 
@@ -17,6 +18,7 @@ use super::{
 };
 
 pub use denials::{AskWhy, Explain, ListDenials, NoteDenials};
+pub use events::ListEvents;
 pub use outbox::{ListOutbox, ReplayOutbox, SettleOutbox, TakeOutbox};
 pub use pools::{ClearAccount, ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::{
     command::{
         Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget, GetPool,
-        GetSession, GetSessionStatus, GetStatus, Heartbeat, Inspect, ListDenials, ListOutbox, ListReservations,
-        ListSessions, Need, NoteDenials, Pick, Purge, Record, Release, ReplayOutbox, ReportCumulative, ReportOutcome,
-        Resume, RollPools, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
+        GetSession, GetSessionStatus, GetStatus, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox,
+        ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Release, ReplayOutbox,
+        ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
     },
     decision::Decision,
     denials::{DenialPage, Explained, Why},
+    events::EventPage,
     kept_ids::KeptName,
     org::{Context, OrgState},
     outbox::OutboxRow,
@@ -171,11 +172,12 @@ commands! { |org, ask, ctx, configured|
         Freeze(Freeze) => Done<Frozen> = org.freeze(ask, ctx)?;
     Admit, Durable, Some((Rpc::Unfreeze, &ask.idempotency)),
         Unfreeze(Unfreeze) => Done<Frozen> = org.unfreeze(ask, ctx)?;
-    Admit, Durable, None, Purge(Purge) => Purged = org.purge_all();
+    Admit, Durable, None, Purge(Purge) => Purged = org.purge_all(ctx);
     Settle, Nothing, None, TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
     Settle, Durable, None, SettleOutbox(SettleOutbox) => OutboxSettled = org.settle_outbox(&ask.0);
     Admit, Nothing, None, ListOutbox(ListOutbox) => Vec<OutboxRow> = org.list_outbox(ask);
-    Admit, Durable, None, ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key);
+    Admit, Durable, None, ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key, ctx);
+    Admit, Nothing, None, ListEvents(ListEvents) => Option<EventPage> = org.list_events(ask);
     Admit, Nothing, None, GetStatus(GetStatus) => Box<Status>
         = org.status(&ask.scopes, ask.known, ctx);
     Admit, Nothing, None, Inspect(Inspect) => Option<Box<Snapshot>> = org.inspect(ctx);
@@ -229,6 +231,7 @@ impl Command {
             // They store nothing.
             Self::TakeOutbox(_)
             | Self::ListOutbox(_)
+            | Self::ListEvents(_)
             | Self::GetStatus(_)
             | Self::Inspect(_)
             | Self::GetBudget(_)

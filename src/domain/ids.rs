@@ -193,6 +193,19 @@ impl Default for Plane {
     }
 }
 
+impl Reason {
+    /// None was given.
+    pub fn none() -> &'static Self {
+        static NONE: LazyLock<Reason> = LazyLock::new(|| Reason("".into()));
+        &NONE
+    }
+
+    /// `None` where it is empty.
+    pub fn given(&self) -> Option<&str> {
+        Some(self.as_str()).filter(|text| !text.is_empty())
+    }
+}
+
 impl AccountId {
     /// `sk-a…9f3c`.
     pub fn masked(&self) -> String {

@@ -13,6 +13,7 @@ pub mod command;
 pub mod commands;
 pub mod decision;
 pub mod denials;
+pub mod events;
 pub mod folded;
 pub mod gate;
 pub mod holds;

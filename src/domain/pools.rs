@@ -312,6 +312,13 @@ impl Pools {
         changed.into_iter().collect()
     }
 
+    /// What is set for a pool and for each of its accounts.
+    pub(super) fn configured(&self, pool: &PoolId) -> (Option<PoolRow>, Vec<UpstreamAccountRow>) {
+        let members = self.members(pool);
+        let accounts = members.iter().filter_map(|member| self.accounts.get(&member.id)).cloned().collect();
+        (self.pools.get(pool).cloned(), accounts)
+    }
+
     /// Ends what has ended by `now`. Answers the pools that it concerns.
     pub(super) fn roll(&mut self, now: &Now) -> BTreeSet<PoolId> {
         let mut concerned = BTreeSet::new();

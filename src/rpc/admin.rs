@@ -85,7 +85,7 @@ pub(super) async fn purge_org(
     request: admin::PurgeOrgRequest,
 ) -> Answer<admin::PurgeOrgResponse> {
     let (org, command) = requests::purge(&request)?;
-    let purged = service.operate(&org, command, call).await?;
+    let purged = service.operate(&org, command, &requests::reason(&request.reason)?, call).await?;
     Ok(admin::PurgeOrgResponse { existed: purged.existed })
 }
 
@@ -95,7 +95,8 @@ pub(super) async fn freeze(
     request: admin::FreezeRequest,
 ) -> Answer<admin::FreezeResponse> {
     let (org, command) = requests::freeze(&request)?;
-    let done = service.operate(&org, command, call).await?;
+    let reason = command.reason.clone();
+    let done = service.operate(&org, command, &reason, call).await?;
     Ok(admin::FreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
 }
 
@@ -105,7 +106,7 @@ pub(super) async fn unfreeze(
     request: admin::UnfreezeRequest,
 ) -> Answer<admin::UnfreezeResponse> {
     let (org, command) = requests::unfreeze(&request)?;
-    let done = service.operate(&org, command, call).await?;
+    let done = service.operate(&org, command, &requests::reason(&request.reason)?, call).await?;
     Ok(admin::UnfreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
 }
 
@@ -115,7 +116,10 @@ pub(super) async fn refresh_balance(
     request: admin::RefreshBalanceRequest,
 ) -> Answer<admin::RefreshBalanceResponse> {
     let org = requests::org(&request.org)?;
-    Ok(answers::balance(service.refresh_balance(&org, call).await?, &service.clock().read()))
+    Ok(answers::balance(
+        service.refresh_balance(&org, &requests::reason(&request.reason)?, call).await?,
+        &service.clock().read(),
+    ))
 }
 
 pub(super) async fn list_exports(
@@ -139,7 +143,7 @@ pub(super) async fn replay_exports(
     request: admin::ReplayExportsRequest,
 ) -> Answer<admin::ReplayExportsResponse> {
     let (org, command) = requests::replay_exports(&request)?;
-    let replayed = service.operate(&org, command, call).await?;
+    let replayed = service.operate(&org, command, &requests::reason(&request.reason)?, call).await?;
     Ok(admin::ReplayExportsResponse { replayed_rows: answers::size(replayed.count) })
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn update_budget(
     call: &Call,
     request: v1::UpdateBudgetRequest,
 ) -> Answer<v1::UpdateBudgetResponse> {
-    let (budget, replayed) = set(service, call, requests::update_budget(&request)?).await?;
+    let (budget, replayed) = set(service, call, requests::update_budget(&request)?, &request.reason).await?;
     Ok(v1::UpdateBudgetResponse { budget: Some(budget), replayed })
 }
 
@@ -34,12 +34,17 @@ pub(super) async fn replace_budget(
     call: &Call,
     request: v1::ReplaceBudgetRequest,
 ) -> Answer<v1::ReplaceBudgetResponse> {
-    let (budget, replayed) = set(service, call, requests::replace_budget(&request)?).await?;
+    let (budget, replayed) = set(service, call, requests::replace_budget(&request)?, &request.reason).await?;
     Ok(v1::ReplaceBudgetResponse { budget: Some(budget), replayed })
 }
 
-async fn set(service: &Service, call: &Call, (org, set): (OrgId, SetBudget)) -> Answer<(v1::Budget, bool)> {
+async fn set(
+    service: &Service,
+    call: &Call,
+    (org, set): (OrgId, SetBudget),
+    reason: &str,
+) -> Answer<(v1::Budget, bool)> {
     let scope = set.scope.clone();
-    let done = service.operate(&org, Box::new(set), call).await?;
+    let done = service.operate(&org, Box::new(set), &requests::reason(reason)?, call).await?;
     Ok((answers::budget(done.view, &org, &scope), done.replayed))
 }

@@ -152,7 +152,7 @@ fn node(member: &Member, at: i64) -> admin::ClusterNode {
 /// Something happened to the org's balance at the provider: who owns the org forgets what was known of it.
 pub async fn balance_changed(service: &Service, org: &OrgId) {
     let call = service.call(RefreshBalance::RPC.method, Arc::new(Principal::anybody()), None);
-    let request = admin::RefreshBalanceRequest { org: org.to_string() };
+    let request = admin::RefreshBalanceRequest { org: org.to_string(), reason: String::new() };
     let forwarded = Forwarded::of(RefreshBalance::RPC, &request);
     let here = |_| async {
         service.balance_changed(org);

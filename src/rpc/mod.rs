@@ -12,6 +12,7 @@ mod admin;
 mod batch;
 mod budget;
 mod cluster;
+mod events;
 mod explain;
 mod gate;
 mod permit;

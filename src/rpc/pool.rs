@@ -17,7 +17,7 @@ pub(super) async fn configure_pool(
     request: v1::ConfigurePoolRequest,
 ) -> Answer<v1::ConfigurePoolResponse> {
     let (org, command) = requests::configure_pool(&request)?;
-    let done = service.configure_pool(&org, command, call).await?;
+    let done = service.operate(&org, Box::new(command), &requests::reason(&request.reason)?, call).await?;
     let warnings = answers::pool_warnings(&done.view);
     let pool = Some(answers::pool(*done.view, &org));
     Ok(v1::ConfigurePoolResponse { pool, warnings, replayed: done.replayed })
@@ -57,7 +57,7 @@ pub(super) async fn clear_account(
     request: v1::ClearAccountRequest,
 ) -> Answer<v1::ClearAccountResponse> {
     let (org, command) = requests::clear_account(&request)?;
-    let done = service.clear_account(&org, command, call).await?;
+    let done = service.operate(&org, Box::new(command), &requests::reason(&request.reason)?, call).await?;
     let account = Some(answers::account(&done.view));
     Ok(v1::ClearAccountResponse { account, cleared: done.outcome.was_held, replayed: done.replayed })
 }

@@ -9,7 +9,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::Stream;
 use prost::{DecodeError, Message, Name};
 
-use super::{Answer, admin, budget, cluster, explain, gate, permit, pool, session};
+use super::{Answer, admin, budget, cluster, events, explain, gate, permit, pool, session};
 use crate::{
     auth::{Access, Principal},
     error::ServiceError,
@@ -388,6 +388,10 @@ rpcs! {
             org: [one org], Views;
         unary Reload(admin_v1::ReloadRequest) -> admin_v1::ReloadResponse = admin::reload,
             org: [node], Operates;
+        unary ListEvents(admin_v1::ListEventsRequest) -> admin_v1::ListEventsResponse = events::list_events,
+            org: [one org], Views;
+        unary ListAudit(admin_v1::ListAuditRequest) -> admin_v1::ListAuditResponse = events::list_audit,
+            org: [one org], Views;
     }
 }
 

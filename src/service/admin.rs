@@ -1,8 +1,7 @@
 //! What operators ask: status without consuming, everything kept of an org, and the few writes.
-//! Every write is logged with what it changed.
+//! What a write changes is in the log of its org, and in that of the node.
 
 use std::{
-    fmt,
     future::Future,
     sync::{Arc, PoisonError, atomic::Ordering},
 };
@@ -10,7 +9,7 @@ use std::{
 use tokio::time::timeout_at;
 
 use crate::{
-    actors::Disk,
+    actors::{Disk, Terms},
     bounds::Bound,
     cluster::{keeper::Place, membership::Membership},
     domain::{
@@ -18,7 +17,7 @@ use crate::{
         command::{GetStatus, Inspect, Known},
         commands::Ask,
         gate::Code,
-        ids::OrgId,
+        ids::{OrgId, Reason},
         policy::{BalanceSource, Exemption, JudgedBalance},
         reply::{Snapshot, Status},
         rows::Head,
@@ -118,7 +117,12 @@ impl Service {
 
     /// What the provider says now, past every cache, and what the policy makes of it. Where plans say what is
     /// included, the org's own ledger is asked, which nobody has to refresh.
-    pub async fn refresh_balance(&self, org: &OrgId, call: &Call) -> Result<JudgedBalance, ServiceError> {
+    pub async fn refresh_balance(
+        &self,
+        org: &OrgId,
+        reason: &Reason,
+        call: &Call,
+    ) -> Result<JudgedBalance, ServiceError> {
         let policy = self.policy(org);
         let verdict = match &policy.balance.source {
             BalanceSource::None | BalanceSource::Provider => self.balances.refresh(org, call.deadline.at).await,
@@ -128,8 +132,9 @@ impl Service {
             }
         };
         let judged = policy.balance.judge(verdict);
-        let (caller, command) = (call.caller.name(), "RefreshBalance");
-        tracing::info!(target: "tollgate::audit", %org, caller, command, outcome = ?judged, "operator");
+        let (caller, command, reason) = (call.caller.name(), "RefreshBalance", reason.given());
+        let (allowed, decided_by) = (judged.allowed, judged.decided_by);
+        tracing::info!(target: "tollgate::audit", %org, caller, command, allowed, decided_by, reason, "operator");
         Ok(judged)
     }
 
@@ -148,21 +153,17 @@ impl Service {
         self.balances.invalidate(org);
     }
 
-    /// Freeze, Unfreeze, Purge, ReplayOutbox, and budgets: logged with what they changed.
-    pub async fn operate<C: Ask + fmt::Debug>(
+    /// Hands the command of an operator to the org, with the reason that was given for it. The org keeps who has changed
+    /// what, and the log of the node says it.
+    pub async fn operate<C: Ask>(
         &self,
         org: &OrgId,
         command: C,
+        reason: &Reason,
         call: &Call,
-    ) -> Result<C::Answer, ServiceError>
-    where
-        C::Answer: fmt::Debug,
-    {
-        let what = format!("{command:?}");
-        let answer = self.ask(org, command, call).await?;
-        let caller = call.caller.name();
-        tracing::info!(target: "tollgate::audit", %org, caller, command = what, outcome = ?answer, "operator");
-        Ok(answer)
+    ) -> Result<C::Answer, ServiceError> {
+        let terms = call.until(call.deadline.at);
+        self.orgs.ask(org, command, Terms { reason: Some(reason), ..terms }).await
     }
 
     /// The node as it stands now.

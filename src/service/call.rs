@@ -83,6 +83,6 @@ impl Call {
 
     /// How an org is asked for this call, until then.
     pub(super) fn until(&self, deadline: Instant) -> Terms<'_> {
-        Terms { deadline, within: self.caller.scopes().cloned(), caller: self.caller.name() }
+        Terms { deadline, within: self.caller.scopes().cloned(), caller: self.caller.shared_name(), reason: None }
     }
 }

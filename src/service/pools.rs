@@ -3,11 +3,10 @@
 
 use crate::{
     domain::{
-        command::{ClearAccount, ConfigurePool, Pick, ReportOutcome},
+        command::{Pick, ReportOutcome},
         decision::Decision,
         ids::OrgId,
-        outcome::{AccountCleared, Done, OutcomeReported, PoolConfigured, Shown},
-        reply::{AccountView, PoolView},
+        outcome::{Done, OutcomeReported},
     },
     error::ServiceError,
 };
@@ -15,22 +14,6 @@ use crate::{
 use super::{Ask, Call, Service};
 
 impl Service {
-    /// The pool as it is after the change.
-    pub async fn configure_pool(
-        &self,
-        org: &OrgId,
-        set: ConfigurePool,
-        call: &Call,
-    ) -> Result<Shown<PoolConfigured, Box<PoolView>>, ServiceError> {
-        let done = self.ask(org, Box::new(set), call).await?;
-        let (pool, replayed) = (&done.view, done.replayed);
-        let (id, version, accounts) = (&pool.id, pool.version, pool.accounts.len());
-        tracing::info!(
-            target: "tollgate::audit", %org, command = call.rpc, pool = %id, version, accounts, replayed, "operator"
-        );
-        Ok(done)
-    }
-
     /// One account, past the gates of the org: for the calls of what runs already, so it is served while the
     /// node drains.
     pub async fn pick(&self, org: &OrgId, pick: Pick, call: &Call) -> Result<Box<Decision>, ServiceError> {
@@ -61,22 +44,6 @@ impl Service {
         if !done.replayed {
             self.metrics.upstream(done.outcome.outcome);
         }
-        Ok(done)
-    }
-
-    /// The account as it is after the change.
-    pub async fn clear_account(
-        &self,
-        org: &OrgId,
-        clear: ClearAccount,
-        call: &Call,
-    ) -> Result<Shown<AccountCleared, Box<AccountView>>, ServiceError> {
-        let pool = clear.pool.clone();
-        let done = self.ask(org, Box::new(clear), call).await?;
-        let (account, cleared, replayed) = (&done.view.account, done.outcome.was_held, done.replayed);
-        tracing::info!(
-            target: "tollgate::audit", %org, command = call.rpc, %pool, account, cleared, replayed, "operator"
-        );
         Ok(done)
     }
 }

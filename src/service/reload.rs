@@ -64,7 +64,11 @@ impl Service {
         };
         let reloaded = timeout(ANSWER_WITHIN, reload).await.map_err(|_| ServiceError::TimedOut)??;
         let caller = call.caller.name();
-        tracing::info!(target: "tollgate::audit", caller, command = "Reload", outcome = ?reloaded, "operator");
+        let Reloaded { generation, needs_restart, mistakes, .. } = &*reloaded;
+        let (applied, generation, needs_restart) = (mistakes.is_empty(), *generation, needs_restart.join(", "));
+        tracing::info!(
+            target: "tollgate::audit", caller, command = "Reload", applied, generation, needs_restart, "operator"
+        );
         Ok(reloaded)
     }
 

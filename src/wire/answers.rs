@@ -1,6 +1,7 @@
 //! Domain → proto.
 
 mod budgets;
+mod events;
 mod explain;
 mod pools;
 mod reservations;
@@ -25,7 +26,7 @@ use crate::domain::{
     window::{Millis, Window},
 };
 
-pub use self::{budgets::*, explain::*, pools::*, reservations::*, sessions::*};
+pub use self::{budgets::*, events::*, explain::*, pools::*, reservations::*, sessions::*};
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
 pub fn int(value: u64) -> i64 {

@@ -3,6 +3,7 @@
 
 mod admin;
 mod budgets;
+mod events;
 mod explain;
 mod gate;
 mod meaning;
@@ -27,7 +28,7 @@ use crate::{
 
 use meaning::Meaning;
 
-pub use self::{admin::*, budgets::*, explain::*, gate::*, pools::*, sessions::*};
+pub use self::{admin::*, budgets::*, events::*, explain::*, gate::*, pools::*, sessions::*};
 
 type Parsed<T> = Result<T, InputError>;
 

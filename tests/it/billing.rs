@@ -422,7 +422,7 @@ async fn a_payment_is_seen_by_itself_and_at_once_by_a_refresh() {
     standin.caching(true);
     assert!(!allowed(&node, "refreshed").await);
     standin.grant("refreshed", granted(10));
-    let refresh = RefreshBalanceRequest { org: "refreshed".into() };
+    let refresh = RefreshBalanceRequest { org: "refreshed".into(), ..Default::default() };
     let answer = node.admin().await.refresh_balance(refresh).await.unwrap().into_inner();
     assert_eq!((answer.verdict(), answer.remaining), (BalanceVerdict::Allowed, 10), "past the provider's own cache");
     assert!(allowed(&node, "refreshed").await);
@@ -496,7 +496,7 @@ async fn what_the_provider_refuses_is_set_aside_and_goes_out_when_an_operator_sa
     };
     poll("the row to be set aside", SOON, aside).await;
     assert_eq!(standin.usage("acme"), 0);
-    let replay = ReplayExportsRequest { org: "acme".into(), request_id: "again".into(), key: String::new() };
+    let replay = ReplayExportsRequest { org: "acme".into(), request_id: "again".into(), ..Default::default() };
     assert_eq!(admin.replay_exports(replay).await.unwrap().into_inner().replayed_rows, 1);
     poll("the row to arrive", SOON, || async { (standin.usage("acme") == 1).then_some(()) }).await;
     node.terminate().await;

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{
-    OrgWriteArgs,
+    OrgWriteArgs, WhyArgs,
     values::{PeriodLimit, any_scope, org, period_limit, version},
 };
 use crate::domain::ids::{OrgId, Scope};
@@ -42,4 +42,6 @@ pub(crate) struct BudgetSetArgs {
     /// Change nothing unless the budget has this version
     #[arg(long, value_name = "N", value_parser = version())]
     pub expect_version: Option<i64>,
+    #[command(flatten)]
+    pub why: WhyArgs,
 }

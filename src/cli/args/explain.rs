@@ -4,33 +4,13 @@ use clap::Args;
 
 use super::{
     PageArgs,
-    values::{any_scope, decision, instant, org},
+    events::Since,
+    values::{any_scope, decision, org, since},
 };
-use crate::domain::{
-    ids::{DecisionId, OrgId, Scope},
-    window::Millis,
-};
-
-/// An instant, or a time ago.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Instant {
-    At(Millis),
-    Ago(Millis),
-}
-
-impl Instant {
-    /// Milliseconds since the Unix epoch, for a request.
-    pub(crate) fn millis(self, now: Millis) -> i64 {
-        let at = match self {
-            Self::At(at) => at,
-            Self::Ago(ago) => now.saturating_sub(ago),
-        };
-        i64::try_from(at).unwrap_or(i64::MAX)
-    }
-}
+use crate::domain::ids::{DecisionId, OrgId, Scope};
 
 #[derive(Debug, Args)]
-pub(crate) struct WhyArgs {
+pub(crate) struct AskWhyArgs {
     /// The tenant
     #[arg(value_parser = org)]
     pub org: OrgId,
@@ -38,8 +18,8 @@ pub(crate) struct WhyArgs {
     #[arg(long, value_parser = any_scope)]
     pub scope: Option<Scope>,
     /// As it was then: 2026-11-28T09:00:00Z, or 2h for two hours ago
-    #[arg(long, value_name = "TIME", value_parser = instant)]
-    pub at: Option<Instant>,
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub at: Option<Since>,
 }
 
 #[derive(Debug, Args)]
@@ -51,8 +31,8 @@ pub(crate) struct ExplainArgs {
     #[arg(value_name = "DECISION_ID", value_parser = decision)]
     pub decision: Option<DecisionId>,
     /// The last denial at this time or shortly before it: 2026-11-28T09:00:00Z, or 2h for two hours ago
-    #[arg(long, value_name = "TIME", conflicts_with = "decision", value_parser = instant)]
-    pub at: Option<Instant>,
+    #[arg(long, value_name = "TIME", conflicts_with = "decision", value_parser = since)]
+    pub at: Option<Since>,
     /// Without a decision: of calls that named this scope
     #[arg(long, conflicts_with = "decision", value_parser = any_scope)]
     pub scope: Option<Scope>,
@@ -70,8 +50,8 @@ pub(crate) struct DenialsArgs {
     #[arg(long)]
     pub gate: Option<String>,
     /// Only since then: 2026-11-28T09:00:00Z, or 2h for two hours ago
-    #[arg(long, value_name = "TIME", value_parser = instant)]
-    pub since: Option<Instant>,
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<Since>,
     /// Also calls that were let through although a gate could not be evaluated
     #[arg(long)]
     pub let_through: bool,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    OrgWriteArgs,
+    OrgWriteArgs, WhyArgs,
     accounts::{AccountSpec, Given, account, account_spec},
     values::{MeterAmount, amount, cost, org, pool, request_id, reserve, scope, status, version},
 };
@@ -117,6 +117,8 @@ pub(crate) struct PoolNameArgs {
 pub(crate) struct PoolConfigureArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
+    #[command(flatten)]
+    pub why: WhyArgs,
     /// The pool
     #[arg(value_parser = pool)]
     pub pool: PoolId,
@@ -217,6 +219,8 @@ pub(crate) struct ReportArgs {
 pub(crate) struct ClearArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
+    #[command(flatten)]
+    pub why: WhyArgs,
     /// The pool
     #[arg(value_parser = pool)]
     pub pool: PoolId,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
 
-use super::{explain::Instant, token::Expires};
+use super::{events::Since, token::Expires};
 
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
@@ -29,24 +29,26 @@ const MONEY_RULE: &str = "an amount of spend with its unit, '$25', 25usd or 2500
                           decimals, without a leading zero and at most $10000000000; quote a $: a shell makes 5 \
                           of $15";
 
-/// `2h` for two hours ago, `2026-11-28T09:00:00Z`.
-pub(crate) fn instant(text: &str) -> Result<Instant, String> {
-    let ago = Length::parse_millis(text).map(|length| Instant::Ago(length.0));
-    let at = || DateTime::parse_from_rfc3339(text).ok().and_then(|at| Millis::try_from(at.timestamp_millis()).ok());
-    let instant = ago.or_else(|| at().map(Instant::At));
-    instant.ok_or_else(|| "an instant such as 2026-11-28T09:00:00Z, or a time ago such as 15m, 2h or 3d".into())
-}
-
 /// `90d`, `2027-01-31T00:00:00Z`, `never`.
 pub(crate) fn expires(text: &str) -> Result<Expires, String> {
     if text == "never" {
         return Ok(Expires::Never);
     }
     let after = Length::parse_millis(text).map(|length| length.0).filter(|after| *after > 0);
-    let at = || DateTime::parse_from_rfc3339(text).ok().and_then(|at| Millis::try_from(at.timestamp_millis()).ok());
-    let expires = after.map(Expires::In).or_else(|| at().map(Expires::At));
+    let expires = after.map(Expires::In).or_else(|| instant(text).map(Expires::At));
     expires
         .ok_or_else(|| "a time from now such as 12h or 90d, an instant such as 2027-01-31T00:00:00Z, or never".into())
+}
+
+/// `2h`, `2027-01-31T00:00:00Z`.
+pub(crate) fn since(text: &str) -> Result<Since, String> {
+    let ago = Length::parse_millis(text).map(|length| Since::Ago(length.0));
+    let since = ago.or_else(|| instant(text).map(Since::At));
+    since.ok_or_else(|| "a time ago such as 15m, 2h or 7d, or an instant such as 2027-01-31T00:00:00Z".into())
+}
+
+fn instant(text: &str) -> Option<Millis> {
+    DateTime::parse_from_rfc3339(text).ok().and_then(|at| Millis::try_from(at.timestamp_millis()).ok())
 }
 
 /// `executions=2`, `spend=$0.05`.

@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         Exit,
-        args::{BillingVerb, OrgWriteArgs, PageArgs},
+        args::{BillingVerb, OrgWriteArgs, PageArgs, WhyArgs},
         connect::Connection,
         failure::Failure,
         output::{Output, number, table, text},
@@ -21,18 +21,24 @@ use super::{
     limit_view::next_reset,
     paging,
     request_id::{named_in_doubt, org_and_request_id},
+    why_text,
 };
 
 pub(super) async fn run(connection: &Connection, verb: &BillingVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
     match verb {
-        BillingVerb::Refresh { org } => refresh(connection, org, output).await,
+        BillingVerb::Refresh { org, why } => refresh(connection, org, why, output).await,
         BillingVerb::Exports { org, set_aside, page } => exports(connection, org, *set_aside, page, output).await,
-        BillingVerb::Replay { write, key } => replay(connection, write, *key, output).await,
+        BillingVerb::Replay { write, key, why } => replay(connection, write, *key, why, output).await,
     }
 }
 
-async fn refresh(connection: &Connection, org: &OrgId, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let request = RefreshBalanceRequest { org: org.to_string() };
+async fn refresh(
+    connection: &Connection,
+    org: &OrgId,
+    why: &WhyArgs,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let request = RefreshBalanceRequest { org: org.to_string(), reason: why_text(why) };
     let answer = connection.wait(connection.admin().refresh_balance(request)).await?;
     output.answer(&answer, |answer, now| verdict(org, answer, now))?;
     Ok(match answer.verdict() {
@@ -144,11 +150,13 @@ async fn replay(
     connection: &Connection,
     write: &OrgWriteArgs,
     key: Option<OutboxKey>,
+    why: &WhyArgs,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
     let one = key.map(|key| key.to_string()).unwrap_or_default();
-    let request = ReplayExportsRequest { org: org.to_string(), request_id: request_id.clone(), key: one };
+    let request =
+        ReplayExportsRequest { org: org.to_string(), request_id: request_id.clone(), key: one, reason: why_text(why) };
     let answer = connection.wait(connection.admin().replay_exports(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ReplayExportsResponse, _| match answer.replayed_rows {

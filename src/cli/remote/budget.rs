@@ -17,7 +17,7 @@ use crate::{
 use super::{
     format::{amount, bar},
     request_id::{named_in_doubt, org_and_request_id},
-    scope_text,
+    scope_text, why_text,
 };
 
 /// One call of the service.
@@ -41,12 +41,13 @@ fn change(args: &BudgetSetArgs) -> Result<Ask, Failure> {
     let limits = each_once(&args.limits)?;
     let (org, request_id) = org_and_request_id(&args.write)?;
     let org = org.to_string();
-    let scope = scope_text(args.scope.as_ref());
+    let (scope, reason) = (scope_text(args.scope.as_ref()), why_text(&args.why));
     let expected_version = args.expect_version;
     if !args.replace {
         let patch = |limit: Option<i64>| PeriodPatch { limit, clear: limit.is_none() };
         let periods = limits.into_iter().map(|(name, limit)| (name.to_owned(), patch(limit))).collect();
-        let update = UpdateBudgetRequest { org, scope, request_id, periods, expected_version, ..Default::default() };
+        let update =
+            UpdateBudgetRequest { org, scope, request_id, periods, expected_version, reason, ..Default::default() };
         return Ok(Ask::Update(update));
     }
     let kept = limits.into_iter().map(|(name, limit)| match limit {
@@ -54,7 +55,8 @@ fn change(args: &BudgetSetArgs) -> Result<Ask, Failure> {
         None => Err(InputError::new(name, "none", "an amount: --replace clears every period that is left out")),
     });
     let limits = kept.collect::<Result<_, _>>().map_err(Failure::Usage)?;
-    let replace = ReplaceBudgetRequest { org, scope, request_id, limits, expected_version, ..Default::default() };
+    let replace =
+        ReplaceBudgetRequest { org, scope, request_id, limits, expected_version, reason, ..Default::default() };
     Ok(Ask::Replace(replace))
 }
 

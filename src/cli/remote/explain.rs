@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::{
     cli::{
         Exit,
-        args::{DenialsArgs, ExplainArgs, WhyArgs},
+        args::{AskWhyArgs, DenialsArgs, ExplainArgs, Since},
         connect::Connection,
         failure::Failure,
         output::Output,
@@ -19,12 +19,9 @@ use super::{
 };
 
 /// Exit 3 where calls are denied.
-pub(super) async fn why(connection: &Connection, args: &WhyArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let request = WhyRequest {
-        org: args.org.to_string(),
-        scope: scope_text(args.scope.as_ref()),
-        at_ms: args.at.map_or(0, |at| at.millis(output.now())),
-    };
+pub(super) async fn why(connection: &Connection, args: &AskWhyArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let request =
+        WhyRequest { org: args.org.to_string(), scope: scope_text(args.scope.as_ref()), at_ms: at_ms(args.at, output) };
     let answer = connection.wait(connection.admin().why(request)).await?;
     output.answer(&answer, describe_why)?;
     Ok(if answer.blocked { Exit::Denied } else { Exit::Done })
@@ -38,7 +35,7 @@ pub(super) async fn explain(
     let request = ExplainDecisionRequest {
         org: args.org.to_string(),
         decision_id: args.decision.map(|id| id.to_string()).unwrap_or_default(),
-        at_ms: args.at.map_or(0, |at| at.millis(output.now())),
+        at_ms: at_ms(args.at, output),
         scope: scope_text(args.scope.as_ref()),
     };
     let answer = connection.wait(connection.admin().explain_decision(request)).await?;
@@ -51,7 +48,7 @@ pub(super) async fn denials(
     args: &DenialsArgs,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let since_ms = args.since.map_or(0, |since| since.millis(output.now()));
+    let since_ms = at_ms(args.since, output);
     let days = Mutex::new(Vec::new());
     let (denials, next_page_token) = paging::collect(&args.page, async |page_size, page_token| {
         let request = ListDenialsRequest {
@@ -76,4 +73,9 @@ pub(super) async fn denials(
     output.answer(&all, |all, now| if by_day { day_table(&all.days) } else { denial_table(&all.denials, now) })?;
     paging::continuation(&all.next_page_token, output);
     Ok(Exit::Done)
+}
+
+/// 0 where no time was given.
+fn at_ms(given: Option<Since>, output: &Output<'_>) -> i64 {
+    given.map_or(0, |given| i64::try_from(given.at(output.now())).unwrap_or(i64::MAX))
 }

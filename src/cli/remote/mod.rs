@@ -9,6 +9,7 @@ mod billing;
 mod budget;
 mod cluster;
 mod decision_view;
+mod events;
 mod explain;
 mod explain_view;
 mod format;
@@ -32,7 +33,7 @@ use tokio::runtime::Builder;
 
 use super::{
     Exit,
-    args::{GlobalArgs, RemoteVerb},
+    args::{GlobalArgs, RemoteVerb, WhyArgs},
     connect::Connection,
     failure::Failure,
     output::Output,
@@ -48,6 +49,11 @@ fn scope_text(scope: Option<&Scope>) -> String {
 fn scope_texts(scopes: &[Scope]) -> (String, Vec<String>) {
     let others = scopes.iter().skip(1).map(|scope| scope.as_str().to_owned()).collect();
     (scope_text(scopes.first()), others)
+}
+
+/// Why, as a request carries it; empty where nothing is said.
+fn why_text(why: &WhyArgs) -> String {
+    why.reason.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 /// All scopes of a row: a node from before there could be several names only one.
@@ -106,6 +112,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
             pool::run(&open().await?, request, output).await
         }
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
+        RemoteVerb::Events(args) => events::run(&open().await?, args, output).await,
         RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
         RemoteVerb::Cluster(args) => cluster::run(&open().await?, args, output).await,

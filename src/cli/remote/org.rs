@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         Exit,
-        args::{OrgVerb, OrgWriteArgs, PageArgs},
+        args::{OrgVerb, OrgWriteArgs, PageArgs, WhyArgs},
         connect::Connection,
         failure::Failure,
         output::{Output, number, table, text},
@@ -19,9 +19,11 @@ use crate::{
 };
 
 use super::{
+    events,
     format::when,
     org_view, paging,
     request_id::{named_in_doubt, org_and_request_id},
+    why_text,
 };
 
 pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -33,9 +35,10 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
             output.answer(&answer, org_view::describe)?;
             Ok(Exit::Done)
         }
-        OrgVerb::Purge(write) => purge(connection, write, output).await,
+        OrgVerb::Purge { write, why } => purge(connection, write, why, output).await,
         OrgVerb::Freeze { write, reason } => freeze(connection, write, reason.as_ref(), output).await,
-        OrgVerb::Unfreeze(write) => unfreeze(connection, write, output).await,
+        OrgVerb::Unfreeze { write, why } => unfreeze(connection, write, why, output).await,
+        OrgVerb::Changes(args) => events::changes(connection, args, output).await,
     }
 }
 
@@ -61,9 +64,14 @@ fn list_table(all: &ListOrgsResponse, now: Millis) -> String {
     table(columns, rows)
 }
 
-async fn purge(connection: &Connection, write: &OrgWriteArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+async fn purge(
+    connection: &Connection,
+    write: &OrgWriteArgs,
+    why: &WhyArgs,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
-    let request = PurgeOrgRequest { org: org.to_string(), request_id: request_id.clone() };
+    let request = PurgeOrgRequest { org: org.to_string(), request_id: request_id.clone(), reason: why_text(why) };
     let answer = connection.wait(connection.admin().purge_org(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &PurgeOrgResponse, _| {
@@ -89,9 +97,14 @@ async fn freeze(
     Ok(Exit::Done)
 }
 
-async fn unfreeze(connection: &Connection, write: &OrgWriteArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+async fn unfreeze(
+    connection: &Connection,
+    write: &OrgWriteArgs,
+    why: &WhyArgs,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
-    let request = UnfreezeRequest { org: org.to_string(), request_id: request_id.clone() };
+    let request = UnfreezeRequest { org: org.to_string(), request_id: request_id.clone(), reason: why_text(why) };
     let answer = connection.wait(connection.admin().unfreeze(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &UnfreezeResponse, _| {

@@ -28,7 +28,7 @@ use super::{
     format::outcome_line,
     pool_view::{account_table, describe, outcome_name},
     request_id::{named_in_doubt, org_and_request_id},
-    scope_texts,
+    scope_texts, why_text,
 };
 
 /// One call of the service.
@@ -63,6 +63,7 @@ fn configured(args: &PoolConfigureArgs) -> Result<ConfigurePoolRequest, Failure>
         request_id,
         expected_version: args.expected_version,
         settings: settings(&args.settings),
+        reason: why_text(&args.why),
     })
 }
 
@@ -169,6 +170,7 @@ fn cleared(args: &ClearArgs) -> Result<ClearAccountRequest, Failure> {
         pool: args.pool.to_string(),
         account: account.map(|account| account.as_str().to_owned()).unwrap_or_default(),
         request_id,
+        reason: why_text(&args.why),
     })
 }
 

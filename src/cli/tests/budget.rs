@@ -147,7 +147,7 @@ fn invalid_stored_limits_are_shown_and_reported() {
 fn a_set_merges_and_shows_what_each_limit_was_and_is() {
     let node = Node::start();
     let args = "budget set acme --scope workspace/w1 monthly=$12.50 weekly=none daily=7u hourly=block \
-                --expect-version 3 --request-id b-1";
+                --expect-version 3 --request-id b-1 --reason paid";
     let ran = node.ask(&args.split_whitespace().collect::<Vec<_>>());
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
@@ -166,7 +166,7 @@ version  4
             "hourly": {"limit": "0", "clear": false}, "daily": {"limit": "7", "clear": false},
             "weekly": {"clear": true}, "monthly": {"limit": "12500000", "clear": false}
         },
-        "expectedVersion": "3", "clearBudgetLimit": false
+        "expectedVersion": "3", "clearBudgetLimit": false, "reason": "paid"
     });
     assert_eq!(node.seen().asked, [asked]);
 }
@@ -186,7 +186,7 @@ fn a_replace_names_what_stays_and_may_name_nothing() {
     assert_eq!(value["budget"]["version"], "4");
 
     let seen = node.seen();
-    let asked = json!({"org": "acme", "scope": "", "requestId": "b-2", "limits": {"daily": "2000000"}});
+    let asked = json!({"org": "acme", "scope": "", "requestId": "b-2", "reason": "", "limits": {"daily": "2000000"}});
     assert_eq!(seen.asked[0], asked);
     assert_eq!(seen.asked[1]["limits"], json!({}));
     let id = seen.asked[1]["requestId"].as_str().unwrap();

@@ -4,6 +4,7 @@ mod audit;
 mod billing;
 mod budget;
 mod errors;
+mod events;
 mod explain;
 mod node;
 mod pool;

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, audit, billing, explain, session};
+use super::{NOW_MS, audit, billing, events, explain, session};
 use crate::{
     domain::limit::LimitTexts,
     wire::{
@@ -297,7 +297,7 @@ impl AdminService for Canned {
     }
 
     async fn purge_org(&self, request: Request<PurgeOrgRequest>) -> Reply<PurgeOrgResponse> {
-        let PurgeOrgRequest { org, request_id } = request.into_inner();
+        let PurgeOrgRequest { org, request_id, .. } = request.into_inner();
         self.0.lock().unwrap().writes.push((org.clone(), request_id));
         if org == "broken" { Err(broken(&org)) } else { Ok(Response::new(PurgeOrgResponse { existed: org == "acme" })) }
     }
@@ -328,7 +328,7 @@ impl AdminService for Canned {
     }
 
     async fn replay_exports(&self, request: Request<ReplayExportsRequest>) -> Reply<ReplayExportsResponse> {
-        let ReplayExportsRequest { org, request_id, key } = request.into_inner();
+        let ReplayExportsRequest { org, request_id, key, .. } = request.into_inner();
         self.0.lock().unwrap().writes.push((format!("{org} {key}"), request_id));
         let replayed_rows = match (org.as_str(), key.as_str()) {
             ("broken", _) => return Err(broken(&org)),
@@ -337,6 +337,14 @@ impl AdminService for Canned {
             _ => 1,
         };
         Ok(Response::new(ReplayExportsResponse { replayed_rows }))
+    }
+
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Reply<ListEventsResponse> {
+        events::listed(&self.keep(request)).map(Response::new)
+    }
+
+    async fn list_audit(&self, request: Request<ListAuditRequest>) -> Reply<ListAuditResponse> {
+        events::audited(&self.keep(request)).map(Response::new)
     }
 
     async fn get_cluster(&self, request: Request<GetClusterRequest>) -> Reply<GetClusterResponse> {

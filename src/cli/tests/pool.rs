@@ -254,7 +254,7 @@ fn a_pool_is_configured_with_the_accounts_of_its_flags() {
     );
     assert_eq!((ran.exit, ran.err.as_str(), ran.out.as_str()), (Exit::Done, "", SHOWN));
     let expected = json!({
-        "org": "acme", "pool": "relay", "requestId": "p-1", "expectedVersion": "3",
+        "org": "acme", "pool": "relay", "requestId": "p-1", "expectedVersion": "3", "reason": "",
         "accounts": [
             {"account": SECRET, "dailyLimit": "9", "safetyBuffer": "0", "window": "anchored/24h"},
             {"account": "k2", "window": ""},
@@ -342,7 +342,10 @@ fn a_pool_is_removed_by_an_empty_list() {
     let node = Node::start();
     let ran = ask(&node, "pool configure acme relay --remove --request-id again");
     assert_eq!((ran.exit, ran.err.as_str(), ran.out.as_str()), (Exit::Done, "", "removed  acme  relay  (replayed)\n"));
-    assert_eq!(asked(&node), json!({"org": "acme", "pool": "relay", "requestId": "again", "accounts": []}));
+    assert_eq!(
+        asked(&node),
+        json!({"org": "acme", "pool": "relay", "requestId": "again", "reason": "", "accounts": []})
+    );
 }
 
 #[test]
@@ -588,7 +591,10 @@ fn an_account_is_cleared_by_hand_and_shown_as_it_is_then() {
     let ran = node.ask(&["pool", "clear", "acme", "relay", SECRET, "--request-id", "c-1"]);
     assert_eq!((ran.exit, ran.err.as_str(), ran.lines()[0]), (Exit::Done, "", "cleared  acme  relay"));
     assert!(ran.out.contains("sk-s…9f3c") && !ran.out.contains(SECRET), "{}", ran.out);
-    assert_eq!(asked(&node), json!({"org": "acme", "pool": "relay", "account": SECRET, "requestId": "c-1"}));
+    assert_eq!(
+        asked(&node),
+        json!({"org": "acme", "pool": "relay", "account": SECRET, "requestId": "c-1", "reason": ""})
+    );
     let other = ask(&node, "pool clear acme relay k1 --request-id again");
     assert_eq!(other.lines()[0], "nothing to clear  acme  relay  (replayed)");
     assert_eq!(

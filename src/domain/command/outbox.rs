@@ -1,4 +1,4 @@
-//! What is asked of usage on its way to the billing provider.
+//! What is asked of the outbox of an org.
 
 use crate::domain::outbox::{Delivery, OutboxKey};
 

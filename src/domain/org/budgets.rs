@@ -1,6 +1,6 @@
 //! Limits that are set while the node runs: they take effect on the next command.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Context, OrgState};
 use crate::domain::{
@@ -8,6 +8,7 @@ use crate::domain::{
     budgets::malformed,
     command::SetBudget,
     decision::LimitView,
+    events::Change,
     ids::{Meter, Scope},
     limit::Limit,
     outcome::{BudgetSet, Done, Shown},
@@ -15,6 +16,7 @@ use crate::domain::{
     reply::{BudgetView, PeriodView},
     rows::BudgetRow,
     window::{PERIODS, Window},
+    words::dollars,
 };
 
 impl OrgState {
@@ -54,8 +56,9 @@ impl OrgState {
                     return Err(OrgError::TooManyBudgets { most: ctx.bounds.budgets_per_org });
                 }
                 new.version += 1;
-                org.budgets.put(new, max);
+                org.budgets.put(new.clone(), max);
             }
+            org.operated(set.rpc().name(), changes(&old, &new), ctx);
             Ok(BudgetSet)
         })
     }
@@ -80,6 +83,18 @@ impl OrgState {
         let periods = PERIODS.iter().map(&mut period_view).collect();
         BudgetView { version: row.version, periods, malformed: malformed(&row) }
     }
+}
+
+/// What is set by period; a period that is not set follows the configuration.
+fn changes(old: &BudgetRow, new: &BudgetRow) -> Vec<Change> {
+    let names: BTreeSet<&Arc<str>> = old.limits.keys().chain(new.limits.keys()).collect();
+    let shown =
+        |row: &BudgetRow, name| row.limits.get(name).map_or("as configured".to_owned(), |limit| dollars(*limit));
+    let field = |name: &str| {
+        if new.scope.is_org() { format!("{name} spend") } else { format!("{} {name} spend", new.scope.shown()) }
+    };
+    let names = names.into_iter();
+    names.filter_map(|name| Change::between(&field(name), &shown(old, name), &shown(new, name))).collect()
 }
 
 fn patched(old: &BudgetRow, set: &SetBudget) -> BudgetRow {

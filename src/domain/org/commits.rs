@@ -33,6 +33,7 @@ impl OrgState {
             self.purge_disputed();
             self.sessions.purge(self.now);
             self.denials.purge(self.now);
+            self.events.purge(self.now);
         }
         self.journal.purge(self.now, may_purge, JOURNAL_PURGE_MAX, &mut self.made, &mut self.gone);
         self.wake_at = None;

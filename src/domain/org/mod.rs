@@ -8,13 +8,14 @@
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
 //! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
-//! are limits set meanwhile, `denials` are kept and explained, `exports` report to billing, `operators` inspect and freeze, `commits` hands it
-//! all to the store.
+//! are limits set meanwhile, `denials` are kept and explained, `exports` report to billing, `operators` inspect and
+//! freeze, `events` keeps what happened, `commits` hands it all to the store.
 
 mod admission;
 mod budgets;
 mod commits;
 mod denials;
+mod events;
 mod operators;
 mod outbox;
 mod placement;
@@ -53,9 +54,11 @@ use super::{
 };
 use crate::bounds::Bounds;
 
+use events::EventLog;
 use outbox::Outbox;
 use tables::{Baseline, BaselineKey, Execution, Trial};
 
+pub use events::Operation;
 pub use pools::PoolNews;
 
 /// Pages of names that are read before a message, to remove what is in them, and calls that add another one.
@@ -83,6 +86,10 @@ pub struct Context<'a> {
     pub store_fault: bool,
     /// What the caller may reach of what others have begun; `None` = all.
     pub within: Option<&'a ScopeRules>,
+    /// Who asks: the name of the principal, or the address where callers need none.
+    pub caller: &'a str,
+    /// Why an operator asks; may be empty. A label: the same call with another one is the same call.
+    pub reason: &'a Reason,
 }
 
 impl Context<'_> {
@@ -115,6 +122,8 @@ pub struct News {
     pub request_ids_filling: Option<Filling>,
     /// The trial has used up what it includes.
     pub trial_ended: bool,
+    /// What operators have done.
+    pub operations: Vec<Operation>,
     /// In the order in which it happened.
     pub pools: Vec<PoolNews>,
     /// What pools add up to has changed.
@@ -153,6 +162,7 @@ pub struct OrgState {
     denials: Denials,
     /// The node that decides.
     node: Arc<str>,
+    events: EventLog,
     /// Not announced yet.
     news: News,
     /// Rows to write and to delete that no table tracks.
@@ -204,6 +214,7 @@ impl OrgState {
             pools: Pools::load(&mut rows, &clocks),
             trial: Trial::load(&mut rows),
             denials: Denials::load(&mut rows),
+            events: EventLog::load(&mut rows),
             journal,
             stored,
             ..Self::default()
@@ -217,7 +228,7 @@ impl OrgState {
     }
 
     /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
-    fn keepers(&mut self) -> [&mut dyn Keeper; 10] {
+    fn keepers(&mut self) -> [&mut dyn Keeper; 11] {
         [
             &mut self.book,
             &mut self.baselines,
@@ -229,6 +240,7 @@ impl OrgState {
             &mut self.pools,
             &mut self.trial,
             &mut self.denials,
+            &mut self.events,
         ]
     }
 
@@ -272,6 +284,7 @@ impl OrgState {
     /// Moves the org's time on and ends what ended by then. Answers the policy in force.
     fn advance(&mut self, ctx: &Context<'_>) -> Arc<OrgPolicy> {
         self.journal.bound(ctx.bounds.request_id_bytes_per_org.into());
+        self.events.bound(ctx.bounds);
         let last = self.now;
         self.clocks = self.clocks.max(ctx.now);
         self.now = self.clocks.service;

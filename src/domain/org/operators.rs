@@ -8,7 +8,8 @@ use super::{
 };
 use crate::domain::{
     command::{Acquire, Freeze, Known, Unfreeze},
-    ids::{Amounts, Meter, Scope},
+    events::Change,
+    ids::{Amounts, Meter, Reason, Scope},
     outcome::{Done, Frozen},
     refusal::OrgError,
     reply::{Audit, Purged, Snapshot, Status},
@@ -16,10 +17,23 @@ use crate::domain::{
     scopes::Scopes,
 };
 
+/// How a freeze is shown: that it is one, and why.
+fn frozen(old: Option<&Reason>, new: Option<&Reason>) -> Vec<Change> {
+    let shown = |reason: Option<&Reason>| match reason.map(Reason::as_str) {
+        None => "no".to_owned(),
+        Some("") => "yes".to_owned(),
+        Some(reason) => format!("yes: {reason}"),
+    };
+    Change::between("frozen", &shown(old), &shown(new)).into_iter().collect()
+}
+
 impl OrgState {
     pub(in crate::domain) fn freeze(&mut self, freeze: &Freeze, ctx: &Context<'_>) -> Result<Done<Frozen>, OrgError> {
+        let ctx = &Context { reason: &freeze.reason, ..*ctx };
         self.once(Rpc::Freeze, Some(&freeze.idempotency), ctx, |org| {
-            Ok(Frozen { was_frozen: org.frozen.replace(freeze.reason.clone()).is_some() })
+            let old = org.frozen.replace(freeze.reason.clone());
+            org.operated("Freeze", frozen(old.as_ref(), Some(&freeze.reason)), ctx);
+            Ok(Frozen { was_frozen: old.is_some() })
         })
     }
 
@@ -29,12 +43,17 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> Result<Done<Frozen>, OrgError> {
         self.once(Rpc::Unfreeze, Some(&unfreeze.idempotency), ctx, |org| {
-            Ok(Frozen { was_frozen: org.frozen.take().is_some() })
+            let old = org.frozen.take();
+            org.operated("Unfreeze", frozen(old.as_ref(), None), ctx);
+            Ok(Frozen { was_frozen: old.is_some() })
         })
     }
 
-    pub(in crate::domain) fn purge_all(&mut self) -> Purged {
+    /// The log of events goes with the rest: that it was purged is announced, and answered.
+    pub(in crate::domain) fn purge_all(&mut self, ctx: &Context<'_>) -> Purged {
         let existed = self.is_known();
+        let purged = existed.then(|| Change::new("records", "kept", ""));
+        self.operated("PurgeOrg", purged.into_iter().collect(), ctx);
         let Self { now, clocks, writes, .. } = *self;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
         let node = self.node.clone();

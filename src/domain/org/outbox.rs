@@ -17,6 +17,7 @@ use crate::{
     bounds::{EXPORT_GRACE_MS, EXPORT_LEASE_MS},
     domain::{
         command::{Acquire, ListOutbox, Mode},
+        events::Change,
         ids::{Amounts, DecisionId, ExecutionId, Meter},
         lease::Now,
         outbox::{DeadCause, Delivery, OutboxKey, OutboxRow},
@@ -308,7 +309,7 @@ impl OrgState {
     }
 
     /// Set aside is what was rejected, what was tried for too long, and what found the outbox full.
-    pub(in crate::domain) fn replay_outbox(&mut self, key: Option<OutboxKey>) -> OutboxReplayed {
+    pub(in crate::domain) fn replay_outbox(&mut self, key: Option<OutboxKey>, ctx: &Context<'_>) -> OutboxReplayed {
         let wanted = |row: &&OutboxRow| row.dead.is_some() && key.is_none_or(|key| row.key == key);
         let dead: Vec<OutboxRow> = self.outbox.rows().filter(wanted).cloned().collect();
         let count = dead.len();
@@ -317,6 +318,8 @@ impl OrgState {
             self.outbox.put(OutboxRow { dead: None, due_at: self.now, tried_since: self.now, ..row }, self.now);
             self.changed = true;
         }
+        let replayed = (count > 0).then(|| Change::new("exports set aside", &count.to_string(), "tried again"));
+        self.operated("ReplayExports", replayed.into_iter().collect(), ctx);
         OutboxReplayed { count }
     }
 }

@@ -10,6 +10,7 @@
 //! Whether an account is exhausted is derived from its limits, its ledger and that evidence at every query.
 //! `announced` in its row says only that the change was announced.
 
+mod changes;
 mod choice;
 mod views;
 
@@ -85,10 +86,13 @@ impl OrgState {
     ) -> Result<Shown<PoolConfigured, Box<PoolView>>, OrgError> {
         let done = self.once(Rpc::ConfigurePool, Some(&set.idempotency), ctx, |org| {
             org.check_pool(set, ctx)?;
+            let before = org.pools.configured(&set.pool);
             for scope in org.pools.configure(set, &org.clocks) {
                 org.budgets.limits_changed(scope);
             }
             org.news.pools_touched = true;
+            let after = org.pools.configured(&set.pool);
+            org.operated(Rpc::ConfigurePool.name(), changes::between(&set.pool, &before, &after), ctx);
             Ok(PoolConfigured)
         })?;
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
@@ -301,6 +305,7 @@ impl OrgState {
             let rules = org.pools.rules(&row.pool, &ctx.policy.pools);
             org.learnt(row, &Member::of(&clear.account), &rules, ctx);
             org.news.pools_touched = true;
+            org.operated(Rpc::ClearAccount.name(), changes::cleared(clear, was_held), ctx);
             Ok(AccountCleared { was_held })
         })?;
         self.of_pool(clear)?;

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::domain::{
     denials::{DayRow, DenialRow},
+    events::EventRow,
     ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, RequestId, Scope, SessionId, Source},
     lease::Now,
     outbox::{OutboxKey, OutboxRow},
@@ -121,6 +122,8 @@ kinds! {
     Pool(PoolRow) { id: PoolId } in pools;
     /// An account of a pool.
     UpstreamAccount(UpstreamAccountRow) { id: AccountId } in upstream_accounts;
+    /// What happened to the org.
+    Event(EventRow) { number: u64 } in events;
     /// What a durable call was answered.
     RequestId(RequestIdRow) { rpc: Rpc, id: RequestId, at: Millis } in request_ids;
     /// How a reservation ended.

@@ -218,6 +218,8 @@ fn without_limits(org: &mut OrgBench, command: impl Into<Command>) {
         decision,
         store_fault: false,
         within: None,
+        caller: "test",
+        reason: Reason::none(),
     };
     org.state.apply(&command.into(), &offline).unwrap();
 }

@@ -12,6 +12,7 @@ mod carry;
 mod clock_repair;
 mod denials;
 mod disk;
+mod events;
 mod folding;
 mod folding_histories;
 mod histories;
@@ -286,6 +287,8 @@ impl OrgBench {
             decision,
             store_fault: self.store_fault,
             within: None,
+            caller: "test",
+            reason: Reason::none(),
         };
         act(&mut self.state, &ctx)
     }

@@ -44,7 +44,7 @@ async fn decide(node: &Node, name: &str, acquire: Acquire) -> Box<Decision> {
 /// Freezes `icy` and puts `poor` over the daily budget that was set on it.
 async fn trouble(node: &Node) {
     let freeze = Freeze { reason: Reason::parse("reason", "").unwrap(), idempotency: idempotency("f") };
-    node.service.operate(&org("icy"), freeze, &call()).await.unwrap();
+    node.service.operate(&org("icy"), freeze, Reason::none(), &call()).await.unwrap();
     let budget = SetBudget {
         scope: Scope::org(),
         replace: false,

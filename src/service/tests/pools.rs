@@ -25,7 +25,7 @@ async fn configure(node: &Node, accounts: u32, daily_limit: u64) {
     let accounts = (0..accounts).map(account).collect();
     let (settings, idempotency) = (None, idempotency("configure"));
     let set = ConfigurePool { pool: pool(), accounts, settings, expected_version: None, idempotency };
-    node.service.configure_pool(&org("acme"), set, &call()).await.unwrap();
+    node.service.operate(&org("acme"), Box::new(set), Reason::none(), &call()).await.unwrap();
 }
 
 fn asking(pick: bool) -> Ask {

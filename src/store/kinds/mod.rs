@@ -21,6 +21,7 @@ mod counter;
 mod day;
 mod denial;
 mod disputed;
+mod event;
 mod execution;
 mod head;
 mod id_page;
@@ -232,6 +233,7 @@ kinds! {
         IdPage = 0x2a "id_page" in id_page { number };
         Denial = 0x2b "denial" in denial { number };
         Day = 0x2c "day" in day { start };
+        Event = 0x30 "event" in event { number };
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";

@@ -139,6 +139,7 @@ impl Owned {
             ..Default::default()
         };
         ConfigurePoolRequest {
+            reason: String::new(),
             org: self.org.clone(),
             pool: POOL.into(),
             accounts: limits.into_iter().map(account).collect(),

@@ -72,6 +72,7 @@ impl Model {
                 Answer::Purged { existed: true }
             }
             Command::GetStatus(_)
+            | Command::ListEvents(_)
             | Command::Inspect(_)
             | Command::GetBudget(_)
             | Command::GetSessionStatus(_)

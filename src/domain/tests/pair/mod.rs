@@ -296,6 +296,8 @@ impl Pair {
             decision,
             store_fault: self.rules.store_fault,
             within: None,
+            caller: "test",
+            reason: Reason::none(),
         };
         let wanted = self.org.wanted(std::slice::from_ref(command), self.clock);
         self.org.take_found(self.disk.read(&wanted));
@@ -378,7 +380,18 @@ type Of<'a> = (&'a OrgId, &'a Arc<OrgPolicy>, Millis);
 
 fn context<'a>((org, policy, since): Of<'a>, bounds: &'a Bounds, now: Millis) -> Context<'a> {
     let (now, policy_since, decision) = (Now::at(now), Some(since), DecisionId(0));
-    Context { org, now, policy, policy_since, bounds, decision, store_fault: false, within: None }
+    Context {
+        org,
+        now,
+        policy,
+        policy_since,
+        bounds,
+        decision,
+        store_fault: false,
+        within: None,
+        caller: "test",
+        reason: Reason::none(),
+    }
 }
 
 type Since<'a> = (&'a Arc<OrgPolicy>, Millis);
@@ -440,6 +453,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::RunAudit(_)
         | Command::TakeOutbox(_)
         | Command::SettleOutbox(_)
+        | Command::ListEvents(_)
         | Command::ListOutbox(_)
         | Command::ReplayOutbox(_) => None,
     };

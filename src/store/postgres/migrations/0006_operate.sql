@@ -19,3 +19,13 @@ CREATE TABLE {schema}.day (
     PRIMARY KEY (shard_id, org, start)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE {schema}.day IS 'What was allowed, denied and let through in one day of UTC: for 35 days.';
+
+CREATE TABLE {schema}.event (
+    shard_id smallint NOT NULL,
+    org text COLLATE "C" NOT NULL,
+    number numeric(20) NOT NULL,
+    version smallint NOT NULL,
+    value jsonb NOT NULL,
+    PRIMARY KEY (shard_id, org, number)
+) WITH (fillfactor = 100);
+COMMENT ON TABLE {schema}.event IS 'What happened to an org: a row for each event, without a gap but for those whose time is over.';

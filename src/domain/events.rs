@@ -1,0 +1,186 @@
+//! What happened to an org and is kept in its log, in the order in which it happened: one row for each event, in the
+//! commit of the change that it speaks of.
+//!
+//! Numbers of an org's log begin at 1 and have no gap. Rows end after their time or where there are too many of them,
+//! the oldest first; those of operators have a time and a bound of their own, so that no flood of others removes them.
+
+use std::sync::Arc;
+
+use super::{ids::Reason, window::Millis};
+use crate::bounds::{EVENT_CHANGES, EVENT_RETENTION_MS, EVENT_TEXT_BYTES, OPERATOR_EVENT_RETENTION_MS};
+
+/// One event of an org.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    /// One more than that of the event before it; the first of a log is 1.
+    pub number: u64,
+    /// Service time.
+    pub at: Millis,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// An operator changed something.
+    Operated {
+        /// The name of the principal; the address where callers need none.
+        caller: Arc<str>,
+        /// The name of the rpc.
+        command: Arc<str>,
+        /// What is another one now; at most [`EVENT_CHANGES`].
+        changes: Vec<Change>,
+        /// As the operator gave it; may be empty.
+        reason: Reason,
+    },
+}
+
+/// A value that was changed, as people read it. Names of upstream accounts are masked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What was changed: `daily`, `workspace/ws_42 daily`, `account sk-a…9f3c`.
+    pub field: Arc<str>,
+    /// Empty = there was none.
+    pub old: Arc<str>,
+    /// Empty = there is none now.
+    pub new: Arc<str>,
+}
+
+impl Change {
+    /// A change of `field`. Longer texts than [`EVENT_TEXT_BYTES`] are cut.
+    pub fn new(field: &str, old: &str, new: &str) -> Self {
+        let [field, old, new] = [field, old, new].map(|text| Arc::from(cut(text)));
+        Self { field, old, new }
+    }
+
+    /// The same; `None` where both texts say the same.
+    pub fn between(field: &str, old: &str, new: &str) -> Option<Self> {
+        (old != new).then(|| Self::new(field, old, new))
+    }
+}
+
+impl std::fmt::Display for Change {
+    /// `daily: $5.00 -> $10.00`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |text: &Arc<str>| if text.is_empty() { Arc::from("none") } else { text.clone() };
+        write!(f, "{}: {} -> {}", self.field, shown(&self.old), shown(&self.new))
+    }
+}
+
+/// At most so many bytes of it, whole characters.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(EVENT_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// As many as a row keeps; the last says how many are missing.
+pub(super) fn bounded(mut changes: Vec<Change>) -> Vec<Change> {
+    if changes.len() > EVENT_CHANGES {
+        let missing = changes.len() - (EVENT_CHANGES - 1);
+        changes.truncate(EVENT_CHANGES - 1);
+        changes.push(Change::new(&format!("{missing} more"), "", "changed"));
+    }
+    changes
+}
+
+/// The kinds of events, by which readers choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EventKind {
+    /// An operator changed something.
+    Operator,
+}
+
+impl EventKind {
+    /// Every kind, in the order of documents.
+    pub const ALL: &[Self] = &[Self::Operator];
+
+    /// As the API has it; never used again for another kind.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// The names of all kinds, for messages.
+    pub fn names() -> String {
+        Self::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How long a row of the kind is kept.
+    pub(super) const fn retention(self) -> Millis {
+        match self {
+            Self::Operator => OPERATOR_EVENT_RETENTION_MS,
+        }
+    }
+}
+
+/// That of an event which no operator caused.
+const _: () = assert!(EVENT_RETENTION_MS <= OPERATOR_EVENT_RETENTION_MS);
+
+impl Happening {
+    /// By which readers choose it.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::Operated { .. } => EventKind::Operator,
+        }
+    }
+
+    /// One sentence for people.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Operated { caller, command, changes, reason } => {
+                let because = reason.given().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                format!("{caller} called {command}: {}{because}", listed(changes))
+            }
+        }
+    }
+}
+
+/// `daily: $5.00 -> $10.00; weekly: none -> $30.00`.
+pub fn listed(changes: &[Change]) -> String {
+    changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Some events of an org, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventPage {
+    /// In the order of their numbers.
+    pub rows: Vec<EventRow>,
+    /// The number of the oldest event that is kept, of any kind; 0 = none is.
+    pub oldest: u64,
+    /// That of the newest one; 0 = none is.
+    pub newest: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_keeps_a_bounded_number_of_bounded_texts() {
+        let long = "é".repeat(EVENT_TEXT_BYTES);
+        let change = Change::new(&long, "", &long);
+        assert!(change.field.len() <= EVENT_TEXT_BYTES && !change.field.is_empty());
+        let most = bounded(vec![change.clone(); EVENT_CHANGES]);
+        assert!(most.iter().all(|kept| *kept == change), "as many as fit");
+        let more = bounded(vec![change; EVENT_CHANGES + 1]);
+        assert_eq!((more.len(), &*more[EVENT_CHANGES - 1].field), (EVENT_CHANGES, "2 more"));
+    }
+
+    #[test]
+    fn kinds_are_found_by_their_names() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::named(kind.name()), Some(*kind));
+        }
+        assert_eq!(EventKind::named("Operator"), None);
+    }
+}

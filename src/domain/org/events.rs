@@ -1,0 +1,188 @@
+//! The org's log of events: rows are added in the commit of the change that they speak of, and end by their time or where
+//! there are too many.
+//!
+//! The newest row stays whatever its age, because its number is the one that the next goes on from. An org of which
+//! nothing but that row is left is forgotten, and so is its log: another one begins at 1.
+
+use std::sync::Arc;
+
+use super::{Context, OrgState};
+use crate::{
+    bounds::Bounds,
+    domain::{
+        command::ListEvents,
+        events::{Change, EventKind, EventPage, EventRow, Happening, bounded},
+        ids::Reason,
+        lease::Now,
+        rows::{Keeper, Row, RowKey, RowsByKind},
+        table::Table,
+        window::Millis,
+    },
+};
+
+/// Rows of the log, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct EventLog {
+    rows: Table<u64, EventRow>,
+    /// Of these, those of operators.
+    of_operators: usize,
+    /// The first of them ends then; `None` = none does.
+    next_end: Option<Millis>,
+    /// Only the newest is left, for its number, and its time is over.
+    is_over: bool,
+    most: Most,
+}
+
+/// How many rows there may be, of operators and of anything else.
+#[derive(Debug, Clone, Copy)]
+struct Most {
+    of_operators: usize,
+    others: usize,
+}
+
+impl Default for Most {
+    fn default() -> Self {
+        Self::of(&Bounds::default())
+    }
+}
+
+impl Most {
+    fn of(bounds: &Bounds) -> Self {
+        Self { of_operators: bounds.operator_events_per_org as usize, others: bounds.events_per_org as usize }
+    }
+}
+
+fn is_of_operators(row: &EventRow) -> bool {
+    row.what.kind() == EventKind::Operator
+}
+
+fn ends_at(row: &EventRow) -> Millis {
+    row.at.saturating_add(row.what.kind().retention())
+}
+
+impl EventLog {
+    pub(super) fn load(rows: &mut RowsByKind) -> Self {
+        let rows = std::mem::take(&mut rows.events);
+        Self {
+            of_operators: rows.iter().filter(|row| is_of_operators(row)).count(),
+            next_end: rows.iter().map(ends_at).min(),
+            rows: Table::load(rows.into_iter().map(|row| (row.number, row))),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn bound(&mut self, bounds: &Bounds) {
+        self.most = Most::of(bounds);
+    }
+
+    fn newest(&self) -> u64 {
+        self.rows.last_key().copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, at: Millis, what: Happening) {
+        let row = EventRow { number: self.newest() + 1, at, what };
+        self.make_room(is_of_operators(&row));
+        self.of_operators += usize::from(is_of_operators(&row));
+        let ends_at = ends_at(&row);
+        self.next_end = Some(self.next_end.map_or(ends_at, |next| next.min(ends_at)));
+        self.is_over = false;
+        self.rows.put(row.number, row);
+    }
+
+    /// The oldest rows of as many as there may be give way to another one.
+    fn make_room(&mut self, of_operators: bool) {
+        let (known, most) = if of_operators {
+            (self.of_operators, self.most.of_operators)
+        } else {
+            (self.rows.len() - self.of_operators, self.most.others)
+        };
+        let too_many = (known + 1).saturating_sub(most);
+        let alike = self.rows.iter().filter(|(_, row)| is_of_operators(row) == of_operators);
+        let oldest: Vec<u64> = alike.take(too_many).map(|(number, _)| *number).collect();
+        for number in &oldest {
+            self.rows.remove(number);
+        }
+        self.of_operators -= if of_operators { oldest.len() } else { 0 };
+    }
+
+    pub(super) fn purge(&mut self, now: Millis) {
+        if self.next_end.is_none_or(|next| now < next) {
+            return;
+        }
+        let newest = self.newest();
+        let mut next_end: Option<Millis> = None;
+        self.rows.purge(|number, row| {
+            let ends_at = ends_at(row);
+            let is_over = ends_at <= now;
+            if !is_over {
+                next_end = Some(next_end.map_or(ends_at, |next| next.min(ends_at)));
+            }
+            is_over && *number != newest
+        });
+        self.next_end = next_end;
+        self.of_operators = self.rows.iter().filter(|(_, row)| is_of_operators(row)).count();
+        self.is_over = next_end.is_none();
+    }
+
+    fn page(&self, list: &ListEvents) -> EventPage {
+        let ListEvents { kinds, after, since, until, max } = list;
+        let is_wanted = |row: &&EventRow| {
+            let of_kind = kinds.is_empty() || kinds.contains(&row.what.kind());
+            of_kind && since.is_none_or(|since| since <= row.at) && until.is_none_or(|until| row.at < until)
+        };
+        let rows = self.rows.rows_from(after.saturating_add(1)).filter(is_wanted).take(*max).cloned().collect();
+        let oldest = self.rows.iter().next().map_or(0, |(number, _)| *number);
+        EventPage { rows, oldest, newest: self.newest() }
+    }
+}
+
+impl Keeper for EventLog {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        self.rows.take_rows(puts, dels, |_, row| Row::Event(row), |number| RowKey::Event { number });
+    }
+
+    fn is_spent(&self) -> bool {
+        self.rows.is_empty() || self.is_over
+    }
+
+    fn next_wake(&self, _now: &Now) -> Option<Millis> {
+        self.next_end
+    }
+}
+
+/// What an operator's command has changed, also where that is nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// The name of the principal, or the address.
+    pub caller: Arc<str>,
+    /// The name of the rpc.
+    pub command: &'static str,
+    /// Empty = everything was as it is now.
+    pub changes: Vec<Change>,
+    /// May be empty.
+    pub reason: Reason,
+}
+
+impl OrgState {
+    /// Adds to the log, with the next commit.
+    pub(in crate::domain) fn happened(&mut self, what: Happening) {
+        self.events.add(self.now, what);
+        self.changed = true;
+    }
+
+    /// The command of an operator was carried out: it is announced, and added to the log where it has changed anything.
+    pub(in crate::domain) fn operated(&mut self, command: &'static str, changes: Vec<Change>, ctx: &Context<'_>) {
+        let (caller, reason) = (Arc::<str>::from(ctx.caller), ctx.reason.clone());
+        let changes = bounded(changes);
+        if !changes.is_empty() {
+            let (caller, reason, changes) = (caller.clone(), reason.clone(), changes.clone());
+            self.happened(Happening::Operated { caller, command: command.into(), changes, reason });
+        }
+        self.news.operations.push(Operation { caller, command, changes, reason });
+    }
+
+    /// `None` where nothing is kept of the org.
+    pub(in crate::domain) fn list_events(&self, list: &ListEvents) -> Option<EventPage> {
+        self.is_known().then(|| self.events.page(list))
+    }
+}
