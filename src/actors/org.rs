@@ -137,12 +137,13 @@ impl Actor for OrgActor {
         start.registration.is_of(me.get_id());
         let rules = start.shared.rules.load_full();
         let state = OrgState::load(start.rows, start.tenure.clock.read(start.shared.clock.read()));
-        let state = state.on(start.shared.node.clone());
+        let mut state = state.on(start.shared.node.clone());
         let audit = state.audit_rows();
         if audit.drifted > 0 {
             start.shared.events.happened(Event::Drifted(audit.drifted));
             tracing::error!(org = %start.org, numbers = audit.drifted, drift = ?audit.drift, "rows do not fit together");
         }
+        state.found_drift(audit.drifted);
         let holds = state.open_holds();
         // What was in doubt is known now.
         start.shared.holds.committed(&start.org, holds);

@@ -40,6 +40,14 @@ pub const OPERATOR_EVENT_RETENTION_MS: u64 = 400 * DAY_MS;
 pub const EVENT_CHANGES: usize = 32;
 /// Longest name or value of them in bytes.
 pub const EVENT_TEXT_BYTES: usize = 160;
+/// Events of an org in one minute, of sessions and of anything else but operators, each; what is more is counted.
+pub const EVENTS_PER_MINUTE: usize = 60;
+/// Limits, spells and sessions of an org of which something was announced that is not over.
+pub const ALERTS_PER_ORG: usize = 1_000;
+/// Denials by one limit are one spell until so many milliseconds pass without one.
+pub const DENIALS_SPELL_MS: u64 = 10 * MINUTE_MS;
+/// How often the count of a spell that goes on is written, in milliseconds.
+pub const SPELL_WRITTEN_MS: u64 = 10 * SECOND_MS;
 /// Largest single amount: 10^16 micro-USD is ten billion dollars, and 1800 of them fit in a u64.
 pub const AMOUNT_MAX: u64 = 10_000_000_000_000_000;
 /// Older forms of a budget are in cents.

@@ -268,7 +268,7 @@ pub(super) enum RemoteVerb {
     /// Balances at the billing provider, and usage that waits for delivery
     #[command(subcommand)]
     Billing(BillingVerb),
-    /// Show what happened to an org: what operators changed
+    /// Show what happened to an org: limits, denials, sessions, upstream accounts, changes by operators
     Events(EventsArgs),
     /// Derive every stored number from the ledger again (exit 1 if one differs)
     Audit(AuditArgs),

@@ -73,6 +73,12 @@ fn bring_row_back(row: &mut Row, now: Millis) {
         }
         Row::TrialEnded(row) => row.at = row.at.min(now),
         Row::Event(row) => row.at = row.at.min(now),
+        // Examined again at once: its window is another one now.
+        Row::Alert(row) => {
+            (row.since, row.last) = (row.since.min(now), row.last.min(now));
+            row.until = row.until.map(|at| at.min(now));
+            row.due = row.due.map(|at| at.min(now));
+        }
         Row::UpstreamAccount(row) => bring_account_back(row, now),
         Row::Reservation(row) => {
             row.reserved_at = row.reserved_at.map(|at| at.min(now));

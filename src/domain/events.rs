@@ -2,12 +2,21 @@
 //! commit of the change that it speaks of.
 //!
 //! Numbers of an org's log begin at 1 and have no gap. Rows end after their time or where there are too many of them,
-//! the oldest first; those of operators have a time and a bound of their own, so that no flood of others removes them.
+//! the oldest first; those of operators have a time and a bound of their own, and those of sessions a bound, so that no flood of one
+//! kind removes the others.
+
+mod happening;
+mod kinds;
 
 use std::sync::Arc;
 
-use super::{ids::Reason, window::Millis};
-use crate::bounds::{EVENT_CHANGES, EVENT_RETENTION_MS, EVENT_TEXT_BYTES, OPERATOR_EVENT_RETENTION_MS};
+use super::window::Millis;
+use crate::bounds::{EVENT_CHANGES, EVENT_TEXT_BYTES};
+
+pub(super) use kinds::Class;
+
+pub use happening::{DenialsEvent, Happening, LimitEvent, SessionChange};
+pub use kinds::EventKind;
 
 /// One event of an org.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,22 +27,6 @@ pub struct EventRow {
     pub at: Millis,
     /// What happened.
     pub what: Happening,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happening {
-    /// An operator changed something.
-    Operated {
-        /// The name of the principal; the address where callers need none.
-        caller: Arc<str>,
-        /// The name of the rpc.
-        command: Arc<str>,
-        /// What is another one now; at most [`EVENT_CHANGES`].
-        changes: Vec<Change>,
-        /// As the operator gave it; may be empty.
-        reason: Reason,
-    },
 }
 
 /// A value that was changed, as people read it. Names of upstream accounts are masked.
@@ -87,64 +80,6 @@ pub(super) fn bounded(mut changes: Vec<Change>) -> Vec<Change> {
     changes
 }
 
-/// The kinds of events, by which readers choose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EventKind {
-    /// An operator changed something.
-    Operator,
-}
-
-impl EventKind {
-    /// Every kind, in the order of documents.
-    pub const ALL: &[Self] = &[Self::Operator];
-
-    /// As the API has it; never used again for another kind.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-        }
-    }
-
-    /// The kind of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.name() == name)
-    }
-
-    /// The names of all kinds, for messages.
-    pub fn names() -> String {
-        Self::ALL.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ")
-    }
-
-    /// How long a row of the kind is kept.
-    pub(super) const fn retention(self) -> Millis {
-        match self {
-            Self::Operator => OPERATOR_EVENT_RETENTION_MS,
-        }
-    }
-}
-
-/// That of an event which no operator caused.
-const _: () = assert!(EVENT_RETENTION_MS <= OPERATOR_EVENT_RETENTION_MS);
-
-impl Happening {
-    /// By which readers choose it.
-    pub const fn kind(&self) -> EventKind {
-        match self {
-            Self::Operated { .. } => EventKind::Operator,
-        }
-    }
-
-    /// One sentence for people.
-    pub fn sentence(&self) -> String {
-        match self {
-            Self::Operated { caller, command, changes, reason } => {
-                let because = reason.given().map(|reason| format!(" ({reason})")).unwrap_or_default();
-                format!("{caller} called {command}: {}{because}", listed(changes))
-            }
-        }
-    }
-}
-
 /// `daily: $5.00 -> $10.00; weekly: none -> $30.00`.
 pub fn listed(changes: &[Change]) -> String {
     changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -174,13 +109,5 @@ mod tests {
         assert!(most.iter().all(|kept| *kept == change), "as many as fit");
         let more = bounded(vec![change; EVENT_CHANGES + 1]);
         assert_eq!((more.len(), &*more[EVENT_CHANGES - 1].field), (EVENT_CHANGES, "2 more"));
-    }
-
-    #[test]
-    fn kinds_are_found_by_their_names() {
-        for kind in EventKind::ALL {
-            assert_eq!(EventKind::named(kind.name()), Some(*kind));
-        }
-        assert_eq!(EventKind::named("Operator"), None);
     }
 }

@@ -4,6 +4,7 @@
 // A new variant has to be considered everywhere: no arm answers for what does not exist yet.
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
+pub mod alerts;
 pub mod balance;
 mod book;
 mod budgets;

@@ -24,6 +24,7 @@ fn event(number: i64) -> Event {
         command: "UpdateBudget".into(),
         changes: vec![change("daily spend", "$5.00", "$10.00"), change("weekly spend", "as configured", "$0.00")],
         reason: "they have paid".into(),
+        ..Event::default()
     }
 }
 

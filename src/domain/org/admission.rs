@@ -69,6 +69,9 @@ impl OrgState {
         decision.account = granted.account;
         decision.folded = folded.scopes();
         self.say_what_is_left(&mut decision);
+        if counts {
+            self.watch_decision(&decision, ctx);
+        }
         Ok(Ok(decision))
     }
 
@@ -91,12 +94,12 @@ impl OrgState {
     }
 
     /// The backstop's record as it stands now.
-    fn rate_now(&self, ctx: &Context<'_>) -> RateRecord {
+    pub(super) fn rate_now(&self, ctx: &Context<'_>) -> RateRecord {
         RateRecord::at(self.rate, &ctx.policy.rate, self.now)
     }
 
     /// What the backstop is called, kept from answer to answer.
-    fn rate_label(&mut self, len: Millis) -> Arc<Label> {
+    pub(super) fn rate_label(&mut self, len: Millis) -> Arc<Label> {
         let kept = self.rate_label.take().filter(|label| label.window == Window::Aligned { len });
         self.rate_label.insert(kept.unwrap_or_else(|| backstop_label(len))).clone()
     }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::{Context, OrgState};
 use crate::{
-    bounds::Bounds,
+    bounds::{Bounds, EVENTS_PER_MINUTE, MINUTE_MS},
     domain::{
         command::ListEvents,
-        events::{Change, EventKind, EventPage, EventRow, Happening, bounded},
+        events::{Change, Class, EventPage, EventRow, Happening, bounded},
         ids::Reason,
         lease::Now,
         rows::{Keeper, Row, RowKey, RowsByKind},
@@ -24,20 +24,33 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
     rows: Table<u64, EventRow>,
-    /// Of these, those of operators.
-    of_operators: usize,
+    counts: Counts,
     /// The first of them ends then; `None` = none does.
     next_end: Option<Millis>,
     /// Only the newest is left, for its number, and its time is over.
     is_over: bool,
     most: Most,
+    /// Rows that were added in this minute, but for those of operators; the first began it.
+    minute: (Millis, Counts),
 }
 
-/// How many rows there may be, of operators and of anything else.
-#[derive(Debug, Clone, Copy)]
-struct Most {
+/// Rows of each class.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
     of_operators: usize,
+    of_sessions: usize,
     others: usize,
+}
+
+/// How many rows of each class there may be.
+#[derive(Debug)]
+struct Most(Counts);
+
+impl Most {
+    fn of(bounds: &Bounds) -> Self {
+        let others = bounds.events_per_org as usize;
+        Self(Counts { of_operators: bounds.operator_events_per_org as usize, of_sessions: others, others })
+    }
 }
 
 impl Default for Most {
@@ -46,14 +59,24 @@ impl Default for Most {
     }
 }
 
-impl Most {
-    fn of(bounds: &Bounds) -> Self {
-        Self { of_operators: bounds.operator_events_per_org as usize, others: bounds.events_per_org as usize }
+impl Counts {
+    fn of(&mut self, class: Class) -> &mut usize {
+        match class {
+            Class::Operators => &mut self.of_operators,
+            Class::Sessions => &mut self.of_sessions,
+            Class::Others => &mut self.others,
+        }
+    }
+
+    fn count(rows: &Table<u64, EventRow>) -> Self {
+        let mut counts = Self::default();
+        rows.iter().for_each(|(_, row)| *counts.of(class(row)) += 1);
+        counts
     }
 }
 
-fn is_of_operators(row: &EventRow) -> bool {
-    row.what.kind() == EventKind::Operator
+fn class(row: &EventRow) -> Class {
+    row.what.kind().class()
 }
 
 fn ends_at(row: &EventRow) -> Millis {
@@ -63,16 +86,23 @@ fn ends_at(row: &EventRow) -> Millis {
 impl EventLog {
     pub(super) fn load(rows: &mut RowsByKind) -> Self {
         let rows = std::mem::take(&mut rows.events);
-        Self {
-            of_operators: rows.iter().filter(|row| is_of_operators(row)).count(),
-            next_end: rows.iter().map(ends_at).min(),
-            rows: Table::load(rows.into_iter().map(|row| (row.number, row))),
-            ..Self::default()
-        }
+        let next_end = rows.iter().map(ends_at).min();
+        let rows = Table::load(rows.into_iter().map(|row| (row.number, row)));
+        Self { counts: Counts::count(&rows), next_end, rows, ..Self::default() }
     }
 
     pub(super) fn bound(&mut self, bounds: &Bounds) {
         self.most = Most::of(bounds);
+    }
+
+    /// Whether as few of its class were added in this minute that it need not be left out.
+    pub(super) fn has_room_now(&mut self, what: &Happening, now: Millis) -> bool {
+        if now >= self.minute.0.saturating_add(MINUTE_MS) {
+            self.minute = (now, Counts::default());
+        }
+        let added = self.minute.1.of(what.kind().class());
+        *added += 1;
+        *added <= EVENTS_PER_MINUTE
     }
 
     fn newest(&self) -> u64 {
@@ -81,8 +111,9 @@ impl EventLog {
 
     fn add(&mut self, at: Millis, what: Happening) {
         let row = EventRow { number: self.newest() + 1, at, what };
-        self.make_room(is_of_operators(&row));
-        self.of_operators += usize::from(is_of_operators(&row));
+        let class = class(&row);
+        self.make_room(class);
+        *self.counts.of(class) += 1;
         let ends_at = ends_at(&row);
         self.next_end = Some(self.next_end.map_or(ends_at, |next| next.min(ends_at)));
         self.is_over = false;
@@ -90,19 +121,13 @@ impl EventLog {
     }
 
     /// The oldest rows of as many as there may be give way to another one.
-    fn make_room(&mut self, of_operators: bool) {
-        let (known, most) = if of_operators {
-            (self.of_operators, self.most.of_operators)
-        } else {
-            (self.rows.len() - self.of_operators, self.most.others)
-        };
-        let too_many = (known + 1).saturating_sub(most);
-        let alike = self.rows.iter().filter(|(_, row)| is_of_operators(row) == of_operators);
+    fn make_room(&mut self, of: Class) {
+        let most = *self.most.0.of(of);
+        let too_many = (*self.counts.of(of) + 1).saturating_sub(most);
+        let alike = self.rows.iter().filter(|(_, row)| class(row) == of);
         let oldest: Vec<u64> = alike.take(too_many).map(|(number, _)| *number).collect();
-        for number in &oldest {
-            self.rows.remove(number);
-        }
-        self.of_operators -= if of_operators { oldest.len() } else { 0 };
+        oldest.iter().for_each(|number| drop(self.rows.remove(number)));
+        *self.counts.of(of) -= oldest.len();
     }
 
     pub(super) fn purge(&mut self, now: Millis) {
@@ -120,7 +145,7 @@ impl EventLog {
             is_over && *number != newest
         });
         self.next_end = next_end;
-        self.of_operators = self.rows.iter().filter(|(_, row)| is_of_operators(row)).count();
+        self.counts = Counts::count(&self.rows);
         self.is_over = next_end.is_none();
     }
 

@@ -9,7 +9,7 @@
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
 //! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
 //! are limits set meanwhile, `denials` are kept and explained, `exports` report to billing, `operators` inspect and
-//! freeze, `events` keeps what happened, `commits` hands it all to the store.
+//! freeze, `events` keeps what happened, `watch` notices it, `commits` hands it all to the store.
 
 mod admission;
 mod budgets;
@@ -24,10 +24,12 @@ mod sessions;
 mod settlement;
 mod tables;
 pub mod takeover;
+mod watch;
 
 use std::{mem::take, sync::Arc};
 
 use super::{
+    alerts::Alerts,
     book::Book,
     budgets::Budgets,
     commands::{Command, Reply},
@@ -163,6 +165,11 @@ pub struct OrgState {
     /// The node that decides.
     node: Arc<str>,
     events: EventLog,
+    alerts: Alerts,
+    /// At the load, and not looked into yet.
+    drift_found: Option<u64>,
+    /// Where sessions have used compute since their limits were looked into.
+    used_compute: Vec<Scopes>,
     /// Not announced yet.
     news: News,
     /// Rows to write and to delete that no table tracks.
@@ -215,6 +222,7 @@ impl OrgState {
             trial: Trial::load(&mut rows),
             denials: Denials::load(&mut rows),
             events: EventLog::load(&mut rows),
+            alerts: Alerts::load(&mut rows),
             journal,
             stored,
             ..Self::default()
@@ -228,7 +236,7 @@ impl OrgState {
     }
 
     /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
-    fn keepers(&mut self) -> [&mut dyn Keeper; 11] {
+    fn keepers(&mut self) -> [&mut dyn Keeper; 12] {
         [
             &mut self.book,
             &mut self.baselines,
@@ -241,6 +249,7 @@ impl OrgState {
             &mut self.trial,
             &mut self.denials,
             &mut self.events,
+            &mut self.alerts,
         ]
     }
 
@@ -292,7 +301,9 @@ impl OrgState {
         self.expire_reservations(ctx);
         let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
         self.settle_windows(&policy, ctx);
-        self.roll_pools(&Context { policy: &policy, ..*ctx });
+        let in_force = Context { policy: &policy, ..*ctx };
+        self.roll_pools(&in_force);
+        self.settle_alerts(&in_force);
         policy
     }
 

@@ -23,6 +23,7 @@ use crate::{
         command::{ClearAccount, ConfigurePool, Pick, ReportOutcome},
         decision::{Decision, PickedAccount},
         denials::Asked,
+        events::Happening,
         folded::Folded,
         gate::Gate,
         ids::{Meter, PoolId, Scope},
@@ -151,6 +152,7 @@ impl OrgState {
             Err(denial) => {
                 let decision = Decision::allowed(None).denied_by(Gate::Accounts, denial, false);
                 self.keep_denial(Asked::pick(&pick.pool), &decision, 0, None, ctx);
+                self.denied(Gate::Accounts, Scope::of_org(), pick.pool.as_str());
                 decision
             }
         }))
@@ -354,6 +356,8 @@ impl OrgState {
             row.announced = exhausted.is_some();
             self.pools.put(row, free_at, &self.clocks);
             self.changed = true;
+            let (is_usable, masked) = (exhausted.is_none(), Some(member.id.masked().into()));
+            self.announce(Happening::Upstream { pool: pool.clone(), account: masked, is_usable, until: free_at });
             let (pool, account) = (pool.clone(), self.account_view(member, ctx));
             self.news.pools.extend(account.map(|account| match exhausted {
                 Some(Exhausted { by, .. }) => PoolNews::AccountExhausted { pool, account, by },
@@ -365,6 +369,8 @@ impl OrgState {
             self.changed = true;
             let accounts = if all { self.account_views(pool, ctx) } else { Vec::new() };
             let pool = pool.clone();
+            let until = accounts.iter().filter_map(|account| Some(account.available_at?.at)).min();
+            self.announce(Happening::Upstream { pool: pool.clone(), account: None, is_usable: !all, until });
             let news = if all { PoolNews::PoolExhausted { pool, accounts } } else { PoolNews::PoolUsable { pool } };
             self.news.pools.push(news);
         }

@@ -21,6 +21,7 @@ use crate::{
         book::Standing,
         command::{Acquire, EndSession, Heartbeat, Known, ListSessions, NewSession, Run},
         decision::SessionGrant,
+        events::{Happening, SessionChange},
         folded::Folded,
         ids::{Amounts, Identity, Incarnation, Meter, Scope, SessionId, Source},
         lease::Due,
@@ -84,6 +85,7 @@ impl OrgState {
             former,
         };
         self.hold_slice(&row, folded, slice);
+        self.session_changed(&row, SessionChange::Started);
         self.sessions.put(row);
         SessionGrant { slice, heartbeat: policy.heartbeat, expires_at: self.clocks.shown(expires_at) }
     }
@@ -124,6 +126,7 @@ impl OrgState {
             row.ended_at = Some(at);
             row.booked_ahead = row.booked_ahead.saturating_add(booked);
             self.book_session(&mut row, &folded, booked, at, &ctx);
+            self.session_changed(&row, SessionChange::Expired);
             self.sessions.put(row);
             self.news.expired_sessions += 1;
             self.changed = true;
@@ -136,6 +139,10 @@ impl OrgState {
             self.count_folded(folded);
         }
         self.book.book(ctx.policy, (&row.scopes, folded), Meter::of_compute(), amount, at);
+        // At the org's time, which comes later: what is booked now may lie before what is booked next.
+        if !self.used_compute.contains(&row.scopes) {
+            self.used_compute.push(row.scopes.clone());
+        }
         self.tell_trial_end(ctx);
         // No two amounts of a session share a name, nor do two sessions.
         let name = format!("{} {}", row.decision, row.booked);
@@ -206,9 +213,14 @@ impl OrgState {
                 row.expires_at = org.clocks.lease.after(ctx.policy.sessions.lease());
                 org.hold_slice(&row, &folded, left.saturating_sub(booked));
             }
-            let stops = matches!(org.action(&row, ctx), Action::Stop(_));
+            let action = org.action(&row, ctx);
+            let stops = matches!(action, Action::Stop(_));
+            if row.state == SessionState::Running {
+                org.watch_session(&row, action);
+            }
             row.stopping_since = stops.then(|| row.stopping_since.unwrap_or(org.clocks.lease));
             org.sessions.put(row);
+            org.watch_compute(ctx);
             org.changed = true;
             Ok((Beaten { booked, disputed }, folded.scopes()))
         })?;
@@ -274,6 +286,7 @@ impl OrgState {
             org.close_session(&mut row, &folded, end, ctx);
             let decision = row.decision;
             org.sessions.put(row);
+            org.watch_compute(ctx);
             Ok((SessionEnded { decision }, folded.scopes()))
         })?;
         let row = self.known(&end.session, &end.identity, ctx)?;
@@ -302,6 +315,7 @@ impl OrgState {
             row.state = SessionState::Ended;
             row.last_heartbeat_at = self.now;
             row.ended_at = Some(self.now);
+            self.session_changed(row, SessionChange::Ended);
             self.news.ended_sessions += 1;
         }
     }
@@ -365,6 +379,7 @@ impl OrgState {
         let quota = self.quota(&Scopes::org(), ctx.policy);
         if quota.amount.is_some_and(|amount| quota.used >= amount) {
             self.trial.end(self.now);
+            self.announce(Happening::TrialEnded);
             self.news.trial_ended = true;
             self.changed = true;
             let once: Amounts = smallvec![(Meter::trial_ended(), 1)];

@@ -65,6 +65,7 @@ impl OrgState {
         let Committed { scopes, booked, .. } = &done.outcome;
         let folded = folded.unwrap_or_else(|| self.placed(scopes, counted(booked), ctx).scopes());
         let limits = self.limits_now(scopes.clone(), ctx);
+        self.watch_limits(&limits, ctx);
         Ok(Box::new(done.show(Counted { limits, at: self.clocks.wall, folded })))
     }
 
@@ -198,6 +199,7 @@ impl OrgState {
             org.check_settlement(scopes, counted(usage), ctx)?;
             let folded = org.place(scopes, counted(usage), ctx);
             org.book_at(occurred_at, (scopes, &folded), usage, ctx);
+            counted(usage).for_each(|meter| org.watch_usage(scopes, meter, ctx));
             let at = occurred_at.unwrap_or(org.now);
             if let Some(decision) = decision {
                 org.complete(scopes, *decision, at, ctx);
@@ -260,6 +262,7 @@ impl OrgState {
         let booked = smallvec![(report.meter.clone(), increment)];
         let folded = self.place(&report.scopes, counted(&booked), ctx);
         self.book(&report.scopes, &folded, &booked, ctx);
+        self.watch_usage(&report.scopes, &report.meter, ctx);
         self.export(&report.scopes, &booked, Rpc::ReportCumulative, report.idempotency.id.as_str(), ctx);
         Ok(Reported { increment, reset, disputed })
     }

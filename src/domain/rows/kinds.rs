@@ -6,6 +6,7 @@ use super::{
     ReservationRow, SessionRow, SettledRow, SliceRow, TimerRow, TrialEndedRow, UpstreamAccountRow,
 };
 use crate::domain::{
+    alerts::{AlertRow, Subject},
     denials::{DayRow, DenialRow},
     events::EventRow,
     ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, RequestId, Scope, SessionId, Source},
@@ -124,6 +125,8 @@ kinds! {
     UpstreamAccount(UpstreamAccountRow) { id: AccountId } in upstream_accounts;
     /// What happened to the org.
     Event(EventRow) { number: u64 } in events;
+    /// What was announced of a limit, a spell of denials or a session.
+    Alert(AlertRow) { scope: Scope, subject: Subject } in alerts;
     /// What a durable call was answered.
     RequestId(RequestIdRow) { rpc: Rpc, id: RequestId, at: Millis } in request_ids;
     /// How a reservation ended.

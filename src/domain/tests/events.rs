@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-fn all() -> ListEvents {
+pub(super) fn all() -> ListEvents {
     ListEvents { kinds: vec![], after: 0, since: None, until: None, max: 1000 }
 }
 
@@ -19,21 +19,22 @@ impl OrgBench {
         self.ask(list).unwrap().expect("a known org")
     }
 
-    fn events(&mut self) -> Vec<EventRow> {
+    pub(super) fn events(&mut self) -> Vec<EventRow> {
         self.page(all()).rows
     }
 
-    fn numbers(&mut self) -> Vec<u64> {
+    pub(super) fn numbers(&mut self) -> Vec<u64> {
         self.events().iter().map(|row| row.number).collect()
     }
 
     /// What each operator's event says: the command, and its changes.
     fn changes(&mut self) -> Vec<(String, Vec<String>)> {
         let rows = self.events();
-        let said = rows.iter().map(|row| match &row.what {
+        let said = rows.iter().filter_map(|row| match &row.what {
             Happening::Operated { command, changes, .. } => {
-                (command.to_string(), changes.iter().map(ToString::to_string).collect())
+                Some((command.to_string(), changes.iter().map(ToString::to_string).collect()))
             }
+            _ => None,
         });
         said.collect()
     }
@@ -74,7 +75,7 @@ fn who_changed_what_from_which_value_to_which_is_in_the_commit_of_the_change() {
     let rows = org.events();
     assert_eq!(org.numbers(), [1, 2, 3, 4, 5]);
     assert_eq!([rows[0].at, rows[1].at, rows[4].at], [T0, T0 + 1, T0 + 2]);
-    let Happening::Operated { caller, reason, .. } = &rows[3].what;
+    let Happening::Operated { caller, reason, .. } = &rows[3].what else { panic!("{rows:?}") };
     assert_eq!((&**caller, reason.as_str()), ("test", "fraud"), "R-CTRL-1");
 }
 

@@ -38,6 +38,7 @@ mod sweeping;
 mod takeover;
 mod trials;
 mod usage;
+mod watch;
 mod zones;
 
 use std::sync::Arc;

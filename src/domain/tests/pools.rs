@@ -25,7 +25,7 @@ pub(super) fn account(id: &str) -> AccountId {
     AccountId::parse("account", id).unwrap()
 }
 
-fn new(id: &str, limit: u64) -> NewAccount {
+pub(super) fn new(id: &str, limit: u64) -> NewAccount {
     NewAccount { id: account(id), daily_limit: Some(limit), safety_buffer: Some(0), window: None, per_minute: None }
 }
 
@@ -50,7 +50,7 @@ pub(super) fn said(id: &str, text: &str) -> ReportOutcome {
 }
 
 impl OrgBench {
-    fn with_pool(accounts: impl IntoIterator<Item = NewAccount>) -> Self {
+    pub(super) fn with_pool(accounts: impl IntoIterator<Item = NewAccount>) -> Self {
         let mut bench = Self::new();
         bench.configure(accounts).unwrap();
         bench
@@ -68,7 +68,7 @@ impl OrgBench {
     }
 
     /// The account; empty where every one is exhausted.
-    fn pick(&mut self) -> String {
+    pub(super) fn pick(&mut self) -> String {
         let decision = self.try_pick(None);
         assert_eq!(decision.allowed, decision.account.is_some());
         assert!(decision.allowed || decision.code() == Code::AccountsExhausted);

@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-type Told = Shown<Beaten, Box<Beat>>;
+pub(super) type Told = Shown<Beaten, Box<Beat>>;
 type Ended = Shown<SessionEnded, Box<SessionView>>;
 
 const SECOND: Millis = 1_000;
 const MONTHLY: Window = Window::Calendar(Calendar::Month);
 
 /// An org with that many seconds of compute a month and sessions at once.
-fn plan(seconds: u64, sessions: u64) -> OrgBench {
+pub(super) fn plan(seconds: u64, sessions: u64) -> OrgBench {
     let mut org = OrgBench::with([Limit::new(Meter::compute(), MONTHLY, Some(seconds * SECOND))]);
     org.policy.sessions.max = Some(sessions);
     org
@@ -48,7 +48,7 @@ impl OrgBench {
         .map(|decided| *decided.expect("a decision"))
     }
 
-    fn start(&mut self, id: &str) -> Decision {
+    pub(super) fn start(&mut self, id: &str) -> Decision {
         let call = format!("start {id} {}", self.next_id);
         self.try_start(id, &call).unwrap()
     }
@@ -67,7 +67,7 @@ impl OrgBench {
         self.try_beat(id, "vm", life, seconds).unwrap()
     }
 
-    fn beat(&mut self, id: &str, seconds: u64) -> Told {
+    pub(super) fn beat(&mut self, id: &str, seconds: u64) -> Told {
         self.beat_of(id, "boot", seconds)
     }
 
@@ -77,7 +77,7 @@ impl OrgBench {
         self.ask(Box::new(EndSession { session, identity, last, idempotency: key(call) }))
     }
 
-    fn end(&mut self, id: &str, last: Option<(&str, u64)>) -> SessionView {
+    pub(super) fn end(&mut self, id: &str, last: Option<(&str, u64)>) -> SessionView {
         let call = format!("end {id} {}", self.next_id);
         *self.try_end(id, last, &call).unwrap().view
     }

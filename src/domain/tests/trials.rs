@@ -14,14 +14,14 @@ fn compute(window: Window, seconds: u64) -> Limit {
 }
 
 /// An org with that many seconds of compute in its trial.
-fn trial(seconds: u64) -> OrgBench {
+pub(super) fn trial(seconds: u64) -> OrgBench {
     let mut org = OrgBench::with([compute(Window::Once, seconds)]);
     org.policy.sessions.trial = true;
     org
 }
 
 impl OrgBench {
-    fn use_compute(&mut self, seconds: u64) {
+    pub(super) fn use_compute(&mut self, seconds: u64) {
         let call = format!("use {}", self.next_id);
         self.record("", smallvec![(Meter::compute(), seconds * SECOND)], &call).unwrap();
     }

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt};
 
 use super::outcomes::RpcV2;
 use crate::domain::{
+    alerts::Subject,
     ids::{AccountId, DecisionId, ExecutionId, Meter, PoolId, RequestId, Scope, SessionId, Source},
     input::InputError,
     outbox::OutboxKey,
@@ -83,6 +84,17 @@ macro_rules! texts {
 }
 
 texts!(Scope, Meter, Source, ExecutionId, SessionId, PoolId, AccountId, RequestId);
+
+/// By its name.
+impl KeyPart for Subject {
+    fn write(&self, name: &'static str, to: &mut dyn KeyWriter) {
+        to.text(name, &self.to_string());
+    }
+
+    fn read(name: &'static str, from: &mut dyn KeyReader) -> Result<Self, KeyError> {
+        Ok(Self::parse(name, &from.text(name)?)?)
+    }
+}
 
 /// By the number of its stored form.
 impl KeyPart for Rpc {

@@ -15,6 +15,7 @@
 //!
 //! A new kind of row: a line in [`rows`](crate::domain::rows), its owner in the domain, a file and a line here.
 
+mod alert;
 mod baseline;
 mod budget;
 mod counter;
@@ -234,6 +235,7 @@ kinds! {
         Denial = 0x2b "denial" in denial { number };
         Day = 0x2c "day" in day { start };
         Event = 0x30 "event" in event { number };
+        Alert = 0x31 "alert" in alert { scope, subject };
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";

@@ -3,8 +3,8 @@
 use super::int;
 use crate::{
     domain::{
-        events::{Change, EventPage, EventRow, Happening},
-        ids::OrgId,
+        events::{Change, DenialsEvent, EventPage, EventRow, Happening, LimitEvent},
+        ids::{Meter, OrgId},
     },
     wire::admin::v1 as admin,
 };
@@ -27,6 +27,50 @@ pub fn event(org: &OrgId, row: &EventRow) -> admin::Event {
             reason: reason.to_string(),
             ..plain
         },
+        Happening::Limit(event) => {
+            let LimitEvent { scope, limit, meter, used, amount, ends_at, .. } = &**event;
+            admin::Event {
+                scope: scope.shown().into_owned(),
+                limit: limit.to_string(),
+                meter: meter.to_string(),
+                used: int(*used),
+                amount: int(*amount),
+                until_ms: int(ends_at.unwrap_or(0)),
+                percent: int(event.level.percent()),
+                ..plain
+            }
+        }
+        Happening::Denials(event) => {
+            let DenialsEvent { gate, scope, limit, count, since, last, .. } = &**event;
+            admin::Event {
+                gate: gate.name().to_owned(),
+                scope: scope.shown().into_owned(),
+                limit: limit.to_string(),
+                count: int(*count),
+                since_ms: int(*since),
+                last_ms: int(*last),
+                ..plain
+            }
+        }
+        Happening::FailedOpen { gate, cause } => {
+            admin::Event { gate: gate.name().to_owned(), cause: cause.name().to_owned(), ..plain }
+        }
+        Happening::Session { id, change, used } => admin::Event {
+            session_id: id.to_string(),
+            meter: Meter::COMPUTE.to_owned(),
+            used: int(*used),
+            percent: int(change.percent()),
+            ..plain
+        },
+        Happening::Upstream { pool, account, until, .. } => admin::Event {
+            pool: pool.to_string(),
+            account: account.as_deref().unwrap_or_default().to_owned(),
+            until_ms: int(until.unwrap_or(0)),
+            ..plain
+        },
+        Happening::TrialEnded => plain,
+        Happening::Drifted { numbers } => admin::Event { count: int(*numbers), ..plain },
+        Happening::LeftOut { count, since } => admin::Event { count: int(*count), since_ms: int(*since), ..plain },
     }
 }
 

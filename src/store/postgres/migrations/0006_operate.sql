@@ -29,3 +29,14 @@ CREATE TABLE {schema}.event (
     PRIMARY KEY (shard_id, org, number)
 ) WITH (fillfactor = 100);
 COMMENT ON TABLE {schema}.event IS 'What happened to an org: a row for each event, without a gap but for those whose time is over.';
+
+CREATE TABLE {schema}.alert (
+    shard_id smallint NOT NULL,
+    org text COLLATE "C" NOT NULL,
+    scope text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    version smallint NOT NULL,
+    value jsonb NOT NULL,
+    PRIMARY KEY (shard_id, org, scope, subject)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE {schema}.alert IS 'What was announced of a limit, a spell of denials or a session of an org, so that it is announced once.';
