@@ -7,7 +7,7 @@ use crate::{
         gate::{Cause, Code, Gate},
         ids::{Plane, PoolId, Scope},
         scopes::Scopes,
-        window::Millis,
+        window::{Millis, Window},
     },
 };
 
@@ -121,7 +121,9 @@ impl DenialRow {
         if gate == Gate::Reserve {
             ways.push(Way::AskLess);
         } else {
-            ways.extend(self.limits.iter().map(|limit| Way::Raise { limit: limit.clone(), by: limit.missing() }));
+            // A balance of the provider's is nothing that can be raised here.
+            let own = self.limits.iter().filter(|limit| limit.texts.window != Window::Provider.to_string());
+            ways.extend(own.map(|limit| Way::Raise { limit: limit.clone(), by: limit.missing() }));
         }
         if let Until::At(at) = self.until
             && at > now
