@@ -11,12 +11,14 @@ use tonic_prost_build::{Config, configure};
 /// What the binary is made of, besides the compiler.
 const SOURCES: [&str; 5] = ["src", "proto", "build.rs", "Cargo.toml", "Cargo.lock"];
 
-const FILES: [&str; 5] = [
+const FILES: &[&str] = &[
     "proto/tollgate/v1/gate.proto",
     "proto/tollgate/v1/budget.proto",
     "proto/tollgate/v1/session.proto",
     "proto/tollgate/v1/pool.proto",
     "proto/tollgate/admin/v1/admin.proto",
+    "proto/tollgate/admin/v1/usage.proto",
+    "proto/tollgate/admin/v1/what_if.proto",
 ];
 /// Between nodes: not in the descriptors that callers are shown.
 const PEER: &str = "proto/tollgate/peer/v1/peer.proto";

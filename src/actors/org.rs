@@ -35,6 +35,7 @@ use crate::{
         rows::{OrgRows, RowKey, RowKind},
         shard::Shard,
         tenure::Tenure,
+        usage::ROWS_READ,
         window::Millis,
     },
     error::ServiceError,
@@ -189,6 +190,7 @@ impl Actor for OrgActor {
             // Nothing that it did would be kept.
             OrgMsg::Sweep(_) if task.durable.broken.get().is_some() || task.standing() != Standing::Owned => {}
             OrgMsg::Sweep(done) => {
+                task.state.stored_to(task.durable.writes.load(Ordering::Acquire));
                 let wanted = task.state.wanted_by_sweep(task.now().service);
                 // What is not read now is removed by another sweep.
                 let _ = task.look_up(wanted).await;
@@ -223,13 +225,16 @@ impl OrgTask {
     /// Reads it, within the time that a decision has. The org's state is read after this: what is not on disk by
     /// now is still in memory.
     async fn look_up(&mut self, wanted: Wanted) -> Result<(), ServiceError> {
-        let Wanted { names, pages } = wanted;
+        let Wanted { names, pages, usage } = wanted;
         let store = &self.shared.store;
         let read = async {
             let mut found = if names.is_empty() { Vec::new() } else { store.latest(&self.org, names).await? };
             if let Some(PagesBehind { behind, max }) = pages {
                 let behind = behind.map(|number| RowKey::IdPage { number });
                 found.extend(store.beside(&self.org, RowKind::IdPage, behind, max).await?);
+            }
+            if let Some(kind) = usage {
+                found.extend(store.beside(&self.org, kind, None, ROWS_READ).await?);
             }
             Ok(found)
         };

@@ -76,6 +76,23 @@ pub const MINUTE_RETENTION_MS: u64 = 2 * HOUR_MS;
 /// in `domain/window.rs`.
 pub const RETENTION_SLACK_MS: u64 = 4 * DAY_MS;
 
+/// Usage by day is kept this long behind the end of its month: a year, and a month to close it in.
+pub const USAGE_DAYS_MS: u64 = 400 * DAY_MS;
+/// Usage by month is kept this long behind its end: seven years, as books are.
+pub const USAGE_MONTHS_MS: u64 = 7 * 366 * DAY_MS;
+/// Limits that one question tries.
+pub const WHAT_IF_LIMITS: usize = 8;
+/// What they would have denied is answered for so long, in milliseconds.
+pub const WHAT_IF_MS: u64 = 30 * DAY_MS;
+/// Planes of one day that have a share of their own; the rest is `other`. Callers choose their names.
+pub const PLANES_PER_DAY: usize = 16;
+/// Shares of one day: planes by meters. Its row is written with the commits of that day.
+pub const PLANE_METERS_PER_DAY: usize = 64;
+/// Rows of usage in one answer, where the caller does not say, and at most.
+pub const USAGE_PAGE: usize = 1_000;
+/// The most rows of usage in one answer.
+pub const USAGE_PAGE_MAX: usize = 5_000;
+
 /// Request ids of plain Acquire and Resume are remembered this long, in milliseconds.
 pub const SHORT_MEMORY_MS: u64 = 10 * MINUTE_MS;
 /// Request ids of durable calls are remembered this long, in milliseconds.

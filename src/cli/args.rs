@@ -8,11 +8,13 @@ mod cert;
 mod cluster;
 mod events;
 mod explain;
+mod plan;
 mod pool;
 mod reservation;
 mod session;
 mod settle;
 mod token;
+mod usage;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -34,6 +36,7 @@ pub(super) use cert::{CertDevArgs, CertVerb};
 pub(super) use cluster::{ClusterArgs, DrainArgs};
 pub(super) use events::{ChangesArgs, EventsArgs, LogArgs, Since};
 pub(super) use explain::{AskWhyArgs, DenialsArgs, ExplainArgs};
+pub(super) use plan::PlanArgs;
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
 };
@@ -41,6 +44,7 @@ pub(super) use reservation::{ReservationListArgs, ReservationVerb, StateArg};
 pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
 pub(super) use settle::{CommitArgs, CompleteArgs, ExtendArgs, RecordArgs, ReservedArgs, ResumeArgs};
 pub(super) use token::{Expires, TokenCreateArgs, TokenImportArgs, TokenPlaceArgs, TokenRevokeArgs, TokenVerb};
+pub(super) use usage::{ByArg, UsageArgs};
 pub(super) use values::{MeterAmount, PeriodLimit};
 
 /// Orgs that one `status` may ask for: the items of one batch.
@@ -270,6 +274,18 @@ pub(super) enum RemoteVerb {
     Billing(BillingVerb),
     /// Show what happened to an org: limits, denials, sessions, upstream accounts, changes by operators
     Events(EventsArgs),
+    /// Show what orgs have used, by day or by month of UTC, for finance
+    ///
+    /// As a table, as one JSON object, or as CSV (`-o csv`) with the columns org, scope, plane, meter, from, to (the last day),
+    /// amount and unit (micro_usd, ms, bytes, count), value and value_unit (usd, hours, bytes, count). An empty scope is the
+    /// org itself, with everything that its scopes have: do not add the two. Days are kept for 400 days, months for seven
+    /// years; where days are no longer kept, a row is a month.
+    Usage(UsageArgs),
+    /// Show which orgs a limit would have denied in the last 30 days; nothing is changed
+    ///
+    /// Hours are replayed, the oldest first: what of one fits beside what was admitted before in the window counts, the rest
+    /// would have been denied. FOR is in how many hours, DENIED how much in all of them.
+    Plan(PlanArgs),
     /// Derive every stored number from the ledger again (exit 1 if one differs)
     Audit(AuditArgs),
     /// Show the node itself: health, store, clock, bounds

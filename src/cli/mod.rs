@@ -22,8 +22,11 @@ use std::{env, ffi::OsString, io::Write};
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
-use crate::{clock, domain::window::Millis};
-use args::{CertVerb, Cli, LocalVerb, Verb};
+use crate::{
+    clock,
+    domain::{input::InputError, window::Millis},
+};
+use args::{CertVerb, Cli, LocalVerb, RemoteVerb, Verb};
 use failure::Failure;
 use output::{Format, Output};
 
@@ -71,12 +74,24 @@ where
         Err(not_run) => return explain(&not_run, &mut Output::new(out, err, format_of(&args), now)),
     };
     let mut output = Output::new(out, err, cli.global.output, now);
+    if let Err(failure) = takes_format(&cli) {
+        output.error(&failure);
+        return output.finish(failure.exit());
+    }
     let exit = match &cli.verb {
         Verb::Local(verb) => run_local(verb, &mut output),
         Verb::Remote(verb) => remote::run(&cli.global, verb, &mut output),
         Verb::Completions { shell } => complete(*shell, &mut output),
     };
     output.finish(exit)
+}
+
+/// Only a list of the same columns whatever it holds is CSV.
+fn takes_format(cli: &Cli) -> Result<(), Failure> {
+    match (cli.global.output, &cli.verb) {
+        (Format::Csv, Verb::Remote(RemoteVerb::Usage(_))) | (Format::Table | Format::Json, _) => Ok(()),
+        (Format::Csv, _) => Err(Failure::Usage(InputError::new("output", "csv", "table or json; csv is for `usage`"))),
+    }
 }
 
 fn run_local(verb: &LocalVerb, output: &mut Output<'_>) -> Exit {
@@ -119,7 +134,7 @@ fn explain(not_run: &clap::Error, output: &mut Output<'_>) -> Exit {
         return output.finish(Exit::Done);
     }
     match output.format() {
-        Format::Table => output.note(&text),
+        Format::Table | Format::Csv => output.note(&text),
         Format::Json => output.error(&Failure::CommandLine(mistake(not_run.kind(), &text))),
     }
     Exit::Usage

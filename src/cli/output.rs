@@ -40,6 +40,8 @@ pub(super) enum Format {
     Table,
     /// The response message as canonical proto3 JSON, errors as one JSON object a line
     Json,
+    /// Comma-separated values with a header, for spreadsheets: of `usage` alone
+    Csv,
 }
 
 /// The two streams of a command and how to use them.
@@ -80,11 +82,16 @@ impl<'w> Output<'w> {
         table: impl FnOnce(&M, Millis) -> String,
     ) -> Result<(), JsonError> {
         let text = match self.format {
-            Format::Table => table(message, self.now),
+            Format::Table | Format::Csv => table(message, self.now),
             Format::Json => escaped(&serde_json::to_string_pretty(&Json::of(message)?).map_err(JsonError::from)?),
         };
         self.data(&text);
         Ok(())
+    }
+
+    /// One message as JSON on one line, for a list that is written as it comes.
+    pub(super) fn json<M: Name>(&self, message: &M) -> Result<String, JsonError> {
+        Ok(escaped(&serde_json::to_string(&Json::of(message)?).map_err(JsonError::from)?))
     }
 
     /// Writes text to stdout and ends its last line.

@@ -10,6 +10,7 @@ mod expired;
 mod fits;
 mod fold;
 mod page;
+mod past;
 mod settle;
 mod views;
 
@@ -355,14 +356,6 @@ impl Book {
     /// Reservations that expired within a day, and can still be committed.
     pub(super) fn expired_reservations(&self) -> usize {
         self.reservations.len() - self.expiries.len()
-    }
-
-    /// Removes what no window can see any more.
-    pub(super) fn purge(&mut self, now: Millis) {
-        for page in self.pages_mut() {
-            page.tallies_mut().iter_mut().for_each(|tally| tally.purge(now));
-        }
-        self.ledgers = self.count_ledgers();
     }
 }
 

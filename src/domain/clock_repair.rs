@@ -7,6 +7,7 @@
 //! removed by the wrong clock, past its retention, is gone.
 
 mod counters;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,26 +25,33 @@ use crate::bounds::{DAY_MS, EXPORT_BACKOFF_MAX_MS, HOUR_MS, MINUTE_MS, MINUTE_RE
 /// Of an hour.
 const LAST_MINUTE: u8 = 59;
 
-/// What brings back what lies behind `now`, out of the rows that are loaded with an org; `None` where the org has
-/// seen nothing later. Request ids of durable calls stay as they are: they are known for as much longer.
+/// What brings back what lies behind `now`, out of the rows that are loaded with an org and those of its past usage; `None`
+/// where the org has seen nothing later. Request ids of durable calls stay as they are: they are known for as much longer.
 pub fn bring_back(org: &OrgId, rows: OrgRows, now: Millis) -> Option<OrgWrite> {
-    let OrgRows { rows: mut puts } = rows;
-    let is_ahead = |row: &Row| matches!(row, Row::Head(head) if head.last_at > now);
-    if !puts.iter().any(is_ahead) {
+    if !is_ahead(&rows, now) {
         return None;
     }
+    let OrgRows { rows: mut puts } = rows;
+    puts.retain(|row| !usage::stays(row, now));
     let before: BTreeSet<RowKey> = puts.iter().map(Row::key).collect();
+    usage::bring_back(&mut puts);
     let ledgers = Ledgers::of(&puts);
     for row in &mut puts {
         bring_row_back(row, now);
     }
     join_slices(&mut puts);
     join_days(&mut puts);
+    usage::join_planes(&mut puts);
     let brought_back = Ledgers::of(&puts);
     counters::derive(&mut puts, &ledgers, &brought_back, now);
     let after: BTreeSet<RowKey> = puts.iter().map(Row::key).collect();
     let dels = before.difference(&after).cloned().collect();
     Some(OrgWrite { puts, dels, ..OrgWrite::empty(org) })
+}
+
+/// Whether the org has seen a time behind `now`.
+pub fn is_ahead(rows: &OrgRows, now: Millis) -> bool {
+    rows.rows.iter().any(|row| matches!(row, Row::Head(head) if head.last_at > now))
 }
 
 fn bring_row_back(row: &mut Row, now: Millis) {
@@ -89,8 +97,11 @@ fn bring_row_back(row: &mut Row, now: Millis) {
             row.last_at = row.last_at.min(now);
         }
         Row::Day(row) => row.start = row.start.min(now / DAY_MS * DAY_MS),
-        Row::Counter(_) | Row::Baseline(_) | Row::Budget(_) | Row::Pool(_) => {}
+        Row::Counter(_) | Row::Baseline(_) | Row::Budget(_) | Row::Pool(_) | Row::PlaneOf(_) => {}
         Row::RequestId(_) | Row::Settled(_) | Row::IdPage(_) => {}
+        Row::PlaneDay(row) => row.start = row.start.min(now / DAY_MS * DAY_MS),
+        // Those that would come again are slices by now.
+        Row::UsageDay(_) | Row::UsageMonth(_) | Row::UsageKept(_) => {}
     }
 }
 

@@ -1,9 +1,12 @@
 //! What can be asked of an org; [`super::commands`] has the answers, [`super::refusal`] the refusals.
 
+mod budgets;
 mod denials;
 mod events;
 mod outbox;
 mod pools;
+mod usage;
+mod what_if;
 
 use super::{
     balance::BalanceVerdict,
@@ -17,10 +20,13 @@ use super::{
     window::Millis,
 };
 
+pub use budgets::SetBudget;
 pub use denials::{AskWhy, Explain, ListDenials, NoteDenials};
 pub use events::ListEvents;
 pub use outbox::{ListOutbox, ReplayOutbox, SettleOutbox, TakeOutbox};
 pub use pools::{ClearAccount, ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};
+pub use usage::GetUsage;
+pub use what_if::TryLimits;
 
 /// Whether an Acquire is enforced and charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,7 +67,7 @@ pub struct Acquire {
     pub run: Run,
     /// Whose limits count, with those of the org.
     pub scopes: Scopes,
-    /// For logs; no rule reads it.
+    /// For logs, and for usage by plane; no rule reads it.
     pub plane: Plane,
     /// The trace of the caller; no rule reads it.
     pub trace: Option<TraceId>,
@@ -274,27 +280,6 @@ pub struct EndSession {
     pub last: Option<(Incarnation, u64)>,
     /// The request id, with what the call means.
     pub idempotency: Idempotency,
-}
-
-/// Sets or clears limits on spend of a scope, from the next command on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetBudget {
-    /// Empty is the org itself.
-    pub scope: Scope,
-    /// Nothing of what was set before stays.
-    pub replace: bool,
-    /// Micro-USD by the name of a period; `None` clears.
-    pub periods: Vec<(&'static str, Option<u64>)>,
-    /// Refused where the budget has another version.
-    pub expected_version: Option<u64>,
-    /// The request id, with what the call means.
-    pub idempotency: Idempotency,
-}
-
-impl SetBudget {
-    pub(super) fn rpc(&self) -> Rpc {
-        if self.replace { Rpc::ReplaceBudget } else { Rpc::UpdateBudget }
-    }
 }
 
 /// A total of a cumulative source; what it has grown by is recorded.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::{
     command::{
         Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget, GetPool,
-        GetSession, GetSessionStatus, GetStatus, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox,
+        GetSession, GetSessionStatus, GetStatus, GetUsage, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox,
         ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Release, ReplayOutbox,
-        ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SettleOutbox, TakeOutbox, Unfreeze,
+        ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SettleOutbox, TakeOutbox, TryLimits,
+        Unfreeze,
     },
     decision::Decision,
     denials::{DenialPage, Explained, Why},
@@ -24,10 +25,11 @@ use super::{
     refusal::OrgError,
     reply::{
         AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, PoolView, Purged,
-        ReservationView, SessionStatus, SessionView, Snapshot, Status,
+        ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot, Status,
     },
     request::{Idempotency, Rpc},
     scopes::Scopes,
+    what_if::Denied,
     window::Millis,
 };
 
@@ -195,13 +197,16 @@ commands! { |org, ask, ctx, configured|
     Admit, Nothing, None, AskWhy(AskWhy) => Box<Why> = org.why(ask, ctx);
     Admit, WrittenBehind, None, NoteDenials(NoteDenials) => () = org.note_denials(&ask.0, ctx);
     Admit, Nothing, None, RunAudit(RunAudit) => Option<Audit> = org.audit();
+    Admit, Nothing, None, TryLimits(TryLimits) => Option<Vec<Option<Denied>>> = org.try_limits(ask);
+    // It promises that what has left memory is on disk, where the rest is read.
+    Admit, Durable, None, GetUsage(GetUsage) => Option<Box<SlicedUsage>> = org.sliced_usage(ask);
 }
 
 impl Command {
     /// Whether it goes through many orgs and wants nothing more of each: one that is not in memory leaves it again
     /// with the answer.
     pub fn is_visit(&self) -> bool {
-        matches!(self, Self::RunAudit(_) | Self::RollPools(_))
+        matches!(self, Self::RunAudit(_) | Self::RollPools(_) | Self::GetUsage(_) | Self::TryLimits(_))
     }
 
     /// Whether an org of which nothing is stored has something stored after it.
@@ -244,7 +249,9 @@ impl Command {
             | Self::ListDenials(_)
             | Self::Explain(_)
             | Self::AskWhy(_)
-            | Self::RunAudit(_) => false,
+            | Self::RunAudit(_)
+            | Self::GetUsage(_)
+            | Self::TryLimits(_) => false,
         }
     }
 

@@ -148,7 +148,7 @@ name_type!(
     Identity, |text: &str| !text.is_empty() && is_printable(text, IDENTITY_BYTES), PRINTABLE_RULE
 );
 name_type!(
-    /// Label of the asking plane, for logs.
+    /// Label of the asking plane, for logs and for usage by plane.
     Plane, |text: &str| is_printable(text, PLANE_BYTES), "at most 64 printable ASCII characters"
 );
 name_type!(
@@ -184,6 +184,8 @@ impl Plane {
     well_known! {
         /// A plane that does not say.
         unnamed = "";
+        /// What planes are counted as for which a day has no room.
+        other = "other";
     }
 }
 

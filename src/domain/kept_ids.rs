@@ -18,7 +18,7 @@ use super::{
     outcome::Entry,
     refusal::OrgError,
     request::Rpc,
-    rows::{IdPageRow, KeptHead, KeptId, RequestIdRow, Row, RowKey, SettledRow},
+    rows::{IdPageRow, KeptHead, KeptId, RequestIdRow, Row, RowKey, RowKind, SettledRow},
     window::Millis,
 };
 use crate::bounds::{HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS};
@@ -35,12 +35,15 @@ pub struct Wanted {
     pub names: Vec<KeptName>,
     /// Pages to remove.
     pub pages: Option<PagesBehind>,
+    /// The oldest rows of this kind, [`ROWS_READ`](super::usage::ROWS_READ) at most: usage that becomes a month, or
+    /// whose time is over.
+    pub usage: Option<RowKind>,
 }
 
 impl Wanted {
     /// Nothing has to be read.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.pages.is_none()
+        self.names.is_empty() && self.pages.is_none() && self.usage.is_none()
     }
 }
 

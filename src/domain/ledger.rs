@@ -12,7 +12,7 @@ use super::{
     rate::Counter,
     window::{HOUR_RETENTION_MS, Millis, Span, Window},
 };
-use crate::bounds::{HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
+use crate::bounds::{DAY_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
 
 /// One hour of usage. Sums of amounts saturate: a full counter denies, it never wraps.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,6 +61,11 @@ impl HourSlice {
             .filter(|(minute, _)| counts(*minute))
             .fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
     }
+}
+
+/// When the slices of the day that `start` is in are purged.
+pub fn dies_at(start: Millis) -> Millis {
+    start / DAY_MS * DAY_MS + DAY_MS + HOUR_RETENTION_MS
 }
 
 /// A window's sum, valid while the window still starts where it did.
@@ -248,27 +253,47 @@ impl Ledger {
         }
     }
 
-    /// Removes slices past the retention.
-    pub fn purge(&mut self, now: Millis) {
-        while let Some(hour) = self.hours.front().filter(|hour| Self::dies_at(hour.start) <= now) {
+    /// Removes slices past the retention: those of a day at once, so that a day has all of its slices or none. Answers
+    /// the days with what was used on each.
+    pub fn purge(&mut self, now: Millis) -> Vec<(Millis, u64)> {
+        let mut days: Vec<(Millis, u64)> = Vec::new();
+        while let Some(hour) = self.hours.pop_front_if(|hour| dies_at(hour.start) <= now) {
             self.dirty.insert(hour.start);
-            self.hours.pop_front();
+            let day = hour.start / DAY_MS * DAY_MS;
+            match days.last_mut() {
+                Some((last, amount)) if *last == day => *amount = amount.saturating_add(hour.total),
+                _ => days.push((day, hour.total)),
+            }
         }
         if let Some(first) = self.hours.front_mut().filter(|first| self.late && !first.late) {
             first.late = true;
             self.dirty.insert(first.start);
         }
+        days.retain(|(_, amount)| *amount > 0);
+        days
+    }
+
+    /// What was used on each day of which there are slices, from `from` to before `to`, the oldest first.
+    pub fn days(&self, from: Millis, to: Millis) -> impl Iterator<Item = (Millis, u64)> + '_ {
+        let within =
+            self.hours.iter().skip_while(move |hour| hour.start < from).take_while(move |hour| hour.start < to);
+        let mut within = within.peekable();
+        std::iter::from_fn(move || {
+            let first = within.next()?;
+            let (day, mut amount) = (first.start / DAY_MS * DAY_MS, first.total);
+            while let Some(hour) = within.next_if(|hour| hour.start / DAY_MS * DAY_MS == day) {
+                amount = amount.saturating_add(hour.total);
+            }
+            Some((day, amount))
+        })
+        .filter(|(_, amount)| *amount > 0)
     }
 
     /// When the next slice can be purged or rolled up.
     pub fn next_purge(&self) -> Option<Millis> {
         let roll = self.hours.iter().find(|hour| !hour.minutes.is_empty());
         let roll = roll.map(|hour| hour.start + HOUR_MS + MINUTE_RETENTION_MS);
-        self.hours.front().map(|hour| Self::dies_at(hour.start)).into_iter().chain(roll).min()
-    }
-
-    fn dies_at(start: Millis) -> Millis {
-        start + HOUR_MS + HOUR_RETENTION_MS
+        self.hours.front().map(|hour| dies_at(hour.start)).into_iter().chain(roll).min()
     }
 
     /// Slices changed since the last call: the hour's start, and the slice unless it is gone.
@@ -318,7 +343,6 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounds::DAY_MS;
 
     const HOURLY: Window = Window::Rolling { len: HOUR_MS };
     const DAILY: Window = Window::Rolling { len: DAY_MS };
@@ -360,9 +384,11 @@ mod tests {
         ledger.roll_up(later);
         assert_eq!(ledger.take_dirty().len(), 1);
         assert_eq!(ledger.used(DAILY, later).0, 5);
-        ledger.purge(T0 + HOUR_RETENTION_MS);
+        let (day, day_ends) = (T0 / DAY_MS * DAY_MS, T0.next_multiple_of(DAY_MS));
+        assert_eq!(ledger.days(0, Millis::MAX).collect::<Vec<_>>(), [(day, 5)]);
+        assert_eq!(ledger.purge(day_ends + HOUR_RETENTION_MS - 1), []);
         assert_eq!(ledger.hours().count(), 1, "R-BUD-8");
-        ledger.purge(T0 + HOUR_RETENTION_MS + HOUR_MS);
+        assert_eq!(ledger.purge(day_ends + HOUR_RETENTION_MS), [(day, 5)]);
         assert_eq!(ledger.take_dirty(), vec![(T0 / HOUR_MS * HOUR_MS, None)]);
         assert!(ledger.is_empty());
     }

@@ -1,6 +1,7 @@
 //! What an org answers: decisions, views of what it keeps, and what an audit of them found.
 
 mod pools;
+mod usage;
 
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
@@ -12,13 +13,17 @@ use super::{
     ledger::HourSlice,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
-    rows::{BaselineRow, BudgetRow, DisputedRow, ExecutionRow, KeptHead, ReservationRow, SessionRow, SessionState},
+    rows::{
+        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, KeptHead, ReservationRow, SessionRow, SessionState,
+        UsageKeptRow,
+    },
     scopes::Scopes,
     window::{Millis, Window},
 };
 use crate::bounds::LATE_COMMIT_MS;
 
 pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
+pub use usage::SlicedUsage;
 
 /// What a purge found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -305,6 +310,8 @@ pub struct Snapshot {
     pub pools: Vec<(PoolId, PoolSummary)>,
     /// When the end of a trial was announced; `None` = it was not.
     pub trial_ended_at: Option<Millis>,
+    /// Usage of past days and months, on disk.
+    pub usage: UsageKeptRow,
 }
 
 /// What is kept of one ledger.

@@ -4,6 +4,7 @@
 mod kinds;
 mod request_ids;
 mod sessions;
+mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,6 +24,7 @@ pub(super) use kinds::Keeper;
 pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
 pub use request_ids::{IdPageRow, KeptHead, KeptId, RequestIdRow, SettledRow};
 pub use sessions::{FormerSessions, Heard, PastLife, SessionRow, SessionState};
+pub use usage::{PlaneDayRow, PlaneOfRow, PlaneUse, UsageDayRow, UsageKeptRow, UsageMonthRow};
 
 /// One per org: the sequence, the backstop, the freeze, the timer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -305,6 +305,17 @@ impl Window {
     }
 }
 
+/// Start of the month of UTC that `at` is in.
+pub fn month(at: Millis) -> Millis {
+    Window::Calendar(Calendar::Month).start(at)
+}
+
+/// First instant after that month.
+pub fn month_end(at: Millis) -> Millis {
+    let window = Window::Calendar(Calendar::Month);
+    window.end(window.start(at)).unwrap_or(Millis::MAX)
+}
+
 /// Where a window starts, and for how long that stays so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {

@@ -24,6 +24,8 @@ pub mod table;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod what_if;
 
 pub use cluster::balance_changed;
 pub use serve::{permit_rpc, serve, serve_forwarded, serve_stream, turn};

@@ -9,7 +9,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::Stream;
 use prost::{DecodeError, Message, Name};
 
-use super::{Answer, admin, budget, cluster, events, explain, gate, permit, pool, session};
+use super::{Answer, admin, budget, cluster, events, explain, gate, permit, pool, session, usage, what_if};
 use crate::{
     auth::{Access, Principal},
     error::ServiceError,
@@ -386,6 +386,10 @@ rpcs! {
             org: [one org], Views;
         unary Why(admin_v1::WhyRequest) -> admin_v1::WhyResponse = explain::why,
             org: [one org], Views;
+        unary Usage(admin_v1::UsageRequest) -> admin_v1::UsageResponse = usage::usage,
+            org: [one org], Views;
+        unary WhatIf(admin_v1::WhatIfRequest) -> admin_v1::WhatIfResponse = what_if::what_if,
+            org: [one org], Views, long;
         unary Reload(admin_v1::ReloadRequest) -> admin_v1::ReloadResponse = admin::reload,
             org: [node], Operates;
         unary ListEvents(admin_v1::ListEventsRequest) -> admin_v1::ListEventsResponse = events::list_events,

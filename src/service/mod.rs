@@ -14,6 +14,8 @@ mod sessions;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod what_if;
 
 use std::{
     collections::BTreeMap,
@@ -46,6 +48,7 @@ pub use admin::NodeView;
 pub use call::{Call, Deadline};
 pub use explain::Explanation;
 pub use reload::{Asked, RELOAD_WITHIN, Reloaded, Reloads};
+pub use usage::{UsageAt, UsageLine, UsagePage, UsagePeriod, UsageQuery};
 
 /// What the service needs.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ mod explain;
 mod pools;
 mod reservations;
 mod sessions;
+mod usage;
 
 use super::{admin::v1 as admin, v1};
 use crate::bounds::MINUTE_MS;
@@ -26,7 +27,7 @@ use crate::domain::{
     window::{Millis, Window},
 };
 
-pub use self::{budgets::*, events::*, explain::*, pools::*, reservations::*, sessions::*};
+pub use self::{budgets::*, events::*, explain::*, pools::*, reservations::*, sessions::*, usage::*};
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
 pub fn int(value: u64) -> i64 {

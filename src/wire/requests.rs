@@ -11,6 +11,8 @@ mod pools;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod what_if;
 
 use prost_reflect::{DynamicMessage, Value};
 
@@ -28,7 +30,7 @@ use crate::{
 
 use meaning::Meaning;
 
-pub use self::{admin::*, budgets::*, events::*, explain::*, gate::*, pools::*, sessions::*};
+pub use self::{admin::*, budgets::*, events::*, explain::*, gate::*, pools::*, sessions::*, usage::*, what_if::*};
 
 type Parsed<T> = Result<T, InputError>;
 

@@ -165,6 +165,17 @@ pub(super) fn any_scope(text: &str) -> Result<Scope, InputError> {
     Scope::parse_chosen("scope", text)
 }
 
+pub(super) fn any_meter(text: &str) -> Result<Meter, InputError> {
+    Meter::parse("meter", text)
+}
+
+/// A period and an amount in the unit of a meter that is not known yet.
+pub(super) fn trial(text: &str) -> Result<(String, String), InputError> {
+    let parts = text.split_once('=').filter(|(period, amount)| !period.is_empty() && !amount.is_empty());
+    let parts = parts.map(|(period, amount)| (period.to_owned(), amount.to_owned()));
+    parts.ok_or_else(|| InputError::new("limit", text, "PERIOD=AMOUNT, as in 'daily=$25'"))
+}
+
 pub(super) fn period_limit(text: &str) -> Result<PeriodLimit, InputError> {
     PeriodLimit::parse(text)
 }

@@ -18,6 +18,7 @@ mod node;
 mod org;
 mod org_view;
 mod paging;
+mod plan;
 mod pool;
 mod pool_view;
 mod reload;
@@ -28,6 +29,7 @@ mod session_status;
 mod session_view;
 mod settle;
 mod status;
+mod usage;
 
 use tokio::runtime::Builder;
 
@@ -113,6 +115,14 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         }
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
         RemoteVerb::Events(args) => events::run(&open().await?, args, output).await,
+        RemoteVerb::Usage(args) => {
+            let request = usage::request(args)?;
+            usage::run(&open().await?, request, output).await
+        }
+        RemoteVerb::Plan(args) => {
+            let request = plan::request(args)?;
+            plan::run(&open().await?, request, output).await
+        }
         RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
         RemoteVerb::Cluster(args) => cluster::run(&open().await?, args, output).await,

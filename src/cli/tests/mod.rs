@@ -7,10 +7,12 @@ mod errors;
 mod events;
 mod explain;
 mod node;
+mod plan;
 mod pool;
 mod reservation;
 mod session;
 mod settle;
+mod usage;
 
 use std::{
     fs,

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, audit, billing, events, explain, session};
+use super::{NOW_MS, audit, billing, events, explain, plan, session, usage};
 use crate::{
     domain::limit::LimitTexts,
     wire::{
@@ -269,6 +269,14 @@ impl GateService for Canned {
 impl AdminService for Canned {
     async fn audit(&self, request: Request<AuditRequest>) -> Reply<AuditResponse> {
         audit::found(&self.keep(request)).map(Response::new)
+    }
+
+    async fn usage(&self, request: Request<UsageRequest>) -> Reply<UsageResponse> {
+        usage::used(&self.keep(request)).map(Response::new)
+    }
+
+    async fn what_if(&self, request: Request<WhatIfRequest>) -> Reply<WhatIfResponse> {
+        plan::tried(&self.keep(request)).map(Response::new)
     }
 
     /// 2500 orgs.

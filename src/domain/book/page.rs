@@ -295,10 +295,10 @@ impl Tally {
         self.ledger.backdate(at, amount, now);
     }
 
-    /// Removes what no window can see any more.
-    pub(super) fn purge(&mut self, now: Millis) {
+    /// Removes what no window can see any more. Answers the days of which the slices have gone, each with its start.
+    pub(super) fn purge(&mut self, now: Millis) -> Vec<(Millis, u64)> {
         self.ledger.roll_up(now);
-        self.ledger.purge(now);
+        let days = self.ledger.purge(now);
         for counted in &mut self.counters {
             if counted.dies_at().is_some_and(|at| at <= now) {
                 // What is over is kept until it is worked off.
@@ -309,6 +309,7 @@ impl Tally {
                 }
             }
         }
+        days
     }
 
     /// When something of it can be purged.

@@ -166,6 +166,10 @@ impl OrgState {
         self.admitted_total += 1;
         self.count_folded(folded);
         self.book(&ask.scopes, folded, &ask.cost, ctx);
+        self.went_through(&ask.plane, &ask.cost);
+        if !ask.reserve.is_empty() || matches!(ask.run, Run::Session(_)) {
+            self.planes.hold(id, &ask.plane);
+        }
         let hold = (!ask.reserve.is_empty()).then(|| {
             let ttl = match ask.reservation_ttl {
                 0 => RESERVATION_TTL_DEFAULT_MS.min(ctx.bounds.reservation_ttl_max_ms.into()),

@@ -27,17 +27,30 @@ impl OrgState {
                 self.rate = None;
                 self.changed = true;
             }
-            self.book.purge(self.now);
+            self.purge_usage();
             self.book.forget_expired(self.now, u64::MAX);
             self.purge_executions();
             self.purge_disputed();
             self.sessions.purge(self.now);
             self.denials.purge(self.now);
             self.events.purge(self.now);
+            let (book, sessions, now) = (&self.book, &self.sessions, self.now);
+            let is_known = |id| book.reservation(id, now).is_some() || sessions.of_decision(id).is_some();
+            self.planes.forget_unless(is_known);
         }
         self.journal.purge(self.now, may_purge, JOURNAL_PURGE_MAX, &mut self.made, &mut self.gone);
         self.wake_at = None;
         self.changed = true;
+    }
+
+    /// Slices whose time is over become days, and days become months.
+    fn purge_usage(&mut self) {
+        let write = self.writes + 1;
+        let sliced_from = self.book.sliced_from().into_iter().chain(self.planes.from()).min();
+        self.usage.roll_up(self.now, sliced_from, write);
+        let mut days = self.book.purge(self.now);
+        days.extend(self.planes.purge(self.now));
+        self.usage.add_days(days, write);
     }
 
     /// The next instant at which [`Self::sweep`] has something to do.

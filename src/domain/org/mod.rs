@@ -24,7 +24,9 @@ mod sessions;
 mod settlement;
 mod tables;
 pub mod takeover;
+mod usage;
 mod watch;
+mod what_if;
 
 use std::{mem::take, sync::Arc};
 
@@ -40,6 +42,7 @@ use super::{
     lease::Now,
     limit::Label,
     outcome::{Done, Entry, Outcome, Remembered},
+    planes::PlaneDays,
     policy::OrgPolicy,
     pools::Pools,
     promise::Promise,
@@ -52,6 +55,7 @@ use super::{
     scopes::Scopes,
     sessions::Sessions,
     table::Table,
+    usage::KeptUsage,
     window::Millis,
 };
 use crate::bounds::Bounds;
@@ -170,6 +174,8 @@ pub struct OrgState {
     drift_found: Option<u64>,
     /// Where sessions have used compute since their limits were looked into.
     used_compute: Vec<Scopes>,
+    usage: KeptUsage,
+    planes: PlaneDays,
     /// Not announced yet.
     news: News,
     /// Rows to write and to delete that no table tracks.
@@ -223,6 +229,8 @@ impl OrgState {
             denials: Denials::load(&mut rows),
             events: EventLog::load(&mut rows),
             alerts: Alerts::load(&mut rows),
+            usage: KeptUsage::load(&mut rows),
+            planes: PlaneDays::load(&mut rows),
             journal,
             stored,
             ..Self::default()
@@ -236,7 +244,7 @@ impl OrgState {
     }
 
     /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
-    fn keepers(&mut self) -> [&mut dyn Keeper; 12] {
+    fn keepers(&mut self) -> [&mut dyn Keeper; 14] {
         [
             &mut self.book,
             &mut self.baselines,
@@ -250,6 +258,8 @@ impl OrgState {
             &mut self.denials,
             &mut self.events,
             &mut self.alerts,
+            &mut self.usage,
+            &mut self.planes,
         ]
     }
 
@@ -267,16 +277,22 @@ impl OrgState {
             return Wanted::default();
         }
         let pages = PAGES_READ + commands.len() / CALLS_PER_PAGE;
-        Wanted { names: self.journal.wanted_names(names, now), pages: self.journal.wanted_pages(now, pages) }
+        let (names, pages) = (self.journal.wanted_names(names, now), self.journal.wanted_pages(now, pages));
+        Wanted { names, pages, usage: None }
     }
 
     /// The same before a sweep at `now`.
     pub fn wanted_by_sweep(&self, now: Millis) -> Wanted {
-        Wanted { names: Vec::new(), pages: self.journal.wanted_pages(self.now.max(now), SWEEP_PAGES_READ) }
+        let now = self.now.max(now);
+        let pages = self.journal.wanted_pages(now, SWEEP_PAGES_READ);
+        Wanted { names: Vec::new(), pages, usage: self.usage.wanted(now) }
     }
 
     /// What the store has of what was wanted. It counts until this is called again.
     pub fn take_found(&mut self, rows: Vec<Row>) {
+        let is_usage = |row: &mut Row| matches!(row, Row::UsageDay(_) | Row::UsageMonth(_));
+        let mut rows = rows;
+        self.usage.take_found(rows.extract_if(.., is_usage).collect());
         self.journal.take_found(rows);
     }
 
@@ -288,6 +304,7 @@ impl OrgState {
     /// Writes up to this one are on disk.
     pub fn stored_to(&mut self, write: u64) {
         self.journal.stored_to(write, self.now);
+        self.usage.stored_to(write);
     }
 
     /// Moves the org's time on and ends what ended by then. Answers the policy in force.

@@ -121,6 +121,7 @@ impl OrgState {
             sessions: self.sessions.rows().cloned().map(|row| self.session_view(row)).collect(),
             pools,
             trial_ended_at: self.trial.ended_at(),
+            usage: self.usage.kept(),
             uncompleted: self.uncompleted,
         }
     }

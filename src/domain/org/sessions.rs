@@ -143,6 +143,8 @@ impl OrgState {
         if !self.used_compute.contains(&row.scopes) {
             self.used_compute.push(row.scopes.clone());
         }
+        let plane = self.planes.holder(row.decision);
+        self.planes.add(at, &plane, Meter::of_compute(), amount);
         self.tell_trial_end(ctx);
         // No two amounts of a session share a name, nor do two sessions.
         let name = format!("{} {}", row.decision, row.booked);

@@ -51,6 +51,8 @@ impl OrgState {
             let folded = org.place(&held.scopes, counted(actual), ctx);
             org.book.settle(*reservation);
             org.book(&held.scopes, &folded, actual, ctx);
+            org.went_through(&org.planes.holder(*reservation), actual);
+            org.planes.settle(*reservation);
             org.complete(&held.scopes, *reservation, org.now, ctx);
             org.export(&held.scopes, actual, Rpc::Commit, idempotency.id.as_str(), ctx);
             let committed = Committed {
@@ -78,6 +80,7 @@ impl OrgState {
         self.once(Rpc::Release, Some(idempotency), ctx, |org| {
             org.open_reservation(*reservation, ctx)?;
             org.book.settle(*reservation);
+            org.planes.settle(*reservation);
             org.abandon(*reservation);
             Ok(Settled { reservation: *reservation, how: Settlement::Released })
         })

@@ -2,14 +2,15 @@
 //! and what a commit of an org writes.
 
 use super::{
-    BaselineRow, BudgetRow, CounterRow, DisputedRow, ExecutionRow, Head, IdPageRow, JournalRow, PoolRow, RequestIdRow,
-    ReservationRow, SessionRow, SettledRow, SliceRow, TimerRow, TrialEndedRow, UpstreamAccountRow,
+    BaselineRow, BudgetRow, CounterRow, DisputedRow, ExecutionRow, Head, IdPageRow, JournalRow, PlaneDayRow,
+    PlaneOfRow, PoolRow, RequestIdRow, ReservationRow, SessionRow, SettledRow, SliceRow, TimerRow, TrialEndedRow,
+    UpstreamAccountRow, UsageDayRow, UsageKeptRow, UsageMonthRow,
 };
 use crate::domain::{
     alerts::{AlertRow, Subject},
     denials::{DayRow, DenialRow},
     events::EventRow,
-    ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, PoolId, RequestId, Scope, SessionId, Source},
+    ids::{AccountId, DecisionId, ExecutionId, Meter, OrgId, Plane, PoolId, RequestId, Scope, SessionId, Source},
     lease::Now,
     outbox::{OutboxKey, OutboxRow},
     request::Rpc,
@@ -137,6 +138,16 @@ kinds! {
     Denial(DenialRow) { number: u64 } in denials;
     /// What was allowed and denied in one day.
     Day(DayRow) { start: Millis } in days;
+    /// Usage of a day whose slices are gone.
+    UsageDay(UsageDayRow) { month: Millis, scope: Scope, meter: Meter, start: Millis, plane: Plane } in usage_days;
+    /// Usage of a month whose days are gone.
+    UsageMonth(UsageMonthRow) { start: Millis, scope: Scope, meter: Meter, plane: Plane } in usage_months;
+    /// What was used through which plane on a day of which slices are kept.
+    PlaneDay(PlaneDayRow) { start: Millis } in plane_days;
+    /// Through which plane something was asked for that is not settled.
+    PlaneOf(PlaneOfRow) { id: DecisionId } in planes_of;
+    /// What there is of the days and months above; at most one row.
+    UsageKept(UsageKeptRow) in usage_kept;
 }
 
 /// Owns rows of an org: takes them from [`RowsByKind`] when the org is loaded, and says from then on what

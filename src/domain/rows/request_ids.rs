@@ -122,7 +122,7 @@ pub struct KeptHead {
 
 impl RowKind {
     /// Kinds that are not loaded with their org, in the order of a dump.
-    pub const READ_BY_NAME: &[Self] = &[Self::RequestId, Self::Settled, Self::IdPage];
+    pub const READ_BY_NAME: &[Self] = &[Self::RequestId, Self::Settled, Self::IdPage, Self::UsageDay, Self::UsageMonth];
 
     /// Whether rows of the kind are left where they are when their org is loaded.
     pub fn is_read_by_name(self) -> bool {

@@ -261,7 +261,7 @@ mod periods {
             }
             org.at(leaves);
             assert_eq!(org.run(), Code::Allowed, "{name}");
-            org.at(T0 + HOUR_RETENTION_MS + 2 * HOUR_MS).sweep();
+            org.at(T0 + HOUR_RETENTION_MS + DAY_MS).sweep();
             assert_eq!(org.snapshot().ledgers.iter().filter(|ledger| ledger.meter == Meter::spend()).count(), 0);
         }
     }

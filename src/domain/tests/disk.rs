@@ -4,9 +4,19 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{
+    ids::{Meter, Plane, Scope},
     kept_ids::{KeptName, PagesBehind, Wanted, bytes},
-    rows::{Head, KeptId, OrgRows, OrgWrite, Row, RowKey, RowKind, TimerRow},
+    rows::{Head, KeptId, OrgRows, OrgWrite, Row, RowKey, RowKind, TimerRow, UsageKeptRow},
+    usage::ROWS_READ,
+    window::{Millis, month},
 };
+
+/// Scope, plane, meter, and start of the day or month.
+pub(super) type Period = (String, String, String, Millis);
+
+pub(super) fn period(scope: &Scope, plane: &Plane, meter: &Meter, start: Millis) -> Period {
+    (scope.as_str().to_owned(), plane.to_string(), meter.to_string(), start)
+}
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
@@ -47,6 +57,7 @@ impl Disk {
             self.check_kept();
         }
         self.check_timer();
+        self.check_usage();
     }
 
     fn check_journal(&self) {
@@ -66,6 +77,12 @@ impl Disk {
         OrgRows { rows: self.rows.values().filter(|row| !row.kind().is_read_by_name()).cloned().collect() }
     }
 
+    /// The same, with its past usage.
+    pub(super) fn rows_with_usage(&self) -> OrgRows {
+        let is_id = |kind| matches!(kind, RowKind::RequestId | RowKind::Settled | RowKind::IdPage);
+        OrgRows { rows: self.rows.values().filter(|row| !is_id(row.kind())).cloned().collect() }
+    }
+
     /// What is read by name before commands are carried out.
     pub(super) fn read(&self, wanted: &Wanted) -> Vec<Row> {
         let youngest = |name: &KeptName| {
@@ -82,6 +99,10 @@ impl Disk {
             let first = RowKey::IdPage { number: behind.map_or(0, |number| number + 1) };
             let pages = self.rows.range(first..).filter(|(key, _)| key.kind() == RowKind::IdPage);
             found.extend(pages.take(max).map(|(_, row)| row.clone()));
+        }
+        if let Some(kind) = wanted.usage {
+            let rows = self.rows.iter().filter(|(key, _)| key.kind() == kind);
+            found.extend(rows.take(ROWS_READ).map(|(_, row)| row.clone()));
         }
         found
     }
@@ -109,6 +130,46 @@ impl Disk {
         for number in kept.pages_from..kept.pages_to {
             assert!(self.rows.contains_key(&RowKey::IdPage { number }), "page {number} is missing");
         }
+    }
+
+    /// What was used on each day, of the rows of days.
+    pub(super) fn usage_days(&self) -> Vec<(Period, u64)> {
+        let of = |row: &Row| match row {
+            Row::UsageDay(row) => Some((period(&row.scope, &row.plane, &row.meter, row.start), row.amount)),
+            _ => None,
+        };
+        self.rows.values().filter_map(of).collect()
+    }
+
+    /// The same of months.
+    pub(super) fn usage_months(&self) -> Vec<(Period, u64)> {
+        let of = |row: &Row| match row {
+            Row::UsageMonth(row) => Some((period(&row.scope, &row.plane, &row.meter, row.start), row.amount)),
+            _ => None,
+        };
+        self.rows.values().filter_map(of).collect()
+    }
+
+    /// What is said of the two.
+    pub(super) fn kept_usage(&self) -> UsageKeptRow {
+        let kept = self.rows.get(&RowKey::UsageKept);
+        kept.map_or_else(UsageKeptRow::default, |row| match row {
+            Row::UsageKept(kept) => *kept,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    /// There are as many as is said, and none is earlier.
+    fn check_usage(&self) {
+        let (kept, days, months) = (self.kept_usage(), self.usage_days(), self.usage_months());
+        assert_eq!((kept.days, kept.months), (days.len() as u64, months.len() as u64), "rows of usage");
+        assert!(days.iter().all(|((.., start), _)| kept.days_from <= month(*start)), "{kept:?}");
+        assert!(months.iter().all(|((.., start), _)| kept.months_from <= *start), "{kept:?}");
+    }
+
+    /// When a sweep is due.
+    pub(super) fn wake_at(&self) -> Option<Millis> {
+        self.head.wake_at
     }
 
     pub(super) fn head(&self) -> &Head {

@@ -238,7 +238,7 @@ impl Histories {
         self.org.sweep();
         let now = self.org.now;
         for counted in self.counted.values_mut() {
-            counted.retain(|(at, _)| at / HOUR_MS * HOUR_MS + HOUR_MS + HOUR_RETENTION_MS > now);
+            counted.retain(|(at, _)| at / DAY_MS * DAY_MS + DAY_MS + HOUR_RETENTION_MS > now);
         }
     }
 

@@ -22,6 +22,7 @@ mod leases;
 mod model;
 mod outbox;
 mod pair;
+mod past_usage;
 mod policy;
 mod pool_histories;
 mod pool_keys;
@@ -245,7 +246,7 @@ impl OrgBench {
     /// The clock was ahead and is put right by a repair of the stopped node.
     fn repaired(&mut self, now: Millis) -> &mut Self {
         self.flush();
-        let write = bring_back(&id(), self.disk.rows(), now).expect("an org that was ahead");
+        let write = bring_back(&id(), self.disk.rows_with_usage(), now).expect("an org that was ahead");
         self.disk.commit(&write);
         let ahead = self.now - now;
         (self.now, self.lag) = (now, self.lag.wrapping_sub(ahead));

@@ -119,8 +119,9 @@ fn a_day_after_its_expiry_a_reservation_is_forgotten_and_so_is_the_org() {
     let held = expired(&mut org, spend(5));
     org.after(DAY_MS);
     assert_eq!(org.commit(held, spend(5), "c"), Err(OrgError::ReservationNotFound));
-    org.after(crate::domain::window::HOUR_RETENTION_MS + DAY_MS);
-    org.sweep();
+    for _ in 0..4 {
+        org.after(crate::bounds::USAGE_MONTHS_MS / 2).sweep();
+    }
     assert!(org.inspect().is_none() && org.disk.is_empty());
 }
 

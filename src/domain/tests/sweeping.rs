@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    bounds::DENIAL_DAYS_MS,
+    bounds::{DENIAL_DAYS_MS, USAGE_MONTHS_MS},
     domain::{
         rows::{Row, RowKey, RowKind},
         window::HOUR_RETENTION_MS,
@@ -91,10 +91,11 @@ fn slices_roll_up_after_their_retention_and_go_after_theirs() {
     assert_eq!((minutes(&mut org), org.used("budget/monthly")), (0, 5), "R-BUD-4");
     org.at(T0 + 30 * DAY_MS + HOUR_MS - 1).sweep();
     assert_eq!(org.used("budget/monthly"), 5);
-    org.at(T0 + HOUR_RETENTION_MS + HOUR_MS - 1).sweep();
+    let day_ends = T0.next_multiple_of(DAY_MS);
+    org.at(day_ends + HOUR_RETENTION_MS - 1).sweep();
     assert_eq!(org.snapshot().ledgers.len(), 1, "R-BUD-8");
-    org.at(T0 + HOUR_RETENTION_MS + HOUR_MS).sweep();
-    assert!(org.disk.is_empty(), "and then the org is spent");
+    org.at(day_ends + HOUR_RETENTION_MS).sweep();
+    assert_eq!(org.snapshot().ledgers, [], "and then usage is known by day");
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn an_idle_org_is_swept_by_its_timers_until_nothing_is_left() {
     org.record("workspace/a", spend(2), "b").unwrap();
     org.resume("run", None);
     org.flush();
-    let sweeps = idle_until(&mut org, T0 + HOUR_RETENTION_MS + DAY_MS);
+    let sweeps = idle_until(&mut org, T0 + USAGE_MONTHS_MS + 31 * DAY_MS);
     assert!(org.disk.is_empty(), "a spent org disappears entirely");
     assert!(org.inspect().is_none());
     assert!(sweeps < 60, "R-RATE-2: few sweeps, not {sweeps}");
@@ -115,7 +116,7 @@ fn an_org_that_comes_back_after_it_was_forgotten_starts_clean() {
     let mut org = OrgBench::with([executions_limit(CLOCK_HOUR, 1)]);
     org.acquire(Acquire { idempotency: Some(key("a")), ..ask() });
     org.flush();
-    idle_until(&mut org, T0 + HOUR_RETENTION_MS + 5 * DAY_MS);
+    idle_until(&mut org, T0 + USAGE_MONTHS_MS + 31 * DAY_MS);
     assert!(org.disk.is_empty());
     assert!(!org.acquire(Acquire { idempotency: Some(key("a")), ..ask() }).replayed);
     let write = org.flush().unwrap();

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 use super::outcomes::RpcV2;
 use crate::domain::{
     alerts::Subject,
-    ids::{AccountId, DecisionId, ExecutionId, Meter, PoolId, RequestId, Scope, SessionId, Source},
+    ids::{AccountId, DecisionId, ExecutionId, Meter, Plane, PoolId, RequestId, Scope, SessionId, Source},
     input::InputError,
     outbox::OutboxKey,
     request::Rpc,
@@ -83,7 +83,7 @@ macro_rules! texts {
     };
 }
 
-texts!(Scope, Meter, Source, ExecutionId, SessionId, PoolId, AccountId, RequestId);
+texts!(Scope, Meter, Source, ExecutionId, SessionId, PoolId, AccountId, RequestId, Plane);
 
 /// By its name.
 impl KeyPart for Subject {

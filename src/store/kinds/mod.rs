@@ -31,6 +31,8 @@ mod key;
 mod long_journal;
 mod outbox;
 mod outcomes;
+mod plane_day;
+mod plane_of;
 mod pool;
 mod request_id;
 mod reservation;
@@ -41,6 +43,9 @@ mod stored;
 mod timer;
 mod trial_ended;
 mod upstream_account;
+mod usage_day;
+mod usage_kept;
+mod usage_month;
 pub(super) mod window;
 
 use serde::{Deserializer, Serialize, Serializer, de::DeserializeSeed};
@@ -236,6 +241,11 @@ kinds! {
         Day = 0x2c "day" in day { start };
         Event = 0x30 "event" in event { number };
         Alert = 0x31 "alert" in alert { scope, subject };
+        UsageDay = 0x32 "usage_day" in usage_day { month, scope, meter, start, plane };
+        UsageMonth = 0x33 "usage_month" in usage_month { start, scope, meter, plane };
+        PlaneDay = 0x34 "plane_day" in plane_day { start };
+        PlaneOf = 0x36 "plane_of" in plane_of { id };
+        UsageKept = 0x35 "usage_kept" in usage_kept;
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";

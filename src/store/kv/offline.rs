@@ -16,6 +16,7 @@ mod compact;
 mod kept_ids;
 mod moving;
 mod org;
+mod usage;
 
 use std::{collections::BTreeMap, fmt, ops::ControlFlow, path::Path};
 
@@ -314,6 +315,7 @@ fn check_orgs(engine: &Engine, report: &mut Report) -> Result<(), OfflineError> 
                 Ok(rows) => {
                     org::check(&org, &rows.rows, report);
                     kept_ids::check(engine, &org, &rows.rows, report)?;
+                    usage::check(engine, &org, &rows.rows, report)?;
                 }
                 Err(ReadError::Engine(fault)) => return Err(fault.into()),
                 Err(ReadError::Row(error)) => {

@@ -27,7 +27,7 @@ pub(super) fn columns(kind: RowKind) -> impl Iterator<Item = (&'static str, &'st
         // Reserved in SQL.
         "window" => ("period", "text"),
         "rpc" => ("rpc", "smallint"),
-        "start" | "seq" | "at" | "wake_at" | "number" => (*part, "numeric(20)"),
+        "month" | "start" | "seq" | "at" | "wake_at" | "number" => (*part, "numeric(20)"),
         text => (text, "text"),
     })
 }

@@ -84,7 +84,9 @@ impl Model {
             | Command::ListDenials(_)
             | Command::Explain(_)
             | Command::AskWhy(_)
-            | Command::RunAudit(_) => unreachable!("asked by the checks themselves"),
+            | Command::RunAudit(_)
+            | Command::TryLimits(_)
+            | Command::GetUsage(_) => unreachable!("asked by the checks themselves"),
             Command::SetBudget(set) => {
                 let rpc = if set.replace { Rpc::ReplaceBudget } else { Rpc::UpdateBudget };
                 self.once(rpc, &set.idempotency, |model| model.set_budget(set))

@@ -485,6 +485,8 @@ impl Model {
         self.frozen
             || (0..rules.limits.len()).any(|index| self.carried(rules, index, now).0 > 0)
             || self.backstop.is_some_and(|old| now < old.start + 3 * old.len)
+            // R-CTRL-2: as hours, then as days, then as months.
+            || self.events.iter().any(|event| event.amount > 0 && event.at + 7 * 366 * DAY > now)
             || self.events.iter().any(|event| event.at + kept() > now)
             || self.holds.iter().any(|held| held.ended.is_none_or(|(at, _)| at + DAY > now))
             || !self.remembered.is_empty()

@@ -451,6 +451,8 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::AskWhy(_)
         | Command::NoteDenials(_)
         | Command::RunAudit(_)
+        | Command::GetUsage(_)
+        | Command::TryLimits(_)
         | Command::TakeOutbox(_)
         | Command::SettleOutbox(_)
         | Command::ListEvents(_)

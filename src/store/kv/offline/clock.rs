@@ -15,11 +15,20 @@ use super::{
 };
 use crate::{
     clock,
-    domain::{clock_repair::bring_back, ids::OrgId, lease::LeaseTime, service_time::ClockMark, window::Millis},
+    domain::{
+        clock_repair::{bring_back, is_ahead},
+        ids::OrgId,
+        lease::LeaseTime,
+        rows::{OrgRows, RowKind},
+        service_time::ClockMark,
+        window::Millis,
+    },
 };
 
 /// Rows written at a time, and orgs whole: as many as one commit group may have.
 const ROWS_AT_ONCE: usize = 4096;
+/// What may have been put away too early, and is not loaded with its org.
+const USAGE: &[RowKind] = &[RowKind::UsageDay, RowKind::UsageMonth];
 
 /// Sets the mark to the wall clock and brings every readable org back to it. An org that is not readable is a
 /// finding of the report already. Lease time goes on from where it stood.
@@ -57,11 +66,16 @@ struct Repair<'a> {
 impl Repair<'_> {
     /// Whether anything of the org lay ahead.
     fn bring_back(&mut self, org: &OrgId, wall: Millis) -> Result<bool, OfflineError> {
-        let rows = match read::load(self.engine, org) {
-            Ok(rows) => rows,
-            Err(ReadError::Row(_)) => return Ok(false),
-            Err(ReadError::Engine(fault)) => return Err(fault.into()),
+        let read = |rows: Result<OrgRows, ReadError>| match rows {
+            Ok(rows) => Ok(Some(rows)),
+            Err(ReadError::Row(_)) => Ok(None),
+            Err(ReadError::Engine(fault)) => Err(OfflineError::from(fault)),
         };
+        let Some(mut rows) = read(read::load(self.engine, org))? else { return Ok(false) };
+        if is_ahead(&rows, wall) {
+            let Some(usage) = read(read::some(self.engine, org, USAGE))? else { return Ok(false) };
+            rows.rows.extend(usage.rows);
+        }
         let Some(write) = bring_back(org, rows, wall) else { return Ok(false) };
         let prepared = prepare(write).map_err(|error| OfflineError(error.to_string()))?;
         self.changes.merge(self.engine, prepared)?;

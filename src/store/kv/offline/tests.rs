@@ -8,7 +8,7 @@ use crate::{
         lease::LeaseTime,
         ledger::HourSlice,
         outcome::{Entry, Outcome, Recorded},
-        rows::{Head, JournalRow, OrgWrite, RequestIdRow, RowKind, SliceRow},
+        rows::{Head, JournalRow, OrgWrite, RequestIdRow, RowKind, SliceRow, UsageKeptRow},
     },
     ports::OrgStore,
     store::{
@@ -93,6 +93,21 @@ async fn a_lost_id_of_a_durable_call_is_named_although_its_org_loads_without_it(
     });
     let found = findings_after(write("acme", vec![Row::RequestId(again.unwrap())])).await;
     assert!(found[0].ends_with("was admitted twice, 1 ms apart"), "{found:?}");
+}
+
+#[tokio::test]
+async fn lost_usage_of_the_past_is_named_although_its_org_loads_without_it() {
+    for (kind, what) in [
+        (RowKind::UsageDay, "usage of days: 1 rows are stored, 2 were written"),
+        (RowKind::UsageMonth, "usage of months: 1 rows are stored, 2 were written"),
+    ] {
+        let key = rows().iter().map(Row::key).find(|key| key.kind() == kind).unwrap();
+        assert_eq!(findings_after(OrgWrite { dels: vec![key], ..write("acme", vec![]) }).await, [what]);
+    }
+    let kept = |kept: UsageKeptRow| Row::UsageKept(UsageKeptRow { days_from: kept.days_from + 1, ..kept });
+    let later = rows().into_iter().find_map(|row| if let Row::UsageKept(row) = row { Some(kept(row)) } else { None });
+    let found = findings_after(write("acme", vec![later.unwrap()])).await;
+    assert!(found.len() == 1 && found[0].starts_with("usage of days begins with 2026-06-01"), "{found:?}");
 }
 
 #[tokio::test]
