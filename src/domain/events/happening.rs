@@ -83,7 +83,7 @@ pub struct LimitEvent {
     pub limit: Arc<str>,
     /// What it counts.
     pub meter: Meter,
-    /// What is used and held, in the unit of the meter.
+    /// What is used, in the unit of the meter; what reservations hold does not count.
     pub used: u64,
     /// What may be.
     pub amount: u64,

@@ -49,7 +49,6 @@ use super::{
     rate::RateRecord,
     reach::ScopeRules,
     refusal::OrgError,
-    reply::Audit,
     request::{Idempotency, Rpc},
     rows::{DisputedRow, Keeper, OrgRows, Row, RowKey, RowsByKind},
     scopes::Scopes,
@@ -324,11 +323,6 @@ impl OrgState {
         policy
     }
 
-    /// Reservations that are open and can be settled: the slice of a session is none of them.
-    pub fn open_holds(&self) -> u64 {
-        self.book.open_holds()
-    }
-
     /// Once for every change of the policy: a window that ended before the change went over the limits before it, and
     /// what it has over goes on by those that are in force since.
     fn settle_windows(&mut self, policy: &OrgPolicy, ctx: &Context<'_>) {
@@ -348,11 +342,6 @@ impl OrgState {
         let forgotten_request_ids = self.journal.take_forgotten();
         let request_ids_filling = self.journal.take_warning(self.now);
         News { forgotten_request_ids, request_ids_filling, ..std::mem::take(&mut self.news) }
-    }
-
-    /// What of the rows does not fit together; for every load.
-    pub fn audit_rows(&self) -> Audit {
-        self.book.audit_rows()
     }
 
     /// Carries a call out once for each request id: an id that is known is answered as before, whatever

@@ -77,6 +77,11 @@ impl OrgState {
         self.is_known().then(|| self.book.audit(self.now))
     }
 
+    /// What of the rows does not fit together; for every load.
+    pub fn audit_rows(&self) -> Audit {
+        self.book.audit_rows()
+    }
+
     pub(super) fn is_known(&self) -> bool {
         self.stored || self.changed
     }

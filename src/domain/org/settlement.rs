@@ -23,6 +23,11 @@ use crate::{
 const DISPUTED_MAX: usize = 1000;
 
 impl OrgState {
+    /// Reservations that are open and can be settled: the slice of a session is none of them.
+    pub fn open_holds(&self) -> u64 {
+        self.book.open_holds()
+    }
+
     /// Holds whose time is over are given back. What they were is remembered for a day.
     pub(super) fn expire_reservations(&mut self, ctx: &Context<'_>) {
         let mut expired = 0;

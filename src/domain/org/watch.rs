@@ -20,7 +20,8 @@ use crate::{
     },
 };
 
-/// Of a limit: what is taken of it, and what may be.
+/// Of a limit: what is used of it, and what may be. What is held does not count: each call that reserves what is left would
+/// be an event, and another one when it gives it back.
 type Taken = (u64, u64);
 
 impl OrgState {
@@ -88,7 +89,7 @@ impl OrgState {
             let Some(amount) = view.amount.filter(|_| !view.shadow && is_watched(&view.label, &view.scope)) else {
                 continue;
             };
-            let taken = (view.used.saturating_add(view.reserved), amount.saturating_sub(view.buffer));
+            let taken = (view.used, amount.saturating_sub(view.buffer));
             if self.alerts.concerns(&view.scope, view.name(), taken, self.now) {
                 self.step(&view.scope, &view.label, taken, ctx);
             }
@@ -210,8 +211,7 @@ impl OrgState {
         };
         let standing = self.book.standing(&row.scope, &limit, self.now);
         let usable = limit.amount.map_or(u64::MAX, |amount| amount.saturating_sub(limit.buffer));
-        let taken = standing.used.saturating_add(standing.reserved);
-        self.step(&row.scope, &limit.label.clone(), (taken, usable), ctx);
+        self.step(&row.scope, &limit.label.clone(), (standing.used, usable), ctx);
     }
 
     /// The spell, if no other of it has come for ten minutes; otherwise it goes on.

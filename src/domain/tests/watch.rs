@@ -123,6 +123,19 @@ fn the_backstop_and_the_limits_of_scopes_are_announced_like_any_other() {
 }
 
 #[test]
+fn what_is_held_and_given_back_is_no_crossing() {
+    let mut org = OrgBench::with([spend_limit(CLOCK_DAY, 100)]);
+    for number in 0..5 {
+        let held = org.reserve(spend(100 - 10 * number));
+        org.commit(held, spend(10), &format!("c{number}")).unwrap();
+    }
+    assert_eq!(org.kinds(), []);
+    let held = org.reserve(spend(50));
+    org.commit(held, spend(30), "c").unwrap();
+    assert_eq!(org.announced(), [(NearLimit, 80)]);
+}
+
+#[test]
 fn a_spell_of_denials_is_announced_by_its_first_and_its_last_with_their_number() {
     let mut org = OrgBench::with([executions_limit(CLOCK_DAY, 1)]);
     org.run();
