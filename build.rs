@@ -16,6 +16,7 @@ const FILES: &[&str] = &[
     "proto/tollgate/v1/budget.proto",
     "proto/tollgate/v1/session.proto",
     "proto/tollgate/v1/pool.proto",
+    "proto/tollgate/admin/v1/control.proto",
     "proto/tollgate/admin/v1/admin.proto",
     "proto/tollgate/admin/v1/usage.proto",
     "proto/tollgate/admin/v1/what_if.proto",

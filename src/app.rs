@@ -46,7 +46,7 @@ use crate::{
     config::{self, Config},
     domain::{
         ids::OrgId,
-        policy::OrgPolicy,
+        policy::{OrgPolicy, Plans},
         window::{Length, Millis},
     },
     grpc::{self, server::Health},
@@ -87,6 +87,16 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl Plans for config::Policies {
+    fn with_plan(&self, org: &OrgId, plan: &str) -> Option<Arc<OrgPolicy>> {
+        Self::with_plan(self, org, plan)
+    }
+
+    fn plan_names(&self) -> Vec<String> {
+        Self::plan_names(self)
+    }
+}
 
 impl Policies for config::Policies {
     fn policy(&self, org: &OrgId) -> Arc<OrgPolicy> {

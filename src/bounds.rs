@@ -213,6 +213,9 @@ bounds! {
     reservation_share_percent: 100 in 1..=100, live;
     /// Budgets set at run time per org, one for each scope.
     budgets_per_org: 10_000 in 1..=1_000_000, live;
+    /// Overrides per org at a time, one for each limit of a scope; each is compared with the limits of its scope when one
+    /// of them changes.
+    overrides_per_org: 1_000 in 1..=100_000, live;
     /// Sessions per org, including those that ended within the last day.
     sessions_per_org: 10_000 in 1..=1_000_000, live;
     /// Rows of denials per org, some 400 bytes each, in memory with the org; past it the oldest goes. 0 = none is kept.

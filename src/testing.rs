@@ -27,7 +27,7 @@ use crate::{
         ids::{ExecutionId, Meter, OrgId, RequestId},
         lease::{LeaseTime, Now},
         outbox::Delivery,
-        policy::{BalancePolicy, BalanceSource, OrgPolicy, RateLimit},
+        policy::{BalancePolicy, BalanceSource, OrgPolicy, Plans, RateLimit},
         request::Idempotency,
         scopes::Scopes,
         service_time::{ClockMark, ClockState},
@@ -86,6 +86,16 @@ impl Clock for TestClock {
 pub(crate) struct Uniform {
     pub(crate) policy: Arc<OrgPolicy>,
     pub(crate) poisoned: AtomicBool,
+}
+
+impl Plans for Uniform {
+    fn with_plan(&self, _: &OrgId, _: &str) -> Option<Arc<OrgPolicy>> {
+        None
+    }
+
+    fn plan_names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl Policies for Uniform {

@@ -12,7 +12,7 @@ use tollgate::{
         ids::{Meter, OrgId},
         lease::Now,
         limit::Limit,
-        policy::{OrgPolicy, RateLimit},
+        policy::{OrgPolicy, Plans, RateLimit},
         service_time::{ClockMark, ClockState},
         window::{Calendar, Millis, PERIODS, Window},
     },
@@ -25,6 +25,16 @@ pub(crate) const NOW: Millis = 495_000 * HOUR_MS;
 
 #[derive(Debug)]
 struct Uniform(Arc<OrgPolicy>);
+
+impl Plans for Uniform {
+    fn with_plan(&self, _: &OrgId, _: &str) -> Option<Arc<OrgPolicy>> {
+        None
+    }
+
+    fn plan_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
 
 impl Policies for Uniform {
     fn policy(&self, _: &OrgId) -> Arc<OrgPolicy> {

@@ -45,7 +45,6 @@ mod unnoted;
 mod write_behind;
 
 use std::{
-    fmt,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -69,7 +68,7 @@ use crate::{
     domain::{
         commands::{Ask, Command, Lane, Reply},
         ids::{DecisionId, OrgId, Reason},
-        policy::OrgPolicy,
+        policy::{OrgPolicy, Plans},
         reach::ScopeRules,
         shard::ShardSet,
         window::Millis,
@@ -86,7 +85,7 @@ pub use headroom::{Disk, Headroom};
 pub use pools::PoolTotals;
 
 /// What an operator decided about each org.
-pub trait Policies: Send + Sync + fmt::Debug {
+pub trait Policies: Plans + Send + Sync {
     /// What is configured for the org; what runs out by itself is in it with its end.
     fn policy(&self, org: &OrgId) -> Arc<OrgPolicy>;
 

@@ -9,6 +9,7 @@ use crate::{
         kept_ids::Filling,
         org::{News, Operation, PoolNews},
         reply::AccountView,
+        rows::OverrideRow,
         window::iso,
         words::duration,
     },
@@ -29,6 +30,8 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
         forgotten_reservations,
         forgotten_request_ids,
         request_ids_filling,
+        overrides_ended,
+        plan_missing,
         trial_ended,
         operations,
         pools,
@@ -65,6 +68,13 @@ pub(super) fn tell(shared: &Shared, org: &OrgId, news: News) {
         );
     }
     tell_of_request_ids(shared, org, request_ids_filling, forgotten_request_ids);
+    overrides_ended.iter().for_each(|row| tell_of_override(org, row));
+    if plan_missing {
+        tracing::warn!(
+            %org, "the plan that was set for the org is not configured any more: it has what is configured for it until \
+                   SetPlan names another one"
+        );
+    }
     if trial_ended {
         shared.events.happened(Event::TrialEnded);
         tracing::info!(%org, "a trial has used up what it includes");
@@ -99,6 +109,11 @@ fn tell_of_operation(org: &OrgId, operation: &Operation) {
     let Operation { caller, command, changes, reason } = operation;
     let (changes, reason) = (listed(changes), reason.given());
     tracing::info!(target: "tollgate::audit", %org, %caller, command, changes, reason, "operator");
+}
+
+fn tell_of_override(org: &OrgId, row: &OverrideRow) {
+    let (scope, limit, set, until) = (row.scope.shown(), &row.subject, iso(row.set_at), row.until.map(iso));
+    tracing::info!(target: "tollgate::audit", %org, %scope, %limit, set, until, reason = %row.reason, "an override ended");
 }
 
 fn tell_of_pool(shared: &Shared, org: &OrgId, news: &PoolNews) {

@@ -30,7 +30,7 @@ pub const CREDENTIALS_REMEMBERED: u64 = 10_000;
 pub const CELLS_MAX: usize = 64;
 /// Tokens that a cluster keeps in its store. Every node has all of them in memory, some 500 bytes each.
 pub const TOKENS_MAX: usize = 10_000;
-/// Longest reason of a freeze in bytes.
+/// Longest reason of a freeze, or of another act of an operator, in bytes.
 pub const REASON_BYTES: usize = 256;
 /// Events of an org are kept for so many milliseconds.
 pub const EVENT_RETENTION_MS: u64 = 7 * DAY_MS;
@@ -69,6 +69,11 @@ pub const MINUTE_MS: u64 = 60 * SECOND_MS;
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// A day of 24 hours in milliseconds.
 pub const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// Longest time until something that an operator has set ends by itself: ten years, in milliseconds.
+pub const OVERRIDE_LONGEST_MS: u64 = 3_650 * DAY_MS;
+/// The shortest, in milliseconds.
+pub const OVERRIDE_SHORTEST_MS: u64 = SECOND_MS;
 
 /// Minute detail of the ledger is kept this long; the longest minute-sliced window is one hour.
 pub const MINUTE_RETENTION_MS: u64 = 2 * HOUR_MS;

@@ -6,6 +6,7 @@ mod acquire;
 mod budget;
 mod cert;
 mod cluster;
+mod control;
 mod events;
 mod explain;
 mod plan;
@@ -34,6 +35,9 @@ pub(super) use acquire::{AcquireArgs, ModeArg};
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
 pub(super) use cert::{CertDevArgs, CertVerb};
 pub(super) use cluster::{ClusterArgs, DrainArgs};
+pub(super) use control::{
+    EndArgs, ExemptArgs, OverrideClearArgs, OverrideSetArgs, OverrideVerb, ReasonArgs, SetPlanArgs, Value,
+};
 pub(super) use events::{ChangesArgs, EventsArgs, LogArgs, Since};
 pub(super) use explain::{AskWhyArgs, DenialsArgs, ExplainArgs};
 pub(super) use plan::PlanArgs;
@@ -254,7 +258,7 @@ pub(super) enum RemoteVerb {
     Complete(CompleteArgs),
     /// Let an execution go on that was paused; it is never denied
     Resume(ResumeArgs),
-    /// List, inspect, freeze and purge orgs
+    /// List, inspect, freeze and purge orgs, and let them through
     #[command(subcommand)]
     Org(OrgVerb),
     /// Budgets on spend
@@ -332,13 +336,15 @@ pub(super) enum OrgVerb {
         #[command(flatten)]
         why: WhyArgs,
     },
-    /// Deny every acquire of an org until it is unfrozen
+    /// Deny every acquire of an org until it is unfrozen, or for a while
     Freeze {
         #[command(flatten)]
         write: OrgWriteArgs,
         /// The reason, shown in denials
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: Option<Reason>,
+        #[command(flatten)]
+        end: EndArgs,
     },
     /// End a freeze
     Unfreeze {
@@ -349,6 +355,13 @@ pub(super) enum OrgVerb {
     },
     /// Show what operators have changed: who, from which value to which, why
     Changes(ChangesArgs),
+    /// Limits that stand over everything else, for a while or until they are cleared
+    #[command(subcommand)]
+    Override(OverrideVerb),
+    /// Give an org another of the configured plans, for a while or until it is cleared
+    SetPlan(SetPlanArgs),
+    /// Let the rate backstop spare an org, for a while or until it is cleared
+    Exempt(ExemptArgs),
 }
 
 /// Why an operator changes something.

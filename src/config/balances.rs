@@ -19,11 +19,15 @@ use super::{
 };
 use crate::{
     bounds::AMOUNT_MAX,
-    domain::{policy::BalanceSource, window::Calendar},
+    domain::{
+        limit::{Limit, LimitSource, Origin},
+        policy::BalanceSource,
+        window::Calendar,
+    },
 };
 
 /// The keys of a plan or an org about its balance, over those of the layer below.
-pub(super) fn read(section: &mut Section<'_>, source: &mut BalanceSource, billing: &BillingPolicy) {
+pub(super) fn read(section: &mut Section<'_>, source: &mut BalanceSource, billing: &BillingPolicy, by: LimitSource) {
     let is_included = section.place("included").is_some();
     let included = section.read("included", |entry| {
         billing.provider.only_with(Choice::Static)?;
@@ -39,11 +43,14 @@ pub(super) fn read(section: &mut Section<'_>, source: &mut BalanceSource, billin
     });
     match (source, included) {
         (BalanceSource::Included { limit, overage: beyond }, included) => {
-            limit.amount = included.unwrap_or(limit.amount);
+            if let Some(amount) = included {
+                *limit = Limit { amount, ..limit.clone() }.with_origin(Origin::of(by));
+            }
             *beyond = overage.unwrap_or(*beyond);
         }
         (source, Some(amount)) => {
-            *source = BalanceSource::included(amount, Calendar::Month, overage.unwrap_or(false));
+            let limit = BalanceSource::limit(amount, Calendar::Month).with_origin(Origin::of(by));
+            *source = BalanceSource::Included { limit, overage: overage.unwrap_or(false) };
         }
         (_, None) => {
             if let (Some(at), Some(shown), false) = (overage_at, overage, is_included) {

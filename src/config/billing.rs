@@ -178,7 +178,7 @@ pub(super) const POLICY_KEYS: [&str; 8] = [
 ];
 
 /// What of `[billing]` goes into the policy of every org.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct BillingPolicy {
     pub(super) provider: Choice,
     pub(super) balance: BalancePolicy,

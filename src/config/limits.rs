@@ -22,7 +22,7 @@ use crate::{
     bounds::AMOUNT_MAX,
     domain::{
         ids::Meter,
-        limit::Limit,
+        limit::{Limit, LimitSource, Origin},
         money::micro_usd,
         window::{Calendar, Length, Millis, PERIODS, WINDOW_MAX_MS, Window, period},
         words,
@@ -80,12 +80,13 @@ pub(super) fn rolling_length_rule() -> String {
 }
 
 /// The limits of one org or scope: every key that is left in the section is a meter.
-pub(super) fn limits(section: &mut Section<'_>) -> Vec<Limit> {
+pub(super) fn limits(section: &mut Section<'_>, source: LimitSource) -> Vec<Limit> {
     let mut limits = Vec::new();
     for (key, entry) in section.take_named() {
         match entry.value {
             Value::Table(windows) if !RESERVED.contains(&key.as_str()) => {
-                limits.extend(limits_of_meter(section, &key, entry.key_at, windows));
+                let of_meter = limits_of_meter(section, &key, entry.key_at, windows).into_iter();
+                limits.extend(of_meter.map(|limit| limit.with_origin(Origin::of(source))));
             }
             _ if METERS.contains(&key.as_str()) => {
                 let path = join(section.path(), &key);

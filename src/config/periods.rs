@@ -31,7 +31,7 @@ pub(super) fn month(section: &mut Section<'_>) -> Calendar {
 /// Counts by `month` what is written for the calendar month, and the compute of a trial once.
 pub(super) fn apply(policy: &mut OrgPolicy, month: Calendar) {
     if let BalanceSource::Included { limit, .. } = &mut policy.balance.source {
-        *limit = BalanceSource::limit(limit.amount, month);
+        *limit = BalanceSource::limit(limit.amount, month).with_origin(limit.label.origin);
     }
     let month = Window::Calendar(month);
     // What a trial includes is what it gives the org; its scopes share that, month by month.
@@ -61,7 +61,8 @@ fn count_by(limits: &mut Limits, compute: Window, executions: Window) {
     if limits.iter().any(|limit| window(limit) != limit.window()) {
         let counted = |limit: &Limit| {
             let Limit { amount, buffer, shadow, .. } = *limit;
-            Limit { buffer, shadow, ..Limit::new(limit.meter().clone(), window(limit), amount) }
+            let counted = Limit::new(limit.meter().clone(), window(limit), amount).with_origin(limit.label.origin);
+            Limit { buffer, shadow, ..counted }
         };
         *limits = in_pipeline_order(limits.iter().map(counted).collect()).into();
     }

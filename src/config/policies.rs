@@ -14,33 +14,38 @@
 //! Every policy is computed here, once: asking for one costs a look-up and a reference count.
 
 mod admission;
+mod layer;
 mod losses;
+mod plans;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use self::admission::{Admit, admit, warn_of_nobody};
+pub(super) use self::layer::over;
+use self::{
+    admission::{Admit, admit, warn_of_nobody},
+    layer::layer,
+    plans::PlanBook,
+};
 use super::{
-    balances,
     billing::BillingPolicy,
     hints,
-    limits::{counted_length_rule, in_pipeline_order, limits},
+    limits::counted_length_rule,
     mistake::{Place, join},
     overrun, periods,
     reader::{Parsed, Section},
-    scopes,
     sessions::{self, TIERS},
     tree::{Entry, Table, Value},
-    values::{NAME_RULE, is_name, length, on_indeterminate, truth, whole},
+    values::{NAME_RULE, is_name, length, on_indeterminate, whole},
 };
 use crate::{
-    bounds::{AMOUNT_MAX, LIMITS_PER_SCOPE},
+    bounds::AMOUNT_MAX,
     domain::{
         ids::OrgId,
-        limit::Limit,
-        policy::{Exemption, OrgPolicy, PoolPolicy, RateLimit, Successor},
+        limit::LimitSource,
+        policy::{OrgPolicy, Plans as _, PoolPolicy, RateLimit, Successor},
         window::{Calendar, Millis, Window},
     },
 };
@@ -61,6 +66,8 @@ pub struct Policies {
     admit: Option<Admit>,
     /// Whether plans are configured, beside those that are there by themselves.
     has_plans: bool,
+    /// What an org would have with another plan.
+    plans: PlanBook,
 }
 
 impl Policies {
@@ -82,6 +89,17 @@ impl Policies {
     /// The orgs with a section of their own, in no order.
     pub fn listed(&self) -> impl Iterator<Item = (&OrgId, &Arc<OrgPolicy>)> {
         self.orgs.iter()
+    }
+
+    /// What the org would have with this plan, with what its own section says over it; empty = without any plan. `None`
+    /// where no such plan is configured.
+    pub fn with_plan(&self, org: &OrgId, plan: &str) -> Option<Arc<OrgPolicy>> {
+        self.plans.with_plan(org, plan)
+    }
+
+    /// The names of the plans.
+    pub fn plan_names(&self) -> Vec<String> {
+        self.plans.plan_names()
     }
 
     /// Reads [`POLICY_SECTIONS`]; `[pools]` was read before, because not all of it is a policy.
@@ -117,10 +135,12 @@ impl Policies {
         let mut section = root.section("orgs");
         let admit_at = section.place(admission::KEY);
         let admit = admit(&mut section);
-        let orgs = orgs(section, &plans, &Bases { none: &none, default, billing });
+        let bases = plans.iter().map(|(name, plan)| (name.clone(), plan.base.clone())).collect();
+        let mut book = PlanBook::new(bases, none.clone(), billing.clone());
+        let orgs = orgs(section, &plans, &Bases { none: &none, default, billing }, &mut book);
         warn_of_nobody(root, admit_at, admit.as_ref(), orgs.is_empty());
         warn_of_unused(root, &plans, &default.in_force, &orgs);
-        Self { default: Arc::clone(&default.in_force), orgs, admit, has_plans }
+        Self { default: Arc::clone(&default.in_force), orgs, admit, has_plans, plans: book }
     }
 }
 
@@ -157,7 +177,7 @@ struct Plan {
 }
 
 /// What orgs begin with.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Base {
     /// As it is written, for what an org says over it.
     written: OrgPolicy,
@@ -194,6 +214,8 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
             .unwrap_or(default.idle_windows),
         on_indeterminate: section.read("on_indeterminate", on_indeterminate).unwrap_or(default.on_indeterminate),
         exempt: default.exempt,
+        shadow: default.shadow,
+        origin: default.origin,
     }
 }
 
@@ -232,7 +254,7 @@ fn plans(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) ->
         }
         let mut section = section.open(&name, at.clone(), entries);
         let then = section.read("then", plan_reference).filter(|(_, name)| !name.is_empty());
-        let mut policy = layer(section, base, billing);
+        let mut policy = layer(section, base, billing, LimitSource::Plan);
         policy.plan.clone_from(&name);
         plans.insert(name, Plan { base: Base::new(policy), then, at: Some(at) });
     }
@@ -251,7 +273,12 @@ struct Bases<'b> {
     billing: &'b BillingPolicy,
 }
 
-fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> BTreeMap<OrgId, Arc<OrgPolicy>> {
+fn orgs(
+    mut section: Section<'_>,
+    plans: &Plans,
+    bases: &Bases<'_>,
+    book: &mut PlanBook,
+) -> BTreeMap<OrgId, Arc<OrgPolicy>> {
     let mut orgs = BTreeMap::new();
     for (name, at, entries) in named_tables(&mut section) {
         if hints::refuses_every_org(&mut section, &name, &at) {
@@ -265,7 +292,7 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> BTreeMap<
             }
         };
         hints::warn_of_stranger(&mut section, &org, &at, bases.billing);
-        let (path, again) = (name.clone(), entries.clone());
+        let (path, again, said) = (name.clone(), entries.clone(), entries.clone());
         let mut own = section.open(&name, at.clone(), entries);
         let base = match own.read("plan", plan_reference) {
             None => bases.default,
@@ -295,6 +322,9 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> BTreeMap<
             Successor { from, policy: Arc::new(of_org(own, &plan.base.written, bases.billing)) }
         });
         let says_nothing = policy == *base.in_force;
+        if !says_nothing {
+            book.keep(org.clone(), said);
+        }
         orgs.insert(org, if says_nothing { Arc::clone(&base.in_force) } else { Arc::new(policy) });
     }
     orgs
@@ -303,7 +333,7 @@ fn orgs(mut section: Section<'_>, plans: &Plans, bases: &Bases<'_>) -> BTreeMap<
 /// What an org says, over its plan, and by its own month.
 fn of_org(mut section: Section<'_>, plan: &OrgPolicy, billing: &BillingPolicy) -> OrgPolicy {
     let month = periods::month(&mut section);
-    let mut policy = layer(section, plan, billing);
+    let mut policy = layer(section, plan, billing, LimitSource::Org);
     periods::apply(&mut policy, month);
     overrun::apply(&mut policy);
     policy
@@ -339,51 +369,4 @@ fn unknown_plan(section: &mut Section<'_>, at: &Place, path: &str, name: &str, p
         let allowed = format!("one of the plans {}, or \"\" for none", names.join(", "));
         section.findings.refuse(at, path, name, allowed);
     }
-}
-
-/// What stands in `section`, over `base`.
-fn layer(mut section: Section<'_>, base: &OrgPolicy, billing: &BillingPolicy) -> OrgPolicy {
-    let mut policy = base.clone();
-    read_rate(section.section("rate"), &mut policy.rate);
-    if let Some(exempt) = section.read("exempt", truth) {
-        policy.rate.exempt = if exempt { Exemption::Always } else { billing.exempt };
-    }
-    scopes::read(section.section("scopes"), &mut policy);
-    if let Some(required) = section.read("require_scopes", scopes::required) {
-        policy.require_scopes = required;
-    }
-    balances::read(&mut section, &mut policy.balance.source, billing);
-    if let Some(overrun) = section.read("overrun", overrun::overrun) {
-        policy.overrun = overrun;
-    }
-    sessions::read(&mut section, &mut policy.sessions);
-    let own = limits(&mut section);
-    policy.limits = over(&mut section, &policy.limits, own).into();
-    policy
-}
-
-fn read_rate(mut section: Section<'_>, rate: &mut RateLimit) {
-    if let Some(amount) = section.read("amount", |entry| whole(entry, 1, AMOUNT_MAX)) {
-        rate.amount = Some(amount);
-    }
-    if let Some(len) = aligned_window(&mut section) {
-        rate.len = len;
-    }
-}
-
-/// `own` limits over those of `base`.
-pub(super) fn over(section: &mut Section<'_>, base: &[Limit], own: Vec<Limit>) -> Vec<Limit> {
-    if own.is_empty() {
-        return base.to_vec();
-    }
-    let replaced: BTreeSet<_> = own.iter().map(|limit| (limit.meter(), limit.window())).collect();
-    let is_kept = |old: &&Limit| !replaced.contains(&(old.meter(), old.window()));
-    let kept: Vec<_> = base.iter().filter(is_kept).cloned().collect();
-    let all = in_pipeline_order(kept.into_iter().chain(own).collect());
-    if all.len() > LIMITS_PER_SCOPE && base.len() <= LIMITS_PER_SCOPE {
-        let (at, path) = (section.at().clone(), section.path().to_owned());
-        let allowed = format!("at most {LIMITS_PER_SCOPE} limits on one org or scope, those of the plan included");
-        section.findings.refuse(&at, &path, format_args!("{} limits", all.len()), allowed);
-    }
-    all
 }

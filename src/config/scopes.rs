@@ -19,7 +19,7 @@ use crate::{
     domain::{
         ids::{Meter, Scope},
         input::InputError,
-        limit::{Limit, Limits},
+        limit::{Limit, LimitSource, Limits},
         policy::{Family, OrgPolicy},
     },
 };
@@ -27,14 +27,14 @@ use crate::{
 const DENY: &str = "deny";
 
 /// Adds the section `scopes` of a plan or an org to what its base says, pattern by pattern.
-pub(super) fn read(mut section: Section<'_>, policy: &mut OrgPolicy) {
+pub(super) fn read(mut section: Section<'_>, policy: &mut OrgPolicy, source: LimitSource) {
     for (pattern, entry) in section.take_named() {
         let Some(family) = family(&mut section, &entry.key_at, &pattern) else { continue };
         let Entry { key_at, value, .. } = entry.clone();
         match value {
             Value::Table(entries) => {
                 policy.denied_scopes.remove(&family);
-                read_limits(section.open(&pattern, key_at, entries), family, policy);
+                read_limits(section.open(&pattern, key_at, entries), family, policy, source);
             }
             Value::Text(text) if text == DENY => deny(&mut section, &key_at, family, policy),
             _ => {
@@ -75,8 +75,8 @@ fn parse(field: &str, pattern: &str) -> Result<Option<Family>, InputError> {
     Ok((!scope.is_org()).then_some(Family::Only(scope)))
 }
 
-fn read_limits(mut section: Section<'_>, family: Family, policy: &mut OrgPolicy) {
-    let own = limits(&mut section);
+fn read_limits(mut section: Section<'_>, family: Family, policy: &mut OrgPolicy, source: LimitSource) {
+    let own = limits(&mut section, source);
     warn_of_uncounted(&mut section, &family, &own);
     let kept = match family {
         Family::Prefix(prefix) => policy.scope_prefixes.entry(prefix).or_default(),

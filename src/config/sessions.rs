@@ -30,7 +30,7 @@ use crate::{
     },
     domain::{
         ids::Meter,
-        limit::Limit,
+        limit::{Limit, LimitSource, Origin},
         policy::{OrgPolicy, SessionPolicy},
         window::{Calendar, Length, Millis, Window},
     },
@@ -66,8 +66,9 @@ pub(super) const TIERS: [Tier; 6] = [
 
 impl Tier {
     pub(super) fn policy(&self, base: &OrgPolicy) -> OrgPolicy {
-        let compute = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), self.monthly);
-        let sessions = SessionPolicy { max: Some(self.sessions), trial: self.trial, ..base.sessions.clone() };
+        let origin = Origin::of(LimitSource::Plan);
+        let compute = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), self.monthly).with_origin(origin);
+        let sessions = SessionPolicy { max: Some(self.sessions), origin, trial: self.trial, ..base.sessions.clone() };
         let plan = self.name.to_owned();
         OrgPolicy { plan, limits: vec![compute].into(), sessions, ..base.clone() }
     }
@@ -105,12 +106,14 @@ pub(super) fn sessions(mut section: Section<'_>) -> SessionPolicy {
 }
 
 /// The keys of a plan or an org about sessions, over those of the layer below.
-pub(super) fn read(section: &mut Section<'_>, sessions: &mut SessionPolicy) {
+pub(super) fn read(section: &mut Section<'_>, sessions: &mut SessionPolicy, source: LimitSource) {
     let max = section.read("max_sessions", |entry| match entry.text() {
         Some("unlimited") => Ok(None),
         _ => whole(entry, 0, SESSIONS_MAX).map(Some).map_err(|rule| Cow::from(format!("{rule}, or \"unlimited\""))),
     });
-    sessions.max = max.unwrap_or(sessions.max);
+    if let Some(max) = max {
+        (sessions.max, sessions.origin) = (max, Origin::of(source));
+    }
     sessions.trial = section.read("trial", truth).unwrap_or(sessions.trial);
 }
 

@@ -14,7 +14,7 @@ use super::mistake::{Findings, Place};
 
 pub(super) type Table = BTreeMap<String, Entry>;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Text(String),
     /// As it was written, with its number where that fits.
@@ -27,7 +27,7 @@ pub(super) enum Value {
 }
 
 /// A key with its value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) key_at: Place,
     pub(super) value_at: Place,

@@ -1,7 +1,7 @@
 //! Limits on `spend` that were set at run time, one set for each scope, over those of the configuration.
 //!
 //! ```text
-//! configured limits of a scope  <  limits set on it      the same period is replaced, others are added
+//! configured limits of a scope  <  limits set on it  <  overrides    the same limit is replaced, others are added
 //! ```
 //!
 //! What is in force is computed once per change and kept; nothing outside asks which layer a limit came
@@ -12,7 +12,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     ids::{Meter, Scope},
-    limit::Limit,
+    limit::{Limit, LimitSource, Origin},
+    overrides::Overrides,
     policy::OrgPolicy,
     pools::Pools,
     rows::{BudgetRow, Keeper, Row, RowKey, RowsByKind},
@@ -48,7 +49,10 @@ fn over(configured: &[Limit], row: &BudgetRow) -> Vec<Limit> {
     let replaced =
         |old: &Limit| *old.meter() == Meter::spend() && set.iter().any(|(window, _)| *window == old.window());
     let mut limits: Vec<_> = configured.iter().filter(|old| !replaced(old)).cloned().collect();
-    limits.extend(set.iter().map(|(window, amount)| Limit::new(Meter::spend(), *window, Some(*amount))));
+    let budget = |(window, amount): &(Window, u64)| {
+        Limit::new(Meter::spend(), *window, Some(*amount)).with_origin(Origin::of(LimitSource::Budget))
+    };
+    limits.extend(set.iter().map(budget));
     limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
     limits
 }
@@ -70,21 +74,33 @@ impl Budgets {
         }
     }
 
-    /// The policy that `configured` is at `now`, with the limits set here and those of upstream accounts.
-    pub(super) fn in_force(&mut self, configured: &Arc<OrgPolicy>, pools: &Pools, now: Millis) -> Arc<OrgPolicy> {
+    /// The policy that `configured` is at `now`, with the limits set here, those of upstream accounts, and what is set
+    /// over all of them.
+    pub(super) fn in_force(
+        &mut self,
+        configured: &Arc<OrgPolicy>,
+        pools: &Pools,
+        overrides: &Overrides,
+        now: Millis,
+    ) -> Arc<OrgPolicy> {
         let configured = configured.at(now);
-        if self.rows.is_empty() && pools.is_empty() {
+        if self.rows.is_empty() && pools.is_empty() && overrides.is_empty() {
             self.in_force = None;
             return configured.clone();
         }
         let known = self.in_force.take().filter(|known| Arc::ptr_eq(&known.configured, configured));
-        let mut known = known.unwrap_or_else(|| InForce {
-            configured: configured.clone(),
-            policy: configured.clone(),
-            stale: self.rows.iter().map(|(scope, _)| scope.clone()).chain(pools.scopes()).collect(),
+        let mut known = known.unwrap_or_else(|| {
+            let budgets = self.rows.iter().map(|(scope, _)| scope.clone());
+            let stale = budgets.chain(pools.scopes()).chain(overrides.scopes()).collect();
+            let mut policy = configured.clone();
+            if !overrides.is_empty() {
+                overrides.apply(Arc::make_mut(&mut policy));
+            }
+            InForce { configured: configured.clone(), policy, stale }
         });
         for scope in std::mem::take(&mut known.stale) {
             let limits = pools.over(&scope, self.limits_of(&scope, configured, now), &configured.pools);
+            let limits = overrides.over(&scope, limits);
             Arc::make_mut(&mut known.policy).set_limits(&scope, limits, configured);
         }
         self.in_force.insert(known).policy.clone()
@@ -121,6 +137,11 @@ impl Budgets {
         if let Some(known) = &mut self.in_force {
             known.stale.push(scope);
         }
+    }
+
+    /// The policy in force may be another one everywhere.
+    pub(super) fn all_limits_changed(&mut self) {
+        self.in_force = None;
     }
 
     /// Whether a limit stored for one of the scopes or for the org cannot be understood.

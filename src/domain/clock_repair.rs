@@ -17,7 +17,9 @@ use super::{
     denials::DayRow,
     ids::OrgId,
     ledger::HourSlice,
-    rows::{Head, JournalRow, OrgRows, OrgWrite, Row, RowKey, SliceRow, UpstreamAccountRow},
+    rows::{
+        Head, JournalRow, OrgRows, OrgWrite, OverrideRow, OverrideSubject, Row, RowKey, SliceRow, UpstreamAccountRow,
+    },
     window::{Millis, WINDOW_MAX_MS},
 };
 use crate::bounds::{DAY_MS, EXPORT_BACKOFF_MAX_MS, HOUR_MS, MINUTE_MS, MINUTE_RETENTION_MS};
@@ -98,6 +100,7 @@ fn bring_row_back(row: &mut Row, now: Millis) {
         }
         Row::Day(row) => row.start = row.start.min(now / DAY_MS * DAY_MS),
         Row::Counter(_) | Row::Baseline(_) | Row::Budget(_) | Row::Pool(_) | Row::PlaneOf(_) => {}
+        Row::Override(row) => bring_override_back(row, now),
         Row::RequestId(_) | Row::Settled(_) | Row::IdPage(_) => {}
         Row::PlaneDay(row) => row.start = row.start.min(now / DAY_MS * DAY_MS),
         // Those that would come again are slices by now.
@@ -132,6 +135,19 @@ fn bring_account_back(row: &mut UpstreamAccountRow, now: Millis) {
         avoided.since = avoided.since.min(now);
     }
     row.limited.iter_mut().for_each(|limited| limited.since = limited.since.min(now));
+}
+
+/// One from the future begins now and lasts as long as it should have. One that the wrong clock has ended goes on to its
+/// end; a freeze is over, because the org does not know its reason any more.
+fn bring_override_back(row: &mut OverrideRow, now: Millis) {
+    let ahead = row.set_at.saturating_sub(now);
+    let by_itself = row.ended_by_itself();
+    row.set_at = row.set_at.min(now);
+    row.until = row.until.map(|at| at.saturating_sub(ahead));
+    row.ended_at = row.ended_at.map(|at| at.min(now));
+    if by_itself && row.subject != OverrideSubject::Freeze && row.until.is_some_and(|at| now < at) {
+        (row.ended_at, row.version) = (None, row.version + 1);
+    }
 }
 
 /// Slices that were brought back into one hour are one slice.

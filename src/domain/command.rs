@@ -1,6 +1,7 @@
 //! What can be asked of an org; [`super::commands`] has the answers, [`super::refusal`] the refusals.
 
 mod budgets;
+mod control;
 mod denials;
 mod events;
 mod outbox;
@@ -10,9 +11,7 @@ mod what_if;
 
 use super::{
     balance::BalanceVerdict,
-    ids::{
-        Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, PoolId, Reason, Scope, SessionId, Source,
-    },
+    ids::{Amounts, DecisionId, ExecutionId, Identity, Incarnation, Meter, Plane, PoolId, Scope, SessionId, Source},
     promise::Promise,
     request::{Idempotency, Rpc},
     scopes::Scopes,
@@ -21,6 +20,7 @@ use super::{
 };
 
 pub use budgets::SetBudget;
+pub use control::{End, Freeze, ListOverrides, SetOverride, Unfreeze};
 pub use denials::{AskWhy, Explain, ListDenials, NoteDenials};
 pub use events::ListEvents;
 pub use outbox::{ListOutbox, ReplayOutbox, SettleOutbox, TakeOutbox};
@@ -153,22 +153,6 @@ pub struct Record {
     pub decision: Option<DecisionId>,
     /// When it was used; `None` = now.
     pub occurred_at: Option<Millis>,
-    /// The request id, with what the call means.
-    pub idempotency: Idempotency,
-}
-
-/// Denies every Acquire until an Unfreeze.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Freeze {
-    /// Shown in denials; may be empty.
-    pub reason: Reason,
-    /// The request id, with what the call means.
-    pub idempotency: Idempotency,
-}
-
-/// Ends a freeze.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfreeze {
     /// The request id, with what the call means.
     pub idempotency: Idempotency,
 }

@@ -7,9 +7,9 @@ use super::{
     command::{
         Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget, GetPool,
         GetSession, GetSessionStatus, GetStatus, GetUsage, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox,
-        ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Release, ReplayOutbox,
-        ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SettleOutbox, TakeOutbox, TryLimits,
-        Unfreeze,
+        ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Release, ReplayOutbox,
+        ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SetOverride, SettleOutbox, TakeOutbox,
+        TryLimits, Unfreeze,
     },
     decision::Decision,
     denials::{DenialPage, Explained, Why},
@@ -18,14 +18,14 @@ use super::{
     org::{Context, OrgState},
     outbox::OutboxRow,
     outcome::{
-        AccountCleared, Beaten, BudgetSet, Committed, Done, Extended, Frozen, OutcomeReported, PoolConfigured,
-        Recorded, Reported, Resumed, SessionEnded, Settled, Shown,
+        AccountCleared, Beaten, BudgetSet, Committed, Done, Extended, Frozen, OutcomeReported, OverrideSet,
+        PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Shown,
     },
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
     refusal::OrgError,
     reply::{
-        AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, PoolView, Purged,
-        ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot, Status,
+        AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, OverrideChange, OverrideView,
+        PoolView, Purged, ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot, Status,
     },
     request::{Idempotency, Rpc},
     scopes::Scopes,
@@ -171,9 +171,13 @@ commands! { |org, ask, ctx, configured|
         ClearAccount(Box<ClearAccount>) => Shown<AccountCleared, Box<AccountView>>
         = org.clear_account(ask, ctx)?;
     Admit, Durable, Some((Rpc::Freeze, &ask.idempotency)),
-        Freeze(Freeze) => Done<Frozen> = org.freeze(ask, ctx)?;
+        Freeze(Freeze) => Shown<Frozen, Option<Millis>> = org.freeze(ask, configured)?;
     Admit, Durable, Some((Rpc::Unfreeze, &ask.idempotency)),
         Unfreeze(Unfreeze) => Done<Frozen> = org.unfreeze(ask, ctx)?;
+    Admit, Durable, Some((ask.rpc, &ask.idempotency)),
+        SetOverride(Box<SetOverride>) => Shown<OverrideSet, Box<OverrideChange>>
+        = org.set_override(ask, configured)?;
+    Admit, Nothing, None, ListOverrides(ListOverrides) => Vec<OverrideView> = org.list_overrides(ask, ctx);
     Admit, Durable, None, Purge(Purge) => Purged = org.purge_all(ctx);
     Settle, Nothing, None, TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
     Settle, Durable, None, SettleOutbox(SettleOutbox) => OutboxSettled = org.settle_outbox(&ask.0);
@@ -218,6 +222,7 @@ impl Command {
             | Self::ReportCumulative(_)
             | Self::SetBudget(_)
             | Self::ConfigurePool(_)
+            | Self::SetOverride(_)
             | Self::Freeze(_)
             | Self::Unfreeze(_)
             | Self::NoteDenials(_) => true,
@@ -251,7 +256,8 @@ impl Command {
             | Self::AskWhy(_)
             | Self::RunAudit(_)
             | Self::GetUsage(_)
-            | Self::TryLimits(_) => false,
+            | Self::TryLimits(_)
+            | Self::ListOverrides(_) => false,
         }
     }
 

@@ -1,11 +1,14 @@
-//! A limit: a meter, a window, an amount, and what is held back of it.
+//! A limit: a meter, a window, an amount, what is held back of it, and where it comes from.
 
 use std::{ops::Deref, sync::Arc};
 
-use super::{ids::Meter, window::Window};
+use super::{
+    ids::Meter,
+    window::{Calendar, Millis, Window, period},
+};
 
 /// What a limit is called in answers. Made once, with the limit, and shared by every answer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct LimitTexts {
     /// As the API shows it: `rate`, `budget/hourly`, `quota/executions`.
     pub name: String,
@@ -22,8 +25,45 @@ impl LimitTexts {
     }
 }
 
-/// What a limit counts, and what it is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who has set a limit: in the order of precedence, the last one holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LimitSource {
+    /// The configuration, for every org.
+    #[default]
+    Default,
+    /// The plan of the org.
+    Plan,
+    /// The section of the org in the configuration.
+    Org,
+    /// A budget that was set at run time.
+    Budget,
+    /// The pool of an upstream account.
+    Pool,
+    /// An override.
+    Override,
+    /// The billing provider.
+    Provider,
+}
+
+/// Where a limit comes from. No decision depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// Who has set it.
+    pub source: LimitSource,
+    /// When that ends by itself, by service time; `None` = it does not.
+    pub until: Option<Millis>,
+}
+
+impl Origin {
+    /// Of what does not end by itself.
+    pub const fn of(source: LimitSource) -> Self {
+        Self { source, until: None }
+    }
+}
+
+/// What a limit counts, and what it is called. Labels are equal that say the same of a decision, wherever they come
+/// from.
+#[derive(Debug, Clone, Eq)]
 pub struct Label {
     /// What it counts.
     pub meter: Meter,
@@ -31,13 +71,22 @@ pub struct Label {
     pub window: Window,
     /// The same as text, for answers.
     pub texts: Arc<LimitTexts>,
+    /// Where the limit comes from.
+    pub origin: Origin,
+}
+
+impl PartialEq for Label {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { meter, window, texts, origin: _ } = self;
+        (meter, window, texts) == (&other.meter, &other.window, &other.texts)
+    }
 }
 
 impl Label {
     /// A label to be shared; `name` is what the API shows.
     pub fn new(name: impl Into<String>, meter: Meter, window: Window) -> Arc<Self> {
         let texts = LimitTexts::new(name, meter.to_string(), window.to_string());
-        Arc::new(Self { meter, window, texts })
+        Arc::new(Self { meter, window, texts, origin: Origin::default() })
     }
 
     /// As the API shows it: `rate`, `budget/hourly`, `quota/executions`.
@@ -70,6 +119,11 @@ impl Limits {
     /// Whether they are not only equal, but the same.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether each comes from where the other of its place does.
+    pub fn is_from_where(&self, others: &[Limit]) -> bool {
+        self.iter().map(|limit| limit.label.origin).eq(others.iter().map(|limit| limit.label.origin))
     }
 
     /// Whether one of them counts `meter`.
@@ -107,6 +161,29 @@ impl Limit {
     /// A limit under another name, without a buffer; `None` = unlimited.
     pub fn named(name: &str, meter: Meter, window: Window, amount: Option<u64>) -> Self {
         Self { label: Label::new(name, meter, window), amount, buffer: 0, shadow: false, carries: false }
+    }
+
+    /// The same, from elsewhere.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        if self.label.origin != origin {
+            Arc::make_mut(&mut self.label).origin = origin;
+        }
+        self
+    }
+
+    /// The meter and the window that a standard name says; `None` where no limit has it by itself.
+    pub fn named_so(name: &str) -> Option<(Meter, Window)> {
+        let meter = |text: &str| Meter::parse("meter", text).ok();
+        let (kind, rest) = name.split_once('/')?;
+        let (of, window) = match (kind, rest.split_once('/')) {
+            ("budget", None) => (Meter::spend(), period(rest)?),
+            ("budget", Some((of, window))) => (meter(of)?, period(window).or_else(|| Window::parse(window))?),
+            ("quota", None) => (meter(rest)?, Window::Calendar(Calendar::Month)),
+            ("quota", Some((of, window))) => (meter(of)?, Window::parse(window)?),
+            _ => return None,
+        };
+        (Self::standard_name(&of, window) == name).then_some((of, window))
     }
 
     /// `budget/hourly` for a named period of `spend`, `budget/bytes/hourly` for one of another
@@ -198,7 +275,23 @@ mod tests {
             (Meter::executions(), Window::Calendar(Calendar::Day), "quota/executions/calendar/day"),
             (Meter::executions(), Window::Anchored { len: DAY_MS }, "quota/executions/anchored/1d"),
         ] {
-            assert_eq!(Limit::new(meter, window, None).name(), name);
+            assert_eq!(Limit::new(meter.clone(), window, None).name(), name);
+            let found = Limit::named_so(name).expect("a standard name");
+            assert_eq!(Limit::new(found.0, found.1, None).name(), name);
         }
+        for name in
+            ["rate", "sessions", "account", "budget/fortnightly", "quota/X", "quota/bytes/rolling/1d", "budget/"]
+        {
+            assert_eq!(Limit::named_so(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn where_a_limit_comes_from_is_no_difference_to_a_decision() {
+        let limit = Limit::new(Meter::spend(), Window::Rolling { len: HOUR_MS }, Some(5));
+        let set = limit.clone().with_origin(Origin { source: LimitSource::Override, until: Some(7) });
+        assert_eq!((limit.label.origin.source, set.label.origin.until), (LimitSource::Default, Some(7)));
+        assert_eq!(limit, set);
+        assert!(!Limits::from(vec![limit]).is_from_where(&[set]));
     }
 }

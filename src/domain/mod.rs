@@ -31,6 +31,7 @@ pub mod money;
 pub mod org;
 pub mod outbox;
 pub mod outcome;
+mod overrides;
 pub mod pipeline;
 mod planes;
 pub mod policy;

@@ -204,6 +204,10 @@ pub struct OutcomeReported {
     pub known: bool,
 }
 
+/// An override that was set or cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverrideSet;
+
 /// An outcome that is remembered under a request id, so that it can be answered again.
 pub trait Remembered: Clone + Into<Outcome> {
     /// `None` where it is the outcome of another kind of call.
@@ -260,7 +264,7 @@ impl Remembered for Committed {
 
 remembered! {
     Admitted, Started, Picked, Settled, Extended, Resumed, Recorded, Reported, Frozen, BudgetSet, Beaten, SessionEnded,
-    PoolConfigured, OutcomeReported, AccountCleared,
+    PoolConfigured, OutcomeReported, AccountCleared, OverrideSet,
 }
 
 outcomes! {
@@ -280,6 +284,7 @@ outcomes! {
     PoolConfigured,
     OutcomeReported,
     AccountCleared,
+    OverrideSet,
 }
 
 impl Outcome {
@@ -317,7 +322,8 @@ impl Outcome {
             | Self::BudgetSet(_)
             | Self::PoolConfigured(_)
             | Self::OutcomeReported(_)
-            | Self::AccountCleared(_) => 1,
+            | Self::AccountCleared(_)
+            | Self::OverrideSet(_) => 1,
         }
     }
 
@@ -339,7 +345,8 @@ impl Outcome {
             | Self::SessionEnded(_)
             | Self::PoolConfigured(_)
             | Self::OutcomeReported(_)
-            | Self::AccountCleared(_) => Promise::Durable,
+            | Self::AccountCleared(_)
+            | Self::OverrideSet(_) => Promise::Durable,
         }
     }
 }

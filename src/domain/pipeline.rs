@@ -34,7 +34,7 @@ use super::{
     limit::Label,
     policy::{Exemption, OnIndeterminate, OrgPolicy},
     rate::RateRecord,
-    window::{Window, iso},
+    window::{Millis, Window, iso},
     words,
 };
 use crate::bounds::SECOND_MS;
@@ -61,6 +61,8 @@ pub(super) struct Facts<'a> {
 pub(super) struct OrgFacts<'a> {
     pub(super) book: &'a mut Book,
     pub(super) frozen: Option<&'a Reason>,
+    /// When that ends by itself; `None` = an operator ends it.
+    pub(super) frozen_until: Option<Millis>,
     /// No upstream account is left of the pool that the call names.
     pub(super) exhausted_pool: Option<&'a Denial>,
     pub(super) rate: RateRecord,
@@ -238,7 +240,7 @@ impl<'a> Run<'a> {
             reserved: 0,
             resets_at: Some(record.window_end()),
             limiting: self.reports.denies(Gate::Rate, Code::RateLimited),
-            shadow: false,
+            shadow: rate.shadow,
             stale: false,
             blocked: record.blocked.saturating_add(u64::from(blocks)),
         })
@@ -248,15 +250,21 @@ impl<'a> Run<'a> {
 /// Whether the org is frozen is known for certain where it is in memory. Where it is not, a freeze may be
 /// stored.
 fn freeze(run: &mut Run<'_>) -> Verdict {
-    let reason = match &run.facts.org {
-        Ok(org) => org.frozen,
+    let (reason, until) = match &run.facts.org {
+        Ok(org) => (org.frozen, org.frozen_until),
         Err(cause) => return Verdict::Unevaluated(*cause),
     };
     let Some(reason) = reason else { return Verdict::Passed };
     let why = if reason.as_str().is_empty() { String::new() } else { format!(": {reason}") };
-    let message =
-        format!("An operator has frozen this org{why}. Running executions may resume; new ones wait for the operator.");
-    denied(Denial { code: Code::Frozen, fits: Fits::Unknown, message, names: Vec::new() })
+    let (fits, next) = match until {
+        None => (Fits::Unknown, "new ones wait for the operator".to_owned()),
+        Some(at) => {
+            let wait = run.facts.now.until(at);
+            (Fits::After(wait), format!("new ones may begin at {} (in {})", iso(at), words::duration(wait)))
+        }
+    };
+    let message = format!("An operator has frozen this org{why}. Running executions may resume; {next}.");
+    denied(Denial { code: Code::Frozen, fits, message, names: Vec::new() })
 }
 
 /// The hard stop of a pool: all of its accounts are exhausted.
@@ -270,7 +278,8 @@ fn accounts(run: &mut Run<'_>) -> Verdict {
 
 fn rate(run: &mut Run<'_>) -> Result<Verdict, Need> {
     let rate = &run.facts.policy.rate;
-    let Some(amount) = rate.amount.filter(|_| rate.exempt != Exemption::Always) else {
+    let is_enforced = rate.exempt != Exemption::Always && !rate.shadow;
+    let Some(amount) = rate.amount.filter(|_| is_enforced) else {
         return Ok(Verdict::Skipped);
     };
     let over = run.facts.org.as_ref().ok().map(|org| org.rate).filter(|record| record.count >= amount);

@@ -10,8 +10,8 @@ use super::{
     command::{ConfigurePool, NewAccount},
     ids::{AccountId, Meter, PoolId, Scope},
     lease::Now,
-    limit::Limit,
-    policy::{PoolPolicy, PoolRules, PoolSettings, Profile},
+    limit::{Limit, LimitSource, Origin},
+    policy::{OrgPolicy, PoolPolicy, PoolRules, PoolSettings, Profile},
     reply::{Exhaustion, Route},
     rows::{Avoided, Keeper, Limited, PoolRow, Reported, Row, RowKey, RowsByKind, UpstreamAccountRow},
     table::Table,
@@ -22,6 +22,7 @@ use crate::bounds::{ESTIMATE_BYTES, ESTIMATE_CALLS, LIMITED_PAUSE_MAX_MS, LIMITE
 /// Name the limits of an account among others on its scope.
 const ACCOUNT: &str = "account";
 const ACCOUNT_MINUTE: &str = "account/minute";
+const OF_POOL: Origin = Origin::of(LimitSource::Pool);
 
 /// The window of a limit per minute. What it exhausts is usable again so soon that it is not announced.
 pub(super) const CLOCK_MINUTE: Window = Window::Aligned { len: MINUTE_MS };
@@ -56,13 +57,25 @@ impl UpstreamAccountRow {
         let amount = self.daily_limit.unwrap_or(rules.daily_limit);
         let buffer = self.safety_buffer.unwrap_or(rules.safety_buffer);
         let window = self.window.unwrap_or(rules.window);
-        Limit { buffer, ..Limit::named(ACCOUNT, Meter::executions(), window, Some(amount)) }
+        Limit { buffer, ..Limit::named(ACCOUNT, Meter::executions(), window, Some(amount)) }.with_origin(OF_POOL)
+    }
+
+    /// The same as it is in force: an override may have changed its amount.
+    pub(super) fn limit_in_force(&self, scope: &Scope, rules: &PoolRules, policy: &OrgPolicy) -> Limit {
+        let limit = policy.limits_of(scope).iter().find(|limit| limit.name() == ACCOUNT);
+        limit.cloned().unwrap_or_else(|| self.limit(rules))
     }
 
     /// The limit per minute, where there is one.
     pub(super) fn minute_limit(&self, rules: &PoolRules) -> Option<Limit> {
         let amount = self.per_minute.or(rules.per_minute)?;
-        Some(Limit::named(ACCOUNT_MINUTE, Meter::executions(), CLOCK_MINUTE, Some(amount)))
+        Some(Limit::named(ACCOUNT_MINUTE, Meter::executions(), CLOCK_MINUTE, Some(amount)).with_origin(OF_POOL))
+    }
+
+    /// The same as it is in force.
+    pub(super) fn minute_limit_in_force(&self, scope: &Scope, rules: &PoolRules, policy: &OrgPolicy) -> Option<Limit> {
+        let limit = policy.limits_of(scope).iter().find(|limit| limit.name() == ACCOUNT_MINUTE);
+        limit.cloned().or_else(|| self.minute_limit(rules))
     }
 
     fn of(pool: &PoolId, new: &NewAccount, old: Option<&Self>) -> Self {

@@ -5,16 +5,20 @@ use std::sync::{Arc, LazyLock};
 
 use super::{
     ids::Meter,
-    limit::Label,
+    limit::{Label, Origin},
     policy::RateLimit,
     window::{Millis, Window},
 };
 use crate::bounds::HOUR_MS;
 
 /// What the backstop is called in answers; those of clock hours share one.
-pub fn backstop_label(len: Millis) -> Arc<Label> {
+pub fn backstop_label(len: Millis, origin: Origin) -> Arc<Label> {
     static CLOCK_HOUR: LazyLock<Arc<Label>> = LazyLock::new(|| of_length(HOUR_MS));
-    if len == HOUR_MS { CLOCK_HOUR.clone() } else { of_length(len) }
+    let mut label = if len == HOUR_MS { CLOCK_HOUR.clone() } else { of_length(len) };
+    if label.origin != origin {
+        Arc::make_mut(&mut label).origin = origin;
+    }
+    label
 }
 
 fn of_length(len: Millis) -> Arc<Label> {

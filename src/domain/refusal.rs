@@ -122,6 +122,32 @@ pub enum OrgError {
         /// How many there may be.
         most: u32,
     },
+    /// The override was changed by somebody else.
+    OverrideVersion {
+        /// The version that the override has; 0 = there never was one.
+        current: u64,
+    },
+    /// As many things of the org are overridden as may be.
+    TooManyOverrides {
+        /// How many there may be.
+        most: u32,
+    },
+    /// The scope does not have the limit, and what is to be set cannot make one.
+    LimitUnknown,
+    /// The scope has as many limits as it may, and this one is new.
+    TooManyLimits {
+        /// How many there may be.
+        most: usize,
+    },
+    /// What is to end at that time would have ended, or would not end within a lifetime.
+    EndNotThen {
+        /// When it is said to end.
+        given: Millis,
+        /// It has to be after this.
+        after: Millis,
+        /// And at this at the latest.
+        latest: Millis,
+    },
     /// The list has more accounts than a pool may have.
     TooManyAccounts {
         /// How many there may be.
@@ -169,6 +195,11 @@ impl fmt::Display for OrgError {
                 return at_most(f, most, "accounts per pool", Bound::accounts_per_pool);
             }
             Self::OccurredAt { given, oldest, latest } => return not_then(f, [*given, *oldest, *latest]),
+            Self::OverrideVersion { current } => return other_version(f, "override", *current),
+            Self::TooManyOverrides { most } => return at_most(f, most, "overrides per org", Bound::overrides_per_org),
+            Self::TooManyLimits { most } => return write!(f, "at most {most} limits on one org or scope"),
+            Self::EndNotThen { given, after, latest } => return not_its_end(f, [*given, *after, *latest]),
+            Self::LimitUnknown => LIMIT_UNKNOWN,
             Self::BudgetVersion { current } => return other_version(f, "budget", *current),
             Self::PoolVersion { current } => return other_version(f, "pool", *current),
             Self::AccountInOtherPool { index } => {
@@ -178,9 +209,7 @@ impl fmt::Display for OrgError {
             Self::ReservationNotFound => "no such reservation, or it was settled more than a day ago",
             Self::ReservationSettled(Settlement::Committed) => "the reservation is already committed",
             Self::ReservationSettled(Settlement::Released) => "the reservation is already released",
-            Self::ReservationExpired => {
-                "the reservation has expired and holds nothing; a Commit within 24 hours of that still records what was used"
-            }
+            Self::ReservationExpired => RESERVATION_EXPIRED,
             Self::ReservationSettled(Settlement::Expired) => {
                 "the reservation has expired; book what was used with Record"
             }
@@ -188,10 +217,7 @@ impl fmt::Display for OrgError {
             Self::SessionUnknown => "no such session, or it ended more than a day ago",
             Self::SessionExists => "a session of that session_id runs; end it first, or use another id",
             Self::SessionIdWornOut => return worn_out(f),
-            Self::SessionReplaced => {
-                "the session has ended and its session_id was used again: end what still reports for it, and start \
-                 under a new incarnation"
-            }
+            Self::SessionReplaced => SESSION_REPLACED,
             Self::OtherIdentity => "identity is not the one that the session was started with",
             Self::PoolUnknown => "this org has no such pool; configure it first",
             Self::AccountUnknown => "the pool has no such account",
@@ -199,6 +225,15 @@ impl fmt::Display for OrgError {
         f.write_str(text)
     }
 }
+
+const RESERVATION_EXPIRED: &str =
+    "the reservation has expired and holds nothing; a Commit within 24 hours of that still records what was used";
+
+const SESSION_REPLACED: &str = "the session has ended and its session_id was used again: end what still reports for it, and \
+                                start under a new incarnation";
+
+const LIMIT_UNKNOWN: &str = "there is no limit of this name: GetOrg lists those of the org and of its scopes. An amount makes one, but for \
+     balance, account and account/minute, and not in account/... and pool/...";
 
 impl std::error::Error for OrgError {}
 
@@ -215,6 +250,13 @@ fn not_then(f: &mut fmt::Formatter<'_>, times: [Millis; 3]) -> fmt::Result {
         "occurred_at_ms \"{given}\" ({said}) is not allowed: from {oldest} ({from}), for as long as usage is kept in \
          slices, to {latest} ({to}), or 0 for now"
     )
+}
+
+/// A time at which something should end by itself, and between which times that may be.
+fn not_its_end(f: &mut fmt::Formatter<'_>, times: [Millis; 3]) -> fmt::Result {
+    let [given, after, latest] = times;
+    let [said, from, to] = times.map(iso);
+    write!(f, "until_ms \"{given}\" ({said}) is not allowed: later than {after} ({from}), up to {latest} ({to})")
 }
 
 /// The value of a limit, what it limits, and the key an operator moves it with.
@@ -248,6 +290,17 @@ fn too_old(f: &mut fmt::Formatter<'_>, made_at: Millis, known_from: Millis) -> f
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_that_is_not_believed_is_shown_with_what_is() {
+        let error = OrgError::EndNotThen { given: 5_000, after: 1_795_392_000_000, latest: 1_795_392_001_000 };
+        let text = "until_ms \"5000\" (1970-01-01T00:00:05Z) is not allowed: later than 1795392000000 (2026-11-23T00:00:00Z), \
+                    up to 1795392001000 (2026-11-23T00:00:01Z)";
+        assert_eq!(error.to_string(), text);
+        assert!(OrgError::LimitUnknown.to_string().contains("GetOrg lists those"));
+        let full = OrgError::TooManyOverrides { most: 2 }.to_string();
+        assert_eq!(full, "at most 2 overrides per org (bounds.overrides_per_org)");
+    }
 
     #[test]
     fn a_refusal_for_lack_of_room_names_the_limit_its_value_and_its_key() {

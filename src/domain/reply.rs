@@ -1,5 +1,6 @@
 //! What an org answers: decisions, views of what it keeps, and what an audit of them found.
 
+mod control;
 mod pools;
 mod usage;
 
@@ -11,6 +12,7 @@ use super::{
     ids::{Meter, PoolId, Reason, Scope},
     lease::{Due, Now},
     ledger::HourSlice,
+    limit::Origin,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
     rows::{
@@ -22,6 +24,7 @@ use super::{
 };
 use crate::bounds::LATE_COMMIT_MS;
 
+pub use control::{OverrideChange, OverrideView, Standing};
 pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
 pub use usage::SlicedUsage;
 
@@ -59,6 +62,8 @@ pub struct Status {
     pub is_known: bool,
     /// What was denied lately, whatever this call would be answered.
     pub lately: Lately,
+    /// The billing provider keeps the balance, by the plan in force.
+    pub asks_provider: bool,
 }
 
 /// What may be spent in one scope and what was, in micro-USD.
@@ -83,6 +88,8 @@ pub struct PeriodView {
     pub limit: Option<u64>,
     /// It was set at run time.
     pub set: bool,
+    /// Where it comes from: what is set may be overridden.
+    pub origin: Origin,
     /// Micro-USD in the period.
     pub used: u64,
     /// Micro-USD held by reservations.
@@ -176,6 +183,8 @@ pub struct SessionStatus {
     pub running: u64,
     /// `None` = unlimited.
     pub max: Option<u64>,
+    /// The billing provider keeps the balance, by the plan in force.
+    pub asks_provider: bool,
 }
 
 /// Where amounts were counted that are settled.
@@ -308,6 +317,10 @@ pub struct Snapshot {
     pub sessions: Vec<SessionView>,
     /// Each pool with what its accounts add up to.
     pub pools: Vec<(PoolId, PoolSummary)>,
+    /// What was set over everything else, and what of it ended.
+    pub overrides: Vec<OverrideView>,
+    /// When the freeze ends by itself; `None` = it does not.
+    pub frozen_until: Option<Millis>,
     /// When the end of a trial was announced; `None` = it was not.
     pub trial_ended_at: Option<Millis>,
     /// Usage of past days and months, on disk.

@@ -41,6 +41,14 @@ pub enum Rpc {
     ReportOutcome,
     /// PoolService/ClearAccount.
     ClearAccount,
+    /// AdminService/SetOverride.
+    SetOverride,
+    /// AdminService/ClearOverride.
+    ClearOverride,
+    /// AdminService/SetPlan.
+    SetPlan,
+    /// AdminService/SetExemption.
+    SetExemption,
 }
 
 impl Rpc {
@@ -64,6 +72,10 @@ impl Rpc {
         Self::Pick,
         Self::ReportOutcome,
         Self::ClearAccount,
+        Self::SetOverride,
+        Self::ClearOverride,
+        Self::SetPlan,
+        Self::SetExemption,
     ];
 
     /// The name of the rpc; part of the keys of exported usage, so it never changes.
@@ -87,6 +99,10 @@ impl Rpc {
             Self::Pick => "Pick",
             Self::ReportOutcome => "ReportOutcome",
             Self::ClearAccount => "ClearAccount",
+            Self::SetOverride => "SetOverride",
+            Self::ClearOverride => "ClearOverride",
+            Self::SetPlan => "SetPlan",
+            Self::SetExemption => "SetExemption",
         }
     }
 }
@@ -102,7 +118,7 @@ impl Rpc {
 /// field which was added later has the version of that field.
 pub const VERSION: u8 = 2;
 /// The last version that this build knows.
-const LATEST: u8 = 3;
+const LATEST: u8 = 4;
 
 /// The upper half of every fingerprint, with the version added: `tgf`, and the version.
 const MARK: u64 = 0x7467_6600;
@@ -170,7 +186,7 @@ mod tests {
     fn within_a_version_the_meaning_decides_and_between_versions_the_id() {
         assert!(of(7).is_repeated_by(&of(7)));
         assert!(!of(7).is_repeated_by(&of(8)), "R-PIPE-6");
-        for other in [0, 0xa3b1_c2d3_0000_0007, 0x7467_6604_0000_0008] {
+        for other in [0, 0xa3b1_c2d3_0000_0007, 0x7467_6605_0000_0008] {
             assert!(asked(other).is_repeated_by(&of(7)), "{other:x}: written by another version");
             assert!(of(7).is_repeated_by(&asked(other)), "{other:x}: asked through another version");
         }

@@ -2,6 +2,7 @@
 //! knows how.
 
 mod kinds;
+mod overrides;
 mod request_ids;
 mod sessions;
 mod usage;
@@ -22,6 +23,7 @@ use super::{
 
 pub(super) use kinds::Keeper;
 pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
+pub use overrides::{OverrideRow, OverrideSubject, Setting};
 pub use request_ids::{IdPageRow, KeptHead, KeptId, RequestIdRow, SettledRow};
 pub use sessions::{FormerSessions, Heard, PastLife, SessionRow, SessionState};
 pub use usage::{PlaneDayRow, PlaneOfRow, PlaneUse, UsageDayRow, UsageKeptRow, UsageMonthRow};

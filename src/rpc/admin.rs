@@ -97,7 +97,8 @@ pub(super) async fn freeze(
     let (org, command) = requests::freeze(&request)?;
     let reason = command.reason.clone();
     let done = service.operate(&org, command, &reason, call).await?;
-    Ok(admin::FreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
+    let (replayed, was_frozen) = (done.replayed, done.outcome.was_frozen);
+    Ok(admin::FreezeResponse { replayed, was_frozen, until_ms: answers::int(done.view.unwrap_or(0)) })
 }
 
 pub(super) async fn unfreeze(

@@ -225,6 +225,16 @@ fn valid(rpc: &Rpc) -> Vec<u8> {
     if rpc.method == "ClearAccount" {
         request.set_field_by_name("account", text("a"));
     }
+    if ["SetOverride", "ClearOverride"].contains(&rpc.method) {
+        request.set_field_by_name("limit", text("rate"));
+    }
+    if rpc.method == "SetOverride" {
+        request.set_field_by_name("amount", Value::I64(1));
+    }
+    if ["SetPlan", "SetExemption"].contains(&rpc.method) {
+        // As it is configured.
+        request.set_field_by_name("change", Value::EnumNumber(3));
+    }
     request.encode_to_vec()
 }
 

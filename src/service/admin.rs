@@ -72,26 +72,32 @@ impl Service {
             let query = GetStatus { scopes: scopes.clone(), known };
             async move { Ok(*self.ask(org, query, call).await?) }
         };
-        self.with_provider(org, query, |status| status.decision.code(), call).await
+        self.with_provider(org, query, |status| (status.decision.code(), status.asks_provider), call).await
     }
 
-    /// Runs a query with what only the billing provider knows of the org: the balance at once, the
-    /// exemption where the answer says that it matters.
+    /// Runs a query with what only the billing provider knows of the org: the balance at once where the configuration
+    /// says so, or with the answer where the org was given such a plan; the exemption where the answer says that it
+    /// matters.
     pub(super) async fn with_provider<T, F: Future<Output = Result<T, ServiceError>>>(
         &self,
         org: &OrgId,
         query: impl Fn(Known) -> F,
-        code: impl Fn(&T) -> Code,
+        seen: impl Fn(&T) -> (Code, bool),
         call: &Call,
     ) -> Result<T, ServiceError> {
         let policy = self.policy(org);
         let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
-        let balance = match policy.balance.source {
-            BalanceSource::Provider => Some(self.balances.ask(org, policy.balance.deny_stale, until).await),
+        let ask = || self.balances.ask(org, policy.balance.deny_stale, until);
+        let mut balance = match policy.balance.source {
+            BalanceSource::Provider => Some(ask().await),
             BalanceSource::None | BalanceSource::NotIncluded | BalanceSource::Included { .. } => None,
         };
-        let answer = query(Known { balance, exempt: false }).await?;
-        let over = code(&answer) == Code::RateLimited;
+        let mut answer = query(Known { balance, exempt: false }).await?;
+        if balance.is_none() && seen(&answer).1 {
+            balance = Some(ask().await);
+            answer = query(Known { balance, exempt: false }).await?;
+        }
+        let over = seen(&answer).0 == Code::RateLimited;
         if over && policy.rate.exempt == Exemption::IfPaying && self.balances.pays(org, until).await {
             return query(Known { balance, exempt: true }).await;
         }

@@ -46,7 +46,8 @@ impl Service {
         };
         let limited = |why: &Why| {
             let is_limited = |row: &DenialRow| row.denied_by().is_some_and(|(_, code)| code == Code::RateLimited);
-            if why.blocks.iter().any(|block| is_limited(&block.now)) { Code::RateLimited } else { Code::Allowed }
+            let is_blocked = why.blocks.iter().any(|block| is_limited(&block.now));
+            (if is_blocked { Code::RateLimited } else { Code::Allowed }, false)
         };
         self.with_provider(org, query, limited, call).await
     }

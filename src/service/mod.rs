@@ -5,6 +5,7 @@ mod acquire;
 mod admin;
 mod audit;
 mod call;
+mod control;
 mod emergency;
 mod explain;
 mod pools;

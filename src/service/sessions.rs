@@ -56,7 +56,7 @@ impl Service {
             let query = GetSessionStatus { scopes: scopes.clone(), known };
             async move { Ok(*self.ask(org, query, call).await?) }
         };
-        self.with_provider(org, query, |status| status.decision.code(), call).await
+        self.with_provider(org, query, |status| (status.decision.code(), status.asks_provider), call).await
     }
 
     /// Where an org gets more; empty where nothing is configured.

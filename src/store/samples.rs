@@ -13,7 +13,8 @@ use crate::{
         ids::{AccountId, Amounts, DecisionId, Meter, OrgId, PoolId, RequestId, Scope, Source},
         outcome::{
             AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, Outcome, OutcomeReported,
-            Picked, PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
+            OverrideSet, Picked, PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement,
+            Started,
         },
         request::{Idempotency, Rpc},
         rows::Row,
@@ -154,6 +155,13 @@ pub(super) fn pool_key_entries() -> Vec<Entry> {
     ];
     let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
     outcomes.into_iter().map(remembered).collect()
+}
+
+/// What is remembered of what operators set.
+pub(super) fn control_entries() -> Vec<Entry> {
+    let rpcs = [Rpc::SetOverride, Rpc::ClearOverride, Rpc::SetPlan, Rpc::SetExemption];
+    let remembered = |rpc| Entry { rpc, ..entry("r", T0, true, Outcome::OverrideSet(OverrideSet)) };
+    rpcs.into_iter().map(remembered).collect()
 }
 
 /// One row of every kind, and more of those that have several forms; the head's timer is among them. Of the heads

@@ -1,6 +1,7 @@
 //! Domain → proto.
 
 mod budgets;
+mod control;
 mod events;
 mod explain;
 mod pools;
@@ -18,6 +19,7 @@ use crate::domain::{
     ids::{Amounts, DecisionId, Meter, OrgId, Scope},
     lease::{Due, Now},
     ledger::HourSlice,
+    limit::LimitSource,
     outbox::{DeadCause, OutboxRow},
     policy::JudgedBalance,
     rate::Counter,
@@ -27,7 +29,7 @@ use crate::domain::{
     window::{Millis, Window},
 };
 
-pub use self::{budgets::*, events::*, explain::*, pools::*, reservations::*, sessions::*, usage::*};
+pub use self::{budgets::*, control::*, events::*, explain::*, pools::*, reservations::*, sessions::*, usage::*};
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
 pub fn int(value: u64) -> i64 {
@@ -126,6 +128,20 @@ fn limit(view: &LimitView, now: Millis) -> v1::Limit {
         shadow: view.shadow,
         blocked: int(view.blocked),
         stale: view.stale,
+        source: source(view.label.origin.source).into(),
+        source_until_ms: int(view.label.origin.until.unwrap_or(0)),
+    }
+}
+
+fn source(source: LimitSource) -> v1::LimitSource {
+    match source {
+        LimitSource::Default => v1::LimitSource::Default,
+        LimitSource::Plan => v1::LimitSource::Plan,
+        LimitSource::Org => v1::LimitSource::Org,
+        LimitSource::Budget => v1::LimitSource::Budget,
+        LimitSource::Pool => v1::LimitSource::Pool,
+        LimitSource::Override => v1::LimitSource::Override,
+        LimitSource::Provider => v1::LimitSource::Provider,
     }
 }
 
@@ -213,6 +229,8 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
         executions_uncompleted: int(snapshot.uncompleted),
         budgets: snapshot.budgets.iter().map(budget_limits).collect(),
         sessions: snapshot.sessions.iter().map(session).collect(),
+        overrides: in_force(&snapshot.overrides, snapshot.at),
+        frozen_until_ms: at(snapshot.frozen_until),
         trial_ended_at_ms: at(snapshot.trial_ended_at),
         pools: pools::org_pools(&snapshot.pools),
         reservations_expired: size(snapshot.expired_reservations),

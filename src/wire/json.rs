@@ -164,7 +164,7 @@ mod tests {
         admin::v1::OrgSummary,
         v1::{
             AcquireBatchResult, AcquireResponse, Budget, BudgetPeriod, DecisionCode, FailOpen, GetStatusResponse,
-            acquire_batch_result,
+            LimitSource, acquire_batch_result,
         },
     };
 
@@ -200,17 +200,21 @@ mod tests {
     #[test]
     fn maps_are_objects_and_an_absent_limit_is_left_out() {
         let unlimited = BudgetPeriod { spend: 7, ..BudgetPeriod::default() };
-        let blocked = BudgetPeriod { limit: Some(0), remaining: Some(-3), ..BudgetPeriod::default() };
+        let source = LimitSource::Budget.into();
+        let blocked = BudgetPeriod { limit: Some(0), remaining: Some(-3), source, ..BudgetPeriod::default() };
         let periods = [("hourly".to_owned(), unlimited), ("daily".to_owned(), blocked)].into();
         let value = value(&Budget { periods, ..Budget::default() });
         assert_eq!(
             value["periods"]["hourly"],
-            json!({"spend": "7", "reserved": "0", "set": false}),
+            json!({"spend": "7", "reserved": "0", "set": false, "source": "LIMIT_SOURCE_UNSPECIFIED", "sourceUntilMs": "0"}),
             "R-BUD-2: absent is no limit"
         );
         assert_eq!(
             value["periods"]["daily"],
-            json!({"limit": "0", "spend": "0", "remaining": "-3", "reserved": "0", "set": false})
+            json!({
+                "limit": "0", "spend": "0", "remaining": "-3", "reserved": "0", "set": false,
+                "source": "LIMIT_SOURCE_BUDGET", "sourceUntilMs": "0",
+            })
         );
     }
 

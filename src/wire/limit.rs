@@ -20,7 +20,7 @@ macro_rules! limit {
     ($($tag:literal $name:ident: $kind:ident $type:ty;)+) => {
         /// One limit as it stands. Amounts are in the unit of the meter, times in milliseconds since the Unix
         /// epoch; `proto/tollgate/v1/gate.proto` says what each field means.
-        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
         #[allow(missing_docs, reason = "documented in the proto")]
         pub struct Limit {
             /// Its name, its meter and its window.
@@ -105,6 +105,8 @@ limit! {
     16 stale: bool bool;
     17 resets_in_ms: int64 i64;
     18 carried: int64 i64;
+    19 source: int32 i32;
+    20 source_until_ms: int64 i64;
 }
 
 impl Limit {
@@ -137,6 +139,7 @@ mod tests {
                     Kind::String => Value::String(field.name().to_owned()),
                     Kind::Bool => Value::Bool(true),
                     Kind::Int64 => Value::I64(-7),
+                    Kind::Enum(_) => Value::EnumNumber(6),
                     kind => panic!("{}: {kind:?}", field.name()),
                 },
             );

@@ -3,6 +3,7 @@
 
 mod admin;
 mod budgets;
+mod control;
 mod events;
 mod explain;
 mod gate;
@@ -30,7 +31,9 @@ use crate::{
 
 use meaning::Meaning;
 
-pub use self::{admin::*, budgets::*, events::*, explain::*, gate::*, pools::*, sessions::*, usage::*, what_if::*};
+pub use self::{
+    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, pools::*, sessions::*, usage::*, what_if::*,
+};
 
 type Parsed<T> = Result<T, InputError>;
 

@@ -97,6 +97,11 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::AccountInOtherPool { .. } => (Code::AlreadyExists, "ACCOUNT_IN_OTHER_POOL", None),
         OrgError::TooManyPools { .. } => (Code::ResourceExhausted, "POOLS_FULL", None),
         OrgError::TooManyAccounts { .. } => (Code::ResourceExhausted, "ACCOUNTS_FULL", None),
+        OrgError::OverrideVersion { .. } => (Code::Aborted, "OVERRIDE_VERSION", None),
+        OrgError::TooManyOverrides { .. } => (Code::ResourceExhausted, "OVERRIDES_FULL", None),
+        OrgError::TooManyLimits { .. } => (Code::ResourceExhausted, "LIMITS_FULL", None),
+        OrgError::LimitUnknown => (Code::NotFound, "LIMIT_UNKNOWN", None),
+        OrgError::EndNotThen { .. } => (Code::InvalidArgument, "INVALID_FIELD", None),
         OrgError::TooManySessions { .. } => (Code::ResourceExhausted, "SESSIONS_FULL", None),
     }
 }
@@ -123,6 +128,9 @@ pub fn to_status(error: &ServiceError) -> Status {
     }
     if let ServiceError::Org(refusal @ OrgError::OccurredAt { .. }) = error {
         details.add_bad_request_violation("occurred_at_ms", refusal.to_string());
+    }
+    if let ServiceError::Org(refusal @ OrgError::EndNotThen { .. }) = error {
+        details.add_bad_request_violation("until_ms", refusal.to_string());
     }
     Status::with_error_details(code, error.to_string(), details)
 }

@@ -11,7 +11,9 @@ use crate::{
         output::{Output, facts, number, shell_word, table, text},
     },
     domain::{ids::Meter, input::InputError, window::PERIODS},
-    wire::v1::{Budget, BudgetPeriod, GetBudgetRequest, PeriodPatch, ReplaceBudgetRequest, UpdateBudgetRequest},
+    wire::v1::{
+        Budget, BudgetPeriod, GetBudgetRequest, LimitSource, PeriodPatch, ReplaceBudgetRequest, UpdateBudgetRequest,
+    },
 };
 
 use super::{
@@ -169,7 +171,10 @@ fn row(name: &str, period: &BudgetPeriod, changed: bool) -> [String; 7] {
     let taken = i128::from(period.spend) + i128::from(period.reserved);
     let share = period.limit.map(|limit| bar(taken, i128::from(limit))).unwrap_or_default();
     let remaining = period.remaining.map(dollars).unwrap_or_default();
+    let is_overridden = period.source == i32::from(LimitSource::Override);
     let origin = match (period.limit, period.set) {
+        (Some(0), _) if is_overridden => "override, blocks all",
+        _ if is_overridden => "override",
         (None, _) => "",
         (Some(0), true) => "set, blocks all",
         (Some(0), false) => "configured, blocks all",

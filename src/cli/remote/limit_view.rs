@@ -3,7 +3,7 @@
 use crate::{
     cli::output::{number, table, text},
     domain::window::Millis,
-    wire::v1::{DecisionCode, Limit},
+    wire::v1::{DecisionCode, Limit, LimitSource},
 };
 
 use super::format::{amount, bar, iso, until};
@@ -97,7 +97,7 @@ pub(super) fn limit_table(limits: &[Limit], now: Millis) -> String {
         let (name, scope, meter, window) =
             (limit.texts.name.clone(), limit.scope.to_string(), limit.texts.meter.clone(), limit.texts.window.clone());
         let (wait, at) = resets(limit, now);
-        [name, scope, meter, window, used, reserved, remaining, of, wait, at, note(limit)]
+        [name, scope, meter, window, used, reserved, remaining, of, wait, at, note(limit, now)]
     });
     table(columns, rows)
 }
@@ -151,7 +151,26 @@ fn resets(limit: &Limit, now: Millis) -> (String, String) {
     (until(now, limit.resets_at_ms), iso(limit.resets_at_ms))
 }
 
-fn note(limit: &Limit) -> String {
+/// `plan`, `override`: who has set the limit.
+pub(super) fn source_name(limit: &Limit) -> String {
+    match LimitSource::try_from(limit.source) {
+        Ok(source) => source.as_str_name().trim_start_matches("LIMIT_SOURCE_").to_ascii_lowercase(),
+        Err(_) => format!("source {}", limit.source),
+    }
+}
+
+/// What was set for a while, and for how long; empty of what is as it is configured.
+fn for_a_while(limit: &Limit, now: Millis) -> Option<String> {
+    let is_override = limit.source == i32::from(LimitSource::Override);
+    let source = source_name(limit);
+    match limit.source_until_ms {
+        0 if is_override => Some(source),
+        0 => None,
+        at => Some(format!("{source} ends in {}", until(now, at))),
+    }
+}
+
+fn note(limit: &Limit, now: Millis) -> String {
     let mut notes = Vec::new();
     if limit.limiting {
         notes.push("limiting".to_owned());
@@ -165,6 +184,7 @@ fn note(limit: &Limit) -> String {
     if limit.stale {
         notes.push("stale".to_owned());
     }
+    notes.extend(for_a_while(limit, now));
     if limit.carried != 0 {
         notes.push(format!("{} carried over", amount(&limit.texts.meter, limit.carried)));
     }
@@ -239,10 +259,16 @@ mod tests {
     #[test]
     fn notes_say_what_is_special_about_a_limit() {
         let plain = limit("rate", 1, 2);
-        assert_eq!(note(&plain), "");
+        assert_eq!(note(&plain, 0), "");
         let special = Limit { limiting: true, exhausted: true, shadow: true, stale: true, ..plain };
         let special = Limit { carried: 4, buffer: 5, blocked: 7, ..special };
-        assert_eq!(note(&special), "limiting, exhausted, shadow, stale, 4 carried over, buffer 5, 7 blocked");
+        assert_eq!(note(&special, 0), "limiting, exhausted, shadow, stale, 4 carried over, buffer 5, 7 blocked");
+        let set = Limit { source: LimitSource::Override.into(), ..limit("rate", 1, 2) };
+        assert_eq!(note(&set, 0), "override");
+        assert_eq!(note(&Limit { source_until_ms: 3_600_000, ..set }, 0), "override ends in 1h");
+        let of_plan = Limit { source: LimitSource::Plan.into(), ..limit("rate", 1, 2) };
+        assert_eq!(note(&of_plan, 0), "");
+        assert_eq!(note(&Limit { source_until_ms: 3_600_000, ..of_plan }, 0), "plan ends in 1h");
         let over = Limit { carried: 400, ..limit("quota/executions", -300, 100) };
         assert_eq!(headline(&[over], 0), "-300 left of 100 (quota/executions, 400 carried over, never resets)");
     }

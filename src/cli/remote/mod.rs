@@ -8,6 +8,7 @@ mod batch;
 mod billing;
 mod budget;
 mod cluster;
+mod control;
 mod decision_view;
 mod events;
 mod explain;

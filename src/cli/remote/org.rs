@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         Exit,
-        args::{OrgVerb, OrgWriteArgs, PageArgs, WhyArgs},
+        args::{EndArgs, OrgVerb, OrgWriteArgs, PageArgs, WhyArgs},
         connect::Connection,
         failure::Failure,
         output::{Output, number, table, text},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    events,
+    control, events,
     format::when,
     org_view, paging,
     request_id::{named_in_doubt, org_and_request_id},
@@ -36,9 +36,12 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
             Ok(Exit::Done)
         }
         OrgVerb::Purge { write, why } => purge(connection, write, why, output).await,
-        OrgVerb::Freeze { write, reason } => freeze(connection, write, reason.as_ref(), output).await,
+        OrgVerb::Freeze { write, reason, end } => freeze(connection, write, (reason.as_ref(), end), output).await,
         OrgVerb::Unfreeze { write, why } => unfreeze(connection, write, why, output).await,
         OrgVerb::Changes(args) => events::changes(connection, args, output).await,
+        OrgVerb::Override(verb) => control::overrides(connection, verb, output).await,
+        OrgVerb::SetPlan(args) => control::set_plan(connection, args, output).await,
+        OrgVerb::Exempt(args) => control::exempt(connection, args, output).await,
     }
 }
 
@@ -83,16 +86,24 @@ async fn purge(
 async fn freeze(
     connection: &Connection,
     write: &OrgWriteArgs,
-    reason: Option<&Reason>,
+    (reason, end): (Option<&Reason>, &EndArgs),
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
     let reason = reason.map(ToString::to_string).unwrap_or_default();
-    let request = FreezeRequest { org: org.to_string(), request_id: request_id.clone(), reason };
+    let EndArgs { after, until } = *end;
+    let request = FreezeRequest {
+        org: org.to_string(),
+        request_id: request_id.clone(),
+        reason,
+        for_ms: after.unwrap_or(0),
+        until_ms: until.unwrap_or(0),
+    };
     let answer = connection.wait(connection.admin().freeze(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
-    output.answer(&answer, |answer: &FreezeResponse, _| {
-        changed("frozen", org, answer.replayed, answer.was_frozen.then_some("it was frozen already"))
+    output.answer(&answer, |answer: &FreezeResponse, now| {
+        let frozen = changed("frozen", org, answer.replayed, answer.was_frozen.then_some("it was frozen already"));
+        if answer.until_ms == 0 { frozen } else { format!("{frozen}  until {}", when(now, answer.until_ms)) }
     })?;
     Ok(Exit::Done)
 }

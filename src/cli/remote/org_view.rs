@@ -9,6 +9,7 @@ use crate::{
 use super::{
     all_scopes,
     budget::{dollars, in_order},
+    control::override_table,
     format::{amount, iso, since, span, when},
     limit_view::limit_table,
     pool_view::pool_table,
@@ -21,6 +22,7 @@ pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> String {
         summary(org, now),
         section("rate record", org.rate.is_none(), || org.rate.map(rate).unwrap_or_default()),
         section("limits", org.limits.is_empty(), || limit_table(&org.limits, now)),
+        section("overrides", org.overrides.is_empty(), || override_table(&org.overrides, now)),
         section("budgets", org.budgets.is_empty(), || budgets(&org.budgets)),
         section("ledgers", org.ledgers.is_empty(), || ledgers(&org.ledgers)),
         section("counters", org.counters.is_empty(), || counters(org)),
@@ -44,6 +46,10 @@ fn summary(org: &GetOrgResponse, now: Millis) -> String {
         (false, _) => "no".to_owned(),
         (true, "") => "yes".to_owned(),
         (true, reason) => format!("yes: {reason}"),
+    };
+    let frozen = match org.frozen_until_ms {
+        0 => frozen,
+        until => format!("{frozen}, until {}", when(now, until)),
     };
     let mut known = vec![
         ("org", org.org.clone()),

@@ -60,6 +60,7 @@ fn budget(org: &str, scope: &str) -> Budget {
         reserved,
         set,
         previous_limit: None,
+        ..BudgetPeriod::default()
     };
     let periods = [
         ("monthly", period(None, 3_000_000, 0, false)),
@@ -118,7 +119,10 @@ version  3
     let value = node.ask(&["budget", "get", "acme", "--output", "json"]).json();
     assert_eq!(
         value["budget"]["periods"]["weekly"],
-        json!({"limit": "0", "spend": "2000000", "remaining": "-2000000", "reserved": "0", "set": true})
+        json!({
+            "limit": "0", "spend": "2000000", "remaining": "-2000000", "reserved": "0", "set": true,
+            "source": "LIMIT_SOURCE_UNSPECIFIED", "sourceUntilMs": "0",
+        })
     );
     assert_eq!(value["budget"]["periods"]["monthly"].get("limit"), None, "R-BUD-2: absent is no limit");
 }

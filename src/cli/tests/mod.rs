@@ -3,6 +3,7 @@
 mod audit;
 mod billing;
 mod budget;
+mod control;
 mod errors;
 mod events;
 mod explain;
@@ -365,6 +366,8 @@ blocked  3
 limits:
 LIMIT  SCOPE  METER  WINDOW      USED  RESERVED  REMAINING    OF  RESETS IN  RESETS AT             NOTE
 rate   -      calls  aligned/1h    12         0        988  1000  42m 10s    2026-11-22T09:12:10Z  -
+
+overrides: none
 
 budgets:
 SCOPE         VERSION  PERIOD       LIMIT

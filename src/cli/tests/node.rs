@@ -15,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, audit, billing, events, explain, plan, session, usage};
+use super::{NOW_MS, audit, billing, control, events, explain, plan, session, usage};
 use crate::{
     domain::limit::LimitTexts,
     wire::{
@@ -311,10 +311,31 @@ impl AdminService for Canned {
     }
 
     async fn freeze(&self, request: Request<FreezeRequest>) -> Reply<FreezeResponse> {
-        let FreezeRequest { org, request_id, reason } = request.into_inner();
+        let FreezeRequest { org, request_id, reason, for_ms, .. } = request.into_inner();
         let was_frozen = org == "full";
         self.0.lock().unwrap().writes.push((format!("{org} {reason}"), request_id));
-        Ok(Response::new(FreezeResponse { replayed: false, was_frozen }))
+        let until_ms = if for_ms == 0 { 0 } else { NOW_MS + for_ms };
+        Ok(Response::new(FreezeResponse { replayed: false, was_frozen, until_ms }))
+    }
+
+    async fn set_override(&self, request: Request<SetOverrideRequest>) -> Reply<SetOverrideResponse> {
+        control::set_override(&self.keep(request))
+    }
+
+    async fn clear_override(&self, request: Request<ClearOverrideRequest>) -> Reply<ClearOverrideResponse> {
+        Ok(Response::new(control::clear_override(&self.keep(request))))
+    }
+
+    async fn list_overrides(&self, request: Request<ListOverridesRequest>) -> Reply<ListOverridesResponse> {
+        Ok(Response::new(control::list_overrides(&self.keep(request))))
+    }
+
+    async fn set_plan(&self, request: Request<SetPlanRequest>) -> Reply<SetPlanResponse> {
+        Ok(Response::new(control::set_plan(&self.keep(request))))
+    }
+
+    async fn set_exemption(&self, request: Request<SetExemptionRequest>) -> Reply<SetExemptionResponse> {
+        Ok(Response::new(control::set_exemption(&self.keep(request))))
     }
 
     async fn unfreeze(&self, request: Request<UnfreezeRequest>) -> Reply<UnfreezeResponse> {
@@ -441,6 +462,8 @@ fn everything(org: String) -> GetOrgResponse {
         plan: "free".into(),
         frozen: true,
         freeze_reason: "unpaid".into(),
+        frozen_until_ms: 0,
+        overrides: Vec::new(),
         rate: Some(RateRecord { window_id: hour / 3_600_000, window_length_ms: 3_600_000, count: 12, blocked: 3 }),
         limits: vec![rate(12, false)],
         ledgers: vec![Ledger {

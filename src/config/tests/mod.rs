@@ -7,6 +7,7 @@ mod cluster;
 mod meaning;
 mod mistakes;
 mod overrun;
+mod plans;
 mod pools;
 mod reload;
 mod scopes;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::{
     ids::Meter,
-    limit::Limit,
+    limit::{Limit, Origin},
     policy::SessionPolicy,
     window::{Calendar, Millis, Window},
 };
@@ -52,6 +52,8 @@ fn every_key_of_a_session_means_what_it_says() {
     let anyone = policy(&config, "anyone");
     let expected = SessionPolicy {
         max: None,
+        shadow: false,
+        origin: Origin::default(),
         enforce: false,
         trial: false,
         first_slice: 60_000,

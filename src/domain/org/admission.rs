@@ -16,6 +16,7 @@ use crate::{
         limit::Label,
         outcome::{Admitted, Picked, Started},
         pipeline::{self, Facts, Judgement, OrgFacts},
+        policy::RateLimit,
         rate::{RateRecord, backstop_label},
         refusal::OrgError,
         rows::{ReservationRow, SessionRow, SessionState},
@@ -99,20 +100,22 @@ impl OrgState {
     }
 
     /// What the backstop is called, kept from answer to answer.
-    pub(super) fn rate_label(&mut self, len: Millis) -> Arc<Label> {
-        let kept = self.rate_label.take().filter(|label| label.window == Window::Aligned { len });
-        self.rate_label.insert(kept.unwrap_or_else(|| backstop_label(len))).clone()
+    pub(super) fn rate_label(&mut self, rate: &RateLimit) -> Arc<Label> {
+        let (window, origin) = (Window::Aligned { len: rate.len }, rate.origin);
+        let kept = self.rate_label.take().filter(|label| (label.window, label.origin) == (window, origin));
+        self.rate_label.insert(kept.unwrap_or_else(|| backstop_label(rate.len, origin))).clone()
     }
 
     /// Runs the gates over the org's state.
     fn judge(&mut self, ask: &Acquire, exhausted_pool: Option<&Denial>, ctx: &Context<'_>) -> Result<Judgement, Need> {
-        let rate_label = self.rate_label(ctx.policy.rate.len);
+        let rate_label = self.rate_label(&ctx.policy.rate);
         let org = OrgFacts {
             rate: self.rate_now(ctx),
             rate_label: &rate_label,
             sessions: self.sessions.running(),
             malformed: self.budgets.is_malformed(&ask.scopes),
             frozen: self.frozen.as_ref(),
+            frozen_until: self.frozen_until(),
             book: &mut self.book,
             exhausted_pool,
             store_fault: ctx.store_fault,

@@ -39,7 +39,8 @@ impl OrgState {
 
     /// What is set over what is configured.
     fn budget_in_force(&mut self, scope: &Scope, configured: &Context<'_>) -> BudgetView {
-        let limits = self.budgets.limits_of(scope, configured.policy, self.now);
+        let base = self.base(configured);
+        let limits = self.overrides.over(scope, self.budgets.limits_of(scope, &base, self.now));
         self.budget_view(scope, &limits)
     }
 
@@ -78,7 +79,8 @@ impl OrgState {
             let Standing { used, reserved, .. } = self.book.standing(scope, limit, self.now);
             let remaining = LimitView::of(limit, scope, used, reserved).remaining();
             let set = row.limits.contains_key(period);
-            PeriodView { period, previous: None, limit: limit.amount, set, used, reserved, remaining }
+            let origin = limit.label.origin;
+            PeriodView { period, previous: None, limit: limit.amount, set, origin, used, reserved, remaining }
         };
         let periods = PERIODS.iter().map(&mut period_view).collect();
         BudgetView { version: row.version, periods, malformed: malformed(&row) }

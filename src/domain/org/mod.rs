@@ -8,12 +8,14 @@
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
 //! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
-//! are limits set meanwhile, `denials` are kept and explained, `exports` report to billing, `operators` inspect and
-//! freeze, `events` keeps what happened, `watch` notices it, `commits` hands it all to the store.
+//! are limits set meanwhile, `control` is what operators set over everything, `denials` are kept and explained,
+//! `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it,
+//! `commits` hands it all to the store.
 
 mod admission;
 mod budgets;
 mod commits;
+mod control;
 mod denials;
 mod events;
 mod operators;
@@ -42,15 +44,16 @@ use super::{
     lease::Now,
     limit::Label,
     outcome::{Done, Entry, Outcome, Remembered},
+    overrides::Overrides,
     planes::PlaneDays,
-    policy::OrgPolicy,
+    policy::{OrgPolicy, Plans},
     pools::Pools,
     promise::Promise,
     rate::RateRecord,
     reach::ScopeRules,
     refusal::OrgError,
     request::{Idempotency, Rpc},
-    rows::{DisputedRow, Keeper, OrgRows, Row, RowKey, RowsByKind},
+    rows::{DisputedRow, Keeper, OrgRows, OverrideRow, Row, RowKey, RowsByKind},
     scopes::Scopes,
     sessions::Sessions,
     table::Table,
@@ -81,6 +84,8 @@ pub struct Context<'a> {
     pub now: Now,
     /// As configured.
     pub policy: &'a Arc<OrgPolicy>,
+    /// The plans of the same configuration.
+    pub plans: &'a dyn Plans,
     /// Service time from which on it has been; `None` = it is not the policy that the org has in service.
     pub policy_since: Option<Millis>,
     /// The maxima in force.
@@ -125,6 +130,10 @@ pub struct News {
     pub forgotten_request_ids: u64,
     /// They will be.
     pub request_ids_filling: Option<Filling>,
+    /// What an operator had set and what has ended by itself.
+    pub overrides_ended: Vec<OverrideRow>,
+    /// The plan that was set for the org is not configured any more: it has what is configured for it.
+    pub plan_missing: bool,
     /// The trial has used up what it includes.
     pub trial_ended: bool,
     /// What operators have done.
@@ -161,6 +170,7 @@ pub struct OrgState {
     outbox: Outbox,
     uncompleted: u64,
     budgets: Budgets,
+    overrides: Overrides,
     sessions: Sessions,
     pools: Pools,
     trial: Trial,
@@ -222,6 +232,7 @@ impl OrgState {
             outbox: Outbox::load(&mut rows),
             uncompleted: head.uncompleted,
             budgets: Budgets::load(&mut rows),
+            overrides: Overrides::load(&mut rows),
             sessions,
             pools: Pools::load(&mut rows, &clocks),
             trial: Trial::load(&mut rows),
@@ -243,7 +254,7 @@ impl OrgState {
     }
 
     /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
-    fn keepers(&mut self) -> [&mut dyn Keeper; 14] {
+    fn keepers(&mut self) -> [&mut dyn Keeper; 15] {
         [
             &mut self.book,
             &mut self.baselines,
@@ -251,6 +262,7 @@ impl OrgState {
             &mut self.disputed,
             &mut self.outbox,
             &mut self.budgets,
+            &mut self.overrides,
             &mut self.sessions,
             &mut self.pools,
             &mut self.trial,
@@ -315,7 +327,7 @@ impl OrgState {
         self.now = self.clocks.service;
         self.expire_sessions(last, ctx);
         self.expire_reservations(ctx);
-        let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
+        let policy = self.policy_at(self.now, ctx);
         self.settle_windows(&policy, ctx);
         let in_force = Context { policy: &policy, ..*ctx };
         self.roll_pools(&in_force);

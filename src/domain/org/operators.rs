@@ -1,4 +1,4 @@
-//! What operators ask of an org: freeze, forget, inspect.
+//! What operators ask of an org: forget, inspect.
 
 use smallvec::smallvec;
 
@@ -7,48 +7,15 @@ use super::{
     tables::{baseline_row, execution_row},
 };
 use crate::domain::{
-    command::{Acquire, Freeze, Known, Unfreeze},
+    command::{Acquire, Known},
     events::Change,
-    ids::{Amounts, Meter, Reason, Scope},
-    outcome::{Done, Frozen},
-    refusal::OrgError,
+    ids::{Amounts, Meter, Scope},
+    policy::BalanceSource,
     reply::{Audit, Purged, Snapshot, Status},
-    request::Rpc,
     scopes::Scopes,
 };
 
-/// How a freeze is shown: that it is one, and why.
-fn frozen(old: Option<&Reason>, new: Option<&Reason>) -> Vec<Change> {
-    let shown = |reason: Option<&Reason>| match reason.map(Reason::as_str) {
-        None => "no".to_owned(),
-        Some("") => "yes".to_owned(),
-        Some(reason) => format!("yes: {reason}"),
-    };
-    Change::between("frozen", &shown(old), &shown(new)).into_iter().collect()
-}
-
 impl OrgState {
-    pub(in crate::domain) fn freeze(&mut self, freeze: &Freeze, ctx: &Context<'_>) -> Result<Done<Frozen>, OrgError> {
-        let ctx = &Context { reason: &freeze.reason, ..*ctx };
-        self.once(Rpc::Freeze, Some(&freeze.idempotency), ctx, |org| {
-            let old = org.frozen.replace(freeze.reason.clone());
-            org.operated("Freeze", frozen(old.as_ref(), Some(&freeze.reason)), ctx);
-            Ok(Frozen { was_frozen: old.is_some() })
-        })
-    }
-
-    pub(in crate::domain) fn unfreeze(
-        &mut self,
-        unfreeze: &Unfreeze,
-        ctx: &Context<'_>,
-    ) -> Result<Done<Frozen>, OrgError> {
-        self.once(Rpc::Unfreeze, Some(&unfreeze.idempotency), ctx, |org| {
-            let old = org.frozen.take();
-            org.operated("Unfreeze", frozen(old.as_ref(), None), ctx);
-            Ok(Frozen { was_frozen: old.is_some() })
-        })
-    }
-
     /// The log of events goes with the rest: that it was purged is announced, and answered.
     pub(in crate::domain) fn purge_all(&mut self, ctx: &Context<'_>) -> Purged {
         let existed = self.is_known();
@@ -66,7 +33,8 @@ impl OrgState {
         let decision = self.peek(Acquire::of(scopes.clone(), smallvec![(Meter::executions(), 1)]), known, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
         let (is_known, lately) = (self.is_known(), self.denials.lately(self.now));
-        Box::new(Status { decision, frozen, plan, is_known, lately })
+        let asks_provider = ctx.policy.balance.source == BalanceSource::Provider;
+        Box::new(Status { decision, frozen, plan, is_known, lately, asks_provider })
     }
 
     pub(in crate::domain) fn inspect(&mut self, ctx: &Context<'_>) -> Option<Box<Snapshot>> {
@@ -97,6 +65,7 @@ impl OrgState {
             let of_scope = self.peek(Acquire::of(scope.into(), Amounts::new()), Known::default(), ctx).limits;
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
+        let overrides = self.override_views(ctx);
         let pools = self.pool_views(ctx).into_iter().map(|pool| (pool.id, pool.summary)).collect();
         Snapshot {
             plan: ctx.policy.plan.clone(),
@@ -125,6 +94,8 @@ impl OrgState {
             budgets: self.budgets.rows().cloned().collect(),
             sessions: self.sessions.rows().cloned().map(|row| self.session_view(row)).collect(),
             pools,
+            overrides,
+            frozen_until: self.frozen_until(),
             trial_ended_at: self.trial.ended_at(),
             usage: self.usage.kept(),
             uncompleted: self.uncompleted,

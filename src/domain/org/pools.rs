@@ -96,7 +96,7 @@ impl OrgState {
             org.operated(Rpc::ConfigurePool.name(), changes::between(&set.pool, &before, &after), ctx);
             Ok(PoolConfigured)
         })?;
-        let policy = self.budgets.in_force(ctx.policy, &self.pools, self.now);
+        let policy = self.policy_at(self.now, ctx);
         let ctx = &Context { policy: &policy, ..*ctx };
         self.settle_pool(&set.pool, ctx);
         Ok(done.show(Box::new(self.pool_view(&set.pool, ctx))))
@@ -170,7 +170,7 @@ impl OrgState {
         let Chosen { member, mut row, last_resort } = chosen;
         let (pool, scope) = (row.pool.clone(), &member.scope);
         let rules = self.pools.rules(&pool, &ctx.policy.pools);
-        let limit = row.limit(&rules);
+        let limit = row.limit_in_force(scope, &rules, ctx.policy);
         let opens = !self.book.runs(scope, &limit, self.now);
         self.book.book(ctx.policy, (slice::from_ref(scope), Folded::NONE), &Meter::executions(), 1, self.now);
         row.last_used_at = Some(self.now);
@@ -232,7 +232,7 @@ impl OrgState {
     ) {
         let (member, rules) = (Member::of(&row.id), self.pools.rules(&row.pool, &ctx.policy.pools));
         let scope = &member.scope;
-        let limit = row.limit(&rules);
+        let limit = row.limit_in_force(scope, &rules, ctx.policy);
         self.book.book(ctx.policy, (slice::from_ref(scope), Folded::NONE), &Meter::bytes(), report.bytes(), self.now);
         let used_up = outcome == Upstream::QuotaExhausted;
         let opens = used_up && named.is_none() && !self.book.runs(scope, &limit, self.now);

@@ -27,7 +27,7 @@ use crate::{
         lease::Due,
         limit::Limit,
         outcome::{Beaten, SessionEnded, Shown},
-        policy::OrgPolicy,
+        policy::{BalanceSource, OrgPolicy},
         refusal::OrgError,
         reply::{Action, Beat, Quota, SessionStatus, SessionView},
         request::Rpc,
@@ -118,7 +118,7 @@ impl OrgState {
     pub(super) fn expire_sessions(&mut self, last: Millis, configured: &Context<'_>) {
         while let Some(mut row) = self.sessions.expired(self.clocks.lease) {
             let at = self.clocks.shown(row.expires_at).clamp(last, self.now);
-            let policy = self.budgets.in_force(configured.policy, &self.pools, at);
+            let policy = self.policy_at(at, configured);
             let ctx = Context { policy: &policy, ..*configured };
             let folded = self.placed_compute(&row.scopes, &ctx);
             let booked = self.take_slice(&row).min(row.silence());
@@ -369,6 +369,7 @@ impl OrgState {
             quota: self.quota(scopes, ctx.policy),
             running: self.sessions.running(),
             max: ctx.policy.sessions.max,
+            asks_provider: ctx.policy.balance.source == BalanceSource::Provider,
         })
     }
 

@@ -202,7 +202,7 @@ impl OrgState {
         let Some(limit) = limit_of(&row.scope, name, ctx).filter(|_| backstop.is_none()) else {
             return match backstop {
                 Some(rate) => {
-                    let label = self.rate_label(ctx.policy.rate.len);
+                    let label = self.rate_label(&ctx.policy.rate);
                     self.step(&row.scope, &label, (rate.count, ctx.policy.rate.amount.unwrap_or(u64::MAX)), ctx);
                 }
                 // Nothing limits it any more.

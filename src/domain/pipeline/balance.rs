@@ -19,15 +19,17 @@ use crate::domain::{
     gate::{Cause, Code, Denial, Fits, Verdict},
     ids::{Meter, Scope},
     lease::Now,
-    limit::Label,
+    limit::{Label, LimitSource, Origin},
     policy::{BalanceSource, OnIndeterminate, OrgPolicy},
     window::{Window, iso},
     words,
 };
 
 /// The balance of a provider among the limits.
-static BALANCE: LazyLock<Arc<Label>> =
-    LazyLock::new(|| Label::new(BalanceSource::LIMIT, Meter::executions(), Window::Provider));
+static BALANCE: LazyLock<Arc<Label>> = LazyLock::new(|| {
+    let label = Label::new(BalanceSource::LIMIT, Meter::executions(), Window::Provider);
+    Arc::new(Label { origin: Origin::of(LimitSource::Provider), ..(*label).clone() })
+});
 
 /// The balance as the gate saw it, for the answer.
 #[derive(Debug)]

@@ -63,7 +63,8 @@ pub(super) fn reserve_slice(run: &mut Run<'_>) -> u64 {
 /// R-SES-1: a code of its own.
 pub(super) fn concurrency(run: &mut Run<'_>) -> Verdict {
     let policy = &run.facts.policy.sessions;
-    let Some(max) = policy.max.filter(|_| run.facts.ask.is_session() && policy.enforce) else {
+    let is_enforced = policy.enforce && !policy.shadow;
+    let Some(max) = policy.max.filter(|_| run.facts.ask.is_session() && is_enforced) else {
         return Verdict::Skipped;
     };
     match &run.facts.org {
@@ -121,9 +122,10 @@ pub(super) fn view(run: &Run<'_>, charged: bool) -> Option<LimitView> {
     let (ask, policy) = (run.facts.ask, &run.facts.policy.sessions);
     let max = policy.max.filter(|_| ask.is_session() || ask.explain)?;
     let running = run.facts.org.as_ref().ok()?.sessions;
-    let limit =
-        Limit { label: SESSIONS.clone(), amount: Some(max), buffer: 0, shadow: !policy.enforce, carries: false };
+    let shadow = policy.shadow || !policy.enforce;
+    let limit = Limit { label: SESSIONS.clone(), amount: Some(max), buffer: 0, shadow, carries: false };
+    let limit = limit.with_origin(policy.origin);
     let counted = running.saturating_add(u64::from(charged && ask.is_session()));
-    let limiting = !charged && ask.is_session() && policy.enforce && running >= max;
+    let limiting = !charged && ask.is_session() && !shadow && running >= max;
     Some(LimitView { limiting, ..LimitView::of(&limit, &Scope::org(), counted, 0) })
 }

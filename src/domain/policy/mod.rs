@@ -2,6 +2,7 @@
 
 mod balance;
 mod limited;
+mod plans;
 mod pools;
 mod scopes;
 mod sessions;
@@ -13,7 +14,7 @@ use std::{
 
 use super::{
     ids::{Meter, Scope},
-    limit::{Limit, Limits},
+    limit::{Limit, LimitSource, Limits, Origin},
     window::Millis,
 };
 use crate::bounds::HOUR_MS;
@@ -21,6 +22,7 @@ use crate::bounds::HOUR_MS;
 pub use self::{
     balance::{BalancePolicy, BalanceSource, Exemption, ExportWhen, JudgedBalance},
     limited::Limited,
+    plans::{NoPlans, Plans},
     pools::{PoolPolicy, PoolRules, PoolSettings, Profile},
     scopes::Family,
     sessions::SessionPolicy,
@@ -59,6 +61,10 @@ pub struct RateLimit {
     pub on_indeterminate: OnIndeterminate,
     /// Whether the backstop spares the org.
     pub exempt: Exemption,
+    /// Evaluated and reported, never denying.
+    pub shadow: bool,
+    /// Where the amount comes from.
+    pub origin: Origin,
 }
 
 impl Default for RateLimit {
@@ -69,6 +75,8 @@ impl Default for RateLimit {
             idle_windows: 2,
             on_indeterminate: OnIndeterminate::Allow,
             exempt: Exemption::Never,
+            shadow: false,
+            origin: Origin::default(),
         }
     }
 }
@@ -139,6 +147,35 @@ impl OrgPolicy {
         }
     }
 
+    /// The same of a plan that ends at `until`: what comes from the plan does.
+    #[must_use]
+    pub(super) fn ending(mut self, until: Millis) -> Self {
+        let of_plan = Origin::of(LimitSource::Plan);
+        let ends = Origin { until: Some(until), ..of_plan };
+        let moved = |limits: &Limits| -> Limits {
+            let end = |limit: &Limit| match limit.label.origin == of_plan {
+                true => limit.clone().with_origin(ends),
+                false => limit.clone(),
+            };
+            limits.iter().map(end).collect()
+        };
+        self.limits = moved(&self.limits);
+        for limits in self.scopes.values_mut().chain(self.scope_prefixes.values_mut()) {
+            *limits = moved(limits);
+        }
+        for origin in [&mut self.rate.origin, &mut self.sessions.origin] {
+            if *origin == of_plan {
+                *origin = ends;
+            }
+        }
+        if let BalanceSource::Included { limit, .. } = &mut self.balance.source
+            && limit.label.origin == of_plan
+        {
+            *limit = limit.clone().with_origin(ends);
+        }
+        self
+    }
+
     /// The emergency cap: what an operator said, per hour; else the backstop itself; else a default per hour.
     pub fn emergency(&self) -> RateLimit {
         if self.emergency_amount.is_none() && self.rate.amount.is_some() {
@@ -151,9 +188,10 @@ impl OrgPolicy {
     /// The same with other limits on one scope, over those of `configured`: it is listed by its name only
     /// where they are other ones.
     pub(super) fn set_limits(&mut self, scope: &Scope, limits: Vec<Limit>, configured: &Self) {
+        let known = configured.limits_of(scope);
         if scope.is_org() {
             self.limits = limits.into();
-        } else if configured.scopes.contains_key(scope) || *limits != **configured.limits_of(scope) {
+        } else if configured.scopes.contains_key(scope) || *limits != **known || !known.is_from_where(&limits) {
             self.scopes.insert(scope.clone(), limits.into());
         } else {
             self.scopes.remove(scope);

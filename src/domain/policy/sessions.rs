@@ -1,12 +1,19 @@
 //! What an operator decided about sessions.
 
-use crate::{bounds::SECOND_MS, domain::window::Millis};
+use crate::{
+    bounds::SECOND_MS,
+    domain::{limit::Origin, window::Millis},
+};
 
 /// How many sessions of an org may run, and how each is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionPolicy {
     /// At once; `None` = unlimited.
     pub max: Option<u64>,
+    /// How many run is reported and never denies.
+    pub shadow: bool,
+    /// Where that number comes from.
+    pub origin: Origin,
     /// False only watches: usage accrues, and neither the number of sessions nor their quota denies.
     pub enforce: bool,
     /// Sessions stop without a grace when the quota is used up, and that is announced once.
@@ -27,6 +34,8 @@ impl Default for SessionPolicy {
     fn default() -> Self {
         Self {
             max: None,
+            shadow: false,
+            origin: Origin::default(),
             enforce: true,
             trial: false,
             first_slice: 180 * SECOND_MS,

@@ -2,9 +2,9 @@
 //! and what a commit of an org writes.
 
 use super::{
-    BaselineRow, BudgetRow, CounterRow, DisputedRow, ExecutionRow, Head, IdPageRow, JournalRow, PlaneDayRow,
-    PlaneOfRow, PoolRow, RequestIdRow, ReservationRow, SessionRow, SettledRow, SliceRow, TimerRow, TrialEndedRow,
-    UpstreamAccountRow, UsageDayRow, UsageKeptRow, UsageMonthRow,
+    BaselineRow, BudgetRow, CounterRow, DisputedRow, ExecutionRow, Head, IdPageRow, JournalRow, OverrideRow,
+    OverrideSubject, PlaneDayRow, PlaneOfRow, PoolRow, RequestIdRow, ReservationRow, SessionRow, SettledRow, SliceRow,
+    TimerRow, TrialEndedRow, UpstreamAccountRow, UsageDayRow, UsageKeptRow, UsageMonthRow,
 };
 use crate::domain::{
     alerts::{AlertRow, Subject},
@@ -148,6 +148,8 @@ kinds! {
     PlaneOf(PlaneOfRow) { id: DecisionId } in planes_of;
     /// What there is of the days and months above; at most one row.
     UsageKept(UsageKeptRow) in usage_kept;
+    /// What an operator has set over everything else.
+    Override(OverrideRow) { scope: Scope, subject: OverrideSubject } in overrides;
 }
 
 /// Owns rows of an org: takes them from [`RowsByKind`] when the org is loaded, and says from then on what

@@ -218,6 +218,7 @@ fn without_limits(org: &mut OrgBench, command: impl Into<Command>) {
         org: &id,
         now,
         policy: &none,
+        plans: &NoPlans,
         policy_since,
         bounds: &bounds,
         decision,

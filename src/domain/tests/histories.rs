@@ -11,6 +11,7 @@ use crate::{
         balance::{Balance, DenyReason},
         gate::Cause,
         policy::OnIndeterminate,
+        rows::Setting,
         window::Calendar,
         zone::Zone,
     },
@@ -44,6 +45,8 @@ pub(super) const LIMITS: [(&str, &str, Window); 21] = [
     ("workspace/a", "executions", Window::Aligned { len: 7 * SECOND }),
     ("workspace/a", "spend", Window::Anchored { len: 6 * HOUR_MS }),
 ];
+/// The number of the backstop, which stands behind them.
+pub(super) const BACKSTOP: u8 = 21;
 /// Those of them that a budget can set: the periods of spend of the org, and one of agent and workspace.
 const SET: [u8; 6] = [1, 2, 3, 4, 15, 18];
 const SCOPES: [&str; 5] = ["", "workspace/a", "workspace/b", "account/k1", "agent/7"];
@@ -115,8 +118,18 @@ pub(super) enum Op {
         replace: bool,
         expect: Option<i8>,
     },
+    /// One of [`LIMITS`], or behind them the backstop: what it is for a while, or until it is cleared.
+    SetOverride {
+        index: u8,
+        setting: Setting,
+        lasts: Option<Millis>,
+        expect: Option<i8>,
+    },
+    ClearOverride(u8),
     Resume(u8, bool),
-    Freeze(bool),
+    /// For a while, or until the other one.
+    Freeze(Option<Millis>),
+    Unfreeze,
     /// An earlier command again, with another body under the same id if so told.
     Repeat(u8, bool),
     Time(Step),
@@ -259,6 +272,28 @@ fn budgets() -> impl Strategy<Value = Op> {
         .prop_map(|(index, amount, replace, expect)| Op::SetBudget { index, amount, replace, expect })
 }
 
+fn lengths() -> impl Strategy<Value = Option<Millis>> {
+    let lengths = prop::sample::select(vec![SECOND, MINUTE_MS, HOUR_MS, HOUR_MS + 1, DAY_MS, 36 * DAY_MS]);
+    prop_oneof![1 => Just(None), 3 => lengths.prop_map(Some)]
+}
+
+fn overrides() -> impl Strategy<Value = Op> {
+    let setting = prop_oneof![
+        1 => Just(Setting::Amount(0)),
+        6 => (1..14_u64).prop_map(Setting::Amount),
+        1 => Just(Setting::Amount(AMOUNT_MAX)),
+        2 => Just(Setting::Unlimited),
+        2 => Just(Setting::Shadow),
+    ];
+    let expect = prop_oneof![5 => Just(None), 1 => (-1..=1_i8).prop_map(Some)];
+    (0..=BACKSTOP, setting, lengths(), expect).prop_map(|(index, setting, lasts, expect)| Op::SetOverride {
+        index,
+        setting,
+        lasts,
+        expect,
+    })
+}
+
 fn lateness() -> impl Strategy<Value = Option<i64>> {
     let ago = |length: Millis| i64::try_from(length).unwrap();
     let minutes = ago(MINUTE_MS);
@@ -290,8 +325,11 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
         6 => (scopes(), costs(), lateness()).prop_map(|(scopes, usage, late)| Op::Record(scopes, usage, late)),
         4 => report.prop_map(|(scopes, source, incarnation, total)| Op::Report { scopes, source, incarnation, total }),
         5 => budgets(),
+        5 => overrides(),
+        2 => (0..=BACKSTOP).prop_map(Op::ClearOverride),
         2 => (0..3_u8, any::<bool>()).prop_map(|(execution, keyed)| Op::Resume(execution, keyed)),
-        1 => any::<bool>().prop_map(Op::Freeze),
+        1 => lengths().prop_map(Op::Freeze),
+        1 => Just(Op::Unfreeze),
         5 => (any::<u8>(), prop::bool::weighted(0.2)).prop_map(|(which, clash)| Op::Repeat(which, clash)),
         20 => steps().prop_map(Op::Time),
         6 => limit_ops(),

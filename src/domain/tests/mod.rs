@@ -21,6 +21,7 @@ mod late;
 mod leases;
 mod model;
 mod outbox;
+mod overrides;
 mod pair;
 mod past_usage;
 mod policy;
@@ -42,7 +43,7 @@ mod usage;
 mod watch;
 mod zones;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use self::disk::Disk;
 use smallvec::smallvec;
@@ -64,7 +65,7 @@ use super::{
     limit::{Limit, Limits},
     org::{Context, OrgState},
     outcome::{Committed, Done, Extended, Frozen, OutcomeReported, Reported, Resumed, Settlement, Shown},
-    policy::{BalanceSource, OrgPolicy},
+    policy::{BalanceSource, NoPlans, OrgPolicy, Plans},
     refusal::OrgError,
     reply::{Audit, Counted, OutboxReplayed, Purged, Snapshot},
     request::Idempotency,
@@ -148,11 +149,27 @@ fn reserving(amounts: Amounts) -> Acquire {
     Acquire { reserve: amounts, ..ask() }
 }
 
+/// Plans by their names.
+#[derive(Debug, Default)]
+struct Configured(BTreeMap<&'static str, Arc<OrgPolicy>>);
+
+impl Plans for Configured {
+    fn with_plan(&self, _: &OrgId, plan: &str) -> Option<Arc<OrgPolicy>> {
+        self.0.get(plan).cloned()
+    }
+
+    fn plan_names(&self) -> Vec<String> {
+        self.0.keys().map(ToString::to_string).collect()
+    }
+}
+
 struct OrgBench {
     state: OrgState,
     policy: OrgPolicy,
     /// The policy as it was last handed over: the same one as long as nothing of it changes.
     shared: Arc<OrgPolicy>,
+    /// Those that can be set at run time.
+    plans: Configured,
     /// When it was.
     policy_since: Millis,
     bounds: Bounds,
@@ -176,6 +193,7 @@ impl OrgBench {
             state: OrgState::default(),
             policy: OrgPolicy::default(),
             shared: Arc::default(),
+            plans: Configured::default(),
             policy_since: T0,
             bounds: Bounds::default(),
             now: T0,
@@ -284,6 +302,7 @@ impl OrgBench {
             org: &org,
             now: self.clocks(),
             policy: &self.shared,
+            plans: &self.plans,
             policy_since: Some(self.policy_since),
             bounds: &self.bounds,
             decision,
@@ -369,7 +388,9 @@ impl OrgBench {
     }
 
     fn freeze(&mut self, id: &str) -> Result<Done<Frozen>, OrgError> {
-        self.ask(Freeze { reason: Reason::parse("reason", "fraud").unwrap(), idempotency: key(id) })
+        let done =
+            self.ask(Freeze { reason: Reason::parse("reason", "fraud").unwrap(), end: None, idempotency: key(id) })?;
+        Ok(Done { outcome: done.outcome, replayed: done.replayed })
     }
 
     fn unfreeze(&mut self, id: &str) -> Result<Done<Frozen>, OrgError> {

@@ -61,7 +61,7 @@ fn every_mode_evaluates_it_and_a_freeze_stands_before_it() {
     let explained = org.acquire(Acquire { explain: true, ..ask() });
     assert_eq!(explained.code(), Code::ScopeRequired, "the first denial decides");
     assert!(matches!(explained.reports.of(Gate::Rate), Verdict::Denied(_)), "R-PIPE-1: explain runs every gate");
-    org.ask(Freeze { reason: Reason::parse("reason", "x").unwrap(), idempotency: key("f") }).unwrap();
+    org.ask(Freeze { reason: Reason::parse("reason", "x").unwrap(), end: None, idempotency: key("f") }).unwrap();
     assert_eq!(org.acquire(ask()).code(), Code::Frozen);
 }
 

@@ -42,7 +42,7 @@ async fn resume_is_served_in_every_state_and_asks_the_provider_nothing() {
         }
         if frozen {
             let reason = Reason::parse("reason", "why").unwrap();
-            let freeze = Freeze { reason, idempotency: idempotency("f") };
+            let freeze = Freeze { reason, end: None, idempotency: idempotency("f") };
             node.service.operate(&name, freeze, Reason::none(), &call()).await.unwrap();
         }
         if lost {

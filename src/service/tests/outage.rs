@@ -13,7 +13,7 @@ use crate::{
         decision::Decision,
         gate::{Cause, Code, FailOpen, Gate},
         ids::{Meter, Reason, Scope},
-        limit::Limit,
+        limit::{Limit, LimitSource, Origin},
         policy::{BalancePolicy, BalanceSource, Exemption, OnIndeterminate, OrgPolicy, RateLimit, SessionPolicy},
         window::{Calendar, Window},
     },
@@ -22,6 +22,8 @@ use crate::{
 };
 
 const OFF: RateLimit = RateLimit {
+    shadow: false,
+    origin: Origin::of(LimitSource::Default),
     amount: None,
     len: HOUR_MS,
     idle_windows: 2,
@@ -43,7 +45,7 @@ async fn decide(node: &Node, name: &str, acquire: Acquire) -> Box<Decision> {
 
 /// Freezes `icy` and puts `poor` over the daily budget that was set on it.
 async fn trouble(node: &Node) {
-    let freeze = Freeze { reason: Reason::parse("reason", "").unwrap(), idempotency: idempotency("f") };
+    let freeze = Freeze { reason: Reason::parse("reason", "").unwrap(), end: None, idempotency: idempotency("f") };
     node.service.operate(&org("icy"), freeze, Reason::none(), &call()).await.unwrap();
     let budget = SetBudget {
         scope: Scope::org(),

@@ -10,6 +10,7 @@ use crate::domain::{
     input::InputError,
     outbox::OutboxKey,
     request::Rpc,
+    rows::OverrideSubject,
     scopes::Scopes,
     window::Window,
 };
@@ -83,7 +84,7 @@ macro_rules! texts {
     };
 }
 
-texts!(Scope, Meter, Source, ExecutionId, SessionId, PoolId, AccountId, RequestId, Plane);
+texts!(Scope, Meter, Source, ExecutionId, SessionId, PoolId, AccountId, RequestId, Plane, OverrideSubject);
 
 /// By its name.
 impl KeyPart for Subject {

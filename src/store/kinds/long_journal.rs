@@ -6,7 +6,9 @@ pub(super) use super::journal::{read, write};
 pub(super) fn samples() -> Vec<(&'static str, crate::domain::rows::JournalRow)> {
     use crate::{
         domain::rows::JournalRow,
-        store::samples::{T0, entries, pool_entries, pool_key_entries, session_entries, settlement_entries},
+        store::samples::{
+            T0, control_entries, entries, pool_entries, pool_key_entries, session_entries, settlement_entries,
+        },
     };
 
     vec![
@@ -14,6 +16,7 @@ pub(super) fn samples() -> Vec<(&'static str, crate::domain::rows::JournalRow)> 
         ("long_journal_sessions", JournalRow { seq: 7, at: T0, entries: session_entries() }),
         ("long_journal_pools", JournalRow { seq: 5, at: T0, entries: pool_entries() }),
         ("long_journal_keys", JournalRow { seq: 8, at: T0, entries: pool_key_entries() }),
+        ("long_journal_control", JournalRow { seq: 9, at: T0, entries: control_entries() }),
         ("long_journal_settlements", JournalRow { seq: 4, at: T0, entries: settlement_entries() }),
     ]
 }

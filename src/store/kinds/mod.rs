@@ -31,6 +31,7 @@ mod key;
 mod long_journal;
 mod outbox;
 mod outcomes;
+mod overrides;
 mod plane_day;
 mod plane_of;
 mod pool;
@@ -246,6 +247,7 @@ kinds! {
         PlaneDay = 0x34 "plane_day" in plane_day { start };
         PlaneOf = 0x36 "plane_of" in plane_of { id };
         UsageKept = 0x35 "usage_kept" in usage_kept;
+        Override = 0x2d "override" in overrides { scope, subject };
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";

@@ -9,8 +9,8 @@ use crate::domain::{
     ids::{AccountId, Amounts, DecisionId, Meter},
     input::InputError,
     outcome::{
-        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, Outcome, OutcomeReported, Picked,
-        PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
+        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, Outcome, OutcomeReported,
+        OverrideSet, Picked, PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
     },
     request::Rpc,
     scopes::Scopes,
@@ -40,11 +40,16 @@ pub(super) enum RpcV2 {
     Pick,
     ReportOutcome,
     ClearAccount,
+    SetOverride,
+    ClearOverride,
+    SetPlan,
+    SetExemption,
 }
 
 mirror!(Rpc <=> RpcV2 {
     Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
-    StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome, ClearAccount,
+    StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome, ClearAccount, SetOverride, ClearOverride,
+    SetPlan, SetExemption,
 });
 
 #[derive(Serialize, Deserialize)]
@@ -115,6 +120,7 @@ pub(super) enum OutcomeV2 {
         booked: Vec<SettledV2>,
         reserved: Vec<SettledV2>,
     },
+    OverrideSet,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -259,6 +265,7 @@ impl From<&Outcome> for OutcomeV2 {
                 Self::OutcomeReported { outcome: (*outcome).into(), known: *known }
             }
             Outcome::AccountCleared(AccountCleared { was_held }) => Self::AccountCleared { was_held: *was_held },
+            Outcome::OverrideSet(OverrideSet) => Self::OverrideSet,
         }
     }
 }
@@ -331,6 +338,7 @@ impl OutcomeV2 {
                 Outcome::OutcomeReported(OutcomeReported { outcome: outcome.into(), known })
             }
             Self::AccountCleared { was_held } => Outcome::AccountCleared(AccountCleared { was_held }),
+            Self::OverrideSet => Outcome::OverrideSet(OverrideSet),
         })
     }
 }

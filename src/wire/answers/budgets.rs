@@ -1,6 +1,6 @@
 //! Budgets, and what an audit found.
 
-use super::int;
+use super::{int, source};
 use crate::{
     bounds::MICROS_PER_CENT,
     domain::{
@@ -21,6 +21,8 @@ pub fn budget(view: BudgetView, org: &OrgId, scope: &Scope) -> v1::Budget {
         reserved: int(period.reserved),
         set: period.set,
         previous_limit: period.previous.map(int),
+        source: period.limit.map_or(v1::LimitSource::Unspecified, |_| source(period.origin.source)).into(),
+        source_until_ms: int(period.origin.until.filter(|_| period.limit.is_some()).unwrap_or(0)),
     };
     let legacy = view.periods.iter().find(|period| period.period == LEGACY_PERIOD).map(period).unwrap_or_default();
     v1::Budget {

@@ -117,7 +117,7 @@ pub fn session(view: &SessionView) -> v1::Session {
 
 /// Whether a session could start now; a quota of 0 with `unlimited` is none.
 pub fn session_status(status: SessionStatus, org: &OrgId, asked: &Scopes, upgrade_url: &str) -> v1::SessionStatus {
-    let SessionStatus { decision, plan, quota, running, max } = status;
+    let SessionStatus { decision, plan, quota, running, max, asks_provider: _ } = status;
     v1::SessionStatus {
         org: org.to_string(),
         scope: first(asked),

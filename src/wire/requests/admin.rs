@@ -1,6 +1,10 @@
 //! What operators ask and write.
 
-use super::{Meaning, Parsed, optional, org, page_size, required_id};
+use super::{
+    Meaning, Parsed,
+    control::{end, ends},
+    optional, org, page_size, required_id,
+};
 use crate::{
     domain::{
         command::{Freeze, ListOutbox, Purge, ReplayOutbox, Unfreeze},
@@ -13,9 +17,10 @@ use crate::{
 /// The reason may be empty, at most 256 bytes; the request id may not be empty.
 pub fn freeze(request: &admin::FreezeRequest) -> Parsed<(OrgId, Freeze)> {
     let reason = Reason::parse("reason", &request.reason)?;
-    let meaning = Meaning::default().text(3, reason.as_str());
+    let end = end(request.for_ms, request.until_ms)?;
+    let meaning = Meaning::default().text(3, reason.as_str()).added(4, |meaning| ends(meaning, (4, 5), end));
     let idempotency = required_id(&request.request_id, &meaning)?;
-    Ok((org(&request.org)?, Freeze { reason, idempotency }))
+    Ok((org(&request.org)?, Freeze { reason, end, idempotency }))
 }
 
 /// The request id may not be empty.

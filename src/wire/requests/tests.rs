@@ -194,6 +194,7 @@ fn requests() -> Vec<(&'static str, DynamicMessage)> {
                 org: org.clone(),
                 request_id: request_id.clone(),
                 reason: "unpaid".into(),
+                ..Default::default()
             }),
         ),
         (
@@ -278,6 +279,7 @@ fn requests() -> Vec<(&'static str, DynamicMessage)> {
     ]
     .into_iter()
     .chain(requests_of_several_scopes())
+    .chain(requests_of_operators())
     .collect()
 }
 
@@ -322,6 +324,60 @@ fn requests_of_several_scopes() -> [(&'static str, DynamicMessage); 5] {
     ]
 }
 
+/// What is set at run time.
+fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
+    let (org, request_id, reason) = ("acme".to_owned(), "r".to_owned(), "why".to_owned());
+    let set = admin::SetOverrideRequest {
+        org: org.clone(),
+        scope: "team/a".into(),
+        request_id: request_id.clone(),
+        limit: "budget/bytes/rolling/11h".into(),
+        amount: Some(7),
+        for_ms: 5_000,
+        expected_version: Some(0),
+        reason: reason.clone(),
+        ..Default::default()
+    };
+    let lifted = admin::SetOverrideRequest {
+        setting: admin::OverrideSetting::Unlimited.into(),
+        amount: None,
+        for_ms: 0,
+        until_ms: 5,
+        ..set.clone()
+    };
+    let clear = admin::ClearOverrideRequest {
+        org: org.clone(),
+        scope: set.scope.clone(),
+        request_id: request_id.clone(),
+        limit: set.limit.clone(),
+        expected_version: Some(0),
+        reason: reason.clone(),
+    };
+    let plan = admin::SetPlanRequest {
+        org: org.clone(),
+        request_id: request_id.clone(),
+        plan: "pro".into(),
+        reason: reason.clone(),
+        ..Default::default()
+    };
+    let none = admin::SetPlanRequest { change: admin::PlanChange::None.into(), plan: String::new(), ..plan.clone() };
+    let exempt = admin::SetExemptionRequest {
+        org,
+        request_id,
+        change: admin::ExemptionChange::NotExempt.into(),
+        reason,
+        ..Default::default()
+    };
+    vec![
+        ("SetOverride", reflected(&set)),
+        ("SetOverride", reflected(&lifted)),
+        ("ClearOverride", reflected(&clear)),
+        ("SetPlan", reflected(&plan)),
+        ("SetPlan", reflected(&none)),
+        ("SetExemption", reflected(&exempt)),
+    ]
+}
+
 fn reflected<M: Message + Name>(message: &M) -> DynamicMessage {
     let descriptor = descriptors().unwrap().get_message_by_name(&M::full_name()).unwrap();
     let mut reflected = DynamicMessage::new(descriptor);
@@ -354,6 +410,10 @@ fn fingerprint(rpc: &str, request: &DynamicMessage) -> Parsed<u64> {
         "ReportCumulative" => Some(report_cumulative(&read(&bytes))?.1.idempotency),
         "Freeze" => Some(freeze(&read(&bytes))?.1.idempotency),
         "Unfreeze" => Some(unfreeze(&read(&bytes))?.1.idempotency),
+        "SetOverride" => Some(set_override(&read(&bytes))?.1.idempotency),
+        "ClearOverride" => Some(clear_override(&read(&bytes))?.1.idempotency),
+        "SetPlan" => Some(set_plan(&read(&bytes))?.1.idempotency),
+        "SetExemption" => Some(set_exemption(&read(&bytes))?.1.idempotency),
         "Heartbeat" => heartbeat(&read(&bytes))?.1.idempotency,
         "EndSession" => Some(end_session(&read(&bytes))?.1.idempotency),
         "ConfigurePool" => Some(configure_pool(&read(&bytes))?.1.idempotency),
@@ -507,7 +567,7 @@ fn every_rpc_with_an_id_is_tried_here() {
 }
 
 /// For ever: a node of the version beside this one has to find the same. In the order of [`requests`].
-const GOLDEN: [(&str, u64); 33] = [
+const GOLDEN: [(&str, u64); 39] = [
     ("Acquire", 0x7467_6602_0dfb_0c98),
     ("Acquire", 0x7467_6602_38d3_94c2),
     ("Commit", 0x7467_6602_56db_d98e),
@@ -541,6 +601,12 @@ const GOLDEN: [(&str, u64); 33] = [
     ("ReportCumulative", 0x7467_6603_b815_f8e0),
     ("StartSession", 0x7467_6603_2224_8ee6),
     ("Pick", 0x7467_6603_fad8_404a),
+    ("SetOverride", 0x7467_6602_b260_9fa9),
+    ("SetOverride", 0x7467_6602_e92e_8f87),
+    ("ClearOverride", 0x7467_6602_7fb9_312a),
+    ("SetPlan", 0x7467_6602_f6a9_7dad),
+    ("SetPlan", 0x7467_6602_2c95_8a36),
+    ("SetExemption", 0x7467_6602_32d8_0736),
 ];
 
 #[test]

@@ -149,7 +149,8 @@ impl OrgState {
     ) -> Result<Headroom, Exhausted> {
         let row = self.pools.account(&member.id);
         let withheld = row.and_then(|row| row.withheld(rules.profile, &self.clocks));
-        let amount = row.map_or(0, |row| row.daily_limit.unwrap_or(rules.daily_limit));
+        let limit = row.map(|row| row.limit_in_force(&member.scope, rules, ctx.policy));
+        let amount = limit.map_or(0, |limit| limit.amount.unwrap_or(u64::MAX));
         let evidence = row.and_then(|row| row.evidence);
         let evidence = evidence.filter(|evidence| self.now < evidence.until && amount <= evidence.limit);
         let route = row.and_then(|row| row.route(&self.clocks));

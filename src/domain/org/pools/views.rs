@@ -39,7 +39,7 @@ impl OrgState {
     pub(super) fn account_view(&mut self, member: &Member, ctx: &Context<'_>) -> Option<AccountView> {
         let row = self.pools.account(&member.id)?.clone();
         let rules = self.pools.rules(&row.pool, &ctx.policy.pools);
-        let limit = row.limit(&rules);
+        let limit = row.limit_in_force(&member.scope, &rules, ctx.policy);
         let Standing { used, ends_at, .. } = self.book.standing(&member.scope, &limit, self.now);
         let standing = self.standing(member, &rules, ctx);
         let runs = self.book.runs(&member.scope, &limit, self.now);
@@ -50,7 +50,7 @@ impl OrgState {
             daily_limit: limit.amount.unwrap_or(u64::MAX),
             safety_buffer: limit.buffer,
             window: limit.window(),
-            per_minute: row.minute_limit(&rules).and_then(|limit| limit.amount),
+            per_minute: row.minute_limit_in_force(&member.scope, &rules, ctx.policy).and_then(|limit| limit.amount),
             used,
             reported,
             last_used_at: row.last_used_at,

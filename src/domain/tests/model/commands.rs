@@ -3,7 +3,10 @@
 use std::cmp::Reverse;
 
 use super::*;
-use crate::domain::command::{Commit, Extend, Freeze, Record, Release, Resume, Unfreeze};
+use crate::domain::{
+    command::{Commit, Extend, Freeze, Record, Release, Resume, Unfreeze},
+    limit::Limit,
+};
 
 /// The range of usage leaves it open.
 struct Vague;
@@ -22,6 +25,7 @@ impl Model {
         for held in self.holds.iter_mut().filter(|held| held.ended.is_none() && held.expires_at <= now) {
             held.ended = Some((now, Settlement::Expired));
         }
+        self.end_overrides();
         self.remembered.retain(|entry| entry.until > now);
     }
 
@@ -64,8 +68,9 @@ impl Model {
             Command::ReportCumulative(report) => {
                 self.once(Rpc::ReportCumulative, &report.idempotency, |model| model.report(report, rules))
             }
-            Command::Freeze(Freeze { idempotency, .. }) => self.freeze(true, Rpc::Freeze, idempotency),
-            Command::Unfreeze(Unfreeze { idempotency }) => self.freeze(false, Rpc::Unfreeze, idempotency),
+            Command::Freeze(Freeze { idempotency, end, .. }) => self.freeze((true, *end), Rpc::Freeze, idempotency),
+            Command::Unfreeze(Unfreeze { idempotency }) => self.freeze((false, None), Rpc::Unfreeze, idempotency),
+            Command::SetOverride(set) => self.once(set.rpc, &set.idempotency, |model| model.set_override(set)),
             Command::Resume(Resume { execution, idempotency }) => self.resume(execution, idempotency.as_ref()),
             Command::Purge(_) => {
                 self.begin(self.now, rules);
@@ -86,7 +91,8 @@ impl Model {
             | Command::AskWhy(_)
             | Command::RunAudit(_)
             | Command::TryLimits(_)
-            | Command::GetUsage(_) => unreachable!("asked by the checks themselves"),
+            | Command::GetUsage(_)
+            | Command::ListOverrides(_) => unreachable!("asked by the checks themselves"),
             Command::SetBudget(set) => {
                 let rpc = if set.replace { Rpc::ReplaceBudget } else { Rpc::UpdateBudget };
                 self.once(rpc, &set.idempotency, |model| model.set_budget(set))
@@ -116,6 +122,8 @@ impl Model {
                 | Answer::AlreadySettled(_)
                 | Answer::Expired
                 | Answer::OtherVersion(_)
+                | Answer::OtherOverride(_)
+                | Answer::NoSuchLimit
                 | Answer::NotThen
         ) {
             self.remember(rpc, asked, DAY, answer.clone());
@@ -412,8 +420,46 @@ impl Model {
         Answer::BudgetSet
     }
 
-    fn freeze(&mut self, frozen: bool, rpc: Rpc, asked: &Idempotency) -> Answer {
-        self.once(rpc, asked, |model| Answer::Frozen { was_frozen: std::mem::replace(&mut model.frozen, frozen) })
+    fn set_override(&mut self, set: &SetOverride) -> Answer {
+        let configured = self.configured.clone().unwrap();
+        let rule = rule_named(&configured, set);
+        let (version, now) = (self.override_version(rule), self.now);
+        if set.expected_version.is_some_and(|expected| expected != version) {
+            return Answer::OtherOverride(version);
+        }
+        let Some(setting) = &set.setting else {
+            for old in self.overrides.iter_mut().filter(|old| old.rule == rule && old.holds) {
+                (old.holds, old.version) = (false, old.version + 1);
+            }
+            self.carry_since(now);
+            return Answer::OverrideSet;
+        };
+        let without = Self { overrides: Vec::new(), ..self.clone() }.in_force(&configured);
+        if let Some(limit) = without.limits.get(rule).filter(|limit| !limit.present)
+            && (!matches!(setting, Setting::Amount(_)) || !counts_for_org(&limit.scope))
+        {
+            return Answer::NoSuchLimit;
+        }
+        let until = match set.end {
+            None => None,
+            Some(End::After(length)) => Some(now + length),
+            Some(End::At(at)) => Some(at),
+        };
+        self.overrides.retain(|old| old.rule != rule);
+        let (setting, version) = (setting.clone(), version + 1);
+        self.overrides.push(Overridden { rule, setting, set_at: now, until, version, holds: true });
+        self.carry_since(now);
+        Answer::OverrideSet
+    }
+
+    fn freeze(&mut self, (frozen, end): (bool, Option<End>), rpc: Rpc, asked: &Idempotency) -> Answer {
+        self.once(rpc, asked, |model| {
+            model.freeze_ends = match end {
+                Some(End::After(length)) => Some(model.now + length),
+                Some(End::At(_)) | None => None,
+            };
+            Answer::Frozen { was_frozen: std::mem::replace(&mut model.frozen, frozen) }
+        })
     }
 
     fn resume(&mut self, execution: &ExecutionId, asked: Option<&Idempotency>) -> Answer {
@@ -445,4 +491,12 @@ impl Model {
             self.disputed.retain(|(at, _)| at + kept() > now);
         }
     }
+}
+
+/// The number of the limit that is meant; the backstop stands behind all of them.
+fn rule_named(rules: &Rules, set: &SetOverride) -> usize {
+    let named = |rule: &Rule| {
+        rule.scope == set.scope && Limit::new(rule.meter.clone(), rule.window, None).name() == set.subject.as_str()
+    };
+    rules.limits.iter().position(named).unwrap_or(rules.limits.len())
 }

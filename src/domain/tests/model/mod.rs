@@ -9,7 +9,7 @@ mod commands;
 
 use crate::domain::{
     balance::BalanceVerdict,
-    command::{Acquire, Mode, ReportCumulative, SetBudget},
+    command::{Acquire, End, Mode, ReportCumulative, SetBudget, SetOverride},
     commands::Command,
     decision::Hold,
     gate::Code,
@@ -17,7 +17,7 @@ use crate::domain::{
     outcome::Settlement,
     policy::OnIndeterminate,
     request::{Idempotency, Rpc},
-    rows::BudgetRow,
+    rows::{BudgetRow, Setting},
     window::{Calendar, Millis, PERIODS, Window},
 };
 
@@ -133,6 +133,9 @@ pub(super) enum Answer {
     },
     BudgetSet,
     OtherVersion(u64),
+    OverrideSet,
+    OtherOverride(u64),
+    NoSuchLimit,
     Purged {
         existed: bool,
     },
@@ -141,6 +144,17 @@ pub(super) enum Answer {
     AlreadySettled(Settlement),
     Expired,
     Replayed(Box<Answer>),
+}
+
+/// What an operator has set over a limit, by its number, or over the backstop behind them.
+#[derive(Debug, Clone)]
+pub(super) struct Overridden {
+    pub(super) rule: usize,
+    pub(super) setting: Setting,
+    set_at: Millis,
+    pub(super) until: Option<Millis>,
+    pub(super) version: u64,
+    pub(super) holds: bool,
 }
 
 /// What is asked of one limit.
@@ -160,6 +174,10 @@ pub(super) struct Model {
     /// When the running anchored window of each rule began, and with which event.
     anchors: Vec<Option<(Millis, usize)>>,
     frozen: bool,
+    freeze_ends: Option<Millis>,
+    /// By which the overrides are judged that have ended.
+    pub(super) configured: Option<Rules>,
+    overrides: Vec<Overridden>,
     backstop: Option<Backstop>,
     remembered: Vec<Remembered>,
     baselines: Vec<Baseline>,
@@ -293,13 +311,22 @@ impl Model {
 
     fn begin(&mut self, now: Millis, rules: &Rules) {
         let overs = rules.limits.iter().map(|rule| vec![(0, rule.over())]).collect();
-        *self = Self { now, anchors: vec![None; rules.limits.len()], overs, ..Self::default() };
+        let (anchors, configured) = (vec![None; rules.limits.len()], Some(rules.clone()));
+        *self = Self { now, anchors, overs, configured, ..Self::default() };
     }
 
-    /// From now on usage is carried by these.
+    /// From now on usage is carried by these, and by what is set over them.
     pub(super) fn carry_by(&mut self, rules: &Rules) {
+        self.configured = Some(rules.clone());
+        self.carry_since(self.now);
+    }
+
+    /// From then on usage is carried by what is in force.
+    fn carry_since(&mut self, since: Millis) {
+        let Some(configured) = &self.configured else { return };
+        let rules = self.in_force(configured);
         for (rule, overs) in rules.limits.iter().zip(&mut self.overs) {
-            overs.push((self.now, rule.over()));
+            overs.push((since, rule.over()));
         }
     }
 
@@ -316,7 +343,53 @@ impl Model {
                 *rule = Rule { amount: Some(*amount), ..kept };
             }
         }
+        for set in self.overrides.iter().filter(|set| set.holds) {
+            let Some(rule) = rules.limits.get_mut(set.rule) else {
+                rules.rate_amount = match set.setting {
+                    Setting::Amount(amount) => Some(amount),
+                    _ => None,
+                };
+                continue;
+            };
+            match set.setting {
+                Setting::Amount(amount) => {
+                    let since = if rule.present { rule.since } else { set.set_at };
+                    let made =
+                        if rule.present { rule.clone() } else { Rule { buffer: 0, carries: false, ..rule.clone() } };
+                    *rule = Rule { amount: Some(amount), shadow: false, present: true, since, ..made };
+                }
+                Setting::Unlimited => rule.amount = None,
+                _ => rule.shadow = true,
+            }
+        }
         rules
+    }
+
+    /// In the order in which they were set first.
+    pub(super) fn overridden(&self) -> &[Overridden] {
+        &self.overrides
+    }
+
+    pub(super) fn override_version(&self, rule: usize) -> u64 {
+        self.overrides.iter().find(|set| set.rule == rule).map_or(0, |set| set.version)
+    }
+
+    /// Ends what ends by itself by now, the first one first.
+    fn end_overrides(&mut self) {
+        let now = self.now;
+        if self.freeze_ends.is_some_and(|at| at <= now) {
+            (self.frozen, self.freeze_ends) = (false, None);
+        }
+        let due = |model: &Self| {
+            let ends = model.overrides.iter().filter(|set| set.holds).filter_map(|set| set.until);
+            ends.filter(|at| *at <= now).min()
+        };
+        while let Some(at) = due(self) {
+            for set in self.overrides.iter_mut().filter(|set| set.holds && set.until == Some(at)) {
+                (set.holds, set.version) = (false, set.version + 1);
+            }
+            self.carry_since(at);
+        }
     }
 
     pub(super) fn budget_version(&self, scope: &Scope) -> u64 {
@@ -494,6 +567,7 @@ impl Model {
             || !self.disputed.is_empty()
             // A cleared budget is a version that may be forgotten.
             || self.budgets.iter().any(|row| !row.limits.is_empty())
+            || self.overrides.iter().any(|set| set.holds)
             || self.executions.iter().any(|(_, _, last_seen)| last_seen + DAY > now)
     }
 
@@ -507,6 +581,8 @@ impl Model {
         let mut points: Vec<Millis> = self.holds.iter().map(|held| held.expires_at).collect();
         points.extend(self.remembered.iter().map(|entry| entry.until));
         points.push(self.backstop(rules).start + rules.rate_len);
+        points.extend(self.overrides.iter().filter(|set| set.holds).filter_map(|set| set.until));
+        points.extend(self.freeze_ends);
         for (rule, anchor) in rules.limits.iter().zip(&self.anchors).filter(|(rule, _)| rule.present) {
             match rule.window {
                 Window::Aligned { .. } | Window::Zoned { .. } => {

@@ -12,6 +12,8 @@ use crate::domain::{
     denials::{DenialFilter, DenialRow},
     gate::Gate,
     ledger::Ledger,
+    limit::LimitSource,
+    rows::{OverrideRow, OverrideSubject},
 };
 
 /// 2100-01-01 UTC.
@@ -166,6 +168,7 @@ impl Pair {
         assert!(snapshot.limits.iter().all(|view| view.name() != "balance"), "nobody asked the provider");
         self.check_nesting(&snapshot);
         assert_eq!(snapshot.budgets, self.model.budget_rows());
+        self.check_overrides(&snapshot);
         let audit = self.audit();
         assert_eq!((audit.drifted, &audit.drift), (0, &vec![]), "R-BUD-3");
         self.check_drift(&snapshot);
@@ -215,6 +218,29 @@ impl Pair {
                 let (least, most) = (happened(now.saturating_sub(7 * DAY_MS) + 1), happened(0));
                 assert!((least..=most).contains(&kept), "{code}: {kept} of {least}..={most}");
             }
+        }
+    }
+
+    /// R-CTRL-1: what is set, until when, and how often it was changed; the limit says that it comes from there.
+    fn check_overrides(&self, snapshot: &Snapshot) {
+        let rows = snapshot.overrides.iter().map(|view| &view.row).filter(|row| row.subject != OverrideSubject::Freeze);
+        let known = |row: &OverrideRow| (row.is_in_force(), row.version, row.until, row.setting.clone());
+        let mut shown: Vec<_> = rows.map(|row| format!("{:?}", known(row))).collect();
+        let model = self.model.overridden();
+        let set = model.iter().map(|set| (set.holds, set.version, set.until, set.setting.clone()));
+        let mut expected: Vec<_> = set.map(|set| format!("{set:?}")).collect();
+        shown.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(shown, expected);
+        for view in &snapshot.limits {
+            let is_rule = |rule: &Rule| {
+                rule.scope == view.scope && rule.meter == view.label.meter && rule.window == view.label.window
+            };
+            let rule = self.rules.limits.iter().position(is_rule).unwrap_or(self.rules.limits.len());
+            let set = model.iter().find(|set| set.holds && set.rule == rule);
+            let origin = view.label.origin;
+            assert_eq!(origin.source == LimitSource::Override, set.is_some(), "{view:?}");
+            assert_eq!(origin.until, set.and_then(|set| set.until), "{view:?}");
         }
     }
 
@@ -274,7 +300,13 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
             let outcome = Reported { increment: *increment, reset: *reset, disputed: *disputed };
             *done == Shown { outcome, replayed: again, view: Scopes::org() }
         }
-        (Answer::Frozen { was_frozen }, Ok(Reply::Freeze(done) | Reply::Unfreeze(done))) => {
+        (Answer::Frozen { was_frozen }, Ok(Reply::Freeze(done))) => {
+            done.outcome.was_frozen == *was_frozen && done.replayed == again
+        }
+        (Answer::OverrideSet, Ok(Reply::SetOverride(done))) => done.replayed == again,
+        (Answer::OtherOverride(version), Err(OrgError::OverrideVersion { current })) => version == current,
+        (Answer::NoSuchLimit, Err(OrgError::LimitUnknown)) => true,
+        (Answer::Frozen { was_frozen }, Ok(Reply::Unfreeze(done))) => {
             *done == Done { outcome: Frozen { was_frozen: *was_frozen }, replayed: again }
         }
         (Answer::BudgetSet, Ok(Reply::SetBudget(done))) => done.replayed == again,

@@ -14,7 +14,12 @@ use super::{
 use crate::{
     bounds::AMOUNT_MAX,
     domain::limit::Limits,
-    domain::policy::{BalancePolicy, OnIndeterminate, RateLimit},
+    domain::{
+        command::{End, SetOverride},
+        policy::{BalancePolicy, OnIndeterminate, RateLimit},
+        request::Rpc,
+        rows::OverrideSubject,
+    },
 };
 
 /// The org and the model side by side.
@@ -99,6 +104,7 @@ impl Pair {
                 }
             }
         }
+        self.model.tick(self.clock);
         self.rules = self.model.in_force(&self.configured);
         self.check();
     }
@@ -264,10 +270,24 @@ impl Pair {
                 execution: ExecutionId::parse("execution_id", &format!("e{execution}")).unwrap(),
                 idempotency: keyed.then_some(idempotency),
             }),
-            Op::Freeze(true) => {
-                Command::Freeze(Freeze { reason: Reason::parse("reason", "fraud").unwrap(), idempotency })
+            Op::Freeze(lasts) => Command::Freeze(Freeze {
+                reason: Reason::parse("reason", "fraud").unwrap(),
+                end: lasts.map(End::After),
+                idempotency,
+            }),
+            Op::Unfreeze => Command::Unfreeze(Unfreeze { idempotency }),
+            Op::SetOverride { index, setting, lasts, expect } => {
+                let version = self.model.override_version(usize::from(*index));
+                Command::SetOverride(Box::new(SetOverride {
+                    setting: Some(setting.clone()),
+                    end: lasts.map(End::After),
+                    expected_version: expect.map(|off| version.saturating_add_signed(off.into())),
+                    ..overridden(*index, Rpc::SetOverride, idempotency)
+                }))
             }
-            Op::Freeze(false) => Command::Unfreeze(Unfreeze { idempotency }),
+            Op::ClearOverride(index) => {
+                Command::SetOverride(Box::new(overridden(*index, Rpc::ClearOverride, idempotency)))
+            }
             Op::Repeat(which, clash) => repeated(pick(&self.sent, *which)?, *clash),
             Op::Purge => Command::Purge(Purge),
             other => unreachable!("no command: {other:?}"),
@@ -291,6 +311,7 @@ impl Pair {
             org: &org,
             now: self.now(),
             policy: &self.policy,
+            plans: &NoPlans,
             policy_since: Some(self.policy_since),
             bounds: &self.bounds,
             decision,
@@ -367,12 +388,26 @@ impl Pair {
 
     fn reload(&mut self) {
         self.model = self.durable.clone();
+        // Of what ended meanwhile it is not known what was configured at that time.
+        self.model.configured = Some(self.configured.clone());
         if self.disk.is_empty() {
             self.model = Model::new(self.clock, &self.rules);
         }
         self.org = OrgState::load(self.disk.rows(), self.now());
         self.policy_changed();
     }
+}
+
+/// Clears what is set over a limit.
+fn overridden(index: u8, rpc: Rpc, idempotency: Idempotency) -> SetOverride {
+    let named = |(scope_name, meter, window): &(&str, &str, Window)| {
+        let limit = Limit::new(Meter::parse("meter", meter).unwrap(), *window, None);
+        (scope(scope_name), OverrideSubject::limit("limit", limit.name()).unwrap())
+    };
+    let (scope, subject) =
+        LIMITS.get(usize::from(index)).map_or_else(|| (Scope::org(), OverrideSubject::rate()), named);
+    let reason = Reason::parse("reason", "").unwrap();
+    SetOverride { rpc, scope, subject, setting: None, end: None, expected_version: None, reason, idempotency }
 }
 
 /// Whose policy it is, and since when.
@@ -384,6 +419,7 @@ fn context<'a>((org, policy, since): Of<'a>, bounds: &'a Bounds, now: Millis) ->
         org,
         now,
         policy,
+        plans: &NoPlans,
         policy_since,
         bounds,
         decision,
@@ -429,6 +465,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::Unfreeze(Unfreeze { idempotency }) => Some(idempotency),
         Command::ReportCumulative(report) => Some(&mut report.idempotency),
         Command::SetBudget(set) => Some(&mut set.idempotency),
+        Command::SetOverride(set) => Some(&mut set.idempotency),
         Command::EndSession(end) => Some(&mut end.idempotency),
         Command::ConfigurePool(set) => Some(&mut set.idempotency),
         Command::ClearAccount(clear) => Some(&mut clear.idempotency),
@@ -450,6 +487,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::Explain(_)
         | Command::AskWhy(_)
         | Command::NoteDenials(_)
+        | Command::ListOverrides(_)
         | Command::RunAudit(_)
         | Command::GetUsage(_)
         | Command::TryLimits(_)

@@ -107,3 +107,15 @@ CREATE TABLE {schema}.plane_of (
     PRIMARY KEY (shard_id, org, id)
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE {schema}.plane_of IS 'The plane that asked for a reservation, or for a session, which is not settled.';
+
+CREATE TABLE {schema}.override (
+    shard_id smallint NOT NULL,
+    org text COLLATE "C" NOT NULL,
+    scope text COLLATE "C" NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    version smallint NOT NULL,
+    value jsonb NOT NULL,
+    PRIMARY KEY (shard_id, org, scope, subject)
+) WITH (fillfactor = 90);
+COMMENT ON TABLE {schema}.override IS
+    'What an operator has set over everything else, with the time at which it ends by itself; one row for each limit of a scope.';

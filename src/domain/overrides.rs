@@ -1,0 +1,247 @@
+//! What an operator sets over everything else: a limit, the plan, the exemption, for a while or until it is cleared.
+//!
+//! ```text
+//! defaults  <  plan  <  the org's section  <  budgets set at run time, limits of pools  <  overrides
+//! ```
+//!
+//! An override ends at an instant of service time, as a window does: whether the node was up meanwhile makes no
+//! difference, so it is no lease. What has ended stays with its version until another one needs the room.
+
+use std::sync::Arc;
+
+use super::{
+    ids::Scope,
+    lease::Now,
+    limit::{Limit, LimitSource, Origin},
+    org::Context,
+    policy::{BalanceSource, Exemption, OrgPolicy},
+    rows::{Keeper, OverrideRow, OverrideSubject, Row, RowKey, RowsByKind, Setting},
+    table::Table,
+    window::Millis,
+};
+
+type Key = (Scope, OverrideSubject);
+
+#[derive(Debug, Default)]
+pub(super) struct Overrides {
+    rows: Table<Key, OverrideRow>,
+    /// How many hold.
+    in_force: usize,
+    /// When the next of them ends by itself.
+    next_end: Option<Millis>,
+    /// The policy of the plan that was set.
+    plan: Option<OtherPlan>,
+}
+
+/// What an org has by a plan that was set at run time.
+#[derive(Debug)]
+struct OtherPlan {
+    /// Over which configuration that was found.
+    configured: Arc<OrgPolicy>,
+    /// `None` where that configuration has no such plan.
+    policy: Option<Arc<OrgPolicy>>,
+}
+
+impl Overrides {
+    pub(super) fn load(rows: &mut RowsByKind) -> Self {
+        let rows = std::mem::take(&mut rows.overrides).into_iter();
+        let rows = Table::load(rows.map(|row| ((row.scope.clone(), row.subject.clone()), row)));
+        let mut overrides = Self { rows, ..Self::default() };
+        overrides.changed();
+        overrides
+    }
+
+    /// What follows from the rows is found anew.
+    fn changed(&mut self) {
+        self.in_force = self.in_force().count();
+        self.next_end = self.in_force().filter_map(|row| row.until).min();
+        self.plan = None;
+    }
+
+    /// Those that hold now.
+    pub(super) fn in_force(&self) -> impl Iterator<Item = &OverrideRow> {
+        self.rows().filter(|row| row.is_in_force())
+    }
+
+    /// Also those that have ended.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &OverrideRow> {
+        self.rows.iter().map(|(_, row)| row)
+    }
+
+    /// Of one subject, also where it has ended.
+    pub(super) fn get(&self, scope: &Scope, subject: &OverrideSubject) -> Option<&OverrideRow> {
+        self.rows.get(&(scope.clone(), subject.clone()))
+    }
+
+    /// The same where it holds.
+    pub(super) fn holds(&self, subject: &OverrideSubject) -> Option<&OverrideRow> {
+        if self.is_empty() {
+            return None;
+        }
+        self.get(Scope::of_org(), subject).filter(|row| row.is_in_force())
+    }
+
+    /// Whether there is room for one more: where `max` are kept, one that has ended gives way.
+    pub(super) fn has_room(&self, max: usize) -> bool {
+        self.rows.len() < max || self.rows().any(|row| !row.is_in_force())
+    }
+
+    pub(super) fn put(&mut self, row: OverrideRow, max: usize) {
+        let key = (row.scope.clone(), row.subject.clone());
+        if self.rows.len() >= max && self.rows.get(&key).is_none() {
+            let first = self.rows().filter(|row| !row.is_in_force()).min_by_key(|row| row.ended_at);
+            let first = first.map(|row| (row.scope.clone(), row.subject.clone()));
+            first.map(|first| self.rows.remove(&first));
+        }
+        self.rows.put(key, row);
+        self.changed();
+    }
+
+    /// Ends one that holds; answers whether there was one.
+    pub(super) fn end(&mut self, scope: &Scope, subject: &OverrideSubject, at: Millis) -> bool {
+        let Some(row) = self.get(scope, subject).filter(|row| row.is_in_force()).cloned() else { return false };
+        self.put(OverrideRow { version: row.version + 1, ended_at: Some(at), ..row }, usize::MAX);
+        true
+    }
+
+    /// Ends those that end first, if that is by `now`, and answers them.
+    pub(super) fn end_next(&mut self, now: Millis) -> Option<(Millis, Vec<OverrideRow>)> {
+        let at = self.next_end.filter(|at| *at <= now)?;
+        let ended: Vec<_> = self.in_force().filter(|row| row.until == Some(at)).cloned().collect();
+        for row in &ended {
+            self.end(&row.scope, &row.subject, at);
+        }
+        Some((at, ended))
+    }
+
+    /// What the org is configured to have, or what it has by the plan that was set. The second answer: that plan is
+    /// not configured any more, which was not known before.
+    pub(super) fn base(&mut self, ctx: &Context<'_>) -> (Arc<OrgPolicy>, bool) {
+        let Some(row) = self.holds(&OverrideSubject::Plan) else { return (ctx.policy.clone(), false) };
+        if let Some(known) = self.plan.as_ref().filter(|known| Arc::ptr_eq(&known.configured, ctx.policy)) {
+            return (known.policy.as_ref().unwrap_or(ctx.policy).clone(), false);
+        }
+        let Setting::Plan(name) = &row.setting else { return (ctx.policy.clone(), false) };
+        let policy = ctx.plans.with_plan(ctx.org, name).map(|policy| match row.until {
+            None => policy,
+            Some(until) => Arc::new(OrgPolicy::clone(&policy).ending(until)),
+        });
+        let found = OtherPlan { configured: ctx.policy.clone(), policy };
+        let found = self.plan.insert(found);
+        (found.policy.as_ref().unwrap_or(ctx.policy).clone(), found.policy.is_none())
+    }
+
+    /// Whether the plan that was set is not configured any more.
+    pub(super) fn is_plan_missing(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.policy.is_none())
+    }
+
+    /// Whether limits of scopes, the backstop or sessions are not what they are without.
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_force == 0
+    }
+
+    /// The scopes with limits of which one is overridden.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = Scope> {
+        self.in_force().filter(|row| matches!(row.subject, OverrideSubject::Limit(_))).map(|row| row.scope.clone())
+    }
+
+    /// `limits` of a scope, as they are with what is set over them.
+    pub(super) fn over(&self, scope: &Scope, mut limits: Vec<Limit>) -> Vec<Limit> {
+        if self.is_empty() {
+            return limits;
+        }
+        let of_scope = self.in_force().filter(|row| row.scope == *scope && !row.subject.is_of_org());
+        for row in of_scope {
+            let mut named = limits.iter_mut().filter(|limit| limit.name() == row.subject.as_str()).peekable();
+            if named.peek().is_none() {
+                drop(named);
+                limits.extend(added(row));
+                continue;
+            }
+            named.for_each(|limit| row.sets(limit));
+        }
+        limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        limits
+    }
+
+    /// What is set over the backstop, the number of sessions, the exemption, and what the plan includes.
+    pub(super) fn apply(&self, policy: &mut OrgPolicy) {
+        for row in self.in_force().filter(|row| row.scope.is_org()) {
+            match (&row.subject, &row.setting) {
+                (OverrideSubject::Exemption, Setting::Exempt(exempt)) => {
+                    policy.rate.exempt = if *exempt { Exemption::Always } else { Exemption::Never };
+                }
+                (subject, _) if subject.is_rate() => {
+                    let rate = &mut policy.rate;
+                    (rate.amount, rate.shadow) = row.setting.over(rate.amount, rate.shadow);
+                    rate.origin = row.origin();
+                }
+                (subject, _) if subject.is_sessions() => {
+                    let sessions = &mut policy.sessions;
+                    (sessions.max, sessions.shadow) = row.setting.over(sessions.max, sessions.shadow);
+                    sessions.origin = row.origin();
+                }
+                (subject, _) if subject.is_balance() => {
+                    if let BalanceSource::Included { limit, overage } = &mut policy.balance.source {
+                        row.sets(limit);
+                        *overage |= limit.shadow;
+                    }
+                }
+                (
+                    OverrideSubject::Limit(_)
+                    | OverrideSubject::Plan
+                    | OverrideSubject::Exemption
+                    | OverrideSubject::Freeze,
+                    _,
+                ) => {}
+            }
+        }
+    }
+}
+
+/// A limit that there is by an override alone.
+fn added(row: &OverrideRow) -> Option<Limit> {
+    let Setting::Amount(amount) = row.setting else { return None };
+    let (meter, window) = Limit::named_so(row.subject.as_str())?;
+    Some(Limit::new(meter, window, Some(amount)).with_origin(row.origin()))
+}
+
+impl Setting {
+    /// Amount and shadow of a limit that has these without it.
+    fn over(&self, amount: Option<u64>, shadow: bool) -> (Option<u64>, bool) {
+        match self {
+            Self::Amount(amount) => (Some(*amount), false),
+            Self::Unlimited => (None, shadow),
+            Self::Shadow => (amount, true),
+            Self::Plan(_) | Self::Exempt(_) | Self::Ends => (amount, shadow),
+        }
+    }
+}
+
+impl OverrideRow {
+    fn origin(&self) -> Origin {
+        Origin { source: LimitSource::Override, until: self.until }
+    }
+
+    fn sets(&self, limit: &mut Limit) {
+        (limit.amount, limit.shadow) = self.setting.over(limit.amount, limit.shadow);
+        *limit = limit.clone().with_origin(self.origin());
+    }
+}
+
+impl Keeper for Overrides {
+    fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
+        let gone = |(scope, subject)| RowKey::Override { scope, subject };
+        self.rows.take_rows(puts, dels, |_, row| Row::Override(row), gone);
+    }
+
+    /// Nothing holds; versions of what has ended may be remembered.
+    fn is_spent(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn next_wake(&self, _now: &Now) -> Option<Millis> {
+        self.next_end
+    }
+}

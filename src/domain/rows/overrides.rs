@@ -1,0 +1,192 @@
+//! What an operator has set over everything else, for a while or until it is cleared.
+
+use std::{fmt, sync::Arc};
+
+use crate::domain::{
+    ids::{Meter, Reason, Scope},
+    input::InputError,
+    limit::Limit,
+    policy::BalanceSource,
+    window::Millis,
+};
+
+const PLAN: &str = "plan";
+const EXEMPTION: &str = "exemption";
+const FREEZE: &str = "freeze";
+const RATE: &str = "rate";
+const SESSIONS: &str = "sessions";
+/// The limit of an upstream account, and its limit per minute: the pool says their windows.
+const ACCOUNT: [&str; 2] = ["account", "account/minute"];
+
+const LIMIT_RULE: &str = "the name of a limit, as answers show it: rate, sessions, balance, budget/daily, budget/METER/PERIOD, \
+                          budget/METER/rolling/12h, quota/METER, quota/METER/WINDOW, account or account/minute";
+
+/// What an override is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OverrideSubject {
+    /// The limit of this name, of the org or of a scope: also `rate` and `sessions`, of the org.
+    Limit(Arc<str>),
+    /// Which plan the org has.
+    Plan,
+    /// Whether the rate backstop spares the org.
+    Exemption,
+    /// When the freeze of the org ends by itself.
+    Freeze,
+}
+
+impl OverrideSubject {
+    /// A limit, by the name that answers show.
+    pub fn limit(field: &str, name: &str) -> Result<Self, InputError> {
+        let is_known = [RATE, SESSIONS, BalanceSource::LIMIT].contains(&name) || ACCOUNT.contains(&name);
+        if is_known || Limit::named_so(name).is_some() {
+            Ok(Self::Limit(name.into()))
+        } else {
+            Err(InputError::new(field, name, LIMIT_RULE))
+        }
+    }
+
+    /// The rate backstop.
+    pub fn rate() -> Self {
+        Self::Limit(RATE.into())
+    }
+
+    /// What [`Self::as_str`] wrote.
+    pub fn parse(field: &str, text: &str) -> Result<Self, InputError> {
+        match text {
+            PLAN => Ok(Self::Plan),
+            EXEMPTION => Ok(Self::Exemption),
+            FREEZE => Ok(Self::Freeze),
+            name => Self::limit(field, name),
+        }
+    }
+
+    /// As the store and answers name it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Limit(name) => name,
+            Self::Plan => PLAN,
+            Self::Exemption => EXEMPTION,
+            Self::Freeze => FREEZE,
+        }
+    }
+
+    /// Whether there is one for the org and none for its scopes.
+    pub fn is_of_org(&self) -> bool {
+        match self {
+            Self::Limit(name) => [RATE, SESSIONS, BalanceSource::LIMIT].contains(&&**name),
+            Self::Plan | Self::Exemption | Self::Freeze => true,
+        }
+    }
+
+    /// Whether it is the rate backstop.
+    pub fn is_rate(&self) -> bool {
+        self.as_str() == RATE
+    }
+
+    /// Whether it is the number of sessions at once.
+    pub fn is_sessions(&self) -> bool {
+        self.as_str() == SESSIONS
+    }
+
+    /// Whether it is the balance of the org.
+    pub fn is_balance(&self) -> bool {
+        self.as_str() == BalanceSource::LIMIT
+    }
+
+    /// What the limit counts; `None` where it is no limit.
+    pub fn meter(&self) -> Option<Meter> {
+        match self {
+            Self::Limit(name) => Some(match &**name {
+                RATE => Meter::calls(),
+                SESSIONS => Meter::concurrent_sessions(),
+                name => Limit::named_so(name).map_or_else(Meter::executions, |(meter, _)| meter),
+            }),
+            Self::Plan | Self::Exemption | Self::Freeze => None,
+        }
+    }
+}
+
+impl fmt::Display for OverrideSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What an override says of its subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setting {
+    /// The limit has this amount, in the unit of its meter, and is enforced; 0 blocks everything.
+    Amount(u64),
+    /// The limit never denies, and has no amount.
+    Unlimited,
+    /// The limit is evaluated and reported with its own amount, and never denies.
+    Shadow,
+    /// The plan of this name; empty = none.
+    Plan(String),
+    /// Whether the backstop spares the org.
+    Exempt(bool),
+    /// The freeze ends by itself.
+    Ends,
+}
+
+/// One thing that an operator has set for an org, or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverrideRow {
+    /// Whose limit it is; empty is the org.
+    pub scope: Scope,
+    /// What it is about.
+    pub subject: OverrideSubject,
+    /// Grows by one with every change, its end included.
+    pub version: u64,
+    /// What holds while it lasts.
+    pub setting: Setting,
+    /// Service time of the last change by an operator.
+    pub set_at: Millis,
+    /// When it ends by itself, by service time; `None` = an operator ends it.
+    pub until: Option<Millis>,
+    /// When it ended, by itself or by an operator; `None` = it is in force.
+    pub ended_at: Option<Millis>,
+    /// Why, as the operator said it; may be empty.
+    pub reason: Reason,
+}
+
+impl OverrideRow {
+    /// Whether it holds now.
+    pub fn is_in_force(&self) -> bool {
+        self.ended_at.is_none()
+    }
+
+    /// Whether it ended at the time that was set for it.
+    pub fn ended_by_itself(&self) -> bool {
+        self.ended_at.is_some() && self.ended_at == self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_read_back_as_it_was_written() {
+        for text in ["plan", "exemption", "freeze", "rate", "sessions", "balance", "account", "account/minute"] {
+            assert_eq!(OverrideSubject::parse("limit", text).unwrap().as_str(), text);
+        }
+        for text in ["budget/daily", "budget/bytes/rolling/12h", "quota/compute", "quota/executions/anchored/1d"] {
+            assert_eq!(OverrideSubject::parse("limit", text).unwrap().as_str(), text);
+        }
+        for text in ["", "Rate", "budget", "budget/", "budget/fortnightly", "quota/bytes/rolling/1d", "account/x"] {
+            let error = OverrideSubject::limit("limit", text).unwrap_err();
+            assert_eq!((&*error.field, error.allowed.contains("budget/daily")), ("limit", true), "{text}");
+        }
+        assert!(OverrideSubject::limit("limit", "plan").is_err(), "what is no limit has calls of its own");
+    }
+
+    #[test]
+    fn a_limit_is_counted_in_the_unit_of_its_meter() {
+        let meter = |text: &str| OverrideSubject::parse("limit", text).unwrap().meter();
+        assert_eq!(meter("budget/daily"), Some(Meter::spend()));
+        assert_eq!(meter("quota/compute"), Some(Meter::compute()));
+        assert_eq!((meter("account"), meter("balance")), (Some(Meter::executions()), Some(Meter::executions())));
+        assert_eq!((meter("rate"), meter("plan")), (Some(Meter::calls()), None));
+    }
+}

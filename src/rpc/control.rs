@@ -1,0 +1,53 @@
+//! What operators set at run time: `tollgate.admin.v1.AdminService`.
+
+use super::Answer;
+use crate::{
+    service::{Call, Service},
+    wire::{admin::v1 as admin, answers, requests},
+};
+
+pub(super) async fn set_override(
+    service: &Service,
+    call: &Call,
+    request: admin::SetOverrideRequest,
+) -> Answer<admin::SetOverrideResponse> {
+    let (org, command) = requests::set_override(&request)?;
+    Ok(answers::override_set(service.set_override(&org, command, call).await?, service.now()))
+}
+
+pub(super) async fn clear_override(
+    service: &Service,
+    call: &Call,
+    request: admin::ClearOverrideRequest,
+) -> Answer<admin::ClearOverrideResponse> {
+    let (org, command) = requests::clear_override(&request)?;
+    Ok(answers::override_cleared(service.set_override(&org, command, call).await?, service.now()))
+}
+
+pub(super) async fn list_overrides(
+    service: &Service,
+    call: &Call,
+    request: admin::ListOverridesRequest,
+) -> Answer<admin::ListOverridesResponse> {
+    let (org, list) = requests::list_overrides(&request)?;
+    let views = service.ask(&org, list, call).await?;
+    Ok(admin::ListOverridesResponse { overrides: answers::overrides(&views, service.now()) })
+}
+
+pub(super) async fn set_plan(
+    service: &Service,
+    call: &Call,
+    request: admin::SetPlanRequest,
+) -> Answer<admin::SetPlanResponse> {
+    let (org, command) = requests::set_plan(&request)?;
+    Ok(answers::plan_set(service.set_override(&org, command, call).await?, service.now()))
+}
+
+pub(super) async fn set_exemption(
+    service: &Service,
+    call: &Call,
+    request: admin::SetExemptionRequest,
+) -> Answer<admin::SetExemptionResponse> {
+    let (org, command) = requests::set_exemption(&request)?;
+    Ok(answers::exemption_set(service.set_override(&org, command, call).await?, service.now()))
+}

@@ -1,0 +1,106 @@
+//! What operators have set at run time.
+
+use super::{int, limit, until};
+use crate::{
+    domain::{
+        outcome::{OverrideSet, Shown},
+        policy::Exemption,
+        reply::{OverrideChange, OverrideView, Standing},
+        rows::Setting,
+        window::Millis,
+    },
+    wire::{admin::v1 as admin, v1},
+};
+
+type Changed = Shown<OverrideSet, Box<OverrideChange>>;
+
+/// The answer to SetOverride, given at `now`.
+pub fn override_set(changed: Changed, now: Millis) -> admin::SetOverrideResponse {
+    let Shown { replayed, view, .. } = changed;
+    admin::SetOverrideResponse {
+        current: view.now.as_ref().map(|current| overridden(current, now)),
+        before: view.before.as_ref().and_then(|before| limit_of(before, now)),
+        after: limit_of(&view.after, now),
+        replayed,
+    }
+}
+
+/// The answer to ClearOverride, given at `now`.
+pub fn override_cleared(changed: Changed, now: Millis) -> admin::ClearOverrideResponse {
+    let admin::SetOverrideResponse { current, before, after, replayed } = override_set(changed, now);
+    admin::ClearOverrideResponse { current, before, after, replayed }
+}
+
+/// The answer to SetPlan, given at `now`.
+pub fn plan_set(changed: Changed, now: Millis) -> admin::SetPlanResponse {
+    let Shown { replayed, view, .. } = changed;
+    let OverrideChange { now: current, before, after } = *view;
+    admin::SetPlanResponse {
+        current: current.as_ref().map(|current| overridden(current, now)),
+        plan_before: before.map(|before| before.plan).unwrap_or_default(),
+        plan: after.plan,
+        replayed,
+    }
+}
+
+/// The answer to SetExemption, given at `now`.
+pub fn exemption_set(changed: Changed, now: Millis) -> admin::SetExemptionResponse {
+    let Shown { replayed, view, .. } = changed;
+    admin::SetExemptionResponse {
+        current: view.now.as_ref().map(|current| overridden(current, now)),
+        before: view.before.as_ref().map_or(admin::Exempt::Unspecified, |before| exempt(before.exempt)).into(),
+        after: exempt(view.after.exempt).into(),
+        replayed,
+    }
+}
+
+fn exempt(exempt: Exemption) -> admin::Exempt {
+    match exempt {
+        Exemption::Never => admin::Exempt::Never,
+        Exemption::IfPaying => admin::Exempt::IfPaying,
+        Exemption::Always => admin::Exempt::Always,
+    }
+}
+
+fn limit_of(standing: &Standing, now: Millis) -> Option<v1::Limit> {
+    standing.limit.as_ref().map(|view| limit(view, now))
+}
+
+/// Each as it is at `now`.
+pub fn overrides(views: &[OverrideView], now: Millis) -> Vec<admin::Override> {
+    views.iter().map(|view| overridden(view, now)).collect()
+}
+
+/// Those of them that hold.
+pub(super) fn in_force(views: &[OverrideView], now: Millis) -> Vec<admin::Override> {
+    views.iter().filter(|view| view.row.is_in_force()).map(|view| overridden(view, now)).collect()
+}
+
+fn overridden(view: &OverrideView, now: Millis) -> admin::Override {
+    let row = &view.row;
+    let mut shown = admin::Override {
+        scope: row.scope.shown().into_owned(),
+        limit: row.subject.to_string(),
+        meter: row.subject.meter().map(|meter| meter.to_string()).unwrap_or_default(),
+        version: int(row.version),
+        set_at_ms: int(row.set_at),
+        until_ms: int(row.until.unwrap_or(0)),
+        ended_at_ms: int(row.ended_at.unwrap_or(0)),
+        reason: row.reason.to_string(),
+        ignored: view.is_ignored,
+        ends_in_ms: if row.is_in_force() { until(row.until, now) } else { 0 },
+        ..admin::Override::default()
+    };
+    match &row.setting {
+        Setting::Amount(amount) => {
+            shown.set_setting(admin::OverrideSetting::Amount);
+            shown.amount = Some(int(*amount));
+        }
+        Setting::Unlimited => shown.set_setting(admin::OverrideSetting::Unlimited),
+        Setting::Shadow => shown.set_setting(admin::OverrideSetting::Shadow),
+        Setting::Plan(plan) => shown.plan.clone_from(plan),
+        Setting::Exempt(exempt) => shown.exempt = *exempt,
+        Setting::Ends => {}
+    }
+    shown
+}
