@@ -5,8 +5,11 @@
 mod billing;
 mod cluster;
 mod door;
+mod events;
+mod limits;
 mod log;
 mod pools;
+mod process;
 mod readings;
 mod room;
 mod seldom;
@@ -28,7 +31,6 @@ use crate::{
         service_time::ClockState,
         upstream::Upstream,
     },
-    ports::{Event, EventSink},
 };
 
 pub use cluster::ClusterReadings;
@@ -39,7 +41,9 @@ pub use seldom::Seldom;
 use billing::BillingMetrics;
 use cluster::ClusterMetrics;
 use door::DoorMetrics;
+use limits::LimitMetrics;
 use pools::PoolMetrics;
+use process::ProcessMetrics;
 use room::RoomMetrics;
 use turns::TurnMetrics;
 
@@ -74,6 +78,8 @@ struct ErrorLabels {
 
 /// The label of a decision that no gate denied.
 const NO_GATE: &str = "none";
+/// Reasons of errors that say that a node, or an org, has too much to do.
+const SHED: [&str; 2] = ["NODE_OVERLOADED", "ORG_OVERLOADED"];
 /// Seconds: from a tenth of a millisecond to the decision budget.
 const LATENCY: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 const GROUP: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0, 4096.0];
@@ -93,6 +99,8 @@ pub struct Metrics {
     errors: Family<ErrorLabels, Counter>,
     billing: BillingMetrics,
     door: DoorMetrics,
+    limits: LimitMetrics,
+    process: ProcessMetrics,
     room: RoomMetrics,
     pools: PoolMetrics,
     turns: TurnMetrics,
@@ -144,6 +152,8 @@ impl Default for Metrics {
             errors: Family::default(),
             billing: BillingMetrics::default(),
             door: DoorMetrics::default(),
+            limits: LimitMetrics::default(),
+            process: ProcessMetrics::default(),
             room: RoomMetrics::default(),
             pools: PoolMetrics::default(),
             turns: TurnMetrics::default(),
@@ -225,6 +235,8 @@ impl Metrics {
         r.register("config_reload_refused", "1 while the last reload was refused", self.config_refused.clone());
         self.billing.register(r);
         self.door.register(r);
+        self.limits.register(r);
+        self.process.register(r);
         self.cluster.register(r);
         self.room.register(r);
         self.pools.register(r);
@@ -239,16 +251,34 @@ impl Metrics {
         for outcome in ["started", "ended", "expired"] {
             self.sessions(0, outcome);
         }
+        for (code, gate) in limits::DENIALS {
+            drop(self.decisions.get_or_create(&DecisionLabels { code, gate }));
+        }
+        self.billing.begin_at_zero();
+        self.limits.begin_at_zero();
+        self.pools.begin_at_zero();
         self.turns.begin_at_zero();
         self.cluster.begin_at_zero();
     }
 
-    /// Counts a decision with its code and gate; one that was given again counts as a replay only.
-    pub fn decided(&self, decision: &Decision) {
+    /// The rpcs that there are: what they take, and the load that they shed, is counted from zero.
+    pub fn begin_rpcs(&self, rpcs: impl Iterator<Item = &'static str>) {
+        for rpc in rpcs {
+            drop(self.latency.get_or_create(&RpcLabels { rpc }));
+            for reason in SHED {
+                drop(self.errors.get_or_create(&ErrorLabels { rpc, reason }));
+            }
+        }
+    }
+
+    /// Counts a decision with its code and gate, and at which limits it was; one that was given again counts as a replay
+    /// only. `plan` is the name of the org's, empty without one.
+    pub fn decided(&self, decision: &Decision, plan: impl FnOnce() -> String) {
         if decision.replayed {
             self.replays.inc();
             return;
         }
+        self.limits.decided(decision, plan);
         match (decision.code(), decision.gate()) {
             (Code::Allowed, None) => self.allowed.inc(),
             (code, gate) => {
@@ -350,32 +380,13 @@ impl Metrics {
         self.config_refused.set(i64::from(now.reload.is_refused));
         self.oldest_group.set(i64::try_from(now.oldest_group_ms).unwrap_or(i64::MAX));
         let mut text = String::new();
-        match encode(&mut text, &self.registry) {
+        match self.process.write(&mut text, now.started_at).and_then(|()| encode(&mut text, &self.registry)) {
             Ok(()) => text,
             Err(error) => format!("# metrics could not be written: {error}\n"),
         }
     }
 }
 
-impl EventSink for Metrics {
-    fn happened(&self, event: Event) {
-        match event {
-            Event::Reported(delivery) => self.billing.reported(delivery),
-            Event::SetAside(rows) => self.billing.set_aside(rows),
-            Event::Uncompleted(executions) => self.billing.uncompleted(executions),
-            Event::SessionsEnded(sessions) => self.sessions(sessions, "ended"),
-            Event::ReservationsExpired(holds) => drop(self.reservations_expired.inc_by(holds)),
-            Event::SessionsExpired(sessions) => self.sessions(sessions, "expired"),
-            Event::ReservationsForgotten(reservations) => drop(self.reservations_forgotten.inc_by(reservations)),
-            Event::RequestIdsForgotten(ids) => drop(self.request_ids_forgotten.inc_by(ids)),
-            Event::RequestIdsFilling => drop(self.request_ids_filling.inc()),
-            Event::LeftEarly(orgs) => self.room.left_early(orgs),
-            Event::Folded(calls) => drop(self.folded.inc_by(calls)),
-            Event::TrialEnded => drop(self.trials_ended.inc()),
-            Event::DenialsUnkept(calls) => drop(self.denials_unkept.inc_by(calls)),
-            Event::Drifted(numbers) => self.drifted(numbers),
-            Event::AccountExhausted(by) => self.pools.account_exhausted(by),
-            Event::PoolExhausted => self.pools.pool_exhausted(),
-        }
-    }
-}
+#[cfg(test)]
+#[path = "telemetry/tests.rs"]
+mod tests;

@@ -111,7 +111,7 @@ const CRATES: [(&str, &[&str]); 27] = [
     ("tonic", &["wire", "grpc", "net", "peer", "cli"]),
     ("hyper", &["net", "grpc"]),
     ("hyper_util", &["net"]),
-    ("nix", &["app", "cli", "clock", "net"]),
+    ("nix", &["app", "cli", "clock", "net", "telemetry"]),
     ("tonic_prost", &["grpc"]),
     ("tonic_types", &["wire", "grpc", "cli"]),
     ("tonic_health", &["grpc", "cli"]),
@@ -128,7 +128,7 @@ const CRATES: [(&str, &[&str]); 27] = [
     ("hmac", &["billing"]),
     ("clap", &["cli"]),
     ("prometheus_client", &["telemetry"]),
-    ("toml", &["auth", "config"]),
+    ("toml", &["auth", "cli::context", "config"]),
 ];
 
 /// The dependencies that the pure core may name: calendar arithmetic, without a clock, a hash that means the same

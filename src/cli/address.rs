@@ -13,6 +13,13 @@ pub(super) struct Address {
     tls: bool,
 }
 
+/// A node on this machine with its defaults.
+impl Default for Address {
+    fn default() -> Self {
+        Self { authority: "127.0.0.1:7070".to_owned(), tls: false }
+    }
+}
+
 impl Address {
     /// Reads `HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
     pub(super) fn parse(text: &str) -> Result<Self, InputError> {

@@ -6,11 +6,15 @@ mod acquire;
 mod budget;
 mod cert;
 mod cluster;
+mod context;
 mod control;
 mod events;
 mod explain;
+mod global;
 mod plan;
 mod pool;
+mod quantity;
+mod reads;
 mod reservation;
 mod session;
 mod settle;
@@ -18,28 +22,29 @@ mod token;
 mod usage;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use super::{address::Address, output::Format};
 use crate::domain::{
     ids::{OrgId, Reason, RequestId, Scope},
     outbox::OutboxKey,
 };
-use values::{export_key, org, reason, request_id, scope, timeout};
+use values::{export_key, org, reason, request_id, scope};
 
 pub(super) use accounts::{AccountSpec, Given};
 pub(super) use acquire::{AcquireArgs, ModeArg};
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
 pub(super) use cert::{CertDevArgs, CertVerb};
 pub(super) use cluster::{ClusterArgs, DrainArgs};
+pub(super) use context::{ContextAddArgs, ContextVerb};
 pub(super) use control::{
     EndArgs, ExemptArgs, OverrideClearArgs, OverrideSetArgs, OverrideVerb, ReasonArgs, SetPlanArgs, Value,
 };
 pub(super) use events::{ChangesArgs, EventsArgs, LogArgs, Since};
 pub(super) use explain::{AskWhyArgs, DenialsArgs, ExplainArgs};
+pub(super) use global::GlobalArgs;
 pub(super) use plan::PlanArgs;
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
@@ -49,7 +54,7 @@ pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, Session
 pub(super) use settle::{CommitArgs, CompleteArgs, ExtendArgs, RecordArgs, ReservedArgs, ResumeArgs};
 pub(super) use token::{Expires, TokenCreateArgs, TokenImportArgs, TokenPlaceArgs, TokenRevokeArgs, TokenVerb};
 pub(super) use usage::{ByArg, UsageArgs};
-pub(super) use values::{MeterAmount, PeriodLimit};
+pub(super) use values::{MeterAmount, PeriodLimit, timeout};
 
 /// Orgs that one `status` may ask for: the items of one batch.
 const STATUS_ORGS: usize = 1000;
@@ -79,45 +84,20 @@ pub(super) struct Cli {
     pub verb: Verb,
 }
 
-/// Options that every verb accepts.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(super) struct GlobalArgs {
-    /// The node to ask: HOST:PORT, http://HOST:PORT or, with TLS, https://HOST:PORT
-    #[arg(long, global = true, env = "TOLLGATE_ADDR", default_value = "http://127.0.0.1:7070", value_parser = Address::parse)]
-    pub addr: Address,
-
-    /// PEM file with the certificates to trust, in place of those of this machine
-    #[arg(long, global = true, env = "TOLLGATE_CA", value_name = "FILE")]
-    pub ca: Option<PathBuf>,
-
-    /// PEM file with the certificate to show the node, and those that vouch for it; with --client-key
-    #[arg(long, global = true, env = "TOLLGATE_CLIENT_CERT", value_name = "FILE")]
-    pub client_cert: Option<PathBuf>,
-
-    /// PEM file with the private key of --client-cert
-    #[arg(long, global = true, env = "TOLLGATE_CLIENT_KEY", value_name = "FILE")]
-    pub client_key: Option<PathBuf>,
-
-    /// File with the bearer token for the node
-    #[arg(long, global = true, env = "TOLLGATE_TOKEN_FILE", value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-
-    /// Longest wait per call: 500ms, 5s, 2m
-    #[arg(long, global = true, env = "TOLLGATE_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = timeout)]
-    pub timeout: Duration,
-
-    /// How answers and errors are printed
-    #[arg(long, short, global = true, env = "TOLLGATE_OUTPUT", value_name = "FORMAT", default_value = "table")]
-    pub output: Format,
-}
-
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     #[command(flatten)]
     Local(LocalVerb),
     #[command(flatten)]
     Remote(RemoteVerb),
+    /// Names for nodes and how to reach them
+    ///
+    /// A context is an address, paths of files and a timeout under a name, in $XDG_CONFIG_HOME/tollgate/contexts.toml or
+    /// ~/.config/tollgate/contexts.toml. A flag comes before a variable TOLLGATE_…, a variable before the context, the
+    /// context before the default. Where --addr or TOLLGATE_ADDR names a node, the context in use is left aside, so that
+    /// its token is not sent elsewhere; --context takes it all the same.
+    #[command(subcommand)]
+    Context(ContextVerb),
     /// Print the completion script of a shell
     Completions {
         /// The shell that will read it
@@ -330,9 +310,14 @@ pub(super) enum OrgVerb {
         org: OrgId,
     },
     /// Delete the stored state of an org, but not usage that waits for billing
+    ///
+    /// It cannot be undone. At a terminal the name of the org confirms it; elsewhere --yes does.
     Purge {
         #[command(flatten)]
         write: OrgWriteArgs,
+        /// Do it without a question
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         why: WhyArgs,
     },

@@ -14,7 +14,12 @@ use rcgen::{
     IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-use super::{Exit, args::CertDevArgs, failure::Failure, output::Output};
+use super::{
+    Exit,
+    args::CertDevArgs,
+    failure::Failure,
+    output::{Output, View},
+};
 use crate::{
     bounds::{DAY_MS, NAME_OF_NODES},
     clock,
@@ -30,7 +35,7 @@ pub(super) fn dev(args: &CertDevArgs, output: &mut Output<'_>) -> Exit {
         make(args).and_then(|made| write(&args.dir, &made).map_err(|error| format!("{}: {error}", args.dir.display())));
     match made {
         Ok(()) => {
-            output.data(&what_to_do(args));
+            output.show(&View::verbatim(&what_to_do(args)));
             Exit::Done
         }
         Err(error) => {

@@ -72,15 +72,15 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) async fn open(global: &GlobalArgs) -> Result<Self, Failure> {
         let bearer = global.token_file.as_deref().map(read_bearer).transpose()?;
-        let address = global.addr.clone();
+        let (address, timeout) = (global.address(), global.wait());
         let endpoint = Endpoint::from_shared(address.to_string()).map_err(|error| unreachable(&address, &error))?;
         let endpoint = if address.has_tls() { with_tls(endpoint, global)? } else { endpoint };
-        let connected = match tokio::time::timeout(global.timeout, endpoint.connect()).await {
+        let connected = match tokio::time::timeout(timeout, endpoint.connect()).await {
             Ok(connected) => connected,
-            Err(_) => return Err(Failure::TimedOut { address, after: global.timeout }),
+            Err(_) => return Err(Failure::TimedOut { address, after: timeout }),
         };
         let channel = connected.map_err(|error| unreachable(&address, &error))?;
-        Ok(Self { address, channel, caller: Caller { bearer, timeout: global.timeout } })
+        Ok(Self { address, channel, caller: Caller { bearer, timeout } })
     }
 
     pub(super) fn gate(&self) -> GateServiceClient<Calls> {

@@ -7,7 +7,10 @@
 mod address;
 mod args;
 mod cert;
+mod confirm;
 mod connect;
+mod context;
+mod examples;
 mod failure;
 mod local;
 mod output;
@@ -16,10 +19,11 @@ mod remote;
 #[cfg(test)]
 mod tests;
 mod token;
+mod watch;
 
 use std::{env, ffi::OsString, io::Write};
 
-use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use clap::{FromArgMatches, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
@@ -28,7 +32,7 @@ use crate::{
 };
 use args::{CertVerb, Cli, LocalVerb, RemoteVerb, Verb};
 use failure::Failure;
-use output::{Format, Output};
+use output::{Format, Output, Screen, Surroundings};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,27 +64,33 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    run_at(args, out, err, clock::wall()).into()
+    run_at(args, out, err, &Surroundings::of_process(), clock::wall()).into()
 }
 
-fn run_at<I, T>(args: I, out: &mut dyn Write, err: &mut dyn Write, now: Millis) -> Exit
+fn run_at<I, T>(args: I, out: &mut dyn Write, err: &mut dyn Write, around: &Surroundings, now: Millis) -> Exit
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match parsed(&args) {
         Ok(cli) => cli,
-        Err(not_run) => return explain(&not_run, &mut Output::new(out, err, format_of(&args), now)),
+        Err(not_run) => return explain(&not_run, &mut Output::new(out, err, format_of(&args), Screen::PIPE, now)),
     };
-    let mut output = Output::new(out, err, cli.global.output, now);
+    let screen = Screen::new(around, cli.global.color, !cli.global.no_headers);
+    let mut output = Output::new(out, err, cli.global.output, screen, now);
     if let Err(failure) = takes_format(&cli) {
         output.error(&failure);
         return output.finish(failure.exit());
     }
     let exit = match &cli.verb {
+        Verb::Remote(verb) => match context::filled(cli.global, around) {
+            Ok(global) => remote::run(&global, verb, &mut output),
+            Err(failure) => remote::failed(&failure, &mut output),
+        },
+        _ if cli.global.watch.is_some() => remote::not_watched(&mut output),
         Verb::Local(verb) => run_local(verb, &mut output),
-        Verb::Remote(verb) => remote::run(&cli.global, verb, &mut output),
+        Verb::Context(verb) => context::run(verb, &cli.global, around, &mut output),
         Verb::Completions { shell } => complete(*shell, &mut output),
     };
     output.finish(exit)
@@ -92,6 +102,10 @@ fn takes_format(cli: &Cli) -> Result<(), Failure> {
         (Format::Csv, Verb::Remote(RemoteVerb::Usage(_))) | (Format::Table | Format::Json, _) => Ok(()),
         (Format::Csv, _) => Err(Failure::Usage(InputError::new("output", "csv", "table or json; csv is for `usage`"))),
     }
+}
+
+fn parsed(args: &[OsString]) -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&examples::command().try_get_matches_from(args)?)
 }
 
 fn run_local(verb: &LocalVerb, output: &mut Output<'_>) -> Exit {
@@ -154,7 +168,7 @@ fn mistake(kind: ErrorKind, text: &str) -> String {
 fn complete(shell: Shell, output: &mut Output<'_>) -> Exit {
     // Written to memory first: the generator panics when its writer fails, as a closed pipe does.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "tollgate", &mut script);
+    clap_complete::generate(shell, &mut examples::command(), "tollgate", &mut script);
     output.data_bytes(&script);
     Exit::Done
 }

@@ -4,9 +4,16 @@
 //! line for each error. What it prints there for people, such as how to continue a list, stands in the
 //! response as a field.
 //!
+//! What people read is a [`View`], which is laid out for the screen when it is written.
+//!
 //! A closed pipe (`| head`) is not an error of the command; any other failure to write its data is
 //! one, because a script must not take half an answer for the whole. Control characters that a server
 //! sent are escaped before they reach a terminal.
+
+mod fit;
+mod layout;
+mod screen;
+mod view;
 
 use std::{
     borrow::Cow,
@@ -15,7 +22,6 @@ use std::{
 };
 
 use clap::ValueEnum;
-use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
 use prost::Name;
 
 use super::{Exit, failure::Failure};
@@ -23,6 +29,9 @@ use crate::{
     domain::window::Millis,
     wire::json::{ErrorJson, Json, JsonError},
 };
+
+pub(super) use screen::{ColorChoice, Screen, Surroundings};
+pub(super) use view::{Tone, View, facts, note, number, table, text, time};
 
 /// `text` as a shell reads it back: a hint is pasted, and ids may have `|`, `&`, `;` and `$`.
 pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
@@ -49,6 +58,7 @@ pub(super) struct Output<'w> {
     out: &'w mut dyn Write,
     err: &'w mut dyn Write,
     format: Format,
+    screen: Screen,
     now: Millis,
     /// Why stdout no longer takes data.
     broken: Option<std::io::Error>,
@@ -62,8 +72,14 @@ impl fmt::Debug for Output<'_> {
 
 impl<'w> Output<'w> {
     /// `now` is the wall clock's time for everything that is shown relative to it.
-    pub(super) fn new(out: &'w mut dyn Write, err: &'w mut dyn Write, format: Format, now: Millis) -> Self {
-        Self { out, err, format, now, broken: None }
+    pub(super) fn new(
+        out: &'w mut dyn Write,
+        err: &'w mut dyn Write,
+        format: Format,
+        screen: Screen,
+        now: Millis,
+    ) -> Self {
+        Self { out, err, format, screen, now, broken: None }
     }
 
     pub(super) fn format(&self) -> Format {
@@ -75,23 +91,61 @@ impl<'w> Output<'w> {
         self.now
     }
 
-    /// Writes a response: as JSON, or as the text that `table` makes of it at the given time.
-    pub(super) fn answer<M: Name>(
+    pub(super) fn screen(&self) -> Screen {
+        self.screen
+    }
+
+    /// Whether stdout takes no more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// Writes everything out now.
+    pub(super) fn flush(&mut self) {
+        if self.broken.is_none() {
+            self.broken = self.out.flush().err();
+        }
+    }
+
+    /// Writes a response: as JSON, or as what `view` makes of it at the given time.
+    pub(super) fn answer<M: Name, V: Into<View>>(
         &mut self,
         message: &M,
-        table: impl FnOnce(&M, Millis) -> String,
+        view: impl FnOnce(&M, Millis) -> V,
     ) -> Result<(), JsonError> {
-        let text = match self.format {
-            Format::Table | Format::Csv => table(message, self.now),
-            Format::Json => escaped(&serde_json::to_string_pretty(&Json::of(message)?).map_err(JsonError::from)?),
-        };
-        self.data(&text);
+        match self.format {
+            Format::Table | Format::Csv => self.show(&view(message, self.now).into()),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(&Json::of(message)?).map_err(JsonError::from)?;
+                self.data(&escaped(&json));
+            }
+        }
         Ok(())
+    }
+
+    /// Writes what this command knows by itself: as JSON, or as a view.
+    pub(super) fn object(&mut self, json: &serde_json::Value, view: impl FnOnce() -> View) {
+        match self.format {
+            Format::Table | Format::Csv => self.show(&view()),
+            Format::Json => self.data(&escaped(&format!("{json:#}"))),
+        }
+    }
+
+    /// Writes a view to stdout.
+    pub(super) fn show(&mut self, view: &View) {
+        let text = view.text(&self.screen);
+        self.data_bytes(text.as_bytes());
     }
 
     /// One message as JSON on one line, for a list that is written as it comes.
     pub(super) fn json<M: Name>(&self, message: &M) -> Result<String, JsonError> {
         Ok(escaped(&serde_json::to_string(&Json::of(message)?).map_err(JsonError::from)?))
+    }
+
+    /// The same of a table that goes on: without its headings.
+    pub(super) fn show_more(&mut self, view: &View) {
+        let text = view.text(&Screen { headings: false, ..self.screen });
+        self.data_bytes(text.as_bytes());
     }
 
     /// Writes text to stdout and ends its last line.
@@ -104,6 +158,16 @@ impl<'w> Output<'w> {
         if self.broken.is_none() {
             self.broken = self.out.write_all(bytes).err();
         }
+    }
+
+    /// Writes to stderr what another output has made.
+    pub(super) fn pass_on(&mut self, bytes: &[u8]) {
+        let _ = self.err.write_all(bytes);
+    }
+
+    /// Writes a question to stderr, whose answer is typed behind it.
+    pub(super) fn ask(&mut self, question: &str) {
+        let _ = self.err.write_all(line(question).trim_end_matches('\n').as_bytes()).and_then(|()| self.err.flush());
     }
 
     /// Writes text to stderr. Nothing can be done where even that fails.
@@ -167,62 +231,6 @@ fn escaped(json: &str) -> String {
     safe
 }
 
-/// The heading of a column and the alignment of its cells.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
-    heading: &'static str,
-    side: CellAlignment,
-}
-
-/// A column of text.
-pub(super) const fn text(heading: &'static str) -> Column {
-    Column { heading, side: CellAlignment::Left }
-}
-
-/// A column of numbers.
-pub(super) const fn number(heading: &'static str) -> Column {
-    Column { heading, side: CellAlignment::Right }
-}
-
-/// Aligned columns without lines, so that `grep` and `awk` can read them too. An empty cell shows
-/// `-`: every row keeps its number of fields.
-pub(super) fn table<const N: usize>(columns: [Column; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut table = bare_table();
-    table.set_header(columns.map(|column| Cell::new(column.heading.to_uppercase()).set_alignment(column.side)));
-    for row in rows {
-        table.add_row(
-            columns.iter().zip(row).map(|(column, text)| Cell::new(one_line(&text)).set_alignment(column.side)),
-        );
-    }
-    trimmed(&mut table)
-}
-
-/// Names and values, one pair a line.
-pub(super) fn facts<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let mut table = bare_table();
-    for (name, value) in pairs {
-        table.add_row([Cell::new(name), Cell::new(one_line(&value))]);
-    }
-    trimmed(&mut table)
-}
-
-fn bare_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    table
-}
-
-fn trimmed(table: &mut Table) -> String {
-    table.column_iter_mut().for_each(|column| {
-        column.set_padding((0, 2));
-    });
-    table.trim_fmt()
-}
-
-fn one_line(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { text.replace('\n', " ") }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -244,7 +252,7 @@ mod tests {
     fn finish_with(kind: ErrorKind, exit: Exit) -> (Exit, String) {
         let mut err = Vec::new();
         let mut out = Failing(kind);
-        let mut output = Output::new(&mut out, &mut err, Format::Table, 0);
+        let mut output = Output::new(&mut out, &mut err, Format::Table, Screen::PIPE, 0);
         output.data("a");
         output.data("b");
         let exit = output.finish(exit);
@@ -274,14 +282,5 @@ mod tests {
         let safe = escaped(&text);
         assert_eq!(safe, "[\"a\\u007f\\u0085\\u009b\\u001bé\"]");
         assert_eq!(serde_json::from_str::<Vec<String>>(&safe).unwrap(), ["a\u{7f}\u{85}\u{9b}\u{1b}é"]);
-    }
-
-    #[test]
-    fn every_row_of_a_table_has_all_its_fields() {
-        let rows = [["a".to_owned(), String::new(), "1000".to_owned()], ["bb".into(), "x\ny".into(), "7".into()]];
-        assert_eq!(
-            table([text("one"), text("two"), number("n")], rows),
-            "ONE  TWO     N\na    -    1000\nbb   x y     7"
-        );
     }
 }

@@ -84,7 +84,7 @@ fn list(args: &TokenPlaceArgs, output: &mut Output<'_>) -> Result<(), String> {
         [token.name.clone(), role, token.orgs.join(","), token.scopes.join(","), token.bind.join(","), ends]
     });
     let columns = ["name", "role", "orgs", "scopes", "bind", "expires"].map(column);
-    output.data(&table(columns, rows));
+    output.show(&table(columns, rows));
     Ok(())
 }
 

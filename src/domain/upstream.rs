@@ -31,6 +31,10 @@ pub enum Upstream {
 }
 
 impl Upstream {
+    /// Every outcome, in the order of the variants.
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::QuotaExhausted, Self::RateLimited, Self::Refused, Self::Unavailable, Self::Failed];
+
     /// As metrics have it.
     pub fn name(self) -> &'static str {
         match self {

@@ -45,6 +45,7 @@ pub fn serve(
     let reflection_v1 = reflect().build_v1().map_err(|error| error.to_string())?;
     let reflection_alpha = reflect().build_v1alpha().map_err(|error| error.to_string())?;
     let others = Routes::new(health).add_service(reflection_v1).add_service(reflection_alpha).prepare();
+    service.metrics().begin_rpcs(table::ALL.iter().map(|rpc| rpc.method));
     let front = Front { service, authenticator, max_message: bounds.message_bytes as usize, others };
     Ok((Health(reporter), door.serve(front, stop)))
 }

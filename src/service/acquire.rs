@@ -147,7 +147,7 @@ impl Service {
             self.balances.denied(org);
         }
         self.remember(org, ask, &decision, by_org == Some(decision.code()));
-        self.metrics.decided(&decision);
+        self.metrics.decided(&decision, || self.policy(org).plan.clone());
         log(org, ask, &decision);
         Ok(decision)
     }

@@ -245,6 +245,7 @@ impl Service {
     pub fn readings(&self) -> crate::telemetry::Readings {
         let reloaded = self.last_reload();
         crate::telemetry::Readings {
+            started_at: self.started_at,
             resident: self.orgs.resident(),
             disk: self.orgs.headroom().disk(),
             disk_is_low: self.orgs.headroom().is_low(),

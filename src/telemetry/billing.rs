@@ -6,7 +6,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{actors::billing::Readings, domain::outbox::Delivery};
+use crate::{
+    actors::billing::Readings,
+    domain::{gate::Cause, outbox::Delivery},
+};
 
 /// The label where there is no cause.
 const NO_CAUSE: &str = "none";
@@ -63,6 +66,24 @@ impl BillingMetrics {
         r.register("billing_in_flight", "Questions to the provider under way", self.in_flight.clone());
         r.register("billing_waiting", "Callers that wait for the provider", self.waiting.clone());
         r.register("billing_polls", "Orgs polled because they were refreshed and are denied", self.polls.clone());
+    }
+
+    pub(super) fn begin_at_zero(&self) {
+        for outcome in ["delivered", "duplicate"] {
+            drop(self.exports.get_or_create(&Outcome::of(outcome)));
+        }
+        for cause in Cause::ALL.iter().map(|cause| cause.name()) {
+            for outcome in ["retried", "rejected", "not_tried"] {
+                drop(self.exports.get_or_create(&Outcome { outcome, cause }));
+            }
+            drop(self.questions.get_or_create(&Outcome { outcome: "unknown", cause }));
+        }
+        for outcome in ["allowed", "denied"] {
+            drop(self.questions.get_or_create(&Outcome::of(outcome)));
+        }
+        for outcome in ["answered", "failed"] {
+            drop(self.exemptions.get_or_create(&Outcome::of(outcome)));
+        }
     }
 
     pub(super) fn reported(&self, delivery: Delivery) {

@@ -56,6 +56,21 @@ impl PoolMetrics {
         r.register("pool_remaining", "Calls that can still be picked, of all pools", self.remaining.clone());
     }
 
+    pub(super) fn begin_at_zero(&self) {
+        for code in [Code::Allowed, Code::AccountsExhausted] {
+            drop(self.picks.get_or_create(&PickLabels { code: code.name() }));
+        }
+        for outcome in Upstream::ALL {
+            drop(self.outcomes.get_or_create(&OutcomeLabels { outcome: outcome.name() }));
+        }
+        for by in Exhaustion::ALL {
+            drop(self.accounts_exhausted.get_or_create(&ExhaustionLabels { by: by.name() }));
+        }
+        for state in ["active", "avoided", "exhausted"] {
+            drop(self.accounts.get_or_create(&StateLabels { state }));
+        }
+    }
+
     pub(super) fn picked(&self, code: Code) {
         self.picks.get_or_create(&PickLabels { code: code.name() }).inc();
     }

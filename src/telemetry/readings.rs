@@ -1,11 +1,17 @@
 //! Numbers that metrics read when somebody asks for them.
 
 use super::ClusterReadings;
-use crate::{actors, domain::service_time::ClockState, turns::TurnReadings};
+use crate::{
+    actors,
+    domain::{service_time::ClockState, window::Millis},
+    turns::TurnReadings,
+};
 
 /// Numbers read when asked for, not counted as they happen.
 #[derive(Debug, Clone)]
 pub struct Readings {
+    /// When the node was started, by service time.
+    pub started_at: Millis,
     /// Orgs in memory.
     pub resident: usize,
     /// The disk of the data directory, where it can be seen.

@@ -45,6 +45,13 @@ pub(crate) struct AcquireArgs {
     pub explain: bool,
 }
 
+impl AcquireArgs {
+    /// Whether nothing is charged or remembered.
+    pub(crate) fn only_asks(&self) -> bool {
+        self.check_only || self.mode == ModeArg::CheckOnly
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModeArg {
     /// It is charged where it is allowed

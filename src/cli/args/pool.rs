@@ -7,7 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{
     OrgWriteArgs, WhyArgs,
     accounts::{AccountSpec, Given, account, account_spec},
-    values::{MeterAmount, amount, cost, org, pool, request_id, reserve, scope, status, version},
+    quantity,
+    values::{MeterAmount, calls, cost, org, pool, request_id, reserve, scope, size, status, version},
 };
 use crate::{
     bounds::ROUTE_AVOIDED_MAX_MS,
@@ -60,16 +61,16 @@ pub(crate) struct SettingsArgs {
     #[arg(long)]
     pub profile: Option<ProfileArg>,
     /// Calls per window of each account
-    #[arg(long, value_name = "N", value_parser = amount())]
+    #[arg(long, value_name = "N", value_parser = calls)]
     pub limit: Option<i64>,
     /// Calls of it that are never used
-    #[arg(long, value_name = "N", value_parser = amount())]
+    #[arg(long, value_name = "N", value_parser = calls)]
     pub buffer: Option<i64>,
     /// The window: anchored/24h, aligned/1h, rolling/24h, calendar/day
     #[arg(long, value_parser = window)]
     pub window: Option<String>,
     /// Calls per clock minute of each account
-    #[arg(long, value_name = "N", value_parser = amount())]
+    #[arg(long, value_name = "N", value_parser = calls)]
     pub per_minute: Option<i64>,
     /// How long a route is avoided after a fault, as in 60s
     #[arg(long, value_name = "TIME", value_parser = wait)]
@@ -97,9 +98,9 @@ fn window(text: &str) -> Result<String, InputError> {
 
 /// Milliseconds.
 fn wait(text: &str) -> Result<i64, InputError> {
-    let millis = Length::parse_millis(text).map(|length| length.0);
+    let millis = quantity::span(text);
     let bounded = millis.filter(|millis| *millis <= ROUTE_AVOIDED_MAX_MS).and_then(|millis| i64::try_from(millis).ok());
-    let rule = || format!("at most {}: a whole number and one of ms, s, m, h, d", Length(ROUTE_AVOIDED_MAX_MS));
+    let rule = || format!("at most {}, as in 60s, 24h or '1m 30s'", Length(ROUTE_AVOIDED_MAX_MS));
     bounded.ok_or_else(|| InputError::new("time", text, rule()))
 }
 
@@ -144,6 +145,9 @@ pub(crate) struct PoolConfigureArgs {
     /// Remove the pool with all its accounts
     #[arg(long, conflicts_with_all = ["accounts", "accounts_file"])]
     pub remove: bool,
+    /// Remove it without a question
+    #[arg(long, requires = "remove")]
+    pub yes: bool,
     /// Change nothing unless the pool has this version; 0 = it does not exist
     #[arg(long, value_name = "N", value_parser = version())]
     pub expected_version: Option<i64>,
@@ -200,10 +204,10 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, allow_hyphen_values = true)]
     pub error: String,
     /// Bytes that were sent
-    #[arg(long, value_name = "N", default_value = "0", value_parser = amount())]
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
     pub bytes_up: i64,
     /// Bytes that were received
-    #[arg(long, value_name = "N", default_value = "0", value_parser = amount())]
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
     pub bytes_down: i64,
     /// How long the upstream says to wait, as in 21s [default: the time that its error text names, if any]
     #[arg(long, value_name = "TIME", value_parser = wait)]

@@ -71,8 +71,8 @@ pub(crate) struct HeartbeatArgs {
     /// The incarnation of the machine that counts; a new one counts from zero
     #[arg(long, value_parser = incarnation)]
     pub incarnation: Incarnation,
-    /// How long the session has run in this incarnation
-    #[arg(long, value_name = "SECONDS", value_parser = total())]
+    /// How long the session has run in this incarnation: whole seconds, or '1h 30m'
+    #[arg(long, value_name = "TIME", value_parser = total)]
     pub total: i64,
 }
 
@@ -89,7 +89,7 @@ pub(crate) struct SessionEndArgs {
     /// With --total, as in a heartbeat [default: the time since the last heartbeat is recorded]
     #[arg(long, requires = "total", value_parser = incarnation)]
     pub incarnation: Option<Incarnation>,
-    /// How long the session has run in this incarnation
-    #[arg(long, value_name = "SECONDS", requires = "incarnation", value_parser = total())]
+    /// How long the session has run in this incarnation: whole seconds, or '1h 30m'
+    #[arg(long, value_name = "TIME", requires = "incarnation", value_parser = total)]
     pub total: Option<i64>,
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use clap::builder::{RangedI64ValueParser, RangedU64ValueParser};
+use clap::builder::RangedI64ValueParser;
 
-use super::{events::Since, token::Expires};
+use super::{events::Since, quantity, token::Expires};
 
 use crate::{
     bounds::{AMOUNT_MAX, SECOND_MS},
@@ -15,14 +15,17 @@ use crate::{
             SessionId,
         },
         input::InputError,
-        money::micro_usd,
         outbox::OutboxKey,
-        window::{Length, Millis, digits, named_period, period_names},
+        window::{Millis, digits, named_period, period_names},
     },
 };
 
 /// Longest `--timeout`.
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Shortest and longest `--watch`.
+const WATCH_MIN: Duration = Duration::from_millis(200);
+const WATCH_MAX: Duration = Duration::from_secs(3_600);
 
 /// An amount of spend, as an argument of a shell.
 const MONEY_RULE: &str = "an amount of spend with its unit, '$25', 25usd or 25000000u (micro-USD), with at most 6 \
@@ -34,7 +37,7 @@ pub(crate) fn expires(text: &str) -> Result<Expires, String> {
     if text == "never" {
         return Ok(Expires::Never);
     }
-    let after = Length::parse_millis(text).map(|length| length.0).filter(|after| *after > 0);
+    let after = quantity::span(text).filter(|after| *after > 0);
     let expires = after.map(Expires::In).or_else(|| instant(text).map(Expires::At));
     expires
         .ok_or_else(|| "a time from now such as 12h or 90d, an instant such as 2027-01-31T00:00:00Z, or never".into())
@@ -42,7 +45,7 @@ pub(crate) fn expires(text: &str) -> Result<Expires, String> {
 
 /// `2h`, `2027-01-31T00:00:00Z`.
 pub(crate) fn since(text: &str) -> Result<Since, String> {
-    let ago = Length::parse_millis(text).map(|length| Since::Ago(length.0));
+    let ago = quantity::span(text).map(Since::Ago);
     let since = ago.or_else(|| instant(text).map(Since::At));
     since.ok_or_else(|| "a time ago such as 15m, 2h or 7d, or an instant such as 2027-01-31T00:00:00Z".into())
 }
@@ -63,18 +66,21 @@ impl MeterAmount {
     fn parse(field: &str, text: &str) -> Result<Self, InputError> {
         let refused = || {
             let allowed = format!(
-                "METER=AMOUNT, a whole amount of 0 to {AMOUNT_MAX} in the meter's unit, as in bytes=50000, \
-                 or of spend, as in 'spend=$0.05'"
+                "METER=AMOUNT, as in executions=2, compute=4h, bytes=5MB or 'spend=$0.05', 0 to {AMOUNT_MAX} in the \
+                 meter's unit"
             );
             InputError::new(field, text, allowed)
         };
         let (meter, amount) = text.split_once('=').ok_or_else(refused)?;
         let meter = Meter::parse(&format!("{field}.meter"), meter)?;
-        let amount = if meter.as_str() == Meter::SPEND {
-            micro_usd(amount).and_then(bounded).ok_or_else(|| InputError::new(field, text, MONEY_RULE))?
-        } else {
-            whole(amount).ok_or_else(refused)?
-        };
+        let amount = quantity::amount(&meter, amount).and_then(bounded).ok_or_else(|| match meter.as_str() {
+            Meter::SPEND => InputError::new(field, text, MONEY_RULE),
+            "compute" | "bytes" => {
+                let allowed = format!("METER=AMOUNT, {}, 0 to {AMOUNT_MAX}", quantity::rule(&meter));
+                InputError::new(field, text, allowed)
+            }
+            _ => refused(),
+        })?;
         Ok(Self { meter, amount })
     }
 }
@@ -101,7 +107,7 @@ impl PeriodLimit {
             "block" => Some(0),
             _ => {
                 let refused = || InputError::new(period, amount, format!("{MONEY_RULE}; block, or none to clear"));
-                Some(micro_usd(amount).and_then(bounded).ok_or_else(refused)?)
+                Some(quantity::money(amount).and_then(bounded).ok_or_else(refused)?)
             }
         };
         Ok(Self { period, limit })
@@ -148,8 +154,8 @@ pub(super) fn plane(text: &str) -> Result<Plane, InputError> {
 
 /// How long a reservation lasts, in milliseconds; what the node allows may be less.
 pub(super) fn ttl(text: &str) -> Result<i64, InputError> {
-    let millis = Length::parse(text).and_then(|length| i64::try_from(length.0).ok());
-    let allowed = || InputError::new("ttl", text, "1s to 24h: a whole number and one of s, m, h, d");
+    let millis = quantity::span(text).and_then(|millis| i64::try_from(millis).ok());
+    let allowed = || InputError::new("ttl", text, "1s to 24h, as in 90s, 10m or '1h 30m'");
     millis.filter(|millis| (1_000..=86_400_000).contains(millis)).ok_or_else(allowed)
 }
 
@@ -203,13 +209,30 @@ pub(super) fn status(text: &str) -> Result<i32, InputError> {
     known.ok_or_else(|| InputError::new("status", text, "100 to 599, or 0 where there was no answer"))
 }
 
-pub(super) fn amount() -> RangedU64ValueParser<i64> {
-    RangedU64ValueParser::new().range(0..=AMOUNT_MAX)
+/// A number of calls.
+pub(super) fn calls(text: &str) -> Result<i64, InputError> {
+    let allowed = || InputError::new("calls", text, format!("a whole number of calls, 0 to {AMOUNT_MAX}"));
+    quantity::count(text).and_then(bounded).ok_or_else(allowed)
 }
 
-/// Seconds that are an amount in milliseconds.
-pub(super) fn total() -> RangedU64ValueParser<i64> {
-    RangedU64ValueParser::new().range(0..=AMOUNT_MAX / SECOND_MS)
+/// A number of bytes.
+pub(super) fn size(text: &str) -> Result<i64, InputError> {
+    let allowed = || InputError::new("bytes", text, format!("a size such as 50000 or 5MB, 0 to {AMOUNT_MAX} bytes"));
+    quantity::size(text).and_then(bounded).ok_or_else(allowed)
+}
+
+/// Seconds that are an amount in milliseconds: a number of them, or a time.
+pub(super) fn total(text: &str) -> Result<i64, InputError> {
+    let spelled = || quantity::span(text).filter(|ms| ms.is_multiple_of(SECOND_MS)).map(|ms| ms / SECOND_MS);
+    let seconds = quantity::count(text).or_else(spelled).filter(|seconds| *seconds <= AMOUNT_MAX / SECOND_MS);
+    let allowed = || {
+        InputError::new(
+            "total",
+            text,
+            format!("whole seconds, as in 90 or '1m 30s', at most {}", AMOUNT_MAX / SECOND_MS),
+        )
+    };
+    seconds.and_then(|seconds| i64::try_from(seconds).ok()).ok_or_else(allowed)
 }
 
 pub(super) fn version() -> RangedI64ValueParser<i64> {
@@ -228,11 +251,28 @@ pub(super) fn reason(text: &str) -> Result<Reason, InputError> {
     Reason::parse("reason", text)
 }
 
-pub(super) fn timeout(text: &str) -> Result<Duration, InputError> {
-    Length::parse_millis(text)
-        .map(|length| Duration::from_millis(length.0))
+/// The name of a context.
+pub(super) fn context_name(text: &str) -> Result<String, InputError> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    let fits = (1..=63).contains(&text.len()) && text.bytes().all(allowed);
+    let rule = "1 to 63 lower-case letters, digits, - _ and .";
+    if fits { Ok(text.to_owned()) } else { Err(InputError::new("context", text, rule)) }
+}
+
+pub(crate) fn timeout(text: &str) -> Result<Duration, InputError> {
+    quantity::span(text)
+        .map(Duration::from_millis)
         .filter(|time| !time.is_zero() && *time <= TIMEOUT_MAX)
         .ok_or_else(|| InputError::new("timeout", text, "1ms to 10m: a whole number and one of ms, s, m"))
+}
+
+/// How often something is asked again.
+pub(super) fn every(text: &str) -> Result<Duration, InputError> {
+    // A number alone is seconds, as for watch(1).
+    let seconds = digits(text).map(Duration::from_secs);
+    let time = seconds.or_else(|| quantity::span(text).map(Duration::from_millis));
+    time.filter(|time| (WATCH_MIN..=WATCH_MAX).contains(time))
+        .ok_or_else(|| InputError::new("watch", text, "200ms to 1h: a whole number and one of ms, s, m, h"))
 }
 
 pub(super) fn reservation(text: &str) -> Result<DecisionId, InputError> {
@@ -241,8 +281,8 @@ pub(super) fn reservation(text: &str) -> Result<DecisionId, InputError> {
 
 /// How long ago something was, in milliseconds.
 pub(super) fn age(text: &str) -> Result<Millis, InputError> {
-    let millis = Length::parse(text).map(|length| length.0);
-    let allowed = || InputError::new("age", text, "a whole number and one of s, m, h, d, as in 2h");
+    let millis = quantity::span(text);
+    let allowed = || InputError::new("age", text, "a time such as 90s, 2h or '1h 30m'");
     millis.filter(|millis| i64::try_from(*millis).is_ok()).ok_or_else(allowed)
 }
 

@@ -6,7 +6,7 @@ use crate::{
         args::AuditArgs,
         connect::Connection,
         failure::Failure,
-        output::{Output, number, table, text},
+        output::{Output, Tone, View, number, table, text},
     },
     domain::window::Millis,
     wire::admin::v1::{AuditRequest, AuditResponse, Drift},
@@ -52,8 +52,9 @@ fn merge(all: &mut AuditResponse, page: AuditResponse) {
     all.next_page_token = page.next_page_token;
 }
 
-fn describe(all: &AuditResponse, _: Millis) -> String {
-    let summary = summary(all);
+fn describe(all: &AuditResponse, _: Millis) -> View {
+    let tone = if all.drifted == 0 && all.drift.is_empty() { Tone::Plain } else { Tone::Bad };
+    let summary = View::verdict(tone, &summary(all), "");
     if all.drift.is_empty() {
         return summary;
     }
@@ -62,7 +63,7 @@ fn describe(all: &AuditResponse, _: Millis) -> String {
         let (org, scope, meter) = (drift.org.clone(), drift.scope.clone(), drift.meter.clone());
         [org, scope, meter, drift.what.clone(), amount(&drift.meter, drift.kept), derived(drift)]
     });
-    format!("{}\n\n{summary}", table(columns, rows))
+    table(columns, rows).apart(summary)
 }
 
 /// `$0.000050`, `40 to 50`, `at least 40`.

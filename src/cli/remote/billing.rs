@@ -6,7 +6,7 @@ use crate::{
         args::{BillingVerb, OrgWriteArgs, PageArgs, WhyArgs},
         connect::Connection,
         failure::Failure,
-        output::{Output, number, table, text},
+        output::{Output, Tone, View, number, table, text, time},
     },
     domain::{ids::OrgId, outbox::OutboxKey, window::Millis},
     wire::admin::v1::{
@@ -52,14 +52,15 @@ async fn refresh(
     })
 }
 
-fn verdict(org: &OrgId, answer: &RefreshBalanceResponse, now: Millis) -> String {
+fn verdict(org: &OrgId, answer: &RefreshBalanceResponse, now: Millis) -> View {
     let (verdict, why) = match answer.verdict() {
         BalanceVerdict::Allowed => ("allowed", ""),
         BalanceVerdict::Denied if answer.allowed => ("allowed", answer.reason.as_str()),
         BalanceVerdict::Denied => ("denied ", answer.reason.as_str()),
         BalanceVerdict::Unspecified => ("unknown", cause(answer)),
     };
-    joined([format!("{verdict}  {org}"), why.to_owned(), policy(answer), balance(answer, now)], "  ")
+    let said = joined([org.to_string(), why.to_owned(), policy(answer), balance(answer, now)], "  ");
+    View::verdict(Tone::of_state(verdict), verdict, &format!("  {said}"))
 }
 
 /// What happens to calls where the provider has not decided. An older node does not say.
@@ -115,16 +116,16 @@ async fn exports(
     Ok(Exit::Done)
 }
 
-fn export_table(all: &ListExportsResponse, now: Millis) -> String {
+fn export_table(all: &ListExportsResponse, now: Millis) -> View {
     let columns = [
         text("key"),
         text("scope"),
-        text("meter"),
+        text("meter").spare(2),
         number("amount"),
-        text("recorded"),
-        number("attempts"),
-        text("next try"),
-        text("last error"),
+        time("recorded").spare(3),
+        number("attempts").spare(1),
+        time("next try"),
+        text("last error").cut(),
     ];
     table(columns, all.exports.iter().map(|export| row(export, now)))
 }

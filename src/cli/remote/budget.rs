@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use crate::{
     cli::{
         Exit,
         args::{BudgetSetArgs, BudgetVerb, PeriodLimit},
         connect::Connection,
         failure::Failure,
-        output::{Output, facts, number, shell_word, table, text},
+        output::{Output, Tone, View, facts, note, number, shell_word, table, text},
     },
     domain::{ids::Meter, input::InputError, window::PERIODS},
     wire::v1::{
@@ -27,6 +29,16 @@ pub(super) enum Ask {
     Get(GetBudgetRequest),
     Update(UpdateBudgetRequest),
     Replace(ReplaceBudgetRequest),
+    /// What a change would do.
+    Try(Change),
+}
+
+/// A change that is not made.
+pub(super) struct Change {
+    of: GetBudgetRequest,
+    limits: BTreeMap<&'static str, Option<i64>>,
+    replace: bool,
+    expected_version: Option<i64>,
 }
 
 pub(super) fn request(verb: &BudgetVerb) -> Result<Ask, Failure> {
@@ -41,6 +53,11 @@ pub(super) fn request(verb: &BudgetVerb) -> Result<Ask, Failure> {
 
 fn change(args: &BudgetSetArgs) -> Result<Ask, Failure> {
     let limits = each_once(&args.limits)?;
+    if args.dry_run {
+        let of = GetBudgetRequest { org: args.write.org.to_string(), scope: scope_text(args.scope.as_ref()) };
+        let (replace, expected_version) = (args.replace, args.expect_version);
+        return Ok(Ask::Try(Change { of, limits, replace, expected_version }));
+    }
     let (org, request_id) = org_and_request_id(&args.write)?;
     let org = org.to_string();
     let (scope, reason) = (scope_text(args.scope.as_ref()), why_text(&args.why));
@@ -80,6 +97,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
             output.answer(&answer, |_, _| describe(budget, AnswerTo::Read))?;
             warn(budget, output);
         }
+        Ask::Try(change) => tried(connection, change, output).await?,
         Ask::Update(request) => {
             let request_id = request.request_id.clone();
             let answer = connection.wait(connection.budget().update_budget(request)).await;
@@ -98,6 +116,58 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
     }
     Ok(Exit::Done)
+}
+
+/// Compares what there is with what would be set.
+async fn tried(connection: &Connection, change: Change, output: &mut Output<'_>) -> Result<(), Failure> {
+    let answer = connection.wait(connection.budget().get_budget(change.of)).await?;
+    let budget = complete(answer.budget.as_ref())?;
+    if let Some(expected) = change.expected_version.filter(|expected| *expected != budget.version) {
+        let allowed = format!("the version of the budget, which is {}", budget.version);
+        return Err(Failure::Usage(InputError::new("--expect-version", expected.to_string(), allowed)));
+    }
+    let rows = outcome(budget, &change.limits, change.replace);
+    let changed = rows.iter().filter(|row| row[1] != row[2]);
+    let changes: Vec<_> =
+        changed.map(|row| json!({"period": row[0], "old": row[1], "new": row[2], "note": row[4]})).collect();
+    let shown = json!({"dryRun": true, "version": budget.version.to_string(), "changes": changes});
+    output.object(&shown, || {
+        let columns = [text("period"), number("limit"), number("would be"), number("taken"), note()];
+        table(columns, rows).apart("nothing was changed: --dry-run")
+    });
+    Ok(())
+}
+
+/// For each period: its limit, what it would be, what is taken of it, and a remark.
+fn outcome(budget: &Budget, limits: &BTreeMap<&'static str, Option<i64>>, replace: bool) -> Vec<[String; 5]> {
+    let mut periods = budget.periods.clone();
+    for name in limits.keys() {
+        periods.entry((*name).to_owned()).or_default();
+    }
+    let mut rows = Vec::new();
+    for (name, period) in in_order(&periods) {
+        let before = limit_text(period.limit);
+        let taken = period.spend.saturating_add(period.reserved);
+        let named = limits.get(name);
+        let after = match named {
+            Some(Some(limit)) => dollars(*limit),
+            // What is cleared follows the configuration, which is the node's.
+            Some(None) if period.set => "as configured".to_owned(),
+            None if replace && period.set => "as configured".to_owned(),
+            Some(None) | None => before.clone(),
+        };
+        let remark = match named {
+            _ if before == after => "no change",
+            Some(Some(limit)) if *limit <= taken => "blocks at once",
+            _ => "",
+        };
+        rows.push([name.to_owned(), before, after, dollars(taken), remark.to_owned()]);
+    }
+    rows
+}
+
+fn limit_text(limit: Option<i64>) -> String {
+    limit.map_or_else(|| "no limit".to_owned(), dollars)
 }
 
 fn complete(budget: Option<&Budget>) -> Result<&Budget, Failure> {
@@ -133,13 +203,13 @@ impl AnswerTo {
     }
 }
 
-fn describe(budget: &Budget, to: AnswerTo) -> String {
+fn describe(budget: &Budget, to: AnswerTo) -> View {
     let columns = [
         text("period"),
-        text("taken"),
+        text("taken").toned(Tone::of_bar),
         number("limit"),
         number("spend"),
-        number("reserved"),
+        number("reserved").spare(1),
         number("remaining"),
         text("limit is"),
     ];
@@ -150,7 +220,7 @@ fn describe(budget: &Budget, to: AnswerTo) -> String {
     if !budget.malformed.is_empty() {
         known.push(("MALFORMED", budget.malformed.join(", ")));
     }
-    format!("{periods}\n\n{}", facts(known))
+    periods.apart(facts(known))
 }
 
 /// The shortest period first; periods that this build does not know come last.
@@ -162,11 +232,10 @@ pub(super) fn in_order<V>(periods: &BTreeMap<String, V>) -> Vec<(&str, &V)> {
 }
 
 fn row(name: &str, period: &BudgetPeriod, changed: bool) -> [String; 7] {
-    let text = |limit: Option<i64>| limit.map_or_else(|| "no limit".to_owned(), dollars);
     let limit = if changed && period.previous_limit != period.limit {
-        format!("{} → {}", text(period.previous_limit), text(period.limit))
+        format!("{} → {}", limit_text(period.previous_limit), limit_text(period.limit))
     } else {
-        text(period.limit)
+        limit_text(period.limit)
     };
     let taken = i128::from(period.spend) + i128::from(period.reserved);
     let share = period.limit.map(|limit| bar(taken, i128::from(limit))).unwrap_or_default();

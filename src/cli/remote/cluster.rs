@@ -6,7 +6,7 @@ use crate::{
         args::{ClusterArgs, DrainArgs},
         connect::Connection,
         failure::Failure,
-        output::{Output, facts, number, table, text},
+        output::{Output, Tone, View, facts, number, table, text},
     },
     domain::{ids::OrgId, shard::Shard},
     wire::admin::v1::{
@@ -22,7 +22,7 @@ pub(super) async fn run(connection: &Connection, args: &ClusterArgs, output: &mu
         answer.shards.retain(|shard| shard.number == number);
     }
     output.answer(&answer, |answer, _| match &args.org {
-        Some(org) => of_org(answer, org),
+        Some(org) => of_org(answer, org).into(),
         None if args.shards => shards(&answer.shards),
         None => describe(answer),
     })?;
@@ -53,15 +53,15 @@ fn of_org(cluster: &GetClusterResponse, org: &OrgId) -> String {
     }
 }
 
-fn shards(shards: &[ClusterShard]) -> String {
+fn shards(shards: &[ClusterShard]) -> View {
     let rows = shards.iter().map(|shard| {
         let owner = if shard.owner.is_empty() { "nobody" } else { &shard.owner };
         [shard.number.to_string(), shard.cell.to_string(), owner.to_owned(), shard.epoch.to_string()]
     });
-    table([number("shard"), number("cell"), text("owner"), number("epoch")], rows)
+    table([number("shard"), number("cell"), text("owner").toned(Tone::of_state), number("epoch")], rows)
 }
 
-fn describe(cluster: &GetClusterResponse) -> String {
+fn describe(cluster: &GetClusterResponse) -> View {
     let shards = format!("{} of {} have an owner", cluster.shards_owned, cluster.shards_total);
     let moved = format!(
         "{} claimed, {} handed over, {} lost with {} leases, since it started",
@@ -73,15 +73,15 @@ fn describe(cluster: &GetClusterResponse) -> String {
     }
     let columns = [
         text("node"),
-        text("state"),
+        text("state").toned(Tone::of_state),
         number("shards"),
-        number("weight"),
-        text("version"),
-        text("configuration"),
+        number("weight").spare(2),
+        text("version").spare(1),
+        text("configuration").spare(3),
         text("callers"),
     ];
     let rows = cluster.nodes.iter().map(|node| row(node, cluster.cells.len()));
-    let nodes = format!("{}\n\n{}", facts(known), table(columns, rows));
+    let nodes = facts(known).apart(table(columns, rows));
     if cluster.cells.len() < 2 {
         return nodes;
     }
@@ -90,7 +90,7 @@ fn describe(cluster: &GetClusterResponse) -> String {
         let owned = format!("{} of {} have an owner", cell.shards_owned, cell.shards_total);
         [cell.number.to_string(), owned, seen(cell).unwrap_or_else(|| "answers".to_owned())]
     });
-    format!("{nodes}\n\n{}", table(columns, rows))
+    nodes.apart(table(columns, rows))
 }
 
 /// Why what is shown of it may be out of date.

@@ -7,7 +7,7 @@ use crate::{
         args::{EndArgs, ExemptArgs, OverrideClearArgs, OverrideSetArgs, OverrideVerb, ReasonArgs, SetPlanArgs, Value},
         connect::Connection,
         failure::Failure,
-        output::{Output, facts, number, table, text},
+        output::{Output, View, facts, number, table, text},
     },
     domain::{ids::OrgId, window::Millis},
     wire::{
@@ -176,7 +176,7 @@ fn changed_limit(
     (before, after): (Option<&Limit>, Option<&Limit>),
     replayed: bool,
     now: Millis,
-) -> String {
+) -> View {
     let mut known = vec![("org", org.to_string())];
     if let Some(current) = current {
         known.push(("limit", current.limit.clone()));
@@ -229,7 +229,7 @@ fn how_long(current: Option<&Override>, replayed: bool, now: Millis) -> Vec<(&'s
     known
 }
 
-pub(super) fn override_table(overrides: &[Override], now: Millis) -> String {
+pub(super) fn override_table(overrides: &[Override], now: Millis) -> View {
     let columns =
         [text("limit"), text("scope"), text("set to"), number("version"), text("set"), text("ends"), text("reason")];
     let rows = overrides.iter().map(|each| {

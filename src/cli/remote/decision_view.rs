@@ -2,7 +2,7 @@
 //! pick.
 
 use crate::{
-    cli::output::facts,
+    cli::output::{Tone, View, facts},
     domain::window::Millis,
     wire::v1::{AcquireResponse, DecisionCode, FailOpen, Limit, PickResponse, StartSessionResponse},
 };
@@ -75,32 +75,23 @@ pub(super) fn describe(
     decision: &Decision<'_>,
     granted: Vec<(&'static str, String)>,
     now: Millis,
-) -> String {
-    let mut sections = vec![verdict(asked, decision, now)];
-    let known = details(decision, granted);
-    if !known.is_empty() {
-        sections[0].push('\n');
-        sections[0].push_str(&facts(known));
+) -> View {
+    let said = verdict(asked, decision, now).then(facts(details(decision, granted)));
+    match decision.limits.filter(|limits| !limits.is_empty()) {
+        Some(limits) => said.apart(limit_table(limits, now)),
+        None => said,
     }
-    if let Some(limits) = decision.limits.filter(|limits| !limits.is_empty()) {
-        sections.push(limit_table(limits, now));
-    }
-    sections.join("\n\n")
 }
 
-fn verdict(asked: &str, decision: &Decision<'_>, now: Millis) -> String {
+fn verdict(asked: &str, decision: &Decision<'_>, now: Millis) -> View {
     let verdict = if decision.allowed { "allowed" } else { "denied " };
     let plain = decision.code == i32::from(DecisionCode::Allowed);
     let code = if plain { String::new() } else { format!("{}  ", code_name(decision.code)) };
     // A denial without a limiting limit is explained by its message alone.
     let explained = |limits: &&[Limit]| decision.allowed || limits.iter().any(|limit| limit.limiting);
     let limits = decision.limits.filter(explained).map(|limits| headline(limits, now)).unwrap_or_default();
-    let mut text = format!("{verdict}  {asked}  {code}{limits}").trim_end().to_owned();
-    if !decision.message.is_empty() {
-        text.push('\n');
-        text.push_str(decision.message);
-    }
-    text
+    let rest = format!("  {asked}  {code}{limits}");
+    View::verdict(Tone::of_state(verdict), verdict, rest.trim_end()).then(decision.message)
 }
 
 fn details(decision: &Decision<'_>, granted: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {

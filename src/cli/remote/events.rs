@@ -6,7 +6,7 @@ use crate::{
         args::{ChangesArgs, EventsArgs, LogArgs},
         connect::Connection,
         failure::Failure,
-        output::{Output, number, table, text},
+        output::{Output, View, number, table, text},
     },
     domain::{events::EventKind, window::Millis},
     wire::admin::v1::{Event, EventChange, ListAuditRequest, ListAuditResponse, ListEventsRequest, ListEventsResponse},
@@ -102,7 +102,7 @@ fn continuation(next: i64, output: &mut Output<'_>) {
     }
 }
 
-fn event_table(events: &[Event]) -> String {
+fn event_table(events: &[Event]) -> View {
     let columns = [number("number"), text("at"), text("kind"), text("event")];
     table(
         columns,
@@ -113,12 +113,12 @@ fn event_table(events: &[Event]) -> String {
 }
 
 /// A line for each value that was changed.
-fn change_table(events: &[Event]) -> String {
+fn change_table(events: &[Event]) -> View {
     let columns = [
         number("number"),
         text("at"),
         text("by"),
-        text("command"),
+        text("command").spare(1),
         text("changed"),
         text("from"),
         text("to"),

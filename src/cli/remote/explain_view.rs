@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::{
-    cli::output::{facts, number, table, text},
+    cli::output::{View, facts, number, table, text},
     domain::window::Millis,
     wire::{
         admin::v1::{
@@ -22,7 +22,7 @@ use super::{
 const LINES: usize = 5;
 
 /// One screen: blocked or not, and by what.
-pub(super) fn describe_why(why: &WhyResponse, now: Millis) -> String {
+pub(super) fn describe_why(why: &WhyResponse, now: Millis) -> View {
     let mut parts = vec![verdict(why)];
     parts.extend(why.blocks.iter().map(|block| described(block, now)));
     if !why.over.is_empty() {
@@ -36,10 +36,10 @@ pub(super) fn describe_why(why: &WhyResponse, now: Millis) -> String {
             lines.map(|row| format!("  {} calls, {}, {}", row.count, causes(row), relative(now, row.last_at_ms)));
         parts.push(listed("was let through without an evaluated gate", lines, why.let_through.len()));
     }
-    parts.join("\n\n")
+    View::all(parts)
 }
 
-fn verdict(why: &WhyResponse) -> String {
+fn verdict(why: &WhyResponse) -> View {
     let org = &why.org;
     let plan = if why.plan.is_empty() { String::new() } else { format!(" (plan {})", why.plan) };
     if let Some(first) = why.blocks.first() {
@@ -48,16 +48,16 @@ fn verdict(why: &WhyResponse) -> String {
             others => format!(", and by {others} more"),
         };
         let now = first.now.as_ref();
-        return format!("{org} is blocked{plan}: by {}{others}", now.map(by).unwrap_or_default());
+        return format!("{org} is blocked{plan}: by {}{others}", now.map(by).unwrap_or_default()).into();
     }
     if !why.known {
-        return format!("{org} is not blocked{plan}: nothing is stored of it. Is the name right?");
+        return format!("{org} is not blocked{plan}: nothing is stored of it. Is the name right?").into();
     }
     let lately = if why.over.is_empty() { ", and nothing of it was denied within 7 days" } else { "" };
-    format!("{org} is not blocked{plan}{lately}")
+    format!("{org} is not blocked{plan}{lately}").into()
 }
 
-fn listed(what: &str, lines: impl Iterator<Item = String>, all: usize) -> String {
+fn listed(what: &str, lines: impl Iterator<Item = String>, all: usize) -> View {
     let mut text = what.to_owned();
     lines.for_each(|line| {
         let _ = write!(text, "\n{line}");
@@ -65,7 +65,7 @@ fn listed(what: &str, lines: impl Iterator<Item = String>, all: usize) -> String
     if all > LINES {
         let _ = write!(text, "\n  and {} more: tollgate denials", all - LINES);
     }
-    text
+    text.into()
 }
 
 /// `budget/daily of workspace/a`, `freeze`.
@@ -94,8 +94,8 @@ fn causes(row: &Denial) -> String {
     unevaluated.map(|report| format!("{} ({})", report.gate, report.cause)).collect::<Vec<_>>().join(", ")
 }
 
-fn described(block: &Block, now: Millis) -> String {
-    let Some(row) = &block.now else { return String::new() };
+fn described(block: &Block, now: Millis) -> View {
+    let Some(row) = &block.now else { return View::default() };
     let mut pairs: Vec<(&str, String)> = Vec::new();
     pairs.extend(row.limits.iter().map(|limit| ("limit", standing(limit))));
     if row.limits.is_empty() {
@@ -128,7 +128,7 @@ fn described(block: &Block, now: Millis) -> String {
     if !row.last_decision_id.is_empty() {
         pairs.push(("decision", row.last_decision_id.clone()));
     }
-    format!("{}\n{}", facts(pairs), ways(&block.ways))
+    facts(pairs).then(ways(&block.ways))
 }
 
 /// `budget/daily of workspace/a: $1.95 of $2.00 used per rolling/1d, $0.40 asked`.
@@ -150,20 +150,20 @@ fn fits(row: &Denial, now: Millis) -> String {
 }
 
 /// Each with the command that does it on a line of its own, to be pasted.
-fn ways(ways: &[Way]) -> String {
-    let mut text = "to let it through".to_owned();
+fn ways(ways: &[Way]) -> View {
+    let mut view = View::from("to let it through");
     for way in ways {
-        let _ = write!(text, "\n  {}", way.text);
+        view = view.then(format!("  {}", way.text));
         if !way.command.is_empty() {
-            let _ = write!(text, "\n    {}", way.command);
+            view = view.then(View::verbatim(&format!("    {}", way.command)));
         }
     }
-    text
+    view
 }
 
 /// One decision: what was asked, what each gate said, and what would have let it through.
-pub(super) fn describe(answer: &ExplainDecisionResponse, now: Millis) -> String {
-    let Some(row) = &answer.decision else { return String::new() };
+pub(super) fn describe(answer: &ExplainDecisionResponse, now: Millis) -> View {
+    let Some(row) = &answer.decision else { return View::default() };
     let allowed = row.code == i32::from(DecisionCode::Allowed);
     let verdict = match (allowed, row.shadow) {
         (true, _) => "allowed".to_owned(),
@@ -193,7 +193,7 @@ pub(super) fn describe(answer: &ExplainDecisionResponse, now: Millis) -> String 
     if !answer.ways.is_empty() {
         parts.push(ways(&answer.ways));
     }
-    parts.join("\n\n")
+    View::all(parts)
 }
 
 fn asked(asked: Option<&AskedFor>) -> Vec<(&'static str, String)> {
@@ -213,7 +213,7 @@ fn asked(asked: Option<&AskedFor>) -> Vec<(&'static str, String)> {
     pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-fn gate_table(reports: &[GateReport]) -> String {
+fn gate_table(reports: &[GateReport]) -> View {
     let rows = reports.iter().map(|report| {
         let why = if report.cause.is_empty() { code_of(report) } else { report.cause.clone() };
         [report.gate.clone(), report.verdict.clone(), why]
@@ -226,7 +226,7 @@ fn code_of(report: &GateReport) -> String {
 }
 
 /// The newest first.
-pub(super) fn denial_table(denials: &[Denial], now: Millis) -> String {
+pub(super) fn denial_table(denials: &[Denial], now: Millis) -> View {
     let columns = [
         text("last"),
         number("calls"),
@@ -256,7 +256,7 @@ pub(super) fn denial_table(denials: &[Denial], now: Millis) -> String {
 }
 
 /// The oldest first.
-pub(super) fn day_table(days: &[DecisionDay]) -> String {
+pub(super) fn day_table(days: &[DecisionDay]) -> View {
     let columns = [text("day"), number("allowed"), number("denied"), number("failed open"), text("by gate")];
     let rows = days.iter().map(|each| {
         let (denied, open): (i64, i64) =

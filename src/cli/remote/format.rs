@@ -11,7 +11,7 @@ const MICROS_PER_CENT: u64 = 10_000;
 const BAR_CELLS: usize = 10;
 
 /// `amount` in the unit of `meter`: `$12.50`, `1h 2m 3s`, `1,048,576 B`, `17`.
-pub(super) fn amount(meter: &str, amount: i64) -> String {
+pub(in crate::cli) fn amount(meter: &str, amount: i64) -> String {
     let sign = if amount < 0 { "-" } else { "" };
     let size = amount.unsigned_abs();
     match meter {

@@ -1,7 +1,7 @@
 //! Limits as tables and as one sentence, for every verb that shows them.
 
 use crate::{
-    cli::output::{number, table, text},
+    cli::output::{Tone, View, note, number, table, text, time},
     domain::window::Millis,
     wire::v1::{DecisionCode, Limit, LimitSource},
 };
@@ -78,49 +78,50 @@ pub(super) fn next_reset(now: Millis, at_ms: i64) -> String {
 }
 
 /// Every limit in the order the node sent them, which is the order of the pipeline.
-pub(super) fn limit_table(limits: &[Limit], now: Millis) -> String {
+pub(super) fn limit_table(limits: &[Limit], now: Millis) -> View {
     let columns = [
         text("limit"),
         text("scope"),
-        text("meter"),
-        text("window"),
+        text("meter").spare(3),
+        text("window").spare(2),
         number("used"),
-        number("reserved"),
+        number("reserved").spare(1),
         number("remaining"),
         number("of"),
-        text("resets in"),
-        text("resets at"),
-        text("note"),
+        time("resets in"),
+        time("resets at").spare(4).repeats(),
+        note(),
     ];
     let rows = limits.iter().map(|limit| {
         let [used, reserved, remaining, of] = columns_of_amounts(limit);
         let (name, scope, meter, window) =
             (limit.texts.name.clone(), limit.scope.to_string(), limit.texts.meter.clone(), limit.texts.window.clone());
         let (wait, at) = resets(limit, now);
-        [name, scope, meter, window, used, reserved, remaining, of, wait, at, note(limit, now)]
+        [name, scope, meter, window, used, reserved, remaining, of, wait, at, remarks(limit, now)]
     });
     table(columns, rows)
 }
 
 /// The same for many orgs, with a bar instead of the details.
-pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Limit)>, now: Millis) -> String {
+pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Limit)>, now: Millis) -> View {
     let columns = [
         text("org"),
         text("limit"),
         text("scope"),
-        text("taken"),
-        number("used"),
-        number("reserved"),
+        text("taken").toned(Tone::of_bar).spare(1),
+        number("used").spare(2),
+        number("reserved").spare(3),
         number("remaining"),
         number("of"),
-        text("resets in"),
-        text("resets at"),
+        time("resets in"),
+        time("resets at").spare(4).repeats(),
+        note(),
     ];
     let rows = limits.into_iter().map(|(org, limit)| {
         let [used, reserved, remaining, of] = columns_of_amounts(limit);
         let (wait, at) = resets(limit, now);
         let (name, scope) = (limit.texts.name.clone(), limit.scope.to_string());
-        [org.to_owned(), name, scope, taken(limit), used, reserved, remaining, of, wait, at]
+        [org.to_owned(), name, scope, taken(limit), used, reserved, remaining, of, wait, at, remarks(limit, now)]
     });
     table(columns, rows)
 }
@@ -170,7 +171,7 @@ fn for_a_while(limit: &Limit, now: Millis) -> Option<String> {
     }
 }
 
-fn note(limit: &Limit, now: Millis) -> String {
+fn remarks(limit: &Limit, now: Millis) -> String {
     let mut notes = Vec::new();
     if limit.limiting {
         notes.push("limiting".to_owned());
@@ -259,16 +260,16 @@ mod tests {
     #[test]
     fn notes_say_what_is_special_about_a_limit() {
         let plain = limit("rate", 1, 2);
-        assert_eq!(note(&plain, 0), "");
+        assert_eq!(remarks(&plain, 0), "");
         let special = Limit { limiting: true, exhausted: true, shadow: true, stale: true, ..plain };
         let special = Limit { carried: 4, buffer: 5, blocked: 7, ..special };
-        assert_eq!(note(&special, 0), "limiting, exhausted, shadow, stale, 4 carried over, buffer 5, 7 blocked");
+        assert_eq!(remarks(&special, 0), "limiting, exhausted, shadow, stale, 4 carried over, buffer 5, 7 blocked");
         let set = Limit { source: LimitSource::Override.into(), ..limit("rate", 1, 2) };
-        assert_eq!(note(&set, 0), "override");
-        assert_eq!(note(&Limit { source_until_ms: 3_600_000, ..set }, 0), "override ends in 1h");
+        assert_eq!(remarks(&set, 0), "override");
+        assert_eq!(remarks(&Limit { source_until_ms: 3_600_000, ..set }, 0), "override ends in 1h");
         let of_plan = Limit { source: LimitSource::Plan.into(), ..limit("rate", 1, 2) };
-        assert_eq!(note(&of_plan, 0), "");
-        assert_eq!(note(&Limit { source_until_ms: 3_600_000, ..of_plan }, 0), "plan ends in 1h");
+        assert_eq!(remarks(&of_plan, 0), "");
+        assert_eq!(remarks(&Limit { source_until_ms: 3_600_000, ..of_plan }, 0), "plan ends in 1h");
         let over = Limit { carried: 400, ..limit("quota/executions", -300, 100) };
         assert_eq!(headline(&[over], 0), "-300 left of 100 (quota/executions, 400 carried over, never resets)");
     }

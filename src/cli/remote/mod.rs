@@ -40,8 +40,12 @@ use super::{
     connect::Connection,
     failure::Failure,
     output::Output,
+    watch,
 };
-use crate::domain::ids::Scope;
+use crate::domain::{ids::Scope, input::InputError};
+
+#[cfg(test)]
+pub(super) use format::amount as printed;
 
 /// The scope as a request carries it; empty is the org itself.
 fn scope_text(scope: Option<&Scope>) -> String {
@@ -65,15 +69,40 @@ fn all_scopes(first: &str, all: &[String]) -> String {
 }
 
 pub(super) fn run(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) -> Exit {
-    let outcome = Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Local(format!("no runtime: {error}")))
-        .and_then(|runtime| runtime.block_on(ask(global, verb, output)));
-    outcome.unwrap_or_else(|failure| {
-        output.error(&failure);
-        failure.exit()
+    if global.watch.is_some() && !verb.reads() {
+        return not_watched(output);
+    }
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&Failure::Local(format!("no runtime: {error}")), output),
+    };
+    runtime.block_on(async {
+        match global.watch {
+            Some(every) => watch::run(global, verb, every, output).await,
+            None => answered(global, verb, output).await,
+        }
     })
+}
+
+/// One answer, or the error in its place.
+pub(super) async fn answered(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) -> Exit {
+    match ask(global, verb, output).await {
+        Ok(exit) => exit,
+        Err(failure) => failed(&failure, output),
+    }
+}
+
+/// Reports a failure, and how it ends the command.
+pub(super) fn failed(failure: &Failure, output: &mut Output<'_>) -> Exit {
+    output.error(failure);
+    failure.exit()
+}
+
+/// Refuses `--watch` for a verb that changes something, or that asks no node.
+pub(super) fn not_watched(output: &mut Output<'_>) -> Exit {
+    let allowed = "a command that asks a node and changes nothing, such as status, org list or pool show";
+    failed(&Failure::Usage(InputError::new("watch", "this command", allowed)), output)
 }
 
 async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -112,6 +141,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         RemoteVerb::Reservation(verb) => reservation::run(&open().await?, verb, output).await,
         RemoteVerb::Pool(verb) => {
             let request = pool::request(verb)?;
+            pool::confirm(verb, output)?;
             pool::run(&open().await?, request, output).await
         }
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,

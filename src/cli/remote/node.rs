@@ -5,7 +5,7 @@ use crate::{
         Exit,
         connect::Connection,
         failure::Failure,
-        output::{Output, facts, number, table, text},
+        output::{Output, View, facts, number, table, text},
     },
     domain::window::Millis,
     wire::admin::v1::{GetNodeRequest, GetNodeResponse},
@@ -25,7 +25,7 @@ fn write_behind(node: &GetNodeResponse) -> String {
     format!("{delay}, at most {} per org", node.write_behind_max)
 }
 
-fn describe(node: &GetNodeResponse, now: Millis) -> String {
+fn describe(node: &GetNodeResponse, now: Millis) -> View {
     let mut known = vec![
         ("node", node.node.clone()),
         ("version", node.version.clone()),
@@ -49,9 +49,8 @@ fn describe(node: &GetNodeResponse, now: Millis) -> String {
     if !node.reload_mistakes.is_empty() {
         known.push(("last reload", format!("refused: {}", node.reload_mistakes.join("; "))));
     }
-    let known = facts(known);
     let mut bounds: Vec<_> = node.bounds.iter().collect();
     bounds.sort();
     let rows = bounds.into_iter().map(|(name, value)| [name.clone(), value.to_string()]);
-    format!("{known}\n\n{}", table([text("bound"), number("value")], rows))
+    facts(known).apart(table([text("bound"), number("value")], rows))
 }

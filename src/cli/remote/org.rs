@@ -4,9 +4,10 @@ use crate::{
     cli::{
         Exit,
         args::{EndArgs, OrgVerb, OrgWriteArgs, PageArgs, WhyArgs},
+        confirm::confirmed,
         connect::Connection,
         failure::Failure,
-        output::{Output, number, table, text},
+        output::{Output, Tone, View, number, table, text, time},
     },
     domain::{
         ids::{OrgId, Reason},
@@ -35,7 +36,10 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
             output.answer(&answer, org_view::describe)?;
             Ok(Exit::Done)
         }
-        OrgVerb::Purge { write, why } => purge(connection, write, why, output).await,
+        OrgVerb::Purge { write, why, yes } => {
+            confirmed(*yes, &format!("purge {}", write.org), write.org.as_str(), output)?;
+            purge(connection, write, why, output).await
+        }
         OrgVerb::Freeze { write, reason, end } => freeze(connection, write, (reason.as_ref(), end), output).await,
         OrgVerb::Unfreeze { write, why } => unfreeze(connection, write, why, output).await,
         OrgVerb::Changes(args) => events::changes(connection, args, output).await,
@@ -58,8 +62,8 @@ async fn list(connection: &Connection, page: &PageArgs, output: &mut Output<'_>)
     Ok(Exit::Done)
 }
 
-fn list_table(all: &ListOrgsResponse, now: Millis) -> String {
-    let columns = [text("org"), text("frozen"), number("commits"), text("last change")];
+fn list_table(all: &ListOrgsResponse, now: Millis) -> View {
+    let columns = [text("org"), text("frozen").toned(Tone::of_state), number("commits").spare(1), time("last change")];
     let rows = all.orgs.iter().map(|org| {
         let frozen = if org.frozen { "frozen" } else { "" };
         [org.org.clone(), frozen.to_owned(), org.sequence.to_string(), when(now, org.last_change_at_ms)]
@@ -102,8 +106,10 @@ async fn freeze(
     let answer = connection.wait(connection.admin().freeze(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &FreezeResponse, now| {
-        let frozen = changed("frozen", org, answer.replayed, answer.was_frozen.then_some("it was frozen already"));
-        if answer.until_ms == 0 { frozen } else { format!("{frozen}  until {}", when(now, answer.until_ms)) }
+        let until =
+            if answer.until_ms == 0 { String::new() } else { format!("  until {}", when(now, answer.until_ms)) };
+        let was = if answer.was_frozen { SAME_FROZEN } else { "active → frozen" };
+        changed("frozen", org, answer.replayed, &format!("{was}{until}"))
     })?;
     Ok(Exit::Done)
 }
@@ -119,12 +125,16 @@ async fn unfreeze(
     let answer = connection.wait(connection.admin().unfreeze(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &UnfreezeResponse, _| {
-        changed("unfrozen", org, answer.replayed, (!answer.was_frozen).then_some("it was not frozen"))
+        changed("unfrozen", org, answer.replayed, if answer.was_frozen { "frozen → active" } else { SAME_ACTIVE })
     })?;
     Ok(Exit::Done)
 }
 
-fn changed(what: &str, org: &OrgId, replayed: bool, unchanged: Option<&str>) -> String {
-    let remark = if replayed { Some("replayed") } else { unchanged };
-    remark.map_or_else(|| format!("{what}  {org}"), |remark| format!("{what}  {org}  ({remark})"))
+const SAME_FROZEN: &str = "(it was frozen already)";
+const SAME_ACTIVE: &str = "(it was not frozen)";
+
+/// `frozen  acme  active → frozen`.
+fn changed(what: &str, org: &OrgId, replayed: bool, change: &str) -> View {
+    let change = if replayed { "(replayed)" } else { change };
+    View::verdict(Tone::of_state(what), what, &format!("  {org}  {change}"))
 }

@@ -1,7 +1,7 @@
 //! `tollgate org show`: everything that is stored of an org, section by section.
 
 use crate::{
-    cli::output::{facts, number, table, text},
+    cli::output::{View, facts, number, table, text, time},
     domain::window::Millis,
     wire::admin::v1::{BudgetLimits, GetOrgResponse, Ledger, RateRecord},
 };
@@ -17,8 +17,8 @@ use super::{
     session_view::session_table,
 };
 
-pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> String {
-    [
+pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> View {
+    View::all([
         summary(org, now),
         section("rate record", org.rate.is_none(), || org.rate.map(rate).unwrap_or_default()),
         section("limits", org.limits.is_empty(), || limit_table(&org.limits, now)),
@@ -33,15 +33,14 @@ pub(super) fn describe(org: &GetOrgResponse, now: Millis) -> String {
         section("executions", org.executions.is_empty(), || executions(org, now)),
         section("disputed", org.disputed.is_empty(), || disputed(org, now)),
         section("timers", org.timers.is_none(), || timers(org, now)),
-    ]
-    .join("\n\n")
+    ])
 }
 
-fn section(title: &str, empty: bool, body: impl FnOnce() -> String) -> String {
-    if empty { format!("{title}: none") } else { format!("{title}:\n{}", body()) }
+fn section(title: &str, empty: bool, body: impl FnOnce() -> View) -> View {
+    if empty { format!("{title}: none").into() } else { View::from(format!("{title}:")).then(body()) }
 }
 
-fn summary(org: &GetOrgResponse, now: Millis) -> String {
+fn summary(org: &GetOrgResponse, now: Millis) -> View {
     let frozen = match (org.frozen, org.freeze_reason.as_str()) {
         (false, _) => "no".to_owned(),
         (true, "") => "yes".to_owned(),
@@ -82,7 +81,7 @@ fn summary(org: &GetOrgResponse, now: Millis) -> String {
     facts(known)
 }
 
-fn rate(rate: RateRecord) -> String {
+fn rate(rate: RateRecord) -> View {
     let start = rate.window_id.saturating_mul(rate.window_length_ms);
     let length = span(u64::try_from(rate.window_length_ms).unwrap_or(0));
     facts([
@@ -93,7 +92,7 @@ fn rate(rate: RateRecord) -> String {
 }
 
 /// The limits set at run time, by scope; a scope without limits still has its version.
-fn budgets(budgets: &[BudgetLimits]) -> String {
+fn budgets(budgets: &[BudgetLimits]) -> View {
     let columns = [text("scope"), number("version"), text("period"), number("limit")];
     let rows = budgets.iter().flat_map(|budget| {
         let row = |period: &str, limit| [budget.scope.clone(), budget.version.to_string(), period.to_owned(), limit];
@@ -104,7 +103,7 @@ fn budgets(budgets: &[BudgetLimits]) -> String {
     table(columns, rows)
 }
 
-fn ledgers(ledgers: &[Ledger]) -> String {
+fn ledgers(ledgers: &[Ledger]) -> View {
     let held = ledgers.iter().map(|ledger| {
         let reserved = amount(&ledger.meter, ledger.reserved);
         [ledger.scope.clone(), ledger.meter.clone(), "reserved".to_owned(), String::new(), reserved]
@@ -122,7 +121,7 @@ fn ledgers(ledgers: &[Ledger]) -> String {
     table(columns, held.chain(slices))
 }
 
-fn counters(org: &GetOrgResponse) -> String {
+fn counters(org: &GetOrgResponse) -> View {
     let columns = [text("scope"), text("meter"), text("window"), text("from"), number("used"), number("carried")];
     let rows = org.counters.iter().map(|counter| {
         let [used, carried] = [counter.used, counter.carried].map(|value| amount(&counter.meter, value));
@@ -131,7 +130,7 @@ fn counters(org: &GetOrgResponse) -> String {
     table(columns, rows)
 }
 
-fn baselines(org: &GetOrgResponse) -> String {
+fn baselines(org: &GetOrgResponse) -> View {
     let columns = [text("scope"), text("source"), text("incarnation"), text("meter"), number("total")];
     let rows = org.baselines.iter().map(|base| {
         let total = amount(&base.meter, base.total);
@@ -146,8 +145,9 @@ fn baselines(org: &GetOrgResponse) -> String {
     table(columns, rows)
 }
 
-fn executions(org: &GetOrgResponse, now: Millis) -> String {
-    let columns = [text("execution"), text("admitted"), text("open"), number("continuations"), text("last seen")];
+fn executions(org: &GetOrgResponse, now: Millis) -> View {
+    let columns =
+        [text("execution"), text("admitted"), text("open"), number("continuations").spare(1), time("last seen")];
     let rows = org.executions.iter().map(|execution| {
         let (id, seen) = (execution.execution_id.clone(), when(now, execution.last_seen_at_ms));
         [id, yes_no(execution.admitted), yes_no(execution.open), execution.continuations.to_string(), seen]
@@ -159,8 +159,8 @@ fn yes_no(flag: bool) -> String {
     if flag { "yes" } else { "no" }.to_owned()
 }
 
-fn disputed(org: &GetOrgResponse, now: Millis) -> String {
-    let columns = [text("scope"), text("source"), text("meter"), number("amount"), text("at")];
+fn disputed(org: &GetOrgResponse, now: Millis) -> View {
+    let columns = [text("scope"), text("source"), text("meter"), number("amount"), time("at")];
     let rows = org.disputed.iter().map(|entry| {
         let value = amount(&entry.meter, entry.amount);
         [
@@ -174,7 +174,7 @@ fn disputed(org: &GetOrgResponse, now: Millis) -> String {
     table(columns, rows)
 }
 
-fn timers(org: &GetOrgResponse, now: Millis) -> String {
+fn timers(org: &GetOrgResponse, now: Millis) -> View {
     let timers = org.timers.unwrap_or_default();
     facts([
         ("next wake-up", when(now, timers.wake_at_ms)),

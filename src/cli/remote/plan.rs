@@ -6,7 +6,7 @@ use crate::{
         args::PlanArgs,
         connect::Connection,
         failure::Failure,
-        output::{Output, number, table, text},
+        output::{Output, View, number, table, text},
     },
     domain::{
         ids::{Meter, Scope},
@@ -79,12 +79,12 @@ pub(super) async fn run(
     Ok(batch::report_failures(failed, output))
 }
 
-fn describe(all: &WhatIfResponse, meter: &str) -> String {
+fn describe(all: &WhatIfResponse, meter: &str) -> View {
     let mut orgs: Vec<&str> = all.rows.iter().map(|row| row.org.as_str()).collect();
     orgs.dedup();
     let summary = format!("{} of {} orgs would have been denied since {}", orgs.len(), all.orgs, iso(all.from_ms));
     if all.rows.is_empty() {
-        return summary;
+        return summary.into();
     }
     let columns = [text("org"), text("limit"), text("first"), text("last"), number("for"), number("denied")];
     let rows = all.rows.iter().map(|row| {
@@ -92,7 +92,7 @@ fn describe(all: &WhatIfResponse, meter: &str) -> String {
         let hours = span(u64::try_from(row.hours).unwrap_or(0).saturating_mul(MS_PER_HOUR));
         [row.org.clone(), limit, iso(row.first_ms), iso(row.last_ms), hours, amount(meter, row.denied)]
     });
-    format!("{}\n\n{summary}", table(columns, rows))
+    table(columns, rows).apart(summary)
 }
 
 const MS_PER_HOUR: Millis = 3_600_000;

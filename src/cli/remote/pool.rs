@@ -10,9 +10,10 @@ use crate::{
             AccountSpec, ClearArgs, Given, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs,
             SettingsArgs,
         },
+        confirm::confirmed,
         connect::Connection,
         failure::Failure,
-        output::{Output, facts},
+        output::{Output, View, facts},
     },
     domain::{ids::AccountId, input::InputError, window::Millis},
     wire::v1::{
@@ -50,6 +51,16 @@ pub(super) fn request(verb: &PoolVerb) -> Result<Ask, Failure> {
         PoolVerb::Pick(args) => picked(args).map(|request| Ask::Pick(Box::new(request))),
         PoolVerb::Report(args) => reported(args),
         PoolVerb::Clear(args) => cleared(args).map(Ask::Clear),
+    }
+}
+
+/// A removal is confirmed first: what was counted of its accounts goes with it.
+pub(super) fn confirm(verb: &PoolVerb, output: &mut Output<'_>) -> Result<(), Failure> {
+    match verb {
+        PoolVerb::Configure(PoolConfigureArgs { remove: true, yes, pool, write, .. }) => {
+            confirmed(*yes, &format!("remove the pool {pool} of {}", write.org), pool.as_str(), output)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -200,7 +211,7 @@ async fn configure(
     let (pool, sum) = complete(answer.pool.as_ref())?;
     output.answer(&answer, |answer, now| {
         if pool.accounts.is_empty() {
-            outcome_line("removed", &pool.org, &pool.pool, answer.replayed)
+            outcome_line("removed", &pool.org, &pool.pool, answer.replayed).into()
         } else {
             describe(pool, sum, answer.replayed, now)
         }
@@ -261,7 +272,7 @@ async fn report(
             Some(account) => format!("{account} is not in the pool: only its bytes were counted, for the pool"),
         };
         let taken_for = outcome_line(&outcome_name(answer.outcome), org, pool, answer.replayed);
-        format!("{taken_for}\n{}", facts([("account", whose)]))
+        View::from(taken_for).then(facts([("account", whose)]))
     })?;
     Ok(Exit::Done)
 }
@@ -278,7 +289,7 @@ async fn clear(
     output.answer(&answer, |answer, now| {
         let done = if answer.cleared { "cleared" } else { "nothing to clear" };
         let line = outcome_line(done, org, pool, answer.replayed);
-        format!("{line}\n\n{}", account_table(&[account], now))
+        View::from(line).apart(account_table(&[account], now))
     })?;
     Ok(Exit::Done)
 }

@@ -1,7 +1,7 @@
 //! Pools of upstream accounts as tables and as facts, for every verb that shows them.
 
 use crate::{
-    cli::output::{facts, number, table, text},
+    cli::output::{Tone, View, facts, number, table, text, time},
     domain::{ids::Meter, window::Millis},
     wire::{
         admin::v1::OrgPool,
@@ -14,11 +14,11 @@ use crate::{
 use super::format::{amount, bar, since, when};
 
 /// The sums of the pool, and its accounts.
-pub(super) fn describe(pool: &Pool, sum: &PoolSummary, replayed: bool, now: Millis) -> String {
-    format!("{}\n\n{}", pool_facts(pool, sum, replayed, now), account_table(&pool.accounts, now))
+pub(super) fn describe(pool: &Pool, sum: &PoolSummary, replayed: bool, now: Millis) -> View {
+    pool_facts(pool, sum, replayed, now).apart(account_table(&pool.accounts, now))
 }
 
-fn pool_facts(pool: &Pool, sum: &PoolSummary, replayed: bool, now: Millis) -> String {
+fn pool_facts(pool: &Pool, sum: &PoolSummary, replayed: bool, now: Millis) -> View {
     let replayed = if replayed { " (replayed)" } else { "" };
     let in_force = pool.in_force.clone().unwrap_or_default();
     facts([
@@ -63,22 +63,22 @@ fn bytes(number: i64) -> String {
     amount(Meter::bytes().as_str(), number)
 }
 
-pub(super) fn account_table(accounts: &[PoolAccountStatus], now: Millis) -> String {
+pub(super) fn account_table(accounts: &[PoolAccountStatus], now: Millis) -> View {
     let columns = [
         text("account"),
-        text("state"),
+        text("state").toned(Tone::of_state),
         number("used"),
         number("limit"),
-        number("buffer"),
+        number("buffer").spare(3),
         number("remaining"),
-        text("window"),
-        text("window ends"),
-        text("route"),
-        number("failed"),
-        number("quota errors"),
-        number("bytes"),
-        text("last used"),
-        text("usable again"),
+        text("window").spare(2),
+        time("window ends").spare(7),
+        text("route").toned(Tone::of_state),
+        number("failed").spare(4),
+        number("quota errors").spare(5),
+        number("bytes").spare(8),
+        time("last used").spare(6),
+        time("usable again"),
     ];
     table(columns, accounts.iter().map(|account| row(account, now)))
 }
@@ -141,17 +141,17 @@ fn plain(name: &str, prefix: &str) -> String {
 }
 
 /// All pools of an org.
-pub(super) fn pool_table(pools: &[OrgPool], now: Millis) -> String {
+pub(super) fn pool_table(pools: &[OrgPool], now: Millis) -> View {
     let columns = [
         text("pool"),
         number("active"),
         number("used"),
         number("capacity"),
         number("remaining"),
-        number("failed"),
-        number("quota errors"),
-        number("calls today"),
-        text("soonest reset"),
+        number("failed").spare(2),
+        number("quota errors").spare(3),
+        number("calls today").spare(1),
+        time("soonest reset"),
     ];
     let rows = pools.iter().map(|pool| {
         let sum = pool.summary.unwrap_or_default();

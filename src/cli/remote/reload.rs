@@ -5,7 +5,7 @@ use crate::{
         Exit,
         connect::Connection,
         failure::Failure,
-        output::{Output, facts},
+        output::{Output, View, facts},
     },
     wire::admin::v1::{ReloadRequest, ReloadResponse},
 };
@@ -23,7 +23,7 @@ pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Res
     Ok(if in_force { Exit::Done } else { Exit::Error })
 }
 
-fn describe(answer: &ReloadResponse) -> String {
+fn describe(answer: &ReloadResponse) -> View {
     let outcome = if !answer.applied {
         "refused: the configuration before it stays in force"
     } else if answer.needs_restart.is_empty() {

@@ -6,7 +6,7 @@ use crate::{
         args::{ReservationListArgs, ReservationVerb, StateArg},
         connect::Connection,
         failure::Failure,
-        output::{Output, table, text},
+        output::{Output, Tone, View, table, text, time},
     },
     domain::window::Millis,
     wire::v1::{ListReservationsRequest, ListReservationsResponse, Reservation, ReservationState},
@@ -52,9 +52,15 @@ async fn list(connection: &Connection, args: &ReservationListArgs, output: &mut 
     Ok(Exit::Done)
 }
 
-pub(super) fn reservation_table(reservations: &[Reservation], now: Millis) -> String {
-    let columns =
-        [text("reservation"), text("scope"), text("amounts"), text("state"), text("reserved"), text("expires")];
+pub(super) fn reservation_table(reservations: &[Reservation], now: Millis) -> View {
+    let columns = [
+        text("reservation"),
+        text("scope"),
+        text("amounts"),
+        text("state").toned(Tone::of_state),
+        time("reserved").spare(1),
+        time("expires"),
+    ];
     let rows = reservations.iter().map(|held| {
         let amounts = held.amounts.iter().map(|held| format!("{} {}", held.meter, amount(&held.meter, held.amount)));
         let expires = if held.state() == ReservationState::Expired { since } else { when };

@@ -6,7 +6,7 @@ use crate::{
         args::{HeartbeatArgs, PageArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb},
         connect::Connection,
         failure::Failure,
-        output::{Output, facts},
+        output::{Output, Tone, View, facts},
     },
     domain::{ids::OrgId, window::Millis},
     wire::v1::{
@@ -94,21 +94,16 @@ async fn heartbeat(connection: &Connection, args: &HeartbeatArgs, output: &mut O
     })
 }
 
-fn beat(of: &SessionNameArgs, answer: &HeartbeatResponse, now: Millis) -> String {
+fn beat(of: &SessionNameArgs, answer: &HeartbeatResponse, now: Millis) -> View {
     let action = match answer.action() {
         SessionAction::Continue => "continue",
         SessionAction::Warn => "warn    ",
         SessionAction::Stop => "stop    ",
         SessionAction::Unspecified => "unknown ",
     };
-    let mut text = outcome_line(action, &of.org, &of.session, answer.replayed);
-    if !answer.message.is_empty() {
-        text.push('\n');
-        text.push_str(&answer.message);
-    }
-    text.push('\n');
-    text.push_str(&facts(booked(answer, now)));
-    text
+    let line = outcome_line("", &of.org, &of.session, answer.replayed);
+    let said = View::verdict(Tone::of_state(action), action, &line).then(answer.message.as_str());
+    said.then(facts(booked(answer, now)))
 }
 
 fn booked(answer: &HeartbeatResponse, now: Millis) -> Vec<(&'static str, String)> {
@@ -147,7 +142,7 @@ async fn end(connection: &Connection, args: &SessionEndArgs, output: &mut Output
     let session = complete(answer.session.as_ref())?;
     output.answer(&answer, |answer, now| {
         let ended = outcome_line(&state_name(session.state), org, &session.session_id, answer.replayed);
-        format!("{ended}\n{}", session_facts(session, now))
+        View::from(ended).then(session_facts(session, now))
     })?;
     Ok(Exit::Done)
 }

@@ -7,7 +7,7 @@ use crate::{
         args::StatusArgs,
         connect::Connection,
         failure::Failure,
-        output::{Output, number, table, text},
+        output::{Output, Tone, View, number, table, text},
     },
     domain::window::Millis,
     wire::v1::{
@@ -43,17 +43,17 @@ pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut
     Ok(batch::report_failures(failed, output))
 }
 
-fn describe(answer: &BatchStatusResponse, _: Millis) -> String {
+fn describe(answer: &BatchStatusResponse, _: Millis) -> View {
     let columns = [
         text("org"),
         text("can start"),
         text("code"),
-        text("plan"),
-        text("taken"),
-        number("used"),
-        number("reserved"),
-        number("quota"),
-        number("sessions"),
+        text("plan").spare(5),
+        text("taken").toned(Tone::of_bar).spare(6),
+        number("used").spare(2),
+        number("reserved").spare(4),
+        number("quota").spare(1),
+        number("sessions").spare(3),
         text("try again in"),
         text("message"),
         text("upgrade"),

@@ -1,7 +1,7 @@
 //! Sessions and their machine time as tables and as facts, for every verb that shows them.
 
 use crate::{
-    cli::output::{facts, number, table, text},
+    cli::output::{Tone, View, facts, number, table, text, time as time_column},
     domain::{ids::Meter, window::Millis},
     wire::v1::{Session, SessionState},
 };
@@ -54,18 +54,18 @@ impl Quota {
     }
 }
 
-pub(super) fn session_table(sessions: &[Session], now: Millis) -> String {
+pub(super) fn session_table(sessions: &[Session], now: Millis) -> View {
     let columns = [
         text("session"),
         text("scope"),
-        text("identity"),
-        text("state"),
+        text("identity").spare(1),
+        text("state").toned(Tone::of_state),
         number("booked"),
-        number("reserved"),
-        number("disputed"),
-        text("started"),
-        text("last heartbeat"),
-        text("ends"),
+        number("reserved").spare(3),
+        number("disputed").spare(4),
+        time_column("started").spare(2),
+        time_column("last heartbeat"),
+        time_column("ends"),
     ];
     table(columns, sessions.iter().map(|session| row(session, now)))
 }
@@ -99,7 +99,7 @@ fn ends(session: &Session, now: Millis) -> String {
     if is_running(session) { when(now, session.ends_at_ms) } else { since(now, session.ends_at_ms) }
 }
 
-pub(super) fn session_facts(session: &Session, now: Millis) -> String {
+pub(super) fn session_facts(session: &Session, now: Millis) -> View {
     facts([
         ("session", session.session_id.clone()),
         ("scope", all_scopes(&session.scope, &session.scopes)),

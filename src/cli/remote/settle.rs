@@ -6,7 +6,7 @@ use crate::{
         args::{CommitArgs, CompleteArgs, ExtendArgs, RecordArgs, ReservedArgs, ResumeArgs},
         connect::Connection,
         failure::Failure,
-        output::{Output, facts},
+        output::{Output, View, facts},
     },
     domain::{ids::OrgId, window::Millis},
     wire::v1::{
@@ -41,8 +41,7 @@ pub(super) async fn committed(
     let answer = named_in_doubt(connection.wait(connection.gate().commit(request)).await, &id)?;
     output.answer(&answer, |answer, _| {
         let line = outcome_line("committed", &org, &reservation, answer.replayed);
-        let settled = settled(answer);
-        if settled.is_empty() { line } else { format!("{line}\n{}", facts(settled)) }
+        View::from(line).then(facts(settled(answer)))
     })?;
     Ok(Exit::Done)
 }
@@ -95,7 +94,7 @@ pub(super) async fn extend(
     let answer = named_in_doubt(connection.wait(connection.gate().extend(request)).await, &request_id)?;
     output.answer(&answer, |answer, now| {
         let line = outcome_line("extended", org, reservation, answer.replayed);
-        format!("{line}\n{}", facts([("expires", expires(answer, now))]))
+        View::from(line).then(facts([("expires", expires(answer, now))]))
     })?;
     Ok(Exit::Done)
 }

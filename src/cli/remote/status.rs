@@ -8,7 +8,7 @@ use crate::{
         args::StatusArgs,
         connect::Connection,
         failure::Failure,
-        output::{Output, shell_word, table, text},
+        output::{Output, Tone, View, shell_word, table, text},
     },
     domain::window::Millis,
     wire::v1::{
@@ -43,7 +43,7 @@ pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut
     Ok(batch::report_failures(failed, output))
 }
 
-fn describe(answer: &BatchGetStatusResponse, now: Millis) -> String {
+fn describe(answer: &BatchGetStatusResponse, now: Millis) -> View {
     let statuses: Vec<&GetStatusResponse> = answer
         .results
         .iter()
@@ -53,12 +53,12 @@ fn describe(answer: &BatchGetStatusResponse, now: Millis) -> String {
         })
         .collect();
     if statuses.is_empty() {
-        return String::new();
+        return View::default();
     }
     let remarks = statuses.iter().flat_map(|status| remarks(status, now)).collect::<Vec<_>>();
-    let remarks = if remarks.is_empty() { String::new() } else { format!("\n\n{}", remarks.join("\n")) };
+    let remarks = remarks.join("\n");
     let limits = statuses.iter().flat_map(|status| status.limits.iter().map(|limit| (status.org.as_str(), limit)));
-    format!("{}{remarks}\n\n{}", verdicts(&statuses), usage_table(limits, now))
+    verdicts(&statuses).apart(remarks).apart(usage_table(limits, now))
 }
 
 /// What the verdict on one call does not say of the org.
@@ -83,8 +83,14 @@ fn remarks(status: &GetStatusResponse, now: Millis) -> Vec<String> {
     )]
 }
 
-fn verdicts(statuses: &[&GetStatusResponse]) -> String {
-    let columns = [text("org"), text("next acquire"), text("plan"), text("try again in"), text("message")];
+fn verdicts(statuses: &[&GetStatusResponse]) -> View {
+    let columns = [
+        text("org"),
+        text("next acquire").toned(Tone::of_state),
+        text("plan").spare(1),
+        text("try again in"),
+        text("message"),
+    ];
     let rows = statuses.iter().map(|status| {
         let verdict = match status.allowed {
             true if status.denied_lately > 0 => "allowed, others denied".to_owned(),

@@ -8,7 +8,7 @@ use crate::{
         args::{ByArg, UsageArgs},
         connect::Connection,
         failure::Failure,
-        output::{Format, Output, number, table, text},
+        output::{Format, Output, View, number, table, text},
     },
     domain::{ids::Meter, input::InputError},
     wire::admin::v1::{UsageFailure, UsagePeriod, UsageRequest, UsageResponse, UsageRow},
@@ -87,7 +87,8 @@ impl List {
     fn add(&mut self, page: &UsageResponse, output: &mut Output<'_>) -> Result<(), Failure> {
         match output.format() {
             Format::Table if page.rows.is_empty() => {}
-            Format::Table => output.data(&lines(&page.rows, self.by_plane, self.rows == 0)),
+            Format::Table if self.rows == 0 => output.show(&lines(&page.rows, self.by_plane)),
+            Format::Table => output.show_more(&lines(&page.rows, self.by_plane)),
             Format::Csv => page.rows.iter().for_each(|row| output.data(&csv(row))),
             Format::Json => {
                 for (at, row) in (self.rows..).zip(&page.rows) {
@@ -115,7 +116,7 @@ impl List {
     }
 }
 
-fn lines(rows: &[UsageRow], by_plane: bool, with_header: bool) -> String {
+fn lines(rows: &[UsageRow], by_plane: bool) -> View {
     let of = if by_plane { "plane" } else { "scope" };
     let columns = [text("org"), text(of), text("meter"), text("period"), number("used")];
     let cells = rows.iter().map(|row| {
@@ -123,8 +124,7 @@ fn lines(rows: &[UsageRow], by_plane: bool, with_header: bool) -> String {
         let of = if by_plane { &row.plane } else { &row.scope };
         [row.org.clone(), of.clone(), row.meter.clone(), period(row), used]
     });
-    let all = table(columns, cells);
-    if with_header { all } else { all.split_once('\n').map(|(_, rows)| rows.to_owned()).unwrap_or_default() }
+    table(columns, cells)
 }
 
 /// `2026-10-01`, or `2026-10` for a month.

@@ -34,7 +34,7 @@ fn an_error_of_the_node_has_its_code_its_message_and_its_details() {
 #[test]
 fn an_error_after_which_a_change_may_have_been_made_has_its_request_id() {
     let node = Node::start();
-    let error = only_error(&node.ask(&["org", "purge", "broken", "--output", "json"]));
+    let error = only_error(&node.ask(&["org", "purge", "broken", "--yes", "--output", "json"]));
     let id = node.seen().writes[0].1.clone();
     let details = error["details"].as_array().unwrap();
     let named = details.iter().find(|detail| detail["type"] == "google.rpc.RequestInfo").unwrap();

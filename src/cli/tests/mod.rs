@@ -3,6 +3,7 @@
 mod audit;
 mod billing;
 mod budget;
+mod context;
 mod control;
 mod errors;
 mod events;
@@ -11,6 +12,7 @@ mod node;
 mod plan;
 mod pool;
 mod reservation;
+mod screen;
 mod session;
 mod settle;
 mod usage;
@@ -25,7 +27,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use super::{Exit, run_at};
+use super::{Exit, output::Surroundings, run_at};
 use crate::domain::window::Millis;
 use node::{Node, as_json};
 
@@ -55,8 +57,12 @@ impl Ran {
 }
 
 fn tollgate(args: &[&str]) -> Ran {
+    in_surroundings(&Surroundings::default(), args)
+}
+
+fn in_surroundings(around: &Surroundings, args: &[&str]) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit = run_at(["tollgate"].iter().chain(args), &mut out, &mut err, NOW);
+    let exit = run_at(["tollgate"].iter().chain(args), &mut out, &mut err, around, NOW);
     Ran { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
@@ -64,6 +70,13 @@ impl Node {
     fn ask(&self, args: &[&str]) -> Ran {
         let address = self.address.to_string();
         tollgate(&[args, &["--addr", &address]].concat())
+    }
+
+    /// On a terminal of 80 columns and 24 lines.
+    fn ask_on_screen(&self, args: &[&str]) -> Ran {
+        let address = self.address.to_string();
+        let around = Surroundings { terminal: true, size: Some((80, 24)), ..Surroundings::default() };
+        in_surroundings(&around, &[args, &["--addr", &address]].concat())
     }
 }
 
@@ -175,12 +188,12 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("session start acme s1", "--identity <IDENTITY>"),
         ("session start acme a//b --identity i", "first a letter, a digit or one of +/_@"),
         ("session start acme s1 --identity é", "printable ASCII"),
-        ("session heartbeat acme s1 --identity i --incarnation b", "--total <SECONDS>"),
+        ("session heartbeat acme s1 --identity i --incarnation b", "--total <TIME>"),
         ("session heartbeat acme s1 --identity i --total 1", "--incarnation <INCARNATION>"),
-        ("session heartbeat acme s1 --identity i --incarnation b --total 10000000000001", "0..=10000000000000"),
-        ("session heartbeat acme s1 --identity i --incarnation b --total 1.5", "invalid digit"),
+        ("session heartbeat acme s1 --identity i --incarnation b --total 10000000000001", "at most 10000000000000"),
+        ("session heartbeat acme s1 --identity i --incarnation b --total 1.5", "whole seconds"),
         ("session end acme s1 --identity i --total 1", "--incarnation <INCARNATION>"),
-        ("session end acme s1 --identity i --incarnation b", "--total <SECONDS>"),
+        ("session end acme s1 --identity i --incarnation b", "--total <TIME>"),
         ("session show acme", "<SESSION>"),
         ("session list acme --limit 0", "1..=1000000"),
         ("session status", "<ORG>"),
@@ -205,8 +218,8 @@ fn bad_arguments_exit_2_and_say_what_is_allowed() {
         ("pool report acme relay --status 99", "100 to 599, or 0"),
         ("pool report acme relay --status 600", "100 to 599, or 0"),
         ("pool report acme relay --status=-1", "100 to 599, or 0"),
-        ("pool report acme relay --bytes-up=-1", "invalid digit"),
-        ("pool report acme relay --bytes-down 10000000000000001", "0..=10000000000000000"),
+        ("pool report acme relay --bytes-up=-1", "a size such as 50000 or 5MB"),
+        ("pool report acme relay --bytes-down 10000000000000001", "0 to 10000000000000000"),
         ("audit a//b", "first a letter, a digit or one of +/_@"),
         ("serve --grpc nowhere", "socket address"),
         ("completions tcsh", "bash"),
@@ -308,10 +321,10 @@ ORG   NEXT ACQUIRE         PLAN  TRY AGAIN IN  MESSAGE
 acme  allowed              free  -             -
 full  denied RATE_LIMITED  -     42m 10s       The backstop is reached.
 
-ORG   LIMIT          SCOPE         TAKEN        USED  RESERVED  REMAINING     OF  RESETS IN  RESETS AT
-acme  rate           -             #####.....    500         0        500   1000  42m 10s    2026-11-22T09:12:10Z
-acme  budget/hourly  workspace/w1  ###.......  $0.25     $0.05      $0.70  $1.00  -          -
-full  rate           -             ##########   1000         0          0   1000  42m 10s    2026-11-22T09:12:10Z
+ORG   LIMIT          SCOPE         TAKEN        USED  RESERVED  REMAINING     OF  RESETS IN  RESETS AT             NOTE
+acme  rate           -             #####.....    500         0        500   1000  42m 10s    2026-11-22T09:12:10Z  -
+acme  budget/hourly  workspace/w1  ###.......  $0.25     $0.05      $0.70  $1.00  -          -                     -
+full  rate           -             ##########   1000         0          0   1000  42m 10s    2026-11-22T09:12:10Z  limiting, exhausted, 1 blocked
 ";
     assert_eq!(ran.out, expected);
 }
@@ -437,12 +450,12 @@ fn org_show_of_a_quiet_org_says_none_and_of_an_unknown_one_fails() {
 fn org_writes_say_what_changed_and_carry_a_request_id() {
     let node = Node::start();
     for (args, said) in [
-        (["org", "freeze", "acme", "--reason", "unpaid bill"].as_slice(), "frozen  acme\n"),
+        (["org", "freeze", "acme", "--reason", "unpaid bill"].as_slice(), "frozen  acme  active → frozen\n"),
         (&["org", "freeze", "full", "--request-id", "f-1"], "frozen  full  (it was frozen already)\n"),
-        (&["org", "unfreeze", "full"], "unfrozen  full\n"),
+        (&["org", "unfreeze", "full"], "unfrozen  full  frozen → active\n"),
         (&["org", "unfreeze", "acme"], "unfrozen  acme  (it was not frozen)\n"),
-        (&["org", "purge", "acme"], "purged  acme\n"),
-        (&["org", "purge", "nobody"], "nothing was stored of nobody\n"),
+        (&["org", "purge", "acme", "--yes"], "purged  acme\n"),
+        (&["org", "purge", "nobody", "--yes"], "nothing was stored of nobody\n"),
     ] {
         let ran = node.ask(args);
         assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, said, ""), "{args:?}");
@@ -455,9 +468,20 @@ fn org_writes_say_what_changed_and_carry_a_request_id() {
 }
 
 #[test]
+fn what_cannot_be_undone_is_not_done_in_a_pipe_without_a_yes() {
+    let node = Node::start();
+    for args in [["org", "purge", "acme"].as_slice(), &["pool", "configure", "acme", "relay", "--remove"]] {
+        let ran = node.ask(args);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""), "{args:?}");
+        assert!(ran.err.contains("--yes") && ran.err.contains("cannot be undone"), "{}", ran.err);
+    }
+    assert!(node.seen().writes.is_empty() && node.seen().asked.is_empty(), "the node was not asked");
+}
+
+#[test]
 fn a_write_in_doubt_says_how_to_repeat_it_safely() {
     let node = Node::start();
-    let ran = node.ask(&["org", "purge", "broken"]);
+    let ran = node.ask(&["org", "purge", "broken", "--yes"]);
     assert_eq!(ran.exit, Exit::Error);
     let id = node.seen().writes[0].1.clone();
     assert!(ran.err.contains(&format!("--request-id {id} repeats this call safely")), "R-PIPE-6: {}", ran.err);

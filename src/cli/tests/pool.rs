@@ -340,7 +340,7 @@ fn a_bad_line_of_a_file_is_named_and_the_node_is_not_asked() {
 #[test]
 fn a_pool_is_removed_by_an_empty_list() {
     let node = Node::start();
-    let ran = ask(&node, "pool configure acme relay --remove --request-id again");
+    let ran = ask(&node, "pool configure acme relay --remove --yes --request-id again");
     assert_eq!((ran.exit, ran.err.as_str(), ran.out.as_str()), (Exit::Done, "", "removed  acme  relay  (replayed)\n"));
     assert_eq!(
         asked(&node),

@@ -23,7 +23,7 @@ fn reservations_are_a_table_that_says_since_when_and_until_when() {
 #[test]
 fn a_mistake_names_what_is_allowed() {
     for (args, named) in [
-        (vec!["reservation", "list", "acme", "--older-than", "2 hours"], "s, m, h, d"),
+        (vec!["reservation", "list", "acme", "--older-than", "2 hours"], "a time such as 90s, 2h"),
         (vec!["reservation", "list", "acme", "--state", "settled"], "open, expired"),
     ] {
         let ran = tollgate(&args);

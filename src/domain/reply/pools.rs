@@ -91,6 +91,9 @@ pub enum Exhaustion {
 }
 
 impl Exhaustion {
+    /// Every one, in the order of the variants.
+    pub const ALL: [Self; 4] = [Self::Limit, Self::Upstream, Self::RateLimited, Self::Refused];
+
     /// As metrics and messages have it.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,26 @@
+//! Which commands change nothing, so that `--watch` may ask them again and again.
+
+use super::{BillingVerb, BudgetVerb, OrgVerb, OverrideVerb, PoolVerb, RemoteVerb, SessionVerb};
+
+impl RemoteVerb {
+    /// Whether it changes nothing, so that it may be asked again and again.
+    pub(in crate::cli) fn reads(&self) -> bool {
+        match self {
+            Self::Acquire(args) => args.only_asks(),
+            Self::Org(OrgVerb::Override(verb)) => matches!(verb, OverrideVerb::List { .. }),
+            Self::Org(verb) => matches!(verb, OrgVerb::List(_) | OrgVerb::Show { .. } | OrgVerb::Changes(_)),
+            Self::Budget(verb) => matches!(verb, BudgetVerb::Get { .. }),
+            Self::Session(verb) => {
+                matches!(verb, SessionVerb::Show(_) | SessionVerb::List { .. } | SessionVerb::Status(_))
+            }
+            Self::Pool(verb) => matches!(verb, PoolVerb::Show(_)),
+            Self::Billing(verb) => matches!(verb, BillingVerb::Exports { .. }),
+            Self::Why(_) | Self::Explain(_) | Self::Denials(_) | Self::Events(_) | Self::Usage(_) | Self::Plan(_) => {
+                true
+            }
+            Self::Status(_) | Self::Reservation(_) | Self::Audit(_) | Self::Node | Self::Cluster(_) => true,
+            Self::Commit(_) | Self::Release(_) | Self::Extend(_) | Self::Record(_) | Self::Complete(_) => false,
+            Self::Resume(_) | Self::Drain(_) | Self::Reload => false,
+        }
+    }
+}
