@@ -3,6 +3,7 @@
 
 mod accounts;
 mod acquire;
+mod billing;
 mod budget;
 mod cert;
 mod cluster;
@@ -27,14 +28,12 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::domain::{
-    ids::{OrgId, Reason, RequestId, Scope},
-    outbox::OutboxKey,
-};
-use values::{export_key, org, reason, request_id, scope};
+use crate::domain::ids::{OrgId, Reason, RequestId, Scope};
+use values::{org, reason, request_id, scope};
 
 pub(super) use accounts::{AccountSpec, Given};
 pub(super) use acquire::{AcquireArgs, ModeArg};
+pub(super) use billing::BillingVerb;
 pub(super) use budget::{BudgetSetArgs, BudgetVerb};
 pub(super) use cert::{CertDevArgs, CertVerb};
 pub(super) use cluster::{ClusterArgs, DrainArgs};
@@ -375,43 +374,6 @@ pub(super) struct OrgWriteArgs {
     /// Makes a repetition of this call safe [default: a random one]
     #[arg(long, value_name = "ID", value_parser = request_id)]
     pub request_id: Option<RequestId>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum BillingVerb {
-    /// Ask the provider for an org's balance now, past every cache (exit 3 if denied)
-    Refresh {
-        /// The tenant
-        #[arg(value_parser = org)]
-        org: OrgId,
-        #[command(flatten)]
-        why: WhyArgs,
-    },
-    /// List usage of an org that the provider does not have yet
-    Exports {
-        /// The tenant
-        #[arg(value_parser = org)]
-        org: OrgId,
-        /// Only rows that were set aside
-        #[arg(long)]
-        set_aside: bool,
-        #[command(flatten)]
-        page: PageArgs,
-    },
-    /// Deliver again rows that were set aside
-    ///
-    /// Every row keeps its key, by which the provider recognises a repetition. The provider keeps a key
-    /// for a day: a row that was set aside as `expired`, or was first sent more than a day ago, may be
-    /// counted twice. Search for it at the provider first.
-    Replay {
-        #[command(flatten)]
-        write: OrgWriteArgs,
-        /// Only this row: its key in `billing exports` [default: all]
-        #[arg(long, value_parser = export_key)]
-        key: Option<OutboxKey>,
-        #[command(flatten)]
-        why: WhyArgs,
-    },
 }
 
 #[cfg(test)]

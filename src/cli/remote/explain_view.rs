@@ -155,10 +155,21 @@ fn ways(ways: &[Way]) -> View {
     for way in ways {
         view = view.then(format!("  {}", way.text));
         if !way.command.is_empty() {
-            view = view.then(View::verbatim(&format!("    {}", way.command)));
+            view = view.then(View::verbatim(&pasted(&way.command)));
         }
     }
     view
+}
+
+/// Columns of a terminal that every view fits.
+const LINE: usize = 80;
+
+/// A command to be pasted: where it is longer than a line, its options are on the next one.
+fn pasted(command: &str) -> String {
+    match command.split_once(" --").filter(|_| command.len() + 4 > LINE) {
+        Some((deed, options)) => format!("    {deed} \\\n      --{options}"),
+        None => format!("    {command}"),
+    }
 }
 
 /// One decision: what was asked, what each gate said, and what would have let it through.

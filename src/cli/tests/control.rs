@@ -172,7 +172,7 @@ fn a_plan_an_exemption_and_a_freeze_show_what_was_in_force_before() {
     let never = node.ask(&["org", "exempt", "acme", "--never"]).out;
     assert!(never.contains("exempt   while the org pays → never\n"), "{never}");
     let frozen = node.ask(&["org", "freeze", "acme", "--for", "1d"]).out;
-    assert_eq!(frozen, "frozen  acme  until 2026-11-23T08:30:00Z (in 1d)\n");
+    assert_eq!(frozen, "frozen  acme  active → frozen  until 2026-11-23T08:30:00Z (in 1d)\n");
 }
 
 #[test]

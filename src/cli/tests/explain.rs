@@ -142,7 +142,8 @@ scopes    workspace/a
 decision  77777777777777777777777777777777
 to let it through
   Raise budget/daily of scope workspace/a from $2.00 to $2.35 at least.
-    tollgate org override set acme 'budget/daily=$2.35' --scope workspace/a --for 1d
+    tollgate org override set acme 'budget/daily=$2.35' \\
+      --scope workspace/a --for 1d
   Wait until then.
 ";
     assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Denied, expected, ""), "R-EXPL-2");
@@ -176,7 +177,8 @@ fn a_decision_is_explained_with_what_each_gate_said() {
         "reserve    spend=$0.40",
         "freeze   passed   -",
         "budgets  denied   BUDGET_EXCEEDED",
-        "    tollgate org override set acme 'budget/daily=$2.35' --scope workspace/a --for 1d",
+        "    tollgate org override set acme 'budget/daily=$2.35' \\",
+        "      --scope workspace/a --for 1d",
     ] {
         assert!(ran.out.lines().any(|written| written == line), "{line:?} in {}", ran.out);
     }

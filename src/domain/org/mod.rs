@@ -18,6 +18,7 @@ mod commits;
 mod control;
 mod denials;
 mod events;
+mod once;
 mod operators;
 mod outbox;
 mod placement;
@@ -43,16 +44,13 @@ use super::{
     kept_ids::{Filling, Wanted},
     lease::Now,
     limit::Label,
-    outcome::{Done, Entry, Outcome, Remembered},
     overrides::Overrides,
     planes::PlaneDays,
     policy::{OrgPolicy, Plans},
     pools::Pools,
-    promise::Promise,
     rate::RateRecord,
     reach::ScopeRules,
     refusal::OrgError,
-    request::{Idempotency, Rpc},
     rows::{DisputedRow, Keeper, OrgRows, OverrideRow, Row, RowKey, RowsByKind},
     scopes::Scopes,
     sessions::Sessions,
@@ -354,71 +352,5 @@ impl OrgState {
         let forgotten_request_ids = self.journal.take_forgotten();
         let request_ids_filling = self.journal.take_warning(self.now);
         News { forgotten_request_ids, request_ids_filling, ..std::mem::take(&mut self.news) }
-    }
-
-    /// Carries a call out once for each request id: an id that is known is answered as before, whatever
-    /// has changed since, and what is refused changes nothing.
-    fn once<T: Remembered>(
-        &mut self,
-        rpc: Rpc,
-        idempotency: Option<&Idempotency>,
-        ctx: &Context<'_>,
-        act: impl FnOnce(&mut Self) -> Result<T, OrgError>,
-    ) -> Result<Done<T>, OrgError> {
-        let act = |org: &mut Self| act(org).map(|outcome| (outcome, ()));
-        self.once_showing(rpc, idempotency, ctx, act).map(|(done, _)| done)
-    }
-
-    /// The same, with what is shown beside the outcome and not remembered with it: a replay has none.
-    fn once_showing<T: Remembered, V>(
-        &mut self,
-        rpc: Rpc,
-        idempotency: Option<&Idempotency>,
-        ctx: &Context<'_>,
-        act: impl FnOnce(&mut Self) -> Result<(T, V), OrgError>,
-    ) -> Result<(Done<T>, Option<V>), OrgError> {
-        let promise = rpc.promise();
-        if let Some(outcome) = self.recall(rpc, idempotency, promise)? {
-            return Ok((Done { outcome, replayed: true }, None));
-        }
-        self.make_room(idempotency, promise, ctx)?;
-        let (outcome, view) = act(self)?;
-        self.note(rpc, idempotency, outcome.clone());
-        Ok((Done { outcome, replayed: false }, Some(view)))
-    }
-
-    /// What the id was answered before. An outcome of another kind of call is a damaged memory: the id is
-    /// refused, and nothing is carried out a second time.
-    fn recall<T: Remembered>(
-        &self,
-        rpc: Rpc,
-        idempotency: Option<&Idempotency>,
-        promise: Promise,
-    ) -> Result<Option<T>, OrgError> {
-        let known = self.journal.recall(rpc, idempotency, promise == Promise::Durable, self.now)?;
-        known.map(|outcome| T::of(outcome).ok_or(OrgError::RequestIdReused)).transpose()
-    }
-
-    /// Room to remember one more id, of a call whose reply has this promise.
-    fn make_room(
-        &mut self,
-        idempotency: Option<&Idempotency>,
-        promise: Promise,
-        ctx: &Context<'_>,
-    ) -> Result<(), OrgError> {
-        match idempotency {
-            None => Ok(()),
-            Some(asked) if promise == Promise::Durable => self.journal.check_durable(&asked.id, self.now),
-            Some(_) => self.journal.make_room(ctx.bounds.request_ids_per_org, self.now),
-        }
-    }
-
-    /// Remembers an outcome with the next commit: for a day where its reply was promised durable.
-    fn note(&mut self, rpc: Rpc, idempotency: Option<&Idempotency>, outcome: impl Into<Outcome>) {
-        let outcome = outcome.into();
-        let long = outcome.promise() == Promise::Durable;
-        self.changed = true;
-        let entry = Entry { at: self.now, rpc, idempotency: idempotency.cloned(), long, outcome };
-        self.journal.note(entry, self.writes + 1);
     }
 }

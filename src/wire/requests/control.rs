@@ -23,7 +23,7 @@ pub fn set_override(request: &admin::SetOverrideRequest) -> Parsed<(OrgId, Box<S
     let reason = Reason::parse("reason", &request.reason)?;
     let meaning = Meaning::default().text(2, scope.as_str()).text(4, subject.as_str());
     let meaning = meaning.number(5, number(&setting)).optional(6, amount_of(&setting));
-    let meaning = ends(meaning, (7, 8), end).optional(9, expected_version).text(10, reason.as_str());
+    let meaning = ends(meaning, (7, 8), end).optional(9, expected_version);
     let idempotency = required_id(&request.request_id, &meaning)?;
     let set = SetOverride {
         rpc: Rpc::SetOverride,
@@ -44,7 +44,7 @@ pub fn clear_override(request: &admin::ClearOverrideRequest) -> Parsed<(OrgId, B
     let expected_version = version(request.expected_version)?;
     let reason = Reason::parse("reason", &request.reason)?;
     let meaning = Meaning::default().text(2, scope.as_str()).text(4, subject.as_str());
-    let meaning = meaning.optional(5, expected_version).text(6, reason.as_str());
+    let meaning = meaning.optional(5, expected_version);
     let idempotency = required_id(&request.request_id, &meaning)?;
     let set = SetOverride {
         rpc: Rpc::ClearOverride,
@@ -81,7 +81,7 @@ pub fn set_plan(request: &admin::SetPlanRequest) -> Parsed<(OrgId, Box<SetOverri
     let expected_version = version(request.expected_version)?;
     let reason = Reason::parse("reason", &request.reason)?;
     let meaning = ends(Meaning::default().number(3, change).text(4, &request.plan), (5, 6), end);
-    let meaning = meaning.optional(7, expected_version).text(8, reason.as_str());
+    let meaning = meaning.optional(7, expected_version);
     let idempotency = required_id(&request.request_id, &meaning)?;
     let (scope, subject) = (Scope::org(), OverrideSubject::Plan);
     let set = SetOverride { rpc: Rpc::SetPlan, scope, subject, setting, end, expected_version, reason, idempotency };
@@ -105,7 +105,7 @@ pub fn set_exemption(request: &admin::SetExemptionRequest) -> Parsed<(OrgId, Box
     let reason = Reason::parse("reason", &request.reason)?;
     let change = u64::try_from(request.change).unwrap_or(0);
     let meaning = ends(Meaning::default().number(3, change), (4, 5), end);
-    let meaning = meaning.optional(6, expected_version).text(7, reason.as_str());
+    let meaning = meaning.optional(6, expected_version);
     let idempotency = required_id(&request.request_id, &meaning)?;
     let (scope, subject) = (Scope::org(), OverrideSubject::Exemption);
     let set =

@@ -601,12 +601,12 @@ const GOLDEN: [(&str, u64); 39] = [
     ("ReportCumulative", 0x7467_6603_b815_f8e0),
     ("StartSession", 0x7467_6603_2224_8ee6),
     ("Pick", 0x7467_6603_fad8_404a),
-    ("SetOverride", 0x7467_6602_b260_9fa9),
-    ("SetOverride", 0x7467_6602_e92e_8f87),
-    ("ClearOverride", 0x7467_6602_7fb9_312a),
-    ("SetPlan", 0x7467_6602_f6a9_7dad),
-    ("SetPlan", 0x7467_6602_2c95_8a36),
-    ("SetExemption", 0x7467_6602_32d8_0736),
+    ("SetOverride", 0x7467_6602_cee8_5ed0),
+    ("SetOverride", 0x7467_6602_758e_7d5c),
+    ("ClearOverride", 0x7467_6602_108d_a06e),
+    ("SetPlan", 0x7467_6602_0dd8_b322),
+    ("SetPlan", 0x7467_6602_5d3e_bd10),
+    ("SetExemption", 0x7467_6602_5d3e_bd10),
 ];
 
 #[test]
