@@ -98,7 +98,7 @@ class Usage(NodeCase):
         self.assertEqual(node.stop(), 0)
         other = self.restored(node, lambda row: None, clock=clock)
         self.assertEqual(self.rows(other, "--all", *self.JUNE), self.by_org())
-        ran = other.run("--addr", f"http://{other.grpc}", "org", "purge", "acme")
+        ran = other.run("--addr", f"http://{other.grpc}", "org", "purge", "acme", "--yes")
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertEqual(self.rows(other, "--all", *self.JUNE), self.DAYS[5:])
         gone = other.run("--addr", f"http://{other.grpc}", "usage", "acme")
