@@ -11,7 +11,7 @@ pub struct Rpc {
     pub name: &'static str,
     /// The first part of the name: `tollgate.v1.SessionService`.
     pub service: &'static str,
-    /// The last part of the name: what [`Call::rpc`] and the metrics say. No two rpcs share one.
+    /// The last part of the name: what a call and the metrics say. No two rpcs share one.
     pub method: &'static str,
     /// One request and one response, or streams.
     pub kind: Kind,
