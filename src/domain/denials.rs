@@ -186,8 +186,12 @@ impl DenialRow {
         })
     }
 
-    /// The limit that the answer was about: of those that did not admit the call the one that fits last.
+    /// The limit that the answer was about: of those that did not admit the call the one that fits last. None where a
+    /// gate denied that is about no amount.
     pub fn limit(&self) -> Option<&FullLimit> {
+        if self.denied_by().is_some_and(|(gate, _)| gate.stands_alone()) {
+            return None;
+        }
         self.limits.iter().rev().max_by_key(|limit| limit.fits_at.unwrap_or(Millis::MAX))
     }
 

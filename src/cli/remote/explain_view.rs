@@ -70,6 +70,10 @@ fn listed(what: &str, lines: impl Iterator<Item = String>, all: usize) -> View {
 
 /// `budget/daily of workspace/a`, `freeze`.
 fn by(row: &Denial) -> String {
+    let code = DecisionCode::try_from(row.code);
+    if matches!(code, Ok(DecisionCode::Frozen | DecisionCode::ScopeRequired)) {
+        return row.gate.clone();
+    }
     match row.limits.iter().rev().max_by_key(|limit| limit.fits_at_ms.wrapping_sub(1).cast_unsigned()) {
         Some(limit) => named(limit),
         None => row.gate.clone(),

@@ -218,16 +218,17 @@ fn raising_a_limit_by_what_is_missing_lets_the_call_through() {
 }
 
 #[test]
-fn a_freeze_and_a_session_limit_say_who_must_act() {
-    let mut org = OrgBench::new();
+fn a_freeze_says_who_must_act_and_stands_before_every_limit() {
+    let mut org = OrgBench::with([executions_limit(DAILY, 1)]);
     org.run();
     org.freeze("f").unwrap();
     let why = org.why("");
     assert_eq!((why.blocks.len(), why.blocks[0].count), (1, 0), "nobody has asked since");
-    assert_eq!(why.blocks[0].now.ways_through(org.now), [Way::Unfreeze]);
+    assert!(matches!(&why.blocks[0].now.ways_through(org.now)[..], [Way::Unfreeze, Way::Raise { by: 1, .. }]));
     assert_eq!(why.blocks[0].now.until, Until::Unknown);
+    assert_eq!(why.blocks[0].now.limit(), None, "no amount holds it up");
     org.unfreeze("u").unwrap();
-    assert_eq!(org.why("").blocks, []);
+    assert_eq!(org.why("").blocks[0].now.limit().unwrap().texts.name, "budget/executions/daily");
     assert!(!OrgBench::new().why("").is_known);
 }
 
