@@ -35,8 +35,14 @@ impl OrgState {
     pub(super) fn policy_at(&mut self, at: Millis, ctx: &Context<'_>) -> Arc<OrgPolicy> {
         // What no policy in service is applied by ends nothing either.
         while let Some((when, ended)) = ctx.policy_since.and_then(|_| self.overrides.end_next(at)) {
+            let any_limit = ended.iter().any(|row| row.subject.changes_limits());
             for row in ended {
                 self.override_ended(row);
+            }
+            if !any_limit {
+                self.changed = true;
+                self.budgets.all_limits_changed();
+                continue;
             }
             // By what was configured at that time, where that is known.
             let before = self.counted_by.clone().filter(|_| ctx.policy_since.is_some_and(|since| when < since));

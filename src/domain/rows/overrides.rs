@@ -45,6 +45,14 @@ impl OverrideSubject {
         }
     }
 
+    /// Whether other limits are in force with it than without: no freeze and no exemption has any.
+    pub(in crate::domain) fn changes_limits(&self) -> bool {
+        match self {
+            Self::Limit(_) | Self::Plan => true,
+            Self::Exemption | Self::Freeze => false,
+        }
+    }
+
     /// The rate backstop.
     pub fn rate() -> Self {
         Self::Limit(RATE.into())
