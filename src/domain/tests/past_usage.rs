@@ -101,7 +101,7 @@ fn an_org_that_has_nothing_but_its_past_is_not_forgotten_and_loads_none_of_it() 
     for at in 0..30 {
         org.at(T0 + at * DAY_MS).record("workspace/a", spend(1), &format!("r{at}")).unwrap();
     }
-    idle(&mut org, T0 + 70 * DAY_MS);
+    idle(&mut org, T0 + HOUR_RETENTION_MS + 35 * DAY_MS);
     assert!(org.inspect().is_some_and(|snapshot| snapshot.ledgers.is_empty()));
     assert_eq!(org.disk.usage_days().len(), 60);
     // The head, its timer, and how many rows there are.
@@ -158,7 +158,7 @@ fn a_clock_that_is_put_right_takes_what_it_had_put_away_back_into_slices() {
     org.repaired(T0 + 2 * HOUR_MS);
     assert_eq!(org.disk.usage_months(), []);
     org.record("", spend(3), "b").unwrap();
-    idle(&mut org, T0 + 60 * DAY_MS);
+    idle(&mut org, T0 + HOUR_RETENTION_MS + 3 * DAY_MS);
     let of = |amount| (named(&Scope::org(), &Meter::spend(), day(T0)), amount);
     assert_eq!(org.disk.usage_days(), [of(7)], "no row is written over another");
 }
