@@ -44,8 +44,6 @@ pub const EVENT_TEXT_BYTES: usize = 160;
 pub const EVENTS_PER_MINUTE: usize = 60;
 /// Limits, spells and sessions of an org of which something was announced that is not over.
 pub const ALERTS_PER_ORG: usize = 1_000;
-/// Denials by one limit are one spell until so many milliseconds pass without one.
-pub const DENIALS_SPELL_MS: u64 = 10 * MINUTE_MS;
 /// How often the count of a spell that goes on is written, in milliseconds.
 pub const SPELL_WRITTEN_MS: u64 = 10 * SECOND_MS;
 /// Largest single amount: 10^16 micro-USD is ten billion dollars, and 1800 of them fit in a u64.
@@ -225,7 +223,8 @@ pub const NAME_OF_NODES: &str = "peer.tollgate.internal";
 pub const DENIAL_RETENTION_MS: u64 = 7 * DAY_MS;
 /// The first instant of a day goes with it, so a day more.
 pub const DENIAL_DAYS_MS: u64 = 36 * DAY_MS;
-/// A denial that repeats another one within this time is counted in the same row: one spell.
+/// Denials by one gate or limit are one spell until so many milliseconds pass without one: in one row, if they are
+/// alike, and between two events.
 pub const DENIAL_SPELL_MS: u64 = 10 * MINUTE_MS;
 /// Denials of an org within one spell that have rows of their own; what differs beyond that shares a row for each gate.
 pub const DENIALS_TOLD_APART: usize = 256;

@@ -9,9 +9,9 @@ use std::{error::Error, fmt, path::PathBuf, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{Exit, address::Address, output::shell_word};
+use super::{Exit, address::Address};
 use crate::{
-    domain::input::InputError,
+    domain::{input::InputError, words},
     wire::{
         json::{JsonError, code_name},
         v1::ItemError,
@@ -157,7 +157,7 @@ impl Failure {
                 let mut hints = cause.hints();
                 hints.push(format!(
                     "the change may have been made; --request-id {} repeats this call safely",
-                    shell_word(request_id)
+                    words::for_shell(request_id)
                 ));
                 hints
             }

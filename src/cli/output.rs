@@ -16,7 +16,6 @@ mod screen;
 mod view;
 
 use std::{
-    borrow::Cow,
     fmt,
     io::{ErrorKind, Write},
 };
@@ -32,16 +31,6 @@ use crate::{
 
 pub(super) use screen::{ColorChoice, Screen, Surroundings};
 pub(super) use view::{Tone, View, facts, note, number, table, text, time};
-
-/// `text` as a shell reads it back: a hint is pasted, and ids may have `|`, `&`, `;` and `$`.
-pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@%+=-".contains(&b);
-    if !text.is_empty() && text.bytes().all(is_plain) {
-        Cow::Borrowed(text)
-    } else {
-        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
-    }
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {

@@ -24,7 +24,7 @@ use super::{
     table::Table,
     window::Millis,
 };
-use crate::bounds::{ALERTS_PER_ORG, DENIALS_SPELL_MS, SPELL_WRITTEN_MS};
+use crate::bounds::{ALERTS_PER_ORG, DENIAL_SPELL_MS, SPELL_WRITTEN_MS};
 
 pub use level::Level;
 pub(super) use level::{Step, has_ended, steps};
@@ -122,7 +122,7 @@ impl Alerts {
         let known = self.spells.iter_mut().find(|row| row.subject == *subject && row.scope == *scope);
         let Some(row) = known else {
             let row = AlertRow { count: 1, ..AlertRow::new(scope, subject.clone(), now) };
-            return Some(AlertRow { due: Some(now.saturating_add(DENIALS_SPELL_MS)), ..row });
+            return Some(AlertRow { due: Some(now.saturating_add(DENIAL_SPELL_MS)), ..row });
         };
         (row.count, row.last) = (row.count.saturating_add(1), now);
         let written = self.rows.get(&row.key()).map_or(0, |stored| stored.last);

@@ -1,5 +1,7 @@
 //! Amounts, durations and windows as people read them: dollars, hours, names.
 
+use std::borrow::Cow;
+
 use super::{
     ids::Meter,
     window::{Calendar, Millis, Window},
@@ -90,6 +92,16 @@ fn length(len: Millis) -> String {
         WEEK_MS => "week".to_owned(),
         len if len.is_multiple_of(DAY_MS) => format!("{} days", len / DAY_MS),
         len => duration(len),
+    }
+}
+
+/// `text` as a shell reads it back: commands in answers are pasted, and ids may have `|`, `&`, `;` and `$`.
+pub fn for_shell(text: &str) -> Cow<'_, str> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@%+=-".contains(&b);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', r"'\''")))
     }
 }
 

@@ -6,9 +6,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Answer,
-    route::{self, Forwarded},
-    serve::{item_error, response},
-    table::{Audit, Method},
+    serve::{ask_owner, item_error},
+    table::Audit,
 };
 use crate::{
     domain::ids::OrgId,
@@ -55,10 +54,8 @@ pub(super) async fn audit(
     let next_page_token = orgs.last().filter(|_| orgs.len() == size).map(|(org, _)| org.to_string());
     let audits = stream::iter(orgs).map(|(org, _)| async move {
         let one = admin::AuditRequest { org: org.to_string(), ..admin::AuditRequest::default() };
-        let forwarded = Forwarded::of(Audit::RPC, &one);
         let here = |call: Call| async { audit_here(service, &{ call }, &org).await };
-        let read = |bytes, _| response::<Audit>(bytes);
-        let audit = route::to_owner(service, call, &org, &forwarded, here, read).await;
+        let audit = ask_owner::<Audit, _>(service, call, &org, &one, here).await;
         (org, audit)
     });
     let mut audits = pin!(audits.buffered(AUDITS_AT_ONCE));

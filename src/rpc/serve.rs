@@ -134,6 +134,18 @@ async fn handle_by_owner<R: Unary>(
     route::to_owner(service, call, org, &forwarded, here, read).await
 }
 
+/// Asks the owner of `org`, which carries it out `here` if that is this node: what a handler asks for itself.
+pub(super) async fn ask_owner<R: Method, Here: Future<Output = Answer<R::Response>>>(
+    service: &Service,
+    call: &Call,
+    org: &OrgId,
+    request: &R::Request,
+    here: impl Fn(Call) -> Here,
+) -> Answer<R::Response> {
+    let forwarded = Forwarded::of(R::RPC, request);
+    route::to_owner(service, call, org, &forwarded, here, |bytes, _| response::<R>(bytes)).await
+}
+
 /// What the owner has answered.
 pub(super) fn response<R: Method>(bytes: Bytes) -> Answer<R::Response> {
     R::Response::decode(bytes).map_err(|_| ServiceError::Bug)

@@ -6,9 +6,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Answer,
-    route::{self, Forwarded},
-    serve::{item_error, response},
-    table::{Method, Usage},
+    serve::{ask_owner, item_error},
+    table::Usage,
 };
 use crate::{
     domain::ids::OrgId,
@@ -70,7 +69,7 @@ async fn of_all(service: &Service, call: &Call, ask: &UsageAsk) -> Answer<admin:
     let mut all = answer(ask);
     let mut behind = ask.at.as_ref().map(|token| token.org.clone());
     if let Some(UsageToken { org, within: Some(_) }) = &ask.at {
-        let first = ask_owner(service, call, org, ask, true).await;
+        let first = of_owner(service, call, org, ask, true).await;
         let next = first.as_ref().map(|page| page.next_page_token.clone()).unwrap_or_default();
         add(service, call, &mut all, org, first);
         if !next.is_empty() || all.rows.len() >= ask.max {
@@ -81,7 +80,7 @@ async fn of_all(service: &Service, call: &Call, ask: &UsageAsk) -> Answer<admin:
     let orgs = service.list(behind.as_ref(), ORGS, call).await?;
     let is_last = orgs.len() < ORGS;
     let pages = stream::iter(orgs).map(|(org, _)| async move {
-        let page = ask_owner(service, call, &org, ask, false).await;
+        let page = of_owner(service, call, &org, ask, false).await;
         (org, page)
     });
     let mut pages = pin!(pages.buffered(ORGS_AT_ONCE));
@@ -104,7 +103,7 @@ async fn of_all(service: &Service, call: &Call, ask: &UsageAsk) -> Answer<admin:
 }
 
 /// One page of one org; `goes_on` where an earlier page has ended in it.
-async fn ask_owner(
+async fn of_owner(
     service: &Service,
     call: &Call,
     org: &OrgId,
@@ -113,12 +112,11 @@ async fn ask_owner(
 ) -> Answer<admin::UsageResponse> {
     let at = ask.at.clone().filter(|_| goes_on);
     let ask = UsageAsk { org: Some(org.clone()), at, ..ask.clone() };
-    let forwarded = Forwarded::of(Usage::RPC, &asked(org, &ask));
     let here = |call: Call| {
         let ask = &ask;
         async move { of_one(service, &call, org, ask).await }
     };
-    route::to_owner(service, call, org, &forwarded, here, |bytes, _| response::<Usage>(bytes)).await
+    ask_owner::<Usage, _>(service, call, org, &asked(org, &ask), here).await
 }
 
 /// The request that asks for the same of one org.

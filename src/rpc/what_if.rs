@@ -6,9 +6,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Answer,
-    route::{self, Forwarded},
-    serve::{item_error, response},
-    table::{Method, WhatIf},
+    serve::{ask_owner, item_error},
+    table::WhatIf,
 };
 use crate::{
     domain::ids::OrgId,
@@ -39,10 +38,8 @@ pub(super) async fn what_if(
         let (ask, request) = (&ask, &request);
         async move {
             let one = admin::WhatIfRequest { org: org.to_string(), page_token: String::new(), ..request.clone() };
-            let forwarded = Forwarded::of(WhatIf::RPC, &one);
             let here = |call: Call| async { of_one(service, &{ call }, &org, ask, request).await };
-            let read = |bytes, _| response::<WhatIf>(bytes);
-            let answer = route::to_owner(service, call, &org, &forwarded, here, read).await;
+            let answer = ask_owner::<WhatIf, _>(service, call, &org, &one, here).await;
             (org, answer)
         }
     });

@@ -21,7 +21,7 @@ use super::{json, v1};
 use crate::{
     bounds::{AMOUNT_MAX, METERS_PER_CALL, RESERVATION_TTL_MAX_MS, RESERVATION_TTL_MIN_MS, SCOPES_PER_CALL},
     domain::{
-        ids::{Amounts, Meter, OrgId, Plane, RequestId, Scope},
+        ids::{Amounts, Meter, OrgId, Plane, Reason, RequestId, Scope},
         input::InputError,
         request::Idempotency,
         scopes::Scopes,
@@ -92,11 +92,20 @@ fn plane(text: &str) -> Parsed<Plane> {
     if text.is_empty() { Ok(Plane::unnamed()) } else { Plane::parse("plane", text) }
 }
 
+/// Why an operator asks; may be empty, at most 256 bytes.
+pub fn reason(text: &str) -> Parsed<Reason> {
+    Reason::parse("reason", text)
+}
+
 fn page_size(given: i32) -> Parsed<usize> {
-    match given {
-        0 => Ok(100),
-        1..=1000 => Ok(usize::try_from(given).unwrap_or(100)),
-        _ => Err(InputError::new("page_size", given, "1 to 1000, or 0 for 100")),
+    rows_of_page(given, 100, 1000)
+}
+
+fn rows_of_page(given: i32, default: usize, max: usize) -> Parsed<usize> {
+    match usize::try_from(given) {
+        Ok(0) => Ok(default),
+        Ok(size) if size <= max => Ok(size),
+        _ => Err(InputError::new("page_size", given, format!("1 to {max}, or 0 for {default}"))),
     }
 }
 

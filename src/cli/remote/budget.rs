@@ -10,9 +10,9 @@ use crate::{
         args::{BudgetSetArgs, BudgetVerb, PeriodLimit},
         connect::Connection,
         failure::Failure,
-        output::{Output, Tone, View, facts, note, number, shell_word, table, text},
+        output::{Output, Tone, View, facts, note, number, table, text},
     },
-    domain::{ids::Meter, input::InputError, window::PERIODS},
+    domain::{ids::Meter, input::InputError, window::PERIODS, words},
     wire::v1::{
         Budget, BudgetPeriod, GetBudgetRequest, LimitSource, PeriodPatch, ReplaceBudgetRequest, UpdateBudgetRequest,
     },
@@ -180,12 +180,12 @@ fn warn(budget: &Budget, output: &mut Output<'_>) {
     if malformed.is_empty() {
         return;
     }
-    let part = if scope.is_empty() { String::new() } else { format!(" --scope {}", shell_word(scope)) };
+    let part = if scope.is_empty() { String::new() } else { format!(" --scope {}", words::for_shell(scope)) };
     output.remark(&format!(
         "warning: {org} has stored limits that are invalid: {}\n\
          hint: the gate `budgets` cannot be evaluated until `tollgate budget set {}{part} --replace` removes them",
         malformed.join(", "),
-        shell_word(org),
+        words::for_shell(org),
     ));
 }
 

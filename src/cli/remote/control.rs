@@ -117,10 +117,8 @@ pub(super) async fn set_plan(
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &SetPlanResponse, now| {
         let name = |plan: &str| if plan.is_empty() { "none".to_owned() } else { plan.to_owned() };
-        let (before, after) = (name(&answer.plan_before), name(&answer.plan));
-        let plan = old_and_new((!answer.replayed).then_some(before), after);
-        let known = [("org", org.to_string()), ("plan", plan)].into_iter();
-        facts(known.chain(how_long(answer.current.as_ref(), answer.replayed, now)))
+        let names = (name(&answer.plan_before), name(&answer.plan));
+        changed(org, "plan", names, (answer.current.as_ref(), answer.replayed), now)
     })?;
     Ok(Exit::Done)
 }
@@ -149,10 +147,8 @@ pub(super) async fn exempt(
     let answer = connection.wait(connection.admin().set_exemption(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &SetExemptionResponse, now| {
-        let (before, after) = (exempt_name(answer.before()), exempt_name(answer.after()));
-        let exempt = old_and_new((!answer.replayed).then(|| before.to_owned()), after.to_owned());
-        let known = [("org", org.to_string()), ("exempt", exempt)].into_iter();
-        facts(known.chain(how_long(answer.current.as_ref(), answer.replayed, now)))
+        let names = (exempt_name(answer.before()).to_owned(), exempt_name(answer.after()).to_owned());
+        changed(org, "exempt", names, (answer.current.as_ref(), answer.replayed), now)
     })?;
     Ok(Exit::Done)
 }
@@ -168,6 +164,18 @@ fn exempt_name(exempt: Exempt) -> &'static str {
 
 fn why(args: &ReasonArgs) -> String {
     args.reason.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+fn changed(
+    org: &OrgId,
+    what: &'static str,
+    (before, after): (String, String),
+    (current, replayed): (Option<&Override>, bool),
+    now: Millis,
+) -> View {
+    let value = old_and_new((!replayed).then_some(before), after);
+    let known = [("org", org.to_string()), (what, value)].into_iter();
+    facts(known.chain(how_long(current, replayed, now)))
 }
 
 fn changed_limit(
@@ -213,13 +221,8 @@ fn old_and_new(before: Option<String>, after: String) -> String {
 
 fn how_long(current: Option<&Override>, replayed: bool, now: Millis) -> Vec<(&'static str, String)> {
     let Some(current) = current else { return vec![("version", "0, it was never set".to_owned())] };
-    let ends = match (current.ended_at_ms, current.until_ms) {
-        (0, 0) => "when it is cleared".to_owned(),
-        (0, until) => when(now, until),
-        (ended, _) => format!("ended {}", when(now, ended)),
-    };
     let replayed = if replayed { " (replayed)" } else { "" };
-    let mut known = vec![("ends", ends), ("version", format!("{}{replayed}", current.version))];
+    let mut known = vec![("ends", ends(current, now)), ("version", format!("{}{replayed}", current.version))];
     if !current.reason.is_empty() {
         known.push(("reason", current.reason.clone()));
     }
@@ -229,19 +232,22 @@ fn how_long(current: Option<&Override>, replayed: bool, now: Millis) -> Vec<(&'s
     known
 }
 
+fn ends(each: &Override, now: Millis) -> String {
+    match (each.ended_at_ms, each.until_ms) {
+        (0, 0) => "when it is cleared".to_owned(),
+        (0, until) => when(now, until),
+        (ended, _) => format!("ended {}", when(now, ended)),
+    }
+}
+
 pub(super) fn override_table(overrides: &[Override], now: Millis) -> View {
     let columns =
         [text("limit"), text("scope"), text("set to"), number("version"), text("set"), text("ends"), text("reason")];
     let rows = overrides.iter().map(|each| {
-        let ends = match (each.ended_at_ms, each.until_ms) {
-            (0, 0) => "when it is cleared".to_owned(),
-            (0, until) => when(now, until),
-            (ended, _) => format!("ended {}", when(now, ended)),
-        };
         let ignored = if each.ignored { " (IGNORED: it is not there any more)" } else { "" };
         let setting = format!("{}{ignored}", setting(each));
         let (version, set) = (each.version.to_string(), when(now, each.set_at_ms));
-        [each.limit.clone(), each.scope.clone(), setting, version, set, ends, each.reason.clone()]
+        [each.limit.clone(), each.scope.clone(), setting, version, set, ends(each, now), each.reason.clone()]
     });
     table(columns, rows)
 }

@@ -1,7 +1,5 @@
 //! `tollgate why`, `tollgate explain` and `tollgate denials`: why calls are denied, and what lets them through.
 
-use std::sync::{Mutex, PoisonError};
-
 use crate::{
     cli::{
         Exit,
@@ -49,7 +47,7 @@ pub(super) async fn denials(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let since_ms = at_ms(args.since, output);
-    let days = Mutex::new(Vec::new());
+    let mut days = Vec::new();
     let (denials, next_page_token) = paging::collect(&args.page, async |page_size, page_token| {
         let request = ListDenialsRequest {
             org: args.org.to_string(),
@@ -63,11 +61,10 @@ pub(super) async fn denials(
         };
         let page = connection.wait(connection.admin().list_denials(request)).await?;
         // The same on every page.
-        *days.lock().unwrap_or_else(PoisonError::into_inner) = page.days;
+        days = page.days;
         Ok((page.denials, page.next_page_token))
     })
     .await?;
-    let days = days.into_inner().unwrap_or_else(PoisonError::into_inner);
     let all = ListDenialsResponse { denials, next_page_token, days };
     let by_day = args.by_day;
     output.answer(&all, |all, now| if by_day { day_table(&all.days) } else { denial_table(&all.denials, now) })?;

@@ -112,7 +112,8 @@ pub(super) fn iso(at_ms: i64) -> String {
 
 /// `2026-11-22`: the day of UTC.
 pub(super) fn day(at_ms: i64) -> String {
-    iso(at_ms).chars().take("2026-11-22".len()).collect()
+    let at = DateTime::from_timestamp_millis(at_ms);
+    at.map_or_else(|| at_ms.to_string(), |at| at.format("%Y-%m-%d").to_string())
 }
 
 /// `2026-11-22T08:30:00Z (in 42m 10s)`; empty for 0.

@@ -1,9 +1,8 @@
 //! Lists that the node returns page by page.
 
-use crate::cli::{
-    args::PageArgs,
-    failure::Failure,
-    output::{Output, shell_word},
+use crate::{
+    cli::{args::PageArgs, failure::Failure, output::Output},
+    domain::words,
 };
 
 /// Rows per page; the node's maximum.
@@ -13,7 +12,7 @@ const PAGE: u32 = 1000;
 /// of the list. `call` asks for one page, by its size and its token.
 pub(super) async fn collect<T>(
     args: &PageArgs,
-    call: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Failure>,
+    mut call: impl AsyncFnMut(i32, String) -> Result<(Vec<T>, String), Failure>,
 ) -> Result<(Vec<T>, String), Failure> {
     let (mut rows, mut token, mut wanted) = (Vec::new(), args.after.clone().unwrap_or_default(), args.limit);
     loop {
@@ -32,6 +31,6 @@ pub(super) async fn collect<T>(
 /// Says how to continue a list that ended at its limit; JSON has the token.
 pub(super) fn continuation(token: &str, output: &mut Output<'_>) {
     if !token.is_empty() {
-        output.remark(&format!("there are more: --after {} continues", shell_word(token)));
+        output.remark(&format!("there are more: --after {} continues", words::for_shell(token)));
     }
 }

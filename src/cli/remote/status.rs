@@ -8,9 +8,9 @@ use crate::{
         args::StatusArgs,
         connect::Connection,
         failure::Failure,
-        output::{Output, Tone, View, shell_word, table, text},
+        output::{Output, Tone, View, table, text},
     },
-    domain::window::Millis,
+    domain::{window::Millis, words},
     wire::v1::{
         BatchGetStatusRequest, BatchGetStatusResponse, GetStatusRequest, GetStatusResponse,
         batch_get_status_result::Result as Item,
@@ -79,7 +79,7 @@ fn remarks(status: &GetStatusResponse, now: Millis) -> Vec<String> {
     vec![format!(
         "{org}: {} calls were denied lately ({by}); see: tollgate why {}",
         status.denied_lately,
-        shell_word(org)
+        words::for_shell(org)
     )]
 }
 

@@ -14,7 +14,10 @@ use crate::{
     wire::admin::v1::{UsageFailure, UsagePeriod, UsageRequest, UsageResponse, UsageRow},
 };
 
-use super::{batch, format::amount};
+use super::{
+    batch,
+    format::{amount, day},
+};
 
 /// Rows of one page; the node's maximum.
 const PAGE: i32 = 5_000;
@@ -130,13 +133,8 @@ fn lines(rows: &[UsageRow], by_plane: bool) -> View {
 /// `2026-10-01`, or `2026-10` for a month.
 fn period(row: &UsageRow) -> String {
     const DAY_MS: i64 = 86_400_000;
-    let start = date(row.start_ms);
+    let start = day(row.start_ms);
     if row.end_ms - row.start_ms > DAY_MS { start.chars().take("2026-10".len()).collect() } else { start }
-}
-
-fn date(at_ms: i64) -> String {
-    let at = chrono::DateTime::from_timestamp_millis(at_ms);
-    at.map_or_else(|| at_ms.to_string(), |at| at.format("%Y-%m-%d").to_string())
 }
 
 /// `to` is the last day. The amount is as it is counted; the value is in dollars and hours.
@@ -146,7 +144,7 @@ fn csv(row: &UsageRow) -> String {
     for name in [&row.org, &row.scope, &row.plane, &row.meter] {
         let _ = write!(line, "{},", quoted(name));
     }
-    let (from, to) = (date(row.start_ms), date(row.end_ms - 1));
+    let (from, to) = (day(row.start_ms), day(row.end_ms - 1));
     let _ = write!(line, "{from},{to},{},{unit},{value},{value_unit}", row.amount);
     line
 }
@@ -200,9 +198,9 @@ mod tests {
 
     #[test]
     fn a_period_is_a_day_or_a_month() {
-        let day = row("spend", 1);
-        assert_eq!(period(&day), "2026-10-01");
-        let month = UsageRow { end_ms: 1_793_491_200_000, ..day };
-        assert_eq!((period(&month), date(month.end_ms - 1)), ("2026-10".into(), "2026-10-31".into()));
+        let of_day = row("spend", 1);
+        assert_eq!(period(&of_day), "2026-10-01");
+        let month = UsageRow { end_ms: 1_793_491_200_000, ..of_day };
+        assert_eq!((period(&month), day(month.end_ms - 1)), ("2026-10".into(), "2026-10-31".into()));
     }
 }

@@ -89,15 +89,14 @@ impl Denials {
         }
     }
 
-    /// The first call of a day notes how many were allowed before it. Answers whether that is new.
-    pub(in crate::domain) fn day_begins(&mut self, now: Millis, allowed_before: u64) -> bool {
+    /// The first call of a day notes how many were allowed before it.
+    pub(in crate::domain) fn day_begins(&mut self, now: Millis, allowed_before: u64) {
         let start = now / DAY_MS * DAY_MS;
         if self.days.last_key().is_some_and(|last| *last >= start) {
-            return false;
+            return;
         }
         let none = [0; Gate::ALL.len()];
         self.days.put(start, DayRow { start, allowed_before, denied: none, failed_open: none });
-        true
     }
 
     /// Counts calls of the running day that this gate denied, or that were let through without it.

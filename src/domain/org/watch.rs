@@ -5,7 +5,7 @@
 
 use super::{Context, OrgState};
 use crate::{
-    bounds::{DENIALS_SPELL_MS, MINUTE_MS},
+    bounds::{DENIAL_SPELL_MS, MINUTE_MS},
     domain::{
         alerts::{AlertRow, Level, Step, Subject, has_ended, steps},
         decision::{Decision, LimitView},
@@ -217,7 +217,7 @@ impl OrgState {
     /// The spell, if no other of it has come for ten minutes; otherwise it goes on.
     fn over(&mut self, row: &AlertRow) -> Option<AlertRow> {
         let spell = self.alerts.spell(&row.scope, &row.subject).unwrap_or_else(|| row.clone());
-        let ends_at = spell.last.saturating_add(DENIALS_SPELL_MS);
+        let ends_at = spell.last.saturating_add(DENIAL_SPELL_MS);
         if self.now < ends_at {
             self.alerts.put(AlertRow { due: Some(ends_at), ..spell });
             return None;

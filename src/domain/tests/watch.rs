@@ -12,7 +12,7 @@ use super::{
     *,
 };
 use crate::{
-    bounds::{DENIALS_SPELL_MS, EVENTS_PER_MINUTE, SECOND_MS},
+    bounds::{DENIAL_SPELL_MS, EVENTS_PER_MINUTE, SECOND_MS},
     domain::{
         alerts::Level,
         events::{EventKind, Happening},
@@ -145,7 +145,7 @@ fn a_spell_of_denials_is_announced_by_its_first_and_its_last_with_their_number()
     }
     assert_eq!(org.kinds()[before..], [DenialsBegan]);
     let last = org.now;
-    org.restart().after(DENIALS_SPELL_MS - 10 * SECOND_MS).sweep();
+    org.restart().after(DENIAL_SPELL_MS - 10 * SECOND_MS).sweep();
     assert_eq!(org.kinds()[before..], [DenialsBegan]);
     org.after(10 * SECOND_MS).sweep();
     assert_eq!(org.kinds()[before..], [DenialsBegan, DenialsEnded]);
@@ -176,7 +176,7 @@ fn an_open_gate_is_announced_once_while_it_stays_open() {
         assert!(org.after(MINUTE_MS).acquire(blind()).allowed);
     }
     assert_eq!(org.restart().kinds(), [FailOpen]);
-    org.after(DENIALS_SPELL_MS).sweep();
+    org.after(DENIAL_SPELL_MS).sweep();
     org.acquire(blind());
     assert_eq!(org.kinds(), [FailOpen, FailOpen]);
 }
@@ -254,7 +254,7 @@ fn of_everything() -> BTreeSet<EventKind> {
         org.spent(amount);
     }
     org.run();
-    org.after(DENIALS_SPELL_MS).sweep();
+    org.after(DENIAL_SPELL_MS).sweep();
     org.after(DAY_MS).sweep();
     org.state.found_drift(1);
     org.run();

@@ -206,9 +206,14 @@ fn raise(limit: &FullLimit, by: u64, org: &OrgId) -> admin::Way {
     let to = limit.amount.saturating_add(by);
     let of = if limit.scope.is_org() { String::new() } else { format!(" of scope {}", limit.scope.shown()) };
     let (from, higher) = (words::amount(&limit.meter, limit.amount), words::amount(&limit.meter, to));
-    let scope = if limit.scope.is_org() { String::new() } else { format!(" --scope {}", quoted(limit.scope.as_str())) };
-    let set = quoted(&format!("{}={}", limit.texts.name, value(&limit.meter, to)));
-    let command = format!("tollgate org override set {} {set}{scope} --for 1d", quoted(org.as_str()));
+    let scope = if limit.scope.is_org() {
+        String::new()
+    } else {
+        format!(" --scope {}", words::for_shell(limit.scope.as_str()))
+    };
+    let set = format!("{}={}", limit.texts.name, value(&limit.meter, to));
+    let (org, set) = (words::for_shell(org.as_str()), words::for_shell(&set));
+    let command = format!("tollgate org override set {org} {set}{scope} --for 1d");
     admin::Way {
         kind: admin::WayKind::Raise.into(),
         text: format!("Raise {}{of} from {from} to {higher} at least.", limit.texts.name),
@@ -228,10 +233,4 @@ fn value(meter: &Meter, amount: u64) -> String {
         Meter::COMPUTE => format!("{}s", amount.div_ceil(SECOND_MS)),
         _ => amount.to_string(),
     }
-}
-
-/// As a shell reads it back. No name has a quote in it.
-fn quoted(word: &str) -> String {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&b);
-    if word.bytes().all(is_plain) { word.to_owned() } else { format!("'{word}'") }
 }

@@ -3,12 +3,12 @@
 use super::{
     Meaning, Parsed,
     control::{end, ends},
-    optional, org, page_size, required_id,
+    optional, org, page_size, reason, required_id,
 };
 use crate::{
     domain::{
         command::{Freeze, ListOutbox, Purge, ReplayOutbox, Unfreeze},
-        ids::{OrgId, Reason, RequestId},
+        ids::{OrgId, RequestId},
         outbox::OutboxKey,
     },
     wire::admin::v1 as admin,
@@ -16,7 +16,7 @@ use crate::{
 
 /// The reason may be empty, at most 256 bytes; the request id may not be empty.
 pub fn freeze(request: &admin::FreezeRequest) -> Parsed<(OrgId, Freeze)> {
-    let reason = Reason::parse("reason", &request.reason)?;
+    let reason = reason(&request.reason)?;
     let end = end(request.for_ms, request.until_ms)?;
     let meaning = Meaning::default().text(3, reason.as_str()).added(4, |meaning| ends(meaning, (4, 5), end));
     let idempotency = required_id(&request.request_id, &meaning)?;

@@ -1,11 +1,11 @@
 //! What operators set at run time over what is configured.
 
-use super::{Meaning, Parsed, amount, any_scope, org, required_id};
+use super::{Meaning, Parsed, amount, any_scope, org, reason, required_id};
 use crate::{
     bounds::{OVERRIDE_LONGEST_MS, OVERRIDE_SHORTEST_MS},
     domain::{
         command::{End, ListOverrides, SetOverride},
-        ids::{OrgId, Reason, Scope},
+        ids::{OrgId, Scope},
         input::InputError,
         request::Rpc,
         rows::{OverrideSubject, Setting},
@@ -20,7 +20,7 @@ pub fn set_override(request: &admin::SetOverrideRequest) -> Parsed<(OrgId, Box<S
     let setting = setting(request)?;
     let end = end(request.for_ms, request.until_ms)?;
     let expected_version = version(request.expected_version)?;
-    let reason = Reason::parse("reason", &request.reason)?;
+    let reason = reason(&request.reason)?;
     let meaning = Meaning::default().text(2, scope.as_str()).text(4, subject.as_str());
     let meaning = meaning.number(5, number(&setting)).optional(6, amount_of(&setting));
     let meaning = ends(meaning, (7, 8), end).optional(9, expected_version);
@@ -42,7 +42,7 @@ pub fn set_override(request: &admin::SetOverrideRequest) -> Parsed<(OrgId, Box<S
 pub fn clear_override(request: &admin::ClearOverrideRequest) -> Parsed<(OrgId, Box<SetOverride>)> {
     let (scope, subject) = limit(&request.scope, &request.limit)?;
     let expected_version = version(request.expected_version)?;
-    let reason = Reason::parse("reason", &request.reason)?;
+    let reason = reason(&request.reason)?;
     let meaning = Meaning::default().text(2, scope.as_str()).text(4, subject.as_str());
     let meaning = meaning.optional(5, expected_version);
     let idempotency = required_id(&request.request_id, &meaning)?;
@@ -79,7 +79,7 @@ pub fn set_plan(request: &admin::SetPlanRequest) -> Parsed<(OrgId, Box<SetOverri
     let end = end(request.for_ms, request.until_ms)?;
     no_end_of_nothing(setting.as_ref(), end)?;
     let expected_version = version(request.expected_version)?;
-    let reason = Reason::parse("reason", &request.reason)?;
+    let reason = reason(&request.reason)?;
     let meaning = ends(Meaning::default().number(3, change).text(4, &request.plan), (5, 6), end);
     let meaning = meaning.optional(7, expected_version);
     let idempotency = required_id(&request.request_id, &meaning)?;
@@ -102,7 +102,7 @@ pub fn set_exemption(request: &admin::SetExemptionRequest) -> Parsed<(OrgId, Box
     let end = end(request.for_ms, request.until_ms)?;
     no_end_of_nothing(setting.as_ref(), end)?;
     let expected_version = version(request.expected_version)?;
-    let reason = Reason::parse("reason", &request.reason)?;
+    let reason = reason(&request.reason)?;
     let change = u64::try_from(request.change).unwrap_or(0);
     let meaning = ends(Meaning::default().number(3, change), (4, 5), end);
     let meaning = meaning.optional(6, expected_version);

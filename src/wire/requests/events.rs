@@ -2,13 +2,7 @@
 
 use super::{Parsed, org, page_size};
 use crate::{
-    domain::{
-        command::ListEvents,
-        events::EventKind,
-        ids::{OrgId, Reason},
-        input::InputError,
-        window::Millis,
-    },
+    domain::{command::ListEvents, events::EventKind, ids::OrgId, input::InputError, window::Millis},
     wire::admin::v1 as admin,
 };
 
@@ -40,11 +34,6 @@ pub fn list_audit(request: &admin::ListAuditRequest) -> Parsed<(OrgId, ListEvent
     Ok((org, ListEvents { kinds: vec![EventKind::Operator], ..list }))
 }
 
-/// Why an operator asks; may be empty, at most 256 bytes.
-pub fn reason(text: &str) -> Parsed<Reason> {
-    Reason::parse("reason", text)
-}
-
 fn kind(field: &str, name: &str) -> Parsed<EventKind> {
     EventKind::named(name).ok_or_else(|| InputError::new(field, name, format!("one of {}", EventKind::names())))
 }
@@ -61,6 +50,7 @@ fn time(field: &str, given: i64) -> Parsed<Option<Millis>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::requests::reason;
 
     #[test]
     fn what_is_refused_is_named_with_what_is_allowed() {

@@ -1,6 +1,6 @@
 //! What is asked about usage of the past.
 
-use super::{Parsed, any_scope, optional, org};
+use super::{Parsed, any_scope, optional, org, rows_of_page};
 use crate::{
     bounds::{DAY_MS, USAGE_PAGE, USAGE_PAGE_MAX},
     domain::{
@@ -70,7 +70,7 @@ pub fn usage(request: &admin::UsageRequest, now: Millis) -> Parsed<UsageAsk> {
         scope: scope_asked(request)?,
         meter: optional(&request.meter, |text| Meter::parse("meter", text))?,
         by_plane: request.by_plane,
-        max: page(request.page_size)?,
+        max: rows_of_page(request.page_size, USAGE_PAGE, USAGE_PAGE_MAX)?,
         at,
     })
 }
@@ -101,14 +101,6 @@ fn bound(field: &str, given: i64, by_month: bool, default: Millis) -> Parsed<Mil
         0 => Ok(default),
         _ if starts => Ok(at),
         _ => Err(refused()),
-    }
-}
-
-fn page(given: i32) -> Parsed<usize> {
-    match usize::try_from(given) {
-        Ok(0) => Ok(USAGE_PAGE),
-        Ok(size) if size <= USAGE_PAGE_MAX => Ok(size),
-        _ => Err(InputError::new("page_size", given, format!("1 to {USAGE_PAGE_MAX}, or 0 for {USAGE_PAGE}"))),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is asked about limits that are not in force.
 
-use super::{Parsed, any_scope, optional, org, page_size};
+use super::{Parsed, amount, any_scope, optional, org, page_size};
 use crate::{
-    bounds::{AMOUNT_MAX, WHAT_IF_LIMITS, WHAT_IF_MS},
+    bounds::{WHAT_IF_LIMITS, WHAT_IF_MS},
     domain::{
         command::TryLimits,
         ids::{Meter, OrgId},
@@ -53,8 +53,7 @@ pub fn what_if(request: &admin::WhatIfRequest, now: Millis) -> Parsed<WhatIfAsk>
 }
 
 fn trial(limit: &admin::WhatIfLimit) -> Parsed<Trial> {
-    let amount = u64::try_from(limit.amount).ok().filter(|amount| *amount <= AMOUNT_MAX);
-    let amount = amount.ok_or_else(|| InputError::new("amount", limit.amount, format!("0 to {AMOUNT_MAX}")))?;
+    let amount = amount("amount", limit.amount, "")?;
     let window = period(&limit.period).or_else(|| Window::parse(&limit.period));
     let rule = || format!("one of {}, or a window such as rolling/7d or calendar/month", period_names());
     let window = window.ok_or_else(|| InputError::new("period", &limit.period, rule()))?;
