@@ -5,7 +5,12 @@
 
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
-use super::{histories, pair::Pair, *};
+use super::{
+    histories::{self, Op},
+    pair::Pair,
+    *,
+};
+use crate::domain::rows::Setting;
 
 const CASES_DEFAULT: u32 = 300;
 
@@ -32,5 +37,20 @@ proptest! {
         for op in limits.iter().chain(&history) {
             pair.step(op);
         }
+    }
+}
+
+/// A purge takes what was set at run time with it: a budget that is gone can not be overridden.
+#[test]
+fn a_purged_budget_is_not_there_to_be_overridden() {
+    let history = [
+        Op::Limit { index: 0, amount: None, buffer: 0, shadow: false, carries: false },
+        Op::SetBudget { index: 2, amount: Some(0), replace: false, expect: None },
+        Op::Purge,
+        Op::SetOverride { index: 2, setting: Setting::Unlimited, lasts: None, expect: None },
+    ];
+    let mut pair = Pair::new(T0);
+    for op in &history {
+        pair.step(op);
     }
 }

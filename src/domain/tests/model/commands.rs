@@ -73,7 +73,7 @@ impl Model {
             Command::SetOverride(set) => self.once(set.rpc, &set.idempotency, |model| model.set_override(set)),
             Command::Resume(Resume { execution, idempotency }) => self.resume(execution, idempotency.as_ref()),
             Command::Purge(_) => {
-                self.begin(self.now, rules);
+                self.begin_again();
                 Answer::Purged { existed: true }
             }
             Command::GetStatus(_)

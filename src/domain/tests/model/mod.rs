@@ -303,16 +303,15 @@ impl Rule {
 }
 
 impl Model {
-    pub(super) fn new(now: Millis, rules: &Rules) -> Self {
-        let mut model = Self::default();
-        model.begin(now, rules);
-        model
+    pub(super) fn new(now: Millis, configured: &Rules) -> Self {
+        let overs = configured.limits.iter().map(|rule| vec![(0, rule.over())]).collect();
+        let anchors = vec![None; configured.limits.len()];
+        Self { now, anchors, overs, configured: Some(configured.clone()), ..Self::default() }
     }
 
-    fn begin(&mut self, now: Millis, rules: &Rules) {
-        let overs = rules.limits.iter().map(|rule| vec![(0, rule.over())]).collect();
-        let (anchors, configured) = (vec![None; rules.limits.len()], Some(rules.clone()));
-        *self = Self { now, anchors, overs, configured, ..Self::default() };
+    /// Nothing is left but what is configured: what was set at run time goes too.
+    fn begin_again(&mut self) {
+        *self = Self::new(self.now, self.configured.as_ref().expect("set from the beginning"));
     }
 
     /// From now on usage is carried by these, and by what is set over them.
@@ -572,8 +571,8 @@ impl Model {
     }
 
     /// What the commit of a spent org leaves.
-    pub(super) fn forget_all(&mut self, rules: &Rules) {
-        self.begin(self.now, rules);
+    pub(super) fn forget_all(&mut self) {
+        self.begin_again();
     }
 
     /// Instants at which something changes by itself.

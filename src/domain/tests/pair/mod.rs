@@ -368,13 +368,13 @@ impl Pair {
         let Some(write) = self.org.take_write(&NAMES.org, &self.policy, true) else {
             // An org that was spent before its first commit leaves nothing to delete.
             if self.snapshot().is_none() && !self.model.is_live(&self.rules) {
-                self.model.forget_all(&self.rules);
+                self.model.forget_all();
             }
             return;
         };
         if write.wipe && write.puts.is_empty() {
             assert!(!self.model.is_live(&self.rules), "forgotten while something of it was alive: {:?}", self.model);
-            self.model.forget_all(&self.rules);
+            self.model.forget_all();
         }
         self.disk.commit(&write);
         self.org.stored_to(self.org.writes());
@@ -391,7 +391,7 @@ impl Pair {
         // Of what ended meanwhile it is not known what was configured at that time.
         self.model.configured = Some(self.configured.clone());
         if self.disk.is_empty() {
-            self.model = Model::new(self.clock, &self.rules);
+            self.model = Model::new(self.clock, &self.configured);
         }
         self.org = OrgState::load(self.disk.rows(), self.now());
         self.policy_changed();
