@@ -62,6 +62,9 @@ spend = { daily = "$2" }
         table = self.shared.run("status", org, "--addr", f"http://{self.shared.grpc}").stdout
         self.assertIn("allowed, others denied", table)
         self.assertIn("tollgate why acme", table)
+        scoped = self.shared.run("status", org, "--scope", "workspace/a", "--addr", f"http://{self.shared.grpc}").stdout
+        (counted,) = [line for line in scoped.splitlines() if line.endswith("10 denied")]
+        self.assertIn("budget/daily", counted, "the number stands at the limit that denied")
 
         explained = self.admin.ExplainDecision(org=org, decision_id=denied[-1].decision_id)
         self.assertTrue(explained.exact)

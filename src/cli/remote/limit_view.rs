@@ -102,8 +102,8 @@ pub(super) fn limit_table(limits: &[Limit], now: Millis) -> View {
     table(columns, rows)
 }
 
-/// The same for many orgs, with a bar instead of the details.
-pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Limit)>, now: Millis) -> View {
+/// The same for many orgs, with a bar instead of the details, and with how many calls each limit has denied lately.
+pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Limit, i64)>, now: Millis) -> View {
     let columns = [
         text("org"),
         text("limit"),
@@ -117,11 +117,13 @@ pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Lim
         time("resets at").spare(4).repeats(),
         note(),
     ];
-    let rows = limits.into_iter().map(|(org, limit)| {
+    let rows = limits.into_iter().map(|(org, limit, denied)| {
         let [used, reserved, remaining, of] = columns_of_amounts(limit);
         let (wait, at) = resets(limit, now);
         let (name, scope) = (limit.texts.name.clone(), limit.scope.to_string());
-        [org.to_owned(), name, scope, taken(limit), used, reserved, remaining, of, wait, at, remarks(limit, now)]
+        let denied = (denied > 0).then(|| format!("{denied} denied"));
+        let notes = notes(limit, now).into_iter().chain(denied).collect::<Vec<_>>().join(", ");
+        [org.to_owned(), name, scope, taken(limit), used, reserved, remaining, of, wait, at, notes]
     });
     table(columns, rows)
 }
@@ -172,6 +174,11 @@ fn for_a_while(limit: &Limit, now: Millis) -> Option<String> {
 }
 
 fn remarks(limit: &Limit, now: Millis) -> String {
+    notes(limit, now).join(", ")
+}
+
+/// What the backstop counts as blocked is not said here: mostly other limits denied it.
+fn notes(limit: &Limit, now: Millis) -> Vec<String> {
     let mut notes = Vec::new();
     if limit.limiting {
         notes.push("limiting".to_owned());
@@ -192,10 +199,7 @@ fn remarks(limit: &Limit, now: Millis) -> String {
     if limit.buffer != 0 {
         notes.push(format!("buffer {}", amount(&limit.texts.meter, limit.buffer)));
     }
-    if limit.blocked != 0 {
-        notes.push(format!("{} blocked", limit.blocked));
-    }
-    notes.join(", ")
+    notes
 }
 
 #[cfg(test)]
@@ -263,7 +267,7 @@ mod tests {
         assert_eq!(remarks(&plain, 0), "");
         let special = Limit { limiting: true, exhausted: true, shadow: true, stale: true, ..plain };
         let special = Limit { carried: 4, buffer: 5, blocked: 7, ..special };
-        assert_eq!(remarks(&special, 0), "limiting, exhausted, shadow, stale, 4 carried over, buffer 5, 7 blocked");
+        assert_eq!(remarks(&special, 0), "limiting, exhausted, shadow, stale, 4 carried over, buffer 5");
         let set = Limit { source: LimitSource::Override.into(), ..limit("rate", 1, 2) };
         assert_eq!(remarks(&set, 0), "override");
         assert_eq!(remarks(&Limit { source_until_ms: 3_600_000, ..set }, 0), "override ends in 1h");

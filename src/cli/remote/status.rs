@@ -12,7 +12,7 @@ use crate::{
     },
     domain::{window::Millis, words},
     wire::v1::{
-        BatchGetStatusRequest, BatchGetStatusResponse, GetStatusRequest, GetStatusResponse,
+        BatchGetStatusRequest, BatchGetStatusResponse, GetStatusRequest, GetStatusResponse, Limit,
         batch_get_status_result::Result as Item,
     },
 };
@@ -57,7 +57,9 @@ fn describe(answer: &BatchGetStatusResponse, now: Millis) -> View {
     }
     let remarks = statuses.iter().flat_map(|status| remarks(status, now)).collect::<Vec<_>>();
     let remarks = remarks.join("\n");
-    let limits = statuses.iter().flat_map(|status| status.limits.iter().map(|limit| (status.org.as_str(), limit)));
+    let limits = statuses
+        .iter()
+        .flat_map(|status| status.limits.iter().map(|limit| (status.org.as_str(), limit, denied_by(status, limit))));
     verdicts(&statuses).apart(remarks).apart(usage_table(limits, now))
 }
 
@@ -81,6 +83,12 @@ fn remarks(status: &GetStatusResponse, now: Millis) -> Vec<String> {
         status.denied_lately,
         words::for_shell(org)
     )]
+}
+
+/// How many calls this limit has denied lately.
+fn denied_by(status: &GetStatusResponse, limit: &Limit) -> i64 {
+    let by_it = status.denied_by.iter().filter(|by| by.limit == limit.texts.name && *by.scope == *limit.scope);
+    by_it.map(|by| by.count).sum()
 }
 
 fn verdicts(statuses: &[&GetStatusResponse]) -> View {

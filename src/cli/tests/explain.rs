@@ -4,12 +4,16 @@ use serde_json::json;
 use tonic::Status;
 
 use super::{Exit, NOW_MS, node::Node};
-use crate::wire::{
-    admin::v1::{
-        AskedFor, Block, DecisionDay, Denial, ExplainDecisionRequest, ExplainDecisionResponse, FullLimit, GateCount,
-        GateReport, ListDenialsRequest, ListDenialsResponse, PlaneCount, Way, WayKind, WhyRequest, WhyResponse,
+use crate::{
+    domain::limit::LimitTexts,
+    wire::{
+        admin::v1::{
+            AskedFor, Block, DecisionDay, Denial, ExplainDecisionRequest, ExplainDecisionResponse, FullLimit,
+            GateCount, GateReport, ListDenialsRequest, ListDenialsResponse, PlaneCount, Way, WayKind, WhyRequest,
+            WhyResponse,
+        },
+        v1::{Amount, DecisionCode, DeniedLately, Limit},
     },
-    v1::{Amount, DecisionCode, DeniedLately},
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -106,6 +110,18 @@ pub(super) fn explained(request: &ExplainDecisionRequest) -> Result<ExplainDecis
         return Err(Status::not_found("nothing is kept of this decision"));
     }
     Ok(ExplainDecisionResponse { decision: Some(denial()), exact: false, ways: ways(), limits: Vec::new() })
+}
+
+/// The limit that [`lately`] is about, with room for smaller calls.
+pub(super) fn daily() -> Limit {
+    Limit {
+        texts: LimitTexts::new("budget/daily", "spend", "rolling/1d"),
+        scope: "workspace/a".into(),
+        amount: 2_000_000,
+        used: 1_950_000,
+        remaining: 50_000,
+        ..Limit::default()
+    }
 }
 
 pub(super) fn lately() -> DeniedLately {
@@ -215,6 +231,10 @@ acmee  allowed                 -     -             -
 
 over: 10 calls were denied lately (10 by budget/daily of workspace/a, the last 5s ago); see: tollgate why over
 acmee: nothing is stored of this org
+
+ORG   LIMIT         SCOPE        TAKEN        USED  RESERVED  REMAINING     OF  RESETS IN  RESETS AT             NOTE
+over  rate          -            #.........     10         0        990   1000  42m 10s    2026-11-22T09:12:10Z  -
+over  budget/daily  workspace/a  #########.  $1.95     $0.00      $0.05  $2.00  -          -                     10 denied
 ";
-    assert!(ran.out.starts_with(expected), "R-EXPL-2: {}", ran.out);
+    assert_eq!(ran.out, expected, "R-EXPL-2: and the number stands at the limit that denied");
 }

@@ -194,6 +194,7 @@ impl GateService for Canned {
                     code: DecisionCode::Allowed.into(),
                     denied_lately: 10,
                     denied_by: vec![explain::lately()],
+                    limits: vec![rate(10, false), Limit { blocked: 10, ..explain::daily() }],
                     ..GetStatusResponse::default()
                 }),
                 _ => StatusItem::Status(GetStatusResponse {
