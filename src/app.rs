@@ -45,6 +45,7 @@ use crate::{
     cluster::table::Table,
     config::{self, Config},
     domain::{
+        events::Part,
         ids::OrgId,
         policy::{OrgPolicy, Plans},
         window::{Length, Millis},
@@ -187,7 +188,8 @@ pub async fn run(
     };
     let mut beside = watch_credentials(&callers.rpcs, tokens, keys, tls, &service);
     beside.extend(watch_store(&config, &service, &store, &engine, &health));
-    beside.push(tokio::spawn(watch_clock(clock, engine.clone())));
+    let said = service.clone();
+    beside.push(tokio::spawn(watch_clock(clock, engine.clone(), move |why| said.node_is(Part::Clock, why))));
     beside.push(tokio::spawn(supervisor.clone().watch(service.clone())));
     let reloading = reload::Reloading::new(service.clone(), store.clone(), callers.rpcs.clone(), config, source.load);
     beside.push(tokio::spawn(reloading.apply(source.hangups, asked, supervisor.clone())));
@@ -302,13 +304,15 @@ async fn count(orgs: &Orgs) {
 /// Keeps the clock's judgement current while nobody asks, and its mark on disk, and logs when the judgement
 /// changes. A jump that is believed is kept at once: a restart must not doubt it again because no commit came in
 /// between.
-async fn watch_clock(clock: Arc<dyn Clock>, engine: Arc<dyn StoreEngine>) {
+async fn watch_clock(clock: Arc<dyn Clock>, engine: Arc<dyn StoreEngine>, said: impl Fn(Option<&str>)) {
     let mut steady = true;
     let (mut marked, mut readings_since) = (engine.groups(), 0);
     loop {
         clock.read();
         let state = clock.state();
         let now_steady = !state.is_alarm();
+        let trouble = (!now_steady).then(|| format!("the wall clock is not believed: {state}"));
+        said(trouble.as_deref());
         match (steady, now_steady) {
             (true, false) => tracing::error!(%state, "clock alarm"),
             (false, true) => {

@@ -203,6 +203,9 @@ impl Actor for OrgActor {
     /// Runs after the last message of a drain: what was written behind reaches the disk before
     /// another incarnation may load.
     async fn post_stop(&self, _: ActorRef<OrgMsg>, task: &mut OrgTask) -> Result<(), ActorProcessingErr> {
+        if task.durable.broken.get().is_some() {
+            task.shared.keep_unstored(&task.org, task.unflushed());
+        }
         let (done, committed) = oneshot::channel();
         task.commit(Box::new(move |result| drop(done.send(result))));
         match committed.await {

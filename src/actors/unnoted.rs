@@ -1,4 +1,5 @@
-//! Decisions that were made without the state of their org: kept in memory until the org can be asked to keep them.
+//! Decisions that were made without the state of their org, and how many admissions left memory with an org whose commits
+//! were not durable: kept in memory until the org can be asked to keep them.
 
 use std::{
     collections::HashMap,
@@ -24,16 +25,27 @@ const ORGS_PER_TURN: usize = 256;
 
 /// What waits, by org.
 #[derive(Debug, Default)]
-pub(super) struct Unnoted(Mutex<HashMap<OrgId, Vec<DenialRow>>>);
+pub(super) struct Unnoted(Mutex<HashMap<OrgId, Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    rows: Vec<DenialRow>,
+    /// Admissions that are not stored.
+    unstored: u64,
+}
+
+fn place<'a>(waiting: &'a mut HashMap<OrgId, Waiting>, org: &OrgId) -> Option<&'a mut Waiting> {
+    if !waiting.contains_key(org) && waiting.len() >= UNNOTED_ORGS {
+        return None;
+    }
+    Some(waiting.entry(org.clone()).or_default())
+}
 
 impl Unnoted {
     /// Keeps one, or counts it with one that is like it. Answers whether there was room.
     fn add(&self, org: &OrgId, row: DenialRow) -> bool {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waiting.contains_key(org) && waiting.len() >= UNNOTED_ORGS {
-            return false;
-        }
-        let rows = waiting.entry(org.clone()).or_default();
+        let Some(Waiting { rows, .. }) = place(&mut waiting, org) else { return false };
         if let Some(known) = rows.iter_mut().find(|known| known.is_like(&row)) {
             known.add(row);
             return true;
@@ -45,7 +57,14 @@ impl Unnoted {
         has_room
     }
 
-    fn take(&self, store: &dyn OrgStore) -> Vec<(OrgId, Vec<DenialRow>)> {
+    /// So many admissions more. Answers whether there was room.
+    fn add_unstored(&self, org: &OrgId, calls: u64) -> bool {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = place(&mut waiting, org);
+        place.map(|place| place.unstored = place.unstored.saturating_add(calls)).is_some()
+    }
+
+    fn take(&self, store: &dyn OrgStore) -> Vec<(OrgId, Waiting)> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.extract_if(|org, _| store.fault(org).is_none()).take(ORGS_PER_TURN).collect()
     }
@@ -57,6 +76,13 @@ impl Shared {
         let calls = row.count;
         if !self.unnoted.add(org, row) {
             self.events.happened(Event::DenialsUnkept(calls));
+        }
+    }
+
+    /// Keeps how many admissions of an org were not stored until the org can be asked.
+    pub(super) fn keep_unstored(&self, org: &OrgId, calls: u64) {
+        if calls > 0 && !self.unnoted.add_unstored(org, calls) {
+            tracing::error!(%org, calls, "calls were admitted and are not counted");
         }
     }
 }
@@ -81,15 +107,19 @@ pub(super) async fn run(registry: Weak<Registry>) {
         ticks.tick().await;
         let Some(registry) = registry.upgrade() else { return };
         let shared = registry.shared().clone();
-        for (org, rows) in shared.unnoted.take(&*shared.store) {
+        for (org, Waiting { rows, unstored }) in shared.unnoted.take(&*shared.store) {
             // Another node answers for it now.
             if !shared.table.owns(&org) {
                 shared.events.happened(Event::DenialsUnkept(rows.iter().map(|row| row.count).sum()));
+                if unstored > 0 {
+                    tracing::error!(%org, calls = unstored, "calls were admitted and are not counted");
+                }
                 continue;
             }
-            let noted = timeout(WITHIN, registry.ask(&org, NoteDenials(rows.clone()))).await;
+            let noted = timeout(WITHIN, registry.ask(&org, NoteDenials { rows: rows.clone(), unstored })).await;
             if !matches!(noted, Ok(Some(()))) {
                 rows.into_iter().for_each(|row| shared.keep_unnoted(&org, row));
+                shared.keep_unstored(&org, unstored);
             }
         }
     }
@@ -128,7 +158,7 @@ mod tests {
         }
         assert!(unnoted.add(&org("a"), row(4, Cause::StoreFault)));
         let waiting = unnoted.0.lock().unwrap();
-        let counts: Vec<_> = waiting[&org("a")].iter().map(|row| (row.count, row.first_at, row.last_at)).collect();
+        let counts: Vec<_> = waiting[&org("a")].rows.iter().map(|row| (row.count, row.first_at, row.last_at)).collect();
         assert_eq!(counts, [(3, 1, 3), (1, 4, 4)], "R-PIPE-9");
         drop(waiting);
         for number in 1..UNNOTED_ORGS {

@@ -17,7 +17,7 @@ use std::{
 use nix::sys::statvfs::statvfs;
 use tokio::task::spawn_blocking;
 
-use crate::{actors::Disk, grpc::server::Health, ports::StoreEngine, service::Service};
+use crate::{actors::Disk, domain::events::Part, grpc::server::Health, ports::StoreEngine, service::Service};
 
 /// How often the store is asked which group it is at.
 const EVERY: Duration = Duration::from_millis(100);
@@ -54,10 +54,13 @@ pub(super) async fn watch(service: Arc<Service>, engine: Arc<dyn StoreEngine>, h
         match (stalled, now) {
             (None, Some(millis)) => {
                 service.metrics().store_stall();
+                let why = format!("the disk has not answered a commit group for {millis} ms");
+                service.node_is(Part::Disk, Some(&why));
                 tracing::error!(millis, "the store does not answer a commit group: NOT_SERVING until it does");
                 health.set_serving(service.is_serving()).await;
             }
             (Some(millis), None) => {
+                service.node_is(Part::Disk, None);
                 tracing::warn!(millis, "the store answers again");
                 health.set_serving(service.is_serving()).await;
             }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::Failure;
 use crate::{
+    domain::events::Part,
     grpc::server::Health,
     ports::{OrgStore, StoreState},
     service::Service,
@@ -16,9 +17,13 @@ pub(super) async fn watch(service: Arc<Service>, store: Arc<dyn OrgStore>, healt
     while changes.changed().await.is_ok() {
         let state = changes.borrow_and_update().clone();
         match state {
-            StoreState::Up => tracing::warn!("the store answers again"),
+            StoreState::Up => {
+                service.node_is(Part::Store, None);
+                tracing::warn!("the store answers again");
+            }
             StoreState::Retrying { fault, .. } => {
                 service.metrics().store_fault();
+                service.node_is(Part::Store, Some(&fault.to_string()));
                 let is_serving = service.is_serving();
                 tracing::error!(%fault, is_serving, "the store does not answer; it is asked again until it does");
             }
@@ -41,6 +46,7 @@ pub(super) async fn lost(service: &Service, health: &Health, store: &dyn OrgStor
         Err(_) => return std::future::pending().await,
     };
     health.set_serving(false).await;
+    service.node_is(Part::Store, Some(&cause));
     service.metrics().store_fault();
     let grace = Duration::from_millis(service.orgs().rules().bounds.store_fault_grace_ms.into());
     tracing::error!(cause, ?grace, "the store has failed: NOT_SERVING, then exit for the supervisor to restart");

@@ -28,7 +28,7 @@ async fn a_jump_that_is_believed_is_kept_without_a_commit() {
     let store = Arc::new(
         sled::open(dir.path(), &SledOptions::default()).unwrap().start(clock.clone(), Arc::new(|_| {})).unwrap(),
     );
-    let watching = tokio::spawn(watch_clock(clock.clone(), store.clone()));
+    let watching = tokio::spawn(watch_clock(clock.clone(), store.clone(), |_| {}));
     tokio::task::yield_now().await;
     turn().await;
     assert_eq!(store.groups(), 0, "a doubted clock is nothing to keep");

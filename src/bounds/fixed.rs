@@ -42,6 +42,8 @@ pub const EVENT_CHANGES: usize = 32;
 pub const EVENT_TEXT_BYTES: usize = 160;
 /// Events of an org in one minute, of sessions and of anything else but operators, each; what is more is counted.
 pub const EVENTS_PER_MINUTE: usize = 60;
+/// Events of a node that are in no org's log, in its memory.
+pub const NODE_EVENTS: usize = 200;
 /// Limits, spells and sessions of an org of which something was announced that is not over.
 pub const ALERTS_PER_ORG: usize = 1_000;
 /// How often the count of a spell that goes on is written, in milliseconds.

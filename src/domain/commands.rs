@@ -199,7 +199,7 @@ commands! { |org, ask, ctx, configured|
     Admit, Nothing, None, ListDenials(ListDenials) => DenialPage = org.list_denials(&ask.0);
     Admit, Nothing, None, Explain(Explain) => Option<Box<Explained>> = org.explain(ask);
     Admit, Nothing, None, AskWhy(AskWhy) => Box<Why> = org.why(ask, ctx);
-    Admit, WrittenBehind, None, NoteDenials(NoteDenials) => () = org.note_denials(&ask.0, ctx);
+    Admit, WrittenBehind, None, NoteDenials(NoteDenials) => () = org.note_denials(ask, ctx);
     Admit, Nothing, None, RunAudit(RunAudit) => Option<Audit> = org.audit();
     Admit, Nothing, None, TryLimits(TryLimits) => Option<Vec<Option<Denied>>> = org.try_limits(ask);
     // It promises that what has left memory is on disk, where the rest is read.

@@ -7,6 +7,7 @@
 
 mod happening;
 mod kinds;
+mod node;
 
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use crate::bounds::{EVENT_CHANGES, EVENT_TEXT_BYTES};
 
 pub(super) use kinds::Class;
 
-pub use happening::{DenialsEvent, Happening, LimitEvent, SessionChange};
+pub use happening::{DenialsEvent, Happening, LimitEvent, OverrideEnded, SessionChange};
 pub use kinds::EventKind;
+pub use node::{NodeEvent, NodeEventPage, NodeLog, Part};
 
 /// One event of an org.
 #[derive(Debug, Clone, PartialEq, Eq)]

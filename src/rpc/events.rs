@@ -1,4 +1,4 @@
-//! What `tollgate.admin.v1.AdminService` says of the log of an org.
+//! What `tollgate.admin.v1.AdminService` says of the log of an org, or of this node.
 
 use super::Answer;
 use crate::{
@@ -13,7 +13,11 @@ pub(super) async fn list_events(
     call: &Call,
     request: admin::ListEventsRequest,
 ) -> Answer<admin::ListEventsResponse> {
-    list(service, call, requests::list_events(&request)?).await
+    let (org, asked) = requests::list_events(&request)?;
+    match org {
+        Some(org) => list(service, call, &org, asked).await,
+        None => Ok(answers::node_events(service.node(), &service.node_events(&asked), asked.max)),
+    }
 }
 
 pub(super) async fn list_audit(
@@ -21,13 +25,13 @@ pub(super) async fn list_audit(
     call: &Call,
     request: admin::ListAuditRequest,
 ) -> Answer<admin::ListAuditResponse> {
-    let admin::ListEventsResponse { events, next_after_number, .. } =
-        list(service, call, requests::list_audit(&request)?).await?;
+    let (org, asked) = requests::list_audit(&request)?;
+    let admin::ListEventsResponse { events, next_after_number, .. } = list(service, call, &org, asked).await?;
     Ok(admin::ListAuditResponse { events, next_after_number })
 }
 
-async fn list(service: &Service, call: &Call, (org, list): (OrgId, ListEvents)) -> Answer<admin::ListEventsResponse> {
+async fn list(service: &Service, call: &Call, org: &OrgId, list: ListEvents) -> Answer<admin::ListEventsResponse> {
     let max = list.max;
-    let page = service.ask(&org, list, call).await?.ok_or_else(|| ServiceError::UnknownOrg(org.clone()))?;
-    Ok(answers::events(&org, &page, max))
+    let page = service.ask(org, list, call).await?.ok_or_else(|| ServiceError::UnknownOrg(org.clone()))?;
+    Ok(answers::events(org, &page, max))
 }

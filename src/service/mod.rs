@@ -7,6 +7,7 @@ mod audit;
 mod call;
 mod control;
 mod emergency;
+mod events;
 mod explain;
 mod pools;
 mod recent;
@@ -34,7 +35,7 @@ use crate::{
     auth::Principal,
     bounds::Bounds,
     cluster::{membership::Membership, table::Table},
-    domain::{commands, ids::OrgId, policy::OrgPolicy, window::Millis},
+    domain::{commands, events::NodeLog, ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
     peer::Peers,
     ports::{Clock, OrgStore, StoreEngine},
@@ -108,6 +109,8 @@ pub struct Service {
     oldest_group_ms: AtomicU64,
     /// Why callers may be known by less than the configuration says.
     identity_troubles: Mutex<BTreeMap<&'static str, String>>,
+    /// What happened to this node.
+    node_log: Mutex<NodeLog>,
     closing: CancellationToken,
 }
 
@@ -132,6 +135,7 @@ impl Service {
             draining: AtomicBool::new(false),
             oldest_group_ms: AtomicU64::new(0),
             identity_troubles: Mutex::default(),
+            node_log: Mutex::default(),
             closing: CancellationToken::new(),
         }
     }

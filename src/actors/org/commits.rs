@@ -25,10 +25,14 @@ pub(super) struct Progress {
 }
 
 impl OrgTask {
+    /// Admissions that no durable commit has.
+    pub(super) fn unflushed(&self) -> u64 {
+        self.admissions.saturating_sub(self.durable.admissions.load(Ordering::Acquire))
+    }
+
     /// Too much is unflushed, or nothing may be.
     pub(super) fn must_wait(&self) -> bool {
-        let unflushed = self.admissions.saturating_sub(self.durable.admissions.load(Ordering::Acquire));
-        unflushed > self.shared.write_behind.max
+        self.unflushed() > self.shared.write_behind.max
             || (self.shared.write_behind.interval.is_zero() && self.state.has_changes())
     }
 

@@ -26,6 +26,12 @@ impl Since {
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
+    /// The tenant
+    #[arg(value_parser = org, required_unless_present = "node")]
+    pub org: Option<OrgId>,
+    /// What happened to the node that is asked, and to no org: its store, its clock
+    #[arg(long, conflicts_with = "org")]
+    pub node: bool,
     #[command(flatten)]
     pub log: LogArgs,
     /// Only events of this kind, repeatable
@@ -35,16 +41,16 @@ pub(crate) struct EventsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ChangesArgs {
+    /// The tenant
+    #[arg(value_parser = org)]
+    pub org: OrgId,
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// Which part of the log of an org.
+/// Which part of a log.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// The tenant
-    #[arg(value_parser = org)]
-    pub org: OrgId,
     /// Only what happened since: 15m, 2h, 7d, or an instant such as 2027-01-31T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = since)]
     pub since: Option<Since>,

@@ -22,7 +22,7 @@ pub(super) async fn run(connection: &Connection, args: &EventsArgs, output: &mut
     let now = output.now();
     let next = collect(&args.log, now, &mut all.events, async |part: Part| {
         let request = ListEventsRequest {
-            org: args.log.org.to_string(),
+            org: args.org.as_ref().map(ToString::to_string).unwrap_or_default(),
             kinds: args.kind.clone(),
             after_number: part.after,
             page_size: part.size,
@@ -49,7 +49,7 @@ pub(super) async fn changes(
     let now = output.now();
     all.next_after_number = collect(&args.log, now, &mut all.events, async |part: Part| {
         let request = ListAuditRequest {
-            org: args.log.org.to_string(),
+            org: args.org.to_string(),
             after_number: part.after,
             page_size: part.size,
             since_ms: part.since,

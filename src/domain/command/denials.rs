@@ -35,4 +35,9 @@ pub struct AskWhy {
 
 /// Decisions that were made where the org could not be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoteDenials(pub Vec<DenialRow>);
+pub struct NoteDenials {
+    /// What was denied, or let through without an evaluated gate.
+    pub rows: Vec<DenialRow>,
+    /// Calls that were admitted from memory while the store did not take them.
+    pub unstored: u64,
+}

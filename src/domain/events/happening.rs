@@ -63,6 +63,15 @@ pub enum Happening {
         /// How many.
         numbers: u64,
     },
+    /// What an operator had set has ended by itself.
+    OverrideEnded(Box<OverrideEnded>),
+    /// Calls were admitted whose usage is not in the state of the org: limits may be exceeded by as much.
+    OverAdmitted {
+        /// How many; at most where it is not known whether the store has some of them.
+        calls: u64,
+        /// Of the first that is known, otherwise when it was found.
+        since: Millis,
+    },
     /// There was no room for so many events.
     LeftOut {
         /// How many.
@@ -108,6 +117,23 @@ pub struct DenialsEvent {
     pub since: Millis,
     /// The last of them.
     pub last: Millis,
+}
+
+/// An override, a plan, an exemption or a freeze whose time is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverrideEnded {
+    /// Whose limit it was of; empty is the org.
+    pub scope: Scope,
+    /// What was set: the name of a limit, `plan`, `exemption` or `freeze`.
+    pub subject: Arc<str>,
+    /// To what, as people read it: `$50.00 until 2027-01-31T00:00:00Z`.
+    pub setting: Arc<str>,
+    /// When it was set.
+    pub set_at: Millis,
+    /// When it ended.
+    pub until: Millis,
+    /// Why it was set; may be empty.
+    pub reason: Reason,
 }
 
 /// What becomes of a session.
@@ -164,6 +190,8 @@ impl Happening {
             }
             Self::TrialEnded => EventKind::TrialEnded,
             Self::Drifted { .. } => EventKind::Drift,
+            Self::OverrideEnded(_) => EventKind::OverrideEnded,
+            Self::OverAdmitted { .. } => EventKind::OverAdmitted,
             Self::LeftOut { .. } => EventKind::LeftOut,
         }
     }
@@ -192,6 +220,14 @@ impl Happening {
             }
             Self::TrialEnded => "the trial has used up what it includes".to_owned(),
             Self::Drifted { numbers } => format!("{numbers} numbers are not what the ledger says"),
+            Self::OverrideEnded(ended) => {
+                let OverrideEnded { scope, subject, setting, set_at, reason, .. } = &**ended;
+                let because = reason.given().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                format!("{subject}{}, set on {} to {setting}, has ended{because}", of_scope(scope), iso(*set_at))
+            }
+            Self::OverAdmitted { calls, since } => {
+                format!("up to {calls} calls since {} were admitted and are not counted", iso(*since))
+            }
             Self::LeftOut { count, since } => {
                 format!("{count} events since {} are left out: there were too many", iso(*since))
             }

@@ -70,6 +70,18 @@ kinds! {
     TrialEnded = "trial_ended" of Others;
     /// Numbers do not fit together.
     Drift = "drift" of Others;
+    /// What an operator had set has ended by itself.
+    OverrideEnded = "override_ended" of Operators;
+    /// Calls were admitted that the state of the org does not count.
+    OverAdmitted = "over_admitted" of Others;
+    /// The store of a node does not answer.
+    StoreTrouble = "store_trouble" of Others;
+    /// It answers again.
+    StoreRecovered = "store_recovered" of Others;
+    /// The wall clock of a node is not believed.
+    ClockTrouble = "clock_trouble" of Others;
+    /// It is again.
+    ClockSteady = "clock_steady" of Others;
     /// Events that there was no room for.
     LeftOut = "left_out" of Others;
 }
@@ -77,7 +89,7 @@ kinds! {
 /// What the bounds tell apart, so that no flood of one removes another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::domain) enum Class {
-    /// What operators did.
+    /// What operators did, and the end of what they had set.
     Operators,
     /// What became of sessions.
     Sessions,

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         command::{Acquire, End, Freeze, Known, ListOverrides, SetOverride, Unfreeze},
         decision::LimitView,
-        events::Change,
+        events::{Change, Happening, OverrideEnded},
         ids::{Amounts, Reason, Scope},
         limit::{Limit, LimitSource},
         outcome::{Done, Frozen, OverrideSet, Shown},
@@ -66,6 +66,14 @@ impl OrgState {
         if row.subject == OverrideSubject::Freeze {
             self.frozen = None;
         }
+        self.happened(Happening::OverrideEnded(Box::new(OverrideEnded {
+            scope: row.scope.clone(),
+            subject: row.subject.as_str().into(),
+            setting: set_to(&row).into(),
+            set_at: row.set_at,
+            until: row.until.unwrap_or(self.now),
+            reason: row.reason.clone(),
+        })));
         self.news.overrides_ended.push(row);
     }
 

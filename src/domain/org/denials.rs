@@ -8,9 +8,10 @@ use super::{Context, OrgState};
 use crate::{
     bounds::{DENIAL_SPELL_MS, DENIALS_EVALUATED, DENIALS_LATELY_MS, DENIALS_OVER},
     domain::{
-        command::{Acquire, AskWhy, Explain, Known},
+        command::{Acquire, AskWhy, Explain, Known, NoteDenials},
         decision::Decision,
         denials::{Asked, Block, DenialFilter, DenialPage, DenialRow, Explained, Operation, Why},
+        events::Happening,
         gate::Gate,
         ids::{Meter, Plane, Scope},
         trace::TraceId,
@@ -57,9 +58,17 @@ impl OrgState {
     }
 
     /// Keeps what was decided where the org could not be asked.
-    pub(in crate::domain) fn note_denials(&mut self, rows: &[DenialRow], ctx: &Context<'_>) {
+    pub(in crate::domain) fn note_denials(&mut self, noted: &NoteDenials, ctx: &Context<'_>) {
+        let NoteDenials { rows, unstored } = noted;
         for row in rows {
             self.keep_denial_row(row.clone(), ctx);
+        }
+        // Those that were let through were charged nowhere.
+        let let_through = rows.iter().filter(|row| row.denied_by().is_none());
+        let calls = let_through.clone().map(|row| row.count).fold(*unstored, u64::saturating_add);
+        if calls > 0 {
+            let since = let_through.map(|row| row.first_at).min().unwrap_or(self.now);
+            self.announce(Happening::OverAdmitted { calls, since });
         }
     }
 

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         command::{AskWhy, Explain, ListDenials, NoteDenials, PoolAsk},
         denials::{Asked, DenialFilter, DenialRow, Explained, Operation, Until, Way, Why},
+        events::Happening,
         gate::{Cause, FailOpen, Gate, Reports},
         rows::RowKind,
         trace::TraceId,
@@ -239,9 +240,19 @@ fn what_was_decided_without_the_org_is_kept_when_it_can_be() {
     let decision = Decision::judged(Some(DecisionId(9 << 64)), reports, false);
     let mut row = DenialRow::of(Asked::of(&ask()), &decision, 0, None, &org.clocks(), &"n2".into());
     row.add(row.clone());
-    org.ask(NoteDenials(vec![row])).unwrap();
+    org.ask(NoteDenials { rows: vec![row], unstored: 0 }).unwrap();
     let rows = org.restart().denials();
     assert_eq!((rows[0].count, &*rows[0].node), (2, "n2"), "R-PIPE-9: the emergency cap and fail-opens as well");
+    org.ask(NoteDenials { rows: vec![], unstored: 3 }).unwrap();
+    let events = org.restart().events();
+    let over: Vec<_> = events.iter().map(|row| row.what.clone()).collect();
+    assert_eq!(
+        over,
+        [Happening::OverAdmitted { calls: 2, since: T0 }, Happening::OverAdmitted { calls: 3, since: T0 }],
+        "R-EXPL-3"
+    );
+    org.ask(NoteDenials { rows: vec![], unstored: 0 }).unwrap();
+    assert_eq!(org.numbers(), [1, 2], "nothing was let through");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::domain::{
-    command::{End, ListOverrides, NewAccount, SetOverride},
+    command::{End, Freeze, ListOverrides, NewAccount, SetOverride},
+    events::{EventKind, Happening},
     limit::LimitSource,
     outcome::OverrideSet,
     policy::{Exemption, SessionPolicy},
@@ -106,6 +107,26 @@ fn the_timer_wakes_the_org_for_the_end_which_is_announced_once() {
     org.restart();
     org.sweep();
     assert!(org.state.take_news().overrides_ended.is_empty(), "announced once, also over a restart");
+    let events = org.events();
+    let of_end: Vec<_> = events.iter().filter(|row| row.what.kind() == EventKind::OverrideEnded).collect();
+    assert_eq!(of_end.len(), 1, "R-EXPL-3: {events:?}");
+    let Happening::OverrideEnded(ended) = &of_end[0].what else { panic!("{of_end:?}") };
+    assert_eq!((&*ended.subject, ended.set_at, ended.until), ("budget/daily", T0, T0 + HOUR_MS));
+    assert!(ended.setting.starts_with("$0.00002 until"), "{ended:?}");
+}
+
+#[test]
+fn what_an_operator_ends_is_no_end_by_itself_and_a_freeze_that_ends_is_one() {
+    let mut org = OrgBench::with([spend_limit(DAILY, 10)]);
+    org.set_over(SetOverride { end: FOR_AN_HOUR, ..amount("budget/daily", 20) });
+    org.set_over(to("budget/daily", None));
+    let reason = Reason::parse("reason", "fraud").unwrap();
+    org.ask(Freeze { reason: reason.clone(), end: FOR_AN_HOUR, idempotency: key("freeze") }).unwrap();
+    org.restart().after(HOUR_MS);
+    let events = org.events();
+    let ended: Vec<_> = events.iter().filter(|row| row.what.kind() == EventKind::OverrideEnded).collect();
+    let Happening::OverrideEnded(of_freeze) = &ended[0].what else { panic!("{ended:?}") };
+    assert_eq!((ended.len(), &*of_freeze.subject, &of_freeze.reason), (1, "freeze", &reason));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     alerts::Level,
-    events::{Change, DenialsEvent, EventRow, Happening, LimitEvent, SessionChange},
+    events::{Change, DenialsEvent, EventRow, Happening, LimitEvent, OverrideEnded, SessionChange},
     ids::{Meter, PoolId, Reason, Scope, SessionId},
     input::InputError,
     window::Millis,
@@ -84,6 +84,22 @@ enum HappeningV2<'a> {
     },
     LeftOut {
         count: u64,
+        since: Millis,
+    },
+    OverrideEnded {
+        #[serde(borrow)]
+        scope: Cow<'a, str>,
+        #[serde(borrow)]
+        subject: Cow<'a, str>,
+        #[serde(borrow)]
+        setting: Cow<'a, str>,
+        set_at: Millis,
+        until: Millis,
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    },
+    OverAdmitted {
+        calls: u64,
         since: Millis,
     },
 }
@@ -179,6 +195,18 @@ impl<'a> From<&'a Happening> for HappeningV2<'a> {
             Happening::TrialEnded => Self::TrialEnded,
             Happening::Drifted { numbers } => Self::Drifted { numbers: *numbers },
             Happening::LeftOut { count, since } => Self::LeftOut { count: *count, since: *since },
+            Happening::OverrideEnded(ended) => {
+                let OverrideEnded { scope, subject, setting, set_at, until, reason } = &**ended;
+                Self::OverrideEnded {
+                    scope: scope.as_str().into(),
+                    subject: Cow::from(&**subject),
+                    setting: Cow::from(&**setting),
+                    set_at: *set_at,
+                    until: *until,
+                    reason: reason.as_str().into(),
+                }
+            }
+            Happening::OverAdmitted { calls, since } => Self::OverAdmitted { calls: *calls, since: *since },
         }
     }
 }
@@ -219,6 +247,12 @@ impl HappeningV2<'_> {
             Self::TrialEnded => Happening::TrialEnded,
             Self::Drifted { numbers } => Happening::Drifted { numbers },
             Self::LeftOut { count, since } => Happening::LeftOut { count, since },
+            Self::OverrideEnded { scope: of, subject, setting, set_at, until, reason } => {
+                let (scope, reason) = (scope(&of)?, Reason::parse("reason", &reason)?);
+                let (subject, setting) = (subject.into(), setting.into());
+                Happening::OverrideEnded(Box::new(OverrideEnded { scope, subject, setting, set_at, until, reason }))
+            }
+            Self::OverAdmitted { calls, since } => Happening::OverAdmitted { calls, since },
         })
     }
 }
@@ -267,6 +301,14 @@ pub(super) fn samples() -> Vec<(&'static str, EventRow)> {
     };
     let session = SessionId::parse("id", "vm-1").unwrap();
     let account = Some("sk-a…9f3c".into());
+    let ended = OverrideEnded {
+        scope: scope(),
+        subject: "budget/daily".into(),
+        setting: "$50.00".into(),
+        set_at: T0,
+        until: T0 + 60_000,
+        reason: Reason::parse("reason", "a launch").unwrap(),
+    };
     let events = [
         ("event_operated", operated),
         ("event_limit", Happening::Limit(Box::new(limit))),
@@ -277,6 +319,8 @@ pub(super) fn samples() -> Vec<(&'static str, EventRow)> {
         ("event_trial_ended", Happening::TrialEnded),
         ("event_drifted", Happening::Drifted { numbers: 3 }),
         ("event_left_out", Happening::LeftOut { count: 5, since: T0 }),
+        ("event_override_ended", Happening::OverrideEnded(Box::new(ended))),
+        ("event_over_admitted", Happening::OverAdmitted { calls: 12, since: T0 }),
     ];
     let rows = (7..).zip(events).map(|(number, (name, what))| (name, EventRow { number, at: T0, what }));
     rows.collect()

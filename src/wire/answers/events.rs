@@ -3,7 +3,9 @@
 use super::int;
 use crate::{
     domain::{
-        events::{Change, DenialsEvent, EventPage, EventRow, Happening, LimitEvent},
+        events::{
+            Change, DenialsEvent, EventPage, EventRow, Happening, LimitEvent, NodeEvent, NodeEventPage, OverrideEnded,
+        },
         ids::{Meter, OrgId},
     },
     wire::admin::v1 as admin,
@@ -70,6 +72,23 @@ pub fn event(org: &OrgId, row: &EventRow) -> admin::Event {
         },
         Happening::TrialEnded => plain,
         Happening::Drifted { numbers } => admin::Event { count: int(*numbers), ..plain },
+        Happening::OverrideEnded(ended) => {
+            let OverrideEnded { scope, subject, setting, set_at, until, reason } = &**ended;
+            admin::Event {
+                scope: scope.shown().into_owned(),
+                limit: subject.to_string(),
+                changes: vec![admin::EventChange {
+                    field: subject.to_string(),
+                    old: setting.to_string(),
+                    new: String::new(),
+                }],
+                reason: reason.to_string(),
+                since_ms: int(*set_at),
+                until_ms: int(*until),
+                ..plain
+            }
+        }
+        Happening::OverAdmitted { calls, since } => admin::Event { count: int(*calls), since_ms: int(*since), ..plain },
         Happening::LeftOut { count, since } => admin::Event { count: int(*count), since_ms: int(*since), ..plain },
     }
 }
@@ -84,6 +103,26 @@ pub fn events(org: &OrgId, page: &EventPage, max: usize) -> admin::ListEventsRes
     let last = page.rows.last().filter(|_| page.rows.len() == max);
     admin::ListEventsResponse {
         events: page.rows.iter().map(|row| event(org, row)).collect(),
+        next_after_number: last.map_or(0, |row| int(row.number)),
+        oldest_number: int(page.oldest),
+        newest_number: int(page.newest),
+    }
+}
+
+/// The same of the node.
+pub fn node_events(node: &str, page: &NodeEventPage, max: usize) -> admin::ListEventsResponse {
+    let event = |row: &NodeEvent| admin::Event {
+        node: node.to_owned(),
+        number: int(row.number),
+        at_ms: int(row.at),
+        kind: row.kind.name().to_owned(),
+        message: row.message.to_string(),
+        since_ms: int(row.since.unwrap_or(0)),
+        ..admin::Event::default()
+    };
+    let last = page.rows.last().filter(|_| page.rows.len() == max);
+    admin::ListEventsResponse {
+        events: page.rows.iter().map(event).collect(),
         next_after_number: last.map_or(0, |row| int(row.number)),
         oldest_number: int(page.oldest),
         newest_number: int(page.newest),

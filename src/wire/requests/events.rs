@@ -1,16 +1,16 @@
 //! Which events of an org are asked for.
 
-use super::{Parsed, org, page_size};
+use super::{Parsed, optional, org, page_size};
 use crate::{
     domain::{command::ListEvents, events::EventKind, ids::OrgId, input::InputError, window::Millis},
     wire::admin::v1 as admin,
 };
 
-/// Every kind is known, and no number is negative.
-pub fn list_events(request: &admin::ListEventsRequest) -> Parsed<(OrgId, ListEvents)> {
+/// Every kind is known, and no number is negative. Without an org it is about the node.
+pub fn list_events(request: &admin::ListEventsRequest) -> Parsed<(Option<OrgId>, ListEvents)> {
     let kinds: Parsed<Vec<EventKind>> =
         request.kinds.iter().enumerate().map(|(index, name)| kind(&format!("kinds[{index}]"), name)).collect();
-    let org = org(&request.org)?;
+    let org = optional(&request.org, org)?;
     let list = ListEvents {
         kinds: kinds?,
         after: number("after_number", request.after_number)?,
@@ -23,8 +23,9 @@ pub fn list_events(request: &admin::ListEventsRequest) -> Parsed<(OrgId, ListEve
 
 /// The same of operators alone.
 pub fn list_audit(request: &admin::ListAuditRequest) -> Parsed<(OrgId, ListEvents)> {
-    let (org, list) = list_events(&admin::ListEventsRequest {
-        org: request.org.clone(),
+    let org = org(&request.org)?;
+    let (_, list) = list_events(&admin::ListEventsRequest {
+        org: String::new(),
         kinds: Vec::new(),
         after_number: request.after_number,
         page_size: request.page_size,
@@ -56,7 +57,7 @@ mod tests {
     fn what_is_refused_is_named_with_what_is_allowed() {
         let ask = || admin::ListEventsRequest { org: "acme".into(), ..Default::default() };
         for (request, field, allowed) in [
-            (admin::ListEventsRequest { org: String::new(), ..ask() }, "org", "1 to 128"),
+            (admin::ListEventsRequest { org: "a b".into(), ..ask() }, "org", "1 to 128"),
             (admin::ListEventsRequest { kinds: vec!["operator".into(), "x".into()], ..ask() }, "kinds[1]", "operator"),
             (admin::ListEventsRequest { after_number: -1, ..ask() }, "after_number", "0 or more"),
             (admin::ListEventsRequest { since_ms: -1, ..ask() }, "since_ms", "0 or more"),
