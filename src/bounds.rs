@@ -235,6 +235,9 @@ bounds! {
     events_per_org: 200 in 1..=100_000, live;
     /// Events of operators per org, for 400 days; past it the oldest go first.
     operator_events_per_org: 200 in 1..=100_000, live;
+    /// Streams of events (WatchEvents) that are open on this node; each has a page of events in
+    /// memory at most.
+    watches: 1_000 in 0..=100_000, live;
     /// Orgs whose balance and exemption are remembered.
     billing_orgs: 10_000 in 1..=10_000_000, at_start;
     /// Requests to the billing provider in flight.

@@ -159,6 +159,7 @@ impl fmt::Display for ServiceError {
             Self::NodeBusy { bound, most } => {
                 let what = match bound {
                     Bound::resident_orgs => "orgs in memory, none of which is idle",
+                    Bound::watches => "streams of events open",
                     _ => "calls in flight",
                 };
                 write!(f, "this node has as many {what}, as {bound} = {most} allows; this is overload, not a quota")

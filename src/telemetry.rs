@@ -125,6 +125,7 @@ pub struct Metrics {
     clock_behind: Gauge,
     serving: Gauge,
     reservations_open: Gauge,
+    watches_open: Gauge,
     reservations_expired: Counter,
     config_waiting: Gauge,
     config_refused: Gauge,
@@ -178,6 +179,7 @@ impl Default for Metrics {
             clock_behind: Gauge::default(),
             serving: Gauge::default(),
             reservations_open: Gauge::default(),
+            watches_open: Gauge::default(),
             reservations_expired: Counter::default(),
             config_waiting: Gauge::default(),
             config_refused: Gauge::default(),
@@ -222,6 +224,7 @@ impl Metrics {
         );
         r.register("serving", "1 while health is SERVING", self.serving.clone());
         r.register("reservations_open", "Open reservations of all orgs", self.reservations_open.clone());
+        r.register("watches_open", "Open streams of events", self.watches_open.clone());
         r.register(
             "reservations_expired",
             "Reservations that nobody settled in time",
@@ -376,6 +379,7 @@ impl Metrics {
         self.clock_behind.set(i64::try_from(now.clock.behind() / SECOND_MS).unwrap_or(i64::MAX));
         self.serving.set(i64::from(now.serving));
         self.reservations_open.set(i64::try_from(now.open_reservations).unwrap_or(i64::MAX));
+        self.watches_open.set(now.watches.into());
         self.config_waiting.set(i64::try_from(now.reload.needs_restart).unwrap_or(i64::MAX));
         self.config_refused.set(i64::from(now.reload.is_refused));
         self.oldest_group.set(i64::try_from(now.oldest_group_ms).unwrap_or(i64::MAX));

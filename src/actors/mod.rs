@@ -42,6 +42,7 @@ mod sweeper;
 #[cfg(test)]
 mod tests;
 mod unnoted;
+mod watched;
 mod write_behind;
 
 use std::{
@@ -170,6 +171,7 @@ struct Shared {
     stale: stale::Stale,
     newcomers: newcomers::Newcomers,
     unnoted: unnoted::Unnoted,
+    watched: watched::Watched,
     headroom: Headroom,
     exports: outbox::Waiting,
     /// Of reports of usage to the billing provider.
@@ -237,6 +239,7 @@ impl Orgs {
             stale: stale::Stale::default(),
             newcomers: newcomers::Newcomers::default(),
             unnoted: unnoted::Unnoted::default(),
+            watched: watched::Watched::default(),
             headroom: Headroom::default(),
             exports: outbox::Waiting::default(),
             report_spacing: Arc::default(),
@@ -378,11 +381,6 @@ impl Orgs {
     /// Orgs whose usage is reported less often just now, because the last reports failed.
     pub fn spaced_reports(&self) -> u64 {
         self.shared.report_spacing.orgs()
-    }
-
-    /// What all pools add up to, as last summed up.
-    pub fn pool_totals(&self) -> PoolTotals {
-        self.shared.pools.totals()
     }
 
     /// Actors that ended by a panic or an error since start.

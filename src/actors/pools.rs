@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{news, registry::Registry, residents::Arrivals};
+use super::{Orgs, news, registry::Registry, residents::Arrivals};
 use crate::{
     domain::{
         command::RollPools,
@@ -52,6 +52,13 @@ pub(super) struct Board {
     touched: Mutex<BTreeSet<OrgId>>,
     summaries: Mutex<BTreeMap<OrgId, Vec<PoolSummary>>>,
     called: watch::Sender<bool>,
+}
+
+impl Orgs {
+    /// What all pools add up to, as last summed up.
+    pub fn pool_totals(&self) -> PoolTotals {
+        self.shared.pools.totals()
+    }
 }
 
 impl Default for Board {

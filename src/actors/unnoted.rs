@@ -1,5 +1,6 @@
-//! Decisions that were made without the state of their org, and how many admissions left memory with an org whose commits
-//! were not durable: kept in memory until the org can be asked to keep them.
+//! Decisions that were made without the state of their org, and how many admissions left memory
+//! with an org whose commits were not durable: kept in memory until the org can be asked to keep
+//! them.
 
 use std::{
     collections::HashMap,

@@ -41,6 +41,8 @@ const KEY_ENDS: &str = "PRIVATE KEY-----";
 pub(super) struct Caller {
     bearer: Option<MetadataValue<Ascii>>,
     timeout: Duration,
+    /// A call goes on for as long as both sides want.
+    is_endless: bool,
 }
 
 impl fmt::Debug for Caller {
@@ -51,7 +53,9 @@ impl fmt::Debug for Caller {
 
 impl Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.set_timeout(self.timeout);
+        if !self.is_endless {
+            request.set_timeout(self.timeout);
+        }
         if let Some(bearer) = &self.bearer {
             request.metadata_mut().insert("authorization", bearer.clone());
         }
@@ -80,7 +84,7 @@ impl Connection {
             Err(_) => return Err(Failure::TimedOut { address, after: timeout }),
         };
         let channel = connected.map_err(|error| unreachable(&address, &error))?;
-        Ok(Self { address, channel, caller: Caller { bearer, timeout } })
+        Ok(Self { address, channel, caller: Caller { bearer, timeout, is_endless: false } })
     }
 
     pub(super) fn gate(&self) -> GateServiceClient<Calls> {
@@ -106,6 +110,12 @@ impl Connection {
     pub(super) fn admin(&self) -> AdminServiceClient<Calls> {
         AdminServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
             .max_decoding_message_size(MESSAGE_BYTES)
+    }
+
+    /// For streams that have no end.
+    pub(super) fn admin_without_deadline(&self) -> AdminServiceClient<Calls> {
+        let caller = Caller { is_endless: true, ..self.caller.clone() };
+        AdminServiceClient::with_interceptor(self.channel.clone(), caller).max_decoding_message_size(MESSAGE_BYTES)
     }
 
     /// Waits for one call, no longer than `--timeout`: the deadline that is sent with the call covers

@@ -72,7 +72,15 @@ const EXAMPLES: [(&str, &[&str]); 63] = [
     // Orgs and their limits.
     ("org list", &["tollgate org list --limit 20", "tollgate org list --no-headers    # one line an org, for scripts"]),
     ("org changes", &["tollgate org changes acme --since 7d"]),
-    ("events", &["tollgate events acme --since 1d", "tollgate events --node    # its store and its clock"]),
+    (
+        "events",
+        &[
+            "tollgate events acme --since 1d",
+            "tollgate events acme --follow --after 42    # until Ctrl-C",
+            "tollgate events --follow --kind exhausted    # of every org",
+            "tollgate events --node    # its store and its clock",
+        ],
+    ),
     ("org show", &["tollgate org show acme"]),
     (
         "org override set",

@@ -45,7 +45,7 @@ pub(super) async fn run(global: &GlobalArgs, verb: &RemoteVerb, every: Duration,
 }
 
 /// Until Ctrl-C or SIGTERM.
-async fn stopped() {
+pub(super) async fn stopped() {
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     match (interrupt, terminate) {
         (Ok(mut interrupt), Ok(mut terminate)) => {

@@ -183,7 +183,7 @@ commands! { |org, ask, ctx, configured|
     Settle, Durable, None, SettleOutbox(SettleOutbox) => OutboxSettled = org.settle_outbox(&ask.0);
     Admit, Nothing, None, ListOutbox(ListOutbox) => Vec<OutboxRow> = org.list_outbox(ask);
     Admit, Durable, None, ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key, ctx);
-    Admit, Nothing, None, ListEvents(ListEvents) => Option<EventPage> = org.list_events(ask);
+    Admit, if ask.durable { Durable } else { Nothing }, None, ListEvents(ListEvents) => Option<EventPage> = org.list_events(ask);
     Admit, Nothing, None, GetStatus(GetStatus) => Box<Status>
         = org.status(&ask.scopes, ask.known, ctx);
     Admit, Nothing, None, Inspect(Inspect) => Option<Box<Snapshot>> = org.inspect(ctx);

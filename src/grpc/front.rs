@@ -17,7 +17,7 @@ use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
     codegen::{Service as Tower, http},
-    server::{Grpc, StreamingService, UnaryService},
+    server::{Grpc, ServerStreamingService, StreamingService, UnaryService},
     service::Routes,
 };
 
@@ -29,7 +29,7 @@ use crate::{
     net::{Arriving, Peer, Reached},
     rpc::{
         self, Replied, Taken,
-        table::{CALL_BYTES, Method, Reader, Size, Streamed, Unary},
+        table::{CALL_BYTES, Method, Reader, Size, Streamed, Unary, Watched},
     },
     service::Service,
     wire::status,
@@ -187,6 +187,27 @@ impl Reader for Exchange<'_> {
         Box::pin(async move { Ok(grpc.streaming(Opening::<R>(service, caller, PhantomData), request).await) })
     }
 
+    fn watch<R: Watched>(self) -> Answering {
+        let caller = match self.caller::<R>() {
+            Ok(caller) => caller,
+            Err(error) => return refused(&error),
+        };
+        let (mut grpc, service) = (self.grpc::<R>(), self.front.service.clone());
+        let ends = (callers_deadline(self.request.headers()), callers_trace(self.request.headers()));
+        let connection = self.request.extensions().get::<Reached>().map(|reached| reached.worked_on().clone());
+        let arrived = service.turns().arrive([connection, caller.worked_on().cloned()]);
+        let request = self.request(true);
+        Box::pin(async move {
+            if let Err(error) = rpc::turn::<R>(&service, &arrived) {
+                Box::pin(service.turns().hold()).await;
+                return Ok(status::to_status(&error).into_http());
+            }
+            // What it does from here on is to wait.
+            drop(arrived);
+            Ok(grpc.server_streaming(Watching::<R>(service, caller, ends, PhantomData), request).await)
+        })
+    }
+
     /// Health is for whoever balances load, and says nothing of an org. All else is for whoever is known.
     fn unknown(self) -> Answering {
         if !self.name().starts_with(HEALTH)
@@ -248,6 +269,22 @@ impl<R: Streamed> StreamingService<Taken<R::Request>> for Opening<R> {
         let over = Reached::age(request.extensions().get::<Reached>().cloned());
         let requests = request.into_inner().map_ok(|request| request.message);
         let answers = rpc::serve_stream::<R, Status>(self.0.clone(), self.1.clone(), requests, over);
+        ready(Ok(Response::new(Box::pin(answers.map_ok(Replied::Own)))))
+    }
+}
+
+/// One request whose answers are about to begin; they end with the age of its connection.
+struct Watching<R>(Arc<Service>, Arc<Principal>, (Option<Duration>, Option<Traceparent>), PhantomData<fn() -> R>);
+
+impl<R: Watched> ServerStreamingService<Taken<R::Request>> for Watching<R> {
+    type Response = Replied<R::Response>;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Replied<R::Response>, Status>> + Send>>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Taken<R::Request>>) -> Self::Future {
+        let over = Reached::age(request.extensions().get::<Reached>().cloned());
+        let (service, caller, request) = (self.0.clone(), self.1.clone(), request.into_inner().message);
+        let answers = rpc::serve_watch::<R, Status>(service, caller, self.2, request, over);
         ready(Ok(Response::new(Box::pin(answers.map_ok(Replied::Own)))))
     }
 }

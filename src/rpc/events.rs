@@ -15,7 +15,7 @@ pub(super) async fn list_events(
 ) -> Answer<admin::ListEventsResponse> {
     let (org, asked) = requests::list_events(&request)?;
     match org {
-        Some(org) => list(service, call, &org, asked).await,
+        Some(org) => list_of_org(service, call, &org, asked).await,
         None => Ok(answers::node_events(service.node(), &service.node_events(&asked), asked.max)),
     }
 }
@@ -26,11 +26,16 @@ pub(super) async fn list_audit(
     request: admin::ListAuditRequest,
 ) -> Answer<admin::ListAuditResponse> {
     let (org, asked) = requests::list_audit(&request)?;
-    let admin::ListEventsResponse { events, next_after_number, .. } = list(service, call, &org, asked).await?;
+    let admin::ListEventsResponse { events, next_after_number, .. } = list_of_org(service, call, &org, asked).await?;
     Ok(admin::ListAuditResponse { events, next_after_number })
 }
 
-async fn list(service: &Service, call: &Call, org: &OrgId, list: ListEvents) -> Answer<admin::ListEventsResponse> {
+pub(super) async fn list_of_org(
+    service: &Service,
+    call: &Call,
+    org: &OrgId,
+    list: ListEvents,
+) -> Answer<admin::ListEventsResponse> {
     let max = list.max;
     let page = service.ask(org, list, call).await?.ok_or_else(|| ServiceError::UnknownOrg(org.clone()))?;
     Ok(answers::events(org, &page, max))

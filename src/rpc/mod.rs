@@ -4,8 +4,9 @@
 //! a front ── table::read ──▶ which rpc this is ── serve ──▶ owner of the org ── handler ──▶ service
 //! ```
 //!
-//! Nothing here knows a transport. A front implements [`table::Reader`] and passes each call to [`serve()`]
-//! or [`serve_stream()`], which give it a deadline, measure it and count its error. So a call behaves alike
+//! Nothing here knows a transport. A front implements [`table::Reader`] and passes each call to
+//! [`serve()`], [`serve_stream()`] or [`serve_watch()`], which give it a deadline, measure it and
+//! count its error. So a call behaves alike
 //! through every front.
 
 mod admin;
@@ -27,10 +28,11 @@ mod taken;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod watch;
 mod what_if;
 
 pub use cluster::balance_changed;
-pub use serve::{permit_rpc, serve, serve_forwarded, serve_stream, turn};
+pub use serve::{permit_rpc, serve, serve_forwarded, serve_stream, serve_watch, turn};
 pub use taken::{Replied, Taken};
 
 /// What a handler answers.

@@ -39,6 +39,8 @@ pub enum Kind {
     Unary,
     /// Streams of both.
     Stream,
+    /// One request, a stream of responses.
+    Watch,
 }
 
 /// Which field of a request names its org.
@@ -48,7 +50,7 @@ pub enum OrgField {
     None,
     /// None: the call changes the node, and so every org.
     Node,
-    /// This field. Audit allows an empty one, which means every org.
+    /// This field. Audit and WatchEvents allow an empty one, which means every org.
     One(&'static str),
     /// In every message of the first field (the items of a batch, the request in an item of a stream), the
     /// second field.

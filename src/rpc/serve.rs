@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     Answer, Replied, Taken,
     route::{self, Forwarded},
-    table::{Method, Orgs, Streamed, Unary},
+    table::{Method, Orgs, Streamed, Unary, Watched},
 };
 use crate::{
     auth::Principal,
@@ -51,7 +51,7 @@ pub fn permit_rpc<R: Method>(service: &Service, caller: &Principal) -> Answer<()
 ///
 /// # Errors
 /// Why the call is not carried out.
-pub fn turn<R: Unary>(service: &Service, arrived: &Arrived) -> Answer<Duration> {
+pub fn turn<R: Method>(service: &Service, arrived: &Arrived) -> Answer<Duration> {
     let lane = if R::RPC.settles { Lane::Settle } else { Lane::Admit };
     service.orgs().turn(lane, arrived).inspect_err(|error| failed(service, R::RPC.method, error))
 }
@@ -161,13 +161,7 @@ pub fn serve_stream<R: Streamed, E: From<ServiceError> + Send + 'static>(
     requests: impl Stream<Item = Result<R::Request, E>> + Send + 'static,
     over: impl Future<Output = ()> + Send + 'static,
 ) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
-    let closing = service.closing().cancelled_owned();
-    let over = async move {
-        tokio::select! {
-            () = closing => {}
-            () = over => {}
-        }
-    };
+    let over = until_closing(&service, over);
     let room = Arc::new(Semaphore::new(REQUESTS_AT_ONCE));
     let chunks = until_fault(requests).ready_chunks(CHUNK).then(move |chunk| {
         let places = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
@@ -177,6 +171,61 @@ pub fn serve_stream<R: Streamed, E: From<ServiceError> + Send + 'static>(
     chunks.take_until(over).flat_map_unordered(CHUNKS_AT_ONCE, move |(chunk, held)| {
         Box::pin(serve_chunk::<R, E>(service.clone(), caller.clone(), chunk, held))
     })
+}
+
+/// Ends with the node, or before.
+fn until_closing<Over: Future<Output = ()> + Send>(
+    service: &Service,
+    over: Over,
+) -> impl Future<Output = ()> + Send + use<Over> {
+    let closing = service.closing().cancelled_owned();
+    async move {
+        tokio::select! {
+            () = closing => {}
+            () = over => {}
+        }
+    }
+}
+
+/// Serves one request with a stream of responses, which is asked for the next one only when the
+/// last one has left. It ends as a stream of requests does, and with the deadline of its caller, if
+/// that has one; how long it took is how long the first response did.
+pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
+    service: Arc<Service>,
+    caller: Arc<Principal>,
+    (callers, trace): (Option<Duration>, Option<Traceparent>),
+    request: R::Request,
+    over: impl Future<Output = ()> + Send + 'static,
+) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
+    let call = Call { trace, ..service.call(R::RPC.method, caller.clone(), None) };
+    let mut request = request;
+    let permitted = R::permit(&caller, &mut request).and_then(|()| service.watch_place());
+    let over = until_closing(&service, over);
+    let over = async move {
+        match callers {
+            Some(callers) => drop(tokio::time::timeout(callers, over).await),
+            None => over.await,
+        }
+    };
+    let answers = match permitted {
+        Ok(place) => {
+            let answers = R::handle(service.clone(), call.clone(), request);
+            // Held as long as the stream.
+            answers.map(move |answer| (answer, &place).0).left_stream()
+        }
+        Err(error) => stream::once(ready(Err(error))).right_stream(),
+    };
+    let mut is_first = true;
+    let checked = answers.map(move |answer| {
+        // It outlives what it began with.
+        let valid = caller.is_valid_by(service.clock()).map_err(ServiceError::Unauthenticated);
+        let answer = valid.and(answer).inspect_err(|error| failed(&service, call.rpc, error));
+        if std::mem::take(&mut is_first) {
+            service.metrics().answered(call.rpc, call.deadline.elapsed());
+        }
+        answer.map_err(E::from)
+    });
+    until_fault(checked.take_until(over))
 }
 
 /// What comes behind a fault is never asked for: a message that cannot be decoded would be found again and again.

@@ -10,7 +10,9 @@ use futures_util::Stream;
 use prost::{DecodeError, Message, Name};
 
 pub use super::row::{CALL_BYTES, Kind, OrgField, Rpc, Size};
-use super::{Answer, admin, budget, cluster, control, events, explain, gate, permit, pool, session, usage, what_if};
+use super::{
+    Answer, admin, budget, cluster, control, events, explain, gate, permit, pool, session, usage, watch, what_if,
+};
 use crate::{
     auth::{Access, Principal},
     error::ServiceError,
@@ -69,6 +71,16 @@ pub trait Streamed: Method {
     ) -> impl Stream<Item = Self::Response> + Send + 'static;
 }
 
+/// Called through [`super::serve_watch()`] alone.
+pub trait Watched: Method {
+    /// Answers one request for as long as it is read; an error is the last.
+    fn handle(
+        service: Arc<Service>,
+        call: Call,
+        request: Self::Request,
+    ) -> impl Stream<Item = Answer<Self::Response>> + Send + 'static;
+}
+
 /// A front: what it does with a call, by the kind of the rpc.
 pub trait Reader: Sized {
     /// What the front returns for a call.
@@ -80,6 +92,8 @@ pub trait Reader: Sized {
     fn unary<R: Unary>(self) -> Self::Answer;
     /// The name is that of `R`, with streams of both.
     fn stream<R: Streamed>(self) -> Self::Answer;
+    /// The name is that of `R`, with one request and a stream of responses.
+    fn watch<R: Watched>(self) -> Self::Answer;
     /// No row has this name.
     fn unknown(self) -> Self::Answer;
 }
@@ -159,9 +173,11 @@ macro_rules! rpcs {
 
     (@kind unary) => { Kind::Unary };
     (@kind stream) => { Kind::Stream };
+    (@kind watch) => { Kind::Watch };
 
     (@field [none]) => { OrgField::None };
     (@field [node]) => { OrgField::Node };
+    (@field [any $field:ident]) => { OrgField::One(stringify!($field)) };
     (@field [one $field:ident $(with scopes)?]) => { OrgField::One(stringify!($field)) };
     (@field [each $list:ident $field:ident with scopes]) => {
         OrgField::Each(stringify!($list), stringify!($field))
@@ -179,6 +195,7 @@ macro_rules! rpcs {
         let _ = $request;
         permit::node($caller)
     }};
+    (@permit $caller:ident $request:ident [any $field:ident]) => { permit::any_org($caller, &$request.$field) };
     (@permit $caller:ident $request:ident [one $field:ident]) => { permit::org($caller, &$request.$field) };
     (@permit $caller:ident $request:ident [one $field:ident with scopes]) => { permit::scoped($caller, $request) };
     (@permit $caller:ident $request:ident [each $list:ident $field:ident with scopes]) => {{
@@ -194,6 +211,7 @@ macro_rules! rpcs {
         let _ = $request;
         Orgs::None
     }};
+    (@orgs $request:ident [any $field:ident]) => { Orgs::One(&$request.$field) };
     (@orgs $request:ident [one $field:ident $(with scopes)?]) => { Orgs::One(&$request.$field) };
     (@orgs $request:ident [each $list:ident $field:ident with scopes]) => {
         Orgs::Each($request.$list.iter().map(|item| item.$field.as_str()).collect())
@@ -222,8 +240,21 @@ macro_rules! rpcs {
         }
     };
 
+    (@handle watch $name:ident $handler:path) => {
+        impl Watched for $name {
+            fn handle(
+                service: Arc<Service>,
+                call: Call,
+                request: Self::Request,
+            ) -> impl Stream<Item = Answer<Self::Response>> + Send + 'static {
+                $handler(service, call, request)
+            }
+        }
+    };
+
     (@read unary $name:ident $reader:ident) => { $reader.unary::<$name>() };
     (@read stream $name:ident $reader:ident) => { $reader.stream::<$name>() };
+    (@read watch $name:ident $reader:ident) => { $reader.watch::<$name>() };
 }
 
 rpcs! {
@@ -347,6 +378,8 @@ rpcs! {
         unary SetExemption(admin_v1::SetExemptionRequest) -> admin_v1::SetExemptionResponse
             = control::set_exemption,
             org: [one org], Operates;
+        watch WatchEvents(admin_v1::WatchEventsRequest) -> admin_v1::WatchEventsResponse = watch::watch_events,
+            org: [any org], Views;
     }
 }
 

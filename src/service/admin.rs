@@ -260,6 +260,7 @@ impl Service {
             spaced_reports: self.orgs.spaced_reports(),
             pools: self.orgs.pool_totals(),
             open_reservations: self.orgs.open_holds(),
+            watches: self.open_watches(),
             reload: crate::telemetry::ReloadReadings {
                 needs_restart: reloaded.needs_restart.len(),
                 is_refused: !reloaded.mistakes.is_empty(),

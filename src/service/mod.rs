@@ -23,7 +23,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -111,6 +111,8 @@ pub struct Service {
     identity_troubles: Mutex<BTreeMap<&'static str, String>>,
     /// What happened to this node.
     node_log: Mutex<NodeLog>,
+    /// Streams of answers that are open.
+    watches: Arc<AtomicU32>,
     closing: CancellationToken,
 }
 
@@ -136,6 +138,7 @@ impl Service {
             oldest_group_ms: AtomicU64::new(0),
             identity_troubles: Mutex::default(),
             node_log: Mutex::default(),
+            watches: Arc::default(),
             closing: CancellationToken::new(),
         }
     }

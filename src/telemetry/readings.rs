@@ -40,6 +40,8 @@ pub struct Readings {
     pub pools: actors::PoolTotals,
     /// Reservations that are open, of all orgs.
     pub open_reservations: u64,
+    /// Streams of events that are open.
+    pub watches: u32,
     /// How the last reload of the configuration went.
     pub reload: ReloadReadings,
 }

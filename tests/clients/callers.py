@@ -44,6 +44,12 @@ class Rpcs:
             if method.client_streaming:
                 call = channel.stream_stream(f"/{name}", response_deserializer=answer_type.FromString)
                 answers = list(call(iter([request]), metadata=metadata, timeout=10))
+            elif method.server_streaming:
+                # It has no end of its own.
+                call = channel.unary_stream(f"/{name}", response_deserializer=answer_type.FromString)
+                stream = call(request, metadata=metadata, timeout=10)
+                answers = [next(stream)]
+                stream.cancel()
             else:
                 call = channel.unary_unary(f"/{name}", response_deserializer=answer_type.FromString)
                 answers = [call(request, metadata=metadata, timeout=10)]

@@ -64,7 +64,7 @@ class Service:
         request = message_factory.GetMessageClass(method.input_type)
         response = message_factory.GetMessageClass(method.output_type)
         streams = method.client_streaming
-        kind = channel.stream_stream if streams else channel.unary_unary
+        kind = channel.stream_stream if streams else channel.unary_stream if method.server_streaming else channel.unary_unary
         call = kind(
             f"/{service}/{method.name}",
             request_serializer=request.SerializeToString,
@@ -79,7 +79,7 @@ class Service:
         )
 
 
-class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor):
     """Sends a token with every call."""
 
     def __init__(self, token):
@@ -89,6 +89,9 @@ class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientIntercepto
         return details._replace(metadata=[*(details.metadata or []), ("authorization", f"Bearer {self._token}")])
 
     def intercept_unary_unary(self, continuation, client_call_details, request):
+        return continuation(self._with_token(client_call_details), request)
+
+    def intercept_unary_stream(self, continuation, client_call_details, request):
         return continuation(self._with_token(client_call_details), request)
 
     def intercept_stream_stream(self, continuation, client_call_details, request_iterator):

@@ -83,6 +83,7 @@ impl OrgTask {
         self.handed_over += 1;
         let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
         let writes = self.state.writes();
+        let has_events = self.shared.watched.concerns(&write.puts);
         let has_exports = self.state.has_exports();
         let open = self.state.open_holds();
         let holds = (open != self.holds).then_some(open);
@@ -100,6 +101,9 @@ impl OrgTask {
                     durable.commits.store(commits, Ordering::Release);
                     durable.admissions.store(admissions, Ordering::Release);
                     durable.writes.store(writes, Ordering::Release);
+                    if has_events {
+                        shared.watched.note(&org);
+                    }
                     if has_exports {
                         shared.exports.note(&org);
                     }

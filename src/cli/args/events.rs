@@ -26,9 +26,13 @@ impl Since {
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
-    /// The tenant
-    #[arg(value_parser = org, required_unless_present = "node")]
+    /// The tenant; with --follow every one, where none is named
+    #[arg(value_parser = org, required_unless_present_any = ["node", "follow"])]
     pub org: Option<OrgId>,
+    /// Print events as they come, until Ctrl-C, from --after or --since or now on; goes on over a
+    /// restart of the node. With -o json each event, and each gap, is one line
+    #[arg(short, long, conflicts_with_all = ["node", "until", "limit"])]
+    pub follow: bool,
     /// What happened to the node that is asked, and to no org: its store, its clock
     #[arg(long, conflicts_with = "org")]
     pub node: bool,

@@ -15,9 +15,8 @@ impl RemoteVerb {
             }
             Self::Pool(verb) => matches!(verb, PoolVerb::Show(_)),
             Self::Billing(verb) => matches!(verb, BillingVerb::Exports { .. }),
-            Self::Why(_) | Self::Explain(_) | Self::Denials(_) | Self::Events(_) | Self::Usage(_) | Self::Plan(_) => {
-                true
-            }
+            Self::Events(args) => !args.follow,
+            Self::Why(_) | Self::Explain(_) | Self::Denials(_) | Self::Usage(_) | Self::Plan(_) => true,
             Self::Status(_) | Self::Reservation(_) | Self::Audit(_) | Self::Node | Self::Cluster(_) => true,
             Self::Commit(_) | Self::Release(_) | Self::Extend(_) | Self::Record(_) | Self::Complete(_) => false,
             Self::Resume(_) | Self::Drain(_) | Self::Reload => false,

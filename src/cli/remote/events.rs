@@ -3,7 +3,7 @@
 use crate::{
     cli::{
         Exit,
-        args::{ChangesArgs, EventsArgs, LogArgs},
+        args::{ChangesArgs, EventsArgs, LogArgs, Since},
         connect::Connection,
         failure::Failure,
         output::{Output, View, number, table, text},
@@ -28,6 +28,7 @@ pub(super) async fn run(connection: &Connection, args: &EventsArgs, output: &mut
             page_size: part.size,
             since_ms: part.since,
             until_ms: part.until,
+            durable: false,
         };
         let page = connection.wait(connection.admin().list_events(request)).await?;
         (all.oldest_number, all.newest_number) = (page.oldest_number, page.newest_number);
@@ -35,7 +36,7 @@ pub(super) async fn run(connection: &Connection, args: &EventsArgs, output: &mut
     })
     .await?;
     all.next_after_number = next;
-    output.answer(&all, |all, _| event_table(&all.events))?;
+    output.answer(&all, |all, _| event_table(&all.events, false))?;
     continuation(next, output);
     Ok(Exit::Done)
 }
@@ -79,10 +80,7 @@ async fn collect(
     events: &mut Vec<Event>,
     mut call: impl AsyncFnMut(Part) -> Result<(Vec<Event>, i64), Failure>,
 ) -> Result<i64, Failure> {
-    let instant = |given: Option<crate::cli::args::Since>| {
-        given.map_or(0, |given| i64::try_from(given.at(now)).unwrap_or(i64::MAX))
-    };
-    let (since, until) = (instant(log.since), instant(log.until));
+    let (since, until) = (instant(log.since, now), instant(log.until, now));
     let (mut after, mut wanted) = (log.after.unwrap_or(0), log.limit);
     loop {
         let size = i32::try_from(wanted.min(PAGE)).unwrap_or(i32::MAX);
@@ -96,20 +94,30 @@ async fn collect(
     }
 }
 
+/// As requests have it; 0 = none is given.
+pub(super) fn instant(given: Option<Since>, now: Millis) -> i64 {
+    given.map_or(0, |given| i64::try_from(given.at(now)).unwrap_or(i64::MAX))
+}
+
 fn continuation(next: i64, output: &mut Output<'_>) {
     if next != 0 {
         output.remark(&format!("there are more: --after {next} continues"));
     }
 }
 
-fn event_table(events: &[Event]) -> View {
+/// With a column of orgs where they are several.
+pub(super) fn event_table(events: &[Event], of_many: bool) -> View {
     let columns = [number("number"), text("at"), text("kind"), text("event")];
-    table(
-        columns,
-        events
-            .iter()
-            .map(|event| [event.number.to_string(), iso(event.at_ms), event.kind.clone(), event.message.clone()]),
-    )
+    let cells = |event: &Event| [event.number.to_string(), iso(event.at_ms), event.kind.clone(), event.message.clone()];
+    if !of_many {
+        return table(columns, events.iter().map(cells));
+    }
+    let [number, at, kind, message] = columns;
+    let rows = events.iter().map(|event| {
+        let [number, at, kind, message] = cells(event);
+        [event.org.clone(), number, at, kind, message]
+    });
+    table([text("org"), number, at, kind, message], rows)
 }
 
 /// A line for each value that was changed.

@@ -13,6 +13,7 @@ mod decision_view;
 mod events;
 mod explain;
 mod explain_view;
+mod follow;
 mod format;
 mod limit_view;
 mod node;
@@ -145,6 +146,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
             pool::run(&open().await?, request, output).await
         }
         RemoteVerb::Billing(verb) => billing::run(&open().await?, verb, output).await,
+        RemoteVerb::Events(args) if args.follow => follow::run(&open().await?, args, output).await,
         RemoteVerb::Events(args) => events::run(&open().await?, args, output).await,
         RemoteVerb::Usage(args) => {
             let request = usage::request(args)?;

@@ -373,6 +373,12 @@ impl AdminService for Canned {
         events::listed(&self.keep(request)).map(Response::new)
     }
 
+    type WatchEventsStream = BoxStream<WatchEventsResponse>;
+
+    async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Reply<Self::WatchEventsStream> {
+        events::watched(&mut self.0.lock().unwrap(), request.into_inner())
+    }
+
     async fn list_audit(&self, request: Request<ListAuditRequest>) -> Reply<ListAuditResponse> {
         events::audited(&self.keep(request)).map(Response::new)
     }

@@ -15,4 +15,6 @@ pub struct ListEvents {
     pub until: Option<Millis>,
     /// The most events in the answer.
     pub max: usize,
+    /// Answered when all of it is on disk.
+    pub durable: bool,
 }

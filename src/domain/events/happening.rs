@@ -65,7 +65,8 @@ pub enum Happening {
     },
     /// What an operator had set has ended by itself.
     OverrideEnded(Box<OverrideEnded>),
-    /// Calls were admitted whose usage is not in the state of the org: limits may be exceeded by as much.
+    /// Calls were admitted whose usage is not in the state of the org: limits may be exceeded by as
+    /// much.
     OverAdmitted {
         /// How many; at most where it is not known whether the store has some of them.
         calls: u64,

@@ -1,4 +1,5 @@
-//! What happened to a node and to no org: kept in its memory, bounded, under numbers that begin at 1 with its start.
+//! What happened to a node and to no org: kept in its memory, bounded, under numbers that begin at
+//! 1 with its start.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -66,8 +67,8 @@ pub struct NodeLog {
 }
 
 impl NodeLog {
-    /// A part is in trouble, with the reason, or well; each spell is announced once, and its end. Answers whether anything
-    /// was added.
+    /// A part is in trouble, with the reason, or well; each spell is announced once, and its end.
+    /// Answers whether anything was added.
     pub fn is(&mut self, part: Part, trouble: Option<&str>, now: Millis) -> bool {
         let (since, message) = match trouble {
             Some(_) if self.spells.contains_key(&part) => return false,
@@ -91,7 +92,7 @@ impl NodeLog {
 
     /// What is asked for.
     pub fn page(&self, list: &ListEvents) -> NodeEventPage {
-        let ListEvents { kinds, after, since, until, max } = list;
+        let ListEvents { kinds, after, since, until, max, durable: _ } = list;
         let is_wanted = |row: &&NodeEvent| {
             let of_kind = kinds.is_empty() || kinds.contains(&row.kind);
             let in_time = since.is_none_or(|since| since <= row.at) && until.is_none_or(|until| row.at < until);
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     fn all() -> ListEvents {
-        ListEvents { kinds: vec![], after: 0, since: None, until: None, max: 1000 }
+        ListEvents { kinds: vec![], after: 0, since: None, until: None, max: 1000, durable: false }
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl EventLog {
     }
 
     fn page(&self, list: &ListEvents) -> EventPage {
-        let ListEvents { kinds, after, since, until, max } = list;
+        let ListEvents { kinds, after, since, until, max, durable: _ } = list;
         let is_wanted = |row: &&EventRow| {
             let of_kind = kinds.is_empty() || kinds.contains(&row.what.kind());
             of_kind && since.is_none_or(|since| since <= row.at) && until.is_none_or(|until| row.at < until)

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) fn all() -> ListEvents {
-    ListEvents { kinds: vec![], after: 0, since: None, until: None, max: 1000 }
+    ListEvents { kinds: vec![], after: 0, since: None, until: None, max: 1000, durable: false }
 }
 
 impl OrgBench {

@@ -15,7 +15,8 @@ use crate::{
     bounds::{DENIAL_SPELL_MS, EVENTS_PER_MINUTE, SECOND_MS},
     domain::{
         alerts::Level,
-        events::{EventKind, Happening},
+        command::{End, Freeze, NoteDenials},
+        events::{EventKind, Happening, NodeLog, Part},
         gate::{Cause, Gate},
     },
 };
@@ -249,7 +250,8 @@ fn of_everything() -> BTreeSet<EventKind> {
     let mut seen = BTreeSet::new();
     let mut keep = |org: &mut OrgBench| seen.extend(org.restart().kinds());
     let mut org = OrgBench::with([spend_limit(CLOCK_DAY, 100)]);
-    org.freeze("f").unwrap();
+    let end = Some(End::After(MINUTE_MS));
+    org.ask(Freeze { reason: Reason::none().clone(), end, idempotency: key("f") }).unwrap();
     for amount in [80, 15, 5, 1] {
         org.spent(amount);
     }
@@ -285,7 +287,14 @@ fn of_everything() -> BTreeSet<EventKind> {
         org.record(&name, spend(1), &format!("r{number}")).unwrap();
     }
     org.after(MINUTE_MS).sweep();
+    org.ask(NoteDenials { rows: vec![], unstored: 1 }).unwrap();
     keep(&mut org);
+    let mut node = NodeLog::default();
+    for part in [Part::Store, Part::Disk, Part::Clock] {
+        node.is(part, Some("away"), T0);
+        node.is(part, None, T0);
+    }
+    seen.extend(node.page(&super::events::all()).rows.iter().map(|row| row.kind));
     seen
 }
 

@@ -16,7 +16,7 @@ use crate::{
     peer::{self, Owns},
     rpc::{
         self,
-        table::{Orgs, Reader, Streamed, Unary},
+        table::{Orgs, Reader, Streamed, Unary, Watched},
     },
     turns::Arrived,
     wire::{
@@ -83,6 +83,11 @@ impl Reader for Forwarded<'_> {
 
     fn stream<R: Streamed>(self) {
         let why = format!("{} is a stream: its items cross between nodes, as unary calls", R::RPC.name);
+        self.refused(own_error(Code::Unimplemented, "INTERNAL", why));
+    }
+
+    fn watch<R: Watched>(self) {
+        let why = format!("{} is a stream: what it reads crosses between nodes, as unary calls", R::RPC.name);
         self.refused(own_error(Code::Unimplemented, "INTERNAL", why));
     }
 

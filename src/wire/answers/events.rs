@@ -72,24 +72,23 @@ pub fn event(org: &OrgId, row: &EventRow) -> admin::Event {
         },
         Happening::TrialEnded => plain,
         Happening::Drifted { numbers } => admin::Event { count: int(*numbers), ..plain },
-        Happening::OverrideEnded(ended) => {
-            let OverrideEnded { scope, subject, setting, set_at, until, reason } = &**ended;
-            admin::Event {
-                scope: scope.shown().into_owned(),
-                limit: subject.to_string(),
-                changes: vec![admin::EventChange {
-                    field: subject.to_string(),
-                    old: setting.to_string(),
-                    new: String::new(),
-                }],
-                reason: reason.to_string(),
-                since_ms: int(*set_at),
-                until_ms: int(*until),
-                ..plain
-            }
-        }
+        Happening::OverrideEnded(ended) => override_ended(ended, plain),
         Happening::OverAdmitted { calls, since } => admin::Event { count: int(*calls), since_ms: int(*since), ..plain },
         Happening::LeftOut { count, since } => admin::Event { count: int(*count), since_ms: int(*since), ..plain },
+    }
+}
+
+fn override_ended(ended: &OverrideEnded, plain: admin::Event) -> admin::Event {
+    let OverrideEnded { scope, subject, setting, set_at, until, reason } = ended;
+    let (field, old, new) = (subject.to_string(), setting.to_string(), String::new());
+    admin::Event {
+        scope: scope.shown().into_owned(),
+        limit: subject.to_string(),
+        changes: vec![admin::EventChange { field, old, new }],
+        reason: reason.to_string(),
+        since_ms: int(*set_at),
+        until_ms: int(*until),
+        ..plain
     }
 }
 

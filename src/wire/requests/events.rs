@@ -2,23 +2,51 @@
 
 use super::{Parsed, optional, org, page_size};
 use crate::{
+    bounds::EVENT_RETENTION_MS,
     domain::{command::ListEvents, events::EventKind, ids::OrgId, input::InputError, window::Millis},
     wire::admin::v1 as admin,
 };
 
 /// Every kind is known, and no number is negative. Without an org it is about the node.
 pub fn list_events(request: &admin::ListEventsRequest) -> Parsed<(Option<OrgId>, ListEvents)> {
-    let kinds: Parsed<Vec<EventKind>> =
-        request.kinds.iter().enumerate().map(|(index, name)| kind(&format!("kinds[{index}]"), name)).collect();
     let org = optional(&request.org, org)?;
     let list = ListEvents {
-        kinds: kinds?,
+        kinds: kinds(&request.kinds)?,
         after: number("after_number", request.after_number)?,
         since: time("since_ms", request.since_ms)?,
         until: time("until_ms", request.until_ms)?,
         max: page_size(request.page_size)?,
+        durable: request.durable,
     };
     Ok((org, list))
+}
+
+/// Which events a stream has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchAsk {
+    /// `None` = every one that the caller may reach.
+    pub org: Option<OrgId>,
+    /// Empty = of every kind.
+    pub kinds: Vec<EventKind>,
+    /// Behind this number; only with an org.
+    pub after: Option<u64>,
+    /// Not before this time, which is not longer ago than events are kept.
+    pub since: Option<Millis>,
+}
+
+/// Every kind is known; a number is of an org, and goes without a time.
+pub fn watch_events(request: &admin::WatchEventsRequest, now: Millis) -> Parsed<WatchAsk> {
+    let org = optional(&request.org, org)?;
+    let since = time("since_ms", request.since_ms)?.map(|since| since.max(now.saturating_sub(EVENT_RETENTION_MS)));
+    let after = request.after_number.map(|given| number("after_number", given)).transpose()?;
+    if let Some(given) = after.filter(|_| org.is_none() || since.is_some()) {
+        return Err(InputError::new("after_number", given, "absent without org, and with since_ms"));
+    }
+    Ok(WatchAsk { org, kinds: kinds(&request.kinds)?, after, since })
+}
+
+fn kinds(names: &[String]) -> Parsed<Vec<EventKind>> {
+    names.iter().enumerate().map(|(index, name)| kind(&format!("kinds[{index}]"), name)).collect()
 }
 
 /// The same of operators alone.
@@ -31,6 +59,7 @@ pub fn list_audit(request: &admin::ListAuditRequest) -> Parsed<(OrgId, ListEvent
         page_size: request.page_size,
         since_ms: request.since_ms,
         until_ms: request.until_ms,
+        durable: false,
     })?;
     Ok((org, ListEvents { kinds: vec![EventKind::Operator], ..list }))
 }

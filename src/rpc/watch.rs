@@ -1,0 +1,174 @@
+//! `AdminService.WatchEvents`: a stream that reads the logs of orgs page by page, from their
+//! owners, and says when there is nothing new. Nothing is queued for a reader: what is next is read
+//! when the last one has left.
+
+mod every;
+mod one;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use futures_util::{Stream, TryStreamExt, future::Either, stream};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Answer, serve::ask_owner, table::ListEvents};
+use crate::{
+    auth::Principal,
+    domain::{command, events::EventKind, ids::OrgId, window::Millis},
+    error::ServiceError,
+    rpc::events::list_of_org,
+    service::{Call, Service},
+    wire::{
+        admin::v1::{self as admin, watch_events_response::What},
+        answers, requests,
+    },
+};
+
+/// Events that are read at once: what an open stream has in memory.
+const PAGE: usize = 200;
+/// Without anything else a stream says so often that it lives.
+const BEAT: Duration = Duration::from_secs(10);
+/// What could not be read is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) fn watch_events(
+    service: Arc<Service>,
+    call: Call,
+    request: admin::WatchEventsRequest,
+) -> impl Stream<Item = Answer<admin::WatchEventsResponse>> + Send + 'static {
+    let asked = requests::watch_events(&request, service.now()).map_err(ServiceError::from);
+    let opened = asked.map(|asked| {
+        let reader = Reader { service, caller: call.caller, rpc: call.rpc, kinds: asked.kinds };
+        match asked.org {
+            Some(org) => Either::Left(one::follow(reader, org, asked.after, asked.since)),
+            None => Either::Right(every::follow(reader, asked.since)),
+        }
+    });
+    stream::once(std::future::ready(opened)).try_flatten()
+}
+
+/// Reads the logs of orgs for one caller.
+struct Reader {
+    service: Arc<Service>,
+    caller: Arc<Principal>,
+    rpc: &'static str,
+    kinds: Vec<EventKind>,
+}
+
+/// A page of the log of an org.
+enum Page {
+    Read(admin::ListEventsResponse),
+    /// It cannot be read now.
+    Trouble(String),
+}
+
+impl Reader {
+    fn is_wanted(&self, event: &admin::Event) -> bool {
+        self.kinds.is_empty() || self.kinds.iter().any(|kind| kind.name() == event.kind)
+    }
+
+    /// A call of its own: it has a deadline, and a stream has none.
+    fn call(&self) -> Call {
+        self.service.call(self.rpc, self.caller.clone(), None)
+    }
+
+    /// Events of all kinds, so that a number that is missing shows; an org of which nothing is kept
+    /// has none.
+    async fn page(&self, org: &OrgId, after: u64, since: Option<Millis>) -> Answer<Page> {
+        let list = command::ListEvents { kinds: Vec::new(), after, since, until: None, max: PAGE, durable: true };
+        let request = admin::ListEventsRequest {
+            org: org.to_string(),
+            kinds: Vec::new(),
+            after_number: answers::int(after),
+            page_size: i32::try_from(PAGE).unwrap_or(i32::MAX),
+            since_ms: answers::int(since.unwrap_or(0)),
+            until_ms: 0,
+            durable: true,
+        };
+        let here = |call: Call| {
+            let list = list.clone();
+            async move { list_of_org(&self.service, &call, org, list).await }
+        };
+        match ask_owner::<ListEvents, _>(&self.service, &self.call(), org, &request, here).await {
+            Ok(page) => Ok(Page::Read(page)),
+            Err(ServiceError::UnknownOrg(_)) => Ok(Page::Read(admin::ListEventsResponse::default())),
+            Err(ServiceError::Relayed(error)) if error.reason == UNKNOWN => {
+                Ok(Page::Read(admin::ListEventsResponse::default()))
+            }
+            Err(error @ (ServiceError::Bug | ServiceError::Input(_) | ServiceError::OtherOrg)) => Err(error),
+            Err(error) => Ok(Page::Trouble(error.to_string())),
+        }
+    }
+}
+
+/// What the owner of an org calls one of which nothing is kept.
+const UNKNOWN: &str = "ORG_UNKNOWN";
+
+/// What is sent next, and when something has to be.
+struct Outgoing {
+    ready: VecDeque<admin::WatchEventsResponse>,
+    beat_at: Instant,
+    /// Why nothing can be read; empty = it can.
+    trouble: String,
+}
+
+impl Outgoing {
+    fn new() -> Self {
+        Self { ready: VecDeque::new(), beat_at: Instant::now() + BEAT, trouble: String::new() }
+    }
+
+    fn push(&mut self, what: What) {
+        self.ready.push_back(admin::WatchEventsResponse { what: Some(what) });
+    }
+
+    fn next(&mut self) -> Option<admin::WatchEventsResponse> {
+        let next = self.ready.pop_front()?;
+        self.beat_at = Instant::now() + BEAT;
+        Some(next)
+    }
+
+    /// Whether that is new.
+    fn is_troubled(&mut self, why: String) -> bool {
+        let is_new = self.trouble.is_empty() != why.is_empty();
+        self.trouble = why;
+        is_new
+    }
+
+    async fn beat_is_due(&self) {
+        sleep_until(self.beat_at).await;
+    }
+}
+
+/// How far the log of one org was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position(u64);
+
+impl Position {
+    /// What a page says behind it, gaps included. Answers whether there is more to read.
+    fn take(&mut self, org: &OrgId, page: admin::ListEventsResponse, mut send: impl FnMut(What)) -> bool {
+        let gap = |from: u64, to: u64, restarted| {
+            let (from_number, to_number) = (answers::int(from), answers::int(to));
+            What::Gap(admin::EventGap { org: org.to_string(), from_number, to_number, restarted })
+        };
+        if number(page.newest_number) < self.0 {
+            send(gap(0, 0, true));
+            self.0 = 0;
+            return true;
+        }
+        for event in page.events {
+            let at = number(event.number);
+            if at > self.0 + 1 {
+                send(gap(self.0 + 1, at - 1, false));
+            }
+            self.0 = at;
+            send(What::Event(event));
+        }
+        page.next_after_number != 0
+    }
+}
+
+fn number(given: i64) -> u64 {
+    u64::try_from(given).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

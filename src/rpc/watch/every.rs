@@ -1,0 +1,240 @@
+//! The logs of every org that the caller may reach: the store says which orgs have changed, and
+//! their owners are asked for what is new. A scan of many orgs is followed by a longer pause, so
+//! that no watch takes more than a tenth of the time.
+//!
+//! How far an org was read is remembered of so many orgs. Of another one events come by their time,
+//! and those near the beginning of an earlier scan may come twice.
+
+use std::{collections::HashMap, time::Duration, vec::IntoIter};
+
+use futures_util::{Stream, stream};
+use tokio::time::{Instant, sleep_until};
+
+use super::{AGAIN, Outgoing, Page, Position, Reader, number};
+use crate::{
+    domain::{ids::OrgId, rows::Head, window::Millis},
+    rpc::Answer,
+    wire::{
+        admin::v1::{self as admin, watch_events_response::What},
+        answers,
+    },
+};
+
+/// Orgs that are listed at once.
+const ORGS: usize = 256;
+/// Orgs of which it is remembered how far they were read, some 200 bytes each.
+const KNOWN: usize = 10_000;
+/// Between two scans.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A scan is followed by a pause of so many times its length.
+const PAUSES: u32 = 9;
+/// What is committed later than this after it happened, in milliseconds, may be missed where the org is not known.
+const OVERLAP: Millis = 60_000;
+
+/// How far an org was read.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    position: Position,
+    /// The head that was seen before.
+    last_at: Millis,
+    /// Nothing of it can be younger than that head.
+    is_settled: bool,
+}
+
+/// One org that is being read.
+struct Org {
+    org: OrgId,
+    last_at: Millis,
+    /// `None` = nothing was read of it.
+    position: Option<Position>,
+}
+
+struct Following {
+    reader: Reader,
+    out: Outgoing,
+    known: HashMap<OrgId, Known>,
+    /// There were more orgs than can be known.
+    is_full: bool,
+    /// Of orgs that are not known, events not before.
+    from: Millis,
+    /// Everything before was sent.
+    sent_to: Millis,
+    scan: Option<Scan>,
+    next_scan: Instant,
+}
+
+/// One way through all orgs.
+struct Scan {
+    began: Instant,
+    began_at: Millis,
+    /// The last that was listed.
+    behind: Option<OrgId>,
+    listed: IntoIter<(OrgId, Head)>,
+    is_last: bool,
+    reading: Option<Org>,
+}
+
+pub(super) fn follow(
+    reader: Reader,
+    since: Option<Millis>,
+) -> impl Stream<Item = Answer<admin::WatchEventsResponse>> + Send + 'static {
+    let from = since.unwrap_or_else(|| reader.service.now());
+    let mut out = Outgoing::new();
+    out.push(heartbeat(from, ""));
+    let following = Following {
+        reader,
+        out,
+        known: HashMap::new(),
+        is_full: false,
+        from,
+        sent_to: from,
+        scan: None,
+        next_scan: Instant::now(),
+    };
+    stream::try_unfold(following, |mut following| async move {
+        let next = following.next().await?;
+        Ok(Some((next, following)))
+    })
+}
+
+fn heartbeat(at: Millis, trouble: &str) -> What {
+    What::Heartbeat(admin::EventHeartbeat { after_number: 0, at_ms: answers::int(at), trouble: trouble.to_owned() })
+}
+
+impl Following {
+    async fn next(&mut self) -> Answer<admin::WatchEventsResponse> {
+        loop {
+            if let Some(next) = self.out.next() {
+                return Ok(next);
+            }
+            if Instant::now() >= self.out.beat_at {
+                self.beat();
+                continue;
+            }
+            match self.scan.take() {
+                Some(scan) => self.go_on(scan).await?,
+                None => tokio::select! {
+                    () = sleep_until(self.next_scan) => self.scan = Some(self.begun()),
+                    () = self.out.beat_is_due() => {}
+                },
+            }
+        }
+    }
+
+    fn beat(&mut self) {
+        let heartbeat = heartbeat(self.sent_to, &self.out.trouble);
+        self.out.push(heartbeat);
+    }
+
+    fn begun(&self) -> Scan {
+        Scan {
+            began: Instant::now(),
+            began_at: self.reader.service.now(),
+            behind: None,
+            listed: Vec::new().into_iter(),
+            is_last: false,
+            reading: None,
+        }
+    }
+
+    /// One step: a page of events, an org, or a page of orgs.
+    async fn go_on(&mut self, mut scan: Scan) -> Answer<()> {
+        if let Some(org) = scan.reading.take() {
+            let (is_read, left) = self.read(org, scan.began_at).await?;
+            scan.reading = left;
+            if is_read {
+                self.scan = Some(scan);
+            } else {
+                self.next_scan = Instant::now() + AGAIN;
+            }
+            return Ok(());
+        }
+        if let Some((org, head)) = scan.listed.next() {
+            scan.reading = self.to_read(org, &head);
+        } else if scan.is_last {
+            self.over(&scan);
+            return Ok(());
+        } else {
+            match self.reader.service.list(scan.behind.as_ref(), ORGS, &self.reader.call()).await {
+                Ok(orgs) => {
+                    scan.is_last = orgs.len() < ORGS;
+                    scan.behind = orgs.last().map(|(org, _)| org.clone()).or(scan.behind);
+                    scan.listed = orgs.into_iter();
+                }
+                Err(error) => {
+                    self.trouble(error.to_string());
+                    self.next_scan = Instant::now() + AGAIN;
+                    return Ok(());
+                }
+            }
+        }
+        self.scan = Some(scan);
+        Ok(())
+    }
+
+    /// Whether the org may have anything new.
+    fn to_read(&self, org: OrgId, head: &Head) -> Option<Org> {
+        if !self.reader.caller.orgs().covers(org.as_str()) {
+            return None;
+        }
+        let known = self.known.get(&org);
+        let is_quiet = match known {
+            Some(known) => known.is_settled && known.last_at == head.last_at,
+            None => head.last_at < self.from,
+        };
+        let position = known.map(|known| known.position);
+        (!is_quiet).then_some(Org { org, last_at: head.last_at, position })
+    }
+
+    /// A page of it. Answers whether it could be read, and what is left of it.
+    async fn read(&mut self, mut org: Org, began_at: Millis) -> Answer<(bool, Option<Org>)> {
+        let after = org.position.map_or(0, |Position(number)| number);
+        let since = org.position.is_none().then_some(self.from);
+        let page = match self.reader.page(&org.org, after, since).await? {
+            Page::Read(page) => page,
+            Page::Trouble(why) => {
+                self.trouble(why);
+                return Ok((false, None));
+            }
+        };
+        self.trouble(String::new());
+        let mut position = org.position.unwrap_or_else(|| {
+            let first = page.events.first().map(|event| number(event.number).saturating_sub(1));
+            Position(first.unwrap_or_else(|| number(page.newest_number)))
+        });
+        let Self { reader, out, .. } = self;
+        let has_more = position.take(&org.org, page, |what| match &what {
+            What::Event(event) if !reader.is_wanted(event) => {}
+            _ => out.push(what),
+        });
+        org.position = Some(position);
+        if has_more {
+            return Ok((true, Some(org)));
+        }
+        if self.known.len() < KNOWN || self.known.contains_key(&org.org) {
+            let is_settled = org.last_at.saturating_add(OVERLAP) < began_at;
+            self.known.insert(org.org, Known { position, last_at: org.last_at, is_settled });
+        } else {
+            self.is_full = true;
+        }
+        Ok((true, None))
+    }
+
+    fn over(&mut self, scan: &Scan) {
+        self.sent_to = self.sent_to.max(scan.began_at.saturating_sub(OVERLAP));
+        if self.is_full {
+            // Those that are remembered longest have no right to it.
+            self.known.clear();
+            self.is_full = false;
+            self.from = self.sent_to;
+        }
+        let pause = (scan.began.elapsed() * PAUSES).max(PAUSE);
+        self.next_scan = Instant::now() + pause;
+    }
+
+    fn trouble(&mut self, why: String) {
+        if self.out.is_troubled(why) {
+            self.beat();
+        }
+    }
+}

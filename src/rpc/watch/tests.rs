@@ -1,0 +1,226 @@
+//! R-EXPL-3: what a reader of events gets, in which order, and once.
+
+use std::{future::pending, pin::Pin};
+
+use futures_util::StreamExt;
+
+use super::*;
+use crate::{
+    auth::{Grant, Role},
+    bounds::Bounds,
+    domain::command::{Freeze, Unfreeze},
+    domain::ids::Reason,
+    rpc::{serve_watch, table},
+    testing::{Node, T0, idempotency, node, org, rate_of, rules},
+};
+
+type Watch = Pin<Box<dyn Stream<Item = Answer<admin::WatchEventsResponse>> + Send>>;
+
+fn watch_by(node: &Node, caller: Arc<Principal>, request: admin::WatchEventsRequest) -> Watch {
+    let service = node.service.clone();
+    Box::pin(serve_watch::<table::WatchEvents, ServiceError>(service, caller, (None, None), request, pending()))
+}
+
+fn watch(node: &Node, request: admin::WatchEventsRequest) -> Watch {
+    watch_by(node, Arc::new(Principal::anybody()), request)
+}
+
+fn of(name: &str) -> admin::WatchEventsRequest {
+    admin::WatchEventsRequest { org: name.into(), ..Default::default() }
+}
+
+/// Freezes an org and lifts it again: two events.
+async fn operate(node: &Node, name: &str, id: &str) {
+    let call = node.service.call("test", Arc::new(Principal::anybody()), None);
+    let freeze = Freeze { reason: Reason::none().clone(), end: None, idempotency: idempotency(&format!("f{id}")) };
+    node.service.operate(&org(name), freeze, Reason::none(), &call).await.unwrap();
+    let unfreeze = Unfreeze { idempotency: idempotency(&format!("u{id}")) };
+    node.service.operate(&org(name), unfreeze, Reason::none(), &call).await.unwrap();
+}
+
+async fn next(watch: &mut Watch) -> What {
+    watch.next().await.expect("it goes on").expect("no error").what.expect("something")
+}
+
+/// The numbers of so many events; heartbeats between them are passed over.
+async fn numbers(watch: &mut Watch, count: usize) -> Vec<i64> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        match next(watch).await {
+            What::Event(event) => numbers.push(event.number),
+            What::Heartbeat(beat) => assert_eq!(beat.trouble, ""),
+            What::Gap(gap) => panic!("{gap:?}"),
+        }
+    }
+    numbers
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_in_order_once_from_any_number_on() {
+    let node = node(rate_of(100)).await;
+    for id in ["1", "2"] {
+        operate(&node, "acme", id).await;
+    }
+    for after in 0..=4 {
+        let mut watch = watch(&node, admin::WatchEventsRequest { after_number: Some(after), ..of("acme") });
+        let What::Heartbeat(beat) = next(&mut watch).await else { panic!("first a heartbeat") };
+        assert_eq!(beat.after_number, after);
+        let expected: Vec<i64> = (after + 1..=4).collect();
+        assert_eq!(numbers(&mut watch, expected.len()).await, expected);
+        operate(&node, "acme", &format!("more {after}")).await;
+        let newest = 4 + 2 * (after + 1);
+        let behind: Vec<i64> = (5..=newest).collect();
+        assert_eq!(numbers(&mut watch, behind.len()).await, behind);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_number_it_begins_now_and_an_org_of_which_nothing_is_kept_is_waited_for() {
+    let node = node(rate_of(100)).await;
+    operate(&node, "acme", "before").await;
+    let (mut known, mut novel) = (watch(&node, of("acme")), watch(&node, of("novel")));
+    for (watch, after) in [(&mut known, 2), (&mut novel, 0)] {
+        let What::Heartbeat(beat) = next(watch).await else { panic!("first a heartbeat") };
+        assert_eq!(beat.after_number, after);
+    }
+    for name in ["acme", "novel"] {
+        operate(&node, name, "after").await;
+    }
+    assert_eq!((numbers(&mut known, 2).await, numbers(&mut novel, 2).await), (vec![3, 4], vec![1, 2]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_kept_any_more_is_a_gap_and_a_purge_is_one_too() {
+    let node = node(rate_of(100)).await;
+    let bounds = Bounds { operator_events_per_org: 2, ..Bounds::default() };
+    node.orgs.reload(rules(node.policies.clone(), bounds, 1));
+    for id in ["1", "2", "3"] {
+        operate(&node, "acme", id).await;
+    }
+    let mut watch = watch(&node, admin::WatchEventsRequest { after_number: Some(1), ..of("acme") });
+    let What::Heartbeat(beat) = next(&mut watch).await else { panic!("first a heartbeat") };
+    assert_eq!(beat.after_number, 1);
+    let What::Gap(gap) = next(&mut watch).await else { panic!("a gap") };
+    assert_eq!((gap.from_number, gap.to_number, gap.restarted), (2, 4, false));
+    assert_eq!(numbers(&mut watch, 2).await, [5, 6]);
+    let call = node.service.call("test", Arc::new(Principal::anybody()), None);
+    node.service.operate(&org("acme"), crate::domain::command::Purge, Reason::none(), &call).await.unwrap();
+    operate(&node, "acme", "again").await;
+    let What::Gap(gap) = next(&mut watch).await else { panic!("a gap") };
+    assert!(gap.restarted);
+    assert_eq!(numbers(&mut watch, 2).await, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_on_disk_is_sent_and_trouble_is_said() {
+    let node = node(rate_of(100)).await;
+    operate(&node, "acme", "1").await;
+    let mut watch = watch(&node, admin::WatchEventsRequest { after_number: Some(0), ..of("acme") });
+    next(&mut watch).await;
+    assert_eq!(numbers(&mut watch, 2).await, [1, 2]);
+    node.store.hold();
+    let slow = node.service.clone();
+    let held = tokio::spawn(async move {
+        let call = slow.call("test", Arc::new(Principal::anybody()), None);
+        let freeze = Freeze { reason: Reason::none().clone(), end: None, idempotency: idempotency("held") };
+        slow.operate(&org("acme"), freeze, Reason::none(), &call).await
+    });
+    let What::Heartbeat(beat) = next(&mut watch).await else { panic!("nothing is sent that is not on disk") };
+    assert!(!beat.trouble.is_empty(), "it cannot be read: {beat:?}");
+    node.store.release();
+    let _ = held.await.unwrap();
+    loop {
+        match next(&mut watch).await {
+            What::Event(event) => break assert_eq!(event.number, 3),
+            What::Heartbeat(_) => {}
+            What::Gap(gap) => panic!("{gap:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_beats_and_ends_with_the_node_and_with_its_caller() {
+    let node = node(rate_of(100)).await;
+    let viewer = || {
+        let grant = Grant { role: Role::Viewer, orgs: vec!["acme*".into()], scopes: vec![], bind: vec![] };
+        Arc::new(grant.to("test", None).unwrap())
+    };
+    let caller = viewer();
+    let mut watch = watch_by(&node, caller.clone(), of("acme"));
+    for _ in 0..3 {
+        let What::Heartbeat(_) = next(&mut watch).await else { panic!("a heartbeat") };
+    }
+    assert_eq!(node.service.open_watches(), 1);
+    caller.revoke();
+    let ended: Vec<_> = watch.collect().await;
+    assert!(matches!(&ended[..], [Err(ServiceError::Unauthenticated(_))]), "{ended:?}");
+    assert_eq!(node.service.open_watches(), 0);
+    let refused: Vec<_> = watch_by(&node, viewer(), of("other")).collect().await;
+    assert_eq!(refused, [Err(ServiceError::OtherOrg)]);
+    let mut open = watch_by(&node, viewer(), of(""));
+    next(&mut open).await;
+    node.service.closing().cancel();
+    assert_eq!(open.count().await, 0, "with the node");
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_no_more_streams_than_the_bound_allows() {
+    let node = node(rate_of(100)).await;
+    node.orgs.reload(rules(node.policies.clone(), Bounds { watches: 1, ..Bounds::default() }, 1));
+    let mut first = watch(&node, of("acme"));
+    next(&mut first).await;
+    let refused: Vec<_> = watch(&node, of("acme")).collect().await;
+    assert!(matches!(&refused[..], [Err(ServiceError::NodeBusy { most: 1, .. })]), "{refused:?}");
+    drop(first);
+    next(&mut watch(&node, of("acme"))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_org_that_the_caller_may_reach_is_watched_from_a_time_on() {
+    let node = node(rate_of(100)).await;
+    for name in ["acme-1", "acme-2", "other"] {
+        operate(&node, name, "1").await;
+    }
+    let grant = Grant { role: Role::Viewer, orgs: vec!["acme-*".into()], scopes: vec![], bind: vec![] };
+    let caller = Arc::new(grant.to("test", None).unwrap());
+    let since_ms = answers::int(T0);
+    let mut watch = watch_by(&node, caller, admin::WatchEventsRequest { since_ms, ..of("") });
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        if let What::Event(event) = next(&mut watch).await {
+            seen.push((event.org, event.number));
+        }
+    }
+    let expected = ["acme-1", "acme-2"].map(|name| [(name.to_owned(), 1), (name.to_owned(), 2)]);
+    assert_eq!(seen, expected.concat());
+    operate(&node, "other", "2").await;
+    operate(&node, "acme-3", "1").await;
+    operate(&node, "acme-1", "2").await;
+    let mut more = Vec::new();
+    while more.len() < 4 {
+        match next(&mut watch).await {
+            What::Event(event) => more.push((event.org, event.number)),
+            What::Heartbeat(beat) => assert_eq!((beat.after_number, beat.trouble.as_str()), (0, "")),
+            What::Gap(gap) => panic!("{gap:?}"),
+        }
+    }
+    more.sort();
+    assert_eq!(more, [("acme-1".into(), 3), ("acme-1".into(), 4), ("acme-3".into(), 1), ("acme-3".into(), 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn kinds_are_chosen_and_numbers_of_others_are_no_gap() {
+    let node = node(rate_of(2)).await;
+    let call = || node.service.call("test", Arc::new(Principal::anybody()), None);
+    for _ in 0..4 {
+        let acquire = crate::testing::acquire().into();
+        node.service.acquire(crate::service::Ask { org: org("acme"), acquire }, &call()).await.unwrap();
+    }
+    operate(&node, "acme", "1").await;
+    let kinds = vec!["operator".to_owned()];
+    let mut watch = watch(&node, admin::WatchEventsRequest { kinds, after_number: Some(0), ..of("acme") });
+    next(&mut watch).await;
+    let What::Event(event) = next(&mut watch).await else { panic!("an event") };
+    assert_eq!(event.kind, "operator");
+    assert!(event.number > 1, "behind those of the limit");
+}
