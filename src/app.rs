@@ -55,6 +55,7 @@ use crate::{
     net::Tls,
     ports::{BillingProvider, Clock, OrgStore, StoreEngine},
     service::{self, Reloads, Service},
+    store::dump,
     telemetry::Metrics,
 };
 
@@ -161,6 +162,7 @@ pub async fn run(
         clock: clock.clone(),
         store: store.clone(),
         engine: engine.clone(),
+        dump: Arc::new(dump::Text),
         balances,
         metrics,
         reloads,

@@ -72,6 +72,13 @@ pub enum ServiceError {
     UnknownOrg(OrgId),
     /// Nothing is kept of this decision.
     UnknownDecision,
+    /// The rows of an org are not those any more that a snapshot has begun to read.
+    SnapshotBroken(OrgId),
+    /// As many orgs as may be are being read for snapshots.
+    SnapshotsOpen {
+        /// How many that is.
+        most: usize,
+    },
     /// No node of this name lives in the cluster.
     UnknownNode(String),
     /// It is not known who calls.
@@ -197,10 +204,9 @@ impl fmt::Display for ServiceError {
                 f.write_str("an internal error; the call may have been carried out: retry with the same request_id")
             }
             Self::Draining => f.write_str("this node is draining and admits nothing new; ask another or try again"),
-            Self::UnknownDecision => f.write_str(
-                "nothing is kept of this decision: denials are kept for 7 days, admissions for two minutes and of busy nodes \
-                 a sample",
-            ),
+            Self::UnknownDecision => f.write_str(UNKNOWN_DECISION),
+            Self::SnapshotBroken(org) => f.write_str(&snapshot_broken(org)),
+            Self::SnapshotsOpen { most } => write!(f, "{most} orgs are being read for snapshots, as many as may be"),
             Self::UnknownNode(node) => write!(f, "no node {node} lives in this cluster"),
             Self::UnknownOrg(org) => write!(f, "nothing is kept of org {org}"),
             Self::Unauthenticated(refused) => refused.fmt(f),
@@ -218,6 +224,13 @@ impl fmt::Display for ServiceError {
 }
 
 impl std::error::Error for ServiceError {}
+
+const UNKNOWN_DECISION: &str = "nothing is kept of this decision: denials are kept for 7 days, admissions for two minutes and of \
+     busy nodes a sample";
+
+fn snapshot_broken(org: &OrgId) -> String {
+    format!("org {org} was purged, has moved to another node, or was not read on in time: read it again from the start")
+}
 
 fn org_busy(most: u32) -> String {
     let bound = Bound::org_in_flight;

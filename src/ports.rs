@@ -1,9 +1,11 @@
 //! What the core needs from outside, in domain terms. Adapters implement these; only `app` sees
 //! both sides.
 
+mod dump;
 mod events;
 mod tokens;
 
+pub use dump::DumpText;
 pub use events::{Event, EventSink};
 pub use tokens::{TokenRow, TokenRows, TokenStore};
 

@@ -35,7 +35,7 @@ use crate::{
     },
     ports::{BillingProvider, Clock, Freshness, Usage},
     service::{self, Service},
-    store::memory::MemoryStore,
+    store::{dump::Text, memory::MemoryStore},
     telemetry::Metrics,
 };
 
@@ -277,6 +277,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         clock: clock.clone(),
         store: store.clone(),
         engine: store.clone(),
+        dump: Arc::new(Text),
         balances: balances.clone(),
         metrics: metrics.clone(),
         reloads,

@@ -21,7 +21,7 @@ use tollgate::{
     domain::policy::OrgPolicy,
     rpc::{self, Replied, table},
     service::{self, Service},
-    store::memory::MemoryStore,
+    store::{dump::Text, memory::MemoryStore},
     telemetry::Metrics,
     wire::v1::{AcquireRequest, Amount},
 };
@@ -44,8 +44,8 @@ async fn node(policy: OrgPolicy) -> Service {
     let balances = Balances::start(provider, clock.clone(), BillingRules::default()).await.unwrap();
     let (reloads, _) = service::Reloads::new();
     let (engine, node) = (store.clone(), "node".to_owned());
-    let (table, others) = (Table::alone(), None);
-    Service::new(service::Deps { orgs, clock, store, engine, balances, metrics, reloads, table, others, node })
+    let (table, others, dump) = (Table::alone(), None, Arc::new(Text));
+    Service::new(service::Deps { orgs, clock, store, engine, dump, balances, metrics, reloads, table, others, node })
 }
 
 /// Allocations of one call, on average.

@@ -103,7 +103,7 @@ impl OrgMsg {
     pub(super) fn calls(&self) -> u32 {
         match self {
             Self::Run(work) => u32::try_from(work.commands.len()).unwrap_or(u32::MAX),
-            Self::Flush | Self::Sweep(_) => 1,
+            Self::Flush | Self::Sweep(_) | Self::Load(_) => 1,
         }
     }
 }

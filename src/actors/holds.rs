@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Shared, registry::Registry, residents::Arrivals};
+use super::{Orgs, Shared, registry::Registry, residents::Arrivals};
 use crate::{
     domain::{
         holds::{self, KINDS},
@@ -44,6 +44,13 @@ struct Counts {
 impl Default for Holds {
     fn default() -> Self {
         Self { arrivals: Arrivals::default(), counts: Mutex::default(), counted: watch::Sender::new(false) }
+    }
+}
+
+impl Orgs {
+    /// Reservations that are open in all orgs, in memory or not; the slices of sessions are none of them.
+    pub fn open_holds(&self) -> u64 {
+        self.shared.holds.total()
     }
 }
 

@@ -15,6 +15,7 @@
 //! room:         how many actors there may be; past it the idlest leave early
 //! sweeper:      passivates idle actors; wakes orgs whose stored timer is due
 //! stale:        orgs of which a commit is not durable leave memory when the store is up
+//! snapshots:    orgs whose rows are read as of one commit, and from which nothing is removed meanwhile
 //! residents:    shards come and go: what is counted of their orgs, and what is in memory
 //! unnoted:      decisions without the state of their org wait until it can be asked
 //! supervisor:   logs crashes; the next call starts the org again from the store
@@ -35,6 +36,7 @@ mod pools;
 mod registry;
 mod residents;
 mod room;
+mod snapshots;
 mod spacing;
 mod stale;
 mod supervisor;
@@ -84,6 +86,7 @@ use registry::{Delivery, Registry};
 
 pub use headroom::{Disk, Headroom};
 pub use pools::PoolTotals;
+pub use snapshots::Held;
 
 /// What an operator decided about each org.
 pub trait Policies: Plans + Send + Sync {
@@ -177,6 +180,7 @@ struct Shared {
     /// Of reports of usage to the billing provider.
     report_spacing: Arc<spacing::Spacing>,
     holds: holds::Holds,
+    holding: snapshots::Holding,
     pools: pools::Board,
     events: Arc<dyn EventSink>,
     stopping: CancellationToken,
@@ -244,6 +248,7 @@ impl Orgs {
             exports: outbox::Waiting::default(),
             report_spacing: Arc::default(),
             holds: holds::Holds::default(),
+            holding: snapshots::Holding::default(),
             pools: pools::Board::default(),
             events: deps.events,
             stopping: CancellationToken::new(),
@@ -365,11 +370,6 @@ impl Orgs {
     /// What is known of the disk.
     pub fn headroom(&self) -> &Headroom {
         &self.shared.headroom
-    }
-
-    /// Reservations that are open in all orgs, in memory or not; the slices of sessions are none of them.
-    pub fn open_holds(&self) -> u64 {
-        self.shared.holds.total()
     }
 
     /// Resolves when every pool was summed up once since the start, and every open reservation counted.

@@ -53,6 +53,8 @@ pub(super) enum OrgMsg {
     Flush,
     /// The org's timer is due; answered when the purge is durable.
     Sweep(oneshot::Sender<()>),
+    /// Commit what was written behind; answered with what is stored then.
+    Load(oneshot::Sender<Result<OrgRows, ServiceError>>),
 }
 
 impl OrgMsg {
@@ -60,7 +62,7 @@ impl OrgMsg {
     pub(super) fn begins(&self) -> bool {
         match self {
             Self::Run(work) => work.commands.iter().any(Command::begins),
-            Self::Flush | Self::Sweep(_) => false,
+            Self::Flush | Self::Sweep(_) | Self::Load(_) => false,
         }
     }
 
@@ -69,7 +71,7 @@ impl OrgMsg {
         match self {
             Self::Run(work) => work.commands.iter().all(Command::is_visit),
             Self::Flush => false,
-            Self::Sweep(_) => true,
+            Self::Sweep(_) | Self::Load(_) => true,
         }
     }
 }
@@ -196,6 +198,8 @@ impl Actor for OrgActor {
                 let _ = task.look_up(wanted).await;
                 task.sweep(done);
             }
+            OrgMsg::Load(reply) if reply.is_closed() => {}
+            OrgMsg::Load(reply) => drop(reply.send(task.load().await)),
         }
         Ok(())
     }
@@ -245,6 +249,27 @@ impl OrgTask {
         let found = timeout(within, read).await.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)?;
         self.state.take_found(found);
         Ok(())
+    }
+
+    /// What is stored of the org when all that it has decided is. Calls of the org wait meanwhile, as they do for a
+    /// start.
+    async fn load(&mut self) -> Result<OrgRows, ServiceError> {
+        match self.standing() {
+            Standing::Owned => {}
+            Standing::Lapsed => return Err(ServiceError::NoOwner),
+            Standing::Elsewhere | Standing::Free => return Err(ServiceError::Moved),
+        }
+        if let Some(fault) = self.fault() {
+            return Err(ServiceError::Store(fault));
+        }
+        let (done, committed) = oneshot::channel();
+        self.commit(Box::new(move |result| drop(done.send(result))));
+        let loaded = async {
+            committed.await.map_err(|_| ServiceError::Interrupted)??;
+            self.shared.store.load(&self.org).await.map_err(ServiceError::Store)
+        };
+        let within = Duration::from_millis(self.shared.rules.load().bounds.decision_budget_ms.into());
+        timeout(within, loaded).await.map_err(|_| ServiceError::TimedOut)?
     }
 
     /// Why nothing is committed now; `None` where it is.
@@ -343,6 +368,7 @@ impl OrgTask {
             caller: &THIS_NODE,
             reason: Reason::none(),
         };
+        self.state.hold(shared.holding.has(&self.org));
         self.state.sweep(&ctx, shared.clock.may_purge());
         let uncompleted = self.state.uncompleted().saturating_sub(uncompleted);
         if uncompleted > 0 {

@@ -271,6 +271,12 @@ pub(super) enum RemoteVerb {
     Plan(PlanArgs),
     /// Derive every stored number from the ledger again (exit 1 if one differs)
     Audit(AuditArgs),
+    /// Write what a running node, or its cluster, stores to a file, which `tollgate import` reads
+    ///
+    /// Each org is as of one commit, with everything that was acknowledged before the command began; calls are served
+    /// meanwhile. The file is complete and on the disk when it has its name. Takes a caller that may reach every org: the file
+    /// has all that is stored, also the names of upstream accounts.
+    Snapshot(SnapshotArgs),
     /// Show the node itself: health, store, clock, bounds
     Node,
     /// Show the nodes that share the store, and how much each of them owns
@@ -296,6 +302,13 @@ pub(super) struct AuditArgs {
     /// The tenant [default: all]
     #[arg(value_parser = org)]
     pub org: Option<OrgId>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SnapshotArgs {
+    /// The file, which must not be there
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

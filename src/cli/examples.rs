@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// The names of a command, and lines for it. What a shell would change is quoted.
-const EXAMPLES: [(&str, &[&str]); 63] = [
+const EXAMPLES: [(&str, &[&str]); 64] = [
     // A node and its files.
     (
         "serve",
@@ -141,6 +141,7 @@ const EXAMPLES: [(&str, &[&str]); 63] = [
     ("billing replay", &["tollgate billing replay acme"]),
     // The node.
     ("audit", &["tollgate audit acme", "tollgate audit    # all orgs"]),
+    ("snapshot", &["tollgate snapshot backup.jsonl    # of a running node, or of its cluster"]),
     ("node", &["tollgate node", "tollgate node -o json"]),
     ("cluster", &["tollgate cluster --watch", "tollgate cluster --org acme"]),
     ("drain", &["tollgate drain n1", "tollgate drain n1 --undo"]),

@@ -1,8 +1,10 @@
 //! The verbs that work on this machine's files instead of asking a node.
 
 mod postgres;
+mod snapshot;
 mod tokens;
 
+pub(super) use snapshot::{Part, PartPlace};
 pub(super) use tokens::Place as TokenPlace;
 
 use std::{

@@ -210,6 +210,11 @@ impl Journal {
         self.kept.bound(bytes);
     }
 
+    /// Whether the rows of ids of durable calls are being read, so that none is removed.
+    pub fn hold(&mut self, held: bool) {
+        self.kept.hold(held);
+    }
+
     /// Writes up to this one are on disk, and so are their ids: they go when a moment has passed.
     pub fn stored_to(&mut self, write: u64, now: Millis) {
         while self.lately.front().is_some_and(|(of, gone)| {
@@ -376,8 +381,7 @@ impl Journal {
         }
     }
 
-    /// When a purge is worth waking an idle org for. Expiry itself is checked at every recall, and
-    /// every commit removes a few rows; so it is put off to the full hour.
+    /// When a purge is worth waking an idle org for: at the full hour, because every commit removes a few rows.
     pub fn next_purge(&self) -> Option<Millis> {
         let rows = self.rows.front().into_iter().chain(self.long_rows.front()).map(|row| row.expiry);
         let soonest = rows.chain(self.kept.next_purge()).min();

@@ -100,6 +100,8 @@ pub(super) struct KeptIds {
     warned_at: Option<Millis>,
     /// Given up before a day was over, and not announced yet.
     forgotten: u64,
+    /// The rows are being read, so none is removed.
+    held: bool,
 }
 
 impl KeptIds {
@@ -117,6 +119,11 @@ impl KeptIds {
 
     pub(super) fn bound(&mut self, most: u64) {
         self.most = most;
+    }
+
+    /// Whether the rows are being read: nothing is removed meanwhile, also beyond the bound.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// A name out of a journal row, if it has no page yet.
@@ -233,6 +240,9 @@ impl KeptIds {
 
     /// Removes what is a day old, if that `may_purge`, and the oldest beyond the bound.
     pub(super) fn purge(&mut self, now: Millis, may_purge: bool, gone: &mut Vec<RowKey>) {
+        if self.held {
+            return;
+        }
         while let Some(page) = self.oldest.front() {
             let youngest = page.youngest();
             let expired = may_purge && youngest.saturating_add(LONG_MEMORY_MS) <= now;

@@ -1,6 +1,7 @@
 //! What the store keeps of an org, in domain terms. The store turns rows into bytes; nothing here
 //! knows how.
 
+mod as_of;
 mod kinds;
 mod overrides;
 mod request_ids;
@@ -21,6 +22,7 @@ use super::{
     window::{Millis, Window},
 };
 
+pub use as_of::AsOf;
 pub(super) use kinds::Keeper;
 pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
 pub use overrides::{OverrideRow, OverrideSubject, Setting};

@@ -23,6 +23,7 @@ mod route;
 mod row;
 mod serve;
 mod session;
+mod snapshot;
 pub mod table;
 mod taken;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use prost::{DecodeError, Message, Name};
 
 pub use super::row::{CALL_BYTES, Kind, OrgField, Rpc, Size};
 use super::{
-    Answer, admin, budget, cluster, control, events, explain, gate, permit, pool, session, usage, watch, what_if,
+    Answer, admin, budget, cluster, control, events, explain, gate, permit, pool, session, snapshot, usage, watch, what_if,
 };
 use crate::{
     auth::{Access, Principal},
@@ -380,6 +380,8 @@ rpcs! {
             org: [one org], Operates;
         watch WatchEvents(admin_v1::WatchEventsRequest) -> admin_v1::WatchEventsResponse = watch::watch_events,
             org: [any org], Views;
+        unary Snapshot(admin_v1::SnapshotRequest) -> admin_v1::SnapshotResponse = snapshot::snapshot,
+            org: [one org], Operates;
     }
 }
 

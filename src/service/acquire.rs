@@ -181,6 +181,8 @@ impl Service {
             | ServiceError::OtherScope(_)
             | ServiceError::Relayed(_)
             | ServiceError::OwnerUnreachable { .. }
+            | ServiceError::SnapshotBroken(_)
+            | ServiceError::SnapshotsOpen { .. }
             | ServiceError::OwnerBusy { .. } => return Err(error),
         };
         if !can_fail_open(ask) {

@@ -14,6 +14,7 @@ mod recent;
 mod reload;
 mod sessions;
 mod settle;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -38,7 +39,7 @@ use crate::{
     domain::{commands, events::NodeLog, ids::OrgId, policy::OrgPolicy, window::Millis},
     error::ServiceError,
     peer::Peers,
-    ports::{Clock, OrgStore, StoreEngine},
+    ports::{Clock, DumpText, OrgStore, StoreEngine},
     telemetry::Metrics,
     turns::Turns,
 };
@@ -50,6 +51,7 @@ pub use admin::NodeView;
 pub use call::{Call, Deadline};
 pub use explain::Explanation;
 pub use reload::{Asked, RELOAD_WITHIN, Reloaded, Reloads};
+pub use snapshot::{SnapshotAt, SnapshotPiece};
 pub use usage::{UsageAt, UsageLine, UsagePage, UsagePeriod, UsageQuery};
 
 /// What the service needs.
@@ -63,6 +65,8 @@ pub struct Deps {
     pub store: Arc<dyn OrgStore>,
     /// What runs behind the store.
     pub engine: Arc<dyn StoreEngine>,
+    /// Writes what is stored as text.
+    pub dump: Arc<dyn DumpText>,
     /// What the billing provider says, and what is remembered of it.
     pub balances: Balances,
     /// Counts what the service does.
@@ -93,6 +97,8 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     store: Arc<dyn OrgStore>,
     engine: Arc<dyn StoreEngine>,
+    dump: Arc<dyn DumpText>,
+    snapshots: Arc<snapshot::Snapshots>,
     balances: Balances,
     metrics: Arc<Metrics>,
     emergency: EmergencyCap,
@@ -125,6 +131,8 @@ impl Service {
             clock: deps.clock,
             store: deps.store,
             engine: deps.engine,
+            dump: deps.dump,
+            snapshots: Arc::default(),
             balances: deps.balances,
             metrics: deps.metrics,
             emergency: EmergencyCap::default(),

@@ -10,6 +10,7 @@ mod gate;
 mod meaning;
 mod pools;
 mod sessions;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -32,7 +33,8 @@ use crate::{
 use meaning::Meaning;
 
 pub use self::{
-    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, pools::*, sessions::*, usage::*, what_if::*,
+    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, pools::*, sessions::*, snapshot::*, usage::*,
+    what_if::*,
 };
 
 type Parsed<T> = Result<T, InputError>;

@@ -42,6 +42,8 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         ServiceError::Bug => (Code::Internal, "INTERNAL", None),
         ServiceError::Draining => (Code::Unavailable, "DRAINING", Some(RETRY_LATER)),
         ServiceError::UnknownDecision => (Code::NotFound, "DECISION_UNKNOWN", None),
+        ServiceError::SnapshotBroken(_) => (Code::Aborted, "SNAPSHOT_BROKEN", None),
+        ServiceError::SnapshotsOpen { .. } => (Code::ResourceExhausted, "SNAPSHOTS_OPEN", Some(RETRY_LATER)),
         ServiceError::UnknownNode(_) => (Code::NotFound, "NODE_UNKNOWN", None),
         ServiceError::UnknownOrg(_) => (Code::NotFound, "ORG_UNKNOWN", None),
         ServiceError::Unauthenticated(refused) => unauthenticated_row(*refused),

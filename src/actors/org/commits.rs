@@ -75,10 +75,14 @@ impl OrgTask {
             return done(Err(error.clone()));
         }
         let may_purge = self.shared.clock.may_purge();
+        self.state.hold(self.shared.holding.has(&self.org));
         let taken = self.state.take_write(&self.org, &self.policy, may_purge);
         let Some(write) = taken.or_else(|| self.barrier()) else {
             return done(Ok(()));
         };
+        if write.wipe {
+            self.shared.holding.wiped(&self.org);
+        }
         let write = OrgWrite { awaited, ..write };
         self.handed_over += 1;
         let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());

@@ -30,6 +30,7 @@ mod session;
 mod session_status;
 mod session_view;
 mod settle;
+mod snapshot;
 mod status;
 mod usage;
 
@@ -157,6 +158,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
             plan::run(&open().await?, request, output).await
         }
         RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
+        RemoteVerb::Snapshot(args) => snapshot::run(&open().await?, args, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
         RemoteVerb::Cluster(args) => cluster::run(&open().await?, args, output).await,
         RemoteVerb::Drain(args) => cluster::drain(&open().await?, args, output).await,

@@ -15,6 +15,7 @@ mod reservation;
 mod screen;
 mod session;
 mod settle;
+mod snapshot;
 mod usage;
 
 use std::{

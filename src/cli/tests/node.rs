@@ -15,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, audit, billing, control, events, explain, plan, session, usage};
+use super::{NOW_MS, audit, billing, control, events, explain, plan, session, snapshot, usage};
 use crate::{
     domain::limit::LimitTexts,
     wire::{
@@ -274,6 +274,13 @@ impl AdminService for Canned {
 
     async fn usage(&self, request: Request<UsageRequest>) -> Reply<UsageResponse> {
         usage::used(&self.keep(request)).map(Response::new)
+    }
+
+    async fn snapshot(&self, request: Request<SnapshotRequest>) -> Reply<SnapshotResponse> {
+        let request = self.keep(request);
+        let asked =
+            self.0.lock().unwrap().asked.iter().filter(|asked| asked["pageToken"] == request.page_token).count();
+        snapshot::sent(&request.page_token, asked).map(Response::new)
     }
 
     async fn what_if(&self, request: Request<WhatIfRequest>) -> Reply<WhatIfResponse> {

@@ -22,6 +22,7 @@ impl OrgState {
     pub fn sweep(&mut self, ctx: &Context<'_>, may_purge: bool) {
         let policy = self.advance(ctx);
         self.settle_pools(&Context { policy: &policy, ..*ctx });
+        let may_purge = may_purge && !self.held;
         if may_purge {
             if self.rate.is_some_and(|rate| rate.purge_at(policy.rate.idle_windows) <= self.now) {
                 self.rate = None;
@@ -70,6 +71,12 @@ impl OrgState {
             && self.keepers().iter().all(|keeper| keeper.is_spent())
     }
 
+    /// Whether rows that are not loaded with the org are being read: until that is over, none of them is removed.
+    pub fn hold(&mut self, held: bool) {
+        self.journal.hold(held);
+        self.held = held;
+    }
+
     /// Whether a commit is due.
     pub fn has_changes(&self) -> bool {
         self.changed
@@ -88,9 +95,9 @@ impl OrgState {
         }
         let wipe = std::mem::take(&mut self.wipe);
         if self.is_spent() {
-            let Self { now, clocks, stored, writes, .. } = *self;
+            let Self { now, clocks, stored, writes, held, .. } = *self;
             let node = self.node.clone();
-            *self = Self { now, clocks, writes, node, ..Self::default() };
+            *self = Self { now, clocks, writes, held, node, ..Self::default() };
             let forgotten = OrgWrite { wipe: true, ..OrgWrite::empty(org) };
             return (wipe || stored).then_some(forgotten);
         }

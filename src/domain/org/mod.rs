@@ -195,6 +195,8 @@ pub struct OrgState {
     /// Rows are stored.
     stored: bool,
     wipe: bool,
+    /// Rows beside those in memory are being read.
+    held: bool,
 }
 
 impl OrgState {

@@ -3,7 +3,10 @@
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 use super::{properties::cases, *};
-use crate::{bounds::SECOND_MS, domain::kept_ids::Filling};
+use crate::{
+    bounds::SECOND_MS,
+    domain::{kept_ids::Filling, rows::RowKind},
+};
 
 /// What calls of one commit may take beyond the bound.
 const SLACK: u64 = 6_000;
@@ -82,6 +85,25 @@ fn past_the_bound_the_oldest_ids_go_first_and_are_counted() {
     assert_eq!(org.record_once("b0"), Ok(true), "the younger ones are known");
     assert_eq!(org.record_once("a0"), Ok(false), "it was forgotten, and says nothing of its time");
     assert_eq!(org.state.take_news().forgotten_request_ids, kept.forgotten);
+}
+
+#[test]
+fn while_rows_are_read_none_of_them_goes_and_afterwards_they_do() {
+    let mut org = bounded(65_536);
+    org.record_many("a", 700);
+    let ids = |org: &OrgBench| org.disk.count(|row| row.kind() == RowKind::RequestId);
+    let before = ids(&org);
+    org.state.hold(true);
+    org.at(T0 + 2 * MINUTE_MS).record_many("b", 40);
+    assert_eq!(ids(&org), before + 40, "the bound is passed meanwhile");
+    org.at(T0 + DAY_MS + HOUR_MS).sweep();
+    assert_eq!(ids(&org), before + 40, "and so is the day");
+    assert_eq!(org.snapshot().kept.forgotten, 0);
+    org.state.hold(false);
+    while org.disk.head().wake_at.is_some_and(|at| at <= org.now) {
+        org.sweep();
+    }
+    assert_eq!(ids(&org), 0, "those of a day ago are gone");
 }
 
 #[test]

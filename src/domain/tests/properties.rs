@@ -40,7 +40,7 @@ proptest! {
     }
 }
 
-/// A purge takes what was set at run time with it: a budget that is gone can not be overridden.
+/// A purge takes what was set at run time with it: a budget that is gone cannot be overridden.
 #[test]
 fn a_purged_budget_is_not_there_to_be_overridden() {
     let history = [

@@ -4,6 +4,7 @@ mod billing;
 mod outage;
 mod pools;
 mod sessions;
+mod snapshot;
 mod usage;
 
 use std::sync::{Arc, atomic::Ordering};

@@ -21,8 +21,10 @@
 mod beside;
 mod closing;
 mod line;
+mod received;
 mod restore;
 mod tally;
+mod text;
 
 use std::{
     fmt,
@@ -37,7 +39,9 @@ use crate::{
     store::kinds,
 };
 
+pub use received::{Place, Received};
 pub use tally::Tally;
+pub use text::Text;
 
 use beside::Beside;
 use closing::Closing;
