@@ -232,7 +232,11 @@ impl OrgTask {
     /// Reads it, within the time that a decision has. The org's state is read after this: what is not on disk by
     /// now is still in memory.
     async fn look_up(&mut self, wanted: Wanted) -> Result<(), ServiceError> {
-        let Wanted { names, pages, usage } = wanted;
+        let Wanted { names, pages, usage, all } = wanted;
+        if all {
+            let stored = self.load().await?;
+            self.state.take_stored(&stored.rows);
+        }
         let store = &self.shared.store;
         let read = async {
             let mut found = if names.is_empty() { Vec::new() } else { store.latest(&self.org, names).await? };
@@ -251,8 +255,7 @@ impl OrgTask {
         Ok(())
     }
 
-    /// What is stored of the org when all that it has decided is. Calls of the org wait meanwhile, as they do for a
-    /// start.
+    /// What is stored when all is that the org has decided. Its calls wait meanwhile, as they do for a start.
     async fn load(&mut self) -> Result<OrgRows, ServiceError> {
         match self.standing() {
             Standing::Owned => {}

@@ -237,7 +237,7 @@ pub(super) enum RemoteVerb {
     Complete(CompleteArgs),
     /// Let an execution go on that was paused; it is never denied
     Resume(ResumeArgs),
-    /// List, inspect, freeze and purge orgs, and let them through
+    /// List, inspect, freeze and delete orgs, and let them through
     #[command(subcommand)]
     Org(OrgVerb),
     /// Budgets on spend
@@ -321,10 +321,12 @@ pub(super) enum OrgVerb {
         #[arg(value_parser = org)]
         org: OrgId,
     },
-    /// Delete the stored state of an org, but not usage that waits for billing
+    /// Delete the stored state of an org, but not usage that waits for billing, and print the receipt
     ///
-    /// It cannot be undone. At a terminal the name of the org confirms it; elsewhere --yes does.
-    Purge {
+    /// It cannot be undone. At a terminal the name of the org confirms it; elsewhere --yes does. The receipt says how many
+    /// rows of which kind were deleted, when, by whom and why; the log of the node has it as well.
+    #[command(visible_alias = "purge")]
+    Delete {
         #[command(flatten)]
         write: OrgWriteArgs,
         /// Do it without a question

@@ -102,7 +102,7 @@ const EXAMPLES: [(&str, &[&str]); 64] = [
         ],
     ),
     ("plan", &["tollgate plan --limit 'daily=$25'    # whom it would have denied"]),
-    ("org purge", &["tollgate org purge acme --yes    # without it, it asks"]),
+    ("org delete", &["tollgate org delete acme --reason 'they have left' --yes"]),
     ("org freeze", &["tollgate org freeze acme --reason 'unpaid bill'"]),
     ("org unfreeze", &["tollgate org unfreeze acme"]),
     ("budget get", &["tollgate budget get acme", "tollgate budget get acme --scope workspace/a"]),

@@ -38,12 +38,14 @@ pub struct Wanted {
     /// The oldest rows of this kind, [`ROWS_READ`](super::usage::ROWS_READ) at most: usage that becomes a month, or
     /// whose time is over.
     pub usage: Option<RowKind>,
+    /// Every row, to say what a purge removes.
+    pub all: bool,
 }
 
 impl Wanted {
     /// Nothing has to be read.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && self.pages.is_none() && self.usage.is_none()
+        self.names.is_empty() && self.pages.is_none() && self.usage.is_none() && !self.all
     }
 }
 

@@ -4,7 +4,7 @@ mod control;
 mod pools;
 mod usage;
 
-use std::{fmt, ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, sync::Arc};
 
 use super::{
     decision::{Decision, LimitView, LimitViews},
@@ -16,7 +16,7 @@ use super::{
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
     rows::{
-        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, KeptHead, ReservationRow, SessionRow, SessionState,
+        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, KeptHead, ReservationRow, RowKind, SessionRow, SessionState,
         UsageKeptRow,
     },
     scopes::Scopes,
@@ -28,11 +28,17 @@ pub use control::{OverrideChange, OverrideView, Standing};
 pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
 pub use usage::SlicedUsage;
 
-/// What a purge found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a purge found and removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purged {
     /// Something was stored.
     pub existed: bool,
+    /// Rows that were removed, by kind; none where nothing was stored.
+    pub rows: BTreeMap<RowKind, u64>,
+    /// Rows of usage that stay until billing has them.
+    pub billed_later: u64,
+    /// Service time of the purge.
+    pub at: Millis,
 }
 
 /// The outbox after deliveries were settled.

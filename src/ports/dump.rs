@@ -3,7 +3,11 @@
 use std::fmt;
 
 use super::StoreFault;
-use crate::domain::{ids::OrgId, rows::Row, service_time::ClockMark};
+use crate::domain::{
+    ids::OrgId,
+    rows::{Row, RowKind},
+    service_time::ClockMark,
+};
 
 /// Writes dumps, as `tollgate export` does and as `tollgate import` reads them.
 pub trait DumpText: Send + Sync + fmt::Debug {
@@ -18,4 +22,7 @@ pub trait DumpText: Send + Sync + fmt::Debug {
     /// # Errors
     /// Where it cannot be written as text.
     fn add(&self, org: &OrgId, row: Row, to: &mut Vec<u8>) -> Result<u64, StoreFault>;
+
+    /// As lines name the kind.
+    fn kind(&self, kind: RowKind) -> &'static str;
 }

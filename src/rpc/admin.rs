@@ -81,9 +81,23 @@ pub(super) async fn purge_org(
     call: &Call,
     request: admin::PurgeOrgRequest,
 ) -> Answer<admin::PurgeOrgResponse> {
-    let (org, command) = requests::purge(&request)?;
-    let purged = service.operate(&org, command, &requests::reason(&request.reason)?, call).await?;
-    Ok(admin::PurgeOrgResponse { existed: purged.existed })
+    let (org, request_id) = requests::purge(&request)?;
+    let reason = requests::reason(&request.reason)?;
+    let purged = service.purge(&org, &request_id, &reason, call).await?;
+    let receipt = purged.existed.then(|| admin::DeletionReceipt {
+        org: org.to_string(),
+        rows: purged
+            .rows
+            .iter()
+            .map(|(kind, rows)| (service.kind_name(*kind).to_owned(), answers::int(*rows)))
+            .collect(),
+        exports_kept: answers::int(purged.billed_later),
+        deleted_at_ms: answers::int(purged.at),
+        caller: call.caller.name().to_owned(),
+        reason: reason.to_string(),
+        request_id: request_id.to_string(),
+    });
+    Ok(admin::PurgeOrgResponse { existed: purged.existed, receipt })
 }
 
 pub(super) async fn freeze(

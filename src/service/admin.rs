@@ -14,16 +14,16 @@ use crate::{
     cluster::{keeper::Place, membership::Membership},
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
-        command::{GetStatus, Inspect, Known},
+        command::{GetStatus, Inspect, Known, Purge},
         commands::Ask,
         gate::Code,
-        ids::{OrgId, Reason},
+        ids::{OrgId, Reason, RequestId},
         policy::{BalanceSource, Exemption, JudgedBalance},
-        reply::{Snapshot, Status},
-        rows::Head,
+        reply::{Purged, Snapshot, Status},
+        rows::{Head, RowKind},
         scopes::Scopes,
         shard::ShardSet,
-        window::Millis,
+        window::{Millis, iso},
     },
     error::ServiceError,
     ports::{Clock, StoreState},
@@ -170,6 +170,31 @@ impl Service {
     ) -> Result<C::Answer, ServiceError> {
         let terms = call.until(call.deadline.at);
         self.orgs.ask(org, command, Terms { reason: Some(reason), ..terms }).await
+    }
+
+    /// Deletes what is stored of the org. The answer is the receipt; the org has nothing left that could keep one, so the
+    /// log of the node has it as well.
+    pub async fn purge(
+        &self,
+        org: &OrgId,
+        request_id: &RequestId,
+        reason: &Reason,
+        call: &Call,
+    ) -> Result<Purged, ServiceError> {
+        let purged = self.operate(org, Purge, reason, call).await?;
+        if purged.existed {
+            let rows: Vec<String> =
+                purged.rows.iter().map(|(kind, count)| format!("{} {count}", self.kind_name(*kind))).collect();
+            let (rows, kept, at) = (rows.join(", "), purged.billed_later, iso(purged.at));
+            let (caller, reason) = (call.caller.name(), reason.given());
+            tracing::info!(target: "tollgate::audit", %org, caller, %request_id, rows, kept, at, reason, "deletion receipt");
+        }
+        Ok(purged)
+    }
+
+    /// As an export names a kind of rows.
+    pub fn kind_name(&self, kind: RowKind) -> &'static str {
+        self.dump.kind(kind)
     }
 
     /// The node as it stands now.

@@ -62,9 +62,19 @@ class Operators(SharedNodeCase):
         self.gate.Acquire(org=org, request_id="r", reserve=[{"meter": "spend", "amount": 5}])
         self.gate.Record(org=org, usage=[{"meter": "spend", "amount": 5}], request_id="r")
         self.admin.Freeze(org=org, request_id="f")
-        self.assertTrue(self.admin.PurgeOrg(org=org, request_id="p").existed)
+        purged = self.admin.PurgeOrg(org=org, request_id="p", reason="they have left")
+        self.assertTrue(purged.existed)
+        receipt = purged.receipt
+        said = (receipt.org, receipt.request_id, receipt.reason, receipt.rows["head"], receipt.rows["reservation"])
+        self.assertEqual(said, (org, "p", "they have left", 1, 1))
+        self.assertEqual((receipt.rows["request_id"], receipt.exports_kept), (3, 0), "Acquire, Record and Freeze")
+        self.assertTrue(receipt.caller)
+        (line,) = [line for line in self.shared.logged("deletion receipt") if f'"{org}"' in line]
+        for part in ("they have left", "request_id 3", "head 1"):
+            self.assertIn(part, line)
         self.assertEqual(refusal(self.admin.GetOrg, org=org).reason, "ORG_UNKNOWN")
-        self.assertFalse(self.admin.PurgeOrg(org=org, request_id="p").existed)
+        again = self.admin.PurgeOrg(org=org, request_id="p")
+        self.assertEqual((again.existed, again.HasField("receipt")), (False, False))
         self.assertNotIn(org, {each.org for each in self.admin.ListOrgs(page_size=1000).orgs})
         anew = self.gate.Acquire(org=org, request_id="r", reserve=[{"meter": "spend", "amount": 5}])
         self.assertEqual((anew.allowed, anew.replayed, limit(anew, "rate").used), (True, False, 1))

@@ -1,4 +1,4 @@
-//! `tollgate org`: list, inspect, freeze, unfreeze and purge orgs.
+//! `tollgate org`: list, inspect, freeze, unfreeze and delete orgs.
 
 use crate::{
     cli::{
@@ -14,8 +14,8 @@ use crate::{
         window::Millis,
     },
     wire::admin::v1::{
-        FreezeRequest, FreezeResponse, GetOrgRequest, ListOrgsRequest, ListOrgsResponse, PurgeOrgRequest,
-        PurgeOrgResponse, UnfreezeRequest, UnfreezeResponse,
+        DeletionReceipt, FreezeRequest, FreezeResponse, GetOrgRequest, ListOrgsRequest, ListOrgsResponse,
+        PurgeOrgRequest, PurgeOrgResponse, UnfreezeRequest, UnfreezeResponse,
     },
 };
 
@@ -36,9 +36,9 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
             output.answer(&answer, org_view::describe)?;
             Ok(Exit::Done)
         }
-        OrgVerb::Purge { write, why, yes } => {
-            confirmed(*yes, &format!("purge {}", write.org), write.org.as_str(), output)?;
-            purge(connection, write, why, output).await
+        OrgVerb::Delete { write, why, yes } => {
+            confirmed(*yes, &format!("delete {}", write.org), write.org.as_str(), output)?;
+            delete(connection, write, why, output).await
         }
         OrgVerb::Freeze { write, reason, end } => freeze(connection, write, (reason.as_ref(), end), output).await,
         OrgVerb::Unfreeze { write, why } => unfreeze(connection, write, why, output).await,
@@ -71,7 +71,7 @@ fn list_table(all: &ListOrgsResponse, now: Millis) -> View {
     table(columns, rows)
 }
 
-async fn purge(
+async fn delete(
     connection: &Connection,
     write: &OrgWriteArgs,
     why: &WhyArgs,
@@ -81,10 +81,23 @@ async fn purge(
     let request = PurgeOrgRequest { org: org.to_string(), request_id: request_id.clone(), reason: why_text(why) };
     let answer = connection.wait(connection.admin().purge_org(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
-    output.answer(&answer, |answer: &PurgeOrgResponse, _| {
-        if answer.existed { format!("purged  {org}") } else { format!("nothing was stored of {org}") }
-    })?;
+    output.answer(&answer, |answer: &PurgeOrgResponse, now| deleted(org, answer, now))?;
     Ok(Exit::Done)
+}
+
+fn deleted(org: &OrgId, answer: &PurgeOrgResponse, now: Millis) -> View {
+    let of_org = format!("  {org}");
+    let Some(receipt) = &answer.receipt else {
+        let none = || View::verdict(Tone::Plain, &format!("nothing was stored of {org}"), "");
+        return if answer.existed { View::verdict(Tone::Plain, "deleted", &of_org) } else { none() };
+    };
+    let DeletionReceipt { rows, exports_kept, deleted_at_ms, caller, reason, request_id, .. } = receipt;
+    let total = rows.values().fold(0_i64, |sum, rows| sum.saturating_add(*rows));
+    let kept = if *exports_kept == 0 { String::new() } else { format!(", {exports_kept} stay until they are billed") };
+    let why = if reason.is_empty() { String::new() } else { format!("  \"{reason}\"") };
+    let by = format!("{of_org}  {total} rows{kept}  {}  by {caller}{why}  {request_id}", when(now, *deleted_at_ms));
+    let lines = rows.iter().map(|(kind, rows)| [kind.clone(), rows.to_string()]);
+    table([text("kind"), number("rows")], lines).apart(View::verdict(Tone::Plain, "deleted", &by))
 }
 
 async fn freeze(

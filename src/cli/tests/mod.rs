@@ -455,8 +455,8 @@ fn org_writes_say_what_changed_and_carry_a_request_id() {
         (&["org", "freeze", "full", "--request-id", "f-1"], "frozen  full  (it was frozen already)\n"),
         (&["org", "unfreeze", "full"], "unfrozen  full  frozen → active\n"),
         (&["org", "unfreeze", "acme"], "unfrozen  acme  (it was not frozen)\n"),
-        (&["org", "purge", "acme", "--yes"], "purged  acme\n"),
-        (&["org", "purge", "nobody", "--yes"], "nothing was stored of nobody\n"),
+        (&["org", "purge", "old", "--yes"], "deleted  old\n"),
+        (&["org", "delete", "nobody", "--yes"], "nothing was stored of nobody\n"),
     ] {
         let ran = node.ask(args);
         assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Done, said, ""), "{args:?}");
@@ -469,9 +469,22 @@ fn org_writes_say_what_changed_and_carry_a_request_id() {
 }
 
 #[test]
+fn a_deletion_prints_its_receipt() {
+    let node = Node::start();
+    let ran = node.ask(&["org", "delete", "acme", "--reason", "they have left", "--yes"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let lines = ran.lines();
+    let said = "deleted  acme  812 rows, 3 stay until they are billed  3m 5s ago  by ops  \"they have left\"  p-1";
+    assert_eq!(lines.first(), Some(&said), "{}", ran.out);
+    assert!(ran.out.contains("request_id") && ran.out.contains("800"), "{}", ran.out);
+    let json = node.ask(&["org", "delete", "acme", "--yes", "-o", "json"]).json();
+    assert_eq!(json["receipt"]["rows"]["head"], "1");
+}
+
+#[test]
 fn what_cannot_be_undone_is_not_done_in_a_pipe_without_a_yes() {
     let node = Node::start();
-    for args in [["org", "purge", "acme"].as_slice(), &["pool", "configure", "acme", "relay", "--remove"]] {
+    for args in [["org", "delete", "acme"].as_slice(), &["pool", "configure", "acme", "relay", "--remove"]] {
         let ran = node.ask(args);
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""), "{args:?}");
         assert!(ran.err.contains("--yes") && ran.err.contains("cannot be undone"), "{}", ran.err);

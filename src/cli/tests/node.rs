@@ -315,7 +315,19 @@ impl AdminService for Canned {
     async fn purge_org(&self, request: Request<PurgeOrgRequest>) -> Reply<PurgeOrgResponse> {
         let PurgeOrgRequest { org, request_id, .. } = request.into_inner();
         self.0.lock().unwrap().writes.push((org.clone(), request_id));
-        if org == "broken" { Err(broken(&org)) } else { Ok(Response::new(PurgeOrgResponse { existed: org == "acme" })) }
+        if org == "broken" {
+            return Err(broken(&org));
+        }
+        let receipt = (org == "acme").then(|| DeletionReceipt {
+            org: org.clone(),
+            rows: [("head", 1), ("slice", 11), ("request_id", 800)].map(|(kind, rows)| (kind.to_owned(), rows)).into(),
+            exports_kept: 3,
+            deleted_at_ms: NOW_MS - 185_000,
+            caller: "ops".into(),
+            reason: "they have left".into(),
+            request_id: "p-1".into(),
+        });
+        Ok(Response::new(PurgeOrgResponse { existed: org == "acme" || org == "old", receipt }))
     }
 
     async fn freeze(&self, request: Request<FreezeRequest>) -> Reply<FreezeResponse> {

@@ -31,7 +31,7 @@ mod usage;
 mod watch;
 mod what_if;
 
-use std::{mem::take, sync::Arc};
+use std::{collections::BTreeMap, mem::take, sync::Arc};
 
 use super::{
     alerts::Alerts,
@@ -51,7 +51,7 @@ use super::{
     rate::RateRecord,
     reach::ScopeRules,
     refusal::OrgError,
-    rows::{DisputedRow, Keeper, OrgRows, OverrideRow, Row, RowKey, RowsByKind},
+    rows::{DisputedRow, Keeper, OrgRows, OverrideRow, Row, RowKey, RowKind, RowsByKind},
     scopes::Scopes,
     sessions::Sessions,
     table::Table,
@@ -197,6 +197,8 @@ pub struct OrgState {
     wipe: bool,
     /// Rows beside those in memory are being read.
     held: bool,
+    /// Rows by kind, as they were stored just now.
+    counted: BTreeMap<RowKind, u64>,
 }
 
 impl OrgState {
@@ -282,6 +284,9 @@ impl OrgState {
 
     /// What the store has to be asked for before these commands are carried out: nothing for plain calls.
     pub fn wanted(&self, commands: &[Command], now: Millis) -> Wanted {
+        if commands.iter().any(|command| matches!(command, Command::Purge(_))) {
+            return Wanted { all: true, ..Wanted::default() };
+        }
         let mut names = Vec::new();
         commands.iter().for_each(|command| command.kept_names(&mut names));
         if names.is_empty() {
@@ -289,14 +294,14 @@ impl OrgState {
         }
         let pages = PAGES_READ + commands.len() / CALLS_PER_PAGE;
         let (names, pages) = (self.journal.wanted_names(names, now), self.journal.wanted_pages(now, pages));
-        Wanted { names, pages, usage: None }
+        Wanted { names, pages, ..Wanted::default() }
     }
 
     /// The same before a sweep at `now`.
     pub fn wanted_by_sweep(&self, now: Millis) -> Wanted {
         let now = self.now.max(now);
         let pages = self.journal.wanted_pages(now, SWEEP_PAGES_READ);
-        Wanted { names: Vec::new(), pages, usage: self.usage.wanted(now) }
+        Wanted { pages, usage: self.usage.wanted(now), ..Wanted::default() }
     }
 
     /// What the store has of what was wanted. It counts until this is called again.

@@ -12,21 +12,47 @@ use crate::domain::{
     ids::{Amounts, Meter, Scope},
     policy::BalanceSource,
     reply::{Audit, Purged, Snapshot, Status},
+    rows::{Row, RowKind},
     scopes::Scopes,
 };
 
 impl OrgState {
+    /// What is stored, for the receipt of a purge that follows at once. Of rows that are not loaded with the org the loaded
+    /// ones say how many there are; the ends of reservations are counted with the request ids that ended them.
+    pub fn take_stored(&mut self, stored: &[Row]) {
+        self.counted.clear();
+        for row in stored {
+            self.found(row.kind(), 1);
+            if let Row::Head(head) = row {
+                self.found(RowKind::RequestId, head.kept.count);
+                self.found(RowKind::IdPage, head.kept.pages_to.saturating_sub(head.kept.pages_from));
+            } else if let Row::UsageKept(kept) = row {
+                self.found(RowKind::UsageDay, kept.days);
+                self.found(RowKind::UsageMonth, kept.months);
+            }
+        }
+    }
+
+    fn found(&mut self, kind: RowKind, rows: u64) {
+        if rows > 0 {
+            let count = self.counted.entry(kind).or_default();
+            *count = count.saturating_add(rows);
+        }
+    }
+
     /// The log of events goes with the rest: that it was purged is announced, and answered.
     pub(in crate::domain) fn purge_all(&mut self, ctx: &Context<'_>) -> Purged {
         let existed = self.is_known();
         let purged = existed.then(|| Change::new("records", "kept", ""));
         self.operated("PurgeOrg", purged.into_iter().collect(), ctx);
+        let mut rows = std::mem::take(&mut self.counted);
+        let billed_later = rows.remove(&RowKind::Outbox).unwrap_or(0);
         let Self { now, clocks, writes, .. } = *self;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
         let node = self.node.clone();
         let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
         *self = Self { now, clocks, writes, outbox, news, node, wipe: existed, changed: existed, ..Self::default() };
-        Purged { existed }
+        Purged { existed, rows, billed_later, at: now }
     }
 
     pub(in crate::domain) fn status(&mut self, scopes: &Scopes, known: Known, ctx: &Context<'_>) -> Box<Status> {

@@ -2,9 +2,13 @@
 
 use super::{Header, line};
 use crate::{
-    domain::{ids::OrgId, rows::Row, service_time::ClockMark},
+    domain::{
+        ids::OrgId,
+        rows::{Row, RowKind},
+        service_time::ClockMark,
+    },
     ports::{DumpText, StoreFault},
-    store::kinds,
+    store::kinds::{self, Kind},
 };
 
 /// Writes them.
@@ -32,5 +36,9 @@ impl DumpText for Text {
             count += 1;
         }
         Ok(count)
+    }
+
+    fn kind(&self, kind: RowKind) -> &'static str {
+        Kind::Row(kind).name()
     }
 }

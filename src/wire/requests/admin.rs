@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::{
-        command::{Freeze, ListOutbox, Purge, ReplayOutbox, Unfreeze},
+        command::{Freeze, ListOutbox, ReplayOutbox, Unfreeze},
         ids::{OrgId, RequestId},
         outbox::OutboxKey,
     },
@@ -31,9 +31,9 @@ pub fn unfreeze(request: &admin::UnfreezeRequest) -> Parsed<(OrgId, Unfreeze)> {
 
 /// A purge forgets request ids as well, so the id only has to be well formed; repeating it is
 /// harmless.
-pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, Purge)> {
-    RequestId::parse("request_id", &request.request_id)?;
-    Ok((org(&request.org)?, Purge))
+pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, RequestId)> {
+    let request_id = RequestId::parse("request_id", &request.request_id)?;
+    Ok((org(&request.org)?, request_id))
 }
 
 /// A replay happens once for every time it is asked for; the id only has to be well formed.

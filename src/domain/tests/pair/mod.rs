@@ -333,7 +333,7 @@ impl Pair {
         }
         let context = || format!("\n{command:?}\nat {} against {:?}", before.now.max(self.clock), self.present());
         match (&expected, &reply) {
-            (Answer::Purged { .. }, Ok(Reply::Purge(Purged { existed }))) => assert_eq!(*existed, known),
+            (Answer::Purged { .. }, Ok(Reply::Purge(Purged { existed, .. }))) => assert_eq!(*existed, known),
             (expected, reply) => {
                 assert!(agree(expected, reply, false), "expected {expected:?}, got {reply:?}{}", context())
             }
