@@ -344,6 +344,8 @@ pub struct Usage {
     pub feature: Arc<str>,
     /// In the meter's unit.
     pub units: u64,
+    /// The units are given back.
+    pub is_refund: bool,
     /// When it was booked.
     pub at: Millis,
 }

@@ -16,6 +16,7 @@ mod plan;
 mod pool;
 mod quantity;
 mod reads;
+mod refund;
 mod reservation;
 mod session;
 mod settle;
@@ -48,6 +49,7 @@ pub(super) use plan::PlanArgs;
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
 };
+pub(super) use refund::RefundArgs;
 pub(super) use reservation::{ReservationListArgs, ReservationVerb, StateArg};
 pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
 pub(super) use settle::{CommitArgs, CompleteArgs, ExtendArgs, RecordArgs, ReservedArgs, ResumeArgs};
@@ -235,6 +237,8 @@ pub(super) enum RemoteVerb {
     Record(RecordArgs),
     /// Say that an execution has ended, where there is nothing else to say of it
     Complete(CompleteArgs),
+    /// Give usage back, of a decision or by amounts: limits count it no more, and billing is corrected
+    Refund(RefundArgs),
     /// Let an execution go on that was paused; it is never denied
     Resume(ResumeArgs),
     /// List, inspect, freeze and delete orgs, and let them through

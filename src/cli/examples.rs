@@ -68,6 +68,14 @@ const EXAMPLES: [(&str, &[&str]); 64] = [
         ],
     ),
     ("complete", &["tollgate complete acme 0123456789abcdef0123456789abcdef"]),
+    (
+        "refund",
+        &[
+            "tollgate refund acme --decision 0123456789abcdef0123456789abcdef --reason r",
+            "tollgate refund acme --amount 'spend=$5' --at 2h --reason 'failed run'",
+            "tollgate refund acme --amount executions=3 --scope workspace/a --reason r",
+        ],
+    ),
     ("resume", &["tollgate resume acme 0123456789abcdef0123456789abcdef"]),
     // Orgs and their limits.
     ("org list", &["tollgate org list --limit 20", "tollgate org list --no-headers    # one line an org, for scripts"]),

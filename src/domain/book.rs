@@ -11,6 +11,7 @@ mod fits;
 mod fold;
 mod page;
 mod past;
+mod refund;
 mod settle;
 mod views;
 

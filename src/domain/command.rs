@@ -6,6 +6,7 @@ mod denials;
 mod events;
 mod outbox;
 mod pools;
+mod refund;
 mod usage;
 mod what_if;
 
@@ -25,6 +26,7 @@ pub use denials::{AskWhy, Explain, ListDenials, NoteDenials};
 pub use events::ListEvents;
 pub use outbox::{ListOutbox, ReplayOutbox, SettleOutbox, TakeOutbox};
 pub use pools::{ClearAccount, ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};
+pub use refund::{Refund, RefundOf};
 pub use usage::GetUsage;
 pub use what_if::TryLimits;
 

@@ -7,9 +7,9 @@ use super::{
     command::{
         Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget, GetPool,
         GetSession, GetSessionStatus, GetStatus, GetUsage, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox,
-        ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Release, ReplayOutbox,
-        ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SetOverride, SettleOutbox, TakeOutbox,
-        TryLimits, Unfreeze,
+        ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Refund, RefundOf,
+        Release, ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SetOverride,
+        SettleOutbox, TakeOutbox, TryLimits, Unfreeze,
     },
     decision::Decision,
     denials::{DenialPage, Explained, Why},
@@ -19,13 +19,13 @@ use super::{
     outbox::OutboxRow,
     outcome::{
         AccountCleared, Beaten, BudgetSet, Committed, Done, Extended, Frozen, OutcomeReported, OverrideSet,
-        PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Shown,
+        PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded, Settled, Shown,
     },
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
     refusal::OrgError,
     reply::{
         AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, OverrideChange, OverrideView,
-        PoolView, Purged, ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot, Status,
+        PoolView, Purged, RefundView, ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot, Status,
     },
     request::{Idempotency, Rpc},
     scopes::Scopes,
@@ -177,6 +177,8 @@ commands! { |org, ask, ctx, configured|
     Admit, Durable, Some((ask.rpc, &ask.idempotency)),
         SetOverride(Box<SetOverride>) => Shown<OverrideSet, Box<OverrideChange>>
         = org.set_override(ask, configured)?;
+    Admit, Durable, Some((Rpc::Refund, &ask.idempotency)),
+        Refund(Box<Refund>) => Shown<Refunded, Box<RefundView>> = org.refund(ask, ctx)?;
     Admit, Nothing, None, ListOverrides(ListOverrides) => Vec<OverrideView> = org.list_overrides(ask, ctx);
     Admit, Durable, None, Purge(Purge) => Purged = org.purge_all(ctx);
     Settle, Nothing, None, TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
@@ -235,6 +237,7 @@ impl Command {
             | Self::Pick(_)
             | Self::ReportOutcome(_)
             | Self::ClearAccount(_)
+            | Self::Refund(_)
             | Self::Purge(_)
             | Self::SettleOutbox(_)
             | Self::ReplayOutbox(_) => false,
@@ -273,6 +276,11 @@ impl Command {
         | Self::Extend(Extend { reservation, .. }) = self
         {
             names.push(KeptName::Reservation(*reservation));
+        }
+        if let Self::Refund(refund) = self
+            && let RefundOf::Decision { id, .. } = refund.of
+        {
+            names.push(KeptName::Reservation(id));
         }
     }
 

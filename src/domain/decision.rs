@@ -137,6 +137,8 @@ pub struct Decision {
     pub folded: Scopes,
     /// The answer to an earlier call of the same request id.
     pub replayed: bool,
+    /// Service time of the decision, at which it was charged; 0 = it was made without the org.
+    pub decided_at: Millis,
     /// The wall clock of the answer: service time comes to an instant when this is there.
     pub at: Millis,
     /// What is left then of the hold, or of the lease of the session, also in a replay; 0 = it has ended, or there
@@ -157,6 +159,7 @@ impl Decision {
             account: None,
             folded: Scopes::org(),
             replayed: false,
+            decided_at: 0,
             at: 0,
             remaining: 0,
         }

@@ -14,10 +14,10 @@ use std::collections::{HashMap, VecDeque};
 use super::{
     ids::{DecisionId, RequestId},
     kept_ids::{Filling, KeptIds, KeptName, PagesBehind},
-    outcome::{Entry, Outcome, Settlement},
+    outcome::{Entry, Outcome},
     refusal::OrgError,
     request::{Idempotency, Rpc},
-    rows::{Head, JournalRow, KeptHead, Row, RowKey},
+    rows::{Head, JournalRow, KeptHead, Row, RowKey, SettledRow},
     window::Millis,
 };
 use crate::bounds::{HOUR_MS, LONG_MEMORY_MS, MEMORY_FLOOR_MS};
@@ -53,13 +53,14 @@ impl Kept {
 #[derive(Debug, Default)]
 struct Entries {
     by_id: HashMap<Remembered, Entry>,
-    settled: HashMap<DecisionId, (Millis, Settlement)>,
+    settled: HashMap<DecisionId, SettledRow>,
 }
 
 impl Entries {
     fn add(&mut self, entry: Entry) {
         if let Some((reservation, how)) = entry.outcome.settlement() {
-            self.settle(reservation, entry.at, how);
+            let charge = entry.charge.clone();
+            self.settle(SettledRow { id: reservation, at: entry.at, how, charge });
         }
         if let Some(asked) = &entry.idempotency {
             self.by_id.insert((entry.rpc, asked.id.clone()), entry);
@@ -67,9 +68,9 @@ impl Entries {
     }
 
     /// What a reservation ended with last stands.
-    fn settle(&mut self, reservation: DecisionId, at: Millis, how: Settlement) {
-        if self.settled.get(&reservation).is_none_or(|(known, _)| *known <= at) {
-            self.settled.insert(reservation, (at, how));
+    fn settle(&mut self, row: SettledRow) {
+        if self.settled.get(&row.id).is_none_or(|known| known.at <= row.at) {
+            self.settled.insert(row.id, row);
         }
     }
 
@@ -81,7 +82,7 @@ impl Entries {
             self.by_id.remove(what);
         }
         if let Some(reservation) = gone.reservation
-            && self.settled.get(&reservation).is_some_and(|(at, _)| *at <= gone.at)
+            && self.settled.get(&reservation).is_some_and(|row| row.at <= gone.at)
         {
             self.settled.remove(&reservation);
         }
@@ -253,7 +254,7 @@ impl Journal {
             if let Row::RequestId(row) = row {
                 self.found.add(row.into());
             } else if let Row::Settled(row) = row {
-                self.found.settle(row.id, row.at, row.how);
+                self.found.settle(row);
             } else if let Row::IdPage(page) = row {
                 self.kept.take_page(page);
             }
@@ -293,10 +294,9 @@ impl Journal {
     }
 
     /// How a reservation ended; `None` = it is open, unknown, or ended more than a day ago.
-    pub fn settlement(&self, reservation: DecisionId, now: Millis) -> Option<Settlement> {
+    pub fn settled(&self, reservation: DecisionId, now: Millis) -> Option<&SettledRow> {
         let known = [&self.long, &self.found].into_iter().filter_map(|entries| entries.settled.get(&reservation));
-        let (at, how) = known.max_by_key(|(at, _)| *at)?;
-        (now < at.saturating_add(LONG_MEMORY_MS)).then_some(*how)
+        known.max_by_key(|row| row.at).filter(|row| now < row.at.saturating_add(LONG_MEMORY_MS))
     }
 
     /// Makes room for one more request id of a plain call, giving up those that are past a retry's reach.
@@ -414,7 +414,8 @@ mod tests {
     }
 
     fn recorded(id: &str, at: Millis, long: bool) -> Entry {
-        Entry { at, rpc: Rpc::Record, idempotency: Some(asked(id, 1)), long, outcome: Recorded.into() }
+        let idempotency = Some(asked(id, 1));
+        Entry { at, rpc: Rpc::Record, idempotency, long, outcome: Recorded.into(), charge: None }
     }
 
     fn recall<'j>(journal: &'j Journal, id: &str, now: Millis) -> Result<Option<&'j Outcome>, OrgError> {

@@ -178,7 +178,8 @@ impl KeptIds {
         self.head.count += 1;
         self.head.bytes = self.head.bytes.saturating_add(bytes);
         if let Some((id, how)) = entry.outcome.settlement() {
-            rows.push(Row::Settled(SettledRow { id, at: entry.at, how }));
+            let charge = entry.charge.clone();
+            rows.push(Row::Settled(SettledRow { id, at: entry.at, how, charge }));
         }
         rows.push(Row::RequestId(RequestIdRow {
             rpc: entry.rpc,

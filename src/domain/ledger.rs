@@ -49,6 +49,27 @@ impl HourSlice {
         }
     }
 
+    fn take_back(&mut self, at: Millis, amount: u64) -> Vec<Taken> {
+        let amount = amount.min(self.total);
+        self.total -= amount;
+        if self.minutes.is_empty() {
+            return vec![Taken { start: self.start, len: HOUR_MS, amount }];
+        }
+        let minute = u8::try_from(at.saturating_sub(self.start) / MINUTE_MS).unwrap_or(u8::MAX);
+        let behind = self.minutes.partition_point(|(of, _)| *of <= minute);
+        let (mut left, mut taken) = (amount, Vec::new());
+        for place in (0..behind).rev().chain(behind..self.minutes.len()) {
+            let (of, sum) = &mut self.minutes[place];
+            let amount = left.min(*sum);
+            (left, *sum) = (left - amount, *sum - amount);
+            if amount > 0 {
+                taken.push(Taken { start: self.start + u64::from(*of) * MINUTE_MS, len: MINUTE_MS, amount });
+            }
+        }
+        self.minutes.retain(|(_, sum)| *sum > 0);
+        taken
+    }
+
     /// What the minutes add up to; the total, once they are rolled up.
     pub fn of_minutes(&self) -> u64 {
         if self.minutes.is_empty() { self.total } else { self.minutes_from(0) }
@@ -61,6 +82,17 @@ impl HourSlice {
             .filter(|(minute, _)| counts(*minute))
             .fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
     }
+}
+
+/// What was taken out of one slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Start of the slice.
+    pub start: Millis,
+    /// Its length: a minute, or an hour.
+    pub len: Millis,
+    /// In the unit of the meter.
+    pub amount: u64,
 }
 
 /// When the slices of the day that `start` is in are purged.
@@ -134,6 +166,17 @@ impl Ledger {
         }
         self.dirty.insert(start);
         self.sums.clear();
+    }
+
+    /// Takes up to `amount` out of the hour of `at`: out of the minute of `at` first, then of those before it, then of
+    /// those behind it. Answers what was taken, by slice.
+    pub fn take_back(&mut self, at: Millis, amount: u64) -> Vec<Taken> {
+        let start = at / HOUR_MS * HOUR_MS;
+        let found = self.hours.binary_search_by_key(&start, |hour| hour.start);
+        let Some(hour) = found.ok().and_then(|place| self.hours.get_mut(place)) else { return Vec::new() };
+        self.dirty.insert(start);
+        self.sums.clear();
+        hour.take_back(at, amount)
     }
 
     /// What counts in `window` at `now`, and when the window ends.
@@ -241,6 +284,13 @@ impl Ledger {
     /// Every hour that `start` or what follows it lies in: what was used since then, or more.
     pub fn at_most_since(&self, start: Millis) -> u64 {
         self.derive(HOUR_MS, start / HOUR_MS * HOUR_MS)
+    }
+
+    /// What a counter has at most: what every hour has that its window touches. The ledger has forgotten what was used
+    /// before its retention.
+    pub fn at_most_in(&self, counter: Counter, now: Millis) -> u64 {
+        let is_kept = now.saturating_sub(counter.start) < HOUR_RETENTION_MS;
+        if is_kept { self.at_most_since(counter.start) } else { u64::MAX }
     }
 
     /// Drops minute detail past its retention; the rows change when they are next written.

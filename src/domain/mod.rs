@@ -39,6 +39,7 @@ mod pools;
 pub mod promise;
 pub mod rate;
 pub mod reach;
+pub mod refund;
 pub mod refusal;
 pub mod reply;
 pub mod request;

@@ -126,6 +126,8 @@ pub struct OutboxRow {
     pub last_error: Option<Cause>,
     /// Set aside for an operator.
     pub dead: Option<DeadCause>,
+    /// It corrects what was reported: its units are given back.
+    pub is_refund: bool,
 }
 
 impl OutboxRow {
@@ -133,7 +135,19 @@ impl OutboxRow {
     pub fn new(key: OutboxKey, scopes: Scopes, meter: Meter, units: u64, at: Millis) -> Self {
         // It goes out with the commit; the timer is for what got lost on the way.
         let due_at = at.saturating_add(EXPORT_GRACE_MS);
-        Self { key, scopes, meter, units, at, tried_since: at, attempts: 0, due_at, last_error: None, dead: None }
+        Self {
+            key,
+            scopes,
+            meter,
+            units,
+            at,
+            tried_since: at,
+            attempts: 0,
+            due_at,
+            last_error: None,
+            dead: None,
+            is_refund: false,
+        }
     }
 
     /// Whether an attempt at `at` could be one that the provider takes for new usage.

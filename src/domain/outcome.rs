@@ -5,12 +5,15 @@ use super::{
     gate::FailOpen,
     ids::{AccountId, Amounts, DecisionId, Meter},
     promise::Promise,
+    refund::Charge,
     request::{Idempotency, Rpc},
     scopes::Scopes,
     upstream::Upstream,
     window::Millis,
 };
 use crate::bounds::{LONG_MEMORY_MS, SHORT_MEMORY_MS};
+
+pub use super::refund::{GivenBack, Refunded};
 
 /// How a reservation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub enum Settlement {
     Released,
     /// By itself, when its time to live was over.
     Expired,
+    /// By a Refund, which gave back what its decision had charged.
+    Refunded,
 }
 
 /// What a call was answered, and whether it was answered before under the same request id.
@@ -264,7 +269,7 @@ impl Remembered for Committed {
 
 remembered! {
     Admitted, Started, Picked, Settled, Extended, Resumed, Recorded, Reported, Frozen, BudgetSet, Beaten, SessionEnded,
-    PoolConfigured, OutcomeReported, AccountCleared, OverrideSet,
+    PoolConfigured, OutcomeReported, AccountCleared, OverrideSet, Refunded,
 }
 
 outcomes! {
@@ -285,6 +290,7 @@ outcomes! {
     OutcomeReported,
     AccountCleared,
     OverrideSet,
+    Refunded,
 }
 
 impl Outcome {
@@ -295,6 +301,9 @@ impl Outcome {
         }
         if let Self::Committed(Committed { reservation, .. }) = self {
             return Some((*reservation, Settlement::Committed));
+        }
+        if let Self::Refunded(Refunded { decision: Some(decision), .. }) = self {
+            return Some((*decision, Settlement::Refunded));
         }
         None
     }
@@ -313,6 +322,10 @@ impl Outcome {
             }
             Self::Committed(Committed { scopes, booked, reserved, .. }) => {
                 let amounts = booked.iter().chain(reserved).map(|(meter, _)| meter.as_str().len() + TIME);
+                ID + scopes.text().len() + amounts.sum::<usize>()
+            }
+            Self::Refunded(Refunded { scopes, amounts, .. }) => {
+                let amounts = amounts.iter().map(|of| of.meter.as_str().len() + 2 * TIME);
                 ID + scopes.text().len() + amounts.sum::<usize>()
             }
             Self::Settled(_) | Self::SessionEnded(_) => ID,
@@ -346,7 +359,8 @@ impl Outcome {
             | Self::PoolConfigured(_)
             | Self::OutcomeReported(_)
             | Self::AccountCleared(_)
-            | Self::OverrideSet(_) => Promise::Durable,
+            | Self::OverrideSet(_)
+            | Self::Refunded(_) => Promise::Durable,
         }
     }
 }
@@ -364,6 +378,8 @@ pub struct Entry {
     pub long: bool,
     /// What a retry is answered.
     pub outcome: Outcome,
+    /// What the decision had charged that it settles: for the row of how that ended, and kept nowhere else.
+    pub charge: Option<Box<Charge>>,
 }
 
 impl Entry {

@@ -82,6 +82,31 @@ impl PlaneDays {
         }
     }
 
+    /// Takes back what was used of a meter on the day of `at`: from the plane that is known to have asked for it, then,
+    /// the largest share first, until all of them are no more than the org still has used.
+    pub(super) fn take_back(&mut self, at: Millis, plane: &Plane, (meter, amount): (&Meter, u64), org_used: u64) {
+        let day = at / DAY_MS * DAY_MS;
+        let Some(used) = self.days.get_mut(&day) else { return };
+        let mut of_meter: Vec<&mut PlaneUse> = used.iter_mut().filter(|known| known.meter == *meter).collect();
+        if let Some(known) = of_meter.iter_mut().find(|known| known.plane == *plane) {
+            known.amount = known.amount.saturating_sub(amount);
+        }
+        let shares = of_meter.iter().map(|known| known.amount).fold(0, u64::saturating_add);
+        let mut over = shares.saturating_sub(org_used);
+        of_meter.sort_by_key(|known| std::cmp::Reverse(known.amount));
+        for known in of_meter {
+            let less = over.min(known.amount);
+            (known.amount, over) = (known.amount - less, over - less);
+        }
+        used.retain(|known| known.amount > 0);
+        if used.is_empty() {
+            self.days.remove(&day);
+        }
+        if !self.changed.contains(&day) {
+            self.changed.push(day);
+        }
+    }
+
     /// What was used on each day from `from` to before `to`, in no order.
     pub(super) fn days(&self, from: Millis, to: Millis) -> impl Iterator<Item = UsageDayRow> {
         let within = self.days.range(from.min(to)..to);

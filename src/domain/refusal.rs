@@ -6,7 +6,7 @@ use super::{
     outcome::Settlement,
     window::{Millis, iso},
 };
-use crate::bounds::{Bound, SESSION_FORMER_LIVES};
+use crate::bounds::{Bound, HOUR_MS, SESSION_FORMER_LIVES};
 
 /// None of these is a verdict about a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +148,31 @@ pub enum OrgError {
         /// And at this at the latest.
         latest: Millis,
     },
+    /// Nothing is known of what the decision has charged.
+    ChargeUnknown,
+    /// What it has charged was given back before.
+    ChargeRefunded {
+        /// When that was.
+        at: Millis,
+    },
+    /// The decision holds a reservation that is open.
+    ChargeOpen,
+    /// The decision began a session.
+    ChargeOfSession,
+    /// Usage is not given back at that time, in milliseconds since the epoch.
+    RefundAt {
+        /// When it is said to have been used.
+        given: Millis,
+        /// The slices of usage are kept since then.
+        oldest: Millis,
+        /// From then on it would be in the future.
+        latest: Millis,
+    },
+    /// Nothing of what is named was used in the hour.
+    NothingUsed {
+        /// The start of the hour.
+        hour: Millis,
+    },
     /// The list has more accounts than a pool may have.
     TooManyAccounts {
         /// How many there may be.
@@ -195,6 +220,12 @@ impl fmt::Display for OrgError {
                 return at_most(f, most, "accounts per pool", Bound::accounts_per_pool);
             }
             Self::OccurredAt { given, oldest, latest } => return not_then(f, [*given, *oldest, *latest]),
+            Self::ChargeUnknown => CHARGE_UNKNOWN,
+            Self::ChargeRefunded { at } => return refunded(f, *at),
+            Self::ChargeOpen => "decision_id has a reservation that is open: Release gives back what it holds",
+            Self::ChargeOfSession => CHARGE_OF_SESSION,
+            Self::RefundAt { given, oldest, latest } => return not_used_then(f, [*given, *oldest, *latest]),
+            Self::NothingUsed { hour } => return nothing_used(f, *hour),
             Self::OverrideVersion { current } => return other_version(f, "override", *current),
             Self::TooManyOverrides { most } => return at_most(f, most, "overrides per org", Bound::overrides_per_org),
             Self::TooManyLimits { most } => return write!(f, "at most {most} limits on one org or scope"),
@@ -209,6 +240,7 @@ impl fmt::Display for OrgError {
             Self::ReservationNotFound => "no such reservation, or it was settled more than a day ago",
             Self::ReservationSettled(Settlement::Committed) => "the reservation is already committed",
             Self::ReservationSettled(Settlement::Released) => "the reservation is already released",
+            Self::ReservationSettled(Settlement::Refunded) => RESERVATION_REFUNDED,
             Self::ReservationExpired => RESERVATION_EXPIRED,
             Self::ReservationSettled(Settlement::Expired) => {
                 "the reservation has expired; book what was used with Record"
@@ -229,6 +261,16 @@ impl fmt::Display for OrgError {
 const RESERVATION_EXPIRED: &str =
     "the reservation has expired and holds nothing; a Commit within 24 hours of that still records what was used";
 
+const RESERVATION_REFUNDED: &str =
+    "what this decision has charged was given back; book what was used since with Record";
+
+const CHARGE_UNKNOWN: &str = "nothing is known of what decision_id has charged: it is kept for 24 hours after a \
+                              Commit or a Release, and for two minutes in the memory of the node that decided \
+                              where nothing was reserved. Name amounts, scopes and at_ms in its place";
+
+const CHARGE_OF_SESSION: &str = "decision_id began a session, which books its compute as it goes: name the amount \
+                                 of compute, the scopes and at_ms in its place";
+
 const SESSION_REPLACED: &str = "the session has ended and its session_id was used again: end what still reports for it, and \
                                 start under a new incarnation";
 
@@ -243,11 +285,33 @@ fn other_version(f: &mut fmt::Formatter<'_>, what: &str, current: u64) -> fmt::R
 
 /// A time of late usage that is not believed, and the oldest and the latest that are.
 fn not_then(f: &mut fmt::Formatter<'_>, times: [Millis; 3]) -> fmt::Result {
+    not_kept_then(f, "occurred_at_ms", times)
+}
+
+/// The same of usage that is to be given back.
+fn not_used_then(f: &mut fmt::Formatter<'_>, times: [Millis; 3]) -> fmt::Result {
+    not_kept_then(f, "at_ms", times)
+}
+
+fn refunded(f: &mut fmt::Formatter<'_>, at: Millis) -> fmt::Result {
+    write!(f, "what decision_id has charged was given back at {}", iso(at))
+}
+
+fn nothing_used(f: &mut fmt::Formatter<'_>, hour: Millis) -> fmt::Result {
+    let (from, to) = (iso(hour), iso(hour.saturating_add(HOUR_MS)));
+    write!(
+        f,
+        "nothing of it was used in all of these scopes from {from} to {to}, so nothing is given back. Usage is given \
+         back in the hour of at_ms: name the time at which it was charged, and the scopes that the charge named"
+    )
+}
+
+fn not_kept_then(f: &mut fmt::Formatter<'_>, field: &str, times: [Millis; 3]) -> fmt::Result {
     let [given, oldest, latest] = times;
     let [said, from, to] = times.map(iso);
     write!(
         f,
-        "occurred_at_ms \"{given}\" ({said}) is not allowed: from {oldest} ({from}), for as long as usage is kept in \
+        "{field} \"{given}\" ({said}) is not allowed: from {oldest} ({from}), for as long as usage is kept in \
          slices, to {latest} ({to}), or 0 for now"
     )
 }

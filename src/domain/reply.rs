@@ -2,6 +2,7 @@
 
 mod control;
 mod pools;
+mod refund;
 mod usage;
 
 use std::{collections::BTreeMap, fmt, ops::RangeInclusive, sync::Arc};
@@ -26,6 +27,7 @@ use crate::bounds::LATE_COMMIT_MS;
 
 pub use control::{OverrideChange, OverrideView, Standing};
 pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
+pub use refund::RefundView;
 pub use usage::SlicedUsage;
 
 /// What a purge found and removed.

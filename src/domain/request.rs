@@ -49,6 +49,8 @@ pub enum Rpc {
     SetPlan,
     /// AdminService/SetExemption.
     SetExemption,
+    /// AdminService/Refund.
+    Refund,
 }
 
 impl Rpc {
@@ -76,6 +78,7 @@ impl Rpc {
         Self::ClearOverride,
         Self::SetPlan,
         Self::SetExemption,
+        Self::Refund,
     ];
 
     /// The name of the rpc; part of the keys of exported usage, so it never changes.
@@ -103,6 +106,7 @@ impl Rpc {
             Self::ClearOverride => "ClearOverride",
             Self::SetPlan => "SetPlan",
             Self::SetExemption => "SetExemption",
+            Self::Refund => "Refund",
         }
     }
 }

@@ -85,13 +85,16 @@ pub struct ReservationRow {
     pub expires_at: LeaseTime,
     /// When it did; `None` = it is open.
     pub expired_at: Option<Millis>,
+    /// What was charged when it was made, which is no part of it.
+    pub cost: Amounts,
 }
 
 impl ReservationRow {
     /// One that is open, and holds its amounts in ledgers of its own.
     pub fn open(id: DecisionId, scopes: Scopes, amounts: Amounts, reserved_at: Millis, expires_at: LeaseTime) -> Self {
         let (folded, reserved_at) = (Folded::default(), Some(reserved_at));
-        Self { id, scopes, amounts, folded, reserved_at, expires_at, expired_at: None }
+        let cost = Amounts::new();
+        Self { id, scopes, amounts, folded, reserved_at, expires_at, expired_at: None, cost }
     }
 
     /// Whether it holds its amounts.

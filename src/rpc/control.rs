@@ -51,3 +51,12 @@ pub(super) async fn set_exemption(
     let (org, command) = requests::set_exemption(&request)?;
     Ok(answers::exemption_set(service.set_override(&org, command, call).await?, service.now()))
 }
+
+pub(super) async fn refund(
+    service: &Service,
+    call: &Call,
+    request: admin::RefundRequest,
+) -> Answer<admin::RefundResponse> {
+    let (org, command, reason) = requests::refund(&request)?;
+    Ok(answers::refunded(service.refund(&org, command, &reason, call).await?, service.now()))
+}

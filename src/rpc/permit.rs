@@ -3,9 +3,12 @@
 use crate::{
     auth::Principal,
     error::ServiceError,
-    wire::v1::{
-        AcquireRequest, GetStatusRequest, PickRequest, RecordRequest, ReportCumulativeRequest, SessionStatusRequest,
-        StartSessionRequest,
+    wire::{
+        admin::v1::RefundRequest,
+        v1::{
+            AcquireRequest, GetStatusRequest, PickRequest, RecordRequest, ReportCumulativeRequest,
+            SessionStatusRequest, StartSessionRequest,
+        },
     },
 };
 
@@ -33,6 +36,17 @@ macro_rules! scoped {
 
 scoped! {
     AcquireRequest RecordRequest ReportCumulativeRequest GetStatusRequest StartSessionRequest SessionStatusRequest
+}
+
+impl Scoped for RefundRequest {
+    fn org(&self) -> &str {
+        &self.org
+    }
+
+    /// A decision has its own: they are judged where it is known.
+    fn scopes(&mut self) -> Option<(&mut String, &mut Vec<String>)> {
+        self.decision_id.is_empty().then_some((&mut self.scope, &mut self.scopes))
+    }
 }
 
 impl Scoped for PickRequest {

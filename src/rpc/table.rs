@@ -382,6 +382,8 @@ rpcs! {
             org: [any org], Views;
         unary Snapshot(admin_v1::SnapshotRequest) -> admin_v1::SnapshotResponse = snapshot::snapshot,
             org: [one org], Operates;
+        unary Refund(admin_v1::RefundRequest) -> admin_v1::RefundResponse = control::refund,
+            org: [one org with scopes], Operates;
     }
 }
 

@@ -240,6 +240,9 @@ fn valid(rpc: &Rpc) -> Vec<u8> {
     if rpc.method == "SetOverride" {
         request.set_field_by_name("amount", Value::I64(1));
     }
+    if rpc.method == "Refund" {
+        request.set_field_by_name("decision_id", text("56026a878e5d70eb0000000000000001"));
+    }
     if ["SetPlan", "SetExemption"].contains(&rpc.method) {
         // As it is configured.
         request.set_field_by_name("change", Value::EnumNumber(3));

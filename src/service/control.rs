@@ -2,11 +2,11 @@
 
 use crate::{
     domain::{
-        command::SetOverride,
-        ids::OrgId,
+        command::{Refund, RefundOf, SetOverride},
+        ids::{OrgId, Reason},
         input::InputError,
-        outcome::{OverrideSet, Shown},
-        reply::OverrideChange,
+        outcome::{OverrideSet, Refunded, Shown},
+        reply::{OverrideChange, RefundView},
         rows::Setting,
     },
     error::ServiceError,
@@ -30,6 +30,23 @@ impl Service {
         }
         let reason = set.reason.clone();
         self.operate(org, set, &reason, call).await
+    }
+
+    /// Gives usage back. Of a decision of which the org has no record it says what this node remembers.
+    ///
+    /// # Errors
+    /// Whatever the org refuses.
+    pub async fn refund(
+        &self,
+        org: &OrgId,
+        mut refund: Box<Refund>,
+        reason: &Reason,
+        call: &Call,
+    ) -> Result<Shown<Refunded, Box<RefundView>>, ServiceError> {
+        if let RefundOf::Decision { id, recent } = &mut refund.of {
+            *recent = self.recent.get(org, *id).map(|admission| Box::new(admission.charge()));
+        }
+        self.operate(org, refund, reason, call).await
     }
 
     fn is_plan(&self, org: &OrgId, plan: &str) -> Result<(), ServiceError> {

@@ -15,7 +15,8 @@ use crate::{
     domain::{
         decision::Decision,
         denials::DenialRow,
-        ids::{DecisionId, OrgId},
+        ids::{Amounts, DecisionId, OrgId},
+        refund::Charge,
         window::Millis,
     },
 };
@@ -32,6 +33,21 @@ pub struct Admission {
     pub row: DenialRow,
     /// The answer, with its limits.
     pub decision: Decision,
+}
+
+impl Admission {
+    /// What it has charged.
+    pub(super) fn charge(&self) -> Charge {
+        let asked = &self.row.asked;
+        Charge {
+            scopes: asked.scopes.clone(),
+            plane: asked.plane.clone(),
+            admitted_at: self.decision.decided_at,
+            cost: asked.cost.clone(),
+            settled_at: 0,
+            booked: Amounts::new(),
+        }
+    }
 }
 
 /// Of all orgs of this node.

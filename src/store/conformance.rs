@@ -284,8 +284,8 @@ fn recorded(id: &str, at: Millis) -> Row {
 
 pub(super) async fn the_youngest_row_of_a_name_is_found(harness: &impl Harness) {
     let store = harness.start().await;
-    let other = SettledRow { id: DecisionId(5), at: 9, how: Settlement::Released };
-    let settled = |at, how| Row::Settled(SettledRow { id: DecisionId(3), at, how });
+    let other = SettledRow { id: DecisionId(5), at: 9, how: Settlement::Released, charge: None };
+    let settled = |at, how| Row::Settled(SettledRow { id: DecisionId(3), at, how, charge: None });
     let ended = settled(8, Settlement::Committed);
     let puts = vec![
         head(1, None),

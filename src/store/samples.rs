@@ -12,9 +12,9 @@ use crate::{
         gate::{Cause, FailOpen, Gate},
         ids::{AccountId, Amounts, DecisionId, Meter, OrgId, PoolId, RequestId, Scope, Source},
         outcome::{
-            AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, Outcome, OutcomeReported,
-            OverrideSet, Picked, PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement,
-            Started,
+            AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, GivenBack, Outcome,
+            OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded,
+            Settled, Settlement, Started,
         },
         request::{Idempotency, Rpc},
         rows::Row,
@@ -45,7 +45,8 @@ pub(super) fn source() -> Source {
 
 pub(super) fn entry(id: &str, at: Millis, long: bool, outcome: Outcome) -> Entry {
     let id = RequestId::parse("request_id", id).unwrap();
-    Entry { at, rpc: Rpc::Acquire, idempotency: Some(Idempotency { id, fingerprint: 0xfeed_f00d }), long, outcome }
+    let idempotency = Some(Idempotency { id, fingerprint: 0xfeed_f00d });
+    Entry { at, rpc: Rpc::Acquire, idempotency, long, outcome, charge: None }
 }
 
 /// One entry of every outcome and every rpc.
@@ -162,6 +163,19 @@ pub(super) fn control_entries() -> Vec<Entry> {
     let rpcs = [Rpc::SetOverride, Rpc::ClearOverride, Rpc::SetPlan, Rpc::SetExemption];
     let remembered = |rpc| Entry { rpc, ..entry("r", T0, true, Outcome::OverrideSet(OverrideSet)) };
     rpcs.into_iter().map(remembered).collect()
+}
+
+/// What refunds are remembered by.
+pub(super) fn refund_entries() -> Vec<Entry> {
+    let given = |meter, asked, given| GivenBack { meter, asked, given };
+    let of_decision = Refunded {
+        decision: Some(DecisionId(9)),
+        scopes: scopes(),
+        amounts: vec![given(Meter::executions(), 1, 1), given(Meter::spend(), 50_000, 20_000)],
+    };
+    let of_usage = Refunded { decision: None, scopes: Scopes::org(), amounts: vec![given(Meter::spend(), 7, 7)] };
+    let remembered = |refunded| Entry { rpc: Rpc::Refund, ..entry("r", T0, true, Outcome::Refunded(refunded)) };
+    [of_decision, of_usage].map(remembered).to_vec()
 }
 
 /// One row of every kind, and more of those that have several forms; the head's timer is among them. Of the heads

@@ -299,7 +299,7 @@ pub fn export(row: &OutboxRow) -> admin::Export {
         key: row.key.to_string(),
         scope: first(&row.scopes),
         meter: row.meter.to_string(),
-        amount: int(row.units),
+        amount: if row.is_refund { -int(row.units) } else { int(row.units) },
         at_ms: int(row.at),
         attempts: row.attempts.into(),
         due_at_ms: if row.dead.is_some() { 0 } else { int(row.due_at) },

@@ -99,6 +99,12 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::AccountInOtherPool { .. } => (Code::AlreadyExists, "ACCOUNT_IN_OTHER_POOL", None),
         OrgError::TooManyPools { .. } => (Code::ResourceExhausted, "POOLS_FULL", None),
         OrgError::TooManyAccounts { .. } => (Code::ResourceExhausted, "ACCOUNTS_FULL", None),
+        OrgError::ChargeUnknown => (Code::NotFound, "DECISION_UNKNOWN", None),
+        OrgError::ChargeRefunded { .. } => (Code::FailedPrecondition, "DECISION_REFUNDED", None),
+        OrgError::ChargeOpen => (Code::FailedPrecondition, "RESERVATION_OPEN", None),
+        OrgError::ChargeOfSession => (Code::FailedPrecondition, "DECISION_OF_SESSION", None),
+        OrgError::RefundAt { .. } => (Code::InvalidArgument, "INVALID_FIELD", None),
+        OrgError::NothingUsed { .. } => (Code::FailedPrecondition, "NOTHING_USED", None),
         OrgError::OverrideVersion { .. } => (Code::Aborted, "OVERRIDE_VERSION", None),
         OrgError::TooManyOverrides { .. } => (Code::ResourceExhausted, "OVERRIDES_FULL", None),
         OrgError::TooManyLimits { .. } => (Code::ResourceExhausted, "LIMITS_FULL", None),
@@ -130,6 +136,9 @@ pub fn to_status(error: &ServiceError) -> Status {
     }
     if let ServiceError::Org(refusal @ OrgError::OccurredAt { .. }) = error {
         details.add_bad_request_violation("occurred_at_ms", refusal.to_string());
+    }
+    if let ServiceError::Org(refusal @ OrgError::RefundAt { .. }) = error {
+        details.add_bad_request_violation("at_ms", refusal.to_string());
     }
     if let ServiceError::Org(refusal @ OrgError::EndNotThen { .. }) = error {
         details.add_bad_request_violation("until_ms", refusal.to_string());

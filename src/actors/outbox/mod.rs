@@ -223,7 +223,8 @@ impl Deliverer {
         let Ok(_permit) = self.reports.acquire().await else {
             return Delivery::NotTried { cause: Cause::Overloaded, left: Duration::ZERO };
         };
-        let usage = Usage { key: row.key, org: self.org.clone(), feature, units: row.units, at: row.at };
+        let (key, org, units, is_refund, at) = (row.key, self.org.clone(), row.units, row.is_refund, row.at);
+        let usage = Usage { key, org, feature, units, is_refund, at };
         let reporting = async { timeout(REPORT_WITHIN, self.provider.report(usage)).await };
         match AssertUnwindSafe(reporting).catch_unwind().await {
             Ok(Ok(delivery)) => delivery,

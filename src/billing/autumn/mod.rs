@@ -72,10 +72,27 @@ struct CustomerRequest<'a> {
 struct TrackRequest<'a> {
     customer_id: &'a str,
     feature_id: &'a str,
-    value: u64,
+    value: Value,
     overage_behavior: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Millis>,
+}
+
+/// What is given back is below zero.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Value {
+    Used(u64),
+    GivenBack(i64),
+}
+
+impl Value {
+    fn of(usage: &Usage) -> Self {
+        if !usage.is_refund {
+            return Self::Used(usage.units);
+        }
+        Self::GivenBack(i64::try_from(usage.units).map_or(i64::MIN, |units| -units))
+    }
 }
 
 /// These bodies are strings and whole numbers, which always have a JSON form.
@@ -108,7 +125,7 @@ impl Autumn {
         let body = json(&TrackRequest {
             customer_id: usage.org.as_str(),
             feature_id: &usage.feature,
-            value: usage.units,
+            value: Value::of(usage),
             overage_behavior: self.settings.overage_behavior.name(),
             timestamp,
         });

@@ -49,7 +49,8 @@ fn org(id: &str) -> OrgId {
 }
 
 fn usage(units: u64) -> Usage {
-    Usage { key: OutboxKey(units.into()), org: org("org_1"), feature: "executions".into(), units, at: T0 }
+    let (org, feature) = (org("org_1"), "executions".into());
+    Usage { key: OutboxKey(units.into()), org, feature, units, is_refund: false, at: T0 }
 }
 
 async fn check(autumn: &Autumn) -> BalanceVerdict {

@@ -19,7 +19,7 @@ impl RemoteVerb {
             Self::Why(_) | Self::Explain(_) | Self::Denials(_) | Self::Usage(_) | Self::Plan(_) => true,
             Self::Status(_) | Self::Reservation(_) | Self::Audit(_) | Self::Node | Self::Cluster(_) => true,
             Self::Commit(_) | Self::Release(_) | Self::Extend(_) | Self::Record(_) | Self::Complete(_) => false,
-            Self::Resume(_) | Self::Drain(_) | Self::Reload | Self::Snapshot(_) => false,
+            Self::Refund(_) | Self::Resume(_) | Self::Drain(_) | Self::Reload | Self::Snapshot(_) => false,
         }
     }
 }

@@ -140,6 +140,12 @@ pub(super) fn usage(text: &str) -> Result<MeterAmount, InputError> {
     MeterAmount::parse("usage", text)
 }
 
+/// What is given back is more than nothing.
+pub(super) fn refunded(text: &str) -> Result<MeterAmount, InputError> {
+    let given = MeterAmount::parse("amount", text)?;
+    if given.amount > 0 { Ok(given) } else { Err(InputError::new("amount", text, "more than 0")) }
+}
+
 pub(super) fn decision(text: &str) -> Result<DecisionId, InputError> {
     DecisionId::parse("decision", text)
 }

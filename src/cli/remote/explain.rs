@@ -73,6 +73,6 @@ pub(super) async fn denials(
 }
 
 /// 0 where no time was given.
-fn at_ms(given: Option<Since>, output: &Output<'_>) -> i64 {
+pub(super) fn at_ms(given: Option<Since>, output: &Output<'_>) -> i64 {
     given.map_or(0, |given| i64::try_from(given.at(output.now())).unwrap_or(i64::MAX))
 }

@@ -23,6 +23,7 @@ mod paging;
 mod plan;
 mod pool;
 mod pool_view;
+mod refund;
 mod reload;
 mod request_id;
 mod reservation;
@@ -132,6 +133,10 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         RemoteVerb::Complete(args) => {
             let request = settle::complete(args)?;
             settle::recorded(&open().await?, request, output).await
+        }
+        RemoteVerb::Refund(args) => {
+            let request = refund::request(args, output)?;
+            refund::run(&open().await?, args, request, output).await
         }
         RemoteVerb::Resume(args) => settle::resume(&open().await?, args, output).await,
         RemoteVerb::Org(verb) => org::run(&open().await?, verb, output).await,

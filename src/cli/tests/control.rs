@@ -104,6 +104,19 @@ pub(super) fn set_exemption(request: &SetExemptionRequest) -> SetExemptionRespon
     }
 }
 
+pub(super) fn refund(request: &RefundRequest) -> RefundResponse {
+    let replayed = request.request_id == "again";
+    let asked = request.amounts.iter().map(|amount| amount.amount).next().unwrap_or(5_000_000);
+    let spend = |used| Limit { used, ..daily(25_000_000, LimitSource::Plan, 0) };
+    RefundResponse {
+        amounts: vec![RefundedAmount { meter: "spend".to_owned(), asked, given: 5_000_000 }],
+        scopes: vec!["workspace/w1".to_owned()],
+        before: if replayed { vec![] } else { vec![spend(12_000_000)] },
+        after: vec![spend(7_000_000)],
+        replayed,
+    }
+}
+
 #[test]
 fn an_override_shows_what_the_limit_was_and_what_it_is_and_until_when() {
     let node = Node::start();
@@ -176,9 +189,40 @@ fn a_plan_an_exemption_and_a_freeze_show_what_was_in_force_before() {
 }
 
 #[test]
+fn a_refund_shows_what_was_given_back_and_what_is_used_now() {
+    let node = Node::start();
+    let args = "refund acme --amount spend=8usd --scope workspace/w1 --at 2h --request-id r --reason oops";
+    let ran = node.ask(&args.split_whitespace().collect::<Vec<_>>());
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let expected = "\
+refunded  acme  spend $5.00 of $8.00
+scope  workspace/w1
+used   spend $12.00 → $7.00 (budget/daily of workspace/w1)
+";
+    assert_eq!(ran.out, expected, "R-REF-1");
+    let asked = json!({
+        "org": "acme", "requestId": "r", "decisionId": "", "amounts": [{"meter": "spend", "amount": "8000000"}],
+        "scope": "workspace/w1", "scopes": [], "atMs": (NOW_MS - 7_200_000).to_string(), "reason": "oops",
+    });
+    assert_eq!(node.seen().asked, [asked]);
+    let id = "0123456789abcdef0123456789abcdef";
+    let again = node.ask(&["refund", "acme", "--decision", id, "--request-id", "again", "--reason", "r"]).out;
+    assert!(again.starts_with("refunded  acme  spend $5.00  (replayed)\n"), "{again}");
+    assert!(again.contains("used   spend $7.00 (budget/daily of workspace/w1)\n"), "{again}");
+    assert_eq!(node.seen().asked[1]["decisionId"], id);
+}
+
+#[test]
 fn what_cannot_be_is_a_usage_error() {
     let node = Node::start();
     for args in [
+        "refund acme --reason r",
+        "refund acme --amount spend=5usd",
+        "refund acme --amount spend=0usd --reason r",
+        "refund acme --amount spend=5 --reason r",
+        "refund acme --amount executions=1 --amount executions=2 --reason r",
+        "refund acme --decision 0123456789abcdef0123456789abcdef --amount executions=1 --reason r",
+        "refund acme --decision 0123456789abcdef0123456789abcdef --at 2h --reason r",
         "org override set acme daily",
         "org override set acme daily=5",
         "org override set acme rate=5 --for 1h --until 2027-01-01",

@@ -358,6 +358,10 @@ impl AdminService for Canned {
         Ok(Response::new(control::set_exemption(&self.keep(request))))
     }
 
+    async fn refund(&self, request: Request<RefundRequest>) -> Reply<RefundResponse> {
+        Ok(Response::new(control::refund(&self.keep(request))))
+    }
+
     async fn unfreeze(&self, request: Request<UnfreezeRequest>) -> Reply<UnfreezeResponse> {
         let was_frozen = request.into_inner().org == "full";
         Ok(Response::new(UnfreezeResponse { replayed: false, was_frozen }))

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         ids::{Meter, Scope},
         reply::Audit,
-        window::{HOUR_RETENTION_MS, Millis},
+        window::Millis,
     },
 };
 
@@ -33,9 +33,7 @@ impl Book {
         for (scope, tally) in self.tallies() {
             for (window, counter) in tally.records().filter(|(window, counter)| counter.runs(*window, now)) {
                 let least = tally.ledger.at_least_in(window, counter);
-                // The ledger has forgotten what was used before its retention.
-                let is_kept = now.saturating_sub(counter.start) < HOUR_RETENTION_MS;
-                let most = if is_kept { tally.ledger.at_most_since(counter.start) } else { u64::MAX };
+                let most = tally.ledger.at_most_in(counter, now);
                 audit.check((scope, &tally.meter), counter.used, least..=most, || window.to_string());
             }
         }

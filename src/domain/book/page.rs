@@ -3,6 +3,8 @@
 //! The limits of the scope are bound to the page once per change of the policy. From then on each of them
 //! has a [`Place`]: the numbers of its ledger and of its counter, so that nothing is looked up by name.
 
+mod refund;
+
 use super::COUNTER_SLACK_MS;
 use crate::domain::{
     ids::{Meter, Scope},

@@ -2,9 +2,12 @@
 //! by whole hours, which count in the window in which they begin.
 
 use super::Ledger;
-use crate::domain::{
-    rate::Counter,
-    window::{Millis, Window},
+use crate::{
+    bounds::HOUR_MS,
+    domain::{
+        rate::Counter,
+        window::{Millis, Window},
+    },
 };
 
 impl Ledger {
@@ -19,6 +22,23 @@ impl Ledger {
         let before = into_first(&windows, (first, present), over, counter.carried).unwrap_or(0);
         let (room, _) = unused(&windows, (first, present), over, before, late);
         u64::try_from(i128::from(amount) - room).unwrap_or(0)
+    }
+
+    /// How much less a window begins with that was carried `counter.carried`, once `amount` of what was used at `at` in
+    /// one before it is given back. By what the slices say before that.
+    pub fn carry_given_back(&self, window: Window, counter: Counter, amount: u64, at: Millis) -> u64 {
+        let Some(over) = counter.over.map(i128::from) else { return 0 };
+        let (of, present) = (window.number(at / HOUR_MS * HOUR_MS), window.number(counter.start));
+        let mut windows = self.by_window(window, counter.start);
+        let Some((first, _)) = windows.first().copied() else { return 0 };
+        let range = (first, present);
+        let before = into_first(&windows, range, over, counter.carried).unwrap_or(0);
+        let (_, with) = unused(&windows, range, over, before, first);
+        if let Some((_, used)) = windows.iter_mut().find(|(number, _)| *number == of) {
+            *used = (*used - i128::from(amount)).max(0);
+        }
+        let (_, without) = unused(&windows, range, over, before, first);
+        u64::try_from(with - without).unwrap_or(0).min(counter.carried)
     }
 
     /// What was carried into the window that began at `start`, where its counter has gone on to a

@@ -128,6 +128,7 @@ impl OrgState {
         let mut decision = Decision::judged(id, judgement.reports, mode == Mode::Shadow);
         decision.limits = judgement.limits;
         decision.at = self.clocks.wall;
+        decision.decided_at = self.now;
         decision
     }
 
@@ -180,7 +181,7 @@ impl OrgState {
             };
             let expires_at = self.clocks.lease.after(ttl);
             let held = ReservationRow::open(id, ask.scopes.clone(), ask.reserve.clone(), self.now, expires_at);
-            self.book.reserve(held, folded);
+            self.book.reserve(ReservationRow { cost: ask.cost.clone(), ..held }, folded);
             Hold { id, expires_at: self.clocks.shown(expires_at) }
         });
         if ask.with_pause

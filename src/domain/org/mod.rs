@@ -23,6 +23,7 @@ mod operators;
 mod outbox;
 mod placement;
 mod pools;
+mod refund;
 mod sessions;
 mod settlement;
 mod tables;
@@ -50,6 +51,7 @@ use super::{
     pools::Pools,
     rate::RateRecord,
     reach::ScopeRules,
+    refund::Charge,
     refusal::OrgError,
     rows::{DisputedRow, Keeper, OrgRows, OverrideRow, Row, RowKey, RowKind, RowsByKind},
     scopes::Scopes,
@@ -183,6 +185,8 @@ pub struct OrgState {
     used_compute: Vec<Scopes>,
     usage: KeptUsage,
     planes: PlaneDays,
+    /// What the decision has charged that the running command settles, for what is remembered of it.
+    charge_of_settled: Option<Box<Charge>>,
     /// Not announced yet.
     news: News,
     /// Rows to write and to delete that no table tracks.

@@ -71,7 +71,11 @@ impl OrgState {
         let outcome = outcome.into();
         let long = outcome.promise() == Promise::Durable;
         self.changed = true;
-        let entry = Entry { at: self.now, rpc, idempotency: idempotency.cloned(), long, outcome };
+        // What ended twice, first by its Commit, ended at two times.
+        let before = outcome.settlement().and_then(|(id, _)| self.journal.settled(id, self.now));
+        let at = before.map_or(self.now, |before| self.now.max(before.at.saturating_add(1)));
+        let charge = self.charge_of_settled.take();
+        let entry = Entry { at, rpc, idempotency: idempotency.cloned(), long, outcome, charge };
         self.journal.note(entry, self.writes + 1);
     }
 }

@@ -39,8 +39,8 @@ pub(super) struct Outbox {
     /// at once, and one that was handed out when its lease ends; stored is what a restart goes by.
     due: BTreeSet<(Millis, OutboxKey)>,
     looks: HashMap<OutboxKey, Millis>,
-    /// The row that takes what there is no room for, by scopes and meter.
-    full: BTreeMap<(Scopes, Meter), OutboxKey>,
+    /// The row that takes what there is no room for, by scopes and meter, and whether it is given back.
+    full: BTreeMap<(Scopes, Meter, bool), OutboxKey>,
 }
 
 impl Outbox {
@@ -76,7 +76,7 @@ impl Outbox {
 
     /// A row that is tried again no longer grows.
     fn index(&mut self, row: &OutboxRow) {
-        let place = (row.scopes.clone(), row.meter.clone());
+        let place = (row.scopes.clone(), row.meter.clone(), row.is_refund);
         if row.dead == Some(DeadCause::Full) {
             self.full.insert(place, row.key);
         } else if self.full.get(&place) == Some(&row.key) {
@@ -210,6 +210,16 @@ impl OrgState {
         }
     }
 
+    /// An execution was given back before it completed: its completion reports nothing, for as long as it is known.
+    /// Whether it was one.
+    pub(super) fn forgive(&mut self, decision: DecisionId) -> bool {
+        let Some(id) = execution_id(decision) else { return false };
+        let known = self.executions.get(&id).cloned();
+        let Some(execution) = known.filter(|execution| execution.open.is_some()) else { return false };
+        self.put_execution(id, Execution { open: None, ..execution });
+        true
+    }
+
     /// Writes outbox rows for what is exported of `amounts`: one for each meter, however many scopes it counts in.
     pub(super) fn export(&mut self, scopes: &Scopes, amounts: &Amounts, rpc: Rpc, id: &str, ctx: &Context<'_>) {
         self.export_as(scopes, amounts, (scopes, rpc, id), self.now, ctx);
@@ -232,27 +242,28 @@ impl OrgState {
                 continue;
             }
             if self.outbox.rows.len() >= ctx.bounds.exports_per_org as usize {
-                self.set_aside(scopes, meter, *units, ctx);
+                self.set_aside(scopes, (meter, *units), rpc == Rpc::Refund, ctx);
                 continue;
             }
             let row = OutboxRow::new(key, scopes.clone(), meter.clone(), *units, self.now);
-            self.outbox.put(OutboxRow { at, ..row }, self.now);
+            self.outbox.put(OutboxRow { at, is_refund: rpc == Rpc::Refund, ..row }, self.now);
             self.changed = true;
         }
     }
 
     /// The outbox is full: amounts of the same scopes and meter add up in one row that is not tried, so
     /// that it may grow, until an operator has it sent.
-    fn set_aside(&mut self, scopes: &Scopes, meter: &Meter, units: u64, ctx: &Context<'_>) {
-        let existing = self.outbox.full.get(&(scopes.clone(), meter.clone()));
+    fn set_aside(&mut self, scopes: &Scopes, (meter, units): (&Meter, u64), is_refund: bool, ctx: &Context<'_>) {
+        let existing = self.outbox.full.get(&(scopes.clone(), meter.clone(), is_refund));
         let existing = existing.and_then(|key| self.outbox.rows.get(key)).cloned();
         let mut row = existing.unwrap_or_else(|| {
             let environment = &ctx.policy.balance.environment;
-            let named =
-                |at| OutboxKey::of(environment, ctx.org, scopes, meter, Rpc::Record, &format!("set aside {at}"));
+            let rpc = if is_refund { Rpc::Refund } else { Rpc::Record };
+            let named = |at| OutboxKey::of(environment, ctx.org, scopes, meter, rpc, &format!("set aside {at}"));
             let mut names = (self.now..).map(named);
             let key = names.find(|key| self.outbox.rows.get(key).is_none()).unwrap_or_else(|| named(self.now));
-            OutboxRow { dead: Some(DeadCause::Full), ..OutboxRow::new(key, scopes.clone(), meter.clone(), 0, self.now) }
+            let row = OutboxRow::new(key, scopes.clone(), meter.clone(), 0, self.now);
+            OutboxRow { dead: Some(DeadCause::Full), is_refund, ..row }
         });
         self.news.set_aside += u64::from(row.units == 0);
         row.units = row.units.saturating_add(units);

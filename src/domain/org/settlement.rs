@@ -8,7 +8,7 @@ use crate::{
     bounds::{AMOUNT_MAX, EXECUTION_RETENTION_MS, OCCURRED_AHEAD_MAX_MS},
     domain::{
         command::{Commit, Extend, ListReservations, Record, Release, ReportCumulative, Resume},
-        ids::{DecisionId, ExecutionId, Source},
+        ids::{Amounts, DecisionId, ExecutionId, Source},
         outcome::{Committed, Done, Extended, Recorded, Reported, Resumed, Settled, Settlement, Shown},
         refusal::OrgError,
         reply::{Counted, ReservationView},
@@ -54,6 +54,7 @@ impl OrgState {
             let held = org.reservation(*reservation, ctx)?;
             org.check_settlement(&held.scopes, counted(actual), ctx)?;
             let folded = org.place(&held.scopes, counted(actual), ctx);
+            org.charge_of_settled = org.charge_of(&held, actual);
             org.book.settle(*reservation);
             org.book(&held.scopes, &folded, actual, ctx);
             org.went_through(&org.planes.holder(*reservation), actual);
@@ -83,7 +84,8 @@ impl OrgState {
     ) -> Result<Done<Settled>, OrgError> {
         let Release { reservation, idempotency } = release;
         self.once(Rpc::Release, Some(idempotency), ctx, |org| {
-            org.open_reservation(*reservation, ctx)?;
+            let held = org.open_reservation(*reservation, ctx)?;
+            org.charge_of_settled = org.charge_of(&held, &Amounts::new());
             org.book.settle(*reservation);
             org.planes.settle(*reservation);
             org.abandon(*reservation);
@@ -99,8 +101,9 @@ impl OrgState {
     }
 
     /// What can be released or extended.
-    fn open_reservation(&self, reservation: DecisionId, ctx: &Context<'_>) -> Result<(), OrgError> {
-        if self.reservation(reservation, ctx)?.is_open() { Ok(()) } else { Err(OrgError::ReservationExpired) }
+    fn open_reservation(&self, reservation: DecisionId, ctx: &Context<'_>) -> Result<ReservationRow, OrgError> {
+        let row = self.reservation(reservation, ctx)?;
+        if row.is_open() { Ok(row) } else { Err(OrgError::ReservationExpired) }
     }
 
     /// Reservations in the order of their ids, from behind the last one of the page before.
@@ -123,9 +126,8 @@ impl OrgState {
     }
 
     pub(super) fn unknown(&self, reservation: DecisionId) -> OrgError {
-        self.journal
-            .settlement(reservation, self.now)
-            .map_or(OrgError::ReservationNotFound, OrgError::ReservationSettled)
+        let ended = self.journal.settled(reservation, self.now);
+        ended.map_or(OrgError::ReservationNotFound, |row| OrgError::ReservationSettled(row.how))
     }
 
     /// Shows what is left of the reservation in milliseconds.

@@ -4,6 +4,7 @@
 use crate::domain::{
     ids::{DecisionId, RequestId},
     outcome::{Entry, Outcome, Settlement},
+    refund::Charge,
     request::{Idempotency, Rpc},
     rows::{RowKey, RowKind},
     window::Millis,
@@ -27,7 +28,8 @@ pub struct RequestIdRow {
 impl From<RequestIdRow> for Entry {
     fn from(row: RequestIdRow) -> Self {
         let RequestIdRow { rpc, id, at, fingerprint, outcome } = row;
-        Self { at, rpc, idempotency: Some(Idempotency { id, fingerprint }), long: true, outcome }
+        let idempotency = Some(Idempotency { id, fingerprint });
+        Self { at, rpc, idempotency, long: true, outcome, charge: None }
     }
 }
 
@@ -40,6 +42,8 @@ pub struct SettledRow {
     pub at: Millis,
     /// By what.
     pub how: Settlement,
+    /// What its decision has charged; `None` = nothing, or by a tollgate that did not say.
+    pub charge: Option<Box<Charge>>,
 }
 
 /// Names of what is kept, in the order of time.

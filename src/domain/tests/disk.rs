@@ -77,6 +77,11 @@ impl Disk {
         OrgRows { rows: self.rows.values().filter(|row| !row.kind().is_read_by_name()).cloned().collect() }
     }
 
+    /// How often reservations have ended.
+    pub(super) fn ends(&self) -> usize {
+        self.rows.values().filter(|row| matches!(row, Row::Settled(_))).count()
+    }
+
     /// The same, with its past usage.
     pub(super) fn rows_with_usage(&self) -> OrgRows {
         let is_id = |kind| matches!(kind, RowKind::RequestId | RowKind::Settled | RowKind::IdPage);

@@ -105,6 +105,9 @@ pub(super) enum Op {
     Extend(u8, Millis),
     /// How long ago it happened, if that is said.
     Record(Named, [Option<Amount>; 2], Option<i64>),
+    /// Of what was used so long ago, or now.
+    Refund(Named, [Option<Amount>; 2], Option<i64>),
+    RefundDecision(u8),
     Report {
         scopes: Named,
         source: u8,
@@ -305,6 +308,12 @@ fn lateness() -> impl Strategy<Value = Option<i64>> {
     ]
 }
 
+/// Where something was used: mostly in this hour, or in the one before.
+fn recently() -> impl Strategy<Value = Option<i64>> {
+    let hour = i64::try_from(HOUR_MS).unwrap();
+    prop_oneof![5 => Just(None), 3 => (0..2 * hour).prop_map(Some), 1 => lateness()]
+}
+
 fn totals() -> impl Strategy<Value = u64> {
     prop_oneof![
         1 => Just(0),
@@ -323,6 +332,8 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
         3 => any::<u8>().prop_map(Op::Release),
         2 => (any::<u8>(), prop_oneof![Just(SECOND), Just(HOUR_MS)]).prop_map(|(which, ttl)| Op::Extend(which, ttl)),
         6 => (scopes(), costs(), lateness()).prop_map(|(scopes, usage, late)| Op::Record(scopes, usage, late)),
+        4 => (scopes(), costs(), recently()).prop_map(|(scopes, usage, ago)| Op::Refund(scopes, usage, ago)),
+        3 => any::<u8>().prop_map(Op::RefundDecision),
         4 => report.prop_map(|(scopes, source, incarnation, total)| Op::Report { scopes, source, incarnation, total }),
         5 => budgets(),
         5 => overrides(),

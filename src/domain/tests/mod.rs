@@ -30,6 +30,7 @@ mod pool_keys;
 mod pools;
 mod properties;
 mod rate_backstop;
+mod refunds;
 mod request_ids;
 mod reservations;
 mod resets;

@@ -157,6 +157,7 @@ fn what_an_older_tollgate_remembers_as_expired_stays_refused() {
         rpc: Rpc::Release,
         idempotency: None,
         long: true,
+        charge: None,
         outcome: Settled { reservation: held, how: Settlement::Expired }.into(),
     };
     let long = Row::LongJournal(JournalRow { seq: 1, at: T0, entries: vec![entry] });

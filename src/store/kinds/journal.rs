@@ -112,6 +112,7 @@ impl<'a> From<&'a Entry> for EntryV2<'a> {
 impl EntryV2<'_> {
     fn into_entry(self) -> Result<Entry, InputError> {
         Ok(Entry {
+            charge: None,
             at: self.at,
             rpc: self.rpc.into(),
             idempotency: self.idempotency.map(IdempotencyV2::into_idempotency).transpose()?,

@@ -30,6 +30,14 @@ struct OutboxV2<'a> {
     dead: Option<DeadCauseV2>,
 }
 
+/// What is given back of usage that was reported before.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundV3<'a> {
+    #[serde(borrow)]
+    refund: OutboxV2<'a>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum DeadCauseV2 {
@@ -41,11 +49,21 @@ enum DeadCauseV2 {
 mirror!(DeadCause <=> DeadCauseV2 { Rejected, Expired, Full });
 
 pub(super) fn write<S: Serializer>(row: &OutboxRow, out: S) -> Result<S::Ok, S::Error> {
-    OutboxV2::from(row).serialize(out)
+    let stored = OutboxV2::from(row);
+    if row.is_refund { RefundV3 { refund: stored }.serialize(out) } else { stored.serialize(out) }
 }
 
-pub(super) fn read<'de, D: Deserializer<'de>>(key: OutboxKey, from: D) -> Result<OutboxRow, D::Error> {
-    OutboxV2::deserialize(from)?.into_row(key).map_err(D::Error::custom)
+pub(super) fn version(row: &OutboxRow) -> u8 {
+    if row.is_refund { 3 } else { 2 }
+}
+
+pub(super) fn read<'de, D: Deserializer<'de>>(version: u8, key: OutboxKey, from: D) -> Result<OutboxRow, D::Error> {
+    let (stored, is_refund) = match version {
+        2 => (OutboxV2::deserialize(from)?, false),
+        _ => (RefundV3::deserialize(from)?.refund, true),
+    };
+    let row = stored.into_row(key).map_err(D::Error::custom)?;
+    Ok(OutboxRow { is_refund, ..row })
 }
 
 impl<'a> From<&'a OutboxRow> for OutboxV2<'a> {
@@ -77,6 +95,7 @@ impl OutboxV2<'_> {
             due_at: self.due_at,
             last_error: self.last_error.map(Cause::from),
             dead: self.dead.map(DeadCause::from),
+            is_refund: false,
         })
     }
 }
@@ -93,5 +112,6 @@ pub(super) fn samples() -> Vec<(&'static str, OutboxRow)> {
         ..OutboxRow::new(OutboxKey(7), Scopes::org(), Meter::executions(), 1, T0)
     };
     let of_several = OutboxRow::new(OutboxKey(8), scopes(), Meter::spend(), 50_000, T0);
-    vec![("export", waiting), ("export_dead", dead), ("export_scopes", of_several)]
+    let refund = OutboxRow { key: OutboxKey(9), is_refund: true, ..of_several.clone() };
+    vec![("export", waiting), ("export_dead", dead), ("export_scopes", of_several), ("export_refund", refund)]
 }

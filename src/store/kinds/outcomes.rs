@@ -2,15 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::stored::{hex128, mirror};
+use super::{
+    given_back::{GivenBackV2, OfDecisionV2},
+    stored::{hex128, mirror},
+};
 use crate::domain::{
     decision::{Hold, SessionGrant},
     gate::{Cause, FailOpen, Gate},
     ids::{AccountId, Amounts, DecisionId, Meter},
     input::InputError,
     outcome::{
-        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, Outcome, OutcomeReported,
-        OverrideSet, Picked, PoolConfigured, Recorded, Reported, Resumed, SessionEnded, Settled, Settlement, Started,
+        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, GivenBack, Outcome, OutcomeReported,
+        OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded, Settled, Settlement,
+        Started,
     },
     request::Rpc,
     scopes::Scopes,
@@ -44,12 +48,13 @@ pub(super) enum RpcV2 {
     ClearOverride,
     SetPlan,
     SetExemption,
+    Refund,
 }
 
 mirror!(Rpc <=> RpcV2 {
     Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
     StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome, ClearAccount, SetOverride, ClearOverride,
-    SetPlan, SetExemption,
+    SetPlan, SetExemption, Refund,
 });
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +126,12 @@ pub(super) enum OutcomeV2 {
         reserved: Vec<SettledV2>,
     },
     OverrideSet,
+    Refunded {
+        /// None of what named no decision.
+        decision: Option<OfDecisionV2>,
+        scope: String,
+        amounts: Vec<GivenBackV2>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,6 +182,7 @@ pub(super) enum SettlementV2 {
     Committed,
     Released,
     Expired,
+    Refunded,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -208,7 +220,7 @@ pub(super) enum CauseV2 {
 }
 
 mirror!(Upstream <=> UpstreamV2 { Ok, QuotaExhausted, Refused, Unavailable, Failed, RateLimited });
-mirror!(Settlement <=> SettlementV2 { Committed, Released, Expired });
+mirror!(Settlement <=> SettlementV2 { Committed, Released, Expired, Refunded });
 mirror!(Gate <=> GateV2 { Freeze, Rate, Budgets, Balance, Reserve, Concurrency, SessionQuota, Accounts, Scopes });
 mirror!(Cause <=> CauseV2 {
     StoreFault, Timeout, ProviderError, ProviderUnreachable, ProviderFailedOpen, ProviderRateLimited,
@@ -266,6 +278,11 @@ impl From<&Outcome> for OutcomeV2 {
             }
             Outcome::AccountCleared(AccountCleared { was_held }) => Self::AccountCleared { was_held: *was_held },
             Outcome::OverrideSet(OverrideSet) => Self::OverrideSet,
+            Outcome::Refunded(Refunded { decision, scopes, amounts }) => Self::Refunded {
+                decision: decision.map(|id| OfDecisionV2 { id: id.0 }),
+                scope: scopes.text().into_owned(),
+                amounts: amounts.iter().map(GivenBackV2::from).collect(),
+            },
         }
     }
 }
@@ -339,6 +356,11 @@ impl OutcomeV2 {
             }
             Self::AccountCleared { was_held } => Outcome::AccountCleared(AccountCleared { was_held }),
             Self::OverrideSet => Outcome::OverrideSet(OverrideSet),
+            Self::Refunded { decision, scope, amounts } => Outcome::Refunded(Refunded {
+                decision: decision.map(|of| DecisionId(of.id)),
+                scopes: Scopes::parse("scope", &scope)?,
+                amounts: amounts.into_iter().map(GivenBack::try_from).collect::<Result<_, _>>()?,
+            }),
         })
     }
 }
@@ -352,6 +374,9 @@ pub(super) fn bytes_beyond_fixed(outcome: &Outcome) -> usize {
         Outcome::Committed(Committed { scopes, booked, reserved, .. }) => {
             let amounts = booked.iter().chain(reserved).map(|(meter, _)| meter.as_str().len() + 12);
             scopes.text().len() + 12 + amounts.sum::<usize>()
+        }
+        Outcome::Refunded(Refunded { scopes, amounts, .. }) => {
+            scopes.text().len() + 24 + amounts.iter().map(|of| of.meter.as_str().len() + 24).sum::<usize>()
         }
         Outcome::Picked(Picked { account, fail_open, .. }) => account.as_str().len() + fail_open.len() * 6,
         _ => 0,

@@ -41,6 +41,23 @@ struct ReservationV3<'a> {
     expired_at: Option<Millis>,
 }
 
+/// Says also what was charged when it was made.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReservationV4<'a> {
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    amounts: Vec<AmountV2<'a>>,
+    #[serde(borrow)]
+    folded: Vec<FoldV3<'a>>,
+    reserved_at: Option<Millis>,
+    expires_at: Millis,
+    expired_at: Option<Millis>,
+    #[serde(borrow)]
+    cost: Vec<AmountV2<'a>>,
+}
+
 /// A scope that is held in another one for a meter.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +72,11 @@ struct FoldV3<'a> {
 
 pub(super) fn version(row: &ReservationRow) -> u8 {
     let is_plain = row.folded.pairs().is_empty() && row.reserved_at.is_none() && row.expired_at.is_none();
-    if is_plain { 2 } else { 3 }
+    match (is_plain, row.cost.is_empty()) {
+        (true, true) => 2,
+        (false, true) => 3,
+        (_, false) => 4,
+    }
 }
 
 pub(super) fn write<S: Serializer>(row: &ReservationRow, out: S) -> Result<S::Ok, S::Error> {
@@ -67,7 +88,11 @@ pub(super) fn write<S: Serializer>(row: &ReservationRow, out: S) -> Result<S::Ok
         return ReservationV2 { scope, amounts, expires_at }.serialize(out);
     }
     let folded = row.folded.pairs().iter().map(FoldV3::from).collect();
-    ReservationV3 { scope, amounts, folded, reserved_at, expires_at, expired_at }.serialize(out)
+    if version(row) == 3 {
+        return ReservationV3 { scope, amounts, folded, reserved_at, expires_at, expired_at }.serialize(out);
+    }
+    let cost = row.cost.iter().map(AmountV2::from).collect();
+    ReservationV4 { scope, amounts, folded, reserved_at, expires_at, expired_at, cost }.serialize(out)
 }
 
 pub(super) fn read<'de, D: Deserializer<'de>>(
@@ -75,14 +100,24 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
     id: DecisionId,
     from: D,
 ) -> Result<ReservationRow, D::Error> {
-    let stored =
-        if version == 2 { ReservationV2::deserialize(from)?.into() } else { ReservationV3::deserialize(from)? };
+    let stored: ReservationV4<'_> = match version {
+        2 => ReservationV3::from(ReservationV2::deserialize(from)?).into(),
+        3 => ReservationV3::deserialize(from)?.into(),
+        _ => ReservationV4::deserialize(from)?,
+    };
     stored.into_row(id).map_err(D::Error::custom)
 }
 
 impl<'a> From<ReservationV2<'a>> for ReservationV3<'a> {
     fn from(ReservationV2 { scope, amounts, expires_at }: ReservationV2<'a>) -> Self {
         Self { scope, amounts, folded: Vec::new(), reserved_at: None, expires_at, expired_at: None }
+    }
+}
+
+impl<'a> From<ReservationV3<'a>> for ReservationV4<'a> {
+    fn from(stored: ReservationV3<'a>) -> Self {
+        let ReservationV3 { scope, amounts, folded, reserved_at, expires_at, expired_at } = stored;
+        Self { scope, amounts, folded, reserved_at, expires_at, expired_at, cost: Vec::new() }
     }
 }
 
@@ -103,7 +138,7 @@ impl FoldV3<'_> {
     }
 }
 
-impl ReservationV3<'_> {
+impl ReservationV4<'_> {
     fn into_row(self, id: DecisionId) -> Result<ReservationRow, InputError> {
         Ok(ReservationRow {
             id,
@@ -113,6 +148,7 @@ impl ReservationV3<'_> {
             reserved_at: self.reserved_at,
             expires_at: LeaseTime(self.expires_at),
             expired_at: self.expired_at,
+            cost: amounts(&self.cost)?,
         })
     }
 }
@@ -122,7 +158,7 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
     use smallvec::smallvec;
 
     use crate::{
-        domain::folded::Folded,
+        domain::{folded::Folded, ids::Amounts},
         store::samples::{T0, scope, scopes},
     };
 
@@ -135,6 +171,7 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
         reserved_at: None,
         expires_at: LeaseTime(T0 + 300_000),
         expired_at: None,
+        cost: Amounts::new(),
     };
     let id = DecisionId(3);
     let open = ReservationRow { id, reserved_at: Some(T0), ..first.clone() };
@@ -146,7 +183,10 @@ pub(super) fn samples() -> Vec<(&'static str, ReservationRow)> {
     let folds = [fold(Meter::executions(), Scope::other()), fold(Meter::spend(), Scope::others_of("workspace/"))];
     let id = DecisionId(9);
     let folded = ReservationRow { id, folded: folds.into_iter().collect(), ..open.clone() };
+    let id = DecisionId(11);
+    let charged = ReservationRow { id, cost: smallvec![(Meter::executions(), 1)], ..open.clone() };
     vec![
+        ("reservation_charged", charged),
         ("reservation", first),
         ("reservation_open", open),
         ("reservation_expired", expired),

@@ -1,9 +1,22 @@
-//! How reservations ended, by their ids.
+//! How reservations ended, by their ids, and what their decisions have charged.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 
-use super::outcomes::SettlementV2;
-use crate::domain::{ids::DecisionId, rows::SettledRow, window::Millis};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{
+    outcomes::SettlementV2,
+    stored::{AmountV2, amounts},
+};
+use crate::domain::{
+    ids::{DecisionId, Plane},
+    input::InputError,
+    outcome::Settlement,
+    refund::Charge,
+    rows::SettledRow,
+    scopes::Scopes,
+    window::Millis,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -11,18 +24,90 @@ struct SettledV2 {
     how: SettlementV2,
 }
 
-pub(super) fn write<S: Serializer>(row: &SettledRow, out: S) -> Result<S::Ok, S::Error> {
-    SettledV2 { how: row.how.into() }.serialize(out)
+/// Says also what its decision has charged: with its admission, and with this.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettledV3<'a> {
+    how: SettlementV2,
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    /// Empty = it did not say.
+    #[serde(borrow)]
+    plane: Cow<'a, str>,
+    admitted_at: Millis,
+    #[serde(borrow)]
+    cost: Vec<AmountV2<'a>>,
+    #[serde(borrow)]
+    booked: Vec<AmountV2<'a>>,
 }
 
-pub(super) fn read<'de, D: Deserializer<'de>>(id: DecisionId, at: Millis, from: D) -> Result<SettledRow, D::Error> {
-    let SettledV2 { how } = SettledV2::deserialize(from)?;
-    Ok(SettledRow { id, at, how: how.into() })
+pub(super) fn version(row: &SettledRow) -> u8 {
+    if row.charge.is_none() { 2 } else { 3 }
+}
+
+pub(super) fn write<S: Serializer>(row: &SettledRow, out: S) -> Result<S::Ok, S::Error> {
+    let how = SettlementV2::from(row.how);
+    let Some(charge) = &row.charge else { return SettledV2 { how }.serialize(out) };
+    let stored = SettledV3 {
+        how,
+        scope: charge.scopes.text(),
+        plane: charge.plane.as_str().into(),
+        admitted_at: charge.admitted_at,
+        cost: charge.cost.iter().map(AmountV2::from).collect(),
+        booked: charge.booked.iter().map(AmountV2::from).collect(),
+    };
+    stored.serialize(out)
+}
+
+pub(super) fn read<'de, D: Deserializer<'de>>(
+    version: u8,
+    id: DecisionId,
+    at: Millis,
+    from: D,
+) -> Result<SettledRow, D::Error> {
+    if version == 2 {
+        let SettledV2 { how } = SettledV2::deserialize(from)?;
+        return Ok(SettledRow { id, at, how: how.into(), charge: None });
+    }
+    let stored = SettledV3::deserialize(from)?;
+    let charge = stored.charge(at).map_err(D::Error::custom)?;
+    Ok(SettledRow { id, at, how: Settlement::from(stored.how), charge: Some(Box::new(charge)) })
+}
+
+impl SettledV3<'_> {
+    fn charge(&self, settled_at: Millis) -> Result<Charge, InputError> {
+        let plane = if self.plane.is_empty() { Plane::unnamed() } else { Plane::parse("plane", &self.plane)? };
+        Ok(Charge {
+            scopes: Scopes::parse("scope", &self.scope)?,
+            plane,
+            admitted_at: self.admitted_at,
+            cost: amounts(&self.cost)?,
+            settled_at,
+            booked: amounts(&self.booked)?,
+        })
+    }
 }
 
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, SettledRow)> {
-    use crate::{domain::outcome::Settlement, store::samples::T0};
+    use smallvec::smallvec;
 
-    vec![("settled", SettledRow { id: DecisionId(3), at: T0 + 5, how: Settlement::Committed })]
+    use crate::{
+        domain::ids::Meter,
+        store::samples::{T0, scopes},
+    };
+
+    let settled = SettledRow { id: DecisionId(3), at: T0 + 5, how: Settlement::Committed, charge: None };
+    let charge = Charge {
+        scopes: scopes(),
+        plane: Plane::parse("plane", "api").unwrap(),
+        admitted_at: T0,
+        cost: smallvec![(Meter::executions(), 1)],
+        settled_at: T0 + 5,
+        booked: smallvec![(Meter::spend(), 50_000)],
+    };
+    // Of one reservation, the one that a page names.
+    let charged = SettledRow { charge: Some(Box::new(charge)), ..settled.clone() };
+    let refunded = SettledRow { how: Settlement::Refunded, ..settled.clone() };
+    vec![("settled", settled), ("settled_refunded", refunded), ("settled_charged", charged)]
 }

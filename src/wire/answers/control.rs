@@ -1,11 +1,12 @@
 //! What operators have set at run time.
 
-use super::{int, limit, until};
+use super::{int, limit, scopes, until};
 use crate::{
     domain::{
-        outcome::{OverrideSet, Shown},
+        decision::LimitViews,
+        outcome::{GivenBack, OverrideSet, Refunded, Shown},
         policy::Exemption,
-        reply::{OverrideChange, OverrideView, Standing},
+        reply::{OverrideChange, OverrideView, RefundView, Standing},
         rows::Setting,
         window::Millis,
     },
@@ -50,6 +51,24 @@ pub fn exemption_set(changed: Changed, now: Millis) -> admin::SetExemptionRespon
         current: view.now.as_ref().map(|current| overridden(current, now)),
         before: view.before.as_ref().map_or(admin::Exempt::Unspecified, |before| exempt(before.exempt)).into(),
         after: exempt(view.after.exempt).into(),
+        replayed,
+    }
+}
+
+/// The answer to Refund, given at `now`.
+pub fn refunded(done: Shown<Refunded, Box<RefundView>>, now: Millis) -> admin::RefundResponse {
+    let Shown { outcome, replayed, view } = done;
+    let given = |of: GivenBack| admin::RefundedAmount {
+        meter: of.meter.to_string(),
+        asked: int(of.asked),
+        given: int(of.given),
+    };
+    let limits = |views: &LimitViews| views.iter().map(|view| limit(view, now)).collect();
+    admin::RefundResponse {
+        amounts: outcome.amounts.into_iter().map(given).collect(),
+        scopes: scopes(&outcome.scopes),
+        before: view.before.as_ref().map(limits).unwrap_or_default(),
+        after: limits(&view.after),
         replayed,
     }
 }

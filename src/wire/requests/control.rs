@@ -1,11 +1,11 @@
 //! What operators set at run time over what is configured.
 
-use super::{Meaning, Parsed, amount, any_scope, org, reason, required_id};
+use super::{Meaning, Parsed, amount, amounts, any_scope, optional, org, reason, required_id, scopes};
 use crate::{
-    bounds::{OVERRIDE_LONGEST_MS, OVERRIDE_SHORTEST_MS},
+    bounds::{AMOUNT_MAX, OVERRIDE_LONGEST_MS, OVERRIDE_SHORTEST_MS},
     domain::{
-        command::{End, ListOverrides, SetOverride},
-        ids::{OrgId, Scope},
+        command::{End, ListOverrides, Refund, RefundOf, SetOverride},
+        ids::{DecisionId, OrgId, Reason, Scope},
         input::InputError,
         request::Rpc,
         rows::{OverrideSubject, Setting},
@@ -118,6 +118,51 @@ pub fn list_overrides(request: &admin::ListOverridesRequest) -> Parsed<(OrgId, L
     Ok((org(&request.org)?, ListOverrides { ended: request.ended }))
 }
 
+/// What is given back, and why.
+pub fn refund(request: &admin::RefundRequest) -> Parsed<(OrgId, Box<Refund>, Reason)> {
+    let decision = optional(&request.decision_id, |text| DecisionId::parse("decision_id", text))?;
+    let (of, meaning) = match decision {
+        Some(id) => {
+            no_usage_beside(request)?;
+            (RefundOf::Decision { id, recent: None }, Meaning::default().id(3, id))
+        }
+        None => refunded_usage(request)?,
+    };
+    let idempotency = required_id(&request.request_id, &meaning)?;
+    let reason = reason(&request.reason)?;
+    Ok((org(&request.org)?, Box::new(Refund { of, idempotency }), reason))
+}
+
+fn refunded_usage(request: &admin::RefundRequest) -> Parsed<(RefundOf, Meaning)> {
+    let amounts = amounts("amounts", &request.amounts)?;
+    if amounts.is_empty() {
+        return Err(InputError::new("amounts", "", "1 to 16 amounts, or none with a decision_id"));
+    }
+    if let Some(index) = amounts.iter().position(|(_, amount)| *amount == 0) {
+        return Err(InputError::new(format!("amounts[{index}].amount"), 0, format!("1 to {AMOUNT_MAX}")));
+    }
+    let scopes = scopes(&request.scope, &request.scopes)?;
+    let at = u64::try_from(request.at_ms)
+        .map_err(|_| InputError::new("at_ms", request.at_ms, "0 for now, or milliseconds since 1970"))?;
+    let meaning = Meaning::default().amounts(4, &amounts).scopes((5, 8), &scopes).number(6, at);
+    Ok((RefundOf::Usage { scopes, amounts, at: Some(at).filter(|at| *at > 0) }, meaning))
+}
+
+/// A decision says itself what it has charged, where and when.
+fn no_usage_beside(request: &admin::RefundRequest) -> Parsed<()> {
+    let allowed = "nothing beside decision_id";
+    if let Some(amount) = request.amounts.first() {
+        return Err(InputError::new("amounts", &amount.meter, allowed));
+    }
+    if !request.scope.is_empty() {
+        return Err(InputError::new("scope", &request.scope, allowed));
+    }
+    if let Some(scope) = request.scopes.first() {
+        return Err(InputError::new("scopes", scope, allowed));
+    }
+    if request.at_ms == 0 { Ok(()) } else { Err(InputError::new("at_ms", request.at_ms, allowed)) }
+}
+
 /// A limit of the org is of no scope.
 fn limit(scope: &str, name: &str) -> Parsed<(Scope, OverrideSubject)> {
     let (scope, subject) = (any_scope(scope)?, OverrideSubject::limit("limit", name)?);
@@ -210,6 +255,7 @@ fn version(given: Option<i64>) -> Parsed<Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::v1;
 
     fn request() -> admin::SetOverrideRequest {
         admin::SetOverrideRequest {
@@ -266,6 +312,52 @@ mod tests {
             let (named, text) = refused(change);
             assert_eq!(named, field, "{text}");
             assert!(text.contains(allowed), "{text}");
+        }
+    }
+
+    fn given_back() -> admin::RefundRequest {
+        let amounts = vec![v1::Amount { meter: "spend".into(), amount: 5 }];
+        admin::RefundRequest { org: "acme".into(), request_id: "r".into(), amounts, ..Default::default() }
+    }
+
+    #[test]
+    fn what_is_given_back_is_a_decision_or_amounts() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let of_decision = admin::RefundRequest { decision_id: id.into(), amounts: vec![], ..given_back() };
+        let of = |request: &admin::RefundRequest| refund(request).map(|(_, refund, _)| refund.of);
+        assert!(matches!(of(&of_decision), Ok(RefundOf::Decision { recent: None, .. })));
+        assert!(matches!(of(&given_back()), Ok(RefundOf::Usage { at: None, .. })));
+        for (change, field, allowed) in [
+            (
+                (|r| r.amounts[0].amount = 0) as fn(&mut admin::RefundRequest),
+                "amounts[0].amount",
+                "1 to 10000000000000000",
+            ),
+            (|r| r.amounts.clear(), "amounts", "1 to 16 amounts, or none with a decision_id"),
+            (|r| r.amounts[0].meter = "Spend".into(), "amounts[0].meter", "a letter first"),
+            (|r| r.at_ms = -1, "at_ms", "0 for now"),
+            (|r| r.scopes = vec!["a//b".into()], "scopes[0]", ""),
+            (|r| r.decision_id = "x".into(), "decision_id", "32 lower-case"),
+            (|r| r.reason = "x".repeat(257), "reason", "256"),
+            (|r| r.request_id.clear(), "request_id", "printable"),
+        ] {
+            let mut request = given_back();
+            change(&mut request);
+            let error = refund(&request).unwrap_err();
+            assert_eq!(error.field, field, "{error}");
+            assert!(error.to_string().contains(allowed), "{error}");
+        }
+        for (change, field) in [
+            ((|r| r.amounts = given_back().amounts) as fn(&mut admin::RefundRequest), "amounts"),
+            (|r| r.scope = "a".into(), "scope"),
+            (|r| r.scopes = vec!["a".into()], "scopes"),
+            (|r| r.at_ms = 5, "at_ms"),
+        ] {
+            let mut request = of_decision.clone();
+            change(&mut request);
+            let error = refund(&request).unwrap_err();
+            assert_eq!(error.field, field);
+            assert!(error.to_string().contains("nothing beside decision_id"), "{error}");
         }
     }
 

@@ -362,11 +362,33 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
     };
     let none = admin::SetPlanRequest { change: admin::PlanChange::None.into(), plan: String::new(), ..plan.clone() };
     let exempt = admin::SetExemptionRequest {
+        org: org.clone(),
+        request_id: request_id.clone(),
+        change: admin::ExemptionChange::NotExempt.into(),
+        reason: reason.clone(),
+        ..Default::default()
+    };
+    let refund = admin::RefundRequest {
         org,
         request_id,
-        change: admin::ExemptionChange::NotExempt.into(),
+        amounts: vec![v1::Amount { meter: "spend".into(), amount: 5_000_000 }],
+        scope: "workspace/w1".into(),
+        at_ms: 1_795_392_000_000,
         reason,
         ..Default::default()
+    };
+    let executions = v1::Amount { meter: "executions".into(), amount: 3 };
+    let of_several = admin::RefundRequest {
+        amounts: refund.amounts.iter().cloned().chain([executions]).collect(),
+        scopes: vec!["agent/7".into()],
+        ..refund.clone()
+    };
+    let of_decision = admin::RefundRequest {
+        decision_id: "0123456789abcdef0123456789abcdef".into(),
+        amounts: vec![],
+        scope: String::new(),
+        at_ms: 0,
+        ..refund.clone()
     };
     vec![
         ("SetOverride", reflected(&set)),
@@ -375,6 +397,9 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         ("SetPlan", reflected(&plan)),
         ("SetPlan", reflected(&none)),
         ("SetExemption", reflected(&exempt)),
+        ("Refund", reflected(&refund)),
+        ("Refund", reflected(&of_decision)),
+        ("Refund", reflected(&of_several)),
     ]
 }
 
@@ -414,6 +439,7 @@ fn fingerprint(rpc: &str, request: &DynamicMessage) -> Parsed<u64> {
         "ClearOverride" => Some(clear_override(&read(&bytes))?.1.idempotency),
         "SetPlan" => Some(set_plan(&read(&bytes))?.1.idempotency),
         "SetExemption" => Some(set_exemption(&read(&bytes))?.1.idempotency),
+        "Refund" => Some(refund(&read(&bytes))?.1.idempotency),
         "Heartbeat" => heartbeat(&read(&bytes))?.1.idempotency,
         "EndSession" => Some(end_session(&read(&bytes))?.1.idempotency),
         "ConfigurePool" => Some(configure_pool(&read(&bytes))?.1.idempotency),
@@ -567,7 +593,7 @@ fn every_rpc_with_an_id_is_tried_here() {
 }
 
 /// For ever: a node of the version beside this one has to find the same. In the order of [`requests`].
-const GOLDEN: [(&str, u64); 39] = [
+const GOLDEN: [(&str, u64); 42] = [
     ("Acquire", 0x7467_6602_0dfb_0c98),
     ("Acquire", 0x7467_6602_38d3_94c2),
     ("Commit", 0x7467_6602_56db_d98e),
@@ -607,6 +633,9 @@ const GOLDEN: [(&str, u64); 39] = [
     ("SetPlan", 0x7467_6602_0dd8_b322),
     ("SetPlan", 0x7467_6602_5d3e_bd10),
     ("SetExemption", 0x7467_6602_5d3e_bd10),
+    ("Refund", 0x7467_6602_1fb3_6f42),
+    ("Refund", 0x7467_6602_388f_d0ca),
+    ("Refund", 0x7467_6603_fb5c_9b31),
 ];
 
 #[test]

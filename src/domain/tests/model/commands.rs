@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::*;
 use crate::domain::{
-    command::{Commit, Extend, Freeze, Record, Release, Resume, Unfreeze},
+    command::{Commit, Extend, Freeze, Record, RefundOf, Release, Resume, Unfreeze},
     limit::Limit,
 };
 
@@ -70,6 +70,7 @@ impl Model {
             }
             Command::Freeze(Freeze { idempotency, end, .. }) => self.freeze((true, *end), Rpc::Freeze, idempotency),
             Command::Unfreeze(Unfreeze { idempotency }) => self.freeze((false, None), Rpc::Unfreeze, idempotency),
+            Command::Refund(refund) => self.once(Rpc::Refund, &refund.idempotency, |model| model.refund(&refund.of)),
             Command::SetOverride(set) => self.once(set.rpc, &set.idempotency, |model| model.set_override(set)),
             Command::Resume(Resume { execution, idempotency }) => self.resume(execution, idempotency.as_ref()),
             Command::Purge(_) => {
@@ -125,6 +126,10 @@ impl Model {
                 | Answer::OtherOverride(_)
                 | Answer::NoSuchLimit
                 | Answer::NotThen
+                | Answer::NothingUsed
+                | Answer::RefundedBefore
+                | Answer::ChargeUnknown
+                | Answer::StillOpen
         ) {
             self.remember(rpc, asked, DAY, answer.clone());
         }
@@ -297,7 +302,8 @@ impl Model {
             let expires_at = self.now + ask.reservation_ttl;
             let (scopes, amounts) = (ask.scopes.to_vec(), ask.reserve.clone());
             let amounts = amounts.into_vec();
-            self.holds.push(Held { id, scopes, amounts, expires_at, ended: None });
+            let charged = ask.cost.iter().map(|(meter, amount)| (self.now, meter.clone(), *amount)).collect();
+            self.holds.push(Held { id, scopes, amounts, expires_at, ended: None, charged });
             hold = Some(Hold { id, expires_at });
         }
         if ask.with_pause {
@@ -355,10 +361,93 @@ impl Model {
             let Some(held) = model.holds.iter_mut().find(open) else { return model.why_not(reservation) };
             let how = if rpc == Rpc::Commit { Settlement::Committed } else { Settlement::Released };
             held.ended = Some((now, how));
+            held.charged.extend(actual.iter().map(|(meter, amount)| (now, meter.clone(), *amount)));
             let scopes = held.scopes.clone();
             model.book(rules, &scopes, actual);
             Answer::Settled
         })
+    }
+
+    // ---- what is given back ----------------------------------------------------------------
+
+    fn refund(&mut self, of: &RefundOf) -> Answer {
+        match of {
+            RefundOf::Usage { scopes, amounts, at } => {
+                let (now, at) = (self.now, at.unwrap_or(self.now));
+                if at > now + MINUTE || at + kept() < now {
+                    return Answer::NotThen;
+                }
+                let parts: Vec<_> =
+                    amounts.iter().map(|(meter, amount)| (at.min(now), meter.clone(), *amount)).collect();
+                self.give_back(scopes, &parts)
+            }
+            RefundOf::Decision { id, .. } => self.refund_decision(*id),
+        }
+    }
+
+    fn refund_decision(&mut self, id: DecisionId) -> Answer {
+        let now = self.now;
+        let Some(place) = self.holds.iter().position(|held| held.id == id) else { return Answer::ChargeUnknown };
+        let Held { scopes, ended, charged, .. } = self.holds[place].clone();
+        match ended {
+            None => return Answer::StillOpen,
+            Some((at, _)) if now >= at + DAY => return Answer::ChargeUnknown,
+            Some((_, Settlement::Refunded)) => return Answer::RefundedBefore,
+            Some(_) if charged.iter().all(|(_, _, amount)| *amount == 0) => return Answer::ChargeUnknown,
+            Some(_) => {}
+        }
+        let answer = self.give_back(&scopes, &charged);
+        if answer != Answer::NothingUsed {
+            let settled = ended.filter(|(_, how)| *how != Settlement::Expired);
+            let at = settled.map_or(now, |(at, _)| now.max(at + 1));
+            self.holds[place].ended = Some((at, Settlement::Refunded));
+        }
+        answer
+    }
+
+    fn give_back(&mut self, scopes: &[Scope], parts: &[(Millis, Meter, u64)]) -> Answer {
+        let parts: Vec<_> = parts.iter().filter(|(_, _, amount)| *amount > 0).collect();
+        if parts.iter().all(|(at, meter, _)| self.left_of_hour(scopes, meter, *at) == 0) {
+            return Answer::NothingUsed;
+        }
+        let mut answer: Vec<(Meter, u64, u64)> = Vec::new();
+        for (at, meter, amount) in parts {
+            let given = self.left_of_hour(scopes, meter, *at).min(*amount);
+            for scope in Self::ledgers(scopes) {
+                let (meter, hour) = (meter.clone(), at / HOUR * HOUR);
+                self.refunds.push(Refunded { scope, meter, hour, amount: given });
+            }
+            match answer.iter_mut().find(|(known, ..)| known == meter) {
+                Some((_, asked, sum)) => (*asked, *sum) = (*asked + amount, *sum + given),
+                None => answer.push((meter.clone(), *amount, given)),
+            }
+        }
+        Answer::Refunded(answer)
+    }
+
+    fn ledgers(scopes: &[Scope]) -> Vec<Scope> {
+        let org = Some(Scope::org()).filter(|org| counts_in(scopes, org));
+        scopes.iter().cloned().chain(org).collect()
+    }
+
+    /// What can be given back in the hour of `at`: as much as each ledger has, and so that the org keeps as much as any
+    /// other scope.
+    fn left_of_hour(&self, scopes: &[Scope], meter: &Meter, at: Millis) -> u64 {
+        let hour = at / HOUR * HOUR;
+        let used = |scope: &Scope| {
+            let counts = |event: &&Event| event.meter == *meter && counts_in(&event.scopes, scope);
+            let events = self.events.iter().filter(counts).filter(|event| event.at / HOUR * HOUR == hour);
+            let same = |of: &&Refunded| of.scope == *scope && of.meter == *meter && of.hour == hour;
+            sum(events.map(|event| event.amount)) - sum(self.refunds.iter().filter(same).map(|of| of.amount))
+        };
+        let ledgers = Self::ledgers(scopes);
+        let least = ledgers.iter().map(used).min().unwrap_or(0);
+        if !ledgers.iter().any(Scope::is_org) {
+            return least;
+        }
+        let named = self.events.iter().flat_map(|event| event.scopes.iter());
+        let others = named.filter(|scope| counts_for_org(scope) && !ledgers.contains(scope));
+        least.min(used(&Scope::org()) - others.map(used).max().unwrap_or(0))
     }
 
     fn why_not(&self, reservation: DecisionId) -> Answer {

@@ -74,6 +74,17 @@ pub(super) struct Held {
     amounts: Vec<(Meter, u64)>,
     pub(super) expires_at: Millis,
     ended: Option<(Millis, Settlement)>,
+    /// What its decision has charged, and when: with the admission, and with the Commit.
+    charged: Vec<(Millis, Meter, u64)>,
+}
+
+/// What was given back of one ledger, of what was used in one hour.
+#[derive(Debug, Clone)]
+struct Refunded {
+    scope: Scope,
+    meter: Meter,
+    hour: Millis,
+    amount: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -139,6 +150,12 @@ pub(super) enum Answer {
     Purged {
         existed: bool,
     },
+    /// Of each meter what was asked, and what was given back.
+    Refunded(Vec<(Meter, u64, u64)>),
+    NothingUsed,
+    RefundedBefore,
+    ChargeUnknown,
+    StillOpen,
     IdReused,
     NoReservation,
     AlreadySettled(Settlement),
@@ -169,6 +186,7 @@ pub(super) struct Model {
     pub(super) now: Millis,
     pub(super) events: Vec<Event>,
     pub(super) holds: Vec<Held>,
+    refunds: Vec<Refunded>,
     /// Above what usage of each rule goes on into the next window, and since when.
     overs: Vec<Vec<(Millis, Option<u64>)>>,
     /// When the running anchored window of each rule began, and with which event.
@@ -415,9 +433,25 @@ impl Model {
     /// Really used in the trailing length of a rolling window, to the millisecond.
     pub(super) fn exact(&self, rule: &Rule) -> u64 {
         match rule.window {
-            Window::Rolling { len } => self.spent_since(rule, (self.now + 1).saturating_sub(len)),
+            Window::Rolling { len } => {
+                let from = (self.now + 1).saturating_sub(len);
+                self.spent_since(rule, from).saturating_sub(self.given_back(rule, from).1)
+            }
             _ => 0,
         }
+    }
+
+    /// What was given back of what counts in a window that began at `from`: at least, of hours that lie in it, and at
+    /// most, of those that touch it.
+    fn given_back(&self, rule: &Rule, from: Millis) -> (u64, u64) {
+        let of_rule = || self.refunds.iter().filter(|of| of.scope == rule.scope && of.meter == rule.meter);
+        let least = sum(of_rule().filter(|of| of.hour >= from).map(|of| of.amount));
+        (least, sum(of_rule().filter(|of| of.hour + HOUR > from).map(|of| of.amount)))
+    }
+
+    fn less_given_back(&self, rule: &Rule, (least, most): (u64, u64), from: Millis) -> (u64, u64) {
+        let given = self.given_back(rule, from);
+        (least.saturating_sub(given.1), most.saturating_sub(given.0))
     }
 
     /// Used in the rule's window at `at` with what was carried into it, at least and at most.
@@ -439,7 +473,11 @@ impl Model {
             let end = window_end(rule.window, start);
             if end > at {
                 // What was recorded of a window that had ended has its room judged by the limit of that time.
-                return (carried.0, carried.1.max(carried.0.saturating_add(late)));
+                let most = carried.1.max(carried.0.saturating_add(late));
+                // What is given back of a window that has ended is less carried, as far as none had room for it.
+                let of_rule = |of: &&Refunded| of.scope == rule.scope && of.meter == rule.meter && of.hour < start;
+                let given = sum(self.refunds.iter().filter(of_rule).map(|of| of.amount));
+                return (carried.0.saturating_sub(given), most);
             }
             let within = |from| events.iter().filter(move |event| from <= event.at && event.at < end);
             let in_time = |event: &&&Event| event.recorded_at < end;
@@ -472,18 +510,21 @@ impl Model {
         match rule.window {
             Window::Rolling { len } => {
                 let slice = slice_of(len);
-                let used = self.spent_since(rule, (at - len) / slice * slice);
-                (used, used)
+                let from = (at - len) / slice * slice;
+                let used = self.spent_since(rule, from);
+                self.less_given_back(rule, (used, used), from)
             }
             Window::Calendar(unit) => {
-                let used = self.spent_since(rule, calendar_start(unit, at));
-                (used, used)
+                let from = calendar_start(unit, at);
+                let used = self.spent_since(rule, from);
+                self.less_given_back(rule, (used, used), from)
             }
             Window::Aligned { .. } | Window::Zoned { .. } => {
                 let start = counted_start(rule.window, at);
                 let least = self.spent_since(rule, start);
                 let hour = start / HOUR * HOUR;
-                (least, if rule.since < hour { least } else { self.spent_since(rule, hour) })
+                let most = if rule.since < hour { least } else { self.spent_since(rule, hour) };
+                self.less_given_back(rule, (least, most), start)
             }
             Window::Anchored { len } => {
                 let running = self.anchors[index].filter(|(start, _)| at < start + len);
@@ -491,7 +532,10 @@ impl Model {
                 let least = Self::spent(rule, &self.events[first..], start);
                 // One that began with late usage has what the slices know to have come after it.
                 let is_late = self.events.get(first).is_some_and(|event| event.at < event.recorded_at);
-                (least, if is_late { Self::spent(rule, &self.events, start) } else { least })
+                let most = if is_late { Self::spent(rule, &self.events, start) } else { least };
+                // What was used in the instant in which it began may have come before it.
+                let (given, possible) = (self.given_back(rule, start + 1).0, self.given_back(rule, start).1);
+                (least.saturating_sub(possible), most.saturating_sub(given))
             }
             Window::Once | Window::Provider | Window::Concurrent => (0, 0),
         }
@@ -558,7 +602,8 @@ impl Model {
             || (0..rules.limits.len()).any(|index| self.carried(rules, index, now).0 > 0)
             || self.backstop.is_some_and(|old| now < old.start + 3 * old.len)
             // R-CTRL-2: as hours, then as days, then as months.
-            || self.events.iter().any(|event| event.amount > 0 && event.at + 7 * 366 * DAY > now)
+            || self.refunds.is_empty()
+                && self.events.iter().any(|event| event.amount > 0 && event.at + 7 * 366 * DAY > now)
             || self.events.iter().any(|event| event.at + kept() > now)
             || self.holds.iter().any(|held| held.ended.is_none_or(|(at, _)| at + DAY > now))
             || !self.remembered.is_empty()

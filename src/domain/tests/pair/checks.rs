@@ -311,6 +311,15 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
         }
         (Answer::BudgetSet, Ok(Reply::SetBudget(done))) => done.replayed == again,
         (Answer::OtherVersion(version), Err(OrgError::BudgetVersion { current })) => version == current,
+        (Answer::Refunded(amounts), Ok(Reply::Refund(done))) => {
+            let given = done.outcome.amounts.iter().map(|of| (of.meter.clone(), of.asked, of.given));
+            given.eq(amounts.iter().cloned()) && done.replayed == again
+        }
+        (Answer::NothingUsed, Err(OrgError::NothingUsed { .. })) => true,
+        (Answer::RefundedBefore, Err(OrgError::ChargeRefunded { .. })) => true,
+        (Answer::ChargeUnknown, Err(OrgError::ChargeUnknown)) => true,
+        (Answer::StillOpen, Err(OrgError::ChargeOpen)) => true,
+        (Answer::NotThen, Err(OrgError::RefundAt { .. })) => true,
         (Answer::IdReused, Err(OrgError::RequestIdReused)) => true,
         (Answer::NoReservation, Err(OrgError::ReservationNotFound)) => true,
         (Answer::Expired, Err(OrgError::ReservationExpired)) => true,

@@ -15,7 +15,7 @@ use crate::{
     bounds::AMOUNT_MAX,
     domain::limit::Limits,
     domain::{
-        command::{End, SetOverride},
+        command::{End, Refund, RefundOf, SetOverride},
         policy::{BalancePolicy, OnIndeterminate, RateLimit},
         request::Rpc,
         rows::OverrideSubject,
@@ -244,6 +244,18 @@ impl Pair {
                 occurred_at: late.map(|late| self.clock.max(self.model.now).saturating_add_signed(-late)),
                 idempotency,
             }),
+            Op::Refund(scopes, usage, ago) => Command::Refund(Box::new(Refund {
+                of: RefundOf::Usage {
+                    scopes: named(*scopes),
+                    amounts: self.amounts(usage),
+                    at: ago.map(|ago| self.clock.max(self.model.now).saturating_add_signed(-ago)),
+                },
+                idempotency,
+            })),
+            Op::RefundDecision(which) => Command::Refund(Box::new(Refund {
+                of: RefundOf::Decision { id: self.reservation(*which)?, recent: None },
+                idempotency,
+            })),
             Op::Report { scopes, source, incarnation, total } => {
                 Command::ReportCumulative(Box::new(ReportCumulative {
                     scopes: named(*scopes),
@@ -466,6 +478,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         Command::ReportCumulative(report) => Some(&mut report.idempotency),
         Command::SetBudget(set) => Some(&mut set.idempotency),
         Command::SetOverride(set) => Some(&mut set.idempotency),
+        Command::Refund(refund) => Some(&mut refund.idempotency),
         Command::EndSession(end) => Some(&mut end.idempotency),
         Command::ConfigurePool(set) => Some(&mut set.idempotency),
         Command::ClearAccount(clear) => Some(&mut clear.idempotency),

@@ -133,8 +133,8 @@ fn another_version_is_told_apart_from_a_broken_disk() {
         assert_eq!(decode(&key, &framed(version, &key, &[1, 2])).unwrap_err().why, unknown);
     }
     let key = Key::row(&org("a"), &RowKey::Reservation { id: DecisionId(1) }).encode();
-    for version in [1, 4] {
-        let unknown = Why::UnknownVersion { found: version, newest: 3 };
+    for version in [1, 5] {
+        let unknown = Why::UnknownVersion { found: version, newest: 4 };
         assert_eq!(decode(&key, &framed(version, &key, &[1, 2])).unwrap_err().why, unknown);
     }
 }
