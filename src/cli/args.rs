@@ -12,6 +12,7 @@ mod control;
 mod events;
 mod explain;
 mod global;
+mod grants;
 mod plan;
 mod pool;
 mod quantity;
@@ -45,6 +46,7 @@ pub(super) use control::{
 pub(super) use events::{ChangesArgs, EventsArgs, LogArgs, Since};
 pub(super) use explain::{AskWhyArgs, DenialsArgs, ExplainArgs};
 pub(super) use global::GlobalArgs;
+pub(super) use grants::{GrantArgs, RevokeGrantArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
@@ -361,6 +363,12 @@ pub(super) enum OrgVerb {
     /// Limits that stand over everything else, for a while or until they are cleared
     #[command(subcommand)]
     Override(OverrideVerb),
+    /// Add to a limit for a while, on top of what is in force
+    ///
+    /// It takes effect on the next call. Several grants add up, and each ends by itself.
+    Grant(GrantArgs),
+    /// End a grant now
+    RevokeGrant(RevokeGrantArgs),
     /// Give an org another of the configured plans, for a while or until it is cleared
     SetPlan(SetPlanArgs),
     /// Let the rate backstop spare an org, for a while or until it is cleared

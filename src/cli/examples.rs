@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// The names of a command, and lines for it. What a shell would change is quoted.
-const EXAMPLES: [(&str, &[&str]); 64] = [
+const EXAMPLES: [(&str, &[&str]); 66] = [
     // A node and its files.
     (
         "serve",
@@ -100,6 +100,14 @@ const EXAMPLES: [(&str, &[&str]); 64] = [
     ),
     ("org override clear", &["tollgate org override clear acme daily"]),
     ("org override list", &["tollgate org override list acme --ended"]),
+    (
+        "org grant",
+        &[
+            "tollgate org grant acme daily '$5' --for 1h --reason 'ticket 4711'",
+            "tollgate org grant acme quota/executions 100 --scope workspace/a --this-window",
+        ],
+    ),
+    ("org revoke-grant", &["tollgate org revoke-grant acme 3    # `org override list` shows the number"]),
     ("org set-plan", &["tollgate org set-plan acme pro --for 30d", "tollgate org set-plan acme --clear"]),
     ("org exempt", &["tollgate org exempt acme --for 2h    # from the rate backstop"]),
     (

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{
     command::{
         Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget, GetPool,
-        GetSession, GetSessionStatus, GetStatus, GetUsage, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox,
+        GetSession, GetSessionStatus, GetStatus, GetUsage, Grant, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox,
         ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Refund, RefundOf,
-        Release, ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RollPools, RunAudit, SetBudget, SetOverride,
+        Release, ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RevokeGrant, RollPools, RunAudit, SetBudget, SetOverride,
         SettleOutbox, TakeOutbox, TryLimits, Unfreeze,
     },
     decision::Decision,
@@ -18,7 +18,7 @@ use super::{
     org::{Context, OrgState},
     outbox::OutboxRow,
     outcome::{
-        AccountCleared, Beaten, BudgetSet, Committed, Done, Extended, Frozen, OutcomeReported, OverrideSet,
+        AccountCleared, Beaten, BudgetSet, Committed, Done, Extended, Frozen, Granted, OutcomeReported, OverrideSet,
         PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded, Settled, Shown,
     },
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
@@ -179,6 +179,10 @@ commands! { |org, ask, ctx, configured|
         = org.set_override(ask, configured)?;
     Admit, Durable, Some((Rpc::Refund, &ask.idempotency)),
         Refund(Box<Refund>) => Shown<Refunded, Box<RefundView>> = org.refund(ask, ctx)?;
+    Admit, Durable, Some((Rpc::Grant, &ask.idempotency)),
+        Grant(Box<Grant>) => Shown<Granted, Box<OverrideChange>> = org.grant(ask, configured)?;
+    Admit, Durable, Some((Rpc::RevokeGrant, &ask.idempotency)),
+        RevokeGrant(Box<RevokeGrant>) => Shown<OverrideSet, Box<OverrideChange>> = org.revoke_grant(ask, configured)?;
     Admit, Nothing, None, ListOverrides(ListOverrides) => Vec<OverrideView> = org.list_overrides(ask, ctx);
     Admit, Durable, None, Purge(Purge) => Purged = org.purge_all(ctx);
     Settle, Nothing, None, TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
@@ -225,6 +229,7 @@ impl Command {
             | Self::SetBudget(_)
             | Self::ConfigurePool(_)
             | Self::SetOverride(_)
+            | Self::Grant(_)
             | Self::Freeze(_)
             | Self::Unfreeze(_)
             | Self::NoteDenials(_) => true,
@@ -238,6 +243,7 @@ impl Command {
             | Self::ReportOutcome(_)
             | Self::ClearAccount(_)
             | Self::Refund(_)
+            | Self::RevokeGrant(_)
             | Self::Purge(_)
             | Self::SettleOutbox(_)
             | Self::ReplayOutbox(_) => false,

@@ -52,12 +52,16 @@ pub struct Origin {
     pub source: LimitSource,
     /// When that ends by itself, by service time; `None` = it does not.
     pub until: Option<Millis>,
+    /// What grants add to that, in the unit of the meter.
+    pub granted: u64,
+    /// When the next of them ends by itself; `None` = none does.
+    pub granted_until: Option<Millis>,
 }
 
 impl Origin {
     /// Of what does not end by itself.
     pub const fn of(source: LimitSource) -> Self {
-        Self { source, until: None }
+        Self { source, until: None, granted: 0, granted_until: None }
     }
 }
 
@@ -289,7 +293,7 @@ mod tests {
     #[test]
     fn where_a_limit_comes_from_is_no_difference_to_a_decision() {
         let limit = Limit::new(Meter::spend(), Window::Rolling { len: HOUR_MS }, Some(5));
-        let set = limit.clone().with_origin(Origin { source: LimitSource::Override, until: Some(7) });
+        let set = limit.clone().with_origin(Origin { until: Some(7), ..Origin::of(LimitSource::Override) });
         assert_eq!((limit.label.origin.source, set.label.origin.until), (LimitSource::Default, Some(7)));
         assert_eq!(limit, set);
         assert!(!Limits::from(vec![limit]).is_from_where(&[set]));

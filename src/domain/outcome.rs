@@ -213,6 +213,13 @@ pub struct OutcomeReported {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverrideSet;
 
+/// A grant that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// Names it within its org.
+    pub number: u64,
+}
+
 /// An outcome that is remembered under a request id, so that it can be answered again.
 pub trait Remembered: Clone + Into<Outcome> {
     /// `None` where it is the outcome of another kind of call.
@@ -269,7 +276,7 @@ impl Remembered for Committed {
 
 remembered! {
     Admitted, Started, Picked, Settled, Extended, Resumed, Recorded, Reported, Frozen, BudgetSet, Beaten, SessionEnded,
-    PoolConfigured, OutcomeReported, AccountCleared, OverrideSet, Refunded,
+    PoolConfigured, OutcomeReported, AccountCleared, OverrideSet, Refunded, Granted,
 }
 
 outcomes! {
@@ -291,6 +298,7 @@ outcomes! {
     AccountCleared,
     OverrideSet,
     Refunded,
+    Granted,
 }
 
 impl Outcome {
@@ -329,7 +337,7 @@ impl Outcome {
                 ID + scopes.text().len() + amounts.sum::<usize>()
             }
             Self::Settled(_) | Self::SessionEnded(_) => ID,
-            Self::Extended(_) | Self::Resumed(_) | Self::Reported(_) | Self::Beaten(_) => TIME,
+            Self::Extended(_) | Self::Resumed(_) | Self::Reported(_) | Self::Beaten(_) | Self::Granted(_) => TIME,
             Self::Recorded(_)
             | Self::Frozen(_)
             | Self::BudgetSet(_)
@@ -360,7 +368,8 @@ impl Outcome {
             | Self::OutcomeReported(_)
             | Self::AccountCleared(_)
             | Self::OverrideSet(_)
-            | Self::Refunded(_) => Promise::Durable,
+=>            | Self::Refunded(_)
+            | Self::Granted(_) =>=> Promise::Durable,
         }
     }
 }

@@ -4,6 +4,8 @@
 //! defaults  <  plan  <  the org's section  <  budgets set at run time, limits of pools  <  overrides
 //! ```
 //!
+//! A grant is a row of the same kind: it sets nothing, and adds its amount to what is in force without it.
+//!
 //! An override ends at an instant of service time, as a window does: whether the node was up meanwhile makes no
 //! difference, so it is no lease. What has ended stays with its version until another one needs the room.
 
@@ -15,10 +17,11 @@ use super::{
     limit::{Limit, LimitSource, Origin},
     org::Context,
     policy::{BalanceSource, Exemption, OrgPolicy},
-    rows::{Keeper, OverrideRow, OverrideSubject, Row, RowKey, RowsByKind, Setting},
+    rows::{Keeper, OverrideRow, OverrideSubject, RATE, Row, RowKey, RowsByKind, SESSIONS, Setting},
     table::Table,
     window::Millis,
 };
+use crate::bounds::AMOUNT_MAX;
 
 type Key = (Scope, OverrideSubject);
 
@@ -89,12 +92,26 @@ impl Overrides {
     pub(super) fn put(&mut self, row: OverrideRow, max: usize) {
         let key = (row.scope.clone(), row.subject.clone());
         if self.rows.len() >= max && self.rows.get(&key).is_none() {
-            let first = self.rows().filter(|row| !row.is_in_force()).min_by_key(|row| row.ended_at);
+            // The number of the last grant is known for as long as there is another row to give way.
+            let last = self.last_grant();
+            let is_last = |row: &OverrideRow| row.subject.grant().is_some_and(|number| number == last);
+            let ended = self.rows().filter(|row| !row.is_in_force());
+            let first = ended.min_by_key(|row| (is_last(row), row.ended_at));
             let first = first.map(|row| (row.scope.clone(), row.subject.clone()));
             first.map(|first| self.rows.remove(&first));
         }
         self.rows.put(key, row);
         self.changed();
+    }
+
+    /// The number of the last grant; 0 = there was none.
+    pub(super) fn last_grant(&self) -> u64 {
+        self.rows().filter_map(|row| row.subject.grant()).max().unwrap_or(0)
+    }
+
+    /// The grant of this number, also where it has ended.
+    pub(super) fn grant(&self, number: u64) -> Option<&OverrideRow> {
+        self.rows().find(|row| row.subject.grant() == Some(number))
     }
 
     /// Ends one that holds; answers whether there was one.
@@ -141,9 +158,9 @@ impl Overrides {
         self.in_force == 0
     }
 
-    /// The scopes with limits of which one is overridden.
+    /// The scopes with limits of which one is overridden, or has a grant.
     pub(super) fn scopes(&self) -> impl Iterator<Item = Scope> {
-        self.in_force().filter(|row| matches!(row.subject, OverrideSubject::Limit(_))).map(|row| row.scope.clone())
+        self.in_force().filter(|row| row.subject.limit_name().is_some()).map(|row| row.scope.clone())
     }
 
     /// `limits` of a scope, as they are with what is set over them.
@@ -152,7 +169,7 @@ impl Overrides {
             return limits;
         }
         let of_scope = self.in_force().filter(|row| row.scope == *scope && !row.subject.is_of_org());
-        for row in of_scope {
+        for row in of_scope.filter(|row| row.subject.grant().is_none()) {
             let mut named = limits.iter_mut().filter(|limit| limit.name() == row.subject.as_str()).peekable();
             if named.peek().is_none() {
                 drop(named);
@@ -161,8 +178,38 @@ impl Overrides {
             }
             named.for_each(|limit| row.sets(limit));
         }
+        for limit in &mut limits {
+            self.add_grants(scope, limit);
+        }
         limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
         limits
+    }
+
+    /// Adds what grants have of a limit to it, where it has an amount and is enforced.
+    fn add_grants(&self, scope: &Scope, limit: &mut Limit) {
+        let label = limit.label.clone();
+        let origin = self.add_granted(scope, label.name(), (&mut limit.amount, limit.shadow), label.origin);
+        *limit = limit.clone().with_origin(origin);
+    }
+
+    /// The same of an amount. Answers where it comes from.
+    fn add_granted(
+        &self,
+        scope: &Scope,
+        name: &str,
+        (amount, shadow): (&mut Option<u64>, bool),
+        origin: Origin,
+    ) -> Origin {
+        let Some(amount) = amount.as_mut().filter(|_| !shadow) else { return origin };
+        let is_of = |row: &&OverrideRow| row.subject.grant().is_some() && row.scope == *scope;
+        let grants = self.in_force().filter(is_of).filter(|row| row.subject.limit_name() == Some(name));
+        let mut origin = origin;
+        for row in grants {
+            origin.granted = origin.granted.saturating_add(row.setting.extra());
+            origin.granted_until = origin.granted_until.into_iter().chain(row.until).min();
+        }
+        *amount = amount.saturating_add(origin.granted).min(AMOUNT_MAX.max(*amount));
+        origin
     }
 
     /// What is set over the backstop, the number of sessions, the exemption, and what the plan includes.
@@ -192,10 +239,18 @@ impl Overrides {
                     OverrideSubject::Limit(_)
                     | OverrideSubject::Plan
                     | OverrideSubject::Exemption
-                    | OverrideSubject::Freeze,
+                    | OverrideSubject::Freeze
+                    | OverrideSubject::Grant(_),
                     _,
                 ) => {}
             }
+        }
+        let OrgPolicy { rate, sessions, balance, .. } = policy;
+        let org = Scope::of_org();
+        rate.origin = self.add_granted(org, RATE, (&mut rate.amount, rate.shadow), rate.origin);
+        sessions.origin = self.add_granted(org, SESSIONS, (&mut sessions.max, sessions.shadow), sessions.origin);
+        if let BalanceSource::Included { limit, .. } = &mut balance.source {
+            self.add_grants(org, limit);
         }
     }
 }
@@ -214,14 +269,19 @@ impl Setting {
             Self::Amount(amount) => (Some(*amount), false),
             Self::Unlimited => (None, shadow),
             Self::Shadow => (amount, true),
-            Self::Plan(_) | Self::Exempt(_) | Self::Ends => (amount, shadow),
+            Self::Plan(_) | Self::Exempt(_) | Self::Ends | Self::Extra { .. } => (amount, shadow),
         }
+    }
+
+    /// What is left of what a grant adds.
+    pub(in crate::domain) fn extra(&self) -> u64 {
+        if let Self::Extra { amount, spent } = self { amount.saturating_sub(spent.unwrap_or(0)) } else { 0 }
     }
 }
 
 impl OverrideRow {
     fn origin(&self) -> Origin {
-        Origin { source: LimitSource::Override, until: self.until }
+        Origin { until: self.until, ..Origin::of(LimitSource::Override) }
     }
 
     fn sets(&self, limit: &mut Limit) {

@@ -134,6 +134,10 @@ pub enum OrgError {
     },
     /// The scope does not have the limit, and what is to be set cannot make one.
     LimitUnknown,
+    /// There is nothing that a grant could add to.
+    NoGrant(NoGrant),
+    /// The org has no grant of this number, or it ended so long ago that it is forgotten.
+    GrantUnknown,
     /// The scope has as many limits as it may, and this one is new.
     TooManyLimits {
         /// How many there may be.
@@ -178,6 +182,32 @@ pub enum OrgError {
         /// How many there may be.
         most: u32,
     },
+}
+
+/// Why nothing is granted on top of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoGrant {
+    /// The scope has no limit of that name.
+    NoLimit,
+    /// It has no amount.
+    Unlimited,
+    /// It never denies.
+    Shadow,
+    /// No window of it ends by itself.
+    NoWindow,
+}
+
+impl NoGrant {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::NoLimit => "there is no limit of this name: GetOrg lists those of the org and of its scopes",
+            Self::Unlimited => "nothing is granted on top of this limit: it is unlimited",
+            Self::Shadow => "nothing is granted on top of this limit: it is in shadow and never denies",
+            Self::NoWindow => {
+                "this limit has no window that ends, so nothing is granted for one: give the grant for_ms or until_ms"
+            }
+        }
+    }
 }
 
 impl fmt::Display for OrgError {
@@ -231,6 +261,8 @@ impl fmt::Display for OrgError {
             Self::TooManyLimits { most } => return write!(f, "at most {most} limits on one org or scope"),
             Self::EndNotThen { given, after, latest } => return not_its_end(f, [*given, *after, *latest]),
             Self::LimitUnknown => LIMIT_UNKNOWN,
+            Self::NoGrant(why) => why.text(),
+            Self::GrantUnknown => GRANT_UNKNOWN,
             Self::BudgetVersion { current } => return other_version(f, "budget", *current),
             Self::PoolVersion { current } => return other_version(f, "pool", *current),
             Self::AccountInOtherPool { index } => {
@@ -273,6 +305,9 @@ const CHARGE_OF_SESSION: &str = "decision_id began a session, which books its co
 
 const SESSION_REPLACED: &str = "the session has ended and its session_id was used again: end what still reports for it, and \
                                 start under a new incarnation";
+
+const GRANT_UNKNOWN: &str =
+    "no grant of this org has this number, or it ended long ago: ListOverrides shows the numbers";
 
 const LIMIT_UNKNOWN: &str = "there is no limit of this name: GetOrg lists those of the org and of its scopes. An amount makes one, but for \
      balance, account and account/minute, and not in account/... and pool/...";

@@ -51,6 +51,10 @@ pub enum Rpc {
     SetExemption,
     /// AdminService/Refund.
     Refund,
+    /// AdminService/Grant.
+    Grant,
+    /// AdminService/RevokeGrant.
+    RevokeGrant,
 }
 
 impl Rpc {
@@ -79,6 +83,8 @@ impl Rpc {
         Self::SetPlan,
         Self::SetExemption,
         Self::Refund,
+        Self::Grant,
+        Self::RevokeGrant,
     ];
 
     /// The name of the rpc; part of the keys of exported usage, so it never changes.
@@ -107,6 +113,8 @@ impl Rpc {
             Self::SetPlan => "SetPlan",
             Self::SetExemption => "SetExemption",
             Self::Refund => "Refund",
+            Self::Grant => "Grant",
+            Self::RevokeGrant => "RevokeGrant",
         }
     }
 }

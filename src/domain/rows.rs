@@ -25,7 +25,8 @@ use super::{
 pub use as_of::AsOf;
 pub(super) use kinds::Keeper;
 pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
-pub use overrides::{OverrideRow, OverrideSubject, Setting};
+pub use overrides::{GrantName, OverrideRow, OverrideSubject, Setting};
+pub(in crate::domain) use overrides::{RATE, SESSIONS};
 pub use request_ids::{IdPageRow, KeptHead, KeptId, RequestIdRow, SettledRow};
 pub use sessions::{FormerSessions, Heard, PastLife, SessionRow, SessionState};
 pub use usage::{PlaneDayRow, PlaneOfRow, PlaneUse, UsageDayRow, UsageKeptRow, UsageMonthRow};

@@ -60,3 +60,23 @@ pub(super) async fn refund(
     let (org, command, reason) = requests::refund(&request)?;
     Ok(answers::refunded(service.refund(&org, command, &reason, call).await?, service.now()))
 }
+
+pub(super) async fn grant(
+    service: &Service,
+    call: &Call,
+    request: admin::GrantRequest,
+) -> Answer<admin::GrantResponse> {
+    let (org, grant) = requests::grant(&request)?;
+    let reason = grant.reason.clone();
+    Ok(answers::granted(service.operate(&org, grant, &reason, call).await?, service.now()))
+}
+
+pub(super) async fn revoke_grant(
+    service: &Service,
+    call: &Call,
+    request: admin::RevokeGrantRequest,
+) -> Answer<admin::RevokeGrantResponse> {
+    let (org, revoke) = requests::revoke_grant(&request)?;
+    let reason = revoke.reason.clone();
+    Ok(answers::grant_revoked(service.operate(&org, revoke, &reason, call).await?, service.now()))
+}

@@ -384,6 +384,10 @@ rpcs! {
             org: [one org], Operates;
         unary Refund(admin_v1::RefundRequest) -> admin_v1::RefundResponse = control::refund,
             org: [one org with scopes], Operates;
+        unary Grant(admin_v1::GrantRequest) -> admin_v1::GrantResponse = control::grant,
+            org: [one org], Operates;
+        unary RevokeGrant(admin_v1::RevokeGrantRequest) -> admin_v1::RevokeGrantResponse = control::revoke_grant,
+            org: [one org], Operates;
     }
 }
 

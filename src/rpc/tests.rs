@@ -234,14 +234,17 @@ fn valid(rpc: &Rpc) -> Vec<u8> {
     if rpc.method == "ClearAccount" {
         request.set_field_by_name("account", text("a"));
     }
-    if ["SetOverride", "ClearOverride"].contains(&rpc.method) {
+    if ["SetOverride", "ClearOverride", "Grant"].contains(&rpc.method) {
         request.set_field_by_name("limit", text("rate"));
     }
-    if rpc.method == "SetOverride" {
+    if ["SetOverride", "Grant"].contains(&rpc.method) {
         request.set_field_by_name("amount", Value::I64(1));
     }
     if rpc.method == "Refund" {
         request.set_field_by_name("decision_id", text("56026a878e5d70eb0000000000000001"));
+    }
+    if rpc.method == "RevokeGrant" {
+        request.set_field_by_name("grant", Value::I64(1));
     }
     if ["SetPlan", "SetExemption"].contains(&rpc.method) {
         // As it is configured.

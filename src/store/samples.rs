@@ -12,7 +12,7 @@ use crate::{
         gate::{Cause, FailOpen, Gate},
         ids::{AccountId, Amounts, DecisionId, Meter, OrgId, PoolId, RequestId, Scope, Source},
         outcome::{
-            AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, GivenBack, Outcome,
+            AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, GivenBack, Granted, Outcome,
             OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded,
             Settled, Settlement, Started,
         },
@@ -176,6 +176,14 @@ pub(super) fn refund_entries() -> Vec<Entry> {
     let of_usage = Refunded { decision: None, scopes: Scopes::org(), amounts: vec![given(Meter::spend(), 7, 7)] };
     let remembered = |refunded| Entry { rpc: Rpc::Refund, ..entry("r", T0, true, Outcome::Refunded(refunded)) };
     [of_decision, of_usage].map(remembered).to_vec()
+}
+
+/// What is remembered of grants.
+pub(super) fn grant_entries() -> Vec<Entry> {
+    let outcomes =
+        [(Rpc::Grant, Outcome::Granted(Granted { number: 7 })), (Rpc::RevokeGrant, Outcome::OverrideSet(OverrideSet))];
+    let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
+    outcomes.into_iter().map(remembered).collect()
 }
 
 /// One row of every kind, and more of those that have several forms; the head's timer is among them. Of the heads

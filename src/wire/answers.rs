@@ -130,6 +130,8 @@ fn limit(view: &LimitView, now: Millis) -> v1::Limit {
         stale: view.stale,
         source: source(view.label.origin.source).into(),
         source_until_ms: int(view.label.origin.until.unwrap_or(0)),
+        granted: int(view.label.origin.granted),
+        granted_until_ms: int(view.label.origin.granted_until.unwrap_or(0)),
     }
 }
 

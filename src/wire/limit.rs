@@ -107,6 +107,8 @@ limit! {
     18 carried: int64 i64;
     19 source: int32 i32;
     20 source_until_ms: int64 i64;
+    21 granted: int64 i64;
+    22 granted_until_ms: int64 i64;
 }
 
 impl Limit {

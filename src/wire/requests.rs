@@ -7,6 +7,7 @@ mod control;
 mod events;
 mod explain;
 mod gate;
+mod grants;
 mod meaning;
 mod pools;
 mod sessions;
@@ -33,7 +34,7 @@ use crate::{
 use meaning::Meaning;
 
 pub use self::{
-    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, pools::*, sessions::*, snapshot::*, usage::*,
+    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, grants::*, pools::*, sessions::*, snapshot::*, usage::*,
     what_if::*,
 };
 

@@ -8,7 +8,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::{peer::v1 as peer, v1::ItemError};
 use crate::{
     auth::Refused,
-    domain::{reach::ScopeRefused, refusal::OrgError},
+    domain::{
+        reach::ScopeRefused,
+        refusal::{NoGrant, OrgError},
+    },
     error::{Relayed, ServiceError},
 };
 
@@ -108,6 +111,9 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::OverrideVersion { .. } => (Code::Aborted, "OVERRIDE_VERSION", None),
         OrgError::TooManyOverrides { .. } => (Code::ResourceExhausted, "OVERRIDES_FULL", None),
         OrgError::TooManyLimits { .. } => (Code::ResourceExhausted, "LIMITS_FULL", None),
+        OrgError::NoGrant(NoGrant::NoLimit) => (Code::NotFound, "LIMIT_UNKNOWN", None),
+        OrgError::NoGrant(_) => (Code::FailedPrecondition, "LIMIT_NOT_GRANTABLE", None),
+        OrgError::GrantUnknown => (Code::NotFound, "GRANT_UNKNOWN", None),
         OrgError::LimitUnknown => (Code::NotFound, "LIMIT_UNKNOWN", None),
         OrgError::EndNotThen { .. } => (Code::InvalidArgument, "INVALID_FIELD", None),
         OrgError::TooManySessions { .. } => (Code::ResourceExhausted, "SESSIONS_FULL", None),

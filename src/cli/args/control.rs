@@ -176,14 +176,14 @@ fn limit_value(text: &str) -> Result<LimitValue, InputError> {
     Ok(LimitValue { limit, value })
 }
 
-fn limit_name(name: &str) -> Result<OverrideSubject, InputError> {
+pub(super) fn limit_name(name: &str) -> Result<OverrideSubject, InputError> {
     let period = named_period(name).map(|(period, _)| format!("budget/{period}"));
     let named = OverrideSubject::limit("limit", period.as_deref().unwrap_or(name));
     named.map_err(|_| InputError::new("limit", name, LIMIT_RULE))
 }
 
 /// An amount in the units of people: `$30`, `4h`, `5MB`, `1000`.
-fn amount(meter: &Meter, text: &str) -> Option<i64> {
+pub(super) fn amount(meter: &Meter, text: &str) -> Option<i64> {
     let amount = match meter.as_str() {
         Meter::SPEND => micro_usd(text),
         Meter::COMPUTE => digits(text).or_else(|| Length::parse_millis(text).map(|length| length.0)),
@@ -198,7 +198,7 @@ fn bytes(text: &str) -> Option<u64> {
     digits(number)?.checked_mul(*unit)
 }
 
-fn rule(meter: &Meter) -> String {
+pub(super) fn rule(meter: &Meter) -> String {
     match meter.as_str() {
         Meter::SPEND => "an amount of spend with its unit, '$25', 25usd or 25000000u (micro-USD); quote a $".to_owned(),
         Meter::COMPUTE => "a duration such as 30m or 4h, or a whole number of milliseconds".to_owned(),

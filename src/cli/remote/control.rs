@@ -178,7 +178,7 @@ fn changed(
     facts(known.chain(how_long(current, replayed, now)))
 }
 
-fn changed_limit(
+pub(super) fn changed_limit(
     org: &OrgId,
     current: Option<&Override>,
     (before, after): (Option<&Limit>, Option<&Limit>),
@@ -188,6 +188,9 @@ fn changed_limit(
     let mut known = vec![("org", org.to_string())];
     if let Some(current) = current {
         known.push(("limit", current.limit.clone()));
+        if current.grant > 0 {
+            known.push(("granted", setting(current)));
+        }
         if !current.scope.is_empty() {
             known.push(("scope", current.scope.clone()));
         }
@@ -203,12 +206,16 @@ fn changed_limit(
     facts(known.into_iter().chain(how_long(current, replayed, now)))
 }
 
-/// `$25.00 (plan)`.
+/// `$25.00 (plan)`, `$30.00 (plan, $5.00 of it granted)`.
 fn limit_text(limit: Option<&Limit>) -> String {
     let Some(limit) = limit else { return "no limit".to_owned() };
     let value = if limit.unlimited { "unlimited".to_owned() } else { amount(&limit.texts.meter, limit.amount) };
     let shadow = if limit.shadow { ", only watched" } else { "" };
-    format!("{value} ({}{shadow})", source_name(limit))
+    let granted = match limit.granted {
+        0 => String::new(),
+        granted => format!(", {} of it granted", amount(&limit.texts.meter, granted)),
+    };
+    format!("{value} ({}{shadow}{granted})", source_name(limit))
 }
 
 /// `$25.00 (plan) → $50.00 (override)`; a replay knows only what is in force now.
@@ -258,6 +265,9 @@ fn setting(each: &Override) -> String {
         "plan" => each.plan.clone(),
         "exemption" => if each.exempt { "always" } else { "never" }.to_owned(),
         "freeze" => "ends by itself".to_owned(),
+        _ if each.setting() == OverrideSetting::Grant => {
+            format!("+{} (grant {})", amount(&each.meter, each.amount.unwrap_or(0)), each.grant)
+        }
         _ if each.setting() == OverrideSetting::Unlimited => "unlimited".to_owned(),
         _ if each.setting() == OverrideSetting::Shadow => "only watched".to_owned(),
         _ => amount(&each.meter, each.amount.unwrap_or(0)),

@@ -193,6 +193,14 @@ fn notes(limit: &Limit, now: Millis) -> Vec<String> {
         notes.push("stale".to_owned());
     }
     notes.extend(for_a_while(limit, now));
+    if limit.granted != 0 {
+        let granted = amount(&limit.texts.meter, limit.granted);
+        let ends = match limit.granted_until_ms {
+            0 => String::new(),
+            at => format!(", ends in {}", until(now, at)),
+        };
+        notes.push(format!("{granted} granted{ends}"));
+    }
     if limit.carried != 0 {
         notes.push(format!("{} carried over", amount(&limit.texts.meter, limit.carried)));
     }
@@ -271,6 +279,8 @@ mod tests {
         let set = Limit { source: LimitSource::Override.into(), ..limit("rate", 1, 2) };
         assert_eq!(remarks(&set, 0), "override");
         assert_eq!(remarks(&Limit { source_until_ms: 3_600_000, ..set }, 0), "override ends in 1h");
+        let granted = Limit { granted: 5, granted_until_ms: 3_600_000, ..limit("rate", 1, 2) };
+        assert_eq!(remarks(&granted, 0), "5 granted, ends in 1h");
         let of_plan = Limit { source: LimitSource::Plan.into(), ..limit("rate", 1, 2) };
         assert_eq!(remarks(&of_plan, 0), "");
         assert_eq!(remarks(&Limit { source_until_ms: 3_600_000, ..of_plan }, 0), "plan ends in 1h");

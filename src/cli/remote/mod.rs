@@ -15,6 +15,7 @@ mod explain;
 mod explain_view;
 mod follow;
 mod format;
+mod grants;
 mod limit_view;
 mod node;
 mod org;

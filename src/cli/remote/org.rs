@@ -22,7 +22,7 @@ use crate::{
 use super::{
     control, events,
     format::when,
-    org_view, paging,
+    grants, org_view, paging,
     request_id::{named_in_doubt, org_and_request_id},
     why_text,
 };
@@ -44,6 +44,8 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
         OrgVerb::Unfreeze { write, why } => unfreeze(connection, write, why, output).await,
         OrgVerb::Changes(args) => events::changes(connection, args, output).await,
         OrgVerb::Override(verb) => control::overrides(connection, verb, output).await,
+        OrgVerb::Grant(args) => grants::grant(connection, args, output).await,
+        OrgVerb::RevokeGrant(args) => grants::revoke(connection, args, output).await,
         OrgVerb::SetPlan(args) => control::set_plan(connection, args, output).await,
         OrgVerb::Exempt(args) => control::exempt(connection, args, output).await,
     }

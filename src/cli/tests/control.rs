@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-fn daily(amount: i64, source: LimitSource, until_ms: i64) -> Limit {
+pub(super) fn daily(amount: i64, source: LimitSource, until_ms: i64) -> Limit {
     Limit {
         texts: LimitTexts::new("budget/daily", "spend", "rolling/1d"),
         scope: "workspace/w1".into(),
@@ -25,7 +25,7 @@ fn daily(amount: i64, source: LimitSource, until_ms: i64) -> Limit {
     }
 }
 
-fn current(limit: &str, scope: &str) -> Override {
+pub(super) fn current(limit: &str, scope: &str) -> Override {
     Override {
         limit: limit.to_owned(),
         scope: scope.to_owned(),

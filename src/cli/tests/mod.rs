@@ -8,6 +8,7 @@ mod control;
 mod errors;
 mod events;
 mod explain;
+mod grants;
 mod node;
 mod plan;
 mod pool;

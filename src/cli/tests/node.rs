@@ -15,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, audit, billing, control, events, explain, plan, session, snapshot, usage};
+use super::{NOW_MS, audit, billing, control, events, explain, grants, plan, session, snapshot, usage};
 use crate::{
     domain::limit::LimitTexts,
     wire::{
@@ -340,6 +340,14 @@ impl AdminService for Canned {
 
     async fn set_override(&self, request: Request<SetOverrideRequest>) -> Reply<SetOverrideResponse> {
         control::set_override(&self.keep(request))
+    }
+
+    async fn grant(&self, request: Request<GrantRequest>) -> Reply<GrantResponse> {
+        Ok(Response::new(grants::grant(&self.keep(request))))
+    }
+
+    async fn revoke_grant(&self, request: Request<RevokeGrantRequest>) -> Reply<RevokeGrantResponse> {
+        Ok(Response::new(grants::revoke_grant(&self.keep(request))))
     }
 
     async fn clear_override(&self, request: Request<ClearOverrideRequest>) -> Reply<ClearOverrideResponse> {

@@ -37,6 +37,43 @@ pub struct SetOverride {
     pub idempotency: Idempotency,
 }
 
+/// Adds to the amount of a limit, on top of what it has, from the next command on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whose limit it is; empty is the org itself.
+    pub scope: Scope,
+    /// The limit.
+    pub limit: OverrideSubject,
+    /// At least 1, in the unit of its meter.
+    pub amount: u64,
+    /// For how long.
+    pub lasts: Lasts,
+    /// Kept with it; may be empty.
+    pub reason: Reason,
+    /// The request id, with what the call means.
+    pub idempotency: Idempotency,
+}
+
+/// How long a grant lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// For a time, or until an instant.
+    To(End),
+    /// To the end of the window of its limit that runs now; of a rolling one, for its length.
+    Window,
+}
+
+/// Ends a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokeGrant {
+    /// The number of the grant.
+    pub number: u64,
+    /// For the log; may be empty.
+    pub reason: Reason,
+    /// The request id, with what the call means.
+    pub idempotency: Idempotency,
+}
+
 /// What is set for an org at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListOverrides {

@@ -53,7 +53,7 @@ impl OrgState {
     }
 
     /// From `since` on other limits are in force: what carries goes on by them.
-    fn overrides_changed(&mut self, since: Millis, ctx: &Context<'_>) {
+    pub(super) fn overrides_changed(&mut self, since: Millis, ctx: &Context<'_>) {
         self.changed = true;
         self.budgets.all_limits_changed();
         let base = self.base(ctx);
@@ -83,7 +83,7 @@ impl OrgState {
         set: &SetOverride,
         ctx: &Context<'_>,
     ) -> Result<Shown<OverrideSet, Box<OverrideChange>>, OrgError> {
-        let before = self.standing_of(set, ctx);
+        let before = self.standing_of(&set.scope, &set.subject, ctx);
         let done = self.once(set.rpc, Some(&set.idempotency), ctx, |org| {
             let old = org.overrides.get(&set.scope, &set.subject).cloned();
             org.change_override(set, ctx)?;
@@ -92,7 +92,7 @@ impl OrgState {
             org.operated(set.rpc.name(), changes(set, old.as_ref(), new.as_ref()), ctx);
             Ok(OverrideSet)
         })?;
-        let after = self.standing_of(set, ctx);
+        let after = self.standing_of(&set.scope, &set.subject, ctx);
         let now = self.overrides.get(&set.scope, &set.subject).cloned();
         let now = now.map(|row| self.override_view(row, &after));
         let before = (!done.replayed).then_some(before);
@@ -100,20 +100,24 @@ impl OrgState {
     }
 
     /// What the org has of the subject now.
-    fn standing_of(&mut self, set: &SetOverride, configured: &Context<'_>) -> Standing {
+    pub(super) fn standing_of(
+        &mut self,
+        scope: &Scope,
+        subject: &OverrideSubject,
+        configured: &Context<'_>,
+    ) -> Standing {
         let policy = self.policy_at(self.now, configured);
         let ctx = &Context { policy: &policy, ..*configured };
-        let limit = match &set.subject {
-            OverrideSubject::Limit(_) => self.limit_named(&set.scope, &set.subject, ctx),
-            OverrideSubject::Plan | OverrideSubject::Exemption | OverrideSubject::Freeze => None,
-        };
+        let limit = self.limit_named(scope, subject, ctx);
         Standing { limit, plan: policy.plan.clone(), exempt: policy.rate.exempt }
     }
 
+    /// The limit that the subject says something of, as it stands.
     fn limit_named(&mut self, scope: &Scope, subject: &OverrideSubject, ctx: &Context<'_>) -> Option<LimitView> {
+        let name = subject.limit_name()?;
         let scopes = if scope.is_org() { Scopes::org() } else { Scopes::from(scope.clone()) };
         let views = self.peek(Acquire::of(scopes, Amounts::new()), Known::default(), ctx).limits;
-        views.into_iter().find(|view| view.scope == *scope && view.name() == subject.as_str())
+        views.into_iter().find(|view| view.scope == *scope && view.name() == name)
     }
 
     fn change_override(&mut self, set: &SetOverride, ctx: &Context<'_>) -> Result<(), OrgError> {
@@ -128,7 +132,7 @@ impl OrgState {
             }
             return Ok(());
         };
-        let until = self.believed_end(set.end)?;
+        let until = set.end.map(|end| self.believed_end(end)).transpose()?;
         self.check_limit(set, setting, ctx)?;
         let row = OverrideRow {
             scope: set.scope.clone(),
@@ -143,7 +147,7 @@ impl OrgState {
         self.put_override(row, ctx)
     }
 
-    fn put_override(&mut self, row: OverrideRow, ctx: &Context<'_>) -> Result<(), OrgError> {
+    pub(super) fn put_override(&mut self, row: OverrideRow, ctx: &Context<'_>) -> Result<(), OrgError> {
         let most = ctx.bounds.overrides_per_org;
         let known = self.overrides.get(&row.scope, &row.subject).is_some();
         if !known && !self.overrides.has_room(most as usize) {
@@ -155,15 +159,14 @@ impl OrgState {
     }
 
     /// The instant of an end, if it is believed.
-    fn believed_end(&self, end: Option<End>) -> Result<Option<Millis>, OrgError> {
+    pub(super) fn believed_end(&self, end: End) -> Result<Millis, OrgError> {
         let latest = self.now.saturating_add(OVERRIDE_LONGEST_MS);
         let given = match end {
-            None => return Ok(None),
-            Some(End::After(length)) => self.now.saturating_add(length),
-            Some(End::At(at)) => at,
+            End::After(length) => self.now.saturating_add(length),
+            End::At(at) => at,
         };
         let is_then = self.now < given && given <= latest;
-        if is_then { Ok(Some(given)) } else { Err(OrgError::EndNotThen { given, after: self.now, latest }) }
+        if is_then { Ok(given) } else { Err(OrgError::EndNotThen { given, after: self.now, latest }) }
     }
 
     /// Whether the scope has the limit, or it can be made.
@@ -208,21 +211,19 @@ impl OrgState {
     pub(super) fn override_views(&mut self, ctx: &Context<'_>) -> Vec<OverrideView> {
         let rows: Vec<_> = self.overrides.rows().cloned().collect();
         let view = |row: OverrideRow| {
-            let limit = match &row.subject {
-                OverrideSubject::Limit(_) => self.limit_named(&row.scope, &row.subject, ctx),
-                OverrideSubject::Plan | OverrideSubject::Exemption | OverrideSubject::Freeze => None,
-            };
+            let limit = self.limit_named(&row.scope, &row.subject, ctx);
             let standing = Standing { limit, plan: ctx.policy.plan.clone(), exempt: ctx.policy.rate.exempt };
             self.override_view(row, &standing)
         };
         rows.into_iter().map(view).collect()
     }
 
-    fn override_view(&self, row: OverrideRow, standing: &Standing) -> OverrideView {
+    pub(super) fn override_view(&self, row: OverrideRow, standing: &Standing) -> OverrideView {
         let is_ignored = row.is_in_force()
             && match &row.subject {
                 OverrideSubject::Limit(_) => !standing.limit.as_ref().is_some_and(is_overridden) && !is_lifted(&row),
                 OverrideSubject::Plan => self.overrides.is_plan_missing(),
+                OverrideSubject::Grant(_) => !standing.limit.as_ref().is_some_and(is_granted),
                 OverrideSubject::Exemption | OverrideSubject::Freeze => false,
             };
         OverrideView { row, is_ignored }
@@ -236,7 +237,7 @@ impl OrgState {
     ) -> Result<Shown<Frozen, Option<Millis>>, OrgError> {
         let ctx = &Context { reason: &freeze.reason, ..*ctx };
         let done = self.once(Rpc::Freeze, Some(&freeze.idempotency), ctx, |org| {
-            let until = org.believed_end(freeze.end)?;
+            let until = freeze.end.map(|end| org.believed_end(end)).transpose()?;
             match until {
                 Some(_) => org.put_override(org.end_of_freeze(until, &freeze.reason), ctx)?,
                 None => org.forget_end_of_freeze(),
@@ -295,6 +296,11 @@ fn is_overridden(limit: &LimitView) -> bool {
     limit.label.origin.source == LimitSource::Override
 }
 
+/// Whether grants add to a limit.
+fn is_granted(limit: &LimitView) -> bool {
+    limit.label.origin.granted > 0
+}
+
 /// Whether no limit is what was asked for: sessions without a maximum are not shown.
 fn is_lifted(row: &OverrideRow) -> bool {
     row.setting == Setting::Unlimited && row.subject.is_sessions()
@@ -312,14 +318,18 @@ fn frozen(old: Option<&Reason>, new: Option<&Reason>) -> Vec<Change> {
 
 /// What is set of the subject, from what to what.
 fn changes(set: &SetOverride, old: Option<&OverrideRow>, new: Option<&OverrideRow>) -> Vec<Change> {
-    let field =
-        if set.scope.is_org() { set.subject.to_string() } else { format!("{} of {}", set.subject, set.scope.shown()) };
+    let field = field(&set.scope, &set.subject);
     let shown =
         |row: Option<&OverrideRow>| row.filter(|row| row.is_in_force()).map_or("as configured".to_owned(), set_to);
     Change::between(&field, &shown(old), &shown(new)).into_iter().collect()
 }
 
-fn set_to(row: &OverrideRow) -> String {
+/// `budget/daily of workspace/a`.
+pub(super) fn field(scope: &Scope, subject: &OverrideSubject) -> String {
+    if scope.is_org() { subject.to_string() } else { format!("{subject} of {}", scope.shown()) }
+}
+
+pub(super) fn set_to(row: &OverrideRow) -> String {
     let what = match &row.setting {
         Setting::Amount(amount) => row.subject.meter().map_or(String::new(), |meter| words::amount(&meter, *amount)),
         Setting::Unlimited => "unlimited".to_owned(),
@@ -329,6 +339,9 @@ fn set_to(row: &OverrideRow) -> String {
         Setting::Exempt(true) => "always".to_owned(),
         Setting::Exempt(false) => "never".to_owned(),
         Setting::Ends => "ends by itself".to_owned(),
+        Setting::Extra { amount, .. } => {
+            row.subject.meter().map_or(String::new(), |meter| format!("+{}", words::amount(&meter, *amount)))
+        }
     };
     row.until.map_or_else(|| what.clone(), |at| format!("{what} until {}", iso(at)))
 }

@@ -13,8 +13,11 @@ use crate::domain::{
 const PLAN: &str = "plan";
 const EXEMPTION: &str = "exemption";
 const FREEZE: &str = "freeze";
-const RATE: &str = "rate";
-const SESSIONS: &str = "sessions";
+const GRANT: &str = "grant";
+/// The name of the rate backstop among the limits.
+pub(in crate::domain) const RATE: &str = "rate";
+/// The name of the number of sessions at once among them.
+pub(in crate::domain) const SESSIONS: &str = "sessions";
 /// The limit of an upstream account, and its limit per minute: the pool says their windows.
 const ACCOUNT: [&str; 2] = ["account", "account/minute"];
 
@@ -32,6 +35,39 @@ pub enum OverrideSubject {
     Exemption,
     /// When the freeze of the org ends by itself.
     Freeze,
+    /// A grant on top of a limit.
+    Grant(GrantName),
+}
+
+/// A grant, and the limit that it adds to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantName {
+    number: u64,
+    /// `grant/7/budget/daily`.
+    text: Arc<str>,
+}
+
+impl GrantName {
+    /// The grant of this number on top of the limit of this name.
+    pub fn new(number: u64, limit: &str) -> Self {
+        Self { number, text: format!("{GRANT}/{number}/{limit}").into() }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (number, limit) = text.strip_prefix(GRANT)?.strip_prefix('/')?.split_once('/')?;
+        let number = number.parse().ok()?;
+        OverrideSubject::limit("limit", limit).ok()?;
+        Some(Self::new(number, limit)).filter(|name| &*name.text == text)
+    }
+
+    /// Names it within its org, from 1 on.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn limit(&self) -> &str {
+        self.text.splitn(3, '/').nth(2).unwrap_or_default()
+    }
 }
 
 impl OverrideSubject {
@@ -48,9 +84,23 @@ impl OverrideSubject {
     /// Whether other limits are in force with it than without: no freeze and no exemption has any.
     pub(in crate::domain) fn changes_limits(&self) -> bool {
         match self {
-            Self::Limit(_) | Self::Plan => true,
+            Self::Limit(_) | Self::Plan | Self::Grant(_) => true,
             Self::Exemption | Self::Freeze => false,
         }
+    }
+
+    /// The limit that it says something of, as answers name it; `None` where it is about none.
+    pub fn limit_name(&self) -> Option<&str> {
+        match self {
+            Self::Limit(name) => Some(name),
+            Self::Grant(grant) => Some(grant.limit()),
+            Self::Plan | Self::Exemption | Self::Freeze => None,
+        }
+    }
+
+    /// Its number, where it is a grant.
+    pub fn grant(&self) -> Option<u64> {
+        if let Self::Grant(grant) = self { Some(grant.number) } else { None }
     }
 
     /// The rate backstop.
@@ -64,7 +114,7 @@ impl OverrideSubject {
             PLAN => Ok(Self::Plan),
             EXEMPTION => Ok(Self::Exemption),
             FREEZE => Ok(Self::Freeze),
-            name => Self::limit(field, name),
+            name => GrantName::parse(name).map_or_else(|| Self::limit(field, name), |grant| Ok(Self::Grant(grant))),
         }
     }
 
@@ -75,15 +125,13 @@ impl OverrideSubject {
             Self::Plan => PLAN,
             Self::Exemption => EXEMPTION,
             Self::Freeze => FREEZE,
+            Self::Grant(grant) => &grant.text,
         }
     }
 
     /// Whether there is one for the org and none for its scopes.
     pub fn is_of_org(&self) -> bool {
-        match self {
-            Self::Limit(name) => [RATE, SESSIONS, BalanceSource::LIMIT].contains(&&**name),
-            Self::Plan | Self::Exemption | Self::Freeze => true,
-        }
+        self.limit_name().is_none_or(|name| [RATE, SESSIONS, BalanceSource::LIMIT].contains(&name))
     }
 
     /// Whether it is the rate backstop.
@@ -103,14 +151,11 @@ impl OverrideSubject {
 
     /// What the limit counts; `None` where it is no limit.
     pub fn meter(&self) -> Option<Meter> {
-        match self {
-            Self::Limit(name) => Some(match &**name {
-                RATE => Meter::calls(),
-                SESSIONS => Meter::concurrent_sessions(),
-                name => Limit::named_so(name).map_or_else(Meter::executions, |(meter, _)| meter),
-            }),
-            Self::Plan | Self::Exemption | Self::Freeze => None,
-        }
+        Some(match self.limit_name()? {
+            RATE => Meter::calls(),
+            SESSIONS => Meter::concurrent_sessions(),
+            name => Limit::named_so(name).map_or_else(Meter::executions, |(meter, _)| meter),
+        })
     }
 }
 
@@ -135,6 +180,13 @@ pub enum Setting {
     Exempt(bool),
     /// The freeze ends by itself.
     Ends,
+    /// So much more than the limit has without it.
+    Extra {
+        /// In the unit of the meter.
+        amount: u64,
+        /// What of it has been spent, of a grant that ends when it is; `None` = it lasts for a time.
+        spent: Option<u64>,
+    },
 }
 
 /// One thing that an operator has set for an org, or did.
@@ -181,6 +233,20 @@ mod tests {
         }
         for text in ["budget/daily", "budget/bytes/rolling/12h", "quota/compute", "quota/executions/anchored/1d"] {
             assert_eq!(OverrideSubject::parse("limit", text).unwrap().as_str(), text);
+        }
+        for text in ["grant/1/rate", "grant/12/budget/bytes/rolling/12h", "grant/3/account/minute"] {
+            let subject = OverrideSubject::parse("limit", text).unwrap();
+            let limit = subject.limit_name().unwrap();
+            assert_eq!(
+                (subject.as_str(), format!("grant/{}/{limit}", subject.grant().unwrap())),
+                (text, text.to_owned())
+            );
+            assert!(OverrideSubject::limit("limit", text).is_err(), "a grant is no limit");
+        }
+        for text in
+            ["grant", "grant/", "grant/1", "grant/01/rate", "grant/x/rate", "grant/1/plan", "grant/1/grant/1/rate"]
+        {
+            assert!(OverrideSubject::parse("limit", text).is_err(), "{text}");
         }
         for text in ["", "Rate", "budget", "budget/", "budget/fortnightly", "quota/bytes/rolling/1d", "account/x"] {
             let error = OverrideSubject::limit("limit", text).unwrap_err();

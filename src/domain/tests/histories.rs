@@ -129,6 +129,14 @@ pub(super) enum Op {
         expect: Option<i8>,
     },
     ClearOverride(u8),
+    /// On top of one of [`LIMITS`], or of the backstop behind them, for a while, or for its window.
+    Grant {
+        index: u8,
+        amount: u64,
+        lasts: Option<Millis>,
+    },
+    /// So many before the last one.
+    RevokeGrant(u8),
     Resume(u8, bool),
     /// For a while, or until the other one.
     Freeze(Option<Millis>),
@@ -297,6 +305,11 @@ fn overrides() -> impl Strategy<Value = Op> {
     })
 }
 
+fn grants() -> impl Strategy<Value = Op> {
+    let amount = prop_oneof![6 => 1..9_u64, 1 => Just(AMOUNT_MAX)];
+    (0..=BACKSTOP, amount, lengths()).prop_map(|(index, amount, lasts)| Op::Grant { index, amount, lasts })
+}
+
 fn lateness() -> impl Strategy<Value = Option<i64>> {
     let ago = |length: Millis| i64::try_from(length).unwrap();
     let minutes = ago(MINUTE_MS);
@@ -338,6 +351,8 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
         5 => budgets(),
         5 => overrides(),
         2 => (0..=BACKSTOP).prop_map(Op::ClearOverride),
+        6 => grants(),
+        2 => (0..3_u8).prop_map(Op::RevokeGrant),
         2 => (0..3_u8, any::<bool>()).prop_map(|(execution, keyed)| Op::Resume(execution, keyed)),
         1 => lengths().prop_map(Op::Freeze),
         1 => Just(Op::Unfreeze),

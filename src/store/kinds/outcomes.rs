@@ -12,7 +12,7 @@ use crate::domain::{
     ids::{AccountId, Amounts, DecisionId, Meter},
     input::InputError,
     outcome::{
-        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, GivenBack, Outcome, OutcomeReported,
+        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, GivenBack, Granted, Outcome, OutcomeReported,
         OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded, Settled, Settlement,
         Started,
     },
@@ -49,12 +49,14 @@ pub(super) enum RpcV2 {
     SetPlan,
     SetExemption,
     Refund,
+    Grant,
+    RevokeGrant,
 }
 
 mirror!(Rpc <=> RpcV2 {
     Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
     StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome, ClearAccount, SetOverride, ClearOverride,
-    SetPlan, SetExemption, Refund,
+    SetPlan, SetExemption, Refund, Grant, RevokeGrant,
 });
 
 #[derive(Serialize, Deserialize)]
@@ -131,6 +133,9 @@ pub(super) enum OutcomeV2 {
         decision: Option<OfDecisionV2>,
         scope: String,
         amounts: Vec<GivenBackV2>,
+    },
+    Granted {
+        number: u64,
     },
 }
 
@@ -283,6 +288,7 @@ impl From<&Outcome> for OutcomeV2 {
                 scope: scopes.text().into_owned(),
                 amounts: amounts.iter().map(GivenBackV2::from).collect(),
             },
+            Outcome::Granted(Granted { number }) => Self::Granted { number: *number },
         }
     }
 }
@@ -361,6 +367,7 @@ impl OutcomeV2 {
                 scopes: Scopes::parse("scope", &scope)?,
                 amounts: amounts.into_iter().map(GivenBack::try_from).collect::<Result<_, _>>()?,
             }),
+            Self::Granted { number } => Outcome::Granted(Granted { number }),
         })
     }
 }

@@ -32,6 +32,8 @@ enum SettingV2<'a> {
     Plan(#[serde(borrow)] Cow<'a, str>),
     Exempt(bool),
     Ends,
+    // Variants are added at the end: what was written before still reads.
+    Extra { amount: u64, spent: Option<u64> },
 }
 
 impl<'a> From<&'a Setting> for SettingV2<'a> {
@@ -43,6 +45,7 @@ impl<'a> From<&'a Setting> for SettingV2<'a> {
             Setting::Plan(plan) => Self::Plan(plan.into()),
             Setting::Exempt(exempt) => Self::Exempt(*exempt),
             Setting::Ends => Self::Ends,
+            Setting::Extra { amount, spent } => Self::Extra { amount: *amount, spent: *spent },
         }
     }
 }
@@ -56,6 +59,7 @@ impl From<SettingV2<'_>> for Setting {
             SettingV2::Plan(plan) => Self::Plan(plan.into_owned()),
             SettingV2::Exempt(exempt) => Self::Exempt(exempt),
             SettingV2::Ends => Self::Ends,
+            SettingV2::Extra { amount, spent } => Self::Extra { amount, spent },
         }
     }
 }
@@ -91,6 +95,7 @@ pub(super) fn samples() -> Vec<(&'static str, OverrideRow)> {
         ended_at: None,
         reason: Reason::parse("reason", "").unwrap(),
     };
+    let extra = |spent| Setting::Extra { amount: 5, spent };
     let reason = Reason::parse("reason", "ticket 4711: let them through").unwrap();
     let amount = row(scope(), "budget/daily", Setting::Amount(50_000_000));
     vec![
@@ -99,6 +104,8 @@ pub(super) fn samples() -> Vec<(&'static str, OverrideRow)> {
         ("override_shadow", OverrideRow { ended_at: Some(T0 + 5), ..row(scope(), "quota/compute", Setting::Shadow) }),
         ("override_plan", row(Scope::org(), "plan", Setting::Plan("pro".into()))),
         ("override_exemption", row(Scope::org(), "exemption", Setting::Exempt(true))),
+        ("override_grant", OverrideRow { until: Some(T0 + 9), ..row(scope(), "grant/7/budget/daily", extra(None)) }),
+        ("override_grant_once", row(Scope::org(), "grant/12/rate", extra(Some(3)))),
         ("override_freeze", OverrideRow { until: Some(T0 + 7), ..row(Scope::org(), "freeze", Setting::Ends) }),
     ]
 }

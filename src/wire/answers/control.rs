@@ -4,7 +4,7 @@ use super::{int, limit, scopes, until};
 use crate::{
     domain::{
         decision::LimitViews,
-        outcome::{GivenBack, OverrideSet, Refunded, Shown},
+        outcome::{GivenBack, Granted, OverrideSet, Refunded, Shown},
         policy::Exemption,
         reply::{OverrideChange, OverrideView, RefundView, Standing},
         rows::Setting,
@@ -73,6 +73,20 @@ pub fn refunded(done: Shown<Refunded, Box<RefundView>>, now: Millis) -> admin::R
     }
 }
 
+/// The answer to Grant, given at `now`.
+pub fn granted(granted: Shown<Granted, Box<OverrideChange>>, now: Millis) -> admin::GrantResponse {
+    let Shown { replayed, view, .. } = granted;
+    let changed = override_set(Shown { outcome: OverrideSet, replayed, view }, now);
+    let admin::SetOverrideResponse { current, before, after, replayed } = changed;
+    admin::GrantResponse { current, before, after, replayed }
+}
+
+/// The answer to RevokeGrant, given at `now`.
+pub fn grant_revoked(changed: Changed, now: Millis) -> admin::RevokeGrantResponse {
+    let admin::SetOverrideResponse { current, before, after, replayed } = override_set(changed, now);
+    admin::RevokeGrantResponse { current, before, after, replayed }
+}
+
 fn exempt(exempt: Exemption) -> admin::Exempt {
     match exempt {
         Exemption::Never => admin::Exempt::Never,
@@ -99,7 +113,7 @@ fn overridden(view: &OverrideView, now: Millis) -> admin::Override {
     let row = &view.row;
     let mut shown = admin::Override {
         scope: row.scope.shown().into_owned(),
-        limit: row.subject.to_string(),
+        limit: row.subject.limit_name().unwrap_or(row.subject.as_str()).to_owned(),
         meter: row.subject.meter().map(|meter| meter.to_string()).unwrap_or_default(),
         version: int(row.version),
         set_at_ms: int(row.set_at),
@@ -107,6 +121,7 @@ fn overridden(view: &OverrideView, now: Millis) -> admin::Override {
         ended_at_ms: int(row.ended_at.unwrap_or(0)),
         reason: row.reason.to_string(),
         ignored: view.is_ignored,
+        grant: int(row.subject.grant().unwrap_or(0)),
         ends_in_ms: if row.is_in_force() { until(row.until, now) } else { 0 },
         ..admin::Override::default()
     };
@@ -120,6 +135,10 @@ fn overridden(view: &OverrideView, now: Millis) -> admin::Override {
         Setting::Plan(plan) => shown.plan.clone_from(plan),
         Setting::Exempt(exempt) => shown.exempt = *exempt,
         Setting::Ends => {}
+        Setting::Extra { amount, spent: _ } => {
+            shown.set_setting(admin::OverrideSetting::Grant);
+            shown.amount = Some(int(*amount));
+        }
     }
     shown
 }

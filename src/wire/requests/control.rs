@@ -164,7 +164,7 @@ fn no_usage_beside(request: &admin::RefundRequest) -> Parsed<()> {
 }
 
 /// A limit of the org is of no scope.
-fn limit(scope: &str, name: &str) -> Parsed<(Scope, OverrideSubject)> {
+pub(super) fn limit(scope: &str, name: &str) -> Parsed<(Scope, OverrideSubject)> {
     let (scope, subject) = (any_scope(scope)?, OverrideSubject::limit("limit", name)?);
     if subject.is_of_org() && !scope.is_org() {
         return Err(InputError::new("scope", scope.shown(), format!("empty: {subject} is a limit of the org")));
@@ -184,6 +184,10 @@ fn setting(request: &admin::SetOverrideRequest) -> Parsed<Setting> {
         }
         (admin::OverrideSetting::Unlimited, None) => Setting::Unlimited,
         (admin::OverrideSetting::Shadow, None) => Setting::Shadow,
+        (admin::OverrideSetting::Grant, _) => {
+            let allowed = "OVERRIDE_SETTING_AMOUNT, OVERRIDE_SETTING_UNLIMITED or OVERRIDE_SETTING_SHADOW";
+            return Err(InputError::new("setting", request.setting, allowed));
+        }
         (admin::OverrideSetting::Unlimited | admin::OverrideSetting::Shadow, Some(given)) => {
             return Err(InputError::new("amount", given, "only with OVERRIDE_SETTING_AMOUNT"));
         }
@@ -201,7 +205,7 @@ fn number(setting: &Setting) -> u64 {
     match setting {
         Setting::Unlimited => 2,
         Setting::Shadow => 3,
-        Setting::Amount(_) | Setting::Plan(_) | Setting::Exempt(_) | Setting::Ends => 0,
+        Setting::Amount(_) | Setting::Plan(_) | Setting::Exempt(_) | Setting::Ends | Setting::Extra { .. } => 0,
     }
 }
 
@@ -296,6 +300,7 @@ mod tests {
             ((|r| r.amount = None) as fn(&mut admin::SetOverrideRequest), "amount", "OVERRIDE_SETTING_UNLIMITED"),
             (|r| r.setting = admin::OverrideSetting::Shadow.into(), "amount", "only with OVERRIDE_SETTING_AMOUNT"),
             (|r| r.setting = 77, "setting", "this node knows"),
+            (|r| r.setting = admin::OverrideSetting::Grant.into(), "setting", "OVERRIDE_SETTING_AMOUNT"),
             (|r| r.amount = Some(-1), "amount", "0 to 10000000000000000"),
             (|r| r.limit = "daily".into(), "limit", "budget/daily"),
             (|r| r.limit = String::new(), "limit", "budget/daily"),

@@ -369,12 +369,12 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         ..Default::default()
     };
     let refund = admin::RefundRequest {
-        org,
-        request_id,
+        org: org.clone(),
+        request_id: request_id.clone(),
         amounts: vec![v1::Amount { meter: "spend".into(), amount: 5_000_000 }],
         scope: "workspace/w1".into(),
         at_ms: 1_795_392_000_000,
-        reason,
+        reason: reason.clone(),
         ..Default::default()
     };
     let executions = v1::Amount { meter: "executions".into(), amount: 3 };
@@ -390,6 +390,18 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         at_ms: 0,
         ..refund.clone()
     };
+    let grant = admin::GrantRequest {
+        org: org.clone(),
+        scope: "team/a".into(),
+        request_id: request_id.clone(),
+        limit: "budget/bytes/rolling/11h".into(),
+        amount: 7,
+        for_ms: 5_000,
+        reason: reason.clone(),
+        ..Default::default()
+    };
+    let until = admin::GrantRequest { for_ms: 0, until_ms: 5, ..grant.clone() };
+    let revoke = admin::RevokeGrantRequest { org, request_id, grant: 3, reason };
     vec![
         ("SetOverride", reflected(&set)),
         ("SetOverride", reflected(&lifted)),
@@ -400,6 +412,9 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         ("Refund", reflected(&refund)),
         ("Refund", reflected(&of_decision)),
         ("Refund", reflected(&of_several)),
+        ("Grant", reflected(&grant)),
+        ("Grant", reflected(&until)),
+        ("RevokeGrant", reflected(&revoke)),
     ]
 }
 
@@ -440,6 +455,8 @@ fn fingerprint(rpc: &str, request: &DynamicMessage) -> Parsed<u64> {
         "SetPlan" => Some(set_plan(&read(&bytes))?.1.idempotency),
         "SetExemption" => Some(set_exemption(&read(&bytes))?.1.idempotency),
         "Refund" => Some(refund(&read(&bytes))?.1.idempotency),
+        "Grant" => Some(grant(&read(&bytes))?.1.idempotency),
+        "RevokeGrant" => Some(revoke_grant(&read(&bytes))?.1.idempotency),
         "Heartbeat" => heartbeat(&read(&bytes))?.1.idempotency,
         "EndSession" => Some(end_session(&read(&bytes))?.1.idempotency),
         "ConfigurePool" => Some(configure_pool(&read(&bytes))?.1.idempotency),
@@ -636,6 +653,9 @@ const GOLDEN: [(&str, u64); 42] = [
     ("Refund", 0x7467_6602_1fb3_6f42),
     ("Refund", 0x7467_6602_388f_d0ca),
     ("Refund", 0x7467_6603_fb5c_9b31),
+    ("Grant", 0x7467_6602_336e_7d11),
+    ("Grant", 0x7467_6602_668c_8b73),
+    ("RevokeGrant", 0x7467_6602_d08d_ff36),
 ];
 
 #[test]

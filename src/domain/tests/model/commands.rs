@@ -72,6 +72,10 @@ impl Model {
             Command::Unfreeze(Unfreeze { idempotency }) => self.freeze((false, None), Rpc::Unfreeze, idempotency),
             Command::Refund(refund) => self.once(Rpc::Refund, &refund.idempotency, |model| model.refund(&refund.of)),
             Command::SetOverride(set) => self.once(set.rpc, &set.idempotency, |model| model.set_override(set)),
+            Command::Grant(grant) => self.once(Rpc::Grant, &grant.idempotency, |model| model.grant(grant)),
+            Command::RevokeGrant(revoke) => {
+                self.once(Rpc::RevokeGrant, &revoke.idempotency, |model| model.revoke_grant(revoke))
+            }
             Command::Resume(Resume { execution, idempotency }) => self.resume(execution, idempotency.as_ref()),
             Command::Purge(_) => {
                 self.begin_again();
@@ -125,6 +129,8 @@ impl Model {
                 | Answer::OtherVersion(_)
                 | Answer::OtherOverride(_)
                 | Answer::NoSuchLimit
+                | Answer::NoGrant(_)
+                | Answer::NoSuchGrant
                 | Answer::NotThen
                 | Answer::NothingUsed
                 | Answer::RefundedBefore
@@ -523,7 +529,7 @@ impl Model {
             self.carry_since(now);
             return Answer::OverrideSet;
         };
-        let without = Self { overrides: Vec::new(), ..self.clone() }.in_force(&configured);
+        let without = Self { overrides: Vec::new(), grants: Vec::new(), ..self.clone() }.in_force(&configured);
         if let Some(limit) = without.limits.get(rule).filter(|limit| !limit.present)
             && (!matches!(setting, Setting::Amount(_)) || !counts_for_org(&limit.scope))
         {

@@ -6,6 +6,7 @@
 //! usage is a range, and only a verdict that holds over the whole range is expected.
 
 mod commands;
+mod grants;
 
 use crate::domain::{
     balance::BalanceVerdict,
@@ -16,10 +17,13 @@ use crate::domain::{
     ids::{DecisionId, ExecutionId, Incarnation, Meter, Scope, Source},
     outcome::Settlement,
     policy::OnIndeterminate,
+    refusal::NoGrant,
     request::{Idempotency, Rpc},
     rows::{BudgetRow, Setting},
     window::{Calendar, Millis, PERIODS, Window},
 };
+
+pub(super) use grants::Given;
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -145,6 +149,10 @@ pub(super) enum Answer {
     BudgetSet,
     OtherVersion(u64),
     OverrideSet,
+    Granted(u64),
+    GrantRevoked,
+    NoGrant(NoGrant),
+    NoSuchGrant,
     OtherOverride(u64),
     NoSuchLimit,
     Purged {
@@ -196,6 +204,7 @@ pub(super) struct Model {
     /// By which the overrides are judged that have ended.
     pub(super) configured: Option<Rules>,
     overrides: Vec<Overridden>,
+    grants: Vec<Given>,
     backstop: Option<Backstop>,
     remembered: Vec<Remembered>,
     baselines: Vec<Baseline>,
@@ -379,6 +388,7 @@ impl Model {
                 _ => rule.shadow = true,
             }
         }
+        self.add_grants(&mut rules);
         rules
     }
 
@@ -399,12 +409,14 @@ impl Model {
         }
         let due = |model: &Self| {
             let ends = model.overrides.iter().filter(|set| set.holds).filter_map(|set| set.until);
-            ends.filter(|at| *at <= now).min()
+            let of_grants = model.grants.iter().filter(|given| given.holds).filter_map(|given| given.until);
+            ends.chain(of_grants).filter(|at| *at <= now).min()
         };
         while let Some(at) = due(self) {
             for set in self.overrides.iter_mut().filter(|set| set.holds && set.until == Some(at)) {
                 (set.holds, set.version) = (false, set.version + 1);
             }
+            self.end_grants(at);
             self.carry_since(at);
         }
     }
@@ -612,6 +624,7 @@ impl Model {
             // A cleared budget is a version that may be forgotten.
             || self.budgets.iter().any(|row| !row.limits.is_empty())
             || self.overrides.iter().any(|set| set.holds)
+            || self.grants.iter().any(|given| given.holds)
             || self.executions.iter().any(|(_, _, last_seen)| last_seen + DAY > now)
     }
 
@@ -626,6 +639,7 @@ impl Model {
         points.extend(self.remembered.iter().map(|entry| entry.until));
         points.push(self.backstop(rules).start + rules.rate_len);
         points.extend(self.overrides.iter().filter(|set| set.holds).filter_map(|set| set.until));
+        points.extend(self.grants.iter().filter(|given| given.holds).filter_map(|given| given.until));
         points.extend(self.freeze_ends);
         for (rule, anchor) in rules.limits.iter().zip(&self.anchors).filter(|(rule, _)| rule.present) {
             match rule.window {

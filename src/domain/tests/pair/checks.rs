@@ -169,6 +169,7 @@ impl Pair {
         self.check_nesting(&snapshot);
         assert_eq!(snapshot.budgets, self.model.budget_rows());
         self.check_overrides(&snapshot);
+        self.check_grants(&snapshot);
         let audit = self.audit();
         assert_eq!((audit.drifted, &audit.drift), (0, &vec![]), "R-BUD-3");
         self.check_drift(&snapshot);
@@ -223,7 +224,8 @@ impl Pair {
 
     /// R-CTRL-1: what is set, until when, and how often it was changed; the limit says that it comes from there.
     fn check_overrides(&self, snapshot: &Snapshot) {
-        let rows = snapshot.overrides.iter().map(|view| &view.row).filter(|row| row.subject != OverrideSubject::Freeze);
+        let rows = snapshot.overrides.iter().map(|view| &view.row);
+        let rows = rows.filter(|row| row.subject != OverrideSubject::Freeze && row.subject.grant().is_none());
         let known = |row: &OverrideRow| (row.is_in_force(), row.version, row.until, row.setting.clone());
         let mut shown: Vec<_> = rows.map(|row| format!("{:?}", known(row))).collect();
         let model = self.model.overridden();
@@ -241,7 +243,21 @@ impl Pair {
             let origin = view.label.origin;
             assert_eq!(origin.source == LimitSource::Override, set.is_some(), "{view:?}");
             assert_eq!(origin.until, set.and_then(|set| set.until), "{view:?}");
+            let is_added_to = view.amount.is_some() && !view.shadow;
+            assert_eq!(origin.granted, if is_added_to { self.model.granted(rule) } else { 0 }, "R-CTRL-5: {view:?}");
         }
+    }
+
+    /// R-CTRL-5: what is granted, until when, and whether it has ended.
+    fn check_grants(&self, snapshot: &Snapshot) {
+        let rows = snapshot.overrides.iter().map(|view| &view.row);
+        let mut shown: Vec<_> = rows
+            .filter_map(|row| Some((row.subject.grant()?, row.is_in_force(), row.until, row.setting.extra())))
+            .collect();
+        shown.sort_unstable();
+        let given = self.model.given().iter();
+        let expected: Vec<_> = given.map(|given| (given.number, given.holds, given.until, given.amount)).collect();
+        assert_eq!(shown, expected);
     }
 
     /// R-BUD-3: hour ≤ day ≤ week ≤ month.
@@ -304,6 +320,10 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
             done.outcome.was_frozen == *was_frozen && done.replayed == again
         }
         (Answer::OverrideSet, Ok(Reply::SetOverride(done))) => done.replayed == again,
+        (Answer::Granted(number), Ok(Reply::Grant(done))) => done.outcome.number == *number && done.replayed == again,
+        (Answer::GrantRevoked, Ok(Reply::RevokeGrant(done))) => done.replayed == again,
+        (Answer::NoGrant(why), Err(OrgError::NoGrant(got))) => why == got,
+        (Answer::NoSuchGrant, Err(OrgError::GrantUnknown)) => true,
         (Answer::OtherOverride(version), Err(OrgError::OverrideVersion { current })) => version == current,
         (Answer::NoSuchLimit, Err(OrgError::LimitUnknown)) => true,
         (Answer::Frozen { was_frozen }, Ok(Reply::Unfreeze(done))) => {

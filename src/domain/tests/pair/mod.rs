@@ -15,7 +15,7 @@ use crate::{
     bounds::AMOUNT_MAX,
     domain::limit::Limits,
     domain::{
-        command::{End, Refund, RefundOf, SetOverride},
+        command::{End, Grant, Lasts, Refund, RefundOf, RevokeGrant, SetOverride},
         policy::{BalancePolicy, OnIndeterminate, RateLimit},
         request::Rpc,
         rows::OverrideSubject,
@@ -300,6 +300,14 @@ impl Pair {
             Op::ClearOverride(index) => {
                 Command::SetOverride(Box::new(overridden(*index, Rpc::ClearOverride, idempotency)))
             }
+            Op::Grant { index, amount, lasts } => {
+                Command::Grant(Box::new(granted(*index, *amount, *lasts, idempotency)))
+            }
+            Op::RevokeGrant(back) => {
+                let last = self.model.given().last().map_or(0, |given| given.number);
+                let (number, reason) = (last.saturating_sub((*back).into()), Reason::parse("reason", "").unwrap());
+                Command::RevokeGrant(Box::new(RevokeGrant { number, reason, idempotency }))
+            }
             Op::Repeat(which, clash) => repeated(pick(&self.sent, *which)?, *clash),
             Op::Purge => Command::Purge(Purge),
             other => unreachable!("no command: {other:?}"),
@@ -422,6 +430,15 @@ fn overridden(index: u8, rpc: Rpc, idempotency: Idempotency) -> SetOverride {
     SetOverride { rpc, scope, subject, setting: None, end: None, expected_version: None, reason, idempotency }
 }
 
+/// For as long as is said, or else for the window that runs; one that begins with its use has an hour.
+fn granted(index: u8, amount: u64, lasts: Option<Millis>, idempotency: Idempotency) -> Grant {
+    let SetOverride { scope, subject: limit, reason, .. } = overridden(index, Rpc::Grant, idempotency.clone());
+    let is_anchored = LIMITS.get(usize::from(index)).is_some_and(|(.., window)| window.begins_with_use());
+    let lasts = lasts.or_else(|| is_anchored.then_some(HOUR_MS));
+    let lasts = lasts.map_or(Lasts::Window, |length| Lasts::To(End::After(length)));
+    Grant { scope, limit, amount, lasts, reason, idempotency }
+}
+
 /// Whose policy it is, and since when.
 type Of<'a> = (&'a OrgId, &'a Arc<OrgPolicy>, Millis);
 
@@ -479,6 +496,8 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         Command::SetBudget(set) => Some(&mut set.idempotency),
         Command::SetOverride(set) => Some(&mut set.idempotency),
         Command::Refund(refund) => Some(&mut refund.idempotency),
+        Command::Grant(grant) => Some(&mut grant.idempotency),
+        Command::RevokeGrant(revoke) => Some(&mut revoke.idempotency),
         Command::EndSession(end) => Some(&mut end.idempotency),
         Command::ConfigurePool(set) => Some(&mut set.idempotency),
         Command::ClearAccount(clear) => Some(&mut clear.idempotency),

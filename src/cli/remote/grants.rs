@@ -1,0 +1,63 @@
+//! `tollgate org grant` and `revoke-grant`: what operators add to limits for a while.
+
+use crate::{
+    cli::{
+        Exit,
+        args::{EndArgs, GrantArgs, RevokeGrantArgs},
+        connect::Connection,
+        failure::Failure,
+        output::Output,
+    },
+    wire::admin::v1::{GrantRequest, RevokeGrantRequest},
+};
+
+use super::{
+    control::changed_limit,
+    request_id::{named_in_doubt, org_and_request_id},
+    scope_text, why_text,
+};
+
+pub(super) async fn grant(connection: &Connection, args: &GrantArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let amount = args.amount().map_err(Failure::Usage)?;
+    let (org, request_id) = org_and_request_id(&args.write)?;
+    let EndArgs { after, until } = args.end;
+    let request = GrantRequest {
+        org: org.to_string(),
+        scope: scope_text(args.scope.as_ref()),
+        request_id: request_id.clone(),
+        limit: args.limit.to_string(),
+        amount,
+        // Neither is the window that runs, which the command line wants to be said.
+        for_ms: after.unwrap_or(0),
+        until_ms: until.unwrap_or(0),
+        reason: why_text(&args.why),
+    };
+    let answer = connection.wait(connection.admin().grant(request)).await;
+    let answer = named_in_doubt(answer, &request_id)?;
+    output.answer(&answer, |answer, now| {
+        let limits = (answer.before.as_ref(), answer.after.as_ref());
+        changed_limit(org, answer.current.as_ref(), limits, answer.replayed, now)
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn revoke(
+    connection: &Connection,
+    args: &RevokeGrantArgs,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let (org, request_id) = org_and_request_id(&args.write)?;
+    let request = RevokeGrantRequest {
+        org: org.to_string(),
+        request_id: request_id.clone(),
+        grant: args.grant,
+        reason: why_text(&args.why),
+    };
+    let answer = connection.wait(connection.admin().revoke_grant(request)).await;
+    let answer = named_in_doubt(answer, &request_id)?;
+    output.answer(&answer, |answer, now| {
+        let limits = (answer.before.as_ref(), answer.after.as_ref());
+        changed_limit(org, answer.current.as_ref(), limits, answer.replayed, now)
+    })?;
+    Ok(Exit::Done)
+}
