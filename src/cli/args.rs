@@ -46,7 +46,7 @@ pub(super) use control::{
 pub(super) use events::{ChangesArgs, EventsArgs, LogArgs, Since};
 pub(super) use explain::{AskWhyArgs, DenialsArgs, ExplainArgs};
 pub(super) use global::GlobalArgs;
-pub(super) use grants::{GrantArgs, RevokeGrantArgs};
+pub(super) use grants::{GrantArgs, ResetArgs, RevokeGrantArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
@@ -369,6 +369,10 @@ pub(super) enum OrgVerb {
     Grant(GrantArgs),
     /// End a grant now
     RevokeGrant(RevokeGrantArgs),
+    /// Let the running window of a limit begin anew: nothing of it is used from now on
+    ///
+    /// What reservations hold stays held. Usage, billing and every other limit stay as they are.
+    Reset(ResetArgs),
     /// Give an org another of the configured plans, for a while or until it is cleared
     SetPlan(SetPlanArgs),
     /// Let the rate backstop spare an org, for a while or until it is cleared

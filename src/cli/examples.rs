@@ -107,6 +107,7 @@ const EXAMPLES: [(&str, &[&str]); 66] = [
             "tollgate org grant acme quota/executions 100 --scope workspace/a --this-window",
         ],
     ),
+    ("org reset", &["tollgate org reset acme daily --reason 'billed by mistake'    # used becomes 0"]),
     ("org revoke-grant", &["tollgate org revoke-grant acme 3    # `org override list` shows the number"]),
     ("org set-plan", &["tollgate org set-plan acme pro --for 30d", "tollgate org set-plan acme --clear"]),
     ("org exempt", &["tollgate org exempt acme --for 2h    # from the rate backstop"]),

@@ -151,6 +151,12 @@ impl Book {
         tally.map_or_else(|| Standing::unused(limit.window(), now), |tally| tally.standing(limit, now))
     }
 
+    /// What the slices have from the one on that begins at `slice`.
+    pub(super) fn used_since(&self, scope: &Scope, limit: &Limit, slice: Millis) -> u64 {
+        let tally = self.tally(scope, limit.meter());
+        tally.map_or(0, |tally| tally.ledger.derive(limit.window().slice(), slice))
+    }
+
     fn record(&self, scope: &Scope, limit: &Limit) -> Option<Counter> {
         self.tally(scope, limit.meter())?.record(limit.window())
     }

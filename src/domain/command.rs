@@ -21,7 +21,7 @@ use super::{
 };
 
 pub use budgets::SetBudget;
-pub use control::{End, Freeze, Grant, Lasts, ListOverrides, RevokeGrant, SetOverride, Unfreeze};
+pub use control::{End, Freeze, Grant, Lasts, ListOverrides, ResetWindow, RevokeGrant, SetOverride, Unfreeze};
 pub use denials::{AskWhy, Explain, ListDenials, NoteDenials};
 pub use events::ListEvents;
 pub use outbox::{ListOutbox, ReplayOutbox, SettleOutbox, TakeOutbox};

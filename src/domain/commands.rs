@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{
     command::{
         Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget, GetPool,
-        GetSession, GetSessionStatus, GetStatus, GetUsage, Grant, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox,
-        ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Refund, RefundOf,
-        Release, ReplayOutbox, ReportCumulative, ReportOutcome, Resume, RevokeGrant, RollPools, RunAudit, SetBudget, SetOverride,
-        SettleOutbox, TakeOutbox, TryLimits, Unfreeze,
+        GetSession, GetSessionStatus, GetStatus, GetUsage, Grant, Heartbeat, Inspect, ListDenials, ListEvents,
+        ListOutbox, ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Refund,
+        RefundOf, Release, ReplayOutbox, ReportCumulative, ReportOutcome, ResetWindow, Resume, RevokeGrant, RollPools,
+        RunAudit, SetBudget, SetOverride, SettleOutbox, TakeOutbox, TryLimits, Unfreeze,
     },
     decision::Decision,
     denials::{DenialPage, Explained, Why},
@@ -26,6 +26,7 @@ use super::{
     reply::{
         AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, OverrideChange, OverrideView,
         PoolView, Purged, RefundView, ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot, Status,
+        WindowChange,
     },
     request::{Idempotency, Rpc},
     scopes::Scopes,
@@ -183,6 +184,8 @@ commands! { |org, ask, ctx, configured|
         Grant(Box<Grant>) => Shown<Granted, Box<OverrideChange>> = org.grant(ask, configured)?;
     Admit, Durable, Some((Rpc::RevokeGrant, &ask.idempotency)),
         RevokeGrant(Box<RevokeGrant>) => Shown<OverrideSet, Box<OverrideChange>> = org.revoke_grant(ask, configured)?;
+    Admit, Durable, Some((Rpc::ResetWindow, &ask.idempotency)),
+        ResetWindow(Box<ResetWindow>) => Shown<OverrideSet, WindowChange> = org.reset_window(ask, configured)?;
     Admit, Nothing, None, ListOverrides(ListOverrides) => Vec<OverrideView> = org.list_overrides(ask, ctx);
     Admit, Durable, None, Purge(Purge) => Purged = org.purge_all(ctx);
     Settle, Nothing, None, TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
@@ -230,6 +233,7 @@ impl Command {
             | Self::ConfigurePool(_)
             | Self::SetOverride(_)
             | Self::Grant(_)
+            | Self::ResetWindow(_)
             | Self::Freeze(_)
             | Self::Unfreeze(_)
             | Self::NoteDenials(_) => true,

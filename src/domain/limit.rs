@@ -56,12 +56,14 @@ pub struct Origin {
     pub granted: u64,
     /// When the next of them ends by itself; `None` = none does.
     pub granted_until: Option<Millis>,
+    /// From when on usage counts, where an operator has reset the window that runs; `None` = all of it does.
+    pub counts_from: Option<Millis>,
 }
 
 impl Origin {
     /// Of what does not end by itself.
     pub const fn of(source: LimitSource) -> Self {
-        Self { source, until: None, granted: 0, granted_until: None }
+        Self { source, until: None, granted: 0, granted_until: None, counts_from: None }
     }
 }
 
@@ -112,6 +114,17 @@ pub struct Limit {
     pub shadow: bool,
     /// What goes over it is the first usage of its next window. Only where windows follow one another.
     pub carries: bool,
+    /// What of its running window counts; `None` = all of it.
+    pub counts_from: Option<CountsFrom>,
+}
+
+/// From when on usage counts against a limit whose window was reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountsFrom {
+    /// Service time of the reset.
+    pub at: Millis,
+    /// What is not counted: where the window is a sum of slices, of the slice of that time; else of the whole window.
+    pub skipped: u64,
 }
 
 /// The limits of one scope, in pipeline order. Whoever has prepared something for them recognises them by
@@ -164,7 +177,14 @@ impl Limit {
 
     /// A limit under another name, without a buffer; `None` = unlimited.
     pub fn named(name: &str, meter: Meter, window: Window, amount: Option<u64>) -> Self {
-        Self { label: Label::new(name, meter, window), amount, buffer: 0, shadow: false, carries: false }
+        Self {
+            label: Label::new(name, meter, window),
+            amount,
+            buffer: 0,
+            shadow: false,
+            carries: false,
+            counts_from: None,
+        }
     }
 
     /// The same, from elsewhere.
@@ -203,6 +223,14 @@ impl Limit {
             (None, window) if window.is_of_plan() => format!("quota/{meter}"),
             (None, _) => format!("quota/{meter}/{window}"),
         }
+    }
+
+    /// Where usage before a reset is left out: the start of the first slice that counts, and what of it does not.
+    /// `None` where the reset does not touch a sum of slices from `start` on.
+    pub fn slices_from(&self, start: Millis) -> Option<(Millis, u64)> {
+        let CountsFrom { at, skipped } = self.counts_from?;
+        let first = at / self.window().slice() * self.window().slice();
+        (first >= start).then_some((first, skipped))
     }
 
     /// As the API shows it: `budget/hourly`, `quota/executions`.

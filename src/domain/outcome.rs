@@ -368,8 +368,8 @@ impl Outcome {
             | Self::OutcomeReported(_)
             | Self::AccountCleared(_)
             | Self::OverrideSet(_)
-=>            | Self::Refunded(_)
-            | Self::Granted(_) =>=> Promise::Durable,
+            | Self::Refunded(_)
+            | Self::Granted(_) => Promise::Durable,
         }
     }
 }

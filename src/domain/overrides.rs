@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::{
     ids::Scope,
     lease::Now,
-    limit::{Limit, LimitSource, Origin},
+    limit::{CountsFrom, Limit, LimitSource, Origin},
     org::Context,
     policy::{BalanceSource, Exemption, OrgPolicy},
     rows::{Keeper, OverrideRow, OverrideSubject, RATE, Row, RowKey, RowsByKind, SESSIONS, Setting},
@@ -169,7 +169,7 @@ impl Overrides {
             return limits;
         }
         let of_scope = self.in_force().filter(|row| row.scope == *scope && !row.subject.is_of_org());
-        for row in of_scope.filter(|row| row.subject.grant().is_none()) {
+        for row in of_scope.filter(|row| matches!(row.subject, OverrideSubject::Limit(_))) {
             let mut named = limits.iter_mut().filter(|limit| limit.name() == row.subject.as_str()).peekable();
             if named.peek().is_none() {
                 drop(named);
@@ -180,6 +180,7 @@ impl Overrides {
         }
         for limit in &mut limits {
             self.add_grants(scope, limit);
+            self.reset(scope, limit);
         }
         limits.sort_by(|a, b| a.rank().cmp(&b.rank()));
         limits
@@ -189,6 +190,20 @@ impl Overrides {
     fn add_grants(&self, scope: &Scope, limit: &mut Limit) {
         let label = limit.label.clone();
         let origin = self.add_granted(scope, label.name(), (&mut limit.amount, limit.shadow), label.origin);
+        *limit = limit.clone().with_origin(origin);
+    }
+
+    /// Leaves out what of the running window does not count any more.
+    fn reset(&self, scope: &Scope, limit: &mut Limit) {
+        let is_of = |row: &&OverrideRow| row.subject.is_reset() && row.scope == *scope;
+        // What is over such a limit goes on into its next window, with or without a reset.
+        if limit.carries {
+            return;
+        }
+        let reset = self.in_force().filter(is_of).find(|row| row.subject.limit_name() == Some(limit.name()));
+        let Some(OverrideRow { set_at: at, setting: Setting::CountsFrom { skipped }, .. }) = reset else { return };
+        limit.counts_from = Some(CountsFrom { at: *at, skipped: *skipped });
+        let origin = Origin { counts_from: Some(*at), ..limit.label.origin };
         *limit = limit.clone().with_origin(origin);
     }
 
@@ -240,7 +255,8 @@ impl Overrides {
                     | OverrideSubject::Plan
                     | OverrideSubject::Exemption
                     | OverrideSubject::Freeze
-                    | OverrideSubject::Grant(_),
+                    | OverrideSubject::Grant(_)
+                    | OverrideSubject::Reset(_),
                     _,
                 ) => {}
             }
@@ -251,6 +267,7 @@ impl Overrides {
         sessions.origin = self.add_granted(org, SESSIONS, (&mut sessions.max, sessions.shadow), sessions.origin);
         if let BalanceSource::Included { limit, .. } = &mut balance.source {
             self.add_grants(org, limit);
+            self.reset(org, limit);
         }
     }
 }
@@ -269,7 +286,9 @@ impl Setting {
             Self::Amount(amount) => (Some(*amount), false),
             Self::Unlimited => (None, shadow),
             Self::Shadow => (amount, true),
-            Self::Plan(_) | Self::Exempt(_) | Self::Ends | Self::Extra { .. } => (amount, shadow),
+            Self::Plan(_) | Self::Exempt(_) | Self::Ends | Self::Extra { .. } | Self::CountsFrom { .. } => {
+                (amount, shadow)
+            }
         }
     }
 

@@ -136,6 +136,8 @@ pub enum OrgError {
     LimitUnknown,
     /// There is nothing that a grant could add to.
     NoGrant(NoGrant),
+    /// The limit has no window that can be reset.
+    NoReset(NoReset),
     /// The org has no grant of this number, or it ended so long ago that it is forgotten.
     GrantUnknown,
     /// The scope has as many limits as it may, and this one is new.
@@ -182,6 +184,30 @@ pub enum OrgError {
         /// How many there may be.
         most: u32,
     },
+}
+
+/// Why the window of a limit is not reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoReset {
+    /// The scope has no limit of that name.
+    NoLimit,
+    /// It counts what is open, not what was used.
+    Concurrent,
+    /// What is over it is carried into the next window.
+    Carries,
+}
+
+impl NoReset {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::NoLimit => "there is no limit of this name: GetOrg lists those of the org and of its scopes",
+            Self::Concurrent => "this limit counts the sessions that run: nothing of it is used up; end a session",
+            Self::Carries => {
+                "usage over this limit is carried into its next window (overrun = \"carry\"), so it cannot be reset: grant \
+                 more of it"
+            }
+        }
+    }
 }
 
 /// Why nothing is granted on top of a limit.
@@ -263,6 +289,7 @@ impl fmt::Display for OrgError {
             Self::LimitUnknown => LIMIT_UNKNOWN,
             Self::NoGrant(why) => why.text(),
             Self::GrantUnknown => GRANT_UNKNOWN,
+            Self::NoReset(why) => why.text(),
             Self::BudgetVersion { current } => return other_version(f, "budget", *current),
             Self::PoolVersion { current } => return other_version(f, "pool", *current),
             Self::AccountInOtherPool { index } => {

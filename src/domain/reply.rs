@@ -25,7 +25,7 @@ use super::{
 };
 use crate::bounds::LATE_COMMIT_MS;
 
-pub use control::{OverrideChange, OverrideView, Standing};
+pub use control::{OverrideChange, OverrideView, Standing, WindowChange};
 pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
 pub use refund::RefundView;
 pub use usage::SlicedUsage;

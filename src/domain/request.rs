@@ -55,6 +55,8 @@ pub enum Rpc {
     Grant,
     /// AdminService/RevokeGrant.
     RevokeGrant,
+    /// AdminService/ResetWindow.
+    ResetWindow,
 }
 
 impl Rpc {
@@ -85,6 +87,7 @@ impl Rpc {
         Self::Refund,
         Self::Grant,
         Self::RevokeGrant,
+        Self::ResetWindow,
     ];
 
     /// The name of the rpc; part of the keys of exported usage, so it never changes.
@@ -115,6 +118,7 @@ impl Rpc {
             Self::Refund => "Refund",
             Self::Grant => "Grant",
             Self::RevokeGrant => "RevokeGrant",
+            Self::ResetWindow => "ResetWindow",
         }
     }
 }

@@ -80,3 +80,13 @@ pub(super) async fn revoke_grant(
     let reason = revoke.reason.clone();
     Ok(answers::grant_revoked(service.operate(&org, revoke, &reason, call).await?, service.now()))
 }
+
+pub(super) async fn reset_window(
+    service: &Service,
+    call: &Call,
+    request: admin::ResetWindowRequest,
+) -> Answer<admin::ResetWindowResponse> {
+    let (org, reset) = requests::reset_window(&request)?;
+    let reason = reset.reason.clone();
+    Ok(answers::window_reset(service.operate(&org, reset, &reason, call).await?, service.now()))
+}

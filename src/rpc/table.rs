@@ -11,7 +11,8 @@ use prost::{DecodeError, Message, Name};
 
 pub use super::row::{CALL_BYTES, Kind, OrgField, Rpc, Size};
 use super::{
-    Answer, admin, budget, cluster, control, events, explain, gate, permit, pool, session, snapshot, usage, watch, what_if,
+    Answer, admin, budget, cluster, control, events, explain, gate, permit, pool, session, snapshot, usage, watch,
+    what_if,
 };
 use crate::{
     auth::{Access, Principal},
@@ -387,6 +388,8 @@ rpcs! {
         unary Grant(admin_v1::GrantRequest) -> admin_v1::GrantResponse = control::grant,
             org: [one org], Operates;
         unary RevokeGrant(admin_v1::RevokeGrantRequest) -> admin_v1::RevokeGrantResponse = control::revoke_grant,
+            org: [one org], Operates;
+        unary ResetWindow(admin_v1::ResetWindowRequest) -> admin_v1::ResetWindowResponse = control::reset_window,
             org: [one org], Operates;
     }
 }

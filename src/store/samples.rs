@@ -12,9 +12,9 @@ use crate::{
         gate::{Cause, FailOpen, Gate},
         ids::{AccountId, Amounts, DecisionId, Meter, OrgId, PoolId, RequestId, Scope, Source},
         outcome::{
-            AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, GivenBack, Granted, Outcome,
-            OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded,
-            Settled, Settlement, Started,
+            AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, GivenBack, Granted,
+            Outcome, OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed,
+            SessionEnded, Settled, Settlement, Started,
         },
         request::{Idempotency, Rpc},
         rows::Row,
@@ -184,6 +184,11 @@ pub(super) fn grant_entries() -> Vec<Entry> {
         [(Rpc::Grant, Outcome::Granted(Granted { number: 7 })), (Rpc::RevokeGrant, Outcome::OverrideSet(OverrideSet))];
     let remembered = |(rpc, outcome)| Entry { rpc, ..entry("r", T0, true, outcome) };
     outcomes.into_iter().map(remembered).collect()
+}
+
+/// What is remembered of windows that were reset.
+pub(super) fn reset_entries() -> Vec<Entry> {
+    vec![Entry { rpc: Rpc::ResetWindow, ..entry("r", T0, true, Outcome::OverrideSet(OverrideSet)) }]
 }
 
 /// One row of every kind, and more of those that have several forms; the head's timer is among them. Of the heads

@@ -131,6 +131,7 @@ fn limit(view: &LimitView, now: Millis) -> v1::Limit {
         source: source(view.label.origin.source).into(),
         source_until_ms: int(view.label.origin.until.unwrap_or(0)),
         granted: int(view.label.origin.granted),
+        counts_from_ms: int(view.label.origin.counts_from.unwrap_or(0)),
         granted_until_ms: int(view.label.origin.granted_until.unwrap_or(0)),
     }
 }

@@ -109,6 +109,7 @@ limit! {
     20 source_until_ms: int64 i64;
     21 granted: int64 i64;
     22 granted_until_ms: int64 i64;
+    23 counts_from_ms: int64 i64;
 }
 
 impl Limit {

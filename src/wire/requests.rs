@@ -34,8 +34,8 @@ use crate::{
 use meaning::Meaning;
 
 pub use self::{
-    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, grants::*, pools::*, sessions::*, snapshot::*, usage::*,
-    what_if::*,
+    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, grants::*, pools::*, sessions::*, snapshot::*,
+    usage::*, what_if::*,
 };
 
 type Parsed<T> = Result<T, InputError>;

@@ -10,7 +10,7 @@ use crate::{
     auth::Refused,
     domain::{
         reach::ScopeRefused,
-        refusal::{NoGrant, OrgError},
+        refusal::{NoGrant, NoReset, OrgError},
     },
     error::{Relayed, ServiceError},
 };
@@ -113,6 +113,8 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::TooManyLimits { .. } => (Code::ResourceExhausted, "LIMITS_FULL", None),
         OrgError::NoGrant(NoGrant::NoLimit) => (Code::NotFound, "LIMIT_UNKNOWN", None),
         OrgError::NoGrant(_) => (Code::FailedPrecondition, "LIMIT_NOT_GRANTABLE", None),
+        OrgError::NoReset(NoReset::NoLimit) => (Code::NotFound, "LIMIT_UNKNOWN", None),
+        OrgError::NoReset(_) => (Code::FailedPrecondition, "LIMIT_NOT_RESETTABLE", None),
         OrgError::GrantUnknown => (Code::NotFound, "GRANT_UNKNOWN", None),
         OrgError::LimitUnknown => (Code::NotFound, "LIMIT_UNKNOWN", None),
         OrgError::EndNotThen { .. } => (Code::InvalidArgument, "INVALID_FIELD", None),

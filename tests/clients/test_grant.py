@@ -87,6 +87,40 @@ class ForAWhile(NodeCase):
                          [("Grant", "ticket 4711"), ("RevokeGrant", "by mistake")])
 
 
+class Resets(NodeCase):
+    """Over kill -9, with the usage that finance reads."""
+
+    def test_a_reset_lets_the_next_call_pass_and_leaves_the_usage_as_it_was(self):
+        """R-CTRL-6"""
+        clock = self.clock(minute=10)
+        node = self.node(clock=clock, config=CONFIG)
+        plane = self.plane(node)
+        scope = {"org": "acme", "scope": "workspace/a"}
+        plane.gate.Record(**scope, usage=spend(5 * DOLLAR), request_id="used up")
+        code = lambda: code_name(plane.gate.Acquire(**scope))
+        used = lambda: plane.admin.Usage(org="acme").SerializeToString(deterministic=True)
+        self.assertEqual(code(), "BUDGET_EXCEEDED")
+        before = used()
+        named = {**scope, "limit": "budget/daily", "request_id": "reset", "reason": "billed by mistake"}
+        answer = plane.admin.ResetWindow(**named)
+        self.assertEqual((answer.before.used, answer.after.used), (5 * DOLLAR, 0))
+        self.assertEqual(used(), before, "usage by day is as it was")
+        self.assertEqual(code(), "ALLOWED", "the next call")
+        plane.gate.Record(**scope, usage=spend(2 * DOLLAR), request_id="after")
+        for kill in [True, False]:
+            node.kill() if kill else self.assertEqual(node.stop(), 0)
+            plane = self.plane(node.start())
+            self.assertEqual((daily(plane).used, code()), (2 * DOLLAR, "ALLOWED"), "over a kill and a restart")
+            self.assertGreater(daily(plane).counts_from_ms, 0)
+            self.assertEqual(plane.admin.Audit(org="acme").drifted, 0)
+        again = plane.admin.ResetWindow(**named)
+        self.assertEqual((again.replayed, again.after.used), (True, 2 * DOLLAR), "a retry resets nothing")
+        clock.step(26 * HOUR)
+        plane.gate.Record(**scope, usage=spend(DOLLAR), request_id="a day later")
+        self.assertEqual((daily(plane).used, daily(plane).counts_from_ms), (DOLLAR, 0), "as ever")
+        self.assertEqual(plane.admin.Audit(org="acme").drifted, 0)
+
+
 class Grants(SharedNodeCase):
     """What nothing is granted of, and the command line."""
 
@@ -104,6 +138,9 @@ class Grants(SharedNodeCase):
             named = {"org": org, "amount": 5, "for_ms": HOUR_MS, "request_id": fresh(), **fields}
             refused = refusal(self.admin.Grant, **named)
             self.assertEqual((refused.reason, refused.code.name), (reason, code), fields)
+        for reason, limit_name in [("LIMIT_NOT_RESETTABLE", "sessions"), ("LIMIT_UNKNOWN", "budget/weekly")]:
+            refused = refusal(self.admin.ResetWindow, org=org, limit=limit_name, request_id=fresh())
+            self.assertEqual(refused.reason, reason)
         unknown = refusal(self.admin.RevokeGrant, org=org, grant=9, request_id=fresh())
         self.assertEqual(unknown.reason, "GRANT_UNKNOWN")
         self.assertEqual(list(self.admin.ListOverrides(org=org, ended=True).overrides), [])

@@ -47,6 +47,20 @@ pub(crate) struct RevokeGrantArgs {
     pub why: WhyArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ResetArgs {
+    #[command(flatten)]
+    pub write: OrgWriteArgs,
+    /// The limit: daily, rate, quota/executions
+    #[arg(value_parser = limit_name)]
+    pub limit: OverrideSubject,
+    /// The limit of this part of the org
+    #[arg(long, value_parser = any_scope)]
+    pub scope: Option<Scope>,
+    #[command(flatten)]
+    pub why: WhyArgs,
+}
+
 impl GrantArgs {
     /// The amount in the unit of the meter that the limit counts.
     pub(crate) fn amount(&self) -> Result<i64, InputError> {

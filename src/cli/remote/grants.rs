@@ -1,18 +1,22 @@
-//! `tollgate org grant` and `revoke-grant`: what operators add to limits for a while.
+//! `tollgate org grant`, `revoke-grant` and `reset`: what operators add to limits for a while, and windows that begin anew.
 
 use crate::{
     cli::{
         Exit,
-        args::{EndArgs, GrantArgs, RevokeGrantArgs},
+        args::{EndArgs, GrantArgs, ResetArgs, RevokeGrantArgs},
         connect::Connection,
         failure::Failure,
-        output::Output,
+        output::{Output, facts},
     },
-    wire::admin::v1::{GrantRequest, RevokeGrantRequest},
+    wire::{
+        admin::v1::{GrantRequest, ResetWindowRequest, ResetWindowResponse, RevokeGrantRequest},
+        v1::Limit,
+    },
 };
 
 use super::{
     control::changed_limit,
+    format::amount,
     request_id::{named_in_doubt, org_and_request_id},
     scope_text, why_text,
 };
@@ -58,6 +62,33 @@ pub(super) async fn revoke(
     output.answer(&answer, |answer, now| {
         let limits = (answer.before.as_ref(), answer.after.as_ref());
         changed_limit(org, answer.current.as_ref(), limits, answer.replayed, now)
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn reset(connection: &Connection, args: &ResetArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let (org, request_id) = org_and_request_id(&args.write)?;
+    let request = ResetWindowRequest {
+        org: org.to_string(),
+        scope: scope_text(args.scope.as_ref()),
+        request_id: request_id.clone(),
+        limit: args.limit.to_string(),
+        reason: why_text(&args.why),
+    };
+    let answer = connection.wait(connection.admin().reset_window(request)).await;
+    let answer = named_in_doubt(answer, &request_id)?;
+    output.answer(&answer, |answer: &ResetWindowResponse, _| {
+        let used =
+            |limit: Option<&Limit>| limit.map_or("no limit".to_owned(), |limit| amount(&limit.texts.meter, limit.used));
+        let (before, after) = (used(answer.before.as_ref()), used(answer.after.as_ref()));
+        let change = if answer.replayed { format!("{after} (replayed)") } else { format!("{before} → {after}") };
+        let mut known = vec![("org", org.to_string()), ("limit", args.limit.to_string())];
+        known.extend(args.scope.as_ref().map(|scope| ("scope", scope.shown().into_owned())));
+        known.push(("used", change));
+        if let Some(limit) = answer.after.as_ref().filter(|limit| !limit.unlimited) {
+            known.push(("remaining", amount(&limit.texts.meter, limit.remaining)));
+        }
+        facts(known)
     })?;
     Ok(Exit::Done)
 }

@@ -193,6 +193,9 @@ fn notes(limit: &Limit, now: Millis) -> Vec<String> {
         notes.push("stale".to_owned());
     }
     notes.extend(for_a_while(limit, now));
+    if limit.counts_from_ms != 0 {
+        notes.push(format!("counts from {}", iso(limit.counts_from_ms)));
+    }
     if limit.granted != 0 {
         let granted = amount(&limit.texts.meter, limit.granted);
         let ends = match limit.granted_until_ms {

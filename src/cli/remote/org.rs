@@ -46,6 +46,7 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
         OrgVerb::Override(verb) => control::overrides(connection, verb, output).await,
         OrgVerb::Grant(args) => grants::grant(connection, args, output).await,
         OrgVerb::RevokeGrant(args) => grants::revoke(connection, args, output).await,
+        OrgVerb::Reset(args) => grants::reset(connection, args, output).await,
         OrgVerb::SetPlan(args) => control::set_plan(connection, args, output).await,
         OrgVerb::Exempt(args) => control::exempt(connection, args, output).await,
     }

@@ -43,6 +43,31 @@ pub(super) fn revoke_grant(request: &RevokeGrantRequest) -> RevokeGrantResponse 
     }
 }
 
+pub(super) fn reset_window(request: &ResetWindowRequest) -> ResetWindowResponse {
+    let replayed = request.request_id == "again";
+    let limit = daily(25_000_000, LimitSource::Plan, 0);
+    let after = Limit { used: 0, remaining: 25_000_000, counts_from_ms: NOW_MS, ..limit.clone() };
+    ResetWindowResponse { before: (!replayed).then_some(limit), after: Some(after), replayed }
+}
+
+#[test]
+fn a_reset_shows_what_was_used() {
+    let node = Node::start();
+    let ran = node.ask(&["org", "reset", "acme", "daily", "--scope", "workspace/w1", "--reason", "why"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let expected = "\
+org        acme
+limit      budget/daily
+scope      workspace/w1
+used       $25.00 → $0.00
+remaining  $25.00
+";
+    assert_eq!(ran.out, expected, "R-CTRL-6");
+    assert_eq!(node.seen().asked[0]["reason"], "why");
+    let again = node.ask(&["org", "reset", "acme", "daily", "--request-id", "again"]).out;
+    assert!(again.contains("used       $0.00 (replayed)\n"), "{again}");
+}
+
 #[test]
 fn a_grant_shows_what_the_limit_was_and_how_much_of_it_is_granted() {
     let node = Node::start();

@@ -346,6 +346,10 @@ impl AdminService for Canned {
         Ok(Response::new(grants::grant(&self.keep(request))))
     }
 
+    async fn reset_window(&self, request: Request<ResetWindowRequest>) -> Reply<ResetWindowResponse> {
+        Ok(Response::new(grants::reset_window(&self.keep(request))))
+    }
+
     async fn revoke_grant(&self, request: Request<RevokeGrantRequest>) -> Reply<RevokeGrantResponse> {
         Ok(Response::new(grants::revoke_grant(&self.keep(request))))
     }

@@ -128,7 +128,10 @@ impl Book {
         let window = limit.window();
         let booked: Box<dyn Iterator<Item = (Millis, u64)> + '_> = if window.trailing().is_some() {
             let tally = self.tally(scope, limit.meter());
-            Box::new(tally.into_iter().flat_map(move |tally| tally.ledger.leaving(window, now)))
+            let from = limit.slices_from(window.start(now));
+            let from = from.and_then(|(first, skipped)| Some((window.slice_leaves_at(first)?, skipped)));
+            let leaving = tally.into_iter().flat_map(move |tally| tally.ledger.leaving(window, now));
+            Box::new(leaving.filter_map(move |(at, amount)| counted(at, amount, from)))
         } else {
             Box::new(ends_at.map(|end| (end, used)).into_iter())
         };
@@ -181,6 +184,15 @@ impl Book {
             let booked = self.prepaid.get(id).copied().unwrap_or(0).min(held);
             Some(Expiry { at: clocks.shown(*at), given_back: held - booked, booked })
         })
+    }
+}
+
+/// A slice with what of it counts: not where it leaves before the first slice that does.
+fn counted(at: Millis, amount: u64, from: Option<(Millis, u64)>) -> Option<(Millis, u64)> {
+    match from {
+        Some((first, _)) if at < first => None,
+        Some((first, skipped)) if at == first => Some((at, amount.saturating_sub(skipped))),
+        _ => Some((at, amount)),
     }
 }
 

@@ -214,12 +214,16 @@ impl Tally {
         let (window, reserved) = (limit.window(), self.ledger.reserved);
         if !limit.is_counted() {
             let (used, ends_at) = self.ledger.used(window, now);
+            let since = limit.slices_from(window.start(now));
+            let counted = |(first, skipped)| self.ledger.derive(window.slice(), first).saturating_sub(skipped);
+            let used = since.map_or(used, counted);
             return Standing { used, carried: 0, reserved, ends_at };
         }
         let counter = self.ledger.counted(record, window, now);
         let carried = if limit.carries { counter.carried } else { 0 };
+        let skipped = limit.counts_from.filter(|from| counter.start <= from.at).map_or(0, |from| from.skipped);
         Standing {
-            used: counter.used.saturating_add(carried),
+            used: counter.used.saturating_add(carried).saturating_sub(skipped),
             carried,
             reserved,
             ends_at: counter.ends_at(window, now),

@@ -74,6 +74,19 @@ pub struct RevokeGrant {
     pub idempotency: Idempotency,
 }
 
+/// From now on nothing of the running window of a limit is used; what is held stays held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResetWindow {
+    /// Whose limit it is; empty is the org itself.
+    pub scope: Scope,
+    /// The limit.
+    pub limit: OverrideSubject,
+    /// Kept with it; may be empty.
+    pub reason: Reason,
+    /// The request id, with what the call means.
+    pub idempotency: Idempotency,
+}
+
 /// What is set for an org at run time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListOverrides {

@@ -66,6 +66,10 @@ impl OrgState {
         if row.subject == OverrideSubject::Freeze {
             self.frozen = None;
         }
+        // The window has let go of everything that did not count.
+        if row.subject.is_reset() {
+            return;
+        }
         self.happened(Happening::OverrideEnded(Box::new(OverrideEnded {
             scope: row.scope.clone(),
             subject: row.subject.as_str().into(),
@@ -209,7 +213,7 @@ impl OrgState {
     }
 
     pub(super) fn override_views(&mut self, ctx: &Context<'_>) -> Vec<OverrideView> {
-        let rows: Vec<_> = self.overrides.rows().cloned().collect();
+        let rows: Vec<_> = self.overrides.rows().filter(|row| !row.subject.is_reset()).cloned().collect();
         let view = |row: OverrideRow| {
             let limit = self.limit_named(&row.scope, &row.subject, ctx);
             let standing = Standing { limit, plan: ctx.policy.plan.clone(), exempt: ctx.policy.rate.exempt };
@@ -224,7 +228,7 @@ impl OrgState {
                 OverrideSubject::Limit(_) => !standing.limit.as_ref().is_some_and(is_overridden) && !is_lifted(&row),
                 OverrideSubject::Plan => self.overrides.is_plan_missing(),
                 OverrideSubject::Grant(_) => !standing.limit.as_ref().is_some_and(is_granted),
-                OverrideSubject::Exemption | OverrideSubject::Freeze => false,
+                OverrideSubject::Exemption | OverrideSubject::Freeze | OverrideSubject::Reset(_) => false,
             };
         OverrideView { row, is_ignored }
     }
@@ -338,7 +342,7 @@ pub(super) fn set_to(row: &OverrideRow) -> String {
         Setting::Plan(plan) => plan.clone(),
         Setting::Exempt(true) => "always".to_owned(),
         Setting::Exempt(false) => "never".to_owned(),
-        Setting::Ends => "ends by itself".to_owned(),
+        Setting::Ends | Setting::CountsFrom { .. } => "ends by itself".to_owned(),
         Setting::Extra { amount, .. } => {
             row.subject.meter().map_or(String::new(), |meter| format!("+{}", words::amount(&meter, *amount)))
         }

@@ -8,7 +8,8 @@
 //! The caller serialises commands (one actor owns the org), so nothing here can race. A command
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
 //! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
-//! are limits set meanwhile, `control` is what operators set over everything, `grants` what they add, `denials` are kept and explained,
+//! are limits set meanwhile, `control` is what operators set over everything, `grants` what they add, `resets` what
+//! they let begin anew, `denials` are kept and explained,
 //! `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it,
 //! `commits` hands it all to the store.
 
@@ -25,6 +26,7 @@ mod outbox;
 mod placement;
 mod pools;
 mod refund;
+mod resets;
 mod sessions;
 mod settlement;
 mod tables;

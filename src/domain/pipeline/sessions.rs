@@ -123,7 +123,8 @@ pub(super) fn view(run: &Run<'_>, charged: bool) -> Option<LimitView> {
     let max = policy.max.filter(|_| ask.is_session() || ask.explain)?;
     let running = run.facts.org.as_ref().ok()?.sessions;
     let shadow = policy.shadow || !policy.enforce;
-    let limit = Limit { label: SESSIONS.clone(), amount: Some(max), buffer: 0, shadow, carries: false };
+    let limit =
+        Limit { label: SESSIONS.clone(), amount: Some(max), buffer: 0, shadow, carries: false, counts_from: None };
     let limit = limit.with_origin(policy.origin);
     let counted = running.saturating_add(u64::from(charged && ask.is_session()));
     let limiting = !charged && ask.is_session() && !shadow && running >= max;

@@ -32,3 +32,12 @@ pub struct OverrideChange {
     /// What is in force now, also in a replay.
     pub after: Standing,
 }
+
+/// A limit whose running window was reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WindowChange {
+    /// Before the reset; `None` in a replay.
+    pub before: Option<LimitView>,
+    /// As it is now, also in a replay; `None` where there is none any more.
+    pub after: Option<LimitView>,
+}

@@ -14,6 +14,7 @@ const PLAN: &str = "plan";
 const EXEMPTION: &str = "exemption";
 const FREEZE: &str = "freeze";
 const GRANT: &str = "grant";
+const RESET: &str = "reset";
 /// The name of the rate backstop among the limits.
 pub(in crate::domain) const RATE: &str = "rate";
 /// The name of the number of sessions at once among them.
@@ -37,6 +38,8 @@ pub enum OverrideSubject {
     Freeze,
     /// A grant on top of a limit.
     Grant(GrantName),
+    /// From when on the running window of a limit counts: `reset/` and the name of the limit.
+    Reset(Arc<str>),
 }
 
 /// A grant, and the limit that it adds to.
@@ -84,7 +87,7 @@ impl OverrideSubject {
     /// Whether other limits are in force with it than without: no freeze and no exemption has any.
     pub(in crate::domain) fn changes_limits(&self) -> bool {
         match self {
-            Self::Limit(_) | Self::Plan | Self::Grant(_) => true,
+            Self::Limit(_) | Self::Plan | Self::Grant(_) | Self::Reset(_) => true,
             Self::Exemption | Self::Freeze => false,
         }
     }
@@ -94,8 +97,19 @@ impl OverrideSubject {
         match self {
             Self::Limit(name) => Some(name),
             Self::Grant(grant) => Some(grant.limit()),
+            Self::Reset(text) => Some(text.split_once('/').map_or("", |(_, limit)| limit)),
             Self::Plan | Self::Exemption | Self::Freeze => None,
         }
+    }
+
+    /// The reset of the window of a limit.
+    pub fn reset(limit: &Self) -> Self {
+        Self::Reset(format!("{RESET}/{limit}").into())
+    }
+
+    /// Whether it is a reset: what is set or granted is none.
+    pub fn is_reset(&self) -> bool {
+        matches!(self, Self::Reset(_))
     }
 
     /// Its number, where it is a grant.
@@ -114,7 +128,13 @@ impl OverrideSubject {
             PLAN => Ok(Self::Plan),
             EXEMPTION => Ok(Self::Exemption),
             FREEZE => Ok(Self::Freeze),
-            name => GrantName::parse(name).map_or_else(|| Self::limit(field, name), |grant| Ok(Self::Grant(grant))),
+            name => {
+                let reset =
+                    name.strip_prefix(RESET).and_then(|limit| Self::limit(field, limit.strip_prefix('/')?).ok());
+                let grant = || GrantName::parse(name).map(Self::Grant);
+                let found = reset.map(|limit| Self::reset(&limit)).or_else(grant);
+                found.map_or_else(|| Self::limit(field, name), Ok)
+            }
         }
     }
 
@@ -126,6 +146,7 @@ impl OverrideSubject {
             Self::Exemption => EXEMPTION,
             Self::Freeze => FREEZE,
             Self::Grant(grant) => &grant.text,
+            Self::Reset(text) => text,
         }
     }
 
@@ -187,6 +208,11 @@ pub enum Setting {
         /// What of it has been spent, of a grant that ends when it is; `None` = it lasts for a time.
         spent: Option<u64>,
     },
+    /// Of the window that ran when it was set only what came later counts.
+    CountsFrom {
+        /// What is left out of the slice of that time, or of the window where it is no sum of slices.
+        skipped: u64,
+    },
 }
 
 /// One thing that an operator has set for an org, or did.
@@ -242,6 +268,14 @@ mod tests {
                 (text, text.to_owned())
             );
             assert!(OverrideSubject::limit("limit", text).is_err(), "a grant is no limit");
+        }
+        for limit in ["budget/daily", "balance", "quota/executions/anchored/1d"] {
+            let reset = OverrideSubject::reset(&OverrideSubject::limit("limit", limit).unwrap());
+            assert_eq!((reset.as_str(), reset.limit_name()), (&*format!("reset/{limit}"), Some(limit)));
+            assert_eq!(OverrideSubject::parse("limit", reset.as_str()), Ok(reset));
+        }
+        for text in ["reset", "reset/", "reset/plan", "reset/reset/rate", "reset/grant/1/rate"] {
+            assert!(OverrideSubject::parse("limit", text).is_err(), "{text}");
         }
         for text in
             ["grant", "grant/", "grant/1", "grant/01/rate", "grant/x/rate", "grant/1/plan", "grant/1/grant/1/rate"]

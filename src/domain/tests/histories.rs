@@ -137,6 +137,8 @@ pub(super) enum Op {
     },
     /// So many before the last one.
     RevokeGrant(u8),
+    /// The window of one of [`LIMITS`], or of the backstop behind them.
+    ResetWindow(u8),
     Resume(u8, bool),
     /// For a while, or until the other one.
     Freeze(Option<Millis>),
@@ -353,6 +355,7 @@ pub(super) fn ops() -> impl Strategy<Value = Op> {
         2 => (0..=BACKSTOP).prop_map(Op::ClearOverride),
         6 => grants(),
         2 => (0..3_u8).prop_map(Op::RevokeGrant),
+        4 => (0..=BACKSTOP).prop_map(Op::ResetWindow),
         2 => (0..3_u8, any::<bool>()).prop_map(|(execution, keyed)| Op::Resume(execution, keyed)),
         1 => lengths().prop_map(Op::Freeze),
         1 => Just(Op::Unfreeze),

@@ -43,6 +43,7 @@ mod takeover;
 mod trials;
 mod usage;
 mod watch;
+mod window_resets;
 mod zones;
 
 use std::{collections::BTreeMap, sync::Arc};

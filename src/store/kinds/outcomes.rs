@@ -12,9 +12,9 @@ use crate::domain::{
     ids::{AccountId, Amounts, DecisionId, Meter},
     input::InputError,
     outcome::{
-        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, GivenBack, Granted, Outcome, OutcomeReported,
-        OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded, Settled, Settlement,
-        Started,
+        AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, GivenBack, Granted, Outcome,
+        OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded,
+        Settled, Settlement, Started,
     },
     request::Rpc,
     scopes::Scopes,
@@ -51,12 +51,13 @@ pub(super) enum RpcV2 {
     Refund,
     Grant,
     RevokeGrant,
+    ResetWindow,
 }
 
 mirror!(Rpc <=> RpcV2 {
     Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
     StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome, ClearAccount, SetOverride, ClearOverride,
-    SetPlan, SetExemption, Refund, Grant, RevokeGrant,
+    SetPlan, SetExemption, Refund, Grant, RevokeGrant, ResetWindow,
 });
 
 #[derive(Serialize, Deserialize)]

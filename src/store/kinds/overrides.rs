@@ -34,6 +34,7 @@ enum SettingV2<'a> {
     Ends,
     // Variants are added at the end: what was written before still reads.
     Extra { amount: u64, spent: Option<u64> },
+    CountsFrom { skipped: u64 },
 }
 
 impl<'a> From<&'a Setting> for SettingV2<'a> {
@@ -46,6 +47,7 @@ impl<'a> From<&'a Setting> for SettingV2<'a> {
             Setting::Exempt(exempt) => Self::Exempt(*exempt),
             Setting::Ends => Self::Ends,
             Setting::Extra { amount, spent } => Self::Extra { amount: *amount, spent: *spent },
+            Setting::CountsFrom { skipped } => Self::CountsFrom { skipped: *skipped },
         }
     }
 }
@@ -60,6 +62,7 @@ impl From<SettingV2<'_>> for Setting {
             SettingV2::Exempt(exempt) => Self::Exempt(exempt),
             SettingV2::Ends => Self::Ends,
             SettingV2::Extra { amount, spent } => Self::Extra { amount, spent },
+            SettingV2::CountsFrom { skipped } => Self::CountsFrom { skipped },
         }
     }
 }
@@ -106,6 +109,13 @@ pub(super) fn samples() -> Vec<(&'static str, OverrideRow)> {
         ("override_exemption", row(Scope::org(), "exemption", Setting::Exempt(true))),
         ("override_grant", OverrideRow { until: Some(T0 + 9), ..row(scope(), "grant/7/budget/daily", extra(None)) }),
         ("override_grant_once", row(Scope::org(), "grant/12/rate", extra(Some(3)))),
+        (
+            "override_reset",
+            OverrideRow {
+                until: Some(T0 + 9),
+                ..row(scope(), "reset/budget/daily", Setting::CountsFrom { skipped: 4 })
+            },
+        ),
         ("override_freeze", OverrideRow { until: Some(T0 + 7), ..row(Scope::org(), "freeze", Setting::Ends) }),
     ]
 }

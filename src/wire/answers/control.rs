@@ -3,10 +3,10 @@
 use super::{int, limit, scopes, until};
 use crate::{
     domain::{
-        decision::LimitViews,
+        decision::{LimitView, LimitViews},
         outcome::{GivenBack, Granted, OverrideSet, Refunded, Shown},
         policy::Exemption,
-        reply::{OverrideChange, OverrideView, RefundView, Standing},
+        reply::{OverrideChange, OverrideView, RefundView, Standing, WindowChange},
         rows::Setting,
         window::Millis,
     },
@@ -87,6 +87,13 @@ pub fn grant_revoked(changed: Changed, now: Millis) -> admin::RevokeGrantRespons
     admin::RevokeGrantResponse { current, before, after, replayed }
 }
 
+/// The answer to ResetWindow, given at `now`.
+pub fn window_reset(reset: Shown<OverrideSet, WindowChange>, now: Millis) -> admin::ResetWindowResponse {
+    let Shown { replayed, view, .. } = reset;
+    let shown = |view: Option<&LimitView>| view.map(|view| limit(view, now));
+    admin::ResetWindowResponse { before: shown(view.before.as_ref()), after: shown(view.after.as_ref()), replayed }
+}
+
 fn exempt(exempt: Exemption) -> admin::Exempt {
     match exempt {
         Exemption::Never => admin::Exempt::Never,
@@ -134,7 +141,7 @@ fn overridden(view: &OverrideView, now: Millis) -> admin::Override {
         Setting::Shadow => shown.set_setting(admin::OverrideSetting::Shadow),
         Setting::Plan(plan) => shown.plan.clone_from(plan),
         Setting::Exempt(exempt) => shown.exempt = *exempt,
-        Setting::Ends => {}
+        Setting::Ends | Setting::CountsFrom { .. } => {}
         Setting::Extra { amount, spent: _ } => {
             shown.set_setting(admin::OverrideSetting::Grant);
             shown.amount = Some(int(*amount));

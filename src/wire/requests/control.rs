@@ -205,7 +205,12 @@ fn number(setting: &Setting) -> u64 {
     match setting {
         Setting::Unlimited => 2,
         Setting::Shadow => 3,
-        Setting::Amount(_) | Setting::Plan(_) | Setting::Exempt(_) | Setting::Ends | Setting::Extra { .. } => 0,
+        Setting::Amount(_)
+        | Setting::Plan(_)
+        | Setting::Exempt(_)
+        | Setting::Ends
+        | Setting::Extra { .. }
+        | Setting::CountsFrom { .. } => 0,
     }
 }
 

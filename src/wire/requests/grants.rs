@@ -1,4 +1,4 @@
-//! What operators grant on top of limits.
+//! What operators grant on top of limits, and the windows that they reset.
 
 use super::{
     Meaning, Parsed, amount,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     domain::{
-        command::{Grant, Lasts, RevokeGrant},
+        command::{Grant, Lasts, ResetWindow, RevokeGrant},
         ids::OrgId,
         input::InputError,
     },
@@ -34,6 +34,15 @@ pub fn revoke_grant(request: &admin::RevokeGrantRequest) -> Parsed<(OrgId, Box<R
     let reason = reason(&request.reason)?;
     let idempotency = required_id(&request.request_id, &Meaning::default().number(3, number))?;
     Ok((org(&request.org)?, Box::new(RevokeGrant { number, reason, idempotency })))
+}
+
+/// One limit of which nothing is used from now on.
+pub fn reset_window(request: &admin::ResetWindowRequest) -> Parsed<(OrgId, Box<ResetWindow>)> {
+    let (scope, limit) = limit(&request.scope, &request.limit)?;
+    let reason = reason(&request.reason)?;
+    let meaning = Meaning::default().text(2, scope.as_str()).text(4, limit.as_str());
+    let idempotency = required_id(&request.request_id, &meaning)?;
+    Ok((org(&request.org)?, Box::new(ResetWindow { scope, limit, reason, idempotency })))
 }
 
 fn granted(given: i64) -> Parsed<u64> {

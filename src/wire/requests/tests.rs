@@ -401,6 +401,13 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         ..Default::default()
     };
     let until = admin::GrantRequest { for_ms: 0, until_ms: 5, ..grant.clone() };
+    let reset = admin::ResetWindowRequest {
+        org: org.clone(),
+        scope: "team/a".into(),
+        request_id: request_id.clone(),
+        limit: "budget/bytes/rolling/11h".into(),
+        reason: reason.clone(),
+    };
     let revoke = admin::RevokeGrantRequest { org, request_id, grant: 3, reason };
     vec![
         ("SetOverride", reflected(&set)),
@@ -415,6 +422,7 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         ("Grant", reflected(&grant)),
         ("Grant", reflected(&until)),
         ("RevokeGrant", reflected(&revoke)),
+        ("ResetWindow", reflected(&reset)),
     ]
 }
 
@@ -457,6 +465,7 @@ fn fingerprint(rpc: &str, request: &DynamicMessage) -> Parsed<u64> {
         "Refund" => Some(refund(&read(&bytes))?.1.idempotency),
         "Grant" => Some(grant(&read(&bytes))?.1.idempotency),
         "RevokeGrant" => Some(revoke_grant(&read(&bytes))?.1.idempotency),
+        "ResetWindow" => Some(reset_window(&read(&bytes))?.1.idempotency),
         "Heartbeat" => heartbeat(&read(&bytes))?.1.idempotency,
         "EndSession" => Some(end_session(&read(&bytes))?.1.idempotency),
         "ConfigurePool" => Some(configure_pool(&read(&bytes))?.1.idempotency),
@@ -610,7 +619,7 @@ fn every_rpc_with_an_id_is_tried_here() {
 }
 
 /// For ever: a node of the version beside this one has to find the same. In the order of [`requests`].
-const GOLDEN: [(&str, u64); 42] = [
+const GOLDEN: [(&str, u64); 43] = [
     ("Acquire", 0x7467_6602_0dfb_0c98),
     ("Acquire", 0x7467_6602_38d3_94c2),
     ("Commit", 0x7467_6602_56db_d98e),
@@ -656,6 +665,7 @@ const GOLDEN: [(&str, u64); 42] = [
     ("Grant", 0x7467_6602_336e_7d11),
     ("Grant", 0x7467_6602_668c_8b73),
     ("RevokeGrant", 0x7467_6602_d08d_ff36),
+    ("ResetWindow", 0x7467_6602_4357_ef2e),
 ];
 
 #[test]

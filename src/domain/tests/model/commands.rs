@@ -73,6 +73,9 @@ impl Model {
             Command::Refund(refund) => self.once(Rpc::Refund, &refund.idempotency, |model| model.refund(&refund.of)),
             Command::SetOverride(set) => self.once(set.rpc, &set.idempotency, |model| model.set_override(set)),
             Command::Grant(grant) => self.once(Rpc::Grant, &grant.idempotency, |model| model.grant(grant)),
+            Command::ResetWindow(reset) => {
+                self.once(Rpc::ResetWindow, &reset.idempotency, |model| model.reset_window(reset))
+            }
             Command::RevokeGrant(revoke) => {
                 self.once(Rpc::RevokeGrant, &revoke.idempotency, |model| model.revoke_grant(revoke))
             }
@@ -131,6 +134,7 @@ impl Model {
                 | Answer::NoSuchLimit
                 | Answer::NoGrant(_)
                 | Answer::NoSuchGrant
+                | Answer::NoReset(_)
                 | Answer::NotThen
                 | Answer::NothingUsed
                 | Answer::RefundedBefore

@@ -7,6 +7,7 @@
 
 mod commands;
 mod grants;
+mod resets;
 
 use crate::domain::{
     balance::BalanceVerdict,
@@ -17,7 +18,7 @@ use crate::domain::{
     ids::{DecisionId, ExecutionId, Incarnation, Meter, Scope, Source},
     outcome::Settlement,
     policy::OnIndeterminate,
-    refusal::NoGrant,
+    refusal::{NoGrant, NoReset},
     request::{Idempotency, Rpc},
     rows::{BudgetRow, Setting},
     window::{Calendar, Millis, PERIODS, Window},
@@ -153,6 +154,8 @@ pub(super) enum Answer {
     GrantRevoked,
     NoGrant(NoGrant),
     NoSuchGrant,
+    WindowReset,
+    NoReset(NoReset),
     OtherOverride(u64),
     NoSuchLimit,
     Purged {
@@ -205,6 +208,7 @@ pub(super) struct Model {
     pub(super) configured: Option<Rules>,
     overrides: Vec<Overridden>,
     grants: Vec<Given>,
+    resets: Vec<resets::Reset>,
     backstop: Option<Backstop>,
     remembered: Vec<Remembered>,
     baselines: Vec<Baseline>,
@@ -468,7 +472,8 @@ impl Model {
 
     /// Used in the rule's window at `at` with what was carried into it, at least and at most.
     pub(super) fn used(&self, rules: &Rules, index: usize, at: Millis) -> (u64, u64) {
-        let (own, carried) = (self.used_in_window(rules, index, at), self.carried(rules, index, at));
+        let own = self.since_reset(&rules.limits[index], index, at, self.used_in_window(rules, index, at));
+        let carried = self.carried(rules, index, at);
         (own.0.saturating_add(carried.0), own.1.saturating_add(carried.1))
     }
 

@@ -15,7 +15,7 @@ use crate::{
     bounds::AMOUNT_MAX,
     domain::limit::Limits,
     domain::{
-        command::{End, Grant, Lasts, Refund, RefundOf, RevokeGrant, SetOverride},
+        command::{End, Grant, Lasts, Refund, RefundOf, ResetWindow, RevokeGrant, SetOverride},
         policy::{BalancePolicy, OnIndeterminate, RateLimit},
         request::Rpc,
         rows::OverrideSubject,
@@ -303,6 +303,11 @@ impl Pair {
             Op::Grant { index, amount, lasts } => {
                 Command::Grant(Box::new(granted(*index, *amount, *lasts, idempotency)))
             }
+            Op::ResetWindow(index) => {
+                let SetOverride { scope, subject: limit, reason, idempotency, .. } =
+                    overridden(*index, Rpc::ResetWindow, idempotency);
+                Command::ResetWindow(Box::new(ResetWindow { scope, limit, reason, idempotency }))
+            }
             Op::RevokeGrant(back) => {
                 let last = self.model.given().last().map_or(0, |given| given.number);
                 let (number, reason) = (last.saturating_sub((*back).into()), Reason::parse("reason", "").unwrap());
@@ -498,6 +503,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         Command::Refund(refund) => Some(&mut refund.idempotency),
         Command::Grant(grant) => Some(&mut grant.idempotency),
         Command::RevokeGrant(revoke) => Some(&mut revoke.idempotency),
+        Command::ResetWindow(reset) => Some(&mut reset.idempotency),
         Command::EndSession(end) => Some(&mut end.idempotency),
         Command::ConfigurePool(set) => Some(&mut set.idempotency),
         Command::ClearAccount(clear) => Some(&mut clear.idempotency),

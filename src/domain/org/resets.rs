@@ -1,0 +1,98 @@
+//! Windows that operators reset: nothing of one is used from then on, and the ledger stays as it is.
+
+use super::{Context, OrgState, control::field};
+use crate::domain::{
+    book::Standing,
+    command::ResetWindow,
+    events::Change,
+    limit::Limit,
+    outcome::{OverrideSet, Shown},
+    policy::{BalanceSource, OrgPolicy},
+    rate::RateRecord,
+    refusal::{NoReset, OrgError},
+    reply::WindowChange,
+    request::Rpc,
+    rows::{OverrideRow, OverrideSubject, Setting},
+    window::Millis,
+    words,
+};
+
+impl OrgState {
+    /// R-CTRL-6. The policy of `ctx` is the configured one.
+    pub(in crate::domain) fn reset_window(
+        &mut self,
+        reset: &ResetWindow,
+        ctx: &Context<'_>,
+    ) -> Result<Shown<OverrideSet, WindowChange>, OrgError> {
+        let before = self.standing_of(&reset.scope, &reset.limit, ctx).limit;
+        let done = self.once(Rpc::ResetWindow, Some(&reset.idempotency), ctx, |org| {
+            let used = org.reset(reset, ctx)?;
+            let meter = reset.limit.meter().ok_or(OrgError::NoReset(NoReset::NoLimit))?;
+            let what = format!("used of {}", field(&reset.scope, &reset.limit));
+            let change = Change::between(&what, &words::amount(&meter, used), &words::amount(&meter, 0));
+            let ctx = &Context { reason: &reset.reason, ..*ctx };
+            org.operated("ResetWindow", change.into_iter().collect(), ctx);
+            Ok(OverrideSet)
+        })?;
+        let after = self.standing_of(&reset.scope, &reset.limit, ctx).limit;
+        let before = before.filter(|_| !done.replayed);
+        Ok(done.show(WindowChange { before, after }))
+    }
+
+    /// Answers what was used.
+    fn reset(&mut self, reset: &ResetWindow, ctx: &Context<'_>) -> Result<u64, OrgError> {
+        let policy = self.policy_at(self.now, ctx);
+        if reset.limit.is_sessions() {
+            return Err(OrgError::NoReset(NoReset::Concurrent));
+        }
+        if reset.limit.is_rate() {
+            let record = RateRecord::at(self.rate, &policy.rate, self.now);
+            self.rate = Some(RateRecord { count: 0, ..record });
+            self.changed = true;
+            return Ok(record.count);
+        }
+        let limit = self.limit_of_reset(reset, &policy).ok_or(OrgError::NoReset(NoReset::NoLimit))?;
+        if limit.carries {
+            return Err(OrgError::NoReset(NoReset::Carries));
+        }
+        let used = self.book.standing(&reset.scope, &limit, self.now).used;
+        let (skipped, until) = self.left_out(reset, &limit);
+        let subject = OverrideSubject::reset(&reset.limit);
+        let old = self.overrides.get(&reset.scope, &subject);
+        let row = OverrideRow {
+            scope: reset.scope.clone(),
+            version: old.map_or(0, |row| row.version) + 1,
+            subject,
+            setting: Setting::CountsFrom { skipped },
+            set_at: self.now,
+            until,
+            ended_at: None,
+            reason: reset.reason.clone(),
+        };
+        self.put_override(row, ctx)?;
+        Ok(used)
+    }
+
+    fn limit_of_reset(&self, reset: &ResetWindow, policy: &OrgPolicy) -> Option<Limit> {
+        if reset.limit.is_balance() {
+            let BalanceSource::Included { limit, .. } = &policy.balance.source else { return None };
+            return Some(limit.clone());
+        }
+        let limits = policy.limits_of(&reset.scope);
+        limits.iter().find(|limit| limit.name() == reset.limit.as_str()).cloned()
+    }
+
+    /// What of the slice of now, or of the running window, does not count from now on; and when nothing of what does not is
+    /// in the window any more.
+    fn left_out(&mut self, reset: &ResetWindow, limit: &Limit) -> (u64, Option<Millis>) {
+        let window = limit.window();
+        let all = Limit { counts_from: None, ..limit.clone() };
+        if limit.is_counted() {
+            let Standing { used, ends_at, .. } = self.book.standing(&reset.scope, &all, self.now);
+            return (used, ends_at);
+        }
+        let slice = self.now / window.slice() * window.slice();
+        let skipped = self.book.used_since(&reset.scope, limit, slice);
+        (skipped, window.slice_leaves_at(slice).or_else(|| window.end(window.start(self.now))))
+    }
+}
