@@ -9,6 +9,7 @@ mod audit;
 mod expired;
 mod fits;
 mod fold;
+mod forecast;
 mod page;
 mod past;
 mod refund;

@@ -40,6 +40,9 @@ pub struct LimitView {
     pub blocked: u64,
     /// Balance only: the last answer of a provider that cannot be asked now.
     pub stale: bool,
+    /// When nothing is left if the org goes on as it did lately; `None` = not in the running window, nothing is left
+    /// now, or the answer is none that forecasts.
+    pub runs_out_at: Option<Millis>,
 }
 
 impl LimitView {
@@ -58,6 +61,7 @@ impl LimitView {
             shadow: limit.shadow,
             blocked: 0,
             stale: false,
+            runs_out_at: None,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod decision;
 pub mod denials;
 pub mod events;
 pub mod folded;
+pub mod forecast;
 pub mod gate;
 pub mod holds;
 mod id_time;

@@ -242,6 +242,7 @@ impl<'a> Run<'a> {
             limiting: self.reports.denies(Gate::Rate, Code::RateLimited),
             shadow: rate.shadow,
             stale: false,
+            runs_out_at: None,
             blocked: record.blocked.saturating_add(u64::from(blocks)),
         })
     }

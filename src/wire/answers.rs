@@ -133,6 +133,8 @@ fn limit(view: &LimitView, now: Millis) -> v1::Limit {
         granted: int(view.label.origin.granted),
         counts_from_ms: int(view.label.origin.counts_from.unwrap_or(0)),
         granted_until_ms: int(view.label.origin.granted_until.unwrap_or(0)),
+        runs_out_at_ms: int(view.runs_out_at.unwrap_or(0)),
+        runs_out_in_ms: until(view.runs_out_at, now),
     }
 }
 

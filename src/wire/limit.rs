@@ -110,6 +110,8 @@ limit! {
     21 granted: int64 i64;
     22 granted_until_ms: int64 i64;
     23 counts_from_ms: int64 i64;
+    24 runs_out_at_ms: int64 i64;
+    25 runs_out_in_ms: int64 i64;
 }
 
 impl Limit {

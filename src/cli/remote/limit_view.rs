@@ -192,6 +192,9 @@ fn notes(limit: &Limit, now: Millis) -> Vec<String> {
     if limit.stale {
         notes.push("stale".to_owned());
     }
+    if limit.runs_out_at_ms != 0 {
+        notes.push(format!("runs out in {}", until(now, limit.runs_out_at_ms)));
+    }
     notes.extend(for_a_while(limit, now));
     if limit.counts_from_ms != 0 {
         notes.push(format!("counts from {}", iso(limit.counts_from_ms)));
@@ -279,6 +282,8 @@ mod tests {
         let special = Limit { limiting: true, exhausted: true, shadow: true, stale: true, ..plain };
         let special = Limit { carried: 4, buffer: 5, blocked: 7, ..special };
         assert_eq!(remarks(&special, 0), "limiting, exhausted, shadow, stale, 4 carried over, buffer 5");
+        let running_out = Limit { runs_out_at_ms: 5_400_000, ..limit("budget/daily", 1, 2) };
+        assert_eq!(remarks(&running_out, 0), "runs out in 1h 30m");
         let set = Limit { source: LimitSource::Override.into(), ..limit("rate", 1, 2) };
         assert_eq!(remarks(&set, 0), "override");
         assert_eq!(remarks(&Limit { source_until_ms: 3_600_000, ..set }, 0), "override ends in 1h");

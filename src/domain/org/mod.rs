@@ -9,7 +9,7 @@
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
 //! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
 //! are limits set meanwhile, `control` is what operators set over everything, `grants` what they add, `resets` what
-//! they let begin anew, `denials` are kept and explained,
+//! they let begin anew, `denials` are kept and explained, `forecast` says what runs out,
 //! `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it,
 //! `commits` hands it all to the store.
 
@@ -19,6 +19,7 @@ mod commits;
 mod control;
 mod denials;
 mod events;
+mod forecast;
 mod grants;
 mod once;
 mod operators;

@@ -56,7 +56,8 @@ impl OrgState {
     }
 
     pub(in crate::domain) fn status(&mut self, scopes: &Scopes, known: Known, ctx: &Context<'_>) -> Box<Status> {
-        let decision = self.peek(Acquire::of(scopes.clone(), smallvec![(Meter::executions(), 1)]), known, ctx);
+        let mut decision = self.peek(Acquire::of(scopes.clone(), smallvec![(Meter::executions(), 1)]), known, ctx);
+        self.forecast(&mut decision.limits, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
         let (is_known, lately) = (self.is_known(), self.denials.lately(self.now));
         let asks_provider = ctx.policy.balance.source == BalanceSource::Provider;
@@ -91,6 +92,7 @@ impl OrgState {
             let of_scope = self.peek(Acquire::of(scope.into(), Amounts::new()), Known::default(), ctx).limits;
             limits.extend(of_scope.into_iter().filter(|view| !view.scope.is_org()));
         }
+        self.forecast(&mut limits, ctx);
         let overrides = self.override_views(ctx);
         let pools = self.pool_views(ctx).into_iter().map(|pool| (pool.id, pool.summary)).collect();
         Snapshot {

@@ -191,6 +191,7 @@ impl Seen<'_> {
             shadow: false,
             blocked: 0,
             stale: stale.is_some(),
+            runs_out_at: None,
         })
     }
 }

@@ -15,6 +15,7 @@ mod disk;
 mod events;
 mod folding;
 mod folding_histories;
+mod forecast;
 mod grants;
 mod histories;
 mod kept_ids;

@@ -1,0 +1,52 @@
+//! How a limit stands, for a forecast: over the ledgers that it is judged by.
+
+use super::{Book, Standing};
+use crate::{
+    bounds::MINUTE_MS,
+    domain::{
+        forecast::{Outlook, Pace},
+        ids::Scope,
+        ledger::Ledger,
+        limit::Limit,
+        policy::OrgPolicy,
+        window::Millis,
+    },
+};
+
+impl Book {
+    /// When nothing of the limit is left if usage goes on as it did lately; `None` = not in its running window, or
+    /// nothing is left now, or it is unlimited.
+    pub(in crate::domain) fn runs_out_at(
+        &mut self,
+        policy: &OrgPolicy,
+        scope: &Scope,
+        limit: &Limit,
+        now: Millis,
+    ) -> Option<Millis> {
+        let usable = limit.amount?.saturating_sub(limit.buffer);
+        let others = self.others_of(policy, scope);
+        let Standing { used, reserved, ends_at, .. } = self.standing_among(scope, others.as_ref(), limit, now);
+        let (one, other) = others.as_ref().map_or((scope, None), |others| self.sources(scope, others, limit, now));
+        let ledgers = || [Some(one), other].into_iter().flatten().filter_map(|of| self.ledger(of, limit));
+        let window = limit.window();
+        let since = Pace::since(window, now);
+        let lately = ledgers().map(|ledger| ledger.derive(MINUTE_MS, since)).fold(0, u64::saturating_add);
+        let pace = Pace { amount: lately, over: (now - since).max(1) };
+        let taken = used.saturating_add(reserved);
+        let ends_at = match window.trailing() {
+            Some(len) => now.saturating_add(len),
+            None => ends_at.unwrap_or(Millis::MAX),
+        };
+        let outlook = Outlook { taken, usable, pace, ends_at };
+        if window.trailing().is_none() {
+            return outlook.runs_out_at(std::iter::empty(), now);
+        }
+        let mut leaving: Vec<_> = ledgers().flat_map(|ledger| ledger.leaving(window, now)).collect();
+        leaving.sort_unstable_by_key(|(at, _)| *at);
+        outlook.runs_out_at(leaving.into_iter(), now)
+    }
+
+    fn ledger(&self, scope: &Scope, limit: &Limit) -> Option<&Ledger> {
+        self.tally(scope, limit.meter()).map(|tally| &tally.ledger)
+    }
+}
