@@ -244,3 +244,6 @@ pub const ADMISSIONS_PER_SECOND: u64 = 64;
 pub const DENIALS_EVALUATED: usize = 256;
 /// Rows of an answer that are over, and of calls that were let through: a list has all.
 pub const DENIALS_OVER: usize = 100;
+
+/// From so many percent on a limit is near.
+pub const NEAR_PERCENT: u64 = 80;

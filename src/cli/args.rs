@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod global;
 mod grants;
+mod orgs;
 mod plan;
 mod pool;
 mod quantity;
@@ -30,8 +31,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::domain::ids::{OrgId, Reason, RequestId, Scope};
-use values::{org, reason, request_id, scope};
+use crate::domain::ids::{OrgId, Reason, RequestId};
+use values::{org, reason, request_id};
 
 pub(super) use accounts::{AccountSpec, Given};
 pub(super) use acquire::{AcquireArgs, ModeArg};
@@ -47,6 +48,7 @@ pub(super) use events::{ChangesArgs, EventsArgs, LogArgs, Since};
 pub(super) use explain::{AskWhyArgs, DenialsArgs, ExplainArgs};
 pub(super) use global::GlobalArgs;
 pub(super) use grants::{GrantArgs, ResetArgs, RevokeGrantArgs};
+pub(super) use orgs::{OrgListArgs, OrgStateArg, StatusArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use pool::{
     ClearArgs, PickArgs, PoolConfigureArgs, PoolNameArgs, PoolVerb, ProfileArg, ReportArgs, SettingsArgs,
@@ -221,7 +223,7 @@ pub(super) struct ImportArgs {
 pub(super) enum RemoteVerb {
     /// Ask whether an org may execute now, and count it (exit 3 if not)
     Acquire(AcquireArgs),
-    /// Show every limit of one or more orgs: used, remaining, resets in
+    /// Show every limit of one or more orgs, or of all orgs the limits that are nearly used up
     Status(StatusArgs),
     /// Say why calls of an org are denied, since when, until when, and what lets them through (exit 3 if they are)
     Why(AskWhyArgs),
@@ -294,16 +296,6 @@ pub(super) enum RemoteVerb {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct StatusArgs {
-    /// The tenants
-    #[arg(required = true, num_args = 1..=STATUS_ORGS, value_name = "ORG", value_parser = org)]
-    pub orgs: Vec<OrgId>,
-    /// Also show the limits of this scope in each org, repeatable
-    #[arg(long, value_parser = scope)]
-    pub scope: Vec<Scope>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct AuditArgs {
     /// The tenant [default: all]
     #[arg(value_parser = org)]
@@ -319,8 +311,8 @@ pub(super) struct SnapshotArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum OrgVerb {
-    /// List orgs that have stored state
-    List(PageArgs),
+    /// List orgs that have stored state: plan, state, the fullest limit, what was denied today
+    List(OrgListArgs),
     /// Show everything that is stored of an org
     Show {
         /// The tenant

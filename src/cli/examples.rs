@@ -52,7 +52,11 @@ const EXAMPLES: [(&str, &[&str]); 66] = [
     ),
     (
         "status",
-        &["tollgate status acme globex --scope workspace/a", "tollgate status acme --watch=5s    # until Ctrl-C"],
+        &[
+            "tollgate status acme globex --scope workspace/a",
+            "tollgate status acme --watch=5s    # until Ctrl-C",
+            "tollgate status --near 80    # of all orgs, the fullest limit first",
+        ],
     ),
     ("why", &["tollgate why acme    # exit 3 where calls are denied", "tollgate why acme --at 2h"]),
     ("explain", &["tollgate explain acme 0123456789abcdef0123456789abcdef", "tollgate explain acme --at 2h"]),
@@ -78,7 +82,14 @@ const EXAMPLES: [(&str, &[&str]); 66] = [
     ),
     ("resume", &["tollgate resume acme 0123456789abcdef0123456789abcdef"]),
     // Orgs and their limits.
-    ("org list", &["tollgate org list --limit 20", "tollgate org list --no-headers    # one line an org, for scripts"]),
+    (
+        "org list",
+        &[
+            "tollgate org list --most-denied --limit 20",
+            "tollgate org list --match 'acme*' --plan free --state frozen",
+            "tollgate org list --names-only --no-headers    # one line an org, for scripts",
+        ],
+    ),
     ("org changes", &["tollgate org changes acme --since 7d"]),
     (
         "events",

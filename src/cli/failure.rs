@@ -108,7 +108,7 @@ impl Failure {
     }
 
     /// What went wrong, without hints.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::CommandLine(text) => text.clone(),
             Self::Usage(error) => error.to_string(),

@@ -5,6 +5,7 @@ mod control;
 mod denials;
 mod events;
 mod outbox;
+mod overview;
 mod pools;
 mod refund;
 mod usage;
@@ -25,6 +26,7 @@ pub use control::{End, Freeze, Grant, Lasts, ListOverrides, ResetWindow, RevokeG
 pub use denials::{AskWhy, Explain, ListDenials, NoteDenials};
 pub use events::ListEvents;
 pub use outbox::{ListOutbox, ReplayOutbox, SettleOutbox, TakeOutbox};
+pub use overview::GetOverview;
 pub use pools::{ClearAccount, ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};
 pub use refund::{Refund, RefundOf};
 pub use usage::GetUsage;

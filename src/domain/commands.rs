@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::{
     command::{
-        Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget, GetPool,
-        GetSession, GetSessionStatus, GetStatus, GetUsage, Grant, Heartbeat, Inspect, ListDenials, ListEvents,
-        ListOutbox, ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick, Purge, Record, Refund,
-        RefundOf, Release, ReplayOutbox, ReportCumulative, ReportOutcome, ResetWindow, Resume, RevokeGrant, RollPools,
-        RunAudit, SetBudget, SetOverride, SettleOutbox, TakeOutbox, TryLimits, Unfreeze,
+        Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget,
+        GetOverview, GetPool, GetSession, GetSessionStatus, GetStatus, GetUsage, Grant, Heartbeat, Inspect,
+        ListDenials, ListEvents, ListOutbox, ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick,
+        Purge, Record, Refund, RefundOf, Release, ReplayOutbox, ReportCumulative, ReportOutcome, ResetWindow, Resume,
+        RevokeGrant, RollPools, RunAudit, SetBudget, SetOverride, SettleOutbox, TakeOutbox, TryLimits, Unfreeze,
     },
     decision::Decision,
     denials::{DenialPage, Explained, Why},
@@ -25,8 +25,8 @@ use super::{
     refusal::OrgError,
     reply::{
         AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, OverrideChange, OverrideView,
-        PoolView, Purged, RefundView, ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot, Status,
-        WindowChange,
+        Overview, PoolView, Purged, RefundView, ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot,
+        Status, WindowChange,
     },
     request::{Idempotency, Rpc},
     scopes::Scopes,
@@ -211,6 +211,7 @@ commands! { |org, ask, ctx, configured|
     Admit, WrittenBehind, None, NoteDenials(NoteDenials) => () = org.note_denials(ask, ctx);
     Admit, Nothing, None, RunAudit(RunAudit) => Option<Audit> = org.audit();
     Admit, Nothing, None, TryLimits(TryLimits) => Option<Vec<Option<Denied>>> = org.try_limits(ask);
+    Admit, Nothing, None, GetOverview(GetOverview) => Option<Box<Overview>> = org.overview(ask, ctx);
     // It promises that what has left memory is on disk, where the rest is read.
     Admit, Durable, None, GetUsage(GetUsage) => Option<Box<SlicedUsage>> = org.sliced_usage(ask);
 }
@@ -219,7 +220,10 @@ impl Command {
     /// Whether it goes through many orgs and wants nothing more of each: one that is not in memory leaves it again
     /// with the answer.
     pub fn is_visit(&self) -> bool {
-        matches!(self, Self::RunAudit(_) | Self::RollPools(_) | Self::GetUsage(_) | Self::TryLimits(_))
+        matches!(
+            self,
+            Self::RunAudit(_) | Self::RollPools(_) | Self::GetUsage(_) | Self::TryLimits(_) | Self::GetOverview(_)
+        )
     }
 
     /// Whether an org of which nothing is stored has something stored after it.
@@ -270,6 +274,7 @@ impl Command {
             | Self::RunAudit(_)
             | Self::GetUsage(_)
             | Self::TryLimits(_)
+            | Self::GetOverview(_)
             | Self::ListOverrides(_) => false,
         }
     }

@@ -78,6 +78,14 @@ impl LimitView {
         Some(i64::try_from(left).unwrap_or(if left < 0 { i64::MIN } else { i64::MAX }))
     }
 
+    /// How much of it is taken by usage and holds, in whole percent; of a limit with nothing to use, all. `None` =
+    /// unlimited.
+    pub fn percent_taken(&self) -> Option<u64> {
+        let usable = self.amount?.saturating_sub(self.buffer);
+        let taken = u128::from(self.used) + u128::from(self.reserved);
+        Some((taken * 100).checked_div(usable.into()).map_or(100, |percent| u64::try_from(percent).unwrap_or(u64::MAX)))
+    }
+
     /// Whether nothing is left; an unlimited one never is.
     pub fn exhausted(&self) -> bool {
         self.remaining().is_some_and(|left| left <= 0)

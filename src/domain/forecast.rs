@@ -55,13 +55,15 @@ pub struct Outlook {
     pub usable: u64,
     /// What is added.
     pub pace: Pace,
-    /// When the window ends, or as far as a rolling one is followed; [`Millis::MAX`] = it never ends.
+    /// When the window ends, or as far as a rolling one is followed; [`Millis::MAX`] = it never
+    /// ends.
     pub ends_at: Millis,
 }
 
 impl Outlook {
-    /// First instant after `now` at which nothing is left. `leaving` is what leaves the window, the first to leave first.
-    /// `None` = there is something left for as long as the window runs, or nothing is left now.
+    /// First instant after `now` at which nothing is left. `leaving` is what leaves the window, the
+    /// first to leave first. `None` = there is something left for as long as the window runs, or
+    /// nothing is left now.
     pub fn runs_out_at(&self, leaving: impl Iterator<Item = (Millis, u64)>, now: Millis) -> Option<Millis> {
         if self.taken >= self.usable {
             return None;
@@ -87,7 +89,7 @@ mod tests {
     use crate::domain::window::Calendar;
 
     proptest! {
-        /// R-EXPL-4: every instant is looked at, one after the other.
+        /// R-EXPL-4: every instant, one after the other.
         #[test]
         fn a_limit_runs_out_when_a_naive_simulation_says(
             slices in prop::collection::vec((0..400_u64, 0..40_u64), 0..8),

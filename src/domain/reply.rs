@@ -1,6 +1,7 @@
 //! What an org answers: decisions, views of what it keeps, and what an audit of them found.
 
 mod control;
+mod overview;
 mod pools;
 mod refund;
 mod usage;
@@ -26,6 +27,7 @@ use super::{
 use crate::bounds::LATE_COMMIT_MS;
 
 pub use control::{OverrideChange, OverrideView, Standing, WindowChange};
+pub use overview::{Overview, Today};
 pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
 pub use refund::RefundView;
 pub use usage::SlicedUsage;

@@ -18,20 +18,6 @@ use crate::{
 /// Orgs of one page that are audited at once.
 const AUDITS_AT_ONCE: usize = 16;
 
-pub(super) async fn list_orgs(
-    service: &Service,
-    call: &Call,
-    request: admin::ListOrgsRequest,
-) -> Answer<admin::ListOrgsResponse> {
-    let (size, after) = requests::page(&request)?;
-    let mut orgs = service.list(after.as_ref(), size, call).await?;
-    let full = orgs.len() == size;
-    // A page of a caller that may reach some orgs only has fewer, or none, and the next one still follows.
-    let next = orgs.last().filter(|_| full).map(|(org, _)| org.to_string()).unwrap_or_default();
-    orgs.retain(|(org, _)| call.caller.orgs().covers(org.as_str()));
-    Ok(admin::ListOrgsResponse { orgs: orgs.into_iter().map(answers::summary).collect(), next_page_token: next })
-}
-
 pub(super) async fn get_org(
     service: &Service,
     call: &Call,

@@ -17,6 +17,7 @@ mod control;
 mod events;
 mod explain;
 mod gate;
+mod orgs;
 mod permit;
 mod pool;
 mod route;

@@ -52,6 +52,8 @@ pub enum OrgField {
     Node,
     /// This field. Audit and WatchEvents allow an empty one, which means every org.
     One(&'static str),
+    /// This field. Where it is empty the call is about the orgs that the caller may reach.
+    Perhaps(&'static str),
     /// In every message of the first field (the items of a batch, the request in an item of a stream), the
     /// second field.
     Each(&'static str, &'static str),

@@ -11,8 +11,8 @@ use prost::{DecodeError, Message, Name};
 
 pub use super::row::{CALL_BYTES, Kind, OrgField, Rpc, Size};
 use super::{
-    Answer, admin, budget, cluster, control, events, explain, gate, permit, pool, session, snapshot, usage, watch,
-    what_if,
+    Answer, admin, budget, cluster, control, events, explain, gate, orgs, permit, pool, session, snapshot, usage,
+    watch, what_if,
 };
 use crate::{
     auth::{Access, Principal},
@@ -179,6 +179,7 @@ macro_rules! rpcs {
     (@field [none]) => { OrgField::None };
     (@field [node]) => { OrgField::Node };
     (@field [any $field:ident]) => { OrgField::One(stringify!($field)) };
+    (@field [perhaps $field:ident]) => { OrgField::Perhaps(stringify!($field)) };
     (@field [one $field:ident $(with scopes)?]) => { OrgField::One(stringify!($field)) };
     (@field [each $list:ident $field:ident with scopes]) => {
         OrgField::Each(stringify!($list), stringify!($field))
@@ -197,6 +198,9 @@ macro_rules! rpcs {
         permit::node($caller)
     }};
     (@permit $caller:ident $request:ident [any $field:ident]) => { permit::any_org($caller, &$request.$field) };
+    (@permit $caller:ident $request:ident [perhaps $field:ident]) => {
+        if $request.$field.is_empty() { Ok(()) } else { permit::org($caller, &$request.$field) }
+    };
     (@permit $caller:ident $request:ident [one $field:ident]) => { permit::org($caller, &$request.$field) };
     (@permit $caller:ident $request:ident [one $field:ident with scopes]) => { permit::scoped($caller, $request) };
     (@permit $caller:ident $request:ident [each $list:ident $field:ident with scopes]) => {{
@@ -213,6 +217,9 @@ macro_rules! rpcs {
         Orgs::None
     }};
     (@orgs $request:ident [any $field:ident]) => { Orgs::One(&$request.$field) };
+    (@orgs $request:ident [perhaps $field:ident]) => {
+        if $request.$field.is_empty() { Orgs::None } else { Orgs::One(&$request.$field) }
+    };
     (@orgs $request:ident [one $field:ident $(with scopes)?]) => { Orgs::One(&$request.$field) };
     (@orgs $request:ident [each $list:ident $field:ident with scopes]) => {
         Orgs::Each($request.$list.iter().map(|item| item.$field.as_str()).collect())
@@ -323,8 +330,8 @@ rpcs! {
             org: [one org], Operates;
     }
     "tollgate.admin.v1.AdminService" {
-        unary ListOrgs(admin_v1::ListOrgsRequest) -> admin_v1::ListOrgsResponse = admin::list_orgs,
-            org: [none], Views;
+        unary ListOrgs(admin_v1::ListOrgsRequest) -> admin_v1::ListOrgsResponse = orgs::list_orgs,
+            org: [perhaps org], Views;
         unary GetOrg(admin_v1::GetOrgRequest) -> admin_v1::GetOrgResponse = admin::get_org,
             org: [one org], Views;
         unary Audit(admin_v1::AuditRequest) -> admin_v1::AuditResponse = admin::audit,

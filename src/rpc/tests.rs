@@ -131,7 +131,7 @@ fn the_org_of_a_call_is_found_in_its_bytes() {
                 assert!(request.descriptor().fields().all(|field| !names_an_org(&field)), "{}", rpc.name);
                 vec![]
             }
-            OrgField::One(field) => {
+            OrgField::One(field) | OrgField::Perhaps(field) => {
                 assert_eq!(field, "org", "{}", rpc.name);
                 named(&mut request, field);
                 vec!["acme"]

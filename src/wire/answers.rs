@@ -4,6 +4,7 @@ mod budgets;
 mod control;
 mod events;
 mod explain;
+mod orgs;
 mod pools;
 mod reservations;
 mod sessions;
@@ -24,12 +25,14 @@ use crate::domain::{
     policy::JudgedBalance,
     rate::Counter,
     reply::{LedgerView, Snapshot, Status},
-    rows::{BaselineRow, DisputedRow, ExecutionRow, Head},
+    rows::{BaselineRow, DisputedRow, ExecutionRow},
     scopes::Scopes,
     window::{Millis, Window},
 };
 
-pub use self::{budgets::*, control::*, events::*, explain::*, pools::*, reservations::*, sessions::*, usage::*};
+pub use self::{
+    budgets::*, control::*, events::*, explain::*, orgs::*, pools::*, reservations::*, sessions::*, usage::*,
+};
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
 pub fn int(value: u64) -> i64 {
@@ -180,16 +183,6 @@ fn denied_lately(by: &LatelyBy) -> v1::DeniedLately {
         count: int(by.count),
         first_at_ms: int(by.first_at),
         last_at_ms: int(by.last_at),
-    }
-}
-
-/// A line of the list of orgs.
-pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
-    admin::OrgSummary {
-        org: org.to_string(),
-        frozen: head.frozen.is_some(),
-        sequence: int(head.seq),
-        last_change_at_ms: int(head.last_at),
     }
 }
 

@@ -9,6 +9,7 @@ mod explain;
 mod gate;
 mod grants;
 mod meaning;
+mod orgs;
 mod pools;
 mod sessions;
 mod snapshot;
@@ -34,8 +35,8 @@ use crate::{
 use meaning::Meaning;
 
 pub use self::{
-    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, grants::*, pools::*, sessions::*, snapshot::*,
-    usage::*, what_if::*,
+    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, grants::*, orgs::*, pools::*, sessions::*,
+    snapshot::*, usage::*, what_if::*,
 };
 
 type Parsed<T> = Result<T, InputError>;

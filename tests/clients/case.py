@@ -16,11 +16,11 @@ def fresh(prefix="r"):
     return f"{prefix}-{next(_ids)}"
 
 
-COUNTS_DOWN = ("remaining_ms", "_in_ms")
+COUNTS_DOWN = ("remaining_ms", "_in_ms", "runs_out_at_ms")
 
 
 def at_rest(message):
-    """The same message without what is left until an instant, which is less with every millisecond."""
+    """The same message without what is left until an instant, and without forecasts: both move with every millisecond."""
     kept = type(message)()
     kept.CopyFrom(message)
     _stop_counting(kept)

@@ -103,6 +103,8 @@ class Matrix(CallerCase):
         self.assertNotIn(MISSING, stored)
         listed = self.plane(self.node_, self.callers["viewer"]).admin.ListOrgs()
         self.assertEqual({summary.org for summary in listed.orgs}, {OWN})
+        counted = self.plane(self.node_, self.callers["viewer"]).admin.ListOrgs(numbers=True, sort="ORG_SORT_MOST_USED")
+        self.assertEqual(({summary.org for summary in counted.orgs}, counted.orgs_read), ({OWN}, 1))
 
     def test_a_caller_of_some_scopes_names_one_of_them(self):
         judged = 0

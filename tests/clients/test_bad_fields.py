@@ -252,7 +252,14 @@ class BadFields(SharedNodeCase):
             ("page_token", "../..", "../..", ID_RULE), ("page_token", LONG, "x" * 64, ID_RULE),
         ]
         self.check(self.admin.GetOrg, {"org": "acme"}, plain(ORGS))
-        self.check(self.admin.ListOrgs, {}, plain(pages))
+        lists = [
+            *(row for row in ORGS if row[1]),
+            ("match", "a b", "a b", "1 to 128 characters of the name of an org, with * for any characters"),
+            ("match", "x" * 129, "x" * 64, "with * for any characters"),
+            ("state", 7, "7", "0 to 6"), ("sort", 5, "5", "0 to 4"),
+            ("near_percent", 101, "101", "1 to 100"), ("near_percent", -1, "-1", "1 to 100"),
+        ]
+        self.check(self.admin.ListOrgs, {}, plain([*pages, *lists]))
         self.check(self.admin.Freeze, {"org": "acme", "request_id": "r"}, plain([*ORGS, *MUST_HAVE_ID, *reasons]))
         for call in [self.admin.Unfreeze, self.admin.PurgeOrg]:
             self.check(call, {"org": "acme", "request_id": "r"}, plain([*ORGS, *MUST_HAVE_ID]))

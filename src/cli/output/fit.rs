@@ -14,7 +14,7 @@ pub(super) fn width(text: &str) -> usize {
 }
 
 /// The text without control characters, which a terminal would obey, and on one line.
-pub(super) fn safe(text: &str) -> String {
+pub(in crate::cli) fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

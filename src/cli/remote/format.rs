@@ -76,7 +76,7 @@ fn parts(millis: u64, units: &[(u64, &str)]) -> String {
 }
 
 /// `in 42m 10s`, `now`, `3m 5s ago`.
-pub(super) fn relative(now: Millis, at_ms: i64) -> String {
+pub(in crate::cli) fn relative(now: Millis, at_ms: i64) -> String {
     let at = instant(at_ms);
     if at > now {
         format!("in {}", rough_span(at - now))
@@ -102,7 +102,7 @@ pub(super) fn wait(millis: i64) -> String {
 }
 
 /// `2026-11-22T08:30:00Z`; empty for 0, which on the wire means that there is no such time.
-pub(super) fn iso(at_ms: i64) -> String {
+pub(in crate::cli) fn iso(at_ms: i64) -> String {
     if at_ms == 0 {
         return String::new();
     }

@@ -3,33 +3,30 @@
 use crate::{
     cli::{
         Exit,
-        args::{EndArgs, OrgVerb, OrgWriteArgs, PageArgs, WhyArgs},
+        args::{EndArgs, OrgVerb, OrgWriteArgs, WhyArgs},
         confirm::confirmed,
         connect::Connection,
         failure::Failure,
-        output::{Output, Tone, View, number, table, text, time},
+        output::{Output, Tone, View},
     },
-    domain::{
-        ids::{OrgId, Reason},
-        window::Millis,
-    },
+    domain::ids::{OrgId, Reason},
     wire::admin::v1::{
-        DeletionReceipt, FreezeRequest, FreezeResponse, GetOrgRequest, ListOrgsRequest, ListOrgsResponse,
-        PurgeOrgRequest, PurgeOrgResponse, UnfreezeRequest, UnfreezeResponse,
+        DeletionReceipt, FreezeRequest, FreezeResponse, GetOrgRequest, PurgeOrgRequest, PurgeOrgResponse,
+        UnfreezeRequest, UnfreezeResponse,
     },
 };
 
 use super::{
     control, events,
     format::when,
-    grants, org_view, paging,
+    grants, org_list, org_view,
     request_id::{named_in_doubt, org_and_request_id},
     why_text,
 };
 
 pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
     match verb {
-        OrgVerb::List(args) => list(connection, args, output).await,
+        OrgVerb::List(args) => org_list::list(connection, args, output).await,
         OrgVerb::Show { org } => {
             let request = GetOrgRequest { org: org.to_string() };
             let answer = connection.wait(connection.admin().get_org(request)).await?;
@@ -50,28 +47,6 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
         OrgVerb::SetPlan(args) => control::set_plan(connection, args, output).await,
         OrgVerb::Exempt(args) => control::exempt(connection, args, output).await,
     }
-}
-
-async fn list(connection: &Connection, page: &PageArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let (orgs, next_page_token) = paging::collect(page, async |page_size, page_token| {
-        let request = ListOrgsRequest { page_size, page_token };
-        let page = connection.wait(connection.admin().list_orgs(request)).await?;
-        Ok((page.orgs, page.next_page_token))
-    })
-    .await?;
-    let all = ListOrgsResponse { orgs, next_page_token };
-    output.answer(&all, list_table)?;
-    paging::continuation(&all.next_page_token, output);
-    Ok(Exit::Done)
-}
-
-fn list_table(all: &ListOrgsResponse, now: Millis) -> View {
-    let columns = [text("org"), text("frozen").toned(Tone::of_state), number("commits").spare(1), time("last change")];
-    let rows = all.orgs.iter().map(|org| {
-        let frozen = if org.frozen { "frozen" } else { "" };
-        [org.org.clone(), frozen.to_owned(), org.sequence.to_string(), when(now, org.last_change_at_ms)]
-    });
-    table(columns, rows)
 }
 
 async fn delete(

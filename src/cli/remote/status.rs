@@ -21,10 +21,13 @@ use super::{
     batch,
     format::{relative, wait},
     limit_view::{code_name, usage_table},
-    scope_texts,
+    org_list, scope_texts,
 };
 
 pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    if let Some(percent) = args.near {
+        return org_list::near(connection, (percent, args.limit), output).await;
+    }
     let (scope, scopes) = scope_texts(&args.scope);
     let items = args.orgs.iter().map(|org| GetStatusRequest {
         org: org.to_string(),

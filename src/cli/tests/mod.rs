@@ -346,7 +346,7 @@ fn status_of_an_org_that_fails_is_an_error_beside_the_others() {
 #[test]
 fn org_list_pages_up_to_its_limit_and_says_how_to_go_on() {
     let node = Node::start();
-    let ran = node.ask(&["org", "list", "--limit", "1200"]);
+    let ran = node.ask(&["org", "list", "--limit", "1200", "--names-only"]);
     assert_eq!((ran.exit, ran.lines().len()), (Exit::Done, 1201));
     assert_eq!(ran.lines()[0], "ORG       FROZEN  COMMITS  LAST CHANGE");
     assert_eq!(ran.lines()[2], "org-0001  frozen        7  2026-11-22T08:26:55Z (3m 5s ago)");

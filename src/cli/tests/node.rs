@@ -289,7 +289,7 @@ impl AdminService for Canned {
 
     /// 2500 orgs.
     async fn list_orgs(&self, request: Request<ListOrgsRequest>) -> Reply<ListOrgsResponse> {
-        let ListOrgsRequest { page_size, page_token } = request.into_inner();
+        let ListOrgsRequest { page_size, page_token, .. } = request.into_inner();
         self.0.lock().unwrap().page_sizes.push(page_size);
         let from: i32 = if page_token.is_empty() { 0 } else { page_token.parse().unwrap() };
         let to = (from + page_size).min(2500);
@@ -298,9 +298,10 @@ impl AdminService for Canned {
             frozen: index == 1,
             sequence: 7,
             last_change_at_ms: NOW_MS - 185_000,
+            ..OrgSummary::default()
         });
         let next_page_token = if to < 2500 { to.to_string() } else { String::new() };
-        Ok(Response::new(ListOrgsResponse { orgs: orgs.collect(), next_page_token }))
+        Ok(Response::new(ListOrgsResponse { orgs: orgs.collect(), next_page_token, ..ListOrgsResponse::default() }))
     }
 
     async fn get_org(&self, request: Request<GetOrgRequest>) -> Reply<GetOrgResponse> {

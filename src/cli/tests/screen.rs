@@ -154,7 +154,7 @@ fn watched(around: &Surroundings, args: &[&str]) -> Ran {
 
 #[test]
 fn a_watch_in_a_pipe_prints_one_answer_after_the_other_until_nobody_reads() {
-    let ran = watched(&Surroundings::default(), &["org", "list", "--limit", "5000", "--watch=200ms"]);
+    let ran = watched(&Surroundings::default(), &["org", "list", "--names-only", "--limit", "5000", "--watch=200ms"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     assert_eq!(ran.out.matches("org-0000").count(), 2, "{}", ran.out);
     assert!(ran.out.contains("\n\nORG "), "{}", ran.out);
@@ -163,7 +163,7 @@ fn a_watch_in_a_pipe_prints_one_answer_after_the_other_until_nobody_reads() {
 #[test]
 fn a_watch_on_a_terminal_writes_each_answer_over_the_one_before() {
     let screen = Surroundings { terminal: true, size: Some((80, 24)), ..Surroundings::default() };
-    let ran = watched(&screen, &["org", "list", "--limit", "5000", "--watch=200ms"]);
+    let ran = watched(&screen, &["org", "list", "--names-only", "--limit", "5000", "--watch=200ms"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     assert!(ran.out.starts_with("\u{1b}[2J\u{1b}[Hevery 200ms, Ctrl-C ends it  20"), "{:?}", &ran.out[..80]);
     let frames: Vec<_> = ran.out.split("\u{1b}[H").skip(1).collect();

@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl Book {
-    /// When nothing of the limit is left if usage goes on as it did lately; `None` = not in its running window, or
-    /// nothing is left now, or it is unlimited.
+    /// When nothing of the limit is left if usage goes on as it did lately; `None` = not in its
+    /// running window, or nothing is left now, or it is unlimited.
     pub(in crate::domain) fn runs_out_at(
         &mut self,
         policy: &OrgPolicy,

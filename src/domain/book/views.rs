@@ -1,15 +1,36 @@
 //! What operators see of a book.
 
-use super::{Book, Tally};
+use super::{Book, Standing, Tally};
 use crate::domain::{
+    decision::LimitView,
     ids::{Meter, Scope},
     lease::Now,
+    policy::OrgPolicy,
     rate::Counter,
     reply::{LedgerView, ReservationView},
-    window::Window,
+    window::{Millis, Window},
 };
 
 impl Book {
+    /// Scopes in which something was used, or is held.
+    pub(in crate::domain) fn scopes(&self) -> impl Iterator<Item = &Scope> {
+        self.scopes.keys()
+    }
+
+    /// The limits of a scope as they stand, without the instants at which they reset.
+    pub(in crate::domain) fn limit_views(
+        &mut self,
+        policy: &OrgPolicy,
+        scope: &Scope,
+        now: Millis,
+    ) -> impl Iterator<Item = LimitView> {
+        let others = self.others_of(policy, scope);
+        policy.limits_of(scope).iter().map(move |limit| {
+            let Standing { used, carried, reserved, .. } = self.standing_among(scope, others.as_ref(), limit, now);
+            LimitView { carried, ..LimitView::of(limit, scope, used, reserved) }
+        })
+    }
+
     pub(in crate::domain) fn ledger_views(&self) -> Vec<LedgerView> {
         let kept = self.tallies().filter(|(_, tally)| tally.ledger.is_used());
         let view = |(scope, tally): (&Scope, &Tally)| LedgerView {

@@ -1,4 +1,5 @@
-//! Which limits run out, and when, if the org goes on as it did lately: for those who ask, never for a decision.
+//! Which limits run out, and when, if the org goes on as it did lately: for those who ask, never
+//! for a decision.
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use crate::{
 };
 
 impl OrgState {
-    /// Adds to limits as they stand now when they run out. Of a balance of the provider's and of the number of sessions
-    /// nothing is known: what they count is in no ledger.
+    /// Adds to limits as they stand now when they run out. Of a balance of the provider's and of
+    /// the number of sessions nothing is known: what they count is in no ledger.
     pub(super) fn forecast(&mut self, views: &mut [LimitView], ctx: &Context<'_>) {
         let rate = self.rate_now(ctx);
         for view in views.iter_mut().filter(|view| view.amount.is_some()) {
@@ -30,7 +31,8 @@ impl OrgState {
         }
     }
 
-    /// The backstop counts calls, of which there is no ledger: its pace is that of its running window.
+    /// The backstop counts calls, of which there is no ledger: its pace is that of its running
+    /// window.
     fn backstop_runs_out_at(&self, record: RateRecord, ctx: &Context<'_>) -> Option<Millis> {
         let rate = &ctx.policy.rate;
         if rate.exempt == Exemption::Always {

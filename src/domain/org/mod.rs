@@ -10,6 +10,7 @@
 //! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
 //! are limits set meanwhile, `control` is what operators set over everything, `grants` what they add, `resets` what
 //! they let begin anew, `denials` are kept and explained, `forecast` says what runs out,
+//! `overview` is a line of a list,
 //! `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it,
 //! `commits` hands it all to the store.
 
@@ -24,6 +25,7 @@ mod grants;
 mod once;
 mod operators;
 mod outbox;
+mod overview;
 mod placement;
 mod pools;
 mod refund;

@@ -24,6 +24,7 @@ mod leases;
 mod model;
 mod outbox;
 mod overrides;
+mod overview;
 mod pair;
 mod past_usage;
 mod policy;

@@ -43,12 +43,6 @@ pub fn replay_exports(request: &admin::ReplayExportsRequest) -> Parsed<(OrgId, R
     Ok((org(&request.org)?, ReplayOutbox { key }))
 }
 
-/// Page size and the org to go on behind.
-pub fn page(request: &admin::ListOrgsRequest) -> Parsed<(usize, Option<OrgId>)> {
-    let after = optional(&request.page_token, |text| OrgId::parse("page_token", text))?;
-    Ok((page_size(request.page_size)?, after))
-}
-
 /// Which rows of the outbox.
 pub fn exports_page(request: &admin::ListExportsRequest) -> Parsed<(OrgId, ListOutbox)> {
     let after = optional(&request.page_token, |text| OutboxKey::parse("page_token", text))?;

@@ -99,6 +99,7 @@ impl Model {
             | Command::AskWhy(_)
             | Command::RunAudit(_)
             | Command::TryLimits(_)
+            | Command::GetOverview(_)
             | Command::GetUsage(_)
             | Command::ListOverrides(_) => unreachable!("asked by the checks themselves"),
             Command::SetBudget(set) => {

@@ -529,6 +529,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::RunAudit(_)
         | Command::GetUsage(_)
         | Command::TryLimits(_)
+        | Command::GetOverview(_)
         | Command::TakeOutbox(_)
         | Command::SettleOutbox(_)
         | Command::ListEvents(_)

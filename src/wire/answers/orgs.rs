@@ -1,0 +1,54 @@
+//! Orgs as lines of a list.
+
+use super::{int, limit};
+use crate::{
+    bounds::NEAR_PERCENT,
+    domain::{ids::OrgId, reply::Overview, rows::Head},
+    wire::admin::v1 as admin,
+};
+
+/// A line without numbers.
+pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
+    admin::OrgSummary {
+        org: org.to_string(),
+        frozen: head.frozen.is_some(),
+        sequence: int(head.seq),
+        last_change_at_ms: int(head.last_at),
+        ..admin::OrgSummary::default()
+    }
+}
+
+/// What the org says of itself. From `near_percent` on its limits are near; 0 = none of them is
+/// shown as such.
+pub fn overview(org: &OrgId, overview: &Overview, near_percent: u64) -> admin::OrgSummary {
+    let full = |percent: u64| near_percent > 0 && percent >= near_percent;
+    let near = overview.fullest.iter().filter(|(_, percent)| full(*percent));
+    let fullest = overview.fullest.first();
+    admin::OrgSummary {
+        org: org.to_string(),
+        frozen: overview.frozen,
+        plan: overview.plan.clone(),
+        states: states(overview).map(i32::from).collect(),
+        fullest: fullest.map(|(view, _)| limit(view, overview.at)),
+        used_percent: fullest.map_or(0, |(_, percent)| int(*percent)),
+        allowed_today: int(overview.today.allowed),
+        denied_today: int(overview.today.denied),
+        failed_open_today: int(overview.today.failed_open),
+        near: near.map(|(view, _)| limit(view, overview.at)).collect(),
+        admitted_total: int(overview.admitted_total),
+        ..admin::OrgSummary::default()
+    }
+}
+
+fn states(overview: &Overview) -> impl Iterator<Item = admin::OrgState> {
+    let is_near = overview.fullest.first().is_some_and(|(_, percent)| *percent >= NEAR_PERCENT);
+    let all = [
+        (overview.frozen, admin::OrgState::Frozen),
+        (overview.blocked, admin::OrgState::Blocked),
+        (overview.denied, admin::OrgState::Denied),
+        (is_near, admin::OrgState::Near),
+        (overview.exempt, admin::OrgState::Exempt),
+        (overview.overridden, admin::OrgState::Overridden),
+    ];
+    all.into_iter().filter_map(|(is_so, state)| is_so.then_some(state))
+}
