@@ -101,7 +101,7 @@ const MODULES: [(&str, &[&str]); 32] = [
 ];
 
 /// Dependencies that only some modules may name.
-const CRATES: [(&str, &[&str]); 27] = [
+const CRATES: [(&str, &[&str]); 28] = [
     ("ractor", &["actors"]),
     ("moka", &["actors", "auth"]),
     ("sled", &["store::kv"]),
@@ -127,6 +127,7 @@ const CRATES: [(&str, &[&str]); 27] = [
     ("rcgen", &["cli::cert"]),
     ("hmac", &["billing"]),
     ("clap", &["cli"]),
+    ("ratatui", &["cli::top"]),
     ("prometheus_client", &["telemetry"]),
     ("toml", &["auth", "cli::context", "config"]),
 ];

@@ -23,6 +23,7 @@ mod reservation;
 mod session;
 mod settle;
 mod token;
+mod top;
 mod usage;
 mod values;
 
@@ -58,6 +59,7 @@ pub(super) use reservation::{ReservationListArgs, ReservationVerb, StateArg};
 pub(super) use session::{HeartbeatArgs, SessionEndArgs, SessionNameArgs, SessionStartArgs, SessionVerb};
 pub(super) use settle::{CommitArgs, CompleteArgs, ExtendArgs, RecordArgs, ReservedArgs, ResumeArgs};
 pub(super) use token::{Expires, TokenCreateArgs, TokenImportArgs, TokenPlaceArgs, TokenRevokeArgs, TokenVerb};
+pub(super) use top::{TopArgs, TopOrder};
 pub(super) use usage::{ByArg, UsageArgs};
 pub(super) use values::{MeterAmount, PeriodLimit, timeout};
 
@@ -225,6 +227,8 @@ pub(super) enum RemoteVerb {
     Acquire(AcquireArgs),
     /// Show every limit of one or more orgs, or of all orgs the limits that are nearly used up
     Status(StatusArgs),
+    /// Watch the busiest orgs, what is denied, what is nearly used up and what fails open; q quits
+    Top(TopArgs),
     /// Say why calls of an org are denied, since when, until when, and what lets them through (exit 3 if they are)
     Why(AskWhyArgs),
     /// Show what each gate said of one decision, with its numbers

@@ -58,6 +58,13 @@ const EXAMPLES: [(&str, &[&str]); 66] = [
             "tollgate status --near 80    # of all orgs, the fullest limit first",
         ],
     ),
+    (
+        "top",
+        &[
+            "tollgate top    # keys: c d u o sort, q quits",
+            "tollgate top --once --by denied    # one table, for a pipe",
+        ],
+    ),
     ("why", &["tollgate why acme    # exit 3 where calls are denied", "tollgate why acme --at 2h"]),
     ("explain", &["tollgate explain acme 0123456789abcdef0123456789abcdef", "tollgate explain acme --at 2h"]),
     ("denials", &["tollgate denials acme --since 1d", "tollgate denials acme --by-day"]),

@@ -19,6 +19,7 @@ mod remote;
 #[cfg(test)]
 mod tests;
 mod token;
+mod top;
 mod watch;
 
 use std::{env, ffi::OsString, io::Write};

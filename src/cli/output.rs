@@ -29,6 +29,7 @@ use crate::{
     wire::json::{ErrorJson, Json, JsonError},
 };
 
+pub(super) use fit::safe;
 pub(super) use screen::{ColorChoice, Screen, Surroundings};
 pub(super) use view::{Tone, View, facts, note, number, table, text, time};
 

@@ -14,7 +14,7 @@ from plane import refusal
 
 OWN, OTHER, MISSING = "own", "other", "missing"
 # What a caller that may reach every org is answered.
-OF_ITS_ORGS = {"tollgate.admin.v1.AdminService/WatchEvents"}
+OF_ITS_ORGS = {"tollgate.admin.v1.AdminService/WatchEvents", "tollgate.admin.v1.AdminService/ListOrgs"}
 NODE_WIDE = {
     "tollgate.admin.v1.AdminService/Reload": None,
     "tollgate.admin.v1.AdminService/DrainNode": "NODE_UNKNOWN",

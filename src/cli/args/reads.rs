@@ -17,6 +17,8 @@ impl RemoteVerb {
             Self::Billing(verb) => matches!(verb, BillingVerb::Exports { .. }),
             Self::Events(args) => !args.follow,
             Self::Why(_) | Self::Explain(_) | Self::Denials(_) | Self::Usage(_) | Self::Plan(_) => true,
+            // It asks again by itself; one table of it may be asked for again.
+            Self::Top(args) => args.once,
             Self::Status(_) | Self::Reservation(_) | Self::Audit(_) | Self::Node | Self::Cluster(_) => true,
             Self::Commit(_) | Self::Release(_) | Self::Extend(_) | Self::Record(_) | Self::Complete(_) => false,
             Self::Refund(_) | Self::Resume(_) | Self::Drain(_) | Self::Reload | Self::Snapshot(_) => false,

@@ -45,7 +45,7 @@ use super::{
     connect::Connection,
     failure::Failure,
     output::Output,
-    watch,
+    top, watch,
 };
 use crate::domain::{ids::Scope, input::InputError};
 
@@ -119,6 +119,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
             acquire::run(&open().await?, request, output).await
         }
         RemoteVerb::Status(args) => status::run(&open().await?, args, output).await,
+        RemoteVerb::Top(args) => top::run(global, args, output).await,
         RemoteVerb::Why(args) => explain::why(&open().await?, args, output).await,
         RemoteVerb::Explain(args) => explain::explain(&open().await?, args, output).await,
         RemoteVerb::Denials(args) => explain::denials(&open().await?, args, output).await,
