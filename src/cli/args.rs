@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod global;
 mod grants;
+mod man;
 mod orgs;
 mod plan;
 mod pool;
@@ -49,6 +50,7 @@ pub(super) use events::{ChangesArgs, EventsArgs, LogArgs, Since};
 pub(super) use explain::{AskWhyArgs, DenialsArgs, ExplainArgs};
 pub(super) use global::GlobalArgs;
 pub(super) use grants::{GrantArgs, ResetArgs, RevokeGrantArgs};
+pub(super) use man::ManArgs;
 pub(super) use orgs::{OrgListArgs, OrgStateArg, StatusArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use pool::{
@@ -110,6 +112,8 @@ pub(super) enum Verb {
         /// The shell that will read it
         shell: Shell,
     },
+    /// Write the pages of the manual, one for each command
+    Man(ManArgs),
 }
 
 /// Verbs that work on files of this machine.

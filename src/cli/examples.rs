@@ -41,6 +41,7 @@ const EXAMPLES: [(&str, &[&str]); 66] = [
     ("context show", &["tollgate context show prod"]),
     ("context remove", &["tollgate context remove prod"]),
     ("completions", &["tollgate completions bash > /usr/share/bash-completion/completions/tollgate"]),
+    ("man", &["tollgate man /usr/local/share/man/man1", "tollgate man > tollgate.1    # the first page alone"]),
     // May it run, and what follows.
     (
         "acquire",
@@ -192,8 +193,11 @@ pub(super) fn command() -> Command {
     })
 }
 
+/// What stands before the examples of a command.
+pub(super) const HEADING: &str = "Examples:";
+
 fn shown(lines: &[&str]) -> String {
-    format!("Examples:\n  {}", lines.join("\n  "))
+    format!("{HEADING}\n  {}", lines.join("\n  "))
 }
 
 fn with(command: Command, names: &[&str], text: &str) -> Command {

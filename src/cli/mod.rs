@@ -13,6 +13,7 @@ mod context;
 mod examples;
 mod failure;
 mod local;
+mod man;
 mod output;
 mod private;
 mod remote;
@@ -93,6 +94,7 @@ where
         Verb::Local(verb) => run_local(verb, &mut output),
         Verb::Context(verb) => context::run(verb, &cli.global, around, &mut output),
         Verb::Completions { shell } => complete(*shell, &mut output),
+        Verb::Man(args) => man::run(args, &mut output),
     };
     output.finish(exit)
 }
