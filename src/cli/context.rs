@@ -84,6 +84,12 @@ pub(super) fn filled(mut global: GlobalArgs, around: &Surroundings) -> Result<Gl
     Ok(global)
 }
 
+/// The names of all contexts, and the one that stands for none; nothing where the file cannot be read.
+pub(super) fn names(around: &Surroundings) -> Vec<String> {
+    let file = place(around).and_then(|path| read(&path)).unwrap_or_default();
+    file.contexts.into_keys().chain([NONE.to_owned()]).collect()
+}
+
 pub(super) fn run(verb: &ContextVerb, global: &GlobalArgs, around: &Surroundings, output: &mut Output<'_>) -> Exit {
     let done = place(around).and_then(|path| match verb {
         ContextVerb::Add(args) => add(args, global, &path, output),

@@ -40,7 +40,13 @@ const EXAMPLES: [(&str, &[&str]); 66] = [
     ("context use", &["tollgate context use prod", "tollgate context use default    # none"]),
     ("context show", &["tollgate context show prod"]),
     ("context remove", &["tollgate context remove prod"]),
-    ("completions", &["tollgate completions bash > /usr/share/bash-completion/completions/tollgate"]),
+    (
+        "completions",
+        &[
+            "tollgate completions bash > /usr/share/bash-completion/completions/tollgate",
+            "tollgate completions fish > ~/.config/fish/completions/tollgate.fish",
+        ],
+    ),
     ("man", &["tollgate man /usr/local/share/man/man1", "tollgate man > tollgate.1    # the first page alone"]),
     // May it run, and what follows.
     (

@@ -7,6 +7,7 @@
 mod address;
 mod args;
 mod cert;
+mod complete;
 mod confirm;
 mod connect;
 mod context;
@@ -26,7 +27,6 @@ mod watch;
 use std::{env, ffi::OsString, io::Write};
 
 use clap::{FromArgMatches, ValueEnum, error::ErrorKind};
-use clap_complete::Shell;
 
 use crate::{
     clock,
@@ -75,6 +75,9 @@ where
     T: Into<OsString> + Clone,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    if let Some(shell) = &around.completes {
+        return complete::answer(shell, &args, around, &mut Output::new(out, err, Format::Table, Screen::PIPE, now));
+    }
     let cli = match parsed(&args) {
         Ok(cli) => cli,
         Err(not_run) => return explain(&not_run, &mut Output::new(out, err, format_of(&args), Screen::PIPE, now)),
@@ -93,7 +96,7 @@ where
         _ if cli.global.watch.is_some() => remote::not_watched(&mut output),
         Verb::Local(verb) => run_local(verb, &mut output),
         Verb::Context(verb) => context::run(verb, &cli.global, around, &mut output),
-        Verb::Completions { shell } => complete(*shell, &mut output),
+        Verb::Completions { shell } => complete::script(*shell, args.first(), &mut output),
         Verb::Man(args) => man::run(args, &mut output),
     };
     output.finish(exit)
@@ -166,12 +169,4 @@ fn mistake(kind: ErrorKind, text: &str) -> String {
     let ends = ["\n\nUsage:", "\n\nFor more information"];
     let end = ends.iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
     text[..end].trim_end().to_owned()
-}
-
-fn complete(shell: Shell, output: &mut Output<'_>) -> Exit {
-    // Written to memory first: the generator panics when its writer fails, as a closed pipe does.
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut examples::command(), "tollgate", &mut script);
-    output.data_bytes(&script);
-    Exit::Done
 }

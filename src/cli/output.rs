@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub(super) use fit::safe;
-pub(super) use screen::{ColorChoice, Screen, Surroundings};
+pub(super) use screen::{COMPLETE, ColorChoice, Screen, Surroundings};
 pub(super) use view::{Tone, View, facts, note, number, table, text, time};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

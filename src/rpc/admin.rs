@@ -166,6 +166,7 @@ pub(super) async fn get_node(service: &Service, _: &Call, _: admin::GetNodeReque
         reload_mistakes: view.reloaded.mistakes.clone(),
         disk_free_bytes: view.disk.map_or(0, |disk| answers::int(disk.free)),
         disk_size_bytes: view.disk.map_or(0, |disk| answers::int(disk.size)),
+        plans: view.plans,
     })
 }
 

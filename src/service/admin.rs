@@ -62,6 +62,8 @@ pub struct NodeView {
     pub generation: u64,
     /// What became of the last reload.
     pub reloaded: Arc<Reloaded>,
+    /// Names of the plans that are configured.
+    pub plans: Vec<String>,
 }
 
 impl Service {
@@ -215,6 +217,7 @@ impl Service {
             bounds: Bound::ALL.iter().map(|bound| (bound.name(), rules.bounds.get(*bound))).collect(),
             generation: rules.generation,
             reloaded: self.last_reload(),
+            plans: rules.policies.plan_names(),
         }
     }
 

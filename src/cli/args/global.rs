@@ -11,7 +11,7 @@ use crate::cli::{
 };
 
 /// Options that every verb accepts.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// How to reach the node: the context of this name [default: the one in use, see `tollgate context`]

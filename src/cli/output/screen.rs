@@ -12,6 +12,9 @@ use std::{
 use clap::ValueEnum;
 use terminal_size::terminal_size_of;
 
+/// The variable by which the script of a shell asks for completions.
+pub(in crate::cli) const COMPLETE: &str = "TOLLGATE_COMPLETE";
+
 /// No layout is made for less.
 const LEAST_WIDTH: usize = 20;
 
@@ -40,6 +43,8 @@ pub(in crate::cli) struct Surroundings {
     pub(in crate::cli) config_home: Option<PathBuf>,
     /// Whether `NO_COLOR` is set to anything, or the terminal has no colours.
     pub(in crate::cli) no_color: bool,
+    /// The shell that asks how a command line may go on, in place of running it.
+    pub(in crate::cli) completes: Option<String>,
 }
 
 impl Surroundings {
@@ -58,6 +63,7 @@ impl Surroundings {
             size,
             columns: env::var("COLUMNS").ok(),
             no_color: set("NO_COLOR") || plain,
+            completes: env::var(COMPLETE).ok().filter(|shell| !shell.is_empty()),
         }
     }
 }

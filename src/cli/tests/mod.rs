@@ -3,6 +3,7 @@
 mod audit;
 mod billing;
 mod budget;
+mod complete;
 mod context;
 mod control;
 mod errors;

@@ -492,6 +492,7 @@ impl AdminService for Canned {
             write_behind_ms: 10,
             write_behind_max: 4096,
             bounds: [("org_in_flight".to_owned(), 1024), ("batch_items".to_owned(), 1000)].into(),
+            plans: vec!["free".into(), "pro".into()],
             ..GetNodeResponse::default()
         }))
     }
