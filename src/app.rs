@@ -149,7 +149,7 @@ pub async fn run(
     let table = if cells.is_empty() { Table::alone() } else { Table::shared(clock.clone(), cells.len()) };
     let callers = Authenticators::of(&config, sources, &clock);
     let turn = usize::try_from(random()? % 1000).unwrap_or(0);
-    let provider = billing::provider(&config, clock.clone())?;
+    let (provider, secrets) = billing::provider(&config, clock.clone())?;
     let orgs = start_orgs(&config, &store, &table, &clock, &provider, &metrics).await?;
     let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     let addresses = listeners.addresses();
@@ -182,7 +182,7 @@ pub async fn run(
     }
     health.set_serving(service.is_serving()).await;
     let http_stop = CancellationToken::new();
-    let http = http::serve(service.clone(), callers.metrics, http, billing::webhook_key(&config), http_stop.clone());
+    let http = http::serve(service.clone(), callers.metrics, http, secrets.webhook(), http_stop.clone());
     let doors = ending::Doors {
         grpc: tokio::spawn(grpc),
         http: (tokio::spawn(http), http_stop),
@@ -193,7 +193,7 @@ pub async fn run(
     let said = service.clone();
     beside.push(tokio::spawn(watch_clock(clock, engine.clone(), move |why| said.node_is(Part::Clock, why))));
     beside.push(tokio::spawn(supervisor.clone().watch(service.clone())));
-    let reloading = reload::Reloading::new(service.clone(), store.clone(), callers.rpcs.clone(), config, source.load);
+    let reloading = reload::Reloading::new(service.clone(), store.clone(), callers.rpcs, secrets, config, source.load);
     beside.push(tokio::spawn(reloading.apply(source.hangups, asked, supervisor.clone())));
     supervisor.ready(&service.health());
     let ended = ending::until_over(shutdown, &service, &health, &*store, &supervisor).await;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+
 use super::Failure;
 use crate::{
     actors::billing::BillingRules,
@@ -16,15 +18,42 @@ use crate::{
     ports::{BillingProvider, Clock},
 };
 
-/// Who keeps the balances. With `static` the org's own ledger does, and nobody is asked.
-pub(super) fn provider(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<dyn BillingProvider>, Failure> {
+/// Who keeps the balances, with the secrets that it shares with this node. With `static` the org's own ledger keeps
+/// them, and nobody is asked.
+pub(super) fn provider(config: &Config, clock: Arc<dyn Clock>) -> Result<(Arc<dyn BillingProvider>, Secrets), Failure> {
     match &config.billing.provider {
-        ProviderKind::None | ProviderKind::Static => Ok(Arc::new(NoBilling)),
-        ProviderKind::Autumn(autumn) => {
+        ProviderKind::None | ProviderKind::Static => Ok((Arc::new(NoBilling), Secrets::default())),
+        ProviderKind::Autumn(config_of) => {
             let failed = |error| Failure(format!("billing.autumn: {error}"));
-            let key = SecretKey::parse(autumn.secret_key.reveal()).map_err(failed)?;
-            Ok(Arc::new(Autumn::new(settings(config, autumn, key), clock).map_err(failed)?))
+            let key = SecretKey::parse(config_of.secret_key.reveal()).map_err(failed)?;
+            let autumn = Arc::new(Autumn::new(settings(config, config_of, key), clock).map_err(failed)?);
+            let webhook = Arc::new(ArcSwapOption::from_pointee(webhook_key(config_of)));
+            Ok((autumn.clone(), Secrets { autumn: Some(autumn), webhook }))
         }
+    }
+}
+
+/// What a reload replaces while the provider is asked on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Secrets {
+    autumn: Option<Arc<Autumn>>,
+    webhook: Arc<ArcSwapOption<WebhookKey>>,
+}
+
+impl Secrets {
+    /// The key that signs webhooks, where there is one.
+    pub(super) fn webhook(&self) -> Arc<ArcSwapOption<WebhookKey>> {
+        self.webhook.clone()
+    }
+
+    /// Takes over those of a configuration that runs from now on: the next call has them.
+    pub(super) fn renew(&self, config: &Config) {
+        let (Some(autumn), ProviderKind::Autumn(config)) = (&self.autumn, &config.billing.provider) else { return };
+        let key = SecretKey::parse(config.secret_key.reveal());
+        if let Err(error) = key.and_then(|key| autumn.authorise(&key)) {
+            tracing::error!(%error, "the key of billing.autumn was not replaced, the one before is used on");
+        }
+        self.webhook.store(webhook_key(config).map(Arc::new));
     }
 }
 
@@ -45,12 +74,8 @@ fn settings(config: &Config, autumn: &AutumnConfig, secret_key: SecretKey) -> Au
     }
 }
 
-/// The key that signs webhooks, where there is one.
-pub(super) fn webhook_key(config: &Config) -> Option<WebhookKey> {
-    match &config.billing.provider {
-        ProviderKind::Autumn(autumn) => autumn.webhook_key.as_ref().map(|key| WebhookKey::new(key.reveal())),
-        ProviderKind::None | ProviderKind::Static => None,
-    }
+fn webhook_key(autumn: &AutumnConfig) -> Option<WebhookKey> {
+    autumn.webhook_key.as_ref().map(|key| WebhookKey::new(key.reveal()))
 }
 
 pub(super) fn rules(config: &Config) -> BillingRules {

@@ -12,17 +12,19 @@ use tokio::{
     time::timeout,
 };
 
-use super::{auth, cluster, rules, supervisor::Supervisor};
+use super::{auth, billing::Secrets, cluster, rules, supervisor::Supervisor};
 use crate::{
     auth::Authenticator,
-    config::{Config, ConfigErrors, Policies, Reload},
+    config::{Change, Config, ConfigErrors, Policies, Reload},
     domain::{ids::OrgId, shard::ShardSet},
     ports::OrgStore,
-    service::{Asked, RELOAD_WITHIN, Reloaded, Service},
+    service::{Asked, CHANGES_MAX, ConfigChange, RELOAD_WITHIN, Reloaded, Service},
 };
 
 /// Orgs listed at a time.
 const PAGE: usize = 256;
+/// Changes that a line of the log lists.
+const LOGGED: usize = 32;
 /// Orgs that a refusal names.
 const NAMED: usize = 3;
 
@@ -48,6 +50,7 @@ pub(super) struct Reloading {
     service: Arc<Service>,
     store: Arc<dyn OrgStore>,
     callers: Arc<Authenticator>,
+    secrets: Secrets,
     current: Config,
     load: Load,
     /// One that has not ended, if the last took too long.
@@ -60,10 +63,11 @@ impl Reloading {
         service: Arc<Service>,
         store: Arc<dyn OrgStore>,
         callers: Arc<Authenticator>,
+        secrets: Secrets,
         current: Config,
         load: Load,
     ) -> Self {
-        Self { service, store, callers, current, load, reading: None }
+        Self { service, store, callers, secrets, current, load, reading: None }
     }
 
     /// Reloads for every hangup and for every call that asks, one after the other, as long as the node runs.
@@ -121,10 +125,11 @@ impl Reloading {
         }
     }
 
-    fn take_over(&mut self, Reload { running, needs_restart }: Reload) -> Reloaded {
+    fn take_over(&mut self, Reload { running, needs_restart, changes }: Reload) -> Reloaded {
         let generation = self.service.orgs().rules().generation + 1;
         self.service.orgs().reload(rules(&running, self.service.orgs().now(), generation));
         auth::grant(self.callers.sources(), &running);
+        self.secrets.renew(&running);
         if let Some(membership) = self.service.membership() {
             membership.configured(&cluster::digest(&running));
         }
@@ -133,12 +138,16 @@ impl Reloading {
         for warning in &warnings {
             tracing::warn!("{warning}");
         }
+        let changed = changes.len();
+        let changes: Vec<_> = changes.into_iter().take(CHANGES_MAX).map(shown).collect();
+        let listed = changes.iter().take(LOGGED).map(ToString::to_string).collect::<Vec<_>>().join("; ");
         if needs_restart.is_empty() {
-            tracing::info!(generation, "configuration reloaded");
+            tracing::info!(generation, changed, changes = listed, "configuration reloaded");
         } else {
-            tracing::warn!(generation, ?needs_restart, "configuration reloaded in part: some keys need a restart");
+            let message = "configuration reloaded in part: some keys need a restart";
+            tracing::warn!(generation, changed, changes = listed, ?needs_restart, "{message}");
         }
-        Reloaded { generation, needs_restart, mistakes: Vec::new(), warnings }
+        Reloaded { generation, needs_restart, changed, changes, mistakes: Vec::new(), warnings }
     }
 
     fn refuse(&self, mistakes: Vec<String>) -> Reloaded {
@@ -149,9 +158,13 @@ impl Reloading {
             // They still wait: what was read now changes nothing.
             needs_restart: self.service.last_reload().needs_restart.clone(),
             mistakes,
-            warnings: Vec::new(),
+            ..Reloaded::default()
         }
     }
+}
+
+fn shown(Change { key, from, to, is_secret, needs_restart }: Change) -> ConfigChange {
+    ConfigChange { key, from, to, is_secret, needs_restart }
 }
 
 /// Why a reload looks like an accident, if it does.
@@ -293,7 +306,7 @@ mod tests {
         });
         let (service, store) = (node.service.clone(), node.store.clone());
         let callers = Authenticator::open(Arc::new(crate::testing::TestClock::default()));
-        let mut reloading = Reloading { service, store, callers, current: Config::default(), load, reading: None };
+        let mut reloading = Reloading::new(service, store, callers, Secrets::default(), Config::default(), load);
         let (late, ()) = tokio::join!(reloading.reload(), tokio::time::advance(RELOAD_WITHIN));
         assert!(late.mistakes[0].contains("within 30s"), "{late:?}");
         let again = reloading.reload().await;

@@ -50,6 +50,7 @@ mod policies;
 mod pools;
 mod reader;
 mod reload;
+mod said;
 mod scopes;
 mod secret;
 mod sections;
@@ -76,6 +77,7 @@ pub use self::{
     mistake::{ConfigErrors, Mistake, Place},
     policies::Policies,
     reload::Reload,
+    said::Change,
     secret::Secret,
     sections::{Durability, Listen, Log, LogFormat, LogLevel},
     tls::TlsFiles,
@@ -84,6 +86,7 @@ use self::{
     billing::{Budget, billing},
     mistake::Findings,
     reader::Section,
+    said::Said,
     sections::{DIRECTORY_RULE, accept_lost_limits, bounds, data_dir, durability, listen, log, node},
     tree::Table,
 };
@@ -126,6 +129,7 @@ pub struct Config {
     pub accept_lost_limits: bool,
     /// There is a file, and it says nothing.
     pub is_blank: bool,
+    said: Said,
     warnings: Vec<String>,
 }
 
@@ -243,6 +247,7 @@ impl Config {
 
     /// Reads everything, defaults where a value is missing or refused.
     fn read(table: Table, findings: &mut Findings) -> Self {
+        let said = Said::of(&table);
         let mut root = Section::root(table, findings);
         let listen = listen(root.section("listen"));
         let cluster = cluster::cluster(root.section("cluster"), &listen);
@@ -270,6 +275,7 @@ impl Config {
             is_blank: false,
             node: node(root.section("node")),
             log: log(root.section("log")),
+            said,
             warnings: Vec::new(),
         }
     }

@@ -3,15 +3,21 @@
 //! One function gives both what runs afterwards and which keys wait for a restart, so the two cannot
 //! disagree. Each struct of the configuration is taken apart here without `..`: a new key does not
 //! compile until it either comes from the new configuration (it applies at once) or goes through
-//! [`Waiting::at_start`].
+//! [`Waiting::at_start`]. What is announced beside it, old and new values, is what the two configurations say.
 
 use std::path::PathBuf;
 
 use super::{
-    Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Cluster, Config, Durability, JwtConfig, Listen, Log,
-    PeerFiles, Policies, ProviderKind, TlsFiles, billing::POLICY_KEYS, policies::POLICY_SECTIONS,
+    Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Change, Cluster, Config, Durability, JwtConfig,
+    Listen, Log, PeerFiles, Policies, ProviderKind, TlsFiles,
+    billing::POLICY_KEYS,
+    policies::POLICY_SECTIONS,
+    said::{Said, is_in},
 };
 use crate::bounds::{Applies, Bound, Bounds};
+
+const SECRET_KEY: &str = "billing.autumn.secret_key_file";
+const WEBHOOK_KEY: &str = "billing.autumn.webhook_secret_file";
 
 /// The result of a reload.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,20 +27,30 @@ pub struct Reload {
     pub running: Config,
     /// Keys that differ in the new configuration and take effect only with a restart.
     pub needs_restart: Vec<String>,
+    /// Every key that differs from what ran, each with whether it takes effect now.
+    pub changes: Vec<Change>,
 }
 
 /// The keys that wait for a restart.
 #[derive(Debug, Default)]
-struct Waiting(Vec<String>);
+struct Waiting {
+    named: Vec<String>,
+    /// Sections that wait as a whole, with a key that is named.
+    sections: Vec<&'static str>,
+}
 
 impl Waiting {
     /// Keeps the old value of a key that is read once, at start, and notes the key where the new
     /// value differs.
     fn at_start<T: PartialEq>(&mut self, key: &str, old: T, new: &T) -> T {
         if old != *new {
-            self.0.push(key.to_owned());
+            self.named.push(key.to_owned());
         }
         old
+    }
+
+    fn holds(&self, key: &str) -> bool {
+        self.named.iter().map(String::as_str).chain(self.sections.iter().copied()).any(|name| is_in(key, name))
     }
 }
 
@@ -45,6 +61,7 @@ impl Config {
     pub fn reload(self, new: Self) -> Reload {
         let mut waits = Waiting::default();
         let can_enforce = self.billing.can_enforce_policies_of(&new.billing);
+        let mut changes = self.said.changes(&new.said, &changed_secrets(&self.billing, &new.billing));
         let Self {
             listen,
             tls,
@@ -60,9 +77,10 @@ impl Config {
             pool_stats,
             accept_lost_limits,
             is_blank,
+            said,
             warnings,
         } = new;
-        let running = Self {
+        let mut running = Self {
             listen: reload_listen(self.listen, &listen, &mut waits),
             tls: reload_tls(self.tls, tls, &mut waits),
             auth: reload_auth(self.auth, &auth, &mut waits),
@@ -72,15 +90,29 @@ impl Config {
             node: waits.at_start("node.name", self.node, &node),
             log: reload_log(self.log, &log, &mut waits),
             billing: reload_billing(self.billing, billing, &mut waits),
-            policies: reload_policies(self.policies, policies, can_enforce, &mut waits),
+            policies: reload_policies(self.policies, policies, can_enforce, &changes, &mut waits),
             bounds: reload_bounds(self.bounds, &bounds, &mut waits),
             pool_stats,
             accept_lost_limits,
             is_blank,
+            said: Said::default(),
             warnings,
         };
-        Reload { running, needs_restart: waits.0 }
+        for change in &mut changes {
+            change.needs_restart = waits.holds(&change.key);
+        }
+        running.said = self.said.running(said, &changes);
+        Reload { running, needs_restart: waits.named, changes }
     }
+}
+
+/// The keys of secrets that have changed, wherever their files are.
+fn changed_secrets(old: &Billing, new: &Billing) -> Vec<&'static str> {
+    let (ProviderKind::Autumn(old), ProviderKind::Autumn(new)) = (&old.provider, &new.provider) else {
+        return Vec::new();
+    };
+    let differ = [(SECRET_KEY, old.secret_key != new.secret_key), (WEBHOOK_KEY, old.webhook_key != new.webhook_key)];
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 
 fn reload_listen(old: Listen, new: &Listen, waits: &mut Waiting) -> Listen {
@@ -94,7 +126,10 @@ fn reload_listen(old: Listen, new: &Listen, waits: &mut Waiting) -> Listen {
 
 /// A node that is alone does not join a cluster while it runs, nor leaves one.
 fn reload_cluster(old: Option<Cluster>, new: &Option<Cluster>, waits: &mut Waiting) -> Option<Cluster> {
-    let (Some(old), Some(new)) = (&old, new) else { return waits.at_start("cluster.postgres_urls", old, new) };
+    let (Some(old), Some(new)) = (&old, new) else {
+        waits.sections.push("cluster");
+        return waits.at_start("cluster.postgres_urls", old, new);
+    };
     let Cluster { postgres_urls, advertise, advertise_grpc, weight, tls } = new;
     Some(Cluster {
         postgres_urls: waits.at_start("cluster.postgres_urls", old.postgres_urls.clone(), postgres_urls),
@@ -179,13 +214,19 @@ fn reload_log(old: Log, new: &Log, waits: &mut Waiting) -> Log {
     }
 }
 
-/// The policies of orgs apply at once where the running provider can enforce them.
-fn reload_policies(old: Policies, new: Policies, can_enforce: bool, waits: &mut Waiting) -> Policies {
+/// The policies of orgs apply at once where the running provider can enforce them. Otherwise those wait that differ.
+fn reload_policies(
+    old: Policies,
+    new: Policies,
+    can_enforce: bool,
+    changes: &[Change],
+    waits: &mut Waiting,
+) -> Policies {
     if can_enforce {
         return new;
     }
-    waits.0.extend(POLICY_KEYS.map(|key| format!("billing.{key}")));
-    waits.0.extend(POLICY_SECTIONS.map(str::to_owned));
+    let names = POLICY_KEYS.map(|key| format!("billing.{key}")).into_iter().chain(POLICY_SECTIONS.map(str::to_owned));
+    waits.named.extend(names.filter(|name| changes.iter().any(|change| is_in(&change.key, name))));
     old
 }
 
@@ -216,6 +257,9 @@ fn reload_billing(old: Billing, new: Billing, waits: &mut Waiting) -> Billing {
             ProviderKind::None | ProviderKind::Static => old,
         }),
     };
+    if old_name != new_name {
+        waits.sections.push("billing.autumn");
+    }
     Billing { provider, rules }
 }
 
@@ -244,13 +288,17 @@ fn reload_billing_rules(old: BillingRules, new: &BillingRules, waits: &mut Waiti
     }
 }
 
-/// Of a secret, the content of its file is compared.
+/// Another secret applies at once: what its file holds is compared. A key is for its own address, and waits with it.
 fn reload_autumn(old: AutumnConfig, new: &AutumnConfig, waits: &mut Waiting) -> AutumnConfig {
     let AutumnConfig { base_url, secret_key, webhook_key, api_version, breaker_failures, breaker_pause } = new;
+    let is_there = old.base_url == *base_url;
     AutumnConfig {
         base_url: waits.at_start("billing.autumn.base_url", old.base_url, base_url),
-        secret_key: waits.at_start("billing.autumn.secret_key_file", old.secret_key, secret_key),
-        webhook_key: waits.at_start("billing.autumn.webhook_secret_file", old.webhook_key, webhook_key),
+        secret_key: match is_there {
+            true => secret_key.clone(),
+            false => waits.at_start(SECRET_KEY, old.secret_key, secret_key),
+        },
+        webhook_key: webhook_key.clone(),
         api_version: waits.at_start("billing.autumn.api_version", old.api_version, api_version),
         breaker_failures: waits.at_start("billing.autumn.breaker_failures", old.breaker_failures, breaker_failures),
         breaker_pause: waits.at_start("billing.autumn.breaker_pause", old.breaker_pause, breaker_pause),

@@ -4,6 +4,7 @@ mod webhooks;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use axum::{
     Router,
     extract::{Request, State},
@@ -22,15 +23,17 @@ use crate::{
 
 use webhooks::Webhooks;
 
-/// Serves until `stop`. Metrics are for whoever may read what is kept, where that is asked for.
+/// Serves until `stop`. Metrics are for whoever may read what is kept, where that is asked for. The key of webhooks may
+/// change while it serves.
 pub async fn serve(
     service: Arc<Service>,
     metrics_for: Arc<Authenticator>,
     door: Door,
-    webhook_key: Option<WebhookKey>,
+    webhook_key: Arc<ArcSwapOption<WebhookKey>>,
     stop: CancellationToken,
 ) {
-    let mut routes = Router::new()
+    let webhooks = Arc::new(Webhooks { service: service.clone(), key: webhook_key, seen: Seen::default() });
+    let routes = Router::new()
         .route(
             "/metrics",
             get(move |State(service): State<Arc<Service>>, request: Request| {
@@ -39,11 +42,8 @@ pub async fn serve(
         )
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .with_state(service.clone());
-    if let Some(key) = webhook_key {
-        let state = Arc::new(Webhooks { service, key, seen: Seen::default() });
-        routes = routes.merge(Router::new().route("/webhooks/autumn", post(webhooks::autumn)).with_state(state));
-    }
+        .with_state(service)
+        .merge(Router::new().route("/webhooks/autumn", post(webhooks::autumn)).with_state(webhooks));
     door.serve(routes, stop).await;
 }
 

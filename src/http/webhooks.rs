@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwapOption;
 use axum::{
     body::{Body, to_bytes},
     extract::{Request, State},
@@ -24,17 +25,19 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Webhooks {
     pub(super) service: Arc<Service>,
-    pub(super) key: WebhookKey,
+    pub(super) key: Arc<ArcSwapOption<WebhookKey>>,
     pub(super) seen: Seen,
 }
 
 pub(super) async fn autumn(State(webhooks): State<Arc<Webhooks>>, request: Request) -> Response {
+    // Without a secret nobody can be known by it, and the address does not exist.
+    let Some(key) = webhooks.key.load_full() else { return StatusCode::NOT_FOUND.into_response() };
     let (head, body) = request.into_parts();
     let Some(body) = whole(body).await else {
         return (StatusCode::PAYLOAD_TOO_LARGE, "the message is too large or too slow\n").into_response();
     };
-    let Webhooks { service, key, seen } = &*webhooks;
-    match receive(&head.headers, &body, service.now(), key, seen) {
+    let Webhooks { service, seen, .. } = &*webhooks;
+    match receive(&head.headers, &body, service.now(), &key, seen) {
         Ok(org) => {
             tracing::info!(org = org.as_ref().map(tracing::field::display), "billing webhook");
             if let Some(org) = org {

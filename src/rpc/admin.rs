@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::ids::OrgId,
-    service::{Call, Service},
+    service::{Call, ConfigChange, Service},
     wire::{admin::v1 as admin, answers, requests},
 };
 
@@ -178,5 +178,12 @@ pub(super) async fn reload(service: &Service, call: &Call, _: admin::ReloadReque
         needs_restart: reloaded.needs_restart.clone(),
         mistakes: reloaded.mistakes.clone(),
         warnings: reloaded.warnings.clone(),
+        changes: reloaded.changes.iter().cloned().map(config_change).collect(),
+        changed: answers::size(reloaded.changed),
     })
+}
+
+fn config_change(change: ConfigChange) -> admin::ConfigChange {
+    let ConfigChange { key, from, to, is_secret: secret, needs_restart } = change;
+    admin::ConfigChange { key, from, to, secret, needs_restart }
 }

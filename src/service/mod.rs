@@ -50,7 +50,7 @@ pub use acquire::{Ask, Asks, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
 pub use explain::Explanation;
-pub use reload::{Asked, RELOAD_WITHIN, Reloaded, Reloads};
+pub use reload::{Asked, CHANGES_MAX, ConfigChange, RELOAD_WITHIN, Reloaded, Reloads};
 pub use snapshot::{SnapshotAt, SnapshotPiece};
 pub use usage::{UsageAt, UsageLine, UsagePage, UsagePeriod, UsageQuery};
 

@@ -1,6 +1,7 @@
 //! Reloads of the configuration: how a call asks for one, and what became of the last.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -22,6 +23,35 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2 * RELOAD_WITHIN.as_secs() 
 /// Calls that are handed over and not taken yet: all of them share the next reload. Further ones wait for their turn.
 const HANDED_OVER_MAX: usize = 64;
 
+/// Changes that an answer lists.
+pub const CHANGES_MAX: usize = 1_000;
+
+/// One key to which a reload gave another value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigChange {
+    /// Its dotted name.
+    pub key: String,
+    /// What it was; `None` where its default held, and of a secret.
+    pub from: Option<String>,
+    /// What it is; `None` where its default holds again, and of a secret.
+    pub to: Option<String>,
+    /// The values are secret.
+    pub is_secret: bool,
+    /// It takes effect with a restart.
+    pub needs_restart: bool,
+}
+
+impl fmt::Display for ConfigChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "default".to_owned());
+        match self.is_secret {
+            true => write!(f, "{}: changed", self.key)?,
+            false => write!(f, "{}: {} -> {}", self.key, shown(&self.from), shown(&self.to))?,
+        }
+        f.write_str(if self.needs_restart { " (needs a restart)" } else { "" })
+    }
+}
+
 /// What became of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reloaded {
@@ -29,6 +59,10 @@ pub struct Reloaded {
     pub generation: u64,
     /// Keys that differ in the configuration and wait for a restart: all else is in force.
     pub needs_restart: Vec<String>,
+    /// Keys that differ from what ran before.
+    pub changed: usize,
+    /// The first of them by name, at most [`CHANGES_MAX`].
+    pub changes: Vec<ConfigChange>,
     /// Why it was refused, a line for each mistake; empty where it took effect.
     pub mistakes: Vec<String>,
     /// What an operator should know though nothing is wrong.

@@ -159,6 +159,37 @@ class Outcome(NodeCase):
         self.assertEqual(self.reload(node, "[rate]\namount = 8\n").returncode, 0)
         self.assertShown(node, plane, refused=False, needs_restart=[])
 
+    def test_an_answer_names_each_key_that_changed_and_no_other(self):
+        node, plane = self.started()
+        node.write_config('[rate]\namount = 4\n[node]\nname = "other"\n[orgs."a.b"]\nmax_sessions = 2\n')
+        answer = plane.admin.Reload()
+        shown = [(c.key, c.HasField("from") and getattr(c, "from"), c.HasField("to") and c.to, c.needs_restart)
+                 for c in answer.changes]
+        expected = [("node.name", False, "other", True), ('orgs."a.b".max_sessions', False, "2", False),
+                    ("rate.amount", "2", "4", False)]
+        self.assertEqual((shown, answer.changed), (expected, 3))
+        (line,) = node.logged("configuration reloaded in part")
+        self.assertIn("rate.amount: 2 -> 4", line)
+        self.assertIn("node.name: default -> other (needs a restart)", line)
+
+        again = plane.admin.Reload()
+        self.assertEqual([change.key for change in again.changes], ["node.name"], "what waits is named until the restart")
+        back = self.reload(node, "[rate]\namount = 4\n")
+        self.assertEqual(back.returncode, 0)
+        rows = [line.split() for line in back.stdout.splitlines()]
+        self.assertIn(["orgs.\"a.b\".max_sessions", "2", "default", "in", "force"], rows)
+        self.assertNotIn("node.name", back.stdout, "it is what runs")
+        unchanged = self.reload(node, "# the same\nrate = { amount = 4 }\n")
+        self.assertEqual((unchanged.returncode, "changed        nothing" in unchanged.stdout), (0, True), unchanged.stdout)
+        self.assertEqual(list(plane.admin.Reload().changes), [])
+
+    def test_a_list_of_changes_has_an_end(self):
+        node, plane = self.started()
+        orgs = "".join(f"[orgs.o{number}]\nmax_sessions = 1\n" for number in range(1500))
+        node.write_config("[rate]\namount = 2\n" + orgs)
+        answer = plane.admin.Reload()
+        self.assertEqual((answer.applied, len(answer.changes), answer.changed), (True, 1000, 1500))
+
     def test_a_restart_takes_what_waited_and_forgets_what_was_refused(self):
         node, plane = self.started()
         self.reload(node, '[node]\nname = "other"\n')

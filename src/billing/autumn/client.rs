@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use arc_swap::ArcSwap;
 use reqwest::{
     Client, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
@@ -17,7 +18,7 @@ use serde::Deserialize;
 
 use super::{
     clock::ProviderClock,
-    settings::{AutumnSettings, SettingsError},
+    settings::{AutumnSettings, SecretKey, SettingsError},
 };
 use crate::{
     billing::breaker::{Breaker, Permit},
@@ -101,6 +102,8 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Link {
     client: Client,
+    /// What authorises the next call.
+    bearer: Arc<ArcSwap<HeaderValue>>,
     /// What time it is at the provider; learned from every answer.
     pub(super) clock: Arc<ProviderClock>,
     breaker: Breaker,
@@ -110,7 +113,6 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(settings: &AutumnSettings) -> Result<Self, SettingsError> {
         let headers = HeaderMap::from_iter([
-            (AUTHORIZATION, settings.secret_key.bearer()?),
             (API_VERSION, settings.version()?),
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (ACCEPT, HeaderValue::from_static("application/json")),
@@ -129,13 +131,21 @@ impl Link {
             .build()
             .map_err(|error| SettingsError::Client(error.to_string()))?;
         let breaker = Breaker::new("autumn", settings.breaker);
-        Ok(Self { client, clock: Arc::default(), breaker, timeout: settings.timeout })
+        let bearer = Arc::new(ArcSwap::from_pointee(settings.secret_key.bearer()?));
+        Ok(Self { client, bearer, clock: Arc::default(), breaker, timeout: settings.timeout })
     }
 
-    /// The same connections and the same clock with a breaker of its own.
+    /// The next call has this key, also those beside this one.
+    pub(super) fn authorise(&self, key: &SecretKey) -> Result<(), SettingsError> {
+        self.bearer.store(Arc::new(key.bearer()?));
+        Ok(())
+    }
+
+    /// The same connections, the same key and the same clock with a breaker of its own.
     pub(super) fn beside(&self, settings: &AutumnSettings) -> Self {
         let breaker = Breaker::new("autumn, reports", settings.breaker);
-        Self { client: self.client.clone(), clock: self.clock.clone(), breaker, timeout: self.timeout }
+        let (client, bearer, clock) = (self.client.clone(), self.bearer.clone(), self.clock.clone());
+        Self { client, bearer, clock, breaker, timeout: self.timeout }
     }
 
     /// One call about `customer`.
@@ -148,7 +158,8 @@ impl Link {
     ) -> Result<Answer, Failure> {
         let permit =
             self.breaker.enter(customer).map_err(|left| Failure { cause: Cause::CircuitOpen, after: Some(left) })?;
-        let mut request = self.client.post(address).body(body);
+        let bearer = HeaderValue::clone(&self.bearer.load());
+        let mut request = self.client.post(address).header(AUTHORIZATION, bearer).body(body);
         for (name, value) in headers {
             request = request.header(*name, value);
         }

@@ -111,6 +111,14 @@ impl Autumn {
         Ok(Self { check, track, customer, settings, link, reports, clock, strangers })
     }
 
+    /// Every call from now on has this key.
+    ///
+    /// # Errors
+    /// Where it cannot be sent: then the one before stays.
+    pub fn authorise(&self, key: &SecretKey) -> Result<(), SettingsError> {
+        self.link.authorise(key)
+    }
+
     /// When usage was booked, where that can be said without being taken for the future.
     fn timestamp(&self, at: Millis) -> Option<Millis> {
         let (now, age) = match self.link.clock.now() {

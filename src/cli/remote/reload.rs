@@ -5,9 +5,9 @@ use crate::{
         Exit,
         connect::Connection,
         failure::Failure,
-        output::{Output, View, facts},
+        output::{Output, View, facts, table, text},
     },
-    wire::admin::v1::{ReloadRequest, ReloadResponse},
+    wire::admin::v1::{ConfigChange, ReloadRequest, ReloadResponse},
 };
 
 pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -36,5 +36,24 @@ fn describe(answer: &ReloadResponse) -> View {
     if !answer.needs_restart.is_empty() {
         known.push(("needs a restart", answer.needs_restart.join(", ")));
     }
-    facts(known)
+    if !answer.applied {
+        return facts(known);
+    }
+    if answer.changes.is_empty() {
+        known.push(("changed", "nothing".to_owned()));
+        return facts(known);
+    }
+    known.push(("changed", answer.changed.to_string()));
+    let columns = [text("key"), text("from"), text("to"), text("effect")];
+    facts(known).apart(table(columns, answer.changes.iter().map(row)))
+}
+
+fn row(ConfigChange { key, from, to, secret, needs_restart }: &ConfigChange) -> [String; 4] {
+    let effect = if *needs_restart { "needs a restart" } else { "in force" };
+    let shown = |value: &Option<String>| match value {
+        _ if *secret => "(secret)".to_owned(),
+        Some(value) => value.clone(),
+        None => "default".to_owned(),
+    };
+    [key.clone(), shown(from), shown(to), effect.to_owned()]
 }

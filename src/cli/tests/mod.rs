@@ -564,6 +564,13 @@ fn a_reload_that_is_only_partly_in_force_is_an_error() {
 configuration    in force in part
 reloaded         2 times
 needs a restart  listen.grpc, node.name
+changed          4
+
+KEY                             FROM                                    TO                             EFFECT
+billing.autumn.secret_key_file  (secret)                                (secret)                       in force
+listen.grpc                     127.0.0.1:7070                          [::]:7070                      needs a restart
+node.name                       default                                 n2                             needs a restart
+orgs.acme.plan                  a-plan-with-a-long-name-that-says-much  another-plan-with-a-long-name  in force
 ";
     assert_eq!(ran.out, expected);
     assert_eq!(ran.err, "warning: t.toml:1:8: plans.a is the plan of no org\n");

@@ -475,6 +475,20 @@ impl AdminService for Canned {
             config_generation: 2,
             needs_restart: vec!["listen.grpc".into(), "node.name".into()],
             warnings: vec!["t.toml:1:8: plans.a is the plan of no org".into()],
+            changes: vec![
+                ConfigChange { secret: true, ..changed("billing.autumn.secret_key_file", None, None) },
+                ConfigChange {
+                    needs_restart: true,
+                    ..changed("listen.grpc", Some("127.0.0.1:7070"), Some("[::]:7070"))
+                },
+                ConfigChange { needs_restart: true, ..changed("node.name", None, Some("n2")) },
+                changed(
+                    "orgs.acme.plan",
+                    Some("a-plan-with-a-long-name-that-says-much"),
+                    Some("another-plan-with-a-long-name"),
+                ),
+            ],
+            changed: 4,
             ..ReloadResponse::default()
         }))
     }
@@ -496,6 +510,11 @@ impl AdminService for Canned {
             ..GetNodeResponse::default()
         }))
     }
+}
+
+fn changed(key: &str, from: Option<&str>, to: Option<&str>) -> ConfigChange {
+    let text = |value: Option<&str>| value.map(str::to_owned);
+    ConfigChange { key: key.into(), from: text(from), to: text(to), secret: false, needs_restart: false }
 }
 
 fn everything(org: String) -> GetOrgResponse {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::{billing::POLICY_KEYS, policies::POLICY_SECTIONS};
+use crate::config::{billing::POLICY_KEYS, policies::POLICY_SECTIONS, said::is_in};
 
 /// Keys with their values in TOML.
 type Keys = BTreeMap<String, String>;
@@ -181,7 +181,11 @@ fn every_key_applies_at_once_or_is_named_and_keeps_its_value() {
         let new = config(&keys);
         let warnings = new.warnings.clone();
         assert_ne!(Config { warnings: old.warnings.clone(), ..new.clone() }, old, "{key} has no effect: another value");
-        let Reload { running, needs_restart } = old.clone().reload(new.clone());
+        let Reload { running, needs_restart, changes } = old.clone().reload(new.clone());
+        assert!(!changes.is_empty() && changes.iter().all(|change| is_in(&change.key, &key)), "{key}: {changes:?}");
+        let waits = !needs_restart.is_empty();
+        assert!(changes.iter().all(|change| change.needs_restart == waits), "{key}: {changes:?}");
+        assert_eq!(running.clone().reload(new.clone()).changes, if waits { changes } else { Vec::new() }, "{key}");
         if needs_restart.is_empty() {
             assert_eq!(running, new, "{key} applies at once");
         } else {
@@ -231,7 +235,7 @@ fn a_reload_names_what_needs_a_restart_until_the_restart() {
         "bounds.message_bytes",
         "bounds.connections",
     ];
-    let Reload { running, needs_restart } = Config::default().reload(new.clone());
+    let Reload { running, needs_restart, .. } = Config::default().reload(new.clone());
     assert_eq!(needs_restart, expected);
     assert_eq!((running.bounds.idle_ms, running.bounds.connections, running.log.level), (500, 10_000, LogLevel::Info));
     assert_eq!((&running.policies, running.warnings()), (&new.policies, new.warnings()));
@@ -260,4 +264,34 @@ fn the_bounds_of_what_is_opened_at_start_wait_for_a_restart() {
             "billing_waiting"
         ]
     );
+}
+
+#[test]
+fn a_key_for_another_address_waits_with_the_address() {
+    let secrets = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = secrets.path().join(name);
+        std::fs::write(&path, format!("am_sk_{name}")).unwrap();
+        format!("{path:?}")
+    };
+    let old = config(&base(&file("one")));
+    let mut keys = base(&file("two"));
+    let Reload { running, needs_restart, changes } = old.clone().reload(config(&keys));
+    assert_eq!((needs_restart, changes.len()), (Vec::new(), 1));
+    assert!(changes[0].is_secret && changes[0].from.is_none() && changes[0].to.is_none(), "{changes:?}");
+    assert_ne!(running.billing, old.billing);
+    keys.insert("billing.autumn.base_url".into(), "\"https://example.com\"".into());
+    let Reload { running, needs_restart, changes } = old.clone().reload(config(&keys));
+    assert_eq!(needs_restart, ["billing.autumn.base_url", "billing.autumn.secret_key_file"]);
+    assert!(changes.iter().all(|change| change.needs_restart), "{changes:?}");
+    assert_eq!(running.billing, old.billing);
+}
+
+#[test]
+fn a_section_that_waits_as_a_whole_has_no_key_in_force() {
+    let old = good("[rate]\namount = 5\n");
+    let new = "[cluster]\npostgres_urls = [\"postgres://g/d\"]\nweight = 2\n[rate]\namount = 6\n";
+    let Reload { changes, .. } = old.reload(good(new));
+    let shown: Vec<_> = changes.iter().map(|change| (change.key.as_str(), change.needs_restart)).collect();
+    assert_eq!(shown, [("cluster.postgres_urls", true), ("cluster.weight", true), ("rate.amount", false)]);
 }
