@@ -122,16 +122,8 @@ pub(super) fn event_table(events: &[Event], of_many: bool) -> View {
 
 /// A line for each value that was changed.
 fn change_table(events: &[Event]) -> View {
-    let columns = [
-        number("number"),
-        text("at"),
-        text("by"),
-        text("command").spare(1),
-        text("changed"),
-        text("from"),
-        text("to"),
-        text("reason"),
-    ];
+    let columns =
+        [number("number"), text("at"), text("by"), text("command"), text("changed"), text("from → to"), text("reason")];
     let rows = events.iter().filter(|event| event.kind == EventKind::Operator.name()).flat_map(|event| {
         event.changes.iter().map(|EventChange { field, old, new }| {
             [
@@ -140,8 +132,7 @@ fn change_table(events: &[Event]) -> View {
                 event.caller.clone(),
                 event.command.clone(),
                 field.clone(),
-                old.clone(),
-                new.clone(),
+                format!("{old} → {new}"),
                 event.reason.clone(),
             ]
         })

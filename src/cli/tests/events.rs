@@ -94,12 +94,15 @@ fn the_log_of_an_org_is_a_line_for_each_event_of_all_pages() {
 fn what_operators_changed_is_a_line_for_each_value() {
     let ran = Node::start().ask(&["org", "changes", "acme", "--limit", "1"]);
     let expected = "\
-NUMBER  AT                    BY        COMMAND       CHANGED       FROM           TO      REASON
-     1  2026-11-22T08:26:55Z  cert:ops  UpdateBudget  daily spend   $5.00          $10.00  they have paid
-     1  2026-11-22T08:26:55Z  cert:ops  UpdateBudget  weekly spend  as configured  $0.00   they have paid
+NUMBER  AT                    BY        COMMAND       CHANGED       FROM → TO              REASON
+     1  2026-11-22T08:26:55Z  cert:ops  UpdateBudget  daily spend   $5.00 → $10.00         they have paid
+     1  2026-11-22T08:26:55Z  cert:ops  UpdateBudget  weekly spend  as configured → $0.00  they have paid
 ";
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Done, expected));
     assert_eq!(ran.err, "there are more: --after 1 continues\n");
+    let on_screen = Node::start().ask_on_screen(&["org", "changes", "acme"]);
+    let heading = on_screen.lines()[0].split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(heading, "NUMBER AT BY COMMAND CHANGED FROM → TO REASON", "{}", on_screen.out);
 }
 
 #[test]
