@@ -242,10 +242,7 @@ impl fmt::Display for OrgError {
             Self::RequestMemoryFull { most } => {
                 return no_memory(f, most, "remembered request ids per org", Bound::request_ids_per_org);
             }
-            Self::KeptIdsFull { most } => {
-                let what = "bytes of remembered request ids per org";
-                return no_memory(f, most, what, Bound::request_id_bytes_per_org);
-            }
+            Self::KeptIdsFull { most } => return kept_ids_full(f, *most),
             Self::RequestIdTooOld { made_at, known_from } => return too_old(f, *made_at, *known_from),
             Self::TooManyReservations { most } => {
                 return at_most(f, most, "open reservations per org", Bound::reservations_per_org);
@@ -301,9 +298,7 @@ impl fmt::Display for OrgError {
             Self::ReservationSettled(Settlement::Released) => "the reservation is already released",
             Self::ReservationSettled(Settlement::Refunded) => RESERVATION_REFUNDED,
             Self::ReservationExpired => RESERVATION_EXPIRED,
-            Self::ReservationSettled(Settlement::Expired) => {
-                "the reservation has expired; book what was used with Record"
-            }
+            Self::ReservationSettled(Settlement::Expired) => RESERVATION_ENDED,
             Self::TooManyDisputed => "this org has as many disputed entries as allowed; an operator must look",
             Self::SessionUnknown => "no such session, or it ended more than a day ago",
             Self::SessionExists => "a session of that session_id runs; end it first, or use another id",
@@ -319,6 +314,8 @@ impl fmt::Display for OrgError {
 
 const RESERVATION_EXPIRED: &str =
     "the reservation has expired and holds nothing; a Commit within 24 hours of that still records what was used";
+
+const RESERVATION_ENDED: &str = "the reservation has expired; book what was used with Record";
 
 const RESERVATION_REFUNDED: &str =
     "what this decision has charged was given back; book what was used since with Record";
@@ -393,6 +390,10 @@ fn at_most(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, boun
 fn no_memory(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, bound: Bound) -> fmt::Result {
     at_most(f, most, what, bound)?;
     f.write_str("; try again in a minute")
+}
+
+fn kept_ids_full(f: &mut fmt::Formatter<'_>, most: u64) -> fmt::Result {
+    no_memory(f, most, "bytes of remembered request ids per org", Bound::request_id_bytes_per_org)
 }
 
 fn worn_out(f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,9 +10,11 @@ from plane import code_name, limit, refusal
 HOUR = 3600
 DOLLAR = 1_000_000
 CONFIG = """
-[defaults]
+[plans.free]
 spend = { daily = "$10" }
 scopes."workspace/*" = { spend = { daily = "$10" } }
+[defaults]
+plan = "free"
 """
 
 

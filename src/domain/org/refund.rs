@@ -68,7 +68,7 @@ impl OrgState {
         meters.sort_unstable();
         meters.dedup();
         let folded = self.placed(&charge.scopes, meters.iter(), ctx);
-        let is_used = |part: &Part| self.book.refundable((&charge.scopes, &folded), &part.meter, part.at) > 0;
+        let is_used = |part: &Part| self.refundable(part, charge, &folded) > 0;
         if !parts.iter().any(is_used) {
             let at = parts.first().map_or(charge.admitted_at, |part| part.at);
             return Err(OrgError::NothingUsed { hour: at / HOUR_MS * HOUR_MS });
@@ -100,9 +100,10 @@ impl OrgState {
         ctx: &Context<'_>,
     ) -> u64 {
         let Part { at, meter, amount, .. } = part;
+        let amount = (*amount).min(self.refundable(part, charge, folded));
         let scope = folded.charged(&charge.scopes, meter).next().unwrap_or(Scope::of_org()).clone();
         let old = self.book.used_in_hour(&scope, meter, *at);
-        let given = self.book.refund(ctx.policy, (&charge.scopes, folded), (meter, *amount), *at, self.now);
+        let given = self.book.refund(ctx.policy, (&charge.scopes, folded), (meter, amount), *at, self.now);
         if given > 0 {
             let org_used = self.book.used_on_day(meter, *at);
             self.planes.take_back(*at, &charge.plane, (meter, given), org_used);
@@ -114,11 +115,20 @@ impl OrgState {
         given
     }
 
+    /// How much of an amount can be given back: nothing where its slices are not kept any more.
+    fn refundable(&self, part: &Part, charge: &Charge, folded: &Folded) -> u64 {
+        if part.at.saturating_add(HOUR_RETENTION_MS) < self.now {
+            return 0;
+        }
+        self.book.refundable((&charge.scopes, folded), &part.meter, part.at)
+    }
+
     /// Reports to the billing provider that it was given back, as far as the amount is reported there.
     fn correct(&mut self, part: &Part, given: u64, known: &Known, refund: &Refund, ctx: &Context<'_>) {
         let Known { charge, .. } = known;
-        // Two amounts of one meter are two rows: each is named with its time.
-        let name = format!("{} {}", refund.idempotency.id.as_str(), part.at);
+        // Two amounts of one meter are two rows, which differ in what they were charged with.
+        let with = if part.is_cost { "admission" } else { "commit" };
+        let name = format!("{} {with}", refund.idempotency.id.as_str());
         let amounts: Amounts = std::iter::once((part.meter.clone(), given)).collect();
         self.export_as(&charge.scopes, &amounts, (&charge.scopes, Rpc::Refund, &name), part.at, ctx);
     }

@@ -314,6 +314,17 @@ fn what_was_reported_is_corrected_at_the_provider_by_a_row_of_its_own() {
 }
 
 #[test]
+fn what_one_meter_was_charged_twice_in_one_instant_is_corrected_twice() {
+    let mut org = billed(ExportWhen::Admitted);
+    let held = org.acquire(Acquire { cost: spend(5), ..reserving(spend(90)) }).id.unwrap();
+    org.commit(held, spend(70), "c").unwrap();
+    let done = org.refund_decision(held, "r").unwrap();
+    assert_eq!(done.outcome.amounts, [GivenBack { meter: Meter::spend(), asked: 75, given: 75 }]);
+    let units: Vec<i64> = waiting(&mut org).into_iter().map(|(_, units)| units).collect();
+    assert_eq!(units, [-70, -5, 5, 70]);
+}
+
+#[test]
 fn an_execution_that_is_given_back_before_it_completes_is_never_reported() {
     for (export, expected) in [(ExportWhen::Completed, vec![]), (ExportWhen::Admitted, vec![-1, 1])] {
         let mut org = billed(export);

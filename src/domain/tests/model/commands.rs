@@ -444,6 +444,9 @@ impl Model {
     /// What can be given back in the hour of `at`: as much as each ledger has, and so that the org keeps as much as any
     /// other scope.
     fn left_of_hour(&self, scopes: &[Scope], meter: &Meter, at: Millis) -> u64 {
+        if at + kept() < self.now {
+            return 0;
+        }
         let hour = at / HOUR * HOUR;
         let used = |scope: &Scope| {
             let counts = |event: &&Event| event.meter == *meter && counts_in(&event.scopes, scope);
