@@ -8,6 +8,7 @@
 //! memory when the store is up (`stale`); until then it decides from memory, as with a store that does not answer.
 
 mod commits;
+mod load;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -253,26 +254,6 @@ impl OrgTask {
         let found = timeout(within, read).await.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)?;
         self.state.take_found(found);
         Ok(())
-    }
-
-    /// What is stored when all is that the org has decided. Its calls wait meanwhile, as they do for a start.
-    async fn load(&mut self) -> Result<OrgRows, ServiceError> {
-        match self.standing() {
-            Standing::Owned => {}
-            Standing::Lapsed => return Err(ServiceError::NoOwner),
-            Standing::Elsewhere | Standing::Free => return Err(ServiceError::Moved),
-        }
-        if let Some(fault) = self.fault() {
-            return Err(ServiceError::Store(fault));
-        }
-        let (done, committed) = oneshot::channel();
-        self.commit(Box::new(move |result| drop(done.send(result))));
-        let loaded = async {
-            committed.await.map_err(|_| ServiceError::Interrupted)??;
-            self.shared.store.load(&self.org).await.map_err(ServiceError::Store)
-        };
-        let within = Duration::from_millis(self.shared.rules.load().bounds.decision_budget_ms.into());
-        timeout(within, loaded).await.map_err(|_| ServiceError::TimedOut)?
     }
 
     /// Why nothing is committed now; `None` where it is.

@@ -15,7 +15,10 @@ use std::{
 
 use ratatui::{
     DefaultTerminal,
-    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    crossterm::{
+        event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+        terminal::disable_raw_mode,
+    },
 };
 use tokio::{
     sync::mpsc,
@@ -58,10 +61,17 @@ pub(super) async fn run(global: &GlobalArgs, args: &TopArgs, output: &mut Output
     }
     let started = ratatui::try_init();
     let ended = match started {
-        Ok(mut terminal) => follow(&mut terminal, global, args, output.screen().color).await,
-        Err(error) => Err(error),
+        Ok(mut terminal) => {
+            let ended = follow(&mut terminal, global, args, output.screen().color).await;
+            ratatui::restore();
+            ended
+        }
+        Err(error) => {
+            // Nothing but that can have been changed.
+            let _ = disable_raw_mode();
+            Err(error)
+        }
     };
-    ratatui::restore();
     ended.map_err(|error| Failure::Local(format!("top cannot draw on this terminal: {error}")))?;
     Ok(Exit::Done)
 }

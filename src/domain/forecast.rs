@@ -25,12 +25,7 @@ pub struct Pace {
 impl Pace {
     /// What a pace is taken over, for limits with this window.
     pub const fn period(window: Window) -> Millis {
-        if let Window::Aligned { len } | Window::Anchored { len } | Window::Rolling { len } = window
-            && len <= HOUR_MS
-        {
-            return 10 * MINUTE_MS;
-        }
-        HOUR_MS
+        if window.is_short() { 10 * MINUTE_MS } else { HOUR_MS }
     }
 
     /// Start of the first minute of that time.

@@ -203,6 +203,11 @@ impl Window {
         }
     }
 
+    /// Whether it has a length, of an hour at most.
+    pub const fn is_short(self) -> bool {
+        matches!(self, Self::Aligned { len } | Self::Anchored { len } | Self::Rolling { len } if len <= HOUR_MS)
+    }
+
     /// First instant that counts at `now`, inclusive. An anchored window that has not begun starts
     /// at `now`.
     pub fn start(self, now: Millis) -> Millis {

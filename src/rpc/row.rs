@@ -50,7 +50,7 @@ pub enum OrgField {
     None,
     /// None: the call changes the node, and so every org.
     Node,
-    /// This field. Audit and WatchEvents allow an empty one, which means every org.
+    /// This field. Audit allows an empty one, which means every org.
     One(&'static str),
     /// This field. Where it is empty the call is about the orgs that the caller may reach.
     Perhaps(&'static str),

@@ -178,7 +178,6 @@ macro_rules! rpcs {
 
     (@field [none]) => { OrgField::None };
     (@field [node]) => { OrgField::Node };
-    (@field [any $field:ident]) => { OrgField::One(stringify!($field)) };
     (@field [perhaps $field:ident]) => { OrgField::Perhaps(stringify!($field)) };
     (@field [one $field:ident $(with scopes)?]) => { OrgField::One(stringify!($field)) };
     (@field [each $list:ident $field:ident with scopes]) => {
@@ -193,14 +192,8 @@ macro_rules! rpcs {
         let (_, _) = ($caller, $request);
         Ok(())
     }};
-    (@permit $caller:ident $request:ident [node]) => {{
-        let _ = $request;
-        permit::node($caller)
-    }};
-    (@permit $caller:ident $request:ident [any $field:ident]) => { permit::any_org($caller, &$request.$field) };
-    (@permit $caller:ident $request:ident [perhaps $field:ident]) => {
-        if $request.$field.is_empty() { Ok(()) } else { permit::org($caller, &$request.$field) }
-    };
+    (@permit $caller:ident $request:ident [node]) => { { let _ = $request; permit::node($caller) } };
+    (@permit $caller:ident $request:ident [perhaps $field:ident]) => { permit::any_org($caller, &$request.$field) };
     (@permit $caller:ident $request:ident [one $field:ident]) => { permit::org($caller, &$request.$field) };
     (@permit $caller:ident $request:ident [one $field:ident with scopes]) => { permit::scoped($caller, $request) };
     (@permit $caller:ident $request:ident [each $list:ident $field:ident with scopes]) => {{
@@ -216,7 +209,6 @@ macro_rules! rpcs {
         let _ = $request;
         Orgs::None
     }};
-    (@orgs $request:ident [any $field:ident]) => { Orgs::One(&$request.$field) };
     (@orgs $request:ident [perhaps $field:ident]) => {
         if $request.$field.is_empty() { Orgs::None } else { Orgs::One(&$request.$field) }
     };
@@ -387,7 +379,7 @@ rpcs! {
             = control::set_exemption,
             org: [one org], Operates;
         watch WatchEvents(admin_v1::WatchEventsRequest) -> admin_v1::WatchEventsResponse = watch::watch_events,
-            org: [any org], Views;
+            org: [perhaps org], Views;
         unary Snapshot(admin_v1::SnapshotRequest) -> admin_v1::SnapshotResponse = snapshot::snapshot,
             org: [one org], Operates;
         unary Refund(admin_v1::RefundRequest) -> admin_v1::RefundResponse = control::refund,

@@ -179,7 +179,11 @@ mod tests {
     #[test]
     fn names_are_lower_camel_case_64_bit_integers_are_strings_and_defaults_are_present() {
         let summary = OrgSummary { org: "acme".into(), sequence: 10_000_000_000_000_000, ..OrgSummary::default() };
-        let expected = json!({"org": "acme", "frozen": false, "sequence": "10000000000000000", "lastChangeAtMs": "0"});
+        let expected = json!({
+            "org": "acme", "frozen": false, "sequence": "10000000000000000", "lastChangeAtMs": "0", "plan": "",
+            "states": [], "usedPercent": "0", "allowedToday": "0", "deniedToday": "0", "failedOpenToday": "0",
+            "near": [], "admittedTotal": "0",
+        });
         assert_eq!(value(&summary), expected);
     }
 

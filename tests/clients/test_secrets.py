@@ -19,7 +19,7 @@ def keys(standin, path):
 
 
 class Rotation(BilledCase):
-    """R-OPS-13"""
+    """R-OPS-15"""
 
     def started(self, clock=None, **options):
         node = self.billed(clock=clock, **options)

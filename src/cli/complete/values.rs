@@ -132,7 +132,8 @@ async fn orgs(connection: &Connection, current: &str) -> Result<Vec<String>, Fai
     let (mut orgs, mut page_token) = (Vec::new(), String::new());
     let until = Instant::now() + WAIT / 2;
     loop {
-        let request = ListOrgsRequest { page_size: PAGE, page_token };
+        let named = format!("{current}*");
+        let request = ListOrgsRequest { page_size: PAGE, page_token, r#match: named, ..ListOrgsRequest::default() };
         let page = connection.wait(connection.admin().list_orgs(request)).await?;
         orgs.extend(page.orgs.into_iter().map(|org| org.org).filter(|org| org.starts_with(current)));
         page_token = page.next_page_token;

@@ -7,9 +7,12 @@ use crate::{
         confirm::confirmed,
         connect::Connection,
         failure::Failure,
-        output::{Output, Tone, View},
+        output::{Output, Tone, View, number, table, text},
     },
-    domain::ids::{OrgId, Reason},
+    domain::{
+        ids::{OrgId, Reason},
+        window::Millis,
+    },
     wire::admin::v1::{
         DeletionReceipt, FreezeRequest, FreezeResponse, GetOrgRequest, PurgeOrgRequest, PurgeOrgResponse,
         UnfreezeRequest, UnfreezeResponse,

@@ -189,8 +189,10 @@ fn near_table(all: &ListOrgsResponse, now: Millis) -> View {
     let mut limits: Vec<(&str, &Limit)> = of_orgs.collect();
     limits.sort_by_key(|(_, limit)| std::cmp::Reverse(percent(limit)));
     // A list counts what is denied by org, not by limit.
-    let limits = limits.into_iter().map(|(org, limit)| (org, limit, 0));
-    if all.orgs.is_empty() { View::default() } else { usage_table(limits, now) }
+    if limits.is_empty() {
+        return View::default();
+    }
+    usage_table(limits.into_iter().map(|(org, limit)| (org, limit, 0)), now)
 }
 
 /// As the node counts it; of a limit with nothing to use, all.

@@ -1,9 +1,9 @@
 //! Which of the rows that are not loaded with an org were there at one commit of it.
 //!
 //! Such rows are written once, removed once and never changed. So where none is removed meanwhile, they can be read long
-//! after the commit, and what was written since is told apart by what the commit itself says: the head has the numbers
-//! of the pages of request ids, and an id or the end of a reservation has the time of its call. Ids of the millisecond of
-//! the commit are known by their names: they are in the journal rows of the commit or in its last pages.
+//! after the commit, and the commit itself says which were written since: the head has the numbers of the pages of
+//! request ids, and an id or the end of a reservation has the time of its call. Ids of the millisecond of the commit are
+//! known by their names: they are in the journal rows of the commit or in its last pages.
 
 use std::collections::BTreeSet;
 
@@ -100,7 +100,11 @@ mod tests {
     fn journal(seq: u64, id: &str, at: Millis) -> Row {
         let RequestIdRow { rpc, id, fingerprint, outcome, .. } = row(id, at);
         let idempotency = Some(Idempotency { id, fingerprint });
-        Row::Journal(JournalRow { seq, at, entries: vec![Entry { at, rpc, idempotency, long: true, outcome }] })
+        Row::Journal(JournalRow {
+            seq,
+            at,
+            entries: vec![Entry { at, rpc, idempotency, long: true, outcome, charge: None }],
+        })
     }
 
     #[test]

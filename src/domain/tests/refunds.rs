@@ -254,7 +254,10 @@ fn it_is_in_the_log_with_old_and_new_and_a_limit_that_was_used_up_recovers() {
     let mut org = org([spend_limit(DAILY, 100_000_000)]);
     org.record("", spend(100_000_000), "u").unwrap();
     org.refund("", spend(60_000_000), 0, "r").unwrap();
-    let page = org.ask(ListEvents { kinds: vec![], after: 0, since: None, until: None, max: 100 }).unwrap().unwrap();
+    let page = org
+        .ask(ListEvents { kinds: vec![], after: 0, since: None, until: None, max: 100, durable: false })
+        .unwrap()
+        .unwrap();
     let what: Vec<String> = page
         .rows
         .iter()
