@@ -286,15 +286,13 @@ impl Setting {
             Self::Amount(amount) => (Some(*amount), false),
             Self::Unlimited => (None, shadow),
             Self::Shadow => (amount, true),
-            Self::Plan(_) | Self::Exempt(_) | Self::Ends | Self::Extra { .. } | Self::CountsFrom { .. } => {
-                (amount, shadow)
-            }
+            Self::Plan(_) | Self::Exempt(_) | Self::Ends | Self::Extra(_) | Self::CountsFrom { .. } => (amount, shadow),
         }
     }
 
-    /// What is left of what a grant adds.
+    /// What a grant adds.
     pub(in crate::domain) fn extra(&self) -> u64 {
-        if let Self::Extra { amount, spent } = self { amount.saturating_sub(spent.unwrap_or(0)) } else { 0 }
+        if let Self::Extra(amount) = self { *amount } else { 0 }
     }
 }
 

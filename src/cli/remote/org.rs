@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     control, events,
-    format::when,
+    format::{since, when},
     grants, org_list, org_view,
     request_id::{named_in_doubt, org_and_request_id},
     why_text,
@@ -76,7 +76,7 @@ fn deleted(org: &OrgId, answer: &PurgeOrgResponse, now: Millis) -> View {
     let total = rows.values().fold(0_i64, |sum, rows| sum.saturating_add(*rows));
     let kept = if *exports_kept == 0 { String::new() } else { format!(", {exports_kept} stay until they are billed") };
     let why = if reason.is_empty() { String::new() } else { format!("  \"{reason}\"") };
-    let by = format!("{of_org}  {total} rows{kept}  {}  by {caller}{why}  {request_id}", when(now, *deleted_at_ms));
+    let by = format!("{of_org}  {total} rows{kept}  {}  by {caller}{why}  {request_id}", since(now, *deleted_at_ms));
     let lines = rows.iter().map(|(kind, rows)| [kind.clone(), rows.to_string()]);
     table([text("kind"), number("rows")], lines).apart(View::verdict(Tone::Plain, "deleted", &by))
 }

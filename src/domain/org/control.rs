@@ -343,7 +343,7 @@ pub(super) fn set_to(row: &OverrideRow) -> String {
         Setting::Exempt(true) => "always".to_owned(),
         Setting::Exempt(false) => "never".to_owned(),
         Setting::Ends | Setting::CountsFrom { .. } => "ends by itself".to_owned(),
-        Setting::Extra { amount, .. } => {
+        Setting::Extra(amount) => {
             row.subject.meter().map_or(String::new(), |meter| format!("+{}", words::amount(&meter, *amount)))
         }
     };

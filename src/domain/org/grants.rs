@@ -32,7 +32,7 @@ impl OrgState {
                 scope: grant.scope.clone(),
                 subject: OverrideSubject::Grant(GrantName::new(number, grant.limit.as_str())),
                 version: 1,
-                setting: Setting::Extra { amount: grant.amount, spent: None },
+                setting: Setting::Extra(grant.amount),
                 set_at: org.now,
                 until: Some(until),
                 ended_at: None,

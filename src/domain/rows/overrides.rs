@@ -201,13 +201,8 @@ pub enum Setting {
     Exempt(bool),
     /// The freeze ends by itself.
     Ends,
-    /// So much more than the limit has without it.
-    Extra {
-        /// In the unit of the meter.
-        amount: u64,
-        /// What of it has been spent, of a grant that ends when it is; `None` = it lasts for a time.
-        spent: Option<u64>,
-    },
+    /// So much more than the limit has without it, in the unit of the meter.
+    Extra(u64),
     /// Of the window that ran when it was set only what came later counts.
     CountsFrom {
         /// What is left out of the slice of that time, or of the window where it is no sum of slices.

@@ -33,7 +33,7 @@ enum SettingV2<'a> {
     Exempt(bool),
     Ends,
     // Variants are added at the end: what was written before still reads.
-    Extra { amount: u64, spent: Option<u64> },
+    Extra(u64),
     CountsFrom { skipped: u64 },
 }
 
@@ -46,7 +46,7 @@ impl<'a> From<&'a Setting> for SettingV2<'a> {
             Setting::Plan(plan) => Self::Plan(plan.into()),
             Setting::Exempt(exempt) => Self::Exempt(*exempt),
             Setting::Ends => Self::Ends,
-            Setting::Extra { amount, spent } => Self::Extra { amount: *amount, spent: *spent },
+            Setting::Extra(amount) => Self::Extra(*amount),
             Setting::CountsFrom { skipped } => Self::CountsFrom { skipped: *skipped },
         }
     }
@@ -61,7 +61,7 @@ impl From<SettingV2<'_>> for Setting {
             SettingV2::Plan(plan) => Self::Plan(plan.into_owned()),
             SettingV2::Exempt(exempt) => Self::Exempt(exempt),
             SettingV2::Ends => Self::Ends,
-            SettingV2::Extra { amount, spent } => Self::Extra { amount, spent },
+            SettingV2::Extra(amount) => Self::Extra(amount),
             SettingV2::CountsFrom { skipped } => Self::CountsFrom { skipped },
         }
     }
@@ -98,7 +98,6 @@ pub(super) fn samples() -> Vec<(&'static str, OverrideRow)> {
         ended_at: None,
         reason: Reason::parse("reason", "").unwrap(),
     };
-    let extra = |spent| Setting::Extra { amount: 5, spent };
     let reason = Reason::parse("reason", "ticket 4711: let them through").unwrap();
     let amount = row(scope(), "budget/daily", Setting::Amount(50_000_000));
     vec![
@@ -107,8 +106,10 @@ pub(super) fn samples() -> Vec<(&'static str, OverrideRow)> {
         ("override_shadow", OverrideRow { ended_at: Some(T0 + 5), ..row(scope(), "quota/compute", Setting::Shadow) }),
         ("override_plan", row(Scope::org(), "plan", Setting::Plan("pro".into()))),
         ("override_exemption", row(Scope::org(), "exemption", Setting::Exempt(true))),
-        ("override_grant", OverrideRow { until: Some(T0 + 9), ..row(scope(), "grant/7/budget/daily", extra(None)) }),
-        ("override_grant_once", row(Scope::org(), "grant/12/rate", extra(Some(3)))),
+        (
+            "override_grant",
+            OverrideRow { until: Some(T0 + 9), ..row(scope(), "grant/7/budget/daily", Setting::Extra(5)) },
+        ),
         (
             "override_reset",
             OverrideRow {

@@ -142,7 +142,7 @@ fn overridden(view: &OverrideView, now: Millis) -> admin::Override {
         Setting::Plan(plan) => shown.plan.clone_from(plan),
         Setting::Exempt(exempt) => shown.exempt = *exempt,
         Setting::Ends | Setting::CountsFrom { .. } => {}
-        Setting::Extra { amount, spent: _ } => {
+        Setting::Extra(amount) => {
             shown.set_setting(admin::OverrideSetting::Grant);
             shown.amount = Some(int(*amount));
         }

@@ -209,7 +209,7 @@ fn number(setting: &Setting) -> u64 {
         | Setting::Plan(_)
         | Setting::Exempt(_)
         | Setting::Ends
-        | Setting::Extra { .. }
+        | Setting::Extra(_)
         | Setting::CountsFrom { .. } => 0,
     }
 }
