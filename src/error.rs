@@ -11,6 +11,9 @@ use crate::{
     ports::{CommitError, StoreFault},
 };
 
+/// How fronts and owners call [`ServiceError::UnknownOrg`].
+pub const ORG_UNKNOWN: &str = "ORG_UNKNOWN";
+
 /// Why no decision was made, or a call was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceError {
@@ -122,6 +125,15 @@ pub struct Relayed {
 }
 
 impl ServiceError {
+    /// Nothing is kept of the org, as this node knows or its owner says.
+    pub fn is_unknown_org(&self) -> bool {
+        match self {
+            Self::UnknownOrg(_) => true,
+            Self::Relayed(relayed) => relayed.reason == ORG_UNKNOWN,
+            _ => false,
+        }
+    }
+
     /// What the call was shed by, before anything happened; `None` where it was not shed.
     pub fn shed_by(&self) -> Option<&'static str> {
         match self {

@@ -36,6 +36,16 @@ pub struct Permit {
     gate: Arc<InFlight>,
     lane: Lane,
     calls: u32,
+    /// It only reads, among many orgs: an idle one stays idle.
+    is_visit: bool,
+}
+
+impl Permit {
+    pub(super) fn visiting(self, is_visit: bool) -> Self {
+        let mut permit = self;
+        permit.is_visit = is_visit;
+        permit
+    }
 }
 
 impl InFlight {
@@ -59,7 +69,7 @@ impl InFlight {
             counter.fetch_sub(calls, Ordering::AcqRel);
             return None;
         }
-        Some(Permit { gate: self.clone(), lane, calls })
+        Some(Permit { gate: self.clone(), lane, calls, is_visit: false })
     }
 
     /// Calls in flight in this lane.
@@ -90,7 +100,9 @@ impl InFlight {
 impl Drop for Permit {
     fn drop(&mut self) {
         // Marks activity without reading a clock: the sweeper turns it into a tick.
-        self.gate.last_used.store(u64::MAX, Ordering::Release);
+        if !self.is_visit {
+            self.gate.last_used.store(u64::MAX, Ordering::Release);
+        }
         self.gate.lane(self.lane).fetch_sub(self.calls, Ordering::AcqRel);
         if let Some(exit) = self.gate.exit.get().filter(|_| self.gate.in_flight() == 0) {
             exit.leave();
@@ -162,6 +174,8 @@ mod tests {
         assert!(!gate.idle_since(0, 5), "used since the last look");
         assert!(!gate.idle_since(4, 6));
         assert!(gate.idle_since(5, 7));
+        drop(gate.enter(Lane::Admit, 1, 1).map(|permit| permit.visiting(true)));
+        assert!(gate.idle_since(5, 8), "a visit is no use of it");
         let _held = gate.enter(Lane::Admit, 1, 1);
         assert!(!gate.idle_since(9, 9), "in flight");
     }

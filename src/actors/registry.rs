@@ -221,7 +221,8 @@ impl Registry {
     }
 
     fn deliver_to(&self, entry: &Entry, lane: Lane, message: OrgMsg) -> Result<Delivery, ServiceError> {
-        let permit = self.enter(&entry.gate, lane, message.calls())?;
+        let is_visit = matches!(&message, OrgMsg::Run(_)) && message.is_visit();
+        let permit = self.enter(&entry.gate, lane, message.calls())?.visiting(is_visit);
         match entry.exit.actor.cast(message) {
             Ok(()) => Ok(Delivery::Accepted(permit)),
             Err(MessagingErr::SendErr(message)) => {

@@ -15,7 +15,7 @@ use tokio::{
 use super::{auth, billing::Secrets, cluster, rules, supervisor::Supervisor};
 use crate::{
     auth::Authenticator,
-    config::{Change, Config, ConfigErrors, Policies, Reload},
+    config::{Change, Config, ConfigErrors, Policies, Reload, shown_key},
     domain::{ids::OrgId, shard::ShardSet},
     ports::OrgStore,
     service::{Asked, CHANGES_MAX, ConfigChange, RELOAD_WITHIN, Reloaded, Service},
@@ -164,7 +164,7 @@ impl Reloading {
 }
 
 fn shown(Change { key, from, to, is_secret, needs_restart }: Change) -> ConfigChange {
-    ConfigChange { key, from, to, is_secret, needs_restart }
+    ConfigChange { key: shown_key(&key), from, to, is_secret, needs_restart }
 }
 
 /// Why a reload looks like an accident, if it does.

@@ -105,8 +105,9 @@ fn org(words: &ArgMatches) -> Option<String> {
     if let Some((_, inner)) = words.subcommand() {
         return org(inner);
     }
-    let mut named = words.try_get_raw("org").ok()??;
-    named.next().map(|org| org.to_string_lossy().into_owned())
+    // Where a command takes several, the first.
+    let named = ["org", "orgs"].iter().find_map(|id| words.try_get_raw(id).ok().flatten());
+    named?.next().map(|org| org.to_string_lossy().into_owned())
 }
 
 fn attached(command: Command, path: &str, asks: &Asks) -> Command {

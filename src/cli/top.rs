@@ -15,10 +15,7 @@ use std::{
 
 use ratatui::{
     DefaultTerminal,
-    crossterm::{
-        event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
-        terminal::disable_raw_mode,
-    },
+    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
 };
 use tokio::{
     sync::mpsc,
@@ -67,8 +64,8 @@ pub(super) async fn run(global: &GlobalArgs, args: &TopArgs, output: &mut Output
             ended
         }
         Err(error) => {
-            // Nothing but that can have been changed.
-            let _ = disable_raw_mode();
+            // It may be in raw mode, or on the other screen, already.
+            ratatui::restore();
             Err(error)
         }
     };

@@ -77,7 +77,7 @@ pub use self::{
     mistake::{ConfigErrors, Mistake, Place},
     policies::Policies,
     reload::Reload,
-    said::Change,
+    said::{Change, shown_key},
     secret::Secret,
     sections::{Durability, Listen, Log, LogFormat, LogLevel},
     tls::TlsFiles,

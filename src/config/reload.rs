@@ -247,13 +247,14 @@ fn reload_billing(old: Billing, new: Billing, waits: &mut Waiting) -> Billing {
     let Billing { provider, rules } = new;
     let (old_name, new_name) = (old.provider.name(), provider.name());
     waits.at_start("billing.provider", old_name, &new_name);
+    let same_environment = old.rules.environment == rules.environment;
     let rules = reload_billing_rules(old.rules, &rules, waits);
     let provider = match old.provider {
         // These are nothing but their names, which are compared above.
         ProviderKind::None => ProviderKind::None,
         ProviderKind::Static => ProviderKind::Static,
         ProviderKind::Autumn(old) => ProviderKind::Autumn(match provider {
-            ProviderKind::Autumn(new) => reload_autumn(old, &new, waits),
+            ProviderKind::Autumn(new) => reload_autumn(old, &new, same_environment, waits),
             ProviderKind::None | ProviderKind::Static => old,
         }),
     };
@@ -288,10 +289,11 @@ fn reload_billing_rules(old: BillingRules, new: &BillingRules, waits: &mut Waiti
     }
 }
 
-/// Another secret applies at once: what its file holds is compared. A key is for its own address, and waits with it.
-fn reload_autumn(old: AutumnConfig, new: &AutumnConfig, waits: &mut Waiting) -> AutumnConfig {
+/// Another secret applies at once: what its file holds is compared. A key is for its own address and environment, and
+/// waits with them.
+fn reload_autumn(old: AutumnConfig, new: &AutumnConfig, same_environment: bool, waits: &mut Waiting) -> AutumnConfig {
     let AutumnConfig { base_url, secret_key, webhook_key, api_version, breaker_failures, breaker_pause } = new;
-    let is_there = old.base_url == *base_url;
+    let is_there = same_environment && old.base_url == *base_url;
     AutumnConfig {
         base_url: waits.at_start("billing.autumn.base_url", old.base_url, base_url),
         secret_key: match is_there {

@@ -6,10 +6,13 @@ use std::{
 };
 
 use super::tree::{Entry, Table, Value};
+use crate::domain::ids::Scope;
 
 /// Keys whose values hold a secret, or may: only that they have changed is shown.
 const SECRET: [&str; 3] =
     ["cluster.postgres_urls", "billing.autumn.secret_key_file", "billing.autumn.webhook_secret_file"];
+/// Keys that begin so are names of upstream accounts, which are secret.
+const ACCOUNT: &str = "account/";
 /// Characters of a value that are shown.
 const SHOWN: usize = 100;
 
@@ -75,6 +78,16 @@ impl Said {
         }
         Self(running)
     }
+}
+
+/// A key as people may read it: names of upstream accounts are masked.
+pub fn shown_key(key: &str) -> String {
+    let masked = |part: &str| match Scope::parse("key", part) {
+        _ if !part.starts_with(ACCOUNT) => part.to_owned(),
+        Ok(scope) => scope.shown().into_owned(),
+        Err(_) => format!("{ACCOUNT}…"),
+    };
+    key.split('"').map(masked).collect::<Vec<_>>().join("\"")
 }
 
 /// Whether a key is the one of this name, or in the section of this name.
@@ -151,6 +164,17 @@ mod tests {
         assert_eq!(lists, ["billing.free_plans: [a] > [a, b]"]);
         let long = changes("", &format!("node.name = \"{}\"\n", "n".repeat(200)));
         assert_eq!(long, [format!("node.name: - > {}…", "n".repeat(SHOWN))]);
+    }
+
+    #[test]
+    fn the_name_of_an_upstream_account_in_a_key_is_masked() {
+        let key = "orgs.acme.scopes.\"account/sk-live-0123456789abcdef\".executions.daily";
+        let shown = shown_key(key);
+        assert!(!shown.contains("0123456789"), "{shown}");
+        assert!(shown.starts_with("orgs.acme.scopes.\"account/") && shown.ends_with("\".executions.daily"), "{shown}");
+        for plain in ["rate.amount", "orgs.\"a.b\".plan", "orgs.acme.scopes.\"workspace/*\".spend.daily"] {
+            assert_eq!(shown_key(plain), plain);
+        }
     }
 
     #[test]

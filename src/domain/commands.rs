@@ -179,7 +179,7 @@ commands! { |org, ask, ctx, configured|
         SetOverride(Box<SetOverride>) => Shown<OverrideSet, Box<OverrideChange>>
         = org.set_override(ask, configured)?;
     Admit, Durable, Some((Rpc::Refund, &ask.idempotency)),
-        Refund(Box<Refund>) => Shown<Refunded, Box<RefundView>> = org.refund(ask, ctx)?;
+        Refund(Box<Refund>) => Shown<Refunded, Box<RefundView>> = org.refund(ask, ctx, configured)?;
     Admit, Durable, Some((Rpc::Grant, &ask.idempotency)),
         Grant(Box<Grant>) => Shown<Granted, Box<OverrideChange>> = org.grant(ask, configured)?;
     Admit, Durable, Some((Rpc::RevokeGrant, &ask.idempotency)),

@@ -201,7 +201,12 @@ impl Overrides {
             return;
         }
         let reset = self.in_force().filter(is_of).find(|row| row.subject.limit_name() == Some(limit.name()));
-        let Some(OverrideRow { set_at: at, setting: Setting::CountsFrom { skipped }, .. }) = reset else { return };
+        let Some(OverrideRow { set_at: at, setting: Setting::CountsFrom { skipped, window }, .. }) = reset else {
+            return;
+        };
+        if *window != limit.window() {
+            return;
+        }
         limit.counts_from = Some(CountsFrom { at: *at, skipped: *skipped });
         let origin = Origin { counts_from: Some(*at), ..limit.label.origin };
         *limit = limit.clone().with_origin(origin);

@@ -102,7 +102,7 @@ impl Page {
         while let Some((org, piece)) = asked.next().await {
             let piece = match piece {
                 // It was forgotten or purged since it was listed.
-                Err(ServiceError::UnknownOrg(_)) => None,
+                Err(error) if error.is_unknown_org() => None,
                 piece => Some(piece.inspect_err(|error| unread(&org, error))?),
             };
             let is_large = piece.as_ref().is_some_and(|piece| piece.org_continues);
@@ -131,7 +131,14 @@ impl Page {
         org: OrgId,
         within: Option<(u64, u64)>,
     ) -> Answer<admin::SnapshotResponse> {
-        let piece = of_owner(service, call, &org, within, false).await.inspect_err(|error| unread(&org, error))?;
+        let piece = match of_owner(service, call, &org, within, false).await {
+            // It was purged since it was found to be large, and nothing of it was read.
+            Err(error) if error.is_unknown_org() && within.is_none() => {
+                self.behind = Some(org);
+                return Ok(self.goes_on(None));
+            }
+            piece => piece.inspect_err(|error| unread(&org, error))?,
+        };
         let token = requests::snapshot(&asked(&org, piece.next_page_token.clone(), false))?.at;
         self.add(service, piece);
         self.behind = Some(org);

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     domain::ids::OrgId,
-    error::ServiceError,
     service::{Call, Service, UsageAt, UsagePeriod, UsageQuery},
     wire::{
         admin::v1 as admin,
@@ -145,7 +144,7 @@ fn add(
 ) {
     match page {
         Ok(page) => all.rows.extend(page.rows),
-        Err(ServiceError::UnknownOrg(_)) => {}
+        Err(error) if error.is_unknown_org() => {}
         Err(error) => {
             let error = Some(item_error(service, call, &error));
             all.failures.push(admin::UsageFailure { org: org.to_string(), error });

@@ -90,18 +90,12 @@ impl Reader {
         };
         match ask_owner::<ListEvents, _>(&self.service, &self.call(), org, &request, here).await {
             Ok(page) => Ok(Page::Read(page)),
-            Err(ServiceError::UnknownOrg(_)) => Ok(Page::Read(admin::ListEventsResponse::default())),
-            Err(ServiceError::Relayed(error)) if error.reason == UNKNOWN => {
-                Ok(Page::Read(admin::ListEventsResponse::default()))
-            }
+            Err(error) if error.is_unknown_org() => Ok(Page::Read(admin::ListEventsResponse::default())),
             Err(error @ (ServiceError::Bug | ServiceError::Input(_) | ServiceError::OtherOrg)) => Err(error),
             Err(error) => Ok(Page::Trouble(error.to_string())),
         }
     }
 }
-
-/// What the owner of an org calls one of which nothing is kept.
-const UNKNOWN: &str = "ORG_UNKNOWN";
 
 /// What is sent next, and when something has to be.
 struct Outgoing {

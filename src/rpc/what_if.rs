@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     domain::ids::OrgId,
-    error::ServiceError,
     service::{Call, Service},
     wire::{
         admin::v1 as admin,
@@ -52,7 +51,7 @@ pub(super) async fn what_if(
                 all.rows.extend(one.rows);
             }
             // It was forgotten since it was listed.
-            Err(ServiceError::UnknownOrg(_)) => {}
+            Err(error) if error.is_unknown_org() => {}
             Err(error) => {
                 let error = Some(item_error(service, call, &error));
                 all.failures.push(admin::WhatIfFailure { org: org.to_string(), error });

@@ -12,7 +12,7 @@ use crate::{
         reach::ScopeRefused,
         refusal::{NoGrant, NoReset, OrgError},
     },
-    error::{Relayed, ServiceError},
+    error::{ORG_UNKNOWN, Relayed, ServiceError},
 };
 
 /// `ErrorInfo.domain` of every error.
@@ -48,7 +48,7 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         ServiceError::SnapshotBroken(_) => (Code::Aborted, "SNAPSHOT_BROKEN", None),
         ServiceError::SnapshotsOpen { .. } => (Code::ResourceExhausted, "SNAPSHOTS_OPEN", Some(RETRY_LATER)),
         ServiceError::UnknownNode(_) => (Code::NotFound, "NODE_UNKNOWN", None),
-        ServiceError::UnknownOrg(_) => (Code::NotFound, "ORG_UNKNOWN", None),
+        ServiceError::UnknownOrg(_) => (Code::NotFound, ORG_UNKNOWN, None),
         ServiceError::Unauthenticated(refused) => unauthenticated_row(*refused),
         ServiceError::OtherRole { .. } => (Code::PermissionDenied, "ROLE_NOT_ALLOWED", None),
         ServiceError::OtherOrg => (Code::PermissionDenied, "ORG_NOT_ALLOWED", None),

@@ -1,7 +1,9 @@
 //! `tollgate snapshot`: what a running node stores, page by page into a file.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
-use tonic::Code;
+use tokio::time::sleep;
 use tonic_types::StatusExt;
 
 use crate::{
@@ -18,8 +20,21 @@ use crate::{
 
 /// How often an org, or a page of orgs, is begun before the command gives up.
 const TRIES: u32 = 5;
-/// The page has to be begun again: the org was purged or has moved, or its owner has gone.
-const BEGIN_AGAIN: [&str; 5] = ["SNAPSHOT_BROKEN", "ORG_MOVED", "NO_OWNER", "OWNER_UNREACHABLE", "INTERRUPTED"];
+/// Before another try, times the number of tries.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The page has to be begun again: the org was purged or has moved, its owner has gone, or there is no room for the call.
+const BEGIN_AGAIN: [&str; 10] = [
+    "SNAPSHOT_BROKEN",
+    "SNAPSHOTS_OPEN",
+    "ORG_MOVED",
+    "ORG_OVERLOADED",
+    "NODE_OVERLOADED",
+    "NO_OWNER",
+    "NO_ANSWER_IN_TIME",
+    "OWNER_UNREACHABLE",
+    "INTERRUPTED",
+    "STORE_UNAVAILABLE",
+];
 
 /// Where every org before is whole, and none has begun.
 struct Between {
@@ -41,6 +56,7 @@ pub(super) async fn run(
             Ok(page) => page,
             Err(failure) if is_to_begin_again(&failure) && tries + 1 < TRIES => {
                 tries += 1;
+                sleep(PAUSE * tries).await;
                 part.back_to(between.place).map_err(Failure::Local)?;
                 page_token.clone_from(&between.page_token);
                 continue;
@@ -82,5 +98,5 @@ fn add(part: &mut Part, page: &SnapshotResponse) -> Result<(), Failure> {
 fn is_to_begin_again(failure: &Failure) -> bool {
     let Failure::Status(status) = failure else { return false };
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-    matches!(status.code(), Code::Aborted | Code::Unavailable) && BEGIN_AGAIN.contains(&reason.as_str())
+    BEGIN_AGAIN.contains(&reason.as_str())
 }

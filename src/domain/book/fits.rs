@@ -7,6 +7,7 @@ use super::{Book, Standing};
 use crate::domain::{
     ids::{Meter, Scope},
     lease::Now,
+    ledger::Ledger,
     limit::Limit,
     rows::ReservationRow,
     window::Millis,
@@ -128,10 +129,7 @@ impl Book {
         let window = limit.window();
         let booked: Box<dyn Iterator<Item = (Millis, u64)> + '_> = if window.trailing().is_some() {
             let tally = self.tally(scope, limit.meter());
-            let from = limit.slices_from(window.start(now));
-            let from = from.and_then(|(first, skipped)| Some((window.slice_leaves_at(first)?, skipped)));
-            let leaving = tally.into_iter().flat_map(move |tally| tally.ledger.leaving(window, now));
-            Box::new(leaving.filter_map(move |(at, amount)| counted(at, amount, from)))
+            Box::new(tally.map(|tally| counted_leaving(&tally.ledger, limit, now)).into_iter().flatten())
         } else {
             Box::new(ends_at.map(|end| (end, used)).into_iter())
         };
@@ -185,6 +183,18 @@ impl Book {
             Some(Expiry { at: clocks.shown(*at), given_back: held - booked, booked })
         })
     }
+}
+
+/// When what counts of a ledger against a limit that slides stops counting, slice by slice.
+pub(super) fn counted_leaving<'l>(
+    ledger: &'l Ledger,
+    limit: &Limit,
+    now: Millis,
+) -> impl Iterator<Item = (Millis, u64)> + use<'l> {
+    let window = limit.window();
+    let from = limit.slices_from(window.start(now));
+    let from = from.and_then(|(first, skipped)| Some((window.slice_leaves_at(first)?, skipped)));
+    ledger.leaving(window, now).filter_map(move |(at, amount)| counted(at, amount, from))
 }
 
 /// A slice with what of it counts: not where it leaves before the first slice that does.

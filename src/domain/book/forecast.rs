@@ -1,6 +1,6 @@
 //! How a limit stands, for a forecast: over the ledgers that it is judged by.
 
-use super::{Book, Standing};
+use super::{Book, Standing, fits::counted_leaving};
 use crate::{
     bounds::MINUTE_MS,
     domain::{
@@ -41,7 +41,7 @@ impl Book {
         if window.trailing().is_none() {
             return outlook.runs_out_at(std::iter::empty(), now);
         }
-        let mut leaving: Vec<_> = ledgers().flat_map(|ledger| ledger.leaving(window, now)).collect();
+        let mut leaving: Vec<_> = ledgers().flat_map(|ledger| counted_leaving(ledger, limit, now)).collect();
         leaving.sort_unstable_by_key(|(at, _)| *at);
         outlook.runs_out_at(leaving.into_iter(), now)
     }

@@ -13,7 +13,7 @@ use crate::{
         ids::{Amounts, Meter, Scope},
         policy::Exemption,
         reply::{Overview, Today},
-        rows::OverrideSubject,
+        rows::{OverrideRow, OverrideSubject},
         scopes::Scopes,
     },
 };
@@ -30,7 +30,8 @@ impl OrgState {
         let blocked = plain.reports.denial().is_some();
         let is_spared = |view: &LimitView| exempt && view.label.meter == Meter::calls();
         let of_org = plain.limits.into_iter().filter(|view| !is_spared(view));
-        let overridden = self.overrides.in_force().any(|row| row.subject != OverrideSubject::Freeze);
+        let is_other = |row: &OverrideRow| row.subject != OverrideSubject::Freeze && !row.subject.is_reset();
+        let overridden = self.overrides.in_force().any(is_other);
         Overview {
             plan: ctx.policy.plan.clone(),
             frozen: self.frozen.is_some(),

@@ -52,15 +52,22 @@ impl OrgState {
         &mut self,
         refund: &Refund,
         ctx: &Context<'_>,
+        configured: &Context<'_>,
     ) -> Result<Shown<Refunded, Box<RefundView>>, OrgError> {
-        let give_back = |org: &mut Self| org.give_back(refund, ctx);
+        let give_back = |org: &mut Self| org.give_back(refund, ctx, configured);
         let (done, before) = self.once_showing(Rpc::Refund, Some(&refund.idempotency), ctx, give_back)?;
         let meters: Vec<Meter> = done.outcome.amounts.iter().map(|of| of.meter.clone()).collect();
-        let after = self.limits_of_meters(&done.outcome.scopes, &meters, ctx);
+        let policy = self.policy_at(self.now, configured);
+        let after = self.limits_of_meters(&done.outcome.scopes, &meters, &Context { policy: &policy, ..*ctx });
         Ok(done.show(Box::new(RefundView { before, after, at: self.clocks.wall })))
     }
 
-    fn give_back(&mut self, refund: &Refund, ctx: &Context<'_>) -> Result<(Refunded, LimitViews), OrgError> {
+    fn give_back(
+        &mut self,
+        refund: &Refund,
+        ctx: &Context<'_>,
+        configured: &Context<'_>,
+    ) -> Result<(Refunded, LimitViews), OrgError> {
         let known = self.known_charge(&refund.of, ctx)?;
         let parts = parts(&known.charge);
         let Known { charge, decision, .. } = &known;
@@ -77,12 +84,16 @@ impl OrgState {
         let is_cost_reported = self.end_charge(&known, ctx);
         let (mut amounts, mut changes) = (Vec::new(), Vec::new());
         for part in &parts {
+            let resets = self.resets_of(&part.meter, ctx.policy);
             let given = self.give_part_back(part, charge, &folded, &mut changes, ctx);
+            self.refunded_before_resets(resets, part.at, configured);
             add(&mut amounts, part, given);
             if !part.is_cost || is_cost_reported {
                 self.correct(part, given, &known, refund, ctx);
             }
         }
+        let policy = self.policy_at(self.now, configured);
+        let ctx = &Context { policy: &policy, ..*ctx };
         let after = self.limits_of_meters(&charge.scopes, &meters, ctx);
         self.watch_limits(&after, ctx);
         changes.extend(used_of_limits(&before, &after));

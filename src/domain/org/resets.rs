@@ -5,6 +5,7 @@ use crate::domain::{
     book::Standing,
     command::ResetWindow,
     events::Change,
+    ids::Meter,
     limit::Limit,
     outcome::{OverrideSet, Shown},
     policy::{BalanceSource, OrgPolicy},
@@ -63,7 +64,7 @@ impl OrgState {
             scope: reset.scope.clone(),
             version: old.map_or(0, |row| row.version) + 1,
             subject,
-            setting: Setting::CountsFrom { skipped },
+            setting: Setting::CountsFrom { skipped, window: limit.window() },
             set_at: self.now,
             until,
             ended_at: None,
@@ -95,4 +96,57 @@ impl OrgState {
         let skipped = self.book.used_since(&reset.scope, limit, slice);
         (skipped, window.slice_leaves_at(slice).or_else(|| window.end(window.start(self.now))))
     }
+
+    /// The resets of limits on this meter that still leave something out, with what there is of the slice, or of the
+    /// window, out of which they do.
+    pub(super) fn resets_of(&mut self, meter: &Meter, policy: &OrgPolicy) -> Vec<ResetOf> {
+        let rows: Vec<_> = self.overrides.in_force().filter(|row| row.subject.is_reset()).cloned().collect();
+        let of_limit = |row: OverrideRow| {
+            let name = row.subject.limit_name()?;
+            let source = &policy.balance.source;
+            let included = if let BalanceSource::Included { limit, .. } = source { Some(limit) } else { None };
+            let included = included.filter(|_| row.scope.is_org());
+            let mut limits = policy.limits_of(&row.scope).iter().chain(included);
+            let limit = limits.find(|limit| limit.name() == name && limit.meter() == meter)?.clone();
+            let there = self.left_out_of(&row, &limit);
+            Some(ResetOf { row, limit, there })
+        };
+        rows.into_iter().filter_map(of_limit).collect()
+    }
+
+    /// Usage was given back. What came from before a reset was left out already and makes no room, and no reset leaves
+    /// out more than there is.
+    pub(super) fn refunded_before_resets(&mut self, resets: Vec<ResetOf>, at: Millis, configured: &Context<'_>) {
+        for ResetOf { row, limit, there } in resets {
+            let Setting::CountsFrom { skipped, window } = row.setting else { continue };
+            let left = self.left_out_of(&row, &limit);
+            let less = if at < row.set_at { there.saturating_sub(left) } else { 0 };
+            let remains = skipped.saturating_sub(less).min(left);
+            if remains != skipped {
+                self.overrides
+                    .put(OverrideRow { setting: Setting::CountsFrom { skipped: remains, window }, ..row }, usize::MAX);
+                self.overrides_changed(self.now, configured);
+            }
+        }
+    }
+
+    /// What there is of the slice in which the window was reset, or of that window.
+    fn left_out_of(&mut self, row: &OverrideRow, limit: &Limit) -> u64 {
+        if limit.is_counted() {
+            let all = Limit { counts_from: None, ..limit.clone() };
+            return self.book.standing(&row.scope, &all, self.now).used;
+        }
+        let slice = limit.window().slice();
+        let first = row.set_at / slice * slice;
+        let since = |from: Millis| self.book.used_since(&row.scope, limit, from);
+        since(first).saturating_sub(since(first.saturating_add(slice)))
+    }
+}
+
+/// A reset, the limit whose window it was, and what there is of what it leaves out.
+#[derive(Debug)]
+pub(super) struct ResetOf {
+    row: OverrideRow,
+    limit: Limit,
+    there: u64,
 }

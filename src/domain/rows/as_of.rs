@@ -16,7 +16,7 @@ pub struct AsOf {
     kept: KeptHead,
     /// Service time of the commit.
     at: Millis,
-    /// Rows of that millisecond.
+    /// Rows of that millisecond, and later: a refund in that of its Commit is dated behind it.
     named: BTreeSet<RowKey>,
 }
 
@@ -49,7 +49,7 @@ impl AsOf {
 
     fn name(&mut self, ids: impl Iterator<Item = KeptId>) {
         let at = self.at;
-        self.named.extend(ids.filter(|id| id.at == at).flat_map(KeptId::keys));
+        self.named.extend(ids.filter(|id| id.at >= at).flat_map(KeptId::keys));
     }
 
     /// Whether the row was there. Rows of other kinds come with the commit, or are not written while the org is held.
@@ -64,7 +64,7 @@ impl AsOf {
         } else {
             None
         };
-        written.is_none_or(|at| at < self.at || (at == self.at && self.named.contains(&row.key())))
+        written.is_none_or(|at| at < self.at || self.named.contains(&row.key()))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::domain::{
     input::InputError,
     limit::Limit,
     policy::BalanceSource,
-    window::Millis,
+    window::{Millis, Window},
 };
 
 const PLAN: &str = "plan";
@@ -84,11 +84,12 @@ impl OverrideSubject {
         }
     }
 
-    /// Whether other limits are in force with it than without: no freeze and no exemption has any.
+    /// Whether limits have other amounts with it than without, which windows that carry are settled by. A freeze and an
+    /// exemption change none, and no window that carries is reset.
     pub(in crate::domain) fn changes_limits(&self) -> bool {
         match self {
-            Self::Limit(_) | Self::Plan | Self::Grant(_) | Self::Reset(_) => true,
-            Self::Exemption | Self::Freeze => false,
+            Self::Limit(_) | Self::Plan | Self::Grant(_) => true,
+            Self::Reset(_) | Self::Exemption | Self::Freeze => false,
         }
     }
 
@@ -207,6 +208,8 @@ pub enum Setting {
     CountsFrom {
         /// What is left out of the slice of that time, or of the window where it is no sum of slices.
         skipped: u64,
+        /// That window: a limit that has another one by now, under the same name, counts all of it.
+        window: Window,
     },
 }
 

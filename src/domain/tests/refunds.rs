@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::{
-    command::{GetUsage, ListEvents, NewSession, Refund, RefundOf},
+    command::{GetUsage, ListEvents, NewSession, Refund, RefundOf, ResetWindow},
     events::{Happening, listed},
     ids::{Identity, SessionId},
     outbox::{OutboxKey, OutboxRow},
@@ -10,6 +10,7 @@ use crate::domain::{
     policy::ExportWhen,
     refund::Charge,
     reply::RefundView,
+    rows::OverrideSubject,
     window::{Calendar, HOUR_RETENTION_MS},
 };
 
@@ -354,4 +355,29 @@ fn refunds_that_find_the_outbox_full_are_set_aside_beside_usage() {
     }
     let rows = [("spend", -8), ("spend", 10), ("spend", 10)];
     assert_eq!(waiting(org.restart()), rows.map(|(meter, units)| (meter.to_owned(), units)));
+}
+
+#[test]
+fn what_was_used_before_a_reset_makes_no_room_when_it_is_given_back() {
+    let windows = [HOURLY, DAILY, CLOCK_HOUR, CLOCK_DAY, DAY_FROM_FIRST_USE];
+    let mut org = org(windows.map(|window| spend_limit(window, 100)));
+    let names = windows.map(|window| spend_limit(window, 100).name().to_owned());
+    org.record("", spend(60), "before").unwrap();
+    org.after(1);
+    for (number, name) in names.iter().enumerate() {
+        let limit = OverrideSubject::limit("limit", name).unwrap();
+        let reason = Reason::parse("reason", "").unwrap();
+        let idempotency = key(&format!("reset {number}"));
+        org.ask(Box::new(ResetWindow { scope: Scope::org(), limit, reason, idempotency })).unwrap();
+    }
+    org.after(1).record("", spend(70), "after").unwrap();
+    let used = |org: &mut OrgBench| names.clone().map(|name| org.restart().used(&name));
+    assert_eq!(used(&mut org), [70; 5]);
+    assert_eq!(org.refund("", spend(60), 2, "r1"), Ok(vec![60]));
+    assert_eq!(used(&mut org), [70; 5], "R-REF-1, R-CTRL-6: it did not count");
+    assert_eq!(org.refund("", spend(30), 0, "r2"), Ok(vec![30]));
+    assert_eq!(used(&mut org), [40; 5], "what was used since does");
+    org.record("", spend(5), "more").unwrap();
+    assert_eq!(used(&mut org), [45; 5], "and no more is left out than there is");
+    assert_eq!(org.count_drift(), 0);
 }

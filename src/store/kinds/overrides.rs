@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
+
+use super::window::WindowV2;
 
 use crate::domain::{
     ids::{Reason, Scope},
+    input::InputError,
     rows::{OverrideRow, OverrideSubject, Setting},
     window::Millis,
 };
@@ -34,12 +37,14 @@ enum SettingV2<'a> {
     Ends,
     // Variants are added at the end: what was written before still reads.
     Extra(u64),
-    CountsFrom { skipped: u64 },
+    CountsFrom { skipped: u64, window: WindowV2 },
 }
 
-impl<'a> From<&'a Setting> for SettingV2<'a> {
-    fn from(setting: &'a Setting) -> Self {
-        match setting {
+impl<'a> TryFrom<&'a Setting> for SettingV2<'a> {
+    type Error = InputError;
+
+    fn try_from(setting: &'a Setting) -> Result<Self, InputError> {
+        Ok(match setting {
             Setting::Amount(amount) => Self::Amount(*amount),
             Setting::Unlimited => Self::Unlimited,
             Setting::Shadow => Self::Shadow,
@@ -47,14 +52,18 @@ impl<'a> From<&'a Setting> for SettingV2<'a> {
             Setting::Exempt(exempt) => Self::Exempt(*exempt),
             Setting::Ends => Self::Ends,
             Setting::Extra(amount) => Self::Extra(*amount),
-            Setting::CountsFrom { skipped } => Self::CountsFrom { skipped: *skipped },
-        }
+            Setting::CountsFrom { skipped, window } => {
+                Self::CountsFrom { skipped: *skipped, window: (*window).try_into()? }
+            }
+        })
     }
 }
 
-impl From<SettingV2<'_>> for Setting {
-    fn from(stored: SettingV2<'_>) -> Self {
-        match stored {
+impl TryFrom<SettingV2<'_>> for Setting {
+    type Error = InputError;
+
+    fn try_from(stored: SettingV2<'_>) -> Result<Self, InputError> {
+        Ok(match stored {
             SettingV2::Amount(amount) => Self::Amount(amount),
             SettingV2::Unlimited => Self::Unlimited,
             SettingV2::Shadow => Self::Shadow,
@@ -62,16 +71,16 @@ impl From<SettingV2<'_>> for Setting {
             SettingV2::Exempt(exempt) => Self::Exempt(exempt),
             SettingV2::Ends => Self::Ends,
             SettingV2::Extra(amount) => Self::Extra(amount),
-            SettingV2::CountsFrom { skipped } => Self::CountsFrom { skipped },
-        }
+            SettingV2::CountsFrom { skipped, window } => Self::CountsFrom { skipped, window: window.try_into()? },
+        })
     }
 }
 
 pub(super) fn write<S: Serializer>(row: &OverrideRow, out: S) -> Result<S::Ok, S::Error> {
     let OverrideRow { scope: _, subject: _, version, setting, set_at, until, ended_at, reason } = row;
     let (version, set_at, until, ended_at) = (*version, *set_at, *until, *ended_at);
-    OverrideV2 { version, setting: setting.into(), set_at, until, ended_at, reason: reason.as_str().into() }
-        .serialize(out)
+    let setting = setting.try_into().map_err(S::Error::custom)?;
+    OverrideV2 { version, setting, set_at, until, ended_at, reason: reason.as_str().into() }.serialize(out)
 }
 
 pub(super) fn read<'de, D: Deserializer<'de>>(
@@ -81,12 +90,16 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
 ) -> Result<OverrideRow, D::Error> {
     let OverrideV2 { version, setting, set_at, until, ended_at, reason } = OverrideV2::deserialize(from)?;
     let reason = Reason::parse("reason", &reason).map_err(D::Error::custom)?;
-    Ok(OverrideRow { scope, subject, version, setting: setting.into(), set_at, until, ended_at, reason })
+    let setting = setting.try_into().map_err(D::Error::custom)?;
+    Ok(OverrideRow { scope, subject, version, setting, set_at, until, ended_at, reason })
 }
 
 #[cfg(test)]
 pub(super) fn samples() -> Vec<(&'static str, OverrideRow)> {
-    use crate::store::samples::{T0, scope};
+    use crate::{
+        domain::window::Window,
+        store::samples::{T0, scope},
+    };
 
     let row = |scope, subject: &str, setting| OverrideRow {
         scope,
@@ -114,7 +127,11 @@ pub(super) fn samples() -> Vec<(&'static str, OverrideRow)> {
             "override_reset",
             OverrideRow {
                 until: Some(T0 + 9),
-                ..row(scope(), "reset/budget/daily", Setting::CountsFrom { skipped: 4 })
+                ..row(
+                    scope(),
+                    "reset/budget/daily",
+                    Setting::CountsFrom { skipped: 4, window: Window::Rolling { len: 86_400_000 } },
+                )
             },
         ),
         ("override_freeze", OverrideRow { until: Some(T0 + 7), ..row(Scope::org(), "freeze", Setting::Ends) }),

@@ -53,7 +53,12 @@ impl Model {
         let rule = rules.limits.iter().position(is_named).unwrap_or(rules.limits.len());
         let (present, amount, shadow) = match rules.limits.get(rule) {
             Some(rule) => (rule.present, rule.amount, rule.shadow),
-            None => (true, rules.rate_amount, false),
+            None => {
+                let is_watched = |set: &Overridden| set.rule == rule && set.holds && set.setting == Setting::Shadow;
+                let shadow = self.overrides.iter().any(is_watched);
+                let configured = self.configured.as_ref().unwrap().rate_amount;
+                (true, if shadow { configured } else { rules.rate_amount }, shadow)
+            }
         };
         match (present, amount, shadow) {
             (false, ..) => return Answer::NoGrant(NoGrant::NoLimit),
