@@ -38,6 +38,8 @@ def filled(plane):
         plane.gate.Acquire(org="small")
     plane.gate.Acquire(org="acme-2")
     plane.admin.Freeze(org="acme-1", request_id="f", reason="unpaid")
+    # What is written behind is listed when it is stored.
+    eventually(lambda: len(plane.admin.ListOrgs().orgs) == 4, "all of them are listed")
 
 
 def rows(page):

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import threading
 
 from case import NodeCase
 from node import eventually
@@ -66,6 +67,8 @@ class Story(NodeCase):
         small, large = self.calls(10, dollars=0), self.calls(10)
         self.assertTrue(all(answer.allowed for answer in small))
         self.assertFalse(any(answer.allowed for answer in large))
+        # What is written behind is listed when it is stored.
+        eventually(lambda: len(self.plane(self.here).admin.ListOrgs().orgs) == 2, "both are listed")
 
     def test_who_is_blocked_why_since_when_until_when_and_how_they_are_let_through(self):
         self.used_up()
@@ -121,12 +124,16 @@ class Story(NodeCase):
 
     def test_what_happens_is_watched(self):
         watching = subprocess.Popen(
-            [str(self.here.binary), "events", "--follow", "--addr", f"http://{self.here.grpc}", "-o", "json"],
+            [str(self.here.binary), "events", "--follow", "--since", "1h", "--addr", f"http://{self.here.grpc}", "-o", "json"],
             env=self.here.environ(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         )
         self.addCleanup(watching.stdout.close)
         self.addCleanup(watching.wait)
         self.addCleanup(watching.kill)
+        # Nothing waits for a line without an end.
+        late = threading.Timer(30, watching.kill)
+        late.start()
+        self.addCleanup(late.cancel)
         self.used_up()
         seen = ""
         while "acme" not in seen or "NEAR_LIMIT" not in seen.upper():
