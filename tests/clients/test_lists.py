@@ -167,6 +167,8 @@ class InACluster(ClusterCase):
             for _ in range(number % 6):
                 client.gate.Acquire(org=org)
         asked = {org: number % 6 for number, org in enumerate(names) if number % 6}
+        listed = lambda: len(every_page(cluster.admin("n1"), match="listed-*")) == len(asked)
+        eventually(listed, "what is written behind is listed when it is stored")
         for node in ("n1", "n2", "n3"):
             found = every_page(cluster.admin(node), numbers=True, page_size=7, match="listed-*")
             self.assertEqual({row.org: row.used_percent for row in found}, {
