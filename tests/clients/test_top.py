@@ -78,6 +78,7 @@ class Top(NodeCase):
             plane.gate.Acquire(org="busy")
         for _ in range(6):
             plane.gate.Acquire(org="denied")
+        eventually(lambda: len(plane.admin.ListOrgs().orgs) == 3, "what is written behind is listed when it is stored")
         return node, plane
 
     def command(self, node, *arguments):
