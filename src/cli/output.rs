@@ -21,7 +21,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use prost::Name;
+pub(super) use prost::Name;
 
 use super::{Exit, failure::Failure};
 use crate::{

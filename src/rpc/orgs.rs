@@ -186,7 +186,7 @@ impl<'a> Reading<'a> {
     /// Of rows that are alike, those that come first in the store.
     fn keep_first(&mut self) {
         if let Some(sort) = self.ask.sort {
-            self.page.orgs.sort_by_key(|row| Reverse(weight(row, sort)));
+            self.page.orgs.sort_by_key(|row| Reverse(answers::weight(row, sort)));
         }
         self.page.orgs.truncate(self.ask.max);
     }
@@ -195,17 +195,6 @@ impl<'a> Reading<'a> {
         self.keep_first();
         self.page.next_page_token = behind.map(|org| org.to_string()).unwrap_or_default();
         self.page
-    }
-}
-
-/// What rows are sorted by, the greatest first.
-fn weight(row: &admin::OrgSummary, sort: admin::OrgSort) -> i64 {
-    match sort {
-        admin::OrgSort::Unspecified => 0,
-        admin::OrgSort::MostDenied => row.denied_today,
-        admin::OrgSort::MostUsed => row.used_percent,
-        admin::OrgSort::MostCalls => row.allowed_today.saturating_add(row.denied_today),
-        admin::OrgSort::MostFailedOpen => row.failed_open_today,
     }
 }
 

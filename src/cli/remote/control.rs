@@ -7,13 +7,14 @@ use crate::{
         args::{EndArgs, ExemptArgs, OverrideClearArgs, OverrideSetArgs, OverrideVerb, ReasonArgs, SetPlanArgs, Value},
         connect::Connection,
         failure::Failure,
-        output::{Output, View, facts, number, table, text},
+        output::{Name, Output, View, facts, number, table, text},
     },
     domain::{ids::OrgId, window::Millis},
     wire::{
         admin::v1::{
-            ClearOverrideRequest, Exempt, ExemptionChange, ListOverridesRequest, Override, OverrideSetting, PlanChange,
-            SetExemptionRequest, SetExemptionResponse, SetOverrideRequest, SetPlanRequest, SetPlanResponse,
+            ClearOverrideRequest, ClearOverrideResponse, Exempt, ExemptionChange, GrantResponse, ListOverridesRequest,
+            Override, OverrideSetting, PlanChange, RevokeGrantResponse, SetExemptionRequest, SetExemptionResponse,
+            SetOverrideRequest, SetOverrideResponse, SetPlanRequest, SetPlanResponse,
         },
         v1::Limit,
     },
@@ -64,12 +65,7 @@ async fn set(connection: &Connection, args: &OverrideSetArgs, output: &mut Outpu
         reason: why(&args.why),
     };
     let answer = connection.wait(connection.admin().set_override(request)).await;
-    let answer = named_in_doubt(answer, &request_id)?;
-    output.answer(&answer, |answer, now| {
-        let limits = (answer.before.as_ref(), answer.after.as_ref());
-        changed_limit(org, answer.current.as_ref(), limits, answer.replayed, now)
-    })?;
-    Ok(Exit::Done)
+    show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
 
 async fn clear(connection: &Connection, args: &OverrideClearArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
@@ -83,12 +79,7 @@ async fn clear(connection: &Connection, args: &OverrideClearArgs, output: &mut O
         reason: why(&args.why),
     };
     let answer = connection.wait(connection.admin().clear_override(request)).await;
-    let answer = named_in_doubt(answer, &request_id)?;
-    output.answer(&answer, |answer, now| {
-        let limits = (answer.before.as_ref(), answer.after.as_ref());
-        changed_limit(org, answer.current.as_ref(), limits, answer.replayed, now)
-    })?;
-    Ok(Exit::Done)
+    show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
 
 pub(super) async fn set_plan(
@@ -178,13 +169,31 @@ fn changed(
     facts(known.chain(how_long(current, replayed, now)))
 }
 
-pub(super) fn changed_limit(
-    org: &OrgId,
-    current: Option<&Override>,
-    (before, after): (Option<&Limit>, Option<&Limit>),
-    replayed: bool,
-    now: Millis,
-) -> View {
+/// The answer to a call that changes a limit.
+pub(super) trait LimitChange: Name {
+    /// What is set now, the limit before and after, and whether that is a repetition.
+    fn parts(&self) -> (Option<&Override>, Option<&Limit>, Option<&Limit>, bool);
+}
+
+macro_rules! limit_changes {
+    ($($answer:ty)+) => {
+        $(impl LimitChange for $answer {
+            fn parts(&self) -> (Option<&Override>, Option<&Limit>, Option<&Limit>, bool) {
+                (self.current.as_ref(), self.before.as_ref(), self.after.as_ref(), self.replayed)
+            }
+        })+
+    };
+}
+
+limit_changes! { SetOverrideResponse ClearOverrideResponse GrantResponse RevokeGrantResponse }
+
+pub(super) fn show_change(answer: &impl LimitChange, org: &OrgId, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    output.answer(answer, |answer, now| changed_limit(org, answer, now))?;
+    Ok(Exit::Done)
+}
+
+fn changed_limit(org: &OrgId, answer: &impl LimitChange, now: Millis) -> View {
+    let (current, before, after, replayed) = answer.parts();
     let mut known = vec![("org", org.to_string())];
     if let Some(current) = current {
         known.push(("limit", current.limit.clone()));

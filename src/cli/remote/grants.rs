@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    control::changed_limit,
+    control::show_change,
     format::amount,
     request_id::{named_in_doubt, org_and_request_id},
     scope_text, why_text,
@@ -37,12 +37,7 @@ pub(super) async fn grant(connection: &Connection, args: &GrantArgs, output: &mu
         reason: why_text(&args.why),
     };
     let answer = connection.wait(connection.admin().grant(request)).await;
-    let answer = named_in_doubt(answer, &request_id)?;
-    output.answer(&answer, |answer, now| {
-        let limits = (answer.before.as_ref(), answer.after.as_ref());
-        changed_limit(org, answer.current.as_ref(), limits, answer.replayed, now)
-    })?;
-    Ok(Exit::Done)
+    show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
 
 pub(super) async fn revoke(
@@ -58,12 +53,7 @@ pub(super) async fn revoke(
         reason: why_text(&args.why),
     };
     let answer = connection.wait(connection.admin().revoke_grant(request)).await;
-    let answer = named_in_doubt(answer, &request_id)?;
-    output.answer(&answer, |answer, now| {
-        let limits = (answer.before.as_ref(), answer.after.as_ref());
-        changed_limit(org, answer.current.as_ref(), limits, answer.replayed, now)
-    })?;
-    Ok(Exit::Done)
+    show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
 
 pub(super) async fn reset(connection: &Connection, args: &ResetArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {

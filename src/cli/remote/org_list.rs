@@ -12,6 +12,7 @@ use crate::{
     domain::window::Millis,
     wire::{
         admin::v1::{ListOrgsRequest, ListOrgsResponse, OrgSort, OrgState, OrgSummary},
+        answers,
         v1::Limit,
     },
 };
@@ -105,7 +106,7 @@ pub(in crate::cli) async fn collect(
         all.failures.extend(page.failures.into_iter().take(room));
         if let Some(sort) = sort {
             // Of equals the one that came first.
-            all.orgs.sort_by_key(|row| std::cmp::Reverse(weight(row, sort)));
+            all.orgs.sort_by_key(|row| std::cmp::Reverse(answers::weight(row, sort)));
             all.orgs.truncate(most);
         }
         if page.next_page_token.is_empty() || (sort.is_none() && all.orgs.len() >= most) {
@@ -115,17 +116,6 @@ pub(in crate::cli) async fn collect(
             return Err(Failure::Incomplete("a page goes on where it began"));
         }
         request.page_token = page.next_page_token;
-    }
-}
-
-/// As the node sorts the rows of one page.
-fn weight(row: &OrgSummary, sort: OrgSort) -> i64 {
-    match sort {
-        OrgSort::Unspecified => 0,
-        OrgSort::MostDenied => row.denied_today,
-        OrgSort::MostUsed => row.used_percent,
-        OrgSort::MostCalls => row.allowed_today.saturating_add(row.denied_today),
-        OrgSort::MostFailedOpen => row.failed_open_today,
     }
 }
 

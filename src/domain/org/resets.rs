@@ -2,10 +2,9 @@
 
 use super::{Context, OrgState, control::field};
 use crate::domain::{
-    book::Standing,
     command::ResetWindow,
     events::Change,
-    ids::Meter,
+    ids::{Meter, Scope},
     limit::Limit,
     outcome::{OverrideSet, Shown},
     policy::{BalanceSource, OrgPolicy},
@@ -87,13 +86,11 @@ impl OrgState {
     /// in the window any more.
     fn left_out(&mut self, reset: &ResetWindow, limit: &Limit) -> (u64, Option<Millis>) {
         let window = limit.window();
-        let all = Limit { counts_from: None, ..limit.clone() };
+        let skipped = self.left_out_at(&reset.scope, limit, self.now);
         if limit.is_counted() {
-            let Standing { used, ends_at, .. } = self.book.standing(&reset.scope, &all, self.now);
-            return (used, ends_at);
+            return (skipped, self.book.standing(&reset.scope, limit, self.now).ends_at);
         }
         let slice = self.now / window.slice() * window.slice();
-        let skipped = self.book.used_since(&reset.scope, limit, slice);
         (skipped, window.slice_leaves_at(slice).or_else(|| window.end(window.start(self.now))))
     }
 
@@ -108,7 +105,7 @@ impl OrgState {
             let included = included.filter(|_| row.scope.is_org());
             let mut limits = policy.limits_of(&row.scope).iter().chain(included);
             let limit = limits.find(|limit| limit.name() == name && limit.meter() == meter)?.clone();
-            let there = self.left_out_of(&row, &limit);
+            let there = self.left_out_at(&row.scope, &limit, row.set_at);
             Some(ResetOf { row, limit, there })
         };
         rows.into_iter().filter_map(of_limit).collect()
@@ -119,7 +116,7 @@ impl OrgState {
     pub(super) fn refunded_before_resets(&mut self, resets: Vec<ResetOf>, at: Millis, configured: &Context<'_>) {
         for ResetOf { row, limit, there } in resets {
             let Setting::CountsFrom { skipped, window } = row.setting else { continue };
-            let left = self.left_out_of(&row, &limit);
+            let left = self.left_out_at(&row.scope, &limit, row.set_at);
             let less = if at < row.set_at { there.saturating_sub(left) } else { 0 };
             let remains = skipped.saturating_sub(less).min(left);
             if remains != skipped {
@@ -130,15 +127,15 @@ impl OrgState {
         }
     }
 
-    /// What there is of the slice in which the window was reset, or of that window.
-    fn left_out_of(&mut self, row: &OverrideRow, limit: &Limit) -> u64 {
+    /// What there is of the slice in which a window is reset at this time, or of the running window.
+    fn left_out_at(&mut self, scope: &Scope, limit: &Limit, at: Millis) -> u64 {
         if limit.is_counted() {
             let all = Limit { counts_from: None, ..limit.clone() };
-            return self.book.standing(&row.scope, &all, self.now).used;
+            return self.book.standing(scope, &all, self.now).used;
         }
         let slice = limit.window().slice();
-        let first = row.set_at / slice * slice;
-        let since = |from: Millis| self.book.used_since(&row.scope, limit, from);
+        let first = at / slice * slice;
+        let since = |from: Millis| self.book.used_since(scope, limit, from);
         since(first).saturating_sub(since(first.saturating_add(slice)))
     }
 }

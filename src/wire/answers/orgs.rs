@@ -18,6 +18,17 @@ pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
     }
 }
 
+/// What rows are sorted by, the greatest first: in one page, and where pages are put together.
+pub fn weight(row: &admin::OrgSummary, sort: admin::OrgSort) -> i64 {
+    match sort {
+        admin::OrgSort::Unspecified => 0,
+        admin::OrgSort::MostDenied => row.denied_today,
+        admin::OrgSort::MostUsed => row.used_percent,
+        admin::OrgSort::MostCalls => row.allowed_today.saturating_add(row.denied_today),
+        admin::OrgSort::MostFailedOpen => row.failed_open_today,
+    }
+}
+
 /// What the org says of itself. From `near_percent` on its limits are near; 0 = none of them is
 /// shown as such.
 pub fn overview(org: &OrgId, overview: &Overview, near_percent: u64) -> admin::OrgSummary {
