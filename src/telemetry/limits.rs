@@ -8,16 +8,17 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::domain::{
-    decision::{Decision, LimitView},
-    gate::Gate,
+use crate::{
+    bounds::NEAR_PERCENT,
+    domain::{
+        decision::{Decision, LimitView},
+        gate::Gate,
+    },
 };
 
 /// Pairs of a limit and a plan that have series of their own; what comes later is counted as `other`.
 const PAIRS_MAX: usize = 256;
 const OTHER: &str = "other";
-/// A limit is near from so many hundredths on.
-const NEAR_PERCENT: u128 = 80;
 
 /// What became of a call at a limit.
 const NEAR: &str = "near";
@@ -114,7 +115,7 @@ fn state(view: &LimitView) -> Option<&'static str> {
     match (view.shadow, view.limiting) {
         (true, _) if taken > u128::from(usable) => Some(SHADOW),
         (false, true) => Some(OVER),
-        _ if taken * 100 >= u128::from(usable) * NEAR_PERCENT => Some(NEAR),
+        _ if view.percent_taken()? >= NEAR_PERCENT => Some(NEAR),
         _ => None,
     }
 }
