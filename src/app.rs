@@ -16,6 +16,7 @@ mod ending;
 mod keys;
 mod listeners;
 mod opening;
+mod outside;
 mod reload;
 mod store;
 mod supervisor;
@@ -34,6 +35,7 @@ use auth::Authenticators;
 use cluster::Among;
 use keys::Keys;
 use opening::{Store, open};
+use outside::Outside;
 use supervisor::Supervisor;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +47,7 @@ use crate::{
     cluster::table::Table,
     config::{self, Config},
     domain::{
-        events::Part,
+        events::{EventKinds, Part},
         ids::OrgId,
         policy::{OrgPolicy, Plans},
         window::{Length, Millis},
@@ -53,7 +55,7 @@ use crate::{
     grpc::{self, server::Health},
     http,
     net::Tls,
-    ports::{BillingProvider, Clock, OrgStore, StoreEngine},
+    ports::{Clock, OrgStore, StoreEngine},
     service::{self, Reloads, Service},
     store::dump,
     telemetry::Metrics,
@@ -119,6 +121,7 @@ fn rules(config: &Config, since: Millis, generation: u64) -> Rules {
         policies: Arc::new(config.policies.clone()),
         bounds: config.bounds.clone(),
         pool_stats: config.pool_stats,
+        webhook_kinds: config.webhook.as_ref().map_or(EventKinds::NONE, |webhook| webhook.kinds),
         since,
         generation,
     }
@@ -149,9 +152,10 @@ pub async fn run(
     let table = if cells.is_empty() { Table::alone() } else { Table::shared(clock.clone(), cells.len()) };
     let callers = Authenticators::of(&config, sources, &clock);
     let turn = usize::try_from(random()? % 1000).unwrap_or(0);
-    let (provider, secrets) = billing::provider(&config, clock.clone())?;
-    let orgs = start_orgs(&config, &store, &table, &clock, &provider, &metrics).await?;
-    let balances = Balances::start(provider, clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
+    let outside = Outside::of(&config, clock.clone())?;
+    let orgs = start_orgs(&config, &store, &table, &clock, &outside, &metrics).await?;
+    let balances =
+        Balances::start(outside.provider.clone(), clock.clone(), billing::rules(&config)).await.map_err(Failure)?;
     let addresses = listeners.addresses();
     let among = cluster::join(&config, &mut listeners, cells, &table, (&orgs, &balances), &clock)?;
     announce(&config, addresses, &*engine);
@@ -182,7 +186,7 @@ pub async fn run(
     }
     health.set_serving(service.is_serving()).await;
     let http_stop = CancellationToken::new();
-    let http = http::serve(service.clone(), callers.metrics, http, secrets.webhook(), http_stop.clone());
+    let http = http::serve(service.clone(), callers.metrics, http, outside.secrets.webhook(), http_stop.clone());
     let doors = ending::Doors {
         grpc: tokio::spawn(grpc),
         http: (tokio::spawn(http), http_stop),
@@ -193,7 +197,8 @@ pub async fn run(
     let said = service.clone();
     beside.push(tokio::spawn(watch_clock(clock, engine.clone(), move |why| said.node_is(Part::Clock, why))));
     beside.push(tokio::spawn(supervisor.clone().watch(service.clone())));
-    let reloading = reload::Reloading::new(service.clone(), store.clone(), callers.rpcs, secrets, config, source.load);
+    beside.push(tokio::spawn(service.clone().deliver_node_events(outside.webhook.clone())));
+    let reloading = reload::Reloading::new(service.clone(), store.clone(), callers.rpcs, outside, config, source.load);
     beside.push(tokio::spawn(reloading.apply(source.hangups, asked, supervisor.clone())));
     supervisor.ready(&service.health());
     let ended = ending::until_over(shutdown, &service, &health, &*store, &supervisor).await;
@@ -242,7 +247,7 @@ async fn start_orgs(
     store: &Arc<dyn OrgStore>,
     table: &Arc<Table>,
     clock: &Arc<SystemClock>,
-    provider: &Arc<dyn BillingProvider>,
+    outside: &Outside,
     metrics: &Arc<Metrics>,
 ) -> Result<Orgs, Failure> {
     let orgs = Orgs::start(actors::Deps {
@@ -253,7 +258,8 @@ async fn start_orgs(
         write_behind: write_behind(config),
         incarnation: random()?,
         node: config.node.as_str().into(),
-        provider: provider.clone(),
+        provider: outside.provider.clone(),
+        webhook: outside.webhook.clone(),
         events: metrics.clone(),
     });
     let orgs = orgs.await.map_err(Failure)?;

@@ -238,6 +238,8 @@ bounds! {
     /// Streams of events (WatchEvents) that are open on this node; each has a page of events in
     /// memory at most.
     watches: 1_000 in 0..=100_000, live;
+    /// The same of one caller.
+    watches_per_caller: 100 in 0..=100_000, live;
     /// Orgs whose balance and exemption are remembered.
     billing_orgs: 10_000 in 1..=10_000_000, at_start;
     /// Requests to the billing provider in flight.

@@ -18,6 +18,7 @@ pub mod error;
 pub mod file;
 pub mod grpc;
 pub mod http;
+pub mod https;
 pub mod net;
 pub mod peer;
 pub mod ports;
@@ -28,4 +29,5 @@ pub mod telemetry;
 #[cfg(test)]
 mod testing;
 pub mod turns;
+pub mod webhook;
 pub mod wire;

@@ -4,10 +4,12 @@
 mod dump;
 mod events;
 mod tokens;
+mod webhook;
 
 pub use dump::DumpText;
 pub use events::{Event, EventSink};
 pub use tokens::{TokenRow, TokenRows, TokenStore};
+pub use webhook::{DeliveryFault, NotDelivered, Notice, Webhook};
 
 use std::{fmt, sync::Arc};
 

@@ -14,6 +14,7 @@ mod readings;
 mod room;
 mod seldom;
 mod turns;
+mod webhook;
 
 use std::{fmt, time::Duration};
 
@@ -46,6 +47,7 @@ use pools::PoolMetrics;
 use process::ProcessMetrics;
 use room::RoomMetrics;
 use turns::TurnMetrics;
+use webhook::WebhookMetrics;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
@@ -104,6 +106,7 @@ pub struct Metrics {
     room: RoomMetrics,
     pools: PoolMetrics,
     turns: TurnMetrics,
+    webhook: WebhookMetrics,
     cluster: ClusterMetrics,
     sessions: Family<SessionLabels, Counter>,
     reservations_forgotten: Counter,
@@ -158,6 +161,7 @@ impl Default for Metrics {
             room: RoomMetrics::default(),
             pools: PoolMetrics::default(),
             turns: TurnMetrics::default(),
+            webhook: WebhookMetrics::default(),
             cluster: ClusterMetrics::default(),
             sessions: Family::default(),
             reservations_forgotten: Counter::default(),
@@ -244,6 +248,7 @@ impl Metrics {
         self.room.register(r);
         self.pools.register(r);
         self.turns.register(r);
+        self.webhook.register(r);
     }
 
     /// An increase is seen from the first time on that something happens, only where its series was there before.
@@ -261,6 +266,7 @@ impl Metrics {
         self.limits.begin_at_zero();
         self.pools.begin_at_zero();
         self.turns.begin_at_zero();
+        self.webhook.begin_at_zero();
         self.cluster.begin_at_zero();
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use smallvec::smallvec;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     domain::{
         balance::{Balance, BalanceVerdict, DenyReason},
         command::{Acquire, Record, Resume},
+        events::EventKinds,
         gate::Cause,
         ids::{ExecutionId, Meter, OrgId, RequestId},
         lease::{LeaseTime, Now},
@@ -33,7 +34,7 @@ use crate::{
         service_time::{ClockMark, ClockState},
         window::Millis,
     },
-    ports::{BillingProvider, Clock, Freshness, Usage},
+    ports::{BillingProvider, Clock, DeliveryFault, Freshness, NotDelivered, Notice, Usage, Webhook},
     service::{self, Service},
     store::{dump::Text, memory::MemoryStore},
     telemetry::Metrics,
@@ -223,11 +224,35 @@ pub(crate) fn billed(policy: OrgPolicy) -> OrgPolicy {
     OrgPolicy { balance: BalancePolicy { source: BalanceSource::Provider, ..policy.balance }, ..policy }
 }
 
+/// Takes events, and answers as each test sets it.
+#[derive(Debug, Default)]
+pub(crate) struct Receiving {
+    /// Everything that came, repeats included: the org, the number, and whether it was taken.
+    pub(crate) got: Mutex<Vec<(String, u64, bool)>>,
+    /// Attempts to refuse from now on.
+    pub(crate) refuse: AtomicU64,
+}
+
+impl Webhook for Receiving {
+    fn deliver<'a>(&'a self, notice: Notice<'a>) -> BoxFuture<'a, Result<(), NotDelivered>> {
+        let (from, number) = match notice {
+            Notice::Org(org, undelivered) => (org.to_string(), undelivered.number()),
+            Notice::Node(node, event) => (node.to_owned(), event.number),
+        };
+        let refused = self.refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        self.got.lock().unwrap().push((from, number, !refused));
+        let outcome =
+            if refused { Err(NotDelivered { fault: DeliveryFault::Refused(500), after: None }) } else { Ok(()) };
+        async move { outcome }.boxed()
+    }
+}
+
 /// A node without its fronts.
 pub(crate) struct Node {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) billing: Arc<Scripted>,
+    pub(crate) webhook: Arc<Receiving>,
     pub(crate) orgs: Orgs,
     pub(crate) service: Arc<Service>,
     pub(crate) policies: Arc<Uniform>,
@@ -239,7 +264,14 @@ pub(crate) fn rate_of(amount: u64) -> OrgPolicy {
 }
 
 pub(crate) fn rules(policies: Arc<Uniform>, bounds: Bounds, generation: u64) -> Rules {
-    Rules { policies, bounds, pool_stats: Duration::from_secs(15), since: 0, generation }
+    Rules {
+        policies,
+        bounds,
+        pool_stats: Duration::from_secs(15),
+        webhook_kinds: EventKinds::NONE,
+        since: 0,
+        generation,
+    }
 }
 
 pub(crate) async fn node(policy: OrgPolicy) -> Node {
@@ -251,6 +283,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
     let policies = Arc::new(Uniform { policy: Arc::new(policy), poisoned: false.into() });
     let billing = Arc::new(Scripted::default());
     let metrics = Arc::new(Metrics::default());
+    let webhook = Arc::new(Receiving::default());
     let deps = actors::Deps {
         clock: clock.clone(),
         store: store.clone(),
@@ -260,6 +293,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         incarnation: 7,
         node: "test".into(),
         provider: billing.clone(),
+        webhook: webhook.clone(),
         events: metrics.clone(),
     };
     let orgs = Orgs::start(deps).await.unwrap();
@@ -283,7 +317,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         reloads,
         node: "test".into(),
     }));
-    Node { store, clock, billing, orgs, service, policies, metrics }
+    Node { store, clock, billing, webhook, orgs, service, policies, metrics }
 }
 
 pub(crate) fn org(name: &str) -> OrgId {

@@ -9,6 +9,7 @@ use tollgate::{
     bounds::{Bounds, DAY_MS, HOUR_MS},
     cluster::table::Table,
     domain::{
+        events::EventKinds,
         ids::{Meter, OrgId},
         lease::Now,
         limit::Limit,
@@ -19,6 +20,7 @@ use tollgate::{
     ports::Clock,
     store::memory::MemoryStore,
     telemetry::Metrics,
+    webhook::Endpoints,
 };
 
 pub(crate) const NOW: Millis = 495_000 * HOUR_MS;
@@ -108,6 +110,7 @@ pub(crate) fn deps(
             policies: Arc::new(Uniform(Arc::new(policy))),
             bounds: Bounds::default(),
             pool_stats: Duration::from_secs(15),
+            webhook_kinds: EventKinds::NONE,
             since: 0,
             generation: 0,
         },
@@ -115,6 +118,7 @@ pub(crate) fn deps(
         incarnation: 1,
         node: "bench".into(),
         provider: Arc::new(NoBilling),
+        webhook: Arc::new(Endpoints::new(Arc::new(Still))),
         events: metrics,
     }
 }

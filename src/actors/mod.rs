@@ -8,6 +8,8 @@
 //!                                                     reply when committed (durable)
 //! write_behind: one ticker for all orgs asks changed ones to commit
 //! outbox:       delivers usage that orgs have committed to the billing provider
+//! position:      delivers events that orgs have committed to the webhook
+//! in_turn:      orgs have their turns of both, so that none takes the place of the others
 //! holds:        counts open reservations of the whole node
 //! pools:        sums up pools of upstream accounts at the start and where something has changed
 //! newcomers:    which orgs of which nothing is stored are let in, and how many
@@ -28,6 +30,7 @@ pub mod admission;
 pub mod billing;
 mod headroom;
 mod holds;
+mod in_turn;
 mod newcomers;
 mod news;
 mod org;
@@ -36,6 +39,7 @@ mod pools;
 mod registry;
 mod residents;
 mod room;
+mod rules;
 mod snapshots;
 mod spacing;
 mod stale;
@@ -45,6 +49,7 @@ mod sweeper;
 mod tests;
 mod unnoted;
 mod watched;
+mod webhook;
 mod write_behind;
 
 use std::{
@@ -66,18 +71,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bounds::{Bound, Bounds},
+    bounds::Bound,
     cluster::table::Table,
     domain::{
         commands::{Ask, Command, Lane, Reply},
         ids::{DecisionId, OrgId, Reason},
-        policy::{OrgPolicy, Plans},
         reach::ScopeRules,
         shard::ShardSet,
         window::Millis,
     },
     error::ServiceError,
-    ports::{BillingProvider, Clock, EventSink, OrgStore, Residents},
+    ports::{BillingProvider, Clock, EventSink, OrgStore, Residents, Webhook},
     turns::Turns,
 };
 
@@ -86,43 +90,9 @@ use registry::{Delivery, Registry};
 
 pub use headroom::{Disk, Headroom};
 pub use pools::PoolTotals;
+pub use rules::{Policies, Rules, WriteBehind};
 pub use snapshots::Held;
-
-/// What an operator decided about each org.
-pub trait Policies: Plans + Send + Sync {
-    /// What is configured for the org; what runs out by itself is in it with its end.
-    fn policy(&self, org: &OrgId) -> Arc<OrgPolicy>;
-
-    /// Whether the org may execute.
-    fn admits(&self, org: &OrgId) -> bool;
-
-    /// Whether the org is configured by its name.
-    fn lists(&self, org: &OrgId) -> bool;
-}
-
-/// Everything that may change while running. Swapped whole on reload.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// What is configured for each org.
-    pub policies: Arc<dyn Policies>,
-    /// The maxima in force.
-    pub bounds: Bounds,
-    /// How often a line says what all pools add up to.
-    pub pool_stats: Duration,
-    /// Service time from which on they hold.
-    pub since: Millis,
-    /// Grows with every reload; actors compare it to see whether their policy is current.
-    pub generation: u64,
-}
-
-/// When plain Acquires reach the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WriteBehind {
-    /// Zero: every reply waits for its commit.
-    pub interval: Duration,
-    /// Unflushed admissions per org beyond which Acquire waits.
-    pub max: u64,
-}
+pub use webhook::ReceiverView;
 
 /// How a message is asked.
 #[derive(Debug, Clone)]
@@ -176,7 +146,9 @@ struct Shared {
     unnoted: unnoted::Unnoted,
     watched: watched::Watched,
     headroom: Headroom,
-    exports: outbox::Waiting,
+    exports: in_turn::Waiting,
+    undelivered: in_turn::Waiting,
+    receiver: webhook::Receiver,
     /// Of reports of usage to the billing provider.
     report_spacing: Arc<spacing::Spacing>,
     holds: holds::Holds,
@@ -215,6 +187,8 @@ pub struct Deps {
     pub node: Arc<str>,
     /// Where usage is reported, and who is notified of what became of it.
     pub provider: Arc<dyn BillingProvider>,
+    /// Receives events of the logs of orgs.
+    pub webhook: Arc<dyn Webhook>,
     /// Is notified of what happens outside any call.
     pub events: Arc<dyn EventSink>,
 }
@@ -245,7 +219,9 @@ impl Orgs {
             unnoted: unnoted::Unnoted::default(),
             watched: watched::Watched::default(),
             headroom: Headroom::default(),
-            exports: outbox::Waiting::default(),
+            exports: in_turn::Waiting::default(),
+            undelivered: in_turn::Waiting::default(),
+            receiver: webhook::Receiver::default(),
             report_spacing: Arc::default(),
             holds: holds::Holds::default(),
             holding: snapshots::Holding::default(),
@@ -263,7 +239,9 @@ impl Orgs {
         tokio::spawn(pools::run(Arc::downgrade(&registry)));
         tokio::spawn(holds::run(Arc::downgrade(&registry)));
         tokio::spawn(unnoted::run(Arc::downgrade(&registry)));
-        tokio::spawn(outbox::run(Arc::downgrade(&registry), deps.provider));
+        let weak = Arc::downgrade(&registry);
+        tokio::spawn(in_turn::run(weak.clone(), outbox::delivering(weak.clone(), deps.provider)));
+        tokio::spawn(in_turn::run(weak.clone(), webhook::Delivering::new(weak, deps.webhook)));
         let orgs = Self { shared, registry };
         if orgs.shared.table.is_alone() {
             orgs.came(&ShardSet::all());

@@ -327,6 +327,7 @@ impl OrgTask {
 
     /// The policy in force; an operator may have changed it since the last message.
     fn refresh(&mut self, rules: &Rules) {
+        self.state.deliver(rules.webhook_kinds);
         if self.generation != rules.generation {
             self.policy = rules.policies.policy(&self.org);
             self.generation = rules.generation;

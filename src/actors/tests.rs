@@ -3,6 +3,7 @@
 mod pools;
 mod room;
 mod store;
+mod webhook;
 
 use std::{
     sync::{Arc, atomic::Ordering},

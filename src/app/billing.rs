@@ -11,11 +11,11 @@ use crate::{
         NoBilling,
         autumn::{Autumn, AutumnSettings, Overage, SecretKey},
         breaker::BreakerSettings,
-        webhook::WebhookKey,
     },
     config::{AutumnConfig, Config, OverageBehavior, ProviderKind},
     domain::ids::Meter,
     ports::{BillingProvider, Clock},
+    webhook::signing::WebhookKey,
 };
 
 /// Who keeps the balances, with the secrets that it shares with this node. With `static` the org's own ledger keeps

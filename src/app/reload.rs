@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{auth, billing::Secrets, cluster, rules, supervisor::Supervisor};
+use super::{auth, cluster, outside::Outside, rules, supervisor::Supervisor};
 use crate::{
     auth::Authenticator,
     config::{Change, Config, ConfigErrors, Policies, Reload, shown_key},
@@ -50,7 +50,7 @@ pub(super) struct Reloading {
     service: Arc<Service>,
     store: Arc<dyn OrgStore>,
     callers: Arc<Authenticator>,
-    secrets: Secrets,
+    outside: Outside,
     current: Config,
     load: Load,
     /// One that has not ended, if the last took too long.
@@ -63,11 +63,11 @@ impl Reloading {
         service: Arc<Service>,
         store: Arc<dyn OrgStore>,
         callers: Arc<Authenticator>,
-        secrets: Secrets,
+        outside: Outside,
         current: Config,
         load: Load,
     ) -> Self {
-        Self { service, store, callers, secrets, current, load, reading: None }
+        Self { service, store, callers, outside, current, load, reading: None }
     }
 
     /// Reloads for every hangup and for every call that asks, one after the other, as long as the node runs.
@@ -129,7 +129,7 @@ impl Reloading {
         let generation = self.service.orgs().rules().generation + 1;
         self.service.orgs().reload(rules(&running, self.service.orgs().now(), generation));
         auth::grant(self.callers.sources(), &running);
-        self.secrets.renew(&running);
+        self.outside.renew(&running);
         if let Some(membership) = self.service.membership() {
             membership.configured(&cluster::digest(&running));
         }
@@ -306,7 +306,8 @@ mod tests {
         });
         let (service, store) = (node.service.clone(), node.store.clone());
         let callers = Authenticator::open(Arc::new(crate::testing::TestClock::default()));
-        let mut reloading = Reloading::new(service, store, callers, Secrets::default(), Config::default(), load);
+        let outside = Outside::of(&Config::default(), node.clock.clone()).unwrap();
+        let mut reloading = Reloading::new(service, store, callers, outside, Config::default(), load);
         let (late, ()) = tokio::join!(reloading.reload(), tokio::time::advance(RELOAD_WITHIN));
         assert!(late.mistakes[0].contains("within 30s"), "{late:?}");
         let again = reloading.reload().await;

@@ -1,6 +1,6 @@
 //! A key set behind a URL: one GET with a budget for all of it, and an answer of bounded size.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use reqwest::{
     Client, Url,
@@ -9,16 +9,15 @@ use reqwest::{
 };
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     bounds::{CA_BYTES, JWKS_BYTES},
     causes::chain,
     file,
+    https::{self, Trust},
 };
 
 /// For everything from the connection to the last byte.
@@ -91,9 +90,7 @@ impl Remote {
     }
 
     fn tls(&self) -> Result<ClientConfig, String> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-        let builder = match &self.ca {
+        let trust = match &self.ca {
             Some(path) => {
                 let refused = |cause: String| format!("ca = {:?} is not {cause}", path.display().to_string());
                 let pem = file::read(path, CA_BYTES).map_err(refused)?;
@@ -107,13 +104,12 @@ impl Remote {
                 if roots.is_empty() {
                     return Err(refused("a file of certificates in PEM: it has none".into()));
                 }
-                builder.with_root_certificates(roots)
+                Trust::Roots(roots)
             }
-            // Nothing has to be trusted where there is no TLS.
-            None if self.url.scheme() == "http" => builder.with_root_certificates(RootCertStore::empty()),
-            None => builder.with_platform_verifier().map_err(|error| error.to_string())?,
+            None if self.url.scheme() == "http" => Trust::Nobody,
+            None => Trust::Machine,
         };
-        Ok(builder.with_no_client_auth())
+        https::tls(trust).map_err(|error| error.to_string())
     }
 }
 

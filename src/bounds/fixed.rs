@@ -42,6 +42,14 @@ pub const EVENT_CHANGES: usize = 32;
 pub const EVENT_TEXT_BYTES: usize = 160;
 /// Events of an org in one minute, of sessions and of anything else but operators, each; what is more is counted.
 pub const EVENTS_PER_MINUTE: usize = 60;
+/// An event that is still to be delivered to the webhook after this is looked for again, as after a restart.
+pub const WEBHOOK_GRACE_MS: u64 = 5 * SECOND_MS;
+/// What was handed out for delivery is not looked for again before this.
+pub const WEBHOOK_LEASE_MS: u64 = 10 * MINUTE_MS;
+/// Events and gaps of an org that are handed out at a time.
+pub const WEBHOOK_BATCH: usize = 64;
+/// An event that is older than this is not tried again where it fails once more.
+pub const WEBHOOK_FOR_MS: u64 = 3 * DAY_MS;
 /// Events of a node that are in no org's log, in its memory.
 pub const NODE_EVENTS: usize = 200;
 /// Limits, spells and sessions of an org of which something was announced that is not over.

@@ -22,6 +22,7 @@
 //! | `[emergency]` | `amount`: calls per hour and org during an outage; the backstop's by default |
 //! | `[defaults]` | `plan`: of every org that names none, listed or not; `""` = none |
 //! | `[billing]`, `[billing.autumn]`, `[billing.features]` | who keeps the balances: see `billing` |
+//! | `[webhook]` | who receives events: see `webhook` |
 //! | `[budgets]` | `on_indeterminate`: where a stored limit cannot be understood |
 //! | `[sessions]` | `enforce`, `first_slice`, `heartbeat`, `missed`, `grace`, `clamp`: see `sessions` |
 //! | `[pools]` | `profile`, `daily_limit`, `safety_buffer`, `window`, `per_minute`, `cooldown`, `quarantine`, `quota_texts`, `stats`, `named`: see `pools` |
@@ -60,6 +61,7 @@ mod tests;
 mod tls;
 mod tree;
 mod values;
+mod webhook;
 
 use std::{
     fs::File,
@@ -81,6 +83,7 @@ pub use self::{
     secret::Secret,
     sections::{Durability, Listen, Log, LogFormat, LogLevel},
     tls::TlsFiles,
+    webhook::WebhookConfig,
 };
 use self::{
     billing::{Budget, billing},
@@ -121,6 +124,8 @@ pub struct Config {
     pub log: Log,
     /// Who keeps the balances, and how it is asked.
     pub billing: Billing,
+    /// who receives events; `None` = nobody.
+    pub webhook: Option<WebhookConfig>,
     /// What is configured for each org.
     pub policies: Policies,
     /// How often a line says what all pools of upstream accounts add up to.
@@ -269,6 +274,7 @@ impl Config {
             durability,
             bounds,
             billing,
+            webhook: webhook::webhook(root.section("webhook")),
             policies: Policies::read(&mut root, &billing_policy, pools),
             pool_stats,
             accept_lost_limits: accept_lost_limits(root.section("reload")),

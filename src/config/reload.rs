@@ -61,7 +61,7 @@ impl Config {
     pub fn reload(self, new: Self) -> Reload {
         let mut waits = Waiting::default();
         let can_enforce = self.billing.can_enforce_policies_of(&new.billing);
-        let mut changes = self.said.changes(&new.said, &changed_secrets(&self.billing, &new.billing));
+        let mut changes = self.said.changes(&new.said, &changed_secrets(&self, &new));
         let Self {
             listen,
             tls,
@@ -73,6 +73,7 @@ impl Config {
             node,
             log,
             billing,
+            webhook,
             policies,
             pool_stats,
             accept_lost_limits,
@@ -90,6 +91,7 @@ impl Config {
             node: waits.at_start("node.name", self.node, &node),
             log: reload_log(self.log, &log, &mut waits),
             billing: reload_billing(self.billing, billing, &mut waits),
+            webhook,
             policies: reload_policies(self.policies, policies, can_enforce, &changes, &mut waits),
             bounds: reload_bounds(self.bounds, &bounds, &mut waits),
             pool_stats,
@@ -107,11 +109,13 @@ impl Config {
 }
 
 /// The keys of secrets that have changed, wherever their files are.
-fn changed_secrets(old: &Billing, new: &Billing) -> Vec<&'static str> {
-    let (ProviderKind::Autumn(old), ProviderKind::Autumn(new)) = (&old.provider, &new.provider) else {
-        return Vec::new();
-    };
-    let differ = [(SECRET_KEY, old.secret_key != new.secret_key), (WEBHOOK_KEY, old.webhook_key != new.webhook_key)];
+fn changed_secrets(old: &Config, new: &Config) -> Vec<&'static str> {
+    let key = |config: &Config| config.webhook.as_ref().map(|webhook| webhook.key.clone());
+    let mut differ = vec![("webhook.secret_file", key(old) != key(new))];
+    if let (ProviderKind::Autumn(old), ProviderKind::Autumn(new)) = (&old.billing.provider, &new.billing.provider) {
+        differ.push((SECRET_KEY, old.secret_key != new.secret_key));
+        differ.push((WEBHOOK_KEY, old.webhook_key != new.webhook_key));
+    }
     differ.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }
 

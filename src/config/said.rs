@@ -9,8 +9,14 @@ use super::tree::{Entry, Table, Value};
 use crate::domain::ids::Scope;
 
 /// Keys whose values hold a secret, or may: only that they have changed is shown.
-const SECRET: [&str; 3] =
-    ["cluster.postgres_urls", "billing.autumn.secret_key_file", "billing.autumn.webhook_secret_file"];
+const SECRET: [&str; 5] = [
+    "cluster.postgres_urls",
+    "billing.autumn.secret_key_file",
+    "billing.autumn.webhook_secret_file",
+    "webhook.secret_file",
+    // Its path may be one.
+    "webhook.url",
+];
 /// Keys that begin so are names of upstream accounts, which are secret.
 const ACCOUNT: &str = "account/";
 /// Characters of a value that are shown.

@@ -99,7 +99,12 @@ fn bring_row_back(row: &mut Row, now: Millis) {
             row.last_at = row.last_at.min(now);
         }
         Row::Day(row) => row.start = row.start.min(now / DAY_MS * DAY_MS),
-        Row::Counter(_) | Row::Baseline(_) | Row::Budget(_) | Row::Pool(_) | Row::PlaneOf(_) => {}
+        Row::Counter(_)
+        | Row::Baseline(_)
+        | Row::Budget(_)
+        | Row::Pool(_)
+        | Row::PlaneOf(_)
+        | Row::EventsDelivered(_) => {}
         Row::Override(row) => bring_override_back(row, now),
         Row::RequestId(_) | Row::Settled(_) | Row::IdPage(_) => {}
         Row::PlaneDay(row) => row.start = row.start.min(now / DAY_MS * DAY_MS),

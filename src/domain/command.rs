@@ -24,7 +24,7 @@ use super::{
 pub use budgets::SetBudget;
 pub use control::{End, Freeze, Grant, Lasts, ListOverrides, ResetWindow, RevokeGrant, SetOverride, Unfreeze};
 pub use denials::{AskWhy, Explain, ListDenials, NoteDenials};
-pub use events::ListEvents;
+pub use events::{ListEvents, NoteDelivered, TakeUndelivered};
 pub use outbox::{ListOutbox, ReplayOutbox, SettleOutbox, TakeOutbox};
 pub use overview::GetOverview;
 pub use pools::{ClearAccount, ConfigurePool, GetPool, NewAccount, Pick, ReportOutcome, RollPools};

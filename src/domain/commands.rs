@@ -7,9 +7,10 @@ use super::{
     command::{
         Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget,
         GetOverview, GetPool, GetSession, GetSessionStatus, GetStatus, GetUsage, Grant, Heartbeat, Inspect,
-        ListDenials, ListEvents, ListOutbox, ListOverrides, ListReservations, ListSessions, Need, NoteDenials, Pick,
-        Purge, Record, Refund, RefundOf, Release, ReplayOutbox, ReportCumulative, ReportOutcome, ResetWindow, Resume,
-        RevokeGrant, RollPools, RunAudit, SetBudget, SetOverride, SettleOutbox, TakeOutbox, TryLimits, Unfreeze,
+        ListDenials, ListEvents, ListOutbox, ListOverrides, ListReservations, ListSessions, Need, NoteDelivered,
+        NoteDenials, Pick, Purge, Record, Refund, RefundOf, Release, ReplayOutbox, ReportCumulative, ReportOutcome,
+        ResetWindow, Resume, RevokeGrant, RollPools, RunAudit, SetBudget, SetOverride, SettleOutbox, TakeOutbox,
+        TakeUndelivered, TryLimits, Unfreeze,
     },
     decision::Decision,
     denials::{DenialPage, Explained, Why},
@@ -26,7 +27,7 @@ use super::{
     reply::{
         AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, OverrideChange, OverrideView,
         Overview, PoolView, Purged, RefundView, ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot,
-        Status, WindowChange,
+        Status, UndeliveredPage, WindowChange,
     },
     request::{Idempotency, Rpc},
     scopes::Scopes,
@@ -192,6 +193,8 @@ commands! { |org, ask, ctx, configured|
     Settle, Durable, None, SettleOutbox(SettleOutbox) => OutboxSettled = org.settle_outbox(&ask.0);
     Admit, Nothing, None, ListOutbox(ListOutbox) => Vec<OutboxRow> = org.list_outbox(ask);
     Admit, Durable, None, ReplayOutbox(ReplayOutbox) => OutboxReplayed = org.replay_outbox(ask.key, ctx);
+    Settle, Durable, None, TakeUndelivered(TakeUndelivered) => UndeliveredPage = org.take_undelivered(*ask, ctx);
+    Settle, WrittenBehind, None, NoteDelivered(NoteDelivered) => bool = org.note_delivered(ask);
     Admit, if ask.durable { Durable } else { Nothing }, None, ListEvents(ListEvents) => Option<EventPage> = org.list_events(ask);
     Admit, Nothing, None, GetStatus(GetStatus) => Box<Status>
         = org.status(&ask.scopes, ask.known, ctx);
@@ -254,9 +257,11 @@ impl Command {
             | Self::RevokeGrant(_)
             | Self::Purge(_)
             | Self::SettleOutbox(_)
+            | Self::NoteDelivered(_)
             | Self::ReplayOutbox(_) => false,
             // They store nothing.
             Self::TakeOutbox(_)
+            | Self::TakeUndelivered(_)
             | Self::ListOutbox(_)
             | Self::ListEvents(_)
             | Self::GetStatus(_)

@@ -17,7 +17,7 @@ use crate::bounds::{EVENT_CHANGES, EVENT_TEXT_BYTES};
 pub(super) use kinds::Class;
 
 pub use happening::{DenialsEvent, Happening, LimitEvent, OverrideEnded, SessionChange};
-pub use kinds::EventKind;
+pub use kinds::{EventKind, EventKinds};
 pub use node::{NodeEvent, NodeEventPage, NodeLog, Part};
 
 /// One event of an org.
@@ -96,6 +96,32 @@ pub struct EventPage {
     pub oldest: u64,
     /// That of the newest one; 0 = none is.
     pub newest: u64,
+}
+
+/// Something of a log that a webhook does not have yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undelivered {
+    /// An event that is wanted.
+    Event(EventRow),
+    /// Events that are not kept any more; they may have been of any kind.
+    Missing {
+        /// The first number.
+        from: u64,
+        /// The last one.
+        to: u64,
+        /// When the event behind them happened, in service time.
+        at: Millis,
+    },
+}
+
+impl Undelivered {
+    /// The number up to which everything is delivered with it.
+    pub fn number(&self) -> u64 {
+        match self {
+            Self::Event(row) => row.number,
+            Self::Missing { to, .. } => *to,
+        }
+    }
 }
 
 #[cfg(test)]

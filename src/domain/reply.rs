@@ -11,7 +11,8 @@ use std::{collections::BTreeMap, fmt, ops::RangeInclusive, sync::Arc};
 use super::{
     decision::{Decision, LimitView, LimitViews},
     denials::Lately,
-    ids::{Meter, PoolId, Reason, Scope},
+    events::Undelivered,
+    ids::{DecisionId, Meter, PoolId, Reason, Scope},
     lease::{Due, Now},
     ledger::HourSlice,
     limit::Origin,
@@ -57,6 +58,15 @@ pub struct OutboxSettled {
 pub struct OutboxReplayed {
     /// How many they are.
     pub count: usize,
+}
+
+/// Events that wait for the webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndeliveredPage {
+    /// Names this answer.
+    pub taken: DecisionId,
+    /// The oldest first; empty = nothing waits.
+    pub undelivered: Vec<Undelivered>,
 }
 
 /// Every limit without consuming.

@@ -316,6 +316,13 @@ pub struct CounterRow {
     pub counter: Counter,
 }
 
+/// How far the log of events was delivered to a webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsDeliveredRow {
+    /// Every event up to this number is delivered, or was not wanted.
+    pub number: u64,
+}
+
 /// The org's trial has used up what it includes, and that was announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialEndedRow {

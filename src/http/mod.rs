@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{Access, Authenticator, Presented, Refused},
-    billing::webhook::{Seen, WebhookKey},
+    billing::webhook::Seen,
     net::{Door, Peer},
     service::Service,
+    webhook::signing::WebhookKey,
 };
 
 use webhooks::Webhooks;

@@ -12,9 +12,10 @@ use axum::{
 use tokio::time::timeout;
 
 use crate::{
-    billing::webhook::{Seen, WebhookKey, receive},
+    billing::webhook::{Seen, receive},
     rpc,
     service::Service,
+    webhook::signing::WebhookKey,
 };
 
 /// The largest message.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::DeliveryFault;
 use crate::domain::{outbox::Delivery, reply::Exhaustion};
 
 /// What happens outside any call.
@@ -9,6 +10,10 @@ use crate::domain::{outbox::Delivery, reply::Exhaustion};
 pub enum Event {
     /// One attempt to report usage.
     Reported(Delivery),
+    /// One attempt to deliver something to the webhook, and what came instead of a receipt.
+    Delivered(Result<(), DeliveryFault>),
+    /// An event that the webhook will not have: it was tried for too long.
+    NeverDelivered,
     /// Rows that were set aside for an operator.
     SetAside(u64),
     /// Executions that were admitted and never completed.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::ids::OrgId,
-    service::{Call, ConfigChange, Service},
+    service::{Call, ConfigChange, ReceiverView, Service},
     wire::{admin::v1 as admin, answers, requests},
 };
 
@@ -167,7 +167,17 @@ pub(super) async fn get_node(service: &Service, _: &Call, _: admin::GetNodeReque
         disk_free_bytes: view.disk.map_or(0, |disk| answers::int(disk.free)),
         disk_size_bytes: view.disk.map_or(0, |disk| answers::int(disk.size)),
         plans: view.plans,
+        webhook: view.receiver.map(webhook_state),
     })
+}
+
+fn webhook_state(view: ReceiverView) -> admin::WebhookState {
+    let ReceiverView { failures, fault, delivered_at } = view;
+    admin::WebhookState {
+        delivered_at_ms: answers::int(delivered_at.unwrap_or(0)),
+        failures: failures.into(),
+        trouble: fault.map(|fault| fault.to_string()).unwrap_or_default(),
+    }
 }
 
 pub(super) async fn reload(service: &Service, call: &Call, _: admin::ReloadRequest) -> Answer<admin::ReloadResponse> {

@@ -199,7 +199,7 @@ pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
 ) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
     let call = Call { trace, ..service.call(R::RPC.method, caller.clone(), None) };
     let mut request = request;
-    let permitted = R::permit(&caller, &mut request).and_then(|()| service.watch_place());
+    let permitted = R::permit(&caller, &mut request).and_then(|()| service.watch_place(&caller));
     let over = until_closing(&service, over);
     let over = async move {
         match callers {

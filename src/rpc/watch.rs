@@ -39,7 +39,12 @@ pub(super) fn watch_events(
     let opened = asked.map(|asked| {
         let reader = Reader { service, caller: call.caller, rpc: call.rpc, kinds: asked.kinds };
         match asked.org {
-            Some(org) => Either::Left(one::follow(reader, org, asked.after, asked.since)),
+            Some(org) => Either::Left(one::follow(
+                reader,
+                org,
+                asked.after.map(|after| Position::behind(after, asked.after_at)),
+                asked.since,
+            )),
             None => Either::Right(every::follow(reader, asked.since)),
         }
     });
@@ -120,7 +125,7 @@ impl Outgoing {
         Some(next)
     }
 
-    /// Whether that is new.
+    /// Whether that has to be said: there was none before, or there is none any more.
     fn is_troubled(&mut self, why: String) -> bool {
         let is_new = self.trouble.is_empty() != why.is_empty();
         self.trouble = why;
@@ -134,26 +139,49 @@ impl Outgoing {
 
 /// How far the log of one org was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position(u64);
+struct Position {
+    /// Of the last event, whether it was sent or not.
+    number: u64,
+    /// When that happened. Another event under its number is of another log.
+    at: Option<Millis>,
+}
 
 impl Position {
+    fn behind(number: u64, at: Option<Millis>) -> Self {
+        Self { number, at }
+    }
+
+    /// Behind which number to read: with the last event once more, where it shows whether the log is still the same.
+    fn after(&self) -> u64 {
+        if self.at.is_some() { self.number.saturating_sub(1) } else { self.number }
+    }
+
+    fn is_of(&self, page: &admin::ListEventsResponse) -> bool {
+        let again = page.events.first().filter(|event| number(event.number) == self.number);
+        let same = again.is_none_or(|event| self.at.is_none_or(|at| number(event.at_ms) == at));
+        same && number(page.newest_number) >= self.number
+    }
+
     /// What a page says behind it, gaps included. Answers whether there is more to read.
     fn take(&mut self, org: &OrgId, page: admin::ListEventsResponse, mut send: impl FnMut(What)) -> bool {
         let gap = |from: u64, to: u64, restarted| {
             let (from_number, to_number) = (answers::int(from), answers::int(to));
             What::Gap(admin::EventGap { org: org.to_string(), from_number, to_number, restarted })
         };
-        if number(page.newest_number) < self.0 {
+        if !self.is_of(&page) {
             send(gap(0, 0, true));
-            self.0 = 0;
+            *self = Self::behind(0, None);
             return true;
         }
         for event in page.events {
             let at = number(event.number);
-            if at > self.0 + 1 {
-                send(gap(self.0 + 1, at - 1, false));
+            if at <= self.number {
+                continue;
             }
-            self.0 = at;
+            if at > self.number + 1 {
+                send(gap(self.number + 1, at - 1, false));
+            }
+            *self = Self::behind(at, Some(number(event.at_ms)));
             send(What::Event(event));
         }
         page.next_after_number != 0

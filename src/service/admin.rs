@@ -29,7 +29,7 @@ use crate::{
     ports::{Clock, StoreState},
 };
 
-use super::{Call, Reloaded, Service};
+use super::{Call, ReceiverView, Reloaded, Service};
 
 /// This node as it stands.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ pub struct NodeView {
     pub reloaded: Arc<Reloaded>,
     /// Names of the plans that are configured.
     pub plans: Vec<String>,
+    /// How the receiver of events does; `None` where there is none.
+    pub receiver: Option<ReceiverView>,
 }
 
 impl Service {
@@ -218,6 +220,7 @@ impl Service {
             generation: rules.generation,
             reloaded: self.last_reload(),
             plans: rules.policies.plan_names(),
+            receiver: (!rules.webhook_kinds.is_empty()).then(|| self.orgs.receiver()),
         }
     }
 

@@ -24,11 +24,12 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -46,6 +47,7 @@ use crate::{
 
 use emergency::EmergencyCap;
 
+pub use crate::actors::ReceiverView;
 pub use acquire::{Ask, Asks, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
@@ -117,8 +119,10 @@ pub struct Service {
     identity_troubles: Mutex<BTreeMap<&'static str, String>>,
     /// What happened to this node.
     node_log: Mutex<NodeLog>,
+    /// It has something new.
+    node_news: Notify,
     /// Streams of answers that are open.
-    watches: Arc<AtomicU32>,
+    watches: Arc<events::Watches>,
     closing: CancellationToken,
 }
 
@@ -146,6 +150,7 @@ impl Service {
             oldest_group_ms: AtomicU64::new(0),
             identity_troubles: Mutex::default(),
             node_log: Mutex::default(),
+            node_news: Notify::new(),
             watches: Arc::default(),
             closing: CancellationToken::new(),
         }

@@ -7,6 +7,8 @@ impl EventSink for Metrics {
     fn happened(&self, event: Event) {
         match event {
             Event::Reported(delivery) => self.billing.reported(delivery),
+            Event::Delivered(outcome) => self.webhook.attempted(outcome),
+            Event::NeverDelivered => self.webhook.never_delivered(),
             Event::SetAside(rows) => self.billing.set_aside(rows),
             Event::Uncompleted(executions) => self.billing.uncompleted(executions),
             Event::SessionsEnded(sessions) => self.sessions(sessions, "ended"),

@@ -88,7 +88,7 @@ impl OrgTask {
         let (commits, admissions, durable) = (self.handed_over, self.admissions, self.durable.clone());
         let writes = self.state.writes();
         let has_events = self.shared.watched.concerns(&write.puts);
-        let has_exports = self.state.has_exports();
+        let (has_exports, has_undelivered) = (self.state.has_exports(), self.state.has_undelivered());
         let open = self.state.open_holds();
         let holds = (open != self.holds).then_some(open);
         self.holds = open;
@@ -110,6 +110,9 @@ impl OrgTask {
                     }
                     if has_exports {
                         shared.exports.note(&org);
+                    }
+                    if has_undelivered {
+                        shared.undelivered.note(&org);
                     }
                     if let Some(open) = holds {
                         shared.holds.committed(&org, open);

@@ -14,19 +14,21 @@
 mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    future::Future,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::{
-    sync::{Notify, Semaphore, mpsc},
-    time::{Instant, sleep_until, timeout},
+    sync::Semaphore,
+    time::{Instant, timeout},
 };
 
 use super::{
+    Shared,
+    in_turn::{Serve, Waiting},
     registry::Registry,
     spacing::{Held, Spacing},
 };
@@ -42,126 +44,34 @@ use crate::{
     ports::{BillingProvider, Event, Usage},
 };
 
-/// Orgs delivered for at once, and reports under way at once, per org and in all.
-const ORGS_AT_ONCE: usize = 32;
+/// Reports under way at once, per org and in all.
 const REPORTS_PER_ORG: usize = 8;
 const REPORTS: usize = 64;
-/// Orgs that wait for their turn or their next attempt; any further one is found by its timer.
-const WAITING_MAX: usize = 100_000;
 /// The provider ends every report within its own budget; this is for one that does not.
 const REPORT_WITHIN: Duration = Duration::from_secs(20);
 /// What the org may take to answer; with the store at a stop, its timer tries again.
 const ORG_WITHIN: Duration = Duration::from_secs(30);
 
-/// Orgs whose outbox has something to deliver now, each once, in the order in which they were noted.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    line: Mutex<Line>,
-    some: Notify,
+/// Delivers for orgs in their turns.
+pub(super) fn delivering(registry: Weak<Registry>, provider: Arc<dyn BillingProvider>) -> impl Serve {
+    Outbox { registry, provider, reports: Arc::new(Semaphore::new(REPORTS)) }
 }
 
-#[derive(Debug, Default)]
-struct Line {
-    order: VecDeque<OrgId>,
-    members: HashSet<OrgId>,
+struct Outbox {
+    registry: Weak<Registry>,
+    provider: Arc<dyn BillingProvider>,
+    reports: Arc<Semaphore>,
 }
 
-impl Waiting {
-    pub(super) fn note(&self, org: &OrgId) {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        if line.order.len() < WAITING_MAX && line.members.insert(org.clone()) {
-            line.order.push_back(org.clone());
-            self.some.notify_one();
-        }
+impl Serve for Outbox {
+    fn waiting(shared: &Shared) -> &Waiting {
+        &shared.exports
     }
 
-    fn next(&self, busy: &HashSet<OrgId>) -> Option<OrgId> {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = line.order.iter().position(|org| !busy.contains(org))?;
-        let org = line.order.remove(first)?;
-        line.members.remove(&org);
-        Some(org)
-    }
-}
-
-/// When orgs are served again, each once and as soon as any of its rows is due.
-#[derive(Debug, Default)]
-struct Later {
-    order: BTreeSet<(Instant, OrgId)>,
-    of: HashMap<OrgId, Instant>,
-}
-
-impl Later {
-    fn add(&mut self, org: OrgId, at: Instant) {
-        match self.of.get(&org) {
-            Some(known) if *known <= at => return,
-            None if self.of.len() >= WAITING_MAX => return,
-            Some(known) => drop(self.order.remove(&(*known, org.clone()))),
-            None => {}
-        }
-        self.of.insert(org.clone(), at);
-        self.order.insert((at, org));
-    }
-
-    fn soonest(&self) -> Option<Instant> {
-        self.order.first().map(|(at, _)| *at)
-    }
-
-    fn pop(&mut self) -> Option<OrgId> {
-        let (_, org) = self.order.pop_first()?;
-        self.of.remove(&org);
-        Some(org)
-    }
-}
-
-/// An org is done for now; `again` says when its next row is due.
-struct Done {
-    org: OrgId,
-    again: Option<Duration>,
-}
-
-/// Runs until the registry is gone.
-pub(super) async fn run(registry: Weak<Registry>, provider: Arc<dyn BillingProvider>) {
-    let Some(shared) = registry.upgrade().map(|registry| registry.shared().clone()) else { return };
-    let (done, mut finished) = mpsc::channel::<Done>(ORGS_AT_ONCE);
-    let reports = Arc::new(Semaphore::new(REPORTS));
-    let mut busy = HashSet::new();
-    let mut later = Later::default();
-    loop {
-        while busy.len() < ORGS_AT_ONCE
-            && !shared.stopping.is_cancelled()
-            && let Some(org) = shared.exports.next(&busy)
-        {
-            busy.insert(org.clone());
-            let delivery = Deliverer {
-                org,
-                registry: registry.clone(),
-                provider: provider.clone(),
-                reports: reports.clone(),
-                spacing: shared.report_spacing.clone(),
-            };
-            let done = done.clone();
-            tokio::spawn(async move {
-                let again = delivery.run().await;
-                let _ = done.send(Done { org: delivery.org, again }).await;
-            });
-        }
-        let soonest = later.soonest();
-        tokio::select! {
-            () = shared.stopping.cancelled() => return,
-            () = shared.exports.some.notified() => {}
-            () = async { sleep_until(soonest.unwrap_or_else(Instant::now)).await }, if soonest.is_some() => {
-                if let Some(org) = later.pop() {
-                    shared.exports.note(&org);
-                }
-            }
-            Some(Done { org, again }) = finished.recv() => {
-                busy.remove(&org);
-                if let Some(again) = again {
-                    later.add(org, Instant::now() + again);
-                }
-            }
-        }
+    fn serve(&self, org: OrgId) -> impl Future<Output = Option<Duration>> + Send + 'static {
+        let spacing = self.registry.upgrade().map(|registry| registry.shared().report_spacing.clone());
+        let (registry, provider, reports) = (self.registry.clone(), self.provider.clone(), self.reports.clone());
+        async move { Deliverer { org, registry, provider, reports, spacing: spacing? }.run().await }
     }
 }
 

@@ -6,9 +6,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Later, ORGS_AT_ONCE, Waiting};
 use crate::{
-    actors::Orgs,
+    actors::{Orgs, in_turn::AT_ONCE},
     bounds::{EXPORT_BATCH, HOUR_MS},
     domain::{
         command::{Inspect, ReplayOutbox},
@@ -172,7 +171,7 @@ async fn orgs_take_turns_so_that_busy_ones_hold_up_no_other() {
     let node = node(exporting()).await;
     *node.billing.takes.lock().unwrap() = Duration::from_secs(1);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(600);
-    for name in 0..ORGS_AT_ONCE {
+    for name in 0..AT_ONCE {
         let rows = (0..3 * EXPORT_BATCH).map(|row| record(&format!("r{row}"), 1)).collect::<Vec<_>>();
         for recorded in node.orgs.ask_all(&org(&format!("busy-{name}")), rows, deadline).await {
             recorded.unwrap();
@@ -183,7 +182,7 @@ async fn orgs_take_turns_so_that_busy_ones_hold_up_no_other() {
     pass(&node, Duration::from_secs(150)).await;
     let reported = node.billing.reported.lock().unwrap();
     let turn = reported.iter().position(|usage| usage.org == org("quiet")).expect("delivered");
-    assert_eq!(reported.len(), ORGS_AT_ONCE * 3 * EXPORT_BATCH + 1);
+    assert_eq!(reported.len(), AT_ONCE * 3 * EXPORT_BATCH + 1);
     assert!(turn < reported.len() / 2, "after one batch of the others, not after all of them: {turn}");
 }
 
@@ -227,25 +226,4 @@ async fn rows_that_are_refused_are_set_aside_and_space_nothing() {
     }
     pass(&node, Duration::from_secs(2)).await;
     assert_eq!((reported(&node.billing), node.orgs.spaced_reports()), (10, 0));
-}
-
-#[test]
-fn who_was_noted_first_is_first_and_a_busy_org_is_passed_over() {
-    let waiting = Waiting::default();
-    for name in ["c", "a", "b", "a"] {
-        waiting.note(&org(name));
-    }
-    let busy = HashSet::from([org("c")]);
-    assert_eq!([waiting.next(&busy), waiting.next(&busy), waiting.next(&busy)], [Some(org("a")), Some(org("b")), None]);
-    assert_eq!(waiting.next(&HashSet::new()), Some(org("c")));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_org_is_looked_at_again_once_and_at_its_soonest() {
-    let (now, mut later) = (tokio::time::Instant::now(), Later::default());
-    for (name, seconds) in [("a", 5), ("a", 2), ("a", 9), ("b", 3)] {
-        later.add(org(name), now + Duration::from_secs(seconds));
-    }
-    assert_eq!(later.soonest(), Some(now + Duration::from_secs(2)));
-    assert_eq!([later.pop(), later.pop(), later.pop()], [Some(org("a")), Some(org("b")), None]);
 }

@@ -12,8 +12,6 @@ use reqwest::{
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
     redirect,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_platform_verifier::BuilderVerifierExt;
 use serde::Deserialize;
 
 use super::{
@@ -23,6 +21,7 @@ use super::{
 use crate::{
     billing::breaker::{Breaker, Permit},
     domain::{gate::Cause, ids::OrgId},
+    https::{self, Trust},
 };
 
 /// A customer with everything that belongs to it stays far below.
@@ -117,10 +116,12 @@ impl Link {
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (ACCEPT, HeaderValue::from_static("application/json")),
         ]);
+        let trust = if settings.base_url.starts_with("http:") { Trust::Nobody } else { Trust::Machine };
+        let tls = https::tls(trust).map_err(|error| SettingsError::Tls(error.to_string()))?;
         let client = Client::builder()
             .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
-            .tls_backend_preconfigured(tls(settings)?)
+            .tls_backend_preconfigured(tls)
             // The key goes to the address that was configured and nowhere else.
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -232,20 +233,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Err(_) => httpdate::parse_http_date(asked).ok()?.duration_since(date(headers)?).ok()?,
     };
     Some(after.min(RETRY_AFTER_MAX))
-}
-
-/// Trusts what the machine trusts, so that an Autumn of one's own may have a certificate of one's
-/// own. Nothing has to be trusted where there is no TLS.
-fn tls(settings: &AutumnSettings) -> Result<ClientConfig, SettingsError> {
-    let fault = |error: rustls::Error| SettingsError::Tls(error.to_string());
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(fault)?;
-    let builder = if settings.base_url.starts_with("http:") {
-        builder.with_root_certificates(RootCertStore::empty())
-    } else {
-        builder.with_platform_verifier().map_err(fault)?
-    };
-    Ok(builder.with_no_client_auth())
 }
 
 #[cfg(test)]

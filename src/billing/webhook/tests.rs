@@ -1,5 +1,7 @@
 //! Signed, in time, new and readable, or not taken; and what each type of message means.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 use super::*;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -27,8 +29,7 @@ fn key() -> WebhookKey {
 }
 
 fn sign(body: &[u8]) -> String {
-    let mac = key().0.chain_update(format!("{ID}.{AT}.")).chain_update(body);
-    format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+    key().sign(ID, &AT.to_string(), body)
 }
 
 fn take(headers: &HeaderMap, body: &[u8], now_s: u64, seen: &Seen) -> Result<Option<OrgId>, WebhookError> {

@@ -32,20 +32,23 @@ const ORGS: usize = 100_000;
 /// How far events were printed.
 #[derive(Debug, Default)]
 struct Place {
-    /// Of one org.
+    /// Of one org: the number, and when the event of that number happened, where that is known.
     after: Option<i64>,
+    after_at: i64,
     /// Of every org: by time, and by number of those that come again.
     since: i64,
     printed: HashMap<String, i64>,
     /// Headings were.
     has_headings: bool,
     trouble: String,
+    /// That no stream can be opened was said.
+    is_lost: bool,
 }
 
 /// Why a stream is over.
 enum Over {
-    /// Another one goes on.
-    Again,
+    /// Another one goes on; why this one does not, where that is known.
+    Again(Option<String>),
     Failed(Failure),
 }
 
@@ -62,8 +65,8 @@ pub(super) async fn run(connection: &Connection, args: &EventsArgs, output: &mut
         };
         match over {
             Over::Failed(failure) => return Err(failure),
-            Over::Again if output.is_broken() => return Ok(Exit::Done),
-            Over::Again => {}
+            Over::Again(_) if output.is_broken() => return Ok(Exit::Done),
+            Over::Again(why) => lost(why, has_begun, &mut place, output),
         }
         pause = if has_begun { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
         tokio::select! {
@@ -73,10 +76,22 @@ pub(super) async fn run(connection: &Connection, args: &EventsArgs, output: &mut
     }
 }
 
+/// Says once why events do not come, until they do again. A stream that has said something and ends is followed by the next
+/// one without a word: connections have an age.
+fn lost(why: Option<String>, has_begun: bool, place: &mut Place, output: &mut Output<'_>) {
+    if has_begun || place.is_lost {
+        return;
+    }
+    let why = why.unwrap_or_else(|| "the stream ended".to_owned());
+    output.remark(&format!("events do not come: {why}; trying again"));
+    place.is_lost = true;
+}
+
 fn request(args: &EventsArgs, place: &Place) -> WatchEventsRequest {
     let org = args.org.as_ref().map(ToString::to_string).unwrap_or_default();
     let since_ms = if place.after.is_some() { 0 } else { place.since };
-    WatchEventsRequest { org, kinds: args.kind.clone(), after_number: place.after, since_ms }
+    let (after_number, after_at_ms) = (place.after, place.after_at);
+    WatchEventsRequest { org, kinds: args.kind.clone(), after_number, since_ms, after_at_ms }
 }
 
 async fn one_stream(
@@ -90,7 +105,7 @@ async fn one_stream(
     let mut stream = match opened {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return over(status),
-        Err(_) => return Over::Again,
+        Err(_) => return Over::Again(Some("the node says nothing".to_owned())),
     };
     loop {
         match next(&mut stream).await {
@@ -105,13 +120,16 @@ async fn one_stream(
                     return Over::Failed(failure);
                 }
             }
-            Ok(None) => return Over::Again,
+            Ok(None) => return Over::Again(None),
             Err(status) => return over(status),
+        }
+        if std::mem::take(&mut place.is_lost) {
+            output.remark("events come again");
         }
         *has_begun = true;
         output.flush();
         if output.is_broken() {
-            return Over::Again;
+            return Over::Again(None);
         }
     }
 }
@@ -130,12 +148,17 @@ fn over(status: Status) -> Over {
         status.code(),
         Code::InvalidArgument | Code::NotFound | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented
     );
-    if is_final { Over::Failed(Failure::Status(Box::new(status))) } else { Over::Again }
+    if is_final {
+        return Over::Failed(Failure::Status(Box::new(status)));
+    }
+    Over::Again(Some(status.message().to_owned()))
 }
 
 fn beaten(beat: EventHeartbeat, args: &EventsArgs, place: &mut Place, output: &mut Output<'_>) {
     if args.org.is_some() {
-        place.after = Some(beat.after_number);
+        if let Some(number) = beat.after_number.filter(|number| place.after != Some(*number)) {
+            (place.after, place.after_at) = (Some(number), 0);
+        }
     } else {
         place.since = place.since.max(beat.at_ms);
     }
@@ -148,7 +171,7 @@ fn beaten(beat: EventHeartbeat, args: &EventsArgs, place: &mut Place, output: &m
 
 fn print(event: Event, args: &EventsArgs, place: &mut Place, output: &mut Output<'_>) -> Result<(), Failure> {
     if args.org.is_some() {
-        place.after = Some(event.number);
+        (place.after, place.after_at) = (Some(event.number), event.at_ms);
     } else {
         if place.printed.get(&event.org).is_some_and(|printed| event.number <= *printed) {
             return Ok(());
@@ -175,7 +198,7 @@ fn print(event: Event, args: &EventsArgs, place: &mut Place, output: &mut Output
 fn missing(gap: &EventGap, args: &EventsArgs, place: &mut Place, output: &mut Output<'_>) -> Result<(), Failure> {
     let EventGap { org, from_number, to_number, restarted } = gap;
     if args.org.is_some() {
-        place.after = Some(*to_number);
+        (place.after, place.after_at) = (Some(*to_number), 0);
     }
     if *restarted {
         place.printed.remove(org);

@@ -8,10 +8,10 @@ use crate::{
         output::{Output, View, facts, number, table, text},
     },
     domain::window::Millis,
-    wire::admin::v1::{GetNodeRequest, GetNodeResponse},
+    wire::admin::v1::{GetNodeRequest, GetNodeResponse, WebhookState},
 };
 
-use super::format::{span, when};
+use super::format::{since, span, when};
 
 pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let answer = connection.wait(connection.admin().get_node(GetNodeRequest {})).await?;
@@ -23,6 +23,18 @@ pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Res
 fn write_behind(node: &GetNodeResponse) -> String {
     let delay = span(u64::try_from(node.write_behind_ms).unwrap_or_default());
     format!("{delay}, at most {} per org", node.write_behind_max)
+}
+
+/// `last event delivered 5s ago`; `last event delivered 2h ago, 7 attempts failed since: it answered 500`.
+fn delivery(webhook: &WebhookState, now: Millis) -> String {
+    let delivered = match webhook.delivered_at_ms {
+        0 => "no event delivered since the start".to_owned(),
+        at => format!("last event delivered {}", since(now, at)),
+    };
+    match webhook.failures {
+        0 => delivered,
+        failures => format!("{delivered}, {failures} attempts failed since: {}", webhook.trouble),
+    }
 }
 
 fn describe(node: &GetNodeResponse, now: Millis) -> View {
@@ -48,6 +60,9 @@ fn describe(node: &GetNodeResponse, now: Millis) -> View {
     }
     if !node.reload_mistakes.is_empty() {
         known.push(("last reload", format!("refused: {}", node.reload_mistakes.join("; "))));
+    }
+    if let Some(webhook) = &node.webhook {
+        known.push(("webhook", delivery(webhook, now)));
     }
     let mut bounds: Vec<_> = node.bounds.iter().collect();
     bounds.sort();

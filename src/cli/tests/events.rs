@@ -54,7 +54,7 @@ pub(super) fn watched(seen: &mut Seen, request: WatchEventsRequest) -> Reply<Box
         ("broken", _) | (_, 5..) => return Err(Status::permission_denied("no more")),
         _ => {}
     }
-    let beat = EventHeartbeat { after_number: after, ..EventHeartbeat::default() };
+    let beat = EventHeartbeat { after_number: Some(after), ..EventHeartbeat::default() };
     let gap = EventGap { org: request.org, from_number: 2, to_number: 3, restarted: false };
     let last = (after + 2).min(5);
     let events =

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use url::Url;
 
 use crate::{
@@ -13,6 +12,7 @@ use crate::{
         secret::{Secret, secret},
         tree::Entry,
         values::{duration, is_safe, whole_u32},
+        webhook::{SECRET_RULE, signing_key},
     },
 };
 
@@ -22,8 +22,6 @@ const BREAKER_PAUSE_MAX_MS: u64 = 10 * MINUTE_MS;
 /// Older versions create a customer for every id they are asked about, with a free plan attached: a
 /// mistyped org would be given a quota.
 const API_VERSION_MIN: [u32; 3] = [2, 1, 0];
-/// A shorter key of a webhook can be guessed.
-const WEBHOOK_KEY_BYTES_MIN: usize = 16;
 
 /// `[billing.autumn]`: how Autumn is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +45,7 @@ pub struct AutumnConfig {
 pub(super) fn autumn(mut section: Section<'_>, chosen_at: Option<&Place>) -> Option<AutumnConfig> {
     let base_url = section.read("base_url", base_url).unwrap_or_else(|| "https://api.useautumn.com".into());
     let secret_key = secret_key(&mut section, chosen_at);
-    let rule = "the secret of a webhook, which is whsec_ followed by base64";
-    let webhook_key = secret(&mut section, "webhook_secret_file", chosen_at.is_some(), rule, webhook_key);
+    let webhook_key = secret(&mut section, "webhook_secret_file", chosen_at.is_some(), SECRET_RULE, signing_key);
     let api_version = section.read("api_version", api_version).unwrap_or_else(|| "2.3.0".into());
     let breaker_failures =
         section.read("breaker_failures", |entry| whole_u32(entry, 1, BREAKER_FAILURES_MAX)).unwrap_or(5);
@@ -73,11 +70,6 @@ fn secret_key(section: &mut Section<'_>, chosen_at: Option<&Place>) -> Option<Se
     secret(section, KEY, chosen_at.is_some(), rule, |text| {
         text.strip_prefix("am_sk_").is_some_and(|key| !key.is_empty()).then(|| text.to_owned())
     })
-}
-
-fn webhook_key(text: &str) -> Option<Vec<u8>> {
-    let key = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
-    (key.len() >= WEBHOOK_KEY_BYTES_MIN).then_some(key)
 }
 
 fn base_url(entry: &Entry) -> Parsed<String> {

@@ -56,7 +56,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         (
             "[fleet]\nnode = 5",
-            "t.toml:1:2: fleet is not a known key: use one of listen, cluster, tls, auth, data, durability, bounds, billing, pools, rate, emergency, defaults, sessions, budgets, plans, orgs, reload, node, log",
+            "t.toml:1:2: fleet is not a known key: use one of listen, cluster, tls, auth, data, durability, bounds, billing, pools, webhook, rate, emergency, defaults, sessions, budgets, plans, orgs, reload, node, log",
         ),
         (
             "[emergency]\namount = \"off\"",

@@ -8,8 +8,17 @@ use crate::config::{billing::POLICY_KEYS, policies::POLICY_SECTIONS, said::is_in
 /// Keys with their values in TOML.
 type Keys = BTreeMap<String, String>;
 
+/// The path of a new file, as TOML has it.
+fn written(secrets: &tempfile::TempDir, (name, content): (&str, &str)) -> String {
+    let path = secrets.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    format!("{path:?}")
+}
+
 /// A configuration in which every key has an effect.
-fn base(secret_key_file: &str) -> Keys {
+fn base(secrets: &tempfile::TempDir) -> Keys {
+    let [secret_key, webhook_key] =
+        [("key", "am_sk_key"), ("signing", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")].map(|of| written(secrets, of));
     let keys = [
         ("auth.jwt.issuer", "\"issuer\""),
         ("auth.jwt.audience", "\"tollgate\""),
@@ -24,7 +33,9 @@ fn base(secret_key_file: &str) -> Keys {
         ("tls.cert", "\"/cert\""),
         ("tls.key", "\"/key\""),
         ("billing.provider", "\"autumn\""),
-        ("billing.autumn.secret_key_file", secret_key_file),
+        ("billing.autumn.secret_key_file", &secret_key),
+        ("webhook.url", "\"https://a.example/hook\""),
+        ("webhook.secret_file", &webhook_key),
         ("defaults.plan", "\"free\""),
     ];
     keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
@@ -45,7 +56,10 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 73] = [
+const OTHER: [(&str, &str); 76] = [
+    ("webhook.url", "\"https://b.example/hook\""),
+    ("webhook.kinds", "[\"exhausted\"]"),
+    ("webhook.timeout", "\"1s\""),
     ("tls.cert", "\"/other\""),
     ("tls.key", "\"/other\""),
     ("auth.tokens", "\"/other\""),
@@ -123,15 +137,12 @@ const OTHER: [(&str, &str); 73] = [
 
 /// Every key that the reader knows, each with another value.
 fn others(secrets: &tempfile::TempDir) -> Keys {
-    let file = |name: &str, content: &str| {
-        let path = secrets.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        format!("{path:?}")
-    };
+    let file = |name, content| written(secrets, (name, content));
     let mut others: Keys = OTHER.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     for (key, value) in [
         ("billing.autumn.secret_key_file", file("other", "am_sk_other")),
         ("billing.autumn.webhook_secret_file", file("webhook", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
+        ("webhook.secret_file", file("another", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")),
         ("plans.free.max_sessions", "7".to_owned()),
         ("orgs.a.exempt", "true".to_owned()),
         ("node.name", "\"another\"".to_owned()),
@@ -168,9 +179,7 @@ fn all_keys() -> Vec<String> {
 #[test]
 fn every_key_applies_at_once_or_is_named_and_keeps_its_value() {
     let secrets = tempfile::tempdir().unwrap();
-    let key_file = secrets.path().join("key");
-    std::fs::write(&key_file, "am_sk_key").unwrap();
-    let (base, others) = (base(&format!("{key_file:?}")), others(&secrets));
+    let (base, others) = (base(&secrets), others(&secrets));
     let old = config(&base);
     let all = all_keys();
     assert!(all.len() > 80, "the keys were not found: {all:?}");
@@ -200,9 +209,7 @@ fn every_key_applies_at_once_or_is_named_and_keeps_its_value() {
 #[test]
 fn whatever_goes_into_policies_is_named_where_policies_wait() {
     let secrets = tempfile::tempdir().unwrap();
-    let key_file = secrets.path().join("key");
-    std::fs::write(&key_file, "am_sk_key").unwrap();
-    let base = base(&format!("{key_file:?}"));
+    let base = base(&secrets);
     let old = config(&base);
     let named: Vec<_> = POLICY_KEYS.map(|key| format!("billing.{key}")).into_iter().collect();
     for (key, other) in others(&secrets) {
@@ -269,13 +276,9 @@ fn the_bounds_of_what_is_opened_at_start_wait_for_a_restart() {
 #[test]
 fn a_key_for_another_address_waits_with_the_address() {
     let secrets = tempfile::tempdir().unwrap();
-    let file = |name: &str| {
-        let path = secrets.path().join(name);
-        std::fs::write(&path, format!("am_sk_{name}")).unwrap();
-        format!("{path:?}")
-    };
-    let old = config(&base(&file("one")));
-    let mut keys = base(&file("two"));
+    let mut keys = base(&secrets);
+    let old = config(&keys);
+    keys.insert("billing.autumn.secret_key_file".into(), written(&secrets, ("two", "am_sk_two")));
     let Reload { running, needs_restart, changes } = old.clone().reload(config(&keys));
     assert_eq!((needs_restart, changes.len()), (Vec::new(), 1));
     assert!(changes[0].is_secret && changes[0].from.is_none() && changes[0].to.is_none(), "{changes:?}");
@@ -285,6 +288,22 @@ fn a_key_for_another_address_waits_with_the_address() {
     assert_eq!(needs_restart, ["billing.autumn.base_url", "billing.autumn.secret_key_file"]);
     assert!(changes.iter().all(|change| change.needs_restart), "{changes:?}");
     assert_eq!(running.billing, old.billing);
+}
+
+/// The receiver of events is another one at once, and what it is asked with is shown to nobody.
+#[test]
+fn the_webhook_follows_a_reload_and_its_secrets_are_not_shown() {
+    let secrets = tempfile::tempdir().unwrap();
+    let mut keys = base(&secrets);
+    let old = config(&keys);
+    keys.insert("webhook.url".into(), "\"https://hooks.example/T0/secret\"".into());
+    written(&secrets, ("signing", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"));
+    let Reload { running, needs_restart, changes } = old.clone().reload(config(&keys));
+    assert_eq!(needs_restart, [""; 0]);
+    assert_ne!(running.webhook, old.webhook);
+    let named: Vec<_> = changes.iter().map(|change| (change.key.as_str(), change.is_secret)).collect();
+    assert_eq!(named, [("webhook.secret_file", true), ("webhook.url", true)]);
+    assert!(!format!("{changes:?}").contains("hooks.example"), "{changes:?}");
 }
 
 #[test]

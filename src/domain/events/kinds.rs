@@ -86,6 +86,42 @@ kinds! {
     LeftOut = "left_out" of Others;
 }
 
+/// Some kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EventKinds(u64);
+
+const _: () = assert!(EventKind::ALL.len() <= 64);
+
+impl EventKinds {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// Every kind.
+    pub fn all() -> Self {
+        EventKind::ALL.iter().copied().collect()
+    }
+
+    /// Whether it is one of them.
+    pub const fn has(self, kind: EventKind) -> bool {
+        self.0 & Self::bit(kind) != 0
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    const fn bit(kind: EventKind) -> u64 {
+        1 << kind as u8
+    }
+}
+
+impl FromIterator<EventKind> for EventKinds {
+    fn from_iter<I: IntoIterator<Item = EventKind>>(kinds: I) -> Self {
+        Self(kinds.into_iter().fold(0, |bits, kind| bits | Self::bit(kind)))
+    }
+}
+
 /// What the bounds tell apart, so that no flood of one removes another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::domain) enum Class {
@@ -127,5 +163,18 @@ mod tests {
             assert_eq!(EventKind::named(kind.name()), Some(*kind));
         }
         assert_eq!(EventKind::named("Operator"), None);
+    }
+
+    #[test]
+    fn a_set_has_what_it_was_made_of() {
+        let some: EventKinds = [EventKind::Operator, EventKind::LeftOut].into_iter().collect();
+        for kind in EventKind::ALL {
+            let is_one = matches!(kind, EventKind::Operator | EventKind::LeftOut);
+            assert_eq!(
+                (some.has(*kind), EventKinds::all().has(*kind), EventKinds::NONE.has(*kind)),
+                (is_one, true, false)
+            );
+        }
+        assert!(EventKinds::NONE.is_empty() && !some.is_empty());
     }
 }

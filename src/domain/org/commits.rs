@@ -39,6 +39,7 @@ impl OrgState {
             let is_known = |id| book.reservation(id, now).is_some() || sessions.of_decision(id).is_some();
             self.planes.forget_unless(is_known);
         }
+        self.events.position.swept(self.now);
         self.journal.purge(self.now, may_purge, JOURNAL_PURGE_MAX, &mut self.made, &mut self.gone);
         self.wake_at = None;
         self.changed = true;
@@ -96,8 +97,8 @@ impl OrgState {
         let wipe = std::mem::take(&mut self.wipe);
         if self.is_spent() {
             let Self { now, clocks, stored, writes, held, .. } = *self;
-            let node = self.node.clone();
-            *self = Self { now, clocks, writes, held, node, ..Self::default() };
+            let (node, events) = (self.node.clone(), self.events.begun_again());
+            *self = Self { now, clocks, writes, held, node, events, ..Self::default() };
             let forgotten = OrgWrite { wipe: true, ..OrgWrite::empty(org) };
             return (wipe || stored).then_some(forgotten);
         }

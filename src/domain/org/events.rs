@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Context, OrgState};
+use super::{Context, OrgState, webhook::Position};
 use crate::{
     bounds::{Bounds, EVENTS_PER_MINUTE, MINUTE_MS},
     domain::{
@@ -23,7 +23,7 @@ use crate::{
 /// Rows of the log, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
-    rows: Table<u64, EventRow>,
+    pub(super) rows: Table<u64, EventRow>,
     counts: Counts,
     /// The first of them ends then; `None` = none does.
     next_end: Option<Millis>,
@@ -32,6 +32,8 @@ pub(super) struct EventLog {
     most: Most,
     /// Rows that were added in this minute, but for those of operators; the first began it.
     minute: (Millis, Counts),
+    /// How far a webhook has them.
+    pub(super) position: Position,
 }
 
 /// Rows of each class.
@@ -85,10 +87,16 @@ fn ends_at(row: &EventRow) -> Millis {
 
 impl EventLog {
     pub(super) fn load(rows: &mut RowsByKind) -> Self {
+        let position = Position::load(rows);
         let rows = std::mem::take(&mut rows.events);
         let next_end = rows.iter().map(ends_at).min();
         let rows = Table::load(rows.into_iter().map(|row| (row.number, row)));
-        Self { counts: Counts::count(&rows), next_end, rows, ..Self::default() }
+        Self { counts: Counts::count(&rows), next_end, rows, position, ..Self::default() }
+    }
+
+    /// Without a row, to begin another log.
+    pub(super) fn begun_again(&self) -> Self {
+        Self { position: self.position.of_another_log(), ..Self::default() }
     }
 
     pub(super) fn bound(&mut self, bounds: &Bounds) {
@@ -112,22 +120,26 @@ impl EventLog {
     fn add(&mut self, at: Millis, what: Happening) {
         let row = EventRow { number: self.newest() + 1, at, what };
         let class = class(&row);
-        self.make_room(class);
+        self.make_room(class, at);
         *self.counts.of(class) += 1;
         let ends_at = ends_at(&row);
         self.next_end = Some(self.next_end.map_or(ends_at, |next| next.min(ends_at)));
         self.is_over = false;
+        self.position.added(&row);
         self.rows.put(row.number, row);
     }
 
     /// The oldest rows of as many as there may be give way to another one.
-    fn make_room(&mut self, of: Class) {
+    fn make_room(&mut self, of: Class, now: Millis) {
         let most = *self.most.0.of(of);
         let too_many = (*self.counts.of(of) + 1).saturating_sub(most);
         let alike = self.rows.iter().filter(|(_, row)| class(row) == of);
         let oldest: Vec<u64> = alike.take(too_many).map(|(number, _)| *number).collect();
         oldest.iter().for_each(|number| drop(self.rows.remove(number)));
         *self.counts.of(of) -= oldest.len();
+        if oldest.last().is_some_and(|number| self.position.misses(*number)) {
+            self.position.look(&self.rows, now);
+        }
     }
 
     pub(super) fn purge(&mut self, now: Millis) {
@@ -136,14 +148,20 @@ impl EventLog {
         }
         let newest = self.newest();
         let mut next_end: Option<Millis> = None;
+        let mut missed = false;
         self.rows.purge(|number, row| {
             let ends_at = ends_at(row);
             let is_over = ends_at <= now;
             if !is_over {
                 next_end = Some(next_end.map_or(ends_at, |next| next.min(ends_at)));
             }
-            is_over && *number != newest
+            let gone = is_over && *number != newest;
+            missed |= gone && self.position.misses(*number);
+            gone
         });
+        if missed {
+            self.position.look(&self.rows, now);
+        }
         self.next_end = next_end;
         self.counts = Counts::count(&self.rows);
         self.is_over = next_end.is_none();
@@ -164,6 +182,7 @@ impl EventLog {
 impl Keeper for EventLog {
     fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
         self.rows.take_rows(puts, dels, |_, row| Row::Event(row), |number| RowKey::Event { number });
+        self.position.take_changes(puts);
     }
 
     fn is_spent(&self) -> bool {
@@ -171,7 +190,7 @@ impl Keeper for EventLog {
     }
 
     fn next_wake(&self, _now: &Now) -> Option<Millis> {
-        self.next_end
+        self.next_end.into_iter().chain(self.position.next_wake()).min()
     }
 }
 

@@ -11,7 +11,8 @@
 //! are limits set meanwhile, `control` is what operators set over everything, `grants` what they add, `resets` what
 //! they let begin anew, `denials` are kept and explained, `forecast` says what runs out,
 //! `overview` is a line of a list,
-//! `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it,
+//! `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it, `webhook`
+//! says how far a webhook has it,
 //! `commits` hands it all to the store.
 
 mod admission;
@@ -36,6 +37,7 @@ mod tables;
 pub mod takeover;
 mod usage;
 mod watch;
+mod webhook;
 mod what_if;
 
 use std::{collections::BTreeMap, mem::take, sync::Arc};

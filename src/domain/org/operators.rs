@@ -49,9 +49,20 @@ impl OrgState {
         let billed_later = rows.remove(&RowKind::Outbox).unwrap_or(0);
         let Self { now, clocks, writes, .. } = *self;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
-        let node = self.node.clone();
+        let (node, events) = (self.node.clone(), self.events.begun_again());
         let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
-        *self = Self { now, clocks, writes, outbox, news, node, wipe: existed, changed: existed, ..Self::default() };
+        *self = Self {
+            now,
+            clocks,
+            writes,
+            outbox,
+            news,
+            node,
+            events,
+            wipe: existed,
+            changed: existed,
+            ..Self::default()
+        };
         Purged { existed, rows, billed_later, at: now }
     }
 

@@ -45,6 +45,7 @@ mod takeover;
 mod trials;
 mod usage;
 mod watch;
+mod webhook;
 mod window_resets;
 mod zones;
 

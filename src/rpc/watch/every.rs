@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{AGAIN, Outgoing, Page, Position, Reader, number};
 use crate::{
+    cluster::table::Owner,
     domain::{ids::OrgId, rows::Head, window::Millis},
     rpc::Answer,
     wire::{
@@ -72,6 +73,10 @@ struct Scan {
     listed: IntoIter<(OrgId, Head)>,
     is_last: bool,
     reading: Option<Org>,
+    /// Why the first org that cannot be read cannot be; the others go on.
+    trouble: Option<String>,
+    /// Nodes that an org could not be read at: their other orgs wait for the next scan.
+    silent: Vec<Owner>,
 }
 
 pub(super) fn follow(
@@ -97,8 +102,13 @@ pub(super) fn follow(
     })
 }
 
+/// Whom other orgs may be asked of in vain as well; `None` = this node, which answers for each at once.
+fn elsewhere(owner: Owner) -> Option<Owner> {
+    (owner != Owner::Here).then_some(owner)
+}
+
 fn heartbeat(at: Millis, trouble: &str) -> What {
-    What::Heartbeat(admin::EventHeartbeat { after_number: 0, at_ms: answers::int(at), trouble: trouble.to_owned() })
+    What::Heartbeat(admin::EventHeartbeat { after_number: None, at_ms: answers::int(at), trouble: trouble.to_owned() })
 }
 
 impl Following {
@@ -134,19 +144,26 @@ impl Following {
             listed: Vec::new().into_iter(),
             is_last: false,
             reading: None,
+            trouble: None,
+            silent: Vec::new(),
         }
     }
 
     /// One step: a page of events, an org, or a page of orgs.
     async fn go_on(&mut self, mut scan: Scan) -> Answer<()> {
         if let Some(org) = scan.reading.take() {
-            let (is_read, left) = self.read(org, scan.began_at).await?;
-            scan.reading = left;
-            if is_read {
-                self.scan = Some(scan);
-            } else {
-                self.next_scan = Instant::now() + AGAIN;
+            let owner = elsewhere(self.reader.service.table().owner(&org.org));
+            if owner.as_ref().is_none_or(|owner| !scan.silent.contains(owner)) {
+                match self.read(org, scan.began_at).await? {
+                    Ok(left) => scan.reading = left,
+                    Err(why) => {
+                        self.trouble(&why);
+                        scan.trouble.get_or_insert(why);
+                        scan.silent.extend(owner);
+                    }
+                }
             }
+            self.scan = Some(scan);
             return Ok(());
         }
         if let Some((org, head)) = scan.listed.next() {
@@ -162,7 +179,7 @@ impl Following {
                     scan.listed = orgs.into_iter();
                 }
                 Err(error) => {
-                    self.trouble(error.to_string());
+                    self.trouble(&error.to_string());
                     self.next_scan = Instant::now() + AGAIN;
                     return Ok(());
                 }
@@ -186,21 +203,17 @@ impl Following {
         (!is_quiet).then_some(Org { org, last_at: head.last_at, position })
     }
 
-    /// A page of it. Answers whether it could be read, and what is left of it.
-    async fn read(&mut self, mut org: Org, began_at: Millis) -> Answer<(bool, Option<Org>)> {
-        let after = org.position.map_or(0, |Position(number)| number);
+    /// A page of it. Answers what is left of it, or why it cannot be read now.
+    async fn read(&mut self, mut org: Org, began_at: Millis) -> Answer<Result<Option<Org>, String>> {
+        let after = org.position.map_or(0, |position| position.after());
         let since = org.position.is_none().then_some(self.from);
         let page = match self.reader.page(&org.org, after, since).await? {
             Page::Read(page) => page,
-            Page::Trouble(why) => {
-                self.trouble(why);
-                return Ok((false, None));
-            }
+            Page::Trouble(why) => return Ok(Err(format!("{}: {why}", org.org))),
         };
-        self.trouble(String::new());
         let mut position = org.position.unwrap_or_else(|| {
             let first = page.events.first().map(|event| number(event.number).saturating_sub(1));
-            Position(first.unwrap_or_else(|| number(page.newest_number)))
+            Position::behind(first.unwrap_or_else(|| number(page.newest_number)), None)
         });
         let Self { reader, out, .. } = self;
         let has_more = position.take(&org.org, page, |what| match &what {
@@ -209,7 +222,7 @@ impl Following {
         });
         org.position = Some(position);
         if has_more {
-            return Ok((true, Some(org)));
+            return Ok(Ok(Some(org)));
         }
         if self.known.len() < KNOWN || self.known.contains_key(&org.org) {
             let is_settled = org.last_at.saturating_add(OVERLAP) < began_at;
@@ -217,10 +230,17 @@ impl Following {
         } else {
             self.is_full = true;
         }
-        Ok((true, None))
+        Ok(Ok(None))
     }
 
     fn over(&mut self, scan: &Scan) {
+        let pause = (scan.began.elapsed() * PAUSES).max(PAUSE);
+        self.next_scan = Instant::now() + pause;
+        self.trouble(scan.trouble.as_deref().unwrap_or_default());
+        // What could not be read may have something of before.
+        if scan.trouble.is_some() {
+            return;
+        }
         self.sent_to = self.sent_to.max(scan.began_at.saturating_sub(OVERLAP));
         if self.is_full {
             // Those that are remembered longest have no right to it.
@@ -228,12 +248,10 @@ impl Following {
             self.is_full = false;
             self.from = self.sent_to;
         }
-        let pause = (scan.began.elapsed() * PAUSES).max(PAUSE);
-        self.next_scan = Instant::now() + pause;
     }
 
-    fn trouble(&mut self, why: String) {
-        if self.out.is_troubled(why) {
+    fn trouble(&mut self, why: &str) {
+        if self.out.is_troubled(why.to_owned()) {
             self.beat();
         }
     }

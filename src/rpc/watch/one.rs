@@ -49,11 +49,11 @@ struct Following {
 pub(super) fn follow(
     reader: Reader,
     org: OrgId,
-    after: Option<u64>,
+    after: Option<Position>,
     since: Option<Millis>,
 ) -> impl Stream<Item = Answer<admin::WatchEventsResponse>> + Send + 'static {
     let begin = match (after, since) {
-        (Some(after), _) => Begin::Behind(Position(after)),
+        (Some(after), _) => Begin::Behind(after),
         (None, Some(since)) => Begin::Since(since),
         (None, None) => Begin::Now,
     };
@@ -93,8 +93,8 @@ impl Following {
     }
 
     fn heartbeat(&self) -> What {
-        let after = if let Begin::Behind(Position(after)) = self.begin { after } else { 0 };
-        let (after_number, trouble) = (answers::int(after), self.out.trouble.clone());
+        let after = if let Begin::Behind(position) = self.begin { Some(position.number) } else { None };
+        let (after_number, trouble) = (after.map(answers::int), self.out.trouble.clone());
         What::Heartbeat(admin::EventHeartbeat { after_number, at_ms: 0, trouble })
     }
 
@@ -112,7 +112,7 @@ impl Following {
         });
         let heartbeat = match (self.heartbeat(), first) {
             (What::Heartbeat(heartbeat), Some(first)) => {
-                What::Heartbeat(admin::EventHeartbeat { after_number: answers::int(first), ..heartbeat })
+                What::Heartbeat(admin::EventHeartbeat { after_number: Some(answers::int(first)), ..heartbeat })
             }
             (heartbeat, _) => heartbeat,
         };
@@ -121,7 +121,7 @@ impl Following {
 
     async fn read(&mut self) -> Answer<()> {
         let (after, since) = match self.begin {
-            Begin::Behind(Position(after)) => (after, None),
+            Begin::Behind(position) => (position.after(), None),
             Begin::Since(since) => (0, Some(since)),
             // No event has a greater number: the page says which is the newest.
             Begin::Now => (i64::MAX.unsigned_abs(), None),
@@ -141,7 +141,7 @@ impl Following {
             Begin::Behind(position) => position,
             Begin::Since(_) | Begin::Now => {
                 let first = page.events.first().map(|event| number(event.number).saturating_sub(1));
-                Position(first.unwrap_or_else(|| number(page.newest_number)))
+                Position::behind(first.unwrap_or_else(|| number(page.newest_number)), None)
             }
         };
         let Self { reader, out, org, .. } = self;

@@ -6,12 +6,13 @@ use futures_util::StreamExt;
 
 use super::*;
 use crate::{
+    actors::WriteBehind,
     auth::{Grant, Role},
     bounds::Bounds,
     domain::command::{Freeze, Unfreeze},
-    domain::ids::Reason,
+    domain::{ids::Reason, rows::RowKey},
     rpc::{serve_watch, table},
-    testing::{Node, T0, idempotency, node, org, rate_of, rules},
+    testing::{Node, T0, idempotency, node, node_on, org, rate_of, rules},
 };
 
 type Watch = Pin<Box<dyn Stream<Item = Answer<admin::WatchEventsResponse>> + Send>>;
@@ -64,7 +65,7 @@ async fn events_come_in_order_once_from_any_number_on() {
     for after in 0..=4 {
         let mut watch = watch(&node, admin::WatchEventsRequest { after_number: Some(after), ..of("acme") });
         let What::Heartbeat(beat) = next(&mut watch).await else { panic!("first a heartbeat") };
-        assert_eq!(beat.after_number, after);
+        assert_eq!(beat.after_number, Some(after));
         let expected: Vec<i64> = (after + 1..=4).collect();
         assert_eq!(numbers(&mut watch, expected.len()).await, expected);
         operate(&node, "acme", &format!("more {after}")).await;
@@ -81,7 +82,7 @@ async fn without_a_number_it_begins_now_and_an_org_of_which_nothing_is_kept_is_w
     let (mut known, mut novel) = (watch(&node, of("acme")), watch(&node, of("novel")));
     for (watch, after) in [(&mut known, 2), (&mut novel, 0)] {
         let What::Heartbeat(beat) = next(watch).await else { panic!("first a heartbeat") };
-        assert_eq!(beat.after_number, after);
+        assert_eq!(beat.after_number, Some(after));
     }
     for name in ["acme", "novel"] {
         operate(&node, name, "after").await;
@@ -99,7 +100,7 @@ async fn what_is_not_kept_any_more_is_a_gap_and_a_purge_is_one_too() {
     }
     let mut watch = watch(&node, admin::WatchEventsRequest { after_number: Some(1), ..of("acme") });
     let What::Heartbeat(beat) = next(&mut watch).await else { panic!("first a heartbeat") };
-    assert_eq!(beat.after_number, 1);
+    assert_eq!(beat.after_number, Some(1));
     let What::Gap(gap) = next(&mut watch).await else { panic!("a gap") };
     assert_eq!((gap.from_number, gap.to_number, gap.restarted), (2, 4, false));
     assert_eq!(numbers(&mut watch, 2).await, [5, 6]);
@@ -176,6 +177,111 @@ async fn there_are_no_more_streams_than_the_bound_allows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_caller_takes_no_more_than_its_part_of_them() {
+    let node = node(rate_of(100)).await;
+    node.orgs.reload(rules(node.policies.clone(), Bounds { watches_per_caller: 1, ..Bounds::default() }, 1));
+    let caller = |name: &str| {
+        let grant = Grant { role: Role::Viewer, orgs: vec!["*".into()], scopes: vec![], bind: vec![] };
+        Arc::new(grant.to(name, None).unwrap())
+    };
+    let mut first = watch_by(&node, caller("one"), of("acme"));
+    next(&mut first).await;
+    let refused: Vec<_> = watch_by(&node, caller("one"), of("acme")).collect().await;
+    let bound = crate::bounds::Bound::watches_per_caller;
+    assert_eq!(refused, [Err(ServiceError::NodeBusy { bound, most: 1 })]);
+    let mut other = watch_by(&node, caller("two"), of("acme"));
+    next(&mut other).await;
+    drop(first);
+    next(&mut watch_by(&node, caller("one"), of("acme"))).await;
+}
+
+/// A log that begins again may have come as far as a reader before it is read again.
+#[tokio::test(start_paused = true)]
+async fn a_log_that_begins_again_is_noticed_however_far_it_has_come() {
+    let node = node(rate_of(100)).await;
+    operate(&node, "acme", "1").await;
+    let mut open = watch(&node, admin::WatchEventsRequest { after_number: Some(0), ..of("acme") });
+    next(&mut open).await;
+    let What::Event(_) = next(&mut open).await else { panic!("the first") };
+    let What::Event(last) = next(&mut open).await else { panic!("the second") };
+    let call = node.service.call("test", Arc::new(Principal::anybody()), None);
+    node.service.operate(&org("acme"), crate::domain::command::Purge, Reason::none(), &call).await.unwrap();
+    node.clock.advance(1000);
+    for id in ["2", "3"] {
+        operate(&node, "acme", id).await;
+    }
+    let known = admin::WatchEventsRequest { after_number: Some(last.number), after_at_ms: last.at_ms, ..of("acme") };
+    for (name, watch) in [("the stream", &mut open), ("another one", &mut watch(&node, known))] {
+        let gap = loop {
+            match next(watch).await {
+                What::Gap(gap) => break gap,
+                What::Heartbeat(_) => {}
+                What::Event(event) => panic!("{name}: {event:?} before the gap"),
+            }
+        };
+        assert!(gap.restarted, "{name}");
+        assert_eq!(numbers(watch, 4).await, [1, 2, 3, 4], "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_org_that_cannot_be_read_holds_up_no_other_and_is_said_once() {
+    let before = node(rate_of(100)).await;
+    for name in ["a-bad", "b-good"] {
+        operate(&before, name, "1").await;
+    }
+    let store = before.store.crash();
+    assert!(store.lose(&org("a-bad"), &RowKey::Event { number: 1 }));
+    let write_behind = WriteBehind { interval: Duration::from_millis(10), max: 4096 };
+    let node = node_on(store, rate_of(100), write_behind).await;
+    let mut watch = watch(&node, admin::WatchEventsRequest { since_ms: answers::int(T0), ..of("") });
+    let (mut seen, mut troubles, mut at) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..40 {
+        match next(&mut watch).await {
+            What::Event(event) => seen.push((event.org, event.number)),
+            What::Heartbeat(beat) => {
+                at = beat.at_ms;
+                troubles.push(beat.trouble);
+            }
+            What::Gap(gap) => panic!("{gap:?}"),
+        }
+    }
+    assert_eq!(seen, [("b-good".to_owned(), 1), ("b-good".to_owned(), 2)]);
+    assert_eq!(troubles[0], "");
+    assert!(
+        troubles[1..].iter().all(|trouble| trouble.starts_with("a-bad: ")),
+        "it does not come and go: {troubles:?}"
+    );
+    assert_eq!(at, answers::int(T0), "what could not be read was not sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_begins_in_trouble_says_no_number() {
+    let node = node(rate_of(100)).await;
+    operate(&node, "acme", "1").await;
+    node.store.hold();
+    let slow = node.service.clone();
+    let held = tokio::spawn(async move {
+        let call = slow.call("test", Arc::new(Principal::anybody()), None);
+        let freeze = Freeze { reason: Reason::none().clone(), end: None, idempotency: idempotency("held") };
+        slow.operate(&org("acme"), freeze, Reason::none(), &call).await
+    });
+    tokio::task::yield_now().await;
+    let mut watch = watch(&node, of("acme"));
+    let What::Heartbeat(beat) = next(&mut watch).await else { panic!("a heartbeat") };
+    assert!(beat.after_number.is_none() && !beat.trouble.is_empty(), "{beat:?}");
+    node.store.release();
+    let _ = held.await.unwrap();
+    let number = loop {
+        let What::Heartbeat(beat) = next(&mut watch).await else { panic!("it begins behind the newest") };
+        if let Some(number) = beat.after_number {
+            break number;
+        }
+    };
+    assert_eq!(number, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_org_that_the_caller_may_reach_is_watched_from_a_time_on() {
     let node = node(rate_of(100)).await;
     for name in ["acme-1", "acme-2", "other"] {
@@ -200,7 +306,7 @@ async fn every_org_that_the_caller_may_reach_is_watched_from_a_time_on() {
     while more.len() < 4 {
         match next(&mut watch).await {
             What::Event(event) => more.push((event.org, event.number)),
-            What::Heartbeat(beat) => assert_eq!((beat.after_number, beat.trouble.as_str()), (0, "")),
+            What::Heartbeat(beat) => assert_eq!((beat.after_number, beat.trouble.as_str()), (None, "")),
             What::Gap(gap) => panic!("{gap:?}"),
         }
     }

@@ -23,6 +23,7 @@ mod day;
 mod denial;
 mod disputed;
 mod event;
+mod events_delivered;
 mod execution;
 mod given_back;
 mod head;
@@ -249,6 +250,7 @@ kinds! {
         PlaneOf = 0x36 "plane_of" in plane_of { id };
         UsageKept = 0x35 "usage_kept" in usage_kept;
         Override = 0x2d "override" in overrides { scope, subject };
+        EventsDelivered = 0x3a "events_delivered" in events_delivered;
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";

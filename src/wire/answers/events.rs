@@ -108,9 +108,9 @@ pub fn events(org: &OrgId, page: &EventPage, max: usize) -> admin::ListEventsRes
     }
 }
 
-/// The same of the node.
-pub fn node_events(node: &str, page: &NodeEventPage, max: usize) -> admin::ListEventsResponse {
-    let event = |row: &NodeEvent| admin::Event {
+/// One event of a node.
+pub fn node_event(node: &str, row: &NodeEvent) -> admin::Event {
+    admin::Event {
         node: node.to_owned(),
         number: int(row.number),
         at_ms: int(row.at),
@@ -118,10 +118,14 @@ pub fn node_events(node: &str, page: &NodeEventPage, max: usize) -> admin::ListE
         message: row.message.to_string(),
         since_ms: int(row.since.unwrap_or(0)),
         ..admin::Event::default()
-    };
+    }
+}
+
+/// The same of the node.
+pub fn node_events(node: &str, page: &NodeEventPage, max: usize) -> admin::ListEventsResponse {
     let last = page.rows.last().filter(|_| page.rows.len() == max);
     admin::ListEventsResponse {
-        events: page.rows.iter().map(event).collect(),
+        events: page.rows.iter().map(|row| node_event(node, row)).collect(),
         next_after_number: last.map_or(0, |row| int(row.number)),
         oldest_number: int(page.oldest),
         newest_number: int(page.newest),

@@ -30,6 +30,8 @@ pub struct WatchAsk {
     pub kinds: Vec<EventKind>,
     /// Behind this number; only with an org.
     pub after: Option<u64>,
+    /// When the event of that number happened, where that is known.
+    pub after_at: Option<Millis>,
     /// Not before this time, which is not longer ago than events are kept.
     pub since: Option<Millis>,
 }
@@ -42,7 +44,11 @@ pub fn watch_events(request: &admin::WatchEventsRequest, now: Millis) -> Parsed<
     if let Some(given) = after.filter(|_| org.is_none() || since.is_some()) {
         return Err(InputError::new("after_number", given, "absent without org, and with since_ms"));
     }
-    Ok(WatchAsk { org, kinds: kinds(&request.kinds)?, after, since })
+    let after_at = time("after_at_ms", request.after_at_ms)?;
+    if let Some(given) = after_at.filter(|_| after.unwrap_or(0) == 0) {
+        return Err(InputError::new("after_at_ms", given, "0 without after_number"));
+    }
+    Ok(WatchAsk { org, kinds: kinds(&request.kinds)?, after, after_at, since })
 }
 
 fn kinds(names: &[String]) -> Parsed<Vec<EventKind>> {

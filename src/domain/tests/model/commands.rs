@@ -113,7 +113,12 @@ impl Model {
             | Command::ReportOutcome(_)
             | Command::ClearAccount(_) => unreachable!("these have a model of their own"),
             Command::NoteDenials(_) => unreachable!("no history has orgs that cannot be read"),
-            Command::TakeOutbox(_) | Command::SettleOutbox(_) | Command::ListOutbox(_) | Command::ReplayOutbox(_) => {
+            Command::TakeOutbox(_)
+            | Command::SettleOutbox(_)
+            | Command::TakeUndelivered(_)
+            | Command::NoteDelivered(_)
+            | Command::ListOutbox(_)
+            | Command::ReplayOutbox(_) => {
                 unreachable!("no history exports")
             }
         }

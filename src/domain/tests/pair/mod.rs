@@ -532,6 +532,8 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         | Command::GetOverview(_)
         | Command::TakeOutbox(_)
         | Command::SettleOutbox(_)
+        | Command::TakeUndelivered(_)
+        | Command::NoteDelivered(_)
         | Command::ListEvents(_)
         | Command::ListOutbox(_)
         | Command::ReplayOutbox(_) => None,

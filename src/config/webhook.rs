@@ -1,0 +1,92 @@
+//! `[webhook]`: who receives events.
+//!
+//! | key | |
+//! | --- | --- |
+//! | `url` | where each event is posted: https, or http on this machine |
+//! | `secret_file` | a file that holds what messages are signed with, `whsec_…` |
+//! | `kinds` | the kinds of events that are delivered; all where it is not written |
+//! | `timeout` | the time for one delivery |
+
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use url::Url;
+
+use super::{
+    mistake::join,
+    reader::{Parsed, Section},
+    secret::{Secret, secret},
+    tree::{Entry, Value},
+    values::{duration, is_safe},
+};
+use crate::{
+    bounds::SECOND_MS,
+    domain::events::{EventKind, EventKinds},
+};
+
+/// A shorter key can be guessed.
+const KEY_BYTES_MIN: usize = 16;
+const TIMEOUT_MIN_MS: u64 = 100;
+const TIMEOUT_MAX_MS: u64 = 30 * SECOND_MS;
+
+/// `[webhook]`: where events are delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// As it is written.
+    pub url: Url,
+    /// What messages are signed with, decoded.
+    pub key: Secret<Vec<u8>>,
+    /// What is delivered.
+    pub kinds: EventKinds,
+    /// The time for one delivery.
+    pub timeout: Duration,
+}
+
+/// The rule for a secret that signs messages, in a file.
+pub(super) const SECRET_RULE: &str = "the secret of a webhook, which is whsec_ followed by base64";
+
+/// The bytes behind `whsec_`; `None` where they are none, or too few.
+pub(super) fn signing_key(text: &str) -> Option<Vec<u8>> {
+    let key = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
+    (key.len() >= KEY_BYTES_MIN).then_some(key)
+}
+
+/// `None` where there is none, and where it is refused: that is noted.
+pub(super) fn webhook(mut section: Section<'_>) -> Option<WebhookConfig> {
+    let at = section.at().clone();
+    let (is_there, has_secret) = (section.place("url").is_some(), section.place("secret_file").is_some());
+    let url = section.read("url", url);
+    let key = secret(&mut section, "secret_file", is_there, SECRET_RULE, signing_key);
+    let kinds = section.read("kinds", kinds).unwrap_or_else(EventKinds::all);
+    let timeout = section
+        .read("timeout", |entry| duration(entry, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS))
+        .unwrap_or(Duration::from_secs(5));
+    // Otherwise what is missing may stand in a part of the file that was unreadable.
+    if is_there != has_secret && section.findings.is_whole() {
+        let (missing, what) = match is_there {
+            true => ("secret_file", format!("the path of a file that holds {SECRET_RULE}")),
+            false => ("url", URL_RULE.to_owned()),
+        };
+        let path = join(section.path(), missing);
+        section.findings.add(&at, format!("{path} is missing: {what}"));
+    }
+    Some(WebhookConfig { url: url?, key: key?, kinds, timeout })
+}
+
+const URL_RULE: &str = "an https URL without user or fragment, such as \"https://ops.example.com/tollgate\"; http is \
+                        allowed for this machine only";
+
+fn url(entry: &Entry) -> Parsed<Url> {
+    let parsed = entry.text().and_then(|text| Url::parse(text).ok());
+    parsed.filter(is_safe).ok_or_else(|| URL_RULE.into())
+}
+
+fn kinds(entry: &Entry) -> Parsed<EventKinds> {
+    let Value::List(items) = &entry.value else { return Err(kinds_rule().into()) };
+    let kinds: Option<EventKinds> = items.iter().map(|item| EventKind::named(item.text()?)).collect();
+    kinds.filter(|kinds| !kinds.is_empty()).ok_or_else(|| kinds_rule().into())
+}
+
+fn kinds_rule() -> String {
+    format!("a list of at least one of {}", EventKind::names())
+}
