@@ -11,7 +11,7 @@
 //! are limits set meanwhile, `control` is what operators set over everything, `grants` what they add, `resets` what
 //! they let begin anew, `denials` are kept and explained, `forecast` says what runs out,
 //! `overview` is a line of a list,
-//! `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it,
+//! `names` are what it is called, `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it,
 //! `commits` hands it all to the store.
 
 mod admission;
@@ -22,6 +22,7 @@ mod denials;
 mod events;
 mod forecast;
 mod grants;
+mod names;
 mod once;
 mod operators;
 mod outbox;
@@ -69,6 +70,7 @@ use super::{
 use crate::bounds::Bounds;
 
 use events::EventLog;
+use names::Names;
 use outbox::Outbox;
 use tables::{Baseline, BaselineKey, Execution, Trial};
 
@@ -191,6 +193,7 @@ pub struct OrgState {
     used_compute: Vec<Scopes>,
     usage: KeptUsage,
     planes: PlaneDays,
+    names: Names,
     /// What the decision has charged that the running command settles, for what is remembered of it.
     charge_of_settled: Option<Box<Charge>>,
     /// Not announced yet.
@@ -253,6 +256,7 @@ impl OrgState {
             alerts: Alerts::load(&mut rows),
             usage: KeptUsage::load(&mut rows),
             planes: PlaneDays::load(&mut rows),
+            names: Names::load(&mut rows),
             journal,
             stored,
             ..Self::default()
@@ -266,7 +270,7 @@ impl OrgState {
     }
 
     /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
-    fn keepers(&mut self) -> [&mut dyn Keeper; 15] {
+    fn keepers(&mut self) -> [&mut dyn Keeper; 16] {
         [
             &mut self.book,
             &mut self.baselines,
@@ -283,6 +287,7 @@ impl OrgState {
             &mut self.alerts,
             &mut self.usage,
             &mut self.planes,
+            &mut self.names,
         ]
     }
 

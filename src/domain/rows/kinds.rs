@@ -2,9 +2,9 @@
 //! and what a commit of an org writes.
 
 use super::{
-    BaselineRow, BudgetRow, CounterRow, DisputedRow, ExecutionRow, Head, IdPageRow, JournalRow, OverrideRow,
-    OverrideSubject, PlaneDayRow, PlaneOfRow, PoolRow, RequestIdRow, ReservationRow, SessionRow, SettledRow, SliceRow,
-    TimerRow, TrialEndedRow, UpstreamAccountRow, UsageDayRow, UsageKeptRow, UsageMonthRow,
+    BaselineRow, BudgetRow, CounterRow, DisputedRow, ExecutionRow, Head, IdPageRow, JournalRow, LeadsToRow, NamesRow,
+    OverrideRow, OverrideSubject, PlaneDayRow, PlaneOfRow, PoolRow, RequestIdRow, ReservationRow, SessionRow,
+    SettledRow, SliceRow, TimerRow, TrialEndedRow, UpstreamAccountRow, UsageDayRow, UsageKeptRow, UsageMonthRow,
 };
 use crate::domain::{
     alerts::{AlertRow, Subject},
@@ -150,6 +150,10 @@ kinds! {
     UsageKept(UsageKeptRow) in usage_kept;
     /// What an operator has set over everything else.
     Override(OverrideRow) { scope: Scope, subject: OverrideSubject } in overrides;
+    /// The org that this id is another name of; at most one row, and no others beside it.
+    LeadsTo(LeadsToRow) in leads_to;
+    /// What the org is called where it was renamed; at most one row.
+    Names(NamesRow) in names;
 }
 
 /// Owns rows of an org: takes them from [`RowsByKind`] when the org is loaded, and says from then on what

@@ -29,7 +29,9 @@ mod head;
 mod id_page;
 mod journal;
 mod key;
+mod leads_to;
 mod long_journal;
+mod names;
 mod outbox;
 mod outcomes;
 mod overrides;
@@ -249,6 +251,8 @@ kinds! {
         PlaneOf = 0x36 "plane_of" in plane_of { id };
         UsageKept = 0x35 "usage_kept" in usage_kept;
         Override = 0x2d "override" in overrides { scope, subject };
+        LeadsTo = 0x37 "leads_to" in leads_to;
+        Names = 0x38 "names" in names;
     }
     journals {
         Journal = 0x14 "journal" in journal, parts Short = 0x1a "journal_part";

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("cell", include_str!("migrations/0004_cell.sql")),
     ("tokens", include_str!("migrations/0005_tokens.sql")),
     ("operate", include_str!("migrations/0006_operate.sql")),
+    ("names", include_str!("migrations/0007_names.sql")),
 ];
 
 /// Brings the schema up to date. Nodes that start at once wait for each other at the lock.
