@@ -73,6 +73,15 @@ pub enum ServiceError {
     Draining,
     /// Nothing is kept of this org.
     UnknownOrg(OrgId),
+    /// What is asked is another name of this org. Whoever routes the call carries it out there.
+    LeadsTo(OrgId),
+    /// The id cannot be a name of an org.
+    NameTaken {
+        /// Which one.
+        name: OrgId,
+        /// What it is.
+        by: Taken,
+    },
     /// Nothing is kept of this decision.
     UnknownDecision,
     /// The rows of an org are not those any more that a snapshot has begun to read.
@@ -122,6 +131,19 @@ pub struct Relayed {
     pub message: String,
     /// `google.rpc.Status`, encoded.
     pub details: Vec<u8>,
+    /// The org of which the one that was asked is another name; `None` = it is an org, or not known.
+    pub leads_to: Option<OrgId>,
+}
+
+/// What an id is that cannot become a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// An org of which something is kept.
+    Org,
+    /// An org that has a section in the configuration.
+    Configured,
+    /// A name of this org.
+    NameOf(OrgId),
 }
 
 impl ServiceError {
@@ -187,9 +209,7 @@ impl fmt::Display for ServiceError {
                 f,
                 "{most} orgs within a minute were new, as many as {bound} allows; this is overload, not a quota"
             ),
-            Self::NotAdmitted(org) => {
-                write!(f, "org {org} is not admitted on this node: it is none of those that orgs.admit allows")
-            }
+            Self::NotAdmitted(org) => f.write_str(&not_admitted(org)),
             Self::DiskLow { free, needed } => {
                 let (bytes, percent) = (Bound::disk_headroom_bytes, Bound::disk_headroom_percent);
                 write!(
@@ -221,6 +241,8 @@ impl fmt::Display for ServiceError {
             Self::SnapshotsOpen { most } => write!(f, "{most} orgs are being read for snapshots, as many as may be"),
             Self::UnknownNode(node) => write!(f, "no node {node} lives in this cluster"),
             Self::UnknownOrg(org) => write!(f, "nothing is kept of org {org}"),
+            Self::LeadsTo(org) => f.write_str(&leads_to(org)),
+            Self::NameTaken { name, by } => write!(f, "an org cannot be called {name}: {by}"),
             Self::Unauthenticated(refused) => refused.fmt(f),
             Self::OtherRole { role, needed } => {
                 let needed: Vec<_> = needed.iter().map(|role| role.name()).collect();
@@ -235,6 +257,16 @@ impl fmt::Display for ServiceError {
     }
 }
 
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Org => f.write_str("something is kept of an org of this id; PurgeOrg would delete it"),
+            Self::Configured => f.write_str("the configuration has a section [orgs] of this id"),
+            Self::NameOf(org) => write!(f, "it is a name of org {org}"),
+        }
+    }
+}
+
 impl std::error::Error for ServiceError {}
 
 const UNKNOWN_DECISION: &str = "nothing is kept of this decision: denials are kept for 7 days, admissions for two minutes and of \
@@ -242,6 +274,14 @@ const UNKNOWN_DECISION: &str = "nothing is kept of this decision: denials are ke
 
 fn snapshot_broken(org: &OrgId) -> String {
     format!("org {org} was purged, has moved to another node, or was not read on in time: read it again from the start")
+}
+
+fn not_admitted(org: &OrgId) -> String {
+    format!("org {org} is not admitted on this node: it is none of those that orgs.admit allows")
+}
+
+fn leads_to(org: &OrgId) -> String {
+    format!("this is another name of org {org} since a moment ago: retry with the same request_id")
 }
 
 fn org_busy(most: u32) -> String {

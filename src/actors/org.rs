@@ -174,6 +174,10 @@ impl Actor for OrgActor {
             // Nobody waits for it any more, and nothing has happened yet.
             OrgMsg::Run(work) if work.reply.is_closed() => {}
             OrgMsg::Run(work) => {
+                if let Some(error) = task.refused(&work) {
+                    work.refuse(&error);
+                    return Ok(());
+                }
                 let now = task.now();
                 let wanted = task.wanted(&work.commands, now.service);
                 let reads_all = wanted.all;
@@ -278,12 +282,21 @@ impl OrgTask {
         }
     }
 
-    fn run(&mut self, work: Work, now: Now) {
+    /// Why nothing is answered from memory; `None` where it is.
+    fn refused(&self, work: &Work) -> Option<ServiceError> {
         match self.standing() {
             Standing::Owned => {}
             // Another node may own the org by now, so what is in memory is no ground for an answer.
-            Standing::Lapsed => return work.refuse(&ServiceError::NoOwner),
-            Standing::Elsewhere | Standing::Free => return work.refuse(&ServiceError::Moved),
+            Standing::Lapsed => return Some(ServiceError::NoOwner),
+            Standing::Elsewhere | Standing::Free => return Some(ServiceError::Moved),
+        }
+        let leads_to = self.state.leads_to()?;
+        (!work.commands.iter().all(Command::is_about_name)).then(|| ServiceError::LeadsTo(leads_to.clone()))
+    }
+
+    fn run(&mut self, work: Work, now: Now) {
+        if let Some(error) = self.refused(&work) {
+            return work.refuse(&error);
         }
         let shared = self.shared.clone();
         let rules = shared.rules.load();

@@ -243,11 +243,17 @@ impl Registry {
 
     /// One command from beside the actors, and what it was answered.
     pub(super) async fn ask<C: Ask>(&self, org: &OrgId, command: C) -> Option<C::Answer> {
+        self.try_ask(org, command).await.ok()
+    }
+
+    /// The same, with why there is no answer.
+    pub(super) async fn try_ask<C: Ask>(&self, org: &OrgId, command: C) -> Result<C::Answer, ServiceError> {
         let (reply, answers) = oneshot::channel();
         let (commands, caller) = (smallvec![command.into()], THIS_NODE.clone());
         let work = Work { commands, within: None, caller, reason: None, reply };
-        let _permit = self.send(org, C::LANE, OrgMsg::Run(work)).await.ok()?;
-        C::answer(answers.await.ok()?.pop()?.ok()?)
+        let _permit = self.send(org, C::LANE, OrgMsg::Run(work)).await?;
+        let answered = answers.await.map_err(|_| ServiceError::Interrupted)?.pop().unwrap_or(Err(ServiceError::Bug));
+        C::answer(answered?).ok_or(ServiceError::Bug)
     }
 
     fn running(&self, org: &OrgId) -> Option<Entry> {

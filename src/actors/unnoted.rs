@@ -14,6 +14,7 @@ use super::{Orgs, Registry, Shared};
 use crate::{
     bounds::{UNNOTED_ORGS, UNNOTED_PER_ORG},
     domain::{command::NoteDenials, denials::DenialRow, ids::OrgId},
+    error::ServiceError,
     ports::{Event, OrgStore},
 };
 
@@ -117,11 +118,15 @@ pub(super) async fn run(registry: Weak<Registry>) {
                 }
                 continue;
             }
-            let noted = timeout(WITHIN, registry.ask(&org, NoteDenials { rows: rows.clone(), unstored })).await;
-            if !matches!(noted, Ok(Some(()))) {
-                rows.into_iter().for_each(|row| shared.keep_unnoted(&org, row));
-                shared.keep_unstored(&org, unstored);
-            }
+            let noted = timeout(WITHIN, registry.try_ask(&org, NoteDenials { rows: rows.clone(), unstored })).await;
+            let org = match noted {
+                Ok(Ok(())) => continue,
+                // It could not be known that it is another name.
+                Ok(Err(ServiceError::LeadsTo(id))) => id,
+                Ok(Err(_)) | Err(_) => org,
+            };
+            rows.into_iter().for_each(|row| shared.keep_unnoted(&org, row));
+            shared.keep_unstored(&org, unstored);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     config::{Change, Config, ConfigErrors, Policies, Reload, shown_key},
     domain::{ids::OrgId, shard::ShardSet},
     ports::OrgStore,
-    service::{Asked, CHANGES_MAX, ConfigChange, RELOAD_WITHIN, Reloaded, Service},
+    service::{Asked, CHANGES_MAX, ConfigChange, RELOAD_WITHIN, Reloaded, Service, without_names},
 };
 
 /// Orgs listed at a time.
@@ -200,8 +200,14 @@ async fn losers(old: &Policies, new: &Policies, store: &dyn OrgStore) -> Result<
     while losers.len() < NAMED {
         let page = store.list(&ShardSet::all(), after.as_ref(), PAGE).await.map_err(|fault| fault.to_string())?;
         let Some((last, _)) = page.last() else { break };
-        after = Some(last.clone());
-        let lost = page.iter().map(|(org, _)| (org, old.lost_limits(new, org))).filter(|(_, lost)| !lost.is_empty());
+        let last = last.clone();
+        // What is configured for another name of an org does not count.
+        let page = without_names(store, page, after.as_ref(), PAGE).await.map_err(|fault| fault.to_string())?;
+        after = Some(last);
+        let lost = page
+            .iter()
+            .map(|listed| (&listed.org, old.lost_limits(new, &listed.org)))
+            .filter(|(_, lost)| !lost.is_empty());
         let named = lost.map(|(org, lost)| format!("{org} ({})", lost.join(", ")));
         losers.extend(named.take(NAMED - losers.len()));
     }

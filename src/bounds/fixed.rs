@@ -30,6 +30,8 @@ pub const CREDENTIALS_REMEMBERED: u64 = 10_000;
 pub const CELLS_MAX: usize = 64;
 /// Tokens that a cluster keeps in its store. Every node has all of them in memory, some 500 bytes each.
 pub const TOKENS_MAX: usize = 10_000;
+/// Names that an org had before the one that it has. Each is a row at an id of its own that stays as long as the org.
+pub const FORMER_NAMES: usize = 8;
 /// Longest reason of a freeze, or of another act of an operator, in bytes.
 pub const REASON_BYTES: usize = 256;
 /// Events of an org are kept for so many milliseconds.

@@ -15,6 +15,7 @@ mod files;
 mod global;
 mod grants;
 mod man;
+mod names;
 mod orgs;
 mod plan;
 mod pool;
@@ -53,6 +54,7 @@ pub(super) use files::{CheckConfigArgs, ExportArgs, FsckArgs, ImportArgs, ServeA
 pub(super) use global::GlobalArgs;
 pub(super) use grants::{GrantArgs, ResetArgs, RevokeGrantArgs};
 pub(super) use man::ManArgs;
+pub(super) use names::RenameArgs;
 pub(super) use orgs::{OrgListArgs, OrgStateArg, StatusArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use pool::{
@@ -246,6 +248,10 @@ pub(super) enum OrgVerb {
         #[arg(value_parser = org)]
         org: OrgId,
     },
+    /// Give an org another name: calls under the new name and under every former one are about this org
+    ///
+    /// Its id stays, and no data moves: counts, sessions, reservations, budgets and request ids go on under any of its names.
+    Rename(RenameArgs),
     /// Delete the stored state of an org, but not usage that waits for billing, and print the receipt
     ///
     /// It cannot be undone. At a terminal the name of the org confirms it; elsewhere --yes does. The receipt says how many

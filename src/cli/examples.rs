@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// The names of a command, and lines for it. What a shell would change is quoted.
-const EXAMPLES: [(&str, &[&str]); 70] = [
+const EXAMPLES: [(&str, &[&str]); 71] = [
     // A node and its files.
     (
         "serve",
@@ -144,6 +144,7 @@ const EXAMPLES: [(&str, &[&str]); 70] = [
         ],
     ),
     ("plan", &["tollgate plan --limit 'daily=$25'    # whom it would have denied"]),
+    ("org rename", &["tollgate org rename acme acme-corp --reason 'ticket 4711'"]),
     ("org delete", &["tollgate org delete acme --reason 'they have left' --yes"]),
     ("org freeze", &["tollgate org freeze acme --reason 'unpaid bill'"]),
     ("org unfreeze", &["tollgate org unfreeze acme"]),

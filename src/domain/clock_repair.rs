@@ -106,6 +106,11 @@ fn bring_row_back(row: &mut Row, now: Millis) {
         | Row::PlaneOf(_)
         | Row::EventsDelivered(_) => {}
         Row::Override(row) => bring_override_back(row, now),
+        Row::LeadsTo(row) => row.since = row.since.min(now),
+        Row::Names(row) => {
+            row.former.iter_mut().for_each(|former| former.until = former.until.min(now));
+            row.purged_at = row.purged_at.map(|at| at.min(now));
+        }
         Row::RequestId(_) | Row::Settled(_) | Row::IdPage(_) => {}
         Row::PlaneDay(row) => row.start = row.start.min(now / DAY_MS * DAY_MS),
         // Those that would come again are slices by now.

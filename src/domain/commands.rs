@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::{
     command::{
-        Acquire, AskWhy, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, Freeze, GetBudget,
-        GetOverview, GetPool, GetSession, GetSessionStatus, GetStatus, GetUsage, Grant, Heartbeat, Inspect,
-        ListDenials, ListEvents, ListOutbox, ListOverrides, ListReservations, ListSessions, Need, NoteDelivered,
-        NoteDenials, Pick, Purge, Record, Refund, RefundOf, Release, ReplayOutbox, ReportCumulative, ReportOutcome,
-        ResetWindow, Resume, RevokeGrant, RollPools, RunAudit, SetBudget, SetOverride, SettleOutbox, TakeOutbox,
-        TakeUndelivered, TryLimits, Unfreeze,
+        Acquire, AskWhy, ClaimName, ClearAccount, Commit, ConfigurePool, EndSession, Explain, Extend, ForgetNames,
+        FreeName, Freeze, GetBudget, GetNames, GetOverview, GetPool, GetSession, GetSessionStatus, GetStatus, GetUsage,
+        Grant, Heartbeat, Inspect, ListDenials, ListEvents, ListOutbox, ListOverrides, ListReservations, ListSessions,
+        Need, NoteDelivered, NoteDenials, Pick, Purge, Record, Refund, RefundOf, Release, Rename, ReplayOutbox,
+        ReportCumulative, ReportOutcome, ResetWindow, Resume, RevokeGrant, RollPools, RunAudit, SetBudget, SetOverride,
+        SettleOutbox, TakeOutbox, TakeUndelivered, TryLimits, Unfreeze,
     },
     decision::Decision,
     denials::{DenialPage, Explained, Why},
@@ -20,14 +20,14 @@ use super::{
     outbox::OutboxRow,
     outcome::{
         AccountCleared, Beaten, BudgetSet, Committed, Done, Extended, Frozen, Granted, OutcomeReported, OverrideSet,
-        PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded, Settled, Shown,
+        PoolConfigured, Recorded, Refunded, Renamed, Reported, Resumed, SessionEnded, Settled, Shown,
     },
     promise::Promise::{self, Durable, Nothing, WrittenBehind},
     refusal::OrgError,
     reply::{
-        AccountView, Audit, Beat, BudgetView, Counted, OutboxReplayed, OutboxSettled, OverrideChange, OverrideView,
-        Overview, PoolView, Purged, RefundView, ReservationView, SessionStatus, SessionView, SlicedUsage, Snapshot,
-        Status, UndeliveredPage, WindowChange,
+        AccountView, Audit, Beat, BudgetView, Claimed, Counted, NamesView, OutboxReplayed, OutboxSettled,
+        OverrideChange, OverrideView, Overview, PoolView, Purged, RefundView, ReservationView, SessionStatus,
+        SessionView, SlicedUsage, Snapshot, Status, UndeliveredPage, WindowChange,
     },
     request::{Idempotency, Rpc},
     scopes::Scopes,
@@ -187,6 +187,12 @@ commands! { |org, ask, ctx, configured|
         RevokeGrant(Box<RevokeGrant>) => Shown<OverrideSet, Box<OverrideChange>> = org.revoke_grant(ask, configured)?;
     Admit, Durable, Some((Rpc::ResetWindow, &ask.idempotency)),
         ResetWindow(Box<ResetWindow>) => Shown<OverrideSet, WindowChange> = org.reset_window(ask, configured)?;
+    Admit, Durable, Some((Rpc::RenameOrg, &ask.idempotency)),
+        Rename(Box<Rename>) => Shown<Renamed, NamesView> = org.rename(ask, ctx)?;
+    Admit, Durable, None, ClaimName(ClaimName) => Claimed = org.claim_name(ask);
+    Admit, Durable, None, FreeName(FreeName) => bool = org.free_name(ask);
+    Admit, Durable, None, ForgetNames(ForgetNames) => () = org.forget_names();
+    Admit, Nothing, None, GetNames(GetNames) => NamesView = org.names_view();
     Admit, Nothing, None, ListOverrides(ListOverrides) => Vec<OverrideView> = org.list_overrides(ask, ctx);
     Admit, Durable, None, Purge(Purge) => Purged = org.purge_all(ctx);
     Settle, Nothing, None, TakeOutbox(TakeOutbox) => Vec<OutboxRow> = org.take_outbox(ask.max);
@@ -229,6 +235,11 @@ impl Command {
         )
     }
 
+    /// Whether it is about an id itself, also where that is another name of an org.
+    pub fn is_about_name(&self) -> bool {
+        matches!(self, Self::ClaimName(_) | Self::FreeName(_))
+    }
+
     /// Whether an org of which nothing is stored has something stored after it.
     pub fn begins(&self) -> bool {
         match self {
@@ -244,6 +255,8 @@ impl Command {
             | Self::Freeze(_)
             | Self::Unfreeze(_)
             | Self::NoteDenials(_) => true,
+            // A name is no org: it is not counted among those that are new.
+            Self::ClaimName(_) => false,
             // About what the org has, and it has nothing.
             Self::Commit(_)
             | Self::Release(_)
@@ -255,6 +268,9 @@ impl Command {
             | Self::ClearAccount(_)
             | Self::Refund(_)
             | Self::RevokeGrant(_)
+            | Self::Rename(_)
+            | Self::FreeName(_)
+            | Self::ForgetNames(_)
             | Self::Purge(_)
             | Self::SettleOutbox(_)
             | Self::NoteDelivered(_)
@@ -267,6 +283,7 @@ impl Command {
             | Self::GetStatus(_)
             | Self::Inspect(_)
             | Self::GetBudget(_)
+            | Self::GetNames(_)
             | Self::GetSessionStatus(_)
             | Self::GetSession(_)
             | Self::ListSessions(_)

@@ -1,5 +1,7 @@
 //! What was answered to a call, kept so that it can be answered again.
 
+mod control;
+
 use super::{
     decision::{Hold, SessionGrant},
     gate::FailOpen,
@@ -14,6 +16,7 @@ use super::{
 use crate::bounds::{LONG_MEMORY_MS, SHORT_MEMORY_MS};
 
 pub use super::refund::{GivenBack, Refunded};
+pub use control::{Granted, OverrideSet, Renamed};
 
 /// How a reservation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,17 +212,6 @@ pub struct OutcomeReported {
     pub known: bool,
 }
 
-/// An override that was set or cleared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OverrideSet;
-
-/// A grant that was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Granted {
-    /// Names it within its org.
-    pub number: u64,
-}
-
 /// An outcome that is remembered under a request id, so that it can be answered again.
 pub trait Remembered: Clone + Into<Outcome> {
     /// `None` where it is the outcome of another kind of call.
@@ -276,7 +268,7 @@ impl Remembered for Committed {
 
 remembered! {
     Admitted, Started, Picked, Settled, Extended, Resumed, Recorded, Reported, Frozen, BudgetSet, Beaten, SessionEnded,
-    PoolConfigured, OutcomeReported, AccountCleared, OverrideSet, Refunded, Granted,
+    PoolConfigured, OutcomeReported, AccountCleared, OverrideSet, Refunded, Granted, Renamed,
 }
 
 outcomes! {
@@ -299,6 +291,7 @@ outcomes! {
     OverrideSet,
     Refunded,
     Granted,
+    Renamed,
 }
 
 impl Outcome {
@@ -336,6 +329,7 @@ impl Outcome {
                 let amounts = amounts.iter().map(|of| of.meter.as_str().len() + 2 * TIME);
                 ID + scopes.text().len() + amounts.sum::<usize>()
             }
+            Self::Renamed(Renamed { before }) => before.as_str().len(),
             Self::Settled(_) | Self::SessionEnded(_) => ID,
             Self::Extended(_) | Self::Resumed(_) | Self::Reported(_) | Self::Beaten(_) | Self::Granted(_) => TIME,
             Self::Recorded(_)
@@ -369,7 +363,8 @@ impl Outcome {
             | Self::AccountCleared(_)
             | Self::OverrideSet(_)
             | Self::Refunded(_)
-            | Self::Granted(_) => Promise::Durable,
+            | Self::Granted(_)
+            | Self::Renamed(_) => Promise::Durable,
         }
     }
 }

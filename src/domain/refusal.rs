@@ -175,6 +175,15 @@ pub enum OrgError {
         /// The start of the hour.
         hour: Millis,
     },
+    /// Nothing is kept of the org that is to be renamed.
+    OrgUnknown,
+    /// The org has as many former names as it may.
+    TooManyNames {
+        /// How many there may be.
+        most: usize,
+    },
+    /// The org was purged, and its names are not free yet.
+    BeingPurged,
     /// The list has more accounts than a pool may have.
     TooManyAccounts {
         /// How many there may be.

@@ -1,6 +1,7 @@
 //! What an org answers: decisions, views of what it keeps, and what an audit of them found.
 
 mod control;
+mod names;
 mod overview;
 mod pools;
 mod refund;
@@ -12,15 +13,15 @@ use super::{
     decision::{Decision, LimitView, LimitViews},
     denials::Lately,
     events::Undelivered,
-    ids::{DecisionId, Meter, PoolId, Reason, Scope},
+    ids::{DecisionId, Meter, OrgId, PoolId, Reason, Scope},
     lease::{Due, Now},
     ledger::HourSlice,
     limit::Origin,
     outbox::OutboxRow,
     rate::{Counter, RateRecord},
     rows::{
-        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, KeptHead, ReservationRow, RowKind, SessionRow, SessionState,
-        UsageKeptRow,
+        BaselineRow, BudgetRow, DisputedRow, ExecutionRow, KeptHead, NamesRow, ReservationRow, RowKind, SessionRow,
+        SessionState, UsageKeptRow,
     },
     scopes::Scopes,
     window::{Millis, Window},
@@ -28,6 +29,7 @@ use super::{
 use crate::bounds::LATE_COMMIT_MS;
 
 pub use control::{OverrideChange, OverrideView, Standing, WindowChange};
+pub use names::{Claimed, NamesView};
 pub use overview::{Overview, Today};
 pub use pools::{AccountView, Exhaustion, PoolSummary, PoolView, Route};
 pub use refund::RefundView;
@@ -42,6 +44,8 @@ pub struct Purged {
     pub rows: BTreeMap<RowKind, u64>,
     /// Rows of usage that stay until billing has them.
     pub billed_later: u64,
+    /// Ids that are names of the org until they are freed.
+    pub names: Vec<OrgId>,
     /// Service time of the purge.
     pub at: Millis,
 }
@@ -84,6 +88,8 @@ pub struct Status {
     pub lately: Lately,
     /// The billing provider keeps the balance, by the plan in force.
     pub asks_provider: bool,
+    /// What the org is called; `None` = as its id.
+    pub name: Option<OrgId>,
 }
 
 /// What may be spent in one scope and what was, in micro-USD.
@@ -331,6 +337,8 @@ pub struct Snapshot {
     pub exports: Vec<OutboxRow>,
     /// Executions that were admitted and never completed.
     pub uncompleted: u64,
+    /// What it is called; `None` = it was never renamed.
+    pub names: Option<NamesRow>,
     /// Limits that were set at run time.
     pub budgets: Vec<BudgetRow>,
     /// Sessions, running or ended within a day.

@@ -57,6 +57,8 @@ pub enum Rpc {
     RevokeGrant,
     /// AdminService/ResetWindow.
     ResetWindow,
+    /// AdminService/RenameOrg.
+    RenameOrg,
 }
 
 impl Rpc {
@@ -88,6 +90,7 @@ impl Rpc {
         Self::Grant,
         Self::RevokeGrant,
         Self::ResetWindow,
+        Self::RenameOrg,
     ];
 
     /// The name of the rpc; part of the keys of exported usage, so it never changes.
@@ -119,6 +122,7 @@ impl Rpc {
             Self::Grant => "Grant",
             Self::RevokeGrant => "RevokeGrant",
             Self::ResetWindow => "ResetWindow",
+            Self::RenameOrg => "RenameOrg",
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod as_of;
 mod kinds;
+mod names;
 mod overrides;
 mod request_ids;
 mod sessions;
@@ -25,6 +26,7 @@ use super::{
 pub use as_of::AsOf;
 pub(super) use kinds::Keeper;
 pub use kinds::{OrgRows, OrgWrite, Row, RowKey, RowKind, RowsByKind};
+pub use names::{FormerName, LeadsToRow, NamesRow};
 pub use overrides::{GrantName, OverrideRow, OverrideSubject, Setting};
 pub(in crate::domain) use overrides::{RATE, SESSIONS};
 pub use request_ids::{IdPageRow, KeptHead, KeptId, RequestIdRow, SettledRow};

@@ -12,7 +12,7 @@ use super::{
     waiting::{Ended, Waiting},
 };
 use crate::{
-    domain::shard::Epoch,
+    domain::{ids::OrgId, shard::Epoch},
     net::Dial,
     wire::{
         peer::v1::{self, answer::Outcome},
@@ -63,7 +63,7 @@ impl Peers {
     /// # Errors
     /// Why there is no answer of the owner, and whether the call may have been carried out.
     pub async fn forward(&self, to: &Node, call: Forward) -> Result<Answered, NotForwarded> {
-        let Forward { rpc, request, within, epoch, caller, traceparent } = call;
+        let Forward { rpc, request, within, epoch, caller, said, traceparent } = call;
         let link = self.link(to);
         let options = &self.0.options;
         let caller = caller::encoded(&caller);
@@ -84,6 +84,7 @@ impl Peers {
             epoch: epoch.map(|epoch| epoch.0),
             caller,
             traceparent,
+            said: said.as_ref().map(OrgId::to_string).unwrap_or_default(),
         };
         if call.within_ms == 0 {
             return Err(NotForwarded::TimedOut { is_sent: false });

@@ -29,6 +29,7 @@ use prost::bytes::Bytes;
 use crate::{
     auth::Principal,
     domain::{
+        ids::OrgId,
         members::{self, NodeId},
         shard::Epoch,
     },
@@ -137,6 +138,8 @@ pub struct Forward {
     pub epoch: Option<Epoch>,
     /// Who calls.
     pub caller: Arc<Principal>,
+    /// How the caller named the org, where that is another name of the one that the request names now.
+    pub said: Option<OrgId>,
     /// W3C trace context, where the call has one.
     pub traceparent: Option<String>,
 }

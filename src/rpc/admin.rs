@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::ids::OrgId,
-    service::{Call, ConfigChange, ReceiverView, Service},
+    service::{Call, ConfigChange, ListedOrg, OrgPage, ReceiverView, Service},
     wire::{admin::v1 as admin, answers, requests},
 };
 
@@ -21,7 +21,7 @@ const AUDITS_AT_ONCE: usize = 16;
 pub(super) async fn get_org(
     service: &Service,
     call: &Call,
-    request: admin::GetOrgRequest,
+    request: &mut admin::GetOrgRequest,
 ) -> Answer<admin::GetOrgResponse> {
     let org = requests::org(&request.org)?;
     Ok(answers::snapshot(service.inspect(&org, call).await?, &org))
@@ -30,15 +30,15 @@ pub(super) async fn get_org(
 pub(super) async fn audit(
     service: &Service,
     call: &Call,
-    request: admin::AuditRequest,
+    request: &mut admin::AuditRequest,
 ) -> Answer<admin::AuditResponse> {
-    let (one, size, after) = requests::audit(&request)?;
+    let (one, size, after) = requests::audit(request)?;
     if let Some(org) = one {
         return audit_here(service, call, &org).await;
     }
-    let orgs = service.list(after.as_ref(), size, call).await?;
-    let next_page_token = orgs.last().filter(|_| orgs.len() == size).map(|(org, _)| org.to_string());
-    let audits = stream::iter(orgs).map(|(org, _)| async move {
+    let OrgPage { orgs, next } = service.list(after.as_ref(), size, call).await?;
+    let next_page_token = next.map(|org| org.to_string());
+    let audits = stream::iter(orgs).map(|ListedOrg { org, .. }| async move {
         let one = admin::AuditRequest { org: org.to_string(), ..admin::AuditRequest::default() };
         let here = |call: Call| async { audit_here(service, &{ call }, &org).await };
         let audit = ask_owner::<Audit, _>(service, call, &org, &one, here).await;
@@ -62,36 +62,12 @@ async fn audit_here(service: &Service, call: &Call, org: &OrgId) -> Answer<admin
     Ok(answers::audit(org, &service.audit(org, call).await?))
 }
 
-pub(super) async fn purge_org(
-    service: &Service,
-    call: &Call,
-    request: admin::PurgeOrgRequest,
-) -> Answer<admin::PurgeOrgResponse> {
-    let (org, request_id) = requests::purge(&request)?;
-    let reason = requests::reason(&request.reason)?;
-    let purged = service.purge(&org, &request_id, &reason, call).await?;
-    let receipt = purged.existed.then(|| admin::DeletionReceipt {
-        org: org.to_string(),
-        rows: purged
-            .rows
-            .iter()
-            .map(|(kind, rows)| (service.kind_name(*kind).to_owned(), answers::int(*rows)))
-            .collect(),
-        exports_kept: answers::int(purged.billed_later),
-        deleted_at_ms: answers::int(purged.at),
-        caller: call.caller.name().to_owned(),
-        reason: reason.to_string(),
-        request_id: request_id.to_string(),
-    });
-    Ok(admin::PurgeOrgResponse { existed: purged.existed, receipt })
-}
-
 pub(super) async fn freeze(
     service: &Service,
     call: &Call,
-    request: admin::FreezeRequest,
+    request: &mut admin::FreezeRequest,
 ) -> Answer<admin::FreezeResponse> {
-    let (org, command) = requests::freeze(&request)?;
+    let (org, command) = requests::freeze(request)?;
     let reason = command.reason.clone();
     let done = service.operate(&org, command, &reason, call).await?;
     let (replayed, was_frozen) = (done.replayed, done.outcome.was_frozen);
@@ -101,9 +77,9 @@ pub(super) async fn freeze(
 pub(super) async fn unfreeze(
     service: &Service,
     call: &Call,
-    request: admin::UnfreezeRequest,
+    request: &mut admin::UnfreezeRequest,
 ) -> Answer<admin::UnfreezeResponse> {
-    let (org, command) = requests::unfreeze(&request)?;
+    let (org, command) = requests::unfreeze(request)?;
     let done = service.operate(&org, command, &requests::reason(&request.reason)?, call).await?;
     Ok(admin::UnfreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
 }
@@ -111,7 +87,7 @@ pub(super) async fn unfreeze(
 pub(super) async fn refresh_balance(
     service: &Service,
     call: &Call,
-    request: admin::RefreshBalanceRequest,
+    request: &mut admin::RefreshBalanceRequest,
 ) -> Answer<admin::RefreshBalanceResponse> {
     let org = requests::org(&request.org)?;
     Ok(answers::balance(
@@ -123,9 +99,9 @@ pub(super) async fn refresh_balance(
 pub(super) async fn list_exports(
     service: &Service,
     call: &Call,
-    request: admin::ListExportsRequest,
+    request: &mut admin::ListExportsRequest,
 ) -> Answer<admin::ListExportsResponse> {
-    let (org, list) = requests::exports_page(&request)?;
+    let (org, list) = requests::exports_page(request)?;
     let size = list.max;
     let rows = service.ask(&org, list, call).await?;
     let next = rows.last().filter(|_| rows.len() == size).map(|row| row.key.to_string());
@@ -138,14 +114,18 @@ pub(super) async fn list_exports(
 pub(super) async fn replay_exports(
     service: &Service,
     call: &Call,
-    request: admin::ReplayExportsRequest,
+    request: &mut admin::ReplayExportsRequest,
 ) -> Answer<admin::ReplayExportsResponse> {
-    let (org, command) = requests::replay_exports(&request)?;
+    let (org, command) = requests::replay_exports(request)?;
     let replayed = service.operate(&org, command, &requests::reason(&request.reason)?, call).await?;
     Ok(admin::ReplayExportsResponse { replayed_rows: answers::size(replayed.count) })
 }
 
-pub(super) async fn get_node(service: &Service, _: &Call, _: admin::GetNodeRequest) -> Answer<admin::GetNodeResponse> {
+pub(super) async fn get_node(
+    service: &Service,
+    _: &Call,
+    _: &mut admin::GetNodeRequest,
+) -> Answer<admin::GetNodeResponse> {
     let view = service.view();
     Ok(admin::GetNodeResponse {
         node: view.node,
@@ -180,7 +160,11 @@ fn webhook_state(view: ReceiverView) -> admin::WebhookState {
     }
 }
 
-pub(super) async fn reload(service: &Service, call: &Call, _: admin::ReloadRequest) -> Answer<admin::ReloadResponse> {
+pub(super) async fn reload(
+    service: &Service,
+    call: &Call,
+    _: &mut admin::ReloadRequest,
+) -> Answer<admin::ReloadResponse> {
     let reloaded = service.reload(call).await?;
     Ok(admin::ReloadResponse {
         applied: reloaded.mistakes.is_empty(),

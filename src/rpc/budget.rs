@@ -13,7 +13,7 @@ use crate::{
 pub(super) async fn get_budget(
     service: &Service,
     call: &Call,
-    request: v1::GetBudgetRequest,
+    request: &mut v1::GetBudgetRequest,
 ) -> Answer<v1::GetBudgetResponse> {
     let (org, scope) = (requests::org(&request.org)?, requests::any_scope(&request.scope)?);
     let budget = service.ask(&org, GetBudget { scope: scope.clone() }, call).await?;
@@ -23,18 +23,18 @@ pub(super) async fn get_budget(
 pub(super) async fn update_budget(
     service: &Service,
     call: &Call,
-    request: v1::UpdateBudgetRequest,
+    request: &mut v1::UpdateBudgetRequest,
 ) -> Answer<v1::UpdateBudgetResponse> {
-    let (budget, replayed) = set(service, call, requests::update_budget(&request)?, &request.reason).await?;
+    let (budget, replayed) = set(service, call, requests::update_budget(request)?, &request.reason).await?;
     Ok(v1::UpdateBudgetResponse { budget: Some(budget), replayed })
 }
 
 pub(super) async fn replace_budget(
     service: &Service,
     call: &Call,
-    request: v1::ReplaceBudgetRequest,
+    request: &mut v1::ReplaceBudgetRequest,
 ) -> Answer<v1::ReplaceBudgetResponse> {
-    let (budget, replayed) = set(service, call, requests::replace_budget(&request)?, &request.reason).await?;
+    let (budget, replayed) = set(service, call, requests::replace_budget(request)?, &request.reason).await?;
     Ok(v1::ReplaceBudgetResponse { budget: Some(budget), replayed })
 }
 

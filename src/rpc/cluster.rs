@@ -26,7 +26,7 @@ use crate::{
 pub(super) async fn get_cluster(
     service: &Service,
     _: &Call,
-    request: admin::GetClusterRequest,
+    request: &mut admin::GetClusterRequest,
 ) -> Answer<admin::GetClusterResponse> {
     let Some(membership) = service.membership() else { return Ok(alone(service)) };
     let (places, now) = (membership.places(), service.clock().uptime());
@@ -178,9 +178,9 @@ fn drift(nodes: &[admin::ClusterNode]) -> Vec<String> {
 pub(super) async fn drain_node(
     service: &Service,
     call: &Call,
-    request: admin::DrainNodeRequest,
+    request: &mut admin::DrainNodeRequest,
 ) -> Answer<admin::DrainNodeResponse> {
-    let node = if request.node.is_empty() { service.node().to_owned() } else { request.node };
+    let node = if request.node.is_empty() { service.node().to_owned() } else { std::mem::take(&mut request.node) };
     let unknown = || ServiceError::UnknownNode(node.clone());
     let membership = service.membership().ok_or_else(unknown)?;
     if !membership.drain(&node, !request.undo).await.map_err(ServiceError::Store)? {

@@ -9,27 +9,27 @@ use crate::{
 pub(super) async fn set_override(
     service: &Service,
     call: &Call,
-    request: admin::SetOverrideRequest,
+    request: &mut admin::SetOverrideRequest,
 ) -> Answer<admin::SetOverrideResponse> {
-    let (org, command) = requests::set_override(&request)?;
+    let (org, command) = requests::set_override(request)?;
     Ok(answers::override_set(service.set_override(&org, command, call).await?, service.now()))
 }
 
 pub(super) async fn clear_override(
     service: &Service,
     call: &Call,
-    request: admin::ClearOverrideRequest,
+    request: &mut admin::ClearOverrideRequest,
 ) -> Answer<admin::ClearOverrideResponse> {
-    let (org, command) = requests::clear_override(&request)?;
+    let (org, command) = requests::clear_override(request)?;
     Ok(answers::override_cleared(service.set_override(&org, command, call).await?, service.now()))
 }
 
 pub(super) async fn list_overrides(
     service: &Service,
     call: &Call,
-    request: admin::ListOverridesRequest,
+    request: &mut admin::ListOverridesRequest,
 ) -> Answer<admin::ListOverridesResponse> {
-    let (org, list) = requests::list_overrides(&request)?;
+    let (org, list) = requests::list_overrides(request)?;
     let views = service.ask(&org, list, call).await?;
     Ok(admin::ListOverridesResponse { overrides: answers::overrides(&views, service.now()) })
 }
@@ -37,36 +37,36 @@ pub(super) async fn list_overrides(
 pub(super) async fn set_plan(
     service: &Service,
     call: &Call,
-    request: admin::SetPlanRequest,
+    request: &mut admin::SetPlanRequest,
 ) -> Answer<admin::SetPlanResponse> {
-    let (org, command) = requests::set_plan(&request)?;
+    let (org, command) = requests::set_plan(request)?;
     Ok(answers::plan_set(service.set_override(&org, command, call).await?, service.now()))
 }
 
 pub(super) async fn set_exemption(
     service: &Service,
     call: &Call,
-    request: admin::SetExemptionRequest,
+    request: &mut admin::SetExemptionRequest,
 ) -> Answer<admin::SetExemptionResponse> {
-    let (org, command) = requests::set_exemption(&request)?;
+    let (org, command) = requests::set_exemption(request)?;
     Ok(answers::exemption_set(service.set_override(&org, command, call).await?, service.now()))
 }
 
 pub(super) async fn refund(
     service: &Service,
     call: &Call,
-    request: admin::RefundRequest,
+    request: &mut admin::RefundRequest,
 ) -> Answer<admin::RefundResponse> {
-    let (org, command, reason) = requests::refund(&request)?;
+    let (org, command, reason) = requests::refund(request)?;
     Ok(answers::refunded(service.refund(&org, command, &reason, call).await?, service.now()))
 }
 
 pub(super) async fn grant(
     service: &Service,
     call: &Call,
-    request: admin::GrantRequest,
+    request: &mut admin::GrantRequest,
 ) -> Answer<admin::GrantResponse> {
-    let (org, grant) = requests::grant(&request)?;
+    let (org, grant) = requests::grant(request)?;
     let reason = grant.reason.clone();
     Ok(answers::granted(service.operate(&org, grant, &reason, call).await?, service.now()))
 }
@@ -74,9 +74,9 @@ pub(super) async fn grant(
 pub(super) async fn revoke_grant(
     service: &Service,
     call: &Call,
-    request: admin::RevokeGrantRequest,
+    request: &mut admin::RevokeGrantRequest,
 ) -> Answer<admin::RevokeGrantResponse> {
-    let (org, revoke) = requests::revoke_grant(&request)?;
+    let (org, revoke) = requests::revoke_grant(request)?;
     let reason = revoke.reason.clone();
     Ok(answers::grant_revoked(service.operate(&org, revoke, &reason, call).await?, service.now()))
 }
@@ -84,9 +84,9 @@ pub(super) async fn revoke_grant(
 pub(super) async fn reset_window(
     service: &Service,
     call: &Call,
-    request: admin::ResetWindowRequest,
+    request: &mut admin::ResetWindowRequest,
 ) -> Answer<admin::ResetWindowResponse> {
-    let (org, reset) = requests::reset_window(&request)?;
+    let (org, reset) = requests::reset_window(request)?;
     let reason = reset.reason.clone();
     Ok(answers::window_reset(service.operate(&org, reset, &reason, call).await?, service.now()))
 }

@@ -11,9 +11,9 @@ use crate::{
 pub(super) async fn list_events(
     service: &Service,
     call: &Call,
-    request: admin::ListEventsRequest,
+    request: &mut admin::ListEventsRequest,
 ) -> Answer<admin::ListEventsResponse> {
-    let (org, asked) = requests::list_events(&request)?;
+    let (org, asked) = requests::list_events(request)?;
     match org {
         Some(org) => list_of_org(service, call, &org, asked).await,
         None => Ok(answers::node_events(service.node(), &service.node_events(&asked), asked.max)),
@@ -23,9 +23,9 @@ pub(super) async fn list_events(
 pub(super) async fn list_audit(
     service: &Service,
     call: &Call,
-    request: admin::ListAuditRequest,
+    request: &mut admin::ListAuditRequest,
 ) -> Answer<admin::ListAuditResponse> {
-    let (org, asked) = requests::list_audit(&request)?;
+    let (org, asked) = requests::list_audit(request)?;
     let admin::ListEventsResponse { events, next_after_number, .. } = list_of_org(service, call, &org, asked).await?;
     Ok(admin::ListAuditResponse { events, next_after_number })
 }

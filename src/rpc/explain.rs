@@ -10,9 +10,9 @@ use crate::{
 pub(super) async fn list_denials(
     service: &Service,
     call: &Call,
-    request: admin::ListDenialsRequest,
+    request: &mut admin::ListDenialsRequest,
 ) -> Answer<admin::ListDenialsResponse> {
-    let (org, list) = requests::denials(&request)?;
+    let (org, list) = requests::denials(request)?;
     let size = list.0.max;
     Ok(answers::denials(&service.ask(&org, list, call).await?, size))
 }
@@ -20,9 +20,9 @@ pub(super) async fn list_denials(
 pub(super) async fn explain_decision(
     service: &Service,
     call: &Call,
-    request: admin::ExplainDecisionRequest,
+    request: &mut admin::ExplainDecisionRequest,
 ) -> Answer<admin::ExplainDecisionResponse> {
-    let (org, asked) = requests::explain(&request)?;
+    let (org, asked) = requests::explain(request)?;
     let now: Millis = service.now();
     Ok(match service.explain(&org, asked, call).await? {
         Explanation::Kept(explained) => answers::explained(&explained, &org, now),
@@ -30,7 +30,7 @@ pub(super) async fn explain_decision(
     })
 }
 
-pub(super) async fn why(service: &Service, call: &Call, request: admin::WhyRequest) -> Answer<admin::WhyResponse> {
-    let (org, scope, at) = requests::why(&request)?;
+pub(super) async fn why(service: &Service, call: &Call, request: &mut admin::WhyRequest) -> Answer<admin::WhyResponse> {
+    let (org, scope, at) = requests::why(request)?;
     Ok(answers::why(&service.why(&org, scope, at, call).await?, &org))
 }

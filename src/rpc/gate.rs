@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::{
     Answer,
-    batch::{self, Decided, Questions},
+    batch::{self, Questions},
     serve::item_error,
     table::BatchGetStatus,
 };
@@ -22,9 +22,9 @@ use crate::{
 pub(super) async fn acquire(
     service: &Service,
     call: &Call,
-    request: v1::AcquireRequest,
+    request: &mut v1::AcquireRequest,
 ) -> Answer<v1::AcquireResponse> {
-    let (org, acquire) = requests::acquire(&request)?;
+    let (org, acquire) = requests::acquire(request)?;
     let decision = service.acquire(Ask { org, acquire }, call).await?;
     Ok(answers::decision(&decision, service.node()))
 }
@@ -32,18 +32,21 @@ pub(super) async fn acquire(
 pub(super) async fn acquire_batch(
     service: &Service,
     call: &Call,
-    mut request: v1::AcquireBatchRequest,
+    request: &mut v1::AcquireBatchRequest,
 ) -> Answer<v1::AcquireBatchResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
     let mut results: Vec<Option<Decided>> = request.items.iter().map(|_| None).collect();
     let mut decided = pin!(batch::decide(service, call, &mut request.items));
     while let Some((position, item)) = decided.next().await {
-        results[position] = Some(item);
+        results[position] = Some(batch::result(call, item)?);
     }
     let unanswered = || Err(item_error(service, call, &ServiceError::Bug));
     let results = results.into_iter().map(|item| batch_result(item.unwrap_or_else(unanswered)));
     Ok(v1::AcquireBatchResponse { results: results.collect() })
 }
+
+/// The result of one Acquire among many.
+type Decided = Result<v1::AcquireResponse, ItemError>;
 
 /// Tags go back with the answers, which may overtake each other.
 pub(super) fn acquire_stream(
@@ -54,11 +57,15 @@ pub(super) fn acquire_stream(
     let tagged = requests.into_iter().map(|request| (request.tag, request.acquire.unwrap_or_default()));
     let (tags, mut items): (Vec<_>, Vec<_>) = tagged.unzip();
     let decided = batch::decide(service, &call, &mut items);
-    decided.map(move |(position, item)| stream_result(tags[position], item))
+    decided.map(move |(position, item)| stream_result(tags[position], item.map_err(ItemError::from)))
 }
 
-pub(super) async fn commit(service: &Service, call: &Call, request: v1::CommitRequest) -> Answer<v1::CommitResponse> {
-    let (org, command) = requests::commit(&request)?;
+pub(super) async fn commit(
+    service: &Service,
+    call: &Call,
+    request: &mut v1::CommitRequest,
+) -> Answer<v1::CommitResponse> {
+    let (org, command) = requests::commit(request)?;
     let done = service.ask(&org, command, call).await?;
     Ok(answers::committed(&done))
 }
@@ -66,15 +73,19 @@ pub(super) async fn commit(service: &Service, call: &Call, request: v1::CommitRe
 pub(super) async fn release(
     service: &Service,
     call: &Call,
-    request: v1::ReleaseRequest,
+    request: &mut v1::ReleaseRequest,
 ) -> Answer<v1::ReleaseResponse> {
-    let (org, command) = requests::release(&request)?;
+    let (org, command) = requests::release(request)?;
     let done = service.ask(&org, command, call).await?;
     Ok(v1::ReleaseResponse { replayed: done.replayed })
 }
 
-pub(super) async fn extend(service: &Service, call: &Call, request: v1::ExtendRequest) -> Answer<v1::ExtendResponse> {
-    let (org, command) = requests::extend(&request)?;
+pub(super) async fn extend(
+    service: &Service,
+    call: &Call,
+    request: &mut v1::ExtendRequest,
+) -> Answer<v1::ExtendResponse> {
+    let (org, command) = requests::extend(request)?;
     let done = service.ask(&org, command, call).await?;
     Ok(v1::ExtendResponse {
         replayed: done.replayed,
@@ -86,9 +97,9 @@ pub(super) async fn extend(service: &Service, call: &Call, request: v1::ExtendRe
 pub(super) async fn list_reservations(
     service: &Service,
     call: &Call,
-    request: v1::ListReservationsRequest,
+    request: &mut v1::ListReservationsRequest,
 ) -> Answer<v1::ListReservationsResponse> {
-    let (org, list) = requests::list_reservations(&request)?;
+    let (org, list) = requests::list_reservations(request)?;
     let size = list.max;
     let reservations = service.ask(&org, list, call).await?;
     let next = reservations.last().filter(|_| reservations.len() == size).map(|last| last.row.id.to_string());
@@ -98,8 +109,12 @@ pub(super) async fn list_reservations(
     })
 }
 
-pub(super) async fn resume(service: &Service, call: &Call, request: v1::ResumeRequest) -> Answer<v1::ResumeResponse> {
-    let (org, command) = requests::resume(&request)?;
+pub(super) async fn resume(
+    service: &Service,
+    call: &Call,
+    request: &mut v1::ResumeRequest,
+) -> Answer<v1::ResumeResponse> {
+    let (org, command) = requests::resume(request)?;
     let done = service.resume(&org, command, call).await?;
     let continuations = done.outcome.continuations;
     Ok(v1::ResumeResponse {
@@ -109,8 +124,12 @@ pub(super) async fn resume(service: &Service, call: &Call, request: v1::ResumeRe
     })
 }
 
-pub(super) async fn record(service: &Service, call: &Call, request: v1::RecordRequest) -> Answer<v1::RecordResponse> {
-    let (org, command) = requests::record(&request)?;
+pub(super) async fn record(
+    service: &Service,
+    call: &Call,
+    request: &mut v1::RecordRequest,
+) -> Answer<v1::RecordResponse> {
+    let (org, command) = requests::record(request)?;
     let done = service.record(&org, command, call).await?;
     Ok(v1::RecordResponse { replayed: done.replayed, folded_scopes: answers::scopes(&done.view) })
 }
@@ -118,9 +137,9 @@ pub(super) async fn record(service: &Service, call: &Call, request: v1::RecordRe
 pub(super) async fn report_cumulative(
     service: &Service,
     call: &Call,
-    request: v1::ReportCumulativeRequest,
+    request: &mut v1::ReportCumulativeRequest,
 ) -> Answer<v1::ReportCumulativeResponse> {
-    let (org, command) = requests::report_cumulative(&request)?;
+    let (org, command) = requests::report_cumulative(request)?;
     let done = service.ask(&org, Box::new(command), call).await?;
     Ok(v1::ReportCumulativeResponse {
         increment: answers::int(done.outcome.increment),
@@ -134,7 +153,7 @@ pub(super) async fn report_cumulative(
 pub(super) async fn get_status(
     service: &Service,
     call: &Call,
-    request: v1::GetStatusRequest,
+    request: &mut v1::GetStatusRequest,
 ) -> Answer<v1::GetStatusResponse> {
     let (org, scopes) = (requests::org(&request.org)?, requests::scopes(&request.scope, &request.scopes)?);
     let status = service.status(&org, scopes.clone(), call).await?;
@@ -144,11 +163,11 @@ pub(super) async fn get_status(
 pub(super) async fn batch_get_status(
     service: &Service,
     call: &Call,
-    request: v1::BatchGetStatusRequest,
+    request: &mut v1::BatchGetStatusRequest,
 ) -> Answer<v1::BatchGetStatusResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
-    let ask = |call: Call, item| async move { get_status(service, &call, item).await };
-    let statuses = batch::each::<BatchGetStatus, _>(service, call, request.items, ask).await;
+    let ask = |call: Call, mut item| async move { get_status(service, &call, &mut item).await };
+    let statuses = batch::each::<BatchGetStatus, _>(service, call, std::mem::take(&mut request.items), ask).await?;
     Ok(v1::BatchGetStatusResponse { results: statuses.into_iter().map(status_result).collect() })
 }
 

@@ -17,6 +17,8 @@ mod control;
 mod events;
 mod explain;
 mod gate;
+mod method;
+mod names;
 mod orgs;
 mod permit;
 mod pool;

@@ -17,9 +17,9 @@ use super::{
     table::ListOrgs,
 };
 use crate::{
-    domain::{command::GetOverview, ids::OrgId, rows::Head},
+    domain::{command::GetOverview, ids::OrgId},
     error::ServiceError,
-    service::{Call, Deadline, Service},
+    service::{Call, Deadline, ListedOrg, OrgPage, Service},
     wire::{
         admin::v1 as admin,
         answers,
@@ -39,9 +39,9 @@ const NEAR_LIMITS: usize = 20;
 pub(super) async fn list_orgs(
     service: &Service,
     call: &Call,
-    request: admin::ListOrgsRequest,
+    request: &mut admin::ListOrgsRequest,
 ) -> Answer<admin::ListOrgsResponse> {
-    let ask = requests::list_orgs(&request)?;
+    let ask = requests::list_orgs(request)?;
     match &ask.org {
         Some(org) => of_one(service, call, org, &ask).await,
         None if ask.numbers => Reading::begin(service, call, &ask).all().await,
@@ -49,20 +49,20 @@ pub(super) async fn list_orgs(
     }
 }
 
-/// Whether a list is about an org, by its name.
-fn is_listed(call: &Call, ask: &OrgsAsk, org: &OrgId) -> bool {
-    call.caller.orgs().covers(org.as_str()) && ask.name.as_ref().is_none_or(|name| name.covers(org.as_str()))
+/// Whether a list is about an org, by any of its names. Who may reach one of them may reach the org.
+fn is_listed(call: &Call, ask: &OrgsAsk, listed: &ListedOrg) -> bool {
+    let is_asked = |name: &OrgId| ask.name.as_ref().is_none_or(|asked| asked.covers(name.as_str()));
+    listed.reached_as(&call.caller).is_some() && listed.all_names().any(is_asked)
 }
 
 /// A page of a caller that may reach some orgs only, or that asks for some names, has fewer, or
 /// none, and the next one still follows.
 async fn names(service: &Service, call: &Call, ask: &OrgsAsk) -> Answer<admin::ListOrgsResponse> {
-    let mut orgs = service.list(ask.after.as_ref(), ask.max, call).await?;
-    let next = orgs.last().filter(|_| orgs.len() == ask.max).map(|(org, _)| org.to_string()).unwrap_or_default();
-    orgs.retain(|(org, _)| is_listed(call, ask, org));
+    let OrgPage { mut orgs, next } = service.list(ask.after.as_ref(), ask.max, call).await?;
+    orgs.retain(|listed| is_listed(call, ask, listed));
     Ok(admin::ListOrgsResponse {
-        orgs: orgs.into_iter().map(answers::summary).collect(),
-        next_page_token: next,
+        orgs: orgs.iter().map(|listed| answers::summary(&listed.org, &listed.head, listed.name())).collect(),
+        next_page_token: next.map(|org| org.to_string()).unwrap_or_default(),
         ..admin::ListOrgsResponse::default()
     })
 }
@@ -105,21 +105,20 @@ impl<'a> Reading<'a> {
         let until_ms = self.call.deadline.left() / 3 * 2;
         let mut behind = self.ask.after.clone();
         loop {
-            let listed = self.service.list(behind.as_ref(), LISTED, &self.call).await?;
-            let is_last = listed.len() < LISTED;
-            let end = listed.last().map(|(org, _)| org.clone());
+            let OrgPage { orgs, next } = self.service.list(behind.as_ref(), LISTED, &self.call).await?;
+            let end = orgs.last().map(|listed| listed.org.clone());
             let is_over = |reading: &Self| {
                 reading.is_full() || reading.asked >= ORGS_READ || reading.call.deadline.elapsed() >= until_ms
             };
-            if let Some(last) = self.read(listed, is_over).await {
+            if let Some(last) = self.read(orgs, is_over).await {
                 // Where that was the last of all there is nothing behind it.
-                let is_end = is_last && Some(&last) == end.as_ref();
+                let is_end = next.is_none() && Some(&last) == end.as_ref();
                 return Ok(self.ended(Some(last).filter(|_| !is_end)));
             }
-            if is_last {
+            if next.is_none() {
                 return Ok(self.ended(None));
             }
-            behind = end;
+            behind = next;
             if is_over(&self) {
                 return Ok(self.ended(behind));
             }
@@ -127,22 +126,23 @@ impl<'a> Reading<'a> {
     }
 
     /// Asks these orgs; answers the last one that was asked where the page ends with it.
-    async fn read(&mut self, listed: Vec<(OrgId, Head)>, is_over: impl Fn(&Self) -> bool) -> Option<OrgId> {
+    async fn read(&mut self, listed: Vec<ListedOrg>, is_over: impl Fn(&Self) -> bool) -> Option<OrgId> {
         let (service, call, one) = (self.service, self.call.clone(), self.one.clone());
         let ask = self.ask;
-        let wanted = listed.into_iter().filter(|(org, _)| is_listed(&call, ask, org));
-        let answers = stream::iter(wanted).map(|(org, head)| {
+        let wanted = listed.into_iter().filter(|listed| is_listed(&call, ask, listed));
+        let answers = stream::iter(wanted).map(|listed| {
             let (call, one) = (&call, &one);
             async move {
-                let row = of_owner(service, call, &org, one, ask).await;
-                (org, head, row)
+                let call = Call { said: listed.reached_as(&call.caller), ..call.clone() };
+                let row = of_owner(service, &call, &listed.org, one, ask).await;
+                (listed, row)
             }
         });
         let mut answers = pin!(answers.buffered(ORGS_AT_ONCE));
-        while let Some((org, head, row)) = answers.next().await {
-            self.add(&org, &head, row);
+        while let Some((listed, row)) = answers.next().await {
+            self.add(&listed, row);
             if is_over(self) {
-                return Some(org);
+                return Some(listed.org);
             }
         }
         None
@@ -152,15 +152,16 @@ impl<'a> Reading<'a> {
         self.ask.sort.is_none() && self.page.orgs.len() >= self.ask.max
     }
 
-    fn add(&mut self, org: &OrgId, head: &Head, row: Answer<Option<admin::OrgSummary>>) {
+    fn add(&mut self, listed: &ListedOrg, row: Answer<Option<admin::OrgSummary>>) {
+        let ListedOrg { org, head, .. } = listed;
         self.asked += 1;
         match row {
-            // It was forgotten since it was listed.
-            Ok(None) => {}
+            // It was forgotten, or became another name of an org, since it was listed.
+            Ok(None) | Err(ServiceError::LeadsTo(_)) => {}
             Ok(Some(row)) => {
                 self.page.orgs_read += 1;
                 if self.is_wanted(&row) {
-                    let named = answers::summary((org.clone(), head.clone()));
+                    let named = answers::summary(org, head, None);
                     let admin::OrgSummary { sequence, last_change_at_ms, .. } = named;
                     self.page.orgs.push(admin::OrgSummary { sequence, last_change_at_ms, ..row });
                 }

@@ -2,7 +2,9 @@
 
 use crate::{
     auth::Principal,
+    domain::ids::OrgId,
     error::ServiceError,
+    service::Call,
     wire::{
         admin::v1::RefundRequest,
         v1::{
@@ -16,6 +18,9 @@ use crate::{
 pub(super) trait Scoped {
     fn org(&self) -> &str;
 
+    /// Puts an org in, in the place of another name of it.
+    fn lead(&mut self, org: &OrgId);
+
     /// The first scope and the others; `None` where the call is in no scope of the org.
     fn scopes(&mut self) -> Option<(&mut String, &mut Vec<String>)>;
 }
@@ -25,6 +30,10 @@ macro_rules! scoped {
         $(impl Scoped for $request {
             fn org(&self) -> &str {
                 &self.org
+            }
+
+            fn lead(&mut self, org: &OrgId) {
+                self.org = org.to_string();
             }
 
             fn scopes(&mut self) -> Option<(&mut String, &mut Vec<String>)> {
@@ -43,6 +52,10 @@ impl Scoped for RefundRequest {
         &self.org
     }
 
+    fn lead(&mut self, org: &OrgId) {
+        self.org = org.to_string();
+    }
+
     /// A decision has its own: they are judged where it is known.
     fn scopes(&mut self) -> Option<(&mut String, &mut Vec<String>)> {
         self.decision_id.is_empty().then_some((&mut self.scope, &mut self.scopes))
@@ -52,6 +65,14 @@ impl Scoped for RefundRequest {
 impl Scoped for PickRequest {
     fn org(&self) -> &str {
         &self.org
+    }
+
+    /// An Acquire in it that names the org names the same.
+    fn lead(&mut self, org: &OrgId) {
+        self.org = org.to_string();
+        if let Some(acquire) = self.acquire.as_mut().filter(|acquire| !acquire.org.is_empty()) {
+            acquire.org.clone_from(&self.org);
+        }
     }
 
     /// Those of the Acquire in it. A pick without one counts for the account and the pool alone.
@@ -75,9 +96,19 @@ pub(super) fn node(caller: &Principal) -> Result<(), ServiceError> {
     if caller.orgs().are_all() { Ok(()) } else { Err(ServiceError::OtherOrg) }
 }
 
+/// The same of an item: where its caller has named the org by another name, it may reach what it has named.
+pub(super) fn item(call: &Call, item: &mut impl Scoped) -> Result<(), ServiceError> {
+    org(&call.caller, call.said.as_ref().map_or(item.org(), OrgId::as_str))?;
+    bound(&call.caller, item)
+}
+
 /// Also puts the scopes that the caller is bound to into the request.
 pub(super) fn scoped(caller: &Principal, request: &mut impl Scoped) -> Result<(), ServiceError> {
     org(caller, request.org())?;
+    bound(caller, request)
+}
+
+fn bound(caller: &Principal, request: &mut impl Scoped) -> Result<(), ServiceError> {
     let (Some(rules), Some((first, others))) = (caller.scopes(), request.scopes()) else { return Ok(()) };
     rules.bind(first, others).map_err(ServiceError::OtherScope)
 }

@@ -14,9 +14,9 @@ use crate::{
 pub(super) async fn configure_pool(
     service: &Service,
     call: &Call,
-    request: v1::ConfigurePoolRequest,
+    request: &mut v1::ConfigurePoolRequest,
 ) -> Answer<v1::ConfigurePoolResponse> {
-    let (org, command) = requests::configure_pool(&request)?;
+    let (org, command) = requests::configure_pool(request)?;
     let done = service.operate(&org, Box::new(command), &requests::reason(&request.reason)?, call).await?;
     let warnings = answers::pool_warnings(&done.view);
     let pool = Some(answers::pool(*done.view, &org));
@@ -26,15 +26,15 @@ pub(super) async fn configure_pool(
 pub(super) async fn get_pool(
     service: &Service,
     call: &Call,
-    request: v1::GetPoolRequest,
+    request: &mut v1::GetPoolRequest,
 ) -> Answer<v1::GetPoolResponse> {
     let (org, id) = (requests::org(&request.org)?, requests::pool(&request.pool)?);
     let view = service.ask(&org, GetPool { id }, call).await?;
     Ok(v1::GetPoolResponse { pool: Some(answers::pool(*view, &org)) })
 }
 
-pub(super) async fn pick(service: &Service, call: &Call, request: v1::PickRequest) -> Answer<v1::PickResponse> {
-    let (decision, gated) = match requests::pick(&request)? {
+pub(super) async fn pick(service: &Service, call: &Call, request: &mut v1::PickRequest) -> Answer<v1::PickResponse> {
+    let (decision, gated) = match requests::pick(request)? {
         Pick::Alone(org, command) => (service.pick(&org, command, call).await?, false),
         Pick::Gated(org, acquire) => (service.pick_gated(Ask { org, acquire }, call).await?, true),
     };
@@ -44,9 +44,9 @@ pub(super) async fn pick(service: &Service, call: &Call, request: v1::PickReques
 pub(super) async fn report_outcome(
     service: &Service,
     call: &Call,
-    request: v1::ReportOutcomeRequest,
+    request: &mut v1::ReportOutcomeRequest,
 ) -> Answer<v1::ReportOutcomeResponse> {
-    let (org, report) = requests::report_outcome(&request)?;
+    let (org, report) = requests::report_outcome(request)?;
     let done = service.report_outcome(&org, report, call).await?;
     Ok(answers::outcome(done.outcome.outcome, done.outcome.known, done.replayed))
 }
@@ -54,9 +54,9 @@ pub(super) async fn report_outcome(
 pub(super) async fn clear_account(
     service: &Service,
     call: &Call,
-    request: v1::ClearAccountRequest,
+    request: &mut v1::ClearAccountRequest,
 ) -> Answer<v1::ClearAccountResponse> {
-    let (org, command) = requests::clear_account(&request)?;
+    let (org, command) = requests::clear_account(request)?;
     let done = service.operate(&org, Box::new(command), &requests::reason(&request.reason)?, call).await?;
     let account = Some(answers::account(&done.view));
     Ok(v1::ClearAccountResponse { account, cleared: done.outcome.was_held, replayed: done.replayed })

@@ -20,7 +20,7 @@ use super::{Answer, table::Rpc};
 use crate::{
     cluster::table::Owner,
     domain::{ids::OrgId, members::Node},
-    error::ServiceError,
+    error::{Relayed, ServiceError},
     peer::{Answered, Forward, NotForwarded},
     service::{Call, Service},
     wire::requests,
@@ -107,6 +107,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
                     within: call.deadline.left(),
                     epoch: Some(epoch),
                     caller: call.caller.clone(),
+                    said: call.said.clone(),
                     traceparent: call.trace.map(|trace| trace.to_string()),
                 };
                 let began = Instant::now();
@@ -116,6 +117,7 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
                     Ok(answered) => {
                         return match answered.response {
                             Ok(response) => read(response, node),
+                            Err(Relayed { leads_to: Some(org), .. }) => Err(ServiceError::LeadsTo(org)),
                             Err(error) => Err(ServiceError::Relayed(Box::new(error))),
                         };
                     }

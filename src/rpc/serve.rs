@@ -80,26 +80,69 @@ pub async fn serve_forwarded<R: Unary>(
     service: &Service,
     caller: Arc<Principal>,
     callers: Duration,
-    trace: Option<Traceparent>,
+    (trace, said): (Option<Traceparent>, Option<OrgId>),
     request: R::Request,
 ) -> Answer<Replied<R::Response>> {
-    let call = Call { is_forwarded: true, trace, ..service.call(R::RPC.method, caller, Some(callers)) };
+    let call = Call { is_forwarded: true, trace, said, ..service.call(R::RPC.method, caller, Some(callers)) };
     carry_out::<R>(service, call, request.into()).await
 }
 
 async fn carry_out<R: Unary>(
     service: &Service,
-    call: Call,
+    mut call: Call,
     request: Taken<R::Request>,
 ) -> Answer<Replied<R::Response>> {
     let Taken { message: mut request, bytes } = request;
-    R::permit(&call.caller, &mut request).inspect_err(|error| failed(service, call.rpc, error))?;
-    let answered = match routed::<R>(service, &call, &request) {
-        Some(org) => Box::pin(handle_by_owner::<R>(service, &call, &org, request, bytes)).await,
-        None => R::handle(service, &call, request).await.map(Replied::Own),
-    };
+    permit::<R>(&call, &mut request).inspect_err(|error| failed(service, call.rpc, error))?;
+    let mut answered = handle::<R>(service, &call, &mut request, bytes).await;
+    if let Err(ServiceError::LeadsTo(org)) = &answered {
+        if call.is_forwarded {
+            // Who has sent it here carries it out where that is.
+            return answered;
+        }
+        call.said = lead::<R>(&mut request, org);
+        answered = Box::pin(handle::<R>(service, &call, &mut request, None)).await;
+    }
     service.metrics().answered(call.rpc, call.deadline.elapsed());
     answered.inspect_err(|error| failed(service, call.rpc, error))
+}
+
+/// What the caller may reach is asked of what it has named, also where that is another name of the org.
+fn permit<R: Method>(call: &Call, request: &mut R::Request) -> Answer<()> {
+    let Some(said) = &call.said else { return R::permit(&call.caller, request) };
+    let org = lead::<R>(request, said);
+    let permitted = R::permit(&call.caller, request);
+    if let Some(org) = org {
+        R::lead(request, &org);
+    }
+    permitted
+}
+
+/// Puts an org into the request, in the place of what it answers.
+fn lead<R: Method>(request: &mut R::Request, org: &OrgId) -> Option<OrgId> {
+    let before = one::<R>(request);
+    R::lead(request, org);
+    before
+}
+
+/// The one org that a request names; `None` where it names none, or one for each item, or what is no org.
+fn one<R: Method>(request: &R::Request) -> Option<OrgId> {
+    match R::orgs(request) {
+        Orgs::One(org) => OrgId::parse("org", org).ok(),
+        Orgs::None | Orgs::Each(_) => None,
+    }
+}
+
+async fn handle<R: Unary>(
+    service: &Service,
+    call: &Call,
+    request: &mut R::Request,
+    bytes: Option<Bytes>,
+) -> Answer<Replied<R::Response>> {
+    match routed::<R>(service, call, request) {
+        Some(org) => Box::pin(handle_by_owner::<R>(service, call, &org, request, bytes)).await,
+        None => R::handle(service, call, request).await.map(Replied::Own),
+    }
 }
 
 /// The org whose owner carries the call out; `None` = this node does: it is alone, or was sent the call as the owner. Or
@@ -108,27 +151,24 @@ fn routed<R: Unary>(service: &Service, call: &Call, request: &R::Request) -> Opt
     if call.is_forwarded || service.table().is_alone() {
         return None;
     }
-    match R::orgs(request) {
-        Orgs::One(org) => OrgId::parse("org", org).ok(),
-        Orgs::None | Orgs::Each(_) => None,
-    }
+    one::<R>(request)
 }
 
 async fn handle_by_owner<R: Unary>(
     service: &Service,
     call: &Call,
     org: &OrgId,
-    request: R::Request,
+    request: &R::Request,
     bytes: Option<Bytes>,
 ) -> Answer<Replied<R::Response>> {
     // The owner adds to it what the caller is bound to, as it was done here.
     let forwarded = match bytes {
         Some(bytes) => Forwarded::as_it_came::<R::Request>(R::RPC, bytes),
-        None => Forwarded::of(R::RPC, &request),
+        None => Forwarded::of(R::RPC, request),
     };
     let here = |call: Call| {
-        let request = request.clone();
-        async move { R::handle(service, &call, request).await.map(Replied::Own) }
+        let mut request = request.clone();
+        async move { R::handle(service, &call, &mut request).await.map(Replied::Own) }
     };
     let read = |bytes, owner| Ok(Replied::Relayed { bytes, owner });
     route::to_owner(service, call, org, &forwarded, here, read).await
@@ -209,7 +249,7 @@ pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
     };
     let answers = match permitted {
         Ok(place) => {
-            let answers = R::handle(service.clone(), call.clone(), request);
+            let answers = watched::<R>(service.clone(), call.clone(), request);
             // Held as long as the stream.
             answers.map(move |answer| (answer, &place).0).left_stream()
         }
@@ -226,6 +266,23 @@ pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
         answer.map_err(E::from)
     });
     until_fault(checked.take_until(over))
+}
+
+/// The answers to a request; where it names an org by another name, those about the org.
+fn watched<R: Watched>(
+    service: Arc<Service>,
+    call: Call,
+    mut request: R::Request,
+) -> impl Stream<Item = Answer<R::Response>> + Send + 'static {
+    let answers = Box::pin(R::handle(service.clone(), call.clone(), request.clone()));
+    let begun = answers.into_future().map(move |(first, answers)| match first {
+        Some(Err(ServiceError::LeadsTo(org))) => {
+            let said = lead::<R>(&mut request, &org);
+            R::handle(service, Call { said, ..call }, request).left_stream()
+        }
+        first => stream::iter(first).chain(answers).right_stream(),
+    });
+    stream::once(begun).flatten()
 }
 
 /// What comes behind a fault is never asked for: a message that cannot be decoded would be found again and again.

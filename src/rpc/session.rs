@@ -17,9 +17,9 @@ use crate::{
 pub(super) async fn start_session(
     service: &Service,
     call: &Call,
-    request: v1::StartSessionRequest,
+    request: &mut v1::StartSessionRequest,
 ) -> Answer<v1::StartSessionResponse> {
-    let (org, acquire) = requests::start_session(&request)?;
+    let (org, acquire) = requests::start_session(request)?;
     let decision = service.start_session(Ask { org: org.clone(), acquire }, call).await?;
     Ok(answers::started(&decision, service.node(), &service.upgrade_url(&org)))
 }
@@ -27,9 +27,9 @@ pub(super) async fn start_session(
 pub(super) async fn heartbeat(
     service: &Service,
     call: &Call,
-    request: v1::HeartbeatRequest,
+    request: &mut v1::HeartbeatRequest,
 ) -> Answer<v1::HeartbeatResponse> {
-    let (org, command) = requests::heartbeat(&request)?;
+    let (org, command) = requests::heartbeat(request)?;
     let beat = service.heartbeat(&org, command, call).await?;
     Ok(answers::heartbeat(&beat, &service.upgrade_url(&org)))
 }
@@ -37,9 +37,9 @@ pub(super) async fn heartbeat(
 pub(super) async fn end_session(
     service: &Service,
     call: &Call,
-    request: v1::EndSessionRequest,
+    request: &mut v1::EndSessionRequest,
 ) -> Answer<v1::EndSessionResponse> {
-    let (org, command) = requests::end_session(&request)?;
+    let (org, command) = requests::end_session(request)?;
     let done = service.ask(&org, Box::new(command), call).await?;
     Ok(v1::EndSessionResponse { session: Some(answers::session(&done.view)), replayed: done.replayed })
 }
@@ -47,7 +47,7 @@ pub(super) async fn end_session(
 pub(super) async fn get_session(
     service: &Service,
     call: &Call,
-    request: v1::GetSessionRequest,
+    request: &mut v1::GetSessionRequest,
 ) -> Answer<v1::GetSessionResponse> {
     let (org, id) = (requests::org(&request.org)?, requests::session(&request.session_id)?);
     let session = service.ask(&org, GetSession { id }, call).await?;
@@ -57,9 +57,9 @@ pub(super) async fn get_session(
 pub(super) async fn list_sessions(
     service: &Service,
     call: &Call,
-    request: v1::ListSessionsRequest,
+    request: &mut v1::ListSessionsRequest,
 ) -> Answer<v1::ListSessionsResponse> {
-    let (org, size, after) = requests::sessions_page(&request)?;
+    let (org, size, after) = requests::sessions_page(request)?;
     let list = ListSessions { after, max: size, running: !request.ended };
     let sessions = service.ask(&org, list, call).await?;
     let next = sessions.last().filter(|_| sessions.len() == size).map(|session| session.row.id.to_string());
@@ -72,11 +72,11 @@ pub(super) async fn list_sessions(
 pub(super) async fn batch_status(
     service: &Service,
     call: &Call,
-    request: v1::BatchStatusRequest,
+    request: &mut v1::BatchStatusRequest,
 ) -> Answer<v1::BatchStatusResponse> {
     requests::batch(&request.items, service.bounds().batch_items)?;
     let ask = |call: Call, item| async move { status(service, &call, item).await };
-    let statuses = batch::each::<BatchStatus, _>(service, call, request.items, ask).await;
+    let statuses = batch::each::<BatchStatus, _>(service, call, std::mem::take(&mut request.items), ask).await?;
     Ok(v1::BatchStatusResponse { results: statuses.into_iter().map(status_result).collect() })
 }
 

@@ -13,7 +13,7 @@ use crate::{
     wire::{
         admin::v1 as admin,
         answers,
-        requests::{self, SnapshotAsk, SnapshotClocks, SnapshotToken},
+        requests::{self, SnapshotClocks, SnapshotToken},
     },
 };
 
@@ -28,12 +28,20 @@ const TIME_PARTS: u32 = 2;
 pub(super) async fn snapshot(
     service: &Service,
     call: &Call,
-    request: admin::SnapshotRequest,
+    request: &mut admin::SnapshotRequest,
 ) -> Answer<admin::SnapshotResponse> {
-    let SnapshotAsk { org, whole, at } = requests::snapshot(&request)?;
-    let page = match org {
-        Some(org) => of_one(service, call, &org, at.and_then(|at| at.within), whole).await?,
-        None => Page::default().of_all(service, call, at).await?,
+    let ask = requests::snapshot(request)?;
+    let page = match &ask.org {
+        Some(org) => {
+            if !ask.by_id {
+                service.is_no_name(org, call).await?;
+            }
+            if !ask.goes_on_in(org) {
+                return Err(requests::of_another_org(&request.page_token).into());
+            }
+            of_one(service, call, org, ask.at.and_then(|at| at.within), ask.whole).await?
+        }
+        None => Page::default().of_all(service, call, ask.at).await?,
     };
     Ok(admin::SnapshotResponse { sha256: Sha256::digest(&page.lines).to_vec(), ..page })
 }
@@ -90,7 +98,7 @@ impl Page {
             }
             self.behind = Some(org);
         }
-        let orgs = service.list(self.behind.as_ref(), ORGS, call).await?;
+        let orgs = service.list_ids(self.behind.as_ref(), ORGS, call).await?;
         let is_last = orgs.len() < ORGS;
         let until = call.deadline.left() / TIME_PARTS;
         let asked = stream::iter(orgs).map(|(org, _)| async move {
@@ -204,5 +212,5 @@ async fn of_owner(
 
 /// The request that asks for one org.
 fn asked(org: &OrgId, page_token: String, whole: bool) -> admin::SnapshotRequest {
-    admin::SnapshotRequest { org: org.to_string(), page_token, whole }
+    admin::SnapshotRequest { org: org.to_string(), page_token, whole, by_id: true }
 }

@@ -7,106 +7,22 @@
 use std::{future::Future, sync::Arc};
 
 use futures_util::Stream;
-use prost::{DecodeError, Message, Name};
 
-pub use super::row::{CALL_BYTES, Kind, OrgField, Rpc, Size};
 use super::{
-    Answer, admin, budget, cluster, control, events, explain, gate, orgs, permit, pool, session, snapshot, usage,
-    watch, what_if,
+    Answer, admin, budget, cluster, control, events, explain, gate, method::orgs_in, names, orgs, permit, pool,
+    session, snapshot, usage, watch, what_if,
+};
+pub use super::{
+    method::{Method, Orgs, Reader, Streamed, Unary, Watched},
+    row::{CALL_BYTES, Kind, OrgField, Rpc, Size},
 };
 use crate::{
     auth::{Access, Principal},
+    domain::ids::OrgId,
     error::ServiceError,
     service::{Call, Service},
     wire::{admin::v1 as admin_v1, v1},
 };
-
-/// The orgs that a request names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Orgs<'a> {
-    /// None: the call is about the node.
-    None,
-    /// The org, as it was given; it may be invalid.
-    One(&'a str),
-    /// The org of each item, in the order of the items; they may be invalid, and repeat.
-    Each(Vec<&'a str>),
-}
-
-/// A row of the table as a type.
-pub trait Method: 'static {
-    /// The message that is received.
-    type Request: Message + Default + Name + Clone + Send + Sync + 'static;
-    /// The message that is sent.
-    type Response: Message + Default + Name + Send + 'static;
-    /// The row as a value.
-    const RPC: &'static Rpc;
-
-    /// The orgs that a request names, not yet checked.
-    fn orgs(request: &Self::Request) -> Orgs<'_>;
-
-    /// Whether the caller, who may call this rpc, may do so for what the request names; of a list its handler asks
-    /// for each item. Puts the scopes in that the caller is bound to.
-    ///
-    /// # Errors
-    /// Where it may not.
-    fn permit(caller: &Principal, request: &mut Self::Request) -> Result<(), ServiceError>;
-}
-
-/// Called through [`super::serve()`] alone.
-pub trait Unary: Method {
-    /// Carries out one call.
-    fn handle(
-        service: &Service,
-        call: &Call,
-        request: Self::Request,
-    ) -> impl Future<Output = Answer<Self::Response>> + Send;
-}
-
-/// Called through [`super::serve_stream()`] alone, with the requests that arrived together.
-pub trait Streamed: Method {
-    /// Carries out the requests that arrived together; each has one response, in any order.
-    fn handle(
-        service: Arc<Service>,
-        call: Call,
-        requests: Vec<Self::Request>,
-    ) -> impl Stream<Item = Self::Response> + Send + 'static;
-}
-
-/// Called through [`super::serve_watch()`] alone.
-pub trait Watched: Method {
-    /// Answers one request for as long as it is read; an error is the last.
-    fn handle(
-        service: Arc<Service>,
-        call: Call,
-        request: Self::Request,
-    ) -> impl Stream<Item = Answer<Self::Response>> + Send + 'static;
-}
-
-/// A front: what it does with a call, by the kind of the rpc.
-pub trait Reader: Sized {
-    /// What the front returns for a call.
-    type Answer;
-
-    /// The name of the rpc, as [`Rpc::name`].
-    fn name(&self) -> &str;
-    /// The name is that of `R`, with one request and one response.
-    fn unary<R: Unary>(self) -> Self::Answer;
-    /// The name is that of `R`, with streams of both.
-    fn stream<R: Streamed>(self) -> Self::Answer;
-    /// The name is that of `R`, with one request and a stream of responses.
-    fn watch<R: Watched>(self) -> Self::Answer;
-    /// No row has this name.
-    fn unknown(self) -> Self::Answer;
-}
-
-fn orgs_in<R: Method>(request: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let request = R::Request::decode(request)?;
-    Ok(match R::orgs(&request) {
-        Orgs::None => Vec::new(),
-        Orgs::One(org) => vec![org.to_owned()],
-        Orgs::Each(orgs) => orgs.into_iter().map(str::to_owned).collect(),
-    })
-}
 
 /// Turns the rows into one type each, [`ALL`], and [`read`].
 macro_rules! rpcs {
@@ -142,6 +58,10 @@ macro_rules! rpcs {
 
                 fn permit(caller: &Principal, request: &mut $request) -> Result<(), ServiceError> {
                     rpcs!(@permit caller request $org)
+                }
+
+                fn lead(request: &mut $request, org: &OrgId) {
+                    rpcs!(@lead request org $org)
                 }
             }
 
@@ -201,6 +121,11 @@ macro_rules! rpcs {
         Ok(())
     }};
 
+    (@lead $request:ident $to:ident [perhaps $field:ident]) => { $request.$field = $to.to_string() };
+    (@lead $request:ident $to:ident [one $field:ident]) => { $request.$field = $to.to_string() };
+    (@lead $request:ident $to:ident [one $field:ident with scopes]) => { permit::Scoped::lead($request, $to) };
+    (@lead $request:ident $to:ident $other:tt) => {{ let (_, _) = ($request, $to); }};
+
     (@orgs $request:ident [none]) => {{
         let _ = $request;
         Orgs::None
@@ -222,7 +147,7 @@ macro_rules! rpcs {
             fn handle(
                 service: &Service,
                 call: &Call,
-                request: Self::Request,
+                request: &mut Self::Request,
             ) -> impl Future<Output = Answer<Self::Response>> + Send {
                 $handler(service, call, request)
             }
@@ -328,7 +253,9 @@ rpcs! {
             org: [one org], Views;
         unary Audit(admin_v1::AuditRequest) -> admin_v1::AuditResponse = admin::audit,
             org: [one org], Views;
-        unary PurgeOrg(admin_v1::PurgeOrgRequest) -> admin_v1::PurgeOrgResponse = admin::purge_org,
+        unary PurgeOrg(admin_v1::PurgeOrgRequest) -> admin_v1::PurgeOrgResponse = names::purge_org,
+            org: [one org], Operates;
+        unary RenameOrg(admin_v1::RenameOrgRequest) -> admin_v1::RenameOrgResponse = names::rename_org,
             org: [one org], Operates;
         unary Freeze(admin_v1::FreezeRequest) -> admin_v1::FreezeResponse = admin::freeze,
             org: [one org], Operates;

@@ -111,7 +111,7 @@ impl From<ServiceError> for Fault {
     }
 }
 
-fn anybody() -> Arc<Principal> {
+pub(super) fn anybody() -> Arc<Principal> {
     Arc::new(Principal::anybody())
 }
 
@@ -153,6 +153,56 @@ fn the_org_of_a_call_is_found_in_its_bytes() {
     assert!((ALL[0].orgs)(b"\xff").is_err(), "what is no request has no org");
 }
 
+/// Puts an org into a request, in the place of another name of it.
+struct Leading(&'static str, Vec<u8>);
+
+impl Leading {
+    fn lead<R: table::Method>(self) -> Vec<u8> {
+        let mut request = R::Request::decode(&*self.1).unwrap();
+        R::lead(&mut request, &org("id"));
+        request.encode_to_vec()
+    }
+}
+
+impl Reader for Leading {
+    type Answer = Vec<u8>;
+
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn unary<R: Unary>(self) -> Vec<u8> {
+        self.lead::<R>()
+    }
+
+    fn stream<R: Streamed>(self) -> Vec<u8> {
+        self.lead::<R>()
+    }
+
+    fn watch<R: Watched>(self) -> Vec<u8> {
+        self.lead::<R>()
+    }
+
+    fn unknown(self) -> Vec<u8> {
+        panic!("{} has no row", self.0)
+    }
+}
+
+#[test]
+fn a_request_under_another_name_becomes_one_about_the_org() {
+    for rpc in ALL.iter().filter(|rpc| matches!(rpc.org, OrgField::One(_) | OrgField::Perhaps(_))) {
+        let led = table::read(Leading(rpc.name, valid(rpc)));
+        assert_eq!((rpc.orgs)(&led).unwrap(), ["id"], "{}", rpc.name);
+        let mut request = DynamicMessage::decode(methods()[rpc.name].input(), &*led).unwrap();
+        request.set_field_by_name("org", Value::String("acme".into()));
+        let expected = DynamicMessage::decode(methods()[rpc.name].input(), &*valid(rpc)).unwrap();
+        assert_eq!(request, expected, "{}: and nothing else", rpc.name);
+    }
+    let pick = v1::PickRequest { org: "acme".into(), acquire: Some(acquire("blue", false)), ..Default::default() };
+    let led = table::read(Leading("tollgate.v1.PoolService/Pick", pick.encode_to_vec()));
+    assert_eq!(v1::PickRequest::decode(&*led).unwrap().acquire.unwrap().org, "id");
+}
+
 /// A front that knows no types: bytes in, bytes out.
 struct Bytes {
     service: Arc<Service>,
@@ -161,7 +211,11 @@ struct Bytes {
 }
 
 /// What a caller gets.
-async fn asked<R: Unary>(service: &Service, caller: Arc<Principal>, request: R::Request) -> Answer<R::Response> {
+pub(super) async fn asked<R: Unary>(
+    service: &Service,
+    caller: Arc<Principal>,
+    request: R::Request,
+) -> Answer<R::Response> {
     serve::<R>(service, caller, None, None, request.into()).await.and_then(Replied::message)
 }
 
@@ -242,6 +296,9 @@ fn valid(rpc: &Rpc) -> Vec<u8> {
     }
     if rpc.method == "Refund" {
         request.set_field_by_name("decision_id", text("56026a878e5d70eb0000000000000001"));
+    }
+    if rpc.method == "RenameOrg" {
+        request.set_field_by_name("to", text("acme-corp"));
     }
     if rpc.method == "RevokeGrant" {
         request.set_field_by_name("grant", Value::I64(1));
@@ -416,7 +473,7 @@ async fn a_stream_ends_with_its_first_fault_however_many_follow() {
     assert_eq!(answers.collect::<Vec<_>>().await, [Err(Fault::Reset)]);
 }
 
-fn caller(role: Role, orgs: &str, scopes: &[&str], bind: &[&str]) -> Arc<Principal> {
+pub(super) fn caller(role: Role, orgs: &str, scopes: &[&str], bind: &[&str]) -> Arc<Principal> {
     let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
     let grant = Grant { role, orgs: vec![orgs.into()], scopes: texts(scopes), bind: texts(bind) };
     Arc::new(grant.to("test", None).unwrap())

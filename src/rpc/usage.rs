@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::ids::OrgId,
-    service::{Call, Service, UsageAt, UsagePeriod, UsageQuery},
+    service::{Call, ListedOrg, OrgPage, Service, UsageAt, UsagePeriod, UsageQuery},
     wire::{
         admin::v1 as admin,
         answers,
@@ -26,10 +26,15 @@ const ORGS_AT_ONCE: usize = 8;
 pub(super) async fn usage(
     service: &Service,
     call: &Call,
-    request: admin::UsageRequest,
+    request: &mut admin::UsageRequest,
 ) -> Answer<admin::UsageResponse> {
-    let ask = requests::usage(&request, service.now())?;
+    let ask = requests::usage(request, service.now())?;
     match &ask.org {
+        Some(org) if !ask.goes_on_in(org) => {
+            // The answers about another name of an org say its id.
+            service.is_no_name(org, call).await?;
+            Err(requests::of_another_org(&request.page_token).into())
+        }
         Some(org) => of_one(service, call, org, &ask).await,
         None => of_all(service, call, &ask).await,
     }
@@ -76,9 +81,8 @@ async fn of_all(service: &Service, call: &Call, ask: &UsageAsk) -> Answer<admin:
             return Ok(all);
         }
     }
-    let orgs = service.list(behind.as_ref(), ORGS, call).await?;
-    let is_last = orgs.len() < ORGS;
-    let pages = stream::iter(orgs).map(|(org, _)| async move {
+    let OrgPage { orgs, next } = service.list(behind.as_ref(), ORGS, call).await?;
+    let pages = stream::iter(orgs).map(|ListedOrg { org, .. }| async move {
         let page = of_owner(service, call, &org, ask, false).await;
         (org, page)
     });
@@ -97,7 +101,7 @@ async fn of_all(service: &Service, call: &Call, ask: &UsageAsk) -> Answer<admin:
         }
         behind = Some(org);
     }
-    all.next_page_token = behind.filter(|_| !is_last).map(|org| org.to_string()).unwrap_or_default();
+    all.next_page_token = next.map(|org| org.to_string()).unwrap_or_default();
     Ok(all)
 }
 

@@ -39,12 +39,10 @@ pub(super) fn watch_events(
     let opened = asked.map(|asked| {
         let reader = Reader { service, caller: call.caller, rpc: call.rpc, kinds: asked.kinds };
         match asked.org {
-            Some(org) => Either::Left(one::follow(
-                reader,
-                org,
-                asked.after.map(|after| Position::behind(after, asked.after_at)),
-                asked.since,
-            )),
+            Some(org) => {
+                let after = asked.after.map(|after| Position::behind(after, asked.after_at));
+                Either::Left(one::follow(reader, (org, call.said), after, asked.since))
+            }
             None => Either::Right(every::follow(reader, asked.since)),
         }
     });
@@ -77,8 +75,8 @@ impl Reader {
     }
 
     /// Events of all kinds, so that a number that is missing shows; an org of which nothing is kept
-    /// has none.
-    async fn page(&self, org: &OrgId, after: u64, since: Option<Millis>) -> Answer<Page> {
+    /// has none. `said` is how the caller named the org, where it did so by another name.
+    async fn page(&self, org: &OrgId, said: Option<&OrgId>, after: u64, since: Option<Millis>) -> Answer<Page> {
         let list = command::ListEvents { kinds: Vec::new(), after, since, until: None, max: PAGE, durable: true };
         let request = admin::ListEventsRequest {
             org: org.to_string(),
@@ -93,10 +91,14 @@ impl Reader {
             let list = list.clone();
             async move { list_of_org(&self.service, &call, org, list).await }
         };
-        match ask_owner::<ListEvents, _>(&self.service, &self.call(), org, &request, here).await {
+        let call = Call { said: said.cloned(), ..self.call() };
+        match ask_owner::<ListEvents, _>(&self.service, &call, org, &request, here).await {
             Ok(page) => Ok(Page::Read(page)),
             Err(error) if error.is_unknown_org() => Ok(Page::Read(admin::ListEventsResponse::default())),
-            Err(error @ (ServiceError::Bug | ServiceError::Input(_) | ServiceError::OtherOrg)) => Err(error),
+            Err(
+                error
+                @ (ServiceError::Bug | ServiceError::Input(_) | ServiceError::OtherOrg | ServiceError::LeadsTo(_)),
+            ) => Err(error),
             Err(error) => Ok(Page::Trouble(error.to_string())),
         }
     }

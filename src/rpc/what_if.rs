@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::ids::OrgId,
-    service::{Call, Service},
+    service::{Call, ListedOrg, OrgPage, Service},
     wire::{
         admin::v1 as admin,
         answers,
@@ -25,16 +25,17 @@ const AT_ONCE: usize = 16;
 pub(super) async fn what_if(
     service: &Service,
     call: &Call,
-    request: admin::WhatIfRequest,
+    request: &mut admin::WhatIfRequest,
 ) -> Answer<admin::WhatIfResponse> {
-    let ask = requests::what_if(&request, service.now())?;
+    let ask = requests::what_if(request, service.now())?;
     if let Some(org) = &ask.org {
-        return of_one(service, call, org, &ask, &request).await;
+        return of_one(service, call, org, &ask, request).await;
     }
-    let orgs = service.list(ask.after.as_ref(), ask.max, call).await?;
-    let next = orgs.last().filter(|_| orgs.len() == ask.max).map(|(org, _)| org.to_string());
-    let answered = stream::iter(orgs).map(|(org, _)| {
-        let (ask, request) = (&ask, &request);
+    let OrgPage { orgs, next } = service.list(ask.after.as_ref(), ask.max, call).await?;
+    let next = next.map(|org| org.to_string());
+    let request = &*request;
+    let answered = stream::iter(orgs).map(|ListedOrg { org, .. }| {
+        let ask = &ask;
         async move {
             let one = admin::WhatIfRequest { org: org.to_string(), page_token: String::new(), ..request.clone() };
             let here = |call: Call| async { of_one(service, &{ call }, &org, ask, request).await };

@@ -51,7 +51,7 @@ pub struct Group {
 impl Service {
     /// Decides one Acquire; a denial is an answer, an error means that nothing was decided.
     pub async fn acquire(&self, ask: Ask, call: &Call) -> Decided {
-        let mut decided = self.decide(&ask.org, smallvec![ask.acquire], call).await;
+        let mut decided = self.decide(&ask.org, &mut smallvec![ask.acquire], call).await;
         decided.pop().unwrap_or(Err(ServiceError::Bug))
     }
 
@@ -67,23 +67,23 @@ impl Service {
         groups.into_iter().map(|((org, _), group)| (org, group)).collect()
     }
 
-    /// Decides Acquires of one org, in order.
-    pub async fn decide(&self, org: &OrgId, mut asks: Asks, call: &Call) -> OfEach<Box<Decision>> {
-        if let Err(error) = self.may_begin(org, asks.iter().any(|ask| ask.counts())) {
+    /// Decides Acquires of one org, in order; what is known of the org is added to them.
+    pub async fn decide(&self, org: &OrgId, asks: &mut Asks, call: &Call) -> OfEach<Box<Decision>> {
+        if let Err(error) = self.may_begin(org, asks.iter().any(|ask| ask.counts()), call).await {
             return asks.iter().map(|_| Err(error.clone())).collect();
         }
         if let Some(of) = call.trace {
             asks.iter_mut().for_each(|ask| Arc::make_mut(ask).trace = Some(of.trace));
         }
-        self.attach_remembered(org, &mut asks);
-        let mut replies = self.ask_actor(org, &asks, call).await;
+        self.attach_remembered(org, asks);
+        let mut replies = self.ask_actor(org, asks, call).await;
         // The balance and the exemption: each is asked for at most once.
         for _ in 0..2 {
             let open: Vec<usize> = (0..replies.len()).filter(|at| need(&replies[*at]).is_some()).collect();
             if open.is_empty() {
                 break;
             }
-            Box::pin(self.answer_needs(org, &mut asks, &replies, call)).await;
+            Box::pin(self.answer_needs(org, asks, &replies, call)).await;
             let again: Asks = open.iter().map(|at| asks[*at].clone()).collect();
             for (at, reply) in open.into_iter().zip(self.ask_actor(org, &again, call).await) {
                 replies[at] = reply;
@@ -173,6 +173,8 @@ impl Service {
             | ServiceError::Bug
             | ServiceError::Draining
             | ServiceError::UnknownOrg(_)
+            | ServiceError::LeadsTo(_)
+            | ServiceError::NameTaken { .. }
             | ServiceError::UnknownDecision
             | ServiceError::UnknownNode(_)
             | ServiceError::Unauthenticated(_)

@@ -6,8 +6,6 @@ use std::{
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
-use tokio::time::timeout_at;
-
 use crate::{
     actors::{Disk, Terms},
     bounds::Bound,
@@ -20,9 +18,8 @@ use crate::{
         ids::{OrgId, Reason, RequestId},
         policy::{BalanceSource, Exemption, JudgedBalance},
         reply::{Purged, Snapshot, Status},
-        rows::{Head, RowKind},
+        rows::RowKind,
         scopes::Scopes,
-        shard::ShardSet,
         window::{Millis, iso},
     },
     error::ServiceError,
@@ -71,7 +68,7 @@ pub struct NodeView {
 impl Service {
     /// Every limit of the org and of `scopes`, as an Acquire now would see them; nothing is charged.
     pub async fn status(&self, org: &OrgId, scopes: Scopes, call: &Call) -> Result<Status, ServiceError> {
-        self.is_admitted(org)?;
+        self.is_admitted(org, call).await?;
         let query = |known| {
             let query = GetStatus { scopes: scopes.clone(), known };
             async move { Ok(*self.ask(org, query, call).await?) }
@@ -93,7 +90,10 @@ impl Service {
         let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let ask = || self.balances.ask(org, policy.balance.deny_stale, until);
         let mut balance = match policy.balance.source {
-            BalanceSource::Provider => Some(ask().await),
+            BalanceSource::Provider => {
+                self.is_no_name(org, call).await?;
+                Some(ask().await)
+            }
             BalanceSource::None | BalanceSource::NotIncluded | BalanceSource::Included { .. } => None,
         };
         let mut answer = query(Known { balance, exempt: false }).await?;
@@ -114,17 +114,6 @@ impl Service {
         snapshot.map(|snapshot| *snapshot).ok_or_else(|| ServiceError::UnknownOrg(org.clone()))
     }
 
-    /// At most `max` orgs with stored state and their heads, from behind `after`, in the store's order.
-    pub async fn list(
-        &self,
-        after: Option<&OrgId>,
-        max: usize,
-        call: &Call,
-    ) -> Result<Vec<(OrgId, Head)>, ServiceError> {
-        let listed = timeout_at(call.deadline.at, self.store.list(&ShardSet::all(), after, max)).await;
-        listed.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)
-    }
-
     /// What the provider says now, past every cache, and what the policy makes of it. Where plans say what is
     /// included, the org's own ledger is asked, which nobody has to refresh.
     pub async fn refresh_balance(
@@ -133,6 +122,7 @@ impl Service {
         reason: &Reason,
         call: &Call,
     ) -> Result<JudgedBalance, ServiceError> {
+        self.is_no_name(org, call).await?;
         let policy = self.policy(org);
         let verdict = match &policy.balance.source {
             BalanceSource::None | BalanceSource::Provider => self.balances.refresh(org, call.deadline.at).await,

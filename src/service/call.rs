@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{actors::Terms, auth::Principal, domain::trace::Traceparent};
+use crate::{
+    actors::Terms,
+    auth::Principal,
+    domain::{ids::OrgId, trace::Traceparent},
+};
 
 /// Left to the caller's side of a deadline: an answer that arrives too late is no answer.
 const MARGIN: Duration = Duration::from_millis(50);
@@ -71,6 +75,9 @@ pub struct Call {
     pub trace: Option<Traceparent>,
     /// Another node has sent it here, and it goes no further.
     pub is_forwarded: bool,
+    /// How the caller named the org, where that is another name of the one that the call is about now: the caller may
+    /// reach what it has named.
+    pub said: Option<OrgId>,
     /// It has waited for an owner of its org in vain: what is known without the org's state decides.
     pub is_ownerless: bool,
 }
@@ -78,7 +85,13 @@ pub struct Call {
 impl Call {
     /// A call of `rpc` that has arrived now.
     pub fn new(rpc: &'static str, caller: Arc<Principal>, deadline: Deadline) -> Self {
-        Self { rpc, deadline, caller, trace: None, is_forwarded: false, is_ownerless: false }
+        Self { rpc, deadline, caller, trace: None, is_forwarded: false, said: None, is_ownerless: false }
+    }
+
+    /// Another call on behalf of the same caller, about another org: it goes where that is.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { is_forwarded: false, said: None, ..self.clone() }
     }
 
     /// How an org is asked for this call, until then.

@@ -9,6 +9,7 @@ mod control;
 mod emergency;
 mod events;
 mod explain;
+mod names;
 mod pools;
 mod recent;
 mod reload;
@@ -52,6 +53,7 @@ pub use acquire::{Ask, Asks, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
 pub use explain::Explanation;
+pub use names::{ListedOrg, OrgPage, without_names};
 pub use reload::{Asked, CHANGES_MAX, ConfigChange, RELOAD_WITHIN, Reloaded, Reloads};
 pub use snapshot::{SnapshotAt, SnapshotPiece};
 pub use usage::{UsageAt, UsageLine, UsagePage, UsagePeriod, UsageQuery};
@@ -256,18 +258,22 @@ impl Service {
     }
 
     /// Whether executions of the org may begin here, whatever its limits say; where that `writes`, the disk has a say.
-    fn may_begin(&self, org: &OrgId, writes: bool) -> Result<(), ServiceError> {
+    async fn may_begin(&self, org: &OrgId, writes: bool, call: &Call) -> Result<(), ServiceError> {
         if self.is_draining() {
             return Err(ServiceError::Draining);
         }
-        self.is_admitted(org)?;
+        self.is_admitted(org, call).await?;
         if writes { self.orgs.headroom().check() } else { Ok(()) }
     }
 
     /// What is stored of an org that the configuration no longer admits settles on; nothing of it begins.
-    fn is_admitted(&self, org: &OrgId) -> Result<(), ServiceError> {
-        let is_admitted = self.orgs.rules().policies.admits(org);
-        if is_admitted { Ok(()) } else { Err(ServiceError::NotAdmitted(org.clone())) }
+    /// Another name of one that is admitted is no org.
+    async fn is_admitted(&self, org: &OrgId, call: &Call) -> Result<(), ServiceError> {
+        if self.orgs.rules().policies.admits(org) {
+            return Ok(());
+        }
+        Box::pin(self.is_no_name(org, call)).await?;
+        Err(ServiceError::NotAdmitted(org.clone()))
     }
 
     /// The disk as it is now. Answers whether that changes if anything new is admitted.

@@ -51,7 +51,7 @@ impl Service {
         scopes: Scopes,
         call: &Call,
     ) -> Result<SessionStatus, ServiceError> {
-        self.is_admitted(org)?;
+        self.is_admitted(org, call).await?;
         let query = |known| {
             let query = GetSessionStatus { scopes: scopes.clone(), known };
             async move { Ok(*self.ask(org, query, call).await?) }

@@ -21,11 +21,13 @@ impl Service {
         record: Record,
         call: &Call,
     ) -> Result<Shown<Recorded, Scopes>, ServiceError> {
-        if !record.decision.is_some_and(DecisionId::is_admitted) {
+        let is_guarded = record.decision.is_some_and(DecisionId::is_admitted);
+        let recorded = self.ask(org, record, call).await;
+        if !is_guarded && !matches!(recorded, Err(ServiceError::LeadsTo(_))) {
             self.metrics.unguarded_record();
             tracing::warn!(%org, "usage was recorded that no admission preceded");
         }
-        self.ask(org, record, call).await
+        recorded
     }
 
     /// Never denied: whatever keeps it from being counted, the execution goes on, with 0 continuations.
@@ -35,6 +37,7 @@ impl Service {
     pub async fn resume(&self, org: &OrgId, resume: Resume, call: &Call) -> Result<Done<Resumed>, ServiceError> {
         let uncounted = Done { outcome: Resumed { continuations: 0 }, replayed: false };
         let done = match self.ask(org, resume, call).await {
+            Err(leads @ ServiceError::LeadsTo(_)) => return Err(leads),
             Err(moved @ (ServiceError::Moved | ServiceError::NoOwner)) if !call.is_ownerless => return Err(moved),
             done => done.unwrap_or(uncounted),
         };

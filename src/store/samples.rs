@@ -13,8 +13,8 @@ use crate::{
         ids::{AccountId, Amounts, DecisionId, Meter, OrgId, PoolId, RequestId, Scope, Source},
         outcome::{
             AccountCleared, Admitted, Beaten, BudgetSet, Committed, Entry, Extended, Frozen, GivenBack, Granted,
-            Outcome, OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed,
-            SessionEnded, Settled, Settlement, Started,
+            Outcome, OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Renamed, Reported,
+            Resumed, SessionEnded, Settled, Settlement, Started,
         },
         request::{Idempotency, Rpc},
         rows::Row,
@@ -176,6 +176,12 @@ pub(super) fn refund_entries() -> Vec<Entry> {
     let of_usage = Refunded { decision: None, scopes: Scopes::org(), amounts: vec![given(Meter::spend(), 7, 7)] };
     let remembered = |refunded| Entry { rpc: Rpc::Refund, ..entry("r", T0, true, Outcome::Refunded(refunded)) };
     [of_decision, of_usage].map(remembered).to_vec()
+}
+
+/// What is remembered of a renaming.
+pub(super) fn rename_entries() -> Vec<Entry> {
+    let outcome = Outcome::Renamed(Renamed { before: OrgId::parse("org", "acme").unwrap() });
+    vec![Entry { rpc: Rpc::RenameOrg, ..entry("r", T0, true, outcome) }]
 }
 
 /// What is remembered of grants.

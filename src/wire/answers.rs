@@ -4,6 +4,7 @@ mod budgets;
 mod control;
 mod events;
 mod explain;
+mod names;
 mod orgs;
 mod pools;
 mod reservations;
@@ -30,8 +31,10 @@ use crate::domain::{
     window::{Millis, Window},
 };
 
+use names::{former_names, name};
+
 pub use self::{
-    budgets::*, control::*, events::*, explain::*, orgs::*, pools::*, reservations::*, sessions::*, usage::*,
+    budgets::*, control::*, events::*, explain::*, names::*, orgs::*, pools::*, reservations::*, sessions::*, usage::*,
 };
 
 /// Amounts are u64 inside and int64 on the wire; what does not fit is shown as the largest.
@@ -171,6 +174,7 @@ pub fn status(status: Status, org: &OrgId, asked: &Scopes) -> v1::GetStatusRespo
         unknown: !status.is_known,
         denied_lately: int(status.lately.denied),
         denied_by: status.lately.by.iter().map(denied_lately).collect(),
+        name: name(status.name.as_ref()),
     }
 }
 
@@ -232,6 +236,9 @@ pub fn snapshot(snapshot: Snapshot, org: &OrgId) -> admin::GetOrgResponse {
         trial_ended_at_ms: at(snapshot.trial_ended_at),
         pools: pools::org_pools(&snapshot.pools),
         reservations_expired: size(snapshot.expired_reservations),
+        name: name(snapshot.names.as_ref().and_then(|names| names.shown(org))),
+        former_names: snapshot.names.as_ref().map(former_names).unwrap_or_default(),
+        purged_at_ms: at(snapshot.names.as_ref().and_then(|names| names.purged_at)),
     }
 }
 

@@ -182,7 +182,7 @@ mod tests {
         let expected = json!({
             "org": "acme", "frozen": false, "sequence": "10000000000000000", "lastChangeAtMs": "0", "plan": "",
             "states": [], "usedPercent": "0", "allowedToday": "0", "deniedToday": "0", "failedOpenToday": "0",
-            "near": [], "admittedTotal": "0",
+            "near": [], "admittedTotal": "0", "name": "",
         });
         assert_eq!(value(&summary), expected);
     }

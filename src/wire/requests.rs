@@ -9,6 +9,7 @@ mod explain;
 mod gate;
 mod grants;
 mod meaning;
+mod names;
 mod orgs;
 mod pools;
 mod sessions;
@@ -35,8 +36,8 @@ use crate::{
 use meaning::Meaning;
 
 pub use self::{
-    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, grants::*, orgs::*, pools::*, sessions::*,
-    snapshot::*, usage::*, what_if::*,
+    admin::*, budgets::*, control::*, events::*, explain::*, gate::*, grants::*, names::*, orgs::*, pools::*,
+    sessions::*, snapshot::*, usage::*, what_if::*,
 };
 
 type Parsed<T> = Result<T, InputError>;
@@ -99,6 +100,11 @@ fn plane(text: &str) -> Parsed<Plane> {
 /// Why an operator asks; may be empty, at most 256 bytes.
 pub fn reason(text: &str) -> Parsed<Reason> {
     Reason::parse("reason", text)
+}
+
+/// The token of a page that was about another org.
+pub fn of_another_org(page_token: &str) -> InputError {
+    InputError::new("page_token", page_token, "one of an answer about this org")
 }
 
 fn page_size(given: i32) -> Parsed<usize> {

@@ -9,6 +9,7 @@ use super::{peer::v1 as peer, v1::ItemError};
 use crate::{
     auth::Refused,
     domain::{
+        ids::OrgId,
         reach::ScopeRefused,
         refusal::{NoGrant, NoReset, OrgError},
     },
@@ -49,6 +50,8 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         ServiceError::SnapshotsOpen { .. } => (Code::ResourceExhausted, "SNAPSHOTS_OPEN", Some(RETRY_LATER)),
         ServiceError::UnknownNode(_) => (Code::NotFound, "NODE_UNKNOWN", None),
         ServiceError::UnknownOrg(_) => (Code::NotFound, ORG_UNKNOWN, None),
+        ServiceError::LeadsTo(_) => (Code::Unavailable, "ORG_RENAMED", Some(RETRY_SOON)),
+        ServiceError::NameTaken { .. } => (Code::AlreadyExists, "NAME_TAKEN", None),
         ServiceError::Unauthenticated(refused) => unauthenticated_row(*refused),
         ServiceError::OtherRole { .. } => (Code::PermissionDenied, "ROLE_NOT_ALLOWED", None),
         ServiceError::OtherOrg => (Code::PermissionDenied, "ORG_NOT_ALLOWED", None),
@@ -118,6 +121,9 @@ fn org_row(error: OrgError) -> (Code, &'static str, Option<Duration>) {
         OrgError::GrantUnknown => (Code::NotFound, "GRANT_UNKNOWN", None),
         OrgError::LimitUnknown => (Code::NotFound, "LIMIT_UNKNOWN", None),
         OrgError::EndNotThen { .. } => (Code::InvalidArgument, "INVALID_FIELD", None),
+        OrgError::OrgUnknown => (Code::NotFound, ORG_UNKNOWN, None),
+        OrgError::TooManyNames { .. } => (Code::ResourceExhausted, "NAMES_FULL", None),
+        OrgError::BeingPurged => (Code::FailedPrecondition, "ORG_BEING_PURGED", None),
         OrgError::TooManySessions { .. } => (Code::ResourceExhausted, "SESSIONS_FULL", None),
     }
 }
@@ -176,6 +182,7 @@ pub fn to_peer(error: &ServiceError) -> peer::Error {
         code: item.grpc_code,
         reason: item.reason,
         message: item.message,
+        leads_to: if let ServiceError::LeadsTo(org) = error { org.to_string() } else { String::new() },
         details: Bytes::copy_from_slice(status.details()),
     }
 }
@@ -189,8 +196,9 @@ pub fn details(code: Code, reason: &str, message: &str) -> Bytes {
 
 /// The error of another node.
 pub fn from_peer(error: peer::Error) -> Relayed {
-    let peer::Error { code, reason, message, details } = error;
-    Relayed { code, reason, message, details: details.to_vec() }
+    let peer::Error { code, reason, message, details, leads_to } = error;
+    let leads_to = OrgId::parse("leads_to", &leads_to).ok();
+    Relayed { code, reason, message, details: details.to_vec(), leads_to }
 }
 
 #[cfg(test)]

@@ -154,6 +154,15 @@ class Story(NodeCase):
         answer = again.gate.Acquire(org="acme", scope="workspace/a", reserve=spend(0.4))
         self.assertFalse(answer.allowed, "what was used is there")
 
+    def test_an_org_gets_another_name_and_what_runs_under_the_old_one_goes_on(self):
+        self.used_up()
+        renamed = self.task("rename", "org", "rename", "acme", "acme-corp", "--reason", "ticket 4711")
+        self.assertIn("acme → acme-corp", renamed)
+        self.assertFalse(self.calls(1, org="acme-corp")[0].allowed, "what was used is used")
+        self.assertFalse(self.calls(1)[0].allowed, "planes of the old name are of the same org")
+        self.assertIn("acme-corp (id acme)", self.task("who is who", "org", "show", "acme"))
+        self.task("rename back", "org", "rename", "acme-corp", "acme", "--reason", "by mistake")
+
     def test_an_org_is_deleted_with_a_receipt(self):
         self.used_up()
         receipt = self.task("delete", "org", "delete", "acme", "--yes", "--reason", "they have left")

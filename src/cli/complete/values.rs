@@ -135,7 +135,8 @@ async fn orgs(connection: &Connection, current: &str) -> Result<Vec<String>, Fai
         let named = format!("{current}*");
         let request = ListOrgsRequest { page_size: PAGE, page_token, r#match: named, ..ListOrgsRequest::default() };
         let page = connection.wait(connection.admin().list_orgs(request)).await?;
-        orgs.extend(page.orgs.into_iter().map(|org| org.org).filter(|org| org.starts_with(current)));
+        let names = page.orgs.into_iter().flat_map(|org| [org.name, org.org]).filter(|name| !name.is_empty());
+        orgs.extend(names.filter(|name| name.starts_with(current)));
         page_token = page.next_page_token;
         if page_token.is_empty() || orgs.len() >= ORGS_MAX || Instant::now() >= until {
             return Ok(orgs);

@@ -16,6 +16,7 @@ use crate::{
 use super::{
     format::{amount, day, iso, relative, since, when},
     limit_view::{code_name, limit_table},
+    names::called,
 };
 
 /// Lines of what is over, or was let through; `denials` has all.
@@ -40,7 +41,7 @@ pub(super) fn describe_why(why: &WhyResponse, now: Millis) -> View {
 }
 
 fn verdict(why: &WhyResponse) -> View {
-    let org = &why.org;
+    let org = called(&why.name, &why.org);
     let plan = if why.plan.is_empty() { String::new() } else { format!(" (plan {})", why.plan) };
     if let Some(first) = why.blocks.first() {
         let others = match why.blocks.len() - 1 {

@@ -103,7 +103,7 @@ pub(super) fn limit_table(limits: &[Limit], now: Millis) -> View {
 }
 
 /// The same for many orgs, with a bar instead of the details, and with how many calls each limit has denied lately.
-pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Limit, i64)>, now: Millis) -> View {
+pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (String, &'a Limit, i64)>, now: Millis) -> View {
     let columns = [
         text("org"),
         text("limit"),
@@ -123,7 +123,7 @@ pub(super) fn usage_table<'a>(limits: impl IntoIterator<Item = (&'a str, &'a Lim
         let (name, scope) = (limit.texts.name.clone(), limit.scope.to_string());
         let denied = (denied > 0).then(|| format!("{denied} denied"));
         let notes = notes(limit, now).into_iter().chain(denied).collect::<Vec<_>>().join(", ");
-        [org.to_owned(), name, scope, taken(limit), used, reserved, remaining, of, wait, at, notes]
+        [org, name, scope, taken(limit), used, reserved, remaining, of, wait, at, notes]
     });
     table(columns, rows)
 }

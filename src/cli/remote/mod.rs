@@ -17,6 +17,7 @@ mod follow;
 pub(super) mod format;
 mod grants;
 mod limit_view;
+pub(in crate::cli) mod names;
 mod node;
 mod org;
 pub(super) mod org_list;

@@ -22,7 +22,7 @@ use crate::{
 use super::{
     control, events,
     format::{since, when},
-    grants, org_list, org_view,
+    grants, names, org_list, org_view,
     request_id::{named_in_doubt, org_and_request_id},
     why_text,
 };
@@ -36,6 +36,7 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
             output.answer(&answer, org_view::describe)?;
             Ok(Exit::Done)
         }
+        OrgVerb::Rename(args) => names::rename(connection, args, output).await,
         OrgVerb::Delete { write, why, yes } => {
             confirmed(*yes, &format!("delete {}", write.org), write.org.as_str(), output)?;
             delete(connection, write, why, output).await
@@ -59,7 +60,12 @@ async fn delete(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
-    let request = PurgeOrgRequest { org: org.to_string(), request_id: request_id.clone(), reason: why_text(why) };
+    let request = PurgeOrgRequest {
+        org: org.to_string(),
+        request_id: request_id.clone(),
+        reason: why_text(why),
+        ..PurgeOrgRequest::default()
+    };
     let answer = connection.wait(connection.admin().purge_org(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &PurgeOrgResponse, now| deleted(org, answer, now))?;
@@ -67,16 +73,22 @@ async fn delete(
 }
 
 fn deleted(org: &OrgId, answer: &PurgeOrgResponse, now: Millis) -> View {
-    let of_org = format!("  {org}");
+    let of_org = match &answer.receipt {
+        // It may have been named by another name of it.
+        Some(receipt) => format!("  {}", receipt.org),
+        None => format!("  {org}"),
+    };
     let Some(receipt) = &answer.receipt else {
         let none = || View::verdict(Tone::Plain, &format!("nothing was stored of {org}"), "");
         return if answer.existed { View::verdict(Tone::Plain, "deleted", &of_org) } else { none() };
     };
-    let DeletionReceipt { rows, exports_kept, deleted_at_ms, caller, reason, request_id, .. } = receipt;
+    let DeletionReceipt { rows, exports_kept, deleted_at_ms, caller, reason, request_id, names, .. } = receipt;
     let total = rows.values().fold(0_i64, |sum, rows| sum.saturating_add(*rows));
     let kept = if *exports_kept == 0 { String::new() } else { format!(", {exports_kept} stay until they are billed") };
     let why = if reason.is_empty() { String::new() } else { format!("  \"{reason}\"") };
-    let by = format!("{of_org}  {total} rows{kept}  {}  by {caller}{why}  {request_id}", since(now, *deleted_at_ms));
+    let names = if names.is_empty() { String::new() } else { format!(" and its names {}", names.join(", ")) };
+    let by =
+        format!("{of_org}{names}  {total} rows{kept}  {}  by {caller}{why}  {request_id}", since(now, *deleted_at_ms));
     let lines = rows.iter().map(|(kind, rows)| [kind.clone(), rows.to_string()]);
     table([text("kind"), number("rows")], lines).apart(View::verdict(Tone::Plain, "deleted", &by))
 }

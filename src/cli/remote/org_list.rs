@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{batch, format::when, limit_view::usage_table, paging};
+use super::{batch, format::when, limit_view::usage_table, names::called, paging};
 
 /// Rows per page; the node's maximum.
 const PAGE: u32 = 1000;
@@ -123,7 +123,7 @@ fn names_table(all: &ListOrgsResponse, now: Millis) -> View {
     let columns = [text("org"), text("frozen").toned(Tone::of_state), number("commits").spare(1), time("last change")];
     let rows = all.orgs.iter().map(|org| {
         let frozen = if org.frozen { "frozen" } else { "" };
-        [org.org.clone(), frozen.to_owned(), org.sequence.to_string(), when(now, org.last_change_at_ms)]
+        [called(&org.name, &org.org), frozen.to_owned(), org.sequence.to_string(), when(now, org.last_change_at_ms)]
     });
     table(columns, rows)
 }
@@ -144,7 +144,7 @@ fn orgs_table(all: &ListOrgsResponse, now: Millis) -> View {
         let (used, limit, scope) = fullest(org);
         let changed = if org.last_change_at_ms == 0 { String::new() } else { when(now, org.last_change_at_ms) };
         [
-            org.org.clone(),
+            called(&org.name, &org.org),
             org.plan.clone(),
             states(org),
             used,
@@ -175,8 +175,8 @@ pub(in crate::cli) fn states(org: &OrgSummary) -> String {
 }
 
 fn near_table(all: &ListOrgsResponse, now: Millis) -> View {
-    let of_orgs = all.orgs.iter().flat_map(|org| org.near.iter().map(|limit| (org.org.as_str(), limit)));
-    let mut limits: Vec<(&str, &Limit)> = of_orgs.collect();
+    let of_orgs = all.orgs.iter().flat_map(|org| org.near.iter().map(|limit| (called(&org.name, &org.org), limit)));
+    let mut limits: Vec<(String, &Limit)> = of_orgs.collect();
     limits.sort_by_key(|(_, limit)| std::cmp::Reverse(percent(limit)));
     // A list counts what is denied by org, not by limit.
     if limits.is_empty() {

@@ -12,6 +12,7 @@ use super::{
     control::override_table,
     format::{amount, iso, since, span, when},
     limit_view::limit_table,
+    names::{called, former},
     pool_view::pool_table,
     reservation::reservation_table,
     session_view::session_table,
@@ -51,7 +52,7 @@ fn summary(org: &GetOrgResponse, now: Millis) -> View {
         until => format!("{frozen}, until {}", when(now, until)),
     };
     let mut known = vec![
-        ("org", org.org.clone()),
+        ("org", called(&org.name, &org.org)),
         ("plan", org.plan.clone()),
         ("frozen", frozen),
         ("admitted", org.admitted_total.to_string()),
@@ -66,6 +67,15 @@ fn summary(org: &GetOrgResponse, now: Millis) -> View {
             ),
         ),
     ];
+    if !org.former_names.is_empty() {
+        known.insert(1, ("former names", former(&org.former_names)));
+    }
+    if org.purged_at_ms != 0 {
+        known.insert(
+            1,
+            ("purged", format!("{}; its names are not free yet: delete it again", since(now, org.purged_at_ms))),
+        );
+    }
     if org.request_ids_forgotten > 0 {
         known.push(("ids known", since(now, org.request_ids_known_from_ms)));
     }

@@ -21,6 +21,7 @@ use super::{
     batch,
     format::{relative, wait},
     limit_view::{code_name, usage_table},
+    names::called,
     org_list, scope_texts,
 };
 
@@ -62,8 +63,12 @@ fn describe(answer: &BatchGetStatusResponse, now: Millis) -> View {
     let remarks = remarks.join("\n");
     let limits = statuses
         .iter()
-        .flat_map(|status| status.limits.iter().map(|limit| (status.org.as_str(), limit, denied_by(status, limit))));
+        .flat_map(|status| status.limits.iter().map(|limit| (org_name(status), limit, denied_by(status, limit))));
     verdicts(&statuses).apart(remarks).apart(usage_table(limits, now))
+}
+
+fn org_name(status: &GetStatusResponse) -> String {
+    called(&status.name, &status.org)
 }
 
 /// What the verdict on one call does not say of the org.
@@ -109,7 +114,7 @@ fn verdicts(statuses: &[&GetStatusResponse]) -> View {
             false => format!("denied {}", code_name(status.code)),
         };
         let retry = if status.retry_after_ms > 0 { wait(status.retry_after_ms) } else { String::new() };
-        [status.org.clone(), verdict, status.plan.clone(), retry, status.message.clone()]
+        [org_name(status), verdict, status.plan.clone(), retry, status.message.clone()]
     });
     table(columns, rows)
 }

@@ -10,6 +10,7 @@ mod errors;
 mod events;
 mod explain;
 mod grants;
+mod names;
 mod node;
 mod plan;
 mod pool;
@@ -364,15 +365,16 @@ fn org_show_has_a_section_for_everything_that_is_stored() {
     let ran = Node::start().ask(&["org", "show", "acme"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let expected = "\
-org          acme
-plan         free
-frozen       yes: unpaid
-admitted     99
-journal      42 (stored from 40)
-request ids  5 remembered, 525 bytes on disk, 0 forgotten early
-trial ended  2026-11-22T08:26:55Z (3m 5s ago)
-exports      4 pending, 1 set aside
-uncompleted  2 executions
+org           acme-corp (id acme)
+former names  acme, acme-inc
+plan          free
+frozen        yes: unpaid
+admitted      99
+journal       42 (stored from 40)
+request ids   5 remembered, 525 bytes on disk, 0 forgotten early
+trial ended   2026-11-22T08:26:55Z (3m 5s ago)
+exports       4 pending, 1 set aside
+uncompleted   2 executions
 
 rate record:
 window   498704 of 1h, from 2026-11-22T08:00:00Z
@@ -477,8 +479,9 @@ fn a_deletion_prints_its_receipt() {
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
     let lines = ran.lines();
     let when = "2026-11-22T08:26:55Z (3m 5s ago)";
-    let said =
-        format!("deleted  acme  812 rows, 3 stay until they are billed  {when}  by ops  \"they have left\"  p-1");
+    let said = format!(
+        "deleted  acme and its names acme-corp  812 rows, 3 stay until they are billed  {when}  by ops  \"they have left\"  p-1"
+    );
     assert_eq!(lines.last(), Some(&said.as_str()), "{}", ran.out);
     assert!(ran.out.contains("request_id") && ran.out.contains("800"), "{}", ran.out);
     let json = node.ask(&["org", "delete", "acme", "--yes", "-o", "json"]).json();

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, codegen::BoxStream, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{NOW_MS, audit, billing, control, events, explain, grants, plan, session, snapshot, usage};
+use super::{NOW_MS, audit, billing, control, events, explain, grants, names, plan, session, snapshot, usage};
 use crate::{
     domain::limit::LimitTexts,
     wire::{
@@ -327,6 +327,7 @@ impl AdminService for Canned {
             caller: "ops".into(),
             reason: "they have left".into(),
             request_id: "p-1".into(),
+            names: vec!["acme-corp".into()],
         });
         Ok(Response::new(PurgeOrgResponse { existed: org == "acme" || org == "old", receipt }))
     }
@@ -353,6 +354,10 @@ impl AdminService for Canned {
 
     async fn revoke_grant(&self, request: Request<RevokeGrantRequest>) -> Reply<RevokeGrantResponse> {
         Ok(Response::new(grants::revoke_grant(&self.keep(request))))
+    }
+
+    async fn rename_org(&self, request: Request<RenameOrgRequest>) -> Reply<RenameOrgResponse> {
+        Ok(Response::new(names::renamed(&self.keep(request))))
     }
 
     async fn clear_override(&self, request: Request<ClearOverrideRequest>) -> Reply<ClearOverrideResponse> {
@@ -522,6 +527,9 @@ fn everything(org: String) -> GetOrgResponse {
     let spend = |amount| Amount { meter: "spend".into(), amount };
     GetOrgResponse {
         org,
+        name: "acme-corp".into(),
+        former_names: ["acme", "acme-inc"].map(names::former).into(),
+        purged_at_ms: 0,
         plan: "free".into(),
         frozen: true,
         freeze_reason: "unpaid".into(),

@@ -16,6 +16,7 @@ use crate::{
         output::{View, number, safe, table, text},
         remote::{
             format::{iso, relative},
+            names::called,
             org_list::{fullest, states},
         },
     },
@@ -148,7 +149,7 @@ fn cells(line: &Line) -> [String; 8] {
     let rate = |of: fn(super::board::Rates) -> f64| line.rates.map_or("-".to_owned(), |rates| shown(of(rates)));
     let (used, limit, _) = fullest(row);
     [
-        safe(&row.org),
+        safe(&called(&row.name, &row.org)),
         states(row),
         rate(|rates| rates.allowed),
         rate(|rates| rates.denied),

@@ -5,7 +5,7 @@ use crate::{
     bounds::DENIALS_LATELY_MS,
     domain::{
         gate::{Cause, Code, Gate},
-        ids::{Plane, PoolId, Scope},
+        ids::{OrgId, Plane, PoolId, Scope},
         scopes::Scopes,
         window::{Millis, Window},
     },
@@ -163,6 +163,8 @@ pub struct Block {
 /// Why calls of an org are denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Why {
+    /// What the org is called; `None` = as its id.
+    pub name: Option<OrgId>,
     /// Something is kept of the org.
     pub is_known: bool,
     /// Name of the plan in force; empty without one.

@@ -120,6 +120,7 @@ impl OrgState {
         over.truncate(DENIALS_OVER);
         let_through.truncate(DENIALS_OVER);
         Box::new(Why {
+            name: self.name(ctx.org),
             is_known: self.is_known(),
             plan: ctx.policy.plan.clone(),
             blocks: blocks.in_order(),

@@ -11,8 +11,8 @@
 //! are limits set meanwhile, `control` is what operators set over everything, `grants` what they add, `resets` what
 //! they let begin anew, `denials` are kept and explained, `forecast` says what runs out,
 //! `overview` is a line of a list,
-//! `exports` report to billing, `operators` inspect and forget, `events` keeps what happened, `watch` notices it, `webhook`
-//! says how far a webhook has it,
+//! `names` are what it is called, `exports` report to billing, `operators` inspect and forget, `events` keeps what happened,
+//! `watch` notices it, `webhook` says how far a webhook has it,
 //! `commits` hands it all to the store.
 
 mod admission;
@@ -23,6 +23,7 @@ mod denials;
 mod events;
 mod forecast;
 mod grants;
+mod names;
 mod once;
 mod operators;
 mod outbox;
@@ -71,6 +72,7 @@ use super::{
 use crate::bounds::Bounds;
 
 use events::EventLog;
+use names::Names;
 use outbox::Outbox;
 use tables::{Baseline, BaselineKey, Execution, Trial};
 
@@ -193,6 +195,7 @@ pub struct OrgState {
     used_compute: Vec<Scopes>,
     usage: KeptUsage,
     planes: PlaneDays,
+    names: Names,
     /// What the decision has charged that the running command settles, for what is remembered of it.
     charge_of_settled: Option<Box<Charge>>,
     /// Not announced yet.
@@ -255,6 +258,7 @@ impl OrgState {
             alerts: Alerts::load(&mut rows),
             usage: KeptUsage::load(&mut rows),
             planes: PlaneDays::load(&mut rows),
+            names: Names::load(&mut rows),
             journal,
             stored,
             ..Self::default()
@@ -268,7 +272,7 @@ impl OrgState {
     }
 
     /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
-    fn keepers(&mut self) -> [&mut dyn Keeper; 15] {
+    fn keepers(&mut self) -> [&mut dyn Keeper; 16] {
         [
             &mut self.book,
             &mut self.baselines,
@@ -285,6 +289,7 @@ impl OrgState {
             &mut self.alerts,
             &mut self.usage,
             &mut self.planes,
+            &mut self.names,
         ]
     }
 

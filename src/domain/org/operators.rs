@@ -49,21 +49,13 @@ impl OrgState {
         let billed_later = rows.remove(&RowKind::Outbox).unwrap_or(0);
         let Self { now, clocks, writes, .. } = *self;
         let outbox = std::mem::take(&mut self.outbox).kept_over_a_wipe();
+        let freed = self.names.row().map(|row| row.claimed(ctx.org).cloned().collect()).unwrap_or_default();
+        let names = self.names.kept_over_a_wipe(ctx.org, now);
         let (node, events) = (self.node.clone(), self.events.begun_again());
         let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
-        *self = Self {
-            now,
-            clocks,
-            writes,
-            outbox,
-            news,
-            node,
-            events,
-            wipe: existed,
-            changed: existed,
-            ..Self::default()
-        };
-        Purged { existed, rows, billed_later, at: now }
+        let (wipe, changed) = (existed, existed);
+        *self = Self { now, clocks, writes, outbox, names, news, node, events, wipe, changed, ..Self::default() };
+        Purged { existed, rows, billed_later, names: freed, at: now }
     }
 
     pub(in crate::domain) fn status(&mut self, scopes: &Scopes, known: Known, ctx: &Context<'_>) -> Box<Status> {
@@ -71,8 +63,9 @@ impl OrgState {
         self.forecast(&mut decision.limits, ctx);
         let (plan, frozen) = (ctx.policy.plan.clone(), self.frozen.is_some());
         let (is_known, lately) = (self.is_known(), self.denials.lately(self.now));
+        let name = self.name(ctx.org);
         let asks_provider = ctx.policy.balance.source == BalanceSource::Provider;
-        Box::new(Status { decision, frozen, plan, is_known, lately, asks_provider })
+        Box::new(Status { decision, frozen, plan, is_known, lately, asks_provider, name })
     }
 
     pub(in crate::domain) fn inspect(&mut self, ctx: &Context<'_>) -> Option<Box<Snapshot>> {
@@ -138,6 +131,7 @@ impl OrgState {
             trial_ended_at: self.trial.ended_at(),
             usage: self.usage.kept(),
             uncompleted: self.uncompleted,
+            names: self.names.row().cloned(),
         }
     }
 }

@@ -33,6 +33,7 @@ impl OrgState {
         let is_other = |row: &OverrideRow| row.subject != OverrideSubject::Freeze && !row.subject.is_reset();
         let overridden = self.overrides.in_force().any(is_other);
         Overview {
+            name: self.name(ctx.org),
             plan: ctx.policy.plan.clone(),
             frozen: self.frozen.is_some(),
             blocked,

@@ -60,9 +60,7 @@ impl fmt::Display for OrgError {
             Self::NoReset(why) => why.text(),
             Self::BudgetVersion { current } => return other_version(f, "budget", *current),
             Self::PoolVersion { current } => return other_version(f, "pool", *current),
-            Self::AccountInOtherPool { index } => {
-                return write!(f, "accounts[{index}] is in another pool of this org; take it out of that one first");
-            }
+            Self::AccountInOtherPool { index } => return in_other_pool(f, *index),
             Self::RequestIdReused => "request_id was used before with another body; use a new one",
             Self::ReservationNotFound => "no such reservation, or it was settled more than a day ago",
             Self::ReservationSettled(Settlement::Committed) => "the reservation is already committed",
@@ -78,6 +76,9 @@ impl fmt::Display for OrgError {
             Self::OtherIdentity => "identity is not the one that the session was started with",
             Self::PoolUnknown => "this org has no such pool; configure it first",
             Self::AccountUnknown => "the pool has no such account",
+            Self::OrgUnknown => ORG_UNKNOWN,
+            Self::TooManyNames { most } => return too_many_names(f, *most),
+            Self::BeingPurged => BEING_PURGED,
         };
         f.write_str(text)
     }
@@ -104,8 +105,16 @@ const SESSION_REPLACED: &str = "the session has ended and its session_id was use
 const GRANT_UNKNOWN: &str =
     "no grant of this org has this number, or it ended long ago: ListOverrides shows the numbers";
 
+const ORG_UNKNOWN: &str = "nothing is kept of this org, so there is nothing to rename";
+
+const BEING_PURGED: &str = "the org was purged and its names are not free yet: PurgeOrg once more frees them";
+
 const LIMIT_UNKNOWN: &str = "there is no limit of this name: GetOrg lists those of the org and of its scopes. An amount makes one, but for \
      balance, account and account/minute, and not in account/... and pool/...";
+
+fn in_other_pool(f: &mut fmt::Formatter<'_>, index: usize) -> fmt::Result {
+    write!(f, "accounts[{index}] is in another pool of this org; take it out of that one first")
+}
 
 fn other_version(f: &mut fmt::Formatter<'_>, what: &str, current: u64) -> fmt::Result {
     write!(f, "the {what} has version {current}, not expected_version; read it again")
@@ -158,6 +167,14 @@ fn at_most(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, boun
 
 fn too_many_held(f: &mut fmt::Formatter<'_>, most: u32) -> fmt::Result {
     at_most(f, most, "open reservations per org", Bound::reservations_per_org)
+}
+
+fn too_many_names(f: &mut fmt::Formatter<'_>, most: usize) -> fmt::Result {
+    write!(
+        f,
+        "an org has at most {most} former names, and all of them lead to it for as long as it is there: rename it to \
+         one of them"
+    )
 }
 
 fn no_memory(f: &mut fmt::Formatter<'_>, most: impl fmt::Display, what: &str, bound: Bound) -> fmt::Result {

@@ -1,10 +1,12 @@
 //! One org as a line of a list.
 
-use crate::domain::{decision::LimitView, window::Millis};
+use crate::domain::{decision::LimitView, ids::OrgId, window::Millis};
 
 /// How an org stands, without what it keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
+    /// What the org is called; `None` = as its id.
+    pub name: Option<OrgId>,
     /// Name of the plan in force; empty without one.
     pub plan: String,
     /// An operator froze it.

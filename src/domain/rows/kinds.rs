@@ -3,8 +3,9 @@
 
 use super::{
     BaselineRow, BudgetRow, CounterRow, DisputedRow, EventsDeliveredRow, ExecutionRow, Head, IdPageRow, JournalRow,
-    OverrideRow, OverrideSubject, PlaneDayRow, PlaneOfRow, PoolRow, RequestIdRow, ReservationRow, SessionRow,
-    SettledRow, SliceRow, TimerRow, TrialEndedRow, UpstreamAccountRow, UsageDayRow, UsageKeptRow, UsageMonthRow,
+    LeadsToRow, NamesRow, OverrideRow, OverrideSubject, PlaneDayRow, PlaneOfRow, PoolRow, RequestIdRow, ReservationRow,
+    SessionRow, SettledRow, SliceRow, TimerRow, TrialEndedRow, UpstreamAccountRow, UsageDayRow, UsageKeptRow,
+    UsageMonthRow,
 };
 use crate::domain::{
     alerts::{AlertRow, Subject},
@@ -150,6 +151,10 @@ kinds! {
     UsageKept(UsageKeptRow) in usage_kept;
     /// What an operator has set over everything else.
     Override(OverrideRow) { scope: Scope, subject: OverrideSubject } in overrides;
+    /// The org that this id is another name of; at most one row, and no others beside it.
+    LeadsTo(LeadsToRow) in leads_to;
+    /// What the org is called where it was renamed; at most one row.
+    Names(NamesRow) in names;
     /// How far a webhook has the log of events; at most one row.
     EventsDelivered(EventsDeliveredRow) in events_delivered;
 }

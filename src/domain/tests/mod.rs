@@ -22,6 +22,7 @@ mod kept_ids;
 mod late;
 mod leases;
 mod model;
+mod names;
 mod outbox;
 mod overrides;
 mod overview;

@@ -11,7 +11,7 @@ use tracing::Instrument;
 use super::{Answering, Serving};
 use crate::{
     auth::Principal,
-    domain::{shard::Epoch, trace::Traceparent},
+    domain::{ids::OrgId, shard::Epoch, trace::Traceparent},
     error::ServiceError,
     peer::{self, Owns},
     rpc::{
@@ -39,7 +39,7 @@ pub(super) fn unknown_caller(why: &str) -> Error {
 /// What no front would say: nodes of different versions do not understand each other.
 fn own_error(code: Code, reason: &str, message: String) -> Error {
     let details = status::details(code, reason, &message);
-    Error { code: code as i32, reason: reason.to_owned(), message, details }
+    Error { code: code as i32, reason: reason.to_owned(), message, details, leads_to: String::new() }
 }
 
 /// A call whose rpc is to be found.
@@ -152,7 +152,8 @@ impl OfCall {
             Orgs::Each(orgs) => orgs.into_iter().try_for_each(|org| owns.owns(org, epoch))?,
         }
         let trace = call.traceparent.as_deref().and_then(Traceparent::parse);
-        Ok(rpc::serve_forwarded::<R>(&service, caller, left, trace, request).await?.message()?)
+        let said = OrgId::parse("said", &call.said).ok();
+        Ok(rpc::serve_forwarded::<R>(&service, caller, left, (trace, said), request).await?.message()?)
     }
 }
 

@@ -48,6 +48,7 @@ fn forward(rpc: &'static str, request: &impl Message, caller: &Arc<Principal>) -
         within: Duration::from_secs(2),
         epoch: None,
         caller: caller.clone(),
+        said: None,
         traceparent: None,
     }
 }

@@ -13,8 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use super::{AGAIN, Outgoing, Page, Position, Reader, number};
 use crate::{
     cluster::table::Owner,
-    domain::{ids::OrgId, rows::Head, window::Millis},
+    domain::{ids::OrgId, window::Millis},
+    error::ServiceError,
     rpc::Answer,
+    service::{ListedOrg, OrgPage},
     wire::{
         admin::v1::{self as admin, watch_events_response::What},
         answers,
@@ -45,6 +47,8 @@ struct Known {
 /// One org that is being read.
 struct Org {
     org: OrgId,
+    /// How the caller may name it.
+    said: OrgId,
     last_at: Millis,
     /// `None` = nothing was read of it.
     position: Option<Position>,
@@ -70,7 +74,7 @@ struct Scan {
     began_at: Millis,
     /// The last that was listed.
     behind: Option<OrgId>,
-    listed: IntoIter<(OrgId, Head)>,
+    listed: IntoIter<ListedOrg>,
     is_last: bool,
     reading: Option<Org>,
     /// Why the first org that cannot be read cannot be; the others go on.
@@ -166,16 +170,16 @@ impl Following {
             self.scan = Some(scan);
             return Ok(());
         }
-        if let Some((org, head)) = scan.listed.next() {
-            scan.reading = self.to_read(org, &head);
+        if let Some(listed) = scan.listed.next() {
+            scan.reading = self.to_read(listed);
         } else if scan.is_last {
             self.over(&scan);
             return Ok(());
         } else {
             match self.reader.service.list(scan.behind.as_ref(), ORGS, &self.reader.call()).await {
-                Ok(orgs) => {
-                    scan.is_last = orgs.len() < ORGS;
-                    scan.behind = orgs.last().map(|(org, _)| org.clone()).or(scan.behind);
+                Ok(OrgPage { orgs, next }) => {
+                    scan.is_last = next.is_none();
+                    scan.behind = next;
                     scan.listed = orgs.into_iter();
                 }
                 Err(error) => {
@@ -190,24 +194,28 @@ impl Following {
     }
 
     /// Whether the org may have anything new.
-    fn to_read(&self, org: OrgId, head: &Head) -> Option<Org> {
-        if !self.reader.caller.orgs().covers(org.as_str()) {
-            return None;
-        }
+    fn to_read(&self, listed: ListedOrg) -> Option<Org> {
+        let said = listed.reached_as(&self.reader.caller)?;
+        let ListedOrg { org, head, .. } = listed;
         let known = self.known.get(&org);
         let is_quiet = match known {
             Some(known) => known.is_settled && known.last_at == head.last_at,
             None => head.last_at < self.from,
         };
         let position = known.map(|known| known.position);
-        (!is_quiet).then_some(Org { org, last_at: head.last_at, position })
+        (!is_quiet).then_some(Org { org, said, last_at: head.last_at, position })
     }
 
     /// A page of it. Answers what is left of it, or why it cannot be read now.
     async fn read(&mut self, mut org: Org, began_at: Millis) -> Answer<Result<Option<Org>, String>> {
         let after = org.position.map_or(0, |position| position.after());
         let since = org.position.is_none().then_some(self.from);
-        let page = match self.reader.page(&org.org, after, since).await? {
+        let page = match self.reader.page(&org.org, Some(&org.said), after, since).await {
+            // It became another name of an org since it was listed.
+            Err(ServiceError::LeadsTo(_)) => return Ok(Ok(None)),
+            page => page?,
+        };
+        let page = match page {
             Page::Read(page) => page,
             Page::Trouble(why) => return Ok(Err(format!("{}: {why}", org.org))),
         };

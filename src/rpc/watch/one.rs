@@ -39,6 +39,7 @@ enum Begin {
 struct Following {
     reader: Reader,
     org: OrgId,
+    said: Option<OrgId>,
     begin: Begin,
     out: Outgoing,
     wake: watch::Receiver<u64>,
@@ -48,7 +49,7 @@ struct Following {
 
 pub(super) fn follow(
     reader: Reader,
-    org: OrgId,
+    (org, said): (OrgId, Option<OrgId>),
     after: Option<Position>,
     since: Option<Millis>,
 ) -> impl Stream<Item = Answer<admin::WatchEventsResponse>> + Send + 'static {
@@ -59,7 +60,7 @@ pub(super) fn follow(
     };
     // Before the first page is read, so that nothing is missed behind it.
     let wake = reader.service.orgs().watch_events(&org);
-    let following = Following { reader, org, begin, out: Outgoing::new(), wake, read_at: Instant::now() };
+    let following = Following { reader, org, said, begin, out: Outgoing::new(), wake, read_at: Instant::now() };
     stream::try_unfold((following, true), |(mut following, is_first)| async move {
         let next = following.next(is_first).await?;
         Ok(Some((next, (following, false))))
@@ -126,7 +127,7 @@ impl Following {
             // No event has a greater number: the page says which is the newest.
             Begin::Now => (i64::MAX.unsigned_abs(), None),
         };
-        let page = match self.reader.page(&self.org, after, since).await? {
+        let page = match self.reader.page(&self.org, self.said.as_ref(), after, since).await? {
             Page::Read(page) => page,
             Page::Trouble(why) => {
                 if self.out.is_troubled(why) {

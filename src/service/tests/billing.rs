@@ -294,8 +294,8 @@ async fn an_org_that_is_always_exempt_asks_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_asks_once_for_all_of_an_org() {
     let node = node(metered(100)).await;
-    let asks = (0..50).map(|_| Arc::new(acquire())).collect();
-    let decided = node.service.decide(&org("acme"), asks, &call()).await;
+    let mut asks = (0..50).map(|_| Arc::new(acquire())).collect();
+    let decided = node.service.decide(&org("acme"), &mut asks, &call()).await;
     assert!(decided.iter().all(|decision| decision.as_ref().unwrap().allowed));
     assert_eq!(asked(&node), 1);
     assert_eq!(decided.last().unwrap().as_ref().unwrap().limits[0].used, 50, "charged once each, in order");

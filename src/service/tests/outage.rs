@@ -193,12 +193,12 @@ async fn a_peek_of_a_batch_does_not_wait_for_its_neighbours_disk() {
     let hold = Acquire { reserve: spend, ..acquire() };
     let asks = [peek, acquire(), hold].map(|acquire| Ask { org: org("acme"), acquire: acquire.into() });
     node.store.hold();
-    for (name, group) in Service::grouped(asks) {
+    for (name, mut group) in Service::grouped(asks) {
         if !group.positions.contains(&0) {
             continue;
         }
         let call = call();
-        let decided = node.service.decide(&name, group.asks, &call);
+        let decided = node.service.decide(&name, &mut group.asks, &call);
         let decided = tokio::time::timeout(Duration::from_secs(1), decided).await.expect("no commit is awaited");
         assert!(decided.into_iter().all(|decision| decision.is_ok_and(|decision| decision.allowed)));
     }

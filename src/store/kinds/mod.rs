@@ -30,7 +30,9 @@ mod head;
 mod id_page;
 mod journal;
 mod key;
+mod leads_to;
 mod long_journal;
+mod names;
 mod outbox;
 mod outcomes;
 mod overrides;
@@ -250,6 +252,8 @@ kinds! {
         PlaneOf = 0x36 "plane_of" in plane_of { id };
         UsageKept = 0x35 "usage_kept" in usage_kept;
         Override = 0x2d "override" in overrides { scope, subject };
+        LeadsTo = 0x37 "leads_to" in leads_to;
+        Names = 0x38 "names" in names;
         EventsDelivered = 0x3a "events_delivered" in events_delivered;
     }
     journals {

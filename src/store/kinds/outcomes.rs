@@ -9,12 +9,12 @@ use super::{
 use crate::domain::{
     decision::{Hold, SessionGrant},
     gate::{Cause, FailOpen, Gate},
-    ids::{AccountId, Amounts, DecisionId, Meter},
+    ids::{AccountId, Amounts, DecisionId, Meter, OrgId},
     input::InputError,
     outcome::{
         AccountCleared, Admitted, Beaten, BudgetSet, Committed, Extended, Frozen, GivenBack, Granted, Outcome,
-        OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Reported, Resumed, SessionEnded,
-        Settled, Settlement, Started,
+        OutcomeReported, OverrideSet, Picked, PoolConfigured, Recorded, Refunded, Renamed, Reported, Resumed,
+        SessionEnded, Settled, Settlement, Started,
     },
     request::Rpc,
     scopes::Scopes,
@@ -52,12 +52,13 @@ pub(super) enum RpcV2 {
     Grant,
     RevokeGrant,
     ResetWindow,
+    RenameOrg,
 }
 
 mirror!(Rpc <=> RpcV2 {
     Acquire, Commit, Release, Extend, Resume, Record, ReportCumulative, Freeze, Unfreeze, UpdateBudget, ReplaceBudget,
     StartSession, Heartbeat, EndSession, ConfigurePool, Pick, ReportOutcome, ClearAccount, SetOverride, ClearOverride,
-    SetPlan, SetExemption, Refund, Grant, RevokeGrant, ResetWindow,
+    SetPlan, SetExemption, Refund, Grant, RevokeGrant, ResetWindow, RenameOrg,
 });
 
 #[derive(Serialize, Deserialize)]
@@ -137,6 +138,9 @@ pub(super) enum OutcomeV2 {
     },
     Granted {
         number: u64,
+    },
+    Renamed {
+        before: String,
     },
 }
 
@@ -290,6 +294,7 @@ impl From<&Outcome> for OutcomeV2 {
                 amounts: amounts.iter().map(GivenBackV2::from).collect(),
             },
             Outcome::Granted(Granted { number }) => Self::Granted { number: *number },
+            Outcome::Renamed(Renamed { before }) => Self::Renamed { before: before.to_string() },
         }
     }
 }
@@ -369,6 +374,7 @@ impl OutcomeV2 {
                 amounts: amounts.into_iter().map(GivenBack::try_from).collect::<Result<_, _>>()?,
             }),
             Self::Granted { number } => Outcome::Granted(Granted { number }),
+            Self::Renamed { before } => Outcome::Renamed(Renamed { before: OrgId::parse("before", &before)? }),
         })
     }
 }
@@ -387,6 +393,7 @@ pub(super) fn bytes_beyond_fixed(outcome: &Outcome) -> usize {
             scopes.text().len() + 24 + amounts.iter().map(|of| of.meter.as_str().len() + 24).sum::<usize>()
         }
         Outcome::Picked(Picked { account, fail_open, .. }) => account.as_str().len() + fail_open.len() * 6,
+        Outcome::Renamed(Renamed { before }) => before.as_str().len(),
         _ => 0,
     }
 }

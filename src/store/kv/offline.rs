@@ -15,6 +15,7 @@ mod clock;
 mod compact;
 mod kept_ids;
 mod moving;
+mod names;
 mod org;
 mod usage;
 
@@ -74,6 +75,8 @@ pub struct Report {
     pub mark: Option<ClockMark>,
     /// The first thousand, and how many more there are.
     pub findings: Vec<Finding>,
+    /// What an operator may want to complete: no damage. At most as many as findings are kept.
+    pub unfinished: Vec<Finding>,
     /// Findings beyond those that are kept.
     pub more_findings: u64,
     /// What the mark was before it was set.
@@ -131,6 +134,9 @@ impl fmt::Display for Report {
         }
         if let Some(Compacted { rows, before, after }) = self.compacted {
             writeln!(f, "compacted {rows} rows: {before} bytes before, {after} bytes now")?;
+        }
+        for unfinished in &self.unfinished {
+            writeln!(f, "{unfinished}")?;
         }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
@@ -316,6 +322,7 @@ fn check_orgs(engine: &Engine, report: &mut Report) -> Result<(), OfflineError> 
                     org::check(&org, &rows.rows, report);
                     kept_ids::check(engine, &org, &rows.rows, report)?;
                     usage::check(engine, &org, &rows.rows, report)?;
+                    names::check(engine, &org, &rows.rows, report)?;
                 }
                 Err(ReadError::Engine(fault)) => return Err(fault.into()),
                 Err(ReadError::Row(error)) => {

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("cell", include_str!("migrations/0004_cell.sql")),
     ("tokens", include_str!("migrations/0005_tokens.sql")),
     ("operate", include_str!("migrations/0006_operate.sql")),
+    ("names", include_str!("migrations/0007_names.sql")),
     ("webhook", include_str!("migrations/0008_webhook.sql")),
 ];
 

@@ -1,6 +1,6 @@
 //! Denials, and what lets a call through. Accounts are masked; times are milliseconds since the epoch.
 
-use super::{amounts, code, int, limits, scopes};
+use super::{amounts, code, int, limits, names::name, scopes};
 use crate::{
     bounds::SECOND_MS,
     domain::{
@@ -56,6 +56,7 @@ pub fn why(why: &Why, org: &OrgId) -> admin::WhyResponse {
         let_through: why.let_through.iter().map(denial).collect(),
         days: why.days.iter().map(day).collect(),
         at_ms: int(why.at),
+        name: name(why.name.as_ref()),
     }
 }
 

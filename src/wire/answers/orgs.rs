@@ -1,6 +1,6 @@
 //! Orgs as lines of a list.
 
-use super::{int, limit};
+use super::{int, limit, names::name};
 use crate::{
     bounds::NEAR_PERCENT,
     domain::{ids::OrgId, reply::Overview, rows::Head},
@@ -8,8 +8,10 @@ use crate::{
 };
 
 /// A line without numbers.
-pub fn summary((org, head): (OrgId, Head)) -> admin::OrgSummary {
+/// A row of the store, and what the org is called where that is not its id.
+pub fn summary(org: &OrgId, head: &Head, shown: Option<&OrgId>) -> admin::OrgSummary {
     admin::OrgSummary {
+        name: name(shown),
         org: org.to_string(),
         frozen: head.frozen.is_some(),
         sequence: int(head.seq),
@@ -37,6 +39,7 @@ pub fn overview(org: &OrgId, overview: &Overview, near_percent: u64) -> admin::O
     let fullest = overview.fullest.first();
     admin::OrgSummary {
         org: org.to_string(),
+        name: name(overview.name.as_ref()),
         frozen: overview.frozen,
         plan: overview.plan.clone(),
         states: states(overview).map(i32::from).collect(),

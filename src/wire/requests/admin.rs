@@ -29,13 +29,6 @@ pub fn unfreeze(request: &admin::UnfreezeRequest) -> Parsed<(OrgId, Unfreeze)> {
     Ok((org(&request.org)?, Unfreeze { idempotency }))
 }
 
-/// A purge forgets request ids as well, so the id only has to be well formed; repeating it is
-/// harmless.
-pub fn purge(request: &admin::PurgeOrgRequest) -> Parsed<(OrgId, RequestId)> {
-    let request_id = RequestId::parse("request_id", &request.request_id)?;
-    Ok((org(&request.org)?, request_id))
-}
-
 /// A replay happens once for every time it is asked for; the id only has to be well formed.
 pub fn replay_exports(request: &admin::ReplayExportsRequest) -> Parsed<(OrgId, ReplayOutbox)> {
     RequestId::parse("request_id", &request.request_id)?;

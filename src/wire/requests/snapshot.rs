@@ -1,6 +1,6 @@
 //! What is asked for a snapshot.
 
-use super::{Parsed, optional, org};
+use super::{Parsed, of_another_org, optional, org};
 use crate::{
     domain::{ids::OrgId, input::InputError, window::Millis},
     wire::admin::v1 as admin,
@@ -13,6 +13,8 @@ pub struct SnapshotAsk {
     pub org: Option<OrgId>,
     /// Only if the org fits into one answer.
     pub whole: bool,
+    /// The rows of the id itself, also where it is another name of an org.
+    pub by_id: bool,
     /// Where to go on; `None` = from the first.
     pub at: Option<SnapshotToken>,
 }
@@ -52,15 +54,23 @@ impl SnapshotClocks {
 pub fn snapshot(request: &admin::SnapshotRequest) -> Parsed<SnapshotAsk> {
     let one = optional(&request.org, org)?;
     let at = optional(&request.page_token, token)?;
-    if let (Some(one), Some(at)) = (&one, &at)
-        && (at.org != *one || at.within.is_none())
-    {
-        return Err(InputError::new("page_token", &request.page_token, "one of an answer about this org"));
+    if one.is_some() && at.as_ref().is_some_and(|at| at.within.is_none()) {
+        return Err(of_another_org(&request.page_token));
+    }
+    if request.by_id && one.is_none() {
+        return Err(InputError::new("by_id", request.by_id, "false, unless an org is named"));
     }
     if request.whole && (one.is_none() || at.is_some()) {
         return Err(InputError::new("whole", request.whole, "false, unless an org is named and begun"));
     }
-    Ok(SnapshotAsk { org: one, whole: request.whole, at })
+    Ok(SnapshotAsk { org: one, whole: request.whole, by_id: request.by_id, at })
+}
+
+impl SnapshotAsk {
+    /// Whether an earlier answer, if there was one, was about this org.
+    pub fn goes_on_in(&self, org: &OrgId) -> bool {
+        self.at.as_ref().is_none_or(|at| at.org == *org)
+    }
 }
 
 impl SnapshotToken {
@@ -94,7 +104,7 @@ mod tests {
     use super::*;
 
     fn asked(org: &str, page_token: &str, whole: bool) -> Parsed<SnapshotAsk> {
-        snapshot(&admin::SnapshotRequest { org: org.into(), page_token: page_token.into(), whole })
+        snapshot(&admin::SnapshotRequest { org: org.into(), page_token: page_token.into(), whole, by_id: false })
     }
 
     #[test]
@@ -114,10 +124,11 @@ mod tests {
 
     #[test]
     fn a_token_of_another_org_or_of_all_orgs_is_refused_where_one_is_named() {
-        for text in ["- 0 0 other 1 1", "- 0 0 acme"] {
-            assert_eq!(asked("acme", text, false).unwrap_err().field, "page_token", "{text}");
+        assert_eq!(asked("acme", "- 0 0 acme", false).unwrap_err().field, "page_token");
+        let acme = OrgId::parse("org", "acme").unwrap();
+        for (text, expected) in [("", true), ("- 0 0 acme 1 1", true), ("- 0 0 other 1 1", false)] {
+            assert_eq!(asked("acme", text, false).unwrap().goes_on_in(&acme), expected, "{text}");
         }
-        assert!(asked("acme", "- 0 0 acme 1 1", false).is_ok());
         for (org, token) in [("", ""), ("acme", "- 0 0 acme 1 1")] {
             assert_eq!(asked(org, token, true).unwrap_err().field, "whole");
         }

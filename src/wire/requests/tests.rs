@@ -408,6 +408,13 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         limit: "budget/bytes/rolling/11h".into(),
         reason: reason.clone(),
     };
+    let rename = admin::RenameOrgRequest {
+        org: org.clone(),
+        to: "acme-corp".into(),
+        request_id: request_id.clone(),
+        reason: reason.clone(),
+        claim_for: String::new(),
+    };
     let revoke = admin::RevokeGrantRequest { org, request_id, grant: 3, reason };
     vec![
         ("SetOverride", reflected(&set)),
@@ -423,6 +430,7 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         ("Grant", reflected(&until)),
         ("RevokeGrant", reflected(&revoke)),
         ("ResetWindow", reflected(&reset)),
+        ("RenameOrg", reflected(&rename)),
     ]
 }
 
@@ -466,6 +474,10 @@ fn fingerprint(rpc: &str, request: &DynamicMessage) -> Parsed<u64> {
         "Grant" => Some(grant(&read(&bytes))?.1.idempotency),
         "RevokeGrant" => Some(revoke_grant(&read(&bytes))?.1.idempotency),
         "ResetWindow" => Some(reset_window(&read(&bytes))?.1.idempotency),
+        "RenameOrg" => match rename(&read(&bytes))?.1 {
+            RenameAsk::Rename(rename) => Some(rename.idempotency),
+            RenameAsk::Claim(_) => None,
+        },
         "Heartbeat" => heartbeat(&read(&bytes))?.1.idempotency,
         "EndSession" => Some(end_session(&read(&bytes))?.1.idempotency),
         "ConfigurePool" => Some(configure_pool(&read(&bytes))?.1.idempotency),
@@ -619,7 +631,7 @@ fn every_rpc_with_an_id_is_tried_here() {
 }
 
 /// For ever: a node of the version beside this one has to find the same. In the order of [`requests`].
-const GOLDEN: [(&str, u64); 46] = [
+const GOLDEN: [(&str, u64); 47] = [
     ("Acquire", 0x7467_6602_0dfb_0c98),
     ("Acquire", 0x7467_6602_38d3_94c2),
     ("Commit", 0x7467_6602_56db_d98e),
@@ -666,6 +678,7 @@ const GOLDEN: [(&str, u64); 46] = [
     ("Grant", 0x7467_6602_668c_8b73),
     ("RevokeGrant", 0x7467_6602_d08d_ff36),
     ("ResetWindow", 0x7467_6602_4357_ef2e),
+    ("RenameOrg", 0x7467_6602_3550_baf6),
 ];
 
 #[test]

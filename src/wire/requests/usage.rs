@@ -44,6 +44,13 @@ pub struct UsageToken {
     pub within: Option<(Option<UsagePlace>, u64)>,
 }
 
+impl UsageAsk {
+    /// Whether an earlier answer, if there was one, was about this org.
+    pub fn goes_on_in(&self, org: &OrgId) -> bool {
+        self.at.as_ref().is_none_or(|at| at.org == *org)
+    }
+}
+
 /// The scope may be one of an upstream account or a pool, or one that scopes share.
 pub fn usage(request: &admin::UsageRequest, now: Millis) -> Parsed<UsageAsk> {
     let by_month = match admin::UsagePeriod::try_from(request.by) {
@@ -59,9 +66,6 @@ pub fn usage(request: &admin::UsageRequest, now: Millis) -> Parsed<UsageAsk> {
     }
     let org = optional(&request.org, org)?;
     let at = optional(&request.page_token, token)?;
-    if org.as_ref().is_some_and(|org| at.as_ref().is_some_and(|at| at.org != *org)) {
-        return Err(InputError::new("page_token", &request.page_token, "one of an answer about this org"));
-    }
     Ok(UsageAsk {
         org,
         by_month,

@@ -112,6 +112,11 @@ impl Model {
             | Command::Pick(_)
             | Command::ReportOutcome(_)
             | Command::ClearAccount(_) => unreachable!("these have a model of their own"),
+            Command::Rename(_)
+            | Command::ClaimName(_)
+            | Command::FreeName(_)
+            | Command::ForgetNames(_)
+            | Command::GetNames(_) => unreachable!("names change no amount"),
             Command::NoteDenials(_) => unreachable!("no history has orgs that cannot be read"),
             Command::TakeOutbox(_)
             | Command::SettleOutbox(_)

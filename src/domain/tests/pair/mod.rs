@@ -504,6 +504,7 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         Command::Grant(grant) => Some(&mut grant.idempotency),
         Command::RevokeGrant(revoke) => Some(&mut revoke.idempotency),
         Command::ResetWindow(reset) => Some(&mut reset.idempotency),
+        Command::Rename(rename) => Some(&mut rename.idempotency),
         Command::EndSession(end) => Some(&mut end.idempotency),
         Command::ConfigurePool(set) => Some(&mut set.idempotency),
         Command::ClearAccount(clear) => Some(&mut clear.idempotency),
@@ -512,6 +513,10 @@ fn repeated(mut command: Command, clash: bool) -> Command {
         Command::Heartbeat(beat) => beat.idempotency.as_mut(),
         Command::Resume(Resume { idempotency, .. }) => idempotency.as_mut(),
         Command::Purge(_)
+        | Command::ClaimName(_)
+        | Command::FreeName(_)
+        | Command::ForgetNames(_)
+        | Command::GetNames(_)
         | Command::GetStatus(_)
         | Command::Inspect(_)
         | Command::GetBudget(_)

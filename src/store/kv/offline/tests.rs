@@ -8,7 +8,7 @@ use crate::{
         lease::LeaseTime,
         ledger::HourSlice,
         outcome::{Entry, Outcome, Recorded},
-        rows::{Head, JournalRow, OrgWrite, RequestIdRow, RowKind, SliceRow, UsageKeptRow},
+        rows::{Head, JournalRow, LeadsToRow, NamesRow, OrgWrite, RequestIdRow, RowKind, SliceRow, UsageKeptRow},
     },
     ports::OrgStore,
     store::{
@@ -22,7 +22,8 @@ use crate::{
 fn sound() -> Vec<Row> {
     let long = JournalRow { seq: 6, at: T0, entries: vec![entry("long", T0, true, Outcome::Recorded(Recorded))] };
     let mut rows = rows();
-    rows.retain(|row| !matches!(row, Row::LongJournal(_)));
+    // What leads to an org is none itself.
+    rows.retain(|row| !matches!(row, Row::LongJournal(_) | Row::LeadsTo(_)));
     rows.push(Row::LongJournal(long));
     // What a scope has used, the org has.
     let slice = HourSlice { start: T0 - DAY_MS, total: u64::MAX, minutes: vec![], late: false };
@@ -64,6 +65,37 @@ async fn a_sound_store_is_clean_and_counted() {
     assert_eq!(report.rows["journal"], 4);
     assert_eq!(report.rows["meta"], 1);
     assert!(report.to_string().ends_with("clean\n"), "{report}");
+}
+
+#[tokio::test]
+async fn an_unfinished_renaming_is_told_as_what_it_is_and_is_no_damage() {
+    let head = || Row::Head(Head { journal_from: 1, ..Head::default() });
+    let leads = |to: &str| vec![head(), Row::LeadsTo(LeadsToRow { org: org(to), since: T0 })];
+    let names = NamesRow { name: org("corp"), former: vec![], purged_at: None };
+    let purged = NamesRow { purged_at: Some(T0), ..names.clone() };
+    let report = check(
+        &stored(vec![
+            write("acme", vec![head(), Row::Names(names)]),
+            write("corp", leads("acme")),
+            write("left", leads("acme")),
+            write("gone", vec![head(), Row::Names(purged)]),
+        ])
+        .await,
+    );
+    assert!(report.is_clean(), "{report}");
+    let unfinished: Vec<_> = report.unfinished.iter().map(ToString::to_string).collect();
+    let [purge, renaming] = &unfinished[..] else { panic!("{unfinished:?}") };
+    assert!(renaming.starts_with("left: it leads to org acme, which does not know of this name"), "{renaming}");
+    assert!(purge.starts_with("gone: it was purged"), "{purge}");
+    assert!(report.to_string().contains("RenameOrg of acme to left completes it"), "{report}");
+}
+
+#[tokio::test]
+async fn a_name_with_rows_of_its_own_is_damage() {
+    let leads = LeadsToRow { org: org("other"), since: T0 };
+    let damage = write("acme", vec![Row::LeadsTo(leads)]);
+    let found = findings_after(damage).await;
+    assert_eq!(found, ["it is a name of org other, and has rows of its own"]);
 }
 
 #[tokio::test]
