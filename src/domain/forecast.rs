@@ -33,6 +33,12 @@ impl Pace {
         now.saturating_sub(Self::period(window)) / MINUTE_MS * MINUTE_MS
     }
 
+    /// What is used in so much time.
+    fn adds(self, time: Millis) -> u64 {
+        let amount = u128::from(self.amount) * u128::from(time) / u128::from(self.over);
+        u64::try_from(amount).unwrap_or(u64::MAX)
+    }
+
     /// How long it takes to use so much; `None` = forever.
     fn takes(self, amount: u64) -> Option<Millis> {
         let product = u128::from(amount) * u128::from(self.over);
@@ -48,6 +54,8 @@ pub struct Outlook {
     pub taken: u64,
     /// The amount without its buffer.
     pub usable: u64,
+    /// The same without grants that last until they are spent: what leaves the window above it makes no room.
+    pub without: u64,
     /// What is added.
     pub pace: Pace,
     /// When the window ends, or as far as a rolling one is followed; [`Millis::MAX`] = it never
@@ -63,12 +71,14 @@ impl Outlook {
         if self.taken >= self.usable {
             return None;
         }
-        let (mut taken, mut from) = (self.taken, now);
+        let (mut taken, mut usable, mut from) = (self.taken, self.usable, now);
         for (until, leaves) in leaving.take_while(|(at, _)| *at < self.ends_at).chain([(self.ends_at, 0)]) {
-            let at = now.saturating_add(self.pace.takes(self.usable.saturating_sub(taken))?).max(from);
+            let at = now.saturating_add(self.pace.takes(usable.saturating_sub(taken))?).max(from);
             if at < until {
                 return Some(at);
             }
+            let over = taken.saturating_add(self.pace.adds(until.saturating_sub(now))).saturating_sub(self.without);
+            usable = usable.saturating_sub(over.min(leaves));
             taken = taken.saturating_sub(leaves);
             from = from.max(until);
         }
@@ -106,14 +116,20 @@ mod tests {
             let expected = (NOW + 1..ends_at).find(|at| taken_at(*at) >= usable);
             let expected = expected.filter(|_| taken_at(NOW) < usable && amount > 0);
             let outlook =
-                Outlook { taken: used + reserved, usable, pace: Pace { amount, over }, ends_at };
+                Outlook { taken: used + reserved, usable, without: usable, pace: Pace { amount, over }, ends_at };
             prop_assert_eq!(outlook.runs_out_at(slices.iter().copied(), NOW), expected);
         }
     }
 
     #[test]
     fn without_a_pace_nothing_runs_out_and_no_number_overflows() {
-        let outlook = |amount, over| Outlook { taken: 0, usable: 1, pace: Pace { amount, over }, ends_at: Millis::MAX };
+        let outlook = |amount, over| Outlook {
+            taken: 0,
+            usable: 1,
+            without: 1,
+            pace: Pace { amount, over },
+            ends_at: Millis::MAX,
+        };
         assert_eq!(outlook(0, HOUR_MS).runs_out_at([].into_iter(), 5), None);
         assert_eq!(outlook(1, HOUR_MS).runs_out_at([].into_iter(), 5), Some(5 + HOUR_MS));
         let far = Outlook { usable: u64::MAX, ..outlook(1, u64::MAX) };

@@ -116,6 +116,8 @@ pub struct Limit {
     pub carries: bool,
     /// What of its running window counts; `None` = all of it.
     pub counts_from: Option<CountsFrom>,
+    /// Grants that last until they are spent add to the amount, by what is used over it.
+    pub until_spent: bool,
 }
 
 /// From when on usage counts against a limit whose window was reset.
@@ -184,6 +186,7 @@ impl Limit {
             shadow: false,
             carries: false,
             counts_from: None,
+            until_spent: false,
         }
     }
 
@@ -248,6 +251,11 @@ impl Limit {
         self.label.window
     }
 
+    /// What of its amount may be used.
+    pub fn usable(&self) -> u64 {
+        self.amount.unwrap_or(u64::MAX).saturating_sub(self.buffer)
+    }
+
     /// Whether its window keeps a counter of its own instead of being a sum of slices.
     pub fn is_counted(&self) -> bool {
         self.carries || self.window().is_counted()
@@ -263,10 +271,11 @@ impl Limit {
         (!self.is_budget(), self.meter(), self.window())
     }
 
-    /// Whether `asked` more fits. What is pre-counted has to leave the buffer; where nothing is asked,
-    /// something has to be left.
-    pub fn admits(&self, used: u64, reserved: u64, asked: u64) -> bool {
+    /// Whether `asked` more fits, with `more` on top of the amount. What is pre-counted has to leave the buffer; where
+    /// nothing is asked, something has to be left.
+    pub fn admits(&self, more: u64, used: u64, reserved: u64, asked: u64) -> bool {
         let Some(amount) = self.amount else { return true };
+        let amount = amount.saturating_add(more);
         let taken = used.saturating_add(reserved);
         match asked {
             0 => taken < amount,

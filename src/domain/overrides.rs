@@ -9,6 +9,8 @@
 //! An override ends at an instant of service time, as a window does: whether the node was up meanwhile makes no
 //! difference, so it is no lease. What has ended stays with its version until another one needs the room.
 
+mod spent;
+
 use std::sync::Arc;
 
 use super::{
@@ -32,6 +34,8 @@ pub(super) struct Overrides {
     in_force: usize,
     /// When the next of them ends by itself.
     next_end: Option<Millis>,
+    /// One of them is a grant that lasts until it is spent.
+    until_spent: bool,
     /// The policy of the plan that was set.
     plan: Option<OtherPlan>,
 }
@@ -58,6 +62,8 @@ impl Overrides {
     fn changed(&mut self) {
         self.in_force = self.in_force().count();
         self.next_end = self.in_force().filter_map(|row| row.until).min();
+        let until_spent = self.in_force().any(|row| row.setting.is_until_spent());
+        self.until_spent = until_spent;
         self.plan = None;
     }
 
@@ -191,6 +197,8 @@ impl Overrides {
         let label = limit.label.clone();
         let origin = self.add_granted(scope, label.name(), (&mut limit.amount, limit.shadow), label.origin);
         *limit = limit.clone().with_origin(origin);
+        // What is over such a limit goes on into its next window, and would be paid for twice.
+        limit.until_spent = !limit.carries && self.adds_until_spent(scope, limit.name(), (limit.amount, limit.shadow));
     }
 
     /// Leaves out what of the running window does not count any more.
@@ -226,7 +234,8 @@ impl Overrides {
         let mut origin = origin;
         for row in grants {
             origin.granted = origin.granted.saturating_add(row.setting.extra());
-            origin.granted_until = origin.granted_until.into_iter().chain(row.until).min();
+            let until = row.until.filter(|_| !row.setting.is_until_spent());
+            origin.granted_until = origin.granted_until.into_iter().chain(until).min();
         }
         *amount = amount.saturating_add(origin.granted).min(AMOUNT_MAX.max(*amount));
         origin
@@ -269,6 +278,8 @@ impl Overrides {
         let OrgPolicy { rate, sessions, balance, .. } = policy;
         let org = Scope::of_org();
         rate.origin = self.add_granted(org, RATE, (&mut rate.amount, rate.shadow), rate.origin);
+        let is_spared = rate.exempt == Exemption::Always;
+        rate.until_spent = !is_spared && self.adds_until_spent(org, RATE, (rate.amount, rate.shadow));
         sessions.origin = self.add_granted(org, SESSIONS, (&mut sessions.max, sessions.shadow), sessions.origin);
         if let BalanceSource::Included { limit, .. } = &mut balance.source {
             self.add_grants(org, limit);
@@ -291,7 +302,12 @@ impl Setting {
             Self::Amount(amount) => (Some(*amount), false),
             Self::Unlimited => (None, shadow),
             Self::Shadow => (amount, true),
-            Self::Plan(_) | Self::Exempt(_) | Self::Ends | Self::Extra(_) | Self::CountsFrom { .. } => (amount, shadow),
+            Self::Plan(_)
+            | Self::Exempt(_)
+            | Self::Ends
+            | Self::Extra(_)
+            | Self::UntilSpent { .. }
+            | Self::CountsFrom { .. } => (amount, shadow),
         }
     }
 

@@ -165,7 +165,7 @@ impl Book {
     ) -> (Standing, bool) {
         let own = self.standing(scope, limit, now);
         let shared = self.standing(others, limit, now);
-        match self.basis(scope, others, limit, now) {
+        let (standing, is_shared) = match self.basis(scope, others, limit, now) {
             Basis::Own => (own, false),
             Basis::OwnAndHeld => {
                 let held = self.held_in(scope, others, limit.meter());
@@ -178,7 +178,20 @@ impl Book {
                 let reserved = own.reserved.saturating_add(shared.reserved);
                 (Standing { used, carried, reserved, ..own }, true)
             }
-        }
+        };
+        (self.with_spending(scope, limit, standing), is_shared)
+    }
+
+    /// Whether the ledger of others has a part in what counts against a limit.
+    pub(in crate::domain) fn is_judged_with_others(
+        &self,
+        policy: &OrgPolicy,
+        scope: &Scope,
+        limit: &Limit,
+        now: Millis,
+    ) -> bool {
+        let others = self.others_of(policy, scope);
+        others.is_some_and(|others| self.basis(scope, &others, limit, now) != Basis::Own)
     }
 
     /// The same where others may share a ledger.

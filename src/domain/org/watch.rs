@@ -101,7 +101,7 @@ impl OrgState {
         for scope in scopes.charged() {
             for limit in ctx.policy.limits_of(scope).iter().filter(|limit| limit.meter() == meter) {
                 let standing = self.book.standing(scope, limit, self.now);
-                let view = LimitView::of(limit, scope, standing.used, standing.reserved);
+                let view = LimitView::of(limit, scope, standing.used, standing.reserved).with(standing.spending);
                 self.watch_limits(std::slice::from_ref(&view), ctx);
             }
         }
@@ -203,14 +203,16 @@ impl OrgState {
             return match backstop {
                 Some(rate) => {
                     let label = self.rate_label(&ctx.policy.rate);
-                    self.step(&row.scope, &label, (rate.count, ctx.policy.rate.amount.unwrap_or(u64::MAX)), ctx);
+                    let amount = self.rate_spending(ctx).over_amount(ctx.policy.rate.amount);
+                    self.step(&row.scope, &label, (rate.count, amount.unwrap_or(u64::MAX)), ctx);
                 }
                 // Nothing limits it any more.
                 None => self.alerts.remove(&row.scope, &row.subject),
             };
         };
         let standing = self.book.standing(&row.scope, &limit, self.now);
-        let usable = limit.amount.map_or(u64::MAX, |amount| amount.saturating_sub(limit.buffer));
+        let amount = standing.spending.over_amount(limit.amount);
+        let usable = amount.map_or(u64::MAX, |amount| amount.saturating_sub(limit.buffer));
         self.step(&row.scope, &limit.label.clone(), (standing.used, usable), ctx);
     }
 

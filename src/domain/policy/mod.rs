@@ -65,6 +65,8 @@ pub struct RateLimit {
     pub shadow: bool,
     /// Where the amount comes from.
     pub origin: Origin,
+    /// Grants that last until they are spent add to the amount, by what is counted over it.
+    pub until_spent: bool,
 }
 
 impl Default for RateLimit {
@@ -77,6 +79,7 @@ impl Default for RateLimit {
             exempt: Exemption::Never,
             shadow: false,
             origin: Origin::default(),
+            until_spent: false,
         }
     }
 }
@@ -212,6 +215,15 @@ impl OrgPolicy {
             return limits;
         }
         self.prefix_of(scope).map_or(&NONE, |(_, limits)| limits)
+    }
+
+    /// The limit of the book that is called so: one of the scope, or what the plan of the org includes.
+    pub(super) fn limit_named(&self, scope: &Scope, name: &str) -> Option<&Limit> {
+        let included = match &self.balance.source {
+            BalanceSource::Included { limit, .. } => Some(limit).filter(|_| scope.is_org()),
+            BalanceSource::None | BalanceSource::NotIncluded | BalanceSource::Provider => None,
+        };
+        self.limits_of(scope).iter().chain(included).find(|limit| limit.name() == name)
     }
 
     /// What the scope begins with, where its limits are those of a pattern and not of its full name.
