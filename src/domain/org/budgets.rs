@@ -58,6 +58,7 @@ impl OrgState {
                 }
                 new.version += 1;
                 org.budgets.put(new.clone(), max);
+                org.limits_changed = true;
             }
             org.operated(set.rpc().name(), changes(&old, &new), ctx);
             Ok(BudgetSet)

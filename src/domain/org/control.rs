@@ -61,7 +61,7 @@ impl OrgState {
 
     /// From `since` on other limits are in force: what carries goes on by them.
     pub(super) fn overrides_changed(&mut self, since: Millis, ctx: &Context<'_>) {
-        self.changed = true;
+        (self.changed, self.limits_changed) = (true, true);
         self.budgets.all_limits_changed();
         let policy = self.in_force_at(since, ctx);
         self.book.settle_windows(&policy, since, self.now);

@@ -191,6 +191,8 @@ pub struct OrgState {
     alerts: Alerts,
     /// At the load, and not looked into yet.
     drift_found: Option<u64>,
+    /// Since it was last checked which limits are not used up any more.
+    limits_changed: bool,
     /// Where sessions have used compute since their limits were looked into.
     used_compute: Vec<Scopes>,
     usage: KeptUsage,
@@ -295,6 +297,10 @@ impl OrgState {
         let policy = self.advance(ctx);
         let reply = command.carry_out(self, &Context { policy: &policy, ..*ctx }, ctx);
         self.spend(self.now, ctx);
+        if self.limits_changed {
+            let policy = self.policy_at(self.now, ctx);
+            self.announce_freed(&Context { policy: &policy, ..*ctx });
+        }
         reply
     }
 

@@ -49,7 +49,7 @@ impl OrgState {
             let record = RateRecord::at(self.rate, &policy.rate, self.now);
             self.rate = Some(RateRecord { count: 0, ..record });
             self.mark_spending(self.now);
-            self.changed = true;
+            (self.changed, self.limits_changed) = (true, true);
             return Ok(record.count);
         }
         let limit = policy.limit_named(&reset.scope, reset.limit.as_str());
