@@ -92,22 +92,27 @@ impl Overrides {
 
     /// Whether there is room for one more: where `max` are kept, one that has ended gives way.
     pub(super) fn has_room(&self, max: usize) -> bool {
-        self.rows.len() < max || self.rows().any(|row| !row.is_in_force())
+        let last = self.last_grant();
+        self.kept(last) < max || self.rows().any(|row| gives_way(row, last))
     }
 
     pub(super) fn put(&mut self, row: OverrideRow, max: usize) {
         let key = (row.scope.clone(), row.subject.clone());
-        if self.rows.len() >= max && self.rows.get(&key).is_none() {
-            // The number of the last grant is known for as long as there is another row to give way.
-            let last = self.last_grant();
-            let is_last = |row: &OverrideRow| row.subject.grant().is_some_and(|number| number == last);
-            let ended = self.rows().filter(|row| !row.is_in_force());
-            let first = ended.min_by_key(|row| (is_last(row), row.ended_at));
-            let first = first.map(|row| (row.scope.clone(), row.subject.clone()));
-            first.map(|first| self.rows.remove(&first));
+        let last = self.last_grant().max(row.subject.grant().unwrap_or(0));
+        while self.rows.get(&key).is_none() && self.kept(last) >= max {
+            let first = self.rows().filter(|row| gives_way(row, last)).min_by_key(|row| row.ended_at);
+            let Some(first) = first.map(|first| (first.scope.clone(), first.subject.clone())) else { break };
+            self.rows.remove(&first);
         }
         self.rows.put(key, row);
         self.changed();
+    }
+
+    /// How many are kept, without the last grant where it has ended: that one stays beside them for its number, which no
+    /// other grant may have.
+    fn kept(&self, last: u64) -> usize {
+        let is_number = |row: &OverrideRow| !row.is_in_force() && row.subject.grant() == Some(last);
+        self.rows.len().saturating_sub(self.rows().filter(|row| is_number(row)).count())
     }
 
     /// The number of the last grant; 0 = there was none.
@@ -233,8 +238,14 @@ impl Overrides {
         let grants = self.in_force().filter(is_of).filter(|row| row.subject.limit_name() == Some(name));
         let mut origin = origin;
         for row in grants {
-            origin.granted = origin.granted.saturating_add(row.setting.extra());
+            let extra = row.setting.extra();
+            origin.granted = origin.granted.saturating_add(extra);
             let until = row.until.filter(|_| !row.setting.is_until_spent());
+            origin.granted_ends = match (until, origin.granted_until) {
+                (Some(until), Some(first)) if until == first => origin.granted_ends.saturating_add(extra),
+                (Some(until), first) if first.is_none_or(|first| until < first) => extra,
+                _ => origin.granted_ends,
+            };
             origin.granted_until = origin.granted_until.into_iter().chain(until).min();
         }
         *amount = amount.saturating_add(origin.granted).min(AMOUNT_MAX.max(*amount));
@@ -250,13 +261,13 @@ impl Overrides {
                 }
                 (subject, _) if subject.is_rate() => {
                     let rate = &mut policy.rate;
+                    rate.origin = row.origin(rate.amount);
                     (rate.amount, rate.shadow) = row.setting.over(rate.amount, rate.shadow);
-                    rate.origin = row.origin();
                 }
                 (subject, _) if subject.is_sessions() => {
                     let sessions = &mut policy.sessions;
+                    sessions.origin = row.origin(sessions.max);
                     (sessions.max, sessions.shadow) = row.setting.over(sessions.max, sessions.shadow);
-                    sessions.origin = row.origin();
                 }
                 (subject, _) if subject.is_balance() => {
                     if let BalanceSource::Included { limit, overage } = &mut policy.balance.source {
@@ -288,11 +299,16 @@ impl Overrides {
     }
 }
 
+/// Whether one makes room for another, where this is the number of the last grant.
+fn gives_way(row: &OverrideRow, last: u64) -> bool {
+    !row.is_in_force() && row.subject.grant() != Some(last)
+}
+
 /// A limit that there is by an override alone.
 fn added(row: &OverrideRow) -> Option<Limit> {
     let Setting::Amount(amount) = row.setting else { return None };
     let (meter, window) = Limit::named_so(row.subject.as_str())?;
-    Some(Limit::new(meter, window, Some(amount)).with_origin(row.origin()))
+    Some(Limit::new(meter, window, Some(amount)).with_origin(row.origin(None)))
 }
 
 impl Setting {
@@ -318,13 +334,16 @@ impl Setting {
 }
 
 impl OverrideRow {
-    fn origin(&self) -> Origin {
-        Origin { until: self.until, ..Origin::of(LimitSource::Override) }
+    /// Of a limit that has this amount without it.
+    fn origin(&self, without: Option<u64>) -> Origin {
+        let then = self.until.map(|_| without.unwrap_or(u64::MAX));
+        Origin { until: self.until, then, ..Origin::of(LimitSource::Override) }
     }
 
     fn sets(&self, limit: &mut Limit) {
+        let origin = self.origin(limit.amount);
         (limit.amount, limit.shadow) = self.setting.over(limit.amount, limit.shadow);
-        *limit = limit.clone().with_origin(self.origin());
+        *limit = limit.clone().with_origin(origin);
     }
 }
 

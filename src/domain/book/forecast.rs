@@ -40,12 +40,13 @@ impl Book {
             None => ends_at.unwrap_or(Millis::MAX),
         };
         let outlook = Outlook { taken, usable, without: limit.usable(), pace, ends_at };
+        let changes = limit.label.origin.changes(amount).map(|(at, then)| (at, then.saturating_sub(limit.buffer)));
         if window.trailing().is_none() {
-            return outlook.runs_out_at(std::iter::empty(), now);
+            return outlook.runs_out_at(std::iter::empty(), changes, now);
         }
         let mut leaving: Vec<_> = ledgers().flat_map(|ledger| counted_leaving(ledger, limit, now)).collect();
         leaving.sort_unstable_by_key(|(at, _)| *at);
-        outlook.runs_out_at(leaving.into_iter(), now)
+        outlook.runs_out_at(leaving.into_iter(), changes, now)
     }
 
     fn ledger(&self, scope: &Scope, limit: &Limit) -> Option<&Ledger> {

@@ -44,7 +44,7 @@ impl OrgState {
         let amount = rate.amount?;
         let usable = amount.saturating_add(self.rate_spending(ctx).more());
         let outlook = Outlook { taken: record.count, usable, without: amount, pace, ends_at: record.window_end() };
-        outlook.runs_out_at(std::iter::empty(), self.now)
+        outlook.runs_out_at(std::iter::empty(), rate.origin.changes(amount), self.now)
     }
 }
 
