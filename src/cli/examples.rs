@@ -130,6 +130,7 @@ const EXAMPLES: [(&str, &[&str]); 71] = [
         &[
             "tollgate org grant acme daily '$5' --for 1h --reason 'ticket 4711'",
             "tollgate org grant acme quota/executions 100 --scope workspace/a --this-window",
+            "tollgate org grant acme daily '$50' --until-spent    # on any day",
         ],
     ),
     ("org reset", &["tollgate org reset acme daily --reason 'billed by mistake'    # used becomes 0"]),

@@ -216,6 +216,7 @@ fn backstop(mut section: Section<'_>) -> RateLimit {
         exempt: default.exempt,
         shadow: default.shadow,
         origin: default.origin,
+        until_spent: default.until_spent,
     }
 }
 

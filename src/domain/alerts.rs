@@ -27,7 +27,7 @@ use super::{
 use crate::bounds::{ALERTS_PER_ORG, DENIAL_SPELL_MS, SPELL_WRITTEN_MS};
 
 pub use level::Level;
-pub(super) use level::{Step, has_ended, steps};
+pub(super) use level::{Step, freed, has_ended, steps};
 pub use subject::Subject;
 
 /// What was announced of one subject.
@@ -114,6 +114,13 @@ impl Alerts {
                 known.until.is_some_and(|until| until <= now) || Level::kept(known.level, taken, usable) != known.level
             }
         }
+    }
+
+    /// Limits that were announced as used up.
+    pub(super) fn used_up(&self) -> Vec<AlertRow> {
+        let of_scopes = self.limits.iter().flat_map(|(scope, limits)| limits.iter().map(move |limit| (scope, limit)));
+        let used_up = of_scopes.filter(|(_, (_, known))| known.level >= Level::Exhausted);
+        used_up.filter_map(|(scope, (name, _))| self.get(scope, &Subject::Limit(name.clone())).cloned()).collect()
     }
 
     /// Counts one more of a spell. Answers the row that is to be written: of a new spell, and of one that was not

@@ -14,6 +14,7 @@ mod page;
 mod past;
 mod refund;
 mod settle;
+mod spending;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +37,7 @@ use expired::Expired;
 use fold::Ledgers;
 use page::{Page, Tally};
 
-pub(super) use page::Standing;
+pub(super) use {page::Standing, spending::Spent};
 
 type LedgerKey = (Scope, Meter);
 
@@ -54,6 +55,8 @@ pub(super) struct Book {
     expired: Expired,
     /// Slices of sessions that are open, and what of each is booked, not given back, when it expires.
     prepaid: BTreeMap<DecisionId, u64>,
+    /// Limits with grants that last until they are spent.
+    spending: Vec<spending::Granted>,
 }
 
 impl Default for Book {
@@ -66,6 +69,7 @@ impl Default for Book {
             expiries: BTreeSet::new(),
             expired: Expired::default(),
             prepaid: BTreeMap::new(),
+            spending: Vec::new(),
         }
     }
 }
@@ -149,7 +153,8 @@ impl Book {
     /// What counts against any limit of `scope` at `now`, whether it is in force or not.
     pub(super) fn standing(&mut self, scope: &Scope, limit: &Limit, now: Millis) -> Standing {
         let tally = self.known_page_mut(scope).and_then(|page| page.known_tally_mut(limit.meter()));
-        tally.map_or_else(|| Standing::unused(limit.window(), now), |tally| tally.standing(limit, now))
+        let standing = tally.map_or_else(|| Standing::unused(limit.window(), now), |tally| tally.standing(limit, now));
+        self.with_spending(scope, limit, standing)
     }
 
     /// What the slices have from the one on that begins at `slice`.
@@ -315,9 +320,9 @@ impl Book {
         Some(row.expires_at)
     }
 
-    /// The next reservation whose time is up.
-    pub(super) fn next_expired(&self, now: LeaseTime) -> Option<DecisionId> {
-        self.expiries.first().filter(|(at, _)| *at <= now).map(|(_, id)| *id)
+    /// The next reservation whose time is up, and since when.
+    pub(super) fn next_expired(&self, now: LeaseTime) -> Option<(LeaseTime, DecisionId)> {
+        self.expiries.first().filter(|(at, _)| *at <= now).copied()
     }
 
     pub(super) fn next_expiry(&self) -> Option<LeaseTime> {

@@ -10,6 +10,7 @@ use super::{
     limit::{Label, Limit},
     promise::Promise,
     scopes::Scopes,
+    spending::Spending,
     window::Millis,
 };
 
@@ -43,6 +44,8 @@ pub struct LimitView {
     /// When nothing is left if the org goes on as it did lately; `None` = not in the running window, nothing is left
     /// now, or the answer is none that forecasts.
     pub runs_out_at: Option<Millis>,
+    /// How grants stand that last until they are spent, where there are any; the amount is with them.
+    pub spending: Spending,
 }
 
 impl LimitView {
@@ -62,7 +65,14 @@ impl LimitView {
             blocked: 0,
             stale: false,
             runs_out_at: None,
+            spending: Spending::default(),
         }
+    }
+
+    /// The same, with grants that last until they are spent.
+    #[must_use]
+    pub fn with(self, spending: Spending) -> Self {
+        Self { amount: spending.over_amount(self.amount), spending, ..self }
     }
 
     /// As the API shows it: `rate`, `budget/hourly`, `quota/executions`.

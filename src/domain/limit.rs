@@ -52,18 +52,35 @@ pub struct Origin {
     pub source: LimitSource,
     /// When that ends by itself, by service time; `None` = it does not.
     pub until: Option<Millis>,
+    /// The amount from then on, without grants; `None` = it does not end, or that is not known.
+    pub then: Option<u64>,
     /// What grants add to that, in the unit of the meter.
     pub granted: u64,
     /// When the next of them ends by itself; `None` = none does.
     pub granted_until: Option<Millis>,
+    /// What of `granted` ends then.
+    pub granted_ends: u64,
     /// From when on usage counts, where an operator has reset the window that runs; `None` = all of it does.
     pub counts_from: Option<Millis>,
 }
 
 impl Origin {
+    /// When an amount that comes from there changes by itself, the first change first, and to what.
+    pub fn changes(self, amount: u64) -> impl Iterator<Item = (Millis, u64)> {
+        let ends = self.until.zip(self.then);
+        let after = move |at: Millis| {
+            let set = ends.filter(|(end, _)| *end <= at).map(|(_, then)| then.saturating_add(self.granted));
+            let ended = if self.granted_until.is_some_and(|end| end <= at) { self.granted_ends } else { 0 };
+            (at, set.unwrap_or(amount).saturating_sub(ended))
+        };
+        let mut at: [Option<Millis>; 2] = [ends.map(|(end, _)| end), self.granted_until];
+        at.sort_unstable();
+        at.into_iter().flatten().map(after)
+    }
+
     /// Of what does not end by itself.
     pub const fn of(source: LimitSource) -> Self {
-        Self { source, until: None, granted: 0, granted_until: None, counts_from: None }
+        Self { source, until: None, then: None, granted: 0, granted_until: None, granted_ends: 0, counts_from: None }
     }
 }
 
@@ -116,6 +133,8 @@ pub struct Limit {
     pub carries: bool,
     /// What of its running window counts; `None` = all of it.
     pub counts_from: Option<CountsFrom>,
+    /// Grants that last until they are spent add to the amount, by what is used over it.
+    pub until_spent: bool,
 }
 
 /// From when on usage counts against a limit whose window was reset.
@@ -184,6 +203,7 @@ impl Limit {
             shadow: false,
             carries: false,
             counts_from: None,
+            until_spent: false,
         }
     }
 
@@ -248,6 +268,11 @@ impl Limit {
         self.label.window
     }
 
+    /// What of its amount may be used.
+    pub fn usable(&self) -> u64 {
+        self.amount.unwrap_or(u64::MAX).saturating_sub(self.buffer)
+    }
+
     /// Whether its window keeps a counter of its own instead of being a sum of slices.
     pub fn is_counted(&self) -> bool {
         self.carries || self.window().is_counted()
@@ -263,10 +288,11 @@ impl Limit {
         (!self.is_budget(), self.meter(), self.window())
     }
 
-    /// Whether `asked` more fits. What is pre-counted has to leave the buffer; where nothing is asked,
-    /// something has to be left.
-    pub fn admits(&self, used: u64, reserved: u64, asked: u64) -> bool {
+    /// Whether `asked` more fits, with `more` on top of the amount. What is pre-counted has to leave the buffer; where
+    /// nothing is asked, something has to be left.
+    pub fn admits(&self, more: u64, used: u64, reserved: u64, asked: u64) -> bool {
         let Some(amount) = self.amount else { return true };
+        let amount = amount.saturating_add(more);
         let taken = used.saturating_add(reserved);
         match asked {
             0 => taken < amount,

@@ -49,6 +49,7 @@ pub mod scopes;
 pub mod service_time;
 mod sessions;
 pub mod shard;
+pub mod spending;
 mod table;
 pub mod tenure;
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! An override ends at an instant of service time, as a window does: whether the node was up meanwhile makes no
 //! difference, so it is no lease. What has ended stays with its version until another one needs the room.
 
+mod spent;
+
 use std::sync::Arc;
 
 use super::{
@@ -32,6 +34,8 @@ pub(super) struct Overrides {
     in_force: usize,
     /// When the next of them ends by itself.
     next_end: Option<Millis>,
+    /// One of them is a grant that lasts until it is spent.
+    until_spent: bool,
     /// The policy of the plan that was set.
     plan: Option<OtherPlan>,
 }
@@ -58,6 +62,8 @@ impl Overrides {
     fn changed(&mut self) {
         self.in_force = self.in_force().count();
         self.next_end = self.in_force().filter_map(|row| row.until).min();
+        let until_spent = self.in_force().any(|row| row.setting.is_until_spent());
+        self.until_spent = until_spent;
         self.plan = None;
     }
 
@@ -86,22 +92,27 @@ impl Overrides {
 
     /// Whether there is room for one more: where `max` are kept, one that has ended gives way.
     pub(super) fn has_room(&self, max: usize) -> bool {
-        self.rows.len() < max || self.rows().any(|row| !row.is_in_force())
+        let last = self.last_grant();
+        self.kept(last) < max || self.rows().any(|row| gives_way(row, last))
     }
 
     pub(super) fn put(&mut self, row: OverrideRow, max: usize) {
         let key = (row.scope.clone(), row.subject.clone());
-        if self.rows.len() >= max && self.rows.get(&key).is_none() {
-            // The number of the last grant is known for as long as there is another row to give way.
-            let last = self.last_grant();
-            let is_last = |row: &OverrideRow| row.subject.grant().is_some_and(|number| number == last);
-            let ended = self.rows().filter(|row| !row.is_in_force());
-            let first = ended.min_by_key(|row| (is_last(row), row.ended_at));
-            let first = first.map(|row| (row.scope.clone(), row.subject.clone()));
-            first.map(|first| self.rows.remove(&first));
+        let last = self.last_grant().max(row.subject.grant().unwrap_or(0));
+        while self.rows.get(&key).is_none() && self.kept(last) >= max {
+            let first = self.rows().filter(|row| gives_way(row, last)).min_by_key(|row| row.ended_at);
+            let Some(first) = first.map(|first| (first.scope.clone(), first.subject.clone())) else { break };
+            self.rows.remove(&first);
         }
         self.rows.put(key, row);
         self.changed();
+    }
+
+    /// How many are kept, without the last grant where it has ended: that one stays beside them for its number, which no
+    /// other grant may have.
+    fn kept(&self, last: u64) -> usize {
+        let is_number = |row: &OverrideRow| !row.is_in_force() && row.subject.grant() == Some(last);
+        self.rows.len().saturating_sub(self.rows().filter(|row| is_number(row)).count())
     }
 
     /// The number of the last grant; 0 = there was none.
@@ -191,6 +202,8 @@ impl Overrides {
         let label = limit.label.clone();
         let origin = self.add_granted(scope, label.name(), (&mut limit.amount, limit.shadow), label.origin);
         *limit = limit.clone().with_origin(origin);
+        // What is over such a limit goes on into its next window, and would be paid for twice.
+        limit.until_spent = !limit.carries && self.adds_until_spent(scope, limit.name(), (limit.amount, limit.shadow));
     }
 
     /// Leaves out what of the running window does not count any more.
@@ -225,8 +238,15 @@ impl Overrides {
         let grants = self.in_force().filter(is_of).filter(|row| row.subject.limit_name() == Some(name));
         let mut origin = origin;
         for row in grants {
-            origin.granted = origin.granted.saturating_add(row.setting.extra());
-            origin.granted_until = origin.granted_until.into_iter().chain(row.until).min();
+            let extra = row.setting.extra();
+            origin.granted = origin.granted.saturating_add(extra);
+            let until = row.until.filter(|_| !row.setting.is_until_spent());
+            origin.granted_ends = match (until, origin.granted_until) {
+                (Some(until), Some(first)) if until == first => origin.granted_ends.saturating_add(extra),
+                (Some(until), first) if first.is_none_or(|first| until < first) => extra,
+                _ => origin.granted_ends,
+            };
+            origin.granted_until = origin.granted_until.into_iter().chain(until).min();
         }
         *amount = amount.saturating_add(origin.granted).min(AMOUNT_MAX.max(*amount));
         origin
@@ -241,13 +261,13 @@ impl Overrides {
                 }
                 (subject, _) if subject.is_rate() => {
                     let rate = &mut policy.rate;
+                    rate.origin = row.origin(rate.amount);
                     (rate.amount, rate.shadow) = row.setting.over(rate.amount, rate.shadow);
-                    rate.origin = row.origin();
                 }
                 (subject, _) if subject.is_sessions() => {
                     let sessions = &mut policy.sessions;
+                    sessions.origin = row.origin(sessions.max);
                     (sessions.max, sessions.shadow) = row.setting.over(sessions.max, sessions.shadow);
-                    sessions.origin = row.origin();
                 }
                 (subject, _) if subject.is_balance() => {
                     if let BalanceSource::Included { limit, overage } = &mut policy.balance.source {
@@ -269,6 +289,8 @@ impl Overrides {
         let OrgPolicy { rate, sessions, balance, .. } = policy;
         let org = Scope::of_org();
         rate.origin = self.add_granted(org, RATE, (&mut rate.amount, rate.shadow), rate.origin);
+        let is_spared = rate.exempt == Exemption::Always;
+        rate.until_spent = !is_spared && self.adds_until_spent(org, RATE, (rate.amount, rate.shadow));
         sessions.origin = self.add_granted(org, SESSIONS, (&mut sessions.max, sessions.shadow), sessions.origin);
         if let BalanceSource::Included { limit, .. } = &mut balance.source {
             self.add_grants(org, limit);
@@ -277,11 +299,16 @@ impl Overrides {
     }
 }
 
+/// Whether one makes room for another, where this is the number of the last grant.
+fn gives_way(row: &OverrideRow, last: u64) -> bool {
+    !row.is_in_force() && row.subject.grant() != Some(last)
+}
+
 /// A limit that there is by an override alone.
 fn added(row: &OverrideRow) -> Option<Limit> {
     let Setting::Amount(amount) = row.setting else { return None };
     let (meter, window) = Limit::named_so(row.subject.as_str())?;
-    Some(Limit::new(meter, window, Some(amount)).with_origin(row.origin()))
+    Some(Limit::new(meter, window, Some(amount)).with_origin(row.origin(None)))
 }
 
 impl Setting {
@@ -291,7 +318,12 @@ impl Setting {
             Self::Amount(amount) => (Some(*amount), false),
             Self::Unlimited => (None, shadow),
             Self::Shadow => (amount, true),
-            Self::Plan(_) | Self::Exempt(_) | Self::Ends | Self::Extra(_) | Self::CountsFrom { .. } => (amount, shadow),
+            Self::Plan(_)
+            | Self::Exempt(_)
+            | Self::Ends
+            | Self::Extra(_)
+            | Self::UntilSpent { .. }
+            | Self::CountsFrom { .. } => (amount, shadow),
         }
     }
 
@@ -302,13 +334,16 @@ impl Setting {
 }
 
 impl OverrideRow {
-    fn origin(&self) -> Origin {
-        Origin { until: self.until, ..Origin::of(LimitSource::Override) }
+    /// Of a limit that has this amount without it.
+    fn origin(&self, without: Option<u64>) -> Origin {
+        let then = self.until.map(|_| without.unwrap_or(u64::MAX));
+        Origin { until: self.until, then, ..Origin::of(LimitSource::Override) }
     }
 
     fn sets(&self, limit: &mut Limit) {
+        let origin = self.origin(limit.amount);
         (limit.amount, limit.shadow) = self.setting.over(limit.amount, limit.shadow);
-        *limit = limit.clone().with_origin(self.origin());
+        *limit = limit.clone().with_origin(origin);
     }
 }
 

@@ -34,6 +34,7 @@ use super::{
     limit::Label,
     policy::{Exemption, OnIndeterminate, OrgPolicy},
     rate::RateRecord,
+    spending::Spending,
     window::{Millis, Window, iso},
     words,
 };
@@ -67,6 +68,8 @@ pub(super) struct OrgFacts<'a> {
     pub(super) exhausted_pool: Option<&'a Denial>,
     pub(super) rate: RateRecord,
     pub(super) rate_label: &'a Arc<Label>,
+    /// Grants on top of the backstop that last until they are spent.
+    pub(super) rate_spending: Spending,
     /// Sessions that run.
     pub(super) sessions: u64,
     /// A limit of the org or of the scope is stored and cannot be understood.
@@ -230,12 +233,14 @@ impl<'a> Run<'a> {
         let (rate, record) = (&self.facts.policy.rate, org.rate);
         let denied_by = self.reports.denial().map(|(gate, _)| gate);
         let blocks = self.counts() && denied_by.is_some_and(Gate::is_blocking);
+        let used = record.count.saturating_add(u64::from(charged));
+        let spending = org.rate_spending.at(rate.amount.unwrap_or(u64::MAX), used);
         Some(LimitView {
             label: org.rate_label.clone(),
             scope: Scope::org(),
-            amount: rate.amount,
+            amount: spending.over_amount(rate.amount),
             buffer: 0,
-            used: record.count.saturating_add(u64::from(charged)),
+            used,
             carried: 0,
             reserved: 0,
             resets_at: Some(record.window_end()),
@@ -243,6 +248,7 @@ impl<'a> Run<'a> {
             shadow: rate.shadow,
             stale: false,
             runs_out_at: None,
+            spending,
             blocked: record.blocked.saturating_add(u64::from(blocks)),
         })
     }
@@ -283,8 +289,11 @@ fn rate(run: &mut Run<'_>) -> Result<Verdict, Need> {
     let Some(amount) = rate.amount.filter(|_| is_enforced) else {
         return Ok(Verdict::Skipped);
     };
-    let over = run.facts.org.as_ref().ok().map(|org| org.rate).filter(|record| record.count >= amount);
-    let Some(record) = over else { return Ok(run.passed()) };
+    let Ok(OrgFacts { rate: record, rate_spending, .. }) = run.facts.org else { return Ok(run.passed()) };
+    let amount = amount.saturating_add(rate_spending.more());
+    if record.count < amount {
+        return Ok(run.passed());
+    }
     // Resolved only here, where it matters.
     if rate.exempt == Exemption::IfPaying && run.facts.ask.exempt.ok_or(Need::Exemption)? {
         return Ok(Verdict::Passed);

@@ -226,6 +226,12 @@ pub enum NoGrant {
     Shadow,
     /// No window of it ends by itself.
     NoWindow,
+    /// It counts what runs at once, of which nothing is spent.
+    Concurrent,
+    /// What is over it is carried into its next window.
+    Carries,
+    /// It is judged by usage that other scopes share with its own.
+    Shared,
 }
 
 impl NoGrant {
@@ -236,6 +242,18 @@ impl NoGrant {
             Self::Shadow => "nothing is granted on top of this limit: it is in shadow and never denies",
             Self::NoWindow => {
                 "this limit has no window that ends, so nothing is granted for one: give the grant for_ms or until_ms"
+            }
+            Self::Concurrent => {
+                "this limit counts the sessions that run, so nothing granted on top of it is ever spent: give the grant \
+                 for_ms or until_ms instead of until_spent"
+            }
+            Self::Carries => {
+                "usage over this limit is carried into its next window (overrun = \"carry\") and would be paid for twice: \
+                 give the grant for_ms or until_ms instead of until_spent"
+            }
+            Self::Shared => {
+                "this scope is counted together with others (GetStatus names them in folded), which would spend its grant: \
+                 give the grant for_ms or until_ms instead of until_spent"
             }
         }
     }

@@ -141,6 +141,9 @@ fn limit(view: &LimitView, now: Millis) -> v1::Limit {
         granted_until_ms: int(view.label.origin.granted_until.unwrap_or(0)),
         runs_out_at_ms: int(view.runs_out_at.unwrap_or(0)),
         runs_out_in_ms: until(view.runs_out_at, now),
+        granted_until_spent: int(view.spending.granted),
+        granted_spent: int(view.spending.spent),
+        granted_left: int(view.spending.left()),
     }
 }
 

@@ -112,6 +112,9 @@ limit! {
     23 counts_from_ms: int64 i64;
     24 runs_out_at_ms: int64 i64;
     25 runs_out_in_ms: int64 i64;
+    26 granted_until_spent: int64 i64;
+    27 granted_spent: int64 i64;
+    28 granted_left: int64 i64;
 }
 
 impl Limit {

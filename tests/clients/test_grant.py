@@ -87,6 +87,65 @@ class ForAWhile(NodeCase):
                          [("Grant", "ticket 4711"), ("RevokeGrant", "by mistake")])
 
 
+class UntilSpent(NodeCase):
+    """Over kill -9 and the end of days: what is spent is in the commit of what has spent it."""
+
+    def started(self):
+        clock = self.clock(minute=10)
+        node = self.node(clock=clock, config="""
+[plans.p]
+spend = { calendar_day = "$50" }
+[defaults]
+plan = "p"
+""")
+        return clock, node, self.plane(node)
+
+    def view(self, plane):
+        view = limit(plane.gate.GetStatus(org="acme"), "quota/spend/calendar/day")
+        return [value / DOLLAR for value in (view.used, view.amount, view.granted_spent, view.granted_left)]
+
+    def test_usage_over_the_limit_spends_it_over_kills_and_days(self):
+        """R-CTRL-7"""
+        clock, node, plane = self.started()
+        record = lambda amount, name: plane.gate.Record(org="acme", usage=spend(amount * DOLLAR), request_id=name)
+        code = lambda: code_name(plane.gate.Acquire(org="acme"))
+        record(45, "a")
+        named = {"org": "acme", "limit": "quota/spend/calendar/day", "amount": 20 * DOLLAR, "until_spent": True}
+        answer = plane.admin.Grant(**named, request_id="g", reason="ticket 4711")
+        self.assertEqual((answer.current.until_ms, answer.current.amount, answer.current.spent), (0, 20 * DOLLAR, 0))
+        self.assertTrue(answer.current.HasField("spent"))
+        record(8, "b")
+        self.assertEqual(self.view(plane), [53, 70, 3, 17])
+        node.kill()
+        plane = self.plane(node.start())
+        self.assertEqual(self.view(plane), [53, 70, 3, 17], "spent with the charge")
+        again = plane.admin.Grant(**named, request_id="g")
+        self.assertEqual((again.replayed, again.current.spent), (True, 3 * DOLLAR), "a retry grants nothing")
+        self.assertEqual(self.view(plane), [53, 70, 3, 17])
+        held = plane.gate.Acquire(org="acme", reserve=spend(17 * DOLLAR), request_id="h")
+        self.assertEqual((code(), self.view(plane)[2:]), ("QUOTA_EXCEEDED", [20, 0]))
+        node.kill()
+        plane = self.plane(node.start())
+        self.assertEqual(code(), "QUOTA_EXCEEDED", "a reservation holds it")
+        plane.gate.Release(org="acme", reservation_id=held.reservation_id, request_id="r")
+        self.assertEqual((code(), self.view(plane)), ("ALLOWED", [53, 70, 3, 17]))
+        plane.admin.Refund(org="acme", amounts=spend(DOLLAR), request_id="back")
+        self.assertEqual(self.view(plane), [52, 70, 2, 18])
+        node.kill()
+        clock.step(26 * HOUR)
+        plane = self.plane(node.start())
+        self.assertEqual(self.view(plane), [0, 68, 2, 18], "another day")
+        record(68, "c")
+        self.assertEqual((code(), self.view(plane)), ("QUOTA_EXCEEDED", [68, 50, 0, 0]), "it is spent")
+        node.kill()
+        plane = self.plane(node.start())
+        (ended,) = plane.admin.ListOverrides(org="acme", ended=True).overrides
+        self.assertEqual((ended.spent, ended.grant, ended.ended_at_ms > 0), (20 * DOLLAR, 1, True))
+        events = plane.admin.ListEvents(org="acme", kinds=["override_ended"]).events
+        self.assertEqual(len(events), 1, "announced once")
+        self.assertEqual(plane.admin.Audit(org="acme").drifted, 0)
+
+
 class Resets(NodeCase):
     """Over kill -9, with the usage that finance reads."""
 
@@ -134,6 +193,7 @@ class Grants(SharedNodeCase):
             ("LIMIT_NOT_GRANTABLE", "FAILED_PRECONDITION", {"limit": "rate"}),
             ("INVALID_FIELD", "INVALID_ARGUMENT", {"limit": "budget/daily", "for_ms": 0, "until_ms": 1}),
             ("INVALID_FIELD", "INVALID_ARGUMENT", {"limit": "budget/daily", "amount": 0}),
+            ("LIMIT_NOT_GRANTABLE", "FAILED_PRECONDITION", {"limit": "rate", "for_ms": 0, "until_spent": True}),
         ]:
             named = {"org": org, "amount": 5, "for_ms": HOUR_MS, "request_id": fresh(), **fields}
             refused = refusal(self.admin.Grant, **named)
@@ -156,6 +216,10 @@ class Grants(SharedNodeCase):
         listed = run("override", "list", org).stdout
         for word in ["budget/daily", "+$5.00 (grant 1)", "ticket 4711"]:
             self.assertIn(word, listed)
+        spent = run("grant", org, "daily", "20usd", "--until-spent")
+        self.assertIn("+$20.00 (grant 2, $0.00 spent, $20.00 left)", spent.stdout, spent.stderr)
+        self.assertIn("$20.00 left of $20.00 granted until spent", run("show", org).stdout)
+        run("revoke-grant", org, "2")
         revoked = run("revoke-grant", org, "1")
         self.assertIn("$30.00 (plan, $5.00 of it granted) → $25.00 (plan)", revoked.stdout, revoked.stderr)
 

@@ -14,7 +14,8 @@ use crate::domain::{
 };
 
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("lasts").required(true).args(["for", "until", "this_window"]))]
+#[command(group = clap::ArgGroup::new("lasts").required(true).multiple(true)
+    .args(["for", "until", "this_window", "until_spent"]))]
 pub(crate) struct GrantArgs {
     #[command(flatten)]
     pub write: OrgWriteArgs,
@@ -30,8 +31,11 @@ pub(crate) struct GrantArgs {
     #[command(flatten)]
     pub end: EndArgs,
     /// It ends with the window of the limit that runs now; of a rolling one, after its length
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["for", "until", "until_spent"])]
     pub this_window: bool,
+    /// It ends once usage over the limit has spent it, or before that at the time of --for or --until
+    #[arg(long)]
+    pub until_spent: bool,
     #[command(flatten)]
     pub why: WhyArgs,
 }
@@ -109,5 +113,9 @@ mod tests {
         for line in ["daily $5", "daily $5 --for 1h --this-window", "daily $5 --for 1h --until 2027-01-31"] {
             assert!(parse(line).is_err(), "{line}");
         }
+        assert!(parse("daily $5 --this-window --until-spent").is_err());
+        let bounded = parse("daily $5 --until-spent --for 1h").unwrap();
+        assert_eq!((bounded.until_spent, bounded.end.after), (true, Some(3_600_000)));
+        assert!(parse("daily $5 --until-spent").unwrap().until_spent);
     }
 }

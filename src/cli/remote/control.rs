@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     format::{amount, when},
-    limit_view::source_name,
+    limit_view::{source_name, until_spent},
     request_id::{named_in_doubt, org_and_request_id},
     scope_text,
 };
@@ -224,7 +224,8 @@ fn limit_text(limit: Option<&Limit>) -> String {
         0 => String::new(),
         granted => format!(", {} of it granted", amount(&limit.texts.meter, granted)),
     };
-    format!("{value} ({}{shadow}{granted})", source_name(limit))
+    let until_spent = until_spent(limit).map(|granted| format!(", {granted}")).unwrap_or_default();
+    format!("{value} ({}{shadow}{granted}{until_spent})", source_name(limit))
 }
 
 /// `$25.00 (plan) → $50.00 (override)`; a replay knows only what is in force now.
@@ -250,7 +251,9 @@ fn how_long(current: Option<&Override>, replayed: bool, now: Millis) -> Vec<(&'s
 
 fn ends(each: &Override, now: Millis) -> String {
     match (each.ended_at_ms, each.until_ms) {
+        (0, 0) if each.spent.is_some() => "once it is spent".to_owned(),
         (0, 0) => "when it is cleared".to_owned(),
+        (0, until) if each.spent.is_some() => format!("{}, or once it is spent", when(now, until)),
         (0, until) => when(now, until),
         (ended, _) => format!("ended {}", when(now, ended)),
     }
@@ -275,7 +278,10 @@ fn setting(each: &Override) -> String {
         "exemption" => if each.exempt { "always" } else { "never" }.to_owned(),
         "freeze" => "ends by itself".to_owned(),
         _ if each.setting() == OverrideSetting::Grant => {
-            format!("+{} (grant {})", amount(&each.meter, each.amount.unwrap_or(0)), each.grant)
+            let granted = each.amount.unwrap_or(0);
+            let left = |spent: i64| format!(", {} left", amount(&each.meter, granted.saturating_sub(spent)));
+            let spent = each.spent.map(|spent| format!(", {} spent{}", amount(&each.meter, spent), left(spent)));
+            format!("+{} (grant {}{})", amount(&each.meter, granted), each.grant, spent.unwrap_or_default())
         }
         _ if each.setting() == OverrideSetting::Unlimited => "unlimited".to_owned(),
         _ if each.setting() == OverrideSetting::Shadow => "only watched".to_owned(),

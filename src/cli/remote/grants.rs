@@ -31,10 +31,11 @@ pub(super) async fn grant(connection: &Connection, args: &GrantArgs, output: &mu
         request_id: request_id.clone(),
         limit: args.limit.to_string(),
         amount,
-        // Neither is the window that runs, which the command line wants to be said.
+        // Without all of these it is the window that runs, which the command line wants to be said.
         for_ms: after.unwrap_or(0),
         until_ms: until.unwrap_or(0),
         reason: why_text(&args.why),
+        until_spent: args.until_spent,
     };
     let answer = connection.wait(connection.admin().grant(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)

@@ -173,6 +173,13 @@ fn for_a_while(limit: &Limit, now: Millis) -> Option<String> {
     }
 }
 
+/// `$8.00 left of $20.00 granted until spent`.
+pub(super) fn until_spent(limit: &Limit) -> Option<String> {
+    let shown = |value: i64| amount(&limit.texts.meter, value);
+    let (granted, left) = (limit.granted_until_spent, limit.granted_left);
+    (granted != 0).then(|| format!("{} left of {} granted until spent", shown(left), shown(granted)))
+}
+
 fn remarks(limit: &Limit, now: Millis) -> String {
     notes(limit, now).join(", ")
 }
@@ -207,6 +214,7 @@ fn notes(limit: &Limit, now: Millis) -> Vec<String> {
         };
         notes.push(format!("{granted} granted{ends}"));
     }
+    notes.extend(until_spent(limit));
     if limit.carried != 0 {
         notes.push(format!("{} carried over", amount(&limit.texts.meter, limit.carried)));
     }
@@ -289,6 +297,8 @@ mod tests {
         assert_eq!(remarks(&Limit { source_until_ms: 3_600_000, ..set }, 0), "override ends in 1h");
         let granted = Limit { granted: 5, granted_until_ms: 3_600_000, ..limit("rate", 1, 2) };
         assert_eq!(remarks(&granted, 0), "5 granted, ends in 1h");
+        let until_spent = Limit { granted_until_spent: 20, granted_spent: 12, granted_left: 8, ..limit("rate", 1, 2) };
+        assert_eq!(remarks(&until_spent, 0), "8 left of 20 granted until spent");
         let of_plan = Limit { source: LimitSource::Plan.into(), ..limit("rate", 1, 2) };
         assert_eq!(remarks(&of_plan, 0), "");
         assert_eq!(remarks(&Limit { source_until_ms: 3_600_000, ..of_plan }, 0), "plan ends in 1h");

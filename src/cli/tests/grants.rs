@@ -24,7 +24,15 @@ fn raised() -> Limit {
 }
 
 pub(super) fn grant(request: &GrantRequest) -> GrantResponse {
-    let until_ms = NOW_MS + request.for_ms;
+    let until_ms = if request.for_ms == 0 { 0 } else { NOW_MS + request.for_ms };
+    if request.until_spent {
+        let spent = Override { spent: Some(1_500_000), until_ms, ..given(request.amount) };
+        let (granted_until_spent, granted_spent, granted_left) = (5_000_000, 1_500_000, 3_500_000);
+        let limit = daily(30_000_000, LimitSource::Plan, 0);
+        let after = Limit { granted_until_spent, granted_spent, granted_left, ..limit };
+        let before = Some(daily(25_000_000, LimitSource::Plan, 0));
+        return GrantResponse { current: Some(spent), before, after: Some(after), replayed: false };
+    }
     GrantResponse {
         current: Some(Override { until_ms, reason: request.reason.clone(), ..given(request.amount) }),
         before: Some(daily(25_000_000, LimitSource::Plan, 0)),
@@ -89,9 +97,31 @@ reason     ticket
     assert_eq!(ran.out, expected, "R-CTRL-5");
     let asked = json!({
         "org": "acme", "scope": "workspace/w1", "requestId": "r", "limit": "budget/daily", "amount": "5000000",
-        "forMs": "3600000", "untilMs": "0", "reason": "ticket",
+        "forMs": "3600000", "untilMs": "0", "reason": "ticket", "untilSpent": false,
     });
     assert_eq!(node.seen().asked, [asked]);
+}
+
+#[test]
+fn a_grant_that_lasts_until_it_is_spent_shows_what_is_spent_and_left() {
+    let node = Node::start();
+    let ran = node.ask(&["org", "grant", "acme", "daily", "5usd", "--until-spent", "--scope", "workspace/w1"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let expected = "\
+org        acme
+limit      budget/daily
+granted    +$5.00 (grant 3, $1.50 spent, $3.50 left)
+scope      workspace/w1
+amount     $25.00 (plan) → $30.00 (plan, $3.50 left of $5.00 granted until spent)
+used       $25.00
+remaining  $5.00
+ends       once it is spent
+version    4
+";
+    assert_eq!(ran.out, expected, "R-CTRL-7");
+    assert_eq!(node.seen().asked[0]["untilSpent"], true);
+    let bounded = node.ask(&["org", "grant", "acme", "daily", "5usd", "--until-spent", "--for", "1h"]);
+    assert!(bounded.out.contains("ends       2026-11-22T09:30:00Z (in 1h), or once it is spent\n"), "{}", bounded.out);
 }
 
 #[test]
@@ -115,6 +145,7 @@ fn what_cannot_be_granted_is_a_usage_error() {
         "org grant acme daily 0usd --for 1h",
         "org grant acme fortnightly 5usd --for 1h",
         "org grant acme daily 5usd --for 1h --this-window",
+        "org grant acme daily 5usd --until-spent --this-window",
         "org revoke-grant acme 0",
         "org revoke-grant acme daily",
     ] {

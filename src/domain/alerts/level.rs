@@ -89,6 +89,13 @@ pub(in crate::domain) fn steps(known: Level, has_ended: bool, taken: u64, usable
     (steps, after)
 }
 
+/// What stays announced of a limit that was used up, once an operator has changed it, or what is used of it, so that something
+/// is left; `None` = nothing is. That is announced at once: it does not go up and down by itself.
+pub(in crate::domain) fn freed(known: Level, taken: u64, usable: u64) -> Option<Level> {
+    let now = Level::of(taken, usable);
+    (known >= Level::Exhausted && now < Level::Exhausted).then_some(now)
+}
+
 /// A window has ended at `now`.
 pub(in crate::domain) fn has_ended(until: Option<Millis>, now: Millis) -> bool {
     until.is_some_and(|until| until <= now)

@@ -10,6 +10,7 @@ use crate::domain::{
     ledger::Ledger,
     limit::Limit,
     rows::ReservationRow,
+    spending::Spending,
     window::Millis,
 };
 
@@ -30,17 +31,26 @@ impl Book {
     ) -> Option<Millis> {
         let now = clocks.service;
         let amount = limit.amount?;
-        let usable = if asked == 0 { amount.checked_sub(1)? } else { amount.saturating_sub(limit.buffer) };
-        let free = u128::from(usable.checked_sub(asked)?);
-        let Standing { used, reserved, .. } = self.standing_among(scope, others, limit, now);
+        let usable = |more: u64| {
+            let amount = amount.saturating_add(more);
+            if asked == 0 { amount.checked_sub(1) } else { Some(amount.saturating_sub(limit.buffer)) }
+        };
+        let Standing { used, reserved, mut spending, .. } = self.standing_among(scope, others, limit, now);
+        // What is held may give back all that is granted.
+        usable(spending.granted)?.checked_sub(asked)?;
         let mut taken = u128::from(used) + u128::from(reserved);
-        if taken <= free {
+        let fits = |taken: u128, with: Spending| {
+            let free = usable(with.more()).and_then(|usable| usable.checked_sub(asked));
+            free.is_some_and(|free| taken <= u128::from(free))
+        };
+        if fits(taken, spending) {
             return Some(now);
         }
         let sources = others.map_or((scope, None), |others| self.sources(scope, others, limit, now));
         let used_in = self.used_of(sources, limit, now);
         let mut expiring = self.expiring(sources, (scope, others), limit.meter(), clocks).peekable();
         if limit.carries {
+            let free = u128::from(usable(0)?.checked_sub(asked)?);
             return Self::worked_off_at(expiring, limit, free, (used, reserved), clocks);
         }
         let mut leaving = self.leaving_of(sources, limit, used_in, clocks).peekable();
@@ -51,12 +61,15 @@ impl Book {
             };
             let (at, amount) = if hold_first {
                 let Expiry { at, given_back, .. } = expiring.next()?;
+                spending = spending.released(given_back);
                 (at, given_back)
             } else {
-                leaving.next()?
+                let (at, used) = leaving.next()?;
+                spending = spending.left_behind(used);
+                (at, used)
             };
             taken = taken.saturating_sub(u128::from(amount));
-            if taken <= free {
+            if fits(taken, spending) {
                 return Some(at);
             }
         }

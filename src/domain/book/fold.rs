@@ -71,7 +71,7 @@ impl Book {
         let (mut folds, mut late): (Vec<Fold>, Vec<(Scope, Meter)>) = Default::default();
         for (scope, meter) in meters.flat_map(|meter| scopes.iter().map(move |scope| (scope, meter))) {
             if !self.needs_room(policy, scope, meter) {
-                if self.is_shared() && self.tally(scope, meter).is_some_and(|tally| tally.ledger.late) {
+                if self.is_shared() && self.is_late(policy, scope, meter) {
                     late.push((scope.clone(), meter.clone()));
                 }
                 continue;
@@ -95,6 +95,15 @@ impl Book {
             }
         }
         Folded::new(folds, late)
+    }
+
+    /// Whether the ledger of a scope that needs no room was opened, or is opened now, while its scope may have used
+    /// something in that of others: a limit that is set at run time names a scope that had none of its own.
+    fn is_late(&self, policy: &OrgPolicy, scope: &Scope, meter: &Meter) -> bool {
+        if self.has_ledger(scope, meter) {
+            return self.tally(scope, meter).is_some_and(|tally| tally.ledger.late);
+        }
+        policy.pattern_of(scope).is_some_and(|(prefix, _)| self.has_ledger(&Scope::others_of(prefix), meter))
     }
 
     /// Upstream accounts and pools have the room that was found for them when they were configured.
@@ -165,7 +174,7 @@ impl Book {
     ) -> (Standing, bool) {
         let own = self.standing(scope, limit, now);
         let shared = self.standing(others, limit, now);
-        match self.basis(scope, others, limit, now) {
+        let (standing, is_shared) = match self.basis(scope, others, limit, now) {
             Basis::Own => (own, false),
             Basis::OwnAndHeld => {
                 let held = self.held_in(scope, others, limit.meter());
@@ -178,7 +187,20 @@ impl Book {
                 let reserved = own.reserved.saturating_add(shared.reserved);
                 (Standing { used, carried, reserved, ..own }, true)
             }
-        }
+        };
+        (self.with_spending(scope, limit, standing), is_shared)
+    }
+
+    /// Whether the ledger of others has a part in what counts against a limit.
+    pub(in crate::domain) fn is_judged_with_others(
+        &self,
+        policy: &OrgPolicy,
+        scope: &Scope,
+        limit: &Limit,
+        now: Millis,
+    ) -> bool {
+        let others = self.others_of(policy, scope);
+        others.is_some_and(|others| self.basis(scope, &others, limit, now) != Basis::Own)
     }
 
     /// The same where others may share a ledger.

@@ -23,9 +23,11 @@ impl Book {
         limit: &Limit,
         now: Millis,
     ) -> Option<Millis> {
-        let usable = limit.amount?.saturating_sub(limit.buffer);
+        let amount = limit.amount?;
         let others = self.others_of(policy, scope);
-        let Standing { used, reserved, ends_at, .. } = self.standing_among(scope, others.as_ref(), limit, now);
+        let standing = self.standing_among(scope, others.as_ref(), limit, now);
+        let Standing { used, reserved, ends_at, spending, .. } = standing;
+        let usable = amount.saturating_add(spending.more()).saturating_sub(limit.buffer);
         let (one, other) = others.as_ref().map_or((scope, None), |others| self.sources(scope, others, limit, now));
         let ledgers = || [Some(one), other].into_iter().flatten().filter_map(|of| self.ledger(of, limit));
         let window = limit.window();
@@ -37,13 +39,14 @@ impl Book {
             Some(len) => now.saturating_add(len),
             None => ends_at.unwrap_or(Millis::MAX),
         };
-        let outlook = Outlook { taken, usable, pace, ends_at };
+        let outlook = Outlook { taken, usable, without: limit.usable(), pace, ends_at };
+        let changes = limit.label.origin.changes(amount).map(|(at, then)| (at, then.saturating_sub(limit.buffer)));
         if window.trailing().is_none() {
-            return outlook.runs_out_at(std::iter::empty(), now);
+            return outlook.runs_out_at(std::iter::empty(), changes, now);
         }
         let mut leaving: Vec<_> = ledgers().flat_map(|ledger| counted_leaving(ledger, limit, now)).collect();
         leaving.sort_unstable_by_key(|(at, _)| *at);
-        outlook.runs_out_at(leaving.into_iter(), now)
+        outlook.runs_out_at(leaving.into_iter(), changes, now)
     }
 
     fn ledger(&self, scope: &Scope, limit: &Limit) -> Option<&Ledger> {

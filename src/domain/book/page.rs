@@ -12,17 +12,19 @@ use crate::domain::{
     limit::{Limit, Limits},
     rate::Counter,
     rows::{CounterRow, Row, RowKey, SliceRow},
+    spending::Spending,
     window::{Millis, Window},
 };
 
 /// What counts against a limit, and when its running window ends; a rolling one does not. Of what is used, `carried`
-/// is from the windows before.
+/// is from the windows before; `spending` is how grants on top of it stand that last until they are spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::domain) struct Standing {
     pub(in crate::domain) used: u64,
     pub(in crate::domain) carried: u64,
     pub(in crate::domain) reserved: u64,
     pub(in crate::domain) ends_at: Option<Millis>,
+    pub(in crate::domain) spending: Spending,
 }
 
 impl Standing {
@@ -217,7 +219,7 @@ impl Tally {
             let since = limit.slices_from(window.start(now));
             let counted = |(first, skipped)| self.ledger.derive(window.slice(), first).saturating_sub(skipped);
             let used = since.map_or(used, counted);
-            return Standing { used, carried: 0, reserved, ends_at };
+            return Standing { used, reserved, ends_at, ..Standing::default() };
         }
         let counter = self.ledger.counted(record, window, now);
         let carried = if limit.carries { counter.carried } else { 0 };
@@ -227,6 +229,7 @@ impl Tally {
             carried,
             reserved,
             ends_at: counter.ends_at(window, now),
+            spending: Spending::default(),
         }
     }
 

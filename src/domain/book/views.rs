@@ -26,8 +26,9 @@ impl Book {
     ) -> impl Iterator<Item = LimitView> {
         let others = self.others_of(policy, scope);
         policy.limits_of(scope).iter().map(move |limit| {
-            let Standing { used, carried, reserved, .. } = self.standing_among(scope, others.as_ref(), limit, now);
-            LimitView { carried, ..LimitView::of(limit, scope, used, reserved) }
+            let standing = self.standing_among(scope, others.as_ref(), limit, now);
+            let Standing { used, carried, reserved, spending, .. } = standing;
+            LimitView { carried, ..LimitView::of(limit, scope, used, reserved).with(spending) }
         })
     }
 

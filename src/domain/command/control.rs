@@ -61,6 +61,8 @@ pub enum Lasts {
     To(End),
     /// To the end of the window of its limit that runs now; of a rolling one, for its length.
     Window,
+    /// Until usage over its limit has spent it, and at most until this end.
+    UntilSpent(Option<End>),
 }
 
 /// Ends a grant.

@@ -112,6 +112,7 @@ impl OrgState {
         let org = OrgFacts {
             rate: self.rate_now(ctx),
             rate_label: &rate_label,
+            rate_spending: self.rate_spending(ctx),
             sessions: self.sessions.running(),
             malformed: self.budgets.is_malformed(&ask.scopes),
             frozen: self.frozen.as_ref(),

@@ -58,6 +58,7 @@ impl OrgState {
                 }
                 new.version += 1;
                 org.budgets.put(new.clone(), max);
+                org.limits_changed = true;
             }
             org.operated(set.rpc().name(), changes(&old, &new), ctx);
             Ok(BudgetSet)
@@ -76,11 +77,12 @@ impl OrgState {
             let named = |limit: &&Limit| *limit.meter() == Meter::spend() && limit.window() == window;
             let unlimited = Limit::new(Meter::spend(), window, None);
             let limit = limits.iter().find(named).unwrap_or(&unlimited);
-            let Standing { used, reserved, .. } = self.book.standing(scope, limit, self.now);
-            let remaining = LimitView::of(limit, scope, used, reserved).remaining();
+            let Standing { used, reserved, spending, .. } = self.book.standing(scope, limit, self.now);
+            let view = LimitView::of(limit, scope, used, reserved).with(spending);
+            let remaining = view.remaining();
             let set = row.limits.contains_key(period);
             let origin = limit.label.origin;
-            PeriodView { period, previous: None, limit: limit.amount, set, origin, used, reserved, remaining }
+            PeriodView { period, previous: None, limit: view.amount, set, origin, used, reserved, remaining }
         };
         let periods = PERIODS.iter().map(&mut period_view).collect();
         BudgetView { version: row.version, periods, malformed: malformed(&row) }

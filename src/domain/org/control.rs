@@ -48,21 +48,27 @@ impl OrgState {
             let before = self.counted_by.clone().filter(|_| ctx.policy_since.is_some_and(|since| when < since));
             self.overrides_changed(when, &Context { policy: before.as_ref().unwrap_or(ctx.policy), ..*ctx });
         }
+        self.in_force_at(at, ctx)
+    }
+
+    /// The same of what has not ended yet.
+    fn in_force_at(&mut self, at: Millis, ctx: &Context<'_>) -> Arc<OrgPolicy> {
         let base = self.base(ctx);
-        self.budgets.in_force(&base, &self.pools, &self.overrides, at)
+        let policy = self.budgets.in_force(&base, &self.pools, &self.overrides, at);
+        self.spend_by(&policy, at);
+        policy
     }
 
     /// From `since` on other limits are in force: what carries goes on by them.
     pub(super) fn overrides_changed(&mut self, since: Millis, ctx: &Context<'_>) {
-        self.changed = true;
+        (self.changed, self.limits_changed) = (true, true);
         self.budgets.all_limits_changed();
-        let base = self.base(ctx);
-        let policy = self.budgets.in_force(&base, &self.pools, &self.overrides, since);
+        let policy = self.in_force_at(since, ctx);
         self.book.settle_windows(&policy, since, self.now);
     }
 
     /// One has ended by itself. This is the one place that announces it.
-    fn override_ended(&mut self, row: OverrideRow) {
+    pub(super) fn override_ended(&mut self, row: OverrideRow) {
         if row.subject == OverrideSubject::Freeze {
             self.frozen = None;
         }
@@ -75,7 +81,7 @@ impl OrgState {
             subject: row.subject.as_str().into(),
             setting: set_to(&row).into(),
             set_at: row.set_at,
-            until: row.until.unwrap_or(self.now),
+            until: row.until.filter(|_| !row.is_spent()).unwrap_or(self.now),
             reason: row.reason.clone(),
         })));
         self.news.overrides_ended.push(row);
@@ -227,7 +233,7 @@ impl OrgState {
             && match &row.subject {
                 OverrideSubject::Limit(_) => !standing.limit.as_ref().is_some_and(is_overridden) && !is_lifted(&row),
                 OverrideSubject::Plan => self.overrides.is_plan_missing(),
-                OverrideSubject::Grant(_) => !standing.limit.as_ref().is_some_and(is_granted),
+                OverrideSubject::Grant(_) => !standing.limit.as_ref().is_some_and(|limit| is_granted(limit, &row)),
                 OverrideSubject::Exemption | OverrideSubject::Freeze | OverrideSubject::Reset(_) => false,
             };
         OverrideView { row, is_ignored }
@@ -301,8 +307,8 @@ fn is_overridden(limit: &LimitView) -> bool {
 }
 
 /// Whether grants add to a limit.
-fn is_granted(limit: &LimitView) -> bool {
-    limit.label.origin.granted > 0
+fn is_granted(limit: &LimitView, row: &OverrideRow) -> bool {
+    if row.setting.is_until_spent() { limit.spending.granted > 0 } else { limit.label.origin.granted > 0 }
 }
 
 /// Whether no limit is what was asked for: sessions without a maximum are not shown.
@@ -346,6 +352,11 @@ pub(super) fn set_to(row: &OverrideRow) -> String {
         Setting::Extra(amount) => {
             row.subject.meter().map_or(String::new(), |meter| format!("+{}", words::amount(&meter, *amount)))
         }
+        Setting::UntilSpent { granted, .. } => row
+            .subject
+            .meter()
+            .map_or(String::new(), |meter| format!("+{} until it is spent", words::amount(&meter, *granted))),
     };
-    row.until.map_or_else(|| what.clone(), |at| format!("{what} until {}", iso(at)))
+    let or = if row.setting.is_until_spent() { ", or" } else { "" };
+    row.until.map_or_else(|| what.clone(), |at| format!("{what}{or} until {}", iso(at)))
 }

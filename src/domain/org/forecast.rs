@@ -41,8 +41,10 @@ impl OrgState {
         let began_at = record.window_end().saturating_sub(record.len);
         let over = self.now.saturating_sub(began_at).max(MINUTE_MS.min(record.len));
         let pace = Pace { amount: record.count, over };
-        let outlook = Outlook { taken: record.count, usable: rate.amount?, pace, ends_at: record.window_end() };
-        outlook.runs_out_at(std::iter::empty(), self.now)
+        let amount = rate.amount?;
+        let usable = amount.saturating_add(self.rate_spending(ctx).more());
+        let outlook = Outlook { taken: record.count, usable, without: amount, pace, ends_at: record.window_end() };
+        outlook.runs_out_at(std::iter::empty(), rate.origin.changes(amount), self.now)
     }
 }
 

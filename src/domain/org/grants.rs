@@ -1,4 +1,5 @@
-//! What operators grant on top of limits, for a while: an amount that is there beside the one that is in force.
+//! What operators grant on top of limits, for a while or until it is spent: an amount that is there beside the one that is
+//! in force.
 
 use super::{
     Context, OrgState,
@@ -8,9 +9,8 @@ use crate::domain::{
     command::{Grant, Lasts, RevokeGrant},
     events::Change,
     ids::Scope,
-    limit::Limit,
     outcome::{Granted, OverrideSet, Shown},
-    policy::{BalanceSource, OrgPolicy},
+    policy::{OrgPolicy, RateLimit, SessionPolicy},
     rate::RateRecord,
     refusal::{NoGrant, OrgError},
     reply::OverrideChange,
@@ -28,13 +28,18 @@ impl OrgState {
         let done = self.once(Rpc::Grant, Some(&grant.idempotency), ctx, |org| {
             let until = org.end_of_grant(grant, ctx)?;
             let number = org.overrides.last_grant() + 1;
+            let amount = grant.amount;
+            let setting = match grant.lasts {
+                Lasts::UntilSpent(_) => Setting::UntilSpent { granted: amount, spent: 0 },
+                Lasts::To(_) | Lasts::Window => Setting::Extra(amount),
+            };
             let row = OverrideRow {
                 scope: grant.scope.clone(),
                 subject: OverrideSubject::Grant(GrantName::new(number, grant.limit.as_str())),
                 version: 1,
-                setting: Setting::Extra(grant.amount),
+                setting,
                 set_at: org.now,
-                until: Some(until),
+                until,
                 ended_at: None,
                 reason: grant.reason.clone(),
             };
@@ -78,45 +83,45 @@ impl OrgState {
         Ok(done.show(Box::new(OverrideChange { now, before, after })))
     }
 
-    /// When the grant ends by itself, if there is something to add to.
-    fn end_of_grant(&mut self, grant: &Grant, ctx: &Context<'_>) -> Result<Millis, OrgError> {
+    /// When the grant ends by itself, if there is something to add to; `None` = once it is spent.
+    fn end_of_grant(&mut self, grant: &Grant, ctx: &Context<'_>) -> Result<Option<Millis>, OrgError> {
         let policy = self.policy_at(self.now, ctx);
-        let Granting { amount, shadow, window } = self.granting(grant, &policy)?;
+        let Granting { amount, shadow, window, not_until_spent } = self.granting(grant, &policy)?;
         if amount.is_none() {
             return Err(OrgError::NoGrant(NoGrant::Unlimited));
         }
         if shadow {
             return Err(OrgError::NoGrant(NoGrant::Shadow));
         }
-        match grant.lasts {
-            Lasts::To(end) => self.believed_end(end),
-            Lasts::Window => window.ok_or(OrgError::NoGrant(NoGrant::NoWindow)),
+        match (grant.lasts, not_until_spent) {
+            (Lasts::To(end), _) => self.believed_end(end).map(Some),
+            (Lasts::Window, _) => window.map(Some).ok_or(OrgError::NoGrant(NoGrant::NoWindow)),
+            (Lasts::UntilSpent(_), Some(why)) => Err(OrgError::NoGrant(why)),
+            (Lasts::UntilSpent(end), None) => end.map(|end| self.believed_end(end)).transpose(),
         }
     }
 
     /// The limit as it is in force.
     fn granting(&mut self, grant: &Grant, policy: &OrgPolicy) -> Result<Granting, OrgError> {
         if grant.limit.is_rate() {
-            let window = RateRecord::at(self.rate, &policy.rate, self.now).window_end();
-            return Ok(Granting { amount: policy.rate.amount, shadow: policy.rate.shadow, window: Some(window) });
+            let RateLimit { amount, shadow, .. } = policy.rate;
+            let window = Some(RateRecord::at(self.rate, &policy.rate, self.now).window_end());
+            return Ok(Granting { amount, shadow, window, not_until_spent: None });
         }
         if grant.limit.is_sessions() {
-            let sessions = &policy.sessions;
-            return Ok(Granting { amount: sessions.max, shadow: sessions.shadow, window: None });
+            let SessionPolicy { max: amount, shadow, .. } = policy.sessions;
+            return Ok(Granting { amount, shadow, window: None, not_until_spent: Some(NoGrant::Concurrent) });
         }
-        let limit = self.limit_of_grant(grant, policy).ok_or(OrgError::NoGrant(NoGrant::NoLimit))?;
+        let limit = policy.limit_named(&grant.scope, grant.limit.as_str());
+        let limit = limit.ok_or(OrgError::NoGrant(NoGrant::NoLimit))?.clone();
         let rolls = limit.window().trailing().map(|length| self.now.saturating_add(length));
         let window = rolls.or_else(|| self.book.standing(&grant.scope, &limit, self.now).ends_at);
-        Ok(Granting { amount: limit.amount, shadow: limit.shadow, window })
-    }
-
-    fn limit_of_grant(&self, grant: &Grant, policy: &OrgPolicy) -> Option<Limit> {
-        if grant.limit.is_balance() {
-            let BalanceSource::Included { limit, .. } = &policy.balance.source else { return None };
-            return Some(limit.clone());
-        }
-        let limits = policy.limits_of(&grant.scope);
-        limits.iter().find(|limit| limit.name() == grant.limit.as_str()).cloned()
+        let is_shared = self.book.is_judged_with_others(policy, &grant.scope, &limit, self.now);
+        let not_until_spent = match limit.carries {
+            true => Some(NoGrant::Carries),
+            false => is_shared.then_some(NoGrant::Shared),
+        };
+        Ok(Granting { amount: limit.amount, shadow: limit.shadow, window, not_until_spent })
     }
 }
 
@@ -127,4 +132,6 @@ struct Granting {
     shadow: bool,
     /// The end of the window that runs; `None` = none does that ends.
     window: Option<Millis>,
+    /// Why nothing is granted that lasts until it is spent; `None` = it is.
+    not_until_spent: Option<NoGrant>,
 }

@@ -9,7 +9,7 @@
 //! that is refused changes nothing. `admission` judges and charges, `settlement` books what happened,
 //! `placement` finds room for ledgers, `sessions` pay as they go, `pools` pick upstream accounts, `budgets`
 //! are limits set meanwhile, `control` is what operators set over everything, `grants` what they add, `resets` what
-//! they let begin anew, `denials` are kept and explained, `forecast` says what runs out,
+//! they let begin anew, `spending` is what usage spends of grants, `denials` are kept and explained, `forecast` says what runs out,
 //! `overview` is a line of a list,
 //! `names` are what it is called, `exports` report to billing, `operators` inspect and forget, `events` keeps what happened,
 //! `watch` notices it, `webhook` says how far a webhook has it,
@@ -34,6 +34,7 @@ mod refund;
 mod resets;
 mod sessions;
 mod settlement;
+mod spending;
 mod tables;
 pub mod takeover;
 mod usage;
@@ -74,6 +75,7 @@ use crate::bounds::Bounds;
 use events::EventLog;
 use names::Names;
 use outbox::Outbox;
+use spending::SpendingBy;
 use tables::{Baseline, BaselineKey, Execution, Trial};
 
 pub use events::Operation;
@@ -181,6 +183,8 @@ pub struct OrgState {
     uncompleted: u64,
     budgets: Budgets,
     overrides: Overrides,
+    /// `None` = no grant lasts until it is spent.
+    spending: Option<SpendingBy>,
     sessions: Sessions,
     pools: Pools,
     trial: Trial,
@@ -191,6 +195,8 @@ pub struct OrgState {
     alerts: Alerts,
     /// At the load, and not looked into yet.
     drift_found: Option<u64>,
+    /// Since it was last checked which limits are not used up any more.
+    limits_changed: bool,
     /// Where sessions have used compute since their limits were looked into.
     used_compute: Vec<Scopes>,
     usage: KeptUsage,
@@ -296,7 +302,13 @@ impl OrgState {
     /// Judges one command and carries it out.
     pub fn apply(&mut self, command: &Command, ctx: &Context<'_>) -> Result<Reply, OrgError> {
         let policy = self.advance(ctx);
-        command.carry_out(self, &Context { policy: &policy, ..*ctx }, ctx)
+        let reply = command.carry_out(self, &Context { policy: &policy, ..*ctx }, ctx);
+        self.spend(self.now, ctx);
+        if self.limits_changed {
+            let policy = self.policy_at(self.now, ctx);
+            self.announce_freed(&Context { policy: &policy, ..*ctx });
+        }
+        reply
     }
 
     /// What the store has to be asked for before these commands are carried out: nothing for plain calls.
@@ -348,8 +360,9 @@ impl OrgState {
         self.clocks = self.clocks.max(ctx.now);
         self.now = self.clocks.service;
         self.expire_sessions(last, ctx);
-        self.expire_reservations(ctx);
+        self.expire_reservations(last, ctx);
         let policy = self.policy_at(self.now, ctx);
+        self.mark_spending(self.now);
         self.settle_windows(&policy, ctx);
         let in_force = Context { policy: &policy, ..*ctx };
         self.roll_pools(&in_force);

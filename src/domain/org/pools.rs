@@ -284,7 +284,14 @@ impl OrgState {
                 self.period_end(scope, limit)
             }
         };
-        Evidence { at: self.now, until, limit: limit.amount.unwrap_or(u64::MAX) }
+        Evidence { at: self.now, until, limit: self.said_of(scope, limit) }
+    }
+
+    /// The amount that an upstream has said something of: a limit that is raised, or granted more, counts for more than
+    /// what was said before.
+    fn said_of(&self, scope: &Scope, limit: &Limit) -> u64 {
+        let granted = self.book.spending(scope, limit, 0).granted;
+        limit.amount.map_or(u64::MAX, |amount| amount.saturating_add(granted))
     }
 
     /// For the time that the upstream named, or for `length`; as long as it is avoided already where that is

@@ -96,6 +96,7 @@ impl OrgState {
         let ctx = &Context { policy: &policy, ..*ctx };
         let after = self.limits_of_meters(&charge.scopes, &meters, ctx);
         self.watch_limits(&after, ctx);
+        self.limits_changed = true;
         changes.extend(used_of_limits(&before, &after));
         self.operated("Refund", changes, ctx);
         Ok((Refunded { decision: *decision, scopes: charge.scopes.clone(), amounts }, before))

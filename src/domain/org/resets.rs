@@ -7,7 +7,7 @@ use crate::domain::{
     ids::{Meter, Scope},
     limit::Limit,
     outcome::{OverrideSet, Shown},
-    policy::{BalanceSource, OrgPolicy},
+    policy::OrgPolicy,
     rate::RateRecord,
     refusal::{NoReset, OrgError},
     reply::WindowChange,
@@ -48,10 +48,12 @@ impl OrgState {
         if reset.limit.is_rate() {
             let record = RateRecord::at(self.rate, &policy.rate, self.now);
             self.rate = Some(RateRecord { count: 0, ..record });
-            self.changed = true;
+            self.mark_spending(self.now);
+            (self.changed, self.limits_changed) = (true, true);
             return Ok(record.count);
         }
-        let limit = self.limit_of_reset(reset, &policy).ok_or(OrgError::NoReset(NoReset::NoLimit))?;
+        let limit = policy.limit_named(&reset.scope, reset.limit.as_str());
+        let limit = limit.ok_or(OrgError::NoReset(NoReset::NoLimit))?.clone();
         if limit.carries {
             return Err(OrgError::NoReset(NoReset::Carries));
         }
@@ -70,16 +72,9 @@ impl OrgState {
             reason: reset.reason.clone(),
         };
         self.put_override(row, ctx)?;
+        // A reset gives nothing back of a grant.
+        self.mark_spending(self.now);
         Ok(used)
-    }
-
-    fn limit_of_reset(&self, reset: &ResetWindow, policy: &OrgPolicy) -> Option<Limit> {
-        if reset.limit.is_balance() {
-            let BalanceSource::Included { limit, .. } = &policy.balance.source else { return None };
-            return Some(limit.clone());
-        }
-        let limits = policy.limits_of(&reset.scope);
-        limits.iter().find(|limit| limit.name() == reset.limit.as_str()).cloned()
     }
 
     /// What of the slice of now, or of the running window, does not count from now on; and when nothing of what does not is
@@ -100,11 +95,7 @@ impl OrgState {
         let rows: Vec<_> = self.overrides.in_force().filter(|row| row.subject.is_reset()).cloned().collect();
         let of_limit = |row: OverrideRow| {
             let name = row.subject.limit_name()?;
-            let source = &policy.balance.source;
-            let included = if let BalanceSource::Included { limit, .. } = source { Some(limit) } else { None };
-            let included = included.filter(|_| row.scope.is_org());
-            let mut limits = policy.limits_of(&row.scope).iter().chain(included);
-            let limit = limits.find(|limit| limit.name() == name && limit.meter() == meter)?.clone();
+            let limit = policy.limit_named(&row.scope, name).filter(|limit| limit.meter() == meter)?.clone();
             let there = self.left_out_at(&row.scope, &limit, row.set_at);
             Some(ResetOf { row, limit, there })
         };

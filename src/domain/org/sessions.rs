@@ -120,6 +120,7 @@ impl OrgState {
             let at = self.clocks.shown(row.expires_at).clamp(last, self.now);
             let policy = self.policy_at(at, configured);
             let ctx = Context { policy: &policy, ..*configured };
+            self.mark_spending_at(at, configured);
             let folded = self.placed_compute(&row.scopes, &ctx);
             let booked = self.take_slice(&row).min(row.silence());
             row.state = SessionState::Expired;
@@ -128,6 +129,7 @@ impl OrgState {
             self.book_session(&mut row, &folded, booked, at, &ctx);
             self.session_changed(&row, SessionChange::Expired);
             self.sessions.put(row);
+            self.spend(at, configured);
             self.news.expired_sessions += 1;
             self.changed = true;
         }
@@ -263,9 +265,9 @@ impl OrgState {
             for limit in limits.filter(|limit| !limit.shadow) {
                 let Some(amount) = limit.amount else { continue };
                 let standing = self.book.standing_among(scope, others.as_ref(), limit, self.now);
-                let Standing { used, reserved, .. } = standing;
+                let Standing { used, reserved, spending, .. } = standing;
                 let taken = u128::from(used) + u128::from(reserved.saturating_sub(held));
-                let usable = u128::from(amount.saturating_sub(limit.buffer));
+                let usable = u128::from(amount.saturating_add(spending.more()).saturating_sub(limit.buffer));
                 let percent = (taken * 100).checked_div(usable).unwrap_or(100);
                 most = most.max(u64::try_from(percent).unwrap_or(u64::MAX));
             }
@@ -351,8 +353,9 @@ impl OrgState {
         let monthly = Limit::new(Meter::compute(), Window::Calendar(Calendar::Month), None);
         let is_of_plan = |limit: &&Limit| *limit.meter() == Meter::compute() && limit.window().is_of_plan();
         let limit = policy.limits_of(scope).iter().find(is_of_plan).unwrap_or(&monthly);
-        let Standing { used, reserved, .. } = self.book.standing(scope, limit, self.now);
-        Quota { used, reserved, amount: limit.amount.map(|amount| amount.saturating_sub(limit.buffer)) }
+        let Standing { used, reserved, spending, .. } = self.book.standing(scope, limit, self.now);
+        let amount = spending.over_amount(limit.amount).map(|amount| amount.saturating_sub(limit.buffer));
+        Quota { used, reserved, amount }
     }
 
     pub(in crate::domain) fn session_status(

@@ -29,10 +29,13 @@ impl OrgState {
     }
 
     /// Holds whose time is over are given back. What they were is remembered for a day.
-    pub(super) fn expire_reservations(&mut self, ctx: &Context<'_>) {
+    pub(super) fn expire_reservations(&mut self, last: Millis, ctx: &Context<'_>) {
         let mut expired = 0;
-        while let Some(id) = self.book.next_expired(self.clocks.lease) {
+        while let Some((ended_at, id)) = self.book.next_expired(self.clocks.lease) {
+            let at = self.clocks.shown(ended_at).clamp(last, self.now);
+            self.mark_spending_at(at, ctx);
             self.book.expire(id, self.now);
+            self.spend(at, ctx);
             expired += 1;
         }
         if expired > 0 {

@@ -3,11 +3,13 @@
 //!
 //! Nothing here is read by a decision, and where nothing changes nothing is looked up but by comparison.
 
+use std::sync::Arc;
+
 use super::{Context, OrgState};
 use crate::{
     bounds::{DENIAL_SPELL_MS, MINUTE_MS},
     domain::{
-        alerts::{AlertRow, Level, Step, Subject, has_ended, steps},
+        alerts::{AlertRow, Level, Step, Subject, freed, has_ended, steps},
         decision::{Decision, LimitView},
         events::{DenialsEvent, Happening, LimitEvent, SessionChange},
         gate::{FailOpen, Gate},
@@ -101,7 +103,7 @@ impl OrgState {
         for scope in scopes.charged() {
             for limit in ctx.policy.limits_of(scope).iter().filter(|limit| limit.meter() == meter) {
                 let standing = self.book.standing(scope, limit, self.now);
-                let view = LimitView::of(limit, scope, standing.used, standing.reserved);
+                let view = LimitView::of(limit, scope, standing.used, standing.reserved).with(standing.spending);
                 self.watch_limits(std::slice::from_ref(&view), ctx);
             }
         }
@@ -127,23 +129,69 @@ impl OrgState {
         let count = row.count + steps.len() as u64;
         for step in steps {
             let level = if let Step::Reached(level) = step { level } else { Level::Below };
-            self.announce(Happening::Limit(Box::new(LimitEvent {
-                level,
-                scope: scope.clone(),
-                limit: label.name().into(),
-                meter: label.meter.clone(),
-                used: taken,
-                amount: usable,
-                ends_at,
-            })));
+            self.announce_level(level, (scope, label), (taken, usable), ends_at);
         }
+        self.keep_level(AlertRow { level, count, ..row }, label, (usable, ends_at), ctx);
+    }
+
+    fn announce_level(
+        &mut self,
+        level: Level,
+        (scope, label): (&Scope, &Label),
+        (used, amount): Taken,
+        ends_at: Option<Millis>,
+    ) {
+        let (scope, limit, meter) = (scope.clone(), label.name().into(), label.meter.clone());
+        self.announce(Happening::Limit(Box::new(LimitEvent { level, scope, limit, meter, used, amount, ends_at })));
+    }
+
+    /// What stays announced of a limit.
+    fn keep_level(
+        &mut self,
+        row: AlertRow,
+        label: &Label,
+        (usable, ends_at): (u64, Option<Millis>),
+        ctx: &Context<'_>,
+    ) {
+        let AlertRow { level, ref scope, ref subject, .. } = row;
         if level == Level::Below {
-            self.alerts.remove(scope, &subject);
+            self.alerts.remove(scope, subject);
         } else {
             let due = ends_at.or_else(|| self.recovers_at(scope, label, (level, usable), ctx));
-            self.alerts.put(AlertRow { level, last: self.now, count, until: ends_at, due, ..row });
+            self.alerts.put(AlertRow { last: self.now, until: ends_at, due, ..row });
         }
         self.changed = true;
+    }
+
+    /// Limits that were used up and are not, since an operator has changed them or what is used of them, or since what one had set
+    /// has ended.
+    pub(super) fn announce_freed(&mut self, ctx: &Context<'_>) {
+        if !std::mem::take(&mut self.limits_changed) {
+            return;
+        }
+        for row in self.alerts.used_up() {
+            let Subject::Limit(name) = &row.subject else { continue };
+            let Some((label, (taken, usable))) = self.taken_of(&row.scope, name, ctx) else { continue };
+            if let Some(level) = freed(row.level, taken, usable) {
+                let ends_at = self.ends_at(&row.scope, &label, ctx);
+                self.announce_level(Level::Below, (&row.scope, &label), (taken, usable), ends_at);
+                self.keep_level(AlertRow { level, count: row.count + 1, ..row }, &label, (usable, ends_at), ctx);
+            }
+        }
+    }
+
+    /// What is taken of a limit, and what may be; `None` where there is no such limit.
+    fn taken_of(&mut self, scope: &Scope, name: &str, ctx: &Context<'_>) -> Option<(Arc<Label>, Taken)> {
+        if scope.is_org() && name == BACKSTOP {
+            let amount = self.rate_spending(ctx).over_amount(ctx.policy.rate.amount);
+            let taken = (self.rate_now(ctx).count, amount.unwrap_or(u64::MAX));
+            return Some((self.rate_label(&ctx.policy.rate), taken));
+        }
+        let limit = ctx.policy.limit_named(scope, name)?.clone();
+        let standing = self.book.standing(scope, &limit, self.now);
+        let amount = standing.spending.over_amount(limit.amount);
+        let usable = amount.map_or(u64::MAX, |amount| amount.saturating_sub(limit.buffer));
+        Some((limit.label, (standing.used, usable)))
     }
 
     /// The end of the running window; `None` of a rolling one.
@@ -172,6 +220,7 @@ impl OrgState {
 
     /// Once its time has come, whatever is called.
     pub(super) fn settle_alerts(&mut self, ctx: &Context<'_>) {
+        self.announce_freed(ctx);
         if let Some(numbers) = self.drift_found.take() {
             self.watch_drift(numbers);
         }
@@ -198,20 +247,11 @@ impl OrgState {
 
     /// A limit whose window has ended, or that may be usable again.
     fn examine(&mut self, row: AlertRow, name: &str, ctx: &Context<'_>) {
-        let backstop = (row.scope.is_org() && name == BACKSTOP).then(|| self.rate_now(ctx));
-        let Some(limit) = limit_of(&row.scope, name, ctx).filter(|_| backstop.is_none()) else {
-            return match backstop {
-                Some(rate) => {
-                    let label = self.rate_label(&ctx.policy.rate);
-                    self.step(&row.scope, &label, (rate.count, ctx.policy.rate.amount.unwrap_or(u64::MAX)), ctx);
-                }
-                // Nothing limits it any more.
-                None => self.alerts.remove(&row.scope, &row.subject),
-            };
-        };
-        let standing = self.book.standing(&row.scope, &limit, self.now);
-        let usable = limit.amount.map_or(u64::MAX, |amount| amount.saturating_sub(limit.buffer));
-        self.step(&row.scope, &limit.label.clone(), (standing.used, usable), ctx);
+        match self.taken_of(&row.scope, name, ctx) {
+            Some((label, taken)) => self.step(&row.scope, &label, taken, ctx),
+            // Nothing limits it any more.
+            None => self.alerts.remove(&row.scope, &row.subject),
+        }
     }
 
     /// The spell, if no other of it has come for ten minutes; otherwise it goes on.
@@ -294,10 +334,5 @@ fn is_watched(label: &Label, scope: &Scope) -> bool {
 }
 
 fn limit_of(scope: &Scope, name: &str, ctx: &Context<'_>) -> Option<Limit> {
-    ctx.policy
-        .limits_of(scope)
-        .iter()
-        .find(|limit| limit.name() == name)
-        .filter(|limit| limit.amount.is_some())
-        .cloned()
+    ctx.policy.limit_named(scope, name).filter(|limit| limit.amount.is_some()).cloned()
 }

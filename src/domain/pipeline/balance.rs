@@ -21,6 +21,7 @@ use crate::domain::{
     lease::Now,
     limit::{Label, LimitSource, Origin},
     policy::{BalanceSource, OnIndeterminate, OrgPolicy},
+    spending::Spending,
     window::{Window, iso},
     words,
 };
@@ -81,8 +82,9 @@ fn included(run: &mut Run<'_>) -> Verdict {
         check.ends_at
     };
     let taken = check.used.saturating_add(check.reserved);
-    let remaining = limit.amount.map(|amount| amount.saturating_sub(taken));
-    let balance = Balance { granted: limit.amount, remaining, overage: *overage, resets_at, ..Balance::default() };
+    let amount = check.amount();
+    let remaining = amount.map(|amount| amount.saturating_sub(taken));
+    let balance = Balance { granted: amount, remaining, overage: *overage, resets_at, ..Balance::default() };
     run.balance = Some(Seen { balance, included: Some(check) });
     if exhausted { denied(denial(DenyReason::Exhausted, &balance, run.facts.ask, policy, &now)) } else { run.passed() }
 }
@@ -192,6 +194,7 @@ impl Seen<'_> {
             blocked: 0,
             stale: stale.is_some(),
             runs_out_at: None,
+            spending: Spending::default(),
         })
     }
 }

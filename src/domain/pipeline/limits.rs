@@ -15,6 +15,7 @@ use crate::domain::{
     lease::Now,
     limit::{Limit, Limits},
     policy::OrgPolicy,
+    spending::Spending,
     window::{Millis, Window, iso},
     words,
 };
@@ -35,16 +36,18 @@ pub(super) struct Check<'p> {
     pub(super) cost: u64,
     pub(super) hold: u64,
     pub(super) limiting: bool,
+    /// Grants on top of it that last until they are spent.
+    spending: Spending,
 }
 
 impl<'p> Check<'p> {
     /// Pairs a limit of `scope` with the amount that this call would charge: 0 where it does not count there.
     pub(super) fn new(ask: &Acquire, scope: &'p Scope, limit: &'p Limit, standing: Standing) -> Self {
-        let Standing { used, carried, reserved, ends_at } = standing;
+        let Standing { used, carried, reserved, ends_at, spending } = standing;
         let counts = ask.scopes.counts_in(scope);
         let (cost, hold) =
             if counts { (of(&ask.cost, limit.meter()), of(&ask.reserve, limit.meter())) } else { (0, 0) };
-        Self { cost, hold, scope, others: None, limit, used, carried, reserved, ends_at, limiting: false }
+        Self { cost, hold, scope, others: None, limit, used, carried, reserved, ends_at, limiting: false, spending }
     }
 
     fn asked(&self) -> u64 {
@@ -52,7 +55,12 @@ impl<'p> Check<'p> {
     }
 
     pub(super) fn admits(&self) -> bool {
-        self.limit.admits(self.used, self.reserved, self.asked())
+        self.limit.admits(self.spending.more(), self.used, self.reserved, self.asked())
+    }
+
+    /// The amount in force; `None` = unlimited.
+    pub(super) fn amount(&self) -> Option<u64> {
+        self.spending.over_amount(self.limit.amount)
     }
 
     /// Whether it can deny.
@@ -68,11 +76,12 @@ impl<'p> Check<'p> {
     pub(super) fn view(&self, charged: bool, resets_at: Option<Millis>) -> LimitView {
         let used = self.used.saturating_add(if charged { self.cost } else { 0 });
         let reserved = self.reserved.saturating_add(if charged { self.hold } else { 0 });
+        let spending = self.spending.at(self.limit.usable(), used.saturating_add(reserved));
         LimitView {
             resets_at,
             limiting: self.limiting,
             carried: self.carried,
-            ..LimitView::of(self.limit, self.scope, used, reserved)
+            ..LimitView::of(self.limit, self.scope, used, reserved).with(spending)
         }
     }
 
@@ -90,7 +99,7 @@ impl<'p> Check<'p> {
 
     /// Most that one reservation may hold.
     fn share(&self, percent: u64) -> Option<u64> {
-        let usable = self.limit.amount?.saturating_sub(self.limit.buffer);
+        let usable = self.amount()?.saturating_sub(self.limit.buffer);
         u64::try_from(u128::from(usable) * u128::from(percent) / 100).ok()
     }
 }
@@ -113,6 +122,14 @@ pub(super) fn checks<'a>(facts: &mut Facts<'a>) -> Vec<Check<'a>> {
             None => checks.extend(checks_of(book, ask, scope, limits, now)),
             Some(others) => checks.extend(checks_with_others(book, ask, (scope, &others), limits, now)),
         }
+    }
+    with_spending(book, checks)
+}
+
+/// Adds the grants that last until they are spent.
+fn with_spending<'a>(book: &Book, mut checks: Vec<Check<'a>>) -> Vec<Check<'a>> {
+    for check in checks.iter_mut().filter(|check| check.limit.until_spent) {
+        check.spending = book.spending(check.scope, check.limit, check.used.saturating_add(check.reserved));
     }
     checks
 }
@@ -195,7 +212,8 @@ pub(in crate::domain) fn pool_limits(book: &mut Book, pool: &Scope, policy: &Org
         return None;
     }
     let ask = Acquire::of(pool.clone().into(), smallvec![(Meter::calls(), 1)]);
-    let mut checks: Vec<_> = checks_of(book, &ask, pool, limits, now.service).collect();
+    let checks: Vec<_> = checks_of(book, &ask, pool, limits, now.service).collect();
+    let mut checks = with_spending(book, checks);
     exceeded(book, &mut checks, now, |_| true).map(|exceeded| sentence::of_one(exceeded.denial(now)))
 }
 
@@ -269,7 +287,7 @@ impl Exceeded<'_, '_> {
 impl Check<'_> {
     /// What may still be used: amount less buffer, usage and holds.
     fn spare(&self) -> i128 {
-        let usable = self.limit.amount.unwrap_or(u64::MAX).saturating_sub(self.limit.buffer);
+        let usable = self.amount().unwrap_or(u64::MAX).saturating_sub(self.limit.buffer);
         i128::from(usable) - i128::from(self.used) - i128::from(self.reserved)
     }
 
@@ -310,7 +328,7 @@ impl Check<'_> {
 
     /// What is wrong with it, with its numbers.
     fn state(&self) -> String {
-        let (limit, amount) = (self.limit, self.limit.amount.unwrap_or(0));
+        let (limit, amount) = (self.limit, self.amount().unwrap_or(0));
         let per = words::window(limit.window());
         if amount == 0 {
             return format!("is {} per {per} and blocks everything", self.text(0));

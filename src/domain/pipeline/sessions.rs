@@ -49,7 +49,7 @@ pub(super) fn reserve_slice(run: &mut Run<'_>) -> u64 {
     let enforced = run.checks.iter().filter(counts).filter(|check| is_enforced(ask, check, policy));
     let left = enforced.filter_map(|check| {
         let taken = check.used.saturating_add(check.reserved);
-        Some(check.limit.amount?.saturating_sub(check.limit.buffer).saturating_sub(taken))
+        Some(check.amount()?.saturating_sub(check.limit.buffer).saturating_sub(taken))
     });
     let slice = left.fold(policy.sessions.first_slice, u64::min).max(1);
     for check in run.checks.iter_mut() {
@@ -123,8 +123,9 @@ pub(super) fn view(run: &Run<'_>, charged: bool) -> Option<LimitView> {
     let max = policy.max.filter(|_| ask.is_session() || ask.explain)?;
     let running = run.facts.org.as_ref().ok()?.sessions;
     let shadow = policy.shadow || !policy.enforce;
+    let label = SESSIONS.clone();
     let limit =
-        Limit { label: SESSIONS.clone(), amount: Some(max), buffer: 0, shadow, carries: false, counts_from: None };
+        Limit { label, amount: Some(max), buffer: 0, shadow, carries: false, counts_from: None, until_spent: false };
     let limit = limit.with_origin(policy.origin);
     let counted = running.saturating_add(u64::from(charged && ask.is_session()));
     let limiting = !charged && ask.is_session() && !shadow && running >= max;

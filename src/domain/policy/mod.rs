@@ -65,6 +65,8 @@ pub struct RateLimit {
     pub shadow: bool,
     /// Where the amount comes from.
     pub origin: Origin,
+    /// Grants that last until they are spent add to the amount, by what is counted over it.
+    pub until_spent: bool,
 }
 
 impl Default for RateLimit {
@@ -77,6 +79,7 @@ impl Default for RateLimit {
             exempt: Exemption::Never,
             shadow: false,
             origin: Origin::default(),
+            until_spent: false,
         }
     }
 }
@@ -110,6 +113,8 @@ pub struct OrgPolicy {
     /// Limits of every scope that starts with the text, where no exact name matches; the longest
     /// matching text wins.
     pub scope_prefixes: BTreeMap<String, Limits>,
+    /// Scopes that have their limits from such a text, and something over them that was set at run time.
+    pub over_patterns: BTreeSet<Scope>,
     /// Of each a call must name one.
     pub require_scopes: Vec<Family>,
     /// Names that no call may use, but those of a family that are listed by themselves. Each has its entry,
@@ -193,8 +198,12 @@ impl OrgPolicy {
             self.limits = limits.into();
         } else if configured.scopes.contains_key(scope) || *limits != **known || !known.is_from_where(&limits) {
             self.scopes.insert(scope.clone(), limits.into());
+            if configured.pattern_of(scope).is_some() {
+                self.over_patterns.insert(scope.clone());
+            }
         } else {
             self.scopes.remove(scope);
+            self.over_patterns.remove(scope);
         }
     }
 
@@ -214,9 +223,20 @@ impl OrgPolicy {
         self.prefix_of(scope).map_or(&NONE, |(_, limits)| limits)
     }
 
-    /// What the scope begins with, where its limits are those of a pattern and not of its full name.
+    /// The limit of the book that is called so: one of the scope, or what the plan of the org includes.
+    pub(super) fn limit_named(&self, scope: &Scope, name: &str) -> Option<&Limit> {
+        let included = match &self.balance.source {
+            BalanceSource::Included { limit, .. } => Some(limit).filter(|_| scope.is_org()),
+            BalanceSource::None | BalanceSource::NotIncluded | BalanceSource::Provider => None,
+        };
+        self.limits_of(scope).iter().chain(included).find(|limit| limit.name() == name)
+    }
+
+    /// What the scope begins with, where its limits are those of a pattern and not of its full name: also where
+    /// something was set over them at run time.
     pub(super) fn pattern_of(&self, scope: &Scope) -> Option<(&str, &Limits)> {
-        if scope.is_org() || scope.is_shared() || self.scopes.contains_key(scope) {
+        let is_named = || self.scopes.contains_key(scope) && !self.over_patterns.contains(scope);
+        if scope.is_org() || scope.is_shared() || is_named() {
             return None;
         }
         self.prefix_of(scope).map(|(prefix, limits)| (prefix.as_str(), limits))

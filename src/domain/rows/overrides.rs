@@ -204,6 +204,13 @@ pub enum Setting {
     Ends,
     /// So much more than the limit has without it, in the unit of the meter.
     Extra(u64),
+    /// So much more than the limit has without it, until it is spent by what is used over the limit.
+    UntilSpent {
+        /// In the unit of the meter, at least 1.
+        granted: u64,
+        /// What is spent of that.
+        spent: u64,
+    },
     /// Of the window that ran when it was set only what came later counts.
     CountsFrom {
         /// What is left out of the slice of that time, or of the window where it is no sum of slices.
@@ -242,7 +249,12 @@ impl OverrideRow {
 
     /// Whether it ended at the time that was set for it.
     pub fn ended_by_itself(&self) -> bool {
-        self.ended_at.is_some() && self.ended_at == self.until
+        self.ended_at.is_some() && self.ended_at == self.until && !self.is_spent()
+    }
+
+    /// Whether it is a grant of which nothing is left to spend.
+    pub fn is_spent(&self) -> bool {
+        matches!(self.setting, Setting::UntilSpent { granted, spent } if spent >= granted)
     }
 }
 

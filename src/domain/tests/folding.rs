@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::domain::{
-    command::{EndSession, GetStatus, Heartbeat, ListReservations},
+    command::{EndSession, GetStatus, Grant, Heartbeat, Lasts, ListReservations, SetOverride},
     gate::Gate,
     ids::{Identity, SessionId},
     policy::OnIndeterminate,
     reply::LedgerView,
+    request::Rpc,
+    rows::{OverrideSubject, Setting},
     window::HOUR_RETENTION_MS,
 };
 
@@ -120,6 +122,44 @@ fn a_scope_that_finds_room_again_has_no_second_allowance_in_the_same_window() {
     assert_eq!(org.acquire(naming(&["agent/3"])).code(), Code::QuotaExceeded, "one there, one here");
     assert_eq!(org.after(HOUR_MS).acquire(naming(&["agent/3"])).code(), Code::Allowed);
     assert_eq!(org.acquire(naming(&["agent/3"])).code(), Code::Allowed, "the window before does not matter");
+}
+
+#[test]
+fn a_limit_that_is_set_for_a_scope_is_judged_by_what_the_scope_shares() {
+    const NAME: &str = "quota/executions/aligned/1h";
+    let limit = || OverrideSubject::limit("limit", NAME).unwrap();
+    let (of, reason) = (|| scope("agent/3"), || Reason::parse("reason", "").unwrap());
+    for is_grant in [true, false] {
+        let mut org = with_agents();
+        for _ in 0..2 {
+            assert!(org.acquire(naming(&["agent/3"])).allowed);
+        }
+        assert_eq!(org.acquire(naming(&["agent/3"])).code(), Code::QuotaExceeded);
+        if is_grant {
+            let (lasts, idempotency) = (Lasts::Window, key("g"));
+            let grant = Grant { scope: of(), limit: limit(), amount: 2, lasts, reason: reason(), idempotency };
+            org.ask(Box::new(grant)).unwrap();
+        } else {
+            org.ask(Box::new(SetOverride {
+                rpc: Rpc::SetOverride,
+                scope: of(),
+                subject: limit(),
+                setting: Some(Setting::Amount(4)),
+                end: None,
+                expected_version: None,
+                reason: reason(),
+                idempotency: key("o"),
+            }))
+            .unwrap();
+        }
+        let view = org.limit_of("agent/3", NAME);
+        assert_eq!((view.used, view.amount), (2, Some(4)), "R-PIPE-12");
+        for code in [Code::Allowed, Code::Allowed, Code::QuotaExceeded] {
+            assert_eq!(org.restart().acquire(naming(&["agent/3"])).code(), code, "two more, wherever they count");
+        }
+        assert!(org.acquire(naming(&["agent/1"])).allowed, "the others have their own");
+        assert_eq!(org.after(HOUR_MS).limit_of("agent/3", NAME).used, 0, "the window before does not matter");
+    }
 }
 
 #[test]

@@ -1,7 +1,12 @@
 //! R-EXPL-4: which limits run out, and when, at the pace of the org.
 
 use super::*;
-use crate::domain::{command::GetStatus, decision::LimitView};
+use crate::domain::{
+    command::{End, GetStatus, Grant, Lasts, SetOverride},
+    decision::LimitView,
+    request::Rpc,
+    rows::{OverrideSubject, Setting},
+};
 
 impl OrgBench {
     fn forecast_of(&mut self, scope_name: &str, name: &str) -> LimitView {
@@ -48,6 +53,36 @@ fn a_limit_runs_out_when_the_pace_has_used_what_is_left() {
     let late = org.clocks().service.abs_diff(as_told);
     assert!(late <= 2 * MINUTE_MS, "it came {late} ms beside the forecast");
     assert_eq!(org.runs_out_in("budget/daily"), None, "nothing is left now");
+}
+
+#[test]
+fn a_grant_and_an_override_end_before_what_they_add_runs_out() {
+    let limit = || OverrideSubject::limit("limit", "budget/daily").unwrap();
+    let reason = || Reason::parse("reason", "").unwrap();
+    for is_grant in [true, false] {
+        let mut org = OrgBench::with([spend_limit(DAILY, 1_000)]);
+        org.steadily("", &spend(10), 61);
+        let end = End::After(2 * HOUR_MS);
+        if is_grant {
+            let (lasts, idempotency) = (Lasts::To(end), key("g"));
+            let (scope, limit, reason) = (Scope::org(), limit(), reason());
+            org.ask(Box::new(Grant { scope, limit, amount: 1_000, lasts, reason, idempotency })).unwrap();
+        } else {
+            org.ask(Box::new(SetOverride {
+                rpc: Rpc::SetOverride,
+                scope: Scope::org(),
+                subject: limit(),
+                setting: Some(Setting::Amount(2_000)),
+                end: Some(end),
+                expected_version: None,
+                reason: reason(),
+                idempotency: key("o"),
+            }))
+            .unwrap();
+        }
+        // 610 an hour: 1 830 of 2 000 are used when it ends, and of 1 000 then.
+        assert_eq!(org.runs_out_in("budget/daily"), Some(2 * HOUR_MS), "R-EXPL-4: {is_grant}");
+    }
 }
 
 #[test]

@@ -240,7 +240,31 @@ fn grants_are_bounded_with_overrides_and_what_has_ended_gives_way_but_no_number_
         let listed = org.ask(ListOverrides { ended: true }).unwrap();
         listed.iter().filter_map(|view| view.row.subject.grant()).collect::<Vec<_>>()
     };
-    assert_eq!(numbers(&mut org), [2, 3], "the second grant has the last number that was given");
+    assert_eq!(numbers(&mut org), [1, 3], "the one that ended first gives way");
     org.restart();
-    assert_eq!(numbers(&mut org), [2, 3]);
+    assert_eq!(numbers(&mut org), [1, 3]);
+}
+
+#[test]
+fn no_number_comes_back_where_an_override_takes_the_room_of_the_last_grant() {
+    let mut org = OrgBench::with([spend_limit(DAILY, 10)]);
+    org.bounds.overrides_per_org = 1;
+    assert_eq!(org.grant(on("budget/daily", 1)), 1);
+    org.revoke(1, "v").unwrap();
+    for (setting, call) in [(Some(Setting::Amount(5)), "set"), (None, "clear")] {
+        org.after(1);
+        org.ask(Box::new(SetOverride {
+            rpc: Rpc::SetOverride,
+            scope: Scope::org(),
+            subject: OverrideSubject::rate(),
+            setting,
+            end: None,
+            expected_version: None,
+            reason: Reason::parse("reason", "").unwrap(),
+            idempotency: key(call),
+        }))
+        .unwrap();
+    }
+    assert_eq!(org.restart().grant(on("budget/daily", 1)), 2, "R-CTRL-5");
+    assert_eq!(org.try_grant(on("budget/daily", 1), "r"), Err(OrgError::TooManyOverrides { most: 1 }));
 }

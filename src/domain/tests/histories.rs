@@ -129,11 +129,12 @@ pub(super) enum Op {
         expect: Option<i8>,
     },
     ClearOverride(u8),
-    /// On top of one of [`LIMITS`], or of the backstop behind them, for a while, or for its window.
+    /// On top of one of [`LIMITS`], or of the backstop behind them, for a while, for its window, or until it is spent.
     Grant {
         index: u8,
         amount: u64,
         lasts: Option<Millis>,
+        until_spent: bool,
     },
     /// So many before the last one.
     RevokeGrant(u8),
@@ -309,7 +310,12 @@ fn overrides() -> impl Strategy<Value = Op> {
 
 fn grants() -> impl Strategy<Value = Op> {
     let amount = prop_oneof![6 => 1..9_u64, 1 => Just(AMOUNT_MAX)];
-    (0..=BACKSTOP, amount, lengths()).prop_map(|(index, amount, lasts)| Op::Grant { index, amount, lasts })
+    (0..=BACKSTOP, amount, lengths(), any::<bool>()).prop_map(|(index, amount, lasts, until_spent)| Op::Grant {
+        index,
+        amount,
+        lasts,
+        until_spent,
+    })
 }
 
 fn lateness() -> impl Strategy<Value = Option<i64>> {

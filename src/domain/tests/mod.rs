@@ -44,6 +44,7 @@ mod sessions;
 mod sweeping;
 mod takeover;
 mod trials;
+mod until_spent;
 mod usage;
 mod watch;
 mod webhook;

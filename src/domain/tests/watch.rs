@@ -15,9 +15,11 @@ use crate::{
     bounds::{DENIAL_SPELL_MS, EVENTS_PER_MINUTE, SECOND_MS},
     domain::{
         alerts::Level,
-        command::{End, Freeze, NoteDenials},
+        command::{End, Freeze, Grant, Lasts, NoteDenials, Refund, RefundOf, ResetWindow, SetOverride},
         events::{EventKind, Happening, NodeLog, Part},
         gate::{Cause, Gate},
+        request::Rpc,
+        rows::{OverrideSubject, Setting},
     },
 };
 
@@ -102,6 +104,66 @@ fn a_raised_limit_recovers_with_the_next_call_and_a_limit_of_nothing_is_never_an
     org.reconfigure(|limits| *limits = vec![spend_limit(CLOCK_DAY, 1000)]);
     org.spent(1);
     assert_eq!(org.kinds(), [Exhausted, Recovered]);
+}
+
+#[test]
+fn what_an_operator_does_frees_a_limit_at_once_and_so_does_the_end_of_it() {
+    let of_day = || OverrideSubject::limit("limit", "quota/spend/aligned/1d").unwrap();
+    let reason = || Reason::parse("reason", "").unwrap();
+    let set = |setting, end, call: &str| {
+        let (rpc, subject, idempotency) = (Rpc::SetOverride, of_day(), key(call));
+        let (scope, expected_version, reason) = (Scope::org(), None, reason());
+        Box::new(SetOverride { rpc, scope, subject, setting, end, expected_version, reason, idempotency })
+    };
+    let grant = |lasts, call: &str| {
+        let (limit, idempotency, reason) = (of_day(), key(call), reason());
+        Box::new(Grant { scope: Scope::org(), limit, amount: 5, lasts, reason, idempotency })
+    };
+    let reset = |limit, call: &str| {
+        let (idempotency, reason) = (key(call), reason());
+        Box::new(ResetWindow { scope: Scope::org(), limit, reason, idempotency })
+    };
+    type Act<'a> = (&'a str, Box<dyn Fn(&mut OrgBench) + 'a>);
+    let acts: [Act<'_>; 7] = [
+        ("a grant", Box::new(|org| drop(org.ask(grant(Lasts::Window, "g")).unwrap()))),
+        ("until spent", Box::new(|org| drop(org.ask(grant(Lasts::UntilSpent(None), "s")).unwrap()))),
+        ("a reset", Box::new(|org| drop(org.ask(reset(of_day(), "r")).unwrap()))),
+        ("another amount", Box::new(|org| drop(org.ask(set(Some(Setting::Amount(101)), None, "a")).unwrap()))),
+        ("no amount", Box::new(|org| drop(org.ask(set(Some(Setting::Unlimited), None, "u")).unwrap()))),
+        (
+            "a refund",
+            Box::new(|org| {
+                let of = RefundOf::Usage { scopes: Scopes::org(), amounts: spend(1), at: None };
+                org.ask(Box::new(Refund { of, idempotency: key("f") })).unwrap();
+            }),
+        ),
+        (
+            "the end of a lower amount",
+            Box::new(|org| {
+                org.ask(set(Some(Setting::Amount(50)), Some(End::After(HOUR_MS)), "l")).unwrap();
+                org.reconfigure(|limits| *limits = vec![spend_limit(CLOCK_DAY, 101)]);
+                org.after(HOUR_MS).sweep();
+            }),
+        ),
+    ];
+    for (what, act) in acts {
+        let mut org = OrgBench::with([spend_limit(CLOCK_DAY, 100)]);
+        org.spent(100);
+        act(&mut org);
+        let seen: Vec<_> =
+            org.restart().kinds().into_iter().filter(|kind| [Exhausted, Recovered].contains(kind)).collect();
+        assert_eq!(seen, [Exhausted, Recovered], "R-PIPE-10: {what}");
+    }
+    let mut org = OrgBench::with([spend_limit(CLOCK_DAY, 100)]);
+    org.spent(100);
+    org.ask(grant(Lasts::Window, "g")).unwrap();
+    org.spent(5);
+    assert_eq!((org.of_kind(Exhausted), org.of_kind(Recovered)), (2, 1), "and it can be used up again");
+    let mut org = OrgBench::new();
+    org.policy.rate.amount = Some(1);
+    org.run();
+    org.ask(reset(OverrideSubject::rate(), "rate")).unwrap();
+    assert_eq!((org.of_kind(Exhausted), org.of_kind(Recovered)), (1, 1), "the backstop as well");
 }
 
 #[test]

@@ -29,6 +29,7 @@ const OFF: RateLimit = RateLimit {
     idle_windows: 2,
     on_indeterminate: OnIndeterminate::Allow,
     exempt: Exemption::Never,
+    until_spent: false,
 };
 
 fn unlimited() -> OrgPolicy {

@@ -38,6 +38,7 @@ enum SettingV2<'a> {
     // Variants are added at the end: what was written before still reads.
     Extra(u64),
     CountsFrom { skipped: u64, window: WindowV2 },
+    UntilSpent { granted: u64, spent: u64 },
 }
 
 impl<'a> TryFrom<&'a Setting> for SettingV2<'a> {
@@ -52,6 +53,7 @@ impl<'a> TryFrom<&'a Setting> for SettingV2<'a> {
             Setting::Exempt(exempt) => Self::Exempt(*exempt),
             Setting::Ends => Self::Ends,
             Setting::Extra(amount) => Self::Extra(*amount),
+            Setting::UntilSpent { granted, spent } => Self::UntilSpent { granted: *granted, spent: *spent },
             Setting::CountsFrom { skipped, window } => {
                 Self::CountsFrom { skipped: *skipped, window: (*window).try_into()? }
             }
@@ -71,6 +73,7 @@ impl TryFrom<SettingV2<'_>> for Setting {
             SettingV2::Exempt(exempt) => Self::Exempt(exempt),
             SettingV2::Ends => Self::Ends,
             SettingV2::Extra(amount) => Self::Extra(amount),
+            SettingV2::UntilSpent { granted, spent } => Self::UntilSpent { granted, spent },
             SettingV2::CountsFrom { skipped, window } => Self::CountsFrom { skipped, window: window.try_into()? },
         })
     }
@@ -122,6 +125,10 @@ pub(super) fn samples() -> Vec<(&'static str, OverrideRow)> {
         (
             "override_grant",
             OverrideRow { until: Some(T0 + 9), ..row(scope(), "grant/7/budget/daily", Setting::Extra(5)) },
+        ),
+        (
+            "override_until_spent",
+            row(scope(), "grant/8/budget/daily", Setting::UntilSpent { granted: 20_000_000, spent: 3_000_000 }),
         ),
         (
             "override_reset",

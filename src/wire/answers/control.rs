@@ -146,6 +146,10 @@ fn overridden(view: &OverrideView, now: Millis) -> admin::Override {
             shown.set_setting(admin::OverrideSetting::Grant);
             shown.amount = Some(int(*amount));
         }
+        Setting::UntilSpent { granted, spent } => {
+            shown.set_setting(admin::OverrideSetting::Grant);
+            (shown.amount, shown.spent) = (Some(int(*granted)), Some(int(*spent)));
+        }
     }
     shown
 }

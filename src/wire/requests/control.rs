@@ -210,6 +210,7 @@ fn number(setting: &Setting) -> u64 {
         | Setting::Exempt(_)
         | Setting::Ends
         | Setting::Extra(_)
+        | Setting::UntilSpent { .. }
         | Setting::CountsFrom { .. } => 0,
     }
 }

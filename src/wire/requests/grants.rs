@@ -21,8 +21,14 @@ pub fn grant(request: &admin::GrantRequest) -> Parsed<(OrgId, Box<Grant>)> {
     let end = end(request.for_ms, request.until_ms)?;
     let reason = reason(&request.reason)?;
     let meaning = Meaning::default().text(2, scope.as_str()).text(4, limit.as_str()).number(5, amount);
-    let idempotency = required_id(&request.request_id, &ends(meaning, (6, 7), end))?;
-    let lasts = end.map_or(Lasts::Window, Lasts::To);
+    let until_spent = request.until_spent;
+    let meaning = ends(meaning, (6, 7), end).added(5, |meaning| meaning.number(9, until_spent.into()));
+    let idempotency = required_id(&request.request_id, &meaning)?;
+    let lasts = match (until_spent, end) {
+        (true, end) => Lasts::UntilSpent(end),
+        (false, Some(end)) => Lasts::To(end),
+        (false, None) => Lasts::Window,
+    };
     let grant = Grant { scope, limit, amount, lasts, reason, idempotency };
     Ok((org(&request.org)?, Box::new(grant)))
 }
@@ -77,6 +83,19 @@ mod tests {
         assert_eq!(lasts(|_| {}), Ok(Lasts::To(End::After(3_600_000))));
         assert_eq!(lasts(|request| (request.for_ms, request.until_ms) = (0, 9)), Ok(Lasts::To(End::At(9))));
         assert_eq!(lasts(|request| request.for_ms = 0), Ok(Lasts::Window));
+        let until_spent = lasts(|request| (request.for_ms, request.until_spent) = (0, true));
+        assert_eq!(until_spent, Ok(Lasts::UntilSpent(None)));
+        assert_eq!(lasts(|request| request.until_spent = true), Ok(Lasts::UntilSpent(Some(End::After(3_600_000)))));
+    }
+
+    #[test]
+    fn until_it_is_spent_is_another_call_than_for_the_window() {
+        let of = |until_spent| {
+            let request = admin::GrantRequest { for_ms: 0, until_spent, ..request() };
+            grant(&request).unwrap().1.idempotency
+        };
+        assert_ne!(of(true), of(false));
+        assert_eq!(of(true), of(true));
     }
 
     #[test]

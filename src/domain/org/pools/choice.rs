@@ -150,7 +150,7 @@ impl OrgState {
         let row = self.pools.account(&member.id);
         let withheld = row.and_then(|row| row.withheld(rules.profile, &self.clocks));
         let limit = row.map(|row| row.limit_in_force(&member.scope, rules, ctx.policy));
-        let amount = limit.map_or(0, |limit| limit.amount.unwrap_or(u64::MAX));
+        let amount = limit.map_or(0, |limit| self.said_of(&member.scope, &limit));
         let evidence = row.and_then(|row| row.evidence);
         let evidence = evidence.filter(|evidence| self.now < evidence.until && amount <= evidence.limit);
         let route = row.and_then(|row| row.route(&self.clocks));
@@ -160,16 +160,16 @@ impl OrgState {
         let mut within_a_minute = true;
         let limits = ctx.policy.limits_of(&member.scope).iter().filter(|limit| !limit.shadow);
         for (limit, amount) in limits.filter_map(|limit| Some((limit, limit.amount?))) {
-            let Standing { used, reserved, .. } = self.book.standing(&member.scope, limit, self.now);
+            let Standing { used, reserved, spending, .. } = self.book.standing(&member.scope, limit, self.now);
             let counts_calls = limit.meter().as_str() == Meter::EXECUTIONS;
             let asked = u64::from(counts_calls);
-            if !limit.admits(used, reserved, asked) {
+            if !limit.admits(spending.more(), used, reserved, asked) {
                 let fits = self.book.fits_at(&member.scope, None, limit, asked, &self.clocks);
                 full = Some(full.map_or(fits, |until| until.zip(fits).map(|(a, b)| a.max(b))));
                 within_a_minute &= limit.window() == CLOCK_MINUTE && fits.is_some();
                 continue;
             }
-            let usable = amount.saturating_sub(limit.buffer);
+            let usable = amount.saturating_add(spending.more()).saturating_sub(limit.buffer);
             let part = (usable.saturating_sub(used).saturating_sub(reserved), usable);
             if share(part, headroom.part) < share(headroom.part, part) {
                 headroom.part = part;

@@ -40,14 +40,14 @@ impl OrgState {
         let row = self.pools.account(&member.id)?.clone();
         let rules = self.pools.rules(&row.pool, &ctx.policy.pools);
         let limit = row.limit_in_force(&member.scope, &rules, ctx.policy);
-        let Standing { used, ends_at, .. } = self.book.standing(&member.scope, &limit, self.now);
+        let Standing { used, ends_at, spending, .. } = self.book.standing(&member.scope, &limit, self.now);
         let standing = self.standing(member, &rules, ctx);
         let runs = self.book.runs(&member.scope, &limit, self.now);
         let reported = if self.now < row.reported.until { row.reported } else { Reported::default() };
         let left = standing.as_ref().map_or(0, |headroom| headroom.left);
         Some(AccountView {
             account: row.id.masked(),
-            daily_limit: limit.amount.unwrap_or(u64::MAX),
+            daily_limit: spending.over_amount(limit.amount).unwrap_or(u64::MAX),
             safety_buffer: limit.buffer,
             window: limit.window(),
             per_minute: row.minute_limit_in_force(&member.scope, &rules, ctx.policy).and_then(|limit| limit.amount),

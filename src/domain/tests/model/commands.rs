@@ -22,11 +22,32 @@ impl Model {
     pub(in crate::domain::tests) fn tick(&mut self, clock: Millis) {
         self.now = self.now.max(clock);
         let now = self.now;
-        for held in self.holds.iter_mut().filter(|held| held.ended.is_none() && held.expires_at <= now) {
-            held.ended = Some((now, Settlement::Expired));
-        }
-        self.end_overrides();
+        self.expire_holds();
+        self.end_overrides(now);
+        self.spending(now, |_| ());
         self.remembered.retain(|entry| entry.until > now);
+    }
+
+    /// Each at its time, by the limits of that time.
+    fn expire_holds(&mut self) {
+        let now = self.now;
+        let due = |model: &Self| {
+            let open = model.holds.iter().filter(|held| held.ended.is_none());
+            open.map(|held| held.expires_at).filter(|at| *at <= now).min()
+        };
+        while let Some(at) = due(self) {
+            self.end_overrides(at);
+            self.spending(at, |model| {
+                for held in model.holds.iter_mut().filter(|held| held.ended.is_none() && held.expires_at == at) {
+                    held.ended = Some((now, Settlement::Expired));
+                }
+            });
+        }
+    }
+
+    /// What the backstop has more, by grants that last until they are spent.
+    pub(in crate::domain::tests) fn rate_more(&self, rules: &Rules) -> u64 {
+        self.lent_over(rules, rules.limits.len()).map_or(0, |(lent, over)| lent.more(over))
     }
 
     pub(in crate::domain::tests) fn apply(
@@ -37,6 +58,14 @@ impl Model {
         clock: Millis,
     ) -> Answer {
         self.tick(clock);
+        match command {
+            // A reset takes usage out of a window, and gives nothing back.
+            Command::ResetWindow(_) | Command::Purge(_) => self.carry_out(command, id, rules),
+            _ => self.spending(self.now, |model| model.carry_out(command, id, rules)),
+        }
+    }
+
+    fn carry_out(&mut self, command: &Command, id: DecisionId, rules: &Rules) -> Answer {
         match command {
             Command::Acquire(ask) => self.acquire(ask, id, rules),
             Command::Commit(Commit { reservation, actual, idempotency }) => {
@@ -256,7 +285,7 @@ impl Model {
     }
 
     fn rate_denial(&self, rules: &Rules) -> Option<Code> {
-        let amount = rules.rate_amount?;
+        let amount = rules.rate_amount? + self.rate_more(rules);
         if self.backstop(rules).count >= amount {
             return Some(Code::RateLimited);
         }
@@ -277,7 +306,9 @@ impl Model {
             let rule = &rules.limits[asked.rule];
             let taken =
                 i128::from(self.used(rules, asked.rule, self.now).0) + i128::from(self.reserved(rule, self.now));
-            i128::from(rule.amount.unwrap_or(u64::MAX).saturating_sub(rule.buffer)) - taken
+            let more = self.lent_over(rules, asked.rule).map_or(0, |(lent, over)| lent.more(over));
+            let amount = rule.amount.unwrap_or(u64::MAX).saturating_add(more);
+            i128::from(amount.saturating_sub(rule.buffer)) - taken
         };
         let mut last: Option<(Millis, Reverse<i128>, Code)> = None;
         for asked in failing {
@@ -291,7 +322,7 @@ impl Model {
 
     /// When it fits if nothing else happens.
     fn fits_from(&self, rules: &Rules, asked: Asked) -> Result<Millis, Vague> {
-        if Self::never_fits(rules, asked) {
+        if self.never_fits(rules, asked) {
             return Ok(Millis::MAX);
         }
         let first = |is_there: fn(Option<bool>) -> bool| {

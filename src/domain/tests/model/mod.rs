@@ -406,8 +406,7 @@ impl Model {
     }
 
     /// Ends what ends by itself by now, the first one first.
-    fn end_overrides(&mut self) {
-        let now = self.now;
+    fn end_overrides(&mut self, now: Millis) {
         if self.freeze_ends.is_some_and(|at| at <= now) {
             (self.frozen, self.freeze_ends) = (false, None);
         }
@@ -570,6 +569,12 @@ impl Model {
         let Some(amount) = rule.amount else { return Some(true) };
         let (least, most) = self.used(rules, asked.rule, at);
         let reserved = u128::from(self.reserved(rule, at));
+        let mut amount = amount;
+        if self.lent(rules, asked.rule).is_some() {
+            let lent = self.lent_at(rules, asked.rule, at).filter(|_| least == most)?;
+            let taken = least.saturating_add(self.reserved(rule, at));
+            amount += lent.more(taken.saturating_sub(amount.saturating_sub(rule.buffer)));
+        }
         let admits = |used: u64| {
             let taken = u128::from(used) + reserved;
             match asked.amount {
@@ -580,12 +585,15 @@ impl Model {
         (admits(least) == admits(most)).then(|| admits(most))
     }
 
-    /// Whether `asked` cannot fit, however long one waits.
-    pub(super) fn never_fits(rules: &Rules, asked: Asked) -> bool {
+    /// Whether `asked` cannot fit, however long one waits: not before the holds have ended that there are.
+    pub(super) fn never_fits(&self, rules: &Rules, asked: Asked) -> bool {
         let rule = &rules.limits[asked.rule];
+        let last = self.holds.iter().filter(|held| held.ended.is_none()).map(|held| held.expires_at).max();
+        let lent = self.lent_at(rules, asked.rule, last.unwrap_or(self.now));
+        let left = lent.map_or(0, |lent| lent.granted - lent.spent);
         rule.amount.is_some_and(|amount| match asked.amount {
-            0 => amount == 0,
-            more => more > amount.saturating_sub(rule.buffer),
+            0 => amount == 0 && left == 0,
+            more => more > (amount + left).saturating_sub(rule.buffer),
         })
     }
 

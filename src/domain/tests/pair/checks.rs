@@ -13,7 +13,7 @@ use crate::domain::{
     gate::Gate,
     ledger::Ledger,
     limit::LimitSource,
-    rows::{OverrideRow, OverrideSubject},
+    rows::{OverrideRow, OverrideSubject, Setting},
 };
 
 /// 2100-01-01 UTC.
@@ -57,7 +57,8 @@ impl Pair {
     fn others_fit_at(&self, ask: &Acquire, model: &Model) -> Option<Millis> {
         let mut fits_at = 0;
         let backstop = model.backstop(&self.rules);
-        if self.rules.rate_amount.is_some_and(|amount| backstop.count >= amount) {
+        let more = model.rate_more(&self.rules);
+        if self.rules.rate_amount.is_some_and(|amount| backstop.count >= amount + more) {
             fits_at = backstop.start + self.rules.rate_len;
         }
         let executions = ask.cost.iter().chain(&ask.reserve).filter(|(meter, _)| *meter == Meter::executions());
@@ -86,7 +87,7 @@ impl Pair {
         at: Option<Millis>,
         what: &str,
     ) {
-        let never = others.is_none() || asked.iter().any(|asked| Model::never_fits(&self.rules, *asked));
+        let never = others.is_none() || asked.iter().any(|asked| model.never_fits(&self.rules, *asked));
         let others = others.unwrap_or(0);
         let Some(at) = at else {
             let is_far = |asked: &Asked| {
@@ -123,9 +124,21 @@ impl Pair {
             let (least, most) = self.model.carried(&self.rules, index, self.model.now);
             assert!((least..=most).contains(&view.carried), "carried {least}..={most}, shown {view:?}");
             assert_eq!(view.reserved, self.model.reserved(rule, self.model.now), "reserved of {view:?}");
+            self.check_spending(view, index, rule.amount);
             let is_whole = view.label.origin.counts_from.is_none();
             assert!(!is_whole || view.used >= self.model.exact(rule), "never below what really happened: {view:?}");
         }
+    }
+
+    /// R-CTRL-7: the amount, with what is over it and with what is left of grants that last until they are spent. The
+    /// answer to the call that spends the last of one still counts it among what is granted.
+    fn check_spending(&self, view: &LimitView, rule: usize, amount: Option<u64>) {
+        let Some((_, vague)) = self.model.lent(&self.rules, rule) else {
+            return assert_eq!((view.spending.left(), view.amount), (0, amount), "{view:?}");
+        };
+        let Some((lent, over)) = self.model.lent_over(&self.rules, rule).filter(|_| !vague) else { return };
+        assert_eq!((view.spending.left(), view.spending.over), (lent.granted - lent.spent, over), "{view:?}");
+        assert_eq!(view.amount, amount.map(|amount| amount + lent.more(over)), "{view:?}");
     }
 
     /// The balance stands last, as the provider told it, wherever it is known and there is something to tell.
@@ -165,6 +178,7 @@ impl Pair {
     pub(super) fn check(&mut self) {
         self.model.tick(self.clock);
         let Some(snapshot) = self.snapshot() else { return };
+        self.adopt_grants(&snapshot);
         self.check_views(&snapshot.limits);
         assert!(snapshot.limits.iter().all(|view| view.name() != "balance"), "nobody asked the provider");
         self.check_nesting(&snapshot);
@@ -177,6 +191,8 @@ impl Pair {
         let backstop = self.model.backstop(&self.rules);
         let rate = snapshot.limits.iter().find(|view| view.name() == "rate").unwrap();
         assert_eq!((rate.used, rate.blocked), (backstop.count, backstop.blocked), "R-RATE-1");
+        let amount = if rate.shadow { rate.amount } else { self.rules.rate_amount };
+        self.check_spending(rate, self.rules.limits.len(), amount);
         assert_eq!(snapshot.admitted_total, self.model.admitted_total);
         let disputed: u64 = snapshot.disputed.iter().map(|row| row.amount).sum();
         assert_eq!(disputed, self.model.disputed_total(), "R-BUD-5: none is dropped");
@@ -249,16 +265,27 @@ impl Pair {
         }
     }
 
-    /// R-CTRL-5: what is granted, until when, and whether it has ended.
+    /// R-CTRL-5, R-CTRL-7: what is granted, until when, what is spent of it, and whether it has ended.
     fn check_grants(&self, snapshot: &Snapshot) {
         let rows = snapshot.overrides.iter().map(|view| &view.row);
         let mut shown: Vec<_> = rows
-            .filter_map(|row| Some((row.subject.grant()?, row.is_in_force(), row.until, row.setting.extra())))
+            .filter_map(|row| Some((row.subject.grant()?, row.is_in_force(), row.until, given(&row.setting))))
             .collect();
         shown.sort_unstable();
         let given = self.model.given().iter();
-        let expected: Vec<_> = given.map(|given| (given.number, given.holds, given.until, given.amount)).collect();
+        let expected: Vec<_> =
+            given.map(|given| (given.number, given.holds, given.until, (given.amount, given.spent))).collect();
         assert_eq!(shown, expected);
+    }
+
+    /// What the model leaves open of grants is as the org has it.
+    fn adopt_grants(&mut self, snapshot: &Snapshot) {
+        for row in snapshot.overrides.iter().map(|view| &view.row) {
+            if let (Some(number), Setting::UntilSpent { spent, .. }) = (row.subject.grant(), &row.setting) {
+                self.model.adopt_grant(number, *spent, row.is_in_force());
+            }
+        }
+        self.rules = self.model.in_force(&self.configured);
     }
 
     /// R-BUD-3: hour ≤ day ≤ week ≤ month.
@@ -349,5 +376,13 @@ pub(super) fn agree(expected: &Answer, reply: &Result<Reply, OrgError>, again: b
         (Answer::Expired, Err(OrgError::ReservationExpired)) => true,
         (Answer::AlreadySettled(how), Err(OrgError::ReservationSettled(got))) => how == got,
         _ => false,
+    }
+}
+
+/// What a grant adds, and what is spent of it where it lasts until that.
+fn given(setting: &Setting) -> (u64, Option<u64>) {
+    match setting {
+        Setting::UntilSpent { granted, spent } => (*granted, Some(*spent)),
+        other => (other.extra(), None),
     }
 }

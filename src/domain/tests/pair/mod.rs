@@ -190,7 +190,8 @@ impl Pair {
         let present: Vec<usize> = (0..LIMITS.len()).filter(|index| self.rules.limits[*index].present).collect();
         let Some(index) = pick(&present, which) else { return 1 };
         let rule = &self.rules.limits[index];
-        let usable = rule.amount.unwrap_or(9).saturating_sub(rule.buffer);
+        let more = self.model.lent_over(&self.rules, index).map_or(0, |(lent, over)| lent.more(over));
+        let usable = rule.amount.unwrap_or(9).saturating_add(more).saturating_sub(rule.buffer);
         let taken = self.model.used(&self.rules, index, self.model.now).0 + self.model.reserved(rule, self.model.now);
         let edge = if whole { usable } else { usable.saturating_sub(taken) };
         edge.saturating_add_signed(off.into()).min(AMOUNT_MAX)
@@ -300,8 +301,10 @@ impl Pair {
             Op::ClearOverride(index) => {
                 Command::SetOverride(Box::new(overridden(*index, Rpc::ClearOverride, idempotency)))
             }
-            Op::Grant { index, amount, lasts } => {
-                Command::Grant(Box::new(granted(*index, *amount, *lasts, idempotency)))
+            Op::Grant { index, amount, lasts, until_spent } => {
+                let granted = granted(*index, *amount, *lasts, idempotency);
+                let until_spent = until_spent.then_some(Lasts::UntilSpent(lasts.map(End::After)));
+                Command::Grant(Box::new(Grant { lasts: until_spent.unwrap_or(granted.lasts), ..granted }))
             }
             Op::ResetWindow(index) => {
                 let SetOverride { scope, subject: limit, reason, idempotency, .. } =
@@ -378,7 +381,8 @@ impl Pair {
             Ok(Reply::Acquire(Err(Need::Balance))) => {}
             Ok(Reply::Acquire(Ok(_))) if ask.mode == Mode::CheckOnly => {}
             Ok(Reply::Acquire(Ok(decision))) if decision.code() == Code::Allowed => {
-                self.model.admit(ask, id, &self.rules);
+                let now = self.model.now;
+                self.model.spending(now, |model| model.admit(ask, id, &self.rules));
             }
             Ok(Reply::Acquire(Ok(decision))) => {
                 self.model.deny(&self.rules, decision.code(), ask.mode != Mode::Shadow);
