@@ -377,9 +377,7 @@ impl OrgTask {
             tracing::warn!(org = %self.org, executions = uncompleted, "executions were admitted and never completed");
         }
         self.tell_news();
-        self.flush(Box::new(move |_| {
-            let _ = done.send(());
-        }));
+        self.flush(Box::new(move |_| _ = done.send(())));
     }
 }
 

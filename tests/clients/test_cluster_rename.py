@@ -20,7 +20,7 @@ def used(plane, org):
 
 
 class OfCluster(ClusterCase):
-    """R-CTRL-7"""
+    """R-CTRL-8"""
 
     def owner(self, cluster, org):
         return cluster.owners()[cluster.places()[org]]

@@ -33,7 +33,7 @@ def used(plane, org):
 
 
 class OneNode(NodeCase):
-    """R-CTRL-7, with kills and restarts."""
+    """R-CTRL-8, with kills and restarts."""
 
     def setUp(self):
         self.here = self.node(config=CONFIG)
@@ -152,7 +152,7 @@ class Refused(SharedNodeCase):
     CONFIG = CONFIG
 
     def test_a_name_that_is_anything_else_is_refused_by_what_it_is(self):
-        """R-CTRL-7"""
+        """R-CTRL-8"""
         org, other = fresh("org"), fresh("org")
         for name in (org, other):
             self.gate.Record(org=name, usage=spend(1), request_id="r")

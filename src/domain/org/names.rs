@@ -92,7 +92,7 @@ impl OrgState {
         self.names.leads_to()
     }
 
-    /// R-CTRL-7.
+    /// R-CTRL-8.
     pub(in crate::domain) fn rename(
         &mut self,
         rename: &Rename,

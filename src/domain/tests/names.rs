@@ -45,7 +45,7 @@ fn known() -> OrgBench {
 #[test]
 fn a_renamed_org_keeps_what_it_has_and_every_name_that_it_had() {
     let mut org = known();
-    assert_eq!(org.rename("corp", "a"), Ok((false, id().to_string())), "R-CTRL-7");
+    assert_eq!(org.rename("corp", "a"), Ok((false, id().to_string())), "R-CTRL-8");
     assert_eq!(org.after(1).rename("inc", "b"), Ok((false, "corp".into())));
     org.restart();
     assert_eq!((org.shown(), org.former()), (Some("inc".into()), vec![id().to_string(), "corp".into()]));

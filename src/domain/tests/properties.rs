@@ -6,7 +6,7 @@
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 use super::{
-    histories::{self, Op},
+    histories::{self, Amount, Op, Step},
     pair::Pair,
     *,
 };
@@ -48,6 +48,31 @@ fn a_purged_budget_is_not_there_to_be_overridden() {
         Op::SetBudget { index: 2, amount: Some(0), replace: false, expect: None },
         Op::Purge,
         Op::SetOverride { index: 2, setting: Setting::Unlimited, lasts: None, expect: None },
+    ];
+    let mut pair = Pair::new(T0);
+    for op in &history {
+        pair.step(op);
+    }
+}
+
+/// A refund in the millisecond of the Commit before it is remembered from the next one on, its request id as well.
+#[test]
+fn a_refund_in_the_millisecond_of_a_commit_is_remembered_for_a_day_from_the_next_one_on() {
+    let ask = |reserve| {
+        let (cost, reserve) = ([Some(Amount::Exactly(1)), None], [None, reserve]);
+        let (mode, balance) = (Mode::Normal, Some(allowed()));
+        let (ttl, explain, with_pause, keyed) = (1000, false, false, false);
+        Op::Acquire(histories::Ask { scopes: 0, cost, reserve, ttl, mode, explain, with_pause, keyed, balance })
+    };
+    let history = [
+        Op::Limit { index: 0, amount: None, buffer: 0, shadow: false, carries: false },
+        ask(Some(Amount::Exactly(0))),
+        Op::Commit(0, [Some(Amount::Exactly(1)), None]),
+        Op::RefundDecision(0),
+        Op::Time(Step::By(DAY_MS)),
+        Op::Repeat(0, false),
+        Op::Repeat(1, false),
+        Op::Repeat(2, false),
     ];
     let mut pair = Pair::new(T0);
     for op in &history {

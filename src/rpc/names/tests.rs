@@ -50,7 +50,7 @@ async fn used(node: &Node, org: &str) -> i64 {
 async fn calls_under_either_name_are_about_one_org() {
     let node = renamed().await;
     let again = ask::<table::Acquire>(&node, acquire("corp", "1")).await.unwrap();
-    assert!(again.replayed, "R-CTRL-7: a request id is of the org");
+    assert!(again.replayed, "R-CTRL-8: a request id is of the org");
     let reserve = vec![v1::Amount { meter: "spend".into(), amount: 5 }];
     let held = ask::<table::Acquire>(&node, v1::AcquireRequest { reserve, ..acquire("corp", "2") }).await.unwrap();
     let commit = v1::CommitRequest {

@@ -213,7 +213,8 @@ impl Model {
     }
 
     fn remember(&mut self, rpc: Rpc, asked: &Idempotency, keep: Millis, answer: Answer) {
-        let (until, durable) = (self.now + keep, keep == DAY);
+        let at = self.now.max(std::mem::take(&mut self.ends_at));
+        let (until, durable) = (at + keep, keep == DAY);
         self.remembered.push(Remembered { rpc, idempotency: asked.clone(), until, durable, answer });
     }
 
@@ -453,6 +454,7 @@ impl Model {
             let settled = ended.filter(|(_, how)| *how != Settlement::Expired);
             let at = settled.map_or(now, |(at, _)| now.max(at + 1));
             self.holds[place].ended = Some((at, Settlement::Refunded));
+            self.ends_at = at;
         }
         answer
     }

@@ -211,6 +211,8 @@ pub(super) struct Model {
     resets: Vec<resets::Reset>,
     backstop: Option<Backstop>,
     remembered: Vec<Remembered>,
+    /// What the running command ends has ended before in this very millisecond, so it ends, and is remembered, at the next.
+    ends_at: Millis,
     baselines: Vec<Baseline>,
     disputed: Vec<(Millis, u64)>,
     executions: Vec<(ExecutionId, u64, Millis)>,
