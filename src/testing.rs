@@ -231,6 +231,8 @@ pub(crate) struct Receiving {
     pub(crate) got: Mutex<Vec<(String, u64, bool)>>,
     /// Attempts to refuse from now on.
     pub(crate) refuse: AtomicU64,
+    /// Whatever is of this org is refused.
+    pub(crate) refused_org: Mutex<String>,
 }
 
 impl Webhook for Receiving {
@@ -240,6 +242,7 @@ impl Webhook for Receiving {
             Notice::Node(node, event) => (node.to_owned(), event.number),
         };
         let refused = self.refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let refused = refused || *self.refused_org.lock().unwrap() == from;
         self.got.lock().unwrap().push((from, number, !refused));
         let outcome =
             if refused { Err(NotDelivered { fault: DeliveryFault::Refused(500), after: None }) } else { Ok(()) };

@@ -12,7 +12,7 @@ pub mod signing;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -201,11 +201,4 @@ fn id(parts: &[&str]) -> String {
         hash.update(part);
     }
     format!("evt_{}", BASE64_URL_SAFE_NO_PAD.encode(&hash.finalize()[..ID_BYTES]))
-}
-
-impl fmt::Display for Endpoint {
-    /// The host alone: the path may be a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.url.host_str().unwrap_or_default())
-    }
 }

@@ -68,6 +68,11 @@ impl Spacing {
         self.row(org).is_some_and(|row| !row.pause().is_zero())
     }
 
+    /// Failures in a row.
+    pub(super) fn failures(&self, org: &OrgId) -> u32 {
+        self.row(org).map_or(0, |row| row.failures)
+    }
+
     /// A call about the org that began at `began` has ended.
     pub(super) fn ended(&self, org: &OrgId, began: Instant, answered: Result<(), Cause>) {
         match answered {

@@ -26,11 +26,11 @@ use super::{
     spacing::Spacing,
 };
 use crate::{
-    bounds::{WEBHOOK_BATCH, WEBHOOK_FOR_MS},
+    bounds::{MINUTE_MS, WEBHOOK_BATCH, WEBHOOK_FOR_MS},
     domain::{
         command::{NoteDelivered, TakeUndelivered},
         commands::Ask,
-        events::Undelivered,
+        events::{EventRow, Undelivered},
         gate::Cause,
         ids::OrgId,
         reply::UndeliveredPage,
@@ -48,6 +48,10 @@ const FAILURES: u32 = 8;
 /// For so long at first; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// An old event is given up only where it has failed so often in a row, and the receiver has taken others in this time: what
+/// waits for a receiver that is away is not lost for that.
+const ATTEMPTS: u32 = 10;
+const TAKES_OTHERS_MS: Millis = 10 * MINUTE_MS;
 /// While one call finds out whether it is back.
 const PROBED: Duration = Duration::from_secs(1);
 
@@ -115,6 +119,12 @@ impl Receiver {
                 }
             }
         }
+    }
+}
+
+impl Receiver {
+    fn has_taken_since(&self, since: Millis) -> bool {
+        self.state().view.delivered_at.is_some_and(|at| at >= since)
     }
 }
 
@@ -230,7 +240,9 @@ impl Turn {
         self.spacing.ended(&self.org, began, answered);
         let Err(NotDelivered { fault, after }) = outcome else { return Ok(()) };
         let (org, number) = (&self.org, undelivered.number());
-        if is_too_late(undelivered, shared.clock.now()) {
+        let now = shared.clock.now();
+        let takes_others = shared.receiver.has_taken_since(now.saturating_sub(TAKES_OTHERS_MS));
+        if takes_others && self.spacing.failures(&self.org) >= ATTEMPTS && is_old(undelivered, now) {
             tracing::error!(%org, number, cause = %fault, "the webhook will not have an event: it was tried for too long");
             shared.events.happened(Event::NeverDelivered);
             return Ok(());
@@ -246,6 +258,7 @@ impl Turn {
     }
 }
 
-fn is_too_late(undelivered: &Undelivered, now: Millis) -> bool {
-    matches!(undelivered, Undelivered::Event(row) if row.at.saturating_add(WEBHOOK_FOR_MS) < now)
+fn is_old(undelivered: &Undelivered, now: Millis) -> bool {
+    let (Undelivered::Event(EventRow { at, .. }) | Undelivered::Missing { at, .. }) = undelivered;
+    at.saturating_add(WEBHOOK_FOR_MS) < now
 }

@@ -6,7 +6,7 @@ use crate::{
     actors::{ReceiverView, Rules},
     bounds::{Bounds, WEBHOOK_FOR_MS},
     domain::{
-        command::Freeze,
+        command::{Freeze, Unfreeze},
         events::{EventKind, EventKinds, Part},
         ids::Reason,
         policy::OrgPolicy,
@@ -28,10 +28,23 @@ fn deliver(node: &Node, webhook_kinds: EventKinds) {
 }
 
 async fn freeze(node: &Node, name: &str, id: &str) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
     let reason = Reason::parse("reason", id).unwrap();
     let freeze = Freeze { reason, end: None, idempotency: idempotency(id) };
-    node.orgs.ask(&org(name), freeze, deadline).await.unwrap();
+    node.orgs.ask(&org(name), freeze, soon()).await.unwrap();
+}
+
+fn soon() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(5)
+}
+
+/// Lets timers run on for so many seconds.
+async fn pass(seconds: u64) {
+    for _ in 0..seconds {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// What was taken, in order.
@@ -81,39 +94,54 @@ async fn a_receiver_that_takes_nothing_is_left_alone_and_found_again() {
     for number in 0..20 {
         freeze(&node, &format!("org-{number}"), "a").await;
     }
-    for _ in 0..600 {
-        tokio::time::advance(Duration::from_secs(1)).await;
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-    }
+    pass(600).await;
     let tried = tried(&node);
     assert!((8..=60).contains(&tried), "ten minutes, {tried} attempts for 20 orgs");
     let ReceiverView { failures, fault, delivered_at } = node.orgs.receiver();
     assert_eq!((failures as usize, fault, delivered_at), (tried, Some(DeliveryFault::Refused(500)), None));
     node.webhook.refuse.store(0, Ordering::SeqCst);
-    for _ in 0..120 {
-        tokio::time::advance(Duration::from_secs(1)).await;
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
-    }
+    pass(120).await;
     assert_eq!(taken(&node).len(), 20);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_fails_for_days_does_not_keep_the_others() {
+async fn an_old_event_that_alone_is_refused_does_not_keep_the_others() {
     let node = delivering().await;
-    node.webhook.refuse.store(u64::MAX, Ordering::SeqCst);
+    *node.webhook.refused_org.lock().unwrap() = "acme".into();
     freeze(&node, "acme", "a").await;
     until(|| tried(&node) > 0).await;
     node.clock.advance(WEBHOOK_FOR_MS + 1);
     let given_up = || node.metrics.render(node.service.readings()).contains("webhook_given_up_total 1");
+    for id in 0..100 {
+        assert!(!given_up() || tried(&node) > 10, "it is tried for a while");
+        freeze(&node, "bond", &format!("b{id}")).await;
+        node.orgs.ask(&org("bond"), Unfreeze { idempotency: idempotency(&format!("u{id}")) }, soon()).await.unwrap();
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            tokio::task::yield_now().await;
+        }
+    }
     until(given_up).await;
+    *node.webhook.refused_org.lock().unwrap() = String::new();
+    freeze(&node, "acme", "c").await;
+    until(|| taken(&node).iter().any(|(org, _)| org == "acme")).await;
+    assert!(taken(&node).contains(&("acme".into(), 2)) && !taken(&node).contains(&("acme".into(), 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_up_because_the_receiver_is_away_for_days() {
+    let node = delivering().await;
+    node.webhook.refuse.store(u64::MAX, Ordering::SeqCst);
+    for name in ["acme", "bond", "corp"] {
+        freeze(&node, name, "a").await;
+    }
+    until(|| tried(&node) > 0).await;
+    node.clock.advance(WEBHOOK_FOR_MS + 1);
+    pass(3600).await;
+    assert!(tried(&node) > 50, "{} attempts", tried(&node));
     node.webhook.refuse.store(0, Ordering::SeqCst);
-    freeze(&node, "acme", "b").await;
-    until(|| !taken(&node).is_empty()).await;
-    assert_eq!(taken(&node), [("acme".into(), 2)]);
+    pass(120).await;
+    assert_eq!(taken(&node).len(), 3, "all of it came");
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{AGAIN, Outgoing, Page, Position, Reader, number};
 use crate::{
     cluster::table::Owner,
-    domain::{ids::OrgId, window::Millis},
+    domain::{ids::OrgId, members::NodeId, window::Millis},
     error::ServiceError,
     rpc::Answer,
     service::{ListedOrg, OrgPage},
@@ -80,7 +80,7 @@ struct Scan {
     /// Why the first org that cannot be read cannot be; the others go on.
     trouble: Option<String>,
     /// Nodes that an org could not be read at: their other orgs wait for the next scan.
-    silent: Vec<Owner>,
+    silent: Vec<Elsewhere>,
 }
 
 pub(super) fn follow(
@@ -106,9 +106,16 @@ pub(super) fn follow(
     })
 }
 
-/// Whom other orgs may be asked of in vain as well; `None` = this node, which answers for each at once.
-fn elsewhere(owner: Owner) -> Option<Owner> {
-    (owner != Owner::Here).then_some(owner)
+/// Whom other orgs may be asked of in vain as well: a node, or nobody, who owns what no node does.
+type Elsewhere = Option<NodeId>;
+
+/// `None` = this node, which answers for each org at once.
+fn elsewhere(owner: &Owner) -> Option<Elsewhere> {
+    match owner {
+        Owner::Here => None,
+        Owner::There(node, _) => Some(Some(node.id.clone())),
+        Owner::Nobody => Some(None),
+    }
 }
 
 fn heartbeat(at: Millis, trouble: &str) -> What {
@@ -156,7 +163,7 @@ impl Following {
     /// One step: a page of events, an org, or a page of orgs.
     async fn go_on(&mut self, mut scan: Scan) -> Answer<()> {
         if let Some(org) = scan.reading.take() {
-            let owner = elsewhere(self.reader.service.table().owner(&org.org));
+            let owner = elsewhere(&self.reader.service.table().owner(&org.org));
             if owner.as_ref().is_none_or(|owner| !scan.silent.contains(owner)) {
                 match self.read(org, scan.began_at).await? {
                     Ok(left) => scan.reading = left,
