@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use crate::{
     harness::{
         chance::Chance,
-        client::{Admin, Gate, Pools},
+        client::{Admin, Gate, Pools, reason},
         node::Node,
     },
     load::{Planes, ask},
@@ -168,8 +168,14 @@ async fn settle_org(
     let mut fresh = std::mem::take(&mut org.fresh);
     for call in &mut fresh {
         if call.promise.is_none() {
-            let (promise, replayed) = retried(planes, &call.request).await;
             found.doubts += 1;
+            let answer = ask(&mut planes.clone(), &call.request).await;
+            if matches!(&answer, Err(status) if is_without_pool(status)) && org.facts.pool.version == 0 {
+                // Its pool was never made, so it cannot have been carried out.
+                call.promise = Some(Promise::Denied);
+                continue;
+            }
+            let (promise, replayed) = answer.unwrap_or_else(|status| panic!("{:?}: {status:?}", call.request));
             found.doubts_there += usize::from(replayed);
             call.promise = Some(promise);
             if !replayed {
@@ -218,6 +224,10 @@ fn check_plains(name: &str, org: &mut OrgLog, seen: &Seen, holds: u64, terms: Te
     found.forgotten += forgotten;
     found.forgotten_max = found.forgotten_max.max(forgotten);
     org.plains_there = there;
+}
+
+fn is_without_pool(status: &Status) -> bool {
+    status.code() == Code::NotFound && reason(status) == "POOL_UNKNOWN"
 }
 
 /// The same call under the same id.
