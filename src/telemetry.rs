@@ -381,6 +381,7 @@ impl Metrics {
         self.room.read(&now);
         self.cluster.read(&now);
         self.turns.read(&now);
+        self.webhook.read(&now);
         self.clock_unsteady.set(i64::from(now.clock != ClockState::Steady));
         self.clock_behind.set(i64::try_from(now.clock.behind() / SECOND_MS).unwrap_or(i64::MAX));
         self.serving.set(i64::from(now.serving));

@@ -18,11 +18,7 @@ use arc_swap::ArcSwapOption;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, SecondsFormat};
 use futures_util::{FutureExt, future::BoxFuture};
-use reqwest::{
-    Client, Url,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
-    redirect,
-};
+use reqwest::{Client, Url, header::CONTENT_TYPE};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -43,8 +39,6 @@ use crate::{
 /// Idle connections that are kept, and for how long.
 const IDLE_CONNECTIONS: usize = 32;
 const IDLE: Duration = Duration::from_secs(30);
-/// What a receiver may ask for at most.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Bytes of a hash in an id.
 const ID_BYTES: usize = 18;
 /// The type of a message about events that are not kept any more.
@@ -120,7 +114,7 @@ impl Endpoints {
         match timeout(*within, request.send()).await {
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
             Ok(Ok(response)) => {
-                let (status, after) = (response.status().as_u16(), retry_after(response.headers()));
+                let (status, after) = (response.status().as_u16(), https::retry_after(response.headers()));
                 Err(NotDelivered { fault: DeliveryFault::Refused(status), after })
             }
             Ok(Err(error)) => {
@@ -139,26 +133,11 @@ impl Webhook for Endpoints {
 }
 
 fn client(endpoint: &Endpoint) -> Result<Client, String> {
-    let trust = if endpoint.url.scheme() == "http" { Trust::Nobody } else { Trust::Machine };
-    let tls = https::tls(trust)
+    let builder = https::client(Trust::of(endpoint.url.as_str()))
         .map_err(|error| format!("TLS is not possible: {error} (Debian: apt-get install ca-certificates)"))?;
-    let client = Client::builder()
-        .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls)
-        // Events go to the address that was configured and nowhere else.
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .http1_only()
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .pool_idle_timeout(IDLE)
-        .connect_timeout(endpoint.timeout);
+    let client =
+        builder.pool_max_idle_per_host(IDLE_CONNECTIONS).pool_idle_timeout(IDLE).connect_timeout(endpoint.timeout);
     client.build().map_err(|error| chain(&error))
-}
-
-/// Seconds; a date is not understood.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 impl Message {

@@ -122,7 +122,7 @@ const CRATES: [(&str, &[&str]); 28] = [
     ("prost", &["wire", "rpc", "grpc", "peer", "cli::output"]),
     ("prost_reflect", &["wire"]),
     ("axum", &["http"]),
-    ("reqwest", &["auth::fetch", "billing", "webhook"]),
+    ("reqwest", &["auth::fetch", "billing", "https", "webhook"]),
     ("ring", &["auth::jwks"]),
     ("rustls", &["auth::fetch", "https", "net", "store::postgres"]),
     ("tokio_rustls", &["net", "store::postgres"]),

@@ -10,16 +10,19 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{Shared, registry::Registry};
-use crate::domain::ids::OrgId;
+use crate::domain::{commands::Ask, ids::OrgId};
 
 /// Orgs served at once.
 pub(super) const AT_ONCE: usize = 32;
 /// Orgs that wait for their turn or their next attempt; any further one is found by its timer.
 const WAITING_MAX: usize = 100_000;
+
+/// What the org may take to answer; with the store at a stop, its timer tries again.
+const ORG_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is done for an org in its turn.
 pub(super) trait Serve: Send + Sync + 'static {
@@ -96,6 +99,12 @@ impl Later {
 struct Done {
     org: OrgId,
     again: Option<Duration>,
+}
+
+/// Asks an org in its turn; `None` = it has not answered, and its timer finds what is left.
+pub(super) async fn ask<C: Ask>(registry: &Weak<Registry>, org: &OrgId, command: C) -> Option<C::Answer> {
+    let registry = registry.upgrade()?;
+    timeout(ORG_WITHIN, registry.ask(org, command)).await.ok()?
 }
 
 /// Runs until the registry is gone.

@@ -8,7 +8,7 @@
 //!                                                     reply when committed (durable)
 //! write_behind: one ticker for all orgs asks changed ones to commit
 //! outbox:       delivers usage that orgs have committed to the billing provider
-//! position:      delivers events that orgs have committed to the webhook
+//! webhook:      delivers events that orgs have committed to the webhook
 //! in_turn:      orgs have their turns of both, so that none takes the place of the others
 //! holds:        counts open reservations of the whole node
 //! pools:        sums up pools of upstream accounts at the start and where something has changed

@@ -174,15 +174,14 @@ impl Actor for OrgActor {
             // Nobody waits for it any more, and nothing has happened yet.
             OrgMsg::Run(work) if work.reply.is_closed() => {}
             OrgMsg::Run(work) => {
-                if let Some(error) = task.refused(&work) {
-                    work.refuse(&error);
-                    return Ok(());
-                }
                 let now = task.now();
                 let wanted = task.wanted(&work.commands, now.service);
                 let reads_all = wanted.all;
                 if wanted.is_empty() {
                     task.run(work, now);
+                } else if let Some(error) = task.refused(&work) {
+                    // Before anything is read for nothing.
+                    work.refuse(&error);
                 } else {
                     match task.look_up(wanted).await {
                         // To read everything may take longer than the call: still nothing has happened.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     Orgs, Shared,
-    in_turn::{Serve, Waiting},
+    in_turn::{Serve, Waiting, ask},
     registry::Registry,
     spacing::Spacing,
 };
@@ -29,7 +29,6 @@ use crate::{
     bounds::{MINUTE_MS, WEBHOOK_BATCH, WEBHOOK_FOR_MS},
     domain::{
         command::{NoteDelivered, TakeUndelivered},
-        commands::Ask,
         events::{EventRow, Undelivered},
         gate::Cause,
         ids::OrgId,
@@ -41,8 +40,6 @@ use crate::{
 
 /// A receiver ends every delivery within its own budget; this is for one that does not.
 const DELIVER_WITHIN: Duration = Duration::from_secs(60);
-/// What the org may take to answer; with the store at a stop, its timer tries again.
-const ORG_WITHIN: Duration = Duration::from_secs(30);
 /// Failures in a row, of whatever org, after which the receiver is left alone for a while.
 const FAILURES: u32 = 8;
 /// For so long at first; it doubles up to the longest.
@@ -79,9 +76,25 @@ pub struct ReceiverView {
     pub delivered_at: Option<Millis>,
 }
 
+impl State {
+    fn left_alone(&self) -> Option<Duration> {
+        let left = self.until?.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
 impl Receiver {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_taken_since(&self, since: Millis) -> bool {
+        self.state().view.delivered_at.is_some_and(|at| at >= since)
+    }
+
+    /// How long it is left alone; `None` = it is not.
+    fn left_alone(&self) -> Option<Duration> {
+        self.state().left_alone()
     }
 
     /// May something be delivered?
@@ -90,15 +103,16 @@ impl Receiver {
     /// How long nothing should be.
     fn enter(&self) -> Result<(), Duration> {
         let mut state = self.state();
-        let Some(until) = state.until else { return Ok(()) };
-        let now = Instant::now();
-        if now < until {
-            return Err(until - now);
+        if state.until.is_none() {
+            return Ok(());
+        }
+        if let Some(left) = state.left_alone() {
+            return Err(left);
         }
         if state.probe.is_some_and(|since| since.elapsed() < DELIVER_WITHIN) {
             return Err(PROBED);
         }
-        state.probe = Some(now);
+        state.probe = Some(Instant::now());
         Ok(())
     }
 
@@ -119,12 +133,6 @@ impl Receiver {
                 }
             }
         }
-    }
-}
-
-impl Receiver {
-    fn has_taken_since(&self, since: Millis) -> bool {
-        self.state().view.delivered_at.is_some_and(|at| at >= since)
     }
 }
 
@@ -204,11 +212,11 @@ impl Turn {
             return Some(held.left);
         }
         // Before the org is asked, which may have to be loaded for it.
-        if let Some(left) = shared.receiver.state().until.and_then(|until| until.checked_duration_since(Instant::now()))
-        {
-            return Some(left.max(Duration::from_millis(1)));
+        if let Some(left) = shared.receiver.left_alone() {
+            return Some(left);
         }
-        let UndeliveredPage { taken, undelivered } = self.ask(TakeUndelivered { max: WEBHOOK_BATCH }).await?;
+        let UndeliveredPage { taken, undelivered } =
+            ask(&self.registry, &self.org, TakeUndelivered { max: WEBHOOK_BATCH }).await?;
         let (mut delivered, mut pause) = (None, None);
         for notice in &undelivered {
             match self.deliver(&shared, notice).await {
@@ -220,7 +228,7 @@ impl Turn {
             }
         }
         let more = match delivered {
-            Some(number) => self.ask(NoteDelivered { taken, number }).await?,
+            Some(number) => ask(&self.registry, &self.org, NoteDelivered { taken, number }).await?,
             None => false,
         };
         pause.or_else(|| more.then_some(Duration::ZERO))
@@ -250,11 +258,6 @@ impl Turn {
         tracing::warn!(%org, number, cause = %fault, "an event was not delivered to the webhook");
         let spaced = self.spacing.held(&self.org).map_or(Duration::ZERO, |held| held.left);
         Err(spaced.max(after.unwrap_or_default()).min(PAUSE_MAX))
-    }
-
-    async fn ask<C: Ask>(&self, command: C) -> Option<C::Answer> {
-        let registry = self.registry.upgrade()?;
-        timeout(ORG_WITHIN, registry.ask(&self.org, command)).await.ok()?
     }
 }
 

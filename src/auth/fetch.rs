@@ -3,12 +3,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use reqwest::{
-    Client, Url,
+    ClientBuilder, Url,
     header::{ACCEPT, CACHE_CONTROL, HeaderMap, HeaderValue},
-    redirect,
 };
 use rustls::{
-    ClientConfig, RootCertStore,
+    RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tokio::{task::spawn_blocking, time::timeout};
@@ -48,8 +47,7 @@ impl Remote {
     pub(super) fn new(url: &str, ca: Option<PathBuf>) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| format!("jwks = {url:?} is not a URL: {error}"))?;
         let remote = Self { url, ca };
-        remote.tls()?;
-        Ok(remote)
+        remote.client().map(|_| remote)
     }
 
     /// # Errors
@@ -62,16 +60,8 @@ impl Remote {
     async fn exchange(&self) -> Result<Fetched, String> {
         // Files are read for it; a CA that is replaced counts from the next time on.
         let remote = self.clone();
-        let tls = spawn_blocking(move || remote.tls()).await.map_err(|error| error.to_string())??;
-        let client = Client::builder()
-            .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(tls)
-            // Keys come from the address that was configured and from nowhere else.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
-            .build()
-            .map_err(|error| chain(&error))?;
+        let client = spawn_blocking(move || remote.client()).await.map_err(|error| error.to_string())??;
+        let client = client.build().map_err(|error| chain(&error))?;
         let accepted = HeaderValue::from_static("application/jwk-set+json, application/json");
         let request = client.get(self.url.clone()).header(ACCEPT, accepted);
         let mut answer = request.send().await.map_err(|error| chain(&error))?;
@@ -89,7 +79,7 @@ impl Remote {
         Ok(Fetched { text, fresh_for })
     }
 
-    fn tls(&self) -> Result<ClientConfig, String> {
+    fn client(&self) -> Result<ClientBuilder, String> {
         let trust = match &self.ca {
             Some(path) => {
                 let refused = |cause: String| format!("ca = {:?} is not {cause}", path.display().to_string());
@@ -106,10 +96,9 @@ impl Remote {
                 }
                 Trust::Roots(roots)
             }
-            None if self.url.scheme() == "http" => Trust::Nobody,
-            None => Trust::Machine,
+            None => Trust::of(self.url.as_str()),
         };
-        https::tls(trust).map_err(|error| error.to_string())
+        https::client(trust).map_err(|error| error.to_string())
     }
 }
 

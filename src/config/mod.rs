@@ -124,7 +124,7 @@ pub struct Config {
     pub log: Log,
     /// Who keeps the balances, and how it is asked.
     pub billing: Billing,
-    /// who receives events; `None` = nobody.
+    /// Who receives events; `None` = nobody.
     pub webhook: Option<WebhookConfig>,
     /// What is configured for each org.
     pub policies: Policies,

@@ -1,4 +1,4 @@
-//! who receives events outside of this program.
+//! Who receives events outside of this program.
 
 use std::{fmt, time::Duration};
 

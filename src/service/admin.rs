@@ -282,6 +282,7 @@ impl Service {
             pools: self.orgs.pool_totals(),
             open_reservations: self.orgs.open_holds(),
             watches: self.open_watches(),
+            webhook_failures: self.orgs.receiver().failures,
             reload: crate::telemetry::ReloadReadings {
                 needs_restart: reloaded.needs_restart.len(),
                 is_refused: !reloaded.mistakes.is_empty(),

@@ -42,6 +42,8 @@ pub struct Readings {
     pub open_reservations: u64,
     /// Streams of events that are open.
     pub watches: u32,
+    /// Deliveries to the webhook that failed since the last receipt.
+    pub webhook_failures: u32,
     /// How the last reload of the configuration went.
     pub reload: ReloadReadings,
 }

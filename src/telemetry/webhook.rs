@@ -6,6 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::Readings;
 use crate::ports::DeliveryFault;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,12 +38,12 @@ impl WebhookMetrics {
     }
 
     pub(super) fn attempted(&self, outcome: Result<(), DeliveryFault>) {
-        match outcome {
-            Ok(()) => self.failing.set(0),
-            Err(_) => self.failing.inc(),
-        };
         let outcome = outcome.map_or_else(DeliveryFault::name, |()| "delivered");
         self.deliveries.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(super) fn read(&self, now: &Readings) {
+        self.failing.set(now.webhook_failures.into());
     }
 
     pub(super) fn never_delivered(&self) {

@@ -7,18 +7,9 @@ from collections import Counter, defaultdict
 from case import NodeCase
 from node import eventually
 from receiver import Receiver, secret
+from test_events import CONFIG, spend
 
 YEAR = 365 * 24 * 3600
-CONFIG = """
-[plans.all.scopes]
-"workspace/*" = { spend = { aligned_24h = "100u" } }
-[defaults]
-plan = "all"
-"""
-
-
-def spend(amount):
-    return [{"meter": "spend", "amount": amount}]
 
 
 def key(message):

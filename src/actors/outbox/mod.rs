@@ -28,7 +28,7 @@ use tokio::{
 
 use super::{
     Shared,
-    in_turn::{Serve, Waiting},
+    in_turn::{Serve, Waiting, ask},
     registry::Registry,
     spacing::{Held, Spacing},
 };
@@ -36,7 +36,6 @@ use crate::{
     bounds::EXPORT_BATCH,
     domain::{
         command::{SettleOutbox, TakeOutbox},
-        commands::Ask,
         gate::Cause,
         ids::OrgId,
         outbox::{Delivery, OutboxKey, OutboxRow},
@@ -49,8 +48,6 @@ const REPORTS_PER_ORG: usize = 8;
 const REPORTS: usize = 64;
 /// The provider ends every report within its own budget; this is for one that does not.
 const REPORT_WITHIN: Duration = Duration::from_secs(20);
-/// What the org may take to answer; with the store at a stop, its timer tries again.
-const ORG_WITHIN: Duration = Duration::from_secs(30);
 
 /// Delivers for orgs in their turns.
 pub(super) fn delivering(registry: Weak<Registry>, provider: Arc<dyn BillingProvider>) -> impl Serve {
@@ -93,14 +90,14 @@ impl Deliverer {
         }
         // One report shows whether the next ones will do better.
         let max = if self.spacing.is_spaced(&self.org) { 1 } else { EXPORT_BATCH };
-        let rows = self.ask(TakeOutbox { max }).await?;
+        let rows = ask(&self.registry, &self.org, TakeOutbox { max }).await?;
         if rows.is_empty() {
             return None;
         }
         let outcomes: Vec<(OutboxKey, Delivery)> =
             stream::iter(rows).map(|row| self.report(row)).buffer_unordered(REPORTS_PER_ORG).collect().await;
         let now = self.registry.upgrade()?.shared().clock.now();
-        let settled = self.ask(SettleOutbox(outcomes)).await?;
+        let settled = ask(&self.registry, &self.org, SettleOutbox(outcomes)).await?;
         let due = settled.next_due.map(|due| Duration::from_millis(due.saturating_sub(now)))?;
         Some(self.spacing.held(&self.org).map_or(due, |held| due.max(held.left)))
     }
@@ -150,11 +147,6 @@ impl Deliverer {
         if let Some(registry) = self.registry.upgrade() {
             registry.shared().events.happened(event);
         }
-    }
-
-    async fn ask<C: Ask>(&self, command: C) -> Option<C::Answer> {
-        let registry = self.registry.upgrade()?;
-        timeout(ORG_WITHIN, registry.ask(&self.org, command)).await.ok()?
     }
 }
 

@@ -1,16 +1,12 @@
 //! One call to Autumn: a POST with a budget for all of it, an answer of bounded size, and the
 //! breaker in front. What comes back is the answer, or the [`Failure`] that kept it away.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use reqwest::{
     Client, Response, StatusCode, Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
-    redirect,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
 use serde::Deserialize;
 
@@ -30,8 +26,6 @@ const ANSWER_BYTES: usize = 256 << 10;
 const IDLE_CONNECTIONS: usize = 64;
 /// Shorter than what servers and balancers in front of them keep idle connections for.
 const IDLE: Duration = Duration::from_secs(30);
-/// Nobody is asked to wait for longer, whatever `Retry-After` says.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 const API_VERSION: HeaderName = HeaderName::from_static("x-api-version");
 
@@ -116,16 +110,10 @@ impl Link {
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (ACCEPT, HeaderValue::from_static("application/json")),
         ]);
-        let trust = if settings.base_url.starts_with("http:") { Trust::Nobody } else { Trust::Machine };
-        let tls = https::tls(trust).map_err(|error| SettingsError::Tls(error.to_string()))?;
-        let client = Client::builder()
-            .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
+        let builder = https::client(Trust::of(&settings.base_url));
+        let client = builder
+            .map_err(|error| SettingsError::Tls(error.to_string()))?
             .default_headers(headers)
-            .tls_backend_preconfigured(tls)
-            // The key goes to the address that was configured and nowhere else.
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .http1_only()
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
             .pool_idle_timeout(IDLE)
             .connect_timeout(settings.timeout)
@@ -178,8 +166,8 @@ impl Link {
     }
 
     async fn read(&self, mut response: Response) -> reqwest::Result<Answer> {
-        let (status, after) = (response.status(), retry_after(response.headers()));
-        if let Some(date) = date(response.headers()) {
+        let (status, after) = (response.status(), https::retry_after(response.headers()));
+        if let Some(date) = https::date(response.headers()) {
             self.clock.learn(date);
         }
         let mut body = Some(Vec::new());
@@ -213,57 +201,5 @@ fn tell(permit: Permit<'_>, answer: &Result<Answer, Failure>) {
             after,
         }) => permit.failed(after),
         _ => permit.worked(),
-    }
-}
-
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-/// What time it was at the provider when it answered, to the second.
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(text(headers, DATE)?).ok()
-}
-
-/// Seconds, or a date, which is counted from the provider's own.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let asked = text(headers, RETRY_AFTER)?;
-    let after = match asked.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(asked).ok()?.duration_since(date(headers)?).ok()?,
-    };
-    Some(after.min(RETRY_AFTER_MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn after(headers: &[(HeaderName, &'static str)]) -> Option<u64> {
-        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
-        retry_after(&headers.collect()).map(|after| after.as_secs())
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_and_bounded() {
-        let date = (DATE, "Mon, 23 Nov 2026 12:00:00 GMT");
-        for (asked, seconds) in [
-            ("7", Some(7)),
-            (" 7 ", Some(7)),
-            ("999999999", Some(3600)),
-            ("Mon, 23 Nov 2026 12:00:30 GMT", Some(30)),
-            ("Tue, 24 Nov 2026 12:00:00 GMT", Some(3600)),
-            ("Mon, 23 Nov 2026 11:00:00 GMT", None),
-            ("-1", None),
-            ("soon", None),
-        ] {
-            assert_eq!(after(&[date.clone(), (RETRY_AFTER, asked)]), seconds, "{asked}");
-        }
-        assert_eq!(after(&[date]), None);
-        assert_eq!(
-            after(&[(RETRY_AFTER, "Mon, 23 Nov 2026 12:00:30 GMT")]),
-            None,
-            "a date that nothing is known about"
-        );
     }
 }

@@ -42,8 +42,10 @@ fn renamed(answer: &RenameOrgResponse) -> View {
         (false, true) => format!("{name} (it was called so already)"),
         (false, false) => format!("{before} → {name}"),
     };
-    let former: Vec<&str> = former_names.iter().map(|former| former.name.as_str()).collect();
-    let former = if former.is_empty() { String::new() } else { format!("  as well as {}", former.join(", ")) };
+    let former = match former(former_names) {
+        names if names.is_empty() => names,
+        names => format!("  as well as {names}"),
+    };
     View::verdict(Tone::Plain, "renamed", &format!("  {change}  id {org}{former}"))
 }
 

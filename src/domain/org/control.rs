@@ -349,13 +349,10 @@ pub(super) fn set_to(row: &OverrideRow) -> String {
         Setting::Exempt(true) => "always".to_owned(),
         Setting::Exempt(false) => "never".to_owned(),
         Setting::Ends | Setting::CountsFrom { .. } => "ends by itself".to_owned(),
-        Setting::Extra(amount) => {
-            row.subject.meter().map_or(String::new(), |meter| format!("+{}", words::amount(&meter, *amount)))
+        Setting::Extra(amount) | Setting::UntilSpent { granted: amount, .. } => {
+            let lasts = if row.setting.is_until_spent() { " until it is spent" } else { "" };
+            row.subject.meter().map_or(String::new(), |meter| format!("+{}{lasts}", words::amount(&meter, *amount)))
         }
-        Setting::UntilSpent { granted, .. } => row
-            .subject
-            .meter()
-            .map_or(String::new(), |meter| format!("+{} until it is spent", words::amount(&meter, *granted))),
     };
     let or = if row.setting.is_until_spent() { ", or" } else { "" };
     row.until.map_or_else(|| what.clone(), |at| format!("{what}{or} until {}", iso(at)))

@@ -150,14 +150,15 @@ impl EventLog {
         undelivered
     }
 
-    /// Answers whether more waits; `None` where it is not what was handed out last.
-    fn note_delivered(&mut self, done: &NoteDelivered, now: Millis) -> Option<bool> {
-        self.position.taken.filter(|(token, _)| *token == done.taken)?;
-        let upto = self.position.upto?;
-        self.position.pass(upto.max(done.number));
-        self.position.look(&self.rows, now);
-        (self.position.taken, self.position.swept) = (None, None);
-        Some(self.position.waits_since.is_some())
+    /// Answers whether more waits. What was not handed out last is not noted.
+    fn note_delivered(&mut self, done: &NoteDelivered, now: Millis) -> bool {
+        let position = &mut self.position;
+        let is_last = position.taken.is_some_and(|(token, _)| token == done.taken);
+        let Some(upto) = position.upto.filter(|_| is_last) else { return false };
+        position.pass(upto.max(done.number));
+        position.look(&self.rows, now);
+        (position.taken, position.swept) = (None, None);
+        position.waits_since.is_some()
     }
 }
 
@@ -184,6 +185,6 @@ impl OrgState {
     pub(in crate::domain) fn note_delivered(&mut self, done: &NoteDelivered) -> bool {
         let more = self.events.note_delivered(done, self.now);
         self.changed |= self.events.position.changed;
-        more.unwrap_or(false)
+        more
     }
 }

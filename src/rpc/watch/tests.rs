@@ -3,6 +3,7 @@
 use std::{future::pending, pin::Pin};
 
 use futures_util::StreamExt;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
@@ -37,6 +38,17 @@ async fn operate(node: &Node, name: &str, id: &str) {
     node.service.operate(&org(name), freeze, Reason::none(), &call).await.unwrap();
     let unfreeze = Unfreeze { idempotency: idempotency(&format!("u{id}")) };
     node.service.operate(&org(name), unfreeze, Reason::none(), &call).await.unwrap();
+}
+
+/// Freezes `acme` while its store takes nothing, until that is released.
+fn freeze_held(node: &Node) -> JoinHandle<()> {
+    node.store.hold();
+    let slow = node.service.clone();
+    tokio::spawn(async move {
+        let call = slow.call("test", Arc::new(Principal::anybody()), None);
+        let freeze = Freeze { reason: Reason::none().clone(), end: None, idempotency: idempotency("held") };
+        let _ = slow.operate(&org("acme"), freeze, Reason::none(), &call).await;
+    })
 }
 
 async fn next(watch: &mut Watch) -> What {
@@ -119,17 +131,11 @@ async fn only_what_is_on_disk_is_sent_and_trouble_is_said() {
     let mut watch = watch(&node, admin::WatchEventsRequest { after_number: Some(0), ..of("acme") });
     next(&mut watch).await;
     assert_eq!(numbers(&mut watch, 2).await, [1, 2]);
-    node.store.hold();
-    let slow = node.service.clone();
-    let held = tokio::spawn(async move {
-        let call = slow.call("test", Arc::new(Principal::anybody()), None);
-        let freeze = Freeze { reason: Reason::none().clone(), end: None, idempotency: idempotency("held") };
-        slow.operate(&org("acme"), freeze, Reason::none(), &call).await
-    });
+    let held = freeze_held(&node);
     let What::Heartbeat(beat) = next(&mut watch).await else { panic!("nothing is sent that is not on disk") };
     assert!(!beat.trouble.is_empty(), "it cannot be read: {beat:?}");
     node.store.release();
-    let _ = held.await.unwrap();
+    held.await.unwrap();
     loop {
         match next(&mut watch).await {
             What::Event(event) => break assert_eq!(event.number, 3),
@@ -259,19 +265,13 @@ async fn an_org_that_cannot_be_read_holds_up_no_other_and_is_said_once() {
 async fn a_stream_that_begins_in_trouble_says_no_number() {
     let node = node(rate_of(100)).await;
     operate(&node, "acme", "1").await;
-    node.store.hold();
-    let slow = node.service.clone();
-    let held = tokio::spawn(async move {
-        let call = slow.call("test", Arc::new(Principal::anybody()), None);
-        let freeze = Freeze { reason: Reason::none().clone(), end: None, idempotency: idempotency("held") };
-        slow.operate(&org("acme"), freeze, Reason::none(), &call).await
-    });
+    let held = freeze_held(&node);
     tokio::task::yield_now().await;
     let mut watch = watch(&node, of("acme"));
     let What::Heartbeat(beat) = next(&mut watch).await else { panic!("a heartbeat") };
     assert!(beat.after_number.is_none() && !beat.trouble.is_empty(), "{beat:?}");
     node.store.release();
-    let _ = held.await.unwrap();
+    held.await.unwrap();
     let number = loop {
         let What::Heartbeat(beat) = next(&mut watch).await else { panic!("it begins behind the newest") };
         if let Some(number) = beat.after_number {

@@ -7,8 +7,7 @@ use crate::{
     wire::admin::v1 as admin,
 };
 
-/// A line without numbers.
-/// A row of the store, and what the org is called where that is not its id.
+/// A line without numbers, of a row of the store and of what the org is called where that is not its id.
 pub fn summary(org: &OrgId, head: &Head, shown: Option<&OrgId>) -> admin::OrgSummary {
     admin::OrgSummary {
         name: name(shown),
