@@ -72,6 +72,12 @@ impl Overrides {
         self.rows().filter(|row| row.is_in_force())
     }
 
+    /// When limits last became others by one of them that is kept: windows went on from there by what held since.
+    pub(super) fn limits_changed_at(&self) -> Millis {
+        let changed = self.rows().filter(|row| row.subject.changes_limits());
+        changed.map(|row| row.ended_at.unwrap_or(row.set_at)).max().unwrap_or(0)
+    }
+
     /// Also those that have ended.
     pub(super) fn rows(&self) -> impl Iterator<Item = &OverrideRow> {
         self.rows.iter().map(|(_, row)| row)

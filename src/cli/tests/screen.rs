@@ -36,11 +36,13 @@ fn questions() -> Vec<Vec<String>> {
     let account = dir.join(format!("tollgate-screen-{}", std::process::id()));
     std::fs::write(&account, "sk-secret-0123456789-9f3c\n").unwrap();
     let file = account.to_str().unwrap().to_owned();
+    let backup = format!("{file}-backup.jsonl");
     let examples = examples::tests::all().filter(|(names, _)| !LOCAL.contains(names));
     let lines =
         examples.flat_map(|(_, line)| ["acme", "full", "endless"].map(|org| line.replace(" acme", &format!(" {org}"))));
     let given = |word: String| match word.as_str() {
         "accounts.txt" | "account.txt" | "-" => file.clone(),
+        "backup.jsonl" => backup.clone(),
         _ => word,
     };
     let once = |word: &String| !word.starts_with("--watch");

@@ -378,7 +378,8 @@ impl OrgState {
             return;
         }
         if let Some(since) = ctx.policy_since {
-            let since = ctx.policy.in_force_since(since, self.now);
+            let configured_since = ctx.policy.in_force_since(since, self.now);
+            let since = configured_since.max(self.overrides.limits_changed_at());
             self.changed |= self.book.settle_windows(policy, since, self.now);
             self.counted_by = Some(configured.clone());
         }

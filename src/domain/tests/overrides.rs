@@ -59,6 +59,22 @@ impl OrgBench {
 }
 
 #[test]
+fn what_a_window_with_a_raised_limit_had_room_for_is_not_carried_after_it_whoever_asks_next() {
+    let mut org = OrgBench::with([Limit { carries: true, ..spend_limit(CLOCK_HOUR, 100) }]);
+    let name = "quota/spend/aligned/1h";
+    org.set_over(SetOverride { end: FOR_AN_HOUR, ..amount(name, 100_000) });
+    org.record("", spend(50_000), "r").unwrap();
+    for _ in 0..4 {
+        // The counter goes with its window, and what was used stays known.
+        org.after(DAY_MS).sweep();
+        org.flush();
+        // Out of memory and back, by the configuration that the node had before the override.
+        org.state = OrgState::load(org.disk.rows(), org.clocks());
+        assert_eq!(org.limit(name).carried, 0, "the limit had room for all of it when its window ended");
+    }
+}
+
+#[test]
 fn a_raised_limit_lets_the_next_call_pass_and_ends_by_itself_after_its_hour() {
     let mut org = OrgBench::with([spend_limit(DAILY, 10)]);
     org.record("", spend(10), "used up").unwrap();
