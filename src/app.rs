@@ -17,6 +17,7 @@ mod keys;
 mod listeners;
 mod opening;
 mod outside;
+mod purged;
 mod reload;
 mod store;
 mod supervisor;
@@ -221,6 +222,7 @@ fn watch_store(
     // A node that shares its store keeps nothing on a disk of its own.
     if config.cluster.is_none() {
         watching.push(tokio::spawn(disk::watch_room(service.clone(), config.data_dir.clone())));
+        watching.push(tokio::spawn(purged::watch(service.clone())));
     }
     watching
 }

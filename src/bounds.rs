@@ -194,6 +194,8 @@ bounds! {
     disk_headroom_bytes: 536_870_912 in 0..=4_294_967_295, live;
     /// The same as a part of that disk, in percent: the smaller one of the two decides.
     disk_headroom_percent: 10 in 0..=100, live;
+    /// Time within which the bytes of a purged org leave the files of the data directory; they are compacted after half of it.
+    purged_within_ms: 86_400_000 in 1_000..=2_592_000_000, live;
     /// Request ids of plain Acquires and Resumes per org, remembered in memory for ten minutes.
     request_ids_per_org: 100_000 in 1..=10_000_000, live;
     /// Bytes of request ids of durable calls per org, remembered on disk for 24 hours; past it the oldest go

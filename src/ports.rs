@@ -2,11 +2,13 @@
 //! both sides.
 
 mod dump;
+mod engine;
 mod events;
 mod tokens;
 mod webhook;
 
 pub use dump::DumpText;
+pub use engine::{Compacted, MayGoOn, StoreEngine};
 pub use events::{Event, EventSink};
 pub use tokens::{TokenRow, TokenRows, TokenStore};
 pub use webhook::{DeliveryFault, NotDelivered, Notice, Webhook};
@@ -305,25 +307,6 @@ pub trait Cell: Send + Sync + fmt::Debug {
 
     /// Counts what other nodes have told of: something may be free. It may miss some, so it is no reason not to look.
     fn told(&self) -> watch::Receiver<u64>;
-}
-
-/// The engine behind a store, for the node that runs it and for operators. No decision depends on it.
-pub trait StoreEngine: Send + Sync + fmt::Debug {
-    /// `sled`, `memory`, …
-    fn kind(&self) -> &'static str;
-
-    /// Commit groups made durable in the life of this store.
-    fn groups(&self) -> u64;
-
-    /// The commit group that is being made durable, by a number that no other group of this store has;
-    /// `None` while there is none. One that stays for long is a disk that hangs.
-    fn unanswered(&self) -> Option<u64> {
-        None
-    }
-
-    /// Makes the clock's mark durable, which otherwise goes with the next commit group. Returns at once;
-    /// nothing where no mark is kept.
-    fn keep_mark(&self) {}
 }
 
 /// How a question to the provider may be answered.

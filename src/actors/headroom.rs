@@ -54,6 +54,12 @@ impl Headroom {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).map(|(disk, _)| disk)
     }
 
+    /// Whether twice as much is free as there has to be: then there is room for what can wait.
+    pub fn is_twice(&self) -> bool {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_none_or(|(disk, needed)| disk.free >= needed.saturating_mul(2))
+    }
+
     /// Whether there is too little of it for anything new.
     pub fn is_low(&self) -> bool {
         self.is_low.load(Ordering::Acquire)

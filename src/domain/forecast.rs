@@ -111,7 +111,9 @@ impl Outlook {
             if let Some(at) = at.filter(|at| *at < until) {
                 return (Some(at), taken, usable);
             }
-            let over = taken.saturating_add(self.pace.adds(until.saturating_sub(now))).saturating_sub(self.without);
+            // As it is right before: what is used in the instant itself finds the room that has come.
+            let before = until.saturating_sub(now).saturating_sub(1);
+            let over = taken.saturating_add(self.pace.adds(before)).saturating_sub(self.without);
             usable = usable.saturating_sub(over.min(leaves));
             taken = taken.saturating_sub(leaves);
             from = from.max(until);

@@ -148,6 +148,8 @@ pub(super) async fn get_node(
         disk_size_bytes: view.disk.map_or(0, |disk| answers::int(disk.size)),
         plans: view.plans,
         webhook: view.receiver.map(webhook_state),
+        purged_since_ms: view.purged.map_or(0, |purged| answers::int(purged.since)),
+        purged_gone_by_ms: view.purged.map_or(0, |purged| answers::int(purged.gone_by)),
     })
 }
 

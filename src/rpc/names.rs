@@ -151,6 +151,7 @@ async fn purged(
         reason: reason.to_string(),
         request_id: request_id.to_string(),
         names: names.iter().map(OrgId::to_string).collect(),
+        bytes_gone_by_ms: service.gone_by(purged.at).map_or(0, answers::int),
     });
     Ok(admin::PurgeOrgResponse { existed: purged.existed, receipt })
 }

@@ -26,7 +26,7 @@ use crate::{
     ports::{Clock, StoreState},
 };
 
-use super::{Call, ReceiverView, Reloaded, Service};
+use super::{Call, PurgedView, ReceiverView, Reloaded, Service};
 
 /// This node as it stands.
 #[derive(Debug, Clone)]
@@ -63,6 +63,8 @@ pub struct NodeView {
     pub plans: Vec<String>,
     /// How the receiver of events does; `None` where there is none.
     pub receiver: Option<ReceiverView>,
+    /// Purges of which the files may have bytes; `None` where they have none.
+    pub purged: Option<PurgedView>,
 }
 
 impl Service {
@@ -211,6 +213,7 @@ impl Service {
             reloaded: self.last_reload(),
             plans: rules.policies.plan_names(),
             receiver: (!rules.webhook_kinds.is_empty()).then(|| self.orgs.receiver()),
+            purged: self.purged(),
         }
     }
 
@@ -270,6 +273,7 @@ impl Service {
             resident: self.orgs.resident(),
             disk: self.orgs.headroom().disk(),
             disk_is_low: self.orgs.headroom().is_low(),
+            purged_is_late: self.is_purged_late(),
             in_flight: self.orgs.in_flight(),
             turns: self.orgs.turns().readings(),
             cluster: self.place(),

@@ -18,6 +18,8 @@ pub struct Readings {
     pub disk: Option<actors::Disk>,
     /// Whether nothing new is admitted because of it.
     pub disk_is_low: bool,
+    /// Whether the files have had bytes of a purge for longer than `bounds.purged_within_ms`.
+    pub purged_is_late: bool,
     /// Calls in flight, of both lanes.
     pub in_flight: u32,
     /// How long calls wait for their turn.

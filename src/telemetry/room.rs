@@ -5,7 +5,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Readings;
+use super::{Metrics, Readings};
 
 #[derive(Debug, Default)]
 pub(super) struct RoomMetrics {
@@ -14,6 +14,9 @@ pub(super) struct RoomMetrics {
     crashes: Gauge,
     disk_free: Gauge,
     disk_low: Gauge,
+    purged_late: Gauge,
+    compactions: Counter,
+    compactions_failed: Counter,
 }
 
 impl RoomMetrics {
@@ -24,6 +27,11 @@ impl RoomMetrics {
         registry.register("disk_free_bytes", "Bytes free on the disk of the data directory", self.disk_free.clone());
         let low = "1 while nothing new is admitted because the disk is nearly full";
         registry.register("disk_low", low, self.disk_low.clone());
+        let late = "1 while the files have bytes of a purge for longer than bounds.purged_within_ms";
+        registry.register("purged_late", late, self.purged_late.clone());
+        registry.register("compactions", "Compactions of the files in use", self.compactions.clone());
+        let failed = "Compactions that left the files as they were";
+        registry.register("compactions_failed", failed, self.compactions_failed.clone());
     }
 
     pub(super) fn left_early(&self, orgs: u64) {
@@ -35,5 +43,17 @@ impl RoomMetrics {
         self.crashes.set(i64::try_from(now.crashes).unwrap_or(i64::MAX));
         self.disk_free.set(now.disk.map_or(0, |disk| i64::try_from(disk.free).unwrap_or(i64::MAX)));
         self.disk_low.set(i64::from(now.disk_is_low));
+        self.purged_late.set(i64::from(now.purged_is_late));
+    }
+}
+
+impl Metrics {
+    /// Counts a compaction of the files in use, or one that left them as they were.
+    pub fn compacted(&self, is_done: bool) {
+        if is_done {
+            self.room.compactions.inc()
+        } else {
+            self.room.compactions_failed.inc()
+        };
     }
 }

@@ -55,6 +55,10 @@ fn describe(node: &GetNodeResponse, now: Millis) -> View {
     if node.disk_size_bytes > 0 {
         known.push(("disk", format!("{} of {} bytes free", node.disk_free_bytes, node.disk_size_bytes)));
     }
+    if node.purged_since_ms > 0 {
+        let (purged, gone) = (since(now, node.purged_since_ms), when(now, node.purged_gone_by_ms));
+        known.push(("purged", format!("{purged}; its bytes leave the disk by {gone}")));
+    }
     if !node.needs_restart.is_empty() {
         known.push(("needs a restart", node.needs_restart.join(", ")));
     }

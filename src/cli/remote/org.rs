@@ -82,7 +82,9 @@ fn deleted(org: &OrgId, answer: &PurgeOrgResponse, now: Millis) -> View {
         let none = || View::verdict(Tone::Plain, &format!("nothing was stored of {org}"), "");
         return if answer.existed { View::verdict(Tone::Plain, "deleted", &of_org) } else { none() };
     };
-    let DeletionReceipt { rows, exports_kept, deleted_at_ms, caller, reason, request_id, names, .. } = receipt;
+    let DeletionReceipt {
+        rows, exports_kept, deleted_at_ms, caller, reason, request_id, names, bytes_gone_by_ms, ..
+    } = receipt;
     let total = rows.values().fold(0_i64, |sum, rows| sum.saturating_add(*rows));
     let kept = if *exports_kept == 0 { String::new() } else { format!(", {exports_kept} stay until they are billed") };
     let why = if reason.is_empty() { String::new() } else { format!("  \"{reason}\"") };
@@ -90,7 +92,11 @@ fn deleted(org: &OrgId, answer: &PurgeOrgResponse, now: Millis) -> View {
     let by =
         format!("{of_org}{names}  {total} rows{kept}  {}  by {caller}{why}  {request_id}", since(now, *deleted_at_ms));
     let lines = rows.iter().map(|(kind, rows)| [kind.clone(), rows.to_string()]);
-    table([text("kind"), number("rows")], lines).apart(View::verdict(Tone::Plain, "deleted", &by))
+    let view = table([text("kind"), number("rows")], lines).apart(View::verdict(Tone::Plain, "deleted", &by));
+    match *bytes_gone_by_ms {
+        0 => view,
+        gone => view.apart(View::verbatim(&format!("its bytes leave the disk by {}", when(now, gone)))),
+    }
 }
 
 async fn freeze(

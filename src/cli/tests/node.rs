@@ -328,6 +328,7 @@ impl AdminService for Canned {
             reason: "they have left".into(),
             request_id: "p-1".into(),
             names: vec!["acme-corp".into()],
+            bytes_gone_by_ms: NOW_MS + 86_215_000,
         });
         Ok(Response::new(PurgeOrgResponse { existed: org == "acme" || org == "old", receipt }))
     }
@@ -512,6 +513,8 @@ impl AdminService for Canned {
             write_behind_max: 4096,
             bounds: [("org_in_flight".to_owned(), 1024), ("batch_items".to_owned(), 1000)].into(),
             plans: vec!["free".into(), "pro".into()],
+            purged_since_ms: NOW_MS - 185_000,
+            purged_gone_by_ms: NOW_MS + 86_215_000,
             ..GetNodeResponse::default()
         }))
     }

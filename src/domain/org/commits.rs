@@ -6,7 +6,7 @@ use crate::{
     domain::{
         ids::OrgId,
         policy::OrgPolicy,
-        rows::{Head, OrgWrite, Row, RowKey, TimerRow},
+        rows::{Head, OrgWrite, Row, RowKey, RowKind, TimerRow},
         window::Millis,
     },
 };
@@ -95,11 +95,14 @@ impl OrgState {
             keeper.take_changes(&mut puts, &mut dels);
         }
         let wipe = std::mem::take(&mut self.wipe);
+        let mut purged = std::mem::take(&mut self.purged);
         if self.is_spent() {
             let Self { now, clocks, stored, writes, held, .. } = *self;
             let (node, events) = (self.node.clone(), self.events.begun_again());
             *self = Self { now, clocks, writes, held, node, events, ..Self::default() };
-            let forgotten = OrgWrite { wipe: true, ..OrgWrite::empty(org) };
+            // Usage that stays for billing is the last of an org only where the rest was purged.
+            purged |= dels.iter().any(|key| key.kind() == RowKind::Outbox);
+            let forgotten = OrgWrite { wipe: true, purged, ..OrgWrite::empty(org) };
             return (wipe || stored).then_some(forgotten);
         }
         puts.extend(self.journal.commit(self.now));
@@ -107,7 +110,7 @@ impl OrgState {
         self.arm_timer(policy, &mut puts, &mut dels);
         puts.push(Row::Head(self.head()));
         self.stored = true;
-        Some(OrgWrite { wipe, puts, dels, ..OrgWrite::empty(org) })
+        Some(OrgWrite { wipe, puts, dels, purged, ..OrgWrite::empty(org) })
     }
 
     /// Arms the timer where none is armed or something runs out sooner; an early wake is harmless,

@@ -216,6 +216,8 @@ pub struct OrgState {
     /// Rows are stored.
     stored: bool,
     wipe: bool,
+    /// The next commit removes something of which nothing is to stay in the files.
+    purged: bool,
     /// Rows beside those in memory are being read.
     held: bool,
     /// Rows by kind, as they were stored just now.

@@ -142,7 +142,7 @@ impl OrgState {
         let is_freed = self.names.leads_to() == Some(&free.of);
         if is_freed {
             self.names.leads_to.remove(&());
-            self.changed = true;
+            (self.changed, self.purged) = (true, true);
         }
         is_freed
     }
@@ -151,7 +151,7 @@ impl OrgState {
     pub(in crate::domain) fn forget_names(&mut self) {
         if self.names.row().is_some_and(|row| row.purged_at.is_some()) {
             self.names.names.remove(&());
-            self.changed = true;
+            (self.changed, self.purged) = (true, true);
         }
     }
 

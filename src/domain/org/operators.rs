@@ -53,8 +53,9 @@ impl OrgState {
         let names = self.names.kept_over_a_wipe(ctx.org, now);
         let (node, events) = (self.node.clone(), self.events.begun_again());
         let news = News { pools_touched: !self.pools.is_empty(), ..std::mem::take(&mut self.news) };
-        let (wipe, changed) = (existed, existed);
-        *self = Self { now, clocks, writes, outbox, names, news, node, events, wipe, changed, ..Self::default() };
+        let (wipe, purged, changed) = (existed, existed, existed);
+        *self =
+            Self { now, clocks, writes, outbox, names, news, node, events, wipe, purged, changed, ..Self::default() };
         Purged { existed, rows, billed_later, names: freed, at: now }
     }
 

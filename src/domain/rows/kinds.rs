@@ -185,6 +185,8 @@ pub struct OrgWrite {
     pub puts: Vec<Row>,
     /// Rows to remove.
     pub dels: Vec<RowKey>,
+    /// An operator wants nothing of what it removes to stay in the files.
+    pub purged: bool,
     /// A reply waits for it. Where none does, an engine may wait a moment for others and write them together.
     pub awaited: bool,
 }
@@ -192,7 +194,7 @@ pub struct OrgWrite {
 impl OrgWrite {
     /// A commit of nothing: it is done when everything handed over before it is durable.
     pub fn empty(org: &OrgId) -> Self {
-        Self { org: org.clone(), wipe: false, puts: Vec::new(), dels: Vec::new(), awaited: true }
+        Self { org: org.clone(), wipe: false, puts: Vec::new(), dels: Vec::new(), purged: false, awaited: true }
     }
 }
 

@@ -133,7 +133,8 @@ fn a_name_is_freed_by_its_org_alone_and_forgotten() {
     name.flush();
     assert_eq!(name.ask(FreeName { of: named("b") }), Ok(false));
     assert_eq!(name.ask(FreeName { of: named("a") }), Ok(true));
-    assert!(name.flush().unwrap().wipe);
+    let write = name.flush().unwrap();
+    assert!(write.wipe && write.purged, "R-OPS-16");
     name.restart();
     assert_eq!(name.inspect(), None);
     assert_eq!(name.state.leads_to(), None);
@@ -159,7 +160,7 @@ fn a_purge_keeps_the_names_until_they_are_free() {
     assert_eq!((again.existed, names(&again.names)), (true, vec!["inc".into(), "corp".into()]), "a retry knows them");
     assert_eq!(org.names().unwrap().purged_at, Some(T0));
     org.ask(ForgetNames).unwrap();
-    org.flush();
+    assert!(org.flush().unwrap().purged, "R-OPS-16");
     org.restart();
     assert_eq!(org.inspect(), None, "nothing is kept");
     assert_eq!(org.ask(Purge).unwrap().names, []);

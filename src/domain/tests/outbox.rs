@@ -344,12 +344,14 @@ fn a_purge_keeps_what_the_provider_does_not_have() {
     org.record("", spend(1), "a").unwrap();
     org.flush();
     org.ask(Purge).unwrap();
+    assert!(org.flush().unwrap().purged, "R-OPS-16");
     org.restart();
     assert_eq!(waiting(&mut org), [("spend".into(), 1)]);
     let row = take(org.after(EXPORT_GRACE_MS)).pop().unwrap();
     settle(&mut org, row.key, Delivery::Delivered);
     let write = org.flush().unwrap();
     assert!(write.wipe || org.disk.is_empty(), "and then nothing is left");
+    assert!(write.purged, "R-OPS-16: nor in the files");
 }
 
 #[test]

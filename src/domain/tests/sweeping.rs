@@ -230,7 +230,8 @@ fn a_purge_forgets_everything_at_once() {
     org.report("life", 60, "r").unwrap();
     org.flush();
     assert!(matches!(org.ask(Purge), Ok(Purged { existed: true, .. })));
-    assert!(org.flush().unwrap().wipe);
+    let write = org.flush().unwrap();
+    assert!(write.wipe && write.purged);
     assert!(org.disk.is_empty() && org.inspect().is_none());
     assert!(matches!(org.ask(Purge), Ok(Purged { existed: false, .. })));
     assert!(org.flush().is_none());
@@ -249,7 +250,7 @@ fn a_purge_and_what_follows_it_may_share_a_commit() {
     org.ask(Purge).unwrap();
     org.record("", spend(2), "b").unwrap();
     let write = org.flush().unwrap();
-    assert!(write.wipe);
+    assert!(write.wipe && write.purged);
     org.crash();
     assert_eq!((org.used("budget/hourly"), org.snapshot().ledgers.len(), org.snapshot().seq), (2, 1, 1));
 }

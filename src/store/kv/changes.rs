@@ -59,8 +59,16 @@ impl Changes {
         self.by_key.insert(key, Some(value));
     }
 
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.by_key.insert(key, None);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.by_key.keys()
     }
 
     /// Brings the digest in the head of every org in it up to date with its rows, and `total`, the node's

@@ -44,6 +44,10 @@ impl Digest {
         self.sum = self.sum.wrapping_sub(hash(key, value));
     }
 
+    pub(super) fn minus(self, moved: Self) -> Self {
+        Self { rows: self.rows.wrapping_sub(moved.rows), sum: self.sum.wrapping_sub(moved.sum) }
+    }
+
     pub(super) fn plus(self, moved: Self) -> Self {
         Self { rows: self.rows.wrapping_add(moved.rows), sum: self.sum.wrapping_add(moved.sum) }
     }

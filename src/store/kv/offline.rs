@@ -21,7 +21,6 @@ mod usage;
 
 use std::{collections::BTreeMap, fmt, ops::ControlFlow, path::Path};
 
-pub use self::compact::Compacted;
 pub use self::moving::{Exported, ImportOptions, Imported, export, import};
 
 use super::{
@@ -44,7 +43,7 @@ use crate::{
         service_time::ClockMark,
         window::{Length, Millis, iso},
     },
-    ports::StoreFault,
+    ports::{Compacted, StoreFault},
     store::kinds::Item,
 };
 

@@ -26,14 +26,16 @@ pub(super) enum Change {
 pub(super) struct Prepared {
     pub(super) changes: Vec<Change>,
     pub(super) bytes: usize,
+    /// Nothing of what it removes is to stay in the files.
+    pub(super) purged: bool,
     /// A reply waits for it.
     pub(super) awaited: bool,
 }
 
 /// Turns a commit into bytes.
 pub(super) fn prepare(write: OrgWrite) -> Result<Prepared, CodecError> {
-    let OrgWrite { org, wipe, puts, dels, awaited } = write;
-    let mut prepared = Prepared { awaited, ..Prepared::default() };
+    let OrgWrite { org, wipe, puts, dels, purged, awaited } = write;
+    let mut prepared = Prepared { purged, awaited, ..Prepared::default() };
     if wipe {
         prepared.changes.push(Change::Wipe(org.clone()));
     }

@@ -50,7 +50,7 @@ impl Batch {
     /// Adds a commit of an org whose shard is owned as `lease` says. The last change of a row wins. An error where a
     /// row cannot be written at all; nothing of the commit is in the batch then.
     pub(super) fn add(&mut self, lease: Lease, write: OrgWrite) -> Result<(), String> {
-        let OrgWrite { org, wipe, puts, dels, awaited: _ } = write;
+        let OrgWrite { org, wipe, puts, dels, purged: _, awaited: _ } = write;
         let stored =
             puts.into_iter().map(|row| Ok((row.key(), Some(store(row)?)))).collect::<Result<Vec<_>, String>>()?;
         self.shards.insert(Shard::of(&org), lease);

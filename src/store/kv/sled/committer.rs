@@ -30,12 +30,16 @@ use super::{
         prepare::Prepared,
         record::{Meta, Record},
     },
-    GroupObserver, GroupStats, Shared, guarded,
+    Engine, GroupObserver, GroupStats, Shared,
+    compaction::{Changed, Replacing},
+    guarded,
     held::Held,
     layout::Sidecar,
+    twin::{Twin, failed},
 };
 use crate::{
     clock::stopwatch,
+    domain::window::Millis,
     ports::{Clock, CommitError, StoreFault},
     store::reply::Reply,
 };
@@ -50,7 +54,15 @@ const HELD_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) enum Message {
     Commit(Handed),
+    /// The other engine takes the place of the one in use.
+    Replace(Replacing),
     /// Everything handed over before it becomes durable; then the committer ends.
+    Close(oneshot::Sender<()>),
+}
+
+/// What a group ends with.
+enum Then {
+    Replace(Replacing),
     Close(oneshot::Sender<()>),
 }
 
@@ -91,12 +103,13 @@ impl Committer {
             };
             number += 1;
             self.shared.under_way.store(number, Ordering::Relaxed);
-            let (writes, close) = take_group(first, receiver, GATHER);
+            let (writes, then) = take_group(first, receiver, GATHER);
             if !writes.is_empty() {
                 self.commit(writes);
             }
-            self.shared.under_way.store(0, Ordering::Relaxed);
-            if let Some(closed) = close {
+            if let Some(Then::Replace(Replacing { twin, done })) = then {
+                let _ = done.send(guarded("compact", || self.replace(*twin)));
+            } else if let Some(Then::Close(closed)) = then {
                 if let Err(error) = self.sidecar.sync() {
                     tracing::warn!(%error, "the file \"committed\" was not synced");
                 }
@@ -104,7 +117,33 @@ impl Committer {
                 let _ = closed.send(());
                 return;
             }
+            self.shared.under_way.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Between two groups: what the other engine has is what this one has.
+    fn replace(&mut self, mut twin: Twin) -> Result<Arc<Engine>, StoreFault> {
+        if let Some(fault) = self.shared.standing_fault() {
+            return Err(fault);
+        }
+        let changed = self.shared.changed().take().ok_or_else(|| failed("what changed was not followed"))?;
+        let (keys, purged_at) = changed.rest()?;
+        twin.follow(&self.shared.engine.load(), keys)?;
+        twin.is_whole(self.digests)?;
+        let engine = twin.into_engine();
+        let layout = &self.shared.layout;
+        let replaced = layout.replace_engine().map_err(failed);
+        let held = self.shared.hold(&engine, &self.sidecar).map_err(failed)?;
+        if held.check().is_err() {
+            // The old files are in place, or none: then the next start puts one of both there.
+            self.check_held().inspect_err(|fault| self.shared.latch(fault))?;
+            return replaced.and(Err(failed("the files were not exchanged")));
+        }
+        self.held = held;
+        let old = self.shared.engine.swap(Arc::new(engine));
+        replaced?;
+        self.shared.purged.compacted(layout, purged_at).map_err(failed)?;
+        Ok(old)
     }
 
     fn commit(&mut self, writes: Vec<Handed>) {
@@ -126,16 +165,23 @@ impl Committer {
         let watch = stopwatch();
         let mut stats = GroupStats { writes: prepared.len(), rows: 0, bytes: 0, micros: 0 };
         let mut changes = Changes::default();
+        let engine = self.shared.engine.load();
+        let purged_at = prepared.iter().any(|each| each.purged).then(|| self.clock.now());
         for each in prepared {
             stats.bytes += each.bytes;
-            changes.merge(&self.shared.engine, each)?;
+            changes.merge(&**engine, each)?;
         }
         stats.rows = changes.len();
         let group = self.group + 1;
-        let digests = changes.seal(&self.shared.engine, self.digests)?;
+        let digests = changes.seal(&**engine, self.digests)?;
         put_meta(&mut changes, Meta { group, mark: Some(self.clock.mark()), digests })
             .map_err(|error| StoreFault { operation: "commit", cause: error.to_string() })?;
-        self.shared.engine.apply(changes)?;
+        if let Some(now) = purged_at {
+            let noted = self.shared.purged.note(&self.shared.layout, now);
+            noted
+                .map_err(|error| StoreFault { operation: "commit", cause: format!("the file \"purged\": {error}") })?;
+        }
+        apply(&engine, changes, &mut self.shared.changed(), purged_at)?;
         (self.group, self.digests) = (group, digests);
         self.sidecar
             .write(group)
@@ -153,6 +199,21 @@ impl Committer {
     }
 }
 
+/// With what is followed held, so that a compaction begins before all of it, or after.
+fn apply(
+    engine: &Engine,
+    changes: Changes,
+    followed: &mut Option<Changed>,
+    purged_at: Option<Millis>,
+) -> Result<(), StoreFault> {
+    let keys = followed.as_ref().map(|_| changes.keys().cloned().collect());
+    engine.apply(changes)?;
+    if let (Some(changed), Some(keys)) = (followed, keys) {
+        changed.follow(keys, purged_at);
+    }
+    Ok(())
+}
+
 /// The node's own row goes with every group.
 pub(in crate::store::kv) fn put_meta(changes: &mut Changes, meta: Meta) -> Result<(), CodecError> {
     let key = Key::Meta.encode();
@@ -162,18 +223,15 @@ pub(in crate::store::kv) fn put_meta(changes: &mut Changes, meta: Meta) -> Resul
 }
 
 /// What waits, up to a close or a bound; as long as no reply waits for any of it, also what comes within `gather`.
-fn take_group(
-    first: Message,
-    receiver: &Receiver<Message>,
-    gather: Duration,
-) -> (Vec<Handed>, Option<oneshot::Sender<()>>) {
+fn take_group(first: Message, receiver: &Receiver<Message>, gather: Duration) -> (Vec<Handed>, Option<Then>) {
     let watch = stopwatch();
     let mut writes = Vec::new();
     let (mut bytes, mut awaited) = (0, false);
     let mut next = Some(first);
     while let Some(message) = next {
         match message {
-            Message::Close(closed) => return (writes, Some(closed)),
+            Message::Close(closed) => return (writes, Some(Then::Close(closed))),
+            Message::Replace(replacing) => return (writes, Some(Then::Replace(replacing))),
             Message::Commit(handed) => {
                 bytes += handed.prepared.bytes;
                 awaited |= handed.prepared.awaited;

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{Engine, Shared, layout::Sidecar};
+
 /// The files of a data directory as they were when they were opened. A directory above them that is
 /// renamed takes them along, so it is noticed with them.
 #[derive(Debug)]
@@ -28,6 +30,17 @@ struct HeldFile {
 pub(super) struct Lost {
     path: PathBuf,
     now: String,
+}
+
+impl Shared {
+    /// The files of the directory that are in use.
+    pub(super) fn hold(&self, engine: &Engine, sidecar: &Sidecar) -> io::Result<Held> {
+        Held::of([
+            (self.layout.engine_file(), engine.file()),
+            (self.layout.sidecar(), sidecar.file()),
+            (self.layout.lock(), self.lock.file()),
+        ])
+    }
 }
 
 impl Held {

@@ -36,6 +36,11 @@ impl Layout {
         self.root.join("QUARANTINED")
     }
 
+    /// Since when the engine may hold bytes of what was purged.
+    pub(in crate::store::kv) fn purged(&self) -> PathBuf {
+        self.root.join("purged")
+    }
+
     pub(in crate::store::kv) fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }

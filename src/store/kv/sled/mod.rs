@@ -10,30 +10,35 @@
 //!   sled/              the engine's own files
 //!   committed          number of the last durable commit group; a smaller number found in the
 //!                      engine means that its tail was lost, which sled itself does not notice
+//!   purged             since when the engine may hold bytes of what was purged; see purged.rs
 //!   compacting/, sled.compacted/, sled.replaced/
-//!                      while a compaction is under way; see replacing.rs
+//!                      while a compaction is under way; see compaction.rs and replacing.rs
 //!   quarantine-<ms>/   an engine that could not be opened, moved aside as it was
 //!   QUARANTINED        why, and what to do; while it exists nothing is opened
 //! ```
 
 mod committer;
+mod compaction;
 mod engine;
 mod held;
 mod layout;
 mod open;
 mod open_error;
+mod purged;
 mod replacing;
+mod twin;
 
 use std::{
     fmt, panic,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::{oneshot, watch};
 
@@ -47,10 +52,13 @@ pub(in crate::store::kv) use open::{
 pub use open::{Opened, open};
 pub use open_error::OpenError;
 pub(in crate::store::kv) use replacing::bytes_below;
+pub(in crate::store::kv) use twin::Twin;
 
 use self::{
     committer::{Handed, Message},
+    compaction::Changed,
     layout::Lock,
+    purged::Purged,
 };
 use super::{
     beside,
@@ -66,7 +74,7 @@ use crate::{
         shard::{Epoch, ShardSet},
         window::Millis,
     },
-    ports::{CommitDone, CommitError, OrgStore, StoreEngine, StoreFault, StoreState},
+    ports::{CommitDone, CommitError, Compacted, MayGoOn, OrgStore, StoreEngine, StoreFault, StoreState},
     store::reply::Reply,
 };
 
@@ -112,7 +120,13 @@ pub struct SledStore {
 
 /// What the store's handle and its committer both hold.
 struct Shared {
-    engine: Engine,
+    /// Another one once it is compacted.
+    engine: ArcSwap<Engine>,
+    layout: Layout,
+    purged: Purged,
+    /// While a compaction is under way.
+    changed: Mutex<Option<Changed>>,
+    closing: AtomicBool,
     state: watch::Sender<StoreState>,
     groups: AtomicU64,
     /// The group that the committer is at, counted from 1; 0 while it is at none.
@@ -156,7 +170,7 @@ impl SledStore {
             return Err(fault);
         }
         let shared = Arc::clone(&self.shared);
-        let fault = match tokio::task::spawn_blocking(move || read(&shared.engine)).await {
+        let fault = match tokio::task::spawn_blocking(move || read(&shared.engine.load())).await {
             Ok(Ok(found)) => return Ok(found),
             Ok(Err(ReadError::Row(error))) => return Err(read::unreadable(&error)),
             Ok(Err(ReadError::Engine(fault))) => fault,
@@ -199,6 +213,7 @@ impl OrgStore for SledStore {
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreFault>> {
         let (answer, closed) = oneshot::channel();
+        self.shared.closing.store(true, Ordering::Relaxed);
         // Where the committer is gone already, `answer` is dropped and the wait ends at once.
         drop(self.committer.send(Message::Close(answer)));
         async move {
@@ -226,6 +241,27 @@ impl StoreEngine for SledStore {
     fn keep_mark(&self) {
         let done = Reply::new(Box::new(|_| {}));
         drop(self.committer.send(Message::Commit(Handed { prepared: Prepared::default(), done })));
+    }
+
+    fn purged_since(&self) -> Option<Millis> {
+        self.shared.purged.since()
+    }
+
+    fn compacts(&self) -> bool {
+        true
+    }
+
+    fn compact(&self, may_go_on: MayGoOn) -> BoxFuture<'_, Result<Compacted, StoreFault>> {
+        let (shared, committer) = (Arc::clone(&self.shared), self.committer.clone());
+        let run = move || guarded("compact", || compaction::run(&shared, &committer, &*may_go_on));
+        let fault = |error| StoreFault { operation: "compact", cause: format!("{error}") };
+        async move { tokio::task::spawn_blocking(run).await.map_err(fault)? }.boxed()
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
     }
 }
 

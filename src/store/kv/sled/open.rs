@@ -19,11 +19,16 @@ use std::{
     os::unix::fs::DirBuilderExt,
     panic,
     path::Path,
-    sync::{Arc, atomic::AtomicU64, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
@@ -37,10 +42,10 @@ use super::{
     Engine, GroupObserver, Layout, Shared, SledOptions, SledStore,
     committer::Committer,
     guarded,
-    held::Held,
     layout::{Committed, Lock, Sidecar, retry, sync_directory},
     open_error::OpenError,
     panic_text,
+    purged::Purged,
 };
 use crate::{
     clock,
@@ -95,13 +100,6 @@ impl Opened {
         self.meta.as_ref().map_or(0, |meta| meta.digests)
     }
 
-    /// An engine that is to take the place of this one: new, or as far as it was written.
-    pub(in crate::store::kv) fn open_beside(&self) -> Result<Engine, OpenError> {
-        let beside = self.layout.beside();
-        create_directory(&beside)?;
-        open_new_engine(&beside).map(|(engine, _)| engine)
-    }
-
     /// Closes the engine and keeps other processes out still.
     pub(in crate::store::kv) fn close_engine(self) -> Lock {
         self.lock
@@ -120,21 +118,22 @@ impl Opened {
         observer: GroupObserver,
     ) -> Result<SledStore, OpenError> {
         let (group, digests) = (self.group(), self.digests());
+        let root = self.layout.root.clone();
+        let failed = io_at("reading the files of", &root);
         let shared = Arc::new(Shared {
-            engine: self.engine,
+            engine: ArcSwap::from_pointee(self.engine),
+            purged: Purged::load(&self.layout).map_err(&failed)?,
+            layout: self.layout,
+            changed: Mutex::default(),
+            closing: AtomicBool::new(false),
             state: watch::Sender::new(StoreState::Up),
             groups: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
             lock: self.lock,
         });
-        let files = [
-            (self.layout.engine_file(), shared.engine.file()),
-            (self.layout.sidecar(), sidecar.file()),
-            (self.layout.lock(), shared.lock.file()),
-        ];
-        let held = Held::of(files).map_err(io_at("reading the files of", &self.layout.root))?;
+        let held = shared.hold(&shared.engine.load(), &sidecar).map_err(&failed)?;
         let committer = Committer { shared: Arc::clone(&shared), sidecar, held, clock, observer, group, digests };
-        let committer = committer.spawn().map_err(io_at("starting the committer for", &self.layout.root))?;
+        let committer = committer.spawn().map_err(io_at("starting the committer for", &root))?;
         Ok(SledStore { shared, committer })
     }
 }
@@ -242,6 +241,13 @@ fn open_engine(layout: &Layout, options: &SledOptions) -> Result<(Engine, Option
     }
     let meta = guarded("open", || Ok(read_meta(&engine))).unwrap_or_else(|fault| Err(Failure::Corrupt(fault.cause)))?;
     Ok((engine, meta))
+}
+
+/// An engine that is to take the place of the one of `layout`: new, or as far as it was written.
+pub(super) fn open_beside(layout: &Layout) -> Result<Engine, OpenError> {
+    let beside = layout.beside();
+    create_directory(&beside)?;
+    open_new_engine(&beside).map(|(engine, _)| engine)
 }
 
 /// The same of one that holds nothing of anybody's yet: a corrupt one is not moved aside.

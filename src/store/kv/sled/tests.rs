@@ -341,8 +341,8 @@ async fn a_lost_part_of_a_journal_row_fails_the_load() {
     let part = Key::Of { org: org("acme"), item: ItemKey::Part { of: Memory::Short, seq: 1, part: 2 } };
     let mut changes = Changes::default();
     let lose = Prepared { changes: vec![Change::Delete(part.encode())], ..Prepared::default() };
-    changes.merge(&store.shared.engine, lose).unwrap();
-    store.shared.engine.apply(changes).unwrap();
+    changes.merge(&**store.shared.engine.load(), lose).unwrap();
+    store.shared.engine.load().apply(changes).unwrap();
     let fault = store.load(&org("acme")).await.unwrap_err();
     assert!(fault.cause.contains("parts are expected"), "R-OPS-6: {fault}");
 }
@@ -383,7 +383,7 @@ async fn a_corrupt_row_fails_its_org_by_name_and_latches_nothing() {
     let key = Key::row(&org("acme"), &crate::domain::rows::RowKey::Head).encode();
     let mut changes = Changes::default();
     changes.put(key, vec![1, 0, 0, 0, 0, 9]);
-    store.shared.engine.apply(changes).unwrap();
+    store.shared.engine.load().apply(changes).unwrap();
     let fault = store.load(&org("acme")).await.unwrap_err();
     assert!(fault.cause.contains("acme: Head"), "R-OPS-6: {fault}");
     assert_eq!(stored(&*store, "other").await, vec![head(1, None)]);
