@@ -105,12 +105,14 @@ pub struct Terms<'a> {
     pub caller: &'a Arc<str>,
     /// Why an operator asks; `None` where nothing is said.
     pub reason: Option<&'a Reason>,
+    /// The answer is what would be done, and nothing is.
+    pub dry_run: bool,
 }
 
 impl From<Instant> for Terms<'_> {
     /// Of this node itself, which may reach all.
     fn from(deadline: Instant) -> Self {
-        Self { deadline, within: None, caller: &THIS_NODE, reason: None }
+        Self { deadline, within: None, caller: &THIS_NODE, reason: None, dry_run: false }
     }
 }
 
@@ -258,11 +260,11 @@ impl Orgs {
         lane: Lane,
         terms: impl Into<Terms<'_>>,
     ) -> Result<Answers, ServiceError> {
-        let Terms { deadline, within, caller, reason } = terms.into();
+        let Terms { deadline, within, caller, reason, dry_run } = terms.into();
         let most = self.shared.rules.load().bounds.node_in_flight;
         let (reply, mut answer) = oneshot::channel();
-        let message =
-            org::OrgMsg::Run(org::Work { commands, within, caller: caller.clone(), reason: reason.cloned(), reply });
+        let (caller_name, reason) = (caller.clone(), reason.cloned());
+        let message = org::OrgMsg::Run(org::Work { commands, within, caller: caller_name, reason, dry_run, reply });
         let entered = self.shared.in_flight.enter(lane, message.calls(), most);
         let _node_permit = entered.ok_or(ServiceError::NodeBusy { bound: Bound::node_in_flight, most })?;
         // What only a few calls need is on the heap, so that the others carry no room for it.

@@ -8,6 +8,7 @@
 //! memory when the store is up (`stale`); until then it decides from memory, as with a store that does not answer.
 
 mod commits;
+mod dry_run;
 mod load;
 
 use std::{
@@ -25,7 +26,7 @@ use crate::{
     cluster::table::Standing,
     domain::{
         commands::{Command, Reply},
-        ids::{OrgId, Reason},
+        ids::{DecisionId, OrgId, Reason},
         kept_ids::{PagesBehind, Wanted},
         lease::Now,
         org::{Context, OrgState},
@@ -33,7 +34,7 @@ use crate::{
         policy::OrgPolicy,
         promise::Promise,
         reach::ScopeRules,
-        rows::{OrgRows, RowKey, RowKind},
+        rows::{OrgRows, Row, RowKey, RowKind},
         shard::Shard,
         tenure::Tenure,
         usage::ROWS_READ,
@@ -62,7 +63,7 @@ impl OrgMsg {
     /// Whether an org of which nothing is stored has something stored after it.
     pub(super) fn begins(&self) -> bool {
         match self {
-            Self::Run(work) => work.commands.iter().any(Command::begins),
+            Self::Run(work) => !work.dry_run && work.commands.iter().any(Command::begins),
             Self::Flush | Self::Sweep(_) | Self::Load(_) => false,
         }
     }
@@ -70,7 +71,7 @@ impl OrgMsg {
     /// Whether an org that was not in memory leaves it again with the answer.
     pub(super) fn is_visit(&self) -> bool {
         match self {
-            Self::Run(work) => work.commands.iter().all(Command::is_visit),
+            Self::Run(work) => work.dry_run || work.commands.iter().all(Command::is_visit),
             Self::Flush => false,
             Self::Sweep(_) | Self::Load(_) => true,
         }
@@ -87,10 +88,34 @@ pub(super) struct Work {
     pub(super) caller: Arc<str>,
     /// Why an operator asks; `None` where nothing is said.
     pub(super) reason: Option<Reason>,
+    /// The answers are what would be done, and nothing is.
+    pub(super) dry_run: bool,
     pub(super) reply: oneshot::Sender<Answers>,
 }
 
 impl Work {
+    fn context<'a>(
+        &'a self,
+        (org, policy): (&'a OrgId, &'a Arc<OrgPolicy>),
+        rules: &'a Rules,
+        (now, decision): (Now, DecisionId),
+        store_fault: bool,
+    ) -> Context<'a> {
+        Context {
+            org,
+            now,
+            policy,
+            plans: &*rules.policies,
+            policy_since: Some(rules.since),
+            bounds: &rules.bounds,
+            decision,
+            store_fault,
+            within: self.within.as_deref(),
+            caller: &self.caller,
+            reason: self.reason.as_ref().unwrap_or(Reason::none()),
+        }
+    }
+
     fn refuse(self, error: &ServiceError) {
         let answers = self.commands.iter().map(|_| Err(error.clone())).collect();
         drop(self.reply.send(answers));
@@ -173,6 +198,10 @@ impl Actor for OrgActor {
         match message {
             // Nobody waits for it any more, and nothing has happened yet.
             OrgMsg::Run(work) if work.reply.is_closed() => {}
+            OrgMsg::Run(work) if work.dry_run => match task.dry_run(&work).await {
+                Ok(answers) => drop(work.reply.send(answers)),
+                Err(error) => work.refuse(&error),
+            },
             OrgMsg::Run(work) => {
                 let now = task.now();
                 let wanted = task.wanted(&work.commands, now.service);
@@ -239,11 +268,17 @@ impl OrgTask {
     /// Reads it, within the time that a decision has. The org's state is read after this: what is not on disk by
     /// now is still in memory.
     async fn look_up(&mut self, wanted: Wanted) -> Result<(), ServiceError> {
-        let Wanted { names, pages, usage, all } = wanted;
-        if all {
+        if wanted.all {
             let stored = self.load().await?;
             self.state.take_stored(&stored.rows);
         }
+        let found = self.found(wanted).await?;
+        self.state.take_found(found);
+        Ok(())
+    }
+
+    async fn found(&self, wanted: Wanted) -> Result<Vec<Row>, ServiceError> {
+        let Wanted { names, pages, usage, all: _ } = wanted;
         let store = &self.shared.store;
         let read = async {
             let mut found = if names.is_empty() { Vec::new() } else { store.latest(&self.org, names).await? };
@@ -257,9 +292,7 @@ impl OrgTask {
             Ok(found)
         };
         let within = Duration::from_millis(self.shared.rules.load().bounds.decision_budget_ms.into());
-        let found = timeout(within, read).await.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)?;
-        self.state.take_found(found);
-        Ok(())
+        timeout(within, read).await.map_err(|_| ServiceError::TimedOut)?.map_err(ServiceError::Store)
     }
 
     /// Why nothing is committed now; `None` where it is.
@@ -304,19 +337,8 @@ impl OrgTask {
         let mut answers = Answers::with_capacity(work.commands.len());
         let mut promised = Promise::Nothing;
         for command in &work.commands {
-            let ctx = Context {
-                org: &self.org,
-                now,
-                policy: &self.policy,
-                plans: &*rules.policies,
-                policy_since: Some(rules.since),
-                bounds: &rules.bounds,
-                decision: shared.next_decision(),
-                store_fault: fault.is_some(),
-                within: work.within.as_deref(),
-                caller: &work.caller,
-                reason: work.reason.as_ref().unwrap_or(Reason::none()),
-            };
+            let of_org = (&self.org, &self.policy);
+            let ctx = work.context(of_org, &rules, (now, shared.next_decision()), fault.is_some());
             let answer = apply(&mut self.state, command, &ctx, fault.as_ref());
             let promise = answer.as_ref().map_or(Promise::Nothing, |reply| command.promised(reply));
             promised = promised.max(promise);

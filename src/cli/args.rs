@@ -273,6 +273,9 @@ pub(super) enum OrgVerb {
         /// The reason, shown in denials
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: Option<Reason>,
+        /// Say what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
         #[command(flatten)]
         end: EndArgs,
     },
@@ -310,6 +313,9 @@ pub(super) struct WhyArgs {
     /// The reason, for the log of the org
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub reason: Option<Reason>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

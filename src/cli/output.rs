@@ -50,6 +50,7 @@ pub(super) struct Output<'w> {
     format: Format,
     screen: Screen,
     now: Millis,
+    dry_run: bool,
     /// Why stdout no longer takes data.
     broken: Option<std::io::Error>,
 }
@@ -69,7 +70,7 @@ impl<'w> Output<'w> {
         screen: Screen,
         now: Millis,
     ) -> Self {
-        Self { out, err, format, screen, now, broken: None }
+        Self { out, err, format, screen, now, dry_run: false, broken: None }
     }
 
     pub(super) fn format(&self) -> Format {
@@ -121,9 +122,17 @@ impl<'w> Output<'w> {
         }
     }
 
+    /// What follows is what would be done: a reader of a table sees it too.
+    pub(super) fn dry(&mut self, dry_run: bool) {
+        self.dry_run = dry_run;
+    }
+
     /// Writes a view to stdout.
     pub(super) fn show(&mut self, view: &View) {
-        let text = view.text(&self.screen);
+        let mut text = view.text(&self.screen);
+        if self.dry_run {
+            text.push_str("\nnothing was changed: --dry-run\n");
+        }
         self.data_bytes(text.as_bytes());
     }
 

@@ -67,6 +67,7 @@ pub(super) async fn freeze(
     call: &Call,
     request: &mut admin::FreezeRequest,
 ) -> Answer<admin::FreezeResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::freeze(request)?;
     let reason = command.reason.clone();
     let done = service.operate(&org, command, &reason, call).await?;
@@ -79,6 +80,7 @@ pub(super) async fn unfreeze(
     call: &Call,
     request: &mut admin::UnfreezeRequest,
 ) -> Answer<admin::UnfreezeResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::unfreeze(request)?;
     let done = service.operate(&org, command, &requests::reason(&request.reason)?, call).await?;
     Ok(admin::UnfreezeResponse { replayed: done.replayed, was_frozen: done.outcome.was_frozen })
@@ -116,6 +118,7 @@ pub(super) async fn replay_exports(
     call: &Call,
     request: &mut admin::ReplayExportsRequest,
 ) -> Answer<admin::ReplayExportsResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::replay_exports(request)?;
     let replayed = service.operate(&org, command, &requests::reason(&request.reason)?, call).await?;
     Ok(admin::ReplayExportsResponse { replayed_rows: answers::size(replayed.count) })

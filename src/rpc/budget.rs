@@ -25,6 +25,7 @@ pub(super) async fn update_budget(
     call: &Call,
     request: &mut v1::UpdateBudgetRequest,
 ) -> Answer<v1::UpdateBudgetResponse> {
+    let call = &call.dry(request.dry_run);
     let (budget, replayed) = set(service, call, requests::update_budget(request)?, &request.reason).await?;
     Ok(v1::UpdateBudgetResponse { budget: Some(budget), replayed })
 }
@@ -34,6 +35,7 @@ pub(super) async fn replace_budget(
     call: &Call,
     request: &mut v1::ReplaceBudgetRequest,
 ) -> Answer<v1::ReplaceBudgetResponse> {
+    let call = &call.dry(request.dry_run);
     let (budget, replayed) = set(service, call, requests::replace_budget(request)?, &request.reason).await?;
     Ok(v1::ReplaceBudgetResponse { budget: Some(budget), replayed })
 }

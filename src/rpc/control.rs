@@ -11,6 +11,7 @@ pub(super) async fn set_override(
     call: &Call,
     request: &mut admin::SetOverrideRequest,
 ) -> Answer<admin::SetOverrideResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::set_override(request)?;
     Ok(answers::override_set(service.set_override(&org, command, call).await?, service.now()))
 }
@@ -20,6 +21,7 @@ pub(super) async fn clear_override(
     call: &Call,
     request: &mut admin::ClearOverrideRequest,
 ) -> Answer<admin::ClearOverrideResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::clear_override(request)?;
     Ok(answers::override_cleared(service.set_override(&org, command, call).await?, service.now()))
 }
@@ -39,6 +41,7 @@ pub(super) async fn set_plan(
     call: &Call,
     request: &mut admin::SetPlanRequest,
 ) -> Answer<admin::SetPlanResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::set_plan(request)?;
     Ok(answers::plan_set(service.set_override(&org, command, call).await?, service.now()))
 }
@@ -48,6 +51,7 @@ pub(super) async fn set_exemption(
     call: &Call,
     request: &mut admin::SetExemptionRequest,
 ) -> Answer<admin::SetExemptionResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::set_exemption(request)?;
     Ok(answers::exemption_set(service.set_override(&org, command, call).await?, service.now()))
 }
@@ -57,6 +61,7 @@ pub(super) async fn refund(
     call: &Call,
     request: &mut admin::RefundRequest,
 ) -> Answer<admin::RefundResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command, reason) = requests::refund(request)?;
     Ok(answers::refunded(service.refund(&org, command, &reason, call).await?, service.now()))
 }
@@ -66,6 +71,7 @@ pub(super) async fn grant(
     call: &Call,
     request: &mut admin::GrantRequest,
 ) -> Answer<admin::GrantResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, grant) = requests::grant(request)?;
     let reason = grant.reason.clone();
     Ok(answers::granted(service.operate(&org, grant, &reason, call).await?, service.now()))
@@ -76,6 +82,7 @@ pub(super) async fn revoke_grant(
     call: &Call,
     request: &mut admin::RevokeGrantRequest,
 ) -> Answer<admin::RevokeGrantResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, revoke) = requests::revoke_grant(request)?;
     let reason = revoke.reason.clone();
     Ok(answers::grant_revoked(service.operate(&org, revoke, &reason, call).await?, service.now()))
@@ -86,6 +93,7 @@ pub(super) async fn reset_window(
     call: &Call,
     request: &mut admin::ResetWindowRequest,
 ) -> Answer<admin::ResetWindowResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, reset) = requests::reset_window(request)?;
     let reason = reset.reason.clone();
     Ok(answers::window_reset(service.operate(&org, reset, &reason, call).await?, service.now()))

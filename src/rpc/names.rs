@@ -27,6 +27,7 @@ pub(super) async fn rename_org(
     call: &Call,
     request: &mut admin::RenameOrgRequest,
 ) -> Answer<admin::RenameOrgResponse> {
+    let call = &call.dry(request.dry_run);
     match requests::rename(request)? {
         (name, RenameAsk::Claim(claim)) => {
             of_a_node(call, "claim_for", &request.claim_for)?;
@@ -64,7 +65,7 @@ async fn renamed(
     let (to, reason) = (rename.to.clone(), rename.reason.clone());
     let is_new = to != *org && claim(service, call, &to, org, request).await?;
     let done = service.operate(org, rename, &reason, call).await;
-    if is_new && matches!(done, Err(ServiceError::Org(_) | ServiceError::LeadsTo(_))) {
+    if is_new && !call.dry_run && matches!(done, Err(ServiceError::Org(_) | ServiceError::LeadsTo(_))) {
         // Nothing was renamed, so the name is as it was. Where that fails it leads to the org, which fsck says.
         let request_id = RequestId::parse("request_id", &request.request_id)?;
         let _ = free(service, call, &to, org, &request_id).await;
@@ -105,6 +106,7 @@ pub(super) async fn purge_org(
     call: &Call,
     request: &mut admin::PurgeOrgRequest,
 ) -> Answer<admin::PurgeOrgResponse> {
+    let call = &call.dry(request.dry_run);
     match requests::purge(request)? {
         (name, PurgeAsk::Free(free)) => {
             of_a_node(call, "name_of", &request.name_of)?;
@@ -129,14 +131,8 @@ async fn purged(
     // With those that lead to it and are not known to it.
     let mut names: BTreeSet<OrgId> = purged.names.iter().cloned().collect();
     names.extend(service.names_leading_to(org, call).await?);
-    let said = call.said.as_ref().and_then(|said| names.take(said));
-    for name in &names {
-        free(service, call, name, org, request_id).await?;
-    }
-    service.ask(org, ForgetNames, call).await?;
-    if let Some(said) = said {
-        free(service, call, &said, org, request_id).await?;
-        names.insert(said);
+    if !call.dry_run {
+        free_all(service, call, &names, org, request_id).await?;
     }
     let receipt = purged.existed.then(|| admin::DeletionReceipt {
         org: org.to_string(),
@@ -154,6 +150,25 @@ async fn purged(
         bytes_gone_by_ms: service.gone_by(purged.at).map_or(0, answers::int),
     });
     Ok(admin::PurgeOrgResponse { existed: purged.existed, receipt })
+}
+
+/// The name that the caller has said comes last.
+async fn free_all(
+    service: &Service,
+    call: &Call,
+    names: &BTreeSet<OrgId>,
+    org: &OrgId,
+    request_id: &RequestId,
+) -> Answer<()> {
+    let is_said = |name: &&OrgId| call.said.as_ref() == Some(*name);
+    for name in names.iter().filter(|name| !is_said(name)) {
+        free(service, call, name, org, request_id).await?;
+    }
+    service.ask(org, ForgetNames, call).await?;
+    for name in names.iter().filter(is_said) {
+        free(service, call, name, org, request_id).await?;
+    }
+    Ok(())
 }
 
 /// Frees a name at its owner. Who may purge the org may free its names.

@@ -16,6 +16,7 @@ pub(super) async fn configure_pool(
     call: &Call,
     request: &mut v1::ConfigurePoolRequest,
 ) -> Answer<v1::ConfigurePoolResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::configure_pool(request)?;
     let done = service.operate(&org, Box::new(command), &requests::reason(&request.reason)?, call).await?;
     let warnings = answers::pool_warnings(&done.view);
@@ -56,6 +57,7 @@ pub(super) async fn clear_account(
     call: &Call,
     request: &mut v1::ClearAccountRequest,
 ) -> Answer<v1::ClearAccountResponse> {
+    let call = &call.dry(request.dry_run);
     let (org, command) = requests::clear_account(request)?;
     let done = service.operate(&org, Box::new(command), &requests::reason(&request.reason)?, call).await?;
     let account = Some(answers::account(&done.view));

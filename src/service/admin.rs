@@ -178,7 +178,7 @@ impl Service {
         call: &Call,
     ) -> Result<Purged, ServiceError> {
         let purged = self.operate(org, Purge, reason, call).await?;
-        if purged.existed {
+        if purged.existed && !call.dry_run {
             let rows: Vec<String> =
                 purged.rows.iter().map(|(kind, count)| format!("{} {count}", self.kind_name(*kind))).collect();
             let (rows, kept, at) = (rows.join(", "), purged.billed_later, iso(purged.at));

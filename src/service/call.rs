@@ -78,6 +78,8 @@ pub struct Call {
     /// How the caller named the org, where that is another name of the one that the call is about now: the caller may
     /// reach what it has named.
     pub said: Option<OrgId>,
+    /// The answer is what the call would do; it does nothing.
+    pub dry_run: bool,
     /// It has waited for an owner of its org in vain: what is known without the org's state decides.
     pub is_ownerless: bool,
 }
@@ -85,7 +87,22 @@ pub struct Call {
 impl Call {
     /// A call of `rpc` that has arrived now.
     pub fn new(rpc: &'static str, caller: Arc<Principal>, deadline: Deadline) -> Self {
-        Self { rpc, deadline, caller, trace: None, is_forwarded: false, said: None, is_ownerless: false }
+        Self {
+            rpc,
+            deadline,
+            caller,
+            trace: None,
+            is_forwarded: false,
+            said: None,
+            dry_run: false,
+            is_ownerless: false,
+        }
+    }
+
+    /// The same, which does nothing where `dry_run` says so.
+    #[must_use]
+    pub fn dry(&self, dry_run: bool) -> Self {
+        Self { dry_run, ..self.clone() }
     }
 
     /// Another call on behalf of the same caller, about another org: it goes where that is.
@@ -96,6 +113,12 @@ impl Call {
 
     /// How an org is asked for this call, until then.
     pub(super) fn until(&self, deadline: Instant) -> Terms<'_> {
-        Terms { deadline, within: self.caller.scopes().cloned(), caller: self.caller.shared_name(), reason: None }
+        Terms {
+            deadline,
+            within: self.caller.scopes().cloned(),
+            caller: self.caller.shared_name(),
+            reason: None,
+            dry_run: self.dry_run,
+        }
     }
 }

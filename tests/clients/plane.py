@@ -56,7 +56,8 @@ class Service:
     """The rpcs of one service as methods."""
 
     def __init__(self, channel, pool, full_name):
-        for method in pool.FindServiceByName(full_name).methods:
+        self.descriptor = pool.FindServiceByName(full_name)
+        for method in self.descriptor.methods:
             setattr(self, method.name, self._caller(channel, full_name, method))
 
     @staticmethod

@@ -12,6 +12,7 @@ import argparse
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -104,6 +105,8 @@ def timed(name):
 
 
 def main():
+    # A shell that starts this in the background has it ignored, and with it everything that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=WORKERS)
     parser.add_argument("--group", choices=["clients", "cluster"], default="clients")

@@ -4,9 +4,12 @@ use clap::Subcommand;
 
 use super::{
     OrgWriteArgs, PageArgs, WhyArgs,
-    values::{export_key, org},
+    values::{export_key, org, reason},
 };
-use crate::domain::{ids::OrgId, outbox::OutboxKey};
+use crate::domain::{
+    ids::{OrgId, Reason},
+    outbox::OutboxKey,
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BillingVerb {
@@ -15,8 +18,9 @@ pub(crate) enum BillingVerb {
         /// The tenant
         #[arg(value_parser = org)]
         org: OrgId,
-        #[command(flatten)]
-        why: WhyArgs,
+        /// The reason, for the log of the org
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: Option<Reason>,
     },
     /// List usage of an org that the provider does not have yet
     Exports {

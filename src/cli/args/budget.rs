@@ -39,9 +39,6 @@ pub(crate) struct BudgetSetArgs {
     /// Clear every period that is not named
     #[arg(long)]
     pub replace: bool,
-    /// Say what would change, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
     /// Change nothing unless the budget has this version
     #[arg(long, value_name = "N", value_parser = version())]
     pub expect_version: Option<i64>,

@@ -138,6 +138,9 @@ pub(crate) struct ReasonArgs {
     /// The reason, which is kept with it
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub reason: Option<Reason>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Change nothing unless it has this version; 0 = it was never set
     #[arg(long, value_name = "N", value_parser = version())]
     pub expect_version: Option<i64>,

@@ -39,4 +39,7 @@ pub(crate) struct RefundArgs {
     /// The reason, for the log of the org
     #[arg(long, value_name = "TEXT", value_parser = reason, required = true)]
     pub reason: Option<Reason>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }

@@ -8,7 +8,11 @@ use crate::{
         failure::Failure,
         output::{Output, Tone, View, number, table, text, time},
     },
-    domain::{ids::OrgId, outbox::OutboxKey, window::Millis},
+    domain::{
+        ids::{OrgId, Reason},
+        outbox::OutboxKey,
+        window::Millis,
+    },
     wire::admin::v1::{
         BalanceVerdict, Export, ListExportsRequest, ListExportsResponse, RefreshBalanceRequest, RefreshBalanceResponse,
         ReplayExportsRequest, ReplayExportsResponse,
@@ -26,7 +30,7 @@ use super::{
 
 pub(super) async fn run(connection: &Connection, verb: &BillingVerb, output: &mut Output<'_>) -> Result<Exit, Failure> {
     match verb {
-        BillingVerb::Refresh { org, why } => refresh(connection, org, why, output).await,
+        BillingVerb::Refresh { org, reason } => refresh(connection, org, reason.as_ref(), output).await,
         BillingVerb::Exports { org, set_aside, page } => exports(connection, org, *set_aside, page, output).await,
         BillingVerb::Replay { write, key, why } => replay(connection, write, *key, why, output).await,
     }
@@ -35,10 +39,11 @@ pub(super) async fn run(connection: &Connection, verb: &BillingVerb, output: &mu
 async fn refresh(
     connection: &Connection,
     org: &OrgId,
-    why: &WhyArgs,
+    reason: Option<&Reason>,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let request = RefreshBalanceRequest { org: org.to_string(), reason: why_text(why) };
+    let reason = reason.map(ToString::to_string).unwrap_or_default();
+    let request = RefreshBalanceRequest { org: org.to_string(), reason };
     let answer = connection.wait(connection.admin().refresh_balance(request)).await?;
     output.answer(&answer, |answer, now| verdict(org, answer, now))?;
     Ok(match answer.verdict() {
@@ -156,8 +161,14 @@ async fn replay(
 ) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
     let one = key.map(|key| key.to_string()).unwrap_or_default();
-    let request =
-        ReplayExportsRequest { org: org.to_string(), request_id: request_id.clone(), key: one, reason: why_text(why) };
+    let request = ReplayExportsRequest {
+        org: org.to_string(),
+        request_id: request_id.clone(),
+        key: one,
+        reason: why_text(why),
+        dry_run: why.dry_run,
+    };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().replay_exports(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ReplayExportsResponse, _| match answer.replayed_rows {

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-
 use crate::{
     cli::{
         Exit,
         args::{BudgetSetArgs, BudgetVerb, PeriodLimit},
         connect::Connection,
         failure::Failure,
-        output::{Output, Tone, View, facts, note, number, table, text},
+        output::{Output, Tone, View, facts, number, table, text},
     },
     domain::{ids::Meter, input::InputError, window::PERIODS, words},
     wire::v1::{
@@ -29,16 +27,6 @@ pub(super) enum Ask {
     Get(GetBudgetRequest),
     Update(UpdateBudgetRequest),
     Replace(ReplaceBudgetRequest),
-    /// What a change would do.
-    Try(Change),
-}
-
-/// A change that is not made.
-pub(super) struct Change {
-    of: GetBudgetRequest,
-    limits: BTreeMap<&'static str, Option<i64>>,
-    replace: bool,
-    expected_version: Option<i64>,
 }
 
 pub(super) fn request(verb: &BudgetVerb) -> Result<Ask, Failure> {
@@ -53,20 +41,23 @@ pub(super) fn request(verb: &BudgetVerb) -> Result<Ask, Failure> {
 
 fn change(args: &BudgetSetArgs) -> Result<Ask, Failure> {
     let limits = each_once(&args.limits)?;
-    if args.dry_run {
-        let of = GetBudgetRequest { org: args.write.org.to_string(), scope: scope_text(args.scope.as_ref()) };
-        let (replace, expected_version) = (args.replace, args.expect_version);
-        return Ok(Ask::Try(Change { of, limits, replace, expected_version }));
-    }
     let (org, request_id) = org_and_request_id(&args.write)?;
     let org = org.to_string();
     let (scope, reason) = (scope_text(args.scope.as_ref()), why_text(&args.why));
-    let expected_version = args.expect_version;
+    let (expected_version, dry_run) = (args.expect_version, args.why.dry_run);
     if !args.replace {
         let patch = |limit: Option<i64>| PeriodPatch { limit, clear: limit.is_none() };
         let periods = limits.into_iter().map(|(name, limit)| (name.to_owned(), patch(limit))).collect();
-        let update =
-            UpdateBudgetRequest { org, scope, request_id, periods, expected_version, reason, ..Default::default() };
+        let update = UpdateBudgetRequest {
+            org,
+            scope,
+            request_id,
+            periods,
+            expected_version,
+            reason,
+            dry_run,
+            ..Default::default()
+        };
         return Ok(Ask::Update(update));
     }
     let kept = limits.into_iter().map(|(name, limit)| match limit {
@@ -74,8 +65,16 @@ fn change(args: &BudgetSetArgs) -> Result<Ask, Failure> {
         None => Err(InputError::new(name, "none", "an amount: --replace clears every period that is left out")),
     });
     let limits = kept.collect::<Result<_, _>>().map_err(Failure::Usage)?;
-    let replace =
-        ReplaceBudgetRequest { org, scope, request_id, limits, expected_version, reason, ..Default::default() };
+    let replace = ReplaceBudgetRequest {
+        org,
+        scope,
+        request_id,
+        limits,
+        expected_version,
+        reason,
+        dry_run,
+        ..Default::default()
+    };
     Ok(Ask::Replace(replace))
 }
 
@@ -97,9 +96,9 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
             output.answer(&answer, |_, _| describe(budget, AnswerTo::Read))?;
             warn(budget, output);
         }
-        Ask::Try(change) => tried(connection, change, output).await?,
         Ask::Update(request) => {
             let request_id = request.request_id.clone();
+            output.dry(request.dry_run);
             let answer = connection.wait(connection.budget().update_budget(request)).await;
             let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
@@ -108,6 +107,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
         Ask::Replace(request) => {
             let request_id = request.request_id.clone();
+            output.dry(request.dry_run);
             let answer = connection.wait(connection.budget().replace_budget(request)).await;
             let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
@@ -116,54 +116,6 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
     }
     Ok(Exit::Done)
-}
-
-/// Compares what there is with what would be set.
-async fn tried(connection: &Connection, change: Change, output: &mut Output<'_>) -> Result<(), Failure> {
-    let answer = connection.wait(connection.budget().get_budget(change.of)).await?;
-    let budget = complete(answer.budget.as_ref())?;
-    if let Some(expected) = change.expected_version.filter(|expected| *expected != budget.version) {
-        let allowed = format!("the version of the budget, which is {}", budget.version);
-        return Err(Failure::Usage(InputError::new("--expect-version", expected.to_string(), allowed)));
-    }
-    let rows = outcome(budget, &change.limits, change.replace);
-    let changed = rows.iter().filter(|row| row[1] != row[2]);
-    let changes: Vec<_> =
-        changed.map(|row| json!({"period": row[0], "old": row[1], "new": row[2], "note": row[4]})).collect();
-    let shown = json!({"dryRun": true, "version": budget.version.to_string(), "changes": changes});
-    output.object(&shown, || {
-        let columns = [text("period"), number("limit"), number("would be"), number("taken"), note()];
-        table(columns, rows).apart("nothing was changed: --dry-run")
-    });
-    Ok(())
-}
-
-/// For each period: its limit, what it would be, what is taken of it, and a remark.
-fn outcome(budget: &Budget, limits: &BTreeMap<&'static str, Option<i64>>, replace: bool) -> Vec<[String; 5]> {
-    let mut periods = budget.periods.clone();
-    for name in limits.keys() {
-        periods.entry((*name).to_owned()).or_default();
-    }
-    let mut rows = Vec::new();
-    for (name, period) in in_order(&periods) {
-        let before = limit_text(period.limit);
-        let taken = period.spend.saturating_add(period.reserved);
-        let named = limits.get(name);
-        let after = match named {
-            Some(Some(limit)) => dollars(*limit),
-            // What is cleared follows the configuration, which is the node's.
-            Some(None) if period.set => "as configured".to_owned(),
-            None if replace && period.set => "as configured".to_owned(),
-            Some(None) | None => before.clone(),
-        };
-        let remark = match named {
-            _ if before == after => "no change",
-            Some(Some(limit)) if *limit <= taken => "blocks at once",
-            _ => "",
-        };
-        rows.push([name.to_owned(), before, after, dollars(taken), remark.to_owned()]);
-    }
-    rows
 }
 
 fn limit_text(limit: Option<i64>) -> String {

@@ -63,7 +63,9 @@ async fn set(connection: &Connection, args: &OverrideSetArgs, output: &mut Outpu
         until_ms: until.unwrap_or(0),
         expected_version: args.why.expect_version,
         reason: why(&args.why),
+        dry_run: args.why.dry_run,
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().set_override(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
@@ -77,7 +79,9 @@ async fn clear(connection: &Connection, args: &OverrideClearArgs, output: &mut O
         limit: args.limit.to_string(),
         expected_version: args.why.expect_version,
         reason: why(&args.why),
+        dry_run: args.why.dry_run,
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().clear_override(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
@@ -103,7 +107,9 @@ pub(super) async fn set_plan(
         until_ms: until.unwrap_or(0),
         expected_version: args.why.expect_version,
         reason: why(&args.why),
+        dry_run: args.why.dry_run,
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().set_plan(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &SetPlanResponse, now| {
@@ -134,7 +140,9 @@ pub(super) async fn exempt(
         until_ms: until.unwrap_or(0),
         expected_version: args.why.expect_version,
         reason: why(&args.why),
+        dry_run: args.why.dry_run,
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().set_exemption(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &SetExemptionResponse, now| {

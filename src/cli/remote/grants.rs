@@ -36,7 +36,9 @@ pub(super) async fn grant(connection: &Connection, args: &GrantArgs, output: &mu
         until_ms: until.unwrap_or(0),
         reason: why_text(&args.why),
         until_spent: args.until_spent,
+        dry_run: args.why.dry_run,
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().grant(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
@@ -52,7 +54,9 @@ pub(super) async fn revoke(
         request_id: request_id.clone(),
         grant: args.grant,
         reason: why_text(&args.why),
+        dry_run: args.why.dry_run,
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().revoke_grant(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
@@ -65,7 +69,9 @@ pub(super) async fn reset(connection: &Connection, args: &ResetArgs, output: &mu
         request_id: request_id.clone(),
         limit: args.limit.to_string(),
         reason: why_text(&args.why),
+        dry_run: args.why.dry_run,
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().reset_window(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ResetWindowResponse, _| {

@@ -27,8 +27,10 @@ pub(super) async fn rename(
         to: args.to.to_string(),
         request_id: request_id.clone(),
         reason: why_text(&args.why),
+        dry_run: args.why.dry_run,
         ..RenameOrgRequest::default()
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().rename_org(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer, _| renamed(answer))?;

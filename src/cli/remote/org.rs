@@ -38,10 +38,13 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
         }
         OrgVerb::Rename(args) => names::rename(connection, args, output).await,
         OrgVerb::Delete { write, why, yes } => {
-            confirmed(*yes, &format!("delete {}", write.org), write.org.as_str(), output)?;
+            confirmed(*yes || why.dry_run, &format!("delete {}", write.org), write.org.as_str(), output)?;
             delete(connection, write, why, output).await
         }
-        OrgVerb::Freeze { write, reason, end } => freeze(connection, write, (reason.as_ref(), end), output).await,
+        OrgVerb::Freeze { write, reason, dry_run, end } => {
+            output.dry(*dry_run);
+            freeze(connection, write, (reason.as_ref(), end, *dry_run), output).await
+        }
         OrgVerb::Unfreeze { write, why } => unfreeze(connection, write, why, output).await,
         OrgVerb::Changes(args) => events::changes(connection, args, output).await,
         OrgVerb::Override(verb) => control::overrides(connection, verb, output).await,
@@ -64,8 +67,10 @@ async fn delete(
         org: org.to_string(),
         request_id: request_id.clone(),
         reason: why_text(why),
+        dry_run: why.dry_run,
         ..PurgeOrgRequest::default()
     };
+    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().purge_org(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &PurgeOrgResponse, now| deleted(org, answer, now))?;
@@ -102,7 +107,7 @@ fn deleted(org: &OrgId, answer: &PurgeOrgResponse, now: Millis) -> View {
 async fn freeze(
     connection: &Connection,
     write: &OrgWriteArgs,
-    (reason, end): (Option<&Reason>, &EndArgs),
+    (reason, end, dry_run): (Option<&Reason>, &EndArgs, bool),
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
@@ -114,6 +119,7 @@ async fn freeze(
         reason,
         for_ms: after.unwrap_or(0),
         until_ms: until.unwrap_or(0),
+        dry_run,
     };
     let answer = connection.wait(connection.admin().freeze(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
@@ -133,7 +139,10 @@ async fn unfreeze(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
-    let request = UnfreezeRequest { org: org.to_string(), request_id: request_id.clone(), reason: why_text(why) };
+    let (request_id, dry_run) = (request_id.clone(), why.dry_run);
+    let request =
+        UnfreezeRequest { org: org.to_string(), request_id: request_id.clone(), reason: why_text(why), dry_run };
+    output.dry(dry_run);
     let answer = connection.wait(connection.admin().unfreeze(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &UnfreezeResponse, _| {

@@ -57,8 +57,8 @@ pub(super) fn request(verb: &PoolVerb) -> Result<Ask, Failure> {
 /// A removal is confirmed first: what was counted of its accounts goes with it.
 pub(super) fn confirm(verb: &PoolVerb, output: &mut Output<'_>) -> Result<(), Failure> {
     match verb {
-        PoolVerb::Configure(PoolConfigureArgs { remove: true, yes, pool, write, .. }) => {
-            confirmed(*yes, &format!("remove the pool {pool} of {}", write.org), pool.as_str(), output)
+        PoolVerb::Configure(PoolConfigureArgs { remove: true, yes, pool, write, why, .. }) => {
+            confirmed(*yes || why.dry_run, &format!("remove the pool {pool} of {}", write.org), pool.as_str(), output)
         }
         _ => Ok(()),
     }
@@ -75,6 +75,7 @@ fn configured(args: &PoolConfigureArgs) -> Result<ConfigurePoolRequest, Failure>
         expected_version: args.expected_version,
         settings: settings(&args.settings),
         reason: why_text(&args.why),
+        dry_run: args.why.dry_run,
     })
 }
 
@@ -182,12 +183,16 @@ fn cleared(args: &ClearArgs) -> Result<ClearAccountRequest, Failure> {
         account: account.map(|account| account.as_str().to_owned()).unwrap_or_default(),
         request_id,
         reason: why_text(&args.why),
+        dry_run: args.why.dry_run,
     })
 }
 
 pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'_>) -> Result<Exit, Failure> {
     match ask {
-        Ask::Configure(request) => configure(connection, request, output).await,
+        Ask::Configure(request) => {
+            output.dry(request.dry_run);
+            configure(connection, request, output).await
+        }
         Ask::Show(request) => {
             let answer = connection.wait(connection.pool().get_pool(request)).await?;
             let (pool, sum) = complete(answer.pool.as_ref())?;
@@ -196,7 +201,10 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
         Ask::Pick(request) => pick(connection, *request, output).await,
         Ask::Report(request, account) => report(connection, request, account, output).await,
-        Ask::Clear(request) => clear(connection, request, output).await,
+        Ask::Clear(request) => {
+            output.dry(request.dry_run);
+            clear(connection, request, output).await
+        }
     }
 }
 

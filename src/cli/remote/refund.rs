@@ -36,6 +36,7 @@ pub(super) fn request(args: &RefundArgs, output: &Output<'_>) -> Result<RefundRe
         scopes,
         at_ms: at_ms(args.at, output),
         reason: args.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
+        dry_run: args.dry_run,
     })
 }
 
@@ -46,6 +47,7 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let id = request.request_id.clone();
+    output.dry(request.dry_run);
     let answer = named_in_doubt(connection.wait(connection.admin().refund(request)).await, &id)?;
     output.answer(&answer, |answer, _| describe(&args.write.org, answer))?;
     Ok(Exit::Done)

@@ -2,7 +2,8 @@
 //!
 //! The conversion of each request lists the fields that it hashes, by their numbers in the proto and in
 //! that order, with the values that it parsed. `org` and `request_id` are not among them, because the
-//! outcome is stored under them; nor are `plane`, a label for logs, and `explain`, which changes no outcome.
+//! outcome is stored under them; nor are `plane`, a label for logs, `explain`, which changes no outcome, and `dry_run`,
+//! with which nothing is remembered.
 //!
 //! These rules keep a fingerprint equal between versions of the node:
 //!

@@ -11,7 +11,7 @@ use super::*;
 use crate::wire::{admin::v1 as admin, json::descriptors};
 
 /// Never part of what a call means.
-const LABELS: [&str; 4] = ["org", "request_id", "plane", "explain"];
+const LABELS: [&str; 5] = ["org", "request_id", "plane", "explain", "dry_run"];
 /// These remember no id.
 const FORGETFUL: [&str; 2] = ["PurgeOrg", "ReplayExports"];
 
@@ -79,6 +79,7 @@ fn configure_request() -> v1::ConfigurePoolRequest {
         request_id: "r".into(),
         expected_version: Some(0),
         settings: None,
+        dry_run: false,
     }
 }
 
@@ -352,6 +353,7 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         limit: set.limit.clone(),
         expected_version: Some(0),
         reason: reason.clone(),
+        dry_run: false,
     };
     let plan = admin::SetPlanRequest {
         org: org.clone(),
@@ -407,6 +409,7 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         request_id: request_id.clone(),
         limit: "budget/bytes/rolling/11h".into(),
         reason: reason.clone(),
+        dry_run: false,
     };
     let rename = admin::RenameOrgRequest {
         org: org.clone(),
@@ -414,8 +417,9 @@ fn requests_of_operators() -> Vec<(&'static str, DynamicMessage)> {
         request_id: request_id.clone(),
         reason: reason.clone(),
         claim_for: String::new(),
+        dry_run: false,
     };
-    let revoke = admin::RevokeGrantRequest { org, request_id, grant: 3, reason };
+    let revoke = admin::RevokeGrantRequest { org, request_id, grant: 3, reason, dry_run: false };
     vec![
         ("SetOverride", reflected(&set)),
         ("SetOverride", reflected(&lifted)),

@@ -146,6 +146,7 @@ impl Owned {
             request_id: request_id.into(),
             expected_version: Some(self.version),
             settings: None,
+            dry_run: false,
         }
     }
 }
