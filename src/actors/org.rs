@@ -10,6 +10,7 @@
 mod commits;
 mod dry_run;
 mod load;
+mod work;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -21,19 +22,19 @@ use tokio::{sync::oneshot, time::timeout};
 
 use commits::Progress;
 
+pub(super) use self::work::Work;
 use super::{Answers, Commands, Rules, Shared, THIS_NODE, news, registry::Registration};
 use crate::{
     cluster::table::Standing,
     domain::{
         commands::{Command, Reply},
-        ids::{DecisionId, OrgId, Reason},
+        ids::{OrgId, Reason},
         kept_ids::{PagesBehind, Wanted},
         lease::Now,
         org::{Context, OrgState},
         outcome::{Done, Resumed},
         policy::OrgPolicy,
         promise::Promise,
-        reach::ScopeRules,
         rows::{OrgRows, Row, RowKey, RowKind},
         shard::Shard,
         tenure::Tenure,
@@ -75,50 +76,6 @@ impl OrgMsg {
             Self::Flush => false,
             Self::Sweep(_) | Self::Load(_) => true,
         }
-    }
-}
-
-/// Commands with one way back.
-#[derive(Debug)]
-pub(super) struct Work {
-    pub(super) commands: Commands,
-    /// What the caller may reach of what others have begun; `None` = all.
-    pub(super) within: Option<Arc<ScopeRules>>,
-    /// Who asks.
-    pub(super) caller: Arc<str>,
-    /// Why an operator asks; `None` where nothing is said.
-    pub(super) reason: Option<Reason>,
-    /// The answers are what would be done, and nothing is.
-    pub(super) dry_run: bool,
-    pub(super) reply: oneshot::Sender<Answers>,
-}
-
-impl Work {
-    fn context<'a>(
-        &'a self,
-        (org, policy): (&'a OrgId, &'a Arc<OrgPolicy>),
-        rules: &'a Rules,
-        (now, decision): (Now, DecisionId),
-        store_fault: bool,
-    ) -> Context<'a> {
-        Context {
-            org,
-            now,
-            policy,
-            plans: &*rules.policies,
-            policy_since: Some(rules.since),
-            bounds: &rules.bounds,
-            decision,
-            store_fault,
-            within: self.within.as_deref(),
-            caller: &self.caller,
-            reason: self.reason.as_ref().unwrap_or(Reason::none()),
-        }
-    }
-
-    fn refuse(self, error: &ServiceError) {
-        let answers = self.commands.iter().map(|_| Err(error.clone())).collect();
-        drop(self.reply.send(answers));
     }
 }
 

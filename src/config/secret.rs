@@ -10,6 +10,8 @@ use std::{
 
 use super::{mistake::join, reader::Section};
 
+/// The secret, and the one that it replaces where two may be in use at a time.
+const LINES_MAX: usize = 2;
 /// Largest file of a secret: no key comes near it.
 const SECRET_BYTES_MAX: u64 = 4 << 10;
 
@@ -93,8 +95,9 @@ fn content(path: &Path) -> Result<(String, bool), String> {
     }
     let text = String::from_utf8(bytes).unwrap_or_default();
     let text = text.trim();
-    let is_line = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !is_line {
+    let is_printable = |line: &str| !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_graphic());
+    let lines = text.split('\n').count();
+    if lines > LINES_MAX || !text.split('\n').all(is_printable) {
         return Err("the path of a file that holds one line of printable text without spaces".into());
     }
     Ok((text.to_owned(), about.permissions().mode() & OTHERS_READ != 0))

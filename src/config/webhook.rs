@@ -26,6 +26,8 @@ use crate::{
 
 /// A shorter key can be guessed.
 const KEY_BYTES_MIN: usize = 16;
+/// The one in use, and the one that it replaces.
+const SECRETS_MAX: usize = 2;
 const TIMEOUT_MIN_MS: u64 = 100;
 const TIMEOUT_MAX_MS: u64 = 30 * SECOND_MS;
 
@@ -35,7 +37,7 @@ pub struct WebhookConfig {
     /// As it is written.
     pub url: Url,
     /// What messages are signed with, decoded.
-    pub key: Secret<Vec<u8>>,
+    pub key: Secret<Vec<Vec<u8>>>,
     /// What is delivered.
     pub kinds: EventKinds,
     /// The time for one delivery.
@@ -43,12 +45,17 @@ pub struct WebhookConfig {
 }
 
 /// The rule for a secret that signs messages, in a file.
-pub(super) const SECRET_RULE: &str = "the secret of a webhook, which is whsec_ followed by base64";
+pub(super) const SECRET_RULE: &str = "the secret of a webhook, which is whsec_ followed by base64, and on a second line the \
+                                      one that it replaces, while it does";
 
-/// The bytes behind `whsec_`; `None` where they are none, or too few.
-pub(super) fn signing_key(text: &str) -> Option<Vec<u8>> {
-    let key = STANDARD.decode(text.strip_prefix("whsec_")?).ok()?;
-    (key.len() >= KEY_BYTES_MIN).then_some(key)
+/// The bytes behind each `whsec_`; `None` where they are none, or too few, or more secrets than are in use at a time.
+pub(super) fn signing_keys(text: &str) -> Option<Vec<Vec<u8>>> {
+    let key = |line: &str| {
+        let key = STANDARD.decode(line.strip_prefix("whsec_")?).ok()?;
+        (key.len() >= KEY_BYTES_MIN).then_some(key)
+    };
+    let keys = text.split('\n').map(key).collect::<Option<Vec<_>>>()?;
+    (1..=SECRETS_MAX).contains(&keys.len()).then_some(keys)
 }
 
 /// `None` where there is none, and where it is refused: that is noted.
@@ -56,7 +63,7 @@ pub(super) fn webhook(mut section: Section<'_>) -> Option<WebhookConfig> {
     let at = section.at().clone();
     let (is_there, has_secret) = (section.place("url").is_some(), section.place("secret_file").is_some());
     let url = section.read("url", url);
-    let key = secret(&mut section, "secret_file", is_there, SECRET_RULE, signing_key);
+    let key = secret(&mut section, "secret_file", is_there, SECRET_RULE, signing_keys);
     let kinds = section.read("kinds", kinds).unwrap_or_else(EventKinds::all);
     let timeout = section
         .read("timeout", |entry| duration(entry, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS))

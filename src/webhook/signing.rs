@@ -10,32 +10,41 @@ use sha2::Sha256;
 /// Of a signature; there is no other one for keys that both ends have.
 const VERSION: &str = "v1,";
 
-/// What messages of one endpoint are signed with. Never shown.
+/// What messages of one endpoint are signed with: while a secret is replaced, with the new one and with the one before.
+/// Never shown.
 #[derive(Clone)]
-pub struct WebhookKey(Hmac<Sha256>);
+pub struct WebhookKey(Vec<Hmac<Sha256>>);
 
 impl WebhookKey {
-    /// From the bytes behind `whsec_`, decoded. HMAC takes a key of any length.
-    pub fn new(key: &[u8]) -> Self {
-        let Ok(mac) = Hmac::new_from_slice(key) else { unreachable!("HMAC takes a key of any length") };
-        Self(mac)
+    /// From the bytes behind each `whsec_`, decoded. HMAC takes a key of any length.
+    pub fn new(keys: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+        let mac = |key: &[u8]| match Hmac::new_from_slice(key) {
+            Ok(mac) => mac,
+            Err(_) => unreachable!("HMAC takes a key of any length"),
+        };
+        Self(keys.into_iter().map(|key| mac(key.as_ref())).collect())
     }
 
-    fn mac(&self, id: &str, at: &str, body: &[u8]) -> Hmac<Sha256> {
+    fn macs<'m>(&'m self, id: &'m str, at: &'m str, body: &'m [u8]) -> impl Iterator<Item = Hmac<Sha256>> + 'm {
         let parts = [id.as_bytes(), b".", at.as_bytes(), b".", body];
-        parts.iter().fold(self.0.clone(), |mac, part| mac.chain_update(part))
+        self.0.iter().map(move |key| parts.iter().fold(key.clone(), |mac, part| mac.chain_update(part)))
     }
 
-    /// The header for a message with this id, sent at this time (seconds since the Unix epoch).
+    /// The header for a message with this id, sent at this time (seconds since the Unix epoch): a signature for each
+    /// secret, between spaces.
     pub fn sign(&self, id: &str, at: &str, body: &[u8]) -> String {
-        format!("{VERSION}{}", BASE64_STANDARD.encode(self.mac(id, at, body).finalize().into_bytes()))
+        let signed = |mac: Hmac<Sha256>| format!("{VERSION}{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
+        self.macs(id, at, body).map(signed).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether it is the signature of the message, as it stands in a header. Takes the same time whether the first byte is
+    /// Whether it is a signature of the message, as it stands in a header, by one of the secrets. Takes the same time whether the first byte is
     /// wrong or the last.
     pub fn has_signed(&self, id: &str, at: &str, body: &[u8], signature: &str) -> bool {
         let decoded = signature.strip_prefix(VERSION).and_then(|text| BASE64_STANDARD.decode(text).ok());
-        decoded.is_some_and(|signature| self.mac(id, at, body).verify_slice(&signature).is_ok())
+        let verified = |signature: Vec<u8>| {
+            self.macs(id, at, body).fold(false, |is_one, mac| mac.verify_slice(&signature).is_ok() | is_one)
+        };
+        decoded.is_some_and(verified)
     }
 }
 

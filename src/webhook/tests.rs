@@ -40,7 +40,7 @@ async fn stand(status: u16) -> (Arc<Stand>, Endpoints) {
     tokio::spawn(async move { axum::serve(listener, router).await });
     let endpoints = Endpoints::new(Arc::new(TestClock::default()));
     let (url, timeout) = (Url::parse(&url).unwrap(), Duration::from_secs(5));
-    endpoints.renew(Some(Endpoint { url, key: WebhookKey::new(SECRET), timeout })).unwrap();
+    endpoints.renew(Some(Endpoint { url, key: WebhookKey::new([SECRET]), timeout })).unwrap();
     (stand, endpoints)
 }
 
@@ -57,6 +57,20 @@ fn exhausted(number: u64) -> Undelivered {
     Undelivered::Event(EventRow { number, at: 1_782_000_000_123, what: Happening::Limit(Box::new(event)) })
 }
 
+#[test]
+fn while_a_secret_is_replaced_either_of_both_verifies_and_is_taken() {
+    let (old, new) = (WebhookKey::new([b"the old key of it"]), WebhookKey::new([b"the new key of it"]));
+    let both = WebhookKey::new([b"the new key of it", b"the old key of it"]);
+    let header = both.sign("id", "1", b"body");
+    let signatures: Vec<_> = header.split(' ').collect();
+    assert_eq!(signatures, [new.sign("id", "1", b"body"), old.sign("id", "1", b"body")]);
+    for signature in signatures {
+        assert!(both.has_signed("id", "1", b"body", signature));
+        assert!(!both.has_signed("id", "2", b"body", signature));
+    }
+    assert!(!new.has_signed("id", "1", b"body", &old.sign("id", "1", b"body")));
+}
+
 #[tokio::test]
 async fn an_event_is_one_signed_message_in_the_form_of_the_standard() {
     let (stand, endpoints) = stand(204).await;
@@ -67,9 +81,9 @@ async fn an_event_is_one_signed_message_in_the_form_of_the_standard() {
     let (id, at) = (header("webhook-id"), header("webhook-timestamp"));
     assert!(id.starts_with("evt_") && !id.contains('.'), "{id}: the signature puts points behind it");
     let signature = header("webhook-signature");
-    assert!(WebhookKey::new(SECRET).has_signed(&id, &at, &body, &signature));
-    assert!(!WebhookKey::new(b"another key that fits").has_signed(&id, &at, &body, &signature));
-    assert!(!WebhookKey::new(SECRET).has_signed(&id, &at, &body[1..], &signature));
+    assert!(WebhookKey::new([SECRET]).has_signed(&id, &at, &body, &signature));
+    assert!(!WebhookKey::new([b"another key that fits"]).has_signed(&id, &at, &body, &signature));
+    assert!(!WebhookKey::new([SECRET]).has_signed(&id, &at, &body[1..], &signature));
     assert_eq!(header("content-type"), "application/json");
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&body["type"], &body["timestamp"]), (&"exhausted".into(), &"2026-06-21T00:00:00.123Z".into()));
@@ -116,7 +130,7 @@ async fn whatever_is_no_receipt_is_a_fault_and_nothing_is_followed() {
     assert_eq!(fault(&endpoints).await, DeliveryFault::Unconfigured);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-    let to = |timeout| Some(Endpoint { url: url.clone(), key: WebhookKey::new(SECRET), timeout });
+    let to = |timeout| Some(Endpoint { url: url.clone(), key: WebhookKey::new([SECRET]), timeout });
     endpoints.renew(to(Duration::from_millis(50))).unwrap();
     assert_eq!(fault(&endpoints).await, DeliveryFault::Timeout, "nobody accepts");
     drop(listener);

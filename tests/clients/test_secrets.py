@@ -86,6 +86,10 @@ class Rotation(BilledCase):
         self.assertEqual(self.reload(node).returncode, 0)
         again = message("acme")
         self.assertEqual(post(node, again, signed(again, SIGNED_AT)), 401, "signed with the secret of before")
+        # With the one before in the second line either is good.
+        self.written(node.environment["TOLLGATE__BILLING__AUTUMN__WEBHOOK_SECRET_FILE"], f"{OTHER_SECRET}\n{WEBHOOK_SECRET}")
+        self.assertEqual(self.reload(node).returncode, 0)
+        self.assertEqual(post(node, again, signed(again, SIGNED_AT)), 200)
 
     def test_an_address_for_messages_is_there_with_its_secret_and_gone_without(self):
         node = self.started(clock=self.clock(at=SIGNED_AT))

@@ -101,6 +101,28 @@ class Webhooks(NodeCase):
         eventually(lambda: len(receiver.messages()) == 4, "delivery")
         self.assertEqual(Counter(key(message) for _, message in receiver.messages()), Counter(("acme", n) for n in range(1, 5)))
 
+    def test_a_secret_is_replaced_while_events_go_on_and_none_is_refused(self):
+        """R-OPS-15"""
+        old, new = secret("a"), secret("b")
+        receiver = self.receiver(secret=old)
+        node = self.telling(receiver)
+        plane = self.plane(node)
+        path = f"{os.path.dirname(node.config_file)}/webhook-secret"
+
+        def event(number):
+            plane.admin.Freeze(org=f"org-{number}", request_id="f", reason="something happens")
+            eventually(lambda: len(receiver.messages()) == number, "delivery")
+
+        event(1)
+        for number, (at_node, at_receiver) in enumerate([(f"{new}\n{old}\n", new), (f"{new}\n", new)]):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(at_node)
+            self.assertTrue(plane.admin.Reload().applied)
+            event(2 + 2 * number)
+            receiver.secret = at_receiver
+            event(3 + 2 * number)
+        self.assertEqual(receiver.refused, [])
+
     def test_a_reload_brings_another_receiver_with_another_secret_and_kinds_and_takes_it_away(self):
         one, two = self.receiver(), self.receiver(secret=secret("b"))
         node = self.node()

@@ -25,7 +25,7 @@ fn headers(family: &str, id: &str, at: &str, signature: &str) -> HeaderMap {
 }
 
 fn key() -> WebhookKey {
-    WebhookKey::new(&BASE64_STANDARD.decode(SECRET.strip_prefix("whsec_").unwrap()).unwrap())
+    WebhookKey::new([BASE64_STANDARD.decode(SECRET.strip_prefix("whsec_").unwrap()).unwrap()])
 }
 
 fn sign(body: &[u8]) -> String {

@@ -170,7 +170,7 @@ version  4
             "hourly": {"limit": "0", "clear": false}, "daily": {"limit": "7", "clear": false},
             "weekly": {"clear": true}, "monthly": {"limit": "12500000", "clear": false}
         },
-        "expectedVersion": "3", "clearBudgetLimit": false, "reason": "paid"
+        "expectedVersion": "3", "clearBudgetLimit": false, "reason": "paid", "dryRun": false
     });
     assert_eq!(node.seen().asked, [asked]);
 }
@@ -190,7 +190,7 @@ fn a_replace_names_what_stays_and_may_name_nothing() {
     assert_eq!(value["budget"]["version"], "4");
 
     let seen = node.seen();
-    let asked = json!({"org": "acme", "scope": "", "requestId": "b-2", "reason": "", "limits": {"daily": "2000000"}});
+    let asked = json!({"org": "acme", "scope": "", "requestId": "b-2", "reason": "", "dryRun": false, "limits": {"daily": "2000000"}});
     assert_eq!(seen.asked[0], asked);
     assert_eq!(seen.asked[1]["limits"], json!({}));
     let id = seen.asked[1]["requestId"].as_str().unwrap();

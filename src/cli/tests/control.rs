@@ -139,7 +139,7 @@ reason     ticket 4711
     let asked = json!({
         "org": "acme", "scope": "workspace/w1", "requestId": "r", "limit": "budget/daily",
         "setting": "OVERRIDE_SETTING_AMOUNT", "amount": "50000000", "forMs": "3600000", "untilMs": "0", "expectedVersion": "3",
-        "reason": "ticket 4711",
+        "reason": "ticket 4711", "dryRun": false,
     });
     assert_eq!(node.seen().asked, [asked]);
     let replay = node.ask(&["org", "override", "set", "acme", "daily=shadow", "--request-id", "again"]).out;
@@ -202,7 +202,7 @@ used   spend $12.00 → $7.00 (budget/daily of workspace/w1)
     assert_eq!(ran.out, expected, "R-REF-1");
     let asked = json!({
         "org": "acme", "requestId": "r", "decisionId": "", "amounts": [{"meter": "spend", "amount": "8000000"}],
-        "scope": "workspace/w1", "scopes": [], "atMs": (NOW_MS - 7_200_000).to_string(), "reason": "oops",
+        "scope": "workspace/w1", "scopes": [], "atMs": (NOW_MS - 7_200_000).to_string(), "reason": "oops", "dryRun": false,
     });
     assert_eq!(node.seen().asked, [asked]);
     let id = "0123456789abcdef0123456789abcdef";

@@ -97,7 +97,7 @@ reason     ticket
     assert_eq!(ran.out, expected, "R-CTRL-5");
     let asked = json!({
         "org": "acme", "scope": "workspace/w1", "requestId": "r", "limit": "budget/daily", "amount": "5000000",
-        "forMs": "3600000", "untilMs": "0", "reason": "ticket", "untilSpent": false,
+        "forMs": "3600000", "untilMs": "0", "reason": "ticket", "untilSpent": false, "dryRun": false,
     });
     assert_eq!(node.seen().asked, [asked]);
 }

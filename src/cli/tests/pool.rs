@@ -254,7 +254,7 @@ fn a_pool_is_configured_with_the_accounts_of_its_flags() {
     );
     assert_eq!((ran.exit, ran.err.as_str(), ran.out.as_str()), (Exit::Done, "", SHOWN));
     let expected = json!({
-        "org": "acme", "pool": "relay", "requestId": "p-1", "expectedVersion": "3", "reason": "",
+        "org": "acme", "pool": "relay", "requestId": "p-1", "expectedVersion": "3", "reason": "", "dryRun": false,
         "accounts": [
             {"account": SECRET, "dailyLimit": "9", "safetyBuffer": "0", "window": "anchored/24h"},
             {"account": "k2", "window": ""},
@@ -344,7 +344,7 @@ fn a_pool_is_removed_by_an_empty_list() {
     assert_eq!((ran.exit, ran.err.as_str(), ran.out.as_str()), (Exit::Done, "", "removed  acme  relay  (replayed)\n"));
     assert_eq!(
         asked(&node),
-        json!({"org": "acme", "pool": "relay", "requestId": "again", "reason": "", "accounts": []})
+        json!({"org": "acme", "pool": "relay", "requestId": "again", "reason": "", "dryRun": false, "accounts": []})
     );
 }
 
@@ -593,7 +593,7 @@ fn an_account_is_cleared_by_hand_and_shown_as_it_is_then() {
     assert!(ran.out.contains("sk-s…9f3c") && !ran.out.contains(SECRET), "{}", ran.out);
     assert_eq!(
         asked(&node),
-        json!({"org": "acme", "pool": "relay", "account": SECRET, "requestId": "c-1", "reason": ""})
+        json!({"org": "acme", "pool": "relay", "account": SECRET, "requestId": "c-1", "reason": "", "dryRun": false})
     );
     let other = ask(&node, "pool clear acme relay k1 --request-id again");
     assert_eq!(other.lines()[0], "nothing to clear  acme  relay  (replayed)");

@@ -12,7 +12,7 @@ use crate::{
         secret::{Secret, secret},
         tree::Entry,
         values::{duration, is_safe, whole_u32},
-        webhook::{SECRET_RULE, signing_key},
+        webhook::{SECRET_RULE, signing_keys},
     },
 };
 
@@ -31,7 +31,7 @@ pub struct AutumnConfig {
     /// `am_sk_…`
     pub secret_key: Secret<String>,
     /// The key that signs webhooks, decoded. Without it `/webhooks/autumn` does not exist.
-    pub webhook_key: Option<Secret<Vec<u8>>>,
+    pub webhook_key: Option<Secret<Vec<Vec<u8>>>>,
     /// Sent with every call: without it the shape of an answer depends on the age of the account.
     pub api_version: String,
     /// Where questions about so many orgs fail and none is answered, it is left alone for `breaker_pause`.
@@ -45,7 +45,7 @@ pub struct AutumnConfig {
 pub(super) fn autumn(mut section: Section<'_>, chosen_at: Option<&Place>) -> Option<AutumnConfig> {
     let base_url = section.read("base_url", base_url).unwrap_or_else(|| "https://api.useautumn.com".into());
     let secret_key = secret_key(&mut section, chosen_at);
-    let webhook_key = secret(&mut section, "webhook_secret_file", chosen_at.is_some(), SECRET_RULE, signing_key);
+    let webhook_key = secret(&mut section, "webhook_secret_file", chosen_at.is_some(), SECRET_RULE, signing_keys);
     let api_version = section.read("api_version", api_version).unwrap_or_else(|| "2.3.0".into());
     let breaker_failures =
         section.read("breaker_failures", |entry| whole_u32(entry, 1, BREAKER_FAILURES_MAX)).unwrap_or(5);
@@ -68,7 +68,8 @@ fn secret_key(section: &mut Section<'_>, chosen_at: Option<&Place>) -> Option<Se
         section.findings.add(at, format!("{path} is missing: the path of a file that holds {rule}"));
     }
     secret(section, KEY, chosen_at.is_some(), rule, |text| {
-        text.strip_prefix("am_sk_").is_some_and(|key| !key.is_empty()).then(|| text.to_owned())
+        let is_key = |key: &str| !key.is_empty() && !key.contains('\n');
+        text.strip_prefix("am_sk_").is_some_and(is_key).then(|| text.to_owned())
     })
 }
 

@@ -131,6 +131,9 @@ fn a_secret_file_that_will_not_do_is_refused_without_its_content() {
     secrets.write("public", "am_pk_live_hidden");
     secrets.write("bare", "am_sk_");
     secrets.write("two", "am_sk_hidden\nam_sk_hidden");
+    secrets.write("three", "am_sk_hidden\nam_sk_hidden\nam_sk_hidden");
+    secrets.write("spaced", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n\nwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    secrets.write("mixed", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\nam_sk_hidden");
     secrets.write("large", &format!("am_sk_{}", "h".repeat(4096)));
     secrets.write("short", "whsec_aGlkZGVu");
     secrets.write("odd", "whsec_hidden!");
@@ -139,7 +142,14 @@ fn a_secret_file_that_will_not_do_is_refused_without_its_content() {
         ("secret_key_file", "nowhere", "a readable file; reading it failed: No such file"),
         ("secret_key_file", "", "the path of a regular file"),
         ("secret_key_file", "empty", "holds one line of printable text"),
-        ("secret_key_file", "two", "holds one line of printable text"),
+        ("secret_key_file", "two", "which starts with am_sk_; this file does not"),
+        ("secret_key_file", "three", "holds one line of printable text"),
+        ("webhook_secret_file", "spaced", "holds one line of printable text"),
+        (
+            "webhook_secret_file",
+            "mixed",
+            "and on a second line the one that it replaces, while it does; this file does not",
+        ),
         ("secret_key_file", "binary", "holds one line of printable text"),
         ("secret_key_file", "public", "which starts with am_sk_; this file does not"),
         ("secret_key_file", "bare", "which starts with am_sk_; this file does not"),
@@ -147,7 +157,7 @@ fn a_secret_file_that_will_not_do_is_refused_without_its_content() {
         (
             "webhook_secret_file",
             "key",
-            "the secret of a webhook, which is whsec_ followed by base64; this file does not",
+            "the secret of a webhook, which is whsec_ followed by base64, and on a second line",
         ),
         ("webhook_secret_file", "short", "the secret of a webhook"),
         ("webhook_secret_file", "odd", "the secret of a webhook"),

@@ -1,0 +1,61 @@
+//! Commands on their way to an org, and what they are carried out with.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::super::{Answers, Commands, Rules};
+use crate::{
+    domain::{
+        ids::{DecisionId, OrgId, Reason},
+        lease::Now,
+        org::Context,
+        policy::OrgPolicy,
+        reach::ScopeRules,
+    },
+    error::ServiceError,
+};
+
+/// Commands with one way back.
+#[derive(Debug)]
+pub(in crate::actors) struct Work {
+    pub(in crate::actors) commands: Commands,
+    /// What the caller may reach of what others have begun; `None` = all.
+    pub(in crate::actors) within: Option<Arc<ScopeRules>>,
+    /// Who asks.
+    pub(in crate::actors) caller: Arc<str>,
+    /// Why an operator asks; `None` where nothing is said.
+    pub(in crate::actors) reason: Option<Reason>,
+    /// The answers are what would be done, and nothing is.
+    pub(in crate::actors) dry_run: bool,
+    pub(in crate::actors) reply: oneshot::Sender<Answers>,
+}
+
+impl Work {
+    pub(super) fn context<'a>(
+        &'a self,
+        (org, policy): (&'a OrgId, &'a Arc<OrgPolicy>),
+        rules: &'a Rules,
+        (now, decision): (Now, DecisionId),
+        store_fault: bool,
+    ) -> Context<'a> {
+        Context {
+            org,
+            now,
+            policy,
+            plans: &*rules.policies,
+            policy_since: Some(rules.since),
+            bounds: &rules.bounds,
+            decision,
+            store_fault,
+            within: self.within.as_deref(),
+            caller: &self.caller,
+            reason: self.reason.as_ref().unwrap_or(Reason::none()),
+        }
+    }
+
+    pub(super) fn refuse(self, error: &ServiceError) {
+        let answers = self.commands.iter().map(|_| Err(error.clone())).collect();
+        drop(self.reply.send(answers));
+    }
+}
