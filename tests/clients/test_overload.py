@@ -19,6 +19,8 @@ TIGHT = {
     "TOLLGATE__BOUNDS__BUSY_CALLS_PER_CORE": "2",
     "TOLLGATE__DURABILITY__WRITE_BEHIND_MS": "0",
     "TOLLGATE__RATE__AMOUNT": "1000000",
+    # No hour ends between what is asked and what is counted.
+    "TOLLGATE__RATE__WINDOW__ALIGNED": "1d",
 }
 ONE_CORE = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
 # So that calls are in flight for longer than a client needs to send them.
