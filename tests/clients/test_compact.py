@@ -18,6 +18,8 @@ from plane import metric
 
 SPEND = [{"meter": "spend", "amount": 1}]
 PURGED = 60
+# Orgs that stay, beside which a running node is compacted; more of them for figures.
+ORGS = int(os.environ.get("TOLLGATE_COMPACT_ORGS", "2000"))
 
 
 def holds(directory, text):
@@ -107,31 +109,37 @@ class Running(NodeCase):
     WITHIN = 2_000
 
     def start(self, **options):
-        return self.node(config=f"[bounds]\npurged_within_ms = {self.WITHIN}\n", **options)
+        bounds = ("new_orgs_per_minute = 10000000", "new_orgs_per_caller = 10000000", f"purged_within_ms = {self.WITHIN}")
+        return self.node(config="\n".join(["[bounds]", *bounds, ""]), **options)
 
     def left(self, node, text="forgotten-"):
         def is_gone():
             return not os.path.exists(os.path.join(node.data_dir, "purged")) and not holds(node.data_dir, text)
 
-        eventually(is_gone, f"{text} leaves the files", within=30)
+        eventually(is_gone, f"{text} leaves the files", within=30 + ORGS / 1000)
 
     def test_bytes_of_a_purge_leave_the_files_in_time_and_nobody_waits(self):
         node = self.start()
         plane = self.plane(node)
         for number in range(PURGED):
             plane.gate.Record(org=f"forgotten-{number}", request_id="secret", usage=SPEND, scope="workspace/of-nobody")
-        slowest, stop = [0.0], threading.Event()
+        for first in range(0, ORGS, 500):
+            items = [{"org": f"beside-{number}", "cost": SPEND} for number in range(first, min(first + 500, ORGS))]
+            plane.gate.AcquireBatch(items=items)
+        waits, stop = [], threading.Event()
 
         def ask():
             while not stop.is_set():
                 began = time.monotonic()
                 plane.gate.Record(org="stays", request_id=fresh(), usage=SPEND)
-                slowest[0] = max(slowest[0], time.monotonic() - began)
+                waits.append(1000 * (time.monotonic() - began))
 
         asking = threading.Thread(target=ask)
         asking.start()
         self.addCleanup(asking.join)
         self.addCleanup(stop.set)
+        time.sleep(1)
+        quiet = len(waits)
         plane.admin.RenameOrg(org="forgotten-0", to="forgotten-name", request_id="n")
         receipt = plane.admin.PurgeOrg(org="forgotten-0", request_id="p").receipt
         self.assertEqual(receipt.bytes_gone_by_ms, receipt.deleted_at_ms + self.WITHIN)
@@ -143,7 +151,9 @@ class Running(NodeCase):
         state = plane.admin.GetNode()
         self.assertEqual(state.purged_gone_by_ms, state.purged_since_ms + self.WITHIN)
         self.assertIn("its bytes leave the disk by", node.run("node", "--addr", node.grpc).stdout)
+        began = time.monotonic()
         self.left(node)
+        took = time.monotonic() - began
         for text in ("secret", "of-nobody"):
             self.assertFalse(holds(node.data_dir, text), text)
         self.assertEqual(plane.admin.GetNode().purged_since_ms, 0)
@@ -152,7 +162,10 @@ class Running(NodeCase):
         self.assertEqual(metric(node.http, "tollgate_purged_late"), 0)
         stop.set()
         asking.join()
-        self.assertLess(slowest[0], 2.0, "a Record waited for a compaction")
+        before, during = sorted(waits[:quiet]), sorted(waits[quiet:])
+        said = [f"p50 {of[len(of) // 2]:.1f}, p99 {of[len(of) * 99 // 100]:.1f}, at most {of[-1]:.1f} ms" for of in (before, during)]
+        print(f"{self.id()}: {ORGS} orgs beside, {took:.1f} s; a Record took {said[0]} before, and {said[1]} meanwhile")
+        self.assertLess(during[-1], 2000, "a Record waited for a compaction")
         used = plane.admin.GetOrg(org="stays")
         plane.close()
         node.kill()
