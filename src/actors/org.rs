@@ -23,12 +23,12 @@ use tokio::{sync::oneshot, time::timeout};
 use commits::Progress;
 
 pub(super) use self::work::Work;
-use super::{Answers, Commands, Rules, Shared, THIS_NODE, news, registry::Registration};
+use super::{Answers, Commands, Rules, Shared, news, registry::Registration};
 use crate::{
     cluster::table::Standing,
     domain::{
         commands::{Command, Reply},
-        ids::{OrgId, Reason},
+        ids::OrgId,
         kept_ids::{PagesBehind, Wanted},
         lease::Now,
         org::{Context, OrgState},
@@ -295,7 +295,7 @@ impl OrgTask {
         let mut promised = Promise::Nothing;
         for command in &work.commands {
             let of_org = (&self.org, &self.policy);
-            let ctx = work.context(of_org, &rules, (now, shared.next_decision()), fault.is_some());
+            let ctx = work.context(rules.context(of_org, (now, shared.next_decision()), fault.is_some()));
             let answer = apply(&mut self.state, command, &ctx, fault.as_ref());
             let promise = answer.as_ref().map_or(Promise::Nothing, |reply| command.promised(reply));
             promised = promised.max(promise);
@@ -334,19 +334,8 @@ impl OrgTask {
         let rules = shared.rules.load_full();
         self.refresh(&rules);
         let uncompleted = self.state.uncompleted();
-        let ctx = Context {
-            org: &self.org,
-            now: self.now(),
-            policy: &self.policy,
-            plans: &*rules.policies,
-            policy_since: Some(rules.since),
-            bounds: &rules.bounds,
-            decision: shared.next_decision(),
-            store_fault: self.fault().is_some(),
-            within: None,
-            caller: &THIS_NODE,
-            reason: Reason::none(),
-        };
+        let at = (self.now(), shared.next_decision());
+        let ctx = rules.context((&self.org, &self.policy), at, self.fault().is_some());
         self.state.hold(shared.holding.has(&self.org));
         self.state.sweep(&ctx, shared.clock.may_purge());
         let uncompleted = self.state.uncompleted().saturating_sub(uncompleted);

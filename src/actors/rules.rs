@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::THIS_NODE;
 use crate::{
     bounds::Bounds,
     domain::{
         events::EventKinds,
-        ids::OrgId,
+        ids::{DecisionId, OrgId, Reason},
+        lease::Now,
+        org::Context,
         policy::{OrgPolicy, Plans},
         window::Millis,
     },
@@ -39,6 +42,30 @@ pub struct Rules {
     pub since: Millis,
     /// Grows with every reload; actors compare it to see whether their policy is current.
     pub generation: u64,
+}
+
+impl Rules {
+    /// What a command of this node itself is carried out with.
+    pub(super) fn context<'a>(
+        &'a self,
+        (org, policy): (&'a OrgId, &'a Arc<OrgPolicy>),
+        (now, decision): (Now, DecisionId),
+        store_fault: bool,
+    ) -> Context<'a> {
+        Context {
+            org,
+            now,
+            policy,
+            plans: &*self.policies,
+            policy_since: Some(self.since),
+            bounds: &self.bounds,
+            decision,
+            store_fault,
+            within: None,
+            caller: &THIS_NODE,
+            reason: Reason::none(),
+        }
+    }
 }
 
 /// When plain Acquires reach the disk.

@@ -26,7 +26,7 @@ mod watch;
 
 use std::{env, ffi::OsString, io::Write};
 
-use clap::{FromArgMatches, ValueEnum, error::ErrorKind};
+use clap::{ArgMatches, FromArgMatches, ValueEnum, error::ErrorKind};
 
 use crate::{
     clock,
@@ -78,12 +78,13 @@ where
     if let Some(shell) = &around.completes {
         return complete::answer(shell, &args, around, &mut Output::new(out, err, Format::Table, Screen::PIPE, now));
     }
-    let cli = match parsed(&args) {
-        Ok(cli) => cli,
+    let (cli, dry_run) = match parsed(&args) {
+        Ok(parsed) => parsed,
         Err(not_run) => return explain(&not_run, &mut Output::new(out, err, format_of(&args), Screen::PIPE, now)),
     };
     let screen = Screen::new(around, cli.global.color, !cli.global.no_headers);
     let mut output = Output::new(out, err, cli.global.output, screen, now);
+    output.dry(dry_run);
     if let Err(failure) = takes_format(&cli) {
         output.error(&failure);
         return output.finish(failure.exit());
@@ -110,8 +111,18 @@ fn takes_format(cli: &Cli) -> Result<(), Failure> {
     }
 }
 
-fn parsed(args: &[OsString]) -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&examples::command().try_get_matches_from(args)?)
+/// And whether the command is to change nothing.
+fn parsed(args: &[OsString]) -> Result<(Cli, bool), clap::Error> {
+    let matches = examples::command().try_get_matches_from(args)?;
+    Ok((Cli::from_arg_matches(&matches)?, is_dry(&matches)))
+}
+
+fn is_dry(matches: &ArgMatches) -> bool {
+    match matches.subcommand() {
+        Some((_, below)) => is_dry(below),
+        // Not every command has the flag.
+        None => matches.try_get_one::<bool>("dry_run").is_ok_and(|given| given == Some(&true)),
+    }
 }
 
 fn run_local(verb: &LocalVerb, output: &mut Output<'_>) -> Exit {

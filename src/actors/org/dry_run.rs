@@ -24,7 +24,7 @@ impl OrgTask {
         self.refresh(&rules);
         let of_org = (&self.org, &self.policy);
         let carried_out = work.commands.iter().map(|command| {
-            let ctx = work.context(of_org, &rules, (now, shared.next_decision()), false);
+            let ctx = work.context(rules.context(of_org, (now, shared.next_decision()), false));
             apply(&mut copy, command, &ctx, None)
         });
         Ok(carried_out.collect())

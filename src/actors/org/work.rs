@@ -4,15 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::super::{Answers, Commands, Rules};
+use super::super::{Answers, Commands};
 use crate::{
-    domain::{
-        ids::{DecisionId, OrgId, Reason},
-        lease::Now,
-        org::Context,
-        policy::OrgPolicy,
-        reach::ScopeRules,
-    },
+    domain::{ids::Reason, org::Context, reach::ScopeRules},
     error::ServiceError,
 };
 
@@ -32,26 +26,10 @@ pub(in crate::actors) struct Work {
 }
 
 impl Work {
-    pub(super) fn context<'a>(
-        &'a self,
-        (org, policy): (&'a OrgId, &'a Arc<OrgPolicy>),
-        rules: &'a Rules,
-        (now, decision): (Now, DecisionId),
-        store_fault: bool,
-    ) -> Context<'a> {
-        Context {
-            org,
-            now,
-            policy,
-            plans: &*rules.policies,
-            policy_since: Some(rules.since),
-            bounds: &rules.bounds,
-            decision,
-            store_fault,
-            within: self.within.as_deref(),
-            caller: &self.caller,
-            reason: self.reason.as_ref().unwrap_or(Reason::none()),
-        }
+    /// The same for whom it is of.
+    pub(super) fn context<'a>(&'a self, of_node: Context<'a>) -> Context<'a> {
+        let reason = self.reason.as_ref().unwrap_or(Reason::none());
+        Context { within: self.within.as_deref(), caller: &self.caller, reason, ..of_node }
     }
 
     pub(super) fn refuse(self, error: &ServiceError) {

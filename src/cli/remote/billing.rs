@@ -168,7 +168,6 @@ async fn replay(
         reason: why_text(why),
         dry_run: why.dry_run,
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().replay_exports(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ReplayExportsResponse, _| match answer.replayed_rows {

@@ -98,7 +98,6 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
         Ask::Update(request) => {
             let request_id = request.request_id.clone();
-            output.dry(request.dry_run);
             let answer = connection.wait(connection.budget().update_budget(request)).await;
             let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
@@ -107,7 +106,6 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
         Ask::Replace(request) => {
             let request_id = request.request_id.clone();
-            output.dry(request.dry_run);
             let answer = connection.wait(connection.budget().replace_budget(request)).await;
             let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;

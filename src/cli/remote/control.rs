@@ -65,7 +65,6 @@ async fn set(connection: &Connection, args: &OverrideSetArgs, output: &mut Outpu
         reason: why(&args.why),
         dry_run: args.why.dry_run,
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().set_override(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
@@ -81,7 +80,6 @@ async fn clear(connection: &Connection, args: &OverrideClearArgs, output: &mut O
         reason: why(&args.why),
         dry_run: args.why.dry_run,
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().clear_override(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
@@ -109,7 +107,6 @@ pub(super) async fn set_plan(
         reason: why(&args.why),
         dry_run: args.why.dry_run,
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().set_plan(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &SetPlanResponse, now| {
@@ -142,7 +139,6 @@ pub(super) async fn exempt(
         reason: why(&args.why),
         dry_run: args.why.dry_run,
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().set_exemption(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &SetExemptionResponse, now| {

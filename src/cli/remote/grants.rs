@@ -38,7 +38,6 @@ pub(super) async fn grant(connection: &Connection, args: &GrantArgs, output: &mu
         until_spent: args.until_spent,
         dry_run: args.why.dry_run,
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().grant(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
@@ -56,7 +55,6 @@ pub(super) async fn revoke(
         reason: why_text(&args.why),
         dry_run: args.why.dry_run,
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().revoke_grant(request)).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
@@ -71,7 +69,6 @@ pub(super) async fn reset(connection: &Connection, args: &ResetArgs, output: &mu
         reason: why_text(&args.why),
         dry_run: args.why.dry_run,
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().reset_window(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ResetWindowResponse, _| {

@@ -30,7 +30,6 @@ pub(super) async fn rename(
         dry_run: args.why.dry_run,
         ..RenameOrgRequest::default()
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().rename_org(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer, _| renamed(answer))?;

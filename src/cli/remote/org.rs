@@ -42,7 +42,6 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
             delete(connection, write, why, output).await
         }
         OrgVerb::Freeze { write, reason, dry_run, end } => {
-            output.dry(*dry_run);
             freeze(connection, write, (reason.as_ref(), end, *dry_run), output).await
         }
         OrgVerb::Unfreeze { write, why } => unfreeze(connection, write, why, output).await,
@@ -70,7 +69,6 @@ async fn delete(
         dry_run: why.dry_run,
         ..PurgeOrgRequest::default()
     };
-    output.dry(request.dry_run);
     let answer = connection.wait(connection.admin().purge_org(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &PurgeOrgResponse, now| deleted(org, answer, now))?;
@@ -139,10 +137,8 @@ async fn unfreeze(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, request_id) = org_and_request_id(write)?;
-    let (request_id, dry_run) = (request_id.clone(), why.dry_run);
-    let request =
-        UnfreezeRequest { org: org.to_string(), request_id: request_id.clone(), reason: why_text(why), dry_run };
-    output.dry(dry_run);
+    let (reason, dry_run) = (why_text(why), why.dry_run);
+    let request = UnfreezeRequest { org: org.to_string(), request_id: request_id.clone(), reason, dry_run };
     let answer = connection.wait(connection.admin().unfreeze(request)).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &UnfreezeResponse, _| {

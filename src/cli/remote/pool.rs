@@ -189,10 +189,7 @@ fn cleared(args: &ClearArgs) -> Result<ClearAccountRequest, Failure> {
 
 pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'_>) -> Result<Exit, Failure> {
     match ask {
-        Ask::Configure(request) => {
-            output.dry(request.dry_run);
-            configure(connection, request, output).await
-        }
+        Ask::Configure(request) => configure(connection, request, output).await,
         Ask::Show(request) => {
             let answer = connection.wait(connection.pool().get_pool(request)).await?;
             let (pool, sum) = complete(answer.pool.as_ref())?;
@@ -201,10 +198,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
         Ask::Pick(request) => pick(connection, *request, output).await,
         Ask::Report(request, account) => report(connection, request, account, output).await,
-        Ask::Clear(request) => {
-            output.dry(request.dry_run);
-            clear(connection, request, output).await
-        }
+        Ask::Clear(request) => clear(connection, request, output).await,
     }
 }
 

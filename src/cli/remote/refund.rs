@@ -47,7 +47,6 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let id = request.request_id.clone();
-    output.dry(request.dry_run);
     let answer = named_in_doubt(connection.wait(connection.admin().refund(request)).await, &id)?;
     output.answer(&answer, |answer, _| describe(&args.write.org, answer))?;
     Ok(Exit::Done)

@@ -78,7 +78,7 @@ impl Changes {
         for (key, value) in &self.by_key {
             match digest::counted(key) {
                 Counted::Nowhere => {}
-                Counted::Timer => total = reweighed(total, key, base.get(key)?.as_deref(), value.as_deref()),
+                Counted::Timer => total = digest::reweighed(total, key, base.get(key)?.as_deref(), value.as_deref()),
                 Counted::Head => _ = moved.entry(key.clone()).or_default(),
                 Counted::InOrg(head) => {
                     let old = if self.wiped.contains(&head) { None } else { base.get(key)? };
@@ -101,7 +101,7 @@ impl Changes {
             if let Some(head) = head {
                 codec::set_digest(&key, head, before.plus(moved));
             }
-            total = reweighed(total, &key, stored.as_deref(), head.as_deref());
+            total = digest::reweighed(total, &key, stored.as_deref(), head.as_deref());
         }
         Ok(total)
     }
@@ -166,11 +166,6 @@ impl IntoIterator for Changes {
     fn into_iter(self) -> Self::IntoIter {
         self.by_key.into_iter()
     }
-}
-
-/// The node's sum when a row of it is replaced.
-fn reweighed(total: u64, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) -> u64 {
-    total.wrapping_sub(digest::weight(key, old)).wrapping_add(digest::weight(key, new))
 }
 
 fn unwritable(error: &CodecError) -> StoreFault {

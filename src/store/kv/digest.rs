@@ -62,6 +62,11 @@ pub(super) fn weight(key: &[u8], value: Option<&[u8]>) -> u64 {
     value.map_or(0, |value| hash(key, value))
 }
 
+/// The node's sum when a row of it is replaced.
+pub(super) fn reweighed(total: u64, key: &[u8], old: Option<&[u8]>, new: Option<&[u8]>) -> u64 {
+    total.wrapping_sub(weight(key, old)).wrapping_add(weight(key, new))
+}
+
 /// What the node's sum is over.
 const OF_NODE: [Kind; 2] = [HEAD, TIMER];
 

@@ -17,13 +17,13 @@ use std::{
         atomic::Ordering,
         mpsc::{Sender, SyncSender, sync_channel},
     },
-    thread,
     time::Duration,
 };
 
 use super::{
     Engine, Shared,
     committer::Message,
+    layout::retry,
     replacing::bytes_below,
     twin::{Twin, failed},
 };
@@ -42,8 +42,6 @@ const FEW: usize = 256;
 const ROUNDS: usize = 100;
 /// Rests so many times as long as it has worked.
 const REST: u32 = 3;
-/// How often it is asked whether to go on while it rests.
-const ASK_EVERY: Duration = Duration::from_millis(50);
 /// How long the old engine is waited for, which a read may hold.
 const LET_GO: Duration = Duration::from_secs(60);
 
@@ -159,7 +157,8 @@ pub(super) fn run(
     committer.send(Message::Replace(Replacing { twin: Box::new(twin), done })).map_err(|_| closed())?;
     let old = replaced.recv().map_err(|_| closed())??;
     drop(following);
-    let_go(old)?;
+    let_go(&old)?;
+    drop(old);
     let after = bytes_below(&shared.layout.engine()).map_err(failed)?;
     Ok(Compacted { rows, before, after })
 }
@@ -174,35 +173,16 @@ fn may_go_on_still(shared: &Shared, may_go_on: &dyn Fn() -> bool) -> Result<(), 
     if may_go_on() { Ok(()) } else { Err(failed("there is no room for a second copy on the disk")) }
 }
 
-fn rest(mut left: Duration, going_on: &dyn Fn() -> Result<(), StoreFault>) -> Result<(), StoreFault> {
-    loop {
-        going_on()?;
-        if left.is_zero() {
-            return Ok(());
-        }
-        let part = left.min(ASK_EVERY);
-        thread::sleep(part);
-        left -= part;
-    }
+/// Asks again and again whether to go on.
+fn rest(time: Duration, going_on: &dyn Fn() -> Result<(), StoreFault>) -> Result<(), StoreFault> {
+    retry(time, || going_on().map(|()| None::<()>)).map(drop)
 }
 
 /// The bytes of a file that was removed are on the disk for as long as somebody holds it.
-fn let_go(mut engine: Arc<Engine>) -> Result<(), StoreFault> {
-    let mut left = LET_GO;
-    loop {
-        engine = match Arc::try_unwrap(engine) {
-            Ok(engine) => {
-                drop(engine);
-                return Ok(());
-            }
-            Err(held) => held,
-        };
-        if left.is_zero() {
-            return Err(failed("the engine before it is still being read, and its file goes when that ends"));
-        }
-        thread::sleep(ASK_EVERY);
-        left = left.saturating_sub(ASK_EVERY);
-    }
+fn let_go(engine: &Arc<Engine>) -> Result<(), StoreFault> {
+    let is_alone = || Ok::<_, StoreFault>((Arc::strong_count(engine) == 1).then_some(()));
+    let held = || failed("the engine before it is still being read, and its file goes when that ends");
+    retry(LET_GO, is_alone)?.ok_or_else(held)
 }
 
 fn too_much() -> StoreFault {

@@ -254,8 +254,7 @@ impl StoreEngine for SledStore {
     fn compact(&self, may_go_on: MayGoOn) -> BoxFuture<'_, Result<Compacted, StoreFault>> {
         let (shared, committer) = (Arc::clone(&self.shared), self.committer.clone());
         let run = move || guarded("compact", || compaction::run(&shared, &committer, &*may_go_on));
-        let fault = |error| StoreFault { operation: "compact", cause: format!("{error}") };
-        async move { tokio::task::spawn_blocking(run).await.map_err(fault)? }.boxed()
+        async move { tokio::task::spawn_blocking(run).await.map_err(twin::failed)? }.boxed()
     }
 }
 

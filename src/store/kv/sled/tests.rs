@@ -69,7 +69,24 @@ async fn filled(groups: u64) -> TempDir {
     dir
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Whether a file below the directory has the text.
+pub(in crate::store::kv) fn holds(dir: &Path, text: &str) -> bool {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_dir() {
+            return holds(&path, text);
+        }
+        fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+pub(in crate::store::kv) fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+pub(in crate::store::kv) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());

@@ -15,7 +15,7 @@ use super::{
     super::{
         changes::Changes,
         codec,
-        digest::{Counted, Digest, counted, weight},
+        digest::{Counted, Digest, counted, reweighed},
         keyspace::Keyspace,
     },
     Engine, Layout,
@@ -221,7 +221,7 @@ impl Sums {
             }
             Counted::Timer => {}
         }
-        self.node = self.node.wrapping_sub(weight(key, old)).wrapping_add(weight(key, new));
+        self.node = reweighed(self.node, key, old, new);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     ports::OrgStore,
     store::{
         conformance::{commit, head, head_with_journal, stored, write},
-        kv::sled::tests::start_at,
+        kv::sled::tests::{copy, holds, names, start_at},
         samples::{T0, entries},
     },
 };
@@ -32,22 +32,6 @@ async fn purged() -> TempDir {
     commit(&*store, write("stays", vec![head(2, None)])).await.unwrap();
     store.close().await.unwrap();
     dir
-}
-
-fn holds(dir: &Path, text: &str) -> bool {
-    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
-        if path.is_dir() {
-            return holds(&path, text);
-        }
-        fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
-    })
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
-    names.sort_unstable();
-    names
 }
 
 async fn is_as_it_was(dir: &Path) {
@@ -77,17 +61,6 @@ async fn a_directory_that_is_not_clean_is_not_compacted() {
     assert!(holds(dir.path(), "purged-17"));
 }
 
-fn copy_of(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        if entry.path().is_dir() {
-            copy_of(&entry.path(), &to.join(entry.file_name()));
-        } else {
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
-
 /// Every place at which a compaction can be cut short, and what the next open makes of it.
 #[tokio::test]
 async fn a_compaction_that_is_cut_short_anywhere_loses_nothing() {
@@ -107,7 +80,7 @@ async fn a_compaction_that_is_cut_short_anywhere_loses_nothing() {
             fs::copy(old.path().join(file), dir.path().join(file)).unwrap();
         }
         for (name, of_new) in found {
-            copy_of(&engine(if *of_new { &new } else { &old }), &dir.path().join(name));
+            copy(&engine(if *of_new { &new } else { &old }), &dir.path().join(name));
         }
         is_as_it_was(dir.path()).await;
         assert_eq!(holds(dir.path(), "purged-17"), !is_new, "{found:?}");
@@ -115,7 +88,7 @@ async fn a_compaction_that_is_cut_short_anywhere_loses_nothing() {
     // The same, found by fsck first.
     let dir = tempfile::tempdir().unwrap();
     fs::copy(old.path().join("committed"), dir.path().join("committed")).unwrap();
-    copy_of(&engine(&new), &dir.path().join("sled.compacted"));
+    copy(&engine(&new), &dir.path().join("sled.compacted"));
     assert!(fsck(dir.path(), FsckOptions::default()).unwrap().is_clean());
     is_as_it_was(dir.path()).await;
 }

@@ -1,7 +1,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64},
 };
 
@@ -15,7 +14,7 @@ use crate::{
         conformance::{commit, head, head_with_journal, stored, write},
         kv::{
             offline::{FsckOptions, fsck},
-            sled::tests::start_at,
+            sled::tests::{holds, names, start_at},
         },
         samples::{T0, entries},
     },
@@ -47,22 +46,6 @@ async fn purged() -> (TempDir, Arc<SledStore>) {
         commit(&*store, purge(&format!("purged-{number}"))).await.unwrap();
     }
     (dir, store)
-}
-
-fn holds(dir: &Path, text: &str) -> bool {
-    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
-        if path.is_dir() {
-            return holds(&path, text);
-        }
-        fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
-    })
-}
-
-fn names(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    let mut names: Vec<_> = entries.collect();
-    names.sort_unstable();
-    names
 }
 
 #[tokio::test]
@@ -174,7 +157,7 @@ async fn a_purge_while_it_is_under_way_is_left_for_the_next_one() {
 }
 
 fn elsewhere<T: Send>(future: impl Future<Output = T> + Send) -> T {
-    thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let run = || tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
         scope.spawn(run).join().unwrap()
     })
