@@ -316,6 +316,12 @@ fn texts<'a>(places: impl IntoIterator<Item = &'a str>) -> Vec<(String, String)>
     paths.filter_map(text).collect()
 }
 
+/// The paths of all files in Rust.
+fn rust_files() -> Vec<String> {
+    let places = ["src", "tests", "benches", "examples", "build.rs"].into_iter();
+    places.flat_map(|place| files(Path::new(ROOT), place)).filter(|path| path.ends_with(".rs")).collect()
+}
+
 fn all_texts() -> Vec<(String, String)> {
     let places = ["src", "tests", "proto", "docs", "scripts", "benches", "examples", "deploy", ".ci", ".github"];
     let alone = ["Cargo.toml", "Makefile", "build.rs", "clippy.toml", "deny.toml", "tollgate.example.toml"];
@@ -432,7 +438,8 @@ fn every_command_in_the_guides_exists() {
 #[test]
 fn every_file_that_the_documents_name_exists() {
     let documents = texts(GUIDES.into_iter().chain(["CHANGELOG.md", "docs/requirements.md", "docs/adr"]));
-    assert_none(documents.iter().flat_map(|(path, text)| missing(Path::new(ROOT), path, text)).collect());
+    let sources = rust_files();
+    assert_none(documents.iter().flat_map(|(path, text)| missing(Path::new(ROOT), &sources, path, text)).collect());
 }
 
 /// To add a kind of row touches its line, its owner and the repair of a clock in the domain, its line and its file
@@ -552,10 +559,11 @@ fn every_rule_can_fail() {
     let guide = "```sh\nmake a && make b # first\n```\nmake d, `make e`, `cmake f`";
     assert_eq!(targets(guide).iter().collect::<Vec<_>>(), ["a", "b", "e"]);
     assert_eq!(rules(".PHONY: a\na: b\n\tc: d\nb:\n# e: f\n").iter().collect::<Vec<_>>(), ["a", "b"]);
-    let guide = "[a](tidy.rs), [b](gone.md), [c](https://a.b/c), `src/main.rs`, `src/gone.rs`, `src/*.rs`";
-    assert_eq!(missing(Path::new(ROOT), "tests/x.md", guide).len(), 2, "gone.md and src/gone.rs");
+    let guide = "[a](tidy.rs), [b](gone.md), [c](https://a.b/c), `main.rs`, `src/gone.rs`, `gone.rs`, `src/*.rs`";
+    let sources = rust_files();
+    assert_eq!(missing(Path::new(ROOT), &sources, "tests/x.md", guide).len(), 3, "gone.md, src/gone.rs and gone.rs");
     let guide = "[a](README.md#run-it) [b](README.md#what-a-reply-promises) [c](README.md#gone)";
-    assert_eq!(missing(Path::new(ROOT), "x.md", guide).len(), 1, "#gone");
+    assert_eq!(missing(Path::new(ROOT), &sources, "x.md", guide).len(), 1, "#gone");
     let declares = Source::new("src/a/mod.rs", "#[cfg(test)]\npub(crate) mod b;\n#[cfg(test)]\nmod c { mod d; }\n");
     assert_eq!(declares.test_modules(), [["a", "b"]]);
     assert_ne!(fingerprint(b"a"), fingerprint(b"b"));

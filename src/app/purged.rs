@@ -25,6 +25,11 @@ pub(super) async fn watch(service: Arc<Service>) {
                 bytes_now = done.after,
                 "what was purged has left the files: they were compacted"
             ),
+            // It begins again after the next start.
+            Err(fault) if service.is_draining() => {
+                tracing::info!(cause = %fault.cause, "the node stops: bytes of what was purged are in the files still");
+                return;
+            }
             Err(fault) => {
                 let wait = (purged.gone_by.saturating_sub(now) / PART).clamp(WAIT.0, WAIT.1);
                 tracing::error!(cause = %fault.cause, wait_ms = wait, "bytes of what was purged are in the files still");

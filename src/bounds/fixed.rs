@@ -54,7 +54,8 @@ pub const WEBHOOK_BATCH: usize = 64;
 pub const WEBHOOK_FOR_MS: u64 = 3 * DAY_MS;
 /// Events of a node that are in no org's log, in its memory.
 pub const NODE_EVENTS: usize = 200;
-/// Limits, spells and sessions of an org of which something was announced that is not over.
+/// Limits, spells and sessions of an org of which something was announced that is not over. Pools, upstream accounts and the end of a
+/// trial are not counted: they have bounds of their own.
 pub const ALERTS_PER_ORG: usize = 1_000;
 /// How often the count of a spell that goes on is written, in milliseconds.
 pub const SPELL_WRITTEN_MS: u64 = 10 * SECOND_MS;

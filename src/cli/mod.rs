@@ -28,13 +28,10 @@ use std::{env, ffi::OsString, io::Write};
 
 use clap::{ArgMatches, FromArgMatches, ValueEnum, error::ErrorKind};
 
-use crate::{
-    clock,
-    domain::{input::InputError, window::Millis},
-};
+use crate::{clock, domain::input::InputError};
 use args::{CertVerb, Cli, LocalVerb, RemoteVerb, Verb};
 use failure::Failure;
-use output::{Format, Output, Screen, Surroundings};
+use output::{Clock, Format, Output, Screen, Surroundings};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,24 +63,24 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    run_at(args, out, err, &Surroundings::of_process(), clock::wall()).into()
+    run_at(args, out, err, &Surroundings::of_process(), clock::wall).into()
 }
 
-fn run_at<I, T>(args: I, out: &mut dyn Write, err: &mut dyn Write, around: &Surroundings, now: Millis) -> Exit
+fn run_at<I, T>(args: I, out: &mut dyn Write, err: &mut dyn Write, around: &Surroundings, clock: Clock) -> Exit
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     if let Some(shell) = &around.completes {
-        return complete::answer(shell, &args, around, &mut Output::new(out, err, Format::Table, Screen::PIPE, now));
+        return complete::answer(shell, &args, around, &mut Output::new(out, err, Format::Table, Screen::PIPE, clock));
     }
     let (cli, dry_run) = match parsed(&args) {
         Ok(parsed) => parsed,
-        Err(not_run) => return explain(&not_run, &mut Output::new(out, err, format_of(&args), Screen::PIPE, now)),
+        Err(not_run) => return explain(&not_run, &mut Output::new(out, err, format_of(&args), Screen::PIPE, clock)),
     };
     let screen = Screen::new(around, cli.global.color, !cli.global.no_headers);
-    let mut output = Output::new(out, err, cli.global.output, screen, now);
+    let mut output = Output::new(out, err, cli.global.output, screen, clock);
     output.dry(dry_run);
     if let Err(failure) = takes_format(&cli) {
         output.error(&failure);

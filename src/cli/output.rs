@@ -43,13 +43,16 @@ pub(super) enum Format {
     Csv,
 }
 
+/// A reading of the wall clock.
+pub(super) type Clock = fn() -> Millis;
+
 /// The two streams of a command and how to use them.
 pub(super) struct Output<'w> {
     out: &'w mut dyn Write,
     err: &'w mut dyn Write,
     format: Format,
     screen: Screen,
-    now: Millis,
+    clock: Clock,
     dry_run: bool,
     /// Why stdout no longer takes data.
     broken: Option<std::io::Error>,
@@ -62,24 +65,25 @@ impl fmt::Debug for Output<'_> {
 }
 
 impl<'w> Output<'w> {
-    /// `now` is the wall clock's time for everything that is shown relative to it.
+    /// What is shown relative to the wall clock is relative to what `clock` says when it is shown: a node has answered by then, so
+    /// that a day from its answer is not a day and an hour.
     pub(super) fn new(
         out: &'w mut dyn Write,
         err: &'w mut dyn Write,
         format: Format,
         screen: Screen,
-        now: Millis,
+        clock: Clock,
     ) -> Self {
-        Self { out, err, format, screen, now, dry_run: false, broken: None }
+        Self { out, err, format, screen, clock, dry_run: false, broken: None }
     }
 
     pub(super) fn format(&self) -> Format {
         self.format
     }
 
-    /// The wall clock's time when the command began.
+    /// The wall clock's time.
     pub(super) fn now(&self) -> Millis {
-        self.now
+        (self.clock)()
     }
 
     pub(super) fn screen(&self) -> Screen {
@@ -105,7 +109,7 @@ impl<'w> Output<'w> {
         view: impl FnOnce(&M, Millis) -> V,
     ) -> Result<(), JsonError> {
         match self.format {
-            Format::Table | Format::Csv => self.show(&view(message, self.now).into()),
+            Format::Table | Format::Csv => self.show(&view(message, self.now()).into()),
             Format::Json => {
                 let json = serde_json::to_string_pretty(&Json::of(message)?).map_err(JsonError::from)?;
                 self.data(&escaped(&json));
@@ -251,7 +255,7 @@ mod tests {
     fn finish_with(kind: ErrorKind, exit: Exit) -> (Exit, String) {
         let mut err = Vec::new();
         let mut out = Failing(kind);
-        let mut output = Output::new(&mut out, &mut err, Format::Table, Screen::PIPE, 0);
+        let mut output = Output::new(&mut out, &mut err, Format::Table, Screen::PIPE, || 0);
         output.data("a");
         output.data("b");
         let exit = output.finish(exit);

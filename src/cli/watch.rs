@@ -27,12 +27,11 @@ pub(super) async fn run(global: &GlobalArgs, verb: &RemoteVerb, every: Duration,
     let mut stop = std::pin::pin!(stopped());
     let mut rounds = 0_u64;
     loop {
-        let now = clock::wall();
         let asked = tokio::select! {
             _ = &mut stop => return Exit::Done,
-            asked = frame(global, verb, output, now) => asked,
+            asked = frame(global, verb, output) => asked,
         };
-        show(&asked, rounds, every, now, output);
+        show(&asked, rounds, every, output);
         if output.is_broken() {
             return Exit::Done;
         }
@@ -65,14 +64,14 @@ struct Frame {
     err: Vec<u8>,
 }
 
-async fn frame(global: &GlobalArgs, verb: &RemoteVerb, output: &Output<'_>, now: Millis) -> Frame {
+async fn frame(global: &GlobalArgs, verb: &RemoteVerb, output: &Output<'_>) -> Frame {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let mut round = Output::new(&mut out, &mut err, output.format(), output.screen(), now);
+    let mut round = Output::new(&mut out, &mut err, output.format(), output.screen(), clock::wall);
     answered(global, verb, &mut round).await;
     Frame { out, err }
 }
 
-fn show(frame: &Frame, rounds: u64, every: Duration, now: Millis, output: &mut Output<'_>) {
+fn show(frame: &Frame, rounds: u64, every: Duration, output: &mut Output<'_>) {
     let screen = output.screen();
     if !screen.terminal {
         if rounds > 0 && output.format() == Format::Table {
@@ -84,7 +83,7 @@ fn show(frame: &Frame, rounds: u64, every: Duration, now: Millis, output: &mut O
     }
     let text = format!(
         "{}\n\n{}{}",
-        head(every, now),
+        head(every, output.now()),
         String::from_utf8_lossy(&frame.out),
         String::from_utf8_lossy(&frame.err)
     );

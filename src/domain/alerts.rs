@@ -1,10 +1,14 @@
 //! What was announced of an org, so that it is announced once: one row for each limit that is nearly used up, each spell of
-//! denials, each session that was warned. No decision reads it.
+//! denials, each session that was warned, each pool and upstream account that is exhausted, and the end of a trial. No decision
+//! reads it.
 //!
 //! ```text
 //! limit    how much of it was announced in the running window; the row goes when there is plenty again
 //! spell    denials by one limit, or calls let through at one gate, until ten minutes pass without one
 //! session  what it was answered last: go on, a warning, stop
+//! pool     every account of it is exhausted
+//! account  it is exhausted
+//! trial    it has used up what it includes; stays for the life of the org
 //! drift    how many numbers did not fit together at the last load
 //! flood    events of this minute that there was no room for
 //! ```
@@ -91,15 +95,48 @@ pub(super) struct Alerts {
     due: BTreeSet<(Millis, AlertKey)>,
     /// Spells as they are now: a row is written now and then, not with each call.
     spells: Vec<AlertRow>,
+    /// How many of the rows the bound of alerts holds for.
+    counted: usize,
+    /// There is a row of the trial's end as an older tollgate wrote it.
+    former_trial: bool,
 }
 
 impl Alerts {
-    pub(super) fn load(rows: &mut RowsByKind) -> Self {
+    /// `former` is what an older tollgate kept with pools and accounts.
+    pub(super) fn load(rows: &mut RowsByKind, former: Vec<Subject>, now: Millis) -> Self {
         let mut alerts = Self::default();
-        let rows = std::mem::take(&mut rows.alerts);
-        rows.iter().for_each(|row| alerts.index(row));
-        alerts.rows = Table::load(rows.into_iter().map(|row| (row.key(), row)));
+        let stored = std::mem::take(&mut rows.alerts);
+        stored.iter().for_each(|row| alerts.index(row));
+        alerts.rows = Table::load(stored.into_iter().map(|row| (row.key(), row)));
+        for subject in former {
+            alerts.set(subject, true, now);
+        }
+        if let Some(row) = rows.trial_ended.pop() {
+            alerts.former_trial = true;
+            alerts.set(Subject::Trial, true, row.at);
+        }
         alerts
+    }
+
+    /// Whether this is announced of the org.
+    pub(super) fn has(&self, subject: &Subject) -> bool {
+        self.get(Scope::of_org(), subject).is_some()
+    }
+
+    /// Notes that this is announced of the org, or over. Answers whether it is a change.
+    pub(super) fn set(&mut self, subject: Subject, is_so: bool, now: Millis) -> bool {
+        let changed = self.has(&subject) != is_so;
+        if changed && is_so {
+            self.put(AlertRow { count: 1, ..AlertRow::new(Scope::of_org(), subject, now) });
+        } else if changed {
+            self.remove(Scope::of_org(), &subject);
+        }
+        changed
+    }
+
+    /// When the end of the trial was announced.
+    pub(super) fn trial_ended_at(&self) -> Option<Millis> {
+        self.get(Scope::of_org(), &Subject::Trial).map(|row| row.since)
     }
 
     pub(super) fn get(&self, scope: &Scope, subject: &Subject) -> Option<&AlertRow> {
@@ -143,7 +180,7 @@ impl Alerts {
 
     /// Whether one more row may be kept.
     pub(super) fn has_room(&self) -> bool {
-        self.rows.len() < ALERTS_PER_ORG
+        self.counted < ALERTS_PER_ORG
     }
 
     pub(super) fn put(&mut self, row: AlertRow) {
@@ -160,6 +197,7 @@ impl Alerts {
     }
 
     fn index(&mut self, row: &AlertRow) {
+        self.counted += usize::from(!row.subject.is_bounded());
         if let Some(due) = row.due {
             self.due.insert((due, row.key()));
         }
@@ -173,10 +211,12 @@ impl Alerts {
     }
 
     fn forget(&mut self, key: &AlertKey) {
-        if let Some(due) = self.rows.get(key).and_then(|row| row.due) {
+        let Some(row) = self.rows.get(key) else { return };
+        if let Some(due) = row.due {
             self.due.remove(&(due, key.clone()));
         }
         let (scope, subject) = key;
+        self.counted -= usize::from(!subject.is_bounded());
         if subject.is_spell() {
             self.spells.retain(|row| row.subject != *subject || row.scope != *scope);
         }
@@ -200,14 +240,38 @@ impl Alerts {
 impl Keeper for Alerts {
     fn take_changes(&mut self, puts: &mut Vec<Row>, dels: &mut Vec<RowKey>) {
         self.rows.take_rows(puts, dels, |_, row| Row::Alert(row), |(scope, subject)| RowKey::Alert { scope, subject });
+        dels.extend(std::mem::take(&mut self.former_trial).then_some(RowKey::TrialEnded));
     }
 
-    /// What was announced of an org that has nothing else left is over.
+    /// What was announced of an org that has nothing else left is over, but for the end of its trial: that is announced once in
+    /// the life of the org.
     fn is_spent(&self) -> bool {
-        true
+        !self.has(&Subject::Trial)
     }
 
     fn next_wake(&self, _now: &Now) -> Option<Millis> {
         self.due.first().map(|(due, _)| *due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::PoolId;
+
+    #[test]
+    fn what_has_a_bound_of_its_own_takes_no_room() {
+        let mut alerts = Alerts::default();
+        for n in 0..ALERTS_PER_ORG {
+            assert!(alerts.has_room());
+            let pool = PoolId::parse("pool", &format!("p{n}")).unwrap();
+            assert!(alerts.set(Subject::Pool(pool), true, 1));
+            alerts.put(AlertRow::new(Scope::of_org(), Subject::Limit(format!("l{n}").into()), 1));
+        }
+        assert!(!alerts.has_room());
+        assert!(alerts.set(Subject::Trial, true, 1) && !alerts.set(Subject::Trial, true, 2));
+        assert_eq!((alerts.trial_ended_at(), alerts.is_spent()), (Some(1), false));
+        alerts.remove(Scope::of_org(), &Subject::Limit("l0".into()));
+        assert!(alerts.has_room());
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    alerts::Subject,
     command::{ConfigurePool, NewAccount},
     ids::{AccountId, Meter, PoolId, Scope},
     lease::Now,
@@ -261,10 +262,15 @@ impl Pools {
         limits
     }
 
-    pub(super) fn tell(&mut self, pool: &PoolId, announced: bool) {
-        if let Some(row) = self.pools.get(pool).cloned().filter(|row| row.announced != announced) {
-            self.pools.put(pool.clone(), PoolRow { announced, ..row });
-        }
+    /// Takes what was announced of pools and accounts out of their rows, where an older tollgate kept it.
+    pub(super) fn take_announced(&mut self) -> Vec<Subject> {
+        let pools: Vec<PoolId> =
+            self.ids().into_iter().filter(|id| self.pools.get(id).is_some_and(|row| row.announced)).collect();
+        let accounts = self.accounts.iter().filter(|(_, row)| row.announced);
+        let accounts: Vec<AccountId> = accounts.map(|(id, _)| id.clone()).collect();
+        pools.iter().for_each(|id| self.pools.change(id, |row| row.announced = false));
+        accounts.iter().for_each(|id| self.accounts.change(id, |row| row.announced = false));
+        pools.into_iter().map(Subject::Pool).chain(accounts.into_iter().map(Subject::Account)).collect()
     }
 
     /// `free_at`: when an exhausted account is usable again.

@@ -193,7 +193,7 @@ pub struct PoolRow {
     pub id: PoolId,
     /// Grows by one with every change of its accounts or settings.
     pub version: u64,
-    /// Every account is exhausted, and that was announced.
+    /// Every account is exhausted, and that was announced: as an older tollgate kept it, an alert says so now.
     pub announced: bool,
     /// What was set for the pool, over what is configured.
     pub settings: PoolSettings,
@@ -226,7 +226,7 @@ pub struct UpstreamAccountRow {
     pub cooldown: Option<Avoided>,
     /// `None` = its upstream has not asked to wait of late.
     pub limited: Option<Limited>,
-    /// It is exhausted, and that was announced.
+    /// It is exhausted, and that was announced: as an older tollgate kept it, an alert says so now.
     pub announced: bool,
 }
 
@@ -325,7 +325,7 @@ pub struct EventsDeliveredRow {
     pub number: u64,
 }
 
-/// The org's trial has used up what it includes, and that was announced.
+/// The org's trial has used up what it includes, and that was announced: as an older tollgate kept it, an alert says so now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialEndedRow {
     /// When it was announced.

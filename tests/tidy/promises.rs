@@ -51,8 +51,8 @@ pub(crate) fn rules(makefile: &str) -> BTreeSet<String> {
 }
 
 /// Files of the project that a text names in code or links to and that do not exist, and links to headings
-/// that their file does not have.
-pub(crate) fn missing(root: &Path, path: &str, markdown: &str) -> Vec<String> {
+/// that their file does not have. `sources` are all files in Rust: they are named by the end of their path.
+pub(crate) fn missing(root: &Path, sources: &[String], path: &str, markdown: &str) -> Vec<String> {
     let here = root.join(path);
     let here = here.parent().unwrap_or(root);
     let mut breaches = Vec::new();
@@ -65,6 +65,11 @@ pub(crate) fn missing(root: &Path, path: &str, markdown: &str) -> Vec<String> {
     }
     let places = ["src/", "tests/", "proto/", "docs/", "scripts/", "benches/", ".ci/", ".github/"];
     for word in code(markdown).into_iter().flat_map(str::split_whitespace) {
+        let is_source = word.ends_with(".rs") && !word.contains(['{', '*', '…', '<']);
+        if is_source && !sources.iter().any(|source| source == word || source.ends_with(&format!("/{word}"))) {
+            breaches.push(format!("{path}: names {word}, which does not exist"));
+            continue;
+        }
         let named = places.iter().any(|place| word.starts_with(place)) && !word.contains(['*', '…', '<']);
         if named && !root.join(word.trim_end_matches([',', '.'])).exists() {
             breaches.push(format!("{path}: names {word}, which does not exist"));

@@ -66,7 +66,7 @@ fn tollgate(args: &[&str]) -> Ran {
 
 fn in_surroundings(around: &Surroundings, args: &[&str]) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit = run_at(["tollgate"].iter().chain(args), &mut out, &mut err, around, NOW);
+    let exit = run_at(["tollgate"].iter().chain(args), &mut out, &mut err, around, || NOW);
     Ran { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 

@@ -151,7 +151,7 @@ fn watched(around: &Surroundings, args: &[&str]) -> Ran {
     let address = node.address.to_string();
     let (mut out, mut err) = (Reader(Vec::new(), 2), Vec::new());
     let args = [&["tollgate"], args, &["--addr", &address]].concat();
-    let exit = run_at(args, &mut out, &mut err, around, NOW);
+    let exit = run_at(args, &mut out, &mut err, around, || NOW);
     Ran { exit, out: String::from_utf8(out.0).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 

@@ -76,7 +76,7 @@ use events::EventLog;
 use names::Names;
 use outbox::Outbox;
 use spending::SpendingBy;
-use tables::{Baseline, BaselineKey, Execution, Trial};
+use tables::{Baseline, BaselineKey, Execution};
 
 pub use events::Operation;
 pub use pools::PoolNews;
@@ -187,7 +187,6 @@ pub struct OrgState {
     spending: Option<SpendingBy>,
     sessions: Sessions,
     pools: Pools,
-    trial: Trial,
     denials: Denials,
     /// The node that decides.
     node: Arc<str>,
@@ -239,6 +238,8 @@ impl OrgState {
             book.prepay(reservation, paid);
         }
         let executions = tables::load_executions(&mut rows);
+        let mut pools = Pools::load(&mut rows, &clocks);
+        let alerts = Alerts::load(&mut rows, pools.take_announced(), clocks.service);
         let journal = Journal::load(&head, take(&mut rows.journal), take(&mut rows.long_journal));
         Self {
             // The first command moves it on, from where it was.
@@ -259,11 +260,10 @@ impl OrgState {
             budgets: Budgets::load(&mut rows),
             overrides: Overrides::load(&mut rows),
             sessions,
-            pools: Pools::load(&mut rows, &clocks),
-            trial: Trial::load(&mut rows),
+            pools,
             denials: Denials::load(&mut rows),
             events: EventLog::load(&mut rows),
-            alerts: Alerts::load(&mut rows),
+            alerts,
             usage: KeptUsage::load(&mut rows),
             planes: PlaneDays::load(&mut rows),
             names: Names::load(&mut rows),
@@ -280,7 +280,7 @@ impl OrgState {
     }
 
     /// Everything that owns rows, apart from the journal, whose rows are made by a commit.
-    fn keepers(&mut self) -> [&mut dyn Keeper; 16] {
+    fn keepers(&mut self) -> [&mut dyn Keeper; 15] {
         [
             &mut self.book,
             &mut self.baselines,
@@ -291,7 +291,6 @@ impl OrgState {
             &mut self.overrides,
             &mut self.sessions,
             &mut self.pools,
-            &mut self.trial,
             &mut self.denials,
             &mut self.events,
             &mut self.alerts,

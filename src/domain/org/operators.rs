@@ -129,7 +129,7 @@ impl OrgState {
             pools,
             overrides,
             frozen_until: self.frozen_until(),
-            trial_ended_at: self.trial.ended_at(),
+            trial_ended_at: self.alerts.trial_ended_at(),
             usage: self.usage.kept(),
             uncompleted: self.uncompleted,
             names: self.names.row().cloned(),

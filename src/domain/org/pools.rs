@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Whether an account is exhausted is derived from its limits, its ledger and that evidence at every query.
-//! `announced` in its row says only that the change was announced.
+//! What was announced of it is an alert of the org.
 
 mod changes;
 mod choice;
@@ -20,6 +20,7 @@ use super::{Context, OrgState};
 use crate::{
     bounds::SETTLEMENT_LEDGERS,
     domain::{
+        alerts::Subject,
         command::{ClearAccount, ConfigurePool, Pick, ReportOutcome},
         decision::{Decision, PickedAccount},
         denials::Asked,
@@ -87,10 +88,11 @@ impl OrgState {
     ) -> Result<Shown<PoolConfigured, Box<PoolView>>, OrgError> {
         let done = self.once(Rpc::ConfigurePool, Some(&set.idempotency), ctx, |org| {
             org.check_pool(set, ctx)?;
-            let before = org.pools.configured(&set.pool);
+            let (before, members) = (org.pools.configured(&set.pool), org.pools.members(&set.pool));
             for scope in org.pools.configure(set, &org.clocks) {
                 org.budgets.limits_changed(scope);
             }
+            org.forget_announced(&set.pool, &members);
             org.news.pools_touched = true;
             let after = org.pools.configured(&set.pool);
             org.operated(Rpc::ConfigurePool.name(), changes::between(&set.pool, &before, &after), ctx);
@@ -100,6 +102,16 @@ impl OrgState {
         let ctx = &Context { policy: &policy, ..*ctx };
         self.settle_pool(&set.pool, ctx);
         Ok(done.show(Box::new(self.pool_view(&set.pool, ctx))))
+    }
+
+    /// Nothing stays announced of what is gone.
+    fn forget_announced(&mut self, pool: &PoolId, members: &[Member]) {
+        for member in members.iter().filter(|member| self.pools.account(&member.id).is_none()) {
+            self.alerts.set(Subject::Account(member.id.clone()), false, self.now);
+        }
+        if self.pools.get(pool).is_none() {
+            self.alerts.set(Subject::Pool(pool.clone()), false, self.now);
+        }
     }
 
     /// Everything that could refuse it, before anything changes.
@@ -267,7 +279,7 @@ impl OrgState {
 
     /// Keeps what is known of an account, and announces what follows.
     fn learnt(&mut self, row: UpstreamAccountRow, member: &Member, rules: &PoolRules, ctx: &Context<'_>) {
-        let (pool, announced) = (row.pool.clone(), row.announced);
+        let (pool, announced) = (row.pool.clone(), self.alerts.has(&Subject::Account(row.id.clone())));
         self.pools.put(row, None, &self.clocks);
         if announced || self.standing(member, rules, ctx).is_err_and(|exhausted| exhausted.lasts()) {
             self.settle_pool(&pool, ctx);
@@ -354,14 +366,12 @@ impl OrgState {
         for member in members.iter() {
             let exhausted = self.standing(member, &rules, ctx).err().filter(Exhausted::lasts);
             all &= exhausted.is_some();
-            let Some(mut row) = self.pools.account(&member.id).cloned() else { continue };
+            let Some(row) = self.pools.account(&member.id).cloned() else { continue };
             let free_at = exhausted.as_ref().and_then(|by| by.until);
-            if row.announced == exhausted.is_some() {
-                self.pools.look_at(&row, free_at, &self.clocks);
+            self.pools.look_at(&row, free_at, &self.clocks);
+            if !self.alerts.set(Subject::Account(row.id), exhausted.is_some(), self.now) {
                 continue;
             }
-            row.announced = exhausted.is_some();
-            self.pools.put(row, free_at, &self.clocks);
             self.changed = true;
             let (is_usable, masked) = (exhausted.is_none(), Some(member.id.masked().into()));
             self.announce(Happening::Upstream { pool: pool.clone(), account: masked, is_usable, until: free_at });
@@ -371,8 +381,7 @@ impl OrgState {
                 None => PoolNews::AccountUsable { pool, account },
             }));
         }
-        if self.pools.get(pool).is_some_and(|row| row.announced != all) {
-            self.pools.tell(pool, all);
+        if self.pools.get(pool).is_some() && self.alerts.set(Subject::Pool(pool.clone()), all, self.now) {
             self.changed = true;
             let accounts = if all { self.account_views(pool, ctx) } else { Vec::new() };
             let pool = pool.clone();

@@ -18,6 +18,7 @@ use super::{Context, OrgState};
 use crate::{
     bounds::{AMOUNT_MAX, SESSION_WARN_PERCENT},
     domain::{
+        alerts::Subject,
         book::Standing,
         command::{Acquire, EndSession, Heartbeat, Known, ListSessions, NewSession, Run},
         decision::SessionGrant,
@@ -379,12 +380,12 @@ impl OrgState {
     /// A trial that has used up what it includes is announced once in the life of the org, whatever happens
     /// to its limits after it.
     pub(super) fn tell_trial_end(&mut self, ctx: &Context<'_>) {
-        if !ctx.policy.sessions.trial || self.trial.ended_at().is_some() {
+        if !ctx.policy.sessions.trial || self.alerts.has(&Subject::Trial) {
             return;
         }
         let quota = self.quota(&Scopes::org(), ctx.policy);
         if quota.amount.is_some_and(|amount| quota.used >= amount) {
-            self.trial.end(self.now);
+            self.alerts.set(Subject::Trial, true, self.now);
             self.announce(Happening::TrialEnded);
             self.news.trial_ended = true;
             self.changed = true;

@@ -1,5 +1,4 @@
-//! Rows that need no more than a table: baselines of cumulative sources, executions, disputed amounts,
-//! and the end of a trial.
+//! Rows that need no more than a table: baselines of cumulative sources, executions, disputed amounts.
 
 use super::OrgState;
 use crate::{
@@ -7,7 +6,7 @@ use crate::{
     domain::{
         ids::{DecisionId, ExecutionId, Incarnation, Meter, Source},
         lease::Now,
-        rows::{BaselineRow, DisputedRow, ExecutionRow, Keeper, OpenExecution, Row, RowKey, RowsByKind, TrialEndedRow},
+        rows::{BaselineRow, DisputedRow, ExecutionRow, Keeper, OpenExecution, Row, RowKey, RowsByKind},
         scopes::Scopes,
         table::Table,
         window::{HOUR_RETENTION_MS, Millis},
@@ -97,40 +96,6 @@ impl Keeper for Table<u64, DisputedRow> {
 
     fn next_wake(&self, _now: &Now) -> Option<Millis> {
         self.iter().map(|(_, row)| row.at.saturating_add(HOUR_RETENTION_MS)).min()
-    }
-}
-
-/// When the org's trial used up what it includes.
-#[derive(Debug, Default)]
-pub(super) struct Trial {
-    ended_at: Option<Millis>,
-    /// It is not stored yet.
-    changed: bool,
-}
-
-impl Trial {
-    pub(super) fn load(rows: &mut RowsByKind) -> Self {
-        Self { ended_at: rows.trial_ended.pop().map(|row| row.at), changed: false }
-    }
-
-    pub(super) fn ended_at(&self) -> Option<Millis> {
-        self.ended_at
-    }
-
-    pub(super) fn end(&mut self, at: Millis) {
-        *self = Self { ended_at: Some(at), changed: true };
-    }
-}
-
-impl Keeper for Trial {
-    fn take_changes(&mut self, puts: &mut Vec<Row>, _dels: &mut Vec<RowKey>) {
-        let ended = self.ended_at.filter(|_| std::mem::take(&mut self.changed));
-        puts.extend(ended.map(|at| Row::TrialEnded(TrialEndedRow { at })));
-    }
-
-    /// It is announced once in the life of the org.
-    fn is_spent(&self) -> bool {
-        self.ended_at.is_none()
     }
 }
 

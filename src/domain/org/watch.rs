@@ -240,7 +240,9 @@ impl OrgState {
                     self.alerts.remove(&row.scope, &row.subject);
                     self.happened(Happening::LeftOut { count: row.count, since: row.since });
                 }
-                Subject::Session(_) | Subject::Drift => self.alerts.put(AlertRow { due: None, ..row }),
+                Subject::Session(_) | Subject::Pool(_) | Subject::Account(_) | Subject::Trial | Subject::Drift => {
+                    self.alerts.put(AlertRow { due: None, ..row })
+                }
             }
         }
     }

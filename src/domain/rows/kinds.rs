@@ -119,7 +119,7 @@ kinds! {
     Budget(BudgetRow) { scope: Scope } in budgets;
     /// A session, running or ended within a day.
     Session(SessionRow) { id: SessionId } in sessions;
-    /// The org's trial has ended, and that was announced; at most one row.
+    /// The org's trial has ended, and that was announced, as an older tollgate kept it; at most one row.
     TrialEnded(TrialEndedRow) in trial_ended;
     /// A pool of upstream accounts.
     Pool(PoolRow) { id: PoolId } in pools;
@@ -127,7 +127,7 @@ kinds! {
     UpstreamAccount(UpstreamAccountRow) { id: AccountId } in upstream_accounts;
     /// What happened to the org.
     Event(EventRow) { number: u64 } in events;
-    /// What was announced of a limit, a spell of denials or a session.
+    /// What was announced of a limit, a spell of denials, a session, an upstream account or a trial.
     Alert(AlertRow) { scope: Scope, subject: Subject } in alerts;
     /// What a durable call was answered.
     RequestId(RequestIdRow) { rpc: Rpc, id: RequestId, at: Millis } in request_ids;

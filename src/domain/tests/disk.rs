@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{
+    alerts::Subject,
     ids::{Meter, Plane, Scope},
     kept_ids::{KeptName, PagesBehind, Wanted, bytes},
-    rows::{Head, KeptId, OrgRows, OrgWrite, Row, RowKey, RowKind, TimerRow, UsageKeptRow},
+    rows::{Head, KeptId, OrgRows, OrgWrite, Row, RowKey, RowKind, TimerRow, TrialEndedRow, UsageKeptRow},
     usage::ROWS_READ,
     window::{Millis, month},
 };
@@ -75,6 +76,34 @@ impl Disk {
     /// What is loaded with the org.
     pub(super) fn rows(&self) -> OrgRows {
         OrgRows { rows: self.rows.values().filter(|row| !row.kind().is_read_by_name()).cloned().collect() }
+    }
+
+    /// The rows as an older tollgate kept what was announced of pools, upstream accounts and trials: with them.
+    pub(super) fn with_former_alerts(mut self) -> Self {
+        let announced: Vec<Subject> = self
+            .rows
+            .values()
+            .filter_map(|row| match row {
+                Row::Alert(row) if row.subject.is_bounded() => Some(row.subject.clone()),
+                _ => None,
+            })
+            .collect();
+        for subject in announced {
+            let key = RowKey::Alert { scope: Scope::org(), subject: subject.clone() };
+            let Some(Row::Alert(alert)) = self.rows.remove(&key) else { panic!("{key:?}") };
+            let key = match subject {
+                Subject::Pool(id) => RowKey::Pool { id },
+                Subject::Account(id) => RowKey::UpstreamAccount { id },
+                _ => RowKey::TrialEnded,
+            };
+            let row = self.rows.entry(key).or_insert(Row::TrialEnded(TrialEndedRow { at: alert.since }));
+            match row {
+                Row::Pool(row) => row.announced = true,
+                Row::UpstreamAccount(row) => row.announced = true,
+                _ => {}
+            }
+        }
+        self
     }
 
     /// How often reservations have ended.

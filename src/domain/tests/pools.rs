@@ -182,6 +182,38 @@ fn only_what_is_configured_counts() {
 }
 
 #[test]
+fn what_an_older_tollgate_had_announced_of_a_pool_is_not_announced_again() {
+    let mut org = OrgBench::with_pool([new(A, 1), new(B, 1)]);
+    org.picks(2);
+    assert_eq!(org.told().len(), 3, "both, and the pool");
+    org.flush();
+    org.disk = std::mem::take(&mut org.disk).with_former_alerts();
+    assert!(org.disk.rows().rows.iter().any(|row| matches!(row, Row::Pool(row) if row.announced)));
+    org.crash();
+    assert_eq!((org.pick(), org.told()), (String::new(), Vec::new()));
+    org.restart();
+    assert!(!org.disk.rows().rows.iter().any(|row| matches!(row, Row::Pool(row) if row.announced)), "it has moved");
+    org.configure([new(A, 5), new(B, 1)]).unwrap();
+    assert_eq!(org.told().len(), 2, "an account and the pool are usable, once");
+    assert_eq!((org.restart().pick(), org.told()), (A.to_owned(), Vec::new()));
+}
+
+#[test]
+fn what_is_announced_of_an_account_goes_with_it() {
+    let mut org = OrgBench::with_pool([new(A, 1), new(B, 1)]);
+    org.picks(2);
+    org.told();
+    org.configure([new(C, 1)]).unwrap();
+    org.configure([]).unwrap();
+    org.flush();
+    let alerts = |org: &OrgBench| org.disk.rows().rows.into_iter().filter(|row| matches!(row, Row::Alert(_))).count();
+    assert_eq!(alerts(&org), 0, "nothing stays of what is gone");
+    org.told();
+    org.configure([new(A, 1)]).unwrap();
+    assert_eq!(org.told().len(), 2, "it is still exhausted, and that is news of it and of its pool");
+}
+
+#[test]
 fn all_exhausted_is_answered_at_once_with_the_soonest_reset_and_no_account() {
     let mut org = OrgBench::with_pool([new(A, 1), new(B, 1)]);
     org.pick();

@@ -523,6 +523,24 @@ fn a_trial_stops_without_a_grace_and_its_end_is_told_once() {
 }
 
 #[test]
+fn the_end_of_a_trial_that_an_older_tollgate_had_announced_is_not_announced_again() {
+    let mut org = plan(180, 1);
+    org.policy.sessions.trial = true;
+    org.record("", smallvec![(Meter::compute(), 180 * SECOND)], "r").unwrap();
+    assert!(org.state.take_news().trial_ended);
+    org.flush();
+    org.disk = std::mem::take(&mut org.disk).with_former_alerts();
+    for _ in 0..2 {
+        org.crash();
+        org.record("", smallvec![(Meter::compute(), SECOND)], &format!("r{}", org.next_id)).unwrap();
+        assert!(!org.state.take_news().trial_ended, "once in the life of the org");
+        assert_eq!(org.snapshot().trial_ended_at, Some(T0));
+        org.flush();
+    }
+    assert!(!org.disk.rows().rows.iter().any(|row| matches!(row, Row::TrialEnded(_))), "it has moved");
+}
+
+#[test]
 fn a_trial_ends_by_whatever_uses_it_up() {
     let mut org = plan(180, 1);
     org.policy.sessions.trial = true;

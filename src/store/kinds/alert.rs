@@ -1,4 +1,4 @@
-//! What was announced of a limit, a spell or a session.
+//! What was announced of a limit, a spell, a session, a pool, an upstream account or a trial.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,4 +1,4 @@
-//! Pools of upstream accounts. Version 3 has what is set for a pool.
+//! Pools of upstream accounts. Version 3 has what is set for a pool. `told` is of an older tollgate: what was announced is an alert.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The end of an org's trial, once it was announced.
+//! The end of an org's trial, once it was announced: as an older tollgate kept it. It is read, and moved to an alert.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

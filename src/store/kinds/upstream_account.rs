@@ -1,5 +1,5 @@
 //! Upstream accounts of pools: what is configured for each, and what is known of it beside its ledger. Version 3
-//! has a limit per minute, and that the upstream asked to wait.
+//! has a limit per minute, and that the upstream asked to wait. `told` is of an older tollgate: what was announced is an alert.
 
 use std::borrow::Cow;
 

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 
 use super::{Context, OrgState};
 use crate::domain::{
+    alerts::Subject,
     book::Standing,
     decision::PickedAccount,
     gate::{Code, Denial, Fits},
@@ -84,7 +85,7 @@ impl OrgState {
         pool: &PoolId,
         ctx: &Context<'_>,
     ) -> Result<Result<Chosen, Denial>, OrgError> {
-        let announced = self.pools.get(pool).ok_or(OrgError::PoolUnknown)?.announced;
+        self.pools.get(pool).ok_or(OrgError::PoolUnknown)?;
         if let Some(denial) = pipeline::pool_limits(&mut self.book, &Scope::from(pool), ctx.policy, &self.clocks) {
             return Ok(Err(denial));
         }
@@ -104,9 +105,10 @@ impl OrgState {
                 }
             }
         }
-        let stale = best.map_or(!announced && all_last, |(_, member)| {
-            self.pools.account(&member.id).is_some_and(|row| row.announced)
-        });
+        let stale = match best {
+            Some((_, member)) => self.alerts.has(&Subject::Account(member.id.clone())),
+            None => all_last && !self.alerts.has(&Subject::Pool(pool.clone())),
+        };
         if stale {
             self.settle_pool(pool, ctx);
         }
