@@ -53,7 +53,7 @@ use crate::{
         policy::{OrgPolicy, Plans},
         window::{Length, Millis},
     },
-    grpc::{self, server::Health},
+    front::{self, server::Health},
     http,
     net::Tls,
     ports::{Clock, OrgStore, StoreEngine},
@@ -179,15 +179,17 @@ pub async fn run(
     let tokens = auth::Watch::of(&callers.rpcs, &service).await;
     let closing = service.closing();
     let (grpc, http) = listeners.doors(&config.bounds, service.turns(), tls.clone(), turn);
-    let (health, grpc) =
-        grpc::server::serve(service.clone(), callers.rpcs.clone(), &config.bounds, grpc, closing.clone())
+    let (health, front) =
+        front::server::front(service.clone(), callers.rpcs.clone(), &config.bounds, &config.cors.origins)
             .map_err(Failure)?;
     if config.cluster.is_none() {
         disk::ask_for_room(&service, &config.data_dir).await;
     }
     health.set_serving(service.is_serving()).await;
     let http_stop = CancellationToken::new();
-    let http = http::serve(service.clone(), callers.metrics, http, outside.secrets.webhook(), http_stop.clone());
+    let grpc = grpc.serve(front.clone(), closing.clone());
+    let webhook_key = outside.secrets.webhook();
+    let http = http::serve(service.clone(), callers.metrics, front, http, webhook_key, http_stop.clone());
     let doors = ending::Doors {
         grpc: tokio::spawn(grpc),
         http: (tokio::spawn(http), http_stop),

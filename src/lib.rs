@@ -16,7 +16,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod file;
-pub mod grpc;
+pub mod front;
 pub mod http;
 pub mod https;
 pub mod net;

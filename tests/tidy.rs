@@ -66,11 +66,11 @@ const MODULES: [(&str, &[&str]); 34] = [
     ("net", &["bounds", "file", "turns"]),
     // Who calls, whichever front asks.
     ("auth", &["bounds", "causes", "clock", "domain", "file", "https", "net", "ports"]),
-    ("grpc", &["auth", "bounds", "domain", "error", "net", "rpc", "service", "wire"]),
+    ("front", &["auth", "bounds", "domain", "error", "net", "rpc", "service", "turns", "wire"]),
     // How a call reaches the node that owns its org: what forwards knows no rpc by its types, what serves does.
     ("peer", &["auth", "bounds", "causes", "domain", "error", "net", "ports", "wire"]),
     ("peer::server", &["auth", "domain", "error", "net", "peer", "rpc", "service", "turns", "wire"]),
-    ("http", &["auth", "billing", "domain", "net", "rpc", "service", "webhook", "wire"]),
+    ("http", &["auth", "billing", "domain", "front", "net", "rpc", "service", "webhook", "wire"]),
     // The command.
     // The wall clock is what "in 5 minutes" is counted from on the reader's screen.
     ("cli", &["auth", "bounds", "clock", "domain", "wire"]),
@@ -88,7 +88,7 @@ const MODULES: [(&str, &[&str]); 34] = [
             "cluster",
             "config",
             "domain",
-            "grpc",
+            "front",
             "http",
             "net",
             "peer",
@@ -104,22 +104,25 @@ const MODULES: [(&str, &[&str]); 34] = [
 ];
 
 /// Dependencies that only some modules may name.
-const CRATES: [(&str, &[&str]); 28] = [
+const CRATES: [(&str, &[&str]); 31] = [
     ("ractor", &["actors"]),
     ("moka", &["actors", "auth"]),
     ("sled", &["store::kv"]),
     ("bincode", &["store::kv"]),
     ("crc32fast", &["store::kv"]),
     ("tokio_postgres", &["store::postgres"]),
-    ("tonic", &["wire", "grpc", "net", "peer", "cli"]),
-    ("hyper", &["net", "grpc"]),
+    ("tonic", &["wire", "front", "http", "net", "peer", "cli"]),
+    ("hyper", &["net", "front", "http"]),
     ("hyper_util", &["net"]),
     ("nix", &["app", "cli", "clock", "net", "telemetry"]),
-    ("tonic_prost", &["grpc"]),
-    ("tonic_types", &["wire", "grpc", "cli"]),
-    ("tonic_health", &["grpc", "cli"]),
-    ("tonic_reflection", &["grpc"]),
-    ("prost", &["wire", "rpc", "grpc", "peer", "cli::output"]),
+    ("tonic_prost", &["front"]),
+    ("tonic_types", &["wire", "front", "cli"]),
+    ("tonic_health", &["front", "cli"]),
+    ("tonic_reflection", &["front"]),
+    ("tonic_web", &["front"]),
+    ("tower_http", &["front"]),
+    ("tower_layer", &["front"]),
+    ("prost", &["wire", "rpc", "front", "peer", "cli::output"]),
     ("prost_reflect", &["wire"]),
     ("axum", &["http"]),
     ("reqwest", &["auth::fetch", "billing", "https", "webhook"]),
@@ -305,8 +308,15 @@ fn golden() -> String {
 }
 
 /// Documents for people, which say what to run and where things are.
-const GUIDES: [&str; 6] =
-    ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/operations.md", "docs/architecture.md", "docs/benchmarks.md"];
+const GUIDES: [&str; 7] = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/operations.md",
+    "docs/architecture.md",
+    "docs/benchmarks.md",
+    "docs/http.md",
+];
 
 /// Every text of the project below `places`, as path and content. What is not UTF-8 is no text.
 fn texts<'a>(places: impl IntoIterator<Item = &'a str>) -> Vec<(String, String)> {
@@ -494,16 +504,16 @@ fn every_rule_can_fail() {
     let lines = |count: usize| "    call();\n".repeat(count);
     for (path, text, expected) in [
         ("src/domain/x.rs", "use crate::{bounds::DAY_MS, store::{keys, codec}};", 2),
-        ("src/service/x.rs", "fn f() { crate::grpc::serve() }", 1),
-        ("src/grpc/x.rs", "use super::super::store::sled;", 1),
-        ("src/cli/local.rs", "use crate::{app, grpc::server};", 1),
+        ("src/service/x.rs", "fn f() { crate::front::serve() }", 1),
+        ("src/front/x.rs", "use super::super::store::sled;", 1),
+        ("src/cli/local.rs", "use crate::{app, front::server};", 1),
         ("src/store/kinds/x.rs", "use super::super::kv::keys;\nuse crate::ports::OrgStore;", 2),
         ("src/store/kinds/x.rs", "pub(in crate::store) fn f() { crate::store::dump::g() }", 1),
         ("src/store/dump/x.rs", "use crate::store::{kinds, kv::sled};", 1),
         ("src/store/kv/x.rs", "use crate::store::{kinds, dump, broken};", 1),
         ("src/cli/remote/x.rs", "use super::{connect, super::app};\nuse crate::config;", 1),
         ("src/novel/x.rs", "struct X;", 1),
-        ("src/grpc/x.rs", "use crate::service; // crate::store\n#[cfg(test)]\nmod tests { use crate::store; }", 0),
+        ("src/front/x.rs", "use crate::service; // crate::store\n#[cfg(test)]\nmod tests { use crate::store; }", 0),
     ] {
         assert_eq!(breaches(imports, path, text), expected, "{path}: {text}");
     }

@@ -17,7 +17,7 @@ use std::{
 use nix::sys::statvfs::statvfs;
 use tokio::task::spawn_blocking;
 
-use crate::{actors::Disk, domain::events::Part, grpc::server::Health, ports::StoreEngine, service::Service};
+use crate::{actors::Disk, domain::events::Part, front::server::Health, ports::StoreEngine, service::Service};
 
 /// How often the store is asked which group it is at.
 const EVERY: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, cluster::Served, store, supervisor::Supervisor};
 use crate::{
-    grpc::server::Health,
+    front::server::Health,
     ports::{OrgStore, StoreEngine},
     service::Service,
 };

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::Failure;
 use crate::{
     domain::events::Part,
-    grpc::server::Health,
+    front::server::Health,
     ports::{OrgStore, StoreState},
     service::Service,
 };

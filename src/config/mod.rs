@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | `[listen]` | `grpc`, `http`, and `peer` of a cluster |
 //! | `[cluster]` | `postgres_urls`, `advertise`, `advertise_grpc`, `weight`, `tls`: nodes that share a store |
+//! | `[cors]` | `origins`: of the pages of other sites that may call; none without it |
 //! | `[tls]` | `cert`, `key`: of both listeners; without it they speak in the clear |
 //! | `[auth]` | `tokens`, `token_store`, `metrics`: who may call; without a source of identity everybody may |
 //! | `[auth.jwt]` | `issuer`, `audience`, `jwks`, `ca`, `claim`, `subjects`: signed tokens of one issuer |
@@ -81,7 +82,7 @@ pub use self::{
     reload::Reload,
     said::{Change, shown_key},
     secret::Secret,
-    sections::{Durability, Listen, Log, LogFormat, LogLevel},
+    sections::{Cors, Durability, Listen, Log, LogFormat, LogLevel},
     tls::TlsFiles,
     webhook::WebhookConfig,
 };
@@ -90,7 +91,7 @@ use self::{
     mistake::Findings,
     reader::Section,
     said::Said,
-    sections::{DIRECTORY_RULE, accept_lost_limits, bounds, data_dir, durability, listen, log, node},
+    sections::{DIRECTORY_RULE, accept_lost_limits, bounds, cors, data_dir, durability, listen, log, node},
     tree::Table,
 };
 use crate::bounds::Bounds;
@@ -106,6 +107,8 @@ const BETWEEN_READS: Duration = Duration::from_millis(100);
 pub struct Config {
     /// Where the node accepts connections.
     pub listen: Listen,
+    /// Which pages may call.
+    pub cors: Cors,
     /// The certificate of both listeners; `None` = they speak in the clear.
     pub tls: Option<TlsFiles>,
     /// Who may call.
@@ -256,6 +259,7 @@ impl Config {
         let mut root = Section::root(table, findings);
         let listen = listen(root.section("listen"));
         let cluster = cluster::cluster(root.section("cluster"), &listen);
+        let cors = cors(root.section("cors"));
         let has_tls = root.place("tls").is_some();
         let tls = tls::tls(root.section("tls"));
         let auth = auth::auth(root.section("auth"), has_tls, cluster.is_some());
@@ -267,6 +271,7 @@ impl Config {
         let (pools, pool_stats) = pools::pools(root.section("pools"));
         Self {
             listen,
+            cors,
             tls,
             auth,
             cluster,

@@ -8,8 +8,8 @@
 use std::path::PathBuf;
 
 use super::{
-    Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Change, Cluster, Config, Durability, JwtConfig,
-    Listen, Log, PeerFiles, Policies, ProviderKind, TlsFiles,
+    Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Change, Cluster, Config, Cors, Durability,
+    JwtConfig, Listen, Log, PeerFiles, Policies, ProviderKind, TlsFiles,
     billing::POLICY_KEYS,
     policies::POLICY_SECTIONS,
     said::{Said, is_in},
@@ -64,6 +64,7 @@ impl Config {
         let mut changes = self.said.changes(&new.said, &changed_secrets(&self, &new));
         let Self {
             listen,
+            cors,
             tls,
             auth,
             cluster,
@@ -83,6 +84,7 @@ impl Config {
         } = new;
         let mut running = Self {
             listen: reload_listen(self.listen, &listen, &mut waits),
+            cors: reload_cors(self.cors, &cors, &mut waits),
             tls: reload_tls(self.tls, tls, &mut waits),
             auth: reload_auth(self.auth, &auth, &mut waits),
             cluster: reload_cluster(self.cluster, &cluster, &mut waits),
@@ -126,6 +128,11 @@ fn reload_listen(old: Listen, new: &Listen, waits: &mut Waiting) -> Listen {
         http: waits.at_start("listen.http", old.http, http),
         peer: waits.at_start("listen.peer", old.peer, peer),
     }
+}
+
+fn reload_cors(old: Cors, new: &Cors, waits: &mut Waiting) -> Cors {
+    let Cors { origins } = new;
+    Cors { origins: waits.at_start("cors.origins", old.origins, origins) }
 }
 
 /// A node that is alone does not join a cluster while it runs, nor leaves one.

@@ -6,10 +6,12 @@ use std::{
     path::PathBuf,
 };
 
+use url::Url;
+
 use super::{
     mistake::Place,
     reader::{Parsed, Section},
-    tree::Entry,
+    tree::{Entry, Value},
     values::{address, choice, is_name, name, truth, whole_u32},
 };
 use crate::bounds::{Bound, Bounds};
@@ -21,12 +23,19 @@ const WRITE_BEHIND_COUNT_MAX: u32 = 1_000_000;
 /// `[listen]`: the addresses that the node listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen {
-    /// Takes gRPC, in HTTP/2.
+    /// Takes rpcs.
     pub grpc: SocketAddr,
-    /// Takes health checks, metrics and webhooks, in HTTP/1.1.
+    /// Takes the same, and health checks, metrics and webhooks.
     pub http: SocketAddr,
     /// Takes other nodes of the cluster, where there is one.
     pub peer: SocketAddr,
+}
+
+/// `[cors]`: the pages of other sites that may call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cors {
+    /// `https://app.example.com`, or `*` alone.
+    pub origins: Vec<String>,
 }
 
 impl Listen {
@@ -134,6 +143,30 @@ pub(super) fn listen(mut section: Section<'_>) -> Listen {
         section.findings.refuse(&at, "listen.http", listen.http, allowed);
     }
     listen
+}
+
+const ORIGINS_RULE: &str = "a list of origins such as \"https://app.example.com\" (a scheme and a host, with a port where it is \
+                            another than the usual one, without a path), or [\"*\"] for every page";
+
+pub(super) fn cors(mut section: Section<'_>) -> Cors {
+    Cors { origins: section.read("origins", origins).unwrap_or_default() }
+}
+
+fn origins(entry: &Entry) -> Parsed<Vec<String>> {
+    let Value::List(items) = &entry.value else { return Err(ORIGINS_RULE.into()) };
+    let texts: Option<Vec<&str>> = items.iter().map(Entry::text).collect();
+    let texts = texts.ok_or(ORIGINS_RULE)?;
+    let is_any = texts == ["*"];
+    if !is_any && !texts.iter().all(|text| is_origin(text)) {
+        return Err(ORIGINS_RULE.into());
+    }
+    Ok(texts.into_iter().map(str::to_owned).collect())
+}
+
+/// As a browser sends it: what is written otherwise would match no page.
+fn is_origin(text: &str) -> bool {
+    let parsed = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    parsed.is_some_and(|url| url.origin().ascii_serialization() == text)
 }
 
 pub(super) const DIRECTORY_RULE: &str = "the path of a directory";

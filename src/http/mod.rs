@@ -1,25 +1,38 @@
-//! The HTTP port: `/metrics`, `/livez`, `/readyz`, and `/webhooks/autumn` where a secret for it is set.
+//! The HTTP port: `/metrics`, `/livez`, `/readyz`, `/openapi.json`, `/webhooks/autumn` where a secret for it is set, and every rpc
+//! under the path that it has on the gRPC port.
 
 mod webhooks;
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use arc_swap::ArcSwapOption;
 use axum::{
     Router,
+    body::Body as PageBody,
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use hyper::body::Bytes;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tower_service::Service as Tower;
 
 use crate::{
     auth::{Access, Authenticator, Presented, Refused},
     billing::webhook::Seen,
-    net::{Door, Peer},
+    front::Front,
+    net::{Arriving, Door, Peer},
     service::Service,
     webhook::signing::WebhookKey,
+    wire::openapi,
 };
 
 use webhooks::Webhooks;
@@ -29,6 +42,7 @@ use webhooks::Webhooks;
 pub async fn serve(
     service: Arc<Service>,
     metrics_for: Arc<Authenticator>,
+    rpcs: Front,
     door: Door,
     webhook_key: Arc<ArcSwapOption<WebhookKey>>,
     stop: CancellationToken,
@@ -43,9 +57,43 @@ pub async fn serve(
         )
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
+        .route("/openapi.json", get(openapi))
         .with_state(service)
         .merge(Router::new().route("/webhooks/autumn", post(webhooks::autumn)).with_state(webhooks));
-    door.serve(routes, stop).await;
+    door.serve(Port { rpcs, pages: routes }, stop).await;
+}
+
+/// What the port serves, by the path of a request.
+#[derive(Debug, Clone)]
+struct Port {
+    rpcs: Front,
+    pages: Router,
+}
+
+impl Tower<Request<Arriving>> for Port {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.rpcs.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Arriving>) -> Self::Future {
+        if Front::takes(request.uri().path()) {
+            return self.rpcs.call(request);
+        }
+        let answered = self.pages.call(request);
+        Box::pin(async move { answered.await.map(|answer| answer.map(Body::new::<PageBody>)) })
+    }
+}
+
+/// The description of every rpc over Connect, for tools that read no protobuf.
+async fn openapi() -> Response {
+    match openapi::document() {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], Bytes::from_static(text)).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
 fn metrics(service: &Service, authenticator: &Authenticator, request: &Request) -> Response {

@@ -10,13 +10,15 @@ use std::{fmt, sync::LazyLock};
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 use tonic_types::pb;
 
 use super::DESCRIPTORS;
 
+const STRICT: DeserializeOptions = DeserializeOptions::new();
 const OPTIONS: SerializeOptions = SerializeOptions::new().skip_default_fields(false);
 
 static POOL: LazyLock<Result<DescriptorPool, JsonError>> =
@@ -26,19 +28,19 @@ static POOL: LazyLock<Result<DescriptorPool, JsonError>> =
 static DETAILS: LazyLock<Result<DescriptorPool, JsonError>> =
     LazyLock::new(|| DescriptorPool::decode(pb::FILE_DESCRIPTOR_SET).map_err(JsonError::because));
 
-/// The message has no JSON form, because it does not fit the embedded descriptors.
+/// A message has no JSON form, because it does not fit the embedded descriptors, or a text is not that of the message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError(String);
 
 impl JsonError {
     fn because(cause: impl fmt::Display) -> Self {
-        Self(cause.to_string())
+        Self(format!("the message has no JSON form: {cause}"))
     }
 }
 
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the message has no JSON form: {}", self.0)
+        f.write_str(&self.0)
     }
 }
 
@@ -67,6 +69,12 @@ impl Json {
         Ok(Self(dynamic))
     }
 
+    /// The same of one that is encoded.
+    pub fn of_encoded<M: Name>(bytes: &[u8]) -> Result<Self, JsonError> {
+        let descriptor = descriptor(descriptors()?, &M::full_name())?;
+        DynamicMessage::decode(descriptor, bytes).map(Self).map_err(JsonError::because)
+    }
+
     /// A detail of an error; `None` for a type that this build does not know.
     fn of_detail(name: &str, bytes: &[u8]) -> Option<Self> {
         let descriptor = descriptor(DETAILS.as_ref().ok()?, name).ok()?;
@@ -78,6 +86,35 @@ impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize_with_options(serializer, &OPTIONS)
     }
+}
+
+/// Reads a message. A field that it does not have is refused, so that one which is written wrong is not left out.
+///
+/// # Errors
+/// What is wrong with the text, and where.
+pub fn read<M: Name + Default>(text: &[u8]) -> Result<M, JsonError> {
+    let descriptor = descriptor(descriptors()?, &M::full_name())?;
+    let refused = |error: &dyn fmt::Display| JsonError(format!("the request is not the JSON of {}: {error}", M::NAME));
+    let message = if M::NAME == PATCHES_PERIODS {
+        let cleared = serde_json::from_slice(text).map(nulls_cleared).map_err(|error| refused(&error))?;
+        DynamicMessage::deserialize_with_options(descriptor, cleared, &STRICT)
+    } else {
+        let mut from = serde_json::Deserializer::from_slice(text);
+        let message = DynamicMessage::deserialize_with_options(descriptor, &mut from, &STRICT);
+        message.and_then(|message| from.end().map(|()| message))
+    };
+    message.map_err(|error| refused(&error))?.transcode_to().map_err(|error| refused(&error))
+}
+
+/// The one message in which JSON may say more than its mapping: `null` clears a period.
+const PATCHES_PERIODS: &str = "UpdateBudgetRequest";
+
+fn nulls_cleared(mut request: Value) -> Value {
+    let periods = request.get_mut("periods").and_then(Value::as_object_mut);
+    for patch in periods.into_iter().flat_map(Map::values_mut).filter(|patch| patch.is_null()) {
+        *patch = json!({ "clear": true });
+    }
+    request
 }
 
 fn descriptor(pool: &DescriptorPool, name: &str) -> Result<MessageDescriptor, JsonError> {
@@ -156,17 +193,45 @@ mod tests {
     use std::time::Duration;
 
     use prost_reflect::{FieldDescriptor, Kind};
-    use serde_json::{Value, json};
     use tonic_types::{ErrorDetails, StatusExt};
 
     use super::*;
     use crate::wire::{
         admin::v1::OrgSummary,
         v1::{
-            AcquireBatchResult, AcquireResponse, Budget, BudgetPeriod, DecisionCode, FailOpen, GetStatusResponse,
-            LimitSource, acquire_batch_result,
+            AcquireBatchResult, AcquireRequest, AcquireResponse, Budget, BudgetPeriod, DecisionCode, FailOpen,
+            GetStatusResponse, LimitSource, UpdateBudgetRequest, acquire_batch_result,
         },
     };
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_written_wrong_is_named() {
+        let asked: AcquireRequest = read(
+            br#"{"org":"acme","requestId":"r","cost":[{"meter":"spend","amount":"50"},{"meter":"bytes","amount":7}]}"#,
+        )
+        .unwrap();
+        assert_eq!((asked.org.as_str(), asked.request_id.as_str(), asked.cost.len()), ("acme", "r", 2));
+        assert_eq!(asked.cost.iter().map(|cost| cost.amount).collect::<Vec<_>>(), [50, 7]);
+        assert_eq!(read::<AcquireRequest>(value(&asked).to_string().as_bytes()), Ok(asked));
+        for (text, named) in [
+            (r#"{"orgg":"acme"}"#, "orgg"),
+            (r#"{"org":7}"#, "string"),
+            (r#"{"org":"acme""#, "line 1"),
+            (r#"{"org":"acme"} x"#, "trailing"),
+            (r#"["acme"]"#, "AcquireRequest"),
+        ] {
+            let refused = read::<AcquireRequest>(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains(named), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn null_clears_a_period_of_a_budget() {
+        let text = br#"{"org":"acme","periods":{"daily":null,"weekly":{"limit":"5"}}}"#;
+        let patch = read::<UpdateBudgetRequest>(text).unwrap();
+        assert!(patch.periods["daily"].clear && !patch.periods["weekly"].clear);
+        assert_eq!(patch.periods["weekly"].limit, Some(5));
+    }
 
     fn value(message: &impl Name) -> Value {
         serde_json::to_value(Json::of(message).unwrap()).unwrap()

@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod json;
 pub mod limit;
+pub mod openapi;
 pub mod requests;
 pub mod status;
 

@@ -1,14 +1,17 @@
 """Nodes that ask who calls: a file of tokens, made by the command itself, and every rpc as anybody may call it."""
 
+import json
 import os
 import re
 import shutil
 import tempfile
 
 import grpc
-from google.protobuf import message_factory
+from google.protobuf import json_format, message_factory
+from google.protobuf.message import DecodeError
 
 from case import NodeCase
+from connect import ENDS, Connect, reason
 from node import ROOT, Node
 from plane import SERVICES, Plane, Refusal, descriptors
 
@@ -87,6 +90,36 @@ class Rpcs:
     def names_an_org(self, name):
         fields = self.methods[name].input_type.fields_by_name
         return any(field in fields for field in ["org", "items", "acquire"])
+
+
+class OverConnect(Rpcs):
+    """The same over Connect in JSON, which has no streams of requests."""
+
+    def __init__(self, channel):
+        super().__init__(channel)
+        self.methods = {name: method for name, method in self.methods.items() if not method.client_streaming}
+
+    def ask(self, channel, name, token, request):
+        """`channel` is the address of a port."""
+        method = self.methods[name]
+        try:
+            message = message_factory.GetMessageClass(method.input_type).FromString(request)
+            request = json_format.MessageToJson(message).encode()
+        except DecodeError:
+            # Garbage is sent as it is.
+            pass
+        connect = Connect(channel, token)
+        try:
+            if method.server_streaming:
+                flags, frame = connect.first_of(name, request)
+                return reason(json.loads(frame).get("error", {})) if flags == ENDS else None
+            answered = connect.post(name, request)
+        finally:
+            connect.close()
+        if answered.status != 200:
+            return answered.reason
+        errors = [item["error"] for item in answered.json.get("results", []) if "error" in item]
+        return errors[0]["reason"] if errors else None
 
 
 class CallerCase(NodeCase):

@@ -3,18 +3,22 @@
 Which role may call an rpc is read from the table in docs/security.md, which a test holds against the node's own.
 """
 
+import contextlib
 import time
 import unittest
 
 import grpc
 
-from callers import ROLES, CallerCase, Rpcs, documented
+from callers import ROLES, CallerCase, OverConnect, Rpcs, documented
+from connect import Connect
 from node import eventually
 from plane import refusal
 
 OWN, OTHER, MISSING = "own", "other", "missing"
 # What a caller that may reach every org is answered.
 OF_ITS_ORGS = {"tollgate.admin.v1.AdminService/WatchEvents", "tollgate.admin.v1.AdminService/ListOrgs"}
+# It needs gRPC.
+STREAM = "tollgate.v1.GateService/AcquireStream"
 NODE_WIDE = {
     "tollgate.admin.v1.AdminService/Reload": None,
     "tollgate.admin.v1.AdminService/DrainNode": "NODE_UNKNOWN",
@@ -51,11 +55,15 @@ class Matrix(CallerCase):
         self.addCleanup(self.channel.close)
         for org in [OWN, OTHER]:
             self.assertTrue(self.admin.gate.Acquire(org=org).allowed)
-        self.rpcs = Rpcs(self.admin.channel)
+        self.rpcs, self.port = self.spoken()
         self.methods, self.request = self.rpcs.methods, self.rpcs.request
 
+    def spoken(self):
+        """The rpcs in the protocol of these tests, and where they are asked."""
+        return Rpcs(self.admin.channel), self.channel
+
     def ask(self, name, token, request):
-        return self.rpcs.ask(self.channel, name, token, request)
+        return self.rpcs.ask(self.port, name, token, request)
 
     def test_the_documented_table_has_every_rpc(self):
         self.assertEqual(set(self.table), set(self.methods))
@@ -168,8 +176,19 @@ class OtherPaths(CallerCase):
         self.addCleanup(channel.close)
         for path in ["/tollgate.v1.GateService/Novel", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/x/y"]:
             self.assertEqual(refusal(channel.unary_unary(path), b"", timeout=10).reason, "CREDENTIAL_MISSING")
+        for name in ["tollgate.v1.GateService/Novel", "tollgate.v1.Novel/Acquire"]:
+            with contextlib.closing(Connect(node.http)) as connect:
+                self.assertEqual(connect.post(name, {}).reason, "CREDENTIAL_MISSING")
         known = refusal(channel.unary_unary("/x/y"), b"", metadata=[("authorization", f"Bearer {token}")], timeout=10)
         self.assertEqual(known.code, grpc.StatusCode.UNIMPLEMENTED)
+
+
+class MatrixOverConnect(Matrix):
+    """The same in JSON over HTTP/1.1, on the HTTP port."""
+
+    def spoken(self):
+        self.table = {name: may for name, may in self.table.items() if name != STREAM}
+        return OverConnect(self.admin.channel), self.node_.http
 
 
 if __name__ == "__main__":

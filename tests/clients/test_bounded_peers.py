@@ -176,15 +176,15 @@ class GrpcPort(Bounded):
 
 
 class Requests(Bounded):
-    def test_what_is_not_grpc_is_refused_and_not_executed(self):
+    def test_what_is_in_no_protocol_is_refused_and_not_executed(self):
         node = self.started()
         org = fresh("media")
         caller = self.caller(node)
-        for kind in ["text/plain", "application/grpc-web", "application/grpc-web+proto", "application/grpc+json",
-                     "application/json", "application/grpcx", ""]:
+        for kind in ["text/plain", "application/grpc+json", "application/grpc-webx", "application/grpcx", ""]:
             stream = caller.ask(content_type=kind, data=message(acquire(org)))
             answer = caller.answer(stream)
             self.assertEqual(answer.get(":status"), "415", (kind, answer))
+            self.assertIn("application/grpc", answer["accept-post"])
             self.assertIn(b"application/grpc", caller.data[stream])
         for kind in ["application/grpc+proto", "APPLICATION/GRPC", "application/grpc;charset=utf-8"]:
             stream = caller.ask(content_type=kind, data=message(acquire(org)))
@@ -192,15 +192,15 @@ class Requests(Bounded):
         shown = self.plane(node).admin.GetOrg(org=org)
         self.assertEqual(shown.rate.count, 3, "what was refused is not counted")
 
-    def test_http_1_on_the_grpc_port_is_answered_in_a_sentence(self):
+    def test_what_is_no_rpc_is_answered_in_a_sentence(self):
         node = self.started()
         peer = self.peer(node.grpc, b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
         peer.settimeout(SOON)
         heard = b""
         while more := peer.recv(4096):
             heard += more
-        self.assertTrue(heard.startswith(b"HTTP/1.1 505"), heard)
-        self.assertIn(b"this port speaks gRPC", heard)
+        self.assertTrue(heard.startswith(b"HTTP/1.1 404"), heard)
+        self.assertIn(b"no rpc has this path", heard)
 
     def test_malformed_bytes_are_an_invalid_argument(self):
         node = self.started()

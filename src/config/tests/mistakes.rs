@@ -19,6 +19,13 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
             "[listen]\npeers = \"127.0.0.1:1\"",
             "t.toml:2:1: listen.peers is not a known key: use one of grpc, http, peer",
         ),
+        ("[cors]\norigins = \"*\"", "cors.origins \"*\" is not allowed: a list of origins"),
+        (
+            "[cors]\norigins = [\"https://a.b/c\"]",
+            "is not allowed: a list of origins such as \"https://app.example.com\"",
+        ),
+        ("[cors]\norigins = [\"*\", \"https://a.b\"]", "is not allowed: a list of origins"),
+        ("[cors]\norigins = [\"ftp://a.b\"]", "is not allowed: a list of origins"),
         ("[data]\ndir = \"\"", "t.toml:2:7: data.dir \"\" is not allowed: the path of a directory"),
         (
             "[durability]\nwrite_behind_ms = -1",
@@ -56,7 +63,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ),
         (
             "[fleet]\nnode = 5",
-            "t.toml:1:2: fleet is not a known key: use one of listen, cluster, tls, auth, data, durability, bounds, billing, pools, webhook, rate, emergency, defaults, sessions, budgets, plans, orgs, reload, node, log",
+            "t.toml:1:2: fleet is not a known key: use one of listen, cluster, cors, tls, auth, data, durability, bounds, billing, pools, webhook, rate, emergency, defaults, sessions, budgets, plans, orgs, reload, node, log",
         ),
         (
             "[emergency]\namount = \"off\"",

@@ -56,7 +56,7 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 76] = [
+const OTHER: [(&str, &str); 77] = [
     ("webhook.url", "\"https://b.example/hook\""),
     ("webhook.kinds", "[\"exhausted\"]"),
     ("webhook.timeout", "\"1s\""),
@@ -75,6 +75,7 @@ const OTHER: [(&str, &str); 76] = [
     ("auth.certificates.principals", "{ b = { role = \"plane\", orgs = [\"*\"] } }"),
     ("reload.accept_lost_limits", "true"),
     ("orgs.admit", "\"listed\""),
+    ("cors.origins", "[\"https://a.example.com\"]"),
     ("listen.grpc", "\"127.0.0.1:1\""),
     ("listen.http", "\"127.0.0.1:2\""),
     ("listen.peer", "\"127.0.0.1:3\""),

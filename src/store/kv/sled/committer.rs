@@ -14,9 +14,9 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, SendError, Sender, channel},
     },
-    thread,
+    thread::{self, Thread},
     time::Duration,
 };
 
@@ -71,6 +71,28 @@ pub(super) struct Handed {
     pub done: Reply,
 }
 
+/// The way to the committer.
+#[derive(Debug, Clone)]
+pub(super) struct Inlet {
+    sender: Sender<Message>,
+    committer: Thread,
+}
+
+impl Inlet {
+    /// Hands it over, and wakes the committer where somebody waits for it.
+    ///
+    /// # Errors
+    /// Where the committer has ended.
+    pub(super) fn send(&self, message: Message) -> Result<(), SendError<Message>> {
+        let can_wait = matches!(&message, Message::Commit(handed) if !handed.prepared.awaited);
+        self.sender.send(message)?;
+        if !can_wait {
+            self.committer.unpark();
+        }
+        Ok(())
+    }
+}
+
 pub(super) struct Committer {
     pub shared: Arc<Shared>,
     pub sidecar: Sidecar,
@@ -84,10 +106,10 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn spawn(self) -> io::Result<Sender<Message>> {
+    pub(super) fn spawn(self) -> io::Result<Inlet> {
         let (sender, receiver) = channel();
-        thread::Builder::new().name("store-committer".to_owned()).spawn(move || self.run(&receiver))?;
-        Ok(sender)
+        let committer = thread::Builder::new().name("store-committer".to_owned()).spawn(move || self.run(&receiver))?;
+        Ok(Inlet { sender, committer: committer.thread().clone() })
     }
 
     fn run(mut self, receiver: &Receiver<Message>) {
@@ -222,33 +244,36 @@ pub(in crate::store::kv) fn put_meta(changes: &mut Changes, meta: Meta) -> Resul
     Ok(())
 }
 
-/// What waits, up to a close or a bound; as long as no reply waits for any of it, also what comes within `gather`.
+/// What waits, up to a close or a bound; as long as no reply waits for any of it, also what comes within `gather`. Meanwhile it
+/// sleeps: each write that woke it would cost a switch of threads, for which the processor is not there for calls.
 fn take_group(first: Message, receiver: &Receiver<Message>, gather: Duration) -> (Vec<Handed>, Option<Then>) {
     let watch = stopwatch();
     let mut writes = Vec::new();
     let (mut bytes, mut awaited) = (0, false);
     let mut next = Some(first);
-    while let Some(message) = next {
-        match message {
-            Message::Close(closed) => return (writes, Some(Then::Close(closed))),
-            Message::Replace(replacing) => return (writes, Some(Then::Replace(replacing))),
-            Message::Commit(handed) => {
-                bytes += handed.prepared.bytes;
-                awaited |= handed.prepared.awaited;
-                writes.push(handed);
+    loop {
+        while let Some(message) = next {
+            match message {
+                Message::Close(closed) => return (writes, Some(Then::Close(closed))),
+                Message::Replace(replacing) => return (writes, Some(Then::Replace(replacing))),
+                Message::Commit(handed) => {
+                    bytes += handed.prepared.bytes;
+                    awaited |= handed.prepared.awaited;
+                    writes.push(handed);
+                }
             }
+            if writes.len() >= GROUP_WRITES || bytes >= GROUP_BYTES {
+                return (writes, None);
+            }
+            next = receiver.try_recv().ok();
         }
-        let full = writes.len() >= GROUP_WRITES || bytes >= GROUP_BYTES;
         let left = gather.saturating_sub(Duration::from_micros(watch.micros()));
-        next = if full {
-            None
-        } else if awaited || left.is_zero() {
-            receiver.try_recv().ok()
-        } else {
-            receiver.recv_timeout(left).ok()
-        };
+        if awaited || left.is_zero() {
+            return (writes, None);
+        }
+        thread::park_timeout(left);
+        next = receiver.try_recv().ok();
     }
-    (writes, None)
 }
 
 #[cfg(test)]
@@ -266,15 +291,22 @@ mod tests {
     #[test]
     fn a_group_that_no_reply_waits_for_stays_open_until_one_does() {
         let (sender, receiver) = channel();
+        let inlet = Inlet { sender, committer: thread::current() };
         let others = thread::spawn(move || {
             for awaited in [false, false, true] {
-                sender.send(message(awaited)).unwrap();
+                inlet.send(message(awaited)).unwrap();
             }
-            sender
+            inlet
         });
         let (writes, _) = take_group(message(false), &receiver, LONG);
         assert_eq!(writes.len(), 4);
         drop(others.join());
+    }
+
+    #[test]
+    fn a_group_that_no_reply_waits_for_ends_with_its_time() {
+        let (_open, receiver) = channel();
+        assert_eq!(take_group(message(false), &receiver, Duration::from_millis(1)).0.len(), 1);
     }
 
     #[test]
@@ -288,7 +320,8 @@ mod tests {
     fn a_close_ends_the_wait() {
         let (sender, receiver) = channel();
         let (closed, _) = oneshot::channel();
-        sender.send(Message::Close(closed)).unwrap();
+        let inlet = Inlet { sender, committer: thread::current() };
+        thread::spawn(move || inlet.send(Message::Close(closed)).map_err(drop));
         let (writes, close) = take_group(message(false), &receiver, LONG);
         assert_eq!((writes.len(), close.is_some()), (1, true));
     }

@@ -15,14 +15,14 @@ use std::{
     sync::{
         Arc, MutexGuard, PoisonError,
         atomic::Ordering,
-        mpsc::{Sender, SyncSender, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     time::Duration,
 };
 
 use super::{
     Engine, Shared,
-    committer::Message,
+    committer::{Inlet, Message},
     layout::retry,
     replacing::bytes_below,
     twin::{Twin, failed},
@@ -118,11 +118,7 @@ impl Drop for Following<'_> {
     }
 }
 
-pub(super) fn run(
-    shared: &Shared,
-    committer: &Sender<Message>,
-    may_go_on: &dyn Fn() -> bool,
-) -> Result<Compacted, StoreFault> {
+pub(super) fn run(shared: &Shared, committer: &Inlet, may_go_on: &dyn Fn() -> bool) -> Result<Compacted, StoreFault> {
     let before = bytes_below(&shared.layout.engine()).map_err(failed)?;
     let following = Following::begin(shared)?;
     let going_on = || may_go_on_still(shared, may_go_on);

@@ -33,7 +33,6 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
     },
     time::Duration,
 };
@@ -55,7 +54,7 @@ pub(in crate::store::kv) use replacing::bytes_below;
 pub(in crate::store::kv) use twin::Twin;
 
 use self::{
-    committer::{Handed, Message},
+    committer::{Handed, Inlet, Message},
     compaction::Changed,
     layout::Lock,
     purged::Purged,
@@ -115,7 +114,7 @@ pub type GroupObserver = Arc<dyn Fn(GroupStats) + Send + Sync>;
 /// A data directory in use, with the thread that commits to it.
 pub struct SledStore {
     shared: Arc<Shared>,
-    committer: mpsc::Sender<Message>,
+    committer: Inlet,
 }
 
 /// What the store's handle and its committer both hold.

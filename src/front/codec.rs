@@ -69,11 +69,7 @@ impl<R: Method> Decoder for Codec<R> {
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        let bytes = buf.chunk();
-        if bytes.len() >= COUNTED_FROM && fields(bytes).map_err(|error| malformed(&error))? > FIELDS {
-            let why = format!("the request has more than {FIELDS} fields: split it");
-            return Err(Status::invalid_argument(why));
-        }
+        with_few_fields(buf.chunk())?;
         let taken = if self.keeps {
             Taken::kept(buf.copy_to_bytes(buf.remaining()))
         } else {
@@ -83,7 +79,16 @@ impl<R: Method> Decoder for Codec<R> {
     }
 }
 
-fn malformed(error: &DecodeError) -> Status {
+/// Refuses what would take far more memory than it has bytes.
+pub(super) fn with_few_fields(bytes: &[u8]) -> Result<(), Status> {
+    if bytes.len() >= COUNTED_FROM && fields(bytes).map_err(|error| malformed(&error))? > FIELDS {
+        let why = format!("the request has more than {FIELDS} fields: split it");
+        return Err(Status::invalid_argument(why));
+    }
+    Ok(())
+}
+
+pub(super) fn malformed(error: &DecodeError) -> Status {
     Status::invalid_argument(format!("the request is not the message that this rpc takes: {error}"))
 }
 

@@ -1,0 +1,210 @@
+//! What leaves over Connect: a message, an error with the status of HTTP that the protocol gives its code, and frames of a stream.
+
+use std::convert::Infallible;
+
+use futures_util::{Stream, StreamExt};
+use http_body_util::{Full, StreamBody};
+use hyper::{
+    Response, StatusCode,
+    body::Frame,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use prost::{
+    Message, Name,
+    bytes::{BufMut, Bytes, BytesMut},
+};
+use serde::Serialize;
+use tonic::{Code, Status, body::Body};
+use tonic_types::StatusExt;
+
+use super::{super::OWNER, Codec};
+use crate::{
+    rpc::Replied,
+    wire::json::{ErrorJson, Json, JsonError},
+};
+
+/// Types of a body with one request.
+pub(super) const OF_ONE: &str = "application/json, application/proto, application/grpc, application/grpc-web";
+/// Types of a body with a framed request.
+pub(super) const OF_MANY: &str =
+    "application/connect+json, application/connect+proto, application/grpc, application/grpc-web";
+
+/// The frame says how the stream ended, and is its last.
+const ENDS: u8 = 2;
+
+/// How a stream ended.
+#[derive(Debug, Serialize)]
+struct End {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorJson>,
+}
+
+fn with(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
+    let mut answer = Response::new(Body::new(Full::new(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// An answer, with the node that it came from where that was another one.
+pub(super) fn one<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Response<Body>, Status> {
+    let kind = match codec {
+        Codec::Json => "application/json",
+        Codec::Proto => "application/proto",
+    };
+    let mut answer = with(StatusCode::OK, kind, encoded(codec, answered)?);
+    if let Some(owner) = super::super::owner(answered).and_then(|owner| HeaderValue::from_str(owner).ok()) {
+        answer.headers_mut().insert(OWNER, owner);
+    }
+    Ok(answer)
+}
+
+/// What is kept of an answer on the way: nothing, it is about now.
+pub(super) fn lasting(mut answer: Response<Body>, is_get: bool) -> Response<Body> {
+    if is_get {
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    answer
+}
+
+fn encoded<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Bytes, Status> {
+    match (codec, answered) {
+        (Codec::Proto, Replied::Own(message)) => Ok(message.encode_to_vec().into()),
+        (Codec::Proto, Replied::Relayed { bytes, .. }) => Ok(bytes.clone()),
+        (Codec::Json, Replied::Own(message)) => text(Json::of(message)),
+        (Codec::Json, Replied::Relayed { bytes, .. }) => text(Json::of_encoded::<T>(bytes)),
+    }
+}
+
+fn text(json: Result<Json, JsonError>) -> Result<Bytes, Status> {
+    let text = json.and_then(|json| serde_json::to_vec(&json).map_err(JsonError::from));
+    text.map(Bytes::from).map_err(|error| Status::internal(error.to_string()))
+}
+
+/// An error, as the protocol writes it; when it is worth another try is in a header too.
+pub(super) fn error(refused: &Status) -> Response<Body> {
+    let json = serde_json::to_vec(&ErrorJson::from(refused)).unwrap_or_default();
+    let mut answer = with(http_status(refused.code()), "application/json", json.into());
+    let headers = answer.headers_mut();
+    if let Some(delay) = refused.get_details_retry_info().and_then(|retry| retry.retry_delay) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)));
+    }
+    if refused.code() == Code::Unauthenticated {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    answer
+}
+
+/// No rpc has this name.
+pub(super) fn unknown(name: &str) -> Response<Body> {
+    let mut answer = error(&Status::unimplemented(format!("there is no rpc {name}")));
+    *answer.status_mut() = StatusCode::NOT_FOUND;
+    answer
+}
+
+/// The rpc takes other bodies.
+pub(super) fn other_type(types: &'static str) -> Response<Body> {
+    let why = format!("this rpc takes a body of {types}\n");
+    let mut answer = with(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain; charset=utf-8", why.into());
+    answer.headers_mut().insert("accept-post", HeaderValue::from_static(types));
+    answer
+}
+
+/// The rpc is not called by that method.
+pub(super) fn other_method(may_get: bool) -> Response<Body> {
+    let (why, methods) = match may_get {
+        true => ("this rpc is called by POST, or by GET\n", "GET, POST"),
+        false => ("this rpc is called by POST: GET is for what only reads, in one answer\n", "POST"),
+    };
+    let mut answer = with(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", why.into());
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    answer
+}
+
+/// A stream of frames.
+pub(super) fn streamed(codec: Codec, frames: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
+    let frames = frames.map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+    let mut answer = Response::new(Body::new(StreamBody::new(frames)));
+    let kind = match codec {
+        Codec::Json => "application/connect+json",
+        Codec::Proto => "application/connect+proto",
+    };
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// The frame of an answer.
+pub(super) fn message<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Bytes, Status> {
+    Ok(frame(0, &encoded(codec, answered)?))
+}
+
+/// The last frame.
+pub(super) fn end(refused: Option<&Status>) -> Bytes {
+    let json = serde_json::to_vec(&End { error: refused.map(ErrorJson::from) }).unwrap_or_default();
+    frame(ENDS, &json)
+}
+
+fn frame(flags: u8, bytes: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(bytes.len() + 5);
+    frame.put_u8(flags);
+    frame.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    frame.extend_from_slice(bytes);
+    frame.freeze()
+}
+
+/// The table of the protocol.
+fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        // Of a client that has closed its request; no name in the standard.
+        Code::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_the_status_of_the_protocol() {
+        // https://connectrpc.com/docs/protocol#error-codes
+        for (code, expected) in [
+            (Code::Cancelled, 499),
+            (Code::Unknown, 500),
+            (Code::InvalidArgument, 400),
+            (Code::DeadlineExceeded, 504),
+            (Code::NotFound, 404),
+            (Code::AlreadyExists, 409),
+            (Code::PermissionDenied, 403),
+            (Code::ResourceExhausted, 429),
+            (Code::FailedPrecondition, 400),
+            (Code::Aborted, 409),
+            (Code::OutOfRange, 400),
+            (Code::Unimplemented, 501),
+            (Code::Internal, 500),
+            (Code::Unavailable, 503),
+            (Code::DataLoss, 500),
+            (Code::Unauthenticated, 401),
+        ] {
+            assert_eq!(http_status(code).as_u16(), expected, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_has_flags_a_length_and_its_bytes() {
+        assert_eq!(&frame(0, b"ab")[..], [0, 0, 0, 0, 2, b'a', b'b']);
+        assert_eq!(&end(None)[..], [2, 0, 0, 0, 2, b'{', b'}']);
+        let refused = end(Some(&Status::unavailable("later")));
+        assert_eq!(&refused[5..], br#"{"error":{"code":"unavailable","message":"later"}}"#);
+    }
+}

@@ -1,0 +1,232 @@
+//! The Connect protocol over the table of rpcs (<https://connectrpc.com/docs/protocol>): a request with one answer is a plain POST, or
+//! a GET where it changes nothing, and a stream of answers is framed in the body.
+//!
+//! Messages are binary, or canonical proto3 JSON with defaults written out; an error is JSON with the status of HTTP that the
+//! protocol gives its code. Streams of requests need gRPC. Nothing is compressed.
+
+mod answers;
+mod requests;
+
+use std::{future::ready, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use hyper::{HeaderMap, Method as HttpMethod, Request, Response};
+use prost::bytes::Bytes;
+use tonic::{Code, Status, body::Body};
+
+use super::{Answering, Front, OTHERS, begun::Begun, behind_body};
+use crate::{
+    domain::input::InputError,
+    error::ServiceError,
+    net::Arriving,
+    rpc::{
+        self, Replied, Taken,
+        table::{Kind, Method, Reader, Streamed, Unary, Watched},
+    },
+    wire::status,
+};
+
+/// How a request and its answers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// One request in the body, one answer.
+    Unary(Codec),
+    /// The same, with the request in the query: a GET, and every other method, which no rpc takes.
+    Get,
+    /// One framed request in the body, framed answers.
+    Stream(Codec),
+}
+
+/// How a message is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Codec {
+    Json,
+    Proto,
+}
+
+/// A request whose rpc is to be found.
+pub(super) struct Exchange<'a> {
+    front: &'a Front,
+    request: Request<Arriving>,
+    form: Form,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(front: &'a Front, request: Request<Arriving>, form: Form) -> Self {
+        Self { front, request, form }
+    }
+
+    fn begin<R: Method>(&self) -> Result<Begun, Status> {
+        requests::is_known(self.request.headers())?;
+        let callers = callers_deadline(self.request.headers())?;
+        self.front.begin::<R, Arriving>(&self.request, callers).map_err(|error| status::to_status(&error))
+    }
+
+    /// An answer for which the request is not read.
+    fn refused(self, answer: Response<Body>) -> Answering {
+        behind_body(self.request.into_body(), answer)
+    }
+
+    /// What is known already, if the request is not in the form that the rpc takes.
+    fn misformed<R: Method>(&self) -> Option<Response<Body>> {
+        let is_watch = R::RPC.kind == Kind::Watch;
+        let may_get = R::RPC.access.only_reads() && R::RPC.kind == Kind::Unary;
+        match self.form {
+            Form::Get if may_get && self.request.method() == HttpMethod::GET => None,
+            Form::Get => Some(answers::other_method(may_get)),
+            Form::Unary(_) if is_watch => Some(answers::other_type(answers::OF_MANY)),
+            Form::Stream(_) if R::RPC.kind == Kind::Unary => Some(answers::other_type(answers::OF_ONE)),
+            Form::Unary(_) | Form::Stream(_) => None,
+        }
+    }
+}
+
+impl Reader for Exchange<'_> {
+    type Answer = Answering;
+
+    fn name(&self) -> &str {
+        self.request.uri().path().strip_prefix('/').unwrap_or_default()
+    }
+
+    fn unary<R: Unary>(self) -> Answering {
+        if let Some(refused) = self.misformed::<R>() {
+            return self.refused(refused);
+        }
+        let mut begun = match self.begin::<R>() {
+            Ok(begun) => begun,
+            Err(refused) => return self.refused(answers::error(&refused)),
+        };
+        let (keeps, longest) = (!self.front.service.table().is_alone(), self.front.longest::<R>());
+        let (form, is_get, request) = (self.form, self.form == Form::Get, self.request);
+        Box::pin(async move {
+            let answered = match begun.turn::<R>() {
+                Ok(()) => {
+                    let taken = match form {
+                        Form::Unary(codec) | Form::Stream(codec) => {
+                            requests::whole(request.into_body(), longest).await.map(|bytes| (codec, bytes))
+                        }
+                        Form::Get => requests::in_query(request.uri().query().unwrap_or_default()),
+                    };
+                    answer::<R>(&begun, taken, keeps).await
+                }
+                Err(error) => {
+                    let refused = status::to_status(&error);
+                    begun.answered::<R>(refused.code()).await;
+                    return behind_body(request.into_body(), answers::error(&refused)).await;
+                }
+            };
+            let code = answered.as_ref().err().map_or(Code::Ok, Status::code);
+            begun.answered::<R>(code).await;
+            Ok(answered.map_or_else(|refused| answers::error(&refused), |answer| answers::lasting(answer, is_get)))
+        })
+    }
+
+    /// An HTTP/1.1 client cannot send while it is answered, and a page cannot over HTTP/2.
+    fn stream<R: Streamed>(self) -> Answering {
+        if let Some(refused) = self.misformed::<R>() {
+            return self.refused(refused);
+        }
+        let why = "a stream of requests needs gRPC; over Connect send one request in each call";
+        let refused = Status::unimplemented(why);
+        let answer = match self.form {
+            Form::Stream(codec) => answers::streamed(codec, stream::iter([answers::end(Some(&refused))])),
+            Form::Unary(_) | Form::Get => answers::error(&refused),
+        };
+        self.refused(answer)
+    }
+
+    fn watch<R: Watched>(self) -> Answering {
+        if let Some(refused) = self.misformed::<R>() {
+            return self.refused(refused);
+        }
+        let Form::Stream(codec) = self.form else { return self.unknown() };
+        let mut begun = match self.begin::<R>() {
+            Ok(begun) => begun,
+            Err(refused) => {
+                return self.refused(answers::streamed(codec, stream::iter([answers::end(Some(&refused))])));
+            }
+        };
+        let (longest, body) = (self.front.longest::<R>(), self.request.into_body());
+        Box::pin(async move {
+            let request = match begun.turn::<R>() {
+                Ok(()) => {
+                    let framed = requests::framed(body, longest).await;
+                    framed.and_then(|bytes| requests::decoded::<R::Request>(codec, bytes, false))
+                }
+                Err(error) => Err(status::to_status(&error)),
+            };
+            let Taken { message, .. } = match request {
+                Ok(request) => request,
+                Err(refused) => {
+                    begun.answered::<R>(refused.code()).await;
+                    return Ok(answers::streamed(codec, stream::iter([answers::end(Some(&refused))])));
+                }
+            };
+            begun.waits();
+            // What is said last says how it ended, also where that was without an error.
+            let answers = begun.watch::<R>(message).map(Some).chain(stream::iter([None]));
+            let framed = answers.scan(false, move |is_over, answer| {
+                let frame = match answer {
+                    _ if *is_over => None,
+                    Some(Ok(message)) => Some(answers::message(codec, &Replied::Own(message))),
+                    Some(Err(fault)) => Some(Err(fault)),
+                    None => Some(Ok(answers::end(None))),
+                };
+                *is_over |= !matches!(frame, Some(Ok(_)));
+                ready(frame.map(|frame| frame.unwrap_or_else(|fault| answers::end(Some(&fault)))))
+            });
+            Ok(answers::streamed(codec, framed))
+        })
+    }
+
+    fn unknown(self) -> Answering {
+        let answer = match self.front.authenticated(OTHERS, &self.request) {
+            Ok(_) => answers::unknown(self.name()),
+            Err(refused) => answers::error(&status::to_status(&refused)),
+        };
+        self.refused(answer)
+    }
+}
+
+/// What the rpc answers to the request that was taken, as it leaves.
+async fn answer<R: Unary>(
+    begun: &Begun,
+    taken: Result<(Codec, Bytes), Status>,
+    keeps: bool,
+) -> Result<Response<Body>, Status> {
+    let (codec, bytes) = taken?;
+    let request = requests::decoded::<R::Request>(codec, bytes, keeps)?;
+    let Begun { service, caller, callers, trace, .. } = begun;
+    let answered = rpc::serve::<R>(service, caller.clone(), *callers, *trace, request).await;
+    answers::one(codec, &answered.map_err(|error| status::to_status(&error))?)
+}
+
+/// The `connect-timeout-ms` header: up to ten digits.
+fn callers_deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+    let Some(given) = headers.get("connect-timeout-ms") else { return Ok(None) };
+    let text = given.to_str().unwrap_or_default();
+    let is_number = (1..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let millis: Option<u64> = Some(text).filter(|_| is_number).and_then(|text| text.parse().ok());
+    let refused = || InputError::new("connect-timeout-ms", text, "milliseconds in one to ten digits");
+    millis.map(Duration::from_millis).map(Some).ok_or_else(|| status::to_status(&ServiceError::Input(refused())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_callers_deadline_is_read_and_garbage_is_refused() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("connect-timeout-ms", text.parse().unwrap());
+            callers_deadline(&headers).map_err(|refused| refused.code())
+        };
+        assert_eq!(of("250"), Ok(Some(Duration::from_millis(250))));
+        assert_eq!(of("9999999999"), Ok(Some(Duration::from_millis(9_999_999_999))));
+        for bad in ["", "-1", "1.5", "5m", "99999999999"] {
+            assert_eq!(of(bad), Err(Code::InvalidArgument), "{bad:?}");
+        }
+        assert_eq!(callers_deadline(&HeaderMap::new()).unwrap(), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! gRPC-Web: gRPC whose trailers are in the body, for browsers and over HTTP/1.1. tonic-web turns it into gRPC and back, and the
+//! reader of gRPC takes it from there.
+
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+
+use hyper::{
+    Request, Response,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use tonic::{body::Body, codegen::Service as Tower};
+use tonic_web::GrpcWebLayer;
+use tower_layer::Layer;
+
+use super::{
+    Answering, Front,
+    grpc::{Exchange, Messages},
+};
+use crate::{net::Arriving, rpc::table};
+
+/// In base64.
+pub(super) const TEXT: &str = "application/grpc-web-text";
+pub(super) const TEXT_PROTO: &str = "application/grpc-web-text+proto";
+
+/// Answers a request that is known to be gRPC-Web.
+pub(super) fn answer(front: &Front, request: Request<Arriving>) -> Answering {
+    // In base64 its messages are not announced as gRPC announces them: it is one, as long as the body.
+    let given = super::content_type(request.headers());
+    let is_text = [TEXT, TEXT_PROTO].iter().any(|text| given.eq_ignore_ascii_case(text));
+    let mut request = request.map(|body| if is_text { body } else { body.of_grpc(true) });
+    // tonic-web knows the type in lower case and without parameters.
+    let kind = HeaderValue::from_static(if is_text { TEXT_PROTO } else { "application/grpc-web+proto" });
+    request.headers_mut().insert(CONTENT_TYPE, kind);
+    Box::pin(GrpcWebLayer::new().layer(AsGrpc(front.clone())).call(request))
+}
+
+/// What tonic-web has made gRPC of.
+impl Messages for Body {
+    const IS_AWAITED: bool = true;
+
+    fn body(self, _one: bool) -> Body {
+        self
+    }
+}
+
+#[derive(Debug, Clone)]
+struct AsGrpc(Front);
+
+impl Tower<Request<Body>> for AsGrpc {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        table::read(Exchange::new(&mut self.0, request))
+    }
+}
