@@ -7,6 +7,7 @@
 //! cargo bench --bench loopback -- --only durable        # one load, in four times as many rounds
 //! cargo bench --bench loopback -- --picks               # picks of accounts, next to durable decisions
 //! cargo bench --bench loopback -- --doors               # unary with a token, and with a token over TLS
+//! cargo bench --bench loopback -- --json                # unary as JSON over HTTP/1.1, next to gRPC on the same node
 //! ```
 //!
 //! Each server runs pinned to core 0 (with `taskset`, where there is one), the client to core 1.
@@ -22,6 +23,7 @@
     reason = "a benchmark prints, reads the clock, and rounds"
 )]
 
+mod fetch;
 mod pin;
 mod server;
 
@@ -37,9 +39,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use fetch::Fetch;
 use pin::pinned;
 use server::{Process, Res};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, mpsc},
+};
 use tokio_stream::{
     Stream, StreamExt,
     wrappers::{ReceiverStream, TcpListenerStream},
@@ -521,6 +527,50 @@ async fn doors() -> Res<()> {
     Ok(())
 }
 
+/// The same calls over gRPC and as JSON, in turns, on one node.
+async fn json() -> Res<()> {
+    let (server, clients) = Entry::Open.enter().await?;
+    let mut fetches = Vec::new();
+    for _ in 0..CALLERS {
+        fetches.push(Arc::new(Mutex::new(Fetch::connect(server.address).await?)));
+    }
+    let (mut grpc, mut json) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        grpc.push(unary_by(&server, &clients, Ask::Acquire(ORGS), TURN).await?);
+        json.push(json_by(&server, &fetches).await?);
+    }
+    let (grpc, json) = (median(grpc), median(json));
+    println!("\nmedians of {TURNS} turns, {CALLERS} callers, {ORGS} orgs, unary");
+    show("gRPC, on 4 connections", grpc);
+    show("JSON over HTTP/1.1, each on its own", json);
+    println!("    of gRPC, by server cpu, median by median: {:.2}", json.micros_per_call / grpc.micros_per_call);
+    Ok(())
+}
+
+async fn json_by(server: &Server, fetches: &[Arc<Mutex<Fetch>>]) -> Res<Figure> {
+    let (cpu, began) = (server.process.cpu()?, Instant::now());
+    let callers = fetches.iter().enumerate().map(|(number, fetch)| {
+        let fetch = fetch.clone();
+        tokio::spawn(async move {
+            let (mut fetch, org) = (fetch.lock().await, request(number).org);
+            let mut took = Vec::new();
+            while began.elapsed() < TURN {
+                let sent = Instant::now();
+                fetch.acquire(&org).await.map_err(|error| error.to_string())?;
+                took.push(sent.elapsed().as_micros());
+            }
+            Ok::<_, String>(took)
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    let mut took = Vec::new();
+    for caller in callers {
+        took.extend(caller.await??);
+    }
+    took.sort_unstable();
+    figure(took.len() as u64, began.elapsed(), server.process.cpu()? - cpu, &took)
+}
+
 async fn serve_echo() -> Res<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
@@ -551,6 +601,9 @@ fn main() -> Res<()> {
     }
     if given("--doors").is_some() {
         return runtime.block_on(doors());
+    }
+    if given("--json").is_some() {
+        return runtime.block_on(json());
     }
     let value = |name: &str| given(name).and_then(|at| arguments.get(at + 1)).map(String::as_str);
     let builds: Vec<&str> = value("--against").into_iter().chain([OURS]).collect();
