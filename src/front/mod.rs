@@ -28,7 +28,11 @@ use std::{
 };
 
 use http_body_util::BodyExt;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version, body::Body as HttpBody, header};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, Version,
+    body::Body as HttpBody,
+    header::{self, HeaderValue},
+};
 use prost::bytes::Buf;
 use tokio::time::timeout;
 use tonic::{body::Body, codegen::Service as Tower, service::Routes};
@@ -78,8 +82,23 @@ pub struct Front {
     max_message: usize,
     /// Health and reflection; what they do not know is UNIMPLEMENTED.
     others: Routes,
-    /// Which pages of other origins may call; `None` = none.
-    cors: Option<CorsLayer>,
+    /// Which pages may call; `None` = none.
+    pages: Option<Pages>,
+}
+
+/// The pages that may call, by the origin that their browser names. Others are refused here too, and not by their browser alone: a
+/// name that leads to this machine since the page was loaded makes it a page of this node to the browser.
+#[derive(Debug, Clone)]
+struct Pages {
+    /// `None` = any.
+    origins: Option<Arc<[HeaderValue]>>,
+    cors: CorsLayer,
+}
+
+impl Pages {
+    fn may_call(&self, origin: &HeaderValue) -> bool {
+        self.origins.as_ref().is_none_or(|origins| origins.contains(origin))
+    }
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -121,11 +140,13 @@ impl Tower<Request<Arriving>> for Front {
 
     fn call(&mut self, request: Request<Arriving>) -> Answering {
         // Only a browser says for which page it asks.
-        match &self.cors {
-            Some(cors) if request.headers().contains_key(header::ORIGIN) => {
-                Box::pin(cors.layer(OfPage(self.clone())).call(request))
+        let Some(origin) = request.headers().get(header::ORIGIN) else { return self.answer(request) };
+        match &self.pages {
+            Some(pages) if pages.may_call(origin) => Box::pin(pages.cors.layer(OfPage(self.clone())).call(request)),
+            _ => {
+                let why = "no page of this origin may call: cors.origins does not name it\n";
+                behind_body(request.into_body(), refused(StatusCode::FORBIDDEN, why))
             }
-            _ => self.answer(request),
         }
     }
 }
@@ -234,9 +255,9 @@ fn refused(status: StatusCode, why: &'static str) -> Response<Body> {
     let mut answer = Response::new(Body::new(http_body_util::Full::from(why)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        headers.insert("accept-post", header::HeaderValue::from_static(ACCEPTED));
+        headers.insert("accept-post", HeaderValue::from_static(ACCEPTED));
     }
     answer
 }

@@ -11,7 +11,7 @@ use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{Front, OWNER};
+use super::{Front, OWNER, Pages};
 use crate::{auth::Authenticator, bounds::Bounds, rpc::table, service::Service, wire::DESCRIPTORS};
 
 /// Headers that clients in a page send, and read.
@@ -66,24 +66,24 @@ pub fn front(
     let others = Routes::new(health).add_service(reflection_v1).add_service(reflection_alpha).prepare();
     service.metrics().begin_rpcs(table::ALL.iter().map(|rpc| rpc.method));
     let max_message = bounds.message_bytes as usize;
-    Ok((Health(reporter), Front { service, authenticator, max_message, others, cors: cors(origins) }))
+    Ok((Health(reporter), Front { service, authenticator, max_message, others, pages: pages(origins) }))
 }
 
 /// Credentials are a header that a page has to know, never a cookie: none is sent along by itself.
-fn cors(origins: &[String]) -> Option<CorsLayer> {
-    let of = |origin: &String| HeaderValue::from_str(origin).ok();
-    let allowed = match origins {
+fn pages(origins: &[String]) -> Option<Pages> {
+    let (origins, allowed) = match origins {
         [] => return None,
-        [any] if any == ANY => AllowOrigin::any(),
-        origins => AllowOrigin::list(origins.iter().filter_map(of)),
+        [any] if any == ANY => (None, AllowOrigin::any()),
+        origins => {
+            let origins: Vec<_> = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()).collect();
+            (Some(origins.clone().into()), AllowOrigin::list(origins))
+        }
     };
     let named = |names: &[&'static str], others: &[HeaderName]| {
         let names = names.iter().map(|name| HeaderName::from_static(name));
         names.chain(others.iter().cloned()).collect::<Vec<_>>()
     };
     let cors = CorsLayer::new().allow_origin(allowed).allow_methods([Method::GET, Method::POST]).max_age(ASKED_AGAIN);
-    Some(
-        cors.allow_headers(named(&ASKED, &[AUTHORIZATION, CONTENT_TYPE]))
-            .expose_headers(named(&ANSWERED, &[RETRY_AFTER])),
-    )
+    let cors = cors.allow_headers(named(&ASKED, &[AUTHORIZATION, CONTENT_TYPE]));
+    Some(Pages { origins, cors: cors.expose_headers(named(&ANSWERED, &[RETRY_AFTER])) })
 }
