@@ -25,6 +25,8 @@ pub struct Charge {
     pub settled_at: Millis,
     /// What was booked then.
     pub booked: Amounts,
+    /// The execution had completed before its reservation was released, so that its admission is reported to the billing provider.
+    pub completed: bool,
 }
 
 impl Charge {

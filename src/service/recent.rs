@@ -46,6 +46,7 @@ impl Admission {
             cost: asked.cost.clone(),
             settled_at: 0,
             booked: Amounts::new(),
+            completed: false,
         }
     }
 }

@@ -177,9 +177,10 @@ impl OrgState {
         let (scopes, cost) = match known {
             Some((Execution { open: Some(open), continuations, admitted, last_seen }, id)) => {
                 // A second report of its end has the same name, unless no execution was charged: then only a
-                // memory of it can tell.
+                // memory of it can tell. And so does a Release of what it holds still.
                 let unnamed = !open.cost.iter().any(|(meter, _)| *meter == Meter::executions());
-                if admitted || continuations > 0 || unnamed {
+                let holds = self.book.reservation(decision, self.now).is_some();
+                if admitted || continuations > 0 || unnamed || holds {
                     self.put_execution(id, Execution { open: None, continuations, admitted, last_seen });
                 } else {
                     self.executions.remove(&id);
@@ -196,17 +197,19 @@ impl OrgState {
         self.export_as(&scopes, &cost, (&Scopes::org(), Rpc::Acquire, &name), at, ctx);
     }
 
-    /// An admitted execution will not run: nothing to report.
-    pub(super) fn abandon(&mut self, decision: DecisionId) {
-        let Some(id) = execution_id(decision) else { return };
+    /// An admitted execution will not run: nothing to report. Answers whether it had completed already.
+    pub(super) fn abandon(&mut self, decision: DecisionId) -> bool {
+        let Some(id) = execution_id(decision) else { return false };
         match self.executions.get(&id).cloned() {
             Some(Execution { open: Some(_), continuations: 0, admitted: false, .. }) => {
                 self.executions.remove(&id);
+                false
             }
             Some(execution) if execution.open.is_some() => {
                 self.put_execution(id, Execution { open: None, ..execution });
+                false
             }
-            _ => {}
+            known => known.is_some(),
         }
     }
 

@@ -156,7 +156,7 @@ impl OrgState {
             ExportWhen::Never => false,
             ExportWhen::Admitted => true,
             ExportWhen::Completed => match known.settled {
-                Some(how) => how == Settlement::Committed,
+                Some(how) => how == Settlement::Committed || known.charge.completed,
                 None => !was_open,
             },
         }
@@ -172,6 +172,7 @@ impl OrgState {
                     cost: amounts.clone(),
                     settled_at: 0,
                     booked: Amounts::new(),
+                    completed: false,
                 };
                 Ok(Known { charge, decision: None, settled: None })
             }
@@ -223,6 +224,7 @@ impl OrgState {
             cost: row.cost.clone(),
             settled_at: self.now,
             booked: booked.clone(),
+            completed: false,
         };
         (!charge.is_empty()).then(|| Box::new(charge))
     }

@@ -10,6 +10,7 @@ use crate::{
         command::{Commit, Extend, ListReservations, Record, Release, ReportCumulative, Resume},
         ids::{Amounts, DecisionId, ExecutionId, Source},
         outcome::{Committed, Done, Extended, Recorded, Reported, Resumed, Settled, Settlement, Shown},
+        refund::Charge,
         refusal::OrgError,
         reply::{Counted, ReservationView},
         request::Rpc,
@@ -88,10 +89,11 @@ impl OrgState {
         let Release { reservation, idempotency } = release;
         self.once(Rpc::Release, Some(idempotency), ctx, |org| {
             let held = org.open_reservation(*reservation, ctx)?;
-            org.charge_of_settled = org.charge_of(&held, &Amounts::new());
+            let completed = org.abandon(*reservation);
+            let charge = org.charge_of(&held, &Amounts::new());
+            org.charge_of_settled = charge.map(|charge| Box::new(Charge { completed, ..*charge }));
             org.book.settle(*reservation);
             org.planes.settle(*reservation);
-            org.abandon(*reservation);
             Ok(Settled { reservation: *reservation, how: Settlement::Released })
         })
     }

@@ -54,6 +54,7 @@ fn recent(org: &OrgBench, scope_name: &str, cost: Amounts) -> Option<Box<Charge>
         cost,
         settled_at: 0,
         booked: Amounts::new(),
+        completed: false,
     }))
 }
 
@@ -340,6 +341,28 @@ fn an_execution_that_is_given_back_before_it_completes_is_never_reported() {
         org.ask(Record { scopes, usage, decision, occurred_at: None, idempotency: key("end") }).unwrap();
         let units: Vec<i64> = waiting(&mut org).into_iter().map(|(_, units)| units).collect();
         assert_eq!(units, expected, "{export:?}");
+    }
+}
+
+#[test]
+fn what_had_completed_before_its_release_is_corrected_and_nothing_else() {
+    for (completes, resumes, expected) in
+        [(true, false, vec![-1, 1]), (false, false, vec![]), (true, true, vec![-1, 1]), (false, true, vec![])]
+    {
+        let mut org = billed(ExportWhen::Completed);
+        let held = org.reserve(spend(90));
+        if resumes {
+            let execution = ExecutionId::parse("id", &held.to_string()).unwrap();
+            org.ask(Resume { execution, idempotency: None }).unwrap();
+        }
+        if completes {
+            let (scopes, decision, usage) = (Scopes::org(), Some(held), Amounts::new());
+            org.ask(Record { scopes, usage, decision, occurred_at: None, idempotency: key("end") }).unwrap();
+        }
+        org.restart().release(held, "l").unwrap();
+        org.restart().refund_decision(held, "r").unwrap();
+        let units: Vec<i64> = waiting(&mut org).into_iter().map(|(_, units)| units).collect();
+        assert_eq!(units, expected, "completes: {completes}, resumes: {resumes}");
     }
 }
 

@@ -240,7 +240,7 @@ kinds! {
         Pool = 0x21 "pool" in pool to 3 { id };
         UpstreamAccount = 0x22 "account" in upstream_account to 3 { id };
         RequestId = 0x28 "request_id" in request_id { rpc, id, at };
-        Settled = 0x29 "settled" in settled to 3 { id, at };
+        Settled = 0x29 "settled" in settled to 4 { id, at };
         IdPage = 0x2a "id_page" in id_page { number };
         Denial = 0x2b "denial" in denial { number };
         Day = 0x2c "day" in day { start };

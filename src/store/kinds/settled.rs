@@ -1,4 +1,4 @@
-//! How reservations ended, by their ids, and what their decisions have charged.
+//! How reservations ended, by their ids, and what their decisions have charged. Version 4 says that the execution had completed before.
 
 use std::borrow::Cow;
 
@@ -41,8 +41,31 @@ struct SettledV3<'a> {
     booked: Vec<AmountV2<'a>>,
 }
 
+/// The fields of version 3, and that the execution had completed before this.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettledV4<'a> {
+    how: SettlementV2,
+    #[serde(borrow)]
+    scope: Cow<'a, str>,
+    #[serde(borrow)]
+    plane: Cow<'a, str>,
+    admitted_at: Millis,
+    #[serde(borrow)]
+    cost: Vec<AmountV2<'a>>,
+    #[serde(borrow)]
+    booked: Vec<AmountV2<'a>>,
+    completed: bool,
+}
+
+impl<'a> From<SettledV3<'a>> for SettledV4<'a> {
+    fn from(SettledV3 { how, scope, plane, admitted_at, cost, booked }: SettledV3<'a>) -> Self {
+        Self { how, scope, plane, admitted_at, cost, booked, completed: false }
+    }
+}
+
 pub(super) fn version(row: &SettledRow) -> u8 {
-    if row.charge.is_none() { 2 } else { 3 }
+    row.charge.as_ref().map_or(2, |charge| if charge.completed { 4 } else { 3 })
 }
 
 pub(super) fn write<S: Serializer>(row: &SettledRow, out: S) -> Result<S::Ok, S::Error> {
@@ -56,7 +79,7 @@ pub(super) fn write<S: Serializer>(row: &SettledRow, out: S) -> Result<S::Ok, S:
         cost: charge.cost.iter().map(AmountV2::from).collect(),
         booked: charge.booked.iter().map(AmountV2::from).collect(),
     };
-    stored.serialize(out)
+    if charge.completed { SettledV4 { completed: true, ..stored.into() }.serialize(out) } else { stored.serialize(out) }
 }
 
 pub(super) fn read<'de, D: Deserializer<'de>>(
@@ -69,12 +92,12 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
         let SettledV2 { how } = SettledV2::deserialize(from)?;
         return Ok(SettledRow { id, at, how: how.into(), charge: None });
     }
-    let stored = SettledV3::deserialize(from)?;
+    let stored = if version == 3 { SettledV3::deserialize(from)?.into() } else { SettledV4::deserialize(from)? };
     let charge = stored.charge(at).map_err(D::Error::custom)?;
     Ok(SettledRow { id, at, how: Settlement::from(stored.how), charge: Some(Box::new(charge)) })
 }
 
-impl SettledV3<'_> {
+impl SettledV4<'_> {
     fn charge(&self, settled_at: Millis) -> Result<Charge, InputError> {
         let plane = if self.plane.is_empty() { Plane::unnamed() } else { Plane::parse("plane", &self.plane)? };
         Ok(Charge {
@@ -84,6 +107,7 @@ impl SettledV3<'_> {
             cost: amounts(&self.cost)?,
             settled_at,
             booked: amounts(&self.booked)?,
+            completed: self.completed,
         })
     }
 }
@@ -105,9 +129,17 @@ pub(super) fn samples() -> Vec<(&'static str, SettledRow)> {
         cost: smallvec![(Meter::executions(), 1)],
         settled_at: T0 + 5,
         booked: smallvec![(Meter::spend(), 50_000)],
+        completed: false,
     };
     // Of one reservation, the one that a page names.
-    let charged = SettledRow { charge: Some(Box::new(charge)), ..settled.clone() };
+    let charged = SettledRow { charge: Some(Box::new(charge.clone())), ..settled.clone() };
+    let completed = Charge { completed: true, booked: smallvec![], ..charge.clone() };
+    let completed = SettledRow { how: Settlement::Released, charge: Some(Box::new(completed)), ..settled.clone() };
     let refunded = SettledRow { how: Settlement::Refunded, ..settled.clone() };
-    vec![("settled", settled), ("settled_refunded", refunded), ("settled_charged", charged)]
+    vec![
+        ("settled", settled),
+        ("settled_refunded", refunded),
+        ("settled_charged", charged),
+        ("settled_completed", completed),
+    ]
 }
