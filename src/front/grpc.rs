@@ -1,6 +1,7 @@
 //! gRPC over the table of rpcs: one service for all of them, in place of a generated one for each of ours.
 
 use std::{
+    convert::Infallible,
     future::{Future, Ready, ready},
     marker::PhantomData,
     pin::Pin,
@@ -9,6 +10,7 @@ use std::{
 };
 
 use futures_util::{Stream, TryStreamExt};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper::{HeaderMap, Request as HttpRequest, Response as HttpResponse, body::Body as HttpBody};
 use tonic::{
     Code, Request, Response, Status, Streaming,
@@ -17,7 +19,7 @@ use tonic::{
     server::{Grpc, ServerStreamingService, StreamingService, UnaryService},
 };
 
-use super::{Answering, Front, begun::Begun, behind_body, codec::Codec};
+use super::{Answering, DISCARDED_BYTES, Front, begun::Begun, behind_body, codec::Codec};
 use crate::{
     auth::Principal,
     error::ServiceError,
@@ -98,7 +100,11 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             let answered = match begun.turn::<R>() {
                 Ok(()) => grpc.unary(Handler(|request| answer::<R>(&begun, request)), request).await,
                 // The request is dropped as it came.
-                Err(error) => status::to_status(&error).into_http(),
+                Err(error) => {
+                    let refused = status::to_status(&error);
+                    begun.answered::<R>(refused.code()).await;
+                    return refused_behind::<B>(request.into_body(), refused.into_http()).await;
+                }
             };
             begun.answered::<R>(code(&answered)).await;
             Ok(answered)
@@ -125,7 +131,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             if let Err(error) = begun.turn::<R>() {
                 let refused = status::to_status(&error);
                 begun.answered::<R>(refused.code()).await;
-                return Ok(refused.into_http());
+                return refused_behind::<B>(request.into_body(), refused.into_http()).await;
             }
             begun.waits();
             Ok(grpc.server_streaming(Watching::<R>(begun, PhantomData), request).await)
@@ -140,8 +146,22 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             return self.refused(&error);
         }
         let mut others = self.front.others.clone();
-        Box::pin(others.call(self.request(false)))
+        let request = self.request(false);
+        if !B::IS_AWAITED {
+            return Box::pin(others.call(request));
+        }
+        // What has no such rpc answers without its body.
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let whole = Limited::new(body, DISCARDED_BYTES).collect().await.map(Collected::to_bytes);
+            others.call(HttpRequest::from_parts(head, Body::new(Full::new(whole.unwrap_or_default())))).await
+        })
     }
+}
+
+/// An answer to a request that is not decoded.
+async fn refused_behind<B: Messages>(body: Body, answer: HttpResponse<Body>) -> Result<HttpResponse<Body>, Infallible> {
+    if B::IS_AWAITED { behind_body(body, answer).await } else { Ok(answer) }
 }
 
 /// Of an answer that has no message: it says so in its headers.
