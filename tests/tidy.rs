@@ -121,7 +121,7 @@ const CRATES: [(&str, &[&str]); 31] = [
     ("tonic_reflection", &["front"]),
     ("tonic_web", &["front"]),
     ("tower_http", &["front"]),
-    ("tower_layer", &["front"]),
+    ("tower", &["front"]),
     ("prost", &["wire", "rpc", "front", "peer", "cli::output"]),
     ("prost_reflect", &["wire"]),
     ("axum", &["http"]),

@@ -264,8 +264,8 @@ impl Pools {
 
     /// Takes what was announced of pools and accounts out of their rows, where an older tollgate kept it.
     pub(super) fn take_announced(&mut self) -> Vec<Subject> {
-        let pools: Vec<PoolId> =
-            self.ids().into_iter().filter(|id| self.pools.get(id).is_some_and(|row| row.announced)).collect();
+        let pools = self.pools.iter().filter(|(_, row)| row.announced);
+        let pools: Vec<PoolId> = pools.map(|(id, _)| id.clone()).collect();
         let accounts = self.accounts.iter().filter(|(_, row)| row.announced);
         let accounts: Vec<AccountId> = accounts.map(|(id, _)| id.clone()).collect();
         pools.iter().for_each(|id| self.pools.change(id, |row| row.announced = false));

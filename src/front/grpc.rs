@@ -1,7 +1,6 @@
 //! gRPC over the table of rpcs: one service for all of them, in place of a generated one for each of ours.
 
 use std::{
-    convert::Infallible,
     future::{Future, Ready, ready},
     marker::PhantomData,
     pin::Pin,
@@ -75,7 +74,7 @@ impl<'a, B: Messages> Exchange<'a, B> {
     /// An answer without anything of the request having been decoded.
     fn refused(self, error: &ServiceError) -> Answering {
         let answer = status::to_status(error).into_http();
-        if B::IS_AWAITED { behind_body(self.request.into_body(), answer) } else { Box::pin(ready(Ok(answer))) }
+        early::<B>(self.request.into_body(), answer)
     }
 
     fn request(self, one: bool) -> HttpRequest<Body> {
@@ -103,7 +102,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
                 Err(error) => {
                     let refused = status::to_status(&error);
                     begun.answered::<R>(refused.code()).await;
-                    return refused_behind::<B>(request.into_body(), refused.into_http()).await;
+                    return early::<B>(request.into_body(), refused.into_http()).await;
                 }
             };
             begun.answered::<R>(code(&answered)).await;
@@ -131,7 +130,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             if let Err(error) = begun.turn::<R>() {
                 let refused = status::to_status(&error);
                 begun.answered::<R>(refused.code()).await;
-                return refused_behind::<B>(request.into_body(), refused.into_http()).await;
+                return early::<B>(request.into_body(), refused.into_http()).await;
             }
             begun.waits();
             Ok(grpc.server_streaming(Watching::<R>(begun, PhantomData), request).await)
@@ -160,8 +159,8 @@ impl<B: Messages> Reader for Exchange<'_, B> {
 }
 
 /// An answer to a request that is not decoded.
-async fn refused_behind<B: Messages>(body: Body, answer: HttpResponse<Body>) -> Result<HttpResponse<Body>, Infallible> {
-    if B::IS_AWAITED { behind_body(body, answer).await } else { Ok(answer) }
+fn early<B: Messages>(body: impl HttpBody + Unpin + Send + 'static, answer: HttpResponse<Body>) -> Answering {
+    if B::IS_AWAITED { behind_body(body, answer) } else { Box::pin(ready(Ok(answer))) }
 }
 
 /// Of an answer that has no message: it says so in its headers.

@@ -27,17 +27,17 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Version,
     body::Body as HttpBody,
     header::{self, HeaderValue},
 };
-use prost::bytes::Buf;
+use prost::bytes::{Buf, Bytes};
 use tokio::time::timeout;
 use tonic::{body::Body, codegen::Service as Tower, service::Routes};
+use tower::{Layer, service_fn};
 use tower_http::cors::CorsLayer;
-use tower_layer::Layer;
 
 use connect::{Codec, Form};
 
@@ -124,7 +124,10 @@ impl Front {
             Protocol::Grpc => table::read(grpc::Exchange::new(self, request)),
             Protocol::GrpcWeb => web::answer(self, request),
             Protocol::Connect(form) => table::read(connect::Exchange::new(self, request, form)),
-            Protocol::None { status, why } => behind_body(request.into_body(), refused(status, why)),
+            Protocol::None { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, why } => {
+                behind_body(request.into_body(), refused_type(why, ACCEPTED))
+            }
+            Protocol::None { status, why } => behind_body(request.into_body(), sentence(status, why)),
         }
     }
 }
@@ -142,30 +145,16 @@ impl Tower<Request<Arriving>> for Front {
         // Only a browser says for which page it asks.
         let Some(origin) = request.headers().get(header::ORIGIN) else { return self.answer(request) };
         match &self.pages {
-            Some(pages) if pages.may_call(origin) => Box::pin(pages.cors.layer(OfPage(self.clone())).call(request)),
+            // Whether the page may is said in the headers of the answer too, for its browser.
+            Some(pages) if pages.may_call(origin) => {
+                let mut front = self.clone();
+                Box::pin(pages.cors.layer(service_fn(move |request| front.answer(request))).call(request))
+            }
             _ => {
                 let why = "no page of this origin may call: cors.origins does not name it\n";
-                behind_body(request.into_body(), refused(StatusCode::FORBIDDEN, why))
+                behind_body(request.into_body(), sentence(StatusCode::FORBIDDEN, why))
             }
         }
-    }
-}
-
-/// The same for a page: whether it may is said in the headers of the answer, and it is the browser that keeps to it.
-#[derive(Debug, Clone)]
-struct OfPage(Front);
-
-impl Tower<Request<Arriving>> for OfPage {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Arriving>) -> Answering {
-        self.0.answer(request)
     }
 }
 
@@ -250,15 +239,23 @@ async fn discard<B: HttpBody + Unpin>(mut body: B) {
     }
 }
 
-/// An answer to what is no call, in a sentence.
-fn refused(status: StatusCode, why: &'static str) -> Response<Body> {
-    let mut answer = Response::new(Body::new(http_body_util::Full::from(why)));
+/// An answer that is there as a whole.
+fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    let mut answer = Response::new(Body::new(Full::new(body.into())));
     *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        headers.insert("accept-post", HeaderValue::from_static(ACCEPTED));
-    }
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
+}
+
+/// An answer to what is no call.
+fn sentence(status: StatusCode, why: impl Into<Bytes>) -> Response<Body> {
+    whole(status, "text/plain; charset=utf-8", why)
+}
+
+/// The same to a body of another type than these.
+fn refused_type(why: impl Into<Bytes>, types: &'static str) -> Response<Body> {
+    let mut answer = sentence(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+    answer.headers_mut().insert("accept-post", HeaderValue::from_static(types));
     answer
 }
 

@@ -1,18 +1,13 @@
 //! gRPC-Web: gRPC whose trailers are in the body, for browsers and over HTTP/1.1. tonic-web turns it into gRPC and back, and the
 //! reader of gRPC takes it from there.
 
-use std::{
-    convert::Infallible,
-    task::{Context, Poll},
-};
-
 use hyper::{
-    Request, Response,
+    Request,
     header::{CONTENT_TYPE, HeaderValue},
 };
 use tonic::{body::Body, codegen::Service as Tower};
 use tonic_web::GrpcWebLayer;
-use tower_layer::Layer;
+use tower::{Layer, service_fn};
 
 use super::{
     Answering, Front,
@@ -33,7 +28,9 @@ pub(super) fn answer(front: &Front, request: Request<Arriving>) -> Answering {
     // tonic-web knows the type in lower case and without parameters.
     let kind = HeaderValue::from_static(if is_text { TEXT_PROTO } else { "application/grpc-web+proto" });
     request.headers_mut().insert(CONTENT_TYPE, kind);
-    Box::pin(GrpcWebLayer::new().layer(AsGrpc(front.clone())).call(request))
+    let mut front = front.clone();
+    let grpc = service_fn(move |request: Request<Body>| table::read(Exchange::new(&mut front, request)));
+    Box::pin(GrpcWebLayer::new().layer(grpc).call(request))
 }
 
 /// What tonic-web has made gRPC of.
@@ -42,22 +39,5 @@ impl Messages for Body {
 
     fn body(self, _one: bool) -> Body {
         self
-    }
-}
-
-#[derive(Debug, Clone)]
-struct AsGrpc(Front);
-
-impl Tower<Request<Body>> for AsGrpc {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answering;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answering {
-        table::read(Exchange::new(&mut self.0, request))
     }
 }

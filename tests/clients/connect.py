@@ -5,6 +5,8 @@ import json
 import struct
 import urllib.parse
 
+from frames import message
+
 CALL_WITHIN = 15.0
 # Of a frame: it says how the stream ended.
 ENDS = 2
@@ -38,10 +40,6 @@ def reason(error):
     """The reason of an error, out of its details."""
     details = {detail["type"]: detail.get("debug", {}) for detail in error.get("details", [])}
     return details.get("google.rpc.ErrorInfo", {}).get("reason")
-
-
-def framed(body):
-    return struct.pack(">BI", 0, len(body)) + body
 
 
 class Connect:
@@ -80,7 +78,7 @@ class Connect:
         if self.token:
             given["authorization"] = f"Bearer {self.token}"
         body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.connection.request("POST", f"/{name}", body=framed(body), headers=given)
+        self.connection.request("POST", f"/{name}", body=message(body), headers=given)
         answer = self.connection.getresponse()
         flags, length = struct.unpack(">BI", answer.read(5))
         frame = answer.read(length)

@@ -11,7 +11,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from callers import OverConnect
 from case import NodeCase, fresh
-from connect import ENDS, Connect, framed
+from connect import ENDS, Connect
+from frames import message as framed
 from plane import Plane, Refusal
 
 GATE = "tollgate.v1.GateService"

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 
-use futures_util::{Stream, StreamExt};
-use http_body_util::{Full, StreamBody};
+use futures_util::{Stream, StreamExt, stream};
+use http_body_util::StreamBody;
 use hyper::{
     Response, StatusCode,
     body::Frame,
@@ -17,7 +17,10 @@ use serde::Serialize;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 
-use super::{super::OWNER, Codec};
+use super::{
+    super::{OWNER, owner, refused_type, sentence, whole},
+    Codec,
+};
 use crate::{
     rpc::Replied,
     wire::json::{ErrorJson, Json, JsonError},
@@ -39,21 +42,14 @@ struct End {
     error: Option<ErrorJson>,
 }
 
-fn with(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
-    let mut answer = Response::new(Body::new(Full::new(body)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
-}
-
 /// An answer, with the node that it came from where that was another one.
 pub(super) fn one<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Response<Body>, Status> {
     let kind = match codec {
         Codec::Json => "application/json",
         Codec::Proto => "application/proto",
     };
-    let mut answer = with(StatusCode::OK, kind, encoded(codec, answered)?);
-    if let Some(owner) = super::super::owner(answered).and_then(|owner| HeaderValue::from_str(owner).ok()) {
+    let mut answer = whole(StatusCode::OK, kind, encoded(codec, answered)?);
+    if let Some(owner) = owner(answered).and_then(|owner| HeaderValue::from_str(owner).ok()) {
         answer.headers_mut().insert(OWNER, owner);
     }
     Ok(answer)
@@ -84,7 +80,7 @@ fn text(json: Result<Json, JsonError>) -> Result<Bytes, Status> {
 /// An error, as the protocol writes it; when it is worth another try is in a header too.
 pub(super) fn error(refused: &Status) -> Response<Body> {
     let json = serde_json::to_vec(&ErrorJson::from(refused)).unwrap_or_default();
-    let mut answer = with(http_status(refused.code()), "application/json", json.into());
+    let mut answer = whole(http_status(refused.code()), "application/json", json);
     let headers = answer.headers_mut();
     if let Some(delay) = refused.get_details_retry_info().and_then(|retry| retry.retry_delay) {
         headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)));
@@ -105,9 +101,7 @@ pub(super) fn unknown(name: &str) -> Response<Body> {
 /// The rpc takes other bodies.
 pub(super) fn other_type(types: &'static str) -> Response<Body> {
     let why = format!("this rpc takes a body of {types}\n");
-    let mut answer = with(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain; charset=utf-8", why.into());
-    answer.headers_mut().insert("accept-post", HeaderValue::from_static(types));
-    answer
+    refused_type(why, types)
 }
 
 /// The rpc is not called by that method.
@@ -116,7 +110,7 @@ pub(super) fn other_method(may_get: bool) -> Response<Body> {
         true => ("this rpc is called by POST, or by GET\n", "GET, POST"),
         false => ("this rpc is called by POST: GET is for what only reads, in one answer\n", "POST"),
     };
-    let mut answer = with(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", why.into());
+    let mut answer = sentence(StatusCode::METHOD_NOT_ALLOWED, why);
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     answer
 }
@@ -131,6 +125,11 @@ pub(super) fn streamed(codec: Codec, frames: impl Stream<Item = Bytes> + Send + 
     };
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
+}
+
+/// A stream that ends before its first answer.
+pub(super) fn ended(codec: Codec, refused: &Status) -> Response<Body> {
+    streamed(codec, stream::iter([end(Some(refused))]))
 }
 
 /// The frame of an answer.

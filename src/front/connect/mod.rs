@@ -129,7 +129,7 @@ impl Reader for Exchange<'_> {
         let why = "a stream of requests needs gRPC; over Connect send one request in each call";
         let refused = Status::unimplemented(why);
         let answer = match self.form {
-            Form::Stream(codec) => answers::streamed(codec, stream::iter([answers::end(Some(&refused))])),
+            Form::Stream(codec) => answers::ended(codec, &refused),
             Form::Unary(_) | Form::Get => answers::error(&refused),
         };
         self.refused(answer)
@@ -143,7 +143,7 @@ impl Reader for Exchange<'_> {
         let mut begun = match self.begin::<R>() {
             Ok(begun) => begun,
             Err(refused) => {
-                return self.refused(answers::streamed(codec, stream::iter([answers::end(Some(&refused))])));
+                return self.refused(answers::ended(codec, &refused));
             }
         };
         let (longest, body) = (self.front.longest::<R>(), self.request.into_body());
@@ -159,7 +159,7 @@ impl Reader for Exchange<'_> {
                 Ok(request) => request,
                 Err(refused) => {
                     begun.answered::<R>(refused.code()).await;
-                    return Ok(answers::streamed(codec, stream::iter([answers::end(Some(&refused))])));
+                    return Ok(answers::ended(codec, &refused));
                 }
             };
             begun.waits();

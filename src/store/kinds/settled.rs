@@ -41,27 +41,13 @@ struct SettledV3<'a> {
     booked: Vec<AmountV2<'a>>,
 }
 
-/// The fields of version 3, and that the execution had completed before this.
+/// Says also whether the execution had completed before this.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SettledV4<'a> {
-    how: SettlementV2,
     #[serde(borrow)]
-    scope: Cow<'a, str>,
-    #[serde(borrow)]
-    plane: Cow<'a, str>,
-    admitted_at: Millis,
-    #[serde(borrow)]
-    cost: Vec<AmountV2<'a>>,
-    #[serde(borrow)]
-    booked: Vec<AmountV2<'a>>,
+    settled: SettledV3<'a>,
     completed: bool,
-}
-
-impl<'a> From<SettledV3<'a>> for SettledV4<'a> {
-    fn from(SettledV3 { how, scope, plane, admitted_at, cost, booked }: SettledV3<'a>) -> Self {
-        Self { how, scope, plane, admitted_at, cost, booked, completed: false }
-    }
 }
 
 pub(super) fn version(row: &SettledRow) -> u8 {
@@ -79,7 +65,7 @@ pub(super) fn write<S: Serializer>(row: &SettledRow, out: S) -> Result<S::Ok, S:
         cost: charge.cost.iter().map(AmountV2::from).collect(),
         booked: charge.booked.iter().map(AmountV2::from).collect(),
     };
-    if charge.completed { SettledV4 { completed: true, ..stored.into() }.serialize(out) } else { stored.serialize(out) }
+    if charge.completed { SettledV4 { settled: stored, completed: true }.serialize(out) } else { stored.serialize(out) }
 }
 
 pub(super) fn read<'de, D: Deserializer<'de>>(
@@ -92,13 +78,16 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
         let SettledV2 { how } = SettledV2::deserialize(from)?;
         return Ok(SettledRow { id, at, how: how.into(), charge: None });
     }
-    let stored = if version == 3 { SettledV3::deserialize(from)?.into() } else { SettledV4::deserialize(from)? };
-    let charge = stored.charge(at).map_err(D::Error::custom)?;
-    Ok(SettledRow { id, at, how: Settlement::from(stored.how), charge: Some(Box::new(charge)) })
+    let SettledV4 { settled, completed } = match version {
+        3 => SettledV4 { settled: SettledV3::deserialize(from)?, completed: false },
+        _ => SettledV4::deserialize(from)?,
+    };
+    let charge = settled.charge(at, completed).map_err(D::Error::custom)?;
+    Ok(SettledRow { id, at, how: Settlement::from(settled.how), charge: Some(Box::new(charge)) })
 }
 
-impl SettledV4<'_> {
-    fn charge(&self, settled_at: Millis) -> Result<Charge, InputError> {
+impl SettledV3<'_> {
+    fn charge(&self, settled_at: Millis, completed: bool) -> Result<Charge, InputError> {
         let plane = if self.plane.is_empty() { Plane::unnamed() } else { Plane::parse("plane", &self.plane)? };
         Ok(Charge {
             scopes: Scopes::parse("scope", &self.scope)?,
@@ -107,7 +96,7 @@ impl SettledV4<'_> {
             cost: amounts(&self.cost)?,
             settled_at,
             booked: amounts(&self.booked)?,
-            completed: self.completed,
+            completed,
         })
     }
 }
