@@ -21,6 +21,7 @@ const FILES: &[&str] = &[
     "proto/tollgate/admin/v1/usage.proto",
     "proto/tollgate/admin/v1/what_if.proto",
     "proto/tollgate/admin/v1/snapshot.proto",
+    "proto/envoy/service/ratelimit/v3/rls.proto",
 ];
 /// Between nodes: not in the descriptors that callers are shown.
 const PEER: &str = "proto/tollgate/peer/v1/peer.proto";

@@ -59,7 +59,7 @@ use crate::{
     ports::{Clock, OrgStore, StoreEngine},
     service::{self, Reloads, Service},
     store::dump,
-    telemetry::Metrics,
+    telemetry::{Collector, Metrics, Spans},
 };
 
 /// How often the clock is read without a call.
@@ -123,9 +123,17 @@ fn rules(config: &Config, since: Millis, generation: u64) -> Rules {
         bounds: config.bounds.clone(),
         pool_stats: config.pool_stats,
         webhook_kinds: config.webhook.as_ref().map_or(EventKinds::NONE, |webhook| webhook.kinds),
+        gateways: Arc::new(config.gateways.clone()),
         since,
         generation,
     }
+}
+
+/// What records calls, where a collector is configured.
+fn spans(config: &Config, metrics: &Arc<Metrics>) -> Result<Spans, Failure> {
+    let Some(endpoint) = config.tracing.endpoint.clone() else { return Ok(Spans::default()) };
+    let collector = Collector { endpoint, one_in: config.tracing.one_in };
+    Spans::to(&collector, &config.node, metrics.clone()).map_err(Failure)
 }
 
 fn write_behind(config: &Config) -> WriteBehind {
@@ -169,6 +177,7 @@ pub async fn run(
         engine: engine.clone(),
         dump: Arc::new(dump::Text),
         balances,
+        spans: spans(&config, &metrics)?,
         metrics,
         reloads,
         table,
@@ -186,6 +195,7 @@ pub async fn run(
         disk::ask_for_room(&service, &config.data_dir).await;
     }
     health.set_serving(service.is_serving()).await;
+    service.metrics().begin_gateways(&config.gateways);
     let http_stop = CancellationToken::new();
     let grpc = grpc.serve(front.clone(), closing.clone());
     let webhook_key = outside.secrets.webhook();

@@ -6,6 +6,7 @@ mod billing;
 mod cluster;
 mod door;
 mod events;
+mod gateways;
 mod limits;
 mod log;
 mod pools;
@@ -13,13 +14,17 @@ mod process;
 mod readings;
 mod room;
 mod seldom;
+mod spans;
 mod turns;
 mod webhook;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::OnceLock, time::Duration};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{
+        EncodeLabelSet,
+        text::{encode, encode_registry},
+    },
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
@@ -38,10 +43,12 @@ pub use cluster::ClusterReadings;
 pub use log::init_logging;
 pub use readings::{Readings, ReloadReadings};
 pub use seldom::Seldom;
+pub use spans::{Collector, Span, Spans};
 
 use billing::BillingMetrics;
 use cluster::ClusterMetrics;
 use door::DoorMetrics;
+use gateways::GatewayMetrics;
 use limits::LimitMetrics;
 use pools::PoolMetrics;
 use process::ProcessMetrics;
@@ -69,7 +76,12 @@ struct SessionLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RpcLabels {
-    rpc: &'static str,
+    rpc_method: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpanLabels {
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,13 +103,18 @@ type Latencies = Family<RpcLabels, Histogram, fn() -> Histogram>;
 /// Every metric of one node. Not global, so that several nodes fit one process.
 pub struct Metrics {
     registry: Registry,
+    /// What the semantic conventions of OpenTelemetry have a name for.
+    conventions: Registry,
     decisions: Family<DecisionLabels, Counter>,
     /// The one of `decisions` that nearly every call hits, without a look-up.
     allowed: Counter,
     replays: Counter,
     fail_open: Family<FailOpenLabels, Counter>,
     emergency_denials: Counter,
-    latency: Latencies,
+    latencies: Latencies,
+    /// Those of the table, by the name that calls have.
+    latency: OnceLock<BTreeMap<&'static str, Histogram>>,
+    spans: Family<SpanLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
     billing: BillingMetrics,
     door: DoorMetrics,
@@ -107,6 +124,7 @@ pub struct Metrics {
     pools: PoolMetrics,
     turns: TurnMetrics,
     webhook: WebhookMetrics,
+    gateways: GatewayMetrics,
     cluster: ClusterMetrics,
     sessions: Family<SessionLabels, Counter>,
     reservations_forgotten: Counter,
@@ -147,12 +165,15 @@ impl Default for Metrics {
         let allowed = decisions.get_or_create_owned(&DecisionLabels { code: Code::Allowed.name(), gate: NO_GATE });
         let mut metrics = Self {
             registry: Registry::with_prefix("tollgate"),
+            conventions: Registry::default(),
             allowed,
             decisions,
             replays: Counter::default(),
             fail_open: Family::default(),
             emergency_denials: Counter::default(),
-            latency: Family::new_with_constructor(latency),
+            latencies: Family::new_with_constructor(latency),
+            latency: OnceLock::new(),
+            spans: Family::default(),
             errors: Family::default(),
             billing: BillingMetrics::default(),
             door: DoorMetrics::default(),
@@ -162,6 +183,7 @@ impl Default for Metrics {
             pools: PoolMetrics::default(),
             turns: TurnMetrics::default(),
             webhook: WebhookMetrics::default(),
+            gateways: GatewayMetrics::default(),
             cluster: ClusterMetrics::default(),
             sessions: Family::default(),
             reservations_forgotten: Counter::default(),
@@ -201,7 +223,9 @@ impl Metrics {
         r.register("replays", "Answers given again to a known request id", self.replays.clone());
         r.register("fail_open", "Gates let through unevaluated, by gate and cause", self.fail_open.clone());
         r.register("emergency_denials", "Denials by the emergency cap", self.emergency_denials.clone());
-        r.register("rpc_seconds", "Time to answer, by rpc", self.latency.clone());
+        r.register("spans", "Spans of recorded calls, by whether the collector has taken them", self.spans.clone());
+        let latencies = self.latencies.clone();
+        self.conventions.register("rpc_server_call_duration_seconds", "Time to answer, by rpc", latencies);
         r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
         r.register("sessions", "Sessions that started, ended, and expired unheard", self.sessions.clone());
         let (holds, ids) = (self.reservations_forgotten.clone(), self.request_ids_forgotten.clone());
@@ -249,12 +273,16 @@ impl Metrics {
         self.pools.register(r);
         self.turns.register(r);
         self.webhook.register(r);
+        self.gateways.register(r);
     }
 
     /// An increase is seen from the first time on that something happens, only where its series was there before.
     fn begin_at_zero(&self) {
         for (gate, cause) in Gate::ALL.iter().flat_map(|gate| Cause::ALL.iter().map(move |cause| (gate, cause))) {
             drop(self.fail_open.get_or_create(&FailOpenLabels { gate: gate.name(), cause: cause.name() }));
+        }
+        for outcome in ["sent", "lost"] {
+            self.spans(outcome, 0);
         }
         for outcome in ["started", "ended", "expired"] {
             self.sessions(0, outcome);
@@ -271,9 +299,11 @@ impl Metrics {
     }
 
     /// The rpcs that there are: what they take, and the load that they shed, is counted from zero.
-    pub fn begin_rpcs(&self, rpcs: impl Iterator<Item = &'static str>) {
-        for rpc in rpcs {
-            drop(self.latency.get_or_create(&RpcLabels { rpc }));
+    /// Each by the name that its calls have, and in full.
+    pub fn begin_rpcs(&self, rpcs: impl Iterator<Item = (&'static str, &'static str)> + Clone) {
+        let of = |(rpc, rpc_method)| (rpc, self.latencies.get_or_create_owned(&RpcLabels { rpc_method }));
+        drop(self.latency.set(rpcs.clone().map(of).collect()));
+        for (rpc, _) in rpcs {
             for reason in SHED {
                 drop(self.errors.get_or_create(&ErrorLabels { rpc, reason }));
             }
@@ -310,7 +340,14 @@ impl Metrics {
 
     /// Measures the time to an answer or to an error.
     pub fn answered(&self, rpc: &'static str, took: Duration) {
-        self.latency.get_or_create(&RpcLabels { rpc }).observe(took.as_secs_f64());
+        if let Some(latency) = self.latency.get().and_then(|latency| latency.get(rpc)) {
+            latency.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts spans by what became of them.
+    pub fn spans(&self, outcome: &'static str, count: u64) {
+        self.spans.get_or_create(&SpanLabels { outcome }).inc_by(count);
     }
 
     /// Counts a call, or an item, that was answered with an error; `reason` is that of the status table.
@@ -391,7 +428,9 @@ impl Metrics {
         self.config_refused.set(i64::from(now.reload.is_refused));
         self.oldest_group.set(i64::try_from(now.oldest_group_ms).unwrap_or(i64::MAX));
         let mut text = String::new();
-        match self.process.write(&mut text, now.started_at).and_then(|()| encode(&mut text, &self.registry)) {
+        let of_process = self.process.write(&mut text, now.started_at);
+        let of_conventions = of_process.and_then(|()| encode_registry(&mut text, &self.conventions));
+        match of_conventions.and_then(|()| encode(&mut text, &self.registry)) {
             Ok(()) => text,
             Err(error) => format!("# metrics could not be written: {error}\n"),
         }

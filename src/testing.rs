@@ -35,9 +35,10 @@ use crate::{
         window::Millis,
     },
     ports::{BillingProvider, Clock, DeliveryFault, Freshness, NotDelivered, Notice, Usage, Webhook},
+    rpc::table,
     service::{self, Service},
     store::{dump::Text, memory::MemoryStore},
-    telemetry::Metrics,
+    telemetry::{Metrics, Spans},
 };
 
 pub(crate) const T0: Millis = 495_000 * HOUR_MS;
@@ -272,6 +273,7 @@ pub(crate) fn rules(policies: Arc<Uniform>, bounds: Bounds, generation: u64) -> 
         bounds,
         pool_stats: Duration::from_secs(15),
         webhook_kinds: EventKinds::NONE,
+        gateways: Arc::default(),
         since: 0,
         generation,
     }
@@ -286,6 +288,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
     let policies = Arc::new(Uniform { policy: Arc::new(policy), poisoned: false.into() });
     let billing = Arc::new(Scripted::default());
     let metrics = Arc::new(Metrics::default());
+    metrics.begin_rpcs(table::ALL.iter().map(|rpc| (rpc.method, rpc.name)));
     let webhook = Arc::new(Receiving::default());
     let deps = actors::Deps {
         clock: clock.clone(),
@@ -317,6 +320,7 @@ pub(crate) async fn node_on(store: Arc<MemoryStore>, policy: OrgPolicy, write_be
         dump: Arc::new(Text),
         balances: balances.clone(),
         metrics: metrics.clone(),
+        spans: Spans::default(),
         reloads,
         node: "test".into(),
     }));

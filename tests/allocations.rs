@@ -22,7 +22,7 @@ use tollgate::{
     rpc::{self, Replied, table},
     service::{self, Service},
     store::{dump::Text, memory::MemoryStore},
-    telemetry::Metrics,
+    telemetry::{Metrics, Spans},
     wire::v1::{AcquireRequest, Amount},
 };
 
@@ -43,9 +43,22 @@ async fn node(policy: OrgPolicy) -> Service {
     let orgs = Orgs::start(deps).await.unwrap();
     let balances = Balances::start(provider, clock.clone(), BillingRules::default()).await.unwrap();
     let (reloads, _) = service::Reloads::new();
-    let (engine, node) = (store.clone(), "node".to_owned());
+    let (engine, node, spans) = (store.clone(), "node".to_owned(), Spans::default());
     let (table, others, dump) = (Table::alone(), None, Arc::new(Text));
-    Service::new(service::Deps { orgs, clock, store, engine, dump, balances, metrics, reloads, table, others, node })
+    Service::new(service::Deps {
+        orgs,
+        clock,
+        store,
+        engine,
+        dump,
+        balances,
+        metrics,
+        spans,
+        reloads,
+        table,
+        others,
+        node,
+    })
 }
 
 /// Allocations of one call, on average.

@@ -104,7 +104,7 @@ const MODULES: [(&str, &[&str]); 34] = [
 ];
 
 /// Dependencies that only some modules may name.
-const CRATES: [(&str, &[&str]); 31] = [
+const CRATES: [(&str, &[&str]); 36] = [
     ("ractor", &["actors"]),
     ("moka", &["actors", "auth"]),
     ("sled", &["store::kv"]),
@@ -135,6 +135,11 @@ const CRATES: [(&str, &[&str]); 31] = [
     ("clap", &["cli"]),
     ("ratatui", &["cli::top"]),
     ("prometheus_client", &["telemetry"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry_otlp", &["telemetry"]),
+    ("prost_types", &["rpc"]),
+    ("percent_encoding", &["front"]),
     ("toml", &["auth", "cli::context", "config"]),
 ];
 

@@ -110,6 +110,7 @@ pub(crate) fn deps(
             policies: Arc::new(Uniform(Arc::new(policy))),
             bounds: Bounds::default(),
             pool_stats: Duration::from_secs(15),
+            gateways: Default::default(),
             webhook_kinds: EventKinds::NONE,
             since: 0,
             generation: 0,

@@ -7,6 +7,7 @@ use crate::{
     bounds::Bounds,
     domain::{
         events::EventKinds,
+        gateways::Gateways,
         ids::{DecisionId, OrgId, Reason},
         lease::Now,
         org::Context,
@@ -38,6 +39,8 @@ pub struct Rules {
     pub pool_stats: Duration,
     /// Events of these kinds are delivered to the webhook; none where there is no webhook.
     pub webhook_kinds: EventKinds,
+    /// What the questions of proxies mean.
+    pub gateways: Arc<Gateways>,
     /// Service time from which on they hold.
     pub since: Millis,
     /// Grows with every reload; actors compare it to see whether their policy is current.

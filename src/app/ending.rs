@@ -1,8 +1,11 @@
 //! The end of a node: what it waits for, and in which order it lets go.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, cluster::Served, store, supervisor::Supervisor};
@@ -47,7 +50,7 @@ pub(super) async fn until_over(
 
 /// Closes the doors, those of callers first, and what is behind them.
 pub(super) async fn end(
-    service: &Service,
+    service: &Arc<Service>,
     doors: Doors,
     beside: Vec<JoinHandle<()>>,
     store: &dyn OrgStore,
@@ -64,6 +67,8 @@ pub(super) async fn end(
     if let Some(peer) = peer {
         peer.end().await;
     }
+    let recorded = service.clone();
+    drop(spawn_blocking(move || recorded.spans().end()).await);
     stopped
 }
 

@@ -130,6 +130,7 @@ impl Reloading {
         self.service.orgs().reload(rules(&running, self.service.orgs().now(), generation));
         auth::grant(self.callers.sources(), &running);
         self.outside.renew(&running);
+        self.service.metrics().begin_gateways(&running.gateways);
         if let Some(membership) = self.service.membership() {
             membership.configured(&cluster::digest(&running));
         }

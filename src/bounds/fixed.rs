@@ -69,6 +69,10 @@ pub const MICROS_PER_DOLLAR: u64 = 1_000_000;
 pub const METERS_PER_CALL: usize = 16;
 /// Scopes named by one call: each adds its limits to what one step judges.
 pub const SCOPES_PER_CALL: usize = 8;
+/// Sections `[envoy.DOMAIN]`, and as many `[forward_auth.NAME]`: metrics have a label for each.
+pub const GATEWAY_RULES: usize = 64;
+/// Descriptors of one question of Envoy's rate-limit filter.
+pub const DESCRIPTORS: usize = 100;
 /// Limits on one org or scope.
 pub const LIMITS_PER_SCOPE: usize = 32;
 

@@ -30,9 +30,11 @@
 //! | `[plans.NAME]` | `rate`, `exempt`, `included`, `overage`, `max_sessions`, `trial`, `then`, meters, `scopes` |
 //! | `[orgs."ID"]` | `plan` (`""` = none), those of a plan, `billing_anchor`, `trial_ends` |
 //! | `[orgs]` | `admit`: which orgs there may be; a table is the section of the org `admit` |
+//! | `[envoy.DOMAIN]`, `[forward_auth.NAME]` | what the questions of proxies mean: see `gateways` |
 //! | `[bounds]` | every field of [`Bounds`] |
 //! | `[node]` | `name`; the host's name by default |
 //! | `[log]` | `level`, `format` |
+//! | `[tracing]` | `endpoint`, `one_in`: where spans of calls are sent, and of which |
 //! | `[reload]` | `accept_lost_limits`: a reload may take away limits of an org that has usage |
 //!
 //! Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
@@ -43,6 +45,7 @@ mod balances;
 mod billing;
 mod cluster;
 mod env;
+mod gateways;
 mod hints;
 mod limits;
 mod mistake;
@@ -82,7 +85,7 @@ pub use self::{
     reload::Reload,
     said::{Change, shown_key},
     secret::Secret,
-    sections::{Cors, Durability, Listen, Log, LogFormat, LogLevel},
+    sections::{Cors, Durability, Listen, Log, LogFormat, LogLevel, Tracing},
     tls::TlsFiles,
     webhook::WebhookConfig,
 };
@@ -91,10 +94,10 @@ use self::{
     mistake::Findings,
     reader::Section,
     said::Said,
-    sections::{DIRECTORY_RULE, accept_lost_limits, bounds, cors, data_dir, durability, listen, log, node},
+    sections::{DIRECTORY_RULE, accept_lost_limits, bounds, cors, data_dir, durability, listen, log, node, tracing},
     tree::Table,
 };
-use crate::bounds::Bounds;
+use crate::{bounds::Bounds, domain::gateways::Gateways};
 
 /// Largest file that is read: room for 100 000 orgs, and an end to `/dev/zero`.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -125,6 +128,10 @@ pub struct Config {
     pub node: String,
     /// What is logged, and in which form.
     pub log: Log,
+    /// Where spans of calls are sent.
+    pub tracing: Tracing,
+    /// What the questions of proxies mean.
+    pub gateways: Gateways,
     /// Who keeps the balances, and how it is asked.
     pub billing: Billing,
     /// Who receives events; `None` = nobody.
@@ -269,6 +276,7 @@ impl Config {
         let budget = Budget { at: budget_at, ms: bounds.decision_budget_ms };
         let (billing, billing_policy) = billing(root.section("billing"), &budget);
         let (pools, pool_stats) = pools::pools(root.section("pools"));
+        let gateways = gateways::gateways(&mut root, auth.is_asked());
         Self {
             listen,
             cors,
@@ -278,6 +286,7 @@ impl Config {
             data_dir,
             durability,
             bounds,
+            gateways,
             billing,
             webhook: webhook::webhook(root.section("webhook")),
             policies: Policies::read(&mut root, &billing_policy, pools),
@@ -286,6 +295,7 @@ impl Config {
             is_blank: false,
             node: node(root.section("node")),
             log: log(root.section("log")),
+            tracing: tracing(root.section("tracing")),
             said,
             warnings: Vec::new(),
         }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::{
     Auth, AutumnConfig, Billing, BillingRules, CertificatesConfig, Change, Cluster, Config, Cors, Durability,
-    JwtConfig, Listen, Log, PeerFiles, Policies, ProviderKind, TlsFiles,
+    JwtConfig, Listen, Log, PeerFiles, Policies, ProviderKind, TlsFiles, Tracing,
     billing::POLICY_KEYS,
     policies::POLICY_SECTIONS,
     said::{Said, is_in},
@@ -73,6 +73,8 @@ impl Config {
             bounds,
             node,
             log,
+            tracing,
+            gateways,
             billing,
             webhook,
             policies,
@@ -92,6 +94,8 @@ impl Config {
             durability: reload_durability(self.durability, &durability, &mut waits),
             node: waits.at_start("node.name", self.node, &node),
             log: reload_log(self.log, &log, &mut waits),
+            tracing: reload_tracing(self.tracing, &tracing, &mut waits),
+            gateways,
             billing: reload_billing(self.billing, billing, &mut waits),
             webhook,
             policies: reload_policies(self.policies, policies, can_enforce, &changes, &mut waits),
@@ -127,6 +131,14 @@ fn reload_listen(old: Listen, new: &Listen, waits: &mut Waiting) -> Listen {
         grpc: waits.at_start("listen.grpc", old.grpc, grpc),
         http: waits.at_start("listen.http", old.http, http),
         peer: waits.at_start("listen.peer", old.peer, peer),
+    }
+}
+
+fn reload_tracing(old: Tracing, new: &Tracing, waits: &mut Waiting) -> Tracing {
+    let Tracing { endpoint, one_in } = new;
+    Tracing {
+        endpoint: waits.at_start("tracing.endpoint", old.endpoint, endpoint),
+        one_in: waits.at_start("tracing.one_in", old.one_in, one_in),
     }
 }
 

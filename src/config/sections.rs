@@ -12,7 +12,7 @@ use super::{
     mistake::Place,
     reader::{Parsed, Section},
     tree::{Entry, Value},
-    values::{address, choice, is_name, name, truth, whole_u32},
+    values::{address, choice, is_name, name, truth, whole, whole_u32},
 };
 use crate::bounds::{Bound, Bounds};
 
@@ -121,6 +121,44 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `[tracing]`: where spans of calls are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracing {
+    /// A collector of OpenTelemetry that takes OTLP over gRPC; `None` = nothing is recorded.
+    pub endpoint: Option<String>,
+    /// One of so many calls of which no caller has said anything; 0 = none.
+    pub one_in: u64,
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self { endpoint: None, one_in: 100 }
+    }
+}
+
+pub(super) fn tracing(mut section: Section<'_>) -> Tracing {
+    let default = Tracing::default();
+    Tracing {
+        endpoint: section.read("endpoint", collector),
+        one_in: section.read("one_in", |entry| whole(entry, 0, 1_000_000_000)).unwrap_or(default.one_in),
+    }
+}
+
+fn collector(entry: &Entry) -> Parsed<String> {
+    let is_one = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host().is_some()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    let url = entry.text().filter(|text| Url::parse(text).is_ok_and(|url| is_one(&url)));
+    url.map(|url| url.trim_end_matches('/').to_owned())
+        .ok_or_else(|| "the address of a collector that takes OTLP over gRPC, such as \"http://127.0.0.1:4317\"".into())
 }
 
 pub(super) fn listen(mut section: Section<'_>) -> Listen {

@@ -18,6 +18,7 @@ pub mod events;
 pub mod folded;
 pub mod forecast;
 pub mod gate;
+pub mod gateways;
 pub mod holds;
 mod id_time;
 pub mod ids;

@@ -72,6 +72,14 @@ impl OrgPatterns {
         self.0.iter().any(|pattern| pattern.covers(org))
     }
 
+    /// The org, where it is one alone.
+    pub fn only(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [OrgPattern::Only(org)] => Some(org),
+            _ => None,
+        }
+    }
+
     /// Whether they are all orgs, and the node with them.
     pub fn are_all(&self) -> bool {
         self.0.iter().any(|pattern| matches!(pattern, OrgPattern::Prefix(prefix) if prefix.is_empty()))

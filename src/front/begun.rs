@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::Stream;
-use hyper::{HeaderMap, Request, header};
+use hyper::{
+    HeaderMap, Request,
+    header::{self, HeaderValue},
+};
 use tonic::{Code, Status};
 
 use super::Front;
@@ -82,8 +85,18 @@ impl Front {
         request: &Request<B>,
         callers: Option<Duration>,
     ) -> Result<Begun, ServiceError> {
-        let (headers, extensions) = (request.headers(), request.extensions());
         let caller = self.authenticated(R::RPC.method, request)?;
+        self.begin_as::<R, B>(caller, request, callers)
+    }
+
+    /// The same of a caller that is known.
+    pub(super) fn begin_as<R: Method, B>(
+        &self,
+        caller: Arc<Principal>,
+        request: &Request<B>,
+        callers: Option<Duration>,
+    ) -> Result<Begun, ServiceError> {
+        let (headers, extensions) = (request.headers(), request.extensions());
         rpc::permit_rpc::<R>(&self.service, &caller)?;
         let reached = extensions.get::<Reached>().cloned();
         let connection = reached.as_ref().map(|reached| reached.worked_on().clone());
@@ -98,8 +111,18 @@ impl Front {
         rpc: &'static str,
         request: &Request<B>,
     ) -> Result<Arc<Principal>, ServiceError> {
-        let header = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
-        let presented = Presented::of(header, request.extensions().get::<Peer>());
+        let header = request.headers().get(header::AUTHORIZATION);
+        self.known(rpc, header, request.extensions().get::<Peer>())
+    }
+
+    /// The same of what is shown: a header, and what the connection has.
+    pub(super) fn known(
+        &self,
+        rpc: &'static str,
+        authorization: Option<&HeaderValue>,
+        peer: Option<&Peer>,
+    ) -> Result<Arc<Principal>, ServiceError> {
+        let presented = Presented::of(authorization.map(HeaderValue::as_bytes), peer);
         self.authenticator.principal(&presented).map_err(|refused| {
             self.service.metrics().failed(rpc, refused.reason());
             ServiceError::Unauthenticated(refused)

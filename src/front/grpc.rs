@@ -21,6 +21,7 @@ use tonic::{
 use super::{Answering, DISCARDED_BYTES, Front, begun::Begun, behind_body, codec::Codec};
 use crate::{
     auth::Principal,
+    domain::trace::Traceparent,
     error::ServiceError,
     net::{Arriving, Reached},
     rpc::{
@@ -116,7 +117,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             Err(error) => return self.refused(&error),
         };
         let (mut grpc, request) = (self.grpc::<R>(), self.request(false));
-        let opening = Opening::<R>(begun.service, begun.caller, PhantomData);
+        let opening = Opening::<R>(begun.service, (begun.caller, begun.trace), PhantomData);
         Box::pin(async move { Ok(grpc.streaming(opening, request).await) })
     }
 
@@ -198,7 +199,7 @@ where
 }
 
 /// A stream that is about to begin; it ends with the age of its connection.
-struct Opening<R>(Arc<Service>, Arc<Principal>, PhantomData<fn() -> R>);
+struct Opening<R>(Arc<Service>, (Arc<Principal>, Option<Traceparent>), PhantomData<fn() -> R>);
 
 impl<R: Streamed> StreamingService<Taken<R::Request>> for Opening<R> {
     type Response = Replied<R::Response>;

@@ -6,6 +6,7 @@
 //! application/grpc-web, …-text         gRPC-Web: tonic-web makes gRPC of it, for the same reader (`web`)
 //! application/json, …/proto, GET       Connect, one request and one answer (`connect`)
 //! application/connect+json, …+proto    Connect, one request and a stream of answers (`connect`)
+//! /v1/forward-auth                     the question of a proxy that holds a request back (`forward_auth`)
 //! ```
 //!
 //! Each is a reader of the one table of rpcs, and has no code of its own for any rpc. Who calls, whether it may, the deadline and
@@ -14,6 +15,7 @@
 mod begun;
 mod codec;
 mod connect;
+mod forward_auth;
 mod grpc;
 pub mod server;
 mod web;
@@ -104,8 +106,13 @@ impl Pages {
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl Front {
-    /// Whether a path is that of an rpc, known or not: `/PACKAGE.SERVICE/METHOD`.
+    /// Whether a path is that of an rpc, known or not, or that of forward authentication.
     pub fn takes(path: &str) -> bool {
+        path == forward_auth::PATH || Self::is_rpc(path)
+    }
+
+    /// `/PACKAGE.SERVICE/METHOD`.
+    fn is_rpc(path: &str) -> bool {
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
         service.is_some_and(|(service, method)| service.contains('.') && !method.contains('/'))
     }
@@ -142,6 +149,10 @@ impl Tower<Request<Arriving>> for Front {
     }
 
     fn call(&mut self, request: Request<Arriving>) -> Answering {
+        // A proxy sends on what the client's browser says of its page: that is none of ours.
+        if request.uri().path() == forward_auth::PATH {
+            return forward_auth::answer(self, request);
+        }
         // Only a browser says for which page it asks.
         let Some(origin) = request.headers().get(header::ORIGIN) else { return self.answer(request) };
         match &self.pages {
@@ -183,7 +194,7 @@ impl Protocol {
             },
             // It has words of its own for what is no rpc.
             Some(Self::Grpc) => Self::Grpc,
-            _ if !Front::takes(request.uri().path()) => Self::None {
+            _ if !Front::is_rpc(request.uri().path()) => Self::None {
                 status: StatusCode::NOT_FOUND,
                 why: "no rpc has this path: it is /PACKAGE.SERVICE/METHOD, such as /tollgate.v1.GateService/Acquire; \
                       metrics and health are on the HTTP port\n",
@@ -268,6 +279,7 @@ mod tests {
         for path in ["/tollgate.v1.GateService/Acquire", "/grpc.health.v1.Health/Check", "/a.b/"] {
             assert!(Front::takes(path), "{path}");
         }
+        assert!(Front::takes("/v1/forward-auth"));
         for path in ["/", "/metrics", "/webhooks/autumn", "/openapi.json", "/a.b", "/a.b/c/d", ""] {
             assert!(!Front::takes(path), "{path}");
         }

@@ -64,7 +64,7 @@ pub fn front(
     let reflection_v1 = reflect().build_v1().map_err(|error| error.to_string())?;
     let reflection_alpha = reflect().build_v1alpha().map_err(|error| error.to_string())?;
     let others = Routes::new(health).add_service(reflection_v1).add_service(reflection_alpha).prepare();
-    service.metrics().begin_rpcs(table::ALL.iter().map(|rpc| rpc.method));
+    service.metrics().begin_rpcs(table::ALL.iter().map(|rpc| (rpc.method, rpc.name)));
     let max_message = bounds.message_bytes as usize;
     Ok((Health(reporter), Front { service, authenticator, max_message, others, pages: pages(origins) }))
 }

@@ -14,6 +14,7 @@ mod batch;
 mod budget;
 mod cluster;
 mod control;
+mod envoy;
 mod events;
 mod explain;
 mod gate;

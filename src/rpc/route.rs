@@ -22,7 +22,7 @@ use crate::{
     domain::{ids::OrgId, members::Node},
     error::{Relayed, ServiceError},
     peer::{Answered, Forward, NotForwarded},
-    service::{Call, Service},
+    service::{Call, Service, Span},
     wire::requests,
 };
 
@@ -101,6 +101,8 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
             Owner::There(..) if call.is_forwarded => return Err(ServiceError::Moved),
             Owner::There(node, epoch) => {
                 let Some(peers) = service.peers() else { return Err(ServiceError::Bug) };
+                let span = call.span.as_ref().map(|span| span.question("forward"));
+                let trace = span.as_ref().map(Span::traceparent).or(call.trace);
                 let forward = Forward {
                     rpc: forwarded.rpc.name,
                     request: forwarded.request.clone(),
@@ -108,11 +110,15 @@ pub(super) async fn to_owner<T, Here: Future<Output = Answer<T>>>(
                     epoch: Some(epoch),
                     caller: call.caller.clone(),
                     said: call.said.clone(),
-                    traceparent: call.trace.map(|trace| trace.to_string()),
+                    traceparent: trace.map(|trace| trace.to_string()),
                 };
                 let began = Instant::now();
                 let forwarded_to = peers.forward(&(&*node).into(), forward).await;
                 service.metrics().forwarded(outcome(&forwarded_to), began.elapsed());
+                if let Some(span) = span {
+                    span.says("tollgate.owner", node.id.name.to_string());
+                    span.says("tollgate.outcome", outcome(&forwarded_to));
+                }
                 match forwarded_to {
                     Ok(answered) => {
                         return match answered.response {

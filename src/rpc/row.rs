@@ -46,7 +46,7 @@ pub enum Kind {
 /// Which field of a request names its org.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrgField {
-    /// None: what the node says of itself, or the orgs that the caller may reach.
+    /// None: what the node says of itself, or the orgs that the caller may reach; of a gateway's question its handler finds them.
     None,
     /// None: the call changes the node, and so every org.
     Node,

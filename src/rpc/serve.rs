@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     Answer, Replied, Taken,
     route::{self, Forwarded},
-    table::{Method, Orgs, Streamed, Unary, Watched},
+    table::{Method, Orgs, Rpc, Streamed, Unary, Watched},
 };
 use crate::{
     auth::Principal,
@@ -92,8 +92,9 @@ async fn carry_out<R: Unary>(
     mut call: Call,
     request: Taken<R::Request>,
 ) -> Answer<Replied<R::Response>> {
+    record(service, R::RPC, &mut call);
     let Taken { message: mut request, bytes } = request;
-    permit::<R>(&call, &mut request).inspect_err(|error| failed(service, call.rpc, error))?;
+    permit::<R>(&call, &mut request).inspect_err(|error| call_failed(service, &call, error))?;
     let mut answered = handle::<R>(service, &call, &mut request, bytes).await;
     if let Err(ServiceError::LeadsTo(org)) = &answered {
         if call.is_forwarded {
@@ -104,7 +105,17 @@ async fn carry_out<R: Unary>(
         answered = Box::pin(handle::<R>(service, &call, &mut request, None)).await;
     }
     service.metrics().answered(call.rpc, call.deadline.elapsed());
-    answered.inspect_err(|error| failed(service, call.rpc, error))
+    answered.inspect_err(|error| call_failed(service, &call, error))
+}
+
+/// Records the call, if it is one of those that are. Its trace is then that of the record.
+fn record(service: &Service, rpc: &Rpc, call: &mut Call) {
+    if let Some(span) = service.spans().begin(rpc.name, call.trace) {
+        span.says("rpc.method", rpc.name);
+        span.says("tollgate.caller", call.caller.name().to_owned());
+        call.trace = Some(span.traceparent());
+        call.span = Some(span);
+    }
 }
 
 /// What the caller may reach is asked of what it has named, also where that is another name of the org.
@@ -197,7 +208,7 @@ pub(super) fn response<R: Method>(bytes: Bytes) -> Answer<R::Response> {
 /// the requests before it, and so does the end of the caller's credential.
 pub fn serve_stream<R: Streamed, E: From<ServiceError> + Send + 'static>(
     service: Arc<Service>,
-    caller: Arc<Principal>,
+    (caller, trace): (Arc<Principal>, Option<Traceparent>),
     requests: impl Stream<Item = Result<R::Request, E>> + Send + 'static,
     over: impl Future<Output = ()> + Send + 'static,
 ) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
@@ -209,7 +220,7 @@ pub fn serve_stream<R: Streamed, E: From<ServiceError> + Send + 'static>(
         room.clone().acquire_many_owned(places).map(|held| (chunk, held.ok()))
     });
     chunks.take_until(over).flat_map_unordered(CHUNKS_AT_ONCE, move |(chunk, held)| {
-        Box::pin(serve_chunk::<R, E>(service.clone(), caller.clone(), chunk, held))
+        Box::pin(serve_chunk::<R, E>(service.clone(), (caller.clone(), trace), chunk, held))
     })
 }
 
@@ -295,13 +306,14 @@ fn until_fault<T, E>(requests: impl Stream<Item = Result<T, E>>) -> impl Stream<
 
 fn serve_chunk<R: Streamed, E: From<ServiceError> + Send + 'static>(
     service: Arc<Service>,
-    caller: Arc<Principal>,
+    (caller, trace): (Arc<Principal>, Option<Traceparent>),
     chunk: Vec<Result<R::Request, E>>,
     held: Option<OwnedSemaphorePermit>,
 ) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
     // A stream outlives what it began with.
     let ended = caller.is_valid_by(service.clock()).err().map(ServiceError::Unauthenticated);
-    let call = service.call(R::RPC.method, caller, None);
+    let mut call = Call { trace, ..service.call(R::RPC.method, caller, None) };
+    record(&service, R::RPC, &mut call);
     let (mut requests, mut broken) = (Vec::with_capacity(chunk.len()), None);
     if let Some(ended) = &ended {
         failed(&service, call.rpc, ended);
@@ -329,6 +341,14 @@ fn serve_chunk<R: Streamed, E: From<ServiceError> + Send + 'static>(
 pub(super) fn item_error(service: &Service, call: &Call, error: &ServiceError) -> ItemError {
     failed(service, call.rpc, error);
     status::to_item(error)
+}
+
+fn call_failed(service: &Service, call: &Call, error: &ServiceError) {
+    failed(service, call.rpc, error);
+    if let Some(span) = &call.span {
+        span.says("error.type", status::to_item(error).reason);
+        span.fails(error.to_string());
+    }
 }
 
 fn failed(service: &Service, rpc: &'static str, error: &ServiceError) {

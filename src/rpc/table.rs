@@ -9,7 +9,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::Stream;
 
 use super::{
-    Answer, admin, budget, cluster, control, events, explain, gate, method::orgs_in, names, orgs, permit, pool,
+    Answer, admin, budget, cluster, control, envoy, events, explain, gate, method::orgs_in, names, orgs, permit, pool,
     session, snapshot, usage, watch, what_if,
 };
 pub use super::{
@@ -21,7 +21,7 @@ use crate::{
     domain::ids::OrgId,
     error::ServiceError,
     service::{Call, Service},
-    wire::{admin::v1 as admin_v1, v1},
+    wire::{admin::v1 as admin_v1, envoy::service::ratelimit::v3 as rls, v1},
 };
 
 /// Turns the rows into one type each, [`ALL`], and [`read`].
@@ -317,6 +317,10 @@ rpcs! {
             org: [one org], Operates;
         unary ResetWindow(admin_v1::ResetWindowRequest) -> admin_v1::ResetWindowResponse = control::reset_window,
             org: [one org], Operates;
+    }
+    "envoy.service.ratelimit.v3.RateLimitService" {
+        unary ShouldRateLimit(rls::RateLimitRequest) -> rls::RateLimitResponse = envoy::should_rate_limit,
+            org: [none], Executes;
     }
 }
 

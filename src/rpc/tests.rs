@@ -322,7 +322,7 @@ async fn every_unary_rpc_is_served_by_name_measured_and_its_errors_counted() {
             .contains(&rpc.method);
         assert_eq!(answered.is_ok(), may_be_empty, "{}: {answered:?}", rpc.name);
         let metrics = node.metrics.render(node.service.readings());
-        let measured = format!("tollgate_rpc_seconds_count{{rpc=\"{}\"}} 1", rpc.method);
+        let measured = format!("rpc_server_call_duration_seconds_count{{rpc_method=\"{}\"}} 1", rpc.name);
         assert!(metrics.contains(&measured), "{measured} is not in {metrics}");
         // The node is alone.
         let reason = if rpc.method == "DrainNode" { "NODE_UNKNOWN" } else { "INVALID_FIELD" };
@@ -404,8 +404,12 @@ async fn a_stream_answers_what_came_before_its_fault_and_counts_the_errors_of_it
         Ok(v1::AcquireStreamRequest { tag, acquire })
     };
     let requests = stream::iter([item(1, "acme"), item(2, ""), item(3, "other"), Err(Fault::Reset)]);
-    let answers =
-        serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), requests, std::future::pending());
+    let answers = serve_stream::<table::AcquireStream, _>(
+        node.service.clone(),
+        (anybody(), None),
+        requests,
+        std::future::pending(),
+    );
     let answers: Vec<_> = answers.collect().await;
     let (answered, faults): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!(faults, [Err(Fault::Reset)]);
@@ -418,7 +422,7 @@ async fn a_stream_answers_what_came_before_its_fault_and_counts_the_errors_of_it
     assert!(matches!(third, Outcome::Decision(decision) if decision.allowed));
     let metrics = node.metrics.render(node.service.readings());
     for line in [
-        "tollgate_rpc_seconds_count{rpc=\"AcquireStream\"} 1",
+        "rpc_server_call_duration_seconds_count{rpc_method=\"tollgate.v1.GateService/AcquireStream\"} 1",
         "tollgate_rpc_errors_total{rpc=\"AcquireStream\",reason=\"INVALID_FIELD\"} 1",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
@@ -439,7 +443,7 @@ async fn a_stream_is_read_no_further_than_its_answers_allow() {
         Ok::<_, Fault>(v1::AcquireStreamRequest { tag, acquire: Some(acquire) })
     });
     let over = std::future::pending();
-    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), requests, over);
+    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), (anybody(), None), requests, over);
     let answers = tokio::spawn(answers.count());
     // 1024 in flight, and the requests that wait for their place.
     until(|| node.store.pending() > 0 && read.load(Ordering::Relaxed) >= 1_024).await;
@@ -453,7 +457,7 @@ async fn a_stream_ends_with_its_connection_and_with_the_node() {
     let node = node(rate_of(10)).await;
     let silent = || stream::pending::<Result<v1::AcquireStreamRequest, Fault>>();
     let open = |over: bool| {
-        serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), silent(), async move {
+        serve_stream::<table::AcquireStream, _>(node.service.clone(), (anybody(), None), silent(), async move {
             if !over {
                 std::future::pending::<()>().await;
             }
@@ -469,7 +473,7 @@ async fn a_stream_ends_with_its_first_fault_however_many_follow() {
     let node = node(rate_of(10)).await;
     let endless = stream::iter(std::iter::repeat_with(|| Err(Fault::Reset)));
     let over = std::future::pending();
-    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), endless, over);
+    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), (anybody(), None), endless, over);
     assert_eq!(answers.collect::<Vec<_>>().await, [Err(Fault::Reset)]);
 }
 
@@ -540,7 +544,12 @@ async fn a_stream_ends_with_the_credential_of_its_caller() {
     };
     let open = |requests: Vec<Result<v1::AcquireStreamRequest, Fault>>| {
         let over = std::future::pending();
-        serve_stream::<table::AcquireStream, _>(node.service.clone(), plane.clone(), stream::iter(requests), over)
+        serve_stream::<table::AcquireStream, _>(
+            node.service.clone(),
+            (plane.clone(), None),
+            stream::iter(requests),
+            over,
+        )
     };
     use v1::acquire_stream_response::Result as Outcome;
     let answers: Vec<_> = open(vec![item("acme")]).collect().await;

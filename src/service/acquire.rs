@@ -20,6 +20,7 @@ use crate::{
         promise::Promise,
     },
     error::ServiceError,
+    telemetry::Span,
 };
 
 use super::{Call, Service};
@@ -75,6 +76,7 @@ impl Service {
         if let Some(of) = call.trace {
             asks.iter_mut().for_each(|ask| Arc::make_mut(ask).trace = Some(of.trace));
         }
+        let recorded = call.part("decide", org);
         self.attach_remembered(org, asks);
         let mut replies = self.ask_actor(org, asks, call).await;
         // The balance and the exemption: each is asked for at most once.
@@ -83,7 +85,7 @@ impl Service {
             if open.is_empty() {
                 break;
             }
-            Box::pin(self.answer_needs(org, asks, &replies, call)).await;
+            Box::pin(self.answer_needs(org, asks, &replies, call, recorded.as_ref())).await;
             let again: Asks = open.iter().map(|at| asks[*at].clone()).collect();
             for (at, reply) in open.into_iter().zip(self.ask_actor(org, &again, call).await) {
                 replies[at] = reply;
@@ -92,6 +94,9 @@ impl Service {
         let mut decided = OfEach::with_capacity(asks.len());
         for (ask, reply) in asks.iter().zip(replies) {
             decided.push(self.conclude(org, ask, reply, call).await);
+        }
+        if let Some(span) = recorded {
+            decided.iter().flatten().for_each(|decision| span.decided(org, decision));
         }
         decided
     }
@@ -105,7 +110,15 @@ impl Service {
         }
     }
 
-    async fn answer_needs(&self, org: &OrgId, asks: &mut [Arc<Acquire>], replies: &[Answered], call: &Call) {
+    async fn answer_needs(
+        &self,
+        org: &OrgId,
+        asks: &mut [Arc<Acquire>],
+        replies: &[Answered],
+        call: &Call,
+        recorded: Option<&Span>,
+    ) {
+        let _question = recorded.map(|span| span.question("ask the billing provider"));
         let needs = |wanted| replies.iter().any(|reply| need(reply) == Some(wanted));
         let until = call.deadline.leaving(self.orgs.rules().bounds.rate_budget_ms);
         let balance = if needs(Need::Balance) {
@@ -248,12 +261,13 @@ fn can_fail_open(ask: &Acquire) -> bool {
 /// so a denial is for `debug` alone.
 fn log(org: &OrgId, ask: &Acquire, decision: &Decision) {
     let (scope, plane) = (ask.scopes.shown(), ask.plane.as_str());
+    let trace_id = ask.trace.map(tracing::field::display);
     for open in decision.let_through() {
         let (gate, cause) = (open.gate.name(), open.cause.name());
-        tracing::warn!(%org, %scope, plane, gate, cause, "allowed without an evaluated gate");
+        tracing::warn!(%org, %scope, plane, gate, cause, trace_id, "allowed without an evaluated gate");
     }
     if let Some(gate) = decision.gate() {
         let (gate, code, allowed) = (gate.name(), decision.code().name(), decision.allowed);
-        tracing::debug!(%org, %scope, plane, gate, code, allowed, "denied");
+        tracing::debug!(%org, %scope, plane, gate, code, allowed, trace_id, "denied");
     }
 }

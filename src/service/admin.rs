@@ -136,7 +136,10 @@ impl Service {
         let judged = policy.balance.judge(verdict);
         let (caller, command, reason) = (call.caller.name(), "RefreshBalance", reason.given());
         let (allowed, decided_by) = (judged.allowed, judged.decided_by);
-        tracing::info!(target: "tollgate::audit", %org, caller, command, allowed, decided_by, reason, "operator");
+        let trace_id = call.shown_trace();
+        tracing::info!(
+            target: "tollgate::audit", %org, caller, command, allowed, decided_by, reason, trace_id, "operator"
+        );
         Ok(judged)
     }
 
@@ -164,6 +167,7 @@ impl Service {
         reason: &Reason,
         call: &Call,
     ) -> Result<C::Answer, ServiceError> {
+        let _recorded = call.part("org", org);
         let terms = call.until(call.deadline.at);
         self.orgs.ask(org, command, Terms { reason: Some(reason), ..terms }).await
     }
@@ -183,7 +187,10 @@ impl Service {
                 purged.rows.iter().map(|(kind, count)| format!("{} {count}", self.kind_name(*kind))).collect();
             let (rows, kept, at) = (rows.join(", "), purged.billed_later, iso(purged.at));
             let (caller, reason) = (call.caller.name(), reason.given());
-            tracing::info!(target: "tollgate::audit", %org, caller, %request_id, rows, kept, at, reason, "deletion receipt");
+            let trace_id = call.shown_trace();
+            tracing::info!(
+                target: "tollgate::audit", %org, caller, %request_id, rows, kept, at, reason, trace_id, "deletion receipt"
+            );
         }
         Ok(purged)
     }

@@ -3,11 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+use tracing::field::{DisplayValue, display};
 
 use crate::{
     actors::Terms,
     auth::Principal,
-    domain::{ids::OrgId, trace::Traceparent},
+    domain::{
+        ids::OrgId,
+        trace::{TraceId, Traceparent},
+    },
+    telemetry::Span,
 };
 
 /// Left to the caller's side of a deadline: an answer that arrives too late is no answer.
@@ -73,6 +78,8 @@ pub struct Call {
     pub caller: Arc<Principal>,
     /// The trace that it is a part of; `None` = of none.
     pub trace: Option<Traceparent>,
+    /// What is recorded of it; `None` = nothing is.
+    pub span: Option<Span>,
     /// Another node has sent it here, and it goes no further.
     pub is_forwarded: bool,
     /// How the caller named the org, where that is another name of the one that the call is about now: the caller may
@@ -92,6 +99,7 @@ impl Call {
             deadline,
             caller,
             trace: None,
+            span: None,
             is_forwarded: false,
             said: None,
             dry_run: false,
@@ -109,6 +117,18 @@ impl Call {
     #[must_use]
     pub fn anew(&self) -> Self {
         Self { is_forwarded: false, said: None, ..self.clone() }
+    }
+
+    /// A part of what is recorded of it, about an org, until it is dropped.
+    pub(super) fn part(&self, name: &'static str, org: &OrgId) -> Option<Span> {
+        let part = self.span.as_ref()?.part(name);
+        part.says("tollgate.org", org.to_string());
+        Some(part)
+    }
+
+    /// Its trace, as a line of the log has it.
+    pub(super) fn shown_trace(&self) -> Option<DisplayValue<TraceId>> {
+        self.trace.map(|trace| display(trace.trace))
     }
 
     /// How an org is asked for this call, until then.

@@ -43,13 +43,14 @@ use crate::{
     error::ServiceError,
     peer::Peers,
     ports::{Clock, DumpText, OrgStore, StoreEngine},
-    telemetry::Metrics,
+    telemetry::{Metrics, Spans},
     turns::Turns,
 };
 
 use emergency::EmergencyCap;
 
 pub use crate::actors::ReceiverView;
+pub use crate::telemetry::Span;
 pub use acquire::{Ask, Asks, Group};
 pub use admin::NodeView;
 pub use call::{Call, Deadline};
@@ -77,6 +78,8 @@ pub struct Deps {
     pub balances: Balances,
     /// Counts what the service does.
     pub metrics: Arc<Metrics>,
+    /// Records calls.
+    pub spans: Spans,
     /// How calls ask for a reload of the configuration.
     pub reloads: Reloads,
     /// Which node owns which org.
@@ -107,6 +110,7 @@ pub struct Service {
     snapshots: Arc<snapshot::Snapshots>,
     balances: Balances,
     metrics: Arc<Metrics>,
+    spans: Spans,
     emergency: EmergencyCap,
     recent: recent::Recent,
     reloads: Reloads,
@@ -143,6 +147,7 @@ impl Service {
             snapshots: Arc::default(),
             balances: deps.balances,
             metrics: deps.metrics,
+            spans: deps.spans,
             emergency: EmergencyCap::default(),
             recent: recent::Recent::default(),
             reloads: deps.reloads,
@@ -170,6 +175,11 @@ impl Service {
         &self.metrics
     }
 
+    /// Records calls.
+    pub fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
     /// The running actors of orgs.
     pub fn orgs(&self) -> &Orgs {
         &self.orgs
@@ -192,6 +202,7 @@ impl Service {
 
     /// Hands a command to the org, and its answer back.
     pub async fn ask<C: commands::Ask>(&self, org: &OrgId, command: C, call: &Call) -> Result<C::Answer, ServiceError> {
+        let _recorded = call.part("org", org);
         self.orgs.ask(org, command, call.until(call.deadline.at)).await
     }
 

@@ -24,7 +24,8 @@ impl Service {
         let decision = self.acquire(ask, call).await?;
         if decision.session.is_some() && !decision.replayed {
             self.metrics.session_started();
-            tracing::info!(%org, decision = decision.id.map(tracing::field::display), "a session starts");
+            let (decision, trace_id) = (decision.id.map(tracing::field::display), call.shown_trace());
+            tracing::info!(%org, decision, trace_id, "a session starts");
         }
         Ok(decision)
     }
@@ -39,7 +40,8 @@ impl Service {
         let beat = self.ask(org, Box::new(beat), call).await?;
         let disputed = beat.outcome.disputed;
         if disputed > 0 && !beat.replayed {
-            tracing::warn!(%org, millis = disputed, "compute was reported that one heartbeat cannot book");
+            let trace_id = call.shown_trace();
+            tracing::warn!(%org, millis = disputed, trace_id, "compute was reported that one heartbeat cannot book");
         }
         Ok(beat)
     }

@@ -25,7 +25,7 @@ impl Service {
         let recorded = self.ask(org, record, call).await;
         if !is_guarded && !matches!(recorded, Err(ServiceError::LeadsTo(_))) {
             self.metrics.unguarded_record();
-            tracing::warn!(%org, "usage was recorded that no admission preceded");
+            tracing::warn!(%org, trace_id = call.shown_trace(), "usage was recorded that no admission preceded");
         }
         recorded
     }
@@ -47,7 +47,8 @@ impl Service {
         }
         if continuations >= u64::from(self.orgs.rules().bounds.continuation_alarm) && !done.replayed {
             self.metrics.unusual_continuations();
-            tracing::warn!(%org, continuations, "an execution was resumed unusually often");
+            let trace_id = call.shown_trace();
+            tracing::warn!(%org, continuations, trace_id, "an execution was resumed unusually often");
         }
         Ok(done)
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::testing::{node, rate_of};
+use crate::{
+    domain::gateways::{Gateways, Rule},
+    testing::{Node, node, rate_of},
+};
 
 /// The names that the code registers, with the kind of each: a counter is `true`.
 fn registered() -> BTreeSet<String> {
@@ -15,8 +18,9 @@ fn registered() -> BTreeSet<String> {
         for call in text.split(".register(").skip(1) {
             let call = call.trim_start();
             if let Some((name, _)) = call.strip_prefix('"').and_then(|call| call.split_once('"')) {
+                let is_convention = name.starts_with("rpc_server_");
                 let before = if name == "build" { "tollgate" } else { before };
-                names.insert(format!("{before}_{name}"));
+                names.insert(if is_convention { name.to_owned() } else { format!("{before}_{name}") });
             }
         }
     }
@@ -29,10 +33,23 @@ fn exposed(text: &str) -> BTreeSet<String> {
     families.filter_map(|family| family.split(' ').next()).map(str::to_owned).collect()
 }
 
+/// What begins with the first row of the configuration, or the first message, has begun.
+fn begin(node: &Node) {
+    let rule = Rule {
+        org: String::new(),
+        scopes: Default::default(),
+        request_id: None,
+        cost: Default::default(),
+        limit: None,
+        is_shadow: false,
+    };
+    node.metrics.begin_gateways(&Gateways { envoy: [("edge".to_owned(), rule)].into(), ..Gateways::default() });
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_family_has_series_from_the_start() {
     let node = node(rate_of(10)).await;
-    node.metrics.begin_rpcs(["Acquire"].into_iter());
+    begin(&node);
     let text = node.metrics.render(node.service.readings());
     let (known, there) = (registered(), exposed(&text));
     assert!(known.len() > 60, "{known:?}");
@@ -44,7 +61,7 @@ async fn every_family_has_series_from_the_start() {
 async fn every_family_is_documented_by_the_name_that_a_query_has() {
     let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md")).unwrap();
     let node = node(rate_of(10)).await;
-    node.metrics.begin_rpcs(["Acquire"].into_iter());
+    begin(&node);
     let text = node.metrics.render(node.service.readings());
     let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let queried = kinds.map(|(name, kind)| match kind {

@@ -57,6 +57,12 @@ pub fn descriptors() -> Result<&'static DescriptorPool, JsonError> {
     POOL.as_ref().map_err(Clone::clone)
 }
 
+/// Whether messages of this type have the field.
+pub fn has_field<M: Name>(field: &str) -> bool {
+    let found = descriptors().ok().and_then(|pool| pool.get_message_by_name(&M::full_name()));
+    found.is_some_and(|message| message.get_field_by_name(field).is_some())
+}
+
 /// A message that serialises as canonical JSON, its fields in the order of their numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Json(DynamicMessage);
@@ -67,6 +73,12 @@ impl Json {
         let mut dynamic = DynamicMessage::new(descriptor(descriptors()?, &M::full_name())?);
         dynamic.transcode_from(message).map_err(JsonError::because)?;
         Ok(Self(dynamic))
+    }
+
+    /// A number that the message has.
+    pub fn number(&self, field: &str) -> Option<i64> {
+        let value = self.0.get_field_by_name(field)?;
+        value.as_i32().map(i64::from).or_else(|| value.as_i64())
     }
 
     /// The same of one that is encoded.
@@ -238,7 +250,9 @@ mod tests {
     }
 
     fn messages() -> impl Iterator<Item = MessageDescriptor> {
-        descriptors().unwrap().all_messages().filter(|message| !message.is_map_entry())
+        let messages = descriptors().unwrap().all_messages().filter(|message| !message.is_map_entry());
+        // Those of protobuf itself have a JSON of their own.
+        messages.filter(|message| message.package_name() != "google.protobuf")
     }
 
     #[test]
@@ -361,6 +375,12 @@ mod tests {
             Kind::String => Some(json!("\u{1}é\"")),
             Kind::Bytes => Some(json!("//79/A==")),
             Kind::Enum(values) => values.values().last().map(|value| json!(value.name())),
+            Kind::Message(inner) if inner.package_name() == "google.protobuf" => match inner.name() {
+                "Duration" => Some(json!("-1.500s")),
+                "Struct" => Some(json!({"k": [null, true, 1.5, "v", {}]})),
+                "UInt64Value" => Some(json!("7")),
+                other => panic!("{other} is not used yet: give it a value here"),
+            },
             Kind::Message(inner) => (depth > 0).then(|| filled(inner, branch, depth - 1)),
             other => panic!("{other:?} is not used yet: give it a value here"),
         }

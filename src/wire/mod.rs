@@ -1,6 +1,7 @@
 //! Generated code of `proto/`, the conversions between it and the domain, and the one status table.
 
 pub mod answers;
+pub mod gateways;
 pub mod json;
 pub mod limit;
 pub mod openapi;
@@ -37,6 +38,42 @@ pub mod admin {
     /// Version 1 of it.
     pub mod v1 {
         tonic::include_proto!("tollgate.admin.v1");
+    }
+}
+
+/// What Envoy's rate-limit filter says, in packages as they are in its own API.
+#[allow(
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "generated: what the protos say of messages and fields is their documentation"
+)]
+pub mod envoy {
+    pub mod config {
+        pub mod core {
+            pub mod v3 {
+                tonic::include_proto!("envoy.config.core.v3");
+            }
+        }
+    }
+    pub mod extensions {
+        pub mod common {
+            pub mod ratelimit {
+                pub mod v3 {
+                    tonic::include_proto!("envoy.extensions.common.ratelimit.v3");
+                }
+            }
+        }
+    }
+    pub mod service {
+        pub mod ratelimit {
+            pub mod v3 {
+                tonic::include_proto!("envoy.service.ratelimit.v3");
+            }
+        }
     }
 }
 

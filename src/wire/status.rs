@@ -175,6 +175,19 @@ pub fn to_item(error: &ServiceError) -> ItemError {
     ItemError { grpc_code: code as i32, reason: reason.into(), message: error.to_string() }
 }
 
+/// The same with its details, where one of many is the error of a whole call.
+pub fn from_item(error: ItemError) -> Relayed {
+    let ItemError { grpc_code, reason, message } = error;
+    let details = ErrorDetails::with_error_info(&reason, DOMAIN, [] as [(String, String); 0]);
+    let details = Status::with_error_details(Code::from_i32(grpc_code), &message, details).details().to_vec();
+    Relayed { code: grpc_code, reason, message, details, leads_to: None }
+}
+
+/// Whether it is about what the call names: an org or a scope that there cannot be, or that its caller may not reach.
+pub fn is_of_names(error: &ItemError) -> bool {
+    matches!(Code::from_i32(error.grpc_code), Code::InvalidArgument | Code::PermissionDenied)
+}
+
 /// The same for another node, which hands it to its caller as it is.
 pub fn to_peer(error: &ServiceError) -> peer::Error {
     let (status, item) = (to_status(error), to_item(error));

@@ -72,8 +72,8 @@ class Service:
             response_deserializer=response.FromString,
         )
         if streams:
-            return lambda requests, timeout=CALL_WITHIN: call(
-                (request(**fields) for fields in requests), timeout=timeout, wait_for_ready=True
+            return lambda requests, timeout=CALL_WITHIN, metadata=None: call(
+                (request(**fields) for fields in requests), timeout=timeout, metadata=metadata, wait_for_ready=True
             )
         return lambda timeout=CALL_WITHIN, metadata=None, **fields: call(
             request(**fields), timeout=timeout, metadata=metadata, wait_for_ready=True

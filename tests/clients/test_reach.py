@@ -150,6 +150,20 @@ class Edges(ReachCase):
         self.assertEqual((denied.status, denied.json["allowed"], denied.json["code"]), (200, False, "DECISION_CODE_FROZEN"))
         self.assertEqual(denied.json["httpStatusHint"], 403)
 
+    def test_a_denial_has_its_real_status_where_that_is_asked_for(self):
+        self.plane(self.started).admin.Freeze(org="cold", reason="why", request_id="f")
+        for content_type in ("application/json", "application/proto"):
+            body = {"org": "cold"} if content_type.endswith("json") else b"\n\x04cold"
+            denied = self.http.post(ACQUIRE + "?status=real", body, content_type)
+            self.assertEqual((denied.status, denied.headers["content-type"]), (403, content_type))
+        self.assertEqual(self.http.post(ACQUIRE + "?status=real", {"org": "warm"}).status, 200)
+        for query in ("status=real", "status=odd"):
+            refused = self.http.post(f"{STATUS}?{query}", {"org": "cold"})
+            self.assertEqual((refused.status, refused.reason), (400, "INVALID_FIELD"))
+            self.assertIn('status "', refused.message)
+        self.assertEqual(self.http.post(f"{ACQUIRE}?status=odd", {"org": "uncounted"}).status, 400)
+        self.assertEqual(self.http.post(STATUS, {"org": "uncounted"}).json["limits"][0]["used"], "0")
+
     def test_errors_have_a_code_a_status_and_details(self):
         for body, told in [({"org": ""}, "org"), ({"org": "acme", "mode": "MODE_NEVER"}, "MODE_NEVER"),
                            ({"orgg": "acme"}, "orgg"), (b'{"org":', "line 1"), (b"\xff", "JSON"), ([], "JSON")]:

@@ -4,6 +4,7 @@ mod admission;
 mod auth;
 mod billing;
 mod cluster;
+mod gateways;
 mod meaning;
 mod mistakes;
 mod overrun;

@@ -56,7 +56,11 @@ fn known(section: &str) -> Vec<String> {
 
 /// For each key that is no bound, another value than that of [`base`]. Plans, orgs and features are named by
 /// operators: one key stands for all of each.
-const OTHER: [(&str, &str); 77] = [
+const OTHER: [(&str, &str); 81] = [
+    ("tracing.endpoint", "\"http://127.0.0.1:4317\""),
+    ("tracing.one_in", "7"),
+    ("envoy.edge", "{ org = \"org\" }"),
+    ("forward_auth.default", "{ org = { header = \"x-org\" } }"),
     ("webhook.url", "\"https://b.example/hook\""),
     ("webhook.kinds", "[\"exhausted\"]"),
     ("webhook.timeout", "\"1s\""),

@@ -20,10 +20,14 @@ use tonic_types::StatusExt;
 use super::{
     super::{OWNER, owner, refused_type, sentence, whole},
     Codec,
+    requests::HINT,
 };
 use crate::{
     rpc::Replied,
-    wire::json::{ErrorJson, Json, JsonError},
+    wire::{
+        gateways::seconds,
+        json::{ErrorJson, Json, JsonError},
+    },
 };
 
 /// Types of a body with one request.
@@ -55,6 +59,24 @@ pub(super) fn one<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Res
     Ok(answer)
 }
 
+/// The decision with the status that it hints at, and with the time after which it is worth another try.
+pub(super) fn real<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Response<Body>, Status> {
+    let json = match answered {
+        Replied::Own(message) => Json::of(message),
+        Replied::Relayed { bytes, .. } => Json::of_encoded::<T>(bytes),
+    };
+    let json = json.map_err(|error| Status::internal(error.to_string()))?;
+    let number = |field| json.number(field).unwrap_or_default();
+    let mut answer = one(codec, answered)?;
+    let hint = u16::try_from(number(HINT)).ok().and_then(|hint| StatusCode::from_u16(hint).ok());
+    *answer.status_mut() = hint.unwrap_or(StatusCode::OK);
+    let retry_after = seconds(number("retry_after_ms"));
+    if retry_after > 0 {
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
+    }
+    Ok(answer)
+}
+
 /// What is kept of an answer on the way: nothing, it is about now.
 pub(super) fn lasting(mut answer: Response<Body>, is_get: bool) -> Response<Body> {
     if is_get {
@@ -82,13 +104,19 @@ pub(super) fn error(refused: &Status) -> Response<Body> {
     let json = serde_json::to_vec(&ErrorJson::from(refused)).unwrap_or_default();
     let mut answer = whole(http_status(refused.code()), "application/json", json);
     let headers = answer.headers_mut();
-    if let Some(delay) = refused.get_details_retry_info().and_then(|retry| retry.retry_delay) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)));
+    if let Some(seconds) = retry_after(refused) {
+        headers.insert(RETRY_AFTER, seconds);
     }
     if refused.code() == Code::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     answer
+}
+
+/// Whole seconds after which another try is worth it.
+pub(in crate::front) fn retry_after(refused: &Status) -> Option<HeaderValue> {
+    let delay = refused.get_details_retry_info()?.retry_delay?;
+    Some(HeaderValue::from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)))
 }
 
 /// No rpc has this name.
@@ -152,7 +180,7 @@ fn frame(flags: u8, bytes: &[u8]) -> Bytes {
 }
 
 /// The table of the protocol.
-fn http_status(code: Code) -> StatusCode {
+pub(in crate::front) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         // Of a client that has closed its request; no name in the standard.

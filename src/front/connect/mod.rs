@@ -7,6 +7,8 @@
 mod answers;
 mod requests;
 
+pub(super) use answers::{http_status, retry_after};
+
 use std::{future::ready, time::Duration};
 
 use futures_util::{StreamExt, stream};
@@ -98,6 +100,14 @@ impl Reader for Exchange<'_> {
         };
         let (keeps, longest) = (!self.front.service.table().is_alone(), self.front.longest::<R>());
         let (form, is_get, request) = (self.form, self.form == Form::Get, self.request);
+        let is_real = match form {
+            Form::Unary(_) => requests::wants_real_status::<R::Response>(request.uri().query().unwrap_or_default()),
+            Form::Get | Form::Stream(_) => Ok(false),
+        };
+        let is_real = match is_real {
+            Ok(is_real) => is_real,
+            Err(refused) => return behind_body(request.into_body(), answers::error(&refused)),
+        };
         Box::pin(async move {
             let answered = match begun.turn::<R>() {
                 Ok(()) => {
@@ -107,7 +117,7 @@ impl Reader for Exchange<'_> {
                         }
                         Form::Get => requests::in_query(request.uri().query().unwrap_or_default()),
                     };
-                    answer::<R>(&begun, taken, keeps).await
+                    answer::<R>(&begun, taken, (keeps, is_real)).await
                 }
                 Err(error) => {
                     let refused = status::to_status(&error);
@@ -192,13 +202,14 @@ impl Reader for Exchange<'_> {
 async fn answer<R: Unary>(
     begun: &Begun,
     taken: Result<(Codec, Bytes), Status>,
-    keeps: bool,
+    (keeps, is_real): (bool, bool),
 ) -> Result<Response<Body>, Status> {
     let (codec, bytes) = taken?;
     let request = requests::decoded::<R::Request>(codec, bytes, keeps)?;
     let Begun { service, caller, callers, trace, .. } = begun;
     let answered = rpc::serve::<R>(service, caller.clone(), *callers, *trace, request).await;
-    answers::one(codec, &answered.map_err(|error| status::to_status(&error))?)
+    let answered = answered.map_err(|error| status::to_status(&error))?;
+    if is_real { answers::real(codec, &answered) } else { answers::one(codec, &answered) }
 }
 
 /// The `connect-timeout-ms` header: up to ten digits.

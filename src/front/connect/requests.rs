@@ -26,6 +26,9 @@ use crate::{
     wire::{json, status},
 };
 
+/// The field of a decision that says which status a plane may show.
+pub(super) const HINT: &str = "http_status_hint";
+
 const VERSION: &str = "connect-protocol-version";
 /// Flags and length before each message of a stream.
 const PREFIX: usize = 5;
@@ -99,6 +102,18 @@ async fn read(mut body: Arriving, longest: usize) -> Result<Bytes, Status> {
 /// As gRPC answers it.
 fn too_long(found: usize, longest: usize) -> Status {
     Status::out_of_range(format!("the request is too long: it has {found} bytes, the limit is {longest} bytes"))
+}
+
+/// Whether a decision is to be answered with the status that it hints at, and not with 200: `?status=real`.
+pub(super) fn wants_real_status<Answer: Name>(query: &str) -> Result<bool, Status> {
+    let Some((_, value)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "status") else {
+        return Ok(false);
+    };
+    match &*value {
+        "real" if json::has_field::<Answer>(HINT) => Ok(true),
+        "real" => Err(refused("status", "real", "nothing: an answer of this rpc is no decision")),
+        other => Err(refused("status", other, "real")),
+    }
 }
 
 /// The request in the query of a GET.

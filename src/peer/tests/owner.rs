@@ -89,7 +89,10 @@ async fn a_call_that_is_forwarded_is_the_same_call() {
     let other = pair.local(&caller, &acquire("acme", "s")).await.unwrap();
     assert_eq!(other.limits[0].used, 2, "and has counted it once");
     let metrics = pair.owner.metrics.render(pair.owner.service.readings());
-    assert!(metrics.contains("tollgate_rpc_seconds_count{rpc=\"Acquire\"} 3"), "{metrics}");
+    assert!(
+        metrics.contains("rpc_server_call_duration_seconds_count{rpc_method=\"tollgate.v1.GateService/Acquire\"} 3"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

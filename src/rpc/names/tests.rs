@@ -82,7 +82,7 @@ async fn a_batch_and_a_stream_go_where_the_names_of_their_items_lead() {
     };
     let requests = stream::iter([item(1, "corp"), item(2, "acme")]);
     let over = std::future::pending();
-    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), anybody(), requests, over);
+    let answers = serve_stream::<table::AcquireStream, _>(node.service.clone(), (anybody(), None), requests, over);
     assert!(
         answers
             .all(|answer| async {

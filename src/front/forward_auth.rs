@@ -1,0 +1,249 @@
+//! The question of a proxy that holds a request back until it knows whether it may go on: nginx by `auth_request`, Caddy by
+//! `forward_auth`, Traefik by `forwardAuth`. It is an Acquire of the org that the request names, answered by a status of HTTP.
+//!
+//! `[forward_auth.NAME]` of the configuration says where that is, and `?rule=NAME` which of them holds; without it the one that is
+//! called `default`. The credential of the proxy itself is in `tollgate-authorization`, or is the certificate of its connection:
+//! `authorization` is what the client has sent.
+
+use std::{borrow::Cow, time::Duration};
+
+use hyper::{
+    HeaderMap, Request, Response, StatusCode,
+    header::{self, HeaderName, HeaderValue},
+};
+use percent_encoding::percent_decode_str;
+use prost::Message;
+use serde::Serialize;
+use tonic::{Code, body::Body};
+use url::form_urlencoded;
+
+use super::{
+    Answering, Front,
+    begun::Begun,
+    behind_body,
+    connect::{http_status, retry_after},
+    sentence, whole,
+};
+use crate::{
+    domain::gateways::{FORWARD_AUTH, PathPattern, Place, Rule},
+    error::ServiceError,
+    net::{Arriving, Peer},
+    rpc::{self, Replied, Taken, table},
+    wire::{
+        gateways::{ask, denies, is_near, seconds, shown, window_ms},
+        status,
+        v1::{AcquireRequest, AcquireResponse, DecisionCode},
+    },
+};
+
+/// The path of the question, on both ports.
+pub(super) const PATH: &str = "/v1/forward-auth";
+/// The rule of a question that names none.
+const DEFAULT: &str = "default";
+/// What the proxy is known by.
+const CREDENTIAL: &str = "tollgate-authorization";
+/// The path and the query of the request that is held back.
+const FORWARDED_URI: &str = "x-forwarded-uri";
+
+const CODE: HeaderName = HeaderName::from_static("tollgate-code");
+const DECISION: HeaderName = HeaderName::from_static("tollgate-decision-id");
+const FAIL_OPEN: HeaderName = HeaderName::from_static("tollgate-fail-open");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Why a request may not go on, as RFC 9457 has it.
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    /// As a decision has it, or the reason of an error.
+    code: &'a str,
+}
+
+/// Answers without the body of the request, which a proxy does not send.
+pub(super) fn answer(front: &Front, request: Request<Arriving>) -> Answering {
+    let gateways = front.service.orgs().rules().gateways.clone();
+    let name = rule_name(request.uri().query().unwrap_or_default()).into_owned();
+    let Some(rule) = gateways.forward_auth.get(&name) else {
+        let why = format!("no rule has this name: the configuration has no section [forward_auth.{name:?}]\n");
+        return behind_body(request.into_body(), sentence(StatusCode::NOT_FOUND, why));
+    };
+    let rule = rule.clone();
+    let begun = asked(front, &rule, &request);
+    let answering = async move {
+        let (begun, ask) = begun?;
+        decided(begun, &rule, ask).await
+    };
+    let (front, body) = (front.clone(), request.into_body());
+    Box::pin(async move {
+        let (answer, said) = answering.await.unwrap_or_else(|refused| (refused.answer(), refused.said()));
+        front.service.metrics().gateway(FORWARD_AUTH, &name, said);
+        behind_body(body, answer).await
+    })
+}
+
+fn rule_name(query: &str) -> Cow<'_, str> {
+    let mut named = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == "rule");
+    named.next().map_or(Cow::Borrowed(DEFAULT), |(_, name)| name)
+}
+
+/// Why nothing was decided.
+enum Refused {
+    /// The request names no org, or what can be none.
+    NoOrg(&'static str),
+    /// Who calls is not known, or the call was not carried out.
+    Call(ServiceError),
+}
+
+impl From<ServiceError> for Refused {
+    fn from(error: ServiceError) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl Refused {
+    fn answer(&self) -> Response<Body> {
+        let (error, retry_after) = match self {
+            Self::NoOrg(why) => return problem(StatusCode::FORBIDDEN, "NO_ORG", why),
+            Self::Call(error) => (status::to_item(error), retry_after(&status::to_status(error))),
+        };
+        // What the client has written wrong is its own denial, in a status that every proxy knows.
+        let refused = match Code::from_i32(error.grpc_code) {
+            _ if status::is_of_names(&error) => StatusCode::FORBIDDEN,
+            code => http_status(code),
+        };
+        let mut answer = problem(refused, &error.reason, &error.message);
+        let headers = answer.headers_mut();
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, seconds);
+        }
+        if refused == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        answer
+    }
+
+    fn said(&self) -> &'static str {
+        match self {
+            Self::NoOrg(_) => "no_org",
+            Self::Call(error) if status::is_of_names(&status::to_item(error)) => "denied",
+            Self::Call(_) => "error",
+        }
+    }
+}
+
+/// Who asks, and what.
+fn asked(front: &Front, rule: &Rule<Place>, request: &Request<Arriving>) -> Result<(Begun, AcquireRequest), Refused> {
+    let (headers, peer) = (request.headers(), request.extensions().get::<Peer>());
+    let rpc = <table::Acquire as table::Method>::RPC.method;
+    let caller = front.known(rpc, headers.get(CREDENTIAL), peer)?;
+    let begun = front.begin_as::<table::Acquire, _>(caller, request, None::<Duration>)?;
+    let client = match &rule.org {
+        Place::Token => {
+            let client = front.known(rpc, headers.get(header::AUTHORIZATION), None)?;
+            let only = client.orgs().only().map(str::to_owned);
+            Some(only.ok_or(Refused::NoOrg("the credential of the client is not that of one org"))?)
+        }
+        Place::Header(_) | Place::Path(_) => None,
+    };
+    let find = |place: &Place| match place {
+        Place::Header(name) => only(headers, name).map(str::to_owned),
+        Place::Path(pattern) => in_path(headers, pattern),
+        Place::Token => client.clone(),
+    };
+    let ask = ask(rule, 1, find).ok_or(Refused::NoOrg("the request names no org"))?;
+    Ok((begun, AcquireRequest { plane: FORWARD_AUTH.to_owned(), ..ask }))
+}
+
+/// The value of a header that is there once: of two, a proxy and a server may each take another one.
+fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    (values.next().is_none() && !value.is_empty()).then_some(value)
+}
+
+/// A value of the path, decoded; `None` also where a server may take it for another path.
+fn in_path(headers: &HeaderMap, pattern: &PathPattern) -> Option<String> {
+    let uri = only(headers, FORWARDED_URI)?;
+    let path = uri.split(['?', '#']).next()?;
+    let value = percent_decode_str(pattern.value(path)?).decode_utf8().ok()?;
+    (!value.contains(['/', '\\'])).then(|| value.into_owned())
+}
+
+async fn decided(
+    mut begun: Begun,
+    rule: &Rule<Place>,
+    ask: AcquireRequest,
+) -> Result<(Response<Body>, &'static str), Refused> {
+    let scopes = ask.scopes.clone();
+    if let Err(error) = begun.turn::<table::Acquire>() {
+        begun.answered::<table::Acquire>(status::to_status(&error).code()).await;
+        return Err(error.into());
+    }
+    let Begun { service, caller, callers, trace, .. } = &begun;
+    let answered = rpc::serve::<table::Acquire>(service, caller.clone(), *callers, *trace, Taken::from(ask)).await;
+    let code = answered.as_ref().map_or_else(|error| status::to_status(error).code(), |_| Code::Ok);
+    begun.answered::<table::Acquire>(code).await;
+    let decision = match answered? {
+        Replied::Own(decision) => decision,
+        Replied::Relayed { bytes, .. } => AcquireResponse::decode(bytes).map_err(|_| ServiceError::Bug)?,
+    };
+    Ok((told(rule, &scopes, &decision), said(rule, &scopes, &decision)))
+}
+
+/// The decision, in the status and the headers of an answer.
+fn told(rule: &Rule<Place>, scopes: &[String], decision: &AcquireResponse) -> Response<Body> {
+    let code = decision.code().as_str_name();
+    let code = code.strip_prefix("DECISION_CODE_").unwrap_or(code);
+    let mut answer = if denies(rule, decision) {
+        let hint = u16::try_from(decision.http_status_hint).ok().and_then(|hint| StatusCode::from_u16(hint).ok());
+        problem(hint.unwrap_or(StatusCode::FORBIDDEN), code, &decision.message)
+    } else {
+        sentence(StatusCode::OK, "")
+    };
+    let headers = answer.headers_mut();
+    let mut set = |name, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    set(header::CACHE_CONTROL, "no-store");
+    set(CODE, code);
+    set(DECISION, &decision.decision_id);
+    if let Some(limit) = shown(rule, scopes, decision) {
+        let (name, left, reset) = (&limit.texts.name, limit.remaining.max(0), seconds(limit.resets_in_ms));
+        let window = window_ms(limit).map(|len| format!(";w={}", len / 1000)).unwrap_or_default();
+        set(RATE_LIMIT_POLICY, &format!("{name:?};q={}{window}", limit.amount));
+        set(RATE_LIMIT, &format!("{name:?};r={left};t={reset}"));
+    }
+    if denies(rule, decision) && decision.retry_after_ms > 0 {
+        set(header::RETRY_AFTER, &seconds(decision.retry_after_ms).to_string());
+    }
+    if !decision.fail_open.is_empty() {
+        let gates: Vec<_> = decision.fail_open.iter().map(|open| format!("{}={}", open.gate, open.cause)).collect();
+        set(FAIL_OPEN, &gates.join(", "));
+    }
+    answer
+}
+
+/// What the question came to, in metrics.
+fn said(rule: &Rule<Place>, scopes: &[String], decision: &AcquireResponse) -> &'static str {
+    match decision.code() {
+        _ if denies(rule, decision) => "denied",
+        code if rule.is_shadow && code != DecisionCode::Allowed => "shadow_denied",
+        _ if shown(rule, scopes, decision).is_some_and(is_near) => "near_limit",
+        _ => "allowed",
+    }
+}
+
+fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Body> {
+    let title = status.canonical_reason().unwrap_or_default();
+    let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), detail, code };
+    let mut answer = whole(status, "application/problem+json", serde_json::to_vec(&problem).unwrap_or_default());
+    if let Ok(code) = HeaderValue::from_str(code) {
+        answer.headers_mut().insert(CODE, code);
+    }
+    answer
+}
