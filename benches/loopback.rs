@@ -6,7 +6,7 @@
 //! cargo bench --bench loopback -- --against <binary>    # in turns with another build
 //! cargo bench --bench loopback -- --only durable        # one load, in four times as many rounds
 //! cargo bench --bench loopback -- --picks               # picks of accounts, next to durable decisions
-//! cargo bench --bench loopback -- --doors               # unary with a token, and with a token over TLS
+//! cargo bench --bench loopback -- --doors               # unary with a token, with a token over TLS, and with spans of some or all calls
 //! cargo bench --bench loopback -- --json                # unary as JSON over HTTP/1.1, next to gRPC on the same node
 //! ```
 //!
@@ -26,6 +26,7 @@
 mod fetch;
 mod pin;
 mod server;
+mod sink;
 
 use std::{
     env, fs,
@@ -464,10 +465,18 @@ enum Entry {
     Token,
     /// With a token, over TLS.
     Tls,
+    /// Spans of one in so many calls are sent to a collector.
+    Traced(u32),
 }
 
 impl Entry {
-    const ALL: [(&str, Self); 3] = [("open", Self::Open), ("token", Self::Token), ("token over TLS", Self::Tls)];
+    const ALL: [(&str, Self); 5] = [
+        ("open", Self::Open),
+        ("token", Self::Token),
+        ("token over TLS", Self::Tls),
+        ("spans of 1 %", Self::Traced(100)),
+        ("spans of all", Self::Traced(1)),
+    ];
 
     /// A server that lets in like this, and clients of it.
     async fn enter(self) -> Res<(Server, Vec<Client>)> {
@@ -480,7 +489,11 @@ impl Entry {
         let (tokens, tls) = (path("tokens.toml"), path("tls"));
         let mut settings = Vec::new();
         let mut bearer = None;
-        if !matches!(self, Self::Open) {
+        if let Self::Traced(one_in) = self {
+            settings.push(("TOLLGATE__TRACING__ENDPOINT", sink::start().await?));
+            settings.push(("TOLLGATE__TRACING__ONE_IN", one_in.to_string()));
+        }
+        if matches!(self, Self::Token | Self::Tls) {
             let made =
                 ["token", "create", "--name", "a", "--role", "plane", "--orgs", "*", "--expires", "1h", "--file"];
             bearer = Some(format!("Bearer {}", run(&[&made[..], &[&tokens]].concat())?.trim()).parse()?);
