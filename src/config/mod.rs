@@ -35,7 +35,7 @@
 //! | `[log]` | `level`, `format` |
 //! | `[reload]` | `accept_lost_limits`: a reload may take away limits of an org that has usage |
 //!
-//! Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
+//! `schema` describes all of it for editors. Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
 //! `balances`. `reload` says of each key whether it takes effect without a restart: [`Config::reload`].
 
 mod auth;
@@ -53,6 +53,7 @@ mod pools;
 mod reader;
 mod reload;
 mod said;
+mod schema;
 mod scopes;
 mod secret;
 mod sections;
@@ -81,6 +82,7 @@ pub use self::{
     policies::Policies,
     reload::Reload,
     said::{Change, shown_key},
+    schema::schema,
     secret::Secret,
     sections::{Cors, Durability, Listen, Log, LogFormat, LogLevel},
     tls::TlsFiles,

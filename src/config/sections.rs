@@ -17,8 +17,8 @@ use super::{
 use crate::bounds::{Bound, Bounds};
 
 /// A plain Acquire is on disk after this at the latest; longer would only lose more.
-const WRITE_BEHIND_MS_MAX: u32 = 10_000;
-const WRITE_BEHIND_COUNT_MAX: u32 = 1_000_000;
+pub(super) const WRITE_BEHIND_MS_MAX: u32 = 10_000;
+pub(super) const WRITE_BEHIND_COUNT_MAX: u32 = 1_000_000;
 
 /// `[listen]`: the addresses that the node listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    const NAMES: [(&'static str, Self); 5] = [
+    pub(super) const NAMES: [(&'static str, Self); 5] = [
         ("error", Self::Error),
         ("warn", Self::Warn),
         ("info", Self::Info),
@@ -121,6 +121,10 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl LogFormat {
+    pub(super) const NAMES: [(&'static str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
 }
 
 pub(super) fn listen(mut section: Section<'_>) -> Listen {
@@ -208,10 +212,9 @@ pub(super) fn node(mut section: Section<'_>) -> String {
 }
 
 pub(super) fn log(mut section: Section<'_>) -> Log {
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     Log {
         level: section.read("level", |entry| choice(entry, &LogLevel::NAMES)).unwrap_or_default(),
-        format: section.read("format", |entry| choice(entry, &formats)).unwrap_or_default(),
+        format: section.read("format", |entry| choice(entry, &LogFormat::NAMES)).unwrap_or_default(),
     }
 }
 
