@@ -21,6 +21,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 
 # What gcr.io/distroless/cc-debian12 has for a program: libc6, libgcc-s1, libstdc++6, libgomp1 and libssl3 of Debian 12.
 LIBRARIES = {"ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6",
@@ -115,7 +116,7 @@ class Build:
         return re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], text)
 
     def do_from(self, rest):
-        base, _, name = (re.split(r"\s+AS\s+", rest, flags=re.IGNORECASE)[0], "", re.findall(r"(?i)\sAS\s+(\S+)", rest))
+        base, *name = re.split(r"\s+AS\s+", rest, flags=re.IGNORECASE)
         self.stage = Stage(base, self.folder / f"stage-{len(self.stages)}")
         self.stages[name[0] if name else str(len(self.stages))] = self.stage
         if base.startswith(DISTROLESS):
@@ -216,7 +217,8 @@ def why_not():
     tools = [tool for tool in ("unshare", "nsenter", "mount", "chroot", "setpriv", "ldd") if not shutil.which(tool)]
     if tools:
         return f"{', '.join(tools)} is not installed (Debian: util-linux, libc-bin)"
-    tried = apart("try", "{}", "--mount", "--net")
+    with tempfile.TemporaryDirectory(prefix="tollgate-image-") as folder:
+        tried = apart("try", json.dumps(folder), "--mount", "--net")
     return tried.stderr.strip() if tried.returncode else ""
 
 
@@ -252,13 +254,24 @@ def mount(*arguments):
 # From here on: in namespaces of its own.
 
 
-def step(asked):
-    """One RUN: this machine's root is below, what is written is in `upper`."""
-    upper = pathlib.Path(asked["upper"])
+def over_this_machine(upper):
+    """This machine's root with what is written in `upper` over it."""
     work, root = (upper.parent / f"{upper.name}-{name}" for name in ("work", "root"))
-    for folder in (work, root):
+    for folder in (upper, work, root):
         folder.mkdir(exist_ok=True)
     mount("-t", "overlay", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={work}", root)
+    return root
+
+
+def try_out(folder):
+    """Whether what is needed is allowed here: ends with an error where it is not."""
+    loopback_up()
+    over_this_machine(pathlib.Path(folder) / "upper")
+
+
+def step(asked):
+    """One RUN."""
+    root = over_this_machine(pathlib.Path(asked["upper"]))
     tools = root / "usr/local/cargo/bin"
     for cache in asked["caches"]:
         (root / cache.lstrip("/")).mkdir(parents=True, exist_ok=True)
@@ -297,4 +310,4 @@ def loopback_up():
 
 
 if __name__ == "__main__":
-    {"step": step, "run": run, "try": lambda _: loopback_up()}[sys.argv[1]](json.loads(sys.argv[2]))
+    {"step": step, "run": run, "try": try_out}[sys.argv[1]](json.loads(sys.argv[2]))

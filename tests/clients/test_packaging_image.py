@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 import image
-from node import BINARY, ROOT, eventually
+from node import BINARY, ROOT, TARGET, eventually
 
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 COMMIT = "0123456789ab"
@@ -61,6 +61,20 @@ class Dockerfile(unittest.TestCase):
             for name in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', source.read_text(encoding="utf-8")):
                 in_tests = "tests" in source.relative_to(self.folder).with_suffix("").parts
                 self.assertTrue(in_tests or (source.parent / name).is_file(), f"{source} needs {name}")
+
+    def test_the_version_names_the_commit_that_the_build_is_given(self):
+        """What decides it is the build script, which a build leaves behind as a program."""
+        left = [script for profile in ("release", "debug") for script in TARGET.glob(f"{profile}/build/tollgate-*/build-script-build")]
+        if not left:
+            self.skipTest(f"there is no build script in {TARGET}")
+        script = max(left, key=lambda path: path.stat().st_mtime)
+        image.context(ROOT, self.folder)
+        for commit, expected in ((COMMIT, f"=0.1.0 ({COMMIT})\n"), ("main", "hexadecimal digits of a commit")):
+            environment = {"PATH": os.environ["PATH"], "PROFILE": "release", "CARGO_PKG_VERSION": "0.1.0", "OUT_DIR": str(self.folder),
+                           "TOLLGATE_COMMIT": commit}
+            said = subprocess.run([str(script)], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(said.returncode != 0, commit == "main", said.stderr)
+            self.assertIn(expected, said.stdout + said.stderr)
 
     def test_a_step_that_cannot_be_carried_out_is_found(self):
         for text in ("FROM x\nCOPY nowhere .\n", "FROM x\nADD a b\n", "FROM x\nRUN --security=insecure true\n"):
