@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Keys, address, choice, duration, file, key, keys, length, lengths, list, name, named, named_values, needs,
-    on_indeterminate, or, pattern, safe_url, table, truth, whole,
+    on_indeterminate, or, or_text, pattern, safe_url, table, truth, whole,
 };
 use crate::{
     auth::Role,
@@ -23,7 +23,7 @@ use crate::{
         sections::{WRITE_BEHIND_COUNT_MAX, WRITE_BEHIND_MS_MAX},
         webhook,
     },
-    domain::events::EventKind,
+    domain::{events::EventKind, window::Length},
 };
 
 pub(super) fn sections(config: &Config) -> Keys {
@@ -243,8 +243,9 @@ fn billing(default: &BillingRules) -> Value {
 
 fn remembered(default: &BillingRules) -> Keys {
     let ttl = || duration(SECOND_MS, HOUR_MS);
-    let stale = json!({"anyOf": [lengths(), {"const": "off"}], "description": "A duration from 1s to 1d, or \"off\". Only with \"autumn\"."});
-    debug_assert_eq!(DAY_MS, 24 * HOUR_MS);
+    let rule =
+        format!("A duration from {} to {}, or \"off\". Only with \"autumn\".", Length(SECOND_MS), Length(DAY_MS));
+    let stale = super::with(or_text(lengths(), "off"), "description", rule.into());
     keys([
         (
             "provider",
