@@ -51,14 +51,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The commit, where there is no checkout: the build of an image has no history.
+const COMMIT: &str = "TOLLGATE_COMMIT";
+
 /// `0.1.0 (1a2b3c4d5e6f)` where a release is built in a checkout, with `-dirty` where a source differs from the
-/// commit. Only the number in a tarball, and in debug builds, which would be built anew with every commit.
+/// commit. In a tarball the commit is what `TOLLGATE_COMMIT` says; without it, and in debug builds, which would be built
+/// anew with every commit, there is only the number.
 fn version() -> Result<String, Box<dyn Error>> {
     let number = env::var("CARGO_PKG_VERSION")?;
     // In a directory of somebody else's checkout the commit would be theirs.
     let is_ours = git(&["rev-parse", "--show-prefix"]).is_some_and(|prefix| prefix.is_empty());
-    if env::var("PROFILE")? != "release" || !is_ours {
+    println!("cargo:rerun-if-env-changed={COMMIT}");
+    if env::var("PROFILE")? != "release" {
         return Ok(number);
+    }
+    if !is_ours {
+        return Ok(named_commit()?.map_or_else(|| number.clone(), |commit| format!("{number} ({commit})")));
     }
     let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return Ok(number) };
     // The log of HEAD grows with every commit and checkout, on whatever branch.
@@ -69,6 +77,17 @@ fn version() -> Result<String, Box<dyn Error>> {
     let changed = git(&[&["--no-optional-locks", "status", "--porcelain", "--"], SOURCES.as_slice()].concat());
     let dirty = if changed.is_some_and(|changed| !changed.is_empty()) { "-dirty" } else { "" };
     Ok(format!("{number} ({commit}{dirty})"))
+}
+
+/// What `TOLLGATE_COMMIT` says, where it says anything.
+fn named_commit() -> Result<Option<String>, Box<dyn Error>> {
+    let commit = env::var(COMMIT).unwrap_or_default();
+    let is_commit = (7..=40).contains(&commit.len()) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match commit.as_str() {
+        "" => Ok(None),
+        _ if is_commit => Ok(Some(commit)),
+        _ => Err(format!("{COMMIT} \"{commit}\" is not allowed: 7 to 40 hexadecimal digits of a commit").into()),
+    }
 }
 
 /// What git says; nothing where there is no git, or no checkout.

@@ -127,6 +127,8 @@ pub(super) enum LocalVerb {
     Serve(ServeArgs),
     /// Check a configuration and report every mistake at once
     CheckConfig(CheckConfigArgs),
+    /// Print the JSON schema of the configuration, for editors
+    ConfigSchema,
     /// Check a data directory that no node is using
     Fsck(FsckArgs),
     /// Write the contents of a data directory to a file or to stdout

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// The names of a command, and lines for it. What a shell would change is quoted.
-const EXAMPLES: [(&str, &[&str]); 71] = [
+const EXAMPLES: [(&str, &[&str]); 72] = [
     // A node and its files.
     (
         "serve",
@@ -15,6 +15,7 @@ const EXAMPLES: [(&str, &[&str]); 71] = [
         ],
     ),
     ("check-config", &["tollgate check-config tollgate.toml    # every mistake at once"]),
+    ("config-schema", &["tollgate config-schema > tollgate.schema.json    # `#:schema` names it"]),
     ("fsck", &["tollgate fsck --data-dir /var/lib/tollgate", "tollgate fsck --data-dir /var/lib/tollgate --compact"]),
     ("export", &["tollgate export --data-dir /var/lib/tollgate backup.jsonl"]),
     ("import", &["tollgate import --data-dir ./restored backup.jsonl"]),

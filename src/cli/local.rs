@@ -138,6 +138,12 @@ async fn run(config: Config, args: ServeArgs) -> Result<(), String> {
     app::run(config, start, listeners, source, shutdown).await.map_err(|error| error.to_string())
 }
 
+/// What an editor checks a configuration by while it is typed.
+pub(super) fn config_schema(output: &mut Output<'_>) -> Exit {
+    output.data(&format!("{:#}", config::schema()));
+    Exit::Done
+}
+
 pub(super) fn check_config(args: &CheckConfigArgs, output: &mut Output<'_>) -> Exit {
     match config::load(Some(&args.file), std::iter::empty(), Overrides::default()) {
         Ok(config) => {

@@ -130,6 +130,7 @@ fn run_local(verb: &LocalVerb, output: &mut Output<'_>) -> Exit {
     match verb {
         LocalVerb::Serve(args) => local::serve(args, output),
         LocalVerb::CheckConfig(args) => local::check_config(args, output),
+        LocalVerb::ConfigSchema => local::config_schema(output),
         LocalVerb::Fsck(args) => local::fsck(args, output),
         LocalVerb::Export(args) => local::export(args, output),
         LocalVerb::Import(args) => local::import(args, output),

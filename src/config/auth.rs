@@ -1,8 +1,8 @@
 //! `[auth]`: who may call. Without a source of identity nobody is asked, and everybody may do everything.
 
 mod certificates;
-mod grants;
-mod jwt;
+pub(super) mod grants;
+pub(super) mod jwt;
 
 use std::path::PathBuf;
 
@@ -40,6 +40,10 @@ pub enum TokenStore {
     Cluster,
 }
 
+impl TokenStore {
+    pub(super) const NAMES: [(&'static str, Self); 1] = [("cluster", Self::Cluster)];
+}
+
 /// Who may read the metrics of the HTTP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MetricsFor {
@@ -48,6 +52,10 @@ pub enum MetricsFor {
     Open,
     /// A viewer or an admin of all orgs.
     Viewer,
+}
+
+impl MetricsFor {
+    pub(super) const NAMES: [(&'static str, Self); 2] = [("open", Self::Open), ("viewer", Self::Viewer)];
 }
 
 /// Certificates are shown in TLS only: whether the listeners speak it.
@@ -60,9 +68,7 @@ pub(super) fn auth(mut section: Section<'_>, has_tls: bool, has_cluster: bool) -
         token_store,
         jwt: jwt::jwt(&mut section),
         certificates: certificates::certificates(&mut section, has_tls),
-        metrics: section
-            .read("metrics", |entry| choice(entry, &[("open", MetricsFor::Open), ("viewer", MetricsFor::Viewer)]))
-            .unwrap_or_default(),
+        metrics: section.read("metrics", |entry| choice(entry, &MetricsFor::NAMES)).unwrap_or_default(),
     };
     if let (Some(at), MetricsFor::Viewer, false) = (metrics_at, auth.metrics, auth.is_asked()) {
         let allowed = "\"open\" where no callers are known: set auth.tokens, auth.token_store, auth.jwt or auth.certificates as well";
@@ -73,9 +79,10 @@ pub(super) fn auth(mut section: Section<'_>, has_tls: bool, has_cluster: bool) -
 
 /// A token is in one place, so that whoever revokes it knows where.
 fn token_store(section: &mut Section<'_>, has_cluster: bool) -> Option<TokenStore> {
-    let at = section.place("token_store")?;
+    let at = section.place("token_store");
     let has_file = section.place("tokens").is_some();
-    let store = section.read("token_store", |entry| choice(entry, &[("cluster", TokenStore::Cluster)]))?;
+    let store = section.read("token_store", |entry| choice(entry, &TokenStore::NAMES));
+    let (at, store) = (at?, store?);
     if !has_cluster {
         let allowed = "no value without [cluster], whose PostgreSQL keeps the tokens: set cluster.postgres_urls, or auth.tokens for a file";
         section.findings.refuse(&at, "auth.token_store", "cluster", allowed);

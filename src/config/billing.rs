@@ -13,7 +13,7 @@
 //! | `upgrade_url` | where an org gets more |
 //! | `[billing.autumn]` | see [`AutumnConfig`] |
 
-mod autumn;
+pub(super) mod autumn;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,12 +38,12 @@ use crate::{
 };
 
 /// Plans that cost nothing; more than a price list has.
-const FREE_PLANS_MAX: usize = 100;
+pub(super) const FREE_PLANS_MAX: usize = 100;
 /// An address that fits in a line of a browser.
-const URL_BYTES_MAX: usize = 2_048;
-const TIMEOUT_MIN_MS: Millis = 10;
-const TIMEOUT_MAX_MS: Millis = 30 * SECOND_MS;
-const REVALIDATE_MIN_MS: Millis = 100;
+pub(super) const URL_BYTES_MAX: usize = 2_048;
+pub(super) const TIMEOUT_MIN_MS: Millis = 10;
+pub(super) const TIMEOUT_MAX_MS: Millis = 30 * SECOND_MS;
+pub(super) const REVALIDATE_MIN_MS: Millis = 100;
 
 /// Who keeps the balances, and how it is asked. Nothing of it changes without a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +146,8 @@ pub(super) enum Choice {
 }
 
 impl Choice {
-    const ALL: [(&str, Self); 3] = [("none", Self::None), ("static", Self::Static), ("autumn", Self::Autumn)];
+    pub(super) const ALL: [(&str, Self); 3] =
+        [("none", Self::None), ("static", Self::Static), ("autumn", Self::Autumn)];
 
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ use super::{
 use crate::bounds::CELLS_MAX;
 
 /// The largest weight: enough for any difference between machines.
-const WEIGHT_MAX: u32 = 1_000;
+pub(super) const WEIGHT_MAX: u32 = 1_000;
 const HOST_BYTES: usize = 253;
 const URLS: &str = "a list of 1 to 64 postgres://USER@HOST:PORT/DATABASE, no two alike";
 

@@ -15,7 +15,7 @@ use super::{
     mistake::join,
     reader::{Parsed, Section},
     tree::{Entry, Value},
-    values::{NAME_RULE, integer, is_name, truth},
+    values::{NAME_RULE, is_name, truth, whole},
 };
 use crate::{
     bounds::{AMOUNT_MAX, GATEWAY_RULES, METERS_PER_CALL, SCOPES_PER_CALL},
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-const TOKEN: &str = "token";
+pub(super) const TOKEN: &str = "token";
 const KEY_RULE: &str =
     "the key of an entry of Envoy's descriptors, such as \"org\": 1 to 128 printable ASCII characters";
 const LIMIT_RULE: &str = "the name of a limit, such as \"rate\" or \"budget/daily\"";
@@ -83,7 +83,7 @@ fn rule<P>(mut section: Section<'_>, read: ReadPlace<P>) -> Option<Rule<P>> {
         section.findings.add(&at, format!("{path} is missing: where a request names its org"));
     }
     let request_id = section.read("request_id", |entry| read(entry, false));
-    let cost = section.read("cost", cost).unwrap_or_else(|| Amounts::from_iter([(Meter::executions(), 1)]));
+    let cost = cost(section.section("cost"));
     let limit = section.read("limit", limit);
     let is_shadow = section.read("shadow", truth).unwrap_or_default();
     let scopes = scopes(section.section("scopes"), read);
@@ -146,17 +146,22 @@ fn named(kind: &str, value: &Entry) -> Option<Place> {
     }
 }
 
-fn cost(entry: &Entry) -> Parsed<Amounts> {
-    let rule = || {
-        format!("1 to {METERS_PER_CALL} meters with whole amounts from 0 to {AMOUNT_MAX}, such as {{ executions = 1 }}")
-    };
-    let Value::Table(table) = &entry.value else { return Err(rule().into()) };
-    let amount = |(meter, amount): (&String, &Entry)| {
-        let meter = Meter::parse("cost", meter).ok()?;
-        Some((meter, integer(amount).filter(|amount| *amount <= AMOUNT_MAX)?))
-    };
-    let amounts: Option<Amounts> = table.iter().map(amount).collect();
-    amounts.filter(|amounts| (1..=METERS_PER_CALL).contains(&amounts.len())).ok_or_else(|| rule().into())
+/// One execution where nothing is written.
+fn cost(mut section: Section<'_>) -> Amounts {
+    let mut cost = Amounts::new();
+    for (name, entry) in section.take_named() {
+        let path = join(section.path(), &name);
+        match (Meter::parse(section.path(), &name), whole(&entry, 0, AMOUNT_MAX)) {
+            (Err(error), _) => section.findings.add(&entry.key_at, error.to_string()),
+            (Ok(_), Err(allowed)) => section.findings.refuse(&entry.value_at, &path, entry.shown(), allowed),
+            (Ok(_), Ok(_)) if cost.len() == METERS_PER_CALL => {
+                let allowed = format!("at most {METERS_PER_CALL} meters, as many as a call may charge");
+                section.findings.refuse(&entry.key_at, section.path().to_owned().as_str(), &name, allowed);
+            }
+            (Ok(meter), Ok(amount)) => cost.push((meter, amount)),
+        }
+    }
+    if cost.is_empty() { Amounts::from_iter([(Meter::executions(), 1)]) } else { cost }
 }
 
 fn limit(entry: &Entry) -> Parsed<String> {

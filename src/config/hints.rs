@@ -10,7 +10,7 @@ use super::{
 use crate::domain::ids::OrgId;
 
 /// What somebody writes under `[orgs]` who means all of them.
-const EVERY_ORG: [&str; 3] = ["*", "default", "defaults"];
+pub(super) const EVERY_ORG: [&str; 3] = ["*", "default", "defaults"];
 
 /// Refuses a section of `[orgs]` that is meant for every org, with the key to use.
 pub(super) fn refuses_every_org(section: &mut Section<'_>, name: &str, at: &Place) -> bool {

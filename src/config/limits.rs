@@ -31,10 +31,10 @@ use crate::{
 };
 
 /// The meters that come with a unit. Operators may count others.
-const METERS: [&str; 4] = ["executions", "spend", "compute", "bytes"];
+pub(super) const METERS: [&str; 4] = ["executions", "spend", "compute", "bytes"];
 
 /// Keys that mean something elsewhere and would be a mistake as a meter.
-const RESERVED: [&str; 13] = [
+pub(super) const RESERVED: [&str; 13] = [
     "plan",
     "rate",
     "scopes",
@@ -50,7 +50,7 @@ const RESERVED: [&str; 13] = [
     "trial_ends",
 ];
 
-const CALENDARS: [(&str, Calendar); 4] = [
+pub(super) const CALENDARS: [(&str, Calendar); 4] = [
     ("calendar_day", Calendar::Day),
     ("calendar_week", Calendar::Week),
     ("calendar_month", Calendar::Month),
@@ -58,18 +58,18 @@ const CALENDARS: [(&str, Calendar); 4] = [
 ];
 
 /// What [`zone`] wants.
-const ZONE_RULE: &str = "a zone of the IANA database, such as \"America/Los_Angeles\"; by default UTC";
+pub(super) const ZONE_RULE: &str = "a zone of the IANA database, such as \"America/Los_Angeles\"; by default UTC";
 
-type OfLength = fn(Millis) -> Window;
+pub(super) type OfLength = fn(Millis) -> Window;
 
 /// The kinds of window that a length follows: `rolling_12h`.
-const WITH_LENGTH: [(&str, OfLength); 3] = [
+pub(super) const WITH_LENGTH: [(&str, OfLength); 3] = [
     ("aligned_", |len| Window::Aligned { len }),
     ("anchored_", |len| Window::Anchored { len }),
     ("rolling_", |len| Window::Rolling { len }),
 ];
 
-const LENGTH_EXAMPLES: [&str; 3] = ["aligned_1h", "anchored_24h", "rolling_7d"];
+pub(super) const LENGTH_EXAMPLES: [&str; 3] = ["aligned_1h", "anchored_24h", "rolling_7d"];
 
 pub(super) fn counted_length_rule() -> String {
     format!("whole seconds from 1s to {}, such as 30s, 10m, 1h or 7d", Length(WINDOW_MAX_MS))
@@ -194,9 +194,10 @@ fn limit(section: &mut Section<'_>, meter: &Meter, window: Window, key: &str, en
 
 /// The window in the zone that is given beside it; `None` where it cannot have one: that is noted.
 pub(super) fn in_zone(section: &mut Section<'_>, window: Window) -> Option<Window> {
-    let Some(at) = section.place("zone") else { return Some(window) };
-    let zone = section.read("zone", |entry| entry.text().and_then(Zone::parse).ok_or(Cow::Borrowed(ZONE_RULE)))?;
-    let zoned = window.in_zone(zone);
+    let at = section.place("zone");
+    let zone = section.read("zone", |entry| entry.text().and_then(Zone::parse).ok_or(Cow::Borrowed(ZONE_RULE)));
+    let Some(at) = at else { return Some(window) };
+    let zoned = window.in_zone(zone?);
     if zoned.is_none() {
         let path = join(section.path(), "zone");
         section.findings.refuse(&at, &path, window, "only with a window of the calendar, such as calendar_day");
@@ -229,7 +230,7 @@ fn counted(meter: &Meter, entry: &Entry) -> Option<u64> {
     amount.filter(|amount| *amount <= AMOUNT_MAX)
 }
 
-fn amount_rule(meter: &Meter) -> String {
+pub(super) fn amount_rule(meter: &Meter) -> String {
     match meter.as_str() {
         Meter::SPEND => "an amount of spend with its unit, \"$25\", \"25usd\" or \"25000000u\" (micro-USD), with at \
                          most 6 decimals and at most $10000000000"

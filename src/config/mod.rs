@@ -37,7 +37,7 @@
 //! | `[tracing]` | `endpoint`, `one_in`: where spans of calls are sent, and of which |
 //! | `[reload]` | `accept_lost_limits`: a reload may take away limits of an org that has usage |
 //!
-//! Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
+//! `schema` describes all of it for editors. Meters, windows and amounts are described in `limits`, layers in `policies`, what plans include in
 //! `balances`. `reload` says of each key whether it takes effect without a restart: [`Config::reload`].
 
 mod auth;
@@ -56,6 +56,7 @@ mod pools;
 mod reader;
 mod reload;
 mod said;
+mod schema;
 mod scopes;
 mod secret;
 mod sections;
@@ -84,6 +85,7 @@ pub use self::{
     policies::Policies,
     reload::Reload,
     said::{Change, shown_key},
+    schema::schema,
     secret::Secret,
     sections::{Cors, Durability, Listen, Log, LogFormat, LogLevel, Tracing},
     tls::TlsFiles,

@@ -51,7 +51,7 @@ use crate::{
 };
 
 /// More idle windows than this would keep records for years.
-const IDLE_WINDOWS_MAX: u64 = 1_000;
+pub(super) const IDLE_WINDOWS_MAX: u64 = 1_000;
 
 /// The sections that become the policies of orgs.
 pub(super) const POLICY_SECTIONS: [&str; 8] =

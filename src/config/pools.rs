@@ -36,9 +36,9 @@ use crate::{
 };
 
 /// How often a line says what all pools add up to.
-const STATS: Duration = Duration::from_secs(15);
+pub(super) const STATS: Duration = Duration::from_secs(15);
 
-const CALENDARS: [(&str, Window); 4] = [
+pub(super) const CALENDARS: [(&str, Window); 4] = [
     ("day", Window::Calendar(Calendar::Day)),
     ("week", Window::Calendar(Calendar::Week)),
     ("month", Window::Calendar(Calendar::Month)),

@@ -50,11 +50,12 @@ pub(super) fn secret<T>(
     rule: &str,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Option<Secret<T>> {
-    let at = section.place(key)?;
+    let at = section.place(key);
     let file = section.read(key, |entry| {
         let path = entry.text().filter(|text| !text.is_empty() && !text.contains('\0'));
         path.map(str::to_owned).ok_or_else(|| "the path of a file".into())
-    })?;
+    });
+    let (at, file) = (at?, file?);
     if !is_used {
         return None;
     }

@@ -17,8 +17,8 @@ use super::{
 use crate::bounds::{Bound, Bounds};
 
 /// A plain Acquire is on disk after this at the latest; longer would only lose more.
-const WRITE_BEHIND_MS_MAX: u32 = 10_000;
-const WRITE_BEHIND_COUNT_MAX: u32 = 1_000_000;
+pub(super) const WRITE_BEHIND_MS_MAX: u32 = 10_000;
+pub(super) const WRITE_BEHIND_COUNT_MAX: u32 = 1_000_000;
 
 /// `[listen]`: the addresses that the node listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    const NAMES: [(&'static str, Self); 5] = [
+    pub(super) const NAMES: [(&'static str, Self); 5] = [
         ("error", Self::Error),
         ("warn", Self::Warn),
         ("info", Self::Info),
@@ -123,6 +123,13 @@ pub enum LogFormat {
     Json,
 }
 
+impl LogFormat {
+    pub(super) const NAMES: [(&'static str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
+}
+
+/// Most calls of which one is recorded.
+pub(super) const ONE_IN_MAX: u64 = 1_000_000_000;
+
 /// `[tracing]`: where spans of calls are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracing {
@@ -142,7 +149,7 @@ pub(super) fn tracing(mut section: Section<'_>) -> Tracing {
     let default = Tracing::default();
     Tracing {
         endpoint: section.read("endpoint", collector),
-        one_in: section.read("one_in", |entry| whole(entry, 0, 1_000_000_000)).unwrap_or(default.one_in),
+        one_in: section.read("one_in", |entry| whole(entry, 0, ONE_IN_MAX)).unwrap_or(default.one_in),
     }
 }
 
@@ -246,10 +253,9 @@ pub(super) fn node(mut section: Section<'_>) -> String {
 }
 
 pub(super) fn log(mut section: Section<'_>) -> Log {
-    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     Log {
         level: section.read("level", |entry| choice(entry, &LogLevel::NAMES)).unwrap_or_default(),
-        format: section.read("format", |entry| choice(entry, &formats)).unwrap_or_default(),
+        format: section.read("format", |entry| choice(entry, &LogFormat::NAMES)).unwrap_or_default(),
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// More sessions at once than this are no limit any more.
-const SESSIONS_MAX: u64 = 1_000_000;
+pub(super) const SESSIONS_MAX: u64 = 1_000_000;
 
 /// A plan that exists by itself; a section `[plans.NAME]` of its name stands in its place.
 pub(super) struct Tier {

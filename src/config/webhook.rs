@@ -28,8 +28,11 @@ use crate::{
 const KEY_BYTES_MIN: usize = 16;
 /// The one in use, and the one that it replaces.
 const SECRETS_MAX: usize = 2;
-const TIMEOUT_MIN_MS: u64 = 100;
-const TIMEOUT_MAX_MS: u64 = 30 * SECOND_MS;
+pub(super) const TIMEOUT_MIN_MS: u64 = 100;
+pub(super) const TIMEOUT_MAX_MS: u64 = 30 * SECOND_MS;
+
+/// The time for one delivery, where none is written.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `[webhook]`: where events are delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +68,7 @@ pub(super) fn webhook(mut section: Section<'_>) -> Option<WebhookConfig> {
     let url = section.read("url", url);
     let key = secret(&mut section, "secret_file", is_there, SECRET_RULE, signing_keys);
     let kinds = section.read("kinds", kinds).unwrap_or_else(EventKinds::all);
-    let timeout = section
-        .read("timeout", |entry| duration(entry, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS))
-        .unwrap_or(Duration::from_secs(5));
+    let timeout = section.read("timeout", |entry| duration(entry, TIMEOUT_MIN_MS, TIMEOUT_MAX_MS)).unwrap_or(TIMEOUT);
     // Otherwise what is missing may stand in a part of the file that was unreadable.
     if is_there != has_secret && section.findings.is_whole() {
         let (missing, what) = match is_there {
@@ -80,7 +81,7 @@ pub(super) fn webhook(mut section: Section<'_>) -> Option<WebhookConfig> {
     Some(WebhookConfig { url: url?, key: key?, kinds, timeout })
 }
 
-const URL_RULE: &str = "an https URL without user or fragment, such as \"https://ops.example.com/tollgate\"; http is \
+pub(super) const URL_RULE: &str = "an https URL without user or fragment, such as \"https://ops.example.com/tollgate\"; http is \
                         allowed for this machine only";
 
 fn url(entry: &Entry) -> Parsed<Url> {

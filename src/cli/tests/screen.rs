@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The commands that ask no node: of what they print nothing is a view.
-const LOCAL: [&str; 17] = [
+const LOCAL: [&str; 18] = [
     "serve",
     "check-config",
     "fsck",
@@ -22,6 +22,7 @@ const LOCAL: [&str; 17] = [
     "token revoke",
     "token import",
     "completions",
+    "config-schema",
     "man",
     "context add",
     "context list",

@@ -15,7 +15,7 @@ use crate::{
 /// At the end of a name: whatever follows.
 const ANY: char = '*';
 /// Entries of one list.
-const LISTED: usize = 1_000;
+pub(in crate::config) const LISTED: usize = 1_000;
 
 /// Reads every row of a section. `kind` goes before a name to make that of its principal.
 pub(super) fn grants(mut section: Section<'_>, kind: &str, roles: &[Role]) -> Vec<(String, Grant)> {

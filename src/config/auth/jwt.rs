@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// Longest issuer, audience, and name of a claim, in bytes.
-const TEXT_BYTES: usize = 1_024;
+pub(in crate::config) const TEXT_BYTES: usize = 1_024;
 /// What they say is not a grant.
-const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
+pub(in crate::config) const REGISTERED: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 /// Only another node's certificate is of a peer.
-const ROLES: [Role; 4] = [Role::Reporter, Role::Plane, Role::Viewer, Role::Admin];
+pub(in crate::config) const ROLES: [Role; 4] = [Role::Reporter, Role::Plane, Role::Viewer, Role::Admin];
 
 /// Which tokens are taken, and what their subjects are granted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,12 +16,18 @@ use crate::{
     },
 };
 
-const BREAKER_FAILURES_MAX: u32 = 1_000;
-const BREAKER_PAUSE_MIN_MS: u64 = 100;
-const BREAKER_PAUSE_MAX_MS: u64 = 10 * MINUTE_MS;
+pub(in crate::config) const BREAKER_FAILURES_MAX: u32 = 1_000;
+pub(in crate::config) const BREAKER_PAUSE_MIN_MS: u64 = 100;
+pub(in crate::config) const BREAKER_PAUSE_MAX_MS: u64 = 10 * MINUTE_MS;
 /// Older versions create a customer for every id they are asked about, with a free plan attached: a
 /// mistyped org would be given a quota.
 const API_VERSION_MIN: [u32; 3] = [2, 1, 0];
+
+/// What holds where a key is not written.
+pub(in crate::config) const BASE_URL: &str = "https://api.useautumn.com";
+pub(in crate::config) const API_VERSION: &str = "2.3.0";
+pub(in crate::config) const BREAKER_FAILURES: u32 = 5;
+pub(in crate::config) const BREAKER_PAUSE: Duration = Duration::from_secs(5);
 
 /// `[billing.autumn]`: how Autumn is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,15 +49,15 @@ pub struct AutumnConfig {
 /// Reads the section; `chosen_at` is where the provider was chosen, `None` where it was not: then no
 /// file is opened. `None` without a secret key: that is noted.
 pub(super) fn autumn(mut section: Section<'_>, chosen_at: Option<&Place>) -> Option<AutumnConfig> {
-    let base_url = section.read("base_url", base_url).unwrap_or_else(|| "https://api.useautumn.com".into());
+    let base_url = section.read("base_url", base_url).unwrap_or_else(|| BASE_URL.into());
     let secret_key = secret_key(&mut section, chosen_at);
     let webhook_key = secret(&mut section, "webhook_secret_file", chosen_at.is_some(), SECRET_RULE, signing_keys);
-    let api_version = section.read("api_version", api_version).unwrap_or_else(|| "2.3.0".into());
+    let api_version = section.read("api_version", api_version).unwrap_or_else(|| API_VERSION.into());
     let breaker_failures =
-        section.read("breaker_failures", |entry| whole_u32(entry, 1, BREAKER_FAILURES_MAX)).unwrap_or(5);
+        section.read("breaker_failures", |entry| whole_u32(entry, 1, BREAKER_FAILURES_MAX)).unwrap_or(BREAKER_FAILURES);
     let breaker_pause = section
         .read("breaker_pause", |entry| duration(entry, BREAKER_PAUSE_MIN_MS, BREAKER_PAUSE_MAX_MS))
-        .unwrap_or(Duration::from_secs(5));
+        .unwrap_or(BREAKER_PAUSE);
     let secret_key = secret_key?;
     Some(AutumnConfig { base_url, secret_key, webhook_key, api_version, breaker_failures, breaker_pause })
 }

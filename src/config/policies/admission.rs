@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{ids::OrgId, reach::OrgPatterns};
 
-pub(super) const KEY: &str = "admit";
+pub(in crate::config) const KEY: &str = "admit";
 const RULE: &str = "\"any\", \"listed\" (those with a section of their own), or a list of orgs such as \
                     [\"acme\", \"acme-*\"]";
 

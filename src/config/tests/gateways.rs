@@ -56,9 +56,10 @@ fn what_is_no_rule_is_refused_with_what_is_allowed() {
         ("envoy.edge = { org = \"org\", costs = 1 }", "envoy.edge.costs is not a known key: use one of org,"),
         (
             "envoy.edge = { org = \"org\", cost = { executions = -1 } }",
-            "envoy.edge.cost \"{ executions }\" is not allowed: 1 to 16 meters",
+            "envoy.edge.cost.executions \"-1\" is not allowed: a whole number from 0 to ",
         ),
-        ("envoy.edge = { org = \"org\", cost = {} }", "envoy.edge.cost"),
+        ("envoy.edge = { org = \"org\", cost = 5 }", "envoy.edge.cost \"5\" is not allowed: a section"),
+        ("envoy.edge = { org = \"org\", cost = { Bad = 1 } }", "envoy.edge.cost \"Bad\" is not allowed"),
         ("envoy.edge = { org = \"org\", shadow = 1 }", "envoy.edge.shadow \"1\" is not allowed: true or false"),
         ("envoy.edge = { org = \"org\", limit = \"\" }", "the name of a limit, such as"),
         (
