@@ -123,8 +123,10 @@ export class Session {
     return decisionOf(answer);
   }
 
-  /** Sends a heartbeat now, beside those of the timer. Errors: as `RefusedError` and `UnavailableError`. */
-  async heartbeat(budget: CallBudget = {}): Promise<SessionUse> {
+  /** Sends a heartbeat now, beside those of the timer. Of a session that runs without a decision it asks for one
+   * instead, and returns undefined. Errors: `RefusedError`, `UnavailableError`. */
+  async heartbeat(budget: CallBudget = {}): Promise<SessionUse | undefined> {
+    if (this.#state === "starting") return this.#startLate(budget);
     const { org, sessionId, identity, incarnation } = this;
     const message = { org, sessionId, identity, incarnation, totalSeconds: BigInt(this.totalSeconds) };
     const answer = await this.#caller.retried((call) => this.#caller.raw.session.heartbeat(message, call), budget);
@@ -161,8 +163,7 @@ export class Session {
 
   async #tick(): Promise<void> {
     try {
-      if (this.#state === "starting") await this.#startLate();
-      else await this.heartbeat();
+      await this.heartbeat();
     } catch (error) {
       if (isUnknown(error)) this.#lose("unknown");
       else quietly(() => this.#options.onHeartbeatFailed?.(error));
@@ -171,10 +172,10 @@ export class Session {
   }
 
   /** It runs without a decision. The same start is asked for until there is one; a denial ends it. */
-  async #startLate(): Promise<void> {
-    const decision = await this.start({});
-    if (this.#state === "ended") return this.#endLate();
-    if (decision.allowed) return;
+  async #startLate(budget: CallBudget): Promise<undefined> {
+    const decision = await this.start(budget);
+    if (decision.allowed && this.#state === "ended") await this.#endLate();
+    if (decision.allowed || this.#state === "ended") return;
     this.#state = "lost";
     const { message, upgradeUrl } = decision;
     this.#stop({ why: "denied", graceMs: 0, usedMs: 0, quotaMs: undefined, message, upgradeUrl });
