@@ -62,6 +62,16 @@ export function scopesOf(scope: string | readonly string[] | undefined): readonl
   return typeof scope === "string" ? [scope] : [...scope];
 }
 
+/** Without a compiler somebody may give what is no text. It could not be written, which would look like an outage.
+ * Errors: TypeError. */
+export function texts(fields: Readonly<Record<string, string | readonly string[]>>): void {
+  for (const [name, value] of Object.entries(fields)) {
+    for (const each of Array.isArray(value) ? value : [value]) {
+      if (typeof each !== "string") throw new TypeError(`${name}: ${String(each)} is not allowed: a string`);
+    }
+  }
+}
+
 export function askedOf(org: string, options: AcquireOptions): Asked {
   return { call: "acquire", org, scope: scopesOf(options.scope), requestId: options.requestId ?? requestId() };
 }
@@ -80,6 +90,7 @@ export async function acquire(caller: Caller, asked: Asked, options: AcquireOpti
     plane: caller.settings.plane,
     pool: options.pool ?? "",
   };
+  texts({ org: message.org, requestId: message.requestId, plane: message.plane, pool: message.pool, scope: message.scopes });
   return decisionOf(await caller.guarded((call) => caller.raw.gate.acquire(message, call), options));
 }
 

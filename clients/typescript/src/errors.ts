@@ -104,12 +104,18 @@ export function failureOf(error: unknown): Failure & { readonly message: string 
   const info = connect.findDetails(ErrorInfoSchema)[0];
   const fields = connect.findDetails(BadRequestSchema).flatMap((detail) => detail.fieldViolations);
   return {
-    code: connect.code,
+    code: isOfAnAnswer(connect) ? connect.code : Code.Unknown,
     reason: info?.reason ?? "",
     retryAfterMs: retryAfterMs(connect),
     fields: fields.map(({ field, description }) => ({ field, description })),
     message: connect.rawMessage,
   };
+}
+
+/** Whether an error came as an answer. Bytes that mean nothing are InvalidArgument to the library that reads them,
+ * without headers: that is no refusal of tollgate. */
+function isOfAnAnswer(error: ConnectError): boolean {
+  return !MISTAKES.has(error.code) || [...error.metadata].length > 0 || error.details.length > 0;
 }
 
 /** From RetryInfo, or else from the header `retry-after` in seconds. */

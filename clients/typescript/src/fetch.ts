@@ -1,8 +1,9 @@
 /** `fetch` as every runtime has it. */
 import { Code, ConnectError } from "@connectrpc/connect";
 
-/** Types of bodies that tollgate answers with. */
-const OURS = /^application\/(json|proto|connect\+json|connect\+proto|grpc-web(\+proto|\+json)?|grpc-web-text(\+proto)?)\b/;
+/** Types of bodies that tollgate answers with, over gRPC-Web and over Connect. */
+const GRPC_WEB = /^application\/grpc-web/;
+const CONNECT = /^application\/(connect\+)?(json|proto)\b/;
 
 /**
  * A `fetch` that sends only what every runtime takes (workerd knows no `redirect: "error"`, no `mode` and no
@@ -21,7 +22,8 @@ export function portable(fetch: typeof globalThis.fetch | undefined): typeof glo
       if (signal?.aborted) throw error;
       throw new ConnectError(`no connection to ${originOf(input)}: ${causeOf(error)}`, Code.Unavailable, undefined, undefined, error);
     }
-    if (OURS.test(response.headers.get("content-type") ?? "")) return response;
+    const ours = GRPC_WEB.test(new Headers(headers).get("content-type") ?? "") ? GRPC_WEB : CONNECT;
+    if (ours.test(response.headers.get("content-type") ?? "")) return response;
     // Not read: a connection with an unread body would stay open.
     void response.body?.cancel().catch(() => {});
     const what = `${originOf(input)} answered ${response.status || "with a redirect"}, and not as tollgate does`;

@@ -3,7 +3,7 @@
  * total so far, so one that is lost is made up for by the next one.
  */
 import type { AcquireOptions, Admission, Asked, PolicyOptions } from "./admission.js";
-import { admit, scopesOf } from "./admission.js";
+import { admit, scopesOf, texts } from "./admission.js";
 import type { CallBudget, Caller } from "./call.js";
 import type { Decision, Denial } from "./decision.js";
 import { decisionOf, positive } from "./decision.js";
@@ -117,7 +117,9 @@ export class Session {
   async start(budget: CallBudget): Promise<Decision> {
     const { org, sessionId, identity } = this;
     const { scope, requestId } = this.asked;
-    const message = { org, sessionId, identity, requestId, scopes: [...scope], plane: this.#caller.settings.plane };
+    const { plane } = this.#caller.settings;
+    const message = { org, sessionId, identity, requestId, scopes: [...scope], plane };
+    texts({ org, sessionId, identity, plane, scope });
     const answer = await this.#caller.guarded((call) => this.#caller.raw.session.startSession(message, call), budget);
     if (answer.allowed) this.#started(answer);
     return decisionOf(answer);

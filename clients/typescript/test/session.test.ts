@@ -8,8 +8,8 @@ import { tollgate, type SessionOptions, type SessionStop, type Tollgate } from "
 import { FaultProxy } from "./faults.js";
 import { eventually, fresh, PACKAGE, TollgateNode } from "./node.js";
 
-/** Two minutes in a year, and heartbeats as often as a node can ask for them. */
-const CONFIG = `[plans.all]\ncompute = { calendar_year = "2m" }\nmax_sessions = 2\n[defaults]\nplan = "all"\n[sessions]\nheartbeat = "1s"\nfirst_slice = "10s"\n`;
+/** Two minutes in a month, and heartbeats as often as a node can ask for them. */
+const CONFIG = `[plans.all]\ncompute = { calendar_month = "2m" }\nmax_sessions = 2\n[defaults]\nplan = "all"\n[sessions]\nheartbeat = "1s"\nfirst_slice = "10s"\n`;
 
 describe("a session", () => {
   let node: TollgateNode;
