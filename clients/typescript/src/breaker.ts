@@ -16,7 +16,7 @@ export class Breaker {
   #pauseMs: number;
   #openUntil = 0;
   #state: BreakerState = "closed";
-  #cut = new AbortController();
+  #openings = 0;
 
   constructor(options: Required<BreakerOptions>) {
     this.#options = options;
@@ -27,9 +27,10 @@ export class Breaker {
     return this.#state;
   }
 
-  /** Aborts when it opens: calls that wait for the same silence need not wait on. Of the probe it is another one. */
-  get cut(): AbortSignal {
-    return this.#cut.signal;
+  /** How often it has opened: calls that wait for the same silence then need not wait on. A number and no signal,
+   * because in Workers one request must not end what another one waits for. */
+  get openings(): number {
+    return this.#openings;
   }
 
   /** Whether a call may be sent now. Half-open, the first one is the probe, and all others are refused. */
@@ -66,7 +67,6 @@ export class Breaker {
     this.#state = "open";
     // Clients that saw the same outage do not probe at the same time.
     this.#openUntil = now + this.#pauseMs * (0.75 + Math.random() / 2);
-    this.#cut.abort();
-    this.#cut = new AbortController();
+    this.#openings += 1;
   }
 }

@@ -21,6 +21,8 @@ import { Counters } from "./stats.js";
 const FIRST_PAUSE_MS = 50;
 /** With less than this left, another attempt would only be cut off. */
 const LEAST_ATTEMPT_MS = 10;
+/** How soon a call that waits notices that the breaker has opened. */
+const CUT_WITHIN_MS = 50;
 
 /** The time of one call. */
 export interface CallBudget {
@@ -73,7 +75,7 @@ export class Caller {
     // A probe is one attempt: whoever sends it waits no longer than needed.
     const isProbe = breaker.state === "half-open";
     try {
-      const answer = await this.#attempts(send, budget, { isProbe, cut: breaker.cut });
+      const answer = await this.#attempts(send, budget, { isProbe, openings: breaker.openings });
       breaker.answered();
       return answer;
     } catch (error) {
@@ -86,11 +88,12 @@ export class Caller {
 
   /** Errors: `RefusedError` at once, `UnavailableError` when the budget is used up, and the reason of the signal. */
   async retried<T>(send: Send<T>, budget: CallBudget = {}): Promise<T> {
-    return this.#attempts(send, budget, { isProbe: false, cut: undefined });
+    return this.#attempts(send, budget, { isProbe: false, openings: undefined });
   }
 
-  async #attempts<T>(send: Send<T>, budget: CallBudget, how: { isProbe: boolean; cut: AbortSignal | undefined }): Promise<T> {
+  async #attempts<T>(send: Send<T>, budget: CallBudget, how: { isProbe: boolean; openings: number | undefined }): Promise<T> {
     const { signal } = budget;
+    const isCut = (): boolean => how.openings !== undefined && how.openings !== this.breaker.openings;
     const budgetMs = atLeast("budgetMs", budget.budgetMs ?? this.settings.budgetMs, LEAST_ATTEMPT_MS);
     const attemptMs = Math.min(this.settings.attemptMs ?? budgetMs / 2, budgetMs);
     const until = performance.now() + budgetMs;
@@ -99,17 +102,17 @@ export class Caller {
     for (let attempts = 1; ; attempts++) {
       signal?.throwIfAborted();
       const left = until - performance.now();
-      const outcome = await attempt(send, Math.max(1, Math.min(attemptMs, left)), signal, how.cut);
+      const outcome = await attempt(send, Math.max(1, Math.min(attemptMs, left)), signal, isCut);
       if ("answer" in outcome) return outcome.answer;
       const { failure, error } = outcome;
       signal?.throwIfAborted();
-      if (how.cut?.aborted) throw circuitOpen(this.breaker.waitMs(performance.now()), attempts);
+      if (isCut()) throw circuitOpen(this.breaker.waitMs(performance.now()), attempts);
       const isStale: boolean = failure.code === Code.Unauthenticated && this.#rotates && !isRefreshed;
       if (!isStale && !isRetryable(failure)) throw this.#errorOf(failure, attempts, error);
       isRefreshed ||= isStale;
       const wait = isStale ? 0 : this.#wait(failure, pause, until - performance.now());
       if (wait === undefined || how.isProbe) throw new UnavailableError(failure.message, failure, attempts, error);
-      await sleep(wait, signal, how.cut);
+      await sleep(wait, signal);
       pause *= 2;
       this.stats.retries += 1;
     }
@@ -143,23 +146,23 @@ function circuitOpen(retryAfterMs: number, attempts: number): UnavailableError {
 type Outcome<T> = { answer: T } | { failure: Failure & { message: string }; error: unknown };
 
 /** One attempt. It ends in its time also where the transport does not keep to it. */
-async function attempt<T>(send: Send<T>, timeoutMs: number, ...signals: (AbortSignal | undefined)[]): Promise<Outcome<T>> {
+async function attempt<T>(send: Send<T>, timeoutMs: number, signal: AbortSignal | undefined, isCut: () => boolean): Promise<Outcome<T>> {
   const ends = new AbortController();
-  const end = (): void => ends.abort(new ConnectError("no answer in time", Code.DeadlineExceeded));
-  const timer = setTimeout(end, timeoutMs);
   const over = new Promise<never>((_, reject) => {
     ends.signal.addEventListener("abort", () => reject(ends.signal.reason as Error), { once: true });
   });
+  const timer = setTimeout(() => ends.abort(new ConnectError("no answer in time", Code.DeadlineExceeded)), timeoutMs);
   const cut = (): void => ends.abort(new ConnectError("cut off", Code.Canceled));
-  for (const signal of signals) signal?.addEventListener("abort", cut, { once: true });
-  if (signals.some((signal) => signal?.aborted)) cut();
+  const looks = setInterval(() => isCut() && cut(), CUT_WITHIN_MS);
+  signal?.addEventListener("abort", cut, { once: true });
   try {
     return { answer: await Promise.race([sent(send, { timeoutMs: Math.ceil(timeoutMs), signal: ends.signal }), over]) };
   } catch (error) {
     return { failure: failureOf(error), error };
   } finally {
     clearTimeout(timer);
-    for (const signal of signals) signal?.removeEventListener("abort", cut);
+    clearInterval(looks);
+    signal?.removeEventListener("abort", cut);
   }
 }
 
@@ -168,16 +171,15 @@ async function sent<T>(send: Send<T>, options: CallOptions): Promise<T> {
   return send(options);
 }
 
-/** Ends early when a signal aborts; what to do then is the caller's. */
-function sleep(milliseconds: number, ...signals: (AbortSignal | undefined)[]): Promise<void> {
+/** Ends early when the signal aborts; what to do then is the caller's. */
+function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(done, milliseconds);
     function done(): void {
       clearTimeout(timer);
-      for (const signal of signals) signal?.removeEventListener("abort", done);
+      signal?.removeEventListener("abort", done);
       resolve();
     }
-    for (const signal of signals) signal?.addEventListener("abort", done, { once: true });
-    if (signals.some((signal) => signal?.aborted)) done();
+    signal?.addEventListener("abort", done, { once: true });
   });
 }
