@@ -28,7 +28,12 @@ export interface GatedCall {
   readonly args: readonly unknown[];
 }
 
-export interface GatedOptions {
+/** What its methods return, sooner or later. */
+export type ResultOf<E> = 0 extends 1 & E ? any : MethodResult<E, "execute"> | MethodResult<E, "executeWithPause"> | MethodResult<E, "resume">;
+
+type MethodResult<E, Method> = Method extends keyof E ? (E[Method] extends (...args: never[]) => infer R ? Awaited<R> : never) : never;
+
+export interface GatedOptions<R = unknown> {
   /** Whose execution it is. */
   readonly org: string | ((call: GatedCall) => string);
   readonly scope?: string | readonly string[] | ((call: GatedCall) => string | readonly string[] | undefined);
@@ -36,13 +41,13 @@ export interface GatedOptions {
   readonly guard?: Omit<GuardOptions, "scope" | "pausable">;
   /** The name of a paused execution, by what `executeWithPause` or `resume` returned; undefined where it has not paused.
    * Default: of a result with `status: "paused"`, its `executionId`, `execution.id` or `id`. */
-  readonly pausedId?: (result: unknown) => string | undefined;
+  readonly pausedId?: (result: R) => string | undefined;
   /** The same name in the arguments of `resume`. Default: the first one, or its `executionId`. */
   readonly resumedId?: (args: readonly unknown[]) => string;
   /** Whether what it returned is a failure, so that it is not completed. Default: what it returns is a success. */
-  readonly isFailure?: (result: unknown) => boolean;
+  readonly isFailure?: (result: R) => boolean;
   /** What to return for a denial, in the form of the executor's own failures. Default: `DeniedError` is thrown. */
-  readonly onDenied?: (denial: Denial, call: GatedCall) => unknown;
+  readonly onDenied?: (denial: Denial, call: GatedCall) => R;
   /** Default: in memory, the last 10 000. */
   readonly tickets?: TicketStore;
 }
@@ -51,8 +56,8 @@ export interface GatedOptions {
 const TICKETS = 10_000;
 
 /** The same executor with the gate in front. Its methods return promises. */
-export function gated<E extends Executor>(executor: E, tg: Tollgate, options: GatedOptions): E {
-  const gate = new ExecutorGate(executor, tg, options);
+export function gated<E extends Executor>(executor: E, tg: Tollgate, options: GatedOptions<ResultOf<E>>): E {
+  const gate = new ExecutorGate(executor, tg, options as GatedOptions);
   return new Proxy(executor, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name, target);

@@ -22,7 +22,7 @@ export type { CommitSettlement, FailedSettlement, RecordSettlement, ReleaseSettl
 export type { Session, SessionOptions, SessionStart, SessionStop, SessionUse } from "./session.js";
 export type { BatchItem, Budget, BudgetChange, Budgets, BudgetWhere, ItemFailure, Period, SessionStatus, SessionStatusResult, Status, Where } from "./reads.js";
 export { gated } from "./executor.js";
-export type { Executor, GatedCall, GatedOptions, TicketStore } from "./executor.js";
+export type { Executor, GatedCall, GatedOptions, ResultOf, TicketStore } from "./executor.js";
 export { formatMs, formatUsd, hours, minutes, seconds, usd } from "./amounts.js";
 export type { Amounts, AmountTexts } from "./amounts.js";
 export { requestId } from "./request_id.js";

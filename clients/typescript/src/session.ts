@@ -43,11 +43,11 @@ export interface SessionOptions extends PolicyOptions, Pick<AcquireOptions, "sco
   /** Seconds that it has run in this incarnation. Default: the time since the start. */
   readonly totalSeconds?: () => number;
   /** Save and end within `graceMs`, then call `end`. Called once. */
-  readonly onStop: (stop: SessionStop) => void;
+  readonly onStop: (stop: SessionStop, session: Session) => void;
   /** 80 or 95 percent of the quota are used. Called once for each. */
-  readonly onWarn?: (warning: SessionUse & { readonly percent: number }) => void;
+  readonly onWarn?: (warning: SessionUse & { readonly percent: number }, session: Session) => void;
   /** tollgate has ended it, or knows no such session: nothing of it is recorded any more. Called once. */
-  readonly onLost?: (lost: { readonly reason: "expired" | "ended" | "unknown" }) => void;
+  readonly onLost?: (lost: { readonly reason: "expired" | "ended" | "unknown" }, session: Session) => void;
   /** A heartbeat was not answered; the next one makes up for it. */
   readonly onHeartbeatFailed?: (error: unknown) => void;
 }
@@ -59,6 +59,8 @@ export type SessionStart =
 
 /** Where tollgate names no interval. */
 const HEARTBEAT_MS = 30_000;
+/** How often one that runs without a decision asks for it. */
+const ASK_AGAIN_MS = 5_000;
 
 /** Starts one. Errors: `RefusedError`, and `UnavailableError` where the policy is `closed`. */
 export async function start(caller: Caller, org: string, options: SessionOptions): Promise<SessionStart> {
@@ -80,7 +82,7 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #began = performance.now();
   readonly #endId = requestId();
-  #intervalMs = HEARTBEAT_MS;
+  #intervalMs = ASK_AGAIN_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #state: "starting" | "running" | "lost" | "ended" = "starting";
   #isStopping = false;
@@ -201,7 +203,7 @@ export class Session {
     if (answer.action === SessionAction.STOP) this.#stop({ ...use, graceMs: Number(answer.graceMs), why: "quota" });
     if (answer.action === SessionAction.WARN && answer.warnPercent > this.#warned) {
       this.#warned = answer.warnPercent;
-      quietly(() => this.#options.onWarn?.({ ...use, percent: answer.warnPercent }));
+      quietly(() => this.#options.onWarn?.({ ...use, percent: answer.warnPercent }, this));
     }
     if (answer.state === SessionState.EXPIRED) this.#lose("expired");
     if (answer.state === SessionState.ENDED) this.#lose("ended");
@@ -211,14 +213,14 @@ export class Session {
   #stop(stop: SessionStop): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
-    quietly(() => this.#options.onStop(stop));
+    quietly(() => this.#options.onStop(stop, this));
   }
 
   #lose(reason: "expired" | "ended" | "unknown"): void {
     if (this.#state !== "running") return;
     this.#state = "lost";
     clearTimeout(this.#timer);
-    quietly(() => this.#options.onLost?.({ reason }));
+    quietly(() => this.#options.onLost?.({ reason }, this));
   }
 }
 

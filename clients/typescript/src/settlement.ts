@@ -105,10 +105,11 @@ export class Settlements {
 }
 
 /** A hook of the caller's ends no execution. */
-export function quietly(hook: () => void): void {
+export function quietly(hook: () => unknown): void {
   try {
-    hook();
+    // The hook reports its own errors, at once or later.
+    Promise.resolve(hook()).catch(() => {});
   } catch {
-    // The hook reports its own errors.
+    // As above.
   }
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { DeniedError, gated, tollgate, type GatedOptions, type Tollgate } from "tollgate";
-import { fresh, limited, TollgateNode } from "./node.js";
+import { fresh, limited, PATIENT_MS, TollgateNode } from "./node.js";
 
 type Result = { status: "completed"; value: string } | { status: "failed"; error: string } | { status: "paused"; executionId: string };
 
@@ -37,12 +37,12 @@ describe("a gated executor", () => {
 
   before(async () => {
     node = await TollgateNode.start(limited(2, 'spend = { monthly = "$5" }'));
-    tg = tollgate({ url: node.url });
+    tg = tollgate({ url: node.url, budgetMs: PATIENT_MS });
   });
   after(() => node.close());
 
-  function executor(org: string, more: Partial<GatedOptions> = {}) {
-    return gated(new CodeExecutor(), tg, { org, isFailure: (result) => (result as Result).status === "failed", ...more });
+  function executor(org: string, more: Partial<GatedOptions<Result>> = {}) {
+    return gated(new CodeExecutor(), tg, { org, isFailure: (result) => result.status === "failed", ...more });
   }
 
   async function executions(org: string): Promise<bigint | undefined> {

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { Code, DeniedError, formatUsd, orThrow, requestId, tollgate, usd, type Settlement, type Tollgate } from "tollgate";
 import { AdminService } from "tollgate/admin";
 import { FaultProxy } from "./faults.js";
-import { fresh, limited, TollgateNode } from "./node.js";
+import { fresh, limited, PATIENT_MS, TollgateNode } from "./node.js";
 import { expected, PLAN, story } from "./story.js";
 
 describe("guard", () => {
@@ -16,7 +16,7 @@ describe("guard", () => {
     node = await TollgateNode.start(limited(2, PLAN));
     proxy = await FaultProxy.start(() => node.url);
     proxy.fault = "hang";
-    tg = tollgate({ url: node.url, plane: "test" });
+    tg = tollgate({ url: node.url, plane: "test", budgetMs: PATIENT_MS });
   });
   after(async () => {
     await proxy.close();

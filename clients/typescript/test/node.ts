@@ -84,6 +84,9 @@ export class TollgateNode {
   }
 }
 
+/** A budget for a decision that has to come, on a machine that does much else. */
+export const PATIENT_MS = 10_000;
+
 let orgs = 0;
 
 /** An org that no other test uses. */

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { Code, isUnavailable, RefusedError, tollgate, UnavailableError, type NoDecision, type TollgateOptions } from "tollgate";
 import { FaultProxy, FAULTS } from "./faults.js";
-import { eventually, fresh, limited, TollgateNode } from "./node.js";
+import { eventually, fresh, limited, PATIENT_MS, TollgateNode } from "./node.js";
 
 /** No promise about speed: what a machine that stands still for a while may take besides. */
 const PATIENCE_MS = 2000;
@@ -71,8 +71,9 @@ describe("an outage", () => {
   it("runs where a node stands still, and is denied again when it goes on", async () => {
     const tg = tollgate({ url: node.url, budgetMs: BUDGET_MS, breaker: { minMs: 50 } });
     const org = fresh();
-    assert.ok((await tg.guard(org, () => "ran")).allowed);
-    assert.ok(!(await tg.guard(org, () => assert.fail("it ran"))).allowed);
+    const decided = await tg.guard(org, { budgetMs: PATIENT_MS }, () => "ran");
+    assert.ok(decided.allowed && decided.admission.by === "tollgate");
+    assert.ok(!(await tg.guard(org, { budgetMs: PATIENT_MS }, () => assert.fail("it ran"))).allowed);
     node.signal("SIGSTOP");
     try {
       await opens(node.url);
@@ -135,7 +136,7 @@ describe("an outage", () => {
   it("goes to the next address where one does not answer", async () => {
     proxy.fault = "hang";
     for (const urls of [[proxy.url, node.url], [await nobody(), node.url], [node.url, proxy.url]]) {
-      const tg = tollgate({ url: urls, budgetMs: 4000, attemptMs: 100 });
+      const tg = tollgate({ url: urls, budgetMs: PATIENT_MS, attemptMs: 500 });
       for (let times = 0; times < 5; times++) await tg.guard(fresh(), () => "ran");
       assert.deepEqual([tg.stats.failOpen, tg.stats.allowed], [0, 5]);
     }
@@ -143,7 +144,7 @@ describe("an outage", () => {
 
   it("bridges a restart of the only node", async () => {
     const own = await TollgateNode.start("[rate]\namount = 1000000\n");
-    const tg = tollgate({ url: own.url, budgetMs: 9000, attemptMs: 2000 });
+    const tg = tollgate({ url: own.url, budgetMs: 2 * PATIENT_MS, attemptMs: 5000 });
     let isOver = false;
     const running = Array.from({ length: 8 }, async () => {
       const org = fresh();

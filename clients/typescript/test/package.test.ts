@@ -1,7 +1,7 @@
 /** The package as a stranger has it: packed, unpacked, imported as a module, required, and compiled against. */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -26,6 +26,20 @@ void tg.raw.client(AdminService).getNode({});
 void AcquireRequestSchema;
 `;
 
+/** What the blocks of the README have from around them. */
+const PRELUDE = `import * as all from "tollgate";
+const { Code, DecisionCode, denialResponse, formatMs, formatUsd, gated, isUnavailable, minutes, requestId, usd } = all;
+declare const process: any, metrics: any, store: any, code: any, answer: any, bootId: any, url: string, org: string, executionId: string;
+declare const engine: any, banner: any, log: any, currentOrg: any, saveWithin: any, runTheCode: any, callTheModel: any;
+const { tollgate } = all;
+declare const tg: all.Tollgate, ran: { denial: all.Denial; value: any; allowed: boolean };
+`;
+
+/** A block may declare what it shows. */
+function hide(body: string): string {
+  return `{\n${body}\n}\n`;
+}
+
 describe("the package", () => {
   const dir = mkdtempSync(join(tmpdir(), "tollgate-stranger-"));
 
@@ -44,6 +58,13 @@ describe("the package", () => {
     return execFileSync(process.execPath, [file], { cwd: dir, encoding: "utf8" }).trim();
   }
 
+  function compile(...flags: string[]): void {
+    const strict = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
+    const tsc = join(PACKAGE, "node_modules/typescript/bin/tsc");
+    const ran = spawnSync(process.execPath, [tsc, ...strict, ...flags], { cwd: dir, encoding: "utf8" });
+    assert.equal(ran.status, 0, ran.stdout);
+  }
+
   it("is imported as a module", () => {
     const imports = `import { tollgate } from "tollgate"; import { AdminService } from "tollgate/admin"; import { AcquireRequestSchema } from "tollgate/messages";\n`;
     assert.equal(says("esm.mjs", imports + SAYS), "7 object object");
@@ -55,12 +76,22 @@ describe("the package", () => {
   });
 
   it("has types for every way of resolving them", () => {
-    const tsc = join(PACKAGE, "node_modules/typescript/bin/tsc");
     for (const name of ["typed.mts", "typed.cts"]) writeFileSync(join(dir, name), TYPED);
-    const strict = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
     for (const how of [["--module", "node16"], ["--module", "nodenext"], ["--module", "esnext", "--moduleResolution", "bundler"]]) {
-      execFileSync(process.execPath, [tsc, ...strict, ...how, "typed.mts", ...(how[1] === "esnext" ? [] : ["typed.cts"])], { cwd: dir, stdio: "pipe" });
+      compile(...how, "typed.mts", ...(how[1] === "esnext" ? [] : ["typed.cts"]));
     }
+  });
+
+  it("is used by its README as its types say", () => {
+    const blocks = [...readFileSync(join(PACKAGE, "README.md"), "utf8").matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!);
+    assert.ok(blocks.length > 8);
+    const names = blocks.filter((code) => !code.startsWith("type ")).map((code, number) => {
+      const lines = code.split("\n");
+      const body = lines.filter((line) => !line.startsWith("import ")).join("\n");
+      writeFileSync(join(dir, `readme${number}.ts`), `${PRELUDE}export async function block() {\n${hide(body)}}\n`);
+      return `readme${number}.ts`;
+    });
+    compile("--module", "esnext", "--moduleResolution", "bundler", ...names);
   });
 
   it("leaves out of a bundle what is not used", async () => {

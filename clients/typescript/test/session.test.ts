@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { SessionState } from "tollgate/messages";
 import { tollgate, type SessionOptions, type SessionStop, type Tollgate } from "tollgate";
 import { FaultProxy } from "./faults.js";
-import { eventually, fresh, PACKAGE, TollgateNode } from "./node.js";
+import { eventually, fresh, PACKAGE, PATIENT_MS, TollgateNode } from "./node.js";
 
 /** Two minutes in a month, and heartbeats as often as a node can ask for them. */
 const CONFIG = `[plans.all]\ncompute = { calendar_month = "2m" }\nmax_sessions = 2\n[defaults]\nplan = "all"\n[sessions]\nheartbeat = "1s"\nfirst_slice = "10s"\n`;
@@ -19,7 +19,7 @@ describe("a session", () => {
   before(async () => {
     node = await TollgateNode.start(CONFIG);
     proxy = await FaultProxy.start(() => node.url);
-    tg = tollgate({ url: node.url, plane: "host" });
+    tg = tollgate({ url: node.url, plane: "host", budgetMs: PATIENT_MS });
   });
   after(async () => {
     await proxy.close();
@@ -76,7 +76,7 @@ describe("a session", () => {
     const failures: unknown[] = [];
     const own = tollgate({ url: proxy.url, budgetMs: 100 });
     let total = 1;
-    const start = await own.session(org, { identity: "u", totalSeconds: () => total, onStop: () => {}, onHeartbeatFailed: (error) => failures.push(error) });
+    const start = await own.session(org, { identity: "u", budgetMs: PATIENT_MS, totalSeconds: () => total, onStop: () => {}, onHeartbeatFailed: (error) => failures.push(error) });
     assert.ok(start.allowed);
     proxy.fault = "refuse";
     await eventually(() => failures.length > 0, "a heartbeat has failed");
@@ -101,7 +101,7 @@ describe("a session", () => {
       assert.ok(start.allowed && start.admission.by === "failOpen" && !start.session.isRunning);
       proxy.fault = "pass";
       // Not the timer: it would wait for as long as a node asks for by default.
-      await start.session.heartbeat();
+      await start.session.heartbeat({ budgetMs: PATIENT_MS });
       assert.deepEqual([start.session.isRunning, stops.map(({ why }) => why)], isDenied ? [false, ["denied"]] : [true, []]);
       await start.session.end();
     }

@@ -12,7 +12,7 @@ export const PLAN = `spend = { monthly = "${LARGE}u" }\ncompute = { calendar_yea
 
 export async function story(url: string, hung: string, protocol: Protocol, org: string): Promise<unknown> {
   const failOpens: string[] = [];
-  const tg = tollgate({ url, protocol, plane: "story", token: () => "unused", onFailOpen: (event) => failOpens.push(event.error.name) });
+  const tg = tollgate({ url, protocol, plane: "story", budgetMs: 10_000, token: () => "unused", onFailOpen: (event) => failOpens.push(event.error.name) });
   const id = requestId();
   const first = await tg.guard(org, { requestId: id, reserve: { spend: usd(1) } }, (execution) => {
     execution.used({ spend: usd("0.25") });
