@@ -29,19 +29,24 @@ def run(*command):
     return ran.stdout
 
 
+def set_up():
+    """Builds the package and its tests; a SkipTest where something is missing."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        raise unittest.SkipTest("node or npm is missing; scripts/test installs both as root (Debian: npm)")
+    version = run("node", "--version").strip()
+    if int(version.lstrip("v").split(".")[0]) < NODE:
+        raise unittest.SkipTest(f"node is {version}: the package needs {NODE} or newer")
+    lock, installed = PACKAGE / "package-lock.json", MODULES / "installed"
+    if not installed.exists() or not filecmp.cmp(lock, installed, shallow=False):
+        raise unittest.SkipTest("what package-lock.json names is not installed; scripts/test does it")
+    run("npm", "run", "--silent", "build")
+    run("npm", "run", "--silent", "build:test")
+
+
 class TypeScript(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if not shutil.which("node") or not shutil.which("npm"):
-            raise unittest.SkipTest("node or npm is missing; scripts/test installs both as root (Debian: npm)")
-        version = run("node", "--version").strip()
-        if int(version.lstrip("v").split(".")[0]) < NODE:
-            raise unittest.SkipTest(f"node is {version}: the package needs {NODE} or newer")
-        lock, installed = PACKAGE / "package-lock.json", MODULES / "installed"
-        if not installed.exists() or not filecmp.cmp(lock, installed, shallow=False):
-            raise unittest.SkipTest("what package-lock.json names is not installed; scripts/test does it")
-        run("npm", "run", "--silent", "build")
-        run("npm", "run", "--silent", "build:test")
+        set_up()
 
     def test_the_shape_of_the_package(self):
         run("npm", "run", "--silent", "shape")
