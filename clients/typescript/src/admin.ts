@@ -1,4 +1,7 @@
-/** The operator's services: `tg.raw.client(AdminService)`. A module of its own, so that planes do not carry it. */
+/**
+ * The operator's services: `tg.raw.client(AdminService)`. A module of its own, so that planes do
+ * not carry it.
+ */
 export * from "./gen/tollgate/admin/v1/admin_pb.js";
 export * from "./gen/tollgate/admin/v1/control_pb.js";
 export * from "./gen/tollgate/admin/v1/events_pb.js";

@@ -13,7 +13,10 @@ import { quietly } from "./settlement.js";
 
 /** What is asked for. */
 export interface AcquireOptions extends CallBudget {
-  /** A part of the org with limits of its own (`workspace/ws_42`), or several, at most 8: each is judged and charged. */
+  /**
+   * A part of the org with limits of its own (`workspace/ws_42`), or several, at most 8: each is
+   * judged and charged.
+   */
   readonly scope?: string | readonly string[];
   /** What is charged at admission. Default 1 `executions`. */
   readonly cost?: Amounts;
@@ -23,14 +26,19 @@ export interface AcquireOptions extends CallBudget {
   readonly ttlMs?: number;
   /** The execution may pause, and its continuations (`resume`) are counted for it. */
   readonly pausable?: boolean;
-  /** A pool of upstream accounts that the execution will use: where all are exhausted it is denied. */
+  /**
+   * A pool of upstream accounts that the execution will use: where all are exhausted it is
+   * denied.
+   */
   readonly pool?: string;
   /** Evaluates and charges, and always allows: `code` says what would have been. */
   readonly shadow?: boolean;
-  /** Names the execution, so that the same work that is asked for twice (a message that is delivered again) is charged
-   * and completed once: 1 to 128 printable ASCII characters, unique in the org. Remembered 10 minutes, with `reserve`
-   * 24 hours. Work that failed and is done anew is another execution, under another id. Default: a new UUID of
-   * version 7. */
+  /**
+   * Names the execution, so that the same work that is asked for twice (a message that is
+   * delivered again) is charged and completed once: 1 to 128 printable ASCII characters, unique
+   * in the org. Remembered 10 minutes, with `reserve` 24 hours. Work that failed and is done anew
+   * is another execution, under another id. Default: a new UUID of version 7.
+   */
   readonly requestId?: string;
 }
 
@@ -62,22 +70,35 @@ export function scopesOf(scope: string | readonly string[] | undefined): readonl
   return typeof scope === "string" ? [scope] : [...scope];
 }
 
-/** Without a compiler somebody may give what is no text. It could not be written, which would look like an outage.
- * Errors: TypeError. */
+/**
+ * Without a compiler somebody may give what is no text. It could not be written, which would look
+ * like an outage. Errors: TypeError.
+ */
 export function texts(fields: Readonly<Record<string, string | readonly string[]>>): void {
   for (const [name, value] of Object.entries(fields)) {
     for (const each of Array.isArray(value) ? value : [value]) {
-      if (typeof each !== "string") throw new TypeError(`${name}: ${String(each)} is not allowed: a string`);
+      if (typeof each !== "string")
+        throw new TypeError(`${name}: ${String(each)} is not allowed: a string`);
     }
   }
 }
 
 export function askedOf(org: string, options: AcquireOptions): Asked {
-  return { call: "acquire", org, scope: scopesOf(options.scope), requestId: options.requestId ?? requestId() };
+  return {
+    call: "acquire",
+    org,
+    scope: scopesOf(options.scope),
+    requestId: options.requestId ?? requestId(),
+  };
 }
 
 /** Asks, and says what tollgate says. Errors: `UnavailableError`, `RefusedError`. */
-export async function acquire(caller: Caller, asked: Asked, options: AcquireOptions, mode?: Mode): Promise<Decision> {
+export async function acquire(
+  caller: Caller,
+  asked: Asked,
+  options: AcquireOptions,
+  mode?: Mode,
+): Promise<Decision> {
   const message = {
     org: asked.org,
     scopes: [...asked.scope],
@@ -90,8 +111,16 @@ export async function acquire(caller: Caller, asked: Asked, options: AcquireOpti
     plane: caller.settings.plane,
     pool: options.pool ?? "",
   };
-  texts({ org: message.org, requestId: message.requestId, plane: message.plane, pool: message.pool, scope: message.scopes });
-  return decisionOf(await caller.guarded((call) => caller.raw.gate.acquire(message, call), options));
+  texts({
+    org: message.org,
+    requestId: message.requestId,
+    plane: message.plane,
+    pool: message.pool,
+    scope: message.scopes,
+  });
+  return decisionOf(
+    await caller.guarded((call) => caller.raw.gate.acquire(message, call), options),
+  );
 }
 
 /** Asks, counts, and where there is no decision does what the policy says. */

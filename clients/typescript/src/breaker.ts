@@ -1,8 +1,11 @@
 /**
- * Stops asking a tollgate that does not answer, so that its outage costs some executions their budget and not each.
+ * Stops asking a tollgate that does not answer, so that its outage costs some executions their
+ * budget and not each.
  *
- *   closed ── budgets used up in a row ──▶ open ── pause is over ──▶ half-open ── an answer ──▶ closed
- *                                            ▲──────── no answer, twice the pause ──┘
+ *   closed ── budgets used up in a row ──▶ open ── pause is over ──▶ half-open
+ *     ▲                                     ▲                         │     │
+ *     │                                     └── no answer: a longer ──┘     │
+ *     └────────────────────────────── an answer ───────────────────────────┘
  *
  * It counts budgets and not attempts: what retries bridge, such as a restart, is no outage.
  */
@@ -27,13 +30,18 @@ export class Breaker {
     return this.#state;
   }
 
-  /** How often it has opened: calls that wait for the same silence then need not wait on. A number and no signal,
-   * because in Workers one request must not end what another one waits for. */
+  /**
+   * How often it has opened: calls that wait for the same silence then need not wait on. A number
+   * and no signal, because in Workers one request must not end what another one waits for.
+   */
   get openings(): number {
     return this.#openings;
   }
 
-  /** Whether a call may be sent now. Half-open, the first one is the probe, and all others are refused. */
+  /**
+   * Whether a call may be sent now. Half-open, the first one is the probe, and all others are
+   * refused.
+   */
   admits(now: number): boolean {
     if (this.#state === "closed") return true;
     if (this.#state === "half-open" || now < this.#openUntil) return false;
@@ -62,7 +70,8 @@ export class Breaker {
   failed(now: number): void {
     this.#failures += 1;
     if (this.#options.failures === 0 || this.#state === "open") return;
-    if (this.#state === "half-open") this.#pauseMs = Math.min(this.#pauseMs * 2, this.#options.maxMs);
+    if (this.#state === "half-open")
+      this.#pauseMs = Math.min(this.#pauseMs * 2, this.#options.maxMs);
     else if (this.#failures < this.#options.failures) return;
     this.#state = "open";
     // Clients that saw the same outage do not probe at the same time.

@@ -1,6 +1,6 @@
 /**
- * One call until it is answered: the same message, under the same request id, within one budget of time. This is
- * safe because tollgate charges a request id once, whichever attempt arrives.
+ * One call until it is answered: the same message, under the same request id, within one budget of
+ * time. This is safe because tollgate charges a request id once, whichever attempt arrives.
  */
 import type { CallOptions, Client } from "@connectrpc/connect";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -17,8 +17,12 @@ import type { Settings, TollgateOptions } from "./options.js";
 import { atLeast, settingsOf } from "./options.js";
 import { Counters } from "./stats.js";
 
-/** Between two attempts, doubled each time; tollgate may ask for more. Milliseconds, less up to a half by chance. */
+/**
+ * Between two attempts, doubled each time; tollgate may ask for more. Milliseconds, less up to a
+ * half by chance.
+ */
 const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 500;
 /** With less than this left, another attempt would only be cut off. */
 const LEAST_ATTEMPT_MS = 10;
 /** How soon a call that waits notices that the breaker has opened. */
@@ -32,7 +36,10 @@ export interface CallBudget {
   readonly signal?: AbortSignal;
 }
 
-/** Clients of every service, as generated: no retries, no policy. A retry needs the same `requestId`; see `call`. */
+/**
+ * Clients of every service, as generated: no retries, no policy. A retry needs the same
+ * `requestId`; see `call`.
+ */
 export interface Raw {
   readonly gate: Client<typeof GateService>;
   readonly budget: Client<typeof BudgetService>;
@@ -75,7 +82,10 @@ export class Caller {
     // A probe is one attempt: whoever sends it waits no longer than needed.
     const isProbe = breaker.state === "half-open";
     try {
-      const answer = await this.#attempts(send, budget, { isProbe, openings: breaker.openings });
+      const answer = await this.#attempts(send, budget, {
+        isProbe,
+        openings: breaker.openings,
+      });
       breaker.answered();
       return answer;
     } catch (error) {
@@ -86,18 +96,26 @@ export class Caller {
     }
   }
 
-  /** Errors: `RefusedError` at once, `UnavailableError` when the budget is used up, and the reason of the signal. */
+  /**
+   * Errors: `RefusedError` at once, `UnavailableError` when the budget is used up, and the reason
+   * of the signal.
+   */
   async retried<T>(send: Send<T>, budget: CallBudget = {}): Promise<T> {
     return this.#attempts(send, budget, { isProbe: false, openings: undefined });
   }
 
-  async #attempts<T>(send: Send<T>, budget: CallBudget, how: { isProbe: boolean; openings: number | undefined }): Promise<T> {
+  async #attempts<T>(send: Send<T>, budget: CallBudget, how: How): Promise<T> {
     const { signal } = budget;
-    const isCut = (): boolean => how.openings !== undefined && how.openings !== this.breaker.openings;
-    const budgetMs = atLeast("budgetMs", budget.budgetMs ?? this.settings.budgetMs, LEAST_ATTEMPT_MS);
+    const isCut = (): boolean =>
+      how.openings !== undefined && how.openings !== this.breaker.openings;
+    const budgetMs = atLeast(
+      "budgetMs",
+      budget.budgetMs ?? this.settings.budgetMs,
+      LEAST_ATTEMPT_MS,
+    );
     const attemptMs = Math.min(this.settings.attemptMs ?? budgetMs / 2, budgetMs);
     const until = performance.now() + budgetMs;
-    let pause = FIRST_PAUSE_MS;
+    const pauses = new Pauses(budgetMs);
     let isRefreshed = false;
     for (let attempts = 1; ; attempts++) {
       signal?.throwIfAborted();
@@ -107,29 +125,18 @@ export class Caller {
       const { failure, error } = outcome;
       signal?.throwIfAborted();
       if (isCut()) throw circuitOpen(this.breaker.waitMs(performance.now()), attempts);
-      const isStale: boolean = failure.code === Code.Unauthenticated && this.#rotates && !isRefreshed;
+      const isStale: boolean =
+        failure.code === Code.Unauthenticated && this.#rotates && !isRefreshed;
       if (!isStale && !isRetryable(failure)) throw this.#errorOf(failure, attempts, error);
       isRefreshed ||= isStale;
-      const wait = isStale ? 0 : this.#wait(failure, pause, until - performance.now());
-      if (wait === undefined || how.isProbe) throw new UnavailableError(failure.message, failure, attempts, error);
+      const most = until - performance.now() - LEAST_ATTEMPT_MS;
+      const wait = isStale ? 0 : pauses.next(failure, most, this.#endpoints.hasAnother());
+      if (wait === undefined || how.isProbe) {
+        throw new UnavailableError(failure.message, failure, attempts, error);
+      }
       await sleep(wait, signal);
-      pause *= 2;
       this.stats.retries += 1;
     }
-  }
-
-  /** Milliseconds before the next attempt; undefined where there is no time for one. */
-  #wait(failure: Failure, pause: number, left: number): number | undefined {
-    const most = left - LEAST_ATTEMPT_MS;
-    if (most <= 0) return undefined;
-    const own = pause * (0.5 + Math.random() / 2);
-    const asked = failure.retryAfterMs ?? 0;
-    if (failure.code === Code.ResourceExhausted) return asked < most ? Math.max(own, asked) : undefined;
-    // What one node asks for does not bind the next one.
-    if (this.#endpoints.hasAnother()) return Math.min(own, most);
-    // It asks for more than there is time for. Behind the same address there may be another node, so it is asked once more.
-    if (asked >= most) return own < most ? Math.max(own, most / 2) : undefined;
-    return own < most || asked > 0 ? Math.min(Math.max(own, asked), most) : undefined;
   }
 
   #errorOf(failure: Failure & { message: string }, attempts: number, cause: unknown): Error {
@@ -138,25 +145,82 @@ export class Caller {
   }
 }
 
+/** How the attempts of a call are bounded besides its budget. */
+interface How {
+  readonly isProbe: boolean;
+  /** Of the breaker when the call began; undefined where it is not asked. */
+  readonly openings: number | undefined;
+}
+
+/** The pauses between the attempts of one call. */
+class Pauses {
+  readonly #longestMs: number;
+  #pauseMs = FIRST_PAUSE_MS;
+  #isLast = false;
+
+  constructor(budgetMs: number) {
+    // A part of the budget: the last attempt is to be near its end.
+    this.#longestMs = Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS, budgetMs / 8));
+  }
+
+  /**
+   * Milliseconds before the next attempt, `most` at most; undefined where there is no time for
+   * one.
+   */
+  next(failure: Failure, most: number, hasAnother: boolean): number | undefined {
+    const own = Math.min(this.#pauseMs, this.#longestMs) * (0.5 + Math.random() / 2);
+    this.#pauseMs *= 2;
+    const asked = failure.retryAfterMs ?? 0;
+    if (own >= most || this.#isLast) return undefined;
+    // What one node asks for does not bind the next one.
+    if (hasAnother) return own;
+    if (asked < most) return Math.max(own, asked);
+    if (failure.code === Code.ResourceExhausted) return undefined;
+    // It asks for more than there is time for. There may be another node behind the same
+    // address: it is asked once more.
+    this.#isLast = true;
+    return Math.max(own, most / 2);
+  }
+}
+
 function circuitOpen(retryAfterMs: number, attempts: number): UnavailableError {
   const failure = { code: Code.Unavailable, reason: "CIRCUIT_OPEN", retryAfterMs, fields: [] };
-  return new UnavailableError("tollgate does not answer and is not asked until it does", failure, attempts);
+  return new UnavailableError(
+    "tollgate does not answer and is not asked until it does",
+    failure,
+    attempts,
+  );
 }
 
 type Outcome<T> = { answer: T } | { failure: Failure & { message: string }; error: unknown };
 
 /** One attempt. It ends in its time also where the transport does not keep to it. */
-async function attempt<T>(send: Send<T>, timeoutMs: number, signal: AbortSignal | undefined, isCut: () => boolean): Promise<Outcome<T>> {
+async function attempt<T>(
+  send: Send<T>,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  isCut: () => boolean,
+): Promise<Outcome<T>> {
   const ends = new AbortController();
   const over = new Promise<never>((_, reject) => {
-    ends.signal.addEventListener("abort", () => reject(ends.signal.reason as Error), { once: true });
+    ends.signal.addEventListener("abort", () => reject(ends.signal.reason as Error), {
+      once: true,
+    });
   });
-  const timer = setTimeout(() => ends.abort(new ConnectError("no answer in time", Code.DeadlineExceeded)), timeoutMs);
+  const timer = setTimeout(
+    () => ends.abort(new ConnectError("no answer in time", Code.DeadlineExceeded)),
+    timeoutMs,
+  );
   const cut = (): void => ends.abort(new ConnectError("cut off", Code.Canceled));
   const looks = setInterval(() => isCut() && cut(), CUT_WITHIN_MS);
   signal?.addEventListener("abort", cut, { once: true });
   try {
-    return { answer: await Promise.race([sent(send, { timeoutMs: Math.ceil(timeoutMs), signal: ends.signal }), over]) };
+    return {
+      answer: await Promise.race([
+        sent(send, { timeoutMs: Math.ceil(timeoutMs), signal: ends.signal }),
+        over,
+      ]),
+    };
   } catch (error) {
     return { failure: failureOf(error), error };
   } finally {

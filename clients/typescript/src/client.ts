@@ -24,12 +24,18 @@ export interface ReserveOptions extends Omit<GuardOptions, "reserve"> {
   readonly amounts: Amounts;
 }
 
-/** Makes a client. It connects with the first call. Errors: RangeError for an option that is not allowed. */
+/**
+ * Makes a client. It connects with the first call. Errors: RangeError for an option that is not
+ * allowed.
+ */
 export function tollgate(options: TollgateOptions): Tollgate {
   return new Tollgate(options);
 }
 
-/** A client of tollgate. One for a process, or for a Worker's isolate: it keeps the breaker and the counters. */
+/**
+ * A client of tollgate. One for a process, or for a Worker's isolate: it keeps the breaker and the
+ * counters.
+ */
 export class Tollgate {
   /** Limits on spend: read, set, clear. */
   readonly budget: Budgets;
@@ -54,9 +60,10 @@ export class Tollgate {
   }
 
   /**
-   * Asks whether `org` may execute, runs it, and settles. A denial does not run: it is `{ allowed: false, denial }`. An
-   * error of `run` is thrown as it is, after the settlement. Without a decision `onUnavailable` says what to do.
-   * Errors: `UnavailableError` (no decision, and the policy is `closed`), `RefusedError` (the call is wrong).
+   * Asks whether `org` may execute, runs it, and settles. A denial does not run: it is `{
+   * allowed: false, denial }`. An error of `run` is thrown as it is, after the settlement.
+   * Without a decision `onUnavailable` says what to do. Errors: `UnavailableError` (no decision,
+   * and the policy is `closed`), `RefusedError` (the call is wrong).
    */
   guard<T>(org: string, run: Run<T>): Promise<Guarded<T>>;
   guard<T>(org: string, options: GuardOptions, run: Run<T>): Promise<Guarded<T>>;
@@ -66,8 +73,8 @@ export class Tollgate {
   }
 
   /**
-   * Continues an execution that was admitted before and has paused. It is counted and never denied; it runs also where
-   * tollgate is away. `ticket` is what `Execution.pause` gave.
+   * Continues an execution that was admitted before and has paused. It is counted and never
+   * denied; it runs also where tollgate is away. `ticket` is what `Execution.pause` gave.
    */
   resume<T>(ticket: Ticket, run: Run<T>): Promise<T>;
   resume<T>(ticket: Ticket, options: ResumeOptions, run: Run<T>): Promise<T>;
@@ -76,54 +83,88 @@ export class Tollgate {
     return resume(this.#caller, this.#settlements, ticket, options, run);
   }
 
-  /** Counts a continuation by the name of its execution alone, where there is no ticket; false where it could not be
-   * counted. Never fails. */
+  /**
+   * Counts a continuation by the name of its execution alone, where there is no ticket; false
+   * where it could not be counted. Never fails.
+   */
   countResume(org: string, executionId: string, options: ResumeOptions = {}): Promise<boolean> {
     return count(this.#caller, org, executionId, options);
   }
 
   /**
-   * Holds amounts while `run` uses them. What it does not settle itself is committed with what it reported
-   * (`execution.used`), or with all that was held; where it throws and has reported nothing, it is released. As `guard`.
+   * Holds amounts while `run` uses them. What it does not settle itself is committed with what it
+   * reported (`execution.used`), or with all that was held; where it throws and has reported
+   * nothing, it is released. As `guard`.
    */
-  reserve<T>(org: string, options: ReserveOptions, run: (hold: Hold | undefined, execution: Parameters<Run<T>>[0]) => T | Promise<T>): Promise<Guarded<T>> {
+  reserve<T>(
+    org: string,
+    options: ReserveOptions,
+    run: (hold: Hold | undefined, execution: Parameters<Run<T>>[0]) => T | Promise<T>,
+  ): Promise<Guarded<T>> {
     const { amounts, ...rest } = options;
-    return this.guard(org, { ...rest, reserve: amounts }, (execution) => run(execution.hold, execution));
+    return this.guard(org, { ...rest, reserve: amounts }, (execution) =>
+      run(execution.hold, execution),
+    );
   }
 
-  /** Asks and charges, and leaves what follows to the caller. Errors: `UnavailableError`, `RefusedError`. */
+  /**
+   * Asks and charges, and leaves what follows to the caller. Errors: `UnavailableError`,
+   * `RefusedError`.
+   */
   acquire(org: string, options: AcquireOptions = {}): Promise<Decision> {
     return acquire(this.#caller, askedOf(org, options), options);
   }
 
-  /** What `acquire` would decide now. Consumes, counts and remembers nothing. Errors as `acquire`. */
-  check(org: string, options: Omit<AcquireOptions, "requestId" | "shadow"> = {}): Promise<Decision> {
+  /**
+   * What `acquire` would decide now. Consumes, counts and remembers nothing. Errors as `acquire`.
+   */
+  check(
+    org: string,
+    options: Omit<AcquireOptions, "requestId" | "shadow"> = {},
+  ): Promise<Decision> {
     return acquire(this.#caller, askedOf(org, options), options, Mode.CHECK_ONLY);
   }
 
-  /** Sends a settlement that could not be sent before (`onSettlementFailed`). Errors: `UnavailableError`, `RefusedError`. */
+  /**
+   * Sends a settlement that could not be sent before (`onSettlementFailed`). Errors:
+   * `UnavailableError`, `RefusedError`.
+   */
   settle(settlement: Settlement, budget: CallBudget = {}): Promise<void> {
     return send(this.#caller, settlement, budget);
   }
 
-  /** Starts a session and keeps it alive: heartbeats by a timer that does not keep a process alive. */
+  /**
+   * Starts a session and keeps it alive: heartbeats by a timer that does not keep a process
+   * alive.
+   */
   session(org: string, options: SessionOptions): Promise<SessionStart> {
     return start(this.#caller, org, options);
   }
 
-  /** Every limit of an org, without consuming anything. Errors: `UnavailableError`, `RefusedError`. */
+  /**
+   * Every limit of an org, without consuming anything. Errors: `UnavailableError`,
+   * `RefusedError`.
+   */
   status(org: string, where: Where = {}): Promise<Status> {
     return status(this.#caller, org, where);
   }
 
-  /** Whether sessions could start now, for up to 1000 orgs, in their order. Errors: `UnavailableError`, `RefusedError`. */
-  batchStatus(items: readonly BatchItem[], budget: CallBudget = {}): Promise<SessionStatusResult[]> {
+  /**
+   * Whether sessions could start now, for up to 1000 orgs, in their order. Errors:
+   * `UnavailableError`, `RefusedError`.
+   */
+  batchStatus(
+    items: readonly BatchItem[],
+    budget: CallBudget = {},
+  ): Promise<SessionStatusResult[]> {
     return batchStatus(this.#caller, items, budget);
   }
 
-  /** Sends a call of `raw` until it is answered, in one budget of time:
-   * `tg.call((options) => tg.raw.pool.pick({ org, pool, requestId }, options))`. The message has to have its request id
-   * before. Errors: `UnavailableError`, `RefusedError`. */
+  /**
+   * Sends a call of `raw` until it is answered, in one budget of time: `tg.call((options) =>
+   * tg.raw.pool.pick({ org, pool, requestId }, options))`. The message has to have its request id
+   * before. Errors: `UnavailableError`, `RefusedError`.
+   */
   call<T>(send: Send<T>, budget: CallBudget = {}): Promise<T> {
     return this.#caller.retried(send, budget);
   }

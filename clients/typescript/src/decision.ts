@@ -1,6 +1,6 @@
 /**
- * Decisions as a union: `allowed` says which of the two, `code` which denial. Made of the messages of the protos, with
- * what is absent as `undefined`, times as `Date` and lengths as milliseconds.
+ * Decisions as a union: `allowed` says which of the two, `code` which denial. Made of the messages
+ * of the protos, with what is absent as `undefined`, times as `Date` and lengths as milliseconds.
  */
 import type { Limit as LimitMessage } from "./gen/tollgate/v1/gate_pb.js";
 import { DecisionCode, LimitSource } from "./gen/tollgate/v1/gate_pb.js";
@@ -35,7 +35,10 @@ export interface Limit {
   readonly source: LimitSource;
 }
 
-/** A gate of tollgate that was let through without having been evaluated, by the policy of its operator. */
+/**
+ * A gate of tollgate that was let through without having been evaluated, by the policy of its
+ * operator.
+ */
 export interface UnevaluatedGate {
   /** `rate`, `balance`, … */
   readonly gate: string;
@@ -75,7 +78,10 @@ export interface Allowed extends Decided {
   readonly hold: HoldTerms | undefined;
 }
 
-/** Every code of a denial. UNSPECIFIED stands for one that this version of the package does not know. */
+/**
+ * Every code of a denial. UNSPECIFIED stands for one that this version of the package does not
+ * know.
+ */
 export type DenialCode = Exclude<DecisionCode, DecisionCode.ALLOWED>;
 
 interface Denied<C extends DenialCode> extends Decided {
@@ -85,11 +91,17 @@ interface Denied<C extends DenialCode> extends Decided {
   readonly codeName: keyof typeof DecisionCode;
   /** The limits that denied; empty where none did, as for FROZEN. */
   readonly limiting: readonly Limit[];
-  /** Milliseconds after which the call fits if nothing else happens; undefined = never, or nobody knows. */
+  /**
+   * Milliseconds after which the call fits if nothing else happens; undefined = never, or nobody
+   * knows.
+   */
   readonly retryAfterMs: number | undefined;
   /** The HTTP status to show: 402, 403, 429 or 503. */
   readonly httpStatus: number;
-  /** Where more can be had; empty where nothing is configured. Of sessions only; elsewhere `message` names it. */
+  /**
+   * Where more can be had; empty where nothing is configured. Of sessions only; elsewhere
+   * `message` names it.
+   */
   readonly upgradeUrl: string;
 }
 
@@ -128,7 +140,13 @@ export function decisionOf(message: DecisionMessage): Decision {
     node: message.node,
   };
   if (message.allowed) {
-    return { ...decided, allowed: true, code: message.code, replayed: message.replayed, hold: holdOf(message) };
+    return {
+      ...decided,
+      allowed: true,
+      code: message.code,
+      replayed: message.replayed,
+      hold: holdOf(message),
+    };
   }
   const code = denialCode(message.code);
   return {
@@ -185,10 +203,17 @@ function dateOf(milliseconds: bigint): Date | undefined {
   return milliseconds > 0n ? new Date(Number(milliseconds)) : undefined;
 }
 
-/** A denial as the answer of an HTTP plane: its status, `retry-after` in seconds, and JSON for people and programs. */
+/**
+ * A denial as the answer of an HTTP plane: its status, `retry-after` in seconds, and JSON for
+ * people and programs.
+ */
 export function denialResponse(denial: Denial): Response {
-  const headers = new Headers({ "content-type": "application/json", "cache-control": "no-store" });
-  if (denial.retryAfterMs !== undefined) headers.set("retry-after", String(Math.ceil(denial.retryAfterMs / 1000)));
+  const headers = new Headers({
+    "content-type": "application/json",
+    "cache-control": "no-store",
+  });
+  if (denial.retryAfterMs !== undefined)
+    headers.set("retry-after", String(Math.ceil(denial.retryAfterMs / 1000)));
   const body = {
     error: denial.codeName,
     message: denial.message,

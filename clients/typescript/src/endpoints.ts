@@ -1,4 +1,7 @@
-/** One transport over the addresses of a client: a call that fails at one goes to the next one when it is retried. */
+/**
+ * One transport over the addresses of a client: a call that fails at one goes to the next one when
+ * it is retried.
+ */
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
@@ -27,12 +30,14 @@ const ABOUT_THE_ADDRESS: ReadonlySet<Code> = new Set([
 /** Sends each call to an address that works, and keeps to it. */
 export class Endpoints implements Transport {
   readonly #endpoints: readonly Endpoint[];
-  #at: number;
+  #at: number | undefined;
 
   constructor(transports: readonly Transport[]) {
-    this.#endpoints = transports.map((transport) => ({ transport, failures: 0, avoidedUntil: 0 }));
-    // Not all clients begin with the same node.
-    this.#at = Math.floor(Math.random() * transports.length);
+    this.#endpoints = transports.map((transport) => ({
+      transport,
+      failures: 0,
+      avoidedUntil: 0,
+    }));
   }
 
   readonly unary: Transport["unary"] = (method, signal, ...rest) =>
@@ -43,10 +48,14 @@ export class Endpoints implements Transport {
 
   /** Whether another address may answer a call that this one did not. */
   hasAnother(): boolean {
-    return this.#endpoints.filter((endpoint) => endpoint.avoidedUntil <= performance.now()).length > 0 && this.#endpoints.length > 1;
+    const now = performance.now();
+    return this.#endpoints.length > 1 && this.#endpoints.some((each) => each.avoidedUntil <= now);
   }
 
-  async #send<T>(signal: AbortSignal | undefined, send: (transport: Transport) => Promise<T>): Promise<T> {
+  async #send<T>(
+    signal: AbortSignal | undefined,
+    send: (transport: Transport) => Promise<T>,
+  ): Promise<T> {
     const endpoint = this.#pick();
     try {
       const answer = await send(endpoint.transport);
@@ -54,7 +63,8 @@ export class Endpoints implements Transport {
       endpoint.avoidedUntil = 0;
       return answer;
     } catch (error) {
-      const isCallers = signal?.aborted && ConnectError.from(signal.reason).code !== Code.DeadlineExceeded;
+      const isCallers =
+        signal?.aborted && ConnectError.from(signal.reason).code !== Code.DeadlineExceeded;
       if (!isCallers && ABOUT_THE_ADDRESS.has(ConnectError.from(error).code)) {
         const pause = Math.min(AVOIDED_MS * 2 ** endpoint.failures, AVOIDED_AT_MOST_MS);
         endpoint.failures += 1;
@@ -64,21 +74,35 @@ export class Endpoints implements Transport {
     }
   }
 
-  /** The current one unless it is to be avoided, else the next that is not, else the one that is so for the least time. */
+  /**
+   * The current one unless it is to be avoided, else the next that is not, else the one that is
+   * so for the least time.
+   */
   #pick(): Endpoint {
     const now = performance.now();
     const all = this.#endpoints;
-    const turn = all.map((_, step) => (this.#at + step) % all.length);
+    // Not all clients begin with the same node. Chosen late: a Worker may make a client before
+    // its first request, when it has no random numbers.
+    const from = this.#at ?? Math.floor(Math.random() * all.length);
+    const turn = all.map((_, step) => (from + step) % all.length);
     const usable = turn.find((at) => all[at]!.avoidedUntil <= now);
-    this.#at = usable ?? turn.reduce((best, at) => (all[at]!.avoidedUntil < all[best]!.avoidedUntil ? at : best));
-    const picked = all[this.#at]!;
+    const at =
+      usable ??
+      turn.reduce((best, next) =>
+        all[next]!.avoidedUntil < all[best]!.avoidedUntil ? next : best,
+      );
+    this.#at = at;
+    const picked = all[at]!;
     // One call finds out whether it works again; the others avoid it meanwhile.
     if (picked.failures > 0) picked.avoidedUntil = Math.max(picked.avoidedUntil, now + AVOIDED_MS);
     return picked;
   }
 }
 
-/** The transports of the options, one for each address. Errors: RangeError for an address that is none. */
+/**
+ * The transports of the options, one for each address. Errors: RangeError for an address that is
+ * none.
+ */
 export function endpointsOf(options: TollgateOptions): Endpoints {
   if (options.transport) return new Endpoints([options.transport]);
   const urls = typeof options.url === "string" ? [options.url] : [...options.url];
@@ -89,7 +113,10 @@ export function endpointsOf(options: TollgateOptions): Endpoints {
     urls.map((url) => {
       const common = { baseUrl: baseUrl(url), fetch, interceptors };
       if (options.protocol === "grpc-web") return createGrpcWebTransport(common);
-      return createConnectTransport({ ...common, useBinaryFormat: options.protocol !== "connect-json" });
+      return createConnectTransport({
+        ...common,
+        useBinaryFormat: options.protocol !== "connect-json",
+      });
     }),
   );
 }
@@ -97,7 +124,9 @@ export function endpointsOf(options: TollgateOptions): Endpoints {
 function baseUrl(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (parsed?.protocol !== "http:" && parsed?.protocol !== "https:") {
-    throw new RangeError(`url: ${JSON.stringify(url)} is not allowed: http://HOST:PORT or https://HOST:PORT`);
+    throw new RangeError(
+      `url: ${JSON.stringify(url)} is not allowed: http://HOST:PORT or https://HOST:PORT`,
+    );
   }
   return url.replace(/\/+$/, "");
 }
@@ -109,7 +138,13 @@ function bearer(token: string | (() => string | Promise<string>)): Interceptor {
       value = typeof token === "string" ? token : await token();
     } catch (error) {
       // Whoever gives tokens out is away: the call was not asked, and not refused.
-      throw new ConnectError("the function `token` failed", Code.Unavailable, undefined, undefined, error);
+      throw new ConnectError(
+        "the function `token` failed",
+        Code.Unavailable,
+        undefined,
+        undefined,
+        error,
+      );
     }
     request.header.set("authorization", `Bearer ${value}`);
     return next(request);

@@ -1,9 +1,13 @@
 /**
- * Errors. An error means that tollgate made no decision; a denial is an answer and is never one of these, with the
- * exception of `DeniedError`, which is thrown only where a caller asks for it.
+ * Errors. An error means that tollgate made no decision; a denial is an answer and is never one of
+ * these, with the exception of `DeniedError`, which is thrown only where a caller asks for it.
  */
 import { Code, ConnectError } from "@connectrpc/connect";
-import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "./gen/google/rpc/error_details_pb.js";
 import type { Denial } from "./decision.js";
 
 export { Code };
@@ -16,11 +20,15 @@ export interface FieldViolation {
   readonly description: string;
 }
 
-/** What an error of a call says, whoever made it: tollgate, something in between, or the network. */
+/**
+ * What an error of a call says, whoever made it: tollgate, something in between, or the network.
+ */
 export interface Failure {
   readonly code: Code;
-  /** `ErrorInfo.reason` of tollgate, such as `REQUEST_ID_REUSED` or `DRAINING`; one of this package, such as
-   * `CIRCUIT_OPEN`; or empty where the error is not of tollgate. */
+  /**
+   * `ErrorInfo.reason` of tollgate, such as `REQUEST_ID_REUSED` or `DRAINING`; one of this
+   * package, such as `CIRCUIT_OPEN`; or empty where the error is not of tollgate.
+   */
   readonly reason: string;
   /** Milliseconds before which another try is not worth it; undefined where nothing was said. */
   readonly retryAfterMs: number | undefined;
@@ -53,13 +61,17 @@ export class UnavailableError extends TollgateError {
   override readonly name = "UnavailableError";
 }
 
-/** The call itself is wrong (a field, the token, the address, a request id that was used otherwise): a repetition
- * would be answered the same. It never fails open by default. */
+/**
+ * The call itself is wrong (a field, the token, the address, a request id that was used otherwise):
+ * a repetition would be answered the same. It never fails open by default.
+ */
 export class RefusedError extends TollgateError {
   override readonly name = "RefusedError";
 }
 
-/** A denial as an error, for code that can hand one on in no other way: see `orThrow` and `gated`. */
+/**
+ * A denial as an error, for code that can hand one on in no other way: see `orThrow` and `gated`.
+ */
 export class DeniedError extends Error {
   override readonly name = "DeniedError";
   readonly denial: Denial;
@@ -84,15 +96,17 @@ const MISTAKES: ReadonlySet<Code> = new Set([
 ]);
 
 /**
- * Whether an error means that tollgate could not decide (true: `onUnavailable` chooses), or that the call is wrong
- * (false: `RefusedError` is thrown). The default of the option `isUnavailable`.
+ * Whether an error means that tollgate could not decide (true: `onUnavailable` chooses), or that
+ * the call is wrong (false: `RefusedError` is thrown). The default of the option `isUnavailable`.
  */
 export function isUnavailable(failure: Failure): boolean {
   return !MISTAKES.has(failure.code);
 }
 
-/** Whether the same call may be sent again: everything but a mistake, and RESOURCE_EXHAUSTED where tollgate names
- * no time, because such a limit does not pass by itself. */
+/**
+ * Whether the same call may be sent again: everything but a mistake, and RESOURCE_EXHAUSTED where
+ * tollgate names no time, because such a limit does not pass by itself.
+ */
 export function isRetryable(failure: Failure): boolean {
   if (failure.code === Code.ResourceExhausted) return failure.retryAfterMs !== undefined;
   return !MISTAKES.has(failure.code);
@@ -112,8 +126,10 @@ export function failureOf(error: unknown): Failure & { readonly message: string 
   };
 }
 
-/** Whether an error came as an answer. Bytes that mean nothing are InvalidArgument to the library that reads them,
- * without headers: that is no refusal of tollgate. */
+/**
+ * Whether an error came as an answer. Bytes that mean nothing are InvalidArgument to the library
+ * that reads them, without headers: that is no refusal of tollgate.
+ */
 function isOfAnAnswer(error: ConnectError): boolean {
   return !MISTAKES.has(error.code) || [...error.metadata].length > 0 || error.details.length > 0;
 }

@@ -7,7 +7,9 @@ import type { Caller } from "./call.js";
 import { requestId } from "./request_id.js";
 import type { Settlement } from "./settlement.js";
 
-/** What a paused execution needs to be continued and settled, as plain JSON: keep it with its state. */
+/**
+ * What a paused execution needs to be continued and settled, as plain JSON: keep it with its state.
+ */
 export interface Ticket {
   readonly org: string;
   readonly scope: readonly string[];
@@ -30,8 +32,10 @@ export class Execution {
   readonly id: string;
   /** Why it runs. */
   readonly admission: Admission;
-  /** What it holds, where `reserve` was asked for. It is settled by itself when the execution ends, unless it was
-   * committed or released before. */
+  /**
+   * What it holds, where `reserve` was asked for. It is settled by itself when the execution
+   * ends, unless it was committed or released before.
+   */
   readonly hold: Hold | undefined;
   readonly #asked: Omit<Asked, "call">;
   readonly #decisionId: string;
@@ -49,20 +53,46 @@ export class Execution {
     this.#used = parts.used;
   }
 
-  static admitted(caller: Caller, asked: Asked, admission: Exclude<Admission, { by: "resume" }>, about: Begun): Execution {
+  static admitted(
+    caller: Caller,
+    asked: Asked,
+    admission: Exclude<Admission, { by: "resume" }>,
+    about: Begun,
+  ): Execution {
     const decision = admission.by === "tollgate" ? admission.decision : undefined;
-    const hold = decision?.hold && new Hold(caller, asked.org, decision.hold.reservationId, toTexts(about.reserve), decision.hold);
+    const hold =
+      decision?.hold &&
+      new Hold(
+        caller,
+        asked.org,
+        decision.hold.reservationId,
+        toTexts(about.reserve),
+        decision.hold,
+      );
     const decisionId = decision?.decisionId ?? "";
     const executionId = decisionId || asked.requestId;
-    return new Execution(asked, admission, { executionId, decisionId, hold, used: {}, hasOwnId: about.hasOwnId });
+    return new Execution(asked, admission, {
+      executionId,
+      decisionId,
+      hold,
+      used: {},
+      hasOwnId: about.hasOwnId,
+    });
   }
 
   static resumed(caller: Caller, ticket: Ticket): Execution {
     const { org, scope, executionId, decisionId, reservationId, reserved, used } = ticket;
-    const hold = reservationId === "" ? undefined : new Hold(caller, org, reservationId, reserved, undefined);
-    const amounts = Object.fromEntries(Object.entries(used).map(([meter, amount]) => [meter, BigInt(amount)]));
+    const hold =
+      reservationId === "" ? undefined : new Hold(caller, org, reservationId, reserved, undefined);
+    const amounts = Object.fromEntries(
+      Object.entries(used).map(([meter, amount]) => [meter, BigInt(amount)]),
+    );
     const asked = { org, scope, requestId: requestId() };
-    return new Execution(asked, { by: "resume" }, { executionId, decisionId, hold, used: amounts, hasOwnId: false });
+    return new Execution(
+      asked,
+      { by: "resume" },
+      { executionId, decisionId, hold, used: amounts, hasOwnId: false },
+    );
   }
 
   /** Under which it was asked for. */
@@ -70,13 +100,18 @@ export class Execution {
     return this.#asked.requestId;
   }
 
-  /** It used this much, in the unit of each meter; several calls add up. It is recorded when the execution has ended,
-   * also when it failed. */
+  /**
+   * It used this much, in the unit of each meter; several calls add up. It is recorded when the
+   * execution has ended, also when it failed.
+   */
   used(amounts: Amounts): void {
     this.#used = sum(this.#used, amounts);
   }
 
-  /** It pauses: when `run` returns it has not completed, and nothing is settled. Continue it with `resume`. */
+  /**
+   * It pauses: when `run` returns it has not completed, and nothing is settled. Continue it with
+   * `resume`.
+   */
   pause(): Ticket {
     this.#isPaused = true;
     return {
@@ -93,8 +128,8 @@ export class Execution {
   /** What is to be sent now that it has ended; undefined where there is nothing. Internal. */
   settlement(succeeded: boolean, completeOn: CompleteOn): Settlement | undefined {
     const { org, scope } = this.#asked;
-    // An id of the caller's names the same work when it is delivered again, and so its settlement. One of ours is of
-    // its time, and may be too old by now.
+    // An id of the caller's names the same work when it is delivered again, and so its
+    // settlement. One of ours is of its time, and may be too old by now.
     const id = this.#hasOwnId ? this.#asked.requestId : requestId();
     const isComplete = succeeded || completeOn === "always";
     const usage = toTexts(this.#used);
@@ -103,15 +138,23 @@ export class Execution {
     if (this.hold) {
       if (!this.hold.isOpen) return undefined;
       if (hasUsed || isComplete) {
-        // Who says nothing of what a success used is taken to have used what was reserved for it.
+        // Who says nothing of what a success used is taken to have used what was reserved
+        // for it.
         const actual = hasUsed || !succeeded ? usage : this.hold.reserved;
-        return { kind: "commit", org, requestId: id, reservationId: this.hold.reservationId, actual };
+        return {
+          kind: "commit",
+          org,
+          requestId: id,
+          reservationId: this.hold.reservationId,
+          actual,
+        };
       }
       return { kind: "release", org, requestId: id, reservationId: this.hold.reservationId };
     }
     if (!hasUsed && (this.#decisionId === "" || !isComplete)) return undefined;
     const decisionId = this.#decisionId;
-    // Usage without a decision is often sent later, when tollgate is back; it counts when it happened.
+    // Usage without a decision is often sent later, when tollgate is back; it counts when it
+    // happened.
     const occurredAtMs = decisionId === "" && !this.#hasOwnId ? Date.now() : 0;
     return { kind: "record", org, scope, requestId: id, decisionId, usage, occurredAtMs };
   }

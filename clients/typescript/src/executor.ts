@@ -1,6 +1,7 @@
 /**
- * An executor of code with a gate in front: `execute` and `executeWithPause` ask before they run, `resume` is counted
- * and never denied, and what has completed is completed at tollgate, also when it pauses in between.
+ * An executor of code with a gate in front: `execute` and `executeWithPause` ask before they run,
+ * `resume` is counted and never denied, and what has completed is completed at tollgate, also when
+ * it pauses in between.
  */
 import type { Denial } from "./decision.js";
 import { DeniedError } from "./errors.js";
@@ -15,7 +16,10 @@ export interface Executor {
   resume?(...args: never[]): unknown;
 }
 
-/** Where tickets of paused executions are kept. `Map` is one; so is a store that outlives the process. */
+/**
+ * Where tickets of paused executions are kept. `Map` is one; so is a store that outlives the
+ * process.
+ */
 export interface TicketStore {
   get(executionId: string): Ticket | undefined | Promise<Ticket | undefined>;
   set(executionId: string, ticket: Ticket): unknown;
@@ -29,43 +33,70 @@ export interface GatedCall {
 }
 
 /** What its methods return, sooner or later. */
-export type ResultOf<E> = 0 extends 1 & E ? any : MethodResult<E, "execute"> | MethodResult<E, "executeWithPause"> | MethodResult<E, "resume">;
+export type ResultOf<E> = 0 extends 1 & E
+  ? any
+  : MethodResult<E, "execute"> | MethodResult<E, "executeWithPause"> | MethodResult<E, "resume">;
 
-type MethodResult<E, Method> = Method extends keyof E ? (E[Method] extends (...args: never[]) => infer R ? Awaited<R> : never) : never;
+type MethodResult<E, Method> = Method extends keyof E
+  ? E[Method] extends (...args: never[]) => infer R
+    ? Awaited<R>
+    : never
+  : never;
 
 export interface GatedOptions<R = unknown> {
   /** Whose execution it is. */
   readonly org: string | ((call: GatedCall) => string);
-  readonly scope?: string | readonly string[] | ((call: GatedCall) => string | readonly string[] | undefined);
+  readonly scope?:
+    string | readonly string[] | ((call: GatedCall) => string | readonly string[] | undefined);
   /** As in `guard`, of every execution. */
   readonly guard?: Omit<GuardOptions, "scope" | "pausable">;
-  /** The name of a paused execution, by what `executeWithPause` or `resume` returned; undefined where it has not paused.
-   * Default: of a result with `status: "paused"`, its `executionId`, `execution.id` or `id`. */
+  /**
+   * The name of a paused execution, by what `executeWithPause` or `resume` returned; undefined
+   * where it has not paused. Default: of a result with `status: "paused"`, its `executionId`,
+   * `execution.id` or `id`.
+   */
   readonly pausedId?: (result: R) => string | undefined;
   /** The same name in the arguments of `resume`. Default: the first one, or its `executionId`. */
   readonly resumedId?: (args: readonly unknown[]) => string;
-  /** Whether what it returned is a failure, so that it is not completed. Default: what it returns is a success. */
+  /**
+   * Whether what it returned is a failure, so that it is not completed. Default: what it returns
+   * is a success.
+   */
   readonly isFailure?: (result: R) => boolean;
-  /** What to return for a denial, in the form of the executor's own failures. Default: `DeniedError` is thrown. */
+  /**
+   * What to return for a denial, in the form of the executor's own failures. Default:
+   * `DeniedError` is thrown.
+   */
   readonly onDenied?: (denial: Denial, call: GatedCall) => R;
   /** Default: in memory, the last 10 000. */
   readonly tickets?: TicketStore;
 }
 
-/** How many paused executions are kept in memory; the oldest are forgotten, and so not completed when they end. */
+/**
+ * How many paused executions are kept in memory; the oldest are forgotten, and so not completed
+ * when they end.
+ */
 const TICKETS = 10_000;
 
 /** The same executor with the gate in front. Its methods return promises. */
-export function gated<E extends Executor>(executor: E, tg: Tollgate, options: GatedOptions<ResultOf<E>>): E {
+export function gated<E extends Executor>(
+  executor: E,
+  tg: Tollgate,
+  options: GatedOptions<ResultOf<E>>,
+): E {
   const gate = new ExecutorGate(executor, tg, options as GatedOptions);
-  return new Proxy(executor, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name, target);
+  // An object of its own, because what a proxy of a frozen object returns has to be what that has.
+  return new Proxy(Object.create(executor) as E, {
+    set: (_, name, value) => Reflect.set(executor, name, value, executor),
+    get(_, name) {
+      const value: unknown = Reflect.get(executor, name, executor);
       if (typeof value !== "function") return value;
-      if (name === "execute" || name === "executeWithPause") return (...args: unknown[]) => gate.begin({ method: name, args });
+      if (name === "execute" || name === "executeWithPause")
+        return (...args: unknown[]) => gate.begin({ method: name, args });
       if (name === "resume") return (...args: unknown[]) => gate.resume({ method: name, args });
-      // Of its own object, so that private fields are found, and what it calls of itself is not charged again.
-      return value.bind(target);
+      // Of its own object, so that private fields are found, and what it calls of itself is
+      // not charged again.
+      return value.bind(executor);
     },
   });
 }
@@ -86,8 +117,16 @@ class ExecutorGate {
   async begin(call: GatedCall): Promise<unknown> {
     const { org, scope, guard, onDenied } = this.#options;
     const where = typeof scope === "function" ? scope(call) : scope;
-    const asked = { ...guard, pausable: call.method === "executeWithPause", ...(where === undefined ? {} : { scope: where }) };
-    const guarded = await this.#tg.guard(typeof org === "function" ? org(call) : org, asked, (execution) => this.#run(call, execution)).catch(returned);
+    const asked = {
+      ...guard,
+      pausable: call.method === "executeWithPause",
+      ...(where === undefined ? {} : { scope: where }),
+    };
+    const guarded = await this.#tg
+      .guard(typeof org === "function" ? org(call) : org, asked, (execution) =>
+        this.#run(call, execution),
+      )
+      .catch(returned);
     if (guarded.allowed) return guarded.value;
     if (onDenied) return onDenied(guarded.denial, call);
     throw new DeniedError(guarded.denial);
@@ -97,13 +136,18 @@ class ExecutorGate {
     const id = (this.#options.resumedId ?? resumedId)(call.args);
     const ticket = (await this.#tickets.get(id)) ?? this.#stranger(call, id);
     const { completeOn, waitUntil, signal, budgetMs } = this.#options.guard ?? {};
-    const given = Object.entries({ completeOn, waitUntil, signal, budgetMs }).filter(([, value]) => value !== undefined);
+    const given = Object.entries({ completeOn, waitUntil, signal, budgetMs }).filter(
+      ([, value]) => value !== undefined,
+    );
     try {
-      const value = await this.#tg.resume(ticket, Object.fromEntries(given), (execution) => this.#run(call, execution));
+      const value = await this.#tg.resume(ticket, Object.fromEntries(given), (execution) =>
+        this.#run(call, execution),
+      );
       if (this.#pausedId(call, value) !== id) await this.#tickets.delete(id);
       return value;
     } catch (error) {
-      // Of one that has thrown nothing says that it has ended: the executor may be asked to continue it again.
+      // Of one that has thrown nothing says that it has ended: the executor may be asked to
+      // continue it again.
       const { value } = returned(error);
       await this.#tickets.delete(id);
       return value;
@@ -123,7 +167,10 @@ class ExecutorGate {
     return call.method === "execute" ? undefined : (this.#options.pausedId ?? pausedId)(result);
   }
 
-  /** Of an execution that another process admitted, the name is all that is known: it is counted, and not completed. */
+  /**
+   * Of an execution that another process admitted, the name is all that is known: it is counted,
+   * and not completed.
+   */
   #stranger(call: GatedCall, executionId: string): Ticket {
     const { org } = this.#options;
     const none = { scope: [], decisionId: "", reservationId: "", reserved: {}, used: {} };
@@ -147,7 +194,10 @@ function returned(error: unknown): { allowed: true; value: unknown } {
 }
 
 function pausedId(result: unknown): string | undefined {
-  const paused = result as { status?: unknown; executionId?: unknown; execution?: { id?: unknown }; id?: unknown } | null | undefined;
+  const paused = result as
+    | { status?: unknown; executionId?: unknown; execution?: { id?: unknown }; id?: unknown }
+    | null
+    | undefined;
   if (paused?.status !== "paused") return undefined;
   const id = paused.executionId ?? paused.execution?.id ?? paused.id;
   return typeof id === "string" ? id : undefined;
@@ -155,8 +205,14 @@ function pausedId(result: unknown): string | undefined {
 
 function resumedId(args: readonly unknown[]): string {
   const [first] = args;
-  const id = typeof first === "string" ? first : (first as { executionId?: unknown } | undefined)?.executionId;
-  if (typeof id !== "string") throw new TypeError("resume: the name of the execution is not in its first argument: give `resumedId`");
+  const id =
+    typeof first === "string"
+      ? first
+      : (first as { executionId?: unknown } | undefined)?.executionId;
+  if (typeof id !== "string")
+    throw new TypeError(
+      "resume: the name of the execution is not in its first argument: give `resumedId`",
+    );
   return id;
 }
 

@@ -11,8 +11,10 @@ import type { Settlements } from "./settlement.js";
 import { quietly } from "./settlement.js";
 
 export interface GuardOptions extends AcquireOptions, PolicyOptions {
-  /** Whether an execution that failed is completed as well, and so reported to billing. Default `success`: it is
-   * completed where it succeeded, and where it said what it used. */
+  /**
+   * Whether an execution that failed is completed as well, and so reported to billing. Default
+   * `success`: it is completed where it succeeded, and where it said what it used.
+   */
   readonly completeOn?: CompleteOn;
   /** Instead of that of the client. */
   readonly waitUntil?: (settled: Promise<unknown>) => void;
@@ -32,9 +34,17 @@ export function orThrow<T>(guarded: Guarded<T>): T {
 /** The code that runs. */
 export type Run<T> = (execution: Execution) => T | Promise<T>;
 
-export async function guard<T>(caller: Caller, settlements: Settlements, org: string, options: GuardOptions, run: Run<T>): Promise<Guarded<T>> {
+export async function guard<T>(
+  caller: Caller,
+  settlements: Settlements,
+  org: string,
+  options: GuardOptions,
+  run: Run<T>,
+): Promise<Guarded<T>> {
   const asked = askedOf(org, options);
-  const admission = await admit(caller, asked, options.onUnavailable, () => acquire(caller, asked, options));
+  const admission = await admit(caller, asked, options.onUnavailable, () =>
+    acquire(caller, asked, options),
+  );
   if ("allowed" in admission) return { allowed: false, denial: admission };
   const about = { reserve: options.reserve, hasOwnId: options.requestId !== undefined };
   const execution = Execution.admitted(caller, asked, admission, about);
@@ -43,10 +53,19 @@ export async function guard<T>(caller: Caller, settlements: Settlements, org: st
 }
 
 /** Options of `resume`. */
-export interface ResumeOptions extends Pick<GuardOptions, "completeOn" | "waitUntil" | "signal" | "budgetMs"> {}
+export interface ResumeOptions extends Pick<
+  GuardOptions,
+  "completeOn" | "waitUntil" | "signal" | "budgetMs"
+> {}
 
 /** Runs in any case. It is counted meanwhile, so that it does not wait. */
-export async function resume<T>(caller: Caller, settlements: Settlements, ticket: Ticket, options: ResumeOptions, run: Run<T>): Promise<T> {
+export async function resume<T>(
+  caller: Caller,
+  settlements: Settlements,
+  ticket: Ticket,
+  options: ResumeOptions,
+  run: Run<T>,
+): Promise<T> {
   const execution = Execution.resumed(caller, ticket);
   const counted = count(caller, ticket.org, ticket.executionId, options);
   (options.waitUntil ?? caller.settings.waitUntil)?.(counted);
@@ -57,8 +76,16 @@ export async function resume<T>(caller: Caller, settlements: Settlements, ticket
   }
 }
 
-/** Counts one continuation; false where it could not be counted. Never fails: a continuation is not denied. */
-export async function count(caller: Caller, org: string, executionId: string, options: ResumeOptions = {}): Promise<boolean> {
+/**
+ * Counts one continuation; false where it could not be counted. Never fails: a continuation is not
+ * denied.
+ */
+export async function count(
+  caller: Caller,
+  org: string,
+  executionId: string,
+  options: ResumeOptions = {},
+): Promise<boolean> {
   const { stats, settings } = caller;
   const message = { org, executionId, requestId: requestId() };
   stats.resumed += 1;
@@ -72,7 +99,12 @@ export async function count(caller: Caller, org: string, executionId: string, op
   return false;
 }
 
-async function settled<T>(settlements: Settlements, execution: Execution, options: ResumeOptions, run: Run<T>): Promise<T> {
+async function settled<T>(
+  settlements: Settlements,
+  execution: Execution,
+  options: ResumeOptions,
+  run: Run<T>,
+): Promise<T> {
   const settle = async (succeeded: boolean): Promise<void> => {
     const settlement = execution.settlement(succeeded, options.completeOn ?? "success");
     if (settlement) await settlements.settle(settlement, options.waitUntil);

@@ -19,7 +19,13 @@ export class Hold {
   #isOpen = true;
 
   /** Internal: `guard` and `reserve` make them. */
-  constructor(caller: Caller, org: string, reservationId: string, reserved: AmountTexts, terms: HoldTerms | undefined) {
+  constructor(
+    caller: Caller,
+    org: string,
+    reservationId: string,
+    reserved: AmountTexts,
+    terms: HoldTerms | undefined,
+  ) {
     this.#caller = caller;
     this.#org = org;
     this.reservationId = reservationId;
@@ -32,8 +38,11 @@ export class Hold {
     return this.#isOpen;
   }
 
-  /** Settles with what was really used, less or more than reserved; a meter that is absent is given back whole.
-   * Errors: `RefusedError` (NOT_FOUND, FAILED_PRECONDITION: settled elsewhere), `UnavailableError`: call it again. */
+  /**
+   * Settles with what was really used, less or more than reserved; a meter that is absent is
+   * given back whole. Errors: `RefusedError` (NOT_FOUND, FAILED_PRECONDITION: settled elsewhere),
+   * `UnavailableError`: call it again.
+   */
   async commit(actual: Amounts, budget: CallBudget = {}): Promise<void> {
     await this.#settle("commit", toTexts(actual), budget);
   }
@@ -43,16 +52,39 @@ export class Hold {
     await this.#settle("release", {}, budget);
   }
 
-  /** Moves the expiry to so many milliseconds from now, at least 1000; returns what is left of it. Errors as `commit`. */
+  /**
+   * Moves the expiry to so many milliseconds from now, at least 1000; returns what is left of it.
+   * Errors as `commit`.
+   */
   async extend(ttlMs: number, budget: CallBudget = {}): Promise<number> {
-    const message = { org: this.#org, reservationId: this.reservationId, requestId: requestId(), ttlMs: BigInt(ttlMs) };
-    const answer = await this.#caller.retried((options) => this.#caller.raw.gate.extend(message, options), budget);
+    const message = {
+      org: this.#org,
+      reservationId: this.reservationId,
+      requestId: requestId(),
+      ttlMs: BigInt(ttlMs),
+    };
+    const answer = await this.#caller.retried(
+      (options) => this.#caller.raw.gate.extend(message, options),
+      budget,
+    );
     return Number(answer.remainingMs);
   }
 
-  async #settle(kind: "commit" | "release", actual: AmountTexts, budget: CallBudget): Promise<void> {
-    const common = { org: this.#org, reservationId: this.reservationId, requestId: (this.#ids[kind] ??= requestId()) };
-    await send(this.#caller, kind === "commit" ? { kind, ...common, actual } : { kind, ...common }, budget);
+  async #settle(
+    kind: "commit" | "release",
+    actual: AmountTexts,
+    budget: CallBudget,
+  ): Promise<void> {
+    const common = {
+      org: this.#org,
+      reservationId: this.reservationId,
+      requestId: (this.#ids[kind] ??= requestId()),
+    };
+    await send(
+      this.#caller,
+      kind === "commit" ? { kind, ...common, actual } : { kind, ...common },
+      budget,
+    );
     this.#isOpen = false;
   }
 }

@@ -1,4 +1,6 @@
-/** The messages and services of the protos as generated, for `tg.raw`, with the details of errors. */
+/**
+ * The messages and services of the protos as generated, for `tg.raw`, with the details of errors.
+ */
 export * from "./gen/google/rpc/error_details_pb.js";
 export * from "./gen/tollgate/v1/budget_pb.js";
 export * from "./gen/tollgate/v1/gate_pb.js";

@@ -33,7 +33,17 @@ export async function status(caller: Caller, org: string, where: Where): Promise
   const answer = await caller.retried((call) => caller.raw.gate.getStatus(message, call), where);
   const { allowed, code, frozen, plan, unknown } = answer;
   const limits = answer.limits.map(limitOf);
-  return { org: answer.org, allowed, code, message: answer.message, limits, frozen, plan, retryAfterMs: positive(answer.retryAfterMs), unknown };
+  return {
+    org: answer.org,
+    allowed,
+    code,
+    message: answer.message,
+    limits,
+    frozen,
+    plan,
+    retryAfterMs: positive(answer.retryAfterMs),
+    unknown,
+  };
 }
 
 /** Whether a session could start now, for a button. */
@@ -65,28 +75,58 @@ export interface ItemFailure {
 }
 
 /** A status, or why there is none. */
-export type SessionStatusResult = { readonly ok: true; readonly status: SessionStatus } | { readonly ok: false; readonly failure: ItemFailure };
+export type SessionStatusResult =
+  | { readonly ok: true; readonly status: SessionStatus }
+  | { readonly ok: false; readonly failure: ItemFailure };
 
 /** An org of a batch, or a part of it. */
-export type BatchItem = string | { readonly org: string; readonly scope?: string | readonly string[] };
+export type BatchItem =
+  string | { readonly org: string; readonly scope?: string | readonly string[] };
 
-export async function batchStatus(caller: Caller, items: readonly BatchItem[], budget: CallBudget): Promise<SessionStatusResult[]> {
+export async function batchStatus(
+  caller: Caller,
+  items: readonly BatchItem[],
+  budget: CallBudget,
+): Promise<SessionStatusResult[]> {
   const asked = items.map((item) => (typeof item === "string" ? { org: item } : item));
-  const message = { items: asked.map((item) => ({ org: item.org, scopes: [...scopesOf("scope" in item ? item.scope : undefined)] })) };
-  const answer = await caller.retried((call) => caller.raw.session.batchStatus(message, call), budget);
+  const message = {
+    items: asked.map((item) => ({
+      org: item.org,
+      scopes: [...scopesOf("scope" in item ? item.scope : undefined)],
+    })),
+  };
+  const answer = await caller.retried(
+    (call) => caller.raw.session.batchStatus(message, call),
+    budget,
+  );
   return answer.results.map((result, at) => sessionStatus(result, asked[at]?.org ?? ""));
 }
 
 function sessionStatus({ result }: BatchStatusResult, org: string): SessionStatusResult {
   if (result.case !== "status") {
-    return { ok: false, failure: { org, reason: result.value?.reason ?? "", message: result.value?.message ?? "no answer" } };
+    return {
+      ok: false,
+      failure: {
+        org,
+        reason: result.value?.reason ?? "",
+        message: result.value?.message ?? "no answer",
+      },
+    };
   }
-  const { canStart, code, message, upgradeUrl, plan, unlimited, sessionsUnlimited, ...rest } = result.value;
+  const { canStart, code, message, upgradeUrl, plan, unlimited, sessionsUnlimited, ...rest } =
+    result.value;
   const quotaMs = unlimited ? undefined : Number(rest.quotaMs);
   const sessionsMax = sessionsUnlimited ? undefined : Number(rest.sessionsMax);
   const used = { usedMs: Number(rest.usedMs), reservedMs: Number(rest.reservedMs), quotaMs };
-  const counts = { sessions: Number(rest.sessions), sessionsMax, retryAfterMs: positive(rest.retryAfterMs) };
-  return { ok: true, status: { org: rest.org, canStart, code, message, upgradeUrl, plan, ...used, ...counts } };
+  const counts = {
+    sessions: Number(rest.sessions),
+    sessionsMax,
+    retryAfterMs: positive(rest.retryAfterMs),
+  };
+  return {
+    ok: true,
+    status: { org: rest.org, canStart, code, message, upgradeUrl, plan, ...used, ...counts },
+  };
 }
 
 /** The rolling periods of a budget: trailing 1 h, 24 h, 7 d and 30 d. */
@@ -126,27 +166,59 @@ export class Budgets {
 
   async get(org: string, where: BudgetWhere = {}): Promise<Budget> {
     const message = { org, scope: where.scope ?? "" };
-    return budgetOf(await this.#caller.retried((call) => this.#caller.raw.budget.getBudget(message, call), where));
+    return budgetOf(
+      await this.#caller.retried((call) => this.#caller.raw.budget.getBudget(message, call), where),
+    );
   }
 
-  /** Sets the periods that are named, in micro-USD (0 = block all), clears those that are `null`, and keeps the others. */
-  async update(org: string, limits: Readonly<Partial<Record<Period, bigint | null>>>, change: BudgetChange = {}): Promise<Budget> {
+  /**
+   * Sets the periods that are named, in micro-USD (0 = block all), clears those that are `null`,
+   * and keeps the others.
+   */
+  async update(
+    org: string,
+    limits: Readonly<Partial<Record<Period, bigint | null>>>,
+    change: BudgetChange = {},
+  ): Promise<Budget> {
     const periods = Object.fromEntries(
-      Object.entries(limits).map(([period, limit]) => [period, limit === null ? { clear: true } : { limit }]),
+      Object.entries(limits).map(([period, limit]) => [
+        period,
+        limit === null ? { clear: true } : { limit },
+      ]),
     );
     const message = { ...this.#change(org, change), periods };
-    return budgetOf(await this.#caller.retried((call) => this.#caller.raw.budget.updateBudget(message, call), change));
+    return budgetOf(
+      await this.#caller.retried(
+        (call) => this.#caller.raw.budget.updateBudget(message, call),
+        change,
+      ),
+    );
   }
 
   /** Sets the periods that are named and clears the others. */
-  async replace(org: string, limits: Readonly<Partial<Record<Period, bigint>>>, change: BudgetChange = {}): Promise<Budget> {
+  async replace(
+    org: string,
+    limits: Readonly<Partial<Record<Period, bigint>>>,
+    change: BudgetChange = {},
+  ): Promise<Budget> {
     const message = { ...this.#change(org, change), limits };
-    return budgetOf(await this.#caller.retried((call) => this.#caller.raw.budget.replaceBudget(message, call), change));
+    return budgetOf(
+      await this.#caller.retried(
+        (call) => this.#caller.raw.budget.replaceBudget(message, call),
+        change,
+      ),
+    );
   }
 
   #change(org: string, change: BudgetChange) {
     const { scope = "", reason = "", expectedVersion } = change;
-    return { org, scope, requestId: requestId(), reason, ...(expectedVersion === undefined ? {} : { expectedVersion }) };
+    return {
+      org,
+      scope,
+      requestId: requestId(),
+      reason,
+      ...(expectedVersion === undefined ? {} : { expectedVersion }),
+    };
   }
 }
 
@@ -154,4 +226,3 @@ function budgetOf({ budget }: { budget?: BudgetMessage | undefined }): Budget {
   const { org = "", scope = "", periods = {}, version = 0n, malformed = [] } = budget ?? {};
   return { org, scope, periods, version, malformed };
 }
-

@@ -1,6 +1,7 @@
 /**
- * Request ids: UUIDs of version 7. They say when they were made, so tollgate refuses one that is older than what it
- * remembers instead of charging it again, and does not search its disk for a new one.
+ * Request ids: UUIDs of version 7. They say when they were made, so tollgate refuses one that is
+ * older than what it remembers instead of charging it again, and does not search its disk for a new
+ * one.
  */
 
 /** A new UUID of version 7. */
@@ -10,5 +11,11 @@ export function requestId(now: number = Date.now()): string {
   bytes[6] = 0x70 | (bytes[6]! & 0x0f);
   bytes[8] = 0x80 | (bytes[8]! & 0x3f);
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+  return [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    hex.slice(12, 16),
+    hex.slice(16, 20),
+    hex.slice(20),
+  ].join("-");
 }

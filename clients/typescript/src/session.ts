@@ -1,6 +1,6 @@
 /**
- * A session as its host runs it: a start, a heartbeat as often as tollgate asks for one, an end. Heartbeats carry the
- * total so far, so one that is lost is made up for by the next one.
+ * A session as its host runs it: a start, a heartbeat as often as tollgate asks for one, an end.
+ * Heartbeats carry the total so far, so one that is lost is made up for by the next one.
  */
 import type { AcquireOptions, Admission, Asked, PolicyOptions } from "./admission.js";
 import { admit, scopesOf, texts } from "./admission.js";
@@ -33,12 +33,16 @@ export interface SessionStop extends SessionUse {
   readonly why: "quota" | "denied";
 }
 
-export interface SessionOptions extends PolicyOptions, Pick<AcquireOptions, "scope" | "budgetMs" | "signal"> {
+export interface SessionOptions
+  extends PolicyOptions, Pick<AcquireOptions, "scope" | "budgetMs" | "signal"> {
   /** Unique in the org, same form as an org. Default: a new UUID. */
   readonly sessionId?: string;
   /** Who or what it runs for: 1 to 128 printable ASCII characters. */
   readonly identity: string;
-  /** Names one run of the machine, such as its boot id; a new one counts from zero. Default: a new UUID. */
+  /**
+   * Names one run of the machine, such as its boot id; a new one counts from zero. Default: a new
+   * UUID.
+   */
   readonly incarnation?: string;
   /** Seconds that it has run in this incarnation. Default: the time since the start. */
   readonly totalSeconds?: () => number;
@@ -46,15 +50,25 @@ export interface SessionOptions extends PolicyOptions, Pick<AcquireOptions, "sco
   readonly onStop: (stop: SessionStop, session: Session) => void;
   /** 80 or 95 percent of the quota are used. Called once for each. */
   readonly onWarn?: (warning: SessionUse & { readonly percent: number }, session: Session) => void;
-  /** tollgate has ended it, or knows no such session: nothing of it is recorded any more. Called once. */
-  readonly onLost?: (lost: { readonly reason: "expired" | "ended" | "unknown" }, session: Session) => void;
+  /**
+   * tollgate has ended it, or knows no such session: nothing of it is recorded any more. Called
+   * once.
+   */
+  readonly onLost?: (
+    lost: { readonly reason: "expired" | "ended" | "unknown" },
+    session: Session,
+  ) => void;
   /** A heartbeat was not answered; the next one makes up for it. */
   readonly onHeartbeatFailed?: (error: unknown) => void;
 }
 
 /** What became of the start of a session. */
 export type SessionStart =
-  | { readonly allowed: true; readonly session: Session; readonly admission: Exclude<Admission, { by: "resume" }> }
+  | {
+      readonly allowed: true;
+      readonly session: Session;
+      readonly admission: Exclude<Admission, { by: "resume" }>;
+    }
   | { readonly allowed: false; readonly denial: Denial };
 
 /** Where tollgate names no interval. */
@@ -63,9 +77,15 @@ const HEARTBEAT_MS = 30_000;
 const ASK_AGAIN_MS = 5_000;
 
 /** Starts one. Errors: `RefusedError`, and `UnavailableError` where the policy is `closed`. */
-export async function start(caller: Caller, org: string, options: SessionOptions): Promise<SessionStart> {
+export async function start(
+  caller: Caller,
+  org: string,
+  options: SessionOptions,
+): Promise<SessionStart> {
   const session = new Session(caller, org, options);
-  const admission = await admit(caller, session.asked, options.onUnavailable, () => session.start(options));
+  const admission = await admit(caller, session.asked, options.onUnavailable, () =>
+    session.start(options),
+  );
   if ("allowed" in admission) return { allowed: false, denial: admission };
   session.beat();
   return { allowed: true, session, admission };
@@ -96,7 +116,12 @@ export class Session {
     this.sessionId = options.sessionId ?? requestId();
     this.identity = options.identity;
     this.incarnation = options.incarnation ?? requestId();
-    this.asked = { call: "startSession", org, scope: scopesOf(options.scope), requestId: requestId() };
+    this.asked = {
+      call: "startSession",
+      org,
+      scope: scopesOf(options.scope),
+      requestId: requestId(),
+    };
   }
 
   /** Whether it was asked to end. */
@@ -112,7 +137,10 @@ export class Session {
   /** Seconds in this incarnation, as reported. */
   get totalSeconds(): number {
     const { totalSeconds } = this.#options;
-    return Math.max(0, Math.floor(totalSeconds ? totalSeconds() : (performance.now() - this.#began) / 1000));
+    return Math.max(
+      0,
+      Math.floor(totalSeconds ? totalSeconds() : (performance.now() - this.#began) / 1000),
+    );
   }
 
   /** Internal. */
@@ -122,22 +150,39 @@ export class Session {
     const { plane } = this.#caller.settings;
     const message = { org, sessionId, identity, requestId, scopes: [...scope], plane };
     texts({ org, sessionId, identity, plane, scope });
-    const answer = await this.#caller.guarded((call) => this.#caller.raw.session.startSession(message, call), budget);
+    const answer = await this.#caller.guarded(
+      (call) => this.#caller.raw.session.startSession(message, call),
+      budget,
+    );
     if (answer.allowed) this.#started(answer);
     return decisionOf(answer);
   }
 
-  /** Sends a heartbeat now, beside those of the timer. Of a session that runs without a decision it asks for one
-   * instead, and returns undefined. Errors: `RefusedError`, `UnavailableError`. */
+  /**
+   * Sends a heartbeat now, beside those of the timer. Of a session that runs without a decision
+   * it asks for one instead, and returns undefined. Errors: `RefusedError`, `UnavailableError`.
+   */
   async heartbeat(budget: CallBudget = {}): Promise<SessionUse | undefined> {
     if (this.#state === "starting") return this.#startLate(budget);
     const { org, sessionId, identity, incarnation } = this;
-    const message = { org, sessionId, identity, incarnation, totalSeconds: BigInt(this.totalSeconds) };
-    const answer = await this.#caller.retried((call) => this.#caller.raw.session.heartbeat(message, call), budget);
+    const message = {
+      org,
+      sessionId,
+      identity,
+      incarnation,
+      totalSeconds: BigInt(this.totalSeconds),
+    };
+    const answer = await this.#caller.retried(
+      (call) => this.#caller.raw.session.heartbeat(message, call),
+      budget,
+    );
     return this.#heard(answer);
   }
 
-  /** Ends it, with the last total. It may be called again after an error. Errors: `RefusedError`, `UnavailableError`. */
+  /**
+   * Ends it, with the last total. It may be called again after an error. Errors: `RefusedError`,
+   * `UnavailableError`.
+   */
   async end(budget: CallBudget = {}): Promise<void> {
     const wasKnown = this.#state === "running";
     clearTimeout(this.#timer);
@@ -146,9 +191,15 @@ export class Session {
     const { org, sessionId, identity, incarnation } = this;
     const message = { org, sessionId, identity, incarnation, requestId: this.#endId };
     const total = BigInt(this.totalSeconds);
-    const within = { ...budget, budgetMs: budget.budgetMs ?? this.#caller.settings.settleBudgetMs };
+    const within = {
+      ...budget,
+      budgetMs: budget.budgetMs ?? this.#caller.settings.settleBudgetMs,
+    };
     try {
-      await this.#caller.retried((call) => this.#caller.raw.session.endSession({ ...message, totalSeconds: total }, call), within);
+      await this.#caller.retried(
+        (call) => this.#caller.raw.session.endSession({ ...message, totalSeconds: total }, call),
+        within,
+      );
     } catch (error) {
       if (isUnknown(error)) return;
       this.#state = "running";
@@ -175,14 +226,23 @@ export class Session {
     this.beat();
   }
 
-  /** It runs without a decision. The same start is asked for until there is one; a denial ends it. */
+  /**
+   * It runs without a decision. The same start is asked for until there is one; a denial ends it.
+   */
   async #startLate(budget: CallBudget): Promise<undefined> {
     const decision = await this.start(budget);
     if (decision.allowed && this.#state === "ended") await this.#endLate();
     if (decision.allowed || this.#state === "ended") return;
     this.#state = "lost";
     const { message, upgradeUrl } = decision;
-    this.#stop({ why: "denied", graceMs: 0, usedMs: 0, quotaMs: undefined, message, upgradeUrl });
+    this.#stop({
+      why: "denied",
+      graceMs: 0,
+      usedMs: 0,
+      quotaMs: undefined,
+      message,
+      upgradeUrl,
+    });
   }
 
   /** It has ended while its start was asked for. */
@@ -199,8 +259,14 @@ export class Session {
   #heard(answer: HeartbeatResponse): SessionUse {
     this.#intervalMs = positive(answer.heartbeatIntervalMs) ?? this.#intervalMs;
     const quotaMs = answer.unlimited ? undefined : Number(answer.quotaMs);
-    const use = { usedMs: Number(answer.usedMs), quotaMs, message: answer.message, upgradeUrl: answer.upgradeUrl };
-    if (answer.action === SessionAction.STOP) this.#stop({ ...use, graceMs: Number(answer.graceMs), why: "quota" });
+    const use = {
+      usedMs: Number(answer.usedMs),
+      quotaMs,
+      message: answer.message,
+      upgradeUrl: answer.upgradeUrl,
+    };
+    if (answer.action === SessionAction.STOP)
+      this.#stop({ ...use, graceMs: Number(answer.graceMs), why: "quota" });
     if (answer.action === SessionAction.WARN && answer.warnPercent > this.#warned) {
       this.#warned = answer.warnPercent;
       quietly(() => this.#options.onWarn?.({ ...use, percent: answer.warnPercent }, this));
@@ -225,5 +291,8 @@ export class Session {
 }
 
 function isUnknown(error: unknown): boolean {
-  return (error as TollgateError | undefined)?.reason === "SESSION_UNKNOWN" && !(error instanceof UnavailableError);
+  return (
+    (error as TollgateError | undefined)?.reason === "SESSION_UNKNOWN" &&
+    !(error instanceof UnavailableError)
+  );
 }

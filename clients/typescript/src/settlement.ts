@@ -1,7 +1,7 @@
 /**
- * What is sent after an execution: a Commit or Release of what it reserved, or a Record that says that it has
- * completed and what it used. Plain JSON, with its request id, so that one that could not be sent is kept and sent later,
- * also by another process, and counts once.
+ * What is sent after an execution: a Commit or Release of what it reserved, or a Record that says
+ * that it has completed and what it used. Plain JSON, with its request id, so that one that could
+ * not be sent is kept and sent later, also by another process, and counts once.
  */
 import type { AmountTexts } from "./amounts.js";
 import { toWire } from "./amounts.js";
@@ -15,8 +15,10 @@ interface SettlementOf<Kind extends string> {
   readonly requestId: string;
 }
 
-/** Settles a reservation with what was really used, in the unit of each meter. It is taken until 24 hours after the
- * reservation has expired. */
+/**
+ * Settles a reservation with what was really used, in the unit of each meter. It is taken until 24
+ * hours after the reservation has expired.
+ */
 export interface CommitSettlement extends SettlementOf<"commit"> {
   readonly reservationId: string;
   readonly actual: AmountTexts;
@@ -46,7 +48,11 @@ export interface FailedSettlement {
 }
 
 /** Sends it until it is taken. Errors: `RefusedError`, `UnavailableError`. */
-export async function send(caller: Caller, settlement: Settlement, budget: CallBudget = {}): Promise<void> {
+export async function send(
+  caller: Caller,
+  settlement: Settlement,
+  budget: CallBudget = {},
+): Promise<void> {
   const { gate } = caller.raw;
   const { org, requestId } = settlement;
   const within = { ...budget, budgetMs: budget.budgetMs ?? caller.settings.settleBudgetMs };
@@ -60,7 +66,13 @@ export async function send(caller: Caller, settlement: Settlement, budget: CallB
         return gate.release({ org, requestId, reservationId: settlement.reservationId }, options);
       case "record": {
         const { scope, decisionId, usage, occurredAtMs } = settlement;
-        const message = { org, requestId, scopes: [...scope], decisionId, usage: toWire(usage) };
+        const message = {
+          org,
+          requestId,
+          scopes: [...scope],
+          decisionId,
+          usage: toWire(usage),
+        };
         return gate.record({ ...message, occurredAtMs: BigInt(occurredAtMs) }, options);
       }
     }
@@ -76,8 +88,10 @@ export class Settlements {
     this.#caller = caller;
   }
 
-  /** Sends it, and returns when it is there, or at once where somebody else waits for it (`waitUntil`). Never fails:
-   * what has run has run. */
+  /**
+   * Sends it, and returns when it is there, or at once where somebody else waits for it
+   * (`waitUntil`). Never fails: what has run has run.
+   */
   async settle(settlement: Settlement, waitUntil = this.#caller.settings.waitUntil): Promise<void> {
     const settled = this.#sent(settlement);
     this.#underWay.add(settled);
@@ -92,8 +106,10 @@ export class Settlements {
 
   async #sent(settlement: Settlement): Promise<void> {
     const { stats, settings, breaker } = this.#caller;
-    // An execution without a decision is not to wait for a tollgate that is away: there is one attempt.
-    const isHopeless = breaker.state !== "closed" && settlement.kind === "record" && settlement.decisionId === "";
+    // An execution without a decision is not to wait for a tollgate that is away: there is one
+    // attempt.
+    const isHopeless =
+      breaker.state !== "closed" && settlement.kind === "record" && settlement.decisionId === "";
     try {
       await send(this.#caller, settlement, isHopeless ? { budgetMs: 100 } : {});
       stats.settled += 1;

@@ -4,7 +4,10 @@ import { after, before, describe, it } from "node:test";
 import { DeniedError, gated, tollgate, type GatedOptions, type Tollgate } from "tollgate";
 import { fresh, limited, PATIENT_MS, TollgateNode } from "./node.js";
 
-type Result = { status: "completed"; value: string } | { status: "failed"; error: string } | { status: "paused"; executionId: string };
+type Result =
+  | { status: "completed"; value: string }
+  | { status: "failed"; error: string }
+  | { status: "paused"; executionId: string };
 
 /** An executor as execution platforms have one. */
 class CodeExecutor {
@@ -13,7 +16,9 @@ class CodeExecutor {
 
   async execute(code: string): Promise<Result> {
     this.#ran.push(code);
-    return code === "fail" ? { status: "failed", error: "mine" } : { status: "completed", value: code };
+    return code === "fail"
+      ? { status: "failed", error: "mine" }
+      : { status: "completed", value: code };
   }
 
   async executeWithPause(code: string): Promise<Result> {
@@ -23,7 +28,9 @@ class CodeExecutor {
 
   async resume(executionId: string, answer: string): Promise<Result> {
     this.#ran.push(answer);
-    return answer === "again" ? { status: "paused", executionId } : { status: "completed", value: answer };
+    return answer === "again"
+      ? { status: "paused", executionId }
+      : { status: "completed", value: answer };
   }
 
   ran(): readonly string[] {
@@ -42,11 +49,17 @@ describe("a gated executor", () => {
   after(() => node.close());
 
   function executor(org: string, more: Partial<GatedOptions<Result>> = {}) {
-    return gated(new CodeExecutor(), tg, { org, isFailure: (result) => result.status === "failed", ...more });
+    return gated(new CodeExecutor(), tg, {
+      org,
+      isFailure: (result) => result.status === "failed",
+      ...more,
+    });
   }
 
   async function executions(org: string): Promise<bigint | undefined> {
-    return (await tg.status(org)).limits.find(({ name }) => name === "quota/executions/calendar/year")?.used;
+    return (await tg.status(org)).limits.find(
+      ({ name }) => name === "quota/executions/calendar/year",
+    )?.used;
   }
 
   it("asks before it runs, once for each execution, and runs nothing that is denied", async () => {
@@ -61,8 +74,25 @@ describe("a gated executor", () => {
   });
 
   it("answers a denial in the form of the executor's own failures", async () => {
-    const own = executor(fresh(), { guard: { cost: { executions: 9 } }, onDenied: (denial) => ({ status: "failed", error: denial.codeName }) });
+    const own = executor(fresh(), {
+      guard: { cost: { executions: 9 } },
+      onDenied: (denial) => ({ status: "failed", error: denial.codeName }),
+    });
     assert.deepEqual(await own.execute("a"), { status: "failed", error: "QUOTA_EXCEEDED" });
+  });
+
+  it("leaves everything else as it is, also of an object that is frozen", async () => {
+    const frozen = Object.freeze({
+      limit: 7,
+      execute: (code: string) => code,
+      close: () => "closed",
+    });
+    const own = gated(frozen, tg, { org: fresh() });
+    assert.deepEqual(
+      [await own.execute("a"), own.close(), own.limit, "execute" in own],
+      ["a", "closed", 7, true],
+    );
+    assert.ok(executor(fresh()) instanceof CodeExecutor);
   });
 
   it("never denies a continuation, and completes what has paused", async () => {
@@ -73,10 +103,20 @@ describe("a gated executor", () => {
     const before = await tg.raw.gate.listReservations({ org });
     assert.equal(before.reservations.length, 1, "what has paused holds on");
     assert.equal((await own.resume("pause-1", "again")).status, "paused");
-    assert.deepEqual(await own.resume("pause-1", "done"), { status: "completed", value: "done" });
-    assert.equal((await tg.raw.gate.listReservations({ org })).reservations.length, 0, "it is settled");
+    assert.deepEqual(await own.resume("pause-1", "done"), {
+      status: "completed",
+      value: "done",
+    });
+    assert.equal(
+      (await tg.raw.gate.listReservations({ org })).reservations.length,
+      0,
+      "it is settled",
+    );
     assert.equal(await executions(org), 2n, "a continuation is no execution");
-    assert.deepEqual(await own.resume("of-another-process", "done"), { status: "completed", value: "done" });
+    assert.deepEqual(await own.resume("of-another-process", "done"), {
+      status: "completed",
+      value: "done",
+    });
   });
 
   it("does not complete what it returns as a failure", async () => {

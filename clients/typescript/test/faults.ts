@@ -1,5 +1,11 @@
 /** A proxy in front of a node, which does to each call what its header `x-fault` says. */
-import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import {
+  createServer,
+  request,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import { anyPack, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { create } from "@bufbuild/protobuf";
@@ -87,20 +93,34 @@ export class FaultProxy {
       case "page":
         return void answer.writeHead(200, { "content-type": "text/html" }).end("<h1>welcome</h1>");
       case "garbage":
-        return void answer.writeHead(200, { "content-type": type }).end(Buffer.from("fffefdfc00112233", "hex"));
+        return void answer
+          .writeHead(200, { "content-type": type })
+          .end(Buffer.from("fffefdfc00112233", "hex"));
       case "draining":
         return fail(answer, 503, "unavailable", "DRAINING", 1);
       case "overload":
         return fail(answer, 429, "resource_exhausted", "NODE_OVERLOADED", 0.1);
       default:
-        await this.#forward(fault, path, asked, Buffer.concat(body), answer).catch(() => answer.destroy());
+        await this.#forward(fault, path, asked, Buffer.concat(body), answer).catch(() =>
+          answer.destroy(),
+        );
     }
   }
 
-  async #forward(fault: Fault, path: string, asked: IncomingMessage, body: Buffer, answer: ServerResponse): Promise<void> {
+  async #forward(
+    fault: Fault,
+    path: string,
+    asked: IncomingMessage,
+    body: Buffer,
+    answer: ServerResponse,
+  ): Promise<void> {
     const { host: _, "x-fault": __, ...headers } = asked.headers;
     const got = await new Promise<IncomingMessage>((resolve, reject) => {
-      const sent = request(`${this.target()}${path}`, { method: asked.method ?? "POST", headers }, resolve);
+      const sent = request(
+        `${this.target()}${path}`,
+        { method: asked.method ?? "POST", headers },
+        resolve,
+      );
       sent.on("error", reject).end(body);
     });
     const chunks: Buffer[] = [];
@@ -116,11 +136,25 @@ export class FaultProxy {
 }
 
 /** An error as tollgate writes it over Connect. */
-function fail(answer: ServerResponse, status: number, code: string, reason: string, retrySeconds: number): void {
-  const retryDelay = create(DurationSchema, { seconds: BigInt(Math.floor(retrySeconds)), nanos: (retrySeconds % 1) * 1e9 });
+function fail(
+  answer: ServerResponse,
+  status: number,
+  code: string,
+  reason: string,
+  retrySeconds: number,
+): void {
+  const retryDelay = create(DurationSchema, {
+    seconds: BigInt(Math.floor(retrySeconds)),
+    nanos: (retrySeconds % 1) * 1e9,
+  });
   const details = [
     anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason, domain: "tollgate" })),
     anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay })),
-  ].map(({ typeUrl, value }) => ({ type: typeUrl.split("/")[1], value: Buffer.from(value).toString("base64").replace(/=+$/, "") }));
-  answer.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ code, message: reason, details }));
+  ].map(({ typeUrl, value }) => ({
+    type: typeUrl.split("/")[1],
+    value: Buffer.from(value).toString("base64").replace(/=+$/, ""),
+  }));
+  answer
+    .writeHead(status, { "content-type": "application/json" })
+    .end(JSON.stringify({ code, message: reason, details }));
 }

@@ -1,7 +1,17 @@
 /** R-PIPE-5, R-PIPE-6, R-BAL-7, R-BAL-8: a guarded execution, against a real node. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { Code, DeniedError, formatUsd, orThrow, requestId, tollgate, usd, type Settlement, type Tollgate } from "tollgate";
+import {
+  Code,
+  DeniedError,
+  formatUsd,
+  orThrow,
+  requestId,
+  tollgate,
+  usd,
+  type Settlement,
+  type Tollgate,
+} from "tollgate";
 import { AdminService } from "tollgate/admin";
 import { FaultProxy } from "./faults.js";
 import { fresh, limited, PATIENT_MS, TollgateNode } from "./node.js";
@@ -40,7 +50,10 @@ describe("guard", () => {
     const id = requestId();
     for (let times = 0; times < 3; times++) {
       const ran = await tg.guard(org, { requestId: id }, () => "ran");
-      assert.equal(ran.allowed && ran.admission.by === "tollgate" && ran.admission.decision.replayed, times > 0);
+      assert.equal(
+        ran.allowed && ran.admission.by === "tollgate" && ran.admission.decision.replayed,
+        times > 0,
+      );
     }
     assert.equal(await used(org, "quota/executions/calendar/year"), 1n);
   });
@@ -49,13 +62,18 @@ describe("guard", () => {
     const org = fresh();
     const denied = await tg.guard(org, { cost: { executions: 3 } }, () => assert.fail("it ran"));
     assert.ok(!denied.allowed && denied.denial.message !== "" && denied.denial.httpStatus === 402);
-    assert.throws(() => orThrow(denied), (error) => error instanceof DeniedError && error.denial === denied.denial);
+    assert.throws(
+      () => orThrow(denied),
+      (error) => error instanceof DeniedError && error.denial === denied.denial,
+    );
     assert.equal(await used(org, "quota/executions/calendar/year"), 0n);
   });
 
   it("throws what the execution throws, and gives its reservation back", async () => {
     const org = fresh();
-    const failed = tg.guard(org, { reserve: { spend: usd(2) } }, () => Promise.reject(new Error("mine")));
+    const failed = tg.guard(org, { reserve: { spend: usd(2) } }, () =>
+      Promise.reject(new Error("mine")),
+    );
     await assert.rejects(failed, /^Error: mine$/);
     const { limits } = await tg.status(org);
     const budget = limits.find(({ name }) => name === "budget/monthly");
@@ -83,11 +101,14 @@ describe("guard", () => {
       await hold!.commit({ spend: usd(1) });
     });
     assert.equal(await used(own, "budget/monthly"), usd(1));
+    assert.equal(tg.stats.settlementsFailed, 0);
   });
 
   it("counts in every scope that is named", async () => {
     const org = fresh();
-    await tg.guard(org, { scope: ["workspace/a", "agent/b"] }, (execution) => execution.used({ spend: usd(1) }));
+    await tg.guard(org, { scope: ["workspace/a", "agent/b"] }, (execution) =>
+      execution.used({ spend: usd(1) }),
+    );
     for (const scope of ["workspace/a", "agent/b", ""]) {
       assert.equal((await tg.budget.get(org, { scope })).periods.daily?.spend, usd(1), scope);
     }
@@ -105,7 +126,10 @@ describe("guard", () => {
     assert.equal(await used(org, "budget/monthly"), 0n, "it has not completed");
     assert.ok(!(await tg.check(org)).allowed, "the quota is used up");
     const again = await tg.resume(ticket, (execution) => execution.pause());
-    assert.equal(await tg.resume(again, (execution) => (execution.used({ spend: 3 }), "done")), "done");
+    assert.equal(
+      await tg.resume(again, (execution) => (execution.used({ spend: 3 }), "done")),
+      "done",
+    );
     assert.equal(await used(org, "budget/monthly"), 8n);
     const counted = await tg.raw.gate.resume({ org, executionId: ticket.executionId });
     assert.equal(counted.continuations, 3n);
@@ -115,7 +139,11 @@ describe("guard", () => {
     const org = fresh();
     const kept: Settlement[] = [];
     const lossy = await FaultProxy.start(() => node.url);
-    const own = tollgate({ url: lossy.url, settleBudgetMs: 100, onSettlementFailed: ({ settlement }) => kept.push(settlement) });
+    const own = tollgate({
+      url: lossy.url,
+      settleBudgetMs: 100,
+      onSettlementFailed: ({ settlement }) => kept.push(settlement),
+    });
     await own.guard(org, (execution) => {
       lossy.fault = "lose";
       execution.used({ spend: usd(1) });
@@ -149,12 +177,22 @@ describe("guard", () => {
   it("reaches the services of operators", async () => {
     const answer = await tg.raw.client(AdminService).getNode({});
     assert.match(answer.version, /^\d/);
-    await assert.rejects(tg.call((options) => tg.raw.pool.getPool({ org: fresh(), pool: "none" }, options)), { code: Code.NotFound, reason: "POOL_UNKNOWN" });
+    await assert.rejects(
+      tg.call((options) => tg.raw.pool.getPool({ org: fresh(), pool: "none" }, options)),
+      { code: Code.NotFound, reason: "POOL_UNKNOWN" },
+    );
   });
 
   it("refuses options that are mistakes by their name", () => {
-    assert.throws(() => tollgate({ url: "localhost:7070" }), /url: "localhost:7070" is not allowed/);
+    assert.throws(
+      () => tollgate({ url: "localhost:7070" }),
+      /url: "localhost:7070" is not allowed/,
+    );
+    assert.throws(() => tollgate({ url: [] }), /url: \[\] is not allowed/);
     assert.throws(() => tollgate({ url: node.url, budgetMs: 0 }), /budgetMs: 0 is not allowed/);
-    assert.throws(() => tollgate({ url: node.url, onUnavailable: "opne" as "open" }), /onUnavailable: opne is not allowed/);
+    assert.throws(
+      () => tollgate({ url: node.url, onUnavailable: "opne" as "open" }),
+      /onUnavailable: opne is not allowed/,
+    );
   });
 });

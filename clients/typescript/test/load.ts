@@ -1,6 +1,6 @@
 /**
- * A plane under load: `load.js URL,URL,… GUARDS_PER_SECOND ORGS`. It guards executions until its input ends, and prints
- * what became of them.
+ * A plane under load: `load.js URL,URL,… GUARDS_PER_SECOND ORGS`. It guards executions until its
+ * input ends, and prints what became of them.
  */
 import process from "node:process";
 import { tollgate } from "tollgate";
@@ -48,4 +48,6 @@ while (!isOver) {
 }
 await Promise.all(running);
 await tg.flush();
-process.stdout.write(JSON.stringify({ ...tg.stats, reasons, started, slowestMs, nodes: [...nodes] }));
+process.stdout.write(
+  JSON.stringify({ ...tg.stats, reasons, started, slowestMs, nodes: [...nodes] }),
+);

@@ -1,4 +1,7 @@
-/** A real node: the binary of `TOLLGATE_BINARY` (default: the release build) on ports of its own choosing. */
+/**
+ * A real node: the binary of `TOLLGATE_BINARY` (default: the release build) on ports of its own
+ * choosing.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -9,7 +12,8 @@ import { fileURLToPath } from "node:url";
 
 /** The directory of the package. */
 export const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
-const BINARY = process.env["TOLLGATE_BINARY"] ?? join(PACKAGE, "../../target/release/tollgate");
+export const BINARY =
+  process.env["TOLLGATE_BINARY"] ?? join(PACKAGE, "../../target/release/tollgate");
 
 /** Every org may execute so often in a year, which does not end during a test. */
 export function limited(executions: number, more = ""): string {
@@ -45,16 +49,39 @@ export class TollgateNode {
   /** Starts on the ports that it had. */
   async start(): Promise<void> {
     const { grpc, http } = this.#listen;
-    const flags = ["--config", this.#config, "--data-dir", join(this.#dir, "data"), "--grpc", grpc, "--http", http];
+    const flags = [
+      "--config",
+      this.#config,
+      "--data-dir",
+      join(this.#dir, "data"),
+      "--grpc",
+      grpc,
+      "--http",
+      http,
+    ];
     const own = Object.entries(process.env).filter(([name]) => !name.startsWith("TOLLGATE"));
-    const env = { ...Object.fromEntries(own), TOLLGATE__LOG__FORMAT: "json", TOLLGATE__BOUNDS__DRAIN_NOTICE_MS: "0" };
-    const child = spawn(BINARY, ["serve", ...flags], { env, stdio: ["ignore", "ignore", "pipe"] });
+    const env = {
+      ...Object.fromEntries(own),
+      TOLLGATE__LOG__FORMAT: "json",
+      TOLLGATE__BOUNDS__DRAIN_NOTICE_MS: "0",
+    };
+    const child = spawn(BINARY, ["serve", ...flags], {
+      env,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     this.#process = child;
     const lines: string[] = [];
     for await (const line of createInterface({ input: child.stderr })) {
       lines.push(line);
-      const said = JSON.parse(line.startsWith("{") ? line : "{}") as { message?: string; fields?: { message?: string } };
-      const up = { ...said, ...said.fields } as { message?: string; grpc: string; http: string };
+      const said = JSON.parse(line.startsWith("{") ? line : "{}") as {
+        message?: string;
+        fields?: { message?: string };
+      };
+      const up = { ...said, ...said.fields } as {
+        message?: string;
+        grpc: string;
+        http: string;
+      };
       if (up.message !== "tollgate is up") continue;
       this.#listen = { grpc: up.grpc, http: up.http };
       child.stderr.resume();
@@ -96,8 +123,15 @@ export function fresh(name = "org"): string {
 }
 
 /** Asks until it holds; an error after ten seconds. */
-export async function eventually(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  for (const until = Date.now() + 10_000; Date.now() < until; await new Promise((next) => setTimeout(next, 20))) {
+export async function eventually(
+  holds: () => boolean | Promise<boolean>,
+  what: string,
+): Promise<void> {
+  for (
+    const until = Date.now() + 10_000;
+    Date.now() < until;
+    await new Promise((next) => setTimeout(next, 20))
+  ) {
     if (await holds()) return;
   }
   throw new Error(`not within 10 s: ${what}`);

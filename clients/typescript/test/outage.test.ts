@@ -1,9 +1,20 @@
-/** Without a decision: the execution runs or not as the policy says, in its budget, counted; a denied one never runs. */
+/**
+ * Without a decision: the execution runs or not as the policy says, in its budget, counted; a
+ * denied one never runs.
+ */
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
-import { Code, isUnavailable, RefusedError, tollgate, UnavailableError, type NoDecision, type TollgateOptions } from "tollgate";
+import {
+  Code,
+  isUnavailable,
+  RefusedError,
+  tollgate,
+  UnavailableError,
+  type NoDecision,
+  type TollgateOptions,
+} from "tollgate";
 import { FaultProxy, FAULTS } from "./faults.js";
 import { eventually, fresh, limited, PATIENT_MS, TollgateNode } from "./node.js";
 
@@ -36,14 +47,22 @@ describe("an outage", () => {
   /** Runs one execution and one that is not to run, and holds them to their budgets. */
   async function opens(url: string, more: Partial<TollgateOptions> = {}): Promise<NoDecision> {
     const events: NoDecision[] = [];
-    const tg = tollgate({ url, budgetMs: BUDGET_MS, onFailOpen: (event) => events.push(event), ...more });
+    const tg = tollgate({
+      url,
+      budgetMs: BUDGET_MS,
+      onFailOpen: (event) => events.push(event),
+      ...more,
+    });
     const org = fresh();
     const began = performance.now();
     const ran = await tg.guard(org, () => "ran");
     assert.ok(ran.allowed && ran.value === "ran" && ran.admission.by === "failOpen");
     assert.ok(performance.now() - began < BUDGET_MS + PATIENCE_MS);
     assert.deepEqual([events.length, tg.stats.failOpen, tg.stats.allowed], [1, 1, 0]);
-    await assert.rejects(tg.guard(org, { onUnavailable: "closed" }, () => assert.fail("it ran")), UnavailableError);
+    await assert.rejects(
+      tg.guard(org, { onUnavailable: "closed" }, () => assert.fail("it ran")),
+      UnavailableError,
+    );
     assert.equal(tg.stats.failClosed, 1);
     assert.equal(events[0]!.org, org);
     return events[0]!;
@@ -56,7 +75,13 @@ describe("an outage", () => {
       const protocols = ["connect", "connect-json", "grpc-web"] as const;
       const events = await Promise.all(protocols.map((protocol) => opens(proxy.url, { protocol })));
       assert.ok(proxy.calls - before >= 4 * protocols.length, "each was tried again");
-      const retryable = new Set([Code.Unavailable, Code.Unknown, Code.Internal, Code.DeadlineExceeded, Code.ResourceExhausted]);
+      const retryable = new Set([
+        Code.Unavailable,
+        Code.Unknown,
+        Code.Internal,
+        Code.DeadlineExceeded,
+        Code.ResourceExhausted,
+      ]);
       for (const { error } of events) assert.ok(retryable.has(error.code), String(error));
       if (fault === "draining") assert.equal(events[0]?.error.reason, "DRAINING");
     });
@@ -73,7 +98,9 @@ describe("an outage", () => {
     const org = fresh();
     const decided = await tg.guard(org, { budgetMs: PATIENT_MS }, () => "ran");
     assert.ok(decided.allowed && decided.admission.by === "tollgate");
-    assert.ok(!(await tg.guard(org, { budgetMs: PATIENT_MS }, () => assert.fail("it ran"))).allowed);
+    assert.ok(
+      !(await tg.guard(org, { budgetMs: PATIENT_MS }, () => assert.fail("it ran"))).allowed,
+    );
     node.signal("SIGSTOP");
     try {
       await opens(node.url);
@@ -89,40 +116,72 @@ describe("an outage", () => {
 
   it("asks a policy of its own, for each call", async () => {
     const asked: string[] = [];
-    const choose = (context: NoDecision) => (asked.push(context.org), context.org.startsWith("vip") ? "open" : "closed") as "open" | "closed";
+    const choose = (context: NoDecision) =>
+      (asked.push(context.org), context.org.startsWith("vip") ? "open" : "closed") as
+        "open" | "closed";
     const tg = tollgate({ url: await nobody(), budgetMs: 20, onUnavailable: choose });
     assert.ok((await tg.guard(fresh("vip"), () => "ran")).allowed);
-    await assert.rejects(tg.guard(fresh("free"), () => assert.fail("it ran")), UnavailableError);
+    await assert.rejects(
+      tg.guard(fresh("free"), () => assert.fail("it ran")),
+      UnavailableError,
+    );
     assert.equal(asked.length, 2);
   });
 
   it("does not open for mistakes of the caller, unless it is to", async () => {
     proxy.fault = "pass";
     const tg = tollgate({ url: proxy.url });
-    await assert.rejects(tg.guard("a b", () => assert.fail("it ran")), RefusedError);
+    await assert.rejects(
+      tg.guard("a b", () => assert.fail("it ran")),
+      RefusedError,
+    );
     const wrong = tollgate({ url: `${proxy.url}/nowhere` });
-    await assert.rejects(wrong.guard(fresh(), () => assert.fail("it ran")), { name: "RefusedError", code: Code.Unimplemented });
-    const open = tollgate({ url: proxy.url, isUnavailable: (failure) => isUnavailable(failure) || failure.code === Code.InvalidArgument });
+    await assert.rejects(
+      wrong.guard(fresh(), () => assert.fail("it ran")),
+      { name: "RefusedError", code: Code.Unimplemented },
+    );
+    const open = tollgate({
+      url: proxy.url,
+      isUnavailable: (failure) => isUnavailable(failure) || failure.code === Code.InvalidArgument,
+    });
     assert.ok((await open.guard("a b", () => "ran")).allowed);
     // What cannot even be sent is no outage either.
-    await assert.rejects(tg.guard(7 as unknown as string, () => assert.fail("it ran")), { name: "TypeError", message: "org: 7 is not allowed: a string" });
-    await assert.rejects(tg.guard(fresh(), { cost: { executions: 0.5 } }, () => assert.fail("it ran")), RangeError);
+    await assert.rejects(
+      tg.guard(7 as unknown as string, () => assert.fail("it ran")),
+      { name: "TypeError", message: "org: 7 is not allowed: a string" },
+    );
+    await assert.rejects(
+      tg.guard(fresh(), { cost: { executions: 0.5 } }, () => assert.fail("it ran")),
+      RangeError,
+    );
+    await assert.rejects(
+      tg.guard(fresh(), { cost: { executions: -1 } }, () => assert.fail("it ran")),
+      RangeError,
+    );
     assert.deepEqual([tg.stats.refused, tg.stats.failOpen, open.stats.failOpen], [1, 0, 1]);
   });
 
   it("stops asking a node that hangs, cuts off what waits for it, and probes until it answers", async () => {
     proxy.fault = "hang";
-    const tg = tollgate({ url: proxy.url, budgetMs: 200, breaker: { failures: 2, minMs: 300, maxMs: 300 } });
+    const tg = tollgate({
+      url: proxy.url,
+      budgetMs: 200,
+      breaker: { failures: 2, minMs: 300, maxMs: 300 },
+    });
     await Promise.all(Array.from({ length: 20 }, () => tg.guard(fresh(), () => "ran")));
     assert.deepEqual([tg.stats.failOpen, tg.stats.breaker], [20, "open"]);
     const before = proxy.calls;
     const reasons: string[] = [];
     for (let times = 0; times < 20; times++) {
       const ran = await tg.guard(fresh(), () => "ran");
-      if (ran.allowed && ran.admission.by === "failOpen") reasons.push(ran.admission.event.error.reason);
+      if (ran.allowed && ran.admission.by === "failOpen")
+        reasons.push(ran.admission.event.error.reason);
     }
     assert.equal(reasons.length, 20);
-    assert.ok(reasons.filter((reason) => reason === "CIRCUIT_OPEN").length >= 15, "most of them were not asked");
+    assert.ok(
+      reasons.filter((reason) => reason === "CIRCUIT_OPEN").length >= 15,
+      "most of them were not asked",
+    );
     assert.ok(proxy.calls - before <= 5);
     proxy.fault = "pass";
     const org = fresh();
@@ -135,7 +194,11 @@ describe("an outage", () => {
 
   it("goes to the next address where one does not answer", async () => {
     proxy.fault = "hang";
-    for (const urls of [[proxy.url, node.url], [await nobody(), node.url], [node.url, proxy.url]]) {
+    for (const urls of [
+      [proxy.url, node.url],
+      [await nobody(), node.url],
+      [node.url, proxy.url],
+    ]) {
       const tg = tollgate({ url: urls, budgetMs: PATIENT_MS, attemptMs: 500 });
       for (let times = 0; times < 5; times++) await tg.guard(fresh(), () => "ran");
       assert.deepEqual([tg.stats.failOpen, tg.stats.allowed], [0, 5]);

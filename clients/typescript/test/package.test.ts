@@ -1,7 +1,19 @@
-/** The package as a stranger has it: packed, unpacked, imported as a module, required, and compiled against. */
+/**
+ * The package as a stranger has it: packed, unpacked, imported as a module, required, and compiled
+ * against.
+ */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -44,12 +56,16 @@ describe("the package", () => {
   const dir = mkdtempSync(join(tmpdir(), "tollgate-stranger-"));
 
   before(() => {
-    const tarball = execFileSync("npm", ["pack", "--silent", "--pack-destination", dir], { cwd: PACKAGE, encoding: "utf8" }).trim();
+    const tarball = execFileSync("npm", ["pack", "--silent", "--pack-destination", dir], {
+      cwd: PACKAGE,
+      encoding: "utf8",
+    }).trim();
     execFileSync("tar", ["-xf", tarball], { cwd: dir });
     const modules = join(dir, "node_modules");
     mkdirSync(modules);
     cpSync(join(dir, "package"), join(modules, "tollgate"), { recursive: true });
-    for (const name of ["@bufbuild", "@connectrpc"]) symlinkSync(join(PACKAGE, "node_modules", name), join(modules, name));
+    for (const name of ["@bufbuild", "@connectrpc"])
+      symlinkSync(join(PACKAGE, "node_modules", name), join(modules, name));
   });
   after(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -59,9 +75,21 @@ describe("the package", () => {
   }
 
   function compile(...flags: string[]): void {
-    const strict = ["--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "--types", ""];
+    const strict = [
+      "--noEmit",
+      "--strict",
+      "--target",
+      "es2022",
+      "--lib",
+      "es2022,dom",
+      "--types",
+      "",
+    ];
     const tsc = join(PACKAGE, "node_modules/typescript/bin/tsc");
-    const ran = spawnSync(process.execPath, [tsc, ...strict, ...flags], { cwd: dir, encoding: "utf8" });
+    const ran = spawnSync(process.execPath, [tsc, ...strict, ...flags], {
+      cwd: dir,
+      encoding: "utf8",
+    });
     assert.equal(ran.status, 0, ran.stdout);
   }
 
@@ -77,30 +105,54 @@ describe("the package", () => {
 
   it("has types for every way of resolving them", () => {
     for (const name of ["typed.mts", "typed.cts"]) writeFileSync(join(dir, name), TYPED);
-    for (const how of [["--module", "node16"], ["--module", "nodenext"], ["--module", "esnext", "--moduleResolution", "bundler"]]) {
+    for (const how of [
+      ["--module", "node16"],
+      ["--module", "nodenext"],
+      ["--module", "esnext", "--moduleResolution", "bundler"],
+    ]) {
       compile(...how, "typed.mts", ...(how[1] === "esnext" ? [] : ["typed.cts"]));
     }
   });
 
   it("is used by its README as its types say", () => {
-    const blocks = [...readFileSync(join(PACKAGE, "README.md"), "utf8").matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!);
+    const blocks = [
+      ...readFileSync(join(PACKAGE, "README.md"), "utf8").matchAll(/^```ts\n(.*?)^```$/gms),
+    ].map(([, code]) => code!);
     assert.ok(blocks.length > 8);
-    const names = blocks.filter((code) => !code.startsWith("type ")).map((code, number) => {
-      const lines = code.split("\n");
-      const body = lines.filter((line) => !line.startsWith("import ")).join("\n");
-      writeFileSync(join(dir, `readme${number}.ts`), `${PRELUDE}export async function block() {\n${hide(body)}}\n`);
-      return `readme${number}.ts`;
-    });
+    const names = blocks
+      .filter((code) => !code.startsWith("type "))
+      .map((code, number) => {
+        const lines = code.split("\n");
+        const body = lines.filter((line) => !line.startsWith("import ")).join("\n");
+        writeFileSync(
+          join(dir, `readme${number}.ts`),
+          `${PRELUDE}export async function block() {\n${hide(body)}}\n`,
+        );
+        return `readme${number}.ts`;
+      });
     compile("--module", "esnext", "--moduleResolution", "bundler", ...names);
   });
 
   it("leaves out of a bundle what is not used", async () => {
-    writeFileSync(join(dir, "small.mjs"), `import { tollgate } from "tollgate"; export default tollgate;`);
-    const common = { absWorkingDir: dir, bundle: true, write: false, minify: true, format: "esm" } as const;
+    writeFileSync(
+      join(dir, "small.mjs"),
+      `import { tollgate } from "tollgate"; export default tollgate;`,
+    );
+    const common = {
+      absWorkingDir: dir,
+      bundle: true,
+      write: false,
+      minify: true,
+      format: "esm",
+    } as const;
     const small = await build({ ...common, entryPoints: ["small.mjs"] });
     const text = small.outputFiles[0]!.text;
     assert.ok(!text.includes("AdminService"), "what operators use is a module of its own");
-    const unused = await build({ ...common, stdin: { contents: `import "tollgate"; import "tollgate/admin";`, resolveDir: dir }, logLevel: "silent" });
+    const unused = await build({
+      ...common,
+      stdin: { contents: `import "tollgate"; import "tollgate/admin";`, resolveDir: dir },
+      logLevel: "silent",
+    });
     assert.equal(unused.outputFiles[0]!.text.trim(), "", "importing it does nothing by itself");
   });
 

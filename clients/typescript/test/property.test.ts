@@ -1,6 +1,7 @@
 /**
- * Whatever happens between a plane and its node, attempt by attempt: an execution runs or was denied, in its budget;
- * nothing runs of which a denial has arrived; nothing is charged twice; every run without a decision is counted.
+ * Whatever happens between a plane and its node, attempt by attempt: an execution runs or was
+ * denied, in its budget; nothing runs of which a denial has arrived; nothing is charged twice;
+ * every run without a decision is counted.
  */
 import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
@@ -13,7 +14,9 @@ import { fresh, limited, TollgateNode } from "./node.js";
 
 const LIMIT = 3;
 const BUDGET_MS = 240;
-/** A machine that stands still for a while may take more; no answer at all would be more than that. */
+/**
+ * A machine that stands still for a while may take more; no answer at all would be more than that.
+ */
 const PATIENCE_MS = 3000;
 const SECONDS = 8;
 
@@ -39,9 +42,17 @@ interface History {
   outcome: "tollgate" | "failOpen" | "denied";
 }
 
-/** One execution, each attempt of which meets the next fault; after the last one the node answers. */
+/**
+ * One execution, each attempt of which meets the next fault; after the last one the node answers.
+ */
 async function execute(org: string, faults: readonly Fault[]): Promise<History> {
-  const history: History = { requestId: requestId(), failOpens: [], arrived: [], isRun: false, outcome: "denied" };
+  const history: History = {
+    requestId: requestId(),
+    failOpens: [],
+    arrived: [],
+    isRun: false,
+    outcome: "denied",
+  };
   let attempts = 0;
   const tg = tollgate({
     url: proxy.url,
@@ -81,8 +92,10 @@ function judge(histories: readonly History[], charged: bigint): void {
     const said = JSON.stringify({ outcome, isRun, arrived });
     assert.equal(isRun, outcome !== "denied", `it runs unless it is denied: ${said}`);
     assert.equal(failOpens.length, outcome === "failOpen" ? 1 : 0, `counted: ${said}`);
-    if (outcome === "tollgate") assert.deepEqual(arrived, [true], `by a decision that arrived: ${said}`);
-    if (outcome === "denied") assert.deepEqual(arrived, [false], `by a decision that arrived: ${said}`);
+    if (outcome === "tollgate")
+      assert.deepEqual(arrived, [true], `by a decision that arrived: ${said}`);
+    if (outcome === "denied")
+      assert.deepEqual(arrived, [false], `by a decision that arrived: ${said}`);
     if (outcome === "failOpen") assert.deepEqual(arrived, [], `only without a decision: ${said}`);
   }
   const admitted = histories.filter(({ outcome }) => outcome === "tollgate").length;
@@ -99,14 +112,20 @@ it("holds whatever happens in between", async () => {
     fc.asyncProperty(executions, fc.boolean(), async (faults, isAtOnce) => {
       const org = fresh();
       const histories: History[] = [];
-      if (isAtOnce) histories.push(...(await Promise.all(faults.map((each) => execute(org, each)))));
+      if (isAtOnce)
+        histories.push(...(await Promise.all(faults.map((each) => execute(org, each)))));
       else for (const each of faults) histories.push(await execute(org, each));
       const status = await reads.status(org);
-      const charged = status.limits.find(({ name }) => name === "quota/executions/calendar/year")?.used ?? 0n;
+      const charged =
+        status.limits.find(({ name }) => name === "quota/executions/calendar/year")?.used ?? 0n;
       judge(histories, charged);
       for (const { outcome } of histories) outcomes.add(outcome);
     }),
     { numRuns: 60, interruptAfterTimeLimit: SECONDS * 1000, endOnFailure: true },
   );
-  assert.deepEqual([...outcomes].sort(), ["denied", "failOpen", "tollgate"], "each outcome was seen");
+  assert.deepEqual(
+    [...outcomes].sort(),
+    ["denied", "failOpen", "tollgate"],
+    "each outcome was seen",
+  );
 });

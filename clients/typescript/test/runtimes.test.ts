@@ -13,7 +13,10 @@ const { platform, arch } = process;
 const DENO = { x64: "x64-glibc", arm64: "arm64-glibc" }[arch as "x64" | "arm64"];
 const BUN = { x64: "x64", arm64: "aarch64" }[arch as "x64" | "arm64"];
 const RUNTIMES = {
-  Deno: { binary: `@deno/${platform}-${DENO}/deno`, flags: ["run", "--quiet", "--allow-net", "--allow-env", "--allow-read", "--no-remote"] },
+  Deno: {
+    binary: `@deno/${platform}-${DENO}/deno`,
+    flags: ["run", "--quiet", "--allow-net", "--allow-env", "--allow-read", "--no-remote"],
+  },
   Bun: { binary: `@oven/bun-${platform}-${BUN}/bin/bun`, flags: ["run"] },
 };
 
@@ -33,12 +36,21 @@ describe("another runtime", () => {
 
   for (const [name, { binary, flags }] of Object.entries(RUNTIMES)) {
     const path = join(PACKAGE, "node_modules", binary);
-    it(`${name} tells the story`, { skip: existsSync(path) ? false : `there is no ${path}: npm ci installs it where it exists` }, async () => {
-      for (const protocol of ["connect", "connect-json", "grpc-web"]) {
-        const run = [...flags, ".test/runtime.js", node.url, hung.url, protocol, fresh()];
-        const { stdout } = await promisify(execFile)(path, run, { cwd: PACKAGE, timeout: 60_000 });
-        assert.deepEqual(JSON.parse(stdout), expected, protocol);
-      }
-    });
+    it(
+      `${name} tells the story`,
+      {
+        skip: existsSync(path) ? false : `there is no ${path}: npm ci installs it where it exists`,
+      },
+      async () => {
+        for (const protocol of ["connect", "connect-json", "grpc-web"]) {
+          const run = [...flags, ".test/runtime.js", node.url, hung.url, protocol, fresh()];
+          const { stdout } = await promisify(execFile)(path, run, {
+            cwd: PACKAGE,
+            timeout: 60_000,
+          });
+          assert.deepEqual(JSON.parse(stdout), expected, protocol);
+        }
+      },
+    );
   }
 });

@@ -27,7 +27,12 @@ describe("a Worker", { skip: noWorkerd }, () => {
   for (const protocol of ["connect", "connect-json", "grpc-web"]) {
     for (const port of ["url", "httpUrl"] as const) {
       it(`tells the story over ${protocol} on ${port}`, async () => {
-        const query = new URLSearchParams({ url: node[port], hung: hung.url, protocol, org: fresh() });
+        const query = new URLSearchParams({
+          url: node[port],
+          hung: hung.url,
+          protocol,
+          org: fresh(),
+        });
         const told = await fetch(`${worker.url}/story?${query}`);
         const text = await told.text();
         assert.equal(told.status, 200, text);
@@ -41,10 +46,17 @@ describe("a Worker", { skip: noWorkerd }, () => {
     proxy.fault = "hang";
     interface Told {
       ran: string;
-      stats: { breaker: string; failOpen: number; settlementsFailed: number; settled: number };
+      stats: {
+        breaker: string;
+        failOpen: number;
+        settlementsFailed: number;
+        settled: number;
+      };
     }
     const guard = async (org: string): Promise<Told> => {
-      const told = await fetch(`${worker.url}/guard?${new URLSearchParams({ url: proxy.url, org })}`);
+      const told = await fetch(
+        `${worker.url}/guard?${new URLSearchParams({ url: proxy.url, org })}`,
+      );
       const text = await told.text();
       assert.equal(told.status, 200, text);
       return JSON.parse(text) as Told;
@@ -56,7 +68,10 @@ describe("a Worker", { skip: noWorkerd }, () => {
     await eventually(async () => (await guard(org)).ran === "tollgate", "it is asked again");
     await eventually(async () => (await guard(org)).ran === "denied", "and denies");
     const { stats } = await guard(org);
-    assert.deepEqual([stats.breaker, stats.settlementsFailed, stats.settled > 0], ["closed", 0, true]);
+    assert.deepEqual(
+      [stats.breaker, stats.settlementsFailed, stats.settled > 0],
+      ["closed", 0, true],
+    );
     await proxy.close();
   });
 });

@@ -9,7 +9,10 @@ import type { Readable } from "node:stream";
 import { build } from "esbuild";
 import { PACKAGE } from "./node.js";
 
-/** The package of the platform has the binary; the script of `workerd` that would look for it is not run. */
+/**
+ * The package of the platform has the binary; the script of `workerd` that would look for it is not
+ * run.
+ */
 const ARCHITECTURES: Record<string, string> = { x64: "64", arm64: "arm64" };
 export const WORKERD = join(
   PACKAGE,
@@ -17,7 +20,9 @@ export const WORKERD = join(
 );
 
 /** Why tests in workerd cannot run here; false where they can. */
-export const noWorkerd = existsSync(WORKERD) ? false : `there is no ${WORKERD}: npm ci installs it where it exists`;
+export const noWorkerd = existsSync(WORKERD)
+  ? false
+  : `there is no ${WORKERD}: npm ci installs it where it exists`;
 
 /** One module of all that the Worker imports. */
 export async function bundle(entry: string, to: string): Promise<void> {
@@ -56,7 +61,10 @@ export class Workerd {
     await bundle(entry, join(dir, "worker.js"));
     writeFileSync(join(dir, "config.capnp"), config(options));
     // Descriptor 3 is where it says on which port it listens.
-    const child = spawn(WORKERD, ["serve", "--control-fd=3", "config.capnp"], { cwd: dir, stdio: ["ignore", "ignore", "pipe", "pipe"] });
+    const child = spawn(WORKERD, ["serve", "--control-fd=3", "config.capnp"], {
+      cwd: dir,
+      stdio: ["ignore", "ignore", "pipe", "pipe"],
+    });
     const errors: string[] = [];
     createInterface({ input: child.stderr! }).on("line", (line) => errors.push(line));
     for await (const line of createInterface({ input: child.stdio[3] as Readable })) {
@@ -75,9 +83,16 @@ export class Workerd {
 }
 
 function config({ bindings = {}, objects = {} }: WorkerOptions): string {
-  const texts = Object.entries(bindings).map(([name, text]) => `(name = ${JSON.stringify(name)}, text = ${JSON.stringify(text)})`);
-  const classes = Object.entries(objects).map(([name, of]) => `(name = ${JSON.stringify(name)}, durableObjectNamespace = ${JSON.stringify(of)})`);
-  const namespaces = Object.values(objects).map((of) => `(className = ${JSON.stringify(of)}, uniqueKey = ${JSON.stringify(of)})`);
+  const texts = Object.entries(bindings).map(
+    ([name, text]) => `(name = ${JSON.stringify(name)}, text = ${JSON.stringify(text)})`,
+  );
+  const classes = Object.entries(objects).map(
+    ([name, of]) =>
+      `(name = ${JSON.stringify(name)}, durableObjectNamespace = ${JSON.stringify(of)})`,
+  );
+  const namespaces = Object.values(objects).map(
+    (of) => `(className = ${JSON.stringify(of)}, uniqueKey = ${JSON.stringify(of)})`,
+  );
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
