@@ -8,7 +8,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { Breaker } from "./breaker.js";
 import { type Endpoints, endpointsOf } from "./endpoints.js";
 import type { Failure } from "./errors.js";
-import { failureOf, isRetryable, RefusedError, UnavailableError } from "./errors.js";
+import { failureOf, isRetryable, RefusedError, TollgateError, UnavailableError } from "./errors.js";
 import { BudgetService } from "./gen/tollgate/v1/budget_pb.js";
 import { GateService } from "./gen/tollgate/v1/gate_pb.js";
 import { PoolService } from "./gen/tollgate/v1/pool_pb.js";
@@ -89,9 +89,10 @@ export class Caller {
       breaker.answered();
       return answer;
     } catch (error) {
-      if (error instanceof RefusedError) breaker.answered();
-      else if (error instanceof UnavailableError) breaker.failed(performance.now());
-      else breaker.abandoned();
+      if (!(error instanceof TollgateError)) breaker.abandoned();
+      // A refusal is an answer, also where the caller takes it for an outage.
+      else if (isRetryable(error)) breaker.failed(performance.now());
+      else breaker.answered();
       throw error;
     }
   }
@@ -131,7 +132,7 @@ export class Caller {
       isRefreshed ||= isStale;
       const most = until - performance.now() - LEAST_ATTEMPT_MS;
       const wait = isStale ? 0 : pauses.next(failure, most, this.#endpoints.hasAnother());
-      if (wait === undefined || how.isProbe) {
+      if (wait === undefined || (how.isProbe && !isStale)) {
         throw new UnavailableError(failure.message, failure, attempts, error);
       }
       await sleep(wait, signal);

@@ -53,6 +53,7 @@ export class Execution {
     this.#used = parts.used;
   }
 
+  /** @internal */
   static admitted(
     caller: Caller,
     asked: Asked,
@@ -80,6 +81,7 @@ export class Execution {
     });
   }
 
+  /** @internal */
   static resumed(caller: Caller, ticket: Ticket): Execution {
     const { org, scope, executionId, decisionId, reservationId, reserved, used } = ticket;
     const hold =
@@ -125,7 +127,7 @@ export class Execution {
     };
   }
 
-  /** What is to be sent now that it has ended; undefined where there is nothing. Internal. */
+  /** What is to be sent now that it has ended; undefined where there is nothing. @internal */
   settlement(succeeded: boolean, completeOn: CompleteOn): Settlement | undefined {
     const { org, scope } = this.#asked;
     // An id of the caller's names the same work when it is delivered again, and so its

@@ -18,7 +18,7 @@ export class Hold {
   readonly #ids: { commit?: string; release?: string } = {};
   #isOpen = true;
 
-  /** Internal: `guard` and `reserve` make them. */
+  /** `guard` and `reserve` make them. @internal */
   constructor(
     caller: Caller,
     org: string,

@@ -159,7 +159,7 @@ export interface BudgetChange extends BudgetWhere {
 export class Budgets {
   readonly #caller: Caller;
 
-  /** Internal: `budget` of a client is one. */
+  /** `budget` of a client is one. @internal */
   constructor(caller: Caller) {
     this.#caller = caller;
   }

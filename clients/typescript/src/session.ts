@@ -96,7 +96,7 @@ export class Session {
   readonly sessionId: string;
   readonly identity: string;
   readonly incarnation: string;
-  /** Internal. */
+  /** @internal */
   readonly asked: Asked;
   readonly #caller: Caller;
   readonly #options: SessionOptions;
@@ -108,7 +108,7 @@ export class Session {
   #isStopping = false;
   #warned = 0;
 
-  /** Internal: `session` of a client starts one. */
+  /** `session` of a client starts one. @internal */
   constructor(caller: Caller, org: string, options: SessionOptions) {
     this.#caller = caller;
     this.#options = options;
@@ -143,7 +143,7 @@ export class Session {
     );
   }
 
-  /** Internal. */
+  /** @internal */
   async start(budget: CallBudget): Promise<Decision> {
     const { org, sessionId, identity } = this;
     const { scope, requestId } = this.asked;
@@ -207,7 +207,7 @@ export class Session {
     }
   }
 
-  /** Internal: arms the timer of the next heartbeat. */
+  /** Arms the timer of the next heartbeat. @internal */
   beat(): void {
     if (this.#state === "lost" || this.#state === "ended") return;
     clearTimeout(this.#timer);
