@@ -40,7 +40,11 @@ export function portable(fetch: typeof globalThis.fetch | undefined): typeof glo
     // Not read: a connection with an unread body would stay open.
     void response.body?.cancel().catch(() => {});
     const answered = `${originOf(input)} answered ${response.status || "with a redirect"}`;
-    throw new ConnectError(`${answered}, and not as tollgate does`, codeOf(response.status), response.headers);
+    throw new ConnectError(
+      `${answered}, and not as tollgate does`,
+      codeOf(response.status),
+      response.headers,
+    );
   };
 }
 

@@ -17,7 +17,7 @@ const BUDGET_MS = 240;
 /**
  * A machine that stands still for a while may take more; no answer at all would be more than that.
  */
-const PATIENCE_MS = 3000;
+const PATIENCE_MS = 10_000;
 const SECONDS = 8;
 
 let node: TollgateNode;
