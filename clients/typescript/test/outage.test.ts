@@ -13,6 +13,7 @@ import {
   tollgate,
   UnavailableError,
   type NoDecision,
+  type Settlement,
   type TollgateOptions,
 } from "tollgate";
 import { FaultProxy, FAULTS, type Fault } from "./faults.js";
@@ -134,6 +135,35 @@ describe("an outage", () => {
     }
     await eventually(async () => !(await tg.guard(org, () => "ran")).allowed, "it is denied again");
     assert.equal(tg.stats.breaker, "closed");
+  });
+
+  it("records what ran without a decision and says what it used, at once or later", async () => {
+    const kept: Settlement[] = [];
+    const tg = tollgate({
+      url: proxy.url,
+      budgetMs: BUDGET_MS,
+      settleBudgetMs: 2 * PATIENT_MS,
+      breaker: { failures: 1 },
+      onSettlementFailed: ({ settlement }) => kept.push(settlement),
+    });
+    const org = fresh();
+    const spent = async () => (await tg.budget.get(org, { budgetMs: PATIENT_MS })).periods.daily;
+    proxy.fault = "refuse";
+    const lasting = await tg.guard(org, (execution) => execution.used({ spend: 5 }));
+    assert.ok(lasting.allowed && lasting.admission.by === "failOpen");
+    assert.ok(kept.length === 1 && kept[0]!.kind === "record" && kept[0]!.decisionId === "");
+    assert.ok(Math.abs(kept[0]!.occurredAtMs - Date.now()) < 60_000);
+    proxy.fault = "pass";
+    await tg.settle(kept[0]!);
+    await tg.settle(kept[0]!);
+    assert.equal((await spent())?.spend, 5n);
+    const off = tollgate({ url: proxy.url, budgetMs: BUDGET_MS, breaker: { failures: 0 } });
+    proxy.fault = "refuse";
+    await off.guard(org, (execution) => {
+      proxy.fault = "pass";
+      execution.used({ spend: 7 });
+    });
+    assert.equal((await spent())?.spend, 12n);
   });
 
   it("asks a policy of its own, for each call", async () => {
