@@ -1,10 +1,15 @@
 //! Generated code of `proto/`, the conversions between it and the domain, and the one status table.
 
+#[cfg(feature = "server")]
 pub mod answers;
+#[cfg(feature = "server")]
 pub mod json;
 pub mod limit;
+#[cfg(feature = "server")]
 pub mod openapi;
+#[cfg(feature = "server")]
 pub mod requests;
+#[cfg(feature = "server")]
 pub mod status;
 
 /// `tollgate.v1`: the data plane.
@@ -24,6 +29,7 @@ pub mod v1 {
 }
 
 /// `tollgate.admin.v1`: the operator's view.
+#[cfg(feature = "server")]
 #[allow(
     missing_debug_implementations,
     missing_docs,
@@ -41,6 +47,7 @@ pub mod admin {
 }
 
 /// `tollgate.peer.v1`: between nodes, and in no descriptor that callers are shown.
+#[cfg(feature = "server")]
 #[allow(
     missing_debug_implementations,
     missing_docs,
@@ -58,4 +65,5 @@ pub mod peer {
 }
 
 /// Every public proto, for server reflection.
+#[cfg(feature = "server")]
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
