@@ -70,7 +70,7 @@ first_slice = "1s"
 grace = "1s"
 "#;
 
-pub const EXECUTIONS: &str = "quota/executions/anchored/24h";
+pub const EXECUTIONS: &str = "quota/executions/anchored/1d";
 
 /// A node with its directory.
 pub struct Running {
@@ -117,7 +117,8 @@ pub fn url(running: &Running) -> String {
 pub async fn used(client: &Client, org: &str, limit: &str) -> (i64, i64) {
     let status = client.status(org, &[]).await.unwrap();
     let found = status.limits.iter().find(|each| each.texts.name == limit);
-    let found = found.unwrap_or_else(|| panic!("{limit} of {org}: {:?}", status.limits));
+    let names = || status.limits.iter().map(|limit| limit.texts.name.clone()).collect::<Vec<_>>();
+    let found = found.unwrap_or_else(|| panic!("{limit} of {org}: {:?}", names()));
     (found.used, found.reserved)
 }
 
