@@ -11,11 +11,15 @@ use tonic_prost_build::{Config, configure};
 /// What the binary is made of, besides the compiler.
 const SOURCES: [&str; 5] = ["src", "proto", "build.rs", "Cargo.toml", "Cargo.lock"];
 
-const FILES: &[&str] = &[
+/// What planes call: all that the client needs.
+const PLANES: [&str; 4] = [
     "proto/tollgate/v1/gate.proto",
     "proto/tollgate/v1/budget.proto",
     "proto/tollgate/v1/session.proto",
     "proto/tollgate/v1/pool.proto",
+];
+/// What operators and gateways call.
+const OPERATORS: [&str; 6] = [
     "proto/tollgate/admin/v1/control.proto",
     "proto/tollgate/admin/v1/admin.proto",
     "proto/tollgate/admin/v1/usage.proto",
@@ -29,7 +33,9 @@ const PEER: &str = "proto/tollgate/peer/v1/peer.proto";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rustc-env=TOLLGATE_VERSION={}", version()?);
-    let descriptors: FileDescriptorSet = protox::compile(FILES, ["proto"])?;
+    let has_server = env::var_os("CARGO_FEATURE_SERVER").is_some();
+    let operators = if has_server { &OPERATORS[..] } else { &[] };
+    let descriptors: FileDescriptorSet = protox::compile(PLANES.iter().chain(operators), ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
     fs::write(&out, descriptors.encode_to_vec())?;
     // Names let the JSON mapping find a message's descriptor by its type.
@@ -40,7 +46,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Servers are for the tests of the command and for the echo of the benchmark; ours reads `rpc::table`.
     // Written by hand: answers share its texts.
     names.extern_path(".tollgate.v1.Limit", "crate::wire::limit::Limit");
-    configure().build_client(true).build_server(true).compile_fds_with_config(descriptors, names)?;
+    configure().build_client(true).build_server(has_server).compile_fds_with_config(descriptors, names)?;
+    if !has_server {
+        return Ok(());
+    }
     let mut shared = Config::new();
     // What is forwarded is not copied out of what was read.
     shared.bytes(["."]);

@@ -9,7 +9,7 @@ use prost::{
     encoding::{self, DecodeContext, WireType},
 };
 
-use crate::domain::limit::LimitTexts;
+use crate::limit_texts::LimitTexts;
 
 const NAME: u32 = 1;
 const SCOPE: u32 = 2;
@@ -129,6 +129,7 @@ impl Name for Limit {
     const PACKAGE: &'static str = "tollgate.v1";
 }
 
+#[cfg(feature = "server")]
 #[cfg(test)]
 mod tests {
     use prost_reflect::{DynamicMessage, Kind, Value};

@@ -1,11 +1,17 @@
 //! Generated code of `proto/`, the conversions between it and the domain, and the one status table.
 
+#[cfg(feature = "server")]
 pub mod answers;
+#[cfg(feature = "server")]
 pub mod gateways;
+#[cfg(feature = "server")]
 pub mod json;
 pub mod limit;
+#[cfg(feature = "server")]
 pub mod openapi;
+#[cfg(feature = "server")]
 pub mod requests;
+#[cfg(feature = "server")]
 pub mod status;
 
 /// `tollgate.v1`: the data plane.
@@ -25,6 +31,7 @@ pub mod v1 {
 }
 
 /// `tollgate.admin.v1`: the operator's view.
+#[cfg(feature = "server")]
 #[allow(
     missing_debug_implementations,
     missing_docs,
@@ -42,6 +49,7 @@ pub mod admin {
 }
 
 /// What Envoy's rate-limit filter says, in packages as they are in its own API.
+#[cfg(feature = "server")]
 #[allow(
     missing_debug_implementations,
     missing_docs,
@@ -78,6 +86,7 @@ pub mod envoy {
 }
 
 /// `tollgate.peer.v1`: between nodes, and in no descriptor that callers are shown.
+#[cfg(feature = "server")]
 #[allow(
     missing_debug_implementations,
     missing_docs,
@@ -95,4 +104,5 @@ pub mod peer {
 }
 
 /// Every public proto, for server reflection.
+#[cfg(feature = "server")]
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

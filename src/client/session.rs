@@ -1,0 +1,351 @@
+//! A session: started, kept alive by heartbeats of its own task, ended. The node says with every heartbeat whether it goes
+//! on.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tonic::Code;
+
+use super::{
+    Client, Core,
+    call::{Unary, within},
+    decision::millis,
+    error::{Error, Refused},
+    ids,
+    settle::Settlement,
+};
+use crate::wire::v1::{
+    self, EndSessionRequest, HeartbeatRequest, HeartbeatResponse, SessionAction, SessionState, StartSessionRequest,
+    StartSessionResponse,
+};
+
+/// What is asked for one session.
+#[derive(Debug, Clone, Default)]
+pub struct SessionAsk {
+    request: StartSessionRequest,
+}
+
+impl SessionAsk {
+    /// `session_id` is unique in its org, and `identity` says who or what it runs for.
+    pub fn new(session_id: impl Into<String>, identity: impl Into<String>) -> Self {
+        let (session_id, identity) = (session_id.into(), identity.into());
+        Self { request: StartSessionRequest { session_id, identity, ..StartSessionRequest::default() } }
+    }
+
+    /// A part of the org in which its compute counts as well; at most 8.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.request.scopes.push(scope.into());
+        self
+    }
+
+    /// An id of the caller's. Default: a new UUID of version 7.
+    #[must_use]
+    pub fn request_id(mut self, id: impl Into<String>) -> Self {
+        self.request.request_id = id.into();
+        self
+    }
+}
+
+/// The answer to a start.
+#[derive(Debug)]
+pub enum Start {
+    /// It runs: provision it.
+    Running(Session),
+    /// It must not be provisioned.
+    Denied(SessionDenial),
+}
+
+/// What the node said of a session that must not run.
+#[derive(Debug, Clone)]
+pub struct SessionDenial(StartSessionResponse);
+
+impl SessionDenial {
+    /// `QuotaExceeded`, `SessionLimitReached`, or a code of any other gate.
+    pub fn code(&self) -> v1::DecisionCode {
+        self.0.code()
+    }
+
+    /// A sentence for people.
+    pub fn text(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Where the org can get more; empty where nothing is configured.
+    pub fn upgrade_url(&self) -> &str {
+        &self.0.upgrade_url
+    }
+
+    /// The message as it came.
+    pub fn message(&self) -> &StartSessionResponse {
+        &self.0
+    }
+}
+
+/// What the node says of a session that runs. Each is announced once, when it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// It goes on; so much of the quota is used.
+    Warn {
+        /// 80 or 95.
+        percent: u8,
+        /// A sentence for people.
+        text: String,
+    },
+    /// Save and end it within `grace`.
+    Stop {
+        /// Zero = at once.
+        grace: Duration,
+        /// A sentence for people.
+        text: String,
+    },
+    /// The node does not know it any more, or it has expired: it holds no slot. End it.
+    Gone,
+}
+
+/// A session that runs. Heartbeats are sent until it is ended, also after [`Signal::Stop`], so that what it uses counts.
+///
+/// Dropped, it is ended by a task of the client, with its last total. A process that is killed ends nothing: the session
+/// expires after three heartbeats that did not come.
+pub struct Session {
+    core: Arc<Core>,
+    end: EndSessionRequest,
+    began: Instant,
+    first_slice: Duration,
+    /// Dropped to end the heartbeats.
+    beating: Option<watch::Sender<()>>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Session {
+    /// As it was asked for.
+    pub fn id(&self) -> &str {
+        &self.end.session_id
+    }
+
+    /// Compute that is reserved: it is not stopped before it has used it.
+    pub fn first_slice(&self) -> Duration {
+        self.first_slice
+    }
+
+    /// False after [`Signal::Gone`].
+    pub fn is_known(&self) -> bool {
+        !self.is_over.load(Relaxed)
+    }
+
+    /// Ends it with its total; the session as the node has it then, where it has answered. Where it has not, the client goes
+    /// on sending the end.
+    ///
+    /// # Errors
+    /// Where nobody answered in time, or the node refused it.
+    pub async fn end(mut self) -> Result<v1::Session, Error> {
+        self.beating = None;
+        // A repetition under the same request id says the same.
+        self.end = self.last();
+        let request = self.end.clone();
+        let sent = self.core.call(Unary(|time| {
+            let (mut sessions, request) = (self.core.link.sessions(), within(&request, time));
+            async move { sessions.end_session(request).await }
+        }));
+        let ended = sent.await;
+        if !matches!(ended, Err(Error::NoDecision(_))) {
+            // Answered: nothing is left to be sent when this is dropped.
+            self.end.session_id.clear();
+        }
+        Ok(ended?.session.unwrap_or_default())
+    }
+
+    fn last(&self) -> EndSessionRequest {
+        let total_seconds = self.end.total_seconds.or_else(|| Some(seconds(self.began)));
+        EndSessionRequest { total_seconds, ..self.end.clone() }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("org", &self.end.org).field("id", &self.end.session_id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.end.session_id.is_empty() {
+            self.core.settler.push(Settlement::EndSession(self.last()));
+        }
+    }
+}
+
+fn seconds(began: Instant) -> i64 {
+    i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX)
+}
+
+impl Client {
+    /// Starts a session and sends its heartbeats; `signal` is called from the runtime with what the node says of it.
+    ///
+    /// A session does not fail open: it would run without a slot, and nobody could stop it. Whoever provisions it all the
+    /// same does so by its own decision.
+    ///
+    /// ```no_run
+    /// # use tollgate::client::{Client, SessionAsk, Signal, Start};
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let started = client
+    ///     .start_session("acme", SessionAsk::new("vm-1", "user 7"), |signal| {
+    ///         if let Signal::Stop { grace, text } = signal {
+    ///             println!("{text} Ending within {grace:?}.");
+    ///         }
+    ///     })
+    ///     .await?;
+    /// match started {
+    ///     Start::Running(session) => {
+    ///         // … the machine runs …
+    ///         session.end().await?;
+    ///     }
+    ///     Start::Denied(denial) => println!("{} {}", denial.text(), denial.upgrade_url()),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Where nobody decided in time, or the node refused the call.
+    pub async fn start_session(
+        &self,
+        org: &str,
+        ask: SessionAsk,
+        signal: impl Fn(Signal) + Send + Sync + 'static,
+    ) -> Result<Start, Error> {
+        let SessionAsk { mut request } = ask;
+        request.org = org.to_owned();
+        request.plane.clone_from(&self.core.options.plane);
+        if request.request_id.is_empty() {
+            request.request_id = ids::request_id();
+        }
+        let core = &self.core;
+        let start = Unary(|time| {
+            let (mut sessions, request) = (core.link.sessions(), within(&request, time));
+            async move { sessions.start_session(request).await }
+        });
+        let answer = core.call(start).await?;
+        if !answer.allowed {
+            return Ok(Start::Denied(SessionDenial(answer)));
+        }
+        Ok(Start::Running(self.host(&request, &answer, signal)))
+    }
+
+    fn host(
+        &self,
+        started: &StartSessionRequest,
+        answer: &StartSessionResponse,
+        signal: impl Fn(Signal) + Send + Sync + 'static,
+    ) -> Session {
+        let (beating, stopped) = watch::channel(());
+        let is_over = Arc::new(AtomicBool::new(false));
+        let began = Instant::now();
+        let incarnation = ids::request_id();
+        let end = EndSessionRequest {
+            org: started.org.clone(),
+            session_id: started.session_id.clone(),
+            identity: started.identity.clone(),
+            request_id: ids::request_id(),
+            incarnation: incarnation.clone(),
+            total_seconds: None,
+        };
+        let beats = Beats {
+            core: Arc::downgrade(&self.core),
+            beat: HeartbeatRequest {
+                org: started.org.clone(),
+                session_id: started.session_id.clone(),
+                identity: started.identity.clone(),
+                incarnation,
+                ..HeartbeatRequest::default()
+            },
+            began,
+            said: Said::Continue,
+            is_over: is_over.clone(),
+        };
+        tokio::spawn(beats.run(millis(answer.heartbeat_interval_ms), stopped, signal));
+        let first_slice = millis(answer.first_slice_ms);
+        Session { core: self.core.clone(), end, began, first_slice, beating: Some(beating), is_over }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Continue,
+    Warn(u8),
+    Stop,
+}
+
+/// The heartbeats of one session.
+struct Beats {
+    core: std::sync::Weak<Core>,
+    beat: HeartbeatRequest,
+    began: Instant,
+    said: Said,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Beats {
+    async fn run(mut self, first: Duration, mut stopped: watch::Receiver<()>, signal: impl Fn(Signal)) {
+        let mut interval = first.max(Duration::from_millis(100));
+        let mut wait = interval;
+        // Nothing is ever sent: a change is that the session is gone.
+        while timeout(wait, stopped.changed()).await.is_err() {
+            let Some(core) = self.core.upgrade() else { return };
+            self.beat.total_seconds = seconds(self.began);
+            let beat = &self.beat;
+            let sent = core.call(Unary(|time| {
+                let (mut sessions, beat) = (core.link.sessions(), within(beat, time));
+                async move { sessions.heartbeat(beat).await }
+            }));
+            match sent.await {
+                Ok(answer) => {
+                    interval = millis(answer.heartbeat_interval_ms).max(Duration::from_millis(100));
+                    wait = interval;
+                    if !self.heard(answer, &signal) {
+                        return;
+                    }
+                }
+                Err(Error::Refused(Refused { code: Code::NotFound, .. })) => return self.gone(&signal),
+                // No other error is a reason to end a session; it expires when three of them did not arrive.
+                Err(_) => wait = interval / 4,
+            }
+        }
+    }
+
+    fn heard(&mut self, answer: HeartbeatResponse, signal: &impl Fn(Signal)) -> bool {
+        if answer.state() != SessionState::Running {
+            self.gone(signal);
+            return false;
+        }
+        let percent = u8::try_from(answer.warn_percent).unwrap_or_default();
+        let said = match answer.action() {
+            SessionAction::Unspecified | SessionAction::Continue => Said::Continue,
+            SessionAction::Warn => Said::Warn(percent),
+            SessionAction::Stop => Said::Stop,
+        };
+        if std::mem::replace(&mut self.said, said) != said {
+            match said {
+                Said::Continue => {}
+                Said::Warn(percent) => signal(Signal::Warn { percent, text: answer.message }),
+                Said::Stop => signal(Signal::Stop { grace: millis(answer.grace_ms), text: answer.message }),
+            }
+        }
+        true
+    }
+
+    fn gone(&self, signal: &impl Fn(Signal)) {
+        self.is_over.store(true, Relaxed);
+        signal(Signal::Gone);
+    }
+}
