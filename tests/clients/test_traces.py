@@ -154,7 +154,7 @@ class Recorded(TraceCase):
             return back.spans(trace)
 
         eventually(sent, "spans are taken again", 20.0)
-        self.assertGreater(metric(node.http, "tollgate_spans_total", outcome="sent"), 0)
+        eventually(lambda: metric(node.http, "tollgate_spans_total", outcome="sent") > 0, "they are counted")
 
 
 class OfProvider(BilledCase, TraceCase):
