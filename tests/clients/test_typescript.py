@@ -51,6 +51,9 @@ class TypeScript(unittest.TestCase):
     def test_the_shape_of_the_package(self):
         run("npm", "run", "--silent", "shape")
 
+    def test_the_style(self):
+        run("npm", "run", "--silent", "style")
+
 
 def of_file(name):
     """The tests of one file; those that it skips are printed with their reasons."""

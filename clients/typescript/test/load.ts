@@ -17,9 +17,15 @@ const tg = tollgate({
   // Longer than any takeover on a machine that does much else.
   budgetMs: 20_000,
   attemptMs: 2_000,
+  settleBudgetMs: 60_000,
+  onSettlementFailed: ({ error }) => count(error.message),
   waitUntil: () => {},
-  onFailOpen: ({ error }) => (reasons[error.message] = (reasons[error.message] ?? 0) + 1),
+  onFailOpen: ({ error }) => count(error.message),
 });
+
+function count(reason: string): void {
+  reasons[reason] = (reasons[reason] ?? 0) + 1;
+}
 
 let isOver = false;
 process.stdin.resume().on("end", () => (isOver = true));

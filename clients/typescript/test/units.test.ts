@@ -1,8 +1,8 @@
-/** Amounts, times, request ids. */
+/** Amounts, times, answers, request ids. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import fc from "fast-check";
-import { formatMs, formatUsd, requestId, usd } from "tollgate";
+import { DecisionCode, formatMs, formatUsd, requestId, tollgate, usd } from "tollgate";
 
 it("takes dollars without losing any", () => {
   assert.deepEqual(
@@ -36,6 +36,22 @@ it("writes lengths for people", () => {
     "1 d",
     "3 d 4 h",
   ]);
+});
+
+it("runs nothing of which an answer says that it is not allowed, whatever else it says", async () => {
+  const answers = [
+    {},
+    { allowed: false },
+    { code: 99 },
+    { code: "DECISION_CODE_OF_TOMORROW", more: 7 },
+  ];
+  for (const answer of answers) {
+    const fetch = async () => Response.json(answer);
+    const tg = tollgate({ url: "http://127.0.0.1:1", protocol: "connect-json", fetch });
+    const denied = await tg.guard("acme", () => assert.fail("it ran"));
+    assert.ok(!denied.allowed && denied.denial.code === DecisionCode.UNSPECIFIED);
+    assert.deepEqual([denied.denial.httpStatus, tg.stats.failOpen], [503, 0]);
+  }
 });
 
 it("makes ids that are UUIDs of version 7 and say when they were made", () => {
