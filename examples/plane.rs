@@ -70,7 +70,8 @@ fn arguments() -> Option<Arguments> {
 /// One execution from the question to the settlement; `false` if it was denied.
 async fn plane(arguments: Arguments) -> Result<bool, Box<dyn Error>> {
     let Arguments { org, address, ca, token_file, policy } = arguments;
-    let mut options = Options::new(address, policy).plane("example").on_event(|event| say(format_args!("note: {event}")));
+    let mut options =
+        Options::new(address, policy).plane("example").on_event(|event| say(format_args!("note: {event}")));
     if let Some(ca) = ca {
         options = options.ca_pem(std::fs::read(ca)?);
     }

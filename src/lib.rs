@@ -51,7 +51,7 @@ pub mod service;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod telemetry;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
 mod testing;
 #[cfg(feature = "server")]
 pub mod turns;

@@ -1,6 +1,8 @@
 //! What in-process tests share: a clock that stands still, one policy for all, and a node's actors
 //! and service over the memory store.
 
+#![cfg(feature = "server")]
+
 use std::{
     collections::BTreeMap,
     sync::{

@@ -86,7 +86,7 @@ pub(super) enum Remedy {
     Correct,
 }
 
-/// The node does not look at credentials from here for a while, because too many were wrong. It comes with a time to try
+/// The node does not check credentials from here for a while, because too many were wrong. It comes with a time to try
 /// again, and yet it is no outage.
 const THROTTLED: &str = "TOO_MANY_REFUSALS";
 

@@ -10,6 +10,7 @@ use super::{
     Core,
     ask::amount,
     call::{Unary, within},
+    clock,
     decision::{Admission, millis},
     error::{Error, Refused},
     events::add,
@@ -63,7 +64,9 @@ impl Execution {
     /// no time.
     pub async fn extend(&self, ttl: Duration) -> Result<Duration, Error> {
         let Shared { core, asked, admission, .. } = &*self.shared;
-        let Some(reservation) = admission.as_ref().and_then(Admission::reservation_id) else { return Ok(Duration::ZERO) };
+        let Some(reservation) = admission.as_ref().and_then(Admission::reservation_id) else {
+            return Ok(Duration::ZERO);
+        };
         let request = ExtendRequest {
             org: asked.org.clone(),
             reservation_id: reservation.to_owned(),
@@ -99,7 +102,8 @@ impl Execution {
             return Some(Settlement::Commit(CommitRequest { org, reservation_id, request_id, actual }));
         }
         let decision_id = admission.as_ref().map(|admission| admission.id().to_owned());
-        if !has_used && !(has_succeeded && decision_id.is_some()) {
+        let is_completed = has_succeeded && decision_id.is_some();
+        if !is_completed && !has_used {
             return None;
         }
         Some(Settlement::Record(RecordRequest {
@@ -108,7 +112,7 @@ impl Execution {
             usage: amounts(used),
             request_id,
             // What nobody decided on is recorded when the node answers again, and counts in the windows it happened in.
-            occurred_at_ms: if decision_id.is_some() { 0 } else { i64::try_from(ids::wall_ms()).unwrap_or_default() },
+            occurred_at_ms: if decision_id.is_some() { 0 } else { i64::try_from(clock::wall_ms()).unwrap_or_default() },
             decision_id: decision_id.unwrap_or_default(),
             ..RecordRequest::default()
         }))

@@ -1,14 +1,9 @@
 //! Ids that nobody else makes, and chance. A UUID of version 7 says when it was made, so the node refuses one that is older
 //! than what it remembers, where it would otherwise charge again.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-/// Milliseconds since the epoch by the clock of this machine.
-#[allow(clippy::disallowed_methods, reason = "a client has no service time; what it dates, the node judges by its own clock")]
-pub(super) fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
+use super::clock::wall_ms;
 
 /// A new id: RFC 9562, version 7.
 pub(super) fn request_id() -> String {

@@ -83,7 +83,8 @@ impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let Some(token) = self.token.as_ref().and_then(|source| source()) else { return Ok(request) };
         let bearer: Result<MetadataValue<Ascii>, _> = format!("Bearer {}", token.trim()).parse();
-        let mut bearer = bearer.map_err(|_| Status::unauthenticated("the token has characters that no header may have"))?;
+        let mut bearer =
+            bearer.map_err(|_| Status::unauthenticated("the token has characters that no header may have"))?;
         bearer.set_sensitive(true);
         request.metadata_mut().insert("authorization", bearer);
         Ok(request)

@@ -21,7 +21,7 @@
 //! - **Without a decision the same call is sent again under the same request id**, all attempts within one budget of time.
 //!   The node charges an id once, whichever attempt arrives.
 //! - **Failing open is a choice** ([`OnUnavailable`]), it is counted and announced, and a mistake of the caller never does.
-//! - **What was used is told.** A completion that the node does not answer is sent until it does ([`Settled::Waiting`]).
+//! - **What was used is reported.** A completion that the node does not answer is sent until it does ([`Settled::Waiting`]).
 //!
 //! Acquires of all tasks share one stream on one HTTP/2 connection; everything else is a call of its own on the same one. A
 //! [`Client`] is cheap to clone, and a process needs one for each node or balancer.
@@ -31,6 +31,7 @@
 mod ask;
 mod breaker;
 mod call;
+mod clock;
 mod decision;
 mod error;
 mod events;

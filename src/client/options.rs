@@ -1,4 +1,4 @@
-//! What a client is told once: where the node is, who calls, how long a call may take, and what happens to an execution that
+//! The options of a client: where the node is, who calls, how long a call may take, and what happens to an execution that
 //! nobody could decide on.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -31,7 +31,7 @@ impl std::error::Error for Misconfigured {}
 type TokenSource = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// Everything that a [`Client`](super::Client) can be told.
+/// Everything that a [`Client`](super::Client) can be set.
 ///
 /// ```
 /// use std::time::Duration;
@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn no_credential_is_shown() {
-        let shown = format!("{:?}", Options::new("http://a", OnUnavailable::Open).token("secret").identity_pem("c", "k"));
+        let shown =
+            format!("{:?}", Options::new("http://a", OnUnavailable::Open).token("secret").identity_pem("c", "k"));
         assert!(!shown.contains("secret"), "{shown}");
     }
 }

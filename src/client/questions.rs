@@ -75,11 +75,8 @@ impl Client {
     /// # Errors
     /// Only where the call is wrong, or its caller may not make it.
     pub async fn resume(&self, org: &str, execution_id: &str) -> Result<Resumed, Error> {
-        let request = ResumeRequest {
-            org: org.to_owned(),
-            execution_id: execution_id.to_owned(),
-            request_id: ids::request_id(),
-        };
+        let request =
+            ResumeRequest { org: org.to_owned(), execution_id: execution_id.to_owned(), request_id: ids::request_id() };
         let core = &self.core;
         let resume = Unary(|time| {
             let (mut gate, request) = (core.link.gate(), within(&request, time));

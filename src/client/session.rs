@@ -92,7 +92,7 @@ impl SessionDenial {
     }
 }
 
-/// What the node says of a session that runs. Each is told once, when it begins.
+/// What the node says of a session that runs. Each is announced once, when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
     /// It goes on; so much of the quota is used.

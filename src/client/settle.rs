@@ -156,7 +156,11 @@ pub(super) struct Settling {
 }
 
 /// Sends what is taken until there is nothing more, and nobody who could bring more.
-pub(super) async fn run(settling: Settling, mut taken: mpsc::UnboundedReceiver<Settlement>, over: watch::Receiver<bool>) {
+pub(super) async fn run(
+    settling: Settling,
+    mut taken: mpsc::UnboundedReceiver<Settlement>,
+    over: watch::Receiver<bool>,
+) {
     let (mut waiting, mut sending) = (VecDeque::new(), FuturesUnordered::new());
     let mut over = Some(over);
     loop {

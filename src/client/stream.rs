@@ -6,7 +6,7 @@
 //!   └──── Call ◀────────────────┘
 //! ```
 //!
-//! Where a stream ends, whatever waits on it is told so and asks again under its own request id, on the next one. A call may
+//! Where a stream ends, whatever waits on it gets an error and asks again under its own request id, on the next one. A call may
 //! be sent several times; the first decision counts. A decision that comes when nobody waits any more charges nothing that
 //! is held: its reservation is given back.
 
@@ -33,7 +33,8 @@ use super::{
     settle::Settler,
 };
 use crate::wire::v1::{
-    AcquireRequest, AcquireResponse, AcquireStreamRequest, AcquireStreamResponse, acquire_stream_response::Result as Outcome,
+    AcquireRequest, AcquireResponse, AcquireStreamRequest, AcquireStreamResponse,
+    acquire_stream_response::Result as Outcome,
 };
 
 /// As many as a node reads of one stream before it answers; more wait in their tasks.

@@ -129,7 +129,8 @@ impl Name for Limit {
     const PACKAGE: &'static str = "tollgate.v1";
 }
 
-#[cfg(all(test, feature = "server"))]
+#[cfg(feature = "server")]
+#[cfg(test)]
 mod tests {
     use prost_reflect::{DynamicMessage, Kind, Value};
 

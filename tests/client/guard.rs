@@ -150,7 +150,8 @@ async fn continuations_status_and_budgets() {
     for time in 1..=2 {
         assert_eq!(client.resume("acme", admission.id()).await.unwrap().continuations, Some(time));
     }
-    let budget = client.update_budget("acme", "", BudgetChange::new().set("daily", 1_000).reason("trial")).await.unwrap();
+    let budget =
+        client.update_budget("acme", "", BudgetChange::new().set("daily", 1_000).reason("trial")).await.unwrap();
     assert_eq!((budget.version, budget.periods["daily"].limit), (1, Some(1_000)));
     let other = client.update_budget("acme", "", BudgetChange::new().clear("daily").version(7)).await;
     assert!(matches!(other, Err(Error::Refused(refused)) if refused.reason == "BUDGET_VERSION"));
