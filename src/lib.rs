@@ -1,7 +1,7 @@
 //! tollgate: may this org execute now, and what is left?
 //!
-//! `docs/architecture.md` is the map. Reading order: [`domain`] (the rules), `ports`, `actors`,
-//! `service`, `rpc`, `grpc`; `app` puts them together.
+//! `docs/architecture.md` is the map. Reading order: `domain` (the rules), `ports`, `actors`, `service`, `rpc`, `front`;
+//! `app` puts them together. A plane needs `client` alone: the feature `client` compiles it without the rest.
 
 #[cfg(feature = "server")]
 pub mod actors;

@@ -1,20 +1,24 @@
-"""What docs/security.md says, literally: its commands, its configuration, and its clients in Python, Node and Rust."""
+"""What docs/security.md and docs/python.md say, literally: commands, configuration, and clients in Python, Node and Rust."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import unittest
+
+import grpc
 
 from callers import CallerCase
 from issuer import Key, key_set, write
 from node import ROOT, TARGET
 
 DOCUMENT = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+PYTHON = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 MODULES = ROOT / ".sdk"
-EXAMPLE = TARGET / "debug" / "examples" / "guarded"
+EXAMPLE = TARGET / "debug" / "examples" / "plane"
 # org "acme-1" as field 1 of an AcquireRequest.
 REQUEST = b"\x0a\x06acme-1"
 NODE_CALL = """
@@ -25,19 +29,19 @@ client.makeUnaryRequest("/tollgate.v1.GateService/Acquire", bytes, bytes, Buffer
 """
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+def blocks(language, document):
+    return re.findall(rf"^```{language}\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
 
 
-def block(language, has):
-    (found,) = [each for each in blocks(language) if has in each]
+def block(language, has, document=DOCUMENT):
+    (found,) = [each for each in blocks(language, document) if has in each]
     return found
 
 
 class DocumentCase(CallerCase):
     def sh(self, command):
         """As a shell runs it, where the command is on the path."""
-        path = f"{TARGET / 'release'}:{os.environ['PATH']}"
+        path = f"{TARGET / 'release'}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
         environment = self.any_node().environ() | {"PATH": path}
         ran = subprocess.run(["sh", "-ec", command], cwd=self.dir, env=environment, capture_output=True, text=True,
                              timeout=30, check=False)
@@ -95,14 +99,15 @@ class Documented(DocumentCase):
 
     def test_rust(self):
         if not EXAMPLE.exists():
-            self.skipTest(f"{EXAMPLE} is missing: cargo build --locked --example guarded")
-        example = (ROOT / "examples" / "guarded.rs").read_text(encoding="utf-8")
+            self.skipTest(f"{EXAMPLE} is missing: cargo build --locked --example plane")
+        example = (ROOT / "examples" / "plane.rs").read_text(encoding="utf-8")
         lines = [line.strip() for line in example.splitlines()]
-        for line in block("rust", "ClientTlsConfig").splitlines():
+        for line in block("rust", "Client::connect").splitlines():
             self.assertIn(line.strip(), lines)
-        ran = subprocess.run([str(EXAMPLE), f"https://localhost:{self.port}", "acme-1"], cwd=self.dir, capture_output=True,
-                             text=True, timeout=30, check=False)
-        self.assertEqual((ran.returncode, ran.stdout.strip()), (0, "allowed"), ran.stderr)
+        secured = ["--ca", "tollgate-tls/ca.pem", "--token-file", "plane-eu.token"]
+        command = [str(EXAMPLE), "acme-1", "--addr", f"https://localhost:{self.port}", *secured]
+        ran = subprocess.run(command, cwd=self.dir, capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual((ran.returncode, ran.stdout.splitlines()[-1:]), (0, ["settled: Done"]), ran.stderr)
 
 
 class Identities(DocumentCase):
@@ -125,6 +130,122 @@ class Identities(DocumentCase):
         for subject, org in [("prod:plane", "beta"), ("team-7:runner", "acme")]:
             token = key.token(f"system:serviceaccount:{subject}", **pod)
             self.assertTrue(self.plane(node, token).gate.Acquire(org=org).allowed)
+
+
+ORGS = """
+[sessions]
+heartbeat = "1s"
+[orgs."few"]
+executions = { anchored_24h = 1 }
+spend = { monthly = "$1" }
+"""
+
+
+class Losing:
+    """A transport that loses the first answer."""
+
+    def __init__(self, call, fault):
+        self.call, self.fault, self.sent = call, fault, 0
+
+    def __call__(self, rpc, message, timeout):
+        answer = self.call(rpc, message, timeout)
+        self.sent += 1
+        if self.sent == 1:
+            raise self.fault("unavailable", "lost")
+        return answer
+
+
+class PythonPlane(DocumentCase):
+    """docs/python.md: the same plane over each of its transports."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.made = tempfile.TemporaryDirectory(prefix="tollgate-messages-")
+        cls.addClassCleanup(cls.made.cleanup)
+        os.symlink(ROOT / "proto", os.path.join(cls.made.name, "proto"))
+
+    def setUp(self):
+        super().setUp()
+        self.node_ = self.node(config=ORGS)
+        self.ran = []
+
+    def document(self, *has):
+        """What these blocks define."""
+        defined = {"__name__": "plane"}
+        for each in ["class Plane:", *has, "def host("]:
+            exec(compile(block("python", each, PYTHON), "docs/python.md", "exec"), defined)
+        return defined
+
+    def run_it(self, decision, used):
+        self.ran.append(decision)
+        used["spend"] = 12_000
+        return "done"
+
+    def spend(self):
+        status = self.plane(self.node_).gate.GetStatus(org="few")
+        (monthly,) = [limit for limit in status.limits if limit.name == "budget/monthly"]
+        return monthly.used, monthly.reserved
+
+    def story(self, has, transport):
+        doc = self.document(has)
+        call = transport(doc)
+        plane = doc["Plane"](Losing(call, doc["Fault"]), fail_open=False, budget=15, attempt=10)
+        reserve = [{"meter": "spend", "amount": 50_000}]
+        decision, value = plane.guard("few", self.run_it, reserve=reserve, scopes=["workspace/a"])
+        self.assertEqual((value, decision["replayed"], self.spend()), ("done", True, (12_000, 0)), "charged once")
+        decision, value = plane.guard("few", self.run_it, reserve=reserve)
+        self.assertEqual((value, decision["code"]), (None, "DECISION_CODE_QUOTA_EXCEEDED"))
+        self.assertEqual(len(self.ran), 1, "what is denied does not run")
+        paused, _ = plane.guard("acme", lambda _, used: None, operation="OPERATION_EXECUTE_WITH_PAUSE")
+        plane.resume("acme", paused["decisionId"])
+        self.assertEqual(plane.ask("GateService/Resume", {"org": "acme", "executionId": paused["decisionId"]})["continuations"],
+                         "2")
+        beats = iter([True, False])
+        started = doc["host"](plane, "acme", "vm-1", "user 7", lambda: next(beats), self.fail)
+        self.assertTrue(started["allowed"])
+        ended = plane.ask("SessionService/GetSession", {"org": "acme", "sessionId": "vm-1"})["session"]
+        self.assertEqual((ended["state"], list(plane.later)), ("SESSION_STATE_ENDED", []))
+
+        opens = doc["Plane"](call, fail_open=True, budget=0.6, attempt=0.2)
+        with self.assertRaises(doc["Refused"]):
+            opens.guard("no org", self.run_it)
+        with self.assertRaises(ZeroDivisionError):
+            opens.guard("acme", lambda _, used: 1 / 0, reserve=reserve)
+        self.node_.kill()
+        self.assertEqual(opens.guard("few", self.run_it), (None, "done"))
+        closed = doc["Plane"](call, fail_open=False, budget=0.6, attempt=0.2)
+        with self.assertRaises(doc["NoDecision"]):
+            closed.guard("few", self.run_it)
+        self.assertEqual((len(self.ran), opens.failed_open, opens.settle_later()), (2, 1, False))
+        self.node_.start()
+        opens.call, opens.budget, opens.attempt = transport(doc), 15, 10
+        self.assertTrue(opens.settle_later())
+        self.assertEqual(self.spend(), (24_000, 0), "what ran without a decision is recorded")
+
+    def test_over_http(self):
+        def transport(doc):
+            return doc["Json"]("127.0.0.1", int(self.node_.grpc.rsplit(":", 1)[1]))
+
+        self.story("class Json:", transport)
+        example = block("python", "class Json:", PYTHON) + block("python", "def run(", PYTHON)
+        defined = {}
+        exec(block("python", "class Plane:", PYTHON) + example.replace("7070", self.node_.grpc.rsplit(":", 1)[1]), defined)
+        self.assertEqual(defined["value"], "done")
+
+    def test_over_grpc(self):
+        make = block("sh", "grpc_tools.protoc", PYTHON)
+        path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+        subprocess.run(["sh", "-ec", make], cwd=self.made.name, env=os.environ | {"PATH": path}, check=True, timeout=60)
+        sys.path.insert(0, self.made.name)
+        self.addCleanup(sys.path.remove, self.made.name)
+
+        def transport(doc):
+            channel = grpc.insecure_channel(self.node_.grpc)
+            self.addCleanup(channel.close)
+            return doc["Grpc"](channel)
+
+        self.story("class Grpc:", transport)
 
 
 if __name__ == "__main__":
