@@ -32,6 +32,11 @@ pub(super) trait Attempts: Send {
             None
         }
     }
+
+    /// There is no time for another attempt; an earlier one may still be answered.
+    fn last(&mut self, _left: Duration) -> impl Future<Output = Option<Self::Answer>> + Send {
+        async { None }
+    }
 }
 
 /// A call with one answer: a function that sends it.
@@ -86,13 +91,15 @@ impl Core {
             };
             let wait = ids::jittered(pause).max(asked);
             let left = until.saturating_duration_since(Instant::now());
-            // Without time for another attempt, an earlier one may still be answered.
-            if let Some(answer) = attempts.pause(wait.min(left)).await {
-                return Ok(self.answered(permit, answer));
-            }
             if wait >= left {
+                if let Some(answer) = attempts.last(left).await {
+                    return Ok(self.answered(permit, answer));
+                }
                 self.changed(permit.unanswered());
                 return Err(self.failed(fault, sent));
+            }
+            if let Some(answer) = attempts.pause(wait).await {
+                return Ok(self.answered(permit, answer));
             }
             add(&self.watch.counters.retries);
             pause = (pause * 2).min(LONGEST_PAUSE);

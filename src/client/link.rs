@@ -41,7 +41,7 @@ impl Link {
         }
         let endpoint = endpoint
             .connect_timeout(options.attempt)
-            .http2_keep_alive_interval(options.attempt)
+            .http2_keep_alive_interval(options.attempt * 2)
             .keep_alive_timeout(options.attempt)
             .tcp_nodelay(true)
             .tcp_keepalive(Some(Duration::from_secs(15)));

@@ -68,6 +68,7 @@ use self::{
     stream::{Asked, Streams},
 };
 pub use crate::wire::v1::{Budget, DecisionCode, GetStatusResponse, Limit};
+pub use tonic::Code;
 
 /// A connection to a node, or to a balancer in front of nodes.
 #[derive(Debug, Clone)]

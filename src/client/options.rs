@@ -10,7 +10,8 @@ use super::events::Event;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnavailable {
     /// It runs. It is counted ([`Stats::failed_open`](super::Stats::failed_open)) and announced
-    /// ([`Event::FailedOpen`]), and what it reports as used is recorded as soon as the node answers again.
+    /// ([`Event::FailedOpen`]), and what it reports as used is recorded as soon as the node answers again. The execution
+    /// itself is not charged later: the node may have charged it already, if only its answer was lost.
     Open,
     /// It does not run: the call is an error.
     Closed,

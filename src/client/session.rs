@@ -150,7 +150,9 @@ impl Session {
     /// Where nobody answered in time, or the node refused it.
     pub async fn end(mut self) -> Result<v1::Session, Error> {
         self.beating = None;
-        let request = self.last();
+        // A repetition under the same request id says the same.
+        self.end = self.last();
+        let request = self.end.clone();
         let sent = self.core.call(Unary(|time| {
             let (mut sessions, request) = (self.core.link.sessions(), within(&request, time));
             async move { sessions.end_session(request).await }
@@ -164,7 +166,8 @@ impl Session {
     }
 
     fn last(&self) -> EndSessionRequest {
-        EndSessionRequest { total_seconds: Some(seconds(self.began)), ..self.end.clone() }
+        let total_seconds = self.end.total_seconds.or_else(|| Some(seconds(self.began)));
+        EndSessionRequest { total_seconds, ..self.end.clone() }
     }
 }
 

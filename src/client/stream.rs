@@ -137,12 +137,28 @@ pub(super) struct Waiter<'a> {
     call: Arc<Call>,
     queue: &'a mpsc::Sender<Asked>,
     settler: &'a Settler,
+    /// Attempts of which nothing was heard.
+    silent: u32,
 }
 
 impl<'a> Waiter<'a> {
     pub(super) fn new(request: &'a AcquireRequest, queue: &'a mpsc::Sender<Asked>, settler: &'a Settler) -> Self {
         let call = Arc::new(Call { state: Mutex::new(State::Waiting(None)), changed: Notify::new() });
-        Self { request, call, queue, settler }
+        Self { request, call, queue, settler, silent: 0 }
+    }
+
+    async fn answer(&mut self) -> Result<AcquireResponse, Fault> {
+        let answer = self.call.answer().await;
+        self.silent = self.silent.saturating_sub(1);
+        answer
+    }
+
+    async fn decision(&mut self) -> AcquireResponse {
+        loop {
+            if let Ok(decision) = self.answer().await {
+                return decision;
+            }
+        }
     }
 }
 
@@ -152,18 +168,19 @@ impl Attempts for Waiter<'_> {
     async fn send(&mut self, _within: Duration) -> Result<AcquireResponse, Fault> {
         let asked = Asked { request: self.request.clone(), call: self.call.clone() };
         self.queue.send(asked).await.map_err(|_| Fault::interrupted("the client's task has ended with its runtime"))?;
-        self.call.answer().await
+        self.silent += 1;
+        self.answer().await
     }
 
     async fn pause(&mut self, pause: Duration) -> Option<AcquireResponse> {
-        let decided = async {
-            loop {
-                if let Ok(decision) = self.call.answer().await {
-                    return decision;
-                }
-            }
-        };
-        timeout(pause, decided).await.ok()
+        timeout(pause, self.decision()).await.ok()
+    }
+
+    async fn last(&mut self, left: Duration) -> Option<AcquireResponse> {
+        if self.silent == 0 {
+            return None;
+        }
+        self.pause(left).await
     }
 }
 
