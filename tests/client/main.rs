@@ -84,6 +84,9 @@ fn setup(dir: &TempDir) -> Setup {
     Setup::at(dir.path().join("data"))
         .set("SESSIONS__HEARTBEAT", "1s")
         .set("SESSIONS__CLAMP", "1m")
+        // A node that stands still for longer lets calls through uncounted, as it should.
+        .set("BOUNDS__RATE_BUDGET_MS", 2_000)
+        .set("BOUNDS__DECISION_BUDGET_MS", 4_250)
         .with("--config")
         .with(file)
 }
