@@ -89,8 +89,8 @@ impl Options {
         self.token_from(move || Some(token.clone()))
     }
 
-    /// Asks for the bearer token with every call, for tokens that are renewed. `None` sends none, so that the node refuses
-    /// the call. It is called often and from the runtime: keep the token in memory.
+    /// Asks for the bearer token with every call and with every stream of acquires, for tokens that are renewed. `None`
+    /// sends none, so that the node refuses the call. It is called often and from the runtime: keep the token in memory.
     #[must_use]
     pub fn token_from(mut self, source: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.token = Some(Arc::new(source));

@@ -165,3 +165,30 @@ async fn a_node_that_does_not_answer_is_left_alone_and_asked_again_by_one_probe(
     eventually("a probe finds the node", healthy).await;
     assert!(client.is_asking() && heard.has("answers again") && client.stats().breaker_opened == 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_that_will_not_arrive_is_announced() {
+    let running = node().await;
+    let proxy = Proxy::to(running.node.grpc).await;
+    let heard = Heard::default();
+    let client = Client::connect(impatient(proxy.url()).unsettled_max(0).on_event(heard.hook())).unwrap();
+    proxy.set(Mode::Refuse);
+    let guarded = client.guard("spender", Ask::new(), async |execution: Execution| {
+        execution.used("spend", 1);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    assert!(matches!(guarded.await.unwrap(), Guarded::RanUndecided { .. }));
+    assert!(heard.has("a Record of spender is lost: 0 completions wait already"));
+
+    proxy.set(Mode::Forward);
+    let client = Client::connect(patient(proxy.url()).on_event(heard.hook())).unwrap();
+    let ask = Ask::new().reserve("spend", 10);
+    let settled = client.guard("spender", ask, async |execution: Execution| {
+        // No meter is called so.
+        execution.used("No Meter", 1);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let Guarded::Ran { settled: Settled::Refused(refused), .. } = settled.await.unwrap() else { panic!("not refused") };
+    assert!(refused.message.contains("No Meter") && heard.has("a Commit of spender is lost: refused"), "{refused}");
+    assert_eq!((client.stats().lost, client.stats().settled), (1, 0));
+}
