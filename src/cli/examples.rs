@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// The names of a command, and lines for it. What a shell would change is quoted.
-const EXAMPLES: [(&str, &[&str]); 71] = [
+const EXAMPLES: [(&str, &[&str]); 72] = [
     // A node and its files.
     (
         "serve",
@@ -190,6 +190,7 @@ const EXAMPLES: [(&str, &[&str]); 71] = [
     ("cluster", &["tollgate cluster --watch", "tollgate cluster --org acme"]),
     ("drain", &["tollgate drain n1", "tollgate drain n1 --undo"]),
     ("reload", &["tollgate reload"]),
+    ("whoami", &["tollgate whoami", "tollgate --token-file plane.token whoami -o json"]),
 ];
 
 /// The command line with its examples.
