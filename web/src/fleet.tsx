@@ -115,8 +115,10 @@ function Tile(props: { name: string; key_: string; value: number | undefined; to
         <span class={`stroke ${props.key_}`} aria-hidden="true" /> {props.name}
       </dt>
       <dd>
-        <span class={`big number ${props.tone ?? ""}`} data-rate={props.key_}>{props.value === undefined ? "–" : rate(props.value)}</span>
-        <span class="dim">/s</span>
+        <span class="now">
+          <span class={`big number ${props.tone ?? ""}`} data-rate={props.key_}>{props.value === undefined ? "–" : rate(props.value)}</span>
+          <span class="dim">/s</span>
+        </span>
         <span class="total number" data-total={props.key_}>{props.total === undefined ? "–" : grouped(props.total)}</span>
         <span class="dim">total</span>
       </dd>
@@ -136,7 +138,7 @@ export function States({ row }: { row: OrgSummary }) {
   return (
     <>
       {row.states.map((state) => (
-        <Tag key={state} tone={TONES[state] ?? "plain"}>{state === OrgState.NEAR ? "near a limit" : words.org(state)}</Tag>
+        <Tag key={state} tone={TONES[state] ?? "plain"}>{words.org(state)}</Tag>
       ))}
     </>
   );
@@ -162,11 +164,11 @@ function MostDenied() {
             <Table
               label="Orgs with the most denied calls today"
               class="fixed"
-              columns={[{ name: "Org" }, { name: "State", class: "w-state" }, { name: "Denied", class: "right w-num" }, { name: "Allowed", class: "right w-num" }]}
+              columns={[{ name: "Org" }, { name: "State", class: "w-state" }, { name: "Denied", class: "right w-small" }, { name: "Allowed", class: "right w-small" }]}
             >
               {denied.map((row) => (
                 <tr key={row.org}>
-                  <th scope="row"><OrgLink org={row.org} name={row.name} /></th>
+                  <th scope="row" class="ellipsis"><OrgLink org={row.org} name={row.name} /></th>
                   <td data-name="State"><States row={row} /></td>
                   <td data-name="Denied" class="right number red">{grouped(row.deniedToday)}</td>
                   <td data-name="Allowed" class="right number">{grouped(row.allowedToday)}</td>
@@ -192,7 +194,7 @@ function Nearest() {
             <Table label="Orgs that are nearest to a limit" class="fixed" columns={[{ name: "Org" }, { name: "Limit" }, { name: "Taken", class: "right w-share" }]}>
               {near.map((row) => (
                 <tr key={row.org}>
-                  <th scope="row"><OrgLink org={row.org} name={row.name} /></th>
+                  <th scope="row" class="ellipsis"><OrgLink org={row.org} name={row.name} /></th>
                   <td data-name="Limit" class="mono ellipsis">{row.fullest && words.named(row.fullest)}</td>
                   <td data-name="Taken" class="right">{row.fullest && <Share limit={row.fullest} />}</td>
                 </tr>
@@ -253,8 +255,10 @@ function Lately() {
         <ul class="lately">
           {rows.map((event) => (
             <li key={`${event.org} ${event.node} ${event.number}`}>
-              <time class="dim number" title={String(event.atMs)}>{hourOf(Number(event.atMs))}</time>{" "}
-              {event.org ? <OrgLink org={event.org} /> : <span class="mono">{event.node}</span>} {event.message}
+              <p>
+                <time class="dim number" title={String(event.atMs)}>{hourOf(Number(event.atMs))}</time>{" "}
+                {event.org ? <OrgLink org={event.org} /> : <span class="mono">{event.node}</span>} {event.message}
+              </p>
             </li>
           ))}
         </ul>

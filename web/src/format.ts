@@ -62,14 +62,14 @@ export function span(millis: number): string {
 
 /** A wait of two units, rounded up so that it is never shown too short: `2d 3h`, `1h 5m`, `42m 10s`. */
 export function wait(millis: number): string {
-  if (millis > DAY - 3_600_000) return parts(Math.ceil(millis / 3_600_000) * 3_600_000, [[DAY, "d"], [3_600_000, "h"]]);
+  if (millis > 2 * DAY - 3_600_000) return parts(Math.ceil(millis / 3_600_000) * 3_600_000, [[DAY, "d"], [3_600_000, "h"]]);
   if (millis > 3_600_000 - 60_000) return parts(Math.ceil(millis / 60_000) * 60_000, [[3_600_000, "h"], [60_000, "m"]]);
   return parts(Math.ceil(millis / 1000) * 1000, [[60_000, "m"], [1000, "s"]]);
 }
 
 /** What has passed, rounded down. */
 export function passed(millis: number): string {
-  if (millis >= DAY) return parts(Math.floor(millis / 3_600_000) * 3_600_000, [[DAY, "d"], [3_600_000, "h"]]);
+  if (millis >= 2 * DAY) return parts(Math.floor(millis / 3_600_000) * 3_600_000, [[DAY, "d"], [3_600_000, "h"]]);
   if (millis >= 3_600_000) return parts(Math.floor(millis / 60_000) * 60_000, [[3_600_000, "h"], [60_000, "m"]]);
   return parts(Math.floor(millis / 1000) * 1000, [[60_000, "m"], [1000, "s"]]);
 }

@@ -20,6 +20,17 @@ export function Time({ at, quiet }: { at: bigint | number; quiet?: boolean }) {
   );
 }
 
+/** An instant itself, with its distance. */
+export function When({ at }: { at: bigint | number }) {
+  const ms = Number(at);
+  if (ms === 0) return <span class="dim">–</span>;
+  return (
+    <time class="number" dateTime={new Date(ms).toISOString()} title={local(ms)}>
+      {utc(ms)} <span class="dim">({relative(now.value, ms)})</span>
+    </time>
+  );
+}
+
 /** A time to wait for, without `in`. */
 export function Until({ at }: { at: bigint | number }) {
   const ms = Number(at);

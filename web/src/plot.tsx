@@ -1,7 +1,7 @@
 // Decisions and denials per second, as they are counted while the page is open.
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { rate, secondOf } from "./format";
+import { hourOf, rate, secondOf } from "./format";
 
 export type Series = { at: number[]; decisions: (number | null)[]; denials: (number | null)[]; opens: (number | null)[] };
 
@@ -64,7 +64,7 @@ function options(width: number): uPlot.Options {
       y: { range: (_, __, most) => [0, Math.max(most * 1.1, 1)] },
     },
     axes: [
-      { ...axis, size: 24, values: (_, splits) => splits.map((at) => secondOf(at * 1000).replace(/:00$/, "")) },
+      { ...axis, size: 24, values: (_, splits, __, ___, step) => splits.map((at) => (step < 60 ? secondOf : hourOf)(at * 1000)) },
       { ...axis, size: 48, values: (_, splits) => splits.map((value) => rate(value)) },
     ],
     series: [{}, line("decisions", "--accent"), line("denials", "--red", [5, 3]), line("fail-opens", "--amber", [2, 2])],

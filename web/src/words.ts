@@ -30,16 +30,21 @@ export function sessionState(session: Session): string {
   return session.stopping && session.state === SessionState.RUNNING ? `${state}, stop requested` : state;
 }
 
-/** What denies: the limit that fits last, or the gate. */
-export function by(denial: Denial): string {
-  if (denial.code === DecisionCode.FROZEN || denial.code === DecisionCode.SCOPE_REQUIRED) return denial.gate;
+/** The limit that denies: of several the one that fits last. */
+export function limitOf(denial: Denial): FullLimit | undefined {
+  if (denial.code === DecisionCode.FROZEN || denial.code === DecisionCode.SCOPE_REQUIRED) return undefined;
   // 0 is never.
   const fits = (limit: FullLimit) => (limit.fitsAtMs === 0n ? 2n ** 63n : limit.fitsAtMs);
-  const last = denial.limits.reduce<FullLimit | undefined>(
+  return denial.limits.reduce<FullLimit | undefined>(
     (found, limit) => (found === undefined || fits(limit) > fits(found) ? limit : found),
     undefined,
   );
-  return last ? named(last) : denial.gate;
+}
+
+/** What denies: that limit, or the gate. */
+export function by(denial: Denial): string {
+  const limit = limitOf(denial);
+  return limit ? named(limit) : denial.gate;
 }
 
 /** What of a denial was let through, and why. */

@@ -34,8 +34,8 @@ export class Node {
   }
 
   async batch(items) {
-    for (let at = 0; at < items.length; at += 500) {
-      await this.call("v1.GateService/AcquireBatch", { items: items.slice(at, at + 500) });
+    for (let at = 0; at < items.length; at += 250) {
+      await this.call("v1.GateService/AcquireBatch", { items: items.slice(at, at + 250) });
     }
   }
 }
@@ -45,13 +45,13 @@ export const spend = (dollars) => [{ meter: "spend", amount: String(Math.round(d
 /** `acme`: denied by the daily budget of a workspace, near the one of the org, with sessions, reservations and history. */
 async function acme(node, now) {
   const day = 86_400_000;
-  for (let back = 29; back > 0; back -= 1) {
+  for (let back = 29; back > 1; back -= 1) {
     const busy = 1 + ((back * 7) % 5);
     for (const [scope, share] of [["workspace/a", 3], ["workspace/b", 2], ["workspace/batch", 1]]) {
-      await node.record("acme", [{ meter: "spend", amount: String(busy * share * 90_000) }, { meter: "executions", amount: String(busy * share * 6) }], { scope, occurredAtMs: String(now - back * day) });
+      await node.record("acme", [{ meter: "spend", amount: String(busy * share * 90_000) }, { meter: "executions", amount: String(busy * share) }], { scope, occurredAtMs: String(now - back * day) });
     }
   }
-  await node.budget("acme", { hourly: 20, daily: 50, monthly: 500 });
+  await node.budget("acme", { hourly: 46, daily: 50, monthly: 100 });
   await node.budget("acme", { daily: 2 }, "workspace/a");
   await node.record("acme", spend(1.95), { scope: "workspace/a" });
   await node.record("acme", spend(38.4), { scope: "workspace/b" });
@@ -63,7 +63,7 @@ async function acme(node, now) {
   await node.call("admin.v1.AdminService/SetOverride", {
     org: "acme", requestId: node.id(), limit: "rate", setting: "OVERRIDE_SETTING_AMOUNT", amount: "5000", forMs: String(4 * 3600_000), reason: "launch, ticket 4711",
   });
-  await node.call("admin.v1.AdminService/Grant", { org: "acme", requestId: node.id(), limit: "budget/hourly", amount: String(25 * MICRO), forMs: String(2 * 3600_000), reason: "launch, ticket 4711" });
+  await node.call("admin.v1.AdminService/Grant", { org: "acme", requestId: node.id(), limit: "budget/monthly", amount: String(25 * MICRO), forMs: String(2 * 3600_000), reason: "launch, ticket 4711" });
 }
 
 /** `globex`: its sessions have used up the month. */

@@ -21,8 +21,11 @@ export function Limits({ of }: { of: Source<GetOrgResponse> }) {
 
 function Rows({ data }: { data: GetOrgResponse }) {
   const all = useSignal(false);
-  if (data.limits.length === 0) return <Empty command={`tollgate org override set ${data.org} rate 1000 --for 1h`}>Nothing is limited for this org.</Empty>;
-  const shown = all.value ? data.limits : data.limits.slice(0, SHOWN);
+  // Those of upstream accounts are with their pools.
+  const own = data.limits.filter((limit) => !limit.scope.startsWith("account/"));
+  const accounts = data.limits.length - own.length;
+  if (own.length === 0) return <Empty command={`tollgate org override set ${data.org} rate 1000 --for 1h`}>Nothing is limited for this org.</Empty>;
+  const shown = all.value ? own : own.slice(0, SHOWN);
   return (
     <>
       <Table
@@ -41,9 +44,10 @@ function Rows({ data }: { data: GetOrgResponse }) {
       >
         {shown.map((limit) => <Row key={`${limit.scope} ${limit.name}`} limit={limit} data={data} />)}
       </Table>
-      {data.limits.length > SHOWN && (
+      {accounts > 0 && <p class="note">The limits of {accounts} upstream {accounts === 1 ? "account is" : "accounts are"} under <a href="#pools">Pools</a>.</p>}
+      {own.length > SHOWN && (
         <button type="button" class="small" onClick={() => (all.value = !all.value)}>
-          {all.value ? "Show fewer" : `Show all ${data.limits.length} limits`}
+          {all.value ? "Show fewer" : `Show all ${own.length} limits`}
         </button>
       )}
     </>
@@ -72,10 +76,11 @@ function Row({ limit, data }: { limit: Limit; data: GetOrgResponse }) {
       </td>
       <td data-name="From">
         {limit.source === LimitSource.OVERRIDE ? (
-          <Tag tone="accent">override{limit.sourceUntilMs > 0n && <> ends <Time at={limit.sourceUntilMs} quiet /></>}</Tag>
+          <Tag tone="accent">override</Tag>
         ) : (
-          <>{source(limit.source)}{limit.sourceUntilMs > 0n && <span class="sub">ends <Time at={limit.sourceUntilMs} /></span>}</>
+          source(limit.source)
         )}
+        {limit.sourceUntilMs > 0n && <span class="sub">ends <Time at={limit.sourceUntilMs} quiet /></span>}
         {overridden?.reason && <span class="sub">{overridden.reason}</span>}
       </td>
       <td data-name="Notes" class="notes"><Notes limit={limit} /></td>
@@ -89,7 +94,7 @@ function Row({ limit, data }: { limit: Limit; data: GetOrgResponse }) {
           {data.overrides
             .filter((each) => each.grant > 0n && each.limit === limit.name && each.scope === limit.scope)
             .map((each) => (
-              <button key={String(each.grant)} type="button" class="small" onClick={() => act("revoke", { ...about, id: String(each.grant) })}>Revoke {setting(each)}</button>
+              <button key={String(each.grant)} type="button" class="small" aria-label={`Revoke ${setting(each)} to ${limit.name} ${limit.scope}`} onClick={() => act("revoke", { ...about, id: String(each.grant) })}>Revoke</button>
             ))}
         </td>
       )}

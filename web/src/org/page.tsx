@@ -1,6 +1,7 @@
 // Why is this org denied, since when, until when, and what can be done?
 import { useSignal } from "@preact/signals";
 import { Code } from "@connectrpc/connect";
+import { useEffect } from "preact/hooks";
 import type { GetOrgResponse } from "@gen/admin/v1/admin_pb.js";
 import type { WhyResponse } from "@gen/admin/v1/explain_pb.js";
 import { admin, sessions } from "../api";
@@ -45,6 +46,11 @@ export function OrgPage({ org }: { org: string }) {
   }, [source]);
   const data = source.data.value;
   const error = source.error.value;
+  const isThere = data !== undefined;
+  useEffect(() => {
+    // The part that the address names is there only now.
+    if (isThere && location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  }, [isThere]);
   if (!data && error) {
     return (
       <>
@@ -131,8 +137,10 @@ function State({ why, data }: { why: WhyResponse; data: GetOrgResponse | undefin
   return (
     <>
       <span class="red">Blocked</span> by <span class="mono">{by(now)}</span>{frozen}{others > 0 && `, and by ${others} more`}
-      {block.count > 0n ? <>: {grouped(block.count)} {block.count === 1n ? "call" : "calls"} denied since <Time at={block.sinceMs} />, the last <Time at={block.lastAtMs} /></> : ": no call has asked for it within 7 days"}
-      {now.untilMs > 0n ? <>; until then <Time at={now.untilMs} /></> : now.neverFits ? "; never fits while the limit stands" : "; until somebody acts"}.
+      {block.count === 0n && ": no call has asked for it within 7 days"}
+      {block.count === 1n && <>: 1 call denied, <Time at={block.lastAtMs} /></>}
+      {block.count > 1n && <>: {grouped(block.count)} calls denied, the first <Time at={block.sinceMs} />, the last <Time at={block.lastAtMs} /></>}
+      {now.untilMs > 0n ? <>; fits again <Time at={now.untilMs} /></> : now.neverFits ? "; never fits while the limit stands" : "; until somebody acts"}.
     </>
   );
 }

@@ -138,7 +138,7 @@ function Row({ each, pool }: { each: PoolAccountStatus; pool: string }) {
       <th scope="row" class="mono">{each.account}</th>
       <td data-name="State">
         <Tag tone={is_active ? "green" : "red"}>{account(each.state)}</Tag>
-        {mayWrite.value && !is_active && <button type="button" class="small" onClick={() => act("account", { id: pool, limit: each.account })}>How to clear</button>}
+        {mayWrite.value && !is_active && <button type="button" class="small" onClick={() => act("account", { id: pool, limit: each.account })}>Clear</button>}
       </td>
       <td data-name="Used / usable" class="right number">
         {grouped(each.used)} / {grouped(usable)}

@@ -38,7 +38,7 @@ function Quota({ data }: { data: BatchStatusResponse }) {
         {!status.unlimited && (
           <>
             {" "}
-            <span class={`share ${level}`}><span class="number">{share} %</span></span>
+            <span class={`share ${level}`}>(<span class="number">{share} %</span>)</span>
           </>
         )}
       </p>

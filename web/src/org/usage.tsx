@@ -68,7 +68,7 @@ function Chart({ rows, meter, from, byPlane }: { rows: UsageRow[]; meter: string
   const order = [...stacked].sort((a, b) => names.indexOf(nameOf(a)) - names.indexOf(nameOf(b)));
   return (
     <>
-      <svg class="chart" viewBox={`0 0 ${WIDTH} ${HEIGHT + 18}`} role="img" aria-label={`${meter} by day, ${dayOf(from)} to ${dayOf(from + (DAYS - 1) * DAY)}; the table below has the numbers`} preserveAspectRatio="none">
+      <svg class="chart" viewBox={`0 0 ${WIDTH} ${HEIGHT + 1}`} role="img" aria-label={`${meter} by day, ${dayOf(from)} to ${dayOf(from + (DAYS - 1) * DAY)}; the table below has the numbers`} preserveAspectRatio="none">
         <line class="axis" x1="0" x2={WIDTH} y1={HEIGHT} y2={HEIGHT} />
         {whole.map((row) => {
           const height = (Number(row.amount) / most) * HEIGHT;

@@ -5,10 +5,10 @@ import { DecisionCode } from "@gen/v1/gate_pb.js";
 import type { Block, Denial, GateReport } from "@gen/admin/v1/explain_pb.js";
 import { admin } from "../api";
 import { amount, grouped } from "../format";
-import { Empty, Facts, Loaded, Section, Table, Tag, Time } from "../parts";
+import { Empty, Facts, Loaded, Section, Table, Tag, Time, When } from "../parts";
 import { ask, query } from "../route";
 import { useSource } from "../source";
-import { by, causes, code, standing } from "../words";
+import { by, causes, code, limitOf, standing } from "../words";
 import { Ways, type OrgSources } from "./page";
 
 const SHOWN = 50;
@@ -58,8 +58,8 @@ function Blocking({ block }: { block: Block }) {
           now.limits.length === 0 && ["gate", now.gate],
           ["code", <span class="mono">{code(now.code)}</span>],
           ["message", now.message],
-          block.count > 0n && ["since", <Time at={block.sinceMs} />],
-          ["until", now.untilMs > 0n ? <Time at={now.untilMs} /> : now.neverFits ? "never, while the limit stands" : "until somebody acts"],
+          block.count > 0n && ["since", <When at={block.sinceMs} />],
+          ["until", now.untilMs > 0n ? <When at={now.untilMs} /> : now.neverFits ? "never, while the limit stands" : "until somebody acts"],
           ["denied", block.count === 0n ? "no call has asked for it within 7 days" : <>{grouped(block.count)} within 7 days, the last <Time at={block.lastAtMs} /></>],
           planes !== "" && ["planes", planes],
           scopes !== "" && ["scopes", <span class="mono">{scopes}</span>],
@@ -90,7 +90,7 @@ function Rows({ org, rows }: { org: string; rows: Denial[] }) {
       {rows.map((row) => {
         const id = String(row.number);
         const isOpen = opened === id;
-        const limit = row.limits[0];
+        const limit = limitOf(row);
         const was_allowed = row.code === DecisionCode.ALLOWED;
         return (
           <>
@@ -140,8 +140,8 @@ function Detail({ org, row }: { org: string; row: Denial }) {
           ["message", row.message],
           ...row.limits.map((limit): [string, string] => ["limit", standing(limit)]),
           ["code", <span class="mono">{code(row.code)}</span>],
-          ["first", <Time at={row.firstAtMs} />],
-          ["last", <Time at={row.lastAtMs} />],
+          ["first", <When at={row.firstAtMs} />],
+          ["last", <When at={row.lastAtMs} />],
           asked && ["operation", asked.operation.replaceAll("_", " ")],
           asked && asked.cost.length > 0 && ["cost", listed(asked.cost)],
           asked && asked.reserve.length > 0 && ["reserve", listed(asked.reserve)],
