@@ -11,13 +11,12 @@ import { begin, caller, login, signOut } from "./login";
 import { OrgPage } from "./org/page";
 import { OrgsPage } from "./orgs";
 import { go, place, query } from "./route";
+import { said } from "./say";
 import { forget, useSource } from "./source";
 import { close, live, open } from "./stream";
 import { nodeSays, now } from "./time";
 
 const keysShown = signal(false);
-/** What a screen reader says of what has changed. */
-export const said = signal("");
 
 effect(() => {
   if (login.value.state === "in") open();

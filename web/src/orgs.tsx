@@ -138,7 +138,8 @@ function said(shown: Shown, isFiltered: boolean): string {
   const trouble = failures.length ? `, ${grouped(failures.length)} could not be read` : "";
   if (!complete && shown.asking) return `${grouped(rows.length)} so far`;
   const found = grouped(rows.length);
-  if (isFiltered) return `${found} of ${grouped(read)} orgs${trouble}`;
+  // By their names alone only those that are found were read.
+  if (isFiltered) return `${found} found${read > BigInt(rows.length) ? ` of ${grouped(read)}` : ""}${trouble}`;
   return rows.length < Number(read) || !complete ? `the first ${found} of ${complete ? grouped(read) : "more"} orgs${trouble}` : `${found} orgs${trouble}`;
 }
 

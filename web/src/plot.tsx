@@ -60,7 +60,8 @@ function options(width: number): uPlot.Options {
     cursor: { drag: { x: false, y: false }, y: false },
     legend: { show: false },
     scales: {
-      x: { time: true, range: (_, least, most) => [Math.min(least, most - 120), most] },
+      // Of the last two minutes at least, also where nothing is known of them.
+      x: { time: true, range: (_, least, most) => [Math.min(least ?? Infinity, (most ?? Date.now() / 1000) - 120), most ?? Date.now() / 1000] },
       y: { range: (_, __, most) => [0, Math.max(most * 1.1, 1)] },
     },
     axes: [

@@ -2,11 +2,16 @@
 import { ConnectError } from "@connectrpc/connect";
 import { signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { call, sentence } from "./api";
+import { away, call, sentence } from "./api";
 import type { CallOptions } from "@connectrpc/connect";
 
 /** Of the time between two questions at most this part is spent on answers: large fleets are asked less often. */
 const BUSY = 0.1;
+/** The same where something has happened meanwhile; and how soon it is asked then. */
+const BUSY_AT_ONCE = 0.3;
+const AT_ONCE = 150;
+/** After an answer that is an error. */
+const AFTER_ERROR = 5000;
 /** Answers of screens that were left, by their question: shown at once, greyed, until there is a newer one. */
 const remembered = new Map<string, { data: unknown; at: number }>();
 const MOST = 50;
@@ -23,6 +28,8 @@ export class Source<T> {
   private asking: AbortController | undefined;
   private again = false;
   private stopped = true;
+  private ended = 0;
+  private took = 0;
 
   constructor(
     private readonly key: string,
@@ -52,11 +59,16 @@ export class Source<T> {
     if (!document.hidden && !this.asking) void this.ask();
   };
 
-  /** Asks now, or once more where it is being asked. */
+  /** Asks at once, or once more where it is being asked; as often as it is called, not much more of the node is asked for it. */
   refresh = (): void => {
     if (this.stopped) return;
-    if (this.asking) this.again = true;
-    else void this.ask();
+    if (this.asking) {
+      this.again = true;
+      return;
+    }
+    clearTimeout(this.timer);
+    const rest = this.ended + this.took / BUSY_AT_ONCE - performance.now();
+    this.timer = setTimeout(() => void this.ask(), Math.max(rest, AT_ONCE));
   };
 
   private async ask(): Promise<void> {
@@ -82,15 +94,16 @@ export class Source<T> {
       if (!signal.aborted) this.asking = undefined;
     }
     if (this.stopped) return;
+    this.ended = performance.now();
+    this.took = this.ended - began;
     if (this.again) {
       this.again = false;
-      void this.ask();
+      this.refresh();
       return;
     }
-    const took = performance.now() - began;
     this.timer = setTimeout(() => {
       if (!document.hidden) void this.ask();
-    }, Math.max(this.every, took / BUSY));
+    }, Math.max(this.every, this.took / BUSY, this.error.peek() && !away.peek() ? AFTER_ERROR : 0));
   }
 }
 

@@ -25,7 +25,10 @@ function take(event: Event): void {
   const key = `${event.org}\n${event.node}\n${event.number}\n${event.atMs}`;
   if (seen.has(key)) return;
   seen.add(key);
-  events.value = [event, ...events.peek()].slice(0, MOST);
+  // What has happened before comes org by org.
+  const all = events.peek();
+  const place = all.findIndex((each) => each.atMs <= event.atMs);
+  events.value = (place < 0 ? [...all, event] : all.toSpliced(place, 0, event)).slice(0, MOST);
   if (seen.size > 4 * MOST) {
     seen.clear();
     for (const kept of events.peek()) seen.add(`${kept.org}\n${kept.node}\n${kept.number}\n${kept.atMs}`);

@@ -18,7 +18,6 @@ async function signedIn(page, token) {
 }
 
 await step("a wrong token is refused in a sentence, and that of a plane is not for the page", async () => {
-  expected.away = true;
   const page = await opened();
   await seen(page, "login-1280-light");
   await signedIn(page, "tollgate_nonsense");
@@ -26,7 +25,6 @@ await step("a wrong token is refused in a sentence, and that of a plane is not f
   await signedIn(page, tokens.plane);
   await page.getByText("The token is that of a plane").waitFor();
   check(!(await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }))).includes(tokens.plane), "the token is kept");
-  expected.away = false;
   await closed(page);
 });
 
@@ -229,8 +227,10 @@ for (const scheme of ["light", "dark"]) {
         await at.goto(given.base + path);
         await at.locator("main h1").waitFor();
         await settled(at);
-        await at.waitForTimeout(name === "fleet" ? 3500 : 300);
-        await seen(at, `${name}-${width}-${scheme}`);
+        // Of the fleet two readings make a rate.
+        await at.waitForTimeout(name === "fleet" && width > 700 ? 3300 : 200);
+        // What is on a phone has the colours of what is on a desk.
+        await seen(at, `${name}-${width}-${scheme}`, width > 700 || (scheme === "light" && /orgs|acme/.test(name)));
         if (width < 700) {
           const small = await at.locator("main button:visible, header button:visible").evaluateAll((all) => all.filter((each) => each.getBoundingClientRect().height < 44).map((each) => each.textContent));
           equal(small, [], `buttons of ${name} that a finger misses`);
@@ -238,7 +238,7 @@ for (const scheme of ["light", "dark"]) {
       }
       await at.goto(`${given.base}/orgs/acme?do=grant`);
       await at.getByRole("dialog").waitFor();
-      await seen(at, `grant-${width}-${scheme}`);
+      await seen(at, `grant-${width}-${scheme}`, width > 700);
       await closed(at);
     });
   }
@@ -267,9 +267,9 @@ await step(`a list of ${ORGS} orgs scrolls, and is searched as one types`, async
   await page.screenshot({ path: `${given.shots}/orgs-10000-end-1280-light.png` });
   await page.keyboard.press("/");
   await page.keyboard.type("customer-0123");
-  await page.getByText(/^10 of 10,003 orgs$/).waitFor({ timeout: 30_000 });
+  await page.getByText(/^10 found$/).waitFor({ timeout: 30_000 });
   await page.goto(`${given.base}/orgs?state=frozen&sort=denied`);
-  await page.getByText(/^10 of 10,003 orgs$/).waitFor({ timeout: 30_000 });
+  await page.getByText(/^10 found of 10,003$/).waitFor({ timeout: 30_000 });
   equal(await page.locator("tr.row").first().getByRole("link").textContent(), "customer-09007", "the most denied of the frozen");
   for (const [width, scheme] of [[1280, "light"], [390, "dark"]]) {
     const at = await opened({ token: tokens.admin, width, scheme, path: "/orgs" });
@@ -304,14 +304,12 @@ await step("a login ends with its token, and when the page is not used", async (
 });
 
 await step("a token that is revoked ends the login in a sentence", async () => {
-  expected.away = true;
   const at = await opened();
   await signedIn(at, tokens.viewer);
   await at.getByRole("heading", { name: "Fleet" }).waitFor();
   await asked("revoke viewer");
   await at.getByText("The login has ended: the credential is unknown, wrong or revoked").waitFor();
   await at.screenshot({ path: `${given.shots}/revoked-1280-light.png` });
-  expected.away = false;
   await closed(at);
 });
 
@@ -344,7 +342,7 @@ await step("where the node asks nobody, there is no login, and nothing yet says 
       await at.locator("main h1").waitFor();
       await settled(at);
       await at.locator(".empty").first().waitFor();
-      await seen(at, `empty-${name}-${width}-${scheme}`);
+      await seen(at, `empty-${name}-${width}-${scheme}`, width > 700);
     }
     await closed(at);
   }

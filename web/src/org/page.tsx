@@ -101,7 +101,7 @@ function Head({ org, sources }: { org: string; sources: OrgSources }) {
   const denied = today?.gates.reduce((sum, gate) => sum + gate.denied, 0n) ?? 0n;
   const isToday = today && Number(today.startMs) > Date.now() - 86_400_000;
   return (
-    <header class={`org ${sources.org.old.value ? "stale" : ""}`}>
+    <header class={`org ${sources.org.old.value || sources.org.error.value ? "stale" : ""}`}>
       <div class="title">
         <h1 class="mono">{data?.name || data?.org || org}</h1>
         {data?.plan && <Tag tone="plain">plan {data.plan}</Tag>}

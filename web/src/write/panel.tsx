@@ -4,12 +4,12 @@ import { useSignal } from "@preact/signals";
 import { Code } from "@connectrpc/connect";
 import { useEffect, useRef } from "preact/hooks";
 import { call, codeOf, requestId, sentence } from "../api";
-import { said } from "../app";
 import type { Limit } from "@gen/v1/gate_pb.js";
 import { amount } from "../format";
 import { Mistake } from "../parse";
 import { Time } from "../parts";
 import { ask } from "../route";
+import { said } from "../say";
 import { named } from "../words";
 import type { CallOptions } from "@connectrpc/connect";
 
