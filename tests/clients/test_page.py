@@ -1,4 +1,4 @@
-"""R-OPS-2: the dashboard. What is served, to which pages the node answers, that what is committed is what the sources make, and
+"""R-PAGE-1, R-PAGE-2, R-AUTH-3: the dashboard. What is served, to which pages the node answers, that what is committed is what the sources make, and
 the page itself in a browser.
 
 The browser is Debian's `chromium`, driven by web/test/browse.mjs. Screenshots of every screen are left in TOLLGATE_PAGE_SHOTS, or

@@ -38,10 +38,11 @@ function Nodes({ cluster }: { cluster: GetClusterResponse }) {
       {cluster.drift.map((drift) => <p key={drift} class="trouble">{drift}</p>)}
       {cluster.fault && <p class="trouble">{cluster.fault}</p>}
       <Facts
+        lines
         rows={[
           ["shards", `${grouped(cluster.shardsOwned)} of ${grouped(cluster.shardsTotal)} have an owner${cluster.shardsFree ? `, ${grouped(cluster.shardsFree)} have none` : ""}`],
           ["seen by", <span class="mono">{cluster.node}</span>],
-          ["there, since it started", `${grouped(cluster.shardsClaimed)} claimed, ${grouped(cluster.shardsHandedOver)} handed over, ${grouped(cluster.shardsLost)} lost with ${grouped(cluster.leasesLost)} leases`],
+          ["since its start", `${grouped(cluster.shardsClaimed)} claimed, ${grouped(cluster.shardsHandedOver)} handed over, ${grouped(cluster.shardsLost)} lost with ${grouped(cluster.leasesLost)} leases`],
         ]}
       />
       <Table
@@ -65,10 +66,10 @@ function Nodes({ cluster }: { cluster: GetClusterResponse }) {
         ))}
       </Table>
       {cells.length > 1 && (
-        <Table label="Cells" columns={[{ name: "Cell", class: "right" }, { name: "Shards" }, { name: "Database" }]}>
+        <Table label="Cells" columns={[{ name: "Cell" }, { name: "Shards" }, { name: "Database" }]}>
           {cells.map((cell) => (
             <tr key={cell.number}>
-              <th scope="row" class="right number">{cell.number}</th>
+              <th scope="row" class="number">cell {cell.number}</th>
               <td data-name="Shards">{grouped(cell.shardsOwned)} of {grouped(cell.shardsTotal)} have an owner</td>
               <td data-name="Database">{cell.fault ? <span class="red">does not answer, seen {grouped(cell.seenMsAgo / 1000n)} s ago: {cell.fault}</span> : "answers"}</td>
             </tr>

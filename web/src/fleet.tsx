@@ -78,8 +78,8 @@ function Rates() {
       </dl>
       <RatePlot series={series} />
       <p class="note">
-        Of this node, as it counts them since {last?.startedAt ? <Time at={last.startedAt} quiet /> : "its start"}; rates since this page was opened, every 3 seconds, at most an
-        hour.
+        Of the node that answers: totals since its start{last?.startedAt ? <>, <Time at={last.startedAt} quiet /></> : ""}; rates while this page is open, read every 3
+        seconds, for at most an hour.
         {last && last.denied > 0 && <> Denied by {gates(last)}.</>}
         {last && last.emergency > 0 && <> The emergency cap denied {grouped(last.emergency)}.</>}
       </p>

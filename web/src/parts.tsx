@@ -183,9 +183,9 @@ export function Command({ text }: { text: string }) {
 }
 
 /** Names and values. */
-export function Facts({ rows }: { rows: ([string, ComponentChildren] | false | undefined)[] }) {
+export function Facts({ rows, lines }: { lines?: boolean; rows: ([string, ComponentChildren] | false | undefined)[] }) {
   return (
-    <dl class="facts">
+    <dl class={lines ? "facts lines" : "facts"}>
       {rows.map((row) =>
         row ? (
           <div key={row[0]}>

@@ -1,4 +1,5 @@
 // Why calls are denied: what blocks now, and the last denials with what each gate said.
+import { Fragment } from "preact";
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { DecisionCode } from "@gen/v1/gate_pb.js";
@@ -12,12 +13,15 @@ import { by, causes, code, limitOf, standing } from "../words";
 import { Ways, type OrgSources } from "./page";
 
 const SHOWN = 50;
+/** What blocks now and is shown in full; the others are asked for. */
+const BLOCKS = 3;
 
 export function Why({ org, sources, changes }: { org: string; sources: OrgSources; changes: number }) {
   const letThrough = query.value.get("through") === "1";
   const denials = useSource(`denials ${org} ${letThrough}`, 4000, (options) => admin.listDenials({ org, letThrough, pageSize: SHOWN }, options));
   useEffect(() => denials.refresh(), [changes]);
   const blocks = sources.why.data.value?.blocks ?? [];
+  const all = useSignal(false);
   const aside = (
     <label class="check">
       <input type="checkbox" checked={letThrough} onChange={(event) => ask({ through: event.currentTarget.checked ? "1" : "" })} /> also what was let through unevaluated
@@ -25,7 +29,10 @@ export function Why({ org, sources, changes }: { org: string; sources: OrgSource
   );
   return (
     <Section title="Why" id="why" of={denials} aside={aside}>
-      {blocks.map((block, index) => <Blocking key={index} block={block} />)}
+      {(all.value ? blocks : blocks.slice(0, BLOCKS)).map((block, index) => <Blocking key={index} block={block} />)}
+      {blocks.length > BLOCKS && !all.value && (
+        <button type="button" class="small" onClick={() => (all.value = true)}>Show {blocks.length - BLOCKS} more that block</button>
+      )}
       <Loaded of={denials}>
         {({ denials: rows, nextPageToken }) =>
           rows.length === 0 ? (
@@ -93,8 +100,8 @@ function Rows({ org, rows }: { org: string; rows: Denial[] }) {
         const limit = limitOf(row);
         const was_allowed = row.code === DecisionCode.ALLOWED;
         return (
-          <>
-            <tr key={id} class={isOpen ? "opened" : ""}>
+          <Fragment key={id}>
+            <tr class={isOpen ? "opened" : ""}>
               <td data-name="Last"><Time at={row.lastAtMs} /></td>
               <td data-name="Calls" class="right number">{grouped(row.count)}</td>
               <th scope="row" data-name="Denied by">
@@ -112,11 +119,11 @@ function Rows({ org, rows }: { org: string; rows: Denial[] }) {
               </td>
             </tr>
             {isOpen && (
-              <tr key={`${id} opened`} class="detail">
+              <tr class="detail">
                 <td colSpan={8}><Detail org={org} row={row} /></td>
               </tr>
             )}
-          </>
+          </Fragment>
         );
       })}
     </Table>
