@@ -179,14 +179,7 @@ pub async fn run(
     let tokens = auth::Watch::of(&callers.rpcs, &service).await;
     let closing = service.closing();
     let (grpc, http) = listeners.doors(&config.bounds, service.turns(), tls.clone(), turn);
-    let (health, front) = front::server::front(
-        service.clone(),
-        callers.rpcs.clone(),
-        &config.bounds,
-        &config.cors.origins,
-        tls.is_some(),
-    )
-    .map_err(Failure)?;
+    let (health, front) = open_front(&config, &service, &callers)?;
     if config.cluster.is_none() {
         disk::ask_for_room(&service, &config.data_dir).await;
     }
@@ -212,6 +205,16 @@ pub async fn run(
     let ended = ending::until_over(shutdown, &service, &health, &*store, &supervisor).await;
     let stopped = ending::end(&service, doors, beside, &*store, &*engine).await;
     ended.and(stopped)
+}
+
+/// What answers rpcs on both ports.
+fn open_front(
+    config: &Config,
+    service: &Arc<Service>,
+    callers: &Authenticators,
+) -> Result<(Health, front::Front), Failure> {
+    let (bounds, origins, is_tls) = (&config.bounds, &config.cors.origins, config.tls.is_some());
+    front::server::front(service.clone(), callers.rpcs.clone(), bounds, origins, is_tls).map_err(Failure)
 }
 
 /// What watches the store and its disk while the node runs.

@@ -3,7 +3,7 @@
 use super::Answer;
 use crate::{
     auth::Principal,
-    ports::Clock,
+    domain::window::Millis,
     service::{Call, Service},
     wire::{admin::v1 as admin, answers},
 };
@@ -13,17 +13,17 @@ pub(super) async fn get_caller(
     call: &Call,
     _: &mut admin::GetCallerRequest,
 ) -> Answer<admin::GetCallerResponse> {
-    Ok(described(&call.caller, service.clock()))
+    Ok(described(&call.caller, service.clock().now()))
 }
 
-fn described(caller: &Principal, clock: &dyn Clock) -> admin::GetCallerResponse {
+fn described(caller: &Principal, now: Millis) -> admin::GetCallerResponse {
     let ends_at = caller.ends_at().unwrap_or(0);
     admin::GetCallerResponse {
         name: caller.name().to_owned(),
         role: caller.role().to_string(),
         orgs: caller.orgs().texts().collect(),
         expires_at_ms: answers::int(ends_at),
-        expires_in_ms: answers::int(ends_at.saturating_sub(clock.now())),
+        expires_in_ms: answers::int(ends_at.saturating_sub(now)),
         authenticated: caller.granted().is_some(),
     }
 }

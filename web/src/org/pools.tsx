@@ -147,7 +147,7 @@ function Row({ each, pool }: { each: PoolAccountStatus; pool: string }) {
       <td data-name="Taken"><Progress label={`Account ${each.account}`} value={Number(each.used)} max={Number(usable)} text={`${grouped(each.used)} of ${grouped(usable)} used`} level={level} /></td>
       <td data-name="Failed" class="right number">{grouped(each.failed)}</td>
       <td data-name="Route" class={each.route === RouteHealth.OK ? "" : "amber"}>
-        {route(each.route)}{each.routeUntilMs > 0n && <span class="sub">until <Time at={each.routeUntilMs} quiet /></span>}
+        {route(each.route)}{each.routeUntilMs > 0n && <span class="sub">ends <Time at={each.routeUntilMs} quiet /></span>}
       </td>
       <td data-name="Data" class="right number">{bytes(each.bytesUp + each.bytesDown)}</td>
       <td data-name="Last used" class="right number"><Time at={each.lastUsedAtMs} quiet /></td>
