@@ -26,7 +26,8 @@ WEB = ROOT / "web"
 BUILT = WEB / "node_modules" / "esbuild"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SHOTS = pathlib.Path(os.environ.get("TOLLGATE_PAGE_SHOTS", TARGET / "page-screenshots"))
-BROWSED_WITHIN = 300.0
+# For a browser that hangs; it takes a minute and a half.
+BROWSED_WITHIN = 900.0
 CALLER = "tollgate.admin.v1.AdminService/GetCaller"
 
 

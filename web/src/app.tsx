@@ -10,9 +10,9 @@ import { LoginPage } from "./login_page";
 import { begin, caller, login, signOut } from "./login";
 import { OrgPage } from "./org/page";
 import { OrgsPage } from "./orgs";
-import { go, place, query } from "./route";
+import { go, place, query, type Place } from "./route";
 import { said } from "./say";
-import { forget, useSource } from "./source";
+import { forget, pending, useSource } from "./source";
 import { close, live, open } from "./stream";
 import { nodeSays, now } from "./time";
 
@@ -84,8 +84,33 @@ function Shell() {
   );
 }
 
+/** A screen is shown when what it has asked first is answered, so that nothing moves while it comes; or after this time. */
+const SHOWN_WITHIN = 1000;
+
 function Screen() {
   const at = place.value;
+  const key = at.page === "org" ? `org ${at.org}` : at.page;
+  const shown = useSignal("");
+  useEffect(() => {
+    const show = () => {
+      if (shown.peek() === key) return;
+      shown.value = key;
+      // The part that the address names.
+      if (location.hash) requestAnimationFrame(() => document.getElementById(location.hash.slice(1))?.scrollIntoView());
+    };
+    const timer = setTimeout(show, SHOWN_WITHIN);
+    const stop = effect(() => {
+      if (pending.value === 0) show();
+    });
+    return () => {
+      clearTimeout(timer);
+      stop();
+    };
+  }, [key]);
+  return <div class={shown.value === key ? "" : "coming"}>{screenOf(at)}</div>;
+}
+
+function screenOf(at: Place) {
   switch (at.page) {
     case "fleet":
       return <Fleet />;

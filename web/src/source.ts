@@ -16,6 +16,9 @@ const AFTER_ERROR = 5000;
 const remembered = new Map<string, { data: unknown; at: number }>();
 const MOST = 50;
 
+/** Questions that were not answered once since they are asked: a screen is shown when there is none. */
+export const pending = signal(0);
+
 export class Source<T> {
   readonly data: Signal<T | undefined>;
   /** When the last answer came, by this machine's clock; 0 = there is none. */
@@ -30,6 +33,7 @@ export class Source<T> {
   private stopped = true;
   private ended = 0;
   private took = 0;
+  private isFirst = false;
 
   constructor(
     private readonly key: string,
@@ -44,6 +48,8 @@ export class Source<T> {
 
   start(): void {
     this.stopped = false;
+    this.isFirst = true;
+    pending.value += 1;
     document.addEventListener("visibilitychange", this.seen);
     void this.ask();
   }
@@ -53,6 +59,12 @@ export class Source<T> {
     clearTimeout(this.timer);
     document.removeEventListener("visibilitychange", this.seen);
     this.asking?.abort();
+    this.answeredOnce();
+  }
+
+  private answeredOnce(): void {
+    if (this.isFirst) pending.value -= 1;
+    this.isFirst = false;
   }
 
   private readonly seen = () => {
@@ -91,7 +103,10 @@ export class Source<T> {
       const error = ConnectError.from(thrown);
       if (this.error.peek()?.text !== sentence(error)) this.error.value = { text: sentence(error), thrown: error };
     } finally {
-      if (!signal.aborted) this.asking = undefined;
+      if (!signal.aborted) {
+        this.asking = undefined;
+        this.answeredOnce();
+      }
     }
     if (this.stopped) return;
     this.ended = performance.now();

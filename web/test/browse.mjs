@@ -106,11 +106,14 @@ await step("a count changes as calls are admitted, and moves nothing", async () 
   await page.waitForTimeout(1500);
   const before = Number((await used.textContent()).replaceAll(",", ""));
   const place = () => page.locator("#limits td, #limits th").evaluateAll((cells) => cells.map((cell) => Math.round(cell.getBoundingClientRect().x)));
+  const loaded = await page.evaluate(() => window.shifted);
+  check(loaded < 0.25, `the layout has shifted by ${loaded} while the page came`);
   const [places, shifted] = [await place(), await page.evaluate(() => window.shifted)];
   for (let n = 0; n < 4; n += 1) await node.acquire("acme", { scope: "workspace/b", plane: "executor-eu" });
   await page.waitForFunction((expected) => document.querySelector('[data-used="rate"]').textContent.replaceAll(",", "") === String(expected), before + 4);
   equal(await place(), places, "columns");
-  equal(await page.evaluate(() => window.shifted), shifted, "layout shift");
+  // Of a sentence a digit more moves the words behind it; a hundredth of what a person notices.
+  check((await page.evaluate(() => window.shifted)) - shifted < 0.001, "the layout shifts");
 });
 
 await step("why it was denied: the limit, the numbers, the gates and what lets it through", async () => {
@@ -276,7 +279,7 @@ await step(`a list of ${ORGS} orgs scrolls, and is searched as one types`, async
     await at.getByText(/^10,003 orgs$/).waitFor({ timeout: 60_000 });
     await at.screenshot({ path: `${given.shots}/orgs-10000-${width}-${scheme}.png` });
     await at.goto(`${given.base}/`);
-    await at.getByRole("link", { name: "customer-09007" }).waitFor();
+    await at.getByRole("link", { name: "customer-09007" }).first().waitFor({ timeout: 60_000 });
     await at.waitForTimeout(1000);
     await at.screenshot({ path: `${given.shots}/fleet-10000-${width}-${scheme}.png`, fullPage: true });
     await closed(at);

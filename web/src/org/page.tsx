@@ -1,7 +1,6 @@
 // Why is this org denied, since when, until when, and what can be done?
 import { useSignal } from "@preact/signals";
 import { Code } from "@connectrpc/connect";
-import { useEffect } from "preact/hooks";
 import type { GetOrgResponse } from "@gen/admin/v1/admin_pb.js";
 import type { WhyResponse } from "@gen/admin/v1/explain_pb.js";
 import { admin, sessions } from "../api";
@@ -46,11 +45,6 @@ export function OrgPage({ org }: { org: string }) {
   }, [source]);
   const data = source.data.value;
   const error = source.error.value;
-  const isThere = data !== undefined;
-  useEffect(() => {
-    // The part that the address names is there only now.
-    if (isThere && location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
-  }, [isThere]);
   if (!data && error) {
     return (
       <>
