@@ -1,15 +1,23 @@
 //! Compiles `proto/` without a `protoc` on the machine: protox parses, tonic generates, and the
 //! descriptor set is kept beside the generated code for server reflection. A release also learns the commit
-//! that it is built from, for `tollgate --version`.
+//! that it is built from, for `tollgate --version`. The page is embedded as it is committed, plain and compressed.
 
-use std::{env, error::Error, fs, path::PathBuf, process::Command};
+use std::{
+    env,
+    error::Error,
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
+use flate2::{Compression, write::GzEncoder};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use tonic_prost_build::{Config, configure};
 
 /// What the binary is made of, besides the compiler.
-const SOURCES: [&str; 5] = ["src", "proto", "build.rs", "Cargo.toml", "Cargo.lock"];
+const SOURCES: [&str; 6] = ["src", "proto", "web/dist", "build.rs", "Cargo.toml", "Cargo.lock"];
 
 /// What planes call: all that the client needs.
 const PLANES: [&str; 4] = [
@@ -29,6 +37,9 @@ const OPERATORS: [&str; 6] = [
 ];
 /// Between nodes: not in the descriptors that callers are shown.
 const PEER: &str = "proto/tollgate/peer/v1/peer.proto";
+
+/// What `npm run build` makes in `web/`.
+const PAGE: &str = "web/dist";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -50,6 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !has_server {
         return Ok(());
     }
+    embed_page(&PathBuf::from(env::var("OUT_DIR")?))?;
     let mut shared = Config::new();
     // What is forwarded is not copied out of what was read.
     shared.bytes(["."]);
@@ -62,6 +74,40 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The commit, where there is no checkout: the build of an image has no history.
 const COMMIT: &str = "TOLLGATE_COMMIT";
+
+/// The dashboard as it was built from `web/` and committed: a table of its files, each also compressed.
+fn embed_page(out: &Path) -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed={PAGE}");
+    let mut assets: Vec<PathBuf> = fs::read_dir(format!("{PAGE}/assets"))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    assets.sort();
+    let index = embedded(&PathBuf::from(PAGE).join("index.html"), out)?;
+    let files = assets.iter().map(|asset| embedded(asset, out)).collect::<Result<Vec<_>, _>>()?;
+    let table = format!("static INDEX: File = {index};\nstatic FILES: &[File] = &[{}];\n", files.join(", "));
+    fs::write(out.join("page.rs"), table)?;
+    Ok(())
+}
+
+/// A file as a value of the table.
+fn embedded(file: &Path, out: &Path) -> Result<String, Box<dyn Error>> {
+    let name = file.file_name().and_then(|name| name.to_str()).ok_or("a file of the page has no name")?;
+    let kind = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => return Err(format!("{}: a file of the page is html, js, css or svg", file.display()).into()),
+    };
+    let (plain, gzip) = (fs::canonicalize(file)?, out.join(format!("{name}.gz")));
+    let mut compressed = GzEncoder::new(Vec::new(), Compression::best());
+    compressed.write_all(&fs::read(file)?)?;
+    fs::write(&gzip, compressed.finish()?)?;
+    let path = format!("/assets/{name}");
+    Ok(format!(
+        "File {{ path: {path:?}, kind: {kind:?}, plain: include_bytes!({plain:?}), gzip: include_bytes!({gzip:?}) }}"
+    ))
+}
 
 /// `0.1.0 (1a2b3c4d5e6f)` where a release is built in a checkout, with `-dirty` where a source differs from the
 /// commit. In a tarball the commit is what `TOLLGATE_COMMIT` says; without it, and in debug builds, which would be built

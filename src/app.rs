@@ -30,7 +30,7 @@ pub use listeners::Listeners;
 pub use reload::Source;
 pub use tls::open_tls;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use auth::Authenticators;
 use cluster::Among;
@@ -188,9 +188,7 @@ pub async fn run(
     let tokens = auth::Watch::of(&callers.rpcs, &service).await;
     let closing = service.closing();
     let (grpc, http) = listeners.doors(&config.bounds, service.turns(), tls.clone(), turn);
-    let (health, front) =
-        front::server::front(service.clone(), callers.rpcs.clone(), &config.bounds, &config.cors.origins)
-            .map_err(Failure)?;
+    let (health, front) = open_front(&config, &service, &callers)?;
     if config.cluster.is_none() {
         disk::ask_for_room(&service, &config.data_dir).await;
     }
@@ -217,6 +215,16 @@ pub async fn run(
     let ended = ending::until_over(shutdown, &service, &health, &*store, &supervisor).await;
     let stopped = ending::end(&service, doors, beside, &*store, &*engine).await;
     ended.and(stopped)
+}
+
+/// What answers rpcs on both ports.
+fn open_front(
+    config: &Config,
+    service: &Arc<Service>,
+    callers: &Authenticators,
+) -> Result<(Health, front::Front), Failure> {
+    let (bounds, origins, is_tls) = (&config.bounds, &config.cors.origins, config.tls.is_some());
+    front::server::front(service.clone(), callers.rpcs.clone(), bounds, origins, is_tls).map_err(Failure)
 }
 
 /// What watches the store and its disk while the node runs.
@@ -302,6 +310,7 @@ fn announce(config: &Config, addresses: Option<Addresses>, engine: &dyn StoreEng
         node = config.node,
         grpc = addresses.map(|of| tracing::field::display(of.grpc)),
         http = addresses.map(|of| tracing::field::display(of.http)),
+        dashboard = addresses.map(|of| tracing::field::display(dashboard(of.http, config.tls.is_some()))),
         peer = addresses.and_then(|of| of.peer).map(tracing::field::display),
         tls = config.tls.is_some(),
         auth = config.auth.is_asked(),
@@ -314,6 +323,13 @@ fn announce(config: &Config, addresses: Option<Addresses>, engine: &dyn StoreEng
         write_behind_max = config.durability.write_behind_max,
         "tollgate is up"
     );
+}
+
+/// Where people see it: on this machine where it listens on every address of it.
+fn dashboard(http: SocketAddr, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
+    let at = if http.ip().is_unspecified() { format!("localhost:{}", http.port()) } else { http.to_string() };
+    format!("{scheme}://{at}/")
 }
 
 /// Which upstream accounts are stopped, and how many reservations are open, is known before the first call.

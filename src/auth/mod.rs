@@ -143,6 +143,11 @@ impl Authenticator {
         Arc::new(Self { anybody, sources, clock, throttle: Throttle::new() })
     }
 
+    /// Whether nobody has to say who they are.
+    pub fn is_open(&self) -> bool {
+        self.anybody.is_some()
+    }
+
     /// Where principals come from.
     pub fn sources(&self) -> &Sources {
         &self.sources

@@ -88,12 +88,14 @@ pub enum Access {
     Views,
     /// Whoever operates.
     Operates,
+    /// Whoever is known.
+    Knows,
 }
 
 impl Access {
     /// Whether nothing is changed by it.
     pub const fn only_reads(self) -> bool {
-        matches!(self, Self::Reads | Self::Views)
+        matches!(self, Self::Reads | Self::Views | Self::Knows)
     }
 
     /// The roles that have it.
@@ -104,6 +106,7 @@ impl Access {
             Self::Reads => &[Role::Plane, Role::Viewer, Role::Admin],
             Self::Views => &[Role::Viewer, Role::Admin],
             Self::Operates => &[Role::Admin],
+            Self::Knows => &[Role::Reporter, Role::Plane, Role::Viewer, Role::Admin],
         }
     }
 }

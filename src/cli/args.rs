@@ -216,6 +216,8 @@ pub(super) enum RemoteVerb {
     /// meanwhile. The file is complete and on the disk when it has its name. Takes a caller that may reach every org: the file
     /// has all that is stored, also the names of upstream accounts.
     Snapshot(SnapshotArgs),
+    /// Show who this command is to the node: name, role, orgs, and until when
+    Whoami,
     /// Show the node itself: health, store, clock, bounds
     Node,
     /// Show the nodes that share the store, and how much each of them owns

@@ -80,6 +80,11 @@ impl OrgPatterns {
         }
     }
 
+    /// Each as it is written.
+    pub fn texts(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(ToString::to_string)
+    }
+
     /// Whether they are all orgs, and the node with them.
     pub fn are_all(&self) -> bool {
         self.0.iter().any(|pattern| matches!(pattern, OrgPattern::Prefix(prefix) if prefix.is_empty()))

@@ -17,6 +17,7 @@ mod codec;
 mod connect;
 mod forward_auth;
 mod grpc;
+mod origins;
 pub mod server;
 mod web;
 
@@ -39,9 +40,9 @@ use prost::bytes::{Buf, Bytes};
 use tokio::time::timeout;
 use tonic::{body::Body, codegen::Service as Tower, service::Routes};
 use tower::{Layer, service_fn};
-use tower_http::cors::CorsLayer;
 
 use connect::{Codec, Form};
+use origins::{Judged, Origins};
 
 use crate::{
     auth::Authenticator,
@@ -84,23 +85,8 @@ pub struct Front {
     max_message: usize,
     /// Health and reflection; what they do not know is UNIMPLEMENTED.
     others: Routes,
-    /// Which pages may call; `None` = none.
-    pages: Option<Pages>,
-}
-
-/// The pages that may call, by the origin that their browser names. Others are refused here too, and not by their browser alone: a
-/// name that leads to this machine since the page was loaded makes it a page of this node to the browser.
-#[derive(Debug, Clone)]
-struct Pages {
-    /// `None` = any.
-    origins: Option<Arc<[HeaderValue]>>,
-    cors: CorsLayer,
-}
-
-impl Pages {
-    fn may_call(&self, origin: &HeaderValue) -> bool {
-        self.origins.as_ref().is_none_or(|origins| origins.contains(origin))
-    }
+    /// Which pages may call.
+    origins: Origins,
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -155,16 +141,13 @@ impl Tower<Request<Arriving>> for Front {
         }
         // Only a browser says for which page it asks.
         let Some(origin) = request.headers().get(header::ORIGIN) else { return self.answer(request) };
-        match &self.pages {
-            // Whether the page may is said in the headers of the answer too, for its browser.
-            Some(pages) if pages.may_call(origin) => {
-                let mut front = self.clone();
-                Box::pin(pages.cors.layer(service_fn(move |request| front.answer(request))).call(request))
+        match self.origins.judge(origin, &request) {
+            Judged::Own => self.answer(request),
+            Judged::Other(cors) => {
+                let (cors, mut front) = (cors.clone(), self.clone());
+                Box::pin(cors.layer(service_fn(move |request| front.answer(request))).call(request))
             }
-            _ => {
-                let why = "no page of this origin may call: cors.origins does not name it\n";
-                behind_body(request.into_body(), sentence(StatusCode::FORBIDDEN, why))
-            }
+            Judged::Refused(why) => behind_body(request.into_body(), sentence(StatusCode::FORBIDDEN, why)),
         }
     }
 }

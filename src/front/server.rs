@@ -11,7 +11,10 @@ use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{Front, OWNER, Pages};
+use super::{
+    Front, OWNER,
+    origins::{Origins, Others},
+};
 use crate::{auth::Authenticator, bounds::Bounds, rpc::table, service::Service, wire::DESCRIPTORS};
 
 /// Headers that clients in a page send, and read.
@@ -45,7 +48,7 @@ impl Health {
     }
 }
 
-/// The front of both ports, and the health that it reports. `origins` are those of pages that may call.
+/// The front of both ports, and the health that it reports. `origins` are those of pages of other sites that may call.
 ///
 /// # Errors
 /// Where the reflection service cannot be set up.
@@ -54,6 +57,7 @@ pub fn front(
     authenticator: Arc<Authenticator>,
     bounds: &Bounds,
     origins: &[String],
+    is_tls: bool,
 ) -> Result<(Health, Front), String> {
     let (reporter, health) = health_reporter();
     let reflect = || {
@@ -66,11 +70,12 @@ pub fn front(
     let others = Routes::new(health).add_service(reflection_v1).add_service(reflection_alpha).prepare();
     service.metrics().begin_rpcs(table::ALL.iter().map(|rpc| (rpc.method, rpc.name)));
     let max_message = bounds.message_bytes as usize;
-    Ok((Health(reporter), Front { service, authenticator, max_message, others, pages: pages(origins) }))
+    let origins = Origins { others: other_pages(origins), is_auth_asked: !authenticator.is_open(), is_tls };
+    Ok((Health(reporter), Front { service, authenticator, max_message, others, origins }))
 }
 
 /// Credentials are a header that a page has to know, never a cookie: none is sent along by itself.
-fn pages(origins: &[String]) -> Option<Pages> {
+fn other_pages(origins: &[String]) -> Option<Others> {
     let (origins, allowed) = match origins {
         [] => return None,
         [any] if any == ANY => (None, AllowOrigin::any()),
@@ -85,5 +90,5 @@ fn pages(origins: &[String]) -> Option<Pages> {
     };
     let cors = CorsLayer::new().allow_origin(allowed).allow_methods([Method::GET, Method::POST]).max_age(ASKED_AGAIN);
     let cors = cors.allow_headers(named(&ASKED, &[AUTHORIZATION, CONTENT_TYPE]));
-    Some(Pages { origins, cors: cors.expose_headers(named(&ANSWERED, &[RETRY_AFTER])) })
+    Some(Others { origins, cors: cors.expose_headers(named(&ANSWERED, &[RETRY_AFTER])) })
 }

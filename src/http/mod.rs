@@ -1,6 +1,7 @@
-//! The HTTP port: `/metrics`, `/livez`, `/readyz`, `/openapi.json`, `/webhooks/autumn` where a secret for it is set, and every rpc
+//! The HTTP port: the dashboard at `/`, `/metrics`, `/livez`, `/readyz`, `/openapi.json`, `/webhooks/autumn` where a secret for it is set, and every rpc
 //! under the path that it has on the gRPC port.
 
+mod page;
 mod webhooks;
 
 use std::{
@@ -59,6 +60,7 @@ pub async fn serve(
         .route("/readyz", get(ready))
         .route("/openapi.json", get(openapi))
         .with_state(service)
+        .merge(page::routes())
         .merge(Router::new().route("/webhooks/autumn", post(webhooks::autumn)).with_state(webhooks));
     door.serve(Port { rpcs, pages: routes }, stop).await;
 }

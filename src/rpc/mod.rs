@@ -12,6 +12,7 @@
 mod admin;
 mod batch;
 mod budget;
+mod caller;
 mod cluster;
 mod control;
 mod envoy;

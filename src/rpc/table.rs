@@ -9,8 +9,8 @@ use std::{future::Future, sync::Arc};
 use futures_util::Stream;
 
 use super::{
-    Answer, admin, budget, cluster, control, envoy, events, explain, gate, method::orgs_in, names, orgs, permit, pool,
-    session, snapshot, usage, watch, what_if,
+    Answer, admin, budget, caller, cluster, control, envoy, events, explain, gate, method::orgs_in, names, orgs,
+    permit, pool, session, snapshot, usage, watch, what_if,
 };
 pub use super::{
     method::{Method, Orgs, Reader, Streamed, Unary, Watched},
@@ -269,6 +269,8 @@ rpcs! {
         unary ReplayExports(admin_v1::ReplayExportsRequest) -> admin_v1::ReplayExportsResponse
             = admin::replay_exports,
             org: [one org], Operates;
+        unary GetCaller(admin_v1::GetCallerRequest) -> admin_v1::GetCallerResponse = caller::get_caller,
+            org: [none], Knows;
         unary GetNode(admin_v1::GetNodeRequest) -> admin_v1::GetNodeResponse = admin::get_node,
             org: [none], Views;
         unary GetCluster(admin_v1::GetClusterRequest) -> admin_v1::GetClusterResponse = cluster::get_cluster,

@@ -19,7 +19,8 @@ impl RemoteVerb {
             Self::Why(_) | Self::Explain(_) | Self::Denials(_) | Self::Usage(_) | Self::Plan(_) => true,
             // It asks again by itself; one table of it may be asked for again.
             Self::Top(args) => args.once,
-            Self::Status(_) | Self::Reservation(_) | Self::Audit(_) | Self::Node | Self::Cluster(_) => true,
+            Self::Status(_) | Self::Reservation(_) | Self::Audit(_) | Self::Cluster(_) | Self::Node => true,
+            Self::Whoami => true,
             Self::Commit(_) | Self::Release(_) | Self::Extend(_) | Self::Record(_) | Self::Complete(_) => false,
             Self::Refund(_) | Self::Resume(_) | Self::Drain(_) | Self::Reload | Self::Snapshot(_) => false,
         }

@@ -37,6 +37,7 @@ mod settle;
 mod snapshot;
 mod status;
 mod usage;
+mod whoami;
 
 use tokio::runtime::Builder;
 
@@ -168,6 +169,7 @@ async fn ask(global: &GlobalArgs, verb: &RemoteVerb, output: &mut Output<'_>) ->
         }
         RemoteVerb::Audit(args) => audit::run(&open().await?, args, output).await,
         RemoteVerb::Snapshot(args) => snapshot::run(&open().await?, args, output).await,
+        RemoteVerb::Whoami => whoami::run(&open().await?, output).await,
         RemoteVerb::Node => node::run(&open().await?, output).await,
         RemoteVerb::Cluster(args) => cluster::run(&open().await?, args, output).await,
         RemoteVerb::Drain(args) => cluster::drain(&open().await?, args, output).await,

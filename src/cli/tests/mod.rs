@@ -510,6 +510,14 @@ fn a_write_in_doubt_says_how_to_repeat_it_safely() {
 }
 
 #[test]
+fn whoami_says_who_the_command_is_and_until_when() {
+    let ran = Node::start().ask(&["whoami"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));
+    let expected = "name  ops\nrole  viewer\norgs  acme, beta-*\nends  2026-11-23T08:30:00Z (in 1d)\n";
+    assert_eq!(ran.out, expected);
+}
+
+#[test]
 fn node_shows_the_bounds_in_force() {
     let ran = Node::start().ask(&["node"]);
     assert_eq!((ran.exit, ran.err.as_str()), (Exit::Done, ""));

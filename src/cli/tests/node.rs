@@ -499,6 +499,17 @@ impl AdminService for Canned {
         }))
     }
 
+    async fn get_caller(&self, _: Request<GetCallerRequest>) -> Reply<GetCallerResponse> {
+        Ok(Response::new(GetCallerResponse {
+            name: "ops".into(),
+            role: "viewer".into(),
+            orgs: vec!["acme".into(), "beta-*".into()],
+            expires_at_ms: NOW_MS + 86_400_000,
+            expires_in_ms: 86_400_000,
+            authenticated: true,
+        }))
+    }
+
     async fn get_node(&self, _: Request<GetNodeRequest>) -> Reply<GetNodeResponse> {
         Ok(Response::new(GetNodeResponse {
             node: "n1".into(),

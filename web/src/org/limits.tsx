@@ -1,0 +1,119 @@
+// How full each limit is, when it is free again, and where it comes from.
+import { useSignal } from "@preact/signals";
+import type { GetOrgResponse } from "@gen/admin/v1/admin_pb.js";
+import { LimitSource, type Limit } from "@gen/v1/gate_pb.js";
+import { amount } from "../format";
+import { mayWrite } from "../login";
+import { Empty, LimitBar, Loaded, Section, Share, Table, Tag, Time, Until } from "../parts";
+import type { Source } from "../source";
+import { setting, source, waits } from "../words";
+import { act } from "./page";
+
+const SHOWN = 24;
+
+export function Limits({ of }: { of: Source<GetOrgResponse> }) {
+  return (
+    <Section title="Limits" id="limits" of={of}>
+      <Loaded of={of}>{(data) => <Rows data={data} />}</Loaded>
+    </Section>
+  );
+}
+
+function Rows({ data }: { data: GetOrgResponse }) {
+  const all = useSignal(false);
+  // Those of upstream accounts are with their pools.
+  const own = data.limits.filter((limit) => !limit.scope.startsWith("account/"));
+  const accounts = data.limits.length - own.length;
+  if (own.length === 0) return <Empty command={`tollgate org override set ${data.org} rate 1000 --for 1h`}>Nothing is limited for this org.</Empty>;
+  const shown = all.value ? own : own.slice(0, SHOWN);
+  return (
+    <>
+      <Table
+        label="Limits"
+        class="fixed limits"
+        columns={[
+          { name: "Limit", class: "w-limit" },
+          { name: "Taken", class: "w-bar", hidden: true },
+          { name: "Share", class: "w-share right" },
+          { name: "Used / limit", class: "right w-used" },
+          { name: "Resets in", class: "right w-wait" },
+          { name: "From", class: "w-from" },
+          { name: "Notes" },
+          ...(mayWrite.value ? [{ name: "Change", class: "w-act", hidden: true }] : []),
+        ]}
+      >
+        {shown.map((limit) => <Row key={`${limit.scope} ${limit.name}`} limit={limit} data={data} />)}
+      </Table>
+      {accounts > 0 && <p class="note">The limits of {accounts} upstream {accounts === 1 ? "account is" : "accounts are"} under <a href="#pools">Pools</a>.</p>}
+      {own.length > SHOWN && (
+        <button type="button" class="small" onClick={() => (all.value = !all.value)}>
+          {all.value ? "Show fewer" : `Show all ${own.length} limits`}
+        </button>
+      )}
+    </>
+  );
+}
+
+function Row({ limit, data }: { limit: Limit; data: GetOrgResponse }) {
+  const shown = (value: bigint) => amount(limit.meter, value);
+  const overridden = data.overrides.find((each) => each.limit === limit.name && each.scope === limit.scope && each.grant === 0n);
+  const about = { limit: limit.name, scope: limit.scope };
+  return (
+    <tr>
+      <th scope="row">
+        <span class="mono">{limit.name}</span>
+        {limit.scope && <span class="scope mono">{limit.scope}</span>}
+        <span class="sub">{limit.meter}, {limit.window}</span>
+      </th>
+      <td data-name="Taken"><LimitBar limit={limit} /></td>
+      <td data-name="Share" class="right"><Share limit={limit} /></td>
+      <td data-name="Used / limit" class="right number">
+        <span data-used={`${limit.scope}${limit.scope && " "}${limit.name}`}>{shown(limit.used)}</span> / {limit.unlimited ? "unlimited" : shown(limit.amount)}
+        {limit.reserved > 0n && <span class="sub">{shown(limit.reserved)} reserved</span>}
+      </td>
+      <td data-name="Resets in" class="right number">
+        {!waits(limit) ? <span class="dim">–</span> : limit.resetsAtMs === 0n ? <span class="dim">never</span> : <Until at={limit.resetsAtMs} />}
+      </td>
+      <td data-name="From">
+        {limit.source === LimitSource.OVERRIDE ? (
+          <Tag tone="accent">override</Tag>
+        ) : (
+          source(limit.source)
+        )}
+        {limit.sourceUntilMs > 0n && <span class="sub">ends <Time at={limit.sourceUntilMs} quiet /></span>}
+        {overridden?.reason && <span class="sub">{overridden.reason}</span>}
+      </td>
+      <td data-name="Notes" class="notes"><Notes limit={limit} /></td>
+      {mayWrite.value && (
+        <td class="acts">
+          <button type="button" class="small" aria-label={`Override ${limit.name} ${limit.scope}`} onClick={() => act("override", about)}>Override</button>
+          {overridden && (
+            <button type="button" class="small" aria-label={`Clear the override of ${limit.name} ${limit.scope}`} onClick={() => act("clear", { ...about })}>Clear</button>
+          )}
+          <button type="button" class="small" aria-label={`Reset the window of ${limit.name} ${limit.scope}`} onClick={() => act("reset", about)}>Reset</button>
+          {data.overrides
+            .filter((each) => each.grant > 0n && each.limit === limit.name && each.scope === limit.scope)
+            .map((each) => (
+              <button key={String(each.grant)} type="button" class="small" aria-label={`Revoke ${setting(each)} to ${limit.name} ${limit.scope}`} onClick={() => act("revoke", { ...about, id: String(each.grant) })}>Revoke</button>
+            ))}
+        </td>
+      )}
+    </tr>
+  );
+}
+
+function Notes({ limit }: { limit: Limit }) {
+  const shown = (value: bigint) => amount(limit.meter, value);
+  return (
+    <>
+      {limit.runsOutAtMs > 0n && <span class="amber">runs out <Time at={limit.runsOutAtMs} /></span>}
+      {limit.blocked > 0n && <span>{shown(limit.blocked)} calls denied in this window</span>}
+      {limit.stale && <span class="amber">stale</span>}
+      {limit.countsFromMs > 0n && <span>counts from <Time at={limit.countsFromMs} /></span>}
+      {limit.granted > 0n && <span>{shown(limit.granted)} granted{limit.grantedUntilMs > 0n && <>, ends <Time at={limit.grantedUntilMs} /></>}</span>}
+      {limit.grantedUntilSpent > 0n && <span>{shown(limit.grantedLeft)} left of {shown(limit.grantedUntilSpent)} granted until spent</span>}
+      {limit.carried > 0n && <span>{shown(limit.carried)} carried over</span>}
+      {limit.buffer > 0n && <span>buffer {shown(limit.buffer)}</span>}
+    </>
+  );
+}
