@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::args::Cli;
 
 /// The names of a command, and lines for it. What a shell would change is quoted.
-const EXAMPLES: [(&str, &[&str]); 72] = [
+const EXAMPLES: [(&str, &[&str]); 73] = [
     // A node and its files.
     (
         "serve",
