@@ -191,7 +191,7 @@ const EXAMPLES: [(&str, &[&str]); 73] = [
     ("cluster", &["tollgate cluster --watch", "tollgate cluster --org acme"]),
     ("drain", &["tollgate drain n1", "tollgate drain n1 --undo"]),
     ("reload", &["tollgate reload"]),
-    ("whoami", &["tollgate whoami", "tollgate --token-file plane.token whoami -o json"]),
+    ("whoami", &["tollgate whoami", "tollgate whoami -o json"]),
 ];
 
 /// The command line with its examples.

@@ -297,7 +297,7 @@ await step("a login ends with its token, and when the page is not used", async (
     // The node goes on with its own time; what ends here is the page's.
     if (minutes > 31) for (let n = 0; n < 3; n += 1) {
       await at.clock.fastForward(20 * 60_000);
-      await at.mouse.wheel(0, 1);
+      await at.keyboard.press("Shift");
     }
     await at.clock.fastForward((minutes > 31 ? 1 : minutes) * 60_000);
     await at.getByRole("alert").getByText(says).waitFor();

@@ -78,7 +78,9 @@ export async function closed(page) {
 
 /** A screenshot of the whole page, which fits its screen, and what axe finds in it. */
 export async function seen(page, name, isJudged = true) {
-  await page.screenshot({ path: `${given.shots}/${name}.png`, fullPage: true });
+  const shot = { path: `${given.shots}/${name}.png`, fullPage: true };
+  // A browser on a machine that has too much to do may not get one at first.
+  await page.screenshot(shot).catch(() => page.screenshot(shot));
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   check(overflow <= 0, `${name} is ${overflow} px wider than its screen`);
   if (isJudged) await accessible(page, name);
