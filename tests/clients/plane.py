@@ -22,6 +22,7 @@ SERVICES = {
     "session": "tollgate.v1.SessionService",
     "pool": "tollgate.v1.PoolService",
     "admin": "tollgate.admin.v1.AdminService",
+    "envoy": "envoy.service.ratelimit.v3.RateLimitService",
 }
 
 _described = threading.Lock()
@@ -35,9 +36,17 @@ def descriptors(channel):
         if _pool is None:
             pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
             for service in SERVICES.values():
-                pool.FindServiceByName(service)
+                found(pool, service)
             _pool = pool
         return _pool
+
+
+def found(pool, service):
+    """None where an older node has no such service."""
+    try:
+        return pool.FindServiceByName(service)
+    except KeyError:
+        return None
 
 
 def list_services(channel, version):
@@ -118,7 +127,8 @@ class Plane:
         self.wait_until_serving()
         pool = descriptors(self.channel)
         for name, service in SERVICES.items():
-            setattr(self, name, Service(self.channel, pool, service))
+            if found(pool, service):
+                setattr(self, name, Service(self.channel, pool, service))
 
     def is_serving(self):
         """What health answers now, for the node as a whole."""
