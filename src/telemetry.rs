@@ -3,6 +3,7 @@
 //! No metric carries an org: the number of series does not grow with tenants.
 
 mod billing;
+mod calls;
 mod cluster;
 mod door;
 mod events;
@@ -18,7 +19,7 @@ mod spans;
 mod turns;
 mod webhook;
 
-use std::{collections::BTreeMap, fmt, sync::OnceLock, time::Duration};
+use std::{fmt, time::Duration};
 
 use prometheus_client::{
     encoding::{
@@ -46,6 +47,7 @@ pub use seldom::Seldom;
 pub use spans::{Collector, Span, Spans};
 
 use billing::BillingMetrics;
+use calls::CallMetrics;
 use cluster::ClusterMetrics;
 use door::DoorMetrics;
 use gateways::GatewayMetrics;
@@ -74,31 +76,11 @@ struct SessionLabels {
     outcome: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RpcLabels {
-    rpc_method: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SpanLabels {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ErrorLabels {
-    rpc: &'static str,
-    reason: &'static str,
-}
-
 /// The label of a decision that no gate denied.
 const NO_GATE: &str = "none";
-/// Reasons of errors that say that a node, or an org, has too much to do.
-const SHED: [&str; 2] = ["NODE_OVERLOADED", "ORG_OVERLOADED"];
 /// Seconds: from a tenth of a millisecond to the decision budget.
 const LATENCY: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 const GROUP: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0, 4096.0];
-
-type Latencies = Family<RpcLabels, Histogram, fn() -> Histogram>;
 
 /// Every metric of one node. Not global, so that several nodes fit one process.
 pub struct Metrics {
@@ -111,11 +93,7 @@ pub struct Metrics {
     replays: Counter,
     fail_open: Family<FailOpenLabels, Counter>,
     emergency_denials: Counter,
-    latencies: Latencies,
-    /// Those of the table, by the name that calls have.
-    latency: OnceLock<BTreeMap<&'static str, Histogram>>,
-    spans: Family<SpanLabels, Counter>,
-    errors: Family<ErrorLabels, Counter>,
+    calls: CallMetrics,
     billing: BillingMetrics,
     door: DoorMetrics,
     limits: LimitMetrics,
@@ -160,7 +138,6 @@ impl fmt::Debug for Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let latency: fn() -> Histogram = || Histogram::new(LATENCY);
         let decisions: Family<DecisionLabels, Counter> = Family::default();
         let allowed = decisions.get_or_create_owned(&DecisionLabels { code: Code::Allowed.name(), gate: NO_GATE });
         let mut metrics = Self {
@@ -171,10 +148,7 @@ impl Default for Metrics {
             replays: Counter::default(),
             fail_open: Family::default(),
             emergency_denials: Counter::default(),
-            latencies: Family::new_with_constructor(latency),
-            latency: OnceLock::new(),
-            spans: Family::default(),
-            errors: Family::default(),
+            calls: CallMetrics::default(),
             billing: BillingMetrics::default(),
             door: DoorMetrics::default(),
             limits: LimitMetrics::default(),
@@ -223,10 +197,7 @@ impl Metrics {
         r.register("replays", "Answers given again to a known request id", self.replays.clone());
         r.register("fail_open", "Gates let through unevaluated, by gate and cause", self.fail_open.clone());
         r.register("emergency_denials", "Denials by the emergency cap", self.emergency_denials.clone());
-        r.register("spans", "Spans of recorded calls, by whether the collector has taken them", self.spans.clone());
-        let latencies = self.latencies.clone();
-        self.conventions.register("rpc_server_call_duration_seconds", "Time to answer, by rpc", latencies);
-        r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
+        self.calls.register(r, &mut self.conventions);
         r.register("sessions", "Sessions that started, ended, and expired unheard", self.sessions.clone());
         let (holds, ids) = (self.reservations_forgotten.clone(), self.request_ids_forgotten.clone());
         r.register("reservations_forgotten", "Expired reservations forgotten before a day was over", holds);
@@ -281,33 +252,19 @@ impl Metrics {
         for (gate, cause) in Gate::ALL.iter().flat_map(|gate| Cause::ALL.iter().map(move |cause| (gate, cause))) {
             drop(self.fail_open.get_or_create(&FailOpenLabels { gate: gate.name(), cause: cause.name() }));
         }
-        for outcome in ["sent", "lost"] {
-            self.spans(outcome, 0);
-        }
         for outcome in ["started", "ended", "expired"] {
             self.sessions(0, outcome);
         }
         for (code, gate) in limits::DENIALS {
             drop(self.decisions.get_or_create(&DecisionLabels { code, gate }));
         }
+        self.calls.begin_at_zero();
         self.billing.begin_at_zero();
         self.limits.begin_at_zero();
         self.pools.begin_at_zero();
         self.turns.begin_at_zero();
         self.webhook.begin_at_zero();
         self.cluster.begin_at_zero();
-    }
-
-    /// The rpcs that there are: what they take, and the load that they shed, is counted from zero.
-    /// Each by the name that its calls have, and in full.
-    pub fn begin_rpcs(&self, rpcs: impl Iterator<Item = (&'static str, &'static str)> + Clone) {
-        let of = |(rpc, rpc_method)| (rpc, self.latencies.get_or_create_owned(&RpcLabels { rpc_method }));
-        drop(self.latency.set(rpcs.clone().map(of).collect()));
-        for (rpc, _) in rpcs {
-            for reason in SHED {
-                drop(self.errors.get_or_create(&ErrorLabels { rpc, reason }));
-            }
-        }
     }
 
     /// Counts a decision with its code and gate, and at which limits it was; one that was given again counts as a replay
@@ -336,23 +293,6 @@ impl Metrics {
     /// Counts a denial by the emergency cap.
     pub fn emergency_denial(&self) {
         self.emergency_denials.inc();
-    }
-
-    /// Measures the time to an answer or to an error.
-    pub fn answered(&self, rpc: &'static str, took: Duration) {
-        if let Some(latency) = self.latency.get().and_then(|latency| latency.get(rpc)) {
-            latency.observe(took.as_secs_f64());
-        }
-    }
-
-    /// Counts spans by what became of them.
-    pub fn spans(&self, outcome: &'static str, count: u64) {
-        self.spans.get_or_create(&SpanLabels { outcome }).inc_by(count);
-    }
-
-    /// Counts a call, or an item, that was answered with an error; `reason` is that of the status table.
-    pub fn failed(&self, rpc: &'static str, reason: &'static str) {
-        self.errors.get_or_create(&ErrorLabels { rpc, reason }).inc();
     }
 
     /// Counts the start of a session.

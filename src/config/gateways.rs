@@ -22,6 +22,7 @@ use crate::{
     domain::{
         gateways::{Gateways, PathPattern, Place, Rule},
         ids::{Amounts, Meter, Scope},
+        policy::Family,
     },
 };
 
@@ -95,7 +96,8 @@ fn scopes<P>(mut section: Section<'_>, read: ReadPlace<P>) -> BTreeMap<String, P
     for (family, entry) in section.take_named() {
         let path = join(section.path(), &family);
         // A value makes a scope of it: `workspace/w1`.
-        let names_scopes = Scope::parse_chosen("scopes", &format!("{family}/1")).is_ok() && !family.contains('/');
+        let scope = Scope::parse_chosen("scopes", &format!("{family}/1"));
+        let names_scopes = scope.is_ok_and(|scope| !Family::Only(scope).is_upstream()) && !family.contains('/');
         if !names_scopes {
             let allowed = "what scopes begin with, such as workspace; not account or pool, which no call names";
             section.findings.refuse(&entry.key_at, section.path().to_owned().as_str(), &family, allowed);

@@ -49,7 +49,7 @@ pub enum Place {
 }
 
 /// `/orgs/*/workspaces/{}`: segments as they are, `*` for any one, `{}` for the one that is the value. What follows is not
-/// looked at.
+/// read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern(Vec<Segment>);
 

@@ -8,7 +8,6 @@ use prost_types::{Duration, Struct, Value, value::Kind};
 
 use super::{Answer, batch};
 use crate::{
-    bounds::DESCRIPTORS,
     domain::{
         gateways::{ENVOY, Rule},
         input::InputError,
@@ -24,7 +23,7 @@ use crate::{
                 rate_limit_response::{Code, DescriptorStatus, RateLimit},
             },
         },
-        gateways::{ask, denies, is_near, seconds, shown, unit},
+        gateways::{ask, denies, few_descriptors, is_near, seconds, shown, unit},
         status,
         v1::{AcquireRequest, AcquireResponse, DecisionCode, ItemError},
     },
@@ -67,10 +66,7 @@ fn questions(
     rule: &Rule<String>,
     request: &RateLimitRequest,
 ) -> Result<(Vec<Question>, Vec<AcquireRequest>), InputError> {
-    let count = request.descriptors.len();
-    if count > DESCRIPTORS {
-        return Err(InputError::new("descriptors", format!("{count} descriptors"), format!("at most {DESCRIPTORS}")));
-    }
+    let count = few_descriptors(&request.descriptors)?;
     let mut asks: Vec<AcquireRequest> = Vec::new();
     let mut places: BTreeMap<(String, u64), usize> = BTreeMap::new();
     let mut questions = Vec::with_capacity(count);

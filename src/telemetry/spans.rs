@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A call whose caller has a trace is recorded where the caller records it, any other one by chance. One that is not recorded costs
-//! a look at one number. What the collector does not take in time is lost, and counted: calls never wait for it.
+//! reading one number. What the collector does not take in time is lost, and counted: calls never wait for it.
 
 use std::{
     borrow::Cow,
@@ -198,12 +198,12 @@ impl Span {
         self.0.context.span().set_attribute(KeyValue::new(key, value));
     }
 
-    /// It has failed, and this is what a reader is told.
+    /// It has failed, and this is what a reader gets.
     pub fn fails(&self, why: impl Into<Cow<'static, str>>) {
         self.0.context.span().set_status(Status::error(why));
     }
 
-    /// As somebody is told who takes part in it.
+    /// As whoever takes part in it gets it.
     pub fn traceparent(&self) -> Traceparent {
         let span = self.0.context.span();
         let context = span.span_context();

@@ -1,8 +1,10 @@
 //! The question of a gateway as an Acquire, and of the answer what a proxy shows to its client.
 
 use crate::{
+    bounds::DESCRIPTORS,
     domain::{
         gateways::Rule,
+        input::InputError,
         window::{Length, Millis},
     },
     wire::{
@@ -40,6 +42,18 @@ pub fn ask<P>(rule: &Rule<P>, hits: u64, find: impl Fn(&P) -> Option<String>) ->
         mode: mode.into(),
         ..AcquireRequest::default()
     })
+}
+
+/// How many descriptors there are.
+///
+/// # Errors
+/// Where one question has too many.
+pub fn few_descriptors<D>(descriptors: &[D]) -> Result<usize, InputError> {
+    let count = descriptors.len();
+    if count > DESCRIPTORS {
+        return Err(InputError::new("descriptors", format!("{count} descriptors"), format!("at most {DESCRIPTORS}")));
+    }
+    Ok(count)
 }
 
 /// Whether the request may not go on.

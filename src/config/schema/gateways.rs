@@ -29,7 +29,14 @@ fn rule(doc: &str, org: Value, place: Value) -> Value {
             ("org", key(doc, org)),
             ("scopes", named("Scopes by what they begin with, each with its place.", json!({}), place.clone())),
             ("request_id", key("The place of an id that the proxy makes, for a retry that is charged once.", place)),
-            ("cost", named(doc_of_cost, json!({"pattern": "^[a-z][a-z0-9_]{0,63}$"}), amount(0))),
+            (
+                "cost",
+                named(
+                    doc_of_cost,
+                    json!({"pattern": "^[a-z][a-z0-9_]{0,63}$"}),
+                    key("In the unit of the meter.", amount(0)),
+                ),
+            ),
             (
                 "limit",
                 key(

@@ -14,7 +14,8 @@ use crate::{
 
 const BOGUS: &str = "zz_bogus";
 /// What one key says depends on another one.
-const BETWEEN_KEYS: [&str; 4] = ["only with", "only together", "no value without", "where no callers are known"];
+const BETWEEN_KEYS: [&str; 5] =
+    ["needs a source of identity", "only with", "only together", "no value without", "where no callers are known"];
 
 /// A key or a section, by its names.
 struct Place<'s> {

@@ -168,6 +168,9 @@ fn all_keys() -> Vec<String> {
     let mut keys = Vec::new();
     for section in known("") {
         match section.as_str() {
+            // Their keys are the names of rules.
+            "envoy" => keys.push("envoy.edge".to_owned()),
+            "forward_auth" => keys.push("forward_auth.default".to_owned()),
             "plans" => keys.push("plans.free.max_sessions".to_owned()),
             "orgs" => keys.extend(["orgs.a.exempt", "orgs.admit"].map(str::to_owned)),
             _ => keys.extend(known(&section).iter().map(|key| format!("{section}.{key}"))),
