@@ -45,7 +45,9 @@ def found(pool, service):
     """None where an older node has no such service."""
     try:
         return pool.FindServiceByName(service)
-    except KeyError:
+    except (KeyError, grpc.RpcError) as error:
+        if isinstance(error, grpc.RpcError) and error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
         return None
 
 

@@ -15,7 +15,7 @@ from node import ROOT
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"
 CASES = ROOT / "deploy" / "prometheus" / "alerts_test.yaml"
 BOARD = ROOT / "deploy" / "grafana" / "tollgate.json"
-NAMES = re.compile(r"\btollgate_[a-z_]+\b")
+NAMES = re.compile(r"\b(?:tollgate|rpc_server)_[a-z_]+\b")
 # Series that a node has only once something has happened that these tests do not bring about.
 SELDOM = {"tollgate_billing_checks_total", "tollgate_exports_total", "tollgate_pool_accounts"}
 
