@@ -53,12 +53,12 @@ pub(super) fn gateways(root: &mut Section<'_>, asks_who: bool) -> Gateways {
 fn rules<P>(mut section: Section<'_>, read: ReadPlace<P>) -> BTreeMap<String, Rule<P>> {
     let mut rules = BTreeMap::new();
     for (name, entry) in section.take_named() {
-        let path = join(section.path(), &name);
+        let (outer, path) = (section.path().to_owned(), join(section.path(), &name));
         let Entry { key_at, value_at, .. } = &entry;
         match entry.value.clone() {
-            _ if !is_name(&name) => section.findings.refuse(key_at, section_of(&path), &name, NAME_RULE),
+            _ if !is_name(&name) => section.findings.refuse(key_at, &outer, &name, NAME_RULE),
             _ if rules.len() == GATEWAY_RULES => {
-                section.findings.refuse(key_at, section_of(&path), &name, format!("at most {GATEWAY_RULES} sections"));
+                section.findings.refuse(key_at, &outer, &name, format!("at most {GATEWAY_RULES} sections"));
             }
             Value::Table(keys) => {
                 if let Some(rule) = rule(section.open(&name, key_at.clone(), keys), read) {
@@ -69,10 +69,6 @@ fn rules<P>(mut section: Section<'_>, read: ReadPlace<P>) -> BTreeMap<String, Ru
         }
     }
     rules
-}
-
-fn section_of(path: &str) -> &str {
-    path.split_once('.').map_or(path, |(section, _)| section)
 }
 
 /// `None` where it has a mistake, which is noted.

@@ -12,7 +12,6 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
 };
 use percent_encoding::percent_decode_str;
-use prost::Message;
 use serde::Serialize;
 use tonic::{Code, body::Body};
 use url::form_urlencoded;
@@ -22,17 +21,18 @@ use super::{
     begun::Begun,
     behind_body,
     connect::{http_status, retry_after},
-    sentence, whole,
+    hinted, sentence, whole,
 };
 use crate::{
     domain::gateways::{FORWARD_AUTH, PathPattern, Place, Rule},
     error::ServiceError,
     net::{Arriving, Peer},
-    rpc::{self, Replied, Taken, table},
+    rpc::{self, Taken, table},
     wire::{
-        gateways::{ask, denies, is_near, seconds, shown, window_ms},
+        gateways::{Said, ask, code, denies, is_near, seconds, shown, window_ms},
+        limit::Limit,
         status,
-        v1::{AcquireRequest, AcquireResponse, DecisionCode},
+        v1::{AcquireRequest, AcquireResponse},
     },
 };
 
@@ -78,7 +78,7 @@ pub(super) fn answer(front: &Front, request: Request<Arriving>) -> Answering {
     };
     let (front, body) = (front.clone(), request.into_body());
     Box::pin(async move {
-        let (answer, said) = answering.await.unwrap_or_else(|refused| (refused.answer(), refused.said()));
+        let (answer, said) = answering.await.unwrap_or_else(|refused| refused.told());
         front.service.metrics().gateway(FORWARD_AUTH, &name, said);
         behind_body(body, answer).await
     })
@@ -104,17 +104,19 @@ impl From<ServiceError> for Refused {
 }
 
 impl Refused {
-    fn answer(&self) -> Response<Body> {
-        let (error, retry_after) = match self {
-            Self::NoOrg(why) => return problem(StatusCode::FORBIDDEN, "NO_ORG", why),
-            Self::Call(error) => (status::to_item(error), retry_after(&status::to_status(error))),
+    /// The answer, and what it is in metrics.
+    fn told(&self) -> (Response<Body>, &'static str) {
+        let error = match self {
+            Self::NoOrg(why) => return (problem(StatusCode::FORBIDDEN, "NO_ORG", why), "no_org"),
+            Self::Call(error) => error,
         };
+        let (item, retry_after) = (status::to_item(error), retry_after(&status::to_status(error)));
         // What the client has written wrong is its own denial, in a status that every proxy knows.
-        let refused = match Code::from_i32(error.grpc_code) {
-            _ if status::is_of_names(&error) => StatusCode::FORBIDDEN,
-            code => http_status(code),
+        let (refused, said) = match Code::from_i32(item.grpc_code) {
+            _ if status::is_of_names(&item) => (StatusCode::FORBIDDEN, Said::Denied.name()),
+            code => (http_status(code), "error"),
         };
-        let mut answer = problem(refused, &error.reason, &error.message);
+        let mut answer = problem(refused, &item.reason, &item.message);
         let headers = answer.headers_mut();
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, seconds);
@@ -122,15 +124,7 @@ impl Refused {
         if refused == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        answer
-    }
-
-    fn said(&self) -> &'static str {
-        match self {
-            Self::NoOrg(_) => "no_org",
-            Self::Call(error) if status::is_of_names(&status::to_item(error)) => "denied",
-            Self::Call(_) => "error",
-        }
+        (answer, said)
     }
 }
 
@@ -186,20 +180,18 @@ async fn decided(
     let answered = rpc::serve::<table::Acquire>(service, caller.clone(), *callers, *trace, Taken::from(ask)).await;
     let code = answered.as_ref().map_or_else(|error| status::to_status(error).code(), |_| Code::Ok);
     begun.answered::<table::Acquire>(code).await;
-    let decision = match answered? {
-        Replied::Own(decision) => decision,
-        Replied::Relayed { bytes, .. } => AcquireResponse::decode(bytes).map_err(|_| ServiceError::Bug)?,
-    };
-    Ok((told(rule, &scopes, &decision), said(rule, &scopes, &decision)))
+    let decision = answered?.message()?;
+    let limit = shown(rule, &scopes, &decision);
+    let said = Said::of(rule, &decision, limit.is_some_and(is_near));
+    Ok((told(rule, limit, &decision), said.name()))
 }
 
 /// The decision, in the status and the headers of an answer.
-fn told(rule: &Rule<Place>, scopes: &[String], decision: &AcquireResponse) -> Response<Body> {
-    let code = decision.code().as_str_name();
-    let code = code.strip_prefix("DECISION_CODE_").unwrap_or(code);
-    let mut answer = if denies(rule, decision) {
-        let hint = u16::try_from(decision.http_status_hint).ok().and_then(|hint| StatusCode::from_u16(hint).ok());
-        problem(hint.unwrap_or(StatusCode::FORBIDDEN), code, &decision.message)
+fn told(rule: &Rule<Place>, limit: Option<&Limit>, decision: &AcquireResponse) -> Response<Body> {
+    let is_denial = denies(rule, decision);
+    let mut answer = if is_denial {
+        let status = hinted(decision.http_status_hint.into()).unwrap_or(StatusCode::FORBIDDEN);
+        problem(status, code(decision), &decision.message)
     } else {
         sentence(StatusCode::OK, "")
     };
@@ -210,15 +202,15 @@ fn told(rule: &Rule<Place>, scopes: &[String], decision: &AcquireResponse) -> Re
         }
     };
     set(header::CACHE_CONTROL, "no-store");
-    set(CODE, code);
+    set(CODE, code(decision));
     set(DECISION, &decision.decision_id);
-    if let Some(limit) = shown(rule, scopes, decision) {
+    if let Some(limit) = limit {
         let (name, left, reset) = (&limit.texts.name, limit.remaining.max(0), seconds(limit.resets_in_ms));
         let window = window_ms(limit).map(|len| format!(";w={}", len / 1000)).unwrap_or_default();
         set(RATE_LIMIT_POLICY, &format!("{name:?};q={}{window}", limit.amount));
         set(RATE_LIMIT, &format!("{name:?};r={left};t={reset}"));
     }
-    if denies(rule, decision) && decision.retry_after_ms > 0 {
+    if is_denial && decision.retry_after_ms > 0 {
         set(header::RETRY_AFTER, &seconds(decision.retry_after_ms).to_string());
     }
     if !decision.fail_open.is_empty() {
@@ -226,16 +218,6 @@ fn told(rule: &Rule<Place>, scopes: &[String], decision: &AcquireResponse) -> Re
         set(FAIL_OPEN, &gates.join(", "));
     }
     answer
-}
-
-/// What the question came to, in metrics.
-fn said(rule: &Rule<Place>, scopes: &[String], decision: &AcquireResponse) -> &'static str {
-    match decision.code() {
-        _ if denies(rule, decision) => "denied",
-        code if rule.is_shadow && code != DecisionCode::Allowed => "shadow_denied",
-        _ if shown(rule, scopes, decision).is_some_and(is_near) => "near_limit",
-        _ => "allowed",
-    }
 }
 
 fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Body> {

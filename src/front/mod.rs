@@ -241,6 +241,11 @@ fn whole(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Resp
     answer
 }
 
+/// The status that a decision hints at.
+fn hinted(hint: i64) -> Option<StatusCode> {
+    u16::try_from(hint).ok().and_then(|hint| StatusCode::from_u16(hint).ok())
+}
+
 /// An answer to what is no call.
 fn sentence(status: StatusCode, why: impl Into<Bytes>) -> Response<Body> {
     whole(status, "text/plain; charset=utf-8", why)

@@ -23,9 +23,9 @@ use crate::{
                 rate_limit_response::{Code, DescriptorStatus, RateLimit},
             },
         },
-        gateways::{ask, denies, few_descriptors, is_near, seconds, shown, unit},
+        gateways::{Said, ask, code, denies, few_descriptors, is_near, seconds, shown, unit},
         status,
-        v1::{AcquireRequest, AcquireResponse, DecisionCode, ItemError},
+        v1::{AcquireRequest, AcquireResponse, ItemError},
     },
 };
 
@@ -54,7 +54,8 @@ pub(super) async fn should_rate_limit(
     let outcomes = outcomes.ok_or(ServiceError::Bug)?;
     let near = questions.iter().flatten().any(|(place, scopes)| outcomes[*place].is_near(rule, scopes));
     let answer = answer(rule, &questions, &orgs, &outcomes, near);
-    service.metrics().gateway(ENVOY, &request.domain, said(rule, &outcomes, near));
+    let said = outcomes.iter().map(|outcome| outcome.said(rule, near)).max();
+    service.metrics().gateway(ENVOY, &request.domain, said.map_or("no_org", Said::name));
     Ok(answer)
 }
 
@@ -121,6 +122,13 @@ impl Outcome {
         }
     }
 
+    fn said(&self, rule: &Rule<String>, near: bool) -> Said {
+        match self {
+            Self::Decided(decision) => Said::of(rule, decision, near),
+            Self::Refused(_) => Said::Denied,
+        }
+    }
+
     fn is_near(&self, rule: &Rule<String>, scopes: &[String]) -> bool {
         match self {
             Self::Decided(decision) => shown(rule, scopes, decision).is_some_and(is_near),
@@ -147,17 +155,17 @@ fn answer(
     near: bool,
 ) -> RateLimitResponse {
     let denial = outcomes.iter().position(|outcome| outcome.denies(rule));
-    let code = |denied| if denied { Code::OverLimit } else { Code::Ok }.into();
+    let verdict = |denied| if denied { Code::OverLimit } else { Code::Ok }.into();
     let statuses = questions.iter().map(|question| match question {
         Some((place, scopes)) => {
             let denied = outcomes[*place].denies(rule);
-            DescriptorStatus { code: code(denied), ..current(rule, scopes, &outcomes[*place]) }
+            DescriptorStatus { code: verdict(denied), ..current(rule, scopes, &outcomes[*place]) }
         }
-        None => DescriptorStatus { code: code(false), ..DescriptorStatus::default() },
+        None => DescriptorStatus { code: verdict(false), ..DescriptorStatus::default() },
     });
     let statuses: Vec<_> = statuses.collect();
     let mut answer =
-        RateLimitResponse { overall_code: code(denial.is_some()), statuses, ..RateLimitResponse::default() };
+        RateLimitResponse { overall_code: verdict(denial.is_some()), statuses, ..RateLimitResponse::default() };
     if let Some(place) = denial {
         let (message, retry_after_ms) = match &outcomes[place] {
             Outcome::Decided(decision) => (&decision.message, decision.retry_after_ms),
@@ -196,10 +204,9 @@ fn metadata(rule: &Rule<String>, org: &str, outcome: &Outcome, near: bool) -> St
         vec![("org", text(org)), ("shadow", Kind::BoolValue(rule.is_shadow)), ("near_limit", Kind::BoolValue(near))];
     match outcome {
         Outcome::Decided(decision) => {
-            let code = decision.code().as_str_name();
             let fail_open: Vec<_> = decision.fail_open.iter().map(|open| open.gate.as_str()).collect();
             fields.extend([
-                ("code", text(code.strip_prefix("DECISION_CODE_").unwrap_or(code))),
+                ("code", text(code(decision))),
                 ("decision_id", text(&decision.decision_id)),
                 ("http_status", Kind::NumberValue(decision.http_status_hint.into())),
                 ("fail_open", text(&fail_open.join(","))),
@@ -211,19 +218,4 @@ fn metadata(rule: &Rule<String>, org: &str, outcome: &Outcome, near: bool) -> St
     }
     let fields = fields.into_iter().map(|(name, kind)| (name.to_owned(), Value { kind: Some(kind) }));
     Struct { fields: fields.collect() }
-}
-
-/// What the question came to, in metrics.
-fn said(rule: &Rule<String>, outcomes: &[Outcome], near: bool) -> &'static str {
-    let would_deny = |outcome: &Outcome| match outcome {
-        Outcome::Decided(decision) => decision.code() != DecisionCode::Allowed,
-        Outcome::Refused(_) => true,
-    };
-    match outcomes {
-        [] => "no_org",
-        outcomes if outcomes.iter().any(|outcome| outcome.denies(rule)) => "denied",
-        outcomes if rule.is_shadow && outcomes.iter().any(would_deny) => "shadow_denied",
-        _ if near => "near_limit",
-        _ => "allowed",
-    }
 }

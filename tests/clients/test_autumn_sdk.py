@@ -17,7 +17,7 @@ MODULES = ROOT / ".sdk"
 class AutumnSdk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if not shutil.which("node") or not (MODULES / "installed").exists():
+        if not shutil.which("node") or not (MODULES / "node_modules" / "installed").exists():
             raise unittest.SkipTest("node or the SDK is missing; scripts/test installs both as root (Debian: npm)")
         cls.standin = Standin()
         cls.addClassCleanup(cls.standin.close)

@@ -103,7 +103,7 @@ class Scripts:
     @classmethod
     def of(cls, channel):
         """Once per run; a SkipTest where something is missing."""
-        if not shutil.which("node") or not PLUGIN.exists() or not (MODULES / "installed").exists():
+        if not shutil.which("node") or not PLUGIN.exists() or not (MODULES / "node_modules" / "installed").exists():
             raise unittest.SkipTest("node or a package is missing; scripts/test installs both as root (Debian: npm)")
         asked = ["node", "--version"]
         version = subprocess.run(asked, capture_output=True, text=True, timeout=WITHIN, check=True).stdout

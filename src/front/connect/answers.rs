@@ -18,7 +18,7 @@ use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 
 use super::{
-    super::{OWNER, owner, refused_type, sentence, whole},
+    super::{OWNER, hinted, owner, refused_type, sentence, whole},
     Codec,
     requests::HINT,
 };
@@ -48,33 +48,36 @@ struct End {
 
 /// An answer, with the node that it came from where that was another one.
 pub(super) fn one<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Response<Body>, Status> {
-    let kind = match codec {
-        Codec::Json => "application/json",
-        Codec::Proto => "application/proto",
-    };
-    let mut answer = whole(StatusCode::OK, kind, encoded(codec, answered)?);
-    if let Some(owner) = owner(answered).and_then(|owner| HeaderValue::from_str(owner).ok()) {
-        answer.headers_mut().insert(OWNER, owner);
-    }
-    Ok(answer)
+    Ok(carried(codec, answered, encoded(codec, answered)?))
 }
 
 /// The decision with the status that it hints at, and with the time after which it is worth another try.
 pub(super) fn real<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Response<Body>, Status> {
-    let json = match answered {
-        Replied::Own(message) => Json::of(message),
-        Replied::Relayed { bytes, .. } => Json::of_encoded::<T>(bytes),
-    };
-    let json = json.map_err(|error| Status::internal(error.to_string()))?;
+    let json = json(answered)?;
     let number = |field| json.number(field).unwrap_or_default();
-    let mut answer = one(codec, answered)?;
-    let hint = u16::try_from(number(HINT)).ok().and_then(|hint| StatusCode::from_u16(hint).ok());
-    *answer.status_mut() = hint.unwrap_or(StatusCode::OK);
+    let bytes = match codec {
+        Codec::Json => text(&json)?,
+        Codec::Proto => encoded(codec, answered)?,
+    };
+    let mut answer = carried(codec, answered, bytes);
+    *answer.status_mut() = hinted(number(HINT)).unwrap_or(StatusCode::OK);
     let retry_after = seconds(number("retry_after_ms"));
     if retry_after > 0 {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
     }
     Ok(answer)
+}
+
+fn carried<T>(codec: Codec, answered: &Replied<T>, bytes: Bytes) -> Response<Body> {
+    let kind = match codec {
+        Codec::Json => "application/json",
+        Codec::Proto => "application/proto",
+    };
+    let mut answer = whole(StatusCode::OK, kind, bytes);
+    if let Some(owner) = owner(answered).and_then(|owner| HeaderValue::from_str(owner).ok()) {
+        answer.headers_mut().insert(OWNER, owner);
+    }
+    answer
 }
 
 /// What is kept of an answer on the way: nothing, it is about now.
@@ -89,13 +92,20 @@ fn encoded<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Byt
     match (codec, answered) {
         (Codec::Proto, Replied::Own(message)) => Ok(message.encode_to_vec().into()),
         (Codec::Proto, Replied::Relayed { bytes, .. }) => Ok(bytes.clone()),
-        (Codec::Json, Replied::Own(message)) => text(Json::of(message)),
-        (Codec::Json, Replied::Relayed { bytes, .. }) => text(Json::of_encoded::<T>(bytes)),
+        (Codec::Json, answered) => text(&json(answered)?),
     }
 }
 
-fn text(json: Result<Json, JsonError>) -> Result<Bytes, Status> {
-    let text = json.and_then(|json| serde_json::to_vec(&json).map_err(JsonError::from));
+fn json<T: Message + Name>(answered: &Replied<T>) -> Result<Json, Status> {
+    let json = match answered {
+        Replied::Own(message) => Json::of(message),
+        Replied::Relayed { bytes, .. } => Json::of_encoded::<T>(bytes),
+    };
+    json.map_err(|error| Status::internal(error.to_string()))
+}
+
+fn text(json: &Json) -> Result<Bytes, Status> {
+    let text = serde_json::to_vec(json).map_err(JsonError::from);
     text.map(Bytes::from).map_err(|error| Status::internal(error.to_string()))
 }
 
