@@ -70,7 +70,7 @@ pub(super) fn answer(front: &Front, request: Request<Arriving>) -> Answering {
         let why = format!("no rule has this name: the configuration has no section [forward_auth.{name:?}]\n");
         return behind_body(request.into_body(), sentence(StatusCode::NOT_FOUND, why));
     };
-    let rule = rule.clone();
+    let (rule, is_shadow) = (rule.clone(), rule.is_shadow);
     let begun = asked(front, &rule, &request);
     let answering = async move {
         let (begun, ask) = begun?;
@@ -78,7 +78,7 @@ pub(super) fn answer(front: &Front, request: Request<Arriving>) -> Answering {
     };
     let (front, body) = (front.clone(), request.into_body());
     Box::pin(async move {
-        let (answer, said) = answering.await.unwrap_or_else(|refused| refused.told());
+        let (answer, said) = answering.await.unwrap_or_else(|refused| refused.told(is_shadow));
         front.service.metrics().gateway(FORWARD_AUTH, &name, said);
         behind_body(body, answer).await
     })
@@ -93,6 +93,8 @@ fn rule_name(query: &str) -> Cow<'_, str> {
 enum Refused {
     /// The request names no org, or what can be none.
     NoOrg(&'static str),
+    /// The credential of the client, whose org it is about, is none.
+    Client(ServiceError),
     /// Who calls is not known, or the call was not carried out.
     Call(ServiceError),
 }
@@ -104,28 +106,36 @@ impl From<ServiceError> for Refused {
 }
 
 impl Refused {
-    /// The answer, and what it is in metrics.
-    fn told(&self) -> (Response<Body>, &'static str) {
-        let error = match self {
-            Self::NoOrg(why) => return (problem(StatusCode::FORBIDDEN, "NO_ORG", why), "no_org"),
-            Self::Call(error) => error,
-        };
-        let (item, retry_after) = (status::to_item(error), retry_after(&status::to_status(error)));
-        // What the client has written wrong is its own denial, in a status that every proxy knows.
-        let (refused, said) = match Code::from_i32(item.grpc_code) {
-            _ if status::is_of_names(&item) => (StatusCode::FORBIDDEN, Said::Denied.name()),
-            code => (http_status(code), "error"),
-        };
-        let mut answer = problem(refused, &item.reason, &item.message);
-        let headers = answer.headers_mut();
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, seconds);
+    /// The answer, and what it is in metrics. What the client has written wrong is its own denial, in a status that every proxy
+    /// knows, and a shadow denies nothing.
+    fn told(&self, is_shadow: bool) -> (Response<Body>, &'static str) {
+        let denied = if is_shadow { Said::ShadowDenied } else { Said::Denied }.name();
+        match self {
+            Self::NoOrg(_) if is_shadow => (let_on("NO_ORG"), "no_org"),
+            Self::NoOrg(why) => (problem(StatusCode::FORBIDDEN, "NO_ORG", why), "no_org"),
+            Self::Client(error) if is_shadow => (let_on(&status::to_item(error).reason), denied),
+            Self::Client(error) => (failed(error), denied),
+            Self::Call(error) => match status::to_item(error) {
+                item if !status::is_of_names(&item) => (failed(error), "error"),
+                item if is_shadow => (let_on(&item.reason), denied),
+                item => (problem(StatusCode::FORBIDDEN, &item.reason, &item.message), denied),
+            },
         }
-        if refused == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        (answer, said)
     }
+}
+
+fn failed(error: &ServiceError) -> Response<Body> {
+    let (item, retry_after) = (status::to_item(error), retry_after(&status::to_status(error)));
+    let refused = http_status(Code::from_i32(item.grpc_code));
+    let mut answer = problem(refused, &item.reason, &item.message);
+    let headers = answer.headers_mut();
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, seconds);
+    }
+    if refused == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    answer
 }
 
 /// Who asks, and what.
@@ -136,7 +146,7 @@ fn asked(front: &Front, rule: &Rule<Place>, request: &Request<Arriving>) -> Resu
     let begun = front.begin_as::<table::Acquire, _>(caller, request, None::<Duration>)?;
     let client = match &rule.org {
         Place::Token => {
-            let client = front.known(rpc, headers.get(header::AUTHORIZATION), None)?;
+            let client = front.known(rpc, headers.get(header::AUTHORIZATION), None).map_err(Refused::Client)?;
             let only = client.orgs().only().map(str::to_owned);
             Some(only.ok_or(Refused::NoOrg("the credential of the client is not that of one org"))?)
         }
@@ -193,7 +203,7 @@ fn told(rule: &Rule<Place>, limit: Option<&Limit>, decision: &AcquireResponse) -
         let status = hinted(decision.http_status_hint.into()).unwrap_or(StatusCode::FORBIDDEN);
         problem(status, code(decision), &decision.message)
     } else {
-        sentence(StatusCode::OK, "")
+        let_on(code(decision))
     };
     let headers = answer.headers_mut();
     let mut set = |name, value: &str| {
@@ -201,8 +211,6 @@ fn told(rule: &Rule<Place>, limit: Option<&Limit>, decision: &AcquireResponse) -
             headers.insert(name, value);
         }
     };
-    set(header::CACHE_CONTROL, "no-store");
-    set(CODE, code(decision));
     set(DECISION, &decision.decision_id);
     if let Some(limit) = limit {
         let (name, left, reset) = (&limit.texts.name, limit.remaining.max(0), seconds(limit.resets_in_ms));
@@ -220,12 +228,23 @@ fn told(rule: &Rule<Place>, limit: Option<&Limit>, decision: &AcquireResponse) -
     answer
 }
 
+/// A request that goes on; `code` says what a decision, or a shadow, has to say of it.
+fn let_on(code: &str) -> Response<Body> {
+    with_code(sentence(StatusCode::OK, ""), code)
+}
+
 fn problem(status: StatusCode, code: &str, detail: &str) -> Response<Body> {
     let title = status.canonical_reason().unwrap_or_default();
     let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), detail, code };
-    let mut answer = whole(status, "application/problem+json", serde_json::to_vec(&problem).unwrap_or_default());
+    let answer = whole(status, "application/problem+json", serde_json::to_vec(&problem).unwrap_or_default());
+    with_code(answer, code)
+}
+
+fn with_code(mut answer: Response<Body>, code: &str) -> Response<Body> {
+    let headers = answer.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(code) = HeaderValue::from_str(code) {
-        answer.headers_mut().insert(CODE, code);
+        headers.insert(CODE, code);
     }
     answer
 }

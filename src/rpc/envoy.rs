@@ -53,9 +53,12 @@ pub(super) async fn should_rate_limit(
     let outcomes: Option<Vec<_>> = outcomes.into_iter().collect();
     let outcomes = outcomes.ok_or(ServiceError::Bug)?;
     let near = questions.iter().flatten().any(|(place, scopes)| outcomes[*place].is_near(rule, scopes));
-    let answer = answer(rule, &questions, &orgs, &outcomes, near);
-    let said = outcomes.iter().map(|outcome| outcome.said(rule, near)).max();
-    service.metrics().gateway(ENVOY, &request.domain, said.map_or("no_org", Said::name));
+    // The gravest is what is told; of several alike the first one.
+    let gravest = (0..outcomes.len()).rev().max_by_key(|&place| outcomes[place].said(rule, near));
+    let said = gravest.map_or("no_org", |place| outcomes[place].said(rule, near).name());
+    service.metrics().gateway(ENVOY, &request.domain, said);
+    let mut answer = answer(rule, &questions, &outcomes, gravest);
+    answer.dynamic_metadata = gravest.map(|place| metadata(rule, &orgs[place], &outcomes[place], near));
     Ok(answer)
 }
 
@@ -118,13 +121,14 @@ impl Outcome {
     fn denies(&self, rule: &Rule<String>) -> bool {
         match self {
             Self::Decided(decision) => denies(rule, decision),
-            Self::Refused(_) => true,
+            Self::Refused(_) => !rule.is_shadow,
         }
     }
 
     fn said(&self, rule: &Rule<String>, near: bool) -> Said {
         match self {
             Self::Decided(decision) => Said::of(rule, decision, near),
+            Self::Refused(_) if rule.is_shadow => Said::ShadowDenied,
             Self::Refused(_) => Said::Denied,
         }
     }
@@ -150,11 +154,10 @@ fn outcome(decided: Result<AcquireResponse, ItemError>) -> Answer<Outcome> {
 fn answer(
     rule: &Rule<String>,
     questions: &[Question],
-    orgs: &[String],
     outcomes: &[Outcome],
-    near: bool,
+    gravest: Option<usize>,
 ) -> RateLimitResponse {
-    let denial = outcomes.iter().position(|outcome| outcome.denies(rule));
+    let denial = gravest.map(|place| &outcomes[place]).filter(|outcome| outcome.denies(rule));
     let verdict = |denied| if denied { Code::OverLimit } else { Code::Ok }.into();
     let statuses = questions.iter().map(|question| match question {
         Some((place, scopes)) => {
@@ -166,8 +169,8 @@ fn answer(
     let statuses: Vec<_> = statuses.collect();
     let mut answer =
         RateLimitResponse { overall_code: verdict(denial.is_some()), statuses, ..RateLimitResponse::default() };
-    if let Some(place) = denial {
-        let (message, retry_after_ms) = match &outcomes[place] {
+    if let Some(outcome) = denial {
+        let (message, retry_after_ms) = match outcome {
             Outcome::Decided(decision) => (&decision.message, decision.retry_after_ms),
             Outcome::Refused(error) => (&error.message, 0),
         };
@@ -177,8 +180,6 @@ fn answer(
             answer.response_headers_to_add = vec![HeaderValue { key: "retry-after".into(), value }];
         }
     }
-    let told = denial.unwrap_or_default();
-    answer.dynamic_metadata = outcomes.get(told).map(|outcome| metadata(rule, &orgs[told], outcome, near));
     answer
 }
 

@@ -189,7 +189,15 @@ class Questions(SharedNodeCase):
             self.assertEqual(answer["overallCode"], "OK")
         self.assertEqual((answer["dynamicMetadata"]["code"], answer["dynamicMetadata"]["shadow"]), ("QUOTA_EXCEEDED", True))
         self.assertEqual(self.used(org)[(QUOTA, "")], 15, "charged as it would be: what is denied is not")
-        self.assertEqual(metric(self.shared.http, "tollgate_gateway_answers_total", gateway="envoy", rule="shadow", answer="shadow_denied"), 2)
+        def counted():
+            return metric(self.shared.http, "tollgate_gateway_answers_total", gateway="envoy", rule="shadow", answer="shadow_denied")
+
+        before = counted()
+        self.assertGreaterEqual(before, 2)
+        answer = self.ask(descriptor(("org", fresh("org"))), descriptor(("org", "a b")), domain="shadow").json
+        self.assertEqual((answer["overallCode"], [status["code"] for status in answer["statuses"]]), ("OK", ["OK", "OK"]))
+        self.assertEqual((answer["dynamicMetadata"]["code"], answer["rawBody"]), ("INVALID_FIELD", ""), "an org that there cannot be")
+        self.assertEqual(counted(), before + 1)
 
     def test_from_eighty_percent_on_a_limit_is_near(self):
         org, near = fresh("org"), []
@@ -295,6 +303,9 @@ class Forwarded(SharedNodeCase):
             status, headers, _ = self.ask("?rule=shadow", x_org_id=org)
             self.assertEqual(status, 200)
         self.assertEqual(headers["tollgate-code"], "QUOTA_EXCEEDED")
+        for org, code in (("a b", "INVALID_FIELD"), (None, "NO_ORG"), ("", "NO_ORG")):
+            status, headers, body = self.ask("?rule=shadow", x_org_id=org)
+            self.assertEqual((status, headers["tollgate-code"], body), (200, code, b""), org)
 
     def test_a_retry_under_the_id_of_the_proxy_is_charged_once(self):
         org = fresh("org")
@@ -327,7 +338,7 @@ class Forwarded(SharedNodeCase):
 class Known(NodeCase):
     """R-AUTH-1: a proxy is a caller like any other; the client is not."""
 
-    TOKEN_RULE = '[forward_auth.token]\norg = "token"\n[forward_auth.default]\norg = { header = "x-org-id" }\n[envoy.edge]\norg = "org"\n'
+    TOKEN_RULE = '[forward_auth.token]\norg = "token"\n[forward_auth.shadow]\norg = "token"\nshadow = true\n[forward_auth.default]\norg = { header = "x-org-id" }\n[envoy.edge]\norg = "org"\n[envoy.shadow]\norg = "org"\nshadow = true\n'
 
     def setUp(self):
         node = self.node(start=False)
@@ -365,14 +376,17 @@ class Known(NodeCase):
         self.assertEqual([limit["used"] for limit in status["limits"] if limit["name"] == "rate"], ["1"])
         for client, expected in ((None, 401), ("nonsense", 401), ("many", 403), ("viewer", 403)):
             self.assertEqual(self.ask("?rule=token", client=client)[0], expected, client)
-        self.assertEqual(self.ask("?rule=token", proxy=None, client="acme")[0], 401, "the proxy as well")
+            self.assertEqual(self.ask("?rule=shadow", client=client)[0], 200, client)
+        self.assertEqual(self.ask("?rule=shadow", proxy="narrow", client="acme")[1]["tollgate-code"], "ALLOWED")
+        for rule in ("token", "shadow"):
+            self.assertEqual(self.ask(f"?rule={rule}", proxy=None, client="acme")[0], 401, "the proxy as well")
 
     def test_envoy_is_asked_for_its_token_and_may_reach_its_orgs(self):
         question = {"domain": "edge", "descriptors": [descriptor(("org", "beta"))]}
-        for name, expected in (("proxy", "OK"), ("narrow", "OVER_LIMIT")):
+        for name, domain, expected in (("proxy", "edge", "OK"), ("narrow", "edge", "OVER_LIMIT"), ("narrow", "shadow", "OK")):
             connect = Connect(self.served.grpc, self.tokens[name])
             self.addCleanup(connect.close)
-            self.assertEqual(connect.post(ASK, question).json["overallCode"], expected)
+            self.assertEqual(connect.post(ASK, {**question, "domain": domain}).json["overallCode"], expected)
         for token, status in ((None, 401), (self.tokens["viewer"], 403)):
             connect = Connect(self.served.grpc, token)
             self.addCleanup(connect.close)
