@@ -67,6 +67,7 @@ fn pure(c: &mut Criterion) {
                     within: None,
                     caller: "bench",
                     reason: Reason::none(),
+                    trace: None,
                 };
                 black_box(state.apply(&command, &ctx).is_ok())
             });
@@ -112,6 +113,7 @@ fn picks(c: &mut Criterion) {
                 within: None,
                 caller: "bench",
                 reason: Reason::none(),
+                trace: None,
             };
             state.apply(command, &ctx).is_ok()
         };

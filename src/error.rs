@@ -201,6 +201,7 @@ impl fmt::Display for ServiceError {
                 let what = match bound {
                     Bound::resident_orgs => "orgs in memory, none of which is idle",
                     Bound::watches => "streams of events open",
+                    Bound::unread_bytes => "bytes of requests arriving",
                     _ => "calls in flight",
                 };
                 write!(f, "this node has as many {what}, as {bound} = {most} allows; this is overload, not a quota")

@@ -40,6 +40,7 @@ use crate::{
     },
 };
 
+pub use calls::GRPC;
 pub use cluster::ClusterReadings;
 pub use log::init_logging;
 pub use readings::{Readings, ReloadReadings};

@@ -68,7 +68,8 @@ async fn allocations(policy: OrgPolicy, request: AcquireRequest) -> u64 {
     let requests: Vec<_> = (0..CALLS).map(|_| request.clone()).collect();
     // The first call of an org starts its actor.
     let asked = async |request: AcquireRequest| {
-        let answered = rpc::serve::<table::Acquire>(&service, caller.clone(), None, None, request.into()).await;
+        let answered =
+            rpc::serve::<table::Acquire>(&service, caller.clone(), rpc::Asking::default(), request.into()).await;
         assert!(answered.and_then(Replied::message).unwrap().allowed);
     };
     asked(request).await;

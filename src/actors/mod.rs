@@ -78,6 +78,7 @@ use crate::{
         ids::{DecisionId, OrgId, Reason},
         reach::ScopeRules,
         shard::ShardSet,
+        trace::TraceId,
         window::Millis,
     },
     error::ServiceError,
@@ -105,6 +106,8 @@ pub struct Terms<'a> {
     pub caller: &'a Arc<str>,
     /// Why an operator asks; `None` where nothing is said.
     pub reason: Option<&'a Reason>,
+    /// The trace that the call is a part of, for the log of the node.
+    pub trace: Option<TraceId>,
     /// The answer is what would be done, and nothing is.
     pub dry_run: bool,
 }
@@ -112,7 +115,7 @@ pub struct Terms<'a> {
 impl From<Instant> for Terms<'_> {
     /// Of this node itself, which may reach all.
     fn from(deadline: Instant) -> Self {
-        Self { deadline, within: None, caller: &THIS_NODE, reason: None, dry_run: false }
+        Self { deadline, within: None, caller: &THIS_NODE, reason: None, trace: None, dry_run: false }
     }
 }
 
@@ -260,11 +263,12 @@ impl Orgs {
         lane: Lane,
         terms: impl Into<Terms<'_>>,
     ) -> Result<Answers, ServiceError> {
-        let Terms { deadline, within, caller, reason, dry_run } = terms.into();
+        let Terms { deadline, within, caller, reason, trace, dry_run } = terms.into();
         let most = self.shared.rules.load().bounds.node_in_flight;
         let (reply, mut answer) = oneshot::channel();
         let (caller_name, reason) = (caller.clone(), reason.cloned());
-        let message = org::OrgMsg::Run(org::Work { commands, within, caller: caller_name, reason, dry_run, reply });
+        let message =
+            org::OrgMsg::Run(org::Work { commands, within, caller: caller_name, reason, trace, dry_run, reply });
         let entered = self.shared.in_flight.enter(lane, message.calls(), most);
         let _node_permit = entered.ok_or(ServiceError::NodeBusy { bound: Bound::node_in_flight, most })?;
         // What only a few calls need is on the heap, so that the others carry no room for it.

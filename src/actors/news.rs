@@ -1,5 +1,7 @@
 //! What happened in an org that no reply tells: an event for the metrics and a line in the log, each once.
 
+use tracing::field::display;
+
 use super::Shared;
 use crate::{
     bounds::Bound,
@@ -106,9 +108,9 @@ fn tell_of_request_ids(shared: &Shared, org: &OrgId, filling: Option<Filling>, f
 }
 
 fn tell_of_operation(org: &OrgId, operation: &Operation) {
-    let Operation { caller, command, changes, reason } = operation;
-    let (changes, reason) = (listed(changes), reason.given());
-    tracing::info!(target: "tollgate::audit", %org, %caller, command, changes, reason, "operator");
+    let Operation { caller, command, changes, reason, trace } = operation;
+    let (changes, reason, trace_id) = (listed(changes), reason.given(), trace.map(display));
+    tracing::info!(target: "tollgate::audit", %org, %caller, command, changes, reason, trace_id, "operator");
 }
 
 fn tell_of_override(org: &OrgId, row: &OverrideRow) {

@@ -250,7 +250,7 @@ impl Registry {
     pub(super) async fn try_ask<C: Ask>(&self, org: &OrgId, command: C) -> Result<C::Answer, ServiceError> {
         let (reply, answers) = oneshot::channel();
         let (commands, caller) = (smallvec![command.into()], THIS_NODE.clone());
-        let work = Work { commands, within: None, caller, reason: None, dry_run: false, reply };
+        let work = Work { commands, within: None, caller, reason: None, trace: None, dry_run: false, reply };
         let _permit = self.send(org, C::LANE, OrgMsg::Run(work)).await?;
         let answered = answers.await.map_err(|_| ServiceError::Interrupted)?.pop().unwrap_or(Err(ServiceError::Bug));
         C::answer(answered?).ok_or(ServiceError::Bug)

@@ -67,6 +67,7 @@ impl Rules {
             within: None,
             caller: &THIS_NODE,
             reason: Reason::none(),
+            trace: None,
         }
     }
 }

@@ -22,7 +22,8 @@ use crate::{
         members::{About, Incarnation},
         shard::{Epoch, Shard, ShardSet},
     },
-    net::{Dialer, Door, OfNodes, Shared, Tls, TlsPaths, Unread},
+    front,
+    net::{Dialer, Door, OfNodes, Shared, Tls, TlsPaths},
     peer::{self, NAME_OF_NODES, Owns, Peers, WrongOwner, server::Serving},
     ports::{Cell, Residents},
     service::{Others, Service},
@@ -144,7 +145,7 @@ impl Among {
         let Self { membership, peers, options, tls, listener } = self;
         // Of its own: what callers do here does not slow down the reading of what other nodes have taken.
         let turns = Turns::new(Handle::current().metrics().num_workers());
-        let shared = Shared { unread: Unread::new(bounds.unread_bytes), turns, tls: tls.clone() };
+        let shared = Shared { unread: front::server::unread(bounds), turns, tls: tls.clone() };
         let door = Door::of_nodes("peer", listener, NODES, bounds, &shared, peer::KEEP_ALIVE);
         let table = service.table().clone();
         let owns = Arc::new(Owned(table.clone()));

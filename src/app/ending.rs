@@ -15,7 +15,8 @@ use crate::{
     service::Service,
 };
 
-/// What the store may take to stop.
+/// What the orgs may take to be written, and the store to close. With all else below, and the notice and twice the time to drain, a node
+/// ends within what docs/operations.md says.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// What the HTTP port may take to answer what it has been asked before.
 const HTTP_WITHIN: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ pub(super) async fn end(
     let drain_for = Duration::from_millis(service.orgs().rules().bounds.drain_ms.into());
     end_within(drain_for, grpc, "grpc").await;
     beside.iter().for_each(JoinHandle::abort);
-    let stopped = stop(service, store, engine, drain_for).await;
+    let stopped = stop(service, store, engine).await;
     http_stop.cancel();
     end_within(HTTP_WITHIN, http, "http").await;
     if let Some(peer) = peer {
@@ -99,13 +100,8 @@ async fn drain(service: &Service, health: &Health, supervisor: &Supervisor) {
     service.start_draining();
 }
 
-async fn stop(
-    service: &Service,
-    store: &dyn OrgStore,
-    engine: &dyn StoreEngine,
-    within: Duration,
-) -> Result<(), Failure> {
-    let flushed = service.orgs().shutdown(within.max(STOP_WITHIN)).await.map_err(Failure);
+async fn stop(service: &Service, store: &dyn OrgStore, engine: &dyn StoreEngine) -> Result<(), Failure> {
+    let flushed = service.orgs().shutdown(STOP_WITHIN).await.map_err(Failure);
     engine.keep_mark();
     let closed = match timeout(STOP_WITHIN, store.close()).await {
         Ok(closed) => closed.map_err(|fault| Failure(fault.to_string())),

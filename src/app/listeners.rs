@@ -8,7 +8,8 @@ use super::Failure;
 use crate::{
     bounds::Bounds,
     config::Config,
-    net::{Door, Shared, Tls, Unread, room_for_connections},
+    front,
+    net::{Door, Shared, Tls, room_for_connections},
     turns::Turns,
 };
 
@@ -61,7 +62,7 @@ impl Listeners {
                 bounds.connections,
             );
         }
-        let shared = Shared { unread: Unread::new(bounds.unread_bytes), turns: turns.clone(), tls };
+        let shared = Shared { unread: front::server::unread(bounds), turns: turns.clone(), tls };
         let grpc = Door::new("grpc", self.grpc, connections, bounds, &shared, turn);
         (grpc, Door::new("http", self.http, bounds.http_connections, bounds, &shared, turn))
     }

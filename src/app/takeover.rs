@@ -169,6 +169,7 @@ async fn take_over_org(
         within: None,
         caller: "tollgate import",
         reason: Reason::none(),
+        trace: None,
     };
     let mut changed = 0;
     for (line, older) in budgets {

@@ -78,15 +78,12 @@ impl PathPattern {
         (values == 1).then_some(Self(segments))
     }
 
-    /// The segment that is the value, as it is written; `None` where the path is another one. A path that a server may take for
-    /// another one than it looks (`/a/../b`) has no value.
+    /// The segment that is the value, as it is written; `None` where the path is another one. Only of a path that is
+    /// [plain](Self::is_plain).
     pub fn value<'p>(&self, path: &'p str) -> Option<&'p str> {
         let mut found = None;
         let mut rest = self.0.iter();
         for segment in path.strip_prefix('/')?.split('/') {
-            if is_dots(segment) {
-                return None;
-            }
             match rest.next() {
                 Some(Segment::Is(expected)) if expected != segment => return None,
                 Some(Segment::Value | Segment::Any) if segment.is_empty() => return None,
@@ -95,6 +92,14 @@ impl PathPattern {
             }
         }
         found.filter(|_| rest.next().is_none())
+    }
+
+    /// Whether every server takes the path for what it looks like. One that goes up (`/a/../b`), has a slash written in another
+    /// way, or parameters in a segment (`/a;x=1`, `/..;/`), is another path to some of them.
+    pub fn is_plain(path: &str) -> bool {
+        let path = path.to_ascii_lowercase();
+        let is_written_twice = ["\\", "%2f", "%5c", ";", "%3b"].iter().any(|written| path.contains(written));
+        !is_written_twice && !path.split('/').any(is_dots)
     }
 }
 
@@ -132,12 +137,25 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_a_server_may_read_as_another_one_names_nothing() {
-        let pattern = PathPattern::parse("/orgs/{}").unwrap();
-        for path in ["/orgs/acme/../beta", "/orgs/acme/%2e%2E/beta", "/orgs/./acme", "/orgs/..", "/orgs/acme/.%2e/x"] {
-            assert_eq!(pattern.value(path), None, "{path}");
+    fn a_path_that_a_server_may_take_for_another_one_is_not_plain() {
+        for path in [
+            "/orgs/acme/../beta",
+            "/orgs/acme/%2e%2E/beta",
+            "/orgs/./acme",
+            "/orgs/..",
+            "/orgs/acme/.%2e/x",
+            "/orgs/acme/..%2f..%2Forgs%2fbeta",
+            "/orgs/acme/x%5C..%5c..%5cbeta",
+            "/orgs/acme/x\\..\\..\\beta",
+            "/orgs/acme/..;/..;/orgs/beta",
+            "/orgs/acme;1",
+            "/orgs/acme%3B1",
+        ] {
+            assert!(!PathPattern::is_plain(path), "{path}");
         }
-        assert_eq!(pattern.value("/orgs/acme/.well-known/..."), Some("acme"));
+        for path in ["/orgs/acme/.well-known/...", "/", "", "/orgs/acme/a%20b/c,d=1:2@3"] {
+            assert!(PathPattern::is_plain(path), "{path}");
+        }
     }
 
     #[test]

@@ -293,7 +293,8 @@ impl KeptIds {
     /// The bound is nearly reached, and ids will be forgotten before a day is over: once an hour.
     pub(super) fn take_warning(&mut self, now: Millis) -> Option<Filling> {
         let KeptHead { bytes, since, .. } = self.head;
-        let full = u128::from(bytes) * 100 >= u128::from(self.most) * u128::from(FULL_PERCENT);
+        // Of no ids none is forgotten.
+        let full = bytes > 0 && u128::from(bytes) * 100 >= u128::from(self.most) * u128::from(FULL_PERCENT);
         if !full || self.warned_at.is_some_and(|at| now < at.saturating_add(HOUR_MS)) {
             return None;
         }

@@ -1,26 +1,35 @@
 //! What is known of a call before anything of its body is read, whichever protocol it is in.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::Stream;
 use hyper::{
     HeaderMap, Request,
     header::{self, HeaderValue},
 };
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use super::Front;
 use crate::{
     auth::{Presented, Principal},
+    bounds::Bound,
     domain::trace::Traceparent,
     error::ServiceError,
     net::{Peer, Reached},
     rpc::{
-        self,
-        table::{Method, Watched},
+        self, Asking, Replied, Taken,
+        table::{Method, Unary, Watched},
     },
-    service::Service,
+    service::{Service, System},
     turns::Arrived,
+    wire::status,
 };
 
 /// A call whose caller is known and has this rpc.
@@ -28,13 +37,16 @@ use crate::{
 pub(super) struct Begun {
     pub(super) service: Arc<Service>,
     pub(super) caller: Arc<Principal>,
-    /// How long its caller waits from here on; `None` = it did not say.
-    pub(super) callers: Option<Duration>,
+    /// Until when its caller waits, from its arrival on: also while its request arrives. `None` = it did not say.
+    until: Option<Instant>,
     pub(super) trace: Option<Traceparent>,
+    system: System,
     /// Ends with the age of the connection, where it is a stream.
-    pub(super) reached: Option<Reached>,
+    reached: Option<Reached>,
     /// It waits for its turn, or is being worked on.
     arrived: Option<Arrived>,
+    /// Whatever becomes of it is counted.
+    is_counted: AtomicBool,
 }
 
 impl Begun {
@@ -42,20 +54,48 @@ impl Begun {
     ///
     /// # Errors
     /// Why it is not carried out.
-    pub(super) fn turn<R: Method>(&mut self) -> Result<(), ServiceError> {
-        let waited =
-            self.arrived.as_ref().map_or(Ok(Duration::ZERO), |arrived| rpc::turn::<R>(&self.service, arrived))?;
-        let left = self.callers.map(|callers| callers.saturating_sub(waited));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(ServiceError::TimedOut);
+    pub(super) fn turn<R: Method>(&self) -> Result<(), ServiceError> {
+        let turn = self.arrived.as_ref().map_or(Ok(Duration::ZERO), |arrived| rpc::turn::<R>(&self.service, arrived));
+        if let Err(error) = turn {
+            self.is_counted.store(true, Relaxed);
+            return Err(error);
         }
-        self.callers = left;
-        Ok(())
+        self.in_time::<R>().map(drop)
     }
 
     /// What it does from here on is to wait.
     pub(super) fn waits(&mut self) {
         self.arrived = None;
+    }
+
+    fn asking(&self) -> Asking {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        Asking { callers: left, trace: self.trace, system: self.system }
+    }
+
+    /// The same while its caller waits.
+    fn in_time<R: Method>(&self) -> Result<Asking, ServiceError> {
+        let asking = self.asking();
+        if asking.callers.is_some_and(|left| left.is_zero()) {
+            let error = ServiceError::TimedOut;
+            self.service.metrics().failed(R::RPC.method, status::reason(&error));
+            self.is_counted.store(true, Relaxed);
+            return Err(error);
+        }
+        Ok(asking)
+    }
+
+    /// The answer to a request that has arrived.
+    ///
+    /// # Errors
+    /// Why the call was not carried out.
+    pub(super) async fn serve<R: Unary>(
+        &self,
+        request: Taken<R::Request>,
+    ) -> Result<Replied<R::Response>, ServiceError> {
+        let asking = self.in_time::<R>()?;
+        self.is_counted.store(true, Relaxed);
+        rpc::serve::<R>(&self.service, self.caller.clone(), asking, request).await
     }
 
     /// The answers to a request that has a stream of them; they end with the age of the connection.
@@ -64,18 +104,32 @@ impl Begun {
         request: R::Request,
     ) -> impl Stream<Item = Result<R::Response, Status>> + Send + use<R> {
         let over = Reached::age(self.reached.take());
-        let (service, caller, ends) = (self.service.clone(), self.caller.clone(), (self.callers, self.trace));
-        rpc::serve_watch::<R, Status>(service, caller, ends, request, over)
+        rpc::serve_watch::<R, Status>(self.service.clone(), self.caller.clone(), self.asking(), request, over)
     }
 
     /// It is answered. One that was refused because there is too much to do is held for a moment, so that who asks again at once
     /// does not ask more often for it.
     pub(super) async fn answered<R: Method>(mut self, code: Code) {
         self.waits();
+        if code != Code::Ok && !self.is_counted.load(Relaxed) {
+            unread::<R>(&self.service, code);
+        }
         if !R::RPC.settles && code == Code::ResourceExhausted {
             Box::pin(self.service.turns().hold()).await;
         }
     }
+}
+
+/// Counts a request that is refused before it is read, or because it cannot be.
+pub(super) fn unread<R: Method>(service: &Service, code: Code) {
+    let reason = match code {
+        Code::ResourceExhausted => {
+            service.metrics().shed(Bound::unread_bytes.name());
+            status::NODE_OVERLOADED
+        }
+        _ => status::UNREADABLE,
+    };
+    service.metrics().failed(R::RPC.method, reason);
 }
 
 impl Front {
@@ -83,10 +137,10 @@ impl Front {
     pub(super) fn begin<R: Method, B>(
         &self,
         request: &Request<B>,
-        callers: Option<Duration>,
+        (system, callers): (System, Option<Duration>),
     ) -> Result<Begun, ServiceError> {
         let caller = self.authenticated(R::RPC.method, request)?;
-        self.begin_as::<R, B>(caller, request, callers)
+        self.begin_as::<R, B>(caller, request, (system, callers))
     }
 
     /// The same of a caller that is known.
@@ -94,15 +148,23 @@ impl Front {
         &self,
         caller: Arc<Principal>,
         request: &Request<B>,
-        callers: Option<Duration>,
+        (system, callers): (System, Option<Duration>),
     ) -> Result<Begun, ServiceError> {
         let (headers, extensions) = (request.headers(), request.extensions());
         rpc::permit_rpc::<R>(&self.service, &caller)?;
         let reached = extensions.get::<Reached>().cloned();
         let connection = reached.as_ref().map(|reached| reached.worked_on().clone());
         let arrived = Some(self.service.turns().arrive([connection, caller.worked_on().cloned()]));
-        let trace = callers_trace(headers);
-        Ok(Begun { service: self.service.clone(), caller, callers, trace, reached, arrived })
+        Ok(Begun {
+            service: self.service.clone(),
+            caller,
+            until: callers.and_then(|callers| Instant::now().checked_add(callers)),
+            trace: callers_trace(headers),
+            system,
+            reached,
+            arrived,
+            is_counted: AtomicBool::new(false),
+        })
     }
 
     /// Who calls, counted as `rpc` where it is nobody who is known.

@@ -8,11 +8,14 @@ use prost::{
     encoding::{DecodeContext, decode_key, skip_field},
 };
 use tonic::{
-    Status,
+    Code, Status,
     codec::{self, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use crate::rpc::{Replied, Taken, table::Method};
+use crate::{
+    rpc::{Replied, Taken, table::Method},
+    wire::status,
+};
 
 /// Fields of a message at its top. A batch of the most items that an operator may allow has fewer; an empty item
 /// takes two bytes and becomes some hundred.
@@ -83,13 +86,13 @@ impl<R: Method> Decoder for Codec<R> {
 pub(super) fn with_few_fields(bytes: &[u8]) -> Result<(), Status> {
     if bytes.len() >= COUNTED_FROM && fields(bytes).map_err(|error| malformed(&error))? > FIELDS {
         let why = format!("the request has more than {FIELDS} fields: split it");
-        return Err(Status::invalid_argument(why));
+        return Err(status::unreadable(Code::InvalidArgument, why));
     }
     Ok(())
 }
 
 pub(super) fn malformed(error: &DecodeError) -> Status {
-    Status::invalid_argument(format!("the request is not the message that this rpc takes: {error}"))
+    status::unreadable(Code::InvalidArgument, format!("the request is not the message that this rpc takes: {error}"))
 }
 
 /// How many fields a message has at its top, counted no further than it matters.

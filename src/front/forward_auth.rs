@@ -27,7 +27,8 @@ use crate::{
     domain::gateways::{FORWARD_AUTH, PathPattern, Place, Rule},
     error::ServiceError,
     net::{Arriving, Peer},
-    rpc::{self, Taken, table},
+    rpc::{Taken, table},
+    service::System,
     wire::{
         gateways::{Said, ask, code, denies, is_near, seconds, shown, window_ms},
         limit::Limit,
@@ -44,6 +45,13 @@ const DEFAULT: &str = "default";
 const CREDENTIAL: &str = "tollgate-authorization";
 /// The path and the query of the request that is held back.
 const FORWARDED_URI: &str = "x-forwarded-uri";
+
+/// Why a request is not asked about.
+const UNCLEAR: &str = "a header that is read stands more than once or is no text, or the path has a segment that servers take for \
+                       another one: dots, a slash or a backslash that is encoded, or a semicolon";
+/// What is said of credentials: there are two.
+const OF_PROXY: &str =
+    "the proxy itself is known by the header \"tollgate-authorization: Bearer TOKEN\", or by its certificate";
 
 const CODE: HeaderName = HeaderName::from_static("tollgate-code");
 const DECISION: HeaderName = HeaderName::from_static("tollgate-decision-id");
@@ -93,9 +101,13 @@ fn rule_name(query: &str) -> Cow<'_, str> {
 enum Refused {
     /// The request names no org, or what can be none.
     NoOrg(&'static str),
+    /// It may name one thing to tollgate, and another one to the application.
+    Unclear,
     /// The credential of the client, whose org it is about, is none.
     Client(ServiceError),
-    /// Who calls is not known, or the call was not carried out.
+    /// The proxy itself is not known, or may not ask.
+    Proxy(ServiceError),
+    /// The call was not carried out.
     Call(ServiceError),
 }
 
@@ -110,15 +122,20 @@ impl Refused {
     /// knows, and a shadow denies nothing.
     fn told(&self, is_shadow: bool) -> (Response<Body>, &'static str) {
         let denied = if is_shadow { Said::ShadowDenied } else { Said::Denied }.name();
+        let denial = |code: &str, why: &str| match is_shadow {
+            true => let_on(code),
+            false => problem(StatusCode::FORBIDDEN, code, why),
+        };
         match self {
-            Self::NoOrg(_) if is_shadow => (let_on("NO_ORG"), "no_org"),
-            Self::NoOrg(why) => (problem(StatusCode::FORBIDDEN, "NO_ORG", why), "no_org"),
+            Self::NoOrg(why) => (denial("NO_ORG", why), "no_org"),
+            Self::Unclear => (denial("UNCLEAR", UNCLEAR), denied),
             Self::Client(error) if is_shadow => (let_on(&status::to_item(error).reason), denied),
             Self::Client(error) => (failed(error), denied),
+            Self::Proxy(error) => (failed(error), Said::Error.name()),
             Self::Call(error) => match status::to_item(error) {
-                item if !status::is_of_names(&item) => (failed(error), "error"),
-                item if is_shadow => (let_on(&item.reason), denied),
-                item => (problem(StatusCode::FORBIDDEN, &item.reason, &item.message), denied),
+                item if status::is_of_names(&item) => (denial(&item.reason, &item.message), denied),
+                item if is_shadow => (let_on(&item.reason), Said::Error.name()),
+                _ => (failed(error), Said::Error.name()),
             },
         }
     }
@@ -127,7 +144,11 @@ impl Refused {
 fn failed(error: &ServiceError) -> Response<Body> {
     let (item, retry_after) = (status::to_item(error), retry_after(&status::to_status(error)));
     let refused = http_status(Code::from_i32(item.grpc_code));
-    let mut answer = problem(refused, &item.reason, &item.message);
+    let detail = match error {
+        ServiceError::Unauthenticated(_) => Cow::from(format!("{}; {OF_PROXY}", item.message)),
+        _ => Cow::from(&item.message),
+    };
+    let mut answer = problem(refused, &item.reason, &detail);
     let headers = answer.headers_mut();
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, seconds);
@@ -142,8 +163,9 @@ fn failed(error: &ServiceError) -> Response<Body> {
 fn asked(front: &Front, rule: &Rule<Place>, request: &Request<Arriving>) -> Result<(Begun, AcquireRequest), Refused> {
     let (headers, peer) = (request.headers(), request.extensions().get::<Peer>());
     let rpc = <table::Acquire as table::Method>::RPC.method;
-    let caller = front.known(rpc, headers.get(CREDENTIAL), peer)?;
-    let begun = front.begin_as::<table::Acquire, _>(caller, request, None::<Duration>)?;
+    let caller = front.known(rpc, headers.get(CREDENTIAL), peer).map_err(Refused::Proxy)?;
+    let asked = (System::ForwardAuth, None::<Duration>);
+    let begun = front.begin_as::<table::Acquire, _>(caller, request, asked).map_err(Refused::Proxy)?;
     let client = match &rule.org {
         Place::Token => {
             let client = front.known(rpc, headers.get(header::AUTHORIZATION), None).map_err(Refused::Client)?;
@@ -153,31 +175,37 @@ fn asked(front: &Front, rule: &Rule<Place>, request: &Request<Arriving>) -> Resu
         Place::Header(_) | Place::Path(_) => None,
     };
     let find = |place: &Place| match place {
-        Place::Header(name) => only(headers, name).map(str::to_owned),
+        Place::Header(name) => Ok(only(headers, name)?.map(str::to_owned)),
         Place::Path(pattern) => in_path(headers, pattern),
-        Place::Token => client.clone(),
+        Place::Token => Ok(client.clone()),
     };
-    let ask = ask(rule, 1, find).ok_or(Refused::NoOrg("the request names no org"))?;
+    let ask = ask(rule, 1, find)?.ok_or(Refused::NoOrg("the request names no org"))?;
     Ok((begun, AcquireRequest { plane: FORWARD_AUTH.to_owned(), ..ask }))
 }
 
-/// The value of a header that is there once: of two, a proxy and a server may each take another one.
-fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+/// The value of a header; unclear where it is there twice, because a proxy and a server may each take another one.
+fn only<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refused> {
     let mut values = headers.get_all(name).iter();
-    let value = values.next()?.to_str().ok()?;
-    (values.next().is_none() && !value.is_empty()).then_some(value)
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value).filter(|value| !value.is_empty())),
+        _ => Err(Refused::Unclear),
+    }
 }
 
-/// A value of the path, decoded; `None` also where a server may take it for another path.
-fn in_path(headers: &HeaderMap, pattern: &PathPattern) -> Option<String> {
-    let uri = only(headers, FORWARDED_URI)?;
-    let path = uri.split(['?', '#']).next()?;
-    let value = percent_decode_str(pattern.value(path)?).decode_utf8().ok()?;
-    (!value.contains(['/', '\\'])).then(|| value.into_owned())
+/// A value of the path, decoded.
+fn in_path(headers: &HeaderMap, pattern: &PathPattern) -> Result<Option<String>, Refused> {
+    let uri = only(headers, FORWARDED_URI)?.unwrap_or_default();
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    if !PathPattern::is_plain(path) {
+        return Err(Refused::Unclear);
+    }
+    let value = pattern.value(path).map(|value| percent_decode_str(value).decode_utf8());
+    value.transpose().map(|value| value.map(Cow::into_owned)).map_err(|_| Refused::Unclear)
 }
 
 async fn decided(
-    mut begun: Begun,
+    begun: Begun,
     rule: &Rule<Place>,
     ask: AcquireRequest,
 ) -> Result<(Response<Body>, &'static str), Refused> {
@@ -186,8 +214,7 @@ async fn decided(
         begun.answered::<table::Acquire>(status::to_status(&error).code()).await;
         return Err(error.into());
     }
-    let Begun { service, caller, callers, trace, .. } = &begun;
-    let answered = rpc::serve::<table::Acquire>(service, caller.clone(), *callers, *trace, Taken::from(ask)).await;
+    let answered = begun.serve::<table::Acquire>(Taken::from(ask)).await;
     let code = answered.as_ref().map_or_else(|error| status::to_status(error).code(), |_| Code::Ok);
     begun.answered::<table::Acquire>(code).await;
     let decision = answered?.message()?;

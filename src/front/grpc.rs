@@ -18,7 +18,12 @@ use tonic::{
     server::{Grpc, ServerStreamingService, StreamingService, UnaryService},
 };
 
-use super::{Answering, DISCARDED_BYTES, Front, begun::Begun, behind_body, codec::Codec};
+use super::{
+    Answering, DISCARDED_BYTES, Front,
+    begun::{Begun, unread},
+    behind_body,
+    codec::Codec,
+};
 use crate::{
     auth::Principal,
     domain::trace::Traceparent,
@@ -28,7 +33,7 @@ use crate::{
         self, Replied, Taken,
         table::{Method, Reader, Streamed, Unary, Watched},
     },
-    service::Service,
+    service::{Service, System},
     wire::status,
 };
 
@@ -69,7 +74,7 @@ impl<'a, B: Messages> Exchange<'a, B> {
     }
 
     fn begin<R: Method>(&self) -> Result<Begun, ServiceError> {
-        self.front.begin::<R, B>(&self.request, callers_deadline(self.request.headers()))
+        self.front.begin::<R, B>(&self.request, (System::Grpc, callers_deadline(self.request.headers())))
     }
 
     /// An answer without anything of the request having been decoded.
@@ -91,7 +96,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
     }
 
     fn unary<R: Unary>(self) -> Answering {
-        let mut begun = match self.begin::<R>() {
+        let begun = match self.begin::<R>() {
             Ok(begun) => begun,
             Err(error) => return self.refused(&error),
         };
@@ -134,7 +139,13 @@ impl<B: Messages> Reader for Exchange<'_, B> {
                 return early::<B>(request.into_body(), refused.into_http()).await;
             }
             begun.waits();
-            Ok(grpc.server_streaming(Watching::<R>(begun, PhantomData), request).await)
+            let service = begun.service.clone();
+            let answered = grpc.server_streaming(Watching::<R>(begun, PhantomData), request).await;
+            // Whatever else is wrong is said in the stream.
+            if code(&answered) != Code::Ok {
+                unread::<R>(&service, code(&answered));
+            }
+            Ok(answered)
         })
     }
 
@@ -173,8 +184,7 @@ async fn answer<R: Unary>(
     begun: &Begun,
     request: Request<Taken<R::Request>>,
 ) -> Result<Response<Replied<R::Response>>, Status> {
-    let Begun { service, caller, callers, trace, .. } = begun;
-    let answered = rpc::serve::<R>(service, caller.clone(), *callers, *trace, request.into_inner()).await;
+    let answered = begun.serve::<R>(request.into_inner()).await;
     let mut answer = answered.map(Response::new).map_err(|error| status::to_status(&error))?;
     if let Some(owner) = super::owner(answer.get_ref()).and_then(|owner| owner.parse().ok()) {
         answer.metadata_mut().insert(super::OWNER, owner);
@@ -208,7 +218,9 @@ impl<R: Streamed> StreamingService<Taken<R::Request>> for Opening<R> {
 
     fn call(&mut self, request: Request<Streaming<Taken<R::Request>>>) -> Self::Future {
         let over = Reached::age(request.extensions().get::<Reached>().cloned());
+        let service = self.0.clone();
         let requests = request.into_inner().map_ok(|request| request.message);
+        let requests = requests.inspect_err(move |fault| unread::<R>(&service, fault.code()));
         let answers = rpc::serve_stream::<R, Status>(self.0.clone(), self.1.clone(), requests, over);
         ready(Ok(Response::new(Box::pin(answers.map_ok(Replied::Own)))))
     }

@@ -140,7 +140,12 @@ impl Tower<Request<Arriving>> for Front {
             return forward_auth::answer(self, request);
         }
         // Only a browser says for which page it asks.
-        let Some(origin) = request.headers().get(header::ORIGIN) else { return self.answer(request) };
+        let Some(origin) = request.headers().get(header::ORIGIN) else {
+            return match self.origins.refused(&request) {
+                Some(why) => behind_body(request.into_body(), sentence(StatusCode::FORBIDDEN, why)),
+                None => self.answer(request),
+            };
+        };
         match self.origins.judge(origin, &request) {
             Judged::Own => self.answer(request),
             Judged::Other(cors) => {
@@ -218,9 +223,13 @@ fn content_type(headers: &HeaderMap) -> &str {
 /// an answer that ends the connection meanwhile. It is not decoded, and not waited for without a bound.
 fn behind_body<B: HttpBody + Unpin + Send + 'static>(body: B, answer: Response<Body>) -> Answering {
     Box::pin(async move {
-        drop(timeout(DISCARDED_WITHIN, discard(body)).await);
+        discarded(body).await;
         Ok(answer)
     })
+}
+
+async fn discarded<B: HttpBody + Unpin>(body: B) {
+    drop(timeout(DISCARDED_WITHIN, discard(body)).await);
 }
 
 async fn discard<B: HttpBody + Unpin>(mut body: B) {

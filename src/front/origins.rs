@@ -8,11 +8,13 @@
 //! | the node's own, and its host is an IP address or `localhost` | yes: such a name leads nowhere else |
 //! | the node's own under a name of the DNS, without `[auth]` | no: whoever has the name decides where it leads |
 //! | any other | no |
+//!
+//! A page that asks for its own node by GET names no origin, so that without `[auth]` no rpc is called by GET under a name of the DNS.
 
 use std::{net::IpAddr, sync::Arc};
 
 use hyper::{
-    Request,
+    Method, Request,
     header::{self, HeaderValue},
 };
 use tower_http::cors::CorsLayer;
@@ -69,6 +71,15 @@ impl Origins {
         )
     }
 
+    /// Of a request that names no origin: why it is refused. What is not a POST may be a page of this node to its browser.
+    pub(super) fn refused<B>(&self, request: &Request<B>) -> Option<&'static str> {
+        let may_be_a_page = !self.is_auth_asked && request.method() != Method::POST;
+        (may_be_a_page && authority(request).is_some_and(|host| !is_fixed(host))).then_some(
+            "under this name an rpc is called by POST, because callers need no credential and a page may be led to this node \
+             under it: call it under the IP address of the node or localhost, or set [auth]\n",
+        )
+    }
+
     /// Whether a page of this origin came from `host`, as far as this node can know. What speaks in the clear may stand behind a
     /// proxy that ends TLS; behind TLS a page that came in the clear is not the node's.
     fn is_own(&self, origin: &HeaderValue, host: &str) -> bool {
@@ -121,6 +132,21 @@ mod tests {
         assert!(may(true, true, "https://gate.internal:7071", "gate.internal:7071"));
         assert!(may(true, true, "https://gate.internal", "gate.internal"));
         assert!(!may(true, true, "http://gate.internal:7071", "gate.internal:7071"), "what came in the clear");
+    }
+
+    #[test]
+    fn without_credentials_a_get_is_for_names_that_cannot_be_led_elsewhere() {
+        let refused = |is_auth_asked, method: Method, host: &str| {
+            let origins = Origins { others: None, is_auth_asked, is_tls: false };
+            let request = Request::builder().method(method).uri("/a.b/C").header("host", host).body(()).unwrap();
+            origins.refused(&request).is_some()
+        };
+        assert!(refused(false, Method::GET, "evil.example:7071"));
+        assert!(refused(false, Method::HEAD, "evil.example:7071"));
+        assert!(!refused(false, Method::GET, "127.0.0.1:7071"));
+        assert!(!refused(false, Method::GET, "localhost"));
+        assert!(!refused(false, Method::POST, "gate.internal:7071"), "its browser would name the origin");
+        assert!(!refused(true, Method::GET, "gate.internal:7071"), "a page has to know a token");
     }
 
     #[test]

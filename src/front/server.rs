@@ -15,7 +15,15 @@ use super::{
     Front, OWNER,
     origins::{Origins, Others},
 };
-use crate::{auth::Authenticator, bounds::Bounds, rpc::table, service::Service, wire::DESCRIPTORS};
+use crate::{
+    auth::Authenticator,
+    bounds::{Bound, Bounds},
+    error::ServiceError,
+    net::Unread,
+    rpc::table,
+    service::Service,
+    wire::{DESCRIPTORS, status},
+};
 
 /// Headers that clients in a page send, and read.
 const ASKED: [&str; 7] = [
@@ -46,6 +54,12 @@ impl Health {
             self.0.set_service_status(service, status).await;
         }
     }
+}
+
+/// The room for requests that are arriving.
+pub fn unread(bounds: &Bounds) -> Arc<Unread> {
+    let (bound, most) = (Bound::unread_bytes, bounds.unread_bytes);
+    Unread::new(most, status::to_status(&ServiceError::NodeBusy { bound, most }))
 }
 
 /// The front of both ports, and the health that it reports. `origins` are those of pages of other sites that may call.

@@ -26,12 +26,14 @@ const PREFIX: usize = 5;
 pub struct Unread {
     bytes: AtomicUsize,
     most: usize,
+    /// What a request is answered that does not fit.
+    refusal: Status,
 }
 
 impl Unread {
-    /// Up to `most` bytes.
-    pub fn new(most: u32) -> Arc<Self> {
-        Arc::new(Self { bytes: AtomicUsize::new(0), most: most as usize })
+    /// Up to `most` bytes; a request that does not fit is answered with `refusal`.
+    pub fn new(most: u32, refusal: Status) -> Arc<Self> {
+        Arc::new(Self { bytes: AtomicUsize::new(0), most: most as usize, refusal })
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -135,9 +137,7 @@ impl Arriving {
 
     fn take(&mut self, data: &[u8]) -> Result<(), Status> {
         if !self.unread.take(data.len()) {
-            return Err(Status::resource_exhausted(
-                "NODE_OVERLOADED: too many requests are arriving at once (bounds.unread_bytes); try again later",
-            ));
+            return Err(self.unread.refusal.clone());
         }
         self.bytes += data.len();
         let Framing::Grpc(announced) = &mut self.framing else { return Ok(()) };
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_budget_refuses_what_does_not_fit_and_has_everything_back() {
-        let unread = Unread::new(10);
+        let unread = Unread::new(10, Status::resource_exhausted("full"));
         assert!(unread.take(7));
         assert!(!unread.take(4));
         assert!(unread.take(3));

@@ -186,7 +186,7 @@ pub(super) async fn drain_node(
     if !membership.drain(&node, !request.undo).await.map_err(ServiceError::Store)? {
         return Err(unknown());
     }
-    let (caller, undo) = (call.caller.name(), request.undo);
-    tracing::info!(target: "tollgate::audit", caller, command = "DrainNode", node, undo, "operator");
+    let (caller, undo, trace_id) = (call.caller.name(), request.undo, call.shown_trace());
+    tracing::info!(target: "tollgate::audit", caller, command = "DrainNode", node, undo, trace_id, "operator");
     Ok(admin::DrainNodeResponse { node })
 }

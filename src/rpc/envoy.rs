@@ -47,7 +47,7 @@ pub(super) async fn should_rate_limit(
     {
         let mut decided = pin!(batch::decide(service, call, &mut asks));
         while let Some((position, item)) = decided.next().await {
-            outcomes[position] = Some(outcome(batch::result(call, item)?)?);
+            outcomes[position] = Some(outcome(rule, batch::result(call, item)?)?);
         }
     }
     let outcomes: Option<Vec<_>> = outcomes.into_iter().collect();
@@ -72,27 +72,38 @@ fn questions(
 ) -> Result<(Vec<Question>, Vec<AcquireRequest>), InputError> {
     let count = few_descriptors(&request.descriptors)?;
     let mut asks: Vec<AcquireRequest> = Vec::new();
-    let mut places: BTreeMap<(String, u64), usize> = BTreeMap::new();
+    // Where the Acquires of an org are, by how often each is charged.
+    let mut orgs: BTreeMap<String, BTreeMap<u64, usize>> = BTreeMap::new();
     let mut questions = Vec::with_capacity(count);
     for (index, descriptor) in request.descriptors.iter().enumerate() {
         let hits = hits(index, descriptor, request.hits_addend)?;
         let find = |key: &String| {
             let entry = descriptor.entries.iter().find(|entry| entry.key == *key);
-            entry.map(|entry| entry.value.clone()).filter(|value| !value.is_empty())
+            Ok::<_, InputError>(entry.map(|entry| entry.value.clone()).filter(|value| !value.is_empty()))
         };
-        questions.push(ask(rule, hits, find).map(|ask| {
+        questions.push(ask(rule, hits, find)?.map(|ask| {
             let own = ask.scopes.clone();
-            let place = *places.entry((ask.org.clone(), hits)).or_insert(asks.len());
+            let place = *orgs.entry(ask.org.clone()).or_default().entry(hits).or_insert(asks.len());
             match asks.get_mut(place) {
                 Some(known) => {
                     let new = ask.scopes.into_iter().filter(|scope| !known.scopes.contains(scope));
                     let new: Vec<_> = new.collect();
                     known.scopes.extend(new);
+                    if known.request_id.is_empty() {
+                        known.request_id = ask.request_id;
+                    }
                 }
                 None => asks.push(AcquireRequest { plane: ENVOY.to_owned(), ..ask }),
             }
             (place, own)
         }));
+    }
+    // Acquires of one request that charge differently are not one call: an id is that of one.
+    for (hits, place) in orgs.into_values().filter(|places| places.len() > 1).flatten() {
+        let id = &mut asks[place].request_id;
+        if !id.is_empty() {
+            *id = format!("{id}:{hits}");
+        }
     }
     Ok((questions, asks))
 }
@@ -111,7 +122,8 @@ fn hits(index: usize, descriptor: &RateLimitDescriptor, of_request: u32) -> Resu
     Ok(descriptor.hits_addend.unwrap_or_else(|| of_request.max(1).into()))
 }
 
-/// What came of an Acquire for whom a proxy lets in: a decision, or that the request names what nobody can count.
+/// What came of an Acquire for whom a proxy lets in: a decision, or that the request names what nobody can count. In a shadow, which
+/// denies nothing, also that nothing was decided.
 enum Outcome {
     Decided(Box<AcquireResponse>),
     Refused(ItemError),
@@ -128,6 +140,7 @@ impl Outcome {
     fn said(&self, rule: &Rule<String>, near: bool) -> Said {
         match self {
             Self::Decided(decision) => Said::of(rule, decision, near),
+            Self::Refused(error) if !status::is_of_names(error) => Said::Error,
             Self::Refused(_) if rule.is_shadow => Said::ShadowDenied,
             Self::Refused(_) => Said::Denied,
         }
@@ -143,10 +156,10 @@ impl Outcome {
 
 /// The error is that of the question: nothing is known of the request. What the client itself has written wrong is a denial:
 /// otherwise it would be let in by it wherever errors are.
-fn outcome(decided: Result<AcquireResponse, ItemError>) -> Answer<Outcome> {
+fn outcome(rule: &Rule<String>, decided: Result<AcquireResponse, ItemError>) -> Answer<Outcome> {
     match decided {
         Ok(decision) => Ok(Outcome::Decided(Box::new(decision))),
-        Err(error) if status::is_of_names(&error) => Ok(Outcome::Refused(error)),
+        Err(error) if rule.is_shadow || status::is_of_names(&error) => Ok(Outcome::Refused(error)),
         Err(error) => Err(ServiceError::Relayed(Box::new(status::from_item(error)))),
     }
 }

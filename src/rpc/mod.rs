@@ -38,7 +38,7 @@ mod watch;
 mod what_if;
 
 pub use cluster::balance_changed;
-pub use serve::{permit_rpc, serve, serve_forwarded, serve_stream, serve_watch, turn};
+pub use serve::{Asking, permit_rpc, serve, serve_forwarded, serve_stream, serve_watch, turn};
 pub use taken::{Replied, Taken};
 
 /// What a handler answers.

@@ -8,7 +8,10 @@ use std::{
 
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use prost::{Message, bytes::Bytes};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::sleep,
+};
 
 use super::{
     Answer, Replied, Taken,
@@ -19,7 +22,7 @@ use crate::{
     auth::Principal,
     domain::{commands::Lane, ids::OrgId, trace::Traceparent},
     error::ServiceError,
-    service::{Call, Service},
+    service::{Call, Service, System},
     turns::Arrived,
     wire::{status, v1::ItemError},
 };
@@ -46,6 +49,17 @@ pub fn permit_rpc<R: Method>(service: &Service, caller: &Principal) -> Answer<()
     Err(error)
 }
 
+/// How a call was asked, as its front knows it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asking {
+    /// How long its caller waits; `None` = it did not say.
+    pub callers: Option<Duration>,
+    /// The trace of its caller.
+    pub trace: Option<Traceparent>,
+    /// The protocol.
+    pub system: System,
+}
+
 /// How long a call waited that has its turn now, if it may be decoded and served: where calls wait too long for it, not
 /// every caller may have another one in flight.
 ///
@@ -56,6 +70,13 @@ pub fn turn<R: Method>(service: &Service, arrived: &Arrived) -> Answer<Duration>
     service.orgs().turn(lane, arrived).inspect_err(|error| failed(service, R::RPC.method, error))
 }
 
+impl Asking {
+    fn call(self, service: &Service, rpc: &Rpc, caller: Arc<Principal>) -> Call {
+        let Self { callers, trace, system } = self;
+        Call { trace, system, ..service.call(rpc.method, caller, callers) }
+    }
+}
+
 /// Serves one call: gives it a deadline, asks whether its caller may reach what it names, measures it, and counts its
 /// error.
 ///
@@ -64,11 +85,10 @@ pub fn turn<R: Method>(service: &Service, arrived: &Arrived) -> Answer<Duration>
 pub async fn serve<R: Unary>(
     service: &Service,
     caller: Arc<Principal>,
-    callers: Option<Duration>,
-    trace: Option<Traceparent>,
+    asking: Asking,
     request: Taken<R::Request>,
 ) -> Answer<Replied<R::Response>> {
-    let call = Call { trace, ..service.call(R::RPC.method, caller, callers) };
+    let call = asking.call(service, R::RPC, caller);
     carry_out::<R>(service, call, request).await
 }
 
@@ -104,13 +124,14 @@ async fn carry_out<R: Unary>(
         call.said = lead::<R>(&mut request, org);
         answered = Box::pin(handle::<R>(service, &call, &mut request, None)).await;
     }
-    service.metrics().answered(call.rpc, call.deadline.elapsed());
+    answered_in_time(service, &call);
     answered.inspect_err(|error| call_failed(service, &call, error))
 }
 
 /// Records the call, if it is one of those that are. Its trace is then that of the record.
 fn record(service: &Service, rpc: &Rpc, call: &mut Call) {
     if let Some(span) = service.spans().begin(rpc.name, call.trace) {
+        span.says("rpc.system.name", call.system.name());
         span.says("rpc.method", rpc.name);
         span.says("tollgate.caller", call.caller.name().to_owned());
         call.trace = Some(span.traceparent());
@@ -244,18 +265,22 @@ fn until_closing<Over: Future<Output = ()> + Send>(
 pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
     service: Arc<Service>,
     caller: Arc<Principal>,
-    (callers, trace): (Option<Duration>, Option<Traceparent>),
+    asking: Asking,
     request: R::Request,
     over: impl Future<Output = ()> + Send + 'static,
 ) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
-    let call = Call { trace, ..service.call(R::RPC.method, caller.clone(), None) };
+    let mut call = Asking { callers: None, ..asking }.call(&service, R::RPC, caller.clone());
+    record(&service, R::RPC, &mut call);
     let mut request = request;
     let permitted = R::permit(&caller, &mut request).and_then(|()| service.watch_place(&caller));
     let over = until_closing(&service, over);
+    let (late, is_late) = oneshot::channel();
     let over = async move {
-        match callers {
-            Some(callers) => drop(tokio::time::timeout(callers, over).await),
-            None => over.await,
+        let Some(callers) = asking.callers else { return over.await };
+        tokio::select! {
+            () = over => {}
+            // A stream that ends without an error has ended by itself.
+            () = sleep(callers) => drop(late.send(())),
         }
     };
     let answers = match permitted {
@@ -266,17 +291,19 @@ pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
         }
         Err(error) => stream::once(ready(Err(error))).right_stream(),
     };
+    let late_end =
+        stream::once(is_late).filter_map(|late| ready(late.ok().map(|()| Err(ServiceError::TimedOut.into()))));
     let mut is_first = true;
     let checked = answers.map(move |answer| {
         // It outlives what it began with.
         let valid = caller.is_valid_by(service.clock()).map_err(ServiceError::Unauthenticated);
-        let answer = valid.and(answer).inspect_err(|error| failed(&service, call.rpc, error));
+        let answer = valid.and(answer).inspect_err(|error| call_failed(&service, &call, error));
         if std::mem::take(&mut is_first) {
-            service.metrics().answered(call.rpc, call.deadline.elapsed());
+            answered_in_time(&service, &call);
         }
         answer.map_err(E::from)
     });
-    until_fault(checked.take_until(over))
+    until_fault(checked.take_until(over).chain(late_end))
 }
 
 /// The answers to a request; where it names an org by another name, those about the org.
@@ -329,7 +356,7 @@ fn serve_chunk<R: Streamed, E: From<ServiceError> + Send + 'static>(
     let answers = R::handle(service.clone(), call.clone(), requests).map(Ok);
     let end = stream::once(async move {
         if is_call {
-            service.metrics().answered(call.rpc, call.deadline.elapsed());
+            answered_in_time(&service, &call);
         }
         drop(held);
         broken
@@ -343,11 +370,19 @@ pub(super) fn item_error(service: &Service, call: &Call, error: &ServiceError) -
     status::to_item(error)
 }
 
+/// How long the call took, with an answer or an error.
+fn answered_in_time(service: &Service, call: &Call) {
+    service.metrics().answered(call.rpc, call.system.name(), call.deadline.elapsed());
+}
+
 fn call_failed(service: &Service, call: &Call, error: &ServiceError) {
     failed(service, call.rpc, error);
     if let Some(span) = &call.span {
-        span.says("error.type", status::to_item(error).reason);
-        span.fails(error.to_string());
+        let item = status::to_item(error);
+        span.says("error.type", item.reason);
+        if status::is_of_server(item.grpc_code) {
+            span.fails(error.to_string());
+        }
     }
 }
 

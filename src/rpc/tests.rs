@@ -18,7 +18,7 @@ use prost_reflect::{
 use tokio::time::Instant;
 
 use super::{
-    Answer, Replied, permit_rpc, serve, serve_stream,
+    Answer, Asking, Replied, permit_rpc, serve, serve_stream,
     table::{self, ALL, Kind, OrgField, Reader, Rpc, Streamed, Unary, Watched},
 };
 use crate::{
@@ -216,7 +216,7 @@ pub(super) async fn asked<R: Unary>(
     caller: Arc<Principal>,
     request: R::Request,
 ) -> Answer<R::Response> {
-    serve::<R>(service, caller, None, None, request.into()).await.and_then(Replied::message)
+    serve::<R>(service, caller, Asking::default(), request.into()).await.and_then(Replied::message)
 }
 
 impl Reader for Bytes {
@@ -323,7 +323,8 @@ async fn every_unary_rpc_is_served_by_name_measured_and_its_errors_counted() {
                 .contains(&rpc.method);
         assert_eq!(answered.is_ok(), may_be_empty, "{}: {answered:?}", rpc.name);
         let metrics = node.metrics.render(node.service.readings());
-        let measured = format!("rpc_server_call_duration_seconds_count{{rpc_method=\"{}\"}} 1", rpc.name);
+        let measured =
+            format!("rpc_server_call_duration_seconds_count{{rpc_method=\"{}\",rpc_system_name=\"grpc\"}} 1", rpc.name);
         assert!(metrics.contains(&measured), "{measured} is not in {metrics}");
         // The node is alone.
         let reason = if rpc.method == "DrainNode" { "NODE_UNKNOWN" } else { "INVALID_FIELD" };
@@ -423,7 +424,7 @@ async fn a_stream_answers_what_came_before_its_fault_and_counts_the_errors_of_it
     assert!(matches!(third, Outcome::Decision(decision) if decision.allowed));
     let metrics = node.metrics.render(node.service.readings());
     for line in [
-        "rpc_server_call_duration_seconds_count{rpc_method=\"tollgate.v1.GateService/AcquireStream\"} 1",
+        "rpc_server_call_duration_seconds_count{rpc_method=\"tollgate.v1.GateService/AcquireStream\",rpc_system_name=\"grpc\"} 1",
         "tollgate_rpc_errors_total{rpc=\"AcquireStream\",reason=\"INVALID_FIELD\"} 1",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");

@@ -12,7 +12,7 @@ use crate::{
         ids::OrgId,
         trace::{TraceId, Traceparent},
     },
-    telemetry::Span,
+    telemetry::{GRPC, Span},
 };
 
 /// Left to the caller's side of a deadline: an answer that arrives too late is no answer.
@@ -67,11 +67,36 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// The kind of protocol in which a call was asked, as telemetry has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum System {
+    /// Over gRPC, or gRPC-Web.
+    #[default]
+    Grpc,
+    /// Over Connect.
+    Connect,
+    /// The question of a proxy.
+    ForwardAuth,
+}
+
+impl System {
+    /// `rpc.system.name` of the semantic conventions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => GRPC,
+            Self::Connect => "connectrpc",
+            Self::ForwardAuth => "forward_auth",
+        }
+    }
+}
+
 /// One call on its way through the service.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The name of the rpc, as in the protos.
     pub rpc: &'static str,
+    /// How it was asked.
+    pub system: System,
     /// Until when the call may take.
     pub deadline: Deadline,
     /// Who calls. It may call this rpc; whether it may reach an org is judged where the org is named.
@@ -96,6 +121,7 @@ impl Call {
     pub fn new(rpc: &'static str, caller: Arc<Principal>, deadline: Deadline) -> Self {
         Self {
             rpc,
+            system: System::default(),
             deadline,
             caller,
             trace: None,
@@ -127,7 +153,7 @@ impl Call {
     }
 
     /// Its trace, as a line of the log has it.
-    pub(super) fn shown_trace(&self) -> Option<DisplayValue<TraceId>> {
+    pub fn shown_trace(&self) -> Option<DisplayValue<TraceId>> {
         self.trace.map(|trace| display(trace.trace))
     }
 
@@ -138,6 +164,7 @@ impl Call {
             within: self.caller.scopes().cloned(),
             caller: self.caller.shared_name(),
             reason: None,
+            trace: self.trace.map(|trace| trace.trace),
             dry_run: self.dry_run,
         }
     }

@@ -53,7 +53,7 @@ pub use crate::actors::ReceiverView;
 pub use crate::telemetry::Span;
 pub use acquire::{Ask, Asks, Group};
 pub use admin::NodeView;
-pub use call::{Call, Deadline};
+pub use call::{Call, Deadline, System};
 pub use explain::Explanation;
 pub use names::{ListedOrg, OrgPage, without_names};
 pub use purged::PurgedView;

@@ -97,11 +97,11 @@ impl Service {
             answer.await.map_err(|_| ServiceError::Interrupted)
         };
         let reloaded = timeout(ANSWER_WITHIN, reload).await.map_err(|_| ServiceError::TimedOut)??;
-        let caller = call.caller.name();
+        let (caller, trace_id) = (call.caller.name(), call.shown_trace());
         let Reloaded { generation, needs_restart, mistakes, .. } = &*reloaded;
         let (applied, generation, needs_restart) = (mistakes.is_empty(), *generation, needs_restart.join(", "));
         tracing::info!(
-            target: "tollgate::audit", caller, command = "Reload", applied, generation, needs_restart, "operator"
+            target: "tollgate::audit", caller, command = "Reload", applied, generation, needs_restart, trace_id, "operator"
         );
         Ok(reloaded)
     }

@@ -13,6 +13,7 @@ use super::{LATENCY, Metrics};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RpcLabels {
     rpc_method: &'static str,
+    rpc_system_name: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,11 +30,21 @@ struct SpanLabels {
 /// Reasons of errors that say that a node, or an org, has too much to do.
 const SHED: [&str; 2] = ["NODE_OVERLOADED", "ORG_OVERLOADED"];
 
+/// The system of most calls, as the semantic conventions name it.
+pub const GRPC: &str = "grpc";
+
+/// An rpc by its name in full, and what its calls take over gRPC.
+#[derive(Debug)]
+struct OfRpc {
+    name: &'static str,
+    grpc: Histogram,
+}
+
 #[derive(Debug)]
 pub(super) struct CallMetrics {
     latencies: Family<RpcLabels, Histogram, fn() -> Histogram>,
     /// Those of the table, by the name that calls have.
-    latency: OnceLock<BTreeMap<&'static str, Histogram>>,
+    rpcs: OnceLock<BTreeMap<&'static str, OfRpc>>,
     errors: Family<ErrorLabels, Counter>,
     spans: Family<SpanLabels, Counter>,
 }
@@ -41,13 +52,17 @@ pub(super) struct CallMetrics {
 impl Default for CallMetrics {
     fn default() -> Self {
         let latencies = Family::new_with_constructor((|| Histogram::new(LATENCY)) as fn() -> Histogram);
-        Self { latencies, latency: OnceLock::new(), errors: Family::default(), spans: Family::default() }
+        Self { latencies, rpcs: OnceLock::new(), errors: Family::default(), spans: Family::default() }
     }
 }
 
 impl CallMetrics {
     pub(super) fn register(&self, r: &mut Registry, conventions: &mut Registry) {
-        conventions.register("rpc_server_call_duration_seconds", "Time to answer, by rpc", self.latencies.clone());
+        conventions.register(
+            "rpc_server_call_duration_seconds",
+            "Time to answer, by rpc and protocol",
+            self.latencies.clone(),
+        );
         r.register("rpc_errors", "Calls answered with an error, by rpc and reason", self.errors.clone());
         r.register("spans", "Spans of recorded calls, by whether the collector has taken them", self.spans.clone());
     }
@@ -63,8 +78,11 @@ impl Metrics {
     /// The rpcs that there are, each by the name that its calls have, and in full: what they take, and the load that they shed, is
     /// counted from zero.
     pub fn begin_rpcs(&self, rpcs: impl Iterator<Item = (&'static str, &'static str)> + Clone) {
-        let of = |(rpc, rpc_method)| (rpc, self.calls.latencies.get_or_create_owned(&RpcLabels { rpc_method }));
-        drop(self.calls.latency.set(rpcs.clone().map(of).collect()));
+        let of = |(rpc, name)| {
+            let labels = RpcLabels { rpc_method: name, rpc_system_name: GRPC };
+            (rpc, OfRpc { name, grpc: self.calls.latencies.get_or_create_owned(&labels) })
+        };
+        drop(self.calls.rpcs.set(rpcs.clone().map(of).collect()));
         for (rpc, _) in rpcs {
             for reason in SHED {
                 drop(self.calls.errors.get_or_create(&ErrorLabels { rpc, reason }));
@@ -72,10 +90,15 @@ impl Metrics {
         }
     }
 
-    /// Measures the time to an answer or to an error.
-    pub fn answered(&self, rpc: &'static str, took: Duration) {
-        if let Some(latency) = self.calls.latency.get().and_then(|latency| latency.get(rpc)) {
-            latency.observe(took.as_secs_f64());
+    /// Measures the time to an answer or to an error of a call that was asked in this system.
+    pub fn answered(&self, rpc: &'static str, system: &'static str, took: Duration) {
+        let Some(of) = self.calls.rpcs.get().and_then(|rpcs| rpcs.get(rpc)) else { return };
+        let took = took.as_secs_f64();
+        if system == GRPC {
+            of.grpc.observe(took);
+        } else {
+            let labels = RpcLabels { rpc_method: of.name, rpc_system_name: system };
+            self.calls.latencies.get_or_create(&labels).observe(took);
         }
     }
 

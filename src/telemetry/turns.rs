@@ -15,8 +15,16 @@ struct ShedLabels {
 }
 
 /// What may be reached.
-const SHED: [&str; 6] =
-    ["org_in_flight", "node_in_flight", "resident_orgs", "org_share", "caller_share", "owner_in_flight"];
+const SHED: [&str; 8] = [
+    "org_in_flight",
+    "node_in_flight",
+    "resident_orgs",
+    "org_share",
+    "caller_share",
+    "owner_in_flight",
+    "unread_bytes",
+    "watches",
+];
 
 #[derive(Debug, Default)]
 pub(super) struct TurnMetrics {

@@ -19,19 +19,30 @@ const NEAR: i128 = 80;
 
 /// What is asked of the org that the request names. `find` has what stands in a place; `hits` is how often the cost is charged, and
 /// 0 asks without charging anything. `None` = the request names no org.
-pub fn ask<P>(rule: &Rule<P>, hits: u64, find: impl Fn(&P) -> Option<String>) -> Option<AcquireRequest> {
-    let org = find(&rule.org)?;
-    let of_family = |(family, place): (&String, &P)| Some(format!("{family}/{}", find(place)?));
+///
+/// # Errors
+/// Where it is not certain what stands in a place.
+pub fn ask<P, E>(
+    rule: &Rule<P>,
+    hits: u64,
+    find: impl Fn(&P) -> Result<Option<String>, E>,
+) -> Result<Option<AcquireRequest>, E> {
+    let Some(org) = find(&rule.org)? else { return Ok(None) };
+    let mut scopes = Vec::with_capacity(rule.scopes.len());
+    for (family, place) in &rule.scopes {
+        scopes.extend(find(place)?.map(|value| format!("{family}/{value}")));
+    }
+    let request_id = rule.request_id.as_ref().map_or(Ok(None), &find)?;
     let charged = |amount: u64| i64::try_from(amount.saturating_mul(hits.max(1))).unwrap_or(i64::MAX);
     let mode = match (hits, rule.is_shadow) {
         (0, _) => Mode::CheckOnly,
         (_, true) => Mode::Shadow,
         (_, false) => Mode::Normal,
     };
-    Some(AcquireRequest {
+    Ok(Some(AcquireRequest {
         org,
-        scopes: rule.scopes.iter().filter_map(of_family).collect(),
-        request_id: rule.request_id.as_ref().and_then(find).unwrap_or_default(),
+        scopes,
+        request_id: request_id.unwrap_or_default(),
         cost: rule
             .cost
             .iter()
@@ -39,7 +50,7 @@ pub fn ask<P>(rule: &Rule<P>, hits: u64, find: impl Fn(&P) -> Option<String>) ->
             .collect(),
         mode: mode.into(),
         ..AcquireRequest::default()
-    })
+    }))
 }
 
 /// How many descriptors there are.
@@ -126,6 +137,8 @@ pub enum Said {
     Allowed,
     /// The same, and most of the limit that is shown is used.
     NearLimit,
+    /// Nothing was decided.
+    Error,
     /// The rule is a shadow, and it would not go on otherwise.
     ShadowDenied,
     /// It may not go on.
@@ -148,6 +161,7 @@ impl Said {
         match self {
             Self::Allowed => "allowed",
             Self::NearLimit => "near_limit",
+            Self::Error => "error",
             Self::ShadowDenied => "shadow_denied",
             Self::Denied => "denied",
         }
@@ -185,25 +199,38 @@ mod tests {
         Limit { texts, scope: scope.into(), amount, remaining, ..Limit::default() }
     }
 
-    fn values<'v>(entries: &'v [(&str, &str)]) -> impl Fn(&String) -> Option<String> + 'v {
-        |key| entries.iter().find(|(name, _)| name == key).map(|(_, value)| (*value).to_owned())
+    fn values<'v>(entries: &'v [(&str, &str)]) -> impl Fn(&String) -> Result<Option<String>, &'static str> + 'v {
+        |key| match entries.iter().find(|(name, _)| name == key) {
+            Some((_, "?")) => Err("unclear"),
+            found => Ok(found.map(|(_, value)| (*value).to_owned())),
+        }
+    }
+
+    fn asked(rule: &Rule<String>, hits: u64, entries: &[(&str, &str)]) -> AcquireRequest {
+        ask(rule, hits, values(entries)).unwrap().unwrap()
     }
 
     #[test]
     fn a_question_is_an_acquire_of_the_org_in_its_scopes() {
-        let asked =
-            ask(&rule(None), 3, values(&[("ws", "w1"), ("org", "acme"), ("other", "x"), ("id", "r1")])).unwrap();
+        let whole = asked(&rule(None), 3, &[("ws", "w1"), ("org", "acme"), ("other", "x"), ("id", "r1")]);
         assert_eq!(
-            (asked.org.as_str(), asked.request_id.as_str(), asked.scopes),
+            (whole.org.as_str(), whole.request_id.as_str(), whole.scopes),
             ("acme", "r1", vec!["workspace/w1".into()])
         );
-        assert_eq!(asked.cost, [Amount { meter: "executions".into(), amount: 6 }]);
-        assert_eq!(asked.mode, Mode::Normal as i32);
-        let bare = ask(&rule(None), 0, values(&[("org", "acme")])).unwrap();
+        assert_eq!(whole.cost, [Amount { meter: "executions".into(), amount: 6 }]);
+        assert_eq!(whole.mode, Mode::Normal as i32);
+        let bare = asked(&rule(None), 0, &[("org", "acme")]);
         assert_eq!((bare.mode, bare.cost[0].amount, bare.scopes.len()), (Mode::CheckOnly as i32, 2, 0));
         let shadow = Rule { is_shadow: true, ..rule(None) };
-        assert_eq!(ask(&shadow, 1, values(&[("org", "acme")])).unwrap().mode, Mode::Shadow as i32);
-        assert_eq!(ask(&rule(None), 1, values(&[("ws", "w1")])), None, "no org");
+        assert_eq!(asked(&shadow, 1, &[("org", "acme")]).mode, Mode::Shadow as i32);
+        assert_eq!(ask(&rule(None), 1, values(&[("ws", "w1")])), Ok(None), "no org");
+        for unclear in [[("org", "?"), ("ws", "w1")], [("org", "acme"), ("ws", "?")], [("org", "acme"), ("id", "?")]] {
+            assert_eq!(
+                ask(&rule(None), 1, values(&unclear)),
+                Err("unclear"),
+                "a scope that is not counted is no limit"
+            );
+        }
     }
 
     #[test]

@@ -118,11 +118,14 @@ pub fn read<M: Name + Default>(text: &[u8]) -> Result<M, JsonError> {
     message.map_err(|error| refused(&error))?.transcode_to().map_err(|error| refused(&error))
 }
 
-/// The one message in which JSON may say more than its mapping: `null` clears a period.
-const PATCHES_PERIODS: &str = "UpdateBudgetRequest";
+/// The one message in which JSON may say more than its mapping: `null` clears one of its periods.
+pub(super) const PATCHES_PERIODS: &str = "UpdateBudgetRequest";
+pub(super) const PERIODS: &str = "periods";
+/// The field of a decision that says which status a plane may show.
+pub const HINT: &str = "http_status_hint";
 
 fn nulls_cleared(mut request: Value) -> Value {
-    let periods = request.get_mut("periods").and_then(Value::as_object_mut);
+    let periods = request.get_mut(PERIODS).and_then(Value::as_object_mut);
     for patch in periods.into_iter().flat_map(Map::values_mut).filter(|patch| patch.is_null()) {
         *patch = json!({ "clear": true });
     }

@@ -12,7 +12,10 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value, json};
 
-use super::json::{JsonError, descriptors};
+use super::json::{HINT, JsonError, PATCHES_PERIODS, PERIODS, descriptors};
+
+/// Statuses of `?status=real`, beside 200.
+const REAL: [&str; 4] = ["402", "403", "429", "503"];
 
 static DOCUMENT: LazyLock<Result<Vec<u8>, JsonError>> = LazyLock::new(|| Ok(serde_json::to_vec(&build()?)?));
 
@@ -31,7 +34,12 @@ fn only_reads(method: &MethodDescriptor) -> bool {
 }
 
 fn build() -> Result<Value, JsonError> {
-    let mut schemas = Schemas::default();
+    let methods = || {
+        descriptors()
+            .into_iter()
+            .flat_map(|pool| pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()))
+    };
+    let mut schemas = Schemas { asked: asked(methods().map(|method| method.input())), ..Schemas::default() };
     let mut paths = Map::new();
     let mut tags = Vec::new();
     for service in descriptors()?.services() {
@@ -63,10 +71,20 @@ fn build() -> Result<Value, JsonError> {
             "responses": {
                 "error": {
                     "description": "Why the call was not carried out; the status of HTTP follows from the code.",
-                    "content": { "application/json": { "schema": { "$ref": "#/components/schemas/connect.error" } } },
+                    "content": {
+                        "application/json": { "schema": { "$ref": "#/components/schemas/connect.error" } },
+                        // Of what is no call of an rpc: another path, method or type, or a page that may not call.
+                        "text/plain": { "schema": { "type": "string" } },
+                    },
                 },
             },
             "parameters": {
+                "status": {
+                    "name": "status",
+                    "in": "query",
+                    "description": "`real`: a denial is answered with the status that it hints at, and not with 200.",
+                    "schema": { "const": "real" },
+                },
                 "timeout": {
                     "name": "Connect-Timeout-Ms",
                     "in": "header",
@@ -112,16 +130,24 @@ fn operation(method: &MethodDescriptor, ends: &str, schemas: &mut Schemas) -> Ma
     } else {
         ("application/json", schemas.message(&method.input()), schemas.message(&method.output()))
     };
+    let mut parameters = vec![json!({ "$ref": "#/components/parameters/timeout" })];
+    let answer = |why: &str| json!({ "description": why, "content": { kind: { "schema": answered } } });
+    let mut responses = Map::from_iter([
+        ("200".to_owned(), answer(method.output().full_name())),
+        ("default".to_owned(), json!({ "$ref": "#/components/responses/error" })),
+    ]);
+    if ends.is_empty() && method.output().get_field_by_name(HINT).is_some() {
+        parameters.push(json!({ "$ref": "#/components/parameters/status" }));
+        let denial = || answer("With `status=real`: a denial. Its body may be an error as well.");
+        responses.extend(REAL.map(|status| (status.to_owned(), denial())));
+    }
     let operation = json!({
         "operationId": format!("{}.{}{ends}", service.full_name(), method.name()),
         "tags": [service.full_name()],
         "description": comment(&service.parent_file(), method.path()),
-        "parameters": [{ "$ref": "#/components/parameters/timeout" }],
+        "parameters": parameters,
         "requestBody": { "required": true, "content": { kind: { "schema": asked } } },
-        "responses": {
-            "200": { "description": method.output().full_name(), "content": { kind: { "schema": answered } } },
-            "default": { "$ref": "#/components/responses/error" },
-        },
+        "responses": responses,
     });
     match operation {
         Value::Object(operation) => operation,
@@ -134,6 +160,38 @@ fn operation(method: &MethodDescriptor, ends: &str, schemas: &mut Schemas) -> Ma
 struct Schemas {
     done: BTreeMap<String, Value>,
     begun: BTreeSet<String>,
+    /// Messages of requests, in which a field that has its default may be left out.
+    asked: BTreeSet<String>,
+}
+
+/// The messages, and what they are made of.
+fn asked(messages: impl Iterator<Item = MessageDescriptor>) -> BTreeSet<String> {
+    let (mut found, mut left) = (BTreeSet::new(), messages.collect::<Vec<_>>());
+    while let Some(message) = left.pop() {
+        if found.insert(message.full_name().to_owned()) {
+            left.extend(message.fields().filter_map(|field| field.kind().as_message().cloned()));
+        }
+    }
+    found
+}
+
+/// What JSON writes in a way of its own.
+fn well_known(name: &str) -> Option<Value> {
+    match name.strip_prefix("google.protobuf.")? {
+        "Duration" => Some(json!({ "type": "string", "pattern": "^-?[0-9]+(\\.[0-9]{1,9})?s$" })),
+        "Struct" => Some(json!({ "type": "object" })),
+        "Value" => Some(json!({})),
+        "UInt64Value" => Some(whole_number(false)),
+        _ => None,
+    }
+}
+
+/// 64 bits are text, and may be a number in a request.
+fn whole_number(is_signed: bool) -> Value {
+    match is_signed {
+        true => json!({ "type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]+$" }),
+        false => json!({ "type": ["string", "integer"], "format": "int64", "pattern": "^[0-9]+$", "minimum": 0 }),
+    }
 }
 
 impl Schemas {
@@ -143,14 +201,24 @@ impl Schemas {
 
     /// Where the message is described.
     fn message(&mut self, of: &MessageDescriptor) -> Value {
+        if let Some(known) = well_known(of.full_name()) {
+            return known;
+        }
         if self.begun.insert(of.full_name().to_owned()) {
             let properties: Map<_, _> =
                 of.fields().map(|field| (field.json_name().to_owned(), self.field(&field))).collect();
-            let schema = json!({
+            let mut schema = json!({
                 "type": "object",
                 "description": comment(&of.parent_file(), of.path()),
                 "properties": properties,
             });
+            let always = of.fields().filter(|field| !field.supports_presence());
+            let always: Vec<_> = always.map(|field| field.json_name().to_owned()).collect();
+            if let (Some(schema), false) =
+                (schema.as_object_mut(), always.is_empty() || self.asked.contains(of.full_name()))
+            {
+                schema.insert("required".to_owned(), always.into());
+            }
             self.done.insert(of.full_name().to_owned(), schema);
         }
         json!({ "$ref": format!("#/components/schemas/{}", of.full_name()) })
@@ -174,7 +242,10 @@ impl Schemas {
     fn field(&mut self, field: &FieldDescriptor) -> Value {
         let mut schema = match field.kind() {
             Kind::Message(map) if field.is_map() => {
-                json!({ "type": "object", "additionalProperties": self.kind(&map.map_entry_value_field().kind()) })
+                let value = self.kind(&map.map_entry_value_field().kind());
+                let may_be_null = field.parent_message().name() == PATCHES_PERIODS && field.name() == PERIODS;
+                let value = if may_be_null { json!({ "anyOf": [value, { "type": "null" }] }) } else { value };
+                json!({ "type": "object", "additionalProperties": value })
             }
             kind if field.cardinality() == Cardinality::Repeated => {
                 json!({ "type": "array", "items": self.kind(&kind) })
@@ -193,12 +264,8 @@ impl Schemas {
             Kind::Double | Kind::Float => json!({ "type": "number" }),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => json!({ "type": "integer", "format": "int32" }),
             Kind::Uint32 | Kind::Fixed32 => json!({ "type": "integer", "format": "int64", "minimum": 0 }),
-            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
-                json!({ "type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]+$" })
-            }
-            Kind::Uint64 | Kind::Fixed64 => {
-                json!({ "type": ["string", "integer"], "format": "int64", "pattern": "^[0-9]+$", "minimum": 0 })
-            }
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => whole_number(true),
+            Kind::Uint64 | Kind::Fixed64 => whole_number(false),
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::String => json!({ "type": "string" }),
             Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64" }),

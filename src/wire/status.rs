@@ -16,6 +16,10 @@ use crate::{
     error::{ORG_UNKNOWN, Relayed, ServiceError},
 };
 
+/// A node that has too much to do.
+pub const NODE_OVERLOADED: &str = "NODE_OVERLOADED";
+/// A request that is not one, too long, or has not arrived in time.
+pub const UNREADABLE: &str = "UNREADABLE";
 /// `ErrorInfo.domain` of every error.
 const DOMAIN: &str = "tollgate";
 /// When a shed or interrupted call is worth another try.
@@ -36,9 +40,9 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
             (Code::ResourceExhausted, "ORG_OVERLOADED", Some(RETRY_SOON))
         }
         ServiceError::NodeBusy { .. } | ServiceError::CallerOverShare => {
-            (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON))
+            (Code::ResourceExhausted, NODE_OVERLOADED, Some(RETRY_SOON))
         }
-        ServiceError::NewOrgs { retry_in, .. } => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(*retry_in)),
+        ServiceError::NewOrgs { retry_in, .. } => (Code::ResourceExhausted, NODE_OVERLOADED, Some(*retry_in)),
         ServiceError::NotAdmitted(_) => (Code::PermissionDenied, "ORG_NOT_ADMITTED", None),
         ServiceError::DiskLow { .. } => (Code::Unavailable, "DISK_LOW", Some(RETRY_LATER)),
         ServiceError::TimedOut => (Code::DeadlineExceeded, "NO_ANSWER_IN_TIME", None),
@@ -60,7 +64,7 @@ fn row(error: &ServiceError) -> (Code, &'static str, Option<Duration>) {
         // Its owner has counted it by the reason that it has.
         ServiceError::Relayed(relayed) => (Code::from_i32(relayed.code), "RELAYED", None),
         ServiceError::OwnerUnreachable { .. } => (Code::Unavailable, "OWNER_UNREACHABLE", Some(RETRY_SOON)),
-        ServiceError::OwnerBusy { .. } => (Code::ResourceExhausted, "NODE_OVERLOADED", Some(RETRY_SOON)),
+        ServiceError::OwnerBusy { .. } => (Code::ResourceExhausted, NODE_OVERLOADED, Some(RETRY_SOON)),
     }
 }
 
@@ -183,9 +187,25 @@ pub fn from_item(error: ItemError) -> Relayed {
     Relayed { code: grpc_code, reason, message, details, leads_to: None }
 }
 
-/// Whether it is about what the call names: an org or a scope that there cannot be, or that its caller may not reach.
+/// Whether an error of this code is the fault of who answers, and not of who asks: as spans of gRPC servers have it by the semantic
+/// conventions of OpenTelemetry.
+pub fn is_of_server(code: i32) -> bool {
+    matches!(
+        Code::from_i32(code),
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+/// Whether it is about what the call names: an org or a scope that there cannot be, or that its caller may not reach, or the id of
+/// another call.
 pub fn is_of_names(error: &ItemError) -> bool {
-    matches!(Code::from_i32(error.grpc_code), Code::InvalidArgument | Code::PermissionDenied)
+    let is_of_id = error.reason.starts_with("REQUEST_ID_");
+    is_of_id || matches!(Code::from_i32(error.grpc_code), Code::InvalidArgument | Code::PermissionDenied)
 }
 
 /// The same for another node, which hands it to its caller as it is.
@@ -205,6 +225,12 @@ pub fn details(code: Code, reason: &str, message: &str) -> Bytes {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, [] as [(String, String); 0]);
     Bytes::copy_from_slice(Status::with_error_details(code, message, details).details())
+}
+
+/// The refusal of a request that was not read, or cannot be.
+pub fn unreadable(code: Code, why: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(UNREADABLE, DOMAIN, [] as [(String, String); 0]);
+    Status::with_error_details(code, why, details)
 }
 
 /// The error of another node.

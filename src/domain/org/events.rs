@@ -16,6 +16,7 @@ use crate::{
         lease::Now,
         rows::{Keeper, Row, RowKey, RowsByKind},
         table::Table,
+        trace::TraceId,
         window::Millis,
     },
 };
@@ -205,6 +206,8 @@ pub struct Operation {
     pub changes: Vec<Change>,
     /// May be empty.
     pub reason: Reason,
+    /// That the call is a part of.
+    pub trace: Option<TraceId>,
 }
 
 impl OrgState {
@@ -222,7 +225,7 @@ impl OrgState {
             let (caller, reason, changes) = (caller.clone(), reason.clone(), changes.clone());
             self.happened(Happening::Operated { caller, command: command.into(), changes, reason });
         }
-        self.news.operations.push(Operation { caller, command, changes, reason });
+        self.news.operations.push(Operation { caller, command, changes, reason, trace: ctx.trace });
     }
 
     /// `None` where nothing is kept of the org.

@@ -67,6 +67,7 @@ use super::{
     scopes::Scopes,
     sessions::Sessions,
     table::Table,
+    trace::TraceId,
     usage::KeptUsage,
     window::Millis,
 };
@@ -112,6 +113,8 @@ pub struct Context<'a> {
     pub caller: &'a str,
     /// Why an operator asks; may be empty. A label: the same call with another one is the same call.
     pub reason: &'a Reason,
+    /// The trace that the call is a part of.
+    pub trace: Option<TraceId>,
 }
 
 impl Context<'_> {

@@ -223,6 +223,7 @@ fn without_limits(org: &mut OrgBench, command: impl Into<Command>) {
         within: None,
         caller: "test",
         reason: Reason::none(),
+        trace: None,
     };
     org.state.apply(&command.into(), &offline).unwrap();
 }

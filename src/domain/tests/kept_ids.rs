@@ -182,6 +182,7 @@ fn a_purged_org_knows_nothing_of_what_was_before() {
     let mut org = OrgBench::new();
     org.record_many("a", 300);
     org.ask(Purge).unwrap();
+    assert_eq!(org.state.take_news().request_ids_filling, None, "of nothing nothing is forgotten");
     assert_eq!(org.record("", spend(1), "a0"), Ok(false));
     assert_eq!(org.record("", spend(1), "a0"), Ok(true), "it is on its way, whatever was written before");
     org.restart();

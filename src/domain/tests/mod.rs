@@ -318,6 +318,7 @@ impl OrgBench {
             within: None,
             caller: "test",
             reason: Reason::none(),
+            trace: None,
         };
         act(&mut self.state, &ctx)
     }

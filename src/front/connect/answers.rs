@@ -20,13 +20,12 @@ use tonic_types::StatusExt;
 use super::{
     super::{OWNER, hinted, owner, refused_type, sentence, whole},
     Codec,
-    requests::HINT,
 };
 use crate::{
     rpc::Replied,
     wire::{
         gateways::seconds,
-        json::{ErrorJson, Json, JsonError},
+        json::{ErrorJson, HINT, Json, JsonError},
     },
 };
 

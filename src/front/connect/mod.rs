@@ -16,15 +16,20 @@ use hyper::{HeaderMap, Method as HttpMethod, Request, Response};
 use prost::bytes::Bytes;
 use tonic::{Code, Status, body::Body};
 
-use super::{Answering, Front, OTHERS, begun::Begun, behind_body};
+use super::{
+    Answering, Front, OTHERS,
+    begun::{Begun, unread},
+    behind_body, discarded,
+};
 use crate::{
     domain::input::InputError,
     error::ServiceError,
     net::Arriving,
     rpc::{
-        self, Replied, Taken,
+        Replied, Taken,
         table::{Kind, Method, Reader, Streamed, Unary, Watched},
     },
+    service::System,
     wire::status,
 };
 
@@ -59,9 +64,12 @@ impl<'a> Exchange<'a> {
     }
 
     fn begin<R: Method>(&self) -> Result<Begun, Status> {
-        requests::is_known(self.request.headers())?;
-        let callers = callers_deadline(self.request.headers())?;
-        self.front.begin::<R, Arriving>(&self.request, callers).map_err(|error| status::to_status(&error))
+        let headers = self.request.headers();
+        let callers = requests::is_known(headers).and_then(|()| callers_deadline(headers));
+        let callers = callers.inspect_err(|refused| unread::<R>(&self.front.service, refused.code()))?;
+        self.front
+            .begin::<R, Arriving>(&self.request, (System::Connect, callers))
+            .map_err(|error| status::to_status(&error))
     }
 
     /// An answer for which the request is not read.
@@ -94,30 +102,17 @@ impl Reader for Exchange<'_> {
         if let Some(refused) = self.misformed::<R>() {
             return self.refused(refused);
         }
-        let mut begun = match self.begin::<R>() {
+        let begun = match self.begin::<R>() {
             Ok(begun) => begun,
             Err(refused) => return self.refused(answers::error(&refused)),
         };
         let (keeps, longest) = (!self.front.service.table().is_alone(), self.front.longest::<R>());
         let (form, is_get, request) = (self.form, self.form == Form::Get, self.request);
-        let is_real = match form {
-            Form::Unary(_) => requests::wants_real_status::<R::Response>(request.uri().query().unwrap_or_default()),
-            Form::Get | Form::Stream(_) => Ok(false),
-        };
-        let is_real = match is_real {
-            Ok(is_real) => is_real,
-            Err(refused) => return behind_body(request.into_body(), answers::error(&refused)),
-        };
         Box::pin(async move {
             let answered = match begun.turn::<R>() {
                 Ok(()) => {
-                    let taken = match form {
-                        Form::Unary(codec) | Form::Stream(codec) => {
-                            requests::whole(request.into_body(), longest).await.map(|bytes| (codec, bytes))
-                        }
-                        Form::Get => requests::in_query(request.uri().query().unwrap_or_default()),
-                    };
-                    answer::<R>(&begun, taken, (keeps, is_real)).await
+                    let taken = taken::<R>(request, form, longest).await;
+                    answer::<R>(&begun, taken, keeps).await
                 }
                 Err(error) => {
                     let refused = status::to_status(&error);
@@ -127,7 +122,8 @@ impl Reader for Exchange<'_> {
             };
             let code = answered.as_ref().err().map_or(Code::Ok, Status::code);
             begun.answered::<R>(code).await;
-            Ok(answered.map_or_else(|refused| answers::error(&refused), |answer| answers::lasting(answer, is_get)))
+            let answer = answered.unwrap_or_else(|refused| answers::error(&refused));
+            Ok(answers::lasting(answer, is_get))
         })
     }
 
@@ -198,16 +194,32 @@ impl Reader for Exchange<'_> {
     }
 }
 
+/// A request that has arrived: how it is written, and whether its answer has the status that a decision hints at.
+struct Whole {
+    codec: Codec,
+    bytes: Bytes,
+    is_real: bool,
+}
+
+async fn taken<R: Unary>(request: Request<Arriving>, form: Form, longest: usize) -> Result<Whole, Status> {
+    let query = request.uri().query().unwrap_or_default();
+    match form {
+        Form::Unary(codec) | Form::Stream(codec) => match requests::wants_real_status::<R::Response>(query) {
+            Ok(is_real) => Ok(Whole { codec, bytes: requests::whole(request.into_body(), longest).await?, is_real }),
+            Err(refused) => {
+                discarded(request.into_body()).await;
+                Err(refused)
+            }
+        },
+        Form::Get => requests::in_query(query).map(|(codec, bytes)| Whole { codec, bytes, is_real: false }),
+    }
+}
+
 /// What the rpc answers to the request that was taken, as it leaves.
-async fn answer<R: Unary>(
-    begun: &Begun,
-    taken: Result<(Codec, Bytes), Status>,
-    (keeps, is_real): (bool, bool),
-) -> Result<Response<Body>, Status> {
-    let (codec, bytes) = taken?;
+async fn answer<R: Unary>(begun: &Begun, taken: Result<Whole, Status>, keeps: bool) -> Result<Response<Body>, Status> {
+    let Whole { codec, bytes, is_real } = taken?;
     let request = requests::decoded::<R::Request>(codec, bytes, keeps)?;
-    let Begun { service, caller, callers, trace, .. } = begun;
-    let answered = rpc::serve::<R>(service, caller.clone(), *callers, *trace, request).await;
+    let answered = begun.serve::<R>(request).await;
     let answered = answered.map_err(|error| status::to_status(&error))?;
     if is_real { answers::real(codec, &answered) } else { answers::one(codec, &answered) }
 }

@@ -11,7 +11,7 @@ use prost::{
     Message, Name,
     bytes::{Bytes, BytesMut},
 };
-use tonic::Status;
+use tonic::{Code, Status};
 use url::form_urlencoded;
 
 use super::{
@@ -23,11 +23,11 @@ use crate::{
     error::ServiceError,
     net::Arriving,
     rpc::Taken,
-    wire::{json, status},
+    wire::{
+        json,
+        status::{self, unreadable},
+    },
 };
-
-/// The field of a decision that says which status a plane may show.
-pub(super) const HINT: &str = "http_status_hint";
 
 const VERSION: &str = "connect-protocol-version";
 /// Flags and length before each message of a stream.
@@ -54,7 +54,10 @@ pub(super) fn is_known(headers: &HeaderMap) -> Result<(), Status> {
     for name in [CONTENT_ENCODING.as_str(), "connect-content-encoding"] {
         let given = headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         if let Some(given) = given.filter(|given| *given != "identity") {
-            return Err(Status::unimplemented(format!("{name} {given:?} is not supported, only identity is")));
+            return Err(unreadable(
+                Code::Unimplemented,
+                format!("{name} {given:?} is not supported, only identity is"),
+            ));
         }
     }
     Ok(())
@@ -75,10 +78,11 @@ pub(super) async fn framed(body: Arriving, longest: usize) -> Result<Bytes, Stat
     let length = bytes.get(1..PREFIX).and_then(|length| length.try_into().ok()).map(u32::from_be_bytes);
     match (bytes.first(), length) {
         (Some(0), Some(length)) if bytes.len() - PREFIX == length as usize => Ok(bytes.split_off(PREFIX)),
-        (Some(1..), Some(_)) => {
-            Err(Status::invalid_argument("the request is compressed, or ends before its message: its flags are not 0"))
-        }
-        _ => Err(Status::invalid_argument("the body is not one message behind its flags and length")),
+        (Some(1..), Some(_)) => Err(unreadable(
+            Code::InvalidArgument,
+            "the request is compressed, or ends before its message: its flags are not 0",
+        )),
+        _ => Err(unreadable(Code::InvalidArgument, "the body is not one message behind its flags and length")),
     }
 }
 
@@ -87,7 +91,7 @@ async fn read(mut body: Arriving, longest: usize) -> Result<Bytes, Status> {
     while let Some(frame) = body.frame().await {
         let fault = |fault: Box<dyn std::error::Error + Send + Sync>| match fault.downcast::<Status>() {
             Ok(status) => *status,
-            Err(fault) => Status::cancelled(format!("the request did not arrive: {fault}")),
+            Err(fault) => unreadable(Code::Cancelled, format!("the request did not arrive: {fault}")),
         };
         if let Ok(data) = frame.map_err(fault)?.into_data() {
             if bytes.len() + data.len() > longest {
@@ -101,7 +105,7 @@ async fn read(mut body: Arriving, longest: usize) -> Result<Bytes, Status> {
 
 /// As gRPC answers it.
 fn too_long(found: usize, longest: usize) -> Status {
-    Status::out_of_range(format!("the request is too long: it has {found} bytes, the limit is {longest} bytes"))
+    unreadable(Code::OutOfRange, format!("the request is too long: it has {found} bytes, the limit is {longest} bytes"))
 }
 
 /// Whether a decision is to be answered with the status that it hints at, and not with 200: `?status=real`.
@@ -110,7 +114,7 @@ pub(super) fn wants_real_status<Answer: Name>(query: &str) -> Result<bool, Statu
         return Ok(false);
     };
     match &*value {
-        "real" if json::has_field::<Answer>(HINT) => Ok(true),
+        "real" if json::has_field::<Answer>(json::HINT) => Ok(true),
         "real" => Err(refused("status", "real", "nothing: an answer of this rpc is no decision")),
         other => Err(refused("status", other, "real")),
     }
@@ -160,7 +164,7 @@ pub(super) fn decoded<M: Message + Name + Default>(
             with_few_nodes(&bytes)?;
             // A call without fields may be an empty body: `curl -X POST`.
             let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-            json::read::<M>(text).map(Taken::from).map_err(|error| Status::invalid_argument(error.to_string()))
+            json::read::<M>(text).map(Taken::from).map_err(|error| unreadable(Code::InvalidArgument, error.to_string()))
         }
     }
 }
@@ -186,15 +190,13 @@ fn with_few_nodes(text: &[u8]) -> Result<(), Status> {
         let why = format!(
             "the request has more than {JSON_NODES} objects and lists, or more than {JSON_MEMBERS} members: split it"
         );
-        return Err(Status::invalid_argument(why));
+        return Err(unreadable(Code::InvalidArgument, why));
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
-
     use super::*;
     use crate::wire::v1::{AcquireBatchRequest, AcquireRequest};
 

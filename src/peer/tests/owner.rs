@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     net::Peer,
     peer::server::{self, Serving},
-    rpc::{self, table},
+    rpc::{self, Asking, table},
     testing::{self, rate_of},
     wire::{
         peer::v1::{self as frames, peer_service_client::PeerServiceClient, peer_service_server::PeerServiceServer},
@@ -58,8 +58,8 @@ impl Pair {
         caller: &Arc<Principal>,
         request: &v1::AcquireRequest,
     ) -> Result<v1::AcquireResponse, ServiceError> {
-        let answered =
-            rpc::serve::<table::Acquire>(&self.owner.service, caller.clone(), None, None, request.clone().into());
+        let (asking, request) = (Asking::default(), request.clone().into());
+        let answered = rpc::serve::<table::Acquire>(&self.owner.service, caller.clone(), asking, request);
         answered.await.and_then(rpc::Replied::message)
     }
 }
@@ -90,7 +90,7 @@ async fn a_call_that_is_forwarded_is_the_same_call() {
     assert_eq!(other.limits[0].used, 2, "and has counted it once");
     let metrics = pair.owner.metrics.render(pair.owner.service.readings());
     assert!(
-        metrics.contains("rpc_server_call_duration_seconds_count{rpc_method=\"tollgate.v1.GateService/Acquire\"} 3"),
+        metrics.contains("rpc_server_call_duration_seconds_count{rpc_method=\"tollgate.v1.GateService/Acquire\",rpc_system_name=\"grpc\"} 3"),
         "{metrics}"
     );
 }

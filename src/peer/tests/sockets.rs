@@ -6,6 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::pem::PemObject};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use super::*;
 use crate::{
@@ -88,7 +89,7 @@ async fn listen(tls: Option<Arc<Tls>>) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let nodes = tls.as_ref().and_then(|tls| tls.nodes().copied());
-    let shared = Shared { unread: Unread::new(1 << 20), turns: Turns::new(1), tls };
+    let shared = Shared { unread: Unread::new(1 << 20, Status::resource_exhausted("full")), turns: Turns::new(1), tls };
     let door = Door::of_nodes("peer", listener, 16, &Bounds::default(), &shared, KEEP_ALIVE);
     let stop = CancellationToken::new();
     let serving = Serving {

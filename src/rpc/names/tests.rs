@@ -9,7 +9,7 @@ use crate::{
     domain::policy::BalanceSource,
     error::{ServiceError, Taken},
     rpc::{
-        Answer, serve_stream, serve_watch,
+        Answer, Asking, serve_stream, serve_watch,
         table::{self, Unary},
         tests::{anybody, asked, caller},
     },
@@ -104,8 +104,8 @@ async fn a_watch_of_a_name_is_one_of_the_org() {
     let node = renamed().await;
     let request = admin::WatchEventsRequest { org: "corp".into(), after_number: Some(0), ..Default::default() };
     let over = std::future::pending();
-    let answers =
-        serve_watch::<table::WatchEvents, ServiceError>(node.service.clone(), anybody(), (None, None), request, over);
+    let (service, asking) = (node.service.clone(), Asking::default());
+    let answers = serve_watch::<table::WatchEvents, ServiceError>(service, anybody(), asking, request, over);
     let mut events = Box::pin(answers.filter_map(|answer| async move {
         if let Some(What::Event(event)) = answer.unwrap().what { Some(event) } else { None }
     }));

@@ -1,6 +1,6 @@
 //! R-EXPL-3: what a reader of events gets, in which order, and once.
 
-use std::{future::pending, pin::Pin};
+use std::{future::pending, pin::Pin, time::Duration};
 
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
@@ -12,7 +12,7 @@ use crate::{
     bounds::Bounds,
     domain::command::{Freeze, Unfreeze},
     domain::{ids::Reason, rows::RowKey},
-    rpc::{serve_watch, table},
+    rpc::{Asking, serve_watch, table},
     testing::{Node, T0, idempotency, node, node_on, org, rate_of, rules},
 };
 
@@ -20,7 +20,8 @@ type Watch = Pin<Box<dyn Stream<Item = Answer<admin::WatchEventsResponse>> + Sen
 
 fn watch_by(node: &Node, caller: Arc<Principal>, request: admin::WatchEventsRequest) -> Watch {
     let service = node.service.clone();
-    Box::pin(serve_watch::<table::WatchEvents, ServiceError>(service, caller, (None, None), request, pending()))
+    let asking = Asking::default();
+    Box::pin(serve_watch::<table::WatchEvents, ServiceError>(service, caller, asking, request, pending()))
 }
 
 fn watch(node: &Node, request: admin::WatchEventsRequest) -> Watch {
@@ -168,6 +169,23 @@ async fn a_quiet_stream_beats_and_ends_with_the_node_and_with_its_caller() {
     next(&mut open).await;
     node.service.closing().cancel();
     assert_eq!(open.count().await, 0, "with the node");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_longer_than_its_caller_waits_says_so_at_its_end() {
+    let node = node(rate_of(100)).await;
+    let asking = Asking { callers: Some(Duration::from_secs(7)), ..Asking::default() };
+    let service = node.service.clone();
+    let watch = serve_watch::<table::WatchEvents, ServiceError>(
+        service,
+        Arc::new(Principal::anybody()),
+        asking,
+        of("acme"),
+        pending(),
+    );
+    let answers: Vec<_> = watch.collect().await;
+    assert!(answers[..answers.len() - 1].iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(answers.last(), Some(&Err(ServiceError::TimedOut)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -347,6 +347,7 @@ impl Pair {
             within: None,
             caller: "test",
             reason: Reason::none(),
+            trace: None,
         };
         let wanted = self.org.wanted(std::slice::from_ref(command), self.clock);
         self.org.take_found(self.disk.read(&wanted));
@@ -465,6 +466,7 @@ fn context<'a>((org, policy, since): Of<'a>, bounds: &'a Bounds, now: Millis) ->
         within: None,
         caller: "test",
         reason: Reason::none(),
+        trace: None,
     }
 }
 
