@@ -200,6 +200,11 @@ class Workflows(unittest.TestCase):
         checked = ran(zizmor, "--offline", "--no-progress", "--config", str(ROOT / ".github" / "zizmor.yml"), *map(str, WORKFLOWS))
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
+    def test_only_a_tag_that_is_pushed_is_published(self):
+        release = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+        publish = release.partition("\n  publish:\n")[2]
+        self.assertRegex(publish, r"(?m)^    if: github\.event_name == 'push' && github\.ref_type == 'tag'$")
+
     def test_what_they_run_is_there(self):
         for file in WORKFLOWS:
             text = file.read_text(encoding="utf-8")
