@@ -161,7 +161,7 @@ class Build:
                 os.chown(each, *owner, follow_symlinks=False)
 
     def do_run(self, rest):
-        mounts = re.findall(r"--mount=type=cache,target=(\S+)", rest)
+        mounts = re.findall(r"--mount=type=cache(?:,id=\S+?)?,target=(\S+)", rest)
         command = re.sub(r"--mount=\S+\s*", "", rest)
         if "--" in command.split()[0]:
             raise Refused(f"RUN {rest}")

@@ -15,8 +15,6 @@ from node import BINARY, ROOT, Node
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 VERSION = "1.34"
-# What a node needs after SIGTERM beside its own times: the last writes, and the exit.
-TO_SPARE = 15
 # The profile "restricted" lets a pod have these.
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
@@ -89,11 +87,15 @@ class Overlay:
         self.assertGreaterEqual(alive["periodSeconds"] * alive["failureThreshold"], 60)
 
     def test_there_is_time_to_drain(self):
-        drain = (self.number("drain_notice_ms") + self.number("drain_ms")) / 1000
-        self.assertGreaterEqual(self.pod["terminationGracePeriodSeconds"], drain + TO_SPARE)
+        longest = (self.number("drain_notice_ms") + 2 * self.number("drain_ms")) / 1000 + 30
+        self.assertGreater(self.pod["terminationGracePeriodSeconds"], longest)
         ready = self.container["readinessProbe"]
         noticed = ready["periodSeconds"] * ready["failureThreshold"]
         self.assertGreater(self.number("drain_notice_ms") / 1000, noticed, "balancers have noticed by then")
+
+    def test_a_wrong_configuration_does_not_keep_the_right_one_out(self):
+        """With OrderedReady a pod that never gets ready is not replaced: kubernetes/kubernetes#67250."""
+        self.assertEqual(self.set["podManagementPolicy"], "Parallel")
 
     def test_names_and_labels_fit_together(self):
         labels = self.set["template"]["metadata"]["labels"]
@@ -191,6 +193,7 @@ class Cluster(Overlay, unittest.TestCase):
     def test_it_survives_a_machine(self):
         self.assertGreaterEqual(self.set["replicas"], 3)
         self.assertEqual(self.resources["PodDisruptionBudget", "tollgate"]["spec"]["maxUnavailable"], 1)
+        self.assertEqual(self.resources["PodDisruptionBudget", "tollgate"]["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow")
         self.assertEqual([each["topologyKey"] for each in self.pod["topologySpreadConstraints"]],
                          ["kubernetes.io/hostname", "topology.kubernetes.io/zone"])
         self.assertNotIn("startupProbe", self.container, "there is no directory to open")

@@ -112,6 +112,8 @@ class Documented(DocumentCase):
 
 class Identities(DocumentCase):
     def test_certificates_of_callers(self):
+        # From the top of the page, in one folder.
+        self.sh(block("sh", "cert dev ./tollgate-tls --host").strip())
         make, call = block("sh", "--client-cert").splitlines()
         self.sh(make)
         self.started("[tls]", "[auth.certificates]")

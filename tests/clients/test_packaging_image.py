@@ -62,19 +62,22 @@ class Dockerfile(unittest.TestCase):
                 in_tests = "tests" in source.relative_to(self.folder).with_suffix("").parts
                 self.assertTrue(in_tests or (source.parent / name).is_file(), f"{source} needs {name}")
 
-    def test_the_version_names_the_commit_that_the_build_is_given(self):
-        """What decides it is the build script, which a build leaves behind as a program."""
+    def test_the_build_script_has_all_that_it_reads_and_names_the_commit(self):
+        """The script is what a build leaves behind as a program. It embeds the dashboard of the server as well."""
         left = [script for profile in ("release", "debug") for script in TARGET.glob(f"{profile}/build/tollgate-*/build-script-build")]
         if not left:
             self.skipTest(f"there is no build script in {TARGET}")
         script = max(left, key=lambda path: path.stat().st_mtime)
-        image.context(ROOT, self.folder)
+        sent, out = self.folder / "context", self.folder / "out"
+        image.context(ROOT, sent)
+        out.mkdir()
         for commit, expected in ((COMMIT, f"=0.1.0 ({COMMIT})\n"), ("main", "hexadecimal digits of a commit")):
-            environment = {"PATH": os.environ["PATH"], "PROFILE": "release", "CARGO_PKG_VERSION": "0.1.0", "OUT_DIR": str(self.folder),
-                           "TOLLGATE_COMMIT": commit}
-            said = subprocess.run([str(script)], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            environment = {"PATH": os.environ["PATH"], "PROFILE": "release", "CARGO_PKG_VERSION": "0.1.0", "OUT_DIR": str(out),
+                           "TOLLGATE_COMMIT": commit, "CARGO_FEATURE_SERVER": "1"}
+            said = subprocess.run([str(script)], cwd=sent, env=environment, capture_output=True, text=True, timeout=60, check=False)
             self.assertEqual(said.returncode != 0, commit == "main", said.stderr)
             self.assertIn(expected, said.stdout + said.stderr)
+        self.assertIn('"/assets/', (out / "page.rs").read_text(encoding="utf-8"))
 
     def test_a_step_that_cannot_be_carried_out_is_found(self):
         for text in ("FROM x\nCOPY nowhere .\n", "FROM x\nADD a b\n", "FROM x\nRUN --security=insecure true\n"):

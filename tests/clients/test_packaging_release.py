@@ -110,6 +110,26 @@ class Archive(unittest.TestCase):
         with tarfile.open(first) as archive:
             self.assertEqual(archive.extractfile(f"{self.name}/tollgate").read(), other.read_bytes())
 
+    def test_a_list_of_crates_has_the_time_of_the_commit_and_no_number_by_chance(self):
+        """cargo-cyclonedx does both where SOURCE_DATE_EPOCH is set; what stands in for it writes what it was given."""
+        tools = self.folder / "tools"
+        tools.mkdir()
+        standin = tools / "cargo-cyclonedx"
+        standin.write_text('#!/bin/sh\nfor last; do :; done\necho "at $SOURCE_DATE_EPOCH" >"$last.json"\n', encoding="utf-8")
+        standin.chmod(0o755)
+        root = self.folder / "sources"
+        (root / "scripts").mkdir(parents=True)
+        shutil.copy2(PACKAGE, root / "scripts" / "package")
+        shutil.copy2(ROOT / "Cargo.toml", root)
+        for arguments in (("init", "--quiet"), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "-m", "a")):
+            done = ran("git", *arguments, cwd=root, env=os.environ | {"GIT_COMMITTER_DATE": f"{AT} +0000"})
+            self.assertEqual(done.returncode, 0, done.stderr)
+        environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+        environment["PATH"] = f"{tools}:{environment['PATH']}"
+        done = ran(str(root / "scripts" / "package"), "sbom", TARGET, "out", cwd=root, env=environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(pathlib.Path(root, done.stdout.strip()).read_text(encoding="utf-8"), f"at {AT}\n")
+
     def test_the_checksums_find_a_byte_that_changed(self):
         out = self.file.parent
         self.assertEqual(ran(str(PACKAGE), "sums", str(out)).returncode, 0)
@@ -179,6 +199,11 @@ class Workflows(unittest.TestCase):
         zizmor = tool("zizmor")
         checked = ran(zizmor, "--offline", "--no-progress", "--config", str(ROOT / ".github" / "zizmor.yml"), *map(str, WORKFLOWS))
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+
+    def test_only_a_tag_that_is_pushed_is_published(self):
+        release = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+        publish = release.partition("\n  publish:\n")[2]
+        self.assertRegex(publish, r"(?m)^    if: github\.event_name == 'push' && github\.ref_type == 'tag'$")
 
     def test_what_they_run_is_there(self):
         for file in WORKFLOWS:

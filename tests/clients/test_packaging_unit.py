@@ -50,6 +50,14 @@ class Unit(unittest.TestCase):
         named = set(re.findall(r"^LoadCredential=([\w.-]+):", text, re.MULTILINE))
         self.assertLessEqual(set(re.findall(r"/run/credentials/tollgate\.service/([\w.-]+)", text)), named)
 
+    def test_it_has_time_to_end_and_is_started_again_without_end(self):
+        settings = UNIT.read_text(encoding="utf-8")
+        example = (ROOT / "tollgate.example.toml").read_text(encoding="utf-8")
+        notice, drain = (int(re.search(rf"^{key} = (\d+)$", example, re.MULTILINE)[1]) for key in ("drain_notice_ms", "drain_ms"))
+        within, starts = (int(re.search(rf"^{key}=(\d+)$", settings, re.MULTILINE)[1]) for key in ("TimeoutStopSec", "StartLimitIntervalSec"))
+        self.assertGreater(within, (notice + 2 * drain) / 1000 + 30)
+        self.assertEqual(starts, 0)
+
     def test_the_node_makes_no_system_call_that_the_unit_forbids(self):
         analyze, strace = program("systemd-analyze", "systemd"), program("strace", "strace")
         allowed = self.calls(analyze, "@system-service")
