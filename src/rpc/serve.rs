@@ -380,6 +380,7 @@ fn call_failed(service: &Service, call: &Call, error: &ServiceError) {
     if let Some(span) = &call.span {
         let item = status::to_item(error);
         span.says("error.type", item.reason);
+        span.says("tollgate.message", item.message);
         if status::is_of_server(item.grpc_code) {
             span.fails(error.to_string());
         }

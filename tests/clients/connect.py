@@ -72,9 +72,9 @@ class Connect:
         query = {"connect": "v1", "encoding": "json", "message": json.dumps(message), **query}
         return self.send("GET", f"/{name}?{urllib.parse.urlencode(query)}")
 
-    def first_of(self, name, body, content_type="application/connect+json"):
+    def first_of(self, name, body, content_type="application/connect+json", **headers):
         """The flags and the body of the first frame of a stream, which is left then."""
-        given = {"content-type": content_type}
+        given = {"content-type": content_type, **headers}
         if self.token:
             given["authorization"] = f"Bearer {self.token}"
         body = body if isinstance(body, bytes) else json.dumps(body).encode()

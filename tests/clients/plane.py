@@ -168,12 +168,12 @@ class Refusal:
 
     def __init__(self, error):
         self.code, self.message = error.code(), error.details()
-        self.reason, self.fields, self.retry_after = None, [], None
+        self.reason, self.domain, self.fields, self.retry_after = None, None, [], None
         details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
         for detail in status_pb2.Status.FromString(details).details:
             info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
             if detail.Unpack(info):
-                self.reason = info.reason
+                self.reason, self.domain = info.reason, info.domain
             elif detail.Unpack(bad):
                 self.fields = [violation.field for violation in bad.field_violations]
             elif detail.Unpack(retry):

@@ -210,6 +210,20 @@ class Questions(SharedNodeCase):
         for _ in range(3):
             self.assertEqual(self.ask(descriptor(("org", org), ("id", "r1"))).json["overallCode"], "OK")
         self.assertEqual(self.used(org)[(QUOTA, "")], 1)
+        reused = self.ask(descriptor(("org", org), ("id", "r1")), hitsAddend=2).json
+        self.assertEqual((reused["overallCode"], reused["dynamicMetadata"]["code"]), ("OVER_LIMIT", "REQUEST_ID_REUSED"))
+
+    def test_descriptors_of_one_org_that_charge_differently_are_retried_each_by_itself(self):
+        org = fresh("org")
+        for _ in range(3):
+            answer = self.ask(descriptor(("org", org), ("id", "r1")),
+                              descriptor(("org", org), ("id", "r1"), ("workspace", "w1"), hitsAddend="2"))
+            self.assertEqual((answer.status, answer.json["overallCode"]), (200, "OK"))
+        self.assertEqual(self.used(org)[(QUOTA, "")], 3)
+        org = fresh("org")
+        for _ in range(2):
+            self.ask(descriptor(("org", org)), descriptor(("org", org), ("workspace", "w1"), ("id", "r2")))
+        self.assertEqual(self.used(org)[(QUOTA, "")], 1, "an id in any of them is that of the whole")
 
     def test_what_is_not_meant_for_tollgate_is_refused_by_its_name(self):
         org = descriptor(("org", fresh("org")))
@@ -277,12 +291,20 @@ class Forwarded(SharedNodeCase):
         for path, expected in (
             (f"/orgs/{org}", 200), (f"/orgs/{org}/x?y=/orgs/other", 200), (f"/orgs/{org}/workspaces/w1", 200),
             (f"/orgs/{org.replace('o', '%6F', 1)}", 200),
-            ("/", 403), ("/orgs", 403), (f"//orgs/{org}", 403), (f"/orgs/{org}/../other", 403), (f"/orgs/{org}/%2e%2E/other", 403),
-            (f"/orgs/{org}%2Fother", 403), ("/orgs/a%20b", 403), ("/orgs/%ff", 403), ("", 403), (None, 403),
+            ("/", 403), ("/orgs", 403), (f"//orgs/{org}", 403), ("/orgs/a%20b", 403), ("", 403), (None, 403),
         ):
             status, headers, _ = self.ask("?rule=path", x_forwarded_uri=path)
             self.assertEqual(status, expected, path)
             self.assertIn(headers["tollgate-code"], ("ALLOWED",) if expected == 200 else ("NO_ORG", "INVALID_FIELD"), path)
+        # What an application may take for another path than this node does.
+        for path in (
+            f"/orgs/{org}/../other", f"/orgs/{org}/%2e%2E/other", f"/orgs/{org}%2Fother", f"/orgs/{org}/..%2f..%2forgs%2fother",
+            f"/orgs/{org}/x%5c..%5cother", f"/orgs/{org}/x\\..\\other", f"/orgs/{org}/..;/..;/orgs/other", f"/orgs/{org};1",
+            f"/orgs/{org}%3b1", "/orgs/%ff",
+        ):
+            status, headers, body = self.ask("?rule=path", x_forwarded_uri=path)
+            self.assertEqual((status, headers["tollgate-code"]), (403, "UNCLEAR"), path)
+        self.assertIn(b"semicolon", body)
         used = {(limit.name, limit.scope): limit.used
                 for limit in self.gate.GetStatus(org=org, scope="workspace/w1").limits}
         self.assertEqual((used[(QUOTA, "")], used[("quota/executions", "workspace/w1")]), (4, 1))
@@ -295,7 +317,17 @@ class Forwarded(SharedNodeCase):
             connect.connection.putheader("x-org-id", org)
         connect.connection.endheaders()
         answer = connect.connection.getresponse()
-        self.assertEqual((answer.status, answer.read() and answer.headers["tollgate-code"]), (403, "NO_ORG"))
+        self.assertEqual((answer.status, answer.read() and answer.headers["tollgate-code"]), (403, "UNCLEAR"))
+
+    def test_a_scope_that_is_there_twice_is_not_left_out(self):
+        connect = Connect(self.shared.http)
+        self.addCleanup(connect.close)
+        connect.connection.putrequest("GET", FORWARD)
+        for name, value in (("x-org-id", fresh("org")), ("x-workspace-id", "w1"), ("x-workspace-id", "w2")):
+            connect.connection.putheader(name, value)
+        connect.connection.endheaders()
+        answer = connect.connection.getresponse()
+        self.assertEqual((answer.status, answer.read() and answer.headers["tollgate-code"]), (403, "UNCLEAR"))
 
     def test_a_shadow_lets_everything_on(self):
         org = fresh("org")
@@ -360,9 +392,14 @@ class Known(NodeCase):
 
     def test_the_proxy_shows_who_it_is_and_the_header_of_the_client_is_not_taken_for_it(self):
         self.assertEqual(self.ask(x_org_id="acme-1")[0], 200)
-        status, headers, _ = self.ask(proxy=None, client="proxy", x_org_id="acme-1")
+        status, headers, body = self.ask(proxy=None, client="proxy", x_org_id="acme-1")
         self.assertEqual((status, headers["www-authenticate"]), (401, "Bearer"))
-        self.assertEqual(self.ask(proxy="viewer", x_org_id="acme-1")[0], 403, "a viewer charges nothing")
+        self.assertIn(b"tollgate-authorization", body)
+        for rule in ("default", "shadow"):
+            status, headers, _ = self.ask(f"?rule={rule}", proxy="viewer", client="acme", x_org_id="acme-1")
+            self.assertEqual((status, headers["tollgate-code"]), (403, "ROLE_NOT_ALLOWED"), "a viewer charges nothing")
+            counted = metric(self.served.http, "tollgate_gateway_answers_total", gateway="forward-auth", rule=rule, answer="error")
+            self.assertGreaterEqual(counted, 1)
         self.assertEqual(self.ask(proxy="narrow", x_org_id="acme-2")[0], 200)
         self.assertEqual(self.ask(proxy="narrow", x_org_id="beta")[0], 403, "an org of others")
 

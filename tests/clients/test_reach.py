@@ -7,13 +7,16 @@ import unittest
 
 import grpc
 from google.protobuf import json_format, message_factory
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
 from callers import OverConnect
 from case import NodeCase, fresh
 from connect import ENDS, Connect
 from frames import message as framed
-from plane import Plane, Refusal
+from plane import Plane, Refusal, metric
 
 GATE = "tollgate.v1.GateService"
 ACQUIRE, STATUS = f"{GATE}/Acquire", f"{GATE}/GetStatus"
@@ -57,6 +60,20 @@ class ReachCase(NodeCase):
         return plane
 
 
+class Described:
+    """What /openapi.json says of messages."""
+
+    def __init__(self, document):
+        self._all = Resource(contents=document, specification=DRAFT202012)
+        self._registry = Registry().with_resource("urn:api", self._all)
+
+    def check(self, kind, value):
+        """An error where the description of a message is not what was written."""
+        schema = {"$ref": f"urn:api#/components/schemas/{kind.full_name}"}
+        if kind.full_name in self._all.contents["components"]["schemas"]:
+            Draft202012Validator(schema, registry=self._registry).validate(value)
+
+
 class Alike(ReachCase):
     """Two nodes are told the same, one over gRPC and one in JSON."""
 
@@ -85,6 +102,7 @@ class Alike(ReachCase):
 
     def test_every_rpc_answers_alike(self):
         connect, answered = self.connect(self.other.http), 0
+        described = Described(connect.send("GET", "/openapi.json").json)
         for name, method in self.rpcs.methods.items():
             if method.server_streaming:
                 continue
@@ -92,7 +110,9 @@ class Alike(ReachCase):
             kind = message_factory.GetMessageClass(method.output_type)
             call = self.channel.unary_unary(f"/{name}", response_deserializer=kind.FromString)
             with self.subTest(rpc=name):
-                over_json = connect.post(name, json_format.MessageToJson(message).encode())
+                asked = json_format.MessageToDict(message)
+                described.check(method.input_type, asked)
+                over_json = connect.post(name, json.dumps(asked).encode())
                 try:
                     answer = call(message.SerializeToString(), timeout=10)
                 except grpc.RpcError as error:
@@ -103,6 +123,7 @@ class Alike(ReachCase):
                     continue
                 self.assertEqual((over_json.status, over_json.headers["content-type"]), (200, "application/json"), over_json.body)
                 answered += 1
+                described.check(method.output_type, over_json.json)
                 if method.name not in OF_THE_PROCESS:
                     # What gRPC has answered, as Google's own library writes it.
                     expected = json_format.MessageToDict(answer, always_print_fields_with_no_presence=True)
@@ -198,6 +219,41 @@ class Edges(ReachCase):
         self.assertEqual(grpc_.status, 505, "gRPC is HTTP/2")
         unknown = self.http.post("tollgate.admin.v1.AdminService/GetOrg", {"org": org})
         self.assertEqual(unknown.status, 404, "nothing of it was executed")
+
+    def test_without_credentials_nothing_is_called_by_get_under_a_name_that_may_lead_here_from_elsewhere(self):
+        get = f"/{STATUS}?connect=v1&encoding=json&message=%7B%22org%22%3A%22acme%22%7D"
+        port = self.started.http.rsplit(":", 1)[1]
+        for host, expected in ((f"evil.example:{port}", 403), (f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200)):
+            self.assertEqual(self.http.send("GET", get, host=host).status, expected, host)
+        self.assertEqual(self.http.post(STATUS, {"org": "acme"}, host=f"gate.internal:{port}").status, 200, "no page: it has no Origin")
+
+    def test_what_is_refused_before_it_is_read_is_counted_and_has_a_reason(self):
+        def counted(reason):
+            return metric(self.started.http, "tollgate_rpc_errors_total", rpc="Acquire", reason=reason)
+
+        for ask in (
+            lambda connect: connect.post(ACQUIRE, b'{"org":'), lambda connect: connect.post(ACQUIRE, b"\xff", "application/proto"),
+            lambda connect: connect.post(ACQUIRE, {"org": "acme", "requestId": "r" * 70_000}),
+            lambda connect: connect.post(ACQUIRE, {"org": "acme"}, content_encoding="gzip"),
+        ):
+            before = counted("UNREADABLE")
+            self.assertEqual(ask(self.connect(self.started.http)).reason, "UNREADABLE")
+            self.assertEqual(counted("UNREADABLE"), before + 1)
+        before = counted("NO_ANSWER_IN_TIME")
+        self.assertEqual(self.http.post(ACQUIRE, {"org": "acme"}, connect_timeout_ms="0").reason, "NO_ANSWER_IN_TIME")
+        self.assertEqual(counted("NO_ANSWER_IN_TIME"), before + 1)
+
+    def test_the_callers_time_runs_while_the_request_arrives(self):
+        org, slow = fresh("late"), self.connect(self.started.http).connection
+        slow.putrequest("POST", f"/{ACQUIRE}")
+        for name, value in (("content-type", "application/json"), ("content-length", str(len(org) + 10)), ("connect-timeout-ms", "200")):
+            slow.putheader(name, value)
+        slow.endheaders()
+        time.sleep(0.4)
+        slow.send(json.dumps({"org": org}, separators=(",", ":")).encode())
+        answered = slow.getresponse()
+        self.assertEqual((answered.status, json.loads(answered.read())["code"]), (504, "deadline_exceeded"))
+        self.assertTrue(self.http.post(STATUS, {"org": org}).json["unknown"], "nothing was charged")
 
     def test_streams(self):
         watch = "tollgate.admin.v1.AdminService/WatchEvents"

@@ -12,6 +12,7 @@ from plane import metric
 
 SERVER, CLIENT, INTERNAL = 2, 3, 1
 ACQUIRE = "tollgate.v1.GateService/Acquire"
+WATCH = "tollgate.admin.v1.AdminService/WatchEvents"
 
 
 def callers(flags="01"):
@@ -82,7 +83,12 @@ class Recorded(TraceCase):
         trace, parent, header = callers()
         refused = connect.post(ACQUIRE, {"org": "a b"}, traceparent=header)
         (span,) = self.seen(collector, trace, ACQUIRE)
-        self.assertEqual((span.says["error.type"], span.failed), ("INVALID_FIELD", refused.message))
+        self.assertEqual((span.says["error.type"], span.says["tollgate.message"]), ("INVALID_FIELD", refused.message))
+        self.assertEqual((span.says["rpc.system.name"], span.failed), ("connectrpc", None), "the fault of its caller")
+        trace, parent, header = callers()
+        connect.first_of(WATCH, {"org": "acme"}, traceparent=header)
+        (span,) = self.seen(collector, trace, WATCH)
+        self.assertEqual(span.says["rpc.method"], WATCH)
         trace, parent, header = callers()
         asked = plane.gate.AcquireStream(iter([{"tag": 1, "acquire": {"org": "acme"}}]), metadata=[("traceparent", header)])
         self.assertEqual([answer.tag for answer in asked], [1])

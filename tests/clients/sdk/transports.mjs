@@ -3,20 +3,13 @@
 // A test copies the files here beside `node_modules`, and beside `generated`, which it makes of the protos of a node.
 import { createClient } from "@connectrpc/connect";
 import * as node from "@connectrpc/connect-node";
-import * as web from "@connectrpc/connect-web";
 
 import { createGrpcJsTransport } from "./grpc_js.mjs";
+import { KINDS as WEB_KINDS, strict } from "./web.mjs";
 
-// A field of an answer that the protos do not have is an error.
-const strict = { jsonOptions: { ignoreUnknownFields: false } };
+export { fetched } from "./web.mjs";
+
 const [json, binary] = [{ ...strict, useBinaryFormat: false }, { useBinaryFormat: true }];
-
-/** How often `fetch` was called with which method. */
-export const fetched = {};
-const fetch = (url, init) => {
-  fetched[init.method] = (fetched[init.method] ?? 0) + 1;
-  return globalThis.fetch(url, init);
-};
 
 const KINDS = {
   "connect-http1-json": (to) => node.createConnectTransport({ ...to, httpVersion: "1.1", ...json }),
@@ -28,10 +21,7 @@ const KINDS = {
   "grpc-web-http1": (to) => node.createGrpcWebTransport({ ...to, httpVersion: "1.1" }),
   "grpc-web-http2": (to) => node.createGrpcWebTransport({ ...to, httpVersion: "2" }),
   "grpc": (to) => node.createGrpcTransport(to),
-  "fetch-connect-json": (to) => web.createConnectTransport({ ...to, fetch, ...json }),
-  "fetch-connect-proto": (to) => web.createConnectTransport({ ...to, fetch, ...binary }),
-  "fetch-connect-get": (to) => web.createConnectTransport({ ...to, fetch, ...json, useHttpGet: true }),
-  "fetch-grpc-web": (to) => web.createGrpcWebTransport({ ...to, fetch }),
+  ...WEB_KINDS,
   "grpc-js": (to) => createGrpcJsTransport(to),
 };
 
