@@ -24,7 +24,7 @@ mod supervisor;
 pub mod takeover;
 mod tls;
 
-pub use auth::open_sources;
+pub use auth::{check_files, open_sources};
 use listeners::Addresses;
 pub use listeners::Listeners;
 pub use reload::Source;

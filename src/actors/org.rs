@@ -203,6 +203,7 @@ impl Actor for OrgActor {
         if task.durable.broken.get().is_some() {
             task.shared.keep_unstored(&task.org, task.unflushed());
         }
+        task.state.leave();
         let (done, committed) = oneshot::channel();
         task.commit(Box::new(move |result| drop(done.send(result))));
         match committed.await {

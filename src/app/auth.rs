@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Failure, cluster};
+use super::{Failure, cluster, open_tls};
 use crate::{
     auth::{Authenticator, Certificates, Issuer, JwtRules, KeySource, Refreshed, Sources, Tokens},
     clock::SystemClock,
@@ -46,15 +46,29 @@ impl Authenticators {
 /// # Errors
 /// Naming the key, the file, and what is wrong with it: nobody is let in by a file that cannot be read.
 pub fn open_sources(config: &Config) -> Result<Sources, Failure> {
+    let certificates = config.auth.certificates.as_ref().map(|config| Certificates::new(config.principals.clone()));
+    Ok(Sources { tokens: tokens(config)?, jwt: signed(config)?, certificates })
+}
+
+/// What of the files that the configuration names is not as it should be, all at once.
+pub fn check_files(config: &Config) -> Vec<Failure> {
+    let listeners = open_tls(config).map(drop);
+    let found = [listeners, cluster::check_files(config), tokens(config).map(drop), signed(config).map(drop)];
+    found.into_iter().filter_map(Result::err).collect()
+}
+
+fn tokens(config: &Config) -> Result<Option<Arc<Tokens>>, Failure> {
     let tokens = match (&config.auth.tokens, config.auth.token_store, &config.cluster) {
         (_, Some(TokenStore::Cluster), Some(of)) => {
             Some(Tokens::shared(Arc::new(PgTokens::new(cluster::first_cell(of, &config.node)?))))
         }
         (file, ..) => file.as_deref().map(Tokens::open).transpose().map_err(Failure)?,
     };
-    let jwt = config.auth.jwt.as_ref().map(issuer).transpose().map_err(Failure)?;
-    let certificates = config.auth.certificates.as_ref().map(|config| Certificates::new(config.principals.clone()));
-    Ok(Sources { tokens: tokens.map(Arc::new), jwt, certificates })
+    Ok(tokens.map(Arc::new))
+}
+
+fn signed(config: &Config) -> Result<Option<Arc<Issuer>>, Failure> {
+    config.auth.jwt.as_ref().map(issuer).transpose().map_err(Failure)
 }
 
 fn issuer(config: &JwtConfig) -> Result<Arc<Issuer>, String> {

@@ -128,6 +128,12 @@ pub(super) fn join(
     Ok(Some(Among { membership, peers, options: Arc::new(options), tls, listener }))
 }
 
+/// Whether the files of the port for other nodes are as they should be.
+pub(super) fn check_files(config: &Config) -> Result<(), Failure> {
+    let files = config.cluster.as_ref().and_then(|cluster| cluster.tls.as_ref());
+    files.map_or(Ok(()), |files| between(files).map(drop).map_err(Failure))
+}
+
 fn between(files: &PeerFiles) -> Result<Arc<Tls>, String> {
     let PeerFiles { cert, key, ca } = files.clone();
     let paths = TlsPaths { cert, key, client_ca: Some(ca) };

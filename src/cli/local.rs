@@ -148,8 +148,8 @@ pub(super) fn check_config(args: &CheckConfigArgs, output: &mut Output<'_>) -> E
     match config::load(Some(&args.file), std::iter::empty(), Overrides::default()) {
         Ok(config) => {
             config.warnings().iter().for_each(|warning| output.note(&format!("warning: {warning}")));
-            if let Err(error) = app::open_tls(&config).and_then(|_| app::open_sources(&config)) {
-                return fail(error, output);
+            if let Some(exit) = app::check_files(&config).into_iter().map(|error| fail(error, output)).last() {
+                return exit;
             }
             if let Some(open) = config.is_open_beyond_loopback() {
                 output.note(&format!("warning: {open}: `tollgate serve` takes it with --insecure only"));

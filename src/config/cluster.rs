@@ -75,7 +75,10 @@ fn peer_files(mut section: Section<'_>) -> Option<PeerFiles> {
     let files = ["cert", "key", "ca"].map(|key| section.read(key, tls::file));
     let at = at?;
     match files {
-        [Some(cert), Some(key), Some(ca)] => Some(PeerFiles { cert, key, ca }),
+        [Some(cert), Some(key), Some(ca)] => {
+            tls::warn_of_open(&mut section, &key);
+            Some(PeerFiles { cert, key, ca })
+        }
         files => {
             for (key, _) in ["cert", "key", "ca"].iter().zip(&files).filter(|(_, file)| file.is_none()) {
                 let missing = format!("cluster.tls.{key}");

@@ -67,9 +67,7 @@ pub(super) fn secret<T>(
     match read {
         Ok((secret, is_open)) => {
             if is_open {
-                let text =
-                    format!("{path} {file:?} can be read by every user of this machine; restrict it with chmod 600");
-                section.findings.warn(&at, text);
+                section.findings.warn(&at, open_to_all(&path, &file));
             }
             Some(Secret::new(secret))
         }
@@ -78,6 +76,16 @@ pub(super) fn secret<T>(
             None
         }
     }
+}
+
+/// What is said of a file that is for nobody else.
+pub(super) fn open_to_all(key: &str, file: &str) -> String {
+    format!("{key} {file:?} can be read by every user of this machine; restrict it with chmod 600")
+}
+
+/// Whether everybody may read a file. One that is not there says nothing here.
+pub(super) fn is_open(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & OTHERS_READ != 0)
 }
 
 /// The trimmed text of a file and whether everybody may read it, or what would have been allowed.

@@ -173,6 +173,12 @@ impl Alerts {
         (now >= written.saturating_add(SPELL_WRITTEN_MS)).then(|| row.clone())
     }
 
+    /// Spells that have gone on since they were written.
+    pub(super) fn ahead(&self) -> Vec<AlertRow> {
+        let is_ahead = |spell: &&AlertRow| self.rows.get(&spell.key()).is_some_and(|row| row.count != spell.count);
+        self.spells.iter().filter(is_ahead).cloned().collect()
+    }
+
     /// The spell as it is now.
     pub(super) fn spell(&self, scope: &Scope, subject: &Subject) -> Option<AlertRow> {
         self.spells.iter().find(|row| row.subject == *subject && row.scope == *scope).cloned()

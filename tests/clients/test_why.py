@@ -54,7 +54,7 @@ spend = { daily = "$2" }
 
         shown = self.shared.run("why", org, "--addr", f"http://{self.shared.grpc}")
         self.assertEqual(shown.returncode, 3, shown.stderr)
-        for text in ("acme is blocked: by budget/daily of workspace/a", "$1.95 of $2.00 used, $0.40 asked", "executor (8)"):
+        for text in ("acme is blocked in part: by budget/daily of workspace/a", "$1.95 of $2.00 used, $0.40 asked", "executor (8)"):
             self.assertIn(text, shown.stdout)
         as_json = self.shared.run("why", org, "--addr", f"http://{self.shared.grpc}", "-o", "json")
         (same,) = json.loads(as_json.stdout)["blocks"]

@@ -7,7 +7,8 @@ use crate::{
     domain::window::Millis,
     wire::{
         admin::v1::{
-            AskedFor, Block, DecisionDay, Denial, ExplainDecisionResponse, FullLimit, GateReport, Way, WhyResponse,
+            AskedFor, Block, DecisionDay, Denial, ExplainDecisionResponse, FullLimit, GateReport, Way, WayKind,
+            WhyResponse,
         },
         v1::{Amount, DecisionCode},
     },
@@ -49,7 +50,8 @@ fn verdict(why: &WhyResponse) -> View {
             others => format!(", and by {others} more"),
         };
         let now = first.now.as_ref();
-        return format!("{org} is blocked{plan}: by {}{others}", now.map(by).unwrap_or_default()).into();
+        let in_part = if why.blocks.iter().all(is_of_a_part) { " in part" } else { "" };
+        return format!("{org} is blocked{in_part}{plan}: by {}{others}", now.map(by).unwrap_or_default()).into();
     }
     if !why.known {
         return format!("{org} is not blocked{plan}: nothing is stored of it. Is the name right?").into();
@@ -71,14 +73,24 @@ fn listed(what: &str, lines: impl Iterator<Item = String>, all: usize) -> View {
 
 /// `budget/daily of workspace/a`, `freeze`.
 fn by(row: &Denial) -> String {
+    limiting(row).map_or_else(|| row.gate.clone(), named)
+}
+
+/// The limit that denies the longest; `None` where none does.
+fn limiting(row: &Denial) -> Option<&FullLimit> {
     let code = DecisionCode::try_from(row.code);
     if matches!(code, Ok(DecisionCode::Frozen | DecisionCode::ScopeRequired)) {
-        return row.gate.clone();
+        return None;
     }
-    match row.limits.iter().rev().max_by_key(|limit| limit.fits_at_ms.wrapping_sub(1).cast_unsigned()) {
-        Some(limit) => named(limit),
-        None => row.gate.clone(),
-    }
+    row.limits.iter().rev().max_by_key(|limit| limit.fits_at_ms.wrapping_sub(1).cast_unsigned())
+}
+
+/// Whether other calls of the org are not denied by it: those in other scopes, or of other pools.
+fn is_of_a_part(block: &Block) -> bool {
+    block.now.as_ref().is_some_and(|row| match limiting(row) {
+        Some(limit) => !limit.scope.is_empty(),
+        None => row.code == i32::from(DecisionCode::AccountsExhausted),
+    })
 }
 
 fn named(limit: &FullLimit) -> String {
@@ -157,7 +169,13 @@ fn fits(row: &Denial, now: Millis) -> String {
 /// Each with the command that does it on a line of its own, to be pasted.
 fn ways(ways: &[Way]) -> View {
     let mut view = View::from("to let it through");
-    for way in ways {
+    let is_raise = |way: &Way| way.kind == i32::from(WayKind::Raise);
+    let are_several = ways.iter().filter(|way| is_raise(way)).count() > 1;
+    for (at, way) in ways.iter().enumerate() {
+        let is_first = at == 0 || is_raise(&ways[at - 1]) != is_raise(way);
+        if are_several && is_first {
+            view = view.then(if is_raise(way) { "  All of these:" } else { "  Or:" });
+        }
         view = view.then(format!("  {}", way.text));
         if !way.command.is_empty() {
             view = view.then(View::verbatim(&pasted(&way.command)));

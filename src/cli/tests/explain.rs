@@ -100,6 +100,13 @@ pub(super) fn why(request: &WhyRequest) -> Result<WhyResponse, Status> {
             blocks: vec![block],
             ..Default::default()
         },
+        "everywhere" => {
+            let mut now = denial();
+            now.limits.iter_mut().for_each(|limit| limit.scope.clear());
+            let ways = [ways()[..1].to_vec(), ways()].concat();
+            let blocks = vec![Block { now: Some(now), ways, ..block }];
+            WhyResponse { org, known: true, blocked: true, blocks, ..Default::default() }
+        }
         "over" => WhyResponse { org, known: true, over: vec![denial()], ..Default::default() },
         _ => WhyResponse { org, ..Default::default() },
     })
@@ -146,7 +153,7 @@ fn why_names_limit_numbers_since_until_planes_and_the_command_and_exits_3() {
     let node = Node::start();
     let ran = node.ask(&["why", "acme", "--scope", "workspace/a"]);
     let expected = "\
-acme is blocked (plan free): by budget/daily of workspace/a
+acme is blocked in part (plan free): by budget/daily of workspace/a
 
 limit     budget/daily of workspace/a: $1.95 of $2.00 used, $0.40 asked (rolling/1d)
 code      BUDGET_EXCEEDED
@@ -164,6 +171,16 @@ to let it through
 ";
     assert_eq!((ran.exit, ran.out.as_str(), ran.err.as_str()), (Exit::Denied, expected, ""), "R-EXPL-2");
     assert_eq!(node.seen().asked, [json!({"org": "acme", "scope": "workspace/a", "atMs": "0"})]);
+}
+
+#[test]
+fn where_several_limits_deny_all_of_them_are_raised() {
+    let ran = Node::start().ask(&["why", "everywhere"]);
+    assert!(ran.out.starts_with("everywhere is blocked: by budget/daily\n"), "{}", ran.out);
+    let ways = ran.out.split_once("to let it through\n").unwrap().1;
+    let lines: Vec<_> = ways.lines().filter(|line| !line.starts_with("    ")).collect();
+    let raise = "  Raise budget/daily of scope workspace/a from $2.00 to $2.35 at least.";
+    assert_eq!(lines, ["  All of these:", raise, raise, "  Or:", "  Wait until then."]);
 }
 
 #[test]

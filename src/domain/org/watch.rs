@@ -85,6 +85,14 @@ impl OrgState {
         }
     }
 
+    /// Nothing more is asked of the org before it is loaded again: what is written seldom is in the next commit.
+    pub fn leave(&mut self) {
+        for row in self.alerts.ahead() {
+            self.alerts.put(row);
+            self.changed = true;
+        }
+    }
+
     /// The limits of a call as they stand after it.
     pub(super) fn watch_limits(&mut self, views: &[LimitView], ctx: &Context<'_>) {
         for view in views {

@@ -453,6 +453,7 @@ impl OrgBench {
 
     /// Stops in good order and starts again from the disk.
     fn restart(&mut self) -> &mut Self {
+        self.state.leave();
         self.flush();
         self.crash()
     }

@@ -215,10 +215,25 @@ fn a_spell_of_denials_is_announced_by_its_first_and_its_last_with_their_number()
     let row = org.events().pop().unwrap();
     let Happening::Denials(ended) = row.what else { panic!("{row:?}") };
     assert_eq!((ended.gate, &*ended.limit, ended.since), (Gate::Budgets, "quota/executions/aligned/1d", T0 + 1000));
-    assert!((490..=500).contains(&ended.count), "all but those of the last ten seconds: {}", ended.count);
-    assert!(last - ended.last <= 10 * SECOND_MS);
+    assert_eq!((ended.count, ended.last), (500, last), "it was stopped in good order");
     org.run();
     assert_eq!(org.kinds()[before..], [DenialsBegan, DenialsEnded, DenialsBegan], "another spell");
+}
+
+#[test]
+fn after_a_crash_the_last_seconds_of_a_spell_are_missing() {
+    let mut org = OrgBench::with([executions_limit(CLOCK_DAY, 1)]);
+    org.run();
+    for _ in 0..500 {
+        org.after(SECOND_MS).run();
+        org.flush();
+    }
+    let last = org.now;
+    org.crash().after(DENIAL_SPELL_MS).sweep();
+    let row = org.events().pop().unwrap();
+    let Happening::Denials(ended) = row.what else { panic!("{row:?}") };
+    assert!((490..=500).contains(&ended.count), "all but those of the last ten seconds: {}", ended.count);
+    assert!(last - ended.last <= 10 * SECOND_MS);
 }
 
 #[test]

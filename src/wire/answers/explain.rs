@@ -2,7 +2,7 @@
 
 use super::{amounts, code, int, limits, names::name, scopes};
 use crate::{
-    bounds::SECOND_MS,
+    bounds::{MICROS_PER_CENT, SECOND_MS},
     domain::{
         decision::Decision,
         denials::{Asked, Block, DayView, DenialPage, DenialRow, Explained, FullLimit, Said, Until, Way, Why},
@@ -204,7 +204,7 @@ fn way(way: &Way, org: &OrgId, now: Millis) -> admin::Way {
 
 /// A limit that is higher for a day. An upstream account is a secret, so no command names it.
 fn raise(limit: &FullLimit, by: u64, org: &OrgId) -> admin::Way {
-    let to = limit.amount.saturating_add(by);
+    let to = whole(&limit.meter, limit.amount.saturating_add(by));
     let of = if limit.scope.is_org() { String::new() } else { format!(" of scope {}", limit.scope.shown()) };
     let (from, higher) = (words::amount(&limit.meter, limit.amount), words::amount(&limit.meter, to));
     let scope = if limit.scope.is_org() {
@@ -225,6 +225,11 @@ fn raise(limit: &FullLimit, by: u64, org: &OrgId) -> admin::Way {
         by: int(by),
         at_ms: 0,
     }
+}
+
+/// Dollars to the next cent, for people.
+fn whole(meter: &Meter, amount: u64) -> u64 {
+    if meter.as_str() == Meter::SPEND { amount.next_multiple_of(MICROS_PER_CENT.unsigned_abs()) } else { amount }
 }
 
 /// As the command takes amounts: whole seconds of compute, all else to the last digit.
