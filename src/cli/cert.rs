@@ -139,7 +139,15 @@ fn midnight<D>(at: Millis, of: fn(i32, u8, u8) -> D) -> D {
 fn write(dir: &Path, made: &[(&str, String)]) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(OWNER_ENTERS).create(dir)?;
     for (name, text) in made {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+        let named = |error: io::Error| {
+            let more = match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    ": choose another directory; the CA in this one signs nothing more, because its key was not kept"
+                }
+                _ => "",
+            };
+            io::Error::new(error.kind(), format!("{name}: {error}{more}"))
+        };
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(OWNER_READS).open(dir.join(name)).map_err(named)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(named)?;

@@ -53,7 +53,7 @@ pub(super) async fn should_rate_limit(
     let outcomes: Option<Vec<_>> = outcomes.into_iter().collect();
     let outcomes = outcomes.ok_or(ServiceError::Bug)?;
     let near = questions.iter().flatten().any(|(place, scopes)| outcomes[*place].is_near(rule, scopes));
-    // The gravest is what is told; of several alike the first one.
+    // The gravest is what the answer is about; of several alike the first one.
     let gravest = (0..outcomes.len()).rev().max_by_key(|&place| outcomes[place].said(rule, near));
     let said = gravest.map_or("no_org", |place| outcomes[place].said(rule, near).name());
     service.metrics().gateway(ENVOY, &request.domain, said);

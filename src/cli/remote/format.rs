@@ -51,11 +51,12 @@ pub(super) fn span(millis: u64) -> String {
 }
 
 /// A length of time to wait or that has passed: whole seconds, rounded up, and from one day on whole
-/// hours, so that a wait is never shown too short.
+/// hours, so that a wait is never shown too short by more than what an answer takes on its way.
 fn rough_span(millis: u64) -> String {
     const DAY: u64 = 86_400_000;
+    const ON_ITS_WAY: u64 = 1_000;
     if millis >= DAY {
-        let hours = millis.div_ceil(3_600_000) * 3_600_000;
+        let hours = (millis - ON_ITS_WAY).div_ceil(3_600_000) * 3_600_000;
         parts(hours, &[(DAY, "d"), (3_600_000, "h")])
     } else {
         span(millis.div_ceil(1_000) * 1_000)
@@ -187,7 +188,8 @@ mod tests {
             (2_529_001, "in 42m 10s"),
             (86_399_001, "in 24h"),
             (86_400_000, "in 1d"),
-            (2 * 86_400_000 + 3_600_001, "in 2d 2h"),
+            (86_400_900, "in 1d"),
+            (2 * 86_400_000 + 3_601_001, "in 2d 2h"),
             (0, "now"),
             (-999, "now"),
             (-1_000, "1s ago"),

@@ -7,6 +7,7 @@ use crate::{
         command::{ClearAccount, ConfigurePool, ListEvents, NewAccount},
         events::{Change, EventKind, EventPage, EventRow, Happening},
         ids::{AccountId, PoolId},
+        policy::{PoolSettings, Profile},
     },
 };
 
@@ -100,7 +101,7 @@ fn what_changes_nothing_and_what_is_refused_or_repeated_is_not_in_the_log() {
 fn pools_are_in_the_log_by_what_changed_and_no_account_by_its_name() {
     let mut org = OrgBench::new();
     let pool = PoolId::parse("pool", "relay").unwrap();
-    let account = |name: &str, daily_limit| NewAccount {
+    let new_account = |name: &str, daily_limit| NewAccount {
         id: AccountId::parse("account", name).unwrap(),
         daily_limit,
         safety_buffer: None,
@@ -113,9 +114,9 @@ fn pools_are_in_the_log_by_what_changed_and_no_account_by_its_name() {
         let set = ConfigurePool { pool, accounts, settings: None, expected_version: None, idempotency };
         org.ask(Box::new(set)).unwrap();
     };
-    configure(vec![account(secret, Some(10))], "a");
-    configure(vec![account(secret, Some(10))], "same");
-    configure(vec![account(secret, Some(20)), account("sk-other-987654321", None)], "b");
+    configure(vec![new_account(secret, Some(10))], "a");
+    configure(vec![new_account(secret, Some(10))], "same");
+    configure(vec![new_account(secret, Some(20)), new_account("sk-other-987654321", None)], "b");
     configure(vec![], "c");
     let account = AccountId::parse("account", secret).unwrap();
     let pool = PoolId::parse("pool", "relay").unwrap();
@@ -128,6 +129,15 @@ fn pools_are_in_the_log_by_what_changed_and_no_account_by_its_name() {
     );
     assert_eq!(said[1].1[0], "pool relay, account sk-l…6789: at most 10, 60 per minute -> at most 20, 60 per minute");
     assert_eq!(said[2].1[0], "pool relay: configured -> none");
+    let set = PoolSettings { profile: Some(Profile::Llm), per_minute: Some(60), ..PoolSettings::default() };
+    let pool = PoolId::parse("pool", "keys").unwrap();
+    let (settings, idempotency) = (Some(set), key("e"));
+    let accounts = vec![new_account(secret, None)];
+    org.ask(Box::new(ConfigurePool { pool, accounts, settings, expected_version: None, idempotency })).unwrap();
+    assert_eq!(
+        org.changes().pop().unwrap().1[..2],
+        ["pool keys, profile: none -> llm", "pool keys, per_minute: none -> 60"]
+    );
     assert!(!format!("{:?}", org.events()).contains(secret));
 }
 

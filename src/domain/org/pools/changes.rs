@@ -17,7 +17,8 @@ type Configured = (Option<PoolRow>, Vec<UpstreamAccountRow>);
 
 pub(super) fn between(pool: &PoolId, before: &Configured, after: &Configured) -> Vec<Change> {
     let ((old_pool, old), (new_pool, new)) = (before, after);
-    let settings = |row: &Option<PoolRow>| row.as_ref().map(|row| settings(&row.settings)).unwrap_or_default();
+    let none = PoolSettings::default();
+    let settings = |row: &Option<PoolRow>| settings(row.as_ref().map_or(&none, |row| &row.settings));
     let mut changes: Vec<Change> = settings(old_pool)
         .iter()
         .zip(settings(new_pool))
