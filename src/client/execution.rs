@@ -191,7 +191,8 @@ impl Admitted {
     }
 
     /// Leaves the completion to somebody else, who has the id of the reservation ([`Admission::reservation_id`]), such as
-    /// the process that continues a paused execution.
+    /// the process that continues a paused execution. What was reported as used so far is theirs to settle as well: nothing
+    /// is sent from here.
     pub fn hand_over(mut self) -> Option<Admission> {
         self.is_over = true;
         self.execution.shared.admission.clone()

@@ -232,6 +232,10 @@ describe("an outage", () => {
       tg.guard(7 as unknown as string, () => assert.fail("it ran")),
       { name: "TypeError", message: "org: 7 is not allowed: a string" },
     );
+    await assert.rejects(tg.budget.update(fresh(), { daily: 1n }, { expectedVersion: 2n ** 80n }), {
+      name: "RefusedError",
+      code: Code.InvalidArgument,
+    });
     await assert.rejects(
       tg.guard(fresh(), { cost: { executions: 0.5 } }, () => assert.fail("it ran")),
       RangeError,
