@@ -76,23 +76,38 @@ impl Ask {
         self
     }
 
-    /// An id of the caller's, for an execution that is asked for again after the plane was restarted. It is charged once
-    /// for each id. Default: a new UUID of version 7.
+    /// An id of the caller's, for work that may be asked for again, such as a message that is delivered twice. It is charged
+    /// and completed once for each id; the node remembers it for 10 minutes, with a reservation for 24 hours. Default: a new
+    /// UUID of version 7.
+    ///
+    /// An execution under such an id that fails ends nothing: its reservation stays, and what it reported as used is
+    /// recorded, once for each one that failed. A success settles under the id itself, so that a second one is the same
+    /// settlement; one that reports other usage is refused, and what was recorded first stands. Work that nobody asks for
+    /// again says [`Execution::failed`](super::Execution::failed), which gives its reservation back at once.
     #[must_use]
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.request.request_id = id.into();
         self
     }
 
-    pub(super) fn into_request(self, org: &str, plane: &str) -> AcquireRequest {
+    pub(super) fn into_question(self, org: &str, plane: &str) -> Question {
         let Self { mut request } = self;
         request.org = org.to_owned();
         request.plane = plane.to_owned();
-        if request.request_id.is_empty() {
+        let has_own_id = !request.request_id.is_empty();
+        if !has_own_id {
             request.request_id = ids::request_id();
         }
-        request
+        Question { request, has_own_id }
     }
+}
+
+/// What is asked of the node.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    pub(super) request: AcquireRequest,
+    /// The id is the caller's: the same work may be asked for again, with the same decision and reservation.
+    pub(super) has_own_id: bool,
 }
 
 /// More than fits is more than any limit has.

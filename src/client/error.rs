@@ -115,6 +115,11 @@ impl Fault {
         Self { code, reason: String::new(), message: message.into(), after: None }
     }
 
+    /// Whether the node itself said it, about this call.
+    pub(super) fn is_answer(&self) -> bool {
+        !self.reason.is_empty()
+    }
+
     pub(super) fn remedy(&self) -> Remedy {
         if self.reason == THROTTLED {
             return Remedy::Correct;

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -132,9 +133,14 @@ impl Watch {
             Event::BreakerClosed => {}
         }
         if let Some(hook) = &self.options.hook {
-            hook(event);
+            called(|| hook(event));
         }
     }
+}
+
+/// Calls a function of whoever uses the client; `None` where it panics. The task that calls it goes on.
+pub(super) fn called<T>(function: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(function)).ok()
 }
 
 impl fmt::Debug for Watch {

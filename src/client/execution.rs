@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use super::{
     Core,
-    ask::amount,
+    ask::{Question, amount},
     call::{Unary, within},
     clock,
     decision::{Admission, millis},
@@ -17,15 +20,16 @@ use super::{
     ids,
     settle::{Settlement, refusal},
 };
-use crate::wire::v1::{AcquireRequest, Amount, CommitRequest, ExtendRequest, RecordRequest, ReleaseRequest};
+use crate::wire::v1::{Amount, CommitRequest, ExtendRequest, RecordRequest, ReleaseRequest};
 
 #[derive(Debug)]
 struct Shared {
     core: Arc<Core>,
-    asked: AcquireRequest,
+    asked: Question,
     /// `None` = it runs without a decision.
     admission: Option<Admission>,
     used: Mutex<BTreeMap<String, u64>>,
+    has_failed: AtomicBool,
 }
 
 /// An execution that runs: a view of it that is cheap to clone, for the code that does the work.
@@ -35,13 +39,14 @@ pub struct Execution {
 }
 
 impl Execution {
-    pub(super) fn new(core: Arc<Core>, asked: AcquireRequest, admission: Option<Admission>) -> Self {
-        Self { shared: Arc::new(Shared { core, asked, admission, used: Mutex::default() }) }
+    pub(super) fn new(core: Arc<Core>, asked: Question, admission: Option<Admission>) -> Self {
+        let (used, has_failed) = Default::default();
+        Self { shared: Arc::new(Shared { core, asked, admission, used, has_failed }) }
     }
 
     /// The id under which it was asked for.
     pub fn request_id(&self) -> &str {
-        &self.shared.asked.request_id
+        &self.shared.asked.request.request_id
     }
 
     /// What the node said; `None` where nobody decided and it runs by [`OnUnavailable::Open`](super::OnUnavailable::Open).
@@ -57,6 +62,12 @@ impl Execution {
         *sum = sum.saturating_add(amount);
     }
 
+    /// It has failed for good, whatever its code answers: nobody asks for it again under its id
+    /// ([`Ask::request_id`](super::Ask::request_id)), and its reservation is settled.
+    pub fn failed(&self) {
+        self.shared.has_failed.store(true, Relaxed);
+    }
+
     /// Lets the reservation hold for `ttl` from now on; answers for how long it holds.
     ///
     /// # Errors
@@ -68,7 +79,7 @@ impl Execution {
             return Ok(Duration::ZERO);
         };
         let request = ExtendRequest {
-            org: asked.org.clone(),
+            org: asked.request.org.clone(),
             reservation_id: reservation.to_owned(),
             request_id: ids::request_id(),
             ttl_ms: i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX),
@@ -86,36 +97,43 @@ impl Execution {
 
     /// What tells the node how it ended; `None` where there is nothing to say.
     fn settlement(&self, has_succeeded: bool) -> Option<Settlement> {
-        let Shared { asked, admission, .. } = &*self.shared;
+        let Shared { asked: Question { request, has_own_id }, admission, has_failed, .. } = &*self.shared;
+        let has_failed = has_failed.load(Relaxed);
+        let has_succeeded = has_succeeded && !has_failed;
         let used = self.reported();
         let has_used = !used.is_empty();
-        let org = asked.org.clone();
-        // An execution may last longer than the id of its Acquire is remembered.
-        let request_id = ids::request_id();
-        let reservation = admission.as_ref().and_then(Admission::reservation_id);
-        if let Some(reservation) = reservation {
-            let reservation_id = reservation.to_owned();
+        if *has_own_id && !has_succeeded && !has_failed {
+            // The one that ends it settles the reservation.
+            return has_used.then(|| self.record(used, ids::request_id()));
+        }
+        // An execution may last longer than the id of its Acquire is remembered, unless that names the same work for good.
+        let request_id = if *has_own_id { request.request_id.clone() } else { ids::request_id() };
+        if let Some(reservation) = admission.as_ref().and_then(Admission::reservation_id) {
+            let (org, reservation_id) = (request.org.clone(), reservation.to_owned());
             if !has_succeeded && !has_used {
                 return Some(Settlement::Release(ReleaseRequest { org, reservation_id, request_id }));
             }
-            let actual = if has_used { amounts(used) } else { asked.reserve.clone() };
+            let actual = if has_used { amounts(used) } else { request.reserve.clone() };
             return Some(Settlement::Commit(CommitRequest { org, reservation_id, request_id, actual }));
         }
-        let decision_id = admission.as_ref().map(|admission| admission.id().to_owned());
-        let is_completed = has_succeeded && decision_id.is_some();
-        if !is_completed && !has_used {
-            return None;
-        }
-        Some(Settlement::Record(RecordRequest {
-            org,
-            scopes: asked.scopes.clone(),
+        let is_completed = has_succeeded && admission.is_some();
+        (is_completed || has_used).then(|| self.record(used, request_id))
+    }
+
+    fn record(&self, used: BTreeMap<String, u64>, request_id: String) -> Settlement {
+        let Shared { asked: Question { request, .. }, admission, .. } = &*self.shared;
+        // What nobody decided on is recorded when the node answers again, and counts in the windows it happened in. Under an
+        // id of the caller's a repetition says the same.
+        let is_dated = admission.is_none() && request_id != request.request_id;
+        Settlement::Record(RecordRequest {
+            org: request.org.clone(),
+            scopes: request.scopes.clone(),
             usage: amounts(used),
             request_id,
-            // What nobody decided on is recorded when the node answers again, and counts in the windows it happened in.
-            occurred_at_ms: if decision_id.is_some() { 0 } else { i64::try_from(clock::wall_ms()).unwrap_or_default() },
-            decision_id: decision_id.unwrap_or_default(),
+            occurred_at_ms: if is_dated { i64::try_from(clock::wall_ms()).unwrap_or_default() } else { 0 },
+            decision_id: admission.as_ref().map(|admission| admission.id().to_owned()).unwrap_or_default(),
             ..RecordRequest::default()
-        }))
+        })
     }
 }
 
@@ -126,7 +144,8 @@ fn amounts(used: BTreeMap<String, u64>) -> Vec<Amount> {
 /// An execution that may run, and that whoever holds this completes.
 ///
 /// Dropped without having been completed, by a panic or because its task was cancelled, it has failed: what it reported as
-/// used is committed, and where it reported nothing its reservation is released. Rust has no asynchronous destructor, so
+/// used is committed, and where it reported nothing its reservation is released; under an id of the caller's it may be tried
+/// again ([`Ask::request_id`](super::Ask::request_id)). Rust has no asynchronous destructor, so
 /// that is handed to a task of the client. The reservation is held until its time is over where that task cannot send it
 /// any more: the process was killed, or the runtime ended before [`Client::close`](super::Client::close) had returned.
 #[derive(Debug)]
@@ -165,13 +184,15 @@ impl Admitted {
     }
 
     /// The execution did not happen, or has failed: commits what it reported as used, and releases the reservation where it
-    /// reported nothing.
+    /// reported nothing. Under an id of the caller's it may be tried again
+    /// ([`Ask::request_id`](super::Ask::request_id)).
     pub async fn fail(self) -> Settled {
         self.settle(false).await
     }
 
     /// Leaves the completion to somebody else, who has the id of the reservation ([`Admission::reservation_id`]), such as
-    /// the process that continues a paused execution.
+    /// the process that continues a paused execution. What was reported as used so far is theirs to settle as well: nothing
+    /// is sent from here.
     pub fn hand_over(mut self) -> Option<Admission> {
         self.is_over = true;
         self.execution.shared.admission.clone()

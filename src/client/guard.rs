@@ -4,7 +4,7 @@ use std::{fmt, future::Future};
 
 use super::{
     Client, OnUnavailable,
-    ask::Ask,
+    ask::{Ask, Question},
     decision::{Admission, Decision, Denial},
     error::{Error, NoDecision},
     events::{Event, add},
@@ -109,17 +109,17 @@ impl Client {
         ask: Ask,
         run: impl FnOnce(Execution) -> Running,
     ) -> Result<Guarded<T>, GuardError<E>> {
-        let request = ask.into_request(org, &self.core.options.plane);
-        let decided = match self.ask(&request).await {
+        let question = ask.into_question(org, &self.core.options.plane);
+        let decided = match self.ask(&question).await {
             Ok(Err(denial)) => return Ok(Guarded::Denied(denial)),
             Ok(Ok(admission)) => Ok(admission),
             Err(Error::NoDecision(cause)) if self.core.options.on_unavailable == OnUnavailable::Open => {
-                self.failed_open(&request, &cause);
+                self.failed_open(&question.request, &cause);
                 Err(cause)
             }
             Err(error) => return Err(GuardError::Call(error)),
         };
-        let admitted = self.admitted(request, decided.as_ref().ok());
+        let admitted = self.admitted(question, decided.as_ref().ok());
         let value = match run(admitted.execution().clone()).await {
             Ok(value) => value,
             Err(error) => {
@@ -140,16 +140,16 @@ impl Client {
     /// # Errors
     /// Where nobody decided in time, or the node refused the call.
     pub async fn acquire(&self, org: &str, ask: Ask) -> Result<Decision, Error> {
-        let request = ask.into_request(org, &self.core.options.plane);
-        Ok(match self.ask(&request).await? {
-            Ok(admission) => Decision::Admitted(self.admitted(request, Some(&admission))),
+        let question = ask.into_question(org, &self.core.options.plane);
+        Ok(match self.ask(&question).await? {
+            Ok(admission) => Decision::Admitted(self.admitted(question, Some(&admission))),
             Err(denial) => Decision::Denied(denial),
         })
     }
 
-    async fn ask(&self, request: &AcquireRequest) -> Result<Result<Admission, Denial>, Error> {
+    async fn ask(&self, question: &Question) -> Result<Result<Admission, Denial>, Error> {
         let (core, counters) = (&self.core, &self.core.watch.counters);
-        let asked = core.call(Waiter::new(request, &core.asks, &core.settler)).await;
+        let asked = core.call(Waiter::new(question, &core.asks, &core.settler)).await;
         if matches!(asked, Err(Error::NoDecision(_))) {
             add(&counters.undecided);
         }
@@ -162,8 +162,8 @@ impl Client {
         Ok(Ok(Admission(answer)))
     }
 
-    fn admitted(&self, request: AcquireRequest, admission: Option<&Admission>) -> Admitted {
-        Admitted::new(Execution::new(self.core.clone(), request, admission.cloned()))
+    fn admitted(&self, question: Question, admission: Option<&Admission>) -> Admitted {
+        Admitted::new(Execution::new(self.core.clone(), question, admission.cloned()))
     }
 
     fn failed_open(&self, request: &AcquireRequest, cause: &NoDecision) {

@@ -10,7 +10,10 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::options::{Misconfigured, Options};
+use super::{
+    events::called,
+    options::{Misconfigured, Options},
+};
 use crate::{
     causes,
     wire::v1::{
@@ -81,7 +84,10 @@ pub(super) struct Credentials {
 
 impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let Some(token) = self.token.as_ref().and_then(|source| source()) else { return Ok(request) };
+        let Some(source) = &self.token else { return Ok(request) };
+        // Whoever gives tokens out is away: the call was not asked, and not refused.
+        let token = called(|| source()).ok_or_else(|| Status::unavailable("the source of the token has panicked"))?;
+        let Some(token) = token else { return Ok(request) };
         let bearer: Result<MetadataValue<Ascii>, _> = format!("Bearer {}", token.trim()).parse();
         let mut bearer =
             bearer.map_err(|_| Status::unauthenticated("the token has characters that no header may have"))?;

@@ -126,7 +126,8 @@ impl Options {
     }
 
     /// Without an answer for so long the same call is sent again, under the same request id; an answer to the first one still
-    /// counts. Also how long a connection may take, and how long a silent one has to answer a ping. Default: 500 ms.
+    /// counts. Also how long a connection may take, and how long a silent one has to answer a ping; a stream on which nothing
+    /// is answered for twice as long is replaced. Default: 500 ms.
     #[must_use]
     pub fn attempt(mut self, attempt: Duration) -> Self {
         self.attempt = attempt;
@@ -149,7 +150,8 @@ impl Options {
         self
     }
 
-    /// Called with whatever an operator wants to know. It is called from the runtime, so it must return soon.
+    /// Called with whatever an operator wants to know. It is called from the runtime, so it must return soon; a panic in it
+    /// ends nothing else.
     #[must_use]
     pub fn on_event(mut self, hook: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.hook = Some(Arc::new(hook));

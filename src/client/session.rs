@@ -10,36 +10,36 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
-use tonic::Code;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Client, Core,
     call::{Unary, within},
     decision::millis,
-    error::{Error, Refused},
+    error::Error,
+    heartbeats::{Beats, Ran},
     ids,
     settle::Settlement,
 };
-use crate::wire::v1::{
-    self, EndSessionRequest, HeartbeatRequest, HeartbeatResponse, SessionAction, SessionState, StartSessionRequest,
-    StartSessionResponse,
-};
+use crate::wire::v1::{self, EndSessionRequest, HeartbeatRequest, StartSessionRequest, StartSessionResponse};
 
 /// What is asked for one session.
 #[derive(Debug, Clone, Default)]
 pub struct SessionAsk {
     request: StartSessionRequest,
+    /// Empty = a new one.
+    incarnation: String,
+    has_run: Duration,
 }
 
 impl SessionAsk {
     /// `session_id` is unique in its org, and `identity` says who or what it runs for.
     pub fn new(session_id: impl Into<String>, identity: impl Into<String>) -> Self {
         let (session_id, identity) = (session_id.into(), identity.into());
-        Self { request: StartSessionRequest { session_id, identity, ..StartSessionRequest::default() } }
+        Self {
+            request: StartSessionRequest { session_id, identity, ..StartSessionRequest::default() },
+            ..Self::default()
+        }
     }
 
     /// A part of the org in which its compute counts as well; at most 8.
@@ -53,6 +53,20 @@ impl SessionAsk {
     #[must_use]
     pub fn request_id(mut self, id: impl Into<String>) -> Self {
         self.request.request_id = id.into();
+        self
+    }
+
+    /// Names one run of the machine, such as its boot id; a new one counts from zero. Default: a new UUID.
+    #[must_use]
+    pub fn incarnation(mut self, id: impl Into<String>) -> Self {
+        self.incarnation = id.into();
+        self
+    }
+
+    /// The machine has run for so long in this incarnation already. Default: not at all.
+    #[must_use]
+    pub fn has_run(mut self, time: Duration) -> Self {
+        self.has_run = time;
         self
     }
 }
@@ -120,7 +134,7 @@ pub enum Signal {
 pub struct Session {
     core: Arc<Core>,
     end: EndSessionRequest,
-    began: Instant,
+    ran: Ran,
     first_slice: Duration,
     /// Dropped to end the heartbeats.
     beating: Option<watch::Sender<()>>,
@@ -133,7 +147,12 @@ impl Session {
         &self.end.session_id
     }
 
-    /// Compute that is reserved: it is not stopped before it has used it.
+    /// Names this run of the machine: keep it where another process may take the session over.
+    pub fn incarnation(&self) -> &str {
+        &self.end.incarnation
+    }
+
+    /// Compute that is reserved: it is not stopped before it has used it. Zero where the session was taken over.
     pub fn first_slice(&self) -> Duration {
         self.first_slice
     }
@@ -166,7 +185,7 @@ impl Session {
     }
 
     fn last(&self) -> EndSessionRequest {
-        let total_seconds = self.end.total_seconds.or_else(|| Some(seconds(self.began)));
+        let total_seconds = self.end.total_seconds.or_else(|| Some(self.ran.seconds()));
         EndSessionRequest { total_seconds, ..self.end.clone() }
     }
 }
@@ -185,15 +204,11 @@ impl Drop for Session {
     }
 }
 
-fn seconds(began: Instant) -> i64 {
-    i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX)
-}
-
 impl Client {
     /// Starts a session and sends its heartbeats; `signal` is called from the runtime with what the node says of it.
     ///
-    /// A session does not fail open: it would run without a slot, and nobody could stop it. Whoever provisions it all the
-    /// same does so by its own decision.
+    /// A session does not fail open, whatever [`OnUnavailable`](super::OnUnavailable) is: it would run without a slot, and
+    /// nobody could stop it. Whoever provisions it all the same does so by its own decision.
     ///
     /// ```no_run
     /// # use tollgate::client::{Client, SessionAsk, Signal, Start};
@@ -224,7 +239,8 @@ impl Client {
         ask: SessionAsk,
         signal: impl Fn(Signal) + Send + Sync + 'static,
     ) -> Result<Start, Error> {
-        let SessionAsk { mut request } = ask;
+        let mut ask = ask;
+        let request = &mut ask.request;
         request.org = org.to_owned();
         request.plane.clone_from(&self.core.options.plane);
         if request.request_id.is_empty() {
@@ -232,120 +248,62 @@ impl Client {
         }
         let core = &self.core;
         let start = Unary(|time| {
-            let (mut sessions, request) = (core.link.sessions(), within(&request, time));
+            let (mut sessions, request) = (core.link.sessions(), within(&*request, time));
             async move { sessions.start_session(request).await }
         });
         let answer = core.call(start).await?;
         if !answer.allowed {
             return Ok(Start::Denied(SessionDenial(answer)));
         }
-        Ok(Start::Running(self.host(&request, &answer, signal)))
+        let (interval, first_slice) = (millis(answer.heartbeat_interval_ms), millis(answer.first_slice_ms));
+        Ok(Start::Running(self.host(ask, interval, first_slice, signal)))
+    }
+
+    /// Takes over a session that runs, such as after a restart of the process that started it, and sends its heartbeats,
+    /// the first one at once. Nothing is asked: of a session that the node does not know, `signal` says [`Signal::Gone`].
+    ///
+    /// `ask` has to name its [`SessionAsk::incarnation`] and for how long it [`SessionAsk::has_run`].
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use tollgate::client::{Client, SessionAsk};
+    /// # fn example(client: Client, boot_id: &str, since_boot: Duration) {
+    /// let ask = SessionAsk::new("vm-1", "user 7").incarnation(boot_id).has_run(since_boot);
+    /// let session = client.attach_session("acme", ask, |signal| println!("{signal:?}"));
+    /// # }
+    /// ```
+    pub fn attach_session(
+        &self,
+        org: &str,
+        mut ask: SessionAsk,
+        signal: impl Fn(Signal) + Send + Sync + 'static,
+    ) -> Session {
+        org.clone_into(&mut ask.request.org);
+        self.host(ask, Duration::ZERO, Duration::ZERO, signal)
     }
 
     fn host(
         &self,
-        started: &StartSessionRequest,
-        answer: &StartSessionResponse,
+        ask: SessionAsk,
+        interval: Duration,
+        first_slice: Duration,
         signal: impl Fn(Signal) + Send + Sync + 'static,
     ) -> Session {
+        let SessionAsk { request: StartSessionRequest { org, session_id, identity, .. }, incarnation, has_run } = ask;
+        let incarnation = if incarnation.is_empty() { ids::request_id() } else { incarnation };
         let (beating, stopped) = watch::channel(());
         let is_over = Arc::new(AtomicBool::new(false));
-        let began = Instant::now();
-        let incarnation = ids::request_id();
-        let end = EndSessionRequest {
-            org: started.org.clone(),
-            session_id: started.session_id.clone(),
-            identity: started.identity.clone(),
-            request_id: ids::request_id(),
+        let ran = Ran { before: has_run, since: Instant::now() };
+        let beat = HeartbeatRequest {
+            org: org.clone(),
+            session_id: session_id.clone(),
+            identity: identity.clone(),
             incarnation: incarnation.clone(),
-            total_seconds: None,
+            ..HeartbeatRequest::default()
         };
-        let beats = Beats {
-            core: Arc::downgrade(&self.core),
-            beat: HeartbeatRequest {
-                org: started.org.clone(),
-                session_id: started.session_id.clone(),
-                identity: started.identity.clone(),
-                incarnation,
-                ..HeartbeatRequest::default()
-            },
-            began,
-            said: Said::Continue,
-            is_over: is_over.clone(),
-        };
-        tokio::spawn(beats.run(millis(answer.heartbeat_interval_ms), stopped, signal));
-        let first_slice = millis(answer.first_slice_ms);
-        Session { core: self.core.clone(), end, began, first_slice, beating: Some(beating), is_over }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Said {
-    Continue,
-    Warn(u8),
-    Stop,
-}
-
-/// The heartbeats of one session.
-struct Beats {
-    core: std::sync::Weak<Core>,
-    beat: HeartbeatRequest,
-    began: Instant,
-    said: Said,
-    is_over: Arc<AtomicBool>,
-}
-
-impl Beats {
-    async fn run(mut self, first: Duration, mut stopped: watch::Receiver<()>, signal: impl Fn(Signal)) {
-        let mut interval = first.max(Duration::from_millis(100));
-        let mut wait = interval;
-        // Nothing is ever sent: a change is that the session is gone.
-        while timeout(wait, stopped.changed()).await.is_err() {
-            let Some(core) = self.core.upgrade() else { return };
-            self.beat.total_seconds = seconds(self.began);
-            let beat = &self.beat;
-            let sent = core.call(Unary(|time| {
-                let (mut sessions, beat) = (core.link.sessions(), within(beat, time));
-                async move { sessions.heartbeat(beat).await }
-            }));
-            match sent.await {
-                Ok(answer) => {
-                    interval = millis(answer.heartbeat_interval_ms).max(Duration::from_millis(100));
-                    wait = interval;
-                    if !self.heard(answer, &signal) {
-                        return;
-                    }
-                }
-                Err(Error::Refused(Refused { code: Code::NotFound, .. })) => return self.gone(&signal),
-                // No other error is a reason to end a session; it expires when three of them did not arrive.
-                Err(_) => wait = interval / 4,
-            }
-        }
-    }
-
-    fn heard(&mut self, answer: HeartbeatResponse, signal: &impl Fn(Signal)) -> bool {
-        if answer.state() != SessionState::Running {
-            self.gone(signal);
-            return false;
-        }
-        let percent = u8::try_from(answer.warn_percent).unwrap_or_default();
-        let said = match answer.action() {
-            SessionAction::Unspecified | SessionAction::Continue => Said::Continue,
-            SessionAction::Warn => Said::Warn(percent),
-            SessionAction::Stop => Said::Stop,
-        };
-        if std::mem::replace(&mut self.said, said) != said {
-            match said {
-                Said::Continue => {}
-                Said::Warn(percent) => signal(Signal::Warn { percent, text: answer.message }),
-                Said::Stop => signal(Signal::Stop { grace: millis(answer.grace_ms), text: answer.message }),
-            }
-        }
-        true
-    }
-
-    fn gone(&self, signal: &impl Fn(Signal)) {
-        self.is_over.store(true, Relaxed);
-        signal(Signal::Gone);
+        tokio::spawn(Beats::new(&self.core, beat, ran, is_over.clone()).run(interval, stopped, signal));
+        let request_id = ids::request_id();
+        let end = EndSessionRequest { org, session_id, identity, request_id, incarnation, total_seconds: None };
+        Session { core: self.core.clone(), end, ran, first_slice, beating: Some(beating), is_over }
     }
 }

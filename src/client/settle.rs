@@ -155,23 +155,52 @@ pub(super) struct Settling {
     pub(super) attempt: Duration,
 }
 
+/// One of them between two attempts.
+#[derive(Debug)]
+struct Unsettled {
+    settlement: Settlement,
+    /// After the next attempt, if that fails.
+    pause: Duration,
+}
+
+/// An attempt that was not taken.
+#[derive(Debug)]
+struct Again {
+    unsettled: Unsettled,
+    rest: Duration,
+    /// The node answers and does not take this one: others may go before it. One that was not answered keeps its place, so
+    /// that an outage does not make as many attempts as completions wait.
+    is_answered: bool,
+}
+
 /// Sends what is taken until there is nothing more, and nobody who could bring more.
 pub(super) async fn run(
     settling: Settling,
     mut taken: mpsc::UnboundedReceiver<Settlement>,
     over: watch::Receiver<bool>,
 ) {
-    let (mut waiting, mut sending) = (VecDeque::new(), FuturesUnordered::new());
+    let mut waiting = VecDeque::new();
+    let (mut sending, mut resting, mut kept) = (FuturesUnordered::new(), FuturesUnordered::new(), 0);
     let mut over = Some(over);
     loop {
-        while sending.len() < AT_ONCE
-            && let Some(settlement) = waiting.pop_front()
+        while sending.len() + kept < AT_ONCE
+            && let Some(unsettled) = waiting.pop_front()
         {
-            sending.push(settling.settle(settlement));
+            sending.push(settling.settle(unsettled));
         }
         tokio::select! {
-            Some(settlement) = taken.recv() => waiting.push_back(settlement),
-            Some(()) = sending.next() => {}
+            Some(settlement) = taken.recv() => waiting.push_back(Unsettled { settlement, pause: FIRST_PAUSE }),
+            Some(attempted) = sending.next() => if let Some(again) = attempted {
+                kept += usize::from(!again.is_answered);
+                resting.push(async {
+                    sleep(again.rest).await;
+                    again
+                });
+            },
+            Some(again) = resting.next() => {
+                kept -= usize::from(!again.is_answered);
+                waiting.push_back(again.unsettled);
+            }
             // The client and all of its executions were dropped.
             () = gone(over.as_mut()), if over.is_some() => {
                 over = None;
@@ -190,33 +219,32 @@ async fn gone(over: Option<&mut watch::Receiver<bool>>) {
 }
 
 impl Settling {
-    async fn settle(&self, settlement: Settlement) {
-        let (watch, mut pause) = (&self.settler.watch, FIRST_PAUSE);
-        loop {
-            let sent = timeout(self.attempt, settlement.send(&self.link, self.attempt)).await;
-            let fault = match sent {
-                Ok(Ok(())) => {
-                    add(&watch.counters.settled);
-                    break;
-                }
-                Ok(Err(fault)) => fault,
-                Err(_) => Fault::silence(),
-            };
-            match fault.remedy() {
-                Remedy::Correct => {
-                    let cause = fault.into_error(1);
-                    watch.happened(&settlement.lost(refusal(&cause)));
-                    self.answered(watch);
-                    self.settler.over();
-                    return;
-                }
-                Remedy::Retry(asked) => sleep(ids::jittered(pause).max(asked)).await,
-                Remedy::GiveUp => sleep(LONGEST_PAUSE).await,
+    async fn settle(&self, unsettled: Unsettled) -> Option<Again> {
+        let Unsettled { settlement, pause } = unsettled;
+        let watch = &self.settler.watch;
+        let sent = timeout(self.attempt, settlement.send(&self.link, self.attempt)).await;
+        let fault = match sent {
+            Ok(Ok(())) => {
+                add(&watch.counters.settled);
+                self.answered(watch);
+                self.settler.over();
+                return None;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        self.answered(watch);
-        self.settler.over();
+            Ok(Err(fault)) => fault,
+            Err(_) => Fault::silence(),
+        };
+        let rest = match fault.remedy() {
+            Remedy::Correct => {
+                watch.happened(&settlement.lost(refusal(&fault.into_error(1))));
+                self.answered(watch);
+                self.settler.over();
+                return None;
+            }
+            Remedy::Retry(asked) => ids::jittered(pause).max(asked),
+            Remedy::GiveUp => LONGEST_PAUSE,
+        };
+        let unsettled = Unsettled { settlement, pause: (pause * 2).min(LONGEST_PAUSE) };
+        Some(Again { unsettled, rest, is_answered: fault.is_answer() })
     }
 
     fn answered(&self, watch: &Watch) {

@@ -6,12 +6,12 @@
 //!   └──── Call ◀────────────────┘
 //! ```
 //!
-//! Where a stream ends, whatever waits on it gets an error and asks again under its own request id, on the next one. A call may
-//! be sent several times; the first decision counts. A decision that comes when nobody waits any more charges nothing that
-//! is held: its reservation is given back.
+//! Where a stream ends, whatever waits on it gets an error and asks again under its own request id, on the next one. So it
+//! does where nothing is answered for too long on a connection that lives: something in between may answer its pings. A call
+//! may be sent several times; the first decision counts. A decision that comes when nobody waits any more charges nothing
+//! that is held: its reservation is given back, unless the id is the caller's, who may ask for the same again.
 
 use std::{
-    collections::HashMap,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -19,16 +19,18 @@ use std::{
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::{
+    ask::Question,
     call::Attempts,
     error::Fault,
     events::{Watch, add},
     ids,
+    in_flight::{InFlight, Sent},
     link::Link,
     settle::Settler,
 };
@@ -56,17 +58,22 @@ enum State {
 
 /// One call between its task and the stream, over all of its attempts.
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
+    has_own_id: bool,
     state: Mutex<State>,
     changed: Notify,
 }
 
 impl Call {
+    pub(super) fn new(has_own_id: bool) -> Self {
+        Self { has_own_id, state: Mutex::new(State::Waiting(None)), changed: Notify::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail(&self, fault: Fault) {
+    pub(super) fn fail(&self, fault: Fault) {
         let mut state = self.lock();
         if matches!(*state, State::Waiting(_)) {
             *state = State::Waiting(Some(fault));
@@ -85,10 +92,23 @@ impl Call {
             }
             State::Abandoned => {
                 *state = State::Taken;
-                Some(decision)
+                (!self.has_own_id).then_some(decision)
             }
             // Another attempt was answered: the same decision.
             State::Decided(_) | State::Taken => None,
+        }
+    }
+
+    /// Nobody waits any more; a decision that was not taken comes back where nobody can ask for it again.
+    pub(super) fn abandon(&self) -> Option<Box<AcquireResponse>> {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Waiting(_) | State::Abandoned => {
+                *state = State::Abandoned;
+                None
+            }
+            State::Taken => None,
+            State::Decided(late) => (!self.has_own_id).then_some(late),
         }
     }
 
@@ -107,6 +127,10 @@ impl Call {
         }
     }
 
+    pub(super) fn is_waited_for(&self) -> bool {
+        matches!(*self.lock(), State::Waiting(_))
+    }
+
     async fn answer(&self) -> Result<AcquireResponse, Fault> {
         loop {
             if let Some(answer) = self.take() {
@@ -120,14 +144,8 @@ impl Call {
 /// One attempt of a call.
 #[derive(Debug)]
 pub(super) struct Asked {
-    request: AcquireRequest,
-    call: Arc<Call>,
-}
-
-impl Asked {
-    fn is_over(&self) -> bool {
-        !matches!(*self.call.lock(), State::Waiting(_))
-    }
+    pub(super) request: AcquireRequest,
+    pub(super) call: Arc<Call>,
 }
 
 /// The task that waits for a call.
@@ -142,9 +160,9 @@ pub(super) struct Waiter<'a> {
 }
 
 impl<'a> Waiter<'a> {
-    pub(super) fn new(request: &'a AcquireRequest, queue: &'a mpsc::Sender<Asked>, settler: &'a Settler) -> Self {
-        let call = Arc::new(Call { state: Mutex::new(State::Waiting(None)), changed: Notify::new() });
-        Self { request, call, queue, settler, silent: 0 }
+    pub(super) fn new(question: &'a Question, queue: &'a mpsc::Sender<Asked>, settler: &'a Settler) -> Self {
+        let Question { request, has_own_id } = question;
+        Self { request, call: Arc::new(Call::new(*has_own_id)), queue, settler, silent: 0 }
     }
 
     async fn answer(&mut self) -> Result<AcquireResponse, Fault> {
@@ -186,16 +204,8 @@ impl Attempts for Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut state = self.call.lock();
-        match std::mem::replace(&mut *state, State::Abandoned) {
-            State::Waiting(_) => {}
-            State::Taken => *state = State::Taken,
-            State::Abandoned => {}
-            State::Decided(late) => {
-                *state = State::Taken;
-                drop(state);
-                self.settler.release_late(&self.request.org, &late);
-            }
+        if let Some(late) = self.call.abandon() {
+            self.settler.release_late(&self.request.org, &late);
         }
     }
 }
@@ -208,13 +218,15 @@ pub(super) struct Streams {
     pub(super) settler: Settler,
     /// How long the opening of a stream may take.
     pub(super) attempt: Duration,
+    /// How long a call may take.
+    pub(super) budget: Duration,
 }
 
 /// Serves the queue until nobody can put anything into it any more.
 pub(super) async fn run(streams: Streams, mut queue: mpsc::Receiver<Asked>) {
     let mut pause = FIRST_PAUSE;
     while let Some(first) = queue.recv().await {
-        if first.is_over() {
+        if !first.call.is_waited_for() {
             continue;
         }
         if streams.one(first, &mut queue).await {
@@ -231,32 +243,11 @@ pub(super) fn queue() -> (mpsc::Sender<Asked>, mpsc::Receiver<Asked>) {
     mpsc::channel(IN_FLIGHT)
 }
 
-/// Calls on one stream, by their tags.
-#[derive(Debug, Default)]
-struct InFlight {
-    last_tag: u64,
-    calls: HashMap<u64, (Arc<Call>, String)>,
-}
-
-impl InFlight {
-    fn put(&mut self, asked: Asked) -> AcquireStreamRequest {
-        self.last_tag += 1;
-        self.calls.insert(self.last_tag, (asked.call, asked.request.org.clone()));
-        AcquireStreamRequest { tag: self.last_tag, acquire: Some(asked.request) }
-    }
-
-    fn fail(self, fault: &Fault) {
-        for (call, _) in self.calls.into_values() {
-            call.fail(fault.clone());
-        }
-    }
-}
-
 impl Streams {
     /// One stream from its first call to its end; whether it could be opened.
     async fn one(&self, first: Asked, queue: &mut mpsc::Receiver<Asked>) -> bool {
         let (out, outgoing) = mpsc::channel(IN_FLIGHT);
-        let mut in_flight = InFlight::default();
+        let mut in_flight = InFlight::new(self.attempt, self.budget);
         // It has room, because it is new.
         drop(out.try_send(in_flight.put(first)));
         let mut gate = self.link.gate();
@@ -294,6 +285,8 @@ impl Streams {
     ) -> Fault {
         let mut answers = pin!(answers);
         let mut place = None;
+        let mut looks = interval(self.attempt);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 answer = answers.message() => match answer {
@@ -307,7 +300,7 @@ impl Streams {
                     Err(_) => return Fault::interrupted("the stream takes no more requests"),
                 },
                 asked = queue.recv(), if place.is_some() => match asked {
-                    Some(asked) if asked.is_over() => {}
+                    Some(asked) if !asked.call.is_waited_for() => {}
                     Some(asked) => {
                         let request = in_flight.put(asked);
                         if let Some(place) = place.take() {
@@ -316,12 +309,18 @@ impl Streams {
                     }
                     None => return Fault::interrupted("the client was dropped"),
                 },
+                _ = looks.tick(), if !in_flight.is_empty() => {
+                    if in_flight.is_silent() {
+                        return Fault::silence();
+                    }
+                    in_flight.sweep();
+                }
             }
         }
     }
 
     fn deliver(&self, answer: AcquireStreamResponse, in_flight: &mut InFlight) {
-        let Some((call, org)) = in_flight.calls.remove(&answer.tag) else { return };
+        let Some(Sent { call, org, .. }) = in_flight.take(answer.tag) else { return };
         match answer.result {
             Some(Outcome::Decision(decision)) => {
                 if let Some(late) = call.decide(Box::new(decision)) {

@@ -80,6 +80,42 @@ async fn a_reservation_is_settled_with_what_was_used_and_given_back_by_whatever_
     assert!(client.close(crate::PATIENCE).await);
 }
 
+/// R-PIPE-6: work that is asked for again under an id of the caller's.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_failed_and_is_tried_again_is_recorded_once() {
+    let running = node().await;
+    let client = Client::connect(patient(url(&running))).unwrap();
+    let used = async || used(&client, "spender", SPEND).await;
+    let run = async |ask: Ask, spend: u64, has_failed: bool| {
+        let run = async |execution: tollgate::client::Execution| {
+            if spend > 0 {
+                execution.used("spend", spend);
+            }
+            if has_failed { Err(io::Error::other("mine")) } else { Ok(()) }
+        };
+        client.guard("spender", ask, run).await.is_ok()
+    };
+    let held = || Ask::new().reserve("spend", 100).request_id("message-1");
+    assert!(!run(held(), 0, true).await);
+    assert_eq!(used().await, (0, 100), "the next one settles it");
+    for _ in 0..2 {
+        assert!(run(held(), 60, false).await);
+        assert_eq!(used().await, (60, 0));
+    }
+    let free = || Ask::new().request_id("message-2");
+    assert!(!run(free(), 20, true).await && !run(free(), 20, true).await);
+    for _ in 0..2 {
+        assert!(run(free(), 30, false).await);
+        assert_eq!(used().await, (130, 0));
+    }
+    let last = client.guard("spender", held().request_id("message-3"), async |execution| {
+        execution.failed();
+        Err::<(), _>(io::Error::other("mine"))
+    });
+    assert!(last.await.is_err());
+    assert_eq!((used().await, client.stats().lost), ((130, 0), 0), "nobody tries it again");
+}
+
 /// R-PIPE-5: a call that is wrong is no outage, and opens nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_of_the_caller_does_not_open_whatever_the_policy_is() {

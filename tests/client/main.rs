@@ -26,6 +26,7 @@ mod harness;
 mod histories;
 mod proxy;
 mod sessions;
+mod stand_in;
 
 use std::{
     fmt::Debug,

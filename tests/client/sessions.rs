@@ -24,6 +24,28 @@ async fn a_session_holds_its_slot_until_it_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_taken_over_by_another_process_which_goes_on_with_its_total() {
+    let running = node().await;
+    let client = Client::connect(patient(url(&running))).unwrap();
+    let ask = || SessionAsk::new("vm-1", "user 7").incarnation("boot-1");
+    let Start::Running(first) = client.start_session("acme", ask(), |_| {}).await.unwrap() else { panic!("denied") };
+    assert_eq!(first.incarnation(), "boot-1");
+    // As a process that is killed.
+    std::mem::forget(first);
+    let other = Client::connect(patient(url(&running))).unwrap();
+    let session = other.attach_session("acme", ask().has_run(std::time::Duration::from_secs(30)), |_| {});
+    let ended = session.end().await.unwrap();
+    assert!((30_000..60_000).contains(&ended.booked_ms), "{ended:?}");
+
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = told.clone();
+    let unknown = SessionAsk::new("vm-2", "user 7").incarnation("boot-1");
+    let session = other.attach_session("acme", unknown, move |signal| tell.lock().unwrap().push(signal));
+    eventually("the node knows no such session", async || !session.is_known()).await;
+    assert_eq!(*told.lock().unwrap(), [Signal::Gone]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_told_to_stop_when_its_quota_is_used_up() {
     let running = node().await;
     let client = Client::connect(patient(url(&running))).unwrap();

@@ -1,5 +1,7 @@
 """What docs/security.md and docs/python.md say, literally: commands, configuration, and clients in Python, Node and Rust."""
 
+import contextlib
+import http.server
 import os
 import re
 import shutil
@@ -7,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
+import time
 import unittest
 
 import grpc
@@ -140,6 +144,8 @@ heartbeat = "1s"
 [orgs."few"]
 executions = { anchored_24h = 1 }
 spend = { monthly = "$1" }
+[orgs."again"]
+spend = { monthly = "$1" }
 """
 
 
@@ -157,6 +163,14 @@ class Losing:
         return answer
 
 
+def page(*has):
+    """What these blocks of docs/python.md define."""
+    defined = {"__name__": "plane"}
+    for each in ["class Plane:", *has, "def host("]:
+        exec(compile(block("python", each, PYTHON), "docs/python.md", "exec"), defined)
+    return defined
+
+
 class PythonPlane(DocumentCase):
     """docs/python.md: the same plane over each of its transports."""
 
@@ -172,25 +186,18 @@ class PythonPlane(DocumentCase):
         self.node_ = self.node(config=ORGS)
         self.ran = []
 
-    def document(self, *has):
-        """What these blocks define."""
-        defined = {"__name__": "plane"}
-        for each in ["class Plane:", *has, "def host("]:
-            exec(compile(block("python", each, PYTHON), "docs/python.md", "exec"), defined)
-        return defined
-
     def run_it(self, decision, used):
         self.ran.append(decision)
         used["spend"] = 12_000
         return "done"
 
-    def spend(self):
-        status = self.plane(self.node_).gate.GetStatus(org="few")
+    def spend(self, org="few"):
+        status = self.plane(self.node_).gate.GetStatus(org=org)
         (monthly,) = [limit for limit in status.limits if limit.name == "budget/monthly"]
         return monthly.used, monthly.reserved
 
     def story(self, has, transport):
-        doc = self.document(has)
+        doc = page(has)
         call = transport(doc)
         plane = doc["Plane"](Losing(call, doc["Fault"]), fail_open=False, budget=15, attempt=10)
         reserve = [{"meter": "spend", "amount": 50_000}]
@@ -208,6 +215,8 @@ class PythonPlane(DocumentCase):
         self.assertTrue(started["allowed"])
         ended = plane.ask("SessionService/GetSession", {"org": "acme", "sessionId": "vm-1"})["session"]
         self.assertEqual((ended["state"], list(plane.later)), ("SESSION_STATE_ENDED", []))
+        self.redelivered(plane)
+        self.throttled(doc, transport)
 
         opens = doc["Plane"](call, fail_open=True, budget=0.6, attempt=0.2)
         with self.assertRaises(doc["Refused"]):
@@ -216,18 +225,61 @@ class PythonPlane(DocumentCase):
             opens.guard("acme", lambda _, used: 1 / 0, reserve=reserve)
         self.node_.kill()
         self.assertEqual(opens.guard("few", self.run_it), (None, "done"))
+
+        def fails(_, used):
+            used["spend"] = 500
+            raise ZeroDivisionError
+
+        with self.assertRaises(ZeroDivisionError):
+            opens.guard("few", fails)
         closed = doc["Plane"](call, fail_open=False, budget=0.6, attempt=0.2)
         with self.assertRaises(doc["NoDecision"]):
             closed.guard("few", self.run_it)
-        self.assertEqual((len(self.ran), opens.failed_open, opens.settle_later()), (2, 1, False))
+        self.assertEqual((len(self.ran), opens.failed_open, opens.settle_later()), (2, 2, False))
         self.node_.start()
         opens.call, opens.budget, opens.attempt = transport(doc), 15, 10
         self.assertTrue(opens.settle_later())
-        self.assertEqual(self.spend(), (24_000, 0), "what ran without a decision is recorded")
+        self.assertEqual(self.spend(), (24_500, 0), "what ran without a decision is recorded")
+
+    def redelivered(self, plane):
+        """Work of its own id that fails, and is delivered again."""
+        def spends(amount, error=None):
+            def run(_, used):
+                used.update({"spend": amount} if amount else {})
+                if error:
+                    raise error
+            return run
+
+        ask = {"requestId": "message-1", "reserve": [{"meter": "spend", "amount": 100}]}
+        with self.assertRaises(ZeroDivisionError):
+            plane.guard("again", spends(0, ZeroDivisionError()), **ask)
+        self.assertEqual(self.spend("again"), (0, 100))
+        with self.assertRaises(ZeroDivisionError):
+            plane.guard("again", spends(20, ZeroDivisionError()), **ask)
+        for _ in range(2):
+            plane.guard("again", spends(60), **ask)
+        self.assertEqual((self.spend("again"), list(plane.later)), ((80, 0), []))
+        with self.assertRaises(ValueError):
+            plane.guard("again", self.fail, operation="OPERATION_EXECUTE_WITH_PAUSE", reserve=ask["reserve"])
+
+    def throttled(self, doc, transport):
+        """A token that was revoked never opens, also where the node has stopped checking it."""
+        tokens = os.path.join(self.dir, "tokens.toml")
+        made = self.node_.run("token", "create", "--name", "a", "--role", "plane", "--orgs", "*", "--expires", "1d",
+                              "--file", tokens)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        checked = self.node(config=f'[auth]\ntokens = "{tokens}"\n')
+        opens = doc["Plane"](transport(doc, checked, "wrong"), fail_open=True, budget=15, attempt=10)
+        reasons = set()
+        for _ in range(25):
+            with self.assertRaises(doc["Refused"]) as refused:
+                opens.guard("acme", self.fail)
+            reasons.add(refused.exception.reason)
+        self.assertIn("TOO_MANY_REFUSALS", reasons)
 
     def test_over_http(self):
-        def transport(doc):
-            return doc["Json"]("127.0.0.1", int(self.node_.grpc.rsplit(":", 1)[1]))
+        def transport(doc, node=self.node_, token=None):
+            return doc["Json"]("127.0.0.1", int(node.grpc.rsplit(":", 1)[1]), token)
 
         self.story("class Json:", transport)
         example = block("python", "class Json:", PYTHON) + block("python", "def run(", PYTHON)
@@ -242,12 +294,105 @@ class PythonPlane(DocumentCase):
         sys.path.insert(0, self.made.name)
         self.addCleanup(sys.path.remove, self.made.name)
 
-        def transport(doc):
-            channel = grpc.insecure_channel(self.node_.grpc)
+        def transport(doc, node=self.node_, token=None):
+            channel = grpc.insecure_channel(node.grpc)
             self.addCleanup(channel.close)
-            return doc["Grpc"](channel)
+            return doc["Grpc"](WithToken(channel, token) if token else channel)
 
         self.story("class Grpc:", transport)
+
+
+class WithToken:
+    """A channel without TLS, on which grpcio sends no credentials of its own."""
+
+    def __init__(self, channel, token):
+        self.channel, self.metadata = channel, [("authorization", f"Bearer {token}")]
+
+    def unary_unary(self, *about):
+        call = self.channel.unary_unary(*about)
+        return lambda request, timeout: call(request, timeout=timeout, metadata=self.metadata)
+
+
+class Canned(http.server.BaseHTTPRequestHandler):
+    """Something in between, which answers every call with `answer`: a status, headers and a body."""
+
+    answer, drips = None, False
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        status, headers, body = self.answer
+        self.send_response(status)
+        for name, value in (headers | {"content-length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for byte in [body] if not self.drips else [body[at:at + 1] for at in range(len(body))]:
+                self.wfile.write(byte)
+                time.sleep(0.2 if self.drips else 0)
+
+    def log_message(self, *_):
+        pass
+
+
+class PythonFaults(unittest.TestCase):
+    """docs/python.md: whatever is answered in place of a node, the policy decides."""
+
+    def plane(self, **options):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Canned)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        doc = page("class Json:")
+        return doc, doc["Plane"](doc["Json"]("127.0.0.1", server.server_port), **options)
+
+    def test_answers_of_something_in_between(self):
+        doc, plane = self.plane(fail_open=True, budget=0.3, attempt=0.2)
+        faults = [
+            (503, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, b""), (500, {}, b"[1]"), (200, {}, b"[1]"),
+            (200, {}, b'"x"'), (200, {}, b'{"a":1}'), (200, {}, b'{"allowed":"yes"}'), (200, {}, b""), (500, {}, b'{"code":[1]}'),
+            (503, {}, b'{"code":503}'),
+        ]
+        for Canned.answer in faults:
+            with self.subTest(answer=Canned.answer):
+                self.assertEqual(plane.guard("acme", lambda decision, used: "ran"), (None, "ran"))
+        for Canned.answer in [(400, {}, b"<p>"), (400, {}, b'{"error":"no"}'), (404, {}, b""), (403, {}, b"[]"), (302, {}, b"")]:
+            with self.subTest(answer=Canned.answer), self.assertRaises(doc["Refused"]):
+                plane.guard("acme", self.fail)
+
+    def test_a_slow_answer_is_bounded_by_the_budget(self):
+        _, plane = self.plane(fail_open=True, budget=1, attempt=1)
+        Canned.answer, Canned.drips = (200, {}, b'{"allowed": true, "decisionId": "d"}' + b" " * 40), True
+        self.addCleanup(setattr, Canned, "drips", False)
+        began = time.monotonic()
+        self.assertEqual(plane.guard("acme", lambda decision, used: "ran"), (None, "ran"))
+        self.assertLess(time.monotonic() - began, 5)
+
+    def test_what_is_lost_is_counted(self):
+        doc, plane = self.plane(fail_open=True, budget=0.3, attempt=0.2)
+        doc["KEPT"] = 1
+        Canned.answer = (503, {}, b"")
+        for _ in range(3):
+            plane.guard("acme", lambda decision, used: used.update(spend=1))
+        self.assertEqual((plane.lost, len(plane.later)), (2, 1))
+
+    def test_a_session_goes_on_until_the_node_does_not_know_it(self):
+        doc = page("class Json:")
+        started = {"allowed": True, "heartbeatIntervalMs": "1"}
+        stop = {"action": "SESSION_ACTION_STOP", "graceMs": "5000", "heartbeatIntervalMs": "1"}
+        beats = [doc["Fault"]("unauthenticated", "rotated"), {"heartbeatIntervalMs": "1"}, stop, stop,
+                 doc["Fault"]("not_found", "gone", reason="SESSION_UNKNOWN")]
+        sent, stops = [], []
+
+        def call(rpc, message, timeout):
+            sent.append(rpc)
+            answer = started if rpc.endswith("StartSession") else beats.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        plane = doc["Plane"](call, fail_open=False)
+        doc["host"](plane, "acme", "vm-1", "user 7", lambda: True, stops.append)
+        self.assertEqual((stops, beats, sent[-1]), ([5.0], [], "SessionService/Heartbeat"))
 
 
 if __name__ == "__main__":

@@ -9,19 +9,19 @@
  *
  * It counts budgets and not attempts: what retries bridge, such as a restart, is no outage.
  */
-import type { BreakerOptions } from "./options.js";
+import type { BreakerSettings } from "./options.js";
 
 export type BreakerState = "closed" | "open" | "half-open";
 
 export class Breaker {
-  readonly #options: Required<BreakerOptions>;
+  readonly #options: BreakerSettings;
   #failures = 0;
   #pauseMs: number;
   #openUntil = 0;
   #state: BreakerState = "closed";
   #openings = 0;
 
-  constructor(options: Required<BreakerOptions>) {
+  constructor(options: BreakerSettings) {
     this.#options = options;
     this.#pauseMs = options.minMs;
   }

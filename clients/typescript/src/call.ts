@@ -8,13 +8,20 @@ import type { DescService } from "@bufbuild/protobuf";
 import { Breaker } from "./breaker.js";
 import { type Endpoints, endpointsOf } from "./endpoints.js";
 import type { Failure } from "./errors.js";
-import { failureOf, isRetryable, RefusedError, TollgateError, UnavailableError } from "./errors.js";
+import {
+  failureOf,
+  isOfTheToken,
+  isRetryable,
+  RefusedError,
+  TollgateError,
+  UnavailableError,
+} from "./errors.js";
 import { BudgetService } from "./gen/tollgate/v1/budget_pb.js";
 import { GateService } from "./gen/tollgate/v1/gate_pb.js";
 import { PoolService } from "./gen/tollgate/v1/pool_pb.js";
 import { SessionService } from "./gen/tollgate/v1/session_pb.js";
 import type { Settings, TollgateOptions } from "./options.js";
-import { atLeast, settingsOf } from "./options.js";
+import { inRange, settingsOf } from "./options.js";
 import { Counters } from "./stats.js";
 
 /**
@@ -31,9 +38,9 @@ const CUT_WITHIN_MS = 50;
 /** The time of one call. */
 export interface CallBudget {
   /** Milliseconds over all attempts. */
-  readonly budgetMs?: number;
+  readonly budgetMs?: number | undefined;
   /** Ends the call; its `reason` is thrown. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -65,7 +72,7 @@ export class Caller {
     this.breaker = new Breaker(this.settings.breaker);
     const endpoints = endpointsOf(options);
     this.#endpoints = endpoints;
-    this.#rotates = typeof options.token === "function";
+    this.#rotates = !options.transport && typeof options.token === "function";
     this.raw = {
       gate: createClient(GateService, endpoints),
       budget: createClient(BudgetService, endpoints),
@@ -83,7 +90,7 @@ export class Caller {
     const isProbe = breaker.state === "half-open";
     try {
       const answer = await this.#attempts(send, budget, {
-        isProbe,
+        isOnce: isProbe,
         openings: breaker.openings,
       });
       breaker.answered();
@@ -102,19 +109,32 @@ export class Caller {
    * of the signal.
    */
   async retried<T>(send: Send<T>, budget: CallBudget = {}): Promise<T> {
-    return this.#attempts(send, budget, { isProbe: false, openings: undefined });
+    return this.#attempts(send, budget, { isOnce: false, openings: undefined });
   }
 
-  async #attempts<T>(send: Send<T>, budget: CallBudget, how: How): Promise<T> {
+  /** As `retried`, in one attempt that may take the whole budget. */
+  async once<T>(send: Send<T>, budgetMs: number): Promise<T> {
+    const budget = { budgetMs, attemptMs: budgetMs };
+    return this.#attempts(send, budget, { isOnce: true, openings: undefined });
+  }
+
+  async #attempts<T>(
+    send: Send<T>,
+    budget: CallBudget & { readonly attemptMs?: number },
+    how: How,
+  ): Promise<T> {
     const { signal } = budget;
     const isCut = (): boolean =>
       how.openings !== undefined && how.openings !== this.breaker.openings;
-    const budgetMs = atLeast(
+    const budgetMs = inRange(
       "budgetMs",
       budget.budgetMs ?? this.settings.budgetMs,
       LEAST_ATTEMPT_MS,
     );
-    const attemptMs = Math.min(this.settings.attemptMs ?? budgetMs / 2, budgetMs);
+    const attemptMs = Math.min(
+      budget.attemptMs ?? this.settings.attemptMs ?? budgetMs / 2,
+      budgetMs,
+    );
     const until = performance.now() + budgetMs;
     const pauses = new Pauses(budgetMs);
     let isRefreshed = false;
@@ -126,13 +146,12 @@ export class Caller {
       const { failure, error } = outcome;
       signal?.throwIfAborted();
       if (isCut()) throw circuitOpen(this.breaker.waitMs(performance.now()), attempts);
-      const isStale: boolean =
-        failure.code === Code.Unauthenticated && this.#rotates && !isRefreshed;
+      const isStale: boolean = isOfTheToken(failure) && this.#rotates && !isRefreshed;
       if (!isStale && !isRetryable(failure)) throw this.#errorOf(failure, attempts, error);
       isRefreshed ||= isStale;
       const most = until - performance.now() - LEAST_ATTEMPT_MS;
       const wait = isStale ? 0 : pauses.next(failure, most, this.#endpoints.hasAnother());
-      if (wait === undefined || (how.isProbe && !isStale)) {
+      if (wait === undefined || (how.isOnce && !isStale)) {
         throw new UnavailableError(failure.message, failure, attempts, error);
       }
       await sleep(wait, signal);
@@ -148,7 +167,7 @@ export class Caller {
 
 /** How the attempts of a call are bounded besides its budget. */
 interface How {
-  readonly isProbe: boolean;
+  readonly isOnce: boolean;
   /** Of the breaker when the call began; undefined where it is not asked. */
   readonly openings: number | undefined;
 }

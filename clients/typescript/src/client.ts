@@ -12,8 +12,8 @@ import type { Hold } from "./hold.js";
 import type { TollgateOptions } from "./options.js";
 import type { BatchItem, SessionStatusResult, Status, Where } from "./reads.js";
 import { batchStatus, Budgets, status } from "./reads.js";
-import type { SessionOptions, SessionStart } from "./session.js";
-import { start } from "./session.js";
+import type { AttachOptions, Session, SessionOptions, SessionStart } from "./session.js";
+import { attach, start } from "./session.js";
 import type { Settlement } from "./settlement.js";
 import { send, Settlements } from "./settlement.js";
 import type { Stats } from "./stats.js";
@@ -88,7 +88,9 @@ export class Tollgate {
    * where it could not be counted. Never fails.
    */
   countResume(org: string, executionId: string, options: ResumeOptions = {}): Promise<boolean> {
-    return count(this.#caller, org, executionId, options);
+    const counting = count(this.#caller, org, executionId, options);
+    void this.#settlements.underWay(counting, options.waitUntil);
+    return counting;
   }
 
   /**
@@ -112,7 +114,7 @@ export class Tollgate {
    * `RefusedError`.
    */
   acquire(org: string, options: AcquireOptions = {}): Promise<Decision> {
-    return acquire(this.#caller, askedOf(org, options), options);
+    return acquire(this.#caller, this.#settlements, askedOf(org, options), options);
   }
 
   /**
@@ -122,7 +124,8 @@ export class Tollgate {
     org: string,
     options: Omit<AcquireOptions, "requestId" | "shadow"> = {},
   ): Promise<Decision> {
-    return acquire(this.#caller, askedOf(org, options), options, Mode.CHECK_ONLY);
+    const asked = askedOf(org, options);
+    return acquire(this.#caller, this.#settlements, asked, options, Mode.CHECK_ONLY);
   }
 
   /**
@@ -135,10 +138,18 @@ export class Tollgate {
 
   /**
    * Starts a session and keeps it alive: heartbeats by a timer that does not keep a process
-   * alive.
+   * alive. Without a decision it does not start, unless its own `onUnavailable` says so.
    */
   session(org: string, options: SessionOptions): Promise<SessionStart> {
-    return start(this.#caller, org, options);
+    return start(this.#caller, this.#settlements, org, options);
+  }
+
+  /**
+   * Takes over a session that runs, such as after a restart of the process that started it, and
+   * keeps it alive. Nothing is sent: whether tollgate knows it is what its next heartbeat says.
+   */
+  attach(org: string, options: AttachOptions): Session {
+    return attach(this.#caller, org, options);
   }
 
   /**
@@ -169,7 +180,7 @@ export class Tollgate {
     return this.#caller.retried(send, budget);
   }
 
-  /** Waits for the settlements that are under way: before a process exits. */
+  /** Waits for what is under way, settlements and counts of continuations: before a process exits. */
   flush(): Promise<void> {
     return this.#settlements.flush();
   }

@@ -2,11 +2,14 @@
  * One transport over the addresses of a client: a call that fails at one goes to the next one when
  * it is retried.
  */
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
+import { mistake } from "./errors.js";
 import { portable } from "./fetch.js";
-import type { TollgateOptions } from "./options.js";
+import type { Addressed, Transported } from "./options.js";
 
 /** Milliseconds for which an address is avoided after a failure, doubled with each one in a row. */
 const AVOIDED_MS = 250;
@@ -40,8 +43,12 @@ export class Endpoints implements Transport {
     }));
   }
 
-  readonly unary: Transport["unary"] = (method, signal, ...rest) =>
-    this.#send(signal, (transport) => transport.unary(method, signal, ...rest));
+  readonly unary: Transport["unary"] = async (method, signal, timeoutMs, header, input, values) => {
+    const message = written(method.input, input);
+    return this.#send(signal, (transport) =>
+      transport.unary(method, signal, timeoutMs, header, message, values),
+    );
+  };
 
   readonly stream: Transport["stream"] = (method, signal, ...rest) =>
     this.#send(signal, (transport) => transport.stream(method, signal, ...rest));
@@ -100,11 +107,26 @@ export class Endpoints implements Transport {
 }
 
 /**
+ * The message of a call, if it can be written. A transport would say the same as of an outage.
+ */
+function written<I extends DescMessage>(schema: I, input: MessageInitShape<I>): MessageShape<I> {
+  try {
+    const message = create(schema, input);
+    toBinary(schema, message);
+    return message;
+  } catch (error) {
+    throw mistake(String(error), Code.InvalidArgument, error);
+  }
+}
+
+/**
  * The transports of the options, one for each address. Errors: RangeError for an address that is
  * none.
  */
-export function endpointsOf(options: TollgateOptions): Endpoints {
+export function endpointsOf(options: Addressed | Transported): Endpoints {
   if (options.transport) return new Endpoints([options.transport]);
+  if (typeof options.token === "string" && !authorization(options.token))
+    throw new RangeError("token: it has characters that no header may have");
   const urls = typeof options.url === "string" ? [options.url] : [...options.url];
   if (urls.length === 0) throw new RangeError("url: [] is not allowed: at least one address");
   const interceptors = options.token === undefined ? [] : [bearer(options.token)];
@@ -146,7 +168,20 @@ function bearer(token: string | (() => string | Promise<string>)): Interceptor {
         error,
       );
     }
-    request.header.set("authorization", `Bearer ${value}`);
+    const header = authorization(value);
+    if (!header)
+      throw mistake(
+        "the token has characters that no header may have",
+        Code.Unauthenticated,
+        undefined,
+      );
+    request.header.set("authorization", header);
     return next(request);
   };
+}
+
+/** The header of a token; undefined where there can be none. */
+function authorization(token: string): string | undefined {
+  const value = `Bearer ${token}`.trim();
+  return /^[\x20-\x7e]*$/.test(value) ? value : undefined;
 }

@@ -96,11 +96,22 @@ const MISTAKES: ReadonlySet<Code> = new Set([
 ]);
 
 /**
+ * tollgate does not check credentials from here for a while, because too many were wrong. It names a
+ * time to try again, and yet it is no outage.
+ */
+const THROTTLED = "TOO_MANY_REFUSALS";
+
+/**
  * Whether an error means that tollgate could not decide (true: `onUnavailable` chooses), or that
  * the call is wrong (false: `RefusedError` is thrown). The default of the option `isUnavailable`.
  */
 export function isUnavailable(failure: Failure): boolean {
-  return !MISTAKES.has(failure.code);
+  return !MISTAKES.has(failure.code) && failure.reason !== THROTTLED;
+}
+
+/** Whether another token may be taken. */
+export function isOfTheToken(failure: Failure): boolean {
+  return failure.code === Code.Unauthenticated || failure.reason === THROTTLED;
 }
 
 /**
@@ -108,8 +119,17 @@ export function isUnavailable(failure: Failure): boolean {
  * tollgate names no time, because such a limit does not pass by itself.
  */
 export function isRetryable(failure: Failure): boolean {
-  if (failure.code === Code.ResourceExhausted) return failure.retryAfterMs !== undefined;
-  return !MISTAKES.has(failure.code);
+  const isWithoutTime =
+    failure.code === Code.ResourceExhausted && failure.retryAfterMs === undefined;
+  return isUnavailable(failure) && !isWithoutTime;
+}
+
+/**
+ * What cannot even be written is a mistake of the caller, and no outage. The header keeps it apart
+ * from an answer that cannot be read.
+ */
+export function mistake(message: string, code: Code, cause: unknown): ConnectError {
+  return new ConnectError(message, code, { "x-refused-by": "client" }, undefined, cause);
 }
 
 /** What an error of a transport says. */

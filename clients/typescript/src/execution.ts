@@ -40,8 +40,12 @@ export class Execution {
   readonly #asked: Omit<Asked, "call">;
   readonly #decisionId: string;
   readonly #hasOwnId: boolean;
+  readonly #isResumed: boolean;
+  /** All of it, and of that what no ticket carries. */
   #used: Amounts;
+  #usedHere: Amounts = {};
   #isPaused = false;
+  #hasFailed = false;
 
   private constructor(asked: Omit<Asked, "call">, admission: Admission, parts: Parts) {
     this.id = parts.executionId;
@@ -50,6 +54,7 @@ export class Execution {
     this.#asked = asked;
     this.#decisionId = parts.decisionId;
     this.#hasOwnId = parts.hasOwnId;
+    this.#isResumed = admission.by === "resume";
     this.#used = parts.used;
   }
 
@@ -108,14 +113,24 @@ export class Execution {
    */
   used(amounts: Amounts): void {
     this.#used = sum(this.#used, amounts);
+    this.#usedHere = sum(this.#usedHere, amounts);
   }
 
   /**
-   * It pauses: when `run` returns it has not completed, and nothing is settled. Continue it with
-   * `resume`.
+   * It has failed for good, also where `run` returns: nobody tries it again, and no ticket of it is
+   * kept. It is settled as one that failed, and its hold is given back.
+   */
+  failed(): void {
+    this.#hasFailed = true;
+  }
+
+  /**
+   * It pauses: however `run` ends it has not completed, and the ticket settles what it carries.
+   * Continue it with `resume`.
    */
   pause(): Ticket {
     this.#isPaused = true;
+    this.#usedHere = {};
     return {
       org: this.#asked.org,
       scope: this.#asked.scope,
@@ -127,37 +142,48 @@ export class Execution {
     };
   }
 
-  /** What is to be sent now that it has ended; undefined where there is nothing. @internal */
-  settlement(succeeded: boolean, completeOn: CompleteOn): Settlement | undefined {
-    const { org, scope } = this.#asked;
+  /** What is to be sent now that `run` has ended; undefined where there is nothing. @internal */
+  settlement(hasReturned: boolean, completeOn: CompleteOn): Settlement | undefined {
+    if (this.hold && !this.hold.isOpen) return undefined;
+    const hasSucceeded = hasReturned && !this.#hasFailed;
+    const isComplete = hasSucceeded || completeOn === "always";
+    const mayGoOn = this.#isPaused || (!isComplete && (this.#isResumed || this.#hasOwnId));
+    if (mayGoOn && !this.#hasFailed) return this.#increment();
+    const usage = toTexts(this.#used);
+    const hasUsed = Object.keys(usage).length > 0;
     // An id of the caller's names the same work when it is delivered again, and so its
     // settlement. One of ours is of its time, and may be too old by now.
     const id = this.#hasOwnId ? this.#asked.requestId : requestId();
-    const isComplete = succeeded || completeOn === "always";
-    const usage = toTexts(this.#used);
-    const hasUsed = Object.keys(usage).length > 0;
-    if (this.#isPaused && succeeded) return undefined;
-    if (this.hold) {
-      if (!this.hold.isOpen) return undefined;
-      if (hasUsed || isComplete) {
-        // Who says nothing of what a success used is taken to have used what was reserved
-        // for it.
-        const actual = hasUsed || !succeeded ? usage : this.hold.reserved;
-        return {
-          kind: "commit",
-          org,
-          requestId: id,
-          reservationId: this.hold.reservationId,
-          actual,
-        };
-      }
-      return { kind: "release", org, requestId: id, reservationId: this.hold.reservationId };
+    if (!this.hold) {
+      const isKnown = this.#decisionId !== "" && isComplete;
+      return hasUsed || isKnown ? this.#record(usage, id) : undefined;
     }
-    if (!hasUsed && (this.#decisionId === "" || !isComplete)) return undefined;
+    const common = { org: this.#asked.org, requestId: id, reservationId: this.hold.reservationId };
+    if (!hasUsed && !isComplete) return { kind: "release", ...common };
+    // Who says nothing of what a success used is taken to have used what was reserved for it.
+    return {
+      kind: "commit",
+      ...common,
+      actual: hasUsed || !hasSucceeded ? usage : this.hold.reserved,
+    };
+  }
+
+  /**
+   * Of an attempt after which the execution goes on, or is tried again under the same ticket or id:
+   * what it alone has used. All else, and the hold, is settled by the one that ends it.
+   */
+  #increment(): Settlement | undefined {
+    const usage = toTexts(this.#usedHere);
+    return Object.keys(usage).length > 0 ? this.#record(usage, requestId()) : undefined;
+  }
+
+  #record(usage: AmountTexts, id: string): Settlement {
+    const { org, scope } = this.#asked;
     const decisionId = this.#decisionId;
     // Usage without a decision is often sent later, when tollgate is back; it counts when it
-    // happened.
-    const occurredAtMs = decisionId === "" && !this.#hasOwnId ? Date.now() : 0;
+    // happened. Under an id of the caller's a repetition says the same.
+    const isDated = decisionId === "" && id !== this.#asked.requestId;
+    const occurredAtMs = isDated ? Date.now() : 0;
     return { kind: "record", org, scope, requestId: id, decisionId, usage, occurredAtMs };
   }
 }

@@ -8,6 +8,7 @@ import { DeniedError } from "./errors.js";
 import type { Execution, Ticket } from "./execution.js";
 import type { GuardOptions } from "./guard.js";
 import type { Tollgate } from "./client.js";
+import { quietly } from "./settlement.js";
 
 /** What an executor has of these is gated; everything else of it is as before. */
 export interface Executor {
@@ -47,29 +48,37 @@ export interface GatedOptions<R = unknown> {
   /** Whose execution it is. */
   readonly org: string | ((call: GatedCall) => string);
   readonly scope?:
-    string | readonly string[] | ((call: GatedCall) => string | readonly string[] | undefined);
+    | string
+    | readonly string[]
+    | ((call: GatedCall) => string | readonly string[] | undefined)
+    | undefined;
   /** As in `guard`, of every execution. */
-  readonly guard?: Omit<GuardOptions, "scope" | "pausable">;
+  readonly guard?: Omit<GuardOptions, "scope" | "pausable"> | undefined;
   /**
    * The name of a paused execution, by what `executeWithPause` or `resume` returned; undefined
    * where it has not paused. Default: of a result with `status: "paused"`, its `executionId`,
    * `execution.id` or `id`.
    */
-  readonly pausedId?: (result: R) => string | undefined;
+  readonly pausedId?: ((result: R) => string | undefined) | undefined;
   /** The same name in the arguments of `resume`. Default: the first one, or its `executionId`. */
-  readonly resumedId?: (args: readonly unknown[]) => string;
+  readonly resumedId?: ((args: readonly unknown[]) => string) | undefined;
   /**
    * Whether what it returned is a failure, so that it is not completed. Default: what it returns
    * is a success.
    */
-  readonly isFailure?: (result: R) => boolean;
+  readonly isFailure?: ((result: R) => boolean) | undefined;
   /**
    * What to return for a denial, in the form of the executor's own failures. Default:
    * `DeniedError` is thrown.
    */
-  readonly onDenied?: (denial: Denial, call: GatedCall) => R;
+  readonly onDenied?: ((denial: Denial, call: GatedCall) => R) | undefined;
   /** Default: in memory, the last 10 000. */
-  readonly tickets?: TicketStore;
+  readonly tickets?: TicketStore | undefined;
+  /**
+   * Called where `tickets` has failed. That stops no execution: without its ticket a continuation is
+   * counted and not completed, and what could not be kept is settled as far as it has come.
+   */
+  readonly onTicketsFailed?: ((error: unknown, executionId: string) => void) | undefined;
 }
 
 /**
@@ -78,15 +87,24 @@ export interface GatedOptions<R = unknown> {
  */
 const TICKETS = 10_000;
 
-/** The same executor with the gate in front. Its methods return promises. */
+/** The same executor with the gate in front: what is gated returns promises. */
+export type Gated<E> = 0 extends 1 & E
+  ? any
+  : { [Name in keyof E]: Name extends keyof Executor ? Promising<E[Name]> : E[Name] };
+
+type Promising<Method> = Method extends (...args: infer Args) => infer R
+  ? (...args: Args) => Promise<Awaited<R>>
+  : Method;
+
+/** The same executor with the gate in front. */
 export function gated<E extends Executor>(
   executor: E,
   tg: Tollgate,
   options: GatedOptions<ResultOf<E>>,
-): E {
+): Gated<E> {
   const gate = new ExecutorGate(executor, tg, options as GatedOptions);
   // An object of its own, because what a proxy of a frozen object returns has to be what that has.
-  return new Proxy(Object.create(executor) as E, {
+  return new Proxy(Object.create(executor) as Gated<E>, {
     set: (_, name, value) => Reflect.set(executor, name, value, executor),
     get(_, name) {
       const value: unknown = Reflect.get(executor, name, executor);
@@ -122,45 +140,61 @@ class ExecutorGate {
       pausable: call.method === "executeWithPause",
       ...(where === undefined ? {} : { scope: where }),
     };
-    const guarded = await this.#tg
-      .guard(typeof org === "function" ? org(call) : org, asked, (execution) =>
-        this.#run(call, execution),
-      )
-      .catch(returned);
-    if (guarded.allowed) return guarded.value;
+    const name = typeof org === "function" ? org(call) : org;
+    const guarded = await this.#tg.guard(name, asked, (execution) => this.#run(call, execution));
+    if (guarded.allowed) return guarded.value.result;
     if (onDenied) return onDenied(guarded.denial, call);
     throw new DeniedError(guarded.denial);
   }
 
   async resume(call: GatedCall): Promise<unknown> {
     const id = (this.#options.resumedId ?? resumedId)(call.args);
-    const ticket = (await this.#tickets.get(id)) ?? this.#stranger(call, id);
+    const ticket =
+      (await this.#stored(id, () => this.#tickets.get(id))) ?? this.#stranger(call, id);
     const { completeOn, waitUntil, signal, budgetMs } = this.#options.guard ?? {};
-    const given = Object.entries({ completeOn, waitUntil, signal, budgetMs }).filter(
-      ([, value]) => value !== undefined,
-    );
+    let keptAs: string | undefined;
     try {
-      const value = await this.#tg.resume(ticket, Object.fromEntries(given), (execution) =>
+      const resuming = { completeOn, waitUntil, signal, budgetMs };
+      const ran = await this.#tg.resume(ticket, resuming, (execution) =>
         this.#run(call, execution),
       );
-      if (this.#pausedId(call, value) !== id) await this.#tickets.delete(id);
-      return value;
+      keptAs = ran.keptAs;
+      return ran.result;
     } catch (error) {
       // Of one that has thrown nothing says that it has ended: the executor may be asked to
       // continue it again.
-      const { value } = returned(error);
-      await this.#tickets.delete(id);
-      return value;
+      if (completeOn !== "always") keptAs = id;
+      throw error;
+    } finally {
+      if (keptAs !== id) await this.#stored(id, () => this.#tickets.delete(id));
     }
   }
 
-  async #run(call: GatedCall, execution: Execution): Promise<unknown> {
+  async #run(call: GatedCall, execution: Execution): Promise<Ran> {
     const method = this.#executor[call.method] as (...args: unknown[]) => unknown;
     const result = await method.apply(this.#executor, [...call.args]);
     const paused = this.#pausedId(call, result);
-    if (paused !== undefined) await this.#tickets.set(paused, execution.pause());
-    else if (this.#options.isFailure?.(result)) throw new Returned(result);
-    return result;
+    if (paused === undefined) {
+      if (this.#options.isFailure?.(result)) execution.failed();
+      return { result, keptAs: undefined };
+    }
+    const keeping = async (): Promise<string> => {
+      await this.#tickets.set(paused, execution.pause());
+      return paused;
+    };
+    const keptAs = await this.#stored(paused, keeping);
+    if (keptAs === undefined) execution.failed();
+    return { result, keptAs };
+  }
+
+  /** Of a store that fails nothing is known, and no execution ends because of it. */
+  async #stored<T>(executionId: string, use: () => T | Promise<T>): Promise<T | undefined> {
+    try {
+      return await use();
+    } catch (error) {
+      quietly(() => this.#options.onTicketsFailed?.(error, executionId));
+      return undefined;
+    }
   }
 
   #pausedId(call: GatedCall, result: unknown): string | undefined {
@@ -178,19 +212,10 @@ class ExecutorGate {
   }
 }
 
-/** A failure that an executor has returned, on its way through the settlement. */
-class Returned extends Error {
-  readonly value: unknown;
-
-  constructor(value: unknown) {
-    super("a failure that was returned");
-    this.value = value;
-  }
-}
-
-function returned(error: unknown): { allowed: true; value: unknown } {
-  if (error instanceof Returned) return { allowed: true, value: error.value };
-  throw error;
+/** What the executor has returned, and under which name its ticket is kept. */
+interface Ran {
+  readonly result: unknown;
+  readonly keptAs: string | undefined;
 }
 
 function pausedId(result: unknown): string | undefined {

@@ -1,5 +1,6 @@
 /** `fetch` as every runtime has it. */
 import { Code, ConnectError } from "@connectrpc/connect";
+import { codeFromString } from "@connectrpc/connect/protocol-connect";
 
 /** Types of bodies that tollgate answers with, over gRPC-Web and over Connect. */
 const GRPC_WEB = /^application\/grpc-web/;
@@ -36,7 +37,12 @@ export function portable(fetch: typeof globalThis.fetch | undefined): typeof glo
       );
     }
     const ours = GRPC_WEB.test(new Headers(headers).get("content-type") ?? "") ? GRPC_WEB : CONNECT;
-    if (ours.test(response.headers.get("content-type") ?? "")) return response;
+    if (ours.test(response.headers.get("content-type") ?? "")) {
+      if (ours === GRPC_WEB || response.status === 200) return response;
+      // JSON is of anybody. An error of tollgate has a code in it.
+      const text = await response.text();
+      if (hasCode(text)) return new Response(text, response);
+    }
     // Not read: a connection with an unread body would stay open.
     void response.body?.cancel().catch(() => {});
     const answered = `${originOf(input)} answered ${response.status || "with a redirect"}`;
@@ -46,6 +52,15 @@ export function portable(fetch: typeof globalThis.fetch | undefined): typeof glo
       response.headers,
     );
   };
+}
+
+function hasCode(text: string): boolean {
+  try {
+    const { code } = JSON.parse(text) as { code?: unknown };
+    return typeof code === "string" && codeFromString(code) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** What a status means that something else than tollgate has sent. */

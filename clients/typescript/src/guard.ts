@@ -7,17 +7,18 @@ import { DeniedError } from "./errors.js";
 import type { CompleteOn, Ticket } from "./execution.js";
 import { Execution } from "./execution.js";
 import { requestId } from "./request_id.js";
-import type { Settlements } from "./settlement.js";
+import type { Settlements, WaitUntil } from "./settlement.js";
 import { quietly } from "./settlement.js";
 
 export interface GuardOptions extends AcquireOptions, PolicyOptions {
   /**
    * Whether an execution that failed is completed as well, and so reported to billing. Default
-   * `success`: it is completed where it succeeded, and where it said what it used.
+   * `success`: it is completed where it succeeded, and where it said what it used. `always`: an
+   * error ends it for good, also where it could be tried again.
    */
-  readonly completeOn?: CompleteOn;
+  readonly completeOn?: CompleteOn | undefined;
   /** Instead of that of the client. */
-  readonly waitUntil?: (settled: Promise<unknown>) => void;
+  readonly waitUntil?: WaitUntil | undefined;
 }
 
 /** What became of a guarded execution: it ran and has a value, or it was denied and did not run. */
@@ -43,7 +44,7 @@ export async function guard<T>(
 ): Promise<Guarded<T>> {
   const asked = askedOf(org, options);
   const admission = await admit(caller, asked, options.onUnavailable, () =>
-    acquire(caller, asked, options),
+    acquire(caller, settlements, asked, options),
   );
   if ("allowed" in admission) return { allowed: false, denial: admission };
   const about = { reserve: options.reserve, hasOwnId: options.requestId !== undefined };
@@ -67,12 +68,12 @@ export async function resume<T>(
   run: Run<T>,
 ): Promise<T> {
   const execution = Execution.resumed(caller, ticket);
-  const counted = count(caller, ticket.org, ticket.executionId, options);
-  (options.waitUntil ?? caller.settings.waitUntil)?.(counted);
+  const counting = count(caller, ticket.org, ticket.executionId, options);
+  const counted = settlements.underWay(counting, options.waitUntil);
   try {
     return await settled(settlements, execution, options, run);
   } finally {
-    if (!options.waitUntil && !caller.settings.waitUntil) await counted;
+    await counted;
   }
 }
 

@@ -3,6 +3,7 @@ import type { Amounts, AmountTexts } from "./amounts.js";
 import { toTexts } from "./amounts.js";
 import type { CallBudget, Caller } from "./call.js";
 import type { HoldTerms } from "./decision.js";
+import { ttlOf } from "./options.js";
 import { requestId } from "./request_id.js";
 import { send } from "./settlement.js";
 
@@ -61,7 +62,7 @@ export class Hold {
       org: this.#org,
       reservationId: this.reservationId,
       requestId: requestId(),
-      ttlMs: BigInt(ttlMs),
+      ttlMs: ttlOf(ttlMs),
     };
     const answer = await this.#caller.retried(
       (options) => this.#caller.raw.gate.extend(message, options),

@@ -6,12 +6,15 @@
 export { tollgate, Tollgate } from "./client.js";
 export type { ReserveOptions } from "./client.js";
 export type {
+  Addressed,
   BreakerOptions,
   ChoosePolicy,
+  ClientOptions,
   NoDecision,
   Policy,
   Protocol,
   TollgateOptions,
+  Transported,
   UncountedResume,
 } from "./options.js";
 export type { AcquireOptions, Admission, PolicyOptions } from "./admission.js";
@@ -47,8 +50,16 @@ export type {
   RecordSettlement,
   ReleaseSettlement,
   Settlement,
+  WaitUntil,
 } from "./settlement.js";
-export type { Session, SessionOptions, SessionStart, SessionStop, SessionUse } from "./session.js";
+export type {
+  AttachOptions,
+  Session,
+  SessionOptions,
+  SessionStart,
+  SessionStop,
+  SessionUse,
+} from "./session.js";
 export type {
   BatchItem,
   Budget,
@@ -63,7 +74,14 @@ export type {
   Where,
 } from "./reads.js";
 export { gated } from "./executor.js";
-export type { Executor, GatedCall, GatedOptions, ResultOf, TicketStore } from "./executor.js";
+export type {
+  Executor,
+  Gated,
+  GatedCall,
+  GatedOptions,
+  ResultOf,
+  TicketStore,
+} from "./executor.js";
 export { formatMs, formatUsd, hours, minutes, seconds, usd } from "./amounts.js";
 export type { Amounts, AmountTexts } from "./amounts.js";
 export { requestId } from "./request_id.js";

@@ -37,11 +37,14 @@ export interface UncountedResume {
   readonly error: unknown;
 }
 
-/** Chooses by the call; may take its time, which is added to the caller's wait. */
+/**
+ * Chooses by the call; may take its time, which is added to the caller's wait. An error in it is
+ * `closed`.
+ */
 export type ChoosePolicy = (context: NoDecision) => Policy | Promise<Policy>;
 
-/** What `tollgate` takes. */
-export interface TollgateOptions {
+/** Where tollgate is, and who calls. */
+export interface Addressed {
   /**
    * The origin of the gRPC port (7070), which has room for many connections, or of the HTTP port
    * (7071). With several, a call that gets no answer from one is sent to the next.
@@ -52,60 +55,72 @@ export interface TollgateOptions {
    * rotated token is used at once. With a function, a call that is refused as UNAUTHENTICATED is
    * sent once more.
    */
-  readonly token?: string | (() => string | Promise<string>);
-  /** Label of this process for logs and usage by plane: at most 64 printable ASCII characters. */
-  readonly plane?: string;
+  readonly token?: (string | (() => string | Promise<string>)) | undefined;
   /** Default `connect`. */
-  readonly protocol?: Protocol;
+  readonly protocol?: Protocol | undefined;
+  /** Another `fetch`, such as that of a service binding or of a test. */
+  readonly fetch?: typeof globalThis.fetch | undefined;
+  readonly transport?: undefined;
+}
+
+/** Another transport for all calls, such as gRPC of `@connectrpc/connect-node`. */
+export interface Transported {
+  readonly transport: Transport;
+}
+
+/** What a client does, wherever tollgate is. */
+export interface ClientOptions {
+  /** Label of this process for logs and usage by plane: at most 64 printable ASCII characters. */
+  readonly plane?: string | undefined;
   /**
    * Milliseconds for a decision, over all attempts. Default 2000, at least 10. A node that asks
    * its billing provider keeps to it.
    */
-  readonly budgetMs?: number;
+  readonly budgetMs?: number | undefined;
   /**
    * Milliseconds for one attempt, so that a node that hangs leaves time for another one. Default
    * half of the budget.
    */
-  readonly attemptMs?: number;
-  /** Milliseconds for the settlement after an execution, over all attempts. Default 10 000. */
-  readonly settleBudgetMs?: number;
+  readonly attemptMs?: number | undefined;
+  /**
+   * Milliseconds for the settlement after an execution, over all attempts: so long `guard` may last
+   * after `run` has ended. Default 10 000. What ran without a decision has one attempt of
+   * `budgetMs`.
+   */
+  readonly settleBudgetMs?: number | undefined;
   /**
    * What to do where tollgate makes no decision in the budget. Default `open`: the execution
    * runs, is counted in `stats.failOpen`, and `onFailOpen` is called. A denial is a decision, and
    * never runs.
    */
-  readonly onUnavailable?: Policy | ChoosePolicy;
+  readonly onUnavailable?: Policy | ChoosePolicy | undefined;
   /**
    * Which errors mean that tollgate could not decide. Default `isUnavailable`: all but mistakes
    * of the caller (INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, …), which are thrown as
    * `RefusedError`.
    */
-  readonly isUnavailable?: (failure: Failure) => boolean;
+  readonly isUnavailable?: ((failure: Failure) => boolean) | undefined;
   /** Called for every execution that runs without a decision. An error in it is ignored. */
-  readonly onFailOpen?: (event: NoDecision) => void;
+  readonly onFailOpen?: ((event: NoDecision) => void) | undefined;
   /**
    * Called for every settlement that did not reach tollgate: keep `settlement` and send it later
    * with `settle`.
    */
-  readonly onSettlementFailed?: (event: FailedSettlement) => void;
+  readonly onSettlementFailed?: ((event: FailedSettlement) => void) | undefined;
   /** Called for every continuation that could not be counted; it runs all the same. */
-  readonly onResumeUncounted?: (event: UncountedResume) => void;
+  readonly onResumeUncounted?: ((event: UncountedResume) => void) | undefined;
   /**
-   * Takes settlements over, so that `guard` returns as soon as the execution has ended:
-   * `ctx.waitUntil` of a Worker, or `() => {}` in a process that lives on and calls `flush`
-   * before it exits. Absent: `guard` waits for them.
+   * Takes settlements over, so that `guard` returns as soon as the execution has ended: `(settled)
+   * => ctx.waitUntil(settled)` in a Worker, or `() => {}` in a process that lives on and calls
+   * `flush` before it exits. Absent, or where it throws: `guard` waits for them.
    */
-  readonly waitUntil?: (settled: Promise<unknown>) => void;
+  readonly waitUntil?: ((settled: Promise<unknown>) => void) | undefined;
   /** When to stop asking. See `BreakerOptions`. */
-  readonly breaker?: BreakerOptions;
-  /** Another `fetch`, such as that of a service binding or of a test. */
-  readonly fetch?: typeof globalThis.fetch;
-  /**
-   * Another transport for all calls, such as gRPC of `@connectrpc/connect-node`; `url`, `token`,
-   * `protocol` and `fetch` are unused then.
-   */
-  readonly transport?: Transport;
+  readonly breaker?: BreakerOptions | undefined;
 }
+
+/** What `tollgate` takes. */
+export type TollgateOptions = ClientOptions & (Addressed | Transported);
 
 /**
  * After `failures` budgets in a row were used up without an answer, calls are not sent for `minMs`;
@@ -114,28 +129,32 @@ export interface TollgateOptions {
  */
 export interface BreakerOptions {
   /** Default 3; 0 switches it off. */
-  readonly failures?: number;
+  readonly failures?: number | undefined;
   /** Default 1000. */
-  readonly minMs?: number;
+  readonly minMs?: number | undefined;
   /** Default 15 000. */
-  readonly maxMs?: number;
+  readonly maxMs?: number | undefined;
 }
 
+/** The same with defaults. */
+export type BreakerSettings = { readonly [Name in keyof BreakerOptions]-?: number };
+
 /** The options with defaults. */
-export interface Settings extends Omit<
-  TollgateOptions,
-  "url" | "token" | "fetch" | "transport" | "protocol"
-> {
+export interface Settings extends ClientOptions {
   readonly plane: string;
   readonly budgetMs: number;
   readonly settleBudgetMs: number;
   readonly onUnavailable: Policy | ChoosePolicy;
   readonly isUnavailable: (failure: Failure) => boolean;
-  readonly breaker: Required<BreakerOptions>;
+  readonly breaker: BreakerSettings;
 }
 
 /** The shortest budget in which a call can be answered. */
 const LEAST_BUDGET_MS = 10;
+/** The longest time that is no mistake. */
+const HOUR_MS = 3_600_000;
+/** The longest hold that any node gives. */
+const DAY_MS = 86_400_000;
 
 /**
  * Checks what a compiler cannot, and fills in the defaults. Errors: RangeError with the name, the
@@ -144,12 +163,12 @@ const LEAST_BUDGET_MS = 10;
 export function settingsOf(options: TollgateOptions): Settings {
   const { budgetMs = 2000, settleBudgetMs = 10_000, breaker = {} } = options;
   const { failures = 3, minMs = 1000, maxMs = 15_000 } = breaker;
-  atLeast("budgetMs", budgetMs, LEAST_BUDGET_MS);
-  atLeast("attemptMs", options.attemptMs ?? LEAST_BUDGET_MS, LEAST_BUDGET_MS);
-  atLeast("settleBudgetMs", settleBudgetMs, LEAST_BUDGET_MS);
-  atLeast("breaker.failures", failures, 0);
-  atLeast("breaker.minMs", minMs, 1);
-  atLeast("breaker.maxMs", maxMs, minMs);
+  inRange("budgetMs", budgetMs, LEAST_BUDGET_MS);
+  inRange("attemptMs", options.attemptMs ?? LEAST_BUDGET_MS, LEAST_BUDGET_MS);
+  inRange("settleBudgetMs", settleBudgetMs, LEAST_BUDGET_MS);
+  inRange("breaker.failures", failures, 0, Number.MAX_SAFE_INTEGER);
+  inRange("breaker.minMs", minMs, 1);
+  inRange("breaker.maxMs", maxMs, minMs);
   return {
     ...options,
     plane: options.plane ?? "",
@@ -170,10 +189,15 @@ export function policy(given: Policy | ChoosePolicy | undefined): Policy | Choos
   );
 }
 
-/** A budget of one call. */
-export function atLeast(name: string, value: number, least: number): number {
-  if (!Number.isFinite(value) || value < least) {
-    throw new RangeError(`${name}: ${value} is not allowed: a number from ${least} on`);
+/** A time in milliseconds. A timer that overflows would end at once. */
+export function inRange(name: string, value: number, least: number, most = HOUR_MS): number {
+  if (!Number.isFinite(value) || value < least || value > most) {
+    throw new RangeError(`${name}: ${value} is not allowed: a number from ${least} to ${most}`);
   }
   return value;
+}
+
+/** How long a hold lasts, as the messages have it. */
+export function ttlOf(ttlMs: number): bigint {
+  return BigInt(inRange("ttlMs", ttlMs, 1000, DAY_MS));
 }

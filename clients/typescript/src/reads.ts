@@ -9,7 +9,7 @@ import { requestId } from "./request_id.js";
 
 /** A part of an org, or the org itself where `scope` is absent. */
 export interface Where extends CallBudget {
-  readonly scope?: string | readonly string[];
+  readonly scope?: string | readonly string[] | undefined;
 }
 
 /** Every limit of an org, and whether an Acquire of one execution would be allowed now. */
@@ -81,7 +81,7 @@ export type SessionStatusResult =
 
 /** An org of a batch, or a part of it. */
 export type BatchItem =
-  string | { readonly org: string; readonly scope?: string | readonly string[] };
+  string | { readonly org: string; readonly scope?: string | readonly string[] | undefined };
 
 export async function batchStatus(
   caller: Caller,
@@ -145,14 +145,14 @@ export interface Budget {
 
 /** Of one scope, or of the org itself. */
 export interface BudgetWhere extends CallBudget {
-  readonly scope?: string;
+  readonly scope?: string | undefined;
 }
 
 export interface BudgetChange extends BudgetWhere {
   /** Refused with ABORTED (BUDGET_VERSION) unless the budget has this version. */
-  readonly expectedVersion?: bigint;
+  readonly expectedVersion?: bigint | undefined;
   /** Why, for the log of the org: at most 256 printable characters. */
-  readonly reason?: string;
+  readonly reason?: string | undefined;
 }
 
 /** Reads and sets budgets. Errors of all: `RefusedError`, `UnavailableError`. */

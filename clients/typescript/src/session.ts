@@ -12,6 +12,7 @@ import { UnavailableError } from "./errors.js";
 import type { HeartbeatResponse, StartSessionResponse } from "./gen/tollgate/v1/session_pb.js";
 import { SessionAction, SessionState } from "./gen/tollgate/v1/session_pb.js";
 import { requestId } from "./request_id.js";
+import type { Settlements } from "./settlement.js";
 import { quietly } from "./settlement.js";
 
 /** What a heartbeat was answered. */
@@ -33,33 +34,51 @@ export interface SessionStop extends SessionUse {
   readonly why: "quota" | "denied";
 }
 
-export interface SessionOptions
-  extends PolicyOptions, Pick<AcquireOptions, "scope" | "budgetMs" | "signal"> {
-  /** Unique in the org, same form as an org. Default: a new UUID. */
-  readonly sessionId?: string;
+/** How its host runs a session. */
+export interface HostOptions {
   /** Who or what it runs for: 1 to 128 printable ASCII characters. */
   readonly identity: string;
   /**
    * Names one run of the machine, such as its boot id; a new one counts from zero. Default: a new
    * UUID.
    */
-  readonly incarnation?: string;
+  readonly incarnation?: string | undefined;
   /** Seconds that it has run in this incarnation. Default: the time since the start. */
-  readonly totalSeconds?: () => number;
+  readonly totalSeconds?: (() => number) | undefined;
   /** Save and end within `graceMs`, then call `end`. Called once. */
   readonly onStop: (stop: SessionStop, session: Session) => void;
   /** 80 or 95 percent of the quota are used. Called once for each. */
-  readonly onWarn?: (warning: SessionUse & { readonly percent: number }, session: Session) => void;
+  readonly onWarn?:
+    ((warning: SessionUse & { readonly percent: number }, session: Session) => void) | undefined;
   /**
    * tollgate has ended it, or knows no such session: nothing of it is recorded any more. Called
    * once.
    */
-  readonly onLost?: (
-    lost: { readonly reason: "expired" | "ended" | "unknown" },
-    session: Session,
-  ) => void;
+  readonly onLost?:
+    | ((lost: { readonly reason: "expired" | "ended" | "unknown" }, session: Session) => void)
+    | undefined;
   /** A heartbeat was not answered; the next one makes up for it. */
-  readonly onHeartbeatFailed?: (error: unknown) => void;
+  readonly onHeartbeatFailed?: ((error: unknown) => void) | undefined;
+}
+
+export interface SessionOptions
+  extends HostOptions, PolicyOptions, Pick<AcquireOptions, "scope" | "budgetMs" | "signal"> {
+  /** Unique in the org, same form as an org. Default: a new UUID. */
+  readonly sessionId?: string | undefined;
+  /**
+   * Default `closed`, whatever that of the client is: a session without a slot is one that nobody
+   * can stop until there is a decision.
+   */
+  readonly onUnavailable?: PolicyOptions["onUnavailable"];
+}
+
+/** What is known of a session that runs. */
+export interface AttachOptions extends HostOptions {
+  readonly sessionId: string;
+  /** As it was started with. */
+  readonly incarnation: string;
+  /** Seconds that it has run in this incarnation, before it was taken over as well. */
+  readonly totalSeconds: () => number;
 }
 
 /** What became of the start of a session. */
@@ -76,19 +95,32 @@ const HEARTBEAT_MS = 30_000;
 /** How often one that runs without a decision asks for it. */
 const ASK_AGAIN_MS = 5_000;
 
+/** A timer takes no longer one. */
+const LONGEST_MS = 3_600_000;
+
 /** Starts one. Errors: `RefusedError`, and `UnavailableError` where the policy is `closed`. */
 export async function start(
   caller: Caller,
+  settlements: Settlements,
   org: string,
   options: SessionOptions,
 ): Promise<SessionStart> {
-  const session = new Session(caller, org, options);
-  const admission = await admit(caller, session.asked, options.onUnavailable, () =>
-    session.start(options),
+  const { signal, budgetMs, scope, onUnavailable = "closed" } = options;
+  const session = new Session(caller, org, options, scopesOf(scope));
+  const starting = () => session.start({ budgetMs });
+  const admission = await admit(caller, session.asked, onUnavailable, () =>
+    signal ? settlements.whileWaited(signal, starting, () => session.end()) : starting(),
   );
   if ("allowed" in admission) return { allowed: false, denial: admission };
   session.beat();
   return { allowed: true, session, admission };
+}
+
+/** Takes one over that runs. */
+export function attach(caller: Caller, org: string, options: AttachOptions): Session {
+  const session = new Session(caller, org, options, []);
+  session.adopt();
+  return session;
 }
 
 export class Session {
@@ -99,29 +131,34 @@ export class Session {
   /** @internal */
   readonly asked: Asked;
   readonly #caller: Caller;
-  readonly #options: SessionOptions;
+  readonly #options: HostOptions;
   readonly #began = performance.now();
   readonly #endId = requestId();
   #intervalMs = ASK_AGAIN_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #state: "starting" | "running" | "lost" | "ended" = "starting";
+  #state: "starting" | "running" | "ending" | "lost" = "starting";
+  /** Whether tollgate has ever said that it runs. */
+  #isKnown = false;
   #isStopping = false;
   #warned = 0;
+  /** A repetition under the same request id says the same. */
+  #lastTotal: bigint | undefined;
+  #ending: Promise<void> | undefined;
 
-  /** `session` of a client starts one. @internal */
-  constructor(caller: Caller, org: string, options: SessionOptions) {
+  /** `session` of a client starts one, `attach` takes one over. @internal */
+  constructor(
+    caller: Caller,
+    org: string,
+    options: HostOptions & { readonly sessionId?: string | undefined },
+    scope: readonly string[],
+  ) {
     this.#caller = caller;
     this.#options = options;
     this.org = org;
     this.sessionId = options.sessionId ?? requestId();
     this.identity = options.identity;
     this.incarnation = options.incarnation ?? requestId();
-    this.asked = {
-      call: "startSession",
-      org,
-      scope: scopesOf(options.scope),
-      requestId: requestId(),
-    };
+    this.asked = { call: "startSession", org, scope, requestId: requestId() };
   }
 
   /** Whether it was asked to end. */
@@ -134,13 +171,13 @@ export class Session {
     return this.#state === "running";
   }
 
-  /** Seconds in this incarnation, as reported. */
+  /** Seconds in this incarnation, as reported. Errors: RangeError for what is no number. */
   get totalSeconds(): number {
     const { totalSeconds } = this.#options;
-    return Math.max(
-      0,
-      Math.floor(totalSeconds ? totalSeconds() : (performance.now() - this.#began) / 1000),
-    );
+    const total = totalSeconds ? totalSeconds() : (performance.now() - this.#began) / 1000;
+    const whole = Math.max(0, Math.floor(total));
+    if (!Number.isSafeInteger(whole)) throw new RangeError(`totalSeconds: ${total} is not allowed`);
+    return whole;
   }
 
   /** @internal */
@@ -158,12 +195,21 @@ export class Session {
     return decisionOf(answer);
   }
 
+  /** @internal */
+  adopt(): void {
+    this.#isKnown = true;
+    this.#state = "running";
+    this.beat();
+  }
+
   /**
    * Sends a heartbeat now, beside those of the timer. Of a session that runs without a decision
-   * it asks for one instead, and returns undefined. Errors: `RefusedError`, `UnavailableError`.
+   * it asks for one instead, and returns undefined; of one that is over nothing is sent. Errors:
+   * `RefusedError`, `UnavailableError`.
    */
   async heartbeat(budget: CallBudget = {}): Promise<SessionUse | undefined> {
     if (this.#state === "starting") return this.#startLate(budget);
+    if (this.#state !== "running") return undefined;
     const { org, sessionId, identity, incarnation } = this;
     const message = {
       org,
@@ -172,44 +218,57 @@ export class Session {
       incarnation,
       totalSeconds: BigInt(this.totalSeconds),
     };
-    const answer = await this.#caller.retried(
-      (call) => this.#caller.raw.session.heartbeat(message, call),
-      budget,
-    );
-    return this.#heard(answer);
+    try {
+      const answer = await this.#caller.retried(
+        (call) => this.#caller.raw.session.heartbeat(message, call),
+        budget,
+      );
+      return this.#heard(answer);
+    } catch (error) {
+      if (isUnknown(error)) this.#lose("unknown");
+      throw error;
+    }
   }
 
   /**
-   * Ends it, with the last total. It may be called again after an error. Errors: `RefusedError`,
-   * `UnavailableError`.
+   * Ends it, with the last total. No heartbeat is sent from here on. Where it fails it may be called
+   * again. Errors: `RefusedError`, `UnavailableError`, RangeError for a total that is no number.
    */
-  async end(budget: CallBudget = {}): Promise<void> {
-    const wasKnown = this.#state === "running";
-    clearTimeout(this.#timer);
-    if (this.#state !== "lost") this.#state = "ended";
-    if (!wasKnown) return;
-    const { org, sessionId, identity, incarnation } = this;
-    const message = { org, sessionId, identity, incarnation, requestId: this.#endId };
-    const total = BigInt(this.totalSeconds);
-    const within = {
-      ...budget,
-      budgetMs: budget.budgetMs ?? this.#caller.settings.settleBudgetMs,
-    };
-    try {
-      await this.#caller.retried(
-        (call) => this.#caller.raw.session.endSession({ ...message, totalSeconds: total }, call),
-        within,
-      );
-    } catch (error) {
-      if (isUnknown(error)) return;
-      this.#state = "running";
+  end(budget: CallBudget = {}): Promise<void> {
+    this.#ending ??= this.#end(budget).catch((error: unknown) => {
+      this.#ending = undefined;
       throw error;
+    });
+    return this.#ending;
+  }
+
+  async #end(budget: CallBudget): Promise<void> {
+    if (this.#state === "lost") return;
+    this.#lastTotal ??= BigInt(this.totalSeconds);
+    clearTimeout(this.#timer);
+    this.#state = "ending";
+    await this.#sendEnd(budget, this.#lastTotal);
+  }
+
+  /** Its start may have arrived also where its answer has not. */
+  async #sendEnd(budget: CallBudget, totalSeconds: bigint): Promise<void> {
+    const { org, sessionId, identity, incarnation } = this;
+    const message = { org, sessionId, identity, incarnation, requestId: this.#endId, totalSeconds };
+    const { settleBudgetMs, budgetMs } = this.#caller.settings;
+    const within = budget.budgetMs ?? (this.#isKnown ? settleBudgetMs : budgetMs);
+    try {
+      await this.#caller.retried((call) => this.#caller.raw.session.endSession(message, call), {
+        ...budget,
+        budgetMs: within,
+      });
+    } catch (error) {
+      if (!isUnknown(error)) throw error;
     }
   }
 
   /** Arms the timer of the next heartbeat. @internal */
   beat(): void {
-    if (this.#state === "lost" || this.#state === "ended") return;
+    if (this.#state === "lost" || this.#state === "ending") return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#tick(), this.#intervalMs);
     // A process is not kept alive by it. Workers and browsers have no such timers.
@@ -220,8 +279,7 @@ export class Session {
     try {
       await this.heartbeat();
     } catch (error) {
-      if (isUnknown(error)) this.#lose("unknown");
-      else quietly(() => this.#options.onHeartbeatFailed?.(error));
+      if (this.#state !== "lost") quietly(() => this.#options.onHeartbeatFailed?.(error));
     }
     this.beat();
   }
@@ -231,8 +289,9 @@ export class Session {
    */
   async #startLate(budget: CallBudget): Promise<undefined> {
     const decision = await this.start(budget);
-    if (decision.allowed && this.#state === "ended") await this.#endLate();
-    if (decision.allowed || this.#state === "ended") return;
+    // It has ended while its start was asked for, and may have been unknown then.
+    if (this.#lastTotal !== undefined && decision.allowed) await this.#sendEnd({}, this.#lastTotal);
+    if (decision.allowed || this.#state !== "starting") return;
     this.#state = "lost";
     const { message, upgradeUrl } = decision;
     this.#stop({
@@ -245,19 +304,14 @@ export class Session {
     });
   }
 
-  /** It has ended while its start was asked for. */
-  async #endLate(): Promise<void> {
-    this.#state = "running";
-    await this.end();
-  }
-
   #started(answer: StartSessionResponse): void {
-    this.#intervalMs = positive(answer.heartbeatIntervalMs) ?? HEARTBEAT_MS;
+    this.#intervalMs = intervalOf(answer, HEARTBEAT_MS);
+    this.#isKnown = true;
     if (this.#state === "starting") this.#state = "running";
   }
 
   #heard(answer: HeartbeatResponse): SessionUse {
-    this.#intervalMs = positive(answer.heartbeatIntervalMs) ?? this.#intervalMs;
+    this.#intervalMs = intervalOf(answer, this.#intervalMs);
     const quotaMs = answer.unlimited ? undefined : Number(answer.quotaMs);
     const use = {
       usedMs: Number(answer.usedMs),
@@ -265,14 +319,15 @@ export class Session {
       message: answer.message,
       upgradeUrl: answer.upgradeUrl,
     };
-    if (answer.action === SessionAction.STOP)
+    if (this.#state !== "running") return use;
+    if (answer.state === SessionState.EXPIRED) this.#lose("expired");
+    else if (answer.state === SessionState.ENDED) this.#lose("ended");
+    else if (answer.action === SessionAction.STOP)
       this.#stop({ ...use, graceMs: Number(answer.graceMs), why: "quota" });
-    if (answer.action === SessionAction.WARN && answer.warnPercent > this.#warned) {
+    else if (answer.action === SessionAction.WARN && answer.warnPercent > this.#warned) {
       this.#warned = answer.warnPercent;
       quietly(() => this.#options.onWarn?.({ ...use, percent: answer.warnPercent }, this));
     }
-    if (answer.state === SessionState.EXPIRED) this.#lose("expired");
-    if (answer.state === SessionState.ENDED) this.#lose("ended");
     return use;
   }
 
@@ -288,6 +343,10 @@ export class Session {
     clearTimeout(this.#timer);
     quietly(() => this.#options.onLost?.({ reason }, this));
   }
+}
+
+function intervalOf(answer: { heartbeatIntervalMs: bigint }, otherwise: number): number {
+  return Math.min(positive(answer.heartbeatIntervalMs) ?? otherwise, LONGEST_MS);
 }
 
 function isUnknown(error: unknown): boolean {

@@ -3,6 +3,7 @@
  * that it has completed and what it used. Plain JSON, with its request id, so that one that could
  * not be sent is kept and sent later, also by another process, and counts once.
  */
+import type { CallOptions } from "@connectrpc/connect";
 import type { AmountTexts } from "./amounts.js";
 import { toWire } from "./amounts.js";
 import type { CallBudget, Caller } from "./call.js";
@@ -47,57 +48,103 @@ export interface FailedSettlement {
   readonly error: TollgateError;
 }
 
+/** Takes over what nobody else waits for. */
+export type WaitUntil = (settled: Promise<unknown>) => void;
+
 /** Sends it until it is taken. Errors: `RefusedError`, `UnavailableError`. */
 export async function send(
   caller: Caller,
   settlement: Settlement,
   budget: CallBudget = {},
 ): Promise<void> {
-  const { gate } = caller.raw;
-  const { org, requestId } = settlement;
   const within = { ...budget, budgetMs: budget.budgetMs ?? caller.settings.settleBudgetMs };
-  await caller.retried<unknown>((options) => {
-    switch (settlement.kind) {
-      case "commit": {
-        const { reservationId, actual } = settlement;
-        return gate.commit({ org, requestId, reservationId, actual: toWire(actual) }, options);
-      }
-      case "release":
-        return gate.release({ org, requestId, reservationId: settlement.reservationId }, options);
-      case "record": {
-        const { scope, decisionId, usage, occurredAtMs } = settlement;
-        const message = {
-          org,
-          requestId,
-          scopes: [...scope],
-          decisionId,
-          usage: toWire(usage),
-        };
-        return gate.record({ ...message, occurredAtMs: BigInt(occurredAtMs) }, options);
-      }
-    }
-  }, within);
+  await caller.retried((options) => sent(caller, settlement, options), within);
 }
 
-/** Settlements of a client that are under way. */
+async function sent(
+  caller: Caller,
+  settlement: Settlement,
+  options: CallOptions,
+): Promise<unknown> {
+  const { gate } = caller.raw;
+  const { org, requestId } = settlement;
+  switch (settlement.kind) {
+    case "commit": {
+      const { reservationId, actual } = settlement;
+      return gate.commit({ org, requestId, reservationId, actual: toWire(actual) }, options);
+    }
+    case "release":
+      return gate.release({ org, requestId, reservationId: settlement.reservationId }, options);
+    case "record": {
+      const { scope, decisionId, usage, occurredAtMs } = settlement;
+      const message = {
+        org,
+        requestId,
+        scopes: [...scope],
+        decisionId,
+        usage: toWire(usage),
+      };
+      return gate.record({ ...message, occurredAtMs: BigInt(occurredAtMs) }, options);
+    }
+  }
+}
+
+/** Settlements of a client that are under way, and what else nobody waits for. */
 export class Settlements {
   readonly #caller: Caller;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(caller: Caller) {
     this.#caller = caller;
   }
 
+  /** Sends it, as `underWay`. Never fails: what has run has run. */
+  async settle(settlement: Settlement, waitUntil?: WaitUntil): Promise<void> {
+    await this.underWay(this.#sent(settlement), waitUntil);
+  }
+
   /**
-   * Sends it, and returns when it is there, or at once where somebody else waits for it
-   * (`waitUntil`). Never fails: what has run has run.
+   * Returns when `work`, which never fails, is done, or at once where somebody else waits for it
+   * (`waitUntil`). Where that throws, what has run has run, and it is waited for here.
    */
-  async settle(settlement: Settlement, waitUntil = this.#caller.settings.waitUntil): Promise<void> {
-    const settled = this.#sent(settlement);
-    this.#underWay.add(settled);
-    void settled.then(() => this.#underWay.delete(settled));
-    if (waitUntil) waitUntil(settled);
-    else await settled;
+  async underWay(
+    work: Promise<unknown>,
+    waitUntil: WaitUntil | undefined = this.#caller.settings.waitUntil,
+  ): Promise<void> {
+    this.#underWay.add(work);
+    void work.then(() => this.#underWay.delete(work));
+    try {
+      if (waitUntil) return waitUntil(work);
+    } catch {
+      // Such as the method of a Worker's context without its context.
+    }
+    await work;
+  }
+
+  /**
+   * Calls, and waits for the answer as long as the caller does. Where `signal` ends the wait the call
+   * goes on within its budget, and `undo` gives back what it was granted.
+   */
+  async whileWaited<T>(
+    signal: AbortSignal,
+    call: () => Promise<T>,
+    undo: (answer: T) => Promise<void>,
+  ): Promise<T> {
+    signal.throwIfAborted();
+    const answering = call();
+    let end = (): void => {};
+    const ended = new Promise<never>((_, reject) => {
+      end = () => {
+        void this.underWay(answering.then(undo).catch(() => {}));
+        reject(signal.reason as Error);
+      };
+    });
+    signal.addEventListener("abort", end, { once: true });
+    try {
+      return await Promise.race([answering, ended]);
+    } finally {
+      signal.removeEventListener("abort", end);
+    }
   }
 
   async flush(): Promise<void> {
@@ -105,13 +152,14 @@ export class Settlements {
   }
 
   async #sent(settlement: Settlement): Promise<void> {
-    const { stats, settings, breaker } = this.#caller;
-    // An execution without a decision is not to wait for a tollgate that is away: there is one
-    // attempt.
-    const isHopeless =
-      breaker.state !== "closed" && settlement.kind === "record" && settlement.decisionId === "";
+    const { stats, settings } = this.#caller;
+    // An execution without a decision is not to wait for a tollgate that was away.
+    const isUndecided = settlement.kind === "record" && settlement.decisionId === "";
     try {
-      await send(this.#caller, settlement, isHopeless ? { budgetMs: 100 } : {});
+      if (isUndecided) {
+        const { budgetMs } = settings;
+        await this.#caller.once((options) => sent(this.#caller, settlement, options), budgetMs);
+      } else await send(this.#caller, settlement);
       stats.settled += 1;
     } catch (error) {
       stats.settlementsFailed += 1;

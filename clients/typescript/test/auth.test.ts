@@ -66,6 +66,31 @@ describe("a node that asks for tokens", () => {
     assert.deepEqual([open.stats.failOpen, open.stats.breaker], [5, "closed"]);
   });
 
+  it("runs nothing either where the node does not check such a token any more", async () => {
+    const tg = tollgate({ url: node.url, token: "wrong" });
+    const reasons = new Set<string>();
+    for (let times = 0; times < 30; times++) {
+      const refused = tg.guard(fresh("mine"), () => assert.fail("it ran"));
+      await refused.catch((error: unknown) => {
+        assert.ok(error instanceof RefusedError, String(error));
+        reasons.add(error.reason);
+      });
+    }
+    assert.ok(reasons.has("TOO_MANY_REFUSALS"), [...reasons].join());
+    assert.deepEqual([tg.stats.refused, tg.stats.failOpen, tg.stats.retries], [30, 0, 0]);
+  });
+
+  it("runs nothing for a token that no header may have", async () => {
+    for (const wrong of ["a\nb", "€"]) {
+      assert.throws(() => tollgate({ url: node.url, token: wrong }), /^RangeError: token: /);
+      const tg = tollgate({ url: node.url, token: () => wrong });
+      const refused = tg.guard(fresh("mine"), () => assert.fail("it ran"));
+      await assert.rejects(refused, { name: "RefusedError", code: Code.Unauthenticated });
+    }
+    const padded = tollgate({ url: node.url, token: `${token}\n`, budgetMs: PATIENT_MS });
+    assert.ok((await padded.guard(fresh("mine"), () => "ran")).allowed);
+  });
+
   it("asks for the token before every attempt, and once more when it was not taken", async () => {
     const tokens = ["wrong", token];
     const tg = tollgate({

@@ -1,7 +1,14 @@
 /** R-BAL-7, R-BAL-8: an executor with a gate in front. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { DeniedError, gated, tollgate, type GatedOptions, type Tollgate } from "tollgate";
+import {
+  DeniedError,
+  gated,
+  tollgate,
+  type GatedOptions,
+  type Ticket,
+  type Tollgate,
+} from "tollgate";
 import { fresh, limited, PATIENT_MS, TollgateNode } from "./node.js";
 
 type Result =
@@ -117,6 +124,55 @@ describe("a gated executor", () => {
       status: "completed",
       value: "done",
     });
+  });
+
+  it("goes on with its ticket after a continuation that has thrown", async () => {
+    const org = fresh();
+    let isBroken = true;
+    const flaky = {
+      executeWithPause: (executionId: string) => ({ status: "paused" as const, executionId }),
+      resume(_: string) {
+        if (isBroken) throw new Error("mine");
+        return { status: "completed" as const, value: "done" };
+      },
+    };
+    const own = gated(flaky, tg, { org, guard: { reserve: { spend: 100 } } });
+    await own.executeWithPause("e-1");
+    await assert.rejects(own.resume("e-1"), /mine/);
+    const { reservations } = await tg.raw.gate.listReservations({ org });
+    assert.equal(reservations.length, 1, "it holds on");
+    isBroken = false;
+    // The methods of a synchronous executor return promises: both the value and the type say so.
+    const resumed: Promise<{ value: string }> = own.resume("e-1");
+    assert.equal((await resumed).value, "done");
+    const { periods } = await tg.budget.get(org);
+    assert.deepEqual([periods.monthly?.spend, periods.monthly?.reserved], [100n, 0n]);
+  });
+
+  it("stops nothing because its tickets cannot be kept", async () => {
+    const failed: string[] = [];
+    const down = (): never => {
+      throw new Error("the store is away");
+    };
+    const kept = new Map<string, Ticket>();
+    const stores = [
+      { get: down, set: down, delete: down },
+      { get: down, set: (id: string, ticket: Ticket) => kept.set(id, ticket), delete: down },
+    ];
+    for (const tickets of stores) {
+      const org = fresh();
+      const options = { tickets, onTicketsFailed: (_: unknown, id: string) => failed.push(id) };
+      const own = executor(org, { ...options, guard: { reserve: { spend: 100 } } });
+      assert.equal((await own.executeWithPause("pause-1")).status, "paused");
+      const { reservations } = await tg.raw.gate.listReservations({ org });
+      assert.equal(
+        reservations.length,
+        tickets.set === down ? 0 : 1,
+        "what nobody settles is free",
+      );
+      assert.equal((await own.resume("pause-1", "done")).status, "completed");
+    }
+    assert.deepEqual(failed, Array<string>(5).fill("pause-1"));
   });
 
   it("does not complete what it returns as a failure", async () => {

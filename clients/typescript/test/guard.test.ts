@@ -183,13 +183,21 @@ describe("guard", () => {
     );
   });
 
-  it("refuses options that are mistakes by their name", () => {
+  it("refuses options that are mistakes by their name", async () => {
     assert.throws(
       () => tollgate({ url: "localhost:7070" }),
       /url: "localhost:7070" is not allowed/,
     );
     assert.throws(() => tollgate({ url: [] }), /url: \[\] is not allowed/);
     assert.throws(() => tollgate({ url: node.url, budgetMs: 0 }), /budgetMs: 0 is not allowed/);
+    for (const name of ["budgetMs", "attemptMs", "settleBudgetMs"])
+      assert.throws(() => tollgate({ url: node.url, [name]: 1e12 }), RangeError, name);
+    const run = () => assert.fail("it ran");
+    await assert.rejects(
+      tg.guard(fresh(), { reserve: { spend: 1 }, ttlMs: 1e19 }, run),
+      RangeError,
+    );
+    await assert.rejects(tg.guard(fresh(), { budgetMs: 1e12 }, run), RangeError);
     assert.throws(
       () => tollgate({ url: node.url, onUnavailable: "opne" as "open" }),
       /onUnavailable: opne is not allowed/,

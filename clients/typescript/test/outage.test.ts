@@ -178,6 +178,36 @@ describe("an outage", () => {
       UnavailableError,
     );
     assert.equal(asked.length, 2);
+    const broken = tollgate({
+      url: await nobody(),
+      budgetMs: 20,
+      onUnavailable: () => assert.fail("no policy"),
+    });
+    await assert.rejects(
+      broken.guard(fresh(), () => assert.fail("it ran")),
+      UnavailableError,
+    );
+    assert.deepEqual([broken.stats.failClosed, broken.stats.failOpen], [1, 0]);
+  });
+
+  it("takes a refusal of something else for one, whatever its form", async () => {
+    for (const type of ["text/html", "application/json"]) {
+      for (const [status, name] of [
+        [400, "RefusedError"],
+        [413, "RefusedError"],
+        [401, "RefusedError"],
+        [429, "UnavailableError"],
+        [503, "UnavailableError"],
+      ] as const) {
+        for (const body of ['{"error":"no"}', '{"code":400}', "[1]", "no"]) {
+          const fetch = async () =>
+            new Response(body, { status, headers: { "content-type": type } });
+          const tg = tollgate({ url: "http://127.0.0.1:1", fetch, budgetMs: 20 });
+          const refused = tg.guard(fresh(), { onUnavailable: "closed" }, () => assert.fail("ran"));
+          await assert.rejects(refused, { name }, `${type} ${status} ${body}`);
+        }
+      }
+    }
   });
 
   it("does not open for mistakes of the caller, unless it is to", async () => {
@@ -202,6 +232,10 @@ describe("an outage", () => {
       tg.guard(7 as unknown as string, () => assert.fail("it ran")),
       { name: "TypeError", message: "org: 7 is not allowed: a string" },
     );
+    await assert.rejects(tg.budget.update(fresh(), { daily: 1n }, { expectedVersion: 2n ** 80n }), {
+      name: "RefusedError",
+      code: Code.InvalidArgument,
+    });
     await assert.rejects(
       tg.guard(fresh(), { cost: { executions: 0.5 } }, () => assert.fail("it ran")),
       RangeError,

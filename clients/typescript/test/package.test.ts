@@ -23,7 +23,8 @@ import { PACKAGE } from "./node.js";
 const SAYS = `const tg = tollgate({ url: "http://127.0.0.1:1", budgetMs: 10 });
 tg.guard("acme", () => 7).then((ran) => console.log(ran.allowed && ran.value, typeof AdminService, typeof AcquireRequestSchema));`;
 /** With a mistake that only types show. */
-const TYPED = `import { DecisionCode, tollgate, usd, type Guarded } from "tollgate";
+const TYPED = `import type { createClient } from "@connectrpc/connect";
+import { DecisionCode, tollgate, usd, type Guarded } from "tollgate";
 import { AdminService } from "tollgate/admin";
 import { AcquireRequestSchema } from "tollgate/messages";
 const tg = tollgate({ url: "http://127.0.0.1:1" });
@@ -35,6 +36,13 @@ export async function run(): Promise<number> {
   return ran.denial.code === DecisionCode.RATE_LIMITED ? ran.denial.retryAfterMs ?? 0 : 0;
 }
 void tg.raw.client(AdminService).getNode({});
+declare const transport: Parameters<typeof createClient>[1];
+declare const token: string | undefined;
+void tollgate({ transport, budgetMs: 10 });
+void tollgate({ url: "http://127.0.0.1:1", token, plane: token, breaker: { failures: undefined } });
+void tg.guard("acme", { scope: token, requestId: token, signal: undefined }, () => 7);
+// @ts-expect-error: neither an address nor a transport
+void tollgate({ budgetMs: 10 });
 void AcquireRequestSchema;
 `;
 
@@ -78,6 +86,7 @@ describe("the package", () => {
     const strict = [
       "--noEmit",
       "--strict",
+      "--exactOptionalPropertyTypes",
       "--target",
       "es2022",
       "--lib",

@@ -4,7 +4,13 @@ import { execFile } from "node:child_process";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
 import { SessionState } from "tollgate/messages";
-import { tollgate, type SessionOptions, type SessionStop, type Tollgate } from "tollgate";
+import {
+  tollgate,
+  UnavailableError,
+  type SessionOptions,
+  type SessionStop,
+  type Tollgate,
+} from "tollgate";
 import { FaultProxy } from "./faults.js";
 import { eventually, fresh, PACKAGE, PATIENT_MS, TollgateNode } from "./node.js";
 
@@ -78,19 +84,128 @@ describe("a session", () => {
     assert.ok(!next.allowed && next.denial.codeName === "QUOTA_EXCEEDED");
   });
 
-  it("is lost once where the node knows no such session", async () => {
+  it("is lost once where it was ended elsewhere, and is not stopped", async () => {
     const org = fresh();
     const lost: string[] = [];
     const session = await running(org, { onLost: ({ reason }) => lost.push(reason) });
-    await tg.raw.session.endSession({
-      org,
-      sessionId: session.sessionId,
-      identity: "user 7",
-      requestId: "elsewhere",
-    });
+    const { sessionId } = session;
+    const end = { org, sessionId, identity: "user 7", requestId: "elsewhere" };
+    await tg.raw.session.endSession(end);
     await eventually(() => lost.length > 0, "it was lost");
     assert.deepEqual([lost, session.isRunning], [["ended"], false]);
     await session.end();
+  });
+
+  it("is lost once where the node knows no such session, also by a heartbeat of the caller's", async () => {
+    const lost: string[] = [];
+    const session = tg.attach(fresh(), {
+      sessionId: "never-started",
+      identity: "user 7",
+      incarnation: "boot-1",
+      totalSeconds: () => 1,
+      onStop: () => assert.fail("it was stopped"),
+      onLost: ({ reason }) => lost.push(reason),
+    });
+    await assert.rejects(session.heartbeat(), { reason: "SESSION_UNKNOWN" });
+    assert.equal(await session.heartbeat(), undefined);
+    assert.deepEqual([lost, session.isRunning], [["unknown"], false]);
+    await session.end();
+  });
+
+  it("is taken over by another process, which goes on with its total", async () => {
+    const org = fresh();
+    const [identity, incarnation] = ["user 7", "boot-1"];
+    const host = { identity, incarnation, onStop: () => assert.fail("it was stopped") };
+    const { sessionId } = await running(org, { ...host, totalSeconds: () => 3 });
+    const other = tollgate({ url: node.url, budgetMs: PATIENT_MS });
+    const session = other.attach(org, { ...host, sessionId, totalSeconds: () => 7 });
+    assert.ok(session.isRunning);
+    assert.equal((await session.heartbeat())?.usedMs, 7000);
+    await session.end();
+    const ended = (await tg.raw.session.getSession({ org, sessionId })).session!;
+    assert.deepEqual([ended.state, ended.bookedMs], [SessionState.ENDED, 7000n]);
+  });
+
+  /** A client of which the node gets the start, and whose answers are lost. */
+  async function startLost(org: string, options: Partial<SessionOptions> = {}) {
+    proxy.fault = "lose";
+    const own = tollgate({ url: proxy.url, budgetMs: 300 });
+    const host = { sessionId: "s", identity: "u", onStop: () => {} };
+    return own.session(org, { ...host, ...options });
+  }
+
+  async function state(org: string): Promise<SessionState | undefined> {
+    const call = tg.raw.session.getSession({ org, sessionId: "s" });
+    return (await call.catch(() => undefined))?.session?.state;
+  }
+
+  it("ends what has started though its answer was lost", async () => {
+    const org = fresh();
+    const start = await startLost(org, { onUnavailable: "open" });
+    assert.ok(start.allowed && start.admission.by === "failOpen");
+    assert.equal(await state(org), SessionState.RUNNING);
+    await assert.rejects(start.session.end(), UnavailableError);
+    proxy.fault = "pass";
+    await start.session.end({ budgetMs: PATIENT_MS });
+    assert.equal(await state(org), SessionState.ENDED);
+  });
+
+  it("ends what starts when nobody waits any more", async () => {
+    const org = fresh();
+    const ends = new AbortController();
+    const starting = startLost(org, { signal: ends.signal, budgetMs: PATIENT_MS });
+    await eventually(async () => (await state(org)) === SessionState.RUNNING, "it runs");
+    ends.abort(new Error("gone"));
+    await assert.rejects(starting, /gone/);
+    proxy.fault = "pass";
+    await eventually(async () => (await state(org)) === SessionState.ENDED, "it has ended");
+  });
+
+  it("sends its end once, and not before its total is known", async () => {
+    const org = fresh();
+    let total = Number.NaN;
+    let ends = 0;
+    const own = tollgate({
+      url: node.url,
+      budgetMs: PATIENT_MS,
+      fetch: (input, init) => {
+        if (String(input).endsWith("/EndSession")) ends += 1;
+        return fetch(input, init);
+      },
+    });
+    const options = { identity: "u", totalSeconds: () => total, onStop: () => {} };
+    const start = await own.session(org, options);
+    assert.ok(start.allowed);
+    await assert.rejects(start.session.end(), /RangeError: totalSeconds: NaN is not allowed/);
+    assert.ok(start.session.isRunning);
+    total = 4;
+    await Promise.all([start.session.end(), start.session.end()]);
+    await start.session.end();
+    assert.equal(ends, 1);
+  });
+
+  it("sends no heartbeat after its end was called, also where that fails", async () => {
+    proxy.fault = "pass";
+    let beats = 0;
+    const own = tollgate({
+      url: proxy.url,
+      budgetMs: PATIENT_MS,
+      fetch: (input, init) => {
+        if (String(input).endsWith("/Heartbeat")) beats += 1;
+        return fetch(input, init);
+      },
+    });
+    const start = await own.session(fresh(), { identity: "u", onStop: () => {} });
+    assert.ok(start.allowed);
+    proxy.fault = "slow";
+    await eventually(() => beats > 0, "a heartbeat is under way");
+    proxy.fault = "refuse";
+    await assert.rejects(start.session.end({ budgetMs: 100 }), UnavailableError);
+    const before = beats;
+    await new Promise((over) => setTimeout(over, 2500));
+    assert.deepEqual([beats, start.session.isRunning], [before, false]);
+    proxy.fault = "pass";
+    await start.session.end();
   });
 
   it("makes up for heartbeats that were lost", async () => {
@@ -131,9 +246,11 @@ describe("a session", () => {
       proxy.fault = "refuse";
       const start = await own.session(org, {
         identity: "u",
+        onUnavailable: "open",
         onStop: (stop) => stops.push(stop),
       });
       assert.ok(start.allowed && start.admission.by === "failOpen" && !start.session.isRunning);
+      await assert.rejects(own.session(org, { identity: "u", onStop: () => {} }), UnavailableError);
       proxy.fault = "pass";
       // Not the timer: it would wait for as long as a node asks for by default.
       await start.session.heartbeat({ budgetMs: PATIENT_MS });

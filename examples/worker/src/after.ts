@@ -16,9 +16,7 @@ function client(env: Env): Tollgate {
     return (shared ??= tollgate({
         url: env.TOLLGATE_URL,
         plane: "executor",
-        ...(env.TOLLGATE_TOKEN === undefined
-            ? {}
-            : { token: env.TOLLGATE_TOKEN }),
+        token: env.TOLLGATE_TOKEN,
         budgetMs: 1000,
         onUnavailable: "open",
         onFailOpen: ({ org, requestId, error }) =>
@@ -37,12 +35,13 @@ export class Org extends DurableObject<Env> {
         await this.ctx.storage.put(executionId, ticket);
     }
 
-    async paused(executionId: string): Promise<Ticket | undefined> {
-        return this.ctx.storage.get<Ticket>(executionId);
-    }
-
-    async forget(executionId: string): Promise<void> {
-        await this.ctx.storage.delete(executionId);
+    /** The ticket, for one of those who ask for it: in one step, so that it is continued once. */
+    async take(executionId: string): Promise<Ticket | undefined> {
+        return this.ctx.storage.transaction(async (storage) => {
+            const ticket = await storage.get<Ticket>(executionId);
+            await storage.delete(executionId);
+            return ticket;
+        });
     }
 }
 
@@ -54,14 +53,18 @@ export default {
         // The answer does not wait for what is recorded after it.
         const waitUntil = (settled: Promise<unknown>) => ctx.waitUntil(settled);
         if (verb === "resume") {
-            const ticket = await stored.paused(executionId);
+            const ticket = await stored.take(executionId);
             if (ticket === undefined)
                 return new Response("no such execution", { status: 404 });
-            const result = await tg.resume(ticket, { waitUntil }, () =>
-                resume(text),
-            );
-            await stored.forget(executionId);
-            return Response.json(result);
+            try {
+                return Response.json(
+                    await tg.resume(ticket, { waitUntil }, () => resume(text)),
+                );
+            } catch (error) {
+                // It may be continued again.
+                await stored.pause(executionId, ticket);
+                throw error;
+            }
         }
         const ran = await tg.guard(
             org,
