@@ -1,8 +1,9 @@
 // What a screen shows: the last answer to a question that is asked again and again while somebody sees the page.
 import { ConnectError } from "@connectrpc/connect";
-import { signal, type Signal } from "@preact/signals";
+import { effect, signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { away, call, sentence } from "./api";
+import { current } from "./time";
 import type { CallOptions } from "@connectrpc/connect";
 
 /** Of the time between two questions at most this part is spent on answers: large fleets are asked less often. */
@@ -21,7 +22,7 @@ export const pending = signal(0);
 
 export class Source<T> {
   readonly data: Signal<T | undefined>;
-  /** When the last answer came, by this machine's clock; 0 = there is none. */
+  /** When the last answer came, by the node's time; 0 = there is none. */
   readonly at: Signal<number>;
   /** Of the last question. */
   readonly error = signal<{ text: string; thrown: ConnectError } | undefined>(undefined);
@@ -32,7 +33,9 @@ export class Source<T> {
   private again = false;
   private stopped = true;
   private ended = 0;
+  /** By the last question that was answered: one that was not says nothing of what an answer costs the node. */
   private took = 0;
+  private unwatch = () => {};
   private isFirst = false;
 
   constructor(
@@ -51,6 +54,12 @@ export class Source<T> {
     this.isFirst = true;
     pending.value += 1;
     document.addEventListener("visibilitychange", this.seen);
+    let wasAway = away.peek() !== undefined;
+    this.unwatch = effect(() => {
+      const isBack = wasAway && !away.value;
+      wasAway = away.value !== undefined;
+      if (isBack) this.refresh();
+    });
     void this.ask();
   }
 
@@ -58,6 +67,7 @@ export class Source<T> {
     this.stopped = true;
     clearTimeout(this.timer);
     document.removeEventListener("visibilitychange", this.seen);
+    this.unwatch();
     this.asking?.abort();
     this.answeredOnce();
   }
@@ -92,7 +102,8 @@ export class Source<T> {
       const data = await call((options) => this.question(options), signal);
       if (signal.aborted) return;
       this.data.value = data;
-      this.at.value = Date.now();
+      this.at.value = current();
+      this.took = performance.now() - began;
       this.old.value = false;
       if (this.error.peek()) this.error.value = undefined;
       remembered.delete(this.key);
@@ -110,7 +121,6 @@ export class Source<T> {
     }
     if (this.stopped) return;
     this.ended = performance.now();
-    this.took = this.ended - began;
     if (this.again) {
       this.again = false;
       this.refresh();
