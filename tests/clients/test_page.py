@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -201,6 +202,8 @@ class InABrowser(CallerCase):
         """What the browser cannot do itself."""
         if what == "stop":
             node.kill()
+        elif what in ("pause", "resume"):
+            node.process.send_signal({"pause": signal.SIGSTOP, "resume": signal.SIGCONT}[what])
         elif what == "start":
             # Where it was, so that the page finds it.
             node.arguments = lambda: ["serve", "--config", node.config_file, "--data-dir", node.data_dir, "--grpc", "127.0.0.1:0", "--http", node.http]

@@ -13,6 +13,8 @@ const AGAIN = 1000;
 const AGAIN_MOST = 15_000;
 /** A stream says that it lives every 10 seconds. */
 const SILENT = 25_000;
+/** Events are shown together that come within so long. */
+const TOGETHER = 50;
 /** A window that nobody sees for so long has no stream. */
 const HIDDEN = 5000;
 
@@ -32,31 +34,34 @@ let upTo = 0n;
 
 const keyOf = (event: Event) => `${event.org}\n${event.node}\n${event.number}\n${event.atMs}`;
 
-function take(event: Event): void {
-  const key = keyOf(event);
-  if (seen.has(key)) return;
-  seen.add(key);
+function take(heard: Event[]): void {
+  const added = heard.filter((event) => !seen.has(keyOf(event)) && seen.add(keyOf(event)));
+  if (added.length === 0) return;
   // What has happened before comes org by org.
-  const all = events.peek();
-  const place = all.findIndex((each) => each.atMs <= event.atMs);
-  events.value = (place < 0 ? [...all, event] : all.toSpliced(place, 0, event)).slice(0, MOST);
+  events.value = [...added.toReversed(), ...events.peek()].sort((a, b) => Number(b.atMs - a.atMs)).slice(0, MOST);
   if (seen.size > 4 * MOST) {
     seen.clear();
     for (const kept of events.peek()) seen.add(keyOf(kept));
   }
-  for (const listener of listeners) listener(event);
+  for (const event of added) for (const listener of listeners) listener(event);
 }
 
 function hear(told: Told): void {
   if (told.upTo && told.upTo > upTo) upTo = told.upTo;
   if (told.live && (told.live.open !== live.peek().open || told.live.trouble !== live.peek().trouble)) live.value = told.live;
-  for (const event of told.events ?? []) take(event);
+  if (told.events) take(told.events);
 }
 
 async function read(stop: AbortSignal, tell: (told: Told) => void): Promise<void> {
   const hearAndTell = (told: Told) => {
     hear(told);
     tell(told);
+  };
+  // Of a large fleet thousands come at once.
+  let waiting: Event[] = [];
+  const passOn = () => {
+    if (!stop.aborted) hearAndTell({ events: waiting });
+    waiting = [];
   };
   let pause = AGAIN;
   while (!stop.aborted) {
@@ -72,12 +77,10 @@ async function read(stop: AbortSignal, tell: (told: Told) => void): Promise<void
         silence = setTimeout(ended, SILENT);
         pause = AGAIN;
         answered();
-        const trouble = what.case === "heartbeat" ? what.value.trouble : live.peek().trouble;
-        hearAndTell({
-          live: { open: true, trouble },
-          ...(what.case === "heartbeat" ? { upTo: what.value.atMs } : {}),
-          ...(what.case === "event" ? { events: [what.value] } : {}),
-        });
+        if (what.case === "event" && waiting.push(what.value) === 1) setTimeout(passOn, TOGETHER);
+        const isLive = { open: true, trouble: what.case === "heartbeat" ? what.value.trouble : live.peek().trouble };
+        if (what.case === "heartbeat") hearAndTell({ live: isLive, upTo: what.value.atMs });
+        else if (!live.peek().open) hearAndTell({ live: isLive });
       }
     } catch (thrown) {
       const error = ConnectError.from(thrown);

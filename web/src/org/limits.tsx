@@ -9,7 +9,7 @@ import { mayWrite } from "../login";
 import { Empty, LimitBar, Loaded, Section, Share, Table, Tag, Time, Until } from "../parts";
 import { act } from "../route";
 import type { Source } from "../source";
-import { level, pace, setting, source, waits } from "../words";
+import { level, pace, source, waits } from "../words";
 
 const SHOWN = 24;
 
@@ -103,7 +103,7 @@ function Row({ limit, data }: { limit: Limit; data: GetOrgResponse }) {
             <button type="button" class="small" aria-label={`Reset the window of ${limit.name} ${limit.scope}`} onClick={() => act("reset", about)}>Reset</button>
           )}
           {grants.map((each) => (
-            <button key={String(each.grant)} type="button" class="small" aria-label={`Revoke grant ${each.grant}, ${setting(each)} to ${limit.name} ${limit.scope}`} onClick={() => act("revoke", { ...about, id: String(each.grant) })}>
+            <button key={String(each.grant)} type="button" class="small" aria-label={`Revoke +${shown(each.amount ?? 0n)} of ${limit.name} ${limit.scope}, grant ${each.grant}`} onClick={() => act("revoke", { ...about, id: String(each.grant) })}>
               Revoke +{shown(each.amount ?? 0n)}
             </button>
           ))}
