@@ -59,15 +59,17 @@ export const silent = computed(() => {
 /** Nothing on the page is of now. */
 export const isDown = computed(() => away.value !== undefined || silent.value > 0);
 
+/** Whether a node has answered it, be it another one's fault. */
+const isOfNode = (error: ConnectError) => error.metadata.get("content-type")?.startsWith("application/") ?? false;
+
 function isUnreached(error: ConnectError): boolean {
+  if (error.code === Code.DeadlineExceeded) return !isOfNode(error);
   return error.cause instanceof TypeError || /failed to fetch|networkerror|load failed/i.test(error.rawMessage);
 }
 
 /** Whether an error says that no node was reached. What a node says is an answer, also that another one is unavailable. */
 export function isAway(error: ConnectError): boolean {
-  if (isUnreached(error)) return true;
-  const isOfNode = error.metadata.get("content-type")?.startsWith("application/") ?? false;
-  return !isOfNode && (error.code === Code.Unavailable || error.code === Code.DeadlineExceeded);
+  return isUnreached(error) || (error.code === Code.Unavailable && !isOfNode(error));
 }
 
 export function answered(): void {

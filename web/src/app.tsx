@@ -235,7 +235,7 @@ function Connection() {
       </p>
     );
   }
-  if (silent.value > 0) return <p class="away">No answer for {passed(silent.value)}. What is shown is as it was then.</p>;
+  if (silent.value > 0) return <p class="away">No answer for {passed(silent.value)}. What is shown is older.</p>;
   if (live.value.trouble) return <p class="away" role="status">Events are incomplete: {live.value.trouble}</p>;
   return null;
 }

@@ -6,7 +6,7 @@ import { admin, isDown } from "./api";
 import { collect, type Orgs } from "./collect";
 import { grouped, hourOf, rate } from "./format";
 import { NotForYou, readCounters, type Counters } from "./metrics";
-import { Age, Empty, Loaded, Only, OrgLink, Section, Share, Table, Tag, Time } from "./parts";
+import { Empty, Loaded, Only, OrgLink, Section, Share, Table, Tag, Time } from "./parts";
 import { RatePlot, type Series } from "./plot";
 import { useSource, type Source } from "./source";
 import { events, useEvents } from "./stream";
@@ -248,7 +248,6 @@ function Nodes() {
           </>
         )}
       </Loaded>
-      <Age of={source} />
     </Section>
   );
 }

@@ -18,6 +18,8 @@ const MOST_BY_NAME = 20_000;
 const MOST_SORTED = 1000;
 const TYPED = 200;
 const EVERY = 10_000;
+/** After a list that was not answered, when the node answers again. */
+const AFTER_MISS = 2000;
 
 const STATES: [string, string, OrgState][] = [
   ["", "any state", OrgState.UNSPECIFIED],
@@ -91,7 +93,7 @@ function useOrgs(): Shown {
       wasAway = away.value !== undefined;
       if (!isBack || shown.peek().asking) return;
       clearTimeout(timer);
-      timer = setTimeout(read, 0);
+      timer = setTimeout(read, shown.peek().trouble ? AFTER_MISS : 0);
     });
     return () => {
       unwatch();
@@ -209,7 +211,7 @@ function Rows({ rows, isOld }: { rows: OrgSummary[]; isOld: boolean }) {
           <tr key={row.org} class="row" aria-rowindex={from + index + 2}>
             <th scope="row" class="ellipsis"><OrgLink org={row.org} name={row.name} /></th>
             <td data-name="Plan" class="ellipsis">{row.plan || <span class="dim">–</span>}</td>
-            <td data-name="State" class="ellipsis"><States row={row} /></td>
+            <td data-name="State" class="ellipsis">{row.states.length > 0 ? <States row={row} /> : <span class="dim">–</span>}</td>
             <td data-name="Fullest limit" class="mono ellipsis">{row.fullest ? words.named(row.fullest) : <span class="dim">–</span>}</td>
             <td data-name="Taken" class="right">{row.fullest ? <Share limit={row.fullest} /> : <span class="dim">–</span>}</td>
             <td data-name="Allowed today" class="right number">{grouped(row.allowedToday)}</td>

@@ -107,7 +107,7 @@ export function Share({ limit }: { limit: Limit }) {
   if (limit.unlimited) return null;
   return (
     <span class={`share ${at}`}>
-      <span class="number">{percent} %</span> {limit.shadow ? "shadow" : word}
+      <span class="number">{percent} %</span> {word}
     </span>
   );
 }

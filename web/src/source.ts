@@ -13,6 +13,8 @@ const BUSY_AT_ONCE = 0.3;
 const AT_ONCE = 150;
 /** After an answer that is an error. */
 const AFTER_ERROR = 5000;
+/** At once after one, so that a node that answers some questions and others not is not asked without end. */
+const AFTER_MISS = 2000;
 /** Answers of screens that were left, by their question: shown at once, greyed, until there is a newer one. */
 const remembered = new Map<string, { data: unknown; at: number }>();
 const MOST = 50;
@@ -89,7 +91,7 @@ export class Source<T> {
       return;
     }
     clearTimeout(this.timer);
-    const rest = this.ended + this.took / BUSY_AT_ONCE - performance.now();
+    const rest = this.ended + (this.error.peek() ? AFTER_MISS : this.took / BUSY_AT_ONCE) - performance.now();
     this.timer = setTimeout(() => void this.ask(), Math.max(rest, AT_ONCE));
   };
 

@@ -70,6 +70,8 @@ export function level(limit: Limit): { level: Level; percent: number; word: stri
   const taken = limit.used + limit.reserved;
   const usable = limit.amount - limit.buffer;
   const share = percent(taken, usable);
+  // It denies nobody, however much is used.
+  if (limit.shadow) return { level: "ok", percent: share, word: "shadow" };
   if (usable <= 0n) return { level: "over", percent: 100, word: "blocks all" };
   if (taken > usable) return { level: "over", percent: share, word: "over" };
   if (limit.exhausted || taken === usable) return { level: "over", percent: share, word: "exhausted" };

@@ -59,7 +59,7 @@ function Rows({ data }: { data: GetOrgResponse }) {
 
 function rank(limit: Limit): number {
   const { level: at } = level(limit);
-  return limit.limiting ? 0 : limit.shadow ? 3 : limit.exhausted || at === "over" ? 1 : at === "near" ? 2 : 3;
+  return at === "ok" || at === "none" ? (limit.limiting ? 0 : 3) : limit.limiting ? 0 : at === "over" ? 1 : 2;
 }
 
 function Row({ limit, data }: { limit: Limit; data: GetOrgResponse }) {
