@@ -175,7 +175,8 @@ class InABrowser(CallerCase):
 
     def test_every_step_of_an_operator(self):
         tokens = {name: self.token(name, role) for name, role in [("ops", "admin"), ("viewer", "viewer"), ("plane-eu", "plane")]}
-        tokens = {"admin": tokens["ops"], "viewer": tokens["viewer"], "plane": tokens["plane-eu"], "hour": self.token("hour", "admin", expires="1h")}
+        tokens = {"admin": tokens["ops"], "viewer": tokens["viewer"], "plane": tokens["plane-eu"], "hour": self.token("hour", "admin", expires="1h"),
+                  "one": self.token("one", "viewer", "globex")}
         config = subprocess.run(["node", "-e", "import('./seed.mjs').then((seed) => console.log(seed.CONFIG))"], cwd=WEB / "test",
                                 capture_output=True, text=True, timeout=60, check=True).stdout
         node = self.guarded(config)

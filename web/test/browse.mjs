@@ -22,6 +22,8 @@ await step("a wrong token is refused in a sentence, and that of a plane is not f
   await seen(page, "login-1280-light");
   await signedIn(page, "tollgate_nonsense");
   await page.getByRole("alert").getByText("The node does not accept this token").waitFor();
+  await signedIn(page, "tollgate_gr\u00fcn");
+  await page.getByRole("alert").getByText("A token is one word of ASCII characters").waitFor();
   await signedIn(page, tokens.plane);
   await page.getByText("The token is that of a plane").waitFor();
   check(!(await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }))).includes(tokens.plane), "the token is kept");
@@ -71,7 +73,16 @@ await step("the fleet shows decisions as they are made", async () => {
   await page.getByRole("region", { name: "Nearest to a limit" }).getByText("over").first().waitFor();
 });
 
+await step("a token for one org says so where orgs are listed", async () => {
+  const at = await opened({ token: tokens.one, path: "/orgs" });
+  await at.getByText(/^1 org$/).waitFor();
+  await at.getByText("Only what this token may see: globex").waitFor();
+  await closed(at);
+});
+
 await step("an org is found from the keyboard alone", async () => {
+  await page.goto(`${given.base}/orgs/globex`);
+  await page.getByRole("checkbox").focus();
   await page.keyboard.press("/");
   equal(await page.evaluate(() => document.activeElement.id), "search", "the focus");
   await page.keyboard.type("glo");
@@ -209,6 +220,19 @@ await step("the hard stop is there exactly while every account is exhausted, and
   await node.call("admin.v1.AdminService/SetOverride", { org: "initech", scope: "account/relay-secret-key-1001", requestId: node.id(), limit: "account", setting: "OVERRIDE_SETTING_AMOUNT", amount: "100" });
   await page.getByText("QUOTA HARD STOP").waitFor({ state: "detached" });
   await page.getByText("1/3 active").waitFor();
+  equal(await button(page.getByRole("table", { name: "Accounts of relays" }), "Clear").count(), 0, "buttons that clear what is counted");
+  equal(await page.getByRole("button", { name: "Reset the window of sessions" }).count(), 0, "buttons that reset what has no window");
+  await node.call("v1.PoolService/ReportOutcome", { org: "initech", pool: "mirrors", account: "mirror-secret-key-1001", status: 429, errorText: "quota exceeded", requestId: node.id() });
+  const reported = page.getByRole("table", { name: "Accounts of mirrors" }).getByRole("row", { name: /1001 .*quota exhausted/ });
+  await button(reported, "Clear").click();
+  const panel = page.getByRole("dialog", { name: "Clear an account" });
+  await panel.getByLabel(/^Account /).fill("mirror-secret-key-1001");
+  await panel.getByLabel("Reason").fill("its upstream says so");
+  await button(panel, "Preview").click();
+  await button(panel, "Clear").click();
+  await button(panel, "Done").click();
+  await panel.waitFor({ state: "detached" });
+  await reported.waitFor({ state: "detached" });
 });
 
 await step("events come as they happen, and wait while they are paused", async () => {
@@ -412,7 +436,7 @@ await step("the address opens what is there, and Back goes back", async () => {
   await page.goto(`${given.base}/orgs/umbrella?do=override&limit=rate&by=scope`);
   await page.getByRole("dialog").waitFor();
   await page.goto(`${given.base}/orgs?q=customer-00`);
-  await page.locator("tr.row").nth(50).waitFor();
+  await page.locator("tr.row").nth(20).waitFor();
   await page.evaluate(() => scrollTo(0, 1200));
   await page.waitForTimeout(400);
   await page.evaluate(() => [...document.querySelectorAll("tr.row a")].find((link) => link.getBoundingClientRect().top > 200).click());
