@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -174,7 +175,8 @@ class InABrowser(CallerCase):
 
     def test_every_step_of_an_operator(self):
         tokens = {name: self.token(name, role) for name, role in [("ops", "admin"), ("viewer", "viewer"), ("plane-eu", "plane")]}
-        tokens = {"admin": tokens["ops"], "viewer": tokens["viewer"], "plane": tokens["plane-eu"], "hour": self.token("hour", "admin", expires="1h")}
+        tokens = {"admin": tokens["ops"], "viewer": tokens["viewer"], "plane": tokens["plane-eu"], "hour": self.token("hour", "admin", expires="1h"),
+                  "one": self.token("one", "viewer", "globex")}
         config = subprocess.run(["node", "-e", "import('./seed.mjs').then((seed) => console.log(seed.CONFIG))"], cwd=WEB / "test",
                                 capture_output=True, text=True, timeout=60, check=True).stdout
         node = self.guarded(config)
@@ -201,6 +203,8 @@ class InABrowser(CallerCase):
         """What the browser cannot do itself."""
         if what == "stop":
             node.kill()
+        elif what in ("pause", "resume"):
+            node.process.send_signal({"pause": signal.SIGSTOP, "resume": signal.SIGCONT}[what])
         elif what == "start":
             # Where it was, so that the page finds it.
             node.arguments = lambda: ["serve", "--config", node.config_file, "--data-dir", node.data_dir, "--grpc", "127.0.0.1:0", "--http", node.http]

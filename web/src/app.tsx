@@ -1,20 +1,20 @@
 // The frame of every screen: where one is, who one is, whether the node answers, and the keys.
 import { effect, signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { admin, away } from "./api";
+import { askNode, away, isDown, silent } from "./api";
 import { ClusterPage } from "./cluster";
 import { EventsPage } from "./events";
 import { Fleet } from "./fleet";
-import { secondOf } from "./format";
+import { passed, secondOf } from "./format";
 import { LoginPage } from "./login_page";
 import { begin, caller, login, signOut } from "./login";
 import { OrgPage } from "./org/page";
 import { OrgsPage } from "./orgs";
-import { go, place, query, type Place } from "./route";
+import { go, place, query, restore, type Place } from "./route";
 import { said } from "./say";
 import { forget, pending, useSource } from "./source";
 import { close, live, open } from "./stream";
-import { nodeSays, now } from "./time";
+import { now } from "./time";
 
 const keysShown = signal(false);
 
@@ -94,9 +94,14 @@ function Screen() {
   useEffect(() => {
     const show = () => {
       if (shown.peek() === key) return;
+      const isFirst = shown.peek() === "";
       shown.value = key;
-      // The part that the address names.
-      if (location.hash) requestAnimationFrame(() => document.getElementById(location.hash.slice(1))?.scrollIntoView());
+      requestAnimationFrame(() => {
+        if (!isFirst) arrived();
+        // Where it was left, or the part that the address names.
+        if (isFirst) restore();
+        if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+      });
     };
     const timer = setTimeout(show, SHOWN_WITHIN);
     const stop = effect(() => {
@@ -108,6 +113,15 @@ function Screen() {
     };
   }, [key]);
   return <div class={shown.value === key ? "" : "coming"}>{screenOf(at)}</div>;
+}
+
+/** Who uses keys or hears the page goes on from the heading of the new screen; who is typing a search is left there. */
+function arrived(): void {
+  said.value = document.title;
+  if (document.activeElement?.id === "search" || document.querySelector("dialog[open]")) return;
+  const heading = document.querySelector<HTMLElement>("main h1");
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus({ preventScroll: true });
 }
 
 function screenOf(at: Place) {
@@ -168,13 +182,9 @@ function Search() {
 }
 
 function NodeState() {
-  const source = useSource("node", 10_000, async (options) => {
-    const asked = Date.now();
-    const answer = await admin.getNode({}, options);
-    nodeSays(Number(answer.nowMs), asked);
-    return answer;
-  });
+  const source = useSource("node", 3000, askNode);
   const node = source.data.value;
+  if (isDown.value) return <p class="node red">{node && <span class="mono">{node.node}</span>} no answer</p>;
   if (!node) return <p class="node" />;
   const isWell = node.health === "serving" && node.clock === "steady";
   return (
@@ -225,6 +235,7 @@ function Connection() {
       </p>
     );
   }
+  if (silent.value > 0) return <p class="away">No answer for {passed(silent.value)}. What is shown is older.</p>;
   if (live.value.trouble) return <p class="away" role="status">Events are incomplete: {live.value.trouble}</p>;
   return null;
 }
@@ -246,7 +257,7 @@ function useKeys() {
     const pressed = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
       if (event.key === "Escape" && target.id === "search") target.blur();
-      const isTyping = /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
+      const isTyping = /^(TEXTAREA|SELECT)$/.test(target.tagName) || (target instanceof HTMLInputElement && target.type !== "checkbox");
       if (isTyping || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
       const goes = Date.now() - afterG < 1500 ? GO[event.key] : undefined;
       afterG = event.key === "g" ? Date.now() : 0;

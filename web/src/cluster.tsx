@@ -1,7 +1,7 @@
 // Which node owns what.
 import { NodeState, type ClusterShard, type GetClusterResponse } from "@gen/admin/v1/admin_pb.js";
 import { admin } from "./api";
-import { bytes, grouped } from "./format";
+import { bytes, counted, grouped, passed } from "./format";
 import { Empty, Facts, Loaded, Section, Table, Tag, Time } from "./parts";
 import { useSource } from "./source";
 import * as words from "./words";
@@ -29,7 +29,7 @@ function Nodes({ cluster }: { cluster: GetClusterResponse }) {
   if (cells.length === 0) {
     return (
       <Empty command="tollgate cluster">
-        <span class="mono">{cluster.node}</span> is alone: every org is its own. Nodes that share a PostgreSQL are shown here, with the shards that each owns.
+        <span class="mono">{cluster.node}</span> is a single node and serves every org. Nodes that share a PostgreSQL are shown here, with the shards that each owns.
       </Empty>
     );
   }
@@ -42,7 +42,7 @@ function Nodes({ cluster }: { cluster: GetClusterResponse }) {
         rows={[
           ["shards", `${grouped(cluster.shardsOwned)} of ${grouped(cluster.shardsTotal)} have an owner${cluster.shardsFree ? `, ${grouped(cluster.shardsFree)} have none` : ""}`],
           ["seen by", <span class="mono">{cluster.node}</span>],
-          ["since its start", `${grouped(cluster.shardsClaimed)} claimed, ${grouped(cluster.shardsHandedOver)} handed over, ${grouped(cluster.shardsLost)} lost with ${grouped(cluster.leasesLost)} leases`],
+          ["since its start", `${grouped(cluster.shardsClaimed)} claimed, ${grouped(cluster.shardsHandedOver)} handed over, ${grouped(cluster.shardsLost)} lost with ${counted(cluster.leasesLost, "lease")}`],
         ]}
       />
       <Table
@@ -71,7 +71,7 @@ function Nodes({ cluster }: { cluster: GetClusterResponse }) {
             <tr key={cell.number}>
               <th scope="row" class="number">cell {cell.number}</th>
               <td data-name="Shards">{grouped(cell.shardsOwned)} of {grouped(cell.shardsTotal)} have an owner</td>
-              <td data-name="Database">{cell.fault ? <span class="red">does not answer, seen {grouped(cell.seenMsAgo / 1000n)} s ago: {cell.fault}</span> : "answers"}</td>
+              <td data-name="Database">{cell.fault ? <span class="red">does not answer, seen {passed(Number(cell.seenMsAgo))} ago: {cell.fault}</span> : "answers"}</td>
             </tr>
           ))}
         </Table>
@@ -144,11 +144,11 @@ function Answering() {
                 ["resident orgs", <span class="number">{grouped(node.residentOrgs)}</span>],
                 ["in flight", <span class="number">{grouped(node.inFlight)}</span>],
                 ["commit groups", <span class="number">{grouped(node.commitGroup)}</span>],
-                ["configuration", `reloaded ${grouped(node.configGeneration)} times`],
+                ["configuration", `reloaded ${counted(node.configGeneration, "time")}`],
                 node.diskSizeBytes > 0n && ["disk", `${bytes(node.diskFreeBytes)} of ${bytes(node.diskSizeBytes)} free`],
                 node.needsRestart.length > 0 && ["waits for a restart", <span class="amber">{node.needsRestart.join(", ")}</span>],
                 node.reloadMistakes.length > 0 && ["last reload", <span class="red">refused: {node.reloadMistakes.join("; ")}</span>],
-                node.webhook && ["webhook", node.webhook.trouble ? <span class="red">{grouped(node.webhook.failures)} attempts failed: {node.webhook.trouble}</span> : "delivers"],
+                node.webhook && ["webhook", node.webhook.trouble ? <span class="red">{counted(node.webhook.failures, "attempt")} failed: {node.webhook.trouble}</span> : "delivers"],
               ]}
             />
             <details class="bounds">

@@ -5,6 +5,7 @@ import { ListOrgsRequestSchema, OrgSort, type ListOrgsRequest, type ListOrgsResp
 import { admin } from "./api";
 
 const PAGE = 1000;
+const NAMES = new Intl.Collator("en");
 
 export type Orgs = { rows: OrgSummary[]; read: bigint; failures: ListOrgsResponse["failures"]; complete: boolean };
 
@@ -46,5 +47,6 @@ export async function collect(asked: OrgsAsked, most: number, options: CallOptio
     if (sort === OrgSort.UNSPECIFIED && orgs.rows.length >= most) break;
     seen?.({ ...orgs });
   } while (pageToken !== "");
+  if (sort === OrgSort.UNSPECIFIED && orgs.complete) orgs.rows.sort((a, b) => NAMES.compare(a.name || a.org, b.name || b.org));
   return orgs;
 }

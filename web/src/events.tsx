@@ -1,10 +1,11 @@
 // What happens, as it happens.
 import { useSignal } from "@preact/signals";
 import type { Event } from "@gen/admin/v1/events_pb.js";
-import { secondOf } from "./format";
-import { Empty, OrgLink, Pick, Table } from "./parts";
+import { dayOf, secondOf } from "./format";
+import { Empty, OrgLink, Choose, Only, Table } from "./parts";
 import { ask, query } from "./route";
 import { events, live } from "./stream";
+import { current } from "./time";
 
 const KINDS = [
   "operator", "near_limit", "exhausted", "over_limit", "recovered", "denials_began", "denials_ended", "fail_open", "session_started",
@@ -36,13 +37,14 @@ export function EventsPage() {
       <header class="page">
         <h1>Events</h1>
         <p class="dim" role="status">{state}, {rows.length} shown; from ten minutes before this page was opened</p>
+        <Only />
       </header>
       <div class="filters">
         <label class="pick">
           <span>Org begins with</span>
           <input type="text" value={org} spellcheck={false} autocomplete="off" onInput={(event) => ask({ org: event.currentTarget.value })} />
         </label>
-        <Pick label="Kind" value={kind} choices={[["", "all kinds"], ...KINDS.map((each): [string, string] => [each, kindName(each)])]} onPick={(kind) => ask({ kind }, true)} />
+        <Choose label="Kind" value={kind} choices={[["", "all kinds"], ...KINDS.map((each): [string, string] => [each, kindName(each)])]} onPick={(kind) => ask({ kind }, true)} />
         <button type="button" aria-pressed={paused.value !== undefined} onClick={() => (paused.value = paused.value ? undefined : events.value)}>
           {paused.value ? "Go on" : "Pause"}
         </button>
@@ -81,5 +83,5 @@ export function EventRows({ rows, ofMany }: { rows: Event[]; ofMany?: boolean })
 /** `14:03:07`, with its day where that is not this one. */
 export function stamp(at: number): string {
   const iso = new Date(at).toISOString();
-  return iso.slice(0, 10) === new Date().toISOString().slice(0, 10) ? secondOf(at) : `${iso.slice(5, 10)} ${secondOf(at)}`;
+  return iso.slice(0, 10) === dayOf(current()) ? secondOf(at) : `${iso.slice(5, 10)} ${secondOf(at)}`;
 }

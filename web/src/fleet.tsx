@@ -2,14 +2,15 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { OrgSort, OrgState, type OrgSummary } from "@gen/admin/v1/admin_pb.js";
-import { admin, away } from "./api";
+import { admin, isDown } from "./api";
 import { collect, type Orgs } from "./collect";
 import { grouped, hourOf, rate } from "./format";
 import { NotForYou, readCounters, type Counters } from "./metrics";
-import { Age, Empty, Loaded, OrgLink, Section, Share, Table, Tag, Time } from "./parts";
+import { Empty, Loaded, Only, OrgLink, Section, Share, Table, Tag, Time } from "./parts";
 import { RatePlot, type Series } from "./plot";
 import { useSource, type Source } from "./source";
 import { events, useEvents } from "./stream";
+import { byNode } from "./time";
 import * as words from "./words";
 
 const EVERY = 3000;
@@ -19,7 +20,10 @@ const ROWS = 10;
 export function Fleet() {
   return (
     <>
-      <h1>Fleet</h1>
+      <header class="page">
+        <h1>Fleet</h1>
+        <Only />
+      </header>
       <Rates />
       <div class="beside">
         <MostDenied />
@@ -41,8 +45,10 @@ function Rates() {
   const refused = useSignal("");
   useEffect(() => {
     const stop = new AbortController();
+    let isReading = false;
     const read = async () => {
-      if (document.hidden) return;
+      if (document.hidden || isReading) return;
+      isReading = true;
       try {
         const now = await readCounters(stop.signal);
         const from = kept.at(-1)?.startedAt === now.startedAt ? kept.filter((each) => each.at > now.at - KEPT) : [];
@@ -50,6 +56,8 @@ function Rates() {
         refused.value = "";
       } catch (error) {
         if (error instanceof NotForYou) refused.value = error.message;
+      } finally {
+        isReading = false;
       }
     };
     void read();
@@ -68,7 +76,7 @@ function Rates() {
   }
   const series = differences(counters.value);
   const last = counters.value.at(-1);
-  const latest = (of: (number | null)[]) => (away.value ? undefined : of.at(-1) ?? undefined);
+  const latest = (of: (number | null)[]) => (isDown.value ? undefined : of.at(-1) ?? undefined);
   return (
     <section class="section" aria-label="Decisions of this node">
       <dl class="tiles">
@@ -100,7 +108,7 @@ function differences(counters: Counters[]): Series {
     // The page was in the background: what happened meanwhile is no rate.
     const is_gap = !before || seconds <= 0 || seconds > 5 * (EVERY / 1000);
     const per = (of: (counters: Counters) => number) => (is_gap ? null : (of(each) - of(before)) / seconds);
-    series.at.push(each.at);
+    series.at.push(byNode(each.at));
     series.decisions.push(per((of) => of.allowed + of.denied));
     series.denials.push(per((of) => of.denied));
     series.opens.push(per((of) => of.failOpen));
@@ -217,7 +225,7 @@ function Nodes() {
             {cluster.drift.map((drift) => <p key={drift} class="trouble">{drift}</p>)}
             {cluster.cells.length === 0 ? (
               <p>
-                <span class="mono">{cluster.node}</span> is alone: every org is its own.
+                <span class="mono">{cluster.node}</span> is a single node and serves every org.
               </p>
             ) : (
               <p class={cluster.shardsFree > 0n ? "trouble" : ""}>
@@ -240,7 +248,6 @@ function Nodes() {
           </>
         )}
       </Loaded>
-      <Age of={source} />
     </Section>
   );
 }

@@ -11,6 +11,11 @@ export function grouped(number: bigint | number): string {
   return sign + text.slice(sign.length).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 }
 
+/** `1 call`, `2,000 calls`. */
+export function counted(number: bigint | number, one: string, many = `${one}s`): string {
+  return `${grouped(number)} ${BigInt(number) === 1n ? one : many}`;
+}
+
 /** `$12.50`, and `$0.000050` where cents do not say it exactly. */
 export function dollars(micros: bigint): string {
   const sign = micros < 0n ? "-" : "";
@@ -60,10 +65,13 @@ export function span(millis: number): string {
   return parts(millis, [[3_600_000, "h"], [60_000, "m"], [1000, "s"], [1, "ms"]]);
 }
 
+/** What a clock here and one there may differ by: `4h` that have just begun are not `4h 1m`. */
+const SLACK = 1000;
+
 /** A wait of two units, rounded up so that it is never shown too short: `2d 3h`, `1h 5m`, `42m 10s`. */
 export function wait(millis: number): string {
-  if (millis > 2 * DAY - 3_600_000) return parts(Math.ceil(millis / 3_600_000) * 3_600_000, [[DAY, "d"], [3_600_000, "h"]]);
-  if (millis > 3_600_000 - 60_000) return parts(Math.ceil(millis / 60_000) * 60_000, [[3_600_000, "h"], [60_000, "m"]]);
+  if (millis > 2 * DAY - 3_600_000) return parts(Math.ceil((millis - SLACK) / 3_600_000) * 3_600_000, [[DAY, "d"], [3_600_000, "h"]]);
+  if (millis > 3_600_000 - 60_000) return parts(Math.ceil((millis - SLACK) / 60_000) * 60_000, [[3_600_000, "h"], [60_000, "m"]]);
   return parts(Math.ceil(millis / 1000) * 1000, [[60_000, "m"], [1000, "s"]]);
 }
 
@@ -85,6 +93,11 @@ const two = (number: number) => number.toString().padStart(2, "0");
 /** `2026-11-22 08:30:00 UTC`. */
 export function utc(at: number): string {
   return Number.isFinite(at) && Math.abs(at) < 8.64e15 ? `${new Date(at).toISOString().slice(0, 19).replace("T", " ")} UTC` : `${at} ms`;
+}
+
+/** `2026-11-22 08:30 UTC`, for paper. */
+export function minuteOf(at: number): string {
+  return utc(at).replace(/:\d\d UTC$/, " UTC");
 }
 
 /** The same where the reader is. */

@@ -3,7 +3,7 @@
 import { Code } from "@connectrpc/connect";
 import { computed, signal } from "@preact/signals";
 import type { GetCallerResponse } from "@gen/admin/v1/caller_pb.js";
-import { admin, call, codeOf, sentence, useToken } from "./api";
+import { admin, askNode, call, codeOf, sentence, useToken } from "./api";
 import { utc } from "./format";
 
 const KEPT = "tollgate-token";
@@ -59,6 +59,8 @@ export async function enter(token: string, kept = false): Promise<void> {
       leave(`The token is that of a ${who.role}. This page is for viewers and admins.`, true);
       return;
     }
+    // Times are said by its clock from the first screen on.
+    await call(askNode).catch(() => {});
     if (token) sessionStorage.setItem(KEPT, token);
     endsAt = who.expiresInMs > 0n ? Date.now() + Number(who.expiresInMs) : 0;
     touched = Date.now();

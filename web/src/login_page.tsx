@@ -6,19 +6,20 @@ import { enter } from "./login";
 export function LoginPage({ why, wrong }: { why: string; wrong: boolean }) {
   const field = useRef<HTMLInputElement>(null);
   const asking = useSignal(false);
-  const missing = useSignal(false);
+  const missing = useSignal("");
   useEffect(() => field.current?.focus(), []);
   const submit = async (event: Event) => {
     event.preventDefault();
     // A token is one word; one that was pasted with its line has more around it.
     const token = (field.current?.value ?? "").trim();
-    missing.value = token === "";
+    missing.value = token === "" ? "A token is missing." : /[^!-~]/.test(token) ? "A token is one word of ASCII characters, and this one has another character: was it copied whole?" : "";
     if (missing.value || asking.value) return;
     asking.value = true;
     await enter(token);
     asking.value = false;
   };
-  const trouble = missing.value ? "A token is missing." : why;
+  const trouble = missing.value || why;
+  const isWrong = wrong || missing.value !== "";
   return (
     <main class="login">
       <h1>tollgate</h1>
@@ -32,9 +33,9 @@ export function LoginPage({ why, wrong }: { why: string; wrong: boolean }) {
           spellcheck={false}
           autocapitalize="off"
           aria-describedby="login-why login-help"
-          aria-invalid={wrong || missing.value}
+          aria-invalid={isWrong}
         />
-        <p id="login-why" role="alert" class={wrong || missing.value ? "trouble" : "ended"}>{trouble}</p>
+        <p id="login-why" role="alert" class={isWrong ? "trouble" : "ended"}>{trouble}</p>
         <button class="primary" disabled={asking.value}>{asking.value ? "Signing in" : "Sign in"}</button>
       </form>
       <p id="login-help" class="dim">

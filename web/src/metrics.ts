@@ -1,5 +1,5 @@
 // Counters of the node, from /metrics: what no rpc has as a rate. The page reads them every few seconds, and shows the difference.
-import { authorization } from "./api";
+import { authorization, WITHIN } from "./api";
 
 export type Counters = { at: number; allowed: number; denied: number; failOpen: number; emergency: number; byGate: Record<string, number>; startedAt: number };
 
@@ -13,7 +13,8 @@ function labels(text: string): Record<string, string> {
 export class NotForYou extends Error {}
 
 export async function readCounters(signal: AbortSignal): Promise<Counters> {
-  const answer = await fetch("/metrics", { headers: authorization(), signal, cache: "no-store" });
+  const bounded = AbortSignal.any([signal, AbortSignal.timeout(WITHIN)]);
+  const answer = await fetch("/metrics", { headers: authorization(), signal: bounded, cache: "no-store" });
   if (answer.status === 401 || answer.status === 403) throw new NotForYou((await answer.text()).trim());
   if (!answer.ok) throw new Error(`/metrics answered ${answer.status}`);
   const counters: Counters = { at: Date.now(), allowed: 0, denied: 0, failOpen: 0, emergency: 0, byGate: {}, startedAt: 0 };

@@ -1,15 +1,16 @@
 // All orgs: found by name as one types, filtered and sorted by the node.
-import { useSignal } from "@preact/signals";
+import { effect, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { OrgSort, OrgState, type OrgSummary } from "@gen/admin/v1/admin_pb.js";
 import { ConnectError } from "@connectrpc/connect";
-import { admin, call, sentence } from "./api";
+import { admin, away, call, isDown, sentence } from "./api";
 import { collect, type Orgs, type OrgsAsked } from "./collect";
 import { States } from "./fleet";
-import { grouped } from "./format";
-import { Empty, OrgLink, Pick, Share } from "./parts";
+import { counted, grouped } from "./format";
+import { ago, Choose, Empty, Only, OrgLink, Share } from "./parts";
 import { ask, query } from "./route";
 import { useSource } from "./source";
+import { current } from "./time";
 import * as words from "./words";
 
 /** Rows that are held: by name as many as this, in another order the first of all. */
@@ -17,6 +18,8 @@ const MOST_BY_NAME = 20_000;
 const MOST_SORTED = 1000;
 const TYPED = 200;
 const EVERY = 10_000;
+/** After a list that was not answered, when the node answers again. */
+const AFTER_MISS = 2000;
 
 const STATES: [string, string, OrgState][] = [
   ["", "any state", OrgState.UNSPECIFIED],
@@ -59,30 +62,41 @@ function useOrgs(): Shown {
     let timer: ReturnType<typeof setTimeout>;
     const read = async () => {
       const began = performance.now();
+      let took = 0;
       shown.value = { ...shown.peek(), asking: true };
       const most = request.sort ? MOST_SORTED : MOST_BY_NAME;
       try {
         const orgs = await call(
           (options) => collect(request, most, { ...options, timeoutMs: 60_000 }, (part) => {
             // The first pages are seen while the others come.
-            if (shown.peek().key !== key && !stop.signal.aborted) shown.value = { orgs: part, key: "", trouble: "", at: Date.now(), asking: true };
+            if (shown.peek().key !== key && !stop.signal.aborted) shown.value = { orgs: part, key: "", trouble: "", at: current(), asking: true };
           }),
           stop.signal,
         );
-        if (!stop.signal.aborted) shown.value = { orgs, key, trouble: "", at: Date.now(), asking: false };
+        if (!stop.signal.aborted) shown.value = { orgs, key, trouble: "", at: current(), asking: false };
+        took = performance.now() - began;
       } catch (error) {
         if (stop.signal.aborted) return;
         shown.value = { ...shown.peek(), trouble: sentence(ConnectError.from(error)), asking: false };
       }
       if (stop.signal.aborted) return;
-      timer = setTimeout(again, Math.max(EVERY, (performance.now() - began) * 10));
+      timer = setTimeout(again, Math.max(EVERY, took * 10));
     };
     const again = () => {
       if (document.hidden) timer = setTimeout(again, EVERY);
       else void read();
     };
     timer = setTimeout(read, shown.peek().orgs ? TYPED : 0);
+    let wasAway = away.peek() !== undefined;
+    const unwatch = effect(() => {
+      const isBack = wasAway && !away.value;
+      wasAway = away.value !== undefined;
+      if (!isBack || shown.peek().asking) return;
+      clearTimeout(timer);
+      timer = setTimeout(read, shown.peek().trouble ? AFTER_MISS : 0);
+    });
     return () => {
+      unwatch();
       stop.abort();
       clearTimeout(timer);
     };
@@ -101,28 +115,33 @@ export function OrgsPage() {
   const of = (name: string) => query.value.get(name) ?? "";
   const isFiltered = ["q", "plan", "state"].some((name) => of(name));
   const rows = shown.orgs?.rows ?? [];
+  // Some of all in the order of the store are not the first by their names.
+  const isByName = shown.orgs?.complete ?? true;
   return (
     <>
       <header class="page">
         <h1>Orgs</h1>
         <p class="dim" role="status">{said(shown, isFiltered)}</p>
+        <Only />
       </header>
       <div class="filters">
-        <Pick label="State" value={of("state")} choices={STATES.map(([value, name]) => [value, name])} onPick={(state) => ask({ state }, true)} />
-        <Pick
+        <Choose label="State" value={of("state")} choices={STATES.map(([value, name]) => [value, name])} onPick={(state) => ask({ state }, true)} />
+        <Choose
           label="Plan"
           value={of("plan")}
           choices={[["", "any plan"], ...(plans.data.value?.plans ?? []).map((plan): [string, string] => [plan, plan])]}
           onPick={(plan) => ask({ plan }, true)}
         />
-        <Pick label="Order" value={of("sort")} choices={SORTS.map(([value, name]) => [value, name])} onPick={(sort) => ask({ sort }, true)} />
+        <Choose label="Order" value={of("sort")} choices={SORTS.map(([value, name]) => [value, value || isByName ? name : "as stored"])} onPick={(sort) => ask({ sort }, true)} />
         {isFiltered && <button type="button" class="small" onClick={() => ask({ q: "", plan: "", state: "" }, true)}>Clear filters</button>}
       </div>
       {shown.trouble && !shown.orgs && <p class="trouble">{shown.trouble}</p>}
-      {rows.length > 0 && <Rows rows={rows} isOld={shown.trouble !== ""} />}
+      {rows.length > 0 && <Rows rows={rows} isOld={shown.trouble !== "" || isDown.value} />}
       {shown.orgs && rows.length === 0 && !shown.asking && (
         isFiltered ? (
-          <Empty>No org is found by these filters.</Empty>
+          <Empty>
+            No org is found{of("q") && <>: a name is found by its beginning, in upper and lower case as it is written; <code>*{of("q").replaceAll("*", "")}*</code> finds it anywhere in a name</>}.
+          </Empty>
         ) : (
           <Empty command="tollgate acquire acme">Nothing is stored of any org yet. Each is here from its first call on:</Empty>
         )
@@ -135,12 +154,13 @@ export function OrgsPage() {
 function said(shown: Shown, isFiltered: boolean): string {
   if (!shown.orgs) return "";
   const { rows, read, failures, complete } = shown.orgs;
-  const trouble = failures.length ? `, ${grouped(failures.length)} could not be read` : "";
-  if (!complete && shown.asking) return `${grouped(rows.length)} so far`;
+  const old = shown.trouble || isDown.value ? `, as of ${ago(shown.at)}${shown.trouble && `: ${shown.trouble}`}` : "";
+  const trouble = (failures.length ? `, ${grouped(failures.length)} could not be read` : "") + old;
+  if (!complete && shown.asking) return `${grouped(rows.length)} so far${old}`;
   const found = grouped(rows.length);
   // By their names alone only those that are found were read.
   if (isFiltered) return `${found} found${read > BigInt(rows.length) ? ` of ${grouped(read)}` : ""}${trouble}`;
-  return rows.length < Number(read) || !complete ? `the first ${found} of ${complete ? grouped(read) : "more"} orgs${trouble}` : `${found} orgs${trouble}`;
+  return rows.length < Number(read) || !complete ? `the first ${found} of ${complete ? counted(read, "org") : "more orgs"}${trouble}` : counted(rows.length, "org") + trouble;
 }
 
 /** Rows around what is seen; the others are room. */
@@ -191,7 +211,7 @@ function Rows({ rows, isOld }: { rows: OrgSummary[]; isOld: boolean }) {
           <tr key={row.org} class="row" aria-rowindex={from + index + 2}>
             <th scope="row" class="ellipsis"><OrgLink org={row.org} name={row.name} /></th>
             <td data-name="Plan" class="ellipsis">{row.plan || <span class="dim">–</span>}</td>
-            <td data-name="State" class="ellipsis"><States row={row} /></td>
+            <td data-name="State" class="ellipsis">{row.states.length > 0 ? <States row={row} /> : <span class="dim">–</span>}</td>
             <td data-name="Fullest limit" class="mono ellipsis">{row.fullest ? words.named(row.fullest) : <span class="dim">–</span>}</td>
             <td data-name="Taken" class="right">{row.fullest ? <Share limit={row.fullest} /> : <span class="dim">–</span>}</td>
             <td data-name="Allowed today" class="right number">{grouped(row.allowedToday)}</td>

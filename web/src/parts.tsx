@@ -2,7 +2,9 @@
 import type { ComponentChildren } from "preact";
 import { useSignal } from "@preact/signals";
 import type { Limit } from "@gen/v1/gate_pb.js";
-import { amount, local, passed, relative, utc, wait } from "./format";
+import { isDown } from "./api";
+import { amount, local, minuteOf, passed, relative, utc, wait } from "./format";
+import { caller } from "./login";
 import { orgPath } from "./route";
 import type { Source } from "./source";
 import { now } from "./time";
@@ -14,7 +16,7 @@ export function Time({ at, quiet }: { at: bigint | number; quiet?: boolean }) {
   if (ms === 0) return <span class="dim">–</span>;
   const exact = `${utc(ms)} · ${local(ms)}`;
   return (
-    <time class="tip" dateTime={new Date(ms).toISOString()} data-tip={exact} {...(quiet ? {} : { tabIndex: 0 })}>
+    <time class="tip" dateTime={new Date(ms).toISOString()} data-tip={exact} data-minute={minuteOf(ms)} {...(quiet ? {} : { tabIndex: 0 })}>
       {relative(now.value, ms)}
     </time>
   );
@@ -36,7 +38,7 @@ export function Until({ at }: { at: bigint | number }) {
   const ms = Number(at);
   const left = ms - now.value;
   return (
-    <time class="tip" dateTime={new Date(ms).toISOString()} data-tip={`${utc(ms)} · ${local(ms)}`} tabIndex={0}>
+    <time class="tip" dateTime={new Date(ms).toISOString()} data-tip={`${utc(ms)} · ${local(ms)}`} data-minute={minuteOf(ms)} tabIndex={0}>
       {left > 0 ? wait(left) : "now"}
     </time>
   );
@@ -48,6 +50,12 @@ export function OrgLink({ org, name }: { org: string; name?: string }) {
       {name || org}
     </a>
   );
+}
+
+/** A token may be of some orgs alone: what is listed is no more than them. */
+export function Only() {
+  const orgs = caller.value?.orgs ?? ["*"];
+  return orgs.includes("*") ? null : <p class="dim">Only what this token may see: {orgs.join(", ")}</p>;
 }
 
 /** A word with a colour that says the same. */
@@ -99,7 +107,7 @@ export function Share({ limit }: { limit: Limit }) {
   if (limit.unlimited) return null;
   return (
     <span class={`share ${at}`}>
-      <span class="number">{percent} %</span> {limit.shadow ? "shadow" : word}
+      <span class="number">{percent} %</span> {word}
     </span>
   );
 }
@@ -124,18 +132,25 @@ export function Section(props: {
   );
 }
 
+/** What is shown is not of now. */
+export function isStale({ old, error }: Pick<Source<unknown>, "old" | "error">): boolean {
+  return old.value || error.value !== undefined || isDown.value;
+}
+
+/** `3m 5s ago`. */
+export function ago(at: number): string {
+  return `${passed(Math.max(now.value - at, 0))} ago`;
+}
+
 /** Says that what is shown is not of now, or why there is nothing. */
 export function Age({ of }: { of: Source<unknown> }) {
-  const { old, at, error } = of;
-  if (error.value && !at.value) return null;
-  if (error.value) {
-    return (
-      <span class="age" role="status">
-        as of {passed(Math.max(now.value - at.value, 0))} ago: {error.value.text}
-      </span>
-    );
-  }
-  return old.value ? <span class="age">as of {passed(Math.max(now.value - at.value, 0))} ago, loading</span> : null;
+  const { at, error } = of;
+  if (!at.value || !isStale(of)) return null;
+  return (
+    <span class="age" {...(error.value ? { role: "status" } : {})}>
+      as of {ago(at.value)}{error.value ? `: ${error.value.text}` : isDown.value ? "" : ", loading"}
+    </span>
+  );
 }
 
 /** The answer, or what there is instead of it. What is old is greyed. */
@@ -145,7 +160,7 @@ export function Loaded<T>({ of, children }: { of: Source<T>; children: (data: T)
     if (of.error.value) return <p class="trouble">{of.error.value.text}</p>;
     return <p class="loading" aria-busy="true">Loading</p>;
   }
-  return <div class={of.old.value || of.error.value ? "stale" : ""}>{children(data)}</div>;
+  return <div class={isStale(of) ? "stale" : ""}>{children(data)}</div>;
 }
 
 /** Nothing is there: what would be, and the command for it. */
@@ -220,8 +235,8 @@ export function Table(props: { label: string; columns: Column[]; children: Compo
 
 export type Column = { name: string; class?: string; hidden?: boolean };
 
-/** Text that is found by its beginning. */
-export function Pick(props: { label: string; value: string; choices: [string, string][]; onPick: (value: string) => void }) {
+/** One of some choices. */
+export function Choose(props: { label: string; value: string; choices: [string, string][]; onPick: (value: string) => void }) {
   return (
     <label class="pick">
       <span>{props.label}</span>

@@ -1,8 +1,9 @@
 // What a screen shows: the last answer to a question that is asked again and again while somebody sees the page.
 import { ConnectError } from "@connectrpc/connect";
-import { signal, type Signal } from "@preact/signals";
+import { effect, signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { away, call, sentence } from "./api";
+import { current } from "./time";
 import type { CallOptions } from "@connectrpc/connect";
 
 /** Of the time between two questions at most this part is spent on answers: large fleets are asked less often. */
@@ -12,6 +13,8 @@ const BUSY_AT_ONCE = 0.3;
 const AT_ONCE = 150;
 /** After an answer that is an error. */
 const AFTER_ERROR = 5000;
+/** At once after one, so that a node that answers some questions and others not is not asked without end. */
+const AFTER_MISS = 2000;
 /** Answers of screens that were left, by their question: shown at once, greyed, until there is a newer one. */
 const remembered = new Map<string, { data: unknown; at: number }>();
 const MOST = 50;
@@ -21,7 +24,7 @@ export const pending = signal(0);
 
 export class Source<T> {
   readonly data: Signal<T | undefined>;
-  /** When the last answer came, by this machine's clock; 0 = there is none. */
+  /** When the last answer came, by the node's time; 0 = there is none. */
   readonly at: Signal<number>;
   /** Of the last question. */
   readonly error = signal<{ text: string; thrown: ConnectError } | undefined>(undefined);
@@ -32,7 +35,9 @@ export class Source<T> {
   private again = false;
   private stopped = true;
   private ended = 0;
+  /** By the last question that was answered: one that was not says nothing of what an answer costs the node. */
   private took = 0;
+  private unwatch = () => {};
   private isFirst = false;
 
   constructor(
@@ -51,6 +56,12 @@ export class Source<T> {
     this.isFirst = true;
     pending.value += 1;
     document.addEventListener("visibilitychange", this.seen);
+    let wasAway = away.peek() !== undefined;
+    this.unwatch = effect(() => {
+      const isBack = wasAway && !away.value;
+      wasAway = away.value !== undefined;
+      if (isBack) this.refresh();
+    });
     void this.ask();
   }
 
@@ -58,6 +69,7 @@ export class Source<T> {
     this.stopped = true;
     clearTimeout(this.timer);
     document.removeEventListener("visibilitychange", this.seen);
+    this.unwatch();
     this.asking?.abort();
     this.answeredOnce();
   }
@@ -79,7 +91,7 @@ export class Source<T> {
       return;
     }
     clearTimeout(this.timer);
-    const rest = this.ended + this.took / BUSY_AT_ONCE - performance.now();
+    const rest = this.ended + (this.error.peek() ? AFTER_MISS : this.took / BUSY_AT_ONCE) - performance.now();
     this.timer = setTimeout(() => void this.ask(), Math.max(rest, AT_ONCE));
   };
 
@@ -92,7 +104,8 @@ export class Source<T> {
       const data = await call((options) => this.question(options), signal);
       if (signal.aborted) return;
       this.data.value = data;
-      this.at.value = Date.now();
+      this.at.value = current();
+      this.took = performance.now() - began;
       this.old.value = false;
       if (this.error.peek()) this.error.value = undefined;
       remembered.delete(this.key);
@@ -110,7 +123,6 @@ export class Source<T> {
     }
     if (this.stopped) return;
     this.ended = performance.now();
-    this.took = this.ended - began;
     if (this.again) {
       this.again = false;
       this.refresh();

@@ -16,6 +16,11 @@ export function current(): number {
   return Date.now() + offset.peek();
 }
 
+/** What this machine noted at `at`, by the node's time. */
+export function byNode(at: number): number {
+  return at + offset.value;
+}
+
 /** The node has said its time, in an answer to what was asked at `asked` by this machine. */
 export function nodeSays(nowMs: number, asked: number): void {
   const found = nowMs - (asked + Date.now()) / 2;

@@ -44,6 +44,7 @@ export function limitOf(denial: Denial): FullLimit | undefined {
 /** What denies: that limit, or the gate. */
 export function by(denial: Denial): string {
   const limit = limitOf(denial);
+  if (!limit && denial.code === DecisionCode.ACCOUNTS_EXHAUSTED && denial.asked?.pool) return `pool ${denial.asked.pool}`;
   return limit ? named(limit) : denial.gate;
 }
 
@@ -69,6 +70,8 @@ export function level(limit: Limit): { level: Level; percent: number; word: stri
   const taken = limit.used + limit.reserved;
   const usable = limit.amount - limit.buffer;
   const share = percent(taken, usable);
+  // It denies nobody, however much is used.
+  if (limit.shadow) return { level: "ok", percent: share, word: "shadow" };
   if (usable <= 0n) return { level: "over", percent: 100, word: "blocks all" };
   if (taken > usable) return { level: "over", percent: share, word: "over" };
   if (limit.exhausted || taken === usable) return { level: "over", percent: share, word: "exhausted" };
@@ -79,6 +82,14 @@ export function level(limit: Limit): { level: Level; percent: number; word: stri
 /** Of a rolling limit that has something left nothing is waited for. */
 export function waits(limit: Limit): boolean {
   return !limit.unlimited && !(limit.window.startsWith("rolling/") && !limit.limiting && !limit.exhausted);
+}
+
+/** Of which time its forecast takes the pace. */
+export function pace(limit: Limit): string {
+  if (limit.name === "rate") return "this window";
+  const [, count, unit] = /\/(\d+)(s|m|h)$/.exec(limit.window) ?? [];
+  const isShort = unit !== undefined && (unit !== "h" || count === "1") && (unit !== "m" || Number(count) <= 60);
+  return isShort ? "the last 10 min" : "the last hour";
 }
 
 export function setting(each: Override): string {

@@ -1,7 +1,7 @@
 // The page in a browser, against a real node. Run by tests/clients/test_page.py, which starts the node.
 import { mkdir } from "node:fs/promises";
 import { Node, seed, crowd, spend } from "./seed.mjs";
-import { asked, browser, check, closed, equal, expected, faults, given, opened, seen, step } from "./steps.mjs";
+import { asked, browser, check, closed, equal, expected, faults, given, hide, opened, seen, step } from "./steps.mjs";
 
 const { tokens } = given;
 const node = new Node(given.base, tokens.admin);
@@ -22,6 +22,8 @@ await step("a wrong token is refused in a sentence, and that of a plane is not f
   await seen(page, "login-1280-light");
   await signedIn(page, "tollgate_nonsense");
   await page.getByRole("alert").getByText("The node does not accept this token").waitFor();
+  await signedIn(page, "tollgate_gr\u00fcn");
+  await page.getByRole("alert").getByText("A token is one word of ASCII characters").waitFor();
   await signedIn(page, tokens.plane);
   await page.getByText("The token is that of a plane").waitFor();
   check(!(await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }))).includes(tokens.plane), "the token is kept");
@@ -31,14 +33,15 @@ await step("a wrong token is refused in a sentence, and that of a plane is not f
 await step("a viewer sees everything and no button of a change", async () => {
   const page = await opened({ path: "/orgs/acme" });
   await signedIn(page, tokens.viewer);
-  await page.getByText("Blocked").first().waitFor();
+  await page.getByText("Some calls are denied: by budget/daily of workspace/a").waitFor();
+  equal(await page.getByText("Blocked").count(), 0, "an org whose calls pass is blocked");
   await page.getByRole("progressbar", { name: "daily budget" }).waitFor();
   for (const name of ["Override", "Grant", "Refund", "Freeze", "Delete", "New session", "Reset"]) {
     equal(await button(page, name).count(), 0, `buttons ${name}`);
   }
   equal(await page.locator("#budgets input").count(), 0, "fields of budgets");
   await page.goto(`${given.base}/orgs/acme?do=freeze`);
-  await page.getByText("Blocked").first().waitFor();
+  await page.getByText("Some calls are denied").waitFor();
   equal(await page.locator("dialog").count(), 0, "panels");
   await button(page, "Sign out").click();
   await page.getByLabel("Token of a viewer or an admin").waitFor();
@@ -70,7 +73,16 @@ await step("the fleet shows decisions as they are made", async () => {
   await page.getByRole("region", { name: "Nearest to a limit" }).getByText("over").first().waitFor();
 });
 
+await step("a token for one org says so where orgs are listed", async () => {
+  const at = await opened({ token: tokens.one, path: "/orgs" });
+  await at.getByText(/^1 org$/).waitFor();
+  await at.getByText("Only what this token may see: globex").waitFor();
+  await closed(at);
+});
+
 await step("an org is found from the keyboard alone", async () => {
+  await page.goto(`${given.base}/orgs/globex`);
+  await page.getByRole("checkbox").focus();
   await page.keyboard.press("/");
   equal(await page.evaluate(() => document.activeElement.id), "search", "the focus");
   await page.keyboard.type("glo");
@@ -117,7 +129,7 @@ await step("a count changes as calls are admitted, and moves nothing", async () 
 });
 
 await step("why it was denied: the limit, the numbers, the gates and what lets it through", async () => {
-  await page.getByRole("heading", { name: /blocked now/ }).waitFor();
+  await page.getByRole("heading", { name: /denied now/ }).waitFor();
   await page.getByText("budget/daily of workspace/a: $1.95 of $2.00 used, $0.40 asked (rolling/1d)").first().waitFor();
   await button(page, "Open denial 1").click();
   const gates = page.getByRole("table", { name: "What each gate said" });
@@ -155,6 +167,11 @@ await step("a budget that somebody else has changed meanwhile is shown with both
   await page.locator("#budget-daily").fill("60");
   await page.locator("#budget-weekly").fill("soon");
   await page.getByText('"soon" is no amount of dollars').waitFor();
+  for (const [text, says] of [["1,50", '"1,50": write 1.50'], ["1.0000001", "more than six digits"], ["99999999999", "$10,000,000,000.00 at most"]]) {
+    await page.locator("#budget-weekly").fill(text);
+    await page.locator("#budgets").getByRole("alert").getByText(says).waitFor();
+    check(await page.locator("#budgets .row-end button").last().isDisabled(), `${text} can be reviewed`);
+  }
   await page.locator("#budget-weekly").fill("");
   await page.getByRole("button", { name: "Review 1 change" }).click();
   const panel = page.getByRole("dialog", { name: "Budgets of the org" });
@@ -190,6 +207,7 @@ await step("an org is frozen and unfrozen, and one that is deleted has its name 
   await confirm.fill("acme");
   check(await button(panel, "Delete").isEnabled(), "its name is not enough");
   await page.keyboard.press("Escape");
+  await panel.waitFor({ state: "detached" });
 });
 
 await step("the hard stop is there exactly while every account is exhausted, and names none", async () => {
@@ -202,6 +220,19 @@ await step("the hard stop is there exactly while every account is exhausted, and
   await node.call("admin.v1.AdminService/SetOverride", { org: "initech", scope: "account/relay-secret-key-1001", requestId: node.id(), limit: "account", setting: "OVERRIDE_SETTING_AMOUNT", amount: "100" });
   await page.getByText("QUOTA HARD STOP").waitFor({ state: "detached" });
   await page.getByText("1/3 active").waitFor();
+  equal(await button(page.getByRole("table", { name: "Accounts of relays" }), "Clear").count(), 0, "buttons that clear what is counted");
+  equal(await page.getByRole("button", { name: "Reset the window of sessions" }).count(), 0, "buttons that reset what has no window");
+  await node.call("v1.PoolService/ReportOutcome", { org: "initech", pool: "mirrors", account: "mirror-secret-key-1001", status: 429, errorText: "quota exceeded", requestId: node.id() });
+  const reported = page.getByRole("table", { name: "Accounts of mirrors" }).getByRole("row", { name: /1001 .*quota exhausted/ });
+  await button(reported, "Clear").click();
+  const panel = page.getByRole("dialog", { name: "Clear an account" });
+  await panel.getByLabel(/^Account /).fill("mirror-secret-key-1001");
+  await panel.getByLabel("Reason").fill("its upstream says so");
+  await button(panel, "Preview").click();
+  await button(panel, "Clear").click();
+  await button(panel, "Done").click();
+  await panel.waitFor({ state: "detached" });
+  await reported.waitFor({ state: "detached" });
 });
 
 await step("events come as they happen, and wait while they are paused", async () => {
@@ -217,6 +248,39 @@ await step("events come as they happen, and wait while they are paused", async (
   await page.getByText("unwatched").waitFor();
   await page.getByLabel("Kind").selectOption("near_limit");
   check(page.url().includes("kind=near_limit"), "the address does not have the filter");
+});
+
+await step("eight windows of one browser share one stream, and what nobody sees has none", async () => {
+  const first = await opened({ token: tokens.admin, path: "/events" });
+  const streams = new Set();
+  const isStream = (request) => request.url().endsWith("/WatchEvents");
+  first.context().on("request", (request) => isStream(request) && streams.add(request));
+  for (const ends of ["requestfinished", "requestfailed"]) first.context().on(ends, (request) => streams.delete(request));
+  await first.reload();
+  const windows = [first];
+  while (windows.length < 8) windows.push(await opened({ beside: first, path: "/events" }));
+  const told = async (at, reason) => at.getByText(reason).first().waitFor();
+  const freeze = (reason) => node.call("admin.v1.AdminService/Freeze", { org: "globex", requestId: node.id(), reason });
+  for (const at of windows) await at.getByText(/live, /).waitFor();
+  await freeze("told to all");
+  for (const at of windows) await told(at, "told to all");
+  equal(streams.size, 1, "streams");
+  for (const at of windows) equal(await at.locator(".away").count(), 0, "away");
+  const holder = [...streams][0].frame().page();
+  await hide(holder, true);
+  await holder.waitForTimeout(6500);
+  equal(streams.size, 1, "streams after its window was hidden");
+  check([...streams][0].frame().page() !== holder, "a hidden window has the stream");
+  await freeze("told to the others");
+  for (const at of windows) if (at !== holder) await told(at, "told to the others");
+  for (const at of windows) await hide(at, true);
+  await holder.waitForTimeout(6500);
+  equal(streams.size, 0, "streams of hidden windows");
+  await hide(holder, false);
+  await told(holder, "told to the others");
+  equal(streams.size, 1, "streams of one that is seen again");
+  await node.call("admin.v1.AdminService/Unfreeze", { org: "globex", requestId: node.id(), reason: "told" });
+  await closed(first);
 });
 
 /** Screens as they are looked at. */
@@ -314,6 +378,137 @@ await step("a token that is revoked ends the login in a sentence", async () => {
   await at.getByText("The login has ended: the credential is unknown, wrong or revoked").waitFor();
   await at.screenshot({ path: `${given.shots}/revoked-1280-light.png` });
   await closed(at);
+});
+
+await step("a budget is edited as it is set, whatever stands over it", async () => {
+  const override = (limit, more) => node.call("admin.v1.AdminService/SetOverride", { org: "umbrella", requestId: node.id(), limit, reason: "w".repeat(200), ...more });
+  await node.budget("umbrella", { hourly: 5, daily: 20, weekly: 5 });
+  await node.record("umbrella", spend(6));
+  await override("budget/hourly", { setting: "OVERRIDE_SETTING_SHADOW" });
+  await override("budget/daily", { setting: "OVERRIDE_SETTING_AMOUNT", amount: "50000000", forMs: String(4 * 3600_000) });
+  await override("budget/weekly", { setting: "OVERRIDE_SETTING_UNLIMITED" });
+  await page.goto(`${given.base}/orgs/umbrella`);
+  await page.getByText(/an override of \$50\.00 holds until \S+ \S+ UTC \(in (4h|3h 59m)\); what is set here holds after it/).waitFor();
+  for (const [name, is] of [["hourly", "5.00"], ["daily", "20.00"], ["weekly", "5.00"], ["monthly", ""]]) equal(await page.locator(`#budget-${name}`).inputValue(), is, name);
+  await page.getByText("an override to unlimited holds until it is cleared").waitFor();
+  await page.locator("#budgets .bar.shadow").waitFor();
+  equal(await page.locator("#budgets .share.over").count(), 0, "a shadow is red");
+  await page.locator("#budget-daily").fill("30");
+  await page.getByRole("link", { name: "Cluster", exact: true }).click();
+  await page.getByRole("heading", { name: "Cluster" }).waitFor();
+  await page.goBack();
+  await page.getByRole("button", { name: "Review 1 change" }).click();
+  const panel = page.getByRole("dialog");
+  await panel.getByLabel("Reason").fill("agreed");
+  await button(panel, "Preview").click();
+  equal(await panel.locator(".outcome dd").first().textContent(), "$20.00 → $30.00", "old and new");
+  await panel.getByText(/daily: an override of \$50\.00 holds until .*; what is set here holds after it/).waitFor();
+  await page.keyboard.press("Escape");
+  await panel.waitFor({ state: "detached" });
+  await seen(page, "overrides-1280-light");
+  const phone = await opened({ token: tokens.admin, width: 390, path: "/orgs/umbrella" });
+  await phone.getByText("an override of $50.00").waitFor();
+  await seen(phone, "overrides-390-light", false);
+  await closed(phone);
+});
+
+await step("all that stands in the way is named, and what is enough instead", async () => {
+  await node.budget("hooli", { hourly: 5, daily: 5 });
+  await node.record("hooli", spend(6));
+  await node.acquire("hooli", { reserve: spend(1), requestId: node.id() });
+  await page.goto(`${given.base}/orgs/hooli`);
+  const ways = page.locator(".blocking .ways").first();
+  await ways.getByText("All of these:").waitFor();
+  equal(await ways.getByText(/^Raise budget/).count(), 2, "limits to raise");
+  await ways.getByText(/^Or wait until/).waitFor();
+  await node.call("admin.v1.AdminService/Freeze", { org: "hooli", requestId: node.id(), reason: "unpaid", forMs: String(2 * 3600_000) });
+  await page.getByText(/^Frozen \(unpaid\).*; ends in (2h|1h 59m)/).waitFor();
+  equal(await page.locator("header.org").getByText("overridden").count(), 0, "a freeze is an override");
+});
+
+await step("the address opens what is there, and Back goes back", async () => {
+  for (const nothing of ["do=budget", "do=revoke&id=abc", "do=clear", "do=nonsense"]) {
+    await page.goto(`${given.base}/orgs/umbrella?${nothing}`);
+    await page.locator("#budget-weekly").waitFor();
+    await page.waitForFunction((isKnown) => !isKnown || !location.search.includes("do="), !nothing.includes("nonsense"));
+    equal(await page.locator("dialog").count(), 0, nothing);
+  }
+  await page.goto(`${given.base}/orgs/umbrella?do=override&limit=rate&by=scope`);
+  await page.getByRole("dialog").waitFor();
+  await page.goto(`${given.base}/orgs?q=customer-00`);
+  await page.locator("tr.row").nth(20).waitFor();
+  await page.evaluate(() => scrollTo(0, 1200));
+  await page.waitForTimeout(400);
+  await page.evaluate(() => [...document.querySelectorAll("tr.row a")].find((link) => link.getBoundingClientRect().top > 200).click());
+  await page.locator("#budget-weekly").waitFor();
+  equal(await page.evaluate(() => [document.activeElement.tagName, scrollY]), ["H1", 0], "the focus and the place");
+  const org = page.url();
+  await button(page.getByRole("group", { name: "Changes" }), "Grant").click();
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  equal(page.url(), org, "the address of a closed panel");
+  await page.goBack();
+  await page.waitForFunction(() => location.pathname === "/orgs" && Math.abs(scrollY - 1200) < 3);
+  await page.keyboard.press("g");
+  await page.keyboard.press("c");
+  await page.waitForFunction(() => document.activeElement.textContent === "Cluster");
+});
+
+await step("a browser whose clock is wrong says the node's times", async () => {
+  const at = await opened({ token: tokens.admin, path: "/orgs/hooli", wrong: 40 * 3600_000 });
+  await at.getByText(/; ends in (2h|1h 5\dm)/).waitFor();
+  // By the clock of the browser it would be another day.
+  if (new Date().getUTCHours() > 0) await at.getByText(/Today \(UTC\) \d+ allowed, [1-9]\d* denied/).waitFor();
+  await at.goto(`${given.base}/events`);
+  await at.getByRole("row", { name: /^\d\d:\d\d:\d\d hooli operator .*unpaid/ }).waitFor();
+  await closed(at);
+});
+
+await step("one node of many that does not answer is its answer, and not that nothing does", async () => {
+  expected.away = true;
+  const at = await opened({ token: tokens.admin, path: "/orgs/acme" });
+  await at.getByRole("heading", { name: "acme" }).waitFor();
+  await settled(at);
+  await at.route("**/tollgate.v1.BudgetService/GetBudget", (route) =>
+    route.fulfill({ status: 503, contentType: "application/json", body: JSON.stringify({ code: "unavailable", message: "its owner node-b does not answer" }) }));
+  await at.locator("#budgets").getByText("its owner node-b does not answer").waitFor();
+  equal(await at.locator(".away").count(), 0, "what says that no node answers");
+  await closed(at);
+  expected.away = false;
+});
+
+await step("a node that hangs is said to be silent, then away since its last answer, and everything is asked when it is back", async () => {
+  expected.away = true;
+  const org = await opened({ token: tokens.admin, path: "/orgs/acme" });
+  const list = await opened({ token: tokens.admin, path: "/orgs" });
+  await org.getByRole("heading", { name: "acme" }).waitFor();
+  await list.getByText(/ orgs$/).waitFor({ timeout: 60_000 });
+  await settled(org);
+  const stopped = Date.now();
+  await asked("pause");
+  for (const at of [org, list]) await at.getByText(/No answer for \d+s/).waitFor();
+  check(Date.now() - stopped < 12_000, `silence is said after ${Date.now() - stopped} ms`);
+  for (const at of [org, list]) equal(await at.locator(".node").innerText().then((text) => text.replace(/^\S+ /, "")), "no answer", "the node");
+  await org.locator("#limits .stale").waitFor();
+  await list.locator("table.orgs.stale").waitFor();
+  await list.getByText(/orgs, as of \d+s ago/).waitFor();
+  await org.screenshot({ path: `${given.shots}/silent-1280-light.png` });
+  await list.screenshot({ path: `${given.shots}/silent-orgs-1280-light.png` });
+  for (const at of [org, list]) {
+    await at.getByText(/Not connected since/).waitFor({ timeout: 30_000 });
+    const [, hour, minute, second] = /since (\d\d):(\d\d):(\d\d) UTC/.exec(await at.locator(".away").textContent());
+    const since = new Date(stopped).setUTCHours(Number(hour), Number(minute), Number(second));
+    check(Math.abs(since - stopped) < 11_000, `it answered last at ${hour}:${minute}:${second}, stopped ${new Date(stopped).toISOString()}`);
+  }
+  await asked("resume");
+  for (const at of [org, list]) {
+    await at.locator(".away").waitFor({ state: "detached", timeout: 8000 });
+    await at.locator("main .stale").first().waitFor({ state: "detached", timeout: 8000 });
+  }
+  await closed(org);
+  await closed(list);
+  expected.away = false;
 });
 
 await step("a node that is away is said to be away, and what is shown is greyed until it is back", async () => {

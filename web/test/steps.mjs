@@ -45,17 +45,11 @@ export const browser = await chromium.launch({ executablePath: given.chromium, a
 export const faults = [];
 export const expected = { away: false };
 
-export async function opened({ token, base = given.base, width = 1280, scheme = "light", path = "/" } = {}) {
-  const context = await browser.newContext({ viewport: { width, height: width < 700 ? 844 : 900 }, colorScheme: scheme, reducedMotion: "reduce" });
-  if (token) await context.addInitScript(([key, value]) => sessionStorage.setItem(key, value), [KEPT, token]);
-  await context.addInitScript(() => {
-    addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
-    window.shifted = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
-    }).observe({ type: "layout-shift", buffered: true });
-  });
+/** A page of a browser of its own, or another window of one that is there; with a clock that is wrong by `wrong` milliseconds. */
+export async function opened({ token, base = given.base, width = 1280, scheme = "light", path = "/", beside, wrong } = {}) {
+  const context = beside?.context() ?? (await fresh({ token, width, scheme }));
   const page = await context.newPage();
+  if (wrong) await page.clock.install({ time: Date.now() + wrong });
   page.setDefaultTimeout(15_000);
   page.on("console", (message) => {
     if (message.type() !== "error") return;
@@ -70,6 +64,27 @@ export async function opened({ token, base = given.base, width = 1280, scheme = 
   });
   await page.goto(base + path);
   return page;
+}
+
+async function fresh({ token, width, scheme }) {
+  const context = await browser.newContext({ viewport: { width, height: width < 700 ? 844 : 900 }, colorScheme: scheme, reducedMotion: "reduce" });
+  if (token) await context.addInitScript(([key, value]) => sessionStorage.setItem(key, value), [KEPT, token]);
+  await context.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
+    window.shifted = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+  });
+  return context;
+}
+
+/** A window that nobody sees, or sees again. */
+export async function hide(page, isHidden) {
+  await page.evaluate((isHidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, isHidden);
 }
 
 export async function closed(page) {

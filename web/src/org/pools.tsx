@@ -5,10 +5,10 @@ import { pools } from "../api";
 import { bytes, dayOf, grouped, percent } from "../format";
 import { mayWrite } from "../login";
 import { Empty, Loaded, Progress, Section, Table, Tag, Time, Until } from "../parts";
+import { act } from "../route";
 import { useSource, type Source } from "../source";
 import { now } from "../time";
 import { account, route, usableAgain, type Level } from "../words";
-import { act } from "./page";
 
 export function Pools({ org, of }: { org: string; of: Source<GetOrgResponse> }) {
   return (
@@ -44,7 +44,7 @@ function OnePool({ org, pool }: { org: string; pool: OrgPool }) {
 function HardStop({ sum }: { sum: PoolSummary }) {
   return (
     <p class="hard-stop" role="alert">
-      <strong>QUOTA HARD STOP</strong> All {grouped(sum.accounts)} accounts are exhausted: every pick is denied
+      <strong>QUOTA HARD STOP</strong> {sum.accounts === 1n ? "Its only account is" : `All ${grouped(sum.accounts)} accounts are`} exhausted: every pick is denied
       {sum.soonestResetMs > 0n ? <> until the first is usable again <Time at={sum.soonestResetMs} /></> : " until somebody acts"}.
     </p>
   );
@@ -130,6 +130,8 @@ function Accounts({ accounts, pool }: { accounts: PoolAccountStatus[]; pool: str
 function Row({ each, pool }: { each: PoolAccountStatus; pool: string }) {
   const again = usableAgain(each);
   const is_active = each.state === AccountState.ACTIVE;
+  // What was reported can be forgotten; what was counted stays.
+  const isReported = (!is_active && each.state !== AccountState.LIMIT_REACHED) || each.route > RouteHealth.OK;
   const usable = each.used + each.remaining;
   const share = percent(each.used, usable);
   const level: Level = !is_active ? "over" : share >= 80 ? "near" : "ok";
@@ -138,7 +140,7 @@ function Row({ each, pool }: { each: PoolAccountStatus; pool: string }) {
       <th scope="row" class="mono">{each.account}</th>
       <td data-name="State">
         <Tag tone={is_active ? "green" : "red"}>{account(each.state)}</Tag>
-        {mayWrite.value && !is_active && <button type="button" class="small" onClick={() => act("account", { id: pool, limit: each.account })}>Clear</button>}
+        {mayWrite.value && isReported && <button type="button" class="small" onClick={() => act("account", { id: pool, limit: each.account })}>Clear</button>}
       </td>
       <td data-name="Used / usable" class="right number">
         {grouped(each.used)} / {grouped(usable)}

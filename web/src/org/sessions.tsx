@@ -1,13 +1,16 @@
 // What runs, what it holds, and whether another one may start.
 import type { GetOrgResponse } from "@gen/admin/v1/admin_pb.js";
 import { SessionState, type BatchStatusResponse } from "@gen/v1/session_pb.js";
-import { amount, grouped, span } from "../format";
+import { DecisionCode } from "@gen/v1/gate_pb.js";
+import { amount, grouped, percent, span } from "../format";
 import { mayWrite } from "../login";
 import { Empty, Loaded, Progress, Section, Table, Tag, Time } from "../parts";
+import { act } from "../route";
 import type { Source } from "../source";
 import { sessionState } from "../words";
-import { percent } from "../format";
-import { act } from "./page";
+
+/** What a plan that includes more lets through. */
+const UPGRADED = new Set([DecisionCode.QUOTA_EXCEEDED, DecisionCode.BALANCE_EXHAUSTED, DecisionCode.SESSION_LIMIT_REACHED]);
 
 const compute = (millis: bigint) => span(Number(millis));
 
@@ -54,7 +57,7 @@ function Quota({ data }: { data: BatchStatusResponse }) {
         {!status.canStart && (
           <p id="new-session-why" class="trouble">
             {status.message}
-            {status.upgradeUrl && <>{" "}<a href={status.upgradeUrl} target="_blank" rel="noreferrer noopener">{status.upgradeUrl}</a></>}
+            {status.upgradeUrl && UPGRADED.has(status.code) && <>{" "}<a href={status.upgradeUrl} target="_blank" rel="noreferrer noopener">Upgrade</a></>}
           </p>
         )}
       </div>

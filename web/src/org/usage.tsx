@@ -3,9 +3,10 @@ import type { UsageRow } from "@gen/admin/v1/usage_pb.js";
 import { UsagePeriod } from "@gen/admin/v1/usage_pb.js";
 import { admin } from "../api";
 import { amount, dayOf } from "../format";
-import { Empty, Loaded, Pick, Section, Table } from "../parts";
+import { Empty, Loaded, Choose, Section, Table } from "../parts";
 import { ask, query } from "../route";
 import { useSource } from "../source";
+import { current } from "../time";
 
 const DAY = 86_400_000;
 const DAYS = 30;
@@ -16,7 +17,7 @@ const HEIGHT = 140;
 
 export function Usage({ org }: { org: string }) {
   const byPlane = query.value.get("by") !== "scope";
-  const today = Math.floor(Date.now() / DAY) * DAY;
+  const today = Math.floor(current() / DAY) * DAY;
   const from = today - (DAYS - 1) * DAY;
   const source = useSource(`usage ${org} ${byPlane} ${today}`, 15_000, (options) =>
     admin.usage({ org, by: UsagePeriod.DAY, fromMs: BigInt(from), toMs: BigInt(today + DAY), byPlane, pageSize: 5000, ...(byPlane ? { scope: "" } : {}) }, options),
@@ -27,8 +28,8 @@ export function Usage({ org }: { org: string }) {
   const meter = meters.includes(chosen) ? chosen : (meters.find((each) => each === "executions") ?? meters[0] ?? "");
   const aside = (
     <>
-      {meters.length > 1 && <Pick label="Meter" value={meter} choices={meters.map((each) => [each, each])} onPick={(meter) => ask({ meter })} />}
-      <Pick label="By" value={byPlane ? "" : "scope"} choices={[["", "plane"], ["scope", "scope"]]} onPick={(by) => ask({ by })} />
+      {meters.length > 1 && <Choose label="Meter" value={meter} choices={meters.map((each) => [each, each])} onPick={(meter) => ask({ meter })} />}
+      <Choose label="By" value={byPlane ? "" : "scope"} choices={[["", "plane"], ["scope", "scope"]]} onPick={(by) => ask({ by })} />
     </>
   );
   return (

@@ -31,7 +31,7 @@ export function Why({ org, sources, changes }: { org: string; sources: OrgSource
     <Section title="Why" id="why" of={denials} aside={aside}>
       {(all.value ? blocks : blocks.slice(0, BLOCKS)).map((block, index) => <Blocking key={index} block={block} />)}
       {blocks.length > BLOCKS && !all.value && (
-        <button type="button" class="small" onClick={() => (all.value = true)}>Show {blocks.length - BLOCKS} more that block</button>
+        <button type="button" class="small" onClick={() => (all.value = true)}>Show {grouped(blocks.length - BLOCKS)} more</button>
       )}
       <Loaded of={denials}>
         {({ denials: rows, nextPageToken }) =>
@@ -57,7 +57,7 @@ function Blocking({ block }: { block: Block }) {
   return (
     <div class="blocking">
       <h3>
-        <Tag tone="red">blocked now</Tag> by <span class="mono">{by(now)}</span>
+        <Tag tone="red">denied now</Tag> by <span class="mono">{by(now)}</span>
       </h3>
       <Facts
         rows={[

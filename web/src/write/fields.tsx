@@ -1,7 +1,7 @@
 // Fields that several changes have.
 import type { Signal } from "@preact/signals";
 import type { GetOrgResponse } from "@gen/admin/v1/admin_pb.js";
-import { Mistake, span } from "../parse";
+import * as parse from "../parse";
 
 export function Text(props: { label: string; value: Signal<string>; hint?: string; first?: boolean; id?: string }) {
   return (
@@ -46,9 +46,7 @@ export function Lasts({ value, other, open }: { value: Signal<string>; other: Si
 /** Milliseconds; 0 = without an end. */
 export function lasting(value: string, other: string): bigint {
   if (value === "") return 0n;
-  const length = span(value === "other" ? other : value);
-  if (length < 1000n) throw new Mistake("it lasts for a second at least");
-  return length;
+  return parse.lasting(value === "other" ? other : value);
 }
 
 /** The limits of an org, to choose one of; the scope goes before the name, and neither has a line break. */
@@ -64,7 +62,7 @@ export function LimitChoice({ data, value, only }: { data: GetOrgResponse; value
 
 export function chosen(value: string): { scope: string; limit: string } {
   const [scope = "", limit = ""] = value.split("\n");
-  if (!limit) throw new Mistake("a limit is missing");
+  if (!limit) throw new parse.Mistake("a limit is missing");
   return { scope, limit };
 }
 

@@ -1,7 +1,7 @@
 // Changes of one limit: override, clear, grant, revoke, reset.
 import { useSignal } from "@preact/signals";
 import type { GetOrgResponse } from "@gen/admin/v1/admin_pb.js";
-import { OverrideSetting } from "@gen/admin/v1/control_pb.js";
+import { OverrideSetting, type Override } from "@gen/admin/v1/control_pb.js";
 import { admin } from "../api";
 import { amount, dollars, span } from "../format";
 import * as parse from "../parse";
@@ -35,7 +35,7 @@ async function versionOf(org: string, limit: { scope: string; limit: string }, o
 export function OverrideForm({ data, done }: Props) {
   const limit = useSignal(asked(data));
   const kind = useSignal("amount");
-  const by = query.peek().get("by");
+  const by = /^\d+$/.exec(query.peek().get("raise") ?? "")?.[0];
   const known = data.limits.find((each) => `${each.scope}\n${each.name}` === limit.peek());
   const value = useSignal(by && known ? typed(known.meter, known.amount + BigInt(by)) : "");
   const [lasts, other] = [useSignal("4h"), useSignal("")];
@@ -123,9 +123,14 @@ export function GrantForm({ data, done }: Props) {
   return <Panel form={form} done={done} />;
 }
 
+/** The grant that the address names. */
+export function grantOf(data: GetOrgResponse): Override | undefined {
+  return data.overrides.find((each) => each.grant > 0n && String(each.grant) === query.peek().get("id"));
+}
+
 export function RevokeForm({ data, done }: Props) {
-  const grant = BigInt(query.peek().get("id") || "0");
-  const found = data.overrides.find((each) => each.grant === grant);
+  const found = useSignal(grantOf(data)).value;
+  const grant = found?.grant ?? 0n;
   const form: Form = {
     title: "Revoke a grant",
     does: found ? `The grant of ${amount(found.meter, found.amount ?? 0n)} on ${named({ name: found.limit, scope: found.scope })} ends now.` : "The grant ends now.",

@@ -5,9 +5,9 @@ import { Exempt, ExemptionChange, PlanChange } from "@gen/admin/v1/control_pb.js
 import { PeriodPatchSchema } from "@gen/v1/budget_pb.js";
 import { create } from "@bufbuild/protobuf";
 import { admin, budgets, pools, sessions } from "../api";
-import { amount, dollars, grouped, utc } from "../format";
+import { amount, counted, dollars, grouped, span, utc } from "../format";
 import { caller } from "../login";
-import { draft, draftApplied } from "../org/budgets";
+import { draft, draftApplied, overrideText } from "../org/budgets";
 import * as parse from "../parse";
 import { query } from "../route";
 import { useSource } from "../source";
@@ -22,12 +22,12 @@ export function FreezeForm({ data, done }: Props) {
   const form: Form = {
     title: "Freeze the org",
     does: "Every Acquire is denied with the reason from the next call on. What runs may finish: Resume, settlement and heartbeats go on.",
-    fields: <Lasts value={lasts} other={other} open="until unfreeze" />,
+    fields: <Lasts value={lasts} other={other} open="until it is unfrozen" />,
     danger: true,
     verb: "Freeze",
     send: async ({ requestId, reason, dryRun }, options) => {
       const answer = await admin.freeze({ org: data.org, requestId, reason, dryRun, forMs: lasting(lasts.value, other.value) }, options);
-      return { changes: [{ what: "frozen", old: answer.wasFrozen ? "yes" : "no", new: "yes" }], untilMs: answer.untilMs, ends: "unfreeze", replayed: answer.replayed };
+      return { changes: [{ what: "frozen", old: answer.wasFrozen ? "yes" : "no", new: "yes" }], untilMs: answer.untilMs, ends: "it is unfrozen", replayed: answer.replayed };
     },
   };
   return <Panel form={form} done={done} />;
@@ -58,11 +58,13 @@ export function PlanForm({ data, done }: Props) {
     does: "Limits of the plan take effect with the next call. Budgets, overrides and what is configured for the org itself stand over it.",
     fields: (
       <>
-        <Choice label="Plan" id="plan" value={plan} choices={[["=", "the one that is configured"], ...names.map((name): [string, string] => [name, name]), ["", "none"]]} />
+        <Choice label="Plan" id="plan" value={plan} choices={[["=", "the one that is configured"], ...names.map((name): [string, string] => [name, name === data.plan ? `${name} (now)` : name]), ["", "none"]]} />
         {plan.value !== "=" && <Lasts value={lasts} other={other} open="until it is cleared" />}
       </>
     ),
     send: async ({ requestId, reason, dryRun }, options) => {
+      if (plan.value === "=" && !found) throw new parse.Mistake(`No other plan is set: the configured one is in force, ${data.plan || "none"}.`);
+      if (plan.value === data.plan && !found) throw new parse.Mistake(`The plan is ${data.plan || "none"} already.`);
       const change = plan.value === "=" ? PlanChange.CLEAR : plan.value === "" ? PlanChange.NONE : PlanChange.SET;
       const named = change === PlanChange.SET ? { plan: plan.value } : {};
       const forMs = change === PlanChange.CLEAR ? 0n : lasting(lasts.value, other.value);
@@ -146,7 +148,7 @@ export function RefundForm({ data, done }: Props) {
 export function BudgetForm({ done }: Props) {
   const mine = useSignal(draft.current).value;
   if (!mine) return null;
-  const text = (limit: bigint | undefined) => (limit === undefined ? "no limit" : limit === 0n ? "$0.00, blocks all" : dollars(limit));
+  const text = (limit: bigint | undefined) => (limit === undefined ? "none set" : limit === 0n ? "$0.00, blocks all" : dollars(limit));
   const form: Form = {
     title: mine.scope ? `Budgets of ${mine.scope}` : "Budgets of the org",
     does: "The limits on spend that are set here replace the configured ones from the next call on. A period that is cleared has its configured limit again.",
@@ -159,13 +161,21 @@ export function BudgetForm({ done }: Props) {
         }),
       );
       const answer = await budgets.updateBudget({ org: mine.org, scope: mine.scope, requestId, reason, dryRun, periods, expectedVersion: mine.version }, options);
-      const after = answer.budget?.periods ?? {};
-      return { changes: mine.changed.map((name) => ({ what: name, old: text(mine.before.periods[name]?.limit), new: text(after[name]?.limit) })), replayed: answer.replayed };
+      const notes = mine.changed.map((name) => {
+        const [override, after] = [mine.overrides[name], answer.budget?.periods[name]];
+        const until = override && (override.untilMs > 0n ? `until ${utc(Number(override.untilMs))}` : "until it is cleared");
+        if (override) return `${name}: ${overrideText(override)} holds ${until}; what is set here holds after it.`;
+        if (mine.limits[name] !== undefined) return "";
+        return `${name}: ${after?.limit === undefined ? "no limit" : `${dollars(after.limit)}, as configured,`} is in force then.`;
+      });
+      const changes = mine.changed.map((name) => ({ what: name, old: text(mine.before[name]), new: text(mine.limits[name]) }));
+      return { changes, notes: notes.filter((note) => note), replayed: answer.replayed };
     },
     conflict: async (options) => {
-      const { budget } = await budgets.getBudget({ org: mine.org, scope: mine.scope }, options);
-      const said = (of: typeof budget) => mine.changed.map((name) => `${name} ${text(of?.periods[name]?.limit)}`).join(", ");
-      return `Yours was made over version ${mine.version} (${said(mine.before)}); version ${budget?.version ?? 0n} is in force now (${said(budget)}). Close this, and change what is there now.`;
+      const { budgets } = await admin.getOrg({ org: mine.org }, options);
+      const now = budgets.find((each) => each.scope === mine.scope);
+      const said = (of: Record<string, bigint | undefined>) => mine.changed.map((name) => `${name} ${text(of[name])}`).join(", ");
+      return `Yours was made over version ${mine.version} (${said(mine.before)}); version ${now?.version ?? 0n} is in force now (${said(now?.limits ?? {})}). Close this, and change what is there now.`;
     },
     applied: draftApplied,
   };
@@ -190,7 +200,7 @@ export function SessionForm({ data, done }: Props) {
     send: async ({ requestId }, options) => {
       const answer = await sessions.startSession({ org: data.org, sessionId: session.value.trim(), identity: identity.value.trim(), requestId, plane: "page" }, options);
       if (!answer.allowed) throw new parse.Mistake(`${code(answer.code)}: ${answer.message}`);
-      return { changes: [{ what: session.value.trim(), old: "none", new: "running" }], untilMs: answer.expiresAtMs, notes: [`Unless a heartbeat comes, every ${grouped(answer.heartbeatIntervalMs / 1000n)} s.`], replayed: answer.replayed };
+      return { changes: [{ what: session.value.trim(), old: "none", new: "running" }], untilMs: answer.expiresAtMs, notes: [`It ends then unless a heartbeat comes every ${span(Number(answer.heartbeatIntervalMs))}.`], replayed: answer.replayed };
     },
   };
   return <Panel form={form} done={done} />;
@@ -212,6 +222,11 @@ export function AccountForm({ data, done }: Props) {
   return <Panel form={form} done={done} />;
 }
 
+/** What a person knows of an org, by the kinds of its rows. */
+const KINDS: Record<string, string> = {
+  session: "sessions", reservation: "reservations", budget: "budgets", override: "overrides and grants", pool: "pools", denial: "denials", event: "events and changes",
+};
+
 export function DeleteForm({ data, done }: Props) {
   const form: Form = {
     title: "Delete the org",
@@ -222,9 +237,12 @@ export function DeleteForm({ data, done }: Props) {
     typeName: data.org,
     send: async ({ requestId, reason, dryRun }, options) => {
       const { receipt } = await admin.purgeOrg({ org: data.org, requestId, reason, dryRun }, options);
-      const rows = Object.entries(receipt?.rows ?? {}).map(([kind, count]) => `${kind} ${grouped(count)}`).join(", ");
+      const rows = Object.entries(receipt?.rows ?? {}).filter(([, count]) => count > 0n);
+      const named = rows.filter(([kind]) => KINDS[kind]).map(([kind, count]) => ({ what: KINDS[kind] ?? kind, old: grouped(count), new: "none" }));
+      const rest = rows.filter(([kind]) => !KINDS[kind]).reduce((sum, [, count]) => sum + count, 0n);
+      const changes = [...named, { what: named.length ? "what else is counted and kept" : "what is kept", old: rest > 0n ? counted(rest, "row") : "nothing", new: "none" }];
       const gone = receipt?.bytesGoneByMs ? [`Its bytes have left the files by ${utc(Number(receipt.bytesGoneByMs))}.`] : [];
-      return { changes: [{ what: "rows", old: rows || "none", new: "none" }], notes: gone };
+      return { changes, notes: gone };
     },
   };
   return <Panel form={form} done={done} />;

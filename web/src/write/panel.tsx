@@ -7,8 +7,8 @@ import { call, codeOf, requestId, sentence } from "../api";
 import type { Limit } from "@gen/v1/gate_pb.js";
 import { amount } from "../format";
 import { Mistake } from "../parse";
-import { Time } from "../parts";
-import { ask } from "../route";
+import { When } from "../parts";
+import { closePanel } from "../route";
 import { said } from "../say";
 import { named } from "../words";
 import type { CallOptions } from "@connectrpc/connect";
@@ -35,10 +35,6 @@ export type Form = {
   applied?: () => void;
   verb?: string;
 };
-
-export function close(): void {
-  ask({ do: "", limit: "", scope: "", amount: "", id: "", by: "" });
-}
 
 export function Panel({ form, done }: { form: Form; done: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
@@ -97,7 +93,7 @@ export function Panel({ form, done }: { form: Form; done: () => void }) {
   const isReady = preview.value !== undefined || form.hasNoPreview === true;
   const shown = applied.value ?? preview.value;
   return (
-    <dialog ref={dialog} class="panel" aria-labelledby="panel-title" onClose={close}>
+    <dialog ref={dialog} class="panel" aria-labelledby="panel-title" onClose={closePanel}>
       <form onSubmit={submit} onInput={() => (preview.value = undefined)}>
         <header>
           <h2 id="panel-title">{form.title}</h2>
@@ -162,7 +158,7 @@ function Shown({ outcome, isDone }: { outcome: Outcome; isDone: boolean }) {
         {(outcome.untilMs !== undefined || outcome.ends) && (
           <div>
             <dt>until</dt>
-            <dd>{outcome.untilMs ? <Time at={outcome.untilMs} /> : (outcome.ends ?? "it is cleared")}</dd>
+            <dd>{outcome.untilMs ? <When at={outcome.untilMs} /> : (outcome.ends ?? "it is cleared")}</dd>
           </div>
         )}
       </dl>
