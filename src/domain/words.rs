@@ -14,8 +14,17 @@ pub fn amount(meter: &Meter, amount: u64) -> String {
         Meter::SPEND => dollars(amount),
         Meter::COMPUTE => duration(amount),
         Meter::BYTES => bytes(amount),
+        // What it counts itself has a name in the plural.
+        Meter::EXECUTIONS | "calls" | "sessions" if amount == 1 => {
+            format!("1 {}", meter.as_str().trim_end_matches('s'))
+        }
         other => format!("{amount} {other}"),
     }
+}
+
+/// `1 call`, `12 calls`.
+pub fn calls(count: u64) -> String {
+    format!("{count} call{}", if count == 1 { "" } else { "s" })
 }
 
 /// Two decimals, and as many more as a fraction of a cent has, up to the micro-dollar.

@@ -1,4 +1,4 @@
-//! The client for Rust against the real binary, and through a proxy that fails.
+//! R-REACH-4: the client for Rust against the real binary, and through a proxy that fails.
 //!
 //! Nodes are started as the tests in `tests/it` start them. No test measures how fast anything is; where one says that an
 //! execution runs within its budget, it allows for a machine that is busy.

@@ -1,4 +1,4 @@
-"""R-REACH-1: the TypeScript package in clients/typescript: its build, its shape, and its own tests against the release binary.
+"""R-REACH-4: the TypeScript package in clients/typescript: its build, its shape, and its own tests against the release binary.
 
 Each file of its tests is one test here: Node, workerd, Deno and Bun, faults, the example Worker.
 """

@@ -87,8 +87,9 @@ fn remarks(status: &GetStatusResponse, now: Millis) -> Vec<String> {
     });
     let by = by.collect::<Vec<_>>().join("; ");
     vec![format!(
-        "{org}: {} calls were denied lately ({by}); see: tollgate why {}",
-        status.denied_lately,
+        "{org}: {} {} denied lately ({by}); see: tollgate why {}",
+        words::calls(status.denied_lately.unsigned_abs()),
+        if status.denied_lately == 1 { "was" } else { "were" },
         words::for_shell(org)
     )]
 }

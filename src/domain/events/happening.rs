@@ -249,7 +249,11 @@ impl LimitEvent {
             Level::Exhausted => "is used up".to_owned(),
             Level::Over => "is exceeded".to_owned(),
         };
-        let numbers = format!("{} of {}", words::amount(meter, *used), words::amount(meter, *amount));
+        let of = match *amount {
+            u64::MAX => "no limit".to_owned(),
+            amount => words::amount(meter, amount),
+        };
+        let numbers = format!("{} of {of}", words::amount(meter, *used));
         let until = ends_at.map(|at| format!(", until {}", iso(at))).unwrap_or_default();
         format!("{limit}{} {how}: {numbers}{until}", of_scope(scope))
     }
@@ -258,9 +262,15 @@ impl LimitEvent {
 impl DenialsEvent {
     fn sentence(&self) -> String {
         let Self { gate, scope, limit, is_over, count, since, last } = self;
-        let by = if limit.is_empty() { format!("gate {}", gate.name()) } else { format!("{limit}{}", of_scope(scope)) };
+        let by = if limit.is_empty() {
+            format!("gate {}", gate.name())
+        } else if *gate == Gate::Accounts {
+            format!("pool {limit}")
+        } else {
+            format!("{limit}{}", of_scope(scope))
+        };
         if *is_over {
-            format!("{by} has denied {count} calls, from {} to {}, and none since", iso(*since), iso(*last))
+            format!("{by} has denied {}, from {} to {}, and none since", words::calls(*count), iso(*since), iso(*last))
         } else {
             format!("{by} denies calls")
         }

@@ -2403,7 +2403,7 @@ export const NodeStateSchema: GenEnum<NodeState> = /*@__PURE__*/
  */
 export enum OrgSort {
   /**
-   * By name, which is the order of the store.
+   * The order of the store, which is not that of names.
    *
    * @generated from enum value: ORG_SORT_UNSPECIFIED = 0;
    */
