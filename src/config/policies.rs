@@ -46,7 +46,7 @@ use crate::{
         ids::OrgId,
         limit::LimitSource,
         policy::{OrgPolicy, Plans as _, PoolPolicy, RateLimit, Successor},
-        window::{Calendar, Millis, Window},
+        window::{Calendar, Millis, Window, iso},
     },
 };
 
@@ -310,10 +310,14 @@ fn orgs(
         let ends_at = own.place("trial_ends");
         let ends = own.read("trial_ends", sessions::instant);
         let then = plans.get(&base.written.plan).and_then(|plan| plans.get(&plan.then.as_ref()?.1));
-        if let (Some(at), Some(_), None) = (&ends_at, ends, then) {
+        if let (Some(at), Some(ends), None) = (&ends_at, ends, then) {
             let path = join(own.path(), "trial_ends");
-            let allowed = "only with a plan that has the key `then`, such as plan = \"trial\"";
-            own.findings.refuse(at, &path, format_args!("with plan {}", base.written.plan), allowed);
+            let of = match base.written.plan.as_str() {
+                "" => "the org has no plan".to_owned(),
+                plan => format!("{plan:?} has none"),
+            };
+            let allowed = format!("only with a plan that has the key `then`, such as plan = \"trial\"; {of}");
+            own.findings.refuse(at, &path, iso(ends), allowed);
         }
         let mut policy = of_org(own, &base.written, bases.billing);
         policy.then = ends.zip(then).map(|(from, plan)| {

@@ -141,7 +141,8 @@ impl Tower<Request<Arriving>> for Front {
         }
         // Only a browser says for which page it asks.
         let Some(origin) = request.headers().get(header::ORIGIN) else {
-            return match self.origins.refused(&request) {
+            let is_rpc = Self::is_rpc(request.uri().path());
+            return match self.origins.refused(&request).filter(|_| is_rpc) {
                 Some(why) => behind_body(request.into_body(), sentence(StatusCode::FORBIDDEN, why)),
                 None => self.answer(request),
             };

@@ -6,6 +6,8 @@
 //! `"allowed": false`. Only what has presence (`optional`, messages, `oneof`) and is not set is left
 //! out. Errors have the form that the Connect protocol gives them.
 
+mod unique;
+
 use std::{fmt, sync::LazyLock};
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
@@ -17,6 +19,7 @@ use tonic::{Code, Status};
 use tonic_types::pb;
 
 use super::DESCRIPTORS;
+use unique::Unique;
 
 const STRICT: DeserializeOptions = DeserializeOptions::new();
 const OPTIONS: SerializeOptions = SerializeOptions::new().skip_default_fields(false);
@@ -107,6 +110,7 @@ impl Serialize for Json {
 pub fn read<M: Name + Default>(text: &[u8]) -> Result<M, JsonError> {
     let descriptor = descriptor(descriptors()?, &M::full_name())?;
     let refused = |error: &dyn fmt::Display| JsonError(format!("the request is not the JSON of {}: {error}", M::NAME));
+    serde_json::from_slice::<Unique>(text).map_err(|error| refused(&error))?;
     let message = if M::NAME == PATCHES_PERIODS {
         let cleared = serde_json::from_slice(text).map(nulls_cleared).map_err(|error| refused(&error))?;
         DynamicMessage::deserialize_with_options(descriptor, cleared, &STRICT)
@@ -218,6 +222,22 @@ mod tests {
             GetStatusResponse, LimitSource, UpdateBudgetRequest, acquire_batch_result,
         },
     };
+
+    #[test]
+    fn a_field_that_stands_twice_is_refused_in_either_of_its_names() {
+        for text in [
+            r#"{"org":"a","org":"b"}"#,
+            r#"{"org":"a","requestId":"1","request_id":"2"}"#,
+            r#"{"org":"a","cost":[{"meter":"x","meter":"y"}]}"#,
+        ] {
+            let refused = read::<AcquireRequest>(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains("stands twice at line 1"), "{text}: {refused}");
+        }
+        let twice = br#"{"org":"a","periods":{"daily":{"limit":1},"daily":{"limit":2}}}"#;
+        assert!(read::<UpdateBudgetRequest>(twice).unwrap_err().to_string().contains("\"daily\" stands twice"));
+        let in_two = br#"{"org":"a","cost":[{"meter":"x","amount":1},{"meter":"y","amount":"2"}],"explain":true}"#;
+        assert_eq!(read::<AcquireRequest>(in_two).unwrap().cost.len(), 2);
+    }
 
     #[test]
     fn what_is_written_is_read_and_what_is_written_wrong_is_named() {

@@ -102,7 +102,7 @@ fn every_mistake_names_its_line_key_value_and_what_is_allowed() {
         ("[plans.a]\nthen = \"b\"", "t.toml:2:8: plans.a.then \"b\" is not allowed: one of the plans a, advanced"),
         (
             "[orgs.a]\nplan = \"free\"\ntrial_ends = \"2026-12-15\"",
-            "orgs.a.trial_ends \"with plan free\" is not allowed: only with a plan that has the key `then`",
+            "orgs.a.trial_ends \"2026-12-15T00:00:00Z\" is not allowed: only with a plan that has the key `then`, such as plan = \"trial\"; \"free\" has none",
         ),
         (
             "[orgs.a]\nplan = \"trial\"\ntrial_ends = \"soon\"",
