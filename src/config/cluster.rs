@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroU16, path::PathBuf};
 
 use super::{
     reader::{Parsed, Section},
-    secret::Secret,
+    secret::{Secret, warn_of_open},
     sections::Listen,
     tls,
     tree::{Entry, Value},
@@ -71,12 +71,13 @@ pub(super) fn cluster(mut section: Section<'_>, listen: &Listen) -> Option<Clust
 }
 
 fn peer_files(mut section: Section<'_>) -> Option<PeerFiles> {
+    let key_at = section.place("key");
     let at = ["cert", "key", "ca"].iter().find_map(|key| section.place(key));
     let files = ["cert", "key", "ca"].map(|key| section.read(key, tls::file));
     let at = at?;
     match files {
         [Some(cert), Some(key), Some(ca)] => {
-            tls::warn_of_open(&mut section, &key);
+            warn_of_open(&mut section, (key_at.as_ref().unwrap_or(&at), "key"), &key);
             Some(PeerFiles { cert, key, ca })
         }
         files => {

@@ -8,7 +8,10 @@ use std::{
     path::Path,
 };
 
-use super::{mistake::join, reader::Section};
+use super::{
+    mistake::{Place, join},
+    reader::Section,
+};
 
 /// The secret, and the one that it replaces where two may be in use at a time.
 const LINES_MAX: usize = 2;
@@ -59,37 +62,33 @@ pub(super) fn secret<T>(
     if !is_used {
         return None;
     }
-    let path = join(section.path(), key);
-    let read = content(Path::new(&file)).and_then(|(text, is_open)| {
-        let secret = parse(&text).ok_or_else(|| format!("the path of a file that holds {rule}; this file does not"))?;
-        Ok((secret, is_open))
+    let read = content(Path::new(&file)).and_then(|text| {
+        parse(&text).ok_or_else(|| format!("the path of a file that holds {rule}; this file does not"))
     });
     match read {
-        Ok((secret, is_open)) => {
-            if is_open {
-                section.findings.warn(&at, open_to_all(&path, &file));
-            }
+        Ok(secret) => {
+            warn_of_open(section, (&at, key), Path::new(&file));
             Some(Secret::new(secret))
         }
         Err(allowed) => {
+            let path = join(section.path(), key);
             section.findings.refuse(&at, &path, &file, allowed);
             None
         }
     }
 }
 
-/// What is said of a file that is for nobody else.
-pub(super) fn open_to_all(key: &str, file: &str) -> String {
-    format!("{key} {file:?} can be read by every user of this machine; restrict it with chmod 600")
+/// Warns where everybody may read the file that `key` names, which is for nobody else. One that is not there says nothing here.
+pub(super) fn warn_of_open(section: &mut Section<'_>, (at, key): (&Place, &str), file: &Path) {
+    if fs::metadata(file).is_ok_and(|about| about.permissions().mode() & OTHERS_READ != 0) {
+        let path = join(section.path(), key);
+        let text = format!("{path} {file:?} can be read by every user of this machine; restrict it with chmod 600");
+        section.findings.warn(at, text);
+    }
 }
 
-/// Whether everybody may read a file. One that is not there says nothing here.
-pub(super) fn is_open(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|about| about.permissions().mode() & OTHERS_READ != 0)
-}
-
-/// The trimmed text of a file and whether everybody may read it, or what would have been allowed.
-fn content(path: &Path) -> Result<(String, bool), String> {
+/// The trimmed text of a file, or what would have been allowed.
+fn content(path: &Path) -> Result<String, String> {
     let unreadable = |error| format!("the path of a readable file; reading it failed: {error}");
     let about = fs::metadata(path).map_err(unreadable)?;
     // Opening a pipe would wait for whoever writes to it.
@@ -109,5 +108,5 @@ fn content(path: &Path) -> Result<(String, bool), String> {
     if lines > LINES_MAX || !text.split('\n').all(is_printable) {
         return Err("the path of a file that holds one line of printable text without spaces".into());
     }
-    Ok((text.to_owned(), about.permissions().mode() & OTHERS_READ != 0))
+    Ok(text.to_owned())
 }

@@ -1,11 +1,10 @@
 //! `[tls]`: the certificate of both listeners.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{
-    mistake::join,
     reader::{Parsed, Section},
-    secret::{is_open, open_to_all},
+    secret::warn_of_open,
     tree::Entry,
 };
 
@@ -19,12 +18,13 @@ pub struct TlsFiles {
 }
 
 pub(super) fn tls(mut section: Section<'_>) -> Option<TlsFiles> {
-    let at = section.place("cert").or_else(|| section.place("key"));
+    let key_at = section.place("key");
+    let at = section.place("cert").or_else(|| key_at.clone());
     let (cert, key) = (section.read("cert", file), section.read("key", file));
     let at = at?;
     let (missing, other) = match (&cert, &key) {
         (Some(cert), Some(key)) => {
-            warn_of_open(&mut section, key);
+            warn_of_open(&mut section, (key_at.as_ref().unwrap_or(&at), "key"), key);
             return Some(TlsFiles { cert: cert.clone(), key: key.clone() });
         }
         (Some(_), None) => ("tls.key", "the path of the private key of tls.cert"),
@@ -32,14 +32,6 @@ pub(super) fn tls(mut section: Section<'_>) -> Option<TlsFiles> {
     };
     section.findings.refuse(&at, missing, "", other.to_owned());
     None
-}
-
-/// The private key of a section is for nobody else.
-pub(super) fn warn_of_open(section: &mut Section<'_>, key: &Path) {
-    if let Some(at) = section.place("key").filter(|_| is_open(key)) {
-        let text = open_to_all(&join(section.path(), "key"), &key.display().to_string());
-        section.findings.warn(&at, text);
-    }
 }
 
 pub(super) fn file(entry: &Entry) -> Parsed<PathBuf> {

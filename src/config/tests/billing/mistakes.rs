@@ -193,6 +193,22 @@ fn a_secret_that_everybody_can_read_is_a_warning() {
 }
 
 #[test]
+fn a_private_key_that_everybody_can_read_is_a_warning() {
+    let secrets = Secrets::new();
+    let key = secrets.path("key");
+    let cluster = "[cluster]\npostgres_urls = [\"postgres://db/gate\"]\nadvertise = \"10.0.0.1:7072\"\n";
+    for (before, section, more, line) in [("", "tls", "", 3), (cluster, "cluster.tls", "ca = \"ca.pem\"\n", 6)] {
+        let text = format!("{before}[{section}]\ncert = \"cert.pem\"\nkey = {key:?}\n{more}");
+        secrets.allow("key", 0o600);
+        assert_eq!(good(&text).warnings().len(), 0, "{section}");
+        secrets.allow("key", 0o644);
+        let (config, expected) =
+            (good(&text), format!("t.toml:{line}:7: {section}.key {key:?} can be read by every user"));
+        assert!(config.warnings().iter().any(|warning| warning.starts_with(&expected)), "{:?}", config.warnings());
+    }
+}
+
+#[test]
 fn secrets_are_not_shown_and_not_opened_in_vain() {
     let secrets = Secrets::new();
     let config = good(&secrets.autumn("", &format!("webhook_secret_file = \"{}\"", secrets.path("webhook"))));
