@@ -23,8 +23,8 @@ pub fn amount(meter: &Meter, amount: u64) -> String {
 }
 
 /// `1 call`, `12 calls`.
-pub fn calls(count: u64) -> String {
-    format!("{count} call{}", if count == 1 { "" } else { "s" })
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Two decimals, and as many more as a fraction of a cent has, up to the micro-dollar.

@@ -68,6 +68,7 @@ impl Begun {
         self.arrived = None;
     }
 
+    /// How it is asked from now on.
     fn asking(&self) -> Asking {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         Asking { callers: left, trace: self.trace, system: self.system }
@@ -112,7 +113,7 @@ impl Begun {
     pub(super) async fn answered<R: Method>(mut self, code: Code) {
         self.waits();
         if code != Code::Ok && !self.is_counted.load(Relaxed) {
-            unread::<R>(&self.service, code);
+            count_unread::<R>(&self.service, code);
         }
         if !R::RPC.settles && code == Code::ResourceExhausted {
             Box::pin(self.service.turns().hold()).await;
@@ -121,7 +122,7 @@ impl Begun {
 }
 
 /// Counts a request that is refused before it is read, or because it cannot be.
-pub(super) fn unread<R: Method>(service: &Service, code: Code) {
+pub(super) fn count_unread<R: Method>(service: &Service, code: Code) {
     let reason = match code {
         Code::ResourceExhausted => {
             service.metrics().shed(Bound::unread_bytes.name());

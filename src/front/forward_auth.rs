@@ -121,7 +121,7 @@ impl Refused {
     /// The answer, and what it is in metrics. What the client has written wrong is its own denial, in a status that every proxy
     /// knows, and a shadow denies nothing.
     fn told(&self, is_shadow: bool) -> (Response<Body>, &'static str) {
-        let denied = if is_shadow { Said::ShadowDenied } else { Said::Denied }.name();
+        let denied = Said::denial(is_shadow).name();
         let denial = |code: &str, why: &str| match is_shadow {
             true => let_on(code),
             false => problem(StatusCode::FORBIDDEN, code, why),

@@ -20,7 +20,7 @@ use tonic::{
 
 use super::{
     Answering, DISCARDED_BYTES, Front,
-    begun::{Begun, unread},
+    begun::{Begun, count_unread},
     behind_body,
     codec::Codec,
 };
@@ -143,7 +143,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             let answered = grpc.server_streaming(Watching::<R>(begun, PhantomData), request).await;
             // Whatever else is wrong is said in the stream.
             if code(&answered) != Code::Ok {
-                unread::<R>(&service, code(&answered));
+                count_unread::<R>(&service, code(&answered));
             }
             Ok(answered)
         })
@@ -220,7 +220,7 @@ impl<R: Streamed> StreamingService<Taken<R::Request>> for Opening<R> {
         let over = Reached::age(request.extensions().get::<Reached>().cloned());
         let service = self.0.clone();
         let requests = request.into_inner().map_ok(|request| request.message);
-        let requests = requests.inspect_err(move |fault| unread::<R>(&service, fault.code()));
+        let requests = requests.inspect_err(move |fault| count_unread::<R>(&service, fault.code()));
         let answers = rpc::serve_stream::<R, Status>(self.0.clone(), self.1.clone(), requests, over);
         ready(Ok(Response::new(Box::pin(answers.map_ok(Replied::Own)))))
     }

@@ -54,9 +54,10 @@ pub(super) async fn should_rate_limit(
     let outcomes = outcomes.ok_or(ServiceError::Bug)?;
     let near = questions.iter().flatten().any(|(place, scopes)| outcomes[*place].is_near(rule, scopes));
     // The gravest is what the answer is about; of several alike the first one.
-    let gravest = (0..outcomes.len()).rev().max_by_key(|&place| outcomes[place].said(rule, near));
-    let said = gravest.map_or("no_org", |place| outcomes[place].said(rule, near).name());
-    service.metrics().gateway(ENVOY, &request.domain, said);
+    let said = outcomes.iter().map(|outcome| outcome.said(rule, near)).enumerate();
+    let gravest = said.rev().max_by_key(|(_, said)| *said);
+    service.metrics().gateway(ENVOY, &request.domain, gravest.map_or("no_org", |(_, said)| said.name()));
+    let gravest = gravest.map(|(place, _)| place);
     let mut answer = answer(rule, &questions, &outcomes, gravest);
     answer.dynamic_metadata = gravest.map(|place| metadata(rule, &orgs[place], &outcomes[place], near));
     Ok(answer)
@@ -141,8 +142,7 @@ impl Outcome {
         match self {
             Self::Decided(decision) => Said::of(rule, decision, near),
             Self::Refused(error) if !status::is_of_names(error) => Said::Error,
-            Self::Refused(_) if rule.is_shadow => Said::ShadowDenied,
-            Self::Refused(_) => Said::Denied,
+            Self::Refused(_) => Said::denial(rule.is_shadow),
         }
     }
 

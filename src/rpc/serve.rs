@@ -124,7 +124,7 @@ async fn carry_out<R: Unary>(
         call.said = lead::<R>(&mut request, org);
         answered = Box::pin(handle::<R>(service, &call, &mut request, None)).await;
     }
-    answered_in_time(service, &call);
+    measure(service, &call);
     answered.inspect_err(|error| call_failed(service, &call, error))
 }
 
@@ -299,7 +299,7 @@ pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
         let valid = caller.is_valid_by(service.clock()).map_err(ServiceError::Unauthenticated);
         let answer = valid.and(answer).inspect_err(|error| call_failed(&service, &call, error));
         if std::mem::take(&mut is_first) {
-            answered_in_time(&service, &call);
+            measure(&service, &call);
         }
         answer.map_err(E::from)
     });
@@ -356,7 +356,7 @@ fn serve_chunk<R: Streamed, E: From<ServiceError> + Send + 'static>(
     let answers = R::handle(service.clone(), call.clone(), requests).map(Ok);
     let end = stream::once(async move {
         if is_call {
-            answered_in_time(&service, &call);
+            measure(&service, &call);
         }
         drop(held);
         broken
@@ -371,7 +371,7 @@ pub(super) fn item_error(service: &Service, call: &Call, error: &ServiceError) -
 }
 
 /// How long the call took, with an answer or an error.
-fn answered_in_time(service: &Service, call: &Call) {
+fn measure(service: &Service, call: &Call) {
     service.metrics().answered(call.rpc, call.system.name(), call.deadline.elapsed());
 }
 

@@ -146,6 +146,11 @@ pub enum Said {
 }
 
 impl Said {
+    /// Of what the client itself has written wrong.
+    pub fn denial(is_shadow: bool) -> Self {
+        if is_shadow { Self::ShadowDenied } else { Self::Denied }
+    }
+
     /// Of a decision, of which the limit that is shown is near its end or not.
     pub fn of<P>(rule: &Rule<P>, decision: &AcquireResponse, is_near: bool) -> Self {
         match decision.code() {

@@ -182,8 +182,7 @@ pub fn to_item(error: &ServiceError) -> ItemError {
 /// The same with its details, where one of many is the error of a whole call.
 pub fn from_item(error: ItemError) -> Relayed {
     let ItemError { grpc_code, reason, message } = error;
-    let details = ErrorDetails::with_error_info(&reason, DOMAIN, [] as [(String, String); 0]);
-    let details = Status::with_error_details(Code::from_i32(grpc_code), &message, details).details().to_vec();
+    let details = of_reason(Code::from_i32(grpc_code), &reason, &message).details().to_vec();
     Relayed { code: grpc_code, reason, message, details, leads_to: None }
 }
 
@@ -222,15 +221,17 @@ pub fn to_peer(error: &ServiceError) -> peer::Error {
 
 /// Details of an error that is in no row: nodes that do not understand each other.
 pub fn details(code: Code, reason: &str, message: &str) -> Bytes {
-    let mut details = ErrorDetails::new();
-    details.set_error_info(reason, DOMAIN, [] as [(String, String); 0]);
-    Bytes::copy_from_slice(Status::with_error_details(code, message, details).details())
+    Bytes::copy_from_slice(of_reason(code, reason, message).details())
+}
+
+fn of_reason(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, [] as [(String, String); 0]);
+    Status::with_error_details(code, message, details)
 }
 
 /// The refusal of a request that was not read, or cannot be.
 pub fn unreadable(code: Code, why: impl Into<String>) -> Status {
-    let details = ErrorDetails::with_error_info(UNREADABLE, DOMAIN, [] as [(String, String); 0]);
-    Status::with_error_details(code, why, details)
+    of_reason(code, UNREADABLE, why)
 }
 
 /// The error of another node.

@@ -12,7 +12,10 @@ use crate::{
     wire::admin::v1::{AuditRequest, AuditResponse, Drift},
 };
 
-use super::{batch, format::amount};
+use super::{
+    batch,
+    format::{amount, counted},
+};
 
 /// Orgs that one call audits: all numbers of each are read, within one `--timeout`.
 const PAGE: i32 = 100;
@@ -90,10 +93,6 @@ fn summary(all: &AuditResponse) -> String {
         parts.push(format!("{} failed", counted(failed, "org")));
     }
     parts.join(", ")
-}
-
-fn counted(count: i64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 #[cfg(test)]

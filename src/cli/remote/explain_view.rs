@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::{
     cli::output::{View, facts, number, table, text},
-    domain::{window::Millis, words},
+    domain::window::Millis,
     wire::{
         admin::v1::{
             AskedFor, Block, DecisionDay, Denial, ExplainDecisionResponse, FullLimit, GateReport, Way, WayKind,
@@ -15,14 +15,10 @@ use crate::{
 };
 
 use super::{
-    format::{amount, day, iso, relative, since, when},
+    format::{amount, counted, day, iso, relative, since, when},
     limit_view::{code_name, limit_table},
     names::called,
 };
-
-fn calls(count: i64) -> String {
-    words::calls(count.unsigned_abs())
-}
 
 /// Lines of what is over, or was let through; `denials` has all.
 const LINES: usize = 5;
@@ -33,13 +29,13 @@ pub(super) fn describe_why(why: &WhyResponse, now: Millis) -> View {
     parts.extend(why.blocks.iter().map(|block| described(block, now)));
     if !why.over.is_empty() {
         let lines = why.over.iter().take(LINES);
-        let lines = lines.map(|row| format!("  {}, {}: {}", calls(row.count), by(row), ended(row, now)));
+        let lines = lines.map(|row| format!("  {}, {}: {}", counted(row.count, "call"), by(row), ended(row, now)));
         parts.push(listed("was denied, and would be allowed now", lines, why.over.len()));
     }
     if !why.let_through.is_empty() {
         let lines = why.let_through.iter().take(LINES);
-        let lines =
-            lines.map(|row| format!("  {}, {}, {}", calls(row.count), causes(row), relative(now, row.last_at_ms)));
+        let lines = lines
+            .map(|row| format!("  {}, {}, {}", counted(row.count, "call"), causes(row), relative(now, row.last_at_ms)));
         parts.push(listed("was let through without an evaluated gate", lines, why.let_through.len()));
     }
     View::all(parts)
@@ -132,7 +128,7 @@ fn described(block: &Block, now: Millis) -> View {
         match block.count {
             0 => "no call has asked for it within 7 days".to_owned(),
             1 => format!("1 call within 7 days, {}", relative(now, block.last_at_ms)),
-            count => format!("{} within 7 days, the last {}", calls(count), relative(now, block.last_at_ms)),
+            count => format!("{} within 7 days, the last {}", counted(count, "call"), relative(now, block.last_at_ms)),
         },
     ));
     if !block.planes.is_empty() {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::domain::{ids::Meter, window::Millis};
+use crate::domain::{ids::Meter, window::Millis, words};
 
 const MICROS_PER_DOLLAR: u64 = 1_000_000;
 const MICROS_PER_CENT: u64 = 10_000;
@@ -95,6 +95,11 @@ pub(super) fn until(now: Millis, at_ms: i64) -> String {
         at if at <= now => "now".to_owned(),
         at => rough_span(at - now),
     }
+}
+
+/// `1 call`, `12 calls`.
+pub(super) fn counted(count: i64, what: &str) -> String {
+    words::counted(count.unsigned_abs(), what)
 }
 
 /// A wait in milliseconds, rounded up to whole seconds.

@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     batch,
-    format::{relative, wait},
+    format::{counted, relative, wait},
     limit_view::{code_name, usage_table},
     names::called,
     org_list, scope_texts,
@@ -88,7 +88,7 @@ fn remarks(status: &GetStatusResponse, now: Millis) -> Vec<String> {
     let by = by.collect::<Vec<_>>().join("; ");
     vec![format!(
         "{org}: {} {} denied lately ({by}); see: tollgate why {}",
-        words::calls(status.denied_lately.unsigned_abs()),
+        counted(status.denied_lately, "call"),
         if status.denied_lately == 1 { "was" } else { "were" },
         words::for_shell(org)
     )]

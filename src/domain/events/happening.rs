@@ -270,7 +270,8 @@ impl DenialsEvent {
             format!("{limit}{}", of_scope(scope))
         };
         if *is_over {
-            format!("{by} has denied {}, from {} to {}, and none since", words::calls(*count), iso(*since), iso(*last))
+            let calls = words::counted(*count, "call");
+            format!("{by} has denied {calls}, from {} to {}, and none since", iso(*since), iso(*last))
         } else {
             format!("{by} denies calls")
         }

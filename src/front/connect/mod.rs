@@ -18,7 +18,7 @@ use tonic::{Code, Status, body::Body};
 
 use super::{
     Answering, Front, OTHERS,
-    begun::{Begun, unread},
+    begun::{Begun, count_unread},
     behind_body, discarded,
 };
 use crate::{
@@ -66,7 +66,7 @@ impl<'a> Exchange<'a> {
     fn begin<R: Method>(&self) -> Result<Begun, Status> {
         let headers = self.request.headers();
         let callers = requests::is_known(headers).and_then(|()| callers_deadline(headers));
-        let callers = callers.inspect_err(|refused| unread::<R>(&self.front.service, refused.code()))?;
+        let callers = callers.inspect_err(|refused| count_unread::<R>(&self.front.service, refused.code()))?;
         self.front
             .begin::<R, Arriving>(&self.request, (System::Connect, callers))
             .map_err(|error| status::to_status(&error))
