@@ -10,6 +10,8 @@ await mkdir(given.shots, { recursive: true });
 await seed(node);
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
+// Its address is that of the screen again: a navigation that began before would be called off by this one, which is no step of a test.
+const left = (page) => page.waitForFunction(() => !document.querySelector("dialog") && !new URLSearchParams(location.search).has("do"));
 const settled = (page) => page.locator("[aria-busy]").first().waitFor({ state: "detached" });
 
 async function signedIn(page, token) {
@@ -155,6 +157,7 @@ await step("a limit is overridden after its preview, with a reason, and calls ar
   await button(panel, "Apply").click();
   await panel.getByText("Done").first().waitFor();
   await button(panel, "Done").click();
+  await left(page);
   await page.getByText("Not blocked").waitFor();
   const decision = await node.acquire("acme", { scope: "workspace/a", reserve: spend(0.4), requestId: node.id() });
   equal(decision.allowed, true, "the next call");
@@ -182,7 +185,7 @@ await step("a budget that somebody else has changed meanwhile is shown with both
   await button(panel, "Apply").click();
   await panel.getByText(/Yours was made over version 1 \(daily \$50\.00\); version 2 is in force now \(daily \$70\.00\)/).waitFor();
   await page.keyboard.press("Escape");
-  await panel.waitFor({ state: "detached" });
+  await left(page);
   equal((await node.call("v1.BudgetService/GetBudget", { org: "acme" })).budget.periods.daily.limit, "70000000", "the limit in force");
 });
 
@@ -195,6 +198,7 @@ await step("an org is frozen and unfrozen, and one that is deleted has its name 
     await button(panel, "Preview").click();
     await button(panel, verb).click();
     await button(panel, "Done").click();
+    await left(page);
     equal((await node.call("admin.v1.AdminService/GetOrg", { org: "acme" })).frozen, says !== "", "frozen");
   }
   await button(page, "Delete").click();
@@ -207,7 +211,7 @@ await step("an org is frozen and unfrozen, and one that is deleted has its name 
   await confirm.fill("acme");
   check(await button(panel, "Delete").isEnabled(), "its name is not enough");
   await page.keyboard.press("Escape");
-  await panel.waitFor({ state: "detached" });
+  await left(page);
 });
 
 await step("the hard stop is there exactly while every account is exhausted, and names none", async () => {
@@ -231,7 +235,7 @@ await step("the hard stop is there exactly while every account is exhausted, and
   await button(panel, "Preview").click();
   await button(panel, "Clear").click();
   await button(panel, "Done").click();
-  await panel.waitFor({ state: "detached" });
+  await left(page);
   await reported.waitFor({ state: "detached" });
 });
 
@@ -404,7 +408,7 @@ await step("a budget is edited as it is set, whatever stands over it", async () 
   equal(await panel.locator(".outcome dd").first().textContent(), "$20.00 → $30.00", "old and new");
   await panel.getByText(/daily: an override of \$50\.00 holds until .*; what is set here holds after it/).waitFor();
   await page.keyboard.press("Escape");
-  await panel.waitFor({ state: "detached" });
+  await left(page);
   await seen(page, "overrides-1280-light");
   const phone = await opened({ token: tokens.admin, width: 390, path: "/orgs/umbrella" });
   await phone.getByText("an override of $50.00").waitFor();
@@ -446,7 +450,7 @@ await step("the address opens what is there, and Back goes back", async () => {
   await button(page.getByRole("group", { name: "Changes" }), "Grant").click();
   await page.getByRole("dialog").waitFor();
   await page.keyboard.press("Escape");
-  await page.getByRole("dialog").waitFor({ state: "detached" });
+  await left(page);
   equal(page.url(), org, "the address of a closed panel");
   await page.goBack();
   await page.waitForFunction(() => location.pathname === "/orgs" && Math.abs(scrollY - 1200) < 3);
