@@ -24,8 +24,8 @@ use crate::{
     error::ServiceError,
     net::{Peer, Reached},
     rpc::{
-        self, Asking, Replied, Taken,
-        table::{Method, Unary, Watched},
+        self, Asking, Reply, Taken,
+        table::{Rpc, Watched},
     },
     service::{Service, System},
     turns::Arrived,
@@ -36,6 +36,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Begun {
     pub(super) service: Arc<Service>,
+    rpc: &'static Rpc,
     pub(super) caller: Arc<Principal>,
     /// Until when its caller waits, from its arrival on: also while its request arrives. `None` = it did not say.
     until: Option<Instant>,
@@ -54,13 +55,14 @@ impl Begun {
     ///
     /// # Errors
     /// Why it is not carried out.
-    pub(super) fn turn<R: Method>(&self) -> Result<(), ServiceError> {
-        let turn = self.arrived.as_ref().map_or(Ok(Duration::ZERO), |arrived| rpc::turn::<R>(&self.service, arrived));
+    pub(super) fn turn(&self) -> Result<(), ServiceError> {
+        let turn = |arrived| rpc::turn(&self.service, self.rpc, arrived);
+        let turn = self.arrived.as_ref().map_or(Ok(Duration::ZERO), turn);
         if let Err(error) = turn {
             self.is_counted.store(true, Relaxed);
             return Err(error);
         }
-        self.in_time::<R>().map(drop)
+        self.in_time().map(drop)
     }
 
     /// What it does from here on is to wait.
@@ -75,11 +77,11 @@ impl Begun {
     }
 
     /// The same while its caller waits.
-    fn in_time<R: Method>(&self) -> Result<Asking, ServiceError> {
+    fn in_time(&self) -> Result<Asking, ServiceError> {
         let asking = self.asking();
         if asking.callers.is_some_and(|left| left.is_zero()) {
             let error = ServiceError::TimedOut;
-            self.service.metrics().failed(R::RPC.method, status::reason(&error));
+            self.service.metrics().failed(self.rpc.method, status::reason(&error));
             self.is_counted.store(true, Relaxed);
             return Err(error);
         }
@@ -90,13 +92,10 @@ impl Begun {
     ///
     /// # Errors
     /// Why the call was not carried out.
-    pub(super) async fn serve<R: Unary>(
-        &self,
-        request: Taken<R::Request>,
-    ) -> Result<Replied<R::Response>, ServiceError> {
-        let asking = self.in_time::<R>()?;
+    pub(super) async fn serve(&self, request: Taken) -> Result<Reply, ServiceError> {
+        let asking = self.in_time()?;
         self.is_counted.store(true, Relaxed);
-        rpc::serve::<R>(&self.service, self.caller.clone(), asking, request).await
+        rpc::serve(&self.service, self.caller.clone(), asking, request).await
     }
 
     /// The answers to a request that has a stream of them; they end with the age of the connection.
@@ -110,19 +109,19 @@ impl Begun {
 
     /// It is answered. One that was refused because there is too much to do is held for a moment, so that who asks again at once
     /// does not ask more often for it.
-    pub(super) async fn answered<R: Method>(mut self, code: Code) {
+    pub(super) async fn answered(mut self, code: Code) {
         self.waits();
         if code != Code::Ok && !self.is_counted.load(Relaxed) {
-            count_unread::<R>(&self.service, code);
+            count_unread(&self.service, self.rpc, code);
         }
-        if !R::RPC.settles && code == Code::ResourceExhausted {
+        if !self.rpc.settles && code == Code::ResourceExhausted {
             Box::pin(self.service.turns().hold()).await;
         }
     }
 }
 
 /// Counts a request that is refused before it is read, or because it cannot be.
-pub(super) fn count_unread<R: Method>(service: &Service, code: Code) {
+pub(super) fn count_unread(service: &Service, rpc: &Rpc, code: Code) {
     let reason = match code {
         Code::ResourceExhausted => {
             service.metrics().shed(Bound::unread_bytes.name());
@@ -130,34 +129,37 @@ pub(super) fn count_unread<R: Method>(service: &Service, code: Code) {
         }
         _ => status::UNREADABLE,
     };
-    service.metrics().failed(R::RPC.method, reason);
+    service.metrics().failed(rpc.method, reason);
 }
 
 impl Front {
     /// Who calls, if it may call this rpc; `callers` is how long it waits.
-    pub(super) fn begin<R: Method, B>(
+    pub(super) fn begin<B>(
         &self,
+        rpc: &'static Rpc,
         request: &Request<B>,
         (system, callers): (System, Option<Duration>),
     ) -> Result<Begun, ServiceError> {
-        let caller = self.authenticated(R::RPC.method, request)?;
-        self.begin_as::<R, B>(caller, request, (system, callers))
+        let caller = self.authenticated(rpc.method, request)?;
+        self.begin_as(rpc, caller, request, (system, callers))
     }
 
     /// The same of a caller that is known.
-    pub(super) fn begin_as<R: Method, B>(
+    pub(super) fn begin_as<B>(
         &self,
+        rpc: &'static Rpc,
         caller: Arc<Principal>,
         request: &Request<B>,
         (system, callers): (System, Option<Duration>),
     ) -> Result<Begun, ServiceError> {
         let (headers, extensions) = (request.headers(), request.extensions());
-        rpc::permit_rpc::<R>(&self.service, &caller)?;
+        rpc::permit_rpc(&self.service, rpc, &caller)?;
         let reached = extensions.get::<Reached>().cloned();
         let connection = reached.as_ref().map(|reached| reached.worked_on().clone());
         let arrived = Some(self.service.turns().arrive([connection, caller.worked_on().cloned()]));
         Ok(Begun {
             service: self.service.clone(),
+            rpc,
             caller,
             until: callers.and_then(|callers| Instant::now().checked_add(callers)),
             trace: callers_trace(headers),

@@ -1,10 +1,10 @@
-//! Messages of one rpc, and what is refused before they are decoded.
+//! Messages of rpcs, and what is refused before they are decoded.
 
 use std::marker::PhantomData;
 
 use prost::{
     DecodeError, Message,
-    bytes::{Buf, BufMut},
+    bytes::{Buf, Bytes},
     encoding::{DecodeContext, decode_key, skip_field},
 };
 use tonic::{
@@ -13,7 +13,10 @@ use tonic::{
 };
 
 use crate::{
-    rpc::{Replied, Taken, table::Method},
+    rpc::{
+        Taken,
+        table::{Method, UnaryRpc},
+    },
     wire::status,
 };
 
@@ -23,67 +26,63 @@ const FIELDS: usize = 16_384;
 /// Shorter messages cannot have too many fields to matter.
 const COUNTED_FROM: usize = 4_096;
 
-/// The codec of one rpc.
+/// The codec of an rpc with streams.
 #[derive(Debug)]
-pub(super) struct Codec<R> {
-    /// Requests are kept as they came.
-    keeps: bool,
-    rpc: PhantomData<fn() -> R>,
-}
+pub(super) struct StreamCodec<R>(PhantomData<fn() -> R>);
 
-impl<R> Codec<R> {
-    pub(super) fn keeping(keeps: bool) -> Self {
-        Self { keeps, rpc: PhantomData }
+impl<R> Default for StreamCodec<R> {
+    fn default() -> Self {
+        Self(PhantomData)
     }
 }
 
-impl<R: Method> codec::Codec for Codec<R> {
-    type Encode = Replied<R::Response>;
-    type Decode = Taken<R::Request>;
+impl<R: Method> codec::Codec for StreamCodec<R> {
+    type Encode = R::Response;
+    type Decode = R::Request;
     type Encoder = Self;
     type Decoder = Self;
 
     fn encoder(&mut self) -> Self {
-        Self::keeping(self.keeps)
+        Self::default()
     }
 
     fn decoder(&mut self) -> Self {
-        Self::keeping(self.keeps)
+        Self::default()
     }
 }
 
-impl<R: Method> Encoder for Codec<R> {
-    type Item = Replied<R::Response>;
+impl<R: Method> Encoder for StreamCodec<R> {
+    type Item = R::Response;
     type Error = Status;
 
     fn encode(&mut self, answer: Self::Item, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        match answer {
-            Replied::Own(message) => message.encode(buf).map_err(|error| Status::internal(error.to_string())),
-            Replied::Relayed { bytes, .. } => {
-                buf.put(bytes);
-                Ok(())
-            }
-        }
+        answer.encode(buf).map_err(|error| Status::internal(error.to_string()))
     }
 }
 
-impl<R: Method> Decoder for Codec<R> {
-    type Item = Taken<R::Request>;
+impl<R: Method> Decoder for StreamCodec<R> {
+    type Item = R::Request;
     type Error = Status;
 
     fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        with_few_fields(buf.chunk())?;
-        let taken = if self.keeps {
-            Taken::kept(buf.copy_to_bytes(buf.remaining()))
-        } else {
-            R::Request::decode(buf).map(Taken::from)
-        };
-        taken.map(Some).map_err(|error| malformed(&error))
+        decoded(buf).map(Some)
     }
 }
 
+/// The request of a unary rpc.
+pub(super) fn taken(row: UnaryRpc, bytes: Bytes, keeps: bool) -> Result<Taken, Status> {
+    with_few_fields(&bytes)?;
+    Taken::of(row, bytes, keeps).map_err(|error| malformed(&error))
+}
+
+/// The request of an rpc with streams; all of it lies in one piece.
+pub(super) fn decoded<M: Message + Default>(bytes: impl Buf) -> Result<M, Status> {
+    with_few_fields(bytes.chunk())?;
+    M::decode(bytes).map_err(|error| malformed(&error))
+}
+
 /// Refuses what would take far more memory than it has bytes.
-pub(super) fn with_few_fields(bytes: &[u8]) -> Result<(), Status> {
+fn with_few_fields(bytes: &[u8]) -> Result<(), Status> {
     if bytes.len() >= COUNTED_FROM && fields(bytes).map_err(|error| malformed(&error))? > FIELDS {
         let why = format!("the request has more than {FIELDS} fields: split it");
         return Err(status::unreadable(Code::InvalidArgument, why));
@@ -91,7 +90,7 @@ pub(super) fn with_few_fields(bytes: &[u8]) -> Result<(), Status> {
     Ok(())
 }
 
-pub(super) fn malformed(error: &DecodeError) -> Status {
+fn malformed(error: &DecodeError) -> Status {
     status::unreadable(Code::InvalidArgument, format!("the request is not the message that this rpc takes: {error}"))
 }
 

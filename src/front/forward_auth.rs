@@ -27,7 +27,10 @@ use crate::{
     domain::gateways::{FORWARD_AUTH, PathPattern, Place, Rule},
     error::ServiceError,
     net::{Arriving, Peer},
-    rpc::{Taken, table},
+    rpc::{
+        self, Taken,
+        table::{self, Method as _},
+    },
     service::System,
     wire::{
         gateways::{Said, ask, code, denies, is_near, seconds, shown, window_ms},
@@ -162,13 +165,13 @@ fn failed(error: &ServiceError) -> Response<Body> {
 /// Who asks, and what.
 fn asked(front: &Front, rule: &Rule<Place>, request: &Request<Arriving>) -> Result<(Begun, AcquireRequest), Refused> {
     let (headers, peer) = (request.headers(), request.extensions().get::<Peer>());
-    let rpc = <table::Acquire as table::Method>::RPC.method;
-    let caller = front.known(rpc, headers.get(CREDENTIAL), peer).map_err(Refused::Proxy)?;
+    let rpc = table::Acquire::RPC;
+    let caller = front.known(rpc.method, headers.get(CREDENTIAL), peer).map_err(Refused::Proxy)?;
     let asked = (System::ForwardAuth, None::<Duration>);
-    let begun = front.begin_as::<table::Acquire, _>(caller, request, asked).map_err(Refused::Proxy)?;
+    let begun = front.begin_as(rpc, caller, request, asked).map_err(Refused::Proxy)?;
     let client = match &rule.org {
         Place::Token => {
-            let client = front.known(rpc, headers.get(header::AUTHORIZATION), None).map_err(Refused::Client)?;
+            let client = front.known(rpc.method, headers.get(header::AUTHORIZATION), None).map_err(Refused::Client)?;
             let only = client.orgs().only().map(str::to_owned);
             Some(only.ok_or(Refused::NoOrg("the credential of the client is not that of one org"))?)
         }
@@ -210,14 +213,14 @@ async fn decided(
     ask: AcquireRequest,
 ) -> Result<(Response<Body>, &'static str), Refused> {
     let scopes = ask.scopes.clone();
-    if let Err(error) = begun.turn::<table::Acquire>() {
-        begun.answered::<table::Acquire>(status::to_status(&error).code()).await;
+    if let Err(error) = begun.turn() {
+        begun.answered(status::to_status(&error).code()).await;
         return Err(error.into());
     }
-    let answered = begun.serve::<table::Acquire>(Taken::from(ask)).await;
+    let answered = begun.serve(Taken::made::<table::Acquire>(ask)).await;
     let code = answered.as_ref().map_or_else(|error| status::to_status(error).code(), |_| Code::Ok);
-    begun.answered::<table::Acquire>(code).await;
-    let decision = answered?.message()?;
+    begun.answered(code).await;
+    let decision = rpc::response::<table::Acquire>(answered?.bytes)?;
     let limit = shown(rule, &scopes, &decision);
     let said = Said::of(rule, &decision, limit.is_some_and(is_near));
     Ok((told(rule, limit, &decision), said.name()))

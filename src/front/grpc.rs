@@ -1,28 +1,38 @@
 //! gRPC over the table of rpcs: one service for all of them, in place of a generated one for each of ours.
+//!
+//! Streams are tonic's. What has one request and one response is read and written here: it is two frames, for each of which tonic
+//! has a buffer of 8 KiB, a stream and a body.
 
 use std::{
-    future::{Future, Ready, ready},
+    error::Error,
+    future::{Ready, ready},
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, TryStreamExt as _};
 use http_body_util::{BodyExt, Collected, Full, Limited};
-use hyper::{HeaderMap, Request as HttpRequest, Response as HttpResponse, body::Body as HttpBody};
+use hyper::{
+    HeaderMap, Request as HttpRequest, Response as HttpResponse,
+    body::{Body as HttpBody, Bytes},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+};
 use tonic::{
     Code, Request, Response, Status, Streaming,
     body::Body,
     codegen::Service as Tower,
-    server::{Grpc, ServerStreamingService, StreamingService, UnaryService},
+    metadata::MetadataValue,
+    server::{Grpc, ServerStreamingService, StreamingService},
 };
 
 use super::{
     Answering, DISCARDED_BYTES, Front,
     begun::{Begun, count_unread},
     behind_body,
-    codec::Codec,
+    codec::{self, StreamCodec},
+    framing::{self, frame},
 };
 use crate::{
     auth::Principal,
@@ -30,29 +40,32 @@ use crate::{
     error::ServiceError,
     net::{Arriving, Reached},
     rpc::{
-        self, Replied, Taken,
-        table::{Method, Reader, Streamed, Unary, Watched},
+        self,
+        table::{Method, Reader, Rpc, Streamed, UnaryRpc, Watched},
     },
     service::{Service, System},
     wire::status,
 };
 
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const HEALTH: &str = "grpc.health.v1.Health/";
 
 /// What gRPC messages arrive in.
-pub(super) trait Messages: HttpBody + Unpin + Send + 'static {
+pub(super) trait Messages:
+    HttpBody<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin + Send + 'static
+{
     /// An answer that is known before the body is not sent before it. Clients of gRPC read while they write.
     const IS_AWAITED: bool;
 
-    /// As tonic takes it: one message, which is due now, or a stream of them.
-    fn body(self, one: bool) -> Body;
+    /// As tonic takes it: one message, or a stream of them.
+    fn body(self, is_stream: bool) -> Body;
 }
 
 impl Messages for Arriving {
     const IS_AWAITED: bool = false;
 
-    fn body(self, one: bool) -> Body {
-        Body::new(self.of_grpc(one))
+    fn body(self, is_stream: bool) -> Body {
+        Body::new(if is_stream { self.of_grpc() } else { self })
     }
 }
 
@@ -67,14 +80,12 @@ impl<'a, B: Messages> Exchange<'a, B> {
         Self { front, request }
     }
 
-    fn grpc<R: Method>(&self) -> Grpc<Codec<R>> {
-        // What may be sent to another node is sent as it came.
-        let codec = Codec::keeping(!self.front.service.table().is_alone());
-        Grpc::new(codec).max_decoding_message_size(self.front.longest::<R>())
+    fn grpc<R: Method>(&self) -> Grpc<StreamCodec<R>> {
+        Grpc::new(StreamCodec::default()).max_decoding_message_size(self.front.longest(R::RPC))
     }
 
-    fn begin<R: Method>(&self) -> Result<Begun, ServiceError> {
-        self.front.begin::<R, B>(&self.request, (System::Grpc, callers_deadline(self.request.headers())))
+    fn begin(&self, rpc: &'static Rpc) -> Result<Begun, ServiceError> {
+        self.front.begin(rpc, &self.request, (System::Grpc, callers_deadline(self.request.headers())))
     }
 
     /// An answer without anything of the request having been decoded.
@@ -83,8 +94,8 @@ impl<'a, B: Messages> Exchange<'a, B> {
         early::<B>(self.request.into_body(), answer)
     }
 
-    fn request(self, one: bool) -> HttpRequest<Body> {
-        self.request.map(|body| body.body(one))
+    fn request(self, is_stream: bool) -> HttpRequest<Body> {
+        self.request.map(|body| body.body(is_stream))
     }
 }
 
@@ -95,47 +106,50 @@ impl<B: Messages> Reader for Exchange<'_, B> {
         self.request.uri().path().strip_prefix('/').unwrap_or_default()
     }
 
-    fn unary<R: Unary>(self) -> Answering {
-        let begun = match self.begin::<R>() {
+    fn unary(self, row: UnaryRpc) -> Answering {
+        let begun = match self.begin(row.rpc) {
             Ok(begun) => begun,
             Err(error) => return self.refused(&error),
         };
-        let (mut grpc, request) = (self.grpc::<R>(), self.request(true));
+        // What may be sent to another node is sent as it came.
+        let (keeps, longest) = (!self.front.service.table().is_alone(), self.front.longest(row.rpc));
+        let plain = is_plain(self.request.headers());
+        let body = self.request.into_body();
         Box::pin(async move {
-            let answered = match begun.turn::<R>() {
-                Ok(()) => grpc.unary(Handler(|request| answer::<R>(&begun, request)), request).await,
+            if let Err(refused) = begun.turn().map_err(|error| status::to_status(&error)).and(plain) {
+                begun.answered(refused.code()).await;
                 // The request is dropped as it came.
-                Err(error) => {
-                    let refused = status::to_status(&error);
-                    begun.answered::<R>(refused.code()).await;
-                    return early::<B>(request.into_body(), refused.into_http()).await;
-                }
+                return early::<B>(body, refused.into_http()).await;
+            }
+            let answered = match framing::framed(body, longest).await {
+                Ok(bytes) => answer(&begun, row, bytes, keeps).await,
+                Err(refused) => Err(refused),
             };
-            begun.answered::<R>(code(&answered)).await;
-            Ok(answered)
+            begun.answered(answered.as_ref().err().map_or(Code::Ok, Status::code)).await;
+            Ok(answered.unwrap_or_else(Status::into_http))
         })
     }
 
     fn stream<R: Streamed>(self) -> Answering {
-        let begun = match self.begin::<R>() {
+        let begun = match self.begin(R::RPC) {
             Ok(begun) => begun,
             Err(error) => return self.refused(&error),
         };
-        let (mut grpc, request) = (self.grpc::<R>(), self.request(false));
+        let (mut grpc, request) = (self.grpc::<R>(), self.request(true));
         let opening = Opening::<R>(begun.service, (begun.caller, begun.trace), PhantomData);
         Box::pin(async move { Ok(grpc.streaming(opening, request).await) })
     }
 
     fn watch<R: Watched>(self) -> Answering {
-        let mut begun = match self.begin::<R>() {
+        let mut begun = match self.begin(R::RPC) {
             Ok(begun) => begun,
             Err(error) => return self.refused(&error),
         };
-        let (mut grpc, request) = (self.grpc::<R>(), self.request(true));
+        let (mut grpc, request) = (self.grpc::<R>(), self.request(false));
         Box::pin(async move {
-            if let Err(error) = begun.turn::<R>() {
+            if let Err(error) = begun.turn() {
                 let refused = status::to_status(&error);
-                begun.answered::<R>(refused.code()).await;
+                begun.answered(refused.code()).await;
                 return early::<B>(request.into_body(), refused.into_http()).await;
             }
             begun.waits();
@@ -143,7 +157,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             let answered = grpc.server_streaming(Watching::<R>(begun, PhantomData), request).await;
             // Whatever else is wrong is said in the stream.
             if code(&answered) != Code::Ok {
-                count_unread::<R>(&service, code(&answered));
+                count_unread(&service, R::RPC, code(&answered));
             }
             Ok(answered)
         })
@@ -157,7 +171,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             return self.refused(&error);
         }
         let mut others = self.front.others.clone();
-        let request = self.request(false);
+        let request = self.request(true);
         if !B::IS_AWAITED {
             return Box::pin(others.call(request));
         }
@@ -177,66 +191,63 @@ fn early<B: Messages>(body: impl HttpBody + Unpin + Send + 'static, answer: Http
 
 /// Of an answer that has no message: it says so in its headers.
 fn code(answered: &HttpResponse<Body>) -> Code {
-    answered.headers().get("grpc-status").map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()))
+    answered.headers().get(STATUS).map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()))
 }
 
-async fn answer<R: Unary>(
-    begun: &Begun,
-    request: Request<Taken<R::Request>>,
-) -> Result<Response<Replied<R::Response>>, Status> {
-    let answered = begun.serve::<R>(request.into_inner()).await;
-    let mut answer = answered.map(Response::new).map_err(|error| status::to_status(&error))?;
-    if let Some(owner) = super::owner(answer.get_ref()).and_then(|owner| owner.parse().ok()) {
-        answer.metadata_mut().insert(super::OWNER, owner);
+async fn answer(begun: &Begun, row: UnaryRpc, bytes: Bytes, keeps: bool) -> Result<HttpResponse<Body>, Status> {
+    let answered = begun.serve(codec::taken(row, bytes, keeps)?).await;
+    let reply = answered.map_err(|error| status::to_status(&error))?;
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(STATUS, HeaderValue::from_static("0"));
+    let message = Full::new(frame(0, &reply.bytes)).with_trailers(ready(Some(Ok(trailers))));
+    let mut answer = HttpResponse::new(Body::new(message));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    if let Some(owner) = super::owner(&reply).and_then(|owner| HeaderValue::from_str(owner).ok()) {
+        answer.headers_mut().insert(super::OWNER, owner);
     }
     Ok(answer)
 }
 
-/// A function as tonic wants it, without a box of its own for the future.
-struct Handler<F>(F);
-
-impl<F, Fut, Req, Res> UnaryService<Req> for Handler<F>
-where
-    F: FnMut(Request<Req>) -> Fut,
-    Fut: Future<Output = Result<Response<Res>, Status>>,
-{
-    type Response = Res;
-    type Future = Fut;
-
-    fn call(&mut self, request: Request<Req>) -> Fut {
-        (self.0)(request)
+/// Nothing is compressed.
+fn is_plain(headers: &HeaderMap) -> Result<(), Status> {
+    let given = headers.get("grpc-encoding").map_or("identity", |given| given.to_str().unwrap_or("?"));
+    if given == "identity" {
+        return Ok(());
     }
+    let why = format!("grpc-encoding {given:?} is not supported, only identity is");
+    let mut refused = status::unreadable(Code::Unimplemented, why);
+    refused.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+    Err(refused)
 }
 
 /// A stream that is about to begin; it ends with the age of its connection.
 struct Opening<R>(Arc<Service>, (Arc<Principal>, Option<Traceparent>), PhantomData<fn() -> R>);
 
-impl<R: Streamed> StreamingService<Taken<R::Request>> for Opening<R> {
-    type Response = Replied<R::Response>;
-    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Replied<R::Response>, Status>> + Send>>;
+impl<R: Streamed> StreamingService<R::Request> for Opening<R> {
+    type Response = R::Response;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<R::Response, Status>> + Send>>;
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
-    fn call(&mut self, request: Request<Streaming<Taken<R::Request>>>) -> Self::Future {
+    fn call(&mut self, request: Request<Streaming<R::Request>>) -> Self::Future {
         let over = Reached::age(request.extensions().get::<Reached>().cloned());
         let service = self.0.clone();
-        let requests = request.into_inner().map_ok(|request| request.message);
-        let requests = requests.inspect_err(move |fault| count_unread::<R>(&service, fault.code()));
+        let requests = request.into_inner().inspect_err(move |fault| count_unread(&service, R::RPC, fault.code()));
         let answers = rpc::serve_stream::<R, Status>(self.0.clone(), self.1.clone(), requests, over);
-        ready(Ok(Response::new(Box::pin(answers.map_ok(Replied::Own)))))
+        ready(Ok(Response::new(Box::pin(answers))))
     }
 }
 
 /// One request whose answers are about to begin; they end with the age of its connection.
 struct Watching<R>(Begun, PhantomData<fn() -> R>);
 
-impl<R: Watched> ServerStreamingService<Taken<R::Request>> for Watching<R> {
-    type Response = Replied<R::Response>;
-    type ResponseStream = Pin<Box<dyn Stream<Item = Result<Replied<R::Response>, Status>> + Send>>;
+impl<R: Watched> ServerStreamingService<R::Request> for Watching<R> {
+    type Response = R::Response;
+    type ResponseStream = Pin<Box<dyn Stream<Item = Result<R::Response, Status>> + Send>>;
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
 
-    fn call(&mut self, request: Request<Taken<R::Request>>) -> Self::Future {
-        let answers = self.0.watch::<R>(request.into_inner().message);
-        ready(Ok(Response::new(Box::pin(answers.map_ok(Replied::Own)))))
+    fn call(&mut self, request: Request<R::Request>) -> Self::Future {
+        let answers = self.0.watch::<R>(request.into_inner());
+        ready(Ok(Response::new(Box::pin(answers))))
     }
 }
 

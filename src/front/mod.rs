@@ -16,6 +16,7 @@ mod begun;
 mod codec;
 mod connect;
 mod forward_auth;
+mod framing;
 mod grpc;
 mod origins;
 pub mod server;
@@ -48,8 +49,8 @@ use crate::{
     auth::Authenticator,
     net::Arriving,
     rpc::{
-        Replied,
-        table::{self, CALL_BYTES, Method as Rpc, Size},
+        Reply,
+        table::{self, CALL_BYTES, Rpc, Size},
     },
     service::Service,
 };
@@ -66,11 +67,8 @@ const DISCARDED_BYTES: usize = 64 << 10;
 const DISCARDED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where callers reach the node that has answered; `None` = this one has.
-fn owner<T>(answered: &Replied<T>) -> Option<&str> {
-    match answered {
-        Replied::Own(_) => None,
-        Replied::Relayed { owner, .. } => Some(&owner.about.grpc),
-    }
+fn owner(reply: &Reply) -> Option<&str> {
+    reply.owner.as_ref().map(|owner| &*owner.about.grpc)
 }
 
 /// In metrics: what is no rpc of the table.
@@ -104,8 +102,8 @@ impl Front {
     }
 
     /// How long a request of this rpc may be.
-    fn longest<R: Rpc>(&self) -> usize {
-        match R::RPC.size {
+    fn longest(&self, rpc: &Rpc) -> usize {
+        match rpc.size {
             Size::Call => CALL_BYTES.min(self.max_message),
             Size::Message => self.max_message,
         }

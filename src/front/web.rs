@@ -20,11 +20,9 @@ pub(super) const TEXT: &str = "application/grpc-web-text";
 pub(super) const TEXT_PROTO: &str = "application/grpc-web-text+proto";
 
 /// Answers a request that is known to be gRPC-Web.
-pub(super) fn answer(front: &Front, request: Request<Arriving>) -> Answering {
-    // In base64 its messages are not announced as gRPC announces them: it is one, as long as the body.
+pub(super) fn answer(front: &Front, mut request: Request<Arriving>) -> Answering {
     let given = super::content_type(request.headers());
     let is_text = [TEXT, TEXT_PROTO].iter().any(|text| given.eq_ignore_ascii_case(text));
-    let mut request = request.map(|body| if is_text { body } else { body.of_grpc(true) });
     // tonic-web knows the type in lower case and without parameters.
     let kind = HeaderValue::from_static(if is_text { TEXT_PROTO } else { "application/grpc-web+proto" });
     request.headers_mut().insert(CONTENT_TYPE, kind);
@@ -37,7 +35,7 @@ pub(super) fn answer(front: &Front, request: Request<Arriving>) -> Answering {
 impl Messages for Body {
     const IS_AWAITED: bool = true;
 
-    fn body(self, _one: bool) -> Body {
+    fn body(self, _is_stream: bool) -> Body {
         self
     }
 }

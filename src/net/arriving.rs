@@ -53,9 +53,9 @@ impl Unread {
 /// What a request is made of.
 #[derive(Debug, Clone, Copy)]
 enum Framing {
-    /// gRPC messages.
+    /// A stream of gRPC messages.
     Grpc(Announced),
-    /// One message, as long as the body.
+    /// One message, as long as the body, which is due.
     Whole,
 }
 
@@ -108,8 +108,6 @@ impl Announced {
 pub struct Arriving {
     body: Incoming,
     framing: Framing,
-    /// A message is due, though none of it has arrived.
-    awaited: bool,
     within: Duration,
     /// Runs while a message is awaited that does not come.
     late: Option<Pin<Box<Sleep>>>,
@@ -124,14 +122,13 @@ pub struct Arriving {
 impl Arriving {
     pub(super) fn new(body: Incoming, unread: Arc<Unread>, within: Duration, activity: Arc<Activity>) -> Self {
         let (framing, late) = (Framing::Whole, None);
-        Self { body, framing, awaited: true, within, late, unread, bytes: 0, activity, owed: None }
+        Self { body, framing, within, late, unread, bytes: 0, activity, owed: None }
     }
 
-    /// It has gRPC messages: one, which is due now, or a stream of them, which come when the caller has them.
+    /// It is a stream of gRPC messages, which come when the caller has them.
     #[must_use]
-    pub fn of_grpc(mut self, one: bool) -> Self {
+    pub fn of_grpc(mut self) -> Self {
         self.framing = Framing::Grpc(Announced::default());
-        self.awaited = one;
         self
     }
 
@@ -143,7 +140,6 @@ impl Arriving {
         let Framing::Grpc(announced) = &mut self.framing else { return Ok(()) };
         let (kept, whole) = announced.go_on(data);
         if whole {
-            self.awaited = false;
             self.late = None;
             self.give_back(self.bytes.saturating_sub(kept));
         }
@@ -161,7 +157,7 @@ impl Arriving {
     /// Whether the caller owes bytes now.
     fn is_due(&self) -> bool {
         match &self.framing {
-            Framing::Grpc(announced) => self.awaited || !announced.is_between(),
+            Framing::Grpc(announced) => !announced.is_between(),
             Framing::Whole => true,
         }
     }

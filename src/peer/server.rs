@@ -85,7 +85,7 @@ impl Tower<http::Request<Arriving>> for Front {
     }
 
     fn call(&mut self, request: http::Request<Arriving>) -> Self::Future {
-        self.0.call(request.map(|body| body.of_grpc(false)))
+        self.0.call(request.map(|body| body.of_grpc()))
     }
 }
 

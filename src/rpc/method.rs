@@ -1,9 +1,9 @@
-//! A row of the table of rpcs as a type, and a front as what reads it.
+//! A row of the table of rpcs as a type, a request as one of any rpc, and a front as what reads the table.
 
 use std::{future::Future, sync::Arc};
 
-use futures_util::Stream;
-use prost::{DecodeError, Message, Name};
+use futures_util::{Stream, future::BoxFuture};
+use prost::{DecodeError, Message, Name, bytes::Bytes};
 
 use super::{Answer, row::Rpc};
 use crate::{
@@ -47,6 +47,107 @@ pub trait Method: 'static {
     fn lead(request: &mut Self::Request, org: &OrgId);
 }
 
+/// The org, and what the caller is bound to, in a request of any rpc.
+pub trait Named: Send + Sync {
+    /// As [`Method::orgs`].
+    fn orgs(&self) -> Orgs<'_>;
+
+    /// As [`Method::permit`].
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    fn permit(&mut self, caller: &Principal) -> Answer<()>;
+
+    /// As [`Method::lead`].
+    fn lead(&mut self, org: &OrgId);
+}
+
+/// A request of any rpc that has one response. What is between a front and a handler is written for this, once, and not
+/// compiled for each rpc.
+pub trait Ask: Named {
+    /// The row of the rpc.
+    fn rpc(&self) -> &'static Rpc;
+
+    /// As it is sent to another node.
+    fn encoded(&self) -> Bytes;
+
+    /// Another one that says the same.
+    fn again(&self) -> Box<dyn Ask>;
+
+    /// Carries it out, as [`Unary::handle`]; the response is encoded.
+    fn handle<'a>(&'a mut self, service: &'a Service, call: &'a Call) -> BoxFuture<'a, Answer<Bytes>>;
+}
+
+/// A request of the rpc `R`.
+#[derive(Debug)]
+pub(super) struct Of<R: Method>(pub(super) R::Request);
+
+impl<R: Method> Named for Of<R> {
+    fn orgs(&self) -> Orgs<'_> {
+        R::orgs(&self.0)
+    }
+
+    fn permit(&mut self, caller: &Principal) -> Answer<()> {
+        R::permit(caller, &mut self.0)
+    }
+
+    fn lead(&mut self, org: &OrgId) {
+        R::lead(&mut self.0, org);
+    }
+}
+
+impl<R: Unary> Ask for Of<R> {
+    fn rpc(&self) -> &'static Rpc {
+        R::RPC
+    }
+
+    fn encoded(&self) -> Bytes {
+        self.0.encode_to_vec().into()
+    }
+
+    fn again(&self) -> Box<dyn Ask> {
+        Box::new(Self(self.0.clone()))
+    }
+
+    fn handle<'a>(&'a mut self, service: &'a Service, call: &'a Call) -> BoxFuture<'a, Answer<Bytes>> {
+        Box::pin(async move {
+            let response = R::handle(service, call, &mut self.0).await?;
+            Ok(response.encode_to_vec().into())
+        })
+    }
+}
+
+/// A row of an rpc that has one request and one response.
+#[derive(Debug, Clone, Copy)]
+pub struct UnaryRpc {
+    /// The row.
+    pub rpc: &'static Rpc,
+    decode: Decode,
+}
+
+type Decode = fn(&[u8]) -> Result<Box<dyn Ask>, DecodeError>;
+
+impl UnaryRpc {
+    pub(super) const fn of<R: Unary>() -> Self {
+        Self { rpc: R::RPC, decode: decode::<R> }
+    }
+
+    /// The request that these bytes are.
+    ///
+    /// # Errors
+    /// Where they are none of this rpc.
+    pub fn decode(self, bytes: &[u8]) -> Result<Box<dyn Ask>, DecodeError> {
+        (self.decode)(bytes)
+    }
+}
+
+fn decode<R: Unary>(bytes: &[u8]) -> Result<Box<dyn Ask>, DecodeError> {
+    let mut request = Box::new(Of::<R>(R::Request::default()));
+    // In its place: a message is some hundred bytes.
+    request.0.merge(bytes)?;
+    Ok(request)
+}
+
 /// Called through [`super::serve()`] alone.
 pub trait Unary: Method {
     /// Carries out one call. A request that names one org is as it was afterwards.
@@ -84,8 +185,8 @@ pub trait Reader: Sized {
 
     /// The name of the rpc, as [`Rpc::name`].
     fn name(&self) -> &str;
-    /// The name is that of `R`, with one request and one response.
-    fn unary<R: Unary>(self) -> Self::Answer;
+    /// The name is that of a row with one request and one response.
+    fn unary(self, row: UnaryRpc) -> Self::Answer;
     /// The name is that of `R`, with streams of both.
     fn stream<R: Streamed>(self) -> Self::Answer;
     /// The name is that of `R`, with one request and a stream of responses.

@@ -38,8 +38,8 @@ mod watch;
 mod what_if;
 
 pub use cluster::balance_changed;
-pub use serve::{Asking, permit_rpc, serve, serve_forwarded, serve_stream, serve_watch, turn};
-pub use taken::{Replied, Taken};
+pub use serve::{Asking, permit_rpc, response, serve, serve_forwarded, serve_stream, serve_watch, turn};
+pub use taken::{Reply, Taken};
 
 /// What a handler answers.
 type Answer<T> = Result<T, crate::error::ServiceError>;

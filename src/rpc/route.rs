@@ -13,7 +13,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use prost::{Message, Name, bytes::Bytes};
+use prost::{Message, bytes::Bytes};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Answer, table::Rpc};
@@ -36,24 +36,22 @@ const AGAIN_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Forwarded {
     rpc: &'static Rpc,
     request: Bytes,
-    /// Of the message.
-    name: String,
 }
 
 impl Forwarded {
     /// What this node asks for itself, or out of a batch.
-    pub(super) fn of<R: Message + Name>(rpc: &'static Rpc, request: &R) -> Self {
-        Self::as_it_came::<R>(rpc, request.encode_to_vec().into())
+    pub(super) fn of(rpc: &'static Rpc, request: &impl Message) -> Self {
+        Self::as_it_came(rpc, request.encode_to_vec().into())
     }
 
     /// What its caller has sent.
-    pub(super) fn as_it_came<R: Name>(rpc: &'static Rpc, request: Bytes) -> Self {
-        Self { rpc, request, name: R::full_name() }
+    pub(super) fn as_it_came(rpc: &'static Rpc, request: Bytes) -> Self {
+        Self { rpc, request }
     }
 
     /// Whether it does no harm a second time: nothing is changed by it, or it is known again by its request id.
     fn is_repeatable(&self) -> bool {
-        self.rpc.access.only_reads() || requests::has_request_ids(&self.name, &self.request)
+        self.rpc.access.only_reads() || requests::has_request_ids(&(self.rpc.request)(), &self.request)
     }
 }
 

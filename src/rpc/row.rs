@@ -30,6 +30,10 @@ pub struct Rpc {
     pub always: bool,
     /// The orgs that an encoded request names.
     pub orgs: fn(&[u8]) -> Result<Vec<String>, DecodeError>,
+    /// The name of the message that is received: `tollgate.v1.EndSessionRequest`.
+    pub request: fn() -> String,
+    /// The name of the message that is sent.
+    pub response: fn() -> String,
 }
 
 /// How many requests and responses one call has.

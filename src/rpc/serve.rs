@@ -14,9 +14,10 @@ use tokio::{
 };
 
 use super::{
-    Answer, Replied, Taken,
+    Answer, Reply, Taken,
+    method::Of,
     route::{self, Forwarded},
-    table::{Method, Orgs, Rpc, Streamed, Unary, Watched},
+    table::{Ask, Method, Named, Orgs, Rpc, Streamed, Watched},
 };
 use crate::{
     auth::Principal,
@@ -39,13 +40,13 @@ const _: () = assert!(CHUNK <= REQUESTS_AT_ONCE);
 ///
 /// # Errors
 /// Where its role has not this rpc.
-pub fn permit_rpc<R: Method>(service: &Service, caller: &Principal) -> Answer<()> {
-    let (role, needed) = (caller.role(), R::RPC.access.roles());
+pub fn permit_rpc(service: &Service, rpc: &Rpc, caller: &Principal) -> Answer<()> {
+    let (role, needed) = (caller.role(), rpc.access.roles());
     if needed.contains(&role) {
         return Ok(());
     }
     let error = ServiceError::OtherRole { role, needed };
-    service.metrics().failed(R::RPC.method, status::reason(&error));
+    service.metrics().failed(rpc.method, status::reason(&error));
     Err(error)
 }
 
@@ -65,9 +66,9 @@ pub struct Asking {
 ///
 /// # Errors
 /// Why the call is not carried out.
-pub fn turn<R: Method>(service: &Service, arrived: &Arrived) -> Answer<Duration> {
-    let lane = if R::RPC.settles { Lane::Settle } else { Lane::Admit };
-    service.orgs().turn(lane, arrived).inspect_err(|error| failed(service, R::RPC.method, error))
+pub fn turn(service: &Service, rpc: &Rpc, arrived: &Arrived) -> Answer<Duration> {
+    let lane = if rpc.settles { Lane::Settle } else { Lane::Admit };
+    service.orgs().turn(lane, arrived).inspect_err(|error| failed(service, rpc.method, error))
 }
 
 impl Asking {
@@ -82,47 +83,38 @@ impl Asking {
 ///
 /// # Errors
 /// Why the call was not carried out.
-pub async fn serve<R: Unary>(
-    service: &Service,
-    caller: Arc<Principal>,
-    asking: Asking,
-    request: Taken<R::Request>,
-) -> Answer<Replied<R::Response>> {
-    let call = asking.call(service, R::RPC, caller);
-    carry_out::<R>(service, call, request).await
+pub async fn serve(service: &Service, caller: Arc<Principal>, asking: Asking, request: Taken) -> Answer<Reply> {
+    let call = asking.call(service, request.ask.rpc(), caller);
+    carry_out(service, call, request).await
 }
 
 /// The same of a call that another node has sent here, because this one owns its org: it goes no further.
 ///
 /// # Errors
 /// Why the call was not carried out.
-pub async fn serve_forwarded<R: Unary>(
+pub async fn serve_forwarded(
     service: &Service,
     caller: Arc<Principal>,
     callers: Duration,
     (trace, said): (Option<Traceparent>, Option<OrgId>),
-    request: R::Request,
-) -> Answer<Replied<R::Response>> {
-    let call = Call { is_forwarded: true, trace, said, ..service.call(R::RPC.method, caller, Some(callers)) };
-    carry_out::<R>(service, call, request.into()).await
+    ask: Box<dyn Ask>,
+) -> Answer<Bytes> {
+    let call = Call { is_forwarded: true, trace, said, ..service.call(ask.rpc().method, caller, Some(callers)) };
+    carry_out(service, call, Taken { ask, bytes: None }).await.map(|reply| reply.bytes)
 }
 
-async fn carry_out<R: Unary>(
-    service: &Service,
-    mut call: Call,
-    request: Taken<R::Request>,
-) -> Answer<Replied<R::Response>> {
-    record(service, R::RPC, &mut call);
-    let Taken { message: mut request, bytes } = request;
-    permit::<R>(&call, &mut request).inspect_err(|error| call_failed(service, &call, error))?;
-    let mut answered = handle::<R>(service, &call, &mut request, bytes).await;
+async fn carry_out(service: &Service, mut call: Call, request: Taken) -> Answer<Reply> {
+    let Taken { mut ask, bytes } = request;
+    record(service, ask.rpc(), &mut call);
+    permit(&call, &mut *ask).inspect_err(|error| call_failed(service, &call, error))?;
+    let mut answered = handle(service, &call, &mut *ask, bytes).await;
     if let Err(ServiceError::LeadsTo(org)) = &answered {
         if call.is_forwarded {
             // Who has sent it here carries it out where that is.
             return answered;
         }
-        call.said = lead::<R>(&mut request, org);
-        answered = Box::pin(handle::<R>(service, &call, &mut request, None)).await;
+        call.said = lead(&mut *ask, org);
+        answered = Box::pin(handle(service, &call, &mut *ask, None)).await;
     }
     measure(service, &call);
     answered.inspect_err(|error| call_failed(service, &call, error))
@@ -140,69 +132,65 @@ fn record(service: &Service, rpc: &Rpc, call: &mut Call) {
 }
 
 /// What the caller may reach is asked of what it has named, also where that is another name of the org.
-fn permit<R: Method>(call: &Call, request: &mut R::Request) -> Answer<()> {
-    let Some(said) = &call.said else { return R::permit(&call.caller, request) };
-    let org = lead::<R>(request, said);
-    let permitted = R::permit(&call.caller, request);
+fn permit(call: &Call, request: &mut dyn Named) -> Answer<()> {
+    let Some(said) = &call.said else { return request.permit(&call.caller) };
+    let org = lead(request, said);
+    let permitted = request.permit(&call.caller);
     if let Some(org) = org {
-        R::lead(request, &org);
+        request.lead(&org);
     }
     permitted
 }
 
 /// Puts an org into the request, in the place of what it answers.
-fn lead<R: Method>(request: &mut R::Request, org: &OrgId) -> Option<OrgId> {
-    let before = one::<R>(request);
-    R::lead(request, org);
+fn lead(request: &mut dyn Named, org: &OrgId) -> Option<OrgId> {
+    let before = one(request);
+    request.lead(org);
     before
 }
 
 /// The one org that a request names; `None` where it names none, or one for each item, or what is no org.
-fn one<R: Method>(request: &R::Request) -> Option<OrgId> {
-    match R::orgs(request) {
+fn one(request: &dyn Named) -> Option<OrgId> {
+    match request.orgs() {
         Orgs::One(org) => OrgId::parse("org", org).ok(),
         Orgs::None | Orgs::Each(_) => None,
     }
 }
 
-async fn handle<R: Unary>(
-    service: &Service,
-    call: &Call,
-    request: &mut R::Request,
-    bytes: Option<Bytes>,
-) -> Answer<Replied<R::Response>> {
-    match routed::<R>(service, call, request) {
-        Some(org) => Box::pin(handle_by_owner::<R>(service, call, &org, request, bytes)).await,
-        None => R::handle(service, call, request).await.map(Replied::Own),
+async fn handle(service: &Service, call: &Call, ask: &mut dyn Ask, bytes: Option<Bytes>) -> Answer<Reply> {
+    match routed(service, call, ask) {
+        Some(org) => Box::pin(handle_by_owner(service, call, &org, ask, bytes)).await,
+        None => ask.handle(service, call).await.map(own),
     }
+}
+
+fn own(bytes: Bytes) -> Reply {
+    Reply { bytes, owner: None }
 }
 
 /// The org whose owner carries the call out; `None` = this node does: it is alone, or was sent the call as the owner. Or
 /// the call is about the node, or its handler splits it, or the org is none and refused as such.
-fn routed<R: Unary>(service: &Service, call: &Call, request: &R::Request) -> Option<OrgId> {
+fn routed(service: &Service, call: &Call, ask: &dyn Ask) -> Option<OrgId> {
     if call.is_forwarded || service.table().is_alone() {
         return None;
     }
-    one::<R>(request)
+    one(ask)
 }
 
-async fn handle_by_owner<R: Unary>(
+async fn handle_by_owner(
     service: &Service,
     call: &Call,
     org: &OrgId,
-    request: &R::Request,
+    ask: &dyn Ask,
     bytes: Option<Bytes>,
-) -> Answer<Replied<R::Response>> {
+) -> Answer<Reply> {
     // The owner adds to it what the caller is bound to, as it was done here.
-    let forwarded = match bytes {
-        Some(bytes) => Forwarded::as_it_came::<R::Request>(R::RPC, bytes),
-        None => Forwarded::of(R::RPC, request),
-    };
+    let forwarded = Forwarded::as_it_came(ask.rpc(), bytes.unwrap_or_else(|| ask.encoded()));
     let here = |call: Call| {
-        let mut request = request.clone();
-        async move { R::handle(service, &call, &mut request).await.map(Replied::Own) }
+        let mut ask = ask.again();
+        async move { ask.handle(service, &call).await.map(own) }
     };
-    let read = |bytes, owner| Ok(Replied::Relayed { bytes, owner });
+    let read = |bytes, owner| Ok(Reply { bytes, owner: Some(owner) });
     route::to_owner(service, call, org, &forwarded, here, read).await
 }
 
@@ -218,8 +206,11 @@ pub(super) async fn ask_owner<R: Method, Here: Future<Output = Answer<R::Respons
     route::to_owner(service, call, org, &forwarded, here, |bytes, _| response::<R>(bytes)).await
 }
 
-/// What the owner has answered.
-pub(super) fn response<R: Method>(bytes: Bytes) -> Answer<R::Response> {
+/// What is said by an answer of this rpc.
+///
+/// # Errors
+/// Where it is another message, which no node sends.
+pub fn response<R: Method>(bytes: Bytes) -> Answer<R::Response> {
     R::Response::decode(bytes).map_err(|_| ServiceError::Bug)
 }
 
@@ -271,8 +262,8 @@ pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
 ) -> impl Stream<Item = Result<R::Response, E>> + Send + 'static {
     let mut call = Asking { callers: None, ..asking }.call(&service, R::RPC, caller.clone());
     record(&service, R::RPC, &mut call);
-    let mut request = request;
-    let permitted = R::permit(&caller, &mut request).and_then(|()| service.watch_place(&caller));
+    let mut request = Of::<R>(request);
+    let permitted = request.permit(&caller).and_then(|()| service.watch_place(&caller));
     let over = until_closing(&service, over);
     let (late, is_late) = oneshot::channel();
     let over = async move {
@@ -285,7 +276,7 @@ pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
     };
     let answers = match permitted {
         Ok(place) => {
-            let answers = watched::<R>(service.clone(), call.clone(), request);
+            let answers = watched(service.clone(), call.clone(), request);
             // Held as long as the stream.
             answers.map(move |answer| (answer, &place).0).left_stream()
         }
@@ -310,13 +301,13 @@ pub fn serve_watch<R: Watched, E: From<ServiceError> + Send + 'static>(
 fn watched<R: Watched>(
     service: Arc<Service>,
     call: Call,
-    mut request: R::Request,
+    mut request: Of<R>,
 ) -> impl Stream<Item = Answer<R::Response>> + Send + 'static {
-    let answers = Box::pin(R::handle(service.clone(), call.clone(), request.clone()));
+    let answers = Box::pin(R::handle(service.clone(), call.clone(), request.0.clone()));
     let begun = answers.into_future().map(move |(first, answers)| match first {
         Some(Err(ServiceError::LeadsTo(org))) => {
-            let said = lead::<R>(&mut request, &org);
-            R::handle(service, Call { said, ..call }, request).left_stream()
+            let said = lead(&mut request, &org);
+            R::handle(service, Call { said, ..call }, request.0).left_stream()
         }
         first => stream::iter(first).chain(answers).right_stream(),
     });

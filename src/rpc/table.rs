@@ -2,18 +2,20 @@
 //! own. A test compares it with the descriptors: an rpc in a proto without a row here fails.
 //!
 //! Each row is a value ([`Rpc`], in [`ALL`]) for code that needs no types, and a type ([`Method`]) for code
-//! that does. A front implements [`Reader`] once for all rpcs, and [`read`] calls it with the row.
+//! that does. A front implements [`Reader`] once for all rpcs, and [`read`] calls it with the row: of one request and one response
+//! as a value, whose messages are bytes to a front ([`UnaryRpc`]), of streams as a type.
 
 use std::{future::Future, sync::Arc};
 
 use futures_util::Stream;
+use prost::Name;
 
 use super::{
     Answer, admin, budget, caller, cluster, control, envoy, events, explain, gate, method::orgs_in, names, orgs,
     permit, pool, session, snapshot, usage, watch, what_if,
 };
 pub use super::{
-    method::{Method, Orgs, Reader, Streamed, Unary, Watched},
+    method::{Ask, Method, Named, Orgs, Reader, Streamed, Unary, UnaryRpc, Watched},
     row::{CALL_BYTES, Kind, OrgField, Rpc, Size},
 };
 use crate::{
@@ -50,6 +52,8 @@ macro_rules! rpcs {
                     settles: rpcs!(@settles $($trait)*),
                     always: rpcs!(@always $($trait)*),
                     orgs: orgs_in::<Self>,
+                    request: <$request as Name>::full_name,
+                    response: <$response as Name>::full_name,
                 };
 
                 fn orgs(request: &$request) -> Orgs<'_> {
@@ -177,7 +181,7 @@ macro_rules! rpcs {
         }
     };
 
-    (@read unary $name:ident $reader:ident) => { $reader.unary::<$name>() };
+    (@read unary $name:ident $reader:ident) => { $reader.unary(UnaryRpc::of::<$name>()) };
     (@read stream $name:ident $reader:ident) => { $reader.stream::<$name>() };
     (@read watch $name:ident $reader:ident) => { $reader.watch::<$name>() };
 }

@@ -1,61 +1,50 @@
 //! Requests and answers as they came from elsewhere: what another node decides crosses as its caller and its owner wrote it, with
 //! fields that this node's version does not know.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use prost::{DecodeError, Message, bytes::Bytes};
+use prost::{DecodeError, bytes::Bytes};
 
-use super::Answer;
-use crate::{domain::members::Node, error::ServiceError};
+use super::{
+    method::Of,
+    table::{Ask, Unary, UnaryRpc},
+};
+use crate::domain::members::Node;
 
-/// A request.
-#[derive(Debug, Clone)]
-pub struct Taken<T> {
+/// A request of a unary rpc.
+pub struct Taken {
     /// What it says.
-    pub message: T,
+    pub(super) ask: Box<dyn Ask>,
     /// As it came, where another node may be sent it; otherwise it is encoded again.
-    pub bytes: Option<Bytes>,
+    pub(super) bytes: Option<Bytes>,
 }
 
-impl<T> From<T> for Taken<T> {
-    fn from(message: T) -> Self {
-        Self { message, bytes: None }
+impl fmt::Debug for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Taken").field("orgs", &self.ask.orgs()).finish_non_exhaustive()
     }
 }
 
-impl<T: Message + Default> Taken<T> {
-    /// Of what came.
+impl Taken {
+    /// Of what came; `keeps` it for another node.
     ///
     /// # Errors
-    /// Where it is not that message.
-    pub fn kept(bytes: Bytes) -> Result<Self, DecodeError> {
-        Ok(Self { message: T::decode(bytes.clone())?, bytes: Some(bytes) })
+    /// Where it is not the message of this rpc.
+    pub fn of(row: UnaryRpc, bytes: Bytes, keeps: bool) -> Result<Self, DecodeError> {
+        Ok(Self { ask: row.decode(&bytes)?, bytes: keeps.then_some(bytes) })
+    }
+
+    /// One that was made here.
+    pub fn made<R: Unary>(request: R::Request) -> Self {
+        Self { ask: Box::new(Of::<R>(request)), bytes: None }
     }
 }
 
-/// An answer.
+/// A response of a unary rpc, encoded.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Replied<T> {
-    /// Of this node.
-    Own(T),
-    /// Of the node that owns the org.
-    Relayed {
-        /// As it came.
-        bytes: Bytes,
-        /// That node.
-        owner: Arc<Node>,
-    },
-}
-
-impl<T: Message + Default> Replied<T> {
-    /// What it says.
-    ///
-    /// # Errors
-    /// Where the other node has sent something else.
-    pub fn message(self) -> Answer<T> {
-        match self {
-            Self::Own(message) => Ok(message),
-            Self::Relayed { bytes, .. } => T::decode(bytes).map_err(|_| ServiceError::Bug),
-        }
-    }
+pub struct Reply {
+    /// The message, as its owner has written it.
+    pub bytes: Bytes,
+    /// The node that it is from; `None` = this one.
+    pub owner: Option<Arc<Node>>,
 }

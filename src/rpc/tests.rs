@@ -11,15 +11,17 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use prost::{Message, Name};
+use prost::Message;
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind as FieldKind, MessageDescriptor, MethodDescriptor, ReflectMessage, Value,
 };
 use tokio::time::Instant;
 
 use super::{
-    Answer, Asking, Replied, permit_rpc, serve, serve_stream,
-    table::{self, ALL, Kind, OrgField, Reader, Rpc, Streamed, Unary, Watched},
+    Answer, Asking, Taken,
+    method::Of,
+    permit_rpc, response, serve, serve_stream,
+    table::{self, ALL, Kind, Named, OrgField, Reader, Rpc, Streamed, Unary, UnaryRpc, Watched},
 };
 use crate::{
     auth::{Grant, Principal, Refused, Role},
@@ -40,26 +42,26 @@ fn methods() -> BTreeMap<String, MethodDescriptor> {
     methods.map(|method| (format!("{}/{}", method.parent_service().full_name(), method.name()), method)).collect()
 }
 
-/// The names of the messages that a row has.
-struct Types(&'static str);
+/// The row that has a name, and how it is read.
+struct Found(&'static str);
 
-impl Reader for Types {
-    type Answer = Option<(String, String, Kind)>;
+impl Reader for Found {
+    type Answer = Option<(&'static str, Kind)>;
 
     fn name(&self) -> &str {
         self.0
     }
 
-    fn unary<R: Unary>(self) -> Self::Answer {
-        Some((R::Request::full_name(), R::Response::full_name(), Kind::Unary))
+    fn unary(self, row: UnaryRpc) -> Self::Answer {
+        Some((row.rpc.name, Kind::Unary))
     }
 
     fn stream<R: Streamed>(self) -> Self::Answer {
-        Some((R::Request::full_name(), R::Response::full_name(), Kind::Stream))
+        Some((R::RPC.name, Kind::Stream))
     }
 
     fn watch<R: Watched>(self) -> Self::Answer {
-        Some((R::Request::full_name(), R::Response::full_name(), Kind::Watch))
+        Some((R::RPC.name, Kind::Watch))
     }
 
     fn unknown(self) -> Self::Answer {
@@ -84,10 +86,11 @@ fn the_table_is_that_of_the_protos() {
             other => panic!("{}: no kind for {other:?}", rpc.name),
         };
         assert_eq!(rpc.kind, kind, "{}", rpc.name);
-        let types = (method.input().full_name().to_owned(), method.output().full_name().to_owned(), kind);
-        assert_eq!(table::read(Types(rpc.name)), Some(types), "{}", rpc.name);
+        assert_eq!((rpc.request)(), method.input().full_name(), "{}", rpc.name);
+        assert_eq!((rpc.response)(), method.output().full_name(), "{}", rpc.name);
+        assert_eq!(table::read(Found(rpc.name)), Some((rpc.name, kind)), "{}", rpc.name);
     }
-    assert_eq!(table::read(Types("tollgate.v1.GateService/Novel")), None);
+    assert_eq!(table::read(Found("tollgate.v1.GateService/Novel")), None);
     let services: BTreeSet<_> = table::services().map(str::to_owned).collect();
     assert_eq!(services, descriptors().unwrap().services().map(|service| service.full_name().to_owned()).collect());
 }
@@ -158,9 +161,9 @@ struct Leading(&'static str, Vec<u8>);
 
 impl Leading {
     fn lead<R: table::Method>(self) -> Vec<u8> {
-        let mut request = R::Request::decode(&*self.1).unwrap();
-        R::lead(&mut request, &org("id"));
-        request.encode_to_vec()
+        let mut request = Of::<R>(R::Request::decode(&*self.1).unwrap());
+        request.lead(&org("id"));
+        request.0.encode_to_vec()
     }
 }
 
@@ -171,8 +174,10 @@ impl Reader for Leading {
         self.0
     }
 
-    fn unary<R: Unary>(self) -> Vec<u8> {
-        self.lead::<R>()
+    fn unary(self, row: UnaryRpc) -> Vec<u8> {
+        let mut ask = row.decode(&self.1).unwrap();
+        ask.lead(&org("id"));
+        ask.encoded().into()
     }
 
     fn stream<R: Streamed>(self) -> Vec<u8> {
@@ -216,7 +221,8 @@ pub(super) async fn asked<R: Unary>(
     caller: Arc<Principal>,
     request: R::Request,
 ) -> Answer<R::Response> {
-    serve::<R>(service, caller, Asking::default(), request.into()).await.and_then(Replied::message)
+    let reply = serve(service, caller, Asking::default(), Taken::made::<R>(request)).await?;
+    response::<R>(reply.bytes)
 }
 
 impl Reader for Bytes {
@@ -226,10 +232,10 @@ impl Reader for Bytes {
         self.name
     }
 
-    fn unary<R: Unary>(self) -> Self::Answer {
+    fn unary(self, row: UnaryRpc) -> Self::Answer {
         Some(Box::pin(async move {
-            let request = R::Request::decode(&*self.request).unwrap();
-            asked::<R>(&self.service, anybody(), request).await.map(|response| response.encode_to_vec())
+            let request = Taken::of(row, self.request.into(), false).unwrap();
+            serve(&self.service, anybody(), Asking::default(), request).await.map(|reply| reply.bytes.into())
         }))
     }
 
@@ -496,38 +502,12 @@ fn a_request_with_scopes_is_bound_to_those_of_its_caller() {
     }
 }
 
-struct Permit<'a>(&'static str, &'a Node, Arc<Principal>);
-
-impl Reader for Permit<'_> {
-    type Answer = Answer<()>;
-
-    fn name(&self) -> &str {
-        self.0
-    }
-
-    fn unary<R: Unary>(self) -> Answer<()> {
-        permit_rpc::<R>(&self.1.service, &self.2)
-    }
-
-    fn stream<R: Streamed>(self) -> Answer<()> {
-        permit_rpc::<R>(&self.1.service, &self.2)
-    }
-
-    fn watch<R: Watched>(self) -> Answer<()> {
-        permit_rpc::<R>(&self.1.service, &self.2)
-    }
-
-    fn unknown(self) -> Answer<()> {
-        panic!("{} has no row", self.0)
-    }
-}
-
 #[tokio::test]
 async fn only_whom_the_table_names_may_call_an_rpc() {
     let node = node(rate_of(10)).await;
     for rpc in ALL {
         for role in Role::ALL {
-            let permitted = table::read(Permit(rpc.name, &node, caller(role, "*", &[], &[])));
+            let permitted = permit_rpc(&node.service, rpc, &caller(role, "*", &[], &[]));
             assert_eq!(permitted.is_ok(), rpc.access.roles().contains(&role), "{} by {role}", rpc.name);
         }
     }

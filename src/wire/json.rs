@@ -60,9 +60,9 @@ pub fn descriptors() -> Result<&'static DescriptorPool, JsonError> {
     POOL.as_ref().map_err(Clone::clone)
 }
 
-/// Whether messages of this type have the field.
-pub fn has_field<M: Name>(field: &str) -> bool {
-    let found = descriptors().ok().and_then(|pool| pool.get_message_by_name(&M::full_name()));
+/// Whether messages of this name have the field.
+pub fn has_field(message: &str, field: &str) -> bool {
+    let found = descriptors().ok().and_then(|pool| pool.get_message_by_name(message));
     found.is_some_and(|message| message.get_field_by_name(field).is_some())
 }
 
@@ -84,9 +84,9 @@ impl Json {
         value.as_i32().map(i64::from).or_else(|| value.as_i64())
     }
 
-    /// The same of one that is encoded.
-    pub fn of_encoded<M: Name>(bytes: &[u8]) -> Result<Self, JsonError> {
-        let descriptor = descriptor(descriptors()?, &M::full_name())?;
+    /// The same of one of this name that is encoded.
+    pub fn of_encoded(name: &str, bytes: &[u8]) -> Result<Self, JsonError> {
+        let descriptor = descriptor(descriptors()?, name)?;
         DynamicMessage::decode(descriptor, bytes).map(Self).map_err(JsonError::because)
     }
 
@@ -103,15 +103,17 @@ impl Serialize for Json {
     }
 }
 
-/// Reads a message. A field that it does not have is refused, so that one which is written wrong is not left out.
+/// Reads a message of this name, and encodes it. A field that it does not have is refused, so that one which is written wrong is
+/// not left out.
 ///
 /// # Errors
 /// What is wrong with the text, and where.
-pub fn read<M: Name + Default>(text: &[u8]) -> Result<M, JsonError> {
-    let descriptor = descriptor(descriptors()?, &M::full_name())?;
-    let refused = |error: &dyn fmt::Display| JsonError(format!("the request is not the JSON of {}: {error}", M::NAME));
+pub fn encoded(name: &str, text: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let descriptor = descriptor(descriptors()?, name)?;
+    let short = descriptor.name().to_owned();
+    let refused = |error: &dyn fmt::Display| JsonError(format!("the request is not the JSON of {short}: {error}"));
     serde_json::from_slice::<Unique>(text).map_err(|error| refused(&error))?;
-    let message = if M::NAME == PATCHES_PERIODS {
+    let message = if short == PATCHES_PERIODS {
         let cleared = serde_json::from_slice(text).map(nulls_cleared).map_err(|error| refused(&error))?;
         DynamicMessage::deserialize_with_options(descriptor, cleared, &STRICT)
     } else {
@@ -119,7 +121,7 @@ pub fn read<M: Name + Default>(text: &[u8]) -> Result<M, JsonError> {
         let message = DynamicMessage::deserialize_with_options(descriptor, &mut from, &STRICT);
         message.and_then(|message| from.end().map(|()| message))
     };
-    message.map_err(|error| refused(&error))?.transcode_to().map_err(|error| refused(&error))
+    message.map(|message| message.encode_to_vec()).map_err(|error| refused(&error))
 }
 
 /// The one message in which JSON may say more than its mapping: `null` clears one of its periods.
@@ -222,6 +224,10 @@ mod tests {
             GetStatusResponse, LimitSource, UpdateBudgetRequest, acquire_batch_result,
         },
     };
+
+    fn read<M: Name + Default>(text: &[u8]) -> Result<M, JsonError> {
+        encoded(&M::full_name(), text).map(|bytes| M::decode(&*bytes).unwrap())
+    }
 
     #[test]
     fn a_field_that_stands_twice_is_refused_in_either_of_its_names() {

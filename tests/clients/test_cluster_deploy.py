@@ -148,6 +148,12 @@ class Overlay:
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
         self.assertNotIn("warning", checked.stderr)
 
+    def mode_of(self, path):
+        """What a file of a secret is mounted with; `None` where this overlay mounts no such file."""
+        mounted = [mount["name"] for mount in self.container["volumeMounts"] if mount["mountPath"] == os.path.dirname(path)]
+        secrets = {volume["name"]: volume["secret"] for volume in self.pod["volumes"] if "secret" in volume}
+        return secrets[mounted[0]]["defaultMode"] if mounted else None
+
     def checked(self, folder, toml):
         """What the node says of a configuration whose files are in this folder."""
         for name in ("tls", "nodes", "postgres", "tokens"):
@@ -158,6 +164,9 @@ class Overlay:
                             ("nodes/tls.key", "key"), ("nodes/ca.crt", "ca"), ("postgres/ca.crt", "ca")):
             with open(paths[kind], "rb") as source, open(os.path.join(folder, there), "wb") as target:
                 target.write(source.read())
+            mode = self.mode_of(f"/etc/tollgate/{there}")
+            if mode:
+                os.chmod(target.name, mode)
         subprocess.run([str(BINARY), "token", "create", "--file", os.path.join(folder, "tokens", "tokens.toml"), "--name", "ops",
                         "--role", "admin", "--orgs", "*", "--expires", "1h"], check=True, capture_output=True, timeout=30)
         # The pod says these two.

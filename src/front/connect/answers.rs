@@ -9,20 +9,17 @@ use hyper::{
     body::Frame,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use prost::{
-    Message, Name,
-    bytes::{BufMut, Bytes, BytesMut},
-};
+use prost::bytes::Bytes;
 use serde::Serialize;
 use tonic::{Code, Status, body::Body};
 use tonic_types::StatusExt;
 
 use super::{
-    super::{OWNER, hinted, owner, refused_type, sentence, whole},
+    super::{OWNER, framing::frame, hinted, owner, refused_type, sentence, whole},
     Codec,
 };
 use crate::{
-    rpc::Replied,
+    rpc::{Reply, table::Rpc},
     wire::{
         gateways::seconds,
         json::{ErrorJson, HINT, Json, JsonError},
@@ -46,19 +43,20 @@ struct End {
 }
 
 /// An answer, with the node that it came from where that was another one.
-pub(super) fn one<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Response<Body>, Status> {
-    Ok(carried(codec, answered, encoded(codec, answered)?))
+pub(super) fn one(codec: Codec, rpc: &Rpc, reply: Reply) -> Result<Response<Body>, Status> {
+    let bytes = written(codec, rpc, reply.bytes.clone())?;
+    Ok(carried(codec, &reply, bytes))
 }
 
 /// The decision with the status that it hints at, and with the time after which it is worth another try.
-pub(super) fn real<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Response<Body>, Status> {
-    let json = json(answered)?;
+pub(super) fn real(codec: Codec, rpc: &Rpc, reply: Reply) -> Result<Response<Body>, Status> {
+    let json = json(rpc, &reply.bytes)?;
     let number = |field| json.number(field).unwrap_or_default();
     let bytes = match codec {
         Codec::Json => text(&json)?,
-        Codec::Proto => encoded(codec, answered)?,
+        Codec::Proto => reply.bytes.clone(),
     };
-    let mut answer = carried(codec, answered, bytes);
+    let mut answer = carried(codec, &reply, bytes);
     *answer.status_mut() = hinted(number(HINT)).unwrap_or(StatusCode::OK);
     let retry_after = seconds(number("retry_after_ms"));
     if retry_after > 0 {
@@ -67,13 +65,13 @@ pub(super) fn real<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Re
     Ok(answer)
 }
 
-fn carried<T>(codec: Codec, answered: &Replied<T>, bytes: Bytes) -> Response<Body> {
+fn carried(codec: Codec, reply: &Reply, bytes: Bytes) -> Response<Body> {
     let kind = match codec {
         Codec::Json => "application/json",
         Codec::Proto => "application/proto",
     };
     let mut answer = whole(StatusCode::OK, kind, bytes);
-    if let Some(owner) = owner(answered).and_then(|owner| HeaderValue::from_str(owner).ok()) {
+    if let Some(owner) = owner(reply).and_then(|owner| HeaderValue::from_str(owner).ok()) {
         answer.headers_mut().insert(OWNER, owner);
     }
     answer
@@ -87,20 +85,16 @@ pub(super) fn lasting(mut answer: Response<Body>, is_get: bool) -> Response<Body
     answer
 }
 
-fn encoded<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Bytes, Status> {
-    match (codec, answered) {
-        (Codec::Proto, Replied::Own(message)) => Ok(message.encode_to_vec().into()),
-        (Codec::Proto, Replied::Relayed { bytes, .. }) => Ok(bytes.clone()),
-        (Codec::Json, answered) => text(&json(answered)?),
+/// A response of the rpc, as its caller reads it.
+fn written(codec: Codec, rpc: &Rpc, response: Bytes) -> Result<Bytes, Status> {
+    match codec {
+        Codec::Proto => Ok(response),
+        Codec::Json => text(&json(rpc, &response)?),
     }
 }
 
-fn json<T: Message + Name>(answered: &Replied<T>) -> Result<Json, Status> {
-    let json = match answered {
-        Replied::Own(message) => Json::of(message),
-        Replied::Relayed { bytes, .. } => Json::of_encoded::<T>(bytes),
-    };
-    json.map_err(|error| Status::internal(error.to_string()))
+fn json(rpc: &Rpc, response: &[u8]) -> Result<Json, Status> {
+    Json::of_encoded(&(rpc.response)(), response).map_err(|error| Status::internal(error.to_string()))
 }
 
 fn text(json: &Json) -> Result<Bytes, Status> {
@@ -170,22 +164,14 @@ pub(super) fn ended(codec: Codec, refused: &Status) -> Response<Body> {
 }
 
 /// The frame of an answer.
-pub(super) fn message<T: Message + Name>(codec: Codec, answered: &Replied<T>) -> Result<Bytes, Status> {
-    Ok(frame(0, &encoded(codec, answered)?))
+pub(super) fn message(codec: Codec, rpc: &Rpc, response: Bytes) -> Result<Bytes, Status> {
+    Ok(frame(0, &written(codec, rpc, response)?))
 }
 
 /// The last frame.
 pub(super) fn end(refused: Option<&Status>) -> Bytes {
     let json = serde_json::to_vec(&End { error: refused.map(ErrorJson::from) }).unwrap_or_default();
     frame(ENDS, &json)
-}
-
-fn frame(flags: u8, bytes: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(bytes.len() + 5);
-    frame.put_u8(flags);
-    frame.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-    frame.extend_from_slice(bytes);
-    frame.freeze()
 }
 
 /// The table of the protocol.
@@ -237,8 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_has_flags_a_length_and_its_bytes() {
-        assert_eq!(&frame(0, b"ab")[..], [0, 0, 0, 0, 2, b'a', b'b']);
+    fn the_last_frame_says_how_the_stream_ended() {
         assert_eq!(&end(None)[..], [2, 0, 0, 0, 2, b'{', b'}']);
         let refused = end(Some(&Status::unavailable("later")));
         assert_eq!(&refused[5..], br#"{"error":{"code":"unavailable","message":"later"}}"#);

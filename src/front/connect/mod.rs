@@ -13,22 +13,19 @@ use std::{future::ready, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use hyper::{HeaderMap, Method as HttpMethod, Request, Response};
-use prost::bytes::Bytes;
+use prost::{Message, bytes::Bytes};
 use tonic::{Code, Status, body::Body};
 
 use super::{
     Answering, Front, OTHERS,
     begun::{Begun, count_unread},
-    behind_body, discarded,
+    behind_body, codec, discarded, framing,
 };
 use crate::{
     domain::input::InputError,
     error::ServiceError,
     net::Arriving,
-    rpc::{
-        Replied, Taken,
-        table::{Kind, Method, Reader, Streamed, Unary, Watched},
-    },
+    rpc::table::{Kind, Reader, Rpc, Streamed, UnaryRpc, Watched},
     service::System,
     wire::status,
 };
@@ -63,13 +60,11 @@ impl<'a> Exchange<'a> {
         Self { front, request, form }
     }
 
-    fn begin<R: Method>(&self) -> Result<Begun, Status> {
+    fn begin(&self, rpc: &'static Rpc) -> Result<Begun, Status> {
         let headers = self.request.headers();
         let callers = requests::is_known(headers).and_then(|()| callers_deadline(headers));
-        let callers = callers.inspect_err(|refused| count_unread::<R>(&self.front.service, refused.code()))?;
-        self.front
-            .begin::<R, Arriving>(&self.request, (System::Connect, callers))
-            .map_err(|error| status::to_status(&error))
+        let callers = callers.inspect_err(|refused| count_unread(&self.front.service, rpc, refused.code()))?;
+        self.front.begin(rpc, &self.request, (System::Connect, callers)).map_err(|error| status::to_status(&error))
     }
 
     /// An answer for which the request is not read.
@@ -78,14 +73,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// What is known already, if the request is not in the form that the rpc takes.
-    fn misformed<R: Method>(&self) -> Option<Response<Body>> {
-        let is_watch = R::RPC.kind == Kind::Watch;
-        let may_get = R::RPC.access.only_reads() && R::RPC.kind == Kind::Unary;
+    fn misformed(&self, rpc: &Rpc) -> Option<Response<Body>> {
+        let is_watch = rpc.kind == Kind::Watch;
+        let may_get = rpc.access.only_reads() && rpc.kind == Kind::Unary;
         match self.form {
             Form::Get if may_get && self.request.method() == HttpMethod::GET => None,
             Form::Get => Some(answers::other_method(may_get)),
             Form::Unary(_) if is_watch => Some(answers::other_type(answers::OF_MANY)),
-            Form::Stream(_) if R::RPC.kind == Kind::Unary => Some(answers::other_type(answers::OF_ONE)),
+            Form::Stream(_) if rpc.kind == Kind::Unary => Some(answers::other_type(answers::OF_ONE)),
             Form::Unary(_) | Form::Stream(_) => None,
         }
     }
@@ -98,30 +93,30 @@ impl Reader for Exchange<'_> {
         self.request.uri().path().strip_prefix('/').unwrap_or_default()
     }
 
-    fn unary<R: Unary>(self) -> Answering {
-        if let Some(refused) = self.misformed::<R>() {
+    fn unary(self, row: UnaryRpc) -> Answering {
+        if let Some(refused) = self.misformed(row.rpc) {
             return self.refused(refused);
         }
-        let begun = match self.begin::<R>() {
+        let begun = match self.begin(row.rpc) {
             Ok(begun) => begun,
             Err(refused) => return self.refused(answers::error(&refused)),
         };
-        let (keeps, longest) = (!self.front.service.table().is_alone(), self.front.longest::<R>());
+        let (keeps, longest) = (!self.front.service.table().is_alone(), self.front.longest(row.rpc));
         let (form, is_get, request) = (self.form, self.form == Form::Get, self.request);
         Box::pin(async move {
-            let answered = match begun.turn::<R>() {
+            let answered = match begun.turn() {
                 Ok(()) => {
-                    let taken = taken::<R>(request, form, longest).await;
-                    answer::<R>(&begun, taken, keeps).await
+                    let whole = taken(row.rpc, request, form, longest).await;
+                    answer(&begun, row, whole, keeps).await
                 }
                 Err(error) => {
                     let refused = status::to_status(&error);
-                    begun.answered::<R>(refused.code()).await;
+                    begun.answered(refused.code()).await;
                     return behind_body(request.into_body(), answers::error(&refused)).await;
                 }
             };
             let code = answered.as_ref().err().map_or(Code::Ok, Status::code);
-            begun.answered::<R>(code).await;
+            begun.answered(code).await;
             let answer = answered.unwrap_or_else(|refused| answers::error(&refused));
             Ok(answers::lasting(answer, is_get))
         })
@@ -129,7 +124,7 @@ impl Reader for Exchange<'_> {
 
     /// An HTTP/1.1 client cannot send while it is answered, and a page cannot over HTTP/2.
     fn stream<R: Streamed>(self) -> Answering {
-        if let Some(refused) = self.misformed::<R>() {
+        if let Some(refused) = self.misformed(R::RPC) {
             return self.refused(refused);
         }
         let why = "a stream of requests needs gRPC; over Connect send one request in each call";
@@ -142,39 +137,39 @@ impl Reader for Exchange<'_> {
     }
 
     fn watch<R: Watched>(self) -> Answering {
-        if let Some(refused) = self.misformed::<R>() {
+        if let Some(refused) = self.misformed(R::RPC) {
             return self.refused(refused);
         }
         let Form::Stream(codec) = self.form else { return self.unknown() };
-        let mut begun = match self.begin::<R>() {
+        let mut begun = match self.begin(R::RPC) {
             Ok(begun) => begun,
             Err(refused) => {
                 return self.refused(answers::ended(codec, &refused));
             }
         };
-        let (longest, body) = (self.front.longest::<R>(), self.request.into_body());
+        let (longest, body) = (self.front.longest(R::RPC), self.request.into_body());
         Box::pin(async move {
-            let request = match begun.turn::<R>() {
+            let request = match begun.turn() {
                 Ok(()) => {
-                    let framed = requests::framed(body, longest).await;
-                    framed.and_then(|bytes| requests::decoded::<R::Request>(codec, bytes, false))
+                    let framed = framing::framed(body, longest).await;
+                    framed.and_then(|bytes| requests::decoded::<R>(codec, bytes))
                 }
                 Err(error) => Err(status::to_status(&error)),
             };
-            let Taken { message, .. } = match request {
+            let request = match request {
                 Ok(request) => request,
                 Err(refused) => {
-                    begun.answered::<R>(refused.code()).await;
+                    begun.answered(refused.code()).await;
                     return Ok(answers::ended(codec, &refused));
                 }
             };
             begun.waits();
             // What is said last says how it ended, also where that was without an error.
-            let answers = begun.watch::<R>(message).map(Some).chain(stream::iter([None]));
+            let answers = begun.watch::<R>(request).map(Some).chain(stream::iter([None]));
             let framed = answers.scan(false, move |is_over, answer| {
                 let frame = match answer {
                     _ if *is_over => None,
-                    Some(Ok(message)) => Some(answers::message(codec, &Replied::Own(message))),
+                    Some(Ok(message)) => Some(answers::message(codec, R::RPC, message.encode_to_vec().into())),
                     Some(Err(fault)) => Some(Err(fault)),
                     None => Some(Ok(answers::end(None))),
                 };
@@ -201,11 +196,11 @@ struct Whole {
     is_real: bool,
 }
 
-async fn taken<R: Unary>(request: Request<Arriving>, form: Form, longest: usize) -> Result<Whole, Status> {
+async fn taken(rpc: &Rpc, request: Request<Arriving>, form: Form, longest: usize) -> Result<Whole, Status> {
     let query = request.uri().query().unwrap_or_default();
     match form {
-        Form::Unary(codec) | Form::Stream(codec) => match requests::wants_real_status::<R::Response>(query) {
-            Ok(is_real) => Ok(Whole { codec, bytes: requests::whole(request.into_body(), longest).await?, is_real }),
+        Form::Unary(codec) | Form::Stream(codec) => match requests::wants_real_status(rpc, query) {
+            Ok(is_real) => Ok(Whole { codec, bytes: framing::whole(request.into_body(), longest).await?, is_real }),
             Err(refused) => {
                 discarded(request.into_body()).await;
                 Err(refused)
@@ -216,12 +211,17 @@ async fn taken<R: Unary>(request: Request<Arriving>, form: Form, longest: usize)
 }
 
 /// What the rpc answers to the request that was taken, as it leaves.
-async fn answer<R: Unary>(begun: &Begun, taken: Result<Whole, Status>, keeps: bool) -> Result<Response<Body>, Status> {
-    let Whole { codec, bytes, is_real } = taken?;
-    let request = requests::decoded::<R::Request>(codec, bytes, keeps)?;
-    let answered = begun.serve::<R>(request).await;
-    let answered = answered.map_err(|error| status::to_status(&error))?;
-    if is_real { answers::real(codec, &answered) } else { answers::one(codec, &answered) }
+async fn answer(
+    begun: &Begun,
+    row: UnaryRpc,
+    taken: Result<Whole, Status>,
+    keeps: bool,
+) -> Result<Response<Body>, Status> {
+    let Whole { codec: written, bytes, is_real } = taken?;
+    let bytes = requests::encoded(written, row.rpc, bytes)?;
+    let answered = begun.serve(codec::taken(row, bytes, keeps)?).await;
+    let reply = answered.map_err(|error| status::to_status(&error))?;
+    if is_real { answers::real(written, row.rpc, reply) } else { answers::one(written, row.rpc, reply) }
 }
 
 /// The `connect-timeout-ms` header: up to ten digits.

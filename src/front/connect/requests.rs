@@ -5,24 +5,16 @@ use base64::{
     alphabet::URL_SAFE,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use http_body_util::BodyExt;
-use hyper::{HeaderMap, body::Body as _, header::CONTENT_ENCODING};
-use prost::{
-    Message, Name,
-    bytes::{Bytes, BytesMut},
-};
+use hyper::{HeaderMap, header::CONTENT_ENCODING};
+use prost::bytes::Bytes;
 use tonic::{Code, Status};
 use url::form_urlencoded;
 
-use super::{
-    super::codec::{malformed, with_few_fields},
-    Codec,
-};
+use super::{super::codec::decoded as checked, Codec};
 use crate::{
     domain::input::InputError,
     error::ServiceError,
-    net::Arriving,
-    rpc::Taken,
+    rpc::table::{Method, Rpc},
     wire::{
         json,
         status::{self, unreadable},
@@ -30,8 +22,6 @@ use crate::{
 };
 
 const VERSION: &str = "connect-protocol-version";
-/// Flags and length before each message of a stream.
-const PREFIX: usize = 5;
 /// What JSON may be made of, so that a short text does not become a long list: objects and lists, and members of both. A batch of
 /// the most items that an operator may allow has fewer.
 const JSON_NODES: usize = 65_536;
@@ -63,58 +53,13 @@ pub(super) fn is_known(headers: &HeaderMap) -> Result<(), Status> {
     Ok(())
 }
 
-/// The whole body.
-pub(super) async fn whole(body: Arriving, longest: usize) -> Result<Bytes, Status> {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > longest {
-        return Err(too_long(announced, longest));
-    }
-    read(body, longest).await
-}
-
-/// The one message of a framed body.
-pub(super) async fn framed(body: Arriving, longest: usize) -> Result<Bytes, Status> {
-    let mut bytes = read(body, longest.saturating_add(PREFIX)).await?;
-    let length = bytes.get(1..PREFIX).and_then(|length| length.try_into().ok()).map(u32::from_be_bytes);
-    match (bytes.first(), length) {
-        (Some(0), Some(length)) if bytes.len() - PREFIX == length as usize => Ok(bytes.split_off(PREFIX)),
-        (Some(1..), Some(_)) => Err(unreadable(
-            Code::InvalidArgument,
-            "the request is compressed, or ends before its message: its flags are not 0",
-        )),
-        _ => Err(unreadable(Code::InvalidArgument, "the body is not one message behind its flags and length")),
-    }
-}
-
-async fn read(mut body: Arriving, longest: usize) -> Result<Bytes, Status> {
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let fault = |fault: Box<dyn std::error::Error + Send + Sync>| match fault.downcast::<Status>() {
-            Ok(status) => *status,
-            Err(fault) => unreadable(Code::Cancelled, format!("the request did not arrive: {fault}")),
-        };
-        if let Ok(data) = frame.map_err(fault)?.into_data() {
-            if bytes.len() + data.len() > longest {
-                return Err(too_long(bytes.len() + data.len(), longest));
-            }
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes.freeze())
-}
-
-/// As gRPC answers it.
-fn too_long(found: usize, longest: usize) -> Status {
-    unreadable(Code::OutOfRange, format!("the request is too long: it has {found} bytes, the limit is {longest} bytes"))
-}
-
 /// Whether a decision is to be answered with the status that it hints at, and not with 200: `?status=real`.
-pub(super) fn wants_real_status<Answer: Name>(query: &str) -> Result<bool, Status> {
+pub(super) fn wants_real_status(rpc: &Rpc, query: &str) -> Result<bool, Status> {
     let Some((_, value)) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "status") else {
         return Ok(false);
     };
     match &*value {
-        "real" if json::has_field::<Answer>(json::HINT) => Ok(true),
+        "real" if json::has_field(&(rpc.response)(), json::HINT) => Ok(true),
         "real" => Err(refused("status", "real", "nothing: an answer of this rpc is no decision")),
         other => Err(refused("status", other, "real")),
     }
@@ -148,25 +93,23 @@ pub(super) fn in_query(query: &str) -> Result<(Codec, Bytes), Status> {
     Ok((codec, bytes.into()))
 }
 
-/// The message; as it came too, where it may be sent to another node and is written as nodes write it.
-pub(super) fn decoded<M: Message + Name + Default>(
-    codec: Codec,
-    bytes: Bytes,
-    keeps: bool,
-) -> Result<Taken<M>, Status> {
+/// The request as nodes write it.
+pub(super) fn encoded(codec: Codec, rpc: &Rpc, bytes: Bytes) -> Result<Bytes, Status> {
     match codec {
-        Codec::Proto => {
-            with_few_fields(&bytes)?;
-            let taken = if keeps { Taken::kept(bytes) } else { M::decode(bytes).map(Taken::from) };
-            taken.map_err(|error| malformed(&error))
-        }
+        Codec::Proto => Ok(bytes),
         Codec::Json => {
             with_few_nodes(&bytes)?;
             // A call without fields may be an empty body: `curl -X POST`.
             let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-            json::read::<M>(text).map(Taken::from).map_err(|error| unreadable(Code::InvalidArgument, error.to_string()))
+            let read = json::encoded(&(rpc.request)(), text);
+            read.map(Bytes::from).map_err(|error| unreadable(Code::InvalidArgument, error.to_string()))
         }
     }
+}
+
+/// The request of an rpc with streams.
+pub(super) fn decoded<R: Method>(codec: Codec, bytes: Bytes) -> Result<R::Request, Status> {
+    checked(&*encoded(codec, R::RPC, bytes)?)
 }
 
 /// Refuses what would take far more memory than it has bytes.
@@ -197,8 +140,13 @@ fn with_few_nodes(text: &[u8]) -> Result<(), Status> {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
-    use crate::wire::v1::{AcquireBatchRequest, AcquireRequest};
+    use crate::{
+        rpc::table::{Acquire, AcquireBatch},
+        wire::v1::AcquireRequest,
+    };
 
     #[test]
     fn a_query_has_the_request_in_either_encoding() {
@@ -213,7 +161,7 @@ mod tests {
             format!("encoding=proto&base64=1&message={}&compression=identity&later=1", in_base64(false)),
         ] {
             let (codec, bytes) = in_query(&query).unwrap();
-            assert_eq!(decoded::<AcquireRequest>(codec, bytes, false).unwrap().message, asked, "{query}");
+            assert_eq!(decoded::<Acquire>(codec, bytes).unwrap(), asked, "{query}");
         }
         for (query, field) in [
             ("", "encoding"),
@@ -232,8 +180,8 @@ mod tests {
     #[test]
     fn json_is_counted_before_it_is_decoded() {
         let batch = |items: usize| format!("{{\"items\":[{}]}}", vec!["{}"; items].join(","));
-        let read = |text: String| decoded::<AcquireBatchRequest>(Codec::Json, text.into(), false);
-        assert_eq!(read(batch(1_000)).unwrap().message.items.len(), 1_000);
+        let read = |text: String| decoded::<AcquireBatch>(Codec::Json, text.into());
+        assert_eq!(read(batch(1_000)).unwrap().items.len(), 1_000);
         let refused = read(batch(JSON_NODES)).unwrap_err();
         assert!(refused.message().contains("split it"), "{refused}");
         let text = "\\\"{{[[,,".repeat(JSON_NODES);
@@ -242,15 +190,11 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_named_and_an_empty_body_is_an_empty_message() {
-        let refused =
-            decoded::<AcquireRequest>(Codec::Json, Bytes::from_static(b"{\"orgg\":\"acme\"}"), false).unwrap_err();
+        let refused = decoded::<Acquire>(Codec::Json, Bytes::from_static(b"{\"orgg\":\"acme\"}")).unwrap_err();
         assert!(refused.message().contains("orgg"), "{refused}");
-        assert_eq!(
-            decoded::<AcquireRequest>(Codec::Json, Bytes::new(), false).unwrap().message,
-            AcquireRequest::default()
-        );
-        let empty = decoded::<AcquireRequest>(Codec::Proto, Bytes::new(), true).unwrap();
-        assert_eq!(empty.bytes, Some(Bytes::new()));
+        for codec in [Codec::Json, Codec::Proto] {
+            assert_eq!(decoded::<Acquire>(codec, Bytes::new()).unwrap(), AcquireRequest::default());
+        }
     }
 
     #[test]

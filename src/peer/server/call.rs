@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use prost::Message;
+use prost::bytes::Bytes;
 use tokio_util::task::TaskTracker;
 use tonic::Code;
 use tracing::Instrument;
@@ -16,7 +16,7 @@ use crate::{
     peer::{self, Owns},
     rpc::{
         self,
-        table::{Orgs, Reader, Streamed, Unary, Watched},
+        table::{Orgs, Reader, Streamed, UnaryRpc, Watched},
     },
     turns::Arrived,
     wire::{
@@ -64,17 +64,17 @@ impl Reader for Forwarded<'_> {
         &self.call.rpc
     }
 
-    fn unary<R: Unary>(self) {
+    fn unary(self, row: UnaryRpc) {
         let Serving { service, owns, .. } = self.serving;
-        if let Err(error) = rpc::permit_rpc::<R>(service, &self.caller) {
+        if let Err(error) = rpc::permit_rpc(service, row.rpc, &self.caller) {
             return self.refused(status::to_peer(&error));
         }
         let arrived = service.turns().arrive([None, self.caller.worked_on().cloned()]);
         let span = self.call.traceparent.as_deref();
-        let span = span.map(|traceparent| tracing::info_span!("forwarded", rpc = R::RPC.method, traceparent));
-        let of_call = OfCall { serving: self.serving.clone(), call: self.call, caller: self.caller, arrived };
+        let span = span.map(|traceparent| tracing::info_span!("forwarded", rpc = row.rpc.method, traceparent));
+        let of_call = OfCall { row, serving: self.serving.clone(), call: self.call, caller: self.caller, arrived };
         let owns = owns.clone();
-        let answered = of_call.answer::<R>(owns, self.answering);
+        let answered = of_call.answer(owns, self.answering);
         drop(match span {
             Some(span) => self.calls.spawn(answered.instrument(span)),
             None => self.calls.spawn(answered),
@@ -99,6 +99,7 @@ impl Reader for Forwarded<'_> {
 
 /// A call on its way.
 struct OfCall {
+    row: UnaryRpc,
     serving: Serving,
     call: Call,
     caller: Arc<Principal>,
@@ -106,18 +107,19 @@ struct OfCall {
 }
 
 impl OfCall {
-    async fn answer<R: Unary>(self, owns: Arc<dyn Owns>, mut answering: Answering) {
+    async fn answer(self, owns: Arc<dyn Owns>, mut answering: Answering) {
         let (service, longest) = (self.serving.service.clone(), self.serving.options.response_bytes);
+        let rpc = self.row.rpc;
         // A defect here is an answer, as everywhere: whoever waits for it would wait for as long as it may.
-        let served = AssertUnwindSafe(self.serve::<R>(&*owns)).catch_unwind().await;
+        let served = AssertUnwindSafe(self.serve(&*owns)).catch_unwind().await;
         let outcome = served.unwrap_or_else(|_| Err(Refused::Error(ServiceError::Bug)));
         let outcome = match outcome {
-            Ok(response) if response.encoded_len() > longest => {
+            Ok(response) if response.len() > longest => {
                 let why =
                     format!("the response has more than the {longest} bytes that cross between nodes: ask for less");
                 Outcome::Error(own_error(Code::ResourceExhausted, "INTERNAL", why))
             }
-            Ok(response) => Outcome::Response(response.encode_to_vec().into()),
+            Ok(response) => Outcome::Response(response),
             Err(Refused::WrongOwner(wrong)) => {
                 Outcome::WrongOwner(WrongOwner { epoch: wrong.epoch.map(|Epoch(epoch)| epoch) })
             }
@@ -126,7 +128,7 @@ impl OfCall {
                 Outcome::Error(own_error(Code::InvalidArgument, "INVALID_FIELD", why))
             }
             Err(Refused::Error(error)) => {
-                if !R::RPC.settles && error.shed_by().is_some() {
+                if !rpc.settles && error.shed_by().is_some() {
                     answering.free_place();
                     Box::pin(service.turns().hold()).await;
                 }
@@ -136,24 +138,24 @@ impl OfCall {
         answering.send(outcome).await;
     }
 
-    async fn serve<R: Unary>(self, owns: &dyn Owns) -> Result<R::Response, Refused> {
-        let Self { serving: super::Serving { service, .. }, call, caller, arrived } = self;
-        let waited = rpc::turn::<R>(&service, &arrived)?;
+    async fn serve(self, owns: &dyn Owns) -> Result<Bytes, Refused> {
+        let Self { row, serving: super::Serving { service, .. }, call, caller, arrived } = self;
+        let waited = rpc::turn(&service, row.rpc, &arrived)?;
         let within = Duration::from_millis(call.within_ms.into());
         let Some(left) = within.checked_sub(waited).filter(|left| !left.is_zero()) else {
             // Its caller waits no more.
             return Err(ServiceError::TimedOut.into());
         };
-        let request = R::Request::decode(call.request).map_err(|error| Refused::Malformed(error.to_string()))?;
+        let ask = row.decode(&call.request).map_err(|error| Refused::Malformed(error.to_string()))?;
         let epoch = call.epoch.map(Epoch);
-        match R::orgs(&request) {
+        match ask.orgs() {
             Orgs::None => {}
             Orgs::One(org) => owns.owns(org, epoch)?,
             Orgs::Each(orgs) => orgs.into_iter().try_for_each(|org| owns.owns(org, epoch))?,
         }
         let trace = call.traceparent.as_deref().and_then(Traceparent::parse);
         let said = OrgId::parse("said", &call.said).ok();
-        Ok(rpc::serve_forwarded::<R>(&service, caller, left, (trace, said), request).await?.message()?)
+        Ok(rpc::serve_forwarded(&service, caller, left, (trace, said), ask).await?)
     }
 }
 

@@ -9,7 +9,10 @@ use super::*;
 use crate::{
     net::Peer,
     peer::server::{self, Serving},
-    rpc::{self, Asking, table},
+    rpc::{
+        self, Asking,
+        table::{self, Method},
+    },
     testing::{self, rate_of},
     wire::{
         peer::v1::{self as frames, peer_service_client::PeerServiceClient, peer_service_server::PeerServiceServer},
@@ -58,9 +61,9 @@ impl Pair {
         caller: &Arc<Principal>,
         request: &v1::AcquireRequest,
     ) -> Result<v1::AcquireResponse, ServiceError> {
-        let (asking, request) = (Asking::default(), request.clone().into());
-        let answered = rpc::serve::<table::Acquire>(&self.owner.service, caller.clone(), asking, request);
-        answered.await.and_then(rpc::Replied::message)
+        let request = rpc::Taken::made::<table::Acquire>(request.clone());
+        let answered = rpc::serve(&self.owner.service, caller.clone(), Asking::default(), request).await?;
+        rpc::response::<table::Acquire>(answered.bytes)
     }
 }
 
@@ -116,7 +119,7 @@ async fn what_a_caller_may_not_do_it_may_not_do_through_another_node() {
         let found = relayed(pair.acquire(caller, &request).await);
         assert_eq!(found.reason, reason, "{found:?}");
         let own = match reason {
-            "ROLE_NOT_ALLOWED" => rpc::permit_rpc::<table::Acquire>(&pair.owner.service, caller).unwrap_err(),
+            "ROLE_NOT_ALLOWED" => rpc::permit_rpc(&pair.owner.service, table::Acquire::RPC, caller).unwrap_err(),
             _ => pair.local(caller, &request).await.unwrap_err(),
         };
         let (own_status, own_item) = (status::to_status(&own), status::to_item(&own));
