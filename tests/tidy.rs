@@ -77,9 +77,9 @@ const MODULES: [(&str, &[&str]); 36] = [
     ("client", &["causes", "wire"]),
     // The command.
     // The wall clock is what "in 5 minutes" is counted from on the reader's screen.
-    ("cli", &["auth", "bounds", "clock", "domain", "wire"]),
+    ("cli", &["auth", "bounds", "clock", "domain", "rpc", "wire"]),
     ("cli::local", &["app", "auth", "bounds", "cli", "config", "store", "telemetry"]),
-    ("cli::remote", &["bounds", "cli", "domain", "wire"]),
+    ("cli::remote", &["bounds", "cli", "domain", "rpc", "wire"]),
     // The composition root sees both sides of every port.
     (
         "app",
@@ -126,7 +126,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("tonic_web", &["front"]),
     ("tower_http", &["front"]),
     ("tower", &["front"]),
-    ("prost", &["wire", "rpc", "front", "peer", "cli::output"]),
+    ("prost", &["wire", "rpc", "front", "peer", "cli::connect", "cli::output"]),
     ("prost_reflect", &["wire"]),
     ("axum", &["http"]),
     ("reqwest", &["auth::fetch", "billing", "https", "webhook"]),

@@ -4,27 +4,27 @@ use std::{
     error::Error,
     fmt,
     fs::File,
-    future::Future,
     io::{self, Read},
     path::Path,
     time::Duration,
 };
 
+use prost::{
+    Message,
+    bytes::{Buf, BufMut, Bytes},
+};
 use tonic::{
     Code, Request, Response, Status,
+    client::Grpc,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codegen::http::uri::PathAndQuery,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
 use super::{address::Address, args::GlobalArgs, failure::Failure};
-use crate::wire::{
-    admin::v1::admin_service_client::AdminServiceClient,
-    v1::{
-        budget_service_client::BudgetServiceClient, gate_service_client::GateServiceClient,
-        pool_service_client::PoolServiceClient, session_service_client::SessionServiceClient,
-    },
-};
+use crate::{rpc::table::Unary, wire::admin::v1::admin_service_client::AdminServiceClient};
 
 /// Largest answer that is read: an org with all its ledgers is a few MiB.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -35,6 +35,44 @@ const TOKEN_BYTES: u64 = 16 << 10;
 const PEM_BYTES: u64 = 4 << 20;
 const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 const KEY_ENDS: &str = "PRIVATE KEY-----";
+
+/// Messages as bytes: what carries them is compiled once, not for each rpc.
+#[derive(Debug, Clone, Copy)]
+struct Encoded;
+
+impl Codec for Encoded {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buf: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buf.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buf: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buf.copy_to_bytes(buf.remaining())))
+    }
+}
 
 /// Adds the token and the deadline to every call.
 #[derive(Clone)]
@@ -87,46 +125,35 @@ impl Connection {
         Ok(Self { address, channel, caller: Caller { bearer, timeout, is_endless: false } })
     }
 
-    pub(super) fn gate(&self) -> GateServiceClient<Calls> {
-        GateServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
-            .max_decoding_message_size(MESSAGE_BYTES)
-    }
-
-    pub(super) fn budget(&self) -> BudgetServiceClient<Calls> {
-        BudgetServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
-            .max_decoding_message_size(MESSAGE_BYTES)
-    }
-
-    pub(super) fn session(&self) -> SessionServiceClient<Calls> {
-        SessionServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
-            .max_decoding_message_size(MESSAGE_BYTES)
-    }
-
-    pub(super) fn pool(&self) -> PoolServiceClient<Calls> {
-        PoolServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
-            .max_decoding_message_size(MESSAGE_BYTES)
-    }
-
-    pub(super) fn admin(&self) -> AdminServiceClient<Calls> {
-        AdminServiceClient::with_interceptor(self.channel.clone(), self.caller.clone())
-            .max_decoding_message_size(MESSAGE_BYTES)
-    }
-
     /// For streams that have no end.
     pub(super) fn admin_without_deadline(&self) -> AdminServiceClient<Calls> {
         let caller = Caller { is_endless: true, ..self.caller.clone() };
         AdminServiceClient::with_interceptor(self.channel.clone(), caller).max_decoding_message_size(MESSAGE_BYTES)
     }
 
-    /// Waits for one call, no longer than `--timeout`: the deadline that is sent with the call covers
-    /// only the head of the answer, this one also its body.
-    pub(super) async fn wait<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
-        match tokio::time::timeout(self.caller.timeout, call).await {
+    /// Calls an rpc, and waits no longer than `--timeout`.
+    pub(super) async fn ask<R: Unary>(&self, request: R::Request) -> Result<R::Response, Failure> {
+        let answer = self.call(R::RPC.name, request.encode_to_vec().into()).await?;
+        let broken = |error| Status::internal(format!("the answer is not the message of this rpc: {error}"));
+        R::Response::decode(answer).map_err(|error| Failure::Status(Box::new(broken(error))))
+    }
+
+    /// The deadline that is sent with the call covers only the head of the answer, this one also its body.
+    async fn call(&self, rpc: &str, request: Bytes) -> Result<Bytes, Failure> {
+        match tokio::time::timeout(self.caller.timeout, self.answer(rpc, request)).await {
             Err(_) => Err(self.timed_out()),
             Ok(Err(status)) if expired_on_this_side(&status) => Err(self.timed_out()),
             Ok(Err(status)) => Err(Failure::Status(Box::new(status))),
             Ok(Ok(response)) => Ok(response.into_inner()),
         }
+    }
+
+    async fn answer(&self, rpc: &str, request: Bytes) -> Result<Response<Bytes>, Status> {
+        let calls = InterceptedService::new(self.channel.clone(), self.caller.clone());
+        let mut grpc = Grpc::new(calls).max_decoding_message_size(MESSAGE_BYTES);
+        let path = PathAndQuery::try_from(format!("/{rpc}")).map_err(|error| Status::internal(error.to_string()))?;
+        grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        grpc.unary(Request::new(request), path, Encoded).await
     }
 
     fn timed_out(&self) -> Failure {

@@ -71,12 +71,12 @@ impl Messages for Arriving {
 
 /// A request whose rpc is to be found.
 pub(super) struct Exchange<'a, B> {
-    front: &'a mut Front,
+    front: &'a Front,
     request: HttpRequest<B>,
 }
 
 impl<'a, B: Messages> Exchange<'a, B> {
-    pub(super) fn new(front: &'a mut Front, request: HttpRequest<B>) -> Self {
+    pub(super) fn new(front: &'a Front, request: HttpRequest<B>) -> Self {
         Self { front, request }
     }
 

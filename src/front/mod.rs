@@ -25,6 +25,7 @@ mod web;
 use std::{
     convert::Infallible,
     future::Future,
+    ops::Deref,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -76,7 +77,11 @@ const OTHERS: &str = "other";
 
 /// Takes every request for an rpc of every connection; cloned for each.
 #[derive(Debug, Clone)]
-pub struct Front {
+pub struct Front(Arc<Parts>);
+
+/// What every clone of a front shares.
+#[derive(Debug)]
+pub struct Parts {
     service: Arc<Service>,
     authenticator: Arc<Authenticator>,
     /// Of one request, in bytes.
@@ -85,6 +90,14 @@ pub struct Front {
     others: Routes,
     /// Which pages may call.
     origins: Origins,
+}
+
+impl Deref for Front {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -110,7 +123,7 @@ impl Front {
     }
 
     /// By the protocol that the request is in, wherever it comes from.
-    fn answer(&mut self, request: Request<Arriving>) -> Answering {
+    fn answer(&self, request: Request<Arriving>) -> Answering {
         match Protocol::of(&request) {
             Protocol::Grpc => table::read(grpc::Exchange::new(self, request)),
             Protocol::GrpcWeb => web::answer(self, request),
@@ -128,8 +141,8 @@ impl Tower<Request<Arriving>> for Front {
     type Error = Infallible;
     type Future = Answering;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Tower::<Request<Body>>::poll_ready(&mut self.others, cx)
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Arriving>) -> Answering {
@@ -148,7 +161,7 @@ impl Tower<Request<Arriving>> for Front {
         match self.origins.judge(origin, &request) {
             Judged::Own => self.answer(request),
             Judged::Other(cors) => {
-                let (cors, mut front) = (cors.clone(), self.clone());
+                let (cors, front) = (cors.clone(), self.clone());
                 Box::pin(cors.layer(service_fn(move |request| front.answer(request))).call(request))
             }
             Judged::Refused(why) => behind_body(request.into_body(), sentence(StatusCode::FORBIDDEN, why)),

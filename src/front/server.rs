@@ -12,7 +12,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::{
-    Front, OWNER,
+    Front, OWNER, Parts,
     origins::{Origins, Others},
 };
 use crate::{
@@ -85,7 +85,7 @@ pub fn front(
     service.metrics().begin_rpcs(table::ALL.iter().map(|rpc| (rpc.method, rpc.name)));
     let max_message = bounds.message_bytes as usize;
     let origins = Origins { others: other_pages(origins), is_auth_asked: !authenticator.is_open(), is_tls };
-    Ok((Health(reporter), Front { service, authenticator, max_message, others, origins }))
+    Ok((Health(reporter), Front(Arc::new(Parts { service, authenticator, max_message, others, origins }))))
 }
 
 /// Credentials are a header that a page has to know, never a cookie: none is sent along by itself.

@@ -26,8 +26,8 @@ pub(super) fn answer(front: &Front, mut request: Request<Arriving>) -> Answering
     // tonic-web knows the type in lower case and without parameters.
     let kind = HeaderValue::from_static(if is_text { TEXT_PROTO } else { "application/grpc-web+proto" });
     request.headers_mut().insert(CONTENT_TYPE, kind);
-    let mut front = front.clone();
-    let grpc = service_fn(move |request: Request<Body>| table::read(Exchange::new(&mut front, request)));
+    let front = front.clone();
+    let grpc = service_fn(move |request: Request<Body>| table::read(Exchange::new(&front, request)));
     Box::pin(GrpcWebLayer::new().layer(grpc).call(request))
 }
 

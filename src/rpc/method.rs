@@ -194,13 +194,3 @@ pub trait Reader: Sized {
     /// No row has this name.
     fn unknown(self) -> Self::Answer;
 }
-
-/// The orgs that an encoded request names, as [`Rpc::orgs`].
-pub(super) fn orgs_in<R: Method>(request: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let request = R::Request::decode(request)?;
-    Ok(match R::orgs(&request) {
-        Orgs::None => Vec::new(),
-        Orgs::One(org) => vec![org.to_owned()],
-        Orgs::Each(orgs) => orgs.into_iter().map(str::to_owned).collect(),
-    })
-}

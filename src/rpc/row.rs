@@ -1,7 +1,5 @@
 //! What a row of the table of rpcs says, without its types.
 
-use prost::DecodeError;
-
 use crate::auth::Access;
 
 /// An rpc, without its types.
@@ -28,8 +26,6 @@ pub struct Rpc {
     /// Whether what it is about goes on whatever becomes of the call: it is answered without the owner of its org where
     /// that cannot be reached.
     pub always: bool,
-    /// The orgs that an encoded request names.
-    pub orgs: fn(&[u8]) -> Result<Vec<String>, DecodeError>,
     /// The name of the message that is received: `tollgate.v1.EndSessionRequest`.
     pub request: fn() -> String,
     /// The name of the message that is sent.

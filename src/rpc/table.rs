@@ -11,8 +11,8 @@ use futures_util::Stream;
 use prost::Name;
 
 use super::{
-    Answer, admin, budget, caller, cluster, control, envoy, events, explain, gate, method::orgs_in, names, orgs,
-    permit, pool, session, snapshot, usage, watch, what_if,
+    Answer, admin, budget, caller, cluster, control, envoy, events, explain, gate, names, orgs, permit, pool, session,
+    snapshot, usage, watch, what_if,
 };
 pub use super::{
     method::{Ask, Method, Named, Orgs, Reader, Streamed, Unary, UnaryRpc, Watched},
@@ -51,7 +51,6 @@ macro_rules! rpcs {
                     size: rpcs!(@size $($trait)*),
                     settles: rpcs!(@settles $($trait)*),
                     always: rpcs!(@always $($trait)*),
-                    orgs: orgs_in::<Self>,
                     request: <$request as Name>::full_name,
                     response: <$response as Name>::full_name,
                 };

@@ -85,6 +85,7 @@ class GrpcPort(Bounded):
             "no message": caller.ask(end=False),
             "half a prefix": caller.ask(data=b"\0\0", end=False),
             "half a message": caller.ask(data=message(acquire("acme"))[:-1], end=False),
+            "a message and no end": caller.ask(data=message(acquire("acme")), end=False),
         }
         for name, stream in begun.items():
             with self.subTest(name):
@@ -93,6 +94,43 @@ class GrpcPort(Bounded):
                 self.assertIn("bounds.request_ms", answer["grpc-message"])
         stream = caller.ask(data=message(acquire("acme")))
         self.assertEqual(caller.answer(stream).get("grpc-status"), "0", "the connection goes on")
+
+    def test_a_request_is_one_plain_message(self):
+        node = self.started()
+        caller = self.caller(node)
+        whole = message(acquire("acme"))
+        for name, data in [("nothing", b""), ("half a prefix", whole[:3]), ("half a message", whole[:-1]), ("two messages", whole + whole),
+                           ("compressed", b"\1" + whole[1:]), ("no message of the rpc", message(b"\xff"))]:
+            with self.subTest(name):
+                answer = caller.answer(caller.ask(data=data))
+                self.assertEqual(answer.get("grpc-status"), "3", answer)
+        with self.subTest("one that is cut into bytes"):
+            stream = caller.ask(end=False)
+            for at in range(len(whole)):
+                caller.http.send_data(stream, whole[at:at + 1], end_stream=at == len(whole) - 1)
+                caller.flush()
+            self.assertEqual(caller.answer(stream).get("grpc-status"), "0")
+        with self.subTest("too long"):
+            answer = caller.answer(caller.ask(data=message(b"\0" * 65_537)[:16_000], end=False), SOON)
+            self.assertEqual(answer.get("grpc-status"), "4", "what does not come is waited for")
+            self.assertEqual(caller.answer(self.long(caller, 65_537)).get("grpc-status"), "11")
+        with self.subTest("by a client that compresses"), grpc.insecure_channel(node.grpc) as channel:
+            call = channel.unary_unary(ACQUIRE)
+            with self.assertRaises(grpc.RpcError) as refused:
+                call(acquire("acme") * 100, compression=grpc.Compression.Gzip, timeout=SOON)
+            self.assertEqual(refused.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
+        used = self.plane(node).gate.GetStatus(org="acme").limits[0].used
+        self.assertEqual(used, 1, "what is refused is not carried out")
+
+    def long(self, caller, length):
+        """The stream of a request of so many bytes."""
+        stream, whole = caller.ask(end=False), message(b"\0" * length)
+        for at in range(0, len(whole), 16_000):
+            caller.read(lambda: False, 0.05)
+            if stream not in caller.ended:
+                caller.http.send_data(stream, whole[at:at + 16_000], end_stream=at + 16_000 >= len(whole))
+        caller.flush()
+        return stream
 
     def test_a_stream_may_be_quiet_between_its_messages_and_not_inside_of_one(self):
         node = self.started()

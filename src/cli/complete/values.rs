@@ -10,6 +10,7 @@ use tokio::{
 use crate::{
     cli::{args::GlobalArgs, connect::Connection, context, failure::Failure, output::Surroundings},
     domain::{rows::OverrideSubject, window::PERIODS},
+    rpc::table,
     wire::admin::v1::{GetClusterRequest, GetNodeRequest, GetOrgRequest, GetOrgResponse, ListOrgsRequest},
 };
 
@@ -112,18 +113,17 @@ impl Asks {
 
     async fn ask(&self, global: &GlobalArgs, kind: Kind, current: &str) -> Result<Vec<String>, Failure> {
         let connection = Connection::open(global).await?;
-        let mut admin = connection.admin();
         match kind {
             Kind::Org => return orgs(&connection, current).await,
-            Kind::Plan => return Ok(connection.wait(admin.get_node(GetNodeRequest {})).await?.plans),
+            Kind::Plan => return Ok(connection.ask::<table::GetNode>(GetNodeRequest {}).await?.plans),
             Kind::Node => {
-                let cluster = connection.wait(admin.get_cluster(GetClusterRequest { shards: false })).await?;
+                let cluster = connection.ask::<table::GetCluster>(GetClusterRequest { shards: false }).await?;
                 return Ok(cluster.nodes.into_iter().map(|node| node.name).collect());
             }
             _ => {}
         }
         let Some(org) = self.org.clone() else { return Ok(Vec::new()) };
-        Ok(of_org(kind, connection.wait(admin.get_org(GetOrgRequest { org })).await?))
+        Ok(of_org(kind, connection.ask::<table::GetOrg>(GetOrgRequest { org }).await?))
     }
 }
 
@@ -134,7 +134,7 @@ async fn orgs(connection: &Connection, current: &str) -> Result<Vec<String>, Fai
     loop {
         let named = format!("{current}*");
         let request = ListOrgsRequest { page_size: PAGE, page_token, r#match: named, ..ListOrgsRequest::default() };
-        let page = connection.wait(connection.admin().list_orgs(request)).await?;
+        let page = connection.ask::<table::ListOrgs>(request).await?;
         let names = page.orgs.into_iter().flat_map(|org| [org.name, org.org]).filter(|name| !name.is_empty());
         orgs.extend(names.filter(|name| name.starts_with(current)));
         page_token = page.next_page_token;

@@ -9,6 +9,7 @@ use crate::{
         output::Output,
     },
     domain::{input::InputError, window::Millis},
+    rpc::table,
     wire::v1::{AcquireRequest, AcquireResponse, Amount, Mode},
 };
 
@@ -56,7 +57,7 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let org = request.org.clone();
-    let decision = connection.wait(connection.gate().acquire(request)).await?;
+    let decision = connection.ask::<table::Acquire>(request).await?;
     output.answer(&decision, |decision, now| describe(&org, &decision.into(), reservation(decision, now), now))?;
     Ok(if decision.allowed { Exit::Done } else { Exit::Denied })
 }

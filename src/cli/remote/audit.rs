@@ -9,6 +9,7 @@ use crate::{
         output::{Output, Tone, View, number, table, text},
     },
     domain::window::Millis,
+    rpc::table,
     wire::admin::v1::{AuditRequest, AuditResponse, Drift},
 };
 
@@ -34,7 +35,7 @@ async fn every_page(connection: &Connection, org: &str) -> Result<AuditResponse,
     loop {
         let page_token = std::mem::take(&mut all.next_page_token);
         let request = AuditRequest { org: org.to_owned(), page_size: PAGE, page_token };
-        let page = connection.wait(connection.admin().audit(request)).await?;
+        let page = connection.ask::<table::Audit>(request).await?;
         let empty = page.orgs == 0 && page.failures.is_empty();
         merge(&mut all, page);
         if all.next_page_token.is_empty() {

@@ -13,6 +13,7 @@ use crate::{
         outbox::OutboxKey,
         window::Millis,
     },
+    rpc::table,
     wire::admin::v1::{
         BalanceVerdict, Export, ListExportsRequest, ListExportsResponse, RefreshBalanceRequest, RefreshBalanceResponse,
         ReplayExportsRequest, ReplayExportsResponse,
@@ -44,7 +45,7 @@ async fn refresh(
 ) -> Result<Exit, Failure> {
     let reason = reason.map(ToString::to_string).unwrap_or_default();
     let request = RefreshBalanceRequest { org: org.to_string(), reason };
-    let answer = connection.wait(connection.admin().refresh_balance(request)).await?;
+    let answer = connection.ask::<table::RefreshBalance>(request).await?;
     output.answer(&answer, |answer, now| verdict(org, answer, now))?;
     Ok(match answer.verdict() {
         BalanceVerdict::Allowed => Exit::Done,
@@ -111,7 +112,7 @@ async fn exports(
 ) -> Result<Exit, Failure> {
     let (exports, next_page_token) = paging::collect(page, async |page_size, page_token| {
         let request = ListExportsRequest { org: org.to_string(), page_size, page_token, set_aside };
-        let page = connection.wait(connection.admin().list_exports(request)).await?;
+        let page = connection.ask::<table::ListExports>(request).await?;
         Ok((page.exports, page.next_page_token))
     })
     .await?;
@@ -168,7 +169,7 @@ async fn replay(
         reason: why_text(why),
         dry_run: why.dry_run,
     };
-    let answer = connection.wait(connection.admin().replay_exports(request)).await;
+    let answer = connection.ask::<table::ReplayExports>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ReplayExportsResponse, _| match answer.replayed_rows {
         0 if key.is_some() => format!("no such row of {org} is set aside"),

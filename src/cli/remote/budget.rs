@@ -11,6 +11,7 @@ use crate::{
         output::{Output, Tone, View, facts, number, table, text},
     },
     domain::{ids::Meter, input::InputError, window::PERIODS, words},
+    rpc::table,
     wire::v1::{
         Budget, BudgetPeriod, GetBudgetRequest, LimitSource, PeriodPatch, ReplaceBudgetRequest, UpdateBudgetRequest,
     },
@@ -91,14 +92,14 @@ fn each_once(given: &[PeriodLimit]) -> Result<BTreeMap<&'static str, Option<i64>
 pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'_>) -> Result<Exit, Failure> {
     match ask {
         Ask::Get(request) => {
-            let answer = connection.wait(connection.budget().get_budget(request)).await?;
+            let answer = connection.ask::<table::GetBudget>(request).await?;
             let budget = complete(answer.budget.as_ref())?;
             output.answer(&answer, |_, _| describe(budget, AnswerTo::Read))?;
             warn(budget, output);
         }
         Ask::Update(request) => {
             let request_id = request.request_id.clone();
-            let answer = connection.wait(connection.budget().update_budget(request)).await;
+            let answer = connection.ask::<table::UpdateBudget>(request).await;
             let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
             output.answer(&answer, |answer, _| describe(budget, AnswerTo::of(answer.replayed)))?;
@@ -106,7 +107,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
         }
         Ask::Replace(request) => {
             let request_id = request.request_id.clone();
-            let answer = connection.wait(connection.budget().replace_budget(request)).await;
+            let answer = connection.ask::<table::ReplaceBudget>(request).await;
             let answer = named_in_doubt(answer, &request_id)?;
             let budget = complete(answer.budget.as_ref())?;
             output.answer(&answer, |answer, _| describe(budget, AnswerTo::of(answer.replayed)))?;

@@ -9,6 +9,7 @@ use crate::{
         output::{Output, Tone, View, facts, number, table, text},
     },
     domain::{ids::OrgId, shard::Shard},
+    rpc::table,
     wire::admin::v1::{
         ClusterCell, ClusterNode, ClusterShard, DrainNodeRequest, GetClusterRequest, GetClusterResponse, NodeState,
     },
@@ -16,7 +17,7 @@ use crate::{
 
 pub(super) async fn run(connection: &Connection, args: &ClusterArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let request = GetClusterRequest { shards: args.shards || args.org.is_some() };
-    let mut answer = connection.wait(connection.admin().get_cluster(request)).await?;
+    let mut answer = connection.ask::<table::GetCluster>(request).await?;
     if let Some(org) = &args.org {
         let number = i32::from(Shard::of(org).number());
         answer.shards.retain(|shard| shard.number == number);
@@ -34,7 +35,7 @@ pub(super) async fn run(connection: &Connection, args: &ClusterArgs, output: &mu
 
 pub(super) async fn drain(connection: &Connection, args: &DrainArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let request = DrainNodeRequest { node: args.node.clone().unwrap_or_default(), undo: args.undo };
-    let answer = connection.wait(connection.admin().drain_node(request)).await?;
+    let answer = connection.ask::<table::DrainNode>(request).await?;
     let told = if args.undo { "takes its share again" } else { "hands over what it owns" };
     output.answer(&answer, |answer, _| format!("{} {told}; `tollgate cluster` says how far it is", answer.node))?;
     Ok(Exit::Done)

@@ -10,6 +10,7 @@ use crate::{
         output::{Name, Output, View, facts, number, table, text},
     },
     domain::{ids::OrgId, window::Millis},
+    rpc::table,
     wire::{
         admin::v1::{
             ClearOverrideRequest, ClearOverrideResponse, Exempt, ExemptionChange, GrantResponse, ListOverridesRequest,
@@ -37,7 +38,7 @@ pub(super) async fn overrides(
         OverrideVerb::Clear(args) => clear(connection, args, output).await,
         OverrideVerb::List { org, ended } => {
             let request = ListOverridesRequest { org: org.to_string(), ended: *ended };
-            let answer = connection.wait(connection.admin().list_overrides(request)).await?;
+            let answer = connection.ask::<table::ListOverrides>(request).await?;
             output.answer(&answer, |answer, now| override_table(&answer.overrides, now))?;
             Ok(Exit::Done)
         }
@@ -65,7 +66,7 @@ async fn set(connection: &Connection, args: &OverrideSetArgs, output: &mut Outpu
         reason: why(&args.why),
         dry_run: args.why.dry_run,
     };
-    let answer = connection.wait(connection.admin().set_override(request)).await;
+    let answer = connection.ask::<table::SetOverride>(request).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
 
@@ -80,7 +81,7 @@ async fn clear(connection: &Connection, args: &OverrideClearArgs, output: &mut O
         reason: why(&args.why),
         dry_run: args.why.dry_run,
     };
-    let answer = connection.wait(connection.admin().clear_override(request)).await;
+    let answer = connection.ask::<table::ClearOverride>(request).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
 
@@ -107,7 +108,7 @@ pub(super) async fn set_plan(
         reason: why(&args.why),
         dry_run: args.why.dry_run,
     };
-    let answer = connection.wait(connection.admin().set_plan(request)).await;
+    let answer = connection.ask::<table::SetPlan>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &SetPlanResponse, now| {
         let name = |plan: &str| if plan.is_empty() { "none".to_owned() } else { plan.to_owned() };
@@ -139,7 +140,7 @@ pub(super) async fn exempt(
         reason: why(&args.why),
         dry_run: args.why.dry_run,
     };
-    let answer = connection.wait(connection.admin().set_exemption(request)).await;
+    let answer = connection.ask::<table::SetExemption>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &SetExemptionResponse, now| {
         let names = (exempt_name(answer.before()).to_owned(), exempt_name(answer.after()).to_owned());

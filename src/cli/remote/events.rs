@@ -9,6 +9,7 @@ use crate::{
         output::{Output, View, number, table, text},
     },
     domain::{events::EventKind, window::Millis},
+    rpc::table,
     wire::admin::v1::{Event, EventChange, ListAuditRequest, ListAuditResponse, ListEventsRequest, ListEventsResponse},
 };
 
@@ -30,7 +31,7 @@ pub(super) async fn run(connection: &Connection, args: &EventsArgs, output: &mut
             until_ms: part.until,
             durable: false,
         };
-        let page = connection.wait(connection.admin().list_events(request)).await?;
+        let page = connection.ask::<table::ListEvents>(request).await?;
         (all.oldest_number, all.newest_number) = (page.oldest_number, page.newest_number);
         Ok((page.events, page.next_after_number))
     })
@@ -56,7 +57,7 @@ pub(super) async fn changes(
             since_ms: part.since,
             until_ms: part.until,
         };
-        let page = connection.wait(connection.admin().list_audit(request)).await?;
+        let page = connection.ask::<table::ListAudit>(request).await?;
         Ok((page.events, page.next_after_number))
     })
     .await?;

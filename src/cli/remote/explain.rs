@@ -8,6 +8,7 @@ use crate::{
         failure::Failure,
         output::Output,
     },
+    rpc::table,
     wire::admin::v1::{ExplainDecisionRequest, ListDenialsRequest, ListDenialsResponse, WhyRequest},
 };
 
@@ -20,7 +21,7 @@ use super::{
 pub(super) async fn why(connection: &Connection, args: &AskWhyArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let request =
         WhyRequest { org: args.org.to_string(), scope: scope_text(args.scope.as_ref()), at_ms: at_ms(args.at, output) };
-    let answer = connection.wait(connection.admin().why(request)).await?;
+    let answer = connection.ask::<table::Why>(request).await?;
     output.answer(&answer, describe_why)?;
     Ok(if answer.blocked { Exit::Denied } else { Exit::Done })
 }
@@ -36,7 +37,7 @@ pub(super) async fn explain(
         at_ms: at_ms(args.at, output),
         scope: scope_text(args.scope.as_ref()),
     };
-    let answer = connection.wait(connection.admin().explain_decision(request)).await?;
+    let answer = connection.ask::<table::ExplainDecision>(request).await?;
     output.answer(&answer, describe)?;
     Ok(Exit::Done)
 }
@@ -59,7 +60,7 @@ pub(super) async fn denials(
             page_size,
             page_token,
         };
-        let page = connection.wait(connection.admin().list_denials(request)).await?;
+        let page = connection.ask::<table::ListDenials>(request).await?;
         // The same on every page.
         days = page.days;
         Ok((page.denials, page.next_page_token))

@@ -8,6 +8,7 @@ use crate::{
         failure::Failure,
         output::{Output, facts},
     },
+    rpc::table,
     wire::{
         admin::v1::{GrantRequest, ResetWindowRequest, ResetWindowResponse, RevokeGrantRequest},
         v1::Limit,
@@ -38,7 +39,7 @@ pub(super) async fn grant(connection: &Connection, args: &GrantArgs, output: &mu
         until_spent: args.until_spent,
         dry_run: args.why.dry_run,
     };
-    let answer = connection.wait(connection.admin().grant(request)).await;
+    let answer = connection.ask::<table::Grant>(request).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
 
@@ -55,7 +56,7 @@ pub(super) async fn revoke(
         reason: why_text(&args.why),
         dry_run: args.why.dry_run,
     };
-    let answer = connection.wait(connection.admin().revoke_grant(request)).await;
+    let answer = connection.ask::<table::RevokeGrant>(request).await;
     show_change(&named_in_doubt(answer, &request_id)?, org, output)
 }
 
@@ -69,7 +70,7 @@ pub(super) async fn reset(connection: &Connection, args: &ResetArgs, output: &mu
         reason: why_text(&args.why),
         dry_run: args.why.dry_run,
     };
-    let answer = connection.wait(connection.admin().reset_window(request)).await;
+    let answer = connection.ask::<table::ResetWindow>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ResetWindowResponse, _| {
         let used =

@@ -8,6 +8,7 @@ use crate::{
         failure::Failure,
         output::{Output, Tone, View},
     },
+    rpc::table,
     wire::admin::v1::{FormerName, RenameOrgRequest, RenameOrgResponse},
 };
 
@@ -30,7 +31,7 @@ pub(super) async fn rename(
         dry_run: args.why.dry_run,
         ..RenameOrgRequest::default()
     };
-    let answer = connection.wait(connection.admin().rename_org(request)).await;
+    let answer = connection.ask::<table::RenameOrg>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer, _| renamed(answer))?;
     Ok(Exit::Done)

@@ -8,13 +8,14 @@ use crate::{
         output::{Output, View, facts, number, table, text},
     },
     domain::window::Millis,
+    rpc::table,
     wire::admin::v1::{GetNodeRequest, GetNodeResponse, WebhookState},
 };
 
 use super::format::{since, span, when};
 
 pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let answer = connection.wait(connection.admin().get_node(GetNodeRequest {})).await?;
+    let answer = connection.ask::<table::GetNode>(GetNodeRequest {}).await?;
     output.answer(&answer, describe)?;
     Ok(Exit::Done)
 }

@@ -13,6 +13,7 @@ use crate::{
         ids::{OrgId, Reason},
         window::Millis,
     },
+    rpc::table,
     wire::admin::v1::{
         DeletionReceipt, FreezeRequest, FreezeResponse, GetOrgRequest, PurgeOrgRequest, PurgeOrgResponse,
         UnfreezeRequest, UnfreezeResponse,
@@ -32,7 +33,7 @@ pub(super) async fn run(connection: &Connection, verb: &OrgVerb, output: &mut Ou
         OrgVerb::List(args) => org_list::list(connection, args, output).await,
         OrgVerb::Show { org } => {
             let request = GetOrgRequest { org: org.to_string() };
-            let answer = connection.wait(connection.admin().get_org(request)).await?;
+            let answer = connection.ask::<table::GetOrg>(request).await?;
             output.answer(&answer, org_view::describe)?;
             Ok(Exit::Done)
         }
@@ -69,7 +70,7 @@ async fn delete(
         dry_run: why.dry_run,
         ..PurgeOrgRequest::default()
     };
-    let answer = connection.wait(connection.admin().purge_org(request)).await;
+    let answer = connection.ask::<table::PurgeOrg>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &PurgeOrgResponse, now| deleted(org, answer, now))?;
     Ok(Exit::Done)
@@ -119,7 +120,7 @@ async fn freeze(
         until_ms: until.unwrap_or(0),
         dry_run,
     };
-    let answer = connection.wait(connection.admin().freeze(request)).await;
+    let answer = connection.ask::<table::Freeze>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &FreezeResponse, now| {
         let until =
@@ -139,7 +140,7 @@ async fn unfreeze(
     let (org, request_id) = org_and_request_id(write)?;
     let (reason, dry_run) = (why_text(why), why.dry_run);
     let request = UnfreezeRequest { org: org.to_string(), request_id: request_id.clone(), reason, dry_run };
-    let answer = connection.wait(connection.admin().unfreeze(request)).await;
+    let answer = connection.ask::<table::Unfreeze>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &UnfreezeResponse, _| {
         changed("unfrozen", org, answer.replayed, if answer.was_frozen { "frozen → active" } else { SAME_ACTIVE })

@@ -10,6 +10,7 @@ use crate::{
         output::{Output, Tone, View, number, table, text, time},
     },
     domain::window::Millis,
+    rpc::table,
     wire::{
         admin::v1::{ListOrgsRequest, ListOrgsResponse, OrgSort, OrgState, OrgSummary},
         answers,
@@ -99,7 +100,7 @@ pub(in crate::cli) async fn collect(
     loop {
         let held = if sort.is_some() { 0 } else { u32::try_from(all.orgs.len()).unwrap_or(wanted) };
         request.page_size = i32::try_from(wanted.saturating_sub(held).clamp(1, PAGE)).unwrap_or(i32::MAX);
-        let page = connection.wait(connection.admin().list_orgs(request.clone())).await?;
+        let page = connection.ask::<table::ListOrgs>(request.clone()).await?;
         all.orgs.extend(page.orgs);
         all.orgs_read = all.orgs_read.saturating_add(page.orgs_read);
         let room = FAILURES.saturating_sub(all.failures.len());

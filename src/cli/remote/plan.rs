@@ -14,6 +14,7 @@ use crate::{
         money::micro_usd,
         window::{Length, Millis, digits},
     },
+    rpc::table,
     wire::admin::v1::{WhatIfLimit, WhatIfRequest, WhatIfResponse},
 };
 
@@ -61,7 +62,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let mut all = WhatIfResponse::default();
     loop {
-        let page = connection.wait(connection.admin().what_if(request.clone())).await?;
+        let page = connection.ask::<table::WhatIf>(request.clone()).await?;
         if !page.next_page_token.is_empty() && page.next_page_token == request.page_token {
             return Err(Failure::Incomplete("a page goes on where it began"));
         }

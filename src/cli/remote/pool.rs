@@ -16,6 +16,7 @@ use crate::{
         output::{Output, View, facts},
     },
     domain::{ids::AccountId, input::InputError, window::Millis},
+    rpc::table,
     wire::v1::{
         AcquireRequest, ClearAccountRequest, ConfigurePoolRequest, GetPoolRequest, PickRequest, PickResponse, Pool,
         PoolAccount, PoolProfile, PoolSettings, PoolSummary, ReportOutcomeRequest, ReportOutcomeResponse,
@@ -191,7 +192,7 @@ pub(super) async fn run(connection: &Connection, ask: Ask, output: &mut Output<'
     match ask {
         Ask::Configure(request) => configure(connection, request, output).await,
         Ask::Show(request) => {
-            let answer = connection.wait(connection.pool().get_pool(request)).await?;
+            let answer = connection.ask::<table::GetPool>(request).await?;
             let (pool, sum) = complete(answer.pool.as_ref())?;
             output.answer(&answer, |_, now| describe(pool, sum, false, now))?;
             Ok(Exit::Done)
@@ -208,7 +209,7 @@ async fn configure(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let request_id = request.request_id.clone();
-    let answer = connection.wait(connection.pool().configure_pool(request)).await;
+    let answer = connection.ask::<table::ConfigurePool>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     let (pool, sum) = complete(answer.pool.as_ref())?;
     output.answer(&answer, |answer, now| {
@@ -230,7 +231,7 @@ fn complete(pool: Option<&Pool>) -> Result<(&Pool, &PoolSummary), Failure> {
 async fn pick(connection: &Connection, request: PickRequest, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let asked = format!("{}  {}", request.org, request.pool);
     let gated = request.acquire.is_some();
-    let answer = connection.wait(connection.pool().pick(request)).await?;
+    let answer = connection.ask::<table::Pick>(request).await?;
     if answer.allowed && answer.account.is_empty() {
         return Err(Failure::Incomplete("it has no account"));
     }
@@ -265,7 +266,7 @@ async fn report(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, pool, request_id) = (request.org.clone(), request.pool.clone(), request.request_id.clone());
-    let answer = connection.wait(connection.pool().report_outcome(request)).await;
+    let answer = connection.ask::<table::ReportOutcome>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     output.answer(&answer, |answer: &ReportOutcomeResponse, _| {
         let whose = match account {
@@ -285,7 +286,7 @@ async fn clear(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, pool, request_id) = (request.org.clone(), request.pool.clone(), request.request_id.clone());
-    let answer = connection.wait(connection.pool().clear_account(request)).await;
+    let answer = connection.ask::<table::ClearAccount>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     let account = answer.account.clone().ok_or(Failure::Incomplete("it has no account"))?;
     output.answer(&answer, |answer, now| {

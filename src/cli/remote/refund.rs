@@ -9,6 +9,7 @@ use crate::{
         output::{Output, View, facts},
     },
     domain::ids::OrgId,
+    rpc::table,
     wire::{
         admin::v1::{RefundRequest, RefundResponse, RefundedAmount},
         v1::Limit,
@@ -47,7 +48,7 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let id = request.request_id.clone();
-    let answer = named_in_doubt(connection.wait(connection.admin().refund(request)).await, &id)?;
+    let answer = named_in_doubt(connection.ask::<table::Refund>(request).await, &id)?;
     output.answer(&answer, |answer, _| describe(&args.write.org, answer))?;
     Ok(Exit::Done)
 }

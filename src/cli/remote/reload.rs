@@ -7,11 +7,12 @@ use crate::{
         failure::Failure,
         output::{Output, View, facts, table, text},
     },
+    rpc::table,
     wire::admin::v1::{ConfigChange, ReloadRequest, ReloadResponse},
 };
 
 pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let answer = connection.wait(connection.admin().reload(ReloadRequest {})).await?;
+    let answer = connection.ask::<table::Reload>(ReloadRequest {}).await?;
     output.answer(&answer, |answer, _| describe(answer))?;
     for warning in &answer.warnings {
         output.remark(&format!("warning: {warning}"));

@@ -9,6 +9,7 @@ use crate::{
         output::{Output, Tone, View, table, text, time},
     },
     domain::window::Millis,
+    rpc::table,
     wire::v1::{ListReservationsRequest, ListReservationsResponse, Reservation, ReservationState},
 };
 
@@ -42,7 +43,7 @@ async fn list(connection: &Connection, args: &ReservationListArgs, output: &mut 
             scope: scope_text(args.scope.as_ref()),
             min_age_ms: i64::try_from(args.older_than.unwrap_or(0)).unwrap_or(i64::MAX),
         };
-        let page = connection.wait(connection.gate().list_reservations(request)).await?;
+        let page = connection.ask::<table::ListReservations>(request).await?;
         Ok((page.reservations, page.next_page_token))
     })
     .await?;

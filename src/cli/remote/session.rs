@@ -9,6 +9,7 @@ use crate::{
         output::{Output, Tone, View, facts},
     },
     domain::{ids::OrgId, window::Millis},
+    rpc::table,
     wire::v1::{
         EndSessionRequest, GetSessionRequest, HeartbeatRequest, HeartbeatResponse, ListSessionsRequest,
         ListSessionsResponse, Session, SessionAction, StartSessionRequest, StartSessionResponse,
@@ -50,7 +51,7 @@ async fn start(connection: &Connection, args: &SessionStartArgs, output: &mut Ou
         explain: args.explain,
         scopes,
     };
-    let answer = connection.wait(connection.session().start_session(request)).await;
+    let answer = connection.ask::<table::StartSession>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     let asked = format!("{org}  {}", args.session);
     output.answer(&answer, |answer, now| decision_view::describe(&asked, &answer.into(), granted(answer, now), now))?;
@@ -81,7 +82,7 @@ async fn heartbeat(connection: &Connection, args: &HeartbeatArgs, output: &mut O
         // A repetition is safe without one: the total is the same.
         request_id: String::new(),
     };
-    let answer = connection.wait(connection.session().heartbeat(request)).await?;
+    let answer = connection.ask::<table::Heartbeat>(request).await?;
     output.answer(&answer, |answer, now| beat(&args.of, answer, now))?;
     Ok(match answer.action() {
         SessionAction::Continue | SessionAction::Warn => Exit::Done,
@@ -137,7 +138,7 @@ async fn end(connection: &Connection, args: &SessionEndArgs, output: &mut Output
         incarnation: args.incarnation.as_ref().map(ToString::to_string).unwrap_or_default(),
         total_seconds: args.total,
     };
-    let answer = connection.wait(connection.session().end_session(request)).await;
+    let answer = connection.ask::<table::EndSession>(request).await;
     let answer = named_in_doubt(answer, &request_id)?;
     let session = complete(answer.session.as_ref())?;
     output.answer(&answer, |answer, now| {
@@ -149,7 +150,7 @@ async fn end(connection: &Connection, args: &SessionEndArgs, output: &mut Output
 
 async fn show(connection: &Connection, args: &SessionNameArgs, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let request = GetSessionRequest { org: args.org.to_string(), session_id: args.session.to_string() };
-    let answer = connection.wait(connection.session().get_session(request)).await?;
+    let answer = connection.ask::<table::GetSession>(request).await?;
     let session = complete(answer.session.as_ref())?;
     output.answer(&answer, |_, now| session_facts(session, now))?;
     Ok(Exit::Done)
@@ -164,7 +165,7 @@ async fn list(
 ) -> Result<Exit, Failure> {
     let (sessions, next_page_token) = paging::collect(page, async |page_size, page_token| {
         let request = ListSessionsRequest { org: org.to_string(), page_size, page_token, ended };
-        let page = connection.wait(connection.session().list_sessions(request)).await?;
+        let page = connection.ask::<table::ListSessions>(request).await?;
         Ok((page.sessions, page.next_page_token))
     })
     .await?;

@@ -10,6 +10,7 @@ use crate::{
         output::{Output, Tone, View, number, table, text},
     },
     domain::window::Millis,
+    rpc::table,
     wire::v1::{
         BatchStatusRequest, BatchStatusResponse, DecisionCode, SessionStatus, SessionStatusRequest,
         batch_status_result::Result as Item,
@@ -32,7 +33,7 @@ pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut
         scopes: scopes.clone(),
     });
     let request = BatchStatusRequest { items: items.collect() };
-    let answer = connection.wait(connection.session().batch_status(request)).await?;
+    let answer = connection.ask::<table::BatchStatus>(request).await?;
     batch::check_count(args.orgs.len(), answer.results.len())?;
     output.answer(&answer, describe)?;
     let failed = args.orgs.iter().zip(&answer.results).filter_map(|(org, result)| match &result.result {

@@ -9,6 +9,7 @@ use crate::{
         output::{Output, View, facts},
     },
     domain::{ids::OrgId, window::Millis},
+    rpc::table,
     wire::v1::{
         CommitRequest, CommitResponse, ExtendRequest, ExtendResponse, RecordRequest, ReleaseRequest, ResumeRequest,
         ScopedAmount,
@@ -38,7 +39,7 @@ pub(super) async fn committed(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let (org, reservation, id) = (request.org.clone(), request.reservation_id.clone(), request.request_id.clone());
-    let answer = named_in_doubt(connection.wait(connection.gate().commit(request)).await, &id)?;
+    let answer = named_in_doubt(connection.ask::<table::Commit>(request).await, &id)?;
     output.answer(&answer, |answer, _| {
         let line = outcome_line("committed", &org, &reservation, answer.replayed);
         View::from(line).then(facts(settled(answer)))
@@ -73,7 +74,7 @@ pub(super) async fn release(
     let (org, request_id) = org_and_request_id(&args.write)?;
     let (reservation_id, asked) = (args.reservation.to_string(), request_id.clone());
     let request = ReleaseRequest { org: org.to_string(), reservation_id, request_id: asked };
-    let answer = named_in_doubt(connection.wait(connection.gate().release(request)).await, &request_id)?;
+    let answer = named_in_doubt(connection.ask::<table::Release>(request).await, &request_id)?;
     output.answer(&answer, |answer, _| outcome_line("released", org, args.reservation, answer.replayed))?;
     Ok(Exit::Done)
 }
@@ -91,7 +92,7 @@ pub(super) async fn extend(
         request_id: request_id.clone(),
         ttl_ms: args.ttl,
     };
-    let answer = named_in_doubt(connection.wait(connection.gate().extend(request)).await, &request_id)?;
+    let answer = named_in_doubt(connection.ask::<table::Extend>(request).await, &request_id)?;
     output.answer(&answer, |answer, now| {
         let line = outcome_line("extended", org, reservation, answer.replayed);
         View::from(line).then(facts([("expires", expires(answer, now))]))
@@ -137,7 +138,7 @@ pub(super) async fn recorded(
         let used = request.usage.iter().map(|of| format!("{} {}", of.meter, amount(&of.meter, of.amount)));
         ("recorded", used.collect::<Vec<_>>().join(", "))
     };
-    let answer = named_in_doubt(connection.wait(connection.gate().record(request)).await, &id)?;
+    let answer = named_in_doubt(connection.ask::<table::Record>(request).await, &id)?;
     output.answer(&answer, |answer, _| outcome_line(outcome, &org, &what, answer.replayed))?;
     Ok(Exit::Done)
 }
@@ -153,7 +154,7 @@ pub(super) async fn resume(
         execution_id: args.execution.to_string(),
         request_id: request_id.clone(),
     };
-    let answer = named_in_doubt(connection.wait(connection.gate().resume(request)).await, &request_id)?;
+    let answer = named_in_doubt(connection.ask::<table::Resume>(request).await, &request_id)?;
     output.answer(&answer, |answer, _| {
         let line = outcome_line("resumed", org, &args.execution, answer.replayed);
         let counted = match (answer.counted, answer.continuations) {

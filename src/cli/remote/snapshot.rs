@@ -15,6 +15,7 @@ use crate::{
         local::{Part, PartPlace},
         output::Output,
     },
+    rpc::table,
     wire::admin::v1::{SnapshotRequest, SnapshotResponse},
 };
 
@@ -52,7 +53,7 @@ pub(super) async fn run(
     let (mut page_token, mut tries) = (String::new(), 0);
     let last = loop {
         let request = SnapshotRequest { page_token: page_token.clone(), ..SnapshotRequest::default() };
-        let page = match connection.wait(connection.admin().snapshot(request)).await {
+        let page = match connection.ask::<table::Snapshot>(request).await {
             Ok(page) => page,
             Err(failure) if is_to_begin_again(&failure) && tries + 1 < TRIES => {
                 tries += 1;

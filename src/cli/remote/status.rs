@@ -11,6 +11,7 @@ use crate::{
         output::{Output, Tone, View, table, text},
     },
     domain::{window::Millis, words},
+    rpc::table,
     wire::v1::{
         BatchGetStatusRequest, BatchGetStatusResponse, GetStatusRequest, GetStatusResponse, Limit,
         batch_get_status_result::Result as Item,
@@ -36,7 +37,7 @@ pub(super) async fn run(connection: &Connection, args: &StatusArgs, output: &mut
         scopes: scopes.clone(),
     });
     let request = BatchGetStatusRequest { items: items.collect() };
-    let answer = connection.wait(connection.gate().batch_get_status(request)).await?;
+    let answer = connection.ask::<table::BatchGetStatus>(request).await?;
     batch::check_count(args.orgs.len(), answer.results.len())?;
     output.answer(&answer, describe)?;
     let failed = args.orgs.iter().zip(&answer.results).filter_map(|(org, result)| match &result.result {

@@ -11,6 +11,7 @@ use crate::{
         output::{Format, Output, View, number, table, text},
     },
     domain::{ids::Meter, input::InputError},
+    rpc::table,
     wire::admin::v1::{UsageFailure, UsagePeriod, UsageRequest, UsageResponse, UsageRow},
 };
 
@@ -55,7 +56,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let mut list = List::begin(request.by_plane, output);
     loop {
-        let page = connection.wait(connection.admin().usage(request.clone())).await?;
+        let page = connection.ask::<table::Usage>(request.clone()).await?;
         list.add(&page, output)?;
         if page.next_page_token.is_empty() {
             list.end(&page, output)?;

@@ -8,13 +8,14 @@ use crate::{
         output::{Output, View, facts},
     },
     domain::window::Millis,
+    rpc::table,
     wire::admin::v1::{GetCallerRequest, GetCallerResponse},
 };
 
 use super::format::when;
 
 pub(super) async fn run(connection: &Connection, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let answer = connection.wait(connection.admin().get_caller(GetCallerRequest {})).await?;
+    let answer = connection.ask::<table::GetCaller>(GetCallerRequest {}).await?;
     output.answer(&answer, describe)?;
     Ok(Exit::Done)
 }
