@@ -4,6 +4,7 @@
 //! has a buffer of 8 KiB, a stream and a body.
 
 use std::{
+    convert::Infallible,
     error::Error,
     future::{Ready, ready},
     marker::PhantomData,
@@ -12,11 +13,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, TryStreamExt as _};
-use http_body_util::{BodyExt, Collected, Full, Limited};
+use futures_util::{Stream, TryStreamExt, stream};
+use http_body_util::{BodyExt, Collected, Full, Limited, StreamBody};
 use hyper::{
     HeaderMap, Request as HttpRequest, Response as HttpResponse,
-    body::{Body as HttpBody, Bytes},
+    body::{Body as HttpBody, Bytes, Frame},
     header::{CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use tonic::{
@@ -199,8 +200,9 @@ async fn answer(begun: &Begun, row: UnaryRpc, bytes: Bytes, keeps: bool) -> Resu
     let reply = answered.map_err(|error| status::to_status(&error))?;
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(STATUS, HeaderValue::from_static("0"));
-    let message = Full::new(frame(0, &reply.bytes)).with_trailers(ready(Some(Ok(trailers))));
-    let mut answer = HttpResponse::new(Body::new(message));
+    // A body that says how long it is gets a length in its head, which is wrong where gRPC-Web has the trailers in the body.
+    let frames = [Frame::data(frame(0, &reply.bytes)), Frame::trailers(trailers)].map(Ok::<_, Infallible>);
+    let mut answer = HttpResponse::new(Body::new(StreamBody::new(stream::iter(frames))));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     if let Some(owner) = super::owner(&reply).and_then(|owner| HeaderValue::from_str(owner).ok()) {
         answer.headers_mut().insert(super::OWNER, owner);
