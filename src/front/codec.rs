@@ -17,6 +17,7 @@ use crate::{
         Taken,
         table::{Method, UnaryRpc},
     },
+    service::Service,
     wire::status,
 };
 
@@ -69,10 +70,10 @@ impl<R: Method> Decoder for StreamCodec<R> {
     }
 }
 
-/// The request of a unary rpc.
-pub(super) fn taken(row: UnaryRpc, bytes: Bytes, keeps: bool) -> Result<Taken, Status> {
+/// The request of a unary rpc. What may be sent to another node is sent as it came.
+pub(super) fn taken(service: &Service, row: UnaryRpc, bytes: Bytes) -> Result<Taken, Status> {
     with_few_fields(&bytes)?;
-    Taken::of(row, bytes, keeps).map_err(|error| malformed(&error))
+    Taken::of(row, bytes, !service.table().is_alone()).map_err(|error| malformed(&error))
 }
 
 /// The request of an rpc with streams; all of it lies in one piece.

@@ -112,9 +112,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
             Ok(begun) => begun,
             Err(error) => return self.refused(&error),
         };
-        // What may be sent to another node is sent as it came.
-        let (keeps, longest) = (!self.front.service.table().is_alone(), self.front.longest(row.rpc));
-        let plain = is_plain(self.request.headers());
+        let (longest, plain) = (self.front.longest(row.rpc), is_plain(self.request.headers()));
         let body = self.request.into_body();
         Box::pin(async move {
             if let Err(refused) = begun.turn().map_err(|error| status::to_status(&error)).and(plain) {
@@ -123,7 +121,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
                 return early::<B>(body, refused.into_http()).await;
             }
             let answered = match framing::framed(body, longest).await {
-                Ok(bytes) => answer(&begun, row, bytes, keeps).await,
+                Ok(bytes) => answer(&begun, row, bytes).await,
                 Err(refused) => Err(refused),
             };
             begun.answered(answered.as_ref().err().map_or(Code::Ok, Status::code)).await;
@@ -195,8 +193,8 @@ fn code(answered: &HttpResponse<Body>) -> Code {
     answered.headers().get(STATUS).map_or(Code::Ok, |status| Code::from_bytes(status.as_bytes()))
 }
 
-async fn answer(begun: &Begun, row: UnaryRpc, bytes: Bytes, keeps: bool) -> Result<HttpResponse<Body>, Status> {
-    let answered = begun.serve(codec::taken(row, bytes, keeps)?).await;
+async fn answer(begun: &Begun, row: UnaryRpc, bytes: Bytes) -> Result<HttpResponse<Body>, Status> {
+    let answered = begun.serve(codec::taken(&begun.service, row, bytes)?).await;
     let reply = answered.map_err(|error| status::to_status(&error))?;
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(STATUS, HeaderValue::from_static("0"));

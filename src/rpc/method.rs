@@ -64,7 +64,7 @@ pub trait Named: Send + Sync {
 
 /// A request of any rpc that has one response. What is between a front and a handler is written for this, once, and not
 /// compiled for each rpc.
-pub trait Ask: Named {
+pub trait AnyRequest: Named {
     /// The row of the rpc.
     fn rpc(&self) -> &'static Rpc;
 
@@ -72,7 +72,7 @@ pub trait Ask: Named {
     fn encoded(&self) -> Bytes;
 
     /// Another one that says the same.
-    fn again(&self) -> Box<dyn Ask>;
+    fn again(&self) -> Box<dyn AnyRequest>;
 
     /// Carries it out, as [`Unary::handle`]; the response is encoded.
     fn handle<'a>(&'a mut self, service: &'a Service, call: &'a Call) -> BoxFuture<'a, Answer<Bytes>>;
@@ -96,7 +96,7 @@ impl<R: Method> Named for Of<R> {
     }
 }
 
-impl<R: Unary> Ask for Of<R> {
+impl<R: Unary> AnyRequest for Of<R> {
     fn rpc(&self) -> &'static Rpc {
         R::RPC
     }
@@ -105,7 +105,7 @@ impl<R: Unary> Ask for Of<R> {
         self.0.encode_to_vec().into()
     }
 
-    fn again(&self) -> Box<dyn Ask> {
+    fn again(&self) -> Box<dyn AnyRequest> {
         Box::new(Self(self.0.clone()))
     }
 
@@ -125,7 +125,7 @@ pub struct UnaryRpc {
     decode: Decode,
 }
 
-type Decode = fn(&[u8]) -> Result<Box<dyn Ask>, DecodeError>;
+type Decode = fn(&[u8]) -> Result<Box<dyn AnyRequest>, DecodeError>;
 
 impl UnaryRpc {
     pub(super) const fn of<R: Unary>() -> Self {
@@ -136,12 +136,12 @@ impl UnaryRpc {
     ///
     /// # Errors
     /// Where they are none of this rpc.
-    pub fn decode(self, bytes: &[u8]) -> Result<Box<dyn Ask>, DecodeError> {
+    pub fn decode(self, bytes: &[u8]) -> Result<Box<dyn AnyRequest>, DecodeError> {
         (self.decode)(bytes)
     }
 }
 
-fn decode<R: Unary>(bytes: &[u8]) -> Result<Box<dyn Ask>, DecodeError> {
+fn decode<R: Unary>(bytes: &[u8]) -> Result<Box<dyn AnyRequest>, DecodeError> {
     let mut request = Box::new(Of::<R>(R::Request::default()));
     // In its place: a message is some hundred bytes.
     request.0.merge(bytes)?;

@@ -17,7 +17,7 @@ use super::{
     Answer, Reply, Taken,
     method::Of,
     route::{self, Forwarded},
-    table::{Ask, Method, Named, Orgs, Rpc, Streamed, Watched},
+    table::{AnyRequest, Method, Named, Orgs, Rpc, Streamed, Watched},
 };
 use crate::{
     auth::Principal,
@@ -83,9 +83,9 @@ impl Asking {
 ///
 /// # Errors
 /// Why the call was not carried out.
-pub async fn serve(service: &Service, caller: Arc<Principal>, asking: Asking, request: Taken) -> Answer<Reply> {
-    let call = asking.call(service, request.ask.rpc(), caller);
-    carry_out(service, call, request).await
+pub async fn serve(service: &Service, caller: Arc<Principal>, asking: Asking, taken: Taken) -> Answer<Reply> {
+    let call = asking.call(service, taken.request.rpc(), caller);
+    carry_out(service, call, taken).await
 }
 
 /// The same of a call that another node has sent here, because this one owns its org: it goes no further.
@@ -97,24 +97,24 @@ pub async fn serve_forwarded(
     caller: Arc<Principal>,
     callers: Duration,
     (trace, said): (Option<Traceparent>, Option<OrgId>),
-    ask: Box<dyn Ask>,
+    request: Box<dyn AnyRequest>,
 ) -> Answer<Bytes> {
-    let call = Call { is_forwarded: true, trace, said, ..service.call(ask.rpc().method, caller, Some(callers)) };
-    carry_out(service, call, Taken { ask, bytes: None }).await.map(|reply| reply.bytes)
+    let call = Call { is_forwarded: true, trace, said, ..service.call(request.rpc().method, caller, Some(callers)) };
+    carry_out(service, call, Taken { request, bytes: None }).await.map(|reply| reply.bytes)
 }
 
-async fn carry_out(service: &Service, mut call: Call, request: Taken) -> Answer<Reply> {
-    let Taken { mut ask, bytes } = request;
-    record(service, ask.rpc(), &mut call);
-    permit(&call, &mut *ask).inspect_err(|error| call_failed(service, &call, error))?;
-    let mut answered = handle(service, &call, &mut *ask, bytes).await;
+async fn carry_out(service: &Service, mut call: Call, taken: Taken) -> Answer<Reply> {
+    let Taken { mut request, bytes } = taken;
+    record(service, request.rpc(), &mut call);
+    permit(&call, &mut *request).inspect_err(|error| call_failed(service, &call, error))?;
+    let mut answered = handle(service, &call, &mut *request, bytes).await;
     if let Err(ServiceError::LeadsTo(org)) = &answered {
         if call.is_forwarded {
             // Who has sent it here carries it out where that is.
             return answered;
         }
-        call.said = lead(&mut *ask, org);
-        answered = Box::pin(handle(service, &call, &mut *ask, None)).await;
+        call.said = lead(&mut *request, org);
+        answered = Box::pin(handle(service, &call, &mut *request, None)).await;
     }
     measure(service, &call);
     answered.inspect_err(|error| call_failed(service, &call, error))
@@ -157,10 +157,10 @@ fn one(request: &dyn Named) -> Option<OrgId> {
     }
 }
 
-async fn handle(service: &Service, call: &Call, ask: &mut dyn Ask, bytes: Option<Bytes>) -> Answer<Reply> {
-    match routed(service, call, ask) {
-        Some(org) => Box::pin(handle_by_owner(service, call, &org, ask, bytes)).await,
-        None => ask.handle(service, call).await.map(own),
+async fn handle(service: &Service, call: &Call, request: &mut dyn AnyRequest, bytes: Option<Bytes>) -> Answer<Reply> {
+    match routed(service, call, request) {
+        Some(org) => Box::pin(handle_by_owner(service, call, &org, request, bytes)).await,
+        None => request.handle(service, call).await.map(own),
     }
 }
 
@@ -170,25 +170,25 @@ fn own(bytes: Bytes) -> Reply {
 
 /// The org whose owner carries the call out; `None` = this node does: it is alone, or was sent the call as the owner. Or
 /// the call is about the node, or its handler splits it, or the org is none and refused as such.
-fn routed(service: &Service, call: &Call, ask: &dyn Ask) -> Option<OrgId> {
+fn routed(service: &Service, call: &Call, request: &dyn AnyRequest) -> Option<OrgId> {
     if call.is_forwarded || service.table().is_alone() {
         return None;
     }
-    one(ask)
+    one(request)
 }
 
 async fn handle_by_owner(
     service: &Service,
     call: &Call,
     org: &OrgId,
-    ask: &dyn Ask,
+    request: &dyn AnyRequest,
     bytes: Option<Bytes>,
 ) -> Answer<Reply> {
     // The owner adds to it what the caller is bound to, as it was done here.
-    let forwarded = Forwarded::as_it_came(ask.rpc(), bytes.unwrap_or_else(|| ask.encoded()));
+    let forwarded = Forwarded::as_it_came(request.rpc(), bytes.unwrap_or_else(|| request.encoded()));
     let here = |call: Call| {
-        let mut ask = ask.again();
-        async move { ask.handle(service, &call).await.map(own) }
+        let mut request = request.again();
+        async move { request.handle(service, &call).await.map(own) }
     };
     let read = |bytes, owner| Ok(Reply { bytes, owner: Some(owner) });
     route::to_owner(service, call, org, &forwarded, here, read).await

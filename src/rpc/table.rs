@@ -15,7 +15,7 @@ use super::{
     snapshot, usage, watch, what_if,
 };
 pub use super::{
-    method::{Ask, Method, Named, Orgs, Reader, Streamed, Unary, UnaryRpc, Watched},
+    method::{AnyRequest, Method, Named, Orgs, Reader, Streamed, Unary, UnaryRpc, Watched},
     row::{CALL_BYTES, Kind, OrgField, Rpc, Size},
 };
 use crate::{

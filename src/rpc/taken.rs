@@ -7,21 +7,21 @@ use prost::{DecodeError, bytes::Bytes};
 
 use super::{
     method::Of,
-    table::{Ask, Unary, UnaryRpc},
+    table::{AnyRequest, Unary, UnaryRpc},
 };
 use crate::domain::members::Node;
 
 /// A request of a unary rpc.
 pub struct Taken {
     /// What it says.
-    pub(super) ask: Box<dyn Ask>,
+    pub(super) request: Box<dyn AnyRequest>,
     /// As it came, where another node may be sent it; otherwise it is encoded again.
     pub(super) bytes: Option<Bytes>,
 }
 
 impl fmt::Debug for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Taken").field("orgs", &self.ask.orgs()).finish_non_exhaustive()
+        f.debug_struct("Taken").field("orgs", &self.request.orgs()).finish_non_exhaustive()
     }
 }
 
@@ -31,12 +31,12 @@ impl Taken {
     /// # Errors
     /// Where it is not the message of this rpc.
     pub fn of(row: UnaryRpc, bytes: Bytes, keeps: bool) -> Result<Self, DecodeError> {
-        Ok(Self { ask: row.decode(&bytes)?, bytes: keeps.then_some(bytes) })
+        Ok(Self { request: row.decode(&bytes)?, bytes: keeps.then_some(bytes) })
     }
 
     /// One that was made here.
     pub fn made<R: Unary>(request: R::Request) -> Self {
-        Self { ask: Box::new(Of::<R>(request)), bytes: None }
+        Self { request: Box::new(Of::<R>(request)), bytes: None }
     }
 }
 

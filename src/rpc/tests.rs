@@ -209,9 +209,9 @@ impl Reader for Leading {
     }
 
     fn unary(self, row: UnaryRpc) -> Vec<u8> {
-        let mut ask = row.decode(&self.1).unwrap();
-        ask.lead(&org("id"));
-        ask.encoded().into()
+        let mut request = row.decode(&self.1).unwrap();
+        request.lead(&org("id"));
+        request.encoded().into()
     }
 
     fn stream<R: Streamed>(self) -> Vec<u8> {

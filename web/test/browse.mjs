@@ -10,7 +10,7 @@ await mkdir(given.shots, { recursive: true });
 await seed(node);
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
-// Its address is that of the screen again: a navigation that began before would be called off by this one, which is no step of a test.
+// A panel is closed by going back in the history, which calls off a navigation that begins meanwhile.
 const left = (page) => page.waitForFunction(() => !document.querySelector("dialog") && !new URLSearchParams(location.search).has("do"));
 const settled = (page) => page.locator("[aria-busy]").first().waitFor({ state: "detached" });
 

@@ -43,20 +43,19 @@ struct End {
 }
 
 /// An answer, with the node that it came from where that was another one.
-pub(super) fn one(codec: Codec, rpc: &Rpc, reply: Reply) -> Result<Response<Body>, Status> {
-    let bytes = written(codec, rpc, reply.bytes.clone())?;
-    Ok(carried(codec, &reply, bytes))
+pub(super) fn one(codec: Codec, rpc: &Rpc, reply: &Reply) -> Result<Response<Body>, Status> {
+    Ok(carried(codec, reply, written(codec, rpc, reply.bytes.clone())?))
 }
 
 /// The decision with the status that it hints at, and with the time after which it is worth another try.
-pub(super) fn real(codec: Codec, rpc: &Rpc, reply: Reply) -> Result<Response<Body>, Status> {
+pub(super) fn real(codec: Codec, rpc: &Rpc, reply: &Reply) -> Result<Response<Body>, Status> {
     let json = json(rpc, &reply.bytes)?;
     let number = |field| json.number(field).unwrap_or_default();
     let bytes = match codec {
         Codec::Json => text(&json)?,
         Codec::Proto => reply.bytes.clone(),
     };
-    let mut answer = carried(codec, &reply, bytes);
+    let mut answer = carried(codec, reply, bytes);
     *answer.status_mut() = hinted(number(HINT)).unwrap_or(StatusCode::OK);
     let retry_after = seconds(number("retry_after_ms"));
     if retry_after > 0 {

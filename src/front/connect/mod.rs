@@ -101,13 +101,13 @@ impl Reader for Exchange<'_> {
             Ok(begun) => begun,
             Err(refused) => return self.refused(answers::error(&refused)),
         };
-        let (keeps, longest) = (!self.front.service.table().is_alone(), self.front.longest(row.rpc));
+        let longest = self.front.longest(row.rpc);
         let (form, is_get, request) = (self.form, self.form == Form::Get, self.request);
         Box::pin(async move {
             let answered = match begun.turn() {
                 Ok(()) => {
                     let whole = taken(row.rpc, request, form, longest).await;
-                    answer(&begun, row, whole, keeps).await
+                    answer(&begun, row, whole).await
                 }
                 Err(error) => {
                     let refused = status::to_status(&error);
@@ -211,17 +211,12 @@ async fn taken(rpc: &Rpc, request: Request<Arriving>, form: Form, longest: usize
 }
 
 /// What the rpc answers to the request that was taken, as it leaves.
-async fn answer(
-    begun: &Begun,
-    row: UnaryRpc,
-    taken: Result<Whole, Status>,
-    keeps: bool,
-) -> Result<Response<Body>, Status> {
+async fn answer(begun: &Begun, row: UnaryRpc, taken: Result<Whole, Status>) -> Result<Response<Body>, Status> {
     let Whole { codec: written, bytes, is_real } = taken?;
     let bytes = requests::encoded(written, row.rpc, bytes)?;
-    let answered = begun.serve(codec::taken(row, bytes, keeps)?).await;
+    let answered = begun.serve(codec::taken(&begun.service, row, bytes)?).await;
     let reply = answered.map_err(|error| status::to_status(&error))?;
-    if is_real { answers::real(written, row.rpc, reply) } else { answers::one(written, row.rpc, reply) }
+    if is_real { answers::real(written, row.rpc, &reply) } else { answers::one(written, row.rpc, &reply) }
 }
 
 /// The `connect-timeout-ms` header: up to ten digits.

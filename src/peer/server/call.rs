@@ -146,16 +146,16 @@ impl OfCall {
             // Its caller waits no more.
             return Err(ServiceError::TimedOut.into());
         };
-        let ask = row.decode(&call.request).map_err(|error| Refused::Malformed(error.to_string()))?;
+        let request = row.decode(&call.request).map_err(|error| Refused::Malformed(error.to_string()))?;
         let epoch = call.epoch.map(Epoch);
-        match ask.orgs() {
+        match request.orgs() {
             Orgs::None => {}
             Orgs::One(org) => owns.owns(org, epoch)?,
             Orgs::Each(orgs) => orgs.into_iter().try_for_each(|org| owns.owns(org, epoch))?,
         }
         let trace = call.traceparent.as_deref().and_then(Traceparent::parse);
         let said = OrgId::parse("said", &call.said).ok();
-        Ok(rpc::serve_forwarded(&service, caller, left, (trace, said), ask).await?)
+        Ok(rpc::serve_forwarded(&service, caller, left, (trace, said), request).await?)
     }
 }
 
