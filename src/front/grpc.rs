@@ -164,13 +164,13 @@ impl<B: Messages> Reader for Exchange<'_, B> {
 
     /// Health is for whoever balances load, and says nothing of an org. All else is for whoever is known.
     fn unknown(self) -> Answering {
-        if !self.name().starts_with(HEALTH)
-            && let Err(error) = self.front.authenticated(super::OTHERS, &self.request)
-        {
+        let is_health = self.name().starts_with(HEALTH);
+        if !is_health && let Err(error) = self.front.authenticated(super::OTHERS, &self.request) {
             return self.refused(&error);
         }
         let mut others = self.front.others.clone();
-        let request = self.request(true);
+        // Reflection is a stream; who asks about health says all at once.
+        let request = self.request(!is_health);
         if !B::IS_AWAITED {
             return Box::pin(others.call(request));
         }

@@ -86,6 +86,7 @@ class GrpcPort(Bounded):
             "half a prefix": caller.ask(data=b"\0\0", end=False),
             "half a message": caller.ask(data=message(acquire("acme"))[:-1], end=False),
             "a message and no end": caller.ask(data=message(acquire("acme")), end=False),
+            "a question about health": caller.ask("/grpc.health.v1.Health/Check", end=False),
         }
         for name, stream in begun.items():
             with self.subTest(name):
