@@ -33,13 +33,20 @@ pub enum Mode {
     Garbage,
 }
 
+/// What the connections do now.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    mode: Mode,
+    /// Connections that were opened at a smaller number end. It is changed with the mode, in one step: bytes that a mode
+    /// was to lose are not passed on by the next one.
+    age: u64,
+}
+
 /// The proxy, which lives as long as the test.
 #[derive(Debug)]
 pub struct Proxy {
     pub address: SocketAddr,
-    mode: watch::Sender<Mode>,
-    /// Connections of an older number are cut.
-    age: watch::Sender<u64>,
+    state: watch::Sender<State>,
     upstream: Arc<Mutex<SocketAddr>>,
 }
 
@@ -48,20 +55,19 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
             address: listener.local_addr().unwrap(),
-            mode: watch::Sender::new(Mode::Forward),
-            age: watch::Sender::new(0),
+            state: watch::Sender::new(State { mode: Mode::Forward, age: 0 }),
             upstream: Arc::new(Mutex::new(upstream)),
         };
-        let (mode, age, upstream) = (proxy.mode.subscribe(), proxy.age.subscribe(), proxy.upstream.clone());
+        let (state, upstream) = (proxy.state.subscribe(), proxy.upstream.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (mode, mut age) = (mode.clone(), age.clone());
                 let to = *upstream.lock().unwrap();
-                age.mark_unchanged();
+                let (state, mut ends) = (state.clone(), state.clone());
+                let opened = *state.borrow();
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = connection(client, to, mode) => {}
-                        _ = age.changed() => {}
+                        () = connection(client, to, opened, state) => {}
+                        _ = ends.wait_for(|now| now.age != opened.age) => {}
                     }
                 });
             }
@@ -75,14 +81,14 @@ impl Proxy {
 
     /// Connections that have lost bytes, or are to end, end.
     pub fn set(&self, mode: Mode) {
-        let before = self.mode.send_replace(mode);
-        if matches!(before, Mode::Lose | Mode::Garbage) || matches!(mode, Mode::Refuse | Mode::Garbage) {
-            self.cut();
-        }
+        self.state.send_modify(|state| {
+            let ends = matches!(state.mode, Mode::Lose | Mode::Garbage) || matches!(mode, Mode::Refuse | Mode::Garbage);
+            *state = State { mode, age: state.age + u64::from(ends) };
+        });
     }
 
     pub fn cut(&self) {
-        self.age.send_modify(|age| *age += 1);
+        self.state.send_modify(|state| state.age += 1);
     }
 
     /// Where new connections go.
@@ -91,9 +97,8 @@ impl Proxy {
     }
 }
 
-async fn connection(mut client: TcpStream, upstream: SocketAddr, mode: watch::Receiver<Mode>) {
-    let now = *mode.borrow();
-    match now {
+async fn connection(mut client: TcpStream, upstream: SocketAddr, opened: State, state: watch::Receiver<State>) {
+    match opened.mode {
         Mode::Refuse => return,
         Mode::Garbage => {
             let _ = client.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
@@ -105,26 +110,29 @@ async fn connection(mut client: TcpStream, upstream: SocketAddr, mode: watch::Re
     let Ok(node) = TcpStream::connect(upstream).await else { return };
     let ((from_client, to_client), (from_node, to_node)) = (client.into_split(), node.into_split());
     tokio::select! {
-        () = requests(from_client, to_node, mode.clone()) => {}
-        () = answers(from_node, to_client, mode.clone()) => {}
+        () = requests(from_client, to_node, state.clone()) => {}
+        () = answers(from_node, to_client, opened.age, state) => {}
     }
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
     let mut bytes = vec![0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut bytes).await {
-        let _ = mode.wait_for(|mode| *mode != Mode::Hold).await;
+        let _ = state.wait_for(|now| now.mode != Mode::Hold).await;
         if to.write_all(&bytes[..length]).await.is_err() {
             return;
         }
     }
 }
 
-async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
+async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, age: u64, mut state: watch::Receiver<State>) {
     let mut bytes = vec![0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut bytes).await {
-        let now = *mode.wait_for(|mode| *mode != Mode::Hold).await.unwrap();
-        match now {
+        let now = *state.wait_for(|now| now.mode != Mode::Hold).await.unwrap();
+        if now.age != age {
+            return;
+        }
+        match now.mode {
             Mode::Lose => continue,
             Mode::Delay(time) => tokio::time::sleep(time).await,
             Mode::Forward | Mode::Hold | Mode::Refuse | Mode::Garbage => {}
