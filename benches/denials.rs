@@ -24,7 +24,7 @@ mod server;
 
 use std::{process::Command, time::Duration};
 
-use flood::{Ask, Load, Node, Outcomes, Pace, argument, pin_client, run};
+use flood::{Ask, Load, Node, Outcomes, Pace, argument, pin_client, run_beside};
 use serde_json::Value;
 use server::Res;
 
@@ -63,7 +63,7 @@ impl Side {
         let mut hot = Load::new(&self.node, &flood, CONNECTIONS, Pace::Rate(rate), DEADLINE)?;
         let mut quiet = Load::new(&self.node, &QUIET, 1, Pace::Rate(QUIET_RATE), DEADLINE)?;
         let before = self.node.process.cpu()?;
-        run(&mut [&mut hot, &mut quiet], round)?;
+        run_beside(&mut [&mut hot], &mut [&mut quiet], round)?;
         self.cpu += self.node.process.cpu()? - before;
         self.sent += hot.sent();
         self.hot.add(&hot.outcomes());

@@ -1,14 +1,17 @@
 //! Overload of the release binary: an open loop at once, twice and four times what the node serves at most, by one
-//! org and by all, while others ask at a quiet rate. Everything is measured in one run; the ratios are the figures.
+//! org and by all, while others ask at a quiet rate. The ratios of one round are the figures, and their medians are printed with
+//! the least and the greatest.
 //!
 //! ```sh
-//! cargo bench --bench overload                          # about three minutes
+//! cargo bench --bench overload                          # about six minutes
 //! cargo bench --bench overload -- --against <binary>    # in turns with another build
 //! cargo bench --bench overload -- --only durable        # or plain
+//! cargo bench --bench overload -- --rounds 3            # 5 unless given
 //! cargo bench --bench overload -- --connections 64      # of those that flood; 16 unless given
 //! ```
 //!
-//! The client is that of `flood`.
+//! The client is that of `flood`. Quiet calls have a thread of their own, which goes before that of the flood where the
+//! right to say so is given (root): otherwise the client's own delays are in their times.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -25,15 +28,18 @@ mod server;
 
 use std::time::{Duration, Instant};
 
-use flood::{Ask, Load, Node, Outcomes, Pace, WARM, argument, pin_client, run};
+use flood::{Ask, Load, Node, Pace, argument, pin_client, priority, run, run_beside};
 use server::Res;
 
 const ORGS: usize = 64;
 const FLOODING: usize = 16;
+const ROUNDS: usize = 5;
 /// Of one load.
-const ROUND: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_millis(1500);
 /// Calls of an org that does not flood, and Resumes of one that does, per second.
 const QUIET_RATE: f64 = 200.0;
+/// Of the peak.
+const TIMES: [f64; 3] = [1.0, 2.0, 4.0];
 
 struct Setting {
     name: &'static str,
@@ -51,103 +57,128 @@ const ALL: Ask = Ask::Acquire { orgs: ORGS, name: "org" };
 const QUIET: Ask = Ask::Acquire { orgs: 1, name: "quiet" };
 const RESUME: Ask = Ask::Resume { org: "hot-0" };
 
-fn overload(build: &str, setting: &Setting, connections: usize) -> Res<()> {
+/// What a node did at one rate.
+#[derive(Debug, Default, Clone)]
+struct AtRate {
+    /// Of the peak.
+    goodput: f64,
+    /// Of the other org, in milliseconds, and of its p99 without a flood.
+    p50: f64,
+    p99: f64,
+    of_idle: f64,
+    /// Quiet calls that were refused or late, and Resumes.
+    bad: u64,
+    bad_resumes: u64,
+    quiet: u64,
+    /// Until 20 good answers in a row had come behind it, in milliseconds.
+    recovery: f64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Round {
+    idle: f64,
+    peak: f64,
+    rates: Vec<AtRate>,
+}
+
+/// One round: a node of its own.
+fn round(build: &str, setting: &Setting, ask: &Ask, connections: usize) -> Res<Round> {
     let node = Node::start(build, setting.write_behind_ms, &[])?;
     let deadline = setting.deadline;
-    println!("\n{build}, {}, {} connections flood, deadline {deadline:?}", setting.name, connections);
     let mut quiet = Load::new(&node, &QUIET, 1, Pace::Rate(QUIET_RATE), deadline)?;
     let mut resume = Load::new(&node, &RESUME, 1, Pace::Rate(QUIET_RATE), deadline)?;
-    run(&mut [&mut quiet, &mut resume], ROUND)?;
-    let idle = quiet.outcomes();
-    println!(
-        "  idle: p50 {:.1} ms, p99 {:.1} ms; resume p99 {:.1} ms",
-        idle.ms(0.5),
-        idle.ms(0.99),
-        resume.outcomes().ms(0.99)
-    );
-    for (who, ask) in [("one org", &HOT), ("all orgs", &ALL)] {
-        let mut peak = 0.0_f64;
-        for in_flight in [64, 256] {
-            let mut closed = Load::new(&node, ask, 4, Pace::InFlight(in_flight), deadline)?;
-            let before = node.process.cpu()?;
-            run(&mut [&mut closed], ROUND)?;
-            let spent = node.process.cpu()? - before;
-            let outcomes = closed.outcomes();
-            let rate = outcomes.good as f64 / ROUND.as_secs_f64();
-            println!(
-                "  {who}: {in_flight} in flight: {rate:.0}/s, p99 {:.1} ms, refused {}; cpu {:.0} % busy, {:.1} us per good answer",
-                outcomes.ms(0.99),
-                outcomes.refused,
-                spent as f64 / 1e4 / (WARM + ROUND).as_secs_f64(),
-                spent as f64 / (outcomes.good as f64 * (WARM + ROUND).as_secs_f64() / ROUND.as_secs_f64()),
-            );
-            peak = peak.max(rate);
-        }
-        for times in [1.0, 2.0, 4.0] {
-            let pace = Pace::Rate(peak * times);
-            let mut flood = Load::new(&node, ask, connections, pace, deadline)?;
-            let before = node.process.cpu()?;
-            run(&mut [&mut flood, &mut quiet, &mut resume], ROUND)?;
-            let spent = node.process.cpu()? - before;
-            let (hot, calm, resumed) = (flood.outcomes(), quiet.outcomes(), resume.outcomes());
-            let goodput = hot.good as f64 / ROUND.as_secs_f64();
-            println!(
-                "  {who} at {times} x: goodput {goodput:.0}/s = {:.2} of the peak, p99 {:.1} ms; refused {:.2} (p50 {:.0} ms), late {:.2}, unsent {:.2} of {}; reconnects {}; cpu {:.0} % busy, {:.1} us per good answer",
-                goodput / peak,
-                hot.ms(0.99),
-                hot.refused as f64 / hot.offered as f64,
-                Outcomes::percentile(&hot.refused_after, 0.5),
-                hot.late as f64 / hot.offered as f64,
-                hot.unsent as f64 / hot.offered as f64,
-                hot.offered,
-                flood.reconnects(),
-                spent as f64 / 1e4 / (WARM + ROUND).as_secs_f64(),
-                spent as f64 / (hot.good as f64 * (WARM + ROUND).as_secs_f64() / ROUND.as_secs_f64()),
-            );
-            println!(
-                "      another org: p50 {:.1} ms, p99 {:.1} ms = {:.1} x idle, {} of {} refused, {} late; resume p99 {:.1} ms, {} refused, {} late of {}",
-                calm.ms(0.5),
-                calm.ms(0.99),
-                calm.ms(0.99) / idle.ms(0.99),
-                calm.refused,
-                calm.offered,
-                calm.late,
-                resumed.ms(0.99),
-                resumed.refused,
-                resumed.late,
-                resumed.offered,
-            );
-            drop(flood);
-            let began = Instant::now();
-            let mut after = Load::new(&node, ask, 1, Pace::InFlight(1), deadline)?;
-            let mut row = 0;
-            while row < 20 && began.elapsed() < Duration::from_secs(5) {
-                after.measure(began, began + Duration::from_secs(3600));
-                let sent = Instant::now();
-                while after.outcomes().answered() == 0 {
-                    after.turn(Instant::now(), true)?;
-                }
-                let good = after.outcomes().good > 0 && sent.elapsed().as_secs_f64() * 1000.0 <= 3.0 * idle.ms(0.99);
-                row = if good { row + 1 } else { 0 };
-            }
-            println!("      after it: 20 good answers in a row after {:.0} ms", began.elapsed().as_secs_f64() * 1000.0);
-        }
+    run_beside(&mut [], &mut [&mut quiet, &mut resume], TIME)?;
+    let mut round = Round { idle: quiet.outcomes().ms(0.99), ..Round::default() };
+    for in_flight in [64, 256] {
+        let mut closed = Load::new(&node, ask, 4, Pace::InFlight(in_flight), deadline)?;
+        run(&mut [&mut closed], TIME)?;
+        round.peak = round.peak.max(closed.outcomes().good as f64 / TIME.as_secs_f64());
     }
-    println!("    {}", node.refused()?);
-    Ok(())
+    for times in TIMES {
+        let mut flood = Load::new(&node, ask, connections, Pace::Rate(round.peak * times), deadline)?;
+        run_beside(&mut [&mut flood], &mut [&mut quiet, &mut resume], TIME)?;
+        let (hot, calm, resumed) = (flood.outcomes(), quiet.outcomes(), resume.outcomes());
+        drop(flood);
+        round.rates.push(AtRate {
+            goodput: hot.good as f64 / TIME.as_secs_f64() / round.peak,
+            p50: calm.ms(0.5),
+            p99: calm.ms(0.99),
+            of_idle: calm.ms(0.99) / round.idle,
+            bad: calm.refused + calm.late + calm.unsent,
+            bad_resumes: resumed.refused + resumed.late + resumed.unsent,
+            quiet: calm.offered,
+            recovery: recovery(&node, ask, deadline, round.idle)?,
+        });
+    }
+    Ok(round)
+}
+
+/// How long it takes until 20 answers in a row come within three times what they take at rest.
+fn recovery(node: &Node, ask: &Ask, deadline: Duration, idle: f64) -> Res<f64> {
+    let began = Instant::now();
+    let mut after = Load::new(node, ask, 1, Pace::InFlight(1), deadline)?;
+    let mut row = 0;
+    while row < 20 && began.elapsed() < Duration::from_secs(5) {
+        after.measure(began, began + Duration::from_secs(3600));
+        let sent = Instant::now();
+        while after.outcomes().answered() == 0 {
+            after.turn(Instant::now(), true)?;
+        }
+        let good = after.outcomes().good > 0 && sent.elapsed().as_secs_f64() * 1000.0 <= 3.0 * idle;
+        row = if good { row + 1 } else { 0 };
+    }
+    Ok(began.elapsed().as_secs_f64() * 1000.0)
+}
+
+/// The median, the least and the greatest.
+fn median(mut figures: Vec<f64>) -> String {
+    figures.sort_unstable_by(f64::total_cmp);
+    let of = |at: usize| figures.get(at).copied().unwrap_or_default();
+    format!("{:.2} ({:.2} to {:.2})", of(figures.len() / 2), of(0), of(figures.len().saturating_sub(1)))
+}
+
+fn print(build: &str, rounds: &[Round]) {
+    let of = |figure: &dyn Fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
+    println!("  {build}: another org idle p99 {} ms; peak {} per second", of(&|it| it.idle), of(&|it| it.peak));
+    for (at, times) in TIMES.iter().enumerate() {
+        let of = |figure: fn(&AtRate) -> f64| of(&move |it| figure(&it.rates[at]));
+        let sum = |figure: fn(&AtRate) -> u64| rounds.iter().map(|it| figure(&it.rates[at])).sum::<u64>();
+        println!("    at {times} x: goodput {} of the peak", of(|it| it.goodput));
+        println!(
+            "      another org: p50 {} ms, p99 {} ms, {} of idle; refused or late {}, Resumes {}, of {}",
+            of(|it| it.p50),
+            of(|it| it.p99),
+            of(|it| it.of_idle),
+            sum(|it| it.bad),
+            sum(|it| it.bad_resumes),
+            sum(|it| it.quiet)
+        );
+        println!("      20 good answers in a row after {} ms", of(|it| it.recovery));
+    }
 }
 
 fn main() -> Res<()> {
     pin_client();
-    let connections = argument("--connections").map_or(Ok(FLOODING), |text| text.parse())?;
+    let number = |name, unless: usize| argument(name).map_or(Ok(unless), |text| text.parse());
+    let (connections, rounds) = (number("--connections", FLOODING)?, number("--rounds", ROUNDS)?);
     let ours = argument("--ours").unwrap_or_else(|| env!("CARGO_BIN_EXE_tollgate").to_owned());
-    let builds = argument("--against").into_iter().chain([ours]).filter(|build| !build.is_empty());
+    let builds: Vec<_> = argument("--against").into_iter().chain([ours]).filter(|build| !build.is_empty()).collect();
     let only = argument("--only");
-    for build in builds {
-        for setting in &SETTINGS_OF {
-            if only.as_ref().is_none_or(|only| only == setting.name) {
-                overload(&build, setting, connections)?;
+    for setting in SETTINGS_OF.iter().filter(|setting| only.as_ref().is_none_or(|only| only == setting.name)) {
+        for (who, ask) in [("one org floods", &HOT), ("all orgs flood", &ALL)] {
+            let mut of_builds = vec![Vec::new(); builds.len()];
+            for _ in 0..rounds {
+                for (build, rounds) in builds.iter().zip(&mut of_builds) {
+                    rounds.push(round(build, setting, ask, connections)?);
+                }
             }
+            println!(
+                "\n{}, {who}: {connections} connections, deadline {:?}; {}",
+                setting.name,
+                setting.deadline,
+                priority()
+            );
+            builds.iter().zip(&of_builds).for_each(|(build, rounds)| print(build, rounds));
         }
     }
     Ok(())

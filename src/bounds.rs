@@ -146,8 +146,8 @@ bounds! {
     /// Mean wait of calls for their turn on a processor, from which on, once it has stood for 100 ms, connections that
     /// flood are read only where there is room.
     turn_wait_us: 250 in 0..=10_000_000, live;
-    /// Calls in flight, for each core, that there is room for at least while calls wait too long.
-    busy_calls_per_core: 32 in 1..=65_536, live;
+    /// Calls at work, for each core, that there is room for at least while calls wait too long.
+    busy_calls_per_core: 8 in 1..=65_536, live;
     /// Items of one batch.
     batch_items: 1_000 in 1..=10_000, live;
     /// Bytes of one gRPC message.

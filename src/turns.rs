@@ -8,7 +8,9 @@
 //!   Microservices", SoCC 2018). The least wait, which CoDel takes (RFC 8289), says nothing here: the runtime runs the
 //!   task that was woken last before all others. As in CoDel only a queue that stands counts: 100 ms of late windows.
 //! - *How many*: then there is room for so many calls at a time. A late window halves it, one in time adds a
-//!   sixteenth. It is never less than `busy_calls_per_core`, which keeps a processor busy.
+//!   sixteenth. It is never less than `busy_calls_per_core`, which keeps a processor busy. A call that waits for something else
+//!   (the disk, the billing provider, another node) takes a quarter of a place: there must be more of those to keep a
+//!   processor busy, and many of them are a long queue as well.
 //! - *Who waits*: a connection is read where there is room, in the order in which they ask, and little of it at a time.
 //!   One that has nothing here and sends no more than a few requests is always read, so a flood does not delay it. What
 //!   is not read costs nothing and waits with its caller, until HTTP/2 has no stream left for it.
@@ -23,6 +25,8 @@
 
 use std::{
     collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
@@ -50,7 +54,9 @@ const ENOUGH: u32 = 1 << 16;
 /// How many times the share of an org that of a connection or of a principal is, because they carry many orgs.
 const OF_A_CALLER: u32 = 4;
 /// How many times the room calls share before they are refused: connections wait before that.
-const OF_THE_ROOM: u32 = 8;
+const OF_THE_ROOM: u32 = 32;
+/// The places of a call are counted in parts of this size, of which one that waits for something else takes one.
+const PARTS: u32 = 4;
 /// How long a refusal is held.
 const HOLD: Duration = Duration::from_millis(100);
 /// Refusals that are held at a time; more leave at once.
@@ -92,7 +98,7 @@ pub struct Turns {
     in_line: AtomicUsize,
     /// The last window in which one of them was read all the same.
     let_in: AtomicU64,
-    /// Calls that have arrived and are not answered, refused ones not among them.
+    /// Calls that have arrived and are not answered, refused ones not among them, in parts.
     arrived: AtomicU32,
 }
 
@@ -136,9 +142,8 @@ impl Turns {
 
     /// A call arrives, and counts for these callers.
     pub fn arrive(self: &Arc<Self>, callers: [Option<Share>; 2]) -> Arrived {
-        for share in callers.iter().flatten().map(AsRef::as_ref).chain([&self.arrived]) {
-            share.fetch_add(1, Relaxed);
-        }
+        callers.iter().flatten().for_each(|share| _ = share.fetch_add(1, Relaxed));
+        self.arrived.fetch_add(PARTS, Relaxed);
         Arrived { turns: self.clone(), at: Instant::now(), callers }
     }
 
@@ -169,7 +174,7 @@ impl Turns {
     }
 
     fn has_room(&self) -> bool {
-        self.arrived.load(Acquire) < self.room.load(Relaxed)
+        self.arrived.load(Acquire) < self.room.load(Relaxed).saturating_mul(PARTS)
     }
 
     /// One of the connections that wait is read all the same, so that none waits for ever for calls that wait for
@@ -314,13 +319,44 @@ impl Arrived {
         let own = |share: &Share| share.load(Relaxed).saturating_sub(1);
         self.callers.iter().flatten().all(|share| self.turns.shares(own(share), all, OF_A_CALLER))
     }
+
+    /// The call, as it is served. Nearly every call gives up its processor once, for its org's actor: one that does so
+    /// again waits for something else from then on.
+    pub async fn served<T>(&self, mut call: Pin<&mut impl Future<Output = T>>) -> T {
+        let (mut given_up, mut waits) = (0, None);
+        poll_fn(|cx| {
+            let polled = call.as_mut().poll(cx);
+            if polled.is_pending() && waits.is_none() {
+                given_up += 1;
+                waits = (given_up == 2).then(|| Waits::new(&self.turns));
+            }
+            polled
+        })
+        .await
+    }
+}
+
+/// A call waits for something else than a processor, until the value is dropped.
+struct Waits<'a>(&'a Turns);
+
+impl<'a> Waits<'a> {
+    fn new(turns: &'a Turns) -> Self {
+        turns.arrived.fetch_sub(PARTS - 1, AcqRel);
+        turns.wake_first();
+        Self(turns)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.arrived.fetch_add(PARTS - 1, AcqRel);
+    }
 }
 
 impl Drop for Arrived {
     fn drop(&mut self) {
-        for share in self.callers.iter().flatten().map(AsRef::as_ref).chain([&self.turns.arrived]) {
-            share.fetch_sub(1, AcqRel);
-        }
+        self.callers.iter().flatten().for_each(|share| _ = share.fetch_sub(1, AcqRel));
+        self.turns.arrived.fetch_sub(PARTS, AcqRel);
         self.turns.wake_first();
     }
 }
@@ -335,7 +371,7 @@ fn micros(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Wake;
+    use std::{pin::pin, task::Wake};
 
     use tokio::time::advance;
 
@@ -467,6 +503,37 @@ mod tests {
         );
         drop(flood);
         assert_eq!(third.woken(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_waits_for_something_else_takes_a_quarter_of_a_place() {
+        let turns = Turns::new(1);
+        windows_of(&turns, 6, 19).await;
+        let calls: Vec<_> = (0..100).map(|_| turns.arrive([None, None])).collect();
+        let reader = Reader::new(9);
+        assert!(!reader.is_read(&turns, true), "all places are taken");
+        for call in &calls {
+            call.served(pin!(tokio::task::yield_now())).await;
+        }
+        assert_eq!((reader.woken(), turns.arrived.load(Relaxed)), (0, 100 * PARTS), "they asked their org, no more");
+        let (answer, answered) = tokio::sync::oneshot::channel::<()>();
+        {
+            let mut waits = pin!(async {
+                tokio::task::yield_now().await;
+                answered.await
+            });
+            let mut served = pin!(calls[0].served(waits.as_mut()));
+            for _ in 0..3 {
+                assert!(futures_util::poll!(served.as_mut()).is_pending());
+            }
+            assert_eq!((reader.woken(), turns.arrived.load(Relaxed)), (1, 99 * PARTS + 1), "one more is read");
+            assert!(reader.is_read(&turns, true));
+            drop(answer);
+            assert!(served.await.is_err());
+            assert!(!reader.is_read(&turns, true), "it is at work again");
+        }
+        drop(calls);
+        assert_eq!(turns.arrived.load(Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! A server as a process of its own.
 
+#![allow(dead_code, reason = "each benchmark needs a part of it")]
+
 use std::{
     error::Error,
     fs,

@@ -283,7 +283,7 @@ async fn while_calls_wait_a_hot_org_has_its_share_and_others_are_served() {
     let bounds = Bounds { busy_calls_per_core: 1, ..Bounds::default() };
     node.orgs.reload(rules(node.policies.clone(), bounds, 1));
     node.store.hold();
-    let held = [(); 4].map(|()| holding(&node, "hot"));
+    let held = [(); 16].map(|()| holding(&node, "hot"));
     until(|| node.store.pending() == held.len()).await;
     assert!(admitted(&node.orgs, "hot").await, "nothing waits");
     late(&node.orgs).await;
@@ -294,7 +294,7 @@ async fn while_calls_wait_a_hot_org_has_its_share_and_others_are_served() {
     assert!(admitted(&node.orgs, "calm").await, "I11");
     let share = Share::default();
     let arrive = || node.orgs.turns().arrive([Some(share.clone()), None]);
-    let many: Vec<_> = (0..16).map(|_| arrive()).collect();
+    let many: Vec<_> = (0..64).map(|_| arrive()).collect();
     assert!(many.iter().all(|call| node.orgs.turn(Lane::Settle, call).is_ok()), "I7");
     let another = arrive();
     assert_eq!(

@@ -1,6 +1,7 @@
 //! What is known of a call before anything of its body is read, whichever protocol it is in.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -95,7 +96,11 @@ impl Begun {
     pub(super) async fn serve(&self, request: Taken) -> Result<Reply, ServiceError> {
         let asking = self.in_time()?;
         self.is_counted.store(true, Relaxed);
-        rpc::serve(&self.service, self.caller.clone(), asking, request).await
+        let serving = pin!(rpc::serve(&self.service, self.caller.clone(), asking, request));
+        match &self.arrived {
+            Some(arrived) => arrived.served(serving).await,
+            None => serving.await,
+        }
     }
 
     /// The answers to a request that has a stream of them; they end with the age of the connection.

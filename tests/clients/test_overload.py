@@ -13,10 +13,10 @@ from frames import Caller, acquire, message
 from node import eventually
 from plane import metric
 
-# Every wait is too long, there is room for two calls, and each of them lasts until it is on disk.
+# Every wait is too long, there is room for one call at work and four that wait, and each lasts until it is on disk.
 TIGHT = {
     "TOLLGATE__BOUNDS__TURN_WAIT_US": "0",
-    "TOLLGATE__BOUNDS__BUSY_CALLS_PER_CORE": "2",
+    "TOLLGATE__BOUNDS__BUSY_CALLS_PER_CORE": "1",
     "TOLLGATE__DURABILITY__WRITE_BEHIND_MS": "0",
     "TOLLGATE__RATE__AMOUNT": "1000000",
     # No hour ends between what is asked and what is counted.
@@ -169,7 +169,7 @@ class Overload(NodeCase):
         self.assertTrue(plane.gate.Acquire(org="org-1").allowed, "after the flood")
 
     def test_a_connection_that_floods_is_read_in_turn_and_others_at_once(self):
-        node = self.started(busy_calls_per_core=8)
+        node = self.started(busy_calls_per_core=2)
         plane = self.plane(node)
         floods = [self.flood(node, [acquire(name)] * AT_ONCE) for name in ("hot", "warm")]
         eventually(lambda: metric(node.http, "tollgate_call_room") > 0, "calls wait too long")
@@ -184,7 +184,7 @@ class Overload(NodeCase):
         self.assertLess(refused, sum(flood.served for flood in floods) / 5, "what is not read is not refused")
 
     def test_nothing_is_refused_where_there_is_room(self):
-        node = self.started(busy_calls_per_core=2 * AT_ONCE)
+        node = self.started(busy_calls_per_core=AT_ONCE)
         flood = self.flood(node, [acquire("hot")] * AT_ONCE)
         eventually(lambda: flood.served > 5 * AT_ONCE, "it is served")
         flood.stop()

@@ -1,6 +1,6 @@
 //! One call that another node has handed on: found in the table by its name, judged and served as the own front would.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use prost::bytes::Bytes;
@@ -155,7 +155,8 @@ impl OfCall {
         }
         let trace = call.traceparent.as_deref().and_then(Traceparent::parse);
         let said = OrgId::parse("said", &call.said).ok();
-        Ok(rpc::serve_forwarded(&service, caller, left, (trace, said), request).await?)
+        let serving = pin!(rpc::serve_forwarded(&service, caller, left, (trace, said), request));
+        Ok(arrived.served(serving).await?)
     }
 }
 
