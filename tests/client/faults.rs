@@ -94,7 +94,7 @@ async fn an_outage_of_the_node_fails_as_chosen() {
 async fn after_a_restart_the_next_call_is_answered_and_what_was_not_settled_is() {
     let Running { node, dir } = node().await;
     let proxy = Proxy::to(node.grpc).await;
-    let client = Client::connect(impatient(proxy.url()).budget(Duration::from_secs(2))).unwrap();
+    let client = Client::connect(impatient(proxy.url()).budget(Duration::from_secs(5))).unwrap();
     run(&client, "spender", Ask::new(), &Mutex::new(0)).await;
     let node = Arc::new(Mutex::new(Some(node)));
     let stopping = node.clone();

@@ -67,11 +67,7 @@ async fn a_reservation_is_settled_with_what_was_used_and_given_back_by_whatever_
     drop(admitted);
     eventually("a dropped reservation is released", async || used().await == (63_000, 0)).await;
 
-    let forever = client.guard("spender", ask(), async |execution: tollgate::client::Execution| {
-        execution.used("spend", 500);
-        std::future::pending::<Result<(), Infallible>>().await
-    });
-    assert!(tokio::time::timeout(Duration::from_millis(500), forever).await.is_err());
+    crate::dropped(&client, "spender", ask(), async |execution| execution.used("spend", 500)).await;
     eventually("a cancelled execution is settled", async || used().await == (63_500, 0)).await;
 
     let Ok(Decision::Admitted(admitted)) = client.acquire("spender", ask()).await else { panic!("not admitted") };

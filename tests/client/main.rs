@@ -36,7 +36,8 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tollgate::client::{Ask, Client, Event, Guarded, OnUnavailable, Options};
+use tokio::sync::Notify;
+use tollgate::client::{Ask, Client, Event, Execution, Guarded, OnUnavailable, Options};
 
 use crate::harness::node::{Node, Setup};
 
@@ -133,6 +134,20 @@ pub async fn run(client: &Client, org: &str, ask: Ask, ran: &Mutex<u32>) -> Guar
         Ok::<_, std::convert::Infallible>(())
     };
     client.guard(org, ask, run).await.unwrap()
+}
+
+/// An execution that has begun, has done so much, and is given up.
+pub async fn dropped(client: &Client, org: &str, ask: Ask, work: impl AsyncFnOnce(&Execution)) {
+    let begun = Notify::new();
+    let forever = client.guard(org, ask, async |execution: Execution| {
+        work(&execution).await;
+        begun.notify_one();
+        std::future::pending::<Result<(), std::convert::Infallible>>().await
+    });
+    tokio::select! {
+        ended = forever => panic!("{ended:?}"),
+        () = begun.notified() => {}
+    }
 }
 
 /// Where events are kept.

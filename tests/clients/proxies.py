@@ -134,7 +134,9 @@ class Envoy(Proxy):
         text = put(self.FILE.read_text(encoding="utf-8"),
                    ("port_value: 9901", f"port_value: {free_port()}"), ("port_value: 8080", f"port_value: {port}"),
                    ("port_value: 7070", f"port_value: {node.rsplit(':', 1)[1]}"),
-                   ("port_value: 8081", f"port_value: {application.rsplit(':', 1)[1]}"))
+                   ("port_value: 8081", f"port_value: {application.rsplit(':', 1)[1]}"),
+                   # A machine that stands still is no outage.
+                   ("timeout: 0.5s", "timeout: 15s"))
         for key, value in changes.items():
             text, count = re.subn(rf"{key}: \S+", f"{key}: {value}", text)
             assert count == 1, key
@@ -156,7 +158,8 @@ class Nginx(Proxy):
                       for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         text = put(self.FILE.read_text(encoding="utf-8"), ("listen 8080", f"listen {self.address}"),
                    ("server 127.0.0.1:7070", f"server {node}"), ("server 127.0.0.1:8081", f"server {application}"),
-                   ("http {\n", f"http {{\n    access_log off;\n{own}"))
+                   ("http {\n", f"http {{\n    access_log off;\n{own}"),
+                   ("proxy_read_timeout 1s", "proxy_read_timeout 15s"))
         return f"daemon off;\nmaster_process off;\npid {self.dir}/pid;\nerror_log stderr;\n{text}"
 
     def arguments(self):

@@ -59,7 +59,8 @@ class Held:
         while True:
             plane = self.cluster.client(random.choice(self.cluster.running()))
             try:
-                return getattr(getattr(plane, service), rpc)(**fields)
+                # Of a node that has just been killed no answer comes: another one is asked.
+                return getattr(getattr(plane, service), rpc)(timeout=2.0, **fields)
             except grpc.RpcError as error:
                 if error.code() not in RETRIED or time.monotonic() >= until:
                     raise
@@ -101,10 +102,11 @@ class LeaseCase(ClusterCase):
     def begun(self, cluster, seconds, count=8):
         return [Held(cluster, org, seconds).begin() for org in orgs(count)]
 
-    def assertAlive(self, held, before, passed, slack=SLACK):
-        """Nothing has lost more than the time for which its shard had an owner."""
+    def assertAlive(self, held, before, seen, away=0.0, slack=SLACK):
+        """Nothing has lost more than the time for which its shard had an owner: since `seen`, less the time `away`."""
         for each, (session, hold) in zip(held, before):
             now = each.left()
+            passed = time.monotonic() - seen - away
             self.assertGreater(min(now), 0, f"{each.org} has lost what was alive: {now} s are left of {(session, hold)}")
             self.assertGreater(now[0], session - passed - slack, f"the session of {each.org}")
             self.assertGreater(now[1], hold - passed - slack, f"the hold of {each.org}")
@@ -126,14 +128,14 @@ class Ownerless(LeaseCase):
 
     def outlived(self, cluster, away, back):
         held = self.begun(cluster, self.LEASE)
-        before, seen = [each.left() for each in held], time.monotonic()
+        seen, before = time.monotonic(), [each.left() for each in held]
         away()
         gone = time.monotonic()
         eventually(lambda: time.monotonic() > gone + AWAY, "nobody owns anything", within=AWAY + 10)
         ended = time.monotonic()
         back()
         cluster.wait_until_owned()
-        self.assertAlive(held, before, time.monotonic() - seen - (ended - gone))
+        self.assertAlive(held, before, seen, ended - gone)
         self.say(f"{AWAY} s without an owner, leases of {self.LEASE:.0f} s")
         self.assertSettles(held[1:])
         # The clocks go on: what nobody renews ends.
@@ -245,14 +247,14 @@ class Skewed(LeaseCase):
     def test_no_lease_ends_early(self):
         cluster = self.skewed()
         held = self.begun(cluster, self.LEASE)
-        before, seen = [each.left() for each in held], time.monotonic()
+        seen, before = time.monotonic(), [each.left() for each in held]
         for what in self.moves(cluster):
             with self.subTest(what):
-                self.assertAlive(held, before, time.monotonic() - seen)
+                self.assertAlive(held, before, seen)
             for each in held:
                 self.assertEqual(state(each.beat()), "RUNNING")
                 each.extend()
-            before, seen = [each.left() for each in held], time.monotonic()
+            seen, before = time.monotonic(), [each.left() for each in held]
         self.assertSettles(held)
 
     @seldom

@@ -106,7 +106,7 @@ class Compact(NodeCase):
 class Running(NodeCase):
     """R-OPS-16: `bounds.purged_within_ms`."""
 
-    WITHIN = 2_000
+    WITHIN = 6_000
 
     def start(self, **options):
         bounds = ("new_orgs_per_minute = 10000000", "new_orgs_per_caller = 10000000", f"purged_within_ms = {self.WITHIN}")
@@ -166,7 +166,7 @@ class Running(NodeCase):
         before, during = sorted(waits[:quiet]), sorted(waits[quiet:])
         said = [f"p50 {of[len(of) // 2]:.1f}, p99 {of[len(of) * 99 // 100]:.1f}, at most {of[-1]:.1f} ms" for of in (before, during)]
         print(f"{self.id()}: {ORGS} orgs beside, {took:.1f} s; a Record took {said[0]} before, and {said[1]} meanwhile")
-        self.assertLess(during[-1], 2000, "a Record waited for a compaction")
+        self.assertLess(during[-1], 5000, "a Record waited for a compaction")
         used = plane.admin.GetOrg(org="stays")
         plane.close()
         node.kill()

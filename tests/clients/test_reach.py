@@ -151,7 +151,7 @@ class Alike(ReachCase):
 class Edges(ReachCase):
     @classmethod
     def setUpClass(cls):
-        cls.config = '[cors]\norigins = ["https://app.example.com"]\n[bounds]\nmessage_bytes = 200000\nrequest_ms = 1000\n'
+        cls.config = '[cors]\norigins = ["https://app.example.com"]\n[bounds]\nmessage_bytes = 200000\n'
 
     def setUp(self):
         self.started = self.node(config=self.config)
@@ -249,7 +249,7 @@ class Edges(ReachCase):
         for name, value in (("content-type", "application/json"), ("content-length", str(len(org) + 10)), ("connect-timeout-ms", "200")):
             slow.putheader(name, value)
         slow.endheaders()
-        time.sleep(0.4)
+        time.sleep(2)
         slow.send(json.dumps({"org": org}, separators=(",", ":")).encode())
         answered = slow.getresponse()
         self.assertEqual((answered.status, json.loads(answered.read())["code"]), (504, "deadline_exceeded"))
@@ -285,7 +285,7 @@ class Edges(ReachCase):
         refused = self.connect(self.started.http).post(f"{GATE}/AcquireBatch", many)
         self.assertEqual((refused.status, refused.code), (400, "invalid_argument"))
         self.assertIn("split it", refused.message)
-        slow = self.connect(self.started.http)
+        slow = self.connect(self.node(config=self.config + "request_ms = 1000\n").http)
         slow.connection.putrequest("POST", f"/{ACQUIRE}")
         slow.connection.putheader("content-type", "application/json")
         slow.connection.putheader("content-length", "15")
@@ -321,7 +321,7 @@ class Edges(ReachCase):
         self.assertEqual((described.status, described.headers["content-type"]), (200, "application/json"))
         validate(described.json, cls=OpenAPIV31SpecValidator)
         schema = described.json["components"]["schemas"]["tollgate.v1.AcquireResponse"]
-        # An HTTP/1.1 connection that asked nothing for `request_ms` has ended meanwhile.
+        # To validate takes long, and a connection that asked nothing for `request_ms` ends.
         answered = self.connect(self.started.http).post(ACQUIRE, {"org": "acme"}).json
         self.assertLessEqual(set(answered), set(schema["properties"]))
 

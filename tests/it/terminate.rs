@@ -20,7 +20,7 @@ use crate::{
     replay::{Terms, compare},
 };
 
-const NOTICE: Duration = Duration::from_millis(2_000);
+const NOTICE: Duration = Duration::from_millis(5_000);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_load_settles_what_runs_and_forgets_nothing() {

@@ -25,6 +25,12 @@ export function check(holds, what) {
   if (!holds) throw new Error(what);
 }
 
+/** What becomes so by itself, within 15 seconds. */
+export async function become(holds, what) {
+  for (let tries = 60; tries > 0 && !holds(); tries -= 1) await new Promise((over) => setTimeout(over, 250));
+  check(holds(), what);
+}
+
 export function equal(found, expected, what) {
   if (JSON.stringify(found) !== JSON.stringify(expected)) throw new Error(`${what}: ${JSON.stringify(found)}, expected ${JSON.stringify(expected)}`);
 }

@@ -106,10 +106,14 @@ export class Caller {
 
   /**
    * Errors: `RefusedError` at once, `UnavailableError` when the budget is used up, and the reason
-   * of the signal.
+   * of the signal. What `isOver` is not sent again.
    */
-  async retried<T>(send: Send<T>, budget: CallBudget = {}): Promise<T> {
-    return this.#attempts(send, budget, { isOnce: false, openings: undefined });
+  async retried<T>(
+    send: Send<T>,
+    budget: CallBudget = {},
+    isOver: () => boolean = () => false,
+  ): Promise<T> {
+    return this.#attempts(send, budget, { isOnce: false, openings: undefined, isOver });
   }
 
   /** As `retried`, in one attempt that may take the whole budget. */
@@ -155,6 +159,7 @@ export class Caller {
         throw new UnavailableError(failure.message, failure, attempts, error);
       }
       await sleep(wait, signal);
+      if (how.isOver?.()) throw this.#errorOf(failure, attempts, error);
       this.stats.retries += 1;
     }
   }
@@ -170,6 +175,8 @@ interface How {
   readonly isOnce: boolean;
   /** Of the breaker when the call began; undefined where it is not asked. */
   readonly openings: number | undefined;
+  /** Nobody wants an answer any more, so it is not sent again. */
+  readonly isOver?: () => boolean;
 }
 
 /** The pauses between the attempts of one call. */

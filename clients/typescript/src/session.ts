@@ -222,9 +222,12 @@ export class Session {
       const answer = await this.#caller.retried(
         (call) => this.#caller.raw.session.heartbeat(message, call),
         budget,
+        () => this.#state !== "running",
       );
       return this.#heard(answer);
     } catch (error) {
+      // It has ended meanwhile, and reports its total with that.
+      if (this.#state === "ending") return undefined;
       if (isUnknown(error)) this.#lose("unknown");
       throw error;
     }

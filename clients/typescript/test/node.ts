@@ -64,6 +64,9 @@ export class TollgateNode {
       ...Object.fromEntries(own),
       TOLLGATE__LOG__FORMAT: "json",
       TOLLGATE__BOUNDS__DRAIN_NOTICE_MS: "0",
+      // A node that stands still for longer lets calls through uncounted, as it should.
+      TOLLGATE__BOUNDS__RATE_BUDGET_MS: "2000",
+      TOLLGATE__BOUNDS__DECISION_BUDGET_MS: "4250",
     };
     const child = spawn(BINARY, ["serve", ...flags], {
       env,

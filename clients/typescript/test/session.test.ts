@@ -198,12 +198,40 @@ describe("a session", () => {
     const start = await own.session(fresh(), { identity: "u", onStop: () => {} });
     assert.ok(start.allowed);
     proxy.fault = "slow";
-    await eventually(() => beats > 0, "a heartbeat is under way");
+    // The proxy counts a call when it takes the fault for it.
+    const came = proxy.calls;
+    await eventually(() => beats > 0 && proxy.calls > came, "a heartbeat is under way");
     proxy.fault = "refuse";
     await assert.rejects(start.session.end({ budgetMs: 100 }), UnavailableError);
     const before = beats;
     await new Promise((over) => setTimeout(over, 2500));
     assert.deepEqual([beats, start.session.isRunning], [before, false]);
+    proxy.fault = "pass";
+    await start.session.end();
+  });
+
+  it("does not try a heartbeat again after its end was called", async () => {
+    proxy.fault = "pass";
+    let beats = 0;
+    const failures: unknown[] = [];
+    const own = tollgate({
+      url: proxy.url,
+      budgetMs: PATIENT_MS,
+      fetch: (input, init) => {
+        if (String(input).endsWith("/Heartbeat")) beats += 1;
+        return fetch(input, init);
+      },
+    });
+    const onHeartbeatFailed = (error: unknown): void => void failures.push(error);
+    const asked = { identity: "u", onStop: () => {}, onHeartbeatFailed };
+    const start = await own.session(fresh(), asked);
+    assert.ok(start.allowed);
+    proxy.fault = "refuse";
+    await eventually(() => beats > 0, "a heartbeat is refused, and waits to be tried again");
+    await assert.rejects(start.session.end({ budgetMs: 100 }), UnavailableError);
+    const before = beats;
+    await new Promise((over) => setTimeout(over, 2500));
+    assert.deepEqual([beats, failures.length], [before, 0]);
     proxy.fault = "pass";
     await start.session.end();
   });

@@ -35,6 +35,8 @@ pub struct Setup {
 impl Setup {
     pub fn at(dir: impl Into<PathBuf>) -> Self {
         let setup = Self { dir: dir.into(), variables: Vec::new(), arguments: Vec::new(), under: Vec::new() };
+        // A node that stands still for longer lets calls through uncounted, as it should.
+        let setup = setup.set("BOUNDS__RATE_BUDGET_MS", 10_000).set("BOUNDS__DECISION_BUDGET_MS", 12_000);
         // No session expires by itself and no route is used again, however long a fault takes.
         setup.set("SESSIONS__HEARTBEAT", "1h").set("SESSIONS__CLAMP", "1h").set("POOLS__COOLDOWN", "1h")
     }

@@ -167,7 +167,7 @@ async fn a_database_that_is_away_at_the_start_is_opened_when_it_is_back() {
     })
     .await;
     assert!(OrgStore::fault(&*store, &here).is_none() && OrgStore::fault(&*store, &gone).is_some());
-    assert!(!store.state().borrow().is_up());
+    timeout(SOON, state.wait_for(|state| !state.is_up())).await.unwrap().unwrap();
 }
 
 #[tokio::test]

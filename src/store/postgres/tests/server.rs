@@ -73,7 +73,8 @@ impl Server {
 
     pub(super) fn up(&self) {
         let settings = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300 -c shared_buffers=32MB",
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300 -c shared_buffers=32MB \
+             -c fsync=off",
             self.port
         );
         let log = self.dir.path().join("log");
