@@ -227,10 +227,14 @@ export class Session {
       return this.#heard(answer);
     } catch (error) {
       // It has ended meanwhile, and reports its total with that.
-      if (this.#state === "ending") return undefined;
+      if (this.#hasEnded()) return undefined;
       if (isUnknown(error)) this.#lose("unknown");
       throw error;
     }
+  }
+
+  #hasEnded(): boolean {
+    return this.#state === "ending";
   }
 
   /**
