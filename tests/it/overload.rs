@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tempfile::TempDir;
-use tollgate::wire::v1::{AcquireBatchRequest, AcquireRequest, Amount, Mode, ResumeRequest};
+use tollgate::wire::v1::{AcquireBatchRequest, AcquireRequest, Amount, ResumeRequest};
 use tonic::{Code, Request};
 
 use crate::{
@@ -79,12 +79,12 @@ async fn the_calls_of_one_org_in_flight_are_bounded_and_resume_is_still_served()
         let gates = gates.clone();
         tokio::spawn(async move { flood(&gates, "hot", IN_FLIGHT + OVER).await })
     };
-    let mut gate = node.gate().await;
     poll("the org is full", Duration::from_secs(20), || async {
-        let ask = AcquireRequest { mode: Mode::CheckOnly.into(), ..plain("hot", "") };
-        node.gate().await.acquire(ask).await.err().filter(|refused| reason(refused) == "ORG_OVERLOADED").map(drop)
+        (node.view().await.in_flight >= IN_FLIGHT as i64).then_some(())
     })
     .await;
+    let mut gate = node.gate().await;
+    assert_error(gate.acquire(plain("hot", "")).await, Code::ResourceExhausted, "ORG_OVERLOADED");
     let began = Instant::now();
     let resume = ResumeRequest { org: "hot".into(), execution_id: "e".into(), request_id: String::new() };
     let answer = gate.resume(resume).await.unwrap().into_inner();
