@@ -3,7 +3,7 @@
 //! the least and the greatest.
 //!
 //! ```sh
-//! cargo bench --bench overload                          # about six minutes
+//! cargo bench --bench overload                          # about eight minutes
 //! cargo bench --bench overload -- --against <binary>    # in turns with another build
 //! cargo bench --bench overload -- --only durable        # or plain
 //! cargo bench --bench overload -- --rounds 3            # 5 unless given
@@ -58,7 +58,7 @@ const QUIET: Ask = Ask::Acquire { orgs: 1, name: "quiet" };
 const RESUME: Ask = Ask::Resume { org: "hot-0" };
 
 /// What a node did at one rate.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 struct AtRate {
     /// Of the peak.
     goodput: f64,

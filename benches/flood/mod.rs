@@ -75,7 +75,6 @@ pub(crate) fn argument(name: &str) -> Option<String> {
 pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) grpc: SocketAddr,
-    http: SocketAddr,
 }
 
 impl Node {
@@ -83,21 +82,7 @@ impl Node {
         let unpinned = env::args().any(|argument| argument == "--unpinned");
         let command = if unpinned { Command::new(program) } else { pinned("0", program) };
         let (process, up) = Process::tollgate(command, write_behind_ms, tempfile::tempdir()?, settings)?;
-        let address = |name: &str| -> Res<SocketAddr> { Ok(up[name].as_str().ok_or("no address")?.parse()?) };
-        Ok(Self { process, grpc: address("grpc")?, http: address("http")? })
-    }
-
-    /// How many calls were refused, by reason, since the start.
-    pub(crate) fn refused(&self) -> Res<String> {
-        let mut stream = TcpStream::connect(self.http)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let shown = text
-            .lines()
-            .filter(|line| line.contains("reason=\"") || line.contains("shed"))
-            .filter(|line| !line.starts_with('#'));
-        Ok(shown.collect::<Vec<_>>().join("\n    "))
+        Ok(Self { process, grpc: up["grpc"].as_str().ok_or("no address")?.parse()? })
     }
 }
 
@@ -213,8 +198,6 @@ pub(crate) struct Outcomes {
     pub(crate) unsent: u64,
     /// Of the good ones, in microseconds from when they were due.
     took: Vec<u32>,
-    /// The same of errors.
-    pub(crate) refused_after: Vec<u32>,
 }
 
 impl Outcomes {
@@ -240,7 +223,6 @@ impl Outcomes {
         self.late += other.late;
         self.unsent += other.unsent;
         self.took.extend_from_slice(&other.took);
-        self.refused_after.extend_from_slice(&other.refused_after);
     }
 }
 
@@ -273,7 +255,6 @@ struct Connection {
     deadline: Duration,
     measured: (Instant, Instant),
     outcomes: Outcomes,
-    reconnects: u64,
 }
 
 impl Connection {
@@ -297,7 +278,6 @@ impl Connection {
             deadline,
             measured: (Instant::now(), Instant::now() + Duration::from_secs(3600)),
             outcomes: Outcomes::default(),
-            reconnects: 0,
         };
         connection.begin()?;
         Ok(connection)
@@ -314,7 +294,6 @@ impl Connection {
 
     /// Every call in flight is lost.
     fn again(&mut self) -> Res<()> {
-        self.reconnects += 1;
         while let Some(sent) = self.sent.pop_front() {
             if sent.open && self.is_measured(sent.due) {
                 self.outcomes.refused += 1;
@@ -473,7 +452,6 @@ impl Connection {
             self.outcomes.took.push(took);
         } else {
             self.outcomes.refused += 1;
-            self.outcomes.refused_after.push(took);
         }
     }
 }
@@ -544,10 +522,6 @@ impl Load {
     /// How many calls were sent, also before what is measured.
     pub(crate) fn sent(&self) -> u64 {
         self.connections.iter().map(|connection| connection.turn as u64).sum()
-    }
-
-    pub(crate) fn reconnects(&self) -> u64 {
-        self.connections.iter().map(|connection| connection.reconnects).sum()
     }
 }
 

@@ -42,6 +42,18 @@ describe("a session", () => {
     return start.session;
   }
 
+  /** A client that says when it sends a call of this rpc. */
+  function counting(url: string, rpc: string, sends: () => void): Tollgate {
+    return tollgate({
+      url,
+      budgetMs: PATIENT_MS,
+      fetch: (input, init) => {
+        if (String(input).endsWith(`/${rpc}`)) sends();
+        return fetch(input, init);
+      },
+    });
+  }
+
   it("beats by itself with its total, and ends with the last one", async () => {
     const org = fresh();
     let total = 3;
@@ -165,14 +177,7 @@ describe("a session", () => {
     const org = fresh();
     let total = Number.NaN;
     let ends = 0;
-    const own = tollgate({
-      url: node.url,
-      budgetMs: PATIENT_MS,
-      fetch: (input, init) => {
-        if (String(input).endsWith("/EndSession")) ends += 1;
-        return fetch(input, init);
-      },
-    });
+    const own = counting(node.url, "EndSession", () => (ends += 1));
     const options = { identity: "u", totalSeconds: () => total, onStop: () => {} };
     const start = await own.session(org, options);
     assert.ok(start.allowed);
@@ -187,14 +192,7 @@ describe("a session", () => {
   it("sends no heartbeat after its end was called, also where that fails", async () => {
     proxy.fault = "pass";
     let beats = 0;
-    const own = tollgate({
-      url: proxy.url,
-      budgetMs: PATIENT_MS,
-      fetch: (input, init) => {
-        if (String(input).endsWith("/Heartbeat")) beats += 1;
-        return fetch(input, init);
-      },
-    });
+    const own = counting(proxy.url, "Heartbeat", () => (beats += 1));
     const start = await own.session(fresh(), { identity: "u", onStop: () => {} });
     assert.ok(start.allowed);
     proxy.fault = "slow";
@@ -214,14 +212,7 @@ describe("a session", () => {
     proxy.fault = "pass";
     let beats = 0;
     const failures: unknown[] = [];
-    const own = tollgate({
-      url: proxy.url,
-      budgetMs: PATIENT_MS,
-      fetch: (input, init) => {
-        if (String(input).endsWith("/Heartbeat")) beats += 1;
-        return fetch(input, init);
-      },
-    });
+    const own = counting(proxy.url, "Heartbeat", () => (beats += 1));
     const onHeartbeatFailed = (error: unknown): void => void failures.push(error);
     const asked = { identity: "u", onStop: () => {}, onHeartbeatFailed };
     const start = await own.session(fresh(), asked);

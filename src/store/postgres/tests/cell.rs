@@ -7,6 +7,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::{
     super::*,
+    cells::SOON,
     faults::{ask, handed, last, numbered, waiting},
     proxy::Proxy,
     server, start,
@@ -120,11 +121,14 @@ async fn what_a_node_says_of_itself_is_seen_and_a_life_is_registered_once() {
 
 /// A renewal has little time; one that is not answered within it on a busy machine is asked for again, as a node does.
 async fn renewed(store: &PgStore, id: &NodeId) -> bool {
-    loop {
-        if let Ok(renewed) = store.renew(id).await {
-            return renewed;
+    let answered = async {
+        loop {
+            if let Ok(renewed) = store.renew(id).await {
+                return renewed;
+            }
         }
-    }
+    };
+    timeout(SOON, answered).await.unwrap()
 }
 
 #[tokio::test]
@@ -396,7 +400,7 @@ async fn a_question_without_an_answer_ends_in_time_and_the_next_one_has_another_
     let (store, id) = node(&options, "a").await;
     assert!(renewed(&store, &id).await);
     let slow = holder(&options, "SELECT FROM s.lease FOR UPDATE").await;
-    let unanswered = store.renew(&id).await.unwrap_err();
+    let unanswered = timeout(SOON, store.renew(&id)).await.unwrap().unwrap_err();
     assert!(unanswered.cause.contains("no answer within 400ms"), "{unanswered}");
     slow.run("COMMIT").await.unwrap();
     change(&options, &id, "expires_at = clock_timestamp() + interval '1 hour'").await;

@@ -16,7 +16,7 @@ use crate::{
 
 use super::*;
 
-const SOON: Duration = Duration::from_secs(10);
+pub(super) const SOON: Duration = Duration::from_secs(10);
 
 /// Three schemas of one server, each as a database of its own.
 struct InCells(Vec<PgOptions>);
