@@ -6,6 +6,9 @@ Without a name: the files of a group, `clients` where none is named. Those of `c
 
 Files run at the same time, each in a process of its own; what one of them says is printed as a whole when it
 is through. Inside a file the tests run one after the other. Several names run in this process, in that order.
+
+What tests say holds where processes get a processor within a third of a lease. One that fails while the machine stood
+still for longer has shown nothing: it runs once more, and that is printed with how long it was.
 """
 
 import argparse
@@ -29,14 +32,67 @@ WORKERS = 2
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
 
 
+# Seconds: a third of the lease of nodes in tests of clusters.
+STOOD_STILL = 0.5
+# Looks at the clock on one processor, for as long as whoever started it lives, and prints when it could not.
+LOOK = """
+import os, sys, time
+parent, core, most = os.getppid(), int(sys.argv[1]), float(sys.argv[2])
+os.sched_setaffinity(0, {core})
+seen = time.monotonic()
+while os.getppid() == parent:
+    time.sleep(most / 20)
+    now = time.monotonic()
+    if now - seen > most:
+        print(seen, now, flush=True)
+    seen = now
+"""
+
+
+class Standstills:
+    """When a processor of this machine did nothing for a process that wanted it, as `with` saw it."""
+
+    def __enter__(self):
+        self._looking = [subprocess.Popen([sys.executable, "-c", LOOK, str(core), str(STOOD_STILL)], text=True,
+                                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                         for core in os.sched_getaffinity(0)]
+        self._seen = []
+        return self
+
+    def __exit__(self, *_):
+        for process in self._looking:
+            process.terminate()
+        for process in self._looking:
+            said, _ = process.communicate()
+            self._seen += [tuple(map(float, line.split())) for line in said.splitlines()]
+
+    def longest(self, begin, end):
+        """Seconds, of those that were seen between two instants; 0 where there was none."""
+        return max((until - since for since, until in self._seen if since < end and until > begin), default=0)
+
+
 class Timed(unittest.TextTestResult):
     """Says how long each test took."""
 
     passed = 0
 
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        # Begin and end by the name of the test.
+        self.spans = {}
+
     def startTest(self, test):
         self._began = time.monotonic()
         super().startTest(test)
+
+    def stopTest(self, test):
+        self.spans[test.id()] = self._began, time.monotonic()
+        super().stopTest(test)
+
+    def failed(self):
+        """The names of the tests that did not pass, each once: a part of one stands for the whole."""
+        wrong = [test for test, _ in self.failures + self.errors] + self.unexpectedSuccesses
+        return list(dict.fromkeys(getattr(test, "test_case", test).id() for test in wrong))
 
     def addSuccess(self, test):
         unittest.TestResult.addSuccess(self, test)
@@ -59,10 +115,25 @@ def exit_code(passed, failed):
 
 def run_here(names):
     """Runs these tests in this process; the numbers that passed, failed and were skipped."""
+    with Standstills() as standstills:
+        result = run_suite(names)
+    passed, failed, again = result.passed, result.failed(), []
+    for name in failed:
+        # What failed outside of a test, such as in the set-up of a class, has no span.
+        longest = standstills.longest(*result.spans.get(name, (0, 0)))
+        if longest:
+            print(f"run again, the machine stood still for {longest:.1f} s: {name}", flush=True)
+            again.append(name)
+    if again:
+        second = run_suite(again)
+        passed += second.passed
+        failed = [name for name in failed if name not in again] + second.failed()
+    return passed, len(failed), len(result.skipped)
+
+
+def run_suite(names):
     suite = unittest.TestLoader().loadTestsFromNames(names)
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Timed).run(suite)
-    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    return result.passed, failed, len(result.skipped)
+    return unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Timed).run(suite)
 
 
 def run_apart(name):
