@@ -8,7 +8,8 @@
 //!   Microservices", SoCC 2018). The least wait, which CoDel takes (RFC 8289), says nothing here: the runtime runs the
 //!   task that was woken last before all others. As in CoDel only a queue that stands counts: 100 ms of late windows.
 //! - *How many*: then there is room for so many calls at a time. A late window halves it, one in time adds a
-//!   sixteenth. It is never less than `busy_calls_per_core`, which keeps a processor busy. A call that waits for something else
+//!   sixteenth. It is never less than `busy_calls_per_core`, which keeps a processor busy. A call has no place while its request
+//!   is not whole: clients send the headers of many calls before the rest of the first. One that waits for something else
 //!   (the disk, the billing provider, another node) takes a quarter of a place: there must be more of those to keep a
 //!   processor busy, and many of them are a long queue as well.
 //! - *Who waits*: a connection is read where there is room, in the order in which they ask, and little of it at a time.
@@ -98,8 +99,8 @@ pub struct Turns {
     in_line: AtomicUsize,
     /// The last window in which one of them was read all the same.
     let_in: AtomicU64,
-    /// Calls that have arrived and are not answered, refused ones not among them, in parts.
-    arrived: AtomicU32,
+    /// What calls take of the room, in parts.
+    taken: AtomicU32,
 }
 
 /// How calls have their turns.
@@ -136,15 +137,15 @@ impl Turns {
             line: Mutex::default(),
             in_line: AtomicUsize::new(0),
             let_in: AtomicU64::new(0),
-            arrived: AtomicU32::new(0),
+            taken: AtomicU32::new(0),
         })
     }
 
-    /// A call arrives, and counts for these callers.
+    /// A call of these callers arrives.
     pub fn arrive(self: &Arc<Self>, callers: [Option<Share>; 2]) -> Arrived {
-        callers.iter().flatten().for_each(|share| _ = share.fetch_add(1, Relaxed));
-        self.arrived.fetch_add(PARTS, Relaxed);
-        Arrived { turns: self.clone(), at: Instant::now(), callers }
+        let arrived = Arrived { turns: self.clone(), at: Instant::now(), callers, parts: AtomicU32::new(0) };
+        arrived.takes(PARTS);
+        arrived
     }
 
     /// Whether a connection is read. One that has nothing here always is, unless it `floods`; the others where there is
@@ -174,7 +175,7 @@ impl Turns {
     }
 
     fn has_room(&self) -> bool {
-        self.arrived.load(Acquire) < self.room.load(Relaxed).saturating_mul(PARTS)
+        self.taken.load(Acquire) < self.room.load(Relaxed).saturating_mul(PARTS)
     }
 
     /// One of the connections that wait is read all the same, so that none waits for ever for calls that wait for
@@ -184,7 +185,9 @@ impl Turns {
         self.let_in.fetch_max(present, Relaxed) < present
     }
 
-    fn wake_first(&self) {
+    /// The next connection of the line is woken, where there is room: also by one that was woken and had nothing to say,
+    /// or all others would wait for a call to be answered while none is served.
+    pub fn wake_first(&self) {
         if self.in_line.load(Acquire) == 0 || !self.has_room() {
             return;
         }
@@ -300,12 +303,14 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// A call that has arrived and is not answered; ends with the value.
+/// A call that has arrived. It has a place, and counts for its callers, until the value ends.
 #[derive(Debug)]
 pub struct Arrived {
     turns: Arc<Turns>,
     at: Instant,
     callers: [Option<Share>; 2],
+    /// What it takes of the room.
+    parts: AtomicU32,
 }
 
 impl Arrived {
@@ -320,44 +325,60 @@ impl Arrived {
         self.callers.iter().flatten().all(|share| self.turns.shares(own(share), all, OF_A_CALLER))
     }
 
+    /// The rest of its request. While that is not here it has no place, or what is awaited would not be read.
+    pub async fn whole<T>(&self, mut request: Pin<&mut impl Future<Output = T>>) -> T {
+        poll_fn(|cx| {
+            let polled = request.as_mut().poll(cx);
+            self.takes(if polled.is_pending() { 0 } else { PARTS });
+            polled
+        })
+        .await
+    }
+
     /// The call, as it is served. Nearly every call gives up its processor once, for its org's actor: one that does so
     /// again waits for something else from then on.
     pub async fn served<T>(&self, mut call: Pin<&mut impl Future<Output = T>>) -> T {
-        let (mut given_up, mut waits) = (0, None);
+        let mut given_up = 0;
         poll_fn(|cx| {
             let polled = call.as_mut().poll(cx);
-            if polled.is_pending() && waits.is_none() {
+            if polled.is_pending() {
                 given_up += 1;
-                waits = (given_up == 2).then(|| Waits::new(&self.turns));
+                if given_up == 2 {
+                    self.takes(1);
+                }
             }
             polled
         })
         .await
     }
-}
 
-/// A call waits for something else than a processor, until the value is dropped.
-struct Waits<'a>(&'a Turns);
-
-impl<'a> Waits<'a> {
-    fn new(turns: &'a Turns) -> Self {
-        turns.arrived.fetch_sub(PARTS - 1, AcqRel);
-        turns.wake_first();
-        Self(turns)
+    /// Nothing more is to be done for it but to wait.
+    pub fn leaves(&self) {
+        self.takes(0);
     }
-}
 
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.arrived.fetch_add(PARTS - 1, AcqRel);
+    fn takes(&self, parts: u32) {
+        let before = self.parts.swap(parts, Relaxed);
+        if before == parts {
+            return;
+        }
+        if before == 0 {
+            self.callers.iter().flatten().for_each(|share| _ = share.fetch_add(1, Relaxed));
+        } else if parts == 0 {
+            self.callers.iter().flatten().for_each(|share| _ = share.fetch_sub(1, AcqRel));
+        }
+        if parts > before {
+            self.turns.taken.fetch_add(parts - before, Relaxed);
+        } else {
+            self.turns.taken.fetch_sub(before - parts, AcqRel);
+            self.turns.wake_first();
+        }
     }
 }
 
 impl Drop for Arrived {
     fn drop(&mut self) {
-        self.callers.iter().flatten().for_each(|share| _ = share.fetch_sub(1, AcqRel));
-        self.turns.arrived.fetch_sub(PARTS, AcqRel);
-        self.turns.wake_first();
+        self.takes(0);
     }
 }
 
@@ -515,7 +536,7 @@ mod tests {
         for call in &calls {
             call.served(pin!(tokio::task::yield_now())).await;
         }
-        assert_eq!((reader.woken(), turns.arrived.load(Relaxed)), (0, 100 * PARTS), "they asked their org, no more");
+        assert_eq!((reader.woken(), turns.taken.load(Relaxed)), (0, 100 * PARTS), "they asked their org, no more");
         let (answer, answered) = tokio::sync::oneshot::channel::<()>();
         {
             let mut waits = pin!(async {
@@ -526,14 +547,39 @@ mod tests {
             for _ in 0..3 {
                 assert!(futures_util::poll!(served.as_mut()).is_pending());
             }
-            assert_eq!((reader.woken(), turns.arrived.load(Relaxed)), (1, 99 * PARTS + 1), "one more is read");
+            assert_eq!((reader.woken(), turns.taken.load(Relaxed)), (1, 99 * PARTS + 1), "one more is read");
             assert!(reader.is_read(&turns, true));
             drop(answer);
             assert!(served.await.is_err());
-            assert!(!reader.is_read(&turns, true), "it is at work again");
         }
         drop(calls);
-        assert_eq!(turns.arrived.load(Relaxed), 0);
+        assert_eq!(turns.taken.load(Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_not_whole_has_no_place_and_one_that_says_nothing_keeps_nobody_waiting() {
+        let turns = Turns::new(1);
+        windows_of(&turns, 6, 19).await;
+        let share = Share::default();
+        let calls: Vec<_> = (0..100).map(|_| turns.arrive([Some(share.clone()), None])).collect();
+        let [first, second] = [Reader::new(1), Reader::new(1)];
+        assert!(!first.is_read(&turns, true) && !second.is_read(&turns, true), "all places are taken");
+        {
+            let (rest, mut came) = tokio::sync::oneshot::channel();
+            let mut awaited = pin!(&mut came);
+            let mut whole = pin!(calls[0].whole(awaited.as_mut()));
+            assert!(futures_util::poll!(whole.as_mut()).is_pending());
+            assert_eq!((share.load(Relaxed), turns.taken.load(Relaxed)), (99, 99 * PARTS));
+            assert!(first.woken() == 1 && first.is_read(&turns, true), "the rest of it comes behind its headers");
+            turns.wake_first();
+            assert_eq!(second.woken(), 1, "the one before it had nothing to say");
+            rest.send(()).unwrap();
+            whole.await.unwrap();
+        }
+        assert_eq!((share.load(Relaxed), turns.taken.load(Relaxed)), (100, 100 * PARTS));
+        assert!(!second.is_read(&turns, true));
+        drop(calls);
+        assert_eq!((share.load(Relaxed), turns.taken.load(Relaxed)), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -45,8 +45,7 @@ pub(super) struct Begun {
     system: System,
     /// Ends with the age of the connection, where it is a stream.
     reached: Option<Reached>,
-    /// It waits for its turn, or is being worked on.
-    arrived: Option<Arrived>,
+    arrived: Arrived,
     /// Whatever becomes of it is counted.
     is_counted: AtomicBool,
 }
@@ -57,9 +56,7 @@ impl Begun {
     /// # Errors
     /// Why it is not carried out.
     pub(super) fn turn(&self) -> Result<(), ServiceError> {
-        let turn = |arrived| rpc::turn(&self.service, self.rpc, arrived);
-        let turn = self.arrived.as_ref().map_or(Ok(Duration::ZERO), turn);
-        if let Err(error) = turn {
+        if let Err(error) = rpc::turn(&self.service, self.rpc, &self.arrived) {
             self.is_counted.store(true, Relaxed);
             return Err(error);
         }
@@ -67,8 +64,13 @@ impl Begun {
     }
 
     /// What it does from here on is to wait.
-    pub(super) fn waits(&mut self) {
-        self.arrived = None;
+    pub(super) fn waits(&self) {
+        self.arrived.leaves();
+    }
+
+    /// The rest of its request.
+    pub(super) async fn whole<T>(&self, request: impl Future<Output = T>) -> T {
+        self.arrived.whole(pin!(request)).await
     }
 
     /// How it is asked from now on.
@@ -97,10 +99,7 @@ impl Begun {
         let asking = self.in_time()?;
         self.is_counted.store(true, Relaxed);
         let serving = pin!(rpc::serve(&self.service, self.caller.clone(), asking, request));
-        match &self.arrived {
-            Some(arrived) => arrived.served(serving).await,
-            None => serving.await,
-        }
+        self.arrived.served(serving).await
     }
 
     /// The answers to a request that has a stream of them; they end with the age of the connection.
@@ -114,7 +113,7 @@ impl Begun {
 
     /// It is answered. One that was refused because there is too much to do is held for a moment, so that who asks again at once
     /// does not ask more often for it.
-    pub(super) async fn answered(mut self, code: Code) {
+    pub(super) async fn answered(self, code: Code) {
         self.waits();
         if code != Code::Ok && !self.is_counted.load(Relaxed) {
             count_unread(&self.service, self.rpc, code);
@@ -161,7 +160,7 @@ impl Front {
         rpc::permit_rpc(&self.service, rpc, &caller)?;
         let reached = extensions.get::<Reached>().cloned();
         let connection = reached.as_ref().map(|reached| reached.worked_on().clone());
-        let arrived = Some(self.service.turns().arrive([connection, caller.worked_on().cloned()]));
+        let arrived = self.service.turns().arrive([connection, caller.worked_on().cloned()]);
         Ok(Begun {
             service: self.service.clone(),
             rpc,

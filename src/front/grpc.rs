@@ -120,7 +120,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
                 // The request is dropped as it came.
                 return early::<B>(body, refused.into_http()).await;
             }
-            let answered = match framing::framed(body, longest).await {
+            let answered = match begun.whole(framing::framed(body, longest)).await {
                 Ok(bytes) => answer(&begun, row, bytes).await,
                 Err(refused) => Err(refused),
             };
@@ -140,7 +140,7 @@ impl<B: Messages> Reader for Exchange<'_, B> {
     }
 
     fn watch<R: Watched>(self) -> Answering {
-        let mut begun = match self.begin(R::RPC) {
+        let begun = match self.begin(R::RPC) {
             Ok(begun) => begun,
             Err(error) => return self.refused(&error),
         };

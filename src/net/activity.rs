@@ -28,8 +28,6 @@ pub(super) struct Activity {
     begun: AtomicU64,
     /// How often the connection was polled.
     polls: AtomicU64,
-    /// Messages that are due and not whole.
-    due: AtomicU32,
     /// When a request began or ended last, in milliseconds since the beginning.
     touched: AtomicU64,
     /// Answers that wait for the peer to make room, by the parity of the period in which they began to.
@@ -56,7 +54,6 @@ impl Activity {
             in_flight: AtomicU32::new(0),
             begun: AtomicU64::new(0),
             polls: AtomicU64::new(0),
-            due: AtomicU32::new(0),
             touched: AtomicU64::new(0),
             waiting: [AtomicU32::new(0), AtomicU32::new(0)],
             period: AtomicU64::new(0),
@@ -84,17 +81,6 @@ impl Activity {
         self.in_flight.fetch_add(1, Relaxed);
         self.begun.fetch_add(1, Relaxed);
         Flight(self.clone())
-    }
-
-    /// A message is due, until the guard is dropped.
-    pub(super) fn owe(self: &Arc<Self>) -> Owed {
-        self.due.fetch_add(1, Relaxed);
-        Owed(self.clone())
-    }
-
-    /// Whether a request waits for what has not been read.
-    pub(super) fn is_owed(&self) -> bool {
-        self.due.load(Relaxed) > 0
     }
 
     /// `connection`, whose polls are counted.
@@ -152,16 +138,6 @@ fn millis(length: Duration) -> u64 {
 
 fn parity(period: u64) -> usize {
     usize::from(period % 2 == 1)
-}
-
-/// A message that is due and not whole.
-#[derive(Debug)]
-pub(super) struct Owed(Arc<Activity>);
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        self.0.due.fetch_sub(1, Relaxed);
-    }
 }
 
 /// A request in flight.

@@ -16,8 +16,6 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use super::activity::{Activity, Owed};
-
 /// gRPC announces every message by a flag and its length.
 const PREFIX: usize = 5;
 
@@ -114,15 +112,12 @@ pub struct Arriving {
     unread: Arc<Unread>,
     /// Taken of the budget.
     bytes: usize,
-    activity: Arc<Activity>,
-    /// While somebody waits for bytes that the caller owes, so that its connection is read.
-    owed: Option<Owed>,
 }
 
 impl Arriving {
-    pub(super) fn new(body: Incoming, unread: Arc<Unread>, within: Duration, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(body: Incoming, unread: Arc<Unread>, within: Duration) -> Self {
         let (framing, late) = (Framing::Whole, None);
-        Self { body, framing, within, late, unread, bytes: 0, activity, owed: None }
+        Self { body, framing, within, late, unread, bytes: 0 }
     }
 
     /// It is a stream of gRPC messages, which come when the caller has them.
@@ -143,9 +138,6 @@ impl Arriving {
             self.late = None;
             self.give_back(self.bytes.saturating_sub(kept));
         }
-        if !self.is_due() {
-            self.owed = None;
-        }
         Ok(())
     }
 
@@ -165,9 +157,6 @@ impl Arriving {
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.is_due() {
             return false;
-        }
-        if self.owed.is_none() {
-            self.owed = Some(self.activity.owe());
         }
         let within = self.within;
         self.late.get_or_insert_with(|| Box::pin(sleep(within))).as_mut().poll(cx).is_ready()

@@ -148,8 +148,7 @@ where
         let reached = Reached { at: ends, of };
         service_fn(move |request: Request<Incoming>| {
             let flight = activity.begin();
-            let mut request =
-                request.map(|body| Arriving::new(body, terms.unread.clone(), terms.request_within, activity.clone()));
+            let mut request = request.map(|body| Arriving::new(body, terms.unread.clone(), terms.request_within));
             request.extensions_mut().insert(reached.clone());
             request.extensions_mut().insert(peer.clone());
             let answered = front.clone().call(request);

@@ -20,12 +20,8 @@ use crate::turns::{OfConnection, Turns};
 
 /// After it a connection asks again whether it is read, where nobody has woken it meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The same where the rest of a message is awaited.
-const PAUSE_OWED: Duration = Duration::from_millis(2);
 /// Read at a time while calls wait too long: a few small requests.
 const PORTION: usize = 512;
-/// Read at a time where only the rest of a message is wanted.
-const PORTION_OWED: usize = 64;
 /// A portion doubles, up to here, while no request begins in it.
 const PORTION_MAX: usize = 64 << 10;
 
@@ -68,25 +64,18 @@ impl Reading {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut least = PORTION;
-        while !self.turns.poll_read(&self.of, self.was_full, cx) {
-            // A call that waits for the rest of its message would keep its place for ever.
-            let is_owed = activity.is_owed();
-            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(if is_owed { PAUSE_OWED } else { PAUSE })));
-            ready!(pause.as_mut().poll(cx));
+        let begun = activity.begun();
+        // Its headers, with a token, or its message are more than a portion: there is nothing else to be done for it.
+        let is_a_long_one = self.was_full && begun == self.begun;
+        while !self.turns.poll_read(&self.of, self.was_full && !is_a_long_one, cx) {
+            ready!(self.pause.get_or_insert_with(|| Box::pin(sleep(PAUSE))).as_mut().poll(cx));
             self.pause = None;
-            if is_owed {
-                least = PORTION_OWED;
-                break;
-            }
             if self.turns.let_one_read() {
                 break;
             }
         }
         self.pause = None;
-        let begun = activity.begun();
-        let of_a_long_one = self.was_full && begun == self.begun;
-        self.portion = if of_a_long_one { (self.portion * 2).min(PORTION_MAX) } else { least };
+        self.portion = if is_a_long_one { (self.portion * 2).min(PORTION_MAX) } else { PORTION };
         self.begun = begun;
         Poll::Ready(self.portion)
     }
@@ -119,6 +108,8 @@ impl AsyncRead for Observed {
         };
         if read.is_ready() {
             this.activity.hear(buf.filled().len() - before);
+        } else {
+            this.reading.turns.wake_first();
         }
         this.reading.was_full = buf.filled().len() - before >= most;
         if read.is_ready() && this.reading.was_full {

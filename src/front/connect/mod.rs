@@ -106,7 +106,7 @@ impl Reader for Exchange<'_> {
         Box::pin(async move {
             let answered = match begun.turn() {
                 Ok(()) => {
-                    let whole = taken(row.rpc, request, form, longest).await;
+                    let whole = begun.whole(taken(row.rpc, request, form, longest)).await;
                     answer(&begun, row, whole).await
                 }
                 Err(error) => {
@@ -151,7 +151,7 @@ impl Reader for Exchange<'_> {
         Box::pin(async move {
             let request = match begun.turn() {
                 Ok(()) => {
-                    let framed = framing::framed(body, longest).await;
+                    let framed = begun.whole(framing::framed(body, longest)).await;
                     framed.and_then(|bytes| requests::decoded::<R>(codec, bytes))
                 }
                 Err(error) => Err(status::to_status(&error)),
