@@ -341,11 +341,11 @@ impl Arrived {
         let mut given_up = 0;
         poll_fn(|cx| {
             let polled = call.as_mut().poll(cx);
-            if polled.is_pending() {
-                given_up += 1;
-                if given_up == 2 {
-                    self.takes(1);
-                }
+            given_up += u32::from(polled.is_pending());
+            if polled.is_ready() {
+                self.takes(PARTS);
+            } else if given_up == 2 {
+                self.takes(1);
             }
             polled
         })
@@ -551,6 +551,7 @@ mod tests {
             assert!(reader.is_read(&turns, true));
             drop(answer);
             assert!(served.await.is_err());
+            assert!(!reader.is_read(&turns, true), "it is at work again");
         }
         drop(calls);
         assert_eq!(turns.taken.load(Relaxed), 0);

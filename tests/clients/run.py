@@ -30,8 +30,6 @@ from node import BINARY  # noqa: E402
 # One for each core of the machine that checks every change.
 WORKERS = 2
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
-
-
 # Seconds: a third of the lease of nodes in tests of clusters.
 STOOD_STILL = 0.5
 # Looks at the clock on one processor, for as long as whoever started it lives, and prints when it could not.
