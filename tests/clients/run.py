@@ -30,6 +30,9 @@ from node import BINARY  # noqa: E402
 # One for each core of the machine that checks every change.
 WORKERS = 2
 CLOSING = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
+# Begins the line that says why a test failed. Of a long reason it has so many characters of the begin, and of the end.
+FAILED, MOST = "failed: ", 300
+
 # Seconds: a third of the lease of nodes in tests of clusters.
 STOOD_STILL = 0.5
 # Looks at the clock on one processor, for as long as whoever started it lives, and prints when it could not.
@@ -70,14 +73,14 @@ class Standstills:
 
 
 class Timed(unittest.TextTestResult):
-    """Says how long each test took."""
+    """Says how long each test took, and in a line why it failed."""
 
     passed = 0
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
-        # Begin and end by the name of the test.
-        self.spans = {}
+        # By the name of the test: begin and end, and what it failed with first.
+        self.spans, self.reasons = {}, {}
 
     def startTest(self, test):
         self._began = time.monotonic()
@@ -87,10 +90,29 @@ class Timed(unittest.TextTestResult):
         self.spans[test.id()] = self._began, time.monotonic()
         super().stopTest(test)
 
-    def failed(self):
-        """The names of the tests that did not pass, each once: a part of one stands for the whole."""
-        wrong = [test for test, _ in self.failures + self.errors] + self.unexpectedSuccesses
-        return list(dict.fromkeys(getattr(test, "test_case", test).id() for test in wrong))
+    def _wrong(self, test, error):
+        # A part of a test stands for the whole.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if len(reason) > 2 * MOST:
+            reason = f"{reason[:MOST]} […] {reason[-MOST:]}"
+        self.reasons.setdefault(getattr(test, "test_case", test).id(), reason)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self._wrong(test, err[1])
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self._wrong(test, err[1])
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self._wrong(test, err[1])
+
+    def addUnexpectedSuccess(self, test):
+        super().addUnexpectedSuccess(test)
+        self._wrong(test, AssertionError("it passed, and is marked as one that does not"))
 
     def addSuccess(self, test):
         unittest.TestResult.addSuccess(self, test)
@@ -115,17 +137,20 @@ def run_here(names):
     """Runs these tests in this process; the numbers that passed, failed and were skipped."""
     with Standstills() as standstills:
         result = run_suite(names)
-    passed, failed, again = result.passed, result.failed(), []
-    for name in failed:
+    passed, failed, again = result.passed, dict(result.reasons), []
+    for name in result.reasons:
         # What failed outside of a test, such as in the set-up of a class, has no span.
         longest = standstills.longest(*result.spans.get(name, (0, 0)))
         if longest:
             print(f"run again, the machine stood still for {longest:.1f} s: {name}", flush=True)
             again.append(name)
+            del failed[name]
     if again:
         second = run_suite(again)
         passed += second.passed
-        failed = [name for name in failed if name not in again] + second.failed()
+        failed |= second.reasons
+    for name, reason in failed.items():
+        print(f"{FAILED}{name}: {reason}")
     return passed, len(failed), len(result.skipped)
 
 
@@ -160,11 +185,12 @@ def run_all(names, workers):
             name = running[done]
             print(f"\n==> {name}, {seconds:.1f} s\n{text.strip()}", flush=True)
             totals = [total + count for total, count in zip(totals, counts)]
-            bad += [name] if counts[1] else []
+            if counts[1]:
+                bad += [line for line in text.splitlines() if line.startswith(FAILED)] or [f"{FAILED}{name}, see above"]
             took.append((seconds, name))
     print("\nthe longest: " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in sorted(took, reverse=True)[:6]))
-    if bad:
-        print(f"failed, see above: {', '.join(sorted(bad))}")
+    # Again, so that whoever sees the end of a log sees why.
+    print("\n".join(sorted(bad)))
     return totals
 
 
