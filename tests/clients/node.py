@@ -130,8 +130,8 @@ class Node:
         # Another one for tests of an upgrade.
         self.binary = BINARY
         self.write_config(config)
-        self._log = os.path.join(self._own, "log")
-        open(self._log, "wb").close()
+        self.log_file = os.path.join(self._own, "log")
+        open(self.log_file, "wb").close()
         self.process = None
 
     def write_config(self, text):
@@ -148,8 +148,9 @@ class Node:
 
     def start(self, *flags):
         """Starts, and returns when the ports are known."""
+        self._end_line()
         before = len(self.log)
-        with open(self._log, "ab") as log:
+        with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
                 [*self.under, str(self.binary), *self.arguments(), *flags], env=self.environ(), stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=log, cwd=self.cwd,
@@ -157,6 +158,12 @@ class Node:
         up = self._start_up_line(before)
         self.grpc, self.http, self.peer = up["grpc"], up["http"], up.get("peer")
         return self
+
+    def _end_line(self):
+        """A kill may have cut the last line of the log: the next start has its own."""
+        with open(self.log_file, "rb+") as log:
+            if log.read()[-1:] not in (b"", b"\n"):
+                log.write(b"\n")
 
     def arguments(self):
         """How the binary is called."""
@@ -166,7 +173,7 @@ class Node:
     @property
     def log(self):
         """Every line that was written so far, of all starts: what a node says before it answers is there with its answer."""
-        with open(self._log, encoding="utf-8", errors="replace") as log:
+        with open(self.log_file, encoding="utf-8", errors="replace") as log:
             return log.read().splitlines()
 
     def _start_up_line(self, before):

@@ -72,3 +72,16 @@ class Repeated(NodeCase):
             self.admin.Freeze(org="acme", request_id=f"f{number}", reason="r")
             self.admin.Unfreeze(org="acme", request_id=f"u{number}")
         eventually(lambda: len(self.node_.logged('"operator"')) == 10, "a line for each change")
+
+
+class Cut(NodeCase):
+    """A kill may come in the middle of a line"""
+
+    def test_the_start_after_a_kill_has_a_line_of_its_own(self):
+        node = self.node()
+        node.kill()
+        cut = '{"message":"opera'
+        with open(node.log_file, "a", encoding="utf-8") as log:
+            log.write(cut)
+        node.start()
+        self.assertEqual([line for line in node.log if not node.fields(line)], [cut])
