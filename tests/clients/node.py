@@ -32,14 +32,14 @@ PATIENT = {"TOLLGATE__BOUNDS__RATE_BUDGET_MS": "2000", "TOLLGATE__BOUNDS__DECISI
 
 
 def eventually(holds, what, within=10.0):
-    """Asks until it is true, and fails after `within` seconds."""
+    """Asks until it is true, and fails after `within` seconds with `what`: a text, or a function that makes one then."""
     until = time.monotonic() + within
     while True:
         value = holds()
         if value:
             return value
         if time.monotonic() >= until:
-            raise AssertionError(f"not within {within} s: {what}")
+            raise AssertionError(f"not within {within} s: {what() if callable(what) else what}")
         time.sleep(POLL)
 
 

@@ -73,14 +73,14 @@ class Standstills:
 
 
 class Timed(unittest.TextTestResult):
-    """Says how long each test took, and in a line why it failed."""
+    """Says how long each test took."""
 
     passed = 0
 
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
-        # By the name of the test: begin and end, and what it failed with first.
-        self.spans, self.reasons = {}, {}
+        # Begin and end by the name of the test.
+        self.spans = {}
 
     def startTest(self, test):
         self._began = time.monotonic()
@@ -90,29 +90,13 @@ class Timed(unittest.TextTestResult):
         self.spans[test.id()] = self._began, time.monotonic()
         super().stopTest(test)
 
-    def _wrong(self, test, error):
-        # A part of a test stands for the whole.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        if len(reason) > 2 * MOST:
-            reason = f"{reason[:MOST]} […] {reason[-MOST:]}"
-        self.reasons.setdefault(getattr(test, "test_case", test).id(), reason)
-
-    def addError(self, test, err):
-        super().addError(test, err)
-        self._wrong(test, err[1])
-
-    def addFailure(self, test, err):
-        super().addFailure(test, err)
-        self._wrong(test, err[1])
-
-    def addSubTest(self, test, subtest, err):
-        super().addSubTest(test, subtest, err)
-        if err is not None:
-            self._wrong(test, err[1])
-
-    def addUnexpectedSuccess(self, test):
-        super().addUnexpectedSuccess(test)
-        self._wrong(test, AssertionError("it passed, and is marked as one that does not"))
+    def failed(self):
+        """Why each test that did not pass did not, by its name; a part of one stands for the whole."""
+        wrong = self.failures + self.errors + [(test, "it passed, and is marked as one that does not") for test in self.unexpectedSuccesses]
+        reasons = {}
+        for test, said in wrong:
+            reasons.setdefault(getattr(test, "test_case", test).id(), shortened(said))
+        return reasons
 
     def addSuccess(self, test):
         unittest.TestResult.addSuccess(self, test)
@@ -123,6 +107,13 @@ class Timed(unittest.TextTestResult):
 
     def getDescription(self, test):
         return test.id()
+
+
+def shortened(said):
+    """What is behind the last frame of a traceback, in one line."""
+    reason = re.search(r"^\S.*", said.rpartition("Traceback (most recent call last):\n")[2], re.MULTILINE | re.DOTALL)
+    reason = " ".join(reason[0].split()) if reason else said
+    return reason if len(reason) <= 2 * MOST else f"{reason[:MOST]} […] {reason[-MOST:]}"
 
 
 def closing_line(passed, failed, skipped):
@@ -137,8 +128,8 @@ def run_here(names):
     """Runs these tests in this process; the numbers that passed, failed and were skipped."""
     with Standstills() as standstills:
         result = run_suite(names)
-    passed, failed, again = result.passed, dict(result.reasons), []
-    for name in result.reasons:
+    passed, failed, again = result.passed, result.failed(), []
+    for name in list(failed):
         # What failed outside of a test, such as in the set-up of a class, has no span.
         longest = standstills.longest(*result.spans.get(name, (0, 0)))
         if longest:
@@ -148,7 +139,7 @@ def run_here(names):
     if again:
         second = run_suite(again)
         passed += second.passed
-        failed |= second.reasons
+        failed |= second.failed()
     for name, reason in failed.items():
         print(f"{FAILED}{name}: {reason}")
     return passed, len(failed), len(result.skipped)
@@ -190,7 +181,8 @@ def run_all(names, workers):
             took.append((seconds, name))
     print("\nthe longest: " + ", ".join(f"{name} {seconds:.1f} s" for seconds, name in sorted(took, reverse=True)[:6]))
     # Again, so that whoever sees the end of a log sees why.
-    print("\n".join(sorted(bad)))
+    for line in sorted(bad):
+        print(line)
     return totals
 
 

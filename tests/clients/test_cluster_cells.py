@@ -57,10 +57,7 @@ class Cells(ClusterCase):
             shown = node.run("cluster", "--addr", node.grpc)
             return shown.returncode == 0 and all(re.search(line, shown.stdout, re.MULTILINE) for line in wanted)
 
-        try:
-            eventually(all_of_them, f"it shows {wanted}")
-        except AssertionError as error:
-            self.fail(f"{error}, but {shown}")
+        eventually(all_of_them, lambda: f"it shows {wanted}, but {shown}")
 
     def ended(self, cluster, crowd, resumes=True):
         self.until_denied(crowd, self.few)
